@@ -1,0 +1,75 @@
+//! What the user asked for, from argv and the kernel command line: plain values.
+
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use crate::wire::ethernet::MacAddress;
+
+/// One step of the path, as named by `--stop-after`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// The interface is up.
+    Link,
+    /// The address is configured.
+    Lease,
+    /// It is known what to boot.
+    Plan,
+    /// Kernel and initrds are in memory.
+    Image,
+    /// The kernel has been loaded; all but the jump.
+    Load,
+}
+
+/// What PID 1 does when the boot has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnFailure {
+    /// Starts again after a pause that grows.
+    #[default]
+    Retry,
+    /// Starts `/bin/sh` on the console.
+    Shell,
+    /// Restarts the machine.
+    Reboot,
+    /// Switches the machine off.
+    PowerOff,
+}
+
+/// The whole configuration of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Interfaces by name; empty means every Ethernet NIC with a device behind it.
+    pub interfaces: Vec<String>,
+    /// The NIC the firmware booted from (`BOOTIF=`).
+    pub boot_interface: Option<MacAddress>,
+    /// How long to wait for an interface and its carrier.
+    pub link_timeout: Duration,
+    /// How long to wait for a lease, counted from the carrier.
+    pub lease_timeout: Duration,
+    /// The step to stop after.
+    pub stop_after: Option<Step>,
+    /// Text put behind the command line of the kernel that is started.
+    pub append: Option<String>,
+    /// A boot file that takes the place of the one in the lease.
+    pub boot_file: Option<String>,
+    /// What PID 1 does when the boot has failed.
+    pub on_failure: OnFailure,
+    /// No progress and no notes, only errors.
+    pub quiet: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            interfaces: Vec::new(),
+            boot_interface: None,
+            link_timeout: Duration::from_secs(30),
+            lease_timeout: Duration::from_secs(60),
+            stop_after: None,
+            append: None,
+            boot_file: None,
+            on_failure: OnFailure::default(),
+            quiet: false,
+        }
+    }
+}

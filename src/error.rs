@@ -1,0 +1,119 @@
+//! What can end the path: one variant per step, each with its exit code.
+//!
+//! A variant's text says what and where, and what to try; its cause follows as `source`.
+
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use crate::sys::SyscallError;
+
+/// A cause of any type, printed after the text of the variant that holds it.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why the path ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Arguments or configuration that cannot be followed.
+    #[error("{0}")]
+    Usage(String),
+    /// No interface that could carry the boot.
+    #[error("no usable network interface: {0}")]
+    NoInterface(String),
+    /// The interface is there, but nothing is on its other end.
+    #[error(
+        "{interface}: no carrier after {:.1} s; is the cable in and the switch port enabled?",
+        waited.as_secs_f32()
+    )]
+    NoCarrier {
+        /// The interfaces waited for, separated by spaces.
+        interface: String,
+        /// How long.
+        waited: Duration,
+    },
+    /// Nobody made an offer that could be taken.
+    #[error("{0}")]
+    NoOffer(String),
+    /// A server refused, or the address is in use.
+    #[error("{0}")]
+    Refused(String),
+    /// The kernel did not take the configuration.
+    #[error("{interface}: cannot set {what}")]
+    Configure {
+        /// The interface.
+        interface: String,
+        /// What was being set, with its value.
+        what: String,
+        /// The call that failed.
+        source: SyscallError,
+    },
+    /// The lease or its boot file leads to nothing that can be started.
+    #[error("nothing to boot: {what}")]
+    NothingBootable {
+        /// What was looked at and missed.
+        what: String,
+        /// The parse error, when there is one.
+        source: Option<Cause>,
+    },
+    /// A file could not be fetched.
+    #[error("cannot fetch {url}")]
+    Fetch {
+        /// The address, without credentials.
+        url: String,
+        /// Why.
+        source: Cause,
+    },
+    /// A file came whole and is not what it should be.
+    #[error("{what} failed verification: {why}")]
+    Verification {
+        /// The file.
+        what: String,
+        /// What differs.
+        why: String,
+    },
+    /// The kernel refused to start the image.
+    #[error("cannot start the fetched kernel: {advice}")]
+    Kexec {
+        /// What the refusal means and what to try.
+        advice: String,
+        /// The call that failed.
+        source: SyscallError,
+    },
+    /// A system call failed that every machine should allow.
+    #[error("{doing}")]
+    System {
+        /// What was being done.
+        doing: String,
+        /// The call.
+        source: SyscallError,
+    },
+}
+
+impl Error {
+    /// Returns the exit code of the process: 1 to 9, by step.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 1,
+            Self::NoInterface(_) | Self::NoCarrier { .. } => 2,
+            Self::NoOffer(_) => 3,
+            Self::Refused(_) => 4,
+            Self::Configure { .. } | Self::System { .. } => 5,
+            Self::NothingBootable { .. } => 6,
+            Self::Fetch { .. } => 7,
+            Self::Verification { .. } => 8,
+            Self::Kexec { .. } => 9,
+        }
+    }
+
+    /// Returns the text with all its causes, in one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}

@@ -1,0 +1,20 @@
+//! wireboot boots a machine from the network.
+//!
+//! The layers, from the top; each uses only those below it:
+//!
+//! | layer | modules | may do I/O |
+//! | --- | --- | --- |
+//! | commands | `cli`, `init` | yes |
+//! | the path | [`agent`] | by what it calls |
+//! | drivers | `link`, `acquire`, `capture`, `fetch` | yes, through [`sys`] |
+//! | machines | [`dhcp`], `tftp`, `http`, [`plan`] | no: time and input are arguments |
+//! | values | [`wire`], [`time`], [`error`], [`config`] | no |
+//! | kernel | [`sys`] | it is the I/O, and the only unsafe code |
+
+pub mod config;
+pub mod dhcp;
+pub mod error;
+pub mod plan;
+pub mod sys;
+pub mod time;
+pub mod wire;

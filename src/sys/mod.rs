@@ -1,0 +1,76 @@
+//! The kernel, one file per interface: the only I/O, and the only unsafe code, each file of
+//! which says why it needs it.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+
+use crate::time::Instant;
+
+/// A system call that failed, by name.
+#[derive(Debug, thiserror::Error)]
+#[error("{call} failed")]
+pub struct SyscallError {
+    /// The call, with the option or message it was for: `setsockopt(PACKET_VERSION)`.
+    pub call: &'static str,
+    /// What the kernel said.
+    pub source: io::Error,
+}
+
+impl SyscallError {
+    /// Names the call that `errno` came from.
+    pub fn new(call: &'static str, errno: Errno) -> Self {
+        Self {
+            call,
+            source: errno.into(),
+        }
+    }
+
+    /// Names the call that just failed and takes its error from `errno`.
+    pub fn last(call: &'static str) -> Self {
+        Self {
+            call,
+            source: io::Error::last_os_error(),
+        }
+    }
+}
+
+/// Reads CLOCK_BOOTTIME, which goes on while the machine is suspended.
+pub fn now() -> Instant {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
+        .map(|time| Instant::ZERO + Duration::from(time))
+        .unwrap_or_default()
+}
+
+/// Waits until one of `sources` is readable or `deadline` has come; returns which are readable.
+///
+/// The wait is rounded up, so that at return without a readable source the deadline has passed.
+/// A signal ends the wait early with nothing readable.
+///
+/// # Errors
+/// What `poll` says, with EINTR left out.
+pub fn wait_readable(
+    sources: &[BorrowedFd<'_>],
+    deadline: Option<Instant>,
+) -> Result<Vec<bool>, SyscallError> {
+    let timeout = match deadline {
+        None => PollTimeout::NONE,
+        Some(deadline) => {
+            PollTimeout::try_from(deadline.since(now()).as_millis()).unwrap_or(PollTimeout::MAX)
+        }
+    };
+    let mut polled: Vec<_> = sources
+        .iter()
+        .map(|source| PollFd::new(*source, PollFlags::POLLIN))
+        .collect();
+    match nix::poll::poll(&mut polled, timeout) {
+        Ok(_) | Err(Errno::EINTR) => Ok(polled
+            .iter()
+            .map(|polled| polled.any().unwrap_or(false))
+            .collect()),
+        Err(errno) => Err(SyscallError::new("poll", errno)),
+    }
+}

@@ -1,0 +1,145 @@
+//! Time as an argument: a monotonic [`Instant`] in milliseconds, a small random generator and
+//! the [`Backoff`] of RFC 2131 §4.1. Nothing here reads a clock or draws entropy.
+
+#![forbid(unsafe_code)]
+
+use std::ops::{Add, AddAssign};
+use std::time::Duration;
+
+/// A point on a monotonic clock, in milliseconds since an origin that the driver chooses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The origin of the clock.
+    pub const ZERO: Self = Self(0);
+
+    /// Returns the instant `millis` milliseconds after the origin.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// Returns the milliseconds since the origin.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// Returns the time from `earlier` to this instant; zero when `earlier` is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    /// Adds a duration, rounded up to a millisecond so that a deadline is never early.
+    fn add(self, duration: Duration) -> Self {
+        let millis = duration.as_nanos().div_ceil(1_000_000);
+        Self(
+            self.0
+                .saturating_add(u64::try_from(millis).unwrap_or(u64::MAX)),
+        )
+    }
+}
+
+impl AddAssign<Duration> for Instant {
+    fn add_assign(&mut self, duration: Duration) {
+        *self = *self + duration;
+    }
+}
+
+/// SplitMix64: a seeded sequence good enough for jitter and transaction numbers, and never for
+/// keys.
+#[derive(Debug, Clone)]
+pub struct Random(u64);
+
+impl Random {
+    /// Starts the sequence of `seed`.
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// Returns the next 64 bits.
+    pub fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Returns the next 32 bits.
+    pub fn next_u32(&mut self) -> u32 {
+        (self.next_u64() >> 32) as u32
+    }
+
+    /// Returns `duration` changed by up to `percent` in either direction.
+    pub fn jitter(&mut self, duration: Duration, percent: u32) -> Duration {
+        let spread = duration / 100 * percent;
+        let part = self.next_u64() % 1_000_001;
+        let offset = spread.as_nanos() * 2 * u128::from(part) / 1_000_000;
+        duration.saturating_sub(spread) + Duration::from_nanos(offset.try_into().unwrap_or(0))
+    }
+}
+
+/// Retransmission delays that double from `first` to `longest`, each with ±20 % jitter
+/// (RFC 2131 §4.1 asks for randomised exponential backoff; the first delay is shorter here,
+/// because a booting machine waits for the answer).
+#[derive(Debug, Clone)]
+pub struct Backoff {
+    first: Duration,
+    longest: Duration,
+    next: Duration,
+}
+
+impl Backoff {
+    /// The jitter, in percent of the delay.
+    pub const JITTER_PERCENT: u32 = 20;
+
+    /// Starts at `first` and doubles up to `longest`.
+    pub const fn new(first: Duration, longest: Duration) -> Self {
+        Self {
+            first,
+            longest,
+            next: first,
+        }
+    }
+
+    /// Returns the next delay and doubles the one after it.
+    pub fn next_delay(&mut self, random: &mut Random) -> Duration {
+        let delay = self.next;
+        self.next = (delay * 2).min(self.longest);
+        random.jitter(delay, Self::JITTER_PERCENT)
+    }
+
+    /// Goes back to the first delay.
+    pub const fn reset(&mut self) {
+        self.next = self.first;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_double_up_to_the_longest_with_a_fifth_of_jitter() {
+        let mut random = Random::new(7);
+        let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(16));
+        for expected in [500, 1_000, 2_000, 4_000, 8_000, 16_000, 16_000] {
+            let delay = backoff.next_delay(&mut random).as_millis();
+            assert!((expected * 8 / 10..=expected * 12 / 10).contains(&delay));
+        }
+        backoff.reset();
+        assert!(backoff.next_delay(&mut random) <= Duration::from_millis(600));
+    }
+
+    #[test]
+    fn a_deadline_is_rounded_up_and_never_overflows() {
+        let start = Instant::from_millis(5);
+        assert_eq!(start + Duration::from_micros(1), Instant::from_millis(6));
+        assert_eq!(start + Duration::MAX, Instant::from_millis(u64::MAX));
+        assert_eq!(start.since(Instant::from_millis(9)), Duration::ZERO);
+    }
+}
