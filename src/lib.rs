@@ -11,6 +11,7 @@
 //! | values | [`wire`], [`time`], [`error`], [`config`] | no |
 //! | kernel | [`sys`] | it is the I/O, and the only unsafe code |
 
+pub mod cli;
 pub mod config;
 pub mod dhcp;
 pub mod error;

@@ -1,3 +1,15 @@
 //! Arguments in, exit code out.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match wireboot::cli::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("wireboot: {}", error.chain());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

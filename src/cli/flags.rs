@@ -1,0 +1,174 @@
+//! Reading arguments, and the flags that the commands have in common.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use log::LevelFilter;
+
+use crate::config::Config;
+use crate::error::Error;
+
+/// Lines of help for the flags that [`Common::take`] knows.
+pub(super) const COMMON_HELP: &str = "  \
+  -i, --interface IF    use this interface; may be given several times
+  --link-timeout SECS   wait this long for an interface and its carrier (30)
+  --timeout SECS        wait this long for a lease once there is a carrier (60)
+  -v, --verbose         say every step; twice: every packet
+  -q, --quiet           say nothing but errors
+  -h, --help            print this text
+";
+
+/// One argument.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Flag {
+    Short(char),
+    Long(String),
+    Value(String),
+}
+
+impl Flag {
+    /// Returns whether this is the flag of either name.
+    pub(super) fn is(&self, short: char, long: &str) -> bool {
+        match self {
+            Self::Short(name) => *name == short,
+            Self::Long(name) => name == long,
+            Self::Value(_) => false,
+        }
+    }
+
+    /// Returns the error for an argument that nobody knows.
+    pub(super) fn unexpected(&self) -> Error {
+        let text = match self {
+            Self::Short(name) => format!("-{name}"),
+            Self::Long(name) => format!("--{name}"),
+            Self::Value(value) => value.clone(),
+        };
+        Error::Usage(format!(
+            "\"{text}\" is not known here; --help tells what is"
+        ))
+    }
+}
+
+/// The arguments, in order.
+pub(super) struct Arguments(lexopt::Parser);
+
+impl Arguments {
+    pub(super) fn from_env() -> Self {
+        Self(lexopt::Parser::from_env())
+    }
+
+    /// Returns the next argument.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a value where none belongs, or text that is not Unicode.
+    pub(super) fn next(&mut self) -> Result<Option<Flag>, Error> {
+        let Some(arg) = self.0.next().map_err(usage)? else {
+            return Ok(None);
+        };
+        Ok(Some(match arg {
+            lexopt::Arg::Short(name) => Flag::Short(name),
+            lexopt::Arg::Long(name) => Flag::Long(name.to_owned()),
+            lexopt::Arg::Value(value) => Flag::Value(unicode(value)?),
+        }))
+    }
+
+    /// Returns the value of the flag just read.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when there is none.
+    pub(super) fn value(&mut self) -> Result<String, Error> {
+        unicode(self.0.value().map_err(usage)?)
+    }
+
+    /// Returns the value of the flag just read, read as a `T`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when there is none or it is no `T`.
+    pub(super) fn parse<T: FromStr>(&mut self, what: &str) -> Result<T, Error> {
+        let value = self.value()?;
+        value
+            .parse()
+            .map_err(|_| Error::Usage(format!("\"{value}\" is not {what}")))
+    }
+
+    /// Returns the value of the flag just read as a time, given in seconds.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for what is no number, negative, or more than a year.
+    pub(super) fn seconds(&mut self) -> Result<Duration, Error> {
+        const YEAR: f64 = 365.0 * 86_400.0;
+        let seconds: f64 = self.parse("a number of seconds")?;
+        if !(0.0..=YEAR).contains(&seconds) {
+            return Err(Error::Usage(format!(
+                "{seconds} is not between 0 and {YEAR} seconds"
+            )));
+        }
+        Ok(Duration::from_secs_f64(seconds))
+    }
+}
+
+fn unicode(text: std::ffi::OsString) -> Result<String, Error> {
+    text.into_string()
+        .map_err(|text| Error::Usage(format!("{} is not Unicode", text.display())))
+}
+
+fn usage(error: lexopt::Error) -> Error {
+    Error::Usage(error.to_string())
+}
+
+/// The flags of every command that uses the network.
+#[derive(Default)]
+pub(super) struct Common {
+    pub(super) config: Config,
+    verbosity: usize,
+}
+
+impl Common {
+    /// Takes `flag`, with its value, when it is one of the common flags.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a value that does not fit, or a flag that is not known.
+    pub(super) fn take(&mut self, flag: &Flag, arguments: &mut Arguments) -> Result<(), Error> {
+        let config = &mut self.config;
+        match flag {
+            flag if flag.is('i', "interface") => config.interfaces.push(arguments.value()?),
+            Flag::Long(name) if name == "link-timeout" => {
+                config.link_timeout = arguments.seconds()?
+            }
+            Flag::Long(name) if name == "timeout" => config.lease_timeout = arguments.seconds()?,
+            flag if flag.is('v', "verbose") => self.verbosity += 1,
+            flag if flag.is('q', "quiet") => config.quiet = true,
+            Flag::Short(_) | Flag::Long(_) | Flag::Value(_) => return Err(flag.unexpected()),
+        }
+        Ok(())
+    }
+
+    /// Starts logging as asked for and returns the configuration.
+    pub(super) fn finish(self) -> Config {
+        let level = match (self.config.quiet, self.verbosity) {
+            (true, _) => LevelFilter::Error,
+            (false, 0) => LevelFilter::Info,
+            (false, 1) => LevelFilter::Debug,
+            (false, _) => LevelFilter::Trace,
+        };
+        start_logging(level);
+        self.config
+    }
+}
+
+/// Sends the log to standard error, a line a record; `WIREBOOT_LOG` overrides `level`.
+pub(crate) fn start_logging(level: LevelFilter) {
+    use std::io::Write;
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(level).parse_env("WIREBOOT_LOG");
+    builder.format(|line, record| match record.level() {
+        log::Level::Error | log::Level::Warn | log::Level::Info => {
+            writeln!(line, "wireboot: {}", record.args())
+        }
+        log::Level::Debug | log::Level::Trace => {
+            writeln!(line, "wireboot: {}: {}", record.target(), record.args())
+        }
+    });
+    // A second logger in one process is no reason to stop.
+    let _ = builder.try_init();
+}
