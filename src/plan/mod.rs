@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod url;
+
 /// What is to be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootPlan {

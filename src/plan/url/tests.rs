@@ -1,0 +1,167 @@
+use super::*;
+
+fn url(text: &str) -> Url {
+    text.parse().unwrap()
+}
+
+#[test]
+fn every_part_of_a_url_is_found() {
+    let url = url(
+        "HTTPS://me:s%40cret@boot.example:8443/a b/%7Ex?mac=52:54&y#sha256=\
+         00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+    );
+    assert_eq!(url.scheme(), Scheme::Https);
+    assert_eq!(url.credentials(), Some("me:s@cret"));
+    assert_eq!((url.host(), url.port()), ("boot.example", 8443));
+    assert_eq!(url.request_target(), "/a%20b/%7Ex?mac=52:54&y");
+    assert_eq!(url.file_name(), "%7Ex");
+    assert_eq!(url.sha256().unwrap().0[..3], [0x00, 0x11, 0x22]);
+}
+
+#[test]
+fn credentials_are_printed_nowhere() {
+    let secret = url("http://me:secret@192.0.2.1/x");
+    assert_eq!(secret.to_string(), "http://192.0.2.1/x");
+    assert_eq!(format!("{secret:?}"), "http://192.0.2.1/x");
+    for wrong in [
+        "http://me:secret@192.0.2.1:0/x",
+        "nfs://me:secret@h/x",
+        "http://me:secret@h/x#md5=1",
+        "http://me:secret@h/\u{1}",
+    ] {
+        let error = wrong.parse::<Url>().unwrap_err();
+        assert!(!error.to_string().contains("secret"), "{error}");
+        assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+    }
+}
+
+#[test]
+fn a_tftp_url_names_a_file_as_the_server_means_it() {
+    for (text, file, printed) in [
+        (
+            "tftp://192.0.2.1/boot/vmlinuz",
+            "boot/vmlinuz",
+            "tftp://192.0.2.1/boot/vmlinuz",
+        ),
+        (
+            "tftp://192.0.2.1//srv/a",
+            "/srv/a",
+            "tftp://192.0.2.1//srv/a",
+        ),
+        (
+            "tftp://192.0.2.1:1069/a%20b?c",
+            "a b?c",
+            "tftp://192.0.2.1:1069/a%20b?c",
+        ),
+        ("tftp://h/a;mode=octet", "a", "tftp://h/a"),
+    ] {
+        let url = url(text);
+        assert_eq!(url.tftp_file(), file);
+        assert_eq!(url.to_string(), printed);
+        assert_eq!(printed.parse::<Url>().unwrap(), url);
+    }
+    let literal = Url::tftp("192.0.2.1", "/odd#name%20?").unwrap();
+    assert_eq!(literal.tftp_file(), "/odd#name%20?");
+    assert_eq!(url(&literal.to_string()), literal);
+}
+
+#[test]
+fn references_resolve_as_in_rfc_3986() {
+    let base = url("http://me:pw@a:81/b/c/d;p?q");
+    for (reference, expected) in [
+        ("g", "http://a:81/b/c/g"),
+        ("./g", "http://a:81/b/c/g"),
+        ("g/", "http://a:81/b/c/g/"),
+        ("/g", "http://a:81/g"),
+        ("//g", "http://g/"),
+        ("?y", "http://a:81/b/c/d;p?y"),
+        ("g?y", "http://a:81/b/c/g?y"),
+        ("", "http://a:81/b/c/d;p?q"),
+        (".", "http://a:81/b/c/"),
+        ("..", "http://a:81/b/"),
+        ("../g", "http://a:81/b/g"),
+        ("../../../g", "http://a:81/g"),
+        ("/a/b/c/./../../g", "http://a:81/a/g"),
+        ("g:h", "http://a:81/b/c/g:h"),
+        ("tftp://192.0.2.1/x", "tftp://192.0.2.1/x"),
+    ] {
+        let joined = base.join(reference).unwrap();
+        assert_eq!(joined.to_string(), expected, "{reference}");
+        let same_host = expected.starts_with("http://a:81/");
+        assert_eq!(joined.credentials().is_some(), same_host, "{reference}");
+    }
+}
+
+#[test]
+fn file_names_beside_a_tftp_file_keep_its_first_slash() {
+    let absolute = url("tftp://h//srv/boot/pxelinux.0");
+    assert_eq!(absolute.join("a/b").unwrap().tftp_file(), "/srv/boot/a/b");
+    assert_eq!(absolute.join("../x?y").unwrap().tftp_file(), "/srv/x?y");
+    let windows = Url::tftp("h", r"boot\x64\wdsnbp.com").unwrap();
+    assert_eq!(windows.join("bcd").unwrap().tftp_file(), r"boot\x64\bcd");
+    assert_eq!(absolute.with_file_name("/a").unwrap().tftp_file(), "/a");
+    assert_eq!(absolute.with_file_name("a").unwrap().tftp_file(), "a");
+    let http = url("http://h/x/y").with_file_name("/a").unwrap();
+    assert_eq!(http.to_string(), "http://h/a");
+}
+
+#[test]
+fn the_boot_file_of_a_lease_is_on_the_first_server_known() {
+    let (next, server) = (Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(192, 0, 2, 1));
+    let of = |file, next, name| {
+        Url::of_boot_file(file, next, name, server)
+            .unwrap()
+            .to_string()
+    };
+    assert_eq!(
+        of("pxelinux.0", Some(next), Some("n")),
+        "tftp://192.0.2.2/pxelinux.0"
+    );
+    assert_eq!(
+        of("/p", Some(Ipv4Addr::UNSPECIFIED), Some("n")),
+        "tftp://n//p"
+    );
+    assert_eq!(of("p", None, Some("")), "tftp://192.0.2.1/p");
+    assert_eq!(of("http://b/x?y", Some(next), None), "http://b/x?y");
+}
+
+#[test]
+fn what_is_no_url_is_refused_with_its_place() {
+    for (text, column, what) in [
+        (
+            "boot/x",
+            1,
+            "a URL begins with tftp://, http:// or https://",
+        ),
+        ("ftp://h/x", 1, "only tftp, http and https can be fetched"),
+        ("http:///x", 8, "the host is missing"),
+        ("http://a:b@/x", 12, "the host is missing"),
+        ("http://h:99999/x", 8, "a port is 1 to 65535"),
+        ("http://h:+80/x", 8, "the port is no number"),
+        ("http://[::1/x", 8, "the ] is missing"),
+        ("http://[1::2::3]/x", 8, "not an IPv6 address"),
+        (
+            "http://a b/x",
+            8,
+            "the host has a character that no host name has",
+        ),
+        ("http://h/x#y", 11, "after # only sha256= is known"),
+        ("http://h/x#sha256=00", 11, "a pin is 64 hexadecimal digits"),
+        ("tftp://h/", 9, "the file name is missing"),
+        ("tftp://h/%0a", 9, "a control character in the file name"),
+        ("tftp://u@h/x", 8, "TFTP knows no user name"),
+        ("http://h/a\nb", 11, "a control character"),
+    ] {
+        let error = text.parse::<Url>().unwrap_err();
+        assert_eq!((error.column, error.what), (column, what), "{text}");
+    }
+    assert!(
+        format!("http://h/{}", "x".repeat(MAX_LEN))
+            .parse::<Url>()
+            .is_err()
+    );
+    assert_eq!(
+        url("http://[2001:db8::1]:81/x").authority(),
+        "[2001:db8::1]:81"
+    );
+}
