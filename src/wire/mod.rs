@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod ethernet;
+pub mod tftp;
 
 /// What made octets undecodable: the field, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
