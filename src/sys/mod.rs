@@ -1,6 +1,8 @@
 //! The kernel, one file per interface: the only I/O, and the only unsafe code, each file of
 //! which says why it needs it.
 
+pub mod filter;
+
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;

@@ -55,6 +55,22 @@ pub const ETHERTYPE_ARP: u16 = 0x0806;
 /// EtherType of an 802.1Q tag.
 pub const ETHERTYPE_VLAN: u16 = 0x8100;
 
+/// An 802.1Q tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VlanTag {
+    /// Its EtherType: 0x8100, or 0x88a8 for a service tag (802.1ad).
+    pub tpid: u16,
+    /// Priority in the top three bits, VLAN identifier in the low twelve.
+    pub tci: u16,
+}
+
+impl VlanTag {
+    /// Returns the VLAN identifier, 0 to 4095; 0 carries a priority only.
+    pub const fn vid(self) -> u16 {
+        self.tci & 0x0fff
+    }
+}
+
 /// An Ethernet II header, with the outermost 802.1Q tag when there is one.
 ///
 /// ```text

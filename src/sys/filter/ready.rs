@@ -1,0 +1,195 @@
+//! The programs that the boot itself needs.
+//!
+//! All of them look at the frame as the kernel shows it: the outermost 802.1Q tag is taken out.
+//! A frame that belongs to another VLAN than the port's own is not for us, so a tag that was
+//! taken out must name VLAN 0 (which only carries a priority).
+
+use super::{Condition, Load, Program, Size, WHOLE_FRAME, ancillary};
+use crate::wire::ethernet::{ETHERTYPE_IPV4, MacAddress};
+
+/// Where the IPv4 header begins in an untagged frame.
+const IPV4: u32 = 14;
+const IPPROTO_UDP: u32 = 17;
+const UDP_LEN: u32 = 8;
+const BOOTPC: u32 = 68;
+const BOOTREPLY: u32 = 2;
+
+/// Passes DHCP and BOOTP replies: UDP to port 68 with `op` 2 and, when given, our `xid` and
+/// `chaddr`.
+///
+/// In a rack that boots together a machine then wakes for its own replies only. Holds with IP
+/// options; fragments other than the first are refused, and so is another VLAN's traffic.
+/// Whatever passes is checked again in user space.
+pub fn dhcp_replies(xid: Option<u32>, chaddr: Option<MacAddress>) -> Program {
+    program(&is_dhcp_reply(xid, chaddr))
+}
+
+/// The condition of [`dhcp_replies`], to be joined with others.
+pub fn is_dhcp_reply(xid: Option<u32>, chaddr: Option<MacAddress>) -> Condition {
+    let bootp = |size, offset| behind_ipv4(size, UDP_LEN + offset);
+    let mut condition = is_udp_to(BOOTPC).and(Condition::equal(bootp(Size::Byte, 0), BOOTREPLY));
+    if let Some(xid) = xid {
+        condition = condition.and(Condition::equal(bootp(Size::Word, 4), xid));
+    }
+    if let Some(MacAddress([a, b, c, d, e, f])) = chaddr {
+        let (high, low) = ([a, b, c, d], [e, f]);
+        condition = condition
+            .and(Condition::equal(
+                bootp(Size::Word, 28),
+                u32::from_be_bytes(high),
+            ))
+            .and(Condition::equal(
+                bootp(Size::Half, 32),
+                u16::from_be_bytes(low).into(),
+            ));
+    }
+    untagged().and(condition)
+}
+
+fn program(condition: &Condition) -> Program {
+    condition
+        .compile(WHOLE_FRAME)
+        .unwrap_or_else(|_| Program::nothing())
+}
+
+const fn frame(size: Size, offset: u32) -> Load {
+    Load::Frame { size, offset }
+}
+
+const fn behind_ipv4(size: Size, offset: u32) -> Load {
+    Load::BehindIpv4 {
+        size,
+        header: IPV4,
+        offset,
+    }
+}
+
+/// The kernel took no tag out, or one of VLAN 0.
+fn untagged() -> Condition {
+    // Some kernels leave an old tag behind that is not present any more.
+    Condition::equal(Load::Ancillary(ancillary::VLAN_TAG_PRESENT), 0).or(Condition::Equal(
+        Load::Ancillary(ancillary::VLAN_TAG),
+        0x0fff,
+        0,
+    ))
+}
+
+fn is_ethertype(ethertype: u16) -> Condition {
+    Condition::equal(frame(Size::Half, 12), ethertype.into())
+}
+
+/// IPv4 and UDP, and the frame has the UDP header: not a later fragment.
+fn is_udp_with_header() -> Condition {
+    is_ethertype(ETHERTYPE_IPV4)
+        .and(Condition::equal(frame(Size::Byte, IPV4 + 9), IPPROTO_UDP))
+        .and(Condition::AnyBit(frame(Size::Half, IPV4 + 6), 0x1fff).negated())
+}
+
+fn is_udp_to(port: u32) -> Condition {
+    is_udp_with_header().and(Condition::equal(behind_ipv4(Size::Half, 2), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Packet;
+    use super::*;
+    use crate::wire::ethernet::VlanTag;
+
+    const XID: u32 = 0x1234_5678;
+    const CHADDR: MacAddress = MacAddress([0x52, 0x54, 0, 1, 2, 3]);
+
+    /// The octets up to `chaddr` of a DHCP reply, broadcast by 192.0.2.1.
+    fn reply(ip_options: &[u8]) -> Vec<u8> {
+        let mut frame = vec![0xff; 6];
+        frame.extend([0x52, 0x54, 0, 9, 9, 9, 0x08, 0x00]);
+        let ihl = 5 + u8::try_from(ip_options.len() / 4).unwrap();
+        frame.extend([0x40 | ihl, 0, 0x01, 0x2c, 0, 1, 0, 0, 64, 17, 0, 0]);
+        frame.extend([192, 0, 2, 1, 255, 255, 255, 255]);
+        frame.extend(ip_options);
+        frame.extend([0, 67, 0, 68, 1, 8, 0, 0]);
+        frame.extend([2, 1, 6, 0]);
+        frame.extend(XID.to_be_bytes());
+        frame.extend([0; 20]);
+        frame.extend(CHADDR.0);
+        frame.extend([0; 10]);
+        frame
+    }
+
+    fn changed(at: usize, octet: u8) -> Vec<u8> {
+        let mut frame = reply(&[]);
+        frame[at] = octet;
+        frame
+    }
+
+    #[test]
+    fn a_reply_to_our_request_passes_with_and_without_ip_options() {
+        let program = dhcp_replies(Some(XID), Some(CHADDR));
+        assert_eq!(program.run(&reply(&[])), WHOLE_FRAME);
+        assert_eq!(program.run(&reply(&[0x94, 4, 0, 0])), WHOLE_FRAME);
+        assert_eq!(program.run(&reply(&[1; 40])), WHOLE_FRAME);
+        assert_eq!(dhcp_replies(None, None).run(&reply(&[])), WHOLE_FRAME);
+    }
+
+    #[test]
+    fn the_first_fragment_passes_and_the_others_do_not() {
+        let program = dhcp_replies(Some(XID), Some(CHADDR));
+        assert_eq!(program.run(&changed(20, 0x20)), WHOLE_FRAME, "more follow");
+        assert_eq!(
+            program.run(&changed(20, 0x40)),
+            WHOLE_FRAME,
+            "unfragmentable"
+        );
+        assert_eq!(program.run(&changed(20, 0x01)), 0, "offset 2048");
+        assert_eq!(program.run(&changed(21, 0x01)), 0, "offset 8");
+    }
+
+    #[test]
+    fn what_is_not_a_reply_to_us_does_not_pass() {
+        let program = dhcp_replies(Some(XID), Some(CHADDR));
+        for (at, octet, what) in [
+            (12, 0x86, "not IPv4"),
+            (13, 0x06, "ARP"),
+            (23, 6, "TCP"),
+            (37, 67, "to a server"),
+            (36, 1, "port 324"),
+            (42, 1, "a request"),
+            (46, 0, "another xid"),
+            (70, 0, "another chaddr, high part"),
+            (75, 0, "another chaddr, low part"),
+        ] {
+            assert_eq!(program.run(&changed(at, octet)), 0, "{what}");
+        }
+        assert_eq!(
+            dhcp_replies(None, Some(CHADDR)).run(&changed(46, 0)),
+            WHOLE_FRAME
+        );
+        assert_eq!(
+            dhcp_replies(Some(XID), None).run(&changed(75, 0)),
+            WHOLE_FRAME
+        );
+    }
+
+    #[test]
+    fn a_frame_cut_off_before_the_last_field_that_is_looked_at_does_not_pass() {
+        let program = dhcp_replies(Some(XID), Some(CHADDR));
+        let frame = reply(&[]);
+        for len in 0..76 {
+            assert_eq!(program.run(&frame[..len]), 0, "{len}");
+        }
+        assert_eq!(program.run(&frame[..76]), WHOLE_FRAME);
+    }
+
+    #[test]
+    fn a_reply_on_another_vlan_does_not_pass_and_a_priority_tag_does_not_matter() {
+        let program = dhcp_replies(Some(XID), Some(CHADDR));
+        let frame = reply(&[]);
+        for (tci, passes) in [(0x0005, false), (0x6000, true), (0x6fff, false)] {
+            let vlan = Some(VlanTag { tpid: 0x8100, tci });
+            let packet = Packet {
+                vlan,
+                ..Packet::new(&frame)
+            };
+            assert_eq!(program.run_with(&packet) != 0, passes, "{tci:#x}");
+        }
+    }
+}
