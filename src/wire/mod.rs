@@ -5,8 +5,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod dhcp;
 pub mod ethernet;
+pub mod frame;
+pub mod ipv4;
+pub mod option;
 pub mod tftp;
+pub mod udp;
 
 /// What made octets undecodable: the field, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,0 +1,327 @@
+//! The DHCP message (RFC 2131 §2).
+
+use std::net::Ipv4Addr;
+
+use dhcproto::v4::{
+    DhcpOption, Flags, HType, Message as Encoded, Opcode, OptionCode, UnknownOption,
+};
+use dhcproto::{Encodable, Encoder};
+
+pub use dhcproto::v4::MessageType;
+
+use super::ethernet::MacAddress;
+use super::option::{Options, code};
+use super::{DecodeError, Reader};
+
+/// UDP port of servers and relays.
+pub const SERVER_PORT: u16 = 67;
+/// UDP port of clients.
+pub const CLIENT_PORT: u16 = 68;
+/// Shortest message that old relays forward (RFC 1542 §2.1), octets.
+pub const MIN_LEN: usize = 300;
+
+const MAGIC_COOKIE: u32 = 0x6382_5363;
+const FLAG_BROADCAST: u16 = 0x8000;
+const OVERLOAD_FILE: u8 = 1;
+const OVERLOAD_SNAME: u8 = 2;
+
+/// Who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    /// A client.
+    BootRequest,
+    /// A server or relay.
+    BootReply,
+}
+
+/// A DHCP message with its options joined.
+///
+/// ```text
+/// | op 1 | htype 1 | hlen 1 | hops 1 | xid 4 | secs 2 | flags 2 | ciaddr 4 | yiaddr 4 |
+/// | siaddr 4 | giaddr 4 | chaddr 16 | sname 64 | file 128 | 63825363 | options … |
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Who speaks.
+    pub op: Op,
+    /// Transaction, chosen by the client.
+    pub xid: u32,
+    /// Seconds since the client began.
+    pub secs: u16,
+    /// Whether the client asks for replies by broadcast.
+    pub broadcast: bool,
+    /// The client's address, when it can already receive there.
+    pub ciaddr: Ipv4Addr,
+    /// "Your" address: what the server gives.
+    pub yiaddr: Ipv4Addr,
+    /// The next server of the boot.
+    pub siaddr: Ipv4Addr,
+    /// The relay.
+    pub giaddr: Ipv4Addr,
+    /// The client's hardware address.
+    pub chaddr: MacAddress,
+    /// Name of the boot server, up to its NUL; empty when the field holds options.
+    pub sname: Vec<u8>,
+    /// The boot file, up to its NUL; empty when the field holds options.
+    pub file: Vec<u8>,
+    /// The options of all areas.
+    pub options: Options,
+}
+
+impl Message {
+    /// Decodes a message for an Ethernet client.
+    ///
+    /// Options that cannot be read end only the area they stand in.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the fixed part is cut off, is for other hardware, or lacks the cookie.
+    pub fn decode(octets: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(octets);
+        let op = match reader.u8("op")? {
+            1 => Op::BootRequest,
+            2 => Op::BootReply,
+            other => return Err(invalid("op", other)),
+        };
+        match reader.u8("htype")? {
+            1 => {}
+            other => return Err(invalid("htype", other)),
+        }
+        match reader.u8("hlen")? {
+            6 => {}
+            other => return Err(invalid("hlen", other)),
+        }
+        reader.take(1, "hops")?;
+        let xid = reader.u32("xid")?;
+        let secs = reader.u16("secs")?;
+        let flags = reader.u16("flags")?;
+        let ciaddr = Ipv4Addr::from(reader.array("ciaddr")?);
+        let yiaddr = Ipv4Addr::from(reader.array("yiaddr")?);
+        let siaddr = Ipv4Addr::from(reader.array("siaddr")?);
+        let giaddr = Ipv4Addr::from(reader.array("giaddr")?);
+        let chaddr = MacAddress(reader.array("chaddr")?);
+        reader.take(10, "chaddr")?;
+        let sname = reader.take(64, "sname")?;
+        let file = reader.take(128, "file")?;
+        match reader.u32("magic cookie")? {
+            MAGIC_COOKIE => {}
+            other => return Err(invalid("magic cookie", other)),
+        }
+        let mut options = Options::default();
+        let _ = options.read_area(reader.rest());
+        let overload = options.u8(code::OVERLOAD).unwrap_or(0);
+        let mut field = |holds_options: u8, octets: &[u8]| {
+            if overload & holds_options == 0 {
+                return up_to_nul(octets);
+            }
+            let _ = options.read_area(octets);
+            Vec::new()
+        };
+        let file = field(OVERLOAD_FILE, file);
+        let sname = field(OVERLOAD_SNAME, sname);
+        Ok(Self {
+            op,
+            xid,
+            secs,
+            broadcast: flags & FLAG_BROADCAST != 0,
+            ciaddr,
+            yiaddr,
+            siaddr,
+            giaddr,
+            chaddr,
+            sname,
+            file,
+            options,
+        })
+    }
+
+    /// Returns the message type (option 53), when there is one that RFC 2131 knows.
+    pub fn message_type(&self) -> Option<MessageType> {
+        match self.options.u8(code::MESSAGE_TYPE)? {
+            value @ 1..=8 => Some(MessageType::from(value)),
+            _ => None,
+        }
+    }
+
+    /// Appends the message to `buf`, padded to [`MIN_LEN`]. Long options are split (RFC 3396).
+    ///
+    /// # Errors
+    /// [`DecodeError::Invalid`] when `sname` or `file` is longer than its field.
+    pub fn encode(&self, buf: &mut Vec<u8>) -> Result<(), DecodeError> {
+        if self.sname.len() >= 64 {
+            return Err(invalid("sname", self.sname.len() as u64));
+        }
+        if self.file.len() >= 128 {
+            return Err(invalid("file", self.file.len() as u64));
+        }
+        let mut message = Encoded::new_with_id(
+            self.xid,
+            self.ciaddr,
+            self.yiaddr,
+            self.siaddr,
+            self.giaddr,
+            &self.chaddr.0,
+        );
+        let mut flags = Flags::default();
+        if self.broadcast {
+            flags = flags.set_broadcast();
+        }
+        message
+            .set_opcode(match self.op {
+                Op::BootRequest => Opcode::BootRequest,
+                Op::BootReply => Opcode::BootReply,
+            })
+            .set_htype(HType::Eth)
+            .set_secs(self.secs)
+            .set_flags(flags);
+        if !self.sname.is_empty() {
+            message.set_sname(&self.sname);
+        }
+        if !self.file.is_empty() {
+            message.set_fname(&self.file);
+        }
+        for (code, value) in self.options.iter() {
+            let option = UnknownOption::new(OptionCode::from(code), value.to_vec());
+            message.opts_mut().insert(DhcpOption::Unknown(option));
+        }
+        let start = buf.len();
+        let mut octets = Vec::with_capacity(MIN_LEN);
+        message
+            .encode(&mut Encoder::new(&mut octets))
+            .map_err(|_| invalid("options", self.options.iter().count() as u64))?;
+        buf.extend_from_slice(&octets);
+        buf.resize(buf.len().max(start + MIN_LEN), code::PAD);
+        Ok(())
+    }
+}
+
+fn up_to_nul(octets: &[u8]) -> Vec<u8> {
+    octets
+        .iter()
+        .copied()
+        .take_while(|octet| *octet != 0)
+        .collect()
+}
+
+fn invalid(field: &'static str, value: impl Into<u64>) -> DecodeError {
+    DecodeError::Invalid {
+        field,
+        value: value.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offer() -> Message {
+        let mut options = Options::default();
+        options.set(code::MESSAGE_TYPE, [2]);
+        options.set(code::SERVER_IDENTIFIER, [192, 0, 2, 1]);
+        options.set(code::VENDOR_SPECIFIC, [7; 300]);
+        options.set(224, *b"kept");
+        Message {
+            op: Op::BootReply,
+            xid: 0x1234_5678,
+            secs: 3,
+            broadcast: true,
+            ciaddr: Ipv4Addr::UNSPECIFIED,
+            yiaddr: Ipv4Addr::new(192, 0, 2, 100),
+            siaddr: Ipv4Addr::new(192, 0, 2, 2),
+            giaddr: Ipv4Addr::new(192, 0, 2, 3),
+            chaddr: MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]),
+            sname: b"boot.example".to_vec(),
+            file: b"pxelinux.0".to_vec(),
+            options,
+        }
+    }
+
+    fn encoded(message: &Message) -> Vec<u8> {
+        let mut octets = Vec::new();
+        message.encode(&mut octets).unwrap();
+        octets
+    }
+
+    #[test]
+    fn a_message_is_read_as_it_was_written_with_a_split_option() {
+        let octets = encoded(&offer());
+        let message = Message::decode(&octets).unwrap();
+        assert_eq!(message.message_type(), Some(MessageType::Offer));
+        for (code, value) in offer().options.iter() {
+            assert_eq!(message.options.get(code), Some(value));
+        }
+        assert_eq!(
+            Message {
+                options: offer().options,
+                ..message
+            },
+            offer()
+        );
+    }
+
+    #[test]
+    fn a_short_message_is_padded_for_old_relays() {
+        let message = Message {
+            options: Options::default(),
+            ..offer()
+        };
+        assert_eq!(encoded(&message).len(), MIN_LEN);
+    }
+
+    #[test]
+    fn overloaded_fields_hold_options_and_no_names() {
+        let message = Message {
+            sname: vec![],
+            file: vec![],
+            options: Options::default(),
+            ..offer()
+        };
+        let mut octets = encoded(&message);
+        octets.truncate(240);
+        octets.extend_from_slice(&[53, 1, 2, 67, 1, b'b', 52, 1, 3, 255]);
+        octets[108..114].copy_from_slice(&[67, 2, b'/', b'a', 255, 9]);
+        octets[44..51].copy_from_slice(&[66, 1, b's', 67, 1, b'x', 255]);
+        let message = Message::decode(&octets).unwrap();
+        assert_eq!(message.options.get(67), Some(&b"b/ax"[..]));
+        assert_eq!(message.options.text(66), Some("s"));
+        assert!(message.file.is_empty() && message.sname.is_empty());
+    }
+
+    #[test]
+    fn a_truncated_option_does_not_cost_the_message() {
+        let mut octets = encoded(&offer());
+        octets.truncate(240);
+        octets.extend_from_slice(&[53, 1, 5, 54, 4, 192]);
+        let message = Message::decode(&octets).unwrap();
+        assert_eq!(message.message_type(), Some(MessageType::Ack));
+        assert_eq!(message.options.get(54), None);
+    }
+
+    #[test]
+    fn no_prefix_of_the_fixed_part_decodes() {
+        let octets = encoded(&offer());
+        for len in 0..240 {
+            let result = Message::decode(&octets[..len]);
+            assert!(
+                matches!(result, Err(DecodeError::Truncated { .. })),
+                "{len}"
+            );
+        }
+    }
+
+    #[test]
+    fn other_hardware_lengths_and_cookies_are_refused() {
+        for (at, octet, field) in [
+            (0, 3, "op"),
+            (1, 6, "htype"),
+            (2, 200, "hlen"),
+            (236, 0, "magic cookie"),
+        ] {
+            let mut octets = encoded(&offer());
+            octets[at] = octet;
+            let result = Message::decode(&octets);
+            assert!(
+                matches!(result, Err(DecodeError::Invalid { field: found, .. }) if found == field)
+            );
+        }
+    }
+}

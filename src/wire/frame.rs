@@ -1,0 +1,100 @@
+//! An Ethernet frame ⇄ the UDP datagram in it, all headers in one pass.
+
+use super::DecodeError;
+use super::ethernet::{ETHERTYPE_IPV4, Header, MacAddress};
+use super::ipv4;
+use super::udp::Datagram;
+
+/// Decodes a frame that carries a UDP datagram over IPv4; returns it with the sender's hardware
+/// address. `verify_udp` as in [`Datagram::decode`].
+///
+/// # Errors
+/// [`DecodeError`] for every other frame.
+pub fn decode(frame: &[u8], verify_udp: bool) -> Result<(MacAddress, Datagram<'_>), DecodeError> {
+    let (ethernet, packet) = Header::decode(frame)?;
+    if ethernet.ethertype != ETHERTYPE_IPV4 {
+        return Err(DecodeError::Invalid {
+            field: "ethertype",
+            value: ethernet.ethertype.into(),
+        });
+    }
+    let (ip, octets) = ipv4::Header::decode(packet)?;
+    if ip.protocol != ipv4::PROTOCOL_UDP {
+        return Err(DecodeError::Invalid {
+            field: "protocol",
+            value: ip.protocol.into(),
+        });
+    }
+    let datagram = Datagram::decode(ip.source, ip.destination, octets, verify_udp)?;
+    Ok((ethernet.source, datagram))
+}
+
+/// Returns the frame that carries `datagram` from `source` to `destination`.
+///
+/// # Errors
+/// [`DecodeError::Invalid`] when the datagram is too long for IPv4.
+pub fn encode(
+    source: MacAddress,
+    destination: MacAddress,
+    datagram: &Datagram<'_>,
+) -> Result<Vec<u8>, DecodeError> {
+    let udp_len = datagram.payload.len() + Datagram::HEADER_LEN;
+    let mut frame = Vec::with_capacity(Header::LEN + ipv4::Header::LEN + udp_len);
+    Header {
+        destination,
+        source,
+        vlan: None,
+        ethertype: ETHERTYPE_IPV4,
+    }
+    .encode(&mut frame);
+    ipv4::Header {
+        source: *datagram.source.ip(),
+        destination: *datagram.destination.ip(),
+        protocol: ipv4::PROTOCOL_UDP,
+    }
+    .encode(udp_len, &mut frame)?;
+    datagram.encode(&mut frame)?;
+    Ok(frame)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddrV4};
+
+    use super::*;
+    use crate::wire::ethernet::ETHERTYPE_ARP;
+
+    const OURS: MacAddress = MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
+
+    fn discover() -> Vec<u8> {
+        let datagram = Datagram {
+            source: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68),
+            destination: SocketAddrV4::new(Ipv4Addr::BROADCAST, 67),
+            payload: b"payload",
+        };
+        encode(OURS, MacAddress::BROADCAST, &datagram).unwrap()
+    }
+
+    #[test]
+    fn a_frame_is_read_as_it_was_written() {
+        let frame = discover();
+        let (source, datagram) = decode(&frame, true).unwrap();
+        assert_eq!(source, OURS);
+        assert_eq!(datagram.destination.port(), 67);
+        assert_eq!(datagram.payload, b"payload");
+        for len in 0..frame.len() {
+            assert!(decode(&frame[..len], true).is_err());
+        }
+    }
+
+    #[test]
+    fn a_frame_of_another_protocol_is_refused() {
+        let mut frame = discover();
+        frame[12..14].copy_from_slice(&ETHERTYPE_ARP.to_be_bytes());
+        let error = DecodeError::Invalid {
+            field: "ethertype",
+            value: 0x0806,
+        };
+        assert_eq!(decode(&frame, true), Err(error));
+    }
+}

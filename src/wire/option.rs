@@ -1,0 +1,324 @@
+//! DHCP options as they stand in a message (RFC 2131 §4.1, RFC 2132, RFC 3396).
+//!
+//! The walker is the truth about what is in a message: it joins the parts of a split option in
+//! any order, follows option overload (52) into `file` and `sname`, and keeps what it does not
+//! know. Whatever is wrong with one option, those before it stay readable. Values are then decoded
+//! one at a time with `dhcproto`, after their lengths have been checked.
+
+use std::net::Ipv4Addr;
+
+use dhcproto::v4::{DhcpOption, OptionCode};
+use dhcproto::{Decodable, Decoder};
+
+use super::{DecodeError, Reader};
+
+/// Option codes, under their titles in RFC 2132 and its successors.
+#[allow(missing_docs, reason = "each is named as in the registry")]
+pub mod code {
+    pub const PAD: u8 = 0;
+    pub const SUBNET_MASK: u8 = 1;
+    pub const ROUTER: u8 = 3;
+    pub const DOMAIN_NAME_SERVER: u8 = 6;
+    pub const HOST_NAME: u8 = 12;
+    pub const DOMAIN_NAME: u8 = 15;
+    pub const INTERFACE_MTU: u8 = 26;
+    pub const BROADCAST_ADDRESS: u8 = 28;
+    pub const NTP_SERVERS: u8 = 42;
+    pub const VENDOR_SPECIFIC: u8 = 43;
+    pub const REQUESTED_ADDRESS: u8 = 50;
+    pub const LEASE_TIME: u8 = 51;
+    pub const OVERLOAD: u8 = 52;
+    pub const MESSAGE_TYPE: u8 = 53;
+    pub const SERVER_IDENTIFIER: u8 = 54;
+    pub const PARAMETER_REQUEST_LIST: u8 = 55;
+    pub const MESSAGE: u8 = 56;
+    pub const MAX_MESSAGE_SIZE: u8 = 57;
+    pub const RENEWAL_TIME: u8 = 58;
+    pub const REBINDING_TIME: u8 = 59;
+    pub const VENDOR_CLASS: u8 = 60;
+    pub const CLIENT_IDENTIFIER: u8 = 61;
+    pub const TFTP_SERVER_NAME: u8 = 66;
+    pub const BOOT_FILE_NAME: u8 = 67;
+    pub const USER_CLASS: u8 = 77;
+    pub const RAPID_COMMIT: u8 = 80;
+    pub const CLIENT_FQDN: u8 = 81;
+    pub const CLIENT_SYSTEM: u8 = 93;
+    pub const CLIENT_NDI: u8 = 94;
+    pub const CLIENT_MACHINE_ID: u8 = 97;
+    pub const IPV6_ONLY_PREFERRED: u8 = 108;
+    pub const AUTO_CONFIGURE: u8 = 116;
+    pub const DOMAIN_SEARCH: u8 = 119;
+    pub const CLASSLESS_STATIC_ROUTE: u8 = 121;
+    pub const TFTP_SERVER_ADDRESS: u8 = 150;
+    pub const IPXE_ENCAPSULATED: u8 = 175;
+    pub const CONFIG_FILE: u8 = 209;
+    pub const PATH_PREFIX: u8 = 210;
+    pub const REBOOT_TIME: u8 = 211;
+    pub const MS_CLASSLESS_STATIC_ROUTE: u8 = 249;
+    pub const END: u8 = 255;
+}
+
+/// A destination with its prefix length, and the router: one entry of option 121.
+pub type ClasslessRoute = (Ipv4Addr, u8, Ipv4Addr);
+
+/// The options of a message, each once, in the order of their first part.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Options {
+    list: Vec<(u8, Vec<u8>)>,
+}
+
+impl Options {
+    /// Reads the options of one area up to its end option, joining them to those already read.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] for an option that ends beyond the area; those before it have
+    /// been read.
+    pub fn read_area(&mut self, area: &[u8]) -> Result<(), DecodeError> {
+        let mut reader = Reader::new(area);
+        while !reader.is_empty() {
+            match reader.u8("option code")? {
+                code::PAD => {}
+                code::END => break,
+                code => {
+                    let len = reader.u8("option length")?;
+                    self.append(code, reader.take(usize::from(len), "option value")?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, code: u8, part: &[u8]) {
+        match self.list.iter_mut().find(|(known, _)| *known == code) {
+            Some((_, value)) => value.extend_from_slice(part),
+            None => self.list.push((code, part.to_vec())),
+        }
+    }
+
+    /// Sets an option, in place of what it had.
+    pub fn set(&mut self, code: u8, value: impl Into<Vec<u8>>) {
+        self.remove(code);
+        self.list.push((code, value.into()));
+    }
+
+    /// Takes an option out.
+    pub fn remove(&mut self, code: u8) {
+        self.list.retain(|(known, _)| *known != code);
+    }
+
+    /// Returns an option's octets.
+    pub fn get(&self, code: u8) -> Option<&[u8]> {
+        self.iter()
+            .find_map(|(known, value)| (known == code).then_some(value))
+    }
+
+    /// Returns all options, in the order of their first part.
+    pub fn iter(&self) -> impl Iterator<Item = (u8, &[u8])> {
+        self.list
+            .iter()
+            .map(|(code, value)| (*code, value.as_slice()))
+    }
+
+    /// Returns an option of one octet.
+    pub fn u8(&self, code: u8) -> Option<u8> {
+        Some(u8::from_be_bytes(self.array(code)?))
+    }
+
+    /// Returns an option of two octets.
+    pub fn u16(&self, code: u8) -> Option<u16> {
+        Some(u16::from_be_bytes(self.array(code)?))
+    }
+
+    /// Returns an option of four octets.
+    pub fn u32(&self, code: u8) -> Option<u32> {
+        Some(u32::from_be_bytes(self.array(code)?))
+    }
+
+    /// Returns an option that is one address.
+    pub fn address(&self, code: u8) -> Option<Ipv4Addr> {
+        Some(Ipv4Addr::from(self.array::<4>(code)?))
+    }
+
+    fn array<const N: usize>(&self, code: u8) -> Option<[u8; N]> {
+        self.get(code)?.try_into().ok()
+    }
+
+    /// Returns an option that is a list of addresses; octets after the last whole one are dropped.
+    pub fn addresses(&self, code: u8) -> Vec<Ipv4Addr> {
+        let (whole, _) = self.get(code).unwrap_or_default().as_chunks::<4>();
+        whole.iter().copied().map(Ipv4Addr::from).collect()
+    }
+
+    /// Returns an option that is text, up to its first NUL (servers send one although RFC 2132 §2
+    /// says not to); none when nothing is left or it is not UTF-8.
+    pub fn text(&self, code: u8) -> Option<&str> {
+        text(self.get(code)?)
+    }
+
+    /// Returns the routes of option 121 (RFC 3442) or, without it, of its twin 249.
+    ///
+    /// A malformed list yields its routes up to the fault.
+    pub fn classless_routes(&self) -> Option<Vec<ClasslessRoute>> {
+        let octets = self
+            .get(code::CLASSLESS_STATIC_ROUTE)
+            .or_else(|| self.get(code::MS_CLASSLESS_STATIC_ROUTE))?;
+        let whole = whole_routes(octets);
+        let DhcpOption::ClasslessStaticRoute(routes) =
+            decode_one(OptionCode::ClasslessStaticRoute, whole)?
+        else {
+            return None;
+        };
+        Some(
+            routes
+                .into_iter()
+                .map(|(network, gateway)| (network.network(), network.prefix_len(), gateway))
+                .collect(),
+        )
+    }
+
+    /// Returns the search list of option 119 (RFC 3397, with compression), as dotted names.
+    pub fn domain_search(&self) -> Vec<String> {
+        let octets = self.get(code::DOMAIN_SEARCH).unwrap_or_default();
+        let Some(DhcpOption::DomainSearch(names)) = decode_one(OptionCode::DomainSearch, octets)
+        else {
+            return Vec::new();
+        };
+        names
+            .iter()
+            .map(|name| name.to_ascii().trim_end_matches('.').to_owned())
+            .collect()
+    }
+}
+
+/// Returns the text in `octets` up to the first NUL; none when it is empty or not UTF-8.
+pub fn text(octets: &[u8]) -> Option<&str> {
+    let octets = octets.split(|octet| *octet == 0).next()?;
+    std::str::from_utf8(octets)
+        .ok()
+        .filter(|text| !text.is_empty())
+}
+
+/// Decodes one value with `dhcproto`, which joins parts of the same code again.
+fn decode_one(code: OptionCode, value: &[u8]) -> Option<DhcpOption> {
+    let mut octets = Vec::with_capacity(value.len() + 2);
+    for part in value.chunks(255) {
+        octets.push(code.into());
+        octets.push(u8::try_from(part.len()).ok()?);
+        octets.extend_from_slice(part);
+    }
+    DhcpOption::decode(&mut Decoder::new(&octets)).ok()
+}
+
+/// Returns the part of a route list that holds whole entries with prefixes of 0 to 32 bits.
+fn whole_routes(octets: &[u8]) -> &[u8] {
+    let mut reader = Reader::new(octets);
+    let mut whole = 0;
+    while let Ok(prefix_len @ 0..=32) = reader.u8("prefix length") {
+        let entry_len = usize::from(prefix_len.div_ceil(8)) + 4;
+        if reader.take(entry_len, "route").is_err() {
+            break;
+        }
+        whole += 1 + entry_len;
+    }
+    octets.get(..whole).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(area: &[u8]) -> Options {
+        let mut options = Options::default();
+        options.read_area(area).unwrap();
+        options
+    }
+
+    #[test]
+    fn parts_of_a_split_option_are_joined_wherever_they_stand() {
+        let options = options(&[
+            67, 2, b'a', b'b', 0, 1, 4, 255, 255, 255, 0, 67, 1, b'c', 255, 9,
+        ]);
+        assert_eq!(options.get(67), Some(&b"abc"[..]));
+        assert_eq!(
+            options.address(code::SUBNET_MASK),
+            Some(Ipv4Addr::new(255, 255, 255, 0))
+        );
+        assert_eq!(options.iter().count(), 2);
+    }
+
+    #[test]
+    fn an_option_beyond_the_end_leaves_those_before_it() {
+        let mut options = Options::default();
+        let error = options.read_area(&[53, 1, 2, 1, 4, 255, 255]).unwrap_err();
+        assert_eq!(
+            error,
+            DecodeError::Truncated {
+                field: "option value",
+                needed: 4,
+                left: 2
+            }
+        );
+        assert_eq!(options.u8(code::MESSAGE_TYPE), Some(2));
+        assert_eq!(options.get(1), None);
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_length_is_no_value() {
+        let options = options(&[
+            1, 3, 255, 255, 255, 51, 5, 0, 0, 0, 1, 1, 6, 5, 192, 0, 2, 1, 9,
+        ]);
+        assert_eq!(options.address(1), None);
+        assert_eq!(options.u32(51), None);
+        assert_eq!(options.addresses(6), [Ipv4Addr::new(192, 0, 2, 1)]);
+    }
+
+    #[test]
+    fn text_ends_at_the_first_nul_and_is_never_empty() {
+        let options = options(&[12, 4, b'h', b'o', 0, b'x', 15, 1, 0, 67, 2, 0xff, 0xfe]);
+        assert_eq!(options.text(12), Some("ho"));
+        assert_eq!(options.text(15), None);
+        assert_eq!(options.text(67), None);
+    }
+
+    #[test]
+    fn classless_routes_are_those_of_rfc_3442_and_end_at_a_fault() {
+        let routes = [0, 192, 0, 2, 1, 24, 10, 1, 2, 192, 0, 2, 2, 33, 1, 2, 3];
+        let mut options = Options::default();
+        options.set(code::MS_CLASSLESS_STATIC_ROUTE, routes);
+        let expected = vec![
+            (Ipv4Addr::UNSPECIFIED, 0, Ipv4Addr::new(192, 0, 2, 1)),
+            (Ipv4Addr::new(10, 1, 2, 0), 24, Ipv4Addr::new(192, 0, 2, 2)),
+        ];
+        assert_eq!(options.classless_routes(), Some(expected));
+        options.set(
+            code::CLASSLESS_STATIC_ROUTE,
+            [32, 198, 51, 100, 7, 0, 0, 0, 0],
+        );
+        let on_link = vec![(Ipv4Addr::new(198, 51, 100, 7), 32, Ipv4Addr::UNSPECIFIED)];
+        assert_eq!(options.classless_routes(), Some(on_link));
+    }
+
+    #[test]
+    fn a_route_list_longer_than_one_option_is_read_whole() {
+        let mut octets = Vec::new();
+        for network in 0..100 {
+            octets.extend_from_slice(&[24, 10, 0, network, 192, 0, 2, 1]);
+        }
+        let mut options = Options::default();
+        options.set(code::CLASSLESS_STATIC_ROUTE, octets);
+        assert_eq!(options.classless_routes().unwrap().len(), 100);
+    }
+
+    #[test]
+    fn a_search_list_is_decompressed_and_loops_end() {
+        let mut options = Options::default();
+        let list = b"\x03eng\x07example\x03com\x00\x05sales\xc0\x04";
+        options.set(code::DOMAIN_SEARCH, *list);
+        assert_eq!(
+            options.domain_search(),
+            ["eng.example.com", "sales.example.com"]
+        );
+        options.set(code::DOMAIN_SEARCH, [0xc0, 0x00]);
+        assert_eq!(options.domain_search(), Vec::<String>::new());
+    }
+}
