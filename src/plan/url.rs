@@ -192,6 +192,23 @@ impl Url {
         }
     }
 
+    /// Returns the URL of the file `name` in the directory of this one, the name meant literally
+    /// over TFTP.
+    ///
+    /// # Errors
+    /// A control character or a bad pin.
+    pub fn beside(&self, name: &str) -> Result<Self, UrlError> {
+        match self.scheme {
+            Scheme::Tftp => {
+                let directory = self.directory().get(1..).unwrap_or_default();
+                let mut file = self.with_file_name(&format!("{directory}{name}"))?;
+                file.path = remove_dot_segments(&file.path);
+                Ok(file)
+            }
+            Scheme::Http | Scheme::Https => self.join(name),
+        }
+    }
+
     /// Returns how the file is fetched.
     pub const fn scheme(&self) -> Scheme {
         self.scheme

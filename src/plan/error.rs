@@ -1,0 +1,67 @@
+//! Why there is no plan, with the place.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::url::Url;
+
+/// A line of a file; line 0 is the file as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub file: Arc<Url>,
+    /// The line, counted from 1.
+    pub line: usize,
+}
+
+impl Place {
+    /// Returns the place that is a file as a whole.
+    pub fn whole(file: &Url) -> Self {
+        Self {
+            file: Arc::new(file.clone()),
+            line: 0,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{}", self.file),
+            line => write!(f, "{}:{line}", self.file),
+        }
+    }
+}
+
+/// Why there is no plan: the place, the word at fault, and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {}{what}", quoted(word))]
+pub struct Error {
+    /// Where.
+    pub place: Place,
+    /// The word at fault; empty when it is no single word. Holds no credentials.
+    pub word: String,
+    /// What is wrong, and what to try.
+    pub what: String,
+    /// Whether nothing is wrong at all: the configuration says to boot from a local disk.
+    pub is_local_boot: bool,
+}
+
+impl Error {
+    /// Returns the error for `word` at `place`.
+    pub fn new(place: &Place, word: &str, what: impl Into<String>) -> Self {
+        Self {
+            place: place.clone(),
+            word: super::url::without_credentials(word),
+            what: what.into(),
+            is_local_boot: false,
+        }
+    }
+}
+
+fn quoted(word: &str) -> String {
+    match word {
+        "" => String::new(),
+        _ => format!("{word:?}: "),
+    }
+}

@@ -1,0 +1,124 @@
+//! What is known before the first file is read: machine, lease and the wishes of the user.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use super::url::Url;
+use crate::wire::ethernet::MacAddress;
+
+/// The processor's architecture, as configurations ask for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Architecture {
+    /// 32-bit PC.
+    X86,
+    /// 64-bit PC.
+    X86_64,
+    /// 32-bit ARM.
+    Arm,
+    /// 64-bit ARM.
+    Arm64,
+    /// 64-bit RISC-V.
+    RiscV64,
+    /// Any other.
+    Other,
+}
+
+impl Architecture {
+    /// The architecture this program was built for.
+    pub const HERE: Self = if cfg!(target_arch = "x86_64") {
+        Self::X86_64
+    } else if cfg!(target_arch = "x86") {
+        Self::X86
+    } else if cfg!(target_arch = "aarch64") {
+        Self::Arm64
+    } else if cfg!(target_arch = "arm") {
+        Self::Arm
+    } else if cfg!(target_arch = "riscv64") {
+        Self::RiscV64
+    } else {
+        Self::Other
+    };
+}
+
+/// What a plan may depend on; nothing in it changes while the plan is made.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The file the boot begins with.
+    pub boot_file: Url,
+    /// The interface's name in this kernel.
+    pub interface: String,
+    /// Its hardware address.
+    pub mac: MacAddress,
+    /// Its IP address.
+    pub address: Ipv4Addr,
+    /// Prefix of the address, 0 to 32 bits.
+    pub prefix_len: u8,
+    /// The default router.
+    pub gateway: Option<Ipv4Addr>,
+    /// The server of the boot files.
+    pub boot_server: Ipv4Addr,
+    /// The DHCP server.
+    pub dhcp_server: Ipv4Addr,
+    /// Resolvers.
+    pub dns: Vec<Ipv4Addr>,
+    /// Domain.
+    pub domain: Option<String>,
+    /// The machine's host name.
+    pub host_name: Option<String>,
+    /// The boot file as the lease names it.
+    pub boot_file_name: String,
+    /// The options of the lease by code, as they came: 209 and 210 steer pxelinux, the others can
+    /// be read by iPXE scripts.
+    pub options: BTreeMap<u8, Vec<u8>>,
+    /// SMBIOS texts under their names in `/sys/class/dmi/id`: `product_uuid`, `sys_vendor`, ….
+    pub smbios: BTreeMap<String, String>,
+    /// The processor.
+    pub architecture: Architecture,
+    /// Initrds for a boot file that is a kernel itself.
+    pub initrds: Vec<Url>,
+    /// Text put behind the command line, whichever way it came.
+    pub append: Option<String>,
+}
+
+impl Facts {
+    /// Returns facts of which only the boot file and the addresses are known.
+    pub fn new(boot_file: Url, mac: MacAddress, address: Ipv4Addr, server: Ipv4Addr) -> Self {
+        Self {
+            boot_file_name: boot_file.to_string(),
+            boot_file,
+            interface: String::new(),
+            mac,
+            address,
+            prefix_len: 24,
+            gateway: None,
+            boot_server: server,
+            dhcp_server: server,
+            dns: Vec::new(),
+            domain: None,
+            host_name: None,
+            options: BTreeMap::new(),
+            smbios: BTreeMap::new(),
+            architecture: Architecture::HERE,
+            initrds: Vec::new(),
+            append: None,
+        }
+    }
+
+    /// Returns an SMBIOS text by its name in `/sys/class/dmi/id`.
+    pub fn smbios(&self, name: &str) -> Option<&str> {
+        self.smbios.get(name).map(String::as_str)
+    }
+
+    /// Returns an option that is text, up to its first NUL.
+    pub fn text_option(&self, code: u8) -> Option<String> {
+        let octets = self.options.get(&code)?;
+        let text = octets.split(|octet| *octet == 0).next()?;
+        (!text.is_empty()).then(|| String::from_utf8_lossy(text).into_owned())
+    }
+
+    /// Returns the mask of the address.
+    pub fn netmask(&self) -> Ipv4Addr {
+        let host_bits = 32_u32.saturating_sub(self.prefix_len.into());
+        Ipv4Addr::from_bits(u32::MAX.checked_shl(host_bits).unwrap_or(0))
+    }
+}

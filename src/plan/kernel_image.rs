@@ -1,0 +1,51 @@
+//! What a file is, by its first octets.
+
+/// A kind of file that a boot can begin with or lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A Linux kernel that kexec takes as it is: bzImage, or an arm64 or RISC-V Image.
+    Linux,
+    /// An EFI program; a kernel may be in it ([`super::uki`]).
+    Efi,
+    /// A program for PC firmware of the pxelinux family.
+    Pxelinux,
+    /// Another program without text, such as a PXE network bootstrap program.
+    Program,
+    /// A script for iPXE.
+    IpxeScript,
+    /// Another text.
+    Text,
+}
+
+/// Offset and value of the magic number of the x86 boot protocol (Documentation/arch/x86/boot.rst
+/// of Linux).
+const X86_MAGIC: (usize, &[u8]) = (0x202, b"HdrS");
+/// The same of an arm64 Image (Documentation/arch/arm64/booting.rst).
+const ARM64_MAGIC: (usize, &[u8]) = (56, b"ARMd");
+/// The same of a RISC-V Image (Documentation/arch/riscv/boot-image-header.rst).
+const RISCV_MAGIC: (usize, &[u8]) = (56, b"RSC\x05");
+
+/// Returns what the file is that begins with `head`.
+pub fn classify(head: &[u8]) -> Kind {
+    let has = |(at, magic): (usize, &[u8])| head.get(at..at + magic.len()) == Some(magic);
+    if head.starts_with(b"#!ipxe") || head.starts_with(b"#!gpxe") {
+        Kind::IpxeScript
+    } else if has(X86_MAGIC) || has(ARM64_MAGIC) || has(RISCV_MAGIC) {
+        Kind::Linux
+    } else if head.starts_with(b"MZ") {
+        Kind::Efi
+    } else if is_text(head) {
+        Kind::Text
+    } else if head.windows(8).any(|octets| octets == b"PXELINUX") {
+        Kind::Pxelinux
+    } else {
+        Kind::Program
+    }
+}
+
+/// Returns whether the octets are text in UTF-8 or Latin-1: without any control character that
+/// text does not have.
+fn is_text(head: &[u8]) -> bool {
+    head.iter()
+        .all(|octet| *octet >= 0x20 && *octet != 0x7f || matches!(octet, 0x07..=0x0d | 0x1b))
+}

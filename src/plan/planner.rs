@@ -1,0 +1,340 @@
+//! The machine over all kinds of boot files: looks at the first octets and hands over to the
+//! reader of that kind.
+
+use super::error::{Error, Place};
+use super::facts::Facts;
+use super::kernel_image::{Kind, classify};
+use super::url::Url;
+use super::{Answer, BootPlan, Fetched, Purpose, Step, pxelinux};
+
+/// How many boot files may lead one to the next.
+const MAX_CHAINS: usize = 32;
+
+/// A decision, and the place it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Where it is written.
+    pub place: Place,
+    /// What follows from it.
+    pub text: String,
+}
+
+/// Makes a [`BootPlan`] of a boot file; see [`super`] for how it is driven.
+#[derive(Debug)]
+pub struct Planner {
+    context: Context,
+    state: State,
+    chains: usize,
+}
+
+/// What every reader sees and writes to.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) facts: Facts,
+    notes: Vec<Note>,
+}
+
+impl Context {
+    /// Keeps a decision for people who ask why.
+    pub(super) fn note(&mut self, place: &Place, text: impl Into<String>) {
+        self.notes.push(Note {
+            place: place.clone(),
+            text: text.into(),
+        });
+    }
+}
+
+/// What a reader wants.
+#[derive(Debug)]
+pub(super) enum Turn {
+    /// A step of the driver.
+    Ask(Step),
+    /// Another file takes over as boot file.
+    Chain(Url),
+    /// The plan is ready.
+    Done(Box<BootPlan>),
+}
+
+#[derive(Debug)]
+enum State {
+    Start(Url),
+    BootFile(Url),
+    Pxelinux(Box<pxelinux::Machine>),
+    Ended,
+}
+
+impl Planner {
+    /// Begins with the boot file in `facts`.
+    pub fn new(facts: Facts) -> Self {
+        Self {
+            state: State::Start(facts.boot_file.clone()),
+            context: Context {
+                facts,
+                notes: Vec::new(),
+            },
+            chains: 0,
+        }
+    }
+
+    /// Takes the answer to the step before and returns the next.
+    pub fn next(&mut self, mut answer: Answer) -> Step {
+        loop {
+            match self.turn(answer) {
+                Ok(Turn::Ask(step)) => return step,
+                Ok(Turn::Done(plan)) => {
+                    self.state = State::Ended;
+                    return Step::Done(self.finished(plan));
+                }
+                Ok(Turn::Chain(url)) => {
+                    self.state = State::Start(url);
+                    answer = Answer::Begin;
+                }
+                Err(error) => {
+                    self.state = State::Ended;
+                    return Step::Failed(error);
+                }
+            }
+        }
+    }
+
+    /// Returns the decisions so far, in order.
+    pub fn notes(&self) -> &[Note] {
+        &self.context.notes
+    }
+
+    fn turn(&mut self, answer: Answer) -> Result<Turn, Error> {
+        match &mut self.state {
+            State::Start(url) => {
+                let url = url.clone();
+                self.chains += 1;
+                if self.chains > MAX_CHAINS {
+                    let what = format!("more than {MAX_CHAINS} boot files lead one to the next");
+                    return Err(Error::new(&Place::whole(&url), "", what));
+                }
+                self.state = State::BootFile(url.clone());
+                Ok(Turn::Ask(Step::Fetch {
+                    url,
+                    purpose: Purpose::BootFile,
+                }))
+            }
+            State::BootFile(url) => {
+                let url = url.clone();
+                self.boot_file(&url, answer)
+            }
+            State::Pxelinux(machine) => machine.next(answer, &mut self.context),
+            State::Ended => Err(Error::new(
+                &Place::whole(&self.context.facts.boot_file),
+                "",
+                "the plan has been made already",
+            )),
+        }
+    }
+
+    fn boot_file(&mut self, url: &Url, answer: Answer) -> Result<Turn, Error> {
+        let place = Place::whole(url);
+        let head = match answer.into_fetched() {
+            Fetched::File(head) => head,
+            Fetched::Failed(why) => return Err(Error::new(&place, "", why)),
+            Fetched::Missing => return Err(Error::new(&place, "", "the server has no such file")),
+        };
+        match classify(&head) {
+            Kind::Linux => {
+                self.context.note(&place, "is a Linux kernel");
+                Ok(Turn::Done(Box::new(BootPlan {
+                    kernel: url.clone().into(),
+                    initrds: (self.context.facts.initrds.iter().cloned())
+                        .map(Into::into)
+                        .collect(),
+                    command_line: String::new(),
+                    device_tree: None,
+                })))
+            }
+            Kind::Pxelinux => {
+                let text = "is pxelinux: its configuration is searched beside it";
+                self.context.note(&place, text);
+                self.run_pxelinux(pxelinux::Machine::search(url, &self.context))
+            }
+            Kind::Text => {
+                self.context.note(&place, "is a pxelinux configuration");
+                self.run_pxelinux(pxelinux::Machine::of_file(url, &head, &self.context))
+            }
+            Kind::IpxeScript | Kind::Efi | Kind::Program => Err(Error::new(
+                &place,
+                "",
+                "neither a Linux kernel nor a configuration that can be read here",
+            )),
+        }
+    }
+
+    fn run_pxelinux(&mut self, machine: Result<pxelinux::Machine, Error>) -> Result<Turn, Error> {
+        let mut machine = Box::new(machine?);
+        let turn = machine.next(Answer::Begin, &mut self.context);
+        self.state = State::Pxelinux(machine);
+        turn
+    }
+
+    /// Puts what the user appends behind the command line.
+    fn finished(&self, mut plan: Box<BootPlan>) -> Box<BootPlan> {
+        if let Some(append) = &self.context.facts.append {
+            if !plan.command_line.is_empty() {
+                plan.command_line.push(' ');
+            }
+            plan.command_line.push_str(append);
+        }
+        plan
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_kernel_is_recognised_by_its_octets_and_fetched_once() {
+        let mut kernel = vec![0; 0x300];
+        kernel[0x202..0x206].copy_from_slice(b"HdrS");
+        let mut facts = facts("http://192.0.2.1/strange-name.txt");
+        facts.initrds = vec!["http://192.0.2.1/initrd".parse().unwrap()];
+        facts.append = Some("quiet".to_owned());
+        let (steps, end) = drive(facts, &[("http://192.0.2.1/strange-name.txt", &kernel)]);
+        assert_eq!(steps, ["fetch http://192.0.2.1/strange-name.txt"]);
+        let Step::Done(plan) = end else {
+            panic!("{end:?}")
+        };
+        assert_eq!(plan.kernel.url.path(), "/strange-name.txt");
+        assert_eq!(plan.initrds[0].url.path(), "/initrd");
+        assert_eq!(plan.command_line, "quiet");
+    }
+
+    #[test]
+    fn pxelinux_searches_from_the_uuid_to_the_default() {
+        let mut facts = facts("tftp://192.0.2.1/boot/pxelinux.0");
+        facts.smbios.insert(
+            "product_uuid".to_owned(),
+            "B8945908-D6A6-41A9-611D-74A6AB80B83D".to_owned(),
+        );
+        let configuration = "DEFAULT a\r\nLABEL a\r\n KERNEL vmlinuz\r\n APPEND initrd=a.gz,/b.gz x\r\n IPAPPEND 3\r\n";
+        let (steps, end) = drive(
+            facts,
+            &[
+                ("tftp://192.0.2.1/boot/pxelinux.0", b"\xea\0PXELINUX 6.04\0"),
+                (
+                    "tftp://192.0.2.1/boot/pxelinux.cfg/default",
+                    configuration.as_bytes(),
+                ),
+            ],
+        );
+        let tried: Vec<_> = steps
+            .iter()
+            .filter_map(|step| step.strip_prefix("fetch tftp://192.0.2.1/boot/pxelinux.cfg/"))
+            .collect();
+        assert_eq!(
+            tried,
+            [
+                "b8945908-d6a6-41a9-611d-74a6ab80b83d",
+                "01-52-54-00-12-34-56",
+                "C0000215",
+                "C000021",
+                "C00002",
+                "C0000",
+                "C000",
+                "C00",
+                "C0",
+                "C",
+                "default",
+            ]
+        );
+        let Step::Done(plan) = end else {
+            panic!("{end:?}")
+        };
+        assert_eq!(plan.kernel.url.to_string(), "tftp://192.0.2.1/boot/vmlinuz");
+        let initrds: Vec<_> = plan
+            .initrds
+            .iter()
+            .map(|part| part.url.to_string())
+            .collect();
+        assert_eq!(
+            initrds,
+            ["tftp://192.0.2.1/boot/a.gz", "tftp://192.0.2.1//b.gz"]
+        );
+        assert_eq!(
+            plan.command_line,
+            "BOOT_IMAGE=vmlinuz initrd=a.gz,/b.gz x \
+             ip=192.0.2.21:192.0.2.1:0.0.0.0:255.255.255.0 BOOTIF=01-52-54-00-12-34-56"
+        );
+    }
+
+    #[test]
+    fn a_directive_that_is_not_known_stops_only_the_label_it_stands_in() {
+        let text = "default good\nlabel bad\n kernel k\n frobnicate yes\nlabel good\n kernel g\n";
+        let url = "http://192.0.2.1/pxelinux.cfg/default";
+        let (_, end) = drive(facts(url), &[(url, text.as_bytes())]);
+        assert!(matches!(end, Step::Done(plan) if plan.kernel.url.path() == "/g"));
+        let text = text.replace("default good", "default bad");
+        let (_, end) = drive(facts(url), &[(url, text.as_bytes())]);
+        let Step::Failed(error) = end else {
+            panic!("{end:?}")
+        };
+        assert_eq!(
+            error.to_string(),
+            "http://192.0.2.1/pxelinux.cfg/default:4: \"frobnicate\": not a directive known here"
+        );
+    }
+
+    #[test]
+    fn a_server_that_fails_ends_the_search() {
+        let url = "tftp://192.0.2.1/pxelinux.0";
+        let mut planner = Planner::new(facts(url));
+        planner.next(Answer::Begin);
+        planner.next(Answer::File {
+            head: b"\0PXELINUX".to_vec(),
+            len: 9,
+        });
+        let step = planner.next(Answer::Failed("no answer".to_owned()));
+        assert!(matches!(step, Step::Failed(error) if error.what == "no answer"));
+    }
+
+    #[test]
+    fn configurations_that_include_themselves_end() {
+        let url = "http://192.0.2.1/a.cfg";
+        let (_, end) = drive(facts(url), &[(url, b"include a.cfg\n")]);
+        assert!(matches!(end, Step::Failed(error) if error.place.line == 1));
+        let text = b"default a\nlabel a\nconfig a.cfg\n";
+        let (_, end) = drive(facts(url), &[(url, text)]);
+        assert!(matches!(end, Step::Failed(error) if error.what.contains("loop")));
+        let text = b"default a\nlabel a\nkernel a.0\n";
+        let (_, end) = drive(facts(url), &[(url, text), ("http://192.0.2.1/a.0", text)]);
+        assert!(matches!(end, Step::Failed(error) if error.what.contains("boot files")));
+    }
+
+    /// Drives a planner with these files and nobody at the console.
+    fn drive(facts: Facts, files: &[(&str, &[u8])]) -> (Vec<String>, Step) {
+        let mut planner = Planner::new(facts);
+        let mut steps = Vec::new();
+        let mut answer = Answer::Begin;
+        for _ in 0..10_000 {
+            let step = planner.next(answer);
+            answer = match &step {
+                Step::Done(_) | Step::Failed(_) => return (steps, step),
+                Step::Fetch { url, .. } => {
+                    steps.push(format!("fetch {url}"));
+                    let file = files.iter().find(|(name, _)| *name == url.to_string());
+                    file.map_or(Answer::Missing, |(_, octets)| Answer::File {
+                        head: octets.to_vec(),
+                        len: octets.len() as u64,
+                    })
+                }
+                Step::Menu(menu) => menu.unattended(),
+                Step::Prompt { .. } | Step::Input { .. } => Answer::TimedOut,
+                Step::Say(_) | Step::Sleep(_) => Answer::Done,
+            };
+        }
+        panic!("the planner does not end")
+    }
+
+    fn facts(boot_file: &str) -> Facts {
+        let mac = "52:54:00:12:34:56".parse().unwrap();
+        let (address, server) = ([192, 0, 2, 21].into(), [192, 0, 2, 1].into());
+        Facts::new(boot_file.parse().unwrap(), mac, address, server)
+    }
+}

@@ -1,0 +1,526 @@
+//! The machine: searches the configuration, reads it with its includes, lets choose, and boots.
+
+use std::collections::VecDeque;
+
+use super::super::error::{Error, Place};
+use super::super::menu::{Entry, Menu};
+use super::super::planner::{Context, Turn};
+use super::super::url::Url;
+use super::super::{Answer, Fetched, Purpose, Step};
+use super::boot::{Outcome, boot, join, own_options};
+use super::config::{Config, Flow, Item, LeadsTo, Text, split_word};
+use super::paths::{Prefix, search_list};
+
+/// How many files one plan may read by INCLUDE and CONFIG.
+const MAX_FILES: usize = 64;
+/// How deep INCLUDE may nest.
+const MAX_DEPTH: usize = 16;
+/// How many menus may be shown one after the other.
+const MAX_MENUS: usize = 1000;
+/// How many labels may lead one to the next.
+const MAX_LABELS: usize = 16;
+
+/// pxelinux, from the search to the kernel.
+#[derive(Debug)]
+pub(in super::super) struct Machine {
+    prefix: Prefix,
+    config: Config,
+    phase: Phase,
+    files_read: usize,
+    menus_shown: usize,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Trying one name after the other; the first is the one under way.
+    Searching(VecDeque<(Url, &'static str)>),
+    /// Reading: the innermost file is the last; `fetching` is on its way.
+    Reading {
+        sources: Vec<Source>,
+        fetching: Option<(Url, Place)>,
+    },
+    /// Showing what there is to say before the choice.
+    Saying(VecDeque<String>),
+    /// Waiting for a choice from this menu, with what each entry leads to.
+    Choosing(Vec<Choice>),
+}
+
+/// A file that is being read.
+#[derive(Debug)]
+struct Source {
+    place: Place,
+    lines: std::vec::IntoIter<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Choice {
+    None,
+    Label { number: usize, arguments: String },
+    Menu(usize),
+    Quit,
+}
+
+impl Machine {
+    /// Begins with the search beside `boot_file`.
+    pub(in super::super) fn search(boot_file: &Url, context: &Context) -> Result<Self, Error> {
+        let prefix = Prefix::new(boot_file, &context.facts);
+        let place = Place::whole(boot_file);
+        let names: Result<_, Error> = search_list(&context.facts)
+            .into_iter()
+            .map(|(name, why)| Ok((prefix.resolve(&name, &place)?, why)))
+            .collect();
+        Ok(Self::in_phase(prefix, Phase::Searching(names?)))
+    }
+
+    /// Begins with a configuration that has been fetched.
+    pub(in super::super) fn of_file(
+        url: &Url,
+        text: &[u8],
+        context: &Context,
+    ) -> Result<Self, Error> {
+        let phase = Phase::Reading {
+            sources: vec![Source::new(url, text)],
+            fetching: None,
+        };
+        Ok(Self::in_phase(Prefix::of_file(url, &context.facts), phase))
+    }
+
+    fn in_phase(prefix: Prefix, phase: Phase) -> Self {
+        Self {
+            prefix,
+            config: Config::new(),
+            phase,
+            files_read: 0,
+            menus_shown: 0,
+        }
+    }
+
+    /// Takes the answer to the step before.
+    pub(in super::super) fn next(
+        &mut self,
+        answer: Answer,
+        context: &mut Context,
+    ) -> Result<Turn, Error> {
+        match &mut self.phase {
+            Phase::Searching(_) => self.searched(answer, context),
+            Phase::Reading { fetching, .. } => match fetching.take() {
+                Some((url, from)) => self.included(&url, &from, answer, context),
+                None => self.read(context),
+            },
+            Phase::Saying(_) => self.say(context),
+            Phase::Choosing(choices) => {
+                let choices = std::mem::take(choices);
+                self.chosen(&choices, answer, context)
+            }
+        }
+    }
+
+    fn searched(&mut self, answer: Answer, context: &mut Context) -> Result<Turn, Error> {
+        let Phase::Searching(names) = &mut self.phase else {
+            return self.read(context);
+        };
+        if answer != Answer::Begin
+            && let Some((url, why)) = names.pop_front()
+        {
+            let place = Place::whole(&url);
+            match answer.into_fetched() {
+                Fetched::File(head) => {
+                    context.note(&place, format!("is the configuration, by {why}"));
+                    self.open(&url, &head)?;
+                    return self.read(context);
+                }
+                Fetched::Missing => context.note(&place, format!("is not there ({why})")),
+                Fetched::Failed(why) => return Err(Error::new(&place, "", why)),
+            }
+        }
+        match names.front() {
+            Some((url, _)) => Ok(fetch(url)),
+            None => Err(Error::new(
+                &Place::whole(&context.facts.boot_file),
+                "",
+                "no pxelinux.cfg/… is there for this machine, not even pxelinux.cfg/default",
+            )),
+        }
+    }
+
+    /// Makes `url` the only file that is read.
+    fn open(&mut self, url: &Url, text: &[u8]) -> Result<(), Error> {
+        self.count_file(&Place::whole(url))?;
+        self.phase = Phase::Reading {
+            sources: vec![Source::new(url, text)],
+            fetching: None,
+        };
+        Ok(())
+    }
+
+    fn count_file(&mut self, place: &Place) -> Result<(), Error> {
+        self.files_read += 1;
+        match self.files_read > MAX_FILES {
+            true => {
+                let what = format!("more than {MAX_FILES} configuration files; do they loop?");
+                Err(Error::new(place, "", what))
+            }
+            false => Ok(()),
+        }
+    }
+
+    fn included(
+        &mut self,
+        url: &Url,
+        from: &Place,
+        answer: Answer,
+        context: &mut Context,
+    ) -> Result<Turn, Error> {
+        self.count_file(from)?;
+        let name = url.to_string();
+        match (answer.into_fetched(), &mut self.phase) {
+            (Fetched::File(head), Phase::Reading { sources, .. }) => {
+                if sources.len() >= MAX_DEPTH {
+                    let what = format!("INCLUDE nests deeper than {MAX_DEPTH} files");
+                    return Err(Error::new(from, &name, what));
+                }
+                context.note(from, format!("includes {url}"));
+                sources.push(Source::new(url, &head));
+            }
+            (Fetched::File(_), _) => {}
+            (Fetched::Missing, Phase::Reading { sources, .. }) if sources.is_empty() => {
+                return Err(Error::new(from, &name, "the server has no such file"));
+            }
+            (Fetched::Missing, _) => {
+                // pxelinux goes on without it, and so many a tree includes what may be missing.
+                let fault = Error::new(from, &name, "is not there, and is left out");
+                context.note(from, fault.what.clone());
+                self.config.faults.push(fault);
+            }
+            (Fetched::Failed(why), _) => return Err(Error::new(from, &name, why)),
+        }
+        self.read(context)
+    }
+
+    fn read(&mut self, context: &mut Context) -> Result<Turn, Error> {
+        while let Phase::Reading { sources, fetching } = &mut self.phase {
+            let Some(source) = sources.last_mut() else {
+                let mut says = VecDeque::from(std::mem::take(&mut self.config.says));
+                says.extend(self.config.faults.iter().map(ToString::to_string));
+                self.phase = Phase::Saying(says);
+                break;
+            };
+            let Some(line) = source.lines.next() else {
+                sources.pop();
+                continue;
+            };
+            source.place.line += 1;
+            if let Flow::Include(name) = self.config.line(&line, &source.place) {
+                let url = self.prefix.resolve(&name, &source.place)?;
+                *fetching = Some((url.clone(), source.place.clone()));
+                return Ok(fetch(&url));
+            }
+        }
+        self.say(context)
+    }
+
+    fn say(&mut self, context: &mut Context) -> Result<Turn, Error> {
+        if let Phase::Saying(says) = &mut self.phase
+            && let Some(text) = says.pop_front()
+        {
+            return Ok(Turn::Ask(Step::Say(text)));
+        }
+        self.decide(context)
+    }
+
+    /// Boots the default, or shows the menu where the configuration wants one.
+    fn decide(&mut self, context: &mut Context) -> Result<Turn, Error> {
+        if self.config.has_menu {
+            let start = match self.default_choice() {
+                Some((Choice::Label { number, .. }, _)) => self.menu_of(number),
+                _ => self.config.start,
+            };
+            return self.show(start, context);
+        }
+        match self.default_choice() {
+            Some((choice, place)) => {
+                context.note(&place, "is the default");
+                self.follow(choice, None, context)
+            }
+            None => self.show(self.config.start, context),
+        }
+    }
+
+    /// Returns what DEFAULT or MENU DEFAULT names.
+    fn default_choice(&self) -> Option<(Choice, Place)> {
+        if let Some(default) = &self.config.default
+            && let Some(choice) = self.choice_of(default)
+        {
+            return Some((choice, default.place.clone()));
+        }
+        let menu = self.config.menus.get(self.config.start)?;
+        let number = match (menu.default, self.config.default.is_some()) {
+            (Some(number), _) => number,
+            (None, true) => return None,
+            // SYSLINUX falls back to a label of this name.
+            (None, false) => self.config.label_named("linux")?,
+        };
+        let label = self.config.labels.get(number)?;
+        let choice = Choice::Label {
+            number,
+            arguments: String::new(),
+        };
+        Some((choice, label.name.place.clone()))
+    }
+
+    fn choice_of(&self, text: &Text) -> Option<Choice> {
+        let (name, arguments) = split_word(&text.value);
+        let number = self.config.label_named(name)?;
+        Some(Choice::Label {
+            number,
+            arguments: arguments.to_owned(),
+        })
+    }
+
+    fn menu_of(&self, label: usize) -> usize {
+        let mut menus = self.config.menus.iter();
+        menus
+            .position(|menu| menu.items.contains(&Item::Label(label)))
+            .unwrap_or(self.config.start)
+    }
+
+    fn show(&mut self, number: usize, context: &mut Context) -> Result<Turn, Error> {
+        let place = Place::whole(&context.facts.boot_file);
+        self.menus_shown += 1;
+        if self.menus_shown > MAX_MENUS {
+            let what = format!("more than {MAX_MENUS} menus were shown one after the other");
+            return Err(Error::new(&place, "", what));
+        }
+        let Some(submenu) = self.config.menus.get(number) else {
+            return Err(Error::new(&place, "", "there is no such menu"));
+        };
+        let mut menu = Menu {
+            title: submenu.title.clone(),
+            timeout: self.config.timeout,
+            is_hidden: self.config.is_hidden && self.menus_shown == 1,
+            ..Menu::default()
+        };
+        let default = self.default_choice().map(|(choice, _)| choice);
+        let on_timeout = (self.config.on_timeout.as_ref()).and_then(|text| self.choice_of(text));
+        let mut choices = Vec::new();
+        for item in &submenu.items {
+            let (entry, choice) = self.entry(*item);
+            let is_default = choice == submenu_default(&default, submenu.default);
+            let is_hidden = matches!(item, Item::Label(label)
+                if self.config.labels.get(*label).is_some_and(|label| label.is_hidden));
+            if is_hidden && !is_default && Some(&choice) != on_timeout.as_ref() {
+                continue;
+            }
+            if is_default {
+                menu.selected = Some(choices.len());
+            }
+            if Some(&choice) == on_timeout.as_ref() {
+                menu.on_timeout = Some(choices.len());
+            }
+            menu.entries.push(entry);
+            choices.push(choice);
+        }
+        if menu.selected.is_none() {
+            menu.selected = menu.entries.iter().position(|entry| entry.is_choice);
+        }
+        if menu.selected.is_none() {
+            let what = "the configuration has no label that could be booted";
+            return Err(Error::new(&place, "", what));
+        }
+        // DEFAULT and ONTIMEOUT may carry arguments of their own.
+        for named in [default, on_timeout].into_iter().flatten() {
+            if let Choice::Label { number, arguments } = &named
+                && !arguments.is_empty()
+            {
+                for choice in &mut choices {
+                    if matches!(choice, Choice::Label { number: other, .. } if other == number) {
+                        *choice = named.clone();
+                    }
+                }
+            }
+        }
+        self.phase = Phase::Choosing(choices);
+        Ok(Turn::Ask(Step::Menu(menu)))
+    }
+
+    fn entry(&self, item: Item) -> (Entry, Choice) {
+        let nothing = (Entry::default(), Choice::None);
+        match item {
+            Item::Separator => nothing,
+            Item::Submenu(number) => match self.config.menus.get(number) {
+                Some(menu) => {
+                    let label = menu.label.as_ref().or(menu.title.as_ref());
+                    let text = label.unwrap_or(&menu.tag);
+                    (choice_entry(text), Choice::Menu(number))
+                }
+                None => nothing,
+            },
+            Item::Label(number) => match self.config.labels.get(number) {
+                Some(label) => {
+                    let text = label.menu_label.as_ref().unwrap_or(&label.name.value);
+                    let mut entry = choice_entry(text);
+                    entry.help.clone_from(&label.help);
+                    entry.is_choice = !label.is_disabled;
+                    if label.leads_to.is_none() {
+                        entry.command_line = Some(own_options(&self.config, label).to_owned());
+                    }
+                    let choice = match &label.leads_to {
+                        _ if label.is_disabled => Choice::None,
+                        None => Choice::Label {
+                            number,
+                            arguments: String::new(),
+                        },
+                        Some(LeadsTo::Parent) => {
+                            let menu = self.config.menus.get(self.menu_of(number));
+                            Choice::Menu(menu.and_then(|menu| menu.parent).unwrap_or(0))
+                        }
+                        Some(LeadsTo::Tagged(tag)) => {
+                            let mut menus = self.config.menus.iter();
+                            let number = menus.position(|menu| menu.tag == *tag);
+                            number.map_or(Choice::None, Choice::Menu)
+                        }
+                        Some(LeadsTo::Quit) => Choice::Quit,
+                    };
+                    (entry, choice)
+                }
+                None => nothing,
+            },
+        }
+    }
+
+    fn chosen(
+        &mut self,
+        choices: &[Choice],
+        answer: Answer,
+        context: &mut Context,
+    ) -> Result<Turn, Error> {
+        let place = Place::whole(&context.facts.boot_file);
+        let Answer::Chosen {
+            entry,
+            command_line,
+        } = answer
+        else {
+            return Err(Error::new(&place, "", "nothing was chosen from the menu"));
+        };
+        match choices.get(entry) {
+            Some(choice) => self.follow(choice.clone(), command_line.as_deref(), context),
+            None => Err(Error::new(&place, "", "the menu has no such entry")),
+        }
+    }
+
+    fn follow(
+        &mut self,
+        choice: Choice,
+        edited: Option<&str>,
+        context: &mut Context,
+    ) -> Result<Turn, Error> {
+        let place = Place::whole(&context.facts.boot_file);
+        match choice {
+            Choice::Menu(number) => self.show(number, context),
+            Choice::Label { number, arguments } => self.boot(number, arguments, edited, context),
+            Choice::Quit => Err(Error {
+                is_local_boot: true,
+                ..Error::new(&place, "", "the menu was left without booting")
+            }),
+            Choice::None => Err(Error::new(&place, "", "this entry leads nowhere")),
+        }
+    }
+
+    fn boot(
+        &mut self,
+        mut number: usize,
+        mut arguments: String,
+        edited: Option<&str>,
+        context: &mut Context,
+    ) -> Result<Turn, Error> {
+        for _ in 0..MAX_LABELS {
+            let Some(label) = self.config.labels.get(number) else {
+                break;
+            };
+            let name = &label.name;
+            context.note(&name.place, format!("label {} is booted", name.value));
+            let (config, prefix) = (&self.config, &self.prefix);
+            match boot(config, label, &arguments, edited, prefix, &context.facts)? {
+                Outcome::Plan(plan) => return Ok(Turn::Done(plan)),
+                Outcome::Chain(url) => return Ok(Turn::Chain(url)),
+                Outcome::Config(url, directory) => {
+                    let from = name.place.clone();
+                    if let Some(directory) = directory {
+                        self.prefix = self.prefix.within(&directory);
+                    }
+                    self.config = Config::new();
+                    self.phase = Phase::Reading {
+                        sources: Vec::new(),
+                        fetching: Some((url.clone(), from)),
+                    };
+                    return Ok(fetch(&url));
+                }
+                Outcome::Label(next) => {
+                    let text = Text {
+                        value: next.clone(),
+                        place: name.place.clone(),
+                    };
+                    match self.choice_of(&text) {
+                        Some(Choice::Label {
+                            number: next,
+                            arguments: own,
+                        }) => {
+                            arguments = join([&own, &arguments]);
+                            number = next;
+                        }
+                        _ => return Err(Error::new(&name.place, &next, "there is no such label")),
+                    }
+                }
+            }
+        }
+        let place = Place::whole(&context.facts.boot_file);
+        let what = format!("more than {MAX_LABELS} labels lead one to the next");
+        Err(Error::new(&place, "", what))
+    }
+}
+
+impl Source {
+    fn new(url: &Url, text: &[u8]) -> Self {
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+        let text = String::from_utf8_lossy(text);
+        let lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
+        Self {
+            place: Place::whole(url),
+            lines: lines.into_iter(),
+        }
+    }
+}
+
+fn fetch(url: &Url) -> Turn {
+    Turn::Ask(Step::Fetch {
+        url: url.clone(),
+        purpose: Purpose::Configuration,
+    })
+}
+
+fn choice_entry(text: &str) -> Entry {
+    // ^ stands before the letter that chooses the entry.
+    let key = text
+        .split_once('^')
+        .and_then(|(_, rest)| rest.chars().next());
+    Entry {
+        text: text.replacen('^', "", 1),
+        is_choice: true,
+        key: key.map(|key| key.to_ascii_lowercase()),
+        ..Entry::default()
+    }
+}
+
+fn submenu_default(global: &Option<Choice>, own: Option<usize>) -> Choice {
+    match (global, own) {
+        (Some(Choice::Label { number, .. }), _) => Choice::Label {
+            number: *number,
+            arguments: String::new(),
+        },
+        (_, Some(number)) => Choice::Label {
+            number,
+            arguments: String::new(),
+        },
+        (_, None) => Choice::Quit,
+    }
+}
