@@ -2,6 +2,7 @@
 //! which says why it needs it.
 
 pub mod filter;
+pub mod netlink;
 
 use std::io;
 use std::os::fd::BorrowedFd;

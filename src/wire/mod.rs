@@ -9,7 +9,9 @@ pub mod dhcp;
 pub mod ethernet;
 pub mod frame;
 pub mod ipv4;
+pub mod netlink;
 pub mod option;
+pub mod route;
 pub mod tftp;
 pub mod udp;
 

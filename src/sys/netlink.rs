@@ -1,0 +1,245 @@
+//! The route socket: requests to the kernel's network configuration, and news from it.
+
+#![allow(
+    unsafe_code,
+    reason = "NETLINK_EXT_ACK is a socket option that no safe wrapper knows"
+)]
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
+    socket,
+};
+
+use super::SyscallError;
+use crate::wire::netlink::{Ack, frames};
+use crate::wire::route::{LinkInfo, Message, Request};
+
+/// The kernel builds parts of a dump up to this size when the reader offers as much; a larger
+/// message would be cut.
+const RECEIVE_LEN: usize = 32 * 1024;
+
+/// A socket for requests, each answered before the next is sent.
+#[derive(Debug)]
+pub struct RouteSocket {
+    socket: OwnedFd,
+    sequence: u32,
+}
+
+impl RouteSocket {
+    /// Opens the socket in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// The call that failed; EAFNOSUPPORT on a kernel without networking.
+    pub fn open() -> Result<Self, SyscallError> {
+        let socket = open(SockFlag::empty(), 0)?;
+        // Older kernels answer without a text.
+        if let Err(error) = explain_refusals(&socket) {
+            log::debug!("{error}: {}", error.source);
+        }
+        Ok(Self {
+            socket,
+            sequence: 0,
+        })
+    }
+
+    /// Makes one change and waits for the kernel's answer.
+    ///
+    /// # Errors
+    /// What the kernel said, with its explanation, under the message's name.
+    pub fn change(&mut self, request: &Request) -> Result<(), SyscallError> {
+        self.exchange(request).map(drop)
+    }
+
+    /// Asks for every object of a kind.
+    ///
+    /// # Errors
+    /// What the kernel said, under the message's name.
+    pub fn dump(&mut self, request: &Request) -> Result<Vec<Message>, SyscallError> {
+        self.exchange(request)
+    }
+
+    /// Asks for every link.
+    ///
+    /// # Errors
+    /// As [`Self::dump`].
+    pub fn links(&mut self) -> Result<Vec<LinkInfo>, SyscallError> {
+        let mut links = Vec::new();
+        for message in self.dump(&Request::Links)? {
+            if let Message::NewLink(link) = message {
+                links.push(link);
+            }
+        }
+        Ok(links)
+    }
+
+    fn exchange(&mut self, request: &Request) -> Result<Vec<Message>, SyscallError> {
+        let call = request.name();
+        self.sequence = self.sequence.wrapping_add(1);
+        let octets = request.encode(self.sequence);
+        retry(|| send(self.socket.as_raw_fd(), &octets, MsgFlags::empty()))
+            .map_err(|errno| SyscallError::new(call, errno))?;
+        let mut answers = Vec::new();
+        let mut buf = vec![0; RECEIVE_LEN];
+        loop {
+            let datagram = receive(self.socket.as_fd(), &mut buf)
+                .map_err(|errno| SyscallError::new(call, errno))?;
+            for frame in frames(datagram) {
+                let frame = frame.map_err(|error| malformed(call, error))?;
+                if frame.sequence != self.sequence {
+                    continue;
+                }
+                match Message::decode(&frame).map_err(|error| malformed(call, error))? {
+                    Message::Ack(Ack { errno: 0, .. }) | Message::Done => return Ok(answers),
+                    Message::Ack(ack) => return Err(refusal(call, ack)),
+                    message @ (Message::NewLink(_)
+                    | Message::DelLink(_)
+                    | Message::NewAddress(_)
+                    | Message::NewRoute(_)
+                    | Message::Other) => answers.push(message),
+                }
+            }
+        }
+    }
+}
+
+/// A socket that hears of every change of a link; it never blocks.
+#[derive(Debug)]
+pub struct LinkNews {
+    socket: OwnedFd,
+    buf: Vec<u8>,
+}
+
+/// What a look at the news brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// These changes, in order.
+    Changes(Vec<Message>),
+    /// More than the socket could hold: the state must be asked for anew.
+    Lost,
+    /// Nothing now.
+    Nothing,
+}
+
+impl LinkNews {
+    /// Subscribes to the changes in the network namespace of the calling thread, from now on.
+    ///
+    /// # Errors
+    /// The call that failed.
+    pub fn open() -> Result<Self, SyscallError> {
+        let groups = libc::RTMGRP_LINK.unsigned_abs();
+        Ok(Self {
+            socket: open(SockFlag::SOCK_NONBLOCK, groups)?,
+            buf: vec![0; RECEIVE_LEN],
+        })
+    }
+
+    /// Takes the next datagram of news.
+    ///
+    /// # Errors
+    /// What `recv` says, with EAGAIN and ENOBUFS turned into a value.
+    pub fn take(&mut self) -> Result<News, SyscallError> {
+        const CALL: &str = "recv(RTMGRP_LINK)";
+        let datagram = match receive(self.socket.as_fd(), &mut self.buf) {
+            Ok(datagram) => datagram,
+            Err(Errno::EAGAIN) => return Ok(News::Nothing),
+            Err(Errno::ENOBUFS) => return Ok(News::Lost),
+            Err(errno) => return Err(SyscallError::new(CALL, errno)),
+        };
+        let messages = frames(datagram)
+            .map(|frame| frame.and_then(|frame| Message::decode(&frame)))
+            .collect::<Result<_, _>>()
+            .map_err(|error| malformed(CALL, error))?;
+        Ok(News::Changes(messages))
+    }
+}
+
+impl AsFd for LinkNews {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn open(flags: SockFlag, groups: u32) -> Result<OwnedFd, SyscallError> {
+    let socket = socket(
+        AddressFamily::Netlink,
+        SockType::Raw,
+        SockFlag::SOCK_CLOEXEC | flags,
+        SockProtocol::NetlinkRoute,
+    )
+    .map_err(|errno| SyscallError::new("socket(NETLINK_ROUTE)", errno))?;
+    bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups))
+        .map_err(|errno| SyscallError::new("bind(NETLINK_ROUTE)", errno))?;
+    Ok(socket)
+}
+
+/// Has the kernel put a sentence behind its error numbers (since Linux 4.12).
+fn explain_refusals(socket: &OwnedFd) -> Result<(), SyscallError> {
+    let on: libc::c_int = 1;
+    let len = libc::socklen_t::try_from(size_of_val(&on)).unwrap_or(0);
+    // SAFETY: the pointer and the length are those of `on`, which lives through the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_NETLINK,
+            libc::NETLINK_EXT_ACK,
+            (&raw const on).cast(),
+            len,
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(SyscallError::last("setsockopt(NETLINK_EXT_ACK)")),
+    }
+}
+
+/// Receives one datagram. A netlink socket of this kind hears only the kernel, since only a
+/// privileged process may send to another's port, and that one needs no tricks.
+fn receive<'a>(socket: BorrowedFd<'_>, buf: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+    let len = retry(|| recv(socket.as_raw_fd(), buf, MsgFlags::MSG_TRUNC))?;
+    buf.get(..len).ok_or(Errno::EMSGSIZE)
+}
+
+fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            result => return result,
+        }
+    }
+}
+
+fn malformed(call: &'static str, error: crate::wire::DecodeError) -> SyscallError {
+    SyscallError {
+        call,
+        source: io::Error::new(io::ErrorKind::InvalidData, error),
+    }
+}
+
+fn refusal(call: &'static str, ack: Ack) -> SyscallError {
+    let plain = io::Error::from_raw_os_error(ack.errno);
+    let source = match ack.text {
+        None => plain,
+        Some(text) => io::Error::new(plain.kind(), Explained { plain, text }),
+    };
+    SyscallError { call, source }
+}
+
+/// An error number with the kernel's sentence about it.
+#[derive(Debug)]
+struct Explained {
+    plain: io::Error,
+    text: String,
+}
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.text, self.plain)
+    }
+}
+
+impl std::error::Error for Explained {}
