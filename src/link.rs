@@ -1,0 +1,220 @@
+//! Network interfaces: finds those to boot from, raises them, waits for their carrier, and gives
+//! the winner what its lease says.
+//!
+//! Every change is remembered with its inverse, so that [`Link::restore`] leaves the machine as
+//! it was found.
+
+#![forbid(unsafe_code)]
+
+mod configure;
+mod select;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::sys::netlink::RouteSocket;
+use crate::sys::{self, SyscallError};
+use crate::wire::ethernet::MacAddress;
+use crate::wire::route::{LinkInfo, Request};
+
+pub use watch::{Change, Watch};
+
+/// An Ethernet interface that the boot may use.
+#[derive(Debug)]
+pub struct Link {
+    /// Its number, which stays when it is renamed.
+    pub index: u32,
+    /// Its name at the time it was found.
+    pub name: String,
+    /// Its hardware address.
+    pub mac: MacAddress,
+    changes: Mutex<configure::Changes>,
+}
+
+/// Finds the interfaces, raises them and waits until one of them has a carrier; returns them
+/// all, since the others may still get theirs.
+///
+/// # Errors
+/// As [`find`], [`raise`] and [`wait`]; what was raised is lowered again then.
+pub fn up(config: &Config) -> Result<Vec<Link>, Error> {
+    let links = find(config)?;
+    let carrier = raise(&links).and_then(|()| wait(&links, config.link_timeout));
+    if let Err(error) = carrier {
+        links.iter().for_each(Link::restore);
+        return Err(error);
+    }
+    Ok(links)
+}
+
+/// Finds the interfaces that `config` asks for, and waits up to its `link_timeout` for them to
+/// appear.
+///
+/// Named interfaces go first, then the one with the address in `BOOTIF`; without either, every
+/// Ethernet interface with a device behind it. Of several named ones those that are there must do
+/// when the time is over.
+///
+/// # Errors
+/// [`Error::NoInterface`] with what was found and why each was of no use.
+pub fn find(config: &Config) -> Result<Vec<Link>, Error> {
+    let deadline = sys::now() + config.link_timeout;
+    let mut watch = Watch::open()?;
+    let mut present = BTreeMap::new();
+    loop {
+        while let Some(change) = watch.next_change()? {
+            if change.gone {
+                present.remove(&change.link.index);
+            } else {
+                present.insert(change.link.index, change.link);
+            }
+        }
+        let selection = select::select(config, present.values(), select::facts);
+        let over = sys::now() >= deadline;
+        if selection.is_complete() || (over && !selection.chosen.is_empty()) {
+            for missing in &selection.missing {
+                log::warn!("{missing}: no such interface; going on without it");
+            }
+            return Ok(selection.chosen.into_iter().map(Link::new).collect());
+        }
+        if over {
+            return Err(Error::NoInterface(selection.explain(config)));
+        }
+        watch.wait(deadline)?;
+    }
+}
+
+/// Switches the interfaces on, and remembers which were off.
+///
+/// # Errors
+/// [`Error::Configure`] when none of them could be switched on; one that cannot is only logged
+/// while there are others.
+pub fn raise(links: &[Link]) -> Result<(), Error> {
+    let mut socket = open_socket()?;
+    let state = socket.links().map_err(unreadable)?;
+    let mut failed = Vec::new();
+    for link in links {
+        let is_up = |info: &LinkInfo| info.index == link.index && info.up;
+        if state.iter().any(is_up) {
+            continue;
+        }
+        match set_up(&mut socket, link.index, true) {
+            Ok(()) => link.changes().raised = true,
+            Err(source) => failed.push(link.refused("it up", source)),
+        }
+    }
+    let any_up = failed.len() < links.len();
+    for error in failed {
+        if !any_up {
+            return Err(error);
+        }
+        log::warn!("{}", error.chain());
+    }
+    Ok(())
+}
+
+/// Waits until one of the interfaces has a carrier.
+///
+/// # Errors
+/// [`Error::NoCarrier`] when none has after `timeout`.
+pub fn wait(links: &[Link], timeout: Duration) -> Result<(), Error> {
+    let start = sys::now();
+    let deadline = start + timeout;
+    let mut watch = Watch::open()?;
+    loop {
+        while let Some(Change { link, gone }) = watch.next_change()? {
+            if !gone && link.carrier && links.iter().any(|ours| ours.index == link.index) {
+                log::debug!("{}: carrier", link.name);
+                return Ok(());
+            }
+        }
+        if sys::now() >= deadline {
+            let names: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
+            return Err(Error::NoCarrier {
+                interface: names.join(" "),
+                waited: sys::now().since(start),
+            });
+        }
+        watch.wait(deadline)?;
+    }
+}
+
+/// Switches the loopback interface on, as a machine without any other init has to.
+///
+/// # Errors
+/// [`Error::System`] when the kernel refuses.
+pub fn raise_loopback() -> Result<(), Error> {
+    let mut socket = open_socket()?;
+    // The kernel makes it first in every namespace, under this number.
+    set_up(&mut socket, 1, true).map_err(|source| Error::System {
+        doing: "cannot raise lo".to_owned(),
+        source,
+    })
+}
+
+impl Link {
+    fn new(info: LinkInfo) -> Self {
+        Self {
+            index: info.index,
+            name: info.name,
+            mac: info.mac.unwrap_or_default(),
+            changes: Mutex::default(),
+        }
+    }
+
+    /// Takes back everything that was set on the interface, and lowers it if it was raised here.
+    ///
+    /// What cannot be taken back – the interface may be gone – is logged.
+    pub fn restore(&self) {
+        let mut changes = self.changes();
+        if changes.is_empty() {
+            return;
+        }
+        let mut socket = match open_socket() {
+            Ok(socket) => socket,
+            Err(error) => return log::warn!("{}: not restored: {}", self.name, error.chain()),
+        };
+        changes.undo(&mut socket);
+        if std::mem::take(&mut changes.raised)
+            && let Err(error) = set_up(&mut socket, self.index, false)
+        {
+            log::warn!("{}: {error}: {}", self.name, error.source);
+        }
+    }
+
+    fn changes(&self) -> std::sync::MutexGuard<'_, configure::Changes> {
+        // The list is whole even when another thread panicked while it held it.
+        match self.changes.lock() {
+            Ok(changes) => changes,
+            Err(poisoned) => poisoned.into_inner(),
+        }
+    }
+
+    fn refused(&self, what: impl Into<String>, source: SyscallError) -> Error {
+        Error::Configure {
+            interface: self.name.clone(),
+            what: what.into(),
+            source,
+        }
+    }
+}
+
+fn set_up(socket: &mut RouteSocket, index: u32, up: bool) -> Result<(), SyscallError> {
+    socket.change(&Request::SetUp { index, up })
+}
+
+fn open_socket() -> Result<RouteSocket, Error> {
+    RouteSocket::open().map_err(|source| Error::System {
+        doing: "cannot open a route socket".to_owned(),
+        source,
+    })
+}
+
+fn unreadable(source: SyscallError) -> Error {
+    Error::System {
+        doing: "cannot list the network interfaces".to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,320 @@
+//! What a lease sets on an interface: MTU, address, routes; all of it, or nothing.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::{Link, open_socket, unreadable};
+use crate::dhcp::lease::Lease;
+use crate::error::Error;
+use crate::sys::SyscallError;
+use crate::sys::netlink::RouteSocket;
+use crate::wire::route::{Address, FOREVER, Message, Request, Route};
+
+/// Every host must take a datagram of this size (RFC 791 §3.1), and less serves no one here: a
+/// server that asks for less is mistaken or hostile.
+const SMALLEST_MTU: u16 = 576;
+
+impl Link {
+    /// Sets MTU, address and routes of `lease`.
+    ///
+    /// Either all of them are in place at the end, or none that was not there before; an MTU
+    /// that the driver refuses is only logged. With another lease than the last time, what only
+    /// the older one said is removed; with the same one, the lifetimes begin anew.
+    ///
+    /// # Errors
+    /// [`Error::Configure`] with what the kernel refused.
+    pub fn configure(&self, lease: &Lease) -> Result<(), Error> {
+        let mut socket = open_socket()?;
+        let before = Before::read(&mut socket, self.index)?;
+        let wanted = settings(self.index, lease);
+        let mut fresh = Changes::default();
+        for setting in &wanted {
+            match setting.apply(&mut socket, &before) {
+                Ok(undo) => fresh.done.extend(undo.map(|undo| (*setting, undo))),
+                Err(source) if matches!(setting, Setting::Mtu(_)) => {
+                    log::warn!("{}", self.refused(setting.to_string(), source).chain());
+                }
+                Err(source) => {
+                    fresh.undo(&mut socket);
+                    return Err(self.refused(setting.to_string(), source));
+                }
+            }
+        }
+        self.changes().advance(&mut socket, fresh, &wanted);
+        Ok(())
+    }
+}
+
+/// What has been changed on an interface, each with the request that takes it back.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// It was switched on.
+    pub(super) raised: bool,
+    done: Vec<(Setting, Request)>,
+}
+
+impl Changes {
+    pub(super) const fn is_empty(&self) -> bool {
+        !self.raised && self.done.is_empty()
+    }
+
+    /// Takes back everything that was set, the last first.
+    pub(super) fn undo(&mut self, socket: &mut RouteSocket) {
+        while let Some((setting, undo)) = self.done.pop() {
+            take_back(socket, &setting, &undo);
+        }
+    }
+
+    /// Adds what is new and takes back what is no longer wanted. What was known already keeps
+    /// its older inverse, which leads back to before the first lease.
+    fn advance(&mut self, socket: &mut RouteSocket, fresh: Self, wanted: &[Setting]) {
+        for (setting, undo) in fresh.done {
+            if !self.done.iter().any(|(known, _)| known.same(&setting)) {
+                self.done.push((setting, undo));
+            }
+        }
+        let is_wanted = |known: &Setting| wanted.iter().any(|setting| setting.same(known));
+        let (kept, stale) = std::mem::take(&mut self.done)
+            .into_iter()
+            .partition(|(known, _)| is_wanted(known));
+        self.done = kept;
+        Self {
+            raised: false,
+            done: stale,
+        }
+        .undo(socket);
+    }
+}
+
+fn take_back(socket: &mut RouteSocket, setting: &Setting, undo: &Request) {
+    // Often it is gone already: an interface that was removed takes everything with it.
+    if let Err(error) = socket.change(undo) {
+        log::debug!(
+            "{setting} could not be taken back: {error}: {}",
+            error.source
+        );
+    }
+}
+
+/// The state of the interface before a lease is set.
+struct Before {
+    index: u32,
+    mtu_octets: Option<u32>,
+    addresses: Vec<Address>,
+}
+
+impl Before {
+    fn read(socket: &mut RouteSocket, index: u32) -> Result<Self, Error> {
+        let links = socket.links().map_err(unreadable)?;
+        let link = links.iter().find(|link| link.index == index);
+        let mut addresses = Vec::new();
+        for message in socket.dump(&Request::Addresses).map_err(unreadable)? {
+            if let Message::NewAddress(address) = message
+                && address.index == index
+            {
+                addresses.push(address);
+            }
+        }
+        Ok(Self {
+            index,
+            mtu_octets: link.and_then(|link| link.mtu_octets),
+            addresses,
+        })
+    }
+}
+
+/// One thing to be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Setting {
+    /// Largest packet, octets.
+    Mtu(u32),
+    Address(Address),
+    Route(Route),
+}
+
+impl Setting {
+    /// Returns whether setting one is setting the other, lifetimes aside.
+    fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Address(one), Self::Address(other)) => {
+                (one.address, one.prefix_len) == (other.address, other.prefix_len)
+            }
+            _ => self == other,
+        }
+    }
+
+    /// Sets it; returns what takes it back, or nothing when it was there already.
+    fn apply(
+        &self,
+        socket: &mut RouteSocket,
+        before: &Before,
+    ) -> Result<Option<Request>, SyscallError> {
+        match self {
+            Self::Mtu(mtu_octets) => {
+                if before.mtu_octets == Some(*mtu_octets) {
+                    return Ok(None);
+                }
+                let set = |mtu_octets| Request::SetMtu {
+                    index: before.index,
+                    mtu_octets,
+                };
+                socket.change(&set(*mtu_octets))?;
+                Ok(before.mtu_octets.map(set))
+            }
+            Self::Address(address) => {
+                socket.change(&Request::SetAddress(*address))?;
+                let is_there = |there: &&Address| {
+                    (there.address, there.prefix_len) == (address.address, address.prefix_len)
+                };
+                let there = before.addresses.iter().find(is_there);
+                Ok(Some(
+                    there.map_or(Request::DeleteAddress(*address), |there| {
+                        Request::SetAddress(*there)
+                    }),
+                ))
+            }
+            Self::Route(route) => self.add(socket, route),
+        }
+    }
+
+    /// Adds a route; one to the same network that somebody else set stays in front of it.
+    fn add(
+        &self,
+        socket: &mut RouteSocket,
+        route: &Route,
+    ) -> Result<Option<Request>, SyscallError> {
+        let undo = Request::DeleteRoute(*route);
+        match socket.change(&Request::AddRoute(*route)) {
+            Ok(()) => return Ok(Some(undo)),
+            Err(error) if !exists(&error) => return Err(error),
+            Err(_) => {}
+        }
+        match socket.change(&Request::AppendRoute(*route)) {
+            Ok(()) => {
+                log::warn!("{self} stands behind another to the same network");
+                Ok(Some(undo))
+            }
+            Err(error) if exists(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn exists(error: &SyscallError) -> bool {
+    error.source.kind() == std::io::ErrorKind::AlreadyExists
+}
+
+impl std::fmt::Display for Setting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Mtu(mtu_octets) => write!(f, "the MTU of {mtu_octets} octets"),
+            Self::Address(address) => {
+                write!(f, "the address {}/{}", address.address, address.prefix_len)
+            }
+            Self::Route(route) => {
+                write!(f, "the route to {}/{}", route.destination, route.prefix_len)?;
+                match route.gateway {
+                    Some(gateway) => write!(f, " via {gateway}"),
+                    None => write!(f, " on the link"),
+                }
+            }
+        }
+    }
+}
+
+/// Returns what `lease` means for the interface, in the order to be set.
+fn settings(index: u32, lease: &Lease) -> Vec<Setting> {
+    let mut settings = Vec::new();
+    match lease.mtu_octets {
+        Some(mtu) if mtu < SMALLEST_MTU => log::warn!(
+            "the MTU of {mtu} octets from {} is ignored: less than {SMALLEST_MTU}",
+            lease.server
+        ),
+        Some(mtu) => settings.push(Setting::Mtu(mtu.into())),
+        None => {}
+    }
+    settings.push(Setting::Address(Address {
+        index,
+        address: lease.address,
+        prefix_len: lease.prefix_len,
+        broadcast: lease.broadcast.or_else(|| broadcast(lease)),
+        preferred_seconds: seconds(lease.rebinding_time.or(lease.lease_time)),
+        valid_seconds: seconds(lease.lease_time),
+    }));
+    for route in routes(index, lease) {
+        let route = Setting::Route(route);
+        if !settings.contains(&route) {
+            settings.push(route);
+        }
+    }
+    settings
+}
+
+/// Returns the routes: first those that are on the link, since the others may lead through them.
+fn routes(index: u32, lease: &Lease) -> Vec<Route> {
+    let mut on_link = Vec::new();
+    let mut through = Vec::new();
+    for route in &lease.routes {
+        let wanted = Route {
+            index,
+            destination: network(route.destination, route.prefix_len),
+            prefix_len: route.prefix_len.min(32),
+            // A server that names ourselves as the router means that all is on the link, where
+            // some router answers ARP for it.
+            gateway: route.gateway.filter(|gateway| *gateway != lease.address),
+            source: Some(lease.address),
+        };
+        if wanted.gateway.is_none() {
+            on_link.push(wanted);
+        } else {
+            through.push(wanted);
+        }
+    }
+    for route in &through {
+        let Some(gateway) = route.gateway else {
+            continue;
+        };
+        let reaches = |network_of: Ipv4Addr, prefix_len: u8| {
+            network(gateway, prefix_len) == network(network_of, prefix_len)
+        };
+        let reachable = reaches(lease.address, lease.prefix_len)
+            || on_link
+                .iter()
+                .any(|known| reaches(known.destination, known.prefix_len));
+        // A cloud gives 192.0.2.10/32 with a router outside of that: only a route to the router
+        // itself makes the kernel accept it.
+        if !reachable {
+            on_link.push(Route {
+                destination: gateway,
+                prefix_len: 32,
+                gateway: None,
+                ..*route
+            });
+        }
+    }
+    on_link.append(&mut through);
+    on_link
+}
+
+fn network(address: Ipv4Addr, prefix_len: u8) -> Ipv4Addr {
+    Ipv4Addr::from_bits(address.to_bits() & mask(prefix_len))
+}
+
+fn broadcast(lease: &Lease) -> Option<Ipv4Addr> {
+    let host_bits = !mask(lease.prefix_len);
+    // RFC 3021: a network of two has no broadcast address, nor has one of one.
+    (host_bits > 1).then(|| Ipv4Addr::from_bits(lease.address.to_bits() | host_bits))
+}
+
+fn mask(prefix_len: u8) -> u32 {
+    let host_len = 32_u32.saturating_sub(prefix_len.into());
+    u32::MAX.checked_shl(host_len).unwrap_or(0)
+}
+
+fn seconds(time: Option<Duration>) -> u32 {
+    time.and_then(|time| u32::try_from(time.as_secs()).ok())
+        .unwrap_or(FOREVER)
+}
+
+#[cfg(test)]
+mod tests;

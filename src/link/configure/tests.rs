@@ -1,0 +1,151 @@
+use super::*;
+use crate::dhcp::lease;
+
+#[test]
+fn an_ordinary_lease_sets_mtu_address_and_default_route_in_that_order() {
+    let lease = Lease {
+        mtu_octets: Some(1400),
+        lease_time: Some(Duration::from_secs(3600)),
+        rebinding_time: Some(Duration::from_secs(3150)),
+        ..lease("192.0.2.10/24", &[("0.0.0.0/0", "192.0.2.1")])
+    };
+    let address = Address {
+        index: 3,
+        address: Ipv4Addr::new(192, 0, 2, 10),
+        prefix_len: 24,
+        broadcast: Some(Ipv4Addr::new(192, 0, 2, 255)),
+        preferred_seconds: 3150,
+        valid_seconds: 3600,
+    };
+    let settings = settings(3, &lease);
+    assert_eq!(
+        settings[..2],
+        [Setting::Mtu(1400), Setting::Address(address)]
+    );
+    assert_eq!(
+        text(&settings[2..]),
+        ["the route to 0.0.0.0/0 via 192.0.2.1"]
+    );
+}
+
+#[test]
+fn routes_on_the_link_come_first_and_carry_gateways_outside_of_the_subnet() {
+    for (address, routes, expected) in [
+        // A cloud's /32: the router gets a route of its own, once.
+        (
+            "192.0.2.10/32",
+            &[
+                ("0.0.0.0/0", "198.51.100.1"),
+                ("203.0.113.0/24", "198.51.100.1"),
+            ][..],
+            &[
+                "198.51.100.1/32 on the link",
+                "0.0.0.0/0 via 198.51.100.1",
+                "203.0.113.0/24 via 198.51.100.1",
+            ][..],
+        ),
+        // The server says itself that the router is on the link, in whatever order.
+        (
+            "192.0.2.10/32",
+            &[
+                ("0.0.0.0/0", "198.51.100.1"),
+                ("198.51.100.0/24", "0.0.0.0"),
+            ],
+            &["198.51.100.0/24 on the link", "0.0.0.0/0 via 198.51.100.1"],
+        ),
+        // We are our own router: everything is on the link.
+        (
+            "192.0.2.10/24",
+            &[("0.0.0.0/0", "192.0.2.10")],
+            &["0.0.0.0/0 on the link"],
+        ),
+        // Host bits in a destination, which the kernel would refuse; the same twice.
+        (
+            "192.0.2.10/24",
+            &[
+                ("203.0.113.77/24", "192.0.2.1"),
+                ("203.0.113.0/24", "192.0.2.1"),
+            ],
+            &["203.0.113.0/24 via 192.0.2.1"],
+        ),
+    ] {
+        let settings = settings(3, &lease(address, routes));
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|e| format!("the route to {e}"))
+            .collect();
+        assert_eq!(text(&settings[1..]), expected);
+    }
+}
+
+#[test]
+fn an_mtu_below_what_every_host_must_take_is_not_set() {
+    for (mtu_octets, set) in [(68, None), (575, None), (576, Some(Setting::Mtu(576)))] {
+        let lease = Lease {
+            mtu_octets: Some(mtu_octets),
+            ..lease("192.0.2.10/24", &[])
+        };
+        let settings = settings(3, &lease);
+        let mtu = settings.iter().find(|s| matches!(s, Setting::Mtu(_)));
+        assert_eq!(mtu.copied(), set);
+    }
+}
+
+#[test]
+fn a_lease_for_ever_and_a_network_of_two_have_no_end_and_no_broadcast_address() {
+    let settings = settings(3, &lease("192.0.2.10/31", &[]));
+    let [Setting::Address(address)] = settings[..] else {
+        panic!("one address: {settings:?}");
+    };
+    assert_eq!(address.broadcast, None);
+    assert_eq!(address.valid_seconds, FOREVER);
+    assert_eq!(address.preferred_seconds, FOREVER);
+}
+
+#[test]
+fn every_prefix_has_its_mask() {
+    assert_eq!(mask(0), 0);
+    assert_eq!(mask(1), 0x8000_0000);
+    assert_eq!(mask(31), 0xffff_fffe);
+    assert_eq!(mask(32), 0xffff_ffff);
+    assert_eq!(mask(255), 0xffff_ffff);
+}
+
+fn text(settings: &[Setting]) -> Vec<String> {
+    settings.iter().map(Setting::to_string).collect()
+}
+
+fn lease(address: &str, routes: &[(&str, &str)]) -> Lease {
+    let (address, prefix_len) = prefix(address);
+    let routes = routes.iter().map(|(destination, gateway)| {
+        let (destination, prefix_len) = prefix(destination);
+        let gateway: Ipv4Addr = gateway.parse().unwrap();
+        lease::Route {
+            destination,
+            prefix_len,
+            gateway: (!gateway.is_unspecified()).then_some(gateway),
+        }
+    });
+    Lease {
+        address,
+        prefix_len,
+        server: Ipv4Addr::new(192, 0, 2, 1),
+        routes: routes.collect(),
+        broadcast: None,
+        mtu_octets: None,
+        dns: Vec::new(),
+        domain: None,
+        host_name: None,
+        next_server: None,
+        server_name: None,
+        boot_file: None,
+        lease_time: None,
+        renewal_time: None,
+        rebinding_time: None,
+    }
+}
+
+fn prefix(text: &str) -> (Ipv4Addr, u8) {
+    let (address, prefix_len) = text.split_once('/').unwrap();
+    (address.parse().unwrap(), prefix_len.parse().unwrap())
+}

@@ -1,0 +1,130 @@
+//! Changes of interfaces as they happen: appeared, carrier up or down, gone.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use super::{open_socket, unreadable};
+use crate::error::Error;
+use crate::sys::netlink::{LinkNews, News};
+use crate::sys::{self, SyscallError};
+use crate::time::Instant;
+use crate::wire::route::{LinkInfo, Message};
+
+/// The state that an interface has come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The interface as it is now, or as it was last.
+    pub link: LinkInfo,
+    /// Whether it has been removed.
+    pub gone: bool,
+}
+
+/// Tells the state of every interface once, and then every change; readable when there may be
+/// one.
+///
+/// When the kernel had more news than the socket could hold, the state is read anew, so nothing
+/// that lasts is ever missed.
+#[derive(Debug)]
+pub struct Watch {
+    news: LinkNews,
+    known: BTreeMap<u32, LinkInfo>,
+    pending: VecDeque<Change>,
+}
+
+impl Watch {
+    /// Begins to watch the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// [`Error::System`] when the kernel refuses the socket.
+    pub fn open() -> Result<Self, Error> {
+        let mut watch = Self {
+            news: LinkNews::open().map_err(unwatchable)?,
+            known: BTreeMap::new(),
+            pending: VecDeque::new(),
+        };
+        // After the subscription, so that nothing happens in between.
+        watch.read_all()?;
+        Ok(watch)
+    }
+
+    /// Returns the next change, or none when there is none now; never blocks.
+    ///
+    /// # Errors
+    /// [`Error::System`] when the socket fails.
+    pub fn next_change(&mut self) -> Result<Option<Change>, Error> {
+        while self.pending.is_empty() {
+            match self.news.take().map_err(unwatchable)? {
+                News::Nothing => return Ok(None),
+                News::Lost => self.read_all()?,
+                News::Changes(messages) => messages.into_iter().for_each(|message| {
+                    self.hear(message);
+                }),
+            }
+        }
+        Ok(self.pending.pop_front())
+    }
+
+    /// Waits until there may be a change, or `deadline` has come.
+    ///
+    /// # Errors
+    /// [`Error::System`] when `poll` fails.
+    pub fn wait(&self, deadline: Instant) -> Result<(), Error> {
+        if self.pending.is_empty() {
+            sys::wait_readable(&[self.as_fd()], Some(deadline)).map_err(unwatchable)?;
+        }
+        Ok(())
+    }
+
+    fn read_all(&mut self) -> Result<(), Error> {
+        let links = open_socket()?.links().map_err(unreadable)?;
+        let mut gone = std::mem::take(&mut self.known);
+        for link in links {
+            if gone.remove(&link.index).as_ref() == Some(&link) {
+                self.known.insert(link.index, link);
+            } else {
+                self.hear(Message::NewLink(link));
+            }
+        }
+        for link in gone.into_values() {
+            self.pending.push_back(Change { link, gone: true });
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, message: Message) {
+        let change = match message {
+            Message::NewLink(link) => {
+                let before = self.known.insert(link.index, link.clone());
+                if before.as_ref() == Some(&link) {
+                    return;
+                }
+                Change { link, gone: false }
+            }
+            Message::DelLink(link) => {
+                if self.known.remove(&link.index).is_none() {
+                    return;
+                }
+                Change { link, gone: true }
+            }
+            Message::NewAddress(_)
+            | Message::NewRoute(_)
+            | Message::Ack(_)
+            | Message::Done
+            | Message::Other => return,
+        };
+        self.pending.push_back(change);
+    }
+}
+
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.news.as_fd()
+    }
+}
+
+fn unwatchable(source: SyscallError) -> Error {
+    Error::System {
+        doing: "cannot watch the network interfaces".to_owned(),
+        source,
+    }
+}
