@@ -74,6 +74,8 @@ pub struct Facts {
     pub smbios: BTreeMap<String, String>,
     /// The processor.
     pub architecture: Architecture,
+    /// Whether the machine was started by EFI firmware.
+    pub is_efi: bool,
     /// Initrds for a boot file that is a kernel itself.
     pub initrds: Vec<Url>,
     /// Text put behind the command line, whichever way it came.
@@ -99,6 +101,7 @@ impl Facts {
             options: BTreeMap::new(),
             smbios: BTreeMap::new(),
             architecture: Architecture::HERE,
+            is_efi: false,
             initrds: Vec::new(),
             append: None,
         }

@@ -1,20 +1,43 @@
 //! What a file is, by its first octets.
 
+use super::uki::Uki;
+
 /// A kind of file that a boot can begin with or lead to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A Linux kernel that kexec takes as it is: bzImage, or an arm64 or RISC-V Image.
     Linux,
-    /// An EFI program; a kernel may be in it ([`super::uki`]).
+    /// A unified kernel image ([`super::uki::Uki`]).
+    Uki,
+    /// A kernel that unpacks itself ([`super::uki::Zboot`]).
+    Zboot,
+    /// Another EFI program.
     Efi,
     /// A program for PC firmware of the pxelinux family.
     Pxelinux,
     /// Another program without text, such as a PXE network bootstrap program.
     Program,
+    /// GRUB, whichever firmware it was made for.
+    Grub,
     /// A script for iPXE.
     IpxeScript,
     /// Another text.
     Text,
+}
+
+impl Kind {
+    /// Returns whether kexec can start the file, or what is in it.
+    pub const fn is_kernel(self) -> bool {
+        matches!(self, Self::Linux | Self::Uki | Self::Zboot)
+    }
+
+    /// Returns whether the file is a program for the firmware.
+    pub const fn is_firmware_program(self) -> bool {
+        matches!(
+            self,
+            Self::Efi | Self::Pxelinux | Self::Grub | Self::Program
+        )
+    }
 }
 
 /// Offset and value of the magic number of the x86 boot protocol (Documentation/arch/x86/boot.rst
@@ -32,12 +55,18 @@ pub fn classify(head: &[u8]) -> Kind {
         Kind::IpxeScript
     } else if has(X86_MAGIC) || has(ARM64_MAGIC) || has(RISCV_MAGIC) {
         Kind::Linux
-    } else if head.starts_with(b"MZ") {
-        Kind::Efi
     } else if is_text(head) {
         Kind::Text
+    } else if head.starts_with(b"MZ\0\0zimg") {
+        Kind::Zboot
+    } else if matches!(Uki::decode(head, u64::MAX), Ok(Some(_))) {
+        Kind::Uki
+    } else if head.windows(11).any(|octets| octets == b"GNU GRUB  v") {
+        Kind::Grub
     } else if head.windows(8).any(|octets| octets == b"PXELINUX") {
         Kind::Pxelinux
+    } else if head.starts_with(b"MZ") {
+        Kind::Efi
     } else {
         Kind::Program
     }

@@ -14,10 +14,12 @@ use std::time::Duration;
 
 mod error;
 mod facts;
+mod ipxe;
 pub mod kernel_image;
 pub mod menu;
 mod planner;
 mod pxelinux;
+pub mod uki;
 pub mod url;
 
 pub use error::{Error, Place};

@@ -5,7 +5,7 @@ use super::error::{Error, Place};
 use super::facts::Facts;
 use super::kernel_image::{Kind, classify};
 use super::url::Url;
-use super::{Answer, BootPlan, Fetched, Purpose, Step, pxelinux};
+use super::{Answer, BootPlan, Fetched, Purpose, Step, ipxe, pxelinux};
 
 /// How many boot files may lead one to the next.
 const MAX_CHAINS: usize = 32;
@@ -60,6 +60,7 @@ enum State {
     Start(Url),
     BootFile(Url),
     Pxelinux(Box<pxelinux::Machine>),
+    Ipxe(Box<ipxe::Machine>),
     Ended,
 }
 
@@ -122,6 +123,7 @@ impl Planner {
                 self.boot_file(&url, answer)
             }
             State::Pxelinux(machine) => machine.next(answer, &mut self.context),
+            State::Ipxe(machine) => machine.next(answer, &mut self.context),
             State::Ended => Err(Error::new(
                 &Place::whole(&self.context.facts.boot_file),
                 "",
@@ -138,8 +140,8 @@ impl Planner {
             Fetched::Missing => return Err(Error::new(&place, "", "the server has no such file")),
         };
         match classify(&head) {
-            Kind::Linux => {
-                self.context.note(&place, "is a Linux kernel");
+            Kind::Linux | Kind::Uki | Kind::Zboot => {
+                self.context.note(&place, "is a kernel");
                 Ok(Turn::Done(Box::new(BootPlan {
                     kernel: url.clone().into(),
                     initrds: (self.context.facts.initrds.iter().cloned())
@@ -158,7 +160,14 @@ impl Planner {
                 self.context.note(&place, "is a pxelinux configuration");
                 self.run_pxelinux(pxelinux::Machine::of_file(url, &head, &self.context))
             }
-            Kind::IpxeScript | Kind::Efi | Kind::Program => Err(Error::new(
+            Kind::IpxeScript => {
+                self.context.note(&place, "is an iPXE script");
+                let mut machine = Box::new(ipxe::Machine::new(url, &head));
+                let turn = machine.next(Answer::Begin, &mut self.context);
+                self.state = State::Ipxe(machine);
+                turn
+            }
+            Kind::Grub | Kind::Efi | Kind::Program => Err(Error::new(
                 &place,
                 "",
                 "neither a Linux kernel nor a configuration that can be read here",

@@ -47,6 +47,25 @@ pub(super) struct Label {
     pub(super) faults: Vec<Error>,
 }
 
+impl Label {
+    fn new(name: Text) -> Self {
+        Self {
+            name,
+            menu_label: None,
+            help: None,
+            target: None,
+            append: None,
+            initrd: None,
+            device_tree: None,
+            sysappend: None,
+            is_hidden: false,
+            is_disabled: false,
+            leads_to: None,
+            faults: Vec::new(),
+        }
+    }
+}
+
 /// Where an entry of a menu leads that starts nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum LeadsTo {
@@ -321,8 +340,10 @@ impl Config {
             (Some(kind), _) => label.target = Some((kind, value)),
             (None, "initrd") => label.initrd = Some(value),
             (None, "fdt" | "devicetree") => label.device_tree = Some(value),
-            (None, "fdtdir" | "devicetreedir" | "fdtoverlays" | "devicetree-overlay") => {
-                let what = "a device tree is only taken by its name (FDT)";
+            // Where to find the tree of this board: kexec hands on the one the machine runs with.
+            (None, "fdtdir" | "devicetreedir") => {}
+            (None, "fdtoverlays" | "devicetree-overlay") => {
+                let what = "a device tree cannot be changed on the way to the next kernel";
                 label.faults.push(Error::new(&place, keyword, what));
             }
             (None, "bss" | "boot" | "fdimage" | "comboot") => {
@@ -359,7 +380,7 @@ impl Config {
             "goto" => self.mark(|label| label.leads_to = Some(LeadsTo::Tagged(owned))),
             "start" => self.start = self.menu,
             "begin" => self.begin_menu(&owned),
-            "end" => self.end_menu(place),
+            "end" => self.end_menu(),
             "include" => return Flow::Include(split_word(rest).0.to_owned()),
             "help" => {}
             "passwd" => {
@@ -375,20 +396,7 @@ impl Config {
     fn begin_label(&mut self, name: Text) {
         let number = self.labels.len();
         self.in_label = true;
-        self.labels.push(Label {
-            name,
-            menu_label: None,
-            help: None,
-            target: None,
-            append: None,
-            initrd: None,
-            device_tree: None,
-            sysappend: None,
-            is_hidden: false,
-            is_disabled: false,
-            leads_to: None,
-            faults: Vec::new(),
-        });
+        self.labels.push(Label::new(name));
         self.current_menu(|menu| menu.items.push(Item::Label(number)));
     }
 
@@ -404,12 +412,19 @@ impl Config {
         self.menu = number;
     }
 
-    fn end_menu(&mut self, place: &Place) {
+    /// Goes back to the menu around; one MENU END too many is common and harmless.
+    fn end_menu(&mut self) {
         self.in_label = false;
-        match self.menus.get(self.menu).and_then(|menu| menu.parent) {
-            Some(parent) => self.menu = parent,
-            None => self.fault(place, "end", "no MENU BEGIN stands before it"),
+        if let Some(parent) = self.menus.get(self.menu).and_then(|menu| menu.parent) {
+            self.menu = parent;
         }
+    }
+
+    /// Adds a label of this name that no menu shows; returns its number.
+    pub(super) fn add_implicit(&mut self, name: Text) -> usize {
+        self.in_label = false;
+        self.labels.push(Label::new(name));
+        self.labels.len() - 1
     }
 
     /// Returns the label that directives belong to at present.

@@ -237,6 +237,18 @@ impl Machine {
             };
             return self.show(start, context);
         }
+        if let Some(default) = self.config.default.clone()
+            && self.choice_of(&default).is_none()
+        {
+            // What is no label is the name of a kernel.
+            let (name, arguments) = split_word(&default.value);
+            let name = Text {
+                value: name.to_owned(),
+                place: default.place.clone(),
+            };
+            let number = self.config.add_implicit(name);
+            return self.boot(number, arguments.to_owned(), None, context);
+        }
         match self.default_choice() {
             Some((choice, place)) => {
                 context.note(&place, "is the default");
@@ -320,10 +332,17 @@ impl Machine {
             menu.entries.push(entry);
             choices.push(choice);
         }
-        if menu.selected.is_none() {
-            menu.selected = menu.entries.iter().position(|entry| entry.is_choice);
+        let mut choosable = (0..)
+            .zip(&menu.entries)
+            .filter(|(_, entry)| entry.is_choice);
+        let (first, second) = (choosable.next(), choosable.next());
+        if menu.selected.is_none()
+            && let Some((first, _)) = first
+            && (self.config.has_menu || second.is_none())
+        {
+            menu.selected = Some(first);
         }
-        if menu.selected.is_none() {
+        if first.is_none() {
             let what = "the configuration has no label that could be booted";
             return Err(Error::new(&place, "", what));
         }
@@ -400,7 +419,11 @@ impl Machine {
             command_line,
         } = answer
         else {
-            return Err(Error::new(&place, "", "nothing was chosen from the menu"));
+            return Err(Error::new(
+                &place,
+                "",
+                "nothing was chosen from the menu, and it has no default",
+            ));
         };
         match choices.get(entry) {
             Some(choice) => self.follow(choice.clone(), command_line.as_deref(), context),

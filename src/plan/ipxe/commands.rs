@@ -1,0 +1,620 @@
+//! The commands.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::super::error::Place;
+use super::super::kernel_image::Kind;
+use super::super::planner::Context;
+use super::super::url::Url;
+use super::super::{Answer, Fetched, Purpose, Step};
+use super::format::parse_integer;
+use super::images::{Image, Images};
+use super::machine::Effect;
+use super::menus::{Item, Menus};
+use super::options::{Arguments, flag, valued};
+use super::settings::{Settings, is_our_interface};
+
+/// Why a command failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) word: String,
+    pub(super) what: String,
+    pub(super) is_local_boot: bool,
+}
+
+impl Fault {
+    pub(super) fn new(word: &str, what: impl Into<String>) -> Self {
+        Self {
+            word: word.to_owned(),
+            what: what.into(),
+            is_local_boot: false,
+        }
+    }
+}
+
+/// What a command waits for, and what it does then.
+#[derive(Debug)]
+pub(super) enum Pending {
+    /// Nothing to do.
+    Nothing,
+    /// A key that decides between success and failure.
+    Prompt,
+    /// A text that becomes a setting, and the fields of the form behind it.
+    Input {
+        setting: String,
+        fields: VecDeque<Item>,
+    },
+    /// A choice that becomes a setting.
+    Choice {
+        setting: String,
+        names: Vec<Option<String>>,
+    },
+    /// A file that becomes an image.
+    Image {
+        name: String,
+        url: Url,
+        arguments: String,
+        then: Then,
+    },
+}
+
+/// What is done with an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// It is kept.
+    Keep,
+    /// It is the one that `boot` starts.
+    Select,
+    /// It is started, in place of the script when `in_place`.
+    Start { in_place: bool },
+}
+
+/// What commands work on.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) settings: Settings,
+    images: Images,
+    menus: Menus,
+    /// What `param` has collected for a request.
+    parameters: Vec<(String, String)>,
+}
+
+impl State {
+    /// Runs one command.
+    pub(super) fn run(
+        &mut self,
+        words: &[String],
+        place: &Place,
+        context: &mut Context,
+    ) -> Result<Effect, Fault> {
+        let Some((name, words)) = words.split_first() else {
+            return Ok(Effect::Done);
+        };
+        match name.as_str() {
+            "set" | "clear" | "inc" | "read" | "show" | "isset" | "iseq" => {
+                self.setting_command(name, words, context)
+            }
+            "echo" => {
+                let arguments = Arguments::parse(words, &[flag("n", 'n')])?;
+                Ok(say(arguments.rest.join(" ")))
+            }
+            "goto" => {
+                let mut arguments = Arguments::parse(words, &[])?;
+                let label = arguments.word("the label")?;
+                arguments.end()?;
+                Ok(Effect::Goto(label.to_owned()))
+            }
+            "exit" => {
+                let code = words.first().map_or(Ok(0), |code| number(code))?;
+                Ok(Effect::Exit(code))
+            }
+            "sleep" => {
+                let mut arguments = Arguments::parse(words, &[])?;
+                let seconds = number(arguments.word("the number of seconds")?)?;
+                let seconds = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+                Ok(Effect::Ask(Step::Sleep(seconds), Pending::Nothing))
+            }
+            "prompt" => prompt(words),
+            "menu" | "form" | "item" | "choose" | "present" => self.menu_command(name, words),
+            "login" => Ok(ask_fields(
+                ["username", "password"]
+                    .into_iter()
+                    .map(|name| Item {
+                        name: Some(name.to_owned()),
+                        text: name.to_owned(),
+                        key: None,
+                        is_default: false,
+                        is_secret: name == "password",
+                    })
+                    .collect(),
+            )),
+            "chain" | "imgexec" | "boot" => self.start(words, place, context),
+            "kernel" | "imgselect" | "imgload" => self.fetch(words, Then::Select, place, context),
+            "initrd" | "imgfetch" | "module" => self.fetch(words, Then::Keep, place, context),
+            "imgargs" | "imgfree" | "imgstat" | "imgverify" | "imgtrust" => {
+                self.image_command(name, words, place)
+            }
+            "params" | "param" => self.parameter_command(name, words),
+            "dhcp" | "ifconf" | "ifopen" | "ifclose" | "iflinkwait" => interface(words),
+            "ifstat" | "route" | "ipstat" | "nstat" => Ok(say(format!(
+                "{} ({}): {}/{}",
+                context.facts.interface,
+                context.facts.mac,
+                context.facts.address,
+                context.facts.prefix_len
+            ))),
+            // `cpuid --ext 29` asks for the 64-bit mode of a PC, which is what scripts want to know.
+            "cpuid" => cpuid(words, context),
+            "time" => self.run(words, place, context),
+            "console" | "colour" | "color" | "cpair" | "sync" | "imgmem" => Ok(Effect::Done),
+            "ntp" | "shim" | "fdt" | "certstore" | "certstat" | "certfree" => {
+                context.note(place, format!("{name} does nothing here"));
+                Ok(Effect::Done)
+            }
+            "sanboot" => Err(Fault {
+                is_local_boot: true,
+                ..Fault::new(name, "boots from a disk, not from the network")
+            }),
+            "sanhook" | "sanunhook" | "fcels" | "fcstat" | "pxebs" | "autoboot" | "shell"
+            | "config" | "reboot" | "poweroff" | "imgextract" | "imgdecrypt" | "imgset"
+            | "ping" | "nslookup" | "lotest" | "vcreate" | "vdestroy" | "ibstat" | "iwlist"
+            | "iwstat" | "pciscan" | "usbscan" | "md5sum" | "sha1sum" | "gdbstub" | "help"
+            | "profstat" => Err(Fault::new(
+                name,
+                "is a command of iPXE that is not done here",
+            )),
+            _ => Err(Fault::new(name, "is no command of iPXE")),
+        }
+    }
+
+    /// Goes on with a command that asked.
+    pub(super) fn resume(
+        &mut self,
+        pending: Pending,
+        answer: Answer,
+        place: &Place,
+        context: &mut Context,
+    ) -> Result<Effect, Fault> {
+        match pending {
+            Pending::Nothing => Ok(Effect::Done),
+            Pending::Prompt if answer == Answer::Pressed => Ok(Effect::Done),
+            Pending::Prompt => Err(Fault::new("prompt", "the key was not pressed in time")),
+            Pending::Input { setting, fields } => {
+                let Answer::Text(text) = answer else {
+                    return Err(Fault::new(&setting, "no text was entered"));
+                };
+                self.set(&setting, &text)?;
+                Ok(ask_fields(fields))
+            }
+            Pending::Choice { setting, names } => {
+                let Answer::Chosen { entry, .. } = answer else {
+                    return Err(Fault::new(&setting, "nothing was chosen from the menu"));
+                };
+                let Some(Some(name)) = names.get(entry) else {
+                    return Err(Fault::new(&setting, "this line of the menu leads nowhere"));
+                };
+                context.note(place, format!("{setting} is {name}, from the menu"));
+                self.set(&setting, name)?;
+                Ok(Effect::Done)
+            }
+            Pending::Image {
+                name,
+                url,
+                arguments,
+                then,
+            } => {
+                let head = match answer.into_fetched() {
+                    Fetched::File(head) => head,
+                    Fetched::Missing => {
+                        return Err(Fault::new(&url.to_string(), "the server has no such file"));
+                    }
+                    Fetched::Failed(why) => return Err(Fault::new(&url.to_string(), why)),
+                };
+                context.note(place, format!("loads {url} as {name}"));
+                self.images.add(Image::new(&name, url, arguments, head))?;
+                self.use_image(&name, then)
+            }
+        }
+    }
+
+    fn set(&mut self, name: &str, text: &str) -> Result<(), Fault> {
+        let result = self.settings.set(name, text);
+        result.map_err(|what| Fault::new(name, what))
+    }
+
+    fn setting_command(
+        &mut self,
+        command: &str,
+        words: &[String],
+        context: &Context,
+    ) -> Result<Effect, Fault> {
+        let known = [valued("timeout", 't'), flag("quiet", 'q')];
+        let mut arguments = match command {
+            "isset" | "iseq" => Arguments::parse(words, &[])?,
+            _ => Arguments::parse(words, &known)?,
+        };
+        let name = arguments.word("the setting")?;
+        let facts = &context.facts;
+        match command {
+            "set" => self.set(name, &arguments.rest.join(" "))?,
+            "clear" => self.settings.clear(name),
+            "inc" => {
+                let increment = arguments.rest.first().map_or(Ok(1), |word| number(word))?;
+                let result = self.settings.increase(name, increment, facts);
+                result.map_err(|what| Fault::new(name, what))?;
+            }
+            "read" => {
+                let step = Step::Input {
+                    text: name.to_owned(),
+                    default: self.settings.text(name, facts).unwrap_or_default(),
+                    is_secret: false,
+                    timeout: milliseconds(&arguments)?,
+                };
+                let setting = name.to_owned();
+                let fields = VecDeque::new();
+                return Ok(Effect::Ask(step, Pending::Input { setting, fields }));
+            }
+            "show" => {
+                let value = self.settings.text(name, facts);
+                let value = value.ok_or_else(|| Fault::new(name, "is not set"))?;
+                return Ok(say(match arguments.has("quiet") {
+                    true => value,
+                    false => format!("{name} = {value}"),
+                }));
+            }
+            "iseq" => {
+                let other = arguments.word("the text to compare with")?;
+                arguments.end()?;
+                if name != other {
+                    return Err(Fault::new(name, format!("is not \"{other}\"")));
+                }
+            }
+            _ => {
+                arguments.end()?;
+                if name.is_empty() {
+                    return Err(Fault::new("isset", "is empty"));
+                }
+            }
+        }
+        Ok(Effect::Done)
+    }
+
+    fn menu_command(&mut self, command: &str, words: &[String]) -> Result<Effect, Fault> {
+        match command {
+            "item" => {
+                let known = [
+                    valued("menu", 'm'),
+                    valued("form", 'f'),
+                    valued("key", 'k'),
+                    flag("default", 'd'),
+                    flag("secret", 's'),
+                    flag("gap", 'g'),
+                ];
+                let arguments = Arguments::parse(words, &known)?;
+                let (name, text) = match arguments.rest {
+                    rest if arguments.has("gap") => (None, rest),
+                    [name, text @ ..] => (Some(name), text),
+                    [] => (None, [].as_slice()),
+                };
+                let item = Item {
+                    name: name.filter(|name| !name.is_empty()).cloned(),
+                    text: text.join(" "),
+                    key: arguments.value("key").map(key).transpose()?.flatten(),
+                    is_default: arguments.has("default"),
+                    is_secret: arguments.has("secret"),
+                };
+                let menu = arguments.value("menu").or(arguments.value("form"));
+                self.menus.add(menu.unwrap_or_default(), item)?;
+            }
+            "choose" => {
+                let known = [
+                    valued("menu", 'm'),
+                    valued("default", 'd'),
+                    valued("timeout", 't'),
+                    valued("retimeout", 'r'),
+                    flag("keep", 'k'),
+                ];
+                let mut arguments = Arguments::parse(words, &known)?;
+                let setting = arguments.word("the setting")?.to_owned();
+                arguments.end()?;
+                let name = arguments.value("menu").unwrap_or_default();
+                let form = self.menus.find(name)?;
+                let menu = form.menu(arguments.value("default"), milliseconds(&arguments)?)?;
+                let names = form.items.iter().map(|item| item.name.clone()).collect();
+                if !arguments.has("keep") {
+                    self.menus.remove(name);
+                }
+                return Ok(Effect::Ask(
+                    Step::Menu(menu),
+                    Pending::Choice { setting, names },
+                ));
+            }
+            "present" => {
+                let arguments = Arguments::parse(words, &[valued("form", 'f'), flag("keep", 'k')])?;
+                let name = arguments.value("form").unwrap_or_default();
+                let fields = self.menus.find(name)?.items.clone().into();
+                if !arguments.has("keep") {
+                    self.menus.remove(name);
+                }
+                return Ok(ask_fields(fields));
+            }
+            _ => {
+                let known = [valued("name", 'n'), flag("delete", 'd')];
+                let arguments = Arguments::parse(words, &known)?;
+                let name = arguments.value("name").unwrap_or_default();
+                match arguments.has("delete") {
+                    true => self.menus.remove(name),
+                    false => self.menus.begin(name, arguments.rest.join(" ")),
+                }
+            }
+        }
+        Ok(Effect::Done)
+    }
+
+    /// `chain`, `imgexec` and `boot`: starts an image, the one named or the one selected.
+    fn start(
+        &mut self,
+        words: &[String],
+        place: &Place,
+        context: &mut Context,
+    ) -> Result<Effect, Fault> {
+        let arguments = Arguments::parse(words, &IMAGE_OPTIONS)?;
+        let then = Then::Start {
+            in_place: arguments.has("replace"),
+        };
+        match (arguments.rest.first(), self.images.selected()) {
+            (Some(_), _) => self.fetch(words, then, place, context),
+            (None, Some(selected)) => {
+                let selected = selected.to_owned();
+                self.use_image(&selected, then)
+            }
+            (None, None) => Err(Fault::new("boot", "no kernel has been loaded")),
+        }
+    }
+
+    /// Fetches an image, or takes the one that has this name already.
+    fn fetch(
+        &mut self,
+        words: &[String],
+        then: Then,
+        place: &Place,
+        context: &mut Context,
+    ) -> Result<Effect, Fault> {
+        let mut arguments = Arguments::parse(words, &IMAGE_OPTIONS)?;
+        let reference = arguments.word("the address of the image")?;
+        let command_line = arguments.rest.join(" ");
+        if let Some(image) = self.images.find(reference) {
+            if !command_line.is_empty() {
+                image.arguments = command_line;
+            }
+            return self.use_image(reference, then);
+        }
+        let url = self.url(reference, place, context)?;
+        let name = match arguments.value("name") {
+            Some(name) => name.to_owned(),
+            None => url.file_name().to_owned(),
+        };
+        let purpose = match then {
+            Then::Keep => Purpose::Initrd,
+            Then::Select => Purpose::Kernel,
+            Then::Start { .. } => Purpose::BootFile,
+        };
+        Ok(Effect::Ask(
+            Step::Fetch {
+                url: url.clone(),
+                purpose,
+            },
+            Pending::Image {
+                name,
+                url,
+                arguments: command_line,
+                then,
+            },
+        ))
+    }
+
+    /// Resolves an address against the script; parameters go into its query.
+    fn url(&mut self, reference: &str, place: &Place, context: &mut Context) -> Result<Url, Fault> {
+        let (address, has_parameters) = match reference.split_once("##params") {
+            Some((address, _)) => (address.to_owned(), true),
+            None => (reference.to_owned(), false),
+        };
+        let address = match has_parameters {
+            true => {
+                let text = "sends its parameters in the query of a GET, not as a form";
+                context.note(place, text);
+                let string = super::format::Type::UriString;
+                let pairs = self
+                    .parameters
+                    .iter()
+                    .map(|(name, value)| format!("{name}={}", string.format(value.as_bytes())));
+                let separator = if address.contains('?') { '&' } else { '?' };
+                format!(
+                    "{address}{separator}{}",
+                    pairs.collect::<Vec<_>>().join("&")
+                )
+            }
+            false => address,
+        };
+        let url = place.file.join(&address);
+        url.map_err(|error| Fault::new(reference, error.what))
+    }
+
+    fn use_image(&mut self, name: &str, then: Then) -> Result<Effect, Fault> {
+        let in_place = match then {
+            Then::Keep => return Ok(Effect::Done),
+            Then::Select => {
+                self.images.select(name);
+                return Ok(Effect::Done);
+            }
+            Then::Start { in_place } => in_place,
+        };
+        let image = self.images.find(name);
+        let image = image.ok_or_else(|| Fault::new(name, "no image has this name"))?;
+        if image.kind == Kind::IpxeScript {
+            let (file, text) = (image.url.clone(), std::mem::take(&mut image.text));
+            self.images.free(Some(name));
+            Ok(Effect::Run {
+                file,
+                text,
+                in_place,
+            })
+        } else if image.kind.is_kernel() {
+            Ok(Effect::Plan(Box::new(self.images.plan(name)?)))
+        } else if image.kind.is_firmware_program() {
+            Ok(Effect::Chain(image.url.clone()))
+        } else {
+            let what = "is neither a kernel nor a script that begins with #!ipxe";
+            Err(Fault::new(name, what))
+        }
+    }
+
+    fn image_command(
+        &mut self,
+        command: &str,
+        words: &[String],
+        place: &Place,
+    ) -> Result<Effect, Fault> {
+        let known = [
+            valued("signer", 's'),
+            valued("timeout", 't'),
+            flag("keep", 'k'),
+            flag("allow", 'a'),
+            flag("permanent", 'p'),
+        ];
+        let mut arguments = Arguments::parse(words, &known)?;
+        match command {
+            "imgstat" => return Ok(say(self.images.describe())),
+            "imgtrust" => self.images.must_be_signed = !arguments.has("allow"),
+            "imgfree" => self.images.free(arguments.rest.first().map(String::as_str)),
+            _ => {
+                let name = arguments.word("the image")?;
+                let image = self.images.find(name);
+                let image = image.ok_or_else(|| Fault::new(name, "no image has this name"))?;
+                if command == "imgargs" {
+                    image.arguments = arguments.rest.join(" ");
+                } else {
+                    let signature = arguments.word("the address of the signature")?;
+                    let url = place.file.join(signature);
+                    let url = url.map_err(|error| Fault::new(signature, error.what))?;
+                    image.signature = Some(url);
+                }
+            }
+        }
+        Ok(Effect::Done)
+    }
+
+    fn parameter_command(&mut self, command: &str, words: &[String]) -> Result<Effect, Fault> {
+        let known = [
+            valued("name", 'n'),
+            valued("method", 'm'),
+            valued("params", 'p'),
+            flag("delete", 'd'),
+            flag("header", 'H'),
+        ];
+        let mut arguments = Arguments::parse(words, &known)?;
+        if command == "params" {
+            self.parameters.clear();
+            return Ok(Effect::Done);
+        }
+        if arguments.has("header") {
+            return Err(Fault::new(
+                "--header",
+                "headers cannot be added to a request",
+            ));
+        }
+        let name = arguments.word("the parameter")?.to_owned();
+        if self.parameters.len() >= 1_000 {
+            return Err(Fault::new(&name, "more than 1000 parameters"));
+        }
+        self.parameters.push((name, arguments.rest.join(" ")));
+        Ok(Effect::Done)
+    }
+}
+
+const IMAGE_OPTIONS: [super::options::Known; 5] = [
+    valued("name", 'n'),
+    valued("timeout", 't'),
+    flag("autofree", 'a'),
+    flag("replace", 'r'),
+    flag("quiet", 'q'),
+];
+
+fn say(text: String) -> Effect {
+    Effect::Ask(Step::Say(text), Pending::Nothing)
+}
+
+/// Asks for the fields of a form, one after the other.
+fn ask_fields(mut fields: VecDeque<Item>) -> Effect {
+    while let Some(field) = fields.pop_front() {
+        if let Some(setting) = field.name {
+            let step = Step::Input {
+                text: field.text,
+                default: String::new(),
+                is_secret: field.is_secret,
+                timeout: None,
+            };
+            return Effect::Ask(step, Pending::Input { setting, fields });
+        }
+    }
+    Effect::Done
+}
+
+fn prompt(words: &[String]) -> Result<Effect, Fault> {
+    let arguments = Arguments::parse(words, &[valued("key", 'k'), valued("timeout", 't')])?;
+    let step = Step::Prompt {
+        text: arguments.rest.join(" "),
+        key: arguments.value("key").map(key).transpose()?.flatten(),
+        timeout: milliseconds(&arguments)?,
+    };
+    Ok(Effect::Ask(step, Pending::Prompt))
+}
+
+/// Succeeds when the interface that holds the lease is among those named.
+fn interface(words: &[String]) -> Result<Effect, Fault> {
+    let known = [valued("configurator", 'c'), valued("timeout", 't')];
+    let names = Arguments::parse(words, &known)?.rest;
+    match names.first() {
+        Some(first) if !names.iter().any(|name| is_our_interface(name)) => Err(Fault::new(
+            first,
+            "only net0 is up: the interface that holds the lease",
+        )),
+        _ => Ok(Effect::Done),
+    }
+}
+
+fn cpuid(words: &[String], context: &Context) -> Result<Effect, Fault> {
+    use super::super::facts::Architecture;
+    let known = [flag("ext", 'e'), flag("ecx", 'c')];
+    let mut arguments = Arguments::parse(words, &known)?;
+    let bit = number(arguments.word("the bit")?)?;
+    let is_long_mode = arguments.has("ext") && !arguments.has("ecx") && bit == 29;
+    match (is_long_mode, context.facts.architecture) {
+        (true, Architecture::X86_64) => Ok(Effect::Done),
+        (true, _) => Err(Fault::new("cpuid", "the processor has no 64-bit mode")),
+        (false, _) => Err(Fault::new("cpuid", "only bit 29 of --ext can be asked for")),
+    }
+}
+
+fn number(word: &str) -> Result<i64, Fault> {
+    parse_integer(word).ok_or_else(|| Fault::new(word, "is no number"))
+}
+
+/// Returns the timeout; 0 means none.
+fn milliseconds(arguments: &Arguments<'_>) -> Result<Option<Duration>, Fault> {
+    let timeout = arguments.number("timeout")?.filter(|timeout| *timeout > 0);
+    Ok(timeout.map(Duration::from_millis))
+}
+
+/// Returns the character of a key given as itself or as a number; none for the function keys.
+fn key(text: &str) -> Result<Option<char>, Fault> {
+    let mut letters = text.chars();
+    match (letters.next(), letters.next()) {
+        (Some(key), None) => Ok(Some(key)),
+        _ => {
+            let code = u32::try_from(number(text)?).ok();
+            Ok(code.filter(|code| *code < 0x80).and_then(char::from_u32))
+        }
+    }
+}

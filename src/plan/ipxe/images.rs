@@ -1,0 +1,174 @@
+//! Images: what scripts have fetched, and how a kernel and its initrds become of them.
+
+use super::super::kernel_image::{Kind, classify};
+use super::super::url::Url;
+use super::super::{BootPlan, Part, Placement};
+use super::commands::Fault;
+
+/// How many images a script may hold.
+const MAX_IMAGES: usize = 256;
+
+/// A fetched file.
+#[derive(Debug, Clone)]
+pub(super) struct Image {
+    pub(super) name: String,
+    pub(super) url: Url,
+    /// Its command line.
+    pub(super) arguments: String,
+    pub(super) kind: Kind,
+    /// Set when it has been loaded to be started, and is no initrd therefore.
+    pub(super) is_kernel: bool,
+    pub(super) signature: Option<Url>,
+    /// The text of a script.
+    pub(super) text: Vec<u8>,
+}
+
+impl Image {
+    /// Returns the image of a file that begins with `head`.
+    pub(super) fn new(name: &str, url: Url, arguments: String, head: Vec<u8>) -> Self {
+        let kind = classify(&head);
+        Self {
+            name: name.to_owned(),
+            url,
+            arguments,
+            kind,
+            is_kernel: false,
+            signature: None,
+            text: match kind == Kind::IpxeScript {
+                true => head,
+                false => Vec::new(),
+            },
+        }
+    }
+}
+
+/// All images of a run, in the order in which they were fetched.
+#[derive(Debug, Default)]
+pub(super) struct Images {
+    list: Vec<Image>,
+    selected: Option<String>,
+    /// Set by `imgtrust`: nothing starts that has no signature.
+    pub(super) must_be_signed: bool,
+}
+
+impl Images {
+    /// Returns the image of this name.
+    pub(super) fn find(&mut self, name: &str) -> Option<&mut Image> {
+        self.list.iter_mut().find(|image| image.name == name)
+    }
+
+    /// Adds an image; one of the same name goes.
+    ///
+    /// # Errors
+    /// Too many images.
+    pub(super) fn add(&mut self, image: Image) -> Result<(), Fault> {
+        self.list.retain(|other| other.name != image.name);
+        if self.list.len() >= MAX_IMAGES {
+            let what = format!("more than {MAX_IMAGES} images are loaded");
+            return Err(Fault::new(&image.name, what));
+        }
+        self.list.push(image);
+        Ok(())
+    }
+
+    /// Makes the image the one that `boot` starts.
+    pub(super) fn select(&mut self, name: &str) {
+        self.selected = Some(name.to_owned());
+        if let Some(image) = self.find(name) {
+            image.is_kernel = true;
+        }
+    }
+
+    /// Returns the name of the image that `boot` starts.
+    pub(super) fn selected(&self) -> Option<&str> {
+        self.selected.as_deref()
+    }
+
+    /// Forgets the image of this name, or all.
+    pub(super) fn free(&mut self, name: Option<&str>) {
+        self.list
+            .retain(|image| name.is_some_and(|name| image.name != name));
+        if name.is_none() || name == self.selected.as_deref() {
+            self.selected = None;
+        }
+    }
+
+    /// Returns a line per image for people.
+    pub(super) fn describe(&self) -> String {
+        let lines = self.list.iter().map(|image| {
+            let arguments = image.arguments.as_str();
+            format!("{} : {} {arguments}", image.name, image.url)
+                .trim_end()
+                .to_owned()
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Returns the plan that starts the image of this name with all others as initrds.
+    ///
+    /// # Errors
+    /// An image without the signature that `imgtrust` asks for, or a bad placement.
+    pub(super) fn plan(&self, name: &str) -> Result<BootPlan, Fault> {
+        let kernel = self.list.iter().find(|image| image.name == name);
+        let kernel = kernel.ok_or_else(|| Fault::new(name, "no image has this name"))?;
+        if self.must_be_signed && kernel.signature.is_none() {
+            let what = "imgtrust asks for a signature, and imgverify has named none";
+            return Err(Fault::new(name, what));
+        }
+        let initrds = self.list.iter().filter(|image| {
+            image.name != name && !image.is_kernel && image.kind != Kind::IpxeScript
+        });
+        let initrds: Result<Vec<_>, _> = initrds.map(initrd).collect();
+        Ok(BootPlan {
+            kernel: Part {
+                url: kernel.url.clone(),
+                signature: kernel.signature.clone(),
+                placement: None,
+            },
+            initrds: initrds?,
+            command_line: kernel.arguments.clone(),
+            device_tree: None,
+        })
+    }
+}
+
+/// An initrd is loaded as it is, unless its command line says at which path it is to be found.
+fn initrd(image: &Image) -> Result<Part, Fault> {
+    let mut words = image.arguments.split_whitespace();
+    let path = words
+        .next()
+        .map(|path| path.trim_start_matches('/'))
+        .filter(|path| !path.is_empty());
+    let mut mode = 0o644;
+    let mut make_directories = Some(0);
+    for word in words {
+        let fault = |what: &str| Fault::new(word, what);
+        if let Some(digits) = word.strip_prefix("mode=") {
+            let bits = u16::from_str_radix(digits, 8).ok();
+            mode = bits
+                .filter(|bits| *bits <= 0o7777)
+                .ok_or_else(|| fault("a mode is four octal digits"))?;
+        } else if let Some(count) = word.strip_prefix("mkdir=") {
+            make_directories = match count {
+                "-1" => None,
+                _ => Some(
+                    count
+                        .parse()
+                        .map_err(|_| fault("mkdir is a number or -1"))?,
+                ),
+            };
+        }
+    }
+    if path.is_some_and(|path| path.split('/').any(|part| part == "..")) {
+        return Err(Fault::new(&image.arguments, "a path may not climb with .."));
+    }
+    Ok(Part {
+        url: image.url.clone(),
+        signature: image.signature.clone(),
+        placement: path.map(|path| Placement {
+            path: path.to_owned(),
+            mode,
+            make_directories,
+        }),
+    })
+}

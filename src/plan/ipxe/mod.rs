@@ -1,0 +1,20 @@
+//! iPXE scripts, run line by line as iPXE 1.21 does.
+//!
+//! A line is split at white space, and nothing quotes; `&&`, `||`, `;` and `#` count where they
+//! stand alone; settings are expanded word by word just before their command runs. A command that
+//! fails ends its script unless `||` or `;` follows. Left out, and refused at their line: disks
+//! (`sanboot` and its family), the shell, and whatever else needs iPXE's own drivers. Interface
+//! commands succeed for the interface that holds the lease: it is up already.
+
+#![forbid(unsafe_code)]
+
+mod commands;
+mod format;
+mod images;
+mod machine;
+mod menus;
+mod options;
+mod script;
+mod settings;
+
+pub(super) use machine::Machine;
