@@ -2,6 +2,10 @@
 //! which says why it needs it.
 
 pub mod filter;
+pub mod kexec;
+pub mod machine;
+pub mod memfd;
+pub mod module;
 pub mod netlink;
 
 use std::io;

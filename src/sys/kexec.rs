@@ -1,0 +1,167 @@
+//! Loads another kernel and jumps into it.
+
+#![allow(
+    unsafe_code,
+    reason = "kexec_file_load has no wrapper, in the C library or elsewhere"
+)]
+
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::sys::reboot::{RebootMode, reboot};
+
+use super::SyscallError;
+
+/// Has the kernel read another kernel and its initrd, verify them as its policy wants, and keep
+/// them for [`reboot_into_loaded`].
+///
+/// The files are read by the kernel itself, from their beginning, and may be in memory.
+///
+/// # Errors
+/// What the kernel said; [`advice`] tells what it means.
+pub fn load(
+    kernel: BorrowedFd<'_>,
+    initrd: Option<BorrowedFd<'_>>,
+    command_line: &str,
+) -> Result<(), SyscallError> {
+    const CALL: &str = "kexec_file_load";
+    let command_line =
+        CString::new(command_line).map_err(|_| SyscallError::new(CALL, Errno::EINVAL))?;
+    let text = command_line.as_bytes_with_nul();
+    let (initrd, flags) = match initrd {
+        Some(initrd) => (initrd.as_raw_fd(), 0),
+        None => (-1, libc::KEXEC_FILE_NO_INITRAMFS),
+    };
+    // SAFETY: the pointer and the length are those of `text`, which lives through the call and
+    // ends with the zero octet that the kernel looks for; the descriptors are borrowed for as long.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_kexec_file_load,
+            libc::c_long::from(kernel.as_raw_fd()),
+            libc::c_long::from(initrd),
+            text.len(),
+            text.as_ptr(),
+            libc::c_long::from(flags),
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(SyscallError::last(CALL)),
+    }
+}
+
+/// Jumps into the loaded kernel, at once: nothing is written back, no service is stopped.
+///
+/// # Errors
+/// EINVAL when none is loaded, EPERM without CAP_SYS_BOOT.
+pub fn reboot_into_loaded() -> Result<Infallible, SyscallError> {
+    reboot(RebootMode::RB_KEXEC).map_err(|errno| SyscallError::new("reboot(KEXEC)", errno))
+}
+
+/// Says what a refusal of [`load`] or [`reboot_into_loaded`] means and what to try.
+pub fn advice(error: &SyscallError) -> String {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let situation = Situation {
+        disabled: read("/proc/sys/kernel/kexec_load_disabled").trim() == "1",
+        lockdown: locked_down(&read("/sys/kernel/security/lockdown")),
+    };
+    let errno = error.source.raw_os_error().unwrap_or_default();
+    explain(errno, &situation).to_owned()
+}
+
+/// What else the machine says about whether it may start another kernel.
+#[derive(Debug, Clone, Copy, Default)]
+struct Situation {
+    disabled: bool,
+    lockdown: bool,
+}
+
+/// Reads `none [integrity] confidentiality`, where the brackets mark what is in force.
+fn locked_down(state: &str) -> bool {
+    state.contains('[') && !state.contains("[none]")
+}
+
+const fn explain(errno: i32, situation: &Situation) -> &'static str {
+    match errno {
+        libc::ENOSYS => {
+            "the running kernel cannot: it needs CONFIG_KEXEC_FILE (the generic kernels of the \
+             distributions have it)"
+        }
+        libc::EPERM if situation.disabled => {
+            "kernel.kexec_load_disabled is 1, and only a restart takes that back"
+        }
+        libc::EPERM if situation.lockdown => {
+            "the running kernel is locked down (secure boot): it starts nothing unsigned"
+        }
+        libc::EPERM => "that takes root with CAP_SYS_BOOT, outside of containers",
+        libc::EACCES => "a security policy (SELinux, LoadPin, IMA) forbids it",
+        libc::EBUSY => "another image is being loaded at this moment; try again",
+        libc::ENOEXEC => {
+            "what was fetched is no kernel that this machine starts: it takes a bzImage on x86, \
+             an Image (not compressed) on ARM"
+        }
+        libc::ENODATA | libc::EKEYREJECTED | libc::ENOKEY | libc::EBADMSG => {
+            "the running kernel is locked down (secure boot) or demands signatures, and this \
+             image has none that it trusts: sign it with an enrolled key"
+        }
+        libc::EINVAL => {
+            "the command line is too long (2047 octets on x86 and ARM), or the image is damaged"
+        }
+        libc::ENOMEM | libc::EADDRNOTAVAIL => {
+            "there is not enough memory in one piece for kernel and initrd"
+        }
+        libc::EFBIG => "the image is larger than the kernel takes",
+        libc::EOPNOTSUPP => "the image wants something that the running kernel was built without",
+        _ => "the running kernel refused the image",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_has_its_own_advice() {
+        let plain = Situation::default();
+        let locked = Situation {
+            lockdown: true,
+            ..plain
+        };
+        let disabled = Situation {
+            disabled: true,
+            ..locked
+        };
+        for (errno, situation, part) in [
+            (libc::ENOSYS, plain, "CONFIG_KEXEC_FILE"),
+            (libc::EPERM, plain, "CAP_SYS_BOOT"),
+            (libc::EPERM, locked, "locked down"),
+            (libc::EPERM, disabled, "kexec_load_disabled"),
+            (libc::ENOEXEC, plain, "bzImage"),
+            (libc::EKEYREJECTED, plain, "sign it"),
+            (libc::ENODATA, plain, "sign it"),
+            (libc::EBUSY, plain, "try again"),
+        ] {
+            let text = explain(errno, &situation);
+            assert!(text.contains(part), "{errno}: {text}");
+        }
+    }
+
+    #[test]
+    fn lockdown_is_read_from_the_brackets() {
+        assert!(!locked_down(""));
+        assert!(!locked_down("[none] integrity confidentiality\n"));
+        assert!(locked_down("none [integrity] confidentiality\n"));
+    }
+
+    #[test]
+    fn a_refused_load_names_its_call() {
+        let no_kernel = std::fs::File::open("/dev/null").unwrap();
+        let error = load(std::os::fd::AsFd::as_fd(&no_kernel), None, "quiet").unwrap_err();
+        assert_eq!(error.call, "kexec_file_load");
+        assert!(!advice(&error).is_empty());
+        let error = load(std::os::fd::AsFd::as_fd(&no_kernel), None, "a\0b").unwrap_err();
+        assert_eq!(error.source.raw_os_error(), Some(libc::EINVAL));
+    }
+}

@@ -1,0 +1,52 @@
+//! The machine as a whole: file systems, name, restart, power.
+
+#![forbid(unsafe_code)]
+
+use std::convert::Infallible;
+
+use nix::errno::Errno;
+use nix::mount::MsFlags;
+use nix::sys::reboot::RebootMode;
+
+use super::SyscallError;
+
+/// Mounts one of the kernel's own file systems; one that is mounted there already is no error.
+///
+/// # Errors
+/// `mount`: ENODEV when the kernel does not have it, ENOENT without the directory, EPERM.
+pub fn mount(kind: &str, target: &str, options: &str) -> Result<(), SyscallError> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+    match nix::mount::mount(Some(kind), target, Some(kind), flags, Some(options)) {
+        Ok(()) | Err(Errno::EBUSY) => Ok(()),
+        Err(errno) => Err(SyscallError::new("mount", errno)),
+    }
+}
+
+/// Sets the machine's name; up to 64 octets.
+///
+/// # Errors
+/// `sethostname`: EINVAL when it is too long, EPERM.
+pub fn set_host_name(name: &str) -> Result<(), SyscallError> {
+    nix::unistd::sethostname(name).map_err(|errno| SyscallError::new("sethostname", errno))
+}
+
+/// Restarts the machine at once, after everything has been written to disk.
+///
+/// # Errors
+/// `reboot`: EPERM.
+pub fn restart() -> Result<Infallible, SyscallError> {
+    end(RebootMode::RB_AUTOBOOT, "reboot(RESTART)")
+}
+
+/// Switches the machine off at once, after everything has been written to disk.
+///
+/// # Errors
+/// `reboot`: EPERM.
+pub fn power_off() -> Result<Infallible, SyscallError> {
+    end(RebootMode::RB_POWER_OFF, "reboot(POWER_OFF)")
+}
+
+fn end(mode: RebootMode, call: &'static str) -> Result<Infallible, SyscallError> {
+    nix::unistd::sync();
+    nix::sys::reboot::reboot(mode).map_err(|errno| SyscallError::new(call, errno))
+}

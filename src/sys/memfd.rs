@@ -1,0 +1,106 @@
+//! Files in memory that cannot change any more once they are complete.
+
+#![forbid(unsafe_code)]
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use super::SyscallError;
+
+/// Not executable, ever; since Linux 6.3, which otherwise logs a warning.
+const MFD_NOEXEC_SEAL: MFdFlags = MFdFlags::from_bits_retain(0x8);
+
+/// A file in memory that is being written.
+#[derive(Debug)]
+pub struct Memfd(File);
+
+impl Memfd {
+    /// Makes an empty file; `name` shows in `/proc/self/fd` only.
+    ///
+    /// # Errors
+    /// `memfd_create`: too many open files, or no memory.
+    pub fn create(name: &str) -> Result<Self, SyscallError> {
+        // The kernel takes 249 octets.
+        let printable = name.bytes().filter(|octet| *octet != 0).take(200);
+        let name = CString::new(printable.collect::<Vec<_>>()).unwrap_or_default();
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let file = match memfd_create(name.as_c_str(), flags | MFD_NOEXEC_SEAL) {
+            Err(Errno::EINVAL) => memfd_create(name.as_c_str(), flags),
+            file => file,
+        };
+        file.map(|file| Self(File::from(file)))
+            .map_err(|errno| SyscallError::new("memfd_create", errno))
+    }
+
+    /// Returns the file, for what `Write` cannot do: to cut it, to write at a place, to read back.
+    pub const fn file(&self) -> &File {
+        &self.0
+    }
+
+    /// Closes the content to every change, by any descriptor, for good.
+    ///
+    /// # Errors
+    /// `fcntl(F_ADD_SEALS)`: EBUSY while the file is mapped for writing.
+    pub fn seal(self) -> Result<SealedFile, SyscallError> {
+        let seals = SealFlag::F_SEAL_SHRINK
+            | SealFlag::F_SEAL_GROW
+            | SealFlag::F_SEAL_WRITE
+            | SealFlag::F_SEAL_SEAL;
+        fcntl(&self.0, FcntlArg::F_ADD_SEALS(seals))
+            .map_err(|errno| SyscallError::new("fcntl(F_ADD_SEALS)", errno))?;
+        Ok(SealedFile(self.0))
+    }
+}
+
+impl Write for Memfd {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.0.write(octets)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A file in memory that is complete: what has been verified is what will be started.
+#[derive(Debug)]
+pub struct SealedFile(File);
+
+impl SealedFile {
+    /// Returns the file, to read from.
+    pub const fn file(&self) -> &File {
+        &self.0
+    }
+}
+
+impl AsFd for SealedFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt;
+
+    #[test]
+    fn a_sealed_file_keeps_its_content_whatever_is_tried() {
+        let mut memfd = Memfd::create("kernel\0http://192.0.2.1/").unwrap();
+        memfd.write_all(b"content").unwrap();
+        let sealed = memfd.seal().unwrap();
+        assert!(sealed.file().write_at(b"C", 0).is_err());
+        assert!(sealed.file().write_at(b"!", 7).is_err());
+        assert!(sealed.file().set_len(3).is_err());
+        assert!(sealed.file().set_len(30).is_err());
+        let mut content = [0; 16];
+        assert_eq!(sealed.file().read_at(&mut content, 0).unwrap(), 7);
+        assert_eq!(&content[..7], b"content");
+    }
+}
