@@ -28,6 +28,16 @@ fn ipxe_scripts_lead_to_the_plans_beside_them() {
     check("ipxe", "ipxe", 60);
 }
 
+#[test]
+fn grub_configurations_lead_to_the_plans_beside_them() {
+    check("grub", "cfg", 10);
+}
+
+#[test]
+fn boot_loader_entries_lead_to_the_plans_beside_them() {
+    check("bls", "conf", 4);
+}
+
 fn check(folder: &str, extension: &str, at_least: usize) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/data")
@@ -60,7 +70,14 @@ fn check(folder: &str, extension: &str, at_least: usize) {
 /// Plans the case and returns what happened, a line each.
 fn transcript(case: &Path) -> String {
     let name = case.file_name().unwrap().to_str().unwrap();
-    let mut planner = Planner::new(facts(name));
+    let folder = case.parent().unwrap().file_name().unwrap();
+    let directory = match folder.to_str().unwrap() {
+        "pxelinux" => "tftp://192.0.2.1/tree/pxelinux.cfg",
+        "grub" => "tftp://192.0.2.1/tree/grub",
+        "bls" => "http://192.0.2.1/tree/loader/entries",
+        _ => "http://192.0.2.1/boot",
+    };
+    let mut planner = Planner::new(facts(&format!("{directory}/{name}")));
     let mut lines = String::new();
     let mut answer = Answer::Begin;
     for _ in 0..20_000 {
@@ -179,14 +196,10 @@ fn kernel() -> Vec<u8> {
     kernel
 }
 
-fn facts(name: &str) -> Facts {
-    let url = match name.ends_with(".cfg") {
-        true => format!("tftp://192.0.2.1/tree/pxelinux.cfg/{name}"),
-        false => format!("http://192.0.2.1/boot/{name}"),
-    };
+fn facts(boot_file: &str) -> Facts {
     let mac = "52:54:00:12:34:56".parse().unwrap();
     let mut facts = Facts::new(
-        url.parse().unwrap(),
+        boot_file.parse().unwrap(),
         mac,
         [192, 0, 2, 21].into(),
         [192, 0, 2, 1].into(),

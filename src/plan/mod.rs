@@ -12,8 +12,11 @@
 
 use std::time::Duration;
 
+mod bls;
 mod error;
 mod facts;
+mod firmware;
+mod grub;
 mod ipxe;
 pub mod kernel_image;
 pub mod menu;

@@ -3,9 +3,10 @@
 
 use super::error::{Error, Place};
 use super::facts::Facts;
+use super::firmware::{Language, Program};
 use super::kernel_image::{Kind, classify};
 use super::url::Url;
-use super::{Answer, BootPlan, Fetched, Purpose, Step, ipxe, pxelinux};
+use super::{Answer, BootPlan, Fetched, Purpose, Step, bls, firmware, grub, ipxe, pxelinux};
 
 /// How many boot files may lead one to the next.
 const MAX_CHAINS: usize = 32;
@@ -61,6 +62,7 @@ enum State {
     BootFile(Url),
     Pxelinux(Box<pxelinux::Machine>),
     Ipxe(Box<ipxe::Machine>),
+    Grub(Box<grub::Machine>),
     Ended,
 }
 
@@ -124,6 +126,7 @@ impl Planner {
             }
             State::Pxelinux(machine) => machine.next(answer, &mut self.context),
             State::Ipxe(machine) => machine.next(answer, &mut self.context),
+            State::Grub(machine) => machine.next(answer, &mut self.context),
             State::Ended => Err(Error::new(
                 &Place::whole(&self.context.facts.boot_file),
                 "",
@@ -137,49 +140,99 @@ impl Planner {
         let head = match answer.into_fetched() {
             Fetched::File(head) => head,
             Fetched::Failed(why) => return Err(Error::new(&place, "", why)),
-            Fetched::Missing => return Err(Error::new(&place, "", "the server has no such file")),
+            Fetched::Missing => match firmware::program(None, url) {
+                // The server was never asked for the program itself while it served firmware.
+                Some(program) => return self.configuration_of(program, url),
+                None => return Err(Error::new(&place, "", "the server has no such file")),
+            },
         };
         match classify(&head) {
             Kind::Linux | Kind::Uki | Kind::Zboot => {
                 self.context.note(&place, "is a kernel");
+                let initrds = self.context.facts.initrds.iter().cloned();
                 Ok(Turn::Done(Box::new(BootPlan {
                     kernel: url.clone().into(),
-                    initrds: (self.context.facts.initrds.iter().cloned())
-                        .map(Into::into)
-                        .collect(),
+                    initrds: initrds.map(Into::into).collect(),
                     command_line: String::new(),
                     device_tree: None,
                 })))
             }
-            Kind::Pxelinux => {
-                let text = "is pxelinux: its configuration is searched beside it";
-                self.context.note(&place, text);
-                self.run_pxelinux(pxelinux::Machine::search(url, &self.context))
-            }
-            Kind::Text => {
-                self.context.note(&place, "is a pxelinux configuration");
-                self.run_pxelinux(pxelinux::Machine::of_file(url, &head, &self.context))
-            }
             Kind::IpxeScript => {
                 self.context.note(&place, "is an iPXE script");
-                let mut machine = Box::new(ipxe::Machine::new(url, &head));
-                let turn = machine.next(Answer::Begin, &mut self.context);
-                self.state = State::Ipxe(machine);
-                turn
+                self.enter(State::Ipxe(Box::new(ipxe::Machine::new(url, &head))))
             }
-            Kind::Grub | Kind::Efi | Kind::Program => Err(Error::new(
+            Kind::Text => self.text(url, &head),
+            kind @ (Kind::Efi | Kind::Pxelinux | Kind::Grub | Kind::Program) => {
+                match firmware::program(Some(kind), url) {
+                    Some(program) => self.configuration_of(program, url),
+                    None => Err(Error::new(
+                        &place,
+                        "",
+                        "a program for the firmware, which is gone once Linux runs; \
+                         name a script, a configuration or a kernel as boot file",
+                    )),
+                }
+            }
+        }
+    }
+
+    fn text(&mut self, url: &Url, text: &[u8]) -> Result<Turn, Error> {
+        let place = Place::whole(url);
+        match firmware::language(text) {
+            Some(Language::Pxelinux) => {
+                self.context.note(&place, "is a pxelinux configuration");
+                let machine = pxelinux::Machine::of_file(url, text, &self.context)?;
+                self.enter(State::Pxelinux(Box::new(machine)))
+            }
+            Some(Language::Grub) => {
+                self.context.note(&place, "is a GRUB configuration");
+                let machine = grub::Machine::of_file(url, text, &self.context)?;
+                self.enter(State::Grub(Box::new(machine)))
+            }
+            Some(Language::Entry) => {
+                self.context.note(&place, "is a boot loader entry");
+                let plan = bls::plan(url, text, &mut self.context)?;
+                Ok(Turn::Done(Box::new(plan)))
+            }
+            None => Err(Error::new(
                 &place,
                 "",
-                "neither a Linux kernel nor a configuration that can be read here",
+                "a text that is neither a script for iPXE (its first line would be #!ipxe) \
+                 nor a configuration of pxelinux or GRUB nor a boot loader entry",
             )),
         }
     }
 
-    fn run_pxelinux(&mut self, machine: Result<pxelinux::Machine, Error>) -> Result<Turn, Error> {
-        let mut machine = Box::new(machine?);
-        let turn = machine.next(Answer::Begin, &mut self.context);
-        self.state = State::Pxelinux(machine);
-        turn
+    fn configuration_of(&mut self, program: Program, url: &Url) -> Result<Turn, Error> {
+        let place = Place::whole(url);
+        match program {
+            Program::Pxelinux => {
+                let text = "is pxelinux: its configuration is searched beside it";
+                self.context.note(&place, text);
+                let machine = pxelinux::Machine::search(url, &self.context)?;
+                self.enter(State::Pxelinux(Box::new(machine)))
+            }
+            Program::Grub => {
+                let text = "is GRUB or a shim: grub.cfg is searched beside it";
+                self.context.note(&place, text);
+                let machine = grub::Machine::search(url, &self.context)?;
+                self.enter(State::Grub(Box::new(machine)))
+            }
+            Program::Ipxe => {
+                let text = "is iPXE: autoexec.ipxe is looked for beside it";
+                self.context.note(&place, text);
+                let script = url.join("autoexec.ipxe");
+                script
+                    .map(Turn::Chain)
+                    .map_err(|error| Error::new(&place, "autoexec.ipxe", error.what))
+            }
+        }
+    }
+
+    /// Goes over to a reader and takes its first turn.
+    fn enter(&mut self, state: State) -> Result<Turn, Error> {
+        self.state = state;
+        self.turn(Answer::Begin)
     }
 
     /// Puts what the user appends behind the command line.

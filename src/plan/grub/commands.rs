@@ -1,0 +1,376 @@
+//! The commands, and the variables they see.
+
+use std::collections::BTreeMap;
+
+use super::super::error::{Error, Place};
+use super::super::facts::{Architecture, Facts};
+use super::super::url::Url;
+use super::super::{BootPlan, Part};
+use super::parse::{Piece, Word};
+
+/// The longest value of a variable, in octets.
+const MAX_VALUE_LEN: usize = 65_536;
+
+/// What a command leads to.
+#[derive(Debug)]
+pub(super) enum Effect {
+    /// It succeeded or failed.
+    Status(bool),
+    /// Another file runs; with `is_new` a new menu of its own.
+    Source { url: Url, is_new: bool },
+    /// A function may have this name.
+    Call(String),
+    /// A line to show.
+    Say(String),
+    /// The innermost file or function ends.
+    Return,
+    /// What is loaded is to be started.
+    Boot,
+}
+
+/// Variables, and what has been loaded so far.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    variables: BTreeMap<String, String>,
+    kernel: Option<(Url, String)>,
+    initrds: Vec<Part>,
+    device_tree: Option<Part>,
+}
+
+impl State {
+    /// Begins with what GRUB says of the network.
+    pub(super) fn new(file: &Url, facts: &Facts) -> Self {
+        let server = file.host();
+        let device = format!("{},{server}", file.scheme().name());
+        let directory = match file.path().rsplit_once('/') {
+            Some((directory, _)) => directory,
+            None => "",
+        };
+        let cpu = match facts.architecture {
+            Architecture::X86 => "i386",
+            Architecture::X86_64 => "x86_64",
+            Architecture::Arm => "arm",
+            Architecture::Arm64 => "arm64",
+            Architecture::RiscV64 => "riscv64",
+            Architecture::Other => "unknown",
+        };
+        let mac = facts.mac.to_string();
+        let variables = [
+            ("root", device.clone()),
+            ("prefix", format!("({device}){directory}")),
+            ("net_default_server", server.to_owned()),
+            ("pxe_default_server", server.to_owned()),
+            ("net_default_mac", mac.clone()),
+            ("net_default_ip", facts.address.to_string()),
+            ("net_default_interface", "efinet0".to_owned()),
+            ("net_efinet0_mac", mac),
+            ("net_efinet0_ip", facts.address.to_string()),
+            ("grub_cpu", cpu.to_owned()),
+            (
+                "grub_platform",
+                if facts.is_efi { "efi" } else { "pc" }.to_owned(),
+            ),
+            ("feature_menuentry_id", "y".to_owned()),
+            ("menuentry_id_option", "--id".to_owned()),
+            ("feature_default_font_path", "y".to_owned()),
+            ("feature_all_video_module", "y".to_owned()),
+            ("feature_timeout_style", "y".to_owned()),
+            ("?", "0".to_owned()),
+        ];
+        Self {
+            variables: variables
+                .map(|(name, value)| (name.to_owned(), value))
+                .into(),
+            ..Self::default()
+        }
+    }
+
+    /// Returns the value of a variable.
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str)
+    }
+
+    /// Sets a variable; a value that is too long is cut to nothing, which no real one is.
+    pub(super) fn set(&mut self, name: &str, value: &str) {
+        let value = match value.len() > MAX_VALUE_LEN {
+            true => "",
+            false => value,
+        };
+        self.variables.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Expands words; a variable outside of quotes falls apart at its spaces.
+    pub(super) fn expand(&self, words: &[Word]) -> Vec<String> {
+        let mut expanded = Vec::new();
+        for word in words {
+            let mut text = String::new();
+            let mut is_word = false;
+            for piece in word {
+                match piece {
+                    Piece::Text(piece) => {
+                        text.push_str(piece);
+                        is_word = true;
+                    }
+                    Piece::Variable { name, is_quoted } => {
+                        let value = self.variable(name).unwrap_or_default();
+                        is_word |= *is_quoted || !value.is_empty();
+                        let mut parts = match is_quoted {
+                            true => vec![value],
+                            false => value.split(' ').collect(),
+                        };
+                        let last = parts.pop().unwrap_or_default();
+                        for part in parts {
+                            text.push_str(part);
+                            expanded.push(std::mem::take(&mut text));
+                        }
+                        text.push_str(last);
+                    }
+                }
+            }
+            if is_word {
+                expanded.push(text);
+            }
+        }
+        expanded
+    }
+
+    /// Runs one command.
+    pub(super) fn run(&mut self, words: &[String], place: &Place) -> Result<Effect, Error> {
+        let Some((name, words)) = words.split_first() else {
+            return Ok(Effect::Status(true));
+        };
+        if let Some((variable, value)) = name.split_once('=')
+            && !variable.is_empty()
+        {
+            self.set(variable, value);
+            return Ok(Effect::Status(true));
+        }
+        let refuse = |what: &str| Err(Error::new(place, name, what));
+        match name.as_str() {
+            "set" => {
+                for word in words {
+                    if let Some((variable, value)) = word.split_once('=') {
+                        self.set(variable, value);
+                    }
+                }
+            }
+            "unset" => words
+                .iter()
+                .for_each(|name| drop(self.variables.remove(name))),
+            "true" => {}
+            "false" => return Ok(Effect::Status(false)),
+            "test" => return Ok(Effect::Status(test(words, place)?)),
+            "[" => match words.split_last() {
+                Some((end, words)) if end == "]" => {
+                    return Ok(Effect::Status(test(words, place)?));
+                }
+                _ => return refuse("the ] is missing"),
+            },
+            "echo" => {
+                let words: Vec<_> = words.iter().filter(|word| !word.starts_with('-')).collect();
+                let words: Vec<&str> = words.into_iter().map(String::as_str).collect();
+                return Ok(Effect::Say(words.join(" ")));
+            }
+            "linux" | "linuxefi" | "linux16" => {
+                let Some((file, arguments)) = words.split_first() else {
+                    return refuse("the file name is missing");
+                };
+                let url = self.resolve(file, place)?;
+                let mut command_line = format!("BOOT_IMAGE={file}");
+                for argument in arguments {
+                    command_line.push(' ');
+                    command_line.push_str(&quoted(argument));
+                }
+                self.kernel = Some((url, command_line));
+                self.initrds.clear();
+            }
+            "initrd" | "initrdefi" | "initrd16" => {
+                for file in words {
+                    let part = self.resolve(file, place)?.into();
+                    self.initrds.push(part);
+                }
+            }
+            "devicetree" => match words.first() {
+                Some(file) => self.device_tree = Some(self.resolve(file, place)?.into()),
+                None => return refuse("the file name is missing"),
+            },
+            "source" | "." | "configfile" | "normal" => {
+                let file = match (words.first(), name.as_str()) {
+                    (Some(file), _) => file.clone(),
+                    (None, "normal") => {
+                        format!("{}/grub.cfg", self.variable("prefix").unwrap_or_default())
+                    }
+                    (None, _) => return refuse("the file name is missing"),
+                };
+                let is_new = matches!(name.as_str(), "configfile" | "normal");
+                let url = self.resolve(&file, place)?;
+                return Ok(Effect::Source { url, is_new });
+            }
+            "boot" => return Ok(Effect::Boot),
+            "return" | "break" => return Ok(Effect::Return),
+            "exit" | "fwsetup" | "halt" | "reboot" => {
+                return Err(Error {
+                    is_local_boot: true,
+                    ..Error::new(place, name, "leaves without booting from the network")
+                });
+            }
+            "chainloader" | "multiboot" | "multiboot2" | "module" | "module2" | "blscfg"
+            | "drivemap" | "ntldr" | "xen_hypervisor" | "loopback" | "cryptomount" => {
+                return refuse("is not done here");
+            }
+            // Terminals, fonts, modules and the network, which is up.
+            "insmod"
+            | "rmmod"
+            | "loadfont"
+            | "terminal_input"
+            | "terminal_output"
+            | "terminal"
+            | "serial"
+            | "load_video"
+            | "gfxmode"
+            | "background_image"
+            | "background_color"
+            | "clear"
+            | "export"
+            | "load_env"
+            | "save_env"
+            | "search"
+            | "search.fs_uuid"
+            | "search.file"
+            | "net_bootp"
+            | "net_dhcp"
+            | "net_add_addr"
+            | "net_add_route"
+            | "net_add_dns"
+            | "net_del_addr"
+            | "net_ls_addr"
+            | "keymap"
+            | "play"
+            | "sleep"
+            | "password"
+            | "password_pbkdf2"
+            | "recordfail"
+            | "videomode"
+            | "probe"
+            | "cat"
+            | "ls"
+            | "trust"
+            | "verify_detached"
+            | "savedefault"
+            | "set_background_image"
+            | "loadkeys"
+            | "regexp"
+            | "smbios"
+            | "cpuid"
+            | "rdmsr"
+            | "gptsync"
+            | "hwmatch"
+            | "shift"
+            | "setparams"
+            | "eval"
+            | "acpi"
+            | "efi_quiet"
+            | "read"
+            | "date"
+            | "nativedisk"
+            | "lsefi"
+            | "export_env"
+            | "increment"
+            | "unhidden"
+            | "gfxpayload"
+            | "grub_platform" => {}
+            _ => return Ok(Effect::Call(name.clone())),
+        }
+        Ok(Effect::Status(true))
+    }
+
+    /// Returns the plan of what is loaded; none when no kernel is.
+    pub(super) fn plan(&self) -> Option<BootPlan> {
+        let (kernel, command_line) = self.kernel.clone()?;
+        Some(BootPlan {
+            kernel: kernel.into(),
+            initrds: self.initrds.clone(),
+            command_line,
+            device_tree: self.device_tree.clone(),
+        })
+    }
+
+    /// Returns the file that a name means: `(http,host:port)/file`, or `/file` on `$root`.
+    pub(super) fn resolve(&self, name: &str, place: &Place) -> Result<Url, Error> {
+        if super::super::url::scheme_of(name).is_some() {
+            let url = name.parse::<Url>();
+            return url.map_err(|error| Error::new(place, name, error.what));
+        }
+        let root = self.variable("root").unwrap_or_default().to_owned();
+        let (device, file) = match name.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
+            Some((device, file)) => (device.to_owned(), file),
+            None => (root, name),
+        };
+        let (protocol, host) = match device.split_once(',') {
+            Some((protocol, host)) => (protocol, host.to_owned()),
+            None => {
+                let server = self.variable("net_default_server").unwrap_or_default();
+                (device.as_str(), server.to_owned())
+            }
+        };
+        let file = file.trim_start_matches('/');
+        let url = match protocol {
+            "tftp" | "pxe" => Url::tftp(&host, &format!("/{file}")),
+            "http" | "https" => format!("{protocol}://{}/{file}", host.replace(',', ":")).parse(),
+            _ => {
+                let what = "is on a device that is not the network";
+                return Err(Error::new(place, name, what));
+            }
+        };
+        url.map_err(|error| Error::new(place, name, error.what))
+    }
+}
+
+/// Returns a word as the kernel's command line has it: in quotes when it holds a space.
+fn quoted(word: &str) -> String {
+    match word.contains(' ') {
+        true => format!("\"{}\"", word.replace('"', "\\\"")),
+        false => word.to_owned(),
+    }
+}
+
+/// Evaluates the conditions of `test`, from left to right as GRUB does for `-a` and `-o`.
+fn test(words: &[String], place: &Place) -> Result<bool, Error> {
+    let mut result = None;
+    for alternative in words.split(|word| word == "-o") {
+        let all = alternative
+            .split(|word| word == "-a")
+            .map(|term| single(term, place))
+            .collect::<Result<Vec<_>, _>>()?;
+        result = Some(result.unwrap_or(false) || all.into_iter().all(|holds| holds));
+    }
+    Ok(result.unwrap_or(false))
+}
+
+fn single(words: &[String], place: &Place) -> Result<bool, Error> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let number = |word: &str| {
+        let number = word.parse::<i64>();
+        number.map_err(|_| Error::new(place, word, "is no number"))
+    };
+    Ok(match words.as_slice() {
+        [] => false,
+        ["!", rest @ ..] => {
+            let rest: Vec<String> = rest.iter().map(|word| (*word).to_owned()).collect();
+            !single(&rest, place)?
+        }
+        ["-n", text] | [text] => !text.is_empty(),
+        ["-z", text] => text.is_empty(),
+        // Nothing but the network is there, and its files are not asked for in a condition.
+        ["-e" | "-f" | "-d" | "-s", _] => false,
+        [a, "=" | "==", b] => a == b,
+        [a, "!=", b] => a != b,
+        [a, "-eq", b] => number(a)? == number(b)?,
+        [a, "-ne", b] => number(a)? != number(b)?,
+        [a, "-lt", b] => number(a)? < number(b)?,
+        [a, "-le", b] => number(a)? <= number(b)?,
+        [a, "-gt", b] => number(a)? > number(b)?,
+        [a, "-ge", b] => number(a)? >= number(b)?,
+        [_, operator, ..] => return Err(Error::new(place, operator, "is no test known here")),
+    })
+}

@@ -1,0 +1,493 @@
+//! The machine: runs files, shows their menu, and runs the entry that is chosen.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::error::{Error, Place};
+use super::super::menu::{Entry, Menu};
+use super::super::planner::{Context, Turn};
+use super::super::url::Url;
+use super::super::{Answer, Fetched, Purpose, Step};
+use super::commands::{Effect, State};
+use super::parse::{Block, Statement, What, Word, parse};
+
+/// How many statements a run may take.
+const MAX_STATEMENTS: usize = 100_000;
+/// How many files a run may read.
+const MAX_FILES: usize = 64;
+/// How deep files and functions may nest.
+const MAX_DEPTH: usize = 32;
+
+/// GRUB, from a configuration to a kernel.
+#[derive(Debug)]
+pub(in super::super) struct Machine {
+    state: State,
+    functions: BTreeMap<String, (Arc<Url>, Block)>,
+    /// Blocks under way, the innermost last.
+    frames: Vec<Frame>,
+    entries: Vec<Item>,
+    phase: Phase,
+    /// Whether an entry has been chosen.
+    is_in_entry: bool,
+    statements: usize,
+    files: usize,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Trying these names; the first is on its way when `is_asked`.
+    Searching {
+        names: VecDeque<Url>,
+        is_asked: bool,
+    },
+    Running,
+    /// Waiting for this file.
+    Fetching {
+        url: Url,
+        from: Place,
+        is_new: bool,
+    },
+    Choosing,
+}
+
+#[derive(Debug)]
+struct Frame {
+    file: Arc<Url>,
+    block: Block,
+    next: usize,
+    /// Whether `return` ends here: a file or a function.
+    is_call: bool,
+}
+
+/// A line of the menu.
+#[derive(Debug, Clone)]
+struct Item {
+    title: String,
+    id: Option<String>,
+    key: Option<char>,
+    file: Arc<Url>,
+    line: usize,
+    body: Block,
+}
+
+impl Machine {
+    /// Begins with a search for `grub.cfg` beside `boot_file`, as GRUB searches it.
+    pub(in super::super) fn search(boot_file: &Url, context: &Context) -> Result<Self, Error> {
+        let facts = &context.facts;
+        let mac = facts.mac.to_string().replace(':', "-");
+        let address = format!("{:08X}", facts.address.to_bits());
+        let mut names = VecDeque::new();
+        for directory in ["grub/", "", "/grub/"] {
+            let mut add = |suffix: &str| {
+                let name = format!("{directory}grub.cfg{suffix}");
+                let url = boot_file.join(&name);
+                let place = Place::whole(boot_file);
+                url.map(|url| names.push_back(url))
+                    .map_err(|error| Error::new(&place, &name, error.what))
+            };
+            add(&format!("-01-{mac}"))?;
+            for len in (1..=address.len()).rev() {
+                add(&format!("-{}", address.get(..len).unwrap_or_default()))?;
+            }
+            add("")?;
+        }
+        let phase = Phase::Searching {
+            names,
+            is_asked: false,
+        };
+        Ok(Self::in_phase(State::new(boot_file, facts), phase))
+    }
+
+    /// Begins with a configuration that has been fetched.
+    pub(in super::super) fn of_file(
+        url: &Url,
+        text: &[u8],
+        context: &Context,
+    ) -> Result<Self, Error> {
+        let state = State::new(url, &context.facts);
+        let mut machine = Self::in_phase(state, Phase::Running);
+        machine.enter(url, text, &Place::whole(url))?;
+        Ok(machine)
+    }
+
+    fn in_phase(state: State, phase: Phase) -> Self {
+        Self {
+            state,
+            functions: BTreeMap::new(),
+            frames: Vec::new(),
+            entries: Vec::new(),
+            phase,
+            is_in_entry: false,
+            statements: 0,
+            files: 0,
+        }
+    }
+
+    /// Takes the answer to the step before.
+    pub(in super::super) fn next(
+        &mut self,
+        answer: Answer,
+        context: &mut Context,
+    ) -> Result<Turn, Error> {
+        match std::mem::replace(&mut self.phase, Phase::Running) {
+            Phase::Searching { names, is_asked } => {
+                self.search_next(names, is_asked, answer, context)
+            }
+            Phase::Running => self.run(context),
+            Phase::Fetching { url, from, is_new } => {
+                let name = url.to_string();
+                match answer.into_fetched() {
+                    Fetched::File(text) => {
+                        context.note(&from, format!("reads {url}"));
+                        if is_new {
+                            self.frames.clear();
+                            self.entries.clear();
+                        }
+                        self.enter(&url, &text, &from)?;
+                    }
+                    Fetched::Missing => {
+                        context.note(&from, format!("{name} is not there"));
+                        self.status(false);
+                    }
+                    Fetched::Failed(why) => return Err(Error::new(&from, &name, why)),
+                }
+                self.run(context)
+            }
+            Phase::Choosing => self.chosen(answer, context),
+        }
+    }
+
+    fn search_next(
+        &mut self,
+        mut names: VecDeque<Url>,
+        is_asked: bool,
+        answer: Answer,
+        context: &mut Context,
+    ) -> Result<Turn, Error> {
+        if is_asked && let Some(url) = names.pop_front() {
+            let place = Place::whole(&url);
+            match answer.into_fetched() {
+                Fetched::File(text) => {
+                    context.note(&place, "is the configuration");
+                    self.state = State::new(&url, &context.facts);
+                    self.enter(&url, &text, &place)?;
+                    return self.run(context);
+                }
+                Fetched::Missing => context.note(&place, "is not there"),
+                Fetched::Failed(why) => return Err(Error::new(&place, "", why)),
+            }
+        }
+        let Some(url) = names.front().cloned() else {
+            let place = Place::whole(&context.facts.boot_file);
+            return Err(Error::new(
+                &place,
+                "",
+                "no grub.cfg is there for this machine",
+            ));
+        };
+        self.phase = Phase::Searching {
+            names,
+            is_asked: true,
+        };
+        Ok(fetch(url))
+    }
+
+    /// Begins with a file; `from` is what asked for it.
+    fn enter(&mut self, url: &Url, text: &[u8], from: &Place) -> Result<(), Error> {
+        self.files += 1;
+        if self.files > MAX_FILES || self.frames.len() >= MAX_DEPTH {
+            let what = format!("more than {MAX_FILES} files, or {MAX_DEPTH} within each other");
+            return Err(Error::new(from, &url.to_string(), what));
+        }
+        let block = parse(text, &Place::whole(url))?;
+        self.frames.push(Frame {
+            file: Arc::new(url.clone()),
+            block,
+            next: 0,
+            is_call: true,
+        });
+        Ok(())
+    }
+
+    fn run(&mut self, context: &mut Context) -> Result<Turn, Error> {
+        loop {
+            let Some(frame) = self.frames.last_mut() else {
+                return self.finished(context);
+            };
+            let Some(statement) = frame.block.get(frame.next).cloned() else {
+                self.frames.pop();
+                continue;
+            };
+            frame.next += 1;
+            let file = frame.file.clone();
+            if let Some(turn) = self.statement(statement, file, context)? {
+                return Ok(turn);
+            }
+        }
+    }
+
+    fn statement(
+        &mut self,
+        statement: Statement,
+        file: Arc<Url>,
+        context: &mut Context,
+    ) -> Result<Option<Turn>, Error> {
+        let place = Place {
+            file: file.clone(),
+            line: statement.line,
+        };
+        self.count(&place)?;
+        match statement.what {
+            What::Command(words) => self.command(&words, &place, context),
+            What::If {
+                branches,
+                otherwise,
+            } => {
+                for (condition, body) in branches {
+                    if self.holds(&condition, &file)? {
+                        self.push(file, body, false, &place)?;
+                        return Ok(None);
+                    }
+                }
+                self.push(file, otherwise, false, &place)?;
+                Ok(None)
+            }
+            What::Entry { words, body, .. } => {
+                self.add_entry(&words, body, file, &place)?;
+                Ok(None)
+            }
+            What::Function { name, body } => {
+                self.functions.insert(name, (file, body));
+                Ok(None)
+            }
+        }
+    }
+
+    fn command(
+        &mut self,
+        words: &[Word],
+        place: &Place,
+        context: &mut Context,
+    ) -> Result<Option<Turn>, Error> {
+        let words = self.state.expand(words);
+        match self.state.run(&words, place)? {
+            Effect::Status(status) => self.status(status),
+            Effect::Say(text) => return Ok(Some(Turn::Ask(Step::Say(text)))),
+            Effect::Return => while self.frames.pop().is_some_and(|frame| !frame.is_call) {},
+            Effect::Boot => {
+                return match self.state.plan() {
+                    Some(plan) => Ok(Some(Turn::Done(Box::new(plan)))),
+                    None => Err(Error::new(place, "boot", "no kernel has been loaded")),
+                };
+            }
+            Effect::Source { url, is_new } => {
+                context.note(place, format!("asks for {url}"));
+                self.phase = Phase::Fetching {
+                    url: url.clone(),
+                    from: place.clone(),
+                    is_new,
+                };
+                return Ok(Some(fetch(url)));
+            }
+            Effect::Call(name) => match self.functions.get(&name).cloned() {
+                Some((file, body)) => self.push(file, body, true, place)?,
+                None => {
+                    let error = Error::new(place, &name, "is no command known here");
+                    if self.is_in_entry {
+                        return Err(error);
+                    }
+                    // Around the menu GRUB goes on, and so many a file relies on it.
+                    self.status(false);
+                    return Ok(Some(Turn::Ask(Step::Say(error.to_string()))));
+                }
+            },
+        }
+        Ok(None)
+    }
+
+    /// Runs a condition, in which only commands make sense that need no file.
+    fn holds(&mut self, condition: &Block, file: &Arc<Url>) -> Result<bool, Error> {
+        let mut holds = false;
+        for statement in condition.iter() {
+            let place = Place {
+                file: file.clone(),
+                line: statement.line,
+            };
+            self.count(&place)?;
+            let What::Command(words) = &statement.what else {
+                return Err(Error::new(&place, "if", "a condition is a command"));
+            };
+            let words = self.state.expand(words);
+            holds = match self.state.run(&words, &place)? {
+                Effect::Status(status) => status,
+                Effect::Say(_) => true,
+                Effect::Source { .. } | Effect::Call(_) | Effect::Return | Effect::Boot => {
+                    let word = words.first().map(String::as_str).unwrap_or_default();
+                    return Err(Error::new(&place, word, "cannot be a condition here"));
+                }
+            };
+            self.status(holds);
+        }
+        Ok(holds)
+    }
+
+    fn add_entry(
+        &mut self,
+        words: &[Word],
+        body: Block,
+        file: Arc<Url>,
+        place: &Place,
+    ) -> Result<(), Error> {
+        let mut words = self.state.expand(words).into_iter();
+        let (mut title, mut id, mut key) = (None, None, None);
+        while let Some(word) = words.next() {
+            let (name, value) = match word.split_once('=') {
+                Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+                None => (word.clone(), None),
+            };
+            match name.as_str() {
+                "--id" => id = value.or_else(|| words.next()),
+                "--hotkey" => key = value.or_else(|| words.next()),
+                "--class" | "--users" => drop(value.or_else(|| words.next())),
+                _ if title.is_none() && !word.starts_with("--") => title = Some(word),
+                _ => {}
+            }
+        }
+        let Some(title) = title else {
+            return Err(Error::new(place, "menuentry", "the title is missing"));
+        };
+        self.entries.push(Item {
+            title,
+            id,
+            key: key.and_then(|key| key.chars().next()),
+            file,
+            line: place.line,
+            body,
+        });
+        Ok(())
+    }
+
+    fn push(
+        &mut self,
+        file: Arc<Url>,
+        block: Block,
+        is_call: bool,
+        place: &Place,
+    ) -> Result<(), Error> {
+        if self.frames.len() >= MAX_DEPTH {
+            let what = format!("files and functions nest deeper than {MAX_DEPTH}");
+            return Err(Error::new(place, "", what));
+        }
+        self.frames.push(Frame {
+            file,
+            block,
+            next: 0,
+            is_call,
+        });
+        Ok(())
+    }
+
+    fn count(&mut self, place: &Place) -> Result<(), Error> {
+        self.statements += 1;
+        match self.statements > MAX_STATEMENTS {
+            true => {
+                let what = format!("more than {MAX_STATEMENTS} statements; do they loop?");
+                Err(Error::new(place, "", what))
+            }
+            false => Ok(()),
+        }
+    }
+
+    fn status(&mut self, status: bool) {
+        self.state.set("?", if status { "0" } else { "1" });
+    }
+
+    /// Everything has run: a kernel is loaded, or there is a menu to show.
+    fn finished(&mut self, context: &mut Context) -> Result<Turn, Error> {
+        if let Some(plan) = self.state.plan() {
+            return Ok(Turn::Done(Box::new(plan)));
+        }
+        let timeout = self.state.variable("timeout").unwrap_or_default();
+        let timeout = timeout.parse::<i64>().ok();
+        let menu = Menu {
+            title: None,
+            entries: self.entries.iter().map(Item::entry).collect(),
+            selected: self.default_entry(),
+            timeout: timeout
+                .and_then(|seconds| u64::try_from(seconds).ok())
+                .map(Duration::from_secs),
+            on_timeout: None,
+            is_hidden: self.state.variable("timeout_style") == Some("hidden"),
+        };
+        if menu.entries.is_empty() {
+            let place = Place::whole(&context.facts.boot_file);
+            let what = "the configuration neither loads a kernel nor has a menu";
+            return Err(Error::new(&place, "", what));
+        }
+        self.phase = Phase::Choosing;
+        Ok(Turn::Ask(Step::Menu(menu)))
+    }
+
+    /// Returns the entry that `default` names by number, title or id; `a>b` means b in a.
+    fn default_entry(&self) -> Option<usize> {
+        let default = self.state.variable("default").unwrap_or_default();
+        let name = default.split('>').next().unwrap_or_default();
+        let number = name.parse::<usize>().ok();
+        let number = number.filter(|number| *number < self.entries.len());
+        let named = |item: &Item| item.title == name || item.id.as_deref() == Some(name);
+        number
+            .or_else(|| self.entries.iter().position(named))
+            .or((!self.entries.is_empty()).then_some(0))
+    }
+
+    fn chosen(&mut self, answer: Answer, context: &mut Context) -> Result<Turn, Error> {
+        let place = Place::whole(&context.facts.boot_file);
+        let Answer::Chosen {
+            entry,
+            command_line: _,
+        } = answer
+        else {
+            return Err(Error::new(&place, "", "nothing was chosen from the menu"));
+        };
+        let Some(item) = self.entries.get(entry).cloned() else {
+            return Err(Error::new(&place, "", "the menu has no such entry"));
+        };
+        let place = Place {
+            file: item.file.clone(),
+            line: item.line,
+        };
+        context.note(&place, format!("{:?} is booted", item.title));
+        // In a submenu the rest of `default` counts.
+        let default = self.state.variable("default").unwrap_or_default();
+        let rest = default
+            .split_once('>')
+            .map_or("", |(_, rest)| rest)
+            .to_owned();
+        self.state.set("default", &rest);
+        self.state.set("chosen", &item.title);
+        self.entries.clear();
+        self.is_in_entry = true;
+        self.push(item.file, item.body, true, &place)?;
+        self.run(context)
+    }
+}
+
+impl Item {
+    fn entry(&self) -> Entry {
+        Entry {
+            text: self.title.clone(),
+            is_choice: true,
+            key: self.key,
+            command_line: None,
+            help: None,
+        }
+    }
+}
+
+fn fetch(url: Url) -> Turn {
+    Turn::Ask(Step::Fetch {
+        url,
+        purpose: Purpose::Configuration,
+    })
+}
