@@ -6,13 +6,14 @@
 //! | --- | --- | --- |
 //! | commands | `cli`, `init` | yes |
 //! | the path | [`agent`] | by what it calls |
-//! | drivers | [`link`], `acquire`, `capture`, `fetch` | yes, through [`sys`] |
+//! | drivers | [`link`], `acquire`, `capture`, [`console`], `fetch` | yes, through [`sys`] |
 //! | machines | [`dhcp`], `tftp`, `http`, [`plan`] | no: time and input are arguments |
 //! | values | [`wire`], [`time`], [`error`], [`config`] | no |
 //! | kernel | [`sys`] | it is the I/O, and the only unsafe code |
 
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod dhcp;
 pub mod error;
 pub mod link;

@@ -1,5 +1,8 @@
 //! A menu as a value: what is shown, and what happens when nobody answers.
 
+pub mod keys;
+pub mod session;
+
 use std::time::Duration;
 
 use super::Answer;

@@ -7,6 +7,7 @@ pub mod machine;
 pub mod memfd;
 pub mod module;
 pub mod netlink;
+pub mod terminal;
 
 use std::io;
 use std::os::fd::BorrowedFd;

@@ -1,0 +1,169 @@
+//! Answers what a plan asks of a person: menus, keys, lines of text. With no terminal, or when
+//! told not to ask, the answers are those of a machine at which nobody sits.
+
+#![forbid(unsafe_code)]
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use crate::plan::Answer;
+use crate::plan::menu::Menu;
+use crate::plan::menu::keys::{Key, decode};
+use crate::plan::menu::session::{Line, Session, shown};
+use crate::sys::terminal::Terminal;
+use crate::sys::{self, SyscallError};
+use crate::time::Instant;
+
+/// Lines that every terminal has; a serial one does not tell how many.
+const HEIGHT: usize = 24;
+/// To the upper left corner, and everything below away.
+const CLEAR: &str = "\x1b[H\x1b[2J";
+/// The last line away.
+const CLEAR_LINE: &str = "\r\x1b[K";
+
+/// Who answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Console {
+    /// A person, if there is a terminal.
+    Attended,
+    /// Nobody.
+    Unattended,
+}
+
+impl Console {
+    /// Shows a menu and returns what was chosen.
+    ///
+    /// # Errors
+    /// A terminal that has gone.
+    pub fn menu(self, menu: Menu) -> Result<Answer, SyscallError> {
+        // A timeout of nothing is no question.
+        let is_question = menu.timeout != Some(Duration::ZERO);
+        let Some(terminal) = self.terminal(is_question)? else {
+            return Ok(menu.unattended());
+        };
+        let mut session = Session::new(menu, sys::now());
+        let answer = loop {
+            let now = sys::now();
+            if let Some(answer) = session.handle_timeout(now) {
+                break answer;
+            }
+            let lines = session.lines(now, HEIGHT).join("\n");
+            terminal.show(&format!("{CLEAR}{lines}"));
+            // Once a second, so that the countdown is seen to run.
+            let tick = session
+                .poll_timeout()
+                .map(|at| at.min(now + Duration::from_secs(1)));
+            let keys = keys(&terminal, tick)?;
+            if let Some(answer) = keys.into_iter().find_map(|key| session.handle_key(key)) {
+                break answer;
+            }
+        };
+        terminal.show(CLEAR);
+        Ok(answer)
+    }
+
+    /// Waits for a key; `Pressed` when it is the one asked for.
+    ///
+    /// # Errors
+    /// A terminal that has gone.
+    pub fn prompt(
+        self,
+        text: &str,
+        key: Option<char>,
+        timeout: Option<Duration>,
+    ) -> Result<Answer, SyscallError> {
+        let Some(terminal) = self.terminal(true)? else {
+            return Ok(Answer::TimedOut);
+        };
+        terminal.show(&shown(text));
+        let deadline = timeout.map(|timeout| sys::now() + timeout);
+        let pressed = keys(&terminal, deadline)?;
+        terminal.show(CLEAR_LINE);
+        Ok(match (pressed.first(), key) {
+            (None, _) => Answer::TimedOut,
+            (Some(_), None) => Answer::Pressed,
+            (Some(pressed), Some(key)) if *pressed == Key::Char(key) => Answer::Pressed,
+            (Some(_), Some(_)) => Answer::Cancelled,
+        })
+    }
+
+    /// Asks for a line of text.
+    ///
+    /// # Errors
+    /// A terminal that has gone.
+    pub fn input(
+        self,
+        text: &str,
+        default: &str,
+        is_secret: bool,
+        timeout: Option<Duration>,
+    ) -> Result<Answer, SyscallError> {
+        let Some(terminal) = self.terminal(true)? else {
+            return Ok(Answer::TimedOut);
+        };
+        let mut line = Line::new(default);
+        let mut deadline = timeout.map(|timeout| sys::now() + timeout);
+        let answer = 'typing: loop {
+            let entered = if is_secret {
+                String::new()
+            } else {
+                line.shown()
+            };
+            terminal.show(&format!("{CLEAR_LINE}{}: {entered}", shown(text)));
+            let keys = keys(&terminal, deadline)?;
+            if keys.is_empty() && deadline.is_some_and(|at| sys::now() >= at) {
+                break Answer::TimedOut;
+            }
+            for key in keys {
+                deadline = None;
+                if key == Key::Enter {
+                    break 'typing Answer::Text(line.text());
+                } else if key == Key::Escape {
+                    break 'typing Answer::Cancelled;
+                }
+                line.handle_key(key);
+            }
+        };
+        terminal.show("\n");
+        Ok(answer)
+    }
+
+    /// Shows lines of a configuration.
+    pub fn say(self, text: &str) {
+        for line in text.lines() {
+            eprintln!("{}", shown(line));
+        }
+    }
+
+    /// Waits.
+    ///
+    /// # Errors
+    /// `poll`.
+    pub fn sleep(self, time: Duration) -> Result<Answer, SyscallError> {
+        let end = sys::now() + time;
+        while sys::now() < end {
+            sys::wait_readable(&[], Some(end))?;
+        }
+        Ok(Answer::Done)
+    }
+
+    fn terminal(self, is_question: bool) -> Result<Option<Terminal>, SyscallError> {
+        match self {
+            Self::Attended if is_question => Terminal::open(),
+            Self::Attended | Self::Unattended => Ok(None),
+        }
+    }
+}
+
+/// Waits for keys until the deadline.
+fn keys(terminal: &Terminal, deadline: Option<Instant>) -> Result<Vec<Key>, SyscallError> {
+    let mut octets = [0; 256];
+    let readable = sys::wait_readable(&[terminal.as_fd()], deadline)?;
+    let len = terminal.read(&mut octets)?;
+    if len == 0 && readable.contains(&true) {
+        return Err(SyscallError::new("read(terminal)", Errno::EIO));
+    }
+    Ok(decode(octets.get(..len).unwrap_or_default()))
+}

@@ -1,0 +1,79 @@
+//! The terminal that a person sits at: keys one by one instead of lines.
+
+#![forbid(unsafe_code)]
+
+use std::io::{IsTerminal, Stdin, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::sys::termios::{
+    LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr,
+};
+
+use super::SyscallError;
+
+/// Standard input and output, while they are read key by key; closed, they are as before.
+#[derive(Debug)]
+pub struct Terminal {
+    input: Stdin,
+    before: Termios,
+}
+
+impl Terminal {
+    /// Takes the terminal over; none when standard input is no terminal.
+    ///
+    /// # Errors
+    /// `tcgetattr` or `tcsetattr`: the terminal has gone.
+    pub fn open() -> Result<Option<Self>, SyscallError> {
+        let input = std::io::stdin();
+        if !input.is_terminal() {
+            return Ok(None);
+        }
+        let before = tcgetattr(&input).map_err(|errno| SyscallError::new("tcgetattr", errno))?;
+        let mut raw = before.clone();
+        // ISIG goes too, so that Ctrl-C is a key; output keeps its translation of line ends.
+        raw.local_flags -=
+            LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG | LocalFlags::IEXTEN;
+        for (index, value) in [
+            (SpecialCharacterIndices::VMIN, 0),
+            (SpecialCharacterIndices::VTIME, 0),
+        ] {
+            if let Some(character) = raw.control_chars.get_mut(index as usize) {
+                *character = value;
+            }
+        }
+        tcsetattr(&input, SetArg::TCSADRAIN, &raw)
+            .map_err(|errno| SyscallError::new("tcsetattr", errno))?;
+        Ok(Some(Self { input, before }))
+    }
+
+    /// Reads what has been typed; nothing when nothing was.
+    ///
+    /// # Errors
+    /// `read`: EIO when the terminal has hung up.
+    pub fn read(&self, octets: &mut [u8]) -> Result<usize, SyscallError> {
+        match nix::unistd::read(&self.input, octets) {
+            Err(Errno::EINTR | Errno::EAGAIN) => Ok(0),
+            result => result.map_err(|errno| SyscallError::new("read(terminal)", errno)),
+        }
+    }
+
+    /// Shows a text; a terminal that cannot show it is no reason to stop.
+    pub fn show(&self, text: &str) {
+        let mut output = std::io::stdout();
+        let _ = output.write_all(text.as_bytes());
+        let _ = output.flush();
+    }
+}
+
+impl AsFd for Terminal {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.input.as_fd()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = tcsetattr(&self.input, SetArg::TCSADRAIN, &self.before);
+    }
+}
