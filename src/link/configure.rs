@@ -19,14 +19,17 @@ impl Link {
     ///
     /// Either all of them are in place at the end, or none that was not there before; an MTU
     /// that the driver refuses is only logged. With another lease than the last time, what only
-    /// the older one said is removed; with the same one, the lifetimes begin anew.
+    /// the older one said – which is over – is removed first; with the same one, the lifetimes
+    /// begin anew.
     ///
     /// # Errors
     /// [`Error::Configure`] with what the kernel refused.
     pub fn configure(&self, lease: &Lease) -> Result<(), Error> {
         let mut socket = open_socket()?;
-        let before = Before::read(&mut socket, self.index)?;
         let wanted = settings(self.index, lease);
+        // First, since the kernel removes with an address the later ones of the same subnet.
+        self.changes().undo_all_but(&wanted, &mut socket);
+        let before = Before::read(&mut socket, self.index)?;
         let mut fresh = Changes::default();
         for setting in &wanted {
             match setting.apply(&mut socket, &before) {
@@ -40,7 +43,7 @@ impl Link {
                 }
             }
         }
-        self.changes().advance(&mut socket, fresh, &wanted);
+        self.changes().add(fresh);
         Ok(())
     }
 }
@@ -65,24 +68,26 @@ impl Changes {
         }
     }
 
-    /// Adds what is new and takes back what is no longer wanted. What was known already keeps
-    /// its older inverse, which leads back to before the first lease.
-    fn advance(&mut self, socket: &mut RouteSocket, fresh: Self, wanted: &[Setting]) {
-        for (setting, undo) in fresh.done {
-            if !self.done.iter().any(|(known, _)| known.same(&setting)) {
-                self.done.push((setting, undo));
-            }
-        }
+    /// Takes back what is not among `wanted`.
+    fn undo_all_but(&mut self, wanted: &[Setting], socket: &mut RouteSocket) {
         let is_wanted = |known: &Setting| wanted.iter().any(|setting| setting.same(known));
         let (kept, stale) = std::mem::take(&mut self.done)
             .into_iter()
             .partition(|(known, _)| is_wanted(known));
         self.done = kept;
-        Self {
-            raised: false,
-            done: stale,
+        for (setting, undo) in Vec::into_iter(stale).rev() {
+            take_back(socket, &setting, &undo);
         }
-        .undo(socket);
+    }
+
+    /// Adds what is new. What was known already keeps its older inverse, which leads back to
+    /// before the first lease.
+    fn add(&mut self, fresh: Self) {
+        for (setting, undo) in fresh.done {
+            if !self.done.iter().any(|(known, _)| known.same(&setting)) {
+                self.done.push((setting, undo));
+            }
+        }
     }
 }
 
