@@ -1,0 +1,25 @@
+#![no_main]
+use wireboot::plan::menu::keys::decode;
+use wireboot::plan::menu::session::Session;
+use wireboot::plan::menu::{Entry, Menu};
+use wireboot::time::Instant;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let entry = |octet: &u8| Entry {
+        text: char::from(*octet).to_string(),
+        is_choice: octet % 3 != 0,
+        key: (octet % 5 == 0).then_some(char::from(*octet)),
+        command_line: (octet % 2 == 0).then(String::new),
+        help: None,
+    };
+    let menu = Menu {
+        entries: data.iter().take(40).map(entry).collect(),
+        selected: data.first().map(|octet| usize::from(*octet)),
+        ..Menu::default()
+    };
+    let mut session = Session::new(menu, Instant::ZERO);
+    for key in decode(data) {
+        session.handle_key(key);
+        session.lines(Instant::ZERO, 24);
+    }
+});
