@@ -7,6 +7,8 @@ pub mod machine;
 pub mod memfd;
 pub mod module;
 pub mod netlink;
+pub mod packet;
+pub mod ring;
 pub mod terminal;
 
 use std::io;

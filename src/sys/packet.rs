@@ -1,0 +1,566 @@
+//! AF_PACKET sockets: raw frames, filtered by the kernel before they wake us.
+//!
+//! A socket is opened with protocol 0, which receives nothing; then the filter is attached, and
+//! only then is it bound. A frame that arrived between socket and filter would be read
+//! unfiltered otherwise. At the end the filter is locked, so that nobody who inherits the
+//! socket can widen it.
+//!
+//! A filter is a hint and no promise: everything that is read is checked again.
+
+#![allow(
+    unsafe_code,
+    reason = "nix has neither the packet options nor a way to make a link-layer address"
+)]
+
+use std::io::IoSliceMut;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockType, getsockopt,
+    recvmsg, send, setsockopt, socket, sockopt,
+};
+
+use super::SyscallError;
+use super::filter::{Packet, Program};
+use crate::wire::ethernet::{MacAddress, VlanTag};
+
+/// All protocols (`ETH_P_ALL`), also those that a bridge or another handler takes away later.
+pub const ETH_P_ALL: u16 = 0x0003;
+
+/// What a frame begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The Ethernet header (`SOCK_RAW`).
+    Raw,
+    /// The payload of the Ethernet header, which the kernel takes off and puts on
+    /// (`SOCK_DGRAM`).
+    Datagram,
+}
+
+/// To whom a frame was addressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// To this interface.
+    Host,
+    /// To all.
+    Broadcast,
+    /// To a group.
+    Multicast,
+    /// To another station; seen in promiscuous mode only.
+    OtherHost,
+    /// From this machine.
+    Outgoing,
+}
+
+impl Direction {
+    /// Reads `sll_pkttype`.
+    pub(super) const fn from_kernel(kind: u8) -> Self {
+        match kind {
+            libc::PACKET_BROADCAST => Self::Broadcast,
+            libc::PACKET_MULTICAST => Self::Multicast,
+            libc::PACKET_OTHERHOST => Self::OtherHost,
+            libc::PACKET_OUTGOING => Self::Outgoing,
+            _ => Self::Host,
+        }
+    }
+
+    /// Returns the number that filters know it by.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Host => libc::PACKET_HOST,
+            Self::Broadcast => libc::PACKET_BROADCAST,
+            Self::Multicast => libc::PACKET_MULTICAST,
+            Self::OtherHost => libc::PACKET_OTHERHOST,
+            Self::Outgoing => libc::PACKET_OUTGOING,
+        }
+    }
+}
+
+/// What the kernel says about a frame beside its octets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metadata {
+    /// Octets that the frame had on the wire, the tag in `vlan` not counted.
+    pub original_len: u32,
+    /// When it arrived: time since 1970 by the kernel's wall clock, in nanoseconds.
+    pub timestamp: Duration,
+    /// The outermost tag, which the kernel took out of the octets.
+    pub vlan: Option<VlanTag>,
+    /// False when the sender is this machine and its NIC has yet to fill in the checksum, so
+    /// that it must not be verified.
+    pub checksum_ready: bool,
+    /// Frames were lost since the counters were last read.
+    pub losing: bool,
+    /// To whom it was addressed.
+    pub direction: Direction,
+}
+
+impl Metadata {
+    /// Reads the `tp_status` bits that rings and auxiliary data share.
+    pub(super) const fn from_status(status: u32, vlan_tci: u16, vlan_tpid: u16) -> Self {
+        let vlan = if status & libc::TP_STATUS_VLAN_VALID == 0 {
+            None
+        } else {
+            let tpid = if status & libc::TP_STATUS_VLAN_TPID_VALID == 0 {
+                crate::wire::ethernet::ETHERTYPE_VLAN
+            } else {
+                vlan_tpid
+            };
+            let tci = vlan_tci;
+            Some(VlanTag { tpid, tci })
+        };
+        Self {
+            original_len: 0,
+            timestamp: Duration::ZERO,
+            vlan,
+            checksum_ready: status & libc::TP_STATUS_CSUMNOTREADY == 0,
+            losing: status & libc::TP_STATUS_LOSING != 0,
+            direction: Direction::Host,
+        }
+    }
+
+    /// Shows `octets` to a filter as the kernel would.
+    pub const fn packet<'a>(&self, octets: &'a [u8], interface: u32) -> Packet<'a> {
+        Packet {
+            octets,
+            original_len: self.original_len,
+            vlan: self.vlan,
+            interface,
+            kind: self.direction.number(),
+        }
+    }
+}
+
+/// A frame that was read into a buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received {
+    /// Octets in the buffer; fewer than `original_len` when the buffer was too small.
+    pub len: usize,
+    /// What else is known.
+    pub metadata: Metadata,
+}
+
+/// The kernel's counters of a socket since they were last read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Statistics {
+    /// Frames that passed the filter, the lost ones among them.
+    pub packets: u64,
+    /// Frames that passed the filter and were lost for want of room.
+    pub drops: u64,
+    /// Times that a V3 ring was full and stood still.
+    pub freezes: u64,
+}
+
+impl std::ops::AddAssign for Statistics {
+    fn add_assign(&mut self, more: Self) {
+        self.packets += more.packets;
+        self.drops += more.drops;
+        self.freezes += more.freezes;
+    }
+}
+
+/// How a socket is opened.
+#[derive(Debug, Clone)]
+pub struct Options<'a> {
+    /// Index of the interface.
+    pub interface: u32,
+    /// Which frames are received.
+    pub program: &'a Program,
+    /// What a frame begins with.
+    pub kind: Kind,
+    /// EtherType that is received, or [`ETH_P_ALL`]; 0 receives nothing (for sending only).
+    pub protocol: u16,
+    /// Frames sent by this machine are left out.
+    pub ignore_outgoing: bool,
+    /// Frames for other stations are received while the socket is open.
+    pub promiscuous: bool,
+    /// Groups that are received while the socket is open.
+    pub groups: &'a [MacAddress],
+}
+
+impl<'a> Options<'a> {
+    /// Receives what passes `program`, of all protocols, but not what this machine sends.
+    pub const fn new(interface: u32, program: &'a Program) -> Self {
+        Self {
+            interface,
+            program,
+            kind: Kind::Raw,
+            protocol: ETH_P_ALL,
+            ignore_outgoing: true,
+            promiscuous: false,
+            groups: &[],
+        }
+    }
+
+    /// Opens the socket.
+    ///
+    /// # Errors
+    /// The call that the kernel refused; `socket` with EPERM without CAP_NET_RAW.
+    pub fn open(&self) -> Result<PacketSocket, SyscallError> {
+        self.open_prepared(|_| Ok(())).map(|(socket, ())| socket)
+    }
+
+    /// Opens the socket and has `prepare` run on it after the filter is in place and before
+    /// the first frame can arrive.
+    pub(super) fn open_prepared<T>(
+        &self,
+        prepare: impl FnOnce(&OwnedFd) -> Result<T, SyscallError>,
+    ) -> Result<(PacketSocket, T), SyscallError> {
+        let kind = match self.kind {
+            Kind::Raw => SockType::Raw,
+            Kind::Datagram => SockType::Datagram,
+        };
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = socket(AddressFamily::Packet, kind, flags, None)
+            .map_err(|errno| SyscallError::new("socket(AF_PACKET)", errno))?;
+        attach(&fd, self.program)?;
+        if self.ignore_outgoing {
+            // Linux 4.20; on an older kernel our own frames come back and are discarded.
+            let on: libc::c_int = 1;
+            match set_packet_option(&fd, libc::PACKET_IGNORE_OUTGOING, &on) {
+                Ok(()) | Err(Errno::ENOPROTOOPT) => {}
+                Err(errno) => {
+                    return Err(SyscallError::new(
+                        "setsockopt(PACKET_IGNORE_OUTGOING)",
+                        errno,
+                    ));
+                }
+            }
+        }
+        let on: libc::c_int = 1;
+        set_packet_option(&fd, libc::PACKET_AUXDATA, &on)
+            .map_err(|errno| SyscallError::new("setsockopt(PACKET_AUXDATA)", errno))?;
+        setsockopt(&fd, sockopt::ReceiveTimestampns, &true)
+            .map_err(|errno| SyscallError::new("setsockopt(SO_TIMESTAMPNS)", errno))?;
+        let prepared = prepare(&fd)?;
+        bind(&fd, self.interface, self.protocol)?;
+        // Binding to an interface that is down leaves ENETDOWN behind for the next call. The
+        // socket works once the interface is up.
+        let _ = getsockopt(&fd, sockopt::SocketError);
+        if self.promiscuous {
+            join(&fd, self.interface, libc::PACKET_MR_PROMISC, None)?;
+        }
+        for group in self.groups {
+            join(&fd, self.interface, libc::PACKET_MR_MULTICAST, Some(*group))?;
+        }
+        let on: libc::c_int = 1;
+        set_option(&fd, libc::SOL_SOCKET, libc::SO_LOCK_FILTER, &on)
+            .map_err(|errno| SyscallError::new("setsockopt(SO_LOCK_FILTER)", errno))?;
+        Ok((PacketSocket { fd }, prepared))
+    }
+}
+
+/// A socket on one interface.
+///
+/// Memberships (promiscuous mode, groups) end when it is dropped. Closing waits for the kernel
+/// (7 ms in Linux 6.18), so it is dropped off the path where time counts.
+#[derive(Debug)]
+pub struct PacketSocket {
+    fd: OwnedFd,
+}
+
+impl PacketSocket {
+    /// Opens a socket with the usual [`Options`].
+    ///
+    /// # Errors
+    /// As [`Options::open`].
+    pub fn open(index: u32, program: &Program) -> Result<Self, SyscallError> {
+        Options::new(index, program).open()
+    }
+
+    /// Reads the next frame into `buf`; none when there is none yet.
+    ///
+    /// An interface that went down is not an error: it sends no frames.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn recv(&self, buf: &mut [u8]) -> Result<Option<Received>, SyscallError> {
+        let mut control = nix::cmsg_space!(libc::tpacket_auxdata, libc::timespec);
+        let capacity = buf.len();
+        let mut parts = [IoSliceMut::new(buf)];
+        let message = match recvmsg::<LinkAddr>(
+            self.fd.as_raw_fd(),
+            &mut parts,
+            Some(&mut control),
+            MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC,
+        ) {
+            Ok(message) => message,
+            Err(Errno::EAGAIN | Errno::EINTR | Errno::ENETDOWN) => return Ok(None),
+            Err(errno) => return Err(SyscallError::new("recvmsg(AF_PACKET)", errno)),
+        };
+        let mut metadata = Metadata::from_status(0, 0, 0);
+        let mut timestamp = Duration::ZERO;
+        let controls = message
+            .cmsgs()
+            .map_err(|errno| SyscallError::new("recvmsg(control messages)", errno))?;
+        for control in controls {
+            if let ControlMessageOwned::ScmTimestampns(time) = control {
+                timestamp = time.into();
+            } else if let ControlMessageOwned::Unknown(unknown) = control
+                && unknown.cmsg_header.cmsg_level == libc::SOL_PACKET
+                && unknown.cmsg_header.cmsg_type == libc::PACKET_AUXDATA
+                && let Some(seen) = metadata_of_auxdata(&unknown.data_bytes)
+            {
+                metadata = seen;
+            }
+        }
+        metadata.timestamp = timestamp;
+        metadata.original_len = u32::try_from(message.bytes).unwrap_or(u32::MAX);
+        if let Some(address) = message.address {
+            metadata.direction = Direction::from_kernel(address.pkttype());
+        }
+        Ok(Some(Received {
+            len: message.bytes.min(capacity),
+            metadata,
+        }))
+    }
+
+    /// Sends `frame` with its Ethernet header as it is ([`Kind::Raw`]).
+    ///
+    /// # Errors
+    /// What the kernel says: ENETDOWN, EMSGSIZE, ENOBUFS.
+    pub fn send(&self, frame: &[u8]) -> Result<(), SyscallError> {
+        send(self.fd.as_raw_fd(), frame, MsgFlags::empty())
+            .map(drop)
+            .map_err(|errno| SyscallError::new("send(AF_PACKET)", errno))
+    }
+
+    /// Sends `payload` to `destination` and has the kernel write the Ethernet header
+    /// ([`Kind::Datagram`]).
+    ///
+    /// # Errors
+    /// What the kernel says: ENETDOWN, EMSGSIZE, ENOBUFS.
+    pub fn send_to(
+        &self,
+        interface: u32,
+        destination: MacAddress,
+        ethertype: u16,
+        payload: &[u8],
+    ) -> Result<(), SyscallError> {
+        let address = link_address(interface, ethertype, Some(destination))?;
+        // SAFETY: `payload` and `address` are borrowed for the call and passed with their own
+        // lengths.
+        let sent = unsafe {
+            libc::sendto(
+                self.fd.as_raw_fd(),
+                payload.as_ptr().cast(),
+                payload.len(),
+                0,
+                (&raw const address).cast(),
+                socklen_of::<libc::sockaddr_ll>(),
+            )
+        };
+        Errno::result(sent)
+            .map(drop)
+            .map_err(|errno| SyscallError::new("sendto(AF_PACKET)", errno))
+    }
+
+    /// Returns the counters and sets them back to 0.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn statistics(&self) -> Result<Statistics, SyscallError> {
+        let mut stats = libc::tpacket_stats_v3 {
+            tp_packets: 0,
+            tp_drops: 0,
+            tp_freeze_q_cnt: 0,
+        };
+        // V1 and V2 sockets fill the first two fields only.
+        let mut len = socklen_of::<libc::tpacket_stats_v3>();
+        // SAFETY: `stats` and `len` are borrowed for the call, and `len` is the size of `stats`.
+        let result = unsafe {
+            libc::getsockopt(
+                self.fd.as_raw_fd(),
+                libc::SOL_PACKET,
+                libc::PACKET_STATISTICS,
+                (&raw mut stats).cast(),
+                &raw mut len,
+            )
+        };
+        Errno::result(result)
+            .map_err(|errno| SyscallError::new("getsockopt(PACKET_STATISTICS)", errno))?;
+        Ok(Statistics {
+            packets: stats.tp_packets.into(),
+            drops: stats.tp_drops.into(),
+            freezes: stats.tp_freeze_q_cnt.into(),
+        })
+    }
+
+    /// Takes the error that is pending on the socket, as after the interface went down.
+    pub(super) fn take_error(&self) -> Option<Errno> {
+        match getsockopt(&self.fd, sockopt::SocketError) {
+            Ok(0) => None,
+            Ok(number) => Some(Errno::from_raw(number)),
+            Err(errno) => Some(errno),
+        }
+    }
+}
+
+impl AsFd for PacketSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Reads `struct tpacket_auxdata`.
+fn metadata_of_auxdata(octets: &[u8]) -> Option<Metadata> {
+    let status = octets.first_chunk().copied().map(u32::from_ne_bytes)?;
+    let half = |at: usize| {
+        let octets = octets.get(at..)?.first_chunk().copied();
+        octets.map(u16::from_ne_bytes)
+    };
+    let tci = half(mem::offset_of!(libc::tpacket_auxdata, tp_vlan_tci))?;
+    let tpid = half(mem::offset_of!(libc::tpacket_auxdata, tp_vlan_tpid))?;
+    Some(Metadata::from_status(status, tci, tpid))
+}
+
+fn attach(fd: &OwnedFd, program: &Program) -> Result<(), SyscallError> {
+    let mut instructions: Vec<libc::sock_filter> = program
+        .instructions()
+        .iter()
+        .map(|instruction| libc::sock_filter {
+            code: instruction.code,
+            jt: instruction.jt,
+            jf: instruction.jf,
+            k: instruction.k,
+        })
+        .collect();
+    let program = libc::sock_fprog {
+        // A checked program has at most 4096 instructions.
+        len: u16::try_from(instructions.len()).unwrap_or(u16::MAX),
+        filter: instructions.as_mut_ptr(),
+    };
+    set_option(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
+        .map_err(|errno| SyscallError::new("setsockopt(SO_ATTACH_FILTER)", errno))
+}
+
+fn bind(fd: &OwnedFd, interface: u32, protocol: u16) -> Result<(), SyscallError> {
+    let address = link_address(interface, protocol, None)?;
+    // SAFETY: `address` is borrowed for the call and passed with its own length.
+    let result = unsafe {
+        libc::bind(
+            fd.as_raw_fd(),
+            (&raw const address).cast(),
+            socklen_of::<libc::sockaddr_ll>(),
+        )
+    };
+    Errno::result(result)
+        .map(drop)
+        .map_err(|errno| SyscallError::new("bind(AF_PACKET)", errno))
+}
+
+fn join(
+    fd: &OwnedFd,
+    interface: u32,
+    what: libc::c_int,
+    group: Option<MacAddress>,
+) -> Result<(), SyscallError> {
+    let address = link_address(interface, 0, group)?;
+    let request = libc::packet_mreq {
+        mr_ifindex: address.sll_ifindex,
+        mr_type: u16::try_from(what).unwrap_or_default(),
+        mr_alen: address.sll_halen.into(),
+        mr_address: address.sll_addr,
+    };
+    set_packet_option(fd, libc::PACKET_ADD_MEMBERSHIP, &request)
+        .map_err(|errno| SyscallError::new("setsockopt(PACKET_ADD_MEMBERSHIP)", errno))
+}
+
+fn link_address(
+    interface: u32,
+    protocol: u16,
+    address: Option<MacAddress>,
+) -> Result<libc::sockaddr_ll, SyscallError> {
+    let mut link = libc::sockaddr_ll {
+        sll_family: u16::try_from(libc::AF_PACKET).unwrap_or_default(),
+        sll_protocol: protocol.to_be(),
+        sll_ifindex: i32::try_from(interface)
+            .map_err(|_| SyscallError::new("interface index", Errno::ENODEV))?,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    if let Some(MacAddress([a, b, c, d, e, f])) = address {
+        link.sll_halen = 6;
+        link.sll_addr = [a, b, c, d, e, f, 0, 0];
+    }
+    Ok(link)
+}
+
+/// Sets an option of level SOL_PACKET.
+pub(super) fn set_packet_option<T>(
+    fd: &OwnedFd,
+    option: libc::c_int,
+    value: &T,
+) -> Result<(), Errno> {
+    set_option(fd, libc::SOL_PACKET, option, value)
+}
+
+fn set_option<T>(
+    fd: &OwnedFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: &T,
+) -> Result<(), Errno> {
+    // SAFETY: `value` is borrowed for the call and passed with its own length. The kernel only
+    // reads it, and what a `sock_fprog` points to is kept alive by `attach`.
+    let result = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            level,
+            option,
+            std::ptr::from_ref(value).cast(),
+            socklen_of::<T>(),
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the kernel's structures are far smaller than 4 GiB"
+)]
+const fn socklen_of<T>() -> libc::socklen_t {
+    size_of::<T>() as libc::socklen_t
+}
+
+const _: () = assert!(size_of::<libc::tpacket_auxdata>() == 20);
+const _: () = assert!(size_of::<libc::packet_mreq>() == 16);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tag_that_the_kernel_took_out_is_found_in_the_auxiliary_data() {
+        let status = libc::TP_STATUS_USER
+            | libc::TP_STATUS_VLAN_VALID
+            | libc::TP_STATUS_VLAN_TPID_VALID
+            | libc::TP_STATUS_CSUMNOTREADY;
+        let mut auxdata = status.to_ne_bytes().to_vec();
+        auxdata.extend([0; 12]);
+        auxdata.extend(0x2005_u16.to_ne_bytes());
+        auxdata.extend(0x88a8_u16.to_ne_bytes());
+        let metadata = metadata_of_auxdata(&auxdata).unwrap();
+        let tag = VlanTag {
+            tpid: 0x88a8,
+            tci: 0x2005,
+        };
+        assert_eq!(metadata.vlan, Some(tag));
+        assert!(!metadata.checksum_ready);
+        for len in 0..auxdata.len() {
+            assert_eq!(metadata_of_auxdata(&auxdata[..len]), None);
+        }
+    }
+
+    #[test]
+    fn a_tag_without_type_is_one_of_802_1q_and_no_tag_is_none() {
+        let valid = libc::TP_STATUS_VLAN_VALID;
+        let tag = Metadata::from_status(valid, 5, 0).vlan;
+        assert_eq!(tag.map(|tag| (tag.tpid, tag.vid())), Some((0x8100, 5)));
+        assert_eq!(Metadata::from_status(0, 5, 0x8100).vlan, None);
+    }
+}

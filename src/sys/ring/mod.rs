@@ -1,0 +1,305 @@
+//! Receive rings: frames that the kernel writes into memory which both sides map.
+//!
+//! * [`Version::V2`]: one slot a frame, readable the moment it arrives. For DHCP, where the
+//!   reply is waited for.
+//! * [`Version::V3`]: blocks of frames of any length, handed over when full or after the retire
+//!   time. For capturing, where blocks save wake-ups.
+//!
+//! [`Ring::next`] lends one frame at a time and gives its slot (or, with the last frame of it,
+//! its block) back when the frame is dropped. A header that points outside of its slot costs
+//! that slot (V3: the rest of the block) and is counted in [`Ring::damaged`].
+//!
+//! Setting up a ring waits for an RCU grace period of the kernel (11 ms in Linux 6.18, and
+//! 20 ms at the end). A [`Ring`] can be opened in another thread for that reason and handed
+//! over, while a plain [`PacketSocket`] with the same filter is read.
+
+mod mapping;
+mod slot;
+mod walk;
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::unistd::{SysconfVar, sysconf};
+
+use super::SyscallError;
+use super::filter::Program;
+use super::packet::{Metadata, Options, PacketSocket, Statistics, set_packet_option};
+use crate::wire::ethernet::VlanTag;
+use mapping::{Geometry, Mapping, Unit};
+use walk::Walk;
+
+/// How frames are handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// Each in a slot of its own, at once. A frame longer than `slot_len` less about 80 octets
+    /// is cut off.
+    V2 {
+        /// Octets of a slot: a multiple of 16 that divides the page size, or a multiple of it.
+        slot_len: u32,
+    },
+    /// In blocks.
+    V3 {
+        /// Octets of a block: a multiple of the page size.
+        block_len: u32,
+        /// A block that is not full is handed over after this time, 1 ms or more.
+        retire_time: Duration,
+    },
+}
+
+/// The shape of a ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// How frames are handed over.
+    pub version: Version,
+    /// Memory for all of them, in octets; rounded down to whole slots or blocks, at least one.
+    pub memory: u32,
+}
+
+impl Layout {
+    /// 32 slots of 2 KiB, for the few frames of a DHCP exchange.
+    pub const SMALL: Self = Self {
+        version: Version::V2 { slot_len: 2048 },
+        memory: 64 * 1024,
+    };
+
+    /// Returns the request to the kernel and what the mapping will look like.
+    fn request(&self, page_len: u32) -> Option<(libc::tpacket_req3, Geometry)> {
+        let (block_len, slot_len, retire_time, status_at) = match self.version {
+            Version::V2 { slot_len } => {
+                let slot_len = slot_len.next_multiple_of(ALIGNMENT);
+                let fits = slot_len <= page_len && page_len.is_multiple_of(slot_len);
+                let block_len = if fits {
+                    page_len
+                } else {
+                    slot_len.next_multiple_of(page_len)
+                };
+                let slot_len = if fits { slot_len } else { block_len };
+                (block_len, slot_len, Duration::ZERO, slot::V2_STATUS_AT)
+            }
+            Version::V3 {
+                block_len,
+                retire_time,
+            } => {
+                let block_len = block_len.max(page_len).next_multiple_of(page_len);
+                (block_len, block_len, retire_time, slot::V3_STATUS_AT)
+            }
+        };
+        let blocks = (self.memory / block_len).max(1);
+        let slots = blocks.checked_mul(block_len / slot_len)?;
+        let request = libc::tpacket_req3 {
+            tp_block_size: block_len,
+            tp_block_nr: blocks,
+            tp_frame_size: slot_len,
+            tp_frame_nr: slots,
+            tp_retire_blk_tov: u32::try_from(retire_time.as_millis()).ok()?.max(1),
+            tp_sizeof_priv: 0,
+            tp_feature_req_word: libc::TP_FT_REQ_FILL_RXHASH,
+        };
+        let geometry = Geometry {
+            units: usize::try_from(slots).ok()?,
+            unit_len: usize::try_from(slot_len).ok()?,
+            status_at,
+        };
+        blocks.checked_mul(block_len).map(|_| (request, geometry))
+    }
+}
+
+const ALIGNMENT: u32 = 16;
+const _: () = assert!(libc::TPACKET_ALIGNMENT == 16);
+
+/// A socket with a mapped ring.
+#[derive(Debug)]
+pub struct Ring {
+    walk: Walk,
+    socket: PacketSocket,
+    statistics: Statistics,
+    /// The last call found no frame.
+    idle: bool,
+}
+
+impl Ring {
+    /// Opens a ring with the usual [`Options`].
+    ///
+    /// # Errors
+    /// As [`Options::open`]; also what the kernel says to the ring's size and its mapping.
+    pub fn open(index: u32, program: &Program, layout: Layout) -> Result<Self, SyscallError> {
+        Self::open_with(&Options::new(index, program), layout)
+    }
+
+    /// Opens a ring on a socket with these options.
+    ///
+    /// # Errors
+    /// As [`Ring::open`].
+    pub fn open_with(options: &Options<'_>, layout: Layout) -> Result<Self, SyscallError> {
+        let page_len = sysconf(SysconfVar::PAGE_SIZE)
+            .ok()
+            .flatten()
+            .and_then(|len| u32::try_from(len).ok())
+            .unwrap_or(4096);
+        let (request, geometry) = layout
+            .request(page_len)
+            .ok_or_else(|| SyscallError::new("size of the packet ring", Errno::EINVAL))?;
+        let (socket, mapping) = options.open_prepared(|fd| {
+            let version: libc::c_int = match layout.version {
+                Version::V2 { .. } => 1,
+                Version::V3 { .. } => 2,
+            };
+            set_packet_option(fd, libc::PACKET_VERSION, &version)
+                .map_err(|errno| SyscallError::new("setsockopt(PACKET_VERSION)", errno))?;
+            let set = match layout.version {
+                Version::V2 { .. } => {
+                    let request = libc::tpacket_req {
+                        tp_block_size: request.tp_block_size,
+                        tp_block_nr: request.tp_block_nr,
+                        tp_frame_size: request.tp_frame_size,
+                        tp_frame_nr: request.tp_frame_nr,
+                    };
+                    set_packet_option(fd, libc::PACKET_RX_RING, &request)
+                }
+                Version::V3 { .. } => set_packet_option(fd, libc::PACKET_RX_RING, &request),
+            };
+            set.map_err(|errno| SyscallError::new("setsockopt(PACKET_RX_RING)", errno))?;
+            Mapping::new(fd, geometry)
+        })?;
+        Ok(Self {
+            walk: Walk::new(mapping, layout.version),
+            socket,
+            statistics: Statistics::default(),
+            idle: false,
+        })
+    }
+
+    /// Lends the next frame; none when there is none yet.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator cannot lend, and the frame must be given back before the next"
+    )]
+    pub fn next(&mut self) -> Option<Frame<'_>> {
+        let found = self.walk.find();
+        // Woken twice for nothing: an error is pending (the interface went down) and would
+        // wake us again and again until it is taken.
+        if found.is_none() && std::mem::replace(&mut self.idle, found.is_none()) {
+            if let Some(errno) = self.socket.take_error() {
+                log::debug!("packet ring: {}", errno.desc());
+            }
+            return None;
+        }
+        self.idle = found.is_none();
+        self.walk.lend(found?)
+    }
+
+    /// Returns the socket, for sending.
+    pub const fn socket(&self) -> &PacketSocket {
+        &self.socket
+    }
+
+    /// Returns the kernel's counters since the ring was opened.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn statistics(&mut self) -> Result<Statistics, SyscallError> {
+        self.statistics += self.socket.statistics()?;
+        Ok(self.statistics)
+    }
+
+    /// Returns how many slots (V3: rests of blocks) had a header that pointed outside of them.
+    pub const fn damaged(&self) -> u64 {
+        self.walk.damaged()
+    }
+}
+
+impl AsFd for Ring {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// A frame in the ring; its slot is given back when it is dropped.
+#[derive(Debug)]
+pub struct Frame<'a> {
+    octets: &'a [u8],
+    metadata: Metadata,
+    /// The slot or, with its last frame, the block.
+    give_back: Option<Unit<'a>>,
+}
+
+impl Frame<'_> {
+    /// Returns the octets, cut off when they did not fit.
+    pub const fn octets(&self) -> &[u8] {
+        self.octets
+    }
+
+    /// Returns all that the kernel says beside the octets.
+    pub const fn metadata(&self) -> Metadata {
+        self.metadata
+    }
+
+    /// Returns how many octets the frame had on the wire.
+    pub const fn original_len(&self) -> u32 {
+        self.metadata.original_len
+    }
+
+    /// Returns when it arrived: time since 1970 by the kernel's wall clock.
+    pub const fn timestamp(&self) -> Duration {
+        self.metadata.timestamp
+    }
+
+    /// Returns the outermost tag, which the kernel took out of the octets.
+    pub const fn vlan(&self) -> Option<VlanTag> {
+        self.metadata.vlan
+    }
+
+    /// Returns whether the checksum is filled in; see [`Metadata::checksum_ready`].
+    pub const fn checksum_ready(&self) -> bool {
+        self.metadata.checksum_ready
+    }
+}
+
+impl Drop for Frame<'_> {
+    fn drop(&mut self) {
+        if let Some(unit) = self.give_back.take() {
+            unit.give_back();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_fill_pages_on_every_page_size() {
+        for (page_len, blocks, slots) in [(4096, 16, 32), (65536, 1, 32)] {
+            let (request, geometry) = Layout::SMALL.request(page_len).unwrap();
+            assert_eq!(request.tp_block_size, page_len);
+            assert_eq!((request.tp_block_nr, request.tp_frame_nr), (blocks, slots));
+            assert_eq!((geometry.units, geometry.unit_len), (32, 2048));
+        }
+        let large = Layout {
+            version: Version::V2 { slot_len: 9_100 },
+            memory: 100_000,
+        };
+        let (request, geometry) = large.request(4096).unwrap();
+        assert_eq!(
+            (request.tp_block_size, request.tp_frame_size),
+            (12_288, 12_288)
+        );
+        assert_eq!((geometry.units, geometry.unit_len), (8, 12_288));
+    }
+
+    #[test]
+    fn a_v3_ring_has_blocks_of_whole_pages() {
+        let layout = Layout {
+            version: Version::V3 {
+                block_len: 5_000,
+                retire_time: Duration::ZERO,
+            },
+            memory: 1,
+        };
+        let (request, geometry) = layout.request(4096).unwrap();
+        assert_eq!(request.tp_retire_blk_tov, 1);
+        assert_eq!((geometry.units, geometry.unit_len), (1, 8_192));
+    }
+}

@@ -1,0 +1,327 @@
+//! The walk around a ring: which frame is next, and what is given back with it.
+
+#![forbid(unsafe_code)]
+
+use super::mapping::Mapping;
+use super::slot::{self, Slot};
+use super::{Frame, Version};
+
+/// The place in a ring.
+#[derive(Debug)]
+pub(super) struct Walk {
+    mapping: Mapping,
+    in_blocks: bool,
+    /// The slot or block that is next.
+    unit: usize,
+    /// V3: the frames still to come in the block; none when its header was not read yet.
+    block: Option<Rest>,
+    damaged: u64,
+}
+
+/// What is left of a block.
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    frames: u32,
+    /// Where the next header stands.
+    at: usize,
+}
+
+/// A frame found by [`Walk::find`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found {
+    unit: usize,
+    slot: Slot,
+    /// The unit is given back with this frame.
+    last: bool,
+}
+
+impl Walk {
+    pub(super) const fn new(mapping: Mapping, version: Version) -> Self {
+        Self {
+            mapping,
+            in_blocks: matches!(version, Version::V3 { .. }),
+            unit: 0,
+            block: None,
+            damaged: 0,
+        }
+    }
+
+    pub(super) const fn damaged(&self) -> u64 {
+        self.damaged
+    }
+
+    /// Finds the next frame and steps over it; none when the kernel still owns what is next.
+    ///
+    /// Damaged units are given back and counted; one round at most, so that this ends whatever
+    /// the memory holds.
+    pub(super) fn find(&mut self) -> Option<Found> {
+        for _ in 0..self.mapping.geometry().units {
+            let unit = self.mapping.claim(self.unit)?;
+            let found = if self.in_blocks {
+                let rest = self.block.or_else(|| {
+                    let block = slot::block(&unit)?;
+                    Some(Rest {
+                        frames: block.frames,
+                        at: block.first_at,
+                    })
+                });
+                rest.filter(|rest| rest.frames > 0).and_then(|rest| {
+                    let slot = slot::v3(&unit, rest.at)?;
+                    Some((slot, rest))
+                })
+            } else {
+                slot::v2(&unit).map(|slot| (slot, Rest { frames: 1, at: 0 }))
+            };
+            let Some((slot, rest)) = found else {
+                unit.give_back();
+                self.damaged += 1;
+                self.step();
+                continue;
+            };
+            let index = self.unit;
+            let last = rest.frames == 1;
+            if last {
+                self.step();
+            } else {
+                self.block = Some(Rest {
+                    frames: rest.frames - 1,
+                    // A distance of 0 would lend the same frame again; the end of memory is
+                    // found damaged.
+                    at: match slot.next_offset {
+                        0 => usize::MAX,
+                        distance => rest.at.saturating_add(distance),
+                    },
+                });
+            }
+            return Some(Found {
+                unit: index,
+                slot,
+                last,
+            });
+        }
+        None
+    }
+
+    /// Lends what [`Walk::find`] found.
+    pub(super) fn lend(&mut self, found: Found) -> Option<Frame<'_>> {
+        let unit = self.mapping.claim(found.unit)?;
+        Some(Frame {
+            octets: unit.octets(found.slot.at, found.slot.len)?,
+            metadata: found.slot.metadata,
+            give_back: found.last.then_some(unit),
+        })
+    }
+
+    fn step(&mut self) {
+        self.block = None;
+        self.unit = (self.unit + 1) % self.mapping.geometry().units;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::super::mapping::Geometry;
+    use super::*;
+
+    const V2: Version = Version::V2 { slot_len: 256 };
+    const V3: Version = Version::V3 {
+        block_len: 1024,
+        retire_time: Duration::ZERO,
+    };
+
+    /// A ring in ordinary memory, whose kernel is the test.
+    fn ring(version: Version, units: usize) -> Walk {
+        let (unit_len, status_at) = match version {
+            Version::V2 { .. } => (256, slot::V2_STATUS_AT),
+            Version::V3 { .. } => (1024, slot::V3_STATUS_AT),
+        };
+        let geometry = Geometry {
+            units,
+            unit_len,
+            status_at,
+        };
+        Walk::new(Mapping::on_heap(geometry), version)
+    }
+
+    fn next(walk: &mut Walk) -> Option<Vec<u8>> {
+        let found = walk.find()?;
+        Some(walk.lend(found)?.octets().to_vec())
+    }
+
+    /// Writes `words` one behind the other.
+    fn write(walk: &mut Walk, at: usize, words: &[u32]) {
+        let octets: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        walk.mapping.write(at, &octets);
+    }
+
+    /// Joins two halves in the order in which they stand in memory.
+    fn halves(first: u16, second: u16) -> u32 {
+        let [a, b] = first.to_ne_bytes();
+        let [c, d] = second.to_ne_bytes();
+        u32::from_ne_bytes([a, b, c, d])
+    }
+
+    /// Fills slot `unit` as the kernel does; the status last.
+    fn fill_v2(walk: &mut Walk, unit: usize, mac: u16, snap_len: u32, octets: &[u8]) {
+        let base = unit * 256;
+        let len = 1_500;
+        write(
+            walk,
+            base + 4,
+            &[len, snap_len, halves(mac, mac + 14), 7, 9, 0, 0],
+        );
+        walk.mapping.write(base + 80, octets);
+        write(walk, base, &[libc::TP_STATUS_USER]);
+    }
+
+    #[test]
+    fn slots_are_lent_in_order_around_the_ring_and_given_back() {
+        let mut walk = ring(V2, 3);
+        assert_eq!(next(&mut walk), None);
+        for round in 0..7_u8 {
+            fill_v2(&mut walk, usize::from(round) % 3, 80, 2, &[round, 1]);
+            assert_eq!(next(&mut walk), Some(vec![round, 1]));
+            assert_eq!(next(&mut walk), None);
+        }
+        assert_eq!(walk.damaged(), 0);
+    }
+
+    #[test]
+    fn a_full_ring_is_emptied_in_one_round() {
+        let mut walk = ring(V2, 3);
+        for unit in 0..3 {
+            fill_v2(&mut walk, unit, 80, 1, &[u8::try_from(unit).unwrap()]);
+        }
+        assert_eq!(next(&mut walk), Some(vec![0]));
+        fill_v2(&mut walk, 0, 80, 1, &[3]);
+        let rest: Vec<_> = std::iter::from_fn(|| next(&mut walk)).collect();
+        assert_eq!(rest, [[1], [2], [3]]);
+    }
+
+    #[test]
+    fn metadata_are_read_and_a_frame_longer_than_its_slot_is_known_to_be_cut_off() {
+        let mut walk = ring(V2, 1);
+        fill_v2(&mut walk, 0, 80, 3, &[1, 2, 3]);
+        let status = libc::TP_STATUS_USER
+            | libc::TP_STATUS_LOSING
+            | libc::TP_STATUS_CSUMNOTREADY
+            | libc::TP_STATUS_VLAN_VALID;
+        write(&mut walk, 24, &[halves(0x6005, 0)]);
+        walk.mapping.write(32 + 10, &[libc::PACKET_BROADCAST]);
+        write(&mut walk, 0, &[status]);
+        let found = walk.find().unwrap();
+        let frame = walk.lend(found).unwrap();
+        assert_eq!((frame.octets().len(), frame.original_len()), (3, 1_500));
+        assert_eq!(frame.timestamp(), Duration::new(7, 9));
+        assert_eq!(
+            frame.vlan().map(|tag| (tag.tpid, tag.tci)),
+            Some((0x8100, 0x6005))
+        );
+        assert!(!frame.checksum_ready() && frame.metadata().losing);
+        assert_eq!(
+            frame.metadata().direction,
+            crate::sys::packet::Direction::Broadcast
+        );
+    }
+
+    #[test]
+    fn a_slot_that_points_outside_of_itself_is_given_back_and_counted() {
+        for (mac, snap_len) in [
+            (0, 10),
+            (51, 10),
+            (80, 177),
+            (256, 1),
+            (u16::MAX - 14, 1),
+            (80, u32::MAX),
+        ] {
+            let mut walk = ring(V2, 2);
+            fill_v2(&mut walk, 0, mac, snap_len, &[0]);
+            fill_v2(&mut walk, 1, 80, 176, &[5; 176]);
+            assert_eq!(next(&mut walk), Some(vec![5; 176]), "{mac} {snap_len}");
+            assert_eq!((next(&mut walk), walk.damaged()), (None, 1));
+        }
+    }
+
+    /// Writes a frame header and one octet of frame; the header is `next` before the next one.
+    fn put_v3(walk: &mut Walk, at: usize, next: u32, mac: u16, snap_len: u32, octet: u8) {
+        let header = [next, 7, 9, snap_len, 60, 0, halves(mac, mac), 0, 0, 0, 0, 0];
+        write(walk, at, &header);
+        walk.mapping.write(at + 96, &[octet]);
+    }
+
+    fn hand_over_v3(walk: &mut Walk, unit: usize, frames: u32, first: u32) {
+        write(walk, unit * 1024 + 12, &[frames, first, 1024]);
+        write(walk, unit * 1024 + 8, &[libc::TP_STATUS_USER]);
+    }
+
+    #[test]
+    fn the_frames_of_a_block_are_lent_and_the_block_is_given_back_with_the_last() {
+        let mut walk = ring(V3, 2);
+        for round in 0..3_usize {
+            let base = round % 2 * 1024;
+            put_v3(&mut walk, base + 48, 104, 96, 1, 1);
+            put_v3(&mut walk, base + 152, 0, 96, 1, 2);
+            hand_over_v3(&mut walk, round % 2, 2, 48);
+            assert_eq!(next(&mut walk), Some(vec![1]));
+            assert!(walk.mapping.claim(round % 2).is_some(), "still ours");
+            assert_eq!(next(&mut walk), Some(vec![2]));
+            assert!(walk.mapping.claim(round % 2).is_none(), "given back");
+            assert_eq!(next(&mut walk), None);
+        }
+        assert_eq!(walk.damaged(), 0);
+    }
+
+    #[test]
+    fn a_block_with_a_broken_chain_is_given_back_with_its_rest_and_counted() {
+        for (frames, first, next_offset, lent) in [
+            (0, 48, 104, 0),
+            (2, 2_000, 104, 0),
+            (2, 0, 104, 0),
+            (u32::MAX, 48, 0, 1),
+            (2, 48, 1_000, 1),
+            (2, 48, u32::MAX, 1),
+        ] {
+            let mut walk = ring(V3, 2);
+            put_v3(&mut walk, 48, next_offset, 96, 1, 1);
+            hand_over_v3(&mut walk, 0, frames, first);
+            let seen = std::iter::from_fn(|| next(&mut walk)).count();
+            assert_eq!(
+                (seen, walk.damaged()),
+                (lent, 1),
+                "{frames} {first} {next_offset}"
+            );
+            put_v3(&mut walk, 1024 + 48, 0, 96, 1, 9);
+            hand_over_v3(&mut walk, 1, 1, 48);
+            assert_eq!(next(&mut walk), Some(vec![9]));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: if cfg!(miri) { 8 } else { 512 },
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        /// Under Miri this also proves that nothing beyond the mapping is touched.
+        #[test]
+        fn whatever_the_memory_holds_the_walk_stays_inside_and_ends(
+            in_blocks: bool,
+            seed in prop::collection::vec(any::<u32>(), 512),
+            small in prop::collection::vec((0..512_usize, 0..300_u32), 0..64),
+        ) {
+            let mut walk = ring(if in_blocks { V3 } else { V2 }, if in_blocks { 2 } else { 8 });
+            let mut words = seed;
+            for (at, word) in small {
+                words[at] = word;
+            }
+            write(&mut walk, 0, &words);
+            let lent = std::iter::from_fn(|| next(&mut walk)).take(4_096).count();
+            prop_assert!(lent < 4_096);
+        }
+    }
+}
