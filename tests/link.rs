@@ -335,5 +335,7 @@ fn lease(address: [u8; 4], prefix_len: u8, routes: &[Route]) -> Lease {
         lease_time: Some(Duration::from_secs(3600)),
         renewal_time: Some(Duration::from_secs(1800)),
         rebinding_time: Some(Duration::from_secs(3150)),
+        options: wireboot::wire::option::Options::default(),
+        ignored: Vec::new(),
     }
 }

@@ -3,6 +3,17 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use crate::wire::dhcp::Message;
+use crate::wire::option::{self, Options, code};
+
+use super::grammar;
+
+/// Lease time when an ACK names none, which RFC 2131 does not allow but servers do.
+const DEFAULT_LEASE_TIME: Duration = Duration::from_secs(3600);
+/// Smallest MTU that IPv4 allows, octets (RFC 791).
+const MIN_MTU: u16 = 68;
+const INFINITE: u32 = u32::MAX;
+
 /// A route, from option 121 (RFC 3442) or 3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route {
@@ -47,4 +58,266 @@ pub struct Lease {
     pub renewal_time: Option<Duration>,
     /// After this long any server is asked (T2, option 59).
     pub rebinding_time: Option<Duration>,
+    /// All options as they came.
+    pub options: Options,
+    /// Options that were dropped since their value does not fit, and why.
+    pub ignored: Vec<(u8, &'static str)>,
+}
+
+impl Lease {
+    /// Reads what `message` grants; `server` is its option 54.
+    ///
+    /// Values that do not fit are left out and listed in [`Lease::ignored`].
+    pub fn read(message: &Message, server: Ipv4Addr) -> Self {
+        let options = &message.options;
+        let mut ignored = Vec::new();
+        let times = Times::read(options);
+        Self {
+            address: message.yiaddr,
+            prefix_len: prefix_len(message.yiaddr, options, &mut ignored),
+            server,
+            routes: routes(options),
+            broadcast: options.address(code::BROADCAST_ADDRESS),
+            mtu_octets: mtu(options, &mut ignored),
+            dns: options.addresses(code::DOMAIN_NAME_SERVER),
+            domain: checked(options, code::DOMAIN_NAME, grammar::is_domain, &mut ignored),
+            host_name: checked(options, code::HOST_NAME, grammar::is_domain, &mut ignored),
+            next_server: Some(message.siaddr).filter(|address| !address.is_unspecified()),
+            server_name: checked(
+                options,
+                code::TFTP_SERVER_NAME,
+                grammar::is_domain,
+                &mut ignored,
+            )
+            .or_else(|| owned(option::text(&message.sname)?, grammar::is_domain)),
+            boot_file: checked(
+                options,
+                code::BOOT_FILE_NAME,
+                grammar::is_path,
+                &mut ignored,
+            )
+            .or_else(|| owned(option::text(&message.file)?, grammar::is_path)),
+            lease_time: times.lease,
+            renewal_time: times.renewal,
+            rebinding_time: times.rebinding,
+            options: options.clone(),
+            ignored,
+        }
+    }
+}
+
+fn checked(
+    options: &Options,
+    code: u8,
+    fits: fn(&str) -> bool,
+    ignored: &mut Vec<(u8, &'static str)>,
+) -> Option<String> {
+    options.get(code)?;
+    let value = options.text(code).and_then(|text| owned(text, fits));
+    if value.is_none() {
+        ignored.push((code, "is not well-formed text"));
+    }
+    value
+}
+
+fn owned(text: &str, fits: fn(&str) -> bool) -> Option<String> {
+    fits(text).then(|| text.to_owned())
+}
+
+fn prefix_len(address: Ipv4Addr, options: &Options, ignored: &mut Vec<(u8, &'static str)>) -> u8 {
+    if let Some(mask) = options.address(code::SUBNET_MASK) {
+        let mask = u32::from(mask);
+        let ones = mask.leading_ones();
+        if mask.count_ones() == ones {
+            return u8::try_from(ones).unwrap_or(32);
+        }
+        ignored.push((code::SUBNET_MASK, "has a gap"));
+    }
+    match address.octets() {
+        [..128, _, _, _] => 8,
+        [..192, _, _, _] => 16,
+        _ => 24,
+    }
+}
+
+fn mtu(options: &Options, ignored: &mut Vec<(u8, &'static str)>) -> Option<u16> {
+    let mtu = options.u16(code::INTERFACE_MTU)?;
+    if mtu < MIN_MTU {
+        ignored.push((code::INTERFACE_MTU, "is below 68 octets"));
+        return None;
+    }
+    Some(mtu)
+}
+
+fn routes(options: &Options) -> Vec<Route> {
+    if let Some(routes) = options.classless_routes() {
+        return routes
+            .into_iter()
+            .map(|(destination, prefix_len, gateway)| Route {
+                destination,
+                prefix_len,
+                gateway: Some(gateway).filter(|gateway| !gateway.is_unspecified()),
+            })
+            .collect();
+    }
+    let default = |gateway| Route {
+        destination: Ipv4Addr::UNSPECIFIED,
+        prefix_len: 0,
+        gateway: Some(gateway),
+    };
+    let first = options.addresses(code::ROUTER).into_iter().next();
+    first.map(default).into_iter().collect()
+}
+
+struct Times {
+    lease: Option<Duration>,
+    renewal: Option<Duration>,
+    rebinding: Option<Duration>,
+}
+
+impl Times {
+    /// Reads when the lease must be renewed (T1), rebound (T2) and given up.
+    ///
+    /// Missing or unordered times are replaced by ½ and ⅞ of the lease time (RFC 2131 §4.4.5), so
+    /// that T1 < T2 < lease time always holds.
+    fn read(options: &Options) -> Self {
+        let lease = match options.u32(code::LEASE_TIME) {
+            Some(INFINITE) => {
+                return Self {
+                    lease: None,
+                    renewal: None,
+                    rebinding: None,
+                };
+            }
+            Some(seconds) => Duration::from_secs(u64::from(seconds.max(1))),
+            None => DEFAULT_LEASE_TIME,
+        };
+        let seconds = |code| Some(Duration::from_secs(u64::from(options.u32(code)?)));
+        let rebinding = seconds(code::REBINDING_TIME)
+            .filter(|time| !time.is_zero() && *time < lease)
+            .unwrap_or(lease / 8 * 7);
+        let renewal = seconds(code::RENEWAL_TIME)
+            .filter(|time| !time.is_zero() && *time < rebinding)
+            .unwrap_or((lease / 2).min(rebinding / 8 * 7));
+        Self {
+            lease: Some(lease),
+            renewal: Some(renewal),
+            rebinding: Some(rebinding),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::dhcp::Op;
+    use crate::wire::ethernet::MacAddress;
+
+    const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+    fn read(set: &[(u8, &[u8])]) -> Lease {
+        let mut options = Options::default();
+        for (code, value) in set {
+            options.set(*code, *value);
+        }
+        let message = Message {
+            op: Op::BootReply,
+            xid: 1,
+            secs: 0,
+            broadcast: false,
+            ciaddr: Ipv4Addr::UNSPECIFIED,
+            yiaddr: Ipv4Addr::new(192, 0, 2, 100),
+            siaddr: Ipv4Addr::UNSPECIFIED,
+            giaddr: Ipv4Addr::UNSPECIFIED,
+            chaddr: MacAddress::default(),
+            sname: b"boot.example".to_vec(),
+            file: b"pxelinux.0".to_vec(),
+            options,
+        };
+        Lease::read(&message, SERVER)
+    }
+
+    fn seconds(time: Option<Duration>) -> Option<u64> {
+        time.map(|time| time.as_secs())
+    }
+
+    #[test]
+    fn times_are_ordered_whatever_the_server_says() {
+        let times = |lease: u32, t1: u32, t2: u32| {
+            let lease = read(&[
+                (51, &lease.to_be_bytes()),
+                (58, &t1.to_be_bytes()),
+                (59, &t2.to_be_bytes()),
+            ]);
+            assert!(lease.renewal_time < lease.rebinding_time);
+            assert!(lease.rebinding_time < lease.lease_time);
+            (seconds(lease.renewal_time), seconds(lease.rebinding_time))
+        };
+        assert_eq!(times(3600, 1000, 2000), (Some(1000), Some(2000)));
+        assert_eq!(times(3600, 0, 0), (Some(1800), Some(3150)));
+        assert_eq!(times(3600, 3000, 2000), (Some(1750), Some(2000)));
+        assert_eq!(times(3600, 9000, 9000), (Some(1800), Some(3150)));
+        times(1, 1, 1);
+        times(0, 0, 0);
+    }
+
+    #[test]
+    fn an_infinite_lease_has_no_times_and_a_missing_one_is_an_hour() {
+        let lease = read(&[(51, &[255; 4]), (58, &[0, 0, 0, 9])]);
+        assert_eq!((lease.lease_time, lease.renewal_time), (None, None));
+        assert_eq!(seconds(read(&[]).lease_time), Some(3600));
+    }
+
+    #[test]
+    fn classless_routes_rule_out_the_router() {
+        let router = (3, &[192, 0, 2, 1, 192, 0, 2, 2][..]);
+        let gateway = |lease: Lease| {
+            lease
+                .routes
+                .iter()
+                .map(|route| route.gateway)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(gateway(read(&[router])), [Some(SERVER)]);
+        assert_eq!(
+            gateway(read(&[router, (121, &[24, 10, 0, 0, 0, 0, 0, 0])])),
+            [None]
+        );
+    }
+
+    #[test]
+    fn a_mask_gives_the_prefix_and_a_bad_one_the_class() {
+        assert_eq!(read(&[(1, &[255, 255, 255, 128])]).prefix_len, 25);
+        assert_eq!(read(&[(1, &[255; 4])]).prefix_len, 32);
+        let lease = read(&[(1, &[255, 0, 255, 0])]);
+        assert_eq!((lease.prefix_len, lease.ignored.len()), (24, 1));
+    }
+
+    #[test]
+    fn options_66_and_67_go_before_the_fields() {
+        let lease = read(&[]);
+        assert_eq!(lease.boot_file.as_deref(), Some("pxelinux.0"));
+        assert_eq!(lease.server_name.as_deref(), Some("boot.example"));
+        let lease = read(&[(66, b"192.0.2.7\0"), (67, b"/grub/a b")]);
+        assert_eq!(lease.boot_file.as_deref(), Some("/grub/a b"));
+        assert_eq!(lease.server_name.as_deref(), Some("192.0.2.7"));
+    }
+
+    #[test]
+    fn text_that_no_shell_should_see_is_dropped_and_listed() {
+        let lease = read(&[
+            (12, b"a;reboot"),
+            (15, b"$(x).example"),
+            (67, b"a\nb"),
+            (26, &[0, 60]),
+        ]);
+        assert_eq!(
+            (lease.host_name, lease.domain, lease.mtu_octets),
+            (None, None, None)
+        );
+        assert_eq!(lease.boot_file.as_deref(), Some("pxelinux.0"));
+        let mut codes: Vec<u8> = lease.ignored.iter().map(|(code, _)| *code).collect();
+        codes.sort_unstable();
+        assert_eq!(codes, [12, 15, 26, 67]);
+    }
 }

@@ -7,8 +7,6 @@ use dhcproto::v4::{
 };
 use dhcproto::{Encodable, Encoder};
 
-pub use dhcproto::v4::MessageType;
-
 use super::ethernet::MacAddress;
 use super::option::{Options, code};
 use super::{DecodeError, Reader};
@@ -32,6 +30,39 @@ pub enum Op {
     BootRequest,
     /// A server or relay.
     BootReply,
+}
+
+/// What a message is for (RFC 2132 §9.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "RFC 2131 Table 2 says what each is")]
+pub enum MessageType {
+    Discover = 1,
+    Offer,
+    Request,
+    Decline,
+    Ack,
+    Nak,
+    Release,
+    Inform,
+}
+
+impl MessageType {
+    const ALL: [Self; 8] = [
+        Self::Discover,
+        Self::Offer,
+        Self::Request,
+        Self::Decline,
+        Self::Ack,
+        Self::Nak,
+        Self::Release,
+        Self::Inform,
+    ];
+}
+
+impl From<MessageType> for u8 {
+    fn from(message_type: MessageType) -> Self {
+        message_type as Self
+    }
 }
 
 /// A DHCP message with its options joined.
@@ -136,10 +167,10 @@ impl Message {
 
     /// Returns the message type (option 53), when there is one that RFC 2131 knows.
     pub fn message_type(&self) -> Option<MessageType> {
-        match self.options.u8(code::MESSAGE_TYPE)? {
-            value @ 1..=8 => Some(MessageType::from(value)),
-            _ => None,
-        }
+        let value = self.options.u8(code::MESSAGE_TYPE)?;
+        MessageType::ALL
+            .into_iter()
+            .find(|message_type| u8::from(*message_type) == value)
     }
 
     /// Appends the message to `buf`, padded to [`MIN_LEN`]. Long options are split (RFC 3396).

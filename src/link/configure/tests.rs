@@ -142,6 +142,8 @@ fn lease(address: &str, routes: &[(&str, &str)]) -> Lease {
         lease_time: None,
         renewal_time: None,
         rebinding_time: None,
+        options: crate::wire::option::Options::default(),
+        ignored: Vec::new(),
     }
 }
 

@@ -1,0 +1,62 @@
+//! What the client is told before it begins.
+
+use std::time::Duration;
+
+use crate::wire::ethernet::MacAddress;
+use crate::wire::option::code;
+
+/// The options asked for (option 55), in order of preference; 121 stands before 3 (RFC 3442).
+pub const REQUESTED: &[u8] = &[
+    code::SUBNET_MASK,
+    code::CLASSLESS_STATIC_ROUTE,
+    code::ROUTER,
+    code::DOMAIN_NAME_SERVER,
+    code::HOST_NAME,
+    code::DOMAIN_NAME,
+    code::INTERFACE_MTU,
+    code::BROADCAST_ADDRESS,
+    code::NTP_SERVERS,
+    code::VENDOR_SPECIFIC,
+    code::LEASE_TIME,
+    code::SERVER_IDENTIFIER,
+    code::RENEWAL_TIME,
+    code::REBINDING_TIME,
+    code::VENDOR_CLASS,
+    code::TFTP_SERVER_NAME,
+    code::BOOT_FILE_NAME,
+    code::DOMAIN_SEARCH,
+    code::TFTP_SERVER_ADDRESS,
+    code::CONFIG_FILE,
+    code::PATH_PREFIX,
+];
+
+/// The client's part of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Our hardware address.
+    pub chaddr: MacAddress,
+    /// Options sent with every message: client identifier, classes, architecture.
+    pub identity: Vec<(u8, Vec<u8>)>,
+    /// Options asked for.
+    pub requested: Vec<u8>,
+    /// Where jitter and transaction numbers come from: another one for each machine and start.
+    pub seed: u64,
+    /// Whether an offer with a boot file is worth waiting for.
+    pub wants_boot_file: bool,
+    /// How long an offer without a boot file waits for a better one.
+    pub proxy_wait: Duration,
+}
+
+impl Config {
+    /// Returns the configuration of a plain client: the first offer is taken.
+    pub fn new(chaddr: MacAddress, seed: u64) -> Self {
+        Self {
+            chaddr,
+            identity: Vec::new(),
+            requested: REQUESTED.to_vec(),
+            seed,
+            wants_boot_file: false,
+            proxy_wait: Duration::from_secs(1),
+        }
+    }
+}

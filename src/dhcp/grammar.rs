@@ -1,0 +1,62 @@
+//! What text from the network must look like before anybody uses it.
+
+/// Returns whether `text` is a host or domain name (RFC 1123 §2.1; underscores and a final dot
+/// are seen in practice) or an address.
+pub(super) fn is_domain(text: &str) -> bool {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
+fn is_label(label: &str) -> bool {
+    (1..=63).contains(&label.len())
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && label
+            .bytes()
+            .all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'))
+}
+
+/// Returns whether `text` can be a path or URL: not empty, and without control characters.
+pub(super) fn is_path(text: &str) -> bool {
+    !text.is_empty() && !text.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_letters_digits_and_inner_hyphens() {
+        for good in [
+            "host",
+            "a.b.example",
+            "node_1",
+            "192.0.2.1",
+            "example.com.",
+            &"a".repeat(63),
+        ] {
+            assert!(is_domain(good), "{good}");
+        }
+        for bad in [
+            "",
+            ".",
+            "a..b",
+            "-a",
+            "a-",
+            "a b",
+            "a;b",
+            "ä.example",
+            &"a".repeat(64),
+            &"a.".repeat(130),
+        ] {
+            assert!(!is_domain(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn paths_have_no_control_characters() {
+        assert!(is_path("http://192.0.2.1/boot file?x=1"));
+        assert!(!is_path(""));
+        assert!(!is_path("a\x1b[2J"));
+    }
+}

@@ -1,0 +1,82 @@
+//! When a message is sent, and sent again.
+
+use std::time::Duration;
+
+use crate::time::{Backoff, Instant, Random};
+
+const FIRST: Duration = Duration::from_millis(500);
+const LONGEST: Duration = Duration::from_secs(16);
+/// RENEWING and REBINDING wait half of the remaining time, but never less (RFC 2131 §4.4.5).
+const SHORTEST_EXTENSION: Duration = Duration::from_secs(60);
+/// What keeps leases of a few seconds from making a flood.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// A message that is due now, and again later until it is answered.
+#[derive(Debug, Clone)]
+pub(super) struct Resend {
+    backoff: Backoff,
+    next_at: Instant,
+    sent: u32,
+    is_due: bool,
+}
+
+impl Resend {
+    /// A message that is due at once.
+    pub(super) const fn new(now: Instant) -> Self {
+        Self {
+            backoff: Backoff::new(FIRST, LONGEST),
+            next_at: now,
+            sent: 0,
+            is_due: true,
+        }
+    }
+
+    /// Makes the message due when its time has come.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.is_due |= now >= self.next_at;
+    }
+
+    /// Takes the message for sending; the next time is a backoff away.
+    pub(super) fn take(&mut self, now: Instant, random: &mut Random) -> bool {
+        if !self.is_due {
+            return false;
+        }
+        let delay = self.backoff.next_delay(random);
+        self.taken(now + delay);
+        true
+    }
+
+    /// Takes the message for sending; the next time is after half of what remains until `end_at`,
+    /// or a minute when that is more (RFC 2131 §4.4.5) and still leaves a second try.
+    pub(super) fn take_halving(&mut self, now: Instant, end_at: Instant) -> bool {
+        if !self.is_due {
+            return false;
+        }
+        let remaining = end_at.since(now);
+        let delay = (remaining / 2).max(SHORTEST_EXTENSION.min(remaining / 3));
+        self.taken(now + delay.max(SHORTEST));
+        true
+    }
+
+    const fn taken(&mut self, next_at: Instant) {
+        self.is_due = false;
+        self.sent = self.sent.saturating_add(1);
+        self.next_at = next_at;
+    }
+
+    /// How often it has been sent.
+    pub(super) const fn sent(&self) -> u32 {
+        self.sent
+    }
+
+    pub(super) const fn next_at(&self) -> Instant {
+        self.next_at
+    }
+
+    /// Makes it due at once and goes back to the short interval: the link has changed.
+    pub(super) const fn restart(&mut self, now: Instant) {
+        self.backoff.reset();
+        self.next_at = now;
+        self.is_due = true;
+    }
+}
