@@ -6,7 +6,7 @@
 //! | --- | --- | --- |
 //! | commands | `cli`, `init` | yes |
 //! | the path | [`agent`] | by what it calls |
-//! | drivers | [`link`], `acquire`, `capture`, [`console`], `fetch` | yes, through [`sys`] |
+//! | drivers | [`link`], `acquire`, `capture`, [`console`], `fetch`, [`image`] | yes, through [`sys`] |
 //! | machines | [`dhcp`], `tftp`, `http`, [`plan`] | no: time and input are arguments |
 //! | values | [`wire`], [`time`], [`error`], [`config`] | no |
 //! | kernel | [`sys`] | it is the I/O, and the only unsafe code |
@@ -16,6 +16,7 @@ pub mod config;
 pub mod console;
 pub mod dhcp;
 pub mod error;
+pub mod image;
 pub mod link;
 pub mod plan;
 pub mod sys;

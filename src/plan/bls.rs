@@ -42,11 +42,11 @@ pub(super) fn plan(url: &Url, text: &[u8], context: &mut Context) -> Result<Boot
         }
     }
     place.line = 0;
+    let kernel = kernel.ok_or_else(|| Error::new(&place, "", "the entry names no kernel"))?;
     Ok(BootPlan {
-        kernel: kernel.ok_or_else(|| Error::new(&place, "", "the entry names no kernel"))?,
         initrds,
-        command_line: options.join(" "),
         device_tree,
+        ..BootPlan::of_kernel(kernel, options.join(" "))
     })
 }
 

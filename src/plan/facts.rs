@@ -78,7 +78,7 @@ pub struct Facts {
     pub is_efi: bool,
     /// Initrds for a boot file that is a kernel itself.
     pub initrds: Vec<Url>,
-    /// Text put behind the command line, whichever way it came.
+    /// Text put behind the command line, whichever way it came; see [`Facts::fill_in`].
     pub append: Option<String>,
 }
 
@@ -119,9 +119,61 @@ impl Facts {
         (!text.is_empty()).then(|| String::from_utf8_lossy(text).into_owned())
     }
 
+    /// Replaces the placeholders in what the user appends: `{ip}` by the address in the form of the
+    /// kernel's `ip=`, `{bootif}` by the hardware address in that of `BOOTIF=`, and `{address}`,
+    /// `{netmask}`, `{gateway}`, `{server}`, `{mac}`, `{hostname}` and `{uuid}` by themselves.
+    /// Other text in braces stays.
+    pub fn fill_in(&self, text: &str) -> String {
+        let gateway = (self.gateway).map_or(String::new(), |gateway| gateway.to_string());
+        let host_name = self.host_name.clone().unwrap_or_default();
+        let uuid = self.smbios("product_uuid").unwrap_or_default();
+        let mac = self.mac.to_string();
+        let ip = format!(
+            "{}:{}:{gateway}:{}:{host_name}:{}:none",
+            self.address,
+            self.boot_server,
+            self.netmask(),
+            self.interface
+        );
+        [
+            ("{ip}", ip),
+            ("{bootif}", format!("01-{}", mac.replace(':', "-"))),
+            ("{address}", self.address.to_string()),
+            ("{netmask}", self.netmask().to_string()),
+            ("{gateway}", gateway),
+            ("{server}", self.boot_server.to_string()),
+            ("{mac}", mac),
+            ("{hostname}", host_name),
+            ("{uuid}", uuid.to_ascii_lowercase()),
+        ]
+        .into_iter()
+        .fold(text.to_owned(), |text, (name, value)| {
+            text.replace(name, &value)
+        })
+    }
+
     /// Returns the mask of the address.
     pub fn netmask(&self) -> Ipv4Addr {
         let host_bits = 32_u32.saturating_sub(self.prefix_len.into());
         Ipv4Addr::from_bits(u32::MAX.checked_shl(host_bits).unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_become_what_the_lease_says() {
+        let mac = "52:54:00:12:34:56".parse().unwrap();
+        let (address, server) = ([192, 0, 2, 21].into(), [192, 0, 2, 1].into());
+        let boot_file = "tftp://192.0.2.1/x".parse().unwrap();
+        let mut facts = Facts::new(boot_file, mac, address, server);
+        facts.interface = "eth0".to_owned();
+        assert_eq!(
+            facts.fill_in("ip={ip} BOOTIF={bootif} json={\"a\"} {none}"),
+            "ip=192.0.2.21:192.0.2.1::255.255.255.0::eth0:none BOOTIF=01-52-54-00-12-34-56 \
+             json={\"a\"} {none}"
+        );
     }
 }

@@ -72,6 +72,19 @@ pub fn classify(head: &[u8]) -> Kind {
     }
 }
 
+/// Returns how many octets the command line of a bzImage may have, where its header tells (boot
+/// protocol 2.06).
+pub fn command_line_limit(head: &[u8]) -> Option<usize> {
+    let octets = |at: usize| head.get(at..).and_then(|rest| rest.first_chunk::<4>());
+    if classify(head) != Kind::Linux || octets(0x202)? != b"HdrS" {
+        return None;
+    }
+    let [low, high, ..] = octets(0x206)?;
+    let limit = u32::from_le_bytes(*octets(0x238)?);
+    let is_told = u16::from_le_bytes([*low, *high]) >= 0x206;
+    usize::try_from(limit).ok().filter(|_| is_told)
+}
+
 /// Returns whether the octets are text in UTF-8 or Latin-1: without any control character that
 /// text does not have.
 fn is_text(head: &[u8]) -> bool {

@@ -13,6 +13,7 @@
 use std::time::Duration;
 
 mod bls;
+pub mod cpio;
 mod error;
 mod facts;
 mod firmware;
@@ -40,10 +41,34 @@ pub struct BootPlan {
     pub kernel: Part,
     /// The initrds, in the order in which they are laid one behind the other.
     pub initrds: Vec<Part>,
-    /// Command line for the kernel, with everything the user appends.
+    /// Command line for the kernel; when it is empty, the one built into the kernel file counts.
     pub command_line: String,
+    /// What the user puts behind either.
+    pub append: Option<String>,
     /// A device tree for the kernel.
     pub device_tree: Option<Part>,
+}
+
+impl BootPlan {
+    /// Returns the plan that starts a kernel alone.
+    pub(crate) fn of_kernel(kernel: Part, command_line: String) -> Self {
+        Self {
+            kernel,
+            initrds: Vec::new(),
+            command_line,
+            append: None,
+            device_tree: None,
+        }
+    }
+
+    /// Returns a command line with what the user puts behind it.
+    pub fn with_append(&self, command_line: &str) -> String {
+        match &self.append {
+            Some(append) if command_line.is_empty() => append.clone(),
+            Some(append) => format!("{command_line} {append}"),
+            None => command_line.to_owned(),
+        }
+    }
 }
 
 /// A file that the plan loads.

@@ -151,10 +151,8 @@ impl Planner {
                 self.context.note(&place, "is a kernel");
                 let initrds = self.context.facts.initrds.iter().cloned();
                 Ok(Turn::Done(Box::new(BootPlan {
-                    kernel: url.clone().into(),
                     initrds: initrds.map(Into::into).collect(),
-                    command_line: String::new(),
-                    device_tree: None,
+                    ..BootPlan::of_kernel(url.clone().into(), String::new())
                 })))
             }
             Kind::IpxeScript => {
@@ -235,14 +233,10 @@ impl Planner {
         self.turn(Answer::Begin)
     }
 
-    /// Puts what the user appends behind the command line.
+    /// Adds what the user appends.
     fn finished(&self, mut plan: Box<BootPlan>) -> Box<BootPlan> {
-        if let Some(append) = &self.context.facts.append {
-            if !plan.command_line.is_empty() {
-                plan.command_line.push(' ');
-            }
-            plan.command_line.push_str(append);
-        }
+        let facts = &self.context.facts;
+        plan.append = facts.append.as_ref().map(|text| facts.fill_in(text));
         plan
     }
 }
@@ -265,7 +259,7 @@ mod tests {
         };
         assert_eq!(plan.kernel.url.path(), "/strange-name.txt");
         assert_eq!(plan.initrds[0].url.path(), "/initrd");
-        assert_eq!(plan.command_line, "quiet");
+        assert_eq!(plan.with_append(&plan.command_line), "quiet");
     }
 
     #[test]

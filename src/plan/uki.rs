@@ -179,7 +179,7 @@ fn array_at<const N: usize>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     #[test]
@@ -236,6 +236,23 @@ mod tests {
         image[24..28].copy_from_slice(b"lzma");
         assert!(Zboot::decode(&image, 0x2000).is_err());
         assert_eq!(Zboot::decode(b"MZ", 2), Ok(None));
+    }
+
+    /// Builds a whole PE file of sections with their content.
+    pub(crate) fn file(sections: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut at = 0x400;
+        let mut table = Vec::new();
+        for (name, content) in sections {
+            let len = u32::try_from(content.len()).unwrap();
+            table.push((*name, at, len, len.next_multiple_of(0x200)));
+            at += len.next_multiple_of(0x200);
+        }
+        let mut image = pe(&table);
+        for ((_, start, ..), (_, content)) in table.iter().zip(sections) {
+            image.resize(*start as usize, 0);
+            image.extend(*content);
+        }
+        image
     }
 
     /// Builds a PE file of sections: name, start in the file, virtual and raw size.

@@ -288,10 +288,9 @@ impl State {
     pub(super) fn plan(&self) -> Option<BootPlan> {
         let (kernel, command_line) = self.kernel.clone()?;
         Some(BootPlan {
-            kernel: kernel.into(),
             initrds: self.initrds.clone(),
-            command_line,
             device_tree: self.device_tree.clone(),
+            ..BootPlan::of_kernel(kernel.into(), command_line)
         })
     }
 

@@ -119,15 +119,13 @@ impl Images {
             image.name != name && !image.is_kernel && image.kind != Kind::IpxeScript
         });
         let initrds: Result<Vec<_>, _> = initrds.map(initrd).collect();
+        let part = Part {
+            signature: kernel.signature.clone(),
+            ..kernel.url.clone().into()
+        };
         Ok(BootPlan {
-            kernel: Part {
-                url: kernel.url.clone(),
-                signature: kernel.signature.clone(),
-                placement: None,
-            },
             initrds: initrds?,
-            command_line: kernel.arguments.clone(),
-            device_tree: None,
+            ..BootPlan::of_kernel(part, kernel.arguments.clone())
         })
     }
 }

@@ -121,14 +121,14 @@ fn linux(
     let initrds: Result<Vec<_>, _> = names.filter(|name| !name.is_empty()).map(part).collect();
 
     let system = system_options(label.sysappend.unwrap_or(config.sysappend), facts);
+    let kernel = prefix.resolve(&kernel.value, &kernel.place)?;
     Ok(BootPlan {
-        kernel: prefix.resolve(&kernel.value, &kernel.place)?.into(),
         initrds: initrds?,
-        command_line: join([&command_line, &system]),
         device_tree: match &label.device_tree {
             Some(text) => Some(prefix.resolve(&text.value, &text.place)?.into()),
             None => None,
         },
+        ..BootPlan::of_kernel(kernel.into(), join([&command_line, &system]))
     })
 }
 

@@ -1,0 +1,417 @@
+//! From the files of a plan to what kexec takes: one kernel, one initrd, one command line.
+//!
+//! A unified kernel image is taken apart and a packed kernel unpacked, since the kernel's own
+//! loader knows neither; initrds are laid one behind the other, each at a multiple of four octets,
+//! and plain files are wrapped into archives. What comes out is sealed, and made of sealed files
+//! that have been verified.
+
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::rc::Rc;
+
+use crate::error::{Cause, Error};
+use crate::plan::kernel_image::{Kind, classify, command_line_limit};
+use crate::plan::uki::{Packing, Uki, Zboot};
+use crate::plan::url::Url;
+use crate::plan::{BootPlan, HEAD_LEN, Part, cpio};
+use crate::sys::SyscallError;
+use crate::sys::memfd::{Memfd, SealedFile};
+
+/// The longest kernel that is unpacked, in octets.
+const MAX_KERNEL_LEN: u64 = 1 << 30;
+
+/// What is handed to kexec.
+#[derive(Debug)]
+pub struct Image {
+    /// The kernel.
+    pub kernel: Rc<SealedFile>,
+    /// All initrds in one.
+    pub initrd: Option<Rc<SealedFile>>,
+    /// The command line, with what the user appends.
+    pub command_line: String,
+}
+
+impl Image {
+    /// Makes the image of `plan`; `file` returns the file that was fetched from an address.
+    ///
+    /// # Errors
+    /// [`Error::NothingBootable`] when the kernel is none or the command line is too long for it,
+    /// and what copying says when memory is short.
+    pub fn assemble(
+        plan: &BootPlan,
+        file: impl Fn(&Url) -> Option<Rc<SealedFile>>,
+    ) -> Result<Self, Error> {
+        let fetched = |part: &Part| {
+            file(&part.url).ok_or_else(|| not_bootable(&part.url, "has not been fetched"))
+        };
+        let mut parts = Parts::of_kernel(&plan.kernel.url, fetched(&plan.kernel)?)?;
+        let initrds: Result<Vec<_>, Error> = plan
+            .initrds
+            .iter()
+            .map(|part| Ok((part, fetched(part)?)))
+            .collect();
+        let initrds = initrds?;
+        // What the plan says goes over what is built in.
+        let own = match plan.command_line.is_empty() {
+            true => std::mem::take(&mut parts.command_line),
+            false => plan.command_line.clone(),
+        };
+        let command_line = plan.with_append(&own);
+        let head = head_of(&parts.kernel)?;
+        if let Some(limit) = command_line_limit(&head)
+            && command_line.len() > limit
+        {
+            let what = format!(
+                "its command line has {} octets, and this kernel takes {limit}",
+                command_line.len()
+            );
+            return Err(not_bootable(&plan.kernel.url, &what));
+        }
+        Ok(Self {
+            kernel: parts.kernel,
+            initrd: joined(parts.initrds, &initrds)?,
+            command_line,
+        })
+    }
+}
+
+/// What a kernel file holds.
+struct Parts {
+    kernel: Rc<SealedFile>,
+    initrds: Vec<SealedFile>,
+    command_line: String,
+}
+
+impl Parts {
+    fn of_kernel(url: &Url, file: Rc<SealedFile>) -> Result<Self, Error> {
+        let head = head_of(&file)?;
+        let len = len_of(&file)?;
+        let damaged = |error: crate::wire::DecodeError| Error::NothingBootable {
+            what: format!("{url} is damaged"),
+            source: Some(error.into()),
+        };
+        let kernel = |kernel| Self {
+            kernel,
+            initrds: Vec::new(),
+            command_line: String::new(),
+        };
+        let kind = classify(&head);
+        if kind == Kind::Linux {
+            return Ok(kernel(file));
+        }
+        if kind == Kind::Uki
+            && let Some(uki) = Uki::decode(&head, len).map_err(damaged)?
+        {
+            return Self::of_uki(&uki, &file);
+        }
+        let packed = match Zboot::decode(&head, len).map_err(damaged)? {
+            Some(zboot) => Some((zboot.payload, zboot.packing)),
+            None => head
+                .starts_with(GZIP_MAGIC)
+                .then_some((0..len, Packing::Gzip)),
+        };
+        if let Some((range, packing)) = packed {
+            let unpacked = unpack(url, &file, range, packing)?;
+            if classify(&head_of(&unpacked)?) == Kind::Linux {
+                return Ok(kernel(Rc::new(unpacked)));
+            }
+        }
+        Err(not_bootable(
+            url,
+            "is no Linux kernel: neither a bzImage, an Image, packed or not, nor a unified kernel \
+             image",
+        ))
+    }
+
+    fn of_uki(uki: &Uki, file: &SealedFile) -> Result<Self, Error> {
+        let initrds: Result<Vec<_>, Error> = uki
+            .initrds
+            .iter()
+            .map(|range| copy(file, range.clone()))
+            .collect();
+        let command_line = match &uki.command_line {
+            Some(range) => octets(file, range.clone())?,
+            None => Vec::new(),
+        };
+        let command_line = String::from_utf8_lossy(&command_line);
+        Ok(Self {
+            kernel: Rc::new(copy(file, uki.linux.clone())?),
+            initrds: initrds?,
+            command_line: command_line.trim_matches(['\0', '\n', ' ']).to_owned(),
+        })
+    }
+}
+
+const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b, 8];
+
+fn not_bootable(url: &Url, what: &str) -> Error {
+    Error::NothingBootable {
+        what: format!("{url} {what}"),
+        source: None,
+    }
+}
+
+/// Lays all initrds one behind the other; a single archive stays the file that it is.
+fn joined(
+    own: Vec<SealedFile>,
+    parts: &[(&Part, Rc<SealedFile>)],
+) -> Result<Option<Rc<SealedFile>>, Error> {
+    match (own.as_slice(), parts) {
+        ([], []) => return Ok(None),
+        ([], [(part, file)]) if part.placement.is_none() => return Ok(Some(file.clone())),
+        _ => {}
+    }
+    let mut all = Joined::create()?;
+    for file in &own {
+        all.append(file)?;
+        all.pad()?;
+    }
+    for (part, file) in parts {
+        match &part.placement {
+            None => all.append(file)?,
+            Some(placement) => {
+                let len = u32::try_from(len_of(file)?).map_err(|_| {
+                    not_bootable(&part.url, "is too long to be placed as a file (4 GiB)")
+                })?;
+                all.write(&cpio::before_file(placement, len))?;
+                all.append(file)?;
+                all.write(&cpio::after_file(len))?;
+            }
+        }
+        all.pad()?;
+    }
+    seal(all.file).map(|file| Some(Rc::new(file)))
+}
+
+/// A file under way, and its length so far.
+struct Joined {
+    file: Memfd,
+    len: u64,
+}
+
+impl Joined {
+    fn create() -> Result<Self, Error> {
+        Ok(Self {
+            file: create("initrd")?,
+            len: 0,
+        })
+    }
+
+    fn append(&mut self, file: &SealedFile) -> Result<(), Error> {
+        let mut reader = start(file, 0)?;
+        self.len += io::copy(&mut reader, &mut self.file).map_err(copying)?;
+        Ok(())
+    }
+
+    fn write(&mut self, octets: &[u8]) -> Result<(), Error> {
+        self.len += octets.len() as u64;
+        self.file.write_all(octets).map_err(copying)
+    }
+
+    fn pad(&mut self) -> Result<(), Error> {
+        self.write(&vec![0; cpio::padding(self.len)])
+    }
+}
+
+/// Unpacks a part of a file.
+fn unpack(
+    url: &Url,
+    file: &SealedFile,
+    range: Range<u64>,
+    packing: Packing,
+) -> Result<SealedFile, Error> {
+    let damaged = |error: Cause| Error::NothingBootable {
+        what: format!("the kernel packed in {url} is damaged"),
+        source: Some(error),
+    };
+    let packed = start(file, range.start)?.take(range.end - range.start);
+    let mut unpacked = create("kernel")?;
+    let len = match packing {
+        Packing::Gzip => {
+            let decoder = flate2::read::GzDecoder::new(packed);
+            io::copy(&mut decoder.take(MAX_KERNEL_LEN), &mut unpacked)
+        }
+        Packing::Zstd => {
+            let decoder = ruzstd::decoding::StreamingDecoder::new(packed);
+            let decoder = decoder.map_err(|error| damaged(error.to_string().into()))?;
+            io::copy(&mut decoder.take(MAX_KERNEL_LEN), &mut unpacked)
+        }
+    };
+    match len {
+        Ok(MAX_KERNEL_LEN..) => Err(not_bootable(url, "unpacks to more than 1 GiB")),
+        Ok(_) => seal(unpacked),
+        Err(error) => Err(damaged(error.into())),
+    }
+}
+
+/// Copies a part of a file into one of its own.
+fn copy(file: &SealedFile, range: Range<u64>) -> Result<SealedFile, Error> {
+    let mut copied = create("part")?;
+    let mut part = start(file, range.start)?.take(range.end - range.start);
+    io::copy(&mut part, &mut copied).map_err(copying)?;
+    seal(copied)
+}
+
+fn octets(file: &SealedFile, range: Range<u64>) -> Result<Vec<u8>, Error> {
+    let mut octets = Vec::new();
+    let len = (range.end - range.start).min(HEAD_LEN as u64);
+    let mut part = start(file, range.start)?.take(len);
+    part.read_to_end(&mut octets).map_err(copying)?;
+    Ok(octets)
+}
+
+fn head_of(file: &SealedFile) -> Result<Vec<u8>, Error> {
+    octets(file, 0..HEAD_LEN as u64)
+}
+
+fn len_of(file: &SealedFile) -> Result<u64, Error> {
+    let metadata = file.file().metadata().map_err(copying)?;
+    Ok(metadata.len())
+}
+
+/// Returns the file set to read from `at`.
+fn start(file: &SealedFile, at: u64) -> Result<&File, Error> {
+    let mut file = file.file();
+    file.seek(SeekFrom::Start(at)).map_err(copying)?;
+    Ok(file)
+}
+
+fn create(name: &str) -> Result<Memfd, Error> {
+    Memfd::create(name).map_err(system)
+}
+
+fn seal(file: Memfd) -> Result<SealedFile, Error> {
+    file.seal().map_err(system)
+}
+
+fn copying(source: io::Error) -> Error {
+    system(SyscallError {
+        call: "copy",
+        source,
+    })
+}
+
+fn system(source: SyscallError) -> Error {
+    Error::System {
+        doing: "cannot lay kernel and initrds out in memory".to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Placement;
+
+    #[test]
+    fn a_kernel_and_one_initrd_are_handed_over_as_they_are() {
+        let files = [("k", kernel()), ("i", b"archive".to_vec())];
+        let image = assemble(&plan("a=b", &["i"]), &files).unwrap();
+        assert_eq!(read(&image.kernel), kernel());
+        assert_eq!(read(&image.initrd.unwrap()), b"archive");
+        assert_eq!(image.command_line, "a=b quiet");
+    }
+
+    #[test]
+    fn initrds_begin_at_multiples_of_four_and_files_become_archives() {
+        let files = [
+            ("k", kernel()),
+            ("i", b"archiv".to_vec()),
+            ("f", b"hello".to_vec()),
+        ];
+        let mut plan = plan("", &["i", "f", "i"]);
+        plan.initrds[1].placement = Some(Placement {
+            path: "etc/x".to_owned(),
+            mode: 0o600,
+            make_directories: None,
+        });
+        let initrd = read(&assemble(&plan, &files).unwrap().initrd.unwrap());
+        assert!(initrd.starts_with(b"archiv\0\x00070701"));
+        assert_eq!(initrd.len() % 4, 0);
+        let at = initrd.len() - 8;
+        assert!(initrd[at..].starts_with(b"archiv"));
+        let hello = initrd.windows(5).position(|octets| octets == b"hello");
+        assert_eq!(hello.unwrap() % 4, 0);
+    }
+
+    #[test]
+    fn a_unified_kernel_image_is_taken_apart() {
+        let uki = crate::plan::uki::tests::file(&[
+            (".cmdline", b"root=x\n"),
+            (".initrd", b"inner"),
+            (".linux", &kernel()),
+        ]);
+        let files = [("k", uki), ("i", b"outer".to_vec())];
+        let image = assemble(&plan("", &["i"]), &files).unwrap();
+        assert_eq!(read(&image.kernel), kernel());
+        assert_eq!(read(&image.initrd.unwrap()), b"inner\0\0\0outer\0\0\0");
+        assert_eq!(image.command_line, "root=x quiet");
+        let image = assemble(&plan("mine", &[]), &files).unwrap();
+        assert_eq!(image.command_line, "mine quiet");
+    }
+
+    #[test]
+    fn a_packed_kernel_is_unpacked() {
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packer.write_all(&kernel()).unwrap();
+        let packed = packer.finish().unwrap();
+        let image = assemble(&plan("", &[]), &[("k", packed.clone())]).unwrap();
+        assert_eq!(read(&image.kernel), kernel());
+        let mut zboot = vec![0; 64];
+        zboot[..8].copy_from_slice(b"MZ\0\0zimg");
+        zboot[8] = 64;
+        zboot[12..16].copy_from_slice(&u32::try_from(packed.len()).unwrap().to_le_bytes());
+        zboot[24..28].copy_from_slice(b"gzip");
+        zboot.extend(&packed);
+        let image = assemble(&plan("", &[]), &[("k", zboot)]).unwrap();
+        assert_eq!(read(&image.kernel), kernel());
+        let cut = packed[..packed.len() / 2].to_vec();
+        assert!(assemble(&plan("", &[]), &[("k", cut)]).is_err());
+    }
+
+    #[test]
+    fn what_is_no_kernel_goes_no_further() {
+        for file in [b"<html>".to_vec(), Vec::new(), b"MZ".to_vec()] {
+            let error = assemble(&plan("", &[]), &[("k", file)]).unwrap_err();
+            assert_eq!(error.exit_code(), 6);
+        }
+        let error = assemble(&plan(&"x".repeat(2048), &[]), &[("k", kernel())]).unwrap_err();
+        assert!(error.to_string().contains("2047"), "{error}");
+    }
+
+    /// A file that says of itself that it is a bzImage whose command line may have 2047 octets.
+    fn kernel() -> Vec<u8> {
+        let mut kernel = vec![0; 0x400];
+        kernel[0x202..0x206].copy_from_slice(b"HdrS");
+        kernel[0x206..0x208].copy_from_slice(&[0x0f, 0x02]);
+        kernel[0x238..0x23c].copy_from_slice(&2047_u32.to_le_bytes());
+        kernel
+    }
+
+    fn plan(command_line: &str, initrds: &[&str]) -> BootPlan {
+        let part = |name: &str| Part::from(Url::tftp("h", name).unwrap());
+        BootPlan {
+            kernel: part("k"),
+            initrds: initrds.iter().map(|name| part(name)).collect(),
+            command_line: command_line.to_owned(),
+            append: Some("quiet".to_owned()),
+            device_tree: None,
+        }
+    }
+
+    fn assemble(plan: &BootPlan, files: &[(&str, Vec<u8>)]) -> Result<Image, Error> {
+        Image::assemble(plan, |url| {
+            let (_, octets) = files.iter().find(|(name, _)| *name == url.tftp_file())?;
+            let mut file = Memfd::create("test").unwrap();
+            file.write_all(octets).unwrap();
+            Some(Rc::new(file.seal().unwrap()))
+        })
+    }
+
+    fn read(file: &SealedFile) -> Vec<u8> {
+        octets(file, 0..u64::MAX).unwrap()
+    }
+}
