@@ -5,7 +5,7 @@
 //! | layer | modules | may do I/O |
 //! | --- | --- | --- |
 //! | commands | `cli`, `init` | yes |
-//! | the path | [`agent`] | by what it calls |
+//! | the path | [`agent`], [`planning`] | by what it calls |
 //! | drivers | [`link`], `acquire`, `capture`, [`console`], `fetch`, [`image`] | yes, through [`sys`] |
 //! | machines | [`dhcp`], `tftp`, `http`, [`plan`] | no: time and input are arguments |
 //! | values | [`wire`], [`time`], [`error`], [`config`] | no |
@@ -19,6 +19,7 @@ pub mod error;
 pub mod image;
 pub mod link;
 pub mod plan;
+pub mod planning;
 pub mod sys;
 pub mod time;
 pub mod wire;

@@ -23,6 +23,7 @@ pub mod kernel_image;
 pub mod menu;
 mod planner;
 mod pxelinux;
+pub mod report;
 pub mod uki;
 pub mod url;
 
