@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::wire::ethernet::MacAddress;
@@ -19,6 +20,49 @@ pub enum Step {
     Image,
     /// The kernel has been loaded; all but the jump.
     Load,
+}
+
+/// What the machine says it is (options 60, 77, 93, 94 and 97), which decides what servers offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Identify {
+    /// PXE firmware: servers answer with a firmware program.
+    Pxe,
+    /// iPXE: servers that know it answer with a script.
+    Ipxe,
+    /// UEFI HTTP boot: servers answer with a URL.
+    Http,
+    /// No boot client.
+    #[default]
+    Plain,
+}
+
+impl FromStr for Identify {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "pxe" => Ok(Self::Pxe),
+            "ipxe" => Ok(Self::Ipxe),
+            "http" => Ok(Self::Http),
+            "plain" => Ok(Self::Plain),
+            _ => Err(()),
+        }
+    }
+}
+
+impl FromStr for Step {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "link" => Ok(Self::Link),
+            "lease" => Ok(Self::Lease),
+            "plan" => Ok(Self::Plan),
+            "image" => Ok(Self::Image),
+            "load" => Ok(Self::Load),
+            _ => Err(()),
+        }
+    }
 }
 
 /// What PID 1 does when the boot has failed.
@@ -46,6 +90,10 @@ pub struct Config {
     pub link_timeout: Duration,
     /// How long to wait for a lease, counted from the carrier.
     pub lease_timeout: Duration,
+    /// How the machine presents itself to DHCP servers.
+    pub identify: Identify,
+    /// How long an offer without a boot file waits for a better one; none takes the first.
+    pub proxy_wait: Option<Duration>,
     /// The step to stop after.
     pub stop_after: Option<Step>,
     /// Text put behind the command line of the kernel that is started.
@@ -65,6 +113,8 @@ impl Default for Config {
             boot_interface: None,
             link_timeout: Duration::from_secs(30),
             lease_timeout: Duration::from_secs(60),
+            identify: Identify::default(),
+            proxy_wait: None,
             stop_after: None,
             append: None,
             boot_file: None,

@@ -6,11 +6,14 @@
 //! | --- | --- | --- |
 //! | commands | `cli`, `init` | yes |
 //! | the path | [`agent`], [`planning`] | by what it calls |
-//! | drivers | [`link`], `acquire`, `capture`, [`console`], `fetch`, [`image`] | yes, through [`sys`] |
+//! | drivers | [`acquire`], `capture`, [`console`], `fetch`, [`image`] | yes, through [`sys`] |
+//! | interfaces | [`link`] | yes, through [`sys`] |
 //! | machines | [`dhcp`], `tftp`, `http`, [`plan`] | no: time and input are arguments |
 //! | values | [`wire`], [`time`], [`error`], [`config`] | no |
 //! | kernel | [`sys`] | it is the I/O, and the only unsafe code |
 
+pub mod acquire;
+pub mod agent;
 pub mod cli;
 pub mod config;
 pub mod console;

@@ -13,6 +13,8 @@ pub(super) const COMMON_HELP: &str = "  \
   -i, --interface IF    use this interface; may be given several times
   --link-timeout SECS   wait this long for an interface and its carrier (30)
   --timeout SECS        wait this long for a lease once there is a carrier (60)
+  --identify WHAT       be pxe, ipxe, http or plain to DHCP servers
+  --proxy-wait SECS     let an offer without a boot file wait for a better one
   -v, --verbose         say every step; twice: every packet
   -q, --quiet           say nothing but errors
   -h, --help            print this text
@@ -136,6 +138,12 @@ impl Common {
                 config.link_timeout = arguments.seconds()?
             }
             Flag::Long(name) if name == "timeout" => config.lease_timeout = arguments.seconds()?,
+            Flag::Long(name) if name == "identify" => {
+                config.identify = arguments.parse("one of pxe, ipxe, http and plain")?;
+            }
+            Flag::Long(name) if name == "proxy-wait" => {
+                config.proxy_wait = Some(arguments.seconds()?);
+            }
             flag if flag.is('v', "verbose") => self.verbosity += 1,
             flag if flag.is('q', "quiet") => config.quiet = true,
             Flag::Short(_) | Flag::Long(_) | Flag::Value(_) => return Err(flag.unexpected()),

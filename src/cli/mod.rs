@@ -2,8 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-#[allow(dead_code, reason = "the commands that use it follow")]
 mod flags;
+mod lease;
 
 use crate::error::Error;
 use flags::{Arguments, Flag};
@@ -21,7 +21,11 @@ Commands:
 type Run = fn(Arguments) -> Result<(), Error>;
 
 /// Every command: its name, what it does, and how.
-const COMMANDS: &[(&str, &str, Run)] = &[];
+const COMMANDS: &[(&str, &str, Run)] = &[(
+    "lease",
+    "acquire a lease and configure the interface",
+    lease::run,
+)];
 
 /// Runs the command that the arguments name.
 ///

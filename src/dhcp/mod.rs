@@ -15,6 +15,7 @@
 mod client;
 pub mod config;
 mod grammar;
+pub mod identity;
 pub mod lease;
 mod message;
 pub mod offer;

@@ -262,6 +262,7 @@ mod tests {
             master: None,
             kind: None,
             has_device: false,
+            received: 0,
         }
     }
 }

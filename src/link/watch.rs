@@ -79,7 +79,8 @@ impl Watch {
         let links = open_socket()?.links().map_err(unreadable)?;
         let mut gone = std::mem::take(&mut self.known);
         for link in links {
-            if gone.remove(&link.index).as_ref() == Some(&link) {
+            let before = gone.remove(&link.index);
+            if before.is_some_and(|before| before.is_same_state(&link)) {
                 self.known.insert(link.index, link);
             } else {
                 self.hear(Message::NewLink(link));
@@ -95,7 +96,7 @@ impl Watch {
         let change = match message {
             Message::NewLink(link) => {
                 let before = self.known.insert(link.index, link.clone());
-                if before.as_ref() == Some(&link) {
+                if before.is_some_and(|before| before.is_same_state(&link)) {
                     return;
                 }
                 Change { link, gone: false }

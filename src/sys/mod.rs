@@ -55,6 +55,13 @@ pub fn now() -> Instant {
         .unwrap_or_default()
 }
 
+/// Returns 64 random bits, from the kernel's generator even before it is fully seeded: good for
+/// jitter and transaction numbers, not for keys.
+pub fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0)
+}
+
 /// Waits until one of `sources` is readable or `deadline` has come; returns which are readable.
 ///
 /// The wait is rounded up, so that at return without a readable source the deadline has passed.

@@ -38,6 +38,7 @@ const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_PARENT_DEV_NAME: u16 = 56;
+const IFLA_STATS64: u16 = 23;
 const IFLA_INFO_KIND: u16 = 1;
 
 const IFA_ADDRESS: u16 = 1;
@@ -80,9 +81,20 @@ pub struct LinkInfo {
     pub kind: Option<String>,
     /// Whether a device is behind it (kernels since 5.14 say so here).
     pub has_device: bool,
+    /// Frames received since it was made.
+    pub received: u64,
 }
 
 impl LinkInfo {
+    /// Returns whether `other` tells the same but for what counts on by itself.
+    pub fn is_same_state(&self, other: &Self) -> bool {
+        let received = other.received;
+        Self {
+            received,
+            ..self.clone()
+        } == *other
+    }
+
     fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
         // struct ifinfomsg: family 1, pad 1, type 2, index 4, flags 4, change 4.
         let mut reader = Reader::new(payload);
@@ -103,6 +115,7 @@ impl LinkInfo {
             master: None,
             kind: None,
             has_device: false,
+            received: 0,
         };
         for attribute in attributes(reader.rest()) {
             let attribute = attribute?;
@@ -113,6 +126,11 @@ impl LinkInfo {
                 IFLA_MASTER => link.master = Some(attribute.u32("IFLA_MASTER")?),
                 IFLA_LINKINFO => link.kind = info_kind(attribute.value)?,
                 IFLA_PARENT_DEV_NAME => link.has_device = true,
+                // struct rtnl_link_stats64 begins with rx_packets.
+                IFLA_STATS64 => {
+                    let mut stats = Reader::new(attribute.value);
+                    link.received = u64::from_ne_bytes(stats.array("rx_packets")?);
+                }
                 _ => {}
             }
         }

@@ -45,6 +45,7 @@ fn links_addresses_and_routes_are_read_from_what_a_kernel_said() {
         master: None,
         kind: Some("veth".to_owned()),
         has_device: true,
+        received: 0,
     };
     let address = Address {
         index: 3,
