@@ -24,5 +24,6 @@ pub mod link;
 pub mod plan;
 pub mod planning;
 pub mod sys;
+pub mod tftp;
 pub mod time;
 pub mod wire;

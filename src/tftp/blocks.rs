@@ -1,0 +1,170 @@
+//! Block numbers, which have 16 bits while files have more blocks than that.
+//!
+//! RFC 1350 ends at block 65535. Servers go on with 0 (RFC 7440 errata and most servers) or
+//! with 1; which of the two is seen from the first numbers behind 65535. Within a window a 1
+//! may also mean that block 0 was lost, and only some sights are proof then (see
+//! [`Blocks::place`]).
+
+/// Where a block stands in relation to those that have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The one that is due.
+    Next,
+    /// Inside the window, with blocks missing before it; how many.
+    Ahead(u16),
+    /// The last one that came, again.
+    Last,
+    /// From the past, or from nowhere.
+    Elsewhere,
+}
+
+/// What follows 65535.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RollOver {
+    ToZero,
+    ToOne,
+}
+
+/// Counts the blocks that came in order.
+#[derive(Debug)]
+pub(super) struct Blocks {
+    /// Blocks that came, which is the true number of the last one.
+    count: u64,
+    window: u16,
+    roll_over: Option<RollOver>,
+    /// How often a 1 was seen where 0 or 1 was due.
+    ones: u8,
+}
+
+/// So many rounds in a row can hardly lose the same block 0.
+const CONVINCING_ONES: u8 = 8;
+
+impl Blocks {
+    pub(super) const fn new(window: u16) -> Self {
+        Self {
+            count: 0,
+            window,
+            roll_over: None,
+            ones: 0,
+        }
+    }
+
+    pub(super) const fn count(&self) -> u64 {
+        self.count
+    }
+
+    pub(super) const fn advance(&mut self) {
+        self.count += 1;
+    }
+
+    /// Returns the number that acknowledges all that came.
+    pub(super) fn acknowledged(&self) -> u16 {
+        self.on_wire(self.count)
+    }
+
+    /// Returns where the block numbered `number` stands.
+    ///
+    /// When the roll-over is due and not yet known, 0 proves one kind. All of the next window
+    /// lies behind 65535 then, so its last number is the window size only if it goes on with 1;
+    /// without windows a 1 is proof by itself.
+    pub(super) fn place(&mut self, number: u16) -> Place {
+        if self.count == 65_535 && self.roll_over.is_none() {
+            match number {
+                0 => self.roll_over = Some(RollOver::ToZero),
+                1 => {
+                    self.ones += 1;
+                    if self.window == 1 || self.ones >= CONVINCING_ONES {
+                        self.roll_over = Some(RollOver::ToOne);
+                    }
+                }
+                _ if number == self.window => self.roll_over = Some(RollOver::ToOne),
+                _ => {}
+            }
+        }
+        let due = self.on_wire(self.count + 1);
+        let distance = match self.roll_over {
+            Some(RollOver::ToOne) if number == 0 => return Place::Elsewhere,
+            Some(RollOver::ToOne) if number < due => number + (u16::MAX - due),
+            _ => number.wrapping_sub(due),
+        };
+        match distance {
+            0 => Place::Next,
+            _ if self.count > 0 && number == self.acknowledged() => Place::Last,
+            _ if distance < self.window => Place::Ahead(distance),
+            _ => Place::Elsewhere,
+        }
+    }
+
+    fn on_wire(&self, count: u64) -> u16 {
+        let number = match self.roll_over {
+            Some(RollOver::ToOne) if count > 0 => (count - 1) % 65_535 + 1,
+            _ => count % 65_536,
+        };
+        u16::try_from(number).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(count: u64, window: u16) -> Blocks {
+        let mut blocks = Blocks::new(window);
+        blocks.count = count;
+        blocks
+    }
+
+    #[test]
+    fn without_windows_the_number_after_65535_tells_the_roll_over() {
+        for first in [0, 1] {
+            let mut blocks = at(65_534, 1);
+            for number in [65_535, first, first + 1] {
+                assert_eq!(blocks.place(number), Place::Next, "{first}");
+                blocks.advance();
+                assert_eq!(blocks.acknowledged(), number);
+            }
+        }
+    }
+
+    #[test]
+    fn in_a_window_a_one_means_that_zero_was_lost_until_the_window_proves_otherwise() {
+        let mut blocks = at(65_535, 4);
+        assert_eq!(blocks.place(1), Place::Ahead(1));
+        assert_eq!(blocks.place(3), Place::Ahead(3));
+        assert_eq!(blocks.place(0), Place::Next);
+        blocks.advance();
+        assert_eq!(blocks.place(1), Place::Next);
+
+        let mut blocks = at(65_535, 4);
+        assert_eq!(blocks.place(1), Place::Ahead(1));
+        assert_eq!(blocks.place(4), Place::Ahead(3));
+        assert_eq!(blocks.place(1), Place::Next);
+        blocks.advance();
+        assert_eq!(blocks.acknowledged(), 1);
+        assert_eq!(blocks.place(0), Place::Elsewhere);
+    }
+
+    #[test]
+    fn the_end_of_a_file_right_behind_a_roll_over_to_one_is_reached() {
+        let mut blocks = at(65_535, 16);
+        let rounds = (1..20).find(|_| blocks.place(1) == Place::Next);
+        assert_eq!(rounds, Some(usize::from(CONVINCING_ONES)));
+    }
+
+    #[test]
+    fn both_kinds_go_round_many_times() {
+        for (kind, period) in [(RollOver::ToZero, 65_536), (RollOver::ToOne, 65_535)] {
+            let mut blocks = at(65_535, 8);
+            blocks.roll_over = Some(kind);
+            for _ in 0..3 * period {
+                let due = blocks.on_wire(blocks.count + 1);
+                let last = blocks.acknowledged();
+                let ahead = blocks.on_wire(blocks.count + 4);
+                assert_eq!(blocks.place(last), Place::Last);
+                assert_eq!(blocks.place(ahead), Place::Ahead(3), "{kind:?} {due}");
+                assert_eq!(blocks.place(due), Place::Next);
+                blocks.advance();
+            }
+        }
+    }
+}

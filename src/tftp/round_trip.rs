@@ -1,0 +1,104 @@
+//! How long to wait for an answer: RFC 6298, with bounds that suit a LAN.
+
+use std::time::Duration;
+
+use crate::time::Instant;
+
+const SHORTEST: Duration = Duration::from_millis(10);
+const LONGEST: Duration = Duration::from_secs(4);
+const FIRST: Duration = Duration::from_millis(500);
+
+/// The smoothed round-trip time and the retransmission timeout that follows from it.
+#[derive(Debug)]
+pub(super) struct RoundTrip {
+    smoothed: Option<(Duration, Duration)>,
+    /// When the packet went out whose answer is being timed; none after a repetition, since
+    /// the answer could be to either (Karn's rule).
+    sent_at: Option<Instant>,
+    repetitions: u32,
+}
+
+impl RoundTrip {
+    pub(super) const fn new() -> Self {
+        Self {
+            smoothed: None,
+            sent_at: None,
+            repetitions: 0,
+        }
+    }
+
+    /// Notes that a packet went out for the first time.
+    pub(super) const fn sent(&mut self, now: Instant) {
+        self.sent_at = Some(now);
+    }
+
+    /// Notes that it went out again, after the time was up.
+    pub(super) const fn repeated(&mut self) {
+        self.sent_at = None;
+        self.repetitions = self.repetitions.saturating_add(1);
+    }
+
+    /// Notes an answer that brought the transfer on.
+    pub(super) fn answered(&mut self, now: Instant) {
+        self.repetitions = 0;
+        let Some(sent_at) = self.sent_at.take() else {
+            return;
+        };
+        let sample = now.since(sent_at);
+        self.smoothed = Some(match self.smoothed {
+            None => (sample, sample / 2),
+            Some((mean, variation)) => (
+                mean * 7 / 8 + sample / 8,
+                variation * 3 / 4 + mean.abs_diff(sample) / 4,
+            ),
+        });
+    }
+
+    /// Returns the time to wait before sending again; doubled by every repetition.
+    pub(super) fn timeout(&self) -> Duration {
+        let base = match self.smoothed {
+            None => FIRST,
+            Some((mean, variation)) => mean + variation * 4,
+        };
+        let doubled = base.max(SHORTEST) * (1 << self.repetitions.min(10));
+        doubled.min(LONGEST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_timeout_follows_the_answers_and_doubles_without_them() {
+        let mut round_trip = RoundTrip::new();
+        assert_eq!(round_trip.timeout(), FIRST);
+        let mut now = Instant::ZERO;
+        for _ in 0..50 {
+            round_trip.sent(now);
+            now += Duration::from_millis(40);
+            round_trip.answered(now);
+        }
+        let settled = round_trip.timeout().as_millis();
+        assert!((40..60).contains(&settled), "{settled}");
+        round_trip.sent(now);
+        round_trip.repeated();
+        round_trip.repeated();
+        assert_eq!(round_trip.timeout().as_millis() / settled, 4);
+        now += Duration::from_secs(3);
+        round_trip.answered(now);
+        assert_eq!(round_trip.timeout().as_millis(), settled, "Karn's rule");
+    }
+
+    #[test]
+    fn the_timeout_stays_within_its_bounds() {
+        let mut round_trip = RoundTrip::new();
+        round_trip.sent(Instant::ZERO);
+        round_trip.answered(Instant::ZERO);
+        assert_eq!(round_trip.timeout(), SHORTEST);
+        for _ in 0..100 {
+            round_trip.repeated();
+        }
+        assert_eq!(round_trip.timeout(), LONGEST);
+    }
+}

@@ -1,0 +1,463 @@
+//! The machine against a model of a server, on a link that loses, with the clock in the
+//! test's hand.
+
+use super::*;
+use crate::time::Random;
+
+const REQUESTS_TO: &str = "192.0.2.1:69";
+const TRANSFER: &str = "192.0.2.1:40000";
+
+#[test]
+fn files_around_the_block_length_arrive_whole() {
+    for len in [0, 1, 511, 512, 513, 1467, 1468, 1469, 64 * 1468, 200_000] {
+        let mut link = Link::new(len);
+        assert_eq!(link.run(), Ok(()), "{len}");
+        assert!(link.received == link.server.file, "{len}");
+    }
+}
+
+#[test]
+fn every_server_is_understood_whatever_options_it_knows() {
+    for knows in [
+        &[][..],
+        &[TSIZE],
+        &[BLKSIZE],
+        &[BLKSIZE, WINDOWSIZE],
+        &[WINDOWSIZE, TIMEOUT],
+    ] {
+        let mut link = Link::new(100_000);
+        link.server.knows = knows;
+        assert_eq!(link.run(), Ok(()), "{knows:?}");
+        assert!(link.received == link.server.file, "{knows:?}");
+    }
+}
+
+#[test]
+fn a_lossy_link_costs_time_and_never_an_octet() {
+    for (seed, loss_percent) in [(1, 1), (2, 10), (3, 30), (4, 10), (5, 1)] {
+        for window in [1, 4, 64] {
+            let mut link = Link::new(300_000);
+            link.random = Random::new(seed);
+            link.loss_percent = loss_percent;
+            link.terms.window = window;
+            match link.run() {
+                Ok(()) => assert!(link.received == link.server.file),
+                Err(failure) => assert_eq!(failure, Failure::Lossy, "{loss_percent} {window}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn block_numbers_go_round_both_ways_with_and_without_windows() {
+    for (after_65535, window, loss_percent) in [
+        (0, 1, 0),
+        (1, 1, 0),
+        (0, 16, 0),
+        (1, 16, 0),
+        (0, 16, 2),
+        (1, 16, 2),
+    ] {
+        let mut link = Link::new(65_600 * 8 + 3);
+        link.server.after_65535 = after_65535;
+        link.loss_percent = loss_percent;
+        link.terms = Terms {
+            block_len: 8,
+            window,
+            options: true,
+        };
+        assert_eq!(link.run(), Ok(()), "{after_65535} {window}");
+        assert!(link.received == link.server.file, "{after_65535} {window}");
+    }
+}
+
+#[test]
+fn a_silent_server_is_asked_with_doubled_delay_and_given_up_after_the_stall_time() {
+    let mut link = Link::new(10);
+    link.loss_percent = 100;
+    let Err(Failure::NoAnswer { requests }) = link.run() else {
+        panic!("an answer from nowhere");
+    };
+    assert_eq!(requests, 6, "0.5 s, 1, 2, 4, 4 apart within 15 s");
+    assert_eq!(link.now, Instant::from_millis(15_000));
+}
+
+#[test]
+fn a_server_that_dies_is_noticed_within_the_stall_time_and_nothing_is_done_thereafter() {
+    let mut link = Link::new(1_000_000);
+    link.server.dies_after = Some(100);
+    let Err(Failure::Stalled { received }) = link.run() else {
+        panic!("it is dead");
+    };
+    assert_eq!(received, 100 * 1468);
+    assert!(link.now <= Instant::from_millis(15_100));
+    assert_eq!(link.get.as_ref().unwrap().poll_timeout(), None);
+}
+
+#[test]
+fn the_servers_text_comes_with_the_error() {
+    let (mut get, now) = fresh();
+    let _ = get.poll_transmit(&mut Vec::new());
+    let error = b"\x00\x05\x00\x01File <x> \x1bnot found\0";
+    assert_eq!(get.handle_input(address(TRANSFER), error, now), Ok(&[][..]));
+    let Some(Event::Failed(failure)) = get.poll_event() else {
+        panic!();
+    };
+    let expected = r#"the server says: file not found ("File <x> \\u{1b}not found")"#;
+    assert_eq!(failure.to_string(), expected);
+}
+
+#[test]
+fn an_option_nobody_asked_for_ends_the_transfer_and_the_server_is_told() {
+    for oack in [
+        &b"\x00\x06blksize\x001469\0"[..],
+        b"\x00\x06blksize\x007\0",
+        b"\x00\x06blksize\x00x\0",
+        b"\x00\x06windowsize\x0065\0",
+        b"\x00\x06windowsize\x000\0",
+        b"\x00\x06multicast\x00\0",
+    ] {
+        let (mut get, now) = fresh();
+        let mut packet = Vec::new();
+        let _ = get.poll_transmit(&mut packet);
+        assert_eq!(get.handle_input(address(TRANSFER), oack, now), Ok(&[][..]));
+        assert!(matches!(
+            get.poll_event(),
+            Some(Event::Failed(Failure::BadOptions(_)))
+        ));
+        get.poll_transmit(&mut packet).unwrap();
+        assert_eq!(packet[..4], [0, 5, 0, 8]);
+    }
+}
+
+#[test]
+fn a_packet_from_another_port_is_refused_without_harm() {
+    let (mut get, now) = fresh();
+    let mut packet = Vec::new();
+    let _ = get.poll_transmit(&mut packet);
+    get.handle_input(address(TRANSFER), b"\x00\x06tsize\x001\0", now)
+        .unwrap();
+    assert!(get.poll_transmit(&mut packet).is_some());
+    let stranger = address("192.0.2.1:40001");
+    let data = b"\x00\x03\x00\x01x";
+    assert_eq!(
+        get.handle_input(stranger, data, now),
+        Err(Discard::UnknownTransfer)
+    );
+    assert_eq!(
+        get.poll_transmit(&mut packet).unwrap().destination,
+        stranger
+    );
+    assert_eq!(packet[..4], [0, 5, 0, 5]);
+    let other = address("192.0.2.2:40000");
+    assert_eq!(
+        get.handle_input(other, data, now),
+        Err(Discard::WrongServer)
+    );
+    assert_eq!(
+        get.handle_input(address(TRANSFER), data, now),
+        Ok(&b"x"[..])
+    );
+}
+
+#[test]
+fn a_duplicate_of_data_is_not_acknowledged_twice() {
+    let (mut get, mut now) = fresh();
+    let mut packet = Vec::new();
+    let _ = get.poll_transmit(&mut packet);
+    let block = [&b"\x00\x03\x00\x01"[..], &[7; 512]].concat();
+    assert_eq!(
+        get.handle_input(address(TRANSFER), &block, now)
+            .unwrap()
+            .len(),
+        512
+    );
+    assert!(get.poll_transmit(&mut packet).is_some());
+    let duplicate = get.handle_input(address(TRANSFER), &block, now);
+    assert_eq!(duplicate, Err(Discard::Duplicate));
+    assert_eq!(get.poll_transmit(&mut packet), None);
+    now += Duration::from_millis(600);
+    let _ = get.handle_input(address(TRANSFER), &block, now);
+    assert!(
+        get.poll_transmit(&mut packet).is_some(),
+        "now it must have been lost"
+    );
+}
+
+#[test]
+fn a_second_gap_in_a_row_is_acknowledged_without_waiting_for_the_timer() {
+    let (mut get, now) = fresh();
+    let mut packet = Vec::new();
+    let _ = get.poll_transmit(&mut packet);
+    let oack = b"\x00\x06windowsize\x004\0blksize\x008\0";
+    get.handle_input(address(TRANSFER), oack, now).unwrap();
+    assert!(get.poll_transmit(&mut packet).is_some());
+    let data = |block: u8| [0, 3, 0, block, 1, 2, 3, 4, 5, 6, 7, 8];
+    get.handle_input(address(TRANSFER), &data(1), now).unwrap();
+    for round in 0..3 {
+        for (block, answered) in [(3, true), (4, false)] {
+            let data = data(block);
+            let gap = get.handle_input(address(TRANSFER), &data, now);
+            assert_eq!(gap, Err(Discard::Gap));
+            assert_eq!(
+                get.poll_transmit(&mut packet).is_some(),
+                answered,
+                "{round} {block}"
+            );
+            if answered {
+                assert_eq!(packet, [0, 4, 0, 1]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_of_another_length_than_announced_is_refused() {
+    for announced in [3, 5, 1000] {
+        let (mut get, now) = fresh();
+        let _ = get.poll_transmit(&mut Vec::new());
+        let oack = format!("\0\x06tsize\0{announced}\0");
+        get.handle_input(address(TRANSFER), oack.as_bytes(), now)
+            .unwrap();
+        let octets = get.handle_input(address(TRANSFER), b"\x00\x03\x00\x01abcd", now);
+        assert_eq!(octets, Ok(&[][..]));
+        let started = get.poll_event();
+        assert!(matches!(started, Some(Event::Started { .. })));
+        let failure = Failure::WrongLen {
+            announced,
+            received: 4,
+        };
+        assert_eq!(get.poll_event(), Some(Event::Failed(failure)));
+    }
+}
+
+#[test]
+fn a_file_over_the_limit_is_refused_before_or_while_it_comes() {
+    for knows in [&[TSIZE, BLKSIZE][..], &[]] {
+        let mut link = Link::new(5000);
+        link.server.knows = knows;
+        link.max_len = 4999;
+        assert_eq!(link.run(), Err(Failure::TooLarge { limit: 4999 }));
+    }
+}
+
+#[test]
+fn what_has_come_before_is_skipped() {
+    for skip in [0, 1, 1468, 1469, 99_999, 100_000] {
+        let mut link = Link::new(100_000);
+        link.skip = skip;
+        assert_eq!(link.run(), Ok(()));
+        assert!(link.received == link.server.file[usize::try_from(skip).unwrap()..]);
+    }
+}
+
+#[test]
+fn a_window_that_is_mostly_lost_is_given_up_for_a_smaller_one() {
+    let mut link = Link::new(10_000_000);
+    link.server.queue_len = Some(8);
+    assert_eq!(link.run(), Err(Failure::Lossy));
+    assert!(link.received.len() < 1_000_000);
+    link.terms = link.terms.after(&Failure::Lossy).unwrap();
+    assert_eq!(link.terms.window, 16);
+    link.skip = link.received.len() as u64;
+    assert_eq!(link.run(), Ok(()));
+    assert!(link.received == link.server.file);
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn fresh() -> (Get, Instant) {
+    let config = Config {
+        server: address(REQUESTS_TO),
+        file: "file".to_owned(),
+        terms: Terms::best(1500, &address(REQUESTS_TO)),
+        stall_timeout: Duration::from_secs(15),
+        max_len: u64::MAX,
+        skip: 0,
+        expected_len: None,
+    };
+    (Get::new(config, Instant::ZERO), Instant::ZERO)
+}
+
+/// Machine and server with a millisecond between them.
+struct Link {
+    server: Server,
+    terms: Terms,
+    skip: u64,
+    max_len: u64,
+    loss_percent: u64,
+    random: Random,
+    now: Instant,
+    get: Option<Get>,
+    received: Vec<u8>,
+}
+
+impl Link {
+    fn new(len: usize) -> Self {
+        Self {
+            server: Server::new(len),
+            terms: Terms::best(1500, &address(REQUESTS_TO)),
+            skip: 0,
+            max_len: u64::MAX,
+            loss_percent: 0,
+            random: Random::new(9),
+            now: Instant::ZERO,
+            get: None,
+            received: Vec::new(),
+        }
+    }
+
+    fn run(&mut self) -> Result<(), Failure> {
+        let (mut get, _) = fresh();
+        get.config.terms = self.terms;
+        get.config.skip = self.skip;
+        get.config.max_len = self.max_len;
+        let mut get = Get::new(get.config, self.now);
+        let result = self.exchange(&mut get);
+        self.get = Some(get);
+        result
+    }
+
+    fn exchange(&mut self, get: &mut Get) -> Result<(), Failure> {
+        let mut packet = Vec::new();
+        for _ in 0..5_000_000 {
+            while get.poll_transmit(&mut packet).is_some() {
+                if !self.is_lost() {
+                    self.server.handle(&packet);
+                }
+            }
+            while let Some(event) = get.poll_event() {
+                match event {
+                    Event::Started { .. } => {}
+                    Event::Done => return Ok(()),
+                    Event::Failed(failure) => return Err(failure),
+                }
+            }
+            if self.server.outgoing.is_empty() {
+                self.now = get.poll_timeout().unwrap();
+                get.handle_timeout(self.now);
+            } else {
+                let packet = self.server.outgoing.remove(0);
+                if self.server.outgoing.is_empty() {
+                    self.now += Duration::from_millis(1);
+                }
+                if !self.is_lost()
+                    && let Ok(octets) = get.handle_input(address(TRANSFER), &packet, self.now)
+                {
+                    self.received.extend_from_slice(octets);
+                }
+            }
+            assert!(get.poll_timeout().is_none_or(|at| at > self.now) || get.due.is_some());
+        }
+        panic!("no end");
+    }
+
+    fn is_lost(&mut self) -> bool {
+        self.random.next_u64() % 100 < self.loss_percent
+    }
+}
+
+/// A server with windows, which goes back to the block that was acknowledged.
+struct Server {
+    file: Vec<u8>,
+    knows: &'static [&'static str],
+    after_65535: u64,
+    dies_after: Option<u64>,
+    /// How many packets of a burst get through.
+    queue_len: Option<usize>,
+    block_len: usize,
+    window: u64,
+    acknowledged: u64,
+    outgoing: Vec<Vec<u8>>,
+}
+
+impl Server {
+    fn new(len: usize) -> Self {
+        let mut random = Random::new(len as u64);
+        Self {
+            file: (0..len)
+                .map(|_| random.next_u64().to_le_bytes()[0])
+                .collect(),
+            knows: &[BLKSIZE, TSIZE, TIMEOUT, WINDOWSIZE],
+            after_65535: 0,
+            dies_after: None,
+            queue_len: None,
+            block_len: 512,
+            window: 1,
+            acknowledged: 0,
+            outgoing: Vec::new(),
+        }
+    }
+
+    fn handle(&mut self, packet: &[u8]) {
+        match Packet::decode(packet).unwrap() {
+            Packet::ReadRequest { options, .. } => {
+                (self.block_len, self.window, self.acknowledged) = (512, 1, 0);
+                let mut taken = Vec::new();
+                for (name, value) in options.iter() {
+                    let name = std::str::from_utf8(name).unwrap();
+                    let mut value: usize = std::str::from_utf8(value).unwrap().parse().unwrap();
+                    if !self.knows.contains(&name) {
+                        continue;
+                    }
+                    match name {
+                        BLKSIZE => self.block_len = value,
+                        WINDOWSIZE => self.window = value as u64,
+                        TSIZE => value = self.file.len(),
+                        _ => {}
+                    }
+                    Options::encode(name, &value.to_string(), &mut taken);
+                }
+                self.outgoing.clear();
+                if taken.is_empty() {
+                    self.send_window();
+                } else {
+                    self.outgoing.push([&[0, 6], &taken[..]].concat());
+                }
+            }
+            Packet::Acknowledgment { block } => {
+                let acknowledged = (self.acknowledged..=self.acknowledged + self.window)
+                    .find(|count| self.number(*count) == block);
+                if let Some(count) = acknowledged {
+                    self.acknowledged = count;
+                    self.send_window();
+                }
+            }
+            Packet::Error { .. } => self.outgoing.clear(),
+            packet => panic!("{packet:?}"),
+        }
+    }
+
+    fn number(&self, count: u64) -> u16 {
+        match (self.after_65535, count) {
+            (1, 1..) => ((count - 1) % 65_535 + 1) as u16,
+            _ => (count % 65_536) as u16,
+        }
+    }
+
+    fn send_window(&mut self) {
+        self.outgoing.clear();
+        for count in self.acknowledged + 1..=self.acknowledged + self.window {
+            if self.dies_after.is_some_and(|last| count > last) {
+                break;
+            }
+            let start = (count as usize - 1) * self.block_len;
+            if start > self.file.len() {
+                break;
+            }
+            let end = (start + self.block_len).min(self.file.len());
+            let mut packet = vec![0, 3];
+            packet.extend_from_slice(&self.number(count).to_be_bytes());
+            packet.extend_from_slice(&self.file[start..end]);
+            self.outgoing.push(packet);
+        }
+        // What does not fit into the queue is lost, but for the last, which comes late.
+        if let Some(len) = self.queue_len
+            && self.outgoing.len() > len
+        {
+            self.outgoing.drain(len..self.outgoing.len() - 1);
+        }
+    }
+}
