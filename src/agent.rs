@@ -2,11 +2,30 @@
 
 #![forbid(unsafe_code)]
 
+use crate::account::Account;
 use crate::acquire;
-use crate::config::Config;
+use crate::config::{Config, Step};
+use crate::console::Console;
 use crate::dhcp::lease::Lease;
 use crate::error::Error;
+use crate::fetch::Fetcher;
+use crate::image::Image;
 use crate::link::{self, Link};
+use crate::planning::{self, Outcome};
+use crate::sys::kexec;
+
+/// Boots the machine from the network; returns only when told to stop after a step, or to say why
+/// it could not. On failure the network is as it was before.
+///
+/// # Errors
+/// As its steps.
+pub fn run(config: &Config) -> Result<Step, Error> {
+    let mut account = Account::begin();
+    let (link, lease) = lease(config)?;
+    account.done("lease");
+    log::info!("{}: {lease}", link.name);
+    boot(config, &link, &lease, &mut account).inspect_err(|_| link.restore())
+}
 
 /// Finds the interfaces, acquires a lease on one of them and configures it.
 ///
@@ -20,4 +39,54 @@ pub fn lease(config: &Config) -> Result<(Link, Lease), Error> {
         return Err(error);
     }
     Ok((link, lease))
+}
+
+fn boot(config: &Config, link: &Link, lease: &Lease, account: &mut Account) -> Result<Step, Error> {
+    let stops_after = |step| config.stop_after.is_some_and(|last| last <= step);
+    if stops_after(Step::Lease) {
+        return Ok(Step::Lease);
+    }
+    let fetcher = Fetcher {
+        interface: Some(link.name.clone()),
+        path_mtu: lease.mtu_octets.unwrap_or(1500),
+        quiet: config.quiet,
+    };
+    let facts = planning::facts(config, &link.name, link.mac, lease)?;
+    let Outcome {
+        plan, mut files, ..
+    } = planning::plan(facts, Console::Attended, |url, purpose| {
+        fetcher.get(url, purpose.max_len())
+    })?;
+    account.done("plan");
+    if stops_after(Step::Plan) {
+        return Ok(Step::Plan);
+    }
+    for (part, purpose) in plan.parts() {
+        if files.get(&part.url).is_none() {
+            files.add(&part.url, fetcher.need(&part.url, purpose)?);
+        }
+    }
+    let image = Image::assemble(&plan, |url| files.get(url))?;
+    account.done("fetch");
+    if stops_after(Step::Image) {
+        return Ok(Step::Image);
+    }
+    image.load()?;
+    account.done("load");
+    log::info!("{account}");
+    if stops_after(Step::Load) {
+        return Ok(Step::Load);
+    }
+    log::info!(
+        "starting {} with \"{}\"",
+        plan.kernel.url,
+        image.command_line
+    );
+    match kexec::reboot_into_loaded() {
+        Ok(never) => match never {},
+        Err(source) => Err(Error::Kexec {
+            advice: kexec::advice(&source),
+            source,
+        }),
+    }
 }

@@ -106,6 +106,18 @@ pub struct Config {
     pub quiet: bool,
 }
 
+impl Config {
+    /// Returns the configuration of a boot: known to servers as iPXE, so that they hand over
+    /// scripts and not firmware, and with a second's patience for a boot file.
+    pub fn for_boot() -> Self {
+        Self {
+            identify: Identify::Ipxe,
+            proxy_wait: Some(Duration::from_secs(1)),
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {

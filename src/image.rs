@@ -10,6 +10,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use crate::error::{Cause, Error};
@@ -18,6 +19,7 @@ use crate::plan::uki::{Packing, Uki, Zboot};
 use crate::plan::url::Url;
 use crate::plan::{BootPlan, HEAD_LEN, Part, cpio};
 use crate::sys::SyscallError;
+use crate::sys::kexec;
 use crate::sys::memfd::{Memfd, SealedFile};
 
 /// The longest kernel that is unpacked, in octets.
@@ -74,6 +76,22 @@ impl Image {
             kernel: parts.kernel,
             initrd: joined(parts.initrds, &initrds)?,
             command_line,
+        })
+    }
+}
+
+impl Image {
+    /// Hands the image to kexec, which verifies and keeps it.
+    ///
+    /// # Errors
+    /// [`Error::Kexec`] with what the refusal means.
+    pub fn load(&self) -> Result<(), Error> {
+        let initrd = self.initrd.as_ref().map(|file| file.file().as_fd());
+        kexec::load(self.kernel.file().as_fd(), initrd, &self.command_line).map_err(|source| {
+            Error::Kexec {
+                advice: kexec::advice(&source),
+                source,
+            }
         })
     }
 }

@@ -5,13 +5,14 @@
 //! | layer | modules | may do I/O |
 //! | --- | --- | --- |
 //! | commands | `cli`, `init` | yes |
-//! | the path | [`agent`], [`planning`] | by what it calls |
-//! | drivers | [`acquire`], `capture`, [`console`], `fetch`, [`image`] | yes, through [`sys`] |
-//! | interfaces | [`link`] | yes, through [`sys`] |
-//! | machines | [`dhcp`], `tftp`, `http`, [`plan`] | no: time and input are arguments |
+//! | the path | [`agent`] | by what it calls |
+//! | drivers | [`acquire`], `capture`, [`fetch`], [`image`], [`planning`] | yes, through [`sys`] |
+//! | devices | [`link`], [`console`], [`account`] | yes, through [`sys`] |
+//! | machines | [`dhcp`], [`tftp`], `http`, [`plan`] | no: time and input are arguments |
 //! | values | [`wire`], [`time`], [`error`], [`config`] | no |
 //! | kernel | [`sys`] | it is the I/O, and the only unsafe code |
 
+pub mod account;
 pub mod acquire;
 pub mod agent;
 pub mod cli;
@@ -19,6 +20,7 @@ pub mod config;
 pub mod console;
 pub mod dhcp;
 pub mod error;
+pub mod fetch;
 pub mod image;
 pub mod link;
 pub mod plan;

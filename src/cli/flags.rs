@@ -126,6 +126,14 @@ pub(super) struct Common {
 }
 
 impl Common {
+    /// Begins with `config` in place of the usual one.
+    pub(super) fn over(config: Config) -> Self {
+        Self {
+            config,
+            verbosity: 0,
+        }
+    }
+
     /// Takes `flag`, with its value, when it is one of the common flags.
     ///
     /// # Errors

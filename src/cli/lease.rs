@@ -46,14 +46,7 @@ fn print(config: &Config, interface: &str, lease: &Lease) {
     if config.quiet {
         return;
     }
-    let time = lease.lease_time.map_or_else(
-        || "for ever".to_owned(),
-        |time| format!("for {} s", time.as_secs()),
-    );
-    println!(
-        "{interface}: {}/{} from {} {time}",
-        lease.address, lease.prefix_len, lease.server
-    );
+    println!("{interface}: {lease}");
     for route in &lease.routes {
         let via = route
             .gateway

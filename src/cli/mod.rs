@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod boot;
 mod flags;
 mod lease;
 
@@ -21,11 +22,14 @@ Commands:
 type Run = fn(Arguments) -> Result<(), Error>;
 
 /// Every command: its name, what it does, and how.
-const COMMANDS: &[(&str, &str, Run)] = &[(
-    "lease",
-    "acquire a lease and configure the interface",
-    lease::run,
-)];
+const COMMANDS: &[(&str, &str, Run)] = &[
+    (
+        "lease",
+        "acquire a lease and configure the interface",
+        lease::run,
+    ),
+    ("boot", "link, lease, plan, fetch, verify, kexec", boot::run),
+];
 
 /// Runs the command that the arguments name.
 ///

@@ -1,5 +1,6 @@
 //! What a server granted, under names of meaning.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -102,6 +103,20 @@ impl Lease {
             rebinding_time: times.rebinding,
             options: options.clone(),
             ignored,
+        }
+    }
+}
+
+impl fmt::Display for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}/{} from {}",
+            self.address, self.prefix_len, self.server
+        )?;
+        match self.lease_time {
+            Some(time) => write!(f, " for {} s", time.as_secs()),
+            None => write!(f, " for ever"),
         }
     }
 }

@@ -51,6 +51,12 @@ pub struct BootPlan {
 }
 
 impl BootPlan {
+    /// Returns all files that it loads, and what each is for.
+    pub fn parts(&self) -> impl Iterator<Item = (&Part, Purpose)> {
+        let initrds = self.initrds.iter().map(|part| (part, Purpose::Initrd));
+        std::iter::once((&self.kernel, Purpose::Kernel)).chain(initrds)
+    }
+
     /// Returns the plan that starts a kernel alone.
     pub(crate) fn of_kernel(kernel: Part, command_line: String) -> Self {
         Self {

@@ -426,15 +426,18 @@ impl Server {
                 }
             }
             Packet::Error { .. } => self.outgoing.clear(),
-            packet => panic!("{packet:?}"),
+            Packet::WriteRequest { .. }
+            | Packet::Data { .. }
+            | Packet::OptionAcknowledgment { .. } => panic!("a client sends none of these"),
         }
     }
 
     fn number(&self, count: u64) -> u16 {
-        match (self.after_65535, count) {
-            (1, 1..) => ((count - 1) % 65_535 + 1) as u16,
-            _ => (count % 65_536) as u16,
-        }
+        let number = match (self.after_65535, count) {
+            (1, 1..) => (count - 1) % 65_535 + 1,
+            _ => count % 65_536,
+        };
+        u16::try_from(number).unwrap()
     }
 
     fn send_window(&mut self) {
@@ -443,7 +446,7 @@ impl Server {
             if self.dies_after.is_some_and(|last| count > last) {
                 break;
             }
-            let start = (count as usize - 1) * self.block_len;
+            let start = (usize::try_from(count).unwrap() - 1) * self.block_len;
             if start > self.file.len() {
                 break;
             }

@@ -35,6 +35,8 @@ pub struct ErrorCode(pub u16);
 impl ErrorCode {
     /// Not defined, see the message.
     pub const NOT_DEFINED: Self = Self(0);
+    /// File not found.
+    pub const FILE_NOT_FOUND: Self = Self(1);
     /// Disk full or allocation exceeded.
     pub const DISK_FULL: Self = Self(3);
     /// Illegal TFTP operation.

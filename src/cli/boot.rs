@@ -1,0 +1,39 @@
+//! `wireboot boot`: the whole path, from the interface to the jump into the fetched kernel.
+
+use super::flags::{Arguments, COMMON_HELP, Common, Flag};
+use crate::agent;
+use crate::config::Config;
+use crate::error::Error;
+
+const HELP: &str = "\
+usage: wireboot boot [FLAG]…
+
+Acquires a lease, follows its boot file to a kernel and initrds, fetches them and starts them with
+kexec, at once: nothing is unmounted or stopped.
+
+  --boot-file FILE      begin with this path or URL in place of the lease's
+  --append TEXT         put TEXT behind the kernel's command line
+  --stop-after STEP     end after lease, plan, image or load
+";
+
+pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
+    let mut common = Common::over(Config::for_boot());
+    while let Some(flag) = arguments.next()? {
+        let config = &mut common.config;
+        match &flag {
+            flag if flag.is('h', "help") => {
+                print!("{HELP}{COMMON_HELP}");
+                return Ok(());
+            }
+            Flag::Long(name) if name == "boot-file" => config.boot_file = Some(arguments.value()?),
+            Flag::Long(name) if name == "append" => config.append = Some(arguments.value()?),
+            Flag::Long(name) if name == "stop-after" => {
+                config.stop_after = Some(arguments.parse("one of lease, plan, image and load")?);
+            }
+            Flag::Short(_) | Flag::Long(_) | Flag::Value(_) => {
+                common.take(&flag, &mut arguments)?
+            }
+        }
+    }
+    agent::run(&common.finish()).map(|step| log::info!("stopped after {step:?}, as told"))
+}

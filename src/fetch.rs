@@ -1,0 +1,102 @@
+//! Fetches files over the kernel's own sockets into sealed memory files.
+
+#![forbid(unsafe_code)]
+
+mod progress;
+mod sink;
+mod tftp;
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+
+use crate::error::{Cause, Error};
+use crate::plan::Purpose;
+use crate::plan::url::{Scheme, Url};
+use crate::sys::memfd::SealedFile;
+
+use progress::Progress;
+use sink::Sink;
+
+/// How files are fetched.
+#[derive(Debug, Clone)]
+pub struct Fetcher {
+    /// The interface that all traffic goes through; any when none.
+    pub interface: Option<String>,
+    /// The largest packet that the path is known to carry, octets.
+    pub path_mtu: u16,
+    /// Whether progress is shown.
+    pub quiet: bool,
+}
+
+/// Why a file did not come.
+enum Failure {
+    /// The server says that it has no such file.
+    Missing(Cause),
+    /// Anything else.
+    Other(Cause),
+}
+
+impl Fetcher {
+    /// Returns the file, or none when the server does not have it.
+    ///
+    /// # Errors
+    /// [`Error::Fetch`] when it cannot be had whole, is longer than `max_len` octets, or does not
+    /// have the hash that its address asks for.
+    pub fn get(&self, url: &Url, max_len: u64) -> Result<Option<SealedFile>, Error> {
+        match self.try_get(url, max_len) {
+            Ok(file) => Ok(Some(file)),
+            Err(Failure::Missing(why)) => {
+                log::debug!("{url}: {why}");
+                Ok(None)
+            }
+            Err(Failure::Other(source)) => Err(Error::Fetch {
+                url: url.to_string(),
+                source,
+            }),
+        }
+    }
+
+    /// Returns a file that must be there.
+    ///
+    /// # Errors
+    /// As [`Fetcher::get`], and when the server does not have it.
+    pub fn need(&self, url: &Url, purpose: Purpose) -> Result<SealedFile, Error> {
+        self.get(url, purpose.max_len())?
+            .ok_or_else(|| Error::Fetch {
+                url: url.to_string(),
+                source: "the server has no such file".into(),
+            })
+    }
+
+    fn try_get(&self, url: &Url, max_len: u64) -> Result<SealedFile, Failure> {
+        if url.sha256().is_some() {
+            return Err(Failure::Other("pins are not supported".into()));
+        }
+        let server = resolve(url).map_err(Failure::Other)?;
+        let progress = Progress::begin(url, self.quiet);
+        let mut sink = Sink::new(url.file_name(), progress).map_err(other)?;
+        match url.scheme() {
+            Scheme::Tftp => tftp::get(self, url, server, max_len, &mut sink)?,
+            scheme @ (Scheme::Http | Scheme::Https) => {
+                return Err(Failure::Other(
+                    format!("{scheme:?} is not supported").into(),
+                ));
+            }
+        }
+        sink.finish().map_err(other)
+    }
+}
+
+fn other(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    Failure::Other(error.into())
+}
+
+/// Returns the server's address; the C library's resolver looks names up.
+fn resolve(url: &Url) -> Result<SocketAddr, Cause> {
+    let (host, port) = (url.host(), url.port());
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(address, port));
+    }
+    let mut addresses = (host, port).to_socket_addrs()?;
+    let none = || format!("{host} has no address");
+    Ok(addresses.next().ok_or_else(none)?)
+}
