@@ -106,6 +106,20 @@ pub struct Config {
     pub quiet: bool,
 }
 
+impl FromStr for OnFailure {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "retry" => Ok(Self::Retry),
+            "shell" => Ok(Self::Shell),
+            "reboot" => Ok(Self::Reboot),
+            "poweroff" => Ok(Self::PowerOff),
+            _ => Err(()),
+        }
+    }
+}
+
 impl Config {
     /// Returns the configuration of a boot: known to servers as iPXE, so that they hand over
     /// scripts and not firmware, and with a second's patience for a boot file.

@@ -4,24 +4,27 @@
 //!
 //! | layer | modules | may do I/O |
 //! | --- | --- | --- |
-//! | commands | `cli`, `init` | yes |
+//! | commands | [`cli`] | yes |
+//! | first process | [`init`] | yes |
 //! | the path | [`agent`] | by what it calls |
 //! | drivers | [`acquire`], `capture`, [`fetch`], [`image`], [`planning`] | yes, through [`sys`] |
 //! | devices | [`link`], [`console`], [`account`] | yes, through [`sys`] |
 //! | machines | [`dhcp`], [`tftp`], `http`, [`plan`] | no: time and input are arguments |
-//! | values | [`wire`], [`time`], [`error`], [`config`] | no |
+//! | values | [`wire`], [`time`], [`error`], [`config`], [`cmdline`] | no |
 //! | kernel | [`sys`] | it is the I/O, and the only unsafe code |
 
 pub mod account;
 pub mod acquire;
 pub mod agent;
 pub mod cli;
+pub mod cmdline;
 pub mod config;
 pub mod console;
 pub mod dhcp;
 pub mod error;
 pub mod fetch;
 pub mod image;
+pub mod init;
 pub mod link;
 pub mod plan;
 pub mod planning;

@@ -4,6 +4,7 @@ use super::flags::{Arguments, COMMON_HELP, Common, Flag};
 use crate::agent;
 use crate::config::Config;
 use crate::error::Error;
+use crate::init;
 
 const HELP: &str = "\
 usage: wireboot boot [FLAG]…
@@ -13,11 +14,14 @@ kexec, at once: nothing is unmounted or stopped.
 
   --boot-file FILE      begin with this path or URL in place of the lease's
   --append TEXT         put TEXT behind the kernel's command line
+  --kernel-command-line FILE
+                        read ip=, BOOTIF= and wireboot.* from FILE, such as /proc/cmdline
   --stop-after STEP     end after lease, plan, image or load
 ";
 
 pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
     let mut common = Common::over(Config::for_boot());
+    let mut command_line = None;
     while let Some(flag) = arguments.next()? {
         let config = &mut common.config;
         match &flag {
@@ -27,6 +31,9 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
             }
             Flag::Long(name) if name == "boot-file" => config.boot_file = Some(arguments.value()?),
             Flag::Long(name) if name == "append" => config.append = Some(arguments.value()?),
+            Flag::Long(name) if name == "kernel-command-line" => {
+                command_line = Some(arguments.value()?);
+            }
             Flag::Long(name) if name == "stop-after" => {
                 config.stop_after = Some(arguments.parse("one of lease, plan, image and load")?);
             }
@@ -35,5 +42,9 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
             }
         }
     }
-    agent::run(&common.finish()).map(|step| log::info!("stopped after {step:?}, as told"))
+    let mut config = common.finish();
+    if let Some(path) = command_line {
+        init::apply_command_line(&path, &mut config)?;
+    }
+    agent::run(&config).map(|step| log::info!("stopped after {step:?}, as told"))
 }

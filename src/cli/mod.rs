@@ -7,6 +7,7 @@ mod flags;
 mod lease;
 
 use crate::error::Error;
+use crate::init;
 use flags::{Arguments, Flag};
 
 const USAGE: &str = "\
@@ -36,6 +37,10 @@ const COMMANDS: &[(&str, &str, Run)] = &[
 /// # Errors
 /// What ended the command; `main` prints it and takes the exit code from it.
 pub fn run() -> Result<(), Error> {
+    if std::process::id() == 1 && !names_a_command() {
+        flags::start_logging(log::LevelFilter::Info);
+        init::run();
+    }
     let mut arguments = Arguments::from_env();
     match arguments.next()? {
         Some(Flag::Value(name)) => match COMMANDS.iter().find(|command| command.0 == name) {
@@ -55,6 +60,13 @@ pub fn run() -> Result<(), Error> {
         Some(flag) => Err(flag.unexpected()),
         None => Err(Error::Usage(format!("no command given\n{}", usage()))),
     }
+}
+
+/// Returns whether the first argument is a command. The kernel hands its first process the words of
+/// its command line that it does not know, so arguments alone mean nothing.
+fn names_a_command() -> bool {
+    let first = std::env::args().nth(1);
+    first.is_some_and(|first| COMMANDS.iter().any(|(name, _, _)| *name == first))
 }
 
 fn usage() -> String {

@@ -5,8 +5,11 @@
 use std::convert::Infallible;
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::mount::MsFlags;
 use nix::sys::reboot::RebootMode;
+use nix::sys::stat::Mode;
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::SyscallError;
 
@@ -20,6 +23,23 @@ pub fn mount(kind: &str, target: &str, options: &str) -> Result<(), SyscallError
         Ok(()) | Err(Errno::EBUSY) => Ok(()),
         Err(errno) => Err(SyscallError::new("mount", errno)),
     }
+}
+
+/// Makes the console the standard input, output and error of this process.
+///
+/// # Errors
+/// `open`: ENOENT without /dev, ENODEV when the kernel was given no console.
+pub fn open_console() -> Result<(), SyscallError> {
+    let console = nix::fcntl::open("/dev/console", OFlag::O_RDWR, Mode::empty())
+        .map_err(|errno| SyscallError::new("open(/dev/console)", errno))?;
+    for result in [
+        dup2_stdin(&console),
+        dup2_stdout(&console),
+        dup2_stderr(&console),
+    ] {
+        result.map_err(|errno| SyscallError::new("dup2", errno))?;
+    }
+    Ok(())
 }
 
 /// Sets the machine's name; up to 64 octets.

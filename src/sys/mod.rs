@@ -8,6 +8,7 @@ pub mod memfd;
 pub mod module;
 pub mod netlink;
 pub mod packet;
+pub mod process;
 pub mod ring;
 pub mod terminal;
 

@@ -1,0 +1,146 @@
+//! The first process of a machine that boots from an initramfs with nothing else in it.
+//!
+//! It never ends: the boot runs in a child, so that not even a crash there takes the kernel with
+//! it; this process supervises, reaps, and does what the command line says when the boot failed.
+
+#![forbid(unsafe_code)]
+
+mod alias;
+mod modules;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::cmdline;
+use crate::config::{Config, OnFailure};
+use crate::error::Error;
+use crate::link;
+use crate::sys::{self, machine, process};
+use crate::time::{Backoff, Random};
+
+/// Where the kernel shows its command line.
+pub const KERNEL_COMMAND_LINE: &str = "/proc/cmdline";
+
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// What is mounted first: type, target, options.
+const MOUNTS: [(&str, &str, &str); 4] = [
+    ("proc", "/proc", ""),
+    ("sysfs", "/sys", ""),
+    ("devtmpfs", "/dev", "mode=0755"),
+    ("tmpfs", "/run", "mode=0755"),
+];
+
+/// Boots the machine, again and again if need be.
+pub fn run() -> ! {
+    let mounted = mount_all();
+    if let Err(error) = machine::open_console() {
+        log::error!("{error}: {}", error.source);
+    }
+    for complaint in mounted {
+        log::error!("{complaint}");
+    }
+    let config = config();
+    if let Err(error) = link::raise_loopback() {
+        log::warn!("{}", error.chain());
+    }
+    let mut random = Random::new(sys::seed());
+    let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+    loop {
+        modules::load_for_devices();
+        let why = boot();
+        log::error!("the machine could not be booted: {why}");
+        match config.on_failure {
+            OnFailure::Retry => {}
+            OnFailure::Shell => shell(),
+            OnFailure::Reboot => report(machine::restart()),
+            OnFailure::PowerOff => report(machine::power_off()),
+        }
+        let pause = pauses.next_delay(&mut random);
+        log::info!("trying again in {:.0} s", pause.as_secs_f32());
+        sleep(pause);
+    }
+}
+
+/// Reads the configuration from the kernel's command line; complaints are left to the child,
+/// which reads it too.
+fn config() -> Config {
+    let mut config = Config::for_boot();
+    let text = fs::read_to_string(KERNEL_COMMAND_LINE).unwrap_or_default();
+    cmdline::apply(&text, &mut config);
+    config
+}
+
+/// Returns complaints about what could not be mounted.
+fn mount_all() -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (kind, target, options) in MOUNTS {
+        let made = fs::create_dir_all(target);
+        if let Err(error) = machine::mount(kind, target, options) {
+            let made = made.map_or_else(|error| format!(" ({error})"), |()| String::new());
+            complaints.push(format!("cannot mount {target}{made}: {}", error.source));
+        }
+    }
+    complaints
+}
+
+/// Runs the boot in a child; returns why it ended.
+fn boot() -> String {
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["boot", "--kernel-command-line", KERNEL_COMMAND_LINE]);
+    match command.spawn() {
+        Ok(child) => supervise(&child),
+        Err(error) => format!("no process for it: {error}"),
+    }
+}
+
+/// Reaps every process that ends, until it is `child`; returns how that ended.
+fn supervise(child: &Child) -> String {
+    loop {
+        match process::reap() {
+            Ok((pid, end)) if pid == child.id() => return end,
+            Ok(_) => {}
+            Err(error) => return format!("{error}: {}", error.source),
+        }
+    }
+}
+
+/// Starts a shell for a person and waits for its end.
+fn shell() {
+    let path = ["/bin/sh", "/bin/busybox"]
+        .into_iter()
+        .find(|path| Path::new(path).exists());
+    let Some(path) = path else {
+        log::error!("there is no /bin/sh to start");
+        return;
+    };
+    log::info!("starting {path}; its end tries the boot again");
+    match Command::new(path).arg("sh").spawn() {
+        Ok(child) => drop(supervise(&child)),
+        Err(error) => log::error!("{path}: {error}"),
+    }
+}
+
+fn report(result: Result<std::convert::Infallible, sys::SyscallError>) {
+    match result {
+        Ok(never) => match never {},
+        Err(error) => log::error!("{error}: {}", error.source),
+    }
+}
+
+/// Adds what a kernel command line in the file `path` says to `config`.
+///
+/// # Errors
+/// [`Error::Usage`] when the file cannot be read.
+pub fn apply_command_line(path: &str, config: &mut Config) -> Result<(), Error> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| Error::Usage(format!("cannot read {path}: {error}")))?;
+    for complaint in cmdline::apply(&text, config) {
+        log::warn!("{complaint}");
+    }
+    Ok(())
+}
