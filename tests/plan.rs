@@ -123,7 +123,7 @@ fn transcript(case: &Path) -> String {
             }
             Step::Done(plan) => {
                 describe(&mut lines, &plan);
-                return lines;
+                return shortened(&lines);
             }
             Step::Failed(error) => {
                 let kind = if error.is_local_boot {
@@ -132,11 +132,24 @@ fn transcript(case: &Path) -> String {
                     "error"
                 };
                 writeln!(lines, "{kind} {error}").unwrap();
-                return lines;
+                return shortened(&lines);
             }
         };
     }
     panic!("{name} does not end");
+}
+
+/// Replaces lines that repeat by their number.
+fn shortened(lines: &str) -> String {
+    let lines: Vec<&str> = lines.lines().collect();
+    let mut short = String::new();
+    for run in lines.chunk_by(|a, b| a == b) {
+        match run.len() {
+            1 => writeln!(short, "{}", run[0]).unwrap(),
+            len => writeln!(short, "{} ({len} times)", run[0]).unwrap(),
+        }
+    }
+    short
 }
 
 fn describe(lines: &mut String, plan: &BootPlan) {

@@ -11,6 +11,13 @@ use super::{Answer, BootPlan, Fetched, Purpose, Step, bls, firmware, grub, ipxe,
 /// How many boot files may lead one to the next.
 const MAX_CHAINS: usize = 32;
 
+/// How many files one plan may ask for.
+const MAX_FETCHES: usize = 2_000;
+/// How many decisions are kept, and how many characters of each: a server decides how many there
+/// are.
+const MAX_NOTES: usize = 2_000;
+const MAX_NOTE_LEN: usize = 1_000;
+
 /// A decision, and the place it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
@@ -26,6 +33,7 @@ pub struct Planner {
     context: Context,
     state: State,
     chains: usize,
+    fetches: usize,
 }
 
 /// What every reader sees and writes to.
@@ -36,12 +44,15 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// Keeps a decision for people who ask why.
+    /// Keeps a decision for people who ask why; of very many, the first.
     pub(super) fn note(&mut self, place: &Place, text: impl Into<String>) {
-        self.notes.push(Note {
-            place: place.clone(),
-            text: text.into(),
-        });
+        if self.notes.len() < MAX_NOTES {
+            let text: String = text.into();
+            self.notes.push(Note {
+                place: place.clone(),
+                text: text.chars().take(MAX_NOTE_LEN).collect(),
+            });
+        }
     }
 }
 
@@ -76,6 +87,7 @@ impl Planner {
                 notes: Vec::new(),
             },
             chains: 0,
+            fetches: 0,
         }
     }
 
@@ -83,7 +95,15 @@ impl Planner {
     pub fn next(&mut self, mut answer: Answer) -> Step {
         loop {
             match self.turn(answer) {
-                Ok(Turn::Ask(step)) => return step,
+                Ok(Turn::Ask(Step::Fetch { url, .. })) if self.fetches == MAX_FETCHES => {
+                    let what = format!("more than {MAX_FETCHES} files were asked for");
+                    self.state = State::Ended;
+                    return Step::Failed(Error::new(&Place::whole(&url), "", what));
+                }
+                Ok(Turn::Ask(step)) => {
+                    self.fetches += usize::from(matches!(step, Step::Fetch { .. }));
+                    return step;
+                }
                 Ok(Turn::Done(plan)) => {
                     self.state = State::Ended;
                     return Step::Done(self.finished(plan));

@@ -528,13 +528,20 @@ fn encode_where(text: &str, must: impl Fn(char) -> bool) -> String {
     for c in text.chars() {
         if must(c) {
             for octet in c.encode_utf8(&mut [0; 4]).bytes() {
-                encoded.push_str(&format!("%{octet:02X}"));
+                encoded.push('%');
+                encoded.push(hex_digit(octet >> 4));
+                encoded.push(hex_digit(octet & 0xf));
             }
         } else {
             encoded.push(c);
         }
     }
     encoded
+}
+
+fn hex_digit(value: u8) -> char {
+    let digit = char::from_digit(value.into(), 16);
+    digit.unwrap_or('0').to_ascii_uppercase()
 }
 
 /// RFC 3986 §5.2.4, on a path that begins with `/`.
