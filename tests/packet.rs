@@ -1,0 +1,273 @@
+//! Packet sockets and rings against the running kernel, on a veth pair in a network namespace
+//! of each test's own.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail by panicking"
+)]
+
+mod common;
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use common::{in_new_namespace, ip};
+use wireboot::sys::filter::{Condition, Load, Program, Size, WHOLE_FRAME};
+use wireboot::sys::packet::{Direction, Kind, Options, PacketSocket};
+use wireboot::sys::ring::{Layout, Ring, Version};
+use wireboot::sys::{now, wait_readable};
+use wireboot::wire::ethernet::{MacAddress, VlanTag};
+
+const V3: Layout = Layout {
+    version: Version::V3 {
+        block_len: 4096,
+        retire_time: Duration::from_millis(1),
+    },
+    memory: 16 * 4096,
+};
+
+/// Two interfaces wired together; returns their indices.
+fn pair() -> (u32, u32) {
+    ip("link add near type veth peer name far");
+    ip("link set near up");
+    ip("link set far up");
+    let index = |name| nix::net::if_::if_nametoindex(name).unwrap();
+    (index("near"), index("far"))
+}
+
+/// A broadcast frame of the experimental EtherType 0x88b5 (IEEE 802), so that the kernel's own
+/// chatter on a new interface never counts.
+fn frame(number: u8, len: usize) -> Vec<u8> {
+    let mut frame = vec![0xff; 6];
+    frame.extend([0x52, 0x54, 0, 1, 2, 3, 0x88, 0xb5, number]);
+    frame.resize(len, 0);
+    frame
+}
+
+fn experimental() -> Program {
+    let size = Size::Half;
+    Condition::equal(Load::Frame { size, offset: 12 }, 0x88b5)
+        .compile(WHOLE_FRAME)
+        .unwrap()
+}
+
+fn wait(source: &impl AsFd) {
+    let deadline = now() + Duration::from_secs(10);
+    let ready = wait_readable(&[source.as_fd()], Some(deadline)).unwrap();
+    assert!(ready[0], "nothing came within 10 s");
+}
+
+/// Returns the first `count` frames, and fails when they do not come.
+fn collect(ring: &mut Ring, count: usize) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    while frames.len() < count {
+        let octets = ring.next().map(|frame| frame.octets().to_vec());
+        match octets {
+            Some(octets) => frames.push(octets),
+            None => wait(ring),
+        }
+    }
+    frames
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_plain_socket_reads_what_passes_with_time_direction_and_true_length() {
+    in_new_namespace(|| {
+        let (near, far) = pair();
+        let socket = PacketSocket::open(near, &experimental()).unwrap();
+        let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
+        let mut other = frame(1, 60);
+        other[12] = 0x99;
+        sender.send(&other).unwrap();
+        sender.send(&frame(2, 90)).unwrap();
+        wait(&socket);
+        let mut buf = [0; 64];
+        let received = socket.recv(&mut buf).unwrap().unwrap();
+        assert_eq!((received.len, received.metadata.original_len), (64, 90));
+        assert_eq!(buf, frame(2, 90)[..64]);
+        assert_eq!(received.metadata.direction, Direction::Broadcast);
+        let age = std::time::UNIX_EPOCH + received.metadata.timestamp;
+        assert!(age.elapsed().unwrap() < Duration::from_secs(60));
+        assert_eq!(socket.recv(&mut buf).unwrap(), None);
+        let statistics = socket.statistics().unwrap();
+        assert_eq!((statistics.packets, statistics.drops), (1, 0));
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn rings_of_both_versions_lend_frames_in_order_many_times_around() {
+    in_new_namespace(|| {
+        let (near, far) = pair();
+        let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
+        for layout in [Layout::SMALL, V3] {
+            let mut ring = Ring::open(near, &experimental(), layout).unwrap();
+            for round in 0..20_u8 {
+                let sent: Vec<_> = (0..20).map(|i| frame(round, 60 + i)).collect();
+                for frame in &sent {
+                    sender.send(frame).unwrap();
+                }
+                assert_eq!(collect(&mut ring, 20), sent, "{layout:?} {round}");
+            }
+            assert!(ring.next().is_none());
+            let statistics = ring.statistics().unwrap();
+            assert_eq!((statistics.packets, statistics.drops), (400, 0));
+            assert_eq!(ring.damaged(), 0);
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_full_ring_counts_what_it_loses_and_goes_on_afterwards() {
+    in_new_namespace(|| {
+        let (near, far) = pair();
+        let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
+        for layout in [Layout::SMALL, V3] {
+            let mut ring = Ring::open(near, &experimental(), layout).unwrap();
+            for _ in 0..1_000 {
+                sender.send(&frame(1, 1_000)).unwrap();
+            }
+            wait(&ring);
+            let mut read = 0;
+            while ring.next().is_some() {
+                read += 1;
+            }
+            let statistics = ring.statistics().unwrap();
+            assert_eq!(statistics.packets, 1_000);
+            assert_eq!(statistics.packets - statistics.drops, read, "{layout:?}");
+            assert!(statistics.drops > 0);
+            sender.send(&frame(2, 60)).unwrap();
+            assert_eq!(collect(&mut ring, 1), [frame(2, 60)]);
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn the_tag_is_taken_out_of_the_octets_and_told_beside_them() {
+    in_new_namespace(|| {
+        let (near, far) = pair();
+        let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
+        let plain = PacketSocket::open(near, &experimental()).unwrap();
+        let mut rings =
+            [Layout::SMALL, V3].map(|layout| Ring::open(near, &experimental(), layout).unwrap());
+        let mut tagged = frame(1, 80);
+        tagged.splice(12..12, [0x81, 0x00, 0x60, 0x05]);
+        sender.send(&tagged).unwrap();
+        let tag = VlanTag {
+            tpid: 0x8100,
+            tci: 0x6005,
+        };
+        for ring in &mut rings {
+            wait(ring);
+            let seen = ring.next().unwrap();
+            assert_eq!((seen.vlan(), seen.octets()), (Some(tag), &frame(1, 80)[..]));
+        }
+        wait(&plain);
+        let mut buf = [0; 100];
+        let received = plain.recv(&mut buf).unwrap().unwrap();
+        assert_eq!(received.metadata.vlan, Some(tag));
+        assert_eq!(buf[..received.len], frame(1, 80));
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_frame_larger_than_its_slot_is_cut_off_and_known_to_be() {
+    in_new_namespace(|| {
+        let (near, far) = pair();
+        let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
+        let version = Version::V2 { slot_len: 256 };
+        let layout = Layout {
+            version,
+            memory: 4096,
+        };
+        let mut ring = Ring::open(near, &experimental(), layout).unwrap();
+        sender.send(&frame(1, 1_000)).unwrap();
+        wait(&ring);
+        let seen = ring.next().unwrap();
+        assert_eq!(seen.original_len(), 1_000);
+        assert!((100..256).contains(&seen.octets().len()));
+        assert_eq!(seen.octets(), &frame(1, 1_000)[..seen.octets().len()]);
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_ring_opened_before_the_link_is_raised_works_afterwards() {
+    in_new_namespace(|| {
+        let (near, far) = pair();
+        ip("link set near down");
+        let program = experimental();
+        let opened = std::thread::spawn(move || Ring::open(near, &program, Layout::SMALL));
+        let mut ring = opened.join().unwrap().unwrap();
+        ip("link set near up");
+        let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
+        sender.send(&frame(3, 60)).unwrap();
+        assert_eq!(collect(&mut ring, 1), [frame(3, 60)]);
+        ip("link set near down");
+        wait(&ring);
+        // The error that the kernel left is taken by looking twice, and nothing spins on it.
+        assert!(ring.next().is_none() && ring.next().is_none());
+        let deadline = now() + Duration::from_millis(20);
+        assert_eq!(
+            wait_readable(&[ring.as_fd()], Some(deadline)).unwrap(),
+            [false]
+        );
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn promiscuous_mode_and_groups_end_with_the_socket() {
+    in_new_namespace(|| {
+        let (near, _) = pair();
+        let everything = Program::everything();
+        let groups = [MacAddress([0x01, 0x80, 0xc2, 0, 0, 0x0e])];
+        let options = Options {
+            promiscuous: true,
+            groups: &groups,
+            ..Options::new(near, &everything)
+        };
+        let socket = options.open().unwrap();
+        assert!(ip("-d link show near").contains("promiscuity 1"));
+        assert!(ip("maddress show dev near").contains("01:80:c2:00:00:0e"));
+        drop(socket);
+        assert!(ip("-d link show near").contains("promiscuity 0"));
+        assert!(!ip("maddress show dev near").contains("01:80:c2:00:00:0e"));
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_datagram_socket_has_the_kernel_write_and_remove_the_ethernet_header() {
+    in_new_namespace(|| {
+        let (near, far) = pair();
+        let everything = Program::everything();
+        let open = |interface| {
+            let options = Options {
+                kind: Kind::Datagram,
+                protocol: 0x88b5,
+                ..Options::new(interface, &everything)
+            };
+            options.open().unwrap()
+        };
+        let (receiver, sender) = (open(near), open(far));
+        let raw = PacketSocket::open(near, &experimental()).unwrap();
+        sender
+            .send_to(far, MacAddress::BROADCAST, 0x88b5, b"payload")
+            .unwrap();
+        wait(&receiver);
+        let mut buf = [0; 100];
+        let received = receiver.recv(&mut buf).unwrap().unwrap();
+        assert_eq!(&buf[..received.len], b"payload");
+        wait(&raw);
+        let received = raw.recv(&mut buf).unwrap().unwrap();
+        assert_eq!(buf[..6], [0xff; 6]);
+        assert_eq!(&buf[12..received.len], b"\x88\xb5payload");
+    });
+}
