@@ -13,10 +13,12 @@
 mod condition;
 mod interpret;
 pub mod ready;
+mod text;
 
 pub use condition::{Condition, Load, Size};
 pub use interpret::Packet;
 pub use ready::dhcp_replies;
+pub use text::TextError;
 
 /// Octets of a frame that an accepting program asks for: more than any frame has.
 pub const WHOLE_FRAME: u32 = 262_144;
