@@ -1,0 +1,130 @@
+# What initramfs/build, initramfs/demo and tests/run have in common; sourced by bash.
+#
+# Sets `root` (the repository) and `work` (where everything that is downloaded or packed goes).
+
+set -euo pipefail
+shopt -s inherit_errexit
+PATH=$PATH:/usr/sbin:/sbin
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+work=${CARGO_TARGET_DIR:-$root/target}/initramfs
+mkdir -p "$work"
+
+say() { printf '%s\n' "$*" >&2; }
+die() {
+    say "${0##*/}: $*"
+    exit 1
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# install_missing COMMAND=PACKAGES…: installs Debian's PACKAGES for each COMMAND that is not there.
+install_missing() {
+    local pair packages=()
+    for pair; do
+        command -v "${pair%%=*}" >/dev/null || packages+=(${pair#*=})
+    done
+    [ ${#packages[@]} -gt 0 ] || return 0
+    command -v apt-get >/dev/null ||
+        die "these are missing (by the names of Debian's packages); please install them: ${packages[*]}"
+    say "installing with apt-get: ${packages[*]}"
+    as_root bash -euo pipefail -s -- "${packages[@]}" <<'ROOT' >"$work/apt.log" 2>&1 ||
+        # Packages of servers start them when installed, and enable them for the next boot; the
+        # tests want neither. policy-rc.d is how Debian lets that be said.
+        policy=/usr/sbin/policy-rc.d
+        restore() {
+            rm -f $policy
+            [ ! -e $policy.before-wireboot ] || mv $policy.before-wireboot $policy
+        }
+        trap restore EXIT
+        trap 'exit 1' INT TERM
+        [ ! -e $policy ] || mv $policy $policy.before-wireboot
+        printf '#!/bin/sh\nexit 101\n' >$policy
+        chmod 755 $policy
+        export DEBIAN_FRONTEND=noninteractive
+        install() { apt-get install -y --no-install-recommends "$@" </dev/null; }
+        install "$@" || { apt-get update </dev/null && install "$@"; }
+        if [ -d /run/systemd/system ]; then
+            for package; do
+                dpkg -L "$package" | sed -n 's|^.*/systemd/system/\([^/]*\.service\)$|\1|p' |
+                    xargs -r systemctl disable --quiet || :
+            done
+        fi
+ROOT
+        die "apt-get could not install them; its words are in $work/apt.log"
+}
+
+# debian_package NAME: downloads Debian's package NAME without installing it, and prints the
+# folder it is unpacked in.
+debian_package() {
+    local name=$1 folder=$work/packages/$1 loading=$work/packages/$1.part expected
+    if [ ! -e "$folder/.complete" ]; then
+        know_package "$name"
+        say "downloading Debian's $name"
+        rm -rf "$folder" "$loading"
+        mkdir -p "$loading"
+        expected=$(apt-cache show --no-all-versions "$name" | sed -n 's/^SHA256: //p')
+        (cd "$loading" && apt-get download -q "$name") >"$work/apt.log" 2>&1 ||
+            die "cannot download $name; apt-get's words are in $work/apt.log"
+        sha256sum --quiet -c <<<"$expected  $(echo "$loading"/*.deb)" >&2 ||
+            die "what was downloaded as $name is not what the signed list says"
+        dpkg -x "$loading"/*.deb "$loading"
+        rm "$loading"/*.deb
+        touch "$loading/.complete"
+        mv "$loading" "$folder"
+    fi
+    echo "$folder"
+}
+
+# Brings the lists of packages when they do not know package $1 yet.
+know_package() {
+    command -v apt-get >/dev/null || die "$1 is a package of Debian, and this is not Debian; --help tells how to do without"
+    apt-cache show "$1" >"$work/apt.log" 2>&1 && return
+    as_root apt-get update >"$work/apt.log" 2>&1 || :
+    apt-cache show "$1" >>"$work/apt.log" 2>&1 || die "Debian's package lists do not know $1"
+}
+
+# Prints a folder with links to Debian's kernel for virtual machines, `vmlinuz`, and to the folder of
+# its modules, `modules`: the smallest of its kernels with AF_PACKET and kexec_file_load.
+debian_kernel() {
+    local link=$work/kernel name folder version
+    if [ ! -e "$link/vmlinuz" ]; then
+        name=linux-image-cloud-$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
+        know_package "$name"
+        name=$(apt-cache depends "$name" | sed -n 's/.*Depends: \(linux-image-[0-9][^ ]*\)$/\1/p')
+        folder=$(debian_package "$name")
+        version=${name#linux-image-}
+        # Newer releases keep everything below /usr.
+        [ -d "$folder/lib" ] || ln -s usr/lib "$folder/lib"
+        depmod -b "$folder" "$version"
+        rm -rf "$link"
+        mkdir "$link"
+        ln -s "../packages/$name/lib/modules/$version" "$link/modules"
+        ln -s "../packages/$name/boot/vmlinuz-$version" "$link/vmlinuz"
+    fi
+    echo "$link"
+}
+
+# static_binary [CARGO ARGUMENT]…: builds the release binary without shared libraries, and prints
+# where it is: with musl, or with the static C library of the machine where musl cannot be had.
+static_binary() {
+    local target
+    command -v cargo >/dev/null || die "this needs Rust (cargo and rustc), which rustup.rs installs"
+    target=$(uname -m)-unknown-linux-musl
+    if ! has_target "$target" && command -v rustup >/dev/null; then
+        say "adding the Rust target $target"
+        rustup target add "$target" >&2 || say "rustup has it not"
+    fi
+    if ! has_target "$target"; then
+        say "without $target: building with the machine's own static C library"
+        target=$(uname -m)-unknown-linux-gnu
+        export RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static"
+    fi
+    cargo build --manifest-path "$root/Cargo.toml" --quiet --release --target "$target" "$@" >&2
+    echo "${CARGO_TARGET_DIR:-$root/target}/$target/release/wireboot"
+}
+
+has_target() {
+    compgen -G "$(rustc --print target-libdir --target "$1")/libstd-*.rlib" >/dev/null
+}
