@@ -52,12 +52,19 @@ fn boot(config: &Config, link: &Link, lease: &Lease, account: &mut Account) -> R
         quiet: config.quiet,
     };
     let facts = planning::facts(config, &link.name, link.mac, lease)?;
+    let console = match config.unattended {
+        true => Console::Unattended,
+        false => Console::Attended,
+    };
     let Outcome {
-        plan, mut files, ..
-    } = planning::plan(facts, Console::Attended, |url, purpose| {
+        plan,
+        notes,
+        mut files,
+    } = planning::plan(facts, console, |url, purpose| {
         fetcher.get(url, purpose.max_len())
     })?;
     account.done("plan");
+    planning::report(config, &plan, &notes);
     if stops_after(Step::Plan) {
         return Ok(Step::Plan);
     }

@@ -65,6 +65,18 @@ impl FromStr for Step {
     }
 }
 
+/// What is printed of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Report {
+    /// The plan, when it is the last step.
+    #[default]
+    Plan,
+    /// The same as JSON.
+    Json,
+    /// Which file and line each decision came from, and the plan.
+    Explain,
+}
+
 /// What PID 1 does when the boot has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnFailure {
@@ -100,6 +112,10 @@ pub struct Config {
     pub append: Option<String>,
     /// A boot file that takes the place of the one in the lease.
     pub boot_file: Option<String>,
+    /// What the plan is printed as.
+    pub report: Report,
+    /// Whether menus are left to their defaults though there is a terminal.
+    pub unattended: bool,
     /// What PID 1 does when the boot has failed.
     pub on_failure: OnFailure,
     /// No progress and no notes, only errors.
@@ -144,6 +160,8 @@ impl Default for Config {
             stop_after: None,
             append: None,
             boot_file: None,
+            report: Report::default(),
+            unattended: false,
             on_failure: OnFailure::default(),
             quiet: false,
         }

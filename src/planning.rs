@@ -8,12 +8,12 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::rc::Rc;
 
-use crate::config::Config;
+use crate::config::{self, Config, Report};
 use crate::console::Console;
 use crate::dhcp::lease::Lease;
 use crate::error::Error;
 use crate::plan::url::Url;
-use crate::plan::{Answer, BootPlan, Facts, HEAD_LEN, Note, Planner, Purpose, Step};
+use crate::plan::{Answer, BootPlan, Facts, HEAD_LEN, Note, Planner, Purpose, Step, report};
 use crate::sys::SyscallError;
 use crate::sys::memfd::SealedFile;
 use crate::wire::ethernet::MacAddress;
@@ -194,6 +194,17 @@ pub fn plan(
                 }));
             }
         };
+    }
+}
+
+/// Prints what `config` wants to see of the plan.
+pub fn report(config: &Config, plan: &BootPlan, notes: &[Note]) {
+    let is_last = config.stop_after == Some(config::Step::Plan);
+    match config.report {
+        Report::Json if is_last => println!("{}", report::json(plan)),
+        Report::Plan if is_last => print!("{}", report::text(plan)),
+        Report::Explain => print!("{}{}", report::explain(notes), report::text(plan)),
+        Report::Json | Report::Plan => {}
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::flags::{Arguments, COMMON_HELP, Common, Flag};
 use crate::agent;
-use crate::config::Config;
+use crate::config::{Config, Report};
 use crate::error::Error;
 use crate::init;
 
@@ -13,7 +13,13 @@ Acquires a lease, follows its boot file to a kernel and initrds, fetches them an
 kexec, at once: nothing is unmounted or stopped.
 
   --boot-file FILE      begin with this path or URL in place of the lease's
-  --append TEXT         put TEXT behind the kernel's command line
+  --append TEXT, --command-line-append TEXT
+                        put TEXT behind the kernel's command line; {ip}, {bootif}, {address},
+                        {netmask}, {gateway}, {server}, {mac}, {hostname} and {uuid} in it become
+                        what the lease says
+  --explain             print which file and line each decision came from
+  --json                with --stop-after plan: print the plan as JSON
+  --unattended          take the default of every menu at once
   --kernel-command-line FILE
                         read ip=, BOOTIF= and wireboot.* from FILE, such as /proc/cmdline
   --stop-after STEP     end after lease, plan, image or load
@@ -30,7 +36,12 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
                 return Ok(());
             }
             Flag::Long(name) if name == "boot-file" => config.boot_file = Some(arguments.value()?),
-            Flag::Long(name) if name == "append" => config.append = Some(arguments.value()?),
+            Flag::Long(name) if name == "explain" => config.report = Report::Explain,
+            Flag::Long(name) if name == "json" => config.report = Report::Json,
+            Flag::Long(name) if name == "unattended" => config.unattended = true,
+            Flag::Long(name) if matches!(name.as_str(), "append" | "command-line-append") => {
+                config.append = Some(arguments.value()?)
+            }
             Flag::Long(name) if name == "kernel-command-line" => {
                 command_line = Some(arguments.value()?);
             }
