@@ -1,169 +1,276 @@
-//! The kernel command line → [`Config`]: `ip=`, `BOOTIF=`, `wireboot.KEY=VALUE`.
+//! The kernel command line → [`Config`], in every dialect in use: the kernel's own and klibc's
+//! `ip=`, dracut's, that of NetworkManager's and systemd's generators, and `wireboot.KEY=VALUE`.
 //!
-//! Everything else belongs to the kernel or to others. What is ours and cannot be followed is
-//! told, and the rest still counts: a machine that boots by itself has nobody to correct it.
+//! A word that is about the network is followed, or refused with the reason; none is dropped in
+//! silence, and the rest still counts: a machine that boots by itself has nobody to correct it.
+//! Words that are not about the network belong to somebody else and pass unseen.
 
 #![forbid(unsafe_code)]
+
+mod ip;
+mod words;
 
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::config::{Config, OnFailure};
+use crate::config::Config;
+use crate::wire::ethernet::MacAddress;
 
-/// Hardware type of Ethernet, before the address in `BOOTIF=` as pxelinux writes it.
-const BOOTIF_ETHERNET: &str = "01-";
+pub use ip::{IpRequest, Method};
+pub use words::words;
 
-/// Changes `config` as `text` says; returns what could not be followed.
+/// What a command line says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CommandLine {
+    /// The configuration that follows from it.
+    pub config: Config,
+    /// What became of each word about the network, in order.
+    pub remarks: Vec<Remark>,
+    /// `ifname=`: names that stand for hardware addresses.
+    aliases: Vec<(String, MacAddress)>,
+    boot_device: Option<String>,
+    requests: Vec<IpRequest>,
+}
+
+/// A word and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// The word as it stood.
+    pub word: String,
+    /// What it means here.
+    pub meaning: Meaning,
+}
+
+/// What a word means here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Meaning {
+    /// It is followed.
+    Followed(String),
+    /// It asks for something that is not needed here, so nothing is lost without it.
+    Needless(&'static str),
+    /// It cannot be followed, for this reason.
+    Refused(String),
+}
+
+/// Changes `config` as `text` says; returns what could not be followed, a sentence each.
 pub fn apply(text: &str, config: &mut Config) -> Vec<String> {
-    let mut complaints = Vec::new();
-    for parameter in split(text) {
-        let (name, value) = parameter.split_once('=').unwrap_or((&parameter, ""));
-        // The kernel takes - and _ for the same in names of parameters.
-        let name = name.replace('-', "_");
-        let followed = match name.as_str() {
-            "ip" => apply_ip(value, config),
-            "BOOTIF" => apply_bootif(value, config),
-            name => match name.strip_prefix("wireboot.") {
-                Some(key) => apply_own(key, value, config),
-                None => Ok(()),
-            },
-        };
-        if let Err(why) = followed {
-            complaints.push(format!("\"{parameter}\" on the kernel command line {why}"));
-        }
-    }
-    complaints
+    let line = parse(text, std::mem::take(config));
+    let refusals = line.remarks.iter().filter_map(Remark::refusal).collect();
+    *config = line.config;
+    refusals
 }
 
-/// Splits at white space outside of double quotes, which are taken out, as the kernel does.
-fn split(text: &str) -> Vec<String> {
-    let mut parameters = Vec::new();
-    let mut parameter = String::new();
-    let mut is_quoted = false;
-    for character in text.chars() {
-        match character {
-            '"' => is_quoted = !is_quoted,
-            character if character.is_whitespace() && !is_quoted => {
-                parameters.push(std::mem::take(&mut parameter));
-            }
-            character => parameter.push(character),
-        }
-    }
-    parameters.push(parameter);
-    parameters.retain(|parameter| !parameter.is_empty());
-    parameters
-}
-
-/// `ip=METHOD` or `ip=client:server:gateway:netmask:name:interface:METHOD…`, as klibc has it.
-fn apply_ip(value: &str, config: &mut Config) -> Result<(), String> {
-    let mut fields = value.split(':');
-    let first = fields.next().unwrap_or_default();
-    let Some(interface) = fields.nth(4) else {
-        return method(first);
+/// Reads a command line over the defaults in `config`. What stands behind `--` is for the first
+/// process's own arguments and not read.
+pub fn parse(text: &str, config: Config) -> CommandLine {
+    let mut line = CommandLine {
+        config,
+        ..CommandLine::default()
     };
-    if !first.is_empty() {
-        return Err("asks for a static address, which is not supported".to_owned());
-    }
-    method(fields.next().unwrap_or_default())?;
-    if !interface.is_empty() {
-        config.interfaces.push(interface.to_owned());
-    }
-    Ok(())
-}
-
-fn method(text: &str) -> Result<(), String> {
-    match text {
-        "" | "dhcp" | "on" | "any" | "both" => Ok(()),
-        other => Err(format!(
-            "asks for the method \"{other}\"; only dhcp is supported"
-        )),
-    }
-}
-
-fn apply_bootif(value: &str, config: &mut Config) -> Result<(), String> {
-    let address = value.strip_prefix(BOOTIF_ETHERNET).unwrap_or(value);
-    let address = address.parse().map_err(|_| "is no Ethernet address")?;
-    config.boot_interface = Some(address);
-    Ok(())
-}
-
-fn apply_own(key: &str, value: &str, config: &mut Config) -> Result<(), String> {
-    match key {
-        "interface" => config.interfaces.push(value.to_owned()),
-        "link_timeout" => config.link_timeout = seconds(value)?,
-        "timeout" => config.lease_timeout = seconds(value)?,
-        "proxy_wait" => config.proxy_wait = Some(seconds(value)?),
-        "identify" => config.identify = word(value, "pxe, ipxe, http and plain")?,
-        "stop_after" => config.stop_after = Some(word(value, "lease, plan, image and load")?),
-        "append" => config.append = Some(value.to_owned()),
-        "boot_file" => config.boot_file = Some(value.to_owned()),
-        "on_failure" => {
-            config.on_failure = word::<OnFailure>(value, "retry, shell, reboot and poweroff")?;
+    for word in words(text) {
+        if word == "--" {
+            break;
         }
-        "quiet" => config.quiet = true,
-        _ => return Err("is not known".to_owned()),
+        let (key, value) = match word.split_once('=') {
+            Some((key, value)) => (key, Some(value)),
+            None => (word.as_str(), None),
+        };
+        if let Some(meaning) = line.take(key, value) {
+            line.remarks.push(Remark { word, meaning });
+        }
     }
-    Ok(())
+    line.choose_interfaces();
+    line
 }
 
-fn seconds(value: &str) -> Result<Duration, String> {
-    let wrong = || "is no number of seconds".to_owned();
-    let seconds: f64 = value.parse().map_err(|_| wrong())?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+impl CommandLine {
+    fn take(&mut self, key: &str, value: Option<&str>) -> Option<Meaning> {
+        let key = key.replace('_', "-");
+        if let Some(own) = key.strip_prefix("wireboot.") {
+            return Some(self.own(own, value).unwrap_or_else(Meaning::Refused));
+        }
+        let value = value.unwrap_or_default();
+        let meaning = match key.as_str() {
+            "ip" => self.ip(value),
+            "BOOTIF" => self.boot_if(value),
+            "ifname" => self.alias(value),
+            "bootdev" => {
+                self.boot_device = Some(value.to_owned());
+                Ok(format!("of several interfaces, {value} is the one"))
+            }
+            "rd.net.timeout.carrier" | "rd.net.timeout.iflink" => seconds(value).map(|time| {
+                self.config.link_timeout = time;
+                format!(
+                    "waits {} s for an interface and its carrier",
+                    time.as_secs()
+                )
+            }),
+            "rd.net.timeout.dhcp" => seconds(value).map(|time| {
+                self.config.lease_timeout = time;
+                format!("waits {} s for a lease", time.as_secs())
+            }),
+            "rd.neednet" | "rd.peerdns" => {
+                return Some(Meaning::Needless(
+                    "the network and its resolver are always set up",
+                ));
+            }
+            "rd.net.dhcp.retry" => {
+                return Some(Meaning::Needless(
+                    "requests are repeated until the time is over",
+                ));
+            }
+            "rd.net.timeout.ifup"
+            | "rd.net.timeout.route"
+            | "rd.net.timeout.ipv6dad"
+            | "rd.net.timeout.ipv6auto" => {
+                return Some(Meaning::Needless("there is no such step to wait for"));
+            }
+            "vlan" | "rd.vlan" => Err("a tagged VLAN cannot be set up".to_owned()),
+            "bond" | "team" | "bridge" => Err(format!("a {key} cannot be set up")),
+            "rd.route" => Err("routes come from the server".to_owned()),
+            "nameserver" => Err("resolvers come from the server".to_owned()),
+            _ => return None,
+        };
+        Some(meaning.map_or_else(Meaning::Refused, Meaning::Followed))
+    }
+
+    fn ip(&mut self, value: &str) -> Result<String, String> {
+        let request = ip::parse(value)?;
+        let text = request.to_string();
+        match request.method {
+            Method::Dhcp => self.requests.push(request),
+            Method::Static => {
+                return Err(format!("{text}: an address without DHCP cannot be set up"));
+            }
+            Method::Off => return Err("it switches the network off".to_owned()),
+        }
+        Ok(text)
+    }
+
+    fn boot_if(&mut self, value: &str) -> Result<String, String> {
+        // PXELINUX puts the hardware type in front: 01 is Ethernet.
+        let address = match value.len() {
+            20 => value.strip_prefix("01-").or(value.strip_prefix("01:")),
+            _ => Some(value),
+        };
+        let mac: MacAddress = address
+            .and_then(|address| address.parse().ok())
+            .ok_or("it is not 01 and a hardware address such as 01-52-54-00-12-34-56")?;
+        self.config.boot_interface = Some(mac);
+        Ok(format!("boots over the interface with the address {mac}"))
+    }
+
+    fn alias(&mut self, value: &str) -> Result<String, String> {
+        let (name, mac) = value
+            .split_once(':')
+            .and_then(|(name, mac)| Some((name, mac.parse::<MacAddress>().ok()?)))
+            .ok_or("it is not a name, a colon and a hardware address")?;
+        self.aliases.push((name.to_owned(), mac));
+        Ok(format!("{name} means the interface with the address {mac}"))
+    }
+
+    fn own(&mut self, key: &str, value: Option<&str>) -> Result<Meaning, String> {
+        let flag = value.is_none_or(|value| matches!(value, "1" | "yes" | "true" | "on"));
+        let value = value.unwrap_or_default();
+        let text = (!value.is_empty())
+            .then(|| value.to_owned())
+            .ok_or_else(|| format!("it needs a value: wireboot.{key}=VALUE"));
+        let config = &mut self.config;
+        match key {
+            "interface" => {
+                let names = text?;
+                config
+                    .interfaces
+                    .extend(names.split(',').map(str::to_owned));
+            }
+            "bootif" => return self.boot_if(value).map(Meaning::Followed),
+            "link-timeout" => config.link_timeout = seconds(&text?)?,
+            "timeout" => config.lease_timeout = seconds(&text?)?,
+            "proxy-wait" => config.proxy_wait = Some(seconds(&text?)?),
+            "identify" => config.identify = one_of("pxe, ipxe, http and plain", &text?)?,
+            "stop-after" => {
+                config.stop_after = Some(one_of("lease, plan, image and load", &text?)?)
+            }
+            "append" => config.append = Some(text?),
+            "boot-file" => config.boot_file = Some(text?),
+            "on-failure" => {
+                config.on_failure = one_of("retry, shell, reboot and poweroff", &text?)?;
+            }
+            "quiet" => config.quiet = flag,
+            _ => return Err("there is no such setting".to_owned()),
+        }
+        let said = if value.is_empty() { "on" } else { value };
+        Ok(Meaning::Followed(format!("{key} is {said}")))
+    }
+
+    /// Brings `ip=`, `bootdev=` and `ifname=` together once all of them are known.
+    fn choose_interfaces(&mut self) {
+        let mut names: Vec<_> = self
+            .requests
+            .iter()
+            .filter_map(|request| request.interface.clone())
+            .collect();
+        if let Some(device) = self.boot_device.take() {
+            names = vec![device];
+        }
+        for name in names {
+            let alias = self.aliases.iter().find(|(alias, _)| *alias == name);
+            match alias
+                .map(|(_, mac)| *mac)
+                .or_else(|| named_by_address(&name))
+            {
+                Some(mac) => self.config.boot_interface = Some(mac),
+                None if self.config.interfaces.contains(&name) => {}
+                None => self.config.interfaces.push(name),
+            }
+        }
+        for mac in self.requests.iter().filter_map(|request| request.mac) {
+            if self.config.interfaces.is_empty() {
+                self.config.boot_interface = Some(mac);
+            }
+        }
+    }
 }
 
-fn word<T: FromStr>(value: &str, known: &str) -> Result<T, String> {
-    value.parse().map_err(|_| format!("is none of {known}"))
+impl Remark {
+    /// Says why the word is not followed, when it is not.
+    pub fn refusal(&self) -> Option<String> {
+        match &self.meaning {
+            Meaning::Refused(why) => Some(format!(
+                "\"{}\" on the kernel command line is not followed: {why}",
+                self.word
+            )),
+            Meaning::Followed(_) | Meaning::Needless(_) => None,
+        }
+    }
+}
+
+/// Reads the name that udev gives by address, which nobody gives in an initramfs without udev:
+/// `enx525400123456`.
+fn named_by_address(name: &str) -> Option<MacAddress> {
+    let digits = name
+        .strip_prefix("enx")
+        .filter(|digits| digits.len() == 12)?;
+    let mut octets = [0; 6];
+    for (octet, pair) in octets.iter_mut().zip(digits.as_bytes().chunks(2)) {
+        *octet = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(MacAddress(octets))
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    const YEAR: f64 = 365.0 * 86_400.0;
+    f64::from_str(text)
+        .ok()
+        .filter(|seconds| (0.0..=YEAR).contains(seconds))
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| format!("\"{text}\" is not a number of seconds"))
+}
+
+fn one_of<T: FromStr>(known: &str, text: &str) -> Result<T, String> {
+    text.parse()
+        .map_err(|_| format!("\"{text}\" is none of {known}"))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Identify;
-    use crate::wire::ethernet::MacAddress;
-
-    fn applied(text: &str) -> (Config, Vec<String>) {
-        let mut config = Config::default();
-        let complaints = apply(text, &mut config);
-        (config, complaints)
-    }
-
-    #[test]
-    fn what_is_not_ours_changes_nothing() {
-        let text = "BOOT_IMAGE=/vmlinuz root=/dev/sda1 ro quiet console=ttyS0,115200n8 -- x=y\n";
-        assert_eq!(applied(text), (Config::default(), vec![]));
-    }
-
-    #[test]
-    fn each_of_our_words_is_followed() {
-        let (config, complaints) = applied(
-            "ip=:::::eth1:dhcp BOOTIF=01-52-54-00-12-34-56 wireboot.timeout=2.5 \
-             wireboot.link-timeout=7 wireboot.identify=pxe wireboot.on-failure=poweroff \
-             wireboot.append=\"a=b c\" \"wireboot.boot_file=http://192.0.2.1/x y\"",
-        );
-        assert_eq!(complaints, Vec::<String>::new());
-        assert_eq!(config.interfaces, ["eth1"]);
-        assert_eq!(
-            config.boot_interface,
-            Some(MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]))
-        );
-        assert_eq!(config.lease_timeout, Duration::from_millis(2500));
-        assert_eq!(config.link_timeout, Duration::from_secs(7));
-        assert_eq!(config.identify, Identify::Pxe);
-        assert_eq!(config.on_failure, OnFailure::PowerOff);
-        assert_eq!(config.append.as_deref(), Some("a=b c"));
-        assert_eq!(config.boot_file.as_deref(), Some("http://192.0.2.1/x y"));
-    }
-
-    #[test]
-    fn what_cannot_be_followed_is_told_and_the_rest_counts() {
-        let (config, complaints) = applied(
-            "wireboot.typo=1 wireboot.timeout=-1 ip=192.0.2.5::192.0.2.1:255.255.255.0::eth0:off \
-             ip=rarp BOOTIF=20-1 wireboot.identify=x wireboot.quiet",
-        );
-        assert_eq!(complaints.len(), 6, "{complaints:?}");
-        assert!(complaints[0].contains("\"wireboot.typo=1\""));
-        assert!(config.quiet);
-        assert_eq!(config.interfaces, Vec::<String>::new());
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod boot;
+mod explain;
 mod flags;
 mod lease;
 
@@ -30,6 +31,11 @@ const COMMANDS: &[(&str, &str, Run)] = &[
         lease::run,
     ),
     ("boot", "link, lease, plan, fetch, verify, kexec", boot::run),
+    (
+        "explain",
+        "say what a kernel command line means here",
+        explain::run,
+    ),
 ];
 
 /// Runs the command that the arguments name.

@@ -1,0 +1,242 @@
+//! The value of `ip=`.
+//!
+//! | form | from |
+//! | --- | --- |
+//! | `METHOD` | kernel, klibc, dracut |
+//! | `INTERFACE` | klibc |
+//! | `INTERFACE:METHOD[:MTU[:MAC]]` | dracut, NetworkManager, systemd |
+//! | `CLIENT:SERVER:GATEWAY:NETMASK:HOST:INTERFACE:METHOD[:DNS[:DNS[:NTP]]]` | kernel, klibc |
+//! | `CLIENT:PEER:GATEWAY:NETMASK:HOST:INTERFACE:METHOD[:MTU[:MAC]]` | dracut, NetworkManager, systemd |
+//!
+//! Every field may be empty or missing at the end. The netmask is one, or a number of bits.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use crate::wire::ethernet::MacAddress;
+
+/// How the address is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Method {
+    /// By DHCP.
+    #[default]
+    Dhcp,
+    /// It is given.
+    Static,
+    /// Not at all.
+    Off,
+}
+
+/// What one `ip=` asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IpRequest {
+    /// How the address is found.
+    pub method: Method,
+    /// The interface by name; none means any.
+    pub interface: Option<String>,
+    /// Our address.
+    pub address: Option<Ipv4Addr>,
+    /// The boot server (kernel), or the other end of a point-to-point link (dracut).
+    pub server: Option<Ipv4Addr>,
+    /// The router.
+    pub gateway: Option<Ipv4Addr>,
+    /// Bits of the network, 0 to 32.
+    pub prefix_len: Option<u8>,
+    /// Our name.
+    pub host_name: Option<String>,
+    /// Largest packet, octets.
+    pub mtu_octets: Option<u16>,
+    /// The hardware address.
+    pub mac: Option<MacAddress>,
+    /// Resolvers.
+    pub dns: Vec<Ipv4Addr>,
+    /// A time server.
+    pub ntp: Option<Ipv4Addr>,
+}
+
+/// Reads the value of `ip=`.
+///
+/// # Errors
+/// What is wrong with it, or not supported.
+pub(super) fn parse(value: &str) -> Result<IpRequest, String> {
+    if value.contains('[') {
+        return Err("IPv6 is not supported".to_owned());
+    }
+    let mut fields: Vec<&str> = value.split(':').collect();
+    if let [word] = fields[..]
+        && word.parse::<Ipv4Addr>().is_err()
+    {
+        return Ok(match method(word)? {
+            Some(method) => IpRequest {
+                method,
+                ..IpRequest::default()
+            },
+            None => IpRequest {
+                interface: interface(word)?,
+                ..IpRequest::default()
+            },
+        });
+    }
+    // The long form begins with an address or nothing, the short one with an interface.
+    let first = fields.first().copied().unwrap_or_default();
+    if !first.is_empty() && first.parse::<Ipv4Addr>().is_err() {
+        fields.splice(0..0, [""; 5]);
+    }
+    let mut fields = fields.into_iter();
+    let mut next = || fields.next().unwrap_or_default();
+    let mut request = IpRequest {
+        address: address(next(), "client address")?,
+        server: address(next(), "server")?,
+        gateway: address(next(), "gateway")?,
+        prefix_len: prefix_len(next())?,
+        host_name: Some(next().to_owned()).filter(|name| !name.is_empty()),
+        interface: interface(next())?,
+        ..IpRequest::default()
+    };
+    let how = next();
+    request.method = match (method(how)?, request.address) {
+        (Some(Method::Off), Some(_)) => Method::Static,
+        (Some(method), _) => method,
+        (None, Some(_)) if how.is_empty() => Method::Static,
+        (None, None) if how.is_empty() => Method::Dhcp,
+        (None, _) => return Err(format!("\"{how}\" is not a way to find an address")),
+    };
+    rest(&mut request, fields.collect())?;
+    if request.method == Method::Static && request.prefix_len.is_none() {
+        request.prefix_len = request.address.map(class);
+    }
+    Ok(request)
+}
+
+/// Reads what is behind the method: resolvers and a time server, or MTU and hardware address.
+fn rest(request: &mut IpRequest, fields: Vec<&str>) -> Result<(), String> {
+    let [first, others @ ..] = &fields[..] else {
+        return Ok(());
+    };
+    let is_name_server = |field: &str| field.parse::<Ipv4Addr>().is_ok();
+    if is_name_server(first) || others.first().is_some_and(|field| is_name_server(field)) {
+        for field in fields.iter().take(2) {
+            request.dns.extend(address(field, "resolver")?);
+        }
+        request.ntp = address(fields.get(2).copied().unwrap_or_default(), "time server")?;
+        return too_many(fields.get(3..));
+    }
+    if !first.is_empty() {
+        let mtu = first.parse().ok().filter(|mtu| *mtu >= 68);
+        let mtu = mtu.ok_or_else(|| format!("\"{first}\" is not an MTU or a resolver"))?;
+        request.mtu_octets = Some(mtu);
+    }
+    if !others.is_empty() && others.iter().any(|field| !field.is_empty()) {
+        let mac = others.join(":");
+        request.mac = Some(mac.parse().map_err(|error| format!("{error}"))?);
+    }
+    Ok(())
+}
+
+fn too_many(fields: Option<&[&str]>) -> Result<(), String> {
+    match fields {
+        Some(fields) if fields.iter().any(|field| !field.is_empty()) => {
+            Err(format!("\"{}\" is too much", fields.join(":")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn method(word: &str) -> Result<Option<Method>, String> {
+    Ok(match word {
+        "dhcp" | "on" | "any" | "both" | "single-dhcp" | "dhcp4" => Some(Method::Dhcp),
+        "off" | "none" | "static" => Some(Method::Off),
+        // Answered by the same servers as DHCP, which every one of them speaks.
+        "bootp" => Some(Method::Dhcp),
+        "dhcp6" | "auto6" | "either6" | "link6" | "auto" | "link-local" => {
+            return Err("IPv6 and link-local addresses are not supported".to_owned());
+        }
+        "rarp" => return Err("RARP is not supported".to_owned()),
+        "ibft" => return Err("the iSCSI boot firmware table is not read".to_owned()),
+        _ => None,
+    })
+}
+
+fn address(field: &str, what: &str) -> Result<Option<Ipv4Addr>, String> {
+    if field.is_empty() {
+        return Ok(None);
+    }
+    let address = field.parse::<Ipv4Addr>();
+    let address = address.map_err(|_| format!("the {what} \"{field}\" is not an IPv4 address"))?;
+    Ok(Some(address).filter(|address| !address.is_unspecified()))
+}
+
+fn prefix_len(field: &str) -> Result<Option<u8>, String> {
+    let wrong = || format!("\"{field}\" is not a netmask");
+    if field.is_empty() {
+        return Ok(None);
+    }
+    if let Ok(mask) = field.parse::<Ipv4Addr>() {
+        let bits = mask.to_bits();
+        let len = bits.leading_ones();
+        if len + bits.trailing_zeros() < 32 {
+            return Err(wrong());
+        }
+        return Ok(u8::try_from(len).ok());
+    }
+    let len = field.parse().ok().filter(|len| *len <= 32);
+    len.map(Some).ok_or_else(wrong)
+}
+
+/// An interface's name is 1 to 15 octets without blank and slash.
+fn interface(field: &str) -> Result<Option<String>, String> {
+    let fits = field.len() <= 15 && !field.contains(['/', ' ']) && !matches!(field, "." | "..");
+    match fits {
+        true => Ok(Some(field.to_owned()).filter(|name| !name.is_empty())),
+        false => Err(format!("\"{field}\" is not the name of an interface")),
+    }
+}
+
+/// The network's bits by the class of the address, where nothing better is said.
+const fn class(address: Ipv4Addr) -> u8 {
+    match address.octets() {
+        [0..=127, ..] => 8,
+        [128..=191, ..] => 16,
+        _ => 24,
+    }
+}
+
+impl fmt::Display for IpRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.method, self.address) {
+            (Method::Off, _) => write!(f, "no network")?,
+            (Method::Dhcp, None) => write!(f, "an address by DHCP")?,
+            (Method::Dhcp, Some(address)) => write!(f, "by DHCP, if possible {address}")?,
+            (Method::Static, address) => {
+                let address = address.unwrap_or(Ipv4Addr::UNSPECIFIED);
+                write!(f, "{address}/{}", self.prefix_len.unwrap_or(32))?;
+            }
+        }
+        match &self.interface {
+            Some(interface) => write!(f, " on {interface}")?,
+            None => write!(f, " on any interface")?,
+        }
+        if let Some(server) = self.server {
+            write!(f, ", server {server}")?;
+        }
+        if let Some(gateway) = self.gateway {
+            write!(f, ", gateway {gateway}")?;
+        }
+        if let Some(name) = &self.host_name {
+            write!(f, ", host name {name}")?;
+        }
+        if let Some(mtu) = self.mtu_octets {
+            write!(f, ", MTU {mtu}")?;
+        }
+        if let Some(mac) = self.mac {
+            write!(f, ", hardware address {mac}")?;
+        }
+        for dns in &self.dns {
+            write!(f, ", resolver {dns}")?;
+        }
+        if let Some(ntp) = self.ntp {
+            write!(f, ", time server {ntp}")?;
+        }
+        Ok(())
+    }
+}

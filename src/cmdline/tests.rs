@@ -1,0 +1,211 @@
+use super::*;
+use crate::config::{Identify, OnFailure, Step};
+use proptest::prelude::*;
+
+#[test]
+fn every_form_of_ip_in_the_manuals_is_understood() {
+    for (value, meaning) in [
+        // Documentation/admin-guide/nfs/nfsroot.rst of the kernel, and klibc.
+        ("dhcp", "an address by DHCP on any interface"),
+        ("on", "an address by DHCP on any interface"),
+        ("any", "an address by DHCP on any interface"),
+        ("both", "an address by DHCP on any interface"),
+        ("bootp", "an address by DHCP on any interface"),
+        ("eth0", "an address by DHCP on eth0"),
+        ("::::::dhcp", "an address by DHCP on any interface"),
+        (":::::eth0:dhcp", "an address by DHCP on eth0"),
+        (":::::eth0", "an address by DHCP on eth0"),
+        (
+            "::::client:eth0:dhcp",
+            "an address by DHCP on eth0, host name client",
+        ),
+        (
+            "192.0.2.10::::client:eth0:dhcp",
+            "by DHCP, if possible 192.0.2.10 on eth0, host name client",
+        ),
+        (
+            ":::::eth0:dhcp:192.0.2.53:192.0.2.54:192.0.2.123",
+            "an address by DHCP on eth0, resolver 192.0.2.53, resolver 192.0.2.54, time server \
+             192.0.2.123",
+        ),
+        (
+            ":::::eth0:dhcp::192.0.2.54",
+            "an address by DHCP on eth0, resolver 192.0.2.54",
+        ),
+        // dracut.cmdline(7), NetworkManager's and systemd's generators.
+        ("single-dhcp", "an address by DHCP on any interface"),
+        ("eth0:dhcp", "an address by DHCP on eth0"),
+        ("eth0:on:1400", "an address by DHCP on eth0, MTU 1400"),
+        (
+            "eth0:dhcp::52:54:00:12:34:56",
+            "an address by DHCP on eth0, hardware address 52:54:00:12:34:56",
+        ),
+        (
+            "eth0:dhcp:9000:52-54-00-12-34-56",
+            "an address by DHCP on eth0, MTU 9000, hardware address 52:54:00:12:34:56",
+        ),
+    ] {
+        assert_eq!(followed(&format!("ip={value}")), [meaning], "{value}");
+    }
+}
+
+#[test]
+fn an_address_without_dhcp_is_read_in_every_form() {
+    for (value, meaning) in [
+        (
+            "192.0.2.10:192.0.2.1:192.0.2.254:255.255.255.0:client:eth0:off",
+            "192.0.2.10/24 on eth0, server 192.0.2.1, gateway 192.0.2.254, host name client",
+        ),
+        (
+            "192.0.2.10:::255.255.255.128",
+            "192.0.2.10/25 on any interface",
+        ),
+        (
+            "192.0.2.10::192.0.2.254:24::eth0:none",
+            "192.0.2.10/24 on eth0, gateway 192.0.2.254",
+        ),
+        (
+            "192.0.2.10::192.0.2.254:24::eth0:none:1400:52:54:00:12:34:56",
+            "192.0.2.10/24 on eth0, gateway 192.0.2.254, MTU 1400, hardware address \
+             52:54:00:12:34:56",
+        ),
+        ("192.0.2.10", "192.0.2.10/24 on any interface"),
+        ("192.0.2.10::", "192.0.2.10/24 on any interface"),
+        ("172.16.0.1:::", "172.16.0.1/16 on any interface"),
+    ] {
+        assert_eq!(ip::parse(value).unwrap().to_string(), meaning, "{value}");
+    }
+}
+
+#[test]
+fn what_cannot_be_followed_is_refused_with_its_reason() {
+    for (text, reason) in [
+        ("ip=off", "switches the network off"),
+        ("ip=none", "switches the network off"),
+        ("ip=dhcp6", "IPv6"),
+        ("ip=eth0:auto6", "IPv6"),
+        ("ip=[2001:db8::1]::[2001:db8::2]:64::eth0:none", "IPv6"),
+        ("ip=rarp", "RARP"),
+        ("ip=ibft", "iSCSI"),
+        ("ip=192.0.2.10:::24", "without DHCP"),
+        ("ip=eth0:dchp", "\"dchp\" is not a way"),
+        (
+            "ip=192.0.2.10:::255.0.255.0",
+            "\"255.0.255.0\" is not a netmask",
+        ),
+        ("ip=192.0.2.10:::33", "\"33\" is not a netmask"),
+        ("ip=192.0.2.10:x", "the server \"x\""),
+        ("ip=eth0:dhcp:12", "\"12\" is not an MTU"),
+        (
+            "ip=eth0:dhcp:1400:52:54",
+            "\"52:54\" is not a hardware address",
+        ),
+        (
+            "ip=:::::a-name-far-too-long:dhcp",
+            "not the name of an interface",
+        ),
+        ("vlan=eth0.7:eth0", "VLAN"),
+        ("bond=bond0:eth0,eth1", "bond"),
+        ("nameserver=192.0.2.53", "resolvers"),
+        ("BOOTIF=eth0", "hardware address"),
+        ("ifname=net0", "hardware address"),
+        (
+            "wireboot.on-failure=panic",
+            "none of retry, shell, reboot and poweroff",
+        ),
+        ("wireboot.timeout=soon", "\"soon\" is not a number"),
+        ("wireboot.boot-file", "wireboot.boot-file=VALUE"),
+        ("wireboot.colour=blue", "no such setting"),
+    ] {
+        let refusals = apply(text, &mut Config::default());
+        let [refusal] = &refusals[..] else {
+            panic!("{text}: {refusals:?}");
+        };
+        assert!(refusal.contains(reason), "{text}: {refusal}");
+        assert!(
+            refusal.starts_with(&format!("\"{text}\" on the")),
+            "{refusal}"
+        );
+    }
+}
+
+#[test]
+fn own_settings_reach_the_configuration() {
+    let mut config = Config::default();
+    let refusals = apply(
+        "root=/dev/ram0 wireboot.interface=eth0,eth1 wireboot.link_timeout=5 wireboot.timeout=2.5 \
+         wireboot.stop-after=plan wireboot.append=\"console=ttyS0 quiet\" \
+         wireboot.boot-file=http://192.0.2.1/menu.ipxe wireboot.on-failure=poweroff wireboot.quiet \
+         wireboot.identify=http wireboot.proxy-wait=0 -- wireboot.interface=eth9",
+        &mut config,
+    );
+    assert_eq!(refusals, [""; 0]);
+    let expected = Config {
+        interfaces: vec!["eth0".to_owned(), "eth1".to_owned()],
+        link_timeout: Duration::from_secs(5),
+        lease_timeout: Duration::from_millis(2500),
+        stop_after: Some(Step::Plan),
+        append: Some("console=ttyS0 quiet".to_owned()),
+        boot_file: Some("http://192.0.2.1/menu.ipxe".to_owned()),
+        on_failure: OnFailure::PowerOff,
+        quiet: true,
+        identify: Identify::Http,
+        proxy_wait: Some(Duration::ZERO),
+        ..Config::default()
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn words_of_others_change_nothing_and_a_wrong_one_does_not_stop_the_rest() {
+    let mut config = Config::for_boot();
+    let text = "BOOT_IMAGE=/vmlinuz root=/dev/sda1 ro quiet console=ttyS0,115200n8\n";
+    assert_eq!(apply(text, &mut config), [""; 0]);
+    assert_eq!(config, Config::for_boot());
+    assert_eq!(
+        apply("ip=rarp wireboot.timeout=-1 wireboot.quiet", &mut config).len(),
+        2
+    );
+    assert!(config.quiet);
+}
+
+#[test]
+fn the_interface_is_found_by_name_by_address_and_by_alias() {
+    let mac = MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
+    for (text, names, address) in [
+        ("", &[][..], None),
+        ("ip=eth0:dhcp ip=eth1:dhcp", &["eth0", "eth1"], None),
+        ("ip=eth0:dhcp ip=eth1:dhcp bootdev=eth1", &["eth1"], None),
+        ("ip=dhcp BOOTIF=01-52-54-00-12-34-56", &[], Some(mac)),
+        ("BOOTIF=52:54:00:12:34:56", &[], Some(mac)),
+        ("ifname=net0:52:54:00:12:34:56 ip=net0:dhcp", &[], Some(mac)),
+        ("ip=net0:dhcp ifname=net0:52:54:00:12:34:56", &[], Some(mac)),
+        ("ip=enx525400123456:dhcp", &[], Some(mac)),
+    ] {
+        let config = parse(text, Config::default()).config;
+        assert_eq!(config.interfaces, names, "{text}");
+        assert_eq!(config.boot_interface, address, "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_command_line_makes_the_reader_panic(text in "\\PC{0,80}", ip in "[0-9a-z.:]{0,40}") {
+        let _ = parse(&text, Config::default());
+        let line = parse(&format!("ip={ip}"), Config::default());
+        prop_assert_eq!(line.remarks.len(), 1);
+    }
+}
+
+fn followed(text: &str) -> Vec<String> {
+    let line = parse(text, Config::default());
+    assert!(line.remarks.iter().all(|remark| remark.refusal().is_none()));
+    let meanings = line
+        .remarks
+        .into_iter()
+        .filter_map(|remark| match remark.meaning {
+            Meaning::Followed(meaning) => Some(meaning),
+            Meaning::Needless(_) | Meaning::Refused(_) => None,
+        });
+    meanings.collect()
+}
