@@ -138,7 +138,19 @@ impl CommandLine {
         let request = ip::parse(value)?;
         let text = request.to_string();
         match request.method {
-            Method::Dhcp => self.requests.push(request),
+            Method::Dhcp => {
+                let beside = request.beside_dhcp();
+                if !beside.is_empty() {
+                    self.remarks.push(Remark {
+                        word: format!("ip={value}"),
+                        meaning: Meaning::Refused(format!(
+                            "what the server says counts, not {}",
+                            beside.join(", ")
+                        )),
+                    });
+                }
+                self.requests.push(request);
+            }
             Method::Static => {
                 return Err(format!("{text}: an address without DHCP cannot be set up"));
             }
@@ -222,11 +234,6 @@ impl CommandLine {
                 Some(mac) => self.config.boot_interface = Some(mac),
                 None if self.config.interfaces.contains(&name) => {}
                 None => self.config.interfaces.push(name),
-            }
-        }
-        for mac in self.requests.iter().filter_map(|request| request.mac) {
-            if self.config.interfaces.is_empty() {
-                self.config.boot_interface = Some(mac);
             }
         }
     }

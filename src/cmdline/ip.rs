@@ -54,6 +54,26 @@ pub struct IpRequest {
     pub ntp: Option<Ipv4Addr>,
 }
 
+impl IpRequest {
+    /// Names what is given beside DHCP, which has answers of its own to these.
+    pub(super) fn beside_dhcp(&self) -> Vec<&'static str> {
+        [
+            (self.address.is_some(), "the address"),
+            (self.server.is_some(), "the server"),
+            (self.gateway.is_some(), "the gateway"),
+            (self.prefix_len.is_some(), "the netmask"),
+            (self.host_name.is_some(), "the host name"),
+            (self.mtu_octets.is_some(), "the MTU"),
+            (self.mac.is_some(), "the hardware address"),
+            (!self.dns.is_empty(), "the resolvers"),
+            (self.ntp.is_some(), "the time server"),
+        ]
+        .into_iter()
+        .filter_map(|(is_given, what)| is_given.then_some(what))
+        .collect()
+    }
+}
+
 /// Reads the value of `ip=`.
 ///
 /// # Errors
