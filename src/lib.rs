@@ -16,6 +16,7 @@
 pub mod account;
 pub mod acquire;
 pub mod agent;
+pub mod capture;
 pub mod cli;
 pub mod cmdline;
 pub mod config;

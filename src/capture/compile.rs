@@ -1,0 +1,352 @@
+//! Filter expressions → conditions on octets, with the verdicts of libpcap.
+//!
+//! Tests are made in libpcap's order, since a load beyond the end of the frame rejects it
+//! whatever the rest of the expression says.
+
+use std::net::IpAddr;
+
+use crate::sys::filter::{Condition, Load, Program, ProgramError, Size, WHOLE_FRAME, ancillary};
+use crate::wire::ethernet::MacAddress;
+
+/// A filter, parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expression {
+    /// Holds for every frame.
+    Everything,
+    /// One test.
+    Primitive(Primitive),
+    /// Does not hold.
+    Not(Box<Self>),
+    /// Both hold.
+    And(Box<Self>, Box<Self>),
+    /// One holds.
+    Or(Box<Self>, Box<Self>),
+}
+
+/// One test of a filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Primitive {
+    /// The frame has a tag, with this VLAN identifier when one is given.
+    Vlan(Option<u16>),
+    /// The protocol of the frame.
+    EtherType(u16),
+    /// ICMP over IPv4.
+    Icmp,
+    /// ICMP over IPv6.
+    Icmp6,
+    /// A transport protocol, over IPv4 or IPv6.
+    Transport(Transport),
+    /// A hardware address.
+    EtherHost(Direction, MacAddress),
+    /// An IP address.
+    Host(Network, Direction, IpAddr),
+    /// Ports from the first to the last; never in a later fragment.
+    Ports(Transport, Direction, u16, u16),
+}
+
+/// Which end of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// The sender.
+    Source,
+    /// The receiver.
+    Destination,
+    /// One of the two.
+    Either,
+}
+
+/// Where an address is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// In all of those below.
+    Any,
+    /// In IPv4 headers.
+    Ip,
+    /// In IPv6 headers.
+    Ip6,
+    /// In ARP.
+    Arp,
+    /// In reverse ARP.
+    Rarp,
+}
+
+/// Which transport protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP, UDP or SCTP.
+    Any,
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Expression {
+    /// Compiles for frames whose tags all stand in their octets, as they do in files.
+    ///
+    /// # Errors
+    /// [`ProgramError::Length`] when the program is too long for the kernel.
+    pub fn compile_for_files(&self) -> Result<Program, ProgramError> {
+        Frame::default().lower(self).compile(WHOLE_FRAME)
+    }
+
+    /// Compiles for frames from the kernel, which takes the outermost tag out of those that
+    /// arrive, but not of those that leave.
+    ///
+    /// # Errors
+    /// As [`Expression::compile_for_files`].
+    pub fn compile_for_kernel(&self) -> Result<Program, ProgramError> {
+        if !self.mentions_vlan() {
+            return self.compile_for_files();
+        }
+        let taken_out = Condition::equal(Load::Ancillary(ancillary::VLAN_TAG_PRESENT), 1);
+        let beside = Frame {
+            tag_is_beside: true,
+            ..Frame::default()
+        };
+        let first = taken_out.clone().and(beside.clone().lower_once(self));
+        let second = taken_out.negated().and(Frame::default().lower(self));
+        first.or(second).compile(WHOLE_FRAME)
+    }
+
+    fn mentions_vlan(&self) -> bool {
+        match self {
+            Self::Everything => false,
+            Self::Primitive(primitive) => matches!(primitive, Primitive::Vlan(_)),
+            Self::Not(inner) => inner.mentions_vlan(),
+            Self::And(left, right) | Self::Or(left, right) => {
+                left.mentions_vlan() || right.mentions_vlan()
+            }
+        }
+    }
+}
+
+/// What is known of the frame at one place of the expression.
+#[derive(Debug, Clone, Default)]
+struct Frame {
+    /// Octets of the tags that earlier tests have stepped over.
+    tags_len: u32,
+    /// The outermost tag was taken out of the octets, and no test was about it so far.
+    tag_is_beside: bool,
+}
+
+const IPPROTO_ICMP: u32 = 1;
+const IPPROTO_TCP: u32 = 6;
+const IPPROTO_UDP: u32 = 17;
+const IPPROTO_FRAGMENT: u32 = 44;
+const IPPROTO_ICMPV6: u32 = 58;
+const IPPROTO_SCTP: u32 = 132;
+
+impl Frame {
+    fn lower_once(mut self, expression: &Expression) -> Condition {
+        self.lower(expression)
+    }
+
+    fn lower(&mut self, expression: &Expression) -> Condition {
+        match expression {
+            Expression::Everything => Condition::Constant(true),
+            Expression::Primitive(primitive) => self.primitive(*primitive),
+            Expression::Not(inner) => self.lower(inner).negated(),
+            Expression::And(left, right) => {
+                let left = self.lower(left);
+                left.and(self.lower(right))
+            }
+            Expression::Or(left, right) => {
+                let left = self.lower(left);
+                left.or(self.lower(right))
+            }
+        }
+    }
+
+    fn primitive(&mut self, primitive: Primitive) -> Condition {
+        match primitive {
+            Primitive::Vlan(id) => self.vlan(id),
+            Primitive::EtherType(ethertype) => self.ethertype(ethertype),
+            Primitive::Icmp => self.ipv4_protocol(IPPROTO_ICMP),
+            Primitive::Icmp6 => self.ipv6_protocol(IPPROTO_ICMPV6),
+            Primitive::Transport(transport) => any(transport
+                .numbers()
+                .iter()
+                .map(|number| self.ipv4_protocol(*number).or(self.ipv6_protocol(*number)))),
+            Primitive::EtherHost(direction, address) => ether_host(direction, address),
+            Primitive::Host(network, direction, address) => self.host(network, direction, address),
+            Primitive::Ports(transport, direction, first, last) => {
+                self.ports(transport, direction, first, last)
+            }
+        }
+    }
+
+    fn vlan(&mut self, id: Option<u16>) -> Condition {
+        let mut tci = Load::Ancillary(ancillary::VLAN_TAG);
+        let mut condition = Condition::Constant(true);
+        if !std::mem::take(&mut self.tag_is_beside) {
+            condition = any([0x8100, 0x88a8, 0x9100].map(|tpid| self.ethertype(tpid)));
+            tci = half(14 + self.tags_len);
+            self.tags_len += 4;
+        }
+        match id {
+            Some(id) => condition.and(Condition::Equal(tci, 0x0fff, id.into())),
+            None => condition,
+        }
+    }
+
+    fn ethertype(&self, ethertype: u16) -> Condition {
+        Condition::equal(half(12 + self.tags_len), ethertype.into())
+    }
+
+    /// Where the payload of the frame begins.
+    const fn payload(&self) -> u32 {
+        14 + self.tags_len
+    }
+
+    fn ipv4_protocol(&self, number: u32) -> Condition {
+        self.ethertype(0x0800)
+            .and(Condition::equal(octet(self.payload() + 9), number))
+    }
+
+    /// Holds also when a fragment header stands in between.
+    fn ipv6_protocol(&self, number: u32) -> Condition {
+        let next_header = octet(self.payload() + 6);
+        let behind_fragment = octet(self.payload() + 40);
+        self.ethertype(0x86dd).and(
+            Condition::equal(next_header, number).or(Condition::equal(
+                next_header,
+                IPPROTO_FRAGMENT,
+            )
+            .and(Condition::equal(behind_fragment, number))),
+        )
+    }
+
+    fn host(&self, network: Network, direction: Direction, address: IpAddr) -> Condition {
+        let at = self.payload();
+        match address {
+            IpAddr::V4(address) => {
+                let is = |offset| Condition::equal(word(at + offset), address.to_bits());
+                let within = |ethertype, source, destination| {
+                    self.ethertype(ethertype)
+                        .and(direction.choose(is(source), is(destination)))
+                };
+                let (ip, arp, rarp) = (
+                    within(0x0800, 12, 16),
+                    within(0x0806, 14, 24),
+                    within(0x8035, 14, 24),
+                );
+                match network {
+                    Network::Any => ip.or(arp).or(rarp),
+                    Network::Ip => ip,
+                    Network::Arp => arp,
+                    Network::Rarp => rarp,
+                    Network::Ip6 => Condition::Constant(false),
+                }
+            }
+            IpAddr::V6(address) => {
+                let words = address.octets();
+                let is = |start: u32| {
+                    let (words, _) = words.as_chunks::<4>();
+                    (0_u32..).zip(words).fold(
+                        Condition::Constant(true),
+                        |condition, (index, octets)| {
+                            condition.and(Condition::equal(
+                                word(at + start + 4 * index),
+                                u32::from_be_bytes(*octets),
+                            ))
+                        },
+                    )
+                };
+                self.ethertype(0x86dd).and(direction.choose(is(8), is(24)))
+            }
+        }
+    }
+
+    fn ports(
+        &self,
+        transport: Transport,
+        direction: Direction,
+        first: u16,
+        last: u16,
+    ) -> Condition {
+        let within = |load| {
+            if first == last {
+                Condition::equal(load, first.into())
+            } else {
+                Condition::AtLeast(load, first.into())
+                    .and(Condition::AtLeast(load, u32::from(last) + 1).negated())
+            }
+        };
+        let header = self.payload();
+        let protocols = |at| {
+            any(transport
+                .numbers()
+                .iter()
+                .map(|number| Condition::equal(octet(at), *number)))
+        };
+        let behind_ipv4 = |offset| Load::BehindIpv4 {
+            size: Size::Half,
+            header,
+            offset,
+        };
+        let ipv6 = self
+            .ethertype(0x86dd)
+            .and(protocols(header + 6))
+            .and(direction.choose(within(half(header + 40)), within(half(header + 42))));
+        let ipv4 = self
+            .ethertype(0x0800)
+            .and(protocols(header + 9))
+            .and(Condition::AnyBit(half(header + 6), 0x1fff).negated())
+            .and(direction.choose(within(behind_ipv4(0)), within(behind_ipv4(2))));
+        ipv6.or(ipv4)
+    }
+}
+
+impl Direction {
+    fn choose(self, source: Condition, destination: Condition) -> Condition {
+        match self {
+            Self::Source => source,
+            Self::Destination => destination,
+            Self::Either => source.or(destination),
+        }
+    }
+}
+
+impl Transport {
+    const fn numbers(self) -> &'static [u32] {
+        match self {
+            Self::Any => &[IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP],
+            Self::Tcp => &[IPPROTO_TCP],
+            Self::Udp => &[IPPROTO_UDP],
+        }
+    }
+}
+
+fn ether_host(direction: Direction, address: MacAddress) -> Condition {
+    let MacAddress([a, b, c, d, e, f]) = address;
+    let is = |at| {
+        Condition::equal(word(at + 2), u32::from_be_bytes([c, d, e, f])).and(Condition::equal(
+            half(at),
+            u16::from_be_bytes([a, b]).into(),
+        ))
+    };
+    direction.choose(is(6), is(0))
+}
+
+fn any(conditions: impl IntoIterator<Item = Condition>) -> Condition {
+    conditions
+        .into_iter()
+        .reduce(Condition::or)
+        .unwrap_or(Condition::Constant(false))
+}
+
+const fn octet(offset: u32) -> Load {
+    let size = Size::Byte;
+    Load::Frame { size, offset }
+}
+
+const fn half(offset: u32) -> Load {
+    let size = Size::Half;
+    Load::Frame { size, offset }
+}
+
+const fn word(offset: u32) -> Load {
+    let size = Size::Word;
+    Load::Frame { size, offset }
+}

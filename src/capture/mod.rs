@@ -1,0 +1,6 @@
+//! Frames from the ring to the eye or to a file.
+
+#![forbid(unsafe_code)]
+
+pub mod compile;
+pub mod language;
