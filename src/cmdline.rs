@@ -13,7 +13,7 @@ mod words;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::{Config, Report};
 use crate::wire::ethernet::MacAddress;
 
 pub use ip::{IpRequest, Method};
@@ -208,6 +208,9 @@ impl CommandLine {
             "on-failure" => {
                 config.on_failure = one_of("retry, shell, reboot and poweroff", &text?)?;
             }
+            "unattended" => config.unattended = flag,
+            "explain" if flag => config.report = Report::Explain,
+            "explain" => config.report = Report::default(),
             "quiet" => config.quiet = flag,
             _ => return Err("there is no such setting".to_owned()),
         }

@@ -272,7 +272,11 @@ impl Config {
         };
         match keyword.as_str() {
             "label" => self.begin_label(value()),
-            "default" if is_menu_module(rest) => self.has_menu = true,
+            // The last DEFAULT counts, also when it names what shows the menu.
+            "default" if is_menu_module(rest) => {
+                self.has_menu = true;
+                self.default = None;
+            }
             "default" => self.default = Some(value()),
             "ui" => {
                 self.has_menu = true;

@@ -188,9 +188,7 @@ impl Machine {
             }
             (Fetched::Missing, _) => {
                 // pxelinux goes on without it, and so many a tree includes what may be missing.
-                let fault = Error::new(from, &name, "is not there, and is left out");
-                context.note(from, fault.what.clone());
-                self.config.faults.push(fault);
+                context.note(from, format!("{url} is not there, and is left out"));
             }
             (Fetched::Failed(why), _) => return Err(Error::new(from, &name, why)),
         }
