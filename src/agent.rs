@@ -9,6 +9,7 @@ use crate::console::Console;
 use crate::dhcp::lease::Lease;
 use crate::error::Error;
 use crate::fetch::Fetcher;
+use crate::handover;
 use crate::image::Image;
 use crate::link::{self, Link};
 use crate::planning::{self, Outcome};
@@ -24,7 +25,10 @@ pub fn run(config: &Config) -> Result<Step, Error> {
     let (link, lease) = lease(config)?;
     account.done("lease");
     log::info!("{}: {lease}", link.name);
-    boot(config, &link, &lease, &mut account).inspect_err(|_| link.restore())
+    boot(config, &link, &lease, &mut account).inspect_err(|_| {
+        handover::remove(&link.name);
+        link.restore();
+    })
 }
 
 /// Finds the interfaces, acquires a lease on one of them and configures it.
@@ -38,6 +42,7 @@ pub fn lease(config: &Config) -> Result<(Link, Lease), Error> {
         link.restore();
         return Err(error);
     }
+    handover::write(&link.name, &lease);
     Ok((link, lease))
 }
 

@@ -8,7 +8,7 @@
 //! | first process | [`init`] | yes |
 //! | the path | [`agent`] | by what it calls |
 //! | drivers | [`acquire`], `capture`, [`fetch`], [`image`], [`planning`] | yes, through [`sys`] |
-//! | devices | [`link`], [`console`], [`account`] | yes, through [`sys`] |
+//! | devices | [`link`], [`console`], [`account`], [`handover`] | yes, through [`sys`] |
 //! | machines | [`dhcp`], [`tftp`], `http`, [`plan`] | no: time and input are arguments |
 //! | values | [`wire`], [`time`], [`error`], [`config`], [`cmdline`] | no |
 //! | kernel | [`sys`] | it is the I/O, and the only unsafe code |
@@ -24,6 +24,7 @@ pub mod console;
 pub mod dhcp;
 pub mod error;
 pub mod fetch;
+pub mod handover;
 pub mod image;
 pub mod init;
 pub mod link;

@@ -1,0 +1,227 @@
+//! What the lease leaves for those who come later: resolvers in `/etc/resolv.conf`, the host
+//! name, and klibc's `/run/net-INTERFACE.conf`, which scripts of an initramfs read.
+//!
+//! Files are replaced whole, so that nobody ever reads half of one. A file that cannot be written
+//! costs a warning and never the boot. Values come from the network and go into a file that a
+//! shell runs, so they are quoted there whatever they hold.
+
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use crate::dhcp::lease::Lease;
+use crate::sys::{self, machine};
+
+const RESOLV_CONF: &str = "etc/resolv.conf";
+const BEGIN: &str = "# wireboot: from here";
+const END: &str = "# wireboot: to here";
+/// Option 17, by which a server names the root file system (RFC 2132 §3.19).
+const ROOT_PATH: u8 = 17;
+/// Option 40, the domain of the Network Information Service (RFC 2132 §8.1).
+const NIS_DOMAIN: u8 = 40;
+
+/// Leaves what `lease` says about `interface`, and sets the host name where there is none.
+///
+/// In a network namespace that is not the machine's own it does nothing: the files tell of the
+/// machine's network.
+pub fn write(interface: &str, lease: &Lease) {
+    if !is_at_home() {
+        log::debug!("in another network namespace: no resolver and no host name is set");
+        return;
+    }
+    write_files(Path::new("/"), interface, lease);
+    if let Some(name) = &lease.host_name
+        && is_unnamed(&fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default())
+        && let Err(error) = machine::set_host_name(name)
+    {
+        log::warn!("{error}: {}", error.source);
+    }
+}
+
+/// Takes back what [`write`] left in files.
+pub fn remove(interface: &str) {
+    if is_at_home() {
+        remove_files(Path::new("/"), interface);
+    }
+}
+
+fn is_at_home() -> bool {
+    let namespace = |process| fs::read_link(format!("/proc/{process}/ns/net"));
+    match (namespace("1"), namespace("thread-self")) {
+        (Ok(machine), Ok(ours)) => machine == ours,
+        _ => false,
+    }
+}
+
+fn write_files(root: &Path, interface: &str, lease: &Lease) {
+    if !lease.dns.is_empty() || lease.domain.is_some() {
+        complain(RESOLV_CONF, replace_resolv_conf(root, Some(lease)));
+    }
+    let name = net_conf_name(interface);
+    let text = net_conf(interface, lease, sys::now().as_millis() / 1000);
+    complain(&name, replace(&root.join(&name), &text));
+}
+
+fn remove_files(root: &Path, interface: &str) {
+    complain(RESOLV_CONF, replace_resolv_conf(root, None));
+    let name = net_conf_name(interface);
+    if let Err(error) = fs::remove_file(root.join(&name))
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        complain(&name, Err(error));
+    }
+}
+
+fn complain(file: &str, result: io::Result<()>) {
+    if let Err(error) = result {
+        log::warn!("/{file} is not written: {error}");
+    }
+}
+
+fn net_conf_name(interface: &str) -> String {
+    format!("run/net-{interface}.conf")
+}
+
+/// Linux calls a machine `(none)` until it is named, and distributions `localhost`.
+fn is_unnamed(name: &str) -> bool {
+    matches!(
+        name.trim(),
+        "" | "(none)" | "localhost" | "localhost.localdomain"
+    )
+}
+
+fn replace_resolv_conf(root: &Path, lease: Option<&Lease>) -> io::Result<()> {
+    let path = root.join(RESOLV_CONF);
+    // Somebody who makes it a link looks after it; a file in its place would cut that off.
+    if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink()) {
+        return match lease {
+            Some(_) => Err(io::Error::other(
+                "it is a link that another service looks after",
+            )),
+            None => Ok(()),
+        };
+    }
+    let before = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        before => before?,
+    };
+    let after = resolv_conf(&before, lease);
+    if after == before {
+        return Ok(());
+    }
+    replace(&path, &after)
+}
+
+/// Writes a file beside `path` and puts it in its place.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(".wireboot");
+    let new = Path::new(&name);
+    let done = fs::write(new, text).and_then(|()| fs::rename(new, path));
+    if done.is_err() {
+        let _ = fs::remove_file(new);
+    }
+    done
+}
+
+/// Returns `before` with the lines of ours replaced by those of `lease`, which go first, since
+/// resolvers beyond the third are not asked.
+fn resolv_conf(before: &str, lease: Option<&Lease>) -> String {
+    let mut text = String::new();
+    if let Some(lease) = lease {
+        text.push_str(&format!("{BEGIN}\n"));
+        let mut domains = lease.options.domain_search();
+        if domains.is_empty() {
+            domains.extend(lease.domain.clone());
+        }
+        if !domains.is_empty() {
+            text.push_str(&format!("search {}\n", domains.join(" ")));
+        }
+        for server in &lease.dns {
+            text.push_str(&format!("nameserver {server}\n"));
+        }
+        text.push_str(&format!("{END}\n"));
+    }
+    let mut is_ours = false;
+    for line in before.lines() {
+        match line {
+            BEGIN => is_ours = true,
+            END => is_ours = false,
+            line if !is_ours => text.push_str(&format!("{line}\n")),
+            _ => {}
+        }
+    }
+    text
+}
+
+/// Returns the variables that klibc's `ipconfig` writes.
+fn net_conf(interface: &str, lease: &Lease, uptime_seconds: u64) -> String {
+    let address = |address: Option<Ipv4Addr>| address.unwrap_or(Ipv4Addr::UNSPECIFIED).to_string();
+    let host_bits = u32::MAX.checked_shr(lease.prefix_len.into()).unwrap_or(0);
+    let netmask = Ipv4Addr::from_bits(!host_bits);
+    let broadcast = Ipv4Addr::from_bits(lease.address.to_bits() | host_bits);
+    let gateway = lease.routes.iter().find(|route| route.prefix_len == 0);
+    let mut dns = lease.dns.iter().copied();
+    let root_path = lease.options.text(ROOT_PATH).unwrap_or_default();
+    let lease_time = lease
+        .lease_time
+        .map_or(u64::from(u32::MAX), |time| time.as_secs());
+    let mut search = lease.options.domain_search().join(" ");
+    if search.is_empty() {
+        search = lease.domain.clone().unwrap_or_default();
+    }
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    [
+        ("DEVICE", interface.to_owned()),
+        ("PROTO", "dhcp".to_owned()),
+        ("IPV4ADDR", lease.address.to_string()),
+        (
+            "IPV4BROADCAST",
+            address(lease.broadcast.or(Some(broadcast))),
+        ),
+        ("IPV4NETMASK", netmask.to_string()),
+        (
+            "IPV4GATEWAY",
+            address(gateway.and_then(|route| route.gateway)),
+        ),
+        ("IPV4DNS0", address(dns.next())),
+        ("IPV4DNS1", address(dns.next())),
+        ("HOSTNAME", text(&lease.host_name)),
+        ("DNSDOMAIN", text(&lease.domain)),
+        (
+            "NISDOMAIN",
+            lease
+                .options
+                .text(NIS_DOMAIN)
+                .unwrap_or_default()
+                .to_owned(),
+        ),
+        (
+            "ROOTSERVER",
+            address(lease.next_server.or(Some(lease.server))),
+        ),
+        ("ROOTPATH", root_path.to_owned()),
+        ("filename", text(&lease.boot_file)),
+        ("UPTIME", uptime_seconds.to_string()),
+        ("DHCPLEASETIME", lease_time.to_string()),
+        ("DOMAINSEARCH", search),
+    ]
+    .map(|(name, value)| format!("{name}={}\n", quoted(&value)))
+    .concat()
+}
+
+/// Quotes for a POSIX shell: within single quotes nothing has a meaning but their end. Control
+/// characters go, since a reader by lines would take what follows one for a line of its own.
+fn quoted(value: &str) -> String {
+    let value: String = value.chars().filter(|c| !c.is_control()).collect();
+    format!("'{}'", value.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests;
