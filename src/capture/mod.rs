@@ -4,3 +4,4 @@
 
 pub mod compile;
 pub mod language;
+pub mod recorder;

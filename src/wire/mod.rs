@@ -11,6 +11,7 @@ pub mod frame;
 pub mod ipv4;
 pub mod netlink;
 pub mod option;
+pub mod pcapng;
 pub mod route;
 pub mod tftp;
 pub mod udp;
