@@ -6,6 +6,8 @@
     reason = "each test file is a crate of its own and uses a part of this"
 )]
 
+pub mod far;
+
 use std::process::Command;
 use std::thread;
 

@@ -1,0 +1,132 @@
+//! The far end of a cable: a second network namespace, in which a real server runs.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use super::{ip, wait_until};
+
+/// A namespace that holds `far`, 192.0.2.1/24, the peer of `near` in the caller's namespace.
+pub struct Far {
+    holder: Child,
+    /// A folder for the configuration of servers.
+    pub folder: PathBuf,
+}
+
+impl Far {
+    /// Makes the namespace and the pair; `near` is left down.
+    pub fn plug_in() -> Self {
+        let mut holder = Command::new("unshare")
+            .args(["--net", "sh", "-c", "echo ready; read end"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("unshare is installed");
+        let mut ready = [0; 6];
+        let stdout = holder.stdout.as_mut().expect("it is piped");
+        stdout.read_exact(&mut ready).expect("a network namespace");
+        let pid = holder.id();
+        let folder = std::env::temp_dir().join(format!("wireboot-far-{pid}"));
+        std::fs::create_dir(&folder).expect("a temporary folder");
+        let far = Self { holder, folder };
+        ip(&format!(
+            "link add near type veth peer name far netns {pid}"
+        ));
+        far.run("ip address add 192.0.2.1/24 dev far");
+        far.run("ip link set far up");
+        far
+    }
+
+    /// Runs a command to its end in this namespace.
+    pub fn run(&self, command: &str) {
+        let status = self.command(command).status().expect("nsenter runs");
+        assert!(status.success(), "{command}: {status}");
+    }
+
+    /// Starts a server and waits until it says `ready`.
+    pub fn serve(&self, command: &str, ready: &str) -> Server {
+        let mut child = self
+            .command(command)
+            .env("KEA_PIDFILE_DIR", &self.folder)
+            .env("KEA_LOCKFILE_DIR", &self.folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("nsenter runs");
+        let said = Arc::new(Mutex::new(String::new()));
+        listen(child.stdout.take().expect("it is piped"), &said);
+        listen(child.stderr.take().expect("it is piped"), &said);
+        let server = Server { child, said };
+        server.wait_for(ready);
+        server
+    }
+
+    /// Writes the configuration of a server and returns its path.
+    pub fn write(&self, name: &str, text: &str) -> String {
+        let path = self.folder.join(name);
+        std::fs::write(&path, text).expect("a temporary file");
+        path.to_str().expect("it is ASCII").to_owned()
+    }
+
+    fn command(&self, command: &str) -> Command {
+        let mut whole = Command::new("nsenter");
+        whole.arg(format!("--net=/proc/{}/ns/net", self.holder.id()));
+        whole.args(command.split_whitespace());
+        whole
+    }
+}
+
+impl Drop for Far {
+    fn drop(&mut self) {
+        end(&mut self.holder);
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A running server; ends when dropped, without a chance to say good-bye.
+pub struct Server {
+    child: Child,
+    said: Arc<Mutex<String>>,
+}
+
+impl Server {
+    /// Returns how many of the lines said so far contain `text`.
+    pub fn count(&self, text: &str) -> usize {
+        let said = self.said.lock().expect("no listener panics");
+        said.lines().filter(|line| line.contains(text)).count()
+    }
+
+    /// Waits until the server has said `text`.
+    pub fn wait_for(&self, text: &str) {
+        wait_until(text, || self.count(text) > 0);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        end(&mut self.child);
+        if thread::panicking() {
+            let said = self.said.lock().map(|said| said.clone());
+            eprintln!("the server said:\n{}", said.unwrap_or_default());
+        }
+    }
+}
+
+fn end(child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+fn listen(from: impl Read + Send + 'static, said: &Arc<Mutex<String>>) {
+    let said = Arc::clone(said);
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            let mut said = said.lock().expect("no test panics while it looks");
+            said.push_str(&line);
+            said.push('\n');
+        }
+    });
+}
