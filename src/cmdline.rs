@@ -205,6 +205,7 @@ impl CommandLine {
             }
             "append" => config.append = Some(text?),
             "boot-file" => config.boot_file = Some(text?),
+            "initrd" => config.initrds.push(text?),
             "on-failure" => {
                 config.on_failure = one_of("retry, shell, reboot and poweroff", &text?)?;
             }

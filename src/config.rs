@@ -112,6 +112,8 @@ pub struct Config {
     pub append: Option<String>,
     /// A boot file that takes the place of the one in the lease.
     pub boot_file: Option<String>,
+    /// Initrds for a boot file that is a kernel itself, as paths beside it or URLs.
+    pub initrds: Vec<String>,
     /// What the plan is printed as.
     pub report: Report,
     /// Whether menus are left to their defaults though there is a terminal.
@@ -160,6 +162,7 @@ impl Default for Config {
             stop_after: None,
             append: None,
             boot_file: None,
+            initrds: Vec::new(),
             report: Report::default(),
             unattended: false,
             on_failure: OnFailure::default(),

@@ -115,6 +115,13 @@ pub fn facts(
     facts.smbios = SMBIOS.into_iter().filter_map(smbios).collect();
     facts.is_efi = Path::new("/sys/firmware/efi").exists();
     facts.append.clone_from(&config.append);
+    for name in &config.initrds {
+        let url = facts.boot_file.join(name).map_err(|error| {
+            let what = format!("the initrd is no address: {error}");
+            Error::Usage(what)
+        })?;
+        facts.initrds.push(url);
+    }
     Ok(facts)
 }
 

@@ -13,6 +13,7 @@ Acquires a lease, follows its boot file to a kernel and initrds, fetches them an
 kexec, at once: nothing is unmounted or stopped.
 
   --boot-file FILE      begin with this path or URL in place of the lease's
+  --initrd FILE         an initrd for a boot file that is a kernel; may be given several times
   --append TEXT, --command-line-append TEXT
                         put TEXT behind the kernel's command line; {ip}, {bootif}, {address},
                         {netmask}, {gateway}, {server}, {mac}, {hostname} and {uuid} in it become
@@ -36,6 +37,7 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
                 return Ok(());
             }
             Flag::Long(name) if name == "boot-file" => config.boot_file = Some(arguments.value()?),
+            Flag::Long(name) if name == "initrd" => config.initrds.push(arguments.value()?),
             Flag::Long(name) if name == "explain" => config.report = Report::Explain,
             Flag::Long(name) if name == "json" => config.report = Report::Json,
             Flag::Long(name) if name == "unattended" => config.unattended = true,
