@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+mod connection;
+mod http;
 mod progress;
 mod sink;
 mod tftp;
@@ -31,6 +33,8 @@ pub struct Fetcher {
 enum Failure {
     /// The server says that it has no such file.
     Missing(Cause),
+    /// It came whole and is another; why.
+    Verification(String),
     /// Anything else.
     Other(Cause),
 }
@@ -39,8 +43,8 @@ impl Fetcher {
     /// Returns the file, or none when the server does not have it.
     ///
     /// # Errors
-    /// [`Error::Fetch`] when it cannot be had whole, is longer than `max_len` octets, or does not
-    /// have the hash that its address asks for.
+    /// [`Error::Fetch`] when it cannot be had whole or is longer than `max_len` octets;
+    /// [`Error::Verification`] when it does not have the hash that its address asks for.
     pub fn get(&self, url: &Url, max_len: u64) -> Result<Option<SealedFile>, Error> {
         match self.try_get(url, max_len) {
             Ok(file) => Ok(Some(file)),
@@ -48,6 +52,10 @@ impl Fetcher {
                 log::debug!("{url}: {why}");
                 Ok(None)
             }
+            Err(Failure::Verification(why)) => Err(Error::Verification {
+                what: url.to_string(),
+                why,
+            }),
             Err(Failure::Other(source)) => Err(Error::Fetch {
                 url: url.to_string(),
                 source,
@@ -68,21 +76,23 @@ impl Fetcher {
     }
 
     fn try_get(&self, url: &Url, max_len: u64) -> Result<SealedFile, Failure> {
-        if url.sha256().is_some() {
-            return Err(Failure::Other("pins are not supported".into()));
-        }
-        let server = resolve(url).map_err(Failure::Other)?;
         let progress = Progress::begin(url, self.quiet);
-        let mut sink = Sink::new(url.file_name(), progress).map_err(other)?;
+        let mut sink = Sink::new(url, progress).map_err(other)?;
         match url.scheme() {
-            Scheme::Tftp => tftp::get(self, url, server, max_len, &mut sink)?,
-            scheme @ (Scheme::Http | Scheme::Https) => {
-                return Err(Failure::Other(
-                    format!("{scheme:?} is not supported").into(),
-                ));
+            Scheme::Tftp => {
+                let servers = resolve(url).map_err(Failure::Other)?;
+                let server = servers.first().ok_or_else(|| no_address(url))?;
+                tftp::get(self, url, *server, max_len, &mut sink)?;
             }
+            Scheme::Http | Scheme::Https => http::get(self, url, max_len, &mut sink)?,
         }
-        sink.finish().map_err(other)
+        let (file, hash) = sink.finish().map_err(other)?;
+        match (url.sha256(), hash) {
+            (Some(expected), Some(found)) if expected != found => Err(Failure::Verification(
+                format!("its SHA-256 is {found} and should be {expected}"),
+            )),
+            _ => Ok(file),
+        }
     }
 }
 
@@ -90,13 +100,15 @@ fn other(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
     Failure::Other(error.into())
 }
 
-/// Returns the server's address; the C library's resolver looks names up.
-fn resolve(url: &Url) -> Result<SocketAddr, Cause> {
+/// Returns the server's addresses; the C library's resolver looks names up.
+fn resolve(url: &Url) -> Result<Vec<SocketAddr>, Cause> {
     let (host, port) = (url.host(), url.port());
     if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(SocketAddr::new(address, port));
+        return Ok(vec![SocketAddr::new(address, port)]);
     }
-    let mut addresses = (host, port).to_socket_addrs()?;
-    let none = || format!("{host} has no address");
-    Ok(addresses.next().ok_or_else(none)?)
+    Ok((host, port).to_socket_addrs()?.collect())
+}
+
+fn no_address(url: &Url) -> Failure {
+    Failure::Other(format!("{} has no address", url.host()).into())
 }

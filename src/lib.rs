@@ -9,7 +9,8 @@
 //! | the path | [`agent`] | by what it calls |
 //! | drivers | [`acquire`], `capture`, [`fetch`], [`image`], [`planning`] | yes, through [`sys`] |
 //! | devices | [`link`], [`console`], [`account`], [`handover`] | yes, through [`sys`] |
-//! | machines | [`dhcp`], [`tftp`], `http`, [`plan`] | no: time and input are arguments |
+//! | machines | [`dhcp`], [`tftp`], [`http`] | no: time and input are arguments |
+//! | plans | [`plan`], with its URLs | no |
 //! | values | [`wire`], [`time`], [`error`], [`config`], [`cmdline`] | no |
 //! | kernel | [`sys`] | it is the I/O, and the only unsafe code |
 
@@ -25,6 +26,7 @@ pub mod dhcp;
 pub mod error;
 pub mod fetch;
 pub mod handover;
+pub mod http;
 pub mod image;
 pub mod init;
 pub mod link;

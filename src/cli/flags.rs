@@ -176,7 +176,10 @@ impl Common {
 pub(crate) fn start_logging(level: LevelFilter) {
     use std::io::Write;
     let mut builder = env_logger::Builder::new();
-    builder.filter_level(level).parse_env("WIREBOOT_LOG");
+    builder.filter_level(level);
+    // It logs requests as they are, with passwords.
+    builder.filter_module("ureq_proto", LevelFilter::Off);
+    builder.parse_env("WIREBOOT_LOG");
     builder.format(|line, record| match record.level() {
         log::Level::Error | log::Level::Warn | log::Level::Info => {
             writeln!(line, "wireboot: {}", record.args())

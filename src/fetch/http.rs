@@ -1,0 +1,190 @@
+//! Drives [`crate::http::Get`] over TCP: through redirections, and on behind what has come when
+//! a connection is cut.
+
+use std::io::{ErrorKind, Read, Write};
+use std::time::Duration;
+
+use super::connection::Connection;
+use super::sink::Sink;
+use super::{Failure, Fetcher, other};
+use crate::http::{Config, Event, Failure as TransferFailure, Get, Resume};
+use crate::plan::url::Url;
+use crate::sys;
+use crate::time::{Backoff, Random};
+
+/// A connection that brought nothing for so long has failed.
+const STALL_TIMEOUT: Duration = Duration::from_secs(15);
+/// More redirections than this go round in a circle.
+const MAX_REDIRECTIONS: u32 = 10;
+/// So many connections in a row may bring nothing new.
+const MAX_FRUITLESS: u32 = 4;
+/// Octets read at a time, and the longest head of an answer.
+const BUFFER_LEN: usize = 256 << 10;
+
+/// How one connection ended.
+enum End {
+    Done,
+    Redirected(Url),
+    Failed(TransferFailure),
+    /// There was no connection, or it broke while the request went out.
+    Unconnected(Failure),
+}
+
+/// Fetches the file of `url` into `sink`.
+pub(super) fn get(
+    fetcher: &Fetcher,
+    url: &Url,
+    max_len: u64,
+    sink: &mut Sink,
+) -> Result<(), Failure> {
+    let mut config = Config {
+        url: url.clone(),
+        stall_timeout: STALL_TIMEOUT,
+        max_len,
+        resume: None,
+    };
+    let mut random = Random::new(sys::seed());
+    let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(4));
+    let (mut redirections, mut fruitless) = (0, 0);
+    let mut validator = None;
+    loop {
+        let before = sink.len();
+        let failure = match transfer(fetcher, &config, &mut validator, sink)? {
+            End::Done => return Ok(()),
+            End::Redirected(_) if redirections == MAX_REDIRECTIONS => {
+                let why = format!("more than {MAX_REDIRECTIONS} redirections");
+                return Err(Failure::Other(why.into()));
+            }
+            End::Redirected(url) => {
+                log::debug!("{} is at {url}", config.url);
+                redirections += 1;
+                config.url = url;
+                continue;
+            }
+            End::Failed(failure @ TransferFailure::Missing(_)) => {
+                return Err(Failure::Missing(failure.into()));
+            }
+            End::Failed(failure) if !failure.is_passing() => return Err(other(failure)),
+            End::Failed(failure) => other(failure),
+            End::Unconnected(failure) => failure,
+        };
+        match sink.len() > before {
+            true => {
+                fruitless = 0;
+                backoff.reset();
+            }
+            false => fruitless += 1,
+        }
+        let why = match &failure {
+            Failure::Other(why) if fruitless < MAX_FRUITLESS => why,
+            Failure::Other(_) | Failure::Missing(_) | Failure::Verification(_) => {
+                return Err(failure);
+            }
+        };
+        // Only a validator makes sure that it is the same file that goes on.
+        config.resume = match &validator {
+            Some(validator) if sink.len() > 0 => Some(Resume {
+                len: sink.len(),
+                validator: String::clone(validator),
+            }),
+            _ => None,
+        };
+        let pause = backoff.next_delay(&mut random);
+        log::warn!(
+            "{}: {why}; asking again in {:.1} s",
+            config.url,
+            pause.as_secs_f64()
+        );
+        std::thread::sleep(pause);
+    }
+}
+
+/// Asks once and takes what comes on one connection.
+///
+/// # Errors
+/// What asking again does not help: there is no room for the file.
+fn transfer(
+    fetcher: &Fetcher,
+    config: &Config,
+    validator: &mut Option<String>,
+    sink: &mut Sink,
+) -> Result<End, Failure> {
+    let mut get = Get::new(config.clone(), sys::now()).map_err(other)?;
+    let mut connection = match Connection::open(fetcher, &config.url) {
+        Ok(connection) => connection,
+        Err(failure) => return Ok(End::Unconnected(failure)),
+    };
+    connection.set_read_timeout(STALL_TIMEOUT).map_err(other)?;
+    if let Some(request) = get.poll_transmit()
+        && let Err(error) = connection.write_all(&request)
+    {
+        return Ok(End::Unconnected(other(error)));
+    }
+    let mut buffer = vec![0; BUFFER_LEN];
+    let mut filled = 0;
+    loop {
+        let room = buffer.get_mut(filled..).unwrap_or_default();
+        if room.is_empty() {
+            let why = format!("a head of more than {BUFFER_LEN} octets");
+            return Ok(End::Failed(TransferFailure::Malformed(why)));
+        }
+        match connection.read(room) {
+            Ok(0) => get.handle_close(true),
+            Ok(len) => filled += len,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) if is_timeout(&error) => get.handle_timeout(sys::now()),
+            Err(error) => {
+                log::debug!("{}: {error}", config.url);
+                get.handle_close(false);
+            }
+        }
+        let mut consumed = 0;
+        loop {
+            let octets = buffer.get(consumed..filled).unwrap_or_default();
+            let taken = get.handle_input(octets, sys::now());
+            if !taken.body.is_empty() {
+                sink.write(taken.body).map_err(other)?;
+            }
+            let taken = taken.consumed;
+            consumed += taken;
+            if let Some(end) = note_events(&mut get, validator, sink)? {
+                return Ok(end);
+            }
+            if taken == 0 || consumed == filled {
+                break;
+            }
+        }
+        buffer.copy_within(consumed..filled, 0);
+        filled -= consumed;
+    }
+}
+
+fn is_timeout(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+fn note_events(
+    get: &mut Get,
+    validator: &mut Option<String>,
+    sink: &mut Sink,
+) -> Result<Option<End>, Failure> {
+    while let Some(event) = get.poll_event() {
+        match event {
+            Event::Started {
+                from,
+                len,
+                validator: new,
+            } => {
+                if from != sink.len() {
+                    sink.restart().map_err(other)?;
+                }
+                sink.expect(len);
+                *validator = new;
+            }
+            Event::Redirected(url) => return Ok(Some(End::Redirected(url))),
+            Event::Done => return Ok(Some(End::Done)),
+            Event::Failed(failure) => return Ok(Some(End::Failed(failure))),
+        }
+    }
+    Ok(None)
+}

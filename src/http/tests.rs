@@ -1,0 +1,214 @@
+//! Answers of servers, cut at every place.
+
+use super::*;
+
+#[test]
+fn a_file_arrives_whole_however_the_answer_is_framed_and_cut() {
+    for answer in [
+        &b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"[..],
+        b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\n\r\nhello",
+        b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    ] {
+        for step in [1, 2, 3, 7, answer.len()] {
+            let (body, events) = exchange(get(None), answer, step);
+            assert_eq!(body, b"hello", "{step}");
+            assert_eq!(events.last(), Some(&Event::Done));
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_ends_early_is_never_a_file() {
+    for answer in [
+        &b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"[..],
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+    ] {
+        for len in 0..answer.len() {
+            let (_, events) = exchange(get(None), &answer[..len], 4);
+            let last = events.last();
+            assert!(
+                matches!(last, Some(Event::Failed(Failure::Truncated { .. }))),
+                "{len}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_redirection_is_followed_but_never_out_of_https() {
+    for (from, location, to) in [
+        ("http://192.0.2.1/a/b", "../c", Some("http://192.0.2.1/c")),
+        (
+            "http://192.0.2.1/a",
+            "https://192.0.2.2/",
+            Some("https://192.0.2.2/"),
+        ),
+        ("https://192.0.2.1/a", "http://192.0.2.1/a", None),
+        ("http://192.0.2.1/a", "tftp://192.0.2.1/a", None),
+        ("http://192.0.2.1/a", "", None),
+    ] {
+        let answer =
+            format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+        let (_, events) = exchange(of(config(from)), answer.as_bytes(), 9);
+        match to {
+            Some(to) => assert_eq!(events, [Event::Redirected(to.parse().unwrap())]),
+            None => assert_eq!(
+                events,
+                [Event::Failed(Failure::BadRedirect(location.to_owned()))]
+            ),
+        }
+    }
+}
+
+#[test]
+fn a_refusal_is_told_by_its_status() {
+    for (answer, failure) in [
+        (
+            "HTTP/1.1 404 Not Found\r\n\r\n",
+            Failure::Missing(StatusCode::NOT_FOUND),
+        ),
+        (
+            "HTTP/1.1 403 Forbidden\r\n\r\n",
+            Failure::Refused(StatusCode::FORBIDDEN),
+        ),
+        (
+            "HTTP/1.1 304 Not Modified\r\n\r\n",
+            Failure::Refused(StatusCode::NOT_MODIFIED),
+        ),
+    ] {
+        let (_, events) = exchange(get(None), answer.as_bytes(), 5);
+        assert_eq!(events, [Event::Failed(failure)]);
+    }
+    let (_, events) = exchange(get(None), b"SSH-2.0-OpenSSH\r\n\r\n", 100);
+    assert!(matches!(events[..], [Event::Failed(Failure::Malformed(_))]));
+}
+
+#[test]
+fn a_download_goes_on_where_it_was_cut_or_begins_anew() {
+    let mut resumed = get(Some((3, "\"v1\"")));
+    let request = String::from_utf8(resumed.poll_transmit().unwrap()).unwrap();
+    assert!(request.contains("range: bytes=3-\r\n"), "{request}");
+    assert!(request.contains("if-range: \"v1\"\r\n"), "{request}");
+    let partial = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 3-4/5\r\nContent-Length: 2\r\nETag: \"v1\"\r\n\r\nlo";
+    let (body, events) = exchange(resumed, partial, 8);
+    assert_eq!(body, b"lo");
+    let started = Event::Started {
+        from: 3,
+        len: Some(5),
+        validator: Some("\"v1\"".to_owned()),
+    };
+    assert_eq!(events, [started, Event::Done]);
+
+    let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+    let (body, events) = exchange(get(Some((3, "\"v1\""))), whole, 8);
+    assert_eq!(body, b"hello");
+    assert!(matches!(events[0], Event::Started { from: 0, .. }));
+
+    for wrong in ["bytes 2-4/5", "bytes 3-4/9", "bytes 3/5", "x"] {
+        let answer =
+            format!("HTTP/1.1 206 P\r\nContent-Range: {wrong}\r\nContent-Length: 2\r\n\r\nlo");
+        let (_, events) = exchange(get(Some((3, "\"v1\""))), answer.as_bytes(), 8);
+        assert!(
+            matches!(events[..], [Event::Failed(Failure::Malformed(_))]),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
+fn a_file_over_the_limit_is_refused_whatever_announces_it() {
+    for answer in [
+        &b"HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\n"[..],
+        &[&b"HTTP/1.0 200 OK\r\n\r\n"[..], &[7; 101]].concat(),
+        &[
+            &b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n65\r\n"[..],
+            &[7; 101],
+        ]
+        .concat(),
+    ] {
+        let (body, events) = exchange(get(None), answer, 50);
+        assert!(body.len() <= 100);
+        assert_eq!(
+            events.last(),
+            Some(&Event::Failed(Failure::TooLarge { limit: 100 }))
+        );
+    }
+}
+
+#[test]
+fn credentials_are_in_the_request_and_nowhere_else() {
+    let mut get = of(config("http://user:secret@192.0.2.1:8080/a%20b?c"));
+    let request = String::from_utf8(get.poll_transmit().unwrap()).unwrap();
+    assert!(
+        request.starts_with("GET /a%20b?c HTTP/1.1\r\n"),
+        "{request}"
+    );
+    assert!(request.contains("host: 192.0.2.1:8080\r\n"), "{request}");
+    assert!(
+        request.contains("authorization: Basic dXNlcjpzZWNyZXQ=\r\n"),
+        "{request}"
+    );
+    assert!(!format!("{:?}", get.config).contains("secret"));
+}
+
+#[test]
+fn silence_is_given_up_after_the_stall_time() {
+    let mut get = get(None);
+    get.handle_timeout(Instant::from_millis(14_999));
+    assert_eq!(get.poll_event(), None);
+    get.handle_timeout(Instant::from_millis(15_000));
+    assert_eq!(
+        get.poll_event(),
+        Some(Event::Failed(Failure::Stalled { received: 0 }))
+    );
+    assert_eq!(get.poll_timeout(), None);
+}
+
+fn config(url: &str) -> Config {
+    Config {
+        url: url.parse().unwrap(),
+        stall_timeout: Duration::from_secs(15),
+        max_len: 100,
+        resume: None,
+    }
+}
+
+fn of(config: Config) -> Get {
+    Get::new(config, Instant::ZERO).unwrap()
+}
+
+fn get(resume: Option<(u64, &str)>) -> Get {
+    of(Config {
+        resume: resume.map(|(len, validator)| Resume {
+            len,
+            validator: validator.to_owned(),
+        }),
+        ..config("http://192.0.2.1/file")
+    })
+}
+
+/// Hands the answer in by `step` octets and closes.
+fn exchange(mut get: Get, answer: &[u8], step: usize) -> (Vec<u8>, Vec<Event>) {
+    let mut body = Vec::new();
+    let mut waiting = Vec::new();
+    for octets in answer.chunks(step) {
+        waiting.extend_from_slice(octets);
+        loop {
+            let taken = get.handle_input(&waiting, Instant::ZERO);
+            body.extend_from_slice(taken.body);
+            let consumed = taken.consumed;
+            waiting.drain(..consumed);
+            if consumed == 0 || waiting.is_empty() {
+                break;
+            }
+        }
+    }
+    get.handle_close(true);
+    let mut events = Vec::new();
+    while let Some(event) = get.poll_event() {
+        events.push(event);
+    }
+    (body, events)
+}
