@@ -4,4 +4,6 @@
 
 pub mod compile;
 pub mod language;
+pub mod line;
+pub mod live;
 pub mod recorder;

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod boot;
+mod capture;
 mod explain;
 mod flags;
 mod lease;
@@ -31,6 +32,11 @@ const COMMANDS: &[(&str, &str, Run)] = &[
         lease::run,
     ),
     ("boot", "link, lease, plan, fetch, verify, kexec", boot::run),
+    (
+        "capture",
+        "show frames, or write them to a file",
+        capture::run,
+    ),
     (
         "explain",
         "say what a kernel command line means here",

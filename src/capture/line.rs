@@ -1,0 +1,324 @@
+//! One line a frame, in the manner of tcpdump.
+//!
+//! Whatever is not understood is named with its length; nothing is left out.
+
+use std::fmt::Write;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use crate::wire::dhcp::{Message, Op};
+use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Header};
+use crate::wire::udp::Datagram;
+use crate::wire::{DecodeError, Reader, ipv4, option, tftp};
+
+/// Returns the line for a frame of `original_len` octets whose tags stand in `octets`, and with
+/// `verbose` one more line for each DHCP option.
+pub fn line(timestamp: Duration, octets: &[u8], original_len: u32, verbose: bool) -> String {
+    let seconds = timestamp.as_secs() % 86_400;
+    let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    let nanoseconds = timestamp.subsec_nanos();
+    let mut text = format!("{hours:02}:{minutes:02}:{seconds:02}.{nanoseconds:09} ");
+    if let Err(error) = frame(octets, verbose, &mut text) {
+        let _ = write!(text, "[{error}]");
+    }
+    let _ = write!(text, ", length {original_len}");
+    if u32::try_from(octets.len()).is_ok_and(|len| len < original_len) {
+        let _ = write!(text, " ({} captured)", octets.len());
+    }
+    text
+}
+
+/// Returns the octets in rows of sixteen, hexadecimal and as text.
+pub fn dump(octets: &[u8]) -> String {
+    let mut text = String::new();
+    for (row, chunk) in octets.chunks(16).enumerate() {
+        let _ = write!(text, "\n\t0x{:04x}: ", row * 16);
+        for pair in chunk.chunks(2) {
+            text.push(' ');
+            for octet in pair {
+                let _ = write!(text, "{octet:02x}");
+            }
+        }
+        let width = 42 - chunk.len() * 2 - chunk.len().div_ceil(2);
+        let _ = write!(text, "{:width$}{}", "", printable(chunk));
+    }
+    text
+}
+
+fn frame(octets: &[u8], verbose: bool, text: &mut String) -> Result<(), DecodeError> {
+    let (header, payload) = Header::decode(octets)?;
+    if let Some(tci) = header.vlan {
+        let _ = write!(text, "vlan {}, ", tci & 0x0fff);
+    }
+    match header.ethertype {
+        ETHERTYPE_IPV4 => packet(payload, verbose, text),
+        ETHERTYPE_ARP => arp(payload, text),
+        0x86dd => ipv6(payload, text),
+        other => {
+            let (source, destination) = (header.source, header.destination);
+            let _ = match other {
+                0..0x0600 => write!(text, "{source} > {destination}: 802.3"),
+                0x88cc => write!(text, "{source} > {destination}: LLDP"),
+                0x8809 => write!(text, "{source} > {destination}: slow protocol"),
+                0x888e => write!(text, "{source} > {destination}: EAPOL"),
+                _ => write!(text, "{source} > {destination}: ethertype {other:#06x}"),
+            };
+            Ok(())
+        }
+    }
+}
+
+fn arp(payload: &[u8], text: &mut String) -> Result<(), DecodeError> {
+    let mut reader = Reader::new(payload);
+    reader.take(6, "ARP header")?;
+    let operation = reader.u16("operation")?;
+    reader.take(6, "sender hardware address")?;
+    let sender = Ipv4Addr::from(reader.array("sender protocol address")?);
+    reader.take(6, "target hardware address")?;
+    let target = Ipv4Addr::from(reader.array("target protocol address")?);
+    let _ = match operation {
+        1 => write!(text, "ARP, who has {target}, tell {sender}"),
+        2 => write!(text, "ARP, reply to {target} from {sender}"),
+        other => write!(text, "ARP, operation {other}, {sender} > {target}"),
+    };
+    Ok(())
+}
+
+fn ipv6(payload: &[u8], text: &mut String) -> Result<(), DecodeError> {
+    let mut reader = Reader::new(payload);
+    reader.take(6, "IPv6 header")?;
+    let next_header = reader.u8("next header")?;
+    reader.take(1, "hop limit")?;
+    let source = Ipv6Addr::from(reader.array::<16>("source")?);
+    let destination = Ipv6Addr::from(reader.array::<16>("destination")?);
+    let _ = write!(
+        text,
+        "IP6 {source} > {destination}: {}",
+        protocol(next_header)
+    );
+    Ok(())
+}
+
+fn protocol(number: u8) -> String {
+    match number {
+        1 => "ICMP".to_owned(),
+        6 => "TCP".to_owned(),
+        17 => "UDP".to_owned(),
+        58 => "ICMP6".to_owned(),
+        other => format!("protocol {other}"),
+    }
+}
+
+fn packet(payload: &[u8], verbose: bool, text: &mut String) -> Result<(), DecodeError> {
+    text.push_str("IP ");
+    let (header, octets) = ipv4::Header::decode(payload)?;
+    let (source, destination) = (header.source, header.destination);
+    match header.protocol {
+        6 => {
+            let mut reader = Reader::new(octets);
+            let (from, to) = (reader.u16("source port")?, reader.u16("destination port")?);
+            let _ = write!(text, "{source}.{from} > {destination}.{to}: TCP");
+        }
+        ipv4::PROTOCOL_UDP => {
+            // Sums that a network card has yet to fill in are common on the sender's side.
+            let datagram = Datagram::decode(source, destination, octets, false)?;
+            let (from, to) = (datagram.source.port(), datagram.destination.port());
+            let _ = write!(text, "{source}.{from} > {destination}.{to}: ");
+            match (from, to) {
+                (67 | 68 | 4011, _) | (_, 67 | 68 | 4011) => {
+                    dhcp(datagram.payload, verbose, text)?;
+                }
+                (69, _) | (_, 69) => trivial(datagram.payload, text)?,
+                _ => text.push_str("UDP"),
+            }
+        }
+        other => {
+            let _ = write!(text, "{source} > {destination}: {}", protocol(other));
+        }
+    }
+    Ok(())
+}
+
+fn trivial(payload: &[u8], text: &mut String) -> Result<(), DecodeError> {
+    let packet = tftp::Packet::decode(payload)?;
+    let (what, file) = match packet {
+        tftp::Packet::ReadRequest { file, .. } => ("read", file),
+        tftp::Packet::WriteRequest { file, .. } => ("write", file),
+        tftp::Packet::Data { .. }
+        | tftp::Packet::Acknowledgment { .. }
+        | tftp::Packet::Error { .. }
+        | tftp::Packet::OptionAcknowledgment { .. } => {
+            // The opcode, which `decode` has found to be one of 3 to 6.
+            let names = ["data", "acknowledgment", "error", "option acknowledgment"];
+            let opcode = payload.get(1).map_or(0, |opcode| usize::from(*opcode));
+            let name = opcode.checked_sub(3).and_then(|kind| names.get(kind));
+            let _ = write!(text, "TFTP {}", name.unwrap_or(&"packet"));
+            return Ok(());
+        }
+    };
+    let _ = write!(text, "TFTP {what} \"{}\"", printable(file));
+    Ok(())
+}
+
+fn dhcp(payload: &[u8], verbose: bool, text: &mut String) -> Result<(), DecodeError> {
+    let message = Message::decode(payload)?;
+    match (message.message_type(), message.op) {
+        (Some(kind), _) => {
+            let _ = write!(text, "DHCP {kind:?}");
+        }
+        (None, Op::BootRequest) => text.push_str("BOOTP request"),
+        (None, Op::BootReply) => text.push_str("BOOTP reply"),
+    }
+    let _ = write!(text, ", xid {:#010x}, {}", message.xid, message.chaddr);
+    for (name, address) in [
+        ("client", message.ciaddr),
+        ("yours", message.yiaddr),
+        ("next server", message.siaddr),
+        ("relay", message.giaddr),
+    ] {
+        if !address.is_unspecified() {
+            let _ = write!(text, ", {name} {address}");
+        }
+    }
+    if let Some(file) = option::text(&message.file).filter(|file| !file.is_empty()) {
+        let _ = write!(text, ", file \"{}\"", printable(file.as_bytes()));
+    }
+    if verbose {
+        for (code, value) in message.options.iter() {
+            let _ = write!(text, "\n\t{} ({code}): {}", name(code), shown(code, value));
+        }
+        text.push_str("\n\t");
+    }
+    Ok(())
+}
+
+/// Names as in the registry of the IANA.
+fn name(code: u8) -> &'static str {
+    match code {
+        1 => "Subnet Mask",
+        3 => "Router",
+        6 => "Domain Name Server",
+        12 => "Host Name",
+        13 => "Boot File Size",
+        15 => "Domain Name",
+        17 => "Root Path",
+        26 => "Interface MTU",
+        28 => "Broadcast Address",
+        33 => "Static Route",
+        42 => "NTP Servers",
+        43 => "Vendor Specific",
+        50 => "Requested Address",
+        51 => "Lease Time",
+        52 => "Overload",
+        53 => "Message Type",
+        54 => "Server Identifier",
+        55 => "Parameter Request List",
+        56 => "Message",
+        57 => "Maximum Message Size",
+        58 => "Renewal Time",
+        59 => "Rebinding Time",
+        60 => "Vendor Class Identifier",
+        61 => "Client Identifier",
+        66 => "TFTP Server Name",
+        67 => "Bootfile Name",
+        77 => "User Class",
+        80 => "Rapid Commit",
+        81 => "Client FQDN",
+        82 => "Relay Agent Information",
+        93 => "Client System Architecture",
+        94 => "Client Network Interface",
+        97 => "Client Machine Identifier",
+        108 => "IPv6-Only Preferred",
+        119 => "Domain Search",
+        121 => "Classless Static Route",
+        150 => "TFTP Server Address",
+        175 => "iPXE",
+        209 => "Configuration File",
+        210 => "Path Prefix",
+        211 => "Reboot Time",
+        _ => "Option",
+    }
+}
+
+fn shown(code: u8, value: &[u8]) -> String {
+    let addresses = || {
+        let (addresses, rest) = value.as_chunks::<4>();
+        let addresses = addresses
+            .iter()
+            .map(|octets| Ipv4Addr::from(*octets).to_string());
+        rest.is_empty()
+            .then(|| addresses.collect::<Vec<_>>().join(", "))
+    };
+    let number = || {
+        (value.len() <= 4).then(|| {
+            let number = value
+                .iter()
+                .fold(0_u32, |sum, octet| sum << 8 | u32::from(*octet));
+            number.to_string()
+        })
+    };
+    match code {
+        1 | 3 | 6 | 28 | 33 | 42 | 50 | 54 | 150 => addresses(),
+        13 | 26 | 51 | 52 | 53 | 57 | 58 | 59 | 93 | 108 | 211 => number(),
+        12 | 15 | 17 | 56 | 60 | 66 | 67 | 209 | 210 => Some(format!("\"{}\"", printable(value))),
+        55 => Some(
+            value
+                .iter()
+                .map(u8::to_string)
+                .collect::<Vec<_>>()
+                .join(", "),
+        ),
+        _ => None,
+    }
+    .unwrap_or_else(|| value.iter().map(|octet| format!("{octet:02x}")).collect())
+}
+
+/// Returns the octets as text in which nothing can steer a terminal.
+fn printable(octets: &[u8]) -> String {
+    octets
+        .iter()
+        .map(|octet| match octet {
+            b' '..=b'~' => char::from(*octet),
+            _ => '.',
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arp_request_is_one_line() {
+        let mut frame = vec![0xff; 6];
+        frame.extend([0x52, 0x54, 0, 1, 2, 3, 0x81, 0, 0, 5, 8, 6]);
+        frame.extend([0, 1, 8, 0, 6, 4, 0, 1, 0x52, 0x54, 0, 1, 2, 3, 192, 0, 2, 1]);
+        frame.extend([0, 0, 0, 0, 0, 0, 192, 0, 2, 2]);
+        let time = Duration::new(86_400 + 3_661, 5);
+        assert_eq!(
+            line(time, &frame, 64, false),
+            "01:01:01.000000005 vlan 5, ARP, who has 192.0.2.2, tell 192.0.2.1, length 64 \
+             (46 captured)"
+        );
+        for len in 0..frame.len() {
+            assert!(
+                line(time, &frame[..len], 64, true).contains("cut off"),
+                "{len}"
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_from_the_network_can_steer_the_terminal() {
+        assert_eq!(printable(b"a\x1b[2J\xc3\n"), "a.[2J..");
+        assert_eq!(shown(12, b"\x07"), "\".\"");
+    }
+
+    #[test]
+    fn octets_are_dumped_with_their_text() {
+        assert_eq!(
+            dump(b"ab\n"),
+            "\n\t0x0000:  6162 0a                                  ab."
+        );
+    }
+}
