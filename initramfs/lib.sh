@@ -109,19 +109,23 @@ debian_kernel() {
 # static_binary [CARGO ARGUMENT]…: builds the release binary without shared libraries, and prints
 # where it is: with musl, or with the static C library of the machine where musl cannot be had.
 static_binary() {
-    local target
+    local target flags
     command -v cargo >/dev/null || die "this needs Rust (cargo and rustc), which rustup.rs installs"
     target=$(uname -m)-unknown-linux-musl
     if ! has_target "$target" && command -v rustup >/dev/null; then
         say "adding the Rust target $target"
         rustup target add "$target" >&2 || say "rustup has it not"
     fi
-    if ! has_target "$target"; then
+    if has_target "$target"; then
+        # Rust's own linker folds equal functions into one. A fixed address needs no relocations.
+        flags="-C linker=rust-lld -C relocation-model=static -C link-arg=--icf=all
+            -C link-arg=--no-eh-frame-hdr -C link-arg=-T$root/initramfs/size.ld"
+    else
         say "without $target: building with the machine's own static C library"
         target=$(uname -m)-unknown-linux-gnu
-        export RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static"
+        flags="-C target-feature=+crt-static"
     fi
-    cargo build --manifest-path "$root/Cargo.toml" --quiet --release --target "$target" "$@" >&2
+    RUSTFLAGS="${RUSTFLAGS:-} $flags" cargo build --manifest-path "$root/Cargo.toml" --quiet --release --target "$target" "$@" >&2
     echo "${CARGO_TARGET_DIR:-$root/target}/$target/release/wireboot"
 }
 

@@ -13,7 +13,9 @@ use std::ops::Range;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
-use crate::error::{Cause, Error};
+#[cfg(feature = "unpack")]
+use crate::error::Cause;
+use crate::error::Error;
 use crate::plan::kernel_image::{Kind, classify, command_line_limit};
 use crate::plan::uki::{Packing, Uki, Zboot};
 use crate::plan::url::Url;
@@ -23,6 +25,7 @@ use crate::sys::kexec;
 use crate::sys::memfd::{Memfd, SealedFile};
 
 /// The longest kernel that is unpacked, in octets.
+#[cfg(feature = "unpack")]
 const MAX_KERNEL_LEN: u64 = 1 << 30;
 
 /// What is handed to kexec.
@@ -246,6 +249,7 @@ impl Joined {
 }
 
 /// Unpacks a part of a file.
+#[cfg(feature = "unpack")]
 fn unpack(
     url: &Url,
     file: &SealedFile,
@@ -274,6 +278,14 @@ fn unpack(
         Ok(_) => seal(unpacked),
         Err(error) => Err(damaged(error.into())),
     }
+}
+
+#[cfg(not(feature = "unpack"))]
+fn unpack(url: &Url, _: &SealedFile, _: Range<u64>, _: Packing) -> Result<SealedFile, Error> {
+    Err(not_bootable(
+        url,
+        "is packed, and this wireboot was built without the feature \"unpack\"",
+    ))
 }
 
 /// Copies a part of a file into one of its own.
@@ -383,6 +395,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "unpack")]
     fn a_packed_kernel_is_unpacked() {
         let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         packer.write_all(&kernel()).unwrap();

@@ -1,4 +1,4 @@
-//! Drives [`plan::Planner`]: gathers what it may depend on, fetches what it asks for, lets a
+//! Drives [`Planner`]: gathers what it may depend on, fetches what it asks for, lets a
 //! person choose, and keeps every file, so that none is fetched twice.
 
 #![forbid(unsafe_code)]

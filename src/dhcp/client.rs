@@ -166,7 +166,7 @@ impl Client {
         self.enter(State::Rebooting { address, resend });
     }
 
-    /// Gives the lease back (RELEASE) and stops asking until [`Client::restart`].
+    /// Gives the lease back (RELEASE) and stops asking until [`Client::link_up`].
     pub fn release(&mut self, now: Instant) {
         self.now = now;
         if let Some(lease) = self.lease() {
