@@ -48,10 +48,10 @@ pub fn run() -> ! {
     if let Err(error) = link::raise_loopback() {
         log::warn!("{}", error.chain());
     }
+    modules::load_and_follow();
     let mut random = Random::new(sys::seed());
     let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
-        modules::load_for_devices();
         let why = boot();
         log::error!("the machine could not be booted: {why}");
         match config.on_failure {

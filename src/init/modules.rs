@@ -4,15 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use super::alias;
-use crate::sys::module;
+use crate::sys::uevent::{DeviceNews, Heard};
+use crate::sys::{SyscallError, module};
 
 /// A device's driver may bring devices of its own: a PCI function, a virtio bus, a network card.
 const MAX_ROUNDS: usize = 8;
 
 /// Loads modules until no device asks for another one.
-pub(super) fn load_for_devices() {
+fn load_for_devices() {
     let Some(index) = Index::read() else {
         log::debug!("no modules in the archive; the kernel must have its drivers built in");
         return;
@@ -25,6 +27,45 @@ pub(super) fn load_for_devices() {
         }
         if loaded.len() == before {
             break;
+        }
+    }
+}
+
+/// Loads the modules of all devices, and from then on of each that appears.
+///
+/// A card behind a slow bus, or one that is plugged in, comes when the boot already waits for it.
+pub(super) fn load_and_follow() {
+    // First, so that no device falls between the look at all of them and the news.
+    let news = DeviceNews::open();
+    load_for_devices();
+    let followed = news.map(|news| thread::Builder::new().spawn(move || follow(&news)));
+    match followed {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => log::warn!("devices that appear late get no driver: {error}"),
+        Err(error) => log::warn!("devices that appear late get no driver: {}", text(&error)),
+    }
+}
+
+fn follow(news: &DeviceNews) {
+    loop {
+        match news.next_device() {
+            Ok(Heard::Device(modalias)) => load_for(modalias),
+            Ok(Heard::Lost) => load_for_devices(),
+            Err(error) => {
+                return log::warn!("devices that appear get no driver: {}", text(&error));
+            }
+        }
+    }
+}
+
+fn text(error: &SyscallError) -> String {
+    format!("{error}: {}", error.source)
+}
+
+fn load_for(modalias: String) {
+    if let Some(index) = Index::read() {
+        for name in index.wanted(&BTreeSet::from([modalias])) {
+            index.load(&name, &mut BTreeSet::new());
         }
     }
 }
@@ -72,7 +113,7 @@ impl Index {
                 .map_err(|error| error.to_string())
                 .and_then(|file| {
                     let result = module::load(&file, compressed, "");
-                    result.map_err(|error| format!("{error}: {}", error.source))
+                    result.map_err(|error| text(&error))
                 });
             match result {
                 Ok(()) => log::debug!("module {path}"),

@@ -11,6 +11,7 @@ pub mod packet;
 pub mod process;
 pub mod ring;
 pub mod terminal;
+pub mod uevent;
 
 use std::io;
 use std::os::fd::BorrowedFd;

@@ -1,0 +1,104 @@
+//! Devices as the kernel announces them, which is how a program without udev hears of late ones.
+
+#![forbid(unsafe_code)]
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recvfrom, socket,
+};
+
+use super::SyscallError;
+
+/// The group that the kernel sends to; udev's own is another.
+const KERNEL_GROUP: u32 = 1;
+/// The kernel builds an announcement in 2 KiB.
+const RECEIVE_LEN: usize = 8 * 1024;
+
+/// A socket that hears of every device that appears, in the initial network namespace.
+#[derive(Debug)]
+pub struct DeviceNews(OwnedFd);
+
+/// What was heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// A device has appeared that says what it is, in the words of `modules.alias`.
+    Device(String),
+    /// More than the socket could hold: all devices must be looked at anew.
+    Lost,
+}
+
+impl DeviceNews {
+    /// Subscribes, from now on.
+    ///
+    /// # Errors
+    /// The call that failed; EPROTONOSUPPORT on a kernel without hotplugging.
+    pub fn open() -> Result<Self, SyscallError> {
+        let socket = socket(
+            AddressFamily::Netlink,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            SockProtocol::NetlinkKObjectUEvent,
+        )
+        .map_err(|errno| SyscallError::new("socket(NETLINK_KOBJECT_UEVENT)", errno))?;
+        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, KERNEL_GROUP))
+            .map_err(|errno| SyscallError::new("bind(NETLINK_KOBJECT_UEVENT)", errno))?;
+        Ok(Self(socket))
+    }
+
+    /// Waits for the next device.
+    ///
+    /// # Errors
+    /// What `recvfrom` says, with EINTR left out.
+    pub fn next_device(&self) -> Result<Heard, SyscallError> {
+        let mut buf = [0; RECEIVE_LEN];
+        loop {
+            match recvfrom::<NetlinkAddr>(self.0.as_raw_fd(), &mut buf) {
+                // Number 0 is the kernel; a process must not choose modules for it.
+                Ok((len, Some(sender))) if sender.pid() == 0 => {
+                    if let Some(modalias) = buf.get(..len).and_then(added_modalias) {
+                        return Ok(Heard::Device(modalias.to_owned()));
+                    }
+                }
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(Errno::ENOBUFS) => return Ok(Heard::Lost),
+                Err(errno) => {
+                    return Err(SyscallError::new("recvfrom(NETLINK_KOBJECT_UEVENT)", errno));
+                }
+            }
+        }
+    }
+}
+
+/// Reads `add@/devices/…`, `ACTION=add`, …, each ended by a zero octet; returns MODALIAS.
+fn added_modalias(announcement: &[u8]) -> Option<&str> {
+    let mut variables = announcement.split(|octet| *octet == 0);
+    if !variables.next()?.starts_with(b"add@") {
+        return None;
+    }
+    let modalias = variables.find_map(|variable| variable.strip_prefix(b"MODALIAS="))?;
+    std::str::from_utf8(modalias).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_device_that_is_added_and_says_what_it_is_counts() {
+        let card = b"add@/devices/pci0000:00/0000:00:04.0\0ACTION=add\0SUBSYSTEM=pci\0\
+            MODALIAS=pci:v00001AF4d00001000sv00001AF4sd00000001bc02sc00i00\0SEQNUM=1\0";
+        assert_eq!(
+            added_modalias(card),
+            Some("pci:v00001AF4d00001000sv00001AF4sd00000001bc02sc00i00")
+        );
+        assert_eq!(added_modalias(b"remove@/x\0MODALIAS=pci:x\0"), None);
+        assert_eq!(added_modalias(b"add@/x\0ACTION=add\0"), None);
+        assert_eq!(added_modalias(b"add@/x\0MODALIAS=\xff\0"), None);
+        assert_eq!(added_modalias(b""), None);
+        for len in 0..card.len() {
+            let _ = added_modalias(&card[..len]);
+        }
+    }
+}
