@@ -63,6 +63,7 @@ pub fn find(config: &Config) -> Result<Vec<Link>, Error> {
     let deadline = sys::now() + config.link_timeout;
     let mut watch = Watch::open()?;
     let mut present = BTreeMap::new();
+    let mut is_told = false;
     loop {
         while let Some(change) = watch.next_change()? {
             if change.gone {
@@ -81,6 +82,10 @@ pub fn find(config: &Config) -> Result<Vec<Link>, Error> {
         }
         if over {
             return Err(Error::NoInterface(selection.explain(config)));
+        }
+        if !std::mem::replace(&mut is_told, true) {
+            let seconds = config.link_timeout.as_secs_f32();
+            log::info!("waiting up to {seconds:.0} s for a network interface to appear");
         }
         watch.wait(deadline)?;
     }
@@ -101,7 +106,10 @@ pub fn raise(links: &[Link]) -> Result<(), Error> {
             continue;
         }
         match set_up(&mut socket, link.index, true) {
-            Ok(()) => link.changes().raised = true,
+            Ok(()) => {
+                log::debug!("{}: raised", link.name);
+                link.changes().raised = true;
+            }
             Err(source) => failed.push(link.refused("it up", source)),
         }
     }
