@@ -1,4 +1,4 @@
-//! Fetches files over the kernel's own sockets into sealed memory files.
+//! Fetches files over the kernel's own sockets, into sealed memory files or onto a disk.
 
 #![forbid(unsafe_code)]
 
@@ -6,17 +6,21 @@ mod connection;
 mod http;
 mod progress;
 mod sink;
+mod staged;
 mod tftp;
 
+use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::Path;
 
 use crate::error::{Cause, Error};
 use crate::plan::Purpose;
 use crate::plan::url::{Scheme, Url};
-use crate::sys::memfd::SealedFile;
+use crate::sys::memfd::{Memfd, SealedFile};
 
 use progress::Progress;
-use sink::Sink;
+use sink::{Sink, Store};
+use staged::Staged;
 
 /// How files are fetched.
 #[derive(Debug, Clone)]
@@ -46,21 +50,33 @@ impl Fetcher {
     /// [`Error::Fetch`] when it cannot be had whole or is longer than `max_len` octets;
     /// [`Error::Verification`] when it does not have the hash that its address asks for.
     pub fn get(&self, url: &Url, max_len: u64) -> Result<Option<SealedFile>, Error> {
-        match self.try_get(url, max_len) {
+        match self.to_memory(url, max_len) {
             Ok(file) => Ok(Some(file)),
             Err(Failure::Missing(why)) => {
                 log::debug!("{url}: {why}");
                 Ok(None)
             }
-            Err(Failure::Verification(why)) => Err(Error::Verification {
-                what: url.to_string(),
-                why,
-            }),
-            Err(Failure::Other(source)) => Err(Error::Fetch {
-                url: url.to_string(),
-                source,
-            }),
+            Err(failure) => Err(failure.about(url)),
         }
+    }
+
+    /// Stores the file under the name `target`, where it appears only when it is whole and
+    /// verified.
+    ///
+    /// # Errors
+    /// As [`Fetcher::get`], and when the server does not have it or `target` cannot be written;
+    /// nothing is left behind then.
+    pub fn save(&self, url: &Url, max_len: u64, target: &Path) -> Result<(), Error> {
+        let cannot = |error: io::Error| {
+            let why = format!("cannot write {}: {error}", target.display());
+            Failure::Other(why.into())
+        };
+        let save = || {
+            let mut file = Staged::create(target).map_err(cannot)?;
+            self.to_store(url, max_len, &mut file)?;
+            file.publish().map_err(cannot)
+        };
+        save().map_err(|failure| failure.about(url))
     }
 
     /// Returns a file that must be there.
@@ -75,9 +91,14 @@ impl Fetcher {
             })
     }
 
-    fn try_get(&self, url: &Url, max_len: u64) -> Result<SealedFile, Failure> {
-        let progress = Progress::begin(url, self.quiet);
-        let mut sink = Sink::new(url, progress).map_err(other)?;
+    fn to_memory(&self, url: &Url, max_len: u64) -> Result<SealedFile, Failure> {
+        let mut file = Memfd::create(url.file_name()).map_err(other)?;
+        self.to_store(url, max_len, &mut file)?;
+        file.seal().map_err(other)
+    }
+
+    fn to_store(&self, url: &Url, max_len: u64, store: &mut dyn Store) -> Result<(), Failure> {
+        let mut sink = Sink::new(url, store, Progress::begin(url, self.quiet));
         match url.scheme() {
             Scheme::Tftp => {
                 let servers = resolve(url).map_err(Failure::Other)?;
@@ -86,12 +107,26 @@ impl Fetcher {
             }
             Scheme::Http | Scheme::Https => http::get(self, url, max_len, &mut sink)?,
         }
-        let (file, hash) = sink.finish().map_err(other)?;
-        match (url.sha256(), hash) {
+        match (url.sha256(), sink.finish()) {
             (Some(expected), Some(found)) if expected != found => Err(Failure::Verification(
                 format!("its SHA-256 is {found} and should be {expected}"),
             )),
-            _ => Ok(file),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Failure {
+    fn about(self, url: &Url) -> Error {
+        match self {
+            Self::Verification(why) => Error::Verification {
+                what: url.to_string(),
+                why,
+            },
+            Self::Missing(source) | Self::Other(source) => Error::Fetch {
+                url: url.to_string(),
+                source,
+            },
         }
     }
 }

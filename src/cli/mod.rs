@@ -5,6 +5,7 @@
 mod boot;
 mod capture;
 mod explain;
+mod fetch;
 mod flags;
 mod lease;
 
@@ -32,6 +33,7 @@ const COMMANDS: &[(&str, &str, Run)] = &[
         lease::run,
     ),
     ("boot", "link, lease, plan, fetch, verify, kexec", boot::run),
+    ("fetch", "get files by tftp and http", fetch::run),
     (
         "capture",
         "show frames, or write them to a file",

@@ -13,7 +13,7 @@ use nix::sys::socket::{
 };
 
 use super::{Failure, Fetcher, no_address, other, resolve};
-use crate::plan::url::{Scheme, Url};
+use crate::plan::url::Url;
 use crate::sys::{self, SyscallError};
 
 /// A server that does not answer the first packet for so long is not there.
@@ -27,9 +27,6 @@ pub(super) struct Connection {
 impl Connection {
     /// Connects to the server of `url`, trying its addresses in turn.
     pub(super) fn open(fetcher: &Fetcher, url: &Url) -> Result<Self, Failure> {
-        if url.scheme() == Scheme::Https {
-            return Err(Failure::Other("this build knows no TLS".into()));
-        }
         let mut failure = no_address(url);
         for address in resolve(url).map_err(Failure::Other)? {
             match dial(fetcher, address) {

@@ -8,7 +8,7 @@ use super::connection::Connection;
 use super::sink::Sink;
 use super::{Failure, Fetcher, other};
 use crate::http::{Config, Event, Failure as TransferFailure, Get, Resume};
-use crate::plan::url::Url;
+use crate::plan::url::{Scheme, Url};
 use crate::sys;
 use crate::time::{Backoff, Random};
 
@@ -35,7 +35,7 @@ pub(super) fn get(
     fetcher: &Fetcher,
     url: &Url,
     max_len: u64,
-    sink: &mut Sink,
+    sink: &mut Sink<'_>,
 ) -> Result<(), Failure> {
     let mut config = Config {
         url: url.clone(),
@@ -48,6 +48,9 @@ pub(super) fn get(
     let (mut redirections, mut fruitless) = (0, 0);
     let mut validator = None;
     loop {
+        if config.url.scheme() == Scheme::Https {
+            return Err(Failure::Other("this build knows no TLS".into()));
+        }
         let before = sink.len();
         let failure = match transfer(fetcher, &config, &mut validator, sink)? {
             End::Done => return Ok(()),
@@ -107,7 +110,7 @@ fn transfer(
     fetcher: &Fetcher,
     config: &Config,
     validator: &mut Option<String>,
-    sink: &mut Sink,
+    sink: &mut Sink<'_>,
 ) -> Result<End, Failure> {
     let mut get = Get::new(config.clone(), sys::now()).map_err(other)?;
     let mut connection = match Connection::open(fetcher, &config.url) {
@@ -166,7 +169,7 @@ fn is_timeout(error: &std::io::Error) -> bool {
 fn note_events(
     get: &mut Get,
     validator: &mut Option<String>,
-    sink: &mut Sink,
+    sink: &mut Sink<'_>,
 ) -> Result<Option<End>, Failure> {
     while let Some(event) = get.poll_event() {
         match event {
@@ -178,7 +181,7 @@ fn note_events(
                 if from != sink.len() {
                     sink.restart().map_err(other)?;
                 }
-                sink.expect(len);
+                sink.expect(len).map_err(other)?;
                 *validator = new;
             }
             Event::Redirected(url) => return Ok(Some(End::Redirected(url))),

@@ -28,7 +28,7 @@ pub(super) fn get(
     url: &Url,
     server: SocketAddr,
     max_len: u64,
-    sink: &mut Sink,
+    sink: &mut Sink<'_>,
 ) -> Result<(), Failure> {
     let mut config = Config {
         server,
@@ -70,12 +70,13 @@ const fn is_missing(failure: &TransferFailure) -> bool {
 fn transfer(
     fetcher: &Fetcher,
     config: &mut Config,
-    sink: &mut Sink,
+    sink: &mut Sink<'_>,
 ) -> Result<Option<TransferFailure>, Failure> {
     let socket = open(fetcher, config.server)?;
     let mut get = Get::new(config.clone(), sys::now());
     let mut outgoing = Vec::new();
     let mut incoming = vec![0; MAX_PACKET];
+    let mut no_room: Option<std::io::Error> = None;
     loop {
         while let Some(transmit) = get.poll_transmit(&mut outgoing) {
             // Lost like any datagram; it is repeated in time.
@@ -83,16 +84,26 @@ fn transfer(
                 log::debug!("sending to {}: {error}", transmit.destination);
             }
         }
+        // The server has been told by now.
+        if let Some(error) = no_room {
+            return Err(other(error));
+        }
         while let Some(event) = get.poll_event() {
             match event {
                 Event::Started { len, terms, .. } => {
                     log::debug!("{}: {terms:?}, {len:?} octets", config.file);
                     config.expected_len = config.expected_len.or(len);
-                    sink.expect(len);
+                    if let Err(error) = sink.expect(len) {
+                        get.abort("no room");
+                        no_room = Some(error);
+                    }
                 }
                 Event::Done => return Ok(None),
                 Event::Failed(failure) => return Ok(Some(failure)),
             }
+        }
+        if no_room.is_some() {
+            continue;
         }
         match socket.recv_from(&mut incoming) {
             Ok((len, source)) => {
@@ -101,7 +112,7 @@ fn transfer(
                     Ok(octets) => {
                         if let Err(error) = sink.write(octets) {
                             get.abort("no room");
-                            return Err(other(error));
+                            no_room = Some(error);
                         }
                     }
                     Err(discard) => log::trace!("{source}: {discard}"),

@@ -1,0 +1,192 @@
+//! A file that appears under its name only when it is whole.
+//!
+//! Until then it has no name at all (O_TMPFILE), so that however the process ends nothing is left
+//! behind. Where the file system knows no such files a hidden name stands in, which only an end
+//! by a signal leaves behind.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, FallocateFlags, OFlag, fallocate};
+use nix::unistd::linkat;
+
+use crate::sys;
+
+#[derive(Debug)]
+pub(super) struct Staged {
+    file: File,
+    target: PathBuf,
+    directory: PathBuf,
+    hidden: PathBuf,
+    is_named: bool,
+}
+
+impl Staged {
+    /// Prepares to write `target`; a file or link that is there stays as it is until the end.
+    pub(super) fn create(target: &Path) -> io::Result<Self> {
+        // What a link points to is replaced, not the link.
+        let target = fs::canonicalize(target).unwrap_or_else(|_| target.to_owned());
+        let directory = match target.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let hidden = directory.join(format!(".{name}.{:016x}", sys::seed()));
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        let nameless = options
+            .clone()
+            .custom_flags(OFlag::O_TMPFILE.bits())
+            .open(&directory);
+        let (file, is_named) = match nameless {
+            Ok(file) => (file, false),
+            Err(error) if knows_no_nameless_files(&error) => {
+                (options.create_new(true).open(&hidden)?, true)
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Self {
+            file,
+            target,
+            directory,
+            hidden,
+            is_named,
+        })
+    }
+
+    /// Makes sure that there is room for `len` octets, where the file system can tell.
+    pub(super) fn reserve(&self, len: u64) -> io::Result<()> {
+        let Ok(len) = i64::try_from(len) else {
+            return Err(Errno::EFBIG.into());
+        };
+        match fallocate(&self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, len) {
+            Err(errno @ (Errno::ENOSPC | Errno::EFBIG | Errno::EDQUOT)) => Err(errno.into()),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) const fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Writes everything to the disk and gives the file its name.
+    pub(super) fn publish(mut self) -> io::Result<()> {
+        // Reserved room beyond the end is given back.
+        self.file.set_len(self.file.metadata()?.len())?;
+        self.file.sync_all()?;
+        if !self.is_named {
+            match self.link_as(&self.target) {
+                Err(Errno::EEXIST) => {
+                    self.link_as(&self.hidden)?;
+                    self.is_named = true;
+                }
+                linked => linked?,
+            }
+        }
+        if self.is_named {
+            fs::rename(&self.hidden, &self.target)?;
+            self.is_named = false;
+        }
+        // The name is on the disk once the directory is; not every file system can.
+        let _ = File::open(&self.directory).and_then(|directory| directory.sync_all());
+        Ok(())
+    }
+
+    fn link_as(&self, path: &Path) -> Result<(), Errno> {
+        let nameless = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let follow = AtFlags::AT_SYMLINK_FOLLOW;
+        linkat(AT_FDCWD, nameless.as_str(), AT_FDCWD, path, follow)
+    }
+}
+
+impl Write for Staged {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.file.write(octets)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if self.is_named {
+            let _ = fs::remove_file(&self.hidden);
+        }
+    }
+}
+
+/// The file system, or the kernel, does not have them, or they could never be given a name.
+fn knows_no_nameless_files(error: &io::Error) -> bool {
+    let codes = [Errno::EOPNOTSUPP, Errno::EISDIR, Errno::EINVAL];
+    codes
+        .iter()
+        .any(|code| error.raw_os_error() == Some(*code as i32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_appears_whole_or_not_at_all_and_two_writers_do_not_mix() {
+        let directory = Directory::new();
+        let target = directory.0.join("kernel");
+        let mut first = Staged::create(&target).unwrap();
+        let mut second = Staged::create(&target).unwrap();
+        first.reserve(1 << 20).unwrap();
+        first.write_all(b"first").unwrap();
+        second.write_all(b"se").unwrap();
+        assert_eq!(directory.names(), Vec::<String>::new());
+        first.publish().unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"first");
+        second.write_all(b"cond").unwrap();
+        second.publish().unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"second");
+        drop(Staged::create(&target).unwrap());
+        assert_eq!(directory.names(), ["kernel"]);
+    }
+
+    #[test]
+    fn what_a_link_points_to_is_replaced_and_the_link_stays() {
+        let directory = Directory::new();
+        let (link, target) = (directory.0.join("link"), directory.0.join("target"));
+        fs::write(&target, "old").unwrap();
+        std::os::unix::fs::symlink("target", &link).unwrap();
+        let mut staged = Staged::create(&link).unwrap();
+        staged.write_all(b"new").unwrap();
+        staged.publish().unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+
+    /// A directory that goes with its test.
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new() -> Self {
+            let name = format!("wireboot-{:016x}", sys::seed());
+            let path = std::env::temp_dir().join(name);
+            fs::create_dir(&path).unwrap();
+            Self(path)
+        }
+
+        fn names(&self) -> Vec<String> {
+            let entries = fs::read_dir(&self.0).unwrap();
+            entries
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect()
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+}
