@@ -106,6 +106,14 @@ debian_kernel() {
     echo "$link"
 }
 
+# greeting_initramfs FILE: packs a system that prints a greeting and its kernel's command line.
+greeting_initramfs() {
+    local busybox
+    busybox=$(debian_package busybox-static)/bin/busybox
+    "$root/initramfs/build" --kernel-modules none --init "$root/initramfs/greeting" \
+        --add "$busybox=bin/busybox" --output "$1" >/dev/null
+}
+
 # static_binary [CARGO ARGUMENT]…: builds the release binary without shared libraries, and prints
 # where it is: with musl, or with the static C library of the machine where musl cannot be had.
 static_binary() {
