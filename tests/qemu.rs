@@ -42,24 +42,6 @@ fn a_pxelinux_configuration_over_tftp_leads_to_the_kernel_it_names() {
 
 #[test]
 #[ignore = "needs qemu-system-x86_64"]
-fn a_kernel_named_by_the_lease_is_started_with_the_appended_words() {
-    let served = Served::new("kernel");
-    let mut machine = Machine::boot(
-        &served,
-        "vmlinuz",
-        "wireboot.append=console=ttyS0 wireboot.on-failure=poweroff",
-    );
-    // It has no root and stops there; that it came so far is the proof.
-    machine.says(&[
-        "wireboot: eth0: 10.0.2.15/24 from 10.0.2.2",
-        "vmlinuz: ",
-        "Linux version ",
-        "Unable to mount root fs",
-    ]);
-}
-
-#[test]
-#[ignore = "needs qemu-system-x86_64"]
 fn a_boot_that_fails_switches_the_machine_off_when_told_so() {
     let served = Served::new("poweroff");
     let mut machine = Machine::boot(&served, "missing", "wireboot.on-failure=poweroff");
@@ -231,11 +213,7 @@ impl Machine {
             panic!("{why} without \"{awaited}\":\n{}", self.said.join("\n"));
         });
         self.said.push(line.clone());
-        assert!(
-            !line.contains("Kernel panic") || line.contains(awaited),
-            "{}",
-            self.said.join("\n")
-        );
+        assert!(!line.contains("Kernel panic"), "{}", self.said.join("\n"));
         line
     }
 

@@ -13,11 +13,19 @@ use std::thread;
 
 use nix::sched::{CloneFlags, unshare};
 
+/// Gives the thread's namespace a `/run` and an `/etc` of its own.
+const PRIVATE_FILES: &str = "mount --make-rprivate / && mount -t tmpfs none /run &&
+    cp -a /etc /run/etc && mount --bind /run/etc /etc";
+
 /// Runs `test` on a thread of its own in a new, empty network namespace, which goes when the
-/// thread and what it started are gone.
+/// thread and what it started are gone. The host's name, `/etc` and `/run` are copies too, since
+/// a lease changes them.
 pub fn in_new_namespace(test: impl FnOnce() + Send + 'static) {
     let thread = thread::spawn(|| {
-        unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace takes CAP_SYS_ADMIN");
+        let own = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS;
+        unshare(own).expect("namespaces take CAP_SYS_ADMIN");
+        let mounted = Command::new("sh").args(["-c", PRIVATE_FILES]).status();
+        assert!(mounted.expect("sh is installed").success());
         ip("link set lo up");
         test();
     });
