@@ -1,0 +1,6 @@
+#![no_main]
+use wireboot::{cmdline, config::Config};
+
+libfuzzer_sys::fuzz_target!(|text: &str| {
+    let _ = cmdline::parse(text, Config::default());
+});
