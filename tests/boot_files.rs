@@ -7,6 +7,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -109,6 +111,45 @@ fn a_grub_configuration_boots() {
     server.boots_to("shimx64.efi", "", "panic=-1 word=grub");
 }
 
+#[test]
+#[ignore = "needs QEMU"]
+fn a_pxelinux_tree_boots_over_http_from_a_url_as_boot_file() {
+    let server = Server::new("http");
+    server.put("tree/pxelinux.0", "\u{1}\0PXELINUX 6.04\0");
+    server.put(
+        "tree/pxelinux.cfg/default",
+        "DEFAULT linux\nLABEL linux\nKERNEL /vmlinuz\nINITRD ../greeting\n\
+         APPEND console=ttyS0 quiet panic=-1 word=http\n",
+    );
+    let url = server.serve_http();
+    server.boots_to(&format!("{url}/tree/pxelinux.0"), "", "panic=-1 word=http");
+}
+
+#[test]
+#[ignore = "needs QEMU"]
+fn a_kernel_with_a_wrong_hash_or_without_its_signature_is_never_started() {
+    let server = Server::new("pinned");
+    let wrong = "00".repeat(32);
+    server.put(
+        "boot.ipxe",
+        &format!("#!ipxe\nkernel vmlinuz#sha256={wrong}\nboot\n"),
+    );
+    server.put(
+        "signed.ipxe",
+        "#!ipxe\nkernel vmlinuz\nimgverify vmlinuz vmlinuz.sig\nboot\n",
+    );
+    for boot_file in ["boot.ipxe", "signed.ipxe"] {
+        let console = server.console_of(boot_file, "wireboot.on-failure=poweroff");
+        assert!(!console.contains("Its command line:"), "{console}");
+        assert!(!console.contains("starting tftp://"), "{console}");
+        let reasons = ["sha256", "SHA-256", "hash", "signature"];
+        assert!(
+            reasons.iter().any(|reason| console.contains(reason)),
+            "{console}"
+        );
+    }
+}
+
 /// A folder that is served, and goes with the test.
 struct Server {
     folder: PathBuf,
@@ -144,9 +185,33 @@ impl Server {
         fs::write(path, text).unwrap();
     }
 
+    /// Serves the folder over HTTP too; returns the address as the machine sees it.
+    fn serve_http(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let folder = self.folder.clone();
+        // Ends with the process of the tests.
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let _ = stream.and_then(|stream| answer(&folder, stream));
+            }
+        });
+        format!("http://10.0.2.2:{port}")
+    }
+
     /// Boots with this boot file, and `own` on the first kernel's command line; the second one's
     /// must hold `expected`.
     fn boots_to(&self, boot_file: &str, own: &str, expected: &str) {
+        let console = self.console_of(boot_file, own);
+        let greeting = (console.lines()).find(|line| line.contains("Its command line:"));
+        assert!(
+            greeting.is_some_and(|line| line.contains(expected)),
+            "{expected:?} is missing in {greeting:?}\n{console}"
+        );
+    }
+
+    /// Boots with this boot file and returns what the console showed.
+    fn console_of(&self, boot_file: &str, own: &str) -> String {
         let kernel = script("debian_kernel");
         let initramfs = initramfs();
         let folder = self.folder.to_str().unwrap();
@@ -164,15 +229,28 @@ impl Server {
             .stdin(Stdio::null())
             .output()
             .unwrap();
-        let console = String::from_utf8_lossy(&output.stdout);
-        let greeting = console
-            .lines()
-            .find(|line| line.contains("Its command line:"));
-        assert!(
-            greeting.is_some_and(|line| line.contains(expected)),
-            "{expected:?} is missing in {greeting:?}\n{console}"
-        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
+}
+
+/// Answers one request for a file.
+fn answer(folder: &Path, mut stream: TcpStream) -> std::io::Result<()> {
+    let mut request = BufReader::new(&stream);
+    let mut line = String::new();
+    request.read_line(&mut line)?;
+    let mut field = String::new();
+    while request.read_line(&mut field)? > 2 {
+        field.clear();
+    }
+    let path = line.split(' ').nth(1).unwrap_or_default();
+    let (status, body) = match fs::read(folder.join(path.trim_start_matches('/'))) {
+        Ok(body) => ("200 OK", body),
+        Err(_) => ("404 Not Found", Vec::new()),
+    };
+    let len = body.len();
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(&body)
 }
 
 impl Drop for Server {
