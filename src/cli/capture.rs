@@ -49,7 +49,7 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
         filter: String::new(),
         layout: Layout {
             version: Version::V3 {
-                block_len: 128 * 1024,
+                block_len: 256 * 1024,
                 retire_time: Duration::from_millis(100),
             },
             memory: RING_LEN,
@@ -123,7 +123,7 @@ fn version(name: &str) -> Result<Version, Error> {
     match name {
         "v2" => Ok(Version::V2 { slot_len: 2048 }),
         "v3" => Ok(Version::V3 {
-            block_len: 128 * 1024,
+            block_len: 256 * 1024,
             retire_time: Duration::from_millis(100),
         }),
         other => Err(Error::Usage(format!("--ring is v2 or v3, not \"{other}\""))),

@@ -88,19 +88,39 @@ pub fn interface(interface: &Interface<'_>, buf: &mut Vec<u8>) {
 
 /// Appends a frame.
 pub fn packet(packet: &Packet, octets: &[u8], buf: &mut Vec<u8>) {
-    block(ENHANCED_PACKET, buf, |buf| {
-        buf.extend_from_slice(&packet.interface.to_le_bytes());
-        time(packet.timestamp, buf);
-        buf.extend_from_slice(&len_of(octets).to_le_bytes());
-        buf.extend_from_slice(&packet.original_len.max(len_of(octets)).to_le_bytes());
-        padded(octets, buf);
-        let direction: u32 = match packet.direction {
-            Direction::Inbound => 1,
-            Direction::Outbound => 2,
-        };
-        option(EPB_FLAGS, &direction.to_le_bytes(), buf);
-        option(OPT_ENDOFOPT, &[], buf);
-    });
+    // Runs for every frame of a flood, so the block is put together in few and large pieces.
+    let captured = len_of(octets);
+    let padding = octets.len().next_multiple_of(4) - octets.len();
+    let len = u32::try_from(octets.len() + padding + PACKET_OVERHEAD).unwrap_or(u32::MAX);
+    let nanoseconds = u64::try_from(packet.timestamp.as_nanos()).unwrap_or(u64::MAX);
+    let direction: u32 = match packet.direction {
+        Direction::Inbound => 1,
+        Direction::Outbound => 2,
+    };
+    buf.reserve(octets.len() + padding + PACKET_OVERHEAD);
+    buf.extend_from_slice(
+        words([
+            ENHANCED_PACKET,
+            len,
+            packet.interface,
+            u32::try_from(nanoseconds >> 32).unwrap_or(u32::MAX),
+            u32::try_from(nanoseconds & 0xffff_ffff).unwrap_or(u32::MAX),
+            captured,
+            packet.original_len.max(captured),
+        ])
+        .as_flattened(),
+    );
+    buf.extend_from_slice(octets);
+    buf.extend_from_slice([0; 3].get(..padding).unwrap_or_default());
+    let flags = u32::from(EPB_FLAGS) | 4 << 16;
+    buf.extend_from_slice(words([flags, direction, OPT_ENDOFOPT.into(), len]).as_flattened());
+}
+
+/// Octets of a packet's block beside those of the frame.
+const PACKET_OVERHEAD: usize = 11 * 4;
+
+fn words<const N: usize>(words: [u32; N]) -> [[u8; 4]; N] {
+    words.map(u32::to_le_bytes)
 }
 
 /// Appends the counters of an interface: frames that passed the filter, and those of them that
