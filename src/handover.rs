@@ -41,7 +41,7 @@ pub fn write(interface: &str, lease: &Lease) {
     }
 }
 
-/// Takes back what [`write`] left in files.
+/// Takes back what [`write()`] left in files.
 pub fn remove(interface: &str) {
     if is_at_home() {
         remove_files(Path::new("/"), interface);
