@@ -54,6 +54,7 @@ fn boot(config: &Config, link: &Link, lease: &Lease, account: &mut Account) -> R
     let fetcher = Fetcher {
         interface: Some(link.name.clone()),
         path_mtu: lease.mtu_octets.unwrap_or(1500),
+        ca: None,
         quiet: config.quiet,
     };
     let facts = planning::facts(config, &link.name, link.mac, lease)?;

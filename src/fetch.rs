@@ -8,10 +8,12 @@ mod progress;
 mod sink;
 mod staged;
 mod tftp;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Cause, Error};
 use crate::plan::Purpose;
@@ -29,6 +31,9 @@ pub struct Fetcher {
     pub interface: Option<String>,
     /// The largest packet that the path is known to carry, octets.
     pub path_mtu: u16,
+    /// The certificates of those whose word on an https server counts, in PEM; the system's list
+    /// when none.
+    pub ca: Option<PathBuf>,
     /// Whether progress is shown.
     pub quiet: bool,
 }

@@ -17,6 +17,7 @@ come whole and has the hash that #sha256=… behind its URL asks for.
   -o, --output FILE     the name to store it under; - is standard output; with several URLs the
                         directory (the last part of each URL's path, here)
   -i, --interface IF    send and receive on this interface only
+      --ca FILE         trust only the authorities in this PEM file (the system's)
       --mtu OCTETS      the largest packet that the path carries (1500)
       --max-size OCTETS refuse a file that is longer
   -v, --verbose         say every step; twice: every packet
@@ -33,6 +34,7 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
     let mut fetcher = Fetcher {
         interface: None,
         path_mtu: 1500,
+        ca: None,
         quiet: false,
     };
     while let Some(flag) = arguments.next()? {
@@ -53,6 +55,9 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
                     false => log::LevelFilter::Debug,
                 };
                 is_verbose = true;
+            }
+            Flag::Long(name) if name == "ca" => {
+                fetcher.ca = Some(PathBuf::from(arguments.value()?));
             }
             Flag::Long(name) if name == "mtu" => {
                 fetcher.path_mtu = arguments.parse("a number of octets, 68 to 65535")?;

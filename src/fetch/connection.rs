@@ -12,16 +12,20 @@ use nix::sys::socket::{
     sockopt,
 };
 
+#[cfg(feature = "tls")]
+use super::tls;
 use super::{Failure, Fetcher, no_address, other, resolve};
-use crate::plan::url::Url;
+use crate::plan::url::{Scheme, Url};
 use crate::sys::{self, SyscallError};
 
 /// A server that does not answer the first packet for so long is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection to a server.
-pub(super) struct Connection {
-    stream: TcpStream,
+pub(super) enum Connection {
+    Plain(TcpStream),
+    #[cfg(feature = "tls")]
+    Tls(Box<tls::Stream>),
 }
 
 impl Connection {
@@ -30,7 +34,7 @@ impl Connection {
         let mut failure = no_address(url);
         for address in resolve(url).map_err(Failure::Other)? {
             match dial(fetcher, address) {
-                Ok(stream) => return Ok(Self { stream }),
+                Ok(stream) => return Self::over(stream, fetcher, url),
                 Err(error) => {
                     log::debug!("{address}: {error}: {}", error.source);
                     failure = other(error);
@@ -42,24 +46,59 @@ impl Connection {
 
     /// Lets a read end with `WouldBlock` when nothing comes for so long.
     pub(super) fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
-        let timeout = timeout.max(Duration::from_millis(1));
-        self.stream.set_read_timeout(Some(timeout))
+        self.tcp().set_read_timeout(Some(timeout))
+    }
+
+    fn over(stream: TcpStream, fetcher: &Fetcher, url: &Url) -> Result<Self, Failure> {
+        match url.scheme() {
+            Scheme::Http | Scheme::Tftp => Ok(Self::Plain(stream)),
+            #[cfg(feature = "tls")]
+            Scheme::Https => {
+                let stream = tls::Stream::open(stream, url, fetcher.ca.as_deref())?;
+                Ok(Self::Tls(Box::new(stream)))
+            }
+            #[cfg(not(feature = "tls"))]
+            Scheme::Https => {
+                let _ = (stream, fetcher);
+                Err(Failure::Other("this build knows no TLS".into()))
+            }
+        }
+    }
+
+    const fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.tcp(),
+        }
     }
 }
 
 impl Read for Connection {
     fn read(&mut self, octets: &mut [u8]) -> io::Result<usize> {
-        self.stream.read(octets)
+        match self {
+            Self::Plain(stream) => stream.read(octets),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.read(octets),
+        }
     }
 }
 
 impl Write for Connection {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.stream.write(octets)
+        match self {
+            Self::Plain(stream) => stream.write(octets),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.write(octets),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.stream.flush()
+        match self {
+            Self::Plain(stream) => stream.flush(),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.flush(),
+        }
     }
 }
 
@@ -89,6 +128,8 @@ fn dial(fetcher: &Fetcher, address: SocketAddr) -> Result<TcpStream, SyscallErro
             source,
         })?;
     let _ = stream.set_nodelay(true);
+    // The handshake of TLS reads too.
+    let _ = stream.set_read_timeout(Some(CONNECT_TIMEOUT));
     let _ = stream.set_write_timeout(Some(CONNECT_TIMEOUT));
     Ok(stream)
 }

@@ -48,7 +48,7 @@ pub(super) fn get(
     let (mut redirections, mut fruitless) = (0, 0);
     let mut validator = None;
     loop {
-        if config.url.scheme() == Scheme::Https {
+        if config.url.scheme() == Scheme::Https && cfg!(not(feature = "tls")) {
             return Err(Failure::Other("this build knows no TLS".into()));
         }
         let before = sink.len();
