@@ -8,7 +8,8 @@
 )]
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -36,6 +37,24 @@ fn a_pxelinux_configuration_over_tftp_leads_to_the_kernel_it_names() {
         "Greetings from the second kernel.",
         "word=plum",
         "reboot: Power down",
+    ]);
+    machine.ends();
+}
+
+#[test]
+#[ignore = "needs qemu-system-x86_64"]
+fn a_pxelinux_configuration_over_http_leads_to_the_kernel_it_names() {
+    let served = Served::new("http");
+    served.write("pxelinux.cfg/default", &format!("{CONFIGURATION}fig"));
+    // 10.0.2.2 is the host, seen from the machine.
+    let boot_file = format!("http://10.0.2.2:{}/pxelinux.0", serve_http(&served.0));
+    let mut machine = Machine::boot(&served, &boot_file, "wireboot.on-failure=poweroff");
+    machine.says(&[
+        "/pxelinux.cfg/default: ",
+        "/vmlinuz: ",
+        "/greeting.cpio.gz: ",
+        "Greetings from the second kernel.",
+        "word=fig",
     ]);
     machine.ends();
 }
@@ -149,6 +168,42 @@ impl Drop for Served {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// Serves `folder` by HTTP/1.1 to this host until the test program ends; returns the port.
+fn serve_http(folder: &Path) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let folder = folder.to_owned();
+    thread::spawn(move || {
+        for connection in listener.incoming() {
+            // A client that goes away is its own affair.
+            let _ = answer(&mut connection.unwrap(), &folder);
+        }
+    });
+    port
+}
+
+fn answer(connection: &mut TcpStream, folder: &Path) -> std::io::Result<()> {
+    let mut request = String::new();
+    let mut reader = BufReader::new(&*connection);
+    reader.read_line(&mut request)?;
+    let mut header = String::from("?");
+    while !header.trim().is_empty() {
+        header.clear();
+        reader.read_line(&mut header)?;
+    }
+    let name = request.split(' ').nth(1).unwrap_or_default();
+    let (status, content) = match fs::read(folder.join(name.trim_start_matches('/'))) {
+        Ok(content) => ("200 OK", content),
+        Err(_) => ("404 Not Found", Vec::new()),
+    };
+    let len = content.len();
+    write!(
+        connection,
+        "HTTP/1.1 {status}\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n"
+    )?;
+    connection.write_all(&content)
 }
 
 /// An emulated machine; ends with the test.
