@@ -52,8 +52,10 @@ pub fn run() -> ! {
     let mut random = Random::new(sys::seed());
     let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
-        let why = boot();
-        log::error!("the machine could not be booted: {why}");
+        match boot().as_str() {
+            "exit code 0" => log::info!("the boot ended where it was told to"),
+            why => log::error!("the machine could not be booted: {why}"),
+        }
         match config.on_failure {
             OnFailure::Retry => {}
             OnFailure::Shell => shell(),

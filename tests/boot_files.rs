@@ -221,7 +221,7 @@ impl Server {
             .args(["-serial", "stdio", "-kernel", &format!("{kernel}/vmlinuz")])
             .args(["-initrd", initramfs, "-append"])
             .arg(format!(
-                "console=ttyS0 quiet panic=-1 ip=dhcp wireboot.on-failure=poweroff {own}"
+                "console=ttyS0 quiet panic=-1 no_timer_check ip=dhcp wireboot.on-failure=poweroff {own}"
             ))
             .args(["-device", "virtio-net-pci,netdev=net,mac=52:54:00:12:34:56"])
             .arg("-netdev")

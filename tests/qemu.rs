@@ -221,7 +221,7 @@ impl Machine {
             "user,id=net,tftp={},bootfile={boot_file}",
             served.0.display()
         );
-        let command_line = format!("console=ttyS0 quiet panic=-1 ip=dhcp {words}");
+        let command_line = format!("console=ttyS0 quiet panic=-1 no_timer_check ip=dhcp {words}");
         let mut qemu = Command::new("qemu-system-x86_64")
             .args(["-accel", "tcg", "-m", "1024", "-nodefaults", "-no-reboot"])
             .args(["-display", "none", "-serial", "stdio"])

@@ -51,7 +51,7 @@ const COMMANDS: &[(&str, &str, Run)] = &[
 /// # Errors
 /// What ended the command; `main` prints it and takes the exit code from it.
 pub fn run() -> Result<(), Error> {
-    if std::process::id() == 1 && !names_a_command() {
+    if is_init() {
         flags::start_logging(log::LevelFilter::Info);
         init::run();
     }
@@ -76,11 +76,14 @@ pub fn run() -> Result<(), Error> {
     }
 }
 
-/// Returns whether the first argument is a command. The kernel hands its first process the words of
-/// its command line that it does not know, so arguments alone mean nothing.
-fn names_a_command() -> bool {
-    let first = std::env::args().nth(1);
-    first.is_some_and(|first| COMMANDS.iter().any(|(name, _, _)| *name == first))
+/// Returns whether the kernel started this process to be its first. In a container a command may be
+/// process 1 too; the kernel's has the name it was looked for under, and the words of the kernel's
+/// command line that nobody knew as arguments.
+fn is_init() -> bool {
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().map(std::path::PathBuf::from);
+    let is_named_init = name.is_some_and(|name| name.ends_with("init"));
+    std::process::id() == 1 && (is_named_init || arguments.next().is_none())
 }
 
 fn usage() -> String {

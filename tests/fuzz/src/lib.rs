@@ -1,5 +1,14 @@
 //! What the targets share.
 
+use std::net::SocketAddrV4;
+use std::time::Duration;
+
+use wireboot::dhcp::Client;
+use wireboot::dhcp::config::Config;
+use wireboot::time::Instant;
+use wireboot::wire::ethernet::MacAddress;
+use wireboot::wire::udp::Datagram;
+
 use wireboot::plan::{Answer, Facts, Planner, Step};
 
 /// How many steps a plan may take: its own limits end it before.
@@ -11,7 +20,7 @@ pub fn plan(data: &[u8]) {
     let Ok(boot_file) = "tftp://192.0.2.1/a/b".parse() else {
         return;
     };
-    let mac = wireboot::wire::ethernet::MacAddress([2, 0, 0, 0, 0, 1]);
+    let mac = MacAddress([2, 0, 0, 0, 0, 1]);
     let (address, server) = ([192, 0, 2, 2].into(), [192, 0, 2, 1].into());
     let mut planner = Planner::new(Facts::new(boot_file, mac, address, server));
     let mut files = data.split(|octet| *octet == 0).cycle();
@@ -33,4 +42,45 @@ pub fn plan(data: &[u8]) {
         };
     }
     panic!("the plan does not end");
+}
+
+/// Gives a DHCP client replies and steps of the clock: a first octet of 0 to 127 is a step, any
+/// other the length of the reply that follows. `xid` and `chaddr` are set right, since the checks
+/// of them would let nothing else be seen.
+pub fn client(mut data: &[u8]) {
+    let mac = MacAddress([2, 0, 0, 0, 0, 1]);
+    let mut now = Instant::ZERO;
+    let mut config = Config::new(mac, 7);
+    config.wants_boot_file = true;
+    let mut client = Client::new(config, now);
+    let mut buf = Vec::new();
+    while let Some((first, rest)) = data.split_first() {
+        data = rest;
+        if *first < 128 {
+            now += Duration::from_millis(1 << (first % 24));
+            client.handle_timeout(now);
+        } else {
+            let len = (usize::from(first - 128) * 4).min(data.len());
+            let (reply, rest) = data.split_at(len);
+            data = rest;
+            let mut payload = [&[2, 1, 6, 0][..], &client.xid().to_be_bytes()].concat();
+            payload.resize(28, 0);
+            payload[16..20].copy_from_slice(&[192, 0, 2, 9]);
+            payload.extend_from_slice(&mac.0);
+            payload.resize(236, 0);
+            payload.extend_from_slice(&[0x63, 0x82, 0x53, 0x63]);
+            payload.extend_from_slice(reply);
+            let datagram = Datagram {
+                source: SocketAddrV4::new([192, 0, 2, 1].into(), 67),
+                destination: SocketAddrV4::new([255; 4].into(), 68),
+                payload: &payload,
+            };
+            let _ = client.handle_input(datagram, now);
+        }
+        while client.poll_transmit(&mut buf).is_some() {}
+        while client.poll_event().is_some() {}
+        if *first < 128 {
+            assert!(client.poll_timeout().is_none_or(|at| at > now));
+        }
+    }
 }

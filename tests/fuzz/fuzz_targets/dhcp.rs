@@ -1,0 +1,11 @@
+#![no_main]
+use wireboot::dhcp::lease::Lease;
+use wireboot::wire::dhcp::Message;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    if let Ok(message) = Message::decode(data) {
+        let _ = Lease::read(&message, [192, 0, 2, 1].into());
+        let _ = message.options.domain_search();
+        let _ = message.encode(&mut Vec::new());
+    }
+});
