@@ -13,7 +13,7 @@ mod common;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use common::{in_new_namespace, ip};
+use common::{in_new_namespace, ip, wait_until};
 use wireboot::sys::filter::{Condition, Load, Program, Size, WHOLE_FRAME};
 use wireboot::sys::packet::{Direction, Kind, Options, PacketSocket};
 use wireboot::sys::ring::{Layout, Ring, Version};
@@ -207,8 +207,14 @@ fn a_ring_opened_before_the_link_is_raised_works_afterwards() {
         let mut ring = opened.join().unwrap().unwrap();
         ip("link set near up");
         let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
-        sender.send(&frame(3, 60)).unwrap();
+        // What the far end sends before the kernel has noticed its carrier is lost.
+        wait_until("a frame in the ring", || {
+            sender.send(&frame(3, 60)).unwrap();
+            let deadline = now() + Duration::from_millis(100);
+            wait_readable(&[ring.as_fd()], Some(deadline)).unwrap()[0]
+        });
         assert_eq!(collect(&mut ring, 1), [frame(3, 60)]);
+        while ring.next().is_some() {}
         ip("link set near down");
         wait(&ring);
         // The error that the kernel left is taken by looking twice, and nothing spins on it.
