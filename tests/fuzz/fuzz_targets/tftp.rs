@@ -1,0 +1,33 @@
+#![no_main]
+use wireboot::time::Instant;
+use wireboot::tftp::{Config, Get, Terms};
+use wireboot::wire::tftp::Packet;
+
+// Packets of a server, each behind its length and the milliseconds since the one before.
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let _ = Packet::decode(data);
+    let server = ([192, 0, 2, 1], 69).into();
+    let config = Config {
+        server,
+        file: String::new(),
+        terms: Terms::best(1500, &server),
+        stall_timeout: std::time::Duration::from_secs(15),
+        max_len: 1 << 20,
+        skip: 100,
+        expected_len: None,
+    };
+    let mut now = Instant::ZERO;
+    let mut get = Get::new(config, now);
+    let mut rest = data;
+    while let [len, millis, after @ ..] = rest {
+        let (packet, after) = after.split_at(usize::from(*len).min(after.len()));
+        rest = after;
+        now += std::time::Duration::from_millis(u64::from(*millis) * 16);
+        let _ = get.handle_input(server, packet, now);
+        while get.poll_transmit(&mut Vec::new()).is_some() {}
+        get.handle_timeout(now);
+        while get.poll_transmit(&mut Vec::new()).is_some() {}
+        while get.poll_event().is_some() {}
+        assert!(get.poll_timeout().is_none_or(|at| at > now));
+    }
+});
