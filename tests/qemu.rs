@@ -151,11 +151,12 @@ struct Served(PathBuf);
 impl Served {
     fn new(name: &str) -> Self {
         let name = format!("wireboot-qemu-{}-{name}", std::process::id());
+        let parts = parts();
         let folder = std::env::temp_dir().join(name);
         fs::create_dir(&folder).unwrap();
         fs::create_dir(folder.join("pxelinux.cfg")).unwrap();
-        fs::copy(&parts().kernel, folder.join("vmlinuz")).unwrap();
-        fs::copy(&parts().greeting, folder.join("greeting.cpio.gz")).unwrap();
+        fs::copy(&parts.kernel, folder.join("vmlinuz")).unwrap();
+        fs::copy(&parts.greeting, folder.join("greeting.cpio.gz")).unwrap();
         Self(folder)
     }
 
