@@ -117,7 +117,7 @@ greeting_initramfs() {
 # static_binary [CARGO ARGUMENT]…: builds the release binary without shared libraries, and prints
 # where it is: with musl, or with the static C library of the machine where musl cannot be had.
 static_binary() {
-    local target flags
+    local target flags anew=()
     command -v cargo >/dev/null || die "this needs Rust (cargo and rustc), which rustup.rs installs"
     target=$(uname -m)-unknown-linux-musl
     if ! has_target "$target" && command -v rustup >/dev/null; then
@@ -128,13 +128,26 @@ static_binary() {
         # Rust's own linker folds equal functions into one. A fixed address needs no relocations.
         flags="-C linker=rust-lld -C relocation-model=static -C link-arg=--icf=all
             -C link-arg=--no-eh-frame-hdr -C link-arg=-T$root/initramfs/size.ld"
+        if has_rust_src; then
+            anew=(-Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size)
+        fi
     else
         say "without $target: building with the machine's own static C library"
         target=$(uname -m)-unknown-linux-gnu
         flags="-C target-feature=+crt-static"
     fi
-    RUSTFLAGS="${RUSTFLAGS:-} $flags" cargo build --manifest-path "$root/Cargo.toml" --quiet --release --target "$target" "$@" >&2
+    RUSTFLAGS="${RUSTFLAGS:-} $flags" ${anew[0]:+env RUSTC_BOOTSTRAP=1} cargo build "${anew[@]}" \
+        --manifest-path "$root/Cargo.toml" --quiet --release --target "$target" "$@" >&2
     echo "${CARGO_TARGET_DIR:-$root/target}/$target/release/wireboot"
+}
+
+# Tells whether the standard library's source is there, to be built without its code for
+# backtraces: 250 KiB less. Cargo's flag for that is not stable yet, so RUSTC_BOOTSTRAP is set for it.
+has_rust_src() {
+    local lock
+    lock=$(rustc --print sysroot)/lib/rustlib/src/rust/library/Cargo.lock
+    [ -e "$lock" ] || { command -v rustup >/dev/null && rustup component add rust-src >&2; } || :
+    [ -e "$lock" ]
 }
 
 has_target() {
