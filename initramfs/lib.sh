@@ -55,26 +55,41 @@ ROOT
         die "apt-get could not install them; its words are in $work/apt.log"
 }
 
+# alone NAME COMMAND…: runs the command while no other process runs one under the same name.
+alone() {
+    local lock=$work/$1.lock
+    shift
+    (
+        flock 9
+        "$@"
+    ) 9>"$lock"
+}
+
 # debian_package NAME: downloads Debian's package NAME without installing it, and prints the
 # folder it is unpacked in.
 debian_package() {
-    local name=$1 folder=$work/packages/$1 loading=$work/packages/$1.part expected
-    if [ ! -e "$folder/.complete" ]; then
-        know_package "$name"
-        say "downloading Debian's $name"
-        rm -rf "$folder" "$loading"
-        mkdir -p "$loading"
-        expected=$(apt-cache show --no-all-versions "$name" | sed -n 's/^SHA256: //p')
-        (cd "$loading" && apt-get download -q "$name") >"$work/apt.log" 2>&1 ||
-            die "cannot download $name; apt-get's words are in $work/apt.log"
-        sha256sum --quiet -c <<<"$expected  $(echo "$loading"/*.deb)" >&2 ||
-            die "what was downloaded as $name is not what the signed list says"
-        dpkg -x "$loading"/*.deb "$loading"
-        rm "$loading"/*.deb
-        touch "$loading/.complete"
-        mv "$loading" "$folder"
-    fi
+    local folder=$work/packages/$1
+    alone packages unpack "$1" "$folder"
     echo "$folder"
+}
+
+# unpack NAME FOLDER
+unpack() {
+    local name=$1 folder=$2 loading=$2.part expected
+    [ ! -e "$folder/.complete" ] || return 0
+    know_package "$name"
+    say "downloading Debian's $name"
+    rm -rf "$folder" "$loading"
+    mkdir -p "$loading"
+    expected=$(apt-cache show --no-all-versions "$name" | sed -n 's/^SHA256: //p')
+    (cd "$loading" && apt-get download -q "$name") >"$work/apt.log" 2>&1 ||
+        die "cannot download $name; apt-get's words are in $work/apt.log"
+    sha256sum --quiet -c <<<"$expected  $(echo "$loading"/*.deb)" >&2 ||
+        die "what was downloaded as $name is not what the signed list says"
+    dpkg -x "$loading"/*.deb "$loading"
+    rm "$loading"/*.deb
+    touch "$loading/.complete"
+    mv "$loading" "$folder"
 }
 
 # Brings the lists of packages when they do not know package $1 yet.
@@ -88,22 +103,26 @@ know_package() {
 # Prints a folder with links to Debian's kernel for virtual machines, `vmlinuz`, and to the folder of
 # its modules, `modules`: the smallest of its kernels with AF_PACKET and kexec_file_load.
 debian_kernel() {
-    local link=$work/kernel name folder version
-    if [ ! -e "$link/vmlinuz" ]; then
-        name=linux-image-cloud-$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
-        know_package "$name"
-        name=$(apt-cache depends "$name" | sed -n 's/.*Depends: \(linux-image-[0-9][^ ]*\)$/\1/p')
-        folder=$(debian_package "$name")
-        version=${name#linux-image-}
-        # Newer releases keep everything below /usr.
-        [ -d "$folder/lib" ] || ln -s usr/lib "$folder/lib"
-        depmod -b "$folder" "$version"
-        rm -rf "$link"
-        mkdir "$link"
-        ln -s "../packages/$name/lib/modules/$version" "$link/modules"
-        ln -s "../packages/$name/boot/vmlinuz-$version" "$link/vmlinuz"
-    fi
-    echo "$link"
+    alone kernel link_kernel "$work/kernel"
+    echo "$work/kernel"
+}
+
+# link_kernel FOLDER
+link_kernel() {
+    local link=$1 name folder version
+    [ ! -e "$link/vmlinuz" ] || return 0
+    name=linux-image-cloud-$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
+    know_package "$name"
+    name=$(apt-cache depends "$name" | sed -n 's/.*Depends: \(linux-image-[0-9][^ ]*\)$/\1/p')
+    folder=$(debian_package "$name")
+    version=${name#linux-image-}
+    # Newer releases keep everything below /usr.
+    [ -d "$folder/lib" ] || ln -s usr/lib "$folder/lib"
+    depmod -b "$folder" "$version"
+    rm -rf "$link"
+    mkdir "$link"
+    ln -s "../packages/$name/lib/modules/$version" "$link/modules"
+    ln -s "../packages/$name/boot/vmlinuz-$version" "$link/vmlinuz"
 }
 
 # greeting_initramfs FILE: packs a system that prints a greeting and its kernel's command line.

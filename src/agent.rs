@@ -13,7 +13,6 @@ use crate::handover;
 use crate::image::Image;
 use crate::link::{self, Link};
 use crate::planning::{self, Outcome};
-use crate::sys::kexec;
 
 /// Boots the machine from the network; returns only when told to stop after a step, or to say why
 /// it could not. On failure the network is as it was before.
@@ -22,10 +21,13 @@ use crate::sys::kexec;
 /// As its steps.
 pub fn run(config: &Config) -> Result<Step, Error> {
     let mut account = Account::begin();
+    if config.stops_after(Step::Link) {
+        return link::up(config).map(|_| Step::Link);
+    }
     let (link, lease) = lease(config)?;
     account.done("lease");
     log::info!("{}: {lease}", link.name);
-    boot(config, &link, &lease, &mut account).inspect_err(|_| {
+    boot(config, &link, &lease, account).inspect_err(|_| {
         handover::remove(&link.name);
         link.restore();
     })
@@ -46,9 +48,8 @@ pub fn lease(config: &Config) -> Result<(Link, Lease), Error> {
     Ok((link, lease))
 }
 
-fn boot(config: &Config, link: &Link, lease: &Lease, account: &mut Account) -> Result<Step, Error> {
-    let stops_after = |step| config.stop_after.is_some_and(|last| last <= step);
-    if stops_after(Step::Lease) {
+fn boot(config: &Config, link: &Link, lease: &Lease, mut account: Account) -> Result<Step, Error> {
+    if config.stops_after(Step::Lease) {
         return Ok(Step::Lease);
     }
     let fetcher = Fetcher {
@@ -57,49 +58,46 @@ fn boot(config: &Config, link: &Link, lease: &Lease, account: &mut Account) -> R
         ca: None,
         quiet: config.quiet,
     };
-    let facts = planning::facts(config, &link.name, link.mac, lease)?;
-    let console = match config.unattended {
-        true => Console::Unattended,
-        false => Console::Attended,
-    };
-    let Outcome {
-        plan,
-        notes,
-        mut files,
-    } = planning::plan(facts, console, |url, purpose| {
-        fetcher.get(url, purpose.max_len())
-    })?;
+    let mut outcome = plan(config, link, lease, &fetcher)?;
     account.done("plan");
-    planning::report(config, &plan, &notes);
-    if stops_after(Step::Plan) {
+    if config.stops_after(Step::Plan) {
         return Ok(Step::Plan);
     }
-    for (part, purpose) in plan.parts() {
-        if files.get(&part.url).is_none() {
-            files.add(&part.url, fetcher.need(&part.url, purpose)?);
-        }
-    }
-    let image = Image::assemble(&plan, |url| files.get(url))?;
+    let image = image(&mut outcome, &fetcher)?;
     account.done("fetch");
-    if stops_after(Step::Image) {
+    if config.stops_after(Step::Image) {
         return Ok(Step::Image);
     }
     image.load()?;
     account.done("load");
     log::info!("{account}");
-    if stops_after(Step::Load) {
+    if config.stops_after(Step::Load) {
         return Ok(Step::Load);
     }
-    log::info!(
-        "starting {} with \"{}\"",
-        plan.kernel.url,
-        image.command_line
-    );
-    match kexec::reboot_into_loaded() {
-        Ok(never) => match never {},
-        Err(source) => Err(Error::Kexec {
-            advice: kexec::advice(&source),
-            source,
-        }),
+    let kernel = &outcome.plan.kernel.url;
+    log::info!("starting {kernel} with \"{}\"", image.command_line);
+    image.start().map(|never| match never {})
+}
+
+fn plan(config: &Config, link: &Link, lease: &Lease, fetcher: &Fetcher) -> Result<Outcome, Error> {
+    let facts = planning::facts(config, &link.name, link.mac, lease)?;
+    let console = match config.unattended {
+        true => Console::Unattended,
+        false => Console::Attended,
+    };
+    let outcome = planning::plan(facts, console, |url, purpose| {
+        fetcher.get(url, purpose.max_len())
+    })?;
+    planning::report(config, &outcome.plan, &outcome.notes);
+    Ok(outcome)
+}
+
+fn image(outcome: &mut Outcome, fetcher: &Fetcher) -> Result<Image, Error> {
+    let Outcome { plan, files, .. } = outcome;
+    for (part, purpose) in plan.parts() {
+        if files.get(&part.url).is_none() {
+            files.add(&part.url, fetcher.need(&part.url, purpose)?);
+        }
     }
+    Image::assemble(plan, |url| files.get(url))
 }

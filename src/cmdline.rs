@@ -201,7 +201,7 @@ impl CommandLine {
             "proxy-wait" => config.proxy_wait = Some(seconds(&text?)?),
             "identify" => config.identify = one_of("pxe, ipxe, http and plain", &text?)?,
             "stop-after" => {
-                config.stop_after = Some(one_of("lease, plan, image and load", &text?)?)
+                config.stop_after = Some(one_of("link, lease, plan, image and load", &text?)?)
             }
             "append" => config.append = Some(text?),
             "boot-file" => config.boot_file = Some(text?),

@@ -139,6 +139,11 @@ impl FromStr for OnFailure {
 }
 
 impl Config {
+    /// Returns whether the boot goes no further than `step`.
+    pub fn stops_after(&self, step: Step) -> bool {
+        self.stop_after.is_some_and(|last| last <= step)
+    }
+
     /// Returns the configuration of a boot: known to servers as iPXE, so that they hand over
     /// scripts and not firmware, and with a second's patience for a boot file.
     pub fn for_boot() -> Self {

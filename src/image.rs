@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
@@ -101,12 +102,22 @@ impl Image {
     /// [`Error::Kexec`] with what the refusal means.
     pub fn load(&self) -> Result<(), Error> {
         let initrd = self.initrd.as_ref().map(|file| file.file().as_fd());
-        kexec::load(self.kernel.file().as_fd(), initrd, &self.command_line).map_err(|source| {
-            Error::Kexec {
-                advice: kexec::advice(&source),
-                source,
-            }
-        })
+        kexec::load(self.kernel.file().as_fd(), initrd, &self.command_line).map_err(refused)
+    }
+
+    /// Jumps into the loaded image.
+    ///
+    /// # Errors
+    /// As [`Image::load`].
+    pub fn start(self) -> Result<Infallible, Error> {
+        kexec::reboot_into_loaded().map_err(refused)
+    }
+}
+
+fn refused(source: SyscallError) -> Error {
+    Error::Kexec {
+        advice: kexec::advice(&source),
+        source,
     }
 }
 

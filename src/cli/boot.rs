@@ -23,7 +23,7 @@ kexec, at once: nothing is unmounted or stopped.
   --unattended          take the default of every menu at once
   --kernel-command-line FILE
                         read ip=, BOOTIF= and wireboot.* from FILE, such as /proc/cmdline
-  --stop-after STEP     end after lease, plan, image or load
+  --stop-after STEP     end after link, lease, plan, image or load
 ";
 
 pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
@@ -48,7 +48,8 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
                 command_line = Some(arguments.value()?);
             }
             Flag::Long(name) if name == "stop-after" => {
-                config.stop_after = Some(arguments.parse("one of lease, plan, image and load")?);
+                config.stop_after =
+                    Some(arguments.parse("one of link, lease, plan, image and load")?);
             }
             Flag::Short(_) | Flag::Long(_) | Flag::Value(_) => {
                 common.take(&flag, &mut arguments)?
