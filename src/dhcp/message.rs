@@ -29,10 +29,7 @@ pub(super) fn request_offered(
     address: Ipv4Addr,
     server: Ipv4Addr,
 ) -> Message {
-    let mut message = asking(config, exchange, MessageType::Request);
-    message
-        .options
-        .set(code::REQUESTED_ADDRESS, address.octets());
+    let mut message = request_known(config, exchange, address);
     message
         .options
         .set(code::SERVER_IDENTIFIER, server.octets());

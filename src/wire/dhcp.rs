@@ -111,15 +111,15 @@ impl Message {
         let op = match reader.u8("op")? {
             1 => Op::BootRequest,
             2 => Op::BootReply,
-            other => return Err(invalid("op", other)),
+            other => return Err(DecodeError::invalid("op", other)),
         };
         match reader.u8("htype")? {
             1 => {}
-            other => return Err(invalid("htype", other)),
+            other => return Err(DecodeError::invalid("htype", other)),
         }
         match reader.u8("hlen")? {
             6 => {}
-            other => return Err(invalid("hlen", other)),
+            other => return Err(DecodeError::invalid("hlen", other)),
         }
         reader.take(1, "hops")?;
         let xid = reader.u32("xid")?;
@@ -135,7 +135,7 @@ impl Message {
         let file = reader.take(128, "file")?;
         match reader.u32("magic cookie")? {
             MAGIC_COOKIE => {}
-            other => return Err(invalid("magic cookie", other)),
+            other => return Err(DecodeError::invalid("magic cookie", other)),
         }
         let mut options = Options::default();
         let _ = options.read_area(reader.rest());
@@ -179,10 +179,10 @@ impl Message {
     /// [`DecodeError::Invalid`] when `sname` or `file` is longer than its field.
     pub fn encode(&self, buf: &mut Vec<u8>) -> Result<(), DecodeError> {
         if self.sname.len() >= 64 {
-            return Err(invalid("sname", self.sname.len() as u64));
+            return Err(DecodeError::invalid("sname", self.sname.len() as u64));
         }
         if self.file.len() >= 128 {
-            return Err(invalid("file", self.file.len() as u64));
+            return Err(DecodeError::invalid("file", self.file.len() as u64));
         }
         let mut message = Encoded::new_with_id(
             self.xid,
@@ -218,7 +218,7 @@ impl Message {
         let mut octets = Vec::with_capacity(MIN_LEN);
         message
             .encode(&mut Encoder::new(&mut octets))
-            .map_err(|_| invalid("options", self.options.iter().count() as u64))?;
+            .map_err(|_| DecodeError::invalid("options", self.options.iter().count() as u64))?;
         buf.extend_from_slice(&octets);
         buf.resize(buf.len().max(start + MIN_LEN), code::PAD);
         Ok(())
@@ -231,13 +231,6 @@ fn up_to_nul(octets: &[u8]) -> Vec<u8> {
         .copied()
         .take_while(|octet| *octet != 0)
         .collect()
-}
-
-fn invalid(field: &'static str, value: impl Into<u64>) -> DecodeError {
-    DecodeError::Invalid {
-        field,
-        value: value.into(),
-    }
 }
 
 #[cfg(test)]

@@ -32,11 +32,11 @@ impl Header {
     pub fn decode(packet: &[u8]) -> Result<(Self, &[u8]), DecodeError> {
         let version_ihl = Reader::new(packet).u8("version")?;
         if version_ihl >> 4 != 4 {
-            return Err(invalid("version", version_ihl >> 4));
+            return Err(DecodeError::invalid("version", version_ihl >> 4));
         }
         let header_len = usize::from(version_ihl & 0x0f) * 4;
         if header_len < Self::LEN {
-            return Err(invalid("ihl", version_ihl & 0x0f));
+            return Err(DecodeError::invalid("ihl", version_ihl & 0x0f));
         }
         let mut after_header = Reader::new(packet);
         let mut reader = Reader::new(after_header.take(header_len, "header")?);
@@ -50,7 +50,7 @@ impl Header {
         reader.take(2, "identification")?;
         let fragment = reader.u16("fragment offset")?;
         if fragment & 0x3fff != 0 {
-            return Err(invalid("fragment offset", fragment & 0x3fff));
+            return Err(DecodeError::invalid("fragment offset", fragment & 0x3fff));
         }
         reader.take(1, "time to live")?;
         let protocol = reader.u8("protocol")?;
@@ -59,7 +59,7 @@ impl Header {
         let destination = Ipv4Addr::from(reader.array("destination")?);
         let payload_len = total_len
             .checked_sub(header_len)
-            .ok_or(invalid("total length", total_len as u64))?;
+            .ok_or(DecodeError::invalid("total length", total_len as u64))?;
         let payload = after_header.take(payload_len, "payload")?;
         let header = Self {
             source,
@@ -76,7 +76,7 @@ impl Header {
     /// [`DecodeError::Invalid`] when the packet would be longer than 65,535 octets.
     pub fn encode(&self, payload_len: usize, buf: &mut Vec<u8>) -> Result<(), DecodeError> {
         let total_len = u16::try_from(payload_len + Self::LEN)
-            .map_err(|_| invalid("total length", payload_len as u64))?;
+            .map_err(|_| DecodeError::invalid("total length", payload_len as u64))?;
         let mut header = Vec::with_capacity(Self::LEN);
         header.extend_from_slice(&[0x45, 0x10]); // no options; low delay, as DHCP clients use
         header.extend_from_slice(&total_len.to_be_bytes());
@@ -87,13 +87,6 @@ impl Header {
         header.extend_from_slice(&addresses);
         buf.extend_from_slice(&header);
         Ok(())
-    }
-}
-
-fn invalid(field: &'static str, value: impl Into<u64>) -> DecodeError {
-    DecodeError::Invalid {
-        field,
-        value: value.into(),
     }
 }
 
@@ -148,9 +141,12 @@ mod tests {
             packet[at] = octet;
             Header::decode(&with_sum(packet)).unwrap_err()
         };
-        assert_eq!(refused(0, 0x65), invalid("version", 6_u8));
-        assert_eq!(refused(3, 19), invalid("total length", 19_u8));
-        assert_eq!(refused(6, 0x20), invalid("fragment offset", 0x2000_u16));
+        assert_eq!(refused(0, 0x65), DecodeError::invalid("version", 6_u8));
+        assert_eq!(refused(3, 19), DecodeError::invalid("total length", 19_u8));
+        assert_eq!(
+            refused(6, 0x20),
+            DecodeError::invalid("fragment offset", 0x2000_u16)
+        );
         assert!(matches!(
             refused(3, 200),
             DecodeError::Truncated {
@@ -167,7 +163,10 @@ mod tests {
             })
         );
         packet[0] = 0x44;
-        assert_eq!(Header::decode(&packet), Err(invalid("ihl", 4_u8)));
+        assert_eq!(
+            Header::decode(&packet),
+            Err(DecodeError::invalid("ihl", 4_u8))
+        );
     }
 
     #[test]

@@ -45,6 +45,16 @@ pub enum DecodeError {
     },
 }
 
+impl DecodeError {
+    /// Returns the error for a value that does not fit in `field`.
+    pub(crate) fn invalid(field: &'static str, value: impl Into<u64>) -> Self {
+        Self::Invalid {
+            field,
+            value: value.into(),
+        }
+    }
+}
+
 /// Hands out octets in order, each slice of the length asked for or an error.
 #[derive(Debug, Clone)]
 pub struct Reader<'a> {
