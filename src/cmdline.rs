@@ -13,7 +13,7 @@ mod words;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::config::{Config, Report};
+use crate::config::{Config, Report, parse_seconds};
 use crate::wire::ethernet::MacAddress;
 
 pub use ip::{IpRequest, Method};
@@ -270,12 +270,7 @@ fn named_by_address(name: &str) -> Option<MacAddress> {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    const YEAR: f64 = 365.0 * 86_400.0;
-    f64::from_str(text)
-        .ok()
-        .filter(|seconds| (0.0..=YEAR).contains(seconds))
-        .map(Duration::from_secs_f64)
-        .ok_or_else(|| format!("\"{text}\" is not a number of seconds"))
+    parse_seconds(text).ok_or_else(|| format!("\"{text}\" is not a number of seconds"))
 }
 
 fn one_of<T: FromStr>(known: &str, text: &str) -> Result<T, String> {

@@ -7,6 +7,15 @@ use std::time::Duration;
 
 use crate::wire::ethernet::MacAddress;
 
+/// Reads a time given in seconds; none for what is no number, negative, or more than a year.
+pub fn parse_seconds(text: &str) -> Option<Duration> {
+    const YEAR: f64 = 365.0 * 86_400.0;
+    let seconds = text.parse().ok()?;
+    (0.0..=YEAR)
+        .contains(&seconds)
+        .then(|| Duration::from_secs_f64(seconds))
+}
+
 /// One step of the path, as named by `--stop-after`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use crate::config::Config;
+use crate::config::{Config, parse_seconds};
 use crate::error::Error;
 
 /// Lines of help for the flags that [`Common::take`] knows.
@@ -98,14 +98,12 @@ impl Arguments {
     /// # Errors
     /// [`Error::Usage`] for what is no number, negative, or more than a year.
     pub(super) fn seconds(&mut self) -> Result<Duration, Error> {
-        const YEAR: f64 = 365.0 * 86_400.0;
-        let seconds: f64 = self.parse("a number of seconds")?;
-        if !(0.0..=YEAR).contains(&seconds) {
-            return Err(Error::Usage(format!(
-                "{seconds} is not between 0 and {YEAR} seconds"
-            )));
-        }
-        Ok(Duration::from_secs_f64(seconds))
+        let value = self.value()?;
+        parse_seconds(&value).ok_or_else(|| {
+            Error::Usage(format!(
+                "\"{value}\" is not a number of seconds from 0 to a year"
+            ))
+        })
     }
 }
 
