@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::cell::Cell;
 use std::process::{Command, Stdio};
 
 use common::{in_new_namespace, ip, wait_until};
@@ -25,11 +26,16 @@ fn broadcast(ethertype: u16, number: u8) -> Vec<u8> {
 fn a_written_capture_opens_in_tshark_with_every_frame_until_sigterm() {
     in_new_namespace(|| {
         ip("link add near type veth peer name far");
-        ip("link set near up");
-        ip("link set far up");
-        let far = nix::net::if_::if_nametoindex("far").unwrap();
+        for name in ["near", "far"] {
+            ip(&format!("link set {name} addrgenmode none"));
+            ip(&format!("link set {name} up"));
+        }
+        let index = |name| nix::net::if_::if_nametoindex(name).unwrap();
+        let (near, far) = (index("near"), index("far"));
         let path = std::env::temp_dir().join(format!("wireboot-{}.pcapng", std::process::id()));
         for ring in ["v2", "v3"] {
+            // Of several sockets the kernel serves the oldest last.
+            let watcher = PacketSocket::open(near, &Program::everything()).unwrap();
             let child = Command::new(env!("CARGO_BIN_EXE_wireboot"))
                 .args(["capture", "-i", "near", "--ring", ring, "-w"])
                 .arg(&path)
@@ -48,15 +54,17 @@ fn a_written_capture_opens_in_tshark_with_every_frame_until_sigterm() {
             let mut tagged = broadcast(0x88b5, 50);
             tagged.splice(12..12, [0x81, 0, 0, 5]);
             sender.send(&tagged).unwrap();
-            wait_until("the frames are written", || {
-                std::fs::metadata(&path).unwrap().len() > 51 * 60
+            let arrived = Cell::new(0);
+            wait_until("all have arrived", || {
+                arrived.set(arrived.get() + watcher.statistics().unwrap().packets);
+                arrived.get() == 101
             });
             kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
             let output = child.wait_with_output().unwrap();
             assert!(output.status.success());
             let counts = String::from_utf8(output.stderr).unwrap();
             assert!(
-                counts.contains("51 frames passed the filter, 0 of them"),
+                counts.contains("51 frames captured, 51 passed the filter: 0 of them"),
                 "{counts}"
             );
             let read = Command::new("tshark")

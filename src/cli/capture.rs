@@ -106,9 +106,15 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
         None => capture(&settings, &mut Output::Lines(io::stdout()))?,
     };
     for ((_, name), counters) in settings.interfaces.iter().zip(counters) {
+        let kernel = counters.statistics;
         let text = format!(
-            "{name}: {} frames passed the filter, {} of them were lost, {} standstills",
-            counters.packets, counters.drops, counters.freezes
+            "{name}: {} frames captured, {} passed the filter: {} of them were lost for want of \
+             room, {} were left behind the end; {} standstills",
+            counters.captured,
+            kernel.packets,
+            kernel.drops,
+            counters.left(),
+            kernel.freezes
         );
         if stats {
             println!("{text}");
