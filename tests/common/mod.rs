@@ -1,12 +1,17 @@
-//! A network namespace of its own for each test.
+//! What the tests in network namespaces share: a namespace of its own for each, a far end with
+//! real servers, and the client on the near end.
 
 #![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
     dead_code,
     unreachable_pub,
-    reason = "each test file is a crate of its own and uses a part of this"
+    reason = "each test file is a crate of its own and uses a part of this, and may fail by panicking"
 )]
 
+pub mod client;
 pub mod far;
+pub mod servers;
 
 use std::process::Command;
 use std::thread;

@@ -1,0 +1,77 @@
+//! `wireboot lease` on `near`, and what it leaves there.
+
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+use super::ip;
+
+/// Starts the client on `near`.
+pub fn lease(timeout: &str) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_wireboot"))
+        .args(["lease", "-i", "near", "--timeout", timeout])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+pub fn succeeds(client: Child) {
+    let output = client.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+pub fn last_line(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr);
+    text.lines().last().unwrap_or_default().to_owned()
+}
+
+/// Asserts what every server here grants, as the kernel tells it.
+pub fn is_configured() {
+    let link = &json("-j address show near")[0];
+    assert_eq!(link["mtu"], 1400);
+    assert_eq!(ipv4_addresses(link), [("192.0.2.100", 24)]);
+    let routes = json("-4 -j route show");
+    let mut found: Vec<_> = routes.as_array().unwrap().iter().map(route).collect();
+    found.sort_unstable();
+    let expected = [
+        ("192.0.2.0/24", None, "near"),
+        ("198.51.100.0/24", Some("192.0.2.2"), "near"),
+        ("default", Some("192.0.2.1"), "near"),
+    ];
+    assert_eq!(found, expected);
+}
+
+/// Asserts that `near` is down and bare, as it was before.
+pub fn is_as_it_was() {
+    let link = &json("-j address show near")[0];
+    let flags = link["flags"].as_array().unwrap();
+    assert!(!flags.iter().any(|flag| flag == "UP"), "{flags:?}");
+    assert_eq!(link["mtu"], 1500);
+    assert_eq!(ipv4_addresses(link), []);
+    assert_eq!(json("-4 -j route show"), Value::Array(Vec::new()));
+}
+
+pub fn ipv4_addresses(link: &Value) -> Vec<(&str, i64)> {
+    let addresses = link["addr_info"].as_array().unwrap().iter();
+    addresses
+        .filter(|address| address["family"] == "inet")
+        .map(|address| {
+            let local = address["local"].as_str().unwrap();
+            (local, address["prefixlen"].as_i64().unwrap())
+        })
+        .collect()
+}
+
+pub fn route(route: &Value) -> (&str, Option<&str>, &str) {
+    let text = |key: &str| route[key].as_str();
+    (text("dst").unwrap(), text("gateway"), text("dev").unwrap())
+}
+
+pub fn has_carrier() -> bool {
+    ip("-o link show near").contains("LOWER_UP")
+}
+
+pub fn json(arguments: &str) -> Value {
+    serde_json::from_str(&ip(arguments)).unwrap()
+}

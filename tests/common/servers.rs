@@ -1,0 +1,77 @@
+//! Real DHCP servers at the far end. All grant 192.0.2.100/24 for an hour, a default route, one
+//! more route and an MTU of 1400 octets.
+
+use super::far::{Far, Server};
+
+/// dnsmasq, with `more` arguments.
+pub fn dnsmasq(far: &Far, more: &str) -> Server {
+    let command = format!(
+        "dnsmasq --conf-file=/dev/null --no-daemon --user=root --port=0 --leasefile-ro --pid-file=
+        --no-ping --interface=far --bind-interfaces
+        --dhcp-range=192.0.2.100,192.0.2.100,255.255.255.0,1h --dhcp-option=3,192.0.2.1
+        --dhcp-option=121,198.51.100.0/24,192.0.2.2,0.0.0.0/0,192.0.2.1 --dhcp-option=26,1400 {more}"
+    );
+    far.serve(&command, "DHCP, IP range")
+}
+
+/// Kea; `near` must have a carrier, without which it does not listen.
+pub fn kea(far: &Far) -> Server {
+    let config = r#"{ "Dhcp4": {
+        "interfaces-config": { "interfaces": [ "far" ] },
+        "lease-database": { "type": "memfile", "persist": false },
+        "valid-lifetime": 3600,
+        "subnet4": [ {
+            "id": 1,
+            "subnet": "192.0.2.0/24",
+            "pools": [ { "pool": "192.0.2.100 - 192.0.2.100" } ],
+            "option-data": [
+                { "name": "routers", "data": "192.0.2.1" },
+                { "name": "interface-mtu", "data": "1400" },
+                { "code": 121, "csv-format": false, "data": "18C63364C000020200C0000201" }
+            ]
+        } ]
+    } }"#;
+    let config = far.write("kea.json", config);
+    far.serve(&format!("kea-dhcp4 -c {config}"), "DHCP4_STARTED")
+}
+
+/// ISC dhcpd, with `more` lines of configuration.
+pub fn dhcpd(far: &Far, more: &str) -> Server {
+    let config = format!(
+        "option classless-routes code 121 = array of unsigned integer 8;
+        authoritative;
+        ping-check false;
+        {more}
+        subnet 192.0.2.0 netmask 255.255.255.0 {{
+            range 192.0.2.100;
+            default-lease-time 3600;
+            option routers 192.0.2.1;
+            option interface-mtu 1400;
+            option classless-routes 24,198,51,100, 192,0,2,2, 0, 192,0,2,1;
+        }}"
+    );
+    let config = far.write("dhcpd.conf", &config);
+    let leases = far.write("leases", "");
+    let command = format!("dhcpd -4 -f -d -cf {config} -lf {leases} --no-pid far");
+    far.serve(&command, "Server starting service.")
+}
+
+/// busybox's udhcpd.
+pub fn udhcpd(far: &Far) -> Server {
+    let leases = far.write("leases", "");
+    let pid = far.write("pid", "");
+    let config = format!(
+        "interface far
+        start 192.0.2.100
+        end 192.0.2.100
+        lease_file {leases}
+        pidfile {pid}
+        option subnet 255.255.255.0
+        option router 192.0.2.1
+        option mtu 1400
+        option lease 3600
+        option staticroutes 198.51.100.0/24 192.0.2.2, 0.0.0.0/0 192.0.2.1\n"
+    );
+    let config = far.write("udhcpd.conf", &config);
+    far.serve(&format!("udhcpd -f {config}"), "started")
+}
