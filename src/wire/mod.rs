@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod arp;
 pub mod dhcp;
 pub mod ethernet;
 pub mod frame;
