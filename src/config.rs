@@ -100,6 +100,31 @@ pub enum OnFailure {
     PowerOff,
 }
 
+/// How thoroughly it is made sure that no other host has the address (RFC 5227).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Detection {
+    /// As the RFC has it: 4 to 7 s of probing before the address is used.
+    Strict,
+    /// Probed while the server is asked, which costs no time.
+    #[default]
+    Overlapped,
+    /// Not at all; no ARP is sent.
+    Off,
+}
+
+impl FromStr for Detection {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "strict" => Ok(Self::Strict),
+            "overlapped" => Ok(Self::Overlapped),
+            "off" => Ok(Self::Off),
+            _ => Err(()),
+        }
+    }
+}
+
 /// The whole configuration of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -115,6 +140,8 @@ pub struct Config {
     pub identify: Identify,
     /// How long an offer without a boot file waits for a better one; none takes the first.
     pub proxy_wait: Option<Duration>,
+    /// How thoroughly it is made sure that no other host has the address.
+    pub detection: Detection,
     /// The step to stop after.
     pub stop_after: Option<Step>,
     /// Text put behind the command line of the kernel that is started.
@@ -173,6 +200,7 @@ impl Default for Config {
             lease_timeout: Duration::from_secs(60),
             identify: Identify::default(),
             proxy_wait: None,
+            detection: Detection::default(),
             stop_after: None,
             append: None,
             boot_file: None,

@@ -77,9 +77,15 @@ impl Random {
     /// Returns `duration` changed by up to `percent` in either direction.
     pub fn jitter(&mut self, duration: Duration, percent: u32) -> Duration {
         let spread = duration / 100 * percent;
+        self.between(duration.saturating_sub(spread), duration + spread)
+    }
+
+    /// Returns a duration from `least` to `most`.
+    pub fn between(&mut self, least: Duration, most: Duration) -> Duration {
         let part = self.next_u64() % 1_000_001;
-        let offset = spread.as_nanos() * 2 * u128::from(part) / 1_000_000;
-        duration.saturating_sub(spread) + Duration::from_nanos(offset.try_into().unwrap_or(0))
+        let spread = most.saturating_sub(least);
+        let offset = spread.as_nanos() * u128::from(part) / 1_000_000;
+        least + Duration::from_nanos(offset.try_into().unwrap_or(0))
     }
 }
 

@@ -163,18 +163,36 @@ impl<'a> Attempt<'a> {
                 }
                 return Some(*lease);
             }
-            Event::Lost(Loss::Refused { server, reason }) => {
+            Event::Ipv6Only { server, wait } => {
+                let seconds = wait.as_secs();
+                log::warn!(
+                    "{name}: {server} says that this network is for IPv6; IPv4 is left alone for {seconds} s"
+                );
+            }
+            Event::Failed(loss) | Event::Lost(loss) => self.handle_loss(loss),
+        }
+        None
+    }
+
+    fn handle_loss(&mut self, loss: Loss) {
+        let name = &self.link.name;
+        match loss {
+            Loss::Refused { server, reason } => {
                 let reason = reason.unwrap_or_else(|| "without a reason".to_owned());
                 let text = format!("{name}: {server} refused the address it offered: {reason}");
                 log::warn!("{text}");
                 self.refusal = Some(text);
             }
-            Event::Lost(Loss::Unanswered { server }) => {
+            Loss::Unanswered { server } => {
                 log::warn!("{name}: {server} does not answer requests for what it offered");
             }
-            Event::Lost(Loss::Expired) => log::warn!("{name}: the lease has expired"),
+            Loss::Expired => log::warn!("{name}: the lease has expired"),
+            Loss::Conflict { address, holder } => {
+                let text = format!("{name}: {address} was granted, but {holder} has it");
+                log::warn!("{text}; declined");
+                self.refusal = Some(text);
+            }
         }
-        None
     }
 
     /// Says why there is no lease after `waited`, `received` frames being counted now.

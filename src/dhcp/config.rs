@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::Detection;
 use crate::wire::ethernet::MacAddress;
 use crate::wire::option::code;
 
@@ -45,6 +46,11 @@ pub struct Config {
     pub wants_boot_file: bool,
     /// How long an offer without a boot file waits for a better one.
     pub proxy_wait: Duration,
+    /// Whether a server may commit a lease in answer to the DISCOVER (RFC 4039), so that half of
+    /// the exchange is enough. Not for a client that compares offers: each would be committed.
+    pub rapid_commit: bool,
+    /// How thoroughly it is made sure that no other host has the address.
+    pub detection: Detection,
 }
 
 impl Config {
@@ -57,6 +63,8 @@ impl Config {
             seed,
             wants_boot_file: false,
             proxy_wait: Duration::from_secs(1),
+            rapid_commit: false,
+            detection: Detection::default(),
         }
     }
 }

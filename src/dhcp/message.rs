@@ -19,7 +19,18 @@ pub(super) struct Exchange {
 
 /// Returns a DISCOVER.
 pub(super) fn discover(config: &Config, exchange: Exchange) -> Message {
-    asking(config, exchange, MessageType::Discover)
+    let mut message = asking(config, exchange, MessageType::Discover);
+    if config.rapid_commit {
+        message.options.set(code::RAPID_COMMIT, []);
+    }
+    message
+}
+
+/// Returns the INFORM of a host that has `address`.
+pub(super) fn inform(config: &Config, exchange: Exchange, address: Ipv4Addr) -> Message {
+    let mut message = asking(config, exchange, MessageType::Inform);
+    message.ciaddr = address;
+    message
 }
 
 /// Returns the REQUEST for what `server` offered.

@@ -19,6 +19,7 @@ pub mod identity;
 pub mod lease;
 mod message;
 pub mod offer;
+mod probe;
 mod reply;
 mod resend;
 

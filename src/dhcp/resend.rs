@@ -16,6 +16,7 @@ const SHORTEST: Duration = Duration::from_secs(1);
 pub(super) struct Resend {
     backoff: Backoff,
     next_at: Instant,
+    sent_at: Instant,
     sent: u32,
     is_due: bool,
 }
@@ -26,6 +27,7 @@ impl Resend {
         Self {
             backoff: Backoff::new(FIRST, LONGEST),
             next_at: now,
+            sent_at: now,
             sent: 0,
             is_due: true,
         }
@@ -42,31 +44,39 @@ impl Resend {
             return false;
         }
         let delay = self.backoff.next_delay(random);
-        self.taken(now + delay);
+        self.taken(now, delay);
         true
     }
 
     /// Takes the message for sending; the next time is after half of what remains until `end_at`,
     /// or a minute when that is more (RFC 2131 §4.4.5) and still leaves a second try.
-    pub(super) fn take_halving(&mut self, now: Instant, end_at: Instant) -> bool {
+    pub(super) fn take_halving(&mut self, now: Instant, end_at: Option<Instant>) -> bool {
         if !self.is_due {
             return false;
         }
-        let remaining = end_at.since(now);
-        let delay = (remaining / 2).max(SHORTEST_EXTENSION.min(remaining / 3));
-        self.taken(now + delay.max(SHORTEST));
+        let delay = match end_at.map(|end_at| end_at.since(now)) {
+            Some(remaining) => (remaining / 2).max(SHORTEST_EXTENSION.min(remaining / 3)),
+            None => SHORTEST_EXTENSION,
+        };
+        self.taken(now, delay.max(SHORTEST));
         true
     }
 
-    const fn taken(&mut self, next_at: Instant) {
+    fn taken(&mut self, now: Instant, delay: Duration) {
         self.is_due = false;
         self.sent = self.sent.saturating_add(1);
-        self.next_at = next_at;
+        self.sent_at = now;
+        self.next_at = now + delay;
     }
 
-    /// How often it has been sent.
-    pub(super) const fn sent(&self) -> u32 {
-        self.sent
+    /// Returns whether the last of `most` messages has been waited for in vain.
+    pub(super) fn is_spent(&self, now: Instant, most: u32) -> bool {
+        now >= self.next_at && self.sent >= most
+    }
+
+    /// When it was sent last, or became due for the first time.
+    pub(super) const fn sent_at(&self) -> Instant {
+        self.sent_at
     }
 
     pub(super) const fn next_at(&self) -> Instant {

@@ -1,5 +1,7 @@
 //! The client against a scripted server, with the clock in the test's hand.
 
+mod life;
+
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
@@ -7,7 +9,9 @@ use proptest::prelude::*;
 
 use super::config::Config;
 use super::*;
+use crate::config::Detection;
 use crate::time::Instant;
+use crate::wire::arp;
 use crate::wire::dhcp::{Message, MessageType, Op};
 use crate::wire::ethernet::MacAddress;
 use crate::wire::option::{Options, code};
@@ -122,7 +126,7 @@ fn a_request_without_answer_is_repeated_and_then_the_search_begins_anew() {
         t.sends_after(expected * 8 / 10..=expected * 12 / 10, MessageType::Request);
     }
     t.sends_after(3_200..=4_800, MessageType::Discover);
-    assert_eq!(t.loss(), Loss::Unanswered { server: SERVER });
+    assert_eq!(t.failure(), Loss::Unanswered { server: SERVER });
 }
 
 #[test]
@@ -134,7 +138,7 @@ fn a_nak_gives_its_reason_and_the_client_begins_anew_with_another_xid() {
     t.receives(nak);
     let reason = Some("wrong network".to_owned());
     assert_eq!(
-        t.loss(),
+        t.failure(),
         Loss::Refused {
             server: SERVER,
             reason
@@ -234,52 +238,6 @@ fn a_renewal_starts_the_times_anew() {
     t.sends_after(1_800_000..=1_800_000, MessageType::Request);
 }
 
-#[test]
-fn a_bound_client_confirms_its_address_when_the_link_is_back() {
-    let mut t = Transcript::in_requesting(plain());
-    t.receives(ack(SERVER));
-    t.bound();
-    t.client.link_up(t.now);
-    let request = t.sends(MessageType::Request);
-    assert_eq!(
-        request.options.address(code::REQUESTED_ADDRESS),
-        Some(ADDRESS)
-    );
-    assert_eq!(request.options.get(code::SERVER_IDENTIFIER), None);
-    for _ in 0..2 {
-        t.sends_after(1..=2_400, MessageType::Request);
-    }
-    t.sends_after(1..=4_800, MessageType::Discover);
-}
-
-#[test]
-fn a_release_goes_to_the_server_and_the_client_falls_silent() {
-    let mut t = Transcript::in_requesting(plain());
-    t.receives(ack(SERVER));
-    t.bound();
-    t.client.release(t.now);
-    let release = t.sends(MessageType::Release);
-    assert_eq!(
-        (release.ciaddr, *t.last.destination.ip()),
-        (ADDRESS, SERVER)
-    );
-    assert_eq!(t.client.poll_timeout(), None);
-}
-
-#[test]
-fn an_address_in_use_is_declined_and_the_search_begins_anew_after_the_pause() {
-    let mut t = Transcript::in_requesting(plain());
-    t.receives(ack(SERVER));
-    t.bound();
-    t.client.decline(Duration::from_secs(10), t.now);
-    let decline = t.sends(MessageType::Decline);
-    assert_eq!(
-        decline.options.address(code::REQUESTED_ADDRESS),
-        Some(ADDRESS)
-    );
-    t.sends_after(10_000..=10_000, MessageType::Discover);
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_500))]
 
@@ -329,23 +287,37 @@ proptest! {
 
     #[test]
     fn after_a_timeout_and_a_drain_the_next_deadline_lies_ahead(
-        steps in proptest::collection::vec((0_u64..4_000_000, 0_u8..6), 1..40),
+        steps in proptest::collection::vec((0_u64..4_000_000, 0_u8..16), 1..40),
+        detection in 0_u8..3,
+        lease_time in prop_oneof![Just(0), Just(10), Just(3_600), Just(u32::MAX)],
     ) {
-        let mut t = Transcript::new(booting());
-        for (millis, reply_kind) in steps {
+        let detection = match detection {
+            0 => Detection::Strict,
+            1 => Detection::Overlapped,
+            _ => Detection::Off,
+        };
+        let mut t = Transcript::new(Config { detection, rapid_commit: true, ..booting() });
+        for (millis, action) in steps {
             t.now += Duration::from_millis(millis);
             t.client.handle_timeout(t.now);
             t.drain();
             if let Some(at) = t.client.poll_timeout() {
                 prop_assert!(at > t.now);
             }
-            let message = match reply_kind {
+            let mut message = match action {
                 0 => offer(SERVER),
-                1 => ack(SERVER),
-                2 => reply(MessageType::Nak, SERVER),
-                3 => ack(OTHER_SERVER),
-                _ => continue,
+                1..=4 => ack(SERVER),
+                5 => reply(MessageType::Nak, SERVER),
+                6 => ack(OTHER_SERVER),
+                _ => {
+                    t.acts(action);
+                    continue;
+                }
             };
+            message.options.set(code::LEASE_TIME, lease_time.to_be_bytes());
+            if action == 2 {
+                message.options.set(code::RAPID_COMMIT, []);
+            }
             let xid = t.client_xid();
             let _ = t.offers_to_client(&Message { xid, ..message }, 67);
             t.drain();
@@ -408,6 +380,8 @@ struct Transcript {
     now: Instant,
     last: Transmit,
     sent: Vec<Message>,
+    arp: Vec<arp::Packet>,
+    failures: Vec<Loss>,
     bounds: Vec<lease::Lease>,
     losses: Vec<Loss>,
 }
@@ -427,6 +401,8 @@ impl Transcript {
                 message_type: MessageType::Inform,
             },
             sent: Vec::new(),
+            arp: Vec::new(),
+            failures: Vec::new(),
             bounds: Vec::new(),
             losses: Vec::new(),
         }
@@ -446,11 +422,14 @@ impl Transcript {
             self.last = transmit;
             self.sent.push(Message::decode(&buf).unwrap());
         }
+        self.arp
+            .extend(std::iter::from_fn(|| self.client.poll_arp()));
         while let Some(event) = self.client.poll_event() {
             match event {
                 Event::Bound(lease) => self.bounds.push(*lease),
                 Event::Lost(loss) => self.losses.push(loss),
-                Event::Entered(_) | Event::Offered(_) => {}
+                Event::Failed(loss) => self.failures.push(loss),
+                Event::Entered(_) | Event::Offered(_) | Event::Ipv6Only { .. } => {}
             }
         }
     }
@@ -507,6 +486,21 @@ impl Transcript {
         self.client.handle_timeout(end);
     }
 
+    /// Does one of the things that a driver may do.
+    fn acts(&mut self, action: u8) {
+        let claim = arp::Packet::announcement(MacAddress([2; 6]), ADDRESS);
+        match action {
+            7 => self.client.link_up(self.now),
+            8 => self.client.renew(self.now),
+            9 => self.client.reboot(ADDRESS, self.now),
+            10 => self.client.inform(ADDRESS, self.now),
+            11 => self.client.release(self.now),
+            12 | 13 => self.client.handle_arp(&claim, self.now),
+            _ => {}
+        }
+        self.drain();
+    }
+
     fn client_xid(&self) -> u32 {
         self.client.xid()
     }
@@ -542,6 +536,12 @@ impl Transcript {
         self.drain();
         assert_eq!(self.losses.len(), 1);
         self.losses.remove(0)
+    }
+
+    fn failure(&mut self) -> Loss {
+        self.drain();
+        assert_eq!(self.failures.len(), 1);
+        self.failures.remove(0)
     }
 
     /// An honest server answers everything from now on; one lease must come of it.

@@ -2,9 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use dhcproto::v4::{
-    DhcpOption, Flags, HType, Message as Encoded, Opcode, OptionCode, UnknownOption,
-};
+use dhcproto::v4::{DhcpOption, Flags, HType, Message as Encoded, Opcode, UnknownOption};
 use dhcproto::{Encodable, Encoder};
 
 use super::ethernet::MacAddress;
@@ -211,8 +209,11 @@ impl Message {
             message.set_fname(&self.file);
         }
         for (code, value) in self.options.iter() {
-            let option = UnknownOption::new(OptionCode::from(code), value.to_vec());
-            message.opts_mut().insert(DhcpOption::Unknown(option));
+            // Of options without a value it writes only those that it knows to have none.
+            message.opts_mut().insert(match (code, value) {
+                (code::RAPID_COMMIT, []) => DhcpOption::RapidCommit,
+                _ => DhcpOption::Unknown(UnknownOption::new(code.into(), value.to_vec())),
+            });
         }
         let start = buf.len();
         let mut octets = Vec::with_capacity(MIN_LEN);
@@ -280,6 +281,15 @@ mod tests {
             },
             offer()
         );
+    }
+
+    #[test]
+    fn an_option_without_a_value_is_written() {
+        let mut options = Options::default();
+        options.set(code::RAPID_COMMIT, []);
+        let message = Message { options, ..offer() };
+        let read = Message::decode(&encoded(&message)).unwrap();
+        assert_eq!(read.options.get(code::RAPID_COMMIT), Some(&[][..]));
     }
 
     #[test]

@@ -20,7 +20,9 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     while end < answer.len() {
         end = (end + usize::from(*cut) + 1).min(answer.len());
         loop {
-            let consumed = get.handle_input(&answer[start..end], Instant::ZERO).consumed;
+            let consumed = get
+                .handle_input(&answer[start..end], Instant::ZERO)
+                .consumed;
             start += consumed;
             if consumed == 0 || start == end {
                 break;

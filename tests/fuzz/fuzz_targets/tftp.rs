@@ -1,6 +1,6 @@
 #![no_main]
-use wireboot::time::Instant;
 use wireboot::tftp::{Config, Get, Terms};
+use wireboot::time::Instant;
 use wireboot::wire::tftp::Packet;
 
 // Packets of a server, each behind its length and the milliseconds since the one before.

@@ -3,10 +3,13 @@
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
+use wireboot::config::Detection;
 use wireboot::dhcp::Client;
 use wireboot::dhcp::config::Config;
 use wireboot::time::Instant;
+use wireboot::wire::arp;
 use wireboot::wire::ethernet::MacAddress;
+use wireboot::wire::option::code;
 use wireboot::wire::udp::Datagram;
 
 use wireboot::plan::{Answer, Facts, Planner, Step};
@@ -44,21 +47,39 @@ pub fn plan(data: &[u8]) {
     panic!("the plan does not end");
 }
 
-/// Gives a DHCP client replies and steps of the clock: a first octet of 0 to 127 is a step, any
-/// other the length of the reply that follows. `xid` and `chaddr` are set right, since the checks
+/// Gives a DHCP client replies, steps of the clock and the wishes of its driver: a first octet of 0
+/// to 119 is a step, of 120 to 127 a wish, any other the length of the reply that follows. `xid` and `chaddr` are set right, since the checks
 /// of them would let nothing else be seen.
 pub fn client(mut data: &[u8]) {
     let mac = MacAddress([2, 0, 0, 0, 0, 1]);
     let mut now = Instant::ZERO;
     let mut config = Config::new(mac, 7);
     config.wants_boot_file = true;
+    config.rapid_commit = true;
+    config.requested.push(code::IPV6_ONLY_PREFERRED);
+    config.detection = match data.split_off_first().unwrap_or(&0) % 3 {
+        0 => Detection::Strict,
+        1 => Detection::Overlapped,
+        _ => Detection::Off,
+    };
+    let address = [192, 0, 2, 9].into();
+    let claim = arp::Packet::announcement(MacAddress([2; 6]), address);
     let mut client = Client::new(config, now);
     let mut buf = Vec::new();
     while let Some((first, rest)) = data.split_first() {
         data = rest;
-        if *first < 128 {
+        if *first < 120 {
             now += Duration::from_millis(1 << (first % 24));
             client.handle_timeout(now);
+        } else if *first < 128 {
+            match first {
+                120 => client.link_up(now),
+                121 => client.renew(now),
+                122 => client.reboot(address, now),
+                123 => client.inform(address, now),
+                124 => client.release(now),
+                _ => client.handle_arp(&claim, now),
+            }
         } else {
             let len = (usize::from(first - 128) * 4).min(data.len());
             let (reply, rest) = data.split_at(len);
@@ -78,8 +99,9 @@ pub fn client(mut data: &[u8]) {
             let _ = client.handle_input(datagram, now);
         }
         while client.poll_transmit(&mut buf).is_some() {}
+        while client.poll_arp().is_some() {}
         while client.poll_event().is_some() {}
-        if *first < 128 {
+        if *first < 120 {
             assert!(client.poll_timeout().is_none_or(|at| at > now));
         }
     }

@@ -1,0 +1,370 @@
+//! What happens to a lease after it was granted, and what a conflict does to it before.
+
+use super::*;
+
+const OTHER: MacAddress = MacAddress([0x52, 0x54, 0, 9, 9, 9]);
+
+#[test]
+fn a_bound_client_confirms_its_address_when_the_link_is_back() {
+    let mut t = Transcript::bound_to(ack(SERVER));
+    t.client.link_up(t.now);
+    let request = t.sends(MessageType::Request);
+    assert_eq!(
+        request.options.address(code::REQUESTED_ADDRESS),
+        Some(ADDRESS)
+    );
+    assert_eq!(request.options.get(code::SERVER_IDENTIFIER), None);
+    t.receives(ack(SERVER));
+    assert_eq!((t.bound().address, t.losses.len()), (ADDRESS, 0));
+}
+
+#[test]
+fn while_nobody_confirms_it_the_lease_is_ours_until_its_end_and_another_is_sought() {
+    let mut t = Transcript::bound_to(ack(SERVER));
+    let bound_at = t.now;
+    t.client.link_up(t.now);
+    for _ in 0..3 {
+        t.sends_after(0..=2_400, MessageType::Request);
+    }
+    t.sends_after(1..=4_800, MessageType::Discover);
+    assert_eq!(t.client.lease().map(|lease| lease.address), Some(ADDRESS));
+    while t.losses.is_empty() {
+        t.next_message();
+    }
+    // The next DISCOVER comes up to 16 s and a fifth after the end.
+    let lasted = t.now.since(bound_at).as_secs();
+    assert!((3_600..3_620).contains(&lasted), "{lasted} s");
+    assert_eq!((t.loss(), t.client.lease()), (Loss::Expired, None));
+}
+
+#[test]
+fn another_network_refuses_the_address_and_is_asked_at_once_for_another() {
+    let mut t = Transcript::bound_to(ack(SERVER));
+    t.client.link_up(t.now);
+    t.sends(MessageType::Request);
+    t.receives(reply(MessageType::Nak, OTHER_SERVER));
+    assert!(matches!(
+        t.loss(),
+        Loss::Refused {
+            server: OTHER_SERVER,
+            reason: None
+        }
+    ));
+    t.sends(MessageType::Discover);
+}
+
+#[test]
+fn a_nak_ends_a_renewal_and_a_rebinding() {
+    for renewals in [1, 2] {
+        let mut t = Transcript::bound_to(lasting(3_600));
+        let mut last = StateName::Bound;
+        for _ in 0..renewals {
+            while t.client.state() == last {
+                t.next_message();
+            }
+            last = t.client.state();
+        }
+        t.receives(reply(MessageType::Nak, SERVER));
+        assert!(matches!(t.loss(), Loss::Refused { .. }));
+        t.sends(MessageType::Discover);
+    }
+}
+
+#[test]
+fn a_saved_address_is_asked_for_first_and_given_up_when_nobody_answers() {
+    let mut t = Transcript::silent(plain());
+    t.client.reboot(ADDRESS, t.now);
+    for _ in 0..3 {
+        let request = t.sends_after(0..=2_400, MessageType::Request);
+        assert_eq!(request.ciaddr, Ipv4Addr::UNSPECIFIED);
+    }
+    let discover = t.sends_after(1..=4_800, MessageType::Discover);
+    assert_eq!(discover.options.get(code::REQUESTED_ADDRESS), None);
+}
+
+#[test]
+fn a_server_that_moved_extends_the_lease_and_is_asked_the_next_time() {
+    let mut t = Transcript::bound_to(ack(SERVER));
+    while t.client.state() != StateName::Rebinding {
+        t.next_message();
+    }
+    t.receives(ack(OTHER_SERVER));
+    assert_eq!(t.bound().server, OTHER_SERVER);
+    t.sends_after(1_800_000..=1_800_000, MessageType::Request);
+    assert_eq!(*t.last.destination.ip(), OTHER_SERVER);
+}
+
+#[test]
+fn a_lease_counts_from_the_request_and_not_from_the_answer() {
+    let mut t = Transcript::in_requesting(plain());
+    t.now += Duration::from_millis(300);
+    t.receives(ack(SERVER));
+    t.bound();
+    t.sends_after(1_799_700..=1_799_700, MessageType::Request);
+}
+
+#[test]
+fn a_lease_of_ten_seconds_is_renewed_at_half_its_time_again_and_again() {
+    let mut t = Transcript::bound_to(lasting(10));
+    for _ in 0..30 {
+        t.sends_after(5_000..=5_000, MessageType::Request);
+        t.receives(lasting(10));
+        t.bound();
+    }
+    assert_eq!(t.losses, []);
+}
+
+#[test]
+fn an_infinite_lease_is_left_alone_and_renewed_only_when_told() {
+    let mut t = Transcript::bound_to(lasting(u32::MAX));
+    t.is_silent_for(Duration::from_secs(10 * 365 * 86_400));
+    t.client.renew(t.now);
+    t.sends(MessageType::Request);
+    t.sends_after(60_000..=60_000, MessageType::Request);
+    t.receives(lasting(u32::MAX));
+    t.bound();
+    t.is_silent_for(Duration::from_secs(86_400));
+}
+
+#[test]
+fn a_clock_that_jumps_past_the_end_ends_the_lease_and_begins_anew() {
+    let mut t = Transcript::bound_to(ack(SERVER));
+    t.now += Duration::from_secs(100_000);
+    t.client.handle_timeout(t.now);
+    assert_eq!(t.loss(), Loss::Expired);
+    t.sends(MessageType::Discover);
+}
+
+#[test]
+fn a_clock_that_jumps_past_t2_has_every_server_asked() {
+    let mut t = Transcript::bound_to(ack(SERVER));
+    t.now += Duration::from_secs(3_200);
+    t.client.handle_timeout(t.now);
+    t.sends(MessageType::Request);
+    assert_eq!(*t.last.destination.ip(), Ipv4Addr::BROADCAST);
+    assert_eq!(
+        (t.client.state(), t.losses.len()),
+        (StateName::Rebinding, 0)
+    );
+}
+
+#[test]
+fn a_release_goes_to_the_server_and_the_client_falls_silent() {
+    let mut t = Transcript::bound_to(ack(SERVER));
+    t.client.release(t.now);
+    let release = t.sends(MessageType::Release);
+    assert_eq!(
+        (release.ciaddr, *t.last.destination.ip()),
+        (ADDRESS, SERVER)
+    );
+    t.client.link_up(t.now);
+    assert_eq!(t.client.poll_timeout(), None);
+}
+
+#[test]
+fn what_was_asked_for_and_may_have_been_committed_is_released_too() {
+    let mut t = Transcript::in_requesting(plain());
+    t.client.release(t.now);
+    assert_eq!(t.sends(MessageType::Release).ciaddr, ADDRESS);
+}
+
+#[test]
+fn a_committed_lease_in_answer_to_the_discover_is_taken_if_it_was_asked_for() {
+    let mut committed = ack(SERVER);
+    committed.options.set(code::RAPID_COMMIT, []);
+    let mut t = Transcript::new(plain());
+    assert_eq!(t.sends(MessageType::Discover).options.get(80), None);
+    committed.xid = t.client_xid();
+    let unexpected = Err(Discard::Unexpected(MessageType::Ack));
+    assert_eq!(t.offers_to_client(&committed, 67), unexpected);
+
+    let rapid_commit = true;
+    let mut t = Transcript::new(Config {
+        rapid_commit,
+        ..plain()
+    });
+    assert!(t.sends(MessageType::Discover).options.get(80).is_some());
+    let mut plain_ack = ack(SERVER);
+    plain_ack.xid = t.client_xid();
+    assert_eq!(t.offers_to_client(&plain_ack, 67), unexpected);
+    t.receives(committed);
+    assert_eq!(t.bound().address, ADDRESS);
+    let probe = arp::Packet::probe(MAC, ADDRESS);
+    let announcement = arp::Packet::announcement(MAC, ADDRESS);
+    assert_eq!(t.arp, [probe, announcement]);
+}
+
+#[test]
+fn an_inform_brings_options_for_the_address_that_is_there_without_end() {
+    let mut t = Transcript::silent(plain());
+    t.client.inform(ADDRESS, t.now);
+    let inform = t.sends(MessageType::Inform);
+    assert_eq!(inform.ciaddr, ADDRESS);
+    assert_eq!(*t.last.source.ip(), ADDRESS);
+    let mut answer = ack(SERVER);
+    answer.yiaddr = Ipv4Addr::UNSPECIFIED;
+    t.receives(answer);
+    let lease = t.bound();
+    assert_eq!((lease.address, lease.prefix_len), (ADDRESS, 24));
+    assert_eq!((lease.lease_time, t.client.poll_timeout()), (None, None));
+}
+
+#[test]
+fn a_network_for_ipv6_is_left_alone_only_by_a_client_that_asked() {
+    let mut refusing = offer(SERVER);
+    refusing.options.set(108, 600_u32.to_be_bytes());
+    let mut t = Transcript::new(plain());
+    t.sends(MessageType::Discover);
+    t.receives(refusing.clone());
+    t.sends(MessageType::Request);
+
+    let mut asking = plain();
+    asking.requested.push(108);
+    for (seconds, waits) in [(600_u32, 600_000), (0, 300_000)] {
+        let mut t = Transcript::new(asking.clone());
+        t.sends(MessageType::Discover);
+        refusing.options.set(108, seconds.to_be_bytes());
+        t.receives(refusing.clone());
+        t.sends_after(waits..=waits, MessageType::Discover);
+    }
+}
+
+#[test]
+fn a_probe_goes_with_each_request_and_two_announcements_follow_the_lease() {
+    let mut t = Transcript::in_requesting(plain());
+    let probe = arp::Packet::probe(MAC, ADDRESS);
+    assert_eq!(t.arp, [probe]);
+    t.sends_after(400..=600, MessageType::Request);
+    assert_eq!(t.arp, [probe, probe]);
+    t.arp.clear();
+    t.receives(ack(SERVER));
+    t.bound();
+    t.is_silent_for(Duration::from_secs(100));
+    assert_eq!(t.arp, [arp::Packet::announcement(MAC, ADDRESS); 2]);
+}
+
+#[test]
+fn an_address_that_answers_the_probe_is_declined_after_its_ack_and_never_used() {
+    let mut t = Transcript::in_requesting(plain());
+    t.claims_address();
+    t.is_silent_for(Duration::from_millis(100));
+    t.receives(ack(SERVER));
+    let decline = t.sends(MessageType::Decline);
+    assert_eq!(
+        decline.options.address(code::REQUESTED_ADDRESS),
+        Some(ADDRESS)
+    );
+    assert_eq!(
+        decline.options.address(code::SERVER_IDENTIFIER),
+        Some(SERVER)
+    );
+    let conflict = Loss::Conflict {
+        address: ADDRESS,
+        holder: OTHER,
+    };
+    assert_eq!((t.failure(), t.bounds.len()), (conflict, 0));
+    t.sends_after(10_000..=10_000, MessageType::Discover);
+}
+
+#[test]
+fn after_ten_conflicts_the_search_waits_a_minute() {
+    let mut t = Transcript::new(plain());
+    t.sends(MessageType::Discover);
+    for conflict in 1..=11 {
+        t.receives(offer(SERVER));
+        t.sends(MessageType::Request);
+        t.claims_address();
+        t.receives(ack(SERVER));
+        t.sends(MessageType::Decline);
+        let pause = if conflict > 10 { 60_000 } else { 10_000 };
+        t.sends_after(pause..=pause, MessageType::Discover);
+    }
+}
+
+#[test]
+fn an_address_in_use_is_defended_once_and_given_up_at_the_second_claim() {
+    let mut t = Transcript::bound_to(ack(SERVER));
+    t.is_silent_for(Duration::from_secs(60));
+    t.arp.clear();
+    t.claims_address();
+    t.drain();
+    assert_eq!(t.arp, [arp::Packet::announcement(MAC, ADDRESS)]);
+    assert_eq!(t.client.state(), StateName::Bound);
+    t.now += Duration::from_secs(9);
+    t.claims_address();
+    t.sends(MessageType::Decline);
+    assert!(matches!(t.loss(), Loss::Conflict { holder: OTHER, .. }));
+    assert_eq!(t.client.lease(), None);
+}
+
+#[test]
+fn strict_detection_probes_after_the_ack_and_before_the_address_is_used() {
+    let detection = Detection::Strict;
+    for in_use in [false, true] {
+        let mut t = Transcript::in_requesting(Config {
+            detection,
+            ..plain()
+        });
+        assert_eq!(t.arp, []);
+        t.receives(ack(SERVER));
+        t.is_silent_for(Duration::from_millis(3_900));
+        assert_eq!(t.client.state(), StateName::Probing);
+        assert!(t.arp.iter().all(|packet| packet.spa.is_unspecified()));
+        if in_use {
+            t.claims_address();
+            t.sends(MessageType::Decline);
+            assert_eq!(t.bounds, []);
+        } else {
+            t.is_silent_for(Duration::from_millis(3_100));
+            assert_eq!(t.bound().address, ADDRESS);
+            let announced = |packet: &&arp::Packet| packet.spa == ADDRESS;
+            assert_eq!(
+                (t.arp.len(), t.arp.iter().filter(announced).count()),
+                (4, 1)
+            );
+        }
+    }
+}
+
+#[test]
+fn without_detection_no_arp_is_sent_or_heard() {
+    let detection = Detection::Off;
+    let mut t = Transcript::in_requesting(Config {
+        detection,
+        ..plain()
+    });
+    t.claims_address();
+    t.receives(ack(SERVER));
+    t.bound();
+    t.claims_address();
+    t.is_silent_for(Duration::from_secs(100));
+    assert_eq!((t.arp.len(), t.client.watched()), (0, None));
+}
+
+fn lasting(seconds: u32) -> Message {
+    let mut message = ack(SERVER);
+    message.options.set(code::LEASE_TIME, seconds.to_be_bytes());
+    message
+}
+
+impl Transcript {
+    /// A client that has done nothing yet.
+    fn silent(config: Config) -> Self {
+        let mut t = Self::new(config.clone());
+        t.client = Client::new(config, t.now);
+        t
+    }
+
+    fn bound_to(ack: Message) -> Self {
+        let mut t = Self::in_requesting(plain());
+        t.receives(ack);
+        t.bound();
+        t
+    }
+
+    /// Another host says that it has our address.
+    fn claims_address(&mut self) {
+        let claim = arp::Packet::announcement(OTHER, ADDRESS);
+        self.client.handle_arp(&claim, self.now);
+    }
+}
