@@ -13,6 +13,7 @@ pub mod ipv4;
 pub mod netlink;
 pub mod option;
 pub mod pcapng;
+pub mod pxe;
 pub mod route;
 pub mod tftp;
 pub mod udp;

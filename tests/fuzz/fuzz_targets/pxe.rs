@@ -1,0 +1,7 @@
+#![no_main]
+use wireboot::wire::pxe::Pxe;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let pxe = Pxe::read(data);
+    let _ = pxe.menu.iter().map(|item| pxe.servers(item.kind)).count();
+});
