@@ -1,6 +1,7 @@
 //! The kernel, one file per interface: the only I/O, and the only unsafe code, each file of
 //! which says why it needs it.
 
+pub mod alarm;
 pub mod filter;
 pub mod kexec;
 pub mod machine;
@@ -10,7 +11,9 @@ pub mod netlink;
 pub mod packet;
 pub mod process;
 pub mod ring;
+pub mod signal;
 pub mod terminal;
+pub mod udp;
 pub mod uevent;
 
 use std::io;

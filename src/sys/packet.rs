@@ -327,6 +327,17 @@ impl PacketSocket {
             .map_err(|errno| SyscallError::new("send(AF_PACKET)", errno))
     }
 
+    /// Hands what is sent from now on to the driver at once, past the kernel's queues: they lose
+    /// it until they have noticed a new carrier. Other packet sockets do not see it then.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn bypass_queues(&self, bypass: bool) -> Result<(), SyscallError> {
+        let value = libc::c_int::from(bypass);
+        set_packet_option(&self.fd, libc::PACKET_QDISC_BYPASS, &value)
+            .map_err(|errno| SyscallError::new("setsockopt(PACKET_QDISC_BYPASS)", errno))
+    }
+
     /// Sends `payload` to `destination` and has the kernel write the Ethernet header
     /// ([`Kind::Datagram`]).
     ///

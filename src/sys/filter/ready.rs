@@ -4,11 +4,15 @@
 //! A frame that belongs to another VLAN than the port's own is not for us, so a tag that was
 //! taken out must name VLAN 0 (which only carries a priority).
 
+use std::net::Ipv4Addr;
+
 use super::{Condition, Load, Program, Size, WHOLE_FRAME, ancillary};
-use crate::wire::ethernet::{ETHERTYPE_IPV4, MacAddress};
+use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, MacAddress};
 
 /// Where the IPv4 header begins in an untagged frame.
 const IPV4: u32 = 14;
+/// Where ARP begins.
+const ARP: u32 = 14;
 const IPPROTO_UDP: u32 = 17;
 const UDP_LEN: u32 = 8;
 const BOOTPC: u32 = 68;
@@ -44,6 +48,16 @@ pub fn is_dhcp_reply(xid: Option<u32>, chaddr: Option<MacAddress>) -> Condition 
             ));
     }
     untagged().and(condition)
+}
+
+/// Passes ARP that is about `address`: sent by who says to have it, or asking for it.
+pub fn arp_about(address: Ipv4Addr) -> Program {
+    let is_it = |at| Condition::equal(frame(Size::Word, ARP + at), address.to_bits());
+    program(
+        &untagged()
+            .and(is_ethertype(ETHERTYPE_ARP))
+            .and(is_it(14).or(is_it(24))),
+    )
 }
 
 fn program(condition: &Condition) -> Program {
@@ -177,6 +191,21 @@ mod tests {
             assert_eq!(program.run(&frame[..len]), 0, "{len}");
         }
         assert_eq!(program.run(&frame[..76]), WHOLE_FRAME);
+    }
+
+    #[test]
+    fn arp_about_an_address_passes_and_other_arp_does_not() {
+        use crate::wire::arp;
+        let address = Ipv4Addr::new(192, 0, 2, 100);
+        let program = arp_about(address);
+        let probe = arp::Packet::probe(CHADDR, address).encode_frame();
+        let claim = arp::Packet::announcement(CHADDR, address).encode_frame();
+        let other = arp::Packet::announcement(CHADDR, Ipv4Addr::new(192, 0, 2, 101));
+        assert_eq!(program.run(&probe), WHOLE_FRAME);
+        assert_eq!(program.run(&claim), WHOLE_FRAME);
+        assert_eq!(program.run(&other.encode_frame()), 0);
+        assert_eq!(program.run(&reply(&[])), 0);
+        assert_eq!(program.run(&probe[..41]), 0);
     }
 
     #[test]
