@@ -96,24 +96,26 @@ pub fn find(config: &Config) -> Result<Vec<Link>, Error> {
 /// # Errors
 /// [`Error::Configure`] when none of them could be switched on; one that cannot is only logged
 /// while there are others.
-pub fn raise(links: &[Link]) -> Result<(), Error> {
+pub fn raise<'a>(links: impl IntoIterator<Item = &'a Link>) -> Result<(), Error> {
     let mut socket = open_socket()?;
     let state = socket.links().map_err(unreadable)?;
     let mut failed = Vec::new();
+    let mut any_up = false;
     for link in links {
         let is_up = |info: &LinkInfo| info.index == link.index && info.up;
         if state.iter().any(is_up) {
+            any_up = true;
             continue;
         }
         match set_up(&mut socket, link.index, true) {
             Ok(()) => {
                 log::debug!("{}: raised", link.name);
                 link.changes().raised = true;
+                any_up = true;
             }
             Err(source) => failed.push(link.refused("it up", source)),
         }
     }
-    let any_up = failed.len() < links.len();
     for error in failed {
         if !any_up {
             return Err(error);
@@ -176,6 +178,15 @@ impl Link {
     ///
     /// What cannot be taken back – the interface may be gone – is logged.
     pub fn restore(&self) {
+        self.undo(true);
+    }
+
+    /// Takes back everything that was set on the interface, and leaves it switched on.
+    pub fn clear(&self) {
+        self.undo(false);
+    }
+
+    fn undo(&self, lower: bool) {
         let mut changes = self.changes();
         if changes.is_empty() {
             return;
@@ -185,7 +196,8 @@ impl Link {
             Err(error) => return log::warn!("{}: not restored: {}", self.name, error.chain()),
         };
         changes.undo(&mut socket);
-        if std::mem::take(&mut changes.raised)
+        if lower
+            && std::mem::take(&mut changes.raised)
             && let Err(error) = set_up(&mut socket, self.index, false)
         {
             log::warn!("{}: {error}: {}", self.name, error.source);

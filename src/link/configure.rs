@@ -25,13 +25,56 @@ impl Link {
     /// # Errors
     /// [`Error::Configure`] with what the kernel refused.
     pub fn configure(&self, lease: &Lease) -> Result<(), Error> {
+        self.apply(&settings(self.index, lease))
+    }
+
+    /// Gives the interface an address without end and without a network; nothing when it has the
+    /// address.
+    ///
+    /// # Errors
+    /// [`Error::Configure`] when the kernel refuses.
+    pub fn add_address(&self, address: Ipv4Addr) -> Result<(), Error> {
+        let before = Before::read(&mut open_socket()?, self.index)?;
+        if before
+            .addresses
+            .iter()
+            .any(|there| there.address == address)
+        {
+            return Ok(());
+        }
+        self.apply(&[Setting::Address(Address {
+            index: self.index,
+            address,
+            prefix_len: 32,
+            broadcast: None,
+            preferred_seconds: FOREVER,
+            valid_seconds: FOREVER,
+        })])
+    }
+
+    /// Takes an address away that an earlier process set, and with it its routes.
+    ///
+    /// # Errors
+    /// [`Error::System`] without a route socket.
+    pub fn remove_address(&self, address: Ipv4Addr, prefix_len: u8) -> Result<(), Error> {
         let mut socket = open_socket()?;
-        let wanted = settings(self.index, lease);
+        let before = Before::read(&mut socket, self.index)?;
+        for there in before.addresses {
+            if (there.address, there.prefix_len) == (address, prefix_len) {
+                let request = Request::DeleteAddress(there);
+                take_back(&mut socket, &Setting::Address(there), &request);
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&self, wanted: &[Setting]) -> Result<(), Error> {
+        let mut socket = open_socket()?;
         // First, since the kernel removes with an address the later ones of the same subnet.
-        self.changes().undo_all_but(&wanted, &mut socket);
+        self.changes().undo_all_but(wanted, &mut socket);
         let before = Before::read(&mut socket, self.index)?;
         let mut fresh = Changes::default();
-        for setting in &wanted {
+        for setting in wanted {
             match setting.apply(&mut socket, &before) {
                 Ok(undo) => fresh.done.extend(undo.map(|undo| (*setting, undo))),
                 Err(source) if matches!(setting, Setting::Mtu(_)) => {

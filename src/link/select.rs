@@ -258,6 +258,7 @@ mod tests {
             mac: Some(MacAddress([0x52, 0x54, 0, 0, 0, index])),
             up: false,
             carrier: false,
+            running: false,
             mtu_octets: Some(1500),
             master: None,
             kind: None,

@@ -73,6 +73,9 @@ pub struct LinkInfo {
     pub up: bool,
     /// Whether it is up and something is on the other end.
     pub carrier: bool,
+    /// Whether the kernel's queues have taken notice of the carrier, up to a second later; what is
+    /// handed to them before is lost in silence.
+    pub running: bool,
     /// Largest packet, octets.
     pub mtu_octets: Option<u32>,
     /// The bridge, bond or other interface that it belongs to.
@@ -103,14 +106,15 @@ impl LinkInfo {
         let index = u32::from_ne_bytes(reader.array("ifi_index")?);
         let flags = u32::from_ne_bytes(reader.array("ifi_flags")?);
         reader.take(4, "ifi_change")?;
-        let carried = IFF_RUNNING | IFF_LOWER_UP;
+        let carrier = flags & IFF_LOWER_UP != 0;
         let mut link = Self {
             index,
             name: String::new(),
             hardware_type,
             mac: None,
             up: flags & IFF_UP != 0,
-            carrier: flags & carried == carried,
+            carrier,
+            running: carrier && flags & IFF_RUNNING != 0,
             mtu_octets: None,
             master: None,
             kind: None,

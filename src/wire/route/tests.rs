@@ -41,6 +41,7 @@ fn links_addresses_and_routes_are_read_from_what_a_kernel_said() {
         mac: Some(MacAddress([0x32, 0xf7, 0x2b, 0x4d, 0xd9, 0x82])),
         up: true,
         carrier: true,
+        running: true,
         mtu_octets: Some(1500),
         master: None,
         kind: Some("veth".to_owned()),
