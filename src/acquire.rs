@@ -1,12 +1,18 @@
-//! Drives a [`crate::dhcp::Client`] on each interface, all in parallel; the first lease wins.
+//! Drives a [`crate::dhcp::Client`] on each interface, all in parallel; the first lease wins, and
+//! may be kept.
 
 #![forbid(unsafe_code)]
 
-mod attempt;
+mod diagnosis;
+mod keep;
 mod listener;
 mod machine;
+mod saved;
+mod session;
+mod station;
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 
 use crate::config::Config;
@@ -14,96 +20,163 @@ use crate::dhcp::lease::Lease;
 use crate::error::Error;
 use crate::link::{self, Link, Watch};
 use crate::sys;
+use crate::sys::signal::Signals;
 use crate::time::Instant;
 
-use attempt::{Attempt, client_config};
+pub use keep::keep;
+pub use session::Session;
+use session::Turn;
 
-/// Raises the interfaces and acquires a lease on one of them. The others are left as they were
-/// found; on failure, all are.
+/// Raises the interfaces and acquires a lease on one of them, whose session is returned. The
+/// others are left as they were found, and what was granted there is given back; on failure, or
+/// when a signal comes, all are.
 ///
 /// Listening begins before the interfaces are raised, asking the moment one has a carrier.
 ///
 /// # Errors
 /// [`Error::NoCarrier`] when no interface has one in time, [`Error::NoOffer`] or
 /// [`Error::Refused`] when no server grants an address in time after that.
-pub fn lease(links: Vec<Link>, config: &Config) -> Result<(Link, Lease), Error> {
-    match race(&links, config) {
-        Ok((winner, lease)) => {
-            let (won, lost): (Vec<_>, Vec<_>) =
-                links.into_iter().partition(|link| link.index == winner);
-            lost.iter().for_each(Link::restore);
-            let link = won.into_iter().next();
-            let gone = || Error::NoInterface("the one with the lease is gone".to_owned());
-            Ok((link.ok_or_else(gone)?, lease))
-        }
+pub fn lease(
+    links: Vec<Link>,
+    config: &Config,
+    signals: Option<&Signals>,
+) -> Result<Session, Error> {
+    race(open(links, config)?, config, signals)
+}
+
+/// Asks for the options that go with `address`, which the interface has or is given first.
+///
+/// # Errors
+/// As [`lease()`].
+pub fn inform(
+    link: Link,
+    address: Ipv4Addr,
+    config: &Config,
+    signals: Option<&Signals>,
+) -> Result<Session, Error> {
+    let mut sessions = open(vec![link], config)?;
+    for session in &mut sessions {
+        session.link().add_address(address)?;
+        session.inform(address);
+    }
+    race(sessions, config, signals)
+}
+
+/// Gives the interface of a session what its lease says; when the kernel refuses that, the lease is
+/// given back and the interface is as it was found.
+///
+/// # Errors
+/// [`Error::Configure`] with what was refused.
+pub fn configure(session: Session) -> Result<(Session, Lease), Error> {
+    match session.configure() {
+        Ok(lease) => Ok((session, lease)),
         Err(error) => {
-            links.iter().for_each(Link::restore);
+            session.release();
             Err(error)
         }
     }
 }
 
-/// Returns the index of the interface with the first lease.
-fn race(links: &[Link], config: &Config) -> Result<(u32, Lease), Error> {
-    let mut attempts = links
-        .iter()
-        .map(|link| Attempt::new(link, client_config(link, config)))
-        .collect::<Result<Vec<_>, _>>()?;
-    link::raise(links)?;
+/// Gives back the leases that are on file for these interfaces, and takes their addresses away;
+/// returns how many there were.
+///
+/// # Errors
+/// What the kernel refuses.
+pub fn release_saved(links: Vec<Link>, config: &Config) -> Result<usize, Error> {
+    let mut released = 0;
+    for link in links {
+        released += usize::from(session::release_saved(link, config)?);
+    }
+    Ok(released)
+}
+
+fn open(links: Vec<Link>, config: &Config) -> Result<Vec<Session>, Error> {
+    let sessions = links.into_iter().map(|link| Session::open(link, config));
+    sessions.collect()
+}
+
+fn race(
+    mut sessions: Vec<Session>,
+    config: &Config,
+    signals: Option<&Signals>,
+) -> Result<Session, Error> {
+    let winner = first_bound(&mut sessions, config, signals);
+    let session = winner.map(|winner| sessions.swap_remove(winner));
+    sessions.into_iter().for_each(Session::release);
+    session
+}
+
+/// Returns the place of the first session that has a lease.
+fn first_bound(
+    sessions: &mut [Session],
+    config: &Config,
+    signals: Option<&Signals>,
+) -> Result<usize, Error> {
+    link::raise(sessions.iter().map(Session::link))?;
     let mut watch = Watch::open()?;
     let started_at = sys::now();
     let mut carrier_at = None;
     loop {
         let now = sys::now();
         while let Some(change) = watch.next_change()? {
-            let link = &change.link;
-            let ours = |attempt: &&mut Attempt<'_>| attempt.link.index == link.index;
-            if let Some(attempt) = attempts.iter_mut().find(ours) {
-                attempt.handle_carrier(link.carrier && !change.gone, link.received, now);
+            let is_it = |session: &&mut Session| session.link().index == change.link.index;
+            if let Some(session) = sessions.iter_mut().find(is_it) {
+                session.handle_link(&change, now);
             }
         }
-        for attempt in &mut attempts {
-            if let Some(lease) = attempt.handle_input(now)? {
-                return Ok((attempt.link.index, lease));
+        for (place, session) in sessions.iter_mut().enumerate() {
+            session.handle_input(now)?;
+            session.handle_timeout(now);
+            while let Some(turn) = session.next_turn() {
+                if let Turn::Bound(_) = turn {
+                    return Ok(place);
+                }
             }
-            attempt.handle_timeout(now);
         }
-        if carrier_at.is_none() && attempts.iter().any(Attempt::has_begun) {
+        if carrier_at.is_none() && sessions.iter().any(Session::has_begun) {
             carrier_at = Some(now);
         }
         let deadline = carrier_at.map_or(started_at + config.link_timeout, |at| {
             at + config.lease_timeout
         });
-        if now >= deadline {
-            return Err(failure(&attempts, carrier_at, started_at));
+        if now >= deadline || sessions.iter().all(Session::is_hopeless) {
+            return Err(failure(sessions, carrier_at, started_at));
         }
-        wait(&attempts, &watch, deadline)?;
+        wait(sessions, &watch, signals, deadline)?;
     }
 }
 
-fn wait(attempts: &[Attempt<'_>], watch: &Watch, deadline: Instant) -> Result<(), Error> {
-    let next = attempts.iter().filter_map(Attempt::poll_timeout).min();
-    let until = next.map_or(deadline, |next| next.min(deadline));
-    let mut sources: Vec<_> = attempts.iter().filter_map(Attempt::source).collect();
-    sources.push(watch.as_fd());
-    sys::wait_readable(&sources, Some(until)).map_err(|source| Error::System {
+fn wait(
+    sessions: &[Session],
+    watch: &Watch,
+    signals: Option<&Signals>,
+    deadline: Instant,
+) -> Result<(), Error> {
+    let cannot = |source| Error::System {
         doing: "cannot wait for packets".to_owned(),
         source,
-    })?;
-    Ok(())
+    };
+    let next = sessions.iter().filter_map(Session::poll_timeout).min();
+    let until = next.map_or(deadline, |next| next.min(deadline));
+    let mut sources: Vec<_> = sessions.iter().flat_map(Session::sources).collect();
+    sources.push(watch.as_fd());
+    sources.extend(signals.map(AsFd::as_fd));
+    sys::wait_readable(&sources, Some(until)).map_err(cannot)?;
+    match signals.map(Signals::take).transpose().map_err(cannot)? {
+        Some(Some(signal)) => Err(Error::NoOffer(format!(
+            "ended by a signal ({signal:?}) before there was a lease"
+        ))),
+        Some(None) | None => Ok(()),
+    }
 }
 
 /// Tells of the interface that came furthest.
-fn failure(attempts: &[Attempt<'_>], carrier_at: Option<Instant>, started_at: Instant) -> Error {
+fn failure(sessions: &[Session], carrier_at: Option<Instant>, started_at: Instant) -> Error {
     let now = sys::now();
-    let begun: Vec<_> = attempts
-        .iter()
-        .filter(|attempt| attempt.has_begun())
-        .collect();
     let Some(carrier_at) = carrier_at else {
-        let names: Vec<_> = attempts
+        let names: Vec<_> = sessions
             .iter()
-            .map(|attempt| attempt.link.name.as_str())
+            .map(|session| session.link().name.as_str())
             .collect();
         return Error::NoCarrier {
             interface: names.join(" "),
@@ -111,11 +184,11 @@ fn failure(attempts: &[Attempt<'_>], carrier_at: Option<Instant>, started_at: In
         };
     };
     let received = received_now();
+    let begun = sessions.iter().filter(|session| session.has_begun());
     let mut errors: Vec<_> = begun
-        .iter()
-        .map(|attempt| {
-            let count = received.get(&attempt.link.index).copied();
-            attempt.failure(now.since(carrier_at), count)
+        .map(|session| {
+            let count = received.get(&session.link().index).copied();
+            session.failure(now.since(carrier_at), count)
         })
         .collect();
     errors.sort_by_key(|error| matches!(error, Error::Refused(_)));

@@ -37,15 +37,10 @@ pub fn run(config: &Config) -> Result<Step, Error> {
 ///
 /// # Errors
 /// As its steps; the machine's network is then as it was before.
-pub fn lease(config: &Config) -> Result<(Link, Lease), Error> {
-    let links = link::find(config)?;
-    let (link, lease) = acquire::lease(links, config)?;
-    if let Err(error) = link.configure(&lease) {
-        link.restore();
-        return Err(error);
-    }
-    handover::write(&link.name, &lease);
-    Ok((link, lease))
+fn lease(config: &Config) -> Result<(Link, Lease), Error> {
+    let session = acquire::lease(link::find(config)?, config, None)?;
+    let (session, lease) = acquire::configure(session)?;
+    Ok((session.into_link(), lease))
 }
 
 fn boot(config: &Config, link: &Link, lease: &Lease, mut account: Account) -> Result<Step, Error> {

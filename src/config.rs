@@ -142,6 +142,8 @@ pub struct Config {
     pub proxy_wait: Option<Duration>,
     /// How thoroughly it is made sure that no other host has the address.
     pub detection: Detection,
+    /// Whether a client that takes the first offer asks for the address of the lease file first.
+    pub uses_lease_file: bool,
     /// The step to stop after.
     pub stop_after: Option<Step>,
     /// Text put behind the command line of the kernel that is started.
@@ -201,6 +203,7 @@ impl Default for Config {
             identify: Identify::default(),
             proxy_wait: None,
             detection: Detection::default(),
+            uses_lease_file: true,
             stop_after: None,
             append: None,
             boot_file: None,

@@ -116,7 +116,10 @@ fn replace_resolv_conf(root: &Path, lease: Option<&Lease>) -> io::Result<()> {
 }
 
 /// Writes a file beside `path` and puts it in its place.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
+///
+/// # Errors
+/// What the file system says; no part of the file is left then.
+pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }

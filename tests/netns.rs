@@ -6,7 +6,7 @@ mod common;
 
 use common::client::{has_carrier, is_as_it_was, is_configured, last_line, lease, succeeds};
 use common::far::{Far, Server};
-use common::servers::{dhcpd, dnsmasq, kea, udhcpd};
+use common::servers::{dhcpd, dnsmasq, drop_acknowledgements, kea, udhcpd};
 use common::{in_new_namespace, ip, wait_until};
 
 #[test]
@@ -137,15 +137,4 @@ fn is_configured_as_granted(server: impl FnOnce(&Far) -> Server + Send + 'static
         succeeds(lease("30"));
         is_configured();
     });
-}
-
-/// From now on no ACK leaves the server's namespace; dnsmasq puts option 53 first.
-fn drop_acknowledgements(far: &Far) {
-    let rules = "table inet filter {
-        chain output {
-            type filter hook output priority 0;
-            udp sport 67 @th,1984,24 0x350105 drop
-        }
-    }";
-    far.run(&format!("nft -f {}", far.write("rules", rules)));
 }

@@ -16,11 +16,14 @@ use crate::sys::packet::{Metadata, PacketSocket};
 use crate::sys::ring::{Layout, Ring};
 
 /// Longer than any message we ask for.
-const MAX_FRAME_LEN: usize = 2048;
+pub(super) const MAX_FRAME_LEN: usize = 2048;
 
 /// Receives the DHCP replies for one interface, and sends frames on it.
 #[derive(Debug)]
-pub(super) struct Listener(Ear);
+pub(super) struct Listener {
+    ear: Ear,
+    bypasses_queues: bool,
+}
 
 #[derive(Debug)]
 enum Ear {
@@ -49,10 +52,13 @@ impl Listener {
             Ok(ring) => drop(sender.send(ring)),
             Err(error) => log::debug!("{name}: no ring: {error}: {}", error.source),
         });
-        Ok(Self(Ear::Plain {
-            socket,
-            ring: Some(receiver),
-        }))
+        Ok(Self {
+            ear: Ear::Plain {
+                socket,
+                ring: Some(receiver),
+            },
+            bypasses_queues: false,
+        })
     }
 
     /// Hands every frame that has arrived to `take`.
@@ -63,7 +69,7 @@ impl Listener {
         &mut self,
         mut take: impl FnMut(&[u8], Metadata),
     ) -> Result<(), SyscallError> {
-        if let Ear::Plain { socket, ring } = &mut self.0 {
+        if let Ear::Plain { socket, ring } = &mut self.ear {
             let mut buf = [0; MAX_FRAME_LEN];
             while let Some(received) = socket.recv(&mut buf)? {
                 if let Some(octets) = buf.get(..received.len) {
@@ -71,13 +77,16 @@ impl Listener {
                 }
             }
             match ring.as_ref().map(Receiver::try_recv) {
-                Some(Ok(ring)) => self.replace(Ear::Mapped(ring)),
+                Some(Ok(ring)) => {
+                    ring.socket().bypass_queues(self.bypasses_queues)?;
+                    self.replace(Ear::Mapped(ring));
+                }
                 Some(Err(TryRecvError::Disconnected)) => *ring = None,
                 Some(Err(TryRecvError::Empty)) | None => {}
             }
         }
         // What came to the socket and to the ring is seen twice; the second is not expected.
-        if let Ear::Mapped(ring) = &mut self.0 {
+        if let Ear::Mapped(ring) = &mut self.ear {
             while let Some(frame) = ring.next() {
                 take(frame.octets(), frame.metadata());
             }
@@ -90,25 +99,37 @@ impl Listener {
     /// # Errors
     /// What the kernel says.
     pub(super) fn send(&self, frame: &[u8]) -> Result<(), SyscallError> {
-        match &self.0 {
-            Ear::Plain { socket, .. } => socket.send(frame),
-            Ear::Mapped(ring) => ring.socket().send(frame),
-            Ear::Closed => Ok(()),
+        self.socket().map_or(Ok(()), |socket| socket.send(frame))
+    }
+
+    /// As [`PacketSocket::bypass_queues`].
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(super) fn bypass_queues(&mut self, bypass: bool) -> Result<(), SyscallError> {
+        if std::mem::replace(&mut self.bypasses_queues, bypass) == bypass {
+            return Ok(());
         }
+        let socket = self.socket();
+        socket.map_or(Ok(()), |socket| socket.bypass_queues(bypass))
     }
 
     /// What to wait on for frames.
     pub(super) fn source(&self) -> Option<BorrowedFd<'_>> {
-        match &self.0 {
-            Ear::Plain { socket, .. } => Some(socket.as_fd()),
-            Ear::Mapped(ring) => Some(ring.as_fd()),
+        self.socket().map(AsFd::as_fd)
+    }
+
+    const fn socket(&self) -> Option<&PacketSocket> {
+        match &self.ear {
+            Ear::Plain { socket, .. } => Some(socket),
+            Ear::Mapped(ring) => Some(ring.socket()),
             Ear::Closed => None,
         }
     }
 
     /// Closes the old ear where nobody waits for it.
     fn replace(&mut self, ear: Ear) {
-        let old = std::mem::replace(&mut self.0, ear);
+        let old = std::mem::replace(&mut self.ear, ear);
         thread::spawn(move || drop(old));
     }
 }

@@ -1,10 +1,13 @@
-//! `wireboot lease`: acquires a lease and configures the interface.
+//! `wireboot lease`: acquires a lease and configures the interface; keeps it, or gives it back.
+
+use std::net::Ipv4Addr;
 
 use super::flags::{Arguments, COMMON_HELP, Common, Flag};
 use crate::config::Config;
 use crate::dhcp::lease::Lease;
 use crate::error::Error;
-use crate::{acquire, agent, link};
+use crate::sys::signal::Signals;
+use crate::{acquire, link};
 
 const HELP: &str = "\
 usage: wireboot lease [FLAG]…
@@ -12,34 +15,99 @@ usage: wireboot lease [FLAG]…
 Acquires a DHCP lease and configures address, routes and MTU. Without -i every Ethernet
 interface with a device behind it is tried at once; the first lease wins.
 
+  --keep                stay and renew the lease; SIGHUP renews now, SIGTERM ends and leaves the
+                        lease, SIGUSR2 gives it back
+  --release             give back the lease that an earlier command took, and its address
+  --inform ADDRESS      ask only for the options that go with this address
+  --acd HOW             look for another host with the address: overlapped with the request,
+                        strict (RFC 5227: takes 4 to 7 s), or off (overlapped)
+  --no-lease-file       do not ask for the address of the last time first
   --dry-run             say what would be configured, and leave the interface as it was
 ";
 
+/// What is done about the lease.
+#[derive(Default)]
+struct Wish {
+    keep: bool,
+    release: bool,
+    dry_run: bool,
+    inform: Option<Ipv4Addr>,
+}
+
 pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
     let mut common = Common::default();
-    let mut dry_run = false;
+    let mut wish = Wish::default();
     while let Some(flag) = arguments.next()? {
         match &flag {
             flag if flag.is('h', "help") => {
                 print!("{HELP}{COMMON_HELP}");
                 return Ok(());
             }
-            Flag::Long(name) if name == "dry-run" => dry_run = true,
+            Flag::Long(name) if name == "keep" => wish.keep = true,
+            Flag::Long(name) if name == "release" => wish.release = true,
+            Flag::Long(name) if name == "dry-run" => wish.dry_run = true,
+            Flag::Long(name) if name == "inform" => {
+                wish.inform = Some(arguments.parse("an IPv4 address")?);
+            }
+            Flag::Long(name) if name == "acd" => {
+                common.config.detection = arguments.parse("one of strict, overlapped and off")?;
+            }
+            Flag::Long(name) if name == "no-lease-file" => common.config.uses_lease_file = false,
             Flag::Short(_) | Flag::Long(_) | Flag::Value(_) => {
                 common.take(&flag, &mut arguments)?
             }
         }
     }
-    let config = common.finish();
-    let (link, lease) = if dry_run {
-        let (link, lease) = acquire::lease(link::find(&config)?, &config)?;
-        link.restore();
-        (link, lease)
-    } else {
-        agent::lease(&config)?
+    follow(&wish, &common.finish())
+}
+
+fn follow(wish: &Wish, config: &Config) -> Result<(), Error> {
+    if usize::from(wish.keep) + usize::from(wish.release) + usize::from(wish.dry_run) > 1 {
+        return Err(Error::Usage(
+            "--keep, --release and --dry-run exclude each other".to_owned(),
+        ));
+    }
+    if wish.release {
+        return release(config);
+    }
+    let mut links = link::find(config)?;
+    let signals = Signals::open().map_err(|source| Error::System {
+        doing: "cannot receive signals".to_owned(),
+        source,
+    })?;
+    let session = match wish.inform {
+        None => acquire::lease(links, config, Some(&signals))?,
+        Some(address) => match (links.pop(), links.is_empty()) {
+            (Some(link), true) => acquire::inform(link, address, config, Some(&signals))?,
+            _ => {
+                return Err(Error::Usage(
+                    "an address is on one interface: say which with -i".to_owned(),
+                ));
+            }
+        },
     };
-    print(&config, &link.name, &lease);
+    if wish.dry_run {
+        if let Some(lease) = session.lease() {
+            print(config, &session.link().name, lease);
+        }
+        session.release();
+        return Ok(());
+    }
+    let (session, lease) = acquire::configure(session)?;
+    print(config, &session.link().name, &lease);
+    if wish.keep {
+        acquire::keep(session, &signals)?;
+    }
     Ok(())
+}
+
+fn release(config: &Config) -> Result<(), Error> {
+    match acquire::release_saved(link::find(config)?, config)? {
+        0 => Err(Error::Usage(
+            "there is no lease to give back: none is on file in /run/wireboot".to_owned(),
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn print(config: &Config, interface: &str, lease: &Lease) {

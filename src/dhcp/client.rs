@@ -93,14 +93,22 @@ impl Client {
     /// Gives back what was granted (RELEASE) and stops for good.
     pub fn release(&mut self, now: Instant) {
         self.now = now;
-        let kept = self.kept.take().map(|held| *held.lease);
-        for lease in kept.iter().chain(self.state.granted()) {
-            let (address, server) = (lease.address, lease.server);
-            let message = message::release(&self.config, self.exchange(), address, server);
-            let transmit = output::unicast(address, server, MessageType::Release);
-            self.farewells.push_back((transmit, message));
+        let kept = self.kept.take();
+        let leases = [kept.as_ref().map(|held| &*held.lease), self.state.granted()];
+        let granted = leases.map(|lease| Some((lease?.address, lease?.server)));
+        for (address, server) in granted.into_iter().flatten() {
+            self.give_back(address, server, now);
         }
         self.guard = None;
+        self.enter(State::Stopped);
+    }
+
+    /// Gives back an address that `server` granted to an earlier client (RELEASE).
+    pub fn give_back(&mut self, address: Ipv4Addr, server: Ipv4Addr, now: Instant) {
+        self.now = now;
+        let message = message::release(&self.config, self.exchange(), address, server);
+        let transmit = output::unicast(address, server, MessageType::Release);
+        self.farewells.push_back((transmit, message));
         self.enter(State::Stopped);
     }
 

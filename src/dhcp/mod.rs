@@ -24,7 +24,7 @@ mod reply;
 mod resend;
 
 pub use client::{Client, Event, Loss, StateName, Transmit};
-pub use reply::Discard;
+pub use reply::{Discard, is_host};
 
 #[cfg(test)]
 mod tests;

@@ -84,7 +84,7 @@ pub(super) fn read(
 }
 
 /// Returns whether a host can have this address.
-pub(super) fn is_host(address: Ipv4Addr) -> bool {
+pub fn is_host(address: Ipv4Addr) -> bool {
     let [first, ..] = address.octets();
     first != 0 && first < 224 && !address.is_loopback()
 }

@@ -2,13 +2,16 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::{ip, wait_until};
 
-/// A namespace that holds `far`, 192.0.2.1/24, the peer of `near` in the caller's namespace.
+/// A namespace that holds `far`, 192.0.2.1/24, the peer of an interface in the caller's namespace.
 pub struct Far {
     holder: Child,
     /// A folder for the configuration of servers.
@@ -16,8 +19,13 @@ pub struct Far {
 }
 
 impl Far {
-    /// Makes the namespace and the pair; `near` is left down.
+    /// Makes the namespace and the pair; its end `near` is left down.
     pub fn plug_in() -> Self {
+        Self::plug_in_as("near")
+    }
+
+    /// As [`Far::plug_in`], with another name for the near end.
+    pub fn plug_in_as(near: &str) -> Self {
         let mut holder = Command::new("unshare")
             .args(["--net", "sh", "-c", "echo ready; read end"])
             .stdin(Stdio::piped())
@@ -32,7 +40,7 @@ impl Far {
         std::fs::create_dir(&folder).expect("a temporary folder");
         let far = Self { holder, folder };
         ip(&format!(
-            "link add near type veth peer name far netns {pid}"
+            "link add {near} type veth peer name far netns {pid}"
         ));
         far.run("ip address add 192.0.2.1/24 dev far");
         far.run("ip link set far up");
@@ -41,25 +49,26 @@ impl Far {
 
     /// Runs a command to its end in this namespace.
     pub fn run(&self, command: &str) {
-        let status = self.command(command).status().expect("nsenter runs");
-        assert!(status.success(), "{command}: {status}");
+        let output = self.output_of(command);
+        assert!(output.status.success(), "{command}: {output:?}");
+    }
+
+    /// Runs a command to its end in this namespace and returns what it printed, whatever became of
+    /// it.
+    pub fn output(&self, command: &str) -> String {
+        String::from_utf8_lossy(&self.output_of(command).stdout).into_owned()
+    }
+
+    fn output_of(&self, command: &str) -> Output {
+        self.command(command).output().expect("nsenter runs")
     }
 
     /// Starts a server and waits until it says `ready`.
     pub fn serve(&self, command: &str, ready: &str) -> Server {
-        let mut child = self
-            .command(command)
-            .env("KEA_PIDFILE_DIR", &self.folder)
-            .env("KEA_LOCKFILE_DIR", &self.folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("nsenter runs");
-        let said = Arc::new(Mutex::new(String::new()));
-        listen(child.stdout.take().expect("it is piped"), &said);
-        listen(child.stderr.take().expect("it is piped"), &said);
-        let server = Server { child, said };
+        let mut command = self.command(command);
+        command.env("KEA_PIDFILE_DIR", &self.folder);
+        command.env("KEA_LOCKFILE_DIR", &self.folder);
+        let server = Server::start(&mut command);
         server.wait_for(ready);
         server
     }
@@ -86,17 +95,47 @@ impl Drop for Far {
     }
 }
 
-/// A running server; ends when dropped, without a chance to say good-bye.
+/// A running program, most often a server; ends when dropped, without a chance to say good-bye.
 pub struct Server {
     child: Child,
     said: Arc<Mutex<String>>,
 }
 
 impl Server {
+    /// Starts a program in the namespace of the calling thread.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it is installed");
+        let said = Arc::new(Mutex::new(String::new()));
+        listen(child.stdout.take().expect("it is piped"), &said);
+        listen(child.stderr.take().expect("it is piped"), &said);
+        Self { child, said }
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("Linux numbers processes so");
+        kill(Pid::from_raw(pid), signal).expect("it runs");
+    }
+
+    /// Waits for its end and returns its exit code.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.child.wait().expect("it is our child").code()
+    }
+
     /// Returns how many of the lines said so far contain `text`.
     pub fn count(&self, text: &str) -> usize {
         let said = self.said.lock().expect("no listener panics");
         said.lines().filter(|line| line.contains(text)).count()
+    }
+
+    /// Forgets what was said so far.
+    pub fn forget(&self) {
+        self.said.lock().expect("no listener panics").clear();
     }
 
     /// Waits until the server has said `text`.

@@ -75,3 +75,14 @@ pub fn udhcpd(far: &Far) -> Server {
     let config = far.write("udhcpd.conf", &config);
     far.serve(&format!("udhcpd -f {config}"), "started")
 }
+
+/// From now on no ACK leaves the server's namespace; dnsmasq puts option 53 first.
+pub fn drop_acknowledgements(far: &Far) {
+    let rules = "table inet filter {
+        chain output {
+            type filter hook output priority 0;
+            udp sport 67 @th,1984,24 0x350105 drop
+        }
+    }";
+    far.run(&format!("nft -f {}", far.write("rules", rules)));
+}

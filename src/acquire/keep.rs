@@ -1,0 +1,81 @@
+//! Stays with a lease: renews it, follows the carrier, and does what signals say.
+
+use std::os::fd::AsFd;
+
+use super::session::{Session, Turn};
+use crate::error::Error;
+use crate::link::Watch;
+use crate::sys::alarm::Alarm;
+use crate::sys::signal::{Signal, Signals};
+use crate::sys::{self, SyscallError};
+
+/// Keeps the lease of a configured session until a signal ends it.
+///
+/// SIGHUP renews. SIGTERM and SIGINT end and leave the lease and its configuration, which the
+/// kernel takes away when the lease is over; SIGUSR2 gives both back. While there is no lease the
+/// interface has no address, and a new one is asked for.
+///
+/// # Errors
+/// [`Error::NoInterface`] when the interface has been removed; [`Error::System`] when a call fails
+/// that every machine should allow.
+pub fn keep(mut session: Session, signals: &Signals) -> Result<(), Error> {
+    session.take_port();
+    let name = session.link().name.clone();
+    let mut watch = Watch::open()?;
+    let alarm = Alarm::open().map_err(cannot_wait)?;
+    loop {
+        let now = sys::now();
+        match signals.take().map_err(cannot_wait)? {
+            Some(Signal::Hangup) => session.renew(now),
+            Some(Signal::End) => {
+                log::info!("{name}: ends, and leaves the lease as it is");
+                return Ok(());
+            }
+            Some(Signal::User2) => {
+                session.release();
+                log::info!("{name}: the lease is given back");
+                return Ok(());
+            }
+            None => {}
+        }
+        while let Some(change) = watch.next_change()? {
+            if change.link.index != session.link().index {
+                continue;
+            }
+            if change.gone {
+                return Err(Error::NoInterface(format!("{name} has been removed")));
+            }
+            session.handle_link(&change, now);
+        }
+        session.handle_input(now)?;
+        session.handle_timeout(now);
+        while let Some(turn) = session.next_turn() {
+            apply(&session, turn);
+        }
+        alarm.set(session.poll_timeout()).map_err(cannot_wait)?;
+        let mut sources = vec![signals.as_fd(), watch.as_fd(), alarm.as_fd()];
+        sources.extend(session.sources());
+        sys::wait_readable(&sources, None).map_err(cannot_wait)?;
+    }
+}
+
+/// Gives the interface what it is to have now, or takes it away.
+fn apply(session: &Session, turn: Turn) {
+    let name = &session.link().name;
+    match turn {
+        Turn::Bound(lease) => {
+            log::info!("{name}: {lease}");
+            if let Err(error) = session.configure() {
+                log::error!("{}", error.chain());
+            }
+        }
+        Turn::Lost => session.clear(),
+    }
+}
+
+fn cannot_wait(source: SyscallError) -> Error {
+    Error::System {
+        doing: "cannot wait for what comes".to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,417 @@
+//! One interface with its client, from the first carrier on until the lease is given back.
+
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use super::diagnosis::Diagnosis;
+use super::saved::{self, Saved};
+use super::station::{Heard, Station};
+use crate::config::Config;
+use crate::dhcp::config::Config as ClientConfig;
+use crate::dhcp::lease::Lease;
+use crate::dhcp::{Client, Event, Loss, Transmit};
+use crate::error::Error;
+use crate::handover;
+use crate::link::{Change, Link};
+use crate::sys;
+use crate::time::{Instant, Random};
+use crate::wire::arp;
+use crate::wire::dhcp::MessageType;
+use crate::wire::ethernet::MacAddress;
+use crate::wire::option::code;
+
+/// What the interface is to be given, or no longer to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// The lease is ours, for the first time or with new times and options.
+    Bound(Box<Lease>),
+    /// The address must not be used any longer.
+    Lost,
+}
+
+/// One interface's dealings with the DHCP servers on its network.
+#[derive(Debug)]
+pub struct Session {
+    link: Link,
+    config: ClientConfig,
+    station: Station,
+    /// Exists from the first carrier on.
+    client: Option<Client>,
+    begin: Begin,
+    has_carrier: bool,
+    diagnosis: Diagnosis,
+    turns: VecDeque<Turn>,
+}
+
+/// What the client begins with.
+#[derive(Debug, Clone, Copy)]
+enum Begin {
+    /// Any address.
+    Anew,
+    /// The address from the lease file.
+    Again(Ipv4Addr),
+    /// The options for an address that is there.
+    Inform(Ipv4Addr),
+}
+
+impl Session {
+    /// Begins to listen on `link`, which may be down.
+    ///
+    /// # Errors
+    /// [`Error::Configure`] without CAP_NET_RAW.
+    pub(super) fn open(link: Link, config: &Config) -> Result<Self, Error> {
+        let station = match Station::open(&link) {
+            Ok(station) => station,
+            Err(source) => {
+                return Err(Error::Configure {
+                    interface: link.name,
+                    what: "up a packet socket (it takes CAP_NET_RAW)".to_owned(),
+                    source,
+                });
+            }
+        };
+        let client = client_config(&link, config);
+        // Offers cannot be compared by asking for one address.
+        let is_plain = config.proxy_wait.is_none();
+        let saved = (is_plain && config.uses_lease_file).then(|| Saved::read(link.mac));
+        let saved = saved
+            .flatten()
+            .filter(|saved| saved.is_valid_for(&client_id(&client)));
+        Ok(Self {
+            begin: saved.map_or(Begin::Anew, |saved| Begin::Again(saved.address)),
+            config: client,
+            station,
+            client: None,
+            has_carrier: false,
+            diagnosis: Diagnosis::default(),
+            turns: VecDeque::new(),
+            link,
+        })
+    }
+
+    /// Asks only for the options of `address`, which is the interface's own.
+    pub(super) fn inform(&mut self, address: Ipv4Addr) {
+        self.begin = Begin::Inform(address);
+        self.station.take_port();
+    }
+
+    /// The interface.
+    pub const fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// The lease, when there is one.
+    pub fn lease(&self) -> Option<&Lease> {
+        self.client.as_ref().and_then(Client::lease)
+    }
+
+    /// Takes notice of the interface's state.
+    pub(super) fn handle_link(&mut self, change: &Change, now: Instant) {
+        let carrier = change.link.carrier && !change.gone;
+        let name = &self.link.name;
+        self.diagnosis
+            .received_before
+            .get_or_insert(change.link.received);
+        self.station.set_running(change.link.running);
+        if carrier && !self.has_carrier {
+            log::debug!("{name}: carrier");
+            match &mut self.client {
+                Some(client) => client.link_up(now),
+                None => self.client = Some(self.begin.client(self.config.clone(), now)),
+            }
+        } else if !carrier && self.has_carrier {
+            log::warn!("{name}: the carrier is gone");
+        }
+        self.has_carrier = carrier;
+    }
+
+    /// Takes what has arrived.
+    ///
+    /// # Errors
+    /// [`Error::System`] when the kernel refuses to hand it over.
+    pub(super) fn handle_input(&mut self, now: Instant) -> Result<(), Error> {
+        let Some(client) = &mut self.client else {
+            return Ok(());
+        };
+        let name = &self.link.name;
+        let mut output = Output::default();
+        let received = self.station.receive(|heard| {
+            match heard {
+                Heard::Arp(packet) => client.handle_arp(&packet, now),
+                Heard::Datagram(datagram) => {
+                    let source = datagram.source;
+                    if let Err(discard) = client.handle_input(datagram, now) {
+                        log::debug!("{name}: a reply of {source} was discarded: {discard}");
+                    }
+                }
+            }
+            output.drain(client);
+        });
+        received.map_err(|source| Error::System {
+            doing: format!("cannot read from {name}"),
+            source,
+        })?;
+        self.put_out(output);
+        Ok(())
+    }
+
+    /// Takes notice of the time, and sends what is due.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if let Some(client) = &mut self.client {
+            client.handle_timeout(now);
+            self.drain();
+        }
+    }
+
+    /// Has the lease renewed now.
+    pub(super) fn renew(&mut self, now: Instant) {
+        if let Some(client) = &mut self.client {
+            client.renew(now);
+            self.drain();
+        }
+    }
+
+    /// Gives back what was granted or may have been, and puts the interface back as it was found.
+    pub fn release(mut self) {
+        if let Some(client) = &mut self.client {
+            if client.lease().is_some() {
+                saved::remove(self.link.mac);
+                handover::remove(&self.link.name);
+            }
+            client.release(sys::now());
+            self.drain();
+        }
+        self.link.restore();
+    }
+
+    /// Gives the interface what its lease says, and leaves word of it to those who come later;
+    /// returns the lease.
+    ///
+    /// # Errors
+    /// [`Error::Configure`] with what the kernel refused.
+    pub(super) fn configure(&self) -> Result<Lease, Error> {
+        let lease = self
+            .lease()
+            .ok_or_else(|| Error::NoOffer(format!("{}: the lease is over", self.link.name)))?;
+        self.link.configure(lease)?;
+        handover::write(&self.link.name, lease);
+        if !matches!(self.begin, Begin::Inform(_)) {
+            let neighbour = self.station.neighbour();
+            Saved::new(self.link.mac, client_id(&self.config), lease, neighbour).write();
+        }
+        Ok(lease.clone())
+    }
+
+    /// Takes away what [`Session::configure`] gave.
+    pub(super) fn clear(&self) {
+        self.link.clear();
+        handover::remove(&self.link.name);
+        saved::remove(self.link.mac);
+    }
+
+    /// Takes port 68 in the kernel too; for a session that stays.
+    pub(super) fn take_port(&mut self) {
+        self.station.take_port();
+    }
+
+    pub(super) fn next_turn(&mut self) -> Option<Turn> {
+        self.turns.pop_front()
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.client.as_ref().and_then(Client::poll_timeout)
+    }
+
+    pub(super) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.station.sources()
+    }
+
+    /// Returns whether there has been a carrier.
+    pub(super) const fn has_begun(&self) -> bool {
+        self.client.is_some()
+    }
+
+    /// Returns whether nothing can be expected here for long.
+    pub(super) const fn is_hopeless(&self) -> bool {
+        self.diagnosis.ipv6_only.is_some()
+    }
+
+    /// Says why there is no lease after `waited`, `received` frames being counted now.
+    pub(super) fn failure(&self, waited: Duration, received: Option<u64>) -> Error {
+        self.diagnosis.failure(&self.link, waited, received)
+    }
+
+    /// Ends the session and leaves its lease in force.
+    pub fn into_link(self) -> Link {
+        self.link
+    }
+
+    fn drain(&mut self) {
+        let mut output = Output::default();
+        if let Some(client) = &mut self.client {
+            output.drain(client);
+        }
+        self.put_out(output);
+    }
+
+    /// Sends messages first, since servers take longest; then the ear for ARP is opened, and then
+    /// ARP is sent.
+    fn put_out(&mut self, output: Output) {
+        for (transmit, payload) in output.messages {
+            if !self.has_carrier {
+                log::debug!("{}: no carrier for {transmit:?}", self.link.name);
+                continue;
+            }
+            if transmit.message_type == MessageType::Discover {
+                self.diagnosis.discovers += 1;
+            }
+            self.station.send(transmit, &payload);
+        }
+        self.station
+            .watch(self.client.as_ref().and_then(Client::watched));
+        for packet in output.packets.iter().filter(|_| self.has_carrier) {
+            self.station.send_arp(packet);
+        }
+        for event in output.events {
+            self.handle_event(event);
+        }
+    }
+
+    fn handle_event(&mut self, event: Event) {
+        let name = &self.link.name;
+        match event {
+            Event::Entered(state) => log::debug!("{name}: {state:?}"),
+            Event::Offered(offer) => {
+                let lease = &offer.lease;
+                log::debug!("{name}: {} offers {}", lease.server, lease.address);
+                self.diagnosis.offered_by = Some(lease.server);
+            }
+            Event::Bound(lease) => {
+                for (code, why) in &lease.ignored {
+                    log::warn!("{name}: option {code} of {} {why}; ignored", lease.server);
+                }
+                self.turns.push_back(Turn::Bound(lease));
+            }
+            Event::Failed(loss) => self.tell(loss),
+            Event::Lost(loss) => {
+                self.turns.push_back(Turn::Lost);
+                self.tell(loss);
+            }
+            Event::Ipv6Only { server, wait } => {
+                let seconds = wait.as_secs();
+                log::warn!(
+                    "{name}: {server} says that this network is for IPv6; it is left alone for {seconds} s"
+                );
+                self.diagnosis.ipv6_only = Some(server);
+            }
+        }
+    }
+
+    fn tell(&mut self, loss: Loss) {
+        let name = &self.link.name;
+        match loss {
+            Loss::Refused { server, reason } => {
+                let reason = reason.unwrap_or_else(|| "without a reason".to_owned());
+                let text = format!("{name}: {server} refused the address: {reason}");
+                log::warn!("{text}");
+                self.diagnosis.refusal = Some(text);
+            }
+            Loss::Unanswered { server } => {
+                log::warn!("{name}: {server} does not answer requests for what it offered");
+            }
+            Loss::Expired => log::warn!("{name}: the lease has expired"),
+            Loss::Conflict { address, holder } => {
+                let text = format!("{name}: {address} was granted, but {holder} uses it");
+                log::warn!("{text}; declined");
+                self.diagnosis.refusal = Some(text);
+            }
+        }
+    }
+}
+
+impl Begin {
+    fn client(self, config: ClientConfig, now: Instant) -> Client {
+        let mut client = Client::new(config, now);
+        match self {
+            Self::Anew => {}
+            Self::Again(address) => client.reboot(address, now),
+            Self::Inform(address) => client.inform(address, now),
+        }
+        client
+    }
+}
+
+/// Gives back the lease in the file of `link`, and takes its address from the interface; false
+/// when there is no such lease.
+///
+/// # Errors
+/// As [`Session::open`], and when the kernel refuses.
+pub(super) fn release_saved(link: Link, config: &Config) -> Result<bool, Error> {
+    let Some(saved) = Saved::read(link.mac) else {
+        return Ok(false);
+    };
+    let mut session = Session::open(link, config)?;
+    session.has_carrier = true;
+    session.station.set_neighbour(saved.neighbour);
+    session.station.take_port();
+    let mut client = Client::new(session.config.clone(), sys::now());
+    client.give_back(saved.address, saved.server, sys::now());
+    session.client = Some(client);
+    session.drain();
+    saved::remove(saved.mac);
+    handover::remove(&session.link.name);
+    session
+        .link
+        .remove_address(saved.address, saved.prefix_len)?;
+    log::info!("{}: {} is given back", session.link.name, saved.address);
+    Ok(true)
+}
+
+/// What a client has put out.
+#[derive(Default)]
+struct Output {
+    messages: Vec<(Transmit, Vec<u8>)>,
+    packets: Vec<arp::Packet>,
+    events: Vec<Event>,
+}
+
+impl Output {
+    fn drain(&mut self, client: &mut Client) {
+        let mut payload = Vec::new();
+        while let Some(transmit) = client.poll_transmit(&mut payload) {
+            self.messages.push((transmit, std::mem::take(&mut payload)));
+        }
+        self.packets
+            .extend(std::iter::from_fn(|| client.poll_arp()));
+        self.events
+            .extend(std::iter::from_fn(|| client.poll_event()));
+    }
+}
+
+/// How a client of `link` is configured.
+fn client_config(link: &Link, config: &Config) -> ClientConfig {
+    let machine = super::machine::read();
+    ClientConfig {
+        identity: crate::dhcp::identity::options(config.identify, link.mac, machine),
+        wants_boot_file: config.proxy_wait.is_some(),
+        proxy_wait: config.proxy_wait.unwrap_or_default(),
+        rapid_commit: config.proxy_wait.is_none(),
+        detection: config.detection,
+        ..ClientConfig::new(link.mac, seed(link.mac))
+    }
+}
+
+/// Another seed for each machine even where the kernel has not gathered any randomness yet, as in
+/// a rack of equal machines that start from equal images.
+fn seed(MacAddress([a, b, c, d, e, f]): MacAddress) -> u64 {
+    let mac = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+    Random::new(sys::seed() ^ Random::new(mac).next_u64()).next_u64()
+}
+
+fn client_id(config: &ClientConfig) -> Vec<u8> {
+    let mut options = config.identity.iter();
+    let found = options.find(|(code, _)| *code == code::CLIENT_IDENTIFIER);
+    found.map_or_else(Vec::new, |(_, value)| value.clone())
+}

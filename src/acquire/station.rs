@@ -1,0 +1,191 @@
+//! An interface as a station on its network: the one place that every message passes which is sent
+//! or heard, as a frame or by the kernel.
+
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::thread;
+
+use super::listener::{Listener, MAX_FRAME_LEN};
+use crate::dhcp::Transmit;
+use crate::link::Link;
+use crate::sys::SyscallError;
+use crate::sys::filter::ready::arp_about;
+use crate::sys::packet::{Options, PacketSocket};
+use crate::sys::udp::UdpPort;
+use crate::wire::arp;
+use crate::wire::dhcp::{CLIENT_PORT, MessageType};
+use crate::wire::ethernet::{ETHERTYPE_ARP, MacAddress};
+use crate::wire::frame;
+use crate::wire::udp::Datagram;
+
+/// What was heard.
+#[derive(Debug)]
+pub(super) enum Heard<'a> {
+    /// ARP about the address that is watched.
+    Arp(arp::Packet),
+    /// A datagram to port 68.
+    Datagram(Datagram<'a>),
+}
+
+/// Sends and hears for one interface.
+#[derive(Debug)]
+pub(super) struct Station {
+    index: u32,
+    name: String,
+    mac: MacAddress,
+    listener: Listener,
+    /// Hears ARP about this address.
+    arp: Option<(Ipv4Addr, PacketSocket)>,
+    /// Sends between configured addresses.
+    port: Option<UdpPort>,
+    /// Who brought the last message of a server: itself, or the router before it.
+    neighbour: Option<MacAddress>,
+}
+
+impl Station {
+    /// Begins to hear DHCP replies.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(super) fn open(link: &Link) -> Result<Self, SyscallError> {
+        Ok(Self {
+            index: link.index,
+            name: link.name.clone(),
+            mac: link.mac,
+            listener: Listener::open(link)?,
+            arp: None,
+            port: None,
+            neighbour: None,
+        })
+    }
+
+    /// Takes port 68 in the kernel too, which then answers nobody that it were unreachable, and
+    /// sends what has a source address.
+    pub(super) fn take_port(&mut self) {
+        match UdpPort::open(&self.name, CLIENT_PORT) {
+            Ok(port) => self.port = Some(port),
+            Err(error) => log::debug!("{}: {error}: {}", self.name, error.source),
+        }
+    }
+
+    /// Hands everything that has arrived to `take`: first ARP, which says whether a lease that has
+    /// arrived can be used.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(super) fn receive(&mut self, mut take: impl FnMut(Heard<'_>)) -> Result<(), SyscallError> {
+        let name = &self.name;
+        if let Some((_, socket)) = &self.arp {
+            let mut buf = [0; MAX_FRAME_LEN];
+            while let Some(received) = socket.recv(&mut buf)? {
+                match arp::Packet::decode_frame(buf.get(..received.len).unwrap_or_default()) {
+                    Ok(packet) => take(Heard::Arp(packet)),
+                    Err(error) => log::debug!("{name}: ARP was discarded: {error}"),
+                }
+            }
+        }
+        let neighbour = &mut self.neighbour;
+        self.listener.receive(|octets, metadata| {
+            match frame::decode(octets, metadata.checksum_ready) {
+                Ok((sender, datagram)) => {
+                    *neighbour = Some(sender);
+                    take(Heard::Datagram(datagram));
+                }
+                Err(error) => log::debug!("{name}: a frame was discarded: {error}"),
+            }
+        })
+    }
+
+    /// Sends a DHCP message. One with a source address is left to the kernel, but for a RELEASE:
+    /// the address goes with it, before a question for the next hop would be answered.
+    pub(super) fn send(&self, transmit: Transmit, payload: &[u8]) {
+        let Transmit {
+            source,
+            destination,
+            message_type,
+        } = transmit;
+        let name = &self.name;
+        log::debug!("{name}: {message_type:?} to {destination}");
+        let by_kernel = !source.ip().is_unspecified() && message_type != MessageType::Release;
+        if by_kernel && let Some(port) = &self.port {
+            match port.send(*source.ip(), destination, payload) {
+                Ok(()) => return,
+                Err(error) => log::debug!("{name}: {error}: {}", error.source),
+            }
+        }
+        let neighbour = self.neighbour.filter(|_| !destination.ip().is_broadcast());
+        let datagram = Datagram {
+            source,
+            destination,
+            payload,
+        };
+        let receiver = neighbour.unwrap_or(MacAddress::BROADCAST);
+        match frame::encode(self.mac, receiver, &datagram) {
+            Ok(frame) => self.send_frame(&frame),
+            Err(error) => log::error!("{name}: a message cannot be sent: {error}"),
+        }
+    }
+
+    /// Sends an ARP packet to every station.
+    pub(super) fn send_arp(&self, packet: &arp::Packet) {
+        log::debug!("{}: ARP about {}", self.name, packet.tpa);
+        self.send_frame(&packet.encode_frame());
+    }
+
+    fn send_frame(&self, frame: &[u8]) {
+        // It will be sent again; an interface that just went down is no reason to give up.
+        if let Err(error) = self.listener.send(frame) {
+            log::warn!("{}: {error}: {}", self.name, error.source);
+        }
+    }
+
+    /// Hears ARP about `address` from now on, and about no other.
+    pub(super) fn watch(&mut self, address: Option<Ipv4Addr>) {
+        if self.arp.as_ref().map(|(watched, _)| *watched) == address {
+            return;
+        }
+        let opened = address.map(|address| {
+            let program = arp_about(address);
+            let mut options = Options::new(self.index, &program);
+            options.protocol = ETHERTYPE_ARP;
+            options.open().map(|socket| (address, socket))
+        });
+        let socket = opened.transpose().unwrap_or_else(|error| {
+            log::warn!("{}: no ARP: {error}: {}", self.name, error.source);
+            None
+        });
+        if let Some(old) = std::mem::replace(&mut self.arp, socket) {
+            // Closing waits for the kernel.
+            thread::spawn(move || drop(old));
+        }
+    }
+
+    /// Takes notice of whether the kernel's queues are in use yet.
+    pub(super) fn set_running(&mut self, running: bool) {
+        if let Err(error) = self.listener.bypass_queues(!running) {
+            log::debug!("{}: {error}: {}", self.name, error.source);
+        }
+    }
+
+    /// What to wait on.
+    pub(super) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let arp = self.arp.as_ref().map(|(_, socket)| socket.as_fd());
+        self.listener.source().into_iter().chain(arp)
+    }
+
+    /// Who brought the last message of a server.
+    pub(super) const fn neighbour(&self) -> Option<MacAddress> {
+        self.neighbour
+    }
+
+    /// Sends what goes to one server to this station.
+    pub(super) const fn set_neighbour(&mut self, neighbour: Option<MacAddress>) {
+        self.neighbour = neighbour;
+    }
+}
+
+impl Drop for Station {
+    fn drop(&mut self) {
+        self.watch(None);
+    }
+}

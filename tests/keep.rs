@@ -1,0 +1,480 @@
+//! The life of a lease after it was granted, against real servers: `wireboot lease --keep`,
+//! `--release` and `--inform`, each test in network namespaces of its own.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail by panicking"
+)]
+
+mod common;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::client::{
+    has_carrier, ipv4_addresses, is_as_it_was, is_configured, json, last_line, lease, succeeds,
+};
+use common::far::{Far, Server};
+use common::servers::{dhcpd, dnsmasq, drop_acknowledgements, kea};
+use common::{in_new_namespace, ip, wait_until};
+use nix::sys::signal::Signal;
+
+/// Seconds that the renewal run takes when the environment names no other number.
+const RENEWAL_SECONDS: u64 = 12;
+const TEN_SECONDS: &str = "max-lease-time 10; min-lease-time 10;";
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_lease_of_ten_seconds_is_renewed_and_its_address_never_leaves() {
+    in_new_namespace(|| {
+        let seconds = std::env::var("WIREBOOT_RENEWAL_SECONDS");
+        let seconds = seconds.map_or(RENEWAL_SECONDS, |text| text.parse().unwrap());
+        let far = Far::plug_in();
+        let server = dhcpd(&far, TEN_SECONDS);
+        let changes = address_changes();
+        let client = keep(&[]);
+        let end = Instant::now() + Duration::from_secs(seconds);
+        client.wait_for("192.0.2.100/24 from 192.0.2.1 for 10 s");
+        is_configured();
+        while Instant::now() < end {
+            assert_eq!(changes.count("Deleted"), 0);
+            assert_eq!(addresses(), ["192.0.2.100"]);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        // At half of the time, each by unicast: the server sees our address as the sender's.
+        let renewals = u64::try_from(server.count("DHCPREQUEST for 192.0.2.100 ")).unwrap() - 1;
+        assert!(renewals >= seconds / 5 - 1, "{renewals} in {seconds} s");
+        assert_eq!(server.count("DHCPDISCOVER"), 1);
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn with_the_server_gone_the_address_leaves_when_the_lease_is_over_and_not_before() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let server = dhcpd(&far, TEN_SECONDS);
+        let client = keep(&[]);
+        wait_until("it is renewed", || server.count("DHCPACK") == 2);
+        let renewed_at = Instant::now();
+        drop(server);
+        wait_until("the address is gone", || addresses().is_empty());
+        let lasted = renewed_at.elapsed().as_secs_f32();
+        // The kernel and the test look at the clock a little later than the client.
+        assert!((9.9..12.0).contains(&lasted), "{lasted} s");
+        client.wait_for("the lease has expired");
+        assert_eq!(json("-4 -j route show").as_array().unwrap().len(), 0);
+        // It stays on the watch.
+        let _server = dhcpd(&far, TEN_SECONDS);
+        wait_until("it has a lease again", || !addresses().is_empty());
+        is_configured();
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn the_kernel_takes_the_address_away_when_the_client_was_killed() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = dhcpd(&far, TEN_SECONDS);
+        succeeds(lease("30"));
+        let link = &json("-j address show near")[0];
+        let address = &link["addr_info"].as_array().unwrap()[0];
+        let seconds = |key: &str| address[key].as_u64().unwrap();
+        assert!(seconds("valid_life_time") <= 10);
+        assert!(seconds("preferred_life_time") < seconds("valid_life_time"));
+        wait_until("the address is gone", || addresses().is_empty());
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_release_is_in_the_log_of_dnsmasq_and_nothing_is_left() {
+    releases(|far| dnsmasq(far, ""), "DHCPRELEASE(far) 192.0.2.100");
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_release_is_in_the_log_of_isc_dhcpd_and_nothing_is_left() {
+    releases(|far| dhcpd(far, ""), "DHCPRELEASE of 192.0.2.100");
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_release_is_in_the_log_of_kea_and_nothing_is_left() {
+    releases(
+        |far| {
+            ip("link set near up");
+            wait_until("near has a carrier", has_carrier);
+            let server = kea(far);
+            ip("link set near down");
+            server
+        },
+        "DHCP4_RELEASE ",
+    );
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn sigterm_leaves_the_lease_which_a_later_command_gives_back() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let server = dnsmasq(&far, "");
+        let mut client = keep(&[]);
+        client.wait_for("from 192.0.2.1");
+        client.signal(Signal::SIGTERM);
+        assert_eq!(client.exit_code(), Some(0));
+        is_configured();
+        assert_eq!(server.count("DHCPRELEASE"), 0);
+        assert_eq!(wireboot(&["--release"]).0, Some(0));
+        server.wait_for("DHCPRELEASE(far) 192.0.2.100");
+        assert_eq!(addresses(), Vec::<String>::new());
+        let (code, text) = wireboot(&["--release"]);
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains("no lease to give back"), "{text}");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn sighup_renews_and_what_the_server_changed_is_applied_without_dropping_the_address() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let server = dnsmasq(&far, "");
+        let changes = address_changes();
+        let client = keep(&[]);
+        client.wait_for("from 192.0.2.1");
+        is_configured();
+        drop(server);
+        // Of two options the one that was given last counts.
+        let server = dnsmasq(
+            &far,
+            "--dhcp-authoritative --dhcp-option=26,1300 --dhcp-option=121,203.0.113.0/24,192.0.2.3",
+        );
+        client.signal(Signal::SIGHUP);
+        server.wait_for("DHCPACK(far) 192.0.2.100");
+        wait_until("the routes are the new ones", || {
+            let routes = ip("-4 route show");
+            routes.contains("203.0.113.0/24 via 192.0.2.3") && !routes.contains("198.51.100.0")
+        });
+        assert_eq!(json("-j link show near")[0]["mtu"], 1300);
+        assert_eq!(changes.count("Deleted"), 0);
+        assert_eq!(server.count("DHCPDISCOVER"), 0);
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_link_that_returns_has_its_address_confirmed_without_losing_it() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let server = dnsmasq(&far, "");
+        let changes = address_changes();
+        let client = keep(&[]);
+        client.wait_for("from 192.0.2.1");
+        far.run("ip link set far down");
+        client.wait_for("the carrier is gone");
+        far.run("ip link set far up");
+        wait_until("it is asked again", || server.count("DHCPACK") == 2);
+        assert_eq!(server.count("DHCPDISCOVER"), 1);
+        assert_eq!(changes.count("Deleted"), 0);
+        is_configured();
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_link_that_returns_to_another_network_is_refused_and_gets_another_address() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let server = dnsmasq(&far, "");
+        let client = keep(&[]);
+        client.wait_for("from 192.0.2.1");
+        far.run("ip link set far down");
+        client.wait_for("the carrier is gone");
+        drop(server);
+        far.run("ip address flush dev far");
+        far.run("ip address add 203.0.113.1/24 dev far");
+        let range = "--dhcp-range=203.0.113.50,203.0.113.50,255.255.255.0,1h";
+        let server = dnsmasq(&far, &format!("--dhcp-authoritative {range}"));
+        let returned_at = Instant::now();
+        far.run("ip link set far up");
+        server.wait_for("DHCPNAK(far) 192.0.2.100");
+        wait_until("it has moved", || addresses() == ["203.0.113.50"]);
+        assert!(returned_at.elapsed() < Duration::from_secs(5));
+        assert_eq!(client.count("refused the address"), 1);
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn the_second_start_asks_for_the_address_of_the_first_one_in_a_single_exchange() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let server = dhcpd(&far, "");
+        succeeds(lease("30"));
+        let counts = |server: &Server| {
+            ["DHCPDISCOVER", "DHCPREQUEST", "DHCPACK"].map(|text| server.count(text))
+        };
+        wait_until("it was granted", || counts(&server) == [1, 1, 1]);
+        ip("address flush dev near");
+        succeeds(lease("30"));
+        is_configured();
+        wait_until("it was confirmed", || counts(&server) == [1, 2, 2]);
+        assert_eq!(wireboot(&["--no-lease-file"]).0, Some(0));
+        wait_until("it was sought anew", || counts(&server) == [2, 3, 3]);
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn an_address_that_another_host_has_is_declined_and_another_one_taken() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        far.run("ip address add 192.0.2.100/32 dev far");
+        let mac = json("-j link show near")[0]["address"].clone();
+        // By unicast the server would speak to the other host, with which it shares its kernel.
+        let more = format!(
+            "--dhcp-broadcast --dhcp-host={},192.0.2.100
+            --dhcp-range=192.0.2.101,192.0.2.101,255.255.255.0,1h",
+            mac.as_str().unwrap()
+        );
+        let server = dnsmasq(&far, &more);
+        let client = keep(&[]);
+        server.wait_for("DHCPDECLINE(far) 192.0.2.100");
+        client.wait_for("192.0.2.100 was granted, but");
+        assert_eq!(addresses(), Vec::<String>::new());
+        wait_until("it has another", || addresses() == ["192.0.2.101"]);
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_conflict_is_in_the_log_of_isc_dhcpd_and_ends_with_its_own_exit_code() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        far.run("ip address add 192.0.2.100/32 dev far");
+        let server = dhcpd(&far, "");
+        let output = lease("3").wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(4), "{output:?}");
+        assert!(last_line(&output).contains("192.0.2.100 was granted, but"));
+        server.wait_for("DHCPDECLINE of 192.0.2.100");
+        is_as_it_was();
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn an_address_that_is_claimed_later_is_defended_once_and_then_declined() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let server = dnsmasq(&far, "");
+        let client = keep(&["-v"]);
+        client.wait_for("from 192.0.2.1");
+        // Both announcements have been sent.
+        wait_until("it is announced", || {
+            client.count("ARP about 192.0.2.100") == 3
+        });
+        far.run("ip address add 192.0.2.100/32 dev far");
+        let claim = "busybox arping -U -c 1 -w 1 -I far 192.0.2.100";
+        far.output(claim);
+        wait_until("it is defended", || {
+            client.count("ARP about 192.0.2.100") == 4
+        });
+        assert_eq!(addresses(), ["192.0.2.100"]);
+        far.output(claim);
+        server.wait_for("DHCPDECLINE(far) 192.0.2.100");
+        wait_until("the address is gone", || addresses().is_empty());
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn strict_detection_takes_seconds_and_finds_the_same_conflict() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let server = dhcpd(&far, "");
+        let begun_at = Instant::now();
+        assert_eq!(wireboot(&["--acd", "strict"]).0, Some(0));
+        assert!(begun_at.elapsed() >= Duration::from_secs(4));
+        is_configured();
+        ip("address flush dev near");
+        far.run("ip address add 192.0.2.100/32 dev far");
+        let (code, text) = wireboot(&["--acd", "strict", "--timeout", "5"]);
+        assert_eq!(code, Some(4), "{text}");
+        server.wait_for("DHCPDECLINE of 192.0.2.100");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn dnsmasq_commits_at_once_when_it_is_allowed_to() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let server = dnsmasq(&far, "--dhcp-rapid-commit");
+        succeeds(lease("30"));
+        is_configured();
+        server.wait_for("DHCPACK");
+        assert_eq!(
+            (server.count("DHCPOFFER"), server.count("DHCPREQUEST")),
+            (0, 0)
+        );
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn an_inform_brings_the_options_for_an_address_that_is_not_the_servers() {
+    for server in [dnsmasq, dhcpd] {
+        in_new_namespace(move || {
+            let far = Far::plug_in();
+            let server = server(&far, "");
+            assert_eq!(wireboot(&["--inform", "192.0.2.50"]).0, Some(0));
+            assert!(server.count("DHCPINFORM") >= 1);
+            assert_eq!(addresses(), ["192.0.2.50"]);
+            assert!(ip("-4 route show").contains("default via 192.0.2.1"));
+            assert!(ip("address show near").contains("192.0.2.50/24"));
+            assert!(ip("address show near").contains("valid_lft forever"));
+        });
+    }
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_dry_run_gives_back_what_it_took() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let server = dnsmasq(&far, "");
+        assert_eq!(wireboot(&["--dry-run"]).0, Some(0));
+        server.wait_for("DHCPRELEASE(far) 192.0.2.100");
+        is_as_it_was();
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn an_interface_that_loses_the_race_gives_back_what_was_granted_there() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let other = Far::plug_in_as("other");
+        // Commits, but its ACK is never heard.
+        drop_acknowledgements(&other);
+        let loser = dnsmasq(&other, "");
+        let _winner = dnsmasq(&far, "--dhcp-reply-delay=2");
+        assert_eq!(wireboot(&["-i", "other"]).0, Some(0));
+        is_configured();
+        loser.wait_for("DHCPRELEASE(far) 192.0.2.100");
+        let flags = json("-j link show other")[0]["flags"].clone();
+        let flags = flags.as_array().unwrap();
+        assert!(!flags.iter().any(|flag| flag == "UP"), "{flags:?}");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_signal_before_there_is_a_lease_leaves_everything_as_it_was() {
+    in_new_namespace(|| {
+        let _far = Far::plug_in();
+        let mut client = keep(&["-v"]);
+        client.wait_for("Discover to 255.255.255.255:67");
+        client.signal(Signal::SIGINT);
+        assert_eq!(client.exit_code(), Some(3));
+        is_as_it_was();
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_client_that_stays_has_its_port_and_sends_no_icmp() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = dnsmasq(&far, "");
+        let client = keep(&[]);
+        client.wait_for("from 192.0.2.1");
+        wait_until("it has its port", || {
+            std::fs::read_to_string("/proc/thread-self/net/udp")
+                .unwrap()
+                .contains(":0044 ")
+        });
+        count_unreachable(&far);
+        let to = |port: u16| format!("bash -c echo>/dev/udp/192.0.2.100/{port}");
+        far.run(&to(9));
+        wait_until("a port that nobody has is unreachable", || {
+            unreachable(&far) == 1
+        });
+        far.run(&to(68));
+        far.run(&to(9));
+        wait_until("the next such port is, too", || unreachable(&far) == 2);
+    });
+}
+
+/// Starts a client that stays on `near`, with more arguments.
+fn keep(more: &[&str]) -> Server {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
+    Server::start(command.args(["lease", "-i", "near", "--keep"]).args(more))
+}
+
+/// Runs `wireboot lease -i near` with more arguments to its end; returns its exit code and what it
+/// said.
+fn wireboot(more: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
+    let output = command.args(["lease", "-i", "near"]).args(more).output();
+    let output = output.unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), text)
+}
+
+/// Takes a lease and gives it back on SIGUSR2.
+fn releases(server: impl FnOnce(&Far) -> Server + Send + 'static, logged: &'static str) {
+    in_new_namespace(move || {
+        let far = Far::plug_in();
+        let server = server(&far);
+        let mut client = keep(&[]);
+        client.wait_for("from 192.0.2.1");
+        is_configured();
+        client.signal(Signal::SIGUSR2);
+        assert_eq!(client.exit_code(), Some(0));
+        is_as_it_was();
+        server.wait_for(logged);
+    });
+}
+
+fn addresses() -> Vec<String> {
+    let link = &json("-j address show near")[0];
+    let addresses = ipv4_addresses(link).into_iter();
+    addresses.map(|(address, _)| address.to_owned()).collect()
+}
+
+/// Tells of every address that comes and goes from now on.
+fn address_changes() -> Server {
+    let mut command = Command::new("ip");
+    let monitor = Server::start(command.args(["-o", "-4", "monitor", "address"]));
+    wait_until("the monitor watches", || {
+        ip("address add 127.0.0.9/32 dev lo");
+        ip("address del 127.0.0.9/32 dev lo");
+        monitor.count("127.0.0.9") > 0
+    });
+    ip("address add 127.0.0.10/32 dev lo");
+    monitor.wait_for("127.0.0.10");
+    monitor.forget();
+    monitor
+}
+
+/// Counts the ICMP messages about unreachable ports that arrive at the far end.
+fn count_unreachable(far: &Far) {
+    let rules = "table inet count {
+        chain input {
+            type filter hook input priority 0;
+            icmp type destination-unreachable counter
+        }
+    }";
+    far.run(&format!("nft -f {}", far.write("rules", rules)));
+}
+
+fn unreachable(far: &Far) -> u64 {
+    let text = far.output("nft list table inet count");
+    let packets = text.split("packets ").nth(1).unwrap();
+    packets.split(' ').next().unwrap().parse().unwrap()
+}
