@@ -320,22 +320,10 @@ fn default_by(router: [u8; 4]) -> Route {
 
 fn lease(address: [u8; 4], prefix_len: u8, routes: &[Route]) -> Lease {
     Lease {
-        address: address.into(),
-        prefix_len,
-        server: Ipv4Addr::new(192, 0, 2, 1),
         routes: routes.to_vec(),
-        broadcast: None,
-        mtu_octets: None,
-        dns: Vec::new(),
-        domain: None,
-        host_name: None,
-        next_server: None,
-        server_name: None,
-        boot_file: None,
         lease_time: Some(Duration::from_secs(3600)),
         renewal_time: Some(Duration::from_secs(1800)),
         rebinding_time: Some(Duration::from_secs(3150)),
-        options: wireboot::wire::option::Options::default(),
-        ignored: Vec::new(),
+        ..Lease::fixed(address.into(), prefix_len)
     }
 }

@@ -66,6 +66,29 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// Returns the lease of an address that no server granted: for ever, and without anything else.
+    pub fn fixed(address: Ipv4Addr, prefix_len: u8) -> Self {
+        Self {
+            address,
+            prefix_len,
+            server: Ipv4Addr::UNSPECIFIED,
+            routes: Vec::new(),
+            broadcast: None,
+            mtu_octets: None,
+            dns: Vec::new(),
+            domain: None,
+            host_name: None,
+            next_server: None,
+            server_name: None,
+            boot_file: None,
+            lease_time: None,
+            renewal_time: None,
+            rebinding_time: None,
+            options: Options::default(),
+            ignored: Vec::new(),
+        }
+    }
+
     /// Reads what `message` grants; `server` is its option 54.
     ///
     /// Values that do not fit are left out and listed in [`Lease::ignored`].

@@ -93,26 +93,21 @@ fn lease() -> Lease {
     let mut options = Options::default();
     options.set(ROOT_PATH, "/srv/root");
     Lease {
-        address: Ipv4Addr::new(192, 0, 2, 10),
-        prefix_len: 24,
         server: Ipv4Addr::new(192, 0, 2, 1),
         routes: vec![Route {
             destination: Ipv4Addr::UNSPECIFIED,
             prefix_len: 0,
             gateway: Some(Ipv4Addr::new(192, 0, 2, 1)),
         }],
-        broadcast: None,
-        mtu_octets: None,
         dns: vec![Ipv4Addr::new(192, 0, 2, 53), Ipv4Addr::new(192, 0, 2, 54)],
         domain: Some("boot.example".to_owned()),
         host_name: Some("client".to_owned()),
         next_server: Some(Ipv4Addr::new(192, 0, 2, 2)),
-        server_name: None,
         boot_file: Some("menu.ipxe".to_owned()),
         lease_time: Some(Duration::from_secs(3600)),
         renewal_time: Some(Duration::from_secs(1800)),
         rebinding_time: Some(Duration::from_secs(3150)),
         options,
-        ignored: Vec::new(),
+        ..Lease::fixed(Ipv4Addr::new(192, 0, 2, 10), 24)
     }
 }

@@ -127,23 +127,8 @@ fn lease(address: &str, routes: &[(&str, &str)]) -> Lease {
         }
     });
     Lease {
-        address,
-        prefix_len,
-        server: Ipv4Addr::new(192, 0, 2, 1),
         routes: routes.collect(),
-        broadcast: None,
-        mtu_octets: None,
-        dns: Vec::new(),
-        domain: None,
-        host_name: None,
-        next_server: None,
-        server_name: None,
-        boot_file: None,
-        lease_time: None,
-        renewal_time: None,
-        rebinding_time: None,
-        options: crate::wire::option::Options::default(),
-        ignored: Vec::new(),
+        ..Lease::fixed(address, prefix_len)
     }
 }
 
