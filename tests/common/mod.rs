@@ -11,6 +11,7 @@
 
 pub mod client;
 pub mod far;
+pub mod machine;
 pub mod servers;
 
 use std::process::Command;

@@ -1,0 +1,326 @@
+//! An emulated machine: Debian's kernel with the static binary as `/init`, and the files that its
+//! servers offer. QEMU has DHCP and TFTP of its own; on a TAP it meets real servers.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::ip;
+
+/// How long one machine may take, on a slow and busy host.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// The card's hardware address.
+pub const MAC: &str = "52:54:00:12:34:56";
+
+/// The card, to be put on the network `net`.
+pub const CARD: &str = "virtio-net-pci,id=card,netdev=net,mac=52:54:00:12:34:56";
+
+/// A machine that is not on yet; without a network to begin with.
+pub struct Setup {
+    kernel: PathBuf,
+    initramfs: PathBuf,
+    words: String,
+    arguments: Vec<String>,
+}
+
+impl Setup {
+    /// A machine whose kernel gets `words` on its command line.
+    pub fn new(words: &str) -> Self {
+        let parts = parts();
+        Self {
+            kernel: parts.kernel.clone(),
+            initramfs: parts.initramfs.clone(),
+            // The kernel's test of its timer takes an emulator that was held up for a broken one.
+            words: format!("console=ttyS0 quiet panic=-1 no_timer_check {words}"),
+            arguments: Vec::new(),
+        }
+    }
+
+    /// Takes another archive than the one that `initramfs/build` makes.
+    pub fn initramfs(mut self, path: &Path) -> Self {
+        path.clone_into(&mut self.initramfs);
+        self
+    }
+
+    /// Takes another kernel than Debian's for virtual machines.
+    pub fn kernel(mut self, path: &Path) -> Self {
+        path.clone_into(&mut self.kernel);
+        self
+    }
+
+    /// Adds arguments of QEMU, separated by spaces.
+    pub fn with(mut self, arguments: &str) -> Self {
+        let words = arguments.split_whitespace().map(str::to_owned);
+        self.arguments.extend(words);
+        self
+    }
+
+    /// Puts the machine on QEMU's own network, whose server names `boot_file` and has the folder.
+    pub fn on_own_network(self, served: &Served, boot_file: &str) -> Self {
+        let folder = served.folder.display();
+        self.with(&format!(
+            "-netdev user,id=net,tftp={folder},bootfile={boot_file} -device {CARD}"
+        ))
+    }
+
+    /// Puts the machine on a TAP that is bridged with `near` of the calling thread's namespace,
+    /// and so before the servers at the far end.
+    pub fn on_tap(self) -> Self {
+        for command in [
+            "link add bridge0 type bridge",
+            "tuntap add tap0 mode tap",
+            "link set near master bridge0 up",
+            "link set tap0 master bridge0 up",
+            "link set bridge0 up",
+        ] {
+            ip(command);
+        }
+        self.with(&format!(
+            "-netdev tap,id=net,ifname=tap0,script=no,downscript=no -device {CARD}"
+        ))
+    }
+
+    /// Switches the machine on.
+    pub fn start(self) -> Machine {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let monitor = format!("wireboot-monitor-{}-{number}", std::process::id());
+        let monitor = std::env::temp_dir().join(monitor);
+        // `timeout` ends the machine when the test has died and cannot.
+        let mut qemu = Command::new("timeout")
+            .args(["-k", "1", &LIMIT.as_secs().to_string()])
+            .args(["qemu-system-x86_64", "-accel", "tcg", "-m", "1024"])
+            .args(["-nodefaults", "-no-reboot", "-display", "none"])
+            .args(["-serial", "stdio", "-monitor"])
+            .arg(format!("unix:{},server=on,wait=off", monitor.display()))
+            .args([Path::new("-kernel"), &self.kernel])
+            .args([Path::new("-initrd"), &self.initramfs])
+            .args(["-append", &self.words])
+            .args(&self.arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("timeout is installed");
+        let (line, console) = channel();
+        let stdout = qemu.stdout.take().unwrap();
+        thread::spawn(move || {
+            for octets in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
+                let text = String::from_utf8_lossy(&octets);
+                let _ = line.send(text.trim_end().to_owned());
+            }
+        });
+        Machine {
+            keyboard: qemu.stdin.take().unwrap(),
+            qemu,
+            console,
+            said: Vec::new(),
+            until: Instant::now() + LIMIT,
+            monitor,
+        }
+    }
+}
+
+/// A machine that is on; ends with the test.
+pub struct Machine {
+    qemu: Child,
+    keyboard: ChildStdin,
+    console: Receiver<String>,
+    said: Vec<String>,
+    until: Instant,
+    monitor: PathBuf,
+}
+
+impl Machine {
+    /// Waits until the console has said these, in this order.
+    pub fn says(&mut self, expected: &[&str]) {
+        for text in expected {
+            while !self.next_line(text).contains(text) {}
+        }
+    }
+
+    /// Types at the console.
+    pub fn types(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Gives QEMU a command and waits until it has taken it.
+    pub fn monitor(&self, command: &str) {
+        const PROMPT: &[u8] = b"(qemu) ";
+        let connected = || UnixStream::connect(&self.monitor);
+        super::wait_until("QEMU's monitor", || connected().is_ok());
+        let mut socket = connected().unwrap();
+        let limit = Some(Duration::from_secs(30));
+        socket.set_read_timeout(limit).unwrap();
+        let mut answers = BufReader::new(socket.try_clone().unwrap());
+        let mut until_prompt = || {
+            let mut text = Vec::new();
+            while !text.ends_with(PROMPT) {
+                assert_ne!(answers.read_until(b' ', &mut text).unwrap(), 0);
+            }
+            String::from_utf8_lossy(&text).into_owned()
+        };
+        until_prompt();
+        socket.write_all(format!("{command}\n").as_bytes()).unwrap();
+        let answer = until_prompt();
+        assert!(!answer.contains("rror"), "{command}: {answer}");
+    }
+
+    /// Waits until the machine is off, and returns what its console has said.
+    pub fn ends(mut self) -> String {
+        while self.line("the end").is_some() {}
+        assert!(self.qemu.wait().unwrap().success(), "{}", self.text());
+        self.text()
+    }
+
+    fn next_line(&mut self, awaited: &str) -> String {
+        let line = self.line(awaited);
+        line.unwrap_or_else(|| panic!("the machine is off without \"{awaited}\":\n{}", self.text()))
+    }
+
+    /// Returns the next line of the console; none when the machine is off.
+    fn line(&mut self, awaited: &str) -> Option<String> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        let line = match self.console.recv_timeout(left) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => {
+                panic!("the time is over without \"{awaited}\":\n{}", self.text())
+            }
+        };
+        self.said.push(line.clone());
+        assert!(!line.contains("Kernel panic"), "{}", self.text());
+        Some(line)
+    }
+
+    fn text(&self) -> String {
+        self.said.join("\n")
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // The signal goes to `timeout`, which hands it on to QEMU.
+        let pid = nix::unistd::Pid::from_raw(self.qemu.id().try_into().unwrap());
+        let is_over = self.qemu.try_wait().is_ok_and(|status| status.is_some());
+        if !is_over {
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        }
+        let _ = self.qemu.wait();
+        let _ = fs::remove_file(&self.monitor);
+    }
+}
+
+/// A folder that servers offer, with a kernel, `vmlinuz`, and a system that greets and says its
+/// command line, `greeting`; goes with the test.
+pub struct Served {
+    pub folder: PathBuf,
+}
+
+impl Served {
+    pub fn new(name: &str) -> Self {
+        let name = format!("wireboot-served-{}-{name}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir(&folder).unwrap();
+        let parts = parts();
+        fs::copy(&parts.kernel, folder.join("vmlinuz")).unwrap();
+        fs::copy(&parts.greeting, folder.join("greeting")).unwrap();
+        Self { folder }
+    }
+
+    pub fn put(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.folder.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    /// Serves the folder by HTTP/1.1 to this host until the test program ends; returns the
+    /// address as a machine on QEMU's own network sees it.
+    pub fn over_http(&self) -> String {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let folder = self.folder.clone();
+        thread::spawn(move || {
+            for connection in listener.incoming() {
+                // A client that goes away is its own affair.
+                let _ = connection.and_then(|mut connection| answer(&mut connection, &folder));
+            }
+        });
+        format!("http://10.0.2.2:{port}")
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Answers one request for a file.
+fn answer(connection: &mut TcpStream, folder: &Path) -> std::io::Result<()> {
+    let mut request = String::new();
+    let mut reader = BufReader::new(Read::by_ref(connection));
+    reader.read_line(&mut request)?;
+    let mut field = String::new();
+    while reader.read_line(&mut field)? > 2 {
+        field.clear();
+    }
+    let name = request.split(' ').nth(1).unwrap_or_default();
+    let (status, content) = match fs::read(folder.join(name.trim_start_matches('/'))) {
+        Ok(content) => ("200 OK", content),
+        Err(_) => ("404 Not Found", Vec::new()),
+    };
+    let len = content.len();
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n");
+    connection.write_all(head.as_bytes())?;
+    connection.write_all(&content)
+}
+
+/// What every machine is made of.
+pub struct Parts {
+    pub initramfs: PathBuf,
+    pub kernel: PathBuf,
+    pub greeting: PathBuf,
+}
+
+/// Builds the parts, once for each test program.
+pub fn parts() -> &'static Parts {
+    static PARTS: OnceLock<Parts> = OnceLock::new();
+    PARTS.get_or_init(|| {
+        let said = shell(
+            "\"$root/initramfs/build\"
+            echo \"$(debian_kernel)/vmlinuz\"
+            greeting_initramfs \"$work/greeting.cpio.gz\"
+            echo \"$work/greeting.cpio.gz\"",
+        );
+        let mut paths = said.lines().map(PathBuf::from);
+        Parts {
+            initramfs: paths.next().unwrap(),
+            kernel: paths.next().unwrap(),
+            greeting: paths.next().unwrap(),
+        }
+    })
+}
+
+/// Runs commands with what the scripts in `initramfs` share, and returns what they print.
+pub fn shell(commands: &str) -> String {
+    let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("initramfs/lib.sh");
+    let output = Command::new("bash")
+        .args(["-c", &format!(". {}\n{commands}", library.display())])
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{commands}: {}", output.status);
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .trim_end()
+        .to_owned()
+}
