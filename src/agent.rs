@@ -8,7 +8,7 @@ use crate::config::{Config, Step};
 use crate::console::Console;
 use crate::dhcp::lease::Lease;
 use crate::error::Error;
-use crate::fetch::Fetcher;
+use crate::fetch::{Board, Fetcher, STALL_TIMEOUT, Style};
 use crate::handover;
 use crate::image::Image;
 use crate::link::{self, Link};
@@ -51,7 +51,8 @@ fn boot(config: &Config, link: &Link, lease: &Lease, mut account: Account) -> Re
         interface: Some(link.name.clone()),
         path_mtu: lease.mtu_octets.unwrap_or(1500),
         ca: None,
-        quiet: config.quiet,
+        stall_timeout: STALL_TIMEOUT,
+        board: Board::new(Style::for_people(config.quiet)),
     };
     let mut outcome = plan(config, link, lease, &fetcher)?;
     account.done("plan");

@@ -14,13 +14,14 @@ mod tls;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::{Cause, Error};
 use crate::plan::Purpose;
 use crate::plan::url::{Scheme, Url};
 use crate::sys::memfd::{Memfd, SealedFile};
 
-use progress::Progress;
+pub use progress::{Board, Style};
 use sink::{Sink, Store};
 use staged::Staged;
 
@@ -34,9 +35,14 @@ pub struct Fetcher {
     /// The certificates of those whose word on an https server counts, in PEM; the system's list
     /// when none.
     pub ca: Option<PathBuf>,
-    /// Whether progress is shown.
-    pub quiet: bool,
+    /// A transfer that has brought nothing for so long has failed.
+    pub stall_timeout: Duration,
+    /// Where progress is shown.
+    pub board: Board,
 }
+
+/// How long a server may be silent, where nobody says otherwise.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why a file did not come.
 enum Failure {
@@ -61,7 +67,7 @@ impl Fetcher {
                 log::debug!("{url}: {why}");
                 Ok(None)
             }
-            Err(failure) => Err(failure.about(url)),
+            Err(failure) => Err(self.failed(url, failure)),
         }
     }
 
@@ -77,11 +83,11 @@ impl Fetcher {
             Failure::Other(why.into())
         };
         let save = || {
-            let mut file = Staged::create(target).map_err(cannot)?;
-            self.to_store(url, max_len, &mut file)?;
+            let file = Staged::create(target).map_err(cannot)?;
+            self.to_store(url, max_len, &file)?;
             file.publish().map_err(cannot)
         };
-        save().map_err(|failure| failure.about(url))
+        save().map_err(|failure| self.failed(url, failure))
     }
 
     /// Returns a file that must be there.
@@ -96,14 +102,21 @@ impl Fetcher {
             })
     }
 
+    fn failed(&self, url: &Url, failure: Failure) -> Error {
+        let error = failure.about(url);
+        self.board.failed(&url.to_string(), &error.chain());
+        error
+    }
+
     fn to_memory(&self, url: &Url, max_len: u64) -> Result<SealedFile, Failure> {
-        let mut file = Memfd::create(url.file_name()).map_err(other)?;
-        self.to_store(url, max_len, &mut file)?;
+        let file = Memfd::create(url.file_name()).map_err(other)?;
+        self.to_store(url, max_len, &file)?;
         file.seal().map_err(other)
     }
 
-    fn to_store(&self, url: &Url, max_len: u64, store: &mut dyn Store) -> Result<(), Failure> {
-        let mut sink = Sink::new(url, store, Progress::begin(url, self.quiet));
+    fn to_store(&self, url: &Url, max_len: u64, store: &dyn Store) -> Result<(), Failure> {
+        let progress = self.board.begin(&url.to_string());
+        let mut sink = Sink::new(store, progress, url.sha256().is_some());
         match url.scheme() {
             Scheme::Tftp => {
                 let servers = resolve(url).map_err(Failure::Other)?;
@@ -112,7 +125,7 @@ impl Fetcher {
             }
             Scheme::Http | Scheme::Https => http::get(self, url, max_len, &mut sink)?,
         }
-        match (url.sha256(), sink.finish()) {
+        match (url.sha256(), sink.finish().map_err(other)?) {
             (Some(expected), Some(found)) if expected != found => Err(Failure::Verification(
                 format!("its SHA-256 is {found} and should be {expected}"),
             )),

@@ -1,18 +1,25 @@
 //! One read transfer as a state machine: RFC 1350, 2347, 2348, 2349 and 7440.
 //!
-//! Octets come out in order, each once, and [`Event::Done`] comes only when the last block has
-//! come and the length is the announced one. A duplicate is never answered with an
+//! Octets come out each once with their place, in order but where a block was passed over, and
+//! [`Event::Done`] comes only when all have come and the length is the announced one. A duplicate is never answered with an
 //! acknowledgment while one may be on its way, which keeps the Sorcerer's Apprentice out
 //! (RFC 1123 §4.2.3.1). After a gap the last block in order is acknowledged at once, so that the
 //! server goes back without waiting for its timer (RFC 7440 §4).
 //!
-//! One machine is one request. Asking again with other [`Terms`] is a new machine on a new
-//! socket, told by [`Config::skip`] how much has already come. The final acknowledgment is not
-//! repeated: the transfer is complete without it, and the server gives up by itself.
+//! Most servers without windows repeat a lost block only after a second or two, whatever the
+//! client does. Where waiting for that has cost more than another pass over the file would, a lost
+//! block is passed over: it is acknowledged, and the transfer ends with [`Failure::Holes`].
+//!
+//! One machine is one request. Asking again, with other [`Terms`] or for the holes, is a new
+//! machine on a new socket, told by [`Config::received`] what has already come. The final
+//! acknowledgment is not repeated: the transfer is complete without it, and the server gives up by
+//! itself.
 
 #![forbid(unsafe_code)]
 
 mod blocks;
+mod extents;
+mod outcome;
 mod round_trip;
 mod terms;
 
@@ -20,11 +27,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::time::Instant;
-use crate::wire::DecodeError;
 use crate::wire::tftp::{
     BLKSIZE, ErrorCode, Options, Packet, TIMEOUT, TSIZE, WINDOWSIZE, printable,
 };
 use blocks::{Blocks, Place};
+pub use extents::Extents;
+pub use outcome::{Discard, Event, Failure};
 use round_trip::RoundTrip;
 pub use terms::Terms;
 
@@ -41,10 +49,23 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// The most octets that the file may have.
     pub max_len: u64,
-    /// Octets at the beginning that are received and not handed out.
-    pub skip: u64,
+    /// What earlier requests of the same transfer have brought, which is not handed out again.
+    pub received: Extents,
     /// The length that an earlier request of the same transfer was told.
     pub expected_len: Option<u64>,
+}
+
+/// A piece of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece<'a> {
+    /// Where in the file it begins.
+    pub at: u64,
+    /// What it is; may be nothing.
+    pub octets: &'a [u8],
+}
+
+impl Piece<'_> {
+    const NONE: Self = Self { at: 0, octets: &[] };
 }
 
 /// Where a packet goes.
@@ -52,105 +73,6 @@ pub struct Config {
 pub struct Transmit {
     /// The server's address and its port for this transfer.
     pub destination: SocketAddr,
-}
-
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// The server answered; nothing but its packets matter from now on.
-    Started {
-        /// The port it chose for the transfer.
-        server: SocketAddr,
-        /// The whole length, when it says so.
-        len: Option<u64>,
-        /// What was agreed on.
-        terms: Terms,
-    },
-    /// The last octet has come.
-    Done,
-    /// The transfer has ended without the file.
-    Failed(Failure),
-}
-
-/// Why a transfer ended without the file.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
-    /// The server sent an ERROR packet.
-    #[error("the server says: {} ({message:?})", code.meaning())]
-    Refused {
-        /// Its number.
-        code: ErrorCode,
-        /// Its text, safe to print.
-        message: String,
-        /// Whether it was the answer to the request.
-        at_request: bool,
-    },
-    /// The server agreed to what was not asked.
-    #[error("the server answers with the option {0}, which was not asked for")]
-    BadOptions(String),
-    /// Not a single answer came.
-    #[error("no answer to {requests} requests; is there a TFTP server, and may UDP pass?")]
-    NoAnswer {
-        /// Requests sent.
-        requests: u32,
-    },
-    /// Nothing new came for the stall timeout.
-    #[error("nothing more came after {received} octets")]
-    Stalled {
-        /// Octets that had come.
-        received: u64,
-    },
-    /// Windows come with holes so often that smaller ones are faster.
-    #[error("too many packets are lost")]
-    Lossy,
-    /// The file ended elsewhere than announced.
-    #[error("the server announced {announced} octets and sent {received}")]
-    WrongLen {
-        /// The length in `tsize`.
-        announced: u64,
-        /// What came.
-        received: u64,
-    },
-    /// An earlier answer announced another length.
-    #[error("the file changed on the server: {before} octets before, {now} now")]
-    Changed {
-        /// The length announced first.
-        before: u64,
-        /// The length announced now.
-        now: u64,
-    },
-    /// The file is larger than allowed.
-    #[error("the file has more than the allowed {limit} octets")]
-    TooLarge {
-        /// The limit.
-        limit: u64,
-    },
-}
-
-/// Why a packet was not used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Discard {
-    /// It is not TFTP.
-    #[error(transparent)]
-    Undecodable(#[from] DecodeError),
-    /// It is from another host.
-    #[error("not from the server")]
-    WrongServer,
-    /// It is from another port than the transfer's.
-    #[error("of another transfer")]
-    UnknownTransfer,
-    /// It has no meaning in this state.
-    #[error("out of turn")]
-    Unexpected,
-    /// It came before.
-    #[error("a duplicate")]
-    Duplicate,
-    /// Blocks before it are missing.
-    #[error("behind a gap")]
-    Gap,
-    /// It has more octets than a block.
-    #[error("longer than a block")]
-    Oversize,
 }
 
 /// The transfer.
@@ -189,7 +111,8 @@ struct Receipt {
     terms: Terms,
     announced_len: Option<u64>,
     blocks: Blocks,
-    received: u64,
+    /// So many blocks behind the last that came have been acknowledged in vain, to get on.
+    passed_over: u16,
     /// Blocks since the last acknowledgment.
     in_window: u16,
     /// The furthest block behind the gap that this round of the server has shown.
@@ -197,6 +120,18 @@ struct Receipt {
     acknowledged_at: Instant,
     /// Acknowledgments sent, by which the loss is judged.
     rounds: u32,
+    started_at: Instant,
+    /// When a block came that was due.
+    advanced_at: Instant,
+    /// How long was waited for blocks beyond their time.
+    waited: Duration,
+}
+
+impl Receipt {
+    /// Where in the file the next block begins.
+    fn position(&self) -> u64 {
+        self.blocks.count() * u64::from(self.terms.block_len)
+    }
 }
 
 /// After so many rounds it is judged whether the window suits the path.
@@ -221,8 +156,7 @@ impl Get {
         get
     }
 
-    /// Takes a packet; returns the octets of the file that it adds, which follow those returned
-    /// before.
+    /// Takes a packet; returns the octets of the file that it adds.
     ///
     /// # Errors
     /// Why the packet is not used; the transfer goes on.
@@ -231,7 +165,7 @@ impl Get {
         source: SocketAddr,
         payload: &'d [u8],
         now: Instant,
-    ) -> Result<&'d [u8], Discard> {
+    ) -> Result<Piece<'d>, Discard> {
         let expected = match &self.state {
             State::Requesting { .. } => None,
             State::Receiving(receipt) => Some(receipt.server),
@@ -255,9 +189,9 @@ impl Get {
                 }
                 self.handle_data(block, data, now)
             }
-            Packet::OptionAcknowledgment { options } => {
-                self.handle_options(source, options, now).map(|()| &[][..])
-            }
+            Packet::OptionAcknowledgment { options } => self
+                .handle_options(source, options, now)
+                .map(|()| Piece::NONE),
             Packet::Error { code, message } => {
                 self.end(
                     source,
@@ -268,7 +202,7 @@ impl Get {
                     },
                     None,
                 );
-                Ok(&[])
+                Ok(Piece::NONE)
             }
             Packet::ReadRequest { .. }
             | Packet::WriteRequest { .. }
@@ -288,7 +222,7 @@ impl Get {
             State::Receiving(receipt) => (
                 receipt.server,
                 Failure::Stalled {
-                    received: receipt.received,
+                    received: receipt.position(),
                 },
             ),
             State::Ended { .. } => return,
@@ -303,10 +237,15 @@ impl Get {
             self.round_trip.repeated();
             match &self.state {
                 State::Requesting { .. } => self.request(now),
-                State::Receiving(_) => self.acknowledge(now),
+                State::Receiving(_) => self.repeat_acknowledgment(now),
                 State::Ended { .. } => {}
             }
         }
+    }
+
+    /// Ends the transfer; returns what has come, of all its requests.
+    pub fn into_received(self) -> Extents {
+        self.config.received
     }
 
     /// Gives the transfer up and tells the server why, at the next [`Get::poll_transmit`].
@@ -421,13 +360,17 @@ impl Get {
         self.state = State::Receiving(Receipt {
             server,
             terms,
-            announced_len: len,
+            // Some servers send the 0 of the request back.
+            announced_len: len.filter(|len| *len > 0),
             blocks: Blocks::new(terms.window),
-            received: 0,
+            passed_over: 0,
             in_window: 0,
             ahead: None,
             acknowledged_at: now,
             rounds: 0,
+            started_at: now,
+            advanced_at: now,
+            waited: Duration::ZERO,
         });
     }
 
@@ -436,15 +379,19 @@ impl Get {
         block: u16,
         data: &'d [u8],
         now: Instant,
-    ) -> Result<&'d [u8], Discard> {
+    ) -> Result<Piece<'d>, Discard> {
         let State::Receiving(receipt) = &mut self.state else {
             return Err(Discard::Unexpected);
         };
         if data.len() > usize::from(receipt.terms.block_len) {
             return Err(Discard::Oversize);
         }
-        match receipt.blocks.place(block) {
+        match receipt.blocks.place(block, receipt.passed_over) {
             Place::Next => {}
+            // The server took one of the acknowledgments that were sent ahead of the block.
+            Place::Ahead(distance) if distance <= receipt.passed_over => {
+                receipt.blocks.advance(distance);
+            }
             Place::Ahead(distance) => {
                 let is_new_round = receipt.ahead.is_none_or(|seen| distance <= seen);
                 receipt.ahead = Some(distance);
@@ -457,53 +404,87 @@ impl Get {
             Place::Last => return Err(self.handle_duplicate(now)),
             Place::Elsewhere => return Err(Discard::Duplicate),
         }
-        receipt.blocks.advance();
+        let at = receipt.position();
+        receipt.blocks.advance(1);
+        if self.round_trip.is_repeating() {
+            receipt.waited += now.since(receipt.advanced_at);
+        }
+        receipt.advanced_at = now;
+        receipt.passed_over = 0;
         receipt.ahead = None;
         receipt.in_window += 1;
-        let before = receipt.received;
-        receipt.received += data.len() as u64;
+        let end = at + data.len() as u64;
         let is_last = data.len() < usize::from(receipt.terms.block_len);
         let window_is_full = receipt.in_window >= receipt.terms.window;
-        let (server, received) = (receipt.server, receipt.received);
-        // Some servers send the 0 of the request back.
-        let announced = receipt.announced_len.filter(|len| *len > 0);
+        let server = receipt.server;
+        let announced = receipt.announced_len;
 
         self.round_trip.answered(now);
         self.give_up_at = now + self.config.stall_timeout;
         self.retransmit_at = now + self.round_trip.timeout();
-        let exceeds_announced = announced.is_some_and(|len| received > len);
-        if received > self.config.max_len {
-            let limit = self.config.max_len;
-            let farewell = (ErrorCode::DISK_FULL, "file too large");
-            self.end(server, Failure::TooLarge { limit }, Some(farewell));
-            return Ok(&[]);
-        } else if let Some(announced) = announced
-            && (exceeds_announced || is_last && announced != received)
-        {
-            let farewell = (ErrorCode::NOT_DEFINED, "not the announced length");
-            let failure = Failure::WrongLen {
-                announced,
-                received,
-            };
+        if let Err((failure, farewell)) = self.config.check_len(announced, end, is_last) {
             self.end(server, failure, Some(farewell));
-            return Ok(&[]);
-        } else if is_last && received < self.config.skip {
-            let failure = Failure::Changed {
-                before: self.config.skip,
-                now: received,
-            };
-            self.end(server, failure, None);
-        } else if is_last {
+            return Ok(Piece::NONE);
+        }
+        let is_new = !self.config.received.contains(at..end);
+        self.config.received.insert(at..end);
+        if is_last {
             self.acknowledge(now);
             self.state = State::Ended { server };
-            self.events.push(Event::Done);
+            let missing = end - self.config.received.count();
+            self.events.push(match missing {
+                0 => Event::Done,
+                _ => Event::Failed(Failure::Holes { missing }),
+            });
         } else if window_is_full {
             self.round_trip.sent(now);
             self.acknowledge(now);
         }
-        let skipped =
-            usize::try_from(self.config.skip.saturating_sub(before)).unwrap_or(usize::MAX);
-        Ok(data.get(skipped..).unwrap_or_default())
+        match is_new {
+            true => Ok(Piece { at, octets: data }),
+            false => Ok(Piece::NONE),
+        }
+    }
+
+    /// Says again what has come, in case the server did not hear it; or acknowledges more than
+    /// that, in case it did and what it sent thereupon was lost.
+    fn repeat_acknowledgment(&mut self, now: Instant) {
+        self.acknowledge(now);
+        let ahead = self.round_trip.place_in_round();
+        if ahead > 0
+            && self.may_pass_over(ahead, now)
+            && let State::Receiving(receipt) = &mut self.state
+        {
+            receipt.passed_over = receipt.passed_over.max(ahead);
+            self.due = Some(Due::Acknowledgment(receipt.blocks.acknowledged(ahead)));
+        }
+    }
+
+    /// Returns whether the next `ahead` blocks may be passed over: another pass over the file costs
+    /// less than the waiting for lost blocks, and the last block is none of them, since the
+    /// transfer ends with it.
+    fn may_pass_over(&self, ahead: u16, now: Instant) -> bool {
+        let State::Receiving(receipt) = &self.state else {
+            return false;
+        };
+        let (position, block_len) = (receipt.position(), u64::from(receipt.terms.block_len));
+        let Some(len) = receipt.announced_len else {
+            return false;
+        };
+        if receipt.terms.window > 1
+            || position + u64::from(ahead) * block_len > len
+            || !receipt.blocks.knows_numbers_of_next(ahead)
+        {
+            return false;
+        }
+        let has_it = self
+            .config
+            .received
+            .contains(position..position + block_len);
+        let waited = receipt.waited + now.since(receipt.advanced_at);
+        let took = now.since(receipt.started_at).saturating_sub(waited);
+        let pass = took.as_secs_f64() * len as f64 / position as f64;
+        has_it || position > 0 && waited.as_secs_f64() > pass
     }
 
     /// Repeats the acknowledgment if the last one is so old that it must have been lost.
@@ -532,7 +513,7 @@ impl Get {
         receipt.in_window = 0;
         receipt.rounds += 1;
         receipt.acknowledged_at = now;
-        self.due = Some(Due::Acknowledgment(receipt.blocks.acknowledged()));
+        self.due = Some(Due::Acknowledgment(receipt.blocks.acknowledged(0)));
         self.retransmit_at = now + self.round_trip.timeout();
     }
 
@@ -544,8 +525,8 @@ impl Get {
         };
         let useful = receipt.blocks.count() / u64::from(receipt.rounds.max(1));
         let cheap = match receipt.announced_len {
-            Some(len) => receipt.received < len / 4,
-            None => receipt.received < CHEAP_TO_REPEAT,
+            Some(len) => receipt.position() < len / 4,
+            None => receipt.position() < CHEAP_TO_REPEAT,
         };
         let is_lossy = receipt.rounds >= ROUNDS_TO_JUDGE
             && receipt.terms.window > 1
@@ -571,6 +552,37 @@ impl Get {
 }
 
 impl Config {
+    /// Checks the length that a file has by a block that ends at `end`.
+    fn check_len(
+        &self,
+        announced: Option<u64>,
+        end: u64,
+        is_last: bool,
+    ) -> Result<(), (Failure, (ErrorCode, &'static str))> {
+        if end > self.max_len {
+            let limit = self.max_len;
+            let farewell = (ErrorCode::DISK_FULL, "file too large");
+            return Err((Failure::TooLarge { limit }, farewell));
+        }
+        if let Some(announced) = announced
+            && (end > announced || is_last && announced != end)
+        {
+            let received = end;
+            let farewell = (ErrorCode::NOT_DEFINED, "not the announced length");
+            let failure = Failure::WrongLen {
+                announced,
+                received,
+            };
+            return Err((failure, farewell));
+        }
+        let before = self.received.end();
+        if is_last && end < before {
+            let farewell = (ErrorCode::NOT_DEFINED, "file changed");
+            return Err((Failure::Changed { before, now: end }, farewell));
+        }
+        Ok(())
+    }
+
     fn encode_request(&self, buf: &mut Vec<u8>) {
         let mut options = Vec::new();
         if self.terms.options {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::flags::{Arguments, Flag, start_logging};
 use crate::error::Error;
-use crate::fetch::Fetcher;
+use crate::fetch::{Board, Fetcher, STALL_TIMEOUT, Style};
 use crate::plan::url::Url;
 
 const HELP: &str = "\
@@ -20,6 +20,9 @@ come whole and has the hash that #sha256=… behind its URL asks for.
       --ca FILE         trust only the authorities in this PEM file (the system's)
       --mtu OCTETS      the largest packet that the path carries (1500)
       --max-size OCTETS refuse a file that is longer
+      --stall-timeout SECS
+                        give up when nothing has come for so long (15)
+      --json            tell how it goes by one JSON object a line, on standard output
   -v, --verbose         say every step; twice: every packet
   -q, --quiet           say nothing but errors
   -h, --help            print this text
@@ -35,8 +38,10 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
         interface: None,
         path_mtu: 1500,
         ca: None,
-        quiet: false,
+        stall_timeout: STALL_TIMEOUT,
+        board: Board::new(Style::Silent),
     };
+    let (mut quiet, mut is_json) = (false, false);
     while let Some(flag) = arguments.next()? {
         match &flag {
             flag if flag.is('h', "help") => {
@@ -46,7 +51,7 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
             flag if flag.is('o', "output") => output = Some(PathBuf::from(arguments.value()?)),
             flag if flag.is('i', "interface") => fetcher.interface = Some(arguments.value()?),
             flag if flag.is('q', "quiet") => {
-                fetcher.quiet = true;
+                quiet = true;
                 verbosity = log::LevelFilter::Error;
             }
             flag if flag.is('v', "verbose") => {
@@ -59,6 +64,10 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
             Flag::Long(name) if name == "ca" => {
                 fetcher.ca = Some(PathBuf::from(arguments.value()?));
             }
+            Flag::Long(name) if name == "stall-timeout" => {
+                fetcher.stall_timeout = arguments.seconds()?;
+            }
+            Flag::Long(name) if name == "json" => is_json = true,
             Flag::Long(name) if name == "mtu" => {
                 fetcher.path_mtu = arguments.parse("a number of octets, 68 to 65535")?;
             }
@@ -75,6 +84,14 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
         }
     }
     start_logging(verbosity);
+    fetcher.board = Board::new(match is_json {
+        true if output.as_deref() == Some(Path::new("-")) => {
+            let why = "standard output takes the file or --json, not both";
+            return Err(Error::Usage(why.to_owned()));
+        }
+        true => Style::Json,
+        false => Style::for_people(quiet),
+    });
     if urls.is_empty() {
         return Err(Error::Usage(format!("no URL given\n{HELP}")));
     }

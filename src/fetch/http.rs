@@ -12,8 +12,6 @@ use crate::plan::url::{Scheme, Url};
 use crate::sys;
 use crate::time::{Backoff, Random};
 
-/// A connection that brought nothing for so long has failed.
-const STALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// More redirections than this go round in a circle.
 const MAX_REDIRECTIONS: u32 = 10;
 /// So many connections in a row may bring nothing new.
@@ -39,7 +37,7 @@ pub(super) fn get(
 ) -> Result<(), Failure> {
     let mut config = Config {
         url: url.clone(),
-        stall_timeout: STALL_TIMEOUT,
+        stall_timeout: fetcher.stall_timeout,
         max_len,
         resume: None,
     };
@@ -117,7 +115,9 @@ fn transfer(
         Ok(connection) => connection,
         Err(failure) => return Ok(End::Unconnected(failure)),
     };
-    connection.set_read_timeout(STALL_TIMEOUT).map_err(other)?;
+    connection
+        .set_read_timeout(fetcher.stall_timeout)
+        .map_err(other)?;
     if let Some(request) = get.poll_transmit()
         && let Err(error) = connection.write_all(&request)
     {
@@ -157,6 +157,7 @@ fn transfer(
                 break;
             }
         }
+        sink.show(sys::now());
         buffer.copy_within(consumed..filled, 0);
         filled -= consumed;
     }

@@ -1,86 +1,220 @@
-//! Tells a person how a fetch goes: a bar on a terminal, a line every few seconds elsewhere.
+//! Tells a person how fetches go: a bar for each on a terminal, a line every few seconds elsewhere;
+//! or a program, by one JSON object a line.
 
-use std::io::{IsTerminal, Write, stderr};
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::plan::url::Url;
+use serde_json::json;
+
 use crate::sys;
 use crate::time::Instant;
 
-/// How often the bar moves.
+/// How often the bars move.
 const BAR_INTERVAL: Duration = Duration::from_millis(100);
+/// How often programs are told.
+const JSON_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a line is written where lines stay: a serial console is slow to print.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 const BAR_WIDTH: u64 = 24;
 
+/// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Style {
+pub enum Style {
+    /// Bars that move, on a terminal.
     Bar,
+    /// A line every few seconds.
     Lines,
+    /// One JSON object a line, on standard output.
+    Json,
+    /// Not at all.
     Silent,
 }
 
-pub(super) struct Progress {
-    name: String,
-    style: Style,
-    expected: Option<u64>,
-    began_at: Instant,
-    shown_at: Instant,
+impl Style {
+    /// Returns what suits standard error.
+    pub fn for_people(quiet: bool) -> Self {
+        match (quiet, stderr().is_terminal()) {
+            (true, _) => Self::Silent,
+            (false, true) if !is_console() => Self::Bar,
+            (false, _) => Self::Lines,
+        }
+    }
+
+    const fn interval(self) -> Option<Duration> {
+        match self {
+            Self::Bar => Some(BAR_INTERVAL),
+            Self::Lines => Some(LINE_INTERVAL),
+            Self::Json => Some(JSON_INTERVAL),
+            Self::Silent => None,
+        }
+    }
 }
 
-impl Progress {
-    pub(super) fn begin(url: &Url, quiet: bool) -> Self {
-        let now = sys::now();
+/// Where the progress of all fetches is shown.
+#[derive(Debug, Clone)]
+pub struct Board {
+    style: Style,
+    /// The fetches under way, and how many bars the terminal shows.
+    shared: Arc<Mutex<(Vec<Row>, usize)>>,
+}
+
+#[derive(Debug)]
+struct Row {
+    id: u64,
+    name: String,
+    len: u64,
+    expected: Option<u64>,
+    began_at: Instant,
+}
+
+impl Board {
+    /// Begins with nothing under way.
+    pub fn new(style: Style) -> Self {
         Self {
-            name: url.to_string(),
-            style: match (quiet, stderr().is_terminal()) {
-                (true, _) => Style::Silent,
-                (false, true) if !is_console() => Style::Bar,
-                (false, _) => Style::Lines,
-            },
+            style,
+            shared: Arc::default(),
+        }
+    }
+
+    /// Begins to show a fetch.
+    pub(super) fn begin(&self, name: &str) -> Progress {
+        let now = sys::now();
+        let id = sys::seed();
+        self.rows().0.push(Row {
+            id,
+            name: name.to_owned(),
+            len: 0,
             expected: None,
             began_at: now,
+        });
+        Progress {
+            board: self.clone(),
+            id,
             shown_at: now,
         }
     }
 
-    pub(super) const fn expect(&mut self, len: Option<u64>) {
-        if len.is_some() {
-            self.expected = len;
+    /// Tells a program what ended a fetch; people are told by the last line of all.
+    pub(crate) fn failed(&self, name: &str, error: &str) {
+        if self.style == Style::Json {
+            print(&json!({ "event": "failed", "url": name, "error": error }));
+        }
+    }
+
+    fn rows(&self) -> MutexGuard<'_, (Vec<Row>, usize)> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One fetch on the board.
+pub(super) struct Progress {
+    board: Board,
+    id: u64,
+    shown_at: Instant,
+}
+
+impl Progress {
+    /// Notes the length that is announced.
+    pub(super) fn expect(&self, len: Option<u64>) {
+        if len.is_some()
+            && let Some(row) = self.board.rows().0.iter_mut().find(|row| row.id == self.id)
+        {
+            row.expected = len;
+            if self.board.style == Style::Json {
+                print(&json!({ "event": "started", "url": row.name, "length": len }));
+            }
         }
     }
 
     /// Shows that `len` octets have come, when the time for it has.
-    pub(super) fn advance(&mut self, len: u64) {
-        let interval = match self.style {
-            Style::Bar => BAR_INTERVAL,
-            Style::Lines => LINE_INTERVAL,
-            Style::Silent => return,
-        };
-        let now = sys::now();
-        if now.since(self.shown_at) < interval {
+    pub(super) fn advance(&mut self, len: u64, now: Instant) {
+        let due = self.board.style.interval();
+        if due.is_none_or(|interval| now.since(self.shown_at) < interval) {
             return;
         }
         self.shown_at = now;
-        let text = under_way(&self.name, len, self.expected, now.since(self.began_at));
-        if self.style == Style::Bar {
-            // A terminal that has gone is no reason to stop fetching.
-            let _ = write!(stderr(), "\r{text}\x1b[K");
-        } else {
-            log::info!("{text}");
+        let (rows, shown) = &mut *self.board.rows();
+        let Some(row) = rows.iter_mut().find(|row| row.id == self.id) else {
+            return;
+        };
+        row.len = len;
+        match self.board.style {
+            Style::Bar => draw(rows, shown, now),
+            Style::Lines => log::info!("{}", under_way(row, now)),
+            Style::Json => print(&json!({
+                "event": "progress", "url": row.name, "octets": len, "length": row.expected
+            })),
+            Style::Silent => {}
         }
     }
 
     /// Tells of the end.
-    pub(super) fn finish(&mut self, len: u64) {
-        if self.style == Style::Bar {
-            let _ = write!(stderr(), "\r\x1b[K");
-        }
-        if self.style != Style::Silent {
-            let time = sys::now().since(self.began_at);
-            log::info!("{}", done(&self.name, len, time));
+    pub(super) fn finish(&self, len: u64) {
+        let now = sys::now();
+        let (rows, shown) = &mut *self.board.rows();
+        let Some(at) = rows.iter().position(|row| row.id == self.id) else {
+            return;
+        };
+        let row = rows.remove(at);
+        let time = now.since(row.began_at);
+        match self.board.style {
+            Style::Bar => {
+                clear(shown);
+                log::info!("{}", done(&row.name, len, time));
+                draw(rows, shown, now);
+            }
+            Style::Lines => log::info!("{}", done(&row.name, len, time)),
+            Style::Json => print(&json!({
+                "event": "done", "url": row.name, "octets": len, "seconds": time.as_secs_f64()
+            })),
+            Style::Silent => {}
         }
     }
+}
+
+impl Drop for Progress {
+    /// A fetch that failed shows no bar any more.
+    fn drop(&mut self) {
+        let (rows, shown) = &mut *self.board.rows();
+        let before = rows.len();
+        rows.retain(|row| row.id != self.id);
+        if rows.len() < before && self.board.style == Style::Bar {
+            clear(shown);
+            draw(rows, shown, sys::now());
+        }
+    }
+}
+
+/// Draws all bars and leaves the cursor where they begin, so that other lines come before them.
+fn draw(rows: &[Row], shown: &mut usize, now: Instant) {
+    let mut text = "\r\x1b[J".to_owned();
+    for (index, row) in rows.iter().enumerate() {
+        text.push_str(if index > 0 { "\n" } else { "" });
+        // A bar that is broken over two lines could not be taken back.
+        text.push_str("\x1b[?7l");
+        text.push_str(&under_way(row, now));
+        text.push_str("\x1b[?7h");
+    }
+    text.push('\r');
+    if rows.len() > 1 {
+        let _ = write!(text, "\x1b[{}A", rows.len() - 1);
+    }
+    *shown = rows.len();
+    // A terminal that has gone is no reason to stop fetching.
+    let _ = stderr().write_all(text.as_bytes());
+}
+
+fn clear(shown: &mut usize) {
+    if std::mem::take(shown) > 0 {
+        let _ = stderr().write_all(b"\r\x1b[J");
+    }
+}
+
+fn print(event: &serde_json::Value) {
+    // A reader that has gone is no reason to stop fetching.
+    let _ = writeln!(stdout(), "{event}");
 }
 
 /// The first process's terminal is the console, where every line stays.
@@ -88,12 +222,13 @@ fn is_console() -> bool {
     std::process::id() == 1 || std::os::unix::process::parent_id() == 1
 }
 
-fn under_way(name: &str, len: u64, expected: Option<u64>, time: Duration) -> String {
-    let rate = rate(len, time);
-    let Some(expected) = expected.filter(|expected| *expected > 0) else {
-        return format!("{name}: {}, {rate}", size(len));
+fn under_way(row: &Row, now: Instant) -> String {
+    let time = now.since(row.began_at);
+    let rate = rate(row.len, time);
+    let Some(expected) = row.expected.filter(|expected| *expected > 0) else {
+        return format!("{}: {}, {rate}", row.name, size(row.len));
     };
-    let part = len.min(expected);
+    let part = row.len.min(expected);
     let filled = usize::try_from(part.saturating_mul(BAR_WIDTH) / expected).unwrap_or(0);
     let bar: String = (0..usize::try_from(BAR_WIDTH).unwrap_or(0))
         .map(|at| if at < filled { '#' } else { '.' })
@@ -101,7 +236,8 @@ fn under_way(name: &str, len: u64, expected: Option<u64>, time: Duration) -> Str
     let left = time.as_secs_f64() * (expected - part) as f64 / part.max(1) as f64;
     let percent = part.saturating_mul(100) / expected;
     format!(
-        "{name}: [{bar}] {percent:3} % of {}, {rate}, {left:.0} s left",
+        "{}: [{bar}] {percent:3} % of {}, {rate}, {left:.0} s left",
+        row.name,
         size(expected)
     )
 }
@@ -135,12 +271,19 @@ mod tests {
 
     #[test]
     fn a_fetch_under_way_shows_its_part_its_rate_and_the_time_left() {
-        let text = under_way("f", 1 << 20, Some(4 << 20), Duration::from_secs(2));
+        let row = |len, expected| Row {
+            id: 0,
+            name: "f".to_owned(),
+            len,
+            expected,
+            began_at: Instant::ZERO,
+        };
+        let text = under_way(&row(1 << 20, Some(4 << 20)), Instant::from_millis(2_000));
         let expected = "f: [######..................]  25 % of 4096 KiB, 0.5 MiB/s, 6 s left";
         assert_eq!(text, expected);
-        let text = under_way("f", 9_999, None, Duration::ZERO);
+        let text = under_way(&row(9_999, None), Instant::ZERO);
         assert_eq!(text, "f: 9999 octets, 9.5 MiB/s");
-        let longer_than_said = under_way("f", 20, Some(10), Duration::from_secs(1));
+        let longer_than_said = under_way(&row(20, Some(10)), Instant::from_millis(1_000));
         assert!(longer_than_said.contains("100 % of 10 octets"));
     }
 
@@ -148,5 +291,16 @@ mod tests {
     fn a_finished_fetch_shows_its_size_and_rate() {
         let text = done("f", 16 << 20, Duration::from_millis(1_500));
         assert_eq!(text, "f: 16 MiB in 1.50 s, 10.7 MiB/s");
+    }
+
+    #[test]
+    fn a_fetch_that_ends_leaves_the_board() {
+        let board = Board::new(Style::Silent);
+        let first = board.begin("a");
+        let second = board.begin("b");
+        second.finish(1);
+        assert_eq!(board.rows().0.len(), 1);
+        drop(first);
+        assert_eq!(board.rows().0.len(), 0);
     }
 }

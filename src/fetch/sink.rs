@@ -2,18 +2,24 @@
 //! once all have come.
 
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 
 use sha2::{Digest, Sha256 as Hasher};
 
 use super::progress::Progress;
 use super::staged::Staged;
-use crate::plan::url::{Sha256, Url};
+use crate::plan::url::Sha256;
+use crate::sys::machine;
 use crate::sys::memfd::Memfd;
+use crate::time::Instant;
+
+/// Octets that are gathered before they are written.
+const BUFFER_LEN: usize = 128 << 10;
 
 /// A file that is being written.
-pub(super) trait Store: Write {
-    /// Returns the file, to cut it.
+pub(super) trait Store {
+    /// Returns the file, to write at any place, to cut it, and to read it back.
     fn file(&self) -> &File;
 
     /// Makes sure that there is room for `len` octets, where that can be told.
@@ -25,8 +31,13 @@ impl Store for Memfd {
         self.file()
     }
 
-    fn reserve(&self, _len: u64) -> io::Result<()> {
-        Ok(())
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        match machine::available_memory() {
+            Some(available) if available < len => Err(io::Error::other(format!(
+                "it has {len} octets, and {available} are free in memory"
+            ))),
+            Some(_) | None => Ok(()),
+        }
     }
 }
 
@@ -41,47 +52,81 @@ impl Store for Staged {
 }
 
 pub(super) struct Sink<'a> {
-    store: &'a mut dyn Store,
-    len: u64,
+    store: &'a dyn Store,
+    /// Octets that are not written yet, and where they belong.
+    buffer: Vec<u8>,
+    buffer_at: u64,
+    /// Octets that have come, each counted once.
+    received: u64,
     progress: Progress,
     /// Computed only for a file that must have a known hash.
     hasher: Option<Hasher>,
+    /// How far it has got; what came out of turn is read back at the end.
+    hashed: u64,
 }
 
 impl<'a> Sink<'a> {
-    pub(super) fn new(url: &Url, store: &'a mut dyn Store, progress: Progress) -> Self {
+    pub(super) fn new(store: &'a dyn Store, progress: Progress, hashes: bool) -> Self {
         Self {
             store,
-            len: 0,
+            buffer: Vec::with_capacity(BUFFER_LEN),
+            buffer_at: 0,
+            received: 0,
             progress,
-            hasher: url.sha256().map(|_| Hasher::new()),
+            hasher: hashes.then(Hasher::new),
+            hashed: 0,
         }
     }
 
-    /// Takes the next octets.
+    /// Takes octets that follow those that came before.
     pub(super) fn write(&mut self, octets: &[u8]) -> io::Result<()> {
-        self.store.write_all(octets)?;
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(octets);
+        self.write_at(self.received, octets)
+    }
+
+    /// Takes octets that begin `at` octets into the file.
+    pub(super) fn write_at(&mut self, at: u64, octets: &[u8]) -> io::Result<()> {
+        if octets.is_empty() {
+            return Ok(());
         }
-        self.len += octets.len() as u64;
-        self.progress.advance(self.len);
+        let follows = at == self.buffer_at + self.buffer.len() as u64;
+        if !follows || self.buffer.len() + octets.len() > BUFFER_LEN {
+            self.flush()?;
+            self.buffer_at = at;
+        }
+        match octets.len() {
+            BUFFER_LEN.. => {
+                self.store.file().write_all_at(octets, at)?;
+                self.buffer_at = at + octets.len() as u64;
+            }
+            _ => self.buffer.extend_from_slice(octets),
+        }
+        if let Some(hasher) = &mut self.hasher
+            && at == self.hashed
+        {
+            hasher.update(octets);
+            self.hashed += octets.len() as u64;
+        }
+        self.received += octets.len() as u64;
         Ok(())
+    }
+
+    /// Shows how far it has got, when the time for it has come.
+    pub(super) fn show(&mut self, now: Instant) {
+        self.progress.advance(self.received, now);
     }
 
     /// Forgets all that has come.
     pub(super) fn restart(&mut self) -> io::Result<()> {
-        let mut file = self.store.file();
-        file.set_len(0)?;
-        file.seek(SeekFrom::Start(0))?;
-        self.len = 0;
+        self.store.file().set_len(0)?;
+        self.buffer.clear();
+        (self.buffer_at, self.received, self.hashed) = (0, 0, 0);
         self.hasher = self.hasher.is_some().then(Hasher::new);
         Ok(())
     }
 
     /// How many octets have come.
     pub(super) const fn len(&self) -> u64 {
-        self.len
+        self.received
     }
 
     /// Takes notice of the whole length.
@@ -94,8 +139,69 @@ impl<'a> Sink<'a> {
     }
 
     /// Ends the file; returns the hash of its content, where one is due.
-    pub(super) fn finish(mut self) -> Option<Sha256> {
-        self.progress.finish(self.len);
-        self.hasher.map(|hasher| Sha256(hasher.finalize().into()))
+    pub(super) fn finish(mut self) -> io::Result<Option<Sha256>> {
+        self.flush()?;
+        if let Some(hasher) = &mut self.hasher
+            && self.hashed < self.received
+        {
+            let mut file = self.store.file();
+            file.seek(SeekFrom::Start(self.hashed))?;
+            self.buffer.resize(BUFFER_LEN, 0);
+            loop {
+                let len = file.read(&mut self.buffer)?;
+                if len == 0 {
+                    break;
+                }
+                hasher.update(self.buffer.get(..len).unwrap_or_default());
+            }
+        }
+        self.progress.finish(self.received);
+        let hash = self.hasher.take();
+        Ok(hash.map(|hasher| Sha256(hasher.finalize().into())))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.buffer.is_empty() {
+            let file = self.store.file();
+            file.write_all_at(&self.buffer, self.buffer_at)?;
+            self.buffer_at += self.buffer.len() as u64;
+            self.buffer.clear();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fetch::progress::{Board, Style};
+
+    #[test]
+    fn pieces_out_of_turn_make_the_same_file_and_hash() {
+        let content: Vec<u8> = (0..1_000_000_u32)
+            .flat_map(|at| (at / 7).to_le_bytes())
+            .take(1_000_000)
+            .collect();
+        let expected = Sha256(Hasher::digest(&content).into());
+        let pieces = [0..10, 300_000..1_000_000, 10..100_000, 100_000..300_000];
+        let store = Memfd::create("test").unwrap();
+        let mut sink = Sink::new(&store, Board::new(Style::Silent).begin("f"), true);
+        sink.write(b"something else").unwrap();
+        sink.restart().unwrap();
+        for piece in pieces {
+            sink.write_at(piece.start as u64, &content[piece]).unwrap();
+        }
+        assert_eq!(sink.finish().unwrap(), Some(expected));
+        let mut written = vec![0; content.len()];
+        store.file().read_exact_at(&mut written, 0).unwrap();
+        assert!(written == content);
+    }
+
+    #[test]
+    fn a_file_larger_than_the_memory_is_refused_beforehand() {
+        let store = Memfd::create("test").unwrap();
+        let error = store.reserve(u64::MAX).unwrap_err().to_string();
+        assert!(error.contains("free in memory"), "{error}");
+        store.reserve(1).unwrap();
     }
 }

@@ -5,7 +5,7 @@
 //! by a signal leaves behind.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -103,16 +103,6 @@ impl Staged {
     }
 }
 
-impl Write for Staged {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.file.write(octets)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
 impl Drop for Staged {
     fn drop(&mut self) {
         if self.is_named {
@@ -131,6 +121,8 @@ fn knows_no_nameless_files(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     #[test]
@@ -140,12 +132,12 @@ mod tests {
         let mut first = Staged::create(&target).unwrap();
         let mut second = Staged::create(&target).unwrap();
         first.reserve(1 << 20).unwrap();
-        first.write_all(b"first").unwrap();
-        second.write_all(b"se").unwrap();
+        first.file.write_all(b"first").unwrap();
+        second.file.write_all(b"se").unwrap();
         assert_eq!(directory.names(), Vec::<String>::new());
         first.publish().unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"first");
-        second.write_all(b"cond").unwrap();
+        second.file.write_all(b"cond").unwrap();
         second.publish().unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"second");
         drop(Staged::create(&target).unwrap());
@@ -159,7 +151,7 @@ mod tests {
         fs::write(&target, "old").unwrap();
         std::os::unix::fs::symlink("target", &link).unwrap();
         let mut staged = Staged::create(&link).unwrap();
-        staged.write_all(b"new").unwrap();
+        staged.file.write_all(b"new").unwrap();
         staged.publish().unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"new");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());

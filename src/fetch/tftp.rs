@@ -1,6 +1,6 @@
 //! Drives [`crate::tftp::Get`] over UDP sockets: one for each way of asking, until one works.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -12,11 +12,10 @@ use super::{Failure, Fetcher, other};
 use crate::plan::url::Url;
 use crate::sys;
 use crate::sys::SyscallError;
-use crate::tftp::{Config, Event, Failure as TransferFailure, Get, Terms};
+use crate::tftp::{Config, Event, Extents, Failure as TransferFailure, Get, Terms};
+use crate::time::Instant;
 use crate::wire::tftp::ErrorCode;
 
-/// A transfer that brought nothing for so long has failed.
-const STALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// Room for several windows, so that a busy machine loses none.
 const RECEIVE_BUFFER: usize = 1 << 20;
 /// The largest block that can be agreed on, and its header.
@@ -34,16 +33,22 @@ pub(super) fn get(
         server,
         file: url.tftp_file().to_owned(),
         terms: Terms::best(fetcher.path_mtu, &server),
-        stall_timeout: STALL_TIMEOUT,
+        stall_timeout: fetcher.stall_timeout,
         max_len,
-        skip: 0,
+        received: Extents::default(),
         expected_len: None,
     };
     loop {
+        let before = config.received.count();
         let Some(failure) = transfer(fetcher, &mut config, sink)? else {
             return Ok(());
         };
-        let Some(terms) = config.terms.after(&failure) else {
+        let has_holes = matches!(failure, TransferFailure::Holes { .. });
+        let next = match has_holes && config.received.count() > before {
+            true => Some(config.terms),
+            false => config.terms.after(&failure),
+        };
+        let Some(terms) = next else {
             return Err(if is_missing(&failure) {
                 Failure::Missing(failure.into())
             } else {
@@ -52,7 +57,6 @@ pub(super) fn get(
         };
         log::debug!("{url}: {failure}; asking again with {terms:?}");
         config.terms = terms;
-        config.skip = sink.len();
     }
 }
 
@@ -66,21 +70,32 @@ const fn is_missing(failure: &TransferFailure) -> bool {
     )
 }
 
-/// Runs one transfer to its end; what has come stays in `sink`.
+/// Runs one transfer to its end; what has come is in `sink` and noted in `config`.
 fn transfer(
     fetcher: &Fetcher,
     config: &mut Config,
     sink: &mut Sink<'_>,
 ) -> Result<Option<TransferFailure>, Failure> {
-    let socket = open(fetcher, config.server)?;
+    let mut socket = Socket::open(fetcher, config.server)?;
     let mut get = Get::new(config.clone(), sys::now());
+    let end = exchange(&mut socket, &mut get, config, sink);
+    config.received = get.into_received();
+    end
+}
+
+fn exchange(
+    socket: &mut Socket,
+    get: &mut Get,
+    config: &mut Config,
+    sink: &mut Sink<'_>,
+) -> Result<Option<TransferFailure>, Failure> {
     let mut outgoing = Vec::new();
     let mut incoming = vec![0; MAX_PACKET];
-    let mut no_room: Option<std::io::Error> = None;
+    let mut no_room: Option<io::Error> = None;
     loop {
         while let Some(transmit) = get.poll_transmit(&mut outgoing) {
             // Lost like any datagram; it is repeated in time.
-            if let Err(error) = socket.send_to(&outgoing, transmit.destination) {
+            if let Err(error) = socket.udp.send_to(&outgoing, transmit.destination) {
                 log::debug!("sending to {}: {error}", transmit.destination);
             }
         }
@@ -105,44 +120,98 @@ fn transfer(
         if no_room.is_some() {
             continue;
         }
-        match socket.recv_from(&mut incoming) {
-            Ok((len, source)) => {
+        let received = socket.receive(&mut incoming, get.poll_timeout());
+        let now = sys::now();
+        match received {
+            Ok(Some((len, source))) => {
                 let payload = incoming.get(..len).unwrap_or_default();
-                match get.handle_input(source, payload, sys::now()) {
-                    Ok(octets) => {
-                        if let Err(error) = sink.write(octets) {
+                match get.handle_input(source, payload, now) {
+                    Ok(piece) => {
+                        if let Err(error) = sink.write_at(piece.at, piece.octets) {
                             get.abort("no room");
                             no_room = Some(error);
                         }
+                        sink.show(now);
                     }
                     Err(discard) => log::trace!("{source}: {discard}"),
                 }
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                sys::wait_readable(&[socket.as_fd()], get.poll_timeout()).map_err(other)?;
-                get.handle_timeout(sys::now());
-            }
+            Ok(None) => get.handle_timeout(now),
             // What ICMP says of an earlier datagram; the timeouts decide.
             Err(error) => {
                 log::debug!("receiving from {}: {error}", config.server);
-                get.handle_timeout(sys::now());
+                get.handle_timeout(now);
             }
         }
     }
 }
 
-fn open(fetcher: &Fetcher, server: SocketAddr) -> Result<UdpSocket, Failure> {
-    let any: SocketAddr = match server {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = UdpSocket::bind(any).map_err(other)?;
-    socket.set_nonblocking(true).map_err(other)?;
-    if let Some(interface) = &fetcher.interface {
-        setsockopt(&socket, sockopt::BindToDevice, &interface.into())
-            .map_err(|errno| other(SyscallError::new("setsockopt(SO_BINDTODEVICE)", errno)))?;
-    }
-    // The kernel gives what it allows.
-    let _ = setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER);
-    Ok(socket)
+/// A socket that waits in one call to the kernel while all goes well.
+struct Socket {
+    udp: UdpSocket,
+    /// How long the kernel waits for a datagram, as it was told.
+    wait_time: Duration,
+    /// So many waits from now are exact.
+    exact: u32,
 }
+
+/// The kernel waits for a datagram in ticks, mostly of 4 ms; `poll` is exact and one call more. After
+/// a wait in vain, which is the sign of losses, so many waits are exact.
+const EXACT_AFTER_LOSS: u32 = 4000;
+/// When the kernel itself waits, it may be for longer than was asked for.
+const SHORTEST_WAIT: Duration = Duration::from_millis(4);
+
+impl Socket {
+    fn open(fetcher: &Fetcher, server: SocketAddr) -> Result<Self, Failure> {
+        let any: SocketAddr = match server {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let udp = UdpSocket::bind(any).map_err(other)?;
+        if let Some(interface) = &fetcher.interface {
+            setsockopt(&udp, sockopt::BindToDevice, &interface.into())
+                .map_err(|errno| other(SyscallError::new("setsockopt(SO_BINDTODEVICE)", errno)))?;
+        }
+        // The kernel gives what it allows.
+        let _ = setsockopt(&udp, sockopt::RcvBuf, &RECEIVE_BUFFER);
+        Ok(Self {
+            udp,
+            wait_time: Duration::ZERO,
+            exact: 0,
+        })
+    }
+
+    /// Waits for a datagram until about `deadline`; none when that has come.
+    fn receive(
+        &mut self,
+        octets: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> io::Result<Option<(usize, SocketAddr)>> {
+        let left = deadline.map_or(Duration::MAX, |at| at.since(sys::now()));
+        if self.exact > 0 || left > EXACT_ABOVE {
+            self.exact = self.exact.saturating_sub(1);
+            if !sys::wait_readable(&[self.udp.as_fd()], deadline)
+                .map_err(|error| error.source)?
+                .contains(&true)
+            {
+                self.exact = EXACT_AFTER_LOSS;
+                return Ok(None);
+            }
+        } else if left > self.wait_time {
+            self.wait_time = left.max(SHORTEST_WAIT);
+            self.udp.set_read_timeout(Some(self.wait_time))?;
+        }
+        match self.udp.recv_from(octets) {
+            Ok(received) => Ok(Some(received)),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(None),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.exact = EXACT_AFTER_LOSS;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// So long the kernel is not left to wait by itself, since it would go on to wait so long.
+const EXACT_ABOVE: Duration = Duration::from_millis(50);

@@ -50,6 +50,17 @@ pub fn set_host_name(name: &str) -> Result<(), SyscallError> {
     nix::unistd::sethostname(name).map_err(|errno| SyscallError::new("sethostname", errno))
 }
 
+/// Returns the octets of memory that can be had without swapping; none when the kernel does not
+/// say.
+pub fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib << 10)
+}
+
 /// Restarts the machine at once, after everything has been written to disk.
 ///
 /// # Errors

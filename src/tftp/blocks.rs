@@ -53,21 +53,28 @@ impl Blocks {
         self.count
     }
 
-    pub(super) const fn advance(&mut self) {
-        self.count += 1;
+    /// Goes on by so many blocks.
+    pub(super) fn advance(&mut self, by: u16) {
+        self.count += u64::from(by);
     }
 
-    /// Returns the number that acknowledges all that came.
-    pub(super) fn acknowledged(&self) -> u16 {
-        self.on_wire(self.count)
+    /// Returns the number that acknowledges all that came and so many more.
+    pub(super) fn acknowledged(&self, ahead: u16) -> u16 {
+        self.on_wire(self.count + u64::from(ahead))
     }
 
-    /// Returns where the block numbered `number` stands.
+    /// Returns whether the numbers of the next blocks are known without seeing them.
+    pub(super) fn knows_numbers_of_next(&self, blocks: u16) -> bool {
+        self.count + u64::from(blocks) <= 65_535 || self.roll_over.is_some()
+    }
+
+    /// Returns where the block numbered `number` stands, when so many before it may be missing though
+    /// there is no window.
     ///
     /// When the roll-over is due and not yet known, 0 proves one kind. All of the next window
     /// lies behind 65535 then, so its last number is the window size only if it goes on with 1;
     /// without windows a 1 is proof by itself.
-    pub(super) fn place(&mut self, number: u16) -> Place {
+    pub(super) fn place(&mut self, number: u16, passed_over: u16) -> Place {
         if self.count == 65_535 && self.roll_over.is_none() {
             match number {
                 0 => self.roll_over = Some(RollOver::ToZero),
@@ -89,8 +96,8 @@ impl Blocks {
         };
         match distance {
             0 => Place::Next,
-            _ if self.count > 0 && number == self.acknowledged() => Place::Last,
-            _ if distance < self.window => Place::Ahead(distance),
+            _ if self.count > 0 && number == self.acknowledged(0) => Place::Last,
+            _ if distance < self.window || distance <= passed_over => Place::Ahead(distance),
             _ => Place::Elsewhere,
         }
     }
@@ -119,9 +126,9 @@ mod tests {
         for first in [0, 1] {
             let mut blocks = at(65_534, 1);
             for number in [65_535, first, first + 1] {
-                assert_eq!(blocks.place(number), Place::Next, "{first}");
-                blocks.advance();
-                assert_eq!(blocks.acknowledged(), number);
+                assert_eq!(blocks.place(number, 0), Place::Next, "{first}");
+                blocks.advance(1);
+                assert_eq!(blocks.acknowledged(0), number);
             }
         }
     }
@@ -129,25 +136,25 @@ mod tests {
     #[test]
     fn in_a_window_a_one_means_that_zero_was_lost_until_the_window_proves_otherwise() {
         let mut blocks = at(65_535, 4);
-        assert_eq!(blocks.place(1), Place::Ahead(1));
-        assert_eq!(blocks.place(3), Place::Ahead(3));
-        assert_eq!(blocks.place(0), Place::Next);
-        blocks.advance();
-        assert_eq!(blocks.place(1), Place::Next);
+        assert_eq!(blocks.place(1, 0), Place::Ahead(1));
+        assert_eq!(blocks.place(3, 0), Place::Ahead(3));
+        assert_eq!(blocks.place(0, 0), Place::Next);
+        blocks.advance(1);
+        assert_eq!(blocks.place(1, 0), Place::Next);
 
         let mut blocks = at(65_535, 4);
-        assert_eq!(blocks.place(1), Place::Ahead(1));
-        assert_eq!(blocks.place(4), Place::Ahead(3));
-        assert_eq!(blocks.place(1), Place::Next);
-        blocks.advance();
-        assert_eq!(blocks.acknowledged(), 1);
-        assert_eq!(blocks.place(0), Place::Elsewhere);
+        assert_eq!(blocks.place(1, 0), Place::Ahead(1));
+        assert_eq!(blocks.place(4, 0), Place::Ahead(3));
+        assert_eq!(blocks.place(1, 0), Place::Next);
+        blocks.advance(1);
+        assert_eq!(blocks.acknowledged(0), 1);
+        assert_eq!(blocks.place(0, 0), Place::Elsewhere);
     }
 
     #[test]
     fn the_end_of_a_file_right_behind_a_roll_over_to_one_is_reached() {
         let mut blocks = at(65_535, 16);
-        let rounds = (1..20).find(|_| blocks.place(1) == Place::Next);
+        let rounds = (1..20).find(|_| blocks.place(1, 0) == Place::Next);
         assert_eq!(rounds, Some(usize::from(CONVINCING_ONES)));
     }
 
@@ -158,12 +165,12 @@ mod tests {
             blocks.roll_over = Some(kind);
             for _ in 0..3 * period {
                 let due = blocks.on_wire(blocks.count + 1);
-                let last = blocks.acknowledged();
+                let last = blocks.acknowledged(0);
                 let ahead = blocks.on_wire(blocks.count + 4);
-                assert_eq!(blocks.place(last), Place::Last);
-                assert_eq!(blocks.place(ahead), Place::Ahead(3), "{kind:?} {due}");
-                assert_eq!(blocks.place(due), Place::Next);
-                blocks.advance();
+                assert_eq!(blocks.place(last, 0), Place::Last);
+                assert_eq!(blocks.place(ahead, 0), Place::Ahead(3), "{kind:?} {due}");
+                assert_eq!(blocks.place(due, 0), Place::Next);
+                blocks.advance(1);
             }
         }
     }

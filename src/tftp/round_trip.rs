@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use crate::time::Instant;
 
-const SHORTEST: Duration = Duration::from_millis(10);
-const LONGEST: Duration = Duration::from_secs(4);
+const SHORTEST: Duration = Duration::from_millis(3);
+const LONGEST: Duration = Duration::from_millis(250);
+const LONGEST_REQUEST: Duration = Duration::from_secs(4);
+const LONGEST_ROUND: u32 = 4;
 const FIRST: Duration = Duration::from_millis(500);
 
 /// The smoothed round-trip time and the retransmission timeout that follows from it.
@@ -38,6 +40,23 @@ impl RoundTrip {
         self.repetitions = self.repetitions.saturating_add(1);
     }
 
+    /// Returns whether the last packet went out more than once.
+    pub(super) const fn is_repeating(&self) -> bool {
+        self.repetitions > 0
+    }
+
+    /// Returns the place of the last repetition in rounds that become longer: 0 1, 0 1 2, 0 1 2 3,
+    /// and no longer.
+    pub(super) fn place_in_round(&self) -> u16 {
+        let mut place = self.repetitions.saturating_sub(1);
+        let mut round_len = 2;
+        while place >= round_len {
+            place -= round_len;
+            round_len = (round_len + 1).min(LONGEST_ROUND);
+        }
+        u16::try_from(place).unwrap_or(0)
+    }
+
     /// Notes an answer that brought the transfer on.
     pub(super) fn answered(&mut self, now: Instant) {
         self.repetitions = 0;
@@ -54,14 +73,17 @@ impl RoundTrip {
         });
     }
 
-    /// Returns the time to wait before sending again; doubled by every repetition.
+    /// Returns the time to wait before sending again: doubled by every repetition, and by every
+    /// second one when the path is known, since there is a loss to be expected now and then.
     pub(super) fn timeout(&self) -> Duration {
-        let base = match self.smoothed {
-            None => FIRST,
-            Some((mean, variation)) => mean + variation * 4,
+        let (first, doublings, longest) = match self.smoothed {
+            None => (FIRST, self.repetitions, LONGEST_REQUEST),
+            Some((mean, variation)) => {
+                let first = (mean + variation * 4).max(SHORTEST);
+                (first, self.repetitions / 2, LONGEST.max(first))
+            }
         };
-        let doubled = base.max(SHORTEST) * (1 << self.repetitions.min(10));
-        doubled.min(LONGEST)
+        (first * (1 << doublings.min(12))).min(longest)
     }
 }
 
@@ -70,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_timeout_follows_the_answers_and_doubles_without_them() {
+    fn the_timeout_follows_the_answers_and_doubles_with_every_second_repetition() {
         let mut round_trip = RoundTrip::new();
         assert_eq!(round_trip.timeout(), FIRST);
         let mut now = Instant::ZERO;
@@ -84,10 +106,22 @@ mod tests {
         round_trip.sent(now);
         round_trip.repeated();
         round_trip.repeated();
-        assert_eq!(round_trip.timeout().as_millis() / settled, 4);
+        assert_eq!(round_trip.timeout().as_millis() / settled, 2);
         now += Duration::from_secs(3);
         round_trip.answered(now);
         assert_eq!(round_trip.timeout().as_millis(), settled, "Karn's rule");
+    }
+
+    #[test]
+    fn repetitions_are_counted_in_rounds_that_become_longer() {
+        let mut round_trip = RoundTrip::new();
+        let places: Vec<_> = (0..13)
+            .map(|_| {
+                round_trip.repeated();
+                round_trip.place_in_round()
+            })
+            .collect();
+        assert_eq!(places, [0, 1, 0, 1, 2, 0, 1, 2, 3, 0, 1, 2, 3]);
     }
 
     #[test]

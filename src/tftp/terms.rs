@@ -72,6 +72,7 @@ impl Terms {
             Failure::Refused { .. }
             | Failure::NoAnswer { .. }
             | Failure::Stalled { .. }
+            | Failure::Holes { .. }
             | Failure::WrongLen { .. }
             | Failure::Changed { .. }
             | Failure::TooLarge { .. } => None,

@@ -65,12 +65,17 @@ impl Far {
 
     /// Starts a server and waits until it says `ready`.
     pub fn serve(&self, command: &str, ready: &str) -> Server {
+        let server = self.start(command);
+        server.wait_for(ready);
+        server
+    }
+
+    /// Starts a server whose clients ask again until it is there.
+    pub fn start(&self, command: &str) -> Server {
         let mut command = self.command(command);
         command.env("KEA_PIDFILE_DIR", &self.folder);
         command.env("KEA_LOCKFILE_DIR", &self.folder);
-        let server = Server::start(&mut command);
-        server.wait_for(ready);
-        server
+        Server::start(&mut command)
     }
 
     /// Writes the configuration of a server and returns its path.

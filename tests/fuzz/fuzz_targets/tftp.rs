@@ -1,5 +1,5 @@
 #![no_main]
-use wireboot::tftp::{Config, Get, Terms};
+use wireboot::tftp::{Config, Extents, Get, Terms};
 use wireboot::time::Instant;
 use wireboot::wire::tftp::Packet;
 
@@ -7,13 +7,15 @@ use wireboot::wire::tftp::Packet;
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let _ = Packet::decode(data);
     let server = ([192, 0, 2, 1], 69).into();
+    let mut received = Extents::default();
+    received.insert(0..100);
     let config = Config {
         server,
         file: String::new(),
         terms: Terms::best(1500, &server),
         stall_timeout: std::time::Duration::from_secs(15),
         max_len: 1 << 20,
-        skip: 100,
+        received,
         expected_len: None,
     };
     let mut now = Instant::ZERO;
