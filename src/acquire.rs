@@ -18,6 +18,7 @@ use std::os::fd::AsFd;
 use crate::config::Config;
 use crate::dhcp::lease::Lease;
 use crate::error::Error;
+use crate::handover;
 use crate::link::{self, Link, Watch};
 use crate::sys;
 use crate::sys::signal::Signals;
@@ -75,6 +76,20 @@ pub fn configure(session: Session) -> Result<(Session, Lease), Error> {
             Err(error)
         }
     }
+}
+
+/// Gives the first interface with a carrier the address that is given for it.
+///
+/// # Errors
+/// As [`link::first_up`], and [`Error::Configure`] with what the kernel refused.
+pub fn without_dhcp(config: &Config, lease: Lease) -> Result<(Link, Lease), Error> {
+    let link = link::first_up(config)?;
+    if let Err(error) = link.configure(&lease) {
+        link.restore();
+        return Err(error);
+    }
+    handover::write(&link.name, &lease);
+    Ok((link, lease))
 }
 
 /// Gives back the leases that are on file for these interfaces, and takes their addresses away;

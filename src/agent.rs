@@ -38,6 +38,9 @@ pub fn run(config: &Config) -> Result<Step, Error> {
 /// # Errors
 /// As its steps; the machine's network is then as it was before.
 fn lease(config: &Config) -> Result<(Link, Lease), Error> {
+    if let Some(lease) = Lease::without_dhcp(&config.given) {
+        return acquire::without_dhcp(config, lease);
+    }
     let session = acquire::lease(link::find(config)?, config, None)?;
     let (session, lease) = acquire::configure(session)?;
     Ok((session.into_link(), lease))

@@ -10,10 +10,11 @@
 mod ip;
 mod words;
 
+use std::net::Ipv4Addr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::config::{Config, Report, parse_seconds};
+use crate::config::{Config, Report, Vlan, parse_seconds};
 use crate::wire::ethernet::MacAddress;
 
 pub use ip::{IpRequest, Method};
@@ -29,7 +30,10 @@ pub struct CommandLine {
     /// `ifname=`: names that stand for hardware addresses.
     aliases: Vec<(String, MacAddress)>,
     boot_device: Option<String>,
-    requests: Vec<IpRequest>,
+    /// `rd.bootif=0`
+    ignores_boot_if: bool,
+    /// Words of `ip=` and what they ask for.
+    requests: Vec<(String, IpRequest)>,
 }
 
 /// A word and what became of it.
@@ -93,6 +97,14 @@ impl CommandLine {
         let meaning = match key.as_str() {
             "ip" => self.ip(value),
             "BOOTIF" => self.boot_if(value),
+            "rd.bootif" => {
+                self.ignores_boot_if = matches!(value, "0" | "no" | "off");
+                let which = if self.ignores_boot_if { "not " } else { "" };
+                Ok(format!("BOOTIF is {which}looked at"))
+            }
+            "rd.net.dhcp.vendor-class" => {
+                Err("what the machine says it is comes from wireboot.identify".to_owned())
+            }
             "ifname" => self.alias(value),
             "bootdev" => {
                 self.boot_device = Some(value.to_owned());
@@ -109,10 +121,16 @@ impl CommandLine {
                 self.config.lease_timeout = time;
                 format!("waits {} s for a lease", time.as_secs())
             }),
-            "rd.neednet" | "rd.peerdns" => {
-                return Some(Meaning::Needless(
-                    "the network and its resolver are always set up",
-                ));
+            "rd.neednet" => {
+                return Some(Meaning::Needless("the network is always set up"));
+            }
+            "rd.peerdns" => {
+                let is_off = matches!(value, "0" | "no" | "off");
+                self.config.given.ignores_server_dns = is_off;
+                Ok(format!(
+                    "the server's resolvers are {}asked",
+                    if is_off { "not " } else { "" }
+                ))
             }
             "rd.net.dhcp.retry" => {
                 return Some(Meaning::Needless(
@@ -125,10 +143,13 @@ impl CommandLine {
             | "rd.net.timeout.ipv6auto" => {
                 return Some(Meaning::Needless("there is no such step to wait for"));
             }
-            "vlan" | "rd.vlan" => Err("a tagged VLAN cannot be set up".to_owned()),
-            "bond" | "team" | "bridge" => Err(format!("a {key} cannot be set up")),
-            "rd.route" => Err("routes come from the server".to_owned()),
-            "nameserver" => Err("resolvers come from the server".to_owned()),
+            "vlan" | "rd.vlan" => self.vlan(value),
+            "bond" | "team" | "bridge" | "rd.bond" | "rd.team" | "rd.bridge" => Err(format!(
+                "a {} cannot be set up; boot over one of its ports",
+                key.trim_start_matches("rd.")
+            )),
+            "rd.route" => self.route(value),
+            "nameserver" => self.name_server(value),
             _ => return None,
         };
         Some(meaning.map_or_else(Meaning::Refused, Meaning::Followed))
@@ -137,26 +158,83 @@ impl CommandLine {
     fn ip(&mut self, value: &str) -> Result<String, String> {
         let request = ip::parse(value)?;
         let text = request.to_string();
-        match request.method {
-            Method::Dhcp => {
-                let beside = request.beside_dhcp();
-                if !beside.is_empty() {
-                    self.remarks.push(Remark {
-                        word: format!("ip={value}"),
-                        meaning: Meaning::Refused(format!(
-                            "what the server says counts, not {}",
-                            beside.join(", ")
-                        )),
-                    });
-                }
-                self.requests.push(request);
-            }
-            Method::Static => {
-                return Err(format!("{text}: an address without DHCP cannot be set up"));
-            }
-            Method::Off => return Err("it switches the network off".to_owned()),
+        if request.method == Method::Off {
+            return Err("it switches the network off".to_owned());
         }
+        let unused = request.unused();
+        if !unused.is_empty() {
+            self.remarks.push(Remark {
+                word: format!("ip={value}"),
+                meaning: Meaning::Refused(format!("nothing is done about {}", unused.join(", "))),
+            });
+        }
+        self.requests.push((format!("ip={value}"), request));
         Ok(text)
+    }
+
+    fn vlan(&mut self, value: &str) -> Result<String, String> {
+        let (name, parent) = value
+            .split_once(':')
+            .filter(|(name, parent)| !name.is_empty() && !parent.is_empty())
+            .ok_or("it is not the VLAN's interface, a colon and the interface that carries it")?;
+        // eth0.7, eth0.0007, vlan7 and vlan0007 are in use.
+        let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
+        let digits = name.rsplit_once('.').map_or(digits, |(_, digits)| digits);
+        let id = digits.parse().ok().filter(|id| (1..=4094).contains(id));
+        let id = id.ok_or("the VLAN's interface does not end with its number, 1 to 4094")?;
+        if let Some(other) = &self.config.vlan {
+            return Err(format!(
+                "the boot goes over the VLAN {} already",
+                other.name
+            ));
+        }
+        self.config.vlan = Some(Vlan {
+            name: ip::interface_name(name)?,
+            id,
+            parent: ip::interface_name(parent)?,
+        });
+        Ok(format!("{name} is the VLAN {id} on {parent}"))
+    }
+
+    /// `NETWORK/BITS:GATEWAY[:INTERFACE]`
+    fn route(&mut self, value: &str) -> Result<String, String> {
+        if value.contains('[') {
+            return Err("IPv6 is not supported".to_owned());
+        }
+        let mut fields = value.split(':');
+        let network = fields.next().unwrap_or_default();
+        let (network, bits) = network.split_once('/').unwrap_or((network, "32"));
+        let destination = network.parse::<Ipv4Addr>().ok();
+        let prefix_len = bits.parse().ok().filter(|len| *len <= 32);
+        let gateway = fields.next().unwrap_or_default();
+        let gateway = match gateway {
+            "" => None,
+            text => Some(
+                text.parse()
+                    .map_err(|_| format!("\"{text}\" is no router"))?,
+            ),
+        };
+        let (Some(destination), Some(prefix_len)) = (destination, prefix_len) else {
+            return Err(
+                "it is not a network such as 192.0.2.0/24, a colon and a router".to_owned(),
+            );
+        };
+        self.config
+            .given
+            .routes
+            .push((destination, prefix_len, gateway));
+        Ok(match gateway {
+            Some(gateway) => format!("a route to {destination}/{prefix_len} via {gateway}"),
+            None => format!("a route to {destination}/{prefix_len} on the link"),
+        })
+    }
+
+    fn name_server(&mut self, value: &str) -> Result<String, String> {
+        let address: Ipv4Addr = value
+            .parse()
+            .map_err(|_| format!("\"{value}\" is not an IPv4 address"))?;
+        self.config.given.dns.push(address);
+        Ok(format!("the resolver {address} is asked first"))
     }
 
     fn boot_if(&mut self, value: &str) -> Result<String, String> {
@@ -219,15 +297,39 @@ impl CommandLine {
         Ok(Meaning::Followed(format!("{key} is {said}")))
     }
 
-    /// Brings `ip=`, `bootdev=` and `ifname=` together once all of them are known.
+    /// Brings `ip=`, `bootdev=`, `ifname=` and `vlan=` together once all of them are known.
     fn choose_interfaces(&mut self) {
-        let mut names: Vec<_> = self
-            .requests
-            .iter()
-            .filter_map(|request| request.interface.clone())
+        if self.ignores_boot_if {
+            self.config.boot_interface = None;
+        }
+        let mut requests = std::mem::take(&mut self.requests);
+        if let Some(device) = &self.boot_device {
+            requests.retain(|(_, request)| {
+                let interface = request.interface.as_ref();
+                interface.is_none_or(|interface| interface == device)
+            });
+        }
+        // An address that is given is where the machine is to be; a lease may come or not.
+        if let Some(first) = requests.iter().position(|(_, request)| request.is_static()) {
+            let chosen = requests.swap_remove(first);
+            for (word, _) in std::mem::replace(&mut requests, vec![chosen]) {
+                let why = "the boot goes over the first interface with an address of its own";
+                let meaning = Meaning::Refused(why.to_owned());
+                self.remarks.push(Remark { word, meaning });
+            }
+        }
+        for (_, request) in &requests {
+            request.give(&mut self.config.given);
+        }
+        let mut names: Vec<_> = requests
+            .into_iter()
+            .filter_map(|(_, request)| request.interface.clone())
             .collect();
         if let Some(device) = self.boot_device.take() {
             names = vec![device];
+        }
+        if let (Some(vlan), true) = (&self.config.vlan, names.is_empty()) {
+            names.push(vlan.name.clone());
         }
         for name in names {
             let alias = self.aliases.iter().find(|(alias, _)| *alias == name);

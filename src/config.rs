@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::net::Ipv4Addr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -125,6 +126,36 @@ impl FromStr for Detection {
     }
 }
 
+/// What is given beside a lease, or in place of one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Given {
+    /// Our address and the bits of its network, 0 to 32; with it no DHCP server is asked.
+    pub address: Option<(Ipv4Addr, u8)>,
+    /// The boot server, for an address without DHCP.
+    pub server: Option<Ipv4Addr>,
+    /// Networks, their bits, and the router to each; none when it is on the link.
+    pub routes: Vec<(Ipv4Addr, u8, Option<Ipv4Addr>)>,
+    /// Resolvers, asked before those of the lease.
+    pub dns: Vec<Ipv4Addr>,
+    /// Whether the resolvers of the lease are left out.
+    pub ignores_server_dns: bool,
+    /// Our name, in place of the lease's.
+    pub host_name: Option<String>,
+    /// Largest packet, octets, in place of the lease's.
+    pub mtu_octets: Option<u16>,
+}
+
+/// A tagged VLAN (802.1Q) that the boot goes over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vlan {
+    /// The name of its interface.
+    pub name: String,
+    /// Its number, 1 to 4094.
+    pub id: u16,
+    /// The interface that carries it.
+    pub parent: String,
+}
+
 /// The whole configuration of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -132,6 +163,10 @@ pub struct Config {
     pub interfaces: Vec<String>,
     /// The NIC the firmware booted from (`BOOTIF=`).
     pub boot_interface: Option<MacAddress>,
+    /// A tagged VLAN to be made first.
+    pub vlan: Option<Vlan>,
+    /// What is given beside a lease, or in place of one.
+    pub given: Given,
     /// How long to wait for an interface and its carrier.
     pub link_timeout: Duration,
     /// How long to wait for a lease, counted from the carrier.
@@ -198,6 +233,8 @@ impl Default for Config {
         Self {
             interfaces: Vec::new(),
             boot_interface: None,
+            vlan: None,
+            given: Given::default(),
             link_timeout: Duration::from_secs(30),
             lease_timeout: Duration::from_secs(60),
             identify: Identify::default(),

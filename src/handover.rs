@@ -180,9 +180,13 @@ fn net_conf(interface: &str, lease: &Lease, uptime_seconds: u64) -> String {
         search = lease.domain.clone().unwrap_or_default();
     }
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let proto = match lease.is_without_dhcp() {
+        true => "none",
+        false => "dhcp",
+    };
     [
         ("DEVICE", interface.to_owned()),
-        ("PROTO", "dhcp".to_owned()),
+        ("PROTO", proto.to_owned()),
         ("IPV4ADDR", lease.address.to_string()),
         (
             "IPV4BROADCAST",

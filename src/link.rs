@@ -41,13 +41,31 @@ pub struct Link {
 /// # Errors
 /// As [`find`], [`raise`] and [`wait`]; what was raised is lowered again then.
 pub fn up(config: &Config) -> Result<Vec<Link>, Error> {
+    raised(config).map(|(links, _)| links)
+}
+
+/// As [`up`], but returns only the first interface with a carrier; the others are left as they
+/// were found.
+///
+/// # Errors
+/// As [`up`].
+pub fn first_up(config: &Config) -> Result<Link, Error> {
+    let (mut links, first) = raised(config)?;
+    let link = links.swap_remove(first);
+    links.iter().for_each(Link::restore);
+    Ok(link)
+}
+
+/// Returns the interfaces, raised, and the place of the first with a carrier.
+fn raised(config: &Config) -> Result<(Vec<Link>, usize), Error> {
     let links = find(config)?;
-    let carrier = raise(&links).and_then(|()| wait(&links, config.link_timeout));
-    if let Err(error) = carrier {
-        links.iter().for_each(Link::restore);
-        return Err(error);
+    match raise(&links).and_then(|()| wait(&links, config.link_timeout)) {
+        Ok(first) => Ok((links, first)),
+        Err(error) => {
+            links.iter().for_each(Link::restore);
+            Err(error)
+        }
     }
-    Ok(links)
 }
 
 /// Finds the interfaces that `config` asks for, and waits up to its `link_timeout` for them to
@@ -125,19 +143,20 @@ pub fn raise<'a>(links: impl IntoIterator<Item = &'a Link>) -> Result<(), Error>
     Ok(())
 }
 
-/// Waits until one of the interfaces has a carrier.
+/// Waits until one of the interfaces has a carrier; returns its place among them.
 ///
 /// # Errors
 /// [`Error::NoCarrier`] when none has after `timeout`.
-pub fn wait(links: &[Link], timeout: Duration) -> Result<(), Error> {
+pub fn wait(links: &[Link], timeout: Duration) -> Result<usize, Error> {
     let start = sys::now();
     let deadline = start + timeout;
     let mut watch = Watch::open()?;
     loop {
         while let Some(Change { link, gone }) = watch.next_change()? {
-            if !gone && link.carrier && links.iter().any(|ours| ours.index == link.index) {
+            let place = links.iter().position(|ours| ours.index == link.index);
+            if let (Some(place), true, false) = (place, link.carrier, gone) {
                 log::debug!("{}: carrier", link.name);
-                return Ok(());
+                return Ok(place);
             }
         }
         if sys::now() >= deadline {

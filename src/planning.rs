@@ -82,10 +82,14 @@ pub fn facts(
 ) -> Result<Facts, Error> {
     let name = config.boot_file.as_ref().or(lease.boot_file.as_ref());
     let name = name.ok_or_else(|| Error::NothingBootable {
-        what: format!(
-            "the server {} names no boot file (option 67); configure one there, or say --boot-file",
-            lease.server
-        ),
+        what: match lease.is_without_dhcp() {
+            true => "without DHCP nobody names a boot file; say --boot-file".to_owned(),
+            false => format!(
+                "the server {} names no boot file (option 67); configure one there, or say \
+                 --boot-file",
+                lease.server
+            ),
+        },
         source: None,
     })?;
     let server_name = lease.server_name.as_deref();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::diagnosis::Diagnosis;
 use super::saved::{self, Saved};
 use super::station::{Heard, Station};
-use crate::config::Config;
+use crate::config::{Config, Given};
 use crate::dhcp::config::Config as ClientConfig;
 use crate::dhcp::lease::Lease;
 use crate::dhcp::{Client, Event, Loss, Transmit};
@@ -36,6 +36,8 @@ pub(super) enum Turn {
 pub struct Session {
     link: Link,
     config: ClientConfig,
+    /// What is set in place of what the server says.
+    given: Given,
     station: Station,
     /// Exists from the first carrier on.
     client: Option<Client>,
@@ -82,6 +84,7 @@ impl Session {
         Ok(Self {
             begin: saved.map_or(Begin::Anew, |saved| Begin::Again(saved.address)),
             config: client,
+            given: config.given.clone(),
             station,
             client: None,
             has_carrier: false,
@@ -192,16 +195,16 @@ impl Session {
     /// # Errors
     /// [`Error::Configure`] with what the kernel refused.
     pub(super) fn configure(&self) -> Result<Lease, Error> {
-        let lease = self
-            .lease()
-            .ok_or_else(|| Error::NoOffer(format!("{}: the lease is over", self.link.name)))?;
-        self.link.configure(lease)?;
-        handover::write(&self.link.name, lease);
+        let over = || Error::NoOffer(format!("{}: the lease is over", self.link.name));
+        let mut lease = self.lease().cloned().ok_or_else(over)?;
+        lease.amend(&self.given);
+        self.link.configure(&lease)?;
+        handover::write(&self.link.name, &lease);
         if !matches!(self.begin, Begin::Inform(_)) {
             let neighbour = self.station.neighbour();
-            Saved::new(self.link.mac, client_id(&self.config), lease, neighbour).write();
+            Saved::new(self.link.mac, client_id(&self.config), &lease, neighbour).write();
         }
-        Ok(lease.clone())
+        Ok(lease)
     }
 
     /// Takes away what [`Session::configure`] gave.

@@ -4,7 +4,6 @@ use super::flags::{Arguments, COMMON_HELP, Common, Flag};
 use crate::agent;
 use crate::config::{Config, Report};
 use crate::error::Error;
-use crate::init;
 
 const HELP: &str = "\
 usage: wireboot boot [FLAG]…
@@ -21,14 +20,11 @@ kexec, at once: nothing is unmounted or stopped.
   --explain             print which file and line each decision came from
   --json                with --stop-after plan: print the plan as JSON
   --unattended          take the default of every menu at once
-  --kernel-command-line FILE
-                        read ip=, BOOTIF= and wireboot.* from FILE, such as /proc/cmdline
   --stop-after STEP     end after link, lease, plan, image or load
 ";
 
 pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
     let mut common = Common::over(Config::for_boot());
-    let mut command_line = None;
     while let Some(flag) = arguments.next()? {
         let config = &mut common.config;
         match &flag {
@@ -44,9 +40,6 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
             Flag::Long(name) if matches!(name.as_str(), "append" | "command-line-append") => {
                 config.append = Some(arguments.value()?)
             }
-            Flag::Long(name) if name == "kernel-command-line" => {
-                command_line = Some(arguments.value()?);
-            }
             Flag::Long(name) if name == "stop-after" => {
                 config.stop_after =
                     Some(arguments.parse("one of link, lease, plan, image and load")?);
@@ -56,9 +49,6 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
             }
         }
     }
-    let mut config = common.finish();
-    if let Some(path) = command_line {
-        init::apply_command_line(&path, &mut config)?;
-    }
+    let config = common.finish()?;
     agent::run(&config).map(|step| log::info!("stopped after {step:?}, as told"))
 }

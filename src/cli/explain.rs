@@ -70,11 +70,14 @@ fn summary(config: &Config) -> String {
         Some(file) => file.clone(),
         None => "the boot file of the lease".to_owned(),
     };
+    let address = match config.given.address {
+        Some((address, prefix_len)) => format!("{address}/{prefix_len}, without DHCP"),
+        None => format!("by DHCP, within {} s", config.lease_timeout.as_secs_f32()),
+    };
     format!(
-        "interfaces: {interfaces}, waited for {} s\nlease: within {} s\nboots: {file}\n\
+        "interfaces: {interfaces}, waited for {} s\naddress: {address}\nboots: {file}\n\
          on failure: {:?}\n",
         config.link_timeout.as_secs_f32(),
-        config.lease_timeout.as_secs_f32(),
         config.on_failure,
     )
 }
@@ -86,17 +89,17 @@ mod tests {
     #[test]
     fn each_word_is_told_and_what_follows_from_all() {
         let line = cmdline::parse(
-            "quiet ip=:::::eth1:dhcp rd.neednet=1 vlan=eth1.7:eth1",
+            "quiet ip=:::::eth1:dhcp rd.neednet=1 bridge=br0:eth1",
             Config::for_boot(),
         );
         let text: String = line.remarks.iter().map(describe).collect();
         assert_eq!(
             text + &summary(&line.config),
             "ip=:::::eth1:dhcp: an address by DHCP on eth1\n\
-             rd.neednet=1: needless, the network and its resolver are always set up\n\
-             vlan=eth1.7:eth1: NOT FOLLOWED, a tagged VLAN cannot be set up\n\
+             rd.neednet=1: needless, the network is always set up\n\
+             bridge=br0:eth1: NOT FOLLOWED, a bridge cannot be set up; boot over one of its ports\n\
              interfaces: eth1, waited for 30 s\n\
-             lease: within 60 s\n\
+             address: by DHCP, within 60 s\n\
              boots: the boot file of the lease\n\
              on failure: Retry\n"
         );

@@ -7,6 +7,7 @@ use log::LevelFilter;
 
 use crate::config::{Config, parse_seconds};
 use crate::error::Error;
+use crate::init;
 
 /// Lines of help for the flags that [`Common::take`] knows.
 pub(super) const COMMON_HELP: &str = "  \
@@ -14,6 +15,8 @@ pub(super) const COMMON_HELP: &str = "  \
   --link-timeout SECS   wait this long for an interface and its carrier (30)
   --timeout SECS        wait this long for a lease once there is a carrier (60)
   --identify WHAT       be pxe, ipxe, http or plain to DHCP servers
+  --kernel-command-line FILE
+                        read ip=, BOOTIF= and wireboot.* from FILE, such as /proc/cmdline
   --proxy-wait SECS     let an offer without a boot file wait for a better one
   -v, --verbose         say every step; twice: every packet
   -q, --quiet           say nothing but errors
@@ -120,6 +123,8 @@ fn usage(error: lexopt::Error) -> Error {
 #[derive(Default)]
 pub(super) struct Common {
     pub(super) config: Config,
+    /// The file with the kernel's command line.
+    command_line: Option<String>,
     verbosity: usize,
 }
 
@@ -128,7 +133,7 @@ impl Common {
     pub(super) fn over(config: Config) -> Self {
         Self {
             config,
-            verbosity: 0,
+            ..Self::default()
         }
     }
 
@@ -150,6 +155,9 @@ impl Common {
             Flag::Long(name) if name == "proxy-wait" => {
                 config.proxy_wait = Some(arguments.seconds()?);
             }
+            Flag::Long(name) if name == "kernel-command-line" => {
+                self.command_line = Some(arguments.value()?);
+            }
             flag if flag.is('v', "verbose") => self.verbosity += 1,
             flag if flag.is('q', "quiet") => config.quiet = true,
             Flag::Short(_) | Flag::Long(_) | Flag::Value(_) => return Err(flag.unexpected()),
@@ -157,16 +165,24 @@ impl Common {
         Ok(())
     }
 
-    /// Starts logging as asked for and returns the configuration.
-    pub(super) fn finish(self) -> Config {
-        let level = match (self.config.quiet, self.verbosity) {
+    /// Starts logging as asked for, reads the kernel's command line, if told so, and returns the
+    /// configuration.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when the command line cannot be read.
+    pub(super) fn finish(self) -> Result<Config, Error> {
+        let mut config = self.config;
+        let level = match (config.quiet, self.verbosity) {
             (true, _) => LevelFilter::Error,
             (false, 0) => LevelFilter::Info,
             (false, 1) => LevelFilter::Debug,
             (false, _) => LevelFilter::Trace,
         };
         start_logging(level);
-        self.config
+        if let Some(path) = self.command_line {
+            init::apply_command_line(&path, &mut config)?;
+        }
+        Ok(config)
     }
 }
 

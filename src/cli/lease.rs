@@ -58,7 +58,7 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
             }
         }
     }
-    follow(&wish, &common.finish())
+    follow(&wish, &common.finish()?)
 }
 
 fn follow(wish: &Wish, config: &Config) -> Result<(), Error> {
@@ -69,6 +69,9 @@ fn follow(wish: &Wish, config: &Config) -> Result<(), Error> {
     }
     if wish.release {
         return release(config);
+    }
+    if let Some(lease) = Lease::without_dhcp(&config.given) {
+        return without_dhcp(wish, config, lease);
     }
     let mut links = link::find(config)?;
     let signals = Signals::open().map_err(|source| Error::System {
@@ -97,6 +100,19 @@ fn follow(wish: &Wish, config: &Config) -> Result<(), Error> {
     print(config, &session.link().name, &lease);
     if wish.keep {
         acquire::keep(session, &signals)?;
+    }
+    Ok(())
+}
+
+/// Sets an address that the kernel's command line gives; there is nothing to keep about it.
+fn without_dhcp(wish: &Wish, config: &Config, lease: Lease) -> Result<(), Error> {
+    let (link, lease) = match wish.dry_run {
+        true => (link::first_up(config)?, lease),
+        false => acquire::without_dhcp(config, lease)?,
+    };
+    print(config, &link.name, &lease);
+    if wish.dry_run {
+        link.restore();
     }
     Ok(())
 }

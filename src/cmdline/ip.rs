@@ -13,6 +13,7 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
+use crate::config::Given;
 use crate::wire::ethernet::MacAddress;
 
 /// How the address is found.
@@ -55,22 +56,44 @@ pub struct IpRequest {
 }
 
 impl IpRequest {
-    /// Names what is given beside DHCP, which has answers of its own to these.
-    pub(super) fn beside_dhcp(&self) -> Vec<&'static str> {
+    /// Returns whether the address is given.
+    pub(super) fn is_static(&self) -> bool {
+        self.method == Method::Static
+    }
+
+    /// Names what is asked for and not done.
+    pub(super) fn unused(&self) -> Vec<&'static str> {
+        let by_dhcp = !self.is_static();
         [
-            (self.address.is_some(), "the address"),
-            (self.server.is_some(), "the server"),
-            (self.gateway.is_some(), "the gateway"),
-            (self.prefix_len.is_some(), "the netmask"),
-            (self.host_name.is_some(), "the host name"),
-            (self.mtu_octets.is_some(), "the MTU"),
+            // The server decides about these.
+            (by_dhcp && self.address.is_some(), "the address beside DHCP"),
+            (by_dhcp && self.server.is_some(), "the server beside DHCP"),
+            (by_dhcp && self.gateway.is_some(), "the gateway beside DHCP"),
+            (
+                by_dhcp && self.prefix_len.is_some(),
+                "the netmask beside DHCP",
+            ),
             (self.mac.is_some(), "the hardware address"),
-            (!self.dns.is_empty(), "the resolvers"),
             (self.ntp.is_some(), "the time server"),
         ]
         .into_iter()
         .filter_map(|(is_given, what)| is_given.then_some(what))
         .collect()
+    }
+
+    /// Adds to `given` what is to be set.
+    pub(super) fn give(&self, given: &mut Given) {
+        if self.is_static() {
+            given.address = self.address.zip(self.prefix_len);
+            given.server = self.server;
+            let default = |gateway| (Ipv4Addr::UNSPECIFIED, 0, Some(gateway));
+            given.routes.extend(self.gateway.map(default));
+        }
+        given.dns.extend(&self.dns);
+        if self.host_name.is_some() {
+            given.host_name.clone_from(&self.host_name);
+        }
+        given.mtu_octets = self.mtu_octets.or(given.mtu_octets);
     }
 }
 
@@ -201,6 +224,14 @@ fn prefix_len(field: &str) -> Result<Option<u8>, String> {
     }
     let len = field.parse().ok().filter(|len| *len <= 32);
     len.map(Some).ok_or_else(wrong)
+}
+
+/// Reads the name of an interface.
+///
+/// # Errors
+/// Why it cannot be one.
+pub(super) fn interface_name(text: &str) -> Result<String, String> {
+    interface(text)?.ok_or_else(|| "the name of an interface is missing".to_owned())
 }
 
 /// An interface's name is 1 to 15 octets without blank and slash.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Identify, OnFailure, Step};
+use crate::config::{Given, Identify, OnFailure, Step};
 use proptest::prelude::*;
 
 #[test]
@@ -80,10 +80,17 @@ fn an_address_without_dhcp_is_read_in_every_form() {
 #[test]
 fn what_cannot_be_followed_is_refused_with_its_reason() {
     for (text, reason) in [
-        ("ip=eth0:dhcp:1400", "not the MTU"),
         (
-            "ip=192.0.2.10::::client:eth0:dhcp:192.0.2.53",
-            "not the address, the host name, the resolvers",
+            "ip=192.0.2.10::::client:eth0:dhcp",
+            "nothing is done about the address beside DHCP",
+        ),
+        (
+            "ip=:::::eth0:dhcp:192.0.2.53::192.0.2.123",
+            "nothing is done about the time server",
+        ),
+        (
+            "ip=eth0:dhcp::52:54:00:12:34:56",
+            "about the hardware address",
         ),
         ("ip=off", "switches the network off"),
         ("ip=none", "switches the network off"),
@@ -92,7 +99,6 @@ fn what_cannot_be_followed_is_refused_with_its_reason() {
         ("ip=[2001:db8::1]::[2001:db8::2]:64::eth0:none", "IPv6"),
         ("ip=rarp", "RARP"),
         ("ip=ibft", "iSCSI"),
-        ("ip=192.0.2.10:::24", "without DHCP"),
         ("ip=eth0:dchp", "\"dchp\" is not a way"),
         (
             "ip=192.0.2.10:::255.0.255.0",
@@ -109,9 +115,16 @@ fn what_cannot_be_followed_is_refused_with_its_reason() {
             "ip=:::::a-name-far-too-long:dhcp",
             "not the name of an interface",
         ),
-        ("vlan=eth0.7:eth0", "VLAN"),
-        ("bond=bond0:eth0,eth1", "bond"),
-        ("nameserver=192.0.2.53", "resolvers"),
+        ("vlan=eth0:eth0", "does not end with its number"),
+        ("vlan=eth0.4095:eth0", "does not end with its number"),
+        ("vlan=eth0.7", "a colon"),
+        ("bond=bond0:eth0,eth1", "a bond cannot be set up"),
+        ("team=team0:eth0,eth1", "a team cannot be set up"),
+        ("bridge=br0:eth0", "a bridge cannot be set up"),
+        ("nameserver=[2001:db8::53]", "not an IPv4 address"),
+        ("rd.route=[2001:db8::]/32:[2001:db8::1]", "IPv6"),
+        ("rd.route=198.51.100.0/33:192.0.2.1", "not a network"),
+        ("rd.route=198.51.100.0/24:router", "no router"),
         ("BOOTIF=eth0", "hardware address"),
         ("ifname=net0", "hardware address"),
         (
@@ -186,10 +199,62 @@ fn the_interface_is_found_by_name_by_address_and_by_alias() {
         ("ifname=net0:52:54:00:12:34:56 ip=net0:dhcp", &[], Some(mac)),
         ("ip=net0:dhcp ifname=net0:52:54:00:12:34:56", &[], Some(mac)),
         ("ip=enx525400123456:dhcp", &[], Some(mac)),
+        ("BOOTIF=01-52-54-00-12-34-56 rd.bootif=0", &[], None),
+        ("vlan=eth0.7:eth0", &["eth0.7"], None),
+        ("vlan=eth0.7:eth0 ip=eth1:dhcp", &["eth1"], None),
     ] {
         let config = parse(text, Config::default()).config;
         assert_eq!(config.interfaces, names, "{text}");
         assert_eq!(config.boot_interface, address, "{text}");
+    }
+}
+
+#[test]
+fn an_address_without_dhcp_and_all_that_goes_with_it_is_given() {
+    let text = "ip=eth1:dhcp ip=192.0.2.10:192.0.2.2:192.0.2.1:24:client:eth0:none:1400 \
+                nameserver=192.0.2.53 rd.route=198.51.100.0/24:192.0.2.254 rd.peerdns=0";
+    let line = parse(text, Config::default());
+    let gateway = Some(Ipv4Addr::new(192, 0, 2, 1));
+    let given = Given {
+        address: Some((Ipv4Addr::new(192, 0, 2, 10), 24)),
+        server: Some(Ipv4Addr::new(192, 0, 2, 2)),
+        routes: vec![
+            (
+                Ipv4Addr::new(198, 51, 100, 0),
+                24,
+                Some(Ipv4Addr::new(192, 0, 2, 254)),
+            ),
+            (Ipv4Addr::UNSPECIFIED, 0, gateway),
+        ],
+        dns: vec![Ipv4Addr::new(192, 0, 2, 53)],
+        ignores_server_dns: true,
+        host_name: Some("client".to_owned()),
+        mtu_octets: Some(1400),
+    };
+    assert_eq!(line.config.given, given);
+    assert_eq!(line.config.interfaces, ["eth0"]);
+    let refusals: Vec<_> = line.remarks.iter().filter_map(Remark::refusal).collect();
+    let [refusal] = &refusals[..] else {
+        panic!("{refusals:?}");
+    };
+    assert!(refusal.starts_with("\"ip=eth1:dhcp\""), "{refusal}");
+}
+
+#[test]
+fn a_vlan_is_read_in_every_spelling() {
+    for (name, id) in [
+        ("eth0.7", 7),
+        ("eth0.0007", 7),
+        ("vlan7", 7),
+        ("vlan0042", 42),
+    ] {
+        let line = parse(&format!("vlan={name}:eth0"), Config::default());
+        let vlan = Vlan {
+            name: name.to_owned(),
+            id,
+            parent: "eth0".to_owned(),
+        };
+        assert_eq!(line.config.vlan, Some(vlan));
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use crate::config::Given;
 use crate::wire::dhcp::Message;
 use crate::wire::option::{self, Options, code};
 
@@ -130,8 +131,68 @@ impl Lease {
     }
 }
 
+impl Lease {
+    /// Returns what is set without asking a server; none when no address is given. The server of
+    /// such a lease is the boot server, or 0.0.0.0.
+    pub fn without_dhcp(given: &Given) -> Option<Self> {
+        let (address, prefix_len) = given.address?;
+        let mut lease = Self {
+            address,
+            prefix_len,
+            server: given.server.unwrap_or(Ipv4Addr::UNSPECIFIED),
+            routes: Vec::new(),
+            broadcast: None,
+            mtu_octets: None,
+            dns: Vec::new(),
+            domain: None,
+            host_name: None,
+            next_server: given.server,
+            server_name: None,
+            boot_file: None,
+            lease_time: None,
+            renewal_time: None,
+            rebinding_time: None,
+            options: Options::default(),
+            ignored: Vec::new(),
+        };
+        lease.amend(given);
+        Some(lease)
+    }
+
+    /// Puts what is given into a lease that a server granted.
+    pub fn amend(&mut self, given: &Given) {
+        if given.ignores_server_dns {
+            self.dns.clear();
+        }
+        self.dns.retain(|server| !given.dns.contains(server));
+        self.dns.splice(0..0, given.dns.iter().copied());
+        for (destination, prefix_len, gateway) in given.routes.iter().copied() {
+            let same =
+                |route: &Route| (route.destination, route.prefix_len) == (destination, prefix_len);
+            self.routes.retain(|route| !same(route));
+            self.routes.push(Route {
+                destination,
+                prefix_len,
+                gateway,
+            });
+        }
+        if given.host_name.is_some() {
+            self.host_name.clone_from(&given.host_name);
+        }
+        self.mtu_octets = given.mtu_octets.or(self.mtu_octets);
+    }
+
+    /// Returns whether no server granted it.
+    pub fn is_without_dhcp(&self) -> bool {
+        self.options.iter().next().is_none()
+    }
+}
+
 impl fmt::Display for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_without_dhcp() {
+            return write!(f, "{}/{} as given", self.address, self.prefix_len);
+        }
         write!(
             f,
             "{}/{} from {}",
