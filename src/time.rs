@@ -49,6 +49,51 @@ impl AddAssign<Duration> for Instant {
     }
 }
 
+/// A point of the wall clock, in nanoseconds since 1970: for what is told to people and written to
+/// files, never for waiting. It ends in the year 2554.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// Returns the point so many seconds and nanoseconds after the beginning of 1970.
+    #[inline(always)]
+    pub const fn new(seconds: u64, nanoseconds: u32) -> Self {
+        // Runs for every captured frame, so it does not look for what only a broken clock says.
+        let seconds = seconds.wrapping_mul(NANOSECONDS);
+        Self(seconds.wrapping_add(nanoseconds as u64))
+    }
+
+    /// Returns the point `nanoseconds` after the beginning of 1970.
+    pub const fn from_nanos(nanoseconds: u64) -> Self {
+        Self(nanoseconds)
+    }
+
+    /// Returns the nanoseconds since the beginning of 1970.
+    #[inline(always)]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Returns the whole seconds since the beginning of 1970.
+    pub const fn as_secs(self) -> u64 {
+        self.0 / NANOSECONDS
+    }
+
+    /// Returns the nanoseconds of the second that has begun, 0 to 999,999,999.
+    pub const fn subsec_nanos(self) -> u64 {
+        self.0 % NANOSECONDS
+    }
+}
+
+const NANOSECONDS: u64 = 1_000_000_000;
+
+impl From<Duration> for Timestamp {
+    /// Takes the time since 1970.
+    fn from(since_1970: Duration) -> Self {
+        Self::new(since_1970.as_secs(), since_1970.subsec_nanos())
+    }
+}
+
 /// SplitMix64: a seeded sequence good enough for jitter and transaction numbers, and never for
 /// keys.
 #[derive(Debug, Clone)]

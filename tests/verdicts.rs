@@ -129,8 +129,10 @@ fn every_expression_has_the_same_verdicts_in_the_kernel() {
             });
             let mut ring = ring.into_inner();
             let mut seen = Vec::new();
-            while let Some(frame) = ring.next() {
-                seen.push((frame.octets().to_vec(), frame.vlan()));
+            while let Some(mut batch) = ring.next_batch() {
+                while let Some(frame) = batch.next() {
+                    seen.push((frame.octets().to_vec(), frame.vlan()));
+                }
             }
             assert!(
                 seen == expected,

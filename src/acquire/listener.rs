@@ -87,8 +87,10 @@ impl Listener {
         }
         // What came to the socket and to the ring is seen twice; the second is not expected.
         if let Ear::Mapped(ring) = &mut self.ear {
-            while let Some(frame) = ring.next() {
-                take(frame.octets(), frame.metadata());
+            while let Some(mut batch) = ring.next_batch() {
+                while let Some(frame) = batch.next() {
+                    take(frame.octets(), frame.metadata());
+                }
             }
         }
         Ok(())

@@ -4,8 +4,8 @@
 
 use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::time::Duration;
 
+use crate::time::Timestamp;
 use crate::wire::dhcp::{Message, Op};
 use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Header};
 use crate::wire::udp::Datagram;
@@ -13,7 +13,7 @@ use crate::wire::{DecodeError, Reader, ipv4, option, tftp};
 
 /// Returns the line for a frame of `original_len` octets whose tags stand in `octets`, and with
 /// `verbose` one more line for each DHCP option.
-pub fn line(timestamp: Duration, octets: &[u8], original_len: u32, verbose: bool) -> String {
+pub fn line(timestamp: Timestamp, octets: &[u8], original_len: u32, verbose: bool) -> String {
     let seconds = timestamp.as_secs() % 86_400;
     let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
     let nanoseconds = timestamp.subsec_nanos();
@@ -294,7 +294,7 @@ mod tests {
         frame.extend([0x52, 0x54, 0, 1, 2, 3, 0x81, 0, 0, 5, 8, 6]);
         frame.extend([0, 1, 8, 0, 6, 4, 0, 1, 0x52, 0x54, 0, 1, 2, 3, 192, 0, 2, 1]);
         frame.extend([0, 0, 0, 0, 0, 0, 192, 0, 2, 2]);
-        let time = Duration::new(86_400 + 3_661, 5);
+        let time = Timestamp::new(86_400 + 3_661, 5);
         assert_eq!(
             line(time, &frame, 64, false),
             "01:01:01.000000005 vlan 5, ARP, who has 192.0.2.2, tell 192.0.2.1, length 64 \

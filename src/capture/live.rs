@@ -4,17 +4,14 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::time::{Duration, SystemTime};
 
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
-
-use super::line;
-use super::recorder::with_tag;
+use super::output::{Format, Output};
 use crate::error::Error;
 use crate::sys::filter::Program;
 use crate::sys::packet::{Direction, Options, Statistics};
-use crate::sys::ring::{Frame, Layout, Ring};
+use crate::sys::ring::{Layout, Ring};
+use crate::sys::signal::Signals;
 use crate::sys::{SyscallError, now, wait_readable};
-use crate::time::Instant;
+use crate::time::{Instant, Timestamp};
 use crate::wire::pcapng;
 
 /// What to capture, and what to do with it.
@@ -32,19 +29,8 @@ pub struct Settings {
     pub promiscuous: bool,
     /// Ends after so many frames.
     pub count: Option<u64>,
-    /// Prints DHCP options too.
-    pub verbose: bool,
-    /// Prints the octets too.
-    pub octets: bool,
-}
-
-/// Where frames go.
-#[derive(Debug)]
-pub enum Output<W> {
-    /// One line each.
-    Lines(W),
-    /// A pcapng file.
-    File(W),
+    /// How frames are put down.
+    pub format: Format,
 }
 
 /// What became of the frames that passed the filter on one interface.
@@ -71,32 +57,31 @@ impl Counters {
     }
 }
 
-/// Captures until `count` frames, SIGINT or SIGTERM; returns the counters of each interface, in
+/// Captures until `count` frames or one of [`Signals`]; returns the counters of each interface, in
 /// their order. What had passed the filter when the signal came is captured too.
 ///
 /// # Errors
 /// What the kernel says, also to writing.
-pub fn capture<W: Write>(
-    settings: &Settings,
-    output: &mut Output<W>,
-) -> Result<Vec<Counters>, Error> {
+pub fn capture(settings: &Settings, to: &mut dyn Write) -> Result<Vec<Counters>, Error> {
     // Blocked before anything is opened, so that a signal never ends us in the middle.
-    let signals = signals().map_err(|source| system("waiting for signals", source))?;
-    let mut session = Session::open(settings, output)?;
+    let signals = Signals::open().map_err(|source| system("waiting for signals", source))?;
+    let mut session = Session::open(settings, to)?;
     loop {
-        let mut idle = true;
+        let mut emptied = true;
         for number in 0..session.sources.len() {
-            idle &= session.take(number, TURN)? == 0;
+            emptied &= session.take(number, u64::MAX)? < TURN;
         }
         if session.left == 0 {
             session.count()?;
             break;
         }
-        if idle {
-            session.flush()?;
-        }
-        // Under load the rings are never idle, and the signal must be seen nevertheless.
-        let deadline = if idle { None } else { Some(Instant::ZERO) };
+        // Under load the rings may never be empty, and the signal must be seen nevertheless.
+        let deadline = if emptied {
+            session.output.flush()?;
+            None
+        } else {
+            Some(Instant::ZERO)
+        };
         if session.wait(Some(&signals), deadline)? {
             session.drain()?;
             break;
@@ -105,7 +90,8 @@ pub fn capture<W: Write>(
     session.finish()
 }
 
-/// Frames that are taken from one interface before the others have their turn.
+/// Frames that are taken from one interface before the others have their turn; a batch is taken
+/// whole.
 const TURN: u64 = 10_000;
 
 /// An interface that is captured from.
@@ -115,18 +101,15 @@ struct Source<'a> {
     counters: Counters,
 }
 
-struct Session<'a, W> {
-    settings: &'a Settings,
+struct Session<'a> {
     sources: Vec<Source<'a>>,
-    output: &'a mut Output<W>,
-    /// What is not written yet.
-    buf: Vec<u8>,
+    output: Output<'a>,
     /// Frames to go.
     left: u64,
 }
 
-impl<'a, W: Write> Session<'a, W> {
-    fn open(settings: &'a Settings, output: &'a mut Output<W>) -> Result<Self, Error> {
+impl<'a> Session<'a> {
+    fn open(settings: &'a Settings, to: &'a mut dyn Write) -> Result<Self, Error> {
         let mut sources = Vec::new();
         for (index, name) in &settings.interfaces {
             let options = Options {
@@ -143,44 +126,38 @@ impl<'a, W: Write> Session<'a, W> {
                 counters,
             });
         }
-        let mut buf = Vec::with_capacity(BUFFER_LEN);
-        if let Output::File(_) = output {
-            begin(settings, &mut buf);
-        }
+        let names = settings.interfaces.iter().map(|(_, name)| name.clone());
         Ok(Self {
-            settings,
             sources,
-            output,
-            buf,
+            output: Output::begin(to, settings.format, names.collect(), &settings.filter)?,
             left: settings.count.unwrap_or(u64::MAX),
         })
     }
 
-    /// Takes the frames that are there, `at_most` of them, and returns how many it were.
+    /// Takes the frames that are there, those of a turn and `at_most` so many, and returns how many
+    /// it were: fewer than both when the ring has no more.
     fn take(&mut self, number: usize, at_most: u64) -> Result<u64, Error> {
-        let several = self.sources.len() > 1;
         let Some(source) = self.sources.get_mut(number) else {
             return Ok(0);
         };
         let number = u32::try_from(number).unwrap_or(u32::MAX);
+        let at_most = at_most.min(self.left);
         let mut taken = 0;
-        while taken < at_most.min(self.left)
-            && let Some(frame) = source.ring.next()
+        while taken < at_most.min(TURN)
+            && let Some(mut batch) = source.ring.next_batch()
         {
-            match self.output {
-                Output::File(_) => append_block(number, &frame, &mut self.buf),
-                Output::Lines(_) => {
-                    if several {
-                        self.buf.extend_from_slice(source.name.as_bytes());
-                        self.buf.push(b' ');
-                    }
-                    append_line(self.settings, &frame, &mut self.buf);
-                }
-            }
-            drop(frame);
-            taken += 1;
-            if self.buf.len() >= BUFFER_LEN {
-                write(self.output, &mut self.buf)?;
+            while taken < at_most
+                && let Some(frame) = batch.next()
+            {
+                taken += 1;
+                let packet = pcapng::Packet {
+                    interface: number,
+                    timestamp: frame.timestamp(),
+                    original_len: frame.original_len(),
+                    tag: frame.vlan(),
+                    direction: direction(frame.metadata().direction),
+                };
+                self.output.frame(&packet, frame.octets())?;
             }
         }
         self.left -= taken;
@@ -188,12 +165,8 @@ impl<'a, W: Write> Session<'a, W> {
         Ok(taken)
     }
 
-    fn flush(&mut self) -> Result<(), Error> {
-        write(self.output, &mut self.buf)
-    }
-
     /// Waits for frames or a signal; returns whether there was a signal.
-    fn wait(&self, signals: Option<&SignalFd>, until: Option<Instant>) -> Result<bool, Error> {
+    fn wait(&self, signals: Option<&Signals>, until: Option<Instant>) -> Result<bool, Error> {
         let mut watched: Vec<_> = signals.iter().map(|signals| signals.as_fd()).collect();
         watched.extend(self.sources.iter().map(|source| source.ring.as_fd()));
         let readable =
@@ -239,99 +212,36 @@ impl<'a, W: Write> Session<'a, W> {
                 let (name, damaged) = (source.name, source.ring.damaged());
                 log::warn!("{name}: {damaged} slots of the packet ring were damaged");
             }
-            if let Output::File(_) = self.output {
-                let statistics = source.counters.statistics;
-                let (received, lost) = (statistics.packets, statistics.drops);
-                pcapng::statistics(number, since_1970(), received, lost, &mut self.buf);
-            }
+            let counters = pcapng::Counters {
+                accepted: source.counters.statistics.packets,
+                lost: source.counters.statistics.drops,
+                delivered: source.counters.captured,
+            };
+            self.output.counters(number, wall_clock(), &counters)?;
         }
-        self.flush()?;
+        self.output.flush()?;
         Ok(self.sources.iter().map(|source| source.counters).collect())
     }
 }
 
-fn append_block(interface: u32, frame: &Frame<'_>, buf: &mut Vec<u8>) {
-    with_tag_back(frame, |octets, original_len| {
-        let packet = pcapng::Packet {
-            interface,
-            timestamp: frame.timestamp(),
-            original_len,
-            direction: match frame.metadata().direction {
-                Direction::Outgoing => pcapng::Direction::Outbound,
-                Direction::Host
-                | Direction::Broadcast
-                | Direction::Multicast
-                | Direction::OtherHost => pcapng::Direction::Inbound,
-            },
-        };
-        pcapng::packet(&packet, octets, buf);
-    });
-}
-
-fn append_line(settings: &Settings, frame: &Frame<'_>, buf: &mut Vec<u8>) {
-    with_tag_back(frame, |octets, original_len| {
-        let line = line::line(frame.timestamp(), octets, original_len, settings.verbose);
-        buf.extend_from_slice(line.as_bytes());
-        if settings.octets {
-            buf.extend_from_slice(line::dump(octets).as_bytes());
+#[inline(always)]
+const fn direction(direction: Direction) -> pcapng::Direction {
+    match direction {
+        Direction::Outgoing => pcapng::Direction::Outbound,
+        Direction::Host | Direction::Broadcast | Direction::Multicast | Direction::OtherHost => {
+            pcapng::Direction::Inbound
         }
-        buf.push(b'\n');
-    });
-}
-
-/// Hands out the octets and the length of a frame as it was on the wire.
-fn with_tag_back(frame: &Frame<'_>, take: impl FnOnce(&[u8], u32)) {
-    match frame.vlan() {
-        None => take(frame.octets(), frame.original_len()),
-        vlan => take(
-            &with_tag(frame.octets(), vlan),
-            frame.original_len().saturating_add(4),
-        ),
     }
 }
 
 /// How long the last frames are waited for, many times the retire time.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
-/// Octets that are gathered before they are written.
-const BUFFER_LEN: usize = 64 * 1024;
-
-fn begin(settings: &Settings, buf: &mut Vec<u8>) {
-    pcapng::begin(concat!("wireboot ", env!("CARGO_PKG_VERSION")), buf);
-    for (_, name) in &settings.interfaces {
-        let interface = pcapng::Interface {
-            name,
-            filter: &settings.filter,
-            snap_len: 0,
-        };
-        pcapng::interface(&interface, buf);
-    }
-}
-
-fn write<W: Write>(output: &mut Output<W>, buf: &mut Vec<u8>) -> Result<(), Error> {
-    let (Output::Lines(to) | Output::File(to)) = output;
-    let written = to.write_all(buf).and_then(|()| to.flush());
-    buf.clear();
-    written.map_err(|source| {
-        let call = "write";
-        system("writing what was captured", SyscallError { call, source })
-    })
-}
-
-fn signals() -> Result<SignalFd, SyscallError> {
-    let mut set = SigSet::empty();
-    set.add(Signal::SIGINT);
-    set.add(Signal::SIGTERM);
-    set.thread_block()
-        .map_err(|errno| SyscallError::new("sigprocmask", errno))?;
-    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-        .map_err(|errno| SyscallError::new("signalfd", errno))
-}
-
-fn since_1970() -> Duration {
+fn wall_clock() -> Timestamp {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default()
+        .into()
 }
 
 fn system(doing: &str, source: SyscallError) -> Error {

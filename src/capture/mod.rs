@@ -6,4 +6,5 @@ pub mod compile;
 pub mod language;
 pub mod line;
 pub mod live;
+pub mod output;
 pub mod recorder;

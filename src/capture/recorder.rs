@@ -5,10 +5,10 @@
 //! octets; the oldest frames go first, and how many went is part of the file.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
+use crate::time::Timestamp;
 use crate::wire::ethernet::VlanTag;
-use crate::wire::pcapng::{self, Direction, Interface, Packet};
+use crate::wire::pcapng::{self, Counters, Direction, Interface, Packet};
 
 /// The last frames of a boot.
 #[derive(Debug, Default)]
@@ -18,25 +18,19 @@ pub struct Recorder {
     octets: usize,
 }
 
-#[derive(Debug, Default)]
-struct Counters {
-    pushed: u64,
-    forgotten: u64,
-}
-
 impl Recorder {
     /// Octets of frames that are kept: a few hundred DHCP messages.
     pub const CAPACITY: usize = 128 * 1024;
 
-    /// Keeps a frame that crossed `interface` (a name) at `timestamp` (since 1970).
+    /// Keeps a frame that crossed `interface` (a name) at `timestamp`.
     ///
-    /// `vlan` is the tag that the kernel took out of `octets`; it is put back.
+    /// `tag` is the one that the kernel took out of `octets`; it is put back.
     pub fn push(
         &mut self,
         interface: &str,
         direction: Direction,
-        timestamp: Duration,
-        vlan: Option<VlanTag>,
+        timestamp: Timestamp,
+        tag: Option<VlanTag>,
         octets: &[u8],
     ) {
         let index = match self
@@ -52,24 +46,25 @@ impl Recorder {
             }
         };
         if let Some((_, counters)) = self.interfaces.get_mut(index) {
-            counters.pushed += 1;
+            counters.accepted += 1;
+            counters.delivered += 1;
         }
-        let octets = with_tag(octets, vlan);
         let packet = Packet {
             interface: u32::try_from(index).unwrap_or(u32::MAX),
             timestamp,
             original_len: u32::try_from(octets.len()).unwrap_or(u32::MAX),
+            tag,
             direction,
         };
         self.octets += octets.len();
-        self.frames.push_back((packet, octets));
+        self.frames.push_back((packet, octets.to_vec()));
         while self.octets > Self::CAPACITY
             && let Some((packet, octets)) = self.frames.pop_front()
         {
             self.octets -= octets.len();
             let index = usize::try_from(packet.interface).unwrap_or(usize::MAX);
             if let Some((_, counters)) = self.interfaces.get_mut(index) {
-                counters.forgotten += 1;
+                counters.delivered -= 1;
             }
         }
     }
@@ -79,8 +74,8 @@ impl Recorder {
         self.frames.is_empty()
     }
 
-    /// Returns the frames as the content of a pcapng file; `now` is the time since 1970.
-    pub fn pcapng(&self, now: Duration) -> Vec<u8> {
+    /// Returns the frames as the content of a pcapng file; `now` is the time of its end.
+    pub fn pcapng(&self, now: Timestamp) -> Vec<u8> {
         let mut file = Vec::with_capacity(self.octets + 48 * self.frames.len() + 512);
         pcapng::begin("wireboot", &mut file);
         for (name, _) in &self.interfaces {
@@ -92,28 +87,16 @@ impl Recorder {
             pcapng::interface(&interface, &mut file);
         }
         for (packet, octets) in &self.frames {
-            pcapng::packet(packet, octets, &mut file);
+            let start = file.len();
+            file.resize(start + pcapng::packet_len(packet, octets), 0);
+            let space = file.get_mut(start..).unwrap_or_default();
+            pcapng::packet(packet, octets, space);
         }
         for (index, (_, counters)) in (0..).zip(&self.interfaces) {
-            pcapng::statistics(index, now, counters.pushed, counters.forgotten, &mut file);
+            pcapng::statistics(index, now, counters, &mut file);
         }
         file
     }
-}
-
-/// Returns the frame as it was on the wire, with the tag back in its place.
-pub fn with_tag(octets: &[u8], vlan: Option<VlanTag>) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(octets.len() + 4);
-    match (vlan, octets.split_at_checked(12)) {
-        (Some(tag), Some((addresses, rest))) => {
-            frame.extend_from_slice(addresses);
-            frame.extend_from_slice(&tag.tpid.to_be_bytes());
-            frame.extend_from_slice(&tag.tci.to_be_bytes());
-            frame.extend_from_slice(rest);
-        }
-        _ => frame.extend_from_slice(octets),
-    }
-    frame
 }
 
 #[cfg(test)]
@@ -126,26 +109,15 @@ mod tests {
         assert!(recorder.is_empty());
         for number in 0..1_000_u32 {
             let name = if number % 2 == 0 { "eth0" } else { "eth1" };
-            let time = Duration::from_secs(number.into());
+            let time = Timestamp::new(number.into(), 0);
             recorder.push(name, Direction::Inbound, time, None, &[7; 1_000]);
         }
         assert_eq!(recorder.frames.len(), Recorder::CAPACITY / 1_000);
         let last = recorder.frames.back().unwrap();
         assert_eq!((last.0.interface, last.0.timestamp.as_secs()), (1, 999));
-        let forgotten: u64 = recorder.interfaces.iter().map(|(_, c)| c.forgotten).sum();
-        assert_eq!(forgotten, 1_000 - 131);
-        assert!(recorder.pcapng(Duration::ZERO).len() < Recorder::CAPACITY + 16_384);
-    }
-
-    #[test]
-    fn a_tag_is_put_back_where_it_was() {
-        let tag = VlanTag {
-            tpid: 0x8100,
-            tci: 5,
-        };
-        let frame: Vec<u8> = (0..20).collect();
-        let tagged = with_tag(&frame, Some(tag));
-        assert_eq!(tagged[12..18], [0x81, 0, 0, 5, 12, 13]);
-        assert_eq!(with_tag(&frame[..5], Some(tag)), frame[..5]);
+        let kept: u64 = recorder.interfaces.iter().map(|(_, c)| c.delivered).sum();
+        let seen: u64 = recorder.interfaces.iter().map(|(_, c)| c.accepted).sum();
+        assert_eq!((kept, seen), (131, 1_000));
+        assert!(recorder.pcapng(Timestamp::default()).len() < Recorder::CAPACITY + 16_384);
     }
 }

@@ -4,9 +4,12 @@ use std::fs::{self, File};
 use std::io;
 use std::time::Duration;
 
-use super::flags::{Arguments, Flag};
+use log::LevelFilter;
+
+use super::flags::{Arguments, Flag, start_logging};
 use crate::capture::language;
-use crate::capture::live::{Output, Settings, capture};
+use crate::capture::live::{Settings, capture};
+use crate::capture::output::Format;
 use crate::error::Error;
 use crate::sys::SyscallError;
 use crate::sys::filter::Program;
@@ -56,9 +59,9 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
         },
         promiscuous: true,
         count: None,
-        verbose: false,
-        octets: false,
+        format: Format::Pcapng,
     };
+    let (mut verbose, mut octets) = (false, false);
     while let Some(flag) = arguments.next()? {
         match flag {
             Flag::Value(word) => words.push(word),
@@ -71,9 +74,9 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
                 settings.count = Some(arguments.parse("a number of frames")?);
             }
             flag if flag.is('w', "write") => file = Some(arguments.value()?),
-            Flag::Short('v') => settings.verbose = true,
-            Flag::Long(name) if name == "verbose" => settings.verbose = true,
-            Flag::Short('x') => settings.octets = true,
+            Flag::Short('v') => verbose = true,
+            Flag::Long(name) if name == "verbose" => verbose = true,
+            Flag::Short('x') => octets = true,
             Flag::Short('p') => settings.promiscuous = false,
             Flag::Short('d') => print_program = true,
             Flag::Long(name) if name == "stats" => stats = true,
@@ -84,6 +87,7 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
             flag @ (Flag::Short(_) | Flag::Long(_)) => return Err(flag.unexpected()),
         }
     }
+    start_logging(LevelFilter::Info);
     settings.filter = words.join(" ");
     settings.program = program(&settings.filter, bpf.as_deref())?;
     if print_program {
@@ -100,10 +104,13 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
     }
     let counters = match &file {
         Some(path) => {
-            let file = File::create(path).map_err(|source| cannot("create", path, source))?;
-            capture(&settings, &mut Output::File(file))?
+            let mut file = File::create(path).map_err(|source| cannot("create", path, source))?;
+            capture(&settings, &mut file)?
         }
-        None => capture(&settings, &mut Output::Lines(io::stdout()))?,
+        None => {
+            settings.format = Format::Lines { verbose, octets };
+            capture(&settings, &mut io::stdout())?
+        }
     };
     for ((_, name), counters) in settings.interfaces.iter().zip(counters) {
         let kernel = counters.statistics;

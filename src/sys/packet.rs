@@ -25,6 +25,7 @@ use nix::sys::socket::{
 
 use super::SyscallError;
 use super::filter::{Packet, Program};
+use crate::time::Timestamp;
 use crate::wire::ethernet::{MacAddress, VlanTag};
 
 /// All protocols (`ETH_P_ALL`), also those that a bridge or another handler takes away later.
@@ -57,6 +58,7 @@ pub enum Direction {
 
 impl Direction {
     /// Reads `sll_pkttype`.
+    #[inline(always)]
     pub(super) const fn from_kernel(kind: u8) -> Self {
         match kind {
             libc::PACKET_BROADCAST => Self::Broadcast,
@@ -84,13 +86,16 @@ impl Direction {
 pub struct Metadata {
     /// Octets that the frame had on the wire, the tag in `vlan` not counted.
     pub original_len: u32,
-    /// When it arrived: time since 1970 by the kernel's wall clock, in nanoseconds.
-    pub timestamp: Duration,
+    /// When it arrived by the kernel's wall clock.
+    pub timestamp: Timestamp,
     /// The outermost tag, which the kernel took out of the octets.
     pub vlan: Option<VlanTag>,
     /// False when the sender is this machine and its NIC has yet to fill in the checksum, so
     /// that it must not be verified.
     pub checksum_ready: bool,
+    /// The hash of its flow, by which the kernel spreads load; 0 when there is none (V3 rings
+    /// only).
+    pub rxhash: u32,
     /// Frames were lost since the counters were last read.
     pub losing: bool,
     /// To whom it was addressed.
@@ -99,6 +104,7 @@ pub struct Metadata {
 
 impl Metadata {
     /// Reads the `tp_status` bits that rings and auxiliary data share.
+    #[inline(always)]
     pub(super) const fn from_status(status: u32, vlan_tci: u16, vlan_tpid: u16) -> Self {
         let vlan = if status & libc::TP_STATUS_VLAN_VALID == 0 {
             None
@@ -113,9 +119,10 @@ impl Metadata {
         };
         Self {
             original_len: 0,
-            timestamp: Duration::ZERO,
+            timestamp: Timestamp::from_nanos(0),
             vlan,
             checksum_ready: status & libc::TP_STATUS_CSUMNOTREADY == 0,
+            rxhash: 0,
             losing: status & libc::TP_STATUS_LOSING != 0,
             direction: Direction::Host,
         }
@@ -291,13 +298,13 @@ impl PacketSocket {
             Err(errno) => return Err(SyscallError::new("recvmsg(AF_PACKET)", errno)),
         };
         let mut metadata = Metadata::from_status(0, 0, 0);
-        let mut timestamp = Duration::ZERO;
+        let mut timestamp = Timestamp::default();
         let controls = message
             .cmsgs()
             .map_err(|errno| SyscallError::new("recvmsg(control messages)", errno))?;
         for control in controls {
             if let ControlMessageOwned::ScmTimestampns(time) = control {
-                timestamp = time.into();
+                timestamp = Duration::from(time).into();
             } else if let ControlMessageOwned::Unknown(unknown) = control
                 && unknown.cmsg_header.cmsg_level == libc::SOL_PACKET
                 && unknown.cmsg_header.cmsg_type == libc::PACKET_AUXDATA

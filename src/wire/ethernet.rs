@@ -69,6 +69,19 @@ impl VlanTag {
     pub const fn vid(self) -> u16 {
         self.tci & 0x0fff
     }
+
+    /// Returns the tag as it stands in a frame.
+    pub const fn octets(self) -> [u8; 4] {
+        let [a, b] = self.tpid.to_be_bytes();
+        let [c, d] = self.tci.to_be_bytes();
+        [a, b, c, d]
+    }
+
+    /// Returns `frame` as it was before the tag was taken out of it.
+    pub fn put_back(self, frame: &[u8]) -> Vec<u8> {
+        let (addresses, rest) = frame.split_at(frame.len().min(12));
+        [addresses, &self.octets(), rest].concat()
+    }
 }
 
 /// An Ethernet II header, with the outermost 802.1Q tag when there is one.
@@ -147,6 +160,20 @@ mod tests {
         }
         frame.push(0x45);
         assert_eq!(Header::decode(&frame), Ok((header, &[0x45][..])));
+    }
+
+    #[test]
+    fn a_tag_is_put_back_where_it_was() {
+        let tag = VlanTag {
+            tpid: 0x8100,
+            tci: 5,
+        };
+        let frame: Vec<u8> = (0..20).collect();
+        assert_eq!(
+            tag.put_back(&frame)[10..18],
+            [10, 11, 0x81, 0, 0, 5, 12, 13]
+        );
+        assert_eq!(tag.put_back(&[7])[..], [7, 0x81, 0, 0, 5]);
     }
 
     #[test]

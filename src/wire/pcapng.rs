@@ -4,7 +4,8 @@
 //! Left out: reading, name resolution, secrets, and sections of unknown length other than the
 //! one section that a file here has.
 
-use std::time::Duration;
+use super::ethernet::VlanTag;
+use crate::time::Timestamp;
 
 /// An interface of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,10 +32,12 @@ pub enum Direction {
 pub struct Packet {
     /// Number of the interface, in the order in which they were written, from 0.
     pub interface: u32,
-    /// When, since 1970.
-    pub timestamp: Duration,
-    /// Octets on the wire.
+    /// When.
+    pub timestamp: Timestamp,
+    /// Octets on the wire, those of `tag` not counted.
     pub original_len: u32,
+    /// The tag that the kernel took out of the octets, to be put back behind the addresses.
+    pub tag: Option<VlanTag>,
     /// Which way it went.
     pub direction: Direction,
 }
@@ -52,8 +55,9 @@ const IF_NAME: u16 = 2;
 const IF_TSRESOL: u16 = 9;
 const IF_FILTER: u16 = 11;
 const EPB_FLAGS: u16 = 2;
-const ISB_IFRECV: u16 = 4;
-const ISB_IFDROP: u16 = 5;
+const ISB_FILTERACCEPT: u16 = 6;
+const ISB_OSDROP: u16 = 7;
+const ISB_USRDELIV: u16 = 8;
 
 /// Appends the block that begins a file.
 pub fn begin(application: &str, buf: &mut Vec<u8>) {
@@ -86,51 +90,134 @@ pub fn interface(interface: &Interface<'_>, buf: &mut Vec<u8>) {
     });
 }
 
-/// Appends a frame.
-pub fn packet(packet: &Packet, octets: &[u8], buf: &mut Vec<u8>) {
-    // Runs for every frame of a flood, so the block is put together in few and large pieces.
-    let captured = len_of(octets);
-    let padding = octets.len().next_multiple_of(4) - octets.len();
-    let len = u32::try_from(octets.len() + padding + PACKET_OVERHEAD).unwrap_or(u32::MAX);
-    let nanoseconds = u64::try_from(packet.timestamp.as_nanos()).unwrap_or(u64::MAX);
-    let direction: u32 = match packet.direction {
+/// Returns how many octets the block of a frame has.
+#[inline(always)]
+pub const fn packet_len(packet: &Packet, octets: &[u8]) -> usize {
+    let tag_len = if packet.tag.is_some() { 4 } else { 0 };
+    HEAD_LEN + (octets.len() + tag_len).next_multiple_of(4) + TAIL_LEN
+}
+
+/// Writes the block of a frame to the beginning of `space` and returns how many octets it has;
+/// none when there is no room for it.
+// Runs for every frame of a flood: it is put together in place, in few pieces of known size, and
+// without calls of what the optimiser for size would not inline.
+#[inline(always)]
+pub fn packet(packet: &Packet, octets: &[u8], space: &mut [u8]) -> Option<usize> {
+    let len = packet_len(packet, octets);
+    let space = space.get_mut(..len)?;
+    let len_field = u32::try_from(len).ok()?;
+    let tag_len = if packet.tag.is_some() { 4 } else { 0 };
+    let captured = u32::try_from(octets.len()).ok()? + tag_len;
+    let original_len = packet.original_len.saturating_add(tag_len).max(captured);
+    let nanoseconds = packet.timestamp.as_nanos();
+    let head = space.first_chunk_mut::<HEAD_LEN>()?;
+    if let ([kind, interface, low], original) = head.as_chunks_mut::<8>() {
+        *kind = pair(ENHANCED_PACKET, len_field);
+        *interface = (u64::from(packet.interface) | nanoseconds & HIGH).to_le_bytes();
+        *low = (nanoseconds & LOW | u64::from(captured) << 32).to_le_bytes();
+        put(original, 0, original_len.to_le_bytes());
+    }
+    let direction = match packet.direction {
         Direction::Inbound => 1,
         Direction::Outbound => 2,
     };
-    buf.reserve(octets.len() + padding + PACKET_OVERHEAD);
-    buf.extend_from_slice(
-        words([
-            ENHANCED_PACKET,
-            len,
-            packet.interface,
-            u32::try_from(nanoseconds >> 32).unwrap_or(u32::MAX),
-            u32::try_from(nanoseconds & 0xffff_ffff).unwrap_or(u32::MAX),
-            captured,
-            packet.original_len.max(captured),
-        ])
-        .as_flattened(),
+    let tail_at = len - TAIL_LEN;
+    // First the padding, of which the frame takes what it needs.
+    put(space, tail_at - 4, [0; 4]);
+    put(
+        space,
+        tail_at,
+        pair(u32::from(EPB_FLAGS) | 4 << 16, direction),
     );
-    buf.extend_from_slice(octets);
-    buf.extend_from_slice([0; 3].get(..padding).unwrap_or_default());
-    let flags = u32::from(EPB_FLAGS) | 4 << 16;
-    buf.extend_from_slice(words([flags, direction, OPT_ENDOFOPT.into(), len]).as_flattened());
+    put(space, tail_at + 8, pair(OPT_ENDOFOPT.into(), len_field));
+    let body = space.get_mut(HEAD_LEN..tail_at)?;
+    match packet.tag {
+        None => copy(octets, body),
+        Some(tag) => copy_with_tag(tag, octets, body),
+    }
+    Some(len)
 }
 
-/// Octets of a packet's block beside those of the frame.
-const PACKET_OVERHEAD: usize = 11 * 4;
+/// Octets of a packet's block in front of the frame.
+const HEAD_LEN: usize = 28;
+/// Octets of a packet's block behind the frame and its padding.
+const TAIL_LEN: usize = 16;
+const LOW: u64 = 0xffff_ffff;
+const HIGH: u64 = !LOW;
 
-fn words<const N: usize>(words: [u32; N]) -> [[u8; 4]; N] {
-    words.map(u32::to_le_bytes)
+/// Two words, one behind the other.
+#[inline(always)]
+const fn pair(first: u32, second: u32) -> [u8; 8] {
+    (first as u64 | (second as u64) << 32).to_le_bytes()
 }
 
-/// Appends the counters of an interface: frames that passed the filter, and those of them that
-/// were lost.
-pub fn statistics(interface: u32, now: Duration, received: u64, dropped: u64, buf: &mut Vec<u8>) {
+/// Writes `octets` from `at` on; nothing where there is no room for all.
+#[inline(always)]
+fn put<const N: usize>(space: &mut [u8], at: usize, octets: [u8; N]) {
+    if let Some(space) = space.get_mut(at..)
+        && let Some(to) = space.first_chunk_mut()
+    {
+        *to = octets;
+    }
+}
+
+/// Copies `from` to the beginning of `to`, which is as long or longer.
+// A small C library copies with instructions that take long to begin; what is small here is
+// copied as its two ends, which may overlap.
+#[inline(always)]
+fn copy(from: &[u8], to: &mut [u8]) {
+    match from.len() {
+        32..=64 => copy_ends::<32>(from, to),
+        65..=128 => copy_ends::<64>(from, to),
+        len => {
+            if let Some(to) = to.get_mut(..len) {
+                to.copy_from_slice(from);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn copy_ends<const N: usize>(from: &[u8], to: &mut [u8]) {
+    let last_at = from.len().saturating_sub(N);
+    if let Some(first) = from.first_chunk::<N>() {
+        put(to, 0, *first);
+    }
+    if let Some(end) = from.get(last_at..)
+        && let Some(last) = end.first_chunk::<N>()
+    {
+        put(to, last_at, *last);
+    }
+}
+
+#[cold]
+fn copy_with_tag(tag: VlanTag, from: &[u8], to: &mut [u8]) {
+    let (addresses, rest) = from.split_at(from.len().min(12));
+    copy(addresses, to);
+    put(to, addresses.len(), tag.octets());
+    copy(rest, to.get_mut(addresses.len() + 4..).unwrap_or_default());
+}
+
+/// What became of the frames of an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Frames that passed the filter, the lost ones among them.
+    pub accepted: u64,
+    /// Frames that passed the filter and that the kernel had no room for.
+    pub lost: u64,
+    /// Frames that are in the file.
+    pub delivered: u64,
+}
+
+/// Appends the counters of an interface as they are at `now`.
+pub fn statistics(interface: u32, now: Timestamp, counters: &Counters, buf: &mut Vec<u8>) {
     block(INTERFACE_STATISTICS, buf, |buf| {
         buf.extend_from_slice(&interface.to_le_bytes());
-        time(now, buf);
-        option(ISB_IFRECV, &received.to_le_bytes(), buf);
-        option(ISB_IFDROP, &dropped.to_le_bytes(), buf);
+        // The high word first, each in the order of the file.
+        buf.extend_from_slice(&now.as_nanos().rotate_left(32).to_le_bytes());
+        option(ISB_FILTERACCEPT, &counters.accepted.to_le_bytes(), buf);
+        option(ISB_OSDROP, &counters.lost.to_le_bytes(), buf);
+        option(ISB_USRDELIV, &counters.delivered.to_le_bytes(), buf);
         option(OPT_ENDOFOPT, &[], buf);
     });
 }
@@ -161,15 +248,6 @@ fn padded(octets: &[u8], buf: &mut Vec<u8>) {
     buf.resize(buf.len() + padding, 0);
 }
 
-fn time(since_1970: Duration, buf: &mut Vec<u8>) {
-    // Enough until the year 2554.
-    let nanoseconds = u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX);
-    let high = u32::try_from(nanoseconds >> 32).unwrap_or(u32::MAX);
-    let low = u32::try_from(nanoseconds & 0xffff_ffff).unwrap_or(u32::MAX);
-    buf.extend_from_slice(&high.to_le_bytes());
-    buf.extend_from_slice(&low.to_le_bytes());
-}
-
 fn len_of(octets: &[u8]) -> u32 {
     u32::try_from(octets.len()).unwrap_or(u32::MAX)
 }
@@ -180,16 +258,17 @@ mod tests {
 
     #[test]
     fn blocks_are_laid_out_as_the_draft_says() {
-        let mut buf = Vec::new();
         let direction = Direction::Outbound;
-        let timestamp = Duration::new(5, 7);
+        let timestamp = Timestamp::new(5, 7);
         let header = Packet {
             interface: 1,
             timestamp,
             original_len: 60,
+            tag: None,
             direction,
         };
-        packet(&header, &[1, 2, 3, 4, 5], &mut buf);
+        let mut buf = [0xff; 60];
+        assert_eq!(packet(&header, &[1, 2, 3, 4, 5], &mut buf), Some(52));
         let expected: [u32; 13] = [
             6,           // Enhanced Packet Block
             52,          // length
@@ -205,13 +284,44 @@ mod tests {
             0,           // end of options
             52,          // length again
         ];
-        let words: Vec<u32> = buf
+        let words: Vec<u32> = buf[..52]
             .as_chunks::<4>()
             .0
             .iter()
             .map(|word| u32::from_le_bytes(*word))
             .collect();
         assert_eq!(words, expected);
+    }
+
+    #[test]
+    fn frames_of_every_length_are_copied_whole_with_and_without_a_tag() {
+        let tag = VlanTag {
+            tpid: 0x8100,
+            tci: 5,
+        };
+        let mut packet = Packet {
+            interface: 0,
+            timestamp: Timestamp::default(),
+            original_len: 0,
+            tag: None,
+            direction: Direction::Inbound,
+        };
+        for len in 0..=300 {
+            let octets: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+            let mut tagged = octets.clone();
+            tagged.splice(12.min(octets.len())..12.min(octets.len()), tag.octets());
+            for (tag, expected) in [(None, &octets), (Some(tag), &tagged)] {
+                packet.tag = tag;
+                let mut space = [0xff; 400];
+                let len = super::packet(&packet, &octets, &mut space).unwrap();
+                assert_eq!(len, packet_len(&packet, &octets));
+                let end = 28 + expected.len();
+                assert_eq!(space[28..end], expected[..]);
+                assert!(space[end..len - 16].iter().all(|octet| *octet == 0));
+                assert!(space[len..].iter().all(|octet| *octet == 0xff));
+                assert_eq!(super::packet(&packet, &octets, &mut space[..len - 1]), None);
+            }
+        }
     }
 
     #[test]
@@ -224,7 +334,7 @@ mod tests {
             snap_len: 0,
         };
         interface(&described, &mut buf);
-        statistics(0, Duration::from_secs(1), 3, 1, &mut buf);
+        statistics(0, Timestamp::new(1, 0), &Counters::default(), &mut buf);
         let mut at = 0;
         let mut kinds = Vec::new();
         while at < buf.len() {

@@ -55,7 +55,7 @@ fn capture_against_tcpdump_under_a_flood_of_small_frames() {
     in_new_namespace(|| {
         let (_, far) = pair();
         let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
-        let wireboot = env!("CARGO_BIN_EXE_wireboot");
+        let wireboot = &binary();
         let ours = [wireboot, "capture", "-i", "near", "-w", "/dev/null"];
         // The same ring memory: 2 MiB.
         let theirs = [
@@ -76,6 +76,11 @@ fn capture_against_tcpdump_under_a_flood_of_small_frames() {
             }
         }
     });
+}
+
+/// The binary to measure: the one that `tests/bench/run` has built, or Cargo's.
+fn binary() -> String {
+    std::env::var("WIREBOOT").unwrap_or_else(|_| env!("CARGO_BIN_EXE_wireboot").to_owned())
 }
 
 /// Runs `command` under the flood and prints what it used.
@@ -163,7 +168,9 @@ fn the_delay_from_send_to_wake_up() {
         ] {
             let ring = std::cell::RefCell::new(Ring::open(near, &everything, layout).unwrap());
             let fd = ring.borrow().as_fd().try_clone_to_owned().unwrap();
-            print_delay(name, &fd, &sender, || ring.borrow_mut().next().is_some());
+            print_delay(name, &fd, &sender, || {
+                ring.borrow_mut().next_batch().is_some()
+            });
         }
     });
 }

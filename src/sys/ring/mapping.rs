@@ -39,6 +39,7 @@ impl Geometry {
     }
 
     /// Where the octets begin that [`Unit::octets`] lends.
+    #[inline(always)]
     pub(super) const fn octets_at(&self) -> usize {
         self.status_at + Self::STATUS_LEN
     }
@@ -83,6 +84,7 @@ impl Mapping {
         })
     }
 
+    #[inline(always)]
     pub(super) const fn geometry(&self) -> Geometry {
         self.geometry
     }
@@ -91,6 +93,7 @@ impl Mapping {
     ///
     /// The exclusive borrow makes sure that a unit is lent once at a time, and that nobody
     /// reads one while it is given back.
+    #[inline(always)]
     pub(super) fn claim(&mut self, index: usize) -> Option<Unit<'_>> {
         let Geometry {
             units,
@@ -153,12 +156,14 @@ pub(super) struct Unit<'a> {
 impl<'a> Unit<'a> {
     /// Returns `len` octets that stand `at` octets behind the beginning of the unit; none when
     /// they reach beyond it, or into the status word and before.
+    #[inline(always)]
     pub(super) fn octets(&self, at: usize, len: usize) -> Option<&'a [u8]> {
         let start = at.checked_sub(self.octets_at)?;
         self.octets.get(start..start.checked_add(len)?)
     }
 
     /// Gives the unit back to the kernel.
+    #[inline(always)]
     pub(super) fn give_back(self) {
         // Pairs with the smp_rmb in `__packet_get_status`: our reads end before the kernel
         // sees that it may write.

@@ -5,9 +5,9 @@
 //! * [`Version::V3`]: blocks of frames of any length, handed over when full or after the retire
 //!   time. For capturing, where blocks save wake-ups.
 //!
-//! [`Ring::next`] lends one frame at a time and gives its slot (or, with the last frame of it,
-//! its block) back when the frame is dropped. A header that points outside of its slot costs
-//! that slot (V3: the rest of the block) and is counted in [`Ring::damaged`].
+//! [`Ring::next_batch`] lends a slot or block, whose frames are lent one by one, and which is given
+//! back when dropped. A header that points outside of its slot costs that slot (V3: the rest of
+//! the block) and is counted in [`Ring::damaged`].
 //!
 //! Setting up a ring waits for an RCU grace period of the kernel (11 ms in Linux 6.18, and
 //! 20 ms at the end). A [`Ring`] can be opened in another thread for that reason and handed
@@ -26,8 +26,10 @@ use nix::unistd::{SysconfVar, sysconf};
 use super::SyscallError;
 use super::filter::Program;
 use super::packet::{Metadata, Options, PacketSocket, Statistics, set_packet_option};
+use crate::time::Timestamp;
 use crate::wire::ethernet::VlanTag;
-use mapping::{Geometry, Mapping, Unit};
+use mapping::{Geometry, Mapping};
+pub use walk::Batch;
 use walk::Walk;
 
 /// How frames are handed over.
@@ -171,23 +173,25 @@ impl Ring {
         })
     }
 
-    /// Lends the next frame; none when there is none yet.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "an iterator cannot lend, and the frame must be given back before the next"
-    )]
-    pub fn next(&mut self) -> Option<Frame<'_>> {
-        let found = self.walk.find();
-        // Woken twice for nothing: an error is pending (the interface went down) and would
-        // wake us again and again until it is taken.
-        if found.is_none() && std::mem::replace(&mut self.idle, found.is_none()) {
-            if let Some(errno) = self.socket.take_error() {
-                log::debug!("packet ring: {}", errno.desc());
-            }
+    /// Lends the frames that come next; none when there are none yet.
+    pub fn next_batch(&mut self) -> Option<Batch<'_>> {
+        if !self.walk.has_next() {
+            self.found_none();
             return None;
         }
-        self.idle = found.is_none();
-        self.walk.lend(found?)
+        self.idle = false;
+        self.walk.next()
+    }
+
+    #[cold]
+    fn found_none(&mut self) {
+        // Woken twice for nothing: an error is pending (the interface went down) and would
+        // wake us again and again until it is taken.
+        if std::mem::replace(&mut self.idle, true)
+            && let Some(errno) = self.socket.take_error()
+        {
+            log::debug!("packet ring: {}", errno.desc());
+        }
     }
 
     /// Returns the socket, for sending.
@@ -216,52 +220,48 @@ impl AsFd for Ring {
     }
 }
 
-/// A frame in the ring; its slot is given back when it is dropped.
-#[derive(Debug)]
+/// A frame in the ring.
+#[derive(Debug, Clone, Copy)]
 pub struct Frame<'a> {
     octets: &'a [u8],
     metadata: Metadata,
-    /// The slot or, with its last frame, the block.
-    give_back: Option<Unit<'a>>,
 }
 
 impl Frame<'_> {
     /// Returns the octets, cut off when they did not fit.
+    #[inline(always)]
     pub const fn octets(&self) -> &[u8] {
         self.octets
     }
 
     /// Returns all that the kernel says beside the octets.
+    #[inline(always)]
     pub const fn metadata(&self) -> Metadata {
         self.metadata
     }
 
     /// Returns how many octets the frame had on the wire.
+    #[inline(always)]
     pub const fn original_len(&self) -> u32 {
         self.metadata.original_len
     }
 
-    /// Returns when it arrived: time since 1970 by the kernel's wall clock.
-    pub const fn timestamp(&self) -> Duration {
+    /// Returns when it arrived by the kernel's wall clock.
+    #[inline(always)]
+    pub const fn timestamp(&self) -> Timestamp {
         self.metadata.timestamp
     }
 
     /// Returns the outermost tag, which the kernel took out of the octets.
+    #[inline(always)]
     pub const fn vlan(&self) -> Option<VlanTag> {
         self.metadata.vlan
     }
 
     /// Returns whether the checksum is filled in; see [`Metadata::checksum_ready`].
+    #[inline(always)]
     pub const fn checksum_ready(&self) -> bool {
         self.metadata.checksum_ready
-    }
-}
-
-impl Drop for Frame<'_> {
-    fn drop(&mut self) {
-        if let Some(unit) = self.give_back.take() {
-            unit.give_back();
-        }
     }
 }
 

@@ -6,22 +6,22 @@
 #![forbid(unsafe_code)]
 
 use std::mem::offset_of;
-use std::time::Duration;
 
-use libc::{sockaddr_ll, tpacket_block_desc, tpacket_hdr_v1, tpacket2_hdr, tpacket3_hdr};
+use libc::{
+    sockaddr_ll, tpacket_block_desc, tpacket_hdr_v1, tpacket_hdr_variant1, tpacket2_hdr,
+    tpacket3_hdr,
+};
 
+use super::Frame;
 use super::mapping::Unit;
 use crate::sys::packet::{Direction, Metadata};
+use crate::time::Timestamp;
 
 /// A frame in a unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Slot {
-    /// Where its octets begin in the unit.
-    pub(super) at: usize,
-    /// How many there are.
-    pub(super) len: usize,
-    /// What else is known.
-    pub(super) metadata: Metadata,
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slot<'a> {
+    /// The frame.
+    pub(super) frame: Frame<'a>,
     /// Distance to the next header in the block; 0 behind the last (V3).
     pub(super) next_offset: usize,
 }
@@ -44,112 +44,123 @@ pub(super) const V3_STATUS_AT: usize =
 const V2_LINK_AT: usize = size_of::<tpacket2_hdr>().next_multiple_of(libc::TPACKET_ALIGNMENT);
 const V3_LINK_AT: usize = size_of::<tpacket3_hdr>().next_multiple_of(libc::TPACKET_ALIGNMENT);
 
+/// Octets of a V2 header behind its status word.
+const V2_LEN: usize = libc::TPACKET2_HDRLEN - size_of::<u32>();
+
 /// Reads the header of a V2 slot; none when it points outside of the slot.
-pub(super) fn v2(unit: &Unit<'_>) -> Option<Slot> {
-    let fields = Fields { unit, at: 0 };
-    let tci = fields.half(offset_of!(tpacket2_hdr, tp_vlan_tci))?;
-    let tpid = fields.half(offset_of!(tpacket2_hdr, tp_vlan_tpid))?;
+#[inline(always)]
+pub(super) fn v2<'a>(unit: &Unit<'a>) -> Option<Slot<'a>> {
+    let header = Fields::<V2_LEN>::read(unit, size_of::<u32>())?;
+    let field = |offset| offset - size_of::<u32>();
+    let tci = header.half(field(offset_of!(tpacket2_hdr, tp_vlan_tci)))?;
+    let tpid = header.half(field(offset_of!(tpacket2_hdr, tp_vlan_tpid)))?;
     let mut metadata = Metadata::from_status(unit.status, tci, tpid);
-    metadata.original_len = fields.word(offset_of!(tpacket2_hdr, tp_len))?;
-    metadata.timestamp = fields.time(
-        offset_of!(tpacket2_hdr, tp_sec),
-        offset_of!(tpacket2_hdr, tp_nsec),
-    )?;
-    metadata.direction = fields.direction(V2_LINK_AT)?;
-    let mac = fields.half(offset_of!(tpacket2_hdr, tp_mac))?;
-    let len = fields.word(offset_of!(tpacket2_hdr, tp_snaplen))?;
-    fields.slot(mac, libc::TPACKET2_HDRLEN, len, metadata, 0)
+    metadata.original_len = header.word(field(offset_of!(tpacket2_hdr, tp_len)))?;
+    let seconds = header.word(field(offset_of!(tpacket2_hdr, tp_sec)))?;
+    let nanoseconds = header.word(field(offset_of!(tpacket2_hdr, tp_nsec)))?;
+    metadata.timestamp = Timestamp::new(seconds.into(), nanoseconds);
+    metadata.direction = header.direction(field(V2_LINK_AT))?;
+    let mac = header.half(field(offset_of!(tpacket2_hdr, tp_mac)))?;
+    let len = header.word(field(offset_of!(tpacket2_hdr, tp_snaplen)))?;
+    slot(unit, 0, mac, libc::TPACKET2_HDRLEN, len, metadata, 0)
 }
 
 /// Reads the header of the frame `at` octets behind the beginning of a V3 block; none when it
 /// points outside of the block.
-pub(super) fn v3(unit: &Unit<'_>, at: usize) -> Option<Slot> {
-    let fields = Fields { unit, at };
+#[inline(always)]
+pub(super) fn v3<'a>(unit: &Unit<'a>, at: usize) -> Option<Slot<'a>> {
+    let header = Fields::<{ libc::TPACKET3_HDRLEN }>::read(unit, at)?;
     let variant = offset_of!(tpacket3_hdr, hv1);
-    let tci = fields.word(variant + offset_of!(libc::tpacket_hdr_variant1, tp_vlan_tci))?;
-    let tpid = fields.half(variant + offset_of!(libc::tpacket_hdr_variant1, tp_vlan_tpid))?;
-    let status = fields.word(offset_of!(tpacket3_hdr, tp_status))?;
+    let tci = header.word(variant + offset_of!(tpacket_hdr_variant1, tp_vlan_tci))?;
+    let tpid = header.half(variant + offset_of!(tpacket_hdr_variant1, tp_vlan_tpid))?;
+    let status = header.word(offset_of!(tpacket3_hdr, tp_status))?;
     let tci = u16::try_from(tci & 0xffff).unwrap_or_default();
     let mut metadata = Metadata::from_status(status, tci, tpid);
-    metadata.original_len = fields.word(offset_of!(tpacket3_hdr, tp_len))?;
-    metadata.timestamp = fields.time(
-        offset_of!(tpacket3_hdr, tp_sec),
-        offset_of!(tpacket3_hdr, tp_nsec),
-    )?;
-    metadata.direction = fields.direction(V3_LINK_AT)?;
-    let mac = fields.half(offset_of!(tpacket3_hdr, tp_mac))?;
-    let len = fields.word(offset_of!(tpacket3_hdr, tp_snaplen))?;
-    let next = fields.word(offset_of!(tpacket3_hdr, tp_next_offset))?;
-    fields.slot(mac, libc::TPACKET3_HDRLEN, len, metadata, next)
+    metadata.rxhash = header.word(variant + offset_of!(tpacket_hdr_variant1, tp_rxhash))?;
+    metadata.original_len = header.word(offset_of!(tpacket3_hdr, tp_len))?;
+    let seconds = header.word(offset_of!(tpacket3_hdr, tp_sec))?;
+    let nanoseconds = header.word(offset_of!(tpacket3_hdr, tp_nsec))?;
+    metadata.timestamp = Timestamp::new(seconds.into(), nanoseconds);
+    metadata.direction = header.direction(V3_LINK_AT)?;
+    let mac = header.half(offset_of!(tpacket3_hdr, tp_mac))?;
+    let len = header.word(offset_of!(tpacket3_hdr, tp_snaplen))?;
+    let next = header.word(offset_of!(tpacket3_hdr, tp_next_offset))?;
+    slot(unit, at, mac, libc::TPACKET3_HDRLEN, len, metadata, next)
 }
 
 /// Reads the header of a V3 block.
 pub(super) fn block(unit: &Unit<'_>) -> Option<Block> {
-    let header = offset_of!(tpacket_block_desc, hdr);
-    let fields = Fields { unit, at: header };
-    let frames = fields.word(offset_of!(tpacket_hdr_v1, num_pkts))?;
-    let first_at = fields.word(offset_of!(tpacket_hdr_v1, offset_to_first_pkt))?;
-    let first_at = usize::try_from(first_at).ok()?;
-    Some(Block { frames, first_at })
+    let counts = Fields::<8>::read(unit, BLOCK_COUNTS_AT)?;
+    Some(Block {
+        frames: counts.word(0)?,
+        first_at: usize::try_from(counts.word(4)?).ok()?,
+    })
 }
 
-/// A kernel structure in native octet order that stands `at` in `unit`.
-struct Fields<'a> {
-    unit: &'a Unit<'a>,
-    at: usize,
-}
+/// Where the number of frames in a block stands, and behind it the place of the first.
+const BLOCK_COUNTS_AT: usize =
+    offset_of!(tpacket_block_desc, hdr) + offset_of!(tpacket_hdr_v1, num_pkts);
 
-impl Fields<'_> {
-    fn array<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        let octets = self.unit.octets(self.at.checked_add(offset)?, N)?;
-        octets.first_chunk().copied()
+/// `N` octets of a kernel structure, its numbers in native octet order.
+struct Fields<'a, const N: usize>(&'a [u8; N]);
+
+// These run for every frame of a flood, and only where they are inlined are all the checks of
+// offsets decided before.
+impl<'a, const N: usize> Fields<'a, N> {
+    #[inline(always)]
+    fn read(unit: &Unit<'a>, at: usize) -> Option<Self> {
+        unit.octets(at, N)?.first_chunk().map(Self)
     }
 
+    #[inline(always)]
+    fn array<const M: usize>(&self, offset: usize) -> Option<[u8; M]> {
+        self.0.get(offset..)?.first_chunk().copied()
+    }
+
+    #[inline(always)]
     fn half(&self, offset: usize) -> Option<u16> {
         self.array(offset).map(u16::from_ne_bytes)
     }
 
+    #[inline(always)]
     fn word(&self, offset: usize) -> Option<u32> {
         self.array(offset).map(u32::from_ne_bytes)
     }
 
-    fn time(&self, seconds: usize, nanoseconds: usize) -> Option<Duration> {
-        let nanoseconds = self.word(nanoseconds)?;
-        // More than a second of nanoseconds would be carried over, and could overflow.
-        let seconds = u64::from(self.word(seconds)?);
-        Some(Duration::from_secs(seconds) + Duration::from_nanos(nanoseconds.into()))
-    }
-
+    #[inline(always)]
     fn direction(&self, link: usize) -> Option<Direction> {
         let [kind] = self.array(link + offset_of!(sockaddr_ll, sll_pkttype))?;
         Some(Direction::from_kernel(kind))
     }
+}
 
-    /// Returns the slot whose octets stand `mac` behind this header, which has `header_len`
-    /// octets, if they are within the unit.
-    fn slot(
-        &self,
-        mac: u16,
-        header_len: usize,
-        len: u32,
-        metadata: Metadata,
-        next_offset: u32,
-    ) -> Option<Slot> {
-        if usize::from(mac) < header_len {
-            return None;
-        }
-        let at = self.at.checked_add(mac.into())?;
-        let len = usize::try_from(len).ok()?;
-        self.unit.octets(at, len)?;
-        Some(Slot {
-            at,
-            len,
-            metadata,
-            next_offset: usize::try_from(next_offset).ok()?,
-        })
+/// Returns the slot whose octets stand `mac` behind its header at `at`, which has `header_len`
+/// octets, if they are within the unit.
+#[inline(always)]
+fn slot<'a>(
+    unit: &Unit<'a>,
+    at: usize,
+    mac: u16,
+    header_len: usize,
+    len: u32,
+    metadata: Metadata,
+    next_offset: u32,
+) -> Option<Slot<'a>> {
+    if usize::from(mac) < header_len {
+        return None;
     }
+    let at = at.checked_add(mac.into())?;
+    let len = usize::try_from(len).ok()?;
+    let octets = unit.octets(at, len)?;
+    Some(Slot {
+        frame: Frame { octets, metadata },
+        next_offset: usize::try_from(next_offset).ok()?,
+    })
 }
 
 const _: () = assert!(size_of::<tpacket2_hdr>() == 32);
 const _: () = assert!(size_of::<tpacket3_hdr>() == 48);
 const _: () = assert!(size_of::<tpacket_block_desc>() == 48);
+const _: () = assert!(V2_STATUS_AT == 0);
+const _: () = assert!(offset_of!(tpacket_hdr_v1, offset_to_first_pkt) == 8);
+const _: () = assert!(offset_of!(tpacket_hdr_v1, num_pkts) == 4);

@@ -2,8 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use super::mapping::Mapping;
-use super::slot::{self, Slot};
+use super::mapping::{Mapping, Unit};
+use super::slot::{self, Block};
 use super::{Frame, Version};
 
 /// The place in a ring.
@@ -13,26 +13,7 @@ pub(super) struct Walk {
     in_blocks: bool,
     /// The slot or block that is next.
     unit: usize,
-    /// V3: the frames still to come in the block; none when its header was not read yet.
-    block: Option<Rest>,
     damaged: u64,
-}
-
-/// What is left of a block.
-#[derive(Debug, Clone, Copy)]
-struct Rest {
-    frames: u32,
-    /// Where the next header stands.
-    at: usize,
-}
-
-/// A frame found by [`Walk::find`].
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Found {
-    unit: usize,
-    slot: Slot,
-    /// The unit is given back with this frame.
-    last: bool,
 }
 
 impl Walk {
@@ -41,7 +22,6 @@ impl Walk {
             mapping,
             in_blocks: matches!(version, Version::V3 { .. }),
             unit: 0,
-            block: None,
             damaged: 0,
         }
     }
@@ -50,71 +30,89 @@ impl Walk {
         self.damaged
     }
 
-    /// Finds the next frame and steps over it; none when the kernel still owns what is next.
-    ///
-    /// Damaged units are given back and counted; one round at most, so that this ends whatever
-    /// the memory holds.
-    pub(super) fn find(&mut self) -> Option<Found> {
-        for _ in 0..self.mapping.geometry().units {
-            let unit = self.mapping.claim(self.unit)?;
-            let found = if self.in_blocks {
-                let rest = self.block.or_else(|| {
-                    let block = slot::block(&unit)?;
-                    Some(Rest {
-                        frames: block.frames,
-                        at: block.first_at,
-                    })
-                });
-                rest.filter(|rest| rest.frames > 0).and_then(|rest| {
-                    let slot = slot::v3(&unit, rest.at)?;
-                    Some((slot, rest))
-                })
-            } else {
-                slot::v2(&unit).map(|slot| (slot, Rest { frames: 1, at: 0 }))
-            };
-            let Some((slot, rest)) = found else {
-                unit.give_back();
-                self.damaged += 1;
-                self.step();
-                continue;
-            };
-            let index = self.unit;
-            let last = rest.frames == 1;
-            if last {
-                self.step();
-            } else {
-                self.block = Some(Rest {
-                    frames: rest.frames - 1,
-                    // A distance of 0 would lend the same frame again; the end of memory is
-                    // found damaged.
-                    at: match slot.next_offset {
-                        0 => usize::MAX,
-                        distance => rest.at.saturating_add(distance),
-                    },
-                });
-            }
-            return Some(Found {
-                unit: index,
-                slot,
-                last,
-            });
-        }
-        None
+    /// Returns whether the kernel has handed the next unit over.
+    pub(super) fn has_next(&mut self) -> bool {
+        self.mapping.claim(self.unit).is_some()
     }
 
-    /// Lends what [`Walk::find`] found.
-    pub(super) fn lend(&mut self, found: Found) -> Option<Frame<'_>> {
-        let unit = self.mapping.claim(found.unit)?;
-        Some(Frame {
-            octets: unit.octets(found.slot.at, found.slot.len)?,
-            metadata: found.slot.metadata,
-            give_back: found.last.then_some(unit),
+    /// Lends what the next unit holds and steps over it; none when the kernel still owns it.
+    pub(super) fn next(&mut self) -> Option<Batch<'_>> {
+        let index = self.unit;
+        let units = self.mapping.geometry().units;
+        let unit = self.mapping.claim(index)?;
+        self.unit = (index + 1) % units;
+        let block = if self.in_blocks {
+            slot::block(&unit)
+        } else {
+            let (frames, first_at) = (1, 0);
+            Some(Block { frames, first_at })
+        };
+        // A block without frames is damaged: the kernel closes none that is empty.
+        let block = block.filter(|block| block.frames > 0);
+        if block.is_none() {
+            self.damaged += 1;
+        }
+        Some(Batch {
+            in_blocks: self.in_blocks,
+            left: block.map_or(0, |block| block.frames),
+            at: block.map_or(0, |block| block.first_at),
+            damaged: &mut self.damaged,
+            unit: Some(unit),
         })
     }
+}
 
-    fn step(&mut self) {
-        self.block = None;
-        self.unit = (self.unit + 1) % self.mapping.geometry().units;
+/// Frames that the kernel handed over together: one (V2), or those of a block (V3). Given back
+/// when dropped.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    in_blocks: bool,
+    /// Frames to come.
+    left: u32,
+    /// Where the next header stands.
+    at: usize,
+    damaged: &'a mut u64,
+    /// Ours until dropped.
+    unit: Option<Unit<'a>>,
+}
+
+impl Batch<'_> {
+    /// Lends the next frame; none behind the last.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator cannot lend, and no frame may outlive its batch"
+    )]
+    #[inline(always)]
+    pub fn next(&mut self) -> Option<Frame<'_>> {
+        if self.left == 0 {
+            return None;
+        }
+        let unit = self.unit.as_ref()?;
+        let slot = if self.in_blocks {
+            slot::v3(unit, self.at)
+        } else {
+            slot::v2(unit)
+        };
+        let Some(slot) = slot else {
+            self.left = 0;
+            *self.damaged += 1;
+            return None;
+        };
+        self.left -= 1;
+        // A distance of 0 would lend the same frame again; the end of memory is found damaged.
+        self.at = match slot.next_offset {
+            0 => usize::MAX,
+            distance => self.at.saturating_add(distance),
+        };
+        Some(slot.frame)
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        if let Some(unit) = self.unit.take() {
+            unit.give_back();
+        }
     }
 }
 
@@ -126,6 +124,7 @@ mod tests {
 
     use super::super::mapping::Geometry;
     use super::*;
+    use crate::time::Timestamp;
 
     const V2: Version = Version::V2 { slot_len: 256 };
     const V3: Version = Version::V3 {
@@ -147,9 +146,18 @@ mod tests {
         Walk::new(Mapping::on_heap(geometry), version)
     }
 
-    fn next(walk: &mut Walk) -> Option<Vec<u8>> {
-        let found = walk.find()?;
-        Some(walk.lend(found)?.octets().to_vec())
+    /// Returns the frames of the next unit that has any.
+    fn next(walk: &mut Walk) -> Option<Vec<Vec<u8>>> {
+        loop {
+            let mut batch = walk.next()?;
+            let mut frames = Vec::new();
+            while let Some(frame) = batch.next() {
+                frames.push(frame.octets().to_vec());
+            }
+            if !frames.is_empty() {
+                return Some(frames);
+            }
+        }
     }
 
     /// Writes `words` one behind the other.
@@ -184,7 +192,7 @@ mod tests {
         assert_eq!(next(&mut walk), None);
         for round in 0..7_u8 {
             fill_v2(&mut walk, usize::from(round) % 3, 80, 2, &[round, 1]);
-            assert_eq!(next(&mut walk), Some(vec![round, 1]));
+            assert_eq!(next(&mut walk), Some(vec![vec![round, 1]]));
             assert_eq!(next(&mut walk), None);
         }
         assert_eq!(walk.damaged(), 0);
@@ -196,10 +204,10 @@ mod tests {
         for unit in 0..3 {
             fill_v2(&mut walk, unit, 80, 1, &[u8::try_from(unit).unwrap()]);
         }
-        assert_eq!(next(&mut walk), Some(vec![0]));
+        assert_eq!(next(&mut walk), Some(vec![vec![0]]));
         fill_v2(&mut walk, 0, 80, 1, &[3]);
         let rest: Vec<_> = std::iter::from_fn(|| next(&mut walk)).collect();
-        assert_eq!(rest, [[1], [2], [3]]);
+        assert_eq!(rest, [[[1]], [[2]], [[3]]]);
     }
 
     #[test]
@@ -213,10 +221,10 @@ mod tests {
         write(&mut walk, 24, &[halves(0x6005, 0)]);
         walk.mapping.write(32 + 10, &[libc::PACKET_BROADCAST]);
         write(&mut walk, 0, &[status]);
-        let found = walk.find().unwrap();
-        let frame = walk.lend(found).unwrap();
+        let mut batch = walk.next().unwrap();
+        let frame = batch.next().unwrap();
         assert_eq!((frame.octets().len(), frame.original_len()), (3, 1_500));
-        assert_eq!(frame.timestamp(), Duration::new(7, 9));
+        assert_eq!(frame.timestamp(), Timestamp::new(7, 9));
         assert_eq!(
             frame.vlan().map(|tag| (tag.tpid, tag.tci)),
             Some((0x8100, 0x6005))
@@ -241,7 +249,11 @@ mod tests {
             let mut walk = ring(V2, 2);
             fill_v2(&mut walk, 0, mac, snap_len, &[0]);
             fill_v2(&mut walk, 1, 80, 176, &[5; 176]);
-            assert_eq!(next(&mut walk), Some(vec![5; 176]), "{mac} {snap_len}");
+            assert_eq!(
+                next(&mut walk),
+                Some(vec![vec![5; 176]]),
+                "{mac} {snap_len}"
+            );
             assert_eq!((next(&mut walk), walk.damaged()), (None, 1));
         }
     }
@@ -266,11 +278,16 @@ mod tests {
             put_v3(&mut walk, base + 48, 104, 96, 1, 1);
             put_v3(&mut walk, base + 152, 0, 96, 1, 2);
             hand_over_v3(&mut walk, round % 2, 2, 48);
-            assert_eq!(next(&mut walk), Some(vec![1]));
+            let mut batch = walk.next().unwrap();
+            assert_eq!(batch.next().unwrap().octets(), [1]);
+            assert_eq!(batch.next().unwrap().octets(), [2]);
+            assert!(batch.next().is_none());
+            std::mem::forget(batch);
             assert!(walk.mapping.claim(round % 2).is_some(), "still ours");
-            assert_eq!(next(&mut walk), Some(vec![2]));
+            walk.unit = round % 2;
+            drop(walk.next().unwrap());
             assert!(walk.mapping.claim(round % 2).is_none(), "given back");
-            assert_eq!(next(&mut walk), None);
+            assert!(walk.next().is_none());
         }
         assert_eq!(walk.damaged(), 0);
     }
@@ -288,7 +305,9 @@ mod tests {
             let mut walk = ring(V3, 2);
             put_v3(&mut walk, 48, next_offset, 96, 1, 1);
             hand_over_v3(&mut walk, 0, frames, first);
-            let seen = std::iter::from_fn(|| next(&mut walk)).count();
+            let seen: usize = std::iter::from_fn(|| next(&mut walk))
+                .map(|batch| batch.len())
+                .sum();
             assert_eq!(
                 (seen, walk.damaged()),
                 (lent, 1),
@@ -296,7 +315,7 @@ mod tests {
             );
             put_v3(&mut walk, 1024 + 48, 0, 96, 1, 9);
             hand_over_v3(&mut walk, 1, 1, 48);
-            assert_eq!(next(&mut walk), Some(vec![9]));
+            assert_eq!(next(&mut walk), Some(vec![vec![9]]));
         }
     }
 
@@ -320,8 +339,15 @@ mod tests {
                 words[at] = word;
             }
             write(&mut walk, 0, &words);
-            let lent = std::iter::from_fn(|| next(&mut walk)).take(4_096).count();
-            prop_assert!(lent < 4_096);
+            let mut lent = 0;
+            while let Some(mut batch) = walk.next() {
+                while let Some(frame) = batch.next() {
+                    // Miri sees whether all of them may be read.
+                    std::hint::black_box(frame.octets().to_vec());
+                    lent += 1;
+                    prop_assert!(lent < 4_096);
+                }
+            }
         }
     }
 }

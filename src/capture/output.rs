@@ -1,0 +1,177 @@
+//! Where captured frames go: lines for the eye, or a pcapng file.
+//!
+//! Both are gathered and written when there is much of it or nothing else to do, always up to the
+//! end of a line or block, so that whoever reads along sees no half of one.
+
+use std::io::Write;
+
+use super::line;
+use crate::error::Error;
+use crate::sys::SyscallError;
+use crate::time::Timestamp;
+use crate::wire::pcapng::{self, Counters, Interface, Packet};
+
+/// How frames are put down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One line each.
+    Lines {
+        /// With all DHCP options.
+        verbose: bool,
+        /// With the octets.
+        octets: bool,
+    },
+    /// Blocks of a pcapng file.
+    Pcapng,
+}
+
+/// A destination for frames.
+pub struct Output<'a> {
+    to: &'a mut dyn Write,
+    format: Format,
+    /// As long as it may become; what is to be written stands at its beginning.
+    buf: Vec<u8>,
+    filled: usize,
+    /// Names are printed when there are several.
+    names: Vec<String>,
+}
+
+/// Octets that are gathered before they are written.
+const BUFFER_LEN: usize = 64 * 1024;
+
+impl<'a> Output<'a> {
+    /// Begins an output of frames from interfaces of these names, numbered from 0, that pass
+    /// `filter`.
+    pub fn begin(
+        to: &'a mut dyn Write,
+        format: Format,
+        names: Vec<String>,
+        filter: &str,
+    ) -> Result<Self, Error> {
+        let mut output = Self {
+            to,
+            format,
+            buf: vec![0; BUFFER_LEN],
+            filled: 0,
+            names,
+        };
+        if format == Format::Pcapng {
+            let mut blocks = Vec::new();
+            pcapng::begin(concat!("wireboot ", env!("CARGO_PKG_VERSION")), &mut blocks);
+            for name in &output.names {
+                let interface = Interface {
+                    name,
+                    filter,
+                    snap_len: 0,
+                };
+                pcapng::interface(&interface, &mut blocks);
+            }
+            output.append(&blocks)?;
+        }
+        Ok(output)
+    }
+
+    /// Puts a frame down.
+    ///
+    /// # Errors
+    /// What the kernel says to writing.
+    // Runs for every frame of a flood; whatever is not needed there is not inlined.
+    #[inline(always)]
+    pub fn frame(&mut self, packet: &Packet, octets: &[u8]) -> Result<(), Error> {
+        let Format::Lines { verbose, .. } = self.format else {
+            let len = pcapng::packet_len(packet, octets);
+            if self.buf.len() - self.filled < len {
+                self.make_room(len)?;
+            }
+            if let Some(space) = self.buf.get_mut(self.filled..self.filled + len) {
+                pcapng::packet(packet, octets, space);
+                self.filled += len;
+            }
+            return Ok(());
+        };
+        self.lines(packet, octets, verbose)
+    }
+
+    #[cold]
+    fn lines(&mut self, packet: &Packet, octets: &[u8], verbose: bool) -> Result<(), Error> {
+        let tagged;
+        let (octets, tag_len) = match packet.tag {
+            None => (octets, 0),
+            Some(tag) => {
+                tagged = tag.put_back(octets);
+                (tagged.as_slice(), 4)
+            }
+        };
+        let mut text = String::new();
+        if let [_, _, ..] = *self.names
+            && let Ok(number) = usize::try_from(packet.interface)
+            && let Some(name) = self.names.get(number)
+        {
+            text.push_str(name);
+            text.push(' ');
+        }
+        let len = packet.original_len.saturating_add(tag_len);
+        text.push_str(&line::line(packet.timestamp, octets, len, verbose));
+        if let Format::Lines { octets: true, .. } = self.format {
+            text.push_str(&line::dump(octets));
+        }
+        text.push('\n');
+        self.append(text.as_bytes())
+    }
+
+    /// Puts down what became of the frames of an interface, where the format has a place for it.
+    ///
+    /// # Errors
+    /// What the kernel says to writing.
+    pub fn counters(
+        &mut self,
+        interface: u32,
+        now: Timestamp,
+        counters: &Counters,
+    ) -> Result<(), Error> {
+        if self.format != Format::Pcapng {
+            return Ok(());
+        }
+        let mut block = Vec::new();
+        pcapng::statistics(interface, now, counters, &mut block);
+        self.append(&block)
+    }
+
+    fn append(&mut self, octets: &[u8]) -> Result<(), Error> {
+        if self.buf.len() - self.filled < octets.len() {
+            self.make_room(octets.len())?;
+        }
+        let space = self.buf.get_mut(self.filled..).unwrap_or_default();
+        if let Some(space) = space.get_mut(..octets.len()) {
+            space.copy_from_slice(octets);
+            self.filled += octets.len();
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn make_room(&mut self, len: usize) -> Result<(), Error> {
+        self.flush()?;
+        if self.buf.len() < len {
+            self.buf.resize(len, 0);
+        }
+        Ok(())
+    }
+
+    /// Writes what has been gathered.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        let gathered = self.buf.get(..self.filled).unwrap_or_default();
+        let written = self.to.write_all(gathered).and_then(|()| self.to.flush());
+        self.filled = 0;
+        written.map_err(|source| Error::System {
+            doing: "writing what was captured".to_owned(),
+            source: SyscallError {
+                call: "write",
+                source,
+            },
+        })
+    }
+}
