@@ -1,8 +1,9 @@
-//! Drives a [`crate::dhcp::Client`] on each interface, all in parallel; the first lease wins, and
-//! may be kept.
+//! Drives a [`crate::dhcp::Client`] on each interface, all in parallel; the best offer wins, and
+//! its lease may be kept.
 
 #![forbid(unsafe_code)]
 
+mod boot_server;
 mod diagnosis;
 mod keep;
 mod listener;
@@ -17,6 +18,7 @@ use std::os::fd::AsFd;
 
 use crate::config::Config;
 use crate::dhcp::lease::Lease;
+use crate::dhcp::offer;
 use crate::error::Error;
 use crate::handover;
 use crate::link::{self, Link, Watch};
@@ -24,6 +26,7 @@ use crate::sys;
 use crate::sys::signal::Signals;
 use crate::time::Instant;
 
+pub use boot_server::boot_file;
 pub use keep::keep;
 pub use session::Session;
 use session::Turn;
@@ -115,8 +118,15 @@ fn race(
     config: &Config,
     signals: Option<&Signals>,
 ) -> Result<Session, Error> {
+    sessions
+        .iter_mut()
+        .for_each(|session| session.set_held(true));
     let winner = first_bound(&mut sessions, config, signals);
-    let session = winner.map(|winner| sessions.swap_remove(winner));
+    let session = winner.map(|winner| {
+        let mut session = sessions.swap_remove(winner);
+        session.set_held(false);
+        session
+    });
     sessions.into_iter().for_each(Session::release);
     session
 }
@@ -148,6 +158,7 @@ fn first_bound(
                 }
             }
         }
+        accept_best(sessions, config, now);
         if carrier_at.is_none() && sessions.iter().any(Session::has_begun) {
             carrier_at = Some(now);
         }
@@ -158,6 +169,21 @@ fn first_bound(
             return Err(failure(sessions, carrier_at, started_at));
         }
         wait(sessions, &watch, signals, deadline)?;
+    }
+}
+
+/// Takes the best offer of all interfaces, one at a time, so that no server sets an address aside
+/// for nothing.
+fn accept_best(sessions: &mut [Session], config: &Config, now: Instant) {
+    if sessions.iter().any(Session::is_taking) {
+        return;
+    }
+    let standings: Vec<_> = sessions.iter().map(Session::standing).collect();
+    let is_ordered = !config.interfaces.is_empty();
+    if let Some(place) = offer::choose(&standings, is_ordered, now)
+        && let Some(session) = sessions.get_mut(place)
+    {
+        session.accept(now);
     }
 }
 

@@ -50,6 +50,9 @@ fn boot(config: &Config, link: &Link, lease: &Lease, mut account: Account) -> Re
     if config.stops_after(Step::Lease) {
         return Ok(Step::Lease);
     }
+    let console = Console::new(config.unattended);
+    let lease = &acquire::boot_file(link, lease.clone(), config, console)?;
+    account.done("boot server");
     let fetcher = Fetcher {
         interface: Some(link.name.clone()),
         path_mtu: lease.mtu_octets.unwrap_or(1500),
@@ -57,7 +60,7 @@ fn boot(config: &Config, link: &Link, lease: &Lease, mut account: Account) -> Re
         stall_timeout: STALL_TIMEOUT,
         board: Board::new(Style::for_people(config.quiet)),
     };
-    let mut outcome = plan(config, link, lease, &fetcher)?;
+    let mut outcome = plan(config, link, lease, console, &fetcher)?;
     account.done("plan");
     if config.stops_after(Step::Plan) {
         return Ok(Step::Plan);
@@ -78,12 +81,14 @@ fn boot(config: &Config, link: &Link, lease: &Lease, mut account: Account) -> Re
     image.start().map(|never| match never {})
 }
 
-fn plan(config: &Config, link: &Link, lease: &Lease, fetcher: &Fetcher) -> Result<Outcome, Error> {
+fn plan(
+    config: &Config,
+    link: &Link,
+    lease: &Lease,
+    console: Console,
+    fetcher: &Fetcher,
+) -> Result<Outcome, Error> {
     let facts = planning::facts(config, &link.name, link.mac, lease)?;
-    let console = match config.unattended {
-        true => Console::Unattended,
-        false => Console::Attended,
-    };
     let outcome = planning::plan(facts, console, |url, purpose| {
         fetcher.get(url, purpose.max_len())
     })?;

@@ -33,6 +33,15 @@ pub enum Console {
 }
 
 impl Console {
+    /// Returns who answers, when somebody has said that nobody is to be asked.
+    pub const fn new(unattended: bool) -> Self {
+        if unattended {
+            Self::Unattended
+        } else {
+            Self::Attended
+        }
+    }
+
     /// Shows a menu and returns what was chosen.
     ///
     /// # Errors

@@ -11,7 +11,8 @@ use super::station::{Heard, Station};
 use crate::config::{Config, Given};
 use crate::dhcp::config::Config as ClientConfig;
 use crate::dhcp::lease::Lease;
-use crate::dhcp::{Client, Event, Loss, Transmit};
+use crate::dhcp::offer::Standing;
+use crate::dhcp::{Client, Event, Loss, StateName, Transmit};
 use crate::error::Error;
 use crate::handover;
 use crate::link::{Change, Link};
@@ -43,6 +44,8 @@ pub struct Session {
     client: Option<Client>,
     begin: Begin,
     has_carrier: bool,
+    /// Offers are compared with those of other sessions, and one is taken when told to.
+    is_held: bool,
     diagnosis: Diagnosis,
     turns: VecDeque<Turn>,
 }
@@ -88,6 +91,7 @@ impl Session {
             station,
             client: None,
             has_carrier: false,
+            is_held: false,
             diagnosis: Diagnosis::default(),
             turns: VecDeque::new(),
             link,
@@ -98,6 +102,33 @@ impl Session {
     pub(super) fn inform(&mut self, address: Ipv4Addr) {
         self.begin = Begin::Inform(address);
         self.station.take_port();
+    }
+
+    /// Has offers be taken only by [`Session::accept`], or not any longer.
+    pub(super) const fn set_held(&mut self, held: bool) {
+        self.is_held = held;
+        if let Some(client) = &mut self.client {
+            client.set_held(held);
+        }
+    }
+
+    /// Returns what the offers here are worth.
+    pub(super) fn standing(&self) -> Option<Standing> {
+        self.client.as_ref().and_then(Client::standing)
+    }
+
+    /// Returns whether an offer has been taken and its lease is awaited.
+    pub(super) fn is_taking(&self) -> bool {
+        let state = self.client.as_ref().map(Client::state);
+        matches!(state, Some(StateName::Requesting | StateName::Probing))
+    }
+
+    /// Takes the best offer.
+    pub(super) fn accept(&mut self, now: Instant) {
+        if let Some(client) = &mut self.client {
+            client.accept(now);
+            self.drain();
+        }
     }
 
     /// The interface.
@@ -122,7 +153,11 @@ impl Session {
             log::debug!("{name}: carrier");
             match &mut self.client {
                 Some(client) => client.link_up(now),
-                None => self.client = Some(self.begin.client(self.config.clone(), now)),
+                None => {
+                    let mut client = self.begin.client(self.config.clone(), now);
+                    client.set_held(self.is_held);
+                    self.client = Some(client);
+                }
             }
         } else if !carrier && self.has_carrier {
             log::warn!("{name}: the carrier is gone");
@@ -394,7 +429,7 @@ impl Output {
 }
 
 /// How a client of `link` is configured.
-fn client_config(link: &Link, config: &Config) -> ClientConfig {
+pub(super) fn client_config(link: &Link, config: &Config) -> ClientConfig {
     let machine = super::machine::read();
     ClientConfig {
         identity: crate::dhcp::identity::options(config.identify, link.mac, machine),

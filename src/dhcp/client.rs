@@ -11,6 +11,7 @@ use std::net::Ipv4Addr;
 use super::config::Config;
 use super::lease::Lease;
 use super::message::{self, Exchange};
+use super::offer::{Rank, Standing};
 use super::probe::Guard;
 use super::reply::Discard;
 use super::resend::Resend;
@@ -38,6 +39,7 @@ pub struct Client {
     /// Watches over the address that is asked for or in use, if that is wanted.
     guard: Option<Guard>,
     conflicts: u32,
+    is_held: bool,
     /// Messages that are sent once and never answered: DECLINE, RELEASE.
     farewells: VecDeque<(Transmit, Message)>,
     events: VecDeque<Event>,
@@ -57,6 +59,7 @@ impl Client {
             kept: None,
             guard: None,
             conflicts: 0,
+            is_held: false,
             farewells: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -76,6 +79,34 @@ impl Client {
         self.begin(now);
         let resend = Resend::new(now);
         self.enter(State::Informing { address, resend });
+    }
+
+    /// While held, an offer is taken by [`Client::accept`] only: somebody compares the offers that
+    /// several clients have.
+    pub const fn set_held(&mut self, held: bool) {
+        self.is_held = held;
+    }
+
+    /// Returns what the offers are worth that there are to choose from.
+    pub fn standing(&self) -> Option<Standing> {
+        let State::Selecting {
+            offers, decide_at, ..
+        } = &self.state
+        else {
+            return None;
+        };
+        let rank = offers.rank()?;
+        Some(Standing {
+            rank,
+            is_enough: !self.config.wants_boot_file || rank >= Rank::BootService,
+            decide_at: (*decide_at)?,
+        })
+    }
+
+    /// Takes the best offer there is.
+    pub fn accept(&mut self, now: Instant) {
+        self.now = now;
+        self.take_best();
     }
 
     /// Has the lease renewed now, or what is being asked asked again.
@@ -206,10 +237,7 @@ impl Client {
     }
 
     fn exchange(&self) -> Exchange {
-        Exchange {
-            xid: self.xid,
-            secs: u16::try_from(self.now.since(self.began_at).as_secs()).unwrap_or(u16::MAX),
-        }
+        Exchange::new(self.xid, self.began_at, self.now)
     }
 
     /// The only way from one state to another.

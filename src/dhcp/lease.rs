@@ -8,6 +8,7 @@ use crate::config::Given;
 use crate::wire::dhcp::Message;
 use crate::wire::option::{self, Options, code};
 
+use super::boot_service::BootService;
 use super::grammar;
 
 /// Lease time when an ACK names none, which RFC 2131 does not allow but servers do.
@@ -54,6 +55,8 @@ pub struct Lease {
     pub server_name: Option<String>,
     /// The boot file (option 67, or `file`): a path or a URL.
     pub boot_file: Option<String>,
+    /// A way to a boot file, of a server that says it boots (options 60 and 43).
+    pub boot_service: Option<BootService>,
     /// How long the address is ours; none means for ever (option 51).
     pub lease_time: Option<Duration>,
     /// After this long the server is asked to renew (T1, option 58).
@@ -82,6 +85,7 @@ impl Lease {
             next_server: None,
             server_name: None,
             boot_file: None,
+            boot_service: None,
             lease_time: None,
             renewal_time: None,
             rebinding_time: None,
@@ -122,6 +126,7 @@ impl Lease {
                 &mut ignored,
             )
             .or_else(|| owned(option::text(&message.file)?, grammar::is_path)),
+            boot_service: BootService::read(options, server),
             lease_time: times.lease,
             renewal_time: times.renewal,
             rebinding_time: times.rebinding,
@@ -137,23 +142,9 @@ impl Lease {
     pub fn without_dhcp(given: &Given) -> Option<Self> {
         let (address, prefix_len) = given.address?;
         let mut lease = Self {
-            address,
-            prefix_len,
             server: given.server.unwrap_or(Ipv4Addr::UNSPECIFIED),
-            routes: Vec::new(),
-            broadcast: None,
-            mtu_octets: None,
-            dns: Vec::new(),
-            domain: None,
-            host_name: None,
             next_server: given.server,
-            server_name: None,
-            boot_file: None,
-            lease_time: None,
-            renewal_time: None,
-            rebinding_time: None,
-            options: Options::default(),
-            ignored: Vec::new(),
+            ..Self::fixed(address, prefix_len)
         };
         lease.amend(given);
         Some(lease)

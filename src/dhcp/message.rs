@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::config::Config;
+use crate::time::Instant;
 use crate::wire::dhcp::{Message, MessageType, Op};
 use crate::wire::option::{Options, code};
 
@@ -15,6 +16,14 @@ pub(super) struct Exchange {
     pub(super) xid: u32,
     /// Seconds since it began.
     pub(super) secs: u16,
+}
+
+impl Exchange {
+    /// Returns the exchange `xid`, which began at `began_at`.
+    pub(super) fn new(xid: u32, began_at: Instant, now: Instant) -> Self {
+        let secs = u16::try_from(now.since(began_at).as_secs()).unwrap_or(u16::MAX);
+        Self { xid, secs }
+    }
 }
 
 /// Returns a DISCOVER.

@@ -12,10 +12,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod boot_service;
 mod client;
 pub mod config;
 mod grammar;
 pub mod identity;
+pub mod inquiry;
 pub mod lease;
 mod message;
 pub mod offer;

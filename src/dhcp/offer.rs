@@ -1,12 +1,17 @@
 //! Which offer wins, and what a ProxyDHCP server adds to it (PXE 2.1 §2.2).
 
+use std::cmp::Reverse;
+use std::fmt;
 use std::net::Ipv4Addr;
 
+use super::boot_service::PXE_CLIENT;
 use super::lease::Lease;
+use crate::time::Instant;
 use crate::wire::dhcp::Message;
 use crate::wire::option::code;
 
-const PXE_CLIENT: &[u8] = b"PXEClient";
+/// How the class of a server begins that offers boot by HTTP (UEFI 2.10 §24.7).
+const HTTP_CLIENT: &[u8] = b"HTTPClient";
 
 /// How much of a boot an offer brings, least first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,8 +20,21 @@ pub enum Rank {
     Plain,
     /// A server, but no file.
     NextServer,
+    /// A server that will name a boot file when asked.
+    BootService,
     /// A boot file.
     BootFile,
+}
+
+impl fmt::Display for Rank {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain => "an address only",
+            Self::NextServer => "a server without a boot file",
+            Self::BootService => "a boot service",
+            Self::BootFile => "a boot file",
+        })
+    }
 }
 
 /// An OFFER.
@@ -36,9 +54,12 @@ impl Offer {
 
     /// Returns how much of a boot it brings.
     pub const fn rank(&self) -> Rank {
-        if self.lease.boot_file.is_some() {
+        let lease = &self.lease;
+        if lease.boot_file.is_some() {
             Rank::BootFile
-        } else if self.lease.next_server.is_some() || self.lease.server_name.is_some() {
+        } else if lease.boot_service.is_some() {
+            Rank::BootService
+        } else if lease.next_server.is_some() || lease.server_name.is_some() {
             Rank::NextServer
         } else {
             Rank::Plain
@@ -47,12 +68,11 @@ impl Offer {
 
     /// Returns whether it comes from a ProxyDHCP server: boot service without an address.
     pub fn is_proxy(&self) -> bool {
+        let class = self.lease.options.get(code::VENDOR_CLASS);
         self.lease.address.is_unspecified()
-            && self
-                .lease
-                .options
-                .get(code::VENDOR_CLASS)
-                .is_some_and(|class| class.starts_with(PXE_CLIENT))
+            && class.is_some_and(|class| {
+                class.starts_with(PXE_CLIENT) || class.starts_with(HTTP_CLIENT)
+            })
     }
 }
 
@@ -85,15 +105,15 @@ impl Offers {
         first_of_highest_rank(&self.addresses)
     }
 
-    /// Returns the boot file that the best offer lacks and a ProxyDHCP server names.
+    /// Returns the boot that the best offer lacks and a ProxyDHCP server brings.
     pub fn proxy(&self) -> Option<&Offer> {
-        first_of_highest_rank(&self.proxies).filter(|proxy| proxy.rank() == Rank::BootFile)
+        first_of_highest_rank(&self.proxies).filter(|proxy| proxy.rank() >= Rank::BootService)
     }
 
-    /// Returns whether waiting for more can no longer bring a better boot.
-    pub fn are_complete(&self) -> bool {
-        let rank = self.best().map(Offer::rank);
-        rank == Some(Rank::BootFile) || (rank.is_some() && self.proxy().is_some())
+    /// Returns how much of a boot they bring together; none without an address.
+    pub fn rank(&self) -> Option<Rank> {
+        let best = self.best()?.rank();
+        Some(self.proxy().map_or(best, |proxy| proxy.rank().max(best)))
     }
 }
 
@@ -102,18 +122,95 @@ fn first_of_highest_rank(offers: &[Offer]) -> Option<&Offer> {
     offers.iter().rev().max_by_key(|offer| offer.rank())
 }
 
-/// Gives a lease without a boot file the one of a ProxyDHCP server.
-pub fn merge(lease: &mut Lease, proxy: &Lease) {
-    if lease.boot_file.is_some() {
-        return;
+/// What the offers on one interface are worth, to be compared with those on others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// How much of a boot they bring.
+    pub rank: Rank,
+    /// Nothing better is worth waiting for.
+    pub is_enough: bool,
+    /// When they must do; the first offer was there a fixed time before.
+    pub decide_at: Instant,
+}
+
+impl Standing {
+    /// Returns whether the wait for something better is over.
+    pub fn is_ripe(&self, now: Instant) -> bool {
+        self.is_enough || now >= self.decide_at
     }
-    lease.boot_file.clone_from(&proxy.boot_file);
-    lease.server_name.clone_from(&proxy.server_name);
-    // A ProxyDHCP server that names no other serves the file itself.
-    lease.next_server = proxy.next_server.or(Some(proxy.server));
+}
+
+/// Returns the place of the interface whose offer is to be taken now: none while all can wait, and
+/// then the one with most of a boot. Of equals it is the first in the list when the user gave its
+/// order, and otherwise the one whose first offer was there first.
+pub fn choose(standings: &[Option<Standing>], is_ordered: bool, now: Instant) -> Option<usize> {
+    let known = || {
+        let places = standings.iter().enumerate();
+        places.filter_map(|(place, standing)| Some((place, (*standing)?)))
+    };
+    known().find(|(_, standing)| standing.is_ripe(now))?;
+    let best = known().min_by_key(|(place, standing)| {
+        let arrival = (!is_ordered).then_some(standing.decide_at);
+        (Reverse(standing.rank), arrival, *place)
+    });
+    best.map(|(place, _)| place)
+}
+
+/// Gives a lease that leads to no boot file what another server says about it.
+pub fn merge(lease: &mut Lease, other: &Lease) {
+    let leads_nowhere = |lease: &Lease| lease.boot_file.is_none() && lease.boot_service.is_none();
+    if leads_nowhere(lease) && !leads_nowhere(other) {
+        adopt(lease, other);
+    }
+}
+
+/// Gives a lease the boot file that another server names, and what goes with it.
+pub fn adopt(lease: &mut Lease, other: &Lease) {
+    lease.boot_file.clone_from(&other.boot_file);
+    lease.boot_service.clone_from(&other.boot_service);
+    lease.server_name.clone_from(&other.server_name);
+    // A server that names no other serves the file itself.
+    lease.next_server = other.next_server.or(Some(other.server));
     for code in [code::VENDOR_SPECIFIC, code::CONFIG_FILE, code::PATH_PREFIX] {
-        if let Some(value) = proxy.options.get(code) {
+        if let Some(value) = other.options.get(code) {
             lease.options.set(code, value);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn standing(rank: Rank, decide_at: u64) -> Option<Standing> {
+        Some(Standing {
+            rank,
+            is_enough: matches!(rank, Rank::BootFile),
+            decide_at: Instant::from_millis(decide_at),
+        })
+    }
+
+    #[test]
+    fn what_is_enough_is_taken_at_once_and_the_rest_when_its_time_is_over() {
+        use Rank::{BootFile, NextServer, Plain};
+        let at = Instant::from_millis;
+        let choose = |standings: &[_], now| choose(standings, false, at(now));
+        assert_eq!(choose(&[None, None], 9_999), None);
+        let plain = standing(Plain, 1_000);
+        assert_eq!(choose(&[plain, None], 999), None);
+        assert_eq!(choose(&[plain, None], 1_000), Some(0));
+        assert_eq!(choose(&[plain, standing(BootFile, 1_500)], 600), Some(1));
+        assert_eq!(
+            choose(&[plain, standing(NextServer, 1_900)], 1_000),
+            Some(1)
+        );
+    }
+
+    #[test]
+    fn of_equals_the_user_decides_and_then_the_arrival() {
+        let both = [standing(Rank::Plain, 1_200), standing(Rank::Plain, 1_000)];
+        let now = Instant::from_millis(1_000);
+        assert_eq!(choose(&both, true, now), Some(0));
+        assert_eq!(choose(&both, false, now), Some(1));
     }
 }

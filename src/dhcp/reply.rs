@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use crate::wire::DecodeError;
-use crate::wire::dhcp::{Message, MessageType, Op, SERVER_PORT};
+use crate::wire::dhcp::{Message, MessageType, Op};
 use crate::wire::ethernet::MacAddress;
 use crate::wire::option::code;
 use crate::wire::udp::Datagram;
@@ -15,7 +15,7 @@ pub enum Discard {
     #[error("{0}")]
     Malformed(#[from] DecodeError),
     /// It does not come from a server's port.
-    #[error("it comes from port {0}, not 67")]
+    #[error("it comes from port {0}, which is no server's")]
     WrongPort(u16),
     /// It is another client's request.
     #[error("it is a request")]
@@ -38,6 +38,9 @@ pub enum Discard {
     /// It grants an address that no host can have.
     #[error("{0} is not a host's address")]
     UnusableAddress(Ipv4Addr),
+    /// It does not bring what was asked for.
+    #[error("it does not answer the question")]
+    NoAnswer,
     /// Nothing of this type is expected now.
     #[error("{0:?} is not expected now")]
     Unexpected(MessageType),
@@ -51,13 +54,14 @@ pub(super) struct Reply {
     pub(super) server: Ipv4Addr,
 }
 
-/// Decodes a datagram and checks that it answers our exchange `xid`.
+/// Decodes a datagram from one of the `ports` and checks that it answers our exchange `xid`.
 pub(super) fn read(
     datagram: &Datagram<'_>,
+    ports: &[u16],
     xid: u32,
     chaddr: MacAddress,
 ) -> Result<Reply, Discard> {
-    if datagram.source.port() != SERVER_PORT {
+    if !ports.contains(&datagram.source.port()) {
         return Err(Discard::WrongPort(datagram.source.port()));
     }
     let message = Message::decode(datagram.payload)?;

@@ -74,6 +74,11 @@ impl Resend {
         now >= self.next_at && self.sent >= most
     }
 
+    /// How often it was sent.
+    pub(super) const fn sent(&self) -> u32 {
+        self.sent
+    }
+
     /// When it was sent last, or became due for the first time.
     pub(super) const fn sent_at(&self) -> Instant {
         self.sent_at

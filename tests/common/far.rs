@@ -26,6 +26,44 @@ impl Far {
 
     /// As [`Far::plug_in`], with another name for the near end.
     pub fn plug_in_as(near: &str) -> Self {
+        let far = Self::unplugged();
+        ip(&format!(
+            "link add {near} type veth peer name far netns {}",
+            far.holder.id()
+        ));
+        far.has_address("192.0.2.1");
+        far
+    }
+
+    /// Makes another namespace on the same cable, whose `far` has the address 192.0.2.`host`: `far`
+    /// becomes a bridge.
+    pub fn beside(&self, host: u8) -> Self {
+        let other = Self::unplugged();
+        for command in [
+            "ip link set far down",
+            "ip link set far name cable",
+            "ip link add far type bridge",
+            &format!(
+                "ip link add other type veth peer name far netns {}",
+                other.holder.id()
+            ),
+            "ip link set cable master far up",
+            "ip link set other master far up",
+            "ip address flush dev cable",
+        ] {
+            self.run(command);
+        }
+        self.has_address("192.0.2.1");
+        other.has_address(&format!("192.0.2.{host}"));
+        other
+    }
+
+    fn has_address(&self, address: &str) {
+        self.run(&format!("ip address add {address}/24 dev far"));
+        self.run("ip link set far up");
+    }
+
+    fn unplugged() -> Self {
         let mut holder = Command::new("unshare")
             .args(["--net", "sh", "-c", "echo ready; read end"])
             .stdin(Stdio::piped())
@@ -38,13 +76,7 @@ impl Far {
         let pid = holder.id();
         let folder = std::env::temp_dir().join(format!("wireboot-far-{pid}"));
         std::fs::create_dir(&folder).expect("a temporary folder");
-        let far = Self { holder, folder };
-        ip(&format!(
-            "link add {near} type veth peer name far netns {pid}"
-        ));
-        far.run("ip address add 192.0.2.1/24 dev far");
-        far.run("ip link set far up");
-        far
+        Self { holder, folder }
     }
 
     /// Runs a command to its end in this namespace.

@@ -90,7 +90,11 @@ impl Client {
             State::Init { start_at } => (Some(*start_at), None),
             State::Selecting {
                 decide_at, resend, ..
-            } => (*decide_at, Some(resend.next_at())),
+            } => {
+                // Somebody else decides, and knows since when.
+                let at = decide_at.filter(|at| !self.is_held || *at > self.now);
+                (at, Some(resend.next_at()))
+            }
             State::Requesting { resend, .. }
             | State::Rebooting { resend, .. }
             | State::Informing { resend, .. } => (Some(resend.next_at()), None),

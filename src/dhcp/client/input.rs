@@ -9,12 +9,12 @@ use super::state::{Event, Held, Loss, State};
 use crate::config::Detection;
 use crate::dhcp::lease::Lease;
 use crate::dhcp::message;
-use crate::dhcp::offer::{self, Offer};
+use crate::dhcp::offer::{self, Offer, Standing};
 use crate::dhcp::probe::Guard;
 use crate::dhcp::reply::{self, Discard, Reply};
 use crate::dhcp::resend::Resend;
 use crate::time::Instant;
-use crate::wire::dhcp::{Message, MessageType};
+use crate::wire::dhcp::{Message, MessageType, SERVER_PORT};
 use crate::wire::ethernet::MacAddress;
 use crate::wire::option::code;
 use crate::wire::udp::Datagram;
@@ -31,7 +31,7 @@ const MIN_V6ONLY_WAIT: Duration = Duration::from_secs(300);
 
 impl Client {
     pub(super) fn handle_datagram(&mut self, datagram: &Datagram<'_>) -> Result<(), Discard> {
-        let reply = reply::read(datagram, self.xid, self.config.chaddr)?;
+        let reply = reply::read(datagram, &[SERVER_PORT], self.xid, self.config.chaddr)?;
         match reply.message_type {
             MessageType::Offer => self.handle_offer(&reply),
             MessageType::Ack => self.handle_ack(reply),
@@ -67,19 +67,19 @@ impl Client {
         Ok(())
     }
 
-    /// Leaves SELECTING when one of these holds: any offer is good enough, none can be better, or
-    /// the wait for a better one is over.
+    /// Leaves SELECTING when the offers are good enough, or the wait for better ones is over.
     pub(super) fn decide(&mut self) {
-        let State::Selecting {
-            offers, decide_at, ..
-        } = &self.state
-        else {
+        let is_ripe = |standing: Standing| standing.is_ripe(self.now);
+        if !self.is_held && self.standing().is_some_and(is_ripe) {
+            self.take_best();
+        }
+    }
+
+    /// Asks for the best offer, when there is one.
+    pub(super) fn take_best(&mut self) {
+        let State::Selecting { offers, .. } = &self.state else {
             return;
         };
-        let is_over = decide_at.is_some_and(|at| self.now >= at);
-        if self.config.wants_boot_file && !offers.are_complete() && !is_over {
-            return;
-        }
         let Some(best) = offers.best() else { return };
         let (offer, proxy) = (
             Box::new(best.clone()),

@@ -6,10 +6,12 @@ use std::time::Duration;
 use wireboot::config::Detection;
 use wireboot::dhcp::Client;
 use wireboot::dhcp::config::Config;
+use wireboot::dhcp::inquiry::{Inquiry, Question};
 use wireboot::time::Instant;
 use wireboot::wire::arp;
 use wireboot::wire::ethernet::MacAddress;
 use wireboot::wire::option::code;
+use wireboot::wire::pxe::BootItem;
 use wireboot::wire::udp::Datagram;
 
 use wireboot::plan::{Answer, Facts, Planner, Step};
@@ -48,8 +50,8 @@ pub fn plan(data: &[u8]) {
 }
 
 /// Gives a DHCP client replies, steps of the clock and the wishes of its driver: a first octet of 0
-/// to 119 is a step, of 120 to 127 a wish, any other the length of the reply that follows. `xid` and `chaddr` are set right, since the checks
-/// of them would let nothing else be seen.
+/// to 119 is a step, of 120 to 127 a wish, any other the length of the reply that follows. `xid` and
+/// `chaddr` are set right, since the checks of them would let nothing else be seen.
 pub fn client(mut data: &[u8]) {
     let mac = MacAddress([2, 0, 0, 0, 0, 1]);
     let mut now = Instant::ZERO;
@@ -78,25 +80,16 @@ pub fn client(mut data: &[u8]) {
                 122 => client.reboot(address, now),
                 123 => client.inform(address, now),
                 124 => client.release(now),
+                125 => client.set_held(true),
+                126 => client.accept(now),
                 _ => client.handle_arp(&claim, now),
             }
         } else {
             let len = (usize::from(first - 128) * 4).min(data.len());
             let (reply, rest) = data.split_at(len);
             data = rest;
-            let mut payload = [&[2, 1, 6, 0][..], &client.xid().to_be_bytes()].concat();
-            payload.resize(28, 0);
-            payload[16..20].copy_from_slice(&[192, 0, 2, 9]);
-            payload.extend_from_slice(&mac.0);
-            payload.resize(236, 0);
-            payload.extend_from_slice(&[0x63, 0x82, 0x53, 0x63]);
-            payload.extend_from_slice(reply);
-            let datagram = Datagram {
-                source: SocketAddrV4::new([192, 0, 2, 1].into(), 67),
-                destination: SocketAddrV4::new([255; 4].into(), 68),
-                payload: &payload,
-            };
-            let _ = client.handle_input(datagram, now);
+            let payload = message(client.xid(), mac, reply);
+            let _ = client.handle_input(datagram(&payload), now);
         }
         while client.poll_transmit(&mut buf).is_some() {}
         while client.poll_arp().is_some() {}
@@ -104,5 +97,59 @@ pub fn client(mut data: &[u8]) {
         if *first < 120 {
             assert!(client.poll_timeout().is_none_or(|at| at > now));
         }
+    }
+}
+
+/// Gives an inquiry replies and steps of the clock, as [`client`] does.
+pub fn inquiry(mut data: &[u8]) {
+    let mac = MacAddress([2, 0, 0, 0, 0, 1]);
+    let mut now = Instant::ZERO;
+    let server = SocketAddrV4::new([192, 0, 2, 1].into(), 67);
+    let is_item = data.split_off_first().is_some_and(|first| first % 2 == 0);
+    let question = Question {
+        address: [192, 0, 2, 9].into(),
+        destinations: vec![server],
+        believed: None,
+        item: is_item.then_some(BootItem { kind: 1, layer: 0 }),
+    };
+    let mut inquiry = Inquiry::new(Config::new(mac, 7), question, now);
+    let mut buf = Vec::new();
+    while let Some((first, rest)) = data.split_first() {
+        data = rest;
+        if *first < 128 {
+            now += Duration::from_millis(1 << (first % 24));
+            inquiry.handle_timeout(now);
+        } else {
+            let len = (usize::from(first - 128) * 4).min(data.len());
+            let (reply, rest) = data.split_at(len);
+            data = rest;
+            let payload = message(inquiry.xid(), mac, reply);
+            let _ = inquiry.handle_input(datagram(&payload), now);
+        }
+        while inquiry.poll_transmit(&mut buf).is_some() {}
+        while inquiry.poll_event().is_some() {}
+        if *first < 128 {
+            assert!(inquiry.poll_timeout().is_none_or(|at| at > now));
+        }
+    }
+}
+
+/// A reply with these options.
+fn message(xid: u32, mac: MacAddress, options: &[u8]) -> Vec<u8> {
+    let mut payload = [&[2, 1, 6, 0][..], &xid.to_be_bytes()].concat();
+    payload.resize(28, 0);
+    payload[16..20].copy_from_slice(&[192, 0, 2, 9]);
+    payload.extend_from_slice(&mac.0);
+    payload.resize(236, 0);
+    payload.extend_from_slice(&[0x63, 0x82, 0x53, 0x63]);
+    payload.extend_from_slice(options);
+    payload
+}
+
+fn datagram(payload: &[u8]) -> Datagram<'_> {
+    Datagram {
+        source: SocketAddrV4::new([192, 0, 2, 1].into(), 67),
+        destination: SocketAddrV4::new([255; 4].into(), 68),
+        payload,
     }
 }

@@ -1,0 +1,181 @@
+//! Follows a boot service to the boot file: asks its server, or lets somebody choose from its menu
+//! and asks the boot servers for what was chosen.
+
+use std::time::Duration;
+
+use super::session::client_config;
+use super::station::{Heard, Station};
+use crate::config::Config;
+use crate::console::Console;
+use crate::dhcp::boot_service::{self, BootService, Next};
+use crate::dhcp::inquiry::{Event, Inquiry, Question};
+use crate::dhcp::lease::Lease;
+use crate::dhcp::offer;
+use crate::error::Error;
+use crate::link::Link;
+use crate::plan::Answer;
+use crate::plan::menu::{Entry, Menu};
+use crate::sys::{self, SyscallError};
+use crate::wire::pxe::{BootItem, MenuItem, MenuPrompt, Pxe};
+
+/// The answer to one question may bring a menu, and that another server; more is a loop.
+const MAX_QUESTIONS: usize = 3;
+/// A prompt that waits for ever (PXE 2.1, Table 2-1).
+const FOR_EVER: u8 = 255;
+
+/// Returns the lease of the configured interface with the boot file that its boot service leads
+/// to; as it is when it names one itself, or the user does.
+///
+/// # Errors
+/// [`Error::NothingBootable`] when no boot server answers, or the local disk is chosen.
+pub fn boot_file(
+    link: &Link,
+    mut lease: Lease,
+    config: &Config,
+    console: Console,
+) -> Result<Lease, Error> {
+    if config.boot_file.is_some() {
+        return Ok(lease);
+    }
+    for _ in 0..MAX_QUESTIONS {
+        let (service, item) = match boot_service::next(&lease) {
+            Next::Nothing => return Ok(lease),
+            Next::Ask(service) => (service, None),
+            Next::Choose(service) => (service, Some(choose(service, console)?)),
+        };
+        log::debug!("{}: {item:?} of {}", link.name, service.server);
+        let question = question(&lease, service, item);
+        let Event::Answered(answer) = ask(link, config, question)? else {
+            return Err(unanswered(service, item));
+        };
+        log::info!("{}: boot server {}", link.name, answer.server);
+        offer::adopt(&mut lease, &answer);
+        if item.is_some() {
+            lease.boot_service = None;
+        }
+    }
+    Ok(lease)
+}
+
+fn question(lease: &Lease, service: &BootService, item: Option<BootItem>) -> Question {
+    let address = lease.address;
+    match item {
+        None => Question {
+            address,
+            destinations: vec![service.address()],
+            believed: None,
+            item,
+        },
+        Some(BootItem { kind, .. }) => Question {
+            address,
+            destinations: service.destinations(kind),
+            believed: service.believed(kind).map(<[_]>::to_vec),
+            item,
+        },
+    }
+}
+
+fn choose(service: &BootService, console: Console) -> Result<BootItem, Error> {
+    let answer = console.menu(menu(&service.pxe)).map_err(system)?;
+    let chosen = if let Answer::Chosen { entry, .. } = answer {
+        service.pxe.menu.get(entry)
+    } else {
+        None
+    };
+    let from = format!("from the boot menu of {}", service.server);
+    match chosen {
+        Some(item) if item.kind == MenuItem::LOCAL_BOOT => Err(nothing(format!(
+            "\"{}\" was chosen {from}, which is the local disk; only the network is booted from here",
+            item.description
+        ))),
+        Some(item) => Ok(BootItem {
+            kind: item.kind,
+            layer: 0,
+        }),
+        None => Err(nothing(format!("nothing was chosen {from}"))),
+    }
+}
+
+/// Without a prompt the menu waits for ever; with one it shows only when a key is pressed in time.
+fn menu(pxe: &Pxe) -> Menu {
+    let entries = pxe.menu.iter().map(|item| Entry {
+        text: item.description.clone(),
+        is_choice: true,
+        ..Entry::default()
+    });
+    let timeout = |prompt: &MenuPrompt| {
+        let seconds = prompt.timeout_seconds;
+        (seconds != FOR_EVER).then(|| Duration::from_secs(seconds.into()))
+    };
+    Menu {
+        title: pxe.prompt.as_ref().map(|prompt| prompt.text.clone()),
+        entries: entries.collect(),
+        selected: Some(0),
+        timeout: pxe.prompt.as_ref().and_then(timeout),
+        on_timeout: None,
+        is_hidden: pxe.prompt.is_some(),
+    }
+}
+
+fn ask(link: &Link, config: &Config, question: Question) -> Result<Event, Error> {
+    let mut station = Station::open(link).map_err(system)?;
+    station.take_port();
+    let mut inquiry = Inquiry::new(client_config(link, config), question, sys::now());
+    let mut payload = Vec::new();
+    loop {
+        let now = sys::now();
+        let hear = |heard: Heard<'_>| {
+            if let Heard::Datagram(datagram) = heard {
+                let source = datagram.source;
+                if let Err(discard) = inquiry.handle_input(datagram, now) {
+                    log::debug!(
+                        "{}: a reply of {source} was discarded: {discard}",
+                        link.name
+                    );
+                }
+            }
+        };
+        station.receive(hear).map_err(system)?;
+        inquiry.handle_timeout(now);
+        while let Some(transmit) = inquiry.poll_transmit(&mut payload) {
+            station.send(transmit, &payload);
+        }
+        if let Some(event) = inquiry.poll_event() {
+            return Ok(event);
+        }
+        let sources: Vec<_> = station.sources().collect();
+        sys::wait_readable(&sources, inquiry.poll_timeout()).map_err(system)?;
+    }
+}
+
+fn unanswered(service: &BootService, item: Option<BootItem>) -> Error {
+    nothing(match item {
+        None => format!(
+            "{} says that it boots, and does not answer on port {}; does that service run, and is \
+             the port open?",
+            service.server,
+            boot_service::PXE_PORT
+        ),
+        Some(BootItem { kind, .. }) => format!(
+            "no boot server of type {kind} answers; {} were asked",
+            places(service, kind)
+        ),
+    })
+}
+
+fn places(service: &BootService, kind: u16) -> String {
+    let destinations = service.destinations(kind);
+    let destinations = destinations.iter().map(ToString::to_string);
+    destinations.collect::<Vec<_>>().join(", ")
+}
+
+fn nothing(what: String) -> Error {
+    Error::NothingBootable { what, source: None }
+}
+
+fn system(source: SyscallError) -> Error {
+    Error::System {
+        doing: "cannot ask boot servers".to_owned(),
+        source,
+    }
+}
