@@ -5,6 +5,8 @@
 //! know. Whatever is wrong with one option, those before it stay readable. Values are then decoded
 //! one at a time with `dhcproto`, after their lengths have been checked.
 
+pub mod known;
+
 use std::net::Ipv4Addr;
 
 use dhcproto::v4::{DhcpOption, OptionCode};
@@ -162,18 +164,7 @@ impl Options {
         let octets = self
             .get(code::CLASSLESS_STATIC_ROUTE)
             .or_else(|| self.get(code::MS_CLASSLESS_STATIC_ROUTE))?;
-        let whole = whole_routes(octets);
-        let DhcpOption::ClasslessStaticRoute(routes) =
-            decode_one(OptionCode::ClasslessStaticRoute, whole)?
-        else {
-            return None;
-        };
-        Some(
-            routes
-                .into_iter()
-                .map(|(network, gateway)| (network.network(), network.prefix_len(), gateway))
-                .collect(),
-        )
+        Some(read_classless_routes(octets))
     }
 
     /// Returns the search list of option 119 (RFC 3397, with compression), as dotted names.
@@ -209,18 +200,30 @@ fn decode_one(code: OptionCode, value: &[u8]) -> Option<DhcpOption> {
     DhcpOption::decode(&mut Decoder::new(&octets)).ok()
 }
 
-/// Returns the part of a route list that holds whole entries with prefixes of 0 to 32 bits.
-fn whole_routes(octets: &[u8]) -> &[u8] {
+/// Reads a route list (RFC 3442) up to its first fault: only the octets of the prefix stand there.
+fn read_classless_routes(octets: &[u8]) -> Vec<ClasslessRoute> {
     let mut reader = Reader::new(octets);
-    let mut whole = 0;
+    let mut routes = Vec::new();
     while let Ok(prefix_len @ 0..=32) = reader.u8("prefix length") {
-        let entry_len = usize::from(prefix_len.div_ceil(8)) + 4;
-        if reader.take(entry_len, "route").is_err() {
+        let significant = usize::from(prefix_len.div_ceil(8));
+        let Ok(prefix) = reader.take(significant, "destination") else {
             break;
+        };
+        let Ok(router) = reader.array::<4>("router") else {
+            break;
+        };
+        let mut destination = [0; 4];
+        for (octet, known) in destination.iter_mut().zip(prefix) {
+            *octet = *known;
         }
-        whole += 1 + entry_len;
+        // Servers may leave bits set beyond the prefix; RFC 3442 has the client clear them.
+        let mask = u32::MAX
+            .checked_shl(32 - u32::from(prefix_len))
+            .unwrap_or(0);
+        let destination = Ipv4Addr::from_bits(u32::from_be_bytes(destination) & mask);
+        routes.push((destination, prefix_len, Ipv4Addr::from(router)));
     }
-    octets.get(..whole).unwrap_or_default()
+    routes
 }
 
 #[cfg(test)]
