@@ -11,6 +11,7 @@ mod machine;
 mod saved;
 mod session;
 mod station;
+mod survey;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -30,6 +31,7 @@ pub use boot_server::boot_file;
 pub use keep::keep;
 pub use session::Session;
 use session::Turn;
+pub use survey::{Surveyed, survey};
 
 /// Raises the interfaces and acquires a lease on one of them, whose session is returned. The
 /// others are left as they were found, and what was granted there is given back; on failure, or

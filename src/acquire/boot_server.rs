@@ -118,14 +118,14 @@ fn menu(pxe: &Pxe) -> Menu {
 }
 
 fn ask(link: &Link, config: &Config, question: Question) -> Result<Event, Error> {
-    let mut station = Station::open(link).map_err(system)?;
+    let mut station = Station::open(link)?;
     station.take_port();
     let mut inquiry = Inquiry::new(client_config(link, config), question, sys::now());
     let mut payload = Vec::new();
     loop {
         let now = sys::now();
         let hear = |heard: Heard<'_>| {
-            if let Heard::Datagram(datagram) = heard {
+            if let Heard::Datagram { datagram, .. } = heard {
                 let source = datagram.source;
                 if let Err(discard) = inquiry.handle_input(datagram, now) {
                     log::debug!(

@@ -32,13 +32,25 @@ impl Diagnosis {
                  to have an IPv4 address all the same"
             ));
         }
+        self.nobody(link, "lease", waited, received)
+    }
+
+    /// Says what may be the reason that nothing of what was `wanted` has come.
+    pub(super) fn nobody(
+        &self,
+        link: &Link,
+        wanted: &str,
+        waited: Duration,
+        received: Option<u64>,
+    ) -> Error {
+        let name = &link.name;
         let seconds = waited.as_secs_f32();
         let sent = self.discovers;
         let seen = match (self.received_before, received) {
             (Some(before), Some(now)) => now.saturating_sub(before),
             _ => 0,
         };
-        let asked = format!("{name}: no lease in {seconds:.1} s; {sent} DISCOVERs sent");
+        let asked = format!("{name}: no {wanted} in {seconds:.1} s; {sent} DISCOVERs sent");
         Error::NoOffer(match (self.offered_by, seen) {
             (Some(server), _) => format!(
                 "{asked}, {server} made an offer but did not confirm it; is it still running?"

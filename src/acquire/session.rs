@@ -67,16 +67,7 @@ impl Session {
     /// # Errors
     /// [`Error::Configure`] without CAP_NET_RAW.
     pub(super) fn open(link: Link, config: &Config) -> Result<Self, Error> {
-        let station = match Station::open(&link) {
-            Ok(station) => station,
-            Err(source) => {
-                return Err(Error::Configure {
-                    interface: link.name,
-                    what: "up a packet socket (it takes CAP_NET_RAW)".to_owned(),
-                    source,
-                });
-            }
-        };
+        let station = Station::open(&link)?;
         let client = client_config(&link, config);
         // Offers cannot be compared by asking for one address.
         let is_plain = config.proxy_wait.is_none();
@@ -178,7 +169,7 @@ impl Session {
         let received = self.station.receive(|heard| {
             match heard {
                 Heard::Arp(packet) => client.handle_arp(&packet, now),
-                Heard::Datagram(datagram) => {
+                Heard::Datagram { datagram, .. } => {
                     let source = datagram.source;
                     if let Err(discard) = client.handle_input(datagram, now) {
                         log::debug!("{name}: a reply of {source} was discarded: {discard}");

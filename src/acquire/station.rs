@@ -7,6 +7,7 @@ use std::thread;
 
 use super::listener::{Listener, MAX_FRAME_LEN};
 use crate::dhcp::Transmit;
+use crate::error::Error;
 use crate::link::Link;
 use crate::sys::SyscallError;
 use crate::sys::filter::ready::arp_about;
@@ -24,7 +25,11 @@ pub(super) enum Heard<'a> {
     /// ARP about the address that is watched.
     Arp(arp::Packet),
     /// A datagram to port 68.
-    Datagram(Datagram<'a>),
+    Datagram {
+        /// Who brought it.
+        sender: MacAddress,
+        datagram: Datagram<'a>,
+    },
 }
 
 /// Sends and hears for one interface.
@@ -43,16 +48,21 @@ pub(super) struct Station {
 }
 
 impl Station {
-    /// Begins to hear DHCP replies.
+    /// Begins to hear DHCP replies on `link`, which may be down.
     ///
     /// # Errors
-    /// What the kernel says.
-    pub(super) fn open(link: &Link) -> Result<Self, SyscallError> {
+    /// [`Error::Configure`] without CAP_NET_RAW.
+    pub(super) fn open(link: &Link) -> Result<Self, Error> {
+        let listener = Listener::open(link).map_err(|source| Error::Configure {
+            interface: link.name.clone(),
+            what: "up a packet socket (it takes CAP_NET_RAW)".to_owned(),
+            source,
+        })?;
         Ok(Self {
             index: link.index,
             name: link.name.clone(),
             mac: link.mac,
-            listener: Listener::open(link)?,
+            listener,
             arp: None,
             port: None,
             neighbour: None,
@@ -89,7 +99,7 @@ impl Station {
             match frame::decode(octets, metadata.checksum_ready) {
                 Ok((sender, datagram)) => {
                     *neighbour = Some(sender);
-                    take(Heard::Datagram(datagram));
+                    take(Heard::Datagram { sender, datagram });
                 }
                 Err(error) => log::debug!("{name}: a frame was discarded: {error}"),
             }

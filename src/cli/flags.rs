@@ -165,6 +165,11 @@ impl Common {
         Ok(())
     }
 
+    /// Returns whether details are wanted.
+    pub(super) const fn is_verbose(&self) -> bool {
+        self.verbosity > 0
+    }
+
     /// Starts logging as asked for, reads the kernel's command line, if told so, and returns the
     /// configuration.
     ///

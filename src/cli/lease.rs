@@ -3,10 +3,10 @@
 use std::net::Ipv4Addr;
 
 use super::flags::{Arguments, COMMON_HELP, Common, Flag};
+use super::receive_signals;
 use crate::config::Config;
 use crate::dhcp::lease::Lease;
 use crate::error::Error;
-use crate::sys::signal::Signals;
 use crate::{acquire, link};
 
 const HELP: &str = "\
@@ -74,10 +74,7 @@ fn follow(wish: &Wish, config: &Config) -> Result<(), Error> {
         return without_dhcp(wish, config, lease);
     }
     let mut links = link::find(config)?;
-    let signals = Signals::open().map_err(|source| Error::System {
-        doing: "cannot receive signals".to_owned(),
-        source,
-    })?;
+    let signals = receive_signals()?;
     let session = match wish.inform {
         None => acquire::lease(links, config, Some(&signals))?,
         Some(address) => match (links.pop(), links.is_empty()) {

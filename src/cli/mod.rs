@@ -4,6 +4,7 @@
 
 mod boot;
 mod capture;
+mod discover;
 mod explain;
 mod fetch;
 mod flags;
@@ -11,6 +12,7 @@ mod lease;
 
 use crate::error::Error;
 use crate::init;
+use crate::sys::signal::Signals;
 use flags::{Arguments, Flag};
 
 const USAGE: &str = "\
@@ -31,6 +33,11 @@ const COMMANDS: &[(&str, &str, Run)] = &[
         "lease",
         "acquire a lease and configure the interface",
         lease::run,
+    ),
+    (
+        "discover",
+        "show what every server offers, and take nothing",
+        discover::run,
     ),
     ("boot", "link, lease, plan, fetch, verify, kexec", boot::run),
     ("fetch", "get files by tftp and http", fetch::run),
@@ -74,6 +81,15 @@ pub fn run() -> Result<(), Error> {
         Some(flag) => Err(flag.unexpected()),
         None => Err(Error::Usage(format!("no command given\n{}", usage()))),
     }
+}
+
+/// Begins to receive signals, which would end the process before it could leave the network as it
+/// was; to be called before any thread is started.
+fn receive_signals() -> Result<Signals, Error> {
+    Signals::open().map_err(|source| Error::System {
+        doing: "cannot receive signals".to_owned(),
+        source,
+    })
 }
 
 /// Returns whether the kernel started this process to be its first. In a container a command may be

@@ -2,7 +2,7 @@
 
 mod clock;
 mod input;
-mod output;
+pub(super) mod output;
 mod state;
 
 use std::collections::VecDeque;
@@ -11,7 +11,7 @@ use std::net::Ipv4Addr;
 use super::config::Config;
 use super::lease::Lease;
 use super::message::{self, Exchange};
-use super::offer::{Rank, Standing};
+use super::offer::Standing;
 use super::probe::Guard;
 use super::reply::Discard;
 use super::resend::Resend;
@@ -95,12 +95,7 @@ impl Client {
         else {
             return None;
         };
-        let rank = offers.rank()?;
-        Some(Standing {
-            rank,
-            is_enough: !self.config.wants_boot_file || rank >= Rank::BootService,
-            decide_at: (*decide_at)?,
-        })
+        offers.standing(self.config.wants_boot_file, *decide_at)
     }
 
     /// Takes the best offer there is.

@@ -18,12 +18,14 @@ pub mod config;
 mod grammar;
 pub mod identity;
 pub mod inquiry;
+pub mod json;
 pub mod lease;
 mod message;
 pub mod offer;
 mod probe;
 mod reply;
 mod resend;
+pub mod survey;
 
 pub use client::{Client, Event, Loss, StateName, Transmit};
 pub use reply::{Discard, is_host};

@@ -115,6 +115,16 @@ impl Offers {
         let best = self.best()?.rank();
         Some(self.proxy().map_or(best, |proxy| proxy.rank().max(best)))
     }
+
+    /// Returns what they are worth to a client that has to decide at `decide_at`.
+    pub fn standing(&self, wants_boot_file: bool, decide_at: Option<Instant>) -> Option<Standing> {
+        let rank = self.rank()?;
+        Some(Standing {
+            rank,
+            is_enough: !wants_boot_file || rank >= Rank::BootService,
+            decide_at: decide_at?,
+        })
+    }
 }
 
 fn first_of_highest_rank(offers: &[Offer]) -> Option<&Offer> {

@@ -41,6 +41,9 @@ pub enum Discard {
     /// It does not bring what was asked for.
     #[error("it does not answer the question")]
     NoAnswer,
+    /// This server has said so already.
+    #[error("server {0} has answered before")]
+    Repeated(Ipv4Addr),
     /// Nothing of this type is expected now.
     #[error("{0:?} is not expected now")]
     Unexpected(MessageType),

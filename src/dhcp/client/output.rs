@@ -58,7 +58,8 @@ impl Client {
     }
 }
 
-pub(super) const fn broadcast(message_type: MessageType) -> Transmit {
+/// From nobody yet to everyone.
+pub(in crate::dhcp) const fn broadcast(message_type: MessageType) -> Transmit {
     unicast(Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST, message_type)
 }
 

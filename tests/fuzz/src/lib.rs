@@ -7,6 +7,7 @@ use wireboot::config::Detection;
 use wireboot::dhcp::Client;
 use wireboot::dhcp::config::Config;
 use wireboot::dhcp::inquiry::{Inquiry, Question};
+use wireboot::dhcp::survey::{Survey, suspicions, verdicts};
 use wireboot::time::Instant;
 use wireboot::wire::arp;
 use wireboot::wire::ethernet::MacAddress;
@@ -132,6 +133,41 @@ pub fn inquiry(mut data: &[u8]) {
             assert!(inquiry.poll_timeout().is_none_or(|at| at > now));
         }
     }
+}
+
+/// Gives a survey replies and steps of the clock, as [`client`] does, and judges what it heard.
+pub fn survey(mut data: &[u8]) {
+    let mac = MacAddress([2, 0, 0, 0, 0, 1]);
+    let mut now = Instant::ZERO;
+    let wait = Duration::from_secs(3);
+    let mut survey = Survey::new(Config::new(mac, 7), wait, now);
+    let (mut buf, mut answers) = (Vec::new(), Vec::new());
+    while let Some((first, rest)) = data.split_first() {
+        data = rest;
+        if *first < 120 {
+            now += Duration::from_millis(1 << (first % 12));
+            survey.handle_timeout(now);
+        } else if *first < 128 {
+            survey.link_up(now);
+        } else {
+            let len = (usize::from(first - 128) * 4).min(data.len());
+            let (reply, rest) = data.split_at(len);
+            data = rest;
+            let payload = message(survey.xid(), mac, reply);
+            let sender = MacAddress([2, 0, 0, 0, 0, first % 4]);
+            let _ = survey.handle_input(&datagram(&payload), sender, now);
+        }
+        while survey.poll_transmit(&mut buf).is_some() {}
+        answers.extend(std::iter::from_fn(|| survey.poll_event()));
+        if *first < 120 {
+            assert!(survey.poll_timeout().is_none_or(|at| at > now));
+        }
+    }
+    let verdicts = verdicts(&[&answers], false, Duration::from_secs(1)).concat();
+    assert_eq!(verdicts.len(), answers.len());
+    assert!(verdicts.iter().filter(|verdict| verdict.is_chosen).count() <= 2);
+    let answers: Vec<_> = answers.iter().collect();
+    assert_eq!(suspicions(&answers).len(), answers.len());
 }
 
 /// A reply with these options.

@@ -1,0 +1,220 @@
+//! Drives a [`Survey`] on each interface, all in parallel, and leaves them as they were found.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use super::diagnosis::Diagnosis;
+use super::session::client_config;
+use super::station::{Heard, Station};
+use crate::config::Config;
+use crate::dhcp::survey::{Answer, Survey};
+use crate::error::Error;
+use crate::link::{self, Change, Link, Watch};
+use crate::sys::signal::Signals;
+use crate::sys::{self, SyscallError};
+use crate::time::Instant;
+use crate::wire::dhcp::MessageType;
+
+/// What came of one interface.
+#[derive(Debug)]
+pub struct Surveyed {
+    /// The interface, as it was found.
+    pub link: Link,
+    /// Whether it had a carrier, without which nobody was asked.
+    pub had_carrier: bool,
+    /// What was answered, in the order of arrival.
+    pub answers: Vec<Answer>,
+    asker: Asker,
+}
+
+/// Asks on all of `links` for `wait` from the carrier on, and returns what was answered; takes
+/// nothing. A signal ends it early.
+///
+/// It ends when each interface with a carrier has been asked on, however many have none.
+///
+/// # Errors
+/// [`Error::NoCarrier`] when no interface has one in time.
+pub fn survey(
+    links: Vec<Link>,
+    config: &Config,
+    wait: Duration,
+    signals: &Signals,
+) -> Result<Vec<Surveyed>, Error> {
+    let opened: Result<Vec<_>, _> = links.iter().map(Asker::open).collect();
+    let mut surveyed: Vec<_> = links
+        .into_iter()
+        .zip(opened?)
+        .map(|(link, asker)| Surveyed {
+            link,
+            had_carrier: false,
+            answers: Vec::new(),
+            asker,
+        })
+        .collect();
+    let result = ask(&mut surveyed, config, wait, signals);
+    surveyed.iter().for_each(|one| one.link.restore());
+    result.map(|()| surveyed)
+}
+
+impl Surveyed {
+    /// Says what may be the reason that nobody has answered in `wait`.
+    pub fn failure(&self, wait: Duration) -> Error {
+        let received = self.asker.received_last;
+        self.asker
+            .diagnosis
+            .nobody(&self.link, "offer", wait, received)
+    }
+
+    fn handle_link(&mut self, change: &Change, config: &Config, wait: Duration, now: Instant) {
+        let carrier = change.link.carrier && !change.gone;
+        let asker = &mut self.asker;
+        asker.station.set_running(change.link.running);
+        let diagnosis = &mut asker.diagnosis;
+        diagnosis
+            .received_before
+            .get_or_insert(change.link.received);
+        asker.received_last = Some(change.link.received);
+        if carrier && !asker.has_carrier {
+            log::debug!("{}: carrier", self.link.name);
+            match &mut asker.survey {
+                Some(survey) => survey.link_up(now),
+                None => {
+                    let config = client_config(&self.link, config);
+                    asker.survey = Some(Survey::new(config, wait, now));
+                }
+            }
+        }
+        asker.has_carrier = carrier;
+        self.had_carrier |= carrier;
+    }
+}
+
+/// What asks on one interface.
+#[derive(Debug)]
+struct Asker {
+    station: Station,
+    /// Exists from the first carrier on.
+    survey: Option<Survey>,
+    has_carrier: bool,
+    diagnosis: Diagnosis,
+    /// Frames that had been counted when they were counted last.
+    received_last: Option<u64>,
+}
+
+impl Asker {
+    fn open(link: &Link) -> Result<Self, Error> {
+        Ok(Self {
+            station: Station::open(link)?,
+            survey: None,
+            has_carrier: false,
+            diagnosis: Diagnosis::default(),
+            received_last: None,
+        })
+    }
+
+    fn handle_input(&mut self, name: &str, now: Instant) -> Result<(), Error> {
+        let Some(survey) = &mut self.survey else {
+            return Ok(());
+        };
+        let received = self.station.receive(|heard| match heard {
+            Heard::Arp(_) => {}
+            Heard::Datagram { sender, datagram } => {
+                if let Err(discard) = survey.handle_input(&datagram, sender, now) {
+                    let source = datagram.source;
+                    log::debug!("{name}: a reply of {source} was discarded: {discard}");
+                }
+            }
+        });
+        received.map_err(|source| Error::System {
+            doing: format!("cannot read from {name}"),
+            source,
+        })
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        let Some(survey) = &mut self.survey else {
+            return;
+        };
+        survey.handle_timeout(now);
+        let mut payload = Vec::new();
+        while let Some(transmit) = survey.poll_transmit(&mut payload) {
+            if self.has_carrier {
+                let is_discover = transmit.message_type == MessageType::Discover;
+                self.diagnosis.discovers += u32::from(is_discover);
+                self.station.send(transmit, &payload);
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.survey.as_ref().is_some_and(Survey::is_over)
+    }
+}
+
+fn ask(
+    surveyed: &mut [Surveyed],
+    config: &Config,
+    wait: Duration,
+    signals: &Signals,
+) -> Result<(), Error> {
+    link::raise(surveyed.iter().map(|one| &one.link))?;
+    let mut watch = Watch::open()?;
+    let started_at = sys::now();
+    loop {
+        let now = sys::now();
+        while let Some(change) = watch.next_change()? {
+            let is_it = |one: &&mut Surveyed| one.link.index == change.link.index;
+            if let Some(one) = surveyed.iter_mut().find(is_it) {
+                one.handle_link(&change, config, wait, now);
+            }
+        }
+        for one in surveyed.iter_mut() {
+            one.asker.handle_input(&one.link.name, now)?;
+            one.asker.handle_timeout(now);
+            if let Some(survey) = &mut one.asker.survey {
+                one.answers
+                    .extend(std::iter::from_fn(|| survey.poll_event()));
+            }
+        }
+        let begun = || surveyed.iter().filter(|one| one.had_carrier);
+        let has_begun = begun().next().is_some();
+        if has_begun && begun().all(|one| one.asker.is_over()) {
+            return count_frames(surveyed);
+        }
+        let link_deadline = started_at + config.link_timeout;
+        if !has_begun && now >= link_deadline {
+            let names: Vec<_> = surveyed.iter().map(|one| one.link.name.as_str()).collect();
+            return Err(Error::NoCarrier {
+                interface: names.join(" "),
+                waited: now.since(started_at),
+            });
+        }
+        let timeouts = begun().filter_map(|one| one.asker.survey.as_ref()?.poll_timeout());
+        let until = timeouts.min().unwrap_or(link_deadline);
+        let mut sources: Vec<_> = begun()
+            .flat_map(|one| one.asker.station.sources())
+            .collect();
+        sources.push(watch.as_fd());
+        sources.push(signals.as_fd());
+        sys::wait_readable(&sources, Some(until)).map_err(cannot_wait)?;
+        if signals.take().map_err(cannot_wait)?.is_some() {
+            return count_frames(surveyed);
+        }
+    }
+}
+
+/// Counts the frames that the interfaces have received.
+fn count_frames(surveyed: &mut [Surveyed]) -> Result<(), Error> {
+    let received = super::received_now();
+    for one in surveyed {
+        one.asker.received_last = received.get(&one.link.index).copied();
+    }
+    Ok(())
+}
+
+fn cannot_wait(source: SyscallError) -> Error {
+    Error::System {
+        doing: "cannot wait for offers".to_owned(),
+        source,
+    }
+}

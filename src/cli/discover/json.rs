@@ -1,0 +1,126 @@
+//! Answers for programs; the README documents the fields.
+
+use serde::Serialize;
+
+use super::{Row, table};
+use crate::acquire::Surveyed;
+use crate::dhcp::json::Fields;
+use crate::wire::pxe::Pxe;
+
+#[derive(Serialize)]
+struct Report<'a> {
+    interfaces: Vec<Interface<'a>>,
+    answers: Vec<Answer<'a>>,
+}
+
+#[derive(Serialize)]
+struct Interface<'a> {
+    name: &'a str,
+    mac: String,
+    carrier: bool,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    interface: &'a str,
+    /// "dhcp" or "proxy".
+    kind: &'static str,
+    source: String,
+    sender: String,
+    relay: Option<String>,
+    after_ms: u64,
+    chosen: bool,
+    why: &'a str,
+    suspicions: &'a [String],
+    pxe: Option<PxeFields>,
+    #[serde(flatten)]
+    lease: Fields<'a>,
+}
+
+#[derive(Serialize)]
+struct PxeFields {
+    discovery_control: Option<u8>,
+    discovery_group: Option<String>,
+    boot_servers: Vec<BootServers>,
+    menu: Vec<MenuItem>,
+    prompt: Option<Prompt>,
+}
+
+#[derive(Serialize)]
+struct BootServers {
+    kind: u16,
+    addresses: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct MenuItem {
+    kind: u16,
+    description: String,
+}
+
+#[derive(Serialize)]
+struct Prompt {
+    timeout_seconds: u8,
+    text: String,
+}
+
+pub(super) fn text(surveyed: &[Surveyed], rows: &[Row<'_>]) -> String {
+    let report = Report {
+        interfaces: surveyed.iter().map(interface).collect(),
+        answers: rows.iter().map(answer).collect(),
+    };
+    // Strings, numbers and lists of them always have a form in JSON.
+    serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"
+}
+
+fn interface(surveyed: &Surveyed) -> Interface<'_> {
+    Interface {
+        name: &surveyed.link.name,
+        mac: surveyed.link.mac.to_string(),
+        carrier: surveyed.had_carrier,
+    }
+}
+
+fn answer<'a>(row: &'a Row<'_>) -> Answer<'a> {
+    let answer = row.answer;
+    Answer {
+        interface: row.interface,
+        kind: if answer.offer.is_proxy() {
+            "proxy"
+        } else {
+            "dhcp"
+        },
+        source: answer.source.ip().to_string(),
+        sender: answer.sender.to_string(),
+        relay: answer.relay.map(|relay| relay.to_string()),
+        after_ms: u64::try_from(answer.after.as_millis()).unwrap_or(u64::MAX),
+        chosen: row.verdict.is_chosen,
+        why: &row.verdict.why,
+        suspicions: &row.suspicions,
+        pxe: table::pxe(answer).map(PxeFields::from),
+        lease: Fields::from(&answer.offer.lease),
+    }
+}
+
+impl From<Pxe> for PxeFields {
+    fn from(pxe: Pxe) -> Self {
+        let boot_servers = pxe.boot_servers.iter().map(|servers| BootServers {
+            kind: servers.kind,
+            addresses: servers.addresses.iter().map(ToString::to_string).collect(),
+        });
+        let menu = pxe.menu.into_iter().map(|item| MenuItem {
+            kind: item.kind,
+            description: item.description,
+        });
+        Self {
+            discovery_control: pxe.discovery_control.map(|control| control.0),
+            discovery_group: pxe.discovery_group.map(|group| group.to_string()),
+            boot_servers: boot_servers.collect(),
+            menu: menu.collect(),
+            prompt: pxe.prompt.map(|prompt| Prompt {
+                timeout_seconds: prompt.timeout_seconds,
+                text: prompt.text,
+            }),
+        }
+    }
+}

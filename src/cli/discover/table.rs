@@ -1,0 +1,163 @@
+//! Answers for people.
+
+use std::net::Ipv4Addr;
+
+use super::Row;
+use crate::dhcp::survey::Answer;
+use crate::wire::option::code;
+use crate::wire::option::known::{self, Value, printable};
+use crate::wire::pxe::Pxe;
+
+/// A column: its title, and what it shows of a row.
+type Column = (&'static str, fn(&Row<'_>) -> String);
+
+/// A column without any value is left out.
+const COLUMNS: &[Column] = &[
+    ("", mark),
+    ("INTERFACE", |row| row.interface.to_owned()),
+    ("SERVER", |row| row.answer.offer.lease.server.to_string()),
+    ("RELAY", |row| address(row.answer.relay)),
+    ("FROM", |row| row.answer.sender.to_string()),
+    ("OFFERS", offered),
+    ("FOR", lease_time),
+    ("ROUTER", router),
+    ("BOOT FILE", |row| {
+        row.answer.offer.lease.boot_file.clone().unwrap_or_default()
+    }),
+    ("NEXT SERVER", next_server),
+    ("CLASS", class),
+    ("MENU", menu),
+    ("AFTER", |row| {
+        format!("{} ms", row.answer.after.as_millis())
+    }),
+    ("WHY", |row| row.verdict.why.clone()),
+];
+
+/// Returns the table, what stands out below it, and the options of each answer if wanted.
+pub(super) fn text(rows: &[Row<'_>], shows_options: bool) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut text = table(rows);
+    for row in rows {
+        for suspicion in &row.suspicions {
+            let (interface, server) = (row.interface, row.answer.offer.lease.server);
+            text.push_str(&printable(&format!("! {interface}: {server} {suspicion}")));
+            text.push('\n');
+        }
+    }
+    for row in rows.iter().filter(|_| shows_options) {
+        text.push_str(&options(row));
+    }
+    text
+}
+
+fn table(rows: &[Row<'_>]) -> String {
+    let mut lines = vec![String::new(); rows.len() + 1];
+    for (title, value) in COLUMNS {
+        let values: Vec<_> = rows.iter().map(|row| printable(&value(row))).collect();
+        if values.iter().all(String::is_empty) {
+            continue;
+        }
+        let cells: Vec<_> = std::iter::once((*title).to_owned()).chain(values).collect();
+        let width = cells.iter().map(|cell| cell.chars().count()).max();
+        let width = width.unwrap_or_default();
+        for (line, cell) in lines.iter_mut().zip(cells) {
+            line.push_str(&format!("{cell:<width$}  "));
+        }
+    }
+    let lines = lines.iter().map(|line| format!("{}\n", line.trim_end()));
+    lines.collect()
+}
+
+fn options(row: &Row<'_>) -> String {
+    let lease = &row.answer.offer.lease;
+    let mut text = format!("\n{} {}\n", row.interface, lease.server);
+    for (code, octets) in lease.options.iter() {
+        let (name, value) = (known::name(code), Value::read(code, octets));
+        text.push_str(&format!("  {code:>3}  {name:<28}  {value}\n"));
+    }
+    for (code, why) in &lease.ignored {
+        text.push_str(&format!("  option {code} {why}; it would be ignored\n"));
+    }
+    text
+}
+
+fn mark(row: &Row<'_>) -> String {
+    let chosen = if row.verdict.is_chosen { "*" } else { "" };
+    let odd = if row.suspicions.is_empty() { "" } else { "!" };
+    format!("{chosen}{odd}")
+}
+
+fn offered(row: &Row<'_>) -> String {
+    let lease = &row.answer.offer.lease;
+    match row.answer.offer.is_proxy() {
+        true => "proxy".to_owned(),
+        false => format!("{}/{}", lease.address, lease.prefix_len),
+    }
+}
+
+fn lease_time(row: &Row<'_>) -> String {
+    match (
+        row.answer.offer.is_proxy(),
+        row.answer.offer.lease.lease_time,
+    ) {
+        (true, _) => String::new(),
+        (false, None) => "ever".to_owned(),
+        (false, Some(time)) => format!("{} s", time.as_secs()),
+    }
+}
+
+fn router(row: &Row<'_>) -> String {
+    let mut routes = row.answer.offer.lease.routes.iter();
+    address(routes.find_map(|route| route.gateway.filter(|_| route.prefix_len == 0)))
+}
+
+fn next_server(row: &Row<'_>) -> String {
+    let lease = &row.answer.offer.lease;
+    match (lease.next_server, &lease.server_name) {
+        (Some(server), Some(name)) if *name != server.to_string() => format!("{server} ({name})"),
+        (Some(server), _) => server.to_string(),
+        (None, name) => name.clone().unwrap_or_default(),
+    }
+}
+
+fn class(row: &Row<'_>) -> String {
+    let class = row.answer.offer.lease.options.text(code::VENDOR_CLASS);
+    class.unwrap_or_default().to_owned()
+}
+
+/// What option 43 says to a PXE client, in short.
+fn menu(row: &Row<'_>) -> String {
+    let Some(pxe) = pxe(row.answer) else {
+        return String::new();
+    };
+    let mut parts: Vec<_> = pxe
+        .menu
+        .iter()
+        .map(|item| item.description.clone())
+        .collect();
+    parts.extend(pxe.prompt.map(|prompt| match prompt.timeout_seconds {
+        255 => format!("\"{}\" for ever", prompt.text),
+        seconds => format!("\"{}\" for {seconds} s", prompt.text),
+    }));
+    parts.extend(
+        pxe.discovery_group
+            .map(|group| format!("servers by {group}")),
+    );
+    parts.join(", ")
+}
+
+/// Returns what a PXE server says in option 43.
+pub(super) fn pxe(answer: &Answer) -> Option<Pxe> {
+    let options = &answer.offer.lease.options;
+    let class = options.get(code::VENDOR_CLASS)?;
+    class
+        .starts_with(b"PXEClient")
+        .then(|| options.get(code::VENDOR_SPECIFIC))?
+        .map(Pxe::read)
+}
+
+fn address(address: Option<Ipv4Addr>) -> String {
+    address.map_or_else(String::new, |address| address.to_string())
+}

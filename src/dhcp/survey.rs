@@ -1,0 +1,161 @@
+//! Asks everybody what they would grant, and takes nothing: DISCOVERs, and whatever is offered in
+//! answer to them.
+//!
+//! The five verbs are those of [`super::Client`].
+
+mod suspicion;
+mod verdict;
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use super::client::{Transmit, output};
+use super::config::Config;
+use super::message::{self, Exchange};
+use super::offer::Offer;
+use super::reply::{self, Discard};
+use super::resend::Resend;
+use crate::time::{Instant, Random};
+use crate::wire::dhcp::{MessageType, SERVER_PORT};
+use crate::wire::ethernet::MacAddress;
+use crate::wire::udp::Datagram;
+
+pub use suspicion::suspicions;
+pub use verdict::{Verdict, verdicts};
+
+/// More servers than any network has; a bound on what a hostile one can make us keep.
+const MAX_ANSWERS: usize = 256;
+
+/// What one server says to a DISCOVER.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// What it would grant.
+    pub offer: Offer,
+    /// Where the datagram came from.
+    pub source: SocketAddrV4,
+    /// Who brought it: the server itself, or the router or relay before it.
+    pub sender: MacAddress,
+    /// The relay that it went through (`giaddr`).
+    pub relay: Option<Ipv4Addr>,
+    /// When it came.
+    pub at: Instant,
+    /// How long after the first DISCOVER.
+    pub after: Duration,
+}
+
+/// The survey of the servers on one interface.
+#[derive(Debug)]
+pub struct Survey {
+    config: Config,
+    random: Random,
+    xid: u32,
+    began_at: Instant,
+    until: Instant,
+    now: Instant,
+    resend: Resend,
+    /// Who has answered.
+    known: Vec<(Ipv4Addr, MacAddress, Option<Ipv4Addr>, bool)>,
+    answers: VecDeque<Answer>,
+}
+
+impl Survey {
+    /// Begins to ask; it is over after `wait`.
+    pub fn new(config: Config, wait: Duration, now: Instant) -> Self {
+        let mut random = Random::new(config.seed);
+        Self {
+            xid: random.next_u32(),
+            random,
+            config,
+            began_at: now,
+            until: now + wait,
+            now,
+            resend: Resend::new(now),
+            known: Vec::new(),
+            answers: VecDeque::new(),
+        }
+    }
+
+    /// Takes notice that the link is there again: what is being asked is asked again at once.
+    pub const fn link_up(&mut self, now: Instant) {
+        self.now = now;
+        self.resend.restart(now);
+    }
+
+    /// Takes a datagram that came to port 68, brought by `sender`.
+    ///
+    /// # Errors
+    /// Why it was not taken. A server that has answered before is [`Discard::Repeated`].
+    pub fn handle_input(
+        &mut self,
+        datagram: &Datagram<'_>,
+        sender: MacAddress,
+        now: Instant,
+    ) -> Result<(), Discard> {
+        self.now = now;
+        let reply = reply::read(datagram, &[SERVER_PORT], self.xid, self.config.chaddr)?;
+        if reply.message_type != MessageType::Offer {
+            return Err(Discard::Unexpected(reply.message_type));
+        }
+        let offer = Offer::read(&reply.message, reply.server);
+        let relay = Some(reply.message.giaddr).filter(|relay| !relay.is_unspecified());
+        let who = (reply.server, sender, relay, offer.is_proxy());
+        if self.known.contains(&who) || self.known.len() >= MAX_ANSWERS {
+            return Err(Discard::Repeated(reply.server));
+        }
+        self.known.push(who);
+        self.answers.push_back(Answer {
+            offer,
+            source: datagram.source,
+            sender,
+            relay,
+            at: now,
+            after: now.since(self.began_at),
+        });
+        Ok(())
+    }
+
+    /// Takes notice of the time.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+        if !self.is_over() {
+            self.resend.handle_timeout(now);
+        }
+    }
+
+    /// Writes the next DISCOVER, when one is due, to `buf`, in place of what it holds.
+    pub fn poll_transmit(&mut self, buf: &mut Vec<u8>) -> Option<Transmit> {
+        if self.is_over() || !self.resend.take(self.now, &mut self.random) {
+            return None;
+        }
+        let exchange = Exchange::new(self.xid, self.began_at, self.now);
+        let message = message::discover(&self.config, exchange);
+        buf.clear();
+        // Everything in the message is ours and short, so encoding it cannot fail.
+        message.encode(buf).ok()?;
+        Some(output::broadcast(MessageType::Discover))
+    }
+
+    /// Returns the answers that have come, one at a time, each server's once.
+    pub fn poll_event(&mut self) -> Option<Answer> {
+        self.answers.pop_front()
+    }
+
+    /// Returns when [`Survey::handle_timeout`] must be called; none when the survey is over.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        (!self.is_over()).then(|| self.resend.next_at().min(self.until))
+    }
+
+    /// Returns the transaction number, which answers must carry.
+    pub const fn xid(&self) -> u32 {
+        self.xid
+    }
+
+    /// Returns whether nothing more is asked.
+    pub fn is_over(&self) -> bool {
+        self.now >= self.until
+    }
+}
+
+#[cfg(test)]
+mod tests;
