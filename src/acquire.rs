@@ -152,7 +152,7 @@ fn first_bound(
             }
         }
         for (place, session) in sessions.iter_mut().enumerate() {
-            session.handle_input(now)?;
+            session.handle_input(&watch, now)?;
             session.handle_timeout(now);
             while let Some(turn) = session.next_turn() {
                 if let Turn::Bound(_) = turn {

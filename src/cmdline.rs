@@ -277,6 +277,7 @@ impl CommandLine {
             "link-timeout" => config.link_timeout = seconds(&text?)?,
             "timeout" => config.lease_timeout = seconds(&text?)?,
             "proxy-wait" => config.proxy_wait = Some(seconds(&text?)?),
+            "acd" => config.detection = one_of("strict, overlapped and off", &text?)?,
             "identify" => config.identify = one_of("pxe, ipxe, http and plain", &text?)?,
             "stop-after" => {
                 config.stop_after = Some(one_of("link, lease, plan, image and load", &text?)?)

@@ -47,7 +47,7 @@ pub fn keep(mut session: Session, signals: &Signals) -> Result<(), Error> {
             }
             session.handle_link(&change, now);
         }
-        session.handle_input(now)?;
+        session.handle_input(&watch, now)?;
         session.handle_timeout(now);
         while let Some(turn) = session.next_turn() {
             apply(&session, turn);

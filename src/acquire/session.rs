@@ -15,7 +15,7 @@ use crate::dhcp::offer::Standing;
 use crate::dhcp::{Client, Event, Loss, StateName, Transmit};
 use crate::error::Error;
 use crate::handover;
-use crate::link::{Change, Link};
+use crate::link::{Change, Link, Watch};
 use crate::sys;
 use crate::time::{Instant, Random};
 use crate::wire::arp;
@@ -156,11 +156,12 @@ impl Session {
         self.has_carrier = carrier;
     }
 
-    /// Takes what has arrived.
+    /// Takes what has arrived. ARP of this machine's own interfaces does not count: two on one
+    /// network answer for each other.
     ///
     /// # Errors
     /// [`Error::System`] when the kernel refuses to hand it over.
-    pub(super) fn handle_input(&mut self, now: Instant) -> Result<(), Error> {
+    pub(super) fn handle_input(&mut self, watch: &Watch, now: Instant) -> Result<(), Error> {
         let Some(client) = &mut self.client else {
             return Ok(());
         };
@@ -168,6 +169,7 @@ impl Session {
         let mut output = Output::default();
         let received = self.station.receive(|heard| {
             match heard {
+                Heard::Arp(packet) if watch.is_ours(packet.sha) => {}
                 Heard::Arp(packet) => client.handle_arp(&packet, now),
                 Heard::Datagram { datagram, .. } => {
                     let source = datagram.source;

@@ -18,6 +18,8 @@ pub(super) const COMMON_HELP: &str = "  \
   --kernel-command-line FILE
                         read ip=, BOOTIF= and wireboot.* from FILE, such as /proc/cmdline
   --proxy-wait SECS     let an offer without a boot file wait for a better one
+  --acd HOW             look for another host with the address: overlapped with the request,
+                        strict (RFC 5227: takes 4 to 7 s), or off (overlapped)
   -v, --verbose         say every step; twice: every packet
   -q, --quiet           say nothing but errors
   -h, --help            print this text
@@ -157,6 +159,9 @@ impl Common {
             }
             Flag::Long(name) if name == "kernel-command-line" => {
                 self.command_line = Some(arguments.value()?);
+            }
+            Flag::Long(name) if name == "acd" => {
+                config.detection = arguments.parse("one of strict, overlapped and off")?;
             }
             flag if flag.is('v', "verbose") => self.verbosity += 1,
             flag if flag.is('q', "quiet") => config.quiet = true,

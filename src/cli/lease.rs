@@ -19,8 +19,6 @@ interface with a device behind it is tried at once; the first lease wins.
                         lease, SIGUSR2 gives it back
   --release             give back the lease that an earlier command took, and its address
   --inform ADDRESS      ask only for the options that go with this address
-  --acd HOW             look for another host with the address: overlapped with the request,
-                        strict (RFC 5227: takes 4 to 7 s), or off (overlapped)
   --no-lease-file       do not ask for the address of the last time first
   --dry-run             say what would be configured, and leave the interface as it was
 ";
@@ -48,9 +46,6 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
             Flag::Long(name) if name == "dry-run" => wish.dry_run = true,
             Flag::Long(name) if name == "inform" => {
                 wish.inform = Some(arguments.parse("an IPv4 address")?);
-            }
-            Flag::Long(name) if name == "acd" => {
-                common.config.detection = arguments.parse("one of strict, overlapped and off")?;
             }
             Flag::Long(name) if name == "no-lease-file" => common.config.uses_lease_file = false,
             Flag::Short(_) | Flag::Long(_) | Flag::Value(_) => {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Given, Identify, OnFailure, Step};
+use crate::config::{Detection, Given, Identify, OnFailure, Step};
 use proptest::prelude::*;
 
 #[test]
@@ -154,7 +154,7 @@ fn own_settings_reach_the_configuration() {
         "root=/dev/ram0 wireboot.interface=eth0,eth1 wireboot.link_timeout=5 wireboot.timeout=2.5 \
          wireboot.stop-after=plan wireboot.append=\"console=ttyS0 quiet\" \
          wireboot.boot-file=http://192.0.2.1/menu.ipxe wireboot.on-failure=poweroff wireboot.quiet \
-         wireboot.identify=http wireboot.proxy-wait=0 -- wireboot.interface=eth9",
+         wireboot.identify=http wireboot.acd=off wireboot.proxy-wait=0 -- wireboot.interface=eth9",
         &mut config,
     );
     assert_eq!(refusals, [""; 0]);
@@ -169,6 +169,7 @@ fn own_settings_reach_the_configuration() {
         quiet: true,
         identify: Identify::Http,
         proxy_wait: Some(Duration::ZERO),
+        detection: Detection::Off,
         ..Config::default()
     };
     assert_eq!(config, expected);

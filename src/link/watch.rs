@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::sys::netlink::{LinkNews, News};
 use crate::sys::{self, SyscallError};
 use crate::time::Instant;
+use crate::wire::ethernet::MacAddress;
 use crate::wire::route::{LinkInfo, Message};
 
 /// The state that an interface has come to.
@@ -62,6 +63,11 @@ impl Watch {
             }
         }
         Ok(self.pending.pop_front())
+    }
+
+    /// Returns whether an interface of this machine has the address.
+    pub fn is_ours(&self, mac: MacAddress) -> bool {
+        self.known.values().any(|link| link.mac == Some(mac))
     }
 
     /// Waits until there may be a change, or `deadline` has come.
