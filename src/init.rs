@@ -48,6 +48,9 @@ pub fn run() -> ! {
     if let Err(error) = link::raise_loopback() {
         log::warn!("{}", error.chain());
     }
+    if config.vlan.is_some() {
+        modules::load_named("8021q");
+    }
     modules::load_and_follow();
     let mut random = Random::new(sys::seed());
     let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);

@@ -8,6 +8,7 @@
 
 mod configure;
 mod select;
+mod vlan;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -81,6 +82,7 @@ pub fn find(config: &Config) -> Result<Vec<Link>, Error> {
     let deadline = sys::now() + config.link_timeout;
     let mut watch = Watch::open()?;
     let mut present = BTreeMap::new();
+    let mut vlan = vlan::Wanted::new(config);
     let mut is_told = false;
     loop {
         while let Some(change) = watch.next_change()? {
@@ -90,13 +92,15 @@ pub fn find(config: &Config) -> Result<Vec<Link>, Error> {
                 present.insert(change.link.index, change.link);
             }
         }
+        vlan.make(present.values())?;
         let selection = select::select(config, present.values(), select::facts);
         let over = sys::now() >= deadline;
         if selection.is_complete() || (over && !selection.chosen.is_empty()) {
             for missing in &selection.missing {
                 log::warn!("{missing}: no such interface; going on without it");
             }
-            return Ok(selection.chosen.into_iter().map(Link::new).collect());
+            let links = selection.chosen.into_iter().map(Link::new);
+            return Ok(links.inspect(|link| vlan.hand_over(link)).collect());
         }
         if over {
             return Err(Error::NoInterface(selection.explain(config)));
@@ -215,11 +219,16 @@ impl Link {
             Err(error) => return log::warn!("{}: not restored: {}", self.name, error.chain()),
         };
         changes.undo(&mut socket);
-        if lower
-            && std::mem::take(&mut changes.raised)
+        if !lower {
+            return;
+        }
+        if std::mem::take(&mut changes.raised)
             && let Err(error) = set_up(&mut socket, self.index, false)
         {
             log::warn!("{}: {error}: {}", self.name, error.source);
+        }
+        if let Some(made) = changes.made.take() {
+            made.undo(self.index, &mut socket);
         }
     }
 

@@ -5,6 +5,10 @@
 
 mod common;
 
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::thread;
+
 use common::machine::{CARD, Machine, Setup};
 
 const LEASE: &str = "10.0.2.15/24 from 10.0.2.2";
@@ -57,6 +61,19 @@ fn the_card_of_bootif_is_the_one_that_is_used() {
 
 #[test]
 #[ignore = "needs qemu-system-x86_64"]
+fn a_tagged_vlan_is_made_and_booted_over() {
+    let (machine_port, network_port) = trunk(7);
+    let devices = format!(
+        "-netdev socket,id=net,{machine_port} -device {CARD}
+        -netdev user,id=server -netdev hubport,id=one,hubid=1,netdev=server
+        -netdev socket,id=trunk,{network_port} -netdev hubport,id=two,hubid=1,netdev=trunk"
+    );
+    let mut machine = start(&devices, "vlan=lan7:eth0");
+    machine.says(&[&format!("lan7: {LEASE}"), "Power down"]);
+}
+
+#[test]
+#[ignore = "needs qemu-system-x86_64"]
 fn without_any_card_the_end_says_so_and_the_first_process_lives_on() {
     let mut machine = start("", "wireboot.link-timeout=1");
     machine.says(&["no usable network interface: none appeared within 1.0 s; found lo"]);
@@ -69,4 +86,67 @@ fn start(devices: &str, words: &str) -> Machine {
         "{words} wireboot.stop-after=lease wireboot.on-failure=poweroff WIREBOOT_LOG=debug"
     );
     Setup::new(&words).with(devices).start()
+}
+
+/// A switch with a trunk port to the machine, on which only VLAN `id` is carried, and an access port
+/// to the network of its servers; returns where QEMU finds each. It lasts as long as the test
+/// program.
+fn trunk(id: u16) -> (String, String) {
+    let tag = [[0x81, 0x00], id.to_be_bytes()].concat();
+    let [trunk, access] = [(); 2].map(|()| Port::open());
+    let found = (trunk.for_qemu(), access.for_qemu());
+    let others = (trunk.clone(), access.clone());
+    let expected = tag.clone();
+    thread::spawn(move || {
+        trunk.forward(&access, |mut frame| {
+            let is_ours = frame.get(12..16) == Some(&expected[..]);
+            is_ours.then(|| frame.drain(12..16).count());
+            is_ours.then_some(frame)
+        });
+    });
+    thread::spawn(move || {
+        let (trunk, access) = others;
+        access.forward(&trunk, |mut frame| {
+            frame.splice(12..12, tag.iter().copied());
+            Some(frame)
+        });
+    });
+    found
+}
+
+/// A socket that a card of QEMU speaks to, a frame in each datagram.
+#[derive(Clone)]
+struct Port {
+    socket: Arc<UdpSocket>,
+    card: SocketAddr,
+}
+
+impl Port {
+    fn open() -> Self {
+        let bind = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        // QEMU takes over the port of a socket that is closed.
+        let card = bind().local_addr().expect("it is bound");
+        let socket = Arc::new(bind());
+        Self { socket, card }
+    }
+
+    fn for_qemu(&self) -> String {
+        let ours = self.socket.local_addr().expect("it is bound");
+        format!("udp={ours},localaddr={}", self.card)
+    }
+
+    /// Sends what comes to this port to `other`, changed.
+    fn forward(&self, other: &Self, change: impl Fn(Vec<u8>) -> Option<Vec<u8>>) {
+        let mut buf = [0; 2048];
+        loop {
+            // QEMU, which is not there yet, or no longer, is no error.
+            let Ok(len) = self.socket.recv(&mut buf) else {
+                continue;
+            };
+            let frame = buf.get(..len).filter(|frame| frame.len() >= 14);
+            if let Some(frame) = frame.and_then(|frame| change(frame.to_vec())) {
+                let _ = other.socket.send_to(&frame, other.card);
+            }
+        }
+    }
 }

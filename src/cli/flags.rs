@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use crate::cmdline;
 use crate::config::{Config, parse_seconds};
 use crate::error::Error;
 use crate::init;
@@ -12,6 +13,7 @@ use crate::init;
 /// Lines of help for the flags that [`Common::take`] knows.
 pub(super) const COMMON_HELP: &str = "  \
   -i, --interface IF    use this interface; may be given several times
+  --vlan NAME:IF        make the VLAN interface NAME, such as eth0.7 or vlan7, on interface IF
   --link-timeout SECS   wait this long for an interface and its carrier (30)
   --timeout SECS        wait this long for a lease once there is a carrier (60)
   --identify WHAT       be pxe, ipxe, http or plain to DHCP servers
@@ -147,6 +149,12 @@ impl Common {
         let config = &mut self.config;
         match flag {
             flag if flag.is('i', "interface") => config.interfaces.push(arguments.value()?),
+            Flag::Long(name) if name == "vlan" => {
+                let refusals = cmdline::apply(&format!("vlan={}", arguments.value()?), config);
+                if let Some(refusal) = refusals.into_iter().next() {
+                    return Err(Error::Usage(refusal));
+                }
+            }
             Flag::Long(name) if name == "link-timeout" => {
                 config.link_timeout = arguments.seconds()?
             }

@@ -46,6 +46,13 @@ pub(super) fn load_and_follow() {
     }
 }
 
+/// Loads a module that no device asks for.
+pub(super) fn load_named(name: &str) {
+    if let Some(index) = Index::read() {
+        index.load(name, &mut BTreeSet::new());
+    }
+}
+
 fn follow(news: &DeviceNews) {
     loop {
         match news.next_device() {

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use super::vlan::Made;
 use super::{Link, open_socket, unreadable};
 use crate::dhcp::lease::Lease;
 use crate::error::Error;
@@ -96,12 +97,14 @@ impl Link {
 pub(super) struct Changes {
     /// It was switched on.
     pub(super) raised: bool,
+    /// It was made.
+    pub(super) made: Option<Made>,
     done: Vec<(Setting, Request)>,
 }
 
 impl Changes {
     pub(super) const fn is_empty(&self) -> bool {
-        !self.raised && self.done.is_empty()
+        !self.raised && self.made.is_none() && self.done.is_empty()
     }
 
     /// Takes back everything that was set, the last first.

@@ -234,12 +234,7 @@ impl Builder {
     /// A value that does not fit into one (65 531 octets) is left out; none here comes near.
     #[must_use]
     pub fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
-        if let Ok(len) = u16::try_from(value.len() + 4) {
-            self.0.extend_from_slice(&len.to_ne_bytes());
-            self.0.extend_from_slice(&kind.to_ne_bytes());
-            self.0.extend_from_slice(value);
-            self.0.resize(self.0.len().next_multiple_of(4), 0);
-        }
+        append(&mut self.0, kind, value);
         self
     }
 
@@ -250,6 +245,22 @@ impl Builder {
             *octet = value;
         }
         self.0
+    }
+}
+
+/// Encodes an attribute, to be the value of another one.
+pub fn nested(kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut octets = Vec::new();
+    append(&mut octets, kind, value);
+    octets
+}
+
+fn append(octets: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    if let Ok(len) = u16::try_from(value.len() + 4) {
+        octets.extend_from_slice(&len.to_ne_bytes());
+        octets.extend_from_slice(&kind.to_ne_bytes());
+        octets.extend_from_slice(value);
+        octets.resize(octets.len().next_multiple_of(4), 0);
     }
 }
 

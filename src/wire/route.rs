@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use super::ethernet::MacAddress;
 use super::netlink::{
     Ack, Attribute, Builder, Frame, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL,
-    NLM_F_REPLACE, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, attributes,
+    NLM_F_REPLACE, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, attributes, nested,
 };
 use super::{DecodeError, Reader};
 
@@ -35,11 +35,14 @@ const IFF_LOWER_UP: u32 = 0x10000;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_PARENT_DEV_NAME: u16 = 56;
 const IFLA_STATS64: u16 = 23;
 const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_VLAN_ID: u16 = 1;
 
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
@@ -316,7 +319,7 @@ fn ipv4(attribute: &Attribute<'_>, field: &'static str) -> Result<Ipv4Addr, Deco
 }
 
 /// What the kernel is asked to do or to tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     /// Describe every link.
     Links,
@@ -337,6 +340,20 @@ pub enum Request {
         index: u32,
         /// The size, octets.
         mtu_octets: u32,
+    },
+    /// Make a link that carries the frames of one VLAN of another.
+    AddVlan {
+        /// Its name.
+        name: String,
+        /// Number of the link below.
+        parent: u32,
+        /// VLAN identifier, 1 to 4094.
+        id: u16,
+    },
+    /// Remove a link that was made.
+    DeleteLink {
+        /// The link's number.
+        index: u32,
     },
     /// Give a link an address, or an address that it has new lifetimes.
     SetAddress(Address),
@@ -360,6 +377,8 @@ impl Request {
             Self::SetUp { up: true, .. } => "netlink(RTM_NEWLINK, up)",
             Self::SetUp { up: false, .. } => "netlink(RTM_NEWLINK, down)",
             Self::SetMtu { .. } => "netlink(RTM_NEWLINK, IFLA_MTU)",
+            Self::AddVlan { .. } => "netlink(RTM_NEWLINK, vlan)",
+            Self::DeleteLink { .. } => "netlink(RTM_DELLINK)",
             Self::SetAddress(_) => "netlink(RTM_NEWADDR)",
             Self::DeleteAddress(_) => "netlink(RTM_DELADDR)",
             Self::AddRoute(_) | Self::AppendRoute(_) => "netlink(RTM_NEWROUTE)",
@@ -392,6 +411,20 @@ impl Request {
                 Builder::new(RTM_NEWLINK, DO, sequence, &link_part(*index, 0, 0))
                     .attribute(IFLA_MTU, &mtu_octets.to_ne_bytes())
                     .finish()
+            }
+            Self::AddVlan { name, parent, id } => {
+                let data = nested(IFLA_VLAN_ID, &id.to_ne_bytes());
+                let mut info = nested(IFLA_INFO_KIND, b"vlan\0");
+                info.extend(nested(IFLA_INFO_DATA, &data));
+                let flags = DO | NLM_F_CREATE | NLM_F_EXCL;
+                Builder::new(RTM_NEWLINK, flags, sequence, &link_part(0, 0, 0))
+                    .attribute(IFLA_IFNAME, format!("{name}\0").as_bytes())
+                    .attribute(IFLA_LINK, &parent.to_ne_bytes())
+                    .attribute(IFLA_LINKINFO, &info)
+                    .finish()
+            }
+            Self::DeleteLink { index } => {
+                Builder::new(RTM_DELLINK, DO, sequence, &link_part(*index, 0, 0)).finish()
             }
             Self::SetAddress(address) => {
                 address.encode(RTM_NEWADDR, DO | NLM_F_CREATE | NLM_F_REPLACE, sequence)

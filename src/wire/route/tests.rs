@@ -31,6 +31,24 @@ const LOCAL_ROUTE: &str = "\
     02 20 00 00 ff 02 fe 02 00000000\
     0800 0f00 ff000000 0800 0100 c000020a 0800 0700 c000020a 0800 0400 03000000";
 
+/// What `ip link add link 2 name vb.5 type vlan id 5` asks for.
+#[test]
+#[cfg(target_endian = "little")]
+fn a_vlan_is_asked_for_as_ip_does() {
+    let request = Request::AddVlan {
+        name: "vb.5".to_owned(),
+        parent: 2,
+        id: 5,
+    };
+    let expected = "\
+        50000000 1000 0506 07000000 00000000\
+        00 00 0000 00000000 00000000 00000000\
+        0900 0300 76622e3500 000000\
+        0800 0500 02000000\
+        1c00 1200 0900 0100 766c616e00 000000 0c00 0200 0600 0100 0500 0000";
+    assert_eq!(request.encode(7), hex(expected));
+}
+
 #[test]
 #[cfg(target_endian = "little")]
 fn links_addresses_and_routes_are_read_from_what_a_kernel_said() {

@@ -1,0 +1,94 @@
+//! A VLAN as an interface of its own (802.1Q), made when the interface below has appeared.
+
+use super::{Link, open_socket, set_up};
+use crate::config::{Config, Vlan};
+use crate::error::Error;
+use crate::sys::SyscallError;
+use crate::sys::netlink::RouteSocket;
+use crate::wire::route::{LinkInfo, Request};
+
+/// What was done to have a VLAN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Made {
+    parent: u32,
+    /// The interface below was switched on.
+    raised: bool,
+}
+
+impl Made {
+    /// Removes the VLAN, and lowers what is below if it was raised.
+    pub(super) fn undo(self, index: u32, socket: &mut RouteSocket) {
+        let removed = socket.change(&Request::DeleteLink { index });
+        let lowered = match self.raised {
+            true => set_up(socket, self.parent, false),
+            false => Ok(()),
+        };
+        for error in [removed, lowered].into_iter().filter_map(Result::err) {
+            log::debug!("a VLAN is not taken back: {error}: {}", error.source);
+        }
+    }
+}
+
+/// The VLAN that the boot goes over, if it does.
+#[derive(Debug)]
+pub(super) struct Wanted<'a> {
+    vlan: Option<&'a Vlan>,
+    made: Option<Made>,
+}
+
+impl<'a> Wanted<'a> {
+    pub(super) fn new(config: &'a Config) -> Self {
+        let vlan = config.vlan.as_ref();
+        Self {
+            vlan: vlan.filter(|vlan| config.interfaces.contains(&vlan.name)),
+            made: None,
+        }
+    }
+
+    /// Makes it once the interface below is there; one that exists by its name is left to whoever
+    /// made it.
+    ///
+    /// # Errors
+    /// [`Error::Configure`] with what the kernel refused: EOPNOTSUPP without its module 8021q.
+    pub(super) fn make<'b>(
+        &mut self,
+        present: impl Iterator<Item = &'b LinkInfo> + Clone,
+    ) -> Result<(), Error> {
+        let found = |name: &str| present.clone().find(|link| link.name == name);
+        let Some(vlan) = self.vlan.filter(|vlan| found(&vlan.name).is_none()) else {
+            return Ok(());
+        };
+        if let (Some(parent), None) = (found(&vlan.parent), self.made) {
+            let made = make(vlan, parent, &mut open_socket()?);
+            self.made = Some(made.map_err(|source| Error::Configure {
+                interface: vlan.name.clone(),
+                what: format!("up VLAN {} of {} (it takes 8021q)", vlan.id, vlan.parent),
+                source,
+            })?);
+        }
+        Ok(())
+    }
+
+    /// Has what was made undone by the owner of `link`, if that is it.
+    pub(super) fn hand_over(&mut self, link: &Link) {
+        if self.vlan.is_some_and(|vlan| vlan.name == link.name) {
+            link.changes().made = self.made.take();
+        }
+    }
+}
+
+fn make(vlan: &Vlan, parent: &LinkInfo, socket: &mut RouteSocket) -> Result<Made, SyscallError> {
+    let parent_index = parent.index;
+    socket.change(&Request::AddVlan {
+        name: vlan.name.clone(),
+        parent: parent_index,
+        id: vlan.id,
+    })?;
+    if !parent.up {
+        set_up(socket, parent_index, true)?;
+    }
+    Ok(Made {
+        parent: parent_index,
+        raised: !parent.up,
+    })
+}
