@@ -2,9 +2,6 @@
 
 use std::net::Ipv4Addr;
 
-use dhcproto::v4::{DhcpOption, Flags, HType, Message as Encoded, Opcode, UnknownOption};
-use dhcproto::{Encodable, Encoder};
-
 use super::ethernet::MacAddress;
 use super::option::{Options, code};
 use super::{DecodeError, Reader};
@@ -16,6 +13,8 @@ pub const CLIENT_PORT: u16 = 68;
 /// Shortest message that old relays forward (RFC 1542 §2.1), octets.
 pub const MIN_LEN: usize = 300;
 
+const HTYPE_ETHERNET: u8 = 1;
+const HLEN_ETHERNET: u8 = 6;
 const MAGIC_COOKIE: u32 = 0x6382_5363;
 const FLAG_BROADCAST: u16 = 0x8000;
 const OVERLOAD_FILE: u8 = 1;
@@ -112,11 +111,11 @@ impl Message {
             other => return Err(DecodeError::invalid("op", other)),
         };
         match reader.u8("htype")? {
-            1 => {}
+            HTYPE_ETHERNET => {}
             other => return Err(DecodeError::invalid("htype", other)),
         }
         match reader.u8("hlen")? {
-            6 => {}
+            HLEN_ETHERNET => {}
             other => return Err(DecodeError::invalid("hlen", other)),
         }
         reader.take(1, "hops")?;
@@ -182,45 +181,30 @@ impl Message {
         if self.file.len() >= 128 {
             return Err(DecodeError::invalid("file", self.file.len() as u64));
         }
-        let mut message = Encoded::new_with_id(
-            self.xid,
-            self.ciaddr,
-            self.yiaddr,
-            self.siaddr,
-            self.giaddr,
-            &self.chaddr.0,
-        );
-        let mut flags = Flags::default();
-        if self.broadcast {
-            flags = flags.set_broadcast();
-        }
-        message
-            .set_opcode(match self.op {
-                Op::BootRequest => Opcode::BootRequest,
-                Op::BootReply => Opcode::BootReply,
-            })
-            .set_htype(HType::Eth)
-            .set_secs(self.secs)
-            .set_flags(flags);
-        if !self.sname.is_empty() {
-            message.set_sname(&self.sname);
-        }
-        if !self.file.is_empty() {
-            message.set_fname(&self.file);
-        }
-        for (code, value) in self.options.iter() {
-            // Of options without a value it writes only those that it knows to have none.
-            message.opts_mut().insert(match (code, value) {
-                (code::RAPID_COMMIT, []) => DhcpOption::RapidCommit,
-                _ => DhcpOption::Unknown(UnknownOption::new(code.into(), value.to_vec())),
-            });
-        }
         let start = buf.len();
-        let mut octets = Vec::with_capacity(MIN_LEN);
-        message
-            .encode(&mut Encoder::new(&mut octets))
-            .map_err(|_| DecodeError::invalid("options", self.options.iter().count() as u64))?;
-        buf.extend_from_slice(&octets);
+        let op = match self.op {
+            Op::BootRequest => 1,
+            Op::BootReply => 2,
+        };
+        let flags = if self.broadcast { FLAG_BROADCAST } else { 0 };
+        buf.extend_from_slice(&[op, HTYPE_ETHERNET, HLEN_ETHERNET, 0]);
+        buf.extend_from_slice(&self.xid.to_be_bytes());
+        buf.extend_from_slice(&self.secs.to_be_bytes());
+        buf.extend_from_slice(&flags.to_be_bytes());
+        for address in [self.ciaddr, self.yiaddr, self.siaddr, self.giaddr] {
+            buf.extend_from_slice(&address.octets());
+        }
+        for (field, len) in [
+            (&self.chaddr.0[..], 16),
+            (&self.sname, 64),
+            (&self.file, 128),
+        ] {
+            let end = buf.len() + len;
+            buf.extend_from_slice(field);
+            buf.resize(end, 0);
+        }
+        buf.extend_from_slice(&MAGIC_COOKIE.to_be_bytes());
+        self.options.encode(buf);
         buf.resize(buf.len().max(start + MIN_LEN), code::PAD);
         Ok(())
     }

@@ -90,6 +90,21 @@ impl Options {
         Ok(())
     }
 
+    /// Appends the options and the end option to `buf`; a long one is split (RFC 3396).
+    ///
+    /// By hand, since `dhcproto` draws random numbers for each message, even for one that has its
+    /// `xid`, and early in a boot the kernel has it wait for them: a second or more.
+    pub fn encode(&self, buf: &mut Vec<u8>) {
+        for (code, value) in self.iter() {
+            for part in value.chunks(255).chain(value.is_empty().then_some(value)) {
+                buf.push(code);
+                buf.extend(u8::try_from(part.len()));
+                buf.extend_from_slice(part);
+            }
+        }
+        buf.push(code::END);
+    }
+
     fn append(&mut self, code: u8, part: &[u8]) {
         match self.list.iter_mut().find(|(known, _)| *known == code) {
             Some((_, value)) => value.extend_from_slice(part),
