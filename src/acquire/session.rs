@@ -12,7 +12,7 @@ use crate::config::{Config, Given};
 use crate::dhcp::config::Config as ClientConfig;
 use crate::dhcp::lease::Lease;
 use crate::dhcp::offer::Standing;
-use crate::dhcp::{Client, Event, Loss, StateName, Transmit};
+use crate::dhcp::{Client, Event, Loss, Transmit};
 use crate::error::Error;
 use crate::handover;
 use crate::link::{Change, Link, Watch};
@@ -108,10 +108,9 @@ impl Session {
         self.client.as_ref().and_then(Client::standing)
     }
 
-    /// Returns whether an offer has been taken and its lease is awaited.
+    /// Returns whether an offer has been taken and its lease is likely to come.
     pub(super) fn is_taking(&self) -> bool {
-        let state = self.client.as_ref().map(Client::state);
-        matches!(state, Some(StateName::Requesting | StateName::Probing))
+        self.client.as_ref().is_some_and(Client::is_taking)
     }
 
     /// Takes the best offer.

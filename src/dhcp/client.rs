@@ -98,6 +98,23 @@ impl Client {
         offers.standing(self.config.wants_boot_file, *decide_at)
     }
 
+    /// Returns whether a lease has been asked for and the first REQUEST may still be answered;
+    /// after that nobody should wait for it who has another offer.
+    pub const fn is_taking(&self) -> bool {
+        match &self.state {
+            State::Requesting { resend, .. } => resend.sent() <= 1,
+            State::Probing { .. } => true,
+            State::Init { .. }
+            | State::Selecting { .. }
+            | State::Rebooting { .. }
+            | State::Bound { .. }
+            | State::Renewing { .. }
+            | State::Rebinding { .. }
+            | State::Informing { .. }
+            | State::Stopped => false,
+        }
+    }
+
     /// Takes the best offer there is.
     pub fn accept(&mut self, now: Instant) {
         self.now = now;

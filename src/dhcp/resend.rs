@@ -69,14 +69,14 @@ impl Resend {
         self.next_at = now + delay;
     }
 
+    /// How often it has been sent.
+    pub(super) const fn sent(&self) -> u32 {
+        self.sent
+    }
+
     /// Returns whether the last of `most` messages has been waited for in vain.
     pub(super) fn is_spent(&self, now: Instant, most: u32) -> bool {
         now >= self.next_at && self.sent >= most
-    }
-
-    /// How often it was sent.
-    pub(super) const fn sent(&self) -> u32 {
-        self.sent
     }
 
     /// When it was sent last, or became due for the first time.
