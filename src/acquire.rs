@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod boot_server;
+mod crowd;
 mod diagnosis;
 mod keep;
 mod listener;

@@ -4,10 +4,21 @@
 
 mod common;
 
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
+
 use common::client::{has_carrier, is_as_it_was, is_configured, last_line, lease, succeeds};
 use common::far::{Far, Server};
 use common::servers::{dhcpd, dnsmasq, drop_acknowledgements, kea, udhcpd};
 use common::{in_new_namespace, ip, wait_until};
+use wireboot::dhcp::Client;
+use wireboot::dhcp::config::Config;
+use wireboot::sys::filter::Program;
+use wireboot::sys::packet::PacketSocket;
+use wireboot::time::Instant;
+use wireboot::wire::ethernet::MacAddress;
+use wireboot::wire::frame;
+use wireboot::wire::udp::Datagram;
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
@@ -130,6 +141,31 @@ fn a_link_that_stays_unplugged_ends_in_time_and_leaves_nothing_behind() {
     });
 }
 
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn in_a_crowd_that_is_not_answered_it_waits_for_its_turn() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let crowd = far.enter(move || {
+            let far = nix::net::if_::if_nametoindex("far").unwrap();
+            let socket = PacketSocket::open(far, &Program::nothing()).unwrap();
+            let tick = Duration::from_millis(1);
+            while stopped.recv_timeout(tick) == Err(RecvTimeoutError::Timeout) {
+                // There is no carrier before the client has begun.
+                let _ = socket.send(&discover_of_another());
+            }
+        });
+        let output = lease("6").wait_with_output().unwrap();
+        drop(stop);
+        crowd.join().unwrap();
+        // Alone it sends four, at 0, 0.5, 1.5 and 3.5 s.
+        let text = last_line(&output);
+        let sent = text.split_once(" DISCOVERs sent").unwrap().0;
+        assert!(sent.ends_with(" 1") || sent.ends_with(" 2"), "{text}");
+    });
+}
+
 fn is_configured_as_granted(server: impl FnOnce(&Far) -> Server + Send + 'static) {
     in_new_namespace(move || {
         let far = Far::plug_in();
@@ -137,4 +173,20 @@ fn is_configured_as_granted(server: impl FnOnce(&Far) -> Server + Send + 'static
         succeeds(lease("30"));
         is_configured();
     });
+}
+
+fn discover_of_another() -> Vec<u8> {
+    let mac = MacAddress([2, 0, 0, 0, 0, 7]);
+    let mut client = Client::new(Config::new(mac, 7), Instant::ZERO);
+    client.handle_timeout(Instant::ZERO);
+    let mut payload = Vec::new();
+    let transmit = client
+        .poll_transmit(&mut payload)
+        .expect("it begins with one");
+    let datagram = Datagram {
+        source: transmit.source,
+        destination: transmit.destination,
+        payload: &payload,
+    };
+    frame::encode(mac, MacAddress::BROADCAST, &datagram).expect("a short message")
 }

@@ -6,9 +6,13 @@
 //! one.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
+use super::crowd::Counters;
+use crate::dhcp::Heard;
 use crate::link::Link;
 use crate::sys::SyscallError;
 use crate::sys::filter::dhcp_replies;
@@ -22,18 +26,25 @@ pub(super) const MAX_FRAME_LEN: usize = 2048;
 #[derive(Debug)]
 pub(super) struct Listener {
     ear: Ear,
+    counters: Option<Counters>,
+    /// Brings a better ear.
+    coming: Option<Receiver<Coming>>,
+    is_waiting: Arc<AtomicBool>,
     bypasses_queues: bool,
 }
 
 #[derive(Debug)]
 enum Ear {
-    Plain {
-        socket: PacketSocket,
-        /// Brings the ring; gone when there will be none.
-        ring: Option<Receiver<Ring>>,
-    },
+    Plain(PacketSocket),
     Mapped(Ring),
     Closed,
+}
+
+/// What is made on a thread, off the path.
+#[derive(Debug)]
+enum Coming {
+    Ring(Ring),
+    Counters(Counters),
 }
 
 impl Listener {
@@ -45,18 +56,28 @@ impl Listener {
     pub(super) fn open(link: &Link) -> Result<Self, SyscallError> {
         let program = dhcp_replies(None, Some(link.mac));
         let socket = PacketSocket::open(link.index, &program)?;
-        let (sender, receiver) = channel();
-        let (index, name) = (link.index, link.name.clone());
-        thread::spawn(move || match Ring::open(index, &program, Layout::SMALL) {
-            // When nobody waits any longer, the ring is closed here, off the path.
-            Ok(ring) => drop(sender.send(ring)),
-            Err(error) => log::debug!("{name}: no ring: {error}: {}", error.source),
+        let (sender, coming) = channel();
+        let is_waiting = Arc::new(AtomicBool::new(true));
+        let (index, name, waiting) = (link.index, link.name.clone(), Arc::clone(&is_waiting));
+        thread::spawn(move || {
+            let made = Ring::open(index, &program, Layout::SMALL).and_then(|ring| {
+                // When nobody waits any longer, what was made is closed here.
+                let is_heard = sender.send(Coming::Ring(ring)).is_ok();
+                // Whoever has no answer by now may be one of many.
+                if is_heard && waiting.load(Ordering::Relaxed) {
+                    drop(sender.send(Coming::Counters(Counters::open(index)?)));
+                }
+                Ok(())
+            });
+            if let Err(error) = made {
+                log::debug!("{name}: {error}: {}", error.source);
+            }
         });
         Ok(Self {
-            ear: Ear::Plain {
-                socket,
-                ring: Some(receiver),
-            },
+            ear: Ear::Plain(socket),
+            counters: None,
+            coming: Some(coming),
+            is_waiting,
             bypasses_queues: false,
         })
     }
@@ -69,20 +90,22 @@ impl Listener {
         &mut self,
         mut take: impl FnMut(&[u8], Metadata),
     ) -> Result<(), SyscallError> {
-        if let Ear::Plain { socket, ring } = &mut self.ear {
+        if let Ear::Plain(socket) = &self.ear {
             let mut buf = [0; MAX_FRAME_LEN];
             while let Some(received) = socket.recv(&mut buf)? {
                 if let Some(octets) = buf.get(..received.len) {
                     take(octets, received.metadata);
                 }
             }
-            match ring.as_ref().map(Receiver::try_recv) {
-                Some(Ok(ring)) => {
+        }
+        while let Some(Ok(coming)) = self.coming.as_ref().map(Receiver::try_recv) {
+            match coming {
+                Coming::Ring(ring) => {
                     ring.socket().bypass_queues(self.bypasses_queues)?;
-                    self.replace(Ear::Mapped(ring));
+                    let plain = std::mem::replace(&mut self.ear, Ear::Mapped(ring));
+                    close(Box::new(plain));
                 }
-                Some(Err(TryRecvError::Disconnected)) => *ring = None,
-                Some(Err(TryRecvError::Empty)) | None => {}
+                Coming::Counters(counters) => self.counters = Some(counters),
             }
         }
         // What came to the socket and to the ring is seen twice; the second is not expected.
@@ -94,6 +117,21 @@ impl Listener {
             }
         }
         Ok(())
+    }
+
+    /// Returns what other machines have asked for since the last time.
+    pub(super) fn heard(&self) -> Heard {
+        self.counters
+            .as_ref()
+            .map_or_else(Heard::default, Counters::read)
+    }
+
+    /// Stops counting what others ask for.
+    pub(super) fn leave_crowd(&mut self) {
+        self.is_waiting.store(false, Ordering::Relaxed);
+        if let Some(counters) = self.counters.take() {
+            close(Box::new(counters));
+        }
     }
 
     /// Sends a frame as it is.
@@ -123,21 +161,21 @@ impl Listener {
 
     const fn socket(&self) -> Option<&PacketSocket> {
         match &self.ear {
-            Ear::Plain { socket, .. } => Some(socket),
+            Ear::Plain(socket) => Some(socket),
             Ear::Mapped(ring) => Some(ring.socket()),
             Ear::Closed => None,
         }
-    }
-
-    /// Closes the old ear where nobody waits for it.
-    fn replace(&mut self, ear: Ear) {
-        let old = std::mem::replace(&mut self.ear, ear);
-        thread::spawn(move || drop(old));
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.replace(Ear::Closed);
+        let ear = std::mem::replace(&mut self.ear, Ear::Closed);
+        close(Box::new((ear, self.coming.take(), self.counters.take())));
     }
+}
+
+/// Closes sockets where nobody waits for it.
+pub(super) fn close(sockets: Box<dyn Send>) {
+    thread::spawn(move || drop(sockets));
 }

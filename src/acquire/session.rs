@@ -189,10 +189,14 @@ impl Session {
 
     /// Takes notice of the time, and sends what is due.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        if let Some(client) = &mut self.client {
-            client.handle_timeout(now);
-            self.drain();
+        let Some(client) = &mut self.client else {
+            return;
+        };
+        if client.poll_timeout().is_some_and(|at| now >= at) {
+            client.handle_crowd(self.station.heard(), now);
         }
+        client.handle_timeout(now);
+        self.drain();
     }
 
     /// Has the lease renewed now.
@@ -322,6 +326,7 @@ impl Session {
                 for (code, why) in &lease.ignored {
                     log::warn!("{name}: option {code} of {} {why}; ignored", lease.server);
                 }
+                self.station.leave_crowd();
                 self.turns.push_back(Turn::Bound(lease));
             }
             Event::Failed(loss) => self.tell(loss),

@@ -3,9 +3,8 @@
 
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::thread;
 
-use super::listener::{Listener, MAX_FRAME_LEN};
+use super::listener::{Listener, MAX_FRAME_LEN, close};
 use crate::dhcp::Transmit;
 use crate::error::Error;
 use crate::link::Link;
@@ -106,6 +105,16 @@ impl Station {
         })
     }
 
+    /// Returns what other machines have asked for since the last time.
+    pub(super) fn heard(&self) -> crate::dhcp::Heard {
+        self.listener.heard()
+    }
+
+    /// Stops counting what others ask for.
+    pub(super) fn leave_crowd(&mut self) {
+        self.listener.leave_crowd();
+    }
+
     /// Sends a DHCP message. One with a source address is left to the kernel, but for a RELEASE:
     /// the address goes with it, before a question for the next hop would be answered.
     pub(super) fn send(&self, transmit: Transmit, payload: &[u8]) {
@@ -165,8 +174,7 @@ impl Station {
             None
         });
         if let Some(old) = std::mem::replace(&mut self.arp, socket) {
-            // Closing waits for the kernel.
-            thread::spawn(move || drop(old));
+            close(Box::new(old));
         }
     }
 

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
 use super::config::Config;
+use super::crowd::{Crowd, Heard};
 use super::lease::Lease;
 use super::message::{self, Exchange};
 use super::offer::Standing;
@@ -40,6 +41,7 @@ pub struct Client {
     guard: Option<Guard>,
     conflicts: u32,
     is_held: bool,
+    crowd: Crowd,
     /// Messages that are sent once and never answered: DECLINE, RELEASE.
     farewells: VecDeque<(Transmit, Message)>,
     events: VecDeque<Event>,
@@ -60,6 +62,7 @@ impl Client {
             guard: None,
             conflicts: 0,
             is_held: false,
+            crowd: Crowd::new(now),
             farewells: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -159,6 +162,7 @@ impl Client {
     /// a client with a lease has its address confirmed, since the network may be another one.
     pub fn link_up(&mut self, now: Instant) {
         self.now = now;
+        self.crowd.step_out();
         if let Some(held) = self.state.held() {
             let address = held.lease.address;
             self.kept = Some(held.clone());
@@ -186,6 +190,35 @@ impl Client {
         let address = guard.address();
         if let Some(holder) = guard.handle_input(packet, now) {
             self.handle_conflict(address, holder);
+        }
+    }
+
+    /// Takes notice of what other machines have asked for since the last time. To be called before
+    /// [`Client::handle_timeout`] when [`Client::poll_timeout`] has come; without it, the client
+    /// takes itself to be alone.
+    pub fn handle_crowd(&mut self, heard: Heard, now: Instant) {
+        self.now = now;
+        let resend = match &mut self.state {
+            State::Selecting { resend, .. }
+            | State::Requesting { resend, .. }
+            | State::Rebooting { resend, .. }
+                if now >= resend.next_at() =>
+            {
+                resend
+            }
+            State::Init { .. }
+            | State::Selecting { .. }
+            | State::Requesting { .. }
+            | State::Rebooting { .. }
+            | State::Probing { .. }
+            | State::Bound { .. }
+            | State::Renewing { .. }
+            | State::Rebinding { .. }
+            | State::Informing { .. }
+            | State::Stopped => return self.crowd.look(now),
+        };
+        if let Some(wait) = self.crowd.wait(heard, now, &mut self.random) {
+            resend.postpone(now + wait, heard.requests > 0);
         }
     }
 

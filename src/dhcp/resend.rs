@@ -84,6 +84,14 @@ impl Resend {
         self.sent_at
     }
 
+    /// Leaves the turn to others. When these are answered, the short interval holds again after it.
+    pub(super) const fn postpone(&mut self, next_at: Instant, are_answered: bool) {
+        if are_answered {
+            self.backoff.reset();
+        }
+        self.next_at = next_at;
+    }
+
     pub(super) const fn next_at(&self) -> Instant {
         self.next_at
     }

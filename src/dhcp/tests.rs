@@ -489,6 +489,10 @@ impl Transcript {
     /// Does one of the things that a driver may do.
     fn acts(&mut self, action: u8) {
         let claim = arp::Packet::announcement(MacAddress([2; 6]), ADDRESS);
+        let crowd = Heard {
+            discovers: u32::MAX,
+            requests: 7,
+        };
         match action {
             7 => self.client.link_up(self.now),
             8 => self.client.renew(self.now),
@@ -496,6 +500,7 @@ impl Transcript {
             10 => self.client.inform(ADDRESS, self.now),
             11 => self.client.release(self.now),
             12 | 13 => self.client.handle_arp(&claim, self.now),
+            14 | 15 => self.client.handle_crowd(crowd, self.now),
             _ => {}
         }
         self.drain();

@@ -375,6 +375,16 @@ impl PacketSocket {
             .map_err(|errno| SyscallError::new("sendto(AF_PACKET)", errno))
     }
 
+    /// Has the kernel keep next to nothing of what arrives, which is then only counted.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn count_only(&self) -> Result<(), SyscallError> {
+        // The kernel takes the least that it allows.
+        setsockopt(&self.fd, sockopt::RcvBuf, &0)
+            .map_err(|errno| SyscallError::new("setsockopt(SO_RCVBUF)", errno))
+    }
+
     /// Returns the counters and sets them back to 0.
     ///
     /// # Errors

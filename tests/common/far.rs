@@ -1,5 +1,6 @@
 //! The far end of a cable: a second network namespace, in which a real server runs.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -8,6 +9,8 @@ use std::thread;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use nix::sched::{CloneFlags, setns};
 
 use super::{ip, wait_until};
 
@@ -93,6 +96,16 @@ impl Far {
 
     fn output_of(&self, command: &str) -> Output {
         self.command(command).output().expect("nsenter runs")
+    }
+
+    /// Runs `act` on a thread in this namespace.
+    pub fn enter(&self, act: impl FnOnce() + Send + 'static) -> thread::JoinHandle<()> {
+        let namespace = format!("/proc/{}/ns/net", self.holder.id());
+        let namespace = File::open(namespace).expect("the namespace is held");
+        thread::spawn(move || {
+            setns(namespace, CloneFlags::CLONE_NEWNET).expect("CAP_SYS_ADMIN");
+            act();
+        })
     }
 
     /// Starts a server and waits until it says `ready`.

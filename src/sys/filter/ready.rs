@@ -15,7 +15,9 @@ const IPV4: u32 = 14;
 const ARP: u32 = 14;
 const IPPROTO_UDP: u32 = 17;
 const UDP_LEN: u32 = 8;
+const BOOTPS: u32 = 67;
 const BOOTPC: u32 = 68;
+const BOOTREQUEST: u32 = 1;
 const BOOTREPLY: u32 = 2;
 
 /// Passes DHCP and BOOTP replies: UDP to port 68 with `op` 2 and, when given, our `xid` and
@@ -58,6 +60,29 @@ pub fn arp_about(address: Ipv4Addr) -> Program {
             .and(is_ethertype(ETHERTYPE_ARP))
             .and(is_it(14).or(is_it(24))),
     )
+}
+
+/// Passes what clients broadcast to DHCP servers: only DISCOVERs, or only what is none, which is
+/// REQUESTs and a rare DECLINE or INFORM. One octet is kept, for counting.
+///
+/// DISCOVERs are known by their message type (option 53) in front, where clients have it.
+pub fn dhcp_requests(are_discovers: bool) -> Program {
+    let first_option = behind_ipv4(Size::Word, UDP_LEN + 240);
+    let is_discover = Condition::Equal(first_option, 0xffff_ff00, 0x3501_0100);
+    let kind = if are_discovers {
+        is_discover
+    } else {
+        is_discover.negated()
+    };
+    let is_broadcast = Condition::equal(frame(Size::Word, IPV4 + 16), u32::MAX);
+    let is_request = Condition::equal(behind_ipv4(Size::Byte, UDP_LEN), BOOTREQUEST);
+    untagged()
+        .and(is_udp_to(BOOTPS))
+        .and(is_broadcast)
+        .and(is_request)
+        .and(kind)
+        .compile(1)
+        .unwrap_or_else(|_| Program::nothing())
 }
 
 fn program(condition: &Condition) -> Program {
@@ -206,6 +231,28 @@ mod tests {
         assert_eq!(program.run(&other.encode_frame()), 0);
         assert_eq!(program.run(&reply(&[])), 0);
         assert_eq!(program.run(&probe[..41]), 0);
+    }
+
+    #[test]
+    fn a_discover_and_a_request_are_told_apart_and_nothing_else_is_counted() {
+        let programs = [dhcp_requests(true), dhcp_requests(false)];
+        let passes = |frame: &[u8]| programs.each_ref().map(|program| program.run(frame));
+        let mut frame = reply(&[]);
+        frame.resize(14 + 20 + 8 + 300, 0);
+        frame[34..38].copy_from_slice(&[0, 68, 0, 67]);
+        frame[42] = 1;
+        frame[282..285].copy_from_slice(&[53, 1, 1]);
+        assert_eq!(passes(&frame), [1, 0]);
+        frame[284] = 3;
+        assert_eq!(passes(&frame), [0, 1]);
+        frame[282..291].copy_from_slice(&[50, 4, 192, 0, 2, 9, 53, 1, 3]);
+        assert_eq!(passes(&frame), [0, 1]);
+        frame[33] = 1;
+        assert_eq!(passes(&frame), [0, 0], "to one server");
+        frame[33] = 255;
+        frame[42] = 2;
+        assert_eq!(passes(&frame), [0, 0], "a reply");
+        assert_eq!(passes(&reply(&[])), [0, 0]);
     }
 
     #[test]

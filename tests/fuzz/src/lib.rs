@@ -4,10 +4,10 @@ use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use wireboot::config::Detection;
-use wireboot::dhcp::Client;
 use wireboot::dhcp::config::Config;
 use wireboot::dhcp::inquiry::{Inquiry, Question};
 use wireboot::dhcp::survey::{Survey, suspicions, verdicts};
+use wireboot::dhcp::{Client, Heard};
 use wireboot::time::Instant;
 use wireboot::wire::arp;
 use wireboot::wire::ethernet::MacAddress;
@@ -51,7 +51,7 @@ pub fn plan(data: &[u8]) {
 }
 
 /// Gives a DHCP client replies, steps of the clock and the wishes of its driver: a first octet of 0
-/// to 119 is a step, of 120 to 127 a wish, any other the length of the reply that follows. `xid` and
+/// to 118 is a step, of 119 to 127 a wish, any other the length of the reply that follows. `xid` and
 /// `chaddr` are set right, since the checks of them would let nothing else be seen.
 pub fn client(mut data: &[u8]) {
     let mac = MacAddress([2, 0, 0, 0, 0, 1]);
@@ -67,15 +67,20 @@ pub fn client(mut data: &[u8]) {
     };
     let address = [192, 0, 2, 9].into();
     let claim = arp::Packet::announcement(MacAddress([2; 6]), address);
+    let crowd = Heard {
+        discovers: 1_000,
+        requests: 10,
+    };
     let mut client = Client::new(config, now);
     let mut buf = Vec::new();
     while let Some((first, rest)) = data.split_first() {
         data = rest;
-        if *first < 120 {
+        if *first < 119 {
             now += Duration::from_millis(1 << (first % 24));
             client.handle_timeout(now);
         } else if *first < 128 {
             match first {
+                119 => client.handle_crowd(crowd, now),
                 120 => client.link_up(now),
                 121 => client.renew(now),
                 122 => client.reboot(address, now),
@@ -95,7 +100,7 @@ pub fn client(mut data: &[u8]) {
         while client.poll_transmit(&mut buf).is_some() {}
         while client.poll_arp().is_some() {}
         while client.poll_event().is_some() {}
-        if *first < 120 {
+        if *first < 119 {
             assert!(client.poll_timeout().is_none_or(|at| at > now));
         }
     }
