@@ -266,6 +266,9 @@ impl CommandLine {
             .then(|| value.to_owned())
             .ok_or_else(|| format!("it needs a value: wireboot.{key}=VALUE"));
         let config = &mut self.config;
+        if let Some(set) = config.set_introduction(key, value) {
+            return set.map(|()| Meaning::Followed(format!("{key} is {value}")));
+        }
         match key {
             "interface" => {
                 let names = text?;

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::wire::ethernet::MacAddress;
+use crate::wire::grammar;
+use crate::wire::option::known::{parse_code, parse_hex};
 
 /// Reads a time given in seconds; none for what is no number, negative, or more than a year.
 pub fn parse_seconds(text: &str) -> Option<Duration> {
@@ -15,6 +17,15 @@ pub fn parse_seconds(text: &str) -> Option<Duration> {
     (0.0..=YEAR)
         .contains(&seconds)
         .then(|| Duration::from_secs_f64(seconds))
+}
+
+/// Reads a list of options by number or name, with commas between them.
+fn codes(list: &str) -> Result<Vec<u8>, String> {
+    let code = |text: &str| {
+        parse_code(text)
+            .ok_or_else(|| format!("\"{text}\" is no option's name, and no number from 1 to 254"))
+    };
+    list.split(',').map(code).collect()
 }
 
 /// One step of the path, as named by `--stop-after`.
@@ -126,6 +137,49 @@ impl FromStr for Detection {
     }
 }
 
+/// What a server knows the machine by (option 61).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ClientId {
+    /// The hardware address, as most clients have it.
+    #[default]
+    Mac,
+    /// The interface and the machine, which stay whoever asks (RFC 4361).
+    Duid,
+    /// These octets.
+    Octets(Vec<u8>),
+}
+
+impl FromStr for ClientId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "mac" => Ok(Self::Mac),
+            "duid" => Ok(Self::Duid),
+            // A type and at least one octet (RFC 2132 §9.14).
+            text => match parse_hex(text) {
+                Some(octets) if (2..=255).contains(&octets.len()) => Ok(Self::Octets(octets)),
+                _ => Err(()),
+            },
+        }
+    }
+}
+
+/// How the machine introduces itself to DHCP servers, besides [`Identify`], and what it asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Introduction {
+    /// What it is known by.
+    pub client_id: ClientId,
+    /// Option 60 in place of what it would be.
+    pub vendor_class: Option<String>,
+    /// Option 77 in place of what it would be.
+    pub user_class: Option<String>,
+    /// Options asked for besides the usual ones.
+    pub requested: Vec<u8>,
+    /// Options that are not asked for.
+    pub not_requested: Vec<u8>,
+}
+
 /// What is given beside a lease, or in place of one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Given {
@@ -173,6 +227,8 @@ pub struct Config {
     pub lease_timeout: Duration,
     /// How the machine presents itself to DHCP servers.
     pub identify: Identify,
+    /// What else it tells and asks them.
+    pub introduction: Introduction,
     /// How long an offer without a boot file waits for a better one; none takes the first.
     pub proxy_wait: Option<Duration>,
     /// How thoroughly it is made sure that no other host has the address.
@@ -217,6 +273,41 @@ impl Config {
         self.stop_after.is_some_and(|last| last <= step)
     }
 
+    /// Takes a setting by the name that its flag and its word on the kernel's command line share;
+    /// none when there is no such setting here.
+    ///
+    /// # Errors
+    /// What the value should be.
+    pub fn set_introduction(&mut self, name: &str, value: &str) -> Option<Result<(), String>> {
+        let introduction = &mut self.introduction;
+        let text = || {
+            let fits = (1..=255).contains(&value.len()) && grammar::is_path(value);
+            fits.then(|| Some(value.to_owned()))
+                .ok_or_else(|| format!("\"{value}\" is not 1 to 255 printable octets"))
+        };
+        Some(match name {
+            "client-id" => match value.parse() {
+                Ok(client_id) => {
+                    introduction.client_id = client_id;
+                    Ok(())
+                }
+                Err(()) => Err(format!(
+                    "\"{value}\" is not mac, duid or 2 to 255 octets in hexadecimal digits"
+                )),
+            },
+            "hostname" if grammar::is_domain(value) => {
+                self.given.host_name = Some(value.to_owned());
+                Ok(())
+            }
+            "hostname" => Err(format!("\"{value}\" is not a host name")),
+            "vendor-class" => text().map(|text| introduction.vendor_class = text),
+            "user-class" => text().map(|text| introduction.user_class = text),
+            "request" => codes(value).map(|codes| introduction.requested.extend(codes)),
+            "no-request" => codes(value).map(|codes| introduction.not_requested.extend(codes)),
+            _ => return None,
+        })
+    }
+
     /// Returns the configuration of a boot: known to servers as iPXE, so that they hand over
     /// scripts and not firmware, and with a second's patience for a boot file.
     pub fn for_boot() -> Self {
@@ -238,6 +329,7 @@ impl Default for Config {
             link_timeout: Duration::from_secs(30),
             lease_timeout: Duration::from_secs(60),
             identify: Identify::default(),
+            introduction: Introduction::default(),
             proxy_wait: None,
             detection: Detection::default(),
             uses_lease_file: true,

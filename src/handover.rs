@@ -139,7 +139,7 @@ fn resolv_conf(before: &str, lease: Option<&Lease>) -> String {
     let mut text = String::new();
     if let Some(lease) = lease {
         text.push_str(&format!("{BEGIN}\n"));
-        let mut domains = lease.options.domain_search();
+        let mut domains = lease.search.clone();
         if domains.is_empty() {
             domains.extend(lease.domain.clone());
         }
@@ -175,7 +175,7 @@ fn net_conf(interface: &str, lease: &Lease, uptime_seconds: u64) -> String {
     let lease_time = lease
         .lease_time
         .map_or(u64::from(u32::MAX), |time| time.as_secs());
-    let mut search = lease.options.domain_search().join(" ");
+    let mut search = lease.search.join(" ");
     if search.is_empty() {
         search = lease.domain.clone().unwrap_or_default();
     }

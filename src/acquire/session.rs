@@ -9,7 +9,8 @@ use super::diagnosis::Diagnosis;
 use super::saved::{self, Saved};
 use super::station::{Heard, Station};
 use crate::config::{Config, Given};
-use crate::dhcp::config::Config as ClientConfig;
+use crate::dhcp::config::{Config as ClientConfig, requested};
+use crate::dhcp::identity;
 use crate::dhcp::lease::Lease;
 use crate::dhcp::offer::Standing;
 use crate::dhcp::{Client, Event, Loss, Transmit};
@@ -429,7 +430,8 @@ impl Output {
 pub(super) fn client_config(link: &Link, config: &Config) -> ClientConfig {
     let machine = super::machine::read();
     ClientConfig {
-        identity: crate::dhcp::identity::options(config.identify, link.mac, machine),
+        identity: identity::options(config, link.mac, machine),
+        requested: requested(config.identify, &config.introduction),
         wants_boot_file: config.proxy_wait.is_some(),
         proxy_wait: config.proxy_wait.unwrap_or_default(),
         rapid_commit: config.proxy_wait.is_none(),

@@ -17,6 +17,12 @@ pub(super) const COMMON_HELP: &str = "  \
   --link-timeout SECS   wait this long for an interface and its carrier (30)
   --timeout SECS        wait this long for a lease once there is a carrier (60)
   --identify WHAT       be pxe, ipxe, http or plain to DHCP servers
+  --request LIST        ask for these DHCP options too, by number or name, commas between
+  --no-request LIST     do not ask for these
+  --client-id WHAT      be known to servers by mac, duid (RFC 4361) or HEX octets (mac)
+  --hostname NAME       tell servers this name, and take it in place of the lease's
+  --vendor-class TEXT   say this in option 60
+  --user-class TEXT     say this in option 77
   --kernel-command-line FILE
                         read ip=, BOOTIF= and wireboot.* from FILE, such as /proc/cmdline
   --proxy-wait SECS     let an offer without a boot file wait for a better one
@@ -26,6 +32,16 @@ pub(super) const COMMON_HELP: &str = "  \
   -q, --quiet           say nothing but errors
   -h, --help            print this text
 ";
+
+/// Flags that are settings of [`Config::set_introduction`].
+const INTRODUCTION: [&str; 6] = [
+    "request",
+    "no-request",
+    "client-id",
+    "hostname",
+    "vendor-class",
+    "user-class",
+];
 
 /// One argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,6 +180,10 @@ impl Common {
             }
             Flag::Long(name) if name == "proxy-wait" => {
                 config.proxy_wait = Some(arguments.seconds()?);
+            }
+            Flag::Long(name) if INTRODUCTION.contains(&name.as_str()) => {
+                let set = config.set_introduction(name, &arguments.value()?);
+                set.transpose().map_err(Error::Usage)?;
             }
             Flag::Long(name) if name == "kernel-command-line" => {
                 self.command_line = Some(arguments.value()?);

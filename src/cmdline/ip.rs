@@ -15,6 +15,7 @@ use std::net::Ipv4Addr;
 
 use crate::config::Given;
 use crate::wire::ethernet::MacAddress;
+use crate::wire::grammar::is_domain;
 
 /// How the address is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -132,7 +133,7 @@ pub(super) fn parse(value: &str) -> Result<IpRequest, String> {
         server: address(next(), "server")?,
         gateway: address(next(), "gateway")?,
         prefix_len: prefix_len(next())?,
-        host_name: Some(next().to_owned()).filter(|name| !name.is_empty()),
+        host_name: host_name(next())?,
         interface: interface(next())?,
         ..IpRequest::default()
     };
@@ -198,6 +199,14 @@ fn method(word: &str) -> Result<Option<Method>, String> {
         "ibft" => return Err("the iSCSI boot firmware table is not read".to_owned()),
         _ => None,
     })
+}
+
+fn host_name(text: &str) -> Result<Option<String>, String> {
+    match text {
+        "" => Ok(None),
+        text if is_domain(text) => Ok(Some(text.to_owned())),
+        text => Err(format!("\"{text}\" is not a host name")),
+    }
 }
 
 fn address(field: &str, what: &str) -> Result<Option<Ipv4Addr>, String> {

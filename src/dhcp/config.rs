@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::Detection;
+use crate::config::{Detection, Identify, Introduction};
 use crate::wire::ethernet::MacAddress;
 use crate::wire::option::code;
 
@@ -10,6 +10,7 @@ use crate::wire::option::code;
 pub const REQUESTED: &[u8] = &[
     code::SUBNET_MASK,
     code::CLASSLESS_STATIC_ROUTE,
+    code::MS_CLASSLESS_STATIC_ROUTE,
     code::ROUTER,
     code::DOMAIN_NAME_SERVER,
     code::HOST_NAME,
@@ -29,7 +30,32 @@ pub const REQUESTED: &[u8] = &[
     code::TFTP_SERVER_ADDRESS,
     code::CONFIG_FILE,
     code::PATH_PREFIX,
+    code::REBOOT_TIME,
 ];
+
+/// What PXE clients ask for besides: numbers that RFC 4578 §3 leaves to vendors.
+const PXE_VENDOR: std::ops::RangeInclusive<u8> = 128..=135;
+
+/// Returns the options asked for by a machine that presents itself as `identify`, with the wishes
+/// of its user.
+pub fn requested(identify: Identify, introduction: &Introduction) -> Vec<u8> {
+    let mut list = REQUESTED.to_vec();
+    match identify {
+        Identify::Plain | Identify::Http => {}
+        Identify::Pxe => list.extend(PXE_VENDOR),
+        Identify::Ipxe => {
+            list.push(code::IPXE_ENCAPSULATED);
+            list.extend(PXE_VENDOR);
+        }
+    }
+    list.retain(|code| !introduction.not_requested.contains(code));
+    for code in &introduction.requested {
+        if !list.contains(code) {
+            list.push(*code);
+        }
+    }
+    list
+}
 
 /// The client's part of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,5 +92,34 @@ impl Config {
             rapid_commit: false,
             detection: Detection::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_follows_the_identity_and_the_user() {
+        let mut config = crate::config::Config::default();
+        let list =
+            |config: &crate::config::Config| requested(config.identify, &config.introduction);
+        let place = |list: &[u8], wanted| list.iter().position(|code| *code == wanted);
+        let plain = list(&config);
+        assert!(place(&plain, 121) < place(&plain, 3) && place(&plain, 249) < place(&plain, 3));
+        assert_eq!((place(&plain, 128), place(&plain, 175)), (None, None));
+        config.identify = Identify::Ipxe;
+        assert!(list(&config).ends_with(&[175, 128, 129, 130, 131, 132, 133, 134, 135]));
+        for (name, value) in [
+            ("request", "108,tz-posix,3"),
+            ("no-request", "ntp_servers,15"),
+        ] {
+            config.set_introduction(name, value).unwrap().unwrap();
+        }
+        let changed = list(&config);
+        assert!(changed.ends_with(&[135, 108, 100]));
+        assert!(!changed.contains(&42) && !changed.contains(&15));
+        let wrong = config.set_introduction("request", "3,routerz");
+        assert!(wrong.unwrap().unwrap_err().contains("routerz"));
     }
 }

@@ -1,7 +1,7 @@
 //! Who we say we are: client identifier, classes, architecture and machine (RFC 2132, RFC 3004,
 //! RFC 4361, RFC 4578).
 
-use crate::config::Identify;
+use crate::config::{ClientId, Config, Identify};
 use crate::wire::ethernet::MacAddress;
 use crate::wire::option::code;
 
@@ -11,6 +11,16 @@ const ETHERNET: u8 = 1;
 const UNDI: [u8; 3] = [1, 3, 16];
 /// Type of the machine identifier: a UUID (RFC 4578 §2.3).
 const TYPE_UUID: u8 = 0;
+
+/// Type of a client identifier that tells the interface and the machine (RFC 4361 §6.1).
+const TYPE_DUID: u8 = 255;
+/// A UUID that the firmware has stored (RFC 6355), in the order in which it is written.
+const DUID_UUID: [u8; 2] = [0, 4];
+/// The hardware address of an interface that stays, Ethernet (RFC 8415 §11.4).
+const DUID_LL: [u8; 4] = [0, 3, 0, ETHERNET];
+/// Flags of option 81: the server is to update the DNS; the name is encoded as there.
+const FQDN_SERVER_UPDATES: u8 = 1;
+const FQDN_ENCODED: u8 = 4;
 
 /// What the firmware says of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,33 +46,98 @@ impl Machine {
     }
 }
 
-/// Returns the options that go with every message.
-pub fn options(identify: Identify, chaddr: MacAddress, machine: Machine) -> Vec<(u8, Vec<u8>)> {
-    let [a, b, c, d, e, f] = chaddr.0;
-    let mut options = vec![(code::CLIENT_IDENTIFIER, vec![ETHERNET, a, b, c, d, e, f])];
-    let (class, architecture) = match identify {
-        Identify::Plain => {
-            options.push((code::VENDOR_CLASS, b"wireboot".to_vec()));
-            return options;
-        }
-        Identify::Pxe => ("PXEClient", machine.architecture),
+/// Returns the options by which the machine introduces itself: client identifier, classes,
+/// architecture, and its name, when it has one.
+pub fn options(config: &Config, chaddr: MacAddress, machine: Machine) -> Vec<(u8, Vec<u8>)> {
+    let introduction = &config.introduction;
+    let client_id = client_id(&introduction.client_id, chaddr, machine);
+    let mut options = vec![(code::CLIENT_IDENTIFIER, client_id)];
+    let (mut class, mut user_class) = ("wireboot".to_owned(), None);
+    let boot_client = match config.identify {
+        Identify::Plain => None,
+        Identify::Pxe => Some(("PXEClient", machine.architecture)),
         Identify::Ipxe => {
-            options.push((code::USER_CLASS, b"iPXE".to_vec()));
-            ("PXEClient", machine.architecture)
+            user_class = Some("iPXE");
+            options.push((code::IPXE_ENCAPSULATED, ipxe_features()));
+            Some(("PXEClient", machine.architecture))
         }
-        Identify::Http => ("HTTPClient", machine.http_architecture()),
+        Identify::Http => Some(("HTTPClient", machine.http_architecture())),
     };
-    let [_, major, minor] = UNDI;
-    let class = format!("{class}:Arch:{architecture:05}:UNDI:{major:03}{minor:03}");
-    options.push((code::VENDOR_CLASS, class.into_bytes()));
-    options.push((code::CLIENT_SYSTEM, architecture.to_be_bytes().to_vec()));
-    options.push((code::CLIENT_NDI, UNDI.to_vec()));
-    if let Some(uuid) = machine.uuid {
-        let mut value = vec![TYPE_UUID];
-        value.extend_from_slice(&uuid);
-        options.push((code::CLIENT_MACHINE_ID, value));
+    if let Some((kind, architecture)) = boot_client {
+        let [_, major, minor] = UNDI;
+        class = format!("{kind}:Arch:{architecture:05}:UNDI:{major:03}{minor:03}");
+        options.push((code::CLIENT_SYSTEM, architecture.to_be_bytes().to_vec()));
+        options.push((code::CLIENT_NDI, UNDI.to_vec()));
+        if let Some(uuid) = machine.uuid {
+            options.push((code::CLIENT_MACHINE_ID, [&[TYPE_UUID], &uuid[..]].concat()));
+        }
     }
+    let class = introduction.vendor_class.as_deref().unwrap_or(&class);
+    options.push((code::VENDOR_CLASS, class.into()));
+    if let Some(class) = introduction.user_class.as_deref().or(user_class) {
+        options.push((code::USER_CLASS, class.into()));
+    }
+    options.extend(config.given.host_name.as_deref().map(named));
     options
+}
+
+/// Returns the value of option 61.
+fn client_id(kind: &ClientId, chaddr: MacAddress, machine: Machine) -> Vec<u8> {
+    let MacAddress(mac) = chaddr;
+    match kind {
+        ClientId::Mac => [&[ETHERNET], &mac[..]].concat(),
+        ClientId::Octets(octets) => octets.clone(),
+        ClientId::Duid => {
+            // The interface's part is what dhcpcd makes it: stable, and different on each.
+            let [_, _, iaid @ ..] = mac;
+            let duid = match machine.uuid {
+                Some(uuid) => [&DUID_UUID[..], &reordered(uuid)].concat(),
+                None => [&DUID_LL[..], &mac].concat(),
+            };
+            [&[TYPE_DUID], &iaid[..], &duid].concat()
+        }
+    }
+}
+
+/// Returns the option by which a server learns our name: a whole domain name is for its entry in
+/// the DNS too (RFC 4702), which rules out the plain host name beside it (§3.1).
+fn named(name: &str) -> (u8, Vec<u8>) {
+    let name = name.trim_end_matches('.');
+    if !name.contains('.') {
+        return (code::HOST_NAME, name.into());
+    }
+    let mut value = vec![FQDN_SERVER_UPDATES | FQDN_ENCODED, 0, 0];
+    for label in name.split('.') {
+        value.extend(u8::try_from(label.len()));
+        value.extend_from_slice(label.as_bytes());
+    }
+    value.push(0);
+    (code::CLIENT_FQDN, value)
+}
+
+/// Returns what tells configurations of servers that this is iPXE and what it can boot from.
+fn ipxe_features() -> Vec<u8> {
+    const HTTP: u8 = 0x13;
+    const HTTPS: u8 = 0x14;
+    const TFTP: u8 = 0x15;
+    const DNS: u8 = 0x17;
+    const BZIMAGE: u8 = 0x18;
+    const MENU: u8 = 0x27;
+    let mut features = vec![HTTP, TFTP, DNS, BZIMAGE, MENU];
+    if cfg!(feature = "tls") {
+        features.push(HTTPS);
+    }
+    features.iter().flat_map(|code| [*code, 1, 1]).collect()
+}
+
+/// Returns a UUID with its first three fields in the other order of octets.
+fn reordered(mut uuid: [u8; 16]) -> [u8; 16] {
+    for field in [0..4, 4..6, 6..8] {
+        if let Some(field) = uuid.get_mut(field) {
+            field.reverse();
+        }
+    }
+    uuid
 }
 
 /// Reads a UUID as the kernel shows it (`product_uuid`) and returns it as the firmware has it: the
@@ -72,11 +147,8 @@ pub fn parse_uuid(text: &str) -> Option<[u8; 16]> {
     if digits.len() != 32 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
-    let mut octets = u128::from_str_radix(&digits, 16).ok()?.to_be_bytes();
-    for field in [0..4, 4..6, 6..8] {
-        octets.get_mut(field)?.reverse();
-    }
-    Some(octets)
+    let octets = u128::from_str_radix(&digits, 16).ok()?.to_be_bytes();
+    Some(reordered(octets))
 }
 
 #[cfg(test)]
@@ -89,9 +161,77 @@ mod tests {
         uuid: Some([9; 16]),
     };
 
-    fn value(identify: Identify, wanted: u8) -> Option<Vec<u8>> {
-        let mut options = options(identify, MAC, MACHINE).into_iter();
+    fn value_of(config: &Config, wanted: u8) -> Option<Vec<u8>> {
+        let mut options = options(config, MAC, MACHINE).into_iter();
         options.find_map(|(code, value)| (code == wanted).then_some(value))
+    }
+
+    fn value(identify: Identify, wanted: u8) -> Option<Vec<u8>> {
+        let config = Config {
+            identify,
+            ..Config::default()
+        };
+        value_of(&config, wanted)
+    }
+
+    fn with(name: &str, setting: &str) -> Config {
+        let mut config = Config::default();
+        config.set_introduction(name, setting).unwrap().unwrap();
+        config
+    }
+
+    #[test]
+    fn the_client_identifier_is_the_address_the_duid_or_what_is_given() {
+        let mac = [1, 0x52, 0x54, 0, 0x12, 0x34, 0x56];
+        assert_eq!(value_of(&with("client-id", "mac"), 61).unwrap(), mac);
+        let octets = value_of(&with("client-id", "00:ab:cd"), 61);
+        assert_eq!(octets.unwrap(), [0, 0xab, 0xcd]);
+        let duid = with("client-id", "duid");
+        let of_uuid = value_of(&duid, 61).unwrap();
+        assert_eq!(of_uuid[..7], [255, 0, 0x12, 0x34, 0x56, 0, 4]);
+        assert_eq!(of_uuid.len(), 7 + 16);
+        let machine = Machine {
+            uuid: None,
+            ..MACHINE
+        };
+        let (_, of_mac) = options(&duid, MAC, machine).swap_remove(0);
+        let expected = [
+            255, 0, 0x12, 0x34, 0x56, 0, 3, 0, 1, 0x52, 0x54, 0, 0x12, 0x34, 0x56,
+        ];
+        assert_eq!(of_mac, expected);
+        for wrong in ["", "ab", "0xabcd", "mac "] {
+            let set = Config::default().set_introduction("client-id", wrong);
+            assert!(set.unwrap().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_plain_name_is_told_as_such_and_a_whole_one_for_the_dns() {
+        let plain = with("hostname", "node7");
+        assert_eq!(value_of(&plain, 12), Some(b"node7".to_vec()));
+        assert_eq!(value_of(&plain, 81), None);
+        let whole = with("hostname", "node7.example.");
+        assert_eq!(value_of(&whole, 12), None);
+        assert_eq!(
+            value_of(&whole, 81),
+            Some(b"\x05\0\0\x05node7\x07example\0".to_vec())
+        );
+        let wrong = Config::default().set_introduction("hostname", "a;reboot");
+        assert!(wrong.unwrap().is_err());
+    }
+
+    #[test]
+    fn classes_can_be_replaced() {
+        assert_eq!(
+            value_of(&with("vendor-class", "udhcp 1"), 60),
+            Some(b"udhcp 1".to_vec())
+        );
+        assert_eq!(
+            value_of(&with("user-class", "lab"), 77),
+            Some(b"lab".to_vec())
+        );
+        let wrong = Config::default().set_introduction("vendor-class", "a\nb");
+        assert!(wrong.unwrap().is_err());
     }
 
     #[test]
@@ -102,6 +242,8 @@ mod tests {
         assert_eq!(class(Identify::Http), "HTTPClient:Arch:00016:UNDI:003016");
         assert_eq!(class(Identify::Plain), "wireboot");
         assert_eq!(value(Identify::Ipxe, 77), Some(b"iPXE".to_vec()));
+        assert!(value(Identify::Ipxe, 175).is_some_and(|value| value.starts_with(&[0x13, 1, 1])));
+        assert_eq!(value(Identify::Pxe, 175), None);
         assert_eq!(value(Identify::Http, 93), Some(vec![0, 16]));
         assert_eq!(value(Identify::Plain, 97), None);
         assert_eq!(

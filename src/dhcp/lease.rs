@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::config::Given;
 use crate::wire::dhcp::Message;
+use crate::wire::grammar;
 use crate::wire::option::{self, Options, code};
 
 use super::boot_service::BootService;
-use super::grammar;
 
 /// Lease time when an ACK names none, which RFC 2131 does not allow but servers do.
 const DEFAULT_LEASE_TIME: Duration = Duration::from_secs(3600);
@@ -47,6 +47,8 @@ pub struct Lease {
     pub dns: Vec<Ipv4Addr>,
     /// Domain (option 15), checked against its grammar.
     pub domain: Option<String>,
+    /// Domains that names are looked up in (option 119), checked against their grammar.
+    pub search: Vec<String>,
     /// Our host name (option 12), checked against its grammar.
     pub host_name: Option<String>,
     /// Where the boot file is (`siaddr`).
@@ -81,6 +83,7 @@ impl Lease {
             mtu_octets: None,
             dns: Vec::new(),
             domain: None,
+            search: Vec::new(),
             host_name: None,
             next_server: None,
             server_name: None,
@@ -110,6 +113,7 @@ impl Lease {
             mtu_octets: mtu(options, &mut ignored),
             dns: options.addresses(code::DOMAIN_NAME_SERVER),
             domain: checked(options, code::DOMAIN_NAME, grammar::is_domain, &mut ignored),
+            search: search(options, &mut ignored),
             host_name: checked(options, code::HOST_NAME, grammar::is_domain, &mut ignored),
             next_server: Some(message.siaddr).filter(|address| !address.is_unspecified()),
             server_name: checked(
@@ -208,6 +212,17 @@ fn checked(
         ignored.push((code, "is not well-formed text"));
     }
     value
+}
+
+/// Reads option 119. One name that is none costs only itself.
+fn search(options: &Options, ignored: &mut Vec<(u8, &'static str)>) -> Vec<String> {
+    let mut names = options.domain_search();
+    let count = names.len();
+    names.retain(|name| grammar::is_domain(name));
+    if options.get(code::DOMAIN_SEARCH).is_some() && (names.len() < count || count == 0) {
+        ignored.push((code::DOMAIN_SEARCH, "holds what is no domain name"));
+    }
+    names
 }
 
 fn owned(text: &str, fits: fn(&str) -> bool) -> Option<String> {

@@ -106,6 +106,9 @@ pub(super) fn release(
 
 fn asking(config: &Config, exchange: Exchange, message_type: MessageType) -> Message {
     let mut message = bare(config, exchange, message_type);
+    for (code, value) in &config.identity {
+        message.options.set(*code, value.as_slice());
+    }
     message
         .options
         .set(code::PARAMETER_REQUEST_LIST, config.requested.as_slice());
@@ -118,8 +121,11 @@ fn asking(config: &Config, exchange: Exchange, message_type: MessageType) -> Mes
 fn bare(config: &Config, exchange: Exchange, message_type: MessageType) -> Message {
     let mut options = Options::default();
     options.set(code::MESSAGE_TYPE, [u8::from(message_type)]);
+    // All that may go with a DECLINE or RELEASE (RFC 2131 Table 5).
     for (code, value) in &config.identity {
-        options.set(*code, value.as_slice());
+        if *code == code::CLIENT_IDENTIFIER {
+            options.set(*code, value.as_slice());
+        }
     }
     Message {
         op: Op::BootRequest,

@@ -17,7 +17,6 @@ pub mod boot_service;
 mod client;
 pub mod config;
 mod crowd;
-mod grammar;
 pub mod identity;
 pub mod inquiry;
 pub mod json;

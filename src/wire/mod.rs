@@ -9,6 +9,7 @@ pub mod arp;
 pub mod dhcp;
 pub mod ethernet;
 pub mod frame;
+pub mod grammar;
 pub mod ipv4;
 pub mod netlink;
 pub mod option;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
-use wireboot::config::Identify;
+use wireboot::config;
 use wireboot::dhcp::config::Config;
 use wireboot::dhcp::identity::{self, Machine as Firmware};
 use wireboot::dhcp::lease::Lease;
@@ -40,7 +40,7 @@ impl Machine {
             uuid: None,
         };
         let mut config = Config::new(mac, seed);
-        config.identity = identity::options(Identify::Ipxe, mac, firmware);
+        config.identity = identity::options(&config::Config::for_boot(), mac, firmware);
         config.wants_boot_file = true;
         Self {
             mac,

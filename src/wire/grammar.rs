@@ -2,7 +2,7 @@
 
 /// Returns whether `text` is a host or domain name (RFC 1123 §2.1; underscores and a final dot
 /// are seen in practice) or an address.
-pub(super) fn is_domain(text: &str) -> bool {
+pub fn is_domain(text: &str) -> bool {
     let name = text.strip_suffix('.').unwrap_or(text);
     name.len() <= 253 && name.split('.').all(is_label)
 }
@@ -17,7 +17,7 @@ fn is_label(label: &str) -> bool {
 }
 
 /// Returns whether `text` can be a path or URL: not empty, and without control characters.
-pub(super) fn is_path(text: &str) -> bool {
+pub fn is_path(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(char::is_control)
 }
 
