@@ -127,6 +127,11 @@ impl Session {
         &self.link
     }
 
+    /// What servers know the interface by (option 61).
+    pub fn client_id(&self) -> Vec<u8> {
+        client_id(&self.config)
+    }
+
     /// The lease, when there is one.
     pub fn lease(&self) -> Option<&Lease> {
         self.client.as_ref().and_then(Client::lease)

@@ -1,13 +1,19 @@
 //! `wireboot lease`: acquires a lease and configures the interface; keeps it, or gives it back.
 
+use std::io::Write;
 use std::net::Ipv4Addr;
 
+use serde::Serialize;
+
 use super::flags::{Arguments, COMMON_HELP, Common, Flag};
-use super::receive_signals;
+use super::{options, receive_signals};
+use crate::acquire::{self, Session};
 use crate::config::Config;
+use crate::dhcp::json::Fields;
 use crate::dhcp::lease::Lease;
 use crate::error::Error;
-use crate::{acquire, link};
+use crate::link::{self, Link};
+use crate::wire::option::known;
 
 const HELP: &str = "\
 usage: wireboot lease [FLAG]…
@@ -20,6 +26,7 @@ interface with a device behind it is tried at once; the first lease wins.
   --release             give back the lease that an earlier command took, and its address
   --inform ADDRESS      ask only for the options that go with this address
   --no-lease-file       do not ask for the address of the last time first
+  --json                print the lease as JSON, with all options that came
   --dry-run             say what would be configured, and leave the interface as it was
 ";
 
@@ -29,6 +36,8 @@ struct Wish {
     keep: bool,
     release: bool,
     dry_run: bool,
+    json: bool,
+    shows_options: bool,
     inform: Option<Ipv4Addr>,
 }
 
@@ -44,6 +53,7 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
             Flag::Long(name) if name == "keep" => wish.keep = true,
             Flag::Long(name) if name == "release" => wish.release = true,
             Flag::Long(name) if name == "dry-run" => wish.dry_run = true,
+            Flag::Long(name) if name == "json" => wish.json = true,
             Flag::Long(name) if name == "inform" => {
                 wish.inform = Some(arguments.parse("an IPv4 address")?);
             }
@@ -53,6 +63,7 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
             }
         }
     }
+    wish.shows_options = common.is_verbose();
     follow(&wish, &common.finish()?)
 }
 
@@ -83,13 +94,13 @@ fn follow(wish: &Wish, config: &Config) -> Result<(), Error> {
     };
     if wish.dry_run {
         if let Some(lease) = session.lease() {
-            print(config, &session.link().name, lease);
+            print(wish, config, session.link(), Some(&session), lease);
         }
         session.release();
         return Ok(());
     }
     let (session, lease) = acquire::configure(session)?;
-    print(config, &session.link().name, &lease);
+    print(wish, config, session.link(), Some(&session), &lease);
     if wish.keep {
         acquire::keep(session, &signals)?;
     }
@@ -102,7 +113,7 @@ fn without_dhcp(wish: &Wish, config: &Config, lease: Lease) -> Result<(), Error>
         true => (link::first_up(config)?, lease),
         false => acquire::without_dhcp(config, lease)?,
     };
-    print(config, &link.name, &lease);
+    print(wish, config, &link, None, &lease);
     if wish.dry_run {
         link.restore();
     }
@@ -118,21 +129,51 @@ fn release(config: &Config) -> Result<(), Error> {
     }
 }
 
-fn print(config: &Config, interface: &str, lease: &Lease) {
-    if config.quiet {
+/// A lease for programs; the README documents the fields.
+#[derive(Serialize)]
+struct Report<'a> {
+    interface: &'a str,
+    mac: String,
+    client_id: Option<String>,
+    #[serde(flatten)]
+    lease: Fields<'a>,
+}
+
+fn print(wish: &Wish, config: &Config, link: &Link, session: Option<&Session>, lease: &Lease) {
+    let text = if wish.json {
+        let report = Report {
+            interface: &link.name,
+            mac: link.mac.to_string(),
+            client_id: session.map(|session| known::hex(&session.client_id())),
+            lease: Fields::from(lease),
+        };
+        // Strings, numbers and lists of them always have a form in JSON.
+        serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"
+    } else if config.quiet {
         return;
-    }
-    println!("{interface}: {lease}");
+    } else {
+        text(wish, &link.name, lease)
+    };
+    // Whoever reads may close the pipe; the lease is there all the same.
+    let _ = write!(std::io::stdout(), "{text}");
+}
+
+fn text(wish: &Wish, interface: &str, lease: &Lease) -> String {
+    let mut text = format!("{interface}: {lease}\n");
     for route in &lease.routes {
         let via = route
             .gateway
             .map_or_else(String::new, |gateway| format!(" via {gateway}"));
-        println!(
-            "{interface}: route {}/{}{via}",
-            route.destination, route.prefix_len
-        );
+        let (destination, prefix_len) = (route.destination, route.prefix_len);
+        text.push_str(&format!(
+            "{interface}: route {destination}/{prefix_len}{via}\n"
+        ));
     }
     if let Some(file) = &lease.boot_file {
-        println!("{interface}: boot file {file}");
+        text.push_str(&format!("{interface}: boot file {file}\n"));
     }
+    if wish.shows_options {
+        text.push_str(&options::text(lease));
+    }
+    text
 }

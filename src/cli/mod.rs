@@ -9,6 +9,7 @@ mod explain;
 mod fetch;
 mod flags;
 mod lease;
+mod options;
 
 use crate::error::Error;
 use crate::init;

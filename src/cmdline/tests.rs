@@ -3,6 +3,25 @@ use crate::config::{Detection, Given, Identify, OnFailure, Step};
 use proptest::prelude::*;
 
 #[test]
+fn what_is_told_to_servers_and_asked_of_them_can_be_said() {
+    let line = parse(
+        "wireboot.client_id=duid wireboot.request=108,tz-posix wireboot.hostname=node7.example \
+         wireboot.no-request=ntp-servers wireboot.hostname=$(reboot) ip=::::a;b::dhcp",
+        Config::default(),
+    );
+    let introduction = &line.config.introduction;
+    assert_eq!(introduction.client_id, crate::config::ClientId::Duid);
+    assert_eq!(introduction.requested, [108, 100]);
+    assert_eq!(introduction.not_requested, [42]);
+    assert_eq!(
+        line.config.given.host_name.as_deref(),
+        Some("node7.example")
+    );
+    let refused: Vec<_> = line.remarks.iter().filter_map(Remark::refusal).collect();
+    assert_eq!(refused.len(), 2, "{refused:?}");
+}
+
+#[test]
 fn every_form_of_ip_in_the_manuals_is_understood() {
     for (value, meaning) in [
         // Documentation/admin-guide/nfs/nfsroot.rst of the kernel, and klibc.

@@ -3,9 +3,10 @@
 use std::net::Ipv4Addr;
 
 use super::Row;
+use crate::cli::options;
 use crate::dhcp::survey::Answer;
 use crate::wire::option::code;
-use crate::wire::option::known::{self, Value, printable};
+use crate::wire::option::known::printable;
 use crate::wire::pxe::Pxe;
 
 /// A column: its title, and what it shows of a row.
@@ -47,7 +48,9 @@ pub(super) fn text(rows: &[Row<'_>], shows_options: bool) -> String {
         }
     }
     for row in rows.iter().filter(|_| shows_options) {
-        text.push_str(&options(row));
+        let lease = &row.answer.offer.lease;
+        text.push_str(&format!("\n{} {}\n", row.interface, lease.server));
+        text.push_str(&options::text(lease));
     }
     text
 }
@@ -68,19 +71,6 @@ fn table(rows: &[Row<'_>]) -> String {
     }
     let lines = lines.iter().map(|line| format!("{}\n", line.trim_end()));
     lines.collect()
-}
-
-fn options(row: &Row<'_>) -> String {
-    let lease = &row.answer.offer.lease;
-    let mut text = format!("\n{} {}\n", row.interface, lease.server);
-    for (code, octets) in lease.options.iter() {
-        let (name, value) = (known::name(code), Value::read(code, octets));
-        text.push_str(&format!("  {code:>3}  {name:<28}  {value}\n"));
-    }
-    for (code, why) in &lease.ignored {
-        text.push_str(&format!("  option {code} {why}; it would be ignored\n"));
-    }
-    text
 }
 
 fn mark(row: &Row<'_>) -> String {

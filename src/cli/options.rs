@@ -1,0 +1,17 @@
+//! The options of a lease for people, known or not.
+
+use crate::dhcp::lease::Lease;
+use crate::wire::option::known::{self, Value};
+
+/// Returns a line for each option, and one for each that is not followed.
+pub(super) fn text(lease: &Lease) -> String {
+    let mut text = String::new();
+    for (code, octets) in lease.options.iter() {
+        let (name, value) = (known::name(code), Value::read(code, octets));
+        text.push_str(&format!("  {code:>3}  {name:<28}  {value}\n"));
+    }
+    for (code, why) in &lease.ignored {
+        text.push_str(&format!("  {code:>3}  not followed: it {why}\n"));
+    }
+    text
+}
