@@ -9,7 +9,7 @@
 //! | the path | [`agent`] | by what it calls |
 //! | drivers | [`acquire`], `capture`, [`fetch`], [`image`], [`planning`] | yes, through [`sys`] |
 //! | devices | [`link`], [`console`], [`account`], [`handover`] | yes, through [`sys`] |
-//! | machines | [`dhcp`], [`tftp`], [`http`] | no: time and input are arguments |
+//! | machines | [`dhcp`], [`tftp`], [`http`], [`sntp`], [`verify`] | no: time and input are arguments |
 //! | plans | [`plan`], with its URLs | no |
 //! | values | [`wire`], [`time`], [`error`], [`config`], [`cmdline`] | no |
 //! | kernel | [`sys`] | it is the I/O, and the only unsafe code |
@@ -32,7 +32,9 @@ pub mod init;
 pub mod link;
 pub mod plan;
 pub mod planning;
+pub mod sntp;
 pub mod sys;
 pub mod tftp;
 pub mod time;
+pub mod verify;
 pub mod wire;

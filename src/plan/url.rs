@@ -55,6 +55,21 @@ impl fmt::Display for Sha256 {
     }
 }
 
+impl FromStr for Sha256 {
+    type Err = &'static str;
+
+    /// Reads 64 hexadecimal digits.
+    fn from_str(digits: &str) -> Result<Self, &'static str> {
+        let wrong = "a SHA-256 is 64 hexadecimal digits";
+        let (pairs, []) = digits.as_bytes().as_chunks::<2>() else {
+            return Err(wrong);
+        };
+        let octets: Option<Vec<u8>> = pairs.iter().map(|[a, b]| hex_octet(*a, *b)).collect();
+        let sha256 = octets.and_then(|octets| octets.try_into().ok());
+        sha256.map(Self).ok_or(wrong)
+    }
+}
+
 /// The address of a file; printed without credentials and without pin.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Url {
@@ -267,6 +282,16 @@ impl Url {
         self.path.get(self.directory().len()..).unwrap_or_default()
     }
 
+    /// Returns the last part of the path with nothing encoded.
+    pub fn plain_file_name(&self) -> String {
+        let name = self.file_name();
+        let decoded = match self.scheme {
+            Scheme::Tftp => None,
+            Scheme::Http | Scheme::Https => percent_decode(name),
+        };
+        decoded.unwrap_or_else(|| name.to_owned())
+    }
+
     /// Returns `user:password`, decoded. For the request only, never for people.
     pub fn credentials(&self) -> Option<&str> {
         self.credentials.as_deref()
@@ -467,13 +492,7 @@ fn parse_pin(fragment: &str) -> Result<Option<Sha256>, &'static str> {
     let digits = fragment
         .strip_prefix("sha256=")
         .ok_or("after # only sha256= is known")?;
-    let wrong = "a pin is 64 hexadecimal digits";
-    let (pairs, []) = digits.as_bytes().as_chunks::<2>() else {
-        return Err(wrong);
-    };
-    let octets: Option<Vec<u8>> = pairs.iter().map(|[a, b]| hex_octet(*a, *b)).collect();
-    let sha256 = octets.and_then(|octets| octets.try_into().ok());
-    sha256.map(|octets| Some(Sha256(octets))).ok_or(wrong)
+    digits.parse().map(Some)
 }
 
 fn hex_octet(high: u8, low: u8) -> Option<u8> {

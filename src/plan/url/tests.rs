@@ -146,7 +146,11 @@ fn what_is_no_url_is_refused_with_its_place() {
             "the host has a character that no host name has",
         ),
         ("http://h/x#y", 11, "after # only sha256= is known"),
-        ("http://h/x#sha256=00", 11, "a pin is 64 hexadecimal digits"),
+        (
+            "http://h/x#sha256=00",
+            11,
+            "a SHA-256 is 64 hexadecimal digits",
+        ),
         ("tftp://h/", 9, "the file name is missing"),
         ("tftp://h/%0a", 9, "a control character in the file name"),
         ("tftp://u@h/x", 8, "TFTP knows no user name"),
