@@ -2,17 +2,21 @@
 
 #![forbid(unsafe_code)]
 
+use std::net::IpAddr;
+use std::path::PathBuf;
+
 use crate::account::Account;
 use crate::acquire;
 use crate::config::{Config, Step};
 use crate::console::Console;
 use crate::dhcp::lease::Lease;
 use crate::error::Error;
-use crate::fetch::{Board, Fetcher, STALL_TIMEOUT, Style};
+use crate::fetch::{Board, Clock, Fetcher, Style};
 use crate::handover;
 use crate::image::Image;
 use crate::link::{self, Link};
 use crate::planning::{self, Outcome};
+use crate::wire::option::code;
 
 /// Boots the machine from the network; returns only when told to stop after a step, or to say why
 /// it could not. On failure the network is as it was before.
@@ -56,9 +60,11 @@ fn boot(config: &Config, link: &Link, lease: &Lease, mut account: Account) -> Re
     let fetcher = Fetcher {
         interface: Some(link.name.clone()),
         path_mtu: lease.mtu_octets.unwrap_or(1500),
-        ca: None,
-        stall_timeout: STALL_TIMEOUT,
+        ca: config.ca.as_ref().map(PathBuf::from),
+        client_certificate: config.certificate.as_ref().map(PathBuf::from),
+        clock: Clock::of(time_servers(lease)),
         board: Board::new(Style::for_people(config.quiet)),
+        ..Fetcher::default()
     };
     let mut outcome = plan(config, link, lease, console, &fetcher)?;
     account.done("plan");
@@ -79,6 +85,11 @@ fn boot(config: &Config, link: &Link, lease: &Lease, mut account: Account) -> Re
     let kernel = &outcome.plan.kernel.url;
     log::info!("starting {kernel} with \"{}\"", image.command_line);
     image.start().map(|never| match never {})
+}
+
+fn time_servers(lease: &Lease) -> Vec<IpAddr> {
+    let servers = lease.options.addresses(code::NTP_SERVERS);
+    servers.into_iter().map(IpAddr::from).collect()
 }
 
 fn plan(

@@ -288,6 +288,8 @@ impl CommandLine {
             "append" => config.append = Some(text?),
             "boot-file" => config.boot_file = Some(text?),
             "initrd" => config.initrds.push(text?),
+            "ca" => config.ca = Some(text?),
+            "certificate" => config.certificate = Some(text?),
             "on-failure" => {
                 config.on_failure = one_of("retry, shell, reboot and poweroff", &text?)?;
             }

@@ -243,6 +243,11 @@ pub struct Config {
     pub boot_file: Option<String>,
     /// Initrds for a boot file that is a kernel itself, as paths beside it or URLs.
     pub initrds: Vec<String>,
+    /// The file, in PEM, of the authorities whose word on https servers counts; the usual ones when
+    /// none.
+    pub ca: Option<String>,
+    /// The file, in PEM, of the certificate that this machine shows to https servers, and its key.
+    pub certificate: Option<String>,
     /// What the plan is printed as.
     pub report: Report,
     /// Whether menus are left to their defaults though there is a terminal.
@@ -337,6 +342,8 @@ impl Default for Config {
             append: None,
             boot_file: None,
             initrds: Vec::new(),
+            ca: None,
+            certificate: None,
             report: Report::default(),
             unattended: false,
             on_failure: OnFailure::default(),

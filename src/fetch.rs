@@ -2,25 +2,39 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg_attr(
+    not(feature = "tls"),
+    expect(dead_code, reason = "only certificates need the time")
+)]
+mod clock;
 mod connection;
 mod http;
 mod progress;
+mod proxy;
 mod sink;
 mod staged;
 mod tftp;
 #[cfg(feature = "tls")]
 mod tls;
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::socket::{setsockopt, sockopt};
+
 use crate::error::{Cause, Error};
 use crate::plan::Purpose;
-use crate::plan::url::{Scheme, Url};
+use crate::plan::url::{Scheme, Sha256, Url};
+use crate::sys::SyscallError;
 use crate::sys::memfd::{Memfd, SealedFile};
+use crate::verify::{self, Fault, Keys, Signature, Sums};
 
+pub use clock::Clock;
+pub use http::Idle;
 pub use progress::{Board, Style};
 use sink::{Sink, Store};
 use staged::Staged;
@@ -35,10 +49,38 @@ pub struct Fetcher {
     /// The certificates of those whose word on an https server counts, in PEM; the system's list
     /// when none.
     pub ca: Option<PathBuf>,
+    /// The certificate that this machine shows to https servers, with its key, in PEM.
+    pub client_certificate: Option<PathBuf>,
+    /// The clock by which certificates are judged.
+    pub clock: Clock,
+    /// The keys one of which must have signed each file; any file is taken when there are none.
+    pub keys: Keys,
+    /// The hashes that files must have; any when none.
+    pub sums: Option<Sums>,
     /// A transfer that has brought nothing for so long has failed.
     pub stall_timeout: Duration,
     /// Where progress is shown.
     pub board: Board,
+    /// Connections that may be used again.
+    pub idle: Idle,
+}
+
+impl Default for Fetcher {
+    /// Any interface, packets as on Ethernet, nobody in particular to trust, no progress.
+    fn default() -> Self {
+        Self {
+            interface: None,
+            path_mtu: 1500,
+            ca: None,
+            client_certificate: None,
+            clock: Clock::default(),
+            keys: Keys::default(),
+            sums: None,
+            stall_timeout: STALL_TIMEOUT,
+            board: Board::new(Style::Silent),
+            idle: Idle::default(),
+        }
+    }
 }
 
 /// How long a server may be silent, where nobody says otherwise.
@@ -78,16 +120,36 @@ impl Fetcher {
     /// As [`Fetcher::get`], and when the server does not have it or `target` cannot be written;
     /// nothing is left behind then.
     pub fn save(&self, url: &Url, max_len: u64, target: &Path) -> Result<(), Error> {
+        self.save_from(&[url], max_len, target)
+    }
+
+    /// Stores one file that is at all of these addresses under the name `target`: the first that has
+    /// it whole and verified counts.
+    ///
+    /// # Errors
+    /// As [`Fetcher::save`]; it is the last address that failed.
+    pub fn save_from(&self, mirrors: &[&Url], max_len: u64, target: &Path) -> Result<(), Error> {
         let cannot = |error: io::Error| {
             let why = format!("cannot write {}: {error}", target.display());
             Failure::Other(why.into())
         };
-        let save = || {
+        let save = |url| {
             let file = Staged::create(target).map_err(cannot)?;
             self.to_store(url, max_len, &file)?;
             file.publish().map_err(cannot)
         };
-        save().map_err(|failure| self.failed(url, failure))
+        let mut rest = mirrors.iter();
+        loop {
+            let Some(url) = rest.next() else {
+                return Err(Error::Usage("no address given".to_owned()));
+            };
+            match save(url).map_err(|failure| self.failed(url, failure)) {
+                Err(error) if rest.len() > 0 => {
+                    log::warn!("{}; trying the next mirror", error.chain());
+                }
+                end => return end,
+            }
+        }
     }
 
     /// Returns a file that must be there.
@@ -115,23 +177,117 @@ impl Fetcher {
     }
 
     fn to_store(&self, url: &Url, max_len: u64, store: &dyn Store) -> Result<(), Failure> {
+        let pin = self.pin(url)?;
         let progress = self.board.begin(&url.to_string());
-        let mut sink = Sink::new(store, progress, url.sha256().is_some());
+        let mut sink = Sink::new(store, progress, pin.is_some());
         match url.scheme() {
-            Scheme::Tftp => {
-                let servers = resolve(url).map_err(Failure::Other)?;
-                let server = servers.first().ok_or_else(|| no_address(url))?;
-                tftp::get(self, url, *server, max_len, &mut sink)?;
-            }
+            Scheme::Tftp => tftp::get(self, url, max_len, &mut sink)?,
             Scheme::Http | Scheme::Https => http::get(self, url, max_len, &mut sink)?,
         }
-        match (url.sha256(), sink.finish().map_err(other)?) {
-            (Some(expected), Some(found)) if expected != found => Err(Failure::Verification(
-                format!("its SHA-256 is {found} and should be {expected}"),
-            )),
-            _ => Ok(()),
+        match (pin, sink.finish().map_err(other)?) {
+            (Some(expected), Some(found)) if expected != found => {
+                return Err(Failure::Verification(format!(
+                    "its SHA-256 is {found} and should be {expected}"
+                )));
+            }
+            _ => {}
+        }
+        match self.keys.is_empty() || self.sums.is_some() {
+            true => Ok(()),
+            false => self.check_signature(&signature_of(url)?, store.file(), &self.keys),
         }
     }
+
+    /// Returns the hash that the file must have; what the URL itself asks for counts.
+    fn pin(&self, url: &Url) -> Result<Option<Sha256>, Failure> {
+        match (url.sha256(), &self.sums) {
+            (Some(pin), _) => Ok(Some(pin)),
+            (None, Some(sums)) => {
+                let name = url.plain_file_name();
+                let sum = sums.of(&name).map_err(|fault| unverified(&fault))?;
+                Ok(Some(sum))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Checks a file that has been fetched against the signature at `signature`, with these keys.
+    ///
+    /// # Errors
+    /// [`Error::Verification`] when the file is not what was signed or there is no signature;
+    /// [`Error::Fetch`] when that cannot be told.
+    pub fn verify(
+        &self,
+        url: &Url,
+        file: &SealedFile,
+        signature: &Url,
+        keys: &Keys,
+    ) -> Result<(), Error> {
+        self.check_signature(signature, file.file(), keys)
+            .map_err(|failure| failure.about(url))
+    }
+
+    fn check_signature(&self, url: &Url, mut file: &File, keys: &Keys) -> Result<(), Failure> {
+        // Nobody signs signatures.
+        let plain = Self {
+            keys: Keys::default(),
+            sums: None,
+            board: Board::new(Style::Silent),
+            ..self.clone()
+        };
+        let text = match plain.to_memory(url, verify::MAX_SIGNATURE_LEN) {
+            Err(Failure::Missing(why)) => {
+                let why = format!("there is no signature {url}: {why}");
+                return Err(Failure::Verification(why));
+            }
+            signature => text_of(&signature?)?,
+        };
+        let signature = text.parse::<Signature>();
+        let signature = signature.map_err(|fault| unverified(&fault))?;
+        let mut check = keys.check(&signature).map_err(|fault| unverified(&fault))?;
+        file.seek(SeekFrom::Start(0)).map_err(other)?;
+        let mut octets = vec![0; 128 << 10];
+        loop {
+            match file.read(&mut octets).map_err(other)? {
+                0 => break,
+                len => check.update(octets.get(..len).unwrap_or_default()),
+            }
+        }
+        let comment = check.finish().map_err(|fault| unverified(&fault))?;
+        log::info!("{url}: is a good signature: {comment}");
+        Ok(())
+    }
+}
+
+/// Returns where the signature of a file is, when nothing else is said: beside it.
+fn signature_of(url: &Url) -> Result<Url, Failure> {
+    let name = format!("{}.minisig", url.file_name());
+    url.beside(&name).map_err(other)
+}
+
+/// Returns the content of a small file.
+///
+/// # Errors
+/// It is not UTF-8, or cannot be read back.
+fn text_of(file: &SealedFile) -> Result<String, Failure> {
+    let mut text = String::new();
+    let mut file = file.file();
+    file.seek(SeekFrom::Start(0)).map_err(other)?;
+    file.read_to_string(&mut text).map_err(other)?;
+    Ok(text)
+}
+
+fn unverified(fault: &Fault) -> Failure {
+    Failure::Verification(fault.to_string())
+}
+
+/// Lets all packets of a socket go through one interface.
+fn bind_to(socket: &impl AsFd, interface: Option<&str>) -> Result<(), SyscallError> {
+    let Some(interface) = interface else {
+        return Ok(());
+    };
+    setsockopt(socket, sockopt::BindToDevice, &interface.into())
+        .map_err(|errno| SyscallError::new("setsockopt(SO_BINDTODEVICE)", errno))
 }
 
 impl Failure {

@@ -17,10 +17,10 @@ use ureq_proto::BodyMode;
 use ureq_proto::client::state::{RecvBody, RecvResponse};
 use ureq_proto::client::{Call, RecvResponseResult, SendRequestResult};
 use ureq_proto::http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_RANGE, ETAG, HOST, HeaderName, IF_RANGE, LAST_MODIFIED,
-    LOCATION, RANGE, USER_AGENT,
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_RANGE, ETAG, HOST, HeaderName, IF_RANGE,
+    LAST_MODIFIED, LOCATION, PROXY_AUTHORIZATION, RANGE, USER_AGENT,
 };
-use ureq_proto::http::{Request, Response, StatusCode};
+use ureq_proto::http::{Request, Response, StatusCode, Version};
 
 use crate::plan::url::{Scheme, Url};
 use crate::time::Instant;
@@ -36,6 +36,15 @@ pub struct Config {
     pub max_len: u64,
     /// What has come of it already.
     pub resume: Option<Resume>,
+    /// Who is asked in place of the server, in the clear.
+    pub proxy: Option<Proxy>,
+}
+
+/// A proxy that is told the whole address (RFC 9112 §3.2.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    /// `user:password`.
+    pub credentials: Option<String>,
 }
 
 /// What has come of a file, to go on behind it.
@@ -125,6 +134,8 @@ pub struct Get {
     /// Octets of the body that came on this connection.
     received: u64,
     give_up_at: Instant,
+    /// Whether the server lets the connection be used again.
+    keeps_alive: bool,
     chunk: Vec<u8>,
     events: Vec<Event>,
 }
@@ -173,6 +184,7 @@ impl Get {
             request: Some(request),
             state: State::Head(Box::new(call)),
             received: 0,
+            keeps_alive: false,
             chunk: Vec::new(),
             events: Vec::new(),
         })
@@ -261,6 +273,12 @@ impl Get {
                 received: self.received,
             });
         }
+    }
+
+    /// Returns whether another request may go out on the connection, once the file has come whole
+    /// and nothing but the file.
+    pub const fn is_reusable(&self) -> bool {
+        self.keeps_alive && matches!(self.state, State::Ended)
     }
 
     /// Returns the next octets for the server.
@@ -364,6 +382,9 @@ impl Get {
                         });
                     }
                     len = Some(end);
+                    let connection = header(response, CONNECTION).unwrap_or_default();
+                    self.keeps_alive = response.version() == Version::HTTP_11
+                        && !connection.to_ascii_lowercase().contains("close");
                     State::Sized { left }
                 }
                 BodyMode::Chunked => State::Chunked {
@@ -398,6 +419,7 @@ impl Get {
     }
 
     fn fail(&mut self, failure: Failure) {
+        self.keeps_alive = false;
         self.end(Event::Failed(failure));
     }
 
@@ -418,11 +440,16 @@ fn ask(config: &Config) -> Result<(Vec<u8>, Call<RecvResponse>), Failure> {
     let mut request = Request::get(url.to_string())
         .header(HOST, url.authority())
         .header(USER_AGENT, concat!("wireboot/", env!("CARGO_PKG_VERSION")))
-        .header(ACCEPT_ENCODING, "identity")
-        .header("connection", "close");
+        .header(ACCEPT_ENCODING, "identity");
     if let Some(credentials) = url.credentials() {
-        let encoded = base64::engine::general_purpose::STANDARD.encode(credentials);
-        request = request.header(AUTHORIZATION, format!("Basic {encoded}"));
+        request = request.header(AUTHORIZATION, basic(credentials));
+    }
+    if let Some(credentials) = config
+        .proxy
+        .as_ref()
+        .and_then(|proxy| proxy.credentials.as_deref())
+    {
+        request = request.header(PROXY_AUTHORIZATION, basic(credentials));
     }
     if let Some(resume) = &config.resume {
         request = request
@@ -440,12 +467,22 @@ fn ask(config: &Config) -> Result<(Vec<u8>, Call<RecvResponse>), Failure> {
         len += call.write(rest).map_err(|error| malformed(&error))?;
     }
     octets.truncate(len);
+    if config.proxy.is_some() && octets.starts_with(b"GET /") {
+        let server = format!("http://{}", url.authority());
+        octets.splice(4..4, server.into_bytes());
+    }
     match call.proceed().map_err(|error| malformed(&error))? {
         Some(SendRequestResult::RecvResponse(call)) => Ok((octets, call)),
         Some(SendRequestResult::Await100(_) | SendRequestResult::SendBody(_)) | None => {
             Err(Failure::Malformed("the request has a body".to_owned()))
         }
     }
+}
+
+/// Returns the value of a header that names a user by `user:password` (RFC 7617).
+pub fn basic(credentials: &str) -> String {
+    let encoded = base64::engine::general_purpose::STANDARD.encode(credentials);
+    format!("Basic {encoded}")
 }
 
 fn header(response: &Response<()>, name: HeaderName) -> Option<&str> {

@@ -13,6 +13,8 @@ kexec, at once: nothing is unmounted or stopped.
 
   --boot-file FILE      begin with this path or URL in place of the lease's
   --initrd FILE         an initrd for a boot file that is a kernel; may be given several times
+  --ca FILE             trust only the authorities in this PEM file (the system's)
+  --cert FILE           show https servers the certificate in this PEM file, which has its key too
   --append TEXT, --command-line-append TEXT
                         put TEXT behind the kernel's command line; {ip}, {bootif}, {address},
                         {netmask}, {gateway}, {server}, {mac}, {hostname} and {uuid} in it become
@@ -34,6 +36,8 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
             }
             Flag::Long(name) if name == "boot-file" => config.boot_file = Some(arguments.value()?),
             Flag::Long(name) if name == "initrd" => config.initrds.push(arguments.value()?),
+            Flag::Long(name) if name == "ca" => config.ca = Some(arguments.value()?),
+            Flag::Long(name) if name == "cert" => config.certificate = Some(arguments.value()?),
             Flag::Long(name) if name == "explain" => config.report = Report::Explain,
             Flag::Long(name) if name == "json" => config.report = Report::Json,
             Flag::Long(name) if name == "unattended" => config.unattended = true,

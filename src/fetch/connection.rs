@@ -1,4 +1,4 @@
-//! One TCP connection, bound to the interface, to the first address that takes it.
+//! TCP connections, bound to the interface, each to the first address that takes it.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,20 +8,27 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrStorage, connect, getsockopt, setsockopt, socket,
-    sockopt,
+    AddressFamily, SockFlag, SockType, SockaddrStorage, connect, getsockopt, socket, sockopt,
 };
 
 #[cfg(feature = "tls")]
 use super::tls;
-use super::{Failure, Fetcher, no_address, other, resolve};
+use super::{Failure, Fetcher, bind_to, no_address, other, resolve};
+use crate::http;
 use crate::plan::url::{Scheme, Url};
 use crate::sys::{self, SyscallError};
+use crate::wire::tftp::printable;
 
-/// A server that does not answer the first packet for so long is not there.
+/// A server that does not answer for so long is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long one address is alone before the next is tried beside it.
+const HEAD_START: Duration = Duration::from_millis(250);
+/// The longest head of a proxy's answer.
+const MAX_HEAD_LEN: usize = 16 << 10;
+
 /// A connection to a server.
+#[derive(Debug)]
 pub(super) enum Connection {
     Plain(TcpStream),
     #[cfg(feature = "tls")]
@@ -29,19 +36,17 @@ pub(super) enum Connection {
 }
 
 impl Connection {
-    /// Connects to the server of `url`, trying its addresses in turn.
-    pub(super) fn open(fetcher: &Fetcher, url: &Url) -> Result<Self, Failure> {
-        let mut failure = no_address(url);
-        for address in resolve(url).map_err(Failure::Other)? {
-            match dial(fetcher, address) {
-                Ok(stream) => return Self::over(stream, fetcher, url),
-                Err(error) => {
-                    log::debug!("{address}: {error}: {}", error.source);
-                    failure = other(error);
-                }
-            }
+    /// Connects to the server of `url`, or to its proxy.
+    pub(super) fn open(fetcher: &Fetcher, url: &Url, proxy: Option<&Url>) -> Result<Self, Failure> {
+        let first = proxy.unwrap_or(url);
+        let addresses = resolve(first).map_err(Failure::Other)?;
+        let mut stream = race(fetcher, addresses, first)?;
+        if let Some(proxy) = proxy
+            && url.scheme() == Scheme::Https
+        {
+            tunnel(&mut stream, url, proxy)?;
         }
-        Err(failure)
+        Self::over(stream, fetcher, url)
     }
 
     /// Lets a read end with `WouldBlock` when nothing comes for so long.
@@ -54,7 +59,7 @@ impl Connection {
             Scheme::Http | Scheme::Tftp => Ok(Self::Plain(stream)),
             #[cfg(feature = "tls")]
             Scheme::Https => {
-                let stream = tls::Stream::open(stream, url, fetcher.ca.as_deref())?;
+                let stream = tls::Stream::open(stream, url, fetcher)?;
                 Ok(Self::Tls(Box::new(stream)))
             }
             #[cfg(not(feature = "tls"))]
@@ -63,6 +68,12 @@ impl Connection {
                 Err(Failure::Other("this build knows no TLS".into()))
             }
         }
+    }
+
+    /// Returns whether the server has said or ended anything while nobody asked.
+    pub(super) fn is_stale(&self) -> bool {
+        let readable = sys::wait_readable(&[self.tcp().as_fd()], Some(sys::now()));
+        readable.map_or(true, |sources| sources.contains(&true))
     }
 
     const fn tcp(&self) -> &TcpStream {
@@ -102,7 +113,79 @@ impl Write for Connection {
     }
 }
 
-fn dial(fetcher: &Fetcher, address: SocketAddr) -> Result<TcpStream, SyscallError> {
+/// Connects to the first of the addresses that takes it: each is given a moment's start before the
+/// next is tried beside it, the families in turn (RFC 8305 §4, §5).
+fn race(fetcher: &Fetcher, addresses: Vec<SocketAddr>, url: &Url) -> Result<TcpStream, Failure> {
+    let mut waiting = in_turn(addresses).into_iter();
+    let mut under_way: Vec<(SocketAddr, OwnedFd)> = Vec::new();
+    let mut failure = no_address(url);
+    let deadline = sys::now() + CONNECT_TIMEOUT;
+    let mut next_at = sys::now();
+    let mut note = |address, error: SyscallError| {
+        log::debug!("{address}: {error}: {}", error.source);
+        failure = other(error);
+    };
+    loop {
+        if sys::now() >= next_at || under_way.is_empty() {
+            next_at = sys::now() + HEAD_START;
+            match waiting
+                .next()
+                .map(|address| (address, dial(fetcher, address)))
+            {
+                Some((address, Ok(socket))) => under_way.push((address, socket)),
+                Some((address, Err(error))) => {
+                    note(address, error);
+                    next_at = sys::now();
+                }
+                None if under_way.is_empty() => return Err(failure),
+                None => next_at = deadline,
+            }
+            if under_way.is_empty() {
+                continue;
+            }
+        }
+        let left = next_at.min(deadline).since(sys::now());
+        let mut polled: Vec<_> = under_way
+            .iter()
+            .map(|(_, socket)| PollFd::new(socket.as_fd(), PollFlags::POLLOUT))
+            .collect();
+        let timeout = PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX);
+        match poll(&mut polled, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(other(SyscallError::new("poll", errno))),
+        }
+        let ready = polled.iter().position(|polled| polled.any() == Some(true));
+        if let Some(index) = ready {
+            let (address, socket) = under_way.swap_remove(index);
+            match connected(socket) {
+                Ok(stream) => return Ok(stream),
+                Err(error) => note(address, error),
+            }
+            next_at = sys::now();
+        } else if sys::now() >= deadline {
+            return Err(other(SyscallError::new("connect", Errno::ETIMEDOUT)));
+        }
+    }
+}
+
+/// Brings addresses of the other family between those of the first one's.
+fn in_turn(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) = addresses
+        .into_iter()
+        .partition(|address| address.is_ipv6() == first_is_v6);
+    let mut second = second.into_iter();
+    let mut mixed = Vec::new();
+    for address in first {
+        mixed.push(address);
+        mixed.extend(second.next());
+    }
+    mixed.extend(second);
+    mixed
+}
+
+/// Begins to connect.
+fn dial(fetcher: &Fetcher, address: SocketAddr) -> Result<OwnedFd, SyscallError> {
     let failed = |call| move |errno| SyscallError::new(call, errno);
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::Inet,
@@ -111,14 +194,19 @@ fn dial(fetcher: &Fetcher, address: SocketAddr) -> Result<TcpStream, SyscallErro
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket: OwnedFd =
         socket(family, SockType::Stream, flags, None).map_err(failed("socket"))?;
-    if let Some(interface) = &fetcher.interface {
-        setsockopt(&socket, sockopt::BindToDevice, &interface.into())
-            .map_err(failed("setsockopt(SO_BINDTODEVICE)"))?;
-    }
+    bind_to(&socket, fetcher.interface.as_deref())?;
     match connect(socket.as_raw_fd(), &SockaddrStorage::from(address)) {
-        Ok(()) => {}
-        Err(Errno::EINPROGRESS | Errno::EINTR) => wait_connected(&socket)?,
-        Err(errno) => return Err(SyscallError::new("connect", errno)),
+        Ok(()) | Err(Errno::EINPROGRESS | Errno::EINTR) => Ok(socket),
+        Err(errno) => Err(SyscallError::new("connect", errno)),
+    }
+}
+
+/// Takes a socket that has come to the end of connecting.
+fn connected(socket: OwnedFd) -> Result<TcpStream, SyscallError> {
+    match getsockopt(&socket, sockopt::SocketError) {
+        Ok(0) => {}
+        Ok(errno) => return Err(SyscallError::new("connect", Errno::from_raw(errno))),
+        Err(errno) => return Err(SyscallError::new("getsockopt(SO_ERROR)", errno)),
     }
     let stream = TcpStream::from(socket);
     stream
@@ -134,22 +222,57 @@ fn dial(fetcher: &Fetcher, address: SocketAddr) -> Result<TcpStream, SyscallErro
     Ok(stream)
 }
 
-fn wait_connected(socket: &OwnedFd) -> Result<(), SyscallError> {
-    let deadline = sys::now() + CONNECT_TIMEOUT;
-    loop {
-        let left = deadline.since(sys::now());
-        let timeout = PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX);
-        let mut polled = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
-        match poll(&mut polled, timeout) {
-            Ok(0) => return Err(SyscallError::new("connect", Errno::ETIMEDOUT)),
-            Ok(_) => break,
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(SyscallError::new("poll", errno)),
+/// Has the proxy connect to the server of `url` (RFC 9110 §9.3.6).
+fn tunnel(stream: &mut TcpStream, url: &Url, proxy: &Url) -> Result<(), Failure> {
+    let host = match url.host().contains(':') {
+        true => format!("[{}]", url.host()),
+        false => url.host().to_owned(),
+    };
+    let server = format!("{host}:{}", url.port());
+    let mut request = format!("CONNECT {server} HTTP/1.1\r\nHost: {server}\r\n");
+    if let Some(credentials) = proxy.credentials() {
+        let value = http::basic(credentials);
+        request.push_str(&format!("Proxy-Authorization: {value}\r\n"));
+    }
+    request.push_str("\r\n");
+    stream.write_all(request.as_bytes()).map_err(other)?;
+    // Octet by octet, since what follows the head is the server's.
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") && head.len() < MAX_HEAD_LEN {
+        let mut octet = [0];
+        stream.read_exact(&mut octet).map_err(other)?;
+        head.extend_from_slice(&octet);
+    }
+    let line = head
+        .split(|octet| *octet == b'\r')
+        .next()
+        .unwrap_or_default();
+    let line = printable(line);
+    let mut words = line.split(' ');
+    match (words.next(), words.next()) {
+        (Some(version), Some("200")) if version.starts_with("HTTP/1.") => Ok(()),
+        _ => {
+            let why = format!("the proxy {proxy} does not connect to {server}: {line}");
+            Err(Failure::Other(why.into()))
         }
     }
-    match getsockopt(socket, sockopt::SocketError) {
-        Ok(0) => Ok(()),
-        Ok(errno) => Err(SyscallError::new("connect", Errno::from_raw(errno))),
-        Err(errno) => Err(SyscallError::new("getsockopt(SO_ERROR)", errno)),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_take_turns() {
+        let [a, b, c, d] = [
+            "192.0.2.1:80",
+            "192.0.2.2:80",
+            "192.0.2.3:80",
+            "[2001:db8::1]:80",
+        ]
+        .map(|text| text.parse().unwrap());
+        assert_eq!(in_turn(vec![a, b, c, d]), [a, d, b, c]);
+        assert_eq!(in_turn(vec![d, a, b]), [d, a, b]);
+        assert_eq!(in_turn(Vec::new()), []);
     }
 }

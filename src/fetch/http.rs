@@ -2,12 +2,13 @@
 //! a connection is cut.
 
 use std::io::{ErrorKind, Read, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::connection::Connection;
 use super::sink::Sink;
-use super::{Failure, Fetcher, other};
-use crate::http::{Config, Event, Failure as TransferFailure, Get, Resume};
+use super::{Failure, Fetcher, other, proxy};
+use crate::http::{Config, Event, Failure as TransferFailure, Get, Proxy, Resume};
 use crate::plan::url::{Scheme, Url};
 use crate::sys;
 use crate::time::{Backoff, Random};
@@ -18,6 +19,45 @@ const MAX_REDIRECTIONS: u32 = 10;
 const MAX_FRUITLESS: u32 = 4;
 /// Octets read at a time, and the longest head of an answer.
 const BUFFER_LEN: usize = 256 << 10;
+
+/// Connections that have done their work and may do more, by where they lead.
+#[derive(Debug, Clone, Default)]
+pub struct Idle(Arc<Mutex<Vec<(Origin, Connection)>>>);
+
+/// Where a connection leads.
+#[derive(Debug, PartialEq, Eq)]
+struct Origin {
+    scheme: Scheme,
+    host: String,
+    port: u16,
+    proxy: Option<String>,
+}
+
+impl Origin {
+    fn of(url: &Url, proxy: Option<&Url>) -> Self {
+        Self {
+            scheme: url.scheme(),
+            host: url.host().to_ascii_lowercase(),
+            port: url.port(),
+            proxy: proxy.map(Url::to_string),
+        }
+    }
+}
+
+impl Idle {
+    fn take(&self, origin: &Origin) -> Option<Connection> {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // What the server has closed meanwhile is of no use, nor what it said unasked.
+        idle.retain(|(_, connection)| !connection.is_stale());
+        let at = idle.iter().position(|(known, _)| known == origin)?;
+        Some(idle.swap_remove(at).1)
+    }
+
+    fn put(&self, origin: Origin, connection: Connection) {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.push((origin, connection));
+    }
+}
 
 /// How one connection ended.
 enum End {
@@ -40,6 +80,7 @@ pub(super) fn get(
         stall_timeout: fetcher.stall_timeout,
         max_len,
         resume: None,
+        proxy: None,
     };
     let mut random = Random::new(sys::seed());
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(4));
@@ -110,19 +151,57 @@ fn transfer(
     validator: &mut Option<String>,
     sink: &mut Sink<'_>,
 ) -> Result<End, Failure> {
-    let mut get = Get::new(config.clone(), sys::now()).map_err(other)?;
-    let mut connection = match Connection::open(fetcher, &config.url) {
-        Ok(connection) => connection,
-        Err(failure) => return Ok(End::Unconnected(failure)),
-    };
-    connection
-        .set_read_timeout(fetcher.stall_timeout)
-        .map_err(other)?;
-    if let Some(request) = get.poll_transmit()
-        && let Err(error) = connection.write_all(&request)
+    let proxy = proxy::of(&config.url, |name| std::env::var(name).ok())?;
+    let mut config = config.clone();
+    if let Some(proxy) = &proxy
+        && config.url.scheme() == Scheme::Http
     {
-        return Ok(End::Unconnected(other(error)));
+        config.proxy = Some(Proxy {
+            credentials: proxy.credentials().map(str::to_owned),
+        });
     }
+    let mut get = Get::new(config.clone(), sys::now()).map_err(other)?;
+    let request = get.poll_transmit().unwrap_or_default();
+    let origin = Origin::of(&config.url, proxy.as_ref());
+    let sent = fetcher.idle.take(&origin).and_then(|mut connection| {
+        let sent = connection.write_all(&request);
+        sent.is_ok().then_some(connection)
+    });
+    let mut connection = match sent {
+        Some(connection) => connection,
+        None => match connect(fetcher, &config.url, proxy.as_ref(), &request) {
+            Ok(connection) => connection,
+            Err(failure) => return Ok(End::Unconnected(failure)),
+        },
+    };
+    let end = exchange(&mut get, &mut connection, &config, validator, sink)?;
+    if matches!(end, End::Done) && get.is_reusable() {
+        fetcher.idle.put(origin, connection);
+    }
+    Ok(end)
+}
+
+/// Opens a connection and sends the request.
+fn connect(
+    fetcher: &Fetcher,
+    url: &Url,
+    proxy: Option<&Url>,
+    request: &[u8],
+) -> Result<Connection, Failure> {
+    let mut connection = Connection::open(fetcher, url, proxy)?;
+    let stall_timeout = fetcher.stall_timeout.max(Duration::from_millis(1));
+    connection.set_read_timeout(stall_timeout).map_err(other)?;
+    connection.write_all(request).map_err(other)?;
+    Ok(connection)
+}
+
+fn exchange(
+    get: &mut Get,
+    connection: &mut Connection,
+    config: &Config,
+    validator: &mut Option<String>,
+    sink: &mut Sink<'_>,
+) -> Result<End, Failure> {
     let mut buffer = vec![0; BUFFER_LEN];
     let mut filled = 0;
     loop {
@@ -150,7 +229,7 @@ fn transfer(
             }
             let taken = taken.consumed;
             consumed += taken;
-            if let Some(end) = note_events(&mut get, validator, sink)? {
+            if let Some(end) = note_events(get, validator, sink)? {
                 return Ok(end);
             }
             if taken == 0 || consumed == filled {

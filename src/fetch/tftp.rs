@@ -8,10 +8,9 @@ use std::time::Duration;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use super::sink::Sink;
-use super::{Failure, Fetcher, other};
+use super::{Failure, Fetcher, bind_to, no_address, other, resolve};
 use crate::plan::url::Url;
 use crate::sys;
-use crate::sys::SyscallError;
 use crate::tftp::{Config, Event, Extents, Failure as TransferFailure, Get, Terms};
 use crate::time::Instant;
 use crate::wire::tftp::ErrorCode;
@@ -21,14 +20,44 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 /// The largest block that can be agreed on, and its header.
 const MAX_PACKET: usize = 65_468;
 
-/// Fetches the file of `url` from `server` into `sink`.
+/// Fetches the file of `url` into `sink`, from the first of its server's addresses that answers.
 pub(super) fn get(
+    fetcher: &Fetcher,
+    url: &Url,
+    max_len: u64,
+    sink: &mut Sink<'_>,
+) -> Result<(), Failure> {
+    let servers = resolve(url).map_err(Failure::Other)?;
+    let mut failure = no_address(url);
+    for server in servers {
+        match get_from(fetcher, url, server, max_len, sink) {
+            Err(Unanswered::Yes(why)) => failure = other(why),
+            Err(Unanswered::No(why)) => return Err(why),
+            Ok(()) => return Ok(()),
+        }
+    }
+    Err(failure)
+}
+
+/// Whether another address of the server may do better.
+enum Unanswered {
+    Yes(TransferFailure),
+    No(Failure),
+}
+
+impl From<Failure> for Unanswered {
+    fn from(failure: Failure) -> Self {
+        Self::No(failure)
+    }
+}
+
+fn get_from(
     fetcher: &Fetcher,
     url: &Url,
     server: SocketAddr,
     max_len: u64,
     sink: &mut Sink<'_>,
-) -> Result<(), Failure> {
+) -> Result<(), Unanswered> {
     let mut config = Config {
         server,
         file: url.tftp_file().to_owned(),
@@ -49,10 +78,12 @@ pub(super) fn get(
             false => config.terms.after(&failure),
         };
         let Some(terms) = next else {
-            return Err(if is_missing(&failure) {
-                Failure::Missing(failure.into())
-            } else {
-                other(failure)
+            return Err(match is_missing(&failure) {
+                true => Failure::Missing(failure.into()).into(),
+                false if matches!(failure, TransferFailure::NoAnswer { .. }) => {
+                    Unanswered::Yes(failure)
+                }
+                false => other(failure).into(),
             });
         };
         log::debug!("{url}: {failure}; asking again with {terms:?}");
@@ -168,10 +199,7 @@ impl Socket {
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
         let udp = UdpSocket::bind(any).map_err(other)?;
-        if let Some(interface) = &fetcher.interface {
-            setsockopt(&udp, sockopt::BindToDevice, &interface.into())
-                .map_err(|errno| other(SyscallError::new("setsockopt(SO_BINDTODEVICE)", errno)))?;
-        }
+        bind_to(&udp, fetcher.interface.as_deref()).map_err(other)?;
         // The kernel gives what it allows.
         let _ = setsockopt(&udp, sockopt::RcvBuf, &RECEIVE_BUFFER);
         Ok(Self {

@@ -1,24 +1,25 @@
 //! TLS 1.3 and 1.2 for `https` URLs: rustls with ring, the server always verified.
 //!
 //! Whom to trust: the file that the user names and nobody else; otherwise the system's list;
-//! otherwise Mozilla's, built in. A machine that has just been switched on may have no idea of
-//! the time, so the clock never reads earlier than the build of this program.
+//! otherwise Mozilla's, built in. By which clock certificates are judged is told by
+//! [`super::clock`].
 
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use rustls::client::ClientConnection;
+use rustls::client::WantsClientCert;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::time_provider::TimeProvider;
-use rustls::{ClientConfig, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, StreamOwned};
 
-use super::{Failure, other};
+use super::clock::Reading;
+use super::{Failure, Fetcher, other};
 use crate::plan::url::Url;
 
 /// Where distributions keep the list of the authorities they trust.
@@ -29,21 +30,27 @@ const SYSTEM_ROOTS: [&str; 3] = [
 ];
 
 /// A connection that only the server named in the URL can read.
+#[derive(Debug)]
 pub(super) struct Stream(StreamOwned<ClientConnection, TcpStream>);
 
 impl Stream {
     /// Shakes hands over `tcp` with the server of `url`.
-    pub(super) fn open(mut tcp: TcpStream, url: &Url, ca: Option<&Path>) -> Result<Self, Failure> {
+    pub(super) fn open(mut tcp: TcpStream, url: &Url, fetcher: &Fetcher) -> Result<Self, Failure> {
         let name = ServerName::try_from(url.host().to_owned()).map_err(other)?;
-        let config =
-            ClientConfig::builder_with_details(Arc::new(ring::default_provider()), Arc::new(Clock))
-                .with_safe_default_protocol_versions()
-                .map_err(other)?
-                .with_root_certificates(roots(ca)?)
-                .with_no_client_auth();
+        let reading = fetcher.clock.read(fetcher.interface.as_deref());
+        let provider = Arc::new(ring::default_provider());
+        let config = ClientConfig::builder_with_details(provider, Arc::new(Fixed(reading.clone())))
+            .with_safe_default_protocol_versions()
+            .map_err(other)?
+            .with_root_certificates(roots(fetcher.ca.as_deref())?);
+        let config = match &fetcher.client_certificate {
+            None => config.with_no_client_auth(),
+            Some(path) => identify(config, path)?,
+        };
         let mut connection = ClientConnection::new(Arc::new(config), name).map_err(other)?;
         while connection.is_handshaking() {
-            connection.complete_io(&mut tcp).map_err(explain)?;
+            let shaken = connection.complete_io(&mut tcp);
+            shaken.map_err(|error| explain(error, &reading))?;
         }
         Ok(Self(StreamOwned::new(connection, tcp)))
     }
@@ -71,15 +78,46 @@ impl Write for Stream {
 
 /// Tells a certificate that is not accepted, where asking again does not help, from a connection
 /// that broke.
-fn explain(error: io::Error) -> Failure {
+fn explain(error: io::Error, reading: &Reading) -> Failure {
+    use rustls::CertificateError as Certificate;
     let refusal = error.get_ref().and_then(|source| source.downcast_ref());
-    match refusal {
-        Some(rustls::Error::InvalidCertificate(why)) => Failure::Verification(format!(
-            "the server's certificate is not accepted: {why} (the clock reads {} s since 1970)",
-            now().as_secs()
-        )),
-        _ => other(error),
-    }
+    let Some(rustls::Error::InvalidCertificate(why)) = refusal else {
+        return other(error);
+    };
+    let is_about_time = matches!(
+        why,
+        Certificate::Expired
+            | Certificate::ExpiredContext { .. }
+            | Certificate::NotValidYet
+            | Certificate::NotValidYetContext { .. }
+    );
+    let advice = match is_about_time {
+        true => format!("; {reading}"),
+        false if *why == Certificate::UnknownIssuer => {
+            "; --ca FILE names an authority to trust".to_owned()
+        }
+        false => String::new(),
+    };
+    Failure::Verification(format!(
+        "the server's certificate is not accepted: {why}{advice}"
+    ))
+}
+
+/// Has the client show the certificate in the PEM file at `path`, which also holds its key.
+fn identify(
+    config: ConfigBuilder<ClientConfig, WantsClientCert>,
+    path: &Path,
+) -> Result<ClientConfig, Failure> {
+    let unusable = |why: String| {
+        let path = path.display();
+        Failure::Other(format!("cannot use the certificate and key in {path}: {why}").into())
+    };
+    let pem = fs::read(path).map_err(|error| unusable(error.to_string()))?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let chain = chain.map_err(|error| unusable(error.to_string()))?;
+    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| unusable(error.to_string()))?;
+    let config = config.with_client_auth_cert(chain, key);
+    config.map_err(|error| unusable(error.to_string()))
 }
 
 fn roots(ca: Option<&Path>) -> Result<RootCertStore, Failure> {
@@ -115,28 +153,12 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, Failure> {
     Ok(roots)
 }
 
-/// When this program was built, as reproducible builds tell it, or released; seconds since 1970.
-const BUILT_AT: u64 = match option_env!("SOURCE_DATE_EPOCH") {
-    Some(text) => match u64::from_str_radix(text, 10) {
-        Ok(seconds) => seconds,
-        Err(_) => RELEASED_AT,
-    },
-    None => RELEASED_AT,
-};
-const RELEASED_AT: u64 = 1_795_392_000;
-
-fn now() -> Duration {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default()
-        .max(Duration::from_secs(BUILT_AT))
-}
-
+/// The time by which all certificates of a connection are judged.
 #[derive(Debug)]
-struct Clock;
+struct Fixed(Reading);
 
-impl TimeProvider for Clock {
+impl TimeProvider for Fixed {
     fn current_time(&self) -> Option<UnixTime> {
-        Some(UnixTime::since_unix_epoch(now()))
+        Some(UnixTime::since_unix_epoch(self.0.since_1970))
     }
 }

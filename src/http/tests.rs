@@ -20,6 +20,43 @@ fn a_file_arrives_whole_however_the_answer_is_framed_and_cut() {
 }
 
 #[test]
+fn a_connection_is_used_again_only_where_the_end_of_the_file_is_sure() {
+    for (answer, expected) in [
+        (
+            &b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"[..],
+            true,
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nConnection: Close\r\nContent-Length: 5\r\n\r\nhello",
+            false,
+        ),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", false),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell", false),
+        (b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", false),
+    ] {
+        let mut get = get(None);
+        let head = get.handle_input(answer, Instant::ZERO).consumed;
+        let _ = get.handle_input(&answer[head..], Instant::ZERO);
+        assert_eq!(get.is_reusable(), expected, "{}", answer.escape_ascii());
+    }
+}
+
+#[test]
+fn a_proxy_is_told_the_whole_address_and_who_asks() {
+    let mut get = get(None);
+    get.config.proxy = Some(Proxy {
+        credentials: Some("a:b".to_owned()),
+    });
+    let request = String::from_utf8(ask(&get.config).unwrap().0).unwrap();
+    let line = format!("GET {} HTTP/1.1\r\n", get.config.url);
+    assert!(request.starts_with(&line), "{request}");
+    assert!(
+        request.contains("proxy-authorization: Basic YTpi\r\n"),
+        "{request}"
+    );
+}
+
+#[test]
 fn an_answer_that_ends_early_is_never_a_file() {
     for answer in [
         &b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"[..],
@@ -172,6 +209,7 @@ fn config(url: &str) -> Config {
         stall_timeout: Duration::from_secs(15),
         max_len: 100,
         resume: None,
+        proxy: None,
     }
 }
 
