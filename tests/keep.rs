@@ -65,8 +65,8 @@ fn with_the_server_gone_the_address_leaves_when_the_lease_is_over_and_not_before
         drop(server);
         wait_until("the address is gone", || addresses().is_empty());
         let lasted = renewed_at.elapsed().as_secs_f32();
-        // The kernel and the test look at the clock a little later than the client.
-        assert!((9.9..12.0).contains(&lasted), "{lasted} s");
+        // Counted from the request, of whose answer a busy machine tells us late; T2 is at 8.75 s.
+        assert!((9.3..12.0).contains(&lasted), "{lasted} s");
         client.wait_for("the lease has expired");
         assert_eq!(json("-4 -j route show").as_array().unwrap().len(), 0);
         // It stays on the watch.
@@ -107,16 +107,7 @@ fn a_release_is_in_the_log_of_isc_dhcpd_and_nothing_is_left() {
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_release_is_in_the_log_of_kea_and_nothing_is_left() {
-    releases(
-        |far| {
-            ip("link set near up");
-            wait_until("near has a carrier", has_carrier);
-            let server = kea(far);
-            ip("link set near down");
-            server
-        },
-        "DHCP4_RELEASE ",
-    );
+    releases(kea_at_once, "DHCP4_RELEASE ");
 }
 
 #[test]
@@ -137,6 +128,46 @@ fn sigterm_leaves_the_lease_which_a_later_command_gives_back() {
         let (code, text) = wireboot(&["--release"]);
         assert_eq!(code, Some(1), "{text}");
         assert!(text.contains("no lease to give back"), "{text}");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_client_that_goes_on_with_the_lease_of_another_gives_back_its_address_too() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let server = dhcpd(&far, "");
+        succeeds(lease("30"));
+        let mut client = keep(&[]);
+        client.wait_for("from 192.0.2.1");
+        client.signal(Signal::SIGUSR2);
+        assert_eq!(client.exit_code(), Some(0));
+        server.wait_for("DHCPRELEASE of 192.0.2.100");
+        assert_eq!(addresses(), Vec::<String>::new());
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_server_that_was_replaced_extends_the_lease_when_every_server_is_asked() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let first = dhcpd(&far, TEN_SECONDS);
+        let changes = address_changes();
+        let client = keep(&[]);
+        client.wait_for("from 192.0.2.1 for 10 s");
+        drop(first);
+        far.run("ip address flush dev far");
+        far.run("ip address add 192.0.2.9/24 dev far");
+        let second = dnsmasq(&far, "--dhcp-authoritative");
+        client.wait_for("from 192.0.2.9");
+        assert_eq!(second.count("DHCPDISCOVER"), 0);
+        assert_eq!(changes.count("Deleted"), 0);
+        is_configured();
+        // The new one is asked by unicast from now on.
+        let before = Counts::of(&second).acks;
+        client.signal(Signal::SIGHUP);
+        wait_until("it is renewed", || Counts::of(&second).acks > before);
     });
 }
 
@@ -259,16 +290,13 @@ fn an_address_that_another_host_has_is_declined_and_another_one_taken() {
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_conflict_is_in_the_log_of_isc_dhcpd_and_ends_with_its_own_exit_code() {
-    in_new_namespace(|| {
-        let far = Far::plug_in();
-        far.run("ip address add 192.0.2.100/32 dev far");
-        let server = dhcpd(&far, "");
-        let output = lease("3").wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(4), "{output:?}");
-        assert!(last_line(&output).contains("192.0.2.100 was granted, but"));
-        server.wait_for("DHCPDECLINE of 192.0.2.100");
-        is_as_it_was();
-    });
+    declines(|far| dhcpd(far, ""), "DHCPDECLINE of 192.0.2.100");
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_conflict_is_in_the_log_of_kea_and_ends_with_its_own_exit_code() {
+    declines(kea_at_once, "DHCP4_DECLINE_LEASE ");
 }
 
 #[test]
@@ -460,6 +488,29 @@ fn releases(server: impl FnOnce(&Far) -> Server + Send + 'static, logged: &'stat
         is_as_it_was();
         server.wait_for(logged);
     });
+}
+
+/// Is granted an address that another host has.
+fn declines(server: impl FnOnce(&Far) -> Server + Send + 'static, logged: &'static str) {
+    in_new_namespace(move || {
+        let far = Far::plug_in();
+        far.run("ip address add 192.0.2.100/32 dev far");
+        let server = server(&far);
+        let output = lease("3").wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(4), "{output:?}");
+        assert!(last_line(&output).contains("192.0.2.100 was granted, but"));
+        server.wait_for(logged);
+        is_as_it_was();
+    });
+}
+
+/// Kea, which does not listen on an interface without a carrier; `near` is down again then.
+fn kea_at_once(far: &Far) -> Server {
+    ip("link set near up");
+    wait_until("near has a carrier", has_carrier);
+    let server = kea(far);
+    ip("link set near down");
+    server
 }
 
 fn addresses() -> Vec<String> {

@@ -214,8 +214,10 @@ impl Setting {
             }
             Self::Address(address) => {
                 socket.change(&Request::SetAddress(*address))?;
+                // One that ends by itself is of an earlier lease, which this one goes on with.
                 let is_there = |there: &&Address| {
                     (there.address, there.prefix_len) == (address.address, address.prefix_len)
+                        && there.valid_seconds == FOREVER
                 };
                 let there = before.addresses.iter().find(is_there);
                 Ok(Some(
