@@ -5,6 +5,7 @@
 use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::options;
 use crate::time::Timestamp;
 use crate::wire::dhcp::{Message, Op};
 use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Header};
@@ -184,93 +185,10 @@ fn dhcp(payload: &[u8], verbose: bool, text: &mut String) -> Result<(), DecodeEr
         let _ = write!(text, ", file \"{}\"", printable(file.as_bytes()));
     }
     if verbose {
-        for (code, value) in message.options.iter() {
-            let _ = write!(text, "\n\t{} ({code}): {}", name(code), shown(code, value));
-        }
+        options::append(&message.options, text);
         text.push_str("\n\t");
     }
     Ok(())
-}
-
-/// Names as in the registry of the IANA.
-fn name(code: u8) -> &'static str {
-    match code {
-        1 => "Subnet Mask",
-        3 => "Router",
-        6 => "Domain Name Server",
-        12 => "Host Name",
-        13 => "Boot File Size",
-        15 => "Domain Name",
-        17 => "Root Path",
-        26 => "Interface MTU",
-        28 => "Broadcast Address",
-        33 => "Static Route",
-        42 => "NTP Servers",
-        43 => "Vendor Specific",
-        50 => "Requested Address",
-        51 => "Lease Time",
-        52 => "Overload",
-        53 => "Message Type",
-        54 => "Server Identifier",
-        55 => "Parameter Request List",
-        56 => "Message",
-        57 => "Maximum Message Size",
-        58 => "Renewal Time",
-        59 => "Rebinding Time",
-        60 => "Vendor Class Identifier",
-        61 => "Client Identifier",
-        66 => "TFTP Server Name",
-        67 => "Bootfile Name",
-        77 => "User Class",
-        80 => "Rapid Commit",
-        81 => "Client FQDN",
-        82 => "Relay Agent Information",
-        93 => "Client System Architecture",
-        94 => "Client Network Interface",
-        97 => "Client Machine Identifier",
-        108 => "IPv6-Only Preferred",
-        119 => "Domain Search",
-        121 => "Classless Static Route",
-        150 => "TFTP Server Address",
-        175 => "iPXE",
-        209 => "Configuration File",
-        210 => "Path Prefix",
-        211 => "Reboot Time",
-        _ => "Option",
-    }
-}
-
-fn shown(code: u8, value: &[u8]) -> String {
-    let addresses = || {
-        let (addresses, rest) = value.as_chunks::<4>();
-        let addresses = addresses
-            .iter()
-            .map(|octets| Ipv4Addr::from(*octets).to_string());
-        rest.is_empty()
-            .then(|| addresses.collect::<Vec<_>>().join(", "))
-    };
-    let number = || {
-        (value.len() <= 4).then(|| {
-            let number = value
-                .iter()
-                .fold(0_u32, |sum, octet| sum << 8 | u32::from(*octet));
-            number.to_string()
-        })
-    };
-    match code {
-        1 | 3 | 6 | 28 | 33 | 42 | 50 | 54 | 150 => addresses(),
-        13 | 26 | 51 | 52 | 53 | 57 | 58 | 59 | 93 | 108 | 211 => number(),
-        12 | 15 | 17 | 56 | 60 | 66 | 67 | 209 | 210 => Some(format!("\"{}\"", printable(value))),
-        55 => Some(
-            value
-                .iter()
-                .map(u8::to_string)
-                .collect::<Vec<_>>()
-                .join(", "),
-        ),
-        _ => None,
-    }
-    .unwrap_or_else(|| value.iter().map(|octet| format!("{octet:02x}")).collect())
 }
 
 /// Returns the octets as text in which nothing can steer a terminal.
@@ -311,7 +229,6 @@ mod tests {
     #[test]
     fn nothing_from_the_network_can_steer_the_terminal() {
         assert_eq!(printable(b"a\x1b[2J\xc3\n"), "a.[2J..");
-        assert_eq!(shown(12, b"\x07"), "\".\"");
     }
 
     #[test]

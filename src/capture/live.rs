@@ -111,6 +111,7 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     fn open(settings: &'a Settings, to: &'a mut dyn Write) -> Result<Self, Error> {
         let mut sources = Vec::new();
+        let mut output = Output::begin(to, settings.format, &settings.filter)?;
         for (index, name) in &settings.interfaces {
             let options = Options {
                 promiscuous: settings.promiscuous,
@@ -119,6 +120,7 @@ impl<'a> Session<'a> {
             };
             let ring = Ring::open_with(&options, settings.layout)
                 .map_err(|source| system(&format!("{name}: opening a packet ring"), source))?;
+            output.interface(name.clone())?;
             let counters = Counters::default();
             sources.push(Source {
                 name,
@@ -126,10 +128,9 @@ impl<'a> Session<'a> {
                 counters,
             });
         }
-        let names = settings.interfaces.iter().map(|(_, name)| name.clone());
         Ok(Self {
             sources,
-            output: Output::begin(to, settings.format, names.collect(), &settings.filter)?,
+            output,
             left: settings.count.unwrap_or(u64::MAX),
         })
     }

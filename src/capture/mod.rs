@@ -3,8 +3,10 @@
 #![forbid(unsafe_code)]
 
 pub mod compile;
+pub mod file;
 pub mod language;
 pub mod line;
 pub mod live;
+mod options;
 pub mod output;
 pub mod recorder;

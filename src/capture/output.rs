@@ -32,7 +32,8 @@ pub struct Output<'a> {
     /// As long as it may become; what is to be written stands at its beginning.
     buf: Vec<u8>,
     filled: usize,
-    /// Names are printed when there are several.
+    filter: String,
+    /// Names of the interfaces, printed when there are several.
     names: Vec<String>,
 }
 
@@ -40,35 +41,44 @@ pub struct Output<'a> {
 const BUFFER_LEN: usize = 64 * 1024;
 
 impl<'a> Output<'a> {
-    /// Begins an output of frames from interfaces of these names, numbered from 0, that pass
-    /// `filter`.
-    pub fn begin(
-        to: &'a mut dyn Write,
-        format: Format,
-        names: Vec<String>,
-        filter: &str,
-    ) -> Result<Self, Error> {
+    /// Begins an output of frames that pass `filter`.
+    ///
+    /// # Errors
+    /// What the kernel says to writing.
+    pub fn begin(to: &'a mut dyn Write, format: Format, filter: &str) -> Result<Self, Error> {
         let mut output = Self {
             to,
             format,
             buf: vec![0; BUFFER_LEN],
             filled: 0,
-            names,
+            filter: filter.to_owned(),
+            names: Vec::new(),
         };
         if format == Format::Pcapng {
-            let mut blocks = Vec::new();
-            pcapng::begin(concat!("wireboot ", env!("CARGO_PKG_VERSION")), &mut blocks);
-            for name in &output.names {
-                let interface = Interface {
-                    name,
-                    filter,
-                    snap_len: 0,
-                };
-                pcapng::interface(&interface, &mut blocks);
-            }
-            output.append(&blocks)?;
+            let mut block = Vec::new();
+            pcapng::begin(concat!("wireboot ", env!("CARGO_PKG_VERSION")), &mut block);
+            output.append(&block)?;
         }
         Ok(output)
+    }
+
+    /// Introduces the interface with the next number, from 0.
+    ///
+    /// # Errors
+    /// What the kernel says to writing.
+    pub fn interface(&mut self, name: String) -> Result<(), Error> {
+        if self.format == Format::Pcapng {
+            let interface = Interface {
+                name: &name,
+                filter: &self.filter,
+                snap_len: 0,
+            };
+            let mut block = Vec::new();
+            pcapng::interface(&interface, &mut block);
+            self.append(&block)?;
+        }
+        self.names.push(name);
+        Ok(())
     }
 
     /// Puts a frame down.

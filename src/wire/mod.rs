@@ -13,6 +13,7 @@ pub mod grammar;
 pub mod ipv4;
 pub mod netlink;
 pub mod option;
+pub mod pcap;
 pub mod pcapng;
 pub mod pxe;
 pub mod route;

@@ -1,7 +1,7 @@
 //! Capture files that Wireshark and tcpdump open (draft-ietf-opsawg-pcapng), written block by
 //! block. Times are in nanoseconds.
 //!
-//! Left out: reading, name resolution, secrets, and sections of unknown length other than the
+//! Left out: reading, which [`super::pcap`] does, name resolution, secrets, and sections of unknown length other than the
 //! one section that a file here has.
 
 use super::ethernet::VlanTag;
@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 /// An interface of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interface<'a> {
-    /// Its name.
+    /// Its name, empty when it is not known.
     pub name: &'a str,
     /// The filter that frames passed, empty when there was none.
     pub filter: &'a str,
@@ -42,19 +42,19 @@ pub struct Packet {
     pub direction: Direction,
 }
 
-const SECTION_HEADER: u32 = 0x0a0d_0d0a;
-const INTERFACE_DESCRIPTION: u32 = 1;
+pub(super) const SECTION_HEADER: u32 = 0x0a0d_0d0a;
+pub(super) const INTERFACE_DESCRIPTION: u32 = 1;
 const INTERFACE_STATISTICS: u32 = 5;
-const ENHANCED_PACKET: u32 = 6;
-const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
-const LINKTYPE_ETHERNET: u16 = 1;
+pub(super) const ENHANCED_PACKET: u32 = 6;
+pub(super) const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
+pub(super) const LINKTYPE_ETHERNET: u16 = 1;
 
-const OPT_ENDOFOPT: u16 = 0;
+pub(super) const OPT_ENDOFOPT: u16 = 0;
 const SHB_USERAPPL: u16 = 4;
-const IF_NAME: u16 = 2;
-const IF_TSRESOL: u16 = 9;
+pub(super) const IF_NAME: u16 = 2;
+pub(super) const IF_TSRESOL: u16 = 9;
 const IF_FILTER: u16 = 11;
-const EPB_FLAGS: u16 = 2;
+pub(super) const EPB_FLAGS: u16 = 2;
 const ISB_FILTERACCEPT: u16 = 6;
 const ISB_OSDROP: u16 = 7;
 const ISB_USRDELIV: u16 = 8;
@@ -78,7 +78,9 @@ pub fn interface(interface: &Interface<'_>, buf: &mut Vec<u8>) {
         buf.extend_from_slice(&LINKTYPE_ETHERNET.to_le_bytes());
         buf.extend_from_slice(&[0, 0]);
         buf.extend_from_slice(&interface.snap_len.to_le_bytes());
-        option(IF_NAME, interface.name.as_bytes(), buf);
+        if !interface.name.is_empty() {
+            option(IF_NAME, interface.name.as_bytes(), buf);
+        }
         option(IF_TSRESOL, &[9], buf);
         if !interface.filter.is_empty() {
             // 0: the filter is given as text.

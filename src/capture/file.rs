@@ -1,0 +1,210 @@
+//! Capture files, shown or written anew: what `capture -r` does.
+
+use std::io::{ErrorKind, Read, Write};
+
+use super::output::{Format, Output};
+use crate::error::Error;
+use crate::sys::SyscallError;
+use crate::sys::filter::{Packet, Program};
+use crate::wire::pcap::{File, Item};
+
+/// What to take from a file, and what to do with it.
+#[derive(Debug)]
+pub struct Settings {
+    /// The file's name, for messages.
+    pub name: String,
+    /// Which frames, whose tags stand in their octets.
+    pub program: Program,
+    /// The filter as it was written.
+    pub filter: String,
+    /// Ends after so many frames.
+    pub count: Option<u64>,
+    /// How frames are put down.
+    pub format: Format,
+}
+
+/// How many frames there were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Frames in the file, as far as it was read.
+    pub read: u64,
+    /// Frames that passed the filter.
+    pub passed: u64,
+}
+
+/// Octets that are read at once.
+const CHUNK_LEN: usize = 64 * 1024;
+
+/// Reads a capture file to its end and puts down the frames that pass.
+///
+/// # Errors
+/// What the kernel says, and [`Error::Usage`] with the place where the file is broken; the frames
+/// before it have been put down then.
+pub fn read(
+    settings: &Settings,
+    from: &mut dyn Read,
+    to: &mut dyn Write,
+) -> Result<Counters, Error> {
+    let mut output = Output::begin(to, settings.format, &settings.filter)?;
+    let mut counters = Counters::default();
+    let result = copy(settings, from, &mut output, &mut counters);
+    output.flush()?;
+    result.map(|()| counters)
+}
+
+fn copy(
+    settings: &Settings,
+    from: &mut dyn Read,
+    output: &mut Output<'_>,
+    counters: &mut Counters,
+) -> Result<(), Error> {
+    let broken = |at: u64, why: &str| {
+        let name = &settings.name;
+        Error::Usage(format!("{name}: at octet {at}: {why}"))
+    };
+    let mut file = File::default();
+    let mut buf = Vec::new();
+    // Octets in front of `buf`, and where in it the next item begins.
+    let (mut before, mut at) = (0_u64, 0_usize);
+    let left = settings.count.unwrap_or(u64::MAX);
+    while counters.passed < left {
+        let rest = buf.get(at..).unwrap_or_default();
+        let place = before + at as u64;
+        let next = file
+            .next(rest)
+            .map_err(|error| broken(place, &error.to_string()))?;
+        let Some((item, len)) = next else {
+            if !fill(&mut buf, at, from)? {
+                if buf.is_empty() {
+                    return Ok(());
+                }
+                return Err(broken(place, "the file ends in the middle of a block"));
+            }
+            before = place;
+            at = 0;
+            continue;
+        };
+        match item {
+            Item::Interface(name) => output.interface(name.unwrap_or_default())?,
+            Item::Frame(packet, octets) => {
+                counters.read += 1;
+                let original_len = packet.original_len;
+                let view = Packet {
+                    original_len,
+                    ..Packet::new(octets)
+                };
+                if settings.program.run_with(&view) != 0 {
+                    counters.passed += 1;
+                    output.frame(&packet, octets)?;
+                }
+            }
+            Item::Other => {}
+        }
+        at += len;
+    }
+    Ok(())
+}
+
+/// Forgets the first `used` octets and reads more behind the others; returns whether there were
+/// any.
+fn fill(buf: &mut Vec<u8>, used: usize, from: &mut dyn Read) -> Result<bool, Error> {
+    buf.drain(..used.min(buf.len()));
+    let len = buf.len();
+    buf.resize(len + CHUNK_LEN, 0);
+    let read = loop {
+        match from.read(buf.get_mut(len..).unwrap_or_default()) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => break result,
+        }
+    };
+    buf.truncate(len + read.as_ref().copied().unwrap_or(0));
+    match read {
+        Ok(read) => Ok(read > 0),
+        Err(source) => {
+            let call = "read";
+            Err(Error::System {
+                doing: "reading a capture".to_owned(),
+                source: SyscallError { call, source },
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::ethernet::ETHERTYPE_ARP;
+
+    fn pcap(frames: &[&[u8]]) -> Vec<u8> {
+        let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let mut file: Vec<u8> = words(&[0xa1b2_c3d4, 0x0004_0002, 0, 0, 65_535, 1]);
+        for frame in frames {
+            let len = u32::try_from(frame.len()).unwrap();
+            file.extend(words(&[3_661, 5, len, len]));
+            file.extend_from_slice(frame);
+        }
+        file
+    }
+
+    fn frame(ethertype: u16) -> Vec<u8> {
+        let mut frame = vec![2; 12];
+        frame.extend(ethertype.to_be_bytes());
+        frame.resize(60, 0);
+        frame
+    }
+
+    fn settings(count: Option<u64>, format: Format) -> Settings {
+        let filter = "not arp".to_owned();
+        let expression = super::super::language::parse(&filter).unwrap();
+        Settings {
+            name: "x.pcap".to_owned(),
+            program: expression.compile_for_files().unwrap(),
+            filter,
+            count,
+            format,
+        }
+    }
+
+    const LINES: Format = Format::Lines {
+        verbose: false,
+        octets: false,
+    };
+
+    #[test]
+    fn the_frames_that_pass_are_put_down() {
+        let (arp, other) = (frame(ETHERTYPE_ARP), frame(0x88b5));
+        let file = pcap(&[&other, &arp, &other, &other]);
+        let mut text = Vec::new();
+        let counters = read(&settings(Some(2), LINES), &mut &file[..], &mut text).unwrap();
+        assert_eq!((counters.read, counters.passed), (3, 2));
+        let line = "01:01:01.000005000 02:02:02:02:02:02 > 02:02:02:02:02:02: \
+            ethertype 0x88b5, length 60\n";
+        assert_eq!(String::from_utf8(text).unwrap(), line.repeat(2));
+    }
+
+    #[test]
+    fn what_is_written_anew_reads_the_same() {
+        let other = frame(0x88b5);
+        let file = pcap(&[&other, &other]);
+        let (mut anew, mut lines, mut lines_anew) = (Vec::new(), Vec::new(), Vec::new());
+        let lines_of = settings(None, LINES);
+        read(&settings(None, Format::Pcapng), &mut &file[..], &mut anew).unwrap();
+        read(&lines_of, &mut &file[..], &mut lines).unwrap();
+        read(&lines_of, &mut &anew[..], &mut lines_anew).unwrap();
+        assert_eq!(lines, lines_anew);
+        assert!(!lines.is_empty());
+    }
+
+    #[test]
+    fn a_broken_file_is_shown_up_to_the_place_and_named_with_it() {
+        let mut file = pcap(&[&frame(0x88b5), &frame(0x88b5)]);
+        file.pop();
+        let mut text = Vec::new();
+        let error = read(&settings(None, LINES), &mut &file[..], &mut text).unwrap_err();
+        assert_eq!(text.iter().filter(|octet| **octet == b'\n').count(), 1);
+        assert_eq!(
+            error.to_string(),
+            "x.pcap: at octet 100: the file ends in the middle of a block"
+        );
+    }
+}
