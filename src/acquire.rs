@@ -24,6 +24,7 @@ use crate::dhcp::offer;
 use crate::error::Error;
 use crate::handover;
 use crate::link::{self, Link, Watch};
+use crate::script::{self, Event};
 use crate::sys;
 use crate::sys::signal::Signals;
 use crate::time::Instant;
@@ -156,8 +157,13 @@ fn first_bound(
             session.handle_input(&watch, now)?;
             session.handle_timeout(now);
             while let Some(turn) = session.next_turn() {
-                if let Turn::Bound(_) = turn {
-                    return Ok(place);
+                match turn {
+                    Turn::Bound(_) => return Ok(place),
+                    Turn::Refused(reason) => {
+                        let (script, name) = (config.script.as_deref(), &session.link().name);
+                        script::tell(script, name, Event::Nak(&reason));
+                    }
+                    Turn::Lost => {}
                 }
             }
         }

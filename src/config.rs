@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -235,6 +236,8 @@ pub struct Config {
     pub detection: Detection,
     /// Whether a client that takes the first offer asks for the address of the lease file first.
     pub uses_lease_file: bool,
+    /// A script that is told what becomes of a lease.
+    pub script: Option<PathBuf>,
     /// The step to stop after.
     pub stop_after: Option<Step>,
     /// Text put behind the command line of the kernel that is started.
@@ -338,6 +341,7 @@ impl Default for Config {
             proxy_wait: None,
             detection: Detection::default(),
             uses_lease_file: true,
+            script: None,
             stop_after: None,
             append: None,
             boot_file: None,

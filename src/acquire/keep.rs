@@ -3,8 +3,10 @@
 use std::os::fd::AsFd;
 
 use super::session::{Session, Turn};
+use crate::config::Config;
 use crate::error::Error;
 use crate::link::Watch;
+use crate::script::{self, Event};
 use crate::sys::alarm::Alarm;
 use crate::sys::signal::{Signal, Signals};
 use crate::sys::{self, SyscallError};
@@ -13,12 +15,15 @@ use crate::sys::{self, SyscallError};
 ///
 /// SIGHUP renews. SIGTERM and SIGINT end and leave the lease and its configuration, which the
 /// kernel takes away when the lease is over; SIGUSR2 gives both back. While there is no lease the
-/// interface has no address, and a new one is asked for.
+/// interface has no address, and a new one is asked for. The script is told of every change, but
+/// not of an end that leaves the lease.
 ///
 /// # Errors
 /// [`Error::NoInterface`] when the interface has been removed; [`Error::System`] when a call fails
 /// that every machine should allow.
-pub fn keep(mut session: Session, signals: &Signals) -> Result<(), Error> {
+pub fn keep(mut session: Session, config: &Config, signals: &Signals) -> Result<(), Error> {
+    let script = config.script.as_deref();
+    let mut is_bound = true;
     session.take_port();
     let name = session.link().name.clone();
     let mut watch = Watch::open()?;
@@ -33,6 +38,7 @@ pub fn keep(mut session: Session, signals: &Signals) -> Result<(), Error> {
             }
             Some(Signal::User2) => {
                 session.release();
+                script::tell(script, &name, Event::Deconfig);
                 log::info!("{name}: the lease is given back");
                 return Ok(());
             }
@@ -50,26 +56,28 @@ pub fn keep(mut session: Session, signals: &Signals) -> Result<(), Error> {
         session.handle_input(&watch, now)?;
         session.handle_timeout(now);
         while let Some(turn) = session.next_turn() {
-            apply(&session, turn);
+            match turn {
+                Turn::Bound(lease) => {
+                    log::info!("{name}: {lease}");
+                    match session.configure() {
+                        Ok(lease) if is_bound => script::tell(script, &name, Event::Renew(&lease)),
+                        Ok(lease) => script::tell(script, &name, Event::Bound(&lease)),
+                        Err(error) => log::error!("{}", error.chain()),
+                    }
+                    is_bound = true;
+                }
+                Turn::Refused(reason) => script::tell(script, &name, Event::Nak(&reason)),
+                Turn::Lost => {
+                    session.clear();
+                    script::tell(script, &name, Event::Deconfig);
+                    is_bound = false;
+                }
+            }
         }
         alarm.set(session.poll_timeout()).map_err(cannot_wait)?;
         let mut sources = vec![signals.as_fd(), watch.as_fd(), alarm.as_fd()];
         sources.extend(session.sources());
         sys::wait_readable(&sources, None).map_err(cannot_wait)?;
-    }
-}
-
-/// Gives the interface what it is to have now, or takes it away.
-fn apply(session: &Session, turn: Turn) {
-    let name = &session.link().name;
-    match turn {
-        Turn::Bound(lease) => {
-            log::info!("{name}: {lease}");
-            if let Err(error) = session.configure() {
-                log::error!("{}", error.chain());
-            }
-        }
-        Turn::Lost => session.clear(),
     }
 }
 

@@ -29,6 +29,8 @@ use crate::wire::option::code;
 pub(super) enum Turn {
     /// The lease is ours, for the first time or with new times and options.
     Bound(Box<Lease>),
+    /// A server refused what it was asked for; its reason, or nothing.
+    Refused(String),
     /// The address must not be used any longer.
     Lost,
 }
@@ -337,8 +339,8 @@ impl Session {
             }
             Event::Failed(loss) => self.tell(loss),
             Event::Lost(loss) => {
-                self.turns.push_back(Turn::Lost);
                 self.tell(loss);
+                self.turns.push_back(Turn::Lost);
             }
             Event::Ipv6Only { server, wait } => {
                 let seconds = wait.as_secs();
@@ -354,6 +356,8 @@ impl Session {
         let name = &self.link.name;
         match loss {
             Loss::Refused { server, reason } => {
+                let turn = Turn::Refused(reason.clone().unwrap_or_default());
+                self.turns.push_back(turn);
                 let reason = reason.unwrap_or_else(|| "without a reason".to_owned());
                 let text = format!("{name}: {server} refused the address: {reason}");
                 log::warn!("{text}");

@@ -13,6 +13,8 @@ use crate::dhcp::json::Fields;
 use crate::dhcp::lease::Lease;
 use crate::error::Error;
 use crate::link::{self, Link};
+use crate::script::{self, Event};
+use crate::sys::signal::Signals;
 use crate::wire::option::known;
 
 const HELP: &str = "\
@@ -26,6 +28,9 @@ interface with a device behind it is tried at once; the first lease wins.
   --release             give back the lease that an earlier command took, and its address
   --inform ADDRESS      ask only for the options that go with this address
   --no-lease-file       do not ask for the address of the last time first
+  --script FILE         run FILE when something becomes of the lease, as udhcpc does: the event
+                        (deconfig, bound, renew, nak, leasefail) is its argument, the rest is in
+                        variables; addresses and routes are set before it is run
   --json                print the lease as JSON, with all options that came
   --dry-run             say what would be configured, and leave the interface as it was
 ";
@@ -53,6 +58,9 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
             Flag::Long(name) if name == "keep" => wish.keep = true,
             Flag::Long(name) if name == "release" => wish.release = true,
             Flag::Long(name) if name == "dry-run" => wish.dry_run = true,
+            Flag::Long(name) if name == "script" => {
+                common.config.script = Some(arguments.value()?.into());
+            }
             Flag::Long(name) if name == "json" => wish.json = true,
             Flag::Long(name) if name == "inform" => {
                 wish.inform = Some(arguments.parse("an IPv4 address")?);
@@ -79,19 +87,15 @@ fn follow(wish: &Wish, config: &Config) -> Result<(), Error> {
     if let Some(lease) = Lease::without_dhcp(&config.given) {
         return without_dhcp(wish, config, lease);
     }
-    let mut links = link::find(config)?;
+    let links = link::find(config)?;
     let signals = receive_signals()?;
-    let session = match wish.inform {
-        None => acquire::lease(links, config, Some(&signals))?,
-        Some(address) => match (links.pop(), links.is_empty()) {
-            (Some(link), true) => acquire::inform(link, address, config, Some(&signals))?,
-            _ => {
-                return Err(Error::Usage(
-                    "an address is on one interface: say which with -i".to_owned(),
-                ));
-            }
-        },
-    };
+    let script = config.script.as_deref();
+    let names: Vec<_> = links.iter().map(|link| link.name.clone()).collect();
+    let session = acquire(wish, links, config, &signals).inspect_err(|_| {
+        for name in &names {
+            script::tell(script, name, Event::LeaseFail);
+        }
+    })?;
     if wish.dry_run {
         if let Some(lease) = session.lease() {
             print(wish, config, session.link(), Some(&session), lease);
@@ -99,12 +103,32 @@ fn follow(wish: &Wish, config: &Config) -> Result<(), Error> {
         session.release();
         return Ok(());
     }
+    let name = session.link().name.clone();
+    script::tell(script, &name, Event::Deconfig);
     let (session, lease) = acquire::configure(session)?;
+    script::tell(script, &name, Event::Bound(&lease));
     print(wish, config, session.link(), Some(&session), &lease);
     if wish.keep {
-        acquire::keep(session, &signals)?;
+        acquire::keep(session, config, &signals)?;
     }
     Ok(())
+}
+
+fn acquire(
+    wish: &Wish,
+    mut links: Vec<Link>,
+    config: &Config,
+    signals: &Signals,
+) -> Result<Session, Error> {
+    let Some(address) = wish.inform else {
+        return acquire::lease(links, config, Some(signals));
+    };
+    match (links.pop(), links.is_empty()) {
+        (Some(link), true) => acquire::inform(link, address, config, Some(signals)),
+        _ => Err(Error::Usage(
+            "an address is on one interface: say which with -i".to_owned(),
+        )),
+    }
 }
 
 /// Sets an address that the kernel's command line gives; there is nothing to keep about it.

@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 use nix::errno::Errno;
+use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitStatus, wait};
+use nix::unistd::Pid;
 
 use super::SyscallError;
 
@@ -27,5 +29,13 @@ pub fn reap() -> Result<(u32, String), SyscallError> {
         if let Some(pid) = status.pid() {
             return Ok((pid.as_raw().unsigned_abs(), end));
         }
+    }
+}
+
+/// Kills the process group that the child `leader`, not yet waited for, is the first of. Nothing is
+/// left to do when it has ended.
+pub fn kill_group(leader: u32) {
+    if let Ok(leader) = i32::try_from(leader) {
+        let _ = killpg(Pid::from_raw(leader), Signal::SIGKILL);
     }
 }

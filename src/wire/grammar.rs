@@ -21,6 +21,13 @@ pub fn is_path(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(char::is_control)
 }
 
+/// Returns whether `text` stays text within quotes of either kind, whatever a shell does with them:
+/// no control characters, no quotes, and nothing that is expanded between them.
+pub fn is_quotable(text: &str) -> bool {
+    let is_special = |c| matches!(c, '$' | '`' | '\\' | '"' | '\'');
+    !text.chars().any(|c| c.is_control() || is_special(c))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +57,16 @@ mod tests {
             &"a.".repeat(130),
         ] {
             assert!(!is_domain(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn nothing_quotable_ends_quotes_or_is_expanded_in_them() {
+        for good in ["", "http://192.0.2.1/a?b=c&d=e;f", "ä (1) *"] {
+            assert!(is_quotable(good), "{good}");
+        }
+        for bad in ["$(reboot)", "`reboot`", "a\"b", "it's", "a\\", "a\nb", "\0"] {
+            assert!(!is_quotable(bad), "{bad}");
         }
     }
 

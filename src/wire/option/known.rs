@@ -127,6 +127,11 @@ pub fn name(code: u8) -> String {
     )
 }
 
+/// Returns whether an option has a name of its own.
+pub fn is_known(code: u8) -> bool {
+    find(code).is_some()
+}
+
 /// Reads what a person calls an option: its number, or its name with hyphens or underscores.
 pub fn parse_code(text: &str) -> Option<u8> {
     let text = text.to_ascii_lowercase().replace('_', "-");

@@ -1,0 +1,141 @@
+//! Tells a script what becomes of a lease, as busybox's udhcpc does: the event as its only
+//! argument, everything else in the environment.
+//!
+//! The script is executed, never handed to a shell as text; its environment holds nothing but the
+//! variables and a PATH. A text that would not stay one between quotes is left out with a warning,
+//! since scripts write such values into files that shells read. It has a bounded time, after which it is killed with all
+//! that it started; what becomes of it never costs the lease.
+
+#![forbid(unsafe_code)]
+
+mod variables;
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use crate::dhcp::lease::Lease;
+use crate::sys::{self, process};
+use crate::wire::grammar;
+use crate::wire::option::known;
+use variables::Variables;
+
+/// How long it may take; longer than resolvers and time servers take to restart.
+const MAX_TIME: Duration = Duration::from_secs(30);
+const SYSTEM_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What became of a lease, under udhcpc's names.
+#[derive(Debug, Clone, Copy)]
+pub enum Event<'a> {
+    /// The interface has no address, or must not use it any longer.
+    Deconfig,
+    /// A lease has been taken.
+    Bound(&'a Lease),
+    /// It goes on, with other times and perhaps other options.
+    Renew(&'a Lease),
+    /// A server refused; its text.
+    Nak(&'a str),
+    /// There is none in time.
+    LeaseFail,
+}
+
+impl<'a> Event<'a> {
+    /// Returns the script's argument, and dhcpcd's word for it.
+    const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Deconfig => ("deconfig", "STOP"),
+            Self::Bound(_) => ("bound", "BOUND"),
+            Self::Renew(_) => ("renew", "RENEW"),
+            Self::Nak(_) => ("nak", "NAK"),
+            Self::LeaseFail => ("leasefail", "FAIL"),
+        }
+    }
+
+    const fn lease(self) -> Option<&'a Lease> {
+        match self {
+            Self::Bound(lease) | Self::Renew(lease) => Some(lease),
+            Self::Deconfig | Self::Nak(_) | Self::LeaseFail => None,
+        }
+    }
+}
+
+/// Tells `script`, if there is one, what became of the lease on `interface`, and waits until it is
+/// through with it. What goes wrong is logged.
+pub fn tell(script: Option<&Path>, interface: &str, event: Event<'_>) {
+    if let Some(path) = script {
+        run(path, interface, event, MAX_TIME);
+    }
+}
+
+fn run(path: &Path, interface: &str, event: Event<'_>, max_time: Duration) {
+    let (name, _) = event.names();
+    let path_text = path.display();
+    log::debug!("{interface}: {path_text} {name}");
+    let child = match command(path, interface, event).spawn() {
+        Ok(child) => child,
+        Err(error) => return log::error!("{path_text} cannot be run: {error}"),
+    };
+    match wait(child, max_time) {
+        Ok(Some(status)) if status.success() => {}
+        Ok(Some(status)) => log::warn!("{path_text} {name}: {status}"),
+        Ok(None) => {
+            let seconds = max_time.as_secs_f32();
+            log::error!("{path_text} {name}: killed, since it took more than {seconds} s");
+        }
+        Err(error) => log::error!("{path_text} {name}: {error}"),
+    }
+}
+
+fn command(path: &Path, interface: &str, event: Event<'_>) -> Command {
+    let (name, reason) = event.names();
+    let mut command = Command::new(absolute(path));
+    command.arg(name).env_clear();
+    command.env("PATH", SYSTEM_PATH);
+    command.env("interface", interface).env("reason", reason);
+    if let Event::Nak(text) = event
+        && grammar::is_quotable(text)
+    {
+        command.env("message", text);
+    }
+    if let Some(lease) = event.lease() {
+        let variables = Variables::of(lease);
+        for code in variables.dropped {
+            let (server, option) = (lease.server, known::name(code));
+            log::warn!(
+                "{interface}: {option} of {server} is kept from the script: it is not plain text"
+            );
+        }
+        command.envs(variables.list);
+    }
+    // Its standard output is not mixed with ours, which a program may read.
+    command.stdin(Stdio::null()).stdout(std::io::stderr());
+    command.process_group(0);
+    command
+}
+
+/// Waits for its end; none when it had to be killed.
+fn wait(mut child: Child, max_time: Duration) -> std::io::Result<Option<ExitStatus>> {
+    let deadline = sys::now() + max_time;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if sys::now() >= deadline {
+            process::kill_group(child.id());
+            child.wait()?;
+            return Ok(None);
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+/// A bare name would be searched for in PATH.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

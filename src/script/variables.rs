@@ -1,0 +1,165 @@
+//! A lease as the environment of a script: the variables of busybox's udhcpc, and those of dhcpcd
+//! that can be had from the names of options.
+
+use std::net::Ipv4Addr;
+
+use crate::dhcp::lease::{Lease, Route};
+use crate::wire::grammar;
+use crate::wire::option::code;
+use crate::wire::option::known::{self, Value};
+
+/// Names that udhcpc gives to options that need no more than their words.
+const UDHCPC: &[(u8, &str)] = &[
+    (2, "timezone"),
+    (4, "timesrv"),
+    (5, "namesrv"),
+    (7, "logsrv"),
+    (8, "cookiesrv"),
+    (9, "lprsrv"),
+    (13, "bootsize"),
+    (16, "swapsrv"),
+    (17, "rootpath"),
+    (23, "ipttl"),
+    (40, "nisdomain"),
+    (41, "nissrv"),
+    (42, "ntpsrv"),
+    (44, "wins"),
+    (56, "message"),
+    (100, "tzstr"),
+    (101, "tzdbstr"),
+    (209, "pxeconffile"),
+    (210, "pathprefix"),
+    (211, "reboottime"),
+    (252, "wpad"),
+];
+
+/// Options whose text is a name.
+const NAMES: [u8; 4] = [
+    code::HOST_NAME,
+    code::DOMAIN_NAME,
+    40,
+    code::TFTP_SERVER_NAME,
+];
+
+/// Variables, and the options that were left out of them.
+#[derive(Debug, Default)]
+pub(super) struct Variables {
+    pub(super) list: Vec<(String, String)>,
+    pub(super) dropped: Vec<u8>,
+}
+
+impl Variables {
+    /// Returns what there is to say about `lease`.
+    pub(super) fn of(lease: &Lease) -> Self {
+        let mut variables = Self::default();
+        variables.add_udhcpc(lease);
+        variables.add_options(lease);
+        variables
+    }
+
+    /// What is not harmless text is left out, and the option noted.
+    fn set(&mut self, code: u8, name: &str, value: String) {
+        if !grammar::is_quotable(&value) {
+            if !self.dropped.contains(&code) {
+                self.dropped.push(code);
+            }
+        } else if !value.is_empty() {
+            self.list.push((name.to_owned(), value));
+        }
+    }
+
+    fn add_udhcpc(&mut self, lease: &Lease) {
+        let mask = Ipv4Addr::from_bits(
+            u32::MAX
+                .checked_shl(32 - u32::from(lease.prefix_len.min(32)))
+                .unwrap_or(0),
+        );
+        let address =
+            |address: Option<Ipv4Addr>| address.map_or_else(String::new, |a| a.to_string());
+        let words = |addresses: &[Ipv4Addr]| {
+            let words: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+            words.join(" ")
+        };
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let routers = lease.routes.iter().filter(|route| route.prefix_len == 0);
+        let routers: Vec<_> = routers.filter_map(|route| route.gateway).collect();
+        let static_routes: Vec<_> = lease.routes.iter().map(static_route).collect();
+        let is_classless = lease.options.classless_routes().is_some();
+        let seconds = lease
+            .lease_time
+            .map_or(u64::from(u32::MAX), |time| time.as_secs());
+        let mtu = lease
+            .mtu_octets
+            .map_or_else(String::new, |mtu| mtu.to_string());
+        for (code, name, value) in [
+            (code::PAD, "ip", lease.address.to_string()),
+            (code::PAD, "subnet", mask.to_string()),
+            (code::PAD, "mask", lease.prefix_len.to_string()),
+            (code::PAD, "serverid", lease.server.to_string()),
+            (code::PAD, "lease", seconds.to_string()),
+            (code::PAD, "broadcast", address(lease.broadcast)),
+            (code::PAD, "router", words(&routers)),
+            (code::PAD, "dns", words(&lease.dns)),
+            (code::PAD, "mtu", mtu),
+            (code::PAD, "siaddr", address(lease.next_server)),
+            (code::DOMAIN_NAME, "domain", text(&lease.domain)),
+            (code::DOMAIN_SEARCH, "search", lease.search.join(" ")),
+            (code::HOST_NAME, "hostname", text(&lease.host_name)),
+            (code::TFTP_SERVER_NAME, "sname", text(&lease.server_name)),
+            (code::TFTP_SERVER_NAME, "tftp", text(&lease.server_name)),
+            (code::BOOT_FILE_NAME, "boot_file", text(&lease.boot_file)),
+            (code::BOOT_FILE_NAME, "bootfile", text(&lease.boot_file)),
+        ] {
+            self.set(code, name, value);
+        }
+        if is_classless {
+            let code = code::CLASSLESS_STATIC_ROUTE;
+            self.set(code, "staticroutes", static_routes.join(" "));
+        }
+    }
+
+    /// Adds each option that came, under dhcpcd's name for it, and udhcpc's if that has another;
+    /// one that nobody knows is `optN`, in hexadecimal digits.
+    fn add_options(&mut self, lease: &Lease) {
+        let ignored = |code| lease.ignored.iter().any(|(ignored, _)| *ignored == code);
+        for (code, octets) in lease.options.iter() {
+            if ignored(code) {
+                continue;
+            }
+            let value = Value::read(code, octets);
+            let is_name = matches!(value, Value::Text(_)) && NAMES.contains(&code);
+            let words = value.words();
+            if is_name && !grammar::is_domain(&words) {
+                self.dropped.push(code);
+                continue;
+            }
+            if let Some((_, name)) = UDHCPC.iter().find(|(known, _)| *known == code) {
+                self.set(code, name, words.clone());
+            }
+            match known::is_known(code) {
+                true => self.set(code, &dhcpcd_name(code), words),
+                false => self.set(code, &format!("opt{code}"), words),
+            }
+        }
+        for (name, value) in [
+            ("new_ip_address", lease.address.to_string()),
+            ("new_subnet_cidr", lease.prefix_len.to_string()),
+        ] {
+            self.set(code::PAD, name, value);
+        }
+    }
+}
+
+fn static_route(route: &Route) -> String {
+    let gateway = route.gateway.unwrap_or(Ipv4Addr::UNSPECIFIED);
+    format!("{}/{} {gateway}", route.destination, route.prefix_len)
+}
+
+/// dhcpcd marks the options of the protocol itself.
+fn dhcpcd_name(code: u8) -> String {
+    let name = known::name(code).replace('-', "_");
+    match code {
+        50..=59 => format!("new_dhcp_{name}"),
+        _ => format!("new_{name}"),
+    }
+}
