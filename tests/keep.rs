@@ -4,7 +4,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::indexing_slicing,
     reason = "a test may fail by panicking"
 )]
 
@@ -14,10 +13,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::client::{
-    has_carrier, ipv4_addresses, is_as_it_was, is_configured, json, last_line, lease, succeeds,
+    addresses, is_as_it_was, is_configured, json, keep, lease, succeeds, wireboot,
 };
 use common::far::{Far, Server};
-use common::servers::{dhcpd, dnsmasq, drop_acknowledgements, kea};
+use common::servers::{dhcpd, dnsmasq, drop_acknowledgements, kea_at_once};
 use common::{in_new_namespace, ip, wait_until};
 use nix::sys::signal::Signal;
 
@@ -267,83 +266,6 @@ fn the_second_start_asks_for_the_address_of_the_first_one_in_a_single_exchange()
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
-fn an_address_that_another_host_has_is_declined_and_another_one_taken() {
-    in_new_namespace(|| {
-        let far = Far::plug_in();
-        far.run("ip address add 192.0.2.100/32 dev far");
-        let mac = json("-j link show near")[0]["address"].clone();
-        // By unicast the server would speak to the other host, with which it shares its kernel.
-        let more = format!(
-            "--dhcp-broadcast --dhcp-host={},192.0.2.100
-            --dhcp-range=192.0.2.101,192.0.2.101,255.255.255.0,1h",
-            mac.as_str().unwrap()
-        );
-        let server = dnsmasq(&far, &more);
-        let client = keep(&[]);
-        server.wait_for("DHCPDECLINE(far) 192.0.2.100");
-        client.wait_for("192.0.2.100 was granted, but");
-        assert_eq!(addresses(), Vec::<String>::new());
-        wait_until("it has another", || addresses() == ["192.0.2.101"]);
-    });
-}
-
-#[test]
-#[ignore = "needs CAP_NET_ADMIN"]
-fn a_conflict_is_in_the_log_of_isc_dhcpd_and_ends_with_its_own_exit_code() {
-    declines(|far| dhcpd(far, ""), "DHCPDECLINE of 192.0.2.100");
-}
-
-#[test]
-#[ignore = "needs CAP_NET_ADMIN"]
-fn a_conflict_is_in_the_log_of_kea_and_ends_with_its_own_exit_code() {
-    declines(kea_at_once, "DHCP4_DECLINE_LEASE ");
-}
-
-#[test]
-#[ignore = "needs CAP_NET_ADMIN"]
-fn an_address_that_is_claimed_later_is_defended_once_and_then_declined() {
-    in_new_namespace(|| {
-        let far = Far::plug_in();
-        let server = dnsmasq(&far, "");
-        let client = keep(&["-v"]);
-        client.wait_for("from 192.0.2.1");
-        // Both announcements have been sent.
-        wait_until("it is announced", || {
-            client.count("ARP about 192.0.2.100") == 3
-        });
-        far.run("ip address add 192.0.2.100/32 dev far");
-        let claim = "busybox arping -U -c 1 -w 1 -I far 192.0.2.100";
-        far.output(claim);
-        wait_until("it is defended", || {
-            client.count("ARP about 192.0.2.100") == 4
-        });
-        assert_eq!(addresses(), ["192.0.2.100"]);
-        far.output(claim);
-        server.wait_for("DHCPDECLINE(far) 192.0.2.100");
-        wait_until("the address is gone", || addresses().is_empty());
-    });
-}
-
-#[test]
-#[ignore = "needs CAP_NET_ADMIN"]
-fn strict_detection_takes_seconds_and_finds_the_same_conflict() {
-    in_new_namespace(|| {
-        let far = Far::plug_in();
-        let server = dhcpd(&far, "");
-        let begun_at = Instant::now();
-        assert_eq!(wireboot(&["--acd", "strict"]).0, Some(0));
-        assert!(begun_at.elapsed() >= Duration::from_secs(4));
-        is_configured();
-        ip("address flush dev near");
-        far.run("ip address add 192.0.2.100/32 dev far");
-        let (code, text) = wireboot(&["--acd", "strict", "--timeout", "5"]);
-        assert_eq!(code, Some(4), "{text}");
-        server.wait_for("DHCPDECLINE of 192.0.2.100");
-    });
-}
-
-#[test]
-#[ignore = "needs CAP_NET_ADMIN"]
 fn dnsmasq_commits_at_once_when_it_is_allowed_to() {
     in_new_namespace(|| {
         let far = Far::plug_in();
@@ -459,22 +381,6 @@ impl Counts {
     }
 }
 
-/// Starts a client that stays on `near`, with more arguments.
-fn keep(more: &[&str]) -> Server {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
-    Server::start(command.args(["lease", "-i", "near", "--keep"]).args(more))
-}
-
-/// Runs `wireboot lease -i near` with more arguments to its end; returns its exit code and what it
-/// said.
-fn wireboot(more: &[&str]) -> (Option<i32>, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
-    let output = command.args(["lease", "-i", "near"]).args(more).output();
-    let output = output.unwrap();
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    (output.status.code(), text)
-}
-
 /// Takes a lease and gives it back on SIGUSR2.
 fn releases(server: impl FnOnce(&Far) -> Server + Send + 'static, logged: &'static str) {
     in_new_namespace(move || {
@@ -488,35 +394,6 @@ fn releases(server: impl FnOnce(&Far) -> Server + Send + 'static, logged: &'stat
         is_as_it_was();
         server.wait_for(logged);
     });
-}
-
-/// Is granted an address that another host has.
-fn declines(server: impl FnOnce(&Far) -> Server + Send + 'static, logged: &'static str) {
-    in_new_namespace(move || {
-        let far = Far::plug_in();
-        far.run("ip address add 192.0.2.100/32 dev far");
-        let server = server(&far);
-        let output = lease("3").wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(4), "{output:?}");
-        assert!(last_line(&output).contains("192.0.2.100 was granted, but"));
-        server.wait_for(logged);
-        is_as_it_was();
-    });
-}
-
-/// Kea, which does not listen on an interface without a carrier; `near` is down again then.
-fn kea_at_once(far: &Far) -> Server {
-    ip("link set near up");
-    wait_until("near has a carrier", has_carrier);
-    let server = kea(far);
-    ip("link set near down");
-    server
-}
-
-fn addresses() -> Vec<String> {
-    let link = &json("-j address show near")[0];
-    let addresses = ipv4_addresses(link).into_iter();
-    addresses.map(|(address, _)| address.to_owned()).collect()
 }
 
 /// Tells of every address that comes and goes from now on.

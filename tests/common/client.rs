@@ -4,6 +4,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
+use super::far::Server;
 use super::ip;
 
 /// Starts the client on `near`.
@@ -14,6 +15,22 @@ pub fn lease(timeout: &str) -> Child {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap()
+}
+
+/// Starts a client that stays on `near`, with more arguments.
+pub fn keep(more: &[&str]) -> Server {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
+    Server::start(command.args(["lease", "-i", "near", "--keep"]).args(more))
+}
+
+/// Runs `wireboot lease -i near` with more arguments to its end; returns its exit code and what it
+/// said.
+pub fn wireboot(more: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
+    let output = command.args(["lease", "-i", "near"]).args(more).output();
+    let output = output.unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), text)
 }
 
 pub fn succeeds(client: Child) {
@@ -61,6 +78,13 @@ pub fn ipv4_addresses(link: &Value) -> Vec<(&str, i64)> {
             (local, address["prefixlen"].as_i64().unwrap())
         })
         .collect()
+}
+
+/// The IPv4 addresses of `near`.
+pub fn addresses() -> Vec<String> {
+    let link = &json("-j address show near")[0];
+    let addresses = ipv4_addresses(link).into_iter();
+    addresses.map(|(address, _)| address.to_owned()).collect()
 }
 
 pub fn route(route: &Value) -> (&str, Option<&str>, &str) {

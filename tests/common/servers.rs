@@ -1,7 +1,9 @@
 //! Real DHCP servers at the far end. All grant 192.0.2.100/24 for an hour, a default route, one
 //! more route and an MTU of 1400 octets.
 
+use super::client::has_carrier;
 use super::far::{Far, Server};
+use super::{ip, wait_until};
 
 /// dnsmasq, with `more` arguments.
 pub fn dnsmasq(far: &Far, more: &str) -> Server {
@@ -33,6 +35,15 @@ pub fn kea(far: &Far) -> Server {
     } }"#;
     let config = far.write("kea.json", config);
     far.serve(&format!("kea-dhcp4 -c {config}"), "DHCP4_STARTED")
+}
+
+/// Kea, which does not listen on an interface without a carrier; `near` is down again then.
+pub fn kea_at_once(far: &Far) -> Server {
+    ip("link set near up");
+    wait_until("near has a carrier", has_carrier);
+    let server = kea(far);
+    ip("link set near down");
+    server
 }
 
 /// ISC dhcpd, with `more` lines of configuration.
