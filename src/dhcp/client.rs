@@ -129,6 +129,9 @@ impl Client {
         self.now = now;
         if let State::Bound { held } = &self.state {
             let (held, resend) = (held.clone(), Resend::new(now));
+            if held.is_own {
+                return self.confirm(held);
+            }
             self.begin(now);
             self.enter(State::Renewing { held, resend });
         } else if let Some(resend) = self.state.resend() {
@@ -140,7 +143,7 @@ impl Client {
     pub fn release(&mut self, now: Instant) {
         self.now = now;
         let kept = self.kept.take();
-        let leases = [kept.as_ref().map(|held| &*held.lease), self.state.granted()];
+        let leases = [kept.as_ref().and_then(Held::granted), self.state.granted()];
         let granted = leases.map(|lease| Some((lease?.address, lease?.server)));
         for (address, server) in granted.into_iter().flatten() {
             self.give_back(address, server, now);
@@ -164,9 +167,7 @@ impl Client {
         self.now = now;
         self.crowd.step_out();
         if let Some(held) = self.state.held() {
-            let address = held.lease.address;
-            self.kept = Some(held.clone());
-            self.reboot(address, now);
+            self.confirm(held.clone());
         } else if let State::Init { start_at } = &mut self.state {
             *start_at = now;
         } else if let Some(resend) = self.state.resend() {
@@ -272,6 +273,16 @@ impl Client {
     /// Returns the address that ARP packets are to be heard about.
     pub fn watched(&self) -> Option<Ipv4Addr> {
         self.guard.as_ref().map(Guard::address)
+    }
+
+    /// Keeps a lease and asks whether it holds here.
+    fn confirm(&mut self, held: Held) {
+        let (address, is_own) = (held.lease.address, held.is_own);
+        self.kept = Some(held);
+        match is_own {
+            true => self.inform(address, self.now),
+            false => self.reboot(address, self.now),
+        }
     }
 
     /// Begins another exchange: a new `xid`, and `secs` from 0.

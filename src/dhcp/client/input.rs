@@ -147,8 +147,13 @@ impl Client {
             | State::Bound { .. }
             | State::Stopped => return Err(Discard::Unexpected(MessageType::Ack)),
         }
+        let is_own = matches!(self.state, State::Informing { .. });
         let lease = Box::new(lease);
-        self.grant(Held { lease, since });
+        self.grant(Held {
+            lease,
+            since,
+            is_own,
+        });
         Ok(())
     }
 

@@ -96,9 +96,19 @@ pub struct Transmit {
 pub(super) struct Held {
     pub(super) lease: Box<Lease>,
     pub(super) since: Instant,
+    /// Nobody granted the address, only what goes with it (INFORM).
+    pub(super) is_own: bool,
 }
 
 impl Held {
+    /// The lease, if a server granted its address.
+    pub(super) const fn granted(&self) -> Option<&Lease> {
+        match self.is_own {
+            true => None,
+            false => Some(&self.lease),
+        }
+    }
+
     /// T1; none for a lease without end.
     pub(super) fn renew_at(&self) -> Option<Instant> {
         self.after(self.lease.renewal_time)
@@ -199,7 +209,7 @@ impl State {
             Self::Probing { held }
             | Self::Bound { held }
             | Self::Renewing { held, .. }
-            | Self::Rebinding { held, .. } => Some(&held.lease),
+            | Self::Rebinding { held, .. } => held.granted(),
             Self::Init { .. }
             | Self::Selecting { .. }
             | Self::Rebooting { .. }

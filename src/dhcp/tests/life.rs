@@ -210,6 +210,24 @@ fn an_inform_brings_options_for_the_address_that_is_there_without_end() {
 }
 
 #[test]
+fn an_address_of_our_own_is_informed_about_again_and_never_released() {
+    let mut t = Transcript::silent(plain());
+    t.client.inform(ADDRESS, t.now);
+    t.sends(MessageType::Inform);
+    t.receives(ack(SERVER));
+    t.bound();
+    for happens in [Client::link_up, Client::renew] {
+        happens(&mut t.client, t.now);
+        t.sends(MessageType::Inform);
+        t.receives(ack(SERVER));
+        t.bound();
+    }
+    t.client.release(t.now);
+    t.drain();
+    assert_eq!((t.sent.len(), t.client.state()), (0, StateName::Stopped));
+}
+
+#[test]
 fn a_network_for_ipv6_is_left_alone_only_by_a_client_that_asked() {
     let mut refusing = offer(SERVER);
     refusing.options.set(108, 600_u32.to_be_bytes());
