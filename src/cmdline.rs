@@ -14,7 +14,8 @@ use std::net::Ipv4Addr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::config::{Config, Report, Vlan, parse_seconds};
+use crate::config::{Config, Report, Vlan};
+use crate::time::parse_seconds;
 use crate::wire::ethernet::MacAddress;
 
 pub use ip::{IpRequest, Method};

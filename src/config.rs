@@ -11,15 +11,6 @@ use crate::wire::ethernet::MacAddress;
 use crate::wire::grammar;
 use crate::wire::option::known::{parse_code, parse_hex};
 
-/// Reads a time given in seconds; none for what is no number, negative, or more than a year.
-pub fn parse_seconds(text: &str) -> Option<Duration> {
-    const YEAR: f64 = 365.0 * 86_400.0;
-    let seconds = text.parse().ok()?;
-    (0.0..=YEAR)
-        .contains(&seconds)
-        .then(|| Duration::from_secs_f64(seconds))
-}
-
 /// Reads a list of options by number or name, with commas between them.
 fn codes(list: &str) -> Result<Vec<u8>, String> {
     let code = |text: &str| {

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::sys::SyscallError;
+use crate::time::Seconds;
 
 /// A cause of any type, printed after the text of the variant that holds it.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -23,7 +24,7 @@ pub enum Error {
     /// The interface is there, but nothing is on its other end.
     #[error(
         "{interface}: no carrier after {:.1} s; is the cable in and the switch port enabled?",
-        waited.as_secs_f32()
+        Seconds(*waited)
     )]
     NoCarrier {
         /// The interfaces waited for, separated by spaces.

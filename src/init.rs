@@ -19,7 +19,7 @@ use crate::config::{Config, OnFailure};
 use crate::error::Error;
 use crate::link;
 use crate::sys::{self, machine, process};
-use crate::time::{Backoff, Random};
+use crate::time::{Backoff, Random, Seconds};
 
 /// Where the kernel shows its command line.
 pub const KERNEL_COMMAND_LINE: &str = "/proc/cmdline";
@@ -66,7 +66,7 @@ pub fn run() -> ! {
             OnFailure::PowerOff => report(machine::power_off()),
         }
         let pause = pauses.next_delay(&mut random);
-        log::info!("trying again in {:.0} s", pause.as_secs_f32());
+        log::info!("trying again in {:.0} s", Seconds(pause));
         sleep(pause);
     }
 }

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::sys::netlink::RouteSocket;
 use crate::sys::{self, SyscallError};
+use crate::time::Seconds;
 use crate::wire::ethernet::MacAddress;
 use crate::wire::route::{LinkInfo, Request};
 
@@ -106,7 +107,7 @@ pub fn find(config: &Config) -> Result<Vec<Link>, Error> {
             return Err(Error::NoInterface(selection.explain(config)));
         }
         if !std::mem::replace(&mut is_told, true) {
-            let seconds = config.link_timeout.as_secs_f32();
+            let seconds = Seconds(config.link_timeout);
             log::info!("waiting up to {seconds:.0} s for a network interface to appear");
         }
         watch.wait(deadline)?;

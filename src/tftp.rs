@@ -483,8 +483,12 @@ impl Get {
             .contains(position..position + block_len);
         let waited = receipt.waited + now.since(receipt.advanced_at);
         let took = now.since(receipt.started_at).saturating_sub(waited);
-        let pass = took.as_secs_f64() * len as f64 / position as f64;
-        has_it || position > 0 && waited.as_secs_f64() > pass
+        // Whether waiting has taken longer than another pass over the file would.
+        let costs_more = || {
+            let passed = waited.as_nanos().saturating_mul(position.into());
+            passed > took.as_nanos().saturating_mul(len.into())
+        };
+        has_it || position > 0 && costs_more()
     }
 
     /// Repeats the acknowledgment if the last one is so old that it must have been lost.

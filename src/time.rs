@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::fmt;
 use std::ops::{Add, AddAssign};
 use std::time::Duration;
 
@@ -47,6 +48,44 @@ impl AddAssign<Duration> for Instant {
     fn add_assign(&mut self, duration: Duration) {
         *self = *self + duration;
     }
+}
+
+/// A duration as people read it, in seconds: `{}` has as many decimals as it takes, `{:.1}` one.
+///
+/// Without floating-point numbers, whose reading and writing take 25 KiB of a small program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seconds(pub Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.as_millis();
+        let needed = [1_000, 100, 10]
+            .iter()
+            .filter(|unit| !millis.is_multiple_of(**unit))
+            .count();
+        let decimals = f.precision().unwrap_or(needed).min(3);
+        let unit = [1_000, 100, 10].get(decimals).copied().unwrap_or(1);
+        let rounded = (millis + unit / 2) / unit * unit;
+        write!(f, "{}", rounded / 1_000)?;
+        match decimals {
+            0 => Ok(()),
+            _ => write!(f, ".{:0decimals$}", rounded % 1_000 / unit),
+        }
+    }
+}
+
+/// Reads a time given in seconds, whole or with decimals; none for anything else, and for more than
+/// a year.
+pub fn parse_seconds(text: &str) -> Option<Duration> {
+    const YEAR: Duration = Duration::from_secs(365 * 86_400);
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|octet| octet.is_ascii_digit());
+    if (whole.is_empty() && decimals.is_empty()) || !digits(whole) || !digits(decimals) {
+        return None;
+    }
+    let seconds = format!("0{whole}").parse().ok()?;
+    let nanoseconds = format!("{decimals:0<9.9}").parse().ok()?;
+    Some(Duration::new(seconds, nanoseconds)).filter(|time| *time <= YEAR)
 }
 
 /// A point of the wall clock, in nanoseconds since 1970: for what is told to people and written to
@@ -184,6 +223,46 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.next_delay(&mut random) <= Duration::from_millis(600));
+    }
+
+    #[test]
+    fn seconds_are_read_and_shown_with_their_decimals() {
+        for (text, millis) in [
+            ("0", 0),
+            ("60", 60_000),
+            ("1.5", 1_500),
+            (".25", 250),
+            ("2.", 2_000),
+        ] {
+            assert_eq!(parse_seconds(text), Some(Duration::from_millis(millis)));
+        }
+        for text in [
+            "",
+            ".",
+            "-1",
+            "+1",
+            "1e3",
+            "NaN",
+            "1.5.0",
+            "31536001",
+            "99999999999999999999",
+        ] {
+            assert_eq!(parse_seconds(text), None, "{text}");
+        }
+        let seconds = |millis| Seconds(Duration::from_millis(millis));
+        assert_eq!(seconds(60_000).to_string(), "60");
+        assert_eq!(seconds(1_500).to_string(), "1.5");
+        assert_eq!(seconds(7).to_string(), "0.007");
+        assert_eq!(
+            format!(
+                "{:.1} {:.0} {:.2}",
+                seconds(1_960),
+                seconds(1_500),
+                seconds(1_005)
+            ),
+            "2.0 2 1.01"
+        );
+        assert_eq!(format!("{:.1}", seconds(2_000)), "2.0");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::link::Link;
+use crate::time::Seconds;
 
 /// What has been seen of servers so far.
 #[derive(Debug, Default)]
@@ -44,7 +45,7 @@ impl Diagnosis {
         received: Option<u64>,
     ) -> Error {
         let name = &link.name;
-        let seconds = waited.as_secs_f32();
+        let seconds = Seconds(waited);
         let sent = self.discovers;
         let seen = match (self.received_before, received) {
             (Some(before), Some(now)) => now.saturating_sub(before),

@@ -7,6 +7,7 @@ use crate::cmdline::{self, Meaning, Remark};
 use crate::config::Config;
 use crate::error::Error;
 use crate::init::KERNEL_COMMAND_LINE;
+use crate::time::Seconds;
 
 const HELP: &str = "\
 usage: wireboot explain [COMMANDLINE]…
@@ -72,12 +73,12 @@ fn summary(config: &Config) -> String {
     };
     let address = match config.given.address {
         Some((address, prefix_len)) => format!("{address}/{prefix_len}, without DHCP"),
-        None => format!("by DHCP, within {} s", config.lease_timeout.as_secs_f32()),
+        None => format!("by DHCP, within {} s", Seconds(config.lease_timeout)),
     };
     format!(
         "interfaces: {interfaces}, waited for {} s\naddress: {address}\nboots: {file}\n\
          on failure: {:?}\n",
-        config.link_timeout.as_secs_f32(),
+        Seconds(config.link_timeout),
         config.on_failure,
     )
 }

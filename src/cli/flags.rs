@@ -6,9 +6,10 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use crate::cmdline;
-use crate::config::{Config, parse_seconds};
+use crate::config::Config;
 use crate::error::Error;
 use crate::init;
+use crate::time::parse_seconds;
 
 /// Lines of help for the flags that [`Common::take`] knows.
 pub(super) const COMMON_HELP: &str = "  \

@@ -11,7 +11,7 @@ use super::{Failure, Fetcher, other, proxy};
 use crate::http::{Config, Event, Failure as TransferFailure, Get, Proxy, Resume};
 use crate::plan::url::{Scheme, Url};
 use crate::sys;
-use crate::time::{Backoff, Random};
+use crate::time::{Backoff, Random, Seconds};
 
 /// More redirections than this go round in a circle.
 const MAX_REDIRECTIONS: u32 = 10;
@@ -135,7 +135,7 @@ pub(super) fn get(
         log::warn!(
             "{}: {why}; asking again in {:.1} s",
             config.url,
-            pause.as_secs_f64()
+            Seconds(pause)
         );
         std::thread::sleep(pause);
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::sys;
-use crate::time::Instant;
+use crate::time::{Instant, Seconds};
 
 /// How often the bars move.
 const BAR_INTERVAL: Duration = Duration::from_millis(100);
@@ -167,7 +167,7 @@ impl Progress {
             }
             Style::Lines => log::info!("{}", done(&row.name, len, time)),
             Style::Json => print(&json!({
-                "event": "done", "url": row.name, "octets": len, "seconds": time.as_secs_f64()
+                "event": "done", "url": row.name, "octets": len, "milliseconds": u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
             })),
             Style::Silent => {}
         }
@@ -233,10 +233,11 @@ fn under_way(row: &Row, now: Instant) -> String {
     let bar: String = (0..usize::try_from(BAR_WIDTH).unwrap_or(0))
         .map(|at| if at < filled { '#' } else { '.' })
         .collect();
-    let left = time.as_secs_f64() * (expected - part) as f64 / part.max(1) as f64;
+    let missing = u128::from(expected - part);
+    let left = time.as_millis() * missing / u128::from(part.max(1)) / 1_000;
     let percent = part.saturating_mul(100) / expected;
     format!(
-        "{}: [{bar}] {percent:3} % of {}, {rate}, {left:.0} s left",
+        "{}: [{bar}] {percent:3} % of {}, {rate}, {left} s left",
         row.name,
         size(expected)
     )
@@ -246,15 +247,16 @@ fn done(name: &str, len: u64, time: Duration) -> String {
     format!(
         "{name}: {} in {:.2} s, {}",
         size(len),
-        time.as_secs_f64(),
+        Seconds(time),
         rate(len, time)
     )
 }
 
 fn rate(len: u64, time: Duration) -> String {
     // The clock counts milliseconds; less than one is none.
-    let seconds = time.as_secs_f64().max(0.001);
-    format!("{:.1} MiB/s", len as f64 / seconds / f64::from(1 << 20))
+    let a_second = u128::from(len) * 1_000 / time.as_millis().max(1);
+    let tenths = (a_second * 10 + (1 << 19)) >> 20;
+    format!("{}.{} MiB/s", tenths / 10, tenths % 10)
 }
 
 fn size(len: u64) -> String {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::config::Config;
+use crate::time::Seconds;
 use crate::wire::route::{ARPHRD_ETHER, LinkInfo};
 
 /// What only `/sys` tells about an interface.
@@ -41,7 +42,7 @@ impl Selection {
 
     /// Says in one line what was wanted, what is there, and what to try.
     pub(super) fn explain(&self, config: &Config) -> String {
-        let waited = config.link_timeout.as_secs_f32();
+        let waited = Seconds(config.link_timeout);
         let mut text = match &self.missing[..] {
             [] => "none appeared".to_owned(),
             missing => format!("{} did not appear", missing.join(" and ")),

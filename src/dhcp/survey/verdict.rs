@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Answer;
 use crate::dhcp::offer::{Offer, Offers, Rank, choose};
 use crate::dhcp::reply::is_host;
-use crate::time::Instant;
+use crate::time::{Instant, Seconds};
 
 /// What a boot would do with an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,7 +188,7 @@ impl<'a> Choice<'a> {
             return format!("{rank}; {name} brings {better}");
         }
         if answer.at > self.made_at && rank > better {
-            let late = answer.at.since(self.made_at).as_secs_f32();
+            let late = Seconds(answer.at.since(self.made_at));
             return format!("{late:.1} s too late: {name} had been chosen");
         }
         if self.is_ordered && place > self.place {
