@@ -11,7 +11,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, FallocateFlags, OFlag, fallocate};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::sys::statvfs::fstatvfs;
 use nix::unistd::linkat;
 
 use crate::sys;
@@ -58,14 +59,17 @@ impl Staged {
         })
     }
 
-    /// Makes sure that there is room for `len` octets, where the file system can tell.
+    /// Makes sure that there is room for `len` octets. The room is not taken: a file system in memory
+    /// would fill it with zeros, which costs as much as the file itself.
     pub(super) fn reserve(&self, len: u64) -> io::Result<()> {
-        let Ok(len) = i64::try_from(len) else {
-            return Err(Errno::EFBIG.into());
-        };
-        match fallocate(&self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, len) {
-            Err(errno @ (Errno::ENOSPC | Errno::EFBIG | Errno::EDQUOT)) => Err(errno.into()),
-            _ => Ok(()),
+        let system = fstatvfs(&self.file)?;
+        let free = system.blocks_available() * system.fragment_size();
+        match free < len {
+            true => Err(io::Error::other(format!(
+                "it has {len} octets, and {free} are free in {}",
+                self.directory.display()
+            ))),
+            false => Ok(()),
         }
     }
 
@@ -75,8 +79,6 @@ impl Staged {
 
     /// Writes everything to the disk and gives the file its name.
     pub(super) fn publish(mut self) -> io::Result<()> {
-        // Reserved room beyond the end is given back.
-        self.file.set_len(self.file.metadata()?.len())?;
         self.file.sync_all()?;
         if !self.is_named {
             match self.link_as(&self.target) {
@@ -131,7 +133,9 @@ mod tests {
         let target = directory.0.join("kernel");
         let mut first = Staged::create(&target).unwrap();
         let mut second = Staged::create(&target).unwrap();
-        first.reserve(1 << 20).unwrap();
+        first.reserve(1 << 10).unwrap();
+        let error = first.reserve(u64::MAX).unwrap_err().to_string();
+        assert!(error.contains("are free in"), "{error}");
         first.file.write_all(b"first").unwrap();
         second.file.write_all(b"se").unwrap();
         assert_eq!(directory.names(), Vec::<String>::new());

@@ -1,0 +1,324 @@
+//! Measures fetching against other clients, from the same servers over a veth, one after the other in
+//! each round:
+//!
+//! ```text
+//! cargo test --release --test bench_fetch -- --ignored --nocapture --test-threads 1
+//! ```
+//!
+//! `WIREBOOT_BENCH_MIB` says the sizes, such as `"64 1024"`. What is printed are medians: rate, CPU
+//! time for a GiB, the largest memory of the process (the file itself is in the page cache), and the
+//! rate as a multiple of the best other client's. Needs curl, wget, busybox, and the clients of the
+//! packages atftp and tftp-hpa; one that is not installed is left out.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may fail by panicking"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::far::{Far, Server};
+use common::{in_new_namespace, ip, wait_until};
+use wireboot::time::Random;
+
+const ROUNDS: usize = 3;
+/// A client that has not finished by then has not.
+const LIMIT_SECONDS: u32 = 60;
+
+/// Runs its arguments; prints seconds, seconds of CPU, and whether it went well.
+///
+/// The memory is told by a smaller program, since a process begins with as much as its parent had.
+const MEASURE: &str = "
+import os,sys,time
+begin=time.monotonic(); pid=os.posix_spawnp(sys.argv[1],sys.argv[1:],os.environ,
+    file_actions=[(os.POSIX_SPAWN_OPEN,n,'/dev/null',os.O_RDWR,0) for n in (0,1,2)])
+_,status,used=os.wait4(pid,0)
+print(time.monotonic()-begin,used.ru_utime+used.ru_stime,status)";
+
+#[test]
+#[ignore = "a benchmark; needs CAP_NET_ADMIN, servers and clients"]
+fn tftp_against_other_clients() {
+    in_new_namespace(|| {
+        let lan = Lan::new();
+        for (server, host) in lan.tftp_servers() {
+            lan.compare(server, |file, out| {
+                let url = format!("tftp://{host}/{file}");
+                vec![
+                    ("wireboot", wireboot(&url, out, "")),
+                    ("curl", format!("$time curl -s --tftp-blksize 1468 -o {out} {url}")),
+                    ("atftp", format!(
+                        "$time atftp --option blksize\\ 1468 --option windowsize\\ 64 -g -r {file} -l {out} {host}"
+                    )),
+                    ("tftp-hpa", format!("$time tftp -m binary {host} -c get {file} {out}")),
+                    ("busybox", format!("$time busybox tftp -b 1468 -g -r {file} -l {out} {host}")),
+                ]
+            });
+        }
+    });
+}
+
+#[test]
+#[ignore = "a benchmark; needs CAP_NET_ADMIN, servers and clients"]
+fn http_against_other_clients() {
+    in_new_namespace(|| {
+        let lan = Lan::new();
+        let _nginx = lan.nginx();
+        lan.compare("nginx, http", |file, out| {
+            let url = format!("http://192.0.2.1/{file}");
+            vec![
+                ("wireboot", wireboot(&url, out, "")),
+                ("curl", format!("$time curl -s -o {out} {url}")),
+                ("wget", format!("$time wget -q -O {out} {url}")),
+                ("busybox", format!("$time busybox wget -q -O {out} {url}")),
+            ]
+        });
+        lan.compare("nginx, https", |file, out| {
+            let url = format!("https://192.0.2.1/{file}");
+            let ca = lan.far.folder.join("cert.pem");
+            let ca = ca.display();
+            vec![
+                ("wireboot", wireboot(&url, out, &format!("--ca {ca}"))),
+                (
+                    "curl",
+                    format!("$time curl -s --cacert {ca} -o {out} {url}"),
+                ),
+            ]
+        });
+    });
+}
+
+fn wireboot(url: &str, out: &str, more: &str) -> String {
+    format!(
+        "$time {} fetch -q {more} -o {out} {url}",
+        env!("CARGO_BIN_EXE_wireboot")
+    )
+}
+
+/// What one run of a client took.
+#[derive(Clone, Copy)]
+struct Run {
+    seconds: f64,
+    cpu: f64,
+    kib: f64,
+}
+
+struct Lan {
+    far: Far,
+    served: PathBuf,
+    /// Held in memory, so that no disk is measured.
+    out: PathBuf,
+    servers: Vec<Server>,
+}
+
+impl Drop for Lan {
+    fn drop(&mut self) {
+        for folder in [&self.served, &self.out] {
+            let _ = fs::remove_dir_all(folder);
+        }
+    }
+}
+
+impl Lan {
+    fn new() -> Self {
+        let far = Far::plug_in();
+        ip("address add 192.0.2.9/24 dev near");
+        ip("link set near up");
+        let name = far.folder.file_name().unwrap().to_str().unwrap().to_owned();
+        let folder = |kind: &str| {
+            let path = Path::new("/dev/shm").join(format!("{name}-{kind}"));
+            fs::create_dir(&path).unwrap();
+            path
+        };
+        let (served, out) = (folder("served"), folder("out"));
+        let mut lan = Self {
+            far,
+            served,
+            out,
+            servers: Vec::new(),
+        };
+        lan.serve_tftp();
+        lan
+    }
+
+    fn serve_tftp(&mut self) {
+        for host in 2..4 {
+            self.far
+                .run(&format!("ip address add 192.0.2.{host}/24 dev far"));
+        }
+        let served = self.served.display();
+        let script = ". initramfs/lib.sh; debian_package atftpd";
+        let output = Command::new("bash").args(["-c", script]).output().unwrap();
+        let atftpd = String::from_utf8(output.stdout).unwrap();
+        let commands = [
+            format!(
+                "dnsmasq --conf-file=/dev/null --no-daemon --user=root --port=0 --pid-file=
+                --listen-address=192.0.2.1 --bind-interfaces --enable-tftp --tftp-root={served}"
+            ),
+            format!("in.tftpd -L -u root --address 192.0.2.2:69 -s {served}"),
+            format!(
+                "{}/usr/sbin/atftpd --daemon --no-fork --bind-address 192.0.2.3 --user root
+                --group root --logfile - {served}",
+                atftpd.trim()
+            ),
+        ];
+        self.servers = commands
+            .iter()
+            .map(|command| self.far.start(command))
+            .collect();
+    }
+
+    fn tftp_servers(&self) -> [(&'static str, &'static str); 3] {
+        [
+            ("dnsmasq, no windows", "192.0.2.1"),
+            ("tftpd-hpa, no windows", "192.0.2.2"),
+            ("atftpd, windows", "192.0.2.3"),
+        ]
+    }
+
+    fn nginx(&self) -> Server {
+        let folder = self.far.folder.display();
+        let made = Command::new("openssl")
+            .args([
+                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+            ])
+            .args([
+                "-subj",
+                "/CN=192.0.2.1",
+                "-addext",
+                "subjectAltName=IP:192.0.2.1",
+            ])
+            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+            .args(["-keyout", &format!("{folder}/key.pem")])
+            .args(["-out", &format!("{folder}/cert.pem")])
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let config = format!(
+            "daemon off; master_process off; user root; pid {folder}/pid; error_log {folder}/errors;
+            events {{}}
+            http {{
+                access_log off; sendfile on;
+                client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
+                uwsgi_temp_path {folder}; scgi_temp_path {folder};
+                ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
+                server {{ listen 192.0.2.1:80; listen 192.0.2.1:443 ssl; root {}; }}
+            }}",
+            self.served.display()
+        );
+        let path = self.far.write("nginx.conf", &config);
+        let server = self.far.start(&format!("nginx -p {folder} -c {path}"));
+        wait_until("nginx listens", || {
+            std::net::TcpStream::connect("192.0.2.1:80").is_ok()
+        });
+        server
+    }
+
+    /// Has all clients fetch the same files in turn, with and without losses.
+    fn compare(&self, server: &str, clients: impl Fn(&str, &str) -> Vec<(&'static str, String)>) {
+        let sizes = std::env::var("WIREBOOT_BENCH_MIB").unwrap_or_else(|_| "64".to_owned());
+        for mib in sizes.split_whitespace() {
+            let len: usize = mib.parse::<usize>().unwrap() << 20;
+            let file = self.served.join("file");
+            let mut random = Random::new(1);
+            let words = std::iter::repeat_with(|| random.next_u64().to_le_bytes());
+            fs::write(&file, words.take(len / 8).flatten().collect::<Vec<u8>>()).unwrap();
+            let out = self.out.join("file");
+            let clients = clients("file", out.to_str().unwrap());
+            for permille in [0, 10] {
+                self.lose(permille);
+                let mut runs = vec![Vec::new(); clients.len()];
+                for _ in 0..ROUNDS {
+                    for ((_, command), runs) in clients.iter().zip(&mut runs) {
+                        // A client that was too slow once is not waited for again.
+                        if runs.iter().any(Option::is_none) {
+                            continue;
+                        }
+                        runs.push(measure(command, &file, &out));
+                    }
+                }
+                println!("\n{server}, {mib} MiB, {permille} of 1000 packets lost");
+                print_table(&clients, &runs, len);
+            }
+            self.lose(0);
+        }
+    }
+
+    fn lose(&self, permille: u32) {
+        let rules = format!(
+            "flush ruleset\ntable inet loss {{\n chain input {{\n  type filter hook input priority 0;
+  numgen random mod 1000 < {permille} drop\n }}\n}}\n"
+        );
+        let path = self.far.write("rules", &rules);
+        self.far.run(&format!("nft -f {path}"));
+        assert!(
+            Command::new("nft")
+                .args(["-f", &path])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+}
+
+fn measure(command: &str, sent: &Path, come: &Path) -> Option<Run> {
+    let _ = fs::remove_file(come);
+    let memory = come.with_extension("kib");
+    let output = Command::new("python3")
+        .args(["-c", MEASURE, "timeout", &LIMIT_SECONDS.to_string()])
+        .args(["bash", "-c", command])
+        .env(
+            "time",
+            format!("busybox time -f %M -o {}", memory.display()),
+        )
+        .output()
+        .expect("python3 is installed");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut numbers = text
+        .split_whitespace()
+        .map(|word| word.parse::<f64>().unwrap());
+    let mut next = || numbers.next().expect("three numbers");
+    let (seconds, cpu, status) = (next(), next(), next());
+    let is_whole = || fs::read(sent).ok() == fs::read(come).ok();
+    if status != 0.0 || !is_whole() {
+        return None;
+    }
+    let pages = fs::read_to_string(memory).unwrap();
+    // It takes the kernel's KiB for pages and makes KiB of them again.
+    let kib = pages.trim().parse::<f64>().unwrap() / 4.0;
+    Some(Run { seconds, cpu, kib })
+}
+
+fn print_table(clients: &[(&str, String)], runs: &[Vec<Option<Run>>], len: usize) {
+    let gib = len as f64 / f64::from(1 << 30);
+    let medians: Vec<_> = runs.iter().map(|runs| medians(runs)).collect();
+    let others = medians.iter().skip(1).flatten();
+    let best = others.map(|run| run.seconds).fold(f64::INFINITY, f64::min);
+    for (index, ((name, _), median)) in clients.iter().zip(&medians).enumerate() {
+        let Some(Run { seconds, cpu, kib }) = median else {
+            println!("  {name:<9} did not bring the file in {LIMIT_SECONDS} s");
+            continue;
+        };
+        let ratio = match index == 0 && best.is_finite() {
+            true => format!(", {:.2} times the best other's rate", best / seconds),
+            false => String::new(),
+        };
+        println!(
+            "  {name:<9} {:>7.1} MiB/s, {:>6.2} s CPU/GiB, {kib:>6.0} KiB{ratio}",
+            gib * 1024.0 / seconds,
+            cpu / gib
+        );
+    }
+}
+
+fn medians(runs: &[Option<Run>]) -> Option<Run> {
+    let runs: Option<Vec<_>> = runs.iter().copied().collect();
+    let mut runs = runs?;
+    runs.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+    runs.get(runs.len() / 2).copied()
+}
