@@ -15,6 +15,8 @@ use crate::tftp::{Config, Event, Extents, Failure as TransferFailure, Get, Terms
 use crate::time::Instant;
 use crate::wire::tftp::ErrorCode;
 
+/// So many passes over a file in a row may bring none of the blocks that are missing.
+const MAX_FRUITLESS: u32 = 8;
 /// Room for several windows, so that a busy machine loses none.
 const RECEIVE_BUFFER: usize = 1 << 20;
 /// The largest block that can be agreed on, and its header.
@@ -67,13 +69,18 @@ fn get_from(
         received: Extents::default(),
         expected_len: None,
     };
+    let mut fruitless = 0;
     loop {
         let before = config.received.count();
         let Some(failure) = transfer(fetcher, &mut config, sink)? else {
             return Ok(());
         };
+        fruitless = match config.received.count() > before {
+            true => 0,
+            false => fruitless + 1,
+        };
         let has_holes = matches!(failure, TransferFailure::Holes { .. });
-        let next = match has_holes && config.received.count() > before {
+        let next = match has_holes && fruitless < MAX_FRUITLESS {
             true => Some(config.terms),
             false => config.terms.after(&failure),
         };
