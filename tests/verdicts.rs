@@ -107,8 +107,14 @@ fn every_expression_has_the_same_verdicts_in_the_kernel() {
             version: Version::V2 { slot_len: 512 },
             memory: 2 * 1024 * 1024,
         };
+        let captured = captured(index("near"), &sender, &frames, layout);
         for text in EXPRESSIONS {
-            let program = language::parse(text).unwrap().compile_for_kernel().unwrap();
+            let expression = language::parse(text).unwrap();
+            let (ours, theirs) = (expression.compile_for_files().unwrap(), libpcap(text));
+            for frame in &captured {
+                assert_eq!(ours.run(frame), theirs.run(frame), "{text} {frame:02x?}");
+            }
+            let program = expression.compile_for_kernel().unwrap();
             let ring = Ring::open(index("near"), &program, layout).unwrap();
             let expected: Vec<_> = frames
                 .iter()
@@ -142,6 +148,33 @@ fn every_expression_has_the_same_verdicts_in_the_kernel() {
             );
         }
     });
+}
+
+/// Sends the frames and returns them as they were captured, with their tags put back.
+fn captured(
+    interface: u32,
+    sender: &PacketSocket,
+    frames: &[Vec<u8>],
+    layout: Layout,
+) -> Vec<Vec<u8>> {
+    let ring = RefCell::new(Ring::open(interface, &Program::everything(), layout).unwrap());
+    for frame in frames {
+        sender.send(frame).unwrap();
+    }
+    let seen = RefCell::new(Vec::new());
+    common::wait_until("all frames are captured", || {
+        let mut ring = ring.borrow_mut();
+        while let Some(mut batch) = ring.next_batch() {
+            while let Some(frame) = batch.next() {
+                let octets = frame.octets();
+                let tagged = frame.vlan().map(|tag| tag.put_back(octets));
+                seen.borrow_mut()
+                    .push(tagged.unwrap_or_else(|| octets.to_vec()));
+            }
+        }
+        seen.borrow().len() == frames.len()
+    });
+    seen.into_inner()
 }
 
 fn libpcap(text: &str) -> Program {
