@@ -16,6 +16,7 @@ use crate::handover;
 use crate::image::Image;
 use crate::link::{self, Link};
 use crate::planning::{self, Outcome};
+use crate::recorder;
 use crate::wire::option::code;
 
 /// Boots the machine from the network; returns only when told to stop after a step, or to say why
@@ -24,6 +25,10 @@ use crate::wire::option::code;
 /// # Errors
 /// As its steps.
 pub fn run(config: &Config) -> Result<Step, Error> {
+    recorder::save_after(config.record.as_deref(), steps(config))
+}
+
+fn steps(config: &Config) -> Result<Step, Error> {
     let mut account = Account::begin();
     if config.stops_after(Step::Link) {
         return link::up(config).map(|_| Step::Link);
@@ -84,6 +89,7 @@ fn boot(config: &Config, link: &Link, lease: &Lease, mut account: Account) -> Re
     }
     let kernel = &outcome.plan.kernel.url;
     log::info!("starting {kernel} with \"{}\"", image.command_line);
+    recorder::save_after(config.record.as_deref(), Ok(()))?;
     image.start().map(|never| match never {})
 }
 

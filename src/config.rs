@@ -205,6 +205,8 @@ pub struct Vlan {
 /// The whole configuration of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    /// Where the last frames are written to, in the end, whatever it is.
+    pub record: Option<String>,
     /// Interfaces by name; empty means every Ethernet NIC with a device behind it.
     pub interfaces: Vec<String>,
     /// The NIC the firmware booted from (`BOOTIF=`).
@@ -321,6 +323,7 @@ impl Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            record: None,
             interfaces: Vec::new(),
             boot_interface: None,
             vlan: None,

@@ -8,7 +8,7 @@
 //! | first process | [`init`] | yes |
 //! | the path | [`agent`] | by what it calls |
 //! | drivers | [`acquire`], `capture`, [`fetch`], [`image`], [`planning`] | yes, through [`sys`] |
-//! | devices | [`link`], [`console`], [`account`], [`handover`], [`script`] | yes, through [`sys`] |
+//! | devices | [`link`], [`console`], [`account`], [`handover`], [`recorder`], [`script`] | yes, through [`sys`] |
 //! | machines | [`dhcp`], [`tftp`], [`http`], [`sntp`], [`verify`] | no: time and input are arguments |
 //! | plans | [`plan`], with its URLs | no |
 //! | values | [`wire`], [`time`], [`error`], [`config`], [`cmdline`] | no |
@@ -32,6 +32,7 @@ pub mod init;
 pub mod link;
 pub mod plan;
 pub mod planning;
+pub mod recorder;
 pub mod script;
 pub mod sntp;
 pub mod sys;

@@ -1,18 +1,86 @@
-//! The flight recorder: the last frames sent and received, for when a boot fails.
+//! The flight recorder: the last frames that were sent and received for a lease, for when it fails.
 //!
-//! The driver feeds it every frame that it reads or sends ([`Recorder::push`]) and writes
-//! [`Recorder::pcapng`] to a file when asked to, or on failure. It holds a bounded number of
-//! octets; the oldest frames go first, and how many went is part of the file.
+//! There is one in a process, as there is one log: whoever reads or sends a frame by a packet
+//! socket tells [`received`] or [`sent`], and the command writes a file in the end ([`save_after`]).
+//! It holds a bounded number of octets; the oldest frames go first, and how many there were is part
+//! of the file. Left out: what the kernel's own sockets carry, such as renewals and files.
+
+#![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
+use crate::error::Error;
+use crate::sys::packet::Metadata;
 use crate::time::Timestamp;
 use crate::wire::ethernet::VlanTag;
 use crate::wire::pcapng::{self, Counters, Direction, Interface, Packet};
 
+/// Where frames are written to when a command fails and was not told where to.
+pub const DEFAULT_FILE: &str = "/run/wireboot/failure.pcapng";
+
+static RECORDER: Mutex<Recorder> = Mutex::new(Recorder::new());
+
+/// Keeps a frame that `interface` has received.
+pub fn received(interface: &str, octets: &[u8], metadata: &Metadata) {
+    let (time, tag) = (metadata.timestamp, metadata.vlan);
+    with(|recorder| recorder.push(interface, Direction::Inbound, time, tag, octets));
+}
+
+/// Keeps a frame that `interface` sends.
+pub fn sent(interface: &str, octets: &[u8]) {
+    with(|recorder| recorder.push(interface, Direction::Outbound, now(), None, octets));
+}
+
+/// Writes the frames to `file`; without one, to [`DEFAULT_FILE`] if `result` is a failure.
+/// Returns `result`: a file that cannot be written is warned of.
+///
+/// # Errors
+/// As `result`.
+pub fn save_after<T>(file: Option<&str>, result: Result<T, Error>) -> Result<T, Error> {
+    let path = match (file, &result) {
+        (Some(path), _) => path,
+        (None, Err(_)) if with(|recorder| !recorder.is_empty()) => DEFAULT_FILE,
+        (None, _) => return result,
+    };
+    match save(Path::new(path)) {
+        Ok(count) => log::info!("the last {count} frames are in {path}"),
+        Err(error) => log::warn!("the last frames cannot be written to {path}: {error}"),
+    }
+    result
+}
+
+/// Writes a file that is whole or not there, and returns how many frames it has.
+fn save(path: &Path) -> io::Result<usize> {
+    if let Some(folder) = path.parent().filter(|_| path == Path::new(DEFAULT_FILE)) {
+        fs::create_dir_all(folder)?;
+    }
+    let (octets, count) = with(|recorder| (recorder.pcapng(now()), recorder.frames.len()));
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    fs::write(&part, octets)
+        .and_then(|()| fs::rename(&part, path))
+        .inspect_err(|_| drop(fs::remove_file(&part)))?;
+    Ok(count)
+}
+
+fn with<T>(take: impl FnOnce(&mut Recorder) -> T) -> T {
+    // Frames are whole whatever happened to another thread.
+    take(&mut RECORDER.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn now() -> Timestamp {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since_1970.unwrap_or_default().into()
+}
+
 /// The last frames of a boot.
-#[derive(Debug, Default)]
-pub struct Recorder {
+#[derive(Debug)]
+struct Recorder {
     interfaces: Vec<(String, Counters)>,
     frames: VecDeque<(Packet, Vec<u8>)>,
     octets: usize,
@@ -20,12 +88,20 @@ pub struct Recorder {
 
 impl Recorder {
     /// Octets of frames that are kept: a few hundred DHCP messages.
-    pub const CAPACITY: usize = 128 * 1024;
+    const CAPACITY: usize = 128 * 1024;
+
+    const fn new() -> Self {
+        Self {
+            interfaces: Vec::new(),
+            frames: VecDeque::new(),
+            octets: 0,
+        }
+    }
 
     /// Keeps a frame that crossed `interface` (a name) at `timestamp`.
     ///
     /// `tag` is the one that the kernel took out of `octets`; it is put back.
-    pub fn push(
+    fn push(
         &mut self,
         interface: &str,
         direction: Direction,
@@ -69,13 +145,12 @@ impl Recorder {
         }
     }
 
-    /// Returns whether nothing was recorded.
-    pub fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
 
     /// Returns the frames as the content of a pcapng file; `now` is the time of its end.
-    pub fn pcapng(&self, now: Timestamp) -> Vec<u8> {
+    fn pcapng(&self, now: Timestamp) -> Vec<u8> {
         let mut file = Vec::with_capacity(self.octets + 48 * self.frames.len() + 512);
         pcapng::begin("wireboot", &mut file);
         for (name, _) in &self.interfaces {
@@ -105,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_last_frames_are_kept_and_the_memory_is_bounded() {
-        let mut recorder = Recorder::default();
+        let mut recorder = Recorder::new();
         assert!(recorder.is_empty());
         for number in 0..1_000_u32 {
             let name = if number % 2 == 0 { "eth0" } else { "eth1" };

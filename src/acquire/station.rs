@@ -8,6 +8,7 @@ use super::listener::{Listener, MAX_FRAME_LEN, close};
 use crate::dhcp::Transmit;
 use crate::error::Error;
 use crate::link::Link;
+use crate::recorder;
 use crate::sys::SyscallError;
 use crate::sys::filter::ready::arp_about;
 use crate::sys::packet::{Options, PacketSocket};
@@ -87,7 +88,9 @@ impl Station {
         if let Some((_, socket)) = &self.arp {
             let mut buf = [0; MAX_FRAME_LEN];
             while let Some(received) = socket.recv(&mut buf)? {
-                match arp::Packet::decode_frame(buf.get(..received.len).unwrap_or_default()) {
+                let octets = buf.get(..received.len).unwrap_or_default();
+                recorder::received(name, octets, &received.metadata);
+                match arp::Packet::decode_frame(octets) {
                     Ok(packet) => take(Heard::Arp(packet)),
                     Err(error) => log::debug!("{name}: ARP was discarded: {error}"),
                 }
@@ -95,6 +98,7 @@ impl Station {
         }
         let neighbour = &mut self.neighbour;
         self.listener.receive(|octets, metadata| {
+            recorder::received(name, octets, &metadata);
             match frame::decode(octets, metadata.checksum_ready) {
                 Ok((sender, datagram)) => {
                     *neighbour = Some(sender);
@@ -152,6 +156,7 @@ impl Station {
     }
 
     fn send_frame(&self, frame: &[u8]) {
+        recorder::sent(&self.name, frame);
         // It will be sent again; an interface that just went down is no reason to give up.
         if let Err(error) = self.listener.send(frame) {
             log::warn!("{}: {error}: {}", self.name, error.source);

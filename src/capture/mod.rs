@@ -9,4 +9,3 @@ pub mod line;
 pub mod live;
 mod options;
 pub mod output;
-pub mod recorder;

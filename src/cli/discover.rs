@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::dhcp::survey::{Answer, Verdict, suspicions, verdicts};
 use crate::error::Error;
 use crate::link;
+use crate::recorder;
 
 const HELP: &str = "\
 usage: wireboot discover [FLAG]…
@@ -55,10 +56,15 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
     }
     let shows_options = common.is_verbose();
     let config = common.finish()?;
-    let links = link::find(&config)?;
+    let result = ask(&config, wait, as_json, shows_options);
+    recorder::save_after(config.record.as_deref(), result)
+}
+
+fn ask(config: &Config, wait: Duration, as_json: bool, shows_options: bool) -> Result<(), Error> {
+    let links = link::find(config)?;
     let signals = receive_signals()?;
-    let surveyed = acquire::survey(links, &config, wait, &signals)?;
-    let rows = rows(&surveyed, &config);
+    let surveyed = acquire::survey(links, config, wait, &signals)?;
+    let rows = rows(&surveyed, config);
     let text = match as_json {
         true => json::text(&surveyed, &rows),
         false => table::text(&rows, shows_options),

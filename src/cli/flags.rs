@@ -29,6 +29,8 @@ pub(super) const COMMON_HELP: &str = "  \
   --proxy-wait SECS     let an offer without a boot file wait for a better one
   --acd HOW             look for another host with the address: overlapped with the request,
                         strict (RFC 5227: takes 4 to 7 s), or off (overlapped)
+  --record FILE         write the last DHCP and ARP frames to FILE, as pcapng; a command that fails
+                        writes them to /run/wireboot/failure.pcapng anyway
   -v, --verbose         say every step; twice: every packet
   -q, --quiet           say nothing but errors
   -h, --help            print this text
@@ -172,6 +174,7 @@ impl Common {
                     return Err(Error::Usage(refusal));
                 }
             }
+            Flag::Long(name) if name == "record" => config.record = Some(arguments.value()?),
             Flag::Long(name) if name == "link-timeout" => {
                 config.link_timeout = arguments.seconds()?
             }

@@ -13,6 +13,7 @@ use crate::dhcp::json::Fields;
 use crate::dhcp::lease::Lease;
 use crate::error::Error;
 use crate::link::{self, Link};
+use crate::recorder;
 use crate::script::{self, Event};
 use crate::sys::signal::Signals;
 use crate::wire::option::known;
@@ -72,7 +73,8 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
         }
     }
     wish.shows_options = common.is_verbose();
-    follow(&wish, &common.finish()?)
+    let config = common.finish()?;
+    recorder::save_after(config.record.as_deref(), follow(&wish, &config))
 }
 
 fn follow(wish: &Wish, config: &Config) -> Result<(), Error> {
