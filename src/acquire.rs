@@ -9,6 +9,7 @@ mod diagnosis;
 mod keep;
 mod listener;
 mod machine;
+mod port;
 mod saved;
 mod session;
 mod station;

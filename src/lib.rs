@@ -9,7 +9,7 @@
 //! | the path | [`agent`] | by what it calls |
 //! | drivers | [`acquire`], `capture`, [`fetch`], [`image`], [`planning`] | yes, through [`sys`] |
 //! | devices | [`link`], [`console`], [`account`], [`handover`], [`recorder`], [`script`] | yes, through [`sys`] |
-//! | machines | [`dhcp`], [`tftp`], [`http`], [`sntp`], [`verify`] | no: time and input are arguments |
+//! | machines | [`dhcp`], [`tftp`], [`http`], [`sntp`], [`switch`], [`verify`] | no: time and input are arguments |
 //! | plans | [`plan`], with its URLs | no |
 //! | values | [`wire`], [`time`], [`error`], [`config`], [`cmdline`] | no |
 //! | kernel | [`sys`] | it is the I/O, and the only unsafe code |
@@ -35,6 +35,7 @@ pub mod planning;
 pub mod recorder;
 pub mod script;
 pub mod sntp;
+pub mod switch;
 pub mod sys;
 pub mod tftp;
 pub mod time;

@@ -16,6 +16,8 @@ pub(super) struct Diagnosis {
     pub(super) refusal: Option<String>,
     /// Who leaves this network to IPv6.
     pub(super) ipv6_only: Option<Ipv4Addr>,
+    /// What the switch said of the port at last.
+    pub(super) port: Option<String>,
     /// Frames that had been counted when it began.
     pub(super) received_before: Option<u64>,
 }
@@ -52,6 +54,9 @@ impl Diagnosis {
             _ => 0,
         };
         let asked = format!("{name}: no {wanted} in {seconds:.1} s; {sent} DISCOVERs sent");
+        if let (None, Some(port)) = (self.offered_by, &self.port) {
+            return Error::NoOffer(format!("{asked}; {port}"));
+        }
         Error::NoOffer(match (self.offered_by, seen) {
             (Some(server), _) => format!(
                 "{asked}, {server} made an offer but did not confirm it; is it still running?"

@@ -6,6 +6,8 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use super::diagnosis::Diagnosis;
+use super::listener::close;
+use super::port::Port;
 use super::saved::{self, Saved};
 use super::station::{Heard, Station};
 use crate::config::{Config, Given};
@@ -17,6 +19,7 @@ use crate::dhcp::{Client, Event, Loss, Transmit};
 use crate::error::Error;
 use crate::handover;
 use crate::link::{Change, Link, Watch};
+use crate::switch::Statement;
 use crate::sys;
 use crate::time::{Instant, Random};
 use crate::wire::arp;
@@ -47,6 +50,9 @@ pub struct Session {
     client: Option<Client>,
     begin: Begin,
     has_carrier: bool,
+    carrier_at: Instant,
+    /// Listened to once nobody has answered the first DISCOVER.
+    port: Option<Port>,
     /// Offers are compared with those of other sessions, and one is taken when told to.
     is_held: bool,
     diagnosis: Diagnosis,
@@ -85,6 +91,8 @@ impl Session {
             station,
             client: None,
             has_carrier: false,
+            carrier_at: Instant::ZERO,
+            port: None,
             is_held: false,
             diagnosis: Diagnosis::default(),
             turns: VecDeque::new(),
@@ -149,6 +157,8 @@ impl Session {
         self.station.set_running(change.link.running);
         if carrier && !self.has_carrier {
             log::debug!("{name}: carrier");
+            self.carrier_at = now;
+            self.port = None;
             match &mut self.client {
                 Some(client) => client.link_up(now),
                 None => {
@@ -192,7 +202,36 @@ impl Session {
             source,
         })?;
         self.put_out(output);
+        self.hear_switch(now);
         Ok(())
+    }
+
+    /// While the port lets nothing through, its delay is not left to grow: every word of the
+    /// switch has the server asked again, and so has the moment when the port opens.
+    fn hear_switch(&mut self, now: Instant) {
+        let Some(port) = &mut self.port else {
+            return;
+        };
+        let name = &self.link.name;
+        port.handle_timeout(now);
+        let mut ask = port.receive(name, now).unwrap_or_else(|error| {
+            log::debug!("{name}: {error}: {}", error.source);
+            false
+        });
+        while let Some(statement) = port.poll_event() {
+            log::info!("{name}: {statement}");
+            ask |= statement == Statement::Forwarding;
+            if !matches!(statement, Statement::Neighbour { .. }) {
+                self.diagnosis.port = Some(statement.to_string());
+            }
+        }
+        if ask
+            && self.lease().is_none()
+            && let Some(client) = &mut self.client
+        {
+            client.link_up(now);
+            self.drain();
+        }
     }
 
     /// Takes notice of the time, and sends what is due.
@@ -263,11 +302,14 @@ impl Session {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.client.as_ref().and_then(Client::poll_timeout)
+        let client = self.client.as_ref().and_then(Client::poll_timeout);
+        let port = self.port.as_ref().and_then(Port::poll_timeout);
+        client.into_iter().chain(port).min()
     }
 
     pub(super) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.station.sources()
+        let port = self.port.as_ref().map(Port::source);
+        self.station.sources().chain(port)
     }
 
     /// Returns whether there has been a carrier.
@@ -308,6 +350,10 @@ impl Session {
             }
             if transmit.message_type == MessageType::Discover {
                 self.diagnosis.discovers += 1;
+                if self.diagnosis.discovers > 1 && self.port.is_none() {
+                    let port = Port::open(&self.link, self.carrier_at);
+                    self.port = port.inspect_err(|error| log::debug!("{error}")).ok();
+                }
             }
             self.station.send(transmit, &payload);
         }
@@ -335,6 +381,9 @@ impl Session {
                     log::warn!("{name}: option {code} of {} {why}; ignored", lease.server);
                 }
                 self.station.leave_crowd();
+                if let Some(port) = self.port.take() {
+                    close(Box::new(port));
+                }
                 self.turns.push_back(Turn::Bound(lease));
             }
             Event::Failed(loss) => self.tell(loss),

@@ -11,6 +11,7 @@ pub mod ethernet;
 pub mod frame;
 pub mod grammar;
 pub mod ipv4;
+pub mod neighbour;
 pub mod netlink;
 pub mod option;
 pub mod pcap;

@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 
 use super::{Condition, Load, Program, Size, WHOLE_FRAME, ancillary};
 use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, MacAddress};
+use crate::wire::neighbour;
 
 /// Where the IPv4 header begins in an untagged frame.
 const IPV4: u32 = 14;
@@ -83,6 +84,21 @@ pub fn dhcp_requests(are_discovers: bool) -> Program {
         .and(kind)
         .compile(1)
         .unwrap_or_else(|_| Program::nothing())
+}
+
+/// Passes what switches say to the groups of their own protocols: the spanning tree, LACP, 802.1X,
+/// LLDP and PVST+.
+pub fn from_switch() -> Program {
+    let group = |MacAddress([a, b, c, d, e, f])| {
+        let (high, low) = ([a, b, c, d], [e, f]);
+        Condition::equal(frame(Size::Word, 0), u32::from_be_bytes(high)).and(Condition::equal(
+            frame(Size::Half, 4),
+            u16::from_be_bytes(low).into(),
+        ))
+    };
+    let groups = neighbour::GROUPS.into_iter().map(group);
+    let any = groups.fold(Condition::Constant(false), Condition::or);
+    program(&untagged().and(any))
 }
 
 fn program(condition: &Condition) -> Program {
