@@ -212,12 +212,16 @@ fn wait(
     let mut sources: Vec<_> = sessions.iter().flat_map(Session::sources).collect();
     sources.push(watch.as_fd());
     sources.extend(signals.map(AsFd::as_fd));
-    sys::wait_readable(&sources, Some(until)).map_err(cannot)?;
-    match signals.map(Signals::take).transpose().map_err(cannot)? {
-        Some(Some(signal)) => Err(Error::NoOffer(format!(
+    let readable = sys::wait_readable(&sources, Some(until)).map_err(cannot)?;
+    // They stand last.
+    let Some(signals) = signals.filter(|_| readable.last() == Some(&true)) else {
+        return Ok(());
+    };
+    match signals.take().map_err(cannot)? {
+        Some(signal) => Err(Error::NoOffer(format!(
             "ended by a signal ({signal:?}) before there was a lease"
         ))),
-        Some(None) | None => Ok(()),
+        None => Ok(()),
     }
 }
 
