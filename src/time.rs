@@ -198,9 +198,14 @@ impl Backoff {
 
     /// Returns the next delay and doubles the one after it.
     pub fn next_delay(&mut self, random: &mut Random) -> Duration {
-        let delay = self.next;
-        self.next = (delay * 2).min(self.longest);
-        random.jitter(delay, Self::JITTER_PERCENT)
+        let delay = self.delay(random);
+        self.next = (self.next * 2).min(self.longest);
+        delay
+    }
+
+    /// Returns the next delay, and leaves it as it is.
+    pub fn delay(&self, random: &mut Random) -> Duration {
+        random.jitter(self.next, Self::JITTER_PERCENT)
     }
 
     /// Goes back to the first delay.

@@ -53,8 +53,8 @@ fn without_a_server_the_message_says_where_how_often_how_long_and_what_was_seen(
         assert_eq!(output.status.code(), Some(3), "{output:?}");
         let text = last_line(&output);
         assert!(text.starts_with("wireboot: near: no lease in 2."), "{text}");
-        // At 0, 0.5 and 1.5 s, each delay a fifth shorter or longer.
-        assert!(text.contains(" 3 DISCOVERs sent"), "{text}");
+        // At 0, 0.5, 1 and 1.5 s, each delay a fifth shorter or longer.
+        assert!(text.contains(" 4 DISCOVERs sent"), "{text}");
         assert!(text.contains("frame"), "{text}");
         is_as_it_was();
     });
@@ -62,12 +62,12 @@ fn without_a_server_the_message_says_where_how_often_how_long_and_what_was_seen(
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
-fn a_server_that_answers_only_the_third_discover_gets_it() {
+fn a_server_that_answers_only_who_has_waited_gets_it() {
     in_new_namespace(|| {
         let far = Far::plug_in();
         let server = dhcpd(&far, "min-secs 1;");
         succeeds(lease("30"));
-        assert_eq!(server.count("DHCPDISCOVER"), 3);
+        assert!(server.count("DHCPDISCOVER") >= 3);
         is_configured();
     });
 }
@@ -154,7 +154,7 @@ fn in_a_crowd_that_is_not_answered_it_waits_for_its_turn() {
         let output = lease("6").wait_with_output().unwrap();
         drop(stop);
         crowd.join().unwrap();
-        // Alone it sends four, at 0, 0.5, 1.5 and 3.5 s.
+        // Alone it sends seven, at 0, 0.5, 1, 1.5, 2.5, 3.5 and 4.5 s.
         let text = last_line(&output);
         let sent = text.split_once(" DISCOVERs sent").unwrap().0;
         assert!(sent.ends_with(" 1") || sent.ends_with(" 2"), "{text}");

@@ -19,8 +19,8 @@ use crate::wire::option::code;
 use crate::wire::pxe::{BootItem, Pxe};
 use crate::wire::udp::Datagram;
 
-/// How often servers are asked before they are given up: about 7.5 s.
-const MAX_QUESTIONS: u32 = 4;
+/// How often servers are asked before they are given up: about 8.5 s.
+const MAX_QUESTIONS: u32 = 8;
 
 /// Whom to ask, and for what.
 #[derive(Debug, Clone, PartialEq, Eq)]

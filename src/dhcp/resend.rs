@@ -6,6 +6,8 @@ use crate::time::{Backoff, Instant, Random};
 
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(16);
+/// How often a delay is used before it doubles.
+const EACH_DELAY: u32 = 3;
 /// RENEWING and REBINDING wait half of the remaining time, but never less (RFC 2131 §4.4.5).
 const SHORTEST_EXTENSION: Duration = Duration::from_secs(60);
 /// What keeps leases of a few seconds from making a flood.
@@ -43,7 +45,13 @@ impl Resend {
         if !self.is_due {
             return false;
         }
-        let delay = self.backoff.next_delay(random);
+        // Where a third of all packets are lost in both directions, one exchange in sixty would take
+        // longer than half a minute if each delay doubled.
+        let delay = if self.sent % EACH_DELAY == EACH_DELAY - 1 {
+            self.backoff.next_delay(random)
+        } else {
+            self.backoff.delay(random)
+        };
         self.taken(now, delay);
         true
     }

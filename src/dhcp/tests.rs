@@ -23,11 +23,12 @@ const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const OTHER_SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 
 #[test]
-fn the_first_discover_goes_out_at_once_and_repeats_with_doubled_delay() {
+fn the_first_discover_goes_out_at_once_and_repeats_with_delays_that_double_every_third_time() {
     let mut t = Transcript::new(plain());
     let discover = t.sends(MessageType::Discover);
     assert_eq!(discover.ciaddr, Ipv4Addr::UNSPECIFIED);
-    for expected in [500, 1_000, 2_000, 4_000, 8_000, 16_000, 16_000] {
+    let delays = [500, 1_000, 2_000, 4_000, 8_000, 16_000, 16_000];
+    for expected in delays.into_iter().flat_map(|delay| [delay; 3]) {
         let again = t.sends_after(
             expected * 8 / 10..=expected * 12 / 10,
             MessageType::Discover,
@@ -122,10 +123,10 @@ fn an_ack_of_a_server_that_was_not_asked_is_discarded() {
 #[test]
 fn a_request_without_answer_is_repeated_and_then_the_search_begins_anew() {
     let mut t = Transcript::in_requesting(plain());
-    for expected in [500, 1_000, 2_000] {
+    for expected in [500, 500, 500, 1_000, 1_000, 1_000, 2_000] {
         t.sends_after(expected * 8 / 10..=expected * 12 / 10, MessageType::Request);
     }
-    t.sends_after(3_200..=4_800, MessageType::Discover);
+    t.sends_after(1_600..=2_400, MessageType::Discover);
     assert_eq!(t.failure(), Loss::Unanswered { server: SERVER });
 }
 

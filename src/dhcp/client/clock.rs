@@ -6,10 +6,10 @@ use crate::dhcp::offer::Offers;
 use crate::dhcp::resend::Resend;
 use crate::time::Instant;
 
-/// How often a REQUEST is sent before its offer is given up: about 7.5 s.
-const MAX_REQUESTS: u32 = 4;
+/// How often a REQUEST is sent before its offer is given up: about 8.5 s.
+const MAX_REQUESTS: u32 = 8;
 /// How often a known address is asked for before a new one is (INIT-REBOOT): about 3.5 s.
-const MAX_REBOOT_REQUESTS: u32 = 3;
+const MAX_REBOOT_REQUESTS: u32 = 5;
 
 impl Client {
     pub(super) fn tick(&mut self) {

@@ -25,7 +25,7 @@ fn it_asks_until_the_wait_is_over_and_takes_nothing() {
         }
         assert!(survey.poll_timeout().is_none_or(|next| next > at));
     }
-    assert_eq!(sent_at.len(), 3, "{sent_at:?}");
+    assert!((4..=5).contains(&sent_at.len()), "{sent_at:?}");
     assert!(survey.is_over());
 }
 

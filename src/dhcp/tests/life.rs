@@ -23,7 +23,7 @@ fn while_nobody_confirms_it_the_lease_is_ours_until_its_end_and_another_is_sough
     let mut t = Transcript::bound_to(ack(SERVER));
     let bound_at = t.now;
     t.client.link_up(t.now);
-    for _ in 0..3 {
+    for _ in 0..5 {
         t.sends_after(0..=2_400, MessageType::Request);
     }
     t.sends_after(1..=4_800, MessageType::Discover);
@@ -74,7 +74,7 @@ fn a_nak_ends_a_renewal_and_a_rebinding() {
 fn a_saved_address_is_asked_for_first_and_given_up_when_nobody_answers() {
     let mut t = Transcript::silent(plain());
     t.client.reboot(ADDRESS, t.now);
-    for _ in 0..3 {
+    for _ in 0..5 {
         let request = t.sends_after(0..=2_400, MessageType::Request);
         assert_eq!(request.ciaddr, Ipv4Addr::UNSPECIFIED);
     }
