@@ -61,6 +61,27 @@ impl Far {
         other
     }
 
+    /// Makes a namespace behind this one, which becomes a router: `behind`, 203.0.113.1/24, leads to
+    /// the other's `far`, 203.0.113.2/24.
+    pub fn behind(&self) -> Self {
+        let other = Self::unplugged();
+        for command in [
+            &format!(
+                "ip link add name behind type veth peer name far netns {}",
+                other.holder.id()
+            ),
+            "ip address add 203.0.113.1/24 dev behind",
+            "ip link set behind up",
+            "sysctl -q -w net.ipv4.ip_forward=1",
+        ] {
+            self.run(command);
+        }
+        other.run("ip address add 203.0.113.2/24 dev far");
+        other.run("ip link set far up");
+        other.run("ip route add 192.0.2.0/24 via 203.0.113.1");
+        other
+    }
+
     fn has_address(&self, address: &str) {
         self.run(&format!("ip address add {address}/24 dev far"));
         self.run("ip link set far up");
