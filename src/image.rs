@@ -180,6 +180,12 @@ impl Parts {
             None => Vec::new(),
         };
         let command_line = String::from_utf8_lossy(&command_line);
+        if uki.device_tree.is_some() {
+            log::warn!(
+                "the device tree within the kernel image is not loaded: the next kernel gets the \
+                 one that this machine runs with"
+            );
+        }
         Ok(Self {
             kernel: Rc::new(copy(file, uki.linux.clone())?),
             initrds: initrds?,

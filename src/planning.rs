@@ -19,7 +19,7 @@ use crate::sys::memfd::SealedFile;
 use crate::wire::ethernet::MacAddress;
 
 /// Texts about the machine that configurations ask for, by their names in `/sys/class/dmi/id`.
-const SMBIOS: [&str; 15] = [
+const SMBIOS: [&str; 16] = [
     "product_uuid",
     "sys_vendor",
     "product_name",
@@ -33,6 +33,7 @@ const SMBIOS: [&str; 15] = [
     "board_serial",
     "board_asset_tag",
     "chassis_asset_tag",
+    "chassis_type",
     "bios_vendor",
     "bios_version",
 ];
@@ -117,6 +118,7 @@ pub fn facts(
         .map(|(code, value)| (code, value.to_vec()))
         .collect();
     facts.smbios = SMBIOS.into_iter().filter_map(smbios).collect();
+    facts.cpu_flags = cpu_flags();
     facts.is_efi = Path::new("/sys/firmware/efi").exists();
     facts.append.clone_from(&config.append);
     for name in &config.initrds {
@@ -127,6 +129,14 @@ pub fn facts(
         facts.initrds.push(url);
     }
     Ok(facts)
+}
+
+fn cpu_flags() -> Vec<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+    let flags = lines.find(|(name, _)| name.trim() == "flags");
+    let flags = flags.map_or("", |(_, flags)| flags).split_whitespace();
+    flags.map(str::to_owned).collect()
 }
 
 fn smbios(name: &str) -> Option<(String, String)> {

@@ -74,6 +74,8 @@ pub struct Facts {
     pub smbios: BTreeMap<String, String>,
     /// The processor.
     pub architecture: Architecture,
+    /// Its features, by their names in `/proc/cpuinfo`; empty where it lists none.
+    pub cpu_flags: Vec<String>,
     /// Whether the machine was started by EFI firmware.
     pub is_efi: bool,
     /// Initrds for a boot file that is a kernel itself.
@@ -101,6 +103,7 @@ impl Facts {
             options: BTreeMap::new(),
             smbios: BTreeMap::new(),
             architecture: Architecture::HERE,
+            cpu_flags: Vec::new(),
             is_efi: false,
             initrds: Vec::new(),
             append: None,

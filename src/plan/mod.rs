@@ -46,7 +46,8 @@ pub struct BootPlan {
     pub command_line: String,
     /// What the user puts behind either.
     pub append: Option<String>,
-    /// A device tree for the kernel.
+    /// The device tree that the configuration names. It is not loaded: kexec hands on the one that
+    /// the machine runs with.
     pub device_tree: Option<Part>,
 }
 

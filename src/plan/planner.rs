@@ -18,6 +18,10 @@ const MAX_FETCHES: usize = 2_000;
 const MAX_NOTES: usize = 2_000;
 const MAX_NOTE_LEN: usize = 1_000;
 
+/// kexec_file_load takes no device tree: the kernel hands on its own.
+const DEVICE_TREE_NOTE: &str = "is a device tree and is not loaded: the next kernel gets the one \
+                                that this machine runs with";
+
 /// A decision, and the place it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
@@ -254,9 +258,13 @@ impl Planner {
     }
 
     /// Adds what the user appends.
-    fn finished(&self, mut plan: Box<BootPlan>) -> Box<BootPlan> {
+    fn finished(&mut self, mut plan: Box<BootPlan>) -> Box<BootPlan> {
         let facts = &self.context.facts;
         plan.append = facts.append.as_ref().map(|text| facts.fill_in(text));
+        if let Some(tree) = &plan.device_tree {
+            let place = Place::whole(&tree.url);
+            self.context.note(&place, DEVICE_TREE_NOTE);
+        }
         plan
     }
 }
@@ -381,6 +389,33 @@ mod tests {
         let text = b"default a\nlabel a\nkernel a.0\n";
         let (_, end) = drive(facts(url), &[(url, text), ("http://192.0.2.1/a.0", text)]);
         assert!(matches!(end, Step::Failed(error) if error.what.contains("boot files")));
+    }
+
+    #[test]
+    fn what_cannot_be_followed_is_said() {
+        let text = "default a\nlabel a\nkernel k\nfdt b.dtb\nfdtdir dtbs\nsysappend 0x4001c\n";
+        let url = "http://192.0.2.1/pxelinux.cfg/default";
+        let mut facts = facts(url);
+        facts.cpu_flags = ["fpu", "pae", "nx", "lm", "svm"].map(str::to_owned).into();
+        let mut planner = Planner::new(facts);
+        planner.next(Answer::Begin);
+        let end = planner.next(Answer::File {
+            head: text.into(),
+            len: text.len() as u64,
+        });
+        let Step::Done(plan) = end else {
+            panic!("{end:?}")
+        };
+        assert_eq!(plan.command_line, "BOOT_IMAGE=k CPU=6PXLS");
+        let notes: Vec<_> = planner.notes().iter().map(|note| &note.text).collect();
+        for expected in [
+            "is a device tree and",
+            "in dtbs",
+            ": SYSUUID, SYSVENDOR, bit 0x40000",
+        ] {
+            let is_said = notes.iter().any(|note| note.contains(expected));
+            assert!(is_said, "{expected}: {notes:?}");
+        }
     }
 
     /// Drives a planner with these files and nobody at the console.

@@ -10,7 +10,8 @@ struct Plan<'a> {
     initrds: Vec<File<'a>>,
     command_line: &'a str,
     append: Option<&'a str>,
-    device_tree: Option<File<'a>>,
+    /// Never loaded, and named so that nobody has to guess.
+    unused_device_tree: Option<File<'a>>,
 }
 
 #[derive(Serialize)]
@@ -46,7 +47,7 @@ pub fn json(plan: &BootPlan) -> String {
         initrds: plan.initrds.iter().map(Into::into).collect(),
         command_line: &plan.command_line,
         append: plan.append.as_deref(),
-        device_tree: plan.device_tree.as_ref().map(Into::into),
+        unused_device_tree: plan.device_tree.as_ref().map(Into::into),
     };
     // Strings and lists of strings always have a form in JSON.
     serde_json::to_string_pretty(&plan).unwrap_or_default()
@@ -61,7 +62,7 @@ pub fn text(plan: &BootPlan) -> String {
         lines.push(format!("initrd        {}{place}", initrd.url));
     }
     if let Some(tree) = &plan.device_tree {
-        lines.push(format!("device tree   {}", tree.url));
+        lines.push(format!("not loaded    {}", tree.url));
     }
     let command_line = plan.with_append(&plan.command_line);
     lines.push(format!("command line  {command_line}"));

@@ -1,11 +1,12 @@
 //! From a label to what it starts.
 
 use super::super::error::{Error, Place};
-use super::super::facts::Facts;
+use super::super::planner::Context;
 use super::super::url::Url;
 use super::super::{BootPlan, Part};
 use super::config::{Config, Label, TargetKind, Text, is_menu_module, split_word};
-use super::paths::{Prefix, hardware_address};
+use super::paths::Prefix;
+use super::sysappend;
 
 /// What booting a label means.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ pub(super) fn boot(
     arguments: &str,
     edited: Option<&str>,
     prefix: &Prefix,
-    facts: &Facts,
+    context: &mut Context,
 ) -> Result<Outcome, Error> {
     if let Some(fault) = label.faults.first() {
         return Err(fault.clone());
@@ -53,9 +54,9 @@ pub(super) fn boot(
                 .map(str::to_owned),
         )),
         TargetKind::Program => prefix.resolve(name, &target.place).map(Outcome::Chain),
-        TargetKind::Module => module(name, &join([rest, &options]), target, prefix, facts),
+        TargetKind::Module => module(name, &join([rest, &options]), target, prefix, context),
         TargetKind::Kernel if has_suffix(name, &[".c32"]) => {
-            module(name, &join([rest, &options]), target, prefix, facts)
+            module(name, &join([rest, &options]), target, prefix, context)
         }
         TargetKind::Kernel if has_suffix(name, &[".0", ".pxe", ".kpxe", ".kkpxe", ".efi"]) => {
             prefix.resolve(name, &target.place).map(Outcome::Chain)
@@ -77,7 +78,7 @@ pub(super) fn boot(
                 place: target.place.clone(),
             };
             let options = join([rest, &options]);
-            linux(config, label, &kernel, &options, prefix, facts)
+            linux(config, label, &kernel, &options, prefix, context)
                 .map(|plan| Outcome::Plan(Box::new(plan)))
         }
     }
@@ -98,7 +99,7 @@ fn linux(
     kernel: &Text,
     options: &str,
     prefix: &Prefix,
-    facts: &Facts,
+    context: &mut Context,
 ) -> Result<BootPlan, Error> {
     // The last initrd= counts, and it goes over an INITRD directive, whose text pxelinux puts
     // before the options.
@@ -120,7 +121,16 @@ fn linux(
     let names = names.unwrap_or_default().split(',');
     let initrds: Result<Vec<_>, _> = names.filter(|name| !name.is_empty()).map(part).collect();
 
-    let system = system_options(label.sysappend.unwrap_or(config.sysappend), facts);
+    if let Some(directory) = &label.device_trees {
+        let what = format!(
+            "the device tree of this board in {} is not loaded: the next kernel gets the one \
+             that this machine runs with",
+            directory.value
+        );
+        context.note(&directory.place, what);
+    }
+    let bits = label.sysappend.unwrap_or(config.sysappend);
+    let system = sysappend::options(bits, &label.name.place, context);
     let kernel = prefix.resolve(&kernel.value, &kernel.place)?;
     Ok(BootPlan {
         initrds: initrds?,
@@ -138,7 +148,7 @@ fn module(
     arguments: &str,
     target: &Text,
     prefix: &Prefix,
-    facts: &Facts,
+    context: &mut Context,
 ) -> Result<Outcome, Error> {
     let file = name.rsplit('/').next().unwrap_or_default();
     let refuse = |what: &str| Err(Error::new(&target.place, name, what));
@@ -155,7 +165,7 @@ fn module(
         "ifcpu64.c32" => {
             let mut choices = arguments.split("--").map(str::trim);
             use super::super::facts::Architecture::{Arm, Arm64, Other, RiscV64, X86, X86_64};
-            let number = match facts.architecture {
+            let number = match context.facts.architecture {
                 X86_64 | Arm64 | RiscV64 => 0,
                 X86 | Arm | Other => 1,
             };
@@ -175,7 +185,7 @@ fn module(
             line(&format!("linux {kernel}"));
             line(&format!("append {options}"));
             match config.labels.first() {
-                Some(label) => boot(&config, label, "", None, prefix, facts),
+                Some(label) => boot(&config, label, "", None, prefix, context),
                 None => refuse("names no kernel"),
             }
         }
@@ -208,55 +218,4 @@ pub(super) fn join<const N: usize>(parts: [&str; N]) -> String {
         joined.push_str(part);
     }
     joined
-}
-
-/// Names of SMBIOS texts by the bit that asks for them, from bit 4 on.
-const SMBIOS_BITS: [(&str, &str); 13] = [
-    ("SYSVENDOR", "sys_vendor"),
-    ("SYSPRODUCT", "product_name"),
-    ("SYSVERSION", "product_version"),
-    ("SYSSERIAL", "product_serial"),
-    ("SYSSKU", "product_sku"),
-    ("SYSFAMILY", "product_family"),
-    ("MBVENDOR", "board_vendor"),
-    ("MBPRODUCT", "board_name"),
-    ("MBVERSION", "board_version"),
-    ("MBSERIAL", "board_serial"),
-    ("MBASSET", "board_asset_tag"),
-    ("BIOSVENDOR", "bios_vendor"),
-    ("BIOSVERSION", "bios_version"),
-];
-
-/// Returns what SYSAPPEND puts behind the command line.
-fn system_options(bits: u32, facts: &Facts) -> String {
-    let mut options = Vec::new();
-    if bits & 1 != 0 {
-        let gateway = facts.gateway.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED);
-        options.push(format!(
-            "ip={}:{}:{gateway}:{}",
-            facts.address,
-            facts.boot_server,
-            facts.netmask()
-        ));
-    }
-    if bits & 2 != 0 {
-        options.push(format!("BOOTIF={}", hardware_address(facts)));
-    }
-    if bits & 4 != 0
-        && let Some(uuid) = facts.smbios("product_uuid")
-    {
-        options.push(format!("SYSUUID={}", uuid.to_ascii_lowercase()));
-    }
-    for (bit, (name, file)) in (4..).zip(SMBIOS_BITS) {
-        if bits & (1 << bit) != 0
-            && let Some(text) = facts.smbios(file)
-        {
-            // Spaces would end the word.
-            options.push(format!(
-                "{name}={}",
-                text.trim().replace(char::is_whitespace, "_")
-            ));
-        }
-    }
-    options.join(" ")
 }

@@ -38,6 +38,8 @@ pub(super) struct Label {
     pub(super) append: Option<Text>,
     pub(super) initrd: Option<Text>,
     pub(super) device_tree: Option<Text>,
+    /// The directory with the device trees of several boards.
+    pub(super) device_trees: Option<Text>,
     pub(super) sysappend: Option<u32>,
     pub(super) is_hidden: bool,
     pub(super) is_disabled: bool,
@@ -57,6 +59,7 @@ impl Label {
             append: None,
             initrd: None,
             device_tree: None,
+            device_trees: None,
             sysappend: None,
             is_hidden: false,
             is_disabled: false,
@@ -344,8 +347,7 @@ impl Config {
             (Some(kind), _) => label.target = Some((kind, value)),
             (None, "initrd") => label.initrd = Some(value),
             (None, "fdt" | "devicetree") => label.device_tree = Some(value),
-            // Where to find the tree of this board: kexec hands on the one the machine runs with.
-            (None, "fdtdir" | "devicetreedir") => {}
+            (None, "fdtdir" | "devicetreedir") => label.device_trees = Some(value),
             (None, "fdtoverlays" | "devicetree-overlay") => {
                 let what = "a device tree cannot be changed on the way to the next kernel";
                 label.faults.push(Error::new(&place, keyword, what));

@@ -461,7 +461,7 @@ impl Machine {
             let name = &label.name;
             context.note(&name.place, format!("label {} is booted", name.value));
             let (config, prefix) = (&self.config, &self.prefix);
-            match boot(config, label, &arguments, edited, prefix, &context.facts)? {
+            match boot(config, label, &arguments, edited, prefix, context)? {
                 Outcome::Plan(plan) => return Ok(Turn::Done(plan)),
                 Outcome::Chain(url) => return Ok(Turn::Chain(url)),
                 Outcome::Config(url, directory) => {

@@ -11,5 +11,6 @@ mod boot;
 mod config;
 mod machine;
 mod paths;
+mod sysappend;
 
 pub(super) use machine::Machine;
