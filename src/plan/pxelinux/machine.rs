@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 
 use super::super::error::{Error, Place};
-use super::super::menu::{Entry, Menu};
 use super::super::planner::{Context, Turn};
 use super::super::url::Url;
 use super::super::{Answer, Fetched, Purpose, Step};
-use super::boot::{Outcome, boot, join, own_options};
-use super::config::{Config, Flow, Item, LeadsTo, Text, split_word};
+use super::boot::{Outcome, boot, join};
+use super::config::{Config, Flow, Text, split_word};
+use super::menus::Choice;
 use super::paths::{Prefix, search_list};
 
 /// How many files one plan may read by INCLUDE and CONFIG.
@@ -50,14 +50,6 @@ enum Phase {
 struct Source {
     place: Place,
     lines: std::vec::IntoIter<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Choice {
-    None,
-    Label { number: usize, arguments: String },
-    Menu(usize),
-    Quit,
 }
 
 impl Machine {
@@ -229,14 +221,14 @@ impl Machine {
     /// Boots the default, or shows the menu where the configuration wants one.
     fn decide(&mut self, context: &mut Context) -> Result<Turn, Error> {
         if self.config.has_menu {
-            let start = match self.default_choice() {
-                Some((Choice::Label { number, .. }, _)) => self.menu_of(number),
+            let start = match self.config.default_choice() {
+                Some((Choice::Label { number, .. }, _)) => self.config.menu_of(number),
                 _ => self.config.start,
             };
             return self.show(start, context);
         }
         if let Some(default) = self.config.default.clone()
-            && self.choice_of(&default).is_none()
+            && self.config.choice_of(&default).is_none()
         {
             // What is no label is the name of a kernel.
             let (name, arguments) = split_word(&default.value);
@@ -247,51 +239,13 @@ impl Machine {
             let number = self.config.add_implicit(name);
             return self.boot(number, arguments.to_owned(), None, context);
         }
-        match self.default_choice() {
+        match self.config.default_choice() {
             Some((choice, place)) => {
                 context.note(&place, "is the default");
                 self.follow(choice, None, context)
             }
             None => self.show(self.config.start, context),
         }
-    }
-
-    /// Returns what DEFAULT or MENU DEFAULT names.
-    fn default_choice(&self) -> Option<(Choice, Place)> {
-        if let Some(default) = &self.config.default
-            && let Some(choice) = self.choice_of(default)
-        {
-            return Some((choice, default.place.clone()));
-        }
-        let menu = self.config.menus.get(self.config.start)?;
-        let number = match (menu.default, self.config.default.is_some()) {
-            (Some(number), _) => number,
-            (None, true) => return None,
-            // SYSLINUX falls back to a label of this name.
-            (None, false) => self.config.label_named("linux")?,
-        };
-        let label = self.config.labels.get(number)?;
-        let choice = Choice::Label {
-            number,
-            arguments: String::new(),
-        };
-        Some((choice, label.name.place.clone()))
-    }
-
-    fn choice_of(&self, text: &Text) -> Option<Choice> {
-        let (name, arguments) = split_word(&text.value);
-        let number = self.config.label_named(name)?;
-        Some(Choice::Label {
-            number,
-            arguments: arguments.to_owned(),
-        })
-    }
-
-    fn menu_of(&self, label: usize) -> usize {
-        let mut menus = self.config.menus.iter();
-        menus
-            .position(|menu| menu.items.contains(&Item::Label(label)))
-            .unwrap_or(self.config.start)
     }
 
     fn show(&mut self, number: usize, context: &mut Context) -> Result<Turn, Error> {
@@ -301,108 +255,9 @@ impl Machine {
             let what = format!("more than {MAX_MENUS} menus were shown one after the other");
             return Err(Error::new(&place, "", what));
         }
-        let Some(submenu) = self.config.menus.get(number) else {
-            return Err(Error::new(&place, "", "there is no such menu"));
-        };
-        let mut menu = Menu {
-            title: submenu.title.clone(),
-            timeout: self.config.timeout,
-            is_hidden: self.config.is_hidden && self.menus_shown == 1,
-            ..Menu::default()
-        };
-        let default = self.default_choice().map(|(choice, _)| choice);
-        let on_timeout = (self.config.on_timeout.as_ref()).and_then(|text| self.choice_of(text));
-        let mut choices = Vec::new();
-        for item in &submenu.items {
-            let (entry, choice) = self.entry(*item);
-            let is_default = choice == submenu_default(&default, submenu.default);
-            let is_hidden = matches!(item, Item::Label(label)
-                if self.config.labels.get(*label).is_some_and(|label| label.is_hidden));
-            if is_hidden && !is_default && Some(&choice) != on_timeout.as_ref() {
-                continue;
-            }
-            if is_default {
-                menu.selected = Some(choices.len());
-            }
-            if Some(&choice) == on_timeout.as_ref() {
-                menu.on_timeout = Some(choices.len());
-            }
-            menu.entries.push(entry);
-            choices.push(choice);
-        }
-        let mut choosable = (0..)
-            .zip(&menu.entries)
-            .filter(|(_, entry)| entry.is_choice);
-        let (first, second) = (choosable.next(), choosable.next());
-        if menu.selected.is_none()
-            && let Some((first, _)) = first
-            && (self.config.has_menu || second.is_none())
-        {
-            menu.selected = Some(first);
-        }
-        if first.is_none() {
-            let what = "the configuration has no label that could be booted";
-            return Err(Error::new(&place, "", what));
-        }
-        // DEFAULT and ONTIMEOUT may carry arguments of their own.
-        for named in [default, on_timeout].into_iter().flatten() {
-            if let Choice::Label { number, arguments } = &named
-                && !arguments.is_empty()
-            {
-                for choice in &mut choices {
-                    if matches!(choice, Choice::Label { number: other, .. } if other == number) {
-                        *choice = named.clone();
-                    }
-                }
-            }
-        }
+        let (menu, choices) = self.config.menu(number, self.menus_shown == 1, &place)?;
         self.phase = Phase::Choosing(choices);
         Ok(Turn::Ask(Step::Menu(menu)))
-    }
-
-    fn entry(&self, item: Item) -> (Entry, Choice) {
-        let nothing = (Entry::default(), Choice::None);
-        match item {
-            Item::Separator => nothing,
-            Item::Submenu(number) => match self.config.menus.get(number) {
-                Some(menu) => {
-                    let label = menu.label.as_ref().or(menu.title.as_ref());
-                    let text = label.unwrap_or(&menu.tag);
-                    (choice_entry(text), Choice::Menu(number))
-                }
-                None => nothing,
-            },
-            Item::Label(number) => match self.config.labels.get(number) {
-                Some(label) => {
-                    let text = label.menu_label.as_ref().unwrap_or(&label.name.value);
-                    let mut entry = choice_entry(text);
-                    entry.help.clone_from(&label.help);
-                    entry.is_choice = !label.is_disabled;
-                    if label.leads_to.is_none() {
-                        entry.command_line = Some(own_options(&self.config, label).to_owned());
-                    }
-                    let choice = match &label.leads_to {
-                        _ if label.is_disabled => Choice::None,
-                        None => Choice::Label {
-                            number,
-                            arguments: String::new(),
-                        },
-                        Some(LeadsTo::Parent) => {
-                            let menu = self.config.menus.get(self.menu_of(number));
-                            Choice::Menu(menu.and_then(|menu| menu.parent).unwrap_or(0))
-                        }
-                        Some(LeadsTo::Tagged(tag)) => {
-                            let mut menus = self.config.menus.iter();
-                            let number = menus.position(|menu| menu.tag == *tag);
-                            number.map_or(Choice::None, Choice::Menu)
-                        }
-                        Some(LeadsTo::Quit) => Choice::Quit,
-                    };
-                    (entry, choice)
-                }
-                None => nothing,
-            },
-        }
     }
 
     fn chosen(
@@ -481,7 +336,7 @@ impl Machine {
                         value: next.clone(),
                         place: name.place.clone(),
                     };
-                    match self.choice_of(&text) {
+                    match self.config.choice_of(&text) {
                         Some(Choice::Label {
                             number: next,
                             arguments: own,
@@ -517,31 +372,4 @@ fn fetch(url: &Url) -> Turn {
         url: url.clone(),
         purpose: Purpose::Configuration,
     })
-}
-
-fn choice_entry(text: &str) -> Entry {
-    // ^ stands before the letter that chooses the entry.
-    let key = text
-        .split_once('^')
-        .and_then(|(_, rest)| rest.chars().next());
-    Entry {
-        text: text.replacen('^', "", 1),
-        is_choice: true,
-        key: key.map(|key| key.to_ascii_lowercase()),
-        ..Entry::default()
-    }
-}
-
-fn submenu_default(global: &Option<Choice>, own: Option<usize>) -> Choice {
-    match (global, own) {
-        (Some(Choice::Label { number, .. }), _) => Choice::Label {
-            number: *number,
-            arguments: String::new(),
-        },
-        (_, Some(number)) => Choice::Label {
-            number,
-            arguments: String::new(),
-        },
-        (_, None) => Choice::Quit,
-    }
 }

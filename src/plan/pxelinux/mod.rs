@@ -10,6 +10,7 @@
 mod boot;
 mod config;
 mod machine;
+mod menus;
 mod paths;
 mod sysappend;
 

@@ -1,0 +1,195 @@
+//! Which menu is shown, and what its entries lead to.
+
+use super::super::error::{Error, Place};
+use super::super::menu::{Entry, Menu};
+use super::boot::own_options;
+use super::config::{Config, Item, LeadsTo, Text, split_word};
+
+/// What an entry leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Choice {
+    None,
+    Label { number: usize, arguments: String },
+    Menu(usize),
+    Quit,
+}
+
+impl Config {
+    /// Returns what DEFAULT or MENU DEFAULT names.
+    pub(super) fn default_choice(&self) -> Option<(Choice, Place)> {
+        if let Some(default) = &self.default
+            && let Some(choice) = self.choice_of(default)
+        {
+            return Some((choice, default.place.clone()));
+        }
+        let menu = self.menus.get(self.start)?;
+        let number = match (menu.default, self.default.is_some()) {
+            (Some(number), _) => number,
+            (None, true) => return None,
+            // SYSLINUX falls back to a label of this name.
+            (None, false) => self.label_named("linux")?,
+        };
+        let label = self.labels.get(number)?;
+        let choice = Choice::Label {
+            number,
+            arguments: String::new(),
+        };
+        Some((choice, label.name.place.clone()))
+    }
+
+    pub(super) fn choice_of(&self, text: &Text) -> Option<Choice> {
+        let (name, arguments) = split_word(&text.value);
+        let number = self.label_named(name)?;
+        Some(Choice::Label {
+            number,
+            arguments: arguments.to_owned(),
+        })
+    }
+
+    pub(super) fn menu_of(&self, label: usize) -> usize {
+        let mut menus = self.menus.iter();
+        menus
+            .position(|menu| menu.items.contains(&Item::Label(label)))
+            .unwrap_or(self.start)
+    }
+
+    /// Returns the menu of this number and what each of its entries leads to.
+    ///
+    /// # Errors
+    /// No such menu, or nothing in it that could be chosen.
+    pub(super) fn menu(
+        &self,
+        number: usize,
+        is_first: bool,
+        place: &Place,
+    ) -> Result<(Menu, Vec<Choice>), Error> {
+        let Some(submenu) = self.menus.get(number) else {
+            return Err(Error::new(place, "", "there is no such menu"));
+        };
+        let mut menu = Menu {
+            title: submenu.title.clone(),
+            timeout: self.timeout,
+            is_hidden: self.is_hidden && is_first,
+            ..Menu::default()
+        };
+        let default = self.default_choice().map(|(choice, _)| choice);
+        let on_timeout = (self.on_timeout.as_ref()).and_then(|text| self.choice_of(text));
+        let mut choices = Vec::new();
+        for item in &submenu.items {
+            let (entry, choice) = self.entry(*item);
+            let is_default = choice == submenu_default(&default, submenu.default);
+            let is_hidden = matches!(item, Item::Label(label)
+                if self.labels.get(*label).is_some_and(|label| label.is_hidden));
+            if is_hidden && !is_default && Some(&choice) != on_timeout.as_ref() {
+                continue;
+            }
+            if is_default {
+                menu.selected = Some(choices.len());
+            }
+            if Some(&choice) == on_timeout.as_ref() {
+                menu.on_timeout = Some(choices.len());
+            }
+            menu.entries.push(entry);
+            choices.push(choice);
+        }
+        let mut choosable = (0..)
+            .zip(&menu.entries)
+            .filter(|(_, entry)| entry.is_choice);
+        let (first, second) = (choosable.next(), choosable.next());
+        if menu.selected.is_none()
+            && let Some((first, _)) = first
+            && (self.has_menu || second.is_none())
+        {
+            menu.selected = Some(first);
+        }
+        if first.is_none() {
+            let what = "the configuration has no label that could be booted";
+            return Err(Error::new(place, "", what));
+        }
+        // DEFAULT and ONTIMEOUT may carry arguments of their own.
+        for named in [default, on_timeout].into_iter().flatten() {
+            if let Choice::Label { number, arguments } = &named
+                && !arguments.is_empty()
+            {
+                for choice in &mut choices {
+                    if matches!(choice, Choice::Label { number: other, .. } if other == number) {
+                        *choice = named.clone();
+                    }
+                }
+            }
+        }
+        Ok((menu, choices))
+    }
+
+    fn entry(&self, item: Item) -> (Entry, Choice) {
+        let nothing = (Entry::default(), Choice::None);
+        match item {
+            Item::Separator => nothing,
+            Item::Submenu(number) => match self.menus.get(number) {
+                Some(menu) => {
+                    let label = menu.label.as_ref().or(menu.title.as_ref());
+                    let text = label.unwrap_or(&menu.tag);
+                    (choice_entry(text), Choice::Menu(number))
+                }
+                None => nothing,
+            },
+            Item::Label(number) => match self.labels.get(number) {
+                Some(label) => {
+                    let text = label.menu_label.as_ref().unwrap_or(&label.name.value);
+                    let mut entry = choice_entry(text);
+                    entry.help.clone_from(&label.help);
+                    entry.is_choice = !label.is_disabled;
+                    if label.leads_to.is_none() {
+                        entry.command_line = Some(own_options(self, label).to_owned());
+                    }
+                    let choice = match &label.leads_to {
+                        _ if label.is_disabled => Choice::None,
+                        None => Choice::Label {
+                            number,
+                            arguments: String::new(),
+                        },
+                        Some(LeadsTo::Parent) => {
+                            let menu = self.menus.get(self.menu_of(number));
+                            Choice::Menu(menu.and_then(|menu| menu.parent).unwrap_or(0))
+                        }
+                        Some(LeadsTo::Tagged(tag)) => {
+                            let mut menus = self.menus.iter();
+                            let number = menus.position(|menu| menu.tag == *tag);
+                            number.map_or(Choice::None, Choice::Menu)
+                        }
+                        Some(LeadsTo::Quit) => Choice::Quit,
+                    };
+                    (entry, choice)
+                }
+                None => nothing,
+            },
+        }
+    }
+}
+
+fn choice_entry(text: &str) -> Entry {
+    // ^ stands before the letter that chooses the entry.
+    let key = text
+        .split_once('^')
+        .and_then(|(_, rest)| rest.chars().next());
+    Entry {
+        text: text.replacen('^', "", 1),
+        is_choice: true,
+        key: key.map(|key| key.to_ascii_lowercase()),
+        ..Entry::default()
+    }
+}
+
+fn submenu_default(global: &Option<Choice>, own: Option<usize>) -> Choice {
+    match (global, own) {
+        (Some(Choice::Label { number, .. }), _) => Choice::Label {
+            number: *number,
+            arguments: String::new(),
+        },
+        (_, Some(number)) => Choice::Label {
+            number,
+            arguments: String::new(),
+        },
+        (_, None) => Choice::Quit,
+    }
+}
