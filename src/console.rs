@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use crate::plan::Answer;
 use crate::plan::menu::Menu;
-use crate::plan::menu::keys::{Key, decode};
+use crate::plan::menu::keys::{Key, decode, is_unfinished};
 use crate::plan::menu::session::{Line, Session, shown};
 use crate::sys::terminal::Terminal;
 use crate::sys::{self, SyscallError};
@@ -22,6 +22,9 @@ const HEIGHT: usize = 24;
 const CLEAR: &str = "\x1b[H\x1b[2J";
 /// The last line away.
 const CLEAR_LINE: &str = "\r\x1b[K";
+
+/// How long the rest of a key that is several octets may take, on a slow serial line.
+const KEY_TIME: Duration = Duration::from_millis(100);
 
 /// Who answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,11 +171,20 @@ impl Console {
 
 /// Waits for keys until the deadline.
 fn keys(terminal: &Terminal, deadline: Option<Instant>) -> Result<Vec<Key>, SyscallError> {
-    let mut octets = [0; 256];
-    let readable = sys::wait_readable(&[terminal.as_fd()], deadline)?;
-    let len = terminal.read(&mut octets)?;
-    if len == 0 && readable.contains(&true) {
-        return Err(SyscallError::new("read(terminal)", Errno::EIO));
+    let mut typed = [0; 256];
+    let mut len = 0;
+    let mut deadline = deadline;
+    loop {
+        let readable = sys::wait_readable(&[terminal.as_fd()], deadline)?;
+        let more = terminal.read(typed.get_mut(len..).unwrap_or_default())?;
+        len += more;
+        if more == 0 && len < typed.len() && readable.contains(&true) {
+            return Err(SyscallError::new("read(terminal)", Errno::EIO));
+        }
+        let typed = typed.get(..len).unwrap_or_default();
+        if more == 0 || !is_unfinished(typed) {
+            return Ok(decode(typed));
+        }
+        deadline = Some(sys::now() + KEY_TIME);
     }
-    Ok(decode(octets.get(..len).unwrap_or_default()))
 }

@@ -68,6 +68,20 @@ pub fn decode(octets: &[u8]) -> Vec<Key> {
     keys
 }
 
+/// Returns whether the octets end within the sequence of a key: Escape, or the first octet of an
+/// arrow that has not come whole yet.
+pub fn is_unfinished(octets: &[u8]) -> bool {
+    let escape = octets.iter().rposition(|octet| *octet == 0x1b);
+    let sequence = escape.and_then(|at| octets.get(at + 1..));
+    sequence.is_some_and(|sequence| match sequence {
+        [] => true,
+        [b'[' | b'O', rest @ ..] => !rest
+            .iter()
+            .any(|octet| octet.is_ascii_alphabetic() || *octet == b'~'),
+        [_, ..] => false,
+    })
+}
+
 /// The sequences of ECMA-48 terminals, as the Linux console and serial terminals send them.
 fn of_sequence(sequence: &str) -> Option<Key> {
     Some(match sequence {
@@ -103,5 +117,15 @@ mod tests {
             ]
         );
         assert_eq!(decode(b"\x1b[\xff\x1b["), []);
+    }
+
+    #[test]
+    fn a_key_that_has_not_come_whole_is_waited_for() {
+        for octets in [&b"\x1b"[..], b"x\x1b", b"\x1b[", b"\x1bO", b"\x1b[A\x1b[1"] {
+            assert!(is_unfinished(octets), "{octets:?}");
+        }
+        for octets in [&b""[..], b"x", b"\x1b[A", b"\x1bOB", b"\x1b[3~", b"\x1bx"] {
+            assert!(!is_unfinished(octets), "{octets:?}");
+        }
     }
 }
