@@ -10,6 +10,7 @@
 
 mod commands;
 mod format;
+mod image_commands;
 mod images;
 mod machine;
 mod menus;
