@@ -5,8 +5,8 @@
 
 use std::io::Read;
 use std::net::Ipv4Addr;
-use std::path::Path;
 use std::rc::Rc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::config::{self, Config, Report};
 use crate::console::Console;
@@ -16,6 +16,7 @@ use crate::plan::url::Url;
 use crate::plan::{Answer, BootPlan, Facts, HEAD_LEN, Note, Planner, Purpose, Step, report};
 use crate::sys::SyscallError;
 use crate::sys::memfd::SealedFile;
+use crate::sys::{firmware, machine};
 use crate::wire::ethernet::MacAddress;
 
 /// Texts about the machine that configurations ask for, by their names in `/sys/class/dmi/id`.
@@ -117,9 +118,18 @@ pub fn facts(
     facts.options = options
         .map(|(code, value)| (code, value.to_vec()))
         .collect();
+    let smbios = |name| Some((str::to_owned(name), firmware::smbios(name)?));
     facts.smbios = SMBIOS.into_iter().filter_map(smbios).collect();
-    facts.cpu_flags = cpu_flags();
-    facts.is_efi = Path::new("/sys/firmware/efi").exists();
+    facts.cpu_flags = firmware::processor("flags").map_or_else(Vec::new, |flags| {
+        flags.split_whitespace().map(str::to_owned).collect()
+    });
+    let processor = |field| firmware::processor(field).unwrap_or_default();
+    facts.processor = (processor("vendor_id"), processor("model name"));
+    facts.memory_mib = machine::total_memory().unwrap_or(0) >> 20;
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    facts.unix_time = since_1970.map_or(0, |time| time.as_secs());
+    facts.card = firmware::pci_card(interface).map(|card| (card.id, card.driver));
+    facts.is_efi = firmware::is_efi();
     facts.append.clone_from(&config.append);
     for name in &config.initrds {
         let url = facts.boot_file.join(name).map_err(|error| {
@@ -129,20 +139,6 @@ pub fn facts(
         facts.initrds.push(url);
     }
     Ok(facts)
-}
-
-fn cpu_flags() -> Vec<String> {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let mut lines = text.lines().filter_map(|line| line.split_once(':'));
-    let flags = lines.find(|(name, _)| name.trim() == "flags");
-    let flags = flags.map_or("", |(_, flags)| flags).split_whitespace();
-    flags.map(str::to_owned).collect()
-}
-
-fn smbios(name: &str) -> Option<(String, String)> {
-    let text = std::fs::read_to_string(Path::new("/sys/class/dmi/id").join(name)).ok()?;
-    let text = text.trim();
-    (!text.is_empty()).then(|| (name.to_owned(), text.to_owned()))
 }
 
 /// Makes the plan; `fetch` returns a file, verified and sealed, or none when the server does not

@@ -223,6 +223,10 @@ fn facts(boot_file: &str) -> Facts {
     facts.domain = Some("example.com".to_owned());
     facts.host_name = Some("node7".to_owned());
     facts.architecture = Architecture::X86_64;
+    facts.processor = ("GenuineExample".to_owned(), "Example CPU".to_owned());
+    facts.memory_mib = 2048;
+    facts.unix_time = 1_700_000_000;
+    facts.card = Some(((0x1af4, 0x1000), "virtio_net".to_owned()));
     for (name, text) in [
         ("product_uuid", "B8945908-D6A6-41A9-611D-74A6AB80B83D"),
         ("sys_vendor", "Example Corp."),

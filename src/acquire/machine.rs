@@ -1,16 +1,13 @@
 //! What the firmware says of the machine, as the kernel shows it in /sys.
 
-use std::fs;
-use std::path::Path;
-
 use crate::dhcp::identity::{Machine, parse_uuid};
+use crate::sys::firmware;
 
 /// Reads what there is; a machine without SMBIOS has no UUID.
 pub(super) fn read() -> Machine {
-    let is_efi = Path::new("/sys/firmware/efi").exists();
-    let uuid = fs::read_to_string("/sys/class/dmi/id/product_uuid").ok();
+    let uuid = firmware::smbios("product_uuid");
     Machine {
-        architecture: architecture(is_efi),
+        architecture: architecture(firmware::is_efi()),
         uuid: uuid.and_then(|text| parse_uuid(&text)),
     }
 }

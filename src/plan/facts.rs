@@ -76,6 +76,14 @@ pub struct Facts {
     pub architecture: Architecture,
     /// Its features, by their names in `/proc/cpuinfo`; empty where it lists none.
     pub cpu_flags: Vec<String>,
+    /// What the processor says it is: vendor and model.
+    pub processor: (String, String),
+    /// The memory, in MiB; 0 when not known.
+    pub memory_mib: u64,
+    /// Seconds since 1970; 0 when not known.
+    pub unix_time: u64,
+    /// The PCI numbers of the card, vendor and device, and the name of its driver.
+    pub card: Option<((u16, u16), String)>,
     /// Whether the machine was started by EFI firmware.
     pub is_efi: bool,
     /// Initrds for a boot file that is a kernel itself.
@@ -104,6 +112,10 @@ impl Facts {
             smbios: BTreeMap::new(),
             architecture: Architecture::HERE,
             cpu_flags: Vec::new(),
+            processor: Default::default(),
+            memory_mib: 0,
+            unix_time: 0,
+            card: None,
             is_efi: false,
             initrds: Vec::new(),
             append: None,

@@ -53,10 +53,17 @@ pub fn set_host_name(name: &str) -> Result<(), SyscallError> {
 /// Returns the octets of memory that can be had without swapping; none when the kernel does not
 /// say.
 pub fn available_memory() -> Option<u64> {
+    memory("MemAvailable:")
+}
+
+/// Returns how much memory the kernel has in all, in octets.
+pub fn total_memory() -> Option<u64> {
+    memory("MemTotal:")
+}
+
+fn memory(field: &str) -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(field))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kib << 10)
 }

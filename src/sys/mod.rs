@@ -3,6 +3,7 @@
 
 pub mod alarm;
 pub mod filter;
+pub mod firmware;
 pub mod kexec;
 pub mod machine;
 pub mod memfd;

@@ -188,6 +188,7 @@ impl Machine {
                     && script.last != result
                 {
                     context.note(&error.place, error.to_string());
+                    self.state.settings.last_error.clone_from(&error.what);
                 }
                 script.last = result;
                 Ok(())

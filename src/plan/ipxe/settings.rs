@@ -78,6 +78,8 @@ pub(super) struct Settings {
     own: BTreeMap<String, Value>,
     /// The address of the script that runs, `${cwuri}`.
     pub(super) current: String,
+    /// Why the last command that failed did, `${errno}`.
+    pub(super) last_error: String,
 }
 
 impl Settings {
@@ -180,6 +182,12 @@ impl Settings {
             "mac" => Some(Value::new(Type::Hex(":"), facts.mac.0)),
             "ifname" => text("net0"),
             "linktype" => text("Ethernet"),
+            "chip" => facts.card.as_ref().and_then(|(_, driver)| text(driver)),
+            "bustype" => facts.card.as_ref().and_then(|_| text("PCI")),
+            "busid" => facts.card.as_ref().map(|((vendor, device), _)| {
+                let octets = [&[1][..], &vendor.to_be_bytes(), &device.to_be_bytes()];
+                Value::new(Type::Hex(""), octets.concat())
+            }),
             "ip" => Some(Value::address(facts.address)),
             "netmask" => Some(Value::address(facts.netmask())),
             "gateway" => facts.gateway.map(Value::address),
@@ -210,6 +218,16 @@ impl Settings {
     fn builtin(&self, name: &str, facts: &Facts) -> Option<Value> {
         match name {
             "cwuri" => Some(Value::text(&self.current)),
+            "cwduri" => {
+                let directory = self.current.rfind('/').map_or(0, |at| at + 1);
+                Some(Value::text(self.current.get(..directory)?))
+            }
+            // iPXE has a number here; scripts show it to people, who are better served by words.
+            "errno" => Some(Value::text(&self.last_error)).filter(|_| !self.last_error.is_empty()),
+            "unixtime" => number(facts.unix_time),
+            "memsize" => number(facts.memory_mib),
+            "cpuvendor" => Some(Value::text(&facts.processor.0)),
+            "cpumodel" => Some(Value::text(&facts.processor.1)),
             "platform" => Some(Value::text(if facts.is_efi { "efi" } else { "pcbios" })),
             "buildarch" => Some(Value::text(match facts.architecture {
                 Architecture::X86 => "i386",
@@ -231,6 +249,12 @@ pub(super) fn is_our_interface(scope: &str) -> bool {
         scope,
         "net0" | "netX" | "net0.dhcp" | "netX.dhcp" | "dhcp" | "proxydhcp" | "pxebs"
     )
+}
+
+/// Returns a number that is known.
+fn number(number: u64) -> Option<Value> {
+    let number = u32::try_from(number).ok().filter(|number| *number > 0)?;
+    Some(Value::new(Type::named("uint32")?, number.to_be_bytes()))
 }
 
 fn option(facts: &Facts, code: u8, kind: Type) -> Option<Value> {

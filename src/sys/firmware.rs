@@ -1,0 +1,62 @@
+//! What the kernel shows in /sys and /proc of firmware, processor and cards.
+
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Returns whether the machine was started by EFI firmware.
+pub fn is_efi() -> bool {
+    Path::new("/sys/firmware/efi").exists()
+}
+
+/// Returns an SMBIOS text by its name in `/sys/class/dmi/id`; none when it is missing or empty.
+pub fn smbios(name: &str) -> Option<String> {
+    text(Path::new("/sys/class/dmi/id").join(name))
+}
+
+/// Returns a field of the first processor in `/proc/cpuinfo`, such as `flags`.
+pub fn processor(field: &str) -> Option<String> {
+    let all = fs::read_to_string("/proc/cpuinfo").ok()?;
+    let mut fields = all.lines().filter_map(|line| line.split_once(':'));
+    let (_, value) = fields.find(|(name, _)| name.trim() == field)?;
+    Some(value.trim().to_owned())
+}
+
+/// A network card on the PCI bus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PciCard {
+    /// Its vendor and device numbers.
+    pub id: (u16, u16),
+    /// The name of its driver in this kernel.
+    pub driver: String,
+}
+
+/// Returns the card behind a network interface; none when it is on another bus or there is none.
+pub fn pci_card(interface: &str) -> Option<PciCard> {
+    let device = Path::new("/sys/class/net").join(interface).join("device");
+    let mut device = fs::canonicalize(device).ok()?;
+    let driver = last_part(fs::read_link(device.join("driver")).ok()?)?;
+    // A virtio card is a device of its own on a PCI one.
+    while last_part(fs::read_link(device.join("subsystem")).ok()?)? != "pci" {
+        device.pop();
+    }
+    let number = |file: &str| {
+        let text = text(device.join(file))?;
+        u16::from_str_radix(text.trim_start_matches("0x"), 16).ok()
+    };
+    Some(PciCard {
+        id: (number("vendor")?, number("device")?),
+        driver,
+    })
+}
+
+fn last_part(path: PathBuf) -> Option<String> {
+    Some(path.file_name()?.to_string_lossy().into_owned())
+}
+
+fn text(path: PathBuf) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
