@@ -90,6 +90,7 @@ fn boot(config: &Config, link: &Link, lease: &Lease, mut account: Account) -> Re
     let kernel = &outcome.plan.kernel.url;
     log::info!("starting {kernel} with \"{}\"", image.command_line);
     recorder::save_after(config.record.as_deref(), Ok(()))?;
+    link.quiesce();
     image.start().map(|never| match never {})
 }
 

@@ -210,6 +210,17 @@ impl Link {
         self.undo(false);
     }
 
+    /// Switches the interface off, so that the card writes to no memory that will be another
+    /// kernel's. One that cannot be is logged: the card's driver is told to stop too.
+    pub fn quiesce(&self) {
+        let lowered = open_socket().map(|mut socket| set_up(&mut socket, self.index, false));
+        match lowered {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => log::debug!("{}: {error}: {}", self.name, error.source),
+            Err(error) => log::debug!("{}: not switched off: {}", self.name, error.chain()),
+        }
+    }
+
     fn undo(&self, lower: bool) {
         let mut changes = self.changes();
         if changes.is_empty() {

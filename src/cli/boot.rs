@@ -9,7 +9,7 @@ const HELP: &str = "\
 usage: wireboot boot [FLAG]…
 
 Acquires a lease, follows its boot file to a kernel and initrds, fetches them and starts them with
-kexec, at once: nothing is unmounted or stopped.
+kexec, at once: disks are written to, but nothing is unmounted or stopped.
 
   --boot-file FILE      begin with this path or URL in place of the lease's
   --initrd FILE         an initrd for a boot file that is a kernel; may be given several times

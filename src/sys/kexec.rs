@@ -52,11 +52,12 @@ pub fn load(
     }
 }
 
-/// Jumps into the loaded kernel, at once: nothing is written back, no service is stopped.
+/// Jumps into the loaded kernel once everything has been written to disk; no service is stopped.
 ///
 /// # Errors
 /// EINVAL when none is loaded, EPERM without CAP_SYS_BOOT.
 pub fn reboot_into_loaded() -> Result<Infallible, SyscallError> {
+    nix::unistd::sync();
     reboot(RebootMode::RB_KEXEC).map_err(|errno| SyscallError::new("reboot(KEXEC)", errno))
 }
 
