@@ -81,6 +81,8 @@ fn boot(config: &Config, link: &Link, lease: &Lease, mut account: Account) -> Re
     if config.stops_after(Step::Image) {
         return Ok(Step::Image);
     }
+    image.measure()?;
+    account.done("measure");
     image.load()?;
     account.done("load");
     log::info!("{account}");

@@ -17,6 +17,7 @@ use std::rc::Rc;
 #[cfg(feature = "unpack")]
 use crate::error::Cause;
 use crate::error::Error;
+use crate::measure::{self, Measurement};
 use crate::plan::kernel_image::{Kind, classify, command_line_limit};
 use crate::plan::uki::{Packing, Uki, Zboot};
 use crate::plan::url::Url;
@@ -96,6 +97,14 @@ impl Image {
 }
 
 impl Image {
+    /// Takes the hash of each part, and puts it into the TPM if there is one.
+    ///
+    /// # Errors
+    /// [`Error::System`] when a part cannot be read back.
+    pub fn measure(&self) -> Result<Vec<Measurement>, Error> {
+        measure::parts(&self.kernel, self.initrd.as_deref(), &self.command_line)
+    }
+
     /// Hands the image to kexec, which verifies and keeps it.
     ///
     /// # Errors

@@ -8,7 +8,7 @@
 //! | first process | [`init`] | yes |
 //! | the path | [`agent`] | by what it calls |
 //! | drivers | [`acquire`], `capture`, [`fetch`], [`image`], [`planning`] | yes, through [`sys`] |
-//! | devices | [`link`], [`console`], [`account`], [`handover`], [`recorder`], [`script`] | yes, through [`sys`] |
+//! | devices | [`link`], [`console`], [`account`], [`handover`], [`recorder`], [`script`], [`measure`] | yes, through [`sys`] |
 //! | machines | [`dhcp`], [`tftp`], [`http`], [`sntp`], [`switch`], [`verify`] | no: time and input are arguments |
 //! | plans | [`plan`], with its URLs | no |
 //! | values | [`wire`], [`time`], [`error`], [`config`], [`cmdline`] | no |
@@ -30,6 +30,7 @@ pub mod http;
 pub mod image;
 pub mod init;
 pub mod link;
+pub mod measure;
 pub mod plan;
 pub mod planning;
 pub mod recorder;

@@ -14,6 +14,7 @@ pub mod process;
 pub mod ring;
 pub mod signal;
 pub mod terminal;
+pub mod tpm;
 pub mod udp;
 pub mod uevent;
 

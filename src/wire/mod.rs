@@ -19,6 +19,7 @@ pub mod pcapng;
 pub mod pxe;
 pub mod route;
 pub mod tftp;
+pub mod tpm;
 pub mod udp;
 
 /// What made octets undecodable: the field, and why.

@@ -72,18 +72,15 @@ impl Setup {
         ))
     }
 
-    /// Puts the machine on a TAP that is bridged with `near` of the calling thread's namespace,
-    /// and so before the servers at the far end.
-    pub fn on_tap(self) -> Self {
-        for command in [
-            "link add bridge0 type bridge",
-            "tuntap add tap0 mode tap",
-            "link set near master bridge0 up",
-            "link set tap0 master bridge0 up",
-            "link set bridge0 up",
-        ] {
-            ip(command);
+    /// Puts the machine on a TAP, and that on a bridge with the near ends of these cables in the
+    /// calling thread's namespace: it meets the servers at their far ends.
+    pub fn on_tap(self, near: &[&str]) -> Self {
+        ip("link add bridge0 type bridge");
+        ip("tuntap add tap0 mode tap");
+        for port in [&["tap0"], near].concat() {
+            ip(&format!("link set {port} master bridge0 up"));
         }
+        ip("link set bridge0 up");
         self.with(&format!(
             "-netdev tap,id=net,ifname=tap0,script=no,downscript=no -device {CARD}"
         ))
@@ -227,12 +224,18 @@ pub struct Served {
 
 impl Served {
     pub fn new(name: &str) -> Self {
+        let served = Self::empty(name);
+        let parts = parts();
+        fs::copy(&parts.kernel, served.folder.join("vmlinuz")).unwrap();
+        fs::copy(&parts.greeting, served.folder.join("greeting")).unwrap();
+        served
+    }
+
+    /// A folder with nothing in it.
+    pub fn empty(name: &str) -> Self {
         let name = format!("wireboot-served-{}-{name}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         fs::create_dir(&folder).unwrap();
-        let parts = parts();
-        fs::copy(&parts.kernel, folder.join("vmlinuz")).unwrap();
-        fs::copy(&parts.greeting, folder.join("greeting")).unwrap();
         Self { folder }
     }
 

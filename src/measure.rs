@@ -1,0 +1,103 @@
+//! Measures what is about to be started: the SHA-256 of each part, told to people and put into the
+//! TPM, if the machine has one, before the kernel is loaded.
+//!
+//! The registers are those that GRUB uses, since this program stands where GRUB would: 9 for the
+//! files, as kexec takes them (a packed kernel unpacked, all initrds in one), 8 for the command
+//! line, without a zero octet behind it. So the register of a single file is the hash of nothing
+//! (zeros) and the file's: anybody can compute what it must be.
+
+#![forbid(unsafe_code)]
+
+use std::io::{self, Read, Seek, SeekFrom};
+
+use sha2::{Digest, Sha256 as Hasher};
+
+use crate::error::{Cause, Error};
+use crate::plan::url::Sha256;
+use crate::sys::SyscallError;
+use crate::sys::memfd::SealedFile;
+use crate::sys::tpm::Tpm;
+use crate::wire::tpm;
+
+const FILES_PCR: u8 = 9;
+const COMMAND_LINE_PCR: u8 = 8;
+
+/// A part of what is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measurement {
+    /// Which part.
+    pub part: &'static str,
+    /// The register of the TPM that it belongs to.
+    pub pcr: u8,
+    /// Its hash.
+    pub sha256: Sha256,
+}
+
+/// Measures all that is handed to kexec.
+///
+/// A TPM that does not do its part is no reason to stop: its registers then lack what a secret
+/// would have been sealed to.
+///
+/// # Errors
+/// [`Error::System`] when a part cannot be read back.
+pub fn parts(
+    kernel: &SealedFile,
+    initrd: Option<&SealedFile>,
+    command_line: &str,
+) -> Result<Vec<Measurement>, Error> {
+    let measured = |part, pcr, sha256| Measurement { part, pcr, sha256 };
+    let mut parts = vec![measured("kernel", FILES_PCR, hash_of(kernel)?)];
+    if let Some(initrd) = initrd {
+        parts.push(measured("initrd", FILES_PCR, hash_of(initrd)?));
+    }
+    let command_line = Sha256(Hasher::digest(command_line).into());
+    parts.push(measured("command line", COMMAND_LINE_PCR, command_line));
+    for Measurement { part, sha256, .. } in &parts {
+        log::info!("{part}: SHA-256 {sha256}");
+    }
+    match extend(&parts) {
+        Ok(true) => log::info!("the TPM has them in PCR {FILES_PCR} and {COMMAND_LINE_PCR}"),
+        Ok(false) => log::debug!("there is no TPM to measure into"),
+        Err(error) => log::warn!("the TPM did not take the measurements: {error}"),
+    }
+    Ok(parts)
+}
+
+/// Extends the registers; returns whether there is a TPM.
+fn extend(parts: &[Measurement]) -> Result<bool, Cause> {
+    let Some(mut device) = Tpm::open()? else {
+        return Ok(false);
+    };
+    let mut send = |command: &[u8]| device.transmit(command, tpm::MAX_RESPONSE_LEN);
+    let (banks, unknown) = tpm::decode_banks(&send(&tpm::encode_get_banks())?)?;
+    if unknown > 0 {
+        log::warn!("{unknown} banks of the TPM are of algorithms not known here, and left as are");
+    }
+    for Measurement { pcr, sha256, .. } in parts {
+        tpm::decode_done(&send(&tpm::encode_extend(*pcr, &banks, &sha256.0))?)?;
+    }
+    Ok(true)
+}
+
+fn hash_of(file: &SealedFile) -> Result<Sha256, Error> {
+    let mut hasher = Hasher::new();
+    let mut octets = vec![0; 128 << 10];
+    let mut read = || -> io::Result<()> {
+        let mut file = file.file();
+        file.seek(SeekFrom::Start(0))?;
+        loop {
+            match file.read(&mut octets)? {
+                0 => return Ok(()),
+                len => hasher.update(octets.get(..len).unwrap_or_default()),
+            }
+        }
+    };
+    read().map_err(|source| Error::System {
+        doing: "cannot read back what is to be measured".to_owned(),
+        source: SyscallError {
+            call: "read(memfd)",
+            source,
+        },
+    })?;
+    Ok(Sha256(hasher.finalize().into()))
+}

@@ -1,0 +1,103 @@
+//! What is started is what was meant: whole boots of an emulated machine that must not happen, and
+//! what a TPM is told of one that does.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may fail by panicking"
+)]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use sha2::{Digest, Sha256};
+
+use common::far::Server;
+use common::machine::{Served, Setup, shell};
+use common::wait_until;
+
+/// `/init` around wireboot: shows two registers of the TPM before and after.
+const SCRIPT: &str = "#!/bin/busybox sh
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t sysfs sysfs /sys
+/bin/busybox mount -t devtmpfs dev /dev
+show() {
+    for pcr in 8 9; do
+        echo \"$1 $pcr $(/bin/busybox cat /sys/class/tpm/tpm0/pcr-sha256/$pcr)\"
+    done
+}
+/bin/busybox modprobe virtio_pci
+/bin/busybox modprobe virtio_net
+show before
+/bin/wireboot boot --stop-after load
+show after
+/bin/busybox poweroff -f
+";
+
+#[test]
+#[ignore = "needs qemu-system-x86_64"]
+fn a_tpm_has_the_hashes_of_kernel_initrd_and_command_line() {
+    let served = Served::new("measured");
+    let command_line = "BOOT_IMAGE=vmlinuz initrd=greeting quiet";
+    served.put(
+        "pxelinux.cfg/default",
+        "default a\nlabel a\nkernel vmlinuz\ninitrd greeting\nappend quiet\n",
+    );
+    let own = Served::empty("tpm");
+    let tpm = software_tpm(&own.folder);
+    own.put("init", SCRIPT);
+    let archive = own.folder.join("archive");
+    shell(&format!(
+        "chmod +x {init}; \"$root/initramfs/build\" --init {init} --output {archive} \
+         --modules 'virtio_pci virtio_net' --add $(static_binary)=bin/wireboot \
+         --add $(debian_package busybox-static)/bin/busybox=bin/busybox",
+        init = own.folder.join("init").display(),
+        archive = archive.display(),
+    ));
+    let setup = Setup::new("").initramfs(&archive).with(&format!(
+        "-chardev socket,id=tpm,path={} -tpmdev emulator,id=tpm,chardev=tpm -device tpm-tis,tpmdev=tpm",
+        own.folder.join("socket").display()
+    ));
+    let console = setup.on_own_network(&served, "pxelinux.0").start().ends();
+    drop(tpm);
+    let register = |when: &str| {
+        let value = console.lines().find_map(|line| line.strip_prefix(when));
+        unhex(value.unwrap_or_else(|| panic!("no {when} in\n{console}")))
+    };
+    let hash = |name: &str| Sha256::digest(fs::read(served.folder.join(name)).unwrap()).to_vec();
+    let files = extended(&register("before 9 "), &hash("vmlinuz"));
+    let files = extended(&files, &hash("greeting"));
+    assert_eq!(register("after 9 "), files, "{console}");
+    let line = Sha256::digest(command_line);
+    let line = extended(&register("before 8 "), &line);
+    assert_eq!(register("after 8 "), line, "{console}");
+}
+
+/// What a register holds that held `before` and is extended by `digest`.
+fn extended(before: &[u8], digest: &[u8]) -> Vec<u8> {
+    Sha256::digest([before, digest].concat()).to_vec()
+}
+
+fn unhex(digits: &str) -> Vec<u8> {
+    let octets = (0..digits.trim().len()).step_by(2);
+    octets
+        .map(|at| u8::from_str_radix(digits.get(at..at + 2).unwrap(), 16).unwrap())
+        .collect()
+}
+
+/// Starts a TPM whose state and `socket` are in this folder.
+fn software_tpm(folder: &Path) -> Server {
+    let socket = folder.join("socket");
+    let mut command = Command::new("swtpm");
+    command
+        .args(["socket", "--tpm2", "--tpmstate"])
+        .arg(format!("dir={}", folder.display()))
+        .arg("--ctrl")
+        .arg(format!("type=unixio,path={}", socket.display()));
+    let server = Server::start(&mut command);
+    wait_until("swtpm listens", || socket.exists());
+    server
+}
