@@ -14,41 +14,6 @@ const CONFIGURATION: &str = "default greeting\n\
 
 #[test]
 #[ignore = "needs qemu-system-x86_64"]
-fn a_pxelinux_configuration_over_tftp_leads_to_the_kernel_it_names() {
-    let served = Served::new("pxelinux");
-    served.put("pxelinux.cfg/default", format!("{CONFIGURATION}plum"));
-    let mut machine = boots(&served, "pxelinux.0", "wireboot.on-failure=poweroff");
-    machine.says(&[
-        "wireboot: eth0: 10.0.2.15/24 from 10.0.2.2",
-        "pxelinux.cfg/default",
-        "vmlinuz: ",
-        "greeting: ",
-        "Greetings from the second kernel.",
-        "word=plum",
-        "reboot: Power down",
-    ]);
-    machine.ends();
-}
-
-#[test]
-#[ignore = "needs qemu-system-x86_64"]
-fn a_pxelinux_configuration_over_http_leads_to_the_kernel_it_names() {
-    let served = Served::new("http");
-    served.put("pxelinux.cfg/default", format!("{CONFIGURATION}fig"));
-    let boot_file = format!("{}/pxelinux.0", served.over_http());
-    let mut machine = boots(&served, &boot_file, "wireboot.on-failure=poweroff");
-    machine.says(&[
-        "/pxelinux.cfg/default: ",
-        "/vmlinuz: ",
-        "/greeting: ",
-        "Greetings from the second kernel.",
-        "word=fig",
-    ]);
-    machine.ends();
-}
-
-#[test]
-#[ignore = "needs qemu-system-x86_64"]
 fn a_boot_that_fails_switches_the_machine_off_when_told_so() {
     let served = Served::new("poweroff");
     let mut machine = boots(&served, "missing", "wireboot.on-failure=poweroff");

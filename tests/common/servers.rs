@@ -1,6 +1,8 @@
 //! Real DHCP servers at the far end. All grant 192.0.2.100/24 for an hour, a default route, one
 //! more route and an MTU of 1400 octets.
 
+use std::path::Path;
+
 use super::client::has_carrier;
 use super::far::{Far, Server};
 use super::{ip, wait_until};
@@ -96,4 +98,34 @@ pub fn drop_acknowledgements(far: &Far) {
         }
     }";
     far.run(&format!("nft -f {}", far.write("rules", rules)));
+}
+
+/// nginx, which serves `folder` by HTTP on port 80.
+pub fn nginx(far: &Far, folder: &Path) -> Server {
+    let (own, folder) = (far.folder.display(), folder.display());
+    let config = format!(
+        "daemon off;
+        master_process off;
+        user root;
+        pid {own}/nginx.pid;
+        error_log stderr;
+        events {{}}
+        http {{
+            access_log {own}/access.log;
+            client_body_temp_path {own}/body;
+            proxy_temp_path {own}/proxy;
+            fastcgi_temp_path {own}/fastcgi;
+            uwsgi_temp_path {own}/uwsgi;
+            scgi_temp_path {own}/scgi;
+            server {{ listen 192.0.2.1:80; root {folder}; }}
+        }}"
+    );
+    let config = far.write("nginx.conf", &config);
+    let server = far.start(&format!("nginx -c {config}"));
+    let is_there = || {
+        far.output("ss --listening --tcp --numeric")
+            .contains("192.0.2.1:80")
+    };
+    wait_until("nginx listens", is_there);
+    server
 }
