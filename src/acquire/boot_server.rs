@@ -112,8 +112,8 @@ fn menu(pxe: &Pxe) -> Menu {
         entries: entries.collect(),
         selected: Some(0),
         timeout: pxe.prompt.as_ref().and_then(timeout),
-        on_timeout: None,
         is_hidden: pxe.prompt.is_some(),
+        ..Menu::default()
     }
 }
 

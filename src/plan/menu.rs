@@ -18,6 +18,8 @@ pub struct Menu {
     pub selected: Option<usize>,
     /// After this long without a key the menu answers itself.
     pub timeout: Option<Duration>,
+    /// After this long it answers itself, whatever keys are pressed.
+    pub total_timeout: Option<Duration>,
     /// What is started then, when it is not the selected entry.
     pub on_timeout: Option<usize>,
     /// Shown only when a key is pressed within the timeout.
@@ -43,7 +45,8 @@ impl Menu {
     /// Returns the answer of a machine at which nobody sits: what the timeout leads to, or the
     /// selected entry, or `TimedOut` when the menu has neither.
     pub fn unattended(&self) -> Answer {
-        let on_timeout = self.timeout.and(self.on_timeout);
+        let timeout = self.timeout.or(self.total_timeout);
+        let on_timeout = timeout.and(self.on_timeout);
         match on_timeout.or(self.selected) {
             Some(entry) => Answer::Chosen {
                 entry,

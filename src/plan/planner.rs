@@ -271,6 +271,8 @@ impl Planner {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -389,6 +391,28 @@ mod tests {
         let text = b"default a\nlabel a\nkernel a.0\n";
         let (_, end) = drive(facts(url), &[(url, text), ("http://192.0.2.1/a.0", text)]);
         assert!(matches!(end, Step::Failed(error) if error.what.contains("boot files")));
+    }
+
+    #[test]
+    fn a_menu_whose_lines_are_fixed_cannot_be_edited() {
+        for (line, is_fixed) in [
+            ("allowoptions 0", true),
+            ("menu master passwd x", true),
+            ("", false),
+        ] {
+            let text = format!("ui menu.c32\ntotaltimeout 50\n{line}\nlabel a\nkernel k\n");
+            let mut planner = Planner::new(facts("http://192.0.2.1/pxelinux.cfg/default"));
+            planner.next(Answer::Begin);
+            let step = planner.next(Answer::File {
+                head: text.clone().into(),
+                len: text.len() as u64,
+            });
+            let Step::Menu(menu) = step else {
+                panic!("{step:?}")
+            };
+            assert_eq!(menu.entries[0].command_line.is_none(), is_fixed, "{line}");
+            assert_eq!(menu.total_timeout, Some(Duration::from_secs(5)));
+        }
     }
 
     #[test]

@@ -417,8 +417,8 @@ impl Machine {
             timeout: timeout
                 .and_then(|seconds| u64::try_from(seconds).ok())
                 .map(Duration::from_secs),
-            on_timeout: None,
             is_hidden: self.state.variable("timeout_style") == Some("hidden"),
+            ..Menu::default()
         };
         if menu.entries.is_empty() {
             let place = Place::whole(&context.facts.boot_file);

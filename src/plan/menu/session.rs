@@ -11,6 +11,7 @@ pub struct Session {
     menu: Menu,
     bar: Option<usize>,
     answer_at: Option<Instant>,
+    end_at: Option<Instant>,
     is_hidden: bool,
     line: Option<Line>,
 }
@@ -22,6 +23,7 @@ impl Session {
         Self {
             bar: menu.selected.or(first),
             answer_at: menu.timeout.map(|timeout| now + timeout),
+            end_at: menu.total_timeout.map(|timeout| now + timeout),
             is_hidden: menu.is_hidden && menu.timeout.is_some(),
             line: None,
             menu,
@@ -68,13 +70,13 @@ impl Session {
     }
 
     /// Returns when [`Session::handle_timeout`] has something to do.
-    pub const fn poll_timeout(&self) -> Option<Instant> {
-        self.answer_at
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.answer_at, self.end_at].into_iter().flatten().min()
     }
 
     /// Answers for the user when the countdown is over.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<Answer> {
-        let is_over = self.answer_at.is_some_and(|at| now >= at);
+        let is_over = self.poll_timeout().is_some_and(|at| now >= at);
         is_over.then(|| self.menu.unattended())
     }
 
@@ -282,6 +284,18 @@ mod tests {
         session.handle_key(Key::Left);
         assert_eq!(session.poll_timeout(), None);
         assert_eq!(session.handle_timeout(end), None);
+    }
+
+    #[test]
+    fn no_key_stops_the_end_of_all_patience() {
+        let mut whole = menu(Some(5));
+        whole.total_timeout = Some(Duration::from_secs(60));
+        whole.on_timeout = Some(2);
+        let mut session = Session::new(whole, START);
+        session.handle_key(Key::Down);
+        let end = START + Duration::from_secs(60);
+        assert_eq!(session.poll_timeout(), Some(end));
+        assert_eq!(session.handle_timeout(end), chosen(2));
     }
 
     #[test]

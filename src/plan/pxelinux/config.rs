@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::error::{Error, Place};
+use super::cosmetic::{COSMETIC, COSMETIC_MENU};
 
 /// A value, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +116,10 @@ pub(super) struct Config {
     pub(super) default: Option<Text>,
     pub(super) on_timeout: Option<Text>,
     pub(super) timeout: Option<Duration>,
+    /// The time after which the menu ends whatever keys are pressed.
+    pub(super) total_timeout: Option<Duration>,
+    /// Set where command lines may not be edited, or only with a password.
+    pub(super) is_fixed: bool,
     pub(super) append: Option<Text>,
     pub(super) sysappend: u32,
     pub(super) has_menu: bool,
@@ -138,96 +143,6 @@ pub(super) enum Flow {
     Include(String),
 }
 
-/// Directives that change how a menu looks, sounds or is operated, and nothing else.
-const COSMETIC: &[&str] = &[
-    "allowoptions",
-    "autoboot",
-    "cmdlinerow",
-    "console",
-    "display",
-    "endrow",
-    "f0",
-    "f1",
-    "f10",
-    "f11",
-    "f12",
-    "f2",
-    "f3",
-    "f4",
-    "f5",
-    "f6",
-    "f7",
-    "f8",
-    "f9",
-    "font",
-    "helpmsgendrow",
-    "helpmsgrow",
-    "implicit",
-    "kbdmap",
-    "noescape",
-    "nocomplete",
-    "nohalt",
-    "onerror",
-    "path",
-    "sendcookies",
-    "serial",
-    "totaltimeout",
-];
-const COSMETIC_MENU: &[&str] = &[
-    "allowedit",
-    "autoboot",
-    "background",
-    "clear",
-    "cmdlinerow",
-    "color",
-    "colour",
-    "endrow",
-    "expand",
-    "f1",
-    "f10",
-    "f11",
-    "f12",
-    "f2",
-    "f3",
-    "f4",
-    "f5",
-    "f6",
-    "f7",
-    "f8",
-    "f9",
-    "helpmsgendrow",
-    "helpmsgrow",
-    "hidden",
-    "hiddenkey",
-    "hiddenrow",
-    "hshift",
-    "indent",
-    "margin",
-    "master",
-    "msgcolor",
-    "msgcolour",
-    "noclear",
-    "notabmsg",
-    "passprompt",
-    "passwordmargin",
-    "passwordrow",
-    "resolution",
-    "rows",
-    "save",
-    "nosave",
-    "scrollbar",
-    "shiftkey",
-    "tabmsg",
-    "tabmsgrow",
-    "timeoutrow",
-    "vshift",
-    "width",
-    "immediate",
-    "noimmediate",
-    "autosort",
-    "allowsubmenu",
-];
-
 impl Config {
     pub(super) fn new() -> Self {
         Self {
@@ -237,6 +152,8 @@ impl Config {
             default: None,
             on_timeout: None,
             timeout: None,
+            total_timeout: None,
+            is_fixed: false,
             append: None,
             sysappend: 0,
             has_menu: false,
@@ -295,13 +212,18 @@ impl Config {
                 }
             }
             "prompt" => self.has_menu |= rest != "0",
-            "timeout" => match rest.parse::<u32>() {
+            "timeout" | "totaltimeout" => match rest.parse::<u32>() {
                 Ok(tenths) => {
                     let timeout = Duration::from_millis(u64::from(tenths) * 100);
-                    self.timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
+                    let timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
+                    match keyword == "timeout" {
+                        true => self.timeout = timeout,
+                        false => self.total_timeout = timeout,
+                    }
                 }
                 Err(_) => self.fault(place, rest, "a timeout is a number of tenths of a second"),
             },
+            "allowoptions" => self.is_fixed = rest == "0",
             "ontimeout" => self.on_timeout = Some(value()),
             "say" => self.says.push(rest.to_owned()),
             "include" => return Flow::Include(split_word(rest).0.to_owned()),
@@ -393,6 +315,8 @@ impl Config {
                 let fault = Error::new(place, keyword, "passwords are not asked for here");
                 self.mark(|label| label.faults.push(fault));
             }
+            // Whose password is not asked for here, so nobody is let through.
+            "master" => self.is_fixed = true,
             known if COSMETIC_MENU.contains(&known) => {}
             _ => self.fault(place, keyword, "not a MENU directive known here"),
         }

@@ -69,6 +69,7 @@ impl Config {
         let mut menu = Menu {
             title: submenu.title.clone(),
             timeout: self.timeout,
+            total_timeout: self.total_timeout,
             is_hidden: self.is_hidden && is_first,
             ..Menu::default()
         };
@@ -139,7 +140,7 @@ impl Config {
                     let mut entry = choice_entry(text);
                     entry.help.clone_from(&label.help);
                     entry.is_choice = !label.is_disabled;
-                    if label.leads_to.is_none() {
+                    if label.leads_to.is_none() && !self.is_fixed {
                         entry.command_line = Some(own_options(self, label).to_owned());
                     }
                     let choice = match &label.leads_to {

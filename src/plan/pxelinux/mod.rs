@@ -9,6 +9,7 @@
 
 mod boot;
 mod config;
+mod cosmetic;
 mod machine;
 mod menus;
 mod paths;
