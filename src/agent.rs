@@ -17,6 +17,8 @@ use crate::image::Image;
 use crate::link::{self, Link};
 use crate::planning::{self, Outcome};
 use crate::recorder;
+use crate::trust::Trust;
+use crate::verify::Keys;
 use crate::wire::option::code;
 
 /// Boots the machine from the network; returns only when told to stop after a step, or to say why
@@ -62,12 +64,15 @@ fn boot(config: &Config, link: &Link, lease: &Lease, mut account: Account) -> Re
     let console = Console::new(config.unattended);
     let lease = &acquire::boot_file(link, lease.clone(), config, console)?;
     account.done("boot server");
+    let trust = Trust::of(config)?;
     let fetcher = Fetcher {
         interface: Some(link.name.clone()),
         path_mtu: lease.mtu_octets.unwrap_or(1500),
         ca: config.ca.as_ref().map(PathBuf::from),
         client_certificate: config.certificate.as_ref().map(PathBuf::from),
         clock: Clock::of(time_servers(lease)),
+        keys: trust.demanded(),
+        policy: trust.policy,
         board: Board::new(Style::for_people(config.quiet)),
         ..Fetcher::default()
     };
@@ -76,7 +81,7 @@ fn boot(config: &Config, link: &Link, lease: &Lease, mut account: Account) -> Re
     if config.stops_after(Step::Plan) {
         return Ok(Step::Plan);
     }
-    let image = image(&mut outcome, &fetcher)?;
+    let image = image(&mut outcome, &fetcher, &trust.keys)?;
     account.done("fetch");
     if config.stops_after(Step::Image) {
         return Ok(Step::Image);
@@ -116,11 +121,15 @@ fn plan(
     Ok(outcome)
 }
 
-fn image(outcome: &mut Outcome, fetcher: &Fetcher) -> Result<Image, Error> {
+fn image(outcome: &mut Outcome, fetcher: &Fetcher, keys: &Keys) -> Result<Image, Error> {
     let Outcome { plan, files, .. } = outcome;
     for (part, purpose) in plan.parts() {
-        if files.get(&part.url).is_none() {
-            files.add(&part.url, fetcher.need(&part.url, purpose)?);
+        let file = match files.get(&part.url) {
+            Some(file) => file,
+            None => files.add(&part.url, fetcher.need(&part.url, purpose)?),
+        };
+        if let Some(signature) = &part.signature {
+            fetcher.verify(&part.url, &file, signature, keys)?;
         }
     }
     Image::assemble(plan, |url| files.get(url))

@@ -291,6 +291,7 @@ impl CommandLine {
             "initrd" => config.initrds.push(text?),
             "ca" => config.ca = Some(text?),
             "certificate" => config.certificate = Some(text?),
+            "require-signature" => config.must_be_signed |= flag,
             "on-failure" => {
                 config.on_failure = one_of("retry, shell, reboot and poweroff", &text?)?;
             }

@@ -244,6 +244,12 @@ pub struct Config {
     pub ca: Option<String>,
     /// The file, in PEM, of the certificate that this machine shows to https servers, and its key.
     pub certificate: Option<String>,
+    /// The file of the policy, in place of the usual one.
+    pub policy: Option<String>,
+    /// Keys whose signatures count, or files with such keys.
+    pub keys: Vec<String>,
+    /// Whether every file must be signed.
+    pub must_be_signed: bool,
     /// What the plan is printed as.
     pub report: Report,
     /// Whether menus are left to their defaults though there is a terminal.
@@ -342,6 +348,9 @@ impl Default for Config {
             initrds: Vec::new(),
             ca: None,
             certificate: None,
+            policy: None,
+            keys: Vec::new(),
+            must_be_signed: false,
             report: Report::default(),
             unattended: false,
             on_failure: OnFailure::default(),

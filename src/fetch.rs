@@ -28,6 +28,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::error::{Cause, Error};
 use crate::plan::Purpose;
+use crate::plan::policy::Policy;
 use crate::plan::url::{Scheme, Sha256, Url};
 use crate::sys::SyscallError;
 use crate::sys::memfd::{Memfd, SealedFile};
@@ -55,6 +56,8 @@ pub struct Fetcher {
     pub clock: Clock,
     /// The keys one of which must have signed each file; any file is taken when there are none.
     pub keys: Keys,
+    /// Where files may come from.
+    pub policy: Policy,
     /// The hashes that files must have; any when none.
     pub sums: Option<Sums>,
     /// A transfer that has brought nothing for so long has failed.
@@ -75,6 +78,7 @@ impl Default for Fetcher {
             client_certificate: None,
             clock: Clock::default(),
             keys: Keys::default(),
+            policy: Policy::default(),
             sums: None,
             stall_timeout: STALL_TIMEOUT,
             board: Board::new(Style::Silent),
@@ -177,6 +181,7 @@ impl Fetcher {
     }
 
     fn to_store(&self, url: &Url, max_len: u64, store: &dyn Store) -> Result<(), Failure> {
+        self.allow(url)?;
         let pin = self.pin(url)?;
         let progress = self.board.begin(&url.to_string());
         let mut sink = Sink::new(store, progress, pin.is_some());
@@ -195,6 +200,14 @@ impl Fetcher {
         match self.keys.is_empty() || self.sums.is_some() {
             true => Ok(()),
             false => self.check_signature(&signature_of(url)?, store.file(), &self.keys),
+        }
+    }
+
+    /// Makes sure that the policy allows this address.
+    fn allow(&self, url: &Url) -> Result<(), Failure> {
+        match self.policy.refusal(url) {
+            Some(why) => Err(Failure::Verification(why)),
+            None => Ok(()),
         }
     }
 

@@ -76,6 +76,96 @@ fn a_tpm_has_the_hashes_of_kernel_initrd_and_command_line() {
     assert_eq!(register("after 8 "), line, "{console}");
 }
 
+#[test]
+#[ignore = "needs qemu-system-x86_64"]
+fn what_is_not_what_was_meant_is_never_started_and_what_is_does_start() {
+    let served = Served::new("meant");
+    let own = Served::empty("policy");
+    let minisign = |arguments: &str| {
+        let mut command = Command::new("minisign");
+        let command = command.args(arguments.split_whitespace());
+        let output = command.current_dir(&own.folder).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    minisign("-G -W -p key.pub -s key");
+    let public = fs::read_to_string(own.folder.join("key.pub")).unwrap();
+    own.put(
+        "policy",
+        format!("key {}\n", public.lines().nth(1).unwrap()),
+    );
+    let archive = own.folder.join("archive");
+    shell(&format!(
+        "\"$root/initramfs/build\" --output {} --add {}=etc/wireboot/policy",
+        archive.display(),
+        own.folder.join("policy").display()
+    ));
+    let kernel = served.folder.join("vmlinuz");
+    let sign = |name: &str| {
+        let (kernel, signature) = (kernel.display(), served.folder.join(name));
+        minisign(&format!("-S -s key -m {kernel} -x {}", signature.display()));
+    };
+    sign("good.sig");
+    // A signature by another key, of the same file.
+    minisign("-G -W -f -p other.pub -s key");
+    sign("foreign.sig");
+    let hash = |name: &str| {
+        let octets = fs::read(served.folder.join(name)).unwrap();
+        let digest = Sha256::digest(octets);
+        digest
+            .iter()
+            .map(|octet| format!("{octet:02x}"))
+            .collect::<String>()
+    };
+    let wrong = "00".repeat(32);
+    let http = served.over_http();
+    served.put(
+        "greeting.cut",
+        fs::read(served.folder.join("greeting")).unwrap(),
+    );
+
+    let words = "ip=dhcp wireboot.on-failure=retry";
+    let script = |lines: &str| served.put("boot.ipxe", format!("#!ipxe\n{lines}\nboot\n"));
+    script(&format!("kernel vmlinuz#sha256={wrong}"));
+    let setup = Setup::new(words).initramfs(&archive);
+    let mut machine = setup.on_own_network(&served, "boot.ipxe").start();
+    for (lines, reason) in [
+        (
+            "kernel vmlinuz\nimgverify vmlinuz missing.sig".to_owned(),
+            "and should be 0000",
+        ),
+        (
+            "kernel vmlinuz\nimgverify vmlinuz foreign.sig".to_owned(),
+            "there is no signature",
+        ),
+        (
+            format!("kernel vmlinuz\ninitrd {http}/greeting.cut"),
+            "the signature is by none of the known keys",
+        ),
+        (
+            format!(
+                "kernel vmlinuz#sha256={} quiet console=ttyS0 word=meant\n\
+                 initrd greeting#sha256={}\nimgverify vmlinuz good.sig",
+                hash("vmlinuz"),
+                hash("greeting")
+            ),
+            "greeting.cut",
+        ),
+    ] {
+        machine.says(&[reason, "trying again in"]);
+        script(&lines);
+    }
+    let console = machine.ends();
+    assert_eq!(
+        console.matches("wireboot: starting ").count(),
+        1,
+        "{console}"
+    );
+    assert!(
+        console.contains("Its command line: quiet console=ttyS0 word=meant"),
+        "{console}"
+    );
+}
+
 /// What a register holds that held `before` and is extended by `digest`.
 fn extended(before: &[u8], digest: &[u8]) -> Vec<u8> {
     Sha256::digest([before, digest].concat()).to_vec()

@@ -15,6 +15,12 @@ kexec, at once: disks are written to, but nothing is unmounted or stopped.
   --initrd FILE         an initrd for a boot file that is a kernel; may be given several times
   --ca FILE             trust only the authorities in this PEM file (the system's)
   --cert FILE           show https servers the certificate in this PEM file, which has its key too
+  --policy FILE         follow the rules in FILE (/etc/wireboot/policy, if it is there): lines of
+                        key KEY, require-signature, allow-scheme NAME, allow-host NAME
+  --key KEY             count signatures of this minisign key; a file or the key itself; may be given
+                        several times
+  --require-signature   read and start nothing that none of the keys has signed: each file has its
+                        signature beside it, named .minisig
   --append TEXT, --command-line-append TEXT
                         put TEXT behind the kernel's command line; {ip}, {bootif}, {address},
                         {netmask}, {gateway}, {server}, {mac}, {hostname} and {uuid} in it become
@@ -38,6 +44,9 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
             Flag::Long(name) if name == "initrd" => config.initrds.push(arguments.value()?),
             Flag::Long(name) if name == "ca" => config.ca = Some(arguments.value()?),
             Flag::Long(name) if name == "cert" => config.certificate = Some(arguments.value()?),
+            Flag::Long(name) if name == "policy" => config.policy = Some(arguments.value()?),
+            Flag::Long(name) if name == "key" => config.keys.push(arguments.value()?),
+            Flag::Long(name) if name == "require-signature" => config.must_be_signed = true,
             Flag::Long(name) if name == "explain" => config.report = Report::Explain,
             Flag::Long(name) if name == "json" => config.report = Report::Json,
             Flag::Long(name) if name == "unattended" => config.unattended = true,

@@ -99,6 +99,7 @@ pub(super) fn get(
             }
             End::Redirected(url) => {
                 log::debug!("{} is at {url}", config.url);
+                fetcher.allow(&url)?;
                 redirections += 1;
                 config.url = url;
                 continue;

@@ -22,6 +22,7 @@ mod ipxe;
 pub mod kernel_image;
 pub mod menu;
 mod planner;
+pub mod policy;
 mod pxelinux;
 pub mod report;
 pub mod uki;

@@ -1,0 +1,108 @@
+//! Whom this machine trusts: the policy in its initramfs, the keys that are built into the program,
+//! and what the user says. Each of them can only add keys and demands.
+
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::io::ErrorKind;
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::plan::policy::Policy;
+use crate::verify::Keys;
+
+/// The policy's file, where none is named.
+const POLICY: &str = "/etc/wireboot/policy";
+/// Keys separated by blanks, from the environment of the build.
+const BUILT_IN_KEYS: Option<&str> = option_env!("WIREBOOT_KEYS");
+
+/// The rules of this machine, ready for use.
+#[derive(Debug, Clone, Default)]
+pub struct Trust {
+    /// The keys whose signatures count.
+    pub keys: Keys,
+    /// What is demanded, and from where files may come.
+    pub policy: Policy,
+}
+
+impl Trust {
+    /// Gathers what there is.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a policy or key that cannot be read, and for signatures demanded without
+    /// a key.
+    pub fn of(config: &Config) -> Result<Self, Error> {
+        let mut policy = Policy::default();
+        let path = config.policy.as_deref().unwrap_or(POLICY);
+        match fs::read_to_string(path) {
+            Ok(text) => policy
+                .read(&text)
+                .map_err(|fault| Error::Usage(format!("{path}: {fault}")))?,
+            Err(error) if error.kind() == ErrorKind::NotFound && config.policy.is_none() => {}
+            Err(error) => return Err(Error::Usage(format!("cannot read {path}: {error}"))),
+        }
+        policy.must_be_signed |= config.must_be_signed;
+        let mut keys = Keys::default();
+        let mut add = |name: &str, text: &str| {
+            let added = keys.add(text);
+            added.map_err(|fault| Error::Usage(format!("{name}: {fault}")))
+        };
+        for key in &policy.keys {
+            add(path, key)?;
+        }
+        for key in BUILT_IN_KEYS.unwrap_or_default().split_whitespace() {
+            add("a key built in", key)?;
+        }
+        for value in &config.keys {
+            // A file, or the key itself.
+            let text = fs::read_to_string(value).unwrap_or_else(|_| value.clone());
+            add(value, &text)?;
+        }
+        if policy.must_be_signed && keys.is_empty() {
+            let what = "signatures are demanded, and no key is known whose would count";
+            return Err(Error::Usage(what.to_owned()));
+        }
+        Ok(Self { keys, policy })
+    }
+
+    /// Returns the keys one of which must have signed every file; none when that is not demanded.
+    pub fn demanded(&self) -> Keys {
+        match self.policy.must_be_signed {
+            true => self.keys.clone(),
+            false => Keys::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+
+    #[test]
+    fn demands_and_keys_add_up_and_are_checked_before_anything_is_fetched() {
+        let with = |keys: &[&str], must_be_signed| {
+            Trust::of(&Config {
+                keys: keys.iter().map(|&key| key.to_owned()).collect(),
+                must_be_signed,
+                ..Config::default()
+            })
+        };
+        assert!(with(&[KEY], false).unwrap().demanded().is_empty());
+        assert!(!with(&[KEY], true).unwrap().demanded().is_empty());
+        for error in [with(&[], true), with(&["nonsense"], false)] {
+            assert_eq!(error.unwrap_err().exit_code(), 1);
+        }
+        let named = Trust::of(&Config {
+            policy: Some("/nonexistent/policy".to_owned()),
+            ..Config::default()
+        });
+        assert!(
+            named
+                .unwrap_err()
+                .to_string()
+                .contains("/nonexistent/policy")
+        );
+    }
+}
