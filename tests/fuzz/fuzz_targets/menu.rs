@@ -1,5 +1,5 @@
 #![no_main]
-use wireboot::plan::menu::keys::decode;
+use wireboot::plan::menu::keys::{decode, is_unfinished};
 use wireboot::plan::menu::session::Session;
 use wireboot::plan::menu::{Entry, Menu};
 use wireboot::time::Instant;
@@ -18,6 +18,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         ..Menu::default()
     };
     let mut session = Session::new(menu, Instant::ZERO);
+    is_unfinished(data);
     for key in decode(data) {
         session.handle_key(key);
         session.lines(Instant::ZERO, 24);
