@@ -89,7 +89,7 @@ impl Parser<'_> {
         if self.depth > MAX_DEPTH {
             let line = self.tokens.first().map_or(0, |(line, _)| *line);
             let what = format!("blocks nest deeper than {MAX_DEPTH}");
-            return Err(Error::new(&self.at(line), "", what));
+            return Err(Error::new(&self.at(line), "{", what));
         }
         let mut statements = Vec::new();
         while let Some((line, token)) = self.tokens.first() {

@@ -156,7 +156,8 @@ impl Machine {
             self.commands += 1;
             if self.commands > MAX_COMMANDS {
                 let what = format!("more than {MAX_COMMANDS} commands were run; do they loop?");
-                return Err(self.error(Fault::new("", what), context));
+                let command = now.first().map_or("", String::as_str);
+                return Err(self.error(Fault::new(command, what), context));
             }
             let mut expanded = Vec::with_capacity(now.len());
             for word in &now {
@@ -167,7 +168,16 @@ impl Machine {
                 }
             }
             let place = self.place(context);
-            return Ok(self.state.run(&expanded, &place, context));
+            let effect = self.state.run(&expanded, &place, context);
+            return Ok(
+                effect.map_err(|fault| match (fault.word.as_str(), expanded.first()) {
+                    ("", Some(command)) => Fault {
+                        word: command.clone(),
+                        ..fault
+                    },
+                    _ => fault,
+                }),
+            );
         }
     }
 

@@ -43,7 +43,7 @@ pub(super) fn boot(
         None => (TargetKind::Kernel, &label.name),
     };
     let (name, rest) = split_word(&target.value);
-    let name_missing = || Error::new(&target.place, "", "the file name is missing");
+    let name_missing = || Error::new(&target.place, &label.name.value, "the file name is missing");
     match kind {
         TargetKind::LocalBoot => Err(local_boot(&target.place, &label.name.value)),
         _ if name.is_empty() => Err(name_missing()),
