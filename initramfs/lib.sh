@@ -81,9 +81,10 @@ unpack() {
     say "downloading Debian's $name"
     rm -rf "$folder" "$loading"
     mkdir -p "$loading"
-    expected=$(apt-cache show --no-all-versions "$name" | sed -n 's/^SHA256: //p')
-    (cd "$loading" && apt-get download -q "$name") >"$work/apt.log" 2>&1 ||
+    # A list of packages that is old names files that the server no longer has.
+    download "$name" "$loading" || { as_root apt-get update >"$work/apt.log" 2>&1 && download "$name" "$loading"; } ||
         die "cannot download $name; apt-get's words are in $work/apt.log"
+    expected=$(apt-cache show --no-all-versions "$name" | sed -n 's/^SHA256: //p')
     sha256sum --quiet -c <<<"$expected  $(echo "$loading"/*.deb)" >&2 ||
         die "what was downloaded as $name is not what the signed list says"
     dpkg -x "$loading"/*.deb "$loading"
@@ -91,6 +92,9 @@ unpack() {
     touch "$loading/.complete"
     mv "$loading" "$folder"
 }
+
+# download NAME FOLDER
+download() { (cd "$2" && apt-get download -q "$1") >"$work/apt.log" 2>&1; }
 
 # Brings the lists of packages when they do not know package $1 yet.
 know_package() {
