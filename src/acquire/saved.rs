@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 use crate::dhcp::lease::Lease;
 use crate::handover;
 use crate::wire::ethernet::MacAddress;
+use crate::wire::option::known;
 
 const DIRECTORY: &str = "/run/wireboot";
 /// More than a lease takes.
@@ -103,7 +104,7 @@ impl Saved {
         };
         Some(Self {
             mac: value("mac")?.parse().ok()?,
-            client_id: from_hex(value("client-id")?)?,
+            client_id: known::parse_hex(value("client-id")?)?,
             address: host(address)?,
             prefix_len: prefix_len.parse().ok().filter(|len| *len <= 32)?,
             server: host(value("server")?)?,
@@ -122,11 +123,8 @@ impl Saved {
 impl fmt::Display for Saved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "mac={}", self.mac)?;
-        write!(f, "client-id=")?;
-        for octet in &self.client_id {
-            write!(f, "{octet:02x}")?;
-        }
-        writeln!(f, "\naddress={}/{}", self.address, self.prefix_len)?;
+        writeln!(f, "client-id={}", known::hex(&self.client_id))?;
+        writeln!(f, "address={}/{}", self.address, self.prefix_len)?;
         writeln!(f, "server={}", self.server)?;
         if let Some(neighbour) = self.neighbour {
             writeln!(f, "neighbour={neighbour}")?;
@@ -150,18 +148,6 @@ pub(super) fn remove(mac: MacAddress) {
 
 fn path(mac: MacAddress) -> PathBuf {
     PathBuf::from(DIRECTORY).join(format!("{mac}.lease"))
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let (pairs, odd) = text.as_bytes().as_chunks::<2>();
-    let octet = |pair: &[u8; 2]| {
-        let digit = |octet: u8| char::from(octet).to_digit(16);
-        let [high, low] = pair;
-        u8::try_from(digit(*high)? << 4 | digit(*low)?).ok()
-    };
-    odd.is_empty()
-        .then(|| pairs.iter().map(octet).collect())
-        .flatten()
 }
 
 fn seconds_now() -> u64 {

@@ -3,6 +3,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
+use crate::wire::dhcp::Message;
 use crate::wire::option::Options;
 
 #[test]
@@ -197,21 +198,6 @@ fn lease(set: &[(u8, &[u8])]) -> Lease {
     for (code, value) in set {
         options.set(*code, *value);
     }
-    Lease::read(
-        &crate::wire::dhcp::Message {
-            op: crate::wire::dhcp::Op::BootReply,
-            xid: 1,
-            secs: 0,
-            broadcast: false,
-            ciaddr: Ipv4Addr::UNSPECIFIED,
-            yiaddr: Ipv4Addr::new(192, 0, 2, 100),
-            siaddr: Ipv4Addr::UNSPECIFIED,
-            giaddr: Ipv4Addr::UNSPECIFIED,
-            chaddr: crate::wire::ethernet::MacAddress([2; 6]),
-            sname: Vec::new(),
-            file: Vec::new(),
-            options,
-        },
-        Ipv4Addr::new(192, 0, 2, 1),
-    )
+    let message = Message::reply(Ipv4Addr::new(192, 0, 2, 100), options);
+    Lease::read(&message, Ipv4Addr::new(192, 0, 2, 1))
 }

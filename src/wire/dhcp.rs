@@ -97,6 +97,25 @@ pub struct Message {
 }
 
 impl Message {
+    /// Returns a reply that grants `yiaddr`, for tests.
+    #[cfg(test)]
+    pub(crate) fn reply(yiaddr: Ipv4Addr, options: Options) -> Self {
+        Self {
+            op: Op::BootReply,
+            xid: 1,
+            secs: 0,
+            broadcast: false,
+            ciaddr: Ipv4Addr::UNSPECIFIED,
+            yiaddr,
+            siaddr: Ipv4Addr::UNSPECIFIED,
+            giaddr: Ipv4Addr::UNSPECIFIED,
+            chaddr: MacAddress([2; 6]),
+            sname: Vec::new(),
+            file: Vec::new(),
+            options,
+        }
+    }
+
     /// Decodes a message for an Ethernet client.
     ///
     /// Options that cannot be read end only the area they stand in.
