@@ -14,6 +14,7 @@ use std::path::Path;
 
 use crate::dhcp::lease::Lease;
 use crate::sys::{self, machine};
+use crate::wire::grammar;
 
 const RESOLV_CONF: &str = "etc/resolv.conf";
 const BEGIN: &str = "# wireboot: from here";
@@ -57,9 +58,12 @@ fn is_at_home() -> bool {
 }
 
 fn write_files(root: &Path, interface: &str, lease: &Lease) {
-    if !lease.dns.is_empty() || lease.domain.is_some() {
-        complain(RESOLV_CONF, replace_resolv_conf(root, Some(lease)));
-    }
+    // A lease that says nothing takes away what the one before it said.
+    let says = !lease.dns.is_empty() || lease.domain.is_some() || !lease.search.is_empty();
+    complain(
+        RESOLV_CONF,
+        replace_resolv_conf(root, Some(lease).filter(|_| says)),
+    );
     let name = net_conf_name(interface);
     let text = net_conf(interface, lease, sys::now().as_millis() / 1000);
     complain(&name, replace(&root.join(&name), &text));
@@ -124,9 +128,15 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
         fs::create_dir_all(directory)?;
     }
     let mut name = path.as_os_str().to_owned();
-    name.push(".wireboot");
+    // Of several that write at once each has its own, and the last one stays.
+    name.push(format!(".wireboot-{}", std::process::id()));
     let new = Path::new(&name);
-    let done = fs::write(new, text).and_then(|()| fs::rename(new, path));
+    let done = fs::write(new, text)
+        .and_then(|()| match fs::metadata(path) {
+            Ok(before) => fs::set_permissions(new, before.permissions()),
+            Err(_) => Ok(()),
+        })
+        .and_then(|()| fs::rename(new, path));
     if done.is_err() {
         let _ = fs::remove_file(new);
     }
@@ -171,7 +181,10 @@ fn net_conf(interface: &str, lease: &Lease, uptime_seconds: u64) -> String {
     let broadcast = Ipv4Addr::from_bits(lease.address.to_bits() | host_bits);
     let gateway = lease.routes.iter().find(|route| route.prefix_len == 0);
     let mut dns = lease.dns.iter().copied();
-    let root_path = lease.options.text(ROOT_PATH).unwrap_or_default();
+    let option = |code, fits: fn(&str) -> bool| {
+        let text = lease.options.text(code).filter(|text| fits(text));
+        text.unwrap_or_default().to_owned()
+    };
     let lease_time = lease
         .lease_time
         .map_or(u64::from(u32::MAX), |time| time.as_secs());
@@ -201,19 +214,12 @@ fn net_conf(interface: &str, lease: &Lease, uptime_seconds: u64) -> String {
         ("IPV4DNS1", address(dns.next())),
         ("HOSTNAME", text(&lease.host_name)),
         ("DNSDOMAIN", text(&lease.domain)),
-        (
-            "NISDOMAIN",
-            lease
-                .options
-                .text(NIS_DOMAIN)
-                .unwrap_or_default()
-                .to_owned(),
-        ),
+        ("NISDOMAIN", option(NIS_DOMAIN, grammar::is_domain)),
         (
             "ROOTSERVER",
             address(lease.next_server.or(Some(lease.server))),
         ),
-        ("ROOTPATH", root_path.to_owned()),
+        ("ROOTPATH", option(ROOT_PATH, grammar::is_path)),
         ("filename", text(&lease.boot_file)),
         ("UPTIME", uptime_seconds.to_string()),
         ("DHCPLEASETIME", lease_time.to_string()),

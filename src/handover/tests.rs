@@ -1,5 +1,6 @@
 use super::*;
 use crate::dhcp::lease::Route;
+use crate::wire::dhcp::Message;
 use crate::wire::option::Options;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -45,6 +46,69 @@ fn nothing_from_the_network_is_run_by_the_shell_that_reads_it() {
         .unwrap();
     let read = String::from_utf8(shell.stdout).unwrap();
     assert_eq!(read, "a'; touch /tmp/x; '$(id)`id`PATH=/tmp");
+}
+
+#[test]
+fn names_and_paths_that_are_none_are_left_out() {
+    let mut hostile = lease();
+    hostile.options.set(ROOT_PATH, *b"/srv\nPATH=/tmp");
+    hostile.options.set(NIS_DOMAIN, *b"$(reboot)");
+    let text = net_conf("eth0", &hostile, 7);
+    assert!(
+        text.contains("ROOTPATH=''\n") && text.contains("NISDOMAIN=''\n"),
+        "{text}"
+    );
+    hostile.options.set(NIS_DOMAIN, *b"nis.example");
+    assert!(net_conf("eth0", &hostile, 7).contains("NISDOMAIN='nis.example'\n"));
+}
+
+#[test]
+fn a_search_list_with_lines_in_it_adds_no_resolver() {
+    let mut options = Options::default();
+    options.set(
+        119,
+        *b"\x15a\nnameserver 6.6.6.6 \x00\x03eng\x07example\x00",
+    );
+    let lease = Lease::read(
+        &Message::reply(Ipv4Addr::new(192, 0, 2, 10), options),
+        Ipv4Addr::new(192, 0, 2, 1),
+    );
+    assert_eq!(lease.search, ["eng.example"]);
+    assert_eq!(
+        lease
+            .ignored
+            .iter()
+            .filter(|(code, _)| *code == 119)
+            .count(),
+        1
+    );
+    let text = resolv_conf("", Some(&lease));
+    assert_eq!(text, format!("{BEGIN}\nsearch eng.example\n{END}\n"));
+}
+
+#[test]
+fn a_later_lease_without_resolvers_takes_the_lines_away_and_the_mode_stays() {
+    use std::os::unix::fs::PermissionsExt;
+    let root = Directory::new("later");
+    fs::create_dir(root.0.join("etc")).unwrap();
+    let path = root.0.join(RESOLV_CONF);
+    fs::write(&path, "nameserver 198.51.100.53\n").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    write_files(&root.0, "eth0", &lease());
+    let bare = Lease {
+        dns: Vec::new(),
+        domain: None,
+        ..lease()
+    };
+    write_files(&root.0, "eth0", &bare);
+    assert_eq!(
+        fs::read_to_string(&path).unwrap(),
+        "nameserver 198.51.100.53\n"
+    );
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o640
+    );
 }
 
 #[test]
