@@ -119,9 +119,12 @@ impl Offers {
     /// Returns what they are worth to a client that has to decide at `decide_at`.
     pub fn standing(&self, wants_boot_file: bool, decide_at: Option<Instant>) -> Option<Standing> {
         let rank = self.rank()?;
+        let is_last_word = |best: &Offer| best.lease.options.rules_out_proxies();
         Some(Standing {
             rank,
-            is_enough: !wants_boot_file || rank >= Rank::BootService,
+            is_enough: !wants_boot_file
+                || rank >= Rank::BootService
+                || self.best().is_some_and(is_last_word),
             decide_at: decide_at?,
         })
     }

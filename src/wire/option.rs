@@ -182,6 +182,17 @@ impl Options {
         Some(read_classless_routes(octets))
     }
 
+    /// Returns whether the server says to iPXE (option 175) that no ProxyDHCP server is to be waited
+    /// for (its sub-option 176, `no-pxedhcp`).
+    pub fn rules_out_proxies(&self) -> bool {
+        const NO_PXEDHCP: u8 = 176;
+        let mut within = Self::default();
+        let octets = self.get(code::IPXE_ENCAPSULATED).unwrap_or_default();
+        // What stands before a fault counts.
+        let _ = within.read_area(octets);
+        within.u8(NO_PXEDHCP).is_some_and(|value| value != 0)
+    }
+
     /// Returns the search list of option 119 (RFC 3397, with compression), as dotted names.
     pub fn domain_search(&self) -> Vec<String> {
         let octets = self.get(code::DOMAIN_SEARCH).unwrap_or_default();

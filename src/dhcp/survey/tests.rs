@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::time::Instant;
-use crate::wire::dhcp::{Message, Op};
+use crate::wire::dhcp::Message;
 use crate::wire::option::{Options, code};
 
 const MAC: MacAddress = MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
@@ -150,6 +150,25 @@ fn the_verdicts_follow_the_ranking_and_give_the_reason() {
         ..says(1)
     };
     assert_eq!(judged(&[bad]), [no("0.0.0.0 is not a host's address")]);
+}
+
+#[test]
+fn a_server_that_rules_out_proxies_is_not_made_to_wait_for_them() {
+    let mut plain = answer(&says(1));
+    plain
+        .offer
+        .lease
+        .options
+        .set(code::IPXE_ENCAPSULATED, [176, 1, 1]);
+    let proxy = answer(&Says {
+        proxy: true,
+        file: "p.0",
+        millis: 9,
+        ..says(5)
+    });
+    let verdicts = verdicts(&[&[plain, proxy]], false, Duration::from_secs(1)).concat();
+    let chosen: Vec<_> = verdicts.iter().map(|verdict| verdict.is_chosen).collect();
+    assert_eq!(chosen, [true, false], "{verdicts:?}");
 }
 
 #[test]
@@ -326,18 +345,12 @@ fn message(says: &Says) -> Message {
     }
     let address = if says.proxy { [0; 4] } else { says.address };
     Message {
-        op: Op::BootReply,
         xid: 0,
-        secs: 0,
-        broadcast: false,
-        ciaddr: Ipv4Addr::UNSPECIFIED,
-        yiaddr: address.into(),
         siaddr: says.siaddr.into(),
         giaddr: says.relay.into(),
         chaddr: MAC,
-        sname: Vec::new(),
         file: says.file.as_bytes().to_vec(),
-        options,
+        ..Message::reply(address.into(), options)
     }
 }
 
