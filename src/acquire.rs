@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::dhcp::lease::Lease;
 use crate::dhcp::offer;
 use crate::error::Error;
-use crate::handover;
+use crate::handover::{self, Holder};
 use crate::link::{self, Link, Watch};
 use crate::script::{self, Event};
 use crate::sys;
@@ -96,7 +96,12 @@ pub fn without_dhcp(config: &Config, lease: Lease) -> Result<(Link, Lease), Erro
         link.restore();
         return Err(error);
     }
-    handover::write(&link.name, &lease);
+    let holder = Holder {
+        interface: &link.name,
+        mac: link.mac,
+        client_id: &[],
+    };
+    handover::write(&holder, &lease, config.hand_over);
     Ok((link, lease))
 }
 

@@ -295,6 +295,9 @@ impl CommandLine {
             "on-failure" => {
                 config.on_failure = one_of("retry, shell, reboot and poweroff", &text?)?;
             }
+            "hand-over" => {
+                config.hand_over = one_of("dracut, networkd and network-manager", &text?)?;
+            }
             "unattended" => config.unattended = flag,
             "explain" if flag => config.report = Report::Explain,
             "explain" => config.report = Report::default(),

@@ -191,6 +191,35 @@ pub struct Given {
     pub mtu_octets: Option<u16>,
 }
 
+/// Who goes on with the lease, besides those who read klibc's file: what is written for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HandOver {
+    /// The files that dracut's modules look for.
+    pub dracut: bool,
+    /// A unit for systemd-networkd.
+    pub networkd: bool,
+    /// A connection for NetworkManager.
+    pub network_manager: bool,
+}
+
+impl FromStr for HandOver {
+    type Err = ();
+
+    /// Reads `dracut`, `networkd` and `network-manager`, separated by commas.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut to = Self::default();
+        for name in text.split(',') {
+            match name {
+                "dracut" => to.dracut = true,
+                "networkd" => to.networkd = true,
+                "network-manager" => to.network_manager = true,
+                _ => return Err(()),
+            }
+        }
+        Ok(to)
+    }
+}
+
 /// A tagged VLAN (802.1Q) that the boot goes over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vlan {
@@ -215,6 +244,8 @@ pub struct Config {
     pub vlan: Option<Vlan>,
     /// What is given beside a lease, or in place of one.
     pub given: Given,
+    /// Who goes on with the lease.
+    pub hand_over: HandOver,
     /// How long to wait for an interface and its carrier.
     pub link_timeout: Duration,
     /// How long to wait for a lease, counted from the carrier.
@@ -334,6 +365,7 @@ impl Default for Config {
             boot_interface: None,
             vlan: None,
             given: Given::default(),
+            hand_over: HandOver::default(),
             link_timeout: Duration::from_secs(30),
             lease_timeout: Duration::from_secs(60),
             identify: Identify::default(),

@@ -1,5 +1,6 @@
 //! What the lease leaves for those who come later: resolvers in `/etc/resolv.conf`, the host
-//! name, and klibc's `/run/net-INTERFACE.conf`, which scripts of an initramfs read.
+//! name, and klibc's `/run/net-INTERFACE.conf`, which scripts of an initramfs read; to whom it is
+//! asked for, the files of dracut, systemd-networkd and NetworkManager.
 //!
 //! Files are replaced whole, so that nobody ever reads half of one. A file that cannot be written
 //! costs a warning and never the boot. Values come from the network and go into a file that a
@@ -7,33 +8,54 @@
 
 #![forbid(unsafe_code)]
 
+mod dracut;
+mod network_manager;
+mod networkd;
+
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::net::Ipv4Addr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use crate::config::HandOver;
 use crate::dhcp::lease::Lease;
 use crate::sys::{self, machine};
+use crate::wire::ethernet::MacAddress;
 use crate::wire::grammar;
+use crate::wire::option::code;
 
 const RESOLV_CONF: &str = "etc/resolv.conf";
+/// Who may read a file: its mode, from which the umask is taken.
+const EVERYBODY: u32 = 0o644;
+/// NetworkManager reads no connection that others could.
+const OWNER: u32 = 0o600;
 const BEGIN: &str = "# wireboot: from here";
 const END: &str = "# wireboot: to here";
-/// Option 17, by which a server names the root file system (RFC 2132 §3.19).
-const ROOT_PATH: u8 = 17;
 /// Option 40, the domain of the Network Information Service (RFC 2132 §8.1).
 const NIS_DOMAIN: u8 = 40;
 
-/// Leaves what `lease` says about `interface`, and sets the host name where there is none.
+/// Who has the lease.
+#[derive(Debug, Clone, Copy)]
+pub struct Holder<'a> {
+    /// The interface's name.
+    pub interface: &'a str,
+    /// Its hardware address.
+    pub mac: MacAddress,
+    /// As whom the lease was asked for (option 61); empty without DHCP.
+    pub client_id: &'a [u8],
+}
+
+/// Leaves what `lease` says about its holder's interface, and sets the host name where there is none.
 ///
 /// In a network namespace that is not the machine's own it does nothing: the files tell of the
 /// machine's network.
-pub fn write(interface: &str, lease: &Lease) {
+pub fn write(holder: &Holder<'_>, lease: &Lease, to: HandOver) {
     if !is_at_home() {
         log::debug!("in another network namespace: no resolver and no host name is set");
         return;
     }
-    write_files(Path::new("/"), interface, lease);
+    write_files(Path::new("/"), holder, lease, to);
     if let Some(name) = &lease.host_name
         && is_unnamed(&fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default())
         && let Err(error) = machine::set_host_name(name)
@@ -57,25 +79,49 @@ fn is_at_home() -> bool {
     }
 }
 
-fn write_files(root: &Path, interface: &str, lease: &Lease) {
+fn write_files(root: &Path, holder: &Holder<'_>, lease: &Lease, to: HandOver) {
     // A lease that says nothing takes away what the one before it said.
     let says = !lease.dns.is_empty() || lease.domain.is_some() || !lease.search.is_empty();
     complain(
         RESOLV_CONF,
         replace_resolv_conf(root, Some(lease).filter(|_| says)),
     );
-    let name = net_conf_name(interface);
+    let interface = holder.interface;
     let text = net_conf(interface, lease, sys::now().as_millis() / 1000);
-    complain(&name, replace(&root.join(&name), &text));
+    let mut files = vec![(net_conf_name(interface), text, EVERYBODY)];
+    if to.networkd {
+        match networkd::unit(holder, lease) {
+            Ok(unit) => files.push((networkd::name(interface), unit, EVERYBODY)),
+            Err(why) => log::warn!("systemd-networkd will not keep the address: {why}"),
+        }
+    }
+    if to.network_manager {
+        let text = network_manager::keyfile(holder, lease);
+        files.push((network_manager::name(interface), text, OWNER));
+    }
+    if to.dracut {
+        let all = dracut::files(interface, lease).into_iter();
+        files.extend(all.map(|(name, text)| (name, text, EVERYBODY)));
+    }
+    for (name, text, mode) in files {
+        complain(&name, replace_with_mode(&root.join(&name), &text, mode));
+    }
 }
 
 fn remove_files(root: &Path, interface: &str) {
     complain(RESOLV_CONF, replace_resolv_conf(root, None));
-    let name = net_conf_name(interface);
-    if let Err(error) = fs::remove_file(root.join(&name))
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        complain(&name, Err(error));
+    let mut names = vec![
+        net_conf_name(interface),
+        networkd::name(interface),
+        network_manager::name(interface),
+    ];
+    names.extend(dracut::names(interface));
+    for name in names {
+        if let Err(error) = fs::remove_file(root.join(&name))
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            complain(&name, Err(error));
+        }
     }
 }
 
@@ -124,6 +170,10 @@ fn replace_resolv_conf(root: &Path, lease: Option<&Lease>) -> io::Result<()> {
 /// # Errors
 /// What the file system says; no part of the file is left then.
 pub fn replace(path: &Path, text: &str) -> io::Result<()> {
+    replace_with_mode(path, text, EVERYBODY)
+}
+
+fn replace_with_mode(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }
@@ -131,10 +181,19 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     // Of several that write at once each has its own, and the last one stays.
     name.push(format!(".wireboot-{}", std::process::id()));
     let new = Path::new(&name);
-    let done = fs::write(new, text)
+    // What an earlier process left there, or somebody else put there, is not written through.
+    let _ = fs::remove_file(new);
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(new);
+    let done = file
+        .and_then(|mut file| file.write_all(text.as_bytes()))
         .and_then(|()| match fs::metadata(path) {
-            Ok(before) => fs::set_permissions(new, before.permissions()),
-            Err(_) => Ok(()),
+            // Whoever made it readable for more or fewer had a reason.
+            Ok(before) if mode == EVERYBODY => fs::set_permissions(new, before.permissions()),
+            Ok(_) | Err(_) => Ok(()),
         })
         .and_then(|()| fs::rename(new, path));
     if done.is_err() {
@@ -148,18 +207,7 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
 fn resolv_conf(before: &str, lease: Option<&Lease>) -> String {
     let mut text = String::new();
     if let Some(lease) = lease {
-        text.push_str(&format!("{BEGIN}\n"));
-        let mut domains = lease.search.clone();
-        if domains.is_empty() {
-            domains.extend(lease.domain.clone());
-        }
-        if !domains.is_empty() {
-            text.push_str(&format!("search {}\n", domains.join(" ")));
-        }
-        for server in &lease.dns {
-            text.push_str(&format!("nameserver {server}\n"));
-        }
-        text.push_str(&format!("{END}\n"));
+        text = format!("{BEGIN}\n{}{END}\n", resolvers(lease));
     }
     let mut is_ours = false;
     for line in before.lines() {
@@ -173,11 +221,27 @@ fn resolv_conf(before: &str, lease: Option<&Lease>) -> String {
     text
 }
 
+/// Returns the lines of a resolver's configuration.
+fn resolvers(lease: &Lease) -> String {
+    let mut text = String::new();
+    let mut domains = lease.search.clone();
+    if domains.is_empty() {
+        domains.extend(lease.domain.clone());
+    }
+    if !domains.is_empty() {
+        text.push_str(&format!("search {}\n", domains.join(" ")));
+    }
+    for server in &lease.dns {
+        text.push_str(&format!("nameserver {server}\n"));
+    }
+    text
+}
+
 /// Returns the variables that klibc's `ipconfig` writes.
 fn net_conf(interface: &str, lease: &Lease, uptime_seconds: u64) -> String {
     let address = |address: Option<Ipv4Addr>| address.unwrap_or(Ipv4Addr::UNSPECIFIED).to_string();
-    let host_bits = u32::MAX.checked_shr(lease.prefix_len.into()).unwrap_or(0);
-    let netmask = Ipv4Addr::from_bits(!host_bits);
+    let netmask = netmask(lease);
+    let host_bits = !netmask.to_bits();
     let broadcast = Ipv4Addr::from_bits(lease.address.to_bits() | host_bits);
     let gateway = lease.routes.iter().find(|route| route.prefix_len == 0);
     let mut dns = lease.dns.iter().copied();
@@ -219,7 +283,7 @@ fn net_conf(interface: &str, lease: &Lease, uptime_seconds: u64) -> String {
             "ROOTSERVER",
             address(lease.next_server.or(Some(lease.server))),
         ),
-        ("ROOTPATH", option(ROOT_PATH, grammar::is_path)),
+        ("ROOTPATH", option(code::ROOT_PATH, grammar::is_path)),
         ("filename", text(&lease.boot_file)),
         ("UPTIME", uptime_seconds.to_string()),
         ("DHCPLEASETIME", lease_time.to_string()),
@@ -227,6 +291,17 @@ fn net_conf(interface: &str, lease: &Lease, uptime_seconds: u64) -> String {
     ]
     .map(|(name, value)| format!("{name}={}\n", quoted(&value)))
     .concat()
+}
+
+fn netmask(lease: &Lease) -> Ipv4Addr {
+    let host_bits = u32::MAX.checked_shr(lease.prefix_len.into()).unwrap_or(0);
+    Ipv4Addr::from_bits(!host_bits)
+}
+
+/// Returns two digits for each octet, with colons between them.
+fn hex(octets: &[u8]) -> String {
+    let digits: Vec<_> = octets.iter().map(|octet| format!("{octet:02x}")).collect();
+    digits.join(":")
 }
 
 /// Quotes for a POSIX shell: within single quotes nothing has a meaning but their end. Control

@@ -10,14 +10,14 @@ use super::listener::close;
 use super::port::Port;
 use super::saved::{self, Saved};
 use super::station::{Heard, Station};
-use crate::config::{Config, Given};
+use crate::config::{Config, Given, HandOver};
 use crate::dhcp::config::{Config as ClientConfig, requested};
 use crate::dhcp::identity;
 use crate::dhcp::lease::Lease;
 use crate::dhcp::offer::Standing;
 use crate::dhcp::{Client, Event, Loss, Transmit};
 use crate::error::Error;
-use crate::handover;
+use crate::handover::{self, Holder};
 use crate::link::{Change, Link, Watch};
 use crate::switch::Statement;
 use crate::sys;
@@ -45,6 +45,7 @@ pub struct Session {
     config: ClientConfig,
     /// What is set in place of what the server says.
     given: Given,
+    hand_over: HandOver,
     station: Station,
     /// Exists from the first carrier on.
     client: Option<Client>,
@@ -88,6 +89,7 @@ impl Session {
             begin: saved.map_or(Begin::Anew, |saved| Begin::Again(saved.address)),
             config: client,
             given: config.given.clone(),
+            hand_over: config.hand_over,
             station,
             client: None,
             has_carrier: false,
@@ -277,10 +279,16 @@ impl Session {
         let mut lease = self.lease().cloned().ok_or_else(over)?;
         lease.amend(&self.given);
         self.link.configure(&lease)?;
-        handover::write(&self.link.name, &lease);
+        let client_id = client_id(&self.config);
+        let holder = Holder {
+            interface: &self.link.name,
+            mac: self.link.mac,
+            client_id: &client_id,
+        };
+        handover::write(&holder, &lease, self.hand_over);
         if !matches!(self.begin, Begin::Inform(_)) {
             let neighbour = self.station.neighbour();
-            Saved::new(self.link.mac, client_id(&self.config), &lease, neighbour).write();
+            Saved::new(self.link.mac, client_id, &lease, neighbour).write();
         }
         Ok(lease)
     }

@@ -32,6 +32,8 @@ interface with a device behind it is tried at once; the first lease wins.
   --script FILE         run FILE when something becomes of the lease, as udhcpc does: the event
                         (deconfig, bound, renew, nak, leasefail) is its argument, the rest is in
                         variables; addresses and routes are set before it is run
+  --hand-over TO,…      write files for those who go on with the lease: dracut, networkd (the unit
+                        keeps the address, with the same client identifier), network-manager
   --json                print the lease as JSON, with all options that came
   --dry-run             say what would be configured, and leave the interface as it was
 ";
@@ -65,6 +67,10 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
             Flag::Long(name) if name == "json" => wish.json = true,
             Flag::Long(name) if name == "inform" => {
                 wish.inform = Some(arguments.parse("an IPv4 address")?);
+            }
+            Flag::Long(name) if name == "hand-over" => {
+                common.config.hand_over =
+                    arguments.parse("a list of dracut, networkd and network-manager")?;
             }
             Flag::Long(name) if name == "no-lease-file" => common.config.uses_lease_file = false,
             Flag::Short(_) | Flag::Long(_) | Flag::Value(_) => {

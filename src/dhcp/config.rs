@@ -15,6 +15,7 @@ pub const REQUESTED: &[u8] = &[
     code::DOMAIN_NAME_SERVER,
     code::HOST_NAME,
     code::DOMAIN_NAME,
+    code::ROOT_PATH,
     code::INTERFACE_MTU,
     code::BROADCAST_ADDRESS,
     code::NTP_SERVERS,

@@ -2,6 +2,7 @@ use super::*;
 use crate::dhcp::lease::Route;
 use crate::wire::dhcp::Message;
 use crate::wire::option::Options;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ fn nothing_from_the_network_is_run_by_the_shell_that_reads_it() {
 #[test]
 fn names_and_paths_that_are_none_are_left_out() {
     let mut hostile = lease();
-    hostile.options.set(ROOT_PATH, *b"/srv\nPATH=/tmp");
+    hostile.options.set(code::ROOT_PATH, *b"/srv\nPATH=/tmp");
     hostile.options.set(NIS_DOMAIN, *b"$(reboot)");
     let text = net_conf("eth0", &hostile, 7);
     assert!(
@@ -94,13 +95,13 @@ fn a_later_lease_without_resolvers_takes_the_lines_away_and_the_mode_stays() {
     let path = root.0.join(RESOLV_CONF);
     fs::write(&path, "nameserver 198.51.100.53\n").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-    write_files(&root.0, "eth0", &lease());
+    write_files(&root.0, &HOLDER, &lease(), HandOver::default());
     let bare = Lease {
         dns: Vec::new(),
         domain: None,
         ..lease()
     };
-    write_files(&root.0, "eth0", &bare);
+    write_files(&root.0, &HOLDER, &bare, HandOver::default());
     assert_eq!(
         fs::read_to_string(&path).unwrap(),
         "nameserver 198.51.100.53\n"
@@ -114,14 +115,102 @@ fn a_later_lease_without_resolvers_takes_the_lines_away_and_the_mode_stays() {
 #[test]
 fn files_are_written_whole_and_taken_back_without_a_trace() {
     let root = Directory::new("whole");
-    write_files(&root.0, "eth0", &lease());
+    write_files(&root.0, &HOLDER, &lease(), EVERYONE);
     let resolv_conf = fs::read_to_string(root.0.join(RESOLV_CONF)).unwrap();
     assert!(resolv_conf.contains("nameserver 192.0.2.53\n"));
     assert!(root.0.join("run/net-eth0.conf").exists());
+    let keyfile = "run/NetworkManager/system-connections/wireboot-eth0.nmconnection";
+    let mode = fs::metadata(root.0.join(keyfile)).unwrap().permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
+    let mut left = Vec::new();
+    files_below(&root.0.join("run"), &mut left);
+    files_below(&root.0.join("tmp"), &mut left);
+    assert_eq!(left.len(), 9, "{left:?}");
     remove_files(&root.0, "eth0");
     assert_eq!(fs::read_to_string(root.0.join(RESOLV_CONF)).unwrap(), "");
-    assert_eq!(fs::read_dir(root.0.join("run")).unwrap().count(), 0);
-    assert_eq!(fs::read_dir(root.0.join("etc")).unwrap().count(), 1);
+    let mut left = Vec::new();
+    files_below(&root.0, &mut left);
+    assert_eq!(left, [root.0.join(RESOLV_CONF)]);
+}
+
+#[test]
+fn dracut_finds_its_marks_and_the_variables_of_dhclient() {
+    let files = dracut::files("eth0", &lease());
+    let content = |name: &str| {
+        let file = files.iter().find(|file| file.0 == name);
+        &file.unwrap_or_else(|| panic!("no {name} in {files:?}")).1
+    };
+    assert_eq!(
+        content("tmp/dhclient.eth0.dhcpopts"),
+        "new_ip_address='192.0.2.10'\nnew_subnet_mask='255.255.255.0'\n\
+         new_routers='192.0.2.1'\nnew_domain_name_servers='192.0.2.53 192.0.2.54'\n\
+         new_domain_name='boot.example'\nnew_host_name='client'\nnew_root_path='/srv/root'\n\
+         new_next_server='192.0.2.2'\nnew_filename='menu.ipxe'\n\
+         new_dhcp_server_identifier='192.0.2.1'\nnew_dhcp_lease_time='3600'\n\
+         new_dhcp_renewal_time='1800'\nnew_dhcp_rebinding_time='3150'\n"
+    );
+    let gateway = "ip route replace default via '192.0.2.1' dev 'eth0'\n";
+    assert_eq!(content("tmp/net.eth0.gw"), gateway);
+    assert_eq!(files.last().unwrap().0, "tmp/net.eth0.did-setup");
+}
+
+#[test]
+fn networkd_is_told_who_asked_for_the_lease() {
+    assert_eq!(
+        networkd::unit(&HOLDER, &lease()).unwrap(),
+        "[Match]\nMACAddress=52:54:00:12:34:56\nType=ether\n\n\
+         [Network]\nKeepConfiguration=yes\nDHCP=ipv4\n\n[DHCPv4]\nClientIdentifier=mac\n"
+    );
+    let by_duid = Holder {
+        client_id: &[255, 0, 0, 0, 7, 0, 4, 0xab, 0xcd],
+        ..HOLDER
+    };
+    let unit = networkd::unit(&by_duid, &lease()).unwrap();
+    let expected = "ClientIdentifier=duid\nIAID=7\nDUIDType=4\nDUIDRawData=ab:cd\n";
+    assert!(unit.ends_with(expected), "{unit}");
+    let by_name = Holder {
+        client_id: b"\0name",
+        ..HOLDER
+    };
+    assert!(networkd::unit(&by_name, &lease()).is_err());
+}
+
+#[test]
+fn an_address_without_dhcp_is_handed_over_as_it_is() {
+    let given = crate::config::Given {
+        address: Some((Ipv4Addr::new(192, 0, 2, 10), 24)),
+        routes: vec![
+            (Ipv4Addr::UNSPECIFIED, 0, Some(Ipv4Addr::new(192, 0, 2, 1))),
+            (Ipv4Addr::new(198, 51, 100, 0), 24, None),
+        ],
+        dns: vec![Ipv4Addr::new(192, 0, 2, 53)],
+        ..crate::config::Given::default()
+    };
+    let lease = Lease::without_dhcp(&given).unwrap();
+    let holder = Holder {
+        client_id: &[],
+        ..HOLDER
+    };
+    let unit = networkd::unit(&holder, &lease).unwrap();
+    let expected = "[Network]\nKeepConfiguration=yes\nAddress=192.0.2.10/24\nDNS=192.0.2.53\n\n\
+                    [Route]\nDestination=0.0.0.0/0\nGateway=192.0.2.1\n\n\
+                    [Route]\nDestination=198.51.100.0/24\n";
+    assert!(unit.ends_with(expected), "{unit}");
+    let keyfile = network_manager::keyfile(&holder, &lease);
+    let expected = "[ipv4]\nmethod=manual\naddress1=192.0.2.10/24,192.0.2.1\n\
+                    route1=198.51.100.0/24\ndns=192.0.2.53;\nmay-fail=false\n";
+    assert!(keyfile.ends_with(expected), "{keyfile}");
+    assert!(net_conf("eth0", &lease, 7).contains("PROTO='none'\n"));
+}
+
+#[test]
+fn network_manager_is_told_who_asked_for_the_lease() {
+    assert_eq!(
+        network_manager::keyfile(&HOLDER, &lease()),
+        "[connection]\nid=wireboot-eth0\nuuid=77697265-626f-8f74-8000-525400123456\n\
+         type=ethernet\n\n[ethernet]\nmac-address=52:54:00:12:34:56\n\n\
+         [ipv4]\nmethod=auto\ndhcp-client-id=01:52:54:00:12:34:56\nmay-fail=false\n"
+    );
 }
 
 #[test]
@@ -130,9 +219,31 @@ fn a_link_in_the_place_of_the_file_is_left_to_who_made_it() {
     fs::create_dir(root.0.join("etc")).unwrap();
     let path = root.0.join(RESOLV_CONF);
     std::os::unix::fs::symlink("../run/stub-resolv.conf", &path).unwrap();
-    write_files(&root.0, "eth0", &lease());
+    write_files(&root.0, &HOLDER, &lease(), HandOver::default());
     assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
     assert!(!root.0.join("run/stub-resolv.conf").exists());
+}
+
+const HOLDER: Holder<'_> = Holder {
+    interface: "eth0",
+    mac: MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]),
+    client_id: &[1, 0x52, 0x54, 0, 0x12, 0x34, 0x56],
+};
+
+const EVERYONE: HandOver = HandOver {
+    dracut: true,
+    networkd: true,
+    network_manager: true,
+};
+
+fn files_below(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => files_below(&path, files),
+            false => files.push(path),
+        }
+    }
 }
 
 /// A directory that goes when the test ends.
@@ -155,7 +266,7 @@ impl Drop for Directory {
 
 fn lease() -> Lease {
     let mut options = Options::default();
-    options.set(ROOT_PATH, "/srv/root");
+    options.set(code::ROOT_PATH, "/srv/root");
     Lease {
         server: Ipv4Addr::new(192, 0, 2, 1),
         routes: vec![Route {

@@ -23,6 +23,7 @@ pub mod code {
     pub const DOMAIN_NAME_SERVER: u8 = 6;
     pub const HOST_NAME: u8 = 12;
     pub const DOMAIN_NAME: u8 = 15;
+    pub const ROOT_PATH: u8 = 17;
     pub const INTERFACE_MTU: u8 = 26;
     pub const BROADCAST_ADDRESS: u8 = 28;
     pub const NTP_SERVERS: u8 = 42;
