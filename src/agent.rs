@@ -3,9 +3,9 @@
 #![forbid(unsafe_code)]
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::account::Account;
+use crate::account::{self, Account};
 use crate::acquire;
 use crate::config::{Config, Step};
 use crate::console::Console;
@@ -32,10 +32,33 @@ pub fn run(config: &Config) -> Result<Step, Error> {
 
 fn steps(config: &Config) -> Result<Step, Error> {
     let mut account = Account::begin();
+    let end = follow(config, &mut account);
+    match &end {
+        Ok(step) => account.note(format!("stopped after {step:?}")),
+        Err(error) => account.note(error.chain()),
+    }
+    leave(&account);
+    end
+}
+
+/// Puts the account where `wireboot account` finds it.
+pub fn leave(account: &Account) {
+    let files = [
+        (account::JSON, account.json()),
+        (account::TEXT, account.text()),
+    ];
+    for (path, text) in files {
+        if let Err(error) = handover::replace(Path::new(path), &text) {
+            log::debug!("{path} is not written: {error}");
+        }
+    }
+}
+
+fn follow(config: &Config, account: &mut Account) -> Result<Step, Error> {
     if config.stops_after(Step::Link) {
         return link::up(config).map(|_| Step::Link);
     }
-    let (link, lease) = lease(config)?;
+    let (link, lease) = lease(config, account)?;
     account.done("lease");
     log::info!("{}: {lease}", link.name);
     boot(config, &link, &lease, account).inspect_err(|_| {
@@ -48,16 +71,18 @@ fn steps(config: &Config) -> Result<Step, Error> {
 ///
 /// # Errors
 /// As its steps; the machine's network is then as it was before.
-fn lease(config: &Config) -> Result<(Link, Lease), Error> {
+fn lease(config: &Config, account: &mut Account) -> Result<(Link, Lease), Error> {
     if let Some(lease) = Lease::without_dhcp(&config.given) {
         return acquire::without_dhcp(config, lease);
     }
     let session = acquire::lease(link::find(config)?, config, None)?;
+    account.extend(session.moments().iter().cloned());
     let (session, lease) = acquire::configure(session)?;
+    account.note("address and routes are set");
     Ok((session.into_link(), lease))
 }
 
-fn boot(config: &Config, link: &Link, lease: &Lease, mut account: Account) -> Result<Step, Error> {
+fn boot(config: &Config, link: &Link, lease: &Lease, account: &mut Account) -> Result<Step, Error> {
     if config.stops_after(Step::Lease) {
         return Ok(Step::Lease);
     }
@@ -76,12 +101,12 @@ fn boot(config: &Config, link: &Link, lease: &Lease, mut account: Account) -> Re
         board: Board::new(Style::for_people(config.quiet)),
         ..Fetcher::default()
     };
-    let mut outcome = plan(config, link, lease, console, &fetcher)?;
+    let mut outcome = plan(config, link, lease, console, &fetcher, account)?;
     account.done("plan");
     if config.stops_after(Step::Plan) {
         return Ok(Step::Plan);
     }
-    let image = image(&mut outcome, &fetcher, &trust.keys)?;
+    let image = image(&mut outcome, &fetcher, &trust.keys, account)?;
     account.done("fetch");
     if config.stops_after(Step::Image) {
         return Ok(Step::Image);
@@ -96,6 +121,8 @@ fn boot(config: &Config, link: &Link, lease: &Lease, mut account: Account) -> Re
     }
     let kernel = &outcome.plan.kernel.url;
     log::info!("starting {kernel} with \"{}\"", image.command_line);
+    account.note("kexec");
+    leave(account);
     recorder::save_after(config.record.as_deref(), Ok(()))?;
     link.quiesce();
     image.start().map(|never| match never {})
@@ -112,21 +139,38 @@ fn plan(
     lease: &Lease,
     console: Console,
     fetcher: &Fetcher,
+    account: &mut Account,
 ) -> Result<Outcome, Error> {
     let facts = planning::facts(config, &link.name, link.mac, lease)?;
     let outcome = planning::plan(facts, console, |url, purpose| {
-        fetcher.get(url, purpose.max_len())
+        account.note(format!("{url}: asked for"));
+        let got = fetcher.get(url, purpose.max_len());
+        account.note(format!(
+            "{url}: {}",
+            if got.is_ok() { "whole" } else { "failed" }
+        ));
+        got
     })?;
     planning::report(config, &outcome.plan, &outcome.notes);
     Ok(outcome)
 }
 
-fn image(outcome: &mut Outcome, fetcher: &Fetcher, keys: &Keys) -> Result<Image, Error> {
+fn image(
+    outcome: &mut Outcome,
+    fetcher: &Fetcher,
+    keys: &Keys,
+    account: &mut Account,
+) -> Result<Image, Error> {
     let Outcome { plan, files, .. } = outcome;
     for (part, purpose) in plan.parts() {
         let file = match files.get(&part.url) {
             Some(file) => file,
-            None => files.add(&part.url, fetcher.need(&part.url, purpose)?),
+            None => {
+                account.note(format!("{}: asked for", part.url));
+                let file = fetcher.need(&part.url, purpose)?;
+                account.note(format!("{}: whole", part.url));
+                files.add(&part.url, file)
+            }
         };
         if let Some(signature) = &part.signature {
             fetcher.verify(&part.url, &file, signature, keys)?;

@@ -10,6 +10,7 @@ use super::listener::close;
 use super::port::Port;
 use super::saved::{self, Saved};
 use super::station::{Heard, Station};
+use crate::account::Moment;
 use crate::config::{Config, Given, HandOver};
 use crate::dhcp::config::{Config as ClientConfig, requested};
 use crate::dhcp::identity;
@@ -21,7 +22,7 @@ use crate::handover::{self, Holder};
 use crate::link::{Change, Link, Watch};
 use crate::switch::Statement;
 use crate::sys;
-use crate::time::{Instant, Random};
+use crate::time::{Instant, Random, Timestamp};
 use crate::wire::arp;
 use crate::wire::dhcp::MessageType;
 use crate::wire::ethernet::MacAddress;
@@ -58,6 +59,8 @@ pub struct Session {
     is_held: bool,
     diagnosis: Diagnosis,
     turns: VecDeque<Turn>,
+    /// What happened on the way to the lease, each for the first time.
+    moments: Vec<Moment>,
 }
 
 /// What the client begins with.
@@ -98,6 +101,7 @@ impl Session {
             is_held: false,
             diagnosis: Diagnosis::default(),
             turns: VecDeque::new(),
+            moments: Vec::new(),
             link,
         })
     }
@@ -144,6 +148,11 @@ impl Session {
         client_id(&self.config)
     }
 
+    /// What happened on the way to the lease.
+    pub fn moments(&self) -> &[Moment] {
+        &self.moments
+    }
+
     /// The lease, when there is one.
     pub fn lease(&self) -> Option<&Lease> {
         self.client.as_ref().and_then(Client::lease)
@@ -152,11 +161,14 @@ impl Session {
     /// Takes notice of the interface's state.
     pub(super) fn handle_link(&mut self, change: &Change, now: Instant) {
         let carrier = change.link.carrier && !change.gone;
-        let name = &self.link.name;
         self.diagnosis
             .received_before
             .get_or_insert(change.link.received);
         self.station.set_running(change.link.running);
+        if carrier && !self.has_carrier {
+            self.note("carrier", sys::up_time());
+        }
+        let name = &self.link.name;
         if carrier && !self.has_carrier {
             log::debug!("{name}: carrier");
             self.carrier_at = now;
@@ -187,17 +199,19 @@ impl Session {
         let name = &self.link.name;
         let mut output = Output::default();
         let received = self.station.receive(|heard| {
+            let mut heard_at = None;
             match heard {
                 Heard::Arp(packet) if watch.is_ours(packet.sha) => {}
                 Heard::Arp(packet) => client.handle_arp(&packet, now),
-                Heard::Datagram { datagram, .. } => {
+                Heard::Datagram { datagram, at, .. } => {
+                    heard_at = Some(at);
                     let source = datagram.source;
                     if let Err(discard) = client.handle_input(datagram, now) {
                         log::debug!("{name}: a reply of {source} was discarded: {discard}");
                     }
                 }
             }
-            output.drain(client);
+            output.drain(client, heard_at);
         });
         received.map_err(|source| Error::System {
             doing: format!("cannot read from {name}"),
@@ -343,7 +357,7 @@ impl Session {
     fn drain(&mut self) {
         let mut output = Output::default();
         if let Some(client) = &mut self.client {
-            output.drain(client);
+            output.drain(client, None);
         }
         self.put_out(output);
     }
@@ -363,6 +377,9 @@ impl Session {
                     self.port = port.inspect_err(|error| log::debug!("{error}")).ok();
                 }
             }
+            let name = format!("{:?}", transmit.message_type).to_uppercase();
+            // Before it is sent, since the answer may be there first.
+            self.note(&name, sys::up_time());
             self.station.send(transmit, &payload);
         }
         self.station
@@ -370,12 +387,20 @@ impl Session {
         for packet in output.packets.iter().filter(|_| self.has_carrier) {
             self.station.send_arp(packet);
         }
-        for event in output.events {
-            self.handle_event(event);
+        for (at, event) in output.events {
+            let at = at.map_or_else(sys::up_time, sys::up_time_at);
+            self.handle_event(event, at);
         }
     }
 
-    fn handle_event(&mut self, event: Event) {
+    /// Notes what happened for the first time on the way to the lease.
+    fn note(&mut self, what: &str, at: Duration) {
+        if self.moments.iter().all(|moment| moment.what() != what) {
+            self.moments.push(Moment::new(what, at));
+        }
+    }
+
+    fn handle_event(&mut self, event: Event, at: Duration) {
         let name = &self.link.name;
         match event {
             Event::Entered(state) => log::debug!("{name}: {state:?}"),
@@ -383,6 +408,7 @@ impl Session {
                 let lease = &offer.lease;
                 log::debug!("{name}: {} offers {}", lease.server, lease.address);
                 self.diagnosis.offered_by = Some(lease.server);
+                self.note("OFFER", at);
             }
             Event::Bound(lease) => {
                 for (code, why) in &lease.ignored {
@@ -392,6 +418,7 @@ impl Session {
                 if let Some(port) = self.port.take() {
                     close(Box::new(port));
                 }
+                self.note("ACK", at);
                 self.turns.push_back(Turn::Bound(lease));
             }
             Event::Failed(loss) => self.tell(loss),
@@ -476,11 +503,12 @@ pub(super) fn release_saved(link: Link, config: &Config) -> Result<bool, Error> 
 struct Output {
     messages: Vec<(Transmit, Vec<u8>)>,
     packets: Vec<arp::Packet>,
-    events: Vec<Event>,
+    /// What has come of a message, and when the kernel had that.
+    events: Vec<(Option<Timestamp>, Event)>,
 }
 
 impl Output {
-    fn drain(&mut self, client: &mut Client) {
+    fn drain(&mut self, client: &mut Client, at: Option<Timestamp>) {
         let mut payload = Vec::new();
         while let Some(transmit) = client.poll_transmit(&mut payload) {
             self.messages.push((transmit, std::mem::take(&mut payload)));
@@ -488,7 +516,7 @@ impl Output {
         self.packets
             .extend(std::iter::from_fn(|| client.poll_arp()));
         self.events
-            .extend(std::iter::from_fn(|| client.poll_event()));
+            .extend(std::iter::from_fn(|| Some((at, client.poll_event()?))));
     }
 }
 

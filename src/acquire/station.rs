@@ -13,6 +13,7 @@ use crate::sys::SyscallError;
 use crate::sys::filter::ready::arp_about;
 use crate::sys::packet::{Options, PacketSocket};
 use crate::sys::udp::UdpPort;
+use crate::time::Timestamp;
 use crate::wire::arp;
 use crate::wire::dhcp::{CLIENT_PORT, MessageType};
 use crate::wire::ethernet::{ETHERTYPE_ARP, MacAddress};
@@ -29,6 +30,8 @@ pub(super) enum Heard<'a> {
         /// Who brought it.
         sender: MacAddress,
         datagram: Datagram<'a>,
+        /// When the kernel had it.
+        at: Timestamp,
     },
 }
 
@@ -102,7 +105,12 @@ impl Station {
             match frame::decode(octets, metadata.checksum_ready) {
                 Ok((sender, datagram)) => {
                     *neighbour = Some(sender);
-                    take(Heard::Datagram { sender, datagram });
+                    let at = metadata.timestamp;
+                    take(Heard::Datagram {
+                        sender,
+                        datagram,
+                        at,
+                    });
                 }
                 Err(error) => log::debug!("{name}: a frame was discarded: {error}"),
             }

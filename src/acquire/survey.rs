@@ -118,7 +118,9 @@ impl Asker {
         };
         let received = self.station.receive(|heard| match heard {
             Heard::Arp(_) => {}
-            Heard::Datagram { sender, datagram } => {
+            Heard::Datagram {
+                sender, datagram, ..
+            } => {
                 if let Err(discard) = survey.handle_input(&datagram, sender, now) {
                     let source = datagram.source;
                     log::debug!("{name}: a reply of {source} was discarded: {discard}");

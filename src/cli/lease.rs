@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use super::flags::{Arguments, COMMON_HELP, Common, Flag};
 use super::{options, receive_signals};
+use crate::account::Account;
 use crate::acquire::{self, Session};
+use crate::agent;
 use crate::config::Config;
 use crate::dhcp::json::Fields;
 use crate::dhcp::lease::Lease;
@@ -95,6 +97,7 @@ fn follow(wish: &Wish, config: &Config) -> Result<(), Error> {
     if let Some(lease) = Lease::without_dhcp(&config.given) {
         return without_dhcp(wish, config, lease);
     }
+    let mut account = Account::begin();
     let links = link::find(config)?;
     let signals = receive_signals()?;
     let script = config.script.as_deref();
@@ -113,7 +116,11 @@ fn follow(wish: &Wish, config: &Config) -> Result<(), Error> {
     }
     let name = session.link().name.clone();
     script::tell(script, &name, Event::Deconfig);
+    account.extend(session.moments().iter().cloned());
     let (session, lease) = acquire::configure(session)?;
+    account.note("address and routes are set");
+    account.done("lease");
+    agent::leave(&account);
     script::tell(script, &name, Event::Bound(&lease));
     print(wish, config, session.link(), Some(&session), &lease);
     if wish.keep {

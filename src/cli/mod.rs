@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod account;
 mod boot;
 mod capture;
 mod discover;
@@ -46,6 +47,11 @@ const COMMANDS: &[(&str, &str, Run)] = &[
         "capture",
         "show frames, or write them to a file",
         capture::run,
+    ),
+    (
+        "account",
+        "tell where the time of the last boot went",
+        account::run,
     ),
     (
         "explain",

@@ -25,7 +25,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
-use crate::time::Instant;
+use crate::time::{Instant, Timestamp};
 
 /// A system call that failed, by name.
 #[derive(Debug, thiserror::Error)]
@@ -57,9 +57,27 @@ impl SyscallError {
 
 /// Reads CLOCK_BOOTTIME, which goes on while the machine is suspended.
 pub fn now() -> Instant {
-    nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
-        .map(|time| Instant::ZERO + Duration::from(time))
-        .unwrap_or_default()
+    Instant::ZERO + up_time()
+}
+
+/// Returns the time since the kernel's start, suspension included.
+pub fn up_time() -> Duration {
+    clock(nix::time::ClockId::CLOCK_BOOTTIME)
+}
+
+/// Returns how long after the kernel's start it was at `timestamp`, a point in the near past; now,
+/// when there is none.
+pub fn up_time_at(timestamp: Timestamp) -> Duration {
+    if timestamp == Timestamp::default() {
+        return up_time();
+    }
+    let now = Timestamp::from(clock(nix::time::ClockId::CLOCK_REALTIME));
+    let ago = now.as_nanos().saturating_sub(timestamp.as_nanos());
+    up_time().saturating_sub(Duration::from_nanos(ago))
+}
+
+fn clock(id: nix::time::ClockId) -> Duration {
+    nix::time::clock_gettime(id).map_or(Duration::ZERO, Duration::from)
 }
 
 /// Returns 64 random bits, from the kernel's generator even before it is fully seeded: good for
