@@ -1,12 +1,14 @@
 # What initramfs/build, initramfs/demo and tests/run have in common; sourced by bash.
 #
-# Sets `root` (the repository) and `work` (where everything that is downloaded or packed goes).
+# Sets `root` (the repository), `work` (where everything that is downloaded or packed goes) and `arch`
+# (the processor that binaries, kernels and packages are for; that of this machine).
 
 set -euo pipefail
 shopt -s inherit_errexit
 PATH=$PATH:/usr/sbin:/sbin
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 work=${CARGO_TARGET_DIR:-$root/target}/initramfs
+arch=$(uname -m)
 mkdir -p "$work"
 
 say() { printf '%s\n' "$*" >&2; }
@@ -55,6 +57,28 @@ ROOT
         die "apt-get could not install them; its words are in $work/apt.log"
 }
 
+# Prints what Debian calls $arch.
+debian_arch() { sed 's/x86_64/amd64/; s/aarch64/arm64/' <<<"$arch"; }
+
+# Prints what goes behind the names of folders for another machine than this one.
+other() { [ "$arch" = "$(uname -m)" ] || echo "-$arch"; }
+
+# for_arch TOOL ARGUMENT…: apt-get or apt-cache for packages of $arch; those of another machine have
+# lists of their own, so that nothing changes for this one.
+for_arch() {
+    local tool=$1 state
+    shift
+    if [ -z "$(other)" ]; then
+        "$tool" "$@"
+        return
+    fi
+    state=$work/apt$(other)
+    mkdir -p "$state"/{lists,cache/archives}/partial
+    touch "$state/status"
+    "$tool" -o APT::Architecture="$(debian_arch)" -o APT::Architectures="$(debian_arch)" \
+        -o Dir::State="$state" -o Dir::State::status="$state/status" -o Dir::Cache="$state/cache" "$@"
+}
+
 # alone NAME COMMAND…: runs the command while no other process runs one under the same name.
 alone() {
     local lock=$work/$1.lock
@@ -68,7 +92,7 @@ alone() {
 # debian_package NAME: downloads Debian's package NAME without installing it, and prints the
 # folder it is unpacked in.
 debian_package() {
-    local folder=$work/packages/$1
+    local folder=$work/packages$(other)/$1
     alone packages unpack "$1" "$folder"
     echo "$folder"
 }
@@ -82,9 +106,9 @@ unpack() {
     rm -rf "$folder" "$loading"
     mkdir -p "$loading"
     # A list of packages that is old names files that the server no longer has.
-    download "$name" "$loading" || { as_root apt-get update >"$work/apt.log" 2>&1 && download "$name" "$loading"; } ||
+    download "$name" "$loading" || { update_lists && download "$name" "$loading"; } ||
         die "cannot download $name; apt-get's words are in $work/apt.log"
-    expected=$(apt-cache show --no-all-versions "$name" | sed -n 's/^SHA256: //p')
+    expected=$(for_arch apt-cache show --no-all-versions "$name" | sed -n 's/^SHA256: //p')
     sha256sum --quiet -c <<<"$expected  $(echo "$loading"/*.deb)" >&2 ||
         die "what was downloaded as $name is not what the signed list says"
     dpkg -x "$loading"/*.deb "$loading"
@@ -94,30 +118,40 @@ unpack() {
 }
 
 # download NAME FOLDER
-download() { (cd "$2" && apt-get download -q "$1") >"$work/apt.log" 2>&1; }
+download() { (cd "$2" && for_arch apt-get download -q "$1") >"$work/apt.log" 2>&1; }
+
+update_lists() {
+    local by=for_arch
+    [ -n "$(other)" ] || by=as_root
+    $by apt-get update >"$work/apt.log" 2>&1
+}
 
 # Brings the lists of packages when they do not know package $1 yet.
 know_package() {
     command -v apt-get >/dev/null || die "$1 is a package of Debian, and this is not Debian; --help tells how to do without"
-    apt-cache show "$1" >"$work/apt.log" 2>&1 && return
-    as_root apt-get update >"$work/apt.log" 2>&1 || :
-    apt-cache show "$1" >>"$work/apt.log" 2>&1 || die "Debian's package lists do not know $1"
+    for_arch apt-cache show "$1" >"$work/apt.log" 2>&1 && return
+    update_lists || :
+    for_arch apt-cache show "$1" >>"$work/apt.log" 2>&1 || die "Debian's package lists do not know $1"
 }
 
-# Prints a folder with links to Debian's kernel for virtual machines, `vmlinuz`, and to the folder of
-# its modules, `modules`: the smallest of its kernels with AF_PACKET and kexec_file_load.
+# debian_kernel [KIND]: prints a folder with links to one of Debian's kernels, `vmlinuz`, and to the
+# folder of its modules, `modules`: that for virtual machines (cloud), the smallest with AF_PACKET and
+# kexec_file_load, or the one for all machines (generic).
 debian_kernel() {
-    alone kernel link_kernel "$work/kernel"
-    echo "$work/kernel"
+    local kind=${1:-cloud} folder
+    folder=$work/kernel-$kind$(other)
+    alone kernel link_kernel "$folder" "$kind"
+    echo "$folder"
 }
 
-# link_kernel FOLDER
+# link_kernel FOLDER KIND
 link_kernel() {
-    local link=$1 name folder version
+    local link=$1 kind=$2 name folder version
     [ ! -e "$link/vmlinuz" ] || return 0
-    name=linux-image-cloud-$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
+    name=linux-image-$kind-$(debian_arch)
+    name=${name/-generic-/-}
     know_package "$name"
-    name=$(apt-cache depends "$name" | sed -n 's/.*Depends: \(linux-image-[0-9][^ ]*\)$/\1/p')
+    name=$(for_arch apt-cache depends "$name" | sed -n 's/.*Depends: \(linux-image-[0-9][^ ]*\)$/\1/p')
     folder=$(debian_package "$name")
     version=${name#linux-image-}
     # Newer releases keep everything below /usr.
@@ -125,15 +159,15 @@ link_kernel() {
     depmod -b "$folder" "$version"
     rm -rf "$link"
     mkdir "$link"
-    ln -s "../packages/$name/lib/modules/$version" "$link/modules"
-    ln -s "../packages/$name/boot/vmlinuz-$version" "$link/vmlinuz"
+    ln -s "../packages$(other)/$name/lib/modules/$version" "$link/modules"
+    ln -s "../packages$(other)/$name/boot/vmlinuz-$version" "$link/vmlinuz"
 }
 
 # greeting_initramfs FILE: packs a system that prints a greeting and its kernel's command line.
 greeting_initramfs() {
     local busybox
     busybox=$(debian_package busybox-static)/bin/busybox
-    "$root/initramfs/build" --kernel-modules none --init "$root/initramfs/greeting" \
+    "$root/initramfs/build" --arch "$arch" --kernel-modules none --init "$root/initramfs/greeting" \
         --add "$busybox=bin/busybox" --output "$1" >/dev/null
 }
 
@@ -142,7 +176,7 @@ greeting_initramfs() {
 static_binary() {
     local target flags anew=()
     command -v cargo >/dev/null || die "this needs Rust (cargo and rustc), which rustup.rs installs"
-    target=$(uname -m)-unknown-linux-musl
+    target=$arch-unknown-linux-musl
     if ! has_target "$target" && command -v rustup >/dev/null; then
         say "adding the Rust target $target"
         rustup target add "$target" >&2 || say "rustup has it not"
@@ -154,10 +188,17 @@ static_binary() {
         if has_rust_src; then
             anew=(-Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size)
         fi
+    elif [ -n "$(other)" ]; then
+        die "cannot build for $arch without the Rust target $target"
     else
         say "without $target: building with the machine's own static C library"
         target=$(uname -m)-unknown-linux-gnu
         flags="-C target-feature=+crt-static"
+    fi
+    # The C in a dependency, which does without a C library.
+    if [ -n "$(other)" ]; then
+        install_missing "$arch-linux-gnu-gcc=gcc-$arch-linux-gnu libc6-dev-$(debian_arch)-cross"
+        export "CC_${target//-/_}=$arch-linux-gnu-gcc" "AR_${target//-/_}=$arch-linux-gnu-ar"
     fi
     RUSTFLAGS="${RUSTFLAGS:-} $flags" ${anew[0]:+env RUSTC_BOOTSTRAP=1} cargo build "${anew[@]}" \
         --manifest-path "$root/Cargo.toml" --quiet --release --target "$target" "$@" >&2

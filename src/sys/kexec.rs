@@ -14,6 +14,13 @@ use nix::sys::reboot::{RebootMode, reboot};
 
 use super::SyscallError;
 
+/// The call's number. The libc crate lacks it for musl on arm64, which has the kernel's generic
+/// table (include/uapi/asm-generic/unistd.h).
+#[cfg(target_arch = "aarch64")]
+const SYS_KEXEC_FILE_LOAD: libc::c_long = 294;
+#[cfg(not(target_arch = "aarch64"))]
+const SYS_KEXEC_FILE_LOAD: libc::c_long = libc::SYS_kexec_file_load;
+
 /// Has the kernel read another kernel and its initrd, verify them as its policy wants, and keep
 /// them for [`reboot_into_loaded`].
 ///
@@ -38,7 +45,7 @@ pub fn load(
     // ends with the zero octet that the kernel looks for; the descriptors are borrowed for as long.
     let result = unsafe {
         libc::syscall(
-            libc::SYS_kexec_file_load,
+            SYS_KEXEC_FILE_LOAD,
             libc::c_long::from(kernel.as_raw_fd()),
             libc::c_long::from(initrd),
             text.len(),
