@@ -7,10 +7,12 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::handover;
 use crate::sys;
 use crate::time::Instant;
 
@@ -85,6 +87,15 @@ impl Account {
         self.moments.extend(moments);
     }
 
+    /// Puts it where `wireboot account` finds it; where it cannot be put it is missed by nobody.
+    pub fn leave(&self) {
+        for (path, text) in [(JSON, self.json()), (TEXT, self.text())] {
+            if let Err(error) = handover::replace(Path::new(path), &text) {
+                log::debug!("{path} is not written: {error}");
+            }
+        }
+    }
+
     /// Returns it for programs.
     pub fn json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default() + "\n"
@@ -98,13 +109,16 @@ impl Account {
         let mut text = String::new();
         let mut before = moments.first().map_or(0, |moment| moment.at_us);
         for Moment { what, at_us } in moments {
-            let seconds = |us: u64| Duration::from_micros(us).as_secs_f64();
             let (at, since) = (seconds(*at_us), seconds(at_us.saturating_sub(before)));
-            text.push_str(&format!("{at:11.6} s  +{since:.6}  {what}\n"));
+            text.push_str(&format!("{at:>11} s  +{since}  {what}\n"));
             before = *at_us;
         }
         text + &format!("{self}\n")
     }
+}
+
+fn seconds(us: u64) -> String {
+    format!("{}.{:06}", us / 1_000_000, us % 1_000_000)
 }
 
 impl fmt::Display for Account {

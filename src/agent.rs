@@ -3,9 +3,9 @@
 #![forbid(unsafe_code)]
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::account::{self, Account};
+use crate::account::Account;
 use crate::acquire;
 use crate::config::{Config, Step};
 use crate::console::Console;
@@ -37,21 +37,8 @@ fn steps(config: &Config) -> Result<Step, Error> {
         Ok(step) => account.note(format!("stopped after {step:?}")),
         Err(error) => account.note(error.chain()),
     }
-    leave(&account);
+    account.leave();
     end
-}
-
-/// Puts the account where `wireboot account` finds it.
-pub fn leave(account: &Account) {
-    let files = [
-        (account::JSON, account.json()),
-        (account::TEXT, account.text()),
-    ];
-    for (path, text) in files {
-        if let Err(error) = handover::replace(Path::new(path), &text) {
-            log::debug!("{path} is not written: {error}");
-        }
-    }
 }
 
 fn follow(config: &Config, account: &mut Account) -> Result<Step, Error> {
@@ -122,7 +109,7 @@ fn boot(config: &Config, link: &Link, lease: &Lease, account: &mut Account) -> R
     let kernel = &outcome.plan.kernel.url;
     log::info!("starting {kernel} with \"{}\"", image.command_line);
     account.note("kexec");
-    leave(account);
+    account.leave();
     recorder::save_after(config.record.as_deref(), Ok(()))?;
     link.quiesce();
     image.start().map(|never| match never {})

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use crate::dhcp::lease::Lease;
 use crate::sys::{self, process};
+use crate::time::Seconds;
 use crate::wire::grammar;
 use crate::wire::option::known;
 use variables::Variables;
@@ -80,7 +81,7 @@ fn run(path: &Path, interface: &str, event: Event<'_>, max_time: Duration) {
         Ok(Some(status)) if status.success() => {}
         Ok(Some(status)) => log::warn!("{path_text} {name}: {status}"),
         Ok(None) => {
-            let seconds = max_time.as_secs_f32();
+            let seconds = Seconds(max_time);
             log::error!("{path_text} {name}: killed, since it took more than {seconds} s");
         }
         Err(error) => log::error!("{path_text} {name}: {error}"),

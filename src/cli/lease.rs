@@ -9,7 +9,6 @@ use super::flags::{Arguments, COMMON_HELP, Common, Flag};
 use super::{options, receive_signals};
 use crate::account::Account;
 use crate::acquire::{self, Session};
-use crate::agent;
 use crate::config::Config;
 use crate::dhcp::json::Fields;
 use crate::dhcp::lease::Lease;
@@ -120,7 +119,7 @@ fn follow(wish: &Wish, config: &Config) -> Result<(), Error> {
     let (session, lease) = acquire::configure(session)?;
     account.note("address and routes are set");
     account.done("lease");
-    agent::leave(&account);
+    account.leave();
     script::tell(script, &name, Event::Bound(&lease));
     print(wish, config, session.link(), Some(&session), &lease);
     if wish.keep {
