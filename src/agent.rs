@@ -15,6 +15,7 @@ use crate::fetch::{Board, Clock, Fetcher, Style};
 use crate::handover;
 use crate::image::Image;
 use crate::link::{self, Link};
+use crate::measure::Measurement;
 use crate::planning::{self, Outcome};
 use crate::recorder;
 use crate::trust::Trust;
@@ -98,7 +99,9 @@ fn boot(config: &Config, link: &Link, lease: &Lease, account: &mut Account) -> R
     if config.stops_after(Step::Image) {
         return Ok(Step::Image);
     }
-    image.measure()?;
+    for Measurement { part, sha256, .. } in image.measure()? {
+        account.note(format!("{part}: SHA-256 {sha256}"));
+    }
     account.done("measure");
     image.load()?;
     account.done("load");
