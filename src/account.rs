@@ -7,12 +7,10 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::handover;
 use crate::sys;
 use crate::time::Instant;
 
@@ -85,15 +83,6 @@ impl Account {
     /// Takes what others have noted.
     pub fn extend(&mut self, moments: impl IntoIterator<Item = Moment>) {
         self.moments.extend(moments);
-    }
-
-    /// Puts it where `wireboot account` finds it; where it cannot be put it is missed by nobody.
-    pub fn leave(&self) {
-        for (path, text) in [(JSON, self.json()), (TEXT, self.text())] {
-            if let Err(error) = handover::replace(Path::new(path), &text) {
-                log::debug!("{path} is not written: {error}");
-            }
-        }
     }
 
     /// Returns it for programs.

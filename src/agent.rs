@@ -3,9 +3,9 @@
 #![forbid(unsafe_code)]
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::account::Account;
+use crate::account::{self, Account};
 use crate::acquire;
 use crate::config::{Config, Step};
 use crate::console::Console;
@@ -38,8 +38,20 @@ fn steps(config: &Config) -> Result<Step, Error> {
         Ok(step) => account.note(format!("stopped after {step:?}")),
         Err(error) => account.note(error.chain()),
     }
-    account.leave();
+    leave(&account);
     end
+}
+
+/// Puts the account where `wireboot account` finds it; where it cannot be put it is missed by nobody.
+pub fn leave(account: &Account) {
+    for (path, text) in [
+        (account::JSON, account.json()),
+        (account::TEXT, account.text()),
+    ] {
+        if let Err(error) = handover::replace(Path::new(path), &text) {
+            log::debug!("{path} is not written: {error}");
+        }
+    }
 }
 
 fn follow(config: &Config, account: &mut Account) -> Result<Step, Error> {
@@ -112,7 +124,7 @@ fn boot(config: &Config, link: &Link, lease: &Lease, account: &mut Account) -> R
     let kernel = &outcome.plan.kernel.url;
     log::info!("starting {kernel} with \"{}\"", image.command_line);
     account.note("kexec");
-    account.leave();
+    leave(account);
     recorder::save_after(config.record.as_deref(), Ok(()))?;
     link.quiesce();
     image.start().map(|never| match never {})

@@ -9,6 +9,7 @@ use super::flags::{Arguments, COMMON_HELP, Common, Flag};
 use super::{options, receive_signals};
 use crate::account::Account;
 use crate::acquire::{self, Session};
+use crate::agent;
 use crate::config::Config;
 use crate::dhcp::json::Fields;
 use crate::dhcp::lease::Lease;
@@ -119,7 +120,7 @@ fn follow(wish: &Wish, config: &Config) -> Result<(), Error> {
     let (session, lease) = acquire::configure(session)?;
     account.note("address and routes are set");
     account.done("lease");
-    account.leave();
+    agent::leave(&account);
     script::tell(script, &name, Event::Bound(&lease));
     print(wish, config, session.link(), Some(&session), &lease);
     if wish.keep {
