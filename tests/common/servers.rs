@@ -7,12 +7,14 @@ use super::client::has_carrier;
 use super::far::{Far, Server};
 use super::{ip, wait_until};
 
+/// dnsmasq on `far`, without anything to serve.
+pub const DNSMASQ: &str = "dnsmasq --conf-file=/dev/null --no-daemon --user=root --port=0
+    --leasefile-ro --pid-file= --no-ping --interface=far --bind-interfaces";
+
 /// dnsmasq, with `more` arguments.
 pub fn dnsmasq(far: &Far, more: &str) -> Server {
     let command = format!(
-        "dnsmasq --conf-file=/dev/null --no-daemon --user=root --port=0 --leasefile-ro --pid-file=
-        --no-ping --interface=far --bind-interfaces
-        --dhcp-range=192.0.2.100,192.0.2.100,255.255.255.0,1h --dhcp-option=3,192.0.2.1
+        "{DNSMASQ} --dhcp-range=192.0.2.100,192.0.2.100,255.255.255.0,1h --dhcp-option=3,192.0.2.1
         --dhcp-option=121,198.51.100.0/24,192.0.2.2,0.0.0.0/0,192.0.2.1 --dhcp-option=26,1400 {more}"
     );
     far.serve(&command, "DHCP, IP range")
