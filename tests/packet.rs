@@ -16,7 +16,7 @@ use std::time::Duration;
 use common::{in_new_namespace, ip, wait_until};
 use wireboot::sys::filter::{Condition, Load, Program, Size, WHOLE_FRAME};
 use wireboot::sys::packet::{Direction, Kind, Options, PacketSocket};
-use wireboot::sys::ring::{Layout, Ring, Version};
+use wireboot::sys::ring::{Layout, Ring, TransmitRing, Version};
 use wireboot::sys::{now, wait_readable};
 use wireboot::wire::ethernet::{MacAddress, VlanTag};
 
@@ -126,6 +126,53 @@ fn rings_of_both_versions_lend_frames_in_order_many_times_around() {
             assert_eq!((statistics.packets, statistics.drops), (400, 0));
             assert_eq!(ring.damaged(), 0);
         }
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn bursts_from_a_transmit_ring_arrive_whole_and_in_order_many_times_around() {
+    in_new_namespace(|| {
+        let (near, far) = pair();
+        let layout = Layout {
+            memory: 1 << 20,
+            ..Layout::SMALL
+        };
+        let mut ring = Ring::open(near, &experimental(), layout).unwrap();
+        let mut sender = TransmitRing::open(far, 1514, 16 * 2048).unwrap();
+        for round in 0..20 {
+            let sent: Vec<_> = (0..11).map(|i| frame(round, 60 + 100 * i)).collect();
+            for frame in &sent {
+                assert!(sender.put(frame).unwrap());
+            }
+            assert_eq!(sender.flush().unwrap(), 0);
+            assert_eq!(collect(&mut ring, 11), sent, "{round}");
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_burst_with_a_frame_above_the_mtu_says_what_is_lost_and_the_next_one_is_sent() {
+    in_new_namespace(|| {
+        let (near, far) = pair();
+        let mut ring = Ring::open(near, &experimental(), Layout::SMALL).unwrap();
+        let mut sender = TransmitRing::open(far, 2000, 16 * 2048).unwrap();
+        assert!(sender.put(&frame(1, 2_100)).is_err());
+        for (number, len) in [(1, 60), (2, 1_900), (3, 60)] {
+            assert!(sender.put(&frame(number, len)).unwrap());
+        }
+        assert_eq!(sender.flush().unwrap(), 2);
+        assert!(sender.put(&frame(4, 1_514)).unwrap());
+        ip("link set far down");
+        let error = sender.flush().unwrap_err();
+        assert_eq!(error.source.raw_os_error(), Some(libc::ENETDOWN));
+        ip("link set far up");
+        wait_until("far has a carrier", || {
+            ip("link show far").contains("LOWER_UP")
+        });
+        assert_eq!(sender.flush().unwrap(), 0);
+        assert_eq!(collect(&mut ring, 2), [frame(1, 60), frame(4, 1_514)]);
     });
 }
 

@@ -89,12 +89,53 @@ impl Mapping {
         self.geometry
     }
 
-    /// Returns unit number `index` if it is ours.
+    /// Returns unit number `index` if the kernel has handed it over (receive rings).
     ///
     /// The exclusive borrow makes sure that a unit is lent once at a time, and that nobody
     /// reads one while it is given back.
     #[inline(always)]
     pub(super) fn claim(&mut self, index: usize) -> Option<Unit<'_>> {
+        let octets_at = self.geometry.octets_at();
+        let (word, octets) = self.unit(index)?;
+        // Pairs with the smp_wmb before the kernel sets the status (`__packet_set_status`, and
+        // `prb_close_block` for V3): what it wrote before is seen behind this load.
+        let status = word.load(Ordering::Acquire);
+        if status & libc::TP_STATUS_USER == 0 {
+            return None;
+        }
+        // SAFETY: the octets are within the mapping, and no other slice covers them as long as
+        // `self` is borrowed. The kernel has handed the unit over and writes to it no more until
+        // `give_back`, which consumes the `Unit`.
+        let octets = unsafe { octets.as_ref() };
+        Some(Unit {
+            status,
+            word,
+            octets,
+            octets_at,
+        })
+    }
+
+    /// Returns unit number `index` if the kernel has no more use for it (transmit rings).
+    pub(super) fn vacancy(&mut self, index: usize) -> Option<Vacancy<'_>> {
+        let (word, mut octets) = self.unit(index)?;
+        // Pairs with the smp_wmb before the kernel sets the status: its reads have ended.
+        if word.load(Ordering::Acquire) & UNSENT_OR_SENDING != libc::TP_STATUS_AVAILABLE {
+            return None;
+        }
+        // SAFETY: as in `claim`, and the kernel reads none of it until `hand_over`, which consumes
+        // the `Vacancy`.
+        let octets = unsafe { octets.as_mut() };
+        Some(Vacancy { word, octets })
+    }
+
+    /// Returns the status word of unit number `index`.
+    pub(super) fn status(&mut self, index: usize) -> Option<&AtomicU32> {
+        self.unit(index).map(|(word, _)| word)
+    }
+
+    /// Returns the status word of unit number `index`, and the octets behind it.
+    #[inline(always)]
+    fn unit(&mut self, index: usize) -> Option<(&AtomicU32, NonNull<[u8]>)> {
         let Geometry {
             units,
             unit_len,
@@ -110,26 +151,17 @@ impl Mapping {
         // SAFETY: aligned, since units and `status_at` are; valid as long as `self` is
         // borrowed; and no slice covers it, since those begin behind it.
         let word = unsafe { AtomicU32::from_ptr(word.cast().as_ptr()) };
-        // Pairs with the smp_wmb before the kernel sets the status (`__packet_set_status`, and
-        // `prb_close_block` for V3): what it wrote before is seen behind this load.
-        let status = word.load(Ordering::Acquire);
-        if status & libc::TP_STATUS_USER == 0 {
-            return None;
-        }
         let octets_at = self.geometry.octets_at();
         // SAFETY: `octets_at` is within the unit (checked in `new`).
         let octets = unsafe { unit.add(octets_at) };
-        // SAFETY: the rest of the unit is within the mapping. The kernel has handed the unit
-        // over and writes to it no more until `give_back`, which consumes the `Unit`.
-        let octets = unsafe { std::slice::from_raw_parts(octets.as_ptr(), unit_len - octets_at) };
-        Some(Unit {
-            status,
-            word,
-            octets,
-            octets_at,
-        })
+        let octets = NonNull::slice_from_raw_parts(octets, unit_len - octets_at);
+        Some((word, octets))
     }
 }
+
+/// The bits of a status word that say that the kernel has not done with a unit of a transmit ring.
+const UNSENT_OR_SENDING: u32 =
+    libc::TP_STATUS_SEND_REQUEST | libc::TP_STATUS_SENDING | libc::TP_STATUS_WRONG_FORMAT;
 
 impl Drop for Mapping {
     fn drop(&mut self) {
@@ -168,6 +200,23 @@ impl<'a> Unit<'a> {
         // Pairs with the smp_rmb in `__packet_get_status`: our reads end before the kernel
         // sees that it may write.
         self.word.store(libc::TP_STATUS_KERNEL, Ordering::Release);
+    }
+}
+
+/// A unit of a transmit ring that waits to be filled.
+#[derive(Debug)]
+pub(super) struct Vacancy<'a> {
+    word: &'a AtomicU32,
+    /// What stands behind the status word.
+    pub(super) octets: &'a mut [u8],
+}
+
+impl Vacancy<'_> {
+    /// Hands the unit over to the kernel, to be sent by the next system call.
+    pub(super) fn hand_over(self) {
+        // Our writes end before the kernel sees that it may read.
+        self.word
+            .store(libc::TP_STATUS_SEND_REQUEST, Ordering::Release);
     }
 }
 

@@ -1,9 +1,11 @@
-//! Receive rings: frames that the kernel writes into memory which both sides map.
+//! Rings: frames in memory which the kernel and we both map.
 //!
 //! * [`Version::V2`]: one slot a frame, readable the moment it arrives. For DHCP, where the
 //!   reply is waited for.
 //! * [`Version::V3`]: blocks of frames of any length, handed over when full or after the retire
 //!   time. For capturing, where blocks save wake-ups.
+//!
+//! A [`TransmitRing`] goes the other way: a burst of frames is sent by one system call.
 //!
 //! [`Ring::next_batch`] lends a slot or block, whose frames are lent one by one, and which is given
 //! back when dropped. A header that points outside of its slot costs that slot (V3: the rest of
@@ -15,6 +17,7 @@
 
 mod mapping;
 mod slot;
+mod transmit;
 mod walk;
 
 use std::os::fd::{AsFd, BorrowedFd};
@@ -29,6 +32,7 @@ use super::packet::{Metadata, Options, PacketSocket, Statistics, set_packet_opti
 use crate::time::Timestamp;
 use crate::wire::ethernet::VlanTag;
 use mapping::{Geometry, Mapping};
+pub use transmit::TransmitRing;
 pub use walk::Batch;
 use walk::Walk;
 
@@ -65,6 +69,44 @@ impl Layout {
         version: Version::V2 { slot_len: 2048 },
         memory: 64 * 1024,
     };
+
+    /// Opens a socket whose receive or transmit ring, by `option`, has this shape.
+    fn map(
+        &self,
+        options: &Options<'_>,
+        option: libc::c_int,
+    ) -> Result<(PacketSocket, Mapping), SyscallError> {
+        let page_len = sysconf(SysconfVar::PAGE_SIZE)
+            .ok()
+            .flatten()
+            .and_then(|len| u32::try_from(len).ok())
+            .unwrap_or(4096);
+        let (request, geometry) = self
+            .request(page_len)
+            .ok_or_else(|| SyscallError::new("size of the packet ring", Errno::EINVAL))?;
+        options.open_prepared(|fd| {
+            let version: libc::c_int = match self.version {
+                Version::V2 { .. } => 1,
+                Version::V3 { .. } => 2,
+            };
+            set_packet_option(fd, libc::PACKET_VERSION, &version)
+                .map_err(|errno| SyscallError::new("setsockopt(PACKET_VERSION)", errno))?;
+            let set = match self.version {
+                Version::V2 { .. } => {
+                    let request = libc::tpacket_req {
+                        tp_block_size: request.tp_block_size,
+                        tp_block_nr: request.tp_block_nr,
+                        tp_frame_size: request.tp_frame_size,
+                        tp_frame_nr: request.tp_frame_nr,
+                    };
+                    set_packet_option(fd, option, &request)
+                }
+                Version::V3 { .. } => set_packet_option(fd, option, &request),
+            };
+            set.map_err(|errno| SyscallError::new("setsockopt(packet ring)", errno))?;
+            Mapping::new(fd, geometry)
+        })
+    }
 
     /// Returns the request to the kernel and what the mapping will look like.
     fn request(&self, page_len: u32) -> Option<(libc::tpacket_req3, Geometry)> {
@@ -135,36 +177,7 @@ impl Ring {
     /// # Errors
     /// As [`Ring::open`].
     pub fn open_with(options: &Options<'_>, layout: Layout) -> Result<Self, SyscallError> {
-        let page_len = sysconf(SysconfVar::PAGE_SIZE)
-            .ok()
-            .flatten()
-            .and_then(|len| u32::try_from(len).ok())
-            .unwrap_or(4096);
-        let (request, geometry) = layout
-            .request(page_len)
-            .ok_or_else(|| SyscallError::new("size of the packet ring", Errno::EINVAL))?;
-        let (socket, mapping) = options.open_prepared(|fd| {
-            let version: libc::c_int = match layout.version {
-                Version::V2 { .. } => 1,
-                Version::V3 { .. } => 2,
-            };
-            set_packet_option(fd, libc::PACKET_VERSION, &version)
-                .map_err(|errno| SyscallError::new("setsockopt(PACKET_VERSION)", errno))?;
-            let set = match layout.version {
-                Version::V2 { .. } => {
-                    let request = libc::tpacket_req {
-                        tp_block_size: request.tp_block_size,
-                        tp_block_nr: request.tp_block_nr,
-                        tp_frame_size: request.tp_frame_size,
-                        tp_frame_nr: request.tp_frame_nr,
-                    };
-                    set_packet_option(fd, libc::PACKET_RX_RING, &request)
-                }
-                Version::V3 { .. } => set_packet_option(fd, libc::PACKET_RX_RING, &request),
-            };
-            set.map_err(|errno| SyscallError::new("setsockopt(PACKET_RX_RING)", errno))?;
-            Mapping::new(fd, geometry)
-        })?;
+        let (socket, mapping) = layout.map(options, libc::PACKET_RX_RING)?;
         Ok(Self {
             walk: Walk::new(mapping, layout.version),
             socket,
