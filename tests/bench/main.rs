@@ -7,6 +7,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::indexing_slicing,
     reason = "a test may fail by panicking"
 )]
 
@@ -24,7 +25,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use wireboot::sys::filter::Program;
 use wireboot::sys::packet::PacketSocket;
-use wireboot::sys::ring::{Layout, Ring, Version};
+use wireboot::sys::ring::{Layout, Ring, TransmitRing, Version};
 use wireboot::sys::wait_readable;
 use wireboot::wire::ethernet::MacAddress;
 use wireboot::wire::frame;
@@ -32,6 +33,9 @@ use wireboot::wire::udp::Datagram;
 
 const FRAMES: u32 = 1_000_000;
 const ROUNDS: usize = 5;
+/// How often each way of reading has its turn, and with how many frames.
+const DELAY_ROUNDS: usize = 15;
+const DELAYS_A_ROUND: usize = 40;
 /// How long foreign frames are sent while a lease is waited for.
 const FLOOD_TIME: Duration = Duration::from_secs(5);
 
@@ -57,7 +61,6 @@ fn frame() -> Vec<u8> {
 fn capture_against_tcpdump_under_a_flood_of_small_frames() {
     in_new_namespace(|| {
         let (_, far) = pair();
-        let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
         let wireboot = &binary();
         let ours = [wireboot, "capture", "-i", "near", "-w", "/dev/null"];
         // The same ring memory: 2 MiB.
@@ -76,7 +79,7 @@ fn capture_against_tcpdump_under_a_flood_of_small_frames() {
         let mut results: [Vec<Cost>; 2] = Default::default();
         for round in 1..=ROUNDS {
             for (command, results) in [&ours[..], &theirs[..]].iter().zip(&mut results) {
-                results.push(flood(round, command, &sender));
+                results.push(flood(round, command, far));
             }
         }
         let [ours, theirs] = results.map(|mut costs| {
@@ -166,8 +169,8 @@ fn binary() -> String {
     std::env::var("WIREBOOT").unwrap_or_else(|_| env!("CARGO_BIN_EXE_wireboot").to_owned())
 }
 
-/// Runs `command` under the flood and prints what it used.
-fn flood(round: usize, command: &[&str], sender: &PacketSocket) -> Cost {
+/// Runs `command` under a flood that is sent to interface number `far`, and prints what it used.
+fn flood(round: usize, command: &[&str], far: u32) -> Cost {
     let (program, arguments) = command.split_first().unwrap();
     let child = Command::new(program)
         .args(arguments)
@@ -180,10 +183,16 @@ fn flood(round: usize, command: &[&str], sender: &PacketSocket) -> Cost {
     let pid = child.id();
     let (cpu_before, wakes_before) = usage(pid);
     let frame = frame();
+    let mut sender = TransmitRing::open(far, 96, 1 << 16).unwrap();
+    let mut unsent = 0;
     let started = Instant::now();
     for _ in 0..FRAMES {
-        sender.send(&frame).unwrap();
+        while !sender.put(&frame).unwrap() {
+            unsent += sender.flush().unwrap();
+        }
     }
+    unsent += sender.flush().unwrap();
+    assert_eq!(unsent, 0, "the queue of far is full");
     let rate = f64::from(FRAMES) / started.elapsed().as_secs_f64();
     // It has caught up when it uses no more CPU.
     let mut last = usage(pid).0;
@@ -243,40 +252,58 @@ fn the_delay_from_send_to_wake_up() {
             },
             memory: 65_536,
         };
-        let socket = PacketSocket::open(near, &everything).unwrap();
-        let mut buf = [0; 2048];
-        print_delay("recvfrom", &socket, &sender, || {
-            socket.recv(&mut buf).unwrap().is_some()
+        let ways = [
+            ("recvfrom", None),
+            ("V2", Some(Layout::SMALL)),
+            ("V3, 1 ms", Some(v3(1))),
+            ("V3, 8 ms", Some(v3(8))),
+            ("V3, 60 ms", Some(v3(60))),
+        ];
+        let mut delays = ways.map(|_| Vec::new());
+        // In turns, so that what else the machine does meets all of them.
+        for _ in 0..DELAY_ROUNDS {
+            for ((_, layout), delays) in ways.iter().zip(&mut delays) {
+                if let Some(layout) = layout {
+                    let ring = Ring::open(near, &everything, *layout).unwrap();
+                    let ring = std::cell::RefCell::new(ring);
+                    let fd = ring.borrow().as_fd().try_clone_to_owned().unwrap();
+                    measure(delays, &fd, &sender, || {
+                        ring.borrow_mut().next_batch().is_some()
+                    });
+                } else {
+                    let socket = PacketSocket::open(near, &everything).unwrap();
+                    let mut buf = [0; 2048];
+                    measure(delays, &socket, &sender, || {
+                        socket.recv(&mut buf).unwrap().is_some()
+                    });
+                }
+            }
+        }
+        let medians = delays.map(|mut delays| {
+            delays.sort();
+            let at = |part| delays.get(delays.len() * part / 100).copied().unwrap();
+            (at(50), at(95))
         });
-        drop(socket);
-        for (name, layout) in [
-            ("V2", Layout::SMALL),
-            ("V3, 1 ms", v3(1)),
-            ("V3, 8 ms", v3(8)),
-            ("V3, 60 ms", v3(60)),
-        ] {
-            let ring = std::cell::RefCell::new(Ring::open(near, &everything, layout).unwrap());
-            let fd = ring.borrow().as_fd().try_clone_to_owned().unwrap();
-            print_delay(name, &fd, &sender, || {
-                ring.borrow_mut().next_batch().is_some()
-            });
+        let (base, _) = medians[0];
+        for ((name, _), (median, most)) in ways.iter().zip(medians) {
+            let ratio = median.as_secs_f64() / base.as_secs_f64();
+            println!("{name:<10} median {median:?}, 95 % {most:?}; {ratio:.2} of recvfrom");
         }
     });
 }
 
-/// Has another thread send frames one by one, and prints how long each takes to be read.
-fn print_delay(
-    name: &str,
+/// Has another thread send frames one by one, and notes how long each takes to be read.
+fn measure(
+    delays: &mut Vec<Duration>,
     source: &impl AsFd,
     sender: &PacketSocket,
     mut take: impl FnMut() -> bool,
 ) {
-    const COUNT: usize = 200;
     let (ask, asked) = std::sync::mpsc::channel::<()>();
     let (tell, told) = std::sync::mpsc::channel::<Instant>();
-    let mut delays = Vec::new();
     std::thread::scope(|scope| {
         scope.spawn(move || {
+            stay_on(1);
             let frame = frame();
             while asked.recv().is_ok() {
                 // So that the reader sleeps in poll by the time the frame is sent.
@@ -286,7 +313,8 @@ fn print_delay(
                 tell.send(now).unwrap();
             }
         });
-        for _ in 0..COUNT {
+        stay_on(0);
+        for _ in 0..DELAYS_A_ROUND {
             ask.send(()).unwrap();
             while !take() {
                 wait_readable(&[source.as_fd()], None).unwrap();
@@ -296,7 +324,11 @@ fn print_delay(
         }
         drop(ask);
     });
-    delays.sort();
-    let at = |part: usize| delays.get(COUNT * part / 100).copied().unwrap();
-    println!("{name:<10} median {:?}, 95 % {:?}", at(50), at(95));
+}
+
+/// Binds this thread to a processor, if there is such a one: migrations are not measured.
+fn stay_on(processor: usize) {
+    let mut set = nix::sched::CpuSet::new();
+    set.set(processor).unwrap();
+    let _ = nix::sched::sched_setaffinity(Pid::from_raw(0), &set);
 }
