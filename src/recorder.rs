@@ -3,7 +3,8 @@
 //! There is one in a process, as there is one log: whoever reads or sends a frame by a packet
 //! socket tells [`received`] or [`sent`], and the command writes a file in the end ([`save_after`]).
 //! It holds a bounded number of octets; the oldest frames go first, and how many there were is part
-//! of the file. Left out: what the kernel's own sockets carry, such as renewals and files.
+//! of the file. A renewal, which the kernel's own socket carries, is kept as the frame that it makes;
+//! files that are fetched are left out.
 
 #![forbid(unsafe_code)]
 

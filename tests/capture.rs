@@ -14,8 +14,6 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use common::far::Far;
-use common::servers::dnsmasq;
 use common::{in_new_namespace, ip, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -228,41 +226,6 @@ fn dhcp_options_have_the_names_that_tshark_gives_them() {
             assert!(rest.is_empty() || rest.starts_with(" (") || rest.starts_with(" ["));
         }
     }
-}
-
-#[test]
-#[ignore = "needs CAP_NET_ADMIN"]
-fn the_last_frames_of_a_lease_are_written_when_it_fails_and_when_that_is_asked_for() {
-    in_new_namespace(|| {
-        let far = Far::plug_in();
-        let lease = |arguments: &[&str]| {
-            let arguments = [&["lease", "-i", "near"], arguments].concat();
-            Command::new(env!("CARGO_BIN_EXE_wireboot"))
-                .args(arguments)
-                .output()
-                .unwrap()
-        };
-        let failed = lease(&["--timeout", "2"]);
-        assert_eq!(failed.status.code(), Some(3), "{failed:?}");
-        let frames = run(&["-r", "/run/wireboot/failure.pcapng", "--stats"]);
-        let discovers = frames.matches("DHCP Discover").count();
-        assert!(discovers > 1 && !frames.contains("Offer"), "{frames}");
-        let told = format!("the last {discovers} frames are in /run/wireboot/failure.pcapng");
-        let said = String::from_utf8(failed.stderr).unwrap();
-        assert!(said.contains(&told), "{said}");
-        let _server = dnsmasq(&far, "");
-        let leased = lease(&["--record", "/run/leased.pcapng"]);
-        assert!(leased.status.success(), "{leased:?}");
-        let frames = run(&["-r", "/run/leased.pcapng"]);
-        let mut rest = frames.as_str();
-        for message in ["Discover", "Offer", "Request", "Ack"] {
-            let message = format!("DHCP {message}");
-            rest = rest
-                .split_once(&message)
-                .unwrap_or_else(|| panic!("{message}: {frames}"))
-                .1;
-        }
-    });
 }
 
 /// Two interfaces wired together, without words of their own; returns their indices.

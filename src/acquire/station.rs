@@ -137,13 +137,6 @@ impl Station {
         } = transmit;
         let name = &self.name;
         log::debug!("{name}: {message_type:?} to {destination}");
-        let by_kernel = !source.ip().is_unspecified() && message_type != MessageType::Release;
-        if by_kernel && let Some(port) = &self.port {
-            match port.send(*source.ip(), destination, payload) {
-                Ok(()) => return,
-                Err(error) => log::debug!("{name}: {error}: {}", error.source),
-            }
-        }
         let neighbour = self.neighbour.filter(|_| !destination.ip().is_broadcast());
         let datagram = Datagram {
             source,
@@ -151,10 +144,20 @@ impl Station {
             payload,
         };
         let receiver = neighbour.unwrap_or(MacAddress::BROADCAST);
-        match frame::encode(self.mac, receiver, &datagram) {
-            Ok(frame) => self.send_frame(&frame),
-            Err(error) => log::error!("{name}: a message cannot be sent: {error}"),
+        let frame = match frame::encode(self.mac, receiver, &datagram) {
+            Ok(frame) => frame,
+            Err(error) => return log::error!("{name}: a message cannot be sent: {error}"),
+        };
+        let by_kernel = !source.ip().is_unspecified() && message_type != MessageType::Release;
+        if by_kernel && let Some(port) = &self.port {
+            match port.send(*source.ip(), destination, payload) {
+                // What the kernel makes of it differs by the IP identification at most, where the
+                // next hop is who brought the last message.
+                Ok(()) => return recorder::sent(name, &frame),
+                Err(error) => log::debug!("{name}: {error}: {}", error.source),
+            }
         }
+        self.send_frame(&frame);
     }
 
     /// Sends an ARP packet to every station.
