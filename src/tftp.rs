@@ -19,7 +19,9 @@
 
 mod blocks;
 mod extents;
+mod negotiation;
 mod outcome;
+mod receipt;
 mod round_trip;
 mod terms;
 
@@ -27,12 +29,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::time::Instant;
-use crate::wire::tftp::{
-    BLKSIZE, ErrorCode, Options, Packet, TIMEOUT, TSIZE, WINDOWSIZE, printable,
-};
-use blocks::{Blocks, Place};
+use crate::wire::tftp::{ErrorCode, Options, Packet, printable};
+use blocks::Place;
 pub use extents::Extents;
+use negotiation::{agreed, encode_request};
 pub use outcome::{Discard, Event, Failure};
+use receipt::Receipt;
 use round_trip::RoundTrip;
 pub use terms::Terms;
 
@@ -103,41 +105,6 @@ enum Due {
     Acknowledgment(u16),
     Error(ErrorCode, &'static str),
 }
-
-/// What has come.
-#[derive(Debug)]
-struct Receipt {
-    server: SocketAddr,
-    terms: Terms,
-    announced_len: Option<u64>,
-    blocks: Blocks,
-    /// So many blocks behind the last that came have been acknowledged in vain, to get on.
-    passed_over: u16,
-    /// Blocks since the last acknowledgment.
-    in_window: u16,
-    /// The furthest block behind the gap that this round of the server has shown.
-    ahead: Option<u16>,
-    acknowledged_at: Instant,
-    /// Acknowledgments sent, by which the loss is judged.
-    rounds: u32,
-    started_at: Instant,
-    /// When a block came that was due.
-    advanced_at: Instant,
-    /// How long was waited for blocks beyond their time.
-    waited: Duration,
-}
-
-impl Receipt {
-    /// Where in the file the next block begins.
-    fn position(&self) -> u64 {
-        self.blocks.count() * u64::from(self.terms.block_len)
-    }
-}
-
-/// After so many rounds it is judged whether the window suits the path.
-const ROUNDS_TO_JUDGE: u32 = 32;
-/// Fewer octets than this are received again for a better window, where the length is unknown.
-const CHEAP_TO_REPEAT: u64 = 4 << 20;
 
 impl Get {
     /// Starts with the request due at once.
@@ -270,7 +237,7 @@ impl Get {
             return Some(Transmit { destination });
         }
         match self.due.take()? {
-            Due::Request => self.config.encode_request(buf),
+            Due::Request => encode_request(&self.config.file, &self.config.terms, buf),
             Due::Acknowledgment(block) => Packet::Acknowledgment { block }.encode(buf),
             Due::Error(code, message) => {
                 let message = message.as_bytes();
@@ -357,21 +324,7 @@ impl Get {
         self.give_up_at = now + self.config.stall_timeout;
         self.retransmit_at = now + self.round_trip.timeout();
         self.events.push(Event::Started { server, len, terms });
-        self.state = State::Receiving(Receipt {
-            server,
-            terms,
-            // Some servers send the 0 of the request back.
-            announced_len: len.filter(|len| *len > 0),
-            blocks: Blocks::new(terms.window),
-            passed_over: 0,
-            in_window: 0,
-            ahead: None,
-            acknowledged_at: now,
-            rounds: 0,
-            started_at: now,
-            advanced_at: now,
-            waited: Duration::ZERO,
-        });
+        self.state = State::Receiving(Receipt::new(server, terms, len, now));
     }
 
     fn handle_data<'d>(
@@ -396,7 +349,11 @@ impl Get {
                 let is_new_round = receipt.ahead.is_none_or(|seen| distance <= seen);
                 receipt.ahead = Some(distance);
                 self.retransmit_at = now + self.round_trip.timeout();
-                if is_new_round && !self.judge_loss() {
+                if is_new_round && receipt.is_lossy() {
+                    let server = receipt.server;
+                    let farewell = (ErrorCode::NOT_DEFINED, "asking again for a smaller window");
+                    self.end(server, Failure::Lossy, Some(farewell));
+                } else if is_new_round {
                     self.acknowledge_gap(now);
                 }
                 return Err(Discard::Gap);
@@ -405,14 +362,7 @@ impl Get {
             Place::Elsewhere => return Err(Discard::Duplicate),
         }
         let at = receipt.position();
-        receipt.blocks.advance(1);
-        if self.round_trip.is_repeating() {
-            receipt.waited += now.since(receipt.advanced_at);
-        }
-        receipt.advanced_at = now;
-        receipt.passed_over = 0;
-        receipt.ahead = None;
-        receipt.in_window += 1;
+        receipt.advance(self.round_trip.is_repeating(), now);
         let end = at + data.len() as u64;
         let is_last = data.len() < usize::from(receipt.terms.block_len);
         let window_is_full = receipt.in_window >= receipt.terms.window;
@@ -452,43 +402,12 @@ impl Get {
         self.acknowledge(now);
         let ahead = self.round_trip.place_in_round();
         if ahead > 0
-            && self.may_pass_over(ahead, now)
             && let State::Receiving(receipt) = &mut self.state
+            && receipt.may_pass_over(ahead, &self.config.received, now)
         {
             receipt.passed_over = receipt.passed_over.max(ahead);
             self.due = Some(Due::Acknowledgment(receipt.blocks.acknowledged(ahead)));
         }
-    }
-
-    /// Returns whether the next `ahead` blocks may be passed over: another pass over the file costs
-    /// less than the waiting for lost blocks, and the last block is none of them, since the
-    /// transfer ends with it.
-    fn may_pass_over(&self, ahead: u16, now: Instant) -> bool {
-        let State::Receiving(receipt) = &self.state else {
-            return false;
-        };
-        let (position, block_len) = (receipt.position(), u64::from(receipt.terms.block_len));
-        let Some(len) = receipt.announced_len else {
-            return false;
-        };
-        if receipt.terms.window > 1
-            || position + u64::from(ahead) * block_len > len
-            || !receipt.blocks.knows_numbers_of_next(ahead)
-        {
-            return false;
-        }
-        let has_it = self
-            .config
-            .received
-            .contains(position..position + block_len);
-        let waited = receipt.waited + now.since(receipt.advanced_at);
-        let took = now.since(receipt.started_at).saturating_sub(waited);
-        // Whether waiting has taken longer than another pass over the file would.
-        let costs_more = || {
-            let passed = waited.as_nanos().saturating_mul(position.into());
-            passed > took.as_nanos().saturating_mul(len.into())
-        };
-        has_it || position > 0 && costs_more()
     }
 
     /// Repeats the acknowledgment if the last one is so old that it must have been lost.
@@ -519,28 +438,6 @@ impl Get {
         receipt.acknowledged_at = now;
         self.due = Some(Due::Acknowledgment(receipt.blocks.acknowledged(0)));
         self.retransmit_at = now + self.round_trip.timeout();
-    }
-
-    /// Ends the transfer if less than a quarter of each window is of use and what has come is
-    /// little; returns whether it did.
-    fn judge_loss(&mut self) -> bool {
-        let State::Receiving(receipt) = &self.state else {
-            return false;
-        };
-        let useful = receipt.blocks.count() / u64::from(receipt.rounds.max(1));
-        let cheap = match receipt.announced_len {
-            Some(len) => receipt.position() < len / 4,
-            None => receipt.position() < CHEAP_TO_REPEAT,
-        };
-        let is_lossy = receipt.rounds >= ROUNDS_TO_JUDGE
-            && receipt.terms.window > 1
-            && useful < u64::from(receipt.terms.window) / 4
-            && cheap;
-        if is_lossy {
-            let farewell = (ErrorCode::NOT_DEFINED, "asking again for a smaller window");
-            self.end(receipt.server, Failure::Lossy, Some(farewell));
-        }
-        is_lossy
     }
 
     fn end(
@@ -586,64 +483,6 @@ impl Config {
         }
         Ok(())
     }
-
-    fn encode_request(&self, buf: &mut Vec<u8>) {
-        let mut options = Vec::new();
-        if self.terms.options {
-            Options::encode(TSIZE, "0", &mut options);
-            Options::encode(BLKSIZE, &self.terms.block_len.to_string(), &mut options);
-            Options::encode(TIMEOUT, SERVER_TIMEOUT, &mut options);
-            if self.terms.window > 1 {
-                Options::encode(WINDOWSIZE, &self.terms.window.to_string(), &mut options);
-            }
-        }
-        let request = Packet::ReadRequest {
-            file: self.file.as_bytes(),
-            mode: b"octet",
-            options: Options::decode(&options).unwrap_or_default(),
-        };
-        request.encode(buf);
-    }
-}
-
-/// Seconds after which the server is to repeat by itself; our own timer is mostly faster.
-const SERVER_TIMEOUT: &str = "1";
-
-/// Returns what holds by the server's answer, with the length it announces.
-///
-/// RFC 2347 lets a server leave options out, RFC 2348 and 7440 lower a value, nobody add one.
-///
-/// # Errors
-/// The option that does not fit, printable.
-fn agreed(asked: &Terms, options: Options<'_>) -> Result<(Terms, Option<u64>), String> {
-    let mut terms = Terms {
-        options: asked.options,
-        ..Terms::PLAIN
-    };
-    let mut len = None;
-    for (name, value) in options.iter() {
-        let wrong = || format!("{}={}", printable(name), printable(value));
-        let number: Option<u64> = std::str::from_utf8(value)
-            .ok()
-            .and_then(|value| value.trim().parse().ok());
-        let number = number.filter(|_| asked.options).ok_or_else(wrong)?;
-        let lowered = |limit: u16, least: u16| {
-            u16::try_from(number)
-                .ok()
-                .filter(|value| (least..=limit).contains(value))
-                .ok_or_else(wrong)
-        };
-        if name.eq_ignore_ascii_case(BLKSIZE.as_bytes()) {
-            terms.block_len = lowered(asked.block_len, 8)?;
-        } else if name.eq_ignore_ascii_case(WINDOWSIZE.as_bytes()) && asked.window > 1 {
-            terms.window = lowered(asked.window, 1)?;
-        } else if name.eq_ignore_ascii_case(TSIZE.as_bytes()) {
-            len = Some(number);
-        } else if !name.eq_ignore_ascii_case(TIMEOUT.as_bytes()) {
-            return Err(wrong());
-        }
-    }
-    Ok((terms, len))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::time::Random;
+use crate::wire::tftp::{BLKSIZE, TIMEOUT, TSIZE, WINDOWSIZE};
 
 const REQUESTS_TO: &str = "192.0.2.1:69";
 const TRANSFER: &str = "192.0.2.1:40000";
