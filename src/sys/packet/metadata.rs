@@ -1,0 +1,157 @@
+//! What the kernel says about a frame beside its octets.
+
+#![forbid(unsafe_code)]
+
+use std::mem;
+
+use crate::sys::filter::Packet;
+use crate::time::Timestamp;
+use crate::wire::ethernet::VlanTag;
+
+/// To whom a frame was addressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// To this interface.
+    Host,
+    /// To all.
+    Broadcast,
+    /// To a group.
+    Multicast,
+    /// To another station; seen in promiscuous mode only.
+    OtherHost,
+    /// From this machine.
+    Outgoing,
+}
+
+impl Direction {
+    /// Reads `sll_pkttype`.
+    #[inline(always)]
+    pub(in crate::sys) const fn from_kernel(kind: u8) -> Self {
+        match kind {
+            libc::PACKET_BROADCAST => Self::Broadcast,
+            libc::PACKET_MULTICAST => Self::Multicast,
+            libc::PACKET_OTHERHOST => Self::OtherHost,
+            libc::PACKET_OUTGOING => Self::Outgoing,
+            _ => Self::Host,
+        }
+    }
+
+    /// Returns the number that filters know it by.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Host => libc::PACKET_HOST,
+            Self::Broadcast => libc::PACKET_BROADCAST,
+            Self::Multicast => libc::PACKET_MULTICAST,
+            Self::OtherHost => libc::PACKET_OTHERHOST,
+            Self::Outgoing => libc::PACKET_OUTGOING,
+        }
+    }
+}
+
+/// What the kernel says about a frame beside its octets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metadata {
+    /// Octets that the frame had on the wire, the tag in `vlan` not counted.
+    pub original_len: u32,
+    /// When it arrived by the kernel's wall clock.
+    pub timestamp: Timestamp,
+    /// The outermost tag, which the kernel took out of the octets.
+    pub vlan: Option<VlanTag>,
+    /// False when the sender is this machine and its NIC has yet to fill in the checksum, so
+    /// that it must not be verified.
+    pub checksum_ready: bool,
+    /// The hash of its flow, by which the kernel spreads load; 0 when there is none (V3 rings
+    /// only).
+    pub rxhash: u32,
+    /// Frames were lost since the counters were last read.
+    pub losing: bool,
+    /// To whom it was addressed.
+    pub direction: Direction,
+}
+
+impl Metadata {
+    /// Reads the `tp_status` bits that rings and auxiliary data share.
+    #[inline(always)]
+    pub(in crate::sys) const fn from_status(status: u32, vlan_tci: u16, vlan_tpid: u16) -> Self {
+        let vlan = if status & libc::TP_STATUS_VLAN_VALID == 0 {
+            None
+        } else {
+            let tpid = if status & libc::TP_STATUS_VLAN_TPID_VALID == 0 {
+                crate::wire::ethernet::ETHERTYPE_VLAN
+            } else {
+                vlan_tpid
+            };
+            let tci = vlan_tci;
+            Some(VlanTag { tpid, tci })
+        };
+        Self {
+            original_len: 0,
+            timestamp: Timestamp::from_nanos(0),
+            vlan,
+            checksum_ready: status & libc::TP_STATUS_CSUMNOTREADY == 0,
+            rxhash: 0,
+            losing: status & libc::TP_STATUS_LOSING != 0,
+            direction: Direction::Host,
+        }
+    }
+
+    /// Reads `struct tpacket_auxdata`.
+    pub(super) fn from_auxdata(octets: &[u8]) -> Option<Self> {
+        let status = octets.first_chunk().copied().map(u32::from_ne_bytes)?;
+        let half = |at: usize| {
+            let octets = octets.get(at..)?.first_chunk().copied();
+            octets.map(u16::from_ne_bytes)
+        };
+        let tci = half(mem::offset_of!(libc::tpacket_auxdata, tp_vlan_tci))?;
+        let tpid = half(mem::offset_of!(libc::tpacket_auxdata, tp_vlan_tpid))?;
+        Some(Self::from_status(status, tci, tpid))
+    }
+
+    /// Shows `octets` to a filter as the kernel would.
+    pub const fn packet<'a>(&self, octets: &'a [u8], interface: u32) -> Packet<'a> {
+        Packet {
+            octets,
+            original_len: self.original_len,
+            vlan: self.vlan,
+            interface,
+            kind: self.direction.number(),
+        }
+    }
+}
+
+const _: () = assert!(size_of::<libc::tpacket_auxdata>() == 20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tag_that_the_kernel_took_out_is_found_in_the_auxiliary_data() {
+        let status = libc::TP_STATUS_USER
+            | libc::TP_STATUS_VLAN_VALID
+            | libc::TP_STATUS_VLAN_TPID_VALID
+            | libc::TP_STATUS_CSUMNOTREADY;
+        let mut auxdata = status.to_ne_bytes().to_vec();
+        auxdata.extend([0; 12]);
+        auxdata.extend(0x2005_u16.to_ne_bytes());
+        auxdata.extend(0x88a8_u16.to_ne_bytes());
+        let metadata = Metadata::from_auxdata(&auxdata).unwrap();
+        let tag = VlanTag {
+            tpid: 0x88a8,
+            tci: 0x2005,
+        };
+        assert_eq!(metadata.vlan, Some(tag));
+        assert!(!metadata.checksum_ready);
+        for len in 0..auxdata.len() {
+            assert_eq!(Metadata::from_auxdata(&auxdata[..len]), None);
+        }
+    }
+
+    #[test]
+    fn a_tag_without_type_is_one_of_802_1q_and_no_tag_is_none() {
+        let valid = libc::TP_STATUS_VLAN_VALID;
+        let tag = Metadata::from_status(valid, 5, 0).vlan;
+        assert_eq!(tag.map(|tag| (tag.tpid, tag.vid())), Some((0x8100, 5)));
+        assert_eq!(Metadata::from_status(0, 5, 0x8100).vlan, None);
+    }
+}
