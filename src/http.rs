@@ -10,20 +10,23 @@
 
 #![forbid(unsafe_code)]
 
+mod request;
+
 use std::time::Duration;
 
-use base64::Engine;
 use ureq_proto::BodyMode;
 use ureq_proto::client::state::{RecvBody, RecvResponse};
-use ureq_proto::client::{Call, RecvResponseResult, SendRequestResult};
+use ureq_proto::client::{Call, RecvResponseResult};
 use ureq_proto::http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_RANGE, ETAG, HOST, HeaderName, IF_RANGE,
-    LAST_MODIFIED, LOCATION, PROXY_AUTHORIZATION, RANGE, USER_AGENT,
+    CONNECTION, CONTENT_RANGE, ETAG, HeaderName, LAST_MODIFIED, LOCATION,
 };
-use ureq_proto::http::{Request, Response, StatusCode, Version};
+use ureq_proto::http::{Response, StatusCode, Version};
 
 use crate::plan::url::{Scheme, Url};
 use crate::time::Instant;
+
+use request::ask;
+pub use request::basic;
 
 /// What to fetch, and within which limits.
 #[derive(Debug, Clone)]
@@ -168,8 +171,6 @@ pub struct Taken<'a> {
 
 /// Octets of chunks that are taken out of their frames at a time.
 const CHUNK_BUFFER_LEN: usize = 64 << 10;
-/// Octets of the longest request line and headers.
-const MAX_REQUEST_LEN: usize = 16 << 10;
 
 impl Get {
     /// Starts with the request due at once.
@@ -432,57 +433,6 @@ impl Get {
 enum Verdict {
     Body { from: u64, len: Option<u64> },
     Redirect(Url),
-}
-
-/// Returns the request as octets, and what reads the answer to it.
-fn ask(config: &Config) -> Result<(Vec<u8>, Call<RecvResponse>), Failure> {
-    let url = &config.url;
-    let mut request = Request::get(url.to_string())
-        .header(HOST, url.authority())
-        .header(USER_AGENT, concat!("wireboot/", env!("CARGO_PKG_VERSION")))
-        .header(ACCEPT_ENCODING, "identity");
-    if let Some(credentials) = url.credentials() {
-        request = request.header(AUTHORIZATION, basic(credentials));
-    }
-    if let Some(credentials) = config
-        .proxy
-        .as_ref()
-        .and_then(|proxy| proxy.credentials.as_deref())
-    {
-        request = request.header(PROXY_AUTHORIZATION, basic(credentials));
-    }
-    if let Some(resume) = &config.resume {
-        request = request
-            .header(RANGE, format!("bytes={}-", resume.len))
-            .header(IF_RANGE, resume.validator.as_str());
-    }
-    let malformed = |error: &dyn std::fmt::Display| Failure::Malformed(error.to_string());
-    let request = request.body(()).map_err(|error| malformed(&error))?;
-    let call = Call::new(request).map_err(|error| malformed(&error))?;
-    let mut call = call.proceed();
-    let mut octets = vec![0; MAX_REQUEST_LEN];
-    let mut len = 0;
-    while !call.can_proceed() {
-        let rest = octets.get_mut(len..).unwrap_or_default();
-        len += call.write(rest).map_err(|error| malformed(&error))?;
-    }
-    octets.truncate(len);
-    if config.proxy.is_some() && octets.starts_with(b"GET /") {
-        let server = format!("http://{}", url.authority());
-        octets.splice(4..4, server.into_bytes());
-    }
-    match call.proceed().map_err(|error| malformed(&error))? {
-        Some(SendRequestResult::RecvResponse(call)) => Ok((octets, call)),
-        Some(SendRequestResult::Await100(_) | SendRequestResult::SendBody(_)) | None => {
-            Err(Failure::Malformed("the request has a body".to_owned()))
-        }
-    }
-}
-
-/// Returns the value of a header that names a user by `user:password` (RFC 7617).
-pub fn basic(credentials: &str) -> String {
-    let encoded = base64::engine::general_purpose::STANDARD.encode(credentials);
-    format!("Basic {encoded}")
 }
 
 fn header(response: &Response<()>, name: HeaderName) -> Option<&str> {
