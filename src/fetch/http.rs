@@ -230,8 +230,14 @@ fn exchange(
             }
             let taken = taken.consumed;
             consumed += taken;
-            if let Some(end) = note_events(get, validator, sink)? {
-                return Ok(end);
+            match note_events(get, validator, sink)? {
+                Some(End::Done) if consumed < filled => {
+                    let rest = filled - consumed;
+                    let why = format!("it has {rest} octets more than the server said");
+                    return Ok(End::Failed(TransferFailure::Malformed(why)));
+                }
+                Some(end) => return Ok(end),
+                None => {}
             }
             if taken == 0 || consumed == filled {
                 break;
