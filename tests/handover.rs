@@ -11,7 +11,7 @@ mod common;
 use std::fs;
 use std::process::Command;
 
-use common::client::{ipv4_addresses, json};
+use common::client::{at_home, ipv4_addresses, json};
 use common::far::{Far, Server};
 use common::{in_new_namespace, wait_until};
 
@@ -34,10 +34,7 @@ fn networkd_keeps_the_address_and_renews_it_as_the_same_client() {
             ),
             "DHCP, IP range",
         );
-        // Files are left only where the network is that of process 1.
-        let client = Command::new("unshare")
-            .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
-            .arg(env!("CARGO_BIN_EXE_wireboot"))
+        let client = at_home()
             .args(["lease", "-i", "near", "--hand-over", "networkd"])
             .output()
             .unwrap();

@@ -33,6 +33,15 @@ pub fn wireboot(more: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), text)
 }
 
+/// Returns wireboot as a command that leaves files such as `/etc/resolv.conf`: it does so only where
+/// the network is that of process 1.
+pub fn at_home() -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
+    command.arg(env!("CARGO_BIN_EXE_wireboot"));
+    command
+}
+
 pub fn succeeds(client: Child) {
     let output = client.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");

@@ -11,7 +11,9 @@
 
 pub mod client;
 pub mod far;
+pub mod folder;
 pub mod machine;
+pub mod scripted;
 pub mod servers;
 
 use std::process::Command;

@@ -1,0 +1,205 @@
+//! `wireboot fetch` from nginx and Python's server, in network namespaces of their own.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may fail by panicking"
+)]
+
+mod common;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use common::folder::{Folder, tls_server};
+use common::scripted::{head, path};
+use common::{in_new_namespace, wait_until};
+
+#[test]
+#[ignore = "needs nginx, python3 and namespaces"]
+fn nginx_and_python_serve_files_whole_redirected_chunked_slow_and_through_five_cuts() {
+    in_new_namespace(|| {
+        let folder = Folder::new();
+        folder.offer("file", 3_000_000);
+        folder.offer("small", 3000);
+        let _nginx = folder.nginx("");
+        let _python = folder.start(
+            "python3",
+            &[
+                "-m",
+                "http.server",
+                "-b",
+                "127.0.0.1",
+                "-d",
+                "served",
+                "8000",
+            ],
+            8000,
+        );
+        for (url, name) in [
+            ("http://127.0.0.1:8080/file", "file"),
+            ("http://127.0.0.1:8080/moved/file", "file"),
+            ("http://127.0.0.1:8080/chunked/file", "file"),
+            ("http://localhost:8000/file", "file"),
+            ("http://127.0.0.1:8080/slow/small", "small"),
+        ] {
+            folder.succeeds(&["-o", "come", url]);
+            folder.is_whole("come", name);
+        }
+        let cutter = cutter(8080, 5, 400_000);
+        folder.succeeds(&["-o", "come", &format!("http://127.0.0.1:{cutter}/file")]);
+        folder.is_whole("come", "file");
+        let text = folder.fails(7, &["http://127.0.0.1:8080/nothing"]);
+        assert!(text.contains("404"), "{text}");
+    });
+}
+
+#[test]
+#[ignore = "needs nginx, openssl and namespaces"]
+fn servers_whose_certificate_does_not_prove_who_they_are_are_refused() {
+    in_new_namespace(|| {
+        let folder = Folder::new();
+        folder.offer("file", 300_000);
+        folder.certificates();
+        let servers = [(8443, "good"), (8444, "expired"), (8445, "elsewhere")];
+        let mut text = String::new();
+        for (port, name) in servers {
+            text.push_str(&tls_server(port, name, ""));
+        }
+        let check = "ssl_client_certificate ca.pem; ssl_verify_client on;";
+        text.push_str(&tls_server(8446, "good", check));
+        text.push_str(
+            "server { listen 127.0.0.1:8447 ssl; ssl_certificate good.pem;
+             ssl_certificate_key good.key; return 302 http://127.0.0.1:8080/file; }",
+        );
+        let _nginx = folder.nginx(&text);
+        let url = |port| format!("https://localhost:{port}/file");
+        folder.succeeds(&["--ca", "ca.pem", "-o", "come", &url(8443)]);
+        folder.is_whole("come", "file");
+        fs::remove_file(folder.path("come")).unwrap();
+
+        let refused = |arguments: &[&str], why: &str| {
+            let text = folder.fails(8, arguments);
+            assert!(text.contains(why), "{text}");
+        };
+        refused(&[&url(8443)], "UnknownIssuer; --ca FILE names an authority");
+        refused(&["--ca", "ca.pem", &url(8444)], "certificate expired");
+        refused(&["--ca", "ca.pem", &url(8444)], "by the machine's clock");
+        refused(&["--ca", "ca.pem", &url(8445)], "not valid for name");
+        folder.fails(7, &["--ca", "ca.pem", &url(8446)]);
+        folder.succeeds(&["--ca", "ca.pem", "--cert", "client.pem", &url(8446)]);
+        let text = folder.fails(7, &["--ca", "ca.pem", "-o", "x", &url(8447)]);
+        assert!(text.contains("cannot be followed"), "{text}");
+    });
+}
+
+#[test]
+#[ignore = "needs nginx, openssl and namespaces"]
+fn https_goes_through_a_proxy_that_sees_the_name_of_the_server_and_nothing_else() {
+    in_new_namespace(|| {
+        let folder = Folder::new();
+        folder.offer("file", 3_000_000);
+        folder.certificates();
+        let _nginx = folder.nginx(&tls_server(8443, "good", ""));
+        let seen = Arc::new(Mutex::new(String::new()));
+        let proxy = proxy(Arc::clone(&seen));
+        let fetch = |user: &str| {
+            let url = "https://localhost:8443/file";
+            let mut command = folder.command(&["--ca", "ca.pem", "-o", "come", url]);
+            command.env("https_proxy", format!("http://{user}@127.0.0.1:{proxy}"));
+            command.output().unwrap()
+        };
+        let output = fetch("u:p");
+        assert!(output.status.success(), "{output:?}");
+        folder.is_whole("come", "file");
+        assert_eq!(
+            *seen.lock().unwrap(),
+            "CONNECT localhost:8443 HTTP/1.1\r\nHost: localhost:8443\r\n\
+             Proxy-Authorization: Basic dTpw\r\n\r\n"
+        );
+        let output = fetch("nobody:p");
+        assert_eq!(output.status.code(), Some(7));
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        let why = format!("the proxy http://127.0.0.1:{proxy}/ does not connect to localhost:8443");
+        assert!(text.contains(&why), "{text}");
+        assert!(text.contains("407 Who"), "{text}");
+    });
+}
+
+#[test]
+#[ignore = "needs nginx, python3, openssl and namespaces"]
+fn certificates_are_judged_by_the_time_server_of_the_network() {
+    in_new_namespace(|| {
+        let folder = Folder::new();
+        folder.offer("file", 1000);
+        folder.certificates();
+        let _nginx = folder.nginx(&tls_server(8443, "good", ""));
+        // In the year 2035 the certificate has expired.
+        let server = "import socket,struct
+s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.bind(('127.0.0.1',123))
+while True:
+    q,a=s.recvfrom(512)
+    s.sendto(bytes([0x24,1])+bytes(22)+q[40:48]+bytes(8)+struct.pack('>II',4260000000,0),a)";
+        let _time = folder.spawn("python3", &["-c", server]);
+        wait_until("the time server listens", || {
+            let sockets = fs::read_to_string("/proc/thread-self/net/udp").unwrap();
+            sockets.contains(":007B ")
+        });
+        let ntp = ["--ntp", "127.0.0.1", "--ca", "ca.pem"];
+        let url = "https://localhost:8443/file";
+        let text = folder.fails(8, &[&ntp[..], &[url]].concat());
+        assert!(text.contains("2034-12-29"), "{text}");
+        assert!(text.contains("by the time server 127.0.0.1"), "{text}");
+    });
+}
+
+/// Passes connections on to `port`, the first `cuts` of them for `len` octets only.
+fn cutter(port: u16, cuts: usize, len: u64) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let own = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for (index, mut near) in listener.incoming().map_while(Result::ok).enumerate() {
+            let Some(request) = head(&mut near) else {
+                continue;
+            };
+            let mut far = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            far.write_all(request.as_bytes()).unwrap();
+            let limit = if index < cuts { len } else { u64::MAX };
+            let _ = std::io::copy(&mut far.take(limit), &mut near);
+        }
+    });
+    own
+}
+
+/// A proxy that connects to anywhere for the user `u` with the password `p`, and notes what it was
+/// asked for last.
+fn proxy(seen: Arc<Mutex<String>>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let own = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for mut near in listener.incoming().map_while(Result::ok) {
+            let request = head(&mut near).unwrap();
+            *seen.lock().unwrap() = request.clone();
+            if !request.contains("\r\nProxy-Authorization: Basic dTpw\r\n") {
+                let _ = near.write_all(b"HTTP/1.1 407 Who\r\n\r\n");
+                continue;
+            }
+            let far = TcpStream::connect(path(&request)).unwrap();
+            near.write_all(b"HTTP/1.1 200 Connected\r\nVia: x\r\n\r\n")
+                .unwrap();
+            for (mut from, mut to) in [
+                (near.try_clone().unwrap(), far.try_clone().unwrap()),
+                (far, near),
+            ] {
+                thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Write);
+                });
+            }
+        }
+    });
+    own
+}
