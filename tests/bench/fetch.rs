@@ -2,7 +2,7 @@
 //! each round:
 //!
 //! ```text
-//! cargo test --release --test bench_fetch -- --ignored --nocapture --test-threads 1
+//! tests/bench/run fetch           # or one half of it: fetch http
 //! ```
 //!
 //! `WIREBOOT_BENCH_MIB` says the sizes, such as `"64 1024"`. What is printed are medians: rate, CPU
@@ -71,10 +71,14 @@ fn http_against_other_clients() {
         let _nginx = lan.nginx();
         lan.compare("nginx, http", |file, out| {
             let url = format!("http://192.0.2.1/{file}");
+            // By its name alone, busybox runs its own.
             vec![
                 ("wireboot", wireboot(&url, out, "")),
                 ("curl", format!("$time curl -s -o {out} {url}")),
-                ("wget", format!("$time wget -q -O {out} {url}")),
+                (
+                    "wget",
+                    format!("$time $(command -v wget) -q -O {out} {url}"),
+                ),
                 ("busybox", format!("$time busybox wget -q -O {out} {url}")),
             ]
         });
@@ -93,11 +97,10 @@ fn http_against_other_clients() {
     });
 }
 
+/// Returns the command of the binary that `tests/bench/run` has built, or Cargo's.
 fn wireboot(url: &str, out: &str, more: &str) -> String {
-    format!(
-        "$time {} fetch -q {more} -o {out} {url}",
-        env!("CARGO_BIN_EXE_wireboot")
-    )
+    let own = env!("CARGO_BIN_EXE_wireboot");
+    format!("$time ${{WIREBOOT-{own}}} fetch -q {more} -o {out} {url}")
 }
 
 /// What one run of a client took.
