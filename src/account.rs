@@ -1,17 +1,21 @@
 //! Where the time of a boot went: moments, and the steps between them.
 //!
-//! It is a plain value that others report to; the moments of what came over the wire are those of
-//! the kernel's own timestamps. All times count from the kernel's start, so that they can be laid
+//! There is one in a process, as there is one log. The moments of what came over the wire are those
+//! of the kernel's own timestamps. All times count from the kernel's start, so that they can be laid
 //! beside its log.
 
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::error::Error;
 use crate::sys;
+use crate::sys::file::{self, EVERYBODY};
 use crate::time::Instant;
 
 /// Where the account of the last boot stands, for programs.
@@ -42,9 +46,69 @@ impl Moment {
     }
 }
 
+static ACCOUNT: Mutex<Account> = Mutex::new(Account::new());
+
+/// Begins to count, anew if there was a boot before.
+pub fn begin() {
+    with(|account| {
+        *account = Account::new();
+        account.last = sys::now();
+    });
+    note("wireboot begins");
+}
+
+/// Notes that a step has ended now.
+pub fn done(step: &'static str) {
+    with(|account| account.done(step, sys::now()));
+}
+
+/// Notes that something happens now.
+pub fn note(what: impl Into<String>) {
+    extend([Moment::new(what, sys::up_time())]);
+}
+
+/// Takes moments that are over.
+pub fn extend(moments: impl IntoIterator<Item = Moment>) {
+    with(|account| account.moments.extend(moments));
+}
+
+/// Tells how long each step took, in a line.
+pub fn summary() -> String {
+    with(|account| account.to_string())
+}
+
+/// Puts the account where `wireboot account` finds it; one that cannot be put there is missed by
+/// nobody.
+pub fn save() {
+    let (json, text) = with(|account| (account.json(), account.text()));
+    for (path, text) in [(JSON, json), (TEXT, text)] {
+        if let Err(error) = file::replace(Path::new(path), text.as_bytes(), EVERYBODY) {
+            log::debug!("{path} is not written: {error}");
+        }
+    }
+}
+
+/// Notes how it ended and puts the account where it is found. Returns `result`.
+///
+/// # Errors
+/// As `result`.
+pub fn save_after<T: fmt::Debug>(result: Result<T, Error>) -> Result<T, Error> {
+    match &result {
+        Ok(step) => note(format!("stopped after {step:?}")),
+        Err(error) => note(error.chain()),
+    }
+    save();
+    result
+}
+
+fn with<T>(take: impl FnOnce(&mut Account) -> T) -> T {
+    // Moments are whole whatever happened to another thread.
+    take(&mut ACCOUNT.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
 /// The steps done so far, each with the time it took, and the moments.
 #[derive(Debug, Serialize)]
-pub struct Account {
+struct Account {
     #[serde(skip)]
     last: Instant,
     steps: Vec<Step>,
@@ -58,41 +122,28 @@ struct Step {
 }
 
 impl Account {
-    /// Begins to count.
-    pub fn begin() -> Self {
+    const fn new() -> Self {
         Self {
-            last: sys::now(),
+            last: Instant::ZERO,
             steps: Vec::new(),
-            moments: vec![Moment::new("wireboot begins", sys::up_time())],
+            moments: Vec::new(),
         }
     }
 
-    /// Notes that a step has ended now.
-    pub fn done(&mut self, step: &'static str) {
-        let now = sys::now();
+    fn done(&mut self, step: &'static str, now: Instant) {
         let took_ms = now.as_millis() - self.last.as_millis().min(now.as_millis());
         self.steps.push(Step { step, took_ms });
         self.last = now;
     }
 
-    /// Notes that something happens now.
-    pub fn note(&mut self, what: impl Into<String>) {
-        self.moments.push(Moment::new(what, sys::up_time()));
-    }
-
-    /// Takes what others have noted.
-    pub fn extend(&mut self, moments: impl IntoIterator<Item = Moment>) {
-        self.moments.extend(moments);
-    }
-
     /// Returns it for programs.
-    pub fn json(&self) -> String {
+    fn json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default() + "\n"
     }
 
     /// Returns it for people: a line for each moment, with the time since the kernel's start and
     /// since the moment before, and one with the steps.
-    pub fn text(&self) -> String {
+    fn text(&self) -> String {
         let mut moments: Vec<_> = self.moments.iter().collect();
         moments.sort_by_key(|moment| moment.at_us);
         let mut text = String::new();

@@ -26,13 +26,18 @@ use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 
+use crate::account;
+use crate::config::Config;
+use crate::dhcp::lease::Lease;
 use crate::error::{Cause, Error};
 use crate::plan::Purpose;
 use crate::plan::policy::Policy;
 use crate::plan::url::{Scheme, Sha256, Url};
 use crate::sys::SyscallError;
 use crate::sys::memfd::{Memfd, SealedFile};
+use crate::trust::Trust;
 use crate::verify::{self, Fault, Keys, Signature, Sums};
+use crate::wire::option::code;
 
 pub use clock::Clock;
 pub use http::Idle;
@@ -101,6 +106,22 @@ enum Failure {
 }
 
 impl Fetcher {
+    /// Returns how files are fetched over `interface` with this lease.
+    pub fn new(config: &Config, interface: &str, lease: &Lease, trust: &Trust) -> Self {
+        let time_servers = lease.options.addresses(code::NTP_SERVERS);
+        Self {
+            interface: Some(interface.to_owned()),
+            path_mtu: lease.mtu_octets.unwrap_or(1500),
+            ca: config.ca.as_ref().map(PathBuf::from),
+            client_certificate: config.certificate.as_ref().map(PathBuf::from),
+            clock: Clock::of(time_servers.into_iter().map(IpAddr::from).collect()),
+            keys: trust.demanded(),
+            policy: trust.policy.clone(),
+            board: Board::new(Style::for_people(config.quiet)),
+            ..Self::default()
+        }
+    }
+
     /// Returns the file, or none when the server does not have it.
     ///
     /// # Errors
@@ -175,8 +196,11 @@ impl Fetcher {
     }
 
     fn to_memory(&self, url: &Url, max_len: u64) -> Result<SealedFile, Failure> {
+        account::note(format!("{url}: asked for"));
         let file = Memfd::create(url.file_name()).map_err(other)?;
-        self.to_store(url, max_len, &file)?;
+        self.to_store(url, max_len, &file)
+            .inspect_err(|_| account::note(format!("{url}: failed")))?;
+        account::note(format!("{url}: whole"));
         file.seal().map_err(other)
     }
 

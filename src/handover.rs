@@ -13,23 +13,19 @@ mod network_manager;
 mod networkd;
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::config::HandOver;
 use crate::dhcp::lease::Lease;
+use crate::sys::file::{self, EVERYBODY, OWNER};
 use crate::sys::{self, machine};
 use crate::wire::ethernet::MacAddress;
 use crate::wire::grammar;
 use crate::wire::option::code;
 
 const RESOLV_CONF: &str = "etc/resolv.conf";
-/// Who may read a file: its mode, from which the umask is taken.
-const EVERYBODY: u32 = 0o644;
-/// NetworkManager reads no connection that others could.
-const OWNER: u32 = 0o600;
 const BEGIN: &str = "# wireboot: from here";
 const END: &str = "# wireboot: to here";
 /// Option 40, the domain of the Network Information Service (RFC 2132 §8.1).
@@ -97,6 +93,7 @@ fn write_files(root: &Path, holder: &Holder<'_>, lease: &Lease, to: HandOver) {
     }
     if to.network_manager {
         let text = network_manager::keyfile(holder, lease);
+        // NetworkManager reads no connection that others could.
         files.push((network_manager::name(interface), text, OWNER));
     }
     if to.dracut {
@@ -104,7 +101,10 @@ fn write_files(root: &Path, holder: &Holder<'_>, lease: &Lease, to: HandOver) {
         files.extend(all.map(|(name, text)| (name, text, EVERYBODY)));
     }
     for (name, text, mode) in files {
-        complain(&name, replace_with_mode(&root.join(&name), &text, mode));
+        complain(
+            &name,
+            file::replace(&root.join(&name), text.as_bytes(), mode),
+        );
     }
 }
 
@@ -162,44 +162,7 @@ fn replace_resolv_conf(root: &Path, lease: Option<&Lease>) -> io::Result<()> {
     if after == before {
         return Ok(());
     }
-    replace(&path, &after)
-}
-
-/// Writes a file beside `path` and puts it in its place.
-///
-/// # Errors
-/// What the file system says; no part of the file is left then.
-pub fn replace(path: &Path, text: &str) -> io::Result<()> {
-    replace_with_mode(path, text, EVERYBODY)
-}
-
-fn replace_with_mode(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)?;
-    }
-    let mut name = path.as_os_str().to_owned();
-    // Of several that write at once each has its own, and the last one stays.
-    name.push(format!(".wireboot-{}", std::process::id()));
-    let new = Path::new(&name);
-    // What an earlier process left there, or somebody else put there, is not written through.
-    let _ = fs::remove_file(new);
-    let file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(new);
-    let done = file
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .and_then(|()| match fs::metadata(path) {
-            // Whoever made it readable for more or fewer had a reason.
-            Ok(before) if mode == EVERYBODY => fs::set_permissions(new, before.permissions()),
-            Ok(_) | Err(_) => Ok(()),
-        })
-        .and_then(|()| fs::rename(new, path));
-    if done.is_err() {
-        let _ = fs::remove_file(new);
-    }
-    done
+    file::replace(&path, after.as_bytes(), EVERYBODY)
 }
 
 /// Returns `before` with the lines of ours replaced by those of `lease`, which go first, since

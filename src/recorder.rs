@@ -9,13 +9,13 @@
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use crate::error::Error;
+use crate::sys::file::{self, EVERYBODY};
 use crate::sys::packet::Metadata;
 use crate::time::Timestamp;
 use crate::wire::ethernet::VlanTag;
@@ -55,17 +55,10 @@ pub fn save_after<T>(file: Option<&str>, result: Result<T, Error>) -> Result<T, 
     result
 }
 
-/// Writes a file that is whole or not there, and returns how many frames it has.
+/// Returns how many frames were written.
 fn save(path: &Path) -> io::Result<usize> {
-    if let Some(folder) = path.parent().filter(|_| path == Path::new(DEFAULT_FILE)) {
-        fs::create_dir_all(folder)?;
-    }
     let (octets, count) = with(|recorder| (recorder.pcapng(now()), recorder.frames.len()));
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    fs::write(&part, octets)
-        .and_then(|()| fs::rename(&part, path))
-        .inspect_err(|_| drop(fs::remove_file(&part)))?;
+    file::replace(path, &octets, EVERYBODY)?;
     Ok(count)
 }
 

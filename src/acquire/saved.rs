@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use crate::dhcp::lease::Lease;
-use crate::handover;
+use crate::sys::file::{self, EVERYBODY};
 use crate::wire::ethernet::MacAddress;
 use crate::wire::option::known;
 
@@ -81,7 +81,7 @@ impl Saved {
     /// Puts the lease in place of the one before.
     pub(super) fn write(&self) {
         let path = path(self.mac);
-        if let Err(error) = handover::replace(&path, &self.to_string()) {
+        if let Err(error) = file::replace(&path, self.to_string().as_bytes(), EVERYBODY) {
             log::warn!("{} is not written: {error}", path.display());
         }
     }

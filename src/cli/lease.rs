@@ -7,9 +7,8 @@ use serde::Serialize;
 
 use super::flags::{Arguments, COMMON_HELP, Common, Flag};
 use super::{options, receive_signals};
-use crate::account::Account;
+use crate::account;
 use crate::acquire::{self, Session};
-use crate::agent;
 use crate::config::Config;
 use crate::dhcp::json::Fields;
 use crate::dhcp::lease::Lease;
@@ -97,7 +96,7 @@ fn follow(wish: &Wish, config: &Config) -> Result<(), Error> {
     if let Some(lease) = Lease::without_dhcp(&config.given) {
         return without_dhcp(wish, config, lease);
     }
-    let mut account = Account::begin();
+    account::begin();
     let links = link::find(config)?;
     let signals = receive_signals()?;
     let script = config.script.as_deref();
@@ -116,11 +115,11 @@ fn follow(wish: &Wish, config: &Config) -> Result<(), Error> {
     }
     let name = session.link().name.clone();
     script::tell(script, &name, Event::Deconfig);
-    account.extend(session.moments().iter().cloned());
+    account::extend(session.moments().iter().cloned());
     let (session, lease) = acquire::configure(session)?;
-    account.note("address and routes are set");
-    account.done("lease");
-    agent::leave(&account);
+    account::note("address and routes are set");
+    account::done("lease");
+    account::save();
     script::tell(script, &name, Event::Bound(&lease));
     print(wish, config, session.link(), Some(&session), &lease);
     if wish.keep {

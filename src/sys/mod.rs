@@ -2,6 +2,7 @@
 //! which says why it needs it.
 
 pub mod alarm;
+pub mod file;
 pub mod filter;
 pub mod firmware;
 pub mod kexec;

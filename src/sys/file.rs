@@ -1,0 +1,46 @@
+//! Files that are replaced whole, so that nobody ever reads half of one.
+
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// The mode of a file that everybody may read; the umask is taken from it.
+pub const EVERYBODY: u32 = 0o644;
+/// The mode of a file that its owner alone may read.
+pub const OWNER: u32 = 0o600;
+
+/// Writes a file beside `path` and puts it in its place; directories that are missing are made.
+///
+/// # Errors
+/// What the file system says; no part of the file is left then.
+pub fn replace(path: &Path, octets: &[u8], mode: u32) -> io::Result<()> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let mut name = path.as_os_str().to_owned();
+    // Of several that write at once each has its own, and the last one stays.
+    name.push(format!(".wireboot-{}", std::process::id()));
+    let new = Path::new(&name);
+    // What an earlier process left there, or somebody else put there, is not written through.
+    let _ = fs::remove_file(new);
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(new);
+    let done = file
+        .and_then(|mut file| file.write_all(octets))
+        .and_then(|()| match fs::metadata(path) {
+            // Whoever made it readable for more or fewer had a reason.
+            Ok(before) if mode == EVERYBODY => fs::set_permissions(new, before.permissions()),
+            Ok(_) | Err(_) => Ok(()),
+        })
+        .and_then(|()| fs::rename(new, path));
+    if done.is_err() {
+        let _ = fs::remove_file(new);
+    }
+    done
+}
