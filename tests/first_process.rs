@@ -1,5 +1,5 @@
-//! The first process of an emulated machine, by Debian's own kernel: which cards it finds, and
-//! when. The servers are QEMU's built-in ones.
+//! The first process of an emulated machine, by Debian's own kernels: which cards it finds, and
+//! when. The servers are QEMU's built-in ones, but behind a port that forwards late.
 
 #![expect(clippy::expect_used, reason = "a test may fail by panicking")]
 
@@ -9,7 +9,10 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::thread;
 
-use common::machine::{CARD, Machine, Setup};
+use common::far::Far;
+use common::machine::{CARD, Machine, Served, Setup, shell};
+use common::servers::dnsmasq;
+use common::{in_new_namespace, ip};
 
 const LEASE: &str = "10.0.2.15/24 from 10.0.2.2";
 const NETWORK: &str = "-netdev user,id=net";
@@ -48,6 +51,53 @@ fn of_two_cards_the_one_with_an_answer_wins() {
 
 #[test]
 #[ignore = "needs qemu-system-x86_64"]
+fn a_card_of_intel_boots_with_the_kernel_for_all_machines() {
+    let own = Served::empty("intel");
+    let archive = own.folder.join("initramfs");
+    let kernel = shell(&format!(
+        "kernel=$(debian_kernel generic)
+        \"$root/initramfs/build\" --kernel-modules \"$(readlink -f \"$kernel/modules\")\" --output {}
+        echo \"$kernel/vmlinuz\"",
+        archive.display()
+    ));
+    let kernel = kernel.lines().last().expect("the kernel's name is printed");
+    let setup = until_lease("ip=dhcp")
+        .kernel(kernel.as_ref())
+        .initramfs(&archive);
+    let mut machine = setup
+        .with(NETWORK)
+        .with("-device e1000e,netdev=net")
+        .start();
+    machine.says(&["e1000e.ko", LEASE, "Power down"]);
+}
+
+#[test]
+#[ignore = "needs qemu-system-x86_64"]
+fn a_port_that_forwards_late_is_told_of_and_asked_through_until_it_does() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = dnsmasq(&far, "");
+        let setup = until_lease("ip=dhcp").on_tap(&["near"]);
+        // Each half of the time until a port forwards, in hundredths of a second.
+        ip("link set bridge0 type bridge stp_state 1 forward_delay 750");
+        ip("link set tap0 down");
+        let mut machine = setup.start();
+        machine.says(&["eth0: raised"]);
+        ip("link set tap0 up");
+        machine.says(&["the port is in STP listening, about 1"]);
+        machine.says(&["the port is in STP learning", "the port forwards now"]);
+        machine.says(&["192.0.2.100/24 from 192.0.2.1", "Power down"]);
+        let said = machine.ends();
+        let place = |text: &str| said.find(text).expect("it was said");
+        let blocked = place("STP listening")..place("the port forwards now");
+        let discovers = said[blocked].matches("Discover to").count();
+        // Without knowing of the port it would be seven.
+        assert!(discovers > 15, "{discovers}:\n{said}");
+    });
+}
+
+#[test]
+#[ignore = "needs qemu-system-x86_64"]
 fn the_card_of_bootif_is_the_one_that_is_used() {
     let devices = format!(
         "-netdev user,id=other -device virtio-net-pci,netdev=other,mac=52:54:00:12:34:57 \
@@ -82,10 +132,14 @@ fn without_any_card_the_end_says_so_and_the_first_process_lives_on() {
 
 /// Starts a machine with the QEMU arguments `devices`, which stops after the lease.
 fn start(devices: &str, words: &str) -> Machine {
-    let words = format!(
+    until_lease(words).with(devices).start()
+}
+
+/// A machine that is switched off after the lease, or without one.
+fn until_lease(words: &str) -> Setup {
+    Setup::new(&format!(
         "{words} wireboot.stop-after=lease wireboot.on-failure=poweroff WIREBOOT_LOG=debug"
-    );
-    Setup::new(&words).with(devices).start()
+    ))
 }
 
 /// A switch with a trunk port to the machine, on which only VLAN `id` is carried, and an access port
