@@ -1,16 +1,18 @@
 //! The first process of a machine that boots from an initramfs with nothing else in it.
 //!
 //! It never ends: the boot runs in a child, so that not even a crash there takes the kernel with
-//! it; this process supervises, reaps, and does what the command line says when the boot failed.
+//! it; this process supervises, reaps, and does what the command line says when the boot failed, and
+//! what it is told by signals at any time.
 
 #![forbid(unsafe_code)]
 
 mod alias;
 mod modules;
+mod supervisor;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -18,8 +20,10 @@ use crate::cmdline;
 use crate::config::{Config, OnFailure};
 use crate::error::Error;
 use crate::link;
-use crate::sys::{self, machine, process};
+use crate::sys::machine::{self, End};
+use crate::sys::{self, SyscallError};
 use crate::time::{Backoff, Random, Seconds};
+use supervisor::Supervisor;
 
 /// Where the kernel shows its command line.
 pub const KERNEL_COMMAND_LINE: &str = "/proc/cmdline";
@@ -39,11 +43,13 @@ const MOUNTS: [(&str, &str, &str); 4] = [
 pub fn run() -> ! {
     let mounted = mount_all();
     if let Err(error) = machine::open_console() {
-        log::error!("{error}: {}", error.source);
+        log::error!("{}", text(&error));
     }
     for complaint in mounted {
         log::error!("{complaint}");
     }
+    // Before there is any other thread, or anybody who would send a signal.
+    let supervisor = Supervisor::begin();
     let config = config();
     if let Err(error) = link::raise_loopback() {
         log::warn!("{}", error.chain());
@@ -55,20 +61,36 @@ pub fn run() -> ! {
     let mut random = Random::new(sys::seed());
     let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
-        match boot().as_str() {
-            "exit code 0" => log::info!("the boot ended where it was told to"),
-            why => log::error!("the machine could not be booted: {why}"),
-        }
-        match config.on_failure {
-            OnFailure::Retry => {}
-            OnFailure::Shell => shell(),
-            OnFailure::Reboot => report(machine::restart()),
-            OnFailure::PowerOff => report(machine::power_off()),
-        }
         let pause = pauses.next_delay(&mut random);
-        log::info!("trying again in {:.0} s", Seconds(pause));
-        sleep(pause);
+        if let Err(end) = attempt(&supervisor, &config, pause) {
+            // Only a kernel that refuses comes back from it.
+            log::error!("{}", text(&supervisor.end(end)));
+            sleep(pause);
+        }
     }
+}
+
+/// Boots once, and does what is to be done when that has failed, with a pause at the end.
+///
+/// # Errors
+/// How the machine is to end.
+fn attempt(supervisor: &Supervisor, config: &Config, pause: Duration) -> Result<(), End> {
+    match supervisor.run(&mut boot())?.as_str() {
+        "exit code 0" => log::info!("the boot ended where it was told to"),
+        why => log::error!("the machine could not be booted: {why}"),
+    }
+    match config.on_failure {
+        OnFailure::Retry => {}
+        OnFailure::Shell => shell(supervisor)?,
+        OnFailure::Reboot => return Err(End::Restart),
+        OnFailure::PowerOff => return Err(End::PowerOff),
+    }
+    log::info!("trying again in {:.0} s", Seconds(pause));
+    supervisor.pause(pause)
+}
+
+fn text(error: &SyscallError) -> String {
+    format!("{error}: {}", error.source)
 }
 
 /// Reads the configuration from the kernel's command line; complaints are left to the child,
@@ -93,48 +115,29 @@ fn mount_all() -> Vec<String> {
     complaints
 }
 
-/// Runs the boot in a child; returns why it ended.
-fn boot() -> String {
+/// Returns the command that boots, in a process of its own.
+fn boot() -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.args(["boot", "--kernel-command-line", KERNEL_COMMAND_LINE]);
-    match command.spawn() {
-        Ok(child) => supervise(&child),
-        Err(error) => format!("no process for it: {error}"),
-    }
-}
-
-/// Reaps every process that ends, until it is `child`; returns how that ended.
-fn supervise(child: &Child) -> String {
-    loop {
-        match process::reap() {
-            Ok((pid, end)) if pid == child.id() => return end,
-            Ok(_) => {}
-            Err(error) => return format!("{error}: {}", error.source),
-        }
-    }
+    command
 }
 
 /// Starts a shell for a person and waits for its end.
-fn shell() {
+///
+/// # Errors
+/// How the machine is to end.
+fn shell(supervisor: &Supervisor) -> Result<(), End> {
     let path = ["/bin/sh", "/bin/busybox"]
         .into_iter()
         .find(|path| Path::new(path).exists());
     let Some(path) = path else {
         log::error!("there is no /bin/sh to start");
-        return;
+        return Ok(());
     };
     log::info!("starting {path}; its end tries the boot again");
-    match Command::new(path).arg("sh").spawn() {
-        Ok(child) => drop(supervise(&child)),
-        Err(error) => log::error!("{path}: {error}"),
-    }
-}
-
-fn report(result: Result<std::convert::Infallible, sys::SyscallError>) {
-    match result {
-        Ok(never) => match never {},
-        Err(error) => log::error!("{error}: {}", error.source),
-    }
+    let end = supervisor.run(Command::new(path).arg("sh"))?;
+    log::info!("{path}: {end}");
+    Ok(())
 }
 
 /// Adds what a kernel command line in the file `path` says to `config`.

@@ -73,7 +73,7 @@ fn run(path: &Path, interface: &str, event: Event<'_>, max_time: Duration) {
     let (name, _) = event.names();
     let path_text = path.display();
     log::debug!("{interface}: {path_text} {name}");
-    let child = match command(path, interface, event).spawn() {
+    let child = match process::spawn(&mut command(path, interface, event)) {
         Ok(child) => child,
         Err(error) => return log::error!("{path_text} cannot be run: {error}"),
     };

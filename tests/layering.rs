@@ -18,6 +18,7 @@ const UNSAFE_FILES: &[&str] = &[
     "src/sys/kexec.rs",
     "src/sys/netlink.rs",
     "src/sys/packet.rs",
+    "src/sys/process.rs",
     "src/sys/ring/mapping.rs",
 ];
 

@@ -6,9 +6,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use super::alias;
+use super::{alias, text};
+use crate::sys::module;
 use crate::sys::uevent::{DeviceNews, Heard};
-use crate::sys::{SyscallError, module};
 
 /// A device's driver may bring devices of its own: a PCI function, a virtio bus, a network card.
 const MAX_ROUNDS: usize = 8;
@@ -63,10 +63,6 @@ fn follow(news: &DeviceNews) {
             }
         }
     }
-}
-
-fn text(error: &SyscallError) -> String {
-    format!("{error}: {}", error.source)
 }
 
 fn load_for(modalias: String) {

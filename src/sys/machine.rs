@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::convert::Infallible;
+use std::fmt;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -68,23 +69,46 @@ fn memory(field: &str) -> Option<u64> {
     Some(kib << 10)
 }
 
-/// Restarts the machine at once, after everything has been written to disk.
+/// How a machine ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It starts anew.
+    Restart,
+    /// It is switched off.
+    PowerOff,
+    /// It stands still, with the current on.
+    Halt,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Restart => "the machine restarts",
+            Self::PowerOff => "the machine is switched off",
+            Self::Halt => "the machine is halted",
+        })
+    }
+}
+
+/// Ends the machine at once, after everything has been written to disk.
 ///
 /// # Errors
 /// `reboot`: EPERM.
-pub fn restart() -> Result<Infallible, SyscallError> {
-    end(RebootMode::RB_AUTOBOOT, "reboot(RESTART)")
-}
-
-/// Switches the machine off at once, after everything has been written to disk.
-///
-/// # Errors
-/// `reboot`: EPERM.
-pub fn power_off() -> Result<Infallible, SyscallError> {
-    end(RebootMode::RB_POWER_OFF, "reboot(POWER_OFF)")
-}
-
-fn end(mode: RebootMode, call: &'static str) -> Result<Infallible, SyscallError> {
+pub fn end(how: End) -> Result<Infallible, SyscallError> {
+    let (mode, call) = match how {
+        End::Restart => (RebootMode::RB_AUTOBOOT, "reboot(RESTART)"),
+        End::PowerOff => (RebootMode::RB_POWER_OFF, "reboot(POWER_OFF)"),
+        End::Halt => (RebootMode::RB_HALT_SYSTEM, "reboot(HALT)"),
+    };
     nix::unistd::sync();
     nix::sys::reboot::reboot(mode).map_err(|errno| SyscallError::new(call, errno))
+}
+
+/// Has the kernel send SIGINT to process 1 for Ctrl-Alt-Del, in place of a restart without warning.
+///
+/// # Errors
+/// `reboot`: EPERM.
+pub fn claim_ctrl_alt_del() -> Result<(), SyscallError> {
+    nix::sys::reboot::set_cad_enabled(false)
+        .map_err(|errno| SyscallError::new("reboot(CAD_OFF)", errno))
 }

@@ -1,23 +1,58 @@
 //! The processes below this one.
 
-#![forbid(unsafe_code)]
+#![allow(
+    unsafe_code,
+    reason = "what runs between fork and exec must be safe there, which only its author can say"
+)]
 
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::{WaitStatus, wait};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+
+use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::SyscallError;
+/// Every process that may be signalled but this one.
+const ALL_OTHERS: Pid = Pid::from_raw(-1);
 
-/// Waits for any child to end; returns its id and how it ended, in words.
+/// Starts a program that no signal is kept from, whichever this thread receives as
+/// [`super::signal::Signals`] does: a mask is inherited.
 ///
 /// # Errors
-/// `wait`: ECHILD when there is none.
-pub fn reap() -> Result<(u32, String), SyscallError> {
+/// As [`Command::spawn`].
+pub fn spawn(command: &mut Command) -> io::Result<Child> {
+    let unblock = || SigSet::empty().thread_set_mask().map_err(io::Error::from);
+    // SAFETY: it makes one system call with a value of its own, and neither allocates nor locks.
+    let command = unsafe { command.pre_exec(unblock) };
+    command.spawn()
+}
+
+/// What a look at the children has found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Children {
+    /// One has ended, and is no more.
+    Ended {
+        /// Its id.
+        pid: u32,
+        /// How it ended, in words.
+        end: String,
+    },
+    /// All of them run.
+    Running,
+    /// There are none.
+    None,
+}
+
+/// Takes leave of a child that has ended, whichever; does not wait.
+pub fn reap() -> Children {
     loop {
-        let status = match wait() {
-            Err(Errno::EINTR) => continue,
-            status => status.map_err(|errno| SyscallError::new("wait", errno))?,
+        // ECHILD is the one error that can be.
+        let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) else {
+            return Children::None;
+        };
+        let Some(pid) = status.pid() else {
+            return Children::Running;
         };
         let end = if let WaitStatus::Exited(_, code) = status {
             format!("exit code {code}")
@@ -26,9 +61,8 @@ pub fn reap() -> Result<(u32, String), SyscallError> {
         } else {
             continue;
         };
-        if let Some(pid) = status.pid() {
-            return Ok((pid.as_raw().unsigned_abs(), end));
-        }
+        let pid = pid.as_raw().unsigned_abs();
+        return Children::Ended { pid, end };
     }
 }
 
@@ -37,5 +71,36 @@ pub fn reap() -> Result<(u32, String), SyscallError> {
 pub fn kill_group(leader: u32) {
     if let Ok(leader) = i32::try_from(leader) {
         let _ = killpg(Pid::from_raw(leader), Signal::SIGKILL);
+    }
+}
+
+/// Asks every other process of the machine to end. That there is none is no error.
+pub fn ask_all_to_end() {
+    let _ = kill(ALL_OTHERS, Signal::SIGTERM);
+}
+
+/// Ends every other process of the machine.
+pub fn kill_all() {
+    let _ = kill(ALL_OTHERS, Signal::SIGKILL);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Stdio;
+
+    use super::super::signal::Signals;
+    use super::*;
+
+    #[test]
+    fn what_is_started_is_not_kept_from_its_signals() {
+        let child = std::thread::spawn(|| {
+            let _signals = Signals::open().unwrap();
+            let mut command = Command::new("grep");
+            command.args(["SigBlk", "/proc/self/status"]);
+            spawn(command.stdout(Stdio::piped())).unwrap()
+        });
+        let output = child.join().unwrap().wait_with_output().unwrap();
+        let blocked = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(blocked, "SigBlk:\t0000000000000000\n");
     }
 }

@@ -8,6 +8,7 @@ use nix::sys::signal::{SigSet, Signal as Number};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::SyscallError;
+use super::machine::End;
 
 /// What a person or a supervisor wants of a program that stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,52 +21,94 @@ pub enum Signal {
     User2,
 }
 
-const NUMBERS: [(Number, Signal); 4] = [
+const NUMBERS: &[(Number, Signal)] = &[
     (Number::SIGHUP, Signal::Hangup),
     (Number::SIGINT, Signal::End),
     (Number::SIGTERM, Signal::End),
     (Number::SIGUSR2, Signal::User2),
 ];
 
-/// Receives the signals named in [`Signal`], which no longer end the process then.
+/// What the first process of a machine is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// A child has ended, or more than one.
+    Reap,
+    /// The machine is to end.
+    End(End),
+}
+
+/// SIGINT is the kernel's, for Ctrl-Alt-Del; SIGTERM, SIGUSR1 and SIGUSR2 are what `reboot`, `halt`
+/// and `poweroff` of busybox send; SIGPWR comes when the current does not.
+const ORDERS: &[(Number, Order)] = &[
+    (Number::SIGCHLD, Order::Reap),
+    (Number::SIGINT, Order::End(End::Restart)),
+    (Number::SIGTERM, Order::End(End::Restart)),
+    (Number::SIGUSR1, Order::End(End::Halt)),
+    (Number::SIGUSR2, Order::End(End::PowerOff)),
+    (Number::SIGPWR, Order::End(End::PowerOff)),
+];
+
+/// Receives signals, each as what it means here; none of them ends the process any longer.
 #[derive(Debug)]
-pub struct Signals(SignalFd);
+pub struct Signals<T: 'static = Signal> {
+    descriptor: SignalFd,
+    meanings: &'static [(Number, T)],
+}
 
 impl Signals {
-    /// Begins to receive; to be called before any thread is started, since each has a mask of its
-    /// own.
+    /// Begins to receive those named in [`Signal`]; to be called before any thread is started,
+    /// since each has a mask of its own.
     ///
     /// # Errors
     /// The call that failed.
     pub fn open() -> Result<Self, SyscallError> {
+        Self::receive(NUMBERS)
+    }
+}
+
+impl Signals<Order> {
+    /// Begins to receive what the first process is told; before any thread, as [`Signals::open`].
+    ///
+    /// # Errors
+    /// The call that failed.
+    pub fn of_first_process() -> Result<Self, SyscallError> {
+        Self::receive(ORDERS)
+    }
+}
+
+impl<T: Copy> Signals<T> {
+    fn receive(meanings: &'static [(Number, T)]) -> Result<Self, SyscallError> {
         let mut mask = SigSet::empty();
-        for (number, _) in NUMBERS {
-            mask.add(number);
+        for (number, _) in meanings {
+            mask.add(*number);
         }
         mask.thread_block()
             .map_err(|errno| SyscallError::new("pthread_sigmask", errno))?;
-        SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
-            .map(Self)
-            .map_err(|errno| SyscallError::new("signalfd", errno))
+        let descriptor =
+            SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+                .map_err(|errno| SyscallError::new("signalfd", errno))?;
+        Ok(Self {
+            descriptor,
+            meanings,
+        })
     }
 
     /// Takes the next signal; none when there is none now.
     ///
     /// # Errors
     /// What `read` says.
-    pub fn take(&self) -> Result<Option<Signal>, SyscallError> {
-        let info = self.0.read_signal();
+    pub fn take(&self) -> Result<Option<T>, SyscallError> {
+        let info = self.descriptor.read_signal();
         let info = info.map_err(|errno| SyscallError::new("read(signalfd)", errno))?;
         Ok(info.and_then(|info| {
-            let is_it =
-                |known: &&(Number, Signal)| u32::try_from(known.0 as i32) == Ok(info.ssi_signo);
-            NUMBERS.iter().find(is_it).map(|known| known.1)
+            let is_it = |known: &&(Number, T)| u32::try_from(known.0 as i32) == Ok(info.ssi_signo);
+            self.meanings.iter().find(is_it).map(|known| known.1)
         }))
     }
 }
 
-impl AsFd for Signals {
+impl<T> AsFd for Signals<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.descriptor.as_fd()
     }
 }
