@@ -14,8 +14,6 @@ use std::ops::Range;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
-#[cfg(feature = "unpack")]
-use crate::error::Cause;
 use crate::error::Error;
 use crate::measure::{self, Measurement};
 use crate::plan::kernel_image::{Kind, classify, command_line_limit};
@@ -25,9 +23,9 @@ use crate::plan::{BootPlan, HEAD_LEN, Part, cpio};
 use crate::sys::SyscallError;
 use crate::sys::kexec;
 use crate::sys::memfd::{Memfd, SealedFile};
+use crate::unpack;
 
 /// The longest kernel that is unpacked, in octets.
-#[cfg(feature = "unpack")]
 const MAX_KERNEL_LEN: u64 = 1 << 30;
 
 /// What is handed to kexec.
@@ -265,43 +263,21 @@ impl Joined {
 }
 
 /// Unpacks a part of a file.
-#[cfg(feature = "unpack")]
 fn unpack(
     url: &Url,
     file: &SealedFile,
     range: Range<u64>,
     packing: Packing,
 ) -> Result<SealedFile, Error> {
-    let damaged = |error: Cause| Error::NothingBootable {
-        what: format!("the kernel packed in {url} is damaged"),
-        source: Some(error),
-    };
     let packed = start(file, range.start)?.take(range.end - range.start);
     let mut unpacked = create("kernel")?;
-    let len = match packing {
-        Packing::Gzip => {
-            let decoder = flate2::read::GzDecoder::new(packed);
-            io::copy(&mut decoder.take(MAX_KERNEL_LEN), &mut unpacked)
-        }
-        Packing::Zstd => {
-            let decoder = ruzstd::decoding::StreamingDecoder::new(packed);
-            let decoder = decoder.map_err(|error| damaged(error.to_string().into()))?;
-            io::copy(&mut decoder.take(MAX_KERNEL_LEN), &mut unpacked)
-        }
-    };
-    match len {
-        Ok(MAX_KERNEL_LEN..) => Err(not_bootable(url, "unpacks to more than 1 GiB")),
+    match unpack::unpack(packed, packing, MAX_KERNEL_LEN, &mut unpacked) {
         Ok(_) => seal(unpacked),
-        Err(error) => Err(damaged(error.into())),
+        Err(error) => Err(Error::NothingBootable {
+            what: format!("the kernel packed in {url} cannot be unpacked"),
+            source: Some(error.into()),
+        }),
     }
-}
-
-#[cfg(not(feature = "unpack"))]
-fn unpack(url: &Url, _: &SealedFile, _: Range<u64>, _: Packing) -> Result<SealedFile, Error> {
-    Err(not_bootable(
-        url,
-        "is packed, and this wireboot was built without the feature \"unpack\"",
-    ))
 }
 
 /// Copies a part of a file into one of its own.

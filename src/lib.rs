@@ -8,7 +8,7 @@
 //! | first process | [`init`] | yes |
 //! | the path | [`agent`] | by what it calls |
 //! | drivers | [`acquire`], `capture`, [`fetch`], [`image`], [`planning`] | yes, through [`sys`] |
-//! | devices | [`link`], [`console`], [`account`], [`handover`], [`recorder`], [`script`], [`measure`], [`trust`] | yes, through [`sys`] |
+//! | devices | [`link`], [`console`], [`account`], [`handover`], [`recorder`], [`script`], [`measure`], [`trust`], [`unpack`] | yes, through [`sys`] |
 //! | machines | [`dhcp`], [`tftp`], [`http`], [`sntp`], [`switch`], [`verify`] | no: time and input are arguments |
 //! | plans | [`plan`], with its URLs | no |
 //! | values | [`wire`], [`time`], [`error`], [`config`], [`cmdline`] | no |
@@ -41,5 +41,6 @@ pub mod sys;
 pub mod tftp;
 pub mod time;
 pub mod trust;
+pub mod unpack;
 pub mod verify;
 pub mod wire;

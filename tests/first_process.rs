@@ -98,6 +98,20 @@ fn a_port_that_forwards_late_is_told_of_and_asked_through_until_it_does() {
 
 #[test]
 #[ignore = "needs qemu-system-x86_64"]
+fn modules_that_the_kernel_does_not_unpack_are_unpacked_or_told_of() {
+    for (packer, suffix) in [("gzip", "gz"), ("zstd -q --rm", "zst")] {
+        let own = Served::empty(suffix);
+        let mut machine = start_packed(&own, packer, suffix);
+        machine.says(&[&format!("virtio_net.ko.{suffix}"), LEASE, "Power down"]);
+    }
+    let own = Served::empty("xz");
+    let mut machine = start_packed(&own, "xz", "xz");
+    machine.says(&["virtio_pci.ko.xz: the kernel does not unpack it (CONFIG_MODULE_DECOMPRESS)"]);
+    machine.says(&["no usable network interface", "Power down"]);
+}
+
+#[test]
+#[ignore = "needs qemu-system-x86_64"]
 fn the_card_of_bootif_is_the_one_that_is_used() {
     let devices = format!(
         "-netdev user,id=other -device virtio-net-pci,netdev=other,mac=52:54:00:12:34:57 \
@@ -140,6 +154,23 @@ fn until_lease(words: &str) -> Setup {
     Setup::new(&format!(
         "{words} wireboot.stop-after=lease wireboot.on-failure=poweroff WIREBOOT_LOG=debug"
     ))
+}
+
+/// Starts a machine whose modules are packed, each by itself.
+fn start_packed(own: &Served, packer: &str, suffix: &str) -> Machine {
+    let archive = own.folder.join("initramfs");
+    shell(&format!(
+        "plain=$(\"$root/initramfs/build\" --modules 'virtio_pci virtio_net' --output {archive}.plain)
+        mkdir {archive}.stage
+        cd {archive}.stage
+        zcat $plain | cpio -id --quiet
+        find lib/modules -name '*.ko' -exec {packer} {{}} +
+        sed -i 's/\\.ko/.ko.{suffix}/g' lib/modules/*/modules.dep
+        find . | cpio -o -H newc --quiet | gzip >{archive}",
+        archive = archive.display()
+    ));
+    let setup = until_lease("ip=dhcp wireboot.link-timeout=5").initramfs(&archive);
+    setup.with(&format!("{NETWORK} -device {CARD}")).start()
 }
 
 /// A switch with a trunk port to the machine, on which only VLAN `id` is carried, and an access port

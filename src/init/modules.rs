@@ -1,5 +1,8 @@
-//! Loads the modules that the machine's devices ask for, as udev would: by modalias, through
-//! `modules.alias` and `modules.dep`.
+//! Loads the modules that the machine's devices ask for, as udev and modprobe would: by modalias,
+//! through `modules.alias`, `modules.dep` and `modules.softdep`.
+//!
+//! Packed modules are left to the kernel, which unpacks the one kind it was built for, or none; what
+//! it refuses is unpacked here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -9,9 +12,12 @@ use std::thread;
 use super::{alias, text};
 use crate::sys::module;
 use crate::sys::uevent::{DeviceNews, Heard};
+use crate::unpack::{self, Packing};
 
 /// A device's driver may bring devices of its own: a PCI function, a virtio bus, a network card.
 const MAX_ROUNDS: usize = 8;
+/// The longest module that is unpacked here, in octets; the longest of Debian's has 24 MiB.
+const MAX_LEN: u64 = 256 << 20;
 
 /// Loads modules until no device asks for another one.
 fn load_for_devices() {
@@ -80,6 +86,10 @@ struct Index {
     aliases: Vec<(String, String)>,
     /// Files by the modules' names, with the files that must be loaded before, last first.
     files: BTreeMap<String, Vec<String>>,
+    /// What modules want before them, by name, and would do without.
+    before: BTreeMap<String, Vec<String>>,
+    /// What they want behind them.
+    behind: BTreeMap<String, Vec<String>>,
 }
 
 impl Index {
@@ -87,9 +97,12 @@ impl Index {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
         let folder = Path::new("/lib/modules").join(release.trim());
         let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
+        let wishes = read("modules.softdep").unwrap_or_default();
         let index = Self {
             aliases: parse_aliases(&read("modules.alias").unwrap_or_default()),
             files: parse_dependencies(&read("modules.dep")?),
+            before: parse_wishes(&wishes, "pre:"),
+            behind: parse_wishes(&wishes, "post:"),
             folder,
         };
         Some(index)
@@ -102,27 +115,64 @@ impl Index {
         wanted.map(|(_, module)| module.clone()).collect()
     }
 
-    /// Loads a module behind those it needs.
+    /// Loads a module behind those it needs and wants, and before those it wants then.
     fn load(&self, name: &str, loaded: &mut BTreeSet<String>) {
-        let Some(files) = self.files.get(name) else {
-            return;
-        };
-        for path in files.iter().rev() {
-            if !loaded.insert(path.clone()) {
-                continue;
-            }
-            let compressed = !path.ends_with(".ko");
-            let result = File::open(self.folder.join(path))
-                .map_err(|error| error.to_string())
-                .and_then(|file| {
-                    let result = module::load(&file, compressed, "");
-                    result.map_err(|error| text(&error))
-                });
-            match result {
+        for path in self.order(name, loaded) {
+            match load_file(&self.folder.join(&path)) {
                 Ok(()) => log::debug!("module {path}"),
                 Err(error) => log::warn!("module {path}: {error}"),
             }
         }
+    }
+
+    /// Returns the files to load for a module that are not among `known`, which then has their
+    /// modules.
+    fn order(&self, name: &str, known: &mut BTreeSet<String>) -> Vec<String> {
+        let Some((file, needed)) = self.files.get(name).and_then(|files| files.split_first())
+        else {
+            return Vec::new();
+        };
+        // First, since wishes may go in circles.
+        if !known.insert(name.to_owned()) {
+            return Vec::new();
+        }
+        let names = |all: &BTreeMap<_, Vec<String>>| all.get(name).cloned().unwrap_or_default();
+        let needed = needed.iter().rev().map(|file| module_name(file));
+        let mut order = Vec::new();
+        for name in names(&self.before).into_iter().chain(needed) {
+            order.extend(self.order(&name, known));
+        }
+        order.push(file.clone());
+        for name in names(&self.behind) {
+            order.extend(self.order(&name, known));
+        }
+        order
+    }
+}
+
+/// Puts a module into the kernel, packed or not.
+fn load_file(path: &Path) -> Result<(), String> {
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let packing = match path.extension().and_then(|suffix| suffix.to_str()) {
+        Some("gz") => Some(Packing::Gzip),
+        Some("zst") => Some(Packing::Zstd),
+        Some("ko") => return module::load(&file).map_err(|error| text(&error)),
+        _ => None,
+    };
+    match module::load_packed(&file) {
+        Ok(()) => return Ok(()),
+        // What it says to the flag, or to a packing it was not built for.
+        Err(error) if module::cannot_unpack(&error) => {}
+        Err(error) => return Err(text(&error)),
+    }
+    let packing = packing.ok_or(
+        "the kernel does not unpack it (CONFIG_MODULE_DECOMPRESS), and only .gz and .zst are \
+         unpacked here: put it into the archive unpacked",
+    )?;
+    let mut octets = Vec::new();
+    match unpack::unpack(file, packing, MAX_LEN, &mut octets) {
+        Ok(_) => module::load_octets(&octets).map_err(|error| text(&error)),
+        Err(error) => Err(format!("the kernel does not unpack it, and here: {error}")),
     }
 }
 
@@ -147,6 +197,29 @@ fn parse_dependencies(text: &str) -> BTreeMap<String, Vec<String>> {
         files.insert(module_name(file), all.map(str::to_owned).collect());
     }
     files
+}
+
+/// `softdep MODULE pre: WANTED… post: WANTED…` in each line; returns what stands behind `place`.
+fn parse_wishes(text: &str, place: &str) -> BTreeMap<String, Vec<String>> {
+    let mut wishes = BTreeMap::new();
+    for line in text.lines() {
+        let Some((module, words)) = line
+            .strip_prefix("softdep ")
+            .and_then(|rest| rest.split_once(' '))
+        else {
+            continue;
+        };
+        let mut is_there = false;
+        let wanted: &mut Vec<_> = wishes.entry(module_name(module)).or_default();
+        for word in words.split_whitespace() {
+            match word {
+                "pre:" | "post:" => is_there = word == place,
+                name if is_there => wanted.push(module_name(name)),
+                _ => {}
+            }
+        }
+    }
+    wishes
 }
 
 /// A module's name is its file's, with `_` for every `-`.
@@ -181,16 +254,39 @@ mod tests {
             aliases: parse_aliases("# comment\nalias virtio:d00000001v* virtio_net\nalias x\n"),
             files: parse_dependencies(
                 "kernel/net/core/failover.ko:\n\
-                 kernel/drivers/net/virtio-net.ko.xz: kernel/net/core/failover.ko\n\nbroken\n",
+                 kernel/drivers/net/net_failover.ko.zst: kernel/net/core/failover.ko\n\
+                 kernel/drivers/net/virtio-net.ko.xz: kernel/drivers/net/net_failover.ko.zst \
+                 kernel/net/core/failover.ko\n\nbroken\n",
             ),
+            before: BTreeMap::new(),
+            behind: BTreeMap::new(),
         };
         let devices = BTreeSet::from(["virtio:d00000001v00001AF4".to_owned()]);
         let wanted: Vec<_> = index.wanted(&devices).into_iter().collect();
         assert_eq!(wanted, ["virtio_net"]);
+        let mut known = BTreeSet::new();
         let expected = [
-            "kernel/drivers/net/virtio-net.ko.xz",
             "kernel/net/core/failover.ko",
+            "kernel/drivers/net/net_failover.ko.zst",
+            "kernel/drivers/net/virtio-net.ko.xz",
         ];
-        assert_eq!(index.files["virtio_net"], expected);
+        assert_eq!(index.order("virtio_net", &mut known), expected);
+        assert_eq!(index.order("virtio_net", &mut known), [""; 0]);
+        assert_eq!(index.order("missing", &mut known), [""; 0]);
+    }
+
+    #[test]
+    fn what_a_module_only_wants_is_loaded_before_and_behind_it_even_in_circles() {
+        let wishes = "# comment\nsoftdep r8169 pre: absent post: last\nsoftdep r8169 pre: realtek\n\
+            softdep realtek pre: r8169\nsoftdep\n";
+        let index = Index {
+            folder: PathBuf::new(),
+            aliases: Vec::new(),
+            files: parse_dependencies("r8169.ko:\nrealtek.ko: libphy.ko\nlibphy.ko:\nlast.ko:\n"),
+            before: parse_wishes(wishes, "pre:"),
+            behind: parse_wishes(wishes, "post:"),
+        };
+        let order = index.order("r8169", &mut BTreeSet::new());
+        assert_eq!(order, ["libphy.ko", "realtek.ko", "r8169.ko", "last.ko"]);
     }
 }

@@ -1,0 +1,76 @@
+//! Takes packed files out of their packing: kernels, and modules. What is known, the feature `unpack`
+//! brings; it is told by the file's user, never guessed.
+
+#![forbid(unsafe_code)]
+
+use std::io::{self, Read, Write};
+
+pub use crate::plan::uki::Packing;
+
+/// Writes what is packed to `to`, and returns how many octets that are.
+///
+/// # Errors
+/// What reading and writing say, also of damage; [`io::ErrorKind::FileTooLarge`] beyond `max_len`
+/// octets, some of which may have been written; [`io::ErrorKind::Unsupported`] without the feature.
+pub fn unpack(
+    packed: impl Read,
+    packing: Packing,
+    max_len: u64,
+    to: &mut impl Write,
+) -> io::Result<u64> {
+    // One more, to tell what is too long from what just fits.
+    let len = copy(packed, packing, max_len.saturating_add(1), to)?;
+    match len > max_len {
+        true => Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it unpacks to more than {max_len} octets"),
+        )),
+        false => Ok(len),
+    }
+}
+
+#[cfg(feature = "unpack")]
+fn copy(packed: impl Read, packing: Packing, most: u64, to: &mut impl Write) -> io::Result<u64> {
+    match packing {
+        Packing::Gzip => io::copy(&mut flate2::read::GzDecoder::new(packed).take(most), to),
+        Packing::Zstd => {
+            let decoder = ruzstd::decoding::StreamingDecoder::new(packed);
+            let decoder = decoder.map_err(|error| io::Error::other(error.to_string()))?;
+            io::copy(&mut decoder.take(most), to)
+        }
+    }
+}
+
+#[cfg(not(feature = "unpack"))]
+fn copy(_: impl Read, _: Packing, _: u64, _: &mut impl Write) -> io::Result<u64> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "this wireboot was built without the feature \"unpack\"",
+    ))
+}
+
+#[cfg(feature = "unpack")]
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packed_file_is_unpacked_up_to_a_length() {
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packer.write_all(&[7; 1_000]).unwrap();
+        let gzip = packer.finish().unwrap();
+        // One block of 1,000 times the same octet (RFC 8878 §3.1.1).
+        let zstd = [0x28, 0xb5, 0x2f, 0xfd, 0x60, 0xe8, 2, 0x43, 0x1f, 0, 7];
+        for (packing, packed) in [(Packing::Gzip, &gzip[..]), (Packing::Zstd, &zstd)] {
+            let mut octets = Vec::new();
+            assert_eq!(unpack(packed, packing, 1_000, &mut octets).unwrap(), 1_000);
+            assert_eq!(octets, [7; 1_000]);
+            let error = unpack(packed, packing, 999, &mut io::sink()).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+            for len in 0..packed.len() {
+                let cut = unpack(&packed[..len], packing, 1_000, &mut io::sink());
+                assert!(cut.is_err(), "{packing:?} cut to {len}: {cut:?}");
+            }
+        }
+    }
+}
