@@ -65,7 +65,7 @@ fn boot(config: &Config, link: &Link, lease: &Lease) -> Result<Step, Error> {
     let lease = &acquire::boot_file(link, lease.clone(), config, console)?;
     account::done("boot server");
     let trust = Trust::of(config)?;
-    let fetcher = Fetcher::new(config, &link.name, lease, &trust);
+    let fetcher = Fetcher::new(config, &link.name, lease, &trust)?;
     let facts = planning::facts(config, &link.name, link.mac, lease)?;
     let mut outcome = planning::plan(facts, console, |url, purpose| {
         fetcher.get(url, purpose.max_len())

@@ -289,6 +289,7 @@ impl CommandLine {
             "append" => config.append = Some(text?),
             "boot-file" => config.boot_file = Some(text?),
             "initrd" => config.initrds.push(text?),
+            "mirror" => config.mirrors.push(text?),
             "ca" => config.ca = Some(text?),
             "certificate" => config.certificate = Some(text?),
             "require-signature" => config.must_be_signed |= flag,

@@ -270,6 +270,8 @@ pub struct Config {
     pub boot_file: Option<String>,
     /// Initrds for a boot file that is a kernel itself, as paths beside it or URLs.
     pub initrds: Vec<String>,
+    /// The URLs of folders in which files are looked for that their own servers do not give.
+    pub mirrors: Vec<String>,
     /// The file, in PEM, of the authorities whose word on https servers counts; the usual ones when
     /// none.
     pub ca: Option<String>,
@@ -378,6 +380,7 @@ impl Default for Config {
             append: None,
             boot_file: None,
             initrds: Vec::new(),
+            mirrors: Vec::new(),
             ca: None,
             certificate: None,
             policy: None,

@@ -9,6 +9,7 @@
 mod clock;
 mod connection;
 mod http;
+mod mirrors;
 mod progress;
 mod proxy;
 mod sink;
@@ -41,6 +42,7 @@ use crate::wire::option::code;
 
 pub use clock::Clock;
 pub use http::Idle;
+pub use mirrors::Mirrors;
 pub use progress::{Board, Style};
 use sink::{Sink, Store};
 use staged::Staged;
@@ -63,6 +65,8 @@ pub struct Fetcher {
     pub keys: Keys,
     /// Where files may come from.
     pub policy: Policy,
+    /// Servers that are asked in place of one that does not give a file into memory.
+    pub mirrors: Mirrors,
     /// The hashes that files must have; any when none.
     pub sums: Option<Sums>,
     /// A transfer that has brought nothing for so long has failed.
@@ -84,6 +88,7 @@ impl Default for Fetcher {
             clock: Clock::default(),
             keys: Keys::default(),
             policy: Policy::default(),
+            mirrors: Mirrors::default(),
             sums: None,
             stall_timeout: STALL_TIMEOUT,
             board: Board::new(Style::Silent),
@@ -107,9 +112,17 @@ enum Failure {
 
 impl Fetcher {
     /// Returns how files are fetched over `interface` with this lease.
-    pub fn new(config: &Config, interface: &str, lease: &Lease, trust: &Trust) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when a mirror is no URL.
+    pub fn new(
+        config: &Config,
+        interface: &str,
+        lease: &Lease,
+        trust: &Trust,
+    ) -> Result<Self, Error> {
         let time_servers = lease.options.addresses(code::NTP_SERVERS);
-        Self {
+        Ok(Self {
             interface: Some(interface.to_owned()),
             path_mtu: lease.mtu_octets.unwrap_or(1500),
             ca: config.ca.as_ref().map(PathBuf::from),
@@ -117,25 +130,29 @@ impl Fetcher {
             clock: Clock::of(time_servers.into_iter().map(IpAddr::from).collect()),
             keys: trust.demanded(),
             policy: trust.policy.clone(),
+            mirrors: Mirrors::of(&config.mirrors)?,
             board: Board::new(Style::for_people(config.quiet)),
             ..Self::default()
-        }
+        })
     }
 
-    /// Returns the file, or none when the server does not have it.
+    /// Returns the file, or none when the server does not have it, whose word counts: mirrors are
+    /// asked only when it has nothing to say.
     ///
     /// # Errors
     /// [`Error::Fetch`] when it cannot be had whole or is longer than `max_len` octets;
     /// [`Error::Verification`] when it does not have the hash that its address asks for.
     pub fn get(&self, url: &Url, max_len: u64) -> Result<Option<SealedFile>, Error> {
-        match self.to_memory(url, max_len) {
-            Ok(file) => Ok(Some(file)),
-            Err(Failure::Missing(why)) => {
-                log::debug!("{url}: {why}");
-                Ok(None)
+        self.first_of(&self.mirrors.addresses(url), |url| {
+            match self.to_memory(url, max_len) {
+                Ok(file) => Ok(Some(file)),
+                Err(Failure::Missing(why)) => {
+                    log::debug!("{url}: {why}");
+                    Ok(None)
+                }
+                Err(failure) => Err(self.failed(url, failure)),
             }
-            Err(failure) => Err(self.failed(url, failure)),
-        }
+        })
     }
 
     /// Stores the file under the name `target`, where it appears only when it is whole and
@@ -145,7 +162,7 @@ impl Fetcher {
     /// As [`Fetcher::get`], and when the server does not have it or `target` cannot be written;
     /// nothing is left behind then.
     pub fn save(&self, url: &Url, max_len: u64, target: &Path) -> Result<(), Error> {
-        self.save_from(&[url], max_len, target)
+        self.save_from(std::slice::from_ref(url), max_len, target)
     }
 
     /// Stores one file that is at all of these addresses under the name `target`: the first that has
@@ -153,40 +170,54 @@ impl Fetcher {
     ///
     /// # Errors
     /// As [`Fetcher::save`]; it is the last address that failed.
-    pub fn save_from(&self, mirrors: &[&Url], max_len: u64, target: &Path) -> Result<(), Error> {
+    pub fn save_from(&self, mirrors: &[Url], max_len: u64, target: &Path) -> Result<(), Error> {
         let cannot = |error: io::Error| {
             let why = format!("cannot write {}: {error}", target.display());
             Failure::Other(why.into())
         };
-        let save = |url| {
-            let file = Staged::create(target).map_err(cannot)?;
-            self.to_store(url, max_len, &file)?;
-            file.publish().map_err(cannot)
-        };
-        let mut rest = mirrors.iter();
-        loop {
-            let Some(url) = rest.next() else {
-                return Err(Error::Usage("no address given".to_owned()));
+        self.first_of(mirrors, |url| {
+            let save = || {
+                let file = Staged::create(target).map_err(cannot)?;
+                self.to_store(url, max_len, &file)?;
+                file.publish().map_err(cannot)
             };
-            match save(url).map_err(|failure| self.failed(url, failure)) {
-                Err(error) if rest.len() > 0 => {
-                    log::warn!("{}; trying the next mirror", error.chain());
-                }
-                end => return end,
-            }
-        }
+            save().map_err(|failure| self.failed(url, failure))
+        })
     }
 
     /// Returns a file that must be there.
     ///
     /// # Errors
-    /// As [`Fetcher::get`], and when the server does not have it.
+    /// As [`Fetcher::get`], and when neither the server nor a mirror has it.
     pub fn need(&self, url: &Url, purpose: Purpose) -> Result<SealedFile, Error> {
-        self.get(url, purpose.max_len())?
-            .ok_or_else(|| Error::Fetch {
-                url: url.to_string(),
-                source: "the server has no such file".into(),
-            })
+        self.first_of(&self.mirrors.addresses(url), |url| {
+            self.to_memory(url, purpose.max_len())
+                .map_err(|failure| self.failed(url, failure))
+        })
+    }
+
+    /// Returns what the first of the addresses gives that gives anything.
+    fn first_of<T>(
+        &self,
+        addresses: &[Url],
+        fetch: impl Fn(&Url) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut rest = addresses.iter();
+        loop {
+            let Some(url) = rest.next() else {
+                return Err(Error::Usage("no address given".to_owned()));
+            };
+            match fetch(url) {
+                Err(error) if rest.len() > 0 => {
+                    log::warn!("{}; trying the next mirror", error.chain());
+                }
+                Err(error) => return Err(error),
+                Ok(got) => {
+                    self.mirrors.prefer(addresses.len() - 1 - rest.len());
+                    return Ok(got);
+                }
+            }
+        }
     }
 
     fn failed(&self, url: &Url, failure: Failure) -> Error {
@@ -260,8 +291,10 @@ impl Fetcher {
         signature: &Url,
         keys: &Keys,
     ) -> Result<(), Error> {
-        self.check_signature(signature, file.file(), keys)
-            .map_err(|failure| failure.about(url))
+        self.first_of(&self.mirrors.addresses(signature), |signature| {
+            self.check_signature(signature, file.file(), keys)
+                .map_err(|failure| failure.about(url))
+        })
     }
 
     fn check_signature(&self, url: &Url, mut file: &File, keys: &Keys) -> Result<(), Failure> {

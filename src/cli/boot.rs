@@ -13,6 +13,8 @@ kexec, at once: disks are written to, but nothing is unmounted or stopped.
 
   --boot-file FILE      begin with this path or URL in place of the lease's
   --initrd FILE         an initrd for a boot file that is a kernel; may be given several times
+  --mirror URL          a folder on another server, in which files are looked for, by their whole paths,
+                        that their own server does not give; may be given several times
   --ca FILE             trust only the authorities in this PEM file (the system's)
   --cert FILE           show https servers the certificate in this PEM file, which has its key too
   --policy FILE         follow the rules in FILE (/etc/wireboot/policy, if it is there): lines of
@@ -42,6 +44,7 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
             }
             Flag::Long(name) if name == "boot-file" => config.boot_file = Some(arguments.value()?),
             Flag::Long(name) if name == "initrd" => config.initrds.push(arguments.value()?),
+            Flag::Long(name) if name == "mirror" => config.mirrors.push(arguments.value()?),
             Flag::Long(name) if name == "ca" => config.ca = Some(arguments.value()?),
             Flag::Long(name) if name == "cert" => config.certificate = Some(arguments.value()?),
             Flag::Long(name) if name == "policy" => config.policy = Some(arguments.value()?),

@@ -152,8 +152,7 @@ impl Request {
             Some(url) if to_output => return print_out(&self.fetcher, url, self.max_len),
             Some(url) if self.mirrors => {
                 let target = target(url, self.output.as_deref(), false)?;
-                let mirrors: Vec<_> = self.urls.iter().collect();
-                return self.fetcher.save_from(&mirrors, self.max_len, &target);
+                return self.fetcher.save_from(&self.urls, self.max_len, &target);
             }
             Some(_) | None => {}
         }

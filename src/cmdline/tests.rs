@@ -173,7 +173,8 @@ fn own_settings_reach_the_configuration() {
         "root=/dev/ram0 wireboot.interface=eth0,eth1 wireboot.link_timeout=5 wireboot.timeout=2.5 \
          wireboot.stop-after=plan wireboot.append=\"console=ttyS0 quiet\" \
          wireboot.boot-file=http://192.0.2.1/menu.ipxe wireboot.on-failure=poweroff wireboot.quiet \
-         wireboot.identify=http wireboot.acd=off wireboot.proxy-wait=0 -- wireboot.interface=eth9",
+         wireboot.identify=http wireboot.acd=off wireboot.proxy-wait=0 wireboot.mirror=http://a/ \
+         wireboot.mirror=http://b/ -- wireboot.interface=eth9",
         &mut config,
     );
     assert_eq!(refusals, [""; 0]);
@@ -189,6 +190,7 @@ fn own_settings_reach_the_configuration() {
         identify: Identify::Http,
         proxy_wait: Some(Duration::ZERO),
         detection: Detection::Off,
+        mirrors: vec!["http://a/".to_owned(), "http://b/".to_owned()],
         ..Config::default()
     };
     assert_eq!(config, expected);

@@ -231,6 +231,27 @@ impl Url {
         }
     }
 
+    /// Returns the URL of the file that has this one's path in `folder`, whether that ends in `/` or
+    /// not, and must have its hash.
+    ///
+    /// # Errors
+    /// The path is none for the other scheme.
+    pub fn below(&self, folder: &Self) -> Result<Self, UrlError> {
+        let text = self.to_string();
+        let own = self.scheme.name().len() + 3 + self.authority().len();
+        let path = text.get(own..).unwrap_or_default();
+        let folder = Self {
+            path: format!("{}/", folder.path.trim_end_matches('/')),
+            ..folder.clone()
+        };
+        // It is a path whatever stands in it, and never a scheme.
+        let file = folder.join(&format!("./{}", path.trim_start_matches('/')))?;
+        Ok(Self {
+            sha256: self.sha256,
+            ..file
+        })
+    }
+
     /// Returns how the file is fetched.
     pub const fn scheme(&self) -> Scheme {
         self.scheme

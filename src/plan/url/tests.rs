@@ -169,3 +169,24 @@ fn what_is_no_url_is_refused_with_its_place() {
         "[2001:db8::1]:81"
     );
 }
+
+#[test]
+fn a_file_has_the_same_path_in_the_folder_of_a_mirror() {
+    for (file, folder, expected) in [
+        ("http://a/d/f?q=1", "http://b", "http://b/d/f?q=1"),
+        ("http://a/d/f", "https://b:81/x", "https://b:81/x/d/f"),
+        ("http://a/d/f", "https://b/x/?y", "https://b/x/d/f"),
+        ("http://a/", "http://b/x", "http://b/x/"),
+        ("http://a/b://c/%23", "http://b/", "http://b/b://c/%23"),
+        ("tftp://a/d/f 1", "http://b/x/", "http://b/x/d/f%201"),
+        ("tftp://a//d/f", "http://b/x/", "http://b/x/d/f"),
+        ("http://a/d/f%201", "tftp://b/x", "tftp://b/x/d/f%201"),
+    ] {
+        let mirrored = url(file).below(&url(folder)).unwrap();
+        assert_eq!(mirrored.to_string(), expected);
+    }
+    let pinned = url(&format!("http://a/f#sha256={}", "5".repeat(64)));
+    let mirrored = pinned.below(&url("http://u:p@b/")).unwrap();
+    assert_eq!(mirrored.sha256(), pinned.sha256());
+    assert_eq!(mirrored.credentials(), Some("u:p"));
+}
