@@ -8,6 +8,7 @@
 pub mod arp;
 pub mod dhcp;
 pub mod ethernet;
+pub mod fdt;
 pub mod frame;
 pub mod grammar;
 pub mod ipv4;
