@@ -72,13 +72,13 @@ pub enum Error {
         /// What differs.
         why: String,
     },
-    /// The kernel refused to start the image.
+    /// The image cannot be started on this machine.
     #[error("cannot start the fetched kernel: {advice}")]
     Kexec {
         /// What the refusal means and what to try.
         advice: String,
-        /// The call that failed.
-        source: SyscallError,
+        /// The call that failed, or what could not be read.
+        source: Option<Cause>,
     },
     /// A system call failed that every machine should allow.
     #[error("{doing}")]

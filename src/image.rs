@@ -7,6 +7,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod device_tree;
+pub mod placement;
+mod segments;
+
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -14,16 +18,20 @@ use std::ops::Range;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
+use nix::errno::Errno;
+
 use crate::error::Error;
 use crate::measure::{self, Measurement};
 use crate::plan::kernel_image::{Kind, classify, command_line_limit};
 use crate::plan::uki::{Packing, Uki, Zboot};
 use crate::plan::url::Url;
-use crate::plan::{BootPlan, HEAD_LEN, Part, cpio};
+use crate::plan::{Architecture, BootPlan, HEAD_LEN, Part, cpio};
 use crate::sys::SyscallError;
 use crate::sys::kexec;
 use crate::sys::memfd::{Memfd, SealedFile};
 use crate::unpack;
+
+use segments::Segments;
 
 /// The longest kernel that is unpacked, in octets.
 const MAX_KERNEL_LEN: u64 = 1 << 30;
@@ -35,6 +43,8 @@ pub struct Image {
     pub kernel: Rc<SealedFile>,
     /// All initrds in one.
     pub initrd: Option<Rc<SealedFile>>,
+    /// The device tree in the place of that of the machine.
+    pub device_tree: Option<Rc<SealedFile>>,
     /// The command line, with what the user appends.
     pub command_line: String,
 }
@@ -60,6 +70,7 @@ impl Image {
             .map(|part| Ok((part, fetched(part)?)))
             .collect();
         let initrds = initrds?;
+        let device_tree = plan.device_tree.as_ref().map(fetched).transpose()?;
         // What the plan says goes over what is built in.
         let own = match plan.command_line.is_empty() {
             true => std::mem::take(&mut parts.command_line),
@@ -79,6 +90,7 @@ impl Image {
         Ok(Self {
             kernel: parts.kernel,
             initrd: joined(parts.initrds, &initrds)?,
+            device_tree: device_tree.or(parts.device_tree),
             command_line,
         })
     }
@@ -90,16 +102,44 @@ impl Image {
     /// # Errors
     /// [`Error::System`] when a part cannot be read back.
     pub fn measure(&self) -> Result<Vec<Measurement>, Error> {
-        measure::parts(&self.kernel, self.initrd.as_deref(), &self.command_line)
+        let files = [
+            ("kernel", Some(&self.kernel)),
+            ("initrd", self.initrd.as_ref()),
+            ("device tree", self.device_tree.as_ref()),
+        ];
+        let files = files.into_iter();
+        let files = files.filter_map(|(part, file)| Some((part, file?.as_ref())));
+        measure::parts(files, &self.command_line)
     }
 
-    /// Hands the image to kexec, which verifies and keeps it.
+    /// Hands the image to kexec, which keeps it: the files, so that the kernel verifies them as its
+    /// policy wants, or what memory is to be filled with (arm64), where the kernel takes no files or
+    /// there is a device tree, which it would not take.
     ///
     /// # Errors
     /// [`Error::Kexec`] with what the refusal means.
     pub fn load(&self) -> Result<(), Error> {
+        if Architecture::HERE.loads_device_trees() && self.device_tree.is_some() {
+            match Segments::of(self)?.load() {
+                Err(error) if error.is(Errno::ENOSYS) || error.is(Errno::EPERM) => log::warn!(
+                    "the device tree is not loaded, and the next kernel gets the one that this \
+                     machine runs with: {error}: {}",
+                    error.source
+                ),
+                result => return result.map_err(refused),
+            }
+        }
+        match self.load_files() {
+            Err(error) if Architecture::HERE.loads_device_trees() && error.is(Errno::ENOSYS) => {
+                Segments::of(self)?.load().map_err(refused)
+            }
+            result => result.map_err(refused),
+        }
+    }
+
+    fn load_files(&self) -> Result<(), SyscallError> {
         let initrd = self.initrd.as_ref().map(|file| file.file().as_fd());
-        kexec::load(self.kernel.file().as_fd(), initrd, &self.command_line).map_err(refused)
+        kexec::load(self.kernel.file().as_fd(), initrd, &self.command_line)
     }
 
     /// Jumps into the loaded image.
@@ -114,7 +154,7 @@ impl Image {
 fn refused(source: SyscallError) -> Error {
     Error::Kexec {
         advice: kexec::advice(&source),
-        source,
+        source: Some(source.into()),
     }
 }
 
@@ -122,6 +162,7 @@ fn refused(source: SyscallError) -> Error {
 struct Parts {
     kernel: Rc<SealedFile>,
     initrds: Vec<SealedFile>,
+    device_tree: Option<Rc<SealedFile>>,
     command_line: String,
 }
 
@@ -136,6 +177,7 @@ impl Parts {
         let kernel = |kernel| Self {
             kernel,
             initrds: Vec::new(),
+            device_tree: None,
             command_line: String::new(),
         };
         let kind = classify(&head);
@@ -177,15 +219,23 @@ impl Parts {
             None => Vec::new(),
         };
         let command_line = String::from_utf8_lossy(&command_line);
-        if uki.device_tree.is_some() {
-            log::warn!(
-                "the device tree within the kernel image is not loaded: the next kernel gets the \
-                 one that this machine runs with"
-            );
-        }
+        let device_tree = match &uki.device_tree {
+            Some(range) if Architecture::HERE.loads_device_trees() => {
+                Some(Rc::new(copy(file, range.clone())?))
+            }
+            Some(_) => {
+                log::warn!(
+                    "the device tree within the kernel image is not loaded: the next kernel gets \
+                     the one that this machine runs with"
+                );
+                None
+            }
+            None => None,
+        };
         Ok(Self {
             kernel: Rc::new(copy(file, uki.linux.clone())?),
             initrds: initrds?,
+            device_tree,
             command_line: command_line.trim_matches(['\0', '\n', ' ']).to_owned(),
         })
     }
@@ -433,6 +483,7 @@ mod tests {
             command_line: command_line.to_owned(),
             append: Some("quiet".to_owned()),
             device_tree: None,
+            unused_device_tree: None,
         }
     }
 

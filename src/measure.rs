@@ -33,22 +33,21 @@ pub struct Measurement {
     pub sha256: Sha256,
 }
 
-/// Measures all that is handed to kexec.
+/// Measures all that is handed to kexec: `files` with what each is, and the command line.
 ///
 /// A TPM that does not do its part is no reason to stop: its registers then lack what a secret
 /// would have been sealed to.
 ///
 /// # Errors
 /// [`Error::System`] when a part cannot be read back.
-pub fn parts(
-    kernel: &SealedFile,
-    initrd: Option<&SealedFile>,
+pub fn parts<'a>(
+    files: impl Iterator<Item = (&'static str, &'a SealedFile)>,
     command_line: &str,
 ) -> Result<Vec<Measurement>, Error> {
     let measured = |part, pcr, sha256| Measurement { part, pcr, sha256 };
-    let mut parts = vec![measured("kernel", FILES_PCR, hash_of(kernel)?)];
-    if let Some(initrd) = initrd {
-        parts.push(measured("initrd", FILES_PCR, hash_of(initrd)?));
+    let mut parts = Vec::new();
+    for (part, file) in files {
+        parts.push(measured(part, FILES_PCR, hash_of(file)?));
     }
     let command_line = Sha256(Hasher::digest(command_line).into());
     parts.push(measured("command line", COMMAND_LINE_PCR, command_line));

@@ -172,7 +172,9 @@ fn describe(lines: &mut String, plan: &BootPlan) {
         }
         lines.push('\n');
     }
-    if let Some(tree) = &plan.device_tree {
+    // Which of the two it is depends on the processor.
+    let tree = plan.device_tree.as_ref();
+    if let Some(tree) = tree.or(plan.unused_device_tree.as_ref()) {
         writeln!(lines, "device tree {}", tree.url).unwrap();
     }
     writeln!(lines, "command line {}", plan.command_line).unwrap();
@@ -199,6 +201,7 @@ fn serve(folder: &Path, url: &Url, purpose: Purpose) -> Answer {
         _ if path.ends_with(".0") => file(b"\xeb\x10\0\0".to_vec()),
         _ if path.ends_with("vmlinuz") => file(kernel()),
         Purpose::BootFile | Purpose::Kernel => file(kernel()),
+        Purpose::DeviceTree => file(b"\xd0\x0d\xfe\xed".to_vec()),
         Purpose::Initrd => file(b"\x1f\x8b\x08".to_vec()),
     }
 }

@@ -38,6 +38,12 @@ impl Architecture {
     } else {
         Self::Other
     };
+
+    /// Returns whether a kernel that is started can be given another device tree than that of the
+    /// machine.
+    pub const fn loads_device_trees(self) -> bool {
+        matches!(self, Self::Arm64)
+    }
 }
 
 /// What a plan may depend on; nothing in it changes while the plan is made.

@@ -1,6 +1,7 @@
 //! What a file is, by its first octets.
 
 use super::uki::Uki;
+use crate::wire::{DecodeError, Reader};
 
 /// A kind of file that a boot can begin with or lead to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,9 +49,16 @@ const ARM64_MAGIC: (usize, &[u8]) = (56, b"ARMd");
 /// The same of a RISC-V Image (Documentation/arch/riscv/boot-image-header.rst).
 const RISCV_MAGIC: (usize, &[u8]) = (56, b"RSC\x05");
 
+/// With the zero behind it (arch/arm64/include/uapi/asm/setup.h).
+const ARM64_COMMAND_LINE_SIZE: usize = 2048;
+
+fn has(head: &[u8], (at, magic): (usize, &[u8])) -> bool {
+    head.get(at..at + magic.len()) == Some(magic)
+}
+
 /// Returns what the file is that begins with `head`.
 pub fn classify(head: &[u8]) -> Kind {
-    let has = |(at, magic): (usize, &[u8])| head.get(at..at + magic.len()) == Some(magic);
+    let has = |magic| has(head, magic);
     if head.starts_with(b"#!ipxe") || head.starts_with(b"#!gpxe") {
         Kind::IpxeScript
     } else if has(X86_MAGIC) || has(ARM64_MAGIC) || has(RISCV_MAGIC) {
@@ -72,10 +80,49 @@ pub fn classify(head: &[u8]) -> Kind {
     }
 }
 
-/// Returns how many octets the command line of a bzImage may have, where its header tells (boot
-/// protocol 2.06).
+/// What an arm64 Image says of where it may lie (Documentation/arch/arm64/booting.rst, §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arm64Image {
+    /// Where the image begins behind a multiple of 2 MiB, in octets, less than 2 MiB.
+    pub text_offset: u64,
+    /// How many octets it takes from its beginning, which is more than the file has.
+    pub image_size: u64,
+}
+
+impl Arm64Image {
+    /// Reads the header; none when the file is no arm64 Image.
+    ///
+    /// # Errors
+    /// Images of Linux before 3.17, which do not say how long they are, and places that are none.
+    pub fn decode(head: &[u8]) -> Result<Option<Self>, DecodeError> {
+        if !has(head, ARM64_MAGIC) {
+            return Ok(None);
+        }
+        let mut reader = Reader::new(head);
+        reader.take(8, "code0")?;
+        let mut field = |name| reader.array(name).map(u64::from_le_bytes);
+        let text_offset = field("text_offset")?;
+        let image_size = field("image_size")?;
+        if text_offset % 4096 != 0 || text_offset >= 2 << 20 {
+            return Err(DecodeError::invalid("text_offset", text_offset));
+        }
+        if image_size == 0 {
+            return Err(DecodeError::invalid("image_size", image_size));
+        }
+        Ok(Some(Self {
+            text_offset,
+            image_size,
+        }))
+    }
+}
+
+/// Returns how many octets the command line may have: of a bzImage, where its header tells (boot
+/// protocol 2.06), and of an arm64 Image, which cuts off what is longer.
 pub fn command_line_limit(head: &[u8]) -> Option<usize> {
     let octets = |at: usize| head.get(at..).and_then(|rest| rest.first_chunk::<4>());
+    if has(head, ARM64_MAGIC) {
+        return Some(ARM64_COMMAND_LINE_SIZE - 1);
+    }
     if classify(head) != Kind::Linux || octets(0x202)? != b"HdrS" {
         return None;
     }
@@ -90,4 +137,29 @@ pub fn command_line_limit(head: &[u8]) -> Option<usize> {
 fn is_text(head: &[u8]) -> bool {
     head.iter()
         .all(|octet| *octet >= 0x20 && *octet != 0x7f || matches!(octet, 0x07..=0x0d | 0x1b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arm64_image_says_where_it_may_lie() {
+        let mut head = vec![0; 64];
+        head[8..16].copy_from_slice(&0x8_0000_u64.to_le_bytes());
+        head[16..24].copy_from_slice(&0x1a1_0000_u64.to_le_bytes());
+        assert_eq!(Arm64Image::decode(&head), Ok(None));
+        head[56..60].copy_from_slice(b"ARMd");
+        let image = Arm64Image {
+            text_offset: 0x8_0000,
+            image_size: 0x1a1_0000,
+        };
+        assert_eq!(Arm64Image::decode(&head), Ok(Some(image)));
+        assert_eq!(command_line_limit(&head), Some(2047));
+        head[16..24].fill(0);
+        let error = Arm64Image::decode(&head).unwrap_err();
+        assert_eq!(error, DecodeError::invalid("image_size", 0_u64));
+        head[8] = 1;
+        assert!(Arm64Image::decode(&head).is_err());
+    }
 }

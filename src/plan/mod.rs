@@ -35,6 +35,8 @@ pub use planner::{Note, Planner};
 use menu::Menu;
 use url::Url;
 
+use crate::wire::fdt;
+
 /// What is to be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootPlan {
@@ -47,16 +49,20 @@ pub struct BootPlan {
     pub command_line: String,
     /// What the user puts behind either.
     pub append: Option<String>,
-    /// The device tree that the configuration names. It is not loaded: kexec hands on the one that
-    /// the machine runs with.
+    /// The device tree in the place of the one that the machine runs with.
     pub device_tree: Option<Part>,
+    /// The device tree that the configuration names for a machine that cannot be given one.
+    pub unused_device_tree: Option<Part>,
 }
 
 impl BootPlan {
     /// Returns all files that it loads, and what each is for.
     pub fn parts(&self) -> impl Iterator<Item = (&Part, Purpose)> {
         let initrds = self.initrds.iter().map(|part| (part, Purpose::Initrd));
-        std::iter::once((&self.kernel, Purpose::Kernel)).chain(initrds)
+        let device_tree = self.device_tree.iter();
+        std::iter::once((&self.kernel, Purpose::Kernel))
+            .chain(initrds)
+            .chain(device_tree.map(|part| (part, Purpose::DeviceTree)))
     }
 
     /// Returns the plan that starts a kernel alone.
@@ -67,6 +73,7 @@ impl BootPlan {
             command_line,
             append: None,
             device_tree: None,
+            unused_device_tree: None,
         }
     }
 
@@ -123,6 +130,8 @@ pub enum Purpose {
     Kernel,
     /// To be an initrd.
     Initrd,
+    /// To tell the kernel what the machine is made of.
+    DeviceTree,
 }
 
 /// How many octets of a fetched file the planner wants to see, which is also the longest text
@@ -136,6 +145,7 @@ impl Purpose {
             Self::Configuration => HEAD_LEN as u64,
             Self::BootFile | Self::Kernel => 1 << 30,
             Self::Initrd => 8 << 30,
+            Self::DeviceTree => fdt::MAX_LEN as u64,
         }
     }
 }

@@ -18,9 +18,8 @@ const MAX_FETCHES: usize = 2_000;
 const MAX_NOTES: usize = 2_000;
 const MAX_NOTE_LEN: usize = 1_000;
 
-/// kexec_file_load takes no device tree: the kernel hands on its own.
-const DEVICE_TREE_NOTE: &str = "is a device tree and is not loaded: the next kernel gets the one \
-                                that this machine runs with";
+const UNUSED_DEVICE_TREE: &str = "is a device tree and is not loaded: the next kernel gets the one \
+                                  that this machine runs with";
 
 /// A decision, and the place it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -261,9 +260,11 @@ impl Planner {
     fn finished(&mut self, mut plan: Box<BootPlan>) -> Box<BootPlan> {
         let facts = &self.context.facts;
         plan.append = facts.append.as_ref().map(|text| facts.fill_in(text));
-        if let Some(tree) = &plan.device_tree {
+        let is_loaded = facts.architecture.loads_device_trees();
+        if let Some(tree) = plan.device_tree.take_if(|_| !is_loaded) {
             let place = Place::whole(&tree.url);
-            self.context.note(&place, DEVICE_TREE_NOTE);
+            self.context.note(&place, UNUSED_DEVICE_TREE);
+            plan.unused_device_tree = Some(tree);
         }
         plan
     }
@@ -274,6 +275,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::plan::Architecture;
 
     #[test]
     fn a_bare_kernel_is_recognised_by_its_octets_and_fetched_once() {
@@ -420,6 +422,7 @@ mod tests {
         let text = "default a\nlabel a\nkernel k\nfdt b.dtb\nfdtdir dtbs\nsysappend 0x4001c\n";
         let url = "http://192.0.2.1/pxelinux.cfg/default";
         let mut facts = facts(url);
+        facts.architecture = Architecture::X86_64;
         facts.cpu_flags = ["fpu", "pae", "nx", "lm", "svm"].map(str::to_owned).into();
         let mut planner = Planner::new(facts);
         planner.next(Answer::Begin);
@@ -431,6 +434,8 @@ mod tests {
             panic!("{end:?}")
         };
         assert_eq!(plan.command_line, "BOOT_IMAGE=k CPU=6PXLS");
+        assert_eq!(plan.device_tree, None);
+        assert!(plan.unused_device_tree.is_some());
         let notes: Vec<_> = planner.notes().iter().map(|note| &note.text).collect();
         for expected in [
             "is a device tree and",
@@ -440,6 +445,23 @@ mod tests {
             let is_said = notes.iter().any(|note| note.contains(expected));
             assert!(is_said, "{expected}: {notes:?}");
         }
+    }
+
+    #[test]
+    fn a_device_tree_is_loaded_where_the_next_kernel_can_be_given_one() {
+        let text = b"default a\nlabel a\nkernel k\nfdt b.dtb\n";
+        let url = "http://192.0.2.1/pxelinux.cfg/default";
+        let mut facts = facts(url);
+        facts.architecture = Architecture::Arm64;
+        let (_, end) = drive(facts, &[(url, text)]);
+        let Step::Done(plan) = end else {
+            panic!("{end:?}")
+        };
+        let parts: Vec<_> = plan.parts().collect();
+        let [_, (tree, Purpose::DeviceTree)] = parts.as_slice() else {
+            panic!("{parts:?}")
+        };
+        assert_eq!(tree.url.to_string(), "http://192.0.2.1/b.dtb");
     }
 
     /// Drives a planner with these files and nobody at the console.

@@ -10,7 +10,8 @@ struct Plan<'a> {
     initrds: Vec<File<'a>>,
     command_line: &'a str,
     append: Option<&'a str>,
-    /// Never loaded, and named so that nobody has to guess.
+    device_tree: Option<File<'a>>,
+    /// Not loaded, and named so that nobody has to guess.
     unused_device_tree: Option<File<'a>>,
 }
 
@@ -47,7 +48,8 @@ pub fn json(plan: &BootPlan) -> String {
         initrds: plan.initrds.iter().map(Into::into).collect(),
         command_line: &plan.command_line,
         append: plan.append.as_deref(),
-        unused_device_tree: plan.device_tree.as_ref().map(Into::into),
+        device_tree: plan.device_tree.as_ref().map(Into::into),
+        unused_device_tree: plan.unused_device_tree.as_ref().map(Into::into),
     };
     // Strings and lists of strings always have a form in JSON.
     serde_json::to_string_pretty(&plan).unwrap_or_default()
@@ -62,6 +64,9 @@ pub fn text(plan: &BootPlan) -> String {
         lines.push(format!("initrd        {}{place}", initrd.url));
     }
     if let Some(tree) = &plan.device_tree {
+        lines.push(format!("device tree   {}", tree.url));
+    }
+    if let Some(tree) = &plan.unused_device_tree {
         lines.push(format!("not loaded    {}", tree.url));
     }
     let command_line = plan.with_append(&plan.command_line);

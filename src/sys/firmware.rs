@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Returns whether the machine was started by EFI firmware.
@@ -21,6 +22,15 @@ pub fn processor(field: &str) -> Option<String> {
     let mut fields = all.lines().filter_map(|line| line.split_once(':'));
     let (_, value) = fields.find(|(name, _)| name.trim() == field)?;
     Some(value.trim().to_owned())
+}
+
+/// Returns the device tree that the running kernel was given, as it was given, but for what it has
+/// wiped out (seeds).
+///
+/// # Errors
+/// ENOENT where it was given none, EACCES for others than root.
+pub fn device_tree() -> io::Result<Vec<u8>> {
+    fs::read("/sys/firmware/fdt")
 }
 
 /// A network card on the PCI bus.

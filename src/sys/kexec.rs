@@ -7,6 +7,7 @@
 
 use std::convert::Infallible;
 use std::ffi::CString;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
@@ -20,6 +21,9 @@ use super::SyscallError;
 const SYS_KEXEC_FILE_LOAD: libc::c_long = 294;
 #[cfg(not(target_arch = "aarch64"))]
 const SYS_KEXEC_FILE_LOAD: libc::c_long = libc::SYS_kexec_file_load;
+
+/// The call behind [`load_segments`].
+const LOAD_SEGMENTS: &str = "kexec_load";
 
 /// Has the kernel read another kernel and its initrd, verify them as its policy wants, and keep
 /// them for [`reboot_into_loaded`].
@@ -59,6 +63,62 @@ pub fn load(
     }
 }
 
+/// A part of memory that the next kernel finds filled.
+#[derive(Debug, Clone)]
+pub struct Segment<'a> {
+    /// What it is filled with, zeros behind.
+    pub octets: &'a [u8],
+    /// Where it is, in multiples of the size of a page.
+    pub at: Range<u64>,
+}
+
+/// Has the kernel keep what memory is to be filled with, for [`reboot_into_loaded`], which then
+/// jumps to the address `entry` without address translation.
+///
+/// This is for kernels without the call behind [`load`]: nothing is verified.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_segments(entry: u64, segments: &[Segment<'_>]) -> Result<(), SyscallError> {
+    /// `struct kexec_segment`.
+    #[repr(C)]
+    struct Raw {
+        buf: *const u8,
+        bufsz: usize,
+        mem: usize,
+        memsz: usize,
+    }
+    let address = |address| {
+        usize::try_from(address).map_err(|_| SyscallError::new(LOAD_SEGMENTS, Errno::EADDRNOTAVAIL))
+    };
+    let raw = |segment: &Segment<'_>| {
+        Ok(Raw {
+            buf: segment.octets.as_ptr(),
+            bufsz: segment.octets.len(),
+            mem: address(segment.at.start)?,
+            memsz: address(segment.at.end - segment.at.start)?,
+        })
+    };
+    let raw = segments.iter().map(raw).collect::<Result<Vec<_>, _>>()?;
+    let entry = address(entry)?;
+    let of_this_kind: libc::c_long = 0;
+    // SAFETY: pointer and length are those of `raw`, each of whose pointers and lengths are those
+    // of a slice that is borrowed through the call; nothing is written to them.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_kexec_load,
+            entry,
+            raw.len(),
+            raw.as_ptr(),
+            of_this_kind,
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(SyscallError::last(LOAD_SEGMENTS)),
+    }
+}
+
 /// Jumps into the loaded kernel once everything has been written to disk; no service is stopped.
 ///
 /// # Errors
@@ -68,7 +128,7 @@ pub fn reboot_into_loaded() -> Result<Infallible, SyscallError> {
     reboot(RebootMode::RB_KEXEC).map_err(|errno| SyscallError::new("reboot(KEXEC)", errno))
 }
 
-/// Says what a refusal of [`load`] or [`reboot_into_loaded`] means and what to try.
+/// Says what a refusal of one of these calls means and what to try.
 pub fn advice(error: &SyscallError) -> String {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     let situation = Situation {
@@ -76,7 +136,11 @@ pub fn advice(error: &SyscallError) -> String {
         lockdown: locked_down(&read("/sys/kernel/security/lockdown")),
     };
     let errno = error.source.raw_os_error().unwrap_or_default();
-    explain(errno, &situation).to_owned()
+    match (error.call, errno) {
+        (LOAD_SEGMENTS, libc::EINVAL) => "kernel or initrd take more than half of the memory",
+        _ => explain(errno, &situation),
+    }
+    .to_owned()
 }
 
 /// What else the machine says about whether it may start another kernel.
@@ -95,7 +159,7 @@ const fn explain(errno: i32, situation: &Situation) -> &'static str {
     match errno {
         libc::ENOSYS => {
             "the running kernel cannot: it needs CONFIG_KEXEC_FILE (the generic kernels of the \
-             distributions have it)"
+             distributions have it), or CONFIG_KEXEC on arm64"
         }
         libc::EPERM if situation.disabled => {
             "kernel.kexec_load_disabled is 1, and only a restart takes that back"

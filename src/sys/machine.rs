@@ -57,6 +57,14 @@ pub fn available_memory() -> Option<u64> {
     memory("MemAvailable:")
 }
 
+/// Returns what is where in the machine's physical memory, in the form of `/proc/iomem`.
+///
+/// # Errors
+/// ENOENT without `/proc`.
+pub fn memory_map() -> std::io::Result<String> {
+    std::fs::read_to_string("/proc/iomem")
+}
+
 /// Returns how much memory the kernel has in all, in octets.
 pub fn total_memory() -> Option<u64> {
     memory("MemTotal:")

@@ -7,6 +7,7 @@ pub mod filter;
 pub mod firmware;
 pub mod kexec;
 pub mod machine;
+pub mod mapped;
 pub mod memfd;
 pub mod module;
 pub mod netlink;
@@ -19,7 +20,7 @@ pub mod tpm;
 pub mod udp;
 pub mod uevent;
 
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
@@ -45,6 +46,11 @@ impl SyscallError {
             call,
             source: errno.into(),
         }
+    }
+
+    /// Returns whether this is what the kernel said.
+    pub fn is(&self, errno: Errno) -> bool {
+        self.source.raw_os_error() == Some(errno as i32)
     }
 
     /// Names the call that just failed and takes its error from `errno`.
@@ -86,6 +92,17 @@ fn clock(id: nix::time::ClockId) -> Duration {
 pub fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0)
+}
+
+/// Fills `octets` with random ones, good for keys too.
+///
+/// # Errors
+/// EAGAIN until the kernel's generator is fully seeded, and ENOENT without `/dev`.
+pub fn random(octets: &mut [u8]) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = std::fs::OpenOptions::new();
+    let generator = options.read(true).custom_flags(libc::O_NONBLOCK);
+    generator.open("/dev/random")?.read_exact(octets)
 }
 
 /// Waits until one of `sources` is readable or `deadline` has come; returns which are readable.
