@@ -177,11 +177,7 @@ static_binary() {
     local target flags anew=()
     command -v cargo >/dev/null || die "this needs Rust (cargo and rustc), which rustup.rs installs"
     target=$arch-unknown-linux-musl
-    if ! has_target "$target" && command -v rustup >/dev/null; then
-        say "adding the Rust target $target"
-        rustup target add "$target" >&2 || say "rustup has it not"
-    fi
-    if has_target "$target"; then
+    if bring_target "$target"; then
         # Rust's own linker folds equal functions into one. A fixed address needs no relocations.
         flags="-C linker=rust-lld -C relocation-model=static -C link-arg=--icf=all
             -C link-arg=--no-eh-frame-hdr -C link-arg=-T$root/initramfs/size.ld"
@@ -217,6 +213,15 @@ has_rust_src() {
     lock=$(rustc --print sysroot)/lib/rustlib/src/rust/library/Cargo.lock
     [ -e "$lock" ] || { command -v rustup >/dev/null && rustup component add rust-src >&2; } || :
     [ -e "$lock" ]
+}
+
+# bring_target TARGET: tells whether Rust builds for TARGET, if need be once that has been added.
+bring_target() {
+    if ! has_target "$1" && command -v rustup >/dev/null; then
+        say "adding the Rust target $1"
+        rustup target add "$1" >&2 || say "rustup has it not"
+    fi
+    has_target "$1"
 }
 
 has_target() {
