@@ -267,6 +267,15 @@ impl Get {
         }
     }
 
+    /// Returns how many packets, at most, the server is sending without waiting for one of ours: the
+    /// rest of a window that has begun to come; or 1.
+    pub fn packets_under_way(&self) -> u16 {
+        match &self.state {
+            State::Receiving(receipt) => receipt.rest_of_window(),
+            State::Requesting { .. } | State::Ended { .. } => 1,
+        }
+    }
+
     fn request(&mut self, now: Instant) {
         let State::Requesting { requests } = &mut self.state else {
             return;
@@ -359,7 +368,10 @@ impl Get {
                 return Err(Discard::Gap);
             }
             Place::Last => return Err(self.handle_duplicate(now)),
-            Place::Elsewhere => return Err(Discard::Duplicate),
+            Place::Elsewhere => {
+                self.note_second_answer();
+                return Err(Discard::Duplicate);
+            }
         }
         let at = receipt.position();
         receipt.advance(self.round_trip.is_repeating(), now);
@@ -400,6 +412,9 @@ impl Get {
     /// that, in case it did and what it sent thereupon was lost.
     fn repeat_acknowledgment(&mut self, now: Instant) {
         self.acknowledge(now);
+        if let State::Receiving(receipt) = &mut self.state {
+            receipt.is_repeated = true;
+        }
         let ahead = self.round_trip.place_in_round();
         if ahead > 0
             && let State::Receiving(receipt) = &mut self.state
@@ -412,12 +427,22 @@ impl Get {
 
     /// Repeats the acknowledgment if the last one is so old that it must have been lost.
     fn handle_duplicate(&mut self, now: Instant) -> Discard {
+        self.note_second_answer();
         if let State::Receiving(receipt) = &self.state
             && now >= receipt.acknowledged_at + self.round_trip.timeout()
         {
             self.acknowledge(now);
         }
         Discard::Duplicate
+    }
+
+    /// Waits longer from now on if the last acknowledgment went out twice and both were heard.
+    fn note_second_answer(&mut self) {
+        if let State::Receiving(receipt) = &mut self.state
+            && std::mem::take(&mut receipt.is_repeated)
+        {
+            self.round_trip.was_too_early();
+        }
     }
 
     /// Acknowledges all that has come, which begins a new window.

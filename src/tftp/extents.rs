@@ -14,6 +14,13 @@ impl Extents {
         if start >= end {
             return;
         }
+        // Most often it goes on where the last one ends.
+        if let Some(mut last) = self.0.last_entry()
+            && *last.get() == start
+        {
+            last.insert(end);
+            return;
+        }
         // What touches it becomes one with it; usually that is the one range before.
         while let Some((&from, &to)) = self.0.range(..=end).next_back()
             && to >= start

@@ -20,6 +20,8 @@ pub(super) struct Receipt {
     /// The furthest block behind the gap that this round of the server has shown.
     pub(super) ahead: Option<u16>,
     pub(super) acknowledged_at: Instant,
+    /// An acknowledgment went out twice, and it is not yet known that both were heard.
+    pub(super) is_repeated: bool,
     /// Acknowledgments sent, by which the loss is judged.
     pub(super) rounds: u32,
     started_at: Instant,
@@ -46,6 +48,7 @@ impl Receipt {
             in_window: 0,
             ahead: None,
             acknowledged_at: now,
+            is_repeated: false,
             rounds: 0,
             started_at: now,
             advanced_at: now,
@@ -56,6 +59,21 @@ impl Receipt {
     /// Returns where in the file the next block begins.
     pub(super) fn position(&self) -> u64 {
         self.blocks.count() * u64::from(self.terms.block_len)
+    }
+
+    /// Returns how many blocks are left of a window that has begun to come, and of the file; or 1.
+    pub(super) fn rest_of_window(&self) -> u16 {
+        let block_len = u64::from(self.terms.block_len);
+        let rest_of_file = match self.announced_len {
+            // A file that ends with a whole block has an empty one behind it.
+            Some(len) => len.saturating_sub(self.position()) / block_len + 1,
+            None => u64::MAX,
+        };
+        let rest = match self.in_window {
+            0 => 1,
+            come => self.terms.window.saturating_sub(come).max(1),
+        };
+        u16::try_from(rest_of_file).map_or(rest, |blocks| rest.min(blocks))
     }
 
     /// Takes the block that was due; `was_late` when it had to be asked for again.

@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::time::Instant;
 
 const SHORTEST: Duration = Duration::from_millis(3);
+/// Where even that was too short, several times.
+const LONGEST_SHORTEST: Duration = Duration::from_millis(48);
 const LONGEST: Duration = Duration::from_millis(250);
 const LONGEST_REQUEST: Duration = Duration::from_secs(4);
 const LONGEST_ROUND: u32 = 4;
@@ -18,6 +20,8 @@ pub(super) struct RoundTrip {
     /// the answer could be to either (Karn's rule).
     sent_at: Option<Instant>,
     repetitions: u32,
+    /// No timeout is shorter, on this path.
+    shortest: Duration,
 }
 
 impl RoundTrip {
@@ -26,6 +30,7 @@ impl RoundTrip {
             smoothed: None,
             sent_at: None,
             repetitions: 0,
+            shortest: SHORTEST,
         }
     }
 
@@ -45,6 +50,12 @@ impl RoundTrip {
         self.repetitions > 0
     }
 
+    /// Notes that a packet went out again too early: it and the one before were both answered. A
+    /// busy server is slower now and then than ever before.
+    pub(super) fn was_too_early(&mut self) {
+        self.shortest = (self.shortest * 2).min(LONGEST_SHORTEST);
+    }
+
     /// Returns the place of the last repetition in rounds that become longer: 0 1, 0 1 2, 0 1 2 3,
     /// and no longer.
     pub(super) fn place_in_round(&self) -> u16 {
@@ -59,6 +70,9 @@ impl RoundTrip {
 
     /// Notes an answer that brought the transfer on.
     pub(super) fn answered(&mut self, now: Instant) {
+        if self.is_repeating() {
+            self.shortest = (self.shortest * 7 / 8).max(SHORTEST);
+        }
         self.repetitions = 0;
         let Some(sent_at) = self.sent_at.take() else {
             return;
@@ -79,7 +93,7 @@ impl RoundTrip {
         let (first, doublings, longest) = match self.smoothed {
             None => (FIRST, self.repetitions, LONGEST_REQUEST),
             Some((mean, variation)) => {
-                let first = (mean + variation * 4).max(SHORTEST);
+                let first = (mean + variation * 4).max(self.shortest);
                 (first, self.repetitions / 2, LONGEST.max(first))
             }
         };
@@ -110,6 +124,22 @@ mod tests {
         now += Duration::from_secs(3);
         round_trip.answered(now);
         assert_eq!(round_trip.timeout().as_millis(), settled, "Karn's rule");
+    }
+
+    #[test]
+    fn a_path_on_which_it_was_too_short_has_a_longer_shortest_timeout_for_a_while() {
+        let mut round_trip = RoundTrip::new();
+        round_trip.sent(Instant::ZERO);
+        round_trip.answered(Instant::ZERO);
+        round_trip.was_too_early();
+        assert_eq!(round_trip.timeout(), SHORTEST * 2);
+        (0..9).for_each(|_| round_trip.was_too_early());
+        assert_eq!(round_trip.timeout(), LONGEST_SHORTEST);
+        for _ in 0..30 {
+            round_trip.repeated();
+            round_trip.answered(Instant::ZERO);
+        }
+        assert_eq!(round_trip.timeout(), SHORTEST);
     }
 
     #[test]

@@ -36,7 +36,7 @@ fn every_server_is_understood_whatever_options_it_knows() {
 #[test]
 fn a_lossy_link_costs_time_and_never_an_octet() {
     for (seed, loss_percent) in [(1, 1), (2, 10), (3, 30), (4, 10), (5, 1)] {
-        for window in [1, 4, 64] {
+        for window in [1, 4, 64, 256] {
             let mut link = Link::new(300_000);
             link.random = Random::new(seed);
             link.loss_percent = loss_percent;
@@ -121,7 +121,7 @@ fn an_option_nobody_asked_for_ends_the_transfer_and_the_server_is_told() {
         &b"\x00\x06blksize\x001469\0"[..],
         b"\x00\x06blksize\x007\0",
         b"\x00\x06blksize\x00x\0",
-        b"\x00\x06windowsize\x0065\0",
+        b"\x00\x06windowsize\x00257\0",
         b"\x00\x06windowsize\x000\0",
         b"\x00\x06multicast\x00\0",
     ] {
@@ -197,6 +197,28 @@ fn a_duplicate_of_data_is_not_acknowledged_twice() {
         get.poll_transmit(&mut packet).is_some(),
         "now it must have been lost"
     );
+}
+
+#[test]
+fn a_window_that_comes_twice_after_a_hasty_acknowledgment_is_waited_for_longer_the_next_time() {
+    let (mut get, mut now) = fresh();
+    let mut packet = Vec::new();
+    let _ = get.poll_transmit(&mut packet);
+    let oack = b"\x00\x06windowsize\x002\0blksize\x008\0";
+    get.handle_input(address(TRANSFER), oack, now).unwrap();
+    let data = |block: u8| [0, 3, 0, block, 1, 2, 3, 4, 5, 6, 7, 8];
+    let mut timeouts = Vec::new();
+    for first in [1, 3] {
+        let until = get.poll_timeout().unwrap();
+        timeouts.push(until.since(now));
+        now = until;
+        get.handle_timeout(now);
+        for block in [first, first + 1, first, first + 1] {
+            let _ = get.handle_input(address(TRANSFER), &data(block), now);
+        }
+    }
+    timeouts.push(get.poll_timeout().unwrap().since(now));
+    assert!(timeouts[2] > timeouts[1], "{timeouts:?}");
 }
 
 #[test]
@@ -337,10 +359,12 @@ fn a_block_that_was_given_up_and_only_late_is_taken() {
 fn a_window_that_is_mostly_lost_is_given_up_for_a_smaller_one() {
     let mut link = Link::new(10_000_000);
     link.server.queue_len = Some(8);
-    assert_eq!(link.run(), Err(Failure::Lossy));
-    assert!(link.received.len() < 1_000_000);
-    link.terms = link.terms.after(&Failure::Lossy).unwrap();
-    assert_eq!(link.terms.window, 16);
+    for smaller in [64, 16] {
+        assert_eq!(link.run(), Err(Failure::Lossy));
+        assert!(link.received.len() < 1_000_000);
+        link.terms = link.terms.after(&Failure::Lossy).unwrap();
+        assert_eq!(link.terms.window, smaller);
+    }
     assert_eq!(link.run(), Ok(()));
     assert!(link.received == link.server.file);
 }
