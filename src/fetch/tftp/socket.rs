@@ -1,0 +1,172 @@
+//! A UDP socket that waits in few calls to the kernel, and hands over all that has come at once.
+//!
+//! While a window comes it sleeps: to be woken by each packet costs the receiver, and a sender on the
+//! same machine, more than the packet itself.
+
+use std::io::{self, IoSliceMut};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, setsockopt, sockopt};
+
+use super::pace::Pace;
+use crate::fetch::{Failure, Fetcher, bind_to, other};
+use crate::sys;
+use crate::tftp::Terms;
+use crate::time::Instant;
+use crate::wire::tftp::DATA_HEADER_LEN;
+
+/// Room for several windows, so that a busy machine loses none.
+const RECEIVE_BUFFER: usize = 1 << 20;
+/// Room for a block where the server takes no option, and for what it says of an error.
+const LEAST_ROOM: u16 = 512;
+/// So many datagrams are handed over at once when fewer are due: more come when some were lost.
+const LEAST_BATCH: usize = 16;
+/// The most octets of datagrams that are handed over at once.
+const MAX_BATCH_LEN: usize = 512 << 10;
+
+pub(super) struct Socket {
+    udp: UdpSocket,
+    /// How long the kernel waits for a datagram, as it was told.
+    wait_time: Duration,
+    /// So many waits from now are exact.
+    exact: u32,
+    pace: Pace,
+    /// Room for datagrams, one beside the other.
+    room: Vec<u8>,
+    datagram_len: usize,
+    headers: MultiHeaders<SockaddrStorage>,
+    /// The source and length of what is in that room.
+    come: Vec<(SocketAddr, usize)>,
+}
+
+/// The kernel waits for a datagram in ticks, mostly of 4 ms; `poll` is exact and one call more. After
+/// a wait in vain, which is the sign of losses, so many waits are exact.
+const EXACT_AFTER_LOSS: u32 = 4000;
+/// When the kernel itself waits, it may be for longer than was asked for.
+const SHORTEST_WAIT: Duration = Duration::from_millis(4);
+/// So long the kernel is not left to wait by itself, since it would go on to wait so long.
+const EXACT_ABOVE: Duration = Duration::from_millis(50);
+
+impl Socket {
+    /// Opens a socket for what `server` may send on a request for `terms`.
+    pub(super) fn open(
+        fetcher: &Fetcher,
+        server: SocketAddr,
+        terms: &Terms,
+    ) -> Result<Self, Failure> {
+        let any: SocketAddr = match server {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let udp = UdpSocket::bind(any).map_err(other)?;
+        bind_to(&udp, fetcher.interface.as_deref()).map_err(other)?;
+        // Who may not have more than others are allowed gets that.
+        let _ = setsockopt(&udp, sockopt::RcvBufForce, &RECEIVE_BUFFER)
+            .or_else(|_| setsockopt(&udp, sockopt::RcvBuf, &RECEIVE_BUFFER));
+        // One octet more than fits shows what does not.
+        let datagram_len = usize::from(terms.block_len.max(LEAST_ROOM) + DATA_HEADER_LEN) + 1;
+        let batch = (MAX_BATCH_LEN / datagram_len).clamp(1, terms.window.into());
+        Ok(Self {
+            udp,
+            wait_time: Duration::ZERO,
+            exact: 0,
+            pace: Pace::default(),
+            room: vec![0; batch * datagram_len],
+            datagram_len,
+            headers: MultiHeaders::preallocate(batch, None),
+            come: Vec::with_capacity(batch),
+        })
+    }
+
+    pub(super) fn send(&self, octets: &[u8], destination: SocketAddr) -> io::Result<()> {
+        self.udp.send_to(octets, destination).map(drop)
+    }
+
+    /// Waits for datagrams until about `deadline`, and takes those that have come, up to the `due` that
+    /// are said to be under way. Returns false when none has: that time has come, or may have. It was
+    /// `now` a moment ago.
+    pub(super) fn receive(
+        &mut self,
+        due: u16,
+        deadline: Option<Instant>,
+        now: Instant,
+    ) -> io::Result<bool> {
+        self.come.clear();
+        let due = usize::from(due.max(1)).min(self.room.len() / self.datagram_len);
+        match self.pace.nap(due) {
+            Some(nap) => {
+                let slept = sleep(nap);
+                self.take(due, MsgFlags::MSG_DONTWAIT)?;
+                self.pace.learn(slept, due, self.come.len());
+            }
+            None if !self.wait(deadline, now)? => self.exact = EXACT_AFTER_LOSS,
+            None if !self.take(due, MsgFlags::MSG_WAITFORONE)? => self.exact = EXACT_AFTER_LOSS,
+            None => self.pace.goes_on(),
+        }
+        Ok(!self.come.is_empty())
+    }
+
+    /// Returns what the last call of [`Socket::receive`] has brought.
+    pub(super) fn come(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
+        let rooms = self.room.chunks_exact(self.datagram_len);
+        let filled = rooms.zip(&self.come);
+        filled.map(|(room, (source, len))| (*source, room.get(..*len).unwrap_or_default()))
+    }
+
+    /// Waits until something has come or `deadline` is there, or leaves waiting to the kernel; returns
+    /// false when nothing has come.
+    fn wait(&mut self, deadline: Option<Instant>, now: Instant) -> io::Result<bool> {
+        let left = deadline.map_or(Duration::MAX, |at| at.since(now));
+        if self.exact > 0 || left > EXACT_ABOVE {
+            self.exact = self.exact.saturating_sub(1);
+            let ready = sys::wait_readable(&[self.udp.as_fd()], deadline);
+            return Ok(ready.map_err(|error| error.source)?.contains(&true));
+        } else if left > self.wait_time {
+            self.wait_time = left.max(SHORTEST_WAIT);
+            self.udp.set_read_timeout(Some(self.wait_time))?;
+        }
+        Ok(true)
+    }
+
+    /// Takes the `due` datagrams, as far as there is room for them, or a few; returns whether there was any.
+    fn take(&mut self, due: usize, flags: MsgFlags) -> io::Result<bool> {
+        let limit = due.max(LEAST_BATCH);
+        let rooms = self.room.chunks_exact_mut(self.datagram_len).take(limit);
+        let mut slices: Vec<_> = rooms.map(|room| [IoSliceMut::new(room)]).collect();
+        let descriptor = self.udp.as_raw_fd();
+        match recvmmsg(descriptor, &mut self.headers, &mut slices, flags, None) {
+            Ok(messages) => self.come.extend(messages.map(|message| {
+                let source = message.address.as_ref().and_then(socket_address);
+                (source.unwrap_or(NOBODY), message.bytes)
+            })),
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        Ok(!self.come.is_empty())
+    }
+}
+
+/// No server has this address.
+const NOBODY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+
+fn socket_address(storage: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = storage
+        .as_sockaddr_in()
+        .map(|address| SocketAddrV4::from(*address).into());
+    let v6 = || {
+        storage
+            .as_sockaddr_in6()
+            .map(|address| SocketAddrV6::from(*address).into())
+    };
+    v4.or_else(v6)
+}
+
+/// Returns for how long it really was.
+fn sleep(time: Duration) -> Duration {
+    let before = sys::up_time();
+    std::thread::sleep(time);
+    sys::up_time().saturating_sub(before)
+}
