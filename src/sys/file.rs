@@ -17,20 +17,23 @@ pub const OWNER: u32 = 0o600;
 /// # Errors
 /// What the file system says; no part of the file is left then.
 pub fn replace(path: &Path, octets: &[u8], mode: u32) -> io::Result<()> {
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)?;
-    }
     let mut name = path.as_os_str().to_owned();
     // Of several that write at once each has its own, and the last one stays.
     name.push(format!(".wireboot-{}", std::process::id()));
     let new = Path::new(&name);
-    // What an earlier process left there, or somebody else put there, is not written through.
-    let _ = fs::remove_file(new);
-    let file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(new);
+    let create = || {
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true).mode(mode).open(new)
+    };
+    let file = create().or_else(|error| {
+        match (error.kind(), path.parent()) {
+            (io::ErrorKind::NotFound, Some(directory)) => fs::create_dir_all(directory)?,
+            // What an earlier process left there, or somebody else put there, is not written through.
+            (io::ErrorKind::AlreadyExists, _) => fs::remove_file(new)?,
+            _ => return Err(error),
+        }
+        create()
+    });
     let done = file
         .and_then(|mut file| file.write_all(octets))
         .and_then(|()| match fs::metadata(path) {
