@@ -24,7 +24,7 @@ use crate::dhcp::lease::Lease;
 use crate::dhcp::offer;
 use crate::error::Error;
 use crate::handover::{self, Holder};
-use crate::link::{self, Link, Watch};
+use crate::link::{self, Found, Link, Watch};
 use crate::script::{self, Event};
 use crate::sys;
 use crate::sys::signal::Signals;
@@ -45,30 +45,33 @@ pub use survey::{Surveyed, survey};
 /// # Errors
 /// [`Error::NoCarrier`] when no interface has one in time, [`Error::NoOffer`] or
 /// [`Error::Refused`] when no server grants an address in time after that.
-pub fn lease(
-    links: Vec<Link>,
-    config: &Config,
-    signals: Option<&Signals>,
-) -> Result<Session, Error> {
-    race(open(links, config)?, config, signals)
+pub fn lease(found: Found, config: &Config, signals: Option<&Signals>) -> Result<Session, Error> {
+    let Found { links, watch } = found;
+    race(open(links, config)?, watch, config, signals)
 }
 
 /// Asks for the options that go with `address`, which the interface has or is given first.
 ///
 /// # Errors
-/// As [`lease()`].
+/// As [`lease()`], and [`Error::Usage`] when there are several interfaces.
 pub fn inform(
-    link: Link,
+    found: Found,
     address: Ipv4Addr,
     config: &Config,
     signals: Option<&Signals>,
 ) -> Result<Session, Error> {
-    let mut sessions = open(vec![link], config)?;
+    let Found { links, watch } = found;
+    if links.len() > 1 {
+        return Err(Error::Usage(
+            "an address is on one interface: say which with -i".to_owned(),
+        ));
+    }
+    let mut sessions = open(links, config)?;
     for session in &mut sessions {
         session.link().add_address(address)?;
         session.inform(address);
     }
-    race(sessions, config, signals)
+    race(sessions, watch, config, signals)
 }
 
 /// Gives the interface of a session what its lease says; when the kernel refuses that, the lease is
@@ -125,16 +128,18 @@ fn open(links: Vec<Link>, config: &Config) -> Result<Vec<Session>, Error> {
 
 fn race(
     mut sessions: Vec<Session>,
+    mut watch: Watch,
     config: &Config,
     signals: Option<&Signals>,
 ) -> Result<Session, Error> {
     sessions
         .iter_mut()
         .for_each(|session| session.set_held(true));
-    let winner = first_bound(&mut sessions, config, signals);
+    let winner = first_bound(&mut sessions, &mut watch, config, signals);
     let session = winner.map(|winner| {
         let mut session = sessions.swap_remove(winner);
         session.set_held(false);
+        session.follow(watch);
         session
     });
     sessions.into_iter().for_each(Session::release);
@@ -144,11 +149,11 @@ fn race(
 /// Returns the place of the first session that has a lease.
 fn first_bound(
     sessions: &mut [Session],
+    watch: &mut Watch,
     config: &Config,
     signals: Option<&Signals>,
 ) -> Result<usize, Error> {
     link::raise(sessions.iter().map(Session::link))?;
-    let mut watch = Watch::open()?;
     let started_at = sys::now();
     let mut carrier_at = None;
     loop {
@@ -160,7 +165,7 @@ fn first_bound(
             }
         }
         for (place, session) in sessions.iter_mut().enumerate() {
-            session.handle_input(&watch, now)?;
+            session.handle_input(watch, now)?;
             session.handle_timeout(now);
             while let Some(turn) = session.next_turn() {
                 match turn {
@@ -183,7 +188,7 @@ fn first_bound(
         if now >= deadline || sessions.iter().all(Session::is_hopeless) {
             return Err(failure(sessions, carrier_at, started_at));
         }
-        wait(sessions, &watch, signals, deadline)?;
+        wait(sessions, watch, signals, deadline)?;
     }
 }
 

@@ -34,16 +34,28 @@ pub struct Link {
     pub name: String,
     /// Its hardware address.
     pub mac: MacAddress,
+    /// Whether it was switched on when it was found.
+    was_up: bool,
     changes: Mutex<configure::Changes>,
+}
+
+/// What [`find`] has found.
+#[derive(Debug)]
+pub struct Found {
+    /// The interfaces.
+    pub links: Vec<Link>,
+    /// Tells the state of all interfaces, and then what changes.
+    pub watch: Watch,
 }
 
 /// Finds the interfaces, raises them and waits until one of them has a carrier; returns them
 /// all, since the others may still get theirs.
 ///
 /// # Errors
-/// As [`find`], [`raise`] and [`wait`]; what was raised is lowered again then.
+/// As [`find`] and [`raise`], and [`Error::NoCarrier`] when none has a carrier within the
+/// `link_timeout` of `config`; what was raised is lowered again then.
 pub fn up(config: &Config) -> Result<Vec<Link>, Error> {
-    raised(config).map(|(links, _)| links)
+    raised(config).map(|(found, _)| found.links)
 }
 
 /// As [`up`], but returns only the first interface with a carrier; the others are left as they
@@ -52,19 +64,21 @@ pub fn up(config: &Config) -> Result<Vec<Link>, Error> {
 /// # Errors
 /// As [`up`].
 pub fn first_up(config: &Config) -> Result<Link, Error> {
-    let (mut links, first) = raised(config)?;
+    let (Found { mut links, .. }, first) = raised(config)?;
     let link = links.swap_remove(first);
     links.iter().for_each(Link::restore);
     Ok(link)
 }
 
 /// Returns the interfaces, raised, and the place of the first with a carrier.
-fn raised(config: &Config) -> Result<(Vec<Link>, usize), Error> {
-    let links = find(config)?;
-    match raise(&links).and_then(|()| wait(&links, config.link_timeout)) {
-        Ok(first) => Ok((links, first)),
+fn raised(config: &Config) -> Result<(Found, usize), Error> {
+    let mut found = find(config)?;
+    match raise(&found.links)
+        .and_then(|()| wait(&found.links, &mut found.watch, config.link_timeout))
+    {
+        Ok(first) => Ok((found, first)),
         Err(error) => {
-            links.iter().for_each(Link::restore);
+            found.links.iter().for_each(Link::restore);
             Err(error)
         }
     }
@@ -79,7 +93,7 @@ fn raised(config: &Config) -> Result<(Vec<Link>, usize), Error> {
 ///
 /// # Errors
 /// [`Error::NoInterface`] with what was found and why each was of no use.
-pub fn find(config: &Config) -> Result<Vec<Link>, Error> {
+pub fn find(config: &Config) -> Result<Found, Error> {
     let deadline = sys::now() + config.link_timeout;
     let mut watch = Watch::open()?;
     let mut present = BTreeMap::new();
@@ -101,7 +115,9 @@ pub fn find(config: &Config) -> Result<Vec<Link>, Error> {
                 log::warn!("{missing}: no such interface; going on without it");
             }
             let links = selection.chosen.into_iter().map(Link::new);
-            return Ok(links.inspect(|link| vlan.hand_over(link)).collect());
+            let links = links.inspect(|link| vlan.hand_over(link)).collect();
+            watch.repeat();
+            return Ok(Found { links, watch });
         }
         if over {
             return Err(Error::NoInterface(selection.explain(config)));
@@ -120,17 +136,14 @@ pub fn find(config: &Config) -> Result<Vec<Link>, Error> {
 /// [`Error::Configure`] when none of them could be switched on; one that cannot is only logged
 /// while there are others.
 pub fn raise<'a>(links: impl IntoIterator<Item = &'a Link>) -> Result<(), Error> {
-    let mut socket = open_socket()?;
-    let state = socket.links().map_err(unreadable)?;
     let mut failed = Vec::new();
     let mut any_up = false;
     for link in links {
-        let is_up = |info: &LinkInfo| info.index == link.index && info.up;
-        if state.iter().any(is_up) {
+        if link.was_up {
             any_up = true;
             continue;
         }
-        match set_up(&mut socket, link.index, true) {
+        match set_up(&mut open_socket()?, link.index, true) {
             Ok(()) => {
                 log::debug!("{}: raised", link.name);
                 link.changes().raised = true;
@@ -149,13 +162,9 @@ pub fn raise<'a>(links: impl IntoIterator<Item = &'a Link>) -> Result<(), Error>
 }
 
 /// Waits until one of the interfaces has a carrier; returns its place among them.
-///
-/// # Errors
-/// [`Error::NoCarrier`] when none has after `timeout`.
-pub fn wait(links: &[Link], timeout: Duration) -> Result<usize, Error> {
+fn wait(links: &[Link], watch: &mut Watch, timeout: Duration) -> Result<usize, Error> {
     let start = sys::now();
     let deadline = start + timeout;
-    let mut watch = Watch::open()?;
     loop {
         while let Some(Change { link, gone }) = watch.next_change()? {
             let place = links.iter().position(|ours| ours.index == link.index);
@@ -194,6 +203,7 @@ impl Link {
             index: info.index,
             name: info.name,
             mac: info.mac.unwrap_or_default(),
+            was_up: info.up,
             changes: Mutex::default(),
         }
     }

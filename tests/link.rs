@@ -45,8 +45,9 @@ fn a_named_interface_is_raised_and_waited_for_until_its_carrier_comes() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn an_interface_that_was_up_before_stays_up() {
     in_new_namespace(|| {
-        let link = pair();
+        ip("link add near type veth peer name far");
         ip("link set near up");
+        let link = found(&["near"]);
         link::raise(std::slice::from_ref(&link)).unwrap();
         link.restore();
         assert!(ip("-o link show near").contains(",UP"));
@@ -95,15 +96,14 @@ fn without_a_name_virtual_interfaces_are_passed_over_and_told() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn an_interface_that_appears_late_is_waited_for() {
     in_new_namespace(|| {
-        let search = thread::spawn(|| link::find(&named(&["late"])).unwrap());
+        let search = thread::spawn(|| found(&["late"]));
         wait_until("the search listens to changes", || {
             let sockets = std::fs::read_to_string("/proc/thread-self/net/netlink").unwrap();
             let group = |line: &str| line.split_whitespace().nth(3) == Some("00000001");
             sockets.lines().any(group)
         });
         ip("link add late type veth peer name far");
-        let found = search.join().unwrap();
-        assert_eq!(found.first().map(|link| link.name.as_str()), Some("late"));
+        assert_eq!(search.join().unwrap().name, "late");
     });
 }
 
@@ -141,6 +141,22 @@ fn a_lease_is_set_whole_and_taken_back_whole() {
         assert_eq!(routes(), [""; 0]);
         assert_eq!(mtu("near"), 1500);
         assert!(!ip("-o link show near").contains(",UP"));
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn an_mtu_that_is_more_than_the_device_can_is_left_out() {
+    in_new_namespace(|| {
+        ip("tuntap add near mode tap");
+        ip("link set near up");
+        let lease = Lease {
+            mtu_octets: Some(u16::MAX),
+            ..lease([192, 0, 2, 10], 24, &[default_by([192, 0, 2, 1])])
+        };
+        found(&["near"]).configure(&lease).unwrap();
+        assert_eq!(mtu("near"), 1500);
+        assert_eq!(routes().len(), 2);
     });
 }
 
@@ -271,7 +287,11 @@ fn next_of(watch: &mut Watch, link: &Link) -> Change {
 fn pair() -> Link {
     ip("link add near type veth peer name far");
     ip("link set far up");
-    link::find(&named(&["near"])).unwrap().pop().unwrap()
+    found(&["near"])
+}
+
+fn found(names: &[&str]) -> Link {
+    link::find(&named(names)).unwrap().links.pop().unwrap()
 }
 
 fn named(names: &[&str]) -> Config {

@@ -5,7 +5,6 @@ use std::os::fd::AsFd;
 use super::session::{Session, Turn};
 use crate::config::Config;
 use crate::error::Error;
-use crate::link::Watch;
 use crate::script::{self, Event};
 use crate::sys::alarm::Alarm;
 use crate::sys::signal::{Signal, Signals};
@@ -26,7 +25,7 @@ pub fn keep(mut session: Session, config: &Config, signals: &Signals) -> Result<
     let mut is_bound = true;
     session.take_port();
     let name = session.link().name.clone();
-    let mut watch = Watch::open()?;
+    let mut watch = session.watch()?;
     let alarm = Alarm::open().map_err(cannot_wait)?;
     loop {
         let now = sys::now();

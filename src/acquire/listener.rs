@@ -1,10 +1,10 @@
-//! The ear on one interface: a filtered packet socket at once, a mapped ring as soon as there is
-//! one.
+//! The ear on one interface: a filtered packet socket at once, a mapped ring for a long wait.
 //!
-//! Mapping a ring waits for the kernel (about 11 ms), a whole exchange on a quiet network takes
-//! one. So the ring is made on a thread while the plain socket is read, and sockets are closed on
-//! one.
+//! Mapping a ring waits for the kernel (about 11 ms, and 20 to close it), a whole exchange on a quiet
+//! network takes less than one. So a ring is made only when no answer has come for a while, on a
+//! thread, while the plain socket is read; and sockets are closed on one.
 
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,9 +15,11 @@ use super::crowd::Counters;
 use crate::dhcp::Heard;
 use crate::link::Link;
 use crate::sys::SyscallError;
-use crate::sys::filter::dhcp_replies;
-use crate::sys::packet::{Metadata, PacketSocket};
+use crate::sys::filter::ready::dhcp_replies_and_arp_about;
+use crate::sys::filter::{Program, dhcp_replies};
+use crate::sys::packet::{Metadata, Options, PacketSocket};
 use crate::sys::ring::{Layout, Ring};
+use crate::wire::ethernet::MacAddress;
 
 /// Longer than any message we ask for.
 pub(super) const MAX_FRAME_LEN: usize = 2048;
@@ -26,6 +28,9 @@ pub(super) const MAX_FRAME_LEN: usize = 2048;
 #[derive(Debug)]
 pub(super) struct Listener {
     ear: Ear,
+    interface: u32,
+    mac: MacAddress,
+    program: Program,
     counters: Option<Counters>,
     /// Brings a better ear.
     coming: Option<Receiver<Coming>>,
@@ -55,31 +60,55 @@ impl Listener {
     /// What the kernel says to the plain socket.
     pub(super) fn open(link: &Link) -> Result<Self, SyscallError> {
         let program = dhcp_replies(None, Some(link.mac));
-        let socket = PacketSocket::open(link.index, &program)?;
+        let mut options = Options::new(link.index, &program);
+        options.locked = false;
+        let socket = options.open()?;
+        Ok(Self {
+            ear: Ear::Plain(socket),
+            interface: link.index,
+            mac: link.mac,
+            program,
+            counters: None,
+            coming: None,
+            is_waiting: Arc::new(AtomicBool::new(true)),
+            bypasses_queues: false,
+        })
+    }
+
+    /// Hears ARP about `address` too from now on; false when that takes a socket of its own, since
+    /// the filter is locked or a ring has it.
+    pub(super) fn hear_arp(&mut self, address: Ipv4Addr) -> bool {
+        let Ear::Plain(socket) = &self.ear else {
+            return false;
+        };
+        let program = dhcp_replies_and_arp_about(self.mac, address);
+        let is_heard = self.coming.is_none() && socket.replace_filter(&program).is_ok();
+        if is_heard {
+            self.program = program;
+        }
+        is_heard
+    }
+
+    /// Prepares for a long wait: has a ring made, and then what others ask for counted, since
+    /// whoever has no answer yet may be one of many.
+    pub(super) fn settle(&mut self) {
         let (sender, coming) = channel();
-        let is_waiting = Arc::new(AtomicBool::new(true));
-        let (index, name, waiting) = (link.index, link.name.clone(), Arc::clone(&is_waiting));
+        let (index, program) = (self.interface, self.program.clone());
+        let waiting = Arc::clone(&self.is_waiting);
         thread::spawn(move || {
             let made = Ring::open(index, &program, Layout::SMALL).and_then(|ring| {
                 // When nobody waits any longer, what was made is closed here.
                 let is_heard = sender.send(Coming::Ring(ring)).is_ok();
-                // Whoever has no answer by now may be one of many.
                 if is_heard && waiting.load(Ordering::Relaxed) {
                     drop(sender.send(Coming::Counters(Counters::open(index)?)));
                 }
                 Ok(())
             });
             if let Err(error) = made {
-                log::debug!("{name}: {error}: {}", error.source);
+                log::debug!("{error}: {}", error.source);
             }
         });
-        Ok(Self {
-            ear: Ear::Plain(socket),
-            counters: None,
-            coming: Some(coming),
-            is_waiting,
-            bypasses_queues: false,
-        })
+        self.coming = Some(coming);
     }
 
     /// Hands every frame that has arrived to `take`.

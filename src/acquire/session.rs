@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::diagnosis::Diagnosis;
 use super::listener::close;
+use super::machine;
 use super::port::Port;
 use super::saved::{self, Saved};
 use super::station::{Heard, Station};
@@ -61,6 +62,8 @@ pub struct Session {
     turns: VecDeque<Turn>,
     /// What happened on the way to the lease, each for the first time.
     moments: Vec<Moment>,
+    /// Tells of the interface, once the lease is there.
+    watch: Option<Watch>,
 }
 
 /// What the client begins with.
@@ -102,6 +105,7 @@ impl Session {
             diagnosis: Diagnosis::default(),
             turns: VecDeque::new(),
             moments: Vec::new(),
+            watch: None,
             link,
         })
     }
@@ -118,6 +122,19 @@ impl Session {
         if let Some(client) = &mut self.client {
             client.set_held(held);
         }
+    }
+
+    /// Takes over what tells of the interface.
+    pub(super) fn follow(&mut self, watch: Watch) {
+        self.watch = Some(watch);
+    }
+
+    /// Hands on what tells of the interface.
+    ///
+    /// # Errors
+    /// As [`Watch::open`], when there is none yet.
+    pub(super) fn watch(&mut self) -> Result<Watch, Error> {
+        self.watch.take().map_or_else(Watch::open, Ok)
     }
 
     /// Returns what the offers here are worth.
@@ -260,6 +277,7 @@ impl Session {
         }
         client.handle_timeout(now);
         self.drain();
+        self.station.handle_timeout(now);
     }
 
     /// Has the lease renewed now.
@@ -326,7 +344,8 @@ impl Session {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let client = self.client.as_ref().and_then(Client::poll_timeout);
         let port = self.port.as_ref().and_then(Port::poll_timeout);
-        client.into_iter().chain(port).min()
+        let station = self.station.poll_timeout();
+        [client, port, station].into_iter().flatten().min()
     }
 
     pub(super) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
@@ -347,6 +366,12 @@ impl Session {
     /// Says why there is no lease after `waited`, `received` frames being counted now.
     pub(super) fn failure(&self, waited: Duration, received: Option<u64>) -> Error {
         self.diagnosis.failure(&self.link, waited, received)
+    }
+
+    /// Leaves the lease in force, and what is open to the end of the process: the kernel closes it
+    /// then, which takes as long as closing it here and needs no threads.
+    pub fn outlive(self) {
+        std::mem::forget(self);
     }
 
     /// Ends the session and leaves its lease in force.
@@ -522,9 +547,8 @@ impl Output {
 
 /// How a client of `link` is configured.
 pub(super) fn client_config(link: &Link, config: &Config) -> ClientConfig {
-    let machine = super::machine::read();
     ClientConfig {
-        identity: identity::options(config, link.mac, machine),
+        identity: identity::options(config, link.mac, machine::read),
         requested: requested(config.identify, &config.introduction),
         wants_boot_file: config.proxy_wait.is_some(),
         proxy_wait: config.proxy_wait.unwrap_or_default(),

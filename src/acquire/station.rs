@@ -3,22 +3,27 @@
 
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use super::listener::{Listener, MAX_FRAME_LEN, close};
 use crate::dhcp::Transmit;
 use crate::error::Error;
 use crate::link::Link;
 use crate::recorder;
-use crate::sys::SyscallError;
 use crate::sys::filter::ready::arp_about;
 use crate::sys::packet::{Options, PacketSocket};
 use crate::sys::udp::UdpPort;
-use crate::time::Timestamp;
+use crate::sys::{self, SyscallError};
+use crate::time::{Instant, Timestamp};
 use crate::wire::arp;
 use crate::wire::dhcp::{CLIENT_PORT, MessageType};
 use crate::wire::ethernet::{ETHERTYPE_ARP, MacAddress};
 use crate::wire::frame;
 use crate::wire::udp::Datagram;
+
+/// How long an answer may take before the wait is taken to be a long one: many times what a server on
+/// the same network needs, and a tenth of the delay after which it is asked again.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// What was heard.
 #[derive(Debug)]
@@ -42,8 +47,12 @@ pub(super) struct Station {
     name: String,
     mac: MacAddress,
     listener: Listener,
-    /// Hears ARP about this address.
-    arp: Option<(Ipv4Addr, PacketSocket)>,
+    /// The address that ARP is heard about, with a socket where the listener does not hear it.
+    arp: Option<(Ipv4Addr, Option<PacketSocket>)>,
+    /// When a server was asked first.
+    asked_at: Option<Instant>,
+    /// Nothing more is done for a long wait.
+    is_settled: bool,
     /// Sends between configured addresses.
     port: Option<UdpPort>,
     /// Who brought the last message of a server: itself, or the router before it.
@@ -67,6 +76,8 @@ impl Station {
             mac: link.mac,
             listener,
             arp: None,
+            asked_at: None,
+            is_settled: false,
             port: None,
             neighbour: None,
         })
@@ -88,23 +99,26 @@ impl Station {
     /// What the kernel says.
     pub(super) fn receive(&mut self, mut take: impl FnMut(Heard<'_>)) -> Result<(), SyscallError> {
         let name = &self.name;
-        if let Some((_, socket)) = &self.arp {
+        if let Some((_, Some(socket))) = &self.arp {
             let mut buf = [0; MAX_FRAME_LEN];
             while let Some(received) = socket.recv(&mut buf)? {
                 let octets = buf.get(..received.len).unwrap_or_default();
                 recorder::received(name, octets, &received.metadata);
-                match arp::Packet::decode_frame(octets) {
-                    Ok(packet) => take(Heard::Arp(packet)),
-                    Err(error) => log::debug!("{name}: ARP was discarded: {error}"),
-                }
+                take_arp(name, octets, &mut take);
             }
         }
-        let neighbour = &mut self.neighbour;
+        let mut others = Vec::new();
         self.listener.receive(|octets, metadata| {
             recorder::received(name, octets, &metadata);
-            match frame::decode(octets, metadata.checksum_ready) {
+            match is_arp(octets) {
+                true => take_arp(name, octets, &mut take),
+                false => others.push((octets.to_vec(), metadata)),
+            }
+        })?;
+        for (octets, metadata) in others {
+            match frame::decode(&octets, metadata.checksum_ready) {
                 Ok((sender, datagram)) => {
-                    *neighbour = Some(sender);
+                    self.neighbour = Some(sender);
                     let at = metadata.timestamp;
                     take(Heard::Datagram {
                         sender,
@@ -114,7 +128,8 @@ impl Station {
                 }
                 Err(error) => log::debug!("{name}: a frame was discarded: {error}"),
             }
-        })
+        }
+        Ok(())
     }
 
     /// Returns what other machines have asked for since the last time.
@@ -122,14 +137,29 @@ impl Station {
         self.listener.heard()
     }
 
-    /// Stops counting what others ask for.
+    /// Takes notice of the time: a wait that has become long is prepared for.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout().is_some_and(|at| now >= at) {
+            self.is_settled = true;
+            self.listener.settle();
+        }
+    }
+
+    /// Returns when [`Station::handle_timeout`] must be called.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let asked_at = self.asked_at.filter(|_| !self.is_settled)?;
+        Some(asked_at + PATIENCE)
+    }
+
+    /// Waits no longer, and stops counting what others ask for.
     pub(super) fn leave_crowd(&mut self) {
+        self.is_settled = true;
         self.listener.leave_crowd();
     }
 
     /// Sends a DHCP message. One with a source address is left to the kernel, but for a RELEASE:
     /// the address goes with it, before a question for the next hop would be answered.
-    pub(super) fn send(&self, transmit: Transmit, payload: &[u8]) {
+    pub(super) fn send(&mut self, transmit: Transmit, payload: &[u8]) {
         let Transmit {
             source,
             destination,
@@ -158,6 +188,7 @@ impl Station {
             }
         }
         self.send_frame(&frame);
+        self.asked_at.get_or_insert_with(sys::now);
     }
 
     /// Sends an ARP packet to every station.
@@ -180,16 +211,19 @@ impl Station {
             return;
         }
         let opened = address.map(|address| {
+            if self.listener.hear_arp(address) {
+                return Ok((address, None));
+            }
             let program = arp_about(address);
             let mut options = Options::new(self.index, &program);
             options.protocol = ETHERTYPE_ARP;
-            options.open().map(|socket| (address, socket))
+            options.open().map(|socket| (address, Some(socket)))
         });
-        let socket = opened.transpose().unwrap_or_else(|error| {
+        let arp = opened.transpose().unwrap_or_else(|error| {
             log::warn!("{}: no ARP: {error}: {}", self.name, error.source);
             None
         });
-        if let Some(old) = std::mem::replace(&mut self.arp, socket) {
+        if let Some((_, Some(old))) = std::mem::replace(&mut self.arp, arp) {
             close(Box::new(old));
         }
     }
@@ -203,7 +237,10 @@ impl Station {
 
     /// What to wait on.
     pub(super) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let arp = self.arp.as_ref().map(|(_, socket)| socket.as_fd());
+        let arp = self
+            .arp
+            .as_ref()
+            .and_then(|(_, socket)| Some(socket.as_ref()?.as_fd()));
         self.listener.source().into_iter().chain(arp)
     }
 
@@ -221,5 +258,16 @@ impl Station {
 impl Drop for Station {
     fn drop(&mut self) {
         self.watch(None);
+    }
+}
+
+fn is_arp(octets: &[u8]) -> bool {
+    octets.get(12..14) == Some(&ETHERTYPE_ARP.to_be_bytes())
+}
+
+fn take_arp(name: &str, octets: &[u8], take: &mut impl FnMut(Heard<'_>)) {
+    match arp::Packet::decode_frame(octets) {
+        Ok(packet) => take(Heard::Arp(packet)),
+        Err(error) => log::debug!("{name}: ARP was discarded: {error}"),
     }
 }

@@ -9,7 +9,7 @@ use super::station::{Heard, Station};
 use crate::config::Config;
 use crate::dhcp::survey::{Answer, Survey};
 use crate::error::Error;
-use crate::link::{self, Change, Link, Watch};
+use crate::link::{self, Change, Found, Link, Watch};
 use crate::sys::signal::Signals;
 use crate::sys::{self, SyscallError};
 use crate::time::Instant;
@@ -35,11 +35,12 @@ pub struct Surveyed {
 /// # Errors
 /// [`Error::NoCarrier`] when no interface has one in time.
 pub fn survey(
-    links: Vec<Link>,
+    found: Found,
     config: &Config,
     wait: Duration,
     signals: &Signals,
 ) -> Result<Vec<Surveyed>, Error> {
+    let Found { links, watch } = found;
     let opened: Result<Vec<_>, _> = links.iter().map(Asker::open).collect();
     let mut surveyed: Vec<_> = links
         .into_iter()
@@ -51,7 +52,7 @@ pub fn survey(
             asker,
         })
         .collect();
-    let result = ask(&mut surveyed, config, wait, signals);
+    let result = ask(&mut surveyed, watch, config, wait, signals);
     surveyed.iter().for_each(|one| one.link.restore());
     result.map(|()| surveyed)
 }
@@ -146,6 +147,12 @@ impl Asker {
                 self.station.send(transmit, &payload);
             }
         }
+        self.station.handle_timeout(now);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let survey = self.survey.as_ref().and_then(Survey::poll_timeout);
+        survey.into_iter().chain(self.station.poll_timeout()).min()
     }
 
     fn is_over(&self) -> bool {
@@ -155,12 +162,12 @@ impl Asker {
 
 fn ask(
     surveyed: &mut [Surveyed],
+    mut watch: Watch,
     config: &Config,
     wait: Duration,
     signals: &Signals,
 ) -> Result<(), Error> {
     link::raise(surveyed.iter().map(|one| &one.link))?;
-    let mut watch = Watch::open()?;
     let started_at = sys::now();
     loop {
         let now = sys::now();
@@ -191,7 +198,7 @@ fn ask(
                 waited: now.since(started_at),
             });
         }
-        let timeouts = begun().filter_map(|one| one.asker.survey.as_ref()?.poll_timeout());
+        let timeouts = begun().filter_map(|one| one.asker.poll_timeout());
         let until = timeouts.min().unwrap_or(link_deadline);
         let mut sources: Vec<_> = begun()
             .flat_map(|one| one.asker.station.sources())

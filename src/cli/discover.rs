@@ -61,9 +61,9 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
 }
 
 fn ask(config: &Config, wait: Duration, as_json: bool, shows_options: bool) -> Result<(), Error> {
-    let links = link::find(config)?;
+    let found = link::find(config)?;
     let signals = receive_signals()?;
-    let surveyed = acquire::survey(links, config, wait, &signals)?;
+    let surveyed = acquire::survey(found, config, wait, &signals)?;
     let rows = rows(&surveyed, config);
     let text = match as_json {
         true => json::text(&surveyed, &rows),

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::dhcp::json::Fields;
 use crate::dhcp::lease::Lease;
 use crate::error::Error;
-use crate::link::{self, Link};
+use crate::link::{self, Found, Link};
 use crate::recorder;
 use crate::script::{self, Event};
 use crate::sys::signal::Signals;
@@ -97,11 +97,11 @@ fn follow(wish: &Wish, config: &Config) -> Result<(), Error> {
         return without_dhcp(wish, config, lease);
     }
     account::begin();
-    let links = link::find(config)?;
+    let found = link::find(config)?;
     let signals = receive_signals()?;
     let script = config.script.as_deref();
-    let names: Vec<_> = links.iter().map(|link| link.name.clone()).collect();
-    let session = acquire(wish, links, config, &signals).inspect_err(|_| {
+    let names: Vec<_> = found.links.iter().map(|link| link.name.clone()).collect();
+    let session = acquire(wish, found, config, &signals).inspect_err(|_| {
         for name in &names {
             script::tell(script, name, Event::LeaseFail);
         }
@@ -122,26 +122,24 @@ fn follow(wish: &Wish, config: &Config) -> Result<(), Error> {
     account::save();
     script::tell(script, &name, Event::Bound(&lease));
     print(wish, config, session.link(), Some(&session), &lease);
-    if wish.keep {
-        acquire::keep(session, config, &signals)?;
+    match wish.keep {
+        true => acquire::keep(session, config, &signals),
+        false => {
+            session.outlive();
+            Ok(())
+        }
     }
-    Ok(())
 }
 
 fn acquire(
     wish: &Wish,
-    mut links: Vec<Link>,
+    found: Found,
     config: &Config,
     signals: &Signals,
 ) -> Result<Session, Error> {
-    let Some(address) = wish.inform else {
-        return acquire::lease(links, config, Some(signals));
-    };
-    match (links.pop(), links.is_empty()) {
-        (Some(link), true) => acquire::inform(link, address, config, Some(signals)),
-        _ => Err(Error::Usage(
-            "an address is on one interface: say which with -i".to_owned(),
-        )),
+    match wish.inform {
+        Some(address) => acquire::inform(found, address, config, Some(signals)),
+        None => acquire::lease(found, config, Some(signals)),
     }
 }
 
@@ -159,7 +157,7 @@ fn without_dhcp(wish: &Wish, config: &Config, lease: Lease) -> Result<(), Error>
 }
 
 fn release(config: &Config) -> Result<(), Error> {
-    match acquire::release_saved(link::find(config)?, config)? {
+    match acquire::release_saved(link::find(config)?.links, config)? {
         0 => Err(Error::Usage(
             "there is no lease to give back: none is on file in /run/wireboot".to_owned(),
         )),

@@ -1,6 +1,8 @@
 //! Who we say we are: client identifier, classes, architecture and machine (RFC 2132, RFC 3004,
 //! RFC 4361, RFC 4578).
 
+use std::cell::LazyCell;
+
 use crate::config::{ClientId, Config, Identify};
 use crate::wire::ethernet::MacAddress;
 use crate::wire::option::code;
@@ -47,10 +49,15 @@ impl Machine {
 }
 
 /// Returns the options by which the machine introduces itself: client identifier, classes,
-/// architecture, and its name, when it has one.
-pub fn options(config: &Config, chaddr: MacAddress, machine: Machine) -> Vec<(u8, Vec<u8>)> {
+/// architecture, and its name, when it has one. `machine` is called when some of it is told.
+pub fn options(
+    config: &Config,
+    chaddr: MacAddress,
+    machine: impl FnOnce() -> Machine,
+) -> Vec<(u8, Vec<u8>)> {
     let introduction = &config.introduction;
-    let client_id = client_id(&introduction.client_id, chaddr, machine);
+    let machine = LazyCell::new(machine);
+    let client_id = client_id(&introduction.client_id, chaddr, || machine.uuid);
     let mut options = vec![(code::CLIENT_IDENTIFIER, client_id)];
     let (mut class, mut user_class) = ("wireboot".to_owned(), None);
     let boot_client = match config.identify {
@@ -82,7 +89,11 @@ pub fn options(config: &Config, chaddr: MacAddress, machine: Machine) -> Vec<(u8
 }
 
 /// Returns the value of option 61.
-fn client_id(kind: &ClientId, chaddr: MacAddress, machine: Machine) -> Vec<u8> {
+fn client_id(
+    kind: &ClientId,
+    chaddr: MacAddress,
+    uuid: impl FnOnce() -> Option<[u8; 16]>,
+) -> Vec<u8> {
     let MacAddress(mac) = chaddr;
     match kind {
         ClientId::Mac => [&[ETHERNET], &mac[..]].concat(),
@@ -90,7 +101,7 @@ fn client_id(kind: &ClientId, chaddr: MacAddress, machine: Machine) -> Vec<u8> {
         ClientId::Duid => {
             // The interface's part is what dhcpcd makes it: stable, and different on each.
             let [_, _, iaid @ ..] = mac;
-            let duid = match machine.uuid {
+            let duid = match uuid() {
                 Some(uuid) => [&DUID_UUID[..], &reordered(uuid)].concat(),
                 None => [&DUID_LL[..], &mac].concat(),
             };
@@ -162,7 +173,7 @@ mod tests {
     };
 
     fn value_of(config: &Config, wanted: u8) -> Option<Vec<u8>> {
-        let mut options = options(config, MAC, MACHINE).into_iter();
+        let mut options = options(config, MAC, || MACHINE).into_iter();
         options.find_map(|(code, value)| (code == wanted).then_some(value))
     }
 
@@ -194,7 +205,7 @@ mod tests {
             uuid: None,
             ..MACHINE
         };
-        let (_, of_mac) = options(&duid, MAC, machine).swap_remove(0);
+        let (_, of_mac) = options(&duid, MAC, || machine).swap_remove(0);
         let expected = [
             255, 0, 0x12, 0x34, 0x56, 0, 3, 0, 1, 0x52, 0x54, 0, 0x12, 0x34, 0x56,
         ];

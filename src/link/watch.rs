@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use super::{open_socket, unreadable};
+use super::unreadable;
 use crate::error::Error;
 use crate::sys::netlink::{LinkNews, News};
 use crate::sys::{self, SyscallError};
@@ -65,6 +65,14 @@ impl Watch {
         Ok(self.pending.pop_front())
     }
 
+    /// Has the state of every interface told once more, in place of what is still to be told.
+    pub fn repeat(&mut self) {
+        self.pending.retain(|change| change.gone);
+        let all = self.known.values().cloned();
+        self.pending
+            .extend(all.map(|link| Change { link, gone: false }));
+    }
+
     /// Returns whether an interface of this machine has the address.
     pub fn is_ours(&self, mac: MacAddress) -> bool {
         self.known.values().any(|link| link.mac == Some(mac))
@@ -82,17 +90,21 @@ impl Watch {
     }
 
     fn read_all(&mut self) -> Result<(), Error> {
-        let links = open_socket()?.links().map_err(unreadable)?;
-        let mut gone = std::mem::take(&mut self.known);
-        for link in links {
-            let before = gone.remove(&link.index);
-            if before.is_some_and(|before| before.is_same_state(&link)) {
-                self.known.insert(link.index, link);
-            } else {
-                self.hear(Message::NewLink(link));
-            }
+        let mut before = std::mem::take(&mut self.known);
+        for message in self.news.dump().map_err(unreadable)? {
+            let index = match &message {
+                Message::NewLink(link) | Message::DelLink(link) => link.index,
+                Message::NewAddress(_)
+                | Message::NewRoute(_)
+                | Message::Ack(_)
+                | Message::Done
+                | Message::Other => continue,
+            };
+            self.known
+                .extend(before.remove(&index).map(|link| (index, link)));
+            self.hear(message);
         }
-        for link in gone.into_values() {
+        for link in before.into_values() {
             self.pending.push_back(Change { link, gone: true });
         }
         Ok(())

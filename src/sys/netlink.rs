@@ -22,6 +22,8 @@ use crate::wire::route::{LinkInfo, Message, Request};
 /// The kernel builds parts of a dump up to this size when the reader offers as much; a larger
 /// message would be cut.
 const RECEIVE_LEN: usize = 32 * 1024;
+/// More than the answer to a change has: a number, what was asked, and a sentence.
+const ANSWER_LEN: usize = 4096;
 
 /// A socket for requests, each answered before the next is sent.
 #[derive(Debug)]
@@ -52,7 +54,7 @@ impl RouteSocket {
     /// # Errors
     /// What the kernel said, with its explanation, under the message's name.
     pub fn change(&mut self, request: &Request) -> Result<(), SyscallError> {
-        self.exchange(request).map(drop)
+        self.exchange(request, &mut [0; ANSWER_LEN]).map(drop)
     }
 
     /// Asks for every object of a kind.
@@ -60,7 +62,7 @@ impl RouteSocket {
     /// # Errors
     /// What the kernel said, under the message's name.
     pub fn dump(&mut self, request: &Request) -> Result<Vec<Message>, SyscallError> {
-        self.exchange(request)
+        self.exchange(request, &mut vec![0; RECEIVE_LEN])
     }
 
     /// Asks for every link.
@@ -77,33 +79,13 @@ impl RouteSocket {
         Ok(links)
     }
 
-    fn exchange(&mut self, request: &Request) -> Result<Vec<Message>, SyscallError> {
-        let call = request.name();
+    fn exchange(
+        &mut self,
+        request: &Request,
+        buf: &mut [u8],
+    ) -> Result<Vec<Message>, SyscallError> {
         self.sequence = self.sequence.wrapping_add(1);
-        let octets = request.encode(self.sequence);
-        retry(|| send(self.socket.as_raw_fd(), &octets, MsgFlags::empty()))
-            .map_err(|errno| SyscallError::new(call, errno))?;
-        let mut answers = Vec::new();
-        let mut buf = vec![0; RECEIVE_LEN];
-        loop {
-            let datagram = receive(self.socket.as_fd(), &mut buf)
-                .map_err(|errno| SyscallError::new(call, errno))?;
-            for frame in frames(datagram) {
-                let frame = frame.map_err(|error| malformed(call, error))?;
-                if frame.sequence != self.sequence {
-                    continue;
-                }
-                match Message::decode(&frame).map_err(|error| malformed(call, error))? {
-                    Message::Ack(Ack { errno: 0, .. }) | Message::Done => return Ok(answers),
-                    Message::Ack(ack) => return Err(refusal(call, ack)),
-                    message @ (Message::NewLink(_)
-                    | Message::DelLink(_)
-                    | Message::NewAddress(_)
-                    | Message::NewRoute(_)
-                    | Message::Other) => answers.push(message),
-                }
-            }
-        }
+        exchange(self.socket.as_fd(), request, self.sequence, buf, false)
     }
 }
 
@@ -112,6 +94,7 @@ impl RouteSocket {
 pub struct LinkNews {
     socket: OwnedFd,
     buf: Vec<u8>,
+    sequence: u32,
 }
 
 /// What a look at the news brought.
@@ -135,7 +118,25 @@ impl LinkNews {
         Ok(Self {
             socket: open(SockFlag::SOCK_NONBLOCK, groups)?,
             buf: vec![0; RECEIVE_LEN],
+            sequence: 0,
         })
+    }
+
+    /// Asks for the state of every link, and returns what the kernel says until all are told:
+    /// news that come meanwhile are among it, each in its place.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn dump(&mut self) -> Result<Vec<Message>, SyscallError> {
+        loop {
+            self.sequence = self.sequence.wrapping_add(1);
+            let (socket, buf) = (self.socket.as_fd(), &mut self.buf);
+            match exchange(socket, &Request::Links, self.sequence, buf, true) {
+                // There was more than the socket could hold.
+                Err(error) if error.source.raw_os_error() == Some(libc::ENOBUFS) => {}
+                result => return result,
+            }
+        }
     }
 
     /// Takes the next datagram of news.
@@ -161,6 +162,48 @@ impl LinkNews {
 impl AsFd for LinkNews {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+/// Sends a request and returns what comes until it is answered, with or without the news among it.
+fn exchange(
+    socket: BorrowedFd<'_>,
+    request: &Request,
+    sequence: u32,
+    buf: &mut [u8],
+    with_news: bool,
+) -> Result<Vec<Message>, SyscallError> {
+    let call = request.name();
+    let failed = |errno| SyscallError::new(call, errno);
+    let octets = request.encode(sequence);
+    retry(|| send(socket.as_raw_fd(), &octets, MsgFlags::empty())).map_err(failed)?;
+    let mut answers = Vec::new();
+    loop {
+        let datagram = match receive(socket, buf) {
+            Err(Errno::EAGAIN) => {
+                super::wait_readable(&[socket], None)?;
+                continue;
+            }
+            datagram => datagram.map_err(failed)?,
+        };
+        for frame in frames(datagram) {
+            let frame = frame.map_err(|error| malformed(call, error))?;
+            let is_answer = frame.sequence == sequence;
+            if !is_answer && !with_news {
+                continue;
+            }
+            match Message::decode(&frame).map_err(|error| malformed(call, error))? {
+                // Of a request that was not waited for to its end.
+                Message::Ack(_) | Message::Done if !is_answer => {}
+                Message::Ack(Ack { errno: 0, .. }) | Message::Done => return Ok(answers),
+                Message::Ack(ack) => return Err(refusal(call, ack)),
+                message @ (Message::NewLink(_)
+                | Message::DelLink(_)
+                | Message::NewAddress(_)
+                | Message::NewRoute(_)
+                | Message::Other) => answers.push(message),
+            }
+        }
     }
 }
 

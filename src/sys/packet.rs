@@ -3,7 +3,7 @@
 //! A socket is opened with protocol 0, which receives nothing; then the filter is attached, and
 //! only then is it bound. A frame that arrived between socket and filter would be read
 //! unfiltered otherwise. At the end the filter is locked, so that nobody who inherits the
-//! socket can widen it.
+//! socket can widen it; it may be replaced once before that.
 //!
 //! A filter is a hint and no promise: everything that is read is checked again.
 
@@ -86,6 +86,8 @@ pub struct Options<'a> {
     pub ignore_outgoing: bool,
     /// Frames for other stations are received while the socket is open.
     pub promiscuous: bool,
+    /// The filter stays what it is.
+    pub locked: bool,
     /// Groups that are received while the socket is open.
     pub groups: &'a [MacAddress],
 }
@@ -100,6 +102,7 @@ impl<'a> Options<'a> {
             protocol: ETH_P_ALL,
             ignore_outgoing: true,
             promiscuous: false,
+            locked: true,
             groups: &[],
         }
     }
@@ -155,9 +158,9 @@ impl<'a> Options<'a> {
         for group in self.groups {
             join(&fd, self.interface, libc::PACKET_MR_MULTICAST, Some(*group))?;
         }
-        let on: libc::c_int = 1;
-        set_option(&fd, libc::SOL_SOCKET, libc::SO_LOCK_FILTER, &on)
-            .map_err(|errno| SyscallError::new("setsockopt(SO_LOCK_FILTER)", errno))?;
+        if self.locked {
+            lock(&fd)?;
+        }
         Ok((PacketSocket { fd }, prepared))
     }
 }
@@ -178,6 +181,15 @@ impl PacketSocket {
     /// As [`Options::open`].
     pub fn open(index: u32, program: &Program) -> Result<Self, SyscallError> {
         Options::new(index, program).open()
+    }
+
+    /// Puts another filter in place of the one that was not locked, and locks it.
+    ///
+    /// # Errors
+    /// What the kernel says; EPERM when the filter is locked.
+    pub fn replace_filter(&self, program: &Program) -> Result<(), SyscallError> {
+        attach(&self.fd, program)?;
+        lock(&self.fd)
     }
 
     /// Reads the next frame into `buf`; none when there is none yet.
@@ -333,6 +345,12 @@ impl AsFd for PacketSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+fn lock(fd: &OwnedFd) -> Result<(), SyscallError> {
+    let on: libc::c_int = 1;
+    set_option(fd, libc::SOL_SOCKET, libc::SO_LOCK_FILTER, &on)
+        .map_err(|errno| SyscallError::new("setsockopt(SO_LOCK_FILTER)", errno))
 }
 
 fn attach(fd: &OwnedFd, program: &Program) -> Result<(), SyscallError> {

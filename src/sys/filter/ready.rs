@@ -55,12 +55,19 @@ pub fn is_dhcp_reply(xid: Option<u32>, chaddr: Option<MacAddress>) -> Condition 
 
 /// Passes ARP that is about `address`: sent by who says to have it, or asking for it.
 pub fn arp_about(address: Ipv4Addr) -> Program {
+    program(&is_arp_about(address))
+}
+
+/// Passes what [`dhcp_replies`] or [`arp_about`] passes.
+pub fn dhcp_replies_and_arp_about(chaddr: MacAddress, address: Ipv4Addr) -> Program {
+    program(&is_dhcp_reply(None, Some(chaddr)).or(is_arp_about(address)))
+}
+
+fn is_arp_about(address: Ipv4Addr) -> Condition {
     let is_it = |at| Condition::equal(frame(Size::Word, ARP + at), address.to_bits());
-    program(
-        &untagged()
-            .and(is_ethertype(ETHERTYPE_ARP))
-            .and(is_it(14).or(is_it(24))),
-    )
+    untagged()
+        .and(is_ethertype(ETHERTYPE_ARP))
+        .and(is_it(14).or(is_it(24)))
 }
 
 /// Passes what clients broadcast to DHCP servers: only DISCOVERs, or only what is none, which is
@@ -238,15 +245,19 @@ mod tests {
     fn arp_about_an_address_passes_and_other_arp_does_not() {
         use crate::wire::arp;
         let address = Ipv4Addr::new(192, 0, 2, 100);
-        let program = arp_about(address);
         let probe = arp::Packet::probe(CHADDR, address).encode_frame();
         let claim = arp::Packet::announcement(CHADDR, address).encode_frame();
         let other = arp::Packet::announcement(CHADDR, Ipv4Addr::new(192, 0, 2, 101));
-        assert_eq!(program.run(&probe), WHOLE_FRAME);
-        assert_eq!(program.run(&claim), WHOLE_FRAME);
-        assert_eq!(program.run(&other.encode_frame()), 0);
-        assert_eq!(program.run(&reply(&[])), 0);
-        assert_eq!(program.run(&probe[..41]), 0);
+        let both = dhcp_replies_and_arp_about(CHADDR, address);
+        for (program, of_reply) in [(arp_about(address), 0), (both, WHOLE_FRAME)] {
+            assert_eq!(program.run(&probe), WHOLE_FRAME);
+            assert_eq!(program.run(&claim), WHOLE_FRAME);
+            assert_eq!(program.run(&other.encode_frame()), 0);
+            assert_eq!(program.run(&reply(&[])), of_reply);
+            assert_eq!(program.run(&changed(46, 0)), of_reply);
+            assert_eq!(program.run(&changed(70, 0)), 0, "another chaddr");
+            assert_eq!(program.run(&probe[..41]), 0);
+        }
     }
 
     #[test]
