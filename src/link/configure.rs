@@ -1,27 +1,34 @@
-//! What a lease sets on an interface: MTU, address, routes; all of it, or nothing.
+//! What a lease sets on an interface: address, routes, MTU; all of it, or nothing.
+//!
+//! The MTU comes last and may be left out: some drivers begin anew for it, and are without a carrier
+//! for a while. One with which it does not return is set back, and not set again.
 
 use std::net::Ipv4Addr;
+use std::slice;
 use std::time::Duration;
 
 use super::vlan::Made;
-use super::{Link, open_socket, unreadable};
+use super::{Link, Watch, open_socket, unreadable, wait};
 use crate::dhcp::lease::Lease;
 use crate::error::Error;
 use crate::sys::SyscallError;
 use crate::sys::netlink::RouteSocket;
-use crate::wire::route::{Address, FOREVER, Message, Request, Route};
+use crate::wire::route::{Address, FOREVER, LinkInfo, Message, Request, Route};
 
 /// Every host must take a datagram of this size (RFC 791 §3.1), and less serves no one here: a
 /// server that asks for less is mistaken or hostile.
 const SMALLEST_MTU: u16 = 576;
 
+/// Within which a driver that begins anew for an MTU has a carrier again.
+const RESET_TIME: Duration = Duration::from_secs(5);
+
 impl Link {
-    /// Sets MTU, address and routes of `lease`.
+    /// Sets address, routes and MTU of `lease`.
     ///
     /// Either all of them are in place at the end, or none that was not there before; an MTU
-    /// that the driver refuses is only logged. With another lease than the last time, what only
-    /// the older one said – which is over – is removed first; with the same one, the lifetimes
-    /// begin anew.
+    /// that the driver refuses, or has no carrier with, is only logged. With another lease than
+    /// the last time, what only the older one said – which is over – is removed first; with the
+    /// same one, the lifetimes begin anew.
     ///
     /// # Errors
     /// [`Error::Configure`] with what the kernel refused.
@@ -35,12 +42,8 @@ impl Link {
     /// # Errors
     /// [`Error::Configure`] when the kernel refuses.
     pub fn add_address(&self, address: Ipv4Addr) -> Result<(), Error> {
-        let before = Before::read(&mut open_socket()?, self.index)?;
-        if before
-            .addresses
-            .iter()
-            .any(|there| there.address == address)
-        {
+        let before = addresses(&mut open_socket()?, self.index).map_err(unreadable)?;
+        if before.iter().any(|there| there.address == address) {
             return Ok(());
         }
         self.apply(&[Setting::Address(Address {
@@ -59,8 +62,7 @@ impl Link {
     /// [`Error::System`] without a route socket.
     pub fn remove_address(&self, address: Ipv4Addr, prefix_len: u8) -> Result<(), Error> {
         let mut socket = open_socket()?;
-        let before = Before::read(&mut socket, self.index)?;
-        for there in before.addresses {
+        for there in addresses(&mut socket, self.index).map_err(unreadable)? {
             if (there.address, there.prefix_len) == (address, prefix_len) {
                 let request = Request::DeleteAddress(there);
                 take_back(&mut socket, &Setting::Address(there), &request);
@@ -73,10 +75,14 @@ impl Link {
         let mut socket = open_socket()?;
         // First, since the kernel removes with an address the later ones of the same subnet.
         self.changes().undo_all_but(wanted, &mut socket);
-        let before = Before::read(&mut socket, self.index)?;
         let mut fresh = Changes::default();
         for setting in wanted {
-            match setting.apply(&mut socket, &before) {
+            let applied = match setting {
+                Setting::Mtu(mtu_octets) => self.set_mtu(&mut socket, *mtu_octets),
+                Setting::Address(address) => set_address(&mut socket, address),
+                Setting::Route(route) => add_route(&mut socket, route),
+            };
+            match applied {
                 Ok(undo) => fresh.done.extend(undo.map(|undo| (*setting, undo))),
                 Err(source) if matches!(setting, Setting::Mtu(_)) => {
                     log::warn!("{}", self.refused(setting.to_string(), source).chain());
@@ -90,6 +96,47 @@ impl Link {
         self.changes().add(fresh);
         Ok(())
     }
+
+    /// Sets the MTU, which the kernel refuses when it is more than the device can; returns what takes
+    /// it back, or nothing when it is as it was.
+    fn set_mtu(
+        &self,
+        socket: &mut RouteSocket,
+        mtu_octets: u32,
+    ) -> Result<Option<Request>, SyscallError> {
+        let is_ours = |link: &LinkInfo| link.index == self.index;
+        let Some(before) = socket.links()?.into_iter().find(is_ours) else {
+            return Ok(None);
+        };
+        let is_bad = self.changes().bad_mtu == Some(mtu_octets);
+        if is_bad || before.mtu_octets == Some(mtu_octets) {
+            return Ok(None);
+        }
+        let set = |mtu_octets| Request::SetMtu {
+            index: self.index,
+            mtu_octets,
+        };
+        socket.change(&set(mtu_octets))?;
+        let undo = before.mtu_octets.map(set);
+        if !before.carrier || self.has_carrier_again() {
+            return Ok(undo);
+        }
+        log::warn!(
+            "{}: no carrier with its new MTU, which is set back",
+            self.name
+        );
+        self.changes().bad_mtu = Some(mtu_octets);
+        undo.map_or(Ok(()), |undo| socket.change(&undo))?;
+        Ok(None)
+    }
+
+    /// Waits for the carrier, as long as a driver may take to begin anew.
+    fn has_carrier_again(&self) -> bool {
+        let watch = Watch::open();
+        watch
+            .and_then(|mut watch| wait(slice::from_ref(self), &mut watch, RESET_TIME))
+            .is_ok()
+    }
 }
 
 /// What has been changed on an interface, each with the request that takes it back.
@@ -100,6 +147,8 @@ pub(super) struct Changes {
     /// It was made.
     pub(super) made: Option<Made>,
     done: Vec<(Setting, Request)>,
+    /// With which there was no carrier.
+    bad_mtu: Option<u32>,
 }
 
 impl Changes {
@@ -147,31 +196,17 @@ fn take_back(socket: &mut RouteSocket, setting: &Setting, undo: &Request) {
     }
 }
 
-/// The state of the interface before a lease is set.
-struct Before {
-    index: u32,
-    mtu_octets: Option<u32>,
-    addresses: Vec<Address>,
-}
-
-impl Before {
-    fn read(socket: &mut RouteSocket, index: u32) -> Result<Self, Error> {
-        let links = socket.links().map_err(unreadable)?;
-        let link = links.iter().find(|link| link.index == index);
-        let mut addresses = Vec::new();
-        for message in socket.dump(&Request::Addresses).map_err(unreadable)? {
-            if let Message::NewAddress(address) = message
-                && address.index == index
-            {
-                addresses.push(address);
-            }
+/// Returns the addresses of an interface.
+fn addresses(socket: &mut RouteSocket, index: u32) -> Result<Vec<Address>, SyscallError> {
+    let mut addresses = Vec::new();
+    for message in socket.dump(&Request::Addresses)? {
+        if let Message::NewAddress(address) = message
+            && address.index == index
+        {
+            addresses.push(address);
         }
-        Ok(Self {
-            index,
-            mtu_octets: link.and_then(|link| link.mtu_octets),
-            addresses,
-        })
     }
+    Ok(addresses)
 }
 
 /// One thing to be set.
@@ -193,63 +228,52 @@ impl Setting {
             _ => self == other,
         }
     }
+}
 
-    /// Sets it; returns what takes it back, or nothing when it was there already.
-    fn apply(
-        &self,
-        socket: &mut RouteSocket,
-        before: &Before,
-    ) -> Result<Option<Request>, SyscallError> {
-        match self {
-            Self::Mtu(mtu_octets) => {
-                if before.mtu_octets == Some(*mtu_octets) {
-                    return Ok(None);
-                }
-                let set = |mtu_octets| Request::SetMtu {
-                    index: before.index,
-                    mtu_octets,
-                };
-                socket.change(&set(*mtu_octets))?;
-                Ok(before.mtu_octets.map(set))
-            }
-            Self::Address(address) => {
-                socket.change(&Request::SetAddress(*address))?;
-                // One that ends by itself is of an earlier lease, which this one goes on with.
-                let is_there = |there: &&Address| {
-                    (there.address, there.prefix_len) == (address.address, address.prefix_len)
-                        && there.valid_seconds == FOREVER
-                };
-                let there = before.addresses.iter().find(is_there);
-                Ok(Some(
-                    there.map_or(Request::DeleteAddress(*address), |there| {
-                        Request::SetAddress(*there)
-                    }),
-                ))
-            }
-            Self::Route(route) => self.add(socket, route),
-        }
+/// Sets an address; returns what takes it back.
+fn set_address(
+    socket: &mut RouteSocket,
+    address: &Address,
+) -> Result<Option<Request>, SyscallError> {
+    match socket.change(&Request::AddAddress(*address)) {
+        Ok(()) => return Ok(Some(Request::DeleteAddress(*address))),
+        Err(error) if !exists(&error) => return Err(error),
+        Err(_) => {}
     }
+    let before = addresses(socket, address.index)?;
+    socket.change(&Request::SetAddress(*address))?;
+    // One that ends by itself is of an earlier lease, which this one goes on with.
+    let is_there = |there: &&Address| {
+        (there.address, there.prefix_len) == (address.address, address.prefix_len)
+            && there.valid_seconds == FOREVER
+    };
+    let there = before.iter().find(is_there);
+    Ok(Some(
+        there.map_or(Request::DeleteAddress(*address), |there| {
+            Request::SetAddress(*there)
+        }),
+    ))
+}
 
-    /// Adds a route; one to the same network that somebody else set stays in front of it.
-    fn add(
-        &self,
-        socket: &mut RouteSocket,
-        route: &Route,
-    ) -> Result<Option<Request>, SyscallError> {
-        let undo = Request::DeleteRoute(*route);
-        match socket.change(&Request::AddRoute(*route)) {
-            Ok(()) => return Ok(Some(undo)),
-            Err(error) if !exists(&error) => return Err(error),
-            Err(_) => {}
+/// Adds a route; one to the same network that somebody else set stays in front of it. Returns what
+/// takes it back, or nothing when it was there already.
+fn add_route(socket: &mut RouteSocket, route: &Route) -> Result<Option<Request>, SyscallError> {
+    let undo = Request::DeleteRoute(*route);
+    match socket.change(&Request::AddRoute(*route)) {
+        Ok(()) => return Ok(Some(undo)),
+        Err(error) if !exists(&error) => return Err(error),
+        Err(_) => {}
+    }
+    match socket.change(&Request::AppendRoute(*route)) {
+        Ok(()) => {
+            log::warn!(
+                "{} stands behind another to the same network",
+                Setting::Route(*route)
+            );
+            Ok(Some(undo))
         }
-        match socket.change(&Request::AppendRoute(*route)) {
-            Ok(()) => {
-                log::warn!("{self} stands behind another to the same network");
-                Ok(Some(undo))
-            }
-            Err(error) if exists(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
+        Err(error) if exists(&error) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -278,14 +302,6 @@ impl std::fmt::Display for Setting {
 /// Returns what `lease` means for the interface, in the order to be set.
 fn settings(index: u32, lease: &Lease) -> Vec<Setting> {
     let mut settings = Vec::new();
-    match lease.mtu_octets {
-        Some(mtu) if mtu < SMALLEST_MTU => log::warn!(
-            "the MTU of {mtu} octets from {} is ignored: less than {SMALLEST_MTU}",
-            lease.server
-        ),
-        Some(mtu) => settings.push(Setting::Mtu(mtu.into())),
-        None => {}
-    }
     settings.push(Setting::Address(Address {
         index,
         address: lease.address,
@@ -299,6 +315,14 @@ fn settings(index: u32, lease: &Lease) -> Vec<Setting> {
         if !settings.contains(&route) {
             settings.push(route);
         }
+    }
+    match lease.mtu_octets {
+        Some(mtu) if mtu < SMALLEST_MTU => log::warn!(
+            "the MTU of {mtu} octets from {} is ignored: less than {SMALLEST_MTU}",
+            lease.server
+        ),
+        Some(mtu) => settings.push(Setting::Mtu(mtu.into())),
+        None => {}
     }
     settings
 }

@@ -355,6 +355,8 @@ pub enum Request {
         /// The link's number.
         index: u32,
     },
+    /// Give a link an address; fails when it has it.
+    AddAddress(Address),
     /// Give a link an address, or an address that it has new lifetimes.
     SetAddress(Address),
     /// Take an address from a link.
@@ -379,7 +381,7 @@ impl Request {
             Self::SetMtu { .. } => "netlink(RTM_NEWLINK, IFLA_MTU)",
             Self::AddVlan { .. } => "netlink(RTM_NEWLINK, vlan)",
             Self::DeleteLink { .. } => "netlink(RTM_DELLINK)",
-            Self::SetAddress(_) => "netlink(RTM_NEWADDR)",
+            Self::AddAddress(_) | Self::SetAddress(_) => "netlink(RTM_NEWADDR)",
             Self::DeleteAddress(_) => "netlink(RTM_DELADDR)",
             Self::AddRoute(_) | Self::AppendRoute(_) => "netlink(RTM_NEWROUTE)",
             Self::DeleteRoute(_) => "netlink(RTM_DELROUTE)",
@@ -425,6 +427,9 @@ impl Request {
             }
             Self::DeleteLink { index } => {
                 Builder::new(RTM_DELLINK, DO, sequence, &link_part(*index, 0, 0)).finish()
+            }
+            Self::AddAddress(address) => {
+                address.encode(RTM_NEWADDR, DO | NLM_F_CREATE | NLM_F_EXCL, sequence)
             }
             Self::SetAddress(address) => {
                 address.encode(RTM_NEWADDR, DO | NLM_F_CREATE | NLM_F_REPLACE, sequence)

@@ -2,7 +2,7 @@ use super::*;
 use crate::dhcp::lease;
 
 #[test]
-fn an_ordinary_lease_sets_mtu_address_and_default_route_in_that_order() {
+fn an_ordinary_lease_sets_address_default_route_and_mtu_in_that_order() {
     let lease = Lease {
         mtu_octets: Some(1400),
         lease_time: Some(Duration::from_secs(3600)),
@@ -18,13 +18,13 @@ fn an_ordinary_lease_sets_mtu_address_and_default_route_in_that_order() {
         valid_seconds: 3600,
     };
     let settings = settings(3, &lease);
+    assert_eq!(settings[0], Setting::Address(address));
     assert_eq!(
-        settings[..2],
-        [Setting::Mtu(1400), Setting::Address(address)]
-    );
-    assert_eq!(
-        text(&settings[2..]),
-        ["the route to 0.0.0.0/0 via 192.0.2.1"]
+        text(&settings[1..]),
+        [
+            "the route to 0.0.0.0/0 via 192.0.2.1",
+            "the MTU of 1400 octets"
+        ]
     );
 }
 
