@@ -1,8 +1,8 @@
 //! The ear on one interface: a filtered packet socket at once, a mapped ring for a long wait.
 //!
 //! Mapping a ring waits for the kernel (about 11 ms, and 20 to close it), a whole exchange on a quiet
-//! network takes less than one. So a ring is made only when no answer has come for a while, on a
-//! thread, while the plain socket is read; and sockets are closed on one.
+//! network takes less than one. So a ring is made only when there is time for it, as when a carrier is
+//! waited for, on a thread, while the plain socket is read; and sockets are closed on one.
 
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -269,6 +269,7 @@ impl Session {
 
     /// Takes notice of the time, and sends what is due.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.station.handle_timeout(now);
         let Some(client) = &mut self.client else {
             return;
         };
@@ -277,7 +278,6 @@ impl Session {
         }
         client.handle_timeout(now);
         self.drain();
-        self.station.handle_timeout(now);
     }
 
     /// Has the lease renewed now.

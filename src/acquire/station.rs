@@ -21,8 +21,9 @@ use crate::wire::ethernet::{ETHERTYPE_ARP, MacAddress};
 use crate::wire::frame;
 use crate::wire::udp::Datagram;
 
-/// How long an answer may take before the wait is taken to be a long one: many times what a server on
-/// the same network needs, and a tenth of the delay after which it is asked again.
+/// How long it may take from opening to the lease before the wait is taken to be a long one, for a
+/// carrier or for an answer: many times what a server on the same network needs, and a tenth of the
+/// delay after which it is asked again.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// What was heard.
@@ -49,8 +50,7 @@ pub(super) struct Station {
     listener: Listener,
     /// The address that ARP is heard about, with a socket where the listener does not hear it.
     arp: Option<(Ipv4Addr, Option<PacketSocket>)>,
-    /// When a server was asked first.
-    asked_at: Option<Instant>,
+    opened_at: Instant,
     /// Nothing more is done for a long wait.
     is_settled: bool,
     /// Sends between configured addresses.
@@ -76,7 +76,7 @@ impl Station {
             mac: link.mac,
             listener,
             arp: None,
-            asked_at: None,
+            opened_at: sys::now(),
             is_settled: false,
             port: None,
             neighbour: None,
@@ -147,8 +147,7 @@ impl Station {
 
     /// Returns when [`Station::handle_timeout`] must be called.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let asked_at = self.asked_at.filter(|_| !self.is_settled)?;
-        Some(asked_at + PATIENCE)
+        (!self.is_settled).then(|| self.opened_at + PATIENCE)
     }
 
     /// Waits no longer, and stops counting what others ask for.
@@ -159,7 +158,7 @@ impl Station {
 
     /// Sends a DHCP message. One with a source address is left to the kernel, but for a RELEASE:
     /// the address goes with it, before a question for the next hop would be answered.
-    pub(super) fn send(&mut self, transmit: Transmit, payload: &[u8]) {
+    pub(super) fn send(&self, transmit: Transmit, payload: &[u8]) {
         let Transmit {
             source,
             destination,
@@ -188,7 +187,6 @@ impl Station {
             }
         }
         self.send_frame(&frame);
-        self.asked_at.get_or_insert_with(sys::now);
     }
 
     /// Sends an ARP packet to every station.

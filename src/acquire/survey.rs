@@ -135,6 +135,7 @@ impl Asker {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
+        self.station.handle_timeout(now);
         let Some(survey) = &mut self.survey else {
             return;
         };
@@ -147,7 +148,6 @@ impl Asker {
                 self.station.send(transmit, &payload);
             }
         }
-        self.station.handle_timeout(now);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
