@@ -108,15 +108,19 @@ pub fn without_dhcp(config: &Config, lease: Lease) -> Result<(Link, Lease), Erro
     Ok((link, lease))
 }
 
-/// Gives back the leases that are on file for these interfaces, and takes their addresses away;
-/// returns how many there were.
+/// Gives back the leases that are on file for these interfaces, and takes away what they were given
+/// for them; the script is told. Returns how many there were.
 ///
 /// # Errors
 /// What the kernel refuses.
 pub fn release_saved(links: Vec<Link>, config: &Config) -> Result<usize, Error> {
     let mut released = 0;
     for link in links {
-        released += usize::from(session::release_saved(link, config)?);
+        let name = link.name.clone();
+        if session::release_saved(link, config)? {
+            script::tell(config.script.as_deref(), &name, Event::Deconfig);
+            released += 1;
+        }
     }
     Ok(released)
 }

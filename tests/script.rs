@@ -65,6 +65,21 @@ fn the_script_hears_of_a_refusal_and_of_what_is_taken_instead() {
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
+fn the_script_hears_that_a_later_command_has_given_the_lease_back() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = dnsmasq(&far, "");
+        let script = Script::new(&far);
+        for (more, last) in [("", "bound"), ("--release", "deconfig")] {
+            assert_eq!(client(&script, more).exit_code(), Some(0));
+            assert_eq!(script.events().pop().as_deref(), Some(last));
+        }
+        assert_eq!(script.events(), ["deconfig", "bound", "deconfig"]);
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
 fn without_a_server_the_script_hears_that_there_is_no_lease() {
     in_new_namespace(|| {
         let far = Far::plug_in();

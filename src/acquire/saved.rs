@@ -33,6 +33,8 @@ pub(super) struct Saved {
     pub(super) server: Ipv4Addr,
     /// Who brought the server's last message.
     pub(super) neighbour: Option<MacAddress>,
+    /// What the interface's MTU was before the lease set another, octets.
+    pub(super) mtu_octets: Option<u32>,
     /// Time since 1970, in seconds; none when it has no end.
     pub(super) expires_at: Option<u64>,
 }
@@ -44,6 +46,7 @@ impl Saved {
         client_id: Vec<u8>,
         lease: &Lease,
         neighbour: Option<MacAddress>,
+        mtu_octets: Option<u32>,
     ) -> Self {
         Self {
             mac,
@@ -52,6 +55,7 @@ impl Saved {
             prefix_len: lease.prefix_len,
             server: lease.server,
             neighbour,
+            mtu_octets,
             expires_at: lease.lease_time.map(|time| seconds_now() + time.as_secs()),
         }
     }
@@ -112,6 +116,10 @@ impl Saved {
                 Some(text) => Some(text.parse().ok()?),
                 None => None,
             },
+            mtu_octets: match value("mtu") {
+                Some(text) => Some(text.parse().ok()?),
+                None => None,
+            },
             expires_at: match value("expires")? {
                 "never" => None,
                 seconds => Some(seconds.parse().ok()?),
@@ -128,6 +136,9 @@ impl fmt::Display for Saved {
         writeln!(f, "server={}", self.server)?;
         if let Some(neighbour) = self.neighbour {
             writeln!(f, "neighbour={neighbour}")?;
+        }
+        if let Some(mtu_octets) = self.mtu_octets {
+            writeln!(f, "mtu={mtu_octets}")?;
         }
         match self.expires_at {
             Some(seconds) => writeln!(f, "expires={seconds}"),
@@ -170,6 +181,7 @@ mod tests {
             prefix_len: 24,
             server: Ipv4Addr::new(192, 0, 2, 1),
             neighbour: Some(MacAddress([2; 6])),
+            mtu_octets: Some(1500),
             expires_at: Some(u64::MAX),
         }
     }
@@ -178,15 +190,18 @@ mod tests {
     fn a_lease_is_read_as_it_was_written_and_any_line_less_or_changed_is_refused() {
         let without_end = Saved {
             neighbour: None,
+            mtu_octets: None,
             expires_at: None,
             ..saved()
         };
         for saved in [saved(), without_end] {
             let text = saved.to_string();
             assert_eq!(Saved::parse(&text).as_ref(), Some(&saved));
-            for line in text.lines().filter(|line| !line.starts_with("neigh")) {
-                assert_eq!(Saved::parse(&text.replace(line, "")), None, "{line}");
+            for line in text.lines() {
                 let (key, _) = line.split_once('=').unwrap();
+                if !["neighbour", "mtu"].contains(&key) {
+                    assert_eq!(Saved::parse(&text.replace(line, "")), None, "{line}");
+                }
                 let changed = text.replace(line, &format!("{key}=-"));
                 assert_eq!(Saved::parse(&changed), None, "{line}");
             }

@@ -319,8 +319,14 @@ impl Session {
         };
         handover::write(&holder, &lease, self.hand_over);
         if !matches!(self.begin, Begin::Inform(_)) {
-            let neighbour = self.station.neighbour();
-            Saved::new(self.link.mac, client_id, &lease, neighbour).write();
+            let (mac, neighbour) = (self.link.mac, self.station.neighbour());
+            // An earlier command may have set it for the same lease.
+            let of_file = || {
+                lease.mtu_octets?;
+                Saved::read(mac)?.mtu_octets
+            };
+            let mtu_octets = self.link.mtu_before().or_else(of_file);
+            Saved::new(mac, client_id, &lease, neighbour, mtu_octets).write();
         }
         Ok(lease)
     }
@@ -497,7 +503,7 @@ impl Begin {
     }
 }
 
-/// Gives back the lease in the file of `link`, and takes its address from the interface; false
+/// Gives back the lease in the file of `link`, and takes from the interface what it was given; false
 /// when there is no such lease.
 ///
 /// # Errors
@@ -518,7 +524,7 @@ pub(super) fn release_saved(link: Link, config: &Config) -> Result<bool, Error> 
     handover::remove(&session.link.name);
     session
         .link
-        .remove_address(saved.address, saved.prefix_len)?;
+        .take_back(saved.address, saved.prefix_len, saved.mtu_octets)?;
     log::info!("{}: {} is given back", session.link.name, saved.address);
     Ok(true)
 }

@@ -56,12 +56,35 @@ impl Link {
         })])
     }
 
-    /// Takes an address away that an earlier process set, and with it its routes.
+    /// Returns what the MTU was, octets, before a lease set another.
+    pub fn mtu_before(&self) -> Option<u32> {
+        let changes = self.changes();
+        changes.done.iter().find_map(|(_, undo)| {
+            if let Request::SetMtu { mtu_octets, .. } = undo {
+                Some(*mtu_octets)
+            } else {
+                None
+            }
+        })
+    }
+
+    /// Takes an address away that an earlier process set, and with it its routes, and gives the
+    /// interface the MTU that it had, octets.
     ///
     /// # Errors
     /// [`Error::System`] without a route socket.
-    pub fn remove_address(&self, address: Ipv4Addr, prefix_len: u8) -> Result<(), Error> {
+    pub fn take_back(
+        &self,
+        address: Ipv4Addr,
+        prefix_len: u8,
+        mtu_octets: Option<u32>,
+    ) -> Result<(), Error> {
         let mut socket = open_socket()?;
+        if let Some(mtu_octets) = mtu_octets {
+            let index = self.index;
+            let request = Request::SetMtu { index, mtu_octets };
+            take_back(&mut socket, &Setting::Mtu(mtu_octets), &request);
+        }
         for there in addresses(&mut socket, self.index).map_err(unreadable)? {
             if (there.address, there.prefix_len) == (address, prefix_len) {
                 let request = Request::DeleteAddress(there);
