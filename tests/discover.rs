@@ -12,7 +12,7 @@ use std::process::{Command, Output};
 
 use common::client::{is_as_it_was, last_line};
 use common::far::{Far, Server};
-use common::servers::{dhcpd, dnsmasq};
+use common::servers::{DNSMASQ, dhcpd, dnsmasq};
 use common::{in_new_namespace, ip};
 use serde_json::Value;
 
@@ -92,9 +92,7 @@ fn a_server_with_another_subnet_and_one_with_a_stolen_identifier_stand_out() {
         let _honest = dnsmasq(honest, "");
         let _thief = dnsmasq(thief, "");
         let _stranger = stranger.serve(
-            "dnsmasq --conf-file=/dev/null --no-daemon --user=root --port=0 --leasefile-ro
-            --pid-file= --no-ping --interface=far --bind-interfaces
-            --dhcp-range=10.9.8.100,10.9.8.100,255.255.255.0,1h",
+            &format!("{DNSMASQ} --dhcp-range=10.9.8.100,10.9.8.100,255.255.255.0,1h"),
             "DHCP, IP range",
         );
         let report = json(&discover("--json -i near"));
@@ -186,8 +184,7 @@ fn join(port: &str) {
 /// dnsmasq as a ProxyDHCP server with a menu of one, and `more` arguments.
 fn proxy_server(far: &Far, more: &str) -> Server {
     let command = format!(
-        "dnsmasq --conf-file=/dev/null --no-daemon --user=root --port=0 --leasefile-ro --pid-file=
-        --interface=far --bind-interfaces --dhcp-range=192.0.2.0,proxy
+        "{DNSMASQ} --dhcp-range=192.0.2.0,proxy
         --pxe-service=X86PC,Rescue,p.0 --pxe-service=X86-64_EFI,Rescue,p.efi {more}"
     );
     far.serve(&command, "DHCP, proxy")

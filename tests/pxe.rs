@@ -9,14 +9,22 @@
 
 mod common;
 
+use std::net::{Ipv4Addr, UdpSocket};
 use std::process::{Command, Output};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use common::client::has_carrier;
 use common::far::{Far, Server};
-use common::servers::{dhcpd, dnsmasq, kea};
+use common::servers::{DNSMASQ, dhcpd, dnsmasq, kea};
 use common::{in_new_namespace, ip, wait_until};
 use serde_json::Value;
+use wireboot::wire::dhcp::{Message, Op};
+use wireboot::wire::option::{Options, code};
+use wireboot::wire::pxe::BootItem;
 
+/// The host beside that of the DHCP server.
+const BOOT_SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 3);
 const SCRIPT: &str = "#!ipxe\nkernel vmlinuz from=";
 
 #[test]
@@ -75,6 +83,92 @@ fn a_menu_of_a_proxy_leads_to_its_boot_server() {
         let _proxy = dnsmasq_proxy(&proxy, &format!("{served} {services} --pxe-prompt=Boot,1"));
         assert_eq!(planned(&boot()), "kernel from=first.ipxe");
     });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_boot_server_is_found_by_the_group_that_the_menu_names() {
+    let group = Ipv4Addr::new(239, 255, 1, 2);
+    // Multicast only.
+    let control = [&[6, 1, 1, 7, 4][..], &group.octets()].concat();
+    is_booted_from_boot_server(&control, 4011, Some(group));
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_boot_server_is_found_by_broadcast_which_the_dhcp_server_hears_too() {
+    // Broadcast only.
+    is_booted_from_boot_server(&[6, 1, 2], 67, None);
+}
+
+/// The DHCP server brings a menu of one, to be looked for as `control` says; a boot server listens on
+/// `port` of a host of its own.
+fn is_booted_from_boot_server(control: &[u8], port: u16, group: Option<Ipv4Addr>) {
+    let menu = b"\x09\x09\x80\x00\x06Rescue\x0a\x07\x00Rescue\xff";
+    let vendor: Vec<_> = control
+        .iter()
+        .chain(menu)
+        .map(|octet| format!("{octet:02x}"))
+        .collect();
+    let vendor = vendor.join(":");
+    in_new_namespace(move || {
+        let far = Far::plug_in();
+        let other = far.beside(3);
+        let _dhcpd = dhcpd(
+            &far,
+            &format!(
+                "option vendor-class-identifier \"PXEClient\";
+                option vendor-encapsulated-options {vendor};"
+            ),
+        );
+        let served = serve_files(&other, &["rescue.ipxe"]);
+        let _tftp = other.serve(&format!("{DNSMASQ} {served}"), "TFTP root is");
+        let (listens, listening) = channel();
+        let server = other.enter(move || {
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap();
+            if let Some(group) = group {
+                socket.join_multicast_v4(&group, &BOOT_SERVER).unwrap();
+            }
+            listens.send(()).unwrap();
+            answer_boot_request(&socket);
+        });
+        listening.recv().unwrap();
+        assert_eq!(planned(&boot()), "kernel from=rescue.ipxe");
+        server.join().unwrap();
+    });
+}
+
+/// Answers the first question for the entry of the menu as a boot server does.
+fn answer_boot_request(socket: &UdpSocket) {
+    socket
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    let mut buf = [0; 2048];
+    let item = BootItem {
+        kind: 0x8000,
+        layer: 0,
+    };
+    let mut message = loop {
+        let (len, _) = socket.recv_from(&mut buf).expect("it is asked");
+        let message = Message::decode(&buf[..len]).unwrap();
+        // The DISCOVER comes here too, when it is asked by broadcast.
+        if message.options.get(code::VENDOR_SPECIFIC) == Some(&item.encode()[..]) {
+            break message;
+        }
+    };
+    message.op = Op::BootReply;
+    message.siaddr = BOOT_SERVER;
+    message.file = b"rescue.ipxe".to_vec();
+    message.options = Options::default();
+    message.options.set(code::MESSAGE_TYPE, [5]);
+    message
+        .options
+        .set(code::SERVER_IDENTIFIER, BOOT_SERVER.octets());
+    message.options.set(code::VENDOR_CLASS, *b"PXEClient");
+    message.options.set(code::VENDOR_SPECIFIC, item.encode());
+    let mut answer = Vec::new();
+    message.encode(&mut answer).unwrap();
+    socket.send_to(&answer, (message.ciaddr, 68)).unwrap();
 }
 
 #[test]
@@ -174,9 +268,6 @@ fn service(text: &str, file: &str) -> String {
 }
 
 fn dnsmasq_proxy(far: &Far, more: &str) -> Server {
-    let command = format!(
-        "dnsmasq --conf-file=/dev/null --no-daemon --user=root --port=0 --leasefile-ro --pid-file=
-        --interface=far --bind-interfaces --log-dhcp --dhcp-range=192.0.2.0,proxy {more}"
-    );
+    let command = format!("{DNSMASQ} --log-dhcp --dhcp-range=192.0.2.0,proxy {more}");
     far.serve(&command, "DHCP, proxy")
 }
