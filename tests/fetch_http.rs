@@ -30,6 +30,35 @@ fn a_file_arrives_however_the_server_frames_it() {
 }
 
 #[test]
+fn an_answer_that_comes_octet_by_octet_is_put_together() {
+    let folder = Folder::new();
+    let server = Scripted::new(|_, stream| {
+        stream.set_nodelay(true).unwrap();
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let body = "2;a=b\r\nhe\r\n3\r\nllo\r\n0\r\nX-Trailer: y\r\n\r\n";
+        for octet in head.bytes().chain(body.bytes()) {
+            stream.write_all(&[octet]).unwrap();
+        }
+        String::new()
+    });
+    folder.succeeds(&[&server.url("f")]);
+    assert_eq!(fs::read(folder.path("f")).unwrap(), b"hello");
+}
+
+#[test]
+fn a_head_without_end_is_given_up() {
+    let folder = Folder::new();
+    let server = Scripted::new(|_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nX: ");
+        while stream.write_all(&[b'x'; 10_000]).is_ok() {}
+        String::new()
+    });
+    let text = folder.fails(7, &[&server.url("f")]);
+    assert!(text.contains("a head of more than 262144 octets"), "{text}");
+    assert_eq!(server.requests(), 1);
+}
+
+#[test]
 fn a_file_that_is_shorter_than_its_server_says_is_refused() {
     for answer in [
         "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello",

@@ -1,6 +1,6 @@
 //! TCP connections, bound to the interface, each to the first address that takes it.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
@@ -27,10 +27,14 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// The longest head of a proxy's answer.
 const MAX_HEAD_LEN: usize = 16 << 10;
 
+/// Octets read at a time, as many as have come. On a veth a read of 1 MiB takes a tenth less time than
+/// four of 256 KiB, and splice(2) past the program no less than that.
+const READ_LEN: usize = 1 << 20;
+
 /// A connection to a server.
 #[derive(Debug)]
 pub(super) enum Connection {
-    Plain(TcpStream),
+    Plain(BufReader<TcpStream>),
     #[cfg(feature = "tls")]
     Tls(Box<tls::Stream>),
 }
@@ -49,14 +53,35 @@ impl Connection {
         Self::over(stream, fetcher, url)
     }
 
-    /// Lets a read end with `WouldBlock` when nothing comes for so long.
+    /// Waits for octets from the server, where none are left that were not consumed; none when it has
+    /// closed the connection.
+    pub(super) fn fill(&mut self) -> io::Result<&[u8]> {
+        match self {
+            Self::Plain(stream) => stream.fill_buf(),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.fill(),
+        }
+    }
+
+    /// Has `len` of the octets not come again.
+    pub(super) fn consume(&mut self, len: usize) {
+        match self {
+            Self::Plain(stream) => stream.consume(len),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.consume(len),
+        }
+    }
+
+    /// Lets waiting end with `WouldBlock` when nothing comes for so long.
     pub(super) fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
         self.tcp().set_read_timeout(Some(timeout))
     }
 
     fn over(stream: TcpStream, fetcher: &Fetcher, url: &Url) -> Result<Self, Failure> {
         match url.scheme() {
-            Scheme::Http | Scheme::Tftp => Ok(Self::Plain(stream)),
+            Scheme::Http | Scheme::Tftp => {
+                Ok(Self::Plain(BufReader::with_capacity(READ_LEN, stream)))
+            }
             #[cfg(feature = "tls")]
             Scheme::Https => {
                 let stream = tls::Stream::open(stream, url, fetcher)?;
@@ -76,21 +101,11 @@ impl Connection {
         readable.map_or(true, |sources| sources.contains(&true))
     }
 
-    const fn tcp(&self) -> &TcpStream {
+    fn tcp(&self) -> &TcpStream {
         match self {
-            Self::Plain(stream) => stream,
+            Self::Plain(stream) => stream.get_ref(),
             #[cfg(feature = "tls")]
             Self::Tls(stream) => stream.tcp(),
-        }
-    }
-}
-
-impl Read for Connection {
-    fn read(&mut self, octets: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(stream) => stream.read(octets),
-            #[cfg(feature = "tls")]
-            Self::Tls(stream) => stream.read(octets),
         }
     }
 }
@@ -98,7 +113,7 @@ impl Read for Connection {
 impl Write for Connection {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Plain(stream) => stream.write(octets),
+            Self::Plain(stream) => stream.get_mut().write(octets),
             #[cfg(feature = "tls")]
             Self::Tls(stream) => stream.write(octets),
         }
@@ -106,7 +121,7 @@ impl Write for Connection {
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::Plain(stream) => stream.flush(),
+            Self::Plain(stream) => stream.get_mut().flush(),
             #[cfg(feature = "tls")]
             Self::Tls(stream) => stream.flush(),
         }

@@ -1,7 +1,7 @@
 //! Drives [`crate::http::Get`] over TCP: through redirections, and on behind what has come when
 //! a connection is cut.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use crate::time::{Backoff, Random, Seconds};
 const MAX_REDIRECTIONS: u32 = 10;
 /// So many connections in a row may bring nothing new.
 const MAX_FRUITLESS: u32 = 4;
-/// Octets read at a time, and the longest head of an answer.
-const BUFFER_LEN: usize = 256 << 10;
+/// Octets of the longest head of an answer.
+const MAX_HEAD_LEN: usize = 256 << 10;
 
 /// Connections that have done their work and may do more, by where they lead.
 #[derive(Debug, Clone, Default)]
@@ -203,49 +203,76 @@ fn exchange(
     validator: &mut Option<String>,
     sink: &mut Sink<'_>,
 ) -> Result<End, Failure> {
-    let mut buffer = vec![0; BUFFER_LEN];
-    let mut filled = 0;
+    // What the machine has not taken, because more has to come.
+    let mut rest = Vec::new();
     loop {
-        let room = buffer.get_mut(filled..).unwrap_or_default();
-        if room.is_empty() {
-            let why = format!("a head of more than {BUFFER_LEN} octets");
+        let came = match connection.fill() {
+            Ok(octets) => {
+                if octets.is_empty() {
+                    get.handle_close(true);
+                }
+                octets
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => {
+                match is_timeout(&error) {
+                    true => get.handle_timeout(sys::now()),
+                    false => {
+                        log::debug!("{}: {error}", config.url);
+                        get.handle_close(false);
+                    }
+                }
+                &[]
+            }
+        };
+        let len = came.len();
+        let octets = match rest.is_empty() {
+            true => came,
+            false => {
+                rest.extend_from_slice(came);
+                &rest
+            }
+        };
+        let (consumed, end) = hand_in(get, octets, validator, sink)?;
+        rest = octets.get(consumed..).unwrap_or_default().to_vec();
+        connection.consume(len);
+        match end {
+            Some(End::Done) if !rest.is_empty() => {
+                let why = format!("it has {} octets more than the server said", rest.len());
+                return Ok(End::Failed(TransferFailure::Malformed(why)));
+            }
+            Some(end) => return Ok(end),
+            None => {}
+        }
+        if rest.len() > MAX_HEAD_LEN {
+            let why = format!("a head of more than {MAX_HEAD_LEN} octets");
             return Ok(End::Failed(TransferFailure::Malformed(why)));
         }
-        match connection.read(room) {
-            Ok(0) => get.handle_close(true),
-            Ok(len) => filled += len,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) if is_timeout(&error) => get.handle_timeout(sys::now()),
-            Err(error) => {
-                log::debug!("{}: {error}", config.url);
-                get.handle_close(false);
-            }
-        }
-        let mut consumed = 0;
-        loop {
-            let octets = buffer.get(consumed..filled).unwrap_or_default();
-            let taken = get.handle_input(octets, sys::now());
-            if !taken.body.is_empty() {
-                sink.write(taken.body).map_err(other)?;
-            }
-            let taken = taken.consumed;
-            consumed += taken;
-            match note_events(get, validator, sink)? {
-                Some(End::Done) if consumed < filled => {
-                    let rest = filled - consumed;
-                    let why = format!("it has {rest} octets more than the server said");
-                    return Ok(End::Failed(TransferFailure::Malformed(why)));
-                }
-                Some(end) => return Ok(end),
-                None => {}
-            }
-            if taken == 0 || consumed == filled {
-                break;
-            }
-        }
         sink.show(sys::now());
-        buffer.copy_within(consumed..filled, 0);
-        filled -= consumed;
+    }
+}
+
+/// Has the machine take what it can; returns how many octets that were, and whether it has come to
+/// its end.
+fn hand_in(
+    get: &mut Get,
+    octets: &[u8],
+    validator: &mut Option<String>,
+    sink: &mut Sink<'_>,
+) -> Result<(usize, Option<End>), Failure> {
+    let mut consumed = 0;
+    loop {
+        let octets = octets.get(consumed..).unwrap_or_default();
+        let taken = get.handle_input(octets, sys::now());
+        if !taken.body.is_empty() {
+            sink.write(taken.body).map_err(other)?;
+        }
+        let taken = taken.consumed;
+        consumed += taken;
+        let end = note_events(get, validator, sink)?;
+        if end.is_some() || taken == 0 || taken == octets.len() {
+            return Ok((consumed, end));
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! [`super::clock`].
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -55,14 +55,18 @@ impl Stream {
         Ok(Self(StreamOwned::new(connection, tcp)))
     }
 
+    /// Waits for octets from the server, those of one record.
+    pub(super) fn fill(&mut self) -> io::Result<&[u8]> {
+        self.0.fill_buf()
+    }
+
+    /// Has `len` of the octets not come again.
+    pub(super) fn consume(&mut self, len: usize) {
+        self.0.consume(len);
+    }
+
     pub(super) const fn tcp(&self) -> &TcpStream {
         &self.0.sock
-    }
-}
-
-impl Read for Stream {
-    fn read(&mut self, octets: &mut [u8]) -> io::Result<usize> {
-        self.0.read(octets)
     }
 }
 
