@@ -9,17 +9,13 @@
 
 mod common;
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::os::fd::AsFd;
-use std::process::{Child, Command};
-
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::pty::{OpenptyResult, openpty};
+use std::fs;
+use std::process::Command;
 
 use common::far::{Far, Server};
 use common::in_new_namespace;
 use common::servers::dnsmasq;
+use common::terminal::Terminal;
 
 const MENU: &str = "menu title Machines\nui menu.c32\ntimeout 600\n\
     label first\nmenu default\nkernel k1\nappend word=one\n\
@@ -38,12 +34,12 @@ fn arrows_digits_and_edited_command_lines_choose_what_is_booted() {
         let _server = serve(&far, MENU);
         // The separator is passed over, and the ends are ends.
         let keys = [DOWN, DOWN, DOWN, UP, "\r"].concat();
-        let mut boot = Boot::start();
+        let mut boot = start();
         boot.shows(&["Machines", "1 first", "2 second", "3 third", "starts in"]);
         boot.types(&keys);
-        boot.plans("/k2", "BOOT_IMAGE=k2 word=two");
+        plans(boot, "/k2", "BOOT_IMAGE=k2 word=two");
 
-        let mut boot = Boot::start();
+        let mut boot = start();
         boot.shows(&["starts in"]);
         boot.types("3");
         // A digit only moves the bar, and ends the countdown.
@@ -51,7 +47,7 @@ fn arrows_digits_and_edited_command_lines_choose_what_is_booted() {
         boot.types("\t");
         boot.shows(&["> word=three"]);
         boot.types("\x7f\x7f\x7f\x7f\x7fother\r");
-        boot.plans("/k3", "BOOT_IMAGE=k3 word=other");
+        plans(boot, "/k3", "BOOT_IMAGE=k3 word=other");
     });
 }
 
@@ -61,9 +57,9 @@ fn without_a_key_the_countdown_ends_in_the_default() {
     in_new_namespace(|| {
         let far = Far::plug_in();
         let _server = serve(&far, &MENU.replace("timeout 600", "timeout 20"));
-        let mut boot = Boot::start();
+        let mut boot = start();
         boot.shows(&["starts in 2 s", "starts in 1 s"]);
-        boot.plans("/k1", "BOOT_IMAGE=k1 word=one");
+        plans(boot, "/k1", "BOOT_IMAGE=k1 word=one");
     });
 }
 
@@ -73,13 +69,13 @@ fn escape_leaves_the_menu_and_the_terminal_is_as_it_was() {
     in_new_namespace(|| {
         let far = Far::plug_in();
         let _server = serve(&far, MENU);
-        let mut boot = Boot::start();
-        let before = nix::sys::termios::tcgetattr(&boot.near).unwrap();
+        let mut boot = start();
+        let before = nix::sys::termios::tcgetattr(boot.near()).unwrap();
         boot.shows(&["starts in"]);
         boot.types("\x1b");
         boot.shows(&["nothing was chosen from the menu"]);
         assert_eq!(boot.child.wait().unwrap().code(), Some(6));
-        let after = nix::sys::termios::tcgetattr(&boot.near).unwrap();
+        let after = nix::sys::termios::tcgetattr(boot.near()).unwrap();
         assert_eq!(after.local_flags, before.local_flags);
     });
 }
@@ -93,80 +89,17 @@ fn serve(far: &Far, configuration: &str) -> Server {
     dnsmasq(far, &more)
 }
 
-/// `wireboot boot` at a terminal.
-struct Boot {
-    child: Child,
-    /// The person's end.
-    terminal: File,
-    /// The program's end.
-    near: File,
-    shown: String,
+/// Starts `wireboot boot` at a terminal.
+fn start() -> Terminal {
+    let arguments = "boot -i near --stop-after plan --timeout 20";
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
+    command.args(arguments.split(' '));
+    Terminal::start(command)
 }
 
-impl Boot {
-    fn start() -> Self {
-        let OpenptyResult { master, slave } = openpty(None, None).unwrap();
-        let near = File::from(slave);
-        let own = || near.try_clone().unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_wireboot"))
-            .args([
-                "boot",
-                "-i",
-                "near",
-                "--stop-after",
-                "plan",
-                "--timeout",
-                "20",
-            ])
-            .stdin(own())
-            .stdout(own())
-            .stderr(own())
-            .spawn()
-            .unwrap();
-        Self {
-            child,
-            terminal: File::from(master),
-            near,
-            shown: String::new(),
-        }
-    }
-
-    /// Waits until these have been shown, in this order.
-    fn shows(&mut self, expected: &[&str]) {
-        for text in expected {
-            while !self.shown.contains(text) {
-                self.read(text);
-            }
-            let at = self.shown.find(text).unwrap();
-            self.shown.replace_range(..at + text.len(), "");
-        }
-    }
-
-    fn read(&mut self, awaited: &str) {
-        let mut ready = [PollFd::new(self.terminal.as_fd(), PollFlags::POLLIN)];
-        let count = poll(&mut ready, PollTimeout::from(30_000_u16)).unwrap();
-        assert_eq!(count, 1, "no \"{awaited}\" in {:?}", self.shown);
-        let mut octets = [0; 4096];
-        let len = self.terminal.read(&mut octets).unwrap();
-        let text = String::from_utf8_lossy(octets.get(..len).unwrap());
-        self.shown.push_str(&text);
-    }
-
-    fn types(&mut self, keys: &str) {
-        self.terminal.write_all(keys.as_bytes()).unwrap();
-    }
-
-    /// Waits for the plan to be printed, and for the end.
-    fn plans(mut self, kernel: &str, command_line: &str) {
-        self.shows(&["kernel  ", kernel, "command line", command_line]);
-        self.shows(&["stopped after Plan"]);
-        assert!(self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Boot {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Waits for the plan to be printed, and for the end.
+fn plans(mut boot: Terminal, kernel: &str, command_line: &str) {
+    boot.shows(&["kernel  ", kernel, "command line", command_line]);
+    boot.shows(&["stopped after Plan"]);
+    assert!(boot.child.wait().unwrap().success());
 }

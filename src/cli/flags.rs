@@ -8,6 +8,7 @@ use log::LevelFilter;
 use crate::cmdline;
 use crate::config::Config;
 use crate::error::Error;
+use crate::fetch::Style;
 use crate::init;
 use crate::time::parse_seconds;
 
@@ -236,12 +237,22 @@ pub(crate) fn start_logging(level: LevelFilter) {
     // It logs requests as they are, with passwords.
     builder.filter_module("ureq_proto", LevelFilter::Off);
     builder.parse_env("WIREBOOT_LOG");
-    builder.format(|line, record| match record.level() {
+    // Where a bar may be, a line takes its place and leaves nothing of it.
+    let end = match Style::for_people(false) {
+        Style::Bar => "\x1b[K",
+        Style::Lines | Style::Json | Style::Silent => "",
+    };
+    builder.format(move |line, record| match record.level() {
         log::Level::Error | log::Level::Warn | log::Level::Info => {
-            writeln!(line, "wireboot: {}", record.args())
+            writeln!(line, "wireboot: {}{end}", record.args())
         }
         log::Level::Debug | log::Level::Trace => {
-            writeln!(line, "wireboot: {}: {}", record.target(), record.args())
+            writeln!(
+                line,
+                "wireboot: {}: {}{end}",
+                record.target(),
+                record.args()
+            )
         }
     });
     // A second logger in one process is no reason to stop.

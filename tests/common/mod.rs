@@ -15,6 +15,7 @@ pub mod folder;
 pub mod machine;
 pub mod scripted;
 pub mod servers;
+pub mod terminal;
 
 use std::process::Command;
 use std::thread;
