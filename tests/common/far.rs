@@ -103,6 +103,11 @@ impl Far {
         Self { holder, folder }
     }
 
+    /// Returns the file that is this namespace.
+    pub fn namespace(&self) -> String {
+        format!("/proc/{}/ns/net", self.holder.id())
+    }
+
     /// Runs a command to its end in this namespace.
     pub fn run(&self, command: &str) {
         let output = self.output_of(command);
@@ -121,8 +126,7 @@ impl Far {
 
     /// Runs `act` on a thread in this namespace.
     pub fn enter(&self, act: impl FnOnce() + Send + 'static) -> thread::JoinHandle<()> {
-        let namespace = format!("/proc/{}/ns/net", self.holder.id());
-        let namespace = File::open(namespace).expect("the namespace is held");
+        let namespace = File::open(self.namespace()).expect("the namespace is held");
         thread::spawn(move || {
             setns(namespace, CloneFlags::CLONE_NEWNET).expect("CAP_SYS_ADMIN");
             act();
@@ -153,7 +157,7 @@ impl Far {
 
     fn command(&self, command: &str) -> Command {
         let mut whole = Command::new("nsenter");
-        whole.arg(format!("--net=/proc/{}/ns/net", self.holder.id()));
+        whole.arg(format!("--net={}", self.namespace()));
         whole.args(command.split_whitespace());
         whole
     }
