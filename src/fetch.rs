@@ -8,6 +8,7 @@
 )]
 mod clock;
 mod connection;
+mod hashing;
 mod http;
 mod mirrors;
 mod progress;
@@ -239,7 +240,7 @@ impl Fetcher {
         self.allow(url)?;
         let pin = self.pin(url)?;
         let progress = self.board.begin(&url.to_string());
-        let mut sink = Sink::new(store, progress, pin.is_some());
+        let mut sink = Sink::new(store, progress, pin.is_some()).map_err(other)?;
         match url.scheme() {
             Scheme::Tftp => tftp::get(self, url, max_len, &mut sink)?,
             Scheme::Http | Scheme::Https => http::get(self, url, max_len, &mut sink)?,

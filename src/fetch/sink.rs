@@ -2,11 +2,10 @@
 //! once all have come.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::os::unix::fs::FileExt;
 
-use sha2::{Digest, Sha256 as Hasher};
-
+use super::hashing::Hashing;
 use super::progress::Progress;
 use super::staged::Staged;
 use crate::plan::url::Sha256;
@@ -59,23 +58,23 @@ pub(super) struct Sink<'a> {
     /// Octets that have come, each counted once.
     received: u64,
     progress: Progress,
-    /// Computed only for a file that must have a known hash.
-    hasher: Option<Hasher>,
-    /// How far it has got; what came out of turn is read back at the end.
-    hashed: u64,
+    /// So many octets from the start on are written.
+    in_turn: u64,
+    /// Only for a file that must have a known hash.
+    hashing: Option<Hashing>,
 }
 
 impl<'a> Sink<'a> {
-    pub(super) fn new(store: &'a dyn Store, progress: Progress, hashes: bool) -> Self {
-        Self {
+    pub(super) fn new(store: &'a dyn Store, progress: Progress, hashes: bool) -> io::Result<Self> {
+        Ok(Self {
             store,
             buffer: Vec::with_capacity(BUFFER_LEN),
             buffer_at: 0,
             received: 0,
             progress,
-            hasher: hashes.then(Hasher::new),
-            hashed: 0,
-        }
+            in_turn: 0,
+            hashing: hashes.then(|| Hashing::start(store.file())).transpose()?,
+        })
     }
 
     /// Takes octets that follow those that came before.
@@ -97,14 +96,9 @@ impl<'a> Sink<'a> {
             BUFFER_LEN.. => {
                 self.store.file().write_all_at(octets, at)?;
                 self.buffer_at = at + octets.len() as u64;
+                self.note_written(at, octets.len());
             }
             _ => self.buffer.extend_from_slice(octets),
-        }
-        if let Some(hasher) = &mut self.hasher
-            && at == self.hashed
-        {
-            hasher.update(octets);
-            self.hashed += octets.len() as u64;
         }
         self.received += octets.len() as u64;
         Ok(())
@@ -119,8 +113,10 @@ impl<'a> Sink<'a> {
     pub(super) fn restart(&mut self) -> io::Result<()> {
         self.store.file().set_len(0)?;
         self.buffer.clear();
-        (self.buffer_at, self.received, self.hashed) = (0, 0, 0);
-        self.hasher = self.hasher.is_some().then(Hasher::new);
+        (self.buffer_at, self.received, self.in_turn) = (0, 0, 0);
+        if self.hashing.is_some() {
+            self.hashing = Some(Hashing::start(self.store.file())?);
+        }
         Ok(())
     }
 
@@ -141,38 +137,38 @@ impl<'a> Sink<'a> {
     /// Ends the file; returns the hash of its content, where one is due.
     pub(super) fn finish(mut self) -> io::Result<Option<Sha256>> {
         self.flush()?;
-        if let Some(hasher) = &mut self.hasher
-            && self.hashed < self.received
-        {
-            let mut file = self.store.file();
-            file.seek(SeekFrom::Start(self.hashed))?;
-            self.buffer.resize(BUFFER_LEN, 0);
-            loop {
-                let len = file.read(&mut self.buffer)?;
-                if len == 0 {
-                    break;
-                }
-                hasher.update(self.buffer.get(..len).unwrap_or_default());
-            }
-        }
+        let hashing = self.hashing.take();
+        let hash = hashing.map(|hashing| hashing.finish(self.received));
         self.progress.finish(self.received);
-        let hash = self.hasher.take();
-        Ok(hash.map(|hasher| Sha256(hasher.finalize().into())))
+        hash.transpose()
     }
 
     fn flush(&mut self) -> io::Result<()> {
         if !self.buffer.is_empty() {
             let file = self.store.file();
             file.write_all_at(&self.buffer, self.buffer_at)?;
+            self.note_written(self.buffer_at, self.buffer.len());
             self.buffer_at += self.buffer.len() as u64;
             self.buffer.clear();
         }
         Ok(())
     }
+
+    /// What came out of turn is hashed at the end.
+    fn note_written(&mut self, at: u64, len: usize) {
+        if at == self.in_turn {
+            self.in_turn += len as u64;
+            if let Some(hashing) = &self.hashing {
+                hashing.advance(self.in_turn);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use sha2::Digest;
+
     use super::*;
     use crate::fetch::progress::{Board, Style};
 
@@ -182,10 +178,10 @@ mod tests {
             .flat_map(|at| (at / 7).to_le_bytes())
             .take(1_000_000)
             .collect();
-        let expected = Sha256(Hasher::digest(&content).into());
+        let expected = Sha256(sha2::Sha256::digest(&content).into());
         let pieces = [0..10, 300_000..1_000_000, 10..100_000, 100_000..300_000];
         let store = Memfd::create("test").unwrap();
-        let mut sink = Sink::new(&store, Board::new(Style::Silent).begin("f"), true);
+        let mut sink = Sink::new(&store, Board::new(Style::Silent).begin("f"), true).unwrap();
         sink.write(b"something else").unwrap();
         sink.restart().unwrap();
         for piece in pieces {
