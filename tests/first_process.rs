@@ -138,6 +138,29 @@ fn a_tagged_vlan_is_made_and_booted_over() {
 
 #[test]
 #[ignore = "needs qemu-system-x86_64"]
+fn a_vlan_on_which_nobody_answers_is_taken_away_again() {
+    let own = Served::empty("silent");
+    let archive = own.folder.join("initramfs");
+    shell(&format!(
+        "\"$root/initramfs/build\" --output {} \\
+         --add \"$(debian_package busybox-static)/bin/busybox=bin/busybox\"",
+        archive.display()
+    ));
+    let words = "vlan=lan7:eth0 wireboot.timeout=2 wireboot.on-failure=shell WIREBOOT_LOG=debug";
+    let devices = format!("-netdev hubport,id=net,hubid=7 -device {CARD}");
+    let setup = Setup::new(words).initramfs(&archive).with(&devices);
+    let mut machine = setup.start();
+    machine.says(&["lan7: carrier", "lan7: no lease", "starting /bin/busybox"]);
+    machine.types("for link in /sys/class/net/*; do echo is-there-${link##*/}; done\n");
+    machine.says(&["is-there-eth0"]);
+    // They are in the order of their names.
+    machine.says_next("is-there-lo");
+    machine.types("read up </sys/class/net/eth0/flags; echo flags-$up\n");
+    machine.says(&["flags-0x1002"]);
+}
+
+#[test]
+#[ignore = "needs qemu-system-x86_64"]
 fn without_any_card_the_end_says_so_and_the_first_process_lives_on() {
     let mut machine = start("", "wireboot.link-timeout=1");
     machine.says(&["no usable network interface: none appeared within 1.0 s; found lo"]);

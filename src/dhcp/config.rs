@@ -7,6 +7,9 @@ use crate::wire::ethernet::MacAddress;
 use crate::wire::option::code;
 
 /// The options asked for (option 55), in order of preference; 121 stands before 3 (RFC 3442).
+///
+/// Not IPv6-only preferred (108): who asks for it can do without IPv4 (RFC 8925 §3.1), and a boot by
+/// this program cannot.
 pub const REQUESTED: &[u8] = &[
     code::SUBNET_MASK,
     code::CLASSLESS_STATIC_ROUTE,

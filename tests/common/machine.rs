@@ -144,6 +144,12 @@ impl Machine {
         }
     }
 
+    /// Waits for the next line of the console, which has this.
+    pub fn says_next(&mut self, expected: &str) {
+        let line = self.next_line(expected);
+        assert!(line.contains(expected), "{}", self.text());
+    }
+
     /// Types at the console.
     pub fn types(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
