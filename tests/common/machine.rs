@@ -24,8 +24,13 @@ pub const MAC: &str = "52:54:00:12:34:56";
 /// The card, to be put on the network `net`.
 pub const CARD: &str = "virtio-net-pci,id=card,netdev=net,mac=52:54:00:12:34:56";
 
+/// The arguments that QEMU gets for a machine of this processor.
+const X86_64: &[&str] = &["qemu-system-x86_64"];
+const ARM64: &[&str] = &["qemu-system-aarch64", "-cpu", "cortex-a57"];
+
 /// A machine that is not on yet; without a network to begin with.
 pub struct Setup {
+    emulator: &'static [&'static str],
     kernel: PathBuf,
     initramfs: PathBuf,
     words: String,
@@ -35,12 +40,22 @@ pub struct Setup {
 impl Setup {
     /// A machine whose kernel gets `words` on its command line.
     pub fn new(words: &str) -> Self {
-        let parts = parts();
+        // The kernel's test of its timer takes an emulator that was held up for a broken one.
+        let words = format!("console=ttyS0 no_timer_check {words}");
+        Self::of(X86_64, parts(), words)
+    }
+
+    /// The same with a processor of the type arm64; which board it is on, `with` says.
+    pub fn arm64(words: &str) -> Self {
+        Self::of(ARM64, arm64_parts(), format!("console=ttyAMA0 {words}"))
+    }
+
+    fn of(emulator: &'static [&'static str], parts: &Parts, words: String) -> Self {
         Self {
+            emulator,
             kernel: parts.kernel.clone(),
             initramfs: parts.initramfs.clone(),
-            // The kernel's test of its timer takes an emulator that was held up for a broken one.
-            words: format!("console=ttyS0 quiet panic=-1 no_timer_check {words}"),
+            words: format!("quiet panic=-1 {words}"),
             arguments: Vec::new(),
         }
     }
@@ -95,7 +110,8 @@ impl Setup {
         // `timeout` ends the machine when the test has died and cannot.
         let mut qemu = Command::new("timeout")
             .args(["-k", "1", &LIMIT.as_secs().to_string()])
-            .args(["qemu-system-x86_64", "-accel", "tcg", "-m", "1024"])
+            .args(self.emulator)
+            .args(["-accel", "tcg", "-m", "1024"])
             .args(["-nodefaults", "-no-reboot", "-display", "none"])
             .args(["-serial", "stdio", "-monitor"])
             .arg(format!("unix:{},server=on,wait=off", monitor.display()))
@@ -230,8 +246,16 @@ pub struct Served {
 
 impl Served {
     pub fn new(name: &str) -> Self {
+        Self::of(name, parts())
+    }
+
+    /// The same for machines of the type arm64.
+    pub fn arm64(name: &str) -> Self {
+        Self::of(name, arm64_parts())
+    }
+
+    fn of(name: &str, parts: &Parts) -> Self {
         let served = Self::empty(name);
-        let parts = parts();
         fs::copy(&parts.kernel, served.folder.join("vmlinuz")).unwrap();
         fs::copy(&parts.greeting, served.folder.join("greeting")).unwrap();
         served
@@ -307,20 +331,28 @@ pub struct Parts {
 /// Builds the parts, once for each test program.
 pub fn parts() -> &'static Parts {
     static PARTS: OnceLock<Parts> = OnceLock::new();
-    PARTS.get_or_init(|| {
-        let said = shell(
-            "\"$root/initramfs/build\"
-            echo \"$(debian_kernel)/vmlinuz\"
-            greeting_initramfs \"$work/greeting.cpio.gz\"
-            echo \"$work/greeting.cpio.gz\"",
-        );
-        let mut paths = said.lines().map(PathBuf::from);
-        Parts {
-            initramfs: paths.next().unwrap(),
-            kernel: paths.next().unwrap(),
-            greeting: paths.next().unwrap(),
-        }
-    })
+    PARTS.get_or_init(|| parts_for("x86_64"))
+}
+
+fn arm64_parts() -> &'static Parts {
+    static PARTS: OnceLock<Parts> = OnceLock::new();
+    PARTS.get_or_init(|| parts_for("aarch64"))
+}
+
+fn parts_for(arch: &str) -> Parts {
+    let said = shell(&format!(
+        "arch={arch}
+        \"$root/initramfs/build\" --arch $arch
+        echo \"$(debian_kernel)/vmlinuz\"
+        greeting_initramfs \"$work/greeting$(other).cpio.gz\"
+        echo \"$work/greeting$(other).cpio.gz\""
+    ));
+    let mut paths = said.lines().map(PathBuf::from);
+    Parts {
+        initramfs: paths.next().unwrap(),
+        kernel: paths.next().unwrap(),
+        greeting: paths.next().unwrap(),
+    }
 }
 
 /// Runs commands with what the scripts in `initramfs` share, and returns what they print.
