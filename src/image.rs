@@ -30,8 +30,12 @@ use crate::sys::SyscallError;
 use crate::sys::kexec;
 use crate::sys::memfd::{Memfd, SealedFile};
 use crate::unpack;
+use crate::wire::DecodeError;
 
 use segments::Segments;
+
+/// Whether an image can be loaded in segments on this processor.
+const HAS_SEGMENTS: bool = Architecture::HERE.loads_device_trees();
 
 /// The longest kernel that is unpacked, in octets.
 const MAX_KERNEL_LEN: u64 = 1 << 30;
@@ -119,7 +123,7 @@ impl Image {
     /// # Errors
     /// [`Error::Kexec`] with what the refusal means.
     pub fn load(&self) -> Result<(), Error> {
-        if Architecture::HERE.loads_device_trees() && self.device_tree.is_some() {
+        if HAS_SEGMENTS && self.device_tree.is_some() {
             match Segments::of(self)?.load() {
                 Err(error) if error.is(Errno::ENOSYS) || error.is(Errno::EPERM) => log::warn!(
                     "the device tree is not loaded, and the next kernel gets the one that this \
@@ -130,7 +134,7 @@ impl Image {
             }
         }
         match self.load_files() {
-            Err(error) if Architecture::HERE.loads_device_trees() && error.is(Errno::ENOSYS) => {
+            Err(error) if HAS_SEGMENTS && error.is(Errno::ENOSYS) => {
                 Segments::of(self)?.load().map_err(refused)
             }
             result => result.map_err(refused),
@@ -169,46 +173,21 @@ struct Parts {
 impl Parts {
     fn of_kernel(url: &Url, file: Rc<SealedFile>) -> Result<Self, Error> {
         let head = head_of(&file)?;
-        let len = len_of(&file)?;
-        let damaged = |error: crate::wire::DecodeError| Error::NothingBootable {
-            what: format!("{url} is damaged"),
-            source: Some(error.into()),
-        };
-        let kernel = |kernel| Self {
-            kernel,
+        if classify(&head) == Kind::Uki
+            && let Some(uki) =
+                Uki::decode(&head, len_of(&file)?).map_err(|error| damaged(url, error))?
+        {
+            return Self::of_uki(url, &uki, &file);
+        }
+        Ok(Self {
+            kernel: bare(url, file)?,
             initrds: Vec::new(),
             device_tree: None,
             command_line: String::new(),
-        };
-        let kind = classify(&head);
-        if kind == Kind::Linux {
-            return Ok(kernel(file));
-        }
-        if kind == Kind::Uki
-            && let Some(uki) = Uki::decode(&head, len).map_err(damaged)?
-        {
-            return Self::of_uki(&uki, &file);
-        }
-        let packed = match Zboot::decode(&head, len).map_err(damaged)? {
-            Some(zboot) => Some((zboot.payload, zboot.packing)),
-            None => head
-                .starts_with(GZIP_MAGIC)
-                .then_some((0..len, Packing::Gzip)),
-        };
-        if let Some((range, packing)) = packed {
-            let unpacked = unpack(url, &file, range, packing)?;
-            if classify(&head_of(&unpacked)?) == Kind::Linux {
-                return Ok(kernel(Rc::new(unpacked)));
-            }
-        }
-        Err(not_bootable(
-            url,
-            "is no Linux kernel: neither a bzImage, an Image, packed or not, nor a unified kernel \
-             image",
-        ))
+        })
     }
 
-    fn of_uki(uki: &Uki, file: &SealedFile) -> Result<Self, Error> {
+    fn of_uki(url: &Url, uki: &Uki, file: &SealedFile) -> Result<Self, Error> {
         let initrds: Result<Vec<_>, Error> = uki
             .initrds
             .iter()
@@ -220,9 +199,7 @@ impl Parts {
         };
         let command_line = String::from_utf8_lossy(&command_line);
         let device_tree = match &uki.device_tree {
-            Some(range) if Architecture::HERE.loads_device_trees() => {
-                Some(Rc::new(copy(file, range.clone())?))
-            }
+            Some(range) if HAS_SEGMENTS => Some(Rc::new(copy(file, range.clone())?)),
             Some(_) => {
                 log::warn!(
                     "the device tree within the kernel image is not loaded: the next kernel gets \
@@ -233,7 +210,7 @@ impl Parts {
             None => None,
         };
         Ok(Self {
-            kernel: Rc::new(copy(file, uki.linux.clone())?),
+            kernel: bare(url, Rc::new(copy(file, uki.linux.clone())?))?,
             initrds: initrds?,
             device_tree,
             command_line: command_line.trim_matches(['\0', '\n', ' ']).to_owned(),
@@ -241,7 +218,39 @@ impl Parts {
     }
 }
 
+/// Returns the kernel in a file that is one, packed or not.
+fn bare(url: &Url, file: Rc<SealedFile>) -> Result<Rc<SealedFile>, Error> {
+    let head = head_of(&file)?;
+    if classify(&head) == Kind::Linux {
+        return Ok(file);
+    }
+    let len = len_of(&file)?;
+    let packed = match Zboot::decode(&head, len).map_err(|error| damaged(url, error))? {
+        Some(zboot) => Some((zboot.payload, zboot.packing)),
+        None => head
+            .starts_with(GZIP_MAGIC)
+            .then_some((0..len, Packing::Gzip)),
+    };
+    if let Some((range, packing)) = packed {
+        let unpacked = unpack(url, &file, range, packing)?;
+        if classify(&head_of(&unpacked)?) == Kind::Linux {
+            return Ok(Rc::new(unpacked));
+        }
+    }
+    Err(not_bootable(
+        url,
+        "is no Linux kernel: neither a bzImage, an Image, packed or not, nor a unified kernel image",
+    ))
+}
+
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b, 8];
+
+fn damaged(url: &Url, error: DecodeError) -> Error {
+    Error::NothingBootable {
+        what: format!("{url} is damaged"),
+        source: Some(error.into()),
+    }
+}
 
 fn not_bootable(url: &Url, what: &str) -> Error {
     Error::NothingBootable {
@@ -451,6 +460,9 @@ mod tests {
         zboot[24..28].copy_from_slice(b"gzip");
         zboot.extend(&packed);
         let image = assemble(&plan("", &[]), &[("k", zboot)]).unwrap();
+        assert_eq!(read(&image.kernel), kernel());
+        let uki = crate::plan::uki::tests::file(&[(".linux", &packed)]);
+        let image = assemble(&plan("", &[]), &[("k", uki)]).unwrap();
         assert_eq!(read(&image.kernel), kernel());
         let cut = packed[..packed.len() / 2].to_vec();
         assert!(assemble(&plan("", &[]), &[("k", cut)]).is_err());
