@@ -1,0 +1,118 @@
+//! Files as they are fetched, and what kexec is handed.
+
+use super::*;
+use crate::plan::Placement;
+
+#[test]
+fn a_kernel_and_one_initrd_are_handed_over_as_they_are() {
+    let files = [("k", kernel()), ("i", b"archive".to_vec())];
+    let image = assemble(&plan("a=b", &["i"]), &files).unwrap();
+    assert_eq!(read(&image.kernel), kernel());
+    assert_eq!(read(&image.initrd.unwrap()), b"archive");
+    assert_eq!(image.command_line, "a=b quiet");
+}
+
+#[test]
+fn initrds_begin_at_multiples_of_four_and_files_become_archives() {
+    let files = [
+        ("k", kernel()),
+        ("i", b"archiv".to_vec()),
+        ("f", b"hello".to_vec()),
+    ];
+    let mut plan = plan("", &["i", "f", "i"]);
+    plan.initrds[1].placement = Some(Placement {
+        path: "etc/x".to_owned(),
+        mode: 0o600,
+        make_directories: None,
+    });
+    let initrd = read(&assemble(&plan, &files).unwrap().initrd.unwrap());
+    assert!(initrd.starts_with(b"archiv\0\x00070701"));
+    assert_eq!(initrd.len() % 4, 0);
+    let at = initrd.len() - 8;
+    assert!(initrd[at..].starts_with(b"archiv"));
+    let hello = initrd.windows(5).position(|octets| octets == b"hello");
+    assert_eq!(hello.unwrap() % 4, 0);
+}
+
+#[test]
+fn a_unified_kernel_image_is_taken_apart() {
+    let uki = crate::plan::uki::tests::file(&[
+        (".cmdline", b"root=x\n"),
+        (".initrd", b"inner"),
+        (".linux", &kernel()),
+    ]);
+    let files = [("k", uki), ("i", b"outer".to_vec())];
+    let image = assemble(&plan("", &["i"]), &files).unwrap();
+    assert_eq!(read(&image.kernel), kernel());
+    assert_eq!(read(&image.initrd.unwrap()), b"inner\0\0\0outer\0\0\0");
+    assert_eq!(image.command_line, "root=x quiet");
+    let image = assemble(&plan("mine", &[]), &files).unwrap();
+    assert_eq!(image.command_line, "mine quiet");
+}
+
+#[test]
+#[cfg(feature = "unpack")]
+fn a_packed_kernel_is_unpacked() {
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packer.write_all(&kernel()).unwrap();
+    let packed = packer.finish().unwrap();
+    let image = assemble(&plan("", &[]), &[("k", packed.clone())]).unwrap();
+    assert_eq!(read(&image.kernel), kernel());
+    let mut zboot = vec![0; 64];
+    zboot[..8].copy_from_slice(b"MZ\0\0zimg");
+    zboot[8] = 64;
+    zboot[12..16].copy_from_slice(&u32::try_from(packed.len()).unwrap().to_le_bytes());
+    zboot[24..28].copy_from_slice(b"gzip");
+    zboot.extend(&packed);
+    let image = assemble(&plan("", &[]), &[("k", zboot)]).unwrap();
+    assert_eq!(read(&image.kernel), kernel());
+    let uki = crate::plan::uki::tests::file(&[(".linux", &packed)]);
+    let image = assemble(&plan("", &[]), &[("k", uki)]).unwrap();
+    assert_eq!(read(&image.kernel), kernel());
+    let cut = packed[..packed.len() / 2].to_vec();
+    assert!(assemble(&plan("", &[]), &[("k", cut)]).is_err());
+}
+
+#[test]
+fn what_is_no_kernel_goes_no_further() {
+    for file in [b"<html>".to_vec(), Vec::new(), b"MZ".to_vec()] {
+        let error = assemble(&plan("", &[]), &[("k", file)]).unwrap_err();
+        assert_eq!(error.exit_code(), 6);
+    }
+    let error = assemble(&plan(&"x".repeat(2048), &[]), &[("k", kernel())]).unwrap_err();
+    assert!(error.to_string().contains("2047"), "{error}");
+}
+
+/// A file that says of itself that it is a bzImage whose command line may have 2047 octets.
+fn kernel() -> Vec<u8> {
+    let mut kernel = vec![0; 0x400];
+    kernel[0x202..0x206].copy_from_slice(b"HdrS");
+    kernel[0x206..0x208].copy_from_slice(&[0x0f, 0x02]);
+    kernel[0x238..0x23c].copy_from_slice(&2047_u32.to_le_bytes());
+    kernel
+}
+
+fn plan(command_line: &str, initrds: &[&str]) -> BootPlan {
+    let part = |name: &str| Part::from(Url::tftp("h", name).unwrap());
+    BootPlan {
+        kernel: part("k"),
+        initrds: initrds.iter().map(|name| part(name)).collect(),
+        command_line: command_line.to_owned(),
+        append: Some("quiet".to_owned()),
+        device_tree: None,
+        unused_device_tree: None,
+    }
+}
+
+fn assemble(plan: &BootPlan, files: &[(&str, Vec<u8>)]) -> Result<Image, Error> {
+    Image::assemble(plan, |url| {
+        let (_, octets) = files.iter().find(|(name, _)| *name == url.tftp_file())?;
+        let mut file = Memfd::create("test").unwrap();
+        file.write_all(octets).unwrap();
+        Some(Rc::new(file.seal().unwrap()))
+    })
+}
+
+fn read(file: &SealedFile) -> Vec<u8> {
+    octets(file, 0..u64::MAX).unwrap()
+}
