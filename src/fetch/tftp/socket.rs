@@ -3,13 +3,12 @@
 //! While a window comes it sleeps: to be woken by each packet costs the receiver, and a sender on the
 //! same machine, more than the packet itself.
 
-use std::io::{self, IoSliceMut};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd};
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, setsockopt, sockopt};
+use nix::sys::socket::{setsockopt, sockopt};
 
 use super::pace::Pace;
 use crate::fetch::{Failure, Fetcher, bind_to, other};
@@ -22,8 +21,6 @@ use crate::wire::tftp::DATA_HEADER_LEN;
 const RECEIVE_BUFFER: usize = 1 << 20;
 /// Room for a block where the server takes no option, and for what it says of an error.
 const LEAST_ROOM: u16 = 512;
-/// So many datagrams are handed over at once when fewer are due: more come when some were lost.
-const LEAST_BATCH: usize = 16;
 /// The most octets of datagrams that are handed over at once.
 const MAX_BATCH_LEN: usize = 512 << 10;
 
@@ -37,7 +34,6 @@ pub(super) struct Socket {
     /// Room for datagrams, one beside the other.
     room: Vec<u8>,
     datagram_len: usize,
-    headers: MultiHeaders<SockaddrStorage>,
     /// The source and length of what is in that room.
     come: Vec<(SocketAddr, usize)>,
 }
@@ -76,7 +72,6 @@ impl Socket {
             pace: Pace::default(),
             room: vec![0; batch * datagram_len],
             datagram_len,
-            headers: MultiHeaders::preallocate(batch, None),
             come: Vec::with_capacity(batch),
         })
     }
@@ -99,11 +94,11 @@ impl Socket {
         match self.pace.nap(due) {
             Some(nap) => {
                 let slept = sleep(nap);
-                self.take(due, MsgFlags::MSG_DONTWAIT)?;
+                self.take_all(due)?;
                 self.pace.learn(slept, due, self.come.len());
             }
             None if !self.wait(deadline, now)? => self.exact = EXACT_AFTER_LOSS,
-            None if !self.take(due, MsgFlags::MSG_WAITFORONE)? => self.exact = EXACT_AFTER_LOSS,
+            None if !self.take()? => self.exact = EXACT_AFTER_LOSS,
             None => self.pace.goes_on(),
         }
         Ok(!self.come.is_empty())
@@ -131,37 +126,32 @@ impl Socket {
         Ok(true)
     }
 
-    /// Takes the `due` datagrams, as far as there is room for them, or a few; returns whether there was any.
-    fn take(&mut self, due: usize, flags: MsgFlags) -> io::Result<bool> {
-        let limit = due.max(LEAST_BATCH);
-        let rooms = self.room.chunks_exact_mut(self.datagram_len).take(limit);
-        let mut slices: Vec<_> = rooms.map(|room| [IoSliceMut::new(room)]).collect();
-        let descriptor = self.udp.as_raw_fd();
-        match recvmmsg(descriptor, &mut self.headers, &mut slices, flags, None) {
-            Ok(messages) => self.come.extend(messages.map(|message| {
-                let source = message.address.as_ref().and_then(socket_address);
-                (source.unwrap_or(NOBODY), message.bytes)
-            })),
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
+    /// Takes one datagram, and waits for it as long as the kernel has been told to; returns false when
+    /// there was none.
+    fn take(&mut self) -> io::Result<bool> {
+        let at = self.come.len() * self.datagram_len;
+        let room = self.room.get_mut(at..at + self.datagram_len);
+        match self.udp.recv_from(room.unwrap_or_default()) {
+            Ok((len, source)) => {
+                self.come.push((source, len));
+                Ok(true)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(false),
+            Err(error) => Err(error),
         }
-        Ok(!self.come.is_empty())
     }
-}
 
-/// No server has this address.
-const NOBODY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
-
-fn socket_address(storage: &SockaddrStorage) -> Option<SocketAddr> {
-    let v4 = storage
-        .as_sockaddr_in()
-        .map(|address| SocketAddrV4::from(*address).into());
-    let v6 = || {
-        storage
-            .as_sockaddr_in6()
-            .map(|address| SocketAddrV6::from(*address).into())
-    };
-    v4.or_else(v6)
+    /// Takes the `due` datagrams, as far as they have come.
+    fn take_all(&mut self, due: usize) -> io::Result<()> {
+        self.udp.set_nonblocking(true)?;
+        let mut taken = Ok(true);
+        while self.come.len() < due && matches!(taken, Ok(true)) {
+            taken = self.take();
+        }
+        self.udp.set_nonblocking(false)?;
+        taken.map(drop)
+    }
 }
 
 /// Returns for how long it really was.
