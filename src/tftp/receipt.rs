@@ -27,10 +27,13 @@ pub(super) struct Receipt {
     started_at: Instant,
     /// When a block came that was due.
     advanced_at: Instant,
-    /// How long was waited for blocks beyond their time.
+    /// How long was waited for blocks beyond their time, and for how many.
     waited: Duration,
+    late: u32,
 }
 
+/// So many late blocks tell how many more are to be expected.
+const LATE_ENOUGH: u32 = 3;
 /// After so many rounds it is judged whether the window suits the path.
 const ROUNDS_TO_JUDGE: u32 = 32;
 /// Fewer octets than this are received again for a better window, where the length is unknown.
@@ -53,6 +56,7 @@ impl Receipt {
             started_at: now,
             advanced_at: now,
             waited: Duration::ZERO,
+            late: 0,
         }
     }
 
@@ -81,6 +85,7 @@ impl Receipt {
         self.blocks.advance(1);
         if was_late {
             self.waited += now.since(self.advanced_at);
+            self.late += 1;
         }
         self.advanced_at = now;
         self.passed_over = 0;
@@ -105,10 +110,12 @@ impl Receipt {
         let has_it = received.contains(position..position + block_len);
         let waited = self.waited + now.since(self.advanced_at);
         let took = now.since(self.started_at).saturating_sub(waited);
-        // Whether waiting has taken longer than another pass over the file would.
+        // Whether waiting has taken longer than another pass over the file would, or will have by the
+        // end if it goes on so.
         let costs_more = || {
             let passed = waited.as_nanos().saturating_mul(position.into());
-            passed > took.as_nanos().saturating_mul(len.into())
+            let has_cost = passed > took.as_nanos().saturating_mul(len.into());
+            has_cost || self.late >= LATE_ENOUGH && waited > took
         };
         has_it || position > 0 && costs_more()
     }
