@@ -16,6 +16,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use common::far::{Far, Server};
+use common::machine::EMULATOR;
 use common::{in_new_namespace, ip, wait_until};
 use wireboot::time::Random;
 
@@ -42,10 +43,16 @@ fn atftpd_with_windows_serves_files_of_all_sizes() {
 }
 
 #[test]
-#[ignore = "needs CAP_NET_ADMIN"]
+#[ignore = "needs CAP_NET_ADMIN and QEMU"]
+fn the_server_in_qemu_serves_files_of_all_sizes() {
+    all_sizes_arrive(in_qemu);
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN and QEMU"]
 fn block_numbers_go_round_with_every_server() {
     for (mtu, len) in [("544", 40 << 20), ("1460", 100 << 20)] {
-        for server in [tftpd_hpa, dnsmasq, atftpd] {
+        for server in [tftpd_hpa, dnsmasq, atftpd, in_qemu] {
             in_new_namespace(move || {
                 let lan = Lan::new(server);
                 lan.offer("file", len);
@@ -231,6 +238,31 @@ fn atftpd(far: &Far, folder: &str) -> Server {
         "{} --daemon --no-fork --bind-address 192.0.2.1 --user root --group root --logfile - {folder}",
         program.display()
     ))
+}
+
+/// The server that QEMU has for its machines, without a machine.
+fn in_qemu(far: &Far, folder: &str) -> Server {
+    // It has the address of `far` itself.
+    for command in [
+        "ip address flush dev far",
+        "ip tuntap add tap0 mode tap",
+        "ip link add bridge0 type bridge",
+        "ip link set far master bridge0",
+        "ip link set tap0 master bridge0 up",
+        "ip link set bridge0 up",
+    ] {
+        far.run(command);
+    }
+    let server = far.start(&format!(
+        "{EMULATOR} -machine none -nodefaults -display none
+        -netdev user,id=own,net=192.0.2.0/24,host=192.0.2.1,tftp={folder}
+        -netdev tap,id=tap,ifname=tap0,script=no,downscript=no
+        -netdev hubport,id=first,hubid=0,netdev=own -netdev hubport,id=second,hubid=0,netdev=tap"
+    ));
+    wait_until("QEMU has the TAP", || {
+        far.output("ip link show dev tap0").contains("LOWER_UP")
+    });
+    server
 }
 
 fn last_line(output: &Output) -> String {

@@ -18,6 +18,9 @@ use super::ip;
 /// How long one machine may take, on a slow and busy host.
 const LIMIT: Duration = Duration::from_secs(600);
 
+/// QEMU for machines like this one.
+pub const EMULATOR: &str = "qemu-system-x86_64";
+
 /// The card's hardware address.
 pub const MAC: &str = "52:54:00:12:34:56";
 
@@ -25,7 +28,7 @@ pub const MAC: &str = "52:54:00:12:34:56";
 pub const CARD: &str = "virtio-net-pci,id=card,netdev=net,mac=52:54:00:12:34:56";
 
 /// The arguments that QEMU gets for a machine of this processor.
-const X86_64: &[&str] = &["qemu-system-x86_64"];
+const X86_64: &[&str] = &[EMULATOR];
 const ARM64: &[&str] = &["qemu-system-aarch64", "-cpu", "cortex-a57"];
 
 /// A machine that is not on yet; without a network to begin with.
