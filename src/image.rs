@@ -25,17 +25,14 @@ use crate::measure::{self, Measurement};
 use crate::plan::kernel_image::{Kind, classify, command_line_limit};
 use crate::plan::uki::{Packing, Uki, Zboot};
 use crate::plan::url::Url;
-use crate::plan::{Architecture, BootPlan, HEAD_LEN, Part, cpio};
+use crate::plan::{BootPlan, HEAD_LEN, Part, cpio};
 use crate::sys::SyscallError;
-use crate::sys::kexec;
+use crate::sys::kexec::{self, TAKES_SEGMENTS};
 use crate::sys::memfd::{Memfd, SealedFile};
 use crate::unpack;
 use crate::wire::DecodeError;
 
 use segments::Segments;
-
-/// Whether an image can be loaded in segments on this processor.
-const HAS_SEGMENTS: bool = Architecture::HERE.loads_device_trees();
 
 /// The longest kernel that is unpacked, in octets.
 const MAX_KERNEL_LEN: u64 = 1 << 30;
@@ -74,7 +71,8 @@ impl Image {
             .map(|part| Ok((part, fetched(part)?)))
             .collect();
         let initrds = initrds?;
-        let device_tree = plan.device_tree.as_ref().map(fetched).transpose()?;
+        let device_tree = plan.loaded_device_tree().filter(|_| TAKES_SEGMENTS);
+        let device_tree = device_tree.map(fetched).transpose()?;
         // What the plan says goes over what is built in.
         let own = match plan.command_line.is_empty() {
             true => std::mem::take(&mut parts.command_line),
@@ -123,7 +121,7 @@ impl Image {
     /// # Errors
     /// [`Error::Kexec`] with what the refusal means.
     pub fn load(&self) -> Result<(), Error> {
-        if HAS_SEGMENTS && self.device_tree.is_some() {
+        if TAKES_SEGMENTS && self.device_tree.is_some() {
             match Segments::of(self)?.load() {
                 Err(error) if error.is(Errno::ENOSYS) || error.is(Errno::EPERM) => log::warn!(
                     "the device tree is not loaded, and the next kernel gets the one that this \
@@ -134,7 +132,7 @@ impl Image {
             }
         }
         match self.load_files() {
-            Err(error) if HAS_SEGMENTS && error.is(Errno::ENOSYS) => {
+            Err(error) if TAKES_SEGMENTS && error.is(Errno::ENOSYS) => {
                 Segments::of(self)?.load().map_err(refused)
             }
             result => result.map_err(refused),
@@ -199,7 +197,7 @@ impl Parts {
         };
         let command_line = String::from_utf8_lossy(&command_line);
         let device_tree = match &uki.device_tree {
-            Some(range) if HAS_SEGMENTS => Some(Rc::new(copy(file, range.clone())?)),
+            Some(range) if TAKES_SEGMENTS => Some(Rc::new(copy(file, range.clone())?)),
             Some(_) => {
                 log::warn!(
                     "the device tree within the kernel image is not loaded: the next kernel gets \

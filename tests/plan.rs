@@ -172,9 +172,7 @@ fn describe(lines: &mut String, plan: &BootPlan) {
         }
         lines.push('\n');
     }
-    // Which of the two it is depends on the processor.
-    let tree = plan.device_tree.as_ref();
-    if let Some(tree) = tree.or(plan.unused_device_tree.as_ref()) {
+    if let Some(tree) = &plan.device_tree {
         writeln!(lines, "device tree {}", tree.url).unwrap();
     }
     writeln!(lines, "command line {}", plan.command_line).unwrap();

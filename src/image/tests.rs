@@ -100,7 +100,7 @@ fn plan(command_line: &str, initrds: &[&str]) -> BootPlan {
         command_line: command_line.to_owned(),
         append: Some("quiet".to_owned()),
         device_tree: None,
-        unused_device_tree: None,
+        loads_device_tree: false,
     }
 }
 

@@ -49,20 +49,26 @@ pub struct BootPlan {
     pub command_line: String,
     /// What the user puts behind either.
     pub append: Option<String>,
-    /// The device tree in the place of the one that the machine runs with.
+    /// The device tree that the configuration names.
     pub device_tree: Option<Part>,
-    /// The device tree that the configuration names for a machine that cannot be given one.
-    pub unused_device_tree: Option<Part>,
+    /// Whether that goes in the place of the one that the machine runs with.
+    pub loads_device_tree: bool,
 }
 
 impl BootPlan {
     /// Returns all files that it loads, and what each is for.
     pub fn parts(&self) -> impl Iterator<Item = (&Part, Purpose)> {
         let initrds = self.initrds.iter().map(|part| (part, Purpose::Initrd));
-        let device_tree = self.device_tree.iter();
+        let device_tree = self.loaded_device_tree().into_iter();
         std::iter::once((&self.kernel, Purpose::Kernel))
             .chain(initrds)
             .chain(device_tree.map(|part| (part, Purpose::DeviceTree)))
+    }
+
+    /// Returns the device tree, if it is loaded.
+    pub fn loaded_device_tree(&self) -> Option<&Part> {
+        let device_tree = self.device_tree.as_ref();
+        device_tree.filter(|_| self.loads_device_tree)
     }
 
     /// Returns the plan that starts a kernel alone.
@@ -73,7 +79,7 @@ impl BootPlan {
             command_line,
             append: None,
             device_tree: None,
-            unused_device_tree: None,
+            loads_device_tree: false,
         }
     }
 

@@ -260,11 +260,12 @@ impl Planner {
     fn finished(&mut self, mut plan: Box<BootPlan>) -> Box<BootPlan> {
         let facts = &self.context.facts;
         plan.append = facts.append.as_ref().map(|text| facts.fill_in(text));
-        let is_loaded = facts.architecture.loads_device_trees();
-        if let Some(tree) = plan.device_tree.take_if(|_| !is_loaded) {
+        plan.loads_device_tree = facts.architecture.loads_device_trees();
+        if let Some(tree) = &plan.device_tree
+            && !plan.loads_device_tree
+        {
             let place = Place::whole(&tree.url);
             self.context.note(&place, UNUSED_DEVICE_TREE);
-            plan.unused_device_tree = Some(tree);
         }
         plan
     }
@@ -434,8 +435,8 @@ mod tests {
             panic!("{end:?}")
         };
         assert_eq!(plan.command_line, "BOOT_IMAGE=k CPU=6PXLS");
-        assert_eq!(plan.device_tree, None);
-        assert!(plan.unused_device_tree.is_some());
+        assert!(plan.device_tree.is_some());
+        assert_eq!(plan.parts().count(), 1);
         let notes: Vec<_> = planner.notes().iter().map(|note| &note.text).collect();
         for expected in [
             "is a device tree and",

@@ -11,8 +11,8 @@ struct Plan<'a> {
     command_line: &'a str,
     append: Option<&'a str>,
     device_tree: Option<File<'a>>,
-    /// Not loaded, and named so that nobody has to guess.
-    unused_device_tree: Option<File<'a>>,
+    /// A tree that is not is named so that nobody has to guess.
+    loads_device_tree: bool,
 }
 
 #[derive(Serialize)]
@@ -49,7 +49,7 @@ pub fn json(plan: &BootPlan) -> String {
         command_line: &plan.command_line,
         append: plan.append.as_deref(),
         device_tree: plan.device_tree.as_ref().map(Into::into),
-        unused_device_tree: plan.unused_device_tree.as_ref().map(Into::into),
+        loads_device_tree: plan.loads_device_tree,
     };
     // Strings and lists of strings always have a form in JSON.
     serde_json::to_string_pretty(&plan).unwrap_or_default()
@@ -64,10 +64,11 @@ pub fn text(plan: &BootPlan) -> String {
         lines.push(format!("initrd        {}{place}", initrd.url));
     }
     if let Some(tree) = &plan.device_tree {
-        lines.push(format!("device tree   {}", tree.url));
-    }
-    if let Some(tree) = &plan.unused_device_tree {
-        lines.push(format!("not loaded    {}", tree.url));
+        let what = match plan.loads_device_tree {
+            true => "device tree",
+            false => "not loaded",
+        };
+        lines.push(format!("{what:13} {}", tree.url));
     }
     let command_line = plan.with_append(&plan.command_line);
     lines.push(format!("command line  {command_line}"));

@@ -22,6 +22,9 @@ const SYS_KEXEC_FILE_LOAD: libc::c_long = 294;
 #[cfg(not(target_arch = "aarch64"))]
 const SYS_KEXEC_FILE_LOAD: libc::c_long = libc::SYS_kexec_file_load;
 
+/// Whether [`load_segments`] is of use on this processor: who calls it knows how a kernel begins.
+pub const TAKES_SEGMENTS: bool = cfg!(target_arch = "aarch64");
+
 /// The call behind [`load_segments`].
 const LOAD_SEGMENTS: &str = "kexec_load";
 
@@ -136,11 +139,10 @@ pub fn advice(error: &SyscallError) -> String {
         lockdown: locked_down(&read("/sys/kernel/security/lockdown")),
     };
     let errno = error.source.raw_os_error().unwrap_or_default();
-    match (error.call, errno) {
-        (LOAD_SEGMENTS, libc::EINVAL) => "kernel or initrd take more than half of the memory",
-        _ => explain(errno, &situation),
+    if TAKES_SEGMENTS && error.call == LOAD_SEGMENTS && errno == libc::EINVAL {
+        return "kernel or initrd take more than half of the memory".to_owned();
     }
-    .to_owned()
+    explain(errno, &situation).to_owned()
 }
 
 /// What else the machine says about whether it may start another kernel.
