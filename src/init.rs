@@ -54,6 +54,8 @@ pub fn run() -> ! {
     if let Err(error) = link::raise_loopback() {
         log::warn!("{}", error.chain());
     }
+    // These two no device asks for.
+    modules::load_named("af_packet");
     if config.vlan.is_some() {
         modules::load_named("8021q");
     }
