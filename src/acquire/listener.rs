@@ -4,11 +4,10 @@
 //! network takes less than one. So a ring is made only when there is time for it, as when a carrier is
 //! waited for, on a thread, while the plain socket is read; and sockets are closed on one.
 
+use std::mem;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::crowd::Counters;
@@ -32,9 +31,8 @@ pub(super) struct Listener {
     mac: MacAddress,
     program: Program,
     counters: Option<Counters>,
-    /// Brings a better ear.
-    coming: Option<Receiver<Coming>>,
-    is_waiting: Arc<AtomicBool>,
+    /// Brings a better ear, once one is made.
+    coming: Option<Arc<Mutex<Coming>>>,
     bypasses_queues: bool,
 }
 
@@ -46,10 +44,12 @@ enum Ear {
 }
 
 /// What is made on a thread, off the path.
-#[derive(Debug)]
-enum Coming {
-    Ring(Ring),
-    Counters(Counters),
+#[derive(Debug, Default)]
+struct Coming {
+    ring: Option<Ring>,
+    counters: Option<Counters>,
+    /// Nobody waits for it any longer.
+    is_late: bool,
 }
 
 impl Listener {
@@ -70,7 +70,6 @@ impl Listener {
             program,
             counters: None,
             coming: None,
-            is_waiting: Arc::new(AtomicBool::new(true)),
             bypasses_queues: false,
         })
     }
@@ -92,23 +91,24 @@ impl Listener {
     /// Prepares for a long wait: has a ring made, and then what others ask for counted, since
     /// whoever has no answer yet may be one of many.
     pub(super) fn settle(&mut self) {
-        let (sender, coming) = channel();
+        let coming = Arc::new(Mutex::new(Coming::default()));
+        self.coming = Some(Arc::clone(&coming));
         let (index, program) = (self.interface, self.program.clone());
-        let waiting = Arc::clone(&self.is_waiting);
         thread::spawn(move || {
-            let made = Ring::open(index, &program, Layout::SMALL).and_then(|ring| {
-                // When nobody waits any longer, what was made is closed here.
-                let is_heard = sender.send(Coming::Ring(ring)).is_ok();
-                if is_heard && waiting.load(Ordering::Relaxed) {
-                    drop(sender.send(Coming::Counters(Counters::open(index)?)));
+            let make = || {
+                let ring = Ring::open(index, &program, Layout::SMALL)?;
+                // What comes too late is closed here.
+                if !hand_over(&coming, |coming| coming.ring = Some(ring)) {
+                    return Ok(());
                 }
-                Ok(())
-            });
-            if let Err(error) = made {
+                let counters = Counters::open(index)?;
+                hand_over(&coming, |coming| coming.counters = Some(counters));
+                Ok::<_, SyscallError>(())
+            };
+            if let Err(error) = make() {
                 log::debug!("{error}: {}", error.source);
             }
         });
-        self.coming = Some(coming);
     }
 
     /// Hands every frame that has arrived to `take`.
@@ -127,16 +127,13 @@ impl Listener {
                 }
             }
         }
-        while let Some(Ok(coming)) = self.coming.as_ref().map(Receiver::try_recv) {
-            match coming {
-                Coming::Ring(ring) => {
-                    ring.socket().bypass_queues(self.bypasses_queues)?;
-                    let plain = std::mem::replace(&mut self.ear, Ear::Mapped(ring));
-                    close(Box::new(plain));
-                }
-                Coming::Counters(counters) => self.counters = Some(counters),
-            }
+        let (ring, counters) = self.come();
+        if let Some(ring) = ring {
+            ring.socket().bypass_queues(self.bypasses_queues)?;
+            let plain = mem::replace(&mut self.ear, Ear::Mapped(ring));
+            close(Box::new(plain));
         }
+        self.counters = counters.or_else(|| self.counters.take());
         // What came to the socket and to the ring is seen twice; the second is not expected.
         if let Ear::Mapped(ring) = &mut self.ear {
             while let Some(mut batch) = ring.next_batch() {
@@ -148,6 +145,17 @@ impl Listener {
         Ok(())
     }
 
+    /// Returns what has been made meanwhile.
+    fn come(&self) -> (Option<Ring>, Option<Counters>) {
+        let (mut ring, mut counters) = (None, None);
+        if let Some(coming) = &self.coming {
+            hand_over(coming, |coming| {
+                (ring, counters) = (coming.ring.take(), coming.counters.take());
+            });
+        }
+        (ring, counters)
+    }
+
     /// Returns what other machines have asked for since the last time.
     pub(super) fn heard(&self) -> Heard {
         self.counters
@@ -155,11 +163,15 @@ impl Listener {
             .map_or_else(Heard::default, Counters::read)
     }
 
-    /// Stops counting what others ask for.
+    /// Stops counting what others ask for, and waits for no better ear.
     pub(super) fn leave_crowd(&mut self) {
-        self.is_waiting.store(false, Ordering::Relaxed);
-        if let Some(counters) = self.counters.take() {
-            close(Box::new(counters));
+        let coming = self.coming.take();
+        if let Some(coming) = &coming {
+            hand_over(coming, |coming| coming.is_late = true);
+        }
+        let counters = self.counters.take();
+        if coming.is_some() || counters.is_some() {
+            close(Box::new((coming, counters)));
         }
     }
 
@@ -176,7 +188,7 @@ impl Listener {
     /// # Errors
     /// What the kernel says.
     pub(super) fn bypass_queues(&mut self, bypass: bool) -> Result<(), SyscallError> {
-        if std::mem::replace(&mut self.bypasses_queues, bypass) == bypass {
+        if mem::replace(&mut self.bypasses_queues, bypass) == bypass {
             return Ok(());
         }
         let socket = self.socket();
@@ -199,9 +211,19 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        let ear = std::mem::replace(&mut self.ear, Ear::Closed);
-        close(Box::new((ear, self.coming.take(), self.counters.take())));
+        self.leave_crowd();
+        close(Box::new(mem::replace(&mut self.ear, Ear::Closed)));
     }
+}
+
+/// Has `give` change what comes, unless that is too late; returns whether it was not.
+fn hand_over(coming: &Mutex<Coming>, give: impl FnOnce(&mut Coming)) -> bool {
+    let mut coming = coming.lock().unwrap_or_else(PoisonError::into_inner);
+    if coming.is_late {
+        return false;
+    }
+    give(&mut coming);
+    true
 }
 
 /// Closes sockets where nobody waits for it.

@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Write, stderr, stdout};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde_json::json;
+use serde::Serialize;
 
 use crate::sys;
 use crate::time::{Instant, Seconds};
@@ -50,6 +50,30 @@ impl Style {
             Self::Silent => None,
         }
     }
+}
+
+/// What a program is told of a fetch.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum Event<'a> {
+    Started {
+        url: &'a str,
+        length: Option<u64>,
+    },
+    Progress {
+        url: &'a str,
+        octets: u64,
+        length: Option<u64>,
+    },
+    Done {
+        url: &'a str,
+        octets: u64,
+        milliseconds: u64,
+    },
+    Failed {
+        url: &'a str,
+        error: &'a str,
+    },
 }
 
 /// Where the progress of all fetches is shown.
@@ -99,7 +123,7 @@ impl Board {
     /// Tells a program what ended a fetch; people are told by the last line of all.
     pub(crate) fn failed(&self, name: &str, error: &str) {
         if self.style == Style::Json {
-            print(&json!({ "event": "failed", "url": name, "error": error }));
+            print(&Event::Failed { url: name, error });
         }
     }
 
@@ -123,7 +147,10 @@ impl Progress {
         {
             row.expected = len;
             if self.board.style == Style::Json {
-                print(&json!({ "event": "started", "url": row.name, "length": len }));
+                print(&Event::Started {
+                    url: &row.name,
+                    length: len,
+                });
             }
         }
     }
@@ -143,9 +170,11 @@ impl Progress {
         match self.board.style {
             Style::Bar => draw(rows, shown, now),
             Style::Lines => log::info!("{}", under_way(row, now)),
-            Style::Json => print(&json!({
-                "event": "progress", "url": row.name, "octets": len, "length": row.expected
-            })),
+            Style::Json => print(&Event::Progress {
+                url: &row.name,
+                octets: len,
+                length: row.expected,
+            }),
             Style::Silent => {}
         }
     }
@@ -166,9 +195,11 @@ impl Progress {
                 draw(rows, shown, now);
             }
             Style::Lines => log::info!("{}", done(&row.name, len, time)),
-            Style::Json => print(&json!({
-                "event": "done", "url": row.name, "octets": len, "milliseconds": u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-            })),
+            Style::Json => print(&Event::Done {
+                url: &row.name,
+                octets: len,
+                milliseconds: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+            }),
             Style::Silent => {}
         }
     }
@@ -212,9 +243,11 @@ fn clear(shown: &mut usize) {
     }
 }
 
-fn print(event: &serde_json::Value) {
+fn print(event: &Event<'_>) {
+    // Strings and numbers always have a form in JSON.
+    let line = serde_json::to_string(event).unwrap_or_default();
     // A reader that has gone is no reason to stop fetching.
-    let _ = writeln!(stdout(), "{event}");
+    let _ = writeln!(stdout(), "{line}");
 }
 
 /// The first process's terminal is the console, where every line stays.
