@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use common::folder::Folder;
 use common::scripted::{Scripted, path, redirect, whole};
 use common::wait_until;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 #[test]
 fn a_file_arrives_however_the_server_frames_it() {
@@ -264,8 +266,11 @@ fn an_interrupted_fetch_leaves_nothing() {
     let client = folder.command(&["-o", "f", &server.url("f")]).spawn();
     let client = client.unwrap();
     wait_until("the request came", || server.requests() > 0);
-    let pid = nix::unistd::Pid::from_raw(client.id().cast_signed());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    let pid = Pid::from_raw(client.id().cast_signed());
+    // What a shell runs in the background ignores SIGINT, tests and all.
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        kill(pid, signal).unwrap();
+    }
     assert!(!client.wait_with_output().unwrap().status.success());
     assert_eq!(folder.names(), Vec::<String>::new());
 }
