@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::{self, JoinHandle, Thread};
+use std::thread::{self, JoinHandle};
 
 use sha2::{Digest, Sha256 as Hasher};
 
@@ -18,7 +18,6 @@ const BUFFER_LEN: usize = 128 << 10;
 /// A hash under way; dropped, it is given up.
 pub(super) struct Hashing {
     shared: Arc<Shared>,
-    thread: Thread,
     /// Taken when it is waited for.
     handle: Option<JoinHandle<io::Result<Sha256>>>,
 }
@@ -42,7 +41,6 @@ impl Hashing {
         })?;
         Ok(Self {
             shared,
-            thread: handle.thread().clone(),
             handle: Some(handle),
         })
     }
@@ -50,7 +48,7 @@ impl Hashing {
     /// Takes notice that so many octets from the start of the file on are written.
     pub(super) fn advance(&self, written: u64) {
         self.shared.written.store(written, Ordering::Release);
-        self.thread.unpark();
+        self.wake();
     }
 
     /// Waits for the hash of the first `len` octets, which is all there are.
@@ -66,7 +64,13 @@ impl Hashing {
 
     fn end(&self) {
         self.shared.ended.store(true, Ordering::Release);
-        self.thread.unpark();
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(handle) = &self.handle {
+            handle.thread().unpark();
+        }
     }
 }
 
