@@ -6,7 +6,6 @@
 use std::io::Read;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::config::{self, Config, Report};
 use crate::console::Console;
@@ -16,7 +15,7 @@ use crate::plan::url::Url;
 use crate::plan::{Answer, BootPlan, Facts, HEAD_LEN, Note, Planner, Purpose, Step, report};
 use crate::sys::SyscallError;
 use crate::sys::memfd::SealedFile;
-use crate::sys::{firmware, machine};
+use crate::sys::{self, firmware, machine};
 use crate::wire::ethernet::MacAddress;
 
 /// Texts about the machine that configurations ask for, by their names in `/sys/class/dmi/id`.
@@ -126,8 +125,7 @@ pub fn facts(
     let processor = |field| firmware::processor(field).unwrap_or_default();
     facts.processor = (processor("vendor_id"), processor("model name"));
     facts.memory_mib = machine::total_memory().unwrap_or(0) >> 20;
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-    facts.unix_time = since_1970.map_or(0, |time| time.as_secs());
+    facts.unix_time = sys::since_1970().as_secs();
     facts.card = firmware::pci_card(interface).map(|card| (card.id, card.driver));
     facts.is_efi = firmware::is_efi();
     facts.append.clone_from(&config.append);

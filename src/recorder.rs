@@ -12,9 +12,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
 
 use crate::error::Error;
+use crate::sys;
 use crate::sys::file::{self, EVERYBODY};
 use crate::sys::packet::Metadata;
 use crate::time::Timestamp;
@@ -68,8 +68,7 @@ fn with<T>(take: impl FnOnce(&mut Recorder) -> T) -> T {
 }
 
 fn now() -> Timestamp {
-    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since_1970.unwrap_or_default().into()
+    sys::since_1970().into()
 }
 
 /// The last frames of a boot.

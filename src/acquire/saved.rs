@@ -10,9 +10,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
 
 use crate::dhcp::lease::Lease;
+use crate::sys;
 use crate::sys::file::{self, EVERYBODY};
 use crate::wire::ethernet::MacAddress;
 use crate::wire::option::known;
@@ -162,8 +162,7 @@ fn path(mac: MacAddress) -> PathBuf {
 }
 
 fn seconds_now() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.as_ref().map_or(0, Duration::as_secs)
+    sys::since_1970().as_secs()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::os::fd::AsFd;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::output::{Format, Output};
 use crate::error::Error;
@@ -10,8 +10,8 @@ use crate::sys::filter::Program;
 use crate::sys::packet::{Direction, Options, Statistics};
 use crate::sys::ring::{Layout, Ring};
 use crate::sys::signal::Signals;
-use crate::sys::{SyscallError, now, wait_readable};
-use crate::time::{Instant, Timestamp};
+use crate::sys::{SyscallError, now, since_1970, wait_readable};
+use crate::time::Instant;
 use crate::wire::pcapng;
 
 /// What to capture, and what to do with it.
@@ -218,7 +218,8 @@ impl<'a> Session<'a> {
                 lost: source.counters.statistics.drops,
                 delivered: source.counters.captured,
             };
-            self.output.counters(number, wall_clock(), &counters)?;
+            self.output
+                .counters(number, since_1970().into(), &counters)?;
         }
         self.output.flush()?;
         Ok(self.sources.iter().map(|source| source.counters).collect())
@@ -237,13 +238,6 @@ const fn direction(direction: Direction) -> pcapng::Direction {
 
 /// How long the last frames are waited for, many times the retire time.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
-
-fn wall_clock() -> Timestamp {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default()
-        .into()
-}
 
 fn system(doing: &str, source: SyscallError) -> Error {
     Error::System {

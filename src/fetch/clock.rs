@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::bind_to;
 use crate::sntp::{Config, Event, Query};
@@ -68,10 +68,7 @@ impl Clock {
                 let passed = sys::now().since(told.at);
                 (told.since_1970 + passed, Source::Server(told.server))
             }
-            None => {
-                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-                (now.unwrap_or_default(), Source::Machine)
-            }
+            None => (sys::since_1970(), Source::Machine),
         };
         let built_at = Duration::from_secs(BUILT_AT);
         match since_1970 < built_at {

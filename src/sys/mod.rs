@@ -22,7 +22,7 @@ pub mod uevent;
 
 use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
@@ -78,9 +78,15 @@ pub fn up_time_at(timestamp: Timestamp) -> Duration {
     if timestamp == Timestamp::default() {
         return up_time();
     }
-    let now = Timestamp::from(clock(nix::time::ClockId::CLOCK_REALTIME));
+    let now = Timestamp::from(since_1970());
     let ago = now.as_nanos().saturating_sub(timestamp.as_nanos());
     up_time().saturating_sub(Duration::from_nanos(ago))
+}
+
+/// Reads the machine's wall clock, which somebody may set at any time.
+pub fn since_1970() -> Duration {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.unwrap_or_default()
 }
 
 fn clock(id: nix::time::ClockId) -> Duration {
