@@ -7,6 +7,17 @@ use std::fmt;
 use std::ops::{Add, AddAssign};
 use std::time::Duration;
 
+/// When this program was built, as reproducible builds tell it, or released; since 1970. A wall clock
+/// that reads earlier does not know the time.
+pub const BUILT_AT: Duration = Duration::from_secs(match option_env!("SOURCE_DATE_EPOCH") {
+    Some(text) => match u64::from_str_radix(text, 10) {
+        Ok(seconds) => seconds,
+        Err(_) => RELEASED_AT,
+    },
+    None => RELEASED_AT,
+});
+const RELEASED_AT: u64 = 1_795_392_000;
+
 /// A point on a monotonic clock, in milliseconds since an origin that the driver chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Instant(u64);

@@ -11,17 +11,7 @@ use std::time::Duration;
 use super::bind_to;
 use crate::sntp::{Config, Event, Query};
 use crate::sys;
-use crate::time::Instant;
-
-/// When this program was built, as reproducible builds tell it, or released; seconds since 1970.
-const BUILT_AT: u64 = match option_env!("SOURCE_DATE_EPOCH") {
-    Some(text) => match u64::from_str_radix(text, 10) {
-        Ok(seconds) => seconds,
-        Err(_) => RELEASED_AT,
-    },
-    None => RELEASED_AT,
-};
-const RELEASED_AT: u64 = 1_795_392_000;
+use crate::time::{BUILT_AT, Instant};
 
 /// A clock that is set by the first of its servers that answers, when it is first read.
 #[derive(Debug, Clone, Default)]
@@ -70,10 +60,9 @@ impl Clock {
             }
             None => (sys::since_1970(), Source::Machine),
         };
-        let built_at = Duration::from_secs(BUILT_AT);
-        match since_1970 < built_at {
+        match since_1970 < BUILT_AT {
             true => Reading {
-                since_1970: built_at,
+                since_1970: BUILT_AT,
                 source: Source::Build,
             },
             false => Reading { since_1970, source },
@@ -199,7 +188,7 @@ mod tests {
     #[test]
     fn a_clock_without_servers_is_the_machines_and_never_before_the_build() {
         let reading = Clock::default().read(None);
-        assert!(reading.since_1970 >= Duration::from_secs(BUILT_AT));
+        assert!(reading.since_1970 >= BUILT_AT);
         let text = reading.to_string();
         assert!(
             text.starts_with("it is ") && text.contains(" UTC"),
