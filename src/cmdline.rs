@@ -290,6 +290,7 @@ impl CommandLine {
             "boot-file" => config.boot_file = Some(text?),
             "initrd" => config.initrds.push(text?),
             "mirror" => config.mirrors.push(text?),
+            "lease-dir" => config.lease_directory = Some(text?.into()),
             "ca" => config.ca = Some(text?),
             "certificate" => config.certificate = Some(text?),
             "require-signature" => config.must_be_signed |= flag,

@@ -260,6 +260,8 @@ pub struct Config {
     pub detection: Detection,
     /// Whether a client that takes the first offer asks for the address of the lease file first.
     pub uses_lease_file: bool,
+    /// The directory of the lease file, in place of the usual one.
+    pub lease_directory: Option<PathBuf>,
     /// A script that is told what becomes of a lease.
     pub script: Option<PathBuf>,
     /// The step to stop after.
@@ -375,6 +377,7 @@ impl Default for Config {
             proxy_wait: None,
             detection: Detection::default(),
             uses_lease_file: true,
+            lease_directory: None,
             script: None,
             stop_after: None,
             append: None,

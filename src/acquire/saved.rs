@@ -1,23 +1,29 @@
 //! The lease file: what the next start asks for first (INIT-REBOOT), and what `--release` gives
 //! back.
 //!
-//! It stands in /run, which an initramfs hands over to the system it starts, under the hardware
-//! address, which a rename of the interface does not change. It is replaced whole, and read as
-//! something that anybody may have written.
+//! It stands in /run, which an initramfs hands over to the system it starts, or where it outlives a
+//! restart of the machine: in /var/lib, when its administrator has made a directory there for it. Its
+//! name is the hardware address, which a rename of the interface does not change. It is replaced
+//! whole, and read as something that anybody may have written.
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::dhcp::lease::Lease;
 use crate::sys;
 use crate::sys::file::{self, EVERYBODY};
+use crate::time::BUILT_AT;
 use crate::wire::ethernet::MacAddress;
 use crate::wire::option::known;
 
-const DIRECTORY: &str = "/run/wireboot";
+/// Where it lies as long as the machine runs.
+const UNTIL_RESTART: &str = "/run/wireboot";
+/// Where it lies for longer, when there is such a directory.
+const LASTING: &str = "/var/lib/wireboot";
 /// More than a lease takes.
 const MAX_LEN: u64 = 4096;
 
@@ -39,6 +45,52 @@ pub(super) struct Saved {
     pub(super) expires_at: Option<u64>,
 }
 
+/// The directories that leases are on file in; of two with a lease of the same interface the first
+/// has the newer one.
+#[derive(Debug)]
+pub(super) struct Shelf(Vec<PathBuf>);
+
+impl Shelf {
+    /// Returns the usual directories, or `given` in place of them.
+    pub(super) fn new(given: Option<&Path>) -> Self {
+        Self(match given {
+            Some(directory) => vec![directory.to_owned()],
+            None => [UNTIL_RESTART, LASTING]
+                .into_iter()
+                .map(PathBuf::from)
+                .filter(|directory| directory != Path::new(LASTING) || directory.is_dir())
+                .collect(),
+        })
+    }
+
+    /// Reads the lease of an interface, when there is one.
+    pub(super) fn read(&self, mac: MacAddress) -> Option<Saved> {
+        self.0.iter().find_map(|directory| read(directory, mac))
+    }
+
+    /// Puts the lease in place of the one before, where it lasts longest.
+    pub(super) fn write(&self, saved: &Saved) {
+        let mut directories = self.0.iter();
+        while let Some(directory) = directories.next_back() {
+            let path = path(directory, saved.mac);
+            let replace = match directory == Path::new(UNTIL_RESTART) {
+                true => file::replace,
+                false => file::replace_durably,
+            };
+            match replace(&path, saved.to_string().as_bytes(), EVERYBODY) {
+                // What is left in front of it would be taken for newer.
+                Ok(()) => return directories.for_each(|older| remove(older, saved.mac)),
+                Err(error) => log::warn!("{} is not written: {error}", path.display()),
+            }
+        }
+    }
+
+    /// Removes the lease of an interface.
+    pub(super) fn remove(&self, mac: MacAddress) {
+        self.0.iter().for_each(|directory| remove(directory, mac));
+    }
+}
+
 impl Saved {
     /// Describes a lease that was granted just now.
     pub(super) fn new(
@@ -56,43 +108,18 @@ impl Saved {
             server: lease.server,
             neighbour,
             mtu_octets,
-            expires_at: lease.lease_time.map(|time| seconds_now() + time.as_secs()),
+            expires_at: lease
+                .lease_time
+                .map(|time| (sys::since_1970() + time).as_secs()),
         }
     }
 
-    /// Reads the lease of an interface, when there is one.
-    pub(super) fn read(mac: MacAddress) -> Option<Self> {
-        let path = path(mac);
-        let mut text = String::new();
-        let file = match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-            file => file,
-        };
-        let read = file.and_then(|file| file.take(MAX_LEN).read_to_string(&mut text));
-        let saved = match read {
-            Ok(_) => Self::parse(&text).filter(|saved| saved.mac == mac),
-            Err(error) => {
-                log::warn!("{}: {error}", path.display());
-                return None;
-            }
-        };
-        if saved.is_none() {
-            log::warn!("{}: is no lease of {mac}; ignored", path.display());
-        }
-        saved
-    }
-
-    /// Puts the lease in place of the one before.
-    pub(super) fn write(&self) {
-        let path = path(self.mac);
-        if let Err(error) = file::replace(&path, self.to_string().as_bytes(), EVERYBODY) {
-            log::warn!("{} is not written: {error}", path.display());
-        }
-    }
-
-    /// Returns whether it may still be used by who is known as `client_id`.
-    pub(super) fn is_valid_for(&self, client_id: &[u8]) -> bool {
-        let is_over = self.expires_at.is_some_and(|at| at <= seconds_now());
+    /// Returns whether it may still be used, `now` after 1970, by who is known as `client_id`. A clock
+    /// that does not know the time, now or when the lease was granted, tells nothing about its end: the
+    /// server is asked then, and refuses what is over (RFC 2131 §4.3.2).
+    pub(super) fn is_valid_for(&self, client_id: &[u8], now: Duration) -> bool {
+        let known = BUILT_AT.as_secs()..=now.as_secs();
+        let is_over = self.expires_at.is_some_and(|at| known.contains(&at));
         !is_over && self.client_id == client_id
     }
 
@@ -147,9 +174,29 @@ impl fmt::Display for Saved {
     }
 }
 
-/// Removes the lease of an interface.
-pub(super) fn remove(mac: MacAddress) {
-    let path = path(mac);
+fn read(directory: &Path, mac: MacAddress) -> Option<Saved> {
+    let path = path(directory, mac);
+    let mut text = String::new();
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        file => file,
+    };
+    let read = file.and_then(|file| file.take(MAX_LEN).read_to_string(&mut text));
+    let saved = match read {
+        Ok(_) => Saved::parse(&text).filter(|saved| saved.mac == mac),
+        Err(error) => {
+            log::warn!("{}: {error}", path.display());
+            return None;
+        }
+    };
+    if saved.is_none() {
+        log::warn!("{}: is no lease of {mac}; ignored", path.display());
+    }
+    saved
+}
+
+fn remove(directory: &Path, mac: MacAddress) {
+    let path = path(directory, mac);
     if let Err(error) = std::fs::remove_file(&path)
         && error.kind() != io::ErrorKind::NotFound
     {
@@ -157,12 +204,8 @@ pub(super) fn remove(mac: MacAddress) {
     }
 }
 
-fn path(mac: MacAddress) -> PathBuf {
-    PathBuf::from(DIRECTORY).join(format!("{mac}.lease"))
-}
-
-fn seconds_now() -> u64 {
-    sys::since_1970().as_secs()
+fn path(directory: &Path, mac: MacAddress) -> PathBuf {
+    directory.join(format!("{mac}.lease"))
 }
 
 #[cfg(test)]
@@ -221,13 +264,21 @@ mod tests {
 
     #[test]
     fn a_lease_that_is_over_or_anothers_is_not_used() {
-        let over = Saved {
-            expires_at: Some(1),
-            ..saved()
+        let valid_at = |expires_at: u64, now: u64| {
+            let saved = Saved {
+                expires_at: Some(expires_at),
+                ..saved()
+            };
+            saved.is_valid_for(&saved.client_id, Duration::from_secs(now))
         };
-        assert!(saved().is_valid_for(&saved().client_id));
-        assert!(!over.is_valid_for(&over.client_id));
-        assert!(!saved().is_valid_for(&[0, 1]));
+        let built_at = BUILT_AT.as_secs();
+        assert!(valid_at(built_at + 2, built_at + 1));
+        assert!(!valid_at(built_at + 1, built_at + 1));
+        assert!(!saved().is_valid_for(&[0, 1], Duration::ZERO));
+        // Of a clock that starts with 1970, after the restart or before.
+        assert!(valid_at(built_at + 1, 7));
+        assert!(valid_at(3_600, built_at + 1));
+        assert!(valid_at(3_600, 7_200));
     }
 
     proptest! {

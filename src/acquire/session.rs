@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::diagnosis::Diagnosis;
 use super::machine;
 use super::port::Port;
-use super::saved::{self, Saved};
+use super::saved::{Saved, Shelf};
 use super::station::{Heard, Station};
 use crate::account::Moment;
 use crate::config::{Config, Given, HandOver};
@@ -48,6 +48,7 @@ pub struct Session {
     /// What is set in place of what the server says.
     given: Given,
     hand_over: HandOver,
+    shelf: Shelf,
     station: Station,
     /// Exists from the first carrier on.
     client: Option<Client>,
@@ -87,15 +88,17 @@ impl Session {
         let client = client_config(&link, config);
         // Offers cannot be compared by asking for one address.
         let is_plain = config.proxy_wait.is_none();
-        let saved = (is_plain && config.uses_lease_file).then(|| Saved::read(link.mac));
+        let shelf = Shelf::new(config.lease_directory.as_deref());
+        let saved = (is_plain && config.uses_lease_file).then(|| shelf.read(link.mac));
         let saved = saved
             .flatten()
-            .filter(|saved| saved.is_valid_for(&client_id(&client)));
+            .filter(|saved| saved.is_valid_for(&client_id(&client), sys::since_1970()));
         Ok(Self {
             begin: saved.map_or(Begin::Anew, |saved| Begin::Again(saved.address)),
             config: client,
             given: config.given.clone(),
             hand_over: config.hand_over,
+            shelf,
             station,
             client: None,
             has_carrier: false,
@@ -292,7 +295,7 @@ impl Session {
     pub fn release(mut self) {
         if let Some(client) = &mut self.client {
             if client.lease().is_some() {
-                saved::remove(self.link.mac);
+                self.shelf.remove(self.link.mac);
                 handover::remove(&self.link.name);
             }
             client.release(sys::now());
@@ -323,10 +326,11 @@ impl Session {
             // An earlier command may have set it for the same lease.
             let of_file = || {
                 lease.mtu_octets?;
-                Saved::read(mac)?.mtu_octets
+                self.shelf.read(mac)?.mtu_octets
             };
             let mtu_octets = self.link.mtu_before().or_else(of_file);
-            Saved::new(mac, client_id, &lease, neighbour, mtu_octets).write();
+            let saved = Saved::new(mac, client_id, &lease, neighbour, mtu_octets);
+            self.shelf.write(&saved);
         }
         Ok(lease)
     }
@@ -335,7 +339,7 @@ impl Session {
     pub(super) fn clear(&self) {
         self.link.clear();
         handover::remove(&self.link.name);
-        saved::remove(self.link.mac);
+        self.shelf.remove(self.link.mac);
     }
 
     /// Takes port 68 in the kernel too; for a session that stays.
@@ -412,7 +416,8 @@ impl Begin {
 /// # Errors
 /// As [`Session::open`], and when the kernel refuses.
 pub(super) fn release_saved(link: Link, config: &Config) -> Result<bool, Error> {
-    let Some(saved) = Saved::read(link.mac) else {
+    let shelf = Shelf::new(config.lease_directory.as_deref());
+    let Some(saved) = shelf.read(link.mac) else {
         return Ok(false);
     };
     let mut session = Session::open(link, config)?;
@@ -423,7 +428,7 @@ pub(super) fn release_saved(link: Link, config: &Config) -> Result<bool, Error> 
     client.give_back(saved.address, saved.server, sys::now());
     session.client = Some(client);
     session.drain();
-    saved::remove(saved.mac);
+    session.shelf.remove(saved.mac);
     handover::remove(&session.link.name);
     session
         .link

@@ -30,6 +30,8 @@ interface with a device behind it is tried at once; the first lease wins.
   --release             give back the lease that an earlier command took, and its address
   --inform ADDRESS      ask only for the options that go with this address
   --no-lease-file       do not ask for the address of the last time first
+  --lease-dir DIR       keep what is known of the last time in DIR (/var/lib/wireboot if there is
+                        such a directory, else /run/wireboot, which a restart empties)
   --script FILE         run FILE when something becomes of the lease, as udhcpc does: the event
                         (deconfig, bound, renew, nak, leasefail) is its argument, the rest is in
                         variables; addresses and routes are set before it is run
@@ -72,6 +74,9 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
             Flag::Long(name) if name == "hand-over" => {
                 common.config.hand_over =
                     arguments.parse("a list of dracut, networkd and network-manager")?;
+            }
+            Flag::Long(name) if name == "lease-dir" => {
+                common.config.lease_directory = Some(arguments.value()?.into());
             }
             Flag::Long(name) if name == "no-lease-file" => common.config.uses_lease_file = false,
             Flag::Short(_) | Flag::Long(_) | Flag::Value(_) => {
@@ -159,7 +164,7 @@ fn without_dhcp(wish: &Wish, config: &Config, lease: Lease) -> Result<(), Error>
 fn release(config: &Config) -> Result<(), Error> {
     match acquire::release_saved(link::find(config)?.links, config)? {
         0 => Err(Error::Usage(
-            "there is no lease to give back: none is on file in /run/wireboot".to_owned(),
+            "there is no lease to give back: none is on file (--lease-dir says where)".to_owned(),
         )),
         _ => Ok(()),
     }

@@ -174,7 +174,7 @@ fn own_settings_reach_the_configuration() {
          wireboot.stop-after=plan wireboot.append=\"console=ttyS0 quiet\" \
          wireboot.boot-file=http://192.0.2.1/menu.ipxe wireboot.on-failure=poweroff wireboot.quiet \
          wireboot.identify=http wireboot.acd=off wireboot.proxy-wait=0 wireboot.mirror=http://a/ \
-         wireboot.mirror=http://b/ -- wireboot.interface=eth9",
+         wireboot.mirror=http://b/ wireboot.lease-dir=/mnt/leases -- wireboot.interface=eth9",
         &mut config,
     );
     assert_eq!(refusals, [""; 0]);
@@ -191,6 +191,7 @@ fn own_settings_reach_the_configuration() {
         proxy_wait: Some(Duration::ZERO),
         detection: Detection::Off,
         mirrors: vec!["http://a/".to_owned(), "http://b/".to_owned()],
+        lease_directory: Some("/mnt/leases".into()),
         ..Config::default()
     };
     assert_eq!(config, expected);

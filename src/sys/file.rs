@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -17,6 +17,24 @@ pub const OWNER: u32 = 0o600;
 /// # Errors
 /// What the file system says; no part of the file is left then.
 pub fn replace(path: &Path, octets: &[u8], mode: u32) -> io::Result<()> {
+    put(path, octets, mode, |_| Ok(()))
+}
+
+/// As [`replace`], and returns only when the file is on the disk, name and all: whenever the machine
+/// loses its power, either the old file is there or the new one, each whole.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_durably(path: &Path, octets: &[u8], mode: u32) -> io::Result<()> {
+    put(path, octets, mode, File::sync_all)?;
+    if let Some(directory) = path.parent() {
+        // Not every file system can.
+        let _ = File::open(directory).and_then(|directory| directory.sync_all());
+    }
+    Ok(())
+}
+
+fn put(path: &Path, octets: &[u8], mode: u32, sync: fn(&File) -> io::Result<()>) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     // Of several that write at once each has its own, and the last one stays.
     name.push(format!(".wireboot-{}", std::process::id()));
@@ -35,7 +53,7 @@ pub fn replace(path: &Path, octets: &[u8], mode: u32) -> io::Result<()> {
         create()
     });
     let done = file
-        .and_then(|mut file| file.write_all(octets))
+        .and_then(|mut file| file.write_all(octets).and_then(|()| sync(&file)))
         .and_then(|()| match fs::metadata(path) {
             // Whoever made it readable for more or fewer had a reason.
             Ok(before) if mode == EVERYBODY => fs::set_permissions(new, before.permissions()),
