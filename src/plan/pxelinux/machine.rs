@@ -221,14 +221,14 @@ impl Machine {
     /// Boots the default, or shows the menu where the configuration wants one.
     fn decide(&mut self, context: &mut Context) -> Result<Turn, Error> {
         if self.config.has_menu {
-            let start = match self.config.default_choice() {
-                Some((Choice::Label { number, .. }, _)) => self.config.menu_of(number),
-                _ => self.config.start,
+            let start = match self.config.default_label() {
+                Some((label, _)) => self.config.menu_of(label.number),
+                None => self.config.start,
             };
             return self.show(start, context);
         }
         if let Some(default) = self.config.default.clone()
-            && self.config.choice_of(&default).is_none()
+            && self.config.named(&default).is_none()
         {
             // What is no label is the name of a kernel.
             let (name, arguments) = split_word(&default.value);
@@ -239,10 +239,10 @@ impl Machine {
             let number = self.config.add_implicit(name);
             return self.boot(number, arguments.to_owned(), None, context);
         }
-        match self.config.default_choice() {
-            Some((choice, place)) => {
+        match self.config.default_label() {
+            Some((label, place)) => {
                 context.note(&place, "is the default");
-                self.follow(choice, None, context)
+                self.boot(label.number, label.arguments, None, context)
             }
             None => self.show(self.config.start, context),
         }
@@ -293,7 +293,7 @@ impl Machine {
         let place = Place::whole(&context.facts.boot_file);
         match choice {
             Choice::Menu(number) => self.show(number, context),
-            Choice::Label { number, arguments } => self.boot(number, arguments, edited, context),
+            Choice::Label(label) => self.boot(label.number, label.arguments, edited, context),
             Choice::Quit => Err(Error {
                 is_local_boot: true,
                 ..Error::new(&place, "", "the menu was left without booting")
@@ -336,15 +336,14 @@ impl Machine {
                         value: next.clone(),
                         place: name.place.clone(),
                     };
-                    match self.config.choice_of(&text) {
-                        Some(Choice::Label {
-                            number: next,
-                            arguments: own,
-                        }) => {
-                            arguments = join([&own, &arguments]);
-                            number = next;
+                    match self.config.named(&text) {
+                        Some(label) => {
+                            arguments = join([&label.arguments, &arguments]);
+                            number = label.number;
                         }
-                        _ => return Err(Error::new(&name.place, &next, "there is no such label")),
+                        None => {
+                            return Err(Error::new(&name.place, &next, "there is no such label"));
+                        }
                     }
                 }
             }

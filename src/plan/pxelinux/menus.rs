@@ -5,22 +5,37 @@ use super::super::menu::{Entry, Menu};
 use super::boot::own_options;
 use super::config::{Config, Item, LeadsTo, Text, split_word};
 
+/// A label, and the arguments that stand behind its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) number: usize,
+    pub(super) arguments: String,
+}
+
+impl Named {
+    /// The label of this number with its own arguments alone.
+    const fn label(number: usize) -> Self {
+        let arguments = String::new();
+        Self { number, arguments }
+    }
+}
+
 /// What an entry leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Choice {
     None,
-    Label { number: usize, arguments: String },
+    Label(Named),
     Menu(usize),
     Quit,
 }
 
 impl Config {
     /// Returns what DEFAULT or MENU DEFAULT names.
-    pub(super) fn default_choice(&self) -> Option<(Choice, Place)> {
+    pub(super) fn default_label(&self) -> Option<(Named, Place)> {
         if let Some(default) = &self.default
-            && let Some(choice) = self.choice_of(default)
+            && let Some(named) = self.named(default)
         {
-            return Some((choice, default.place.clone()));
+            return Some((named, default.place.clone()));
         }
         let menu = self.menus.get(self.start)?;
         let number = match (menu.default, self.default.is_some()) {
@@ -30,18 +45,14 @@ impl Config {
             (None, false) => self.label_named("linux")?,
         };
         let label = self.labels.get(number)?;
-        let choice = Choice::Label {
-            number,
-            arguments: String::new(),
-        };
-        Some((choice, label.name.place.clone()))
+        Some((Named::label(number), label.name.place.clone()))
     }
 
-    pub(super) fn choice_of(&self, text: &Text) -> Option<Choice> {
+    /// Returns the label that a text names by its first word.
+    pub(super) fn named(&self, text: &Text) -> Option<Named> {
         let (name, arguments) = split_word(&text.value);
-        let number = self.label_named(name)?;
-        Some(Choice::Label {
-            number,
+        Some(Named {
+            number: self.label_named(name)?,
             arguments: arguments.to_owned(),
         })
     }
@@ -73,22 +84,38 @@ impl Config {
             is_hidden: self.is_hidden && is_first,
             ..Menu::default()
         };
-        let default = self.default_choice().map(|(choice, _)| choice);
-        let on_timeout = (self.on_timeout.as_ref()).and_then(|text| self.choice_of(text));
+        let default = self.default_label().map(|(named, _)| named);
+        let on_timeout = (self.on_timeout.as_ref()).and_then(|text| self.named(text));
+        // DEFAULT counts in the menu that has its label, and MENU DEFAULT in the others.
+        let selected = (default.as_ref().map(|named| named.number))
+            .filter(|number| submenu.items.contains(&Item::Label(*number)))
+            .or(submenu.default);
+        let last = on_timeout.as_ref().map(|named| named.number);
         let mut choices = Vec::new();
         for item in &submenu.items {
-            let (entry, choice) = self.entry(*item);
-            let is_default = choice == submenu_default(&default, submenu.default);
+            let (entry, mut choice) = self.entry(*item);
+            let is =
+                |number| matches!(&choice, Choice::Label(label) if Some(label.number) == number);
+            let (is_selected, is_last) = (is(selected), is(last));
             let is_hidden = matches!(item, Item::Label(label)
                 if self.labels.get(*label).is_some_and(|label| label.is_hidden));
-            if is_hidden && !is_default && Some(&choice) != on_timeout.as_ref() {
+            if is_hidden && !is_selected && !is_last {
                 continue;
             }
-            if is_default {
+            if is_selected {
                 menu.selected = Some(choices.len());
             }
-            if Some(&choice) == on_timeout.as_ref() {
+            if is_last {
                 menu.on_timeout = Some(choices.len());
+            }
+            // DEFAULT and ONTIMEOUT may carry arguments of their own.
+            for named in [&default, &on_timeout].into_iter().flatten() {
+                if let Choice::Label(label) = &mut choice
+                    && label.number == named.number
+                    && !named.arguments.is_empty()
+                {
+                    label.arguments.clone_from(&named.arguments);
+                }
             }
             menu.entries.push(entry);
             choices.push(choice);
@@ -106,18 +133,6 @@ impl Config {
         if first.is_none() {
             let what = "the configuration has no label that could be booted";
             return Err(Error::new(place, "", what));
-        }
-        // DEFAULT and ONTIMEOUT may carry arguments of their own.
-        for named in [default, on_timeout].into_iter().flatten() {
-            if let Choice::Label { number, arguments } = &named
-                && !arguments.is_empty()
-            {
-                for choice in &mut choices {
-                    if matches!(choice, Choice::Label { number: other, .. } if other == number) {
-                        *choice = named.clone();
-                    }
-                }
-            }
         }
         Ok((menu, choices))
     }
@@ -145,10 +160,7 @@ impl Config {
                     }
                     let choice = match &label.leads_to {
                         _ if label.is_disabled => Choice::None,
-                        None => Choice::Label {
-                            number,
-                            arguments: String::new(),
-                        },
+                        None => Choice::Label(Named::label(number)),
                         Some(LeadsTo::Parent) => {
                             let menu = self.menus.get(self.menu_of(number));
                             Choice::Menu(menu.and_then(|menu| menu.parent).unwrap_or(0))
@@ -178,19 +190,5 @@ fn choice_entry(text: &str) -> Entry {
         is_choice: true,
         key: key.map(|key| key.to_ascii_lowercase()),
         ..Entry::default()
-    }
-}
-
-fn submenu_default(global: &Option<Choice>, own: Option<usize>) -> Choice {
-    match (global, own) {
-        (Some(Choice::Label { number, .. }), _) => Choice::Label {
-            number: *number,
-            arguments: String::new(),
-        },
-        (_, Some(number)) => Choice::Label {
-            number,
-            arguments: String::new(),
-        },
-        (_, None) => Choice::Quit,
     }
 }
