@@ -158,7 +158,7 @@ impl Facts {
         );
         [
             ("{ip}", ip),
-            ("{bootif}", format!("01-{}", mac.replace(':', "-"))),
+            ("{bootif}", self.hardware_address()),
             ("{address}", self.address.to_string()),
             ("{netmask}", self.netmask().to_string()),
             ("{gateway}", gateway),
@@ -171,6 +171,12 @@ impl Facts {
         .fold(text.to_owned(), |text, (name, value)| {
             text.replace(name, &value)
         })
+    }
+
+    /// Returns the hardware address as `BOOTIF=` and names of files have it: the type, 01 for
+    /// Ethernet, and six octets.
+    pub fn hardware_address(&self) -> String {
+        format!("01-{}", self.mac).replace(':', "-")
     }
 
     /// Returns the mask of the address.

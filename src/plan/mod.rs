@@ -25,6 +25,7 @@ mod planner;
 pub mod policy;
 mod pxelinux;
 pub mod report;
+mod search;
 pub mod uki;
 pub mod url;
 

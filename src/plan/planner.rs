@@ -70,6 +70,14 @@ pub(super) enum Turn {
     Done(Box<BootPlan>),
 }
 
+impl Turn {
+    /// Asks for a file that is read as text.
+    pub(super) const fn configuration(url: Url) -> Self {
+        let purpose = Purpose::Configuration;
+        Self::Ask(Step::Fetch { url, purpose })
+    }
+}
+
 #[derive(Debug)]
 enum State {
     Start(Url),

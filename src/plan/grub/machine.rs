@@ -1,14 +1,15 @@
 //! The machine: runs files, shows their menu, and runs the entry that is chosen.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::error::{Error, Place};
 use super::super::menu::{Entry, Menu};
 use super::super::planner::{Context, Turn};
+use super::super::search::{self, Search, Searched};
 use super::super::url::Url;
-use super::super::{Answer, Fetched, Purpose, Step};
+use super::super::{Answer, Fetched, Step};
 use super::commands::{Effect, State};
 use super::parse::{Block, Statement, What, Word, parse};
 
@@ -36,11 +37,8 @@ pub(in super::super) struct Machine {
 
 #[derive(Debug)]
 enum Phase {
-    /// Trying these names; the first is on its way when `is_asked`.
-    Searching {
-        names: VecDeque<Url>,
-        is_asked: bool,
-    },
+    /// Trying one name after the other.
+    Searching(Search),
     Running,
     /// Waiting for this file.
     Fetching {
@@ -75,28 +73,20 @@ impl Machine {
     /// Begins with a search for `grub.cfg` beside `boot_file`, as GRUB searches it.
     pub(in super::super) fn search(boot_file: &Url, context: &Context) -> Result<Self, Error> {
         let facts = &context.facts;
-        let mac = facts.mac.to_string().replace(':', "-");
-        let address = format!("{:08X}", facts.address.to_bits());
-        let mut names = VecDeque::new();
+        let mut names = Vec::new();
         for directory in ["grub/", "", "/grub/"] {
-            let mut add = |suffix: &str| {
+            let machine = search::names_of(facts).map(|(name, why)| (format!("-{name}"), why));
+            for (suffix, why) in machine.chain([(String::new(), "default")]) {
                 let name = format!("{directory}grub.cfg{suffix}");
                 let url = boot_file.join(&name);
                 let place = Place::whole(boot_file);
-                url.map(|url| names.push_back(url))
-                    .map_err(|error| Error::new(&place, &name, error.what))
-            };
-            add(&format!("-01-{mac}"))?;
-            for len in (1..=address.len()).rev() {
-                add(&format!("-{}", address.get(..len).unwrap_or_default()))?;
+                let url = url.map_err(|error| Error::new(&place, &name, error.what))?;
+                names.push((url, why));
             }
-            add("")?;
         }
-        let phase = Phase::Searching {
-            names,
-            is_asked: false,
-        };
-        Ok(Self::in_phase(State::new(boot_file, facts), phase))
+        let search = Search::new(names, "no grub.cfg is there for this machine");
+        let state = State::new(boot_file, facts);
+        Ok(Self::in_phase(state, Phase::Searching(search)))
     }
 
     /// Begins with a configuration that has been fetched.
@@ -131,9 +121,17 @@ impl Machine {
         context: &mut Context,
     ) -> Result<Turn, Error> {
         match std::mem::replace(&mut self.phase, Phase::Running) {
-            Phase::Searching { names, is_asked } => {
-                self.search_next(names, is_asked, answer, context)
-            }
+            Phase::Searching(mut search) => match search.next(answer, context)? {
+                Searched::Asks(turn) => {
+                    self.phase = Phase::Searching(search);
+                    Ok(turn)
+                }
+                Searched::Found(url, text) => {
+                    self.state = State::new(&url, &context.facts);
+                    self.enter(&url, &text, &Place::whole(&url))?;
+                    self.run(context)
+                }
+            },
             Phase::Running => self.run(context),
             Phase::Fetching { url, from, is_new } => {
                 let name = url.to_string();
@@ -156,41 +154,6 @@ impl Machine {
             }
             Phase::Choosing => self.chosen(answer, context),
         }
-    }
-
-    fn search_next(
-        &mut self,
-        mut names: VecDeque<Url>,
-        is_asked: bool,
-        answer: Answer,
-        context: &mut Context,
-    ) -> Result<Turn, Error> {
-        if is_asked && let Some(url) = names.pop_front() {
-            let place = Place::whole(&url);
-            match answer.into_fetched() {
-                Fetched::File(text) => {
-                    context.note(&place, "is the configuration");
-                    self.state = State::new(&url, &context.facts);
-                    self.enter(&url, &text, &place)?;
-                    return self.run(context);
-                }
-                Fetched::Missing => context.note(&place, "is not there"),
-                Fetched::Failed(why) => return Err(Error::new(&place, "", why)),
-            }
-        }
-        let Some(url) = names.front().cloned() else {
-            let place = Place::whole(&context.facts.boot_file);
-            return Err(Error::new(
-                &place,
-                "",
-                "no grub.cfg is there for this machine",
-            ));
-        };
-        self.phase = Phase::Searching {
-            names,
-            is_asked: true,
-        };
-        Ok(fetch(url))
     }
 
     /// Begins with a file; `from` is what asked for it.
@@ -288,7 +251,7 @@ impl Machine {
                     from: place.clone(),
                     is_new,
                 };
-                return Ok(Some(fetch(url)));
+                return Ok(Some(Turn::configuration(url)));
             }
             Effect::Call(name) => match self.functions.get(&name).cloned() {
                 Some((file, body)) => self.push(file, body, true, place)?,
@@ -483,11 +446,4 @@ impl Item {
             help: None,
         }
     }
-}
-
-fn fetch(url: Url) -> Turn {
-    Turn::Ask(Step::Fetch {
-        url,
-        purpose: Purpose::Configuration,
-    })
 }

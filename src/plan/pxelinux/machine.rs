@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 
 use super::super::error::{Error, Place};
 use super::super::planner::{Context, Turn};
+use super::super::search::{Search, Searched};
 use super::super::url::Url;
-use super::super::{Answer, Fetched, Purpose, Step};
+use super::super::{Answer, Fetched, Step};
 use super::boot::{Outcome, boot, join};
 use super::config::{Config, Flow, Text, split_word};
 use super::menus::Choice;
@@ -32,8 +33,8 @@ pub(in super::super) struct Machine {
 
 #[derive(Debug)]
 enum Phase {
-    /// Trying one name after the other; the first is the one under way.
-    Searching(VecDeque<(Url, &'static str)>),
+    /// Trying one name after the other.
+    Searching(Search),
     /// Reading: the innermost file is the last; `fetching` is on its way.
     Reading {
         sources: Vec<Source>,
@@ -61,7 +62,9 @@ impl Machine {
             .into_iter()
             .map(|(name, why)| Ok((prefix.resolve(&name, &place)?, why)))
             .collect();
-        Ok(Self::in_phase(prefix, Phase::Searching(names?)))
+        let missing = "no pxelinux.cfg/… is there for this machine, not even pxelinux.cfg/default";
+        let search = Search::new(names?, missing);
+        Ok(Self::in_phase(prefix, Phase::Searching(search)))
     }
 
     /// Begins with a configuration that has been fetched.
@@ -94,7 +97,13 @@ impl Machine {
         context: &mut Context,
     ) -> Result<Turn, Error> {
         match &mut self.phase {
-            Phase::Searching(_) => self.searched(answer, context),
+            Phase::Searching(search) => match search.next(answer, context)? {
+                Searched::Asks(turn) => Ok(turn),
+                Searched::Found(url, text) => {
+                    self.open(&url, &text)?;
+                    self.read(context)
+                }
+            },
             Phase::Reading { fetching, .. } => match fetching.take() {
                 Some((url, from)) => self.included(&url, &from, answer, context),
                 None => self.read(context),
@@ -104,34 +113,6 @@ impl Machine {
                 let choices = std::mem::take(choices);
                 self.chosen(&choices, answer, context)
             }
-        }
-    }
-
-    fn searched(&mut self, answer: Answer, context: &mut Context) -> Result<Turn, Error> {
-        let Phase::Searching(names) = &mut self.phase else {
-            return self.read(context);
-        };
-        if answer != Answer::Begin
-            && let Some((url, why)) = names.pop_front()
-        {
-            let place = Place::whole(&url);
-            match answer.into_fetched() {
-                Fetched::File(head) => {
-                    context.note(&place, format!("is the configuration, by {why}"));
-                    self.open(&url, &head)?;
-                    return self.read(context);
-                }
-                Fetched::Missing => context.note(&place, format!("is not there ({why})")),
-                Fetched::Failed(why) => return Err(Error::new(&place, "", why)),
-            }
-        }
-        match names.front() {
-            Some((url, _)) => Ok(fetch(url)),
-            None => Err(Error::new(
-                &Place::whole(&context.facts.boot_file),
-                "",
-                "no pxelinux.cfg/… is there for this machine, not even pxelinux.cfg/default",
-            )),
         }
     }
 
@@ -203,7 +184,7 @@ impl Machine {
             if let Flow::Include(name) = self.config.line(&line, &source.place) {
                 let url = self.prefix.resolve(&name, &source.place)?;
                 *fetching = Some((url.clone(), source.place.clone()));
-                return Ok(fetch(&url));
+                return Ok(Turn::configuration(url));
             }
         }
         self.say(context)
@@ -329,7 +310,7 @@ impl Machine {
                         sources: Vec::new(),
                         fetching: Some((url.clone(), from)),
                     };
-                    return Ok(fetch(&url));
+                    return Ok(Turn::configuration(url));
                 }
                 Outcome::Label(next) => {
                     let text = Text {
@@ -364,11 +345,4 @@ impl Source {
             lines: lines.into_iter(),
         }
     }
-}
-
-fn fetch(url: &Url) -> Turn {
-    Turn::Ask(Step::Fetch {
-        url: url.clone(),
-        purpose: Purpose::Configuration,
-    })
 }

@@ -2,6 +2,7 @@
 
 use super::super::error::{Error, Place};
 use super::super::facts::Facts;
+use super::super::search;
 use super::super::url::{Url, UrlError, scheme_of};
 
 /// What stands before a relative file name.
@@ -77,25 +78,13 @@ impl Prefix {
 }
 
 /// Returns the names under which the configuration is searched, in order, each with its reason:
-/// option 209, the machine's UUID, its hardware address, its IP address in hexadecimal with ever
-/// fewer digits, and `default`.
+/// option 209, the machine's UUID, its other names, and `default`.
 pub(super) fn search_list(facts: &Facts) -> Vec<(String, &'static str)> {
     let mut names = Vec::new();
     names.extend(facts.text_option(209).map(|name| (name, "option 209")));
-    let mut found_by = |name: &str, why| names.push((format!("pxelinux.cfg/{name}"), why));
-    if let Some(uuid) = facts.smbios("product_uuid") {
-        found_by(&uuid.to_ascii_lowercase(), "UUID");
-    }
-    found_by(&hardware_address(facts), "hardware address");
-    let address = format!("{:08X}", facts.address.to_bits());
-    for len in (1..=address.len()).rev() {
-        found_by(address.get(..len).unwrap_or_default(), "IP address");
-    }
-    found_by("default", "default");
+    let uuid = facts.smbios("product_uuid").map(str::to_ascii_lowercase);
+    let machine = (uuid.map(|uuid| (uuid, "UUID")).into_iter()).chain(search::names_of(facts));
+    let all = machine.chain([("default".to_owned(), "default")]);
+    names.extend(all.map(|(name, why)| (format!("pxelinux.cfg/{name}"), why)));
     names
-}
-
-/// Returns the hardware address as pxelinux writes it: type 1 and six octets.
-pub(super) fn hardware_address(facts: &Facts) -> String {
-    format!("01-{}", facts.mac).replace(':', "-")
 }

@@ -2,7 +2,6 @@
 
 use super::super::error::Place;
 use super::super::planner::Context;
-use super::paths::hardware_address;
 
 /// The bits that have a meaning.
 const KNOWN: u32 = (1 << (4 + SMBIOS.len())) - 1;
@@ -56,7 +55,7 @@ pub(super) fn options(bits: u32, place: &Place, context: &mut Context) -> String
         add("ip", Some(ip));
     }
     if bits & 2 != 0 {
-        add("BOOTIF", Some(hardware_address(facts)));
+        add("BOOTIF", Some(facts.hardware_address()));
     }
     if bits & 4 != 0 {
         add(
