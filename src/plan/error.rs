@@ -22,6 +22,12 @@ impl Place {
             line: 0,
         }
     }
+
+    /// Returns a line of the same file.
+    pub(super) fn at(&self, line: usize) -> Self {
+        let file = self.file.clone();
+        Self { file, line }
+    }
 }
 
 impl fmt::Display for Place {
@@ -55,6 +61,14 @@ impl Error {
             word: super::url::without_credentials(word),
             what: what.into(),
             is_local_boot: false,
+        }
+    }
+
+    /// Returns the end of a configuration that boots from a local disk, or nothing.
+    pub(super) fn local_boot(place: &Place, word: &str, what: &str) -> Self {
+        Self {
+            is_local_boot: true,
+            ..Self::new(place, word, what)
         }
     }
 }

@@ -167,8 +167,8 @@ impl State {
                 _ => return refuse("the ] is missing"),
             },
             "echo" => {
-                let words: Vec<_> = words.iter().filter(|word| !word.starts_with('-')).collect();
-                let words: Vec<&str> = words.into_iter().map(String::as_str).collect();
+                let words = words.iter().map(String::as_str);
+                let words: Vec<&str> = words.filter(|word| !word.starts_with('-')).collect();
                 return Ok(Effect::Say(words.join(" ")));
             }
             "linux" | "linuxefi" | "linux16" => {
@@ -209,10 +209,8 @@ impl State {
             "boot" => return Ok(Effect::Boot),
             "return" | "break" => return Ok(Effect::Return),
             "exit" | "fwsetup" | "halt" | "reboot" => {
-                return Err(Error {
-                    is_local_boot: true,
-                    ..Error::new(place, name, "leaves without booting from the network")
-                });
+                let what = "leaves without booting from the network";
+                return Err(Error::local_boot(place, name, what));
             }
             "chainloader" | "multiboot" | "multiboot2" | "module" | "module2" | "blscfg"
             | "drivemap" | "ntldr" | "xen_hypervisor" | "loopback" | "cryptomount" => {
@@ -347,6 +345,11 @@ fn test(words: &[String], place: &Place) -> Result<bool, Error> {
 }
 
 fn single(words: &[String], place: &Place) -> Result<bool, Error> {
+    if let [not, rest @ ..] = words
+        && not == "!"
+    {
+        return Ok(!single(rest, place)?);
+    }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let number = |word: &str| {
         let number = word.parse::<i64>();
@@ -354,10 +357,6 @@ fn single(words: &[String], place: &Place) -> Result<bool, Error> {
     };
     Ok(match words.as_slice() {
         [] => false,
-        ["!", rest @ ..] => {
-            let rest: Vec<String> = rest.iter().map(|word| (*word).to_owned()).collect();
-            !single(&rest, place)?
-        }
         ["-n", text] | [text] => !text.is_empty(),
         ["-z", text] => text.is_empty(),
         // Nothing but the network is there, and its files are not asked for in a condition.

@@ -11,7 +11,7 @@ use super::super::search::{self, Search, Searched};
 use super::super::url::Url;
 use super::super::{Answer, Fetched, Step};
 use super::commands::{Effect, State};
-use super::parse::{Block, Statement, What, Word, parse};
+use super::parse::{Block, What, Word, parse};
 
 /// How many statements a run may take.
 const MAX_STATEMENTS: usize = 100_000;
@@ -64,8 +64,8 @@ struct Item {
     title: String,
     id: Option<String>,
     key: Option<char>,
-    file: Arc<Url>,
-    line: usize,
+    /// Where its body stands.
+    place: Place,
     body: Block,
 }
 
@@ -183,8 +183,11 @@ impl Machine {
                 continue;
             };
             frame.next += 1;
-            let file = frame.file.clone();
-            if let Some(turn) = self.statement(statement, file, context)? {
+            let place = Place {
+                file: frame.file.clone(),
+                line: statement.line,
+            };
+            if let Some(turn) = self.statement(statement.what, &place, context)? {
                 return Ok(turn);
             }
         }
@@ -192,39 +195,32 @@ impl Machine {
 
     fn statement(
         &mut self,
-        statement: Statement,
-        file: Arc<Url>,
+        what: What,
+        place: &Place,
         context: &mut Context,
     ) -> Result<Option<Turn>, Error> {
-        let place = Place {
-            file: file.clone(),
-            line: statement.line,
-        };
-        self.count(&place)?;
-        match statement.what {
-            What::Command(words) => self.command(&words, &place, context),
+        self.count(place)?;
+        match what {
+            What::Command(words) => return self.command(&words, place, context),
             What::If {
                 branches,
                 otherwise,
             } => {
+                let mut chosen = otherwise;
                 for (condition, body) in branches {
-                    if self.holds(&condition, &file)? {
-                        self.push(file, body, false, &place)?;
-                        return Ok(None);
+                    if self.holds(&condition, place)? {
+                        chosen = body;
+                        break;
                     }
                 }
-                self.push(file, otherwise, false, &place)?;
-                Ok(None)
+                self.push(place.file.clone(), chosen, false, place)?;
             }
-            What::Entry { words, body, .. } => {
-                self.add_entry(&words, body, file, &place)?;
-                Ok(None)
-            }
+            What::Entry { words, body } => self.add_entry(&words, body, place)?,
             What::Function { name, body } => {
-                self.functions.insert(name, (file, body));
-                Ok(None)
+                self.functions.insert(name, (place.file.clone(), body));
             }
         }
+        Ok(None)
     }
 
     fn command(
@@ -270,13 +266,10 @@ impl Machine {
     }
 
     /// Runs a condition, in which only commands make sense that need no file.
-    fn holds(&mut self, condition: &Block, file: &Arc<Url>) -> Result<bool, Error> {
+    fn holds(&mut self, condition: &Block, place: &Place) -> Result<bool, Error> {
         let mut holds = false;
         for statement in condition.iter() {
-            let place = Place {
-                file: file.clone(),
-                line: statement.line,
-            };
+            let place = place.at(statement.line);
             self.count(&place)?;
             let What::Command(words) = &statement.what else {
                 return Err(Error::new(&place, "if", "a condition is a command"));
@@ -295,13 +288,7 @@ impl Machine {
         Ok(holds)
     }
 
-    fn add_entry(
-        &mut self,
-        words: &[Word],
-        body: Block,
-        file: Arc<Url>,
-        place: &Place,
-    ) -> Result<(), Error> {
+    fn add_entry(&mut self, words: &[Word], body: Block, place: &Place) -> Result<(), Error> {
         let mut words = self.state.expand(words).into_iter();
         let (mut title, mut id, mut key) = (None, None, None);
         while let Some(word) = words.next() {
@@ -324,8 +311,7 @@ impl Machine {
             title,
             id,
             key: key.and_then(|key| key.chars().next()),
-            file,
-            line: place.line,
+            place: place.clone(),
             body,
         });
         Ok(())
@@ -406,21 +392,13 @@ impl Machine {
 
     fn chosen(&mut self, answer: Answer, context: &mut Context) -> Result<Turn, Error> {
         let place = Place::whole(&context.facts.boot_file);
-        let Answer::Chosen {
-            entry,
-            command_line: _,
-        } = answer
-        else {
+        let Answer::Chosen { entry, .. } = answer else {
             return Err(Error::new(&place, "", "nothing was chosen from the menu"));
         };
         let Some(item) = self.entries.get(entry).cloned() else {
             return Err(Error::new(&place, "", "the menu has no such entry"));
         };
-        let place = Place {
-            file: item.file.clone(),
-            line: item.line,
-        };
-        context.note(&place, format!("{:?} is booted", item.title));
+        context.note(&item.place, format!("{:?} is booted", item.title));
         // In a submenu the rest of `default` counts.
         let default = self.state.variable("default").unwrap_or_default();
         let rest = default
@@ -431,7 +409,8 @@ impl Machine {
         self.state.set("chosen", &item.title);
         self.entries.clear();
         self.is_in_entry = true;
-        self.push(item.file, item.body, true, &place)?;
+        let file = item.place.file.clone();
+        self.push(file, item.body, true, &item.place)?;
         self.run(context)
     }
 }

@@ -40,11 +40,7 @@ pub(super) enum What {
         otherwise: Block,
     },
     /// Puts a line into the menu.
-    Entry {
-        words: Vec<Word>,
-        body: Block,
-        is_submenu: bool,
-    },
+    Entry { words: Vec<Word>, body: Block },
     /// Names a block.
     Function { name: String, body: Block },
 }
@@ -89,7 +85,7 @@ impl Parser<'_> {
         if self.depth > MAX_DEPTH {
             let line = self.tokens.first().map_or(0, |(line, _)| *line);
             let what = format!("blocks nest deeper than {MAX_DEPTH}");
-            return Err(Error::new(&self.at(line), "{", what));
+            return Err(Error::new(&self.place.at(line), "{", what));
         }
         let mut statements = Vec::new();
         while let Some((line, token)) = self.tokens.first() {
@@ -104,8 +100,7 @@ impl Parser<'_> {
                     }
                     let what = match keyword {
                         Some("if") => self.condition()?,
-                        Some("menuentry") => self.entry(false)?,
-                        Some("submenu") => self.entry(true)?,
+                        Some("menuentry" | "submenu") => self.entry()?,
                         Some("function") => self.function()?,
                         Some("for" | "while" | "until") => {
                             return Err(self.error(*line, token, "loops are not done here"));
@@ -149,15 +144,11 @@ impl Parser<'_> {
         })
     }
 
-    fn entry(&mut self, is_submenu: bool) -> Result<What, Error> {
+    fn entry(&mut self) -> Result<What, Error> {
         self.skip();
         let words = self.words();
         let body = self.braces()?;
-        Ok(What::Entry {
-            words,
-            body,
-            is_submenu,
-        })
+        Ok(What::Entry { words, body })
     }
 
     fn function(&mut self) -> Result<What, Error> {
@@ -182,7 +173,7 @@ impl Parser<'_> {
             Some((_, Token::Open)) => self.skip(),
             other => {
                 let line = other.map_or(self.last_line, |(line, _)| *line);
-                return Err(Error::new(&self.at(line), "{", "is missing"));
+                return Err(Error::new(&self.place.at(line), "{", "is missing"));
             }
         }
         let block = self.block(&[])?;
@@ -192,7 +183,7 @@ impl Parser<'_> {
                 Ok(block)
             }
             _ => Err(Error::new(
-                &self.at(self.last_line),
+                &self.place.at(self.last_line),
                 "}",
                 "is missing at the end",
             )),
@@ -218,18 +209,11 @@ impl Parser<'_> {
             return Ok(());
         }
         let line = (self.tokens.first()).map_or(self.last_line, |(line, _)| *line);
-        Err(Error::new(&self.at(line), keyword, "is missing"))
+        Err(Error::new(&self.place.at(line), keyword, "is missing"))
     }
 
     fn skip(&mut self) {
         self.tokens = self.tokens.get(1..).unwrap_or_default();
-    }
-
-    fn at(&self, line: usize) -> Place {
-        Place {
-            file: self.place.file.clone(),
-            line,
-        }
     }
 
     fn error(&self, line: usize, token: &Token, what: &str) -> Error {
@@ -239,7 +223,7 @@ impl Parser<'_> {
             Token::Open => "{",
             Token::Close => "}",
         };
-        Error::new(&self.at(line), word, what)
+        Error::new(&self.place.at(line), word, what)
     }
 }
 
@@ -286,15 +270,8 @@ fn tokens(text: &str, place: &Place) -> Result<Vec<(usize, Token)>, Error> {
                     name.push(next);
                 }
                 if is_braced && letters.next_if_eq(&'}').is_none() {
-                    let place = Place {
-                        file: place.file.clone(),
-                        line,
-                    };
-                    return Err(Error::new(
-                        &place,
-                        &name,
-                        "the } of the variable is missing",
-                    ));
+                    let what = "the } of the variable is missing";
+                    return Err(Error::new(&place.at(line), &name, what));
                 }
                 match name.is_empty() {
                     true => push(&mut word, '$'),
@@ -339,11 +316,8 @@ fn tokens(text: &str, place: &Place) -> Result<Vec<(usize, Token)>, Error> {
         }
     }
     if let Some((quote, line)) = quote {
-        let place = Place {
-            file: place.file.clone(),
-            line,
-        };
-        return Err(Error::new(&place, &quote.to_string(), "is never closed"));
+        let quote = quote.to_string();
+        return Err(Error::new(&place.at(line), &quote, "is never closed"));
     }
     tokens.extend(word.map(|word| (line, Token::Word(word))));
     Ok(tokens)

@@ -289,8 +289,6 @@ impl Script {
 
 fn without_boot(context: &Context) -> Error {
     let place = Place::whole(&context.facts.boot_file);
-    Error {
-        is_local_boot: true,
-        ..Error::new(&place, "", "the script ended without booting anything")
-    }
+    let what = "the script ended without booting anything";
+    Error::local_boot(&place, "", what)
 }

@@ -43,10 +43,12 @@ pub(super) fn boot(
         None => (TargetKind::Kernel, &label.name),
     };
     let (name, rest) = split_word(&target.value);
-    let name_missing = || Error::new(&target.place, &label.name.value, "the file name is missing");
     match kind {
         TargetKind::LocalBoot => Err(local_boot(&target.place, &label.name.value)),
-        _ if name.is_empty() => Err(name_missing()),
+        _ if name.is_empty() => {
+            let what = "the file name is missing";
+            Err(Error::new(&target.place, &label.name.value, what))
+        }
         TargetKind::Config => Ok(Outcome::Config(
             prefix.resolve(name, &target.place)?,
             Some(rest)
@@ -197,10 +199,8 @@ fn module(
 }
 
 fn local_boot(place: &Place, word: &str) -> Error {
-    Error {
-        is_local_boot: true,
-        ..Error::new(place, word, "boots from a local disk, not from the network")
-    }
+    let what = "boots from a local disk, not from the network";
+    Error::local_boot(place, word, what)
 }
 
 fn has_suffix(name: &str, suffixes: &[&str]) -> bool {

@@ -275,10 +275,10 @@ impl Machine {
         match choice {
             Choice::Menu(number) => self.show(number, context),
             Choice::Label(label) => self.boot(label.number, label.arguments, edited, context),
-            Choice::Quit => Err(Error {
-                is_local_boot: true,
-                ..Error::new(&place, "", "the menu was left without booting")
-            }),
+            Choice::Quit => {
+                let what = "the menu was left without booting";
+                Err(Error::local_boot(&place, "", what))
+            }
             Choice::None => Err(Error::new(&place, "", "this entry leads nowhere")),
         }
     }
