@@ -345,17 +345,13 @@ fn test(words: &[String], place: &Place) -> Result<bool, Error> {
 }
 
 fn single(words: &[String], place: &Place) -> Result<bool, Error> {
-    if let [not, rest @ ..] = words
-        && not == "!"
-    {
-        return Ok(!single(rest, place)?);
-    }
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let negations = words.iter().take_while(|word| *word == "!").count();
+    let words: Vec<&str> = words.iter().skip(negations).map(String::as_str).collect();
     let number = |word: &str| {
         let number = word.parse::<i64>();
         number.map_err(|_| Error::new(place, word, "is no number"))
     };
-    Ok(match words.as_slice() {
+    let holds = match words.as_slice() {
         [] => false,
         ["-n", text] | [text] => !text.is_empty(),
         ["-z", text] => text.is_empty(),
@@ -370,5 +366,21 @@ fn single(words: &[String], place: &Place) -> Result<bool, Error> {
         [a, "-gt", b] => number(a)? > number(b)?,
         [a, "-ge", b] => number(a)? >= number(b)?,
         [_, operator, ..] => return Err(Error::new(place, operator, "is no test known here")),
-    })
+    };
+    Ok(holds != (negations % 2 == 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_may_be_negated_without_end() {
+        let place = Place::whole(&"tftp://192.0.2.1/grub.cfg".parse().unwrap());
+        for (negations, holds) in [(0, true), (1, false), (400_000, true)] {
+            let mut words = vec!["!".to_owned(); negations];
+            words.push("x".to_owned());
+            assert_eq!(test(&words, &place), Ok(holds), "{negations}");
+        }
+    }
 }
