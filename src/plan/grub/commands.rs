@@ -10,6 +10,8 @@ use super::parse::{Piece, Word};
 
 /// The longest value of a variable, in octets.
 const MAX_VALUE_LEN: usize = 65_536;
+/// How many octets variables may bring into one command.
+const MAX_EXPANSION_LEN: usize = 1 << 20;
 
 /// What a command leads to.
 #[derive(Debug)]
@@ -100,8 +102,12 @@ impl State {
     }
 
     /// Expands words; a variable outside of quotes falls apart at its spaces.
-    pub(super) fn expand(&self, words: &[Word]) -> Vec<String> {
+    ///
+    /// # Errors
+    /// A command that grows too long.
+    pub(super) fn expand(&self, words: &[Word], place: &Place) -> Result<Vec<String>, Error> {
         let mut expanded = Vec::new();
+        let mut len = 0;
         for word in words {
             let mut text = String::new();
             let mut is_word = false;
@@ -113,6 +119,11 @@ impl State {
                     }
                     Piece::Variable { name, is_quoted } => {
                         let value = self.variable(name).unwrap_or_default();
+                        len += value.len();
+                        if len > MAX_EXPANSION_LEN {
+                            let what = "the variables make the command longer than 1 MiB";
+                            return Err(Error::new(place, name, what));
+                        }
                         is_word |= *is_quoted || !value.is_empty();
                         let mut parts = match is_quoted {
                             true => vec![value],
@@ -131,7 +142,7 @@ impl State {
                 expanded.push(text);
             }
         }
-        expanded
+        Ok(expanded)
     }
 
     /// Runs one command.
@@ -375,12 +386,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn variables_make_no_command_longer_than_there_is_memory_for() {
+        let place = place();
+        let mut state = State::default();
+        state.set("a", &"x ".repeat(MAX_VALUE_LEN / 2));
+        let word = |count| {
+            let (name, is_quoted) = ("a".to_owned(), true);
+            vec![vec![Piece::Variable { name, is_quoted }; count]]
+        };
+        let whole = state.expand(&word(16), &place).unwrap();
+        assert_eq!(whole[0].len(), MAX_EXPANSION_LEN);
+        let error = state.expand(&word(17), &place).unwrap_err();
+        assert!(error.what.contains("1 MiB"), "{error}");
+    }
+
+    #[test]
     fn a_condition_may_be_negated_without_end() {
-        let place = Place::whole(&"tftp://192.0.2.1/grub.cfg".parse().unwrap());
+        let place = place();
         for (negations, holds) in [(0, true), (1, false), (400_000, true)] {
             let mut words = vec!["!".to_owned(); negations];
             words.push("x".to_owned());
             assert_eq!(test(&words, &place), Ok(holds), "{negations}");
         }
+    }
+
+    fn place() -> Place {
+        Place::whole(&"tftp://192.0.2.1/grub.cfg".parse().unwrap())
     }
 }

@@ -229,7 +229,7 @@ impl Machine {
         place: &Place,
         context: &mut Context,
     ) -> Result<Option<Turn>, Error> {
-        let words = self.state.expand(words);
+        let words = self.state.expand(words, place)?;
         match self.state.run(&words, place)? {
             Effect::Status(status) => self.status(status),
             Effect::Say(text) => return Ok(Some(Turn::Ask(Step::Say(text)))),
@@ -274,7 +274,7 @@ impl Machine {
             let What::Command(words) = &statement.what else {
                 return Err(Error::new(&place, "if", "a condition is a command"));
             };
-            let words = self.state.expand(words);
+            let words = self.state.expand(words, &place)?;
             holds = match self.state.run(&words, &place)? {
                 Effect::Status(status) => status,
                 Effect::Say(_) => true,
@@ -289,7 +289,7 @@ impl Machine {
     }
 
     fn add_entry(&mut self, words: &[Word], body: Block, place: &Place) -> Result<(), Error> {
-        let mut words = self.state.expand(words).into_iter();
+        let mut words = self.state.expand(words, place)?.into_iter();
         let (mut title, mut id, mut key) = (None, None, None);
         while let Some(word) = words.next() {
             let (name, value) = match word.split_once('=') {
