@@ -106,7 +106,7 @@ pub(super) struct Submenu {
 }
 
 /// Everything the files said.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Config {
     pub(super) labels: Vec<Label>,
     /// The first is the root.
@@ -146,23 +146,8 @@ pub(super) enum Flow {
 impl Config {
     pub(super) fn new() -> Self {
         Self {
-            labels: Vec::new(),
             menus: vec![Submenu::default()],
-            start: 0,
-            default: None,
-            on_timeout: None,
-            timeout: None,
-            total_timeout: None,
-            is_fixed: false,
-            append: None,
-            sysappend: 0,
-            has_menu: false,
-            is_hidden: false,
-            says: Vec::new(),
-            faults: Vec::new(),
-            menu: 0,
-            in_label: false,
-            text: None,
+            ..Self::default()
         }
     }
 
