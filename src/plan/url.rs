@@ -13,9 +13,10 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
+pub(super) use parts::percent_decoded;
 use parts::{
     check_host, check_text, decode_path, encode, encode_where, hex_octet, parse_pin,
-    percent_decode, remove_dot_segments, split_fragment, split_port, split_query,
+    percent_decoded_text, remove_dot_segments, split_fragment, split_port, split_query,
 };
 
 /// The longest URL taken, in octets.
@@ -237,14 +238,12 @@ impl Url {
     /// # Errors
     /// The path is none for the other scheme.
     pub fn below(&self, folder: &Self) -> Result<Self, UrlError> {
-        let text = self.to_string();
-        let own = self.scheme.name().len() + 3 + self.authority().len();
-        let path = text.get(own..).unwrap_or_default();
         let folder = Self {
             path: format!("{}/", folder.path.trim_end_matches('/')),
             ..folder.clone()
         };
         // It is a path whatever stands in it, and never a scheme.
+        let path = self.reference();
         let file = folder.join(&format!("./{}", path.trim_start_matches('/')))?;
         Ok(Self {
             sha256: self.sha256,
@@ -315,7 +314,7 @@ impl Url {
         let name = self.file_name();
         let decoded = match self.scheme {
             Scheme::Tftp => None,
-            Scheme::Http | Scheme::Https => percent_decode(name),
+            Scheme::Http | Scheme::Https => percent_decoded_text(name),
         };
         decoded.unwrap_or_else(|| name.to_owned())
     }
@@ -328,6 +327,16 @@ impl Url {
     /// Returns the hash that the file must have.
     pub const fn sha256(&self) -> Option<Sha256> {
         self.sha256
+    }
+
+    /// Returns path and query as a URL has them.
+    fn reference(&self) -> String {
+        match self.scheme {
+            Scheme::Tftp => encode_where(&self.path, |c| {
+                matches!(c, '#' | '%' | ' ') || !c.is_ascii()
+            }),
+            Scheme::Http | Scheme::Https => self.request_target(),
+        }
     }
 
     /// Returns the path up to and with its last separator.
@@ -373,7 +382,9 @@ impl FromStr for Url {
         let (host, port) = split_port(host_port).map_err(|what| fault(host_at, what))?;
         check_host(host).map_err(|what| fault(host_at, what))?;
         let credentials = credentials
-            .map(|text| percent_decode(text).ok_or(fault(start + 1, "the user name is not UTF-8")))
+            .map(|text| {
+                percent_decoded_text(text).ok_or(fault(start + 1, "the user name is not UTF-8"))
+            })
             .transpose()?;
         if credentials.is_some() && scheme == Scheme::Tftp {
             return Err(fault(start + 1, "TFTP knows no user name"));
@@ -402,13 +413,8 @@ impl FromStr for Url {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme.name(), self.authority())?;
-        match self.scheme {
-            Scheme::Tftp => f.write_str(&encode_where(&self.path, |c| {
-                matches!(c, '#' | '%' | ' ') || !c.is_ascii()
-            })),
-            Scheme::Http | Scheme::Https => f.write_str(&self.request_target()),
-        }
+        let (scheme, authority) = (self.scheme.name(), self.authority());
+        write!(f, "{scheme}://{authority}{}", self.reference())
     }
 }
 

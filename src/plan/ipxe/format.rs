@@ -2,6 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::super::url::percent_decoded;
+
 /// The type of a setting, by its name after `:`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Type {
@@ -13,9 +15,9 @@ pub(super) enum Type {
     Ipv4,
     /// An IPv6 address.
     Ipv6,
-    /// An integer of 1 to 4 octets, read as hexadecimal when `is_hex`.
+    /// An integer.
     Integer {
-        /// Length in octets.
+        /// Length in octets, 1 to 4.
         len: usize,
         /// Whether it has a sign.
         is_signed: bool,
@@ -190,28 +192,6 @@ fn percent_encoded(octets: &[u8]) -> String {
         _ => format!("%{octet:02X}"),
     };
     octets.iter().map(encoded).collect()
-}
-
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('%') {
-        let (before, escape) = rest.split_at(at);
-        decoded.extend_from_slice(before.as_bytes());
-        let octet = escape.get(1..3).and_then(|pair| parse_hex(pair, ""));
-        match octet {
-            Some(octet) => {
-                decoded.extend(octet);
-                rest = escape.get(3..).unwrap_or_default();
-            }
-            None => {
-                decoded.push(b'%');
-                rest = escape.get(1..).unwrap_or_default();
-            }
-        }
-    }
-    decoded.extend_from_slice(rest.as_bytes());
-    decoded
 }
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -86,7 +86,7 @@ pub(super) fn decode_path(scheme: Scheme, path: &str) -> Result<String, &'static
         Scheme::Http | Scheme::Https => Ok(encode(path)),
         Scheme::Tftp => {
             let path = path.strip_suffix(";mode=octet").unwrap_or(path);
-            let path = percent_decode(path).ok_or("the file name is not UTF-8")?;
+            let path = percent_decoded_text(path).ok_or("the file name is not UTF-8")?;
             match path.contains(|c: char| c.is_control()) {
                 true => Err("a control character in the file name"),
                 false => Ok(path),
@@ -95,12 +95,18 @@ pub(super) fn decode_path(scheme: Scheme, path: &str) -> Result<String, &'static
     }
 }
 
-pub(super) fn percent_decode(text: &str) -> Option<String> {
+/// Returns the text that a percent-encoded one stands for; none when it is not UTF-8.
+pub(super) fn percent_decoded_text(text: &str) -> Option<String> {
+    String::from_utf8(percent_decoded(text)).ok()
+}
+
+/// Returns the octets that a percent-encoded text stands for; a `%` that encodes nothing stays.
+pub(in super::super) fn percent_decoded(text: &str) -> Vec<u8> {
     let mut octets = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     loop {
         match rest {
-            [] => break,
+            [] => return octets,
             [b'%', high, low, after @ ..] if hex_octet(*high, *low).is_some() => {
                 octets.extend(hex_octet(*high, *low));
                 rest = after;
@@ -111,7 +117,6 @@ pub(super) fn percent_decode(text: &str) -> Option<String> {
             }
         }
     }
-    String::from_utf8(octets).ok()
 }
 
 /// Encodes what may not stand in a path or query of HTTP; what is encoded already stays.
