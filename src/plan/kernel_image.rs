@@ -119,16 +119,12 @@ impl Arm64Image {
 /// Returns how many octets the command line may have: of a bzImage, where its header tells (boot
 /// protocol 2.06), and of an arm64 Image, which cuts off what is longer.
 pub fn command_line_limit(head: &[u8]) -> Option<usize> {
-    let octets = |at: usize| head.get(at..).and_then(|rest| rest.first_chunk::<4>());
     if has(head, ARM64_MAGIC) {
         return Some(ARM64_COMMAND_LINE_SIZE - 1);
     }
-    if classify(head) != Kind::Linux || octets(0x202)? != b"HdrS" {
-        return None;
-    }
-    let [low, high, ..] = octets(0x206)?;
-    let limit = u32::from_le_bytes(*octets(0x238)?);
-    let is_told = u16::from_le_bytes([*low, *high]) >= 0x206;
+    let protocol = u16::from_le_bytes(*head.get(0x206..)?.first_chunk()?);
+    let limit = u32::from_le_bytes(*head.get(0x238..)?.first_chunk()?);
+    let is_told = has(head, X86_MAGIC) && protocol >= 0x206;
     usize::try_from(limit).ok().filter(|_| is_told)
 }
 

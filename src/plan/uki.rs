@@ -97,10 +97,8 @@ impl Zboot {
             b"gzip" => Packing::Gzip,
             b"zstd" => Packing::Zstd,
             _ => {
-                return Err(DecodeError::Invalid {
-                    field: "zboot compression type",
-                    value: u64::from(u32::from_be_bytes(name)),
-                });
+                let value = u32::from_be_bytes(name);
+                return Err(DecodeError::invalid("zboot compression type", value));
             }
         };
         Ok(Some(Self {
@@ -117,18 +115,13 @@ fn sections(head: &[u8]) -> Result<impl Iterator<Item = Section<'_>>, DecodeErro
     let pe = u32_at(head, PE_POINTER, "e_lfanew")? as usize;
     let signature: [u8; 4] = array_at(head, pe, "PE signature")?;
     if signature != PE_SIGNATURE {
-        return Err(DecodeError::Invalid {
-            field: "PE signature",
-            value: u64::from(u32::from_be_bytes(signature)),
-        });
+        let value = u32::from_be_bytes(signature);
+        return Err(DecodeError::invalid("PE signature", value));
     }
     let coff = pe + PE_SIGNATURE.len();
     let count = u16_at(head, coff + 2, "NumberOfSections")?;
     if count > MAX_SECTIONS {
-        return Err(DecodeError::Invalid {
-            field: "NumberOfSections",
-            value: count.into(),
-        });
+        return Err(DecodeError::invalid("NumberOfSections", count));
     }
     let optional_len = usize::from(u16_at(head, coff + 16, "SizeOfOptionalHeader")?);
     let table = coff + COFF_LEN + optional_len;
@@ -150,10 +143,10 @@ fn section(head: &[u8], at: usize) -> Section<'_> {
 fn within(range: Range<u64>, len: u64) -> Result<Range<u64>, DecodeError> {
     match range.end <= len {
         true => Ok(range),
-        false => Err(DecodeError::Invalid {
-            field: "end of a section in the file",
-            value: range.end,
-        }),
+        false => {
+            let field = "end of a section in the file";
+            Err(DecodeError::invalid(field, range.end))
+        }
     }
 }
 
