@@ -227,67 +227,7 @@ impl State {
             | "drivemap" | "ntldr" | "xen_hypervisor" | "loopback" | "cryptomount" => {
                 return refuse("is not done here");
             }
-            // Terminals, fonts, modules and the network, which is up.
-            "insmod"
-            | "rmmod"
-            | "loadfont"
-            | "terminal_input"
-            | "terminal_output"
-            | "terminal"
-            | "serial"
-            | "load_video"
-            | "gfxmode"
-            | "background_image"
-            | "background_color"
-            | "clear"
-            | "export"
-            | "load_env"
-            | "save_env"
-            | "search"
-            | "search.fs_uuid"
-            | "search.file"
-            | "net_bootp"
-            | "net_dhcp"
-            | "net_add_addr"
-            | "net_add_route"
-            | "net_add_dns"
-            | "net_del_addr"
-            | "net_ls_addr"
-            | "keymap"
-            | "play"
-            | "sleep"
-            | "password"
-            | "password_pbkdf2"
-            | "recordfail"
-            | "videomode"
-            | "probe"
-            | "cat"
-            | "ls"
-            | "trust"
-            | "verify_detached"
-            | "savedefault"
-            | "set_background_image"
-            | "loadkeys"
-            | "regexp"
-            | "smbios"
-            | "cpuid"
-            | "rdmsr"
-            | "gptsync"
-            | "hwmatch"
-            | "shift"
-            | "setparams"
-            | "eval"
-            | "acpi"
-            | "efi_quiet"
-            | "read"
-            | "date"
-            | "nativedisk"
-            | "lsefi"
-            | "export_env"
-            | "increment"
-            | "unhidden"
-            | "gfxpayload"
-            | "grub_platform" => {}
+            known if WITHOUT_EFFECT.contains(&known) => {}
             _ => return Ok(Effect::Call(name.clone())),
         }
         Ok(Effect::Status(true))
@@ -333,6 +273,70 @@ impl State {
         url.map_err(|error| Error::new(place, name, error.what))
     }
 }
+
+/// Commands for terminals, fonts, modules and the network, which is up.
+const WITHOUT_EFFECT: &[&str] = &[
+    "acpi",
+    "background_color",
+    "background_image",
+    "cat",
+    "clear",
+    "cpuid",
+    "date",
+    "efi_quiet",
+    "eval",
+    "export",
+    "export_env",
+    "gfxmode",
+    "gfxpayload",
+    "gptsync",
+    "grub_platform",
+    "hwmatch",
+    "increment",
+    "insmod",
+    "keymap",
+    "load_env",
+    "load_video",
+    "loadfont",
+    "loadkeys",
+    "ls",
+    "lsefi",
+    "nativedisk",
+    "net_add_addr",
+    "net_add_dns",
+    "net_add_route",
+    "net_bootp",
+    "net_del_addr",
+    "net_dhcp",
+    "net_ls_addr",
+    "password",
+    "password_pbkdf2",
+    "play",
+    "probe",
+    "rdmsr",
+    "read",
+    "recordfail",
+    "regexp",
+    "rmmod",
+    "save_env",
+    "savedefault",
+    "search",
+    "search.file",
+    "search.fs_uuid",
+    "serial",
+    "set_background_image",
+    "setparams",
+    "shift",
+    "sleep",
+    "smbios",
+    "terminal",
+    "terminal_input",
+    "terminal_output",
+    "trust",
+    "unhidden",
+    "verify_detached",
+    "videomode",
+];
 
 /// Returns a word as the kernel's command line has it: in quotes when it holds a space.
 fn quoted(word: &str) -> String {

@@ -2,7 +2,7 @@
 //!
 //! The language is that of GRUB 2.12 (`docs/grub.texi`, "Shell-like scripting"): words, quotes,
 //! variables, `if`, `function`, `menuentry`, `submenu`, `source` and the commands around `linux`.
-//! Modules, fonts and terminals are taken note of and do nothing. Left out, and refused at their
+//! Those about modules, fonts and terminals are known and do nothing. Left out, and refused at their
 //! line: loops, wildcards, disks, `chainloader` and `blscfg`, which needs a directory to list.
 
 #![forbid(unsafe_code)]
