@@ -16,8 +16,7 @@ pub(super) enum Program {
 
 /// Returns the program that a boot file is: by its octets when they tell, else by its name.
 pub(super) fn program(kind: Option<Kind>, url: &Url) -> Option<Program> {
-    let path = url.path().rsplit(['/', '\\']).next().unwrap_or_default();
-    let name = path.to_ascii_lowercase();
+    let name = url.file_name().to_ascii_lowercase();
     let is = |names: &[&str]| names.iter().any(|known| name.starts_with(known));
     match kind {
         Some(Kind::Pxelinux) => Some(Program::Pxelinux),

@@ -105,29 +105,25 @@ impl Planner {
     /// Takes the answer to the step before and returns the next.
     pub fn next(&mut self, mut answer: Answer) -> Step {
         loop {
-            match self.turn(answer) {
+            let end = match self.turn(answer) {
                 Ok(Turn::Ask(Step::Fetch { url, .. })) if self.fetches == MAX_FETCHES => {
                     let what = format!("more than {MAX_FETCHES} files were asked for");
-                    self.state = State::Ended;
-                    return Step::Failed(Error::new(&Place::whole(&url), "", what));
+                    Step::Failed(Error::new(&Place::whole(&url), "", what))
                 }
                 Ok(Turn::Ask(step)) => {
                     self.fetches += usize::from(matches!(step, Step::Fetch { .. }));
                     return step;
                 }
-                Ok(Turn::Done(plan)) => {
-                    self.state = State::Ended;
-                    return Step::Done(self.finished(plan));
-                }
                 Ok(Turn::Chain(url)) => {
                     self.state = State::Start(url);
                     answer = Answer::Begin;
+                    continue;
                 }
-                Err(error) => {
-                    self.state = State::Ended;
-                    return Step::Failed(error);
-                }
-            }
+                Ok(Turn::Done(plan)) => Step::Done(self.finished(plan)),
+                Err(error) => Step::Failed(error),
+            };
+            self.state = State::Ended;
+            return end;
         }
     }
 

@@ -165,8 +165,8 @@ fn module(
     match file.to_ascii_lowercase().as_str() {
         "chain.c32" | "chain" => Err(local_boot(&target.place, name)),
         "ifcpu64.c32" => {
-            let mut choices = arguments.split("--").map(str::trim);
             use super::super::facts::Architecture::{Arm, Arm64, Other, RiscV64, X86, X86_64};
+            let mut choices = arguments.split("--").map(str::trim);
             let number = match context.facts.architecture {
                 X86_64 | Arm64 | RiscV64 => 0,
                 X86 | Arm | Other => 1,
@@ -180,12 +180,14 @@ fn module(
             prefix.resolve(first, &target.place).map(Outcome::Chain)
         }
         "linux.c32" if !first.is_empty() => {
-            let (kernel, options) = (first, rest);
             let mut config = Config::new();
-            let mut line = |text: &str| drop(config.line(text, &target.place));
-            line(&format!("label {kernel}"));
-            line(&format!("linux {kernel}"));
-            line(&format!("append {options}"));
+            for line in [
+                format!("label {first}"),
+                format!("linux {first}"),
+                format!("append {rest}"),
+            ] {
+                config.line(&line, &target.place);
+            }
             match config.labels.first() {
                 Some(label) => boot(&config, label, "", None, prefix, context),
                 None => refuse("names no kernel"),
