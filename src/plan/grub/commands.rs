@@ -43,7 +43,7 @@ impl State {
     /// Begins with what GRUB says of the network.
     pub(super) fn new(file: &Url, facts: &Facts) -> Self {
         let server = file.host();
-        let device = format!("{},{server}", file.scheme().name());
+        let device = format!("{},{}", file.scheme().name(), file.authority());
         let directory = match file.path().rsplit_once('/') {
             Some((directory, _)) => directory,
             None => "",
@@ -245,32 +245,33 @@ impl State {
 
     /// Returns the file that a name means: `(http,host:port)/file`, or `/file` on `$root`.
     pub(super) fn resolve(&self, name: &str, place: &Place) -> Result<Url, Error> {
+        let url = self.url_of(name);
+        url.map_err(|what| Error::new(place, name, what))
+    }
+
+    fn url_of(&self, name: &str) -> Result<Url, &'static str> {
+        let parse = |text: &str| text.parse::<Url>().map_err(|error| error.what);
         if super::super::url::scheme_of(name).is_some() {
-            let url = name.parse::<Url>();
-            return url.map_err(|error| Error::new(place, name, error.what));
+            return parse(name);
         }
-        let root = self.variable("root").unwrap_or_default().to_owned();
-        let (device, file) = match name.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
-            Some((device, file)) => (device.to_owned(), file),
-            None => (root, name),
+        let root = self.variable("root").unwrap_or_default();
+        let device = name.strip_prefix('(').and_then(|rest| rest.split_once(')'));
+        let (device, file) = device.unwrap_or((root, name));
+        let (protocol, server) = match device.split_once(',') {
+            Some(parts) => parts,
+            None => (
+                device,
+                self.variable("net_default_server").unwrap_or_default(),
+            ),
         };
-        let (protocol, host) = match device.split_once(',') {
-            Some((protocol, host)) => (protocol, host.to_owned()),
-            None => {
-                let server = self.variable("net_default_server").unwrap_or_default();
-                (device.as_str(), server.to_owned())
-            }
+        let scheme = match protocol {
+            "tftp" | "pxe" => "tftp",
+            "http" | "https" => protocol,
+            _ => return Err("is on a device that is not the network"),
         };
-        let file = file.trim_start_matches('/');
-        let url = match protocol {
-            "tftp" | "pxe" => Url::tftp(&host, &format!("/{file}")),
-            "http" | "https" => format!("{protocol}://{}/{file}", host.replace(',', ":")).parse(),
-            _ => {
-                let what = "is on a device that is not the network";
-                return Err(Error::new(place, name, what));
-            }
-        };
-        url.map_err(|error| Error::new(place, name, error.what))
+        let server = parse(&format!("{scheme}://{}/root", server.replace(',', ":")))?;
+        let file = server.with_file_name(&format!("/{}", file.trim_start_matches('/')));
+        file.map_err(|error| error.what)
     }
 }
 
@@ -402,6 +403,29 @@ mod tests {
         assert_eq!(whole[0].len(), MAX_EXPANSION_LEN);
         let error = state.expand(&word(17), &place).unwrap_err();
         assert!(error.what.contains("1 MiB"), "{error}");
+    }
+
+    #[test]
+    fn files_are_looked_for_where_the_configuration_came_from_or_a_device_says() {
+        let facts = |url: &Url| {
+            let (address, server) = ([192, 0, 2, 2].into(), [192, 0, 2, 1].into());
+            Facts::new(url.clone(), Default::default(), address, server)
+        };
+        for (from, name, expected) in [
+            ("http://h:8080/g/grub.cfg", "/a b", "http://h:8080/a%20b"),
+            ("tftp://h:1069/g/grub.cfg", "/a b", "tftp://h:1069//a%20b"),
+            ("tftp://h/grub.cfg", "(http,i:81)/a?b", "http://i:81/a?b"),
+            ("tftp://h/grub.cfg", "(http,i,81)a", "http://i:81/a"),
+            ("tftp://h/grub.cfg", "(pxe)/a?b", "tftp://h//a?b"),
+            ("tftp://h/grub.cfg", "https://i/a", "https://i/a"),
+        ] {
+            let from: Url = from.parse().unwrap();
+            let url = State::new(&from, &facts(&from)).resolve(name, &place());
+            assert_eq!(url.unwrap().to_string(), expected, "{name}");
+        }
+        for wrong in ["(hd0)/a", "(tftp,)/a", "(http,a b)/a"] {
+            assert!(State::default().resolve(wrong, &place()).is_err());
+        }
     }
 
     #[test]
