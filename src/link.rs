@@ -136,14 +136,15 @@ pub fn find(config: &Config) -> Result<Found, Error> {
 /// [`Error::Configure`] when none of them could be switched on; one that cannot is only logged
 /// while there are others.
 pub fn raise<'a>(links: impl IntoIterator<Item = &'a Link>) -> Result<(), Error> {
+    let (off, on): (Vec<_>, Vec<_>) = links.into_iter().partition(|link| !link.was_up);
+    if off.is_empty() {
+        return Ok(());
+    }
+    let mut socket = open_socket()?;
     let mut failed = Vec::new();
-    let mut any_up = false;
-    for link in links {
-        if link.was_up {
-            any_up = true;
-            continue;
-        }
-        match set_up(&mut open_socket()?, link.index, true) {
+    let mut any_up = !on.is_empty();
+    for link in off {
+        match set_up(&mut socket, link.index, true) {
             Ok(()) => {
                 log::debug!("{}: raised", link.name);
                 link.changes().raised = true;

@@ -186,11 +186,8 @@ impl Session {
             .get_or_insert(change.link.received);
         self.station.set_running(change.link.running);
         if carrier && !self.has_carrier {
+            log::debug!("{}: carrier", self.link.name);
             self.note("carrier", sys::up_time());
-        }
-        let name = &self.link.name;
-        if carrier && !self.has_carrier {
-            log::debug!("{name}: carrier");
             self.carrier_at = now;
             self.port = None;
             match &mut self.client {
@@ -202,7 +199,7 @@ impl Session {
                 }
             }
         } else if !carrier && self.has_carrier {
-            log::warn!("{name}: the carrier is gone");
+            log::warn!("{}: the carrier is gone", self.link.name);
         }
         self.has_carrier = carrier;
     }
