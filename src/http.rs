@@ -63,20 +63,24 @@ pub struct Resume {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The file begins to come.
-    Started {
-        /// The place in the file of the octets that follow: 0, or the length to resume at.
-        from: u64,
-        /// The length of the whole file, when the server says so.
-        len: Option<u64>,
-        /// By what to resume this very file.
-        validator: Option<String>,
-    },
+    Started(Start),
     /// The file is elsewhere.
     Redirected(Url),
     /// The last octet has come.
     Done,
     /// The transfer has ended without the file.
     Failed(Failure),
+}
+
+/// What the head of an answer says of the octets that follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// Their place in the file: 0, or the length to resume at.
+    pub from: u64,
+    /// The length of the whole file, when the server says so.
+    pub len: Option<u64>,
+    /// By what to resume this very file.
+    pub validator: Option<String>,
 }
 
 /// Why a transfer ended without the file.
@@ -402,11 +406,11 @@ impl Get {
         let validator = header(response, ETAG)
             .filter(|tag| !tag.starts_with("W/"))
             .or_else(|| header(response, LAST_MODIFIED));
-        self.events.push(Event::Started {
+        self.events.push(Event::Started(Start {
             from,
             len,
             validator: validator.map(str::to_owned),
-        });
+        }));
         if matches!(self.state, State::Sized { left: 0 }) {
             self.end(Event::Done);
         }

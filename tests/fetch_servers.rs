@@ -9,13 +9,13 @@
 mod common;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use common::folder::{Folder, tls_server};
-use common::scripted::{head, path};
+use common::scripted::{cutter, head, path};
 use common::{in_new_namespace, wait_until};
 
 #[test]
@@ -154,24 +154,6 @@ while True:
         assert!(text.contains("2034-12-29"), "{text}");
         assert!(text.contains("by the time server 127.0.0.1"), "{text}");
     });
-}
-
-/// Passes connections on to `port`, the first `cuts` of them for `len` octets only.
-fn cutter(port: u16, cuts: usize, len: u64) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let own = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        for (index, mut near) in listener.incoming().map_while(Result::ok).enumerate() {
-            let Some(request) = head(&mut near) else {
-                continue;
-            };
-            let mut far = TcpStream::connect(("127.0.0.1", port)).unwrap();
-            far.write_all(request.as_bytes()).unwrap();
-            let limit = if index < cuts { len } else { u64::MAX };
-            let _ = std::io::copy(&mut far.take(limit), &mut near);
-        }
-    });
-    own
 }
 
 /// A proxy that connects to anywhere for the user `u` with the password `p`, and notes what it was

@@ -1,17 +1,25 @@
-//! Drives [`crate::http::Get`] over TCP: through redirections, and on behind what has come when
-//! a connection is cut.
+//! Drives [`crate::http::Get`] over TCP: through redirections, on behind what has come when a
+//! connection is cut, and over several connections where that is faster.
+
+mod download;
+mod pace;
+mod pieces;
 
 use std::io::{ErrorKind, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 use super::connection::Connection;
 use super::sink::Sink;
 use super::{Failure, Fetcher, other, proxy};
-use crate::http::{Config, Event, Failure as TransferFailure, Get, Proxy, Resume};
+use crate::http::{Config, Event, Failure as TransferFailure, Get, Proxy};
 use crate::plan::url::{Scheme, Url};
 use crate::sys;
-use crate::time::{Backoff, Random, Seconds};
+use crate::time::{Backoff, Instant, Random, Seconds};
+use download::Download;
+use pace::Pace;
+use pieces::Id;
 
 /// More redirections than this go round in a circle.
 const MAX_REDIRECTIONS: u32 = 10;
@@ -61,11 +69,30 @@ impl Idle {
 
 /// How one connection ended.
 enum End {
+    /// All that was wanted of it has come.
     Done,
     Redirected(Url),
     Failed(TransferFailure),
     /// There was no connection, or it broke while the request went out.
     Unconnected(Failure),
+}
+
+/// One connection's part in a download.
+struct Part<'p, 'a, 's> {
+    download: &'p Mutex<Download<'a, 's>>,
+    piece: Id,
+    /// It has joined others.
+    joined: bool,
+}
+
+impl<'a, 's> Part<'_, 'a, 's> {
+    fn lock(&self) -> MutexGuard<'_, Download<'a, 's>> {
+        lock(self.download)
+    }
+}
+
+fn lock<'p, 'a, 's>(download: &'p Mutex<Download<'a, 's>>) -> MutexGuard<'p, Download<'a, 's>> {
+    download.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Fetches the file of `url` into `sink`.
@@ -75,24 +102,65 @@ pub(super) fn get(
     max_len: u64,
     sink: &mut Sink<'_>,
 ) -> Result<(), Failure> {
-    let mut config = Config {
+    let config = Config {
         url: url.clone(),
         stall_timeout: fetcher.stall_timeout,
         max_len,
         resume: None,
         proxy: None,
     };
+    let download = Mutex::new(Download::new(sink));
+    thread::scope(|scope| {
+        let end = lead(scope, fetcher, config, &download);
+        lock(&download).abandon();
+        end
+    })
+}
+
+/// Fetches piece after piece until the file is whole, and has others join where that is faster.
+fn lead<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    fetcher: &'scope Fetcher,
+    mut config: Config,
+    download: &'scope Mutex<Download<'_, '_>>,
+) -> Result<(), Failure> {
     let mut random = Random::new(sys::seed());
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(4));
     let (mut redirections, mut fruitless) = (0, 0);
-    let mut validator = None;
+    let mut pace = Pace::default();
+    let mut helpers = Vec::new();
     loop {
         if config.url.scheme() == Scheme::Https && cfg!(not(feature = "tls")) {
             return Err(Failure::Other("this build knows no TLS".into()));
         }
-        let before = sink.len();
-        let failure = match transfer(fetcher, &config, &mut validator, sink)? {
-            End::Done => return Ok(()),
+        let claimed = lock(download).claim();
+        let Some(piece) = claimed else {
+            // What is left is with others, or was with those who have failed.
+            helpers.drain(..).map(ScopedJoinHandle::join).for_each(drop);
+            match lock(download).is_whole() {
+                true => return Ok(()),
+                false => continue,
+            }
+        };
+        let before = lock(download).received();
+        config.resume = lock(download).resume(piece);
+        let part = Part {
+            download,
+            piece,
+            joined: false,
+        };
+        let end = transfer(fetcher, &config, &part, &mut |now| {
+            let mut download = part.lock();
+            download.show(now);
+            let (left, received) = (download.divisible(), download.received());
+            if left.is_some_and(|left| pace.wants_more(received, left, now)) {
+                let config = config.clone();
+                helpers.push(scope.spawn(move || help(fetcher, config, part.download)));
+            }
+        });
+        part.lock().release(piece);
+        let failure = match end? {
+            End::Done => continue,
             End::Redirected(_) if redirections == MAX_REDIRECTIONS => {
                 let why = format!("more than {MAX_REDIRECTIONS} redirections");
                 return Err(Failure::Other(why.into()));
@@ -111,7 +179,7 @@ pub(super) fn get(
             End::Failed(failure) => other(failure),
             End::Unconnected(failure) => failure,
         };
-        match sink.len() > before {
+        match part.lock().received() > before {
             true => {
                 fruitless = 0;
                 backoff.reset();
@@ -124,33 +192,51 @@ pub(super) fn get(
                 return Err(failure);
             }
         };
-        // Only a validator makes sure that it is the same file that goes on.
-        config.resume = match &validator {
-            Some(validator) if sink.len() > 0 => Some(Resume {
-                len: sink.len(),
-                validator: String::clone(validator),
-            }),
-            _ => None,
-        };
         let pause = backoff.next_delay(&mut random);
         log::warn!(
             "{}: {why}; asking again in {:.1} s",
             config.url,
             Seconds(pause)
         );
-        std::thread::sleep(pause);
+        thread::sleep(pause);
     }
 }
 
-/// Asks once and takes what comes on one connection.
+/// Fetches pieces beside others, until there are none or anything is not as it should be.
+fn help(fetcher: &Fetcher, mut config: Config, download: &Mutex<Download<'_, '_>>) {
+    config.stall_timeout = fetcher.stall_timeout;
+    loop {
+        let claimed = lock(download).claim();
+        let Some(piece) = claimed else {
+            return;
+        };
+        let part = Part {
+            download,
+            piece,
+            joined: true,
+        };
+        config.resume = part.lock().resume(piece);
+        let end = transfer(fetcher, &config, &part, &mut |_| {});
+        part.lock().release(piece);
+        let why = match end {
+            Ok(End::Done) => continue,
+            Ok(End::Redirected(url)) => format!("it is at {url} now"),
+            Ok(End::Failed(failure)) => failure.to_string(),
+            Ok(End::Unconnected(failure)) | Err(failure) => failure.about(&config.url).chain(),
+        };
+        return log::debug!("{}: one connection less: {why}", config.url);
+    }
+}
+
+/// Asks once and takes what comes on one connection; `progress` is called as it goes on.
 ///
 /// # Errors
 /// What asking again does not help: there is no room for the file.
 fn transfer(
     fetcher: &Fetcher,
     config: &Config,
-    validator: &mut Option<String>,
-    sink: &mut Sink<'_>,
+    part: &Part<'_, '_, '_>,
+    progress: &mut dyn FnMut(Instant),
 ) -> Result<End, Failure> {
     let proxy = proxy::of(&config.url, |name| std::env::var(name).ok())?;
     let mut config = config.clone();
@@ -175,7 +261,7 @@ fn transfer(
             Err(failure) => return Ok(End::Unconnected(failure)),
         },
     };
-    let end = exchange(&mut get, &mut connection, &config, validator, sink)?;
+    let end = exchange(&mut get, &mut connection, &config, part, progress)?;
     if matches!(end, End::Done) && get.is_reusable() {
         fetcher.idle.put(origin, connection);
     }
@@ -200,8 +286,8 @@ fn exchange(
     get: &mut Get,
     connection: &mut Connection,
     config: &Config,
-    validator: &mut Option<String>,
-    sink: &mut Sink<'_>,
+    part: &Part<'_, '_, '_>,
+    progress: &mut dyn FnMut(Instant),
 ) -> Result<End, Failure> {
     // What the machine has not taken, because more has to come.
     let mut rest = Vec::new();
@@ -233,11 +319,11 @@ fn exchange(
                 &rest
             }
         };
-        let (consumed, end) = hand_in(get, octets, validator, sink)?;
+        let (consumed, end) = hand_in(get, octets, part)?;
         rest = octets.get(consumed..).unwrap_or_default().to_vec();
         connection.consume(len);
         match end {
-            Some(End::Done) if !rest.is_empty() => {
+            Some(End::Done) if !rest.is_empty() && get.poll_timeout().is_none() => {
                 let why = format!("it has {} octets more than the server said", rest.len());
                 return Ok(End::Failed(TransferFailure::Malformed(why)));
             }
@@ -248,7 +334,7 @@ fn exchange(
             let why = format!("a head of more than {MAX_HEAD_LEN} octets");
             return Ok(End::Failed(TransferFailure::Malformed(why)));
         }
-        sink.show(sys::now());
+        progress(sys::now());
     }
 }
 
@@ -257,19 +343,18 @@ fn exchange(
 fn hand_in(
     get: &mut Get,
     octets: &[u8],
-    validator: &mut Option<String>,
-    sink: &mut Sink<'_>,
+    part: &Part<'_, '_, '_>,
 ) -> Result<(usize, Option<End>), Failure> {
     let mut consumed = 0;
     loop {
         let octets = octets.get(consumed..).unwrap_or_default();
         let taken = get.handle_input(octets, sys::now());
         if !taken.body.is_empty() {
-            sink.write(taken.body).map_err(other)?;
+            part.lock().write(part.piece, taken.body).map_err(other)?;
         }
         let taken = taken.consumed;
         consumed += taken;
-        let end = note_events(get, validator, sink)?;
+        let end = note_events(get, part)?;
         if end.is_some() || taken == 0 || taken == octets.len() {
             return Ok((consumed, end));
         }
@@ -280,28 +365,33 @@ fn is_timeout(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-fn note_events(
-    get: &mut Get,
-    validator: &mut Option<String>,
-    sink: &mut Sink<'_>,
-) -> Result<Option<End>, Failure> {
+fn note_events(get: &mut Get, part: &Part<'_, '_, '_>) -> Result<Option<End>, Failure> {
+    let mut download = part.lock();
     while let Some(event) = get.poll_event() {
         match event {
-            Event::Started {
-                from,
-                len,
-                validator: new,
-            } => {
-                if from != sink.len() {
-                    sink.restart().map_err(other)?;
+            Event::Started(start) => {
+                if !download
+                    .start(part.piece, start, part.joined)
+                    .map_err(other)?
+                {
+                    let why = "another file, or not in parts".to_owned();
+                    return Ok(Some(End::Failed(TransferFailure::Malformed(why))));
                 }
-                sink.expect(len).map_err(other)?;
-                *validator = new;
             }
             Event::Redirected(url) => return Ok(Some(End::Redirected(url))),
-            Event::Done => return Ok(Some(End::Done)),
+            Event::Done => {
+                download.finish(part.piece);
+                return Ok(Some(match download.wants(part.piece) {
+                    false => End::Done,
+                    true => {
+                        let why = "it ends before the length that the server said".to_owned();
+                        End::Failed(TransferFailure::Malformed(why))
+                    }
+                }));
+            }
             Event::Failed(failure) => return Ok(Some(End::Failed(failure))),
         }
     }
-    Ok(None)
+    // Others have come up to where this part ends, or have given up.
+    Ok((!download.wants(part.piece)).then_some(End::Done))
 }

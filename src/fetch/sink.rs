@@ -17,7 +17,7 @@ use crate::time::Instant;
 const BUFFER_LEN: usize = 128 << 10;
 
 /// A file that is being written.
-pub(super) trait Store {
+pub(super) trait Store: Sync {
     /// Returns the file, to write at any place, to cut it, and to read it back.
     fn file(&self) -> &File;
 
@@ -75,11 +75,6 @@ impl<'a> Sink<'a> {
             in_turn: 0,
             hashing: hashes.then(|| Hashing::start(store.file())).transpose()?,
         })
-    }
-
-    /// Takes octets that follow those that came before.
-    pub(super) fn write(&mut self, octets: &[u8]) -> io::Result<()> {
-        self.write_at(self.received, octets)
     }
 
     /// Takes octets that begin `at` octets into the file.
@@ -182,7 +177,7 @@ mod tests {
         let pieces = [0..10, 300_000..1_000_000, 10..100_000, 100_000..300_000];
         let store = Memfd::create("test").unwrap();
         let mut sink = Sink::new(&store, Board::new(Style::Silent).begin("f"), true).unwrap();
-        sink.write(b"something else").unwrap();
+        sink.write_at(0, b"something else").unwrap();
         sink.restart().unwrap();
         for piece in pieces {
             sink.write_at(piece.start as u64, &content[piece]).unwrap();

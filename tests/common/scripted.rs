@@ -1,6 +1,6 @@
 //! An HTTP server on loopback that answers as a test tells it to.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -78,4 +78,22 @@ pub fn head(stream: &mut TcpStream) -> Option<String> {
         head.extend(octet);
     }
     String::from_utf8(head).ok()
+}
+
+/// Passes connections on to `port`, the first `cuts` of them for `len` octets only.
+pub fn cutter(port: u16, cuts: usize, len: u64) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let own = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for (index, mut near) in listener.incoming().map_while(Result::ok).enumerate() {
+            let Some(request) = head(&mut near) else {
+                continue;
+            };
+            let mut far = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            far.write_all(request.as_bytes()).unwrap();
+            let limit = if index < cuts { len } else { u64::MAX };
+            let _ = io::copy(&mut far.take(limit), &mut near);
+        }
+    });
+    own
 }
