@@ -257,6 +257,7 @@ fn transfer(
     let mut connection = match sent {
         Some(connection) => connection,
         None => match connect(fetcher, &config.url, proxy.as_ref(), &request) {
+            Ok(connection) if part.joined => connection.shared(),
             Ok(connection) => connection,
             Err(failure) => return Ok(End::Unconnected(failure)),
         },
