@@ -55,11 +55,8 @@ pub fn run() -> ! {
         log::warn!("{}", error.chain());
     }
     // These two no device asks for.
-    modules::load_named("af_packet");
-    if config.vlan.is_some() {
-        modules::load_named("8021q");
-    }
-    modules::load_and_follow();
+    let vlan = config.vlan.as_ref().map(|_| "8021q");
+    modules::load_and_follow(["af_packet"].into_iter().chain(vlan));
     let mut random = Random::new(sys::seed());
     let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {

@@ -19,63 +19,26 @@ const MAX_ROUNDS: usize = 8;
 /// The longest module that is unpacked here, in octets; the longest of Debian's has 24 MiB.
 const MAX_LEN: u64 = 256 << 20;
 
-/// Loads modules until no device asks for another one.
-fn load_for_devices() {
+/// Loads the modules of these names and those of all devices, and from then on of each device that
+/// appears.
+///
+/// A card behind a slow bus, or one that is plugged in, comes when the boot already waits for it.
+pub(super) fn load_and_follow<'a>(names: impl Iterator<Item = &'a str>) {
+    // First, so that no device falls between the look at all of them and the news.
+    let news = DeviceNews::open();
     let Some(index) = Index::read() else {
         log::debug!("no modules in the archive; the kernel must have its drivers built in");
         return;
     };
-    let mut loaded = BTreeSet::new();
-    for _ in 0..MAX_ROUNDS {
-        let before = loaded.len();
-        for name in index.wanted(&modaliases()) {
-            index.load(&name, &mut loaded);
-        }
-        if loaded.len() == before {
-            break;
-        }
+    for name in names {
+        index.load(name, &mut BTreeSet::new());
     }
-}
-
-/// Loads the modules of all devices, and from then on of each that appears.
-///
-/// A card behind a slow bus, or one that is plugged in, comes when the boot already waits for it.
-pub(super) fn load_and_follow() {
-    // First, so that no device falls between the look at all of them and the news.
-    let news = DeviceNews::open();
-    load_for_devices();
-    let followed = news.map(|news| thread::Builder::new().spawn(move || follow(&news)));
+    index.load_for_devices();
+    let followed = news.map(|news| thread::Builder::new().spawn(move || index.follow(&news)));
     match followed {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => log::warn!("devices that appear late get no driver: {error}"),
         Err(error) => log::warn!("devices that appear late get no driver: {}", text(&error)),
-    }
-}
-
-/// Loads a module that no device asks for.
-pub(super) fn load_named(name: &str) {
-    if let Some(index) = Index::read() {
-        index.load(name, &mut BTreeSet::new());
-    }
-}
-
-fn follow(news: &DeviceNews) {
-    loop {
-        match news.next_device() {
-            Ok(Heard::Device(modalias)) => load_for(modalias),
-            Ok(Heard::Lost) => load_for_devices(),
-            Err(error) => {
-                return log::warn!("devices that appear get no driver: {}", text(&error));
-            }
-        }
-    }
-}
-
-fn load_for(modalias: String) {
-    if let Some(index) = Index::read() {
-        for name in index.wanted(&BTreeSet::from([modalias])) {
-            index.load(&name, &mut BTreeSet::new());
-        }
     }
 }
 
@@ -106,6 +69,39 @@ impl Index {
             folder,
         };
         Some(index)
+    }
+
+    /// Loads modules until no device asks for another one.
+    fn load_for_devices(&self) {
+        let mut loaded = BTreeSet::new();
+        for _ in 0..MAX_ROUNDS {
+            let before = loaded.len();
+            self.load_for(&modaliases(), &mut loaded);
+            if loaded.len() == before {
+                break;
+            }
+        }
+    }
+
+    /// Loads the modules of the devices that appear, as long as they are told of.
+    fn follow(&self, news: &DeviceNews) {
+        loop {
+            match news.next_device() {
+                Ok(Heard::Device(modalias)) => {
+                    self.load_for(&BTreeSet::from([modalias]), &mut BTreeSet::new());
+                }
+                Ok(Heard::Lost) => self.load_for_devices(),
+                Err(error) => {
+                    return log::warn!("devices that appear get no driver: {}", text(&error));
+                }
+            }
+        }
+    }
+
+    fn load_for(&self, modaliases: &BTreeSet<String>, loaded: &mut BTreeSet<String>) {
+        for name in self.wanted(modaliases) {
+            self.load(&name, loaded);
+        }
     }
 
     /// Returns the modules for the devices, each once.
