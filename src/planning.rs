@@ -119,11 +119,9 @@ pub fn facts(
         .collect();
     let smbios = |name| Some((str::to_owned(name), firmware::smbios(name)?));
     facts.smbios = SMBIOS.into_iter().filter_map(smbios).collect();
-    facts.cpu_flags = firmware::processor("flags").map_or_else(Vec::new, |flags| {
-        flags.split_whitespace().map(str::to_owned).collect()
-    });
-    let processor = |field| firmware::processor(field).unwrap_or_default();
-    facts.processor = (processor("vendor_id"), processor("model name"));
+    let [flags, vendor, model] = firmware::processor(["flags", "vendor_id", "model name"]);
+    facts.cpu_flags = flags.split_whitespace().map(str::to_owned).collect();
+    facts.processor = (vendor, model);
     facts.memory_mib = machine::total_memory().unwrap_or(0) >> 20;
     facts.unix_time = sys::since_1970().as_secs();
     facts.card = firmware::pci_card(interface).map(|card| (card.id, card.driver));

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 /// Returns whether the machine was started by EFI firmware.
@@ -16,12 +16,22 @@ pub fn smbios(name: &str) -> Option<String> {
     text(Path::new("/sys/class/dmi/id").join(name))
 }
 
-/// Returns a field of the first processor in `/proc/cpuinfo`, such as `flags`.
-pub fn processor(field: &str) -> Option<String> {
-    let all = fs::read_to_string("/proc/cpuinfo").ok()?;
-    let mut fields = all.lines().filter_map(|line| line.split_once(':'));
-    let (_, value) = fields.find(|(name, _)| name.trim() == field)?;
-    Some(value.trim().to_owned())
+/// Returns these fields of the first processor in `/proc/cpuinfo`, such as `flags`; empty ones where
+/// it has none.
+pub fn processor<const N: usize>(names: [&str; N]) -> [String; N] {
+    let mut fields = [const { String::new() }; N];
+    // The kernel writes a part for each processor when it is read, and the first says it all.
+    let lines = fs::File::open("/proc/cpuinfo").map(|file| BufReader::new(file).lines());
+    let lines = lines.into_iter().flatten().map_while(Result::ok);
+    for line in lines.take_while(|line| !line.is_empty()) {
+        let (name, value) = line.split_once(':').unwrap_or_default();
+        for (wanted, field) in names.iter().zip(&mut fields) {
+            if name.trim() == *wanted {
+                value.trim().clone_into(field);
+            }
+        }
+    }
+    fields
 }
 
 /// Returns the device tree that the running kernel was given, as it was given, but for what it has
