@@ -12,8 +12,7 @@ pub mod placement;
 mod segments;
 
 use std::convert::Infallible;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::rc::Rc;
@@ -96,9 +95,7 @@ impl Image {
             command_line,
         })
     }
-}
 
-impl Image {
     /// Takes the hash of each part, and puts it into the TPM if there is one.
     ///
     /// # Errors
@@ -186,18 +183,18 @@ impl Parts {
     }
 
     fn of_uki(url: &Url, uki: &Uki, file: &SealedFile) -> Result<Self, Error> {
-        let initrds: Result<Vec<_>, Error> = uki
-            .initrds
-            .iter()
-            .map(|range| copy(file, range.clone()))
-            .collect();
+        let initrds = uki.initrds.iter().map(|range| copy(file, range));
+        let initrds: Result<Vec<_>, Error> = initrds.collect();
         let command_line = match &uki.command_line {
-            Some(range) => octets(file, range.clone())?,
+            Some(range) => {
+                let end = range.end.min(range.start + HEAD_LEN as u64);
+                file.octets(range.start..end).map_err(system)?
+            }
             None => Vec::new(),
         };
         let command_line = String::from_utf8_lossy(&command_line);
         let device_tree = match &uki.device_tree {
-            Some(range) if TAKES_SEGMENTS => Some(Rc::new(copy(file, range.clone())?)),
+            Some(range) if TAKES_SEGMENTS => Some(Rc::new(copy(file, range)?)),
             Some(_) => {
                 log::warn!(
                     "the device tree within the kernel image is not loaded: the next kernel gets \
@@ -208,7 +205,7 @@ impl Parts {
             None => None,
         };
         Ok(Self {
-            kernel: bare(url, Rc::new(copy(file, uki.linux.clone())?))?,
+            kernel: bare(url, Rc::new(copy(file, &uki.linux)?))?,
             initrds: initrds?,
             device_tree,
             command_line: command_line.trim_matches(['\0', '\n', ' ']).to_owned(),
@@ -304,7 +301,7 @@ impl Joined {
     }
 
     fn append(&mut self, file: &SealedFile) -> Result<(), Error> {
-        let mut reader = start(file, 0)?;
+        let mut reader = file.reader(0..u64::MAX).map_err(system)?;
         self.len += io::copy(&mut reader, &mut self.file).map_err(copying)?;
         Ok(())
     }
@@ -326,7 +323,7 @@ fn unpack(
     range: Range<u64>,
     packing: Packing,
 ) -> Result<SealedFile, Error> {
-    let packed = start(file, range.start)?.take(range.end - range.start);
+    let packed = file.reader(range).map_err(system)?;
     let mut unpacked = create("kernel")?;
     match unpack::unpack(packed, packing, MAX_KERNEL_LEN, &mut unpacked) {
         Ok(_) => seal(unpacked),
@@ -338,35 +335,19 @@ fn unpack(
 }
 
 /// Copies a part of a file into one of its own.
-fn copy(file: &SealedFile, range: Range<u64>) -> Result<SealedFile, Error> {
+fn copy(file: &SealedFile, range: &Range<u64>) -> Result<SealedFile, Error> {
     let mut copied = create("part")?;
-    let mut part = start(file, range.start)?.take(range.end - range.start);
+    let mut part = file.reader(range.clone()).map_err(system)?;
     io::copy(&mut part, &mut copied).map_err(copying)?;
     seal(copied)
 }
 
-fn octets(file: &SealedFile, range: Range<u64>) -> Result<Vec<u8>, Error> {
-    let mut octets = Vec::new();
-    let len = (range.end - range.start).min(HEAD_LEN as u64);
-    let mut part = start(file, range.start)?.take(len);
-    part.read_to_end(&mut octets).map_err(copying)?;
-    Ok(octets)
-}
-
 fn head_of(file: &SealedFile) -> Result<Vec<u8>, Error> {
-    octets(file, 0..HEAD_LEN as u64)
+    file.octets(0..HEAD_LEN as u64).map_err(system)
 }
 
 fn len_of(file: &SealedFile) -> Result<u64, Error> {
-    let metadata = file.file().metadata().map_err(copying)?;
-    Ok(metadata.len())
-}
-
-/// Returns the file set to read from `at`.
-fn start(file: &SealedFile, at: u64) -> Result<&File, Error> {
-    let mut file = file.file();
-    file.seek(SeekFrom::Start(at)).map_err(copying)?;
-    Ok(file)
+    file.size().map_err(system)
 }
 
 fn create(name: &str) -> Result<Memfd, Error> {

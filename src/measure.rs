@@ -8,7 +8,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::Read;
 
 use sha2::{Digest, Sha256 as Hasher};
 
@@ -81,22 +81,22 @@ fn extend(parts: &[Measurement]) -> Result<bool, Cause> {
 fn hash_of(file: &SealedFile) -> Result<Sha256, Error> {
     let mut hasher = Hasher::new();
     let mut octets = vec![0; 128 << 10];
-    let mut read = || -> io::Result<()> {
-        let mut file = file.file();
-        file.seek(SeekFrom::Start(0))?;
+    let mut read = || {
+        let mut reader = file.reader(0..u64::MAX)?;
         loop {
-            match file.read(&mut octets)? {
-                0 => return Ok(()),
-                len => hasher.update(octets.get(..len).unwrap_or_default()),
+            match reader.read(&mut octets) {
+                Ok(0) => return Ok(()),
+                Ok(len) => hasher.update(octets.get(..len).unwrap_or_default()),
+                Err(source) => {
+                    let call = "read(memfd)";
+                    return Err(SyscallError { call, source });
+                }
             }
         }
     };
     read().map_err(|source| Error::System {
         doing: "cannot read back what is to be measured".to_owned(),
-        source: SyscallError {
-            call: "read(memfd)",
-            source,
-        },
+        source,
     })?;
     Ok(Sha256(hasher.finalize().into()))
 }

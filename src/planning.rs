@@ -3,7 +3,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::io::Read;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 
@@ -222,21 +221,14 @@ pub fn report(config: &Config, plan: &BootPlan, notes: &[Note]) {
 }
 
 fn answer_of(file: &SealedFile) -> Result<Answer, Error> {
-    use std::io::{Seek, SeekFrom};
     let read = || {
-        let mut file = file.file();
-        let len = file.metadata()?.len();
-        file.seek(SeekFrom::Start(0))?;
-        let mut head = Vec::new();
-        file.take(HEAD_LEN as u64).read_to_end(&mut head)?;
+        let head = file.octets(0..HEAD_LEN as u64)?;
+        let len = file.size()?;
         Ok(Answer::File { head, len })
     };
     read().map_err(|source| Error::System {
         doing: "cannot read back what was fetched".to_owned(),
-        source: SyscallError {
-            call: "read(memfd)",
-            source,
-        },
+        source,
     })
 }
 

@@ -114,5 +114,5 @@ fn assemble(plan: &BootPlan, files: &[(&str, Vec<u8>)]) -> Result<Image, Error> 
 }
 
 fn read(file: &SealedFile) -> Vec<u8> {
-    octets(file, 0..u64::MAX).unwrap()
+    file.octets(0..u64::MAX).unwrap()
 }

@@ -28,11 +28,7 @@ impl Mapped {
     /// `mmap`: no address space left for it.
     pub fn new(file: &SealedFile) -> Result<Self, SyscallError> {
         let failed = |errno| SyscallError::new("mmap(memfd)", errno);
-        let len = file.file().metadata().map_err(|source| SyscallError {
-            call: "fstat(memfd)",
-            source,
-        })?;
-        let len = usize::try_from(len.len()).map_err(|_| failed(Errno::ENOMEM))?;
+        let len = usize::try_from(file.size()?).map_err(|_| failed(Errno::ENOMEM))?;
         let base = match NonZeroUsize::new(len) {
             None => NonNull::dangling(),
             Some(len) => {

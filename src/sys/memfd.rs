@@ -4,7 +4,8 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Take, Write};
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
@@ -77,6 +78,43 @@ impl SealedFile {
     pub const fn file(&self) -> &File {
         &self.0
     }
+
+    /// Returns how many octets it has.
+    ///
+    /// # Errors
+    /// What `fstat` says.
+    pub fn size(&self) -> Result<u64, SyscallError> {
+        let call = "fstat(memfd)";
+        let metadata = self.0.metadata();
+        let metadata = metadata.map_err(|source| SyscallError { call, source })?;
+        Ok(metadata.len())
+    }
+
+    /// Returns what reads these octets, or those of them that there are. All readers of a file share
+    /// one place in it: one at a time.
+    ///
+    /// # Errors
+    /// What `lseek` says.
+    pub fn reader(&self, range: Range<u64>) -> Result<Take<&File>, SyscallError> {
+        let call = "lseek(memfd)";
+        let mut file = &self.0;
+        file.seek(SeekFrom::Start(range.start))
+            .map_err(|source| SyscallError { call, source })?;
+        Ok(file.take(range.end.saturating_sub(range.start)))
+    }
+
+    /// Returns these octets, or those of them that there are.
+    ///
+    /// # Errors
+    /// The call that failed.
+    pub fn octets(&self, range: Range<u64>) -> Result<Vec<u8>, SyscallError> {
+        let call = "read(memfd)";
+        let mut octets = Vec::new();
+        self.reader(range)?
+            .read_to_end(&mut octets)
+            .map_err(|source| SyscallError { call, source })?;
+        Ok(octets)
+    }
 }
 
 impl AsFd for SealedFile {
@@ -99,8 +137,9 @@ mod tests {
         assert!(sealed.file().write_at(b"!", 7).is_err());
         assert!(sealed.file().set_len(3).is_err());
         assert!(sealed.file().set_len(30).is_err());
-        let mut content = [0; 16];
-        assert_eq!(sealed.file().read_at(&mut content, 0).unwrap(), 7);
-        assert_eq!(&content[..7], b"content");
+        assert_eq!(sealed.size().unwrap(), 7);
+        assert_eq!(sealed.octets(0..u64::MAX).unwrap(), b"content");
+        assert_eq!(sealed.octets(3..5).unwrap(), b"te");
+        assert_eq!(sealed.octets(7..9).unwrap(), b"");
     }
 }
