@@ -3,8 +3,8 @@
 //!
 //! The script is executed, never handed to a shell as text; its environment holds nothing but the
 //! variables and a PATH. A text that would not stay one between quotes is left out with a warning,
-//! since scripts write such values into files that shells read. It has a bounded time, after which it is killed with all
-//! that it started; what becomes of it never costs the lease.
+//! since scripts write such values into files that shells read. It has a bounded time, after which it
+//! is killed with all that it started; what becomes of it never costs the lease.
 
 #![forbid(unsafe_code)]
 

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::url::Url;
 use crate::wire::ethernet::MacAddress;
+use crate::wire::ipv4::netmask;
 
 /// The processor's architecture, as configurations ask for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,8 +182,7 @@ impl Facts {
 
     /// Returns the mask of the address.
     pub fn netmask(&self) -> Ipv4Addr {
-        let host_bits = 32_u32.saturating_sub(self.prefix_len.into());
-        Ipv4Addr::from_bits(u32::MAX.checked_shl(host_bits).unwrap_or(0))
+        netmask(self.prefix_len)
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use crate::dhcp::lease::{Lease, Route};
 use crate::wire::grammar;
+use crate::wire::ipv4::netmask;
 use crate::wire::option::code;
 use crate::wire::option::known::{self, Value};
 
@@ -69,11 +70,7 @@ impl Variables {
     }
 
     fn add_udhcpc(&mut self, lease: &Lease) {
-        let mask = Ipv4Addr::from_bits(
-            u32::MAX
-                .checked_shl(32 - u32::from(lease.prefix_len.min(32)))
-                .unwrap_or(0),
-        );
+        let mask = netmask(lease.prefix_len);
         let address =
             |address: Option<Ipv4Addr>| address.map_or_else(String::new, |a| a.to_string());
         let words = |addresses: &[Ipv4Addr]| {

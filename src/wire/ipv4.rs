@@ -9,6 +9,15 @@ use super::{DecodeError, Reader, checksum};
 /// Protocol number of UDP.
 pub const PROTOCOL_UDP: u8 = 17;
 
+/// Returns the mask of a network of `prefix_len` bits, 0 to 32; more are as 32.
+pub const fn netmask(prefix_len: u8) -> Ipv4Addr {
+    let host_bits = 32_u32.saturating_sub(prefix_len as u32);
+    match u32::MAX.checked_shl(host_bits) {
+        Some(mask) => Ipv4Addr::from_bits(mask),
+        None => Ipv4Addr::UNSPECIFIED,
+    }
+}
+
 /// What matters of an IPv4 header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
@@ -120,6 +129,19 @@ mod tests {
         let mut packet = packet();
         packet.extend_from_slice(&[0; 22]);
         assert_eq!(Header::decode(&packet), Ok((HEADER, &b"data"[..])));
+    }
+
+    #[test]
+    fn a_mask_has_as_many_bits_as_the_prefix() {
+        for (prefix_len, mask) in [
+            (0, [0; 4]),
+            (1, [128, 0, 0, 0]),
+            (20, [255, 255, 240, 0]),
+            (32, [255; 4]),
+            (33, [255; 4]),
+        ] {
+            assert_eq!(netmask(prefix_len), Ipv4Addr::from(mask));
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::net::Ipv4Addr;
 use dhcproto::v4::{DhcpOption, OptionCode};
 use dhcproto::{Decodable, Decoder};
 
+use super::ipv4::netmask;
 use super::{DecodeError, Reader};
 
 /// Option codes, under their titles in RFC 2132 and its successors.
@@ -218,12 +219,10 @@ pub fn text(octets: &[u8]) -> Option<&str> {
 
 /// Decodes one value with `dhcproto`, which joins parts of the same code again.
 fn decode_one(code: OptionCode, value: &[u8]) -> Option<DhcpOption> {
-    let mut octets = Vec::with_capacity(value.len() + 2);
-    for part in value.chunks(255) {
-        octets.push(code.into());
-        octets.push(u8::try_from(part.len()).ok()?);
-        octets.extend_from_slice(part);
-    }
+    let mut options = Options::default();
+    options.set(code.into(), value);
+    let mut octets = Vec::new();
+    options.encode(&mut octets);
     DhcpOption::decode(&mut Decoder::new(&octets)).ok()
 }
 
@@ -244,10 +243,7 @@ fn read_classless_routes(octets: &[u8]) -> Vec<ClasslessRoute> {
             *octet = *known;
         }
         // Servers may leave bits set beyond the prefix; RFC 3442 has the client clear them.
-        let mask = u32::MAX
-            .checked_shl(32 - u32::from(prefix_len))
-            .unwrap_or(0);
-        let destination = Ipv4Addr::from_bits(u32::from_be_bytes(destination) & mask);
+        let destination = Ipv4Addr::from(destination) & netmask(prefix_len);
         routes.push((destination, prefix_len, Ipv4Addr::from(router)));
     }
     routes
