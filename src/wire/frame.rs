@@ -13,17 +13,11 @@ use super::udp::Datagram;
 pub fn decode(frame: &[u8], verify_udp: bool) -> Result<(MacAddress, Datagram<'_>), DecodeError> {
     let (ethernet, packet) = Header::decode(frame)?;
     if ethernet.ethertype != ETHERTYPE_IPV4 {
-        return Err(DecodeError::Invalid {
-            field: "ethertype",
-            value: ethernet.ethertype.into(),
-        });
+        return Err(DecodeError::invalid("ethertype", ethernet.ethertype));
     }
     let (ip, octets) = ipv4::Header::decode(packet)?;
     if ip.protocol != ipv4::PROTOCOL_UDP {
-        return Err(DecodeError::Invalid {
-            field: "protocol",
-            value: ip.protocol.into(),
-        });
+        return Err(DecodeError::invalid("protocol", ip.protocol));
     }
     let datagram = Datagram::decode(ip.source, ip.destination, octets, verify_udp)?;
     Ok((ethernet.source, datagram))
@@ -91,10 +85,7 @@ mod tests {
     fn a_frame_of_another_protocol_is_refused() {
         let mut frame = discover();
         frame[12..14].copy_from_slice(&ETHERTYPE_ARP.to_be_bytes());
-        let error = DecodeError::Invalid {
-            field: "ethertype",
-            value: 0x0806,
-        };
+        let error = DecodeError::invalid("ethertype", ETHERTYPE_ARP);
         assert_eq!(decode(&frame, true), Err(error));
     }
 }

@@ -9,7 +9,7 @@ use super::{DecodeError, Reader};
 /// Octets of `nlmsghdr`.
 pub const HEADER_LEN: usize = 16;
 
-/// A message that is only a step of a longer answer (`nlmsg_type`).
+/// The end of a change that was asked for: done, or refused (`nlmsg_type`).
 pub const NLMSG_ERROR: u16 = 2;
 /// The end of a dump.
 pub const NLMSG_DONE: u16 = 3;
@@ -165,10 +165,7 @@ impl<'a> Elements<'a> {
         header_len: usize,
         field: &'static str,
     ) -> Result<&'a [u8], DecodeError> {
-        let invalid = DecodeError::Invalid {
-            field,
-            value: len.into(),
-        };
+        let invalid = DecodeError::invalid(field, len);
         let len = usize::try_from(len).map_err(|_| invalid)?;
         let body = reader.take(len.checked_sub(header_len).ok_or(invalid)?, field)?;
         let padding = (len.next_multiple_of(4) - len).min(reader.rest().len());
@@ -294,7 +291,7 @@ mod tests {
     fn a_length_that_lies_ends_the_walk_with_an_error() {
         for (octets, error) in [
             // Shorter than its own header: would never advance.
-            ([0_u8, 0, 1, 0], Some(0)),
+            ([0_u8, 0, 1, 0], Some(0_u8)),
             ([3, 0, 1, 0], Some(3)),
             // Longer than what is left.
             ([8, 0, 1, 0], None),
@@ -308,10 +305,7 @@ mod tests {
             match error {
                 Some(value) => assert_eq!(
                     walk.next(),
-                    Some(Err(DecodeError::Invalid {
-                        field: "nla_len",
-                        value
-                    }))
+                    Some(Err(DecodeError::invalid("nla_len", value)))
                 ),
                 None => assert!(matches!(
                     walk.next(),

@@ -202,10 +202,7 @@ impl<'a> Packet<'a> {
             OACK => Ok(Self::OptionAcknowledgment {
                 options: Options::decode(reader.rest())?,
             }),
-            opcode => Err(DecodeError::Invalid {
-                field: "opcode",
-                value: opcode.into(),
-            }),
+            opcode => Err(DecodeError::invalid("opcode", opcode)),
         }
     }
 

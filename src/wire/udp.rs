@@ -40,10 +40,7 @@ impl<'a> Datagram<'a> {
         let sum = reader.u16("checksum")?;
         let payload_len = len
             .checked_sub(Self::HEADER_LEN)
-            .ok_or(DecodeError::Invalid {
-                field: "length",
-                value: len as u64,
-            })?;
+            .ok_or(DecodeError::invalid("length", len as u64))?;
         let payload = reader.take(payload_len, "payload")?;
         if verify && sum != 0 {
             let datagram = Reader::new(octets).take(len, "length")?;
@@ -65,10 +62,8 @@ impl<'a> Datagram<'a> {
     /// [`DecodeError::Invalid`] when it would be longer than 65,535 octets.
     pub fn encode(&self, buf: &mut Vec<u8>) -> Result<(), DecodeError> {
         let len = self.payload.len() + Self::HEADER_LEN;
-        let len_field = u16::try_from(len).map_err(|_| DecodeError::Invalid {
-            field: "length",
-            value: len as u64,
-        })?;
+        let len_field =
+            u16::try_from(len).map_err(|_| DecodeError::invalid("length", len as u64))?;
         let mut header = Vec::with_capacity(Self::HEADER_LEN);
         header.extend_from_slice(&self.source.port().to_be_bytes());
         header.extend_from_slice(&self.destination.port().to_be_bytes());
@@ -138,10 +133,7 @@ mod tests {
     fn a_length_shorter_than_the_header_is_refused() {
         let mut buf = encoded(b"data");
         buf[5] = 7;
-        let error = DecodeError::Invalid {
-            field: "length",
-            value: 7,
-        };
+        let error = DecodeError::invalid("length", 7_u8);
         assert_eq!(Datagram::decode(FROM, TO, &buf, true), Err(error));
     }
 }
