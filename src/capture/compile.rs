@@ -6,7 +6,9 @@
 use std::net::IpAddr;
 
 use crate::sys::filter::{Condition, Load, Program, ProgramError, Size, WHOLE_FRAME, ancillary};
-use crate::wire::ethernet::MacAddress;
+use crate::wire::ethernet::{
+    ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_RARP, ETHERTYPE_VLAN, MacAddress,
+};
 
 /// A filter, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,11 +102,11 @@ impl Expression {
             return self.compile_for_files();
         }
         let taken_out = Condition::equal(Load::Ancillary(ancillary::VLAN_TAG_PRESENT), 1);
-        let beside = Frame {
+        let mut beside = Frame {
             tag_is_beside: true,
             ..Frame::default()
         };
-        let first = taken_out.clone().and(beside.clone().lower_once(self));
+        let first = taken_out.clone().and(beside.lower(self));
         let second = taken_out.negated().and(Frame::default().lower(self));
         first.or(second).compile(WHOLE_FRAME)
     }
@@ -122,7 +124,7 @@ impl Expression {
 }
 
 /// What is known of the frame at one place of the expression.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 struct Frame {
     /// Octets of the tags that earlier tests have stepped over.
     tags_len: u32,
@@ -138,10 +140,6 @@ const IPPROTO_ICMPV6: u32 = 58;
 const IPPROTO_SCTP: u32 = 132;
 
 impl Frame {
-    fn lower_once(mut self, expression: &Expression) -> Condition {
-        self.lower(expression)
-    }
-
     fn lower(&mut self, expression: &Expression) -> Condition {
         match expression {
             Expression::Everything => Condition::Constant(true),
@@ -180,7 +178,7 @@ impl Frame {
         let mut tci = Load::Ancillary(ancillary::VLAN_TAG);
         let mut condition = Condition::Constant(true);
         if !std::mem::take(&mut self.tag_is_beside) {
-            condition = any([0x8100, 0x88a8, 0x9100].map(|tpid| self.ethertype(tpid)));
+            condition = any([ETHERTYPE_VLAN, 0x88a8, 0x9100].map(|tpid| self.ethertype(tpid)));
             tci = half(14 + self.tags_len);
             self.tags_len += 4;
         }
@@ -200,7 +198,7 @@ impl Frame {
     }
 
     fn ipv4_protocol(&self, number: u32) -> Condition {
-        self.ethertype(0x0800)
+        self.ethertype(ETHERTYPE_IPV4)
             .and(Condition::equal(octet(self.payload() + 9), number))
     }
 
@@ -208,7 +206,7 @@ impl Frame {
     fn ipv6_protocol(&self, number: u32) -> Condition {
         let next_header = octet(self.payload() + 6);
         let behind_fragment = octet(self.payload() + 40);
-        self.ethertype(0x86dd).and(
+        self.ethertype(ETHERTYPE_IPV6).and(
             Condition::equal(next_header, number).or(Condition::equal(
                 next_header,
                 IPPROTO_FRAGMENT,
@@ -227,9 +225,9 @@ impl Frame {
                         .and(direction.choose(is(source), is(destination)))
                 };
                 let (ip, arp, rarp) = (
-                    within(0x0800, 12, 16),
-                    within(0x0806, 14, 24),
-                    within(0x8035, 14, 24),
+                    within(ETHERTYPE_IPV4, 12, 16),
+                    within(ETHERTYPE_ARP, 14, 24),
+                    within(ETHERTYPE_RARP, 14, 24),
                 );
                 match network {
                     Network::Any => ip.or(arp).or(rarp),
@@ -253,7 +251,8 @@ impl Frame {
                         },
                     )
                 };
-                self.ethertype(0x86dd).and(direction.choose(is(8), is(24)))
+                self.ethertype(ETHERTYPE_IPV6)
+                    .and(direction.choose(is(8), is(24)))
             }
         }
     }
@@ -286,11 +285,11 @@ impl Frame {
             offset,
         };
         let ipv6 = self
-            .ethertype(0x86dd)
+            .ethertype(ETHERTYPE_IPV6)
             .and(protocols(header + 6))
             .and(direction.choose(within(half(header + 40)), within(half(header + 42))));
         let ipv4 = self
-            .ethertype(0x0800)
+            .ethertype(ETHERTYPE_IPV4)
             .and(protocols(header + 9))
             .and(Condition::AnyBit(half(header + 6), 0x1fff).negated())
             .and(direction.choose(within(behind_ipv4(0)), within(behind_ipv4(2))));
@@ -319,13 +318,8 @@ impl Transport {
 }
 
 fn ether_host(direction: Direction, address: MacAddress) -> Condition {
-    let MacAddress([a, b, c, d, e, f]) = address;
-    let is = |at| {
-        Condition::equal(word(at + 2), u32::from_be_bytes([c, d, e, f])).and(Condition::equal(
-            half(at),
-            u16::from_be_bytes([a, b]).into(),
-        ))
-    };
+    let load = |size, offset| Load::Frame { size, offset };
+    let is = |at| Condition::is_mac(load, at, address);
     direction.choose(is(6), is(0))
 }
 

@@ -17,6 +17,7 @@
 use std::net::IpAddr;
 
 use super::compile::{Direction, Expression, Network, Primitive, Transport};
+use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_RARP};
 
 /// What was not understood, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,13 +95,13 @@ impl<'a> Parser<'a> {
     }
 
     /// Complains about the next word.
-    fn error(&self, what: String) -> SyntaxError {
+    fn error(&self, what: impl Into<String>) -> SyntaxError {
         let at = self
             .words
             .get(self.next)
             .map_or(self.text.len(), |(at, _)| *at);
         SyntaxError {
-            what,
+            what: what.into(),
             text: self.text.to_owned(),
             at: self
                 .text
@@ -124,14 +125,14 @@ impl<'a> Parser<'a> {
     fn term(&mut self) -> Result<Expression, SyntaxError> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err(self.error("the filter is nested too deeply".to_owned()));
+            return Err(self.error("the filter is nested too deeply"));
         }
         let term = if self.take(&["not", "!"]).is_some() {
             Expression::Not(Box::new(self.term()?))
         } else if self.take(&["("]).is_some() {
             let inner = self.expression()?;
             if self.take(&[")"]).is_none() {
-                return Err(self.error("a closing parenthesis is missing".to_owned()));
+                return Err(self.error("a closing parenthesis is missing"));
             }
             inner
         } else {
@@ -148,7 +149,7 @@ impl<'a> Parser<'a> {
             return match id {
                 Some(0x1000..) => {
                     self.next -= 1;
-                    Err(self.error("a VLAN identifier is 0 to 4095".to_owned()))
+                    Err(self.error("a VLAN identifier is 0 to 4095"))
                 }
                 id => Ok(Primitive::Vlan(id)),
             };
@@ -216,7 +217,7 @@ impl<'a> Parser<'a> {
     fn host(&mut self, network: Network, direction: Direction) -> Result<Primitive, SyntaxError> {
         let address = self
             .address()
-            .ok_or_else(|| self.error("an IP address is expected here".to_owned()))?;
+            .ok_or_else(|| self.error("an IP address is expected here"))?;
         let fits = match network {
             Network::Any => true,
             Network::Ip | Network::Arp | Network::Rarp => address.is_ipv4(),
@@ -273,10 +274,10 @@ fn network(protocol: Option<&str>) -> Option<Network> {
 /// Returns the meaning of a protocol that stands alone.
 fn alone(protocol: &str) -> Primitive {
     match protocol {
-        "arp" => Primitive::EtherType(0x0806),
-        "rarp" => Primitive::EtherType(0x8035),
-        "ip" => Primitive::EtherType(0x0800),
-        "ip6" => Primitive::EtherType(0x86dd),
+        "arp" => Primitive::EtherType(ETHERTYPE_ARP),
+        "rarp" => Primitive::EtherType(ETHERTYPE_RARP),
+        "ip" => Primitive::EtherType(ETHERTYPE_IPV4),
+        "ip6" => Primitive::EtherType(ETHERTYPE_IPV6),
         "icmp" => Primitive::Icmp,
         "icmp6" => Primitive::Icmp6,
         "tcp" => Primitive::Transport(Transport::Tcp),

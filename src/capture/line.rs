@@ -8,7 +8,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::options;
 use crate::time::Timestamp;
 use crate::wire::dhcp::{Message, Op};
-use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Header};
+use crate::wire::ethernet::{
+    ETHERTYPE_ARP, ETHERTYPE_EAPOL, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_LLDP, ETHERTYPE_MIN,
+    ETHERTYPE_SLOW, Header,
+};
 use crate::wire::udp::Datagram;
 use crate::wire::{DecodeError, Reader, ipv4, option, tftp};
 
@@ -54,14 +57,14 @@ fn frame(octets: &[u8], verbose: bool, text: &mut String) -> Result<(), DecodeEr
     match header.ethertype {
         ETHERTYPE_IPV4 => packet(payload, verbose, text),
         ETHERTYPE_ARP => arp(payload, text),
-        0x86dd => ipv6(payload, text),
+        ETHERTYPE_IPV6 => ipv6(payload, text),
         other => {
             let (source, destination) = (header.source, header.destination);
             let _ = match other {
-                0..0x0600 => write!(text, "{source} > {destination}: 802.3"),
-                0x88cc => write!(text, "{source} > {destination}: LLDP"),
-                0x8809 => write!(text, "{source} > {destination}: slow protocol"),
-                0x888e => write!(text, "{source} > {destination}: EAPOL"),
+                0..ETHERTYPE_MIN => write!(text, "{source} > {destination}: 802.3"),
+                ETHERTYPE_LLDP => write!(text, "{source} > {destination}: LLDP"),
+                ETHERTYPE_SLOW => write!(text, "{source} > {destination}: slow protocol"),
+                ETHERTYPE_EAPOL => write!(text, "{source} > {destination}: EAPOL"),
                 _ => write!(text, "{source} > {destination}: ethertype {other:#06x}"),
             };
             Ok(())

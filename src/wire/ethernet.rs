@@ -54,6 +54,18 @@ pub const ETHERTYPE_IPV4: u16 = 0x0800;
 pub const ETHERTYPE_ARP: u16 = 0x0806;
 /// EtherType of an 802.1Q tag.
 pub const ETHERTYPE_VLAN: u16 = 0x8100;
+/// EtherType of reverse ARP (RFC 903).
+pub const ETHERTYPE_RARP: u16 = 0x8035;
+/// EtherType of IPv6 (RFC 2464).
+pub const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// EtherType of the slow protocols, LACP among them (IEEE 802.3 Annex 57A).
+pub const ETHERTYPE_SLOW: u16 = 0x8809;
+/// EtherType of EAPOL (IEEE 802.1X).
+pub const ETHERTYPE_EAPOL: u16 = 0x888e;
+/// EtherType of LLDP (IEEE 802.1AB).
+pub const ETHERTYPE_LLDP: u16 = 0x88cc;
+/// EtherTypes begin here; what is less is the length of a frame of 802.3.
+pub const ETHERTYPE_MIN: u16 = 0x0600;
 
 /// An 802.1Q tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

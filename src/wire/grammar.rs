@@ -1,4 +1,4 @@
-//! What text from the network must look like before anybody uses it.
+//! What text from the network must look like before anybody uses it, or is made to.
 
 /// Returns whether `text` is a host or domain name (RFC 1123 §2.1; underscores and a final dot
 /// are seen in practice) or an address.
@@ -26,6 +26,13 @@ pub fn is_path(text: &str) -> bool {
 pub fn is_quotable(text: &str) -> bool {
     let is_special = |c| matches!(c, '$' | '`' | '\\' | '"' | '\'');
     !text.chars().any(|c| c.is_control() || is_special(c))
+}
+
+/// Returns octets as text without control characters, which a terminal would follow; what is not
+/// UTF-8 becomes a replacement character.
+pub fn without_controls(octets: &[u8]) -> String {
+    let text = String::from_utf8_lossy(octets);
+    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 #[cfg(test)]

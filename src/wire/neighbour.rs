@@ -12,7 +12,10 @@
 
 use std::time::Duration;
 
-use super::ethernet::{Header, MacAddress};
+use super::ethernet::{
+    ETHERTYPE_EAPOL, ETHERTYPE_LLDP, ETHERTYPE_MIN, ETHERTYPE_SLOW, Header, MacAddress,
+};
+use super::grammar;
 use super::{DecodeError, Reader};
 
 /// Groups that switches speak to.
@@ -73,16 +76,16 @@ impl Word {
         let mut reader = Reader::new(payload);
         match header.ethertype {
             // A length: LLC follows, with the spanning tree's own access point or with SNAP.
-            0..0x0600 => match reader.take(3, "LLC header")? {
+            0..ETHERTYPE_MIN => match reader.take(3, "LLC header")? {
                 [0x42, 0x42, 3] => bpdu(&mut reader),
                 [0xaa, 0xaa, 3] if reader.take(5, "SNAP header")? == [0, 0, 0x0c, 1, 0x0b] => {
                     bpdu(&mut reader)
                 }
                 _ => Ok(Self::Other),
             },
-            0x8809 => lacp(&mut reader),
-            0x888e => eapol(&mut reader),
-            0x88cc => lldp(&mut reader),
+            ETHERTYPE_SLOW => lacp(&mut reader),
+            ETHERTYPE_EAPOL => eapol(&mut reader),
+            ETHERTYPE_LLDP => lldp(&mut reader),
             other => Err(DecodeError::invalid("ethertype", other)),
         }
     }
@@ -144,19 +147,15 @@ fn lldp(reader: &mut Reader<'_>) -> Result<Word, DecodeError> {
         match (head >> 9, value) {
             (0, _) => break,
             // By MAC address the port is not named.
-            (2, [subtype, name @ ..]) if *subtype != 3 && port.is_empty() => port = shown(name),
-            (4, name) => port = shown(name),
-            (5, name) => system = shown(name),
+            (2, [subtype, name @ ..]) if *subtype != 3 && port.is_empty() => {
+                port = grammar::without_controls(name)
+            }
+            (4, name) => port = grammar::without_controls(name),
+            (5, name) => system = grammar::without_controls(name),
             _ => {}
         }
     }
     Ok(Word::Lldp { system, port })
-}
-
-/// Text for a terminal.
-fn shown(octets: &[u8]) -> String {
-    let text = String::from_utf8_lossy(octets);
-    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@
 
 use std::net::Ipv4Addr;
 
+use super::grammar;
 use super::option::Options;
 use super::{DecodeError, Reader};
 
@@ -202,13 +203,14 @@ impl Pxe {
                 while !reader.is_empty() {
                     let kind = reader.u16("menu item type")?;
                     let len = usize::from(reader.u8("menu item length")?);
-                    let description = shown(reader.take(len, "menu item description")?);
+                    let description =
+                        grammar::without_controls(reader.take(len, "menu item description")?);
                     self.menu.push(MenuItem { kind, description });
                 }
             }
             code::MENU_PROMPT => {
                 let timeout_seconds = reader.u8("menu prompt timeout")?;
-                let text = shown(reader.rest());
+                let text = grammar::without_controls(reader.rest());
                 self.prompt = Some(MenuPrompt {
                     timeout_seconds,
                     text,
@@ -228,12 +230,6 @@ impl Pxe {
             .find(|servers| servers.kind == kind)?;
         Some(&named.addresses)
     }
-}
-
-/// Text for a terminal.
-fn shown(octets: &[u8]) -> String {
-    let text = String::from_utf8_lossy(octets);
-    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 #[cfg(test)]

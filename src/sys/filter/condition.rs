@@ -4,6 +4,7 @@
 //! a test is emitted both of its targets already stand, and nothing has to be patched.
 
 use super::{Instruction, Program, ProgramError, ancillary, code, ret};
+use crate::wire::ethernet::MacAddress;
 
 /// How many octets a [`Load`] takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +80,16 @@ impl Condition {
     /// The value equals `number`.
     pub const fn equal(load: Load, number: u32) -> Self {
         Self::Equal(load, u32::MAX, number)
+    }
+
+    /// The six octets at `offset`, as `load` reaches them, are this address. The last four are looked
+    /// at first, as libpcap does.
+    pub fn is_mac(load: impl Fn(Size, u32) -> Load, offset: u32, address: MacAddress) -> Self {
+        let MacAddress([a, b, c, d, e, f]) = address;
+        let first = u16::from_be_bytes([a, b]).into();
+        let last = u32::from_be_bytes([c, d, e, f]);
+        Self::equal(load(Size::Word, offset + 2), last)
+            .and(Self::equal(load(Size::Half, offset), first))
     }
 
     /// Both hold.

@@ -7,17 +7,16 @@
 use std::net::Ipv4Addr;
 
 use super::{Condition, Load, Program, Size, WHOLE_FRAME, ancillary};
+use crate::wire::dhcp::{CLIENT_PORT, SERVER_PORT};
 use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, MacAddress};
+use crate::wire::ipv4::PROTOCOL_UDP;
 use crate::wire::neighbour;
 
 /// Where the IPv4 header begins in an untagged frame.
 const IPV4: u32 = 14;
 /// Where ARP begins.
 const ARP: u32 = 14;
-const IPPROTO_UDP: u32 = 17;
 const UDP_LEN: u32 = 8;
-const BOOTPS: u32 = 67;
-const BOOTPC: u32 = 68;
 const BOOTREQUEST: u32 = 1;
 const BOOTREPLY: u32 = 2;
 
@@ -34,21 +33,13 @@ pub fn dhcp_replies(xid: Option<u32>, chaddr: Option<MacAddress>) -> Program {
 /// The condition of [`dhcp_replies`], to be joined with others.
 pub fn is_dhcp_reply(xid: Option<u32>, chaddr: Option<MacAddress>) -> Condition {
     let bootp = |size, offset| behind_ipv4(size, UDP_LEN + offset);
-    let mut condition = is_udp_to(BOOTPC).and(Condition::equal(bootp(Size::Byte, 0), BOOTREPLY));
+    let mut condition =
+        is_udp_to(CLIENT_PORT).and(Condition::equal(bootp(Size::Byte, 0), BOOTREPLY));
     if let Some(xid) = xid {
         condition = condition.and(Condition::equal(bootp(Size::Word, 4), xid));
     }
-    if let Some(MacAddress([a, b, c, d, e, f])) = chaddr {
-        let (high, low) = ([a, b, c, d], [e, f]);
-        condition = condition
-            .and(Condition::equal(
-                bootp(Size::Word, 28),
-                u32::from_be_bytes(high),
-            ))
-            .and(Condition::equal(
-                bootp(Size::Half, 32),
-                u16::from_be_bytes(low).into(),
-            ));
+    if let Some(chaddr) = chaddr {
+        condition = condition.and(Condition::is_mac(bootp, 28, chaddr));
     }
     untagged().and(condition)
 }
@@ -85,7 +76,7 @@ pub fn dhcp_requests(are_discovers: bool) -> Program {
     let is_broadcast = Condition::equal(frame(Size::Word, IPV4 + 16), u32::MAX);
     let is_request = Condition::equal(behind_ipv4(Size::Byte, UDP_LEN), BOOTREQUEST);
     untagged()
-        .and(is_udp_to(BOOTPS))
+        .and(is_udp_to(SERVER_PORT))
         .and(is_broadcast)
         .and(is_request)
         .and(kind)
@@ -96,14 +87,8 @@ pub fn dhcp_requests(are_discovers: bool) -> Program {
 /// Passes what switches say to the groups of their own protocols: the spanning tree, LACP, 802.1X,
 /// LLDP and PVST+.
 pub fn from_switch() -> Program {
-    let group = |MacAddress([a, b, c, d, e, f])| {
-        let (high, low) = ([a, b, c, d], [e, f]);
-        Condition::equal(frame(Size::Word, 0), u32::from_be_bytes(high)).and(Condition::equal(
-            frame(Size::Half, 4),
-            u16::from_be_bytes(low).into(),
-        ))
-    };
-    let groups = neighbour::GROUPS.into_iter().map(group);
+    let groups = neighbour::GROUPS.into_iter();
+    let groups = groups.map(|group| Condition::is_mac(frame, 0, group));
     let any = groups.fold(Condition::Constant(false), Condition::or);
     program(&untagged().and(any))
 }
@@ -143,12 +128,15 @@ fn is_ethertype(ethertype: u16) -> Condition {
 /// IPv4 and UDP, and the frame has the UDP header: not a later fragment.
 fn is_udp_with_header() -> Condition {
     is_ethertype(ETHERTYPE_IPV4)
-        .and(Condition::equal(frame(Size::Byte, IPV4 + 9), IPPROTO_UDP))
+        .and(Condition::equal(
+            frame(Size::Byte, IPV4 + 9),
+            PROTOCOL_UDP.into(),
+        ))
         .and(Condition::AnyBit(frame(Size::Half, IPV4 + 6), 0x1fff).negated())
 }
 
-fn is_udp_to(port: u32) -> Condition {
-    is_udp_with_header().and(Condition::equal(behind_ipv4(Size::Half, 2), port))
+fn is_udp_to(port: u16) -> Condition {
+    is_udp_with_header().and(Condition::equal(behind_ipv4(Size::Half, 2), port.into()))
 }
 
 #[cfg(test)]
