@@ -19,7 +19,7 @@ use crate::sys::file::{self, EVERYBODY};
 use crate::sys::packet::Metadata;
 use crate::time::Timestamp;
 use crate::wire::ethernet::VlanTag;
-use crate::wire::pcapng::{self, Counters, Direction, Interface, Packet};
+use crate::wire::pcapng::{self, Counters, Direction, Packet};
 
 /// Where frames are written to when a command fails and was not told where to.
 pub const DEFAULT_FILE: &str = "/run/wireboot/failure.pcapng";
@@ -147,12 +147,7 @@ impl Recorder {
         let mut file = Vec::with_capacity(self.octets + 48 * self.frames.len() + 512);
         pcapng::begin("wireboot", &mut file);
         for (name, _) in &self.interfaces {
-            let interface = Interface {
-                name,
-                filter: "",
-                snap_len: 0,
-            };
-            pcapng::interface(&interface, &mut file);
+            pcapng::interface(name, "", &mut file);
         }
         for (packet, octets) in &self.frames {
             let start = file.len();

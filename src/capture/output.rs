@@ -9,7 +9,7 @@ use super::line;
 use crate::error::Error;
 use crate::sys::SyscallError;
 use crate::time::Timestamp;
-use crate::wire::pcapng::{self, Counters, Interface, Packet};
+use crate::wire::pcapng::{self, Counters, Packet};
 
 /// How frames are put down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,13 +68,8 @@ impl<'a> Output<'a> {
     /// What the kernel says to writing.
     pub fn interface(&mut self, name: String) -> Result<(), Error> {
         if self.format == Format::Pcapng {
-            let interface = Interface {
-                name: &name,
-                filter: &self.filter,
-                snap_len: 0,
-            };
             let mut block = Vec::new();
-            pcapng::interface(&interface, &mut block);
+            pcapng::interface(&name, &self.filter, &mut block);
             self.append(&block)?;
         }
         self.names.push(name);

@@ -189,7 +189,7 @@ impl File {
             snap_len: body.u32("snap length")?,
         };
         let mut name = None;
-        while let Some((code, value)) = body.option()? {
+        while let Some((code, mut value)) = body.option()? {
             match (code, value.rest()) {
                 (IF_NAME, text) => name = Some(String::from_utf8_lossy(text).into_owned()),
                 (IF_TSRESOL, [exponent]) => {
@@ -198,9 +198,7 @@ impl File {
                     interface.resolution =
                         resolution.ok_or(DecodeError::invalid("if_tsresol", *exponent))?;
                 }
-                (IF_TSOFFSET, _) => {
-                    interface.offset = self.fields(value.rest()).u64("if_tsoffset")?
-                }
+                (IF_TSOFFSET, _) => interface.offset = value.u64("if_tsoffset")?,
                 _ => {}
             }
         }
@@ -224,8 +222,8 @@ impl File {
         let octets = body.take(captured, "frame")?;
         body.skip(captured.next_multiple_of(4) - captured, "padding")?;
         let mut direction = Direction::Inbound;
-        while let Some((code, value)) = body.option()? {
-            if code == EPB_FLAGS && self.fields(value.rest()).u32("epb_flags")? & 3 == 2 {
+        while let Some((code, mut value)) = body.option()? {
+            if code == EPB_FLAGS && value.u32("epb_flags")? & 3 == 2 {
                 direction = Direction::Outbound;
             }
         }
@@ -335,12 +333,7 @@ mod tests {
         let mut octets = Vec::new();
         pcapng::begin("wireboot", &mut octets);
         for name in ["eth0", "eth1"] {
-            let interface = pcapng::Interface {
-                name,
-                filter: "arp",
-                snap_len: 0,
-            };
-            pcapng::interface(&interface, &mut octets);
+            pcapng::interface(name, "arp", &mut octets);
         }
         let packet = packet(1, Timestamp::new(5, 7), Direction::Outbound);
         let at = octets.len();

@@ -1,22 +1,11 @@
 //! Capture files that Wireshark and tcpdump open (draft-ietf-opsawg-pcapng), written block by
 //! block. Times are in nanoseconds.
 //!
-//! Left out: reading, which [`super::pcap`] does, name resolution, secrets, and sections of unknown length other than the
-//! one section that a file here has.
+//! Left out: reading, which [`super::pcap`] does, name resolution, secrets, and sections other than
+//! the one, of unknown length, that a file here has.
 
 use super::ethernet::VlanTag;
 use crate::time::Timestamp;
-
-/// An interface of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Interface<'a> {
-    /// Its name, empty when it is not known.
-    pub name: &'a str,
-    /// The filter that frames passed, empty when there was none.
-    pub filter: &'a str,
-    /// Octets kept of a frame, 0 for all.
-    pub snap_len: u32,
-}
 
 /// Which way a frame went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,21 +61,21 @@ pub fn begin(application: &str, buf: &mut Vec<u8>) {
     });
 }
 
-/// Appends an Ethernet interface; the first has number 0.
-pub fn interface(interface: &Interface<'_>, buf: &mut Vec<u8>) {
+/// Appends an Ethernet interface, whose frames are kept whole; the first has number 0. Its name and
+/// the filter that frames passed are empty when there is none.
+pub fn interface(name: &str, filter: &str, buf: &mut Vec<u8>) {
     block(INTERFACE_DESCRIPTION, buf, |buf| {
         buf.extend_from_slice(&LINKTYPE_ETHERNET.to_le_bytes());
         buf.extend_from_slice(&[0, 0]);
-        buf.extend_from_slice(&interface.snap_len.to_le_bytes());
-        if !interface.name.is_empty() {
-            option(IF_NAME, interface.name.as_bytes(), buf);
+        // No limit to the length of frames.
+        buf.extend_from_slice(&0_u32.to_le_bytes());
+        if !name.is_empty() {
+            option(IF_NAME, name.as_bytes(), buf);
         }
         option(IF_TSRESOL, &[9], buf);
-        if !interface.filter.is_empty() {
+        if !filter.is_empty() {
             // 0: the filter is given as text.
-            let mut filter = vec![0];
-            filter.extend_from_slice(interface.filter.as_bytes());
-            option(IF_FILTER, &filter, buf);
+            option(IF_FILTER, &[&[0], filter.as_bytes()].concat(), buf);
         }
         option(OPT_ENDOFOPT, &[], buf);
     });
@@ -330,12 +319,7 @@ mod tests {
     fn every_block_has_its_length_on_both_ends() {
         let mut buf = Vec::new();
         begin("wireboot", &mut buf);
-        let described = Interface {
-            name: "eth0",
-            filter: "udp port 67",
-            snap_len: 0,
-        };
-        interface(&described, &mut buf);
+        interface("eth0", "udp port 67", &mut buf);
         statistics(0, Timestamp::new(1, 0), &Counters::default(), &mut buf);
         let mut at = 0;
         let mut kinds = Vec::new();

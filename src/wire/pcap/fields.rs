@@ -28,30 +28,24 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn u16(&mut self, field: &'static str) -> Result<u16, DecodeError> {
-        let number = self.reader.u16(field)?;
-        Ok(if self.is_big_endian {
-            number
-        } else {
-            number.swap_bytes()
-        })
+        self.array(field).map(u16::from_be_bytes)
     }
 
     pub(super) fn u32(&mut self, field: &'static str) -> Result<u32, DecodeError> {
-        let number = self.reader.u32(field)?;
-        Ok(if self.is_big_endian {
-            number
-        } else {
-            number.swap_bytes()
-        })
+        self.array(field).map(u32::from_be_bytes)
     }
 
     pub(super) fn u64(&mut self, field: &'static str) -> Result<u64, DecodeError> {
-        let number = u64::from_be_bytes(self.reader.array(field)?);
-        Ok(if self.is_big_endian {
-            number
-        } else {
-            number.swap_bytes()
-        })
+        self.array(field).map(u64::from_be_bytes)
+    }
+
+    /// Takes the octets of a number, the most significant first.
+    fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
+        let mut octets = self.reader.array(field)?;
+        if !self.is_big_endian {
+            octets.reverse();
+        }
+        Ok(octets)
     }
 
     /// Takes the next option; none at their end.
@@ -66,13 +60,7 @@ impl<'a> Fields<'a> {
         }
         let reader = Reader::new(self.take(len, "option value")?);
         self.skip(len.next_multiple_of(4) - len, "padding of an option")?;
-        let is_big_endian = self.is_big_endian;
-        Ok(Some((
-            code,
-            Self {
-                reader,
-                is_big_endian,
-            },
-        )))
+        let value = Self { reader, ..*self };
+        Ok(Some((code, value)))
     }
 }
