@@ -44,7 +44,7 @@ pub fn boot_file(
             Next::Choose(service) => (service, Some(choose(service, console)?)),
         };
         log::debug!("{}: {item:?} of {}", link.name, service.server);
-        let question = question(&lease, service, item);
+        let question = Question::new(lease.address, service, item);
         let Event::Answered(answer) = ask(link, config, question)? else {
             return Err(unanswered(service, item));
         };
@@ -55,24 +55,6 @@ pub fn boot_file(
         }
     }
     Ok(lease)
-}
-
-fn question(lease: &Lease, service: &BootService, item: Option<BootItem>) -> Question {
-    let address = lease.address;
-    match item {
-        None => Question {
-            address,
-            destinations: vec![service.address()],
-            believed: None,
-            item,
-        },
-        Some(BootItem { kind, .. }) => Question {
-            address,
-            destinations: service.destinations(kind),
-            believed: service.believed(kind).map(<[_]>::to_vec),
-            item,
-        },
-    }
 }
 
 fn choose(service: &BootService, console: Console) -> Result<BootItem, Error> {

@@ -6,7 +6,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use super::boot_service::PXE_PORT;
+use super::boot_service::{BootService, PXE_PORT};
 use super::client::Transmit;
 use super::config::Config;
 use super::lease::Lease;
@@ -33,6 +33,25 @@ pub struct Question {
     pub believed: Option<Vec<Ipv4Addr>>,
     /// What was chosen from a menu.
     pub item: Option<BootItem>,
+}
+
+impl Question {
+    /// Asks for the boot file of a service, or for what was chosen from its menu, from `address`.
+    pub fn new(address: Ipv4Addr, service: &BootService, item: Option<BootItem>) -> Self {
+        let (destinations, believed) = match item {
+            None => (vec![service.address()], None),
+            Some(BootItem { kind, .. }) => (
+                service.destinations(kind),
+                service.believed(kind).map(<[_]>::to_vec),
+            ),
+        };
+        Self {
+            address,
+            destinations,
+            believed,
+            item,
+        }
+    }
 }
 
 /// What came of it.
