@@ -15,7 +15,6 @@ mod session;
 mod station;
 mod survey;
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 
@@ -256,11 +255,15 @@ fn failure(sessions: &[Session], carrier_at: Option<Instant>, started_at: Instan
     let begun = sessions.iter().filter(|session| session.has_begun());
     let mut errors: Vec<_> = begun
         .map(|session| {
-            let count = received.get(&session.link().index).copied();
+            let count = received_on(session.link(), &received);
             session.failure(now.since(carrier_at), count)
         })
         .collect();
-    errors.sort_by_key(|error| matches!(error, Error::Refused(_)));
+    let is_refusal = |error: &Error| matches!(error, Error::Refused(_));
+    if let Some(place) = errors.iter().position(is_refusal) {
+        let refusal = errors.remove(place);
+        errors.push(refusal);
+    }
     let last = errors.pop();
     for error in errors {
         log::error!("{}", error.chain());
@@ -268,13 +271,20 @@ fn failure(sessions: &[Session], carrier_at: Option<Instant>, started_at: Instan
     last.unwrap_or_else(|| Error::NoOffer("no interface was asked on".to_owned()))
 }
 
-/// Returns how many frames each interface has received.
-fn received_now() -> BTreeMap<u32, u64> {
-    let mut received = BTreeMap::new();
+/// Returns how many frames each interface, by its number, has received.
+fn received_now() -> Vec<(u32, u64)> {
+    let mut received = Vec::new();
     if let Ok(mut watch) = Watch::open() {
         while let Ok(Some(change)) = watch.next_change() {
-            received.insert(change.link.index, change.link.received);
+            received.push((change.link.index, change.link.received));
         }
     }
     received
+}
+
+/// Returns what was counted last for an interface.
+fn received_on(link: &Link, received: &[(u32, u64)]) -> Option<u64> {
+    let mut received = received.iter().rev();
+    let (_, count) = received.find(|(index, _)| *index == link.index)?;
+    Some(*count)
 }

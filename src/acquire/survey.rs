@@ -216,7 +216,7 @@ fn ask(
 fn count_frames(surveyed: &mut [Surveyed]) -> Result<(), Error> {
     let received = super::received_now();
     for one in surveyed {
-        one.asker.received_last = received.get(&one.link.index).copied();
+        one.asker.received_last = super::received_on(&one.link, &received);
     }
     Ok(())
 }
