@@ -75,11 +75,79 @@ fn with_a_plain_server_the_boot_file_of_a_proxy_is_taken_and_the_table_says_so()
         assert!(row("192.0.2.3").contains("  proxy  "), "{text}");
         assert!(row("192.0.2.3").contains("  p.ipxe  "), "{text}");
         assert!(
-            row("192.0.2.3").ends_with("brings a boot file, which 192.0.2.1 does not"),
+            row("192.0.2.3").contains("  brings a boot file, which 192.0.2.1 does not; "),
             "{text}"
         );
         assert!(text.lines().all(|line| !line.starts_with('!')), "{text}");
         is_as_it_was();
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn from_an_address_a_proxy_is_asked_where_each_entry_of_its_menu_leads_to() {
+    in_new_namespace(|| {
+        let network = Network::new(["192.0.2.1/24", "192.0.2.3/24"]);
+        let [plain, proxy] = &network.fars;
+        let plain = dnsmasq(plain, "");
+        let proxy = proxy_server(
+            proxy,
+            "--pxe-service=X86PC,Install,i.0 --pxe-service=X86-64_EFI,Install,i.efi
+            --pxe-prompt=Boot,10 --log-dhcp",
+        );
+        ip("address add 192.0.2.50/24 dev near");
+        let report = json(&discover("--json -i near"));
+        let answers = report["answers"].as_array().unwrap().iter();
+        let led: Vec<_> = answers
+            .filter(|answer| answer["kind"] == "boot service")
+            .map(|answer| {
+                assert_eq!(answer["server"], "192.0.2.3");
+                assert_eq!(answer["suspicions"], Value::Array(Vec::new()));
+                let text = |key: &str| answer[key].as_str().unwrap().to_owned();
+                let (entry, file) = (text("entry"), text("boot_file"));
+                (entry, file, answer["chosen"] == true, text("why"))
+            })
+            .collect();
+        let [first, second] = &led[..] else {
+            panic!("two entries: {report}");
+        };
+        assert_eq!(first.0, "Rescue");
+        assert!(first.1.starts_with("p."), "{led:?}");
+        assert!(first.2);
+        assert_eq!(first.3, "where the boot service leads to");
+        assert_eq!(second.0, "Install");
+        assert!(second.1.starts_with("i."), "{led:?}");
+        assert!(!second.2);
+        proxy.wait_for("PXE(far) 192.0.2.50");
+        assert_eq!(plain.count("DHCPREQUEST"), 0);
+        let text = discover("-i near").stdout;
+        let text = String::from_utf8_lossy(&text);
+        assert!(text.contains("  boot service  "), "{text}");
+        // As it was: down, with its address.
+        let state = ip("-o address show near");
+        assert!(state.contains("192.0.2.50/24"), "{state}");
+        assert!(!ip("-o link show near").contains(",UP"));
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_service_that_is_not_asked_or_does_not_answer_is_told_with_the_reason() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = dhcpd(&far, "option vendor-class-identifier \"PXEClient\";");
+        let why = || {
+            let report = json(&discover("--json -i near --wait 1"));
+            let answer = answer_of(&report, "192.0.2.1");
+            answer["why"].as_str().unwrap().to_owned()
+        };
+        let first = "the first with a boot service; on port 4011: ";
+        assert_eq!(
+            why(),
+            format!("{first}not asked: the interface has no IPv4 address")
+        );
+        ip("address add 192.0.2.50/24 dev near");
+        assert_eq!(why(), format!("{first}no answer"));
     });
 }
 

@@ -7,7 +7,7 @@ use super::diagnosis::Diagnosis;
 use super::session::client_config;
 use super::station::{Heard, Station};
 use crate::config::Config;
-use crate::dhcp::survey::{Answer, Survey};
+use crate::dhcp::survey::{Answer, Survey, Unknown};
 use crate::error::Error;
 use crate::link::{self, Change, Found, Link, Watch};
 use crate::sys::signal::Signals;
@@ -24,11 +24,14 @@ pub struct Surveyed {
     pub had_carrier: bool,
     /// What was answered, in the order of arrival.
     pub answers: Vec<Answer>,
+    /// What is not known of the boot services that are offered.
+    pub unknown: Vec<Unknown>,
     asker: Asker,
 }
 
 /// Asks on all of `links` for `wait` from the carrier on, and returns what was answered; takes
-/// nothing. A signal ends it early.
+/// nothing. A signal ends it early. Where an interface has an address, the boot services that are
+/// offered are asked too.
 ///
 /// It ends when each interface with a carrier has been asked on, however many have none.
 ///
@@ -49,6 +52,7 @@ pub fn survey(
             link,
             had_carrier: false,
             answers: Vec::new(),
+            unknown: Vec::new(),
             asker,
         })
         .collect();
@@ -81,7 +85,16 @@ impl Surveyed {
                 Some(survey) => survey.link_up(now),
                 None => {
                     let config = client_config(&self.link, config);
-                    asker.survey = Some(Survey::new(config, wait, now));
+                    let mut survey = Survey::new(config, wait, now);
+                    match self.link.addresses() {
+                        Ok(addresses) if addresses.is_empty() => {}
+                        Ok(addresses) => {
+                            asker.station.take_port();
+                            survey.ask_services_from(addresses);
+                        }
+                        Err(error) => log::warn!("{}: {}", self.link.name, error.chain()),
+                    }
+                    asker.survey = Some(survey);
                 }
             }
         }
@@ -145,6 +158,9 @@ impl Asker {
             if self.has_carrier {
                 let is_discover = transmit.message_type == MessageType::Discover;
                 self.diagnosis.discovers += u32::from(is_discover);
+                // Where the kernel cannot send it, a frame goes to who brought the offer.
+                let neighbour = survey.neighbour(*transmit.destination.ip());
+                self.station.set_neighbour(neighbour);
                 self.station.send(transmit, &payload);
             }
         }
@@ -188,7 +204,7 @@ fn ask(
         let begun = || surveyed.iter().filter(|one| one.had_carrier);
         let has_begun = begun().next().is_some();
         if has_begun && begun().all(|one| one.asker.is_over()) {
-            return count_frames(surveyed);
+            return end(surveyed);
         }
         let link_deadline = started_at + config.link_timeout;
         if !has_begun && now >= link_deadline {
@@ -207,15 +223,17 @@ fn ask(
         sources.push(signals.as_fd());
         sys::wait_readable(&sources, Some(until)).map_err(cannot_wait)?;
         if signals.take().map_err(cannot_wait)?.is_some() {
-            return count_frames(surveyed);
+            return end(surveyed);
         }
     }
 }
 
-/// Counts the frames that the interfaces have received.
-fn count_frames(surveyed: &mut [Surveyed]) -> Result<(), Error> {
+/// Counts the frames that the interfaces have received, and says what is not known.
+fn end(surveyed: &mut [Surveyed]) -> Result<(), Error> {
     let received = super::received_now();
     for one in surveyed {
+        let survey = one.asker.survey.as_mut();
+        one.unknown = survey.map_or_else(Vec::new, Survey::end);
         one.asker.received_last = super::received_on(&one.link, &received);
     }
     Ok(())

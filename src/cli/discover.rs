@@ -19,8 +19,9 @@ const HELP: &str = "\
 usage: wireboot discover [FLAG]…
 
 Shows every offer and ProxyDHCP answer of every server, and which of them a boot would take, marked
-* and told under WHY. Takes none, and leaves the interfaces as they were. Servers that contradict
-the others or themselves are marked !. Without -i it asks on every Ethernet interface with a device
+* and told under WHY. Takes none, and leaves the interfaces as they were. From an interface that has
+an IPv4 address, the boot services that are offered are asked where they lead to (port 4011). Servers
+that contradict the others or themselves are marked !. Without -i it asks on every Ethernet interface with a device
 behind it. Ends with exit code 3 when nobody answers.
 
   --wait SECS           collect answers this long once there is a carrier (3)
@@ -92,7 +93,13 @@ fn rows<'a>(surveyed: &'a [Surveyed], config: &Config) -> Vec<Row<'a>> {
     for (one, verdicts) in surveyed.iter().zip(verdicts) {
         let answers: Vec<_> = one.answers.iter().collect();
         let suspicions = suspicions(&answers);
-        for ((answer, suspicions), verdict) in answers.into_iter().zip(suspicions).zip(verdicts) {
+        for ((answer, suspicions), mut verdict) in answers.into_iter().zip(suspicions).zip(verdicts)
+        {
+            for unknown in &one.unknown {
+                if answer.asked.is_none() && unknown.service == answer.offer.lease.server {
+                    verdict.why.push_str(&format!("; {}", unknown.what));
+                }
+            }
             rows.push(Row {
                 interface: &one.link.name,
                 answer,

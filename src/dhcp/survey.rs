@@ -1,8 +1,9 @@
-//! Asks everybody what they would grant, and takes nothing: DISCOVERs, and whatever is offered in
-//! answer to them.
+//! Asks everybody what they would grant, and takes nothing: DISCOVERs, whatever is offered in answer
+//! to them, and what offered boot services lead to, where we have an address to ask from.
 //!
 //! The five verbs are those of [`super::Client`].
 
+mod service;
 mod suspicion;
 mod verdict;
 
@@ -20,18 +21,22 @@ use crate::time::{Instant, Random};
 use crate::wire::dhcp::{MessageType, SERVER_PORT};
 use crate::wire::ethernet::MacAddress;
 use crate::wire::udp::Datagram;
+use service::Services;
 
+pub use service::{Asked, Unknown};
 pub use suspicion::suspicions;
 pub use verdict::{Verdict, verdicts};
 
 /// More servers than any network has; a bound on what a hostile one can make us keep.
 const MAX_ANSWERS: usize = 256;
 
-/// What one server says to a DISCOVER.
+/// What one server says to a DISCOVER, or to the question for a boot file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// What it would grant.
+    /// What it would grant; a boot server grants no address.
     pub offer: Offer,
+    /// The question, if that was no DISCOVER.
+    pub asked: Option<Asked>,
     /// Where the datagram came from.
     pub source: SocketAddrV4,
     /// Who brought it: the server itself, or the router or relay before it.
@@ -56,6 +61,7 @@ pub struct Survey {
     resend: Resend,
     /// Who has answered.
     known: Vec<(Ipv4Addr, MacAddress, Option<Ipv4Addr>, bool)>,
+    services: Services,
     answers: VecDeque<Answer>,
 }
 
@@ -72,8 +78,15 @@ impl Survey {
             now,
             resend: Resend::new(now),
             known: Vec::new(),
+            services: Services::default(),
             answers: VecDeque::new(),
         }
+    }
+
+    /// Has the boot services asked that are offered, from one of `addresses`, which are the interface's
+    /// own, each with the bits of its network.
+    pub fn ask_services_from(&mut self, addresses: Vec<(Ipv4Addr, u8)>) {
+        self.services.ask_from(addresses);
     }
 
     /// Takes notice that the link is there again: what is being asked is asked again at once.
@@ -93,8 +106,29 @@ impl Survey {
         now: Instant,
     ) -> Result<(), Discard> {
         self.now = now;
-        let reply = reply::read(datagram, &[SERVER_PORT], self.xid, self.config.chaddr)?;
-        if reply.message_type != MessageType::Offer {
+        let answer = |offer, relay, asked| Answer {
+            offer,
+            asked,
+            source: datagram.source,
+            sender,
+            relay,
+            at: now,
+            after: now.since(self.began_at),
+        };
+        let reply = match reply::read(datagram, &[SERVER_PORT], self.xid, self.config.chaddr) {
+            Err(discard @ (Discard::WrongXid(_) | Discard::WrongPort(_))) => {
+                let (asked, lease) = self.services.handle_input(datagram, discard, now)?;
+                if asked.entry.is_none() {
+                    self.services
+                        .follow(&lease, &self.config, &mut self.random, now);
+                }
+                let offer = Offer { lease: *lease };
+                self.answers.push_back(answer(offer, None, Some(asked)));
+                return Ok(());
+            }
+            reply => reply?,
+        };
+        if reply.message_type != MessageType::Offer || !self.is_collecting() {
             return Err(Discard::Unexpected(reply.message_type));
         }
         let offer = Offer::read(&reply.message, reply.server);
@@ -104,29 +138,28 @@ impl Survey {
             return Err(Discard::Repeated(reply.server));
         }
         self.known.push(who);
-        self.answers.push_back(Answer {
-            offer,
-            source: datagram.source,
-            sender,
-            relay,
-            at: now,
-            after: now.since(self.began_at),
-        });
+        self.services
+            .follow(&offer.lease, &self.config, &mut self.random, now);
+        self.answers.push_back(answer(offer, relay, None));
         Ok(())
     }
 
     /// Takes notice of the time.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
-        if !self.is_over() {
+        if self.is_collecting() {
             self.resend.handle_timeout(now);
         }
+        self.services.handle_timeout(now);
     }
 
-    /// Writes the next DISCOVER, when one is due, to `buf`, in place of what it holds.
+    /// Writes the next message to be sent to `buf`, in place of what it holds.
     pub fn poll_transmit(&mut self, buf: &mut Vec<u8>) -> Option<Transmit> {
-        if self.is_over() || !self.resend.take(self.now, &mut self.random) {
+        if self.is_over() {
             return None;
+        }
+        if !self.is_collecting() || !self.resend.take(self.now, &mut self.random) {
+            return self.services.poll_transmit(buf);
         }
         let exchange = Exchange::new(self.xid, self.began_at, self.now);
         let message = message::discover(&self.config, exchange);
@@ -143,7 +176,12 @@ impl Survey {
 
     /// Returns when [`Survey::handle_timeout`] must be called; none when the survey is over.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        (!self.is_over()).then(|| self.resend.next_at().min(self.until))
+        let collecting = self
+            .is_collecting()
+            .then(|| self.resend.next_at().min(self.until));
+        let asking = self.services.poll_timeout();
+        let timeouts = [collecting, asking].into_iter().flatten();
+        timeouts.min().filter(|_| !self.is_over())
     }
 
     /// Returns the transaction number, which answers must carry.
@@ -153,7 +191,24 @@ impl Survey {
 
     /// Returns whether nothing more is asked.
     pub fn is_over(&self) -> bool {
-        self.now >= self.until
+        !self.is_collecting() && self.services.is_over(self.now)
+    }
+
+    /// Asks nothing more; returns what is not known of the services that are offered.
+    pub fn end(&mut self) -> Vec<Unknown> {
+        self.until = self.now;
+        self.services.end()
+    }
+
+    /// Returns who brought the offer of `server`.
+    pub fn neighbour(&self, server: Ipv4Addr) -> Option<MacAddress> {
+        let mut known = self.known.iter();
+        let (_, sender, ..) = known.find(|(known, ..)| *known == server)?;
+        Some(*sender)
+    }
+
+    fn is_collecting(&self) -> bool {
+        self.now < self.until
     }
 }
 

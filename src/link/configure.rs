@@ -42,8 +42,8 @@ impl Link {
     /// # Errors
     /// [`Error::Configure`] when the kernel refuses.
     pub fn add_address(&self, address: Ipv4Addr) -> Result<(), Error> {
-        let before = addresses(&mut open_socket()?, self.index).map_err(unreadable)?;
-        if before.iter().any(|there| there.address == address) {
+        let before = self.addresses()?;
+        if before.iter().any(|(there, _)| *there == address) {
             return Ok(());
         }
         self.apply(&[Setting::Address(Address {
@@ -54,6 +54,18 @@ impl Link {
             preferred_seconds: FOREVER,
             valid_seconds: FOREVER,
         })])
+    }
+
+    /// Returns the interface's addresses, each with the bits of its network.
+    ///
+    /// # Errors
+    /// [`Error::System`] without a route socket.
+    pub fn addresses(&self) -> Result<Vec<(Ipv4Addr, u8)>, Error> {
+        let addresses = addresses(&mut open_socket()?, self.index).map_err(unreadable)?;
+        let addresses = addresses.iter();
+        Ok(addresses
+            .map(|there| (there.address, there.prefix_len))
+            .collect())
     }
 
     /// Returns what the MTU was, octets, before a lease set another.

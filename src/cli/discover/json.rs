@@ -23,8 +23,9 @@ struct Interface<'a> {
 #[derive(Serialize)]
 struct Answer<'a> {
     interface: &'a str,
-    /// "dhcp" or "proxy".
+    /// "dhcp", "proxy" or "boot service".
     kind: &'static str,
+    entry: Option<&'a str>,
     source: String,
     sender: String,
     relay: Option<String>,
@@ -83,13 +84,11 @@ fn interface(surveyed: &Surveyed) -> Interface<'_> {
 
 fn answer<'a>(row: &'a Row<'_>) -> Answer<'a> {
     let answer = row.answer;
+    let asked = answer.asked.as_ref();
     Answer {
         interface: row.interface,
-        kind: if answer.offer.is_proxy() {
-            "proxy"
-        } else {
-            "dhcp"
-        },
+        kind: table::kind(answer),
+        entry: asked.and_then(|asked| asked.entry.as_deref()),
         source: answer.source.ip().to_string(),
         sender: answer.sender.to_string(),
         relay: answer.relay.map(|relay| relay.to_string()),

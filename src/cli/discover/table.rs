@@ -9,6 +9,9 @@ use crate::wire::option::code;
 use crate::wire::option::known::printable;
 use crate::wire::pxe::Pxe;
 
+/// The kind of an answer that offers an address.
+const DHCP: &str = "dhcp";
+
 /// A column: its title, and what it shows of a row.
 type Column = (&'static str, fn(&Row<'_>) -> String);
 
@@ -81,20 +84,28 @@ fn mark(row: &Row<'_>) -> String {
 
 fn offered(row: &Row<'_>) -> String {
     let lease = &row.answer.offer.lease;
-    match row.answer.offer.is_proxy() {
-        true => "proxy".to_owned(),
-        false => format!("{}/{}", lease.address, lease.prefix_len),
+    match kind(row.answer) {
+        DHCP => format!("{}/{}", lease.address, lease.prefix_len),
+        kind => kind.to_owned(),
+    }
+}
+
+/// Returns what an answer comes from.
+pub(super) fn kind(answer: &Answer) -> &'static str {
+    if answer.asked.is_some() {
+        "boot service"
+    } else if answer.offer.is_proxy() {
+        "proxy"
+    } else {
+        DHCP
     }
 }
 
 fn lease_time(row: &Row<'_>) -> String {
-    match (
-        row.answer.offer.is_proxy(),
-        row.answer.offer.lease.lease_time,
-    ) {
-        (true, _) => String::new(),
-        (false, None) => "ever".to_owned(),
-        (false, Some(time)) => format!("{} s", time.as_secs()),
+    match row.answer.offer.lease.lease_time {
+        _ if kind(row.answer) != DHCP => String::new(),
+        None => "ever".to_owned(),
+        Some(time) => format!("{} s", time.as_secs()),
     }
 }
 
@@ -117,8 +128,12 @@ fn class(row: &Row<'_>) -> String {
     class.unwrap_or_default().to_owned()
 }
 
-/// What option 43 says to a PXE client, in short.
+/// What option 43 says to a PXE client, in short; of a boot service the entry that it was asked for.
 fn menu(row: &Row<'_>) -> String {
+    let asked = row.answer.asked.as_ref();
+    if let Some(entry) = asked.and_then(|asked| asked.entry.as_ref()) {
+        return entry.clone();
+    }
     let Some(pxe) = pxe(row.answer) else {
         return String::new();
     };

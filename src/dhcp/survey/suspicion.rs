@@ -43,7 +43,8 @@ fn subnet(answer: &Answer) -> Option<String> {
     let lease = &answer.offer.lease;
     let mask = mask(lease.prefix_len);
     let network = Ipv4Addr::from_bits(lease.address.to_bits() & mask);
-    (!answer.offer.is_proxy()).then(|| format!("{network}/{}", lease.prefix_len))
+    let is_granted = !answer.offer.is_proxy() && answer.asked.is_none();
+    is_granted.then(|| format!("{network}/{}", lease.prefix_len))
 }
 
 fn router(answer: &Answer) -> Option<String> {

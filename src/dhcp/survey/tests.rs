@@ -358,6 +358,7 @@ fn answer(says: &Says) -> Answer {
     let source = says.source.map_or(says.server, Ipv4Addr::from);
     let at = Instant::from_millis(says.millis);
     Answer {
+        asked: None,
         offer: Offer::read(&message(says), says.server),
         source: SocketAddrV4::new(source, 67),
         sender: MacAddress([says.sender; 6]),

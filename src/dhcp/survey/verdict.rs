@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::Answer;
+use super::{Answer, Asked};
 use crate::dhcp::offer::{Offer, Offers, Rank, choose};
 use crate::dhcp::reply::is_host;
 use crate::time::{Instant, Seconds};
@@ -84,11 +84,17 @@ impl<'a> Choice<'a> {
     /// Makes the choice; none when nobody offers an address.
     fn make(interfaces: &[&'a [Answer]], is_ordered: bool, proxy_wait: Duration) -> Option<Self> {
         let mut heard: Vec<_> = interfaces.iter().map(|_| Heard::default()).collect();
-        let mut arrivals: Vec<_> = (0..)
-            .zip(interfaces)
-            .flat_map(|(place, answers)| answers.iter().map(move |answer| (place, answer)))
+        let is_offer = |answer: &&Answer| answer.asked.is_none();
+        let mut queues: Vec<_> = interfaces
+            .iter()
+            .map(|answers| answers.iter().filter(is_offer).peekable())
             .collect();
-        arrivals.sort_by_key(|(_, answer)| answer.at);
+        let arrivals = std::iter::from_fn(|| {
+            let queues = queues.iter_mut().enumerate();
+            let next = queues.filter_map(|(place, queue)| Some((queue.peek()?.at, place, queue)));
+            let (_, place, queue) = next.min_by_key(|(at, place, _)| (*at, *place))?;
+            Some((place, queue.next()?))
+        });
         let choose = |heard: &[Heard], now| {
             let standings: Vec<_> = heard
                 .iter()
@@ -115,8 +121,9 @@ impl<'a> Choice<'a> {
         let offers = &heard.get(place)?.offers;
         let answers = interfaces.get(place)?;
         let find = |offer: &Offer| {
-            let mut answers = answers.iter().filter(|answer| answer.at <= made_at);
-            answers.rfind(|answer| answer.offer == *offer)
+            let who = |offer: &Offer| (offer.lease.server, offer.lease.address, offer.is_proxy());
+            let mut answers = answers.iter().filter(is_offer);
+            answers.rfind(|answer| answer.at <= made_at && who(&answer.offer) == who(offer))
         };
         let offer = find(offers.best()?)?;
         let lacks_boot = offer.offer.rank() < Rank::BootService;
@@ -135,7 +142,9 @@ impl<'a> Choice<'a> {
             is_chosen: true,
             why,
         };
-        if is(self.offer) {
+        if let Some(asked) = &answer.asked {
+            self.on_service(place, asked)
+        } else if is(self.offer) {
             praise(self.praise())
         } else if self.proxy.is_some_and(is) {
             let (rank, server) = (answer.offer.rank(), server(self.offer));
@@ -146,6 +155,21 @@ impl<'a> Choice<'a> {
             Verdict::against(self.against_offer(place, answer))
         } else {
             Verdict::against(unusable(answer))
+        }
+    }
+
+    /// Judges what a boot service leads to.
+    fn on_service(&self, place: usize, asked: &Asked) -> Verdict {
+        let leads = server(self.proxy.unwrap_or(self.offer)) == asked.service;
+        let is_taken = leads && place == self.place;
+        let why = match (is_taken, asked.is_first) {
+            (false, _) => "its service is not taken",
+            (true, true) => "where the boot service leads to",
+            (true, false) => "if it is chosen from the menu",
+        };
+        Verdict {
+            is_chosen: is_taken && asked.is_first,
+            why: why.to_owned(),
         }
     }
 
@@ -199,7 +223,7 @@ impl<'a> Choice<'a> {
 }
 
 fn unusable(answer: &Answer) -> String {
-    match answer.offer.is_proxy() {
+    match answer.offer.is_proxy() || answer.asked.is_some() {
         true => "nobody offers an address to boot with".to_owned(),
         false => format!("{} is not a host's address", answer.offer.lease.address),
     }
