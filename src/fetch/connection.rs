@@ -178,7 +178,8 @@ fn race(fetcher: &Fetcher, addresses: Vec<SocketAddr>, url: &Url) -> Result<TcpS
             .iter()
             .map(|(_, socket)| PollFd::new(socket.as_fd(), PollFlags::POLLOUT))
             .collect();
-        let timeout = PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX);
+        let timeout =
+            PollTimeout::try_from(left.as_micros().div_ceil(1_000)).unwrap_or(PollTimeout::MAX);
         match poll(&mut polled, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(other(SyscallError::new("poll", errno))),

@@ -36,11 +36,9 @@ impl Alarm {
         let set = match deadline {
             // Zero would be no deadline.
             Some(deadline) => self.0.set(
-                Expiration::OneShot(TimeSpec::from_duration(Duration::from_millis(
-                    deadline
-                        .as_millis()
-                        .clamp(1, i64::MAX.unsigned_abs() / 1_000),
-                ))),
+                Expiration::OneShot(TimeSpec::from_duration(
+                    deadline.since(Instant::ZERO).max(Duration::from_nanos(1)),
+                )),
                 TimerSetTimeFlags::TFD_TIMER_ABSTIME,
             ),
             None => self.0.unset(),
