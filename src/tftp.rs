@@ -8,7 +8,13 @@
 //!
 //! Most servers without windows repeat a lost block only after a second or two, whatever the
 //! client does. Where waiting for that has cost more than another pass over the file would, a lost
-//! block is passed over: it is acknowledged, and the transfer ends with [`Failure::Holes`].
+//! block is passed over: it is acknowledged, and the transfer ends with [`Failure::Holes`]. Of what
+//! an earlier pass has brought many blocks are acknowledged at once, none of which is waited for. QEMU's
+//! server passes over blocks by itself: it never repeats one, and goes on whatever is acknowledged.
+//!
+//! A server that has been silent for a while is asked anew, since it may have been restarted, have
+//! forgotten a transfer whose last block was lost, or send blocks that are too large for a part of
+//! the way.
 //!
 //! One machine is one request. Asking again, with other [`Terms`] or for the holes, is a new
 //! machine on a new socket, told by [`Config::received`] what has already come. The final
@@ -38,6 +44,9 @@ use receipt::Receipt;
 use round_trip::RoundTrip;
 pub use terms::Terms;
 
+/// A server that has been silent for this part of the stall timeout is asked anew.
+const PATIENCE: u32 = 5;
+
 /// What to fetch, and within which limits.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -55,6 +64,8 @@ pub struct Config {
     pub received: Extents,
     /// The length that an earlier request of the same transfer was told.
     pub expected_len: Option<u64>,
+    /// When the last block came, or the first answer, by earlier requests of the same transfer.
+    pub heard_at: Option<Instant>,
 }
 
 /// A piece of the file.
@@ -84,6 +95,8 @@ pub struct Get {
     state: State,
     round_trip: RoundTrip,
     retransmit_at: Instant,
+    /// When the server has been silent for so long that it may have forgotten the transfer.
+    ask_again_at: Instant,
     give_up_at: Instant,
     /// What the next packet to the server is.
     due: Option<Due>,
@@ -110,7 +123,8 @@ impl Get {
     /// Starts with the request due at once.
     pub fn new(config: Config, now: Instant) -> Self {
         let mut get = Self {
-            give_up_at: now + config.stall_timeout,
+            give_up_at: config.heard_at.unwrap_or(now) + config.stall_timeout,
+            ask_again_at: now,
             config,
             state: State::Requesting { requests: 0 },
             round_trip: RoundTrip::new(),
@@ -179,40 +193,38 @@ impl Get {
 
     /// Repeats what was not answered in time, or gives up.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let (server, failure) = match &self.state {
-            State::Requesting { requests } => (
-                self.config.server,
-                Failure::NoAnswer {
-                    requests: *requests,
-                },
-            ),
-            State::Receiving(receipt) => (
-                receipt.server,
-                Failure::Stalled {
-                    received: receipt.position(),
-                },
-            ),
-            State::Ended { .. } => return,
-        };
-        if now >= self.give_up_at {
-            let farewell = match &self.state {
-                State::Receiving(_) => Some((ErrorCode::NOT_DEFINED, "timed out")),
-                State::Requesting { .. } | State::Ended { .. } => None,
-            };
-            self.end(server, failure, farewell);
-        } else if now >= self.retransmit_at {
-            self.round_trip.repeated();
-            match &self.state {
-                State::Requesting { .. } => self.request(now),
-                State::Receiving(_) => self.repeat_acknowledgment(now),
-                State::Ended { .. } => {}
+        match &self.state {
+            State::Requesting { requests } if now >= self.give_up_at => {
+                let failure = match self.config.heard_at {
+                    None => Failure::NoAnswer {
+                        requests: *requests,
+                    },
+                    Some(_) => Failure::Stalled {
+                        received: self.config.received.count(),
+                    },
+                };
+                self.end(self.config.server, failure, None);
             }
+            State::Receiving(receipt) if now >= self.give_up_at.min(self.ask_again_at) => {
+                let (server, received) = (receipt.server, receipt.position());
+                let (failure, text) = match now >= self.give_up_at {
+                    true => (Failure::Stalled { received }, "timed out"),
+                    false => (Failure::Silent { received }, "asking again"),
+                };
+                self.end(server, failure, Some((ErrorCode::NOT_DEFINED, text)));
+            }
+            State::Requesting { .. } if now >= self.retransmit_at => {
+                self.round_trip.repeated();
+                self.request(now);
+            }
+            State::Receiving(_) if now >= self.retransmit_at => self.repeat_acknowledgment(now),
+            State::Requesting { .. } | State::Receiving(_) | State::Ended { .. } => {}
         }
     }
 
-    /// Ends the transfer; returns what has come, of all its requests.
-    pub fn into_received(self) -> Extents {
-        self.config.received
+    /// Ends the transfer; returns what another request for the rest begins with.
+    pub fn into_config(self) -> Config {
+        self.config
     }
 
     /// Gives the transfer up and tells the server why, at the next [`Get::poll_transmit`].
@@ -236,7 +248,11 @@ impl Get {
             error.encode(buf);
             return Some(Transmit { destination });
         }
-        match self.due.take()? {
+        let burst = match &mut self.state {
+            State::Receiving(receipt) if self.due.is_none() => receipt.next_of_burst(),
+            State::Requesting { .. } | State::Receiving(_) | State::Ended { .. } => None,
+        };
+        match self.due.take().or(burst.map(Due::Acknowledgment))? {
             Due::Request => encode_request(&self.config.file, &self.config.terms, buf),
             Due::Acknowledgment(block) => Packet::Acknowledgment { block }.encode(buf),
             Due::Error(code, message) => {
@@ -260,8 +276,10 @@ impl Get {
     /// Returns when [`Get::handle_timeout`] is to be called; none when the transfer has ended.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
-            State::Requesting { .. } | State::Receiving(_) => {
-                Some(self.retransmit_at.min(self.give_up_at))
+            State::Requesting { .. } => Some(self.retransmit_at.min(self.give_up_at)),
+            State::Receiving(_) => {
+                let end = self.ask_again_at.min(self.give_up_at);
+                Some(self.retransmit_at.min(end))
             }
             State::Ended { .. } => None,
         }
@@ -286,6 +304,13 @@ impl Get {
         }
         self.due = Some(Due::Request);
         self.retransmit_at = now + self.round_trip.timeout();
+    }
+
+    /// Notes that the server is there.
+    fn heard(&mut self, now: Instant) {
+        self.config.heard_at = Some(now);
+        self.ask_again_at = now + self.config.stall_timeout / PATIENCE;
+        self.give_up_at = now + self.config.stall_timeout;
     }
 
     fn handle_options(
@@ -330,7 +355,11 @@ impl Get {
 
     fn start(&mut self, server: SocketAddr, terms: Terms, len: Option<u64>, now: Instant) {
         self.round_trip.answered(now);
-        self.give_up_at = now + self.config.stall_timeout;
+        self.ask_again_at = now + self.config.stall_timeout / PATIENCE;
+        if self.config.heard_at.is_none() {
+            self.heard(now);
+        }
+        self.config.expected_len = self.config.expected_len.or(len);
         self.retransmit_at = now + self.round_trip.timeout();
         self.events.push(Event::Started { server, len, terms });
         self.state = State::Receiving(Receipt::new(server, terms, len, now));

@@ -64,23 +64,22 @@ fn get_from(
         max_len,
         received: Extents::default(),
         expected_len: None,
+        heard_at: None,
     };
     let mut fruitless = 0;
     loop {
         let before = config.received.count();
-        let Some(failure) = transfer(fetcher, &mut config, sink)? else {
+        let (rest, failure) = transfer(fetcher, config, sink)?;
+        config = rest;
+        let Some(failure) = failure else {
             return Ok(());
         };
         fruitless = match config.received.count() > before {
             true => 0,
             false => fruitless + 1,
         };
-        let has_holes = matches!(failure, TransferFailure::Holes { .. });
-        let next = match has_holes && fruitless < MAX_FRUITLESS {
-            true => Some(config.terms),
-            false => config.terms.after(&failure),
-        };
-        let Some(terms) = next else {
+        let next = config.terms.after(&failure);
+        let Some(terms) = next.filter(|_| fruitless < MAX_FRUITLESS) else {
             return Err(match is_missing(&failure) {
                 true => Failure::Missing(failure.into()).into(),
                 false if matches!(failure, TransferFailure::NoAnswer { .. }) => {
@@ -104,24 +103,23 @@ const fn is_missing(failure: &TransferFailure) -> bool {
     )
 }
 
-/// Runs one transfer to its end; what has come is in `sink` and noted in `config`.
+/// Runs one request to its end; what has come is in `sink`. Returns what to go on with, and why one has
+/// to.
 fn transfer(
     fetcher: &Fetcher,
-    config: &mut Config,
+    config: Config,
     sink: &mut Sink<'_>,
-) -> Result<Option<TransferFailure>, Failure> {
+) -> Result<(Config, Option<TransferFailure>), Failure> {
     let mut socket = Socket::open(fetcher, config.server, &config.terms)?;
     let now = sys::now();
-    let mut get = Get::new(config.clone(), now);
-    let end = exchange(&mut socket, &mut get, config, sink, now);
-    config.received = get.into_received();
-    end
+    let mut get = Get::new(config, now);
+    let end = exchange(&mut socket, &mut get, sink, now)?;
+    Ok((get.into_config(), end))
 }
 
 fn exchange(
     socket: &mut Socket,
     get: &mut Get,
-    config: &mut Config,
     sink: &mut Sink<'_>,
     mut now: Instant,
 ) -> Result<Option<TransferFailure>, Failure> {
@@ -135,9 +133,8 @@ fn exchange(
         }
         while let Some(event) = get.poll_event() {
             match event {
-                Event::Started { len, terms, .. } => {
-                    log::debug!("{}: {terms:?}, {len:?} octets", config.file);
-                    config.expected_len = config.expected_len.or(len);
+                Event::Started { server, len, terms } => {
+                    log::debug!("{server}: {terms:?}, {len:?} octets");
                     if let Err(error) = sink.expect(len) {
                         get.abort("no room");
                         no_room = Some(error);
@@ -159,7 +156,7 @@ fn exchange(
             Ok(false) => get.handle_timeout(now),
             // What ICMP says of an earlier datagram; the timeouts decide.
             Err(error) => {
-                log::debug!("receiving from {}: {error}", config.server);
+                log::debug!("receiving: {error}");
                 get.handle_timeout(now);
             }
         }

@@ -36,6 +36,8 @@ pub(super) struct Blocks {
     ones: u8,
 }
 
+/// Without windows, the server may be so many blocks ahead of what has come.
+pub(super) const MOST_AHEAD: u16 = 64;
 /// So many rounds in a row can hardly lose the same block 0.
 const CONVINCING_ONES: u8 = 8;
 
@@ -63,24 +65,35 @@ impl Blocks {
         self.on_wire(self.count + u64::from(ahead))
     }
 
-    /// Returns whether the numbers of the next blocks are known without seeing them.
-    pub(super) fn knows_numbers_of_next(&self, blocks: u16) -> bool {
-        self.count + u64::from(blocks) <= 65_535 || self.roll_over.is_some()
+    /// Returns how many of the next blocks have numbers that are known without seeing them, up to
+    /// `most`.
+    pub(super) fn known_numbers(&self, most: u16) -> u16 {
+        let before_roll_over = u16::try_from(self.count).map_or(0, |count| u16::MAX - count);
+        match self.roll_over {
+            Some(RollOver::ToZero | RollOver::ToOne) => most,
+            None => most.min(before_roll_over),
+        }
     }
 
-    /// Returns where the block numbered `number` stands, when so many before it may be missing though
-    /// there is no window.
+    /// Returns where the block numbered `number` stands; `is_repeated` when the last acknowledgment
+    /// was sent more than once.
     ///
     /// When the roll-over is due and not yet known, 0 proves one kind. All of the next window
-    /// lies behind 65535 then, so its last number is the window size only if it goes on with 1;
-    /// without windows a 1 is proof by itself.
-    pub(super) fn place(&mut self, number: u16, passed_over: u16) -> Place {
+    /// lies behind 65535 then, so its last number is the window size only if it goes on with 1.
+    /// Without windows a 1 is proof by itself; but after a repetition it may come from a server that
+    /// goes on with every acknowledgment, and then it does not come twice.
+    pub(super) fn place(&mut self, number: u16, is_repeated: bool) -> Place {
         if self.count == 65_535 && self.roll_over.is_none() {
             match number {
                 0 => self.roll_over = Some(RollOver::ToZero),
                 1 => {
                     self.ones += 1;
-                    if self.window == 1 || self.ones >= CONVINCING_ONES {
+                    let enough = match (self.window, is_repeated) {
+                        (1, false) => 1,
+                        (1, true) => 2,
+                        _ => CONVINCING_ONES,
+                    };
+                    if self.ones >= enough {
                         self.roll_over = Some(RollOver::ToOne);
                     }
                 }
@@ -97,7 +110,7 @@ impl Blocks {
         match distance {
             0 => Place::Next,
             _ if self.count > 0 && number == self.acknowledged(0) => Place::Last,
-            _ if distance < self.window || distance <= passed_over => Place::Ahead(distance),
+            _ if distance < self.window.max(MOST_AHEAD) => Place::Ahead(distance),
             _ => Place::Elsewhere,
         }
     }
@@ -126,7 +139,7 @@ mod tests {
         for first in [0, 1] {
             let mut blocks = at(65_534, 1);
             for number in [65_535, first, first + 1] {
-                assert_eq!(blocks.place(number, 0), Place::Next, "{first}");
+                assert_eq!(blocks.place(number, false), Place::Next, "{first}");
                 blocks.advance(1);
                 assert_eq!(blocks.acknowledged(0), number);
             }
@@ -136,25 +149,25 @@ mod tests {
     #[test]
     fn in_a_window_a_one_means_that_zero_was_lost_until_the_window_proves_otherwise() {
         let mut blocks = at(65_535, 4);
-        assert_eq!(blocks.place(1, 0), Place::Ahead(1));
-        assert_eq!(blocks.place(3, 0), Place::Ahead(3));
-        assert_eq!(blocks.place(0, 0), Place::Next);
+        assert_eq!(blocks.place(1, false), Place::Ahead(1));
+        assert_eq!(blocks.place(3, false), Place::Ahead(3));
+        assert_eq!(blocks.place(0, false), Place::Next);
         blocks.advance(1);
-        assert_eq!(blocks.place(1, 0), Place::Next);
+        assert_eq!(blocks.place(1, false), Place::Next);
 
         let mut blocks = at(65_535, 4);
-        assert_eq!(blocks.place(1, 0), Place::Ahead(1));
-        assert_eq!(blocks.place(4, 0), Place::Ahead(3));
-        assert_eq!(blocks.place(1, 0), Place::Next);
+        assert_eq!(blocks.place(1, false), Place::Ahead(1));
+        assert_eq!(blocks.place(4, false), Place::Ahead(3));
+        assert_eq!(blocks.place(1, false), Place::Next);
         blocks.advance(1);
         assert_eq!(blocks.acknowledged(0), 1);
-        assert_eq!(blocks.place(0, 0), Place::Elsewhere);
+        assert_eq!(blocks.place(0, false), Place::Elsewhere);
     }
 
     #[test]
     fn the_end_of_a_file_right_behind_a_roll_over_to_one_is_reached() {
         let mut blocks = at(65_535, 16);
-        let rounds = (1..20).find(|_| blocks.place(1, 0) == Place::Next);
+        let rounds = (1..20).find(|_| blocks.place(1, false) == Place::Next);
         assert_eq!(rounds, Some(usize::from(CONVINCING_ONES)));
     }
 
@@ -167,9 +180,13 @@ mod tests {
                 let due = blocks.on_wire(blocks.count + 1);
                 let last = blocks.acknowledged(0);
                 let ahead = blocks.on_wire(blocks.count + 4);
-                assert_eq!(blocks.place(last, 0), Place::Last);
-                assert_eq!(blocks.place(ahead, 0), Place::Ahead(3), "{kind:?} {due}");
-                assert_eq!(blocks.place(due, 0), Place::Next);
+                assert_eq!(blocks.place(last, false), Place::Last);
+                assert_eq!(
+                    blocks.place(ahead, false),
+                    Place::Ahead(3),
+                    "{kind:?} {due}"
+                );
+                assert_eq!(blocks.place(due, false), Place::Next);
                 blocks.advance(1);
             }
         }

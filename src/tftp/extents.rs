@@ -34,8 +34,13 @@ impl Extents {
 
     /// Returns whether all of `range` has come.
     pub fn contains(&self, range: Range<u64>) -> bool {
-        let before = self.0.range(..=range.start).next_back();
-        range.is_empty() || before.is_some_and(|(_, end)| *end >= range.end)
+        range.is_empty() || self.reach_from(range.start) >= range.end
+    }
+
+    /// Returns up to where everything from `start` on has come; `start` itself when that has not.
+    pub fn reach_from(&self, start: u64) -> u64 {
+        let before = self.0.range(..=start).next_back();
+        before.map_or(start, |(_, end)| start.max(*end))
     }
 
     /// Returns how many octets have come.
@@ -62,6 +67,10 @@ mod tests {
         extents.insert(7..7);
         assert_eq!((extents.count(), extents.end()), (30, 50));
         assert!(extents.contains(20..30) && extents.contains(15..15));
+        assert_eq!(
+            [5, 10, 15, 20].map(|start| extents.reach_from(start)),
+            [10, 10, 15, 30]
+        );
         for missing in [9..11, 10..20, 19..20, 25..45, 50..51] {
             assert!(!extents.contains(missing.clone()), "{missing:?}");
         }

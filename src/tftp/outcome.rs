@@ -46,6 +46,12 @@ pub enum Failure {
         /// Requests sent.
         requests: u32,
     },
+    /// Nothing new came for so long that the server is better asked again.
+    #[error("the server fell silent after {received} octets")]
+    Silent {
+        /// Octets that had come.
+        received: u64,
+    },
     /// Nothing new came for the stall timeout.
     #[error("nothing more came after {received} octets")]
     Stalled {

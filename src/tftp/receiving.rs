@@ -18,12 +18,16 @@ impl Get {
         if data.len() > usize::from(receipt.terms.block_len) {
             return Err(Discard::Oversize);
         }
-        match receipt.blocks.place(block, receipt.passed_over) {
-            Place::Next => {}
-            // The server took one of the acknowledgments that were sent ahead of the block.
-            Place::Ahead(distance) if distance <= receipt.passed_over => {
-                receipt.blocks.advance(distance);
+        let is_repeating = self.round_trip.repetitions() > 0;
+        let skipped = match receipt.blocks.place(block, is_repeating) {
+            Place::Next => {
+                if receipt.is_guess {
+                    self.round_trip.was_too_early();
+                }
+                0
             }
+            // The server took an acknowledgment that was sent ahead of the block, or takes any.
+            Place::Ahead(distance) if receipt.terms.window == 1 => distance,
             Place::Ahead(distance) => {
                 let is_new_round = receipt.ahead.is_none_or(|seen| distance <= seen);
                 receipt.ahead = Some(distance);
@@ -42,9 +46,9 @@ impl Get {
                 self.note_second_answer();
                 return Err(Discard::Duplicate);
             }
-        }
-        let at = receipt.position();
-        receipt.advance(self.round_trip.is_repeating(), now);
+        };
+        let at = receipt.position() + u64::from(skipped) * u64::from(receipt.terms.block_len);
+        receipt.advance(skipped, is_repeating, now);
         let end = at + data.len() as u64;
         let is_last = data.len() < usize::from(receipt.terms.block_len);
         let window_is_full = receipt.in_window >= receipt.terms.window;
@@ -52,7 +56,7 @@ impl Get {
         let announced = receipt.announced_len;
 
         self.round_trip.answered(now);
-        self.give_up_at = now + self.config.stall_timeout;
+        self.heard(now);
         self.retransmit_at = now + self.round_trip.timeout();
         if let Err((failure, farewell)) = self.config.check_len(announced, end, is_last) {
             self.end(server, failure, Some(farewell));
@@ -69,8 +73,7 @@ impl Get {
                 _ => Event::Failed(Failure::Holes { missing }),
             });
         } else if window_is_full {
-            self.round_trip.sent(now);
-            self.acknowledge(now);
+            self.go_on(now);
         }
         match is_new {
             true => Ok(Piece { at, octets: data }),
@@ -78,20 +81,39 @@ impl Get {
         }
     }
 
-    /// Says again what has come, in case the server did not hear it; or acknowledges more than
-    /// that, in case it did and what it sent thereupon was lost.
-    pub(super) fn repeat_acknowledgment(&mut self, now: Instant) {
-        self.acknowledge(now);
-        if let State::Receiving(receipt) = &mut self.state {
-            receipt.is_repeated = true;
+    /// Acknowledges the window that has come, and what need not come again.
+    fn go_on(&mut self, now: Instant) {
+        let State::Receiving(receipt) = &mut self.state else {
+            return;
+        };
+        let was_acknowledged = receipt.passed_over > 0;
+        receipt.hurry(&self.config.received);
+        if !was_acknowledged {
+            self.round_trip.sent(now);
+            self.acknowledge(now);
         }
-        let ahead = self.round_trip.place_in_round();
-        if ahead > 0
-            && let State::Receiving(receipt) = &mut self.state
-            && receipt.may_pass_over(ahead, &self.config.received, now)
-        {
-            receipt.passed_over = receipt.passed_over.max(ahead);
+    }
+
+    /// Says again what has come, in case the server did not hear it; and acknowledges more than that
+    /// thereafter, in case it did and what it sent thereupon was lost.
+    pub(super) fn repeat_acknowledgment(&mut self, now: Instant) {
+        let State::Receiving(receipt) = &mut self.state else {
+            return;
+        };
+        if let Some(ahead) = receipt.next_of_sweep(&self.config.received) {
             self.due = Some(Due::Acknowledgment(receipt.blocks.acknowledged(ahead)));
+        } else {
+            self.round_trip.repeated();
+            receipt.search(self.round_trip.repetitions(), &self.config.received, now);
+            receipt.is_repeated = true;
+            self.acknowledge(now);
+        }
+        if let State::Receiving(receipt) = &self.state {
+            let wait = match receipt.sweep.is_empty() {
+                true => self.round_trip.timeout(),
+                false => self.round_trip.pace(),
+            };
+            self.retransmit_at = now + wait;
         }
     }
 

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use crate::time::Instant;
 
-const SHORTEST: Duration = Duration::from_millis(3);
+/// A few times what an answer and the scheduling of two programs take.
+const SHORTEST: Duration = Duration::from_micros(500);
 /// Where even that was too short, several times.
 const LONGEST_SHORTEST: Duration = Duration::from_millis(48);
 const LONGEST: Duration = Duration::from_millis(250);
 const LONGEST_REQUEST: Duration = Duration::from_secs(4);
-const LONGEST_ROUND: u32 = 4;
 const FIRST: Duration = Duration::from_millis(500);
 
 /// The smoothed round-trip time and the retransmission timeout that follows from it.
@@ -45,32 +45,20 @@ impl RoundTrip {
         self.repetitions = self.repetitions.saturating_add(1);
     }
 
-    /// Returns whether the last packet went out more than once.
-    pub(super) const fn is_repeating(&self) -> bool {
-        self.repetitions > 0
-    }
-
     /// Notes that a packet went out again too early: it and the one before were both answered. A
     /// busy server is slower now and then than ever before.
     pub(super) fn was_too_early(&mut self) {
         self.shortest = (self.shortest * 2).min(LONGEST_SHORTEST);
     }
 
-    /// Returns the place of the last repetition in rounds that become longer: 0 1, 0 1 2, 0 1 2 3,
-    /// and no longer.
-    pub(super) fn place_in_round(&self) -> u16 {
-        let mut place = self.repetitions.saturating_sub(1);
-        let mut round_len = 2;
-        while place >= round_len {
-            place -= round_len;
-            round_len = (round_len + 1).min(LONGEST_ROUND);
-        }
-        u16::try_from(place).unwrap_or(0)
+    /// Returns how often the last packet went out again.
+    pub(super) const fn repetitions(&self) -> u32 {
+        self.repetitions
     }
 
     /// Notes an answer that brought the transfer on.
     pub(super) fn answered(&mut self, now: Instant) {
-        if self.is_repeating() {
+        if self.repetitions > 0 {
             self.shortest = (self.shortest * 7 / 8).max(SHORTEST);
         }
         self.repetitions = 0;
@@ -98,6 +86,15 @@ impl RoundTrip {
             }
         };
         (first * (1 << doublings.min(12))).min(longest)
+    }
+
+    /// Returns the time after which an answer is not to be expected any more, of several packets one
+    /// of which will be answered.
+    pub(super) fn pace(&self) -> Duration {
+        let usual = self.smoothed.unwrap_or((FIRST, Duration::ZERO));
+        (usual.0 + usual.1 * 4)
+            .max(self.shortest / 2)
+            .min(self.timeout())
     }
 }
 
@@ -135,23 +132,11 @@ mod tests {
         assert_eq!(round_trip.timeout(), SHORTEST * 2);
         (0..9).for_each(|_| round_trip.was_too_early());
         assert_eq!(round_trip.timeout(), LONGEST_SHORTEST);
-        for _ in 0..30 {
+        for _ in 0..40 {
             round_trip.repeated();
             round_trip.answered(Instant::ZERO);
         }
         assert_eq!(round_trip.timeout(), SHORTEST);
-    }
-
-    #[test]
-    fn repetitions_are_counted_in_rounds_that_become_longer() {
-        let mut round_trip = RoundTrip::new();
-        let places: Vec<_> = (0..13)
-            .map(|_| {
-                round_trip.repeated();
-                round_trip.place_in_round()
-            })
-            .collect();
-        assert_eq!(places, [0, 1, 0, 1, 2, 0, 1, 2, 3, 0, 1, 2, 3]);
     }
 
     #[test]

@@ -40,7 +40,8 @@ impl Terms {
         }
     }
 
-    /// Returns what to ask after `failure`, or none when asking differently does not help.
+    /// Returns what to ask after `failure`, or none when asking again does not help. What is returned is
+    /// `self` only where there was something to be had.
     pub fn after(self, failure: &Failure) -> Option<Self> {
         match failure {
             Failure::Refused {
@@ -55,11 +56,16 @@ impl Terms {
                 at_request: true,
                 ..
             } => Some(Self::PLAIN),
-            // Blocks as large as the first link allows may be too large for a later one.
-            Failure::Stalled { received: 0 } if self.options => Some(match self.block_len {
+            // Blocks as large as the first link allows may be too large for a later one, which mostly
+            // carries what an Ethernet does but for some headers around it.
+            Failure::Silent { received: 0 } if self.options => Some(match self.block_len {
+                1429.. => Self {
+                    block_len: 1428,
+                    ..self
+                },
                 1025.. => Self {
                     block_len: 1024,
-                    window: 16,
+                    window: self.window.min(16),
                     ..self
                 },
                 513.. => Self {
@@ -69,10 +75,10 @@ impl Terms {
                 },
                 _ => Self::PLAIN,
             }),
+            Failure::Holes { .. } | Failure::Silent { .. } => return Some(self),
             Failure::Refused { .. }
             | Failure::NoAnswer { .. }
             | Failure::Stalled { .. }
-            | Failure::Holes { .. }
             | Failure::WrongLen { .. }
             | Failure::Changed { .. }
             | Failure::TooLarge { .. } => None,

@@ -1,9 +1,13 @@
 //! The machine against a model of a server, on a link that loses, with the clock in the
 //! test's hand.
 
+mod model;
+
 use super::*;
 use crate::time::Random;
 use crate::wire::tftp::{BLKSIZE, TIMEOUT, TSIZE, WINDOWSIZE};
+
+use model::Link;
 
 const REQUESTS_TO: &str = "192.0.2.1:69";
 const TRANSFER: &str = "192.0.2.1:40000";
@@ -44,7 +48,7 @@ fn a_lossy_link_costs_time_and_never_an_octet() {
             loop {
                 match link.run() {
                     Ok(()) => assert!(link.received == link.server.file),
-                    Err(Failure::Holes { .. }) => continue,
+                    Err(Failure::Holes { .. } | Failure::Silent { .. }) => continue,
                     Err(failure) => assert_eq!(failure, Failure::Lossy, "{loss_percent} {window}"),
                 }
                 break;
@@ -91,10 +95,12 @@ fn a_silent_server_is_asked_with_doubled_delay_and_given_up_after_the_stall_time
 fn a_server_that_dies_is_noticed_within_the_stall_time_and_nothing_is_done_thereafter() {
     let mut link = Link::new(1_000_000);
     link.server.dies_after = Some(100);
-    let Err(Failure::Stalled { received }) = link.run() else {
-        panic!("it is dead");
-    };
-    assert_eq!(received, 100 * 1468);
+    let received = 100 * 1468;
+    assert_eq!(link.run(), Err(Failure::Silent { received }));
+    assert_eq!(link.get.as_ref().unwrap().poll_timeout(), None);
+    assert!(link.now <= Instant::from_millis(3_100));
+    link.loss_percent = 100;
+    assert_eq!(link.run(), Err(Failure::Stalled { received }));
     assert!(link.now <= Instant::from_millis(15_100));
     assert_eq!(link.get.as_ref().unwrap().poll_timeout(), None);
 }
@@ -318,6 +324,61 @@ fn blocks_that_the_server_is_slow_to_repeat_are_fetched_in_another_pass() {
 }
 
 #[test]
+fn what_has_come_is_not_waited_for_in_another_pass() {
+    let mut link = Link::new(3_000_000);
+    link.server.knows = &[TSIZE, BLKSIZE];
+    link.server.repeats_after = Some(Duration::from_secs(2));
+    link.have.insert(0..1_468_000);
+    link.have.insert(1_469_468..3_000_000);
+    link.received = link.server.file.clone();
+    link.received[1_468_000..1_469_468].fill(0);
+    assert_eq!(link.run(), Ok(()));
+    assert!(link.received == link.server.file);
+    // 2,044 blocks are a millisecond apart when each is waited for.
+    assert!(link.now < Instant::from_millis(200), "{:?}", link.now);
+}
+
+#[test]
+fn a_server_that_goes_on_whatever_is_acknowledged_and_forgets_is_asked_again() {
+    for (seed, len) in [
+        (1, 1),
+        (2, 200_000),
+        (3, 200_000),
+        (4, 512),
+        (5, 66_000 * 8),
+    ] {
+        let mut link = Link::new(len);
+        link.random = Random::new(seed);
+        link.terms.block_len = if len > 500_000 { 8 } else { 512 };
+        link.server.knows = &[TSIZE, BLKSIZE];
+        link.server.goes_on = true;
+        link.loss_percent = 10;
+        while let Err(failure) = link.run() {
+            let goes_on = link.terms.after(&failure) == Some(link.terms);
+            assert!(goes_on, "{failure}");
+        }
+        assert!(link.received == link.server.file);
+    }
+}
+
+#[test]
+fn blocks_that_are_too_large_for_a_later_link_are_asked_for_smaller() {
+    for (longest, block_len) in [(1470, 1428), (1400, 1024), (600, 512)] {
+        let mut link = Link::new(3_000_000);
+        link.terms = Terms::best(9000, &address(REQUESTS_TO));
+        link.server.longest = longest;
+        while let Err(failure) = link.run() {
+            assert_eq!(failure, Failure::Silent { received: 0 });
+            link.terms = link.terms.after(&failure).unwrap();
+        }
+        assert_eq!(link.terms.block_len, block_len);
+        // Three seconds for each refusal by silence, and one for each thousand windows.
+        assert!(link.now < Instant::from_millis(16_000), "{:?}", link.now);
+        assert!(link.received == link.server.file);
+    }
+}
+
+#[test]
 fn a_single_lost_block_is_waited_for_when_that_is_cheaper_than_another_pass() {
     let mut link = Link::new(10_000_000);
     link.server.knows = &[TSIZE, BLKSIZE];
@@ -382,227 +443,7 @@ fn fresh() -> (Get, Instant) {
         max_len: u64::MAX,
         received: Extents::default(),
         expected_len: None,
+        heard_at: None,
     };
     (Get::new(config, Instant::ZERO), Instant::ZERO)
-}
-
-/// Machine and server with a millisecond between them.
-struct Link {
-    server: Server,
-    terms: Terms,
-    have: Extents,
-    max_len: u64,
-    loss_percent: u64,
-    random: Random,
-    now: Instant,
-    get: Option<Get>,
-    received: Vec<u8>,
-}
-
-impl Link {
-    fn new(len: usize) -> Self {
-        Self {
-            server: Server::new(len),
-            terms: Terms::best(1500, &address(REQUESTS_TO)),
-            have: Extents::default(),
-            max_len: u64::MAX,
-            loss_percent: 0,
-            random: Random::new(9),
-            now: Instant::ZERO,
-            get: None,
-            received: Vec::new(),
-        }
-    }
-
-    fn run(&mut self) -> Result<(), Failure> {
-        let (mut get, _) = fresh();
-        get.config.terms = self.terms;
-        get.config.received = self.have.clone();
-        get.config.max_len = self.max_len;
-        let mut get = Get::new(get.config, self.now);
-        let result = self.exchange(&mut get);
-        self.have = get.config.received.clone();
-        self.get = Some(get);
-        result
-    }
-
-    fn exchange(&mut self, get: &mut Get) -> Result<(), Failure> {
-        let mut packet = Vec::new();
-        for _ in 0..5_000_000 {
-            while get.poll_transmit(&mut packet).is_some() {
-                if !self.is_lost() {
-                    self.server.now = self.now;
-                    self.server.handle(&packet);
-                }
-            }
-            while let Some(event) = get.poll_event() {
-                match event {
-                    Event::Started { .. } => {}
-                    Event::Done => return Ok(()),
-                    Event::Failed(failure) => return Err(failure),
-                }
-            }
-            if self.server.outgoing.is_empty() {
-                let deadline = get.poll_timeout().unwrap();
-                match self.server.repeats_at() {
-                    Some(at) if at < deadline => {
-                        self.now = self.now.max(at);
-                        self.server.now = self.now;
-                        self.server.send_window();
-                    }
-                    _ => {
-                        self.now = deadline;
-                        get.handle_timeout(self.now);
-                    }
-                }
-            } else {
-                let packet = self.server.outgoing.remove(0);
-                if self.server.outgoing.is_empty() {
-                    self.now += Duration::from_millis(1);
-                }
-                if !self.is_lost()
-                    && let Ok(piece) = get.handle_input(address(TRANSFER), &packet, self.now)
-                {
-                    let at = usize::try_from(piece.at).unwrap();
-                    let end = at + piece.octets.len();
-                    self.received.resize(self.received.len().max(end), 0);
-                    self.received[at..end].copy_from_slice(piece.octets);
-                }
-            }
-            assert!(get.poll_timeout().is_none_or(|at| at > self.now) || get.due.is_some());
-        }
-        panic!("no end");
-    }
-
-    fn is_lost(&mut self) -> bool {
-        self.random.next_u64() % 100 < self.loss_percent
-    }
-}
-
-/// A server with windows, which goes back to the block that was acknowledged.
-struct Server {
-    file: Vec<u8>,
-    knows: &'static [&'static str],
-    after_65535: u64,
-    dies_after: Option<u64>,
-    /// A server without windows that answers no second acknowledgment, and repeats by itself.
-    repeats_after: Option<Duration>,
-    sent_at: Instant,
-    now: Instant,
-    /// A block that is lost the first time.
-    loses_once: Option<u64>,
-    /// How many packets of a burst get through.
-    queue_len: Option<usize>,
-    block_len: usize,
-    window: u64,
-    acknowledged: u64,
-    outgoing: Vec<Vec<u8>>,
-}
-
-impl Server {
-    fn new(len: usize) -> Self {
-        let mut random = Random::new(len as u64);
-        Self {
-            file: (0..len)
-                .map(|_| random.next_u64().to_le_bytes()[0])
-                .collect(),
-            knows: &[BLKSIZE, TSIZE, TIMEOUT, WINDOWSIZE],
-            after_65535: 0,
-            dies_after: None,
-            repeats_after: None,
-            sent_at: Instant::ZERO,
-            now: Instant::ZERO,
-            loses_once: None,
-            queue_len: None,
-            block_len: 512,
-            window: 1,
-            acknowledged: 0,
-            outgoing: Vec::new(),
-        }
-    }
-
-    fn handle(&mut self, packet: &[u8]) {
-        match Packet::decode(packet).unwrap() {
-            Packet::ReadRequest { options, .. } => {
-                (self.block_len, self.window, self.acknowledged) = (512, 1, 0);
-                let mut taken = Vec::new();
-                for (name, value) in options.iter() {
-                    let name = std::str::from_utf8(name).unwrap();
-                    let mut value: usize = std::str::from_utf8(value).unwrap().parse().unwrap();
-                    if !self.knows.contains(&name) {
-                        continue;
-                    }
-                    match name {
-                        BLKSIZE => self.block_len = value,
-                        WINDOWSIZE => self.window = value as u64,
-                        TSIZE => value = self.file.len(),
-                        _ => {}
-                    }
-                    Options::encode(name, &value.to_string(), &mut taken);
-                }
-                self.outgoing.clear();
-                if taken.is_empty() {
-                    self.send_window();
-                } else {
-                    self.outgoing.push([&[0, 6], &taken[..]].concat());
-                }
-            }
-            Packet::Acknowledgment { block } => {
-                let first = self.acknowledged + u64::from(self.repeats_after.is_some());
-                // The acknowledgment of the options begins the first window.
-                let first = if self.acknowledged == 0 { 0 } else { first };
-                let acknowledged = (first..=self.acknowledged + self.window)
-                    .find(|count| self.number(*count) == block);
-                if let Some(count) = acknowledged {
-                    self.acknowledged = count;
-                    self.send_window();
-                }
-            }
-            Packet::Error { .. } => self.outgoing.clear(),
-            Packet::WriteRequest { .. }
-            | Packet::Data { .. }
-            | Packet::OptionAcknowledgment { .. } => panic!("a client sends none of these"),
-        }
-    }
-
-    fn number(&self, count: u64) -> u16 {
-        let number = match (self.after_65535, count) {
-            (1, 1..) => (count - 1) % 65_535 + 1,
-            _ => count % 65_536,
-        };
-        u16::try_from(number).unwrap()
-    }
-
-    fn repeats_at(&self) -> Option<Instant> {
-        Some(self.sent_at + self.repeats_after?)
-    }
-
-    fn send_window(&mut self) {
-        self.outgoing.clear();
-        self.sent_at = self.now;
-        if self.loses_once == Some(self.acknowledged + 1) {
-            self.loses_once = None;
-            return;
-        }
-        for count in self.acknowledged + 1..=self.acknowledged + self.window {
-            if self.dies_after.is_some_and(|last| count > last) {
-                break;
-            }
-            let start = (usize::try_from(count).unwrap() - 1) * self.block_len;
-            if start > self.file.len() {
-                break;
-            }
-            let end = (start + self.block_len).min(self.file.len());
-            let mut packet = vec![0, 3];
-            packet.extend_from_slice(&self.number(count).to_be_bytes());
-            packet.extend_from_slice(&self.file[start..end]);
-            self.outgoing.push(packet);
-        }
-        // What does not fit into the queue is lost, but for the last, which comes late.
-        if let Some(len) = self.queue_len
-            && self.outgoing.len() > len
-        {
-            self.outgoing.drain(len..self.outgoing.len() - 1);
-        }
-    }
 }

@@ -17,6 +17,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         max_len: 1 << 20,
         received,
         expected_len: None,
+        heard_at: None,
     };
     let mut now = Instant::ZERO;
     let mut get = Get::new(config, now);
