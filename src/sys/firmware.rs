@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// Returns whether the machine was started by EFI firmware.
@@ -16,22 +16,23 @@ pub fn smbios(name: &str) -> Option<String> {
     text(Path::new("/sys/class/dmi/id").join(name))
 }
 
+/// More than the part about one processor has in `/proc/cpuinfo`, in octets.
+const PROCESSOR_LEN: u64 = 16 << 10;
+
 /// Returns these fields of the first processor in `/proc/cpuinfo`, such as `flags`; empty ones where
 /// it has none.
 pub fn processor<const N: usize>(names: [&str; N]) -> [String; N] {
-    let mut fields = [const { String::new() }; N];
-    // The kernel writes a part for each processor when it is read, and the first says it all.
-    let lines = fs::File::open("/proc/cpuinfo").map(|file| BufReader::new(file).lines());
-    let lines = lines.into_iter().flatten().map_while(Result::ok);
-    for line in lines.take_while(|line| !line.is_empty()) {
-        let (name, value) = line.split_once(':').unwrap_or_default();
-        for (wanted, field) in names.iter().zip(&mut fields) {
-            if name.trim() == *wanted {
-                value.trim().clone_into(field);
-            }
-        }
+    let mut text = Vec::new();
+    // The kernel writes a part for each processor while it is read, and the first says it all.
+    if let Ok(file) = fs::File::open("/proc/cpuinfo") {
+        let _ = (&file).take(PROCESSOR_LEN).read_to_end(&mut text);
     }
-    fields
+    let text = String::from_utf8_lossy(&text);
+    names.map(|wanted| {
+        let mut fields = text.lines().filter_map(|line| line.split_once(':'));
+        let field = fields.find(|(name, _)| name.trim() == wanted);
+        field.map_or_else(String::new, |(_, value)| value.trim().to_owned())
+    })
 }
 
 /// Returns the device tree that the running kernel was given, as it was given, but for what it has
@@ -79,4 +80,14 @@ fn text(path: PathBuf) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_processor_is_asked() {
+        assert_eq!(processor(["processor", "no such field"]), ["0", ""]);
+    }
 }
