@@ -14,9 +14,10 @@ use std::net::Ipv4Addr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::config::{Config, Report, Vlan};
+use crate::config::{Config, NoSuchName, Report, Vlan};
 use crate::time::parse_seconds;
 use crate::wire::ethernet::MacAddress;
+use crate::wire::option::known::parse_hex;
 
 pub use ip::{IpRequest, Method};
 pub use words::words;
@@ -99,9 +100,8 @@ impl CommandLine {
             "ip" => self.ip(value),
             "BOOTIF" => self.boot_if(value),
             "rd.bootif" => {
-                self.ignores_boot_if = matches!(value, "0" | "no" | "off");
-                let which = if self.ignores_boot_if { "not " } else { "" };
-                Ok(format!("BOOTIF is {which}looked at"))
+                self.ignores_boot_if = is_off(value);
+                Ok(format!("BOOTIF is {}looked at", not(is_off(value))))
             }
             "rd.net.dhcp.vendor-class" => {
                 Err("what the machine says it is comes from wireboot.identify".to_owned())
@@ -126,12 +126,9 @@ impl CommandLine {
                 return Some(Meaning::Needless("the network is always set up"));
             }
             "rd.peerdns" => {
-                let is_off = matches!(value, "0" | "no" | "off");
-                self.config.given.ignores_server_dns = is_off;
-                Ok(format!(
-                    "the server's resolvers are {}asked",
-                    if is_off { "not " } else { "" }
-                ))
+                self.config.given.ignores_server_dns = is_off(value);
+                let not = not(is_off(value));
+                Ok(format!("the server's resolvers are {not}asked"))
             }
             "rd.net.dhcp.retry" => {
                 return Some(Meaning::Needless(
@@ -281,11 +278,9 @@ impl CommandLine {
             "link-timeout" => config.link_timeout = seconds(&text?)?,
             "timeout" => config.lease_timeout = seconds(&text?)?,
             "proxy-wait" => config.proxy_wait = Some(seconds(&text?)?),
-            "acd" => config.detection = one_of("strict, overlapped and off", &text?)?,
-            "identify" => config.identify = one_of("pxe, ipxe, http and plain", &text?)?,
-            "stop-after" => {
-                config.stop_after = Some(one_of("link, lease, plan, image and load", &text?)?)
-            }
+            "acd" => config.detection = one_of(&text?)?,
+            "identify" => config.identify = one_of(&text?)?,
+            "stop-after" => config.stop_after = Some(one_of(&text?)?),
             "append" => config.append = Some(text?),
             "boot-file" => config.boot_file = Some(text?),
             "initrd" => config.initrds.push(text?),
@@ -295,10 +290,10 @@ impl CommandLine {
             "certificate" => config.certificate = Some(text?),
             "require-signature" => config.must_be_signed |= flag,
             "on-failure" => {
-                config.on_failure = one_of("retry, shell, reboot and poweroff", &text?)?;
+                config.on_failure = one_of(&text?)?;
             }
             "hand-over" => {
-                config.hand_over = one_of("dracut, networkd and network-manager", &text?)?;
+                config.hand_over = one_of(&text?)?;
             }
             "unattended" => config.unattended = flag,
             "explain" if flag => config.report = Report::Explain,
@@ -374,23 +369,27 @@ impl Remark {
 /// Reads the name that udev gives by address, which nobody gives in an initramfs without udev:
 /// `enx525400123456`.
 fn named_by_address(name: &str) -> Option<MacAddress> {
-    let digits = name
-        .strip_prefix("enx")
-        .filter(|digits| digits.len() == 12)?;
-    let mut octets = [0; 6];
-    for (octet, pair) in octets.iter_mut().zip(digits.as_bytes().chunks(2)) {
-        *octet = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(MacAddress(octets))
+    let digits = name.strip_prefix("enx")?;
+    let octets = parse_hex(digits).filter(|_| digits.len() == 12)?;
+    octets.try_into().ok().map(MacAddress)
+}
+
+/// Returns whether a value switches off what it belongs to, as dracut reads it.
+fn is_off(value: &str) -> bool {
+    matches!(value, "0" | "no" | "off")
+}
+
+const fn not(is_off: bool) -> &'static str {
+    if is_off { "not " } else { "" }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
     parse_seconds(text).ok_or_else(|| format!("\"{text}\" is not a number of seconds"))
 }
 
-fn one_of<T: FromStr>(known: &str, text: &str) -> Result<T, String> {
+fn one_of<T: FromStr<Err = NoSuchName>>(text: &str) -> Result<T, String> {
     text.parse()
-        .map_err(|_| format!("\"{text}\" is none of {known}"))
+        .map_err(|names| format!("\"{text}\" is not {names}"))
 }
 
 #[cfg(test)]

@@ -11,13 +11,26 @@ use crate::wire::ethernet::MacAddress;
 use crate::wire::grammar;
 use crate::wire::option::known::{parse_code, parse_hex};
 
-/// Reads a list of options by number or name, with commas between them.
-fn codes(list: &str) -> Result<Vec<u8>, String> {
-    let code = |text: &str| {
-        parse_code(text)
-            .ok_or_else(|| format!("\"{text}\" is no option's name, and no number from 1 to 254"))
+/// A text that is none of the names that a setting has; holds those.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("one of {0}")]
+pub struct NoSuchName(&'static str);
+
+/// Has a type read from the names of its values.
+macro_rules! named {
+    ($type:ident: $first:literal => $value:ident $(, $name:literal => $other:ident)*) => {
+        impl FromStr for $type {
+            type Err = NoSuchName;
+
+            fn from_str(text: &str) -> Result<Self, NoSuchName> {
+                match text {
+                    $first => Ok(Self::$value),
+                    $($name => Ok(Self::$other),)*
+                    _ => Err(NoSuchName(concat!($first $(, ", ", $name)*))),
+                }
+            }
+        }
     };
-    list.split(',').map(code).collect()
 }
 
 /// One step of the path, as named by `--stop-after`.
@@ -35,6 +48,9 @@ pub enum Step {
     Load,
 }
 
+named!(Step:
+    "link" => Link, "lease" => Lease, "plan" => Plan, "image" => Image, "load" => Load);
+
 /// What the machine says it is (options 60, 77, 93, 94 and 97), which decides what servers offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Identify {
@@ -49,34 +65,7 @@ pub enum Identify {
     Plain,
 }
 
-impl FromStr for Identify {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "pxe" => Ok(Self::Pxe),
-            "ipxe" => Ok(Self::Ipxe),
-            "http" => Ok(Self::Http),
-            "plain" => Ok(Self::Plain),
-            _ => Err(()),
-        }
-    }
-}
-
-impl FromStr for Step {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "link" => Ok(Self::Link),
-            "lease" => Ok(Self::Lease),
-            "plan" => Ok(Self::Plan),
-            "image" => Ok(Self::Image),
-            "load" => Ok(Self::Load),
-            _ => Err(()),
-        }
-    }
-}
+named!(Identify: "pxe" => Pxe, "ipxe" => Ipxe, "http" => Http, "plain" => Plain);
 
 /// What is printed of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -104,6 +93,9 @@ pub enum OnFailure {
     PowerOff,
 }
 
+named!(OnFailure:
+    "retry" => Retry, "shell" => Shell, "reboot" => Reboot, "poweroff" => PowerOff);
+
 /// How thoroughly it is made sure that no other host has the address (RFC 5227).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Detection {
@@ -116,18 +108,7 @@ pub enum Detection {
     Off,
 }
 
-impl FromStr for Detection {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "strict" => Ok(Self::Strict),
-            "overlapped" => Ok(Self::Overlapped),
-            "off" => Ok(Self::Off),
-            _ => Err(()),
-        }
-    }
-}
+named!(Detection: "strict" => Strict, "overlapped" => Overlapped, "off" => Off);
 
 /// What a server knows the machine by (option 61).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -203,17 +184,17 @@ pub struct HandOver {
 }
 
 impl FromStr for HandOver {
-    type Err = ();
+    type Err = NoSuchName;
 
     /// Reads `dracut`, `networkd` and `network-manager`, separated by commas.
-    fn from_str(text: &str) -> Result<Self, ()> {
+    fn from_str(text: &str) -> Result<Self, NoSuchName> {
         let mut to = Self::default();
         for name in text.split(',') {
             match name {
                 "dracut" => to.dracut = true,
                 "networkd" => to.networkd = true,
                 "network-manager" => to.network_manager = true,
-                _ => return Err(()),
+                _ => return Err(NoSuchName("dracut, networkd, network-manager")),
             }
         }
         Ok(to)
@@ -293,20 +274,6 @@ pub struct Config {
     pub on_failure: OnFailure,
     /// No progress and no notes, only errors.
     pub quiet: bool,
-}
-
-impl FromStr for OnFailure {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "retry" => Ok(Self::Retry),
-            "shell" => Ok(Self::Shell),
-            "reboot" => Ok(Self::Reboot),
-            "poweroff" => Ok(Self::PowerOff),
-            _ => Err(()),
-        }
-    }
 }
 
 impl Config {
@@ -395,4 +362,13 @@ impl Default for Config {
             quiet: false,
         }
     }
+}
+
+/// Reads a list of options by number or name, with commas between them.
+fn codes(list: &str) -> Result<Vec<u8>, String> {
+    let code = |text: &str| {
+        parse_code(text)
+            .ok_or_else(|| format!("\"{text}\" is no option's name, and no number from 1 to 254"))
+    };
+    list.split(',').map(code).collect()
 }

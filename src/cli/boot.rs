@@ -57,8 +57,7 @@ pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
                 config.append = Some(arguments.value()?)
             }
             Flag::Long(name) if name == "stop-after" => {
-                config.stop_after =
-                    Some(arguments.parse("one of link, lease, plan, image and load")?);
+                config.stop_after = Some(arguments.choice()?);
             }
             Flag::Short(_) | Flag::Long(_) | Flag::Value(_) => {
                 common.take(&flag, &mut arguments)?

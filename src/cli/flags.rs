@@ -6,7 +6,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use crate::cmdline;
-use crate::config::Config;
+use crate::config::{Config, NoSuchName};
 use crate::error::Error;
 use crate::fetch::Style;
 use crate::init;
@@ -120,6 +120,16 @@ impl Arguments {
             .map_err(|_| Error::Usage(format!("\"{value}\" is not {what}")))
     }
 
+    /// Returns the value of the flag just read, which is the name of a `T`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when there is none or no `T` has it.
+    pub(super) fn choice<T: FromStr<Err = NoSuchName>>(&mut self) -> Result<T, Error> {
+        let value = self.value()?;
+        let choice = value.parse();
+        choice.map_err(|names| Error::Usage(format!("\"{value}\" is not {names}")))
+    }
+
     /// Returns the value of the flag just read as a time, given in seconds.
     ///
     /// # Errors
@@ -181,7 +191,7 @@ impl Common {
             }
             Flag::Long(name) if name == "timeout" => config.lease_timeout = arguments.seconds()?,
             Flag::Long(name) if name == "identify" => {
-                config.identify = arguments.parse("one of pxe, ipxe, http and plain")?;
+                config.identify = arguments.choice()?;
             }
             Flag::Long(name) if name == "proxy-wait" => {
                 config.proxy_wait = Some(arguments.seconds()?);
@@ -194,7 +204,7 @@ impl Common {
                 self.command_line = Some(arguments.value()?);
             }
             Flag::Long(name) if name == "acd" => {
-                config.detection = arguments.parse("one of strict, overlapped and off")?;
+                config.detection = arguments.choice()?;
             }
             flag if flag.is('v', "verbose") => self.verbosity += 1,
             flag if flag.is('q', "quiet") => config.quiet = true,
