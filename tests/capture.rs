@@ -14,7 +14,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use common::{in_new_namespace, ip, wait_until};
+use common::{in_new_namespace, ip, pair, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use wireboot::sys::filter::Program;
@@ -226,17 +226,6 @@ fn dhcp_options_have_the_names_that_tshark_gives_them() {
             assert!(rest.is_empty() || rest.starts_with(" (") || rest.starts_with(" ["));
         }
     }
-}
-
-/// Two interfaces wired together, without words of their own; returns their indices.
-fn pair() -> (u32, u32) {
-    ip("link add near type veth peer name far");
-    for name in ["near", "far"] {
-        ip(&format!("link set {name} addrgenmode none"));
-        ip(&format!("link set {name} up"));
-    }
-    let index = |name| nix::net::if_::if_nametoindex(name).unwrap();
-    (index("near"), index("far"))
 }
 
 fn capture(arguments: &[&str]) -> Child {

@@ -14,6 +14,7 @@ use common::far::Far;
 use common::in_new_namespace;
 use common::servers::{dhcpd, dnsmasq};
 use serde_json::Value;
+use wireboot::wire::option::known;
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
@@ -50,8 +51,7 @@ fn the_duid_is_what_isc_dhcpd_gives_the_lease_to() {
         assert!(client_id.starts_with("ff"), "{client_id}");
         // dhcpd's file has the printable octets as such, and the others in octal.
         let mut expected = String::new();
-        for pair in client_id.as_bytes().chunks(2) {
-            let octet = u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        for octet in known::parse_hex(client_id).unwrap() {
             match char::from(octet) {
                 c @ ('"' | '\\') => expected.push_str(&format!("\\{c}")),
                 c @ ' '..='~' => expected.push(c),
@@ -85,7 +85,7 @@ fn every_option_that_came_is_in_the_json_however_long() {
             let mut found = options.filter(|option| option["code"] == code);
             found.next().map(|option| option["value"].clone())
         };
-        assert_eq!(value(130), Some(Value::from(hex(&long))));
+        assert_eq!(value(130), Some(Value::from(known::hex(long.as_bytes()))));
         assert_eq!(value(209), Some(Value::from(long.as_str())));
         assert_eq!(value(224), Some(Value::from("0102")));
         assert_eq!(value(175).unwrap()[0]["code"], 176);
@@ -94,10 +94,6 @@ fn every_option_that_came_is_in_the_json_however_long() {
         assert_eq!(lease["routes"][1]["router"], "192.0.2.1");
         assert_eq!(lease["mtu"], 1400);
     });
-}
-
-fn hex(text: &str) -> String {
-    text.bytes().map(|octet| format!("{octet:02x}")).collect()
 }
 
 fn lease(arguments: &str) -> Value {

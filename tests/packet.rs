@@ -13,7 +13,7 @@ mod common;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use common::{in_new_namespace, ip, wait_until};
+use common::{in_new_namespace, ip, pair, wait_until};
 use wireboot::sys::filter::{Condition, Load, Program, Size, WHOLE_FRAME};
 use wireboot::sys::packet::{Direction, Kind, Options, PacketSocket};
 use wireboot::sys::ring::{Layout, Ring, TransmitRing, Version};
@@ -27,15 +27,6 @@ const V3: Layout = Layout {
     },
     memory: 16 * 4096,
 };
-
-/// Two interfaces wired together; returns their indices.
-fn pair() -> (u32, u32) {
-    ip("link add near type veth peer name far");
-    ip("link set near up");
-    ip("link set far up");
-    let index = |name| nix::net::if_::if_nametoindex(name).unwrap();
-    (index("near"), index("far"))
-}
 
 /// A broadcast frame of the experimental EtherType 0x88b5 (IEEE 802), so that the kernel's own
 /// chatter on a new interface never counts.

@@ -1,11 +1,7 @@
 //! What is started is what was meant: whole boots of an emulated machine that must not happen, and
 //! what a TPM is told of one that does.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test may fail by panicking"
-)]
+#![expect(clippy::expect_used, reason = "a test may fail by panicking")]
 
 mod common;
 
@@ -18,6 +14,8 @@ use sha2::{Digest, Sha256};
 use common::far::Server;
 use common::machine::{Served, Setup, shell};
 use common::wait_until;
+use wireboot::plan::url;
+use wireboot::wire::option::known::parse_hex;
 
 /// `/init` around wireboot: shows two registers of the TPM before and after.
 const SCRIPT: &str = "#!/bin/busybox sh
@@ -65,7 +63,8 @@ fn a_tpm_has_the_hashes_of_kernel_initrd_and_command_line() {
     drop(tpm);
     let register = |when: &str| {
         let value = console.lines().find_map(|line| line.strip_prefix(when));
-        unhex(value.unwrap_or_else(|| panic!("no {when} in\n{console}")))
+        let digits = value.unwrap_or_else(|| panic!("no {when} in\n{console}"));
+        parse_hex(digits.trim()).unwrap()
     };
     let hash = |name: &str| Sha256::digest(fs::read(served.folder.join(name)).unwrap()).to_vec();
     let files = extended(&register("before 9 "), &hash("vmlinuz"));
@@ -110,11 +109,7 @@ fn what_is_not_what_was_meant_is_never_started_and_what_is_does_start() {
     sign("foreign.sig");
     let hash = |name: &str| {
         let octets = fs::read(served.folder.join(name)).unwrap();
-        let digest = Sha256::digest(octets);
-        digest
-            .iter()
-            .map(|octet| format!("{octet:02x}"))
-            .collect::<String>()
+        url::Sha256(Sha256::digest(octets).into()).to_string()
     };
     let wrong = "00".repeat(32);
     let http = served.over_http();
@@ -169,13 +164,6 @@ fn what_is_not_what_was_meant_is_never_started_and_what_is_does_start() {
 /// What a register holds that held `before` and is extended by `digest`.
 fn extended(before: &[u8], digest: &[u8]) -> Vec<u8> {
     Sha256::digest([before, digest].concat()).to_vec()
-}
-
-fn unhex(digits: &str) -> Vec<u8> {
-    let octets = (0..digits.trim().len()).step_by(2);
-    octets
-        .map(|at| u8::from_str_radix(digits.get(at..at + 2).unwrap(), 16).unwrap())
-        .collect()
 }
 
 /// Starts a TPM whose state and `socket` are in this folder.

@@ -12,7 +12,7 @@ mod common;
 use std::cell::RefCell;
 use std::process::Command;
 
-use common::{in_new_namespace, ip};
+use common::{in_new_namespace, pair};
 use wireboot::capture::language;
 use wireboot::sys::filter::{Packet, Program};
 use wireboot::sys::packet::PacketSocket;
@@ -89,14 +89,8 @@ fn every_expression_has_the_verdicts_of_libpcap_on_frames_from_files() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn every_expression_has_the_same_verdicts_in_the_kernel() {
     in_new_namespace(|| {
-        ip("link add near type veth peer name far");
-        for name in ["near", "far"] {
-            // The kernel's own IPv6 frames are none of the test's.
-            ip(&format!("link set {name} addrgenmode none"));
-            ip(&format!("link set {name} up"));
-        }
-        let index = |name| nix::net::if_::if_nametoindex(name).unwrap();
-        let sender = PacketSocket::open(index("far"), &Program::nothing()).unwrap();
+        let (near, far) = pair();
+        let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
         let frames: Vec<_> = frames()
             .into_iter()
             // The kernel drops what ends in a tag before any filter sees it.
@@ -107,7 +101,7 @@ fn every_expression_has_the_same_verdicts_in_the_kernel() {
             version: Version::V2 { slot_len: 512 },
             memory: 2 * 1024 * 1024,
         };
-        let captured = captured(index("near"), &sender, &frames, layout);
+        let captured = captured(near, &sender, &frames, layout);
         for text in EXPRESSIONS {
             let expression = language::parse(text).unwrap();
             let (ours, theirs) = (expression.compile_for_files().unwrap(), libpcap(text));
@@ -115,7 +109,7 @@ fn every_expression_has_the_same_verdicts_in_the_kernel() {
                 assert_eq!(ours.run(frame), theirs.run(frame), "{text} {frame:02x?}");
             }
             let program = expression.compile_for_kernel().unwrap();
-            let ring = Ring::open(index("near"), &program, layout).unwrap();
+            let ring = Ring::open(near, &program, layout).unwrap();
             let expected: Vec<_> = frames
                 .iter()
                 .map(|frame| without_tag(frame))

@@ -54,15 +54,21 @@ pub fn last_line(output: &Output) -> String {
 
 /// Asserts what every server here grants, as the kernel tells it.
 pub fn is_configured() {
+    is_configured_as("192.0.2.100", "192.0.2.2");
+}
+
+/// Asserts that `near` has this address, an MTU of 1400 octets, and a route to 198.51.100.0/24 through
+/// `router` beside the one to everywhere.
+pub fn is_configured_as(address: &str, router: &str) {
     let link = &json("-j address show near")[0];
     assert_eq!(link["mtu"], 1400);
-    assert_eq!(ipv4_addresses(link), [("192.0.2.100", 24)]);
+    assert_eq!(ipv4_addresses(link), [(address, 24)]);
     let routes = json("-4 -j route show");
     let mut found: Vec<_> = routes.as_array().unwrap().iter().map(route).collect();
     found.sort_unstable();
     let expected = [
         ("192.0.2.0/24", None, "near"),
-        ("198.51.100.0/24", Some("192.0.2.2"), "near"),
+        ("198.51.100.0/24", Some(router), "near"),
         ("default", Some("192.0.2.1"), "near"),
     ];
     assert_eq!(found, expected);

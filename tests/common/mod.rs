@@ -57,6 +57,18 @@ pub fn ip(arguments: &str) -> String {
     String::from_utf8(output.stdout).expect("ip prints text")
 }
 
+/// Makes two interfaces, `near` and `far`, that are wired together and send nothing by themselves;
+/// returns their indices.
+pub fn pair() -> (u32, u32) {
+    ip("link add near type veth peer name far");
+    for name in ["near", "far"] {
+        ip(&format!("link set {name} addrgenmode none"));
+        ip(&format!("link set {name} up"));
+    }
+    let index = |name| nix::net::if_::if_nametoindex(name).unwrap();
+    (index("near"), index("far"))
+}
+
 /// Waits until `condition` holds; fails when it does not within half a minute.
 pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
