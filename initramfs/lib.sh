@@ -1,4 +1,4 @@
-# What initramfs/build, initramfs/demo and tests/run have in common; sourced by bash.
+# What the scripts of initramfs and tests have in common; sourced by bash.
 #
 # Sets `root` (the repository), `work` (where everything that is downloaded or packed goes) and `arch`
 # (the processor that binaries, kernels and packages are for; that of this machine).
@@ -169,6 +169,30 @@ greeting_initramfs() {
     busybox=$(debian_package busybox-static)/bin/busybox
     "$root/initramfs/build" --arch "$arch" --kernel-modules none --init "$root/initramfs/greeting" \
         --add "$busybox=bin/busybox" --output "$1" >/dev/null
+}
+
+# The part of QEMU's arguments that is the same for every machine here: emulated in software, with its
+# console on standard output.
+qemu_machine=(-accel tcg -m 1024 -nodefaults -no-reboot -display none -serial stdio)
+
+# The card of a machine on `tap0`.
+qemu_on_tap="tap,id=net,ifname=tap0,script=no,downscript=no"
+
+# bridge_with_tap: makes `bridge0`, 192.0.2.1/24, with `tap0`, in a network namespace of one's own.
+bridge_with_tap() {
+    ip link set lo up
+    ip link add bridge0 type bridge
+    ip address add 192.0.2.1/24 dev bridge0
+    ip link set bridge0 up
+    ip tuntap add tap0 mode tap
+    ip link set tap0 master bridge0 up
+}
+
+# dnsmasq_on_bridge ARGUMENT…: grants addresses on `bridge0`, until it is killed.
+dnsmasq_on_bridge() {
+    # As root, since an ordinary user may not look into the folder of mktemp.
+    dnsmasq --conf-file=/dev/null --no-daemon --user=root --port=0 --leasefile-ro --pid-file= --no-ping \
+        --interface=bridge0 --bind-interfaces --dhcp-range=192.0.2.100,192.0.2.199,255.255.255.0,1h "$@"
 }
 
 # static_binary [CARGO ARGUMENT]…: builds the release binary without shared libraries, and prints
