@@ -20,8 +20,8 @@ usage: wireboot capture -i IF [-i IF]… [FLAG]… [FILTER]
        wireboot capture -r FILE [FLAG]… [FILTER]
 
 Shows the frames that pass the filter, one line each; times are UTC. The filter is the part of
-pcap-filter that boots are about: arp, ip, ip6, udp, tcp, icmp, vlan, ether host, host, src,
-dst, port, portrange, and, or, not, ( ).
+pcap-filter that boots are about: arp, rarp, ip, ip6, icmp, icmp6, tcp, udp, vlan, ether host,
+host, src, dst, port, portrange, and, or, not, ( ).
 
   -i, --interface IF    capture here; may be given several times
   -r, --read FILE       take the frames of a pcap or pcapng file instead; - is standard input
