@@ -104,7 +104,7 @@ fn image(outcome: &mut Outcome, fetcher: &Fetcher, keys: &Keys) -> Result<Image,
     for (part, purpose) in plan.parts() {
         let file = match files.get(&part.url) {
             Some(file) => file,
-            None => files.add(&part.url, fetcher.need(&part.url, purpose)?),
+            None => files.add(&part.url, fetcher.need(&part.url, purpose.max_len())?),
         };
         if let Some(signature) = &part.signature {
             fetcher.verify(&part.url, &file, signature, keys)?;

@@ -8,19 +8,21 @@
 )]
 mod clock;
 mod connection;
+mod delivery;
 mod hashing;
 mod http;
 mod mirrors;
 mod progress;
 mod proxy;
+mod signed;
 mod sink;
 mod staged;
 mod tftp;
 #[cfg(feature = "tls")]
 mod tls;
+mod turns;
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -28,25 +30,26 @@ use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::account;
 use crate::config::Config;
 use crate::dhcp::lease::Lease;
 use crate::error::{Cause, Error};
-use crate::plan::Purpose;
 use crate::plan::policy::Policy;
-use crate::plan::url::{Scheme, Sha256, Url};
-use crate::sys::SyscallError;
+use crate::plan::url::Url;
 use crate::sys::memfd::{Memfd, SealedFile};
+use crate::sys::{self, SyscallError};
+use crate::time::Seconds;
 use crate::trust::Trust;
-use crate::verify::{self, Fault, Keys, Signature, Sums};
+use crate::verify::{Fault, Keys, Sums};
 use crate::wire::option::code;
 
 pub use clock::Clock;
+use delivery::{Delivery, What};
 pub use http::Idle;
 pub use mirrors::Mirrors;
 pub use progress::{Board, Style};
-use sink::{Sink, Store};
+use sink::Store;
 use staged::Staged;
+use turns::{Ending, Turn, Turns};
 
 /// How files are fetched.
 #[derive(Debug, Clone)]
@@ -107,9 +110,14 @@ enum Failure {
     Missing(Cause),
     /// It came whole and is another; why.
     Verification(String),
+    /// Nothing came, or not all, and it may the next time.
+    Passing(Cause),
     /// Anything else.
     Other(Cause),
 }
+
+/// Asks at an address for what is wanted, when its turn has come.
+type Ask<'a> = &'a mut dyn FnMut(&Url, &Turn) -> Result<(), (Ending, Failure)>;
 
 impl Fetcher {
     /// Returns how files are fetched over `interface` with this lease.
@@ -144,16 +152,28 @@ impl Fetcher {
     /// [`Error::Fetch`] when it cannot be had whole or is longer than `max_len` octets;
     /// [`Error::Verification`] when it does not have the hash that its address asks for.
     pub fn get(&self, url: &Url, max_len: u64) -> Result<Option<SealedFile>, Error> {
-        self.first_of(&self.mirrors.addresses(url), |url| {
-            match self.to_memory(url, max_len) {
-                Ok(file) => Ok(Some(file)),
-                Err(Failure::Missing(why)) => {
-                    log::debug!("{url}: {why}");
-                    Ok(None)
-                }
-                Err(failure) => Err(self.failed(url, failure)),
-            }
-        })
+        self.to_memory(url, max_len, true)
+    }
+
+    /// Returns a file that must be there.
+    ///
+    /// # Errors
+    /// As [`Fetcher::get`], and when neither the server nor a mirror has it.
+    pub fn need(&self, url: &Url, max_len: u64) -> Result<SealedFile, Error> {
+        let file = self.to_memory(url, max_len, false)?;
+        file.ok_or_else(|| Failure::Missing("the server has no such file".into()).about(url))
+    }
+
+    fn to_memory(
+        &self,
+        url: &Url,
+        max_len: u64,
+        may_lack: bool,
+    ) -> Result<Option<SealedFile>, Error> {
+        let failed = |error| other(error).about(url);
+        let file = Memfd::create(url.file_name()).map_err(failed)?;
+        let came = self.deliver(&self.mirrors.addresses(url), max_len, &file, may_lack)?;
+        came.then(|| file.seal().map_err(failed)).transpose()
     }
 
     /// Stores the file under the name `target`, where it appears only when it is whole and
@@ -166,97 +186,88 @@ impl Fetcher {
         self.save_from(std::slice::from_ref(url), max_len, target)
     }
 
-    /// Stores one file that is at all of these addresses under the name `target`: the first that has
-    /// it whole and verified counts.
+    /// Stores one file that is at all of these addresses under the name `target`: the first that
+    /// gives it whole and verified counts.
     ///
     /// # Errors
     /// As [`Fetcher::save`]; it is the last address that failed.
     pub fn save_from(&self, mirrors: &[Url], max_len: u64, target: &Path) -> Result<(), Error> {
         let cannot = |error: io::Error| {
             let why = format!("cannot write {}: {error}", target.display());
-            Failure::Other(why.into())
+            self.failed(mirrors.first(), Failure::Other(why.into()))
         };
-        self.first_of(mirrors, |url| {
-            let save = || {
-                let file = Staged::create(target).map_err(cannot)?;
-                self.to_store(url, max_len, &file)?;
-                file.publish().map_err(cannot)
-            };
-            save().map_err(|failure| self.failed(url, failure))
-        })
+        let file = Staged::create(target).map_err(cannot)?;
+        self.deliver(mirrors, max_len, &file, false)?;
+        file.publish().map_err(cannot)
     }
 
-    /// Returns a file that must be there.
-    ///
-    /// # Errors
-    /// As [`Fetcher::get`], and when neither the server nor a mirror has it.
-    pub fn need(&self, url: &Url, purpose: Purpose) -> Result<SealedFile, Error> {
-        self.first_of(&self.mirrors.addresses(url), |url| {
-            self.to_memory(url, purpose.max_len())
-                .map_err(|failure| self.failed(url, failure))
-        })
-    }
-
-    /// Returns what the first of the addresses gives that gives anything.
-    fn first_of<T>(
+    /// Brings the file that is at all of these addresses into `store`; returns false when it
+    /// `may_lack` and a server says that it does not have it.
+    fn deliver(
         &self,
         addresses: &[Url],
-        fetch: impl Fn(&Url) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let mut rest = addresses.iter();
-        loop {
-            let Some(url) = rest.next() else {
-                return Err(Error::Usage("no address given".to_owned()));
-            };
-            match fetch(url) {
-                Err(error) if rest.len() > 0 => {
-                    log::warn!("{}; trying the next mirror", error.chain());
-                }
-                Err(error) => return Err(error),
-                Ok(got) => {
-                    self.mirrors.prefer(addresses.len() - 1 - rest.len());
-                    return Ok(got);
-                }
+        max_len: u64,
+        store: &dyn Store,
+        may_lack: bool,
+    ) -> Result<bool, Error> {
+        let mut delivery = Delivery::begin(self, What::File, max_len, addresses, store);
+        let mut is_there = true;
+        let taken = self.first_of(addresses, &mut |url, turn| match delivery.take(url, turn) {
+            Err((_, Failure::Missing(why))) if may_lack => {
+                log::debug!("{url}: {why}");
+                is_there = false;
+                Ok(())
             }
+            taken => taken,
+        });
+        match taken {
+            Ok(server) => {
+                self.mirrors.prefer(server);
+                Ok(is_there)
+            }
+            Err((url, failure)) => Err(self.failed(url, failure)),
         }
     }
 
-    fn failed(&self, url: &Url, failure: Failure) -> Error {
+    /// Asks one address after the other, until one gives what is wanted or it is time to give up;
+    /// returns which of them did.
+    ///
+    /// # Errors
+    /// The last failure, and the address it is about.
+    fn first_of<'u>(
+        &self,
+        addresses: &'u [Url],
+        ask: Ask<'_>,
+    ) -> Result<usize, (Option<&'u Url>, Failure)> {
+        let mut turns = Turns::new(addresses.len(), self.stall_timeout, sys::seed());
+        let mut next = turns.first();
+        while let Some(turn) = next
+            && let Some(url) = addresses.get(turn.server)
+        {
+            std::thread::sleep(turn.pause);
+            let Err((ending, failure)) = ask(url, &turn) else {
+                return Ok(turn.server);
+            };
+            next = turns.after(ending);
+            let Some(next) = &next else {
+                return Err((Some(url), failure));
+            };
+            let error = failure.about(url).chain();
+            match next.server == turn.server {
+                true => log::warn!("{error}; asking again in {:.1} s", Seconds(next.pause)),
+                false => log::warn!("{error}; trying the next mirror"),
+            }
+        }
+        Err((None, Failure::Other("no address is given".into())))
+    }
+
+    fn failed(&self, url: Option<&Url>, failure: Failure) -> Error {
+        let Some(url) = url else {
+            return Error::Usage("no address given".to_owned());
+        };
         let error = failure.about(url);
         self.board.failed(&url.to_string(), &error.chain());
         error
-    }
-
-    fn to_memory(&self, url: &Url, max_len: u64) -> Result<SealedFile, Failure> {
-        account::note(format!("{url}: asked for"));
-        let file = Memfd::create(url.file_name()).map_err(other)?;
-        self.to_store(url, max_len, &file)
-            .inspect_err(|_| account::note(format!("{url}: failed")))?;
-        account::note(format!("{url}: whole"));
-        file.seal().map_err(other)
-    }
-
-    fn to_store(&self, url: &Url, max_len: u64, store: &dyn Store) -> Result<(), Failure> {
-        self.allow(url)?;
-        let pin = self.pin(url)?;
-        let progress = self.board.begin(&url.to_string());
-        let mut sink = Sink::new(store, progress, pin.is_some()).map_err(other)?;
-        match url.scheme() {
-            Scheme::Tftp => tftp::get(self, url, max_len, &mut sink)?,
-            Scheme::Http | Scheme::Https => http::get(self, url, max_len, &mut sink)?,
-        }
-        match (pin, sink.finish().map_err(other)?) {
-            (Some(expected), Some(found)) if expected != found => {
-                return Err(Failure::Verification(format!(
-                    "its SHA-256 is {found} and should be {expected}"
-                )));
-            }
-            _ => {}
-        }
-        match self.keys.is_empty() || self.sums.is_some() {
-            true => Ok(()),
-            false => self.check_signature(&signature_of(url)?, store.file(), &self.keys),
-        }
     }
 
     /// Makes sure that the policy allows this address.
@@ -266,90 +277,6 @@ impl Fetcher {
             None => Ok(()),
         }
     }
-
-    /// Returns the hash that the file must have; what the URL itself asks for counts.
-    fn pin(&self, url: &Url) -> Result<Option<Sha256>, Failure> {
-        match (url.sha256(), &self.sums) {
-            (Some(pin), _) => Ok(Some(pin)),
-            (None, Some(sums)) => {
-                let name = url.plain_file_name();
-                let sum = sums.of(&name).map_err(|fault| unverified(&fault))?;
-                Ok(Some(sum))
-            }
-            (None, None) => Ok(None),
-        }
-    }
-
-    /// Checks a file that has been fetched against the signature at `signature`, with these keys.
-    ///
-    /// # Errors
-    /// [`Error::Verification`] when the file is not what was signed or there is no signature;
-    /// [`Error::Fetch`] when that cannot be told.
-    pub fn verify(
-        &self,
-        url: &Url,
-        file: &SealedFile,
-        signature: &Url,
-        keys: &Keys,
-    ) -> Result<(), Error> {
-        self.first_of(&self.mirrors.addresses(signature), |signature| {
-            self.check_signature(signature, file.file(), keys)
-                .map_err(|failure| failure.about(url))
-        })
-    }
-
-    fn check_signature(&self, url: &Url, mut file: &File, keys: &Keys) -> Result<(), Failure> {
-        // Nobody signs signatures.
-        let plain = Self {
-            keys: Keys::default(),
-            sums: None,
-            board: Board::new(Style::Silent),
-            ..self.clone()
-        };
-        let text = match plain.to_memory(url, verify::MAX_SIGNATURE_LEN) {
-            Err(Failure::Missing(why)) => {
-                let why = format!("there is no signature {url}: {why}");
-                return Err(Failure::Verification(why));
-            }
-            signature => text_of(&signature?)?,
-        };
-        let signature = text.parse::<Signature>();
-        let signature = signature.map_err(|fault| unverified(&fault))?;
-        let mut check = keys.check(&signature).map_err(|fault| unverified(&fault))?;
-        file.seek(SeekFrom::Start(0)).map_err(other)?;
-        let mut octets = vec![0; 128 << 10];
-        loop {
-            match file.read(&mut octets).map_err(other)? {
-                0 => break,
-                len => check.update(octets.get(..len).unwrap_or_default()),
-            }
-        }
-        let comment = check.finish().map_err(|fault| unverified(&fault))?;
-        log::info!("{url}: is a good signature: {comment}");
-        Ok(())
-    }
-}
-
-/// Returns where the signature of a file is, when nothing else is said: beside it.
-fn signature_of(url: &Url) -> Result<Url, Failure> {
-    let name = format!("{}.minisig", url.file_name());
-    url.beside(&name).map_err(other)
-}
-
-/// Returns the content of a small file.
-///
-/// # Errors
-/// It is not UTF-8, or cannot be read back.
-fn text_of(file: &SealedFile) -> Result<String, Failure> {
-    let mut text = String::new();
-    let mut file = file.file();
-    file.seek(SeekFrom::Start(0)).map_err(other)?;
-    file.read_to_string(&mut text).map_err(other)?;
-    Ok(text)
-}
-
-fn unverified(fault: &Fault) -> Failure {
-    Failure::Verification(fault.to_string())
 }
 
 /// Lets all packets of a socket go through one interface.
@@ -368,7 +295,7 @@ impl Failure {
                 what: url.to_string(),
                 why,
             },
-            Self::Missing(source) | Self::Other(source) => Error::Fetch {
+            Self::Missing(source) | Self::Passing(source) | Self::Other(source) => Error::Fetch {
                 url: url.to_string(),
                 source,
             },
@@ -378,6 +305,14 @@ impl Failure {
 
 fn other(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
     Failure::Other(error.into())
+}
+
+fn passing(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    Failure::Passing(error.into())
+}
+
+fn unverified(fault: &Fault) -> Failure {
+    Failure::Verification(fault.to_string())
 }
 
 /// Returns the server's addresses; the C library's resolver looks names up.
@@ -390,5 +325,5 @@ fn resolve(url: &Url) -> Result<Vec<SocketAddr>, Cause> {
 }
 
 fn no_address(url: &Url) -> Failure {
-    Failure::Other(format!("{} has no address", url.host()).into())
+    Failure::Passing(format!("{} has no address", url.host()).into())
 }

@@ -3,8 +3,8 @@
 //! A body is complete only when its length or its last chunk says so; one that ends with the
 //! connection is taken as it is, since nothing tells its length. Redirects are events, because
 //! another server may be meant; one from https to http is refused. Content codings are not asked
-//! for and not undone. A download is resumed with Range and If-Range, and only where the server
-//! gave a validator (RFC 9110 §13.1.5).
+//! for and not undone. A download is resumed with Range and If-Range (RFC 9110 §13.1.5), or with
+//! Range alone by who can tell in the end whether it is one file.
 //!
 //! Octets that are not consumed are handed in again together with those that follow.
 
@@ -55,8 +55,8 @@ pub struct Proxy {
 pub struct Resume {
     /// Octets, 1 or more.
     pub len: u64,
-    /// The entity tag or date of what has come.
-    pub validator: String,
+    /// The entity tag or date of what has come; without, whatever file the server has now goes on.
+    pub validator: Option<String>,
 }
 
 /// What happened.

@@ -20,7 +20,7 @@ is listed, or a good signature.
 
   -o, --output FILE     the name to store it under; - is standard output; with several URLs the
                         directory (the last part of each URL's path, here)
-      --mirrors         the URLs are all of one file; the first that has it counts
+      --mirrors         the URLs are all of one file; the first that gives it counts
       --parallel N      fetch up to N files at a time (4)
   -i, --interface IF    send and receive on this interface only
       --sums URL        take hashes from this list, as sha256sum writes it; a path names a file here
@@ -35,7 +35,8 @@ is listed, or a good signature.
       --mtu OCTETS      the largest packet that the path carries (1500)
       --max-size OCTETS refuse a file that is longer
       --stall-timeout SECS
-                        give up when nothing has come for so long (15)
+                        give up when nothing has come for so long (15); with --mirrors, the
+                        next is asked after 5 at first
       --json            tell how it goes by one JSON object a line, on standard output
   -v, --verbose         say every step; twice: every packet
   -q, --quiet           say nothing but errors
@@ -207,8 +208,10 @@ impl Request {
             what: url.to_string(),
             why,
         };
-        let file = needed(&self.fetcher, &url, MAX_SUMS_LEN)?;
-        let text = io::read_to_string(file.file());
+        let file = self.fetcher.need(&url, MAX_SUMS_LEN)?;
+        let mut content = file.file();
+        let text = content.seek(SeekFrom::Start(0));
+        let text = text.and_then(|_| io::read_to_string(content));
         let text = text.map_err(|error| unverified(error.to_string()))?;
         text.parse()
             .map_err(|fault: crate::verify::Fault| unverified(fault.to_string()))
@@ -237,7 +240,7 @@ fn target(url: &Url, output: Option<&Path>, several: bool) -> Result<PathBuf, Er
 
 /// Writes the file to standard output once it is whole and verified.
 fn print_out(fetcher: &Fetcher, url: &Url, max_len: u64) -> Result<(), Error> {
-    let file = needed(fetcher, url, max_len)?;
+    let file = fetcher.need(url, max_len)?;
     let mut content = file.file();
     content
         .seek(SeekFrom::Start(0))
@@ -247,24 +250,4 @@ fn print_out(fetcher: &Fetcher, url: &Url, max_len: u64) -> Result<(), Error> {
             source: error.into(),
         })?;
     Ok(())
-}
-
-/// Returns a file that must be there, set to its beginning.
-fn needed(
-    fetcher: &Fetcher,
-    url: &Url,
-    max_len: u64,
-) -> Result<crate::sys::memfd::SealedFile, Error> {
-    let failed = |source: crate::error::Cause| Error::Fetch {
-        url: url.to_string(),
-        source,
-    };
-    let file = fetcher
-        .get(url, max_len)?
-        .ok_or_else(|| failed("the server has no such file".into()))?;
-    let mut content = file.file();
-    content
-        .seek(SeekFrom::Start(0))
-        .map_err(|error| failed(error.into()))?;
-    Ok(file)
 }

@@ -13,7 +13,7 @@ use nix::sys::socket::{
 
 #[cfg(feature = "tls")]
 use super::tls;
-use super::{Failure, Fetcher, bind_to, no_address, other, resolve};
+use super::{Failure, Fetcher, bind_to, no_address, other, passing, resolve};
 use crate::http;
 use crate::plan::url::{Scheme, Url};
 use crate::sys::{self, SyscallError};
@@ -42,11 +42,17 @@ pub(super) enum Connection {
 }
 
 impl Connection {
-    /// Connects to the server of `url`, or to its proxy.
-    pub(super) fn open(fetcher: &Fetcher, url: &Url, proxy: Option<&Url>) -> Result<Self, Failure> {
+    /// Connects to the server of `url`, or to its proxy, which may be silent for `patience`.
+    pub(super) fn open(
+        fetcher: &Fetcher,
+        url: &Url,
+        proxy: Option<&Url>,
+        patience: Duration,
+    ) -> Result<Self, Failure> {
         let first = proxy.unwrap_or(url);
-        let addresses = resolve(first).map_err(Failure::Other)?;
-        let mut stream = race(fetcher, addresses, first)?;
+        let addresses = resolve(first).map_err(Failure::Passing)?;
+        let patience = patience.min(CONNECT_TIMEOUT);
+        let mut stream = race(fetcher, addresses, first, patience)?;
         if let Some(proxy) = proxy
             && url.scheme() == Scheme::Https
         {
@@ -144,15 +150,20 @@ impl Write for Connection {
 
 /// Connects to the first of the addresses that takes it: each is given a moment's start before the
 /// next is tried beside it, the families in turn (RFC 8305 §4, §5).
-fn race(fetcher: &Fetcher, addresses: Vec<SocketAddr>, url: &Url) -> Result<TcpStream, Failure> {
+fn race(
+    fetcher: &Fetcher,
+    addresses: Vec<SocketAddr>,
+    url: &Url,
+    patience: Duration,
+) -> Result<TcpStream, Failure> {
     let mut waiting = in_turn(addresses).into_iter();
     let mut under_way: Vec<(SocketAddr, OwnedFd)> = Vec::new();
     let mut failure = no_address(url);
-    let deadline = sys::now() + CONNECT_TIMEOUT;
+    let deadline = sys::now() + patience;
     let mut next_at = sys::now();
     let mut note = |address, error: SyscallError| {
         log::debug!("{address}: {error}: {}", error.source);
-        failure = other(error);
+        failure = passing(error);
     };
     loop {
         if sys::now() >= next_at || under_way.is_empty() {
@@ -187,13 +198,13 @@ fn race(fetcher: &Fetcher, addresses: Vec<SocketAddr>, url: &Url) -> Result<TcpS
         let ready = polled.iter().position(|polled| polled.any() == Some(true));
         if let Some(index) = ready {
             let (address, socket) = under_way.swap_remove(index);
-            match connected(socket) {
+            match connected(socket, patience) {
                 Ok(stream) => return Ok(stream),
                 Err(error) => note(address, error),
             }
             next_at = sys::now();
         } else if sys::now() >= deadline {
-            return Err(other(SyscallError::new("connect", Errno::ETIMEDOUT)));
+            return Err(passing(SyscallError::new("connect", Errno::ETIMEDOUT)));
         }
     }
 }
@@ -232,7 +243,7 @@ fn dial(fetcher: &Fetcher, address: SocketAddr) -> Result<OwnedFd, SyscallError>
 }
 
 /// Takes a socket that has come to the end of connecting.
-fn connected(socket: OwnedFd) -> Result<TcpStream, SyscallError> {
+fn connected(socket: OwnedFd, patience: Duration) -> Result<TcpStream, SyscallError> {
     match getsockopt(&socket, sockopt::SocketError) {
         Ok(0) => {}
         Ok(errno) => return Err(SyscallError::new("connect", Errno::from_raw(errno))),
@@ -247,8 +258,8 @@ fn connected(socket: OwnedFd) -> Result<TcpStream, SyscallError> {
         })?;
     let _ = stream.set_nodelay(true);
     // The handshake of TLS reads too.
-    let _ = stream.set_read_timeout(Some(CONNECT_TIMEOUT));
-    let _ = stream.set_write_timeout(Some(CONNECT_TIMEOUT));
+    let _ = stream.set_read_timeout(Some(patience));
+    let _ = stream.set_write_timeout(Some(patience));
     Ok(stream)
 }
 
@@ -265,12 +276,12 @@ fn tunnel(stream: &mut TcpStream, url: &Url, proxy: &Url) -> Result<(), Failure>
         request.push_str(&format!("Proxy-Authorization: {value}\r\n"));
     }
     request.push_str("\r\n");
-    stream.write_all(request.as_bytes()).map_err(other)?;
+    stream.write_all(request.as_bytes()).map_err(passing)?;
     // Octet by octet, since what follows the head is the server's.
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") && head.len() < MAX_HEAD_LEN {
         let mut octet = [0];
-        stream.read_exact(&mut octet).map_err(other)?;
+        stream.read_exact(&mut octet).map_err(passing)?;
         head.extend_from_slice(&octet);
     }
     let line = head
@@ -283,7 +294,7 @@ fn tunnel(stream: &mut TcpStream, url: &Url, proxy: &Url) -> Result<(), Failure>
         (Some(version), Some("200")) if version.starts_with("HTTP/1.") => Ok(()),
         _ => {
             let why = format!("the proxy {proxy} does not connect to {server}: {line}");
-            Err(Failure::Other(why.into()))
+            Err(Failure::Passing(why.into()))
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Drives [`crate::http::Get`] over TCP: through redirections, on behind what has come when a
-//! connection is cut, and over several connections where that is faster.
+//! Drives [`crate::http::Get`] over TCP: through redirections, on behind what has come before, and
+//! over several connections where that is faster.
 
 mod download;
 mod pace;
@@ -8,23 +8,20 @@ mod pieces;
 use std::io::{ErrorKind, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope, ScopedJoinHandle};
-use std::time::Duration;
 
 use super::connection::Connection;
-use super::sink::Sink;
-use super::{Failure, Fetcher, other, proxy};
+use super::delivery::Visit;
+use super::{Failure, other, passing, proxy};
 use crate::http::{Config, Event, Failure as TransferFailure, Get, Proxy};
 use crate::plan::url::{Scheme, Url};
 use crate::sys;
-use crate::time::{Backoff, Instant, Random, Seconds};
-use download::Download;
+use crate::time::Instant;
+pub(super) use download::Download;
 use pace::Pace;
 use pieces::Id;
 
 /// More redirections than this go round in a circle.
 const MAX_REDIRECTIONS: u32 = 10;
-/// So many connections in a row may bring nothing new.
-const MAX_FRUITLESS: u32 = 4;
 /// Octets of the longest head of an answer.
 const MAX_HEAD_LEN: usize = 256 << 10;
 
@@ -72,65 +69,57 @@ enum End {
     /// All that was wanted of it has come.
     Done,
     Redirected(Url),
+    /// The server has another file than the one of which something has come.
+    Another,
     Failed(TransferFailure),
-    /// There was no connection, or it broke while the request went out.
-    Unconnected(Failure),
 }
+
+/// What all connections bring together.
+type Shared<'a, 's> = Mutex<&'a mut Download<'s>>;
 
 /// One connection's part in a download.
 struct Part<'p, 'a, 's> {
-    download: &'p Mutex<Download<'a, 's>>,
+    download: &'p Shared<'a, 's>,
     piece: Id,
     /// It has joined others.
     joined: bool,
 }
 
 impl<'a, 's> Part<'_, 'a, 's> {
-    fn lock(&self) -> MutexGuard<'_, Download<'a, 's>> {
+    fn lock(&self) -> MutexGuard<'_, &'a mut Download<'s>> {
         lock(self.download)
     }
 }
 
-fn lock<'p, 'a, 's>(download: &'p Mutex<Download<'a, 's>>) -> MutexGuard<'p, Download<'a, 's>> {
+fn lock<'p, 'a, 's>(download: &'p Shared<'a, 's>) -> MutexGuard<'p, &'a mut Download<'s>> {
     download.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Fetches the file of `url` into `sink`.
-pub(super) fn get(
-    fetcher: &Fetcher,
-    url: &Url,
-    max_len: u64,
-    sink: &mut Sink<'_>,
-) -> Result<(), Failure> {
-    let config = Config {
-        url: url.clone(),
-        stall_timeout: fetcher.stall_timeout,
-        max_len,
-        resume: None,
-        proxy: None,
-    };
-    let download = Mutex::new(Download::new(sink));
-    thread::scope(|scope| {
-        let end = lead(scope, fetcher, config, &download);
-        lock(&download).abandon();
-        end
-    })
+/// Fetches what is missing of the file.
+pub(super) fn get(visit: &Visit<'_>, download: &mut Download<'_>) -> Result<(), Failure> {
+    download.begin().map_err(other)?;
+    let download = Mutex::new(download);
+    let end = thread::scope(|scope| lead(scope, visit, &download));
+    match end {
+        // Others have brought what this one did not.
+        Err(Failure::Passing(_)) if lock(&download).is_whole() => Ok(()),
+        end => end,
+    }
 }
 
-/// Fetches piece after piece until the file is whole, and has others join where that is faster.
+/// Fetches piece after piece until the file is whole, and has others join where that is faster. They go
+/// on where it may pass that this one does not.
 fn lead<'scope>(
     scope: &'scope Scope<'scope, '_>,
-    fetcher: &'scope Fetcher,
-    mut config: Config,
-    download: &'scope Mutex<Download<'_, '_>>,
+    visit: &'scope Visit<'_>,
+    download: &'scope Shared<'_, '_>,
 ) -> Result<(), Failure> {
-    let mut random = Random::new(sys::seed());
-    let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(4));
-    let (mut redirections, mut fruitless) = (0, 0);
+    let mut url = visit.url.clone();
+    let mut detours = 0;
     let mut pace = Pace::default();
     let mut helpers = Vec::new();
     loop {
-        if config.url.scheme() == Scheme::Https && cfg!(not(feature = "tls")) {
+        if url.scheme() == Scheme::Https && cfg!(not(feature = "tls")) {
             return Err(Failure::Other("this build knows no TLS".into()));
         }
         let claimed = lock(download).claim();
@@ -142,69 +131,54 @@ fn lead<'scope>(
                 false => continue,
             }
         };
-        let before = lock(download).received();
-        config.resume = lock(download).resume(piece);
         let part = Part {
             download,
             piece,
             joined: false,
         };
-        let end = transfer(fetcher, &config, &part, &mut |now| {
+        let end = transfer(visit, &url, &part, &mut |now| {
             let mut download = part.lock();
             download.show(now);
             let (left, received) = (download.divisible(), download.received());
             if left.is_some_and(|left| pace.wants_more(received, left, now)) {
-                let config = config.clone();
-                helpers.push(scope.spawn(move || help(fetcher, config, part.download)));
+                let url = url.clone();
+                helpers.push(scope.spawn(move || help(visit, &url, part.download)));
             }
         });
         part.lock().release(piece);
-        let failure = match end? {
-            End::Done => continue,
-            End::Redirected(_) if redirections == MAX_REDIRECTIONS => {
-                let why = format!("more than {MAX_REDIRECTIONS} redirections");
-                return Err(Failure::Other(why.into()));
-            }
-            End::Redirected(url) => {
-                log::debug!("{} is at {url}", config.url);
-                fetcher.allow(&url)?;
-                redirections += 1;
-                config.url = url;
+        let failure = match end {
+            Ok(End::Done) => continue,
+            Ok(End::Redirected(to)) if detours < MAX_REDIRECTIONS => {
+                log::debug!("{url} is at {to}");
+                visit.fetcher.allow(&to)?;
+                detours += 1;
+                url = to;
                 continue;
             }
-            End::Failed(failure @ TransferFailure::Missing(_)) => {
-                return Err(Failure::Missing(failure.into()));
+            Ok(End::Another) if detours < MAX_REDIRECTIONS => {
+                part.lock().restart().map_err(other)?;
+                detours += 1;
+                continue;
             }
-            End::Failed(failure) if !failure.is_passing() => return Err(other(failure)),
-            End::Failed(failure) => other(failure),
-            End::Unconnected(failure) => failure,
+            Ok(End::Redirected(_) | End::Another) => {
+                let why = format!("more than {MAX_REDIRECTIONS} redirections");
+                Failure::Other(why.into())
+            }
+            Ok(End::Failed(failure @ TransferFailure::Missing(_))) => {
+                Failure::Missing(failure.into())
+            }
+            Ok(End::Failed(failure)) if failure.is_passing() => return Err(passing(failure)),
+            Ok(End::Failed(failure)) => other(failure),
+            Err(failure @ Failure::Passing(_)) => return Err(failure),
+            Err(failure) => failure,
         };
-        match part.lock().received() > before {
-            true => {
-                fruitless = 0;
-                backoff.reset();
-            }
-            false => fruitless += 1,
-        }
-        let why = match &failure {
-            Failure::Other(why) if fruitless < MAX_FRUITLESS => why,
-            Failure::Other(_) | Failure::Missing(_) | Failure::Verification(_) => {
-                return Err(failure);
-            }
-        };
-        let pause = backoff.next_delay(&mut random);
-        log::warn!(
-            "{}: {why}; asking again in {:.1} s",
-            config.url,
-            Seconds(pause)
-        );
-        thread::sleep(pause);
+        lock(download).abandon();
+        return Err(failure);
     }
 }
 
 /// Fetches pieces beside others, until there are none or anything is not as it should be.
-fn help(fetcher: &Fetcher, mut config: Config, download: &Mutex<Download<'_, '_>>) {
-    config.stall_timeout = fetcher.stall_timeout;
+fn help(visit: &Visit<'_>, url: &Url, download: &Shared<'_, '_>) {
     loop {
         let claimed = lock(download).claim();
         let Some(piece) = claimed else {
@@ -215,78 +189,70 @@ fn help(fetcher: &Fetcher, mut config: Config, download: &Mutex<Download<'_, '_>
             piece,
             joined: true,
         };
-        config.resume = part.lock().resume(piece);
-        let end = transfer(fetcher, &config, &part, &mut |_| {});
+        let end = transfer(visit, url, &part, &mut |_| {});
         part.lock().release(piece);
         let why = match end {
             Ok(End::Done) => continue,
-            Ok(End::Redirected(url)) => format!("it is at {url} now"),
+            Ok(End::Redirected(to)) => format!("it is at {to} now"),
+            Ok(End::Another) => "another file, or not in parts".to_owned(),
             Ok(End::Failed(failure)) => failure.to_string(),
-            Ok(End::Unconnected(failure)) | Err(failure) => failure.about(&config.url).chain(),
+            Err(failure) => failure.about(url).chain(),
         };
-        return log::debug!("{}: one connection less: {why}", config.url);
+        return log::debug!("{url}: one connection less: {why}");
     }
 }
 
 /// Asks once and takes what comes on one connection; `progress` is called as it goes on.
-///
-/// # Errors
-/// What asking again does not help: there is no room for the file.
 fn transfer(
-    fetcher: &Fetcher,
-    config: &Config,
+    visit: &Visit<'_>,
+    url: &Url,
     part: &Part<'_, '_, '_>,
     progress: &mut dyn FnMut(Instant),
 ) -> Result<End, Failure> {
-    let proxy = proxy::of(&config.url, |name| std::env::var(name).ok())?;
-    let mut config = config.clone();
-    if let Some(proxy) = &proxy
-        && config.url.scheme() == Scheme::Http
-    {
-        config.proxy = Some(Proxy {
+    let idle = &visit.fetcher.idle;
+    let proxy = proxy::of(url, |name| std::env::var(name).ok())?;
+    let in_the_clear = proxy.as_ref().filter(|_| url.scheme() == Scheme::Http);
+    let config = Config {
+        url: url.clone(),
+        stall_timeout: visit.patience,
+        max_len: visit.max_len,
+        resume: part.lock().resume(part.piece, url, visit.may_mix),
+        proxy: in_the_clear.map(|proxy| Proxy {
             credentials: proxy.credentials().map(str::to_owned),
-        });
-    }
-    let mut get = Get::new(config.clone(), sys::now()).map_err(other)?;
+        }),
+    };
+    let mut get = Get::new(config, sys::now()).map_err(other)?;
     let request = get.poll_transmit().unwrap_or_default();
-    let origin = Origin::of(&config.url, proxy.as_ref());
-    let sent = fetcher.idle.take(&origin).and_then(|mut connection| {
+    let origin = Origin::of(url, proxy.as_ref());
+    let sent = idle.take(&origin).and_then(|mut connection| {
         let sent = connection.write_all(&request);
         sent.is_ok().then_some(connection)
     });
     let mut connection = match sent {
         Some(connection) => connection,
-        None => match connect(fetcher, &config.url, proxy.as_ref(), &request) {
-            Ok(connection) if part.joined => connection.shared(),
-            Ok(connection) => connection,
-            Err(failure) => return Ok(End::Unconnected(failure)),
-        },
+        None => {
+            let fetcher = visit.fetcher;
+            let connection = Connection::open(fetcher, url, proxy.as_ref(), visit.patience)?;
+            let mut connection = match part.joined {
+                true => connection.shared(),
+                false => connection,
+            };
+            connection.write_all(&request).map_err(passing)?;
+            connection
+        }
     };
-    let end = exchange(&mut get, &mut connection, &config, part, progress)?;
+    connection.set_read_timeout(visit.patience).map_err(other)?;
+    let end = exchange(&mut get, &mut connection, url, part, progress)?;
     if matches!(end, End::Done) && get.is_reusable() {
-        fetcher.idle.put(origin, connection);
+        idle.put(origin, connection);
     }
     Ok(end)
-}
-
-/// Opens a connection and sends the request.
-fn connect(
-    fetcher: &Fetcher,
-    url: &Url,
-    proxy: Option<&Url>,
-    request: &[u8],
-) -> Result<Connection, Failure> {
-    let mut connection = Connection::open(fetcher, url, proxy)?;
-    let stall_timeout = fetcher.stall_timeout.max(Duration::from_millis(1));
-    connection.set_read_timeout(stall_timeout).map_err(other)?;
-    connection.write_all(request).map_err(other)?;
-    Ok(connection)
 }
 
 fn exchange(
     get: &mut Get,
     connection: &mut Connection,
-    config: &Config,
+    url: &Url,
     part: &Part<'_, '_, '_>,
     progress: &mut dyn FnMut(Instant),
 ) -> Result<End, Failure> {
@@ -305,7 +271,7 @@ fn exchange(
                 match is_timeout(&error) {
                     true => get.handle_timeout(sys::now()),
                     false => {
-                        log::debug!("{}: {error}", config.url);
+                        log::debug!("{url}: {error}");
                         get.handle_close(false);
                     }
                 }
@@ -320,7 +286,7 @@ fn exchange(
                 &rest
             }
         };
-        let (consumed, end) = hand_in(get, octets, part)?;
+        let (consumed, end) = hand_in(get, octets, url, part)?;
         rest = octets.get(consumed..).unwrap_or_default().to_vec();
         connection.consume(len);
         match end {
@@ -344,6 +310,7 @@ fn exchange(
 fn hand_in(
     get: &mut Get,
     octets: &[u8],
+    url: &Url,
     part: &Part<'_, '_, '_>,
 ) -> Result<(usize, Option<End>), Failure> {
     let mut consumed = 0;
@@ -355,7 +322,7 @@ fn hand_in(
         }
         let taken = taken.consumed;
         consumed += taken;
-        let end = note_events(get, part)?;
+        let end = note_events(get, url, part)?;
         if end.is_some() || taken == 0 || taken == octets.len() {
             return Ok((consumed, end));
         }
@@ -366,17 +333,14 @@ fn is_timeout(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-fn note_events(get: &mut Get, part: &Part<'_, '_, '_>) -> Result<Option<End>, Failure> {
+fn note_events(get: &mut Get, url: &Url, part: &Part<'_, '_, '_>) -> Result<Option<End>, Failure> {
     let mut download = part.lock();
     while let Some(event) = get.poll_event() {
         match event {
             Event::Started(start) => {
-                if !download
-                    .start(part.piece, start, part.joined)
-                    .map_err(other)?
-                {
-                    let why = "another file, or not in parts".to_owned();
-                    return Ok(Some(End::Failed(TransferFailure::Malformed(why))));
+                let started = download.start(part.piece, start, url, part.joined);
+                if !started.map_err(other)? {
+                    return Ok(Some(End::Another));
                 }
             }
             Event::Redirected(url) => return Ok(Some(End::Redirected(url))),
@@ -389,6 +353,12 @@ fn note_events(get: &mut Get, part: &Part<'_, '_, '_>) -> Result<Option<End>, Fa
                         End::Failed(TransferFailure::Malformed(why))
                     }
                 }));
+            }
+            // It is not longer than what has come.
+            Event::Failed(TransferFailure::Refused(status))
+                if status.as_u16() == 416 && download.received() > 0 =>
+            {
+                return Ok(Some(End::Another));
             }
             Event::Failed(failure) => return Ok(Some(End::Failed(failure))),
         }

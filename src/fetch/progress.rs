@@ -103,12 +103,12 @@ impl Board {
     }
 
     /// Begins to show a fetch.
-    pub(super) fn begin(&self, name: &str) -> Progress {
+    pub(super) fn begin(&self) -> Progress {
         let now = sys::now();
         let id = sys::seed();
         self.rows().0.push(Row {
             id,
-            name: name.to_owned(),
+            name: String::new(),
             len: 0,
             expected: None,
             began_at: now,
@@ -140,6 +140,13 @@ pub(super) struct Progress {
 }
 
 impl Progress {
+    /// Takes notice of where the file comes from now.
+    pub(super) fn rename(&self, name: String) {
+        if let Some(row) = self.board.rows().0.iter_mut().find(|row| row.id == self.id) {
+            row.name = name;
+        }
+    }
+
     /// Notes the length that is announced.
     pub(super) fn expect(&self, len: Option<u64>) {
         if len.is_some()
@@ -331,8 +338,8 @@ mod tests {
     #[test]
     fn a_fetch_that_ends_leaves_the_board() {
         let board = Board::new(Style::Silent);
-        let first = board.begin("a");
-        let second = board.begin("b");
+        let first = board.begin();
+        let second = board.begin();
         second.finish(1);
         assert_eq!(board.rows().0.len(), 1);
         drop(first);

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use super::hashing::Hashing;
 use super::progress::Progress;
 use super::staged::Staged;
-use crate::plan::url::Sha256;
+use crate::plan::url::{Sha256, Url};
 use crate::sys::machine;
 use crate::sys::memfd::Memfd;
 use crate::time::Instant;
@@ -65,16 +65,29 @@ pub(super) struct Sink<'a> {
 }
 
 impl<'a> Sink<'a> {
-    pub(super) fn new(store: &'a dyn Store, progress: Progress, hashes: bool) -> io::Result<Self> {
-        Ok(Self {
+    pub(super) fn new(store: &'a dyn Store, progress: Progress) -> Self {
+        Self {
             store,
             buffer: Vec::with_capacity(BUFFER_LEN),
             buffer_at: 0,
             received: 0,
             progress,
             in_turn: 0,
-            hashing: hashes.then(|| Hashing::start(store.file())).transpose()?,
-        })
+            hashing: None,
+        }
+    }
+
+    /// Has the hash computed of what has come and will.
+    ///
+    /// # Errors
+    /// There is no thread for it.
+    pub(super) fn hash(&mut self) -> io::Result<()> {
+        if self.hashing.is_none() {
+            let hashing = Hashing::start(self.store.file())?;
+            hashing.advance(self.in_turn);
+            self.hashing = Some(hashing);
+        }
+        Ok(())
     }
 
     /// Takes octets that begin `at` octets into the file.
@@ -109,10 +122,15 @@ impl<'a> Sink<'a> {
         self.store.file().set_len(0)?;
         self.buffer.clear();
         (self.buffer_at, self.received, self.in_turn) = (0, 0, 0);
-        if self.hashing.is_some() {
-            self.hashing = Some(Hashing::start(self.store.file())?);
+        match self.hashing.take() {
+            Some(_) => self.hash(),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Takes notice of who is asked from now on.
+    pub(super) fn is_from(&self, url: &Url) {
+        self.progress.rename(url.to_string());
     }
 
     /// How many octets have come.
@@ -129,13 +147,17 @@ impl<'a> Sink<'a> {
         len.map_or(Ok(()), |len| self.store.reserve(len))
     }
 
-    /// Ends the file; returns the hash of its content, where one is due.
-    pub(super) fn finish(mut self) -> io::Result<Option<Sha256>> {
+    /// Writes what is left; returns the hash of all that has come, where one is due.
+    pub(super) fn complete(&mut self) -> io::Result<Option<Sha256>> {
         self.flush()?;
         let hashing = self.hashing.take();
         let hash = hashing.map(|hashing| hashing.finish(self.received));
-        self.progress.finish(self.received);
         hash.transpose()
+    }
+
+    /// Tells that the file is what it should be.
+    pub(super) fn finish(&self) {
+        self.progress.finish(self.received);
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -176,13 +198,14 @@ mod tests {
         let expected = Sha256(sha2::Sha256::digest(&content).into());
         let pieces = [0..10, 300_000..1_000_000, 10..100_000, 100_000..300_000];
         let store = Memfd::create("test").unwrap();
-        let mut sink = Sink::new(&store, Board::new(Style::Silent).begin("f"), true).unwrap();
+        let mut sink = Sink::new(&store, Board::new(Style::Silent).begin());
+        sink.hash().unwrap();
         sink.write_at(0, b"something else").unwrap();
         sink.restart().unwrap();
         for piece in pieces {
             sink.write_at(piece.start as u64, &content[piece]).unwrap();
         }
-        assert_eq!(sink.finish().unwrap(), Some(expected));
+        assert_eq!(sink.complete().unwrap(), Some(expected));
         let mut written = vec![0; content.len()];
         store.file().read_exact_at(&mut written, 0).unwrap();
         assert!(written == content);

@@ -5,10 +5,12 @@ mod socket;
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use super::delivery::Visit;
 use super::sink::Sink;
-use super::{Failure, Fetcher, no_address, other, resolve};
-use crate::plan::url::Url;
+use super::turns::FIRST_PATIENCE;
+use super::{Failure, Fetcher, no_address, other, passing, resolve};
 use crate::sys;
 use crate::tftp::{Config, Event, Extents, Failure as TransferFailure, Get, Terms};
 use crate::time::Instant;
@@ -18,18 +20,17 @@ use socket::Socket;
 /// So many passes over a file in a row may bring none of the blocks that are missing.
 const MAX_FRUITLESS: u32 = 8;
 
-/// Fetches the file of `url` into `sink`, from the first of its server's addresses that answers.
-pub(super) fn get(
-    fetcher: &Fetcher,
-    url: &Url,
-    max_len: u64,
-    sink: &mut Sink<'_>,
-) -> Result<(), Failure> {
-    let servers = resolve(url).map_err(Failure::Other)?;
-    let mut failure = no_address(url);
-    for server in servers {
-        match get_from(fetcher, url, server, max_len, sink) {
-            Err(Unanswered::Yes(why)) => failure = other(why),
+/// Fetches the file into `sink`, which is empty, from the first of its server's addresses that answers.
+pub(super) fn get(visit: &Visit<'_>, sink: &mut Sink<'_>) -> Result<(), Failure> {
+    let mut servers = resolve(visit.url).map_err(Failure::Passing)?.into_iter();
+    let mut failure = no_address(visit.url);
+    while let Some(server) = servers.next() {
+        let patience = match servers.len() {
+            0 => visit.patience,
+            _ => visit.patience.min(FIRST_PATIENCE),
+        };
+        match get_from(visit, server, patience, sink) {
+            Err(Unanswered::Yes(why)) => failure = silent(visit, why),
             Err(Unanswered::No(why)) => return Err(why),
             Ok(()) => return Ok(()),
         }
@@ -49,19 +50,27 @@ impl From<Failure> for Unanswered {
     }
 }
 
+/// Who has been asked again and again for the whole stall timeout is not asked any more.
+fn silent(visit: &Visit<'_>, failure: TransferFailure) -> Failure {
+    match visit.patience < visit.fetcher.stall_timeout {
+        true => passing(failure),
+        false => other(failure),
+    }
+}
+
 fn get_from(
-    fetcher: &Fetcher,
-    url: &Url,
+    visit: &Visit<'_>,
     server: SocketAddr,
-    max_len: u64,
+    patience: Duration,
     sink: &mut Sink<'_>,
 ) -> Result<(), Unanswered> {
+    let (fetcher, url) = (visit.fetcher, visit.url);
     let mut config = Config {
         server,
         file: url.tftp_file().to_owned(),
         terms: Terms::best(fetcher.path_mtu, &server),
-        stall_timeout: fetcher.stall_timeout,
-        max_len,
+        stall_timeout: patience,
+        max_len: visit.max_len,
         received: Extents::default(),
         expected_len: None,
         heard_at: None,
@@ -84,6 +93,9 @@ fn get_from(
                 true => Failure::Missing(failure.into()).into(),
                 false if matches!(failure, TransferFailure::NoAnswer { .. }) => {
                     Unanswered::Yes(failure)
+                }
+                false if matches!(failure, TransferFailure::Stalled { .. }) => {
+                    silent(visit, failure).into()
                 }
                 false => other(failure).into(),
             });

@@ -19,7 +19,7 @@ use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, StreamOwned};
 
 use super::clock::Reading;
-use super::{Failure, Fetcher, other};
+use super::{Failure, Fetcher, other, passing};
 use crate::plan::url::Url;
 
 /// Where distributions keep the list of the authorities they trust.
@@ -86,7 +86,7 @@ fn explain(error: io::Error, reading: &Reading) -> Failure {
     use rustls::CertificateError as Certificate;
     let refusal = error.get_ref().and_then(|source| source.downcast_ref());
     let Some(rustls::Error::InvalidCertificate(why)) = refusal else {
-        return other(error);
+        return passing(error);
     };
     let is_about_time = matches!(
         why,

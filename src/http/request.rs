@@ -31,9 +31,10 @@ pub(super) fn ask(config: &Config) -> Result<(Vec<u8>, Call<RecvResponse>), Fail
         request = request.header(PROXY_AUTHORIZATION, basic(credentials));
     }
     if let Some(resume) = &config.resume {
-        request = request
-            .header(RANGE, format!("bytes={}-", resume.len))
-            .header(IF_RANGE, resume.validator.as_str());
+        request = request.header(RANGE, format!("bytes={}-", resume.len));
+        if let Some(validator) = &resume.validator {
+            request = request.header(IF_RANGE, validator);
+        }
     }
     let malformed = |error: &dyn std::fmt::Display| Failure::Malformed(error.to_string());
     let request = request.body(()).map_err(|error| malformed(&error))?;

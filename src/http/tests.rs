@@ -221,7 +221,7 @@ fn get(resume: Option<(u64, &str)>) -> Get {
     of(Config {
         resume: resume.map(|(len, validator)| Resume {
             len,
-            validator: validator.to_owned(),
+            validator: Some(validator.to_owned()),
         }),
         ..config("http://192.0.2.1/file")
     })

@@ -1,54 +1,138 @@
-//! A file on its way, over one connection or several.
+//! A file on its way, over one connection or several, from one server after the other.
 
 use std::io;
 
 use super::pieces::{Id, Pieces};
 use crate::fetch::sink::Sink;
 use crate::http::{Resume, Start};
+use crate::plan::url::Url;
 use crate::time::Instant;
 
-pub(super) struct Download<'a, 's> {
-    sink: &'a mut Sink<'s>,
+pub(in crate::fetch) struct Download<'s> {
+    sink: Sink<'s>,
     pieces: Pieces,
     /// Of the whole file, octets.
     len: Option<u64>,
-    /// What makes sure that it is the same file that goes on.
-    validator: Option<String>,
+    /// None where what has come cannot be gone on with.
+    source: Option<Source>,
+    /// Nobody is to fetch anything any more.
+    is_over: bool,
 }
 
-impl<'a, 's> Download<'a, 's> {
-    pub(super) fn new(sink: &'a mut Sink<'s>) -> Self {
+/// Where what has come is from.
+struct Source {
+    url: Url,
+    /// By what the server there makes sure that it is the same file that goes on.
+    validator: Option<String>,
+    /// Whether no server vouches that all of it is of one file.
+    is_mixed: bool,
+}
+
+impl<'s> Download<'s> {
+    pub(in crate::fetch) fn new(sink: Sink<'s>) -> Self {
         Self {
             sink,
             pieces: Pieces::new(),
             len: None,
-            validator: None,
+            source: None,
+            is_over: false,
+        }
+    }
+
+    /// Forgets all that has come.
+    ///
+    /// # Errors
+    /// It cannot be taken away again.
+    pub(in crate::fetch) fn restart(&mut self) -> io::Result<()> {
+        self.pieces.forget();
+        (self.len, self.source) = (None, None);
+        match self.sink.len() {
+            0 => Ok(()),
+            _ => self.sink.restart(),
+        }
+    }
+
+    /// Returns where octets go that are not from HTTP.
+    pub(in crate::fetch) const fn sink(&mut self) -> &mut Sink<'s> {
+        &mut self.sink
+    }
+
+    /// Whether the server that gave what has come knows that again.
+    pub(in crate::fetch) fn is_known_again(&self) -> bool {
+        let mut source = self.source.iter();
+        source.any(|source| source.validator.is_some())
+    }
+
+    /// Whether parts of it may be of different files.
+    pub(in crate::fetch) fn is_mixed(&self) -> bool {
+        self.source.iter().any(|source| source.is_mixed)
+    }
+
+    /// Octets that have come.
+    pub(in crate::fetch) const fn received(&self) -> u64 {
+        self.sink.len()
+    }
+
+    /// Has connections begin.
+    ///
+    /// # Errors
+    /// What came from elsewhere cannot be taken away again.
+    pub(super) fn begin(&mut self) -> io::Result<()> {
+        self.is_over = false;
+        match self.source {
+            Some(_) => Ok(()),
+            None => self.restart(),
         }
     }
 
     /// Takes a piece that is to be fetched; none when there is none at the moment.
     pub(super) fn claim(&mut self) -> Option<Id> {
-        self.pieces.claim()
+        match self.is_over {
+            true => None,
+            false => self.pieces.claim(),
+        }
     }
 
-    /// Returns what to ask for so that `piece` goes on; none when only the whole file can be had.
-    pub(super) fn resume(&self, piece: Id) -> Option<Resume> {
+    /// Returns what to ask for at `url` so that `piece` goes on: behind what that server knows again,
+    /// or behind whatever has come where it `may_mix`. None when only the whole file can be had.
+    pub(super) fn resume(&self, piece: Id, url: &Url, may_mix: bool) -> Option<Resume> {
         let len = self.pieces.next(piece).filter(|next| *next > 0)?;
-        let validator = self.validator.clone()?;
-        Some(Resume { len, validator })
+        let source = self.source.as_ref()?;
+        let validator = source.validator.clone().filter(|_| source.url == *url);
+        (validator.is_some() || may_mix).then_some(Resume { len, validator })
     }
 
-    /// Takes notice of an answer for `piece`. One that begins elsewhere has all come again; a
-    /// connection that has joined others may not do so: false, when its answer is of no use.
+    /// Takes notice of an answer from `url` for `piece`, which was asked for as `resume` says. One for
+    /// the whole file has all come again; a connection that has joined others may not do so. Returns
+    /// false when the answer is of no use, since it is of another file.
     ///
     /// # Errors
     /// There is no room for the file.
-    pub(super) fn start(&mut self, piece: Id, start: Start, joined: bool) -> io::Result<bool> {
-        let goes_on = self.pieces.next(piece) == Some(start.from);
+    pub(super) fn start(
+        &mut self,
+        piece: Id,
+        start: Start,
+        url: &Url,
+        joined: bool,
+    ) -> io::Result<bool> {
+        let goes_on = start.from > 0 && self.pieces.next(piece) == Some(start.from);
+        let source = self.source.as_ref();
         if joined {
-            return Ok(goes_on && start.len == self.len && start.validator == self.validator);
+            let validator = source.and_then(|source| source.validator.as_ref());
+            let is_same = start.len == self.len && start.validator.as_ref() == validator;
+            return Ok(goes_on && is_same);
         }
-        if !goes_on {
+        let mut is_mixed = false;
+        let mut validator = start.validator;
+        if goes_on {
+            if self.len.is_some() && start.len != self.len {
+                return Ok(false);
+            }
+            let own = source.filter(|source| source.url == *url);
+            let known_by = own.and_then(|source| source.validator.clone());
+            is_mixed = self.is_mixed() || known_by.is_none();
+            validator = validator.or(known_by);
+        } else if self.sink.len() > 0 {
             self.sink.restart()?;
             self.pieces.restart(piece);
         }
@@ -56,7 +140,12 @@ impl<'a, 's> Download<'a, 's> {
         if let Some(len) = start.len {
             self.pieces.set_len(len);
         }
-        (self.len, self.validator) = (start.len, start.validator);
+        self.len = start.len;
+        self.source = Some(Source {
+            url: url.clone(),
+            validator,
+            is_mixed,
+        });
         Ok(true)
     }
 
@@ -75,7 +164,7 @@ impl<'a, 's> Download<'a, 's> {
 
     /// Returns whether more is wanted of `piece`.
     pub(super) fn wants(&self, piece: Id) -> bool {
-        self.pieces.next(piece).is_some()
+        !self.is_over && self.pieces.next(piece).is_some()
     }
 
     /// Takes notice that the server has sent the file to its end.
@@ -89,19 +178,13 @@ impl<'a, 's> Download<'a, 's> {
     }
 
     /// Has all connections end.
-    pub(super) fn abandon(&mut self) {
-        self.pieces.abandon();
-    }
-
-    /// Octets that have come.
-    pub(super) const fn received(&self) -> u64 {
-        self.sink.len()
+    pub(super) const fn abandon(&mut self) {
+        self.is_over = true;
     }
 
     /// Octets that are still to come, where that is known and they may be asked for in parts.
     pub(super) fn divisible(&self) -> Option<u64> {
-        self.validator.as_ref()?;
-        self.pieces.left()
+        self.pieces.left().filter(|_| self.is_known_again())
     }
 
     pub(super) fn is_whole(&self) -> bool {

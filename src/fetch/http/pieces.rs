@@ -143,9 +143,11 @@ impl Pieces {
         }];
     }
 
-    /// Has nobody fetch anything any more.
-    pub(super) fn abandon(&mut self) {
-        self.pieces.clear();
+    /// Has all come again, to whoever takes it; all others lose their pieces.
+    pub(super) fn forget(&mut self) {
+        self.last_id += 1;
+        self.restart(Id(self.last_id));
+        self.release(Id(self.last_id));
     }
 
     /// Returns how many octets are still to come, where that is known.

@@ -7,7 +7,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let [cut, answer @ ..] = data else { return };
     let resume = Resume {
         len: 3,
-        validator: "x".to_owned(),
+        validator: Some("x".to_owned()),
     };
     let config = Config {
         url: "http://192.0.2.1/".parse().unwrap(),

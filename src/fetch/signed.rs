@@ -1,0 +1,101 @@
+//! Signatures of files: fetched, and judged.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+
+use super::delivery::{Delivery, What};
+use super::turns::{Ending, Turn};
+use super::{Failure, Fetcher, other, unverified};
+use crate::error::Error;
+use crate::plan::url::Url;
+use crate::sys::memfd::{Memfd, SealedFile};
+use crate::verify::{Keys, MAX_SIGNATURE_LEN, Signature};
+
+impl Fetcher {
+    /// Checks a file that has been fetched against the signature at `signature`, with these keys.
+    ///
+    /// # Errors
+    /// [`Error::Verification`] when the file is not what was signed or there is no signature;
+    /// [`Error::Fetch`] when that cannot be told.
+    pub fn verify(
+        &self,
+        url: &Url,
+        file: &SealedFile,
+        signature: &Url,
+        keys: &Keys,
+    ) -> Result<(), Error> {
+        self.is_signed(&self.mirrors.addresses(signature), file.file(), keys)
+            .map_err(|failure| failure.about(url))
+    }
+
+    /// Looks for a good signature of a file at these addresses, one after the other.
+    ///
+    /// # Errors
+    /// What is wrong with the last.
+    pub(super) fn is_signed(
+        &self,
+        signatures: &[Url],
+        file: &File,
+        keys: &Keys,
+    ) -> Result<(), Failure> {
+        let checked = self.first_of(signatures, &mut |url, turn| {
+            self.check_signature(url, turn, file, keys)
+        });
+        match checked {
+            Ok(_) => Ok(()),
+            // All that can be done has been.
+            Err((_, Failure::Passing(why))) => Err(Failure::Other(why)),
+            Err((_, failure)) => Err(failure),
+        }
+    }
+
+    fn check_signature(
+        &self,
+        url: &Url,
+        turn: &Turn,
+        mut file: &File,
+        keys: &Keys,
+    ) -> Result<(), (Ending, Failure)> {
+        let hopeless = |failure| (Ending::Hopeless, failure);
+        let unreadable = |error| hopeless(other(error));
+        let store = Memfd::create(url.file_name()).map_err(|error| hopeless(other(error)))?;
+        let addresses = std::slice::from_ref(url);
+        let what = What::Signature;
+        let mut delivery = Delivery::begin(self, what, MAX_SIGNATURE_LEN, addresses, &store);
+        let taken = delivery.take(url, turn);
+        taken.map_err(|(ending, failure)| match failure {
+            Failure::Missing(why) => {
+                let why = format!("there is no signature {url}: {why}");
+                (ending, Failure::Verification(why))
+            }
+            failure @ (Failure::Passing(_) | Failure::Verification(_) | Failure::Other(_)) => {
+                (ending, failure)
+            }
+        })?;
+        let mut text = String::new();
+        let mut content = store.file();
+        content.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+        content.read_to_string(&mut text).map_err(unreadable)?;
+
+        let wrong = |fault| hopeless(unverified(&fault));
+        let signature = text.parse::<Signature>().map_err(wrong)?;
+        let mut check = keys.check(&signature).map_err(wrong)?;
+        file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+        let mut octets = vec![0; 128 << 10];
+        loop {
+            match file.read(&mut octets).map_err(unreadable)? {
+                0 => break,
+                len => check.update(octets.get(..len).unwrap_or_default()),
+            }
+        }
+        let comment = check.finish().map_err(wrong)?;
+        log::info!("{url}: is a good signature: {comment}");
+        Ok(())
+    }
+}
+
+/// Returns where the signature of a file is, when nothing else is said: beside it.
+pub(super) fn signature_of(url: &Url) -> Result<Url, Failure> {
+    let name = format!("{}.minisig", url.file_name());
+    url.beside(&name).map_err(other)
+}

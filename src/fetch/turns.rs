@@ -1,0 +1,195 @@
+//! Which of the servers that have a file is asked next, after which pause, and how long it may be
+//! silent.
+//!
+//! All are asked in rounds. While another is left, each has a short chance in the first round, and a
+//! longer one in each that follows, so that a dead server costs seconds and a slow one is not passed
+//! over for good. Between rounds there are pauses, longer each time; between servers there are none.
+
+use std::time::Duration;
+
+use crate::time::{Backoff, Random};
+
+/// So many rounds may bring nothing new.
+const MAX_FRUITLESS: u32 = 4;
+/// How long a server may be silent in the first round, while there is another.
+pub(super) const FIRST_PATIENCE: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(super) struct Turns {
+    /// The servers that may still give the file, by number, in the order in which they are asked.
+    servers: Vec<usize>,
+    /// Whose turn it is, by the place in that list.
+    place: usize,
+    /// Rounds that have brought nothing new.
+    fruitless: u32,
+    stall_timeout: Duration,
+    backoff: Backoff,
+    random: Random,
+}
+
+/// The next thing to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Turn {
+    /// Which server to ask.
+    pub(super) server: usize,
+    /// How long to wait before.
+    pub(super) pause: Duration,
+    /// How long it may be silent.
+    pub(super) patience: Duration,
+}
+
+/// How a turn ended that did not bring the file.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Ending {
+    /// This server does not have it, and will not.
+    Hopeless,
+    /// Nothing new came, and something may the next time.
+    Fruitless,
+    /// More has come than ever before, behind which any server can go on.
+    Shared,
+    /// More has come than ever before, behind which only this server can go on.
+    Own,
+}
+
+impl Turns {
+    /// Begins with so many servers, of which one alone may be silent for `stall_timeout`.
+    pub(super) fn new(servers: usize, stall_timeout: Duration, seed: u64) -> Self {
+        Self {
+            servers: (0..servers).collect(),
+            place: 0,
+            fruitless: 0,
+            stall_timeout: stall_timeout.max(Duration::from_millis(1)),
+            backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(4)),
+            random: Random::new(seed),
+        }
+    }
+
+    /// Returns the first turn; none when there is no server.
+    pub(super) fn first(&self) -> Option<Turn> {
+        self.turn(Duration::ZERO)
+    }
+
+    /// Returns what follows a turn that ended so; none when it is time to give up.
+    pub(super) fn after(&mut self, ending: Ending) -> Option<Turn> {
+        let is_fruitful = match ending {
+            Ending::Hopeless => {
+                if self.place < self.servers.len() {
+                    self.servers.remove(self.place);
+                }
+                false
+            }
+            Ending::Fruitless => {
+                self.place += 1;
+                false
+            }
+            Ending::Shared => {
+                self.place += 1;
+                true
+            }
+            Ending::Own => true,
+        };
+        if is_fruitful {
+            self.fruitless = 0;
+            self.backoff.reset();
+        }
+        let is_over = self.place >= self.servers.len();
+        if is_over {
+            self.place = 0;
+            self.fruitless += u32::from(!is_fruitful);
+        }
+        let pauses = is_over || matches!(ending, Ending::Own);
+        let pause = match pauses {
+            true => self.backoff.next_delay(&mut self.random),
+            false => Duration::ZERO,
+        };
+        self.turn(pause).filter(|_| self.fruitless < MAX_FRUITLESS)
+    }
+
+    fn turn(&self, pause: Duration) -> Option<Turn> {
+        let patience = match self.servers.len() {
+            0 | 1 => self.stall_timeout,
+            _ => self
+                .stall_timeout
+                .min(FIRST_PATIENCE * (1 << self.fruitless.min(MAX_FRUITLESS))),
+        };
+        Some(Turn {
+            server: *self.servers.get(self.place)?,
+            pause,
+            patience,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STALL_TIMEOUT: Duration = Duration::from_secs(15);
+
+    #[test]
+    fn all_are_asked_in_rounds_that_become_more_patient_with_pauses_between() {
+        let turns = play(2, |_| Ending::Fruitless);
+        let servers: Vec<_> = turns.iter().map(|turn| turn.server).collect();
+        assert_eq!(servers, [0, 1, 0, 1, 0, 1, 0, 1]);
+        let patience: Vec<_> = turns.iter().map(|turn| turn.patience.as_secs()).collect();
+        assert_eq!(patience, [5, 5, 10, 10, 15, 15, 15, 15]);
+        for (turn, expected) in turns.iter().zip([0, 0, 500, 0, 1_000, 0, 2_000, 0]) {
+            let pause = turn.pause.as_millis();
+            assert!((expected * 8 / 10..=expected * 12 / 10).contains(&pause));
+        }
+    }
+
+    #[test]
+    fn one_alone_is_waited_for_and_asked_four_times() {
+        let turns = play(1, |_| Ending::Fruitless);
+        assert_eq!(turns.len(), 4);
+        assert!(turns.iter().all(|turn| turn.patience == STALL_TIMEOUT));
+        assert_eq!(play(1, |_| Ending::Hopeless).len(), 1);
+        assert_eq!(Turns::new(0, STALL_TIMEOUT, 1).first(), None);
+    }
+
+    #[test]
+    fn one_without_the_file_is_not_asked_again_and_the_last_one_left_is_waited_for() {
+        let turns = play(3, |turn| match turn.server {
+            0 | 2 => Ending::Hopeless,
+            _ => Ending::Fruitless,
+        });
+        let servers: Vec<_> = turns.iter().map(|turn| turn.server).collect();
+        assert_eq!(servers, [0, 1, 2, 1, 1, 1]);
+        assert!(turns[3..].iter().all(|turn| turn.patience == STALL_TIMEOUT));
+    }
+
+    #[test]
+    fn one_that_broke_off_goes_on_itself_where_no_other_can() {
+        let mut turns = Turns::new(2, STALL_TIMEOUT, 1);
+        let turn = turns.after(Ending::Own).unwrap();
+        assert_eq!(turn.server, 0);
+        assert!(turn.pause >= Duration::from_millis(400));
+        assert_eq!(turns.after(Ending::Fruitless).unwrap().server, 1);
+        let turn = turns.after(Ending::Shared).unwrap();
+        assert_eq!((turn.server, turn.patience), (0, FIRST_PATIENCE));
+    }
+
+    #[test]
+    fn what_comes_bit_by_bit_is_not_given_up() {
+        for ending in [Ending::Own, Ending::Shared] {
+            let mut turns = Turns::new(2, STALL_TIMEOUT, 1);
+            for _ in 0..100 {
+                assert!(turns.after(ending).is_some());
+                assert!(turns.after(Ending::Fruitless).is_some());
+            }
+        }
+    }
+
+    /// Returns all turns of a fetch in which each ends as `ending` says.
+    fn play(servers: usize, ending: impl Fn(&Turn) -> Ending) -> Vec<Turn> {
+        let mut turns = Turns::new(servers, STALL_TIMEOUT, 1);
+        let mut all = Vec::new();
+        let mut next = turns.first();
+        while let Some(turn) = next {
+            next = turns.after(ending(&turn));
+            all.push(turn);
+        }
+        all
+    }
+}
