@@ -191,9 +191,14 @@ impl Server {
         Self { child, said }
     }
 
+    /// Returns the number of the process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).expect("Linux numbers processes so");
+        let pid = i32::try_from(self.pid()).expect("Linux numbers processes so");
         kill(Pid::from_raw(pid), signal).expect("it runs");
     }
 
