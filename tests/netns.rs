@@ -4,10 +4,13 @@
 
 mod common;
 
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
-use common::client::{has_carrier, is_as_it_was, is_configured, last_line, lease, succeeds};
+use common::client::{
+    addresses, has_carrier, is_as_it_was, is_configured, last_line, lease, succeeds,
+};
 use common::far::{Far, Server};
 use common::servers::{dhcpd, dnsmasq, drop_acknowledgements, kea_at_once, udhcpd};
 use common::{in_new_namespace, wait_until};
@@ -16,8 +19,10 @@ use wireboot::dhcp::config::Config;
 use wireboot::sys::filter::Program;
 use wireboot::sys::packet::PacketSocket;
 use wireboot::time::Instant;
+use wireboot::wire::dhcp::{Message, MessageType, Op};
 use wireboot::wire::ethernet::MacAddress;
 use wireboot::wire::frame;
+use wireboot::wire::option::{Options, code};
 use wireboot::wire::udp::Datagram;
 
 #[test]
@@ -159,6 +164,72 @@ fn in_a_crowd_that_is_not_answered_it_waits_for_its_turn() {
         let sent = text.split_once(" DISCOVERs sent").unwrap().0;
         assert!(sent.ends_with(" 1") || sent.ends_with(" 2"), "{text}");
     });
+}
+
+/// As a switch may send them that marks urgent frames; what it sends to a VLAN is not for us.
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn answers_with_a_priority_tag_are_taken_and_those_on_a_vlan_are_not() {
+    const URGENT: [u8; 4] = [0x81, 0x00, 0xe0, 0x00];
+    const VLAN_5: [u8; 4] = [0x81, 0x00, 0xe0, 0x05];
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let (listens, listening) = std::sync::mpsc::channel();
+        let server = far.enter(move || {
+            let far = nix::net::if_::if_nametoindex("far").unwrap();
+            let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 67)).unwrap();
+            socket
+                .set_read_timeout(Some(Duration::from_secs(30)))
+                .unwrap();
+            listens.send(()).unwrap();
+            let mut buf = [0; 2048];
+            for (asked, answer) in [(MessageType::Discover, 2), (MessageType::Request, 5)] {
+                let question = loop {
+                    let (len, _) = socket.recv_from(&mut buf).expect("it is asked");
+                    let message = Message::decode(buf.get(..len).unwrap()).unwrap();
+                    if message.message_type() == Some(asked) {
+                        break message;
+                    }
+                };
+                sender.send(&tagged(&question, answer, 66, VLAN_5)).unwrap();
+                sender
+                    .send(&tagged(&question, answer, 100, URGENT))
+                    .unwrap();
+            }
+        });
+        listening.recv().unwrap();
+        succeeds(lease("20"));
+        server.join().unwrap();
+        assert_eq!(addresses(), ["192.0.2.100"]);
+    });
+}
+
+/// Returns the frame of a reply that grants 192.0.2.`host`, with a tag.
+fn tagged(question: &Message, message_type: u8, host: u8, tag: [u8; 4]) -> Vec<u8> {
+    let server = Ipv4Addr::new(192, 0, 2, 1);
+    let mut options = Options::default();
+    options.set(code::MESSAGE_TYPE, [message_type]);
+    options.set(code::SERVER_IDENTIFIER, server.octets());
+    options.set(code::SUBNET_MASK, [255, 255, 255, 0]);
+    let message = Message {
+        op: Op::BootReply,
+        yiaddr: Ipv4Addr::new(192, 0, 2, host),
+        options,
+        ..question.clone()
+    };
+    let mut payload = Vec::new();
+    message.encode(&mut payload).expect("it is short");
+    let datagram = Datagram {
+        source: SocketAddrV4::new(server, 67),
+        destination: SocketAddrV4::new(Ipv4Addr::BROADCAST, 68),
+        payload: &payload,
+    };
+    let sender = MacAddress([2, 0, 0, 0, 0, host]);
+    let frame = frame::encode(sender, MacAddress::BROADCAST, &datagram);
+    let mut frame = frame.expect("a short message");
+    frame.splice(12..12, tag);
+    frame
 }
 
 fn is_configured_as_granted(server: impl FnOnce(&Far) -> Server + Send + 'static) {
