@@ -51,7 +51,7 @@ pub struct Lease {
     pub search: Vec<String>,
     /// Our host name (option 12), checked against its grammar.
     pub host_name: Option<String>,
-    /// Where the boot file is (`siaddr`).
+    /// Where the boot file is (`siaddr`, or option 150 where no other server is named).
     pub next_server: Option<Ipv4Addr>,
     /// Name of the boot server (option 66, or `sname`).
     pub server_name: Option<String>,
@@ -104,6 +104,22 @@ impl Lease {
         let options = &message.options;
         let mut ignored = Vec::new();
         let times = Times::read(options);
+        let server_name = checked(
+            options,
+            code::TFTP_SERVER_NAME,
+            grammar::is_domain,
+            &mut ignored,
+        )
+        .or_else(|| owned(option::text(&message.sname)?, grammar::is_domain));
+        let siaddr = Some(message.siaddr).filter(|address| !address.is_unspecified());
+        // RFC 5859; some servers, such as those of switches, name the boot server by it alone.
+        let listed = || {
+            options
+                .addresses(code::TFTP_SERVER_ADDRESS)
+                .first()
+                .copied()
+        };
+        let next_server = siaddr.or_else(|| listed().filter(|_| server_name.is_none()));
         Self {
             address: message.yiaddr,
             prefix_len: prefix_len(message.yiaddr, options, &mut ignored),
@@ -115,14 +131,8 @@ impl Lease {
             domain: checked(options, code::DOMAIN_NAME, grammar::is_domain, &mut ignored),
             search: search(options, &mut ignored),
             host_name: checked(options, code::HOST_NAME, grammar::is_domain, &mut ignored),
-            next_server: Some(message.siaddr).filter(|address| !address.is_unspecified()),
-            server_name: checked(
-                options,
-                code::TFTP_SERVER_NAME,
-                grammar::is_domain,
-                &mut ignored,
-            )
-            .or_else(|| owned(option::text(&message.sname)?, grammar::is_domain)),
+            next_server,
+            server_name,
             boot_file: checked(
                 options,
                 code::BOOT_FILE_NAME,
@@ -406,6 +416,24 @@ mod tests {
         let lease = read(&[(66, b"192.0.2.7\0"), (67, b"/grub/a b")]);
         assert_eq!(lease.boot_file.as_deref(), Some("/grub/a b"));
         assert_eq!(lease.server_name.as_deref(), Some("192.0.2.7"));
+    }
+
+    #[test]
+    fn option_150_names_the_next_server_when_nothing_else_does() {
+        let listed = (150, &[192, 0, 2, 7, 192, 0, 2, 8][..]);
+        let read = |name: &[u8], siaddr: [u8; 4]| {
+            let mut options = Options::default();
+            options.set(listed.0, listed.1);
+            let message = Message {
+                siaddr: siaddr.into(),
+                sname: name.to_vec(),
+                ..Message::reply([192, 0, 2, 100].into(), options)
+            };
+            Lease::read(&message, SERVER).next_server
+        };
+        assert_eq!(read(b"", [0; 4]), Some([192, 0, 2, 7].into()));
+        assert_eq!(read(b"boot.example", [0; 4]), None);
+        assert_eq!(read(b"", [192, 0, 2, 9]), Some([192, 0, 2, 9].into()));
     }
 
     #[test]
