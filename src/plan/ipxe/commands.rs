@@ -10,8 +10,10 @@ use super::super::{Answer, Fetched, Step};
 use super::format::parse_integer;
 use super::images::{Image, Images};
 use super::machine::Effect;
+use super::menu_commands::login;
 use super::menus::{Item, Menus};
 use super::options::{Arguments, flag, valued};
+use super::setting_commands::{is_equal, is_set};
 use super::settings::{Settings, is_our_interface};
 
 /// Why a command failed.
@@ -74,7 +76,7 @@ pub(super) enum Then {
 pub(super) struct State {
     pub(super) settings: Settings,
     pub(super) images: Images,
-    menus: Menus,
+    pub(super) menus: Menus,
     /// What `param` has collected for a request.
     pub(super) parameters: Vec<(String, String)>,
 }
@@ -91,9 +93,13 @@ impl State {
             return Ok(Effect::Done);
         };
         match name.as_str() {
-            "set" | "clear" | "inc" | "read" | "show" | "isset" | "iseq" => {
-                self.setting_command(name, words, context)
-            }
+            "set" => self.set_command(words),
+            "clear" => self.clear(words),
+            "inc" => self.increase(words, context),
+            "read" => self.read(words, context),
+            "show" => self.show(words, context),
+            "isset" => is_set(words),
+            "iseq" => is_equal(words),
             "echo" => {
                 let arguments = Arguments::parse(words, &[flag("n", 'n')])?;
                 Ok(say(arguments.rest.join(" ")))
@@ -115,26 +121,21 @@ impl State {
                 Ok(Effect::Ask(Step::Sleep(seconds), Pending::Nothing))
             }
             "prompt" => prompt(words),
-            "menu" | "form" | "item" | "choose" | "present" => self.menu_command(name, words),
-            "login" => Ok(ask_fields(
-                ["username", "password"]
-                    .into_iter()
-                    .map(|name| Item {
-                        name: Some(name.to_owned()),
-                        text: name.to_owned(),
-                        key: None,
-                        is_default: false,
-                        is_secret: name == "password",
-                    })
-                    .collect(),
-            )),
+            "menu" | "form" => self.begin_menu(words),
+            "item" => self.add_item(words),
+            "choose" => self.choose(words),
+            "present" => self.present(words),
+            "login" => Ok(login()),
             "chain" | "imgexec" | "boot" => self.start(words, place, context),
             "kernel" | "imgselect" | "imgload" => self.fetch(words, Then::Select, place, context),
             "initrd" | "imgfetch" | "module" => self.fetch(words, Then::Keep, place, context),
-            "imgargs" | "imgfree" | "imgstat" | "imgverify" | "imgtrust" => {
-                self.image_command(name, words, place)
-            }
-            "params" | "param" => self.parameter_command(name, words),
+            "imgargs" => self.set_arguments(words),
+            "imgfree" => self.free(words),
+            "imgstat" => Ok(say(self.images.describe())),
+            "imgverify" => self.verify(words, place),
+            "imgtrust" => self.trust(words),
+            "params" => self.begin_parameters(words),
+            "param" => self.add_parameter(words),
             "dhcp" | "ifconf" | "ifopen" | "ifclose" | "iflinkwait" => interface(words),
             "ifstat" | "route" | "ipstat" | "nstat" => Ok(say(format!(
                 "{} ({}): {}/{}",
@@ -217,138 +218,10 @@ impl State {
         }
     }
 
-    fn set(&mut self, name: &str, text: &str) -> Result<(), Fault> {
+    /// Sets a setting.
+    pub(super) fn set(&mut self, name: &str, text: &str) -> Result<(), Fault> {
         let result = self.settings.set(name, text);
         result.map_err(|what| Fault::new(name, what))
-    }
-
-    fn setting_command(
-        &mut self,
-        command: &str,
-        words: &[String],
-        context: &Context,
-    ) -> Result<Effect, Fault> {
-        let known = [valued("timeout", 't'), flag("quiet", 'q')];
-        let mut arguments = match command {
-            "isset" | "iseq" => Arguments::parse(words, &[])?,
-            _ => Arguments::parse(words, &known)?,
-        };
-        let name = arguments.word("the setting")?;
-        let facts = &context.facts;
-        match command {
-            "set" => self.set(name, &arguments.rest.join(" "))?,
-            "clear" => self.settings.clear(name),
-            "inc" => {
-                let increment = arguments.rest.first().map_or(Ok(1), |word| number(word))?;
-                let result = self.settings.increase(name, increment, facts);
-                result.map_err(|what| Fault::new(name, what))?;
-            }
-            "read" => {
-                let step = Step::Input {
-                    text: name.to_owned(),
-                    default: self.settings.text(name, facts).unwrap_or_default(),
-                    is_secret: false,
-                    timeout: milliseconds(&arguments)?,
-                };
-                let setting = name.to_owned();
-                let fields = VecDeque::new();
-                return Ok(Effect::Ask(step, Pending::Input { setting, fields }));
-            }
-            "show" => {
-                let value = self.settings.text(name, facts);
-                let value = value.ok_or_else(|| Fault::new(name, "is not set"))?;
-                return Ok(say(match arguments.has("quiet") {
-                    true => value,
-                    false => format!("{name} = {value}"),
-                }));
-            }
-            "iseq" => {
-                let other = arguments.word("the text to compare with")?;
-                arguments.end()?;
-                if name != other {
-                    return Err(Fault::new(name, format!("is not \"{other}\"")));
-                }
-            }
-            _ => {
-                arguments.end()?;
-                if name.is_empty() {
-                    return Err(Fault::new("isset", "is empty"));
-                }
-            }
-        }
-        Ok(Effect::Done)
-    }
-
-    fn menu_command(&mut self, command: &str, words: &[String]) -> Result<Effect, Fault> {
-        match command {
-            "item" => {
-                let known = [
-                    valued("menu", 'm'),
-                    valued("form", 'f'),
-                    valued("key", 'k'),
-                    flag("default", 'd'),
-                    flag("secret", 's'),
-                    flag("gap", 'g'),
-                ];
-                let arguments = Arguments::parse(words, &known)?;
-                let (name, text) = match arguments.rest {
-                    rest if arguments.has("gap") => (None, rest),
-                    [name, text @ ..] => (Some(name), text),
-                    [] => (None, [].as_slice()),
-                };
-                let item = Item {
-                    name: name.filter(|name| !name.is_empty()).cloned(),
-                    text: text.join(" "),
-                    key: arguments.value("key").map(key).transpose()?.flatten(),
-                    is_default: arguments.has("default"),
-                    is_secret: arguments.has("secret"),
-                };
-                let menu = arguments.value("menu").or(arguments.value("form"));
-                self.menus.add(menu.unwrap_or_default(), item)?;
-            }
-            "choose" => {
-                let known = [
-                    valued("menu", 'm'),
-                    valued("default", 'd'),
-                    valued("timeout", 't'),
-                    valued("retimeout", 'r'),
-                    flag("keep", 'k'),
-                ];
-                let mut arguments = Arguments::parse(words, &known)?;
-                let setting = arguments.word("the setting")?.to_owned();
-                arguments.end()?;
-                let name = arguments.value("menu").unwrap_or_default();
-                let form = self.menus.find(name)?;
-                let menu = form.menu(arguments.value("default"), milliseconds(&arguments)?)?;
-                let names = form.items.iter().map(|item| item.name.clone()).collect();
-                if !arguments.has("keep") {
-                    self.menus.remove(name);
-                }
-                return Ok(Effect::Ask(
-                    Step::Menu(menu),
-                    Pending::Choice { setting, names },
-                ));
-            }
-            "present" => {
-                let arguments = Arguments::parse(words, &[valued("form", 'f'), flag("keep", 'k')])?;
-                let name = arguments.value("form").unwrap_or_default();
-                let fields = self.menus.find(name)?.items.clone().into();
-                if !arguments.has("keep") {
-                    self.menus.remove(name);
-                }
-                return Ok(ask_fields(fields));
-            }
-            _ => {
-                let known = [valued("name", 'n'), flag("delete", 'd')];
-                let arguments = Arguments::parse(words, &known)?;
-                let name = arguments.value("name").unwrap_or_default();
-                match arguments.has("delete") {
-                    true => self.menus.remove(name),
-                    false => self.menus.begin(name, arguments.rest.join(" ")),
-                }
-            }
-        }
-        Ok(Effect::Done)
     }
 }
 
@@ -357,7 +230,7 @@ pub(super) fn say(text: String) -> Effect {
 }
 
 /// Asks for the fields of a form, one after the other.
-fn ask_fields(mut fields: VecDeque<Item>) -> Effect {
+pub(super) fn ask_fields(mut fields: VecDeque<Item>) -> Effect {
     while let Some(field) = fields.pop_front() {
         if let Some(setting) = field.name {
             let step = Step::Input {
@@ -408,18 +281,18 @@ fn cpuid(words: &[String], context: &Context) -> Result<Effect, Fault> {
     }
 }
 
-fn number(word: &str) -> Result<i64, Fault> {
+pub(super) fn number(word: &str) -> Result<i64, Fault> {
     parse_integer(word).ok_or_else(|| Fault::new(word, "is no number"))
 }
 
 /// Returns the timeout; 0 means none.
-fn milliseconds(arguments: &Arguments<'_>) -> Result<Option<Duration>, Fault> {
+pub(super) fn milliseconds(arguments: &Arguments<'_>) -> Result<Option<Duration>, Fault> {
     let timeout = arguments.number("timeout")?.filter(|timeout| *timeout > 0);
     Ok(timeout.map(Duration::from_millis))
 }
 
 /// Returns the character of a key given as itself or as a number; none for the function keys.
-fn key(text: &str) -> Result<Option<char>, Fault> {
+pub(super) fn key(text: &str) -> Result<Option<char>, Fault> {
     let mut letters = text.chars();
     match (letters.next(), letters.next()) {
         (Some(key), None) => Ok(Some(key)),

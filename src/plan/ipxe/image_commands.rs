@@ -6,7 +6,8 @@ use super::super::kernel_image::Kind;
 use super::super::planner::Context;
 use super::super::url::Url;
 use super::super::{Purpose, Step};
-use super::commands::{Fault, Pending, State, Then, say};
+use super::commands::{Fault, Pending, State, Then};
+use super::images::Image;
 use super::machine::Effect;
 use super::options::{Arguments, Known, flag, valued};
 
@@ -75,26 +76,21 @@ impl State {
 
     /// Resolves an address against the script; parameters go into its query.
     fn url(&mut self, reference: &str, place: &Place, context: &mut Context) -> Result<Url, Fault> {
-        let (address, has_parameters) = match reference.split_once("##params") {
-            Some((address, _)) => (address.to_owned(), true),
-            None => (reference.to_owned(), false),
-        };
-        let address = match has_parameters {
-            true => {
+        let address = match reference.split_once("##params") {
+            Some((address, _)) => {
                 let text = "sends its parameters in the query of a GET, not as a form";
                 context.note(place, text);
                 let string = super::format::Type::UriString;
-                let pairs = self
-                    .parameters
-                    .iter()
-                    .map(|(name, value)| format!("{name}={}", string.format(value.as_bytes())));
+                let pairs = self.parameters.iter();
+                let pairs = pairs.map(|(name, value)| {
+                    let value = string.format(value.as_bytes());
+                    format!("{name}={value}")
+                });
                 let separator = if address.contains('?') { '&' } else { '?' };
-                format!(
-                    "{address}{separator}{}",
-                    pairs.collect::<Vec<_>>().join("&")
-                )
+                let query = pairs.collect::<Vec<_>>().join("&");
+                format!("{address}{separator}{query}")
             }
-            false => address,
+            None => reference.to_owned(),
         };
         let url = place.file.join(&address);
         url.map_err(|error| Fault::new(reference, error.what))
@@ -109,8 +105,7 @@ impl State {
             }
             Then::Start { in_place } => in_place,
         };
-        let image = self.images.find(name);
-        let image = image.ok_or_else(|| Fault::new(name, "no image has this name"))?;
+        let image = self.image(name)?;
         if image.kind == Kind::IpxeScript {
             let (file, text) = (image.url.clone(), std::mem::take(&mut image.text));
             self.images.free(Some(name));
@@ -129,72 +124,81 @@ impl State {
         }
     }
 
-    pub(super) fn image_command(
-        &mut self,
-        command: &str,
-        words: &[String],
-        place: &Place,
-    ) -> Result<Effect, Fault> {
+    fn image(&mut self, name: &str) -> Result<&mut Image, Fault> {
+        let image = self.images.find(name);
+        image.ok_or_else(|| Fault::new(name, "no image has this name"))
+    }
+
+    /// `imgargs IMAGE WORD…`
+    pub(super) fn set_arguments(&mut self, words: &[String]) -> Result<Effect, Fault> {
+        let mut arguments = Arguments::parse(words, &[])?;
+        let name = arguments.word("the image")?;
+        self.image(name)?.arguments = arguments.rest.join(" ");
+        Ok(Effect::Done)
+    }
+
+    /// `imgfree [IMAGE]`
+    pub(super) fn free(&mut self, words: &[String]) -> Result<Effect, Fault> {
+        let arguments = Arguments::parse(words, &[])?;
+        self.images.free(arguments.rest.first().map(String::as_str));
+        Ok(Effect::Done)
+    }
+
+    /// `imgverify [--signer NAME] [--keep] IMAGE SIGNATURE`
+    pub(super) fn verify(&mut self, words: &[String], place: &Place) -> Result<Effect, Fault> {
         let known = [
             valued("signer", 's'),
             valued("timeout", 't'),
             flag("keep", 'k'),
-            flag("allow", 'a'),
-            flag("permanent", 'p'),
         ];
         let mut arguments = Arguments::parse(words, &known)?;
-        match command {
-            "imgstat" => return Ok(say(self.images.describe())),
-            "imgtrust" => self.images.must_be_signed = !arguments.has("allow"),
-            "imgfree" => self.images.free(arguments.rest.first().map(String::as_str)),
-            _ => {
-                let name = arguments.word("the image")?;
-                let image = self.images.find(name);
-                let image = image.ok_or_else(|| Fault::new(name, "no image has this name"))?;
-                if command == "imgargs" {
-                    image.arguments = arguments.rest.join(" ");
-                } else {
-                    let signature = arguments.word("the address of the signature")?;
-                    let url = place.file.join(signature);
-                    let url = url.map_err(|error| Fault::new(signature, error.what))?;
-                    image.signature = Some(url);
-                }
-            }
-        }
+        let image = self.image(arguments.word("the image")?)?;
+        let signature = arguments.word("the address of the signature")?;
+        let url = place.file.join(signature);
+        image.signature = Some(url.map_err(|error| Fault::new(signature, error.what))?);
         Ok(Effect::Done)
     }
 
-    pub(super) fn parameter_command(
-        &mut self,
-        command: &str,
-        words: &[String],
-    ) -> Result<Effect, Fault> {
+    /// `imgtrust [--allow] [--permanent]`
+    pub(super) fn trust(&mut self, words: &[String]) -> Result<Effect, Fault> {
+        let known = [flag("allow", 'a'), flag("permanent", 'p')];
+        let arguments = Arguments::parse(words, &known)?;
+        self.images.must_be_signed = !arguments.has("allow");
+        Ok(Effect::Done)
+    }
+
+    /// `params [--name NAME] [--method METHOD] [--delete]`
+    pub(super) fn begin_parameters(&mut self, words: &[String]) -> Result<Effect, Fault> {
         let known = [
             valued("name", 'n'),
             valued("method", 'm'),
-            valued("params", 'p'),
             flag("delete", 'd'),
-            flag("header", 'H'),
         ];
+        Arguments::parse(words, &known)?;
+        self.parameters.clear();
+        Ok(Effect::Done)
+    }
+
+    /// `param [--params NAME] NAME TEXT…`
+    pub(super) fn add_parameter(&mut self, words: &[String]) -> Result<Effect, Fault> {
+        let known = [valued("params", 'p'), flag("header", 'H')];
         let mut arguments = Arguments::parse(words, &known)?;
-        if command == "params" {
-            self.parameters.clear();
-            return Ok(Effect::Done);
-        }
         if arguments.has("header") {
-            return Err(Fault::new(
-                "--header",
-                "headers cannot be added to a request",
-            ));
+            let what = "headers cannot be added to a request";
+            return Err(Fault::new("--header", what));
         }
         let name = arguments.word("the parameter")?.to_owned();
-        if self.parameters.len() >= 1_000 {
-            return Err(Fault::new(&name, "more than 1000 parameters"));
+        if self.parameters.len() >= MAX_PARAMETERS {
+            let what = format!("more than {MAX_PARAMETERS} parameters");
+            return Err(Fault::new(&name, what));
         }
         self.parameters.push((name, arguments.rest.join(" ")));
         Ok(Effect::Done)
     }
 }
+
+/// How many parameters a request may have.
+const MAX_PARAMETERS: usize = 1_000;
 
 const IMAGE_OPTIONS: [Known; 5] = [
     valued("name", 'n'),

@@ -13,9 +13,11 @@ mod format;
 mod image_commands;
 mod images;
 mod machine;
+mod menu_commands;
 mod menus;
 mod options;
 mod script;
+mod setting_commands;
 mod settings;
 
 pub(super) use machine::Machine;
