@@ -13,8 +13,9 @@ use crate::error::Error;
 use crate::plan::url::Url;
 use crate::plan::{Answer, BootPlan, Facts, HEAD_LEN, Note, Planner, Purpose, Step, report};
 use crate::sys::SyscallError;
+use crate::sys::firmware::{self, Processor};
 use crate::sys::memfd::SealedFile;
-use crate::sys::{self, firmware, machine};
+use crate::sys::{self, machine};
 use crate::wire::ethernet::MacAddress;
 
 /// Texts about the machine that configurations ask for, by their names in `/sys/class/dmi/id`.
@@ -118,9 +119,11 @@ pub fn facts(
         .collect();
     let smbios = |name| Some((str::to_owned(name), firmware::smbios(name)?));
     facts.smbios = SMBIOS.into_iter().filter_map(smbios).collect();
-    let [flags, vendor, model] = firmware::processor(["flags", "vendor_id", "model name"]);
-    facts.cpu_flags = flags.split_whitespace().map(str::to_owned).collect();
-    facts.processor = (vendor, model);
+    let processor = Processor::first();
+    let field = |name| processor.field(name).to_owned();
+    facts.processor = (field("vendor_id"), field("model name"));
+    let flags = processor.field("flags").split_whitespace();
+    facts.cpu_flags = flags.map(str::to_owned).collect();
     facts.memory_mib = machine::total_memory().unwrap_or(0) >> 20;
     facts.unix_time = sys::since_1970().as_secs();
     facts.card = firmware::pci_card(interface).map(|card| (card.id, card.driver));

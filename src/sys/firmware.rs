@@ -19,20 +19,27 @@ pub fn smbios(name: &str) -> Option<String> {
 /// More than the part about one processor has in `/proc/cpuinfo`, in octets.
 const PROCESSOR_LEN: u64 = 16 << 10;
 
-/// Returns these fields of the first processor in `/proc/cpuinfo`, such as `flags`; empty ones where
-/// it has none.
-pub fn processor<const N: usize>(names: [&str; N]) -> [String; N] {
-    let mut text = Vec::new();
-    // The kernel writes a part for each processor while it is read, and the first says it all.
-    if let Ok(file) = fs::File::open("/proc/cpuinfo") {
-        let _ = (&file).take(PROCESSOR_LEN).read_to_end(&mut text);
+/// What the kernel says of the first processor.
+#[derive(Debug, Clone, Default)]
+pub struct Processor(String);
+
+impl Processor {
+    /// Reads its part of `/proc/cpuinfo`; one that cannot be read has no fields.
+    pub fn first() -> Self {
+        let mut text = Vec::new();
+        // The kernel writes a part for each processor while it is read.
+        if let Ok(file) = fs::File::open("/proc/cpuinfo") {
+            let _ = (&file).take(PROCESSOR_LEN).read_to_end(&mut text);
+        }
+        Self(String::from_utf8_lossy(&text).into_owned())
     }
-    let text = String::from_utf8_lossy(&text);
-    names.map(|wanted| {
-        let mut fields = text.lines().filter_map(|line| line.split_once(':'));
-        let field = fields.find(|(name, _)| name.trim() == wanted);
-        field.map_or_else(String::new, |(_, value)| value.trim().to_owned())
-    })
+
+    /// Returns a field, such as `flags`; an empty one where there is none.
+    pub fn field(&self, name: &str) -> &str {
+        let mut fields = self.0.lines().filter_map(|line| line.split_once(':'));
+        let field = fields.find(|(known, _)| known.trim() == name);
+        field.map_or("", |(_, value)| value.trim())
+    }
 }
 
 /// Returns the device tree that the running kernel was given, as it was given, but for what it has
@@ -88,6 +95,8 @@ mod tests {
 
     #[test]
     fn the_first_processor_is_asked() {
-        assert_eq!(processor(["processor", "no such field"]), ["0", ""]);
+        let processor = Processor::first();
+        assert_eq!(processor.field("processor"), "0");
+        assert_eq!(processor.field("no such field"), "");
     }
 }
