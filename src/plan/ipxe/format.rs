@@ -2,6 +2,9 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use super::super::url::percent_decoded;
 
 /// The type of a setting, by its name after `:`.
@@ -33,20 +36,27 @@ pub(super) enum Type {
 }
 
 impl Type {
+    pub(super) const INT32: Self = Self::integer(4, true);
+    pub(super) const UINT16: Self = Self::integer(2, false);
+    pub(super) const UINT32: Self = Self::integer(4, false);
+
+    const fn integer(len: usize, is_signed: bool) -> Self {
+        Self::Integer { len, is_signed }
+    }
+
     /// Returns the type of this name.
     pub(super) fn named(name: &str) -> Option<Self> {
-        let integer = |len, is_signed| Self::Integer { len, is_signed };
         Some(match name {
             "string" => Self::String,
             "uristring" => Self::UriString,
             "ipv4" => Self::Ipv4,
             "ipv6" => Self::Ipv6,
-            "int8" => integer(1, true),
-            "int16" => integer(2, true),
-            "int32" => integer(4, true),
-            "uint8" => integer(1, false),
-            "uint16" => integer(2, false),
-            "uint32" => integer(4, false),
+            "int8" => Self::integer(1, true),
+            "int16" => Self::integer(2, true),
+            "int32" => Self::INT32,
+            "uint8" => Self::integer(1, false),
+            "uint16" => Self::UINT16,
+            "uint32" => Self::UINT32,
             "hex" => Self::Hex(":"),
             "hexhyp" => Self::Hex("-"),
             "hexraw" => Self::Hex(""),
@@ -90,7 +100,7 @@ impl Type {
             },
             Self::Integer { len, is_signed } => integer_of(octets, len, is_signed).to_string(),
             Self::Hex(separator) => hex(octets, separator),
-            Self::Base64 => base64(octets),
+            Self::Base64 => STANDARD.encode(octets),
             Self::Uuid => match octets.len() {
                 16 => uuid(octets),
                 _ => String::new(),
@@ -194,33 +204,12 @@ fn percent_encoded(octets: &[u8]) -> String {
     octets.iter().map(encoded).collect()
 }
 
-const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-fn base64(octets: &[u8]) -> String {
-    let mut text = String::new();
-    for group in octets.chunks(3) {
-        let mut bits = 0_u32;
-        for at in 0..3 {
-            bits = bits << 8 | u32::from(group.get(at).copied().unwrap_or(0));
-        }
-        for at in 0..4 {
-            let digit = (bits >> (18 - 6 * at)) & 0x3f;
-            let digit = BASE64.get(digit as usize).copied().unwrap_or(b'=');
-            text.push(if at > group.len() {
-                '='
-            } else {
-                char::from(digit)
-            });
-        }
-    }
-    text
-}
-
 fn parse_base64(text: &str) -> Option<Vec<u8>> {
+    let alphabet = base64::alphabet::STANDARD.as_str();
     let mut octets = Vec::new();
     let (mut bits, mut count) = (0_u32, 0_u32);
     for digit in text.trim_end_matches('=').bytes() {
-        let value = BASE64.iter().position(|known| *known == digit)?;
+        let value = (alphabet.bytes()).position(|known| known == digit)?;
         bits = (bits << 6 | u32::try_from(value).ok()?) & 0xffff;
         count += 6;
         if count >= 8 {

@@ -126,13 +126,10 @@ impl Settings {
         facts: &Facts,
     ) -> Result<(), String> {
         let name = Name::parse(name);
-        let int32 = Type::Integer {
-            len: 4,
-            is_signed: true,
-        };
         let wanted = name.wanted()?;
         let old = self.value(&name, facts);
-        let kind = wanted.or(old.as_ref().map(|old| old.kind)).unwrap_or(int32);
+        let kind = wanted.or(old.as_ref().map(|old| old.kind));
+        let kind = kind.unwrap_or(Type::INT32);
         let number = match (kind, &old) {
             (_, None) => 0,
             (Type::Integer { len, is_signed }, Some(old)) => {
@@ -197,7 +194,7 @@ impl Settings {
             "next-server" => Some(Value::address(facts.boot_server)),
             "dhcp-server" => Some(Value::address(facts.dhcp_server)),
             "filename" => text(&facts.boot_file_name),
-            "mtu" => option(facts, 26, Type::named("uint16")?),
+            "mtu" => option(facts, 26, Type::UINT16),
             "root-path" => option(facts, 17, Type::String),
             "ntp" => option(facts, 42, Type::Ipv4),
             "syslog" => option(facts, 7, Type::Ipv4),
@@ -254,7 +251,7 @@ pub(super) fn is_our_interface(scope: &str) -> bool {
 /// Returns a number that is known.
 fn number(number: u64) -> Option<Value> {
     let number = u32::try_from(number).ok().filter(|number| *number > 0)?;
-    Some(Value::new(Type::named("uint32")?, number.to_be_bytes()))
+    Some(Value::new(Type::UINT32, number.to_be_bytes()))
 }
 
 fn option(facts: &Facts, code: u8, kind: Type) -> Option<Value> {
