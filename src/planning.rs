@@ -81,6 +81,39 @@ pub fn facts(
     mac: MacAddress,
     lease: &Lease,
 ) -> Result<Facts, Error> {
+    let (name, url) = boot_file(config, lease)?;
+    let next_server = lease.next_server.filter(|ip| !ip.is_unspecified());
+    // For HTTP boot the server is only known from the address.
+    let in_url = || url.host().parse::<Ipv4Addr>().ok();
+    let boot_server = next_server.or_else(in_url).unwrap_or(lease.server);
+    let mut facts = Facts::new(url, mac, lease.address, boot_server);
+    interface.clone_into(&mut facts.interface);
+    name.clone_into(&mut facts.boot_file_name);
+    facts.prefix_len = lease.prefix_len;
+    let default = lease.routes.iter().find(|route| route.prefix_len == 0);
+    facts.gateway = default.and_then(|route| route.gateway);
+    facts.dhcp_server = lease.server;
+    facts.dns.clone_from(&lease.dns);
+    facts.domain.clone_from(&lease.domain);
+    facts.host_name.clone_from(&lease.host_name);
+    let options = lease.options.iter();
+    facts.options = options
+        .map(|(code, value)| (code, value.to_vec()))
+        .collect();
+    add_machine(&mut facts);
+    facts.append.clone_from(&config.append);
+    for name in &config.initrds {
+        let url = facts.boot_file.join(name).map_err(|error| {
+            let what = format!("the initrd is no address: {error}");
+            Error::Usage(what)
+        })?;
+        facts.initrds.push(url);
+    }
+    Ok(facts)
+}
+
+/// Returns the name of the boot file, and where it is.
+fn boot_file<'a>(config: &'a Config, lease: &'a Lease) -> Result<(&'a str, Url), Error> {
     let name = config.boot_file.as_ref().or(lease.boot_file.as_ref());
     let name = name.ok_or_else(|| Error::NothingBootable {
         what: match lease.is_without_dhcp() {
@@ -99,24 +132,11 @@ pub fn facts(
         what: "the boot file is no address".to_owned(),
         source: Some(error.into()),
     })?;
-    let next_server = lease.next_server.filter(|ip| !ip.is_unspecified());
-    // For HTTP boot the server is only known from the address.
-    let in_url = || url.host().parse::<Ipv4Addr>().ok();
-    let boot_server = next_server.or_else(in_url).unwrap_or(lease.server);
-    let mut facts = Facts::new(url, mac, lease.address, boot_server);
-    interface.clone_into(&mut facts.interface);
-    facts.boot_file_name.clone_from(name);
-    facts.prefix_len = lease.prefix_len;
-    let default = lease.routes.iter().find(|route| route.prefix_len == 0);
-    facts.gateway = default.and_then(|route| route.gateway);
-    facts.dhcp_server = lease.server;
-    facts.dns.clone_from(&lease.dns);
-    facts.domain.clone_from(&lease.domain);
-    facts.host_name.clone_from(&lease.host_name);
-    let options = lease.options.iter();
-    facts.options = options
-        .map(|(code, value)| (code, value.to_vec()))
-        .collect();
+    Ok((name, url))
+}
+
+/// Adds what the kernel says of this machine.
+fn add_machine(facts: &mut Facts) {
     let smbios = |name| Some((str::to_owned(name), firmware::smbios(name)?));
     facts.smbios = SMBIOS.into_iter().filter_map(smbios).collect();
     let processor = Processor::first();
@@ -126,17 +146,8 @@ pub fn facts(
     facts.cpu_flags = flags.map(str::to_owned).collect();
     facts.memory_mib = machine::total_memory().unwrap_or(0) >> 20;
     facts.unix_time = sys::since_1970().as_secs();
-    facts.card = firmware::pci_card(interface).map(|card| (card.id, card.driver));
+    facts.card = firmware::pci_card(&facts.interface).map(|card| (card.id, card.driver));
     facts.is_efi = firmware::is_efi();
-    facts.append.clone_from(&config.append);
-    for name in &config.initrds {
-        let url = facts.boot_file.join(name).map_err(|error| {
-            let what = format!("the initrd is no address: {error}");
-            Error::Usage(what)
-        })?;
-        facts.initrds.push(url);
-    }
-    Ok(facts)
 }
 
 /// Makes the plan; `fetch` returns a file, verified and sealed, or none when the server does not
