@@ -122,8 +122,8 @@ impl Image {
             match Segments::of(self)?.load() {
                 Err(error) if error.is(Errno::ENOSYS) || error.is(Errno::EPERM) => log::warn!(
                     "the device tree is not loaded, and the next kernel gets the one that this \
-                     machine runs with: {error}: {}",
-                    error.source
+                     machine runs with: {}",
+                    error.chain()
                 ),
                 result => return result.map_err(refused),
             }

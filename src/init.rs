@@ -20,8 +20,8 @@ use crate::cmdline;
 use crate::config::{Config, OnFailure};
 use crate::error::Error;
 use crate::link;
+use crate::sys;
 use crate::sys::machine::{self, End};
-use crate::sys::{self, SyscallError};
 use crate::time::{Backoff, Random, Seconds};
 use supervisor::Supervisor;
 
@@ -43,7 +43,7 @@ const MOUNTS: [(&str, &str, &str); 4] = [
 pub fn run() -> ! {
     let mounted = mount_all();
     if let Err(error) = machine::open_console() {
-        log::error!("{}", text(&error));
+        log::error!("{}", error.chain());
     }
     for complaint in mounted {
         log::error!("{complaint}");
@@ -63,7 +63,7 @@ pub fn run() -> ! {
         let pause = pauses.next_delay(&mut random);
         if let Err(end) = attempt(&supervisor, &config, pause) {
             // Only a kernel that refuses comes back from it.
-            log::error!("{}", text(&supervisor.end(end)));
+            log::error!("{}", supervisor.end(end).chain());
             sleep(pause);
         }
     }
@@ -86,10 +86,6 @@ fn attempt(supervisor: &Supervisor, config: &Config, pause: Duration) -> Result<
     }
     log::info!("trying again in {:.0} s", Seconds(pause));
     supervisor.pause(pause)
-}
-
-fn text(error: &SyscallError) -> String {
-    format!("{error}: {}", error.source)
 }
 
 /// Reads the configuration from the kernel's command line; complaints are left to the child,

@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use super::{alias, text};
+use super::alias;
 use crate::sys::module;
 use crate::sys::uevent::{DeviceNews, Heard};
 use crate::unpack::{self, Packing};
@@ -38,7 +38,7 @@ pub(super) fn load_and_follow<'a>(names: impl Iterator<Item = &'a str>) {
     match followed {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => log::warn!("devices that appear late get no driver: {error}"),
-        Err(error) => log::warn!("devices that appear late get no driver: {}", text(&error)),
+        Err(error) => log::warn!("devices that appear late get no driver: {}", error.chain()),
     }
 }
 
@@ -92,7 +92,7 @@ impl Index {
                 }
                 Ok(Heard::Lost) => self.load_for_devices(),
                 Err(error) => {
-                    return log::warn!("devices that appear get no driver: {}", text(&error));
+                    return log::warn!("devices that appear get no driver: {}", error.chain());
                 }
             }
         }
@@ -152,14 +152,14 @@ fn load_file(path: &Path) -> Result<(), String> {
     let packing = match path.extension().and_then(|suffix| suffix.to_str()) {
         Some("gz") => Some(Packing::Gzip),
         Some("zst") => Some(Packing::Zstd),
-        Some("ko") => return module::load(&file).map_err(|error| text(&error)),
+        Some("ko") => return module::load(&file).map_err(|error| error.chain()),
         _ => None,
     };
     match module::load_packed(&file) {
         Ok(()) => return Ok(()),
         // What it says to the flag, or to a packing it was not built for.
         Err(error) if module::cannot_unpack(&error) => {}
-        Err(error) => return Err(text(&error)),
+        Err(error) => return Err(error.chain()),
     }
     let packing = packing.ok_or(
         "the kernel does not unpack it (CONFIG_MODULE_DECOMPRESS), and only .gz and .zst are \
@@ -167,7 +167,7 @@ fn load_file(path: &Path) -> Result<(), String> {
     )?;
     let mut octets = Vec::new();
     match unpack::unpack(file, packing, MAX_LEN, &mut octets) {
-        Ok(_) => module::load_octets(&octets).map_err(|error| text(&error)),
+        Ok(_) => module::load_octets(&octets).map_err(|error| error.chain()),
         Err(error) => Err(format!("the kernel does not unpack it, and here: {error}")),
     }
 }

@@ -6,7 +6,6 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::text;
 use crate::sys::machine::{self, End};
 use crate::sys::process::{self, Children};
 use crate::sys::signal::{Order, Signals};
@@ -33,7 +32,7 @@ impl Supervisor {
         let claimed = machine::claim_ctrl_alt_del();
         let errors = [signals.as_ref().err(), claimed.as_ref().err()];
         for error in errors.into_iter().flatten() {
-            log::warn!("{}", text(error));
+            log::warn!("{}", error.chain());
         }
         Self {
             signals: signals.ok(),
@@ -109,7 +108,7 @@ impl Supervisor {
             }
             Ok(Some(Order::Reap) | None) => Ok(()),
             Err(error) => {
-                log::warn!("{}", text(&error));
+                log::warn!("{}", error.chain());
                 sleep(UNTOLD);
                 Ok(())
             }

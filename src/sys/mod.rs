@@ -54,6 +54,11 @@ impl SyscallError {
         self.source.raw_os_error() == Some(errno as i32)
     }
 
+    /// Returns the text with its cause, in one line.
+    pub fn chain(&self) -> String {
+        format!("{self}: {}", self.source)
+    }
+
     /// Names the call that just failed and takes its error from `errno`.
     pub fn last(call: &'static str) -> Self {
         Self {

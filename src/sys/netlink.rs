@@ -41,7 +41,7 @@ impl RouteSocket {
         let socket = open(SockFlag::empty(), 0)?;
         // Older kernels answer without a text.
         if let Err(error) = explain_refusals(&socket) {
-            log::debug!("{error}: {}", error.source);
+            log::debug!("{}", error.chain());
         }
         Ok(Self {
             socket,
