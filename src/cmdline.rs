@@ -389,7 +389,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 fn one_of<T: FromStr<Err = NoSuchName>>(text: &str) -> Result<T, String> {
     text.parse()
-        .map_err(|names| format!("\"{text}\" is not {names}"))
+        .map_err(|NoSuchName(names)| format!("\"{text}\" is none of {names}"))
 }
 
 #[cfg(test)]

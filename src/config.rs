@@ -12,9 +12,8 @@ use crate::wire::grammar;
 use crate::wire::option::known::{parse_code, parse_hex};
 
 /// A text that is none of the names that a setting has; holds those.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("one of {0}")]
-pub struct NoSuchName(&'static str);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoSuchName(pub &'static str);
 
 /// Has a type read from the names of its values.
 macro_rules! named {

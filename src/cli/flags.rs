@@ -127,7 +127,7 @@ impl Arguments {
     pub(super) fn choice<T: FromStr<Err = NoSuchName>>(&mut self) -> Result<T, Error> {
         let value = self.value()?;
         let choice = value.parse();
-        choice.map_err(|names| Error::Usage(format!("\"{value}\" is not {names}")))
+        choice.map_err(|NoSuchName(names)| Error::Usage(format!("\"{value}\" is none of {names}")))
     }
 
     /// Returns the value of the flag just read as a time, given in seconds.

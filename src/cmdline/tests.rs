@@ -148,7 +148,7 @@ fn what_cannot_be_followed_is_refused_with_its_reason() {
         ("ifname=net0", "hardware address"),
         (
             "wireboot.on-failure=panic",
-            "is not one of retry, shell, reboot, poweroff",
+            "is none of retry, shell, reboot, poweroff",
         ),
         ("wireboot.timeout=soon", "\"soon\" is not a number"),
         ("wireboot.boot-file", "wireboot.boot-file=VALUE"),
