@@ -14,9 +14,11 @@ use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 pub(super) use parts::percent_decoded;
+
+use crate::wire::option::known::parse_hex;
 use parts::{
-    check_host, check_text, decode_path, encode, encode_where, hex_octet, parse_pin,
-    percent_decoded_text, remove_dot_segments, split_fragment, split_port, split_query,
+    check_host, check_text, decode_path, encode, encode_where, parse_pin, percent_decoded_text,
+    remove_dot_segments, split_fragment, split_port, split_query,
 };
 
 /// The longest URL taken, in octets.
@@ -69,10 +71,7 @@ impl FromStr for Sha256 {
     /// Reads 64 hexadecimal digits.
     fn from_str(digits: &str) -> Result<Self, &'static str> {
         let wrong = "a SHA-256 is 64 hexadecimal digits";
-        let (pairs, []) = digits.as_bytes().as_chunks::<2>() else {
-            return Err(wrong);
-        };
-        let octets: Option<Vec<u8>> = pairs.iter().map(|[a, b]| hex_octet(*a, *b)).collect();
+        let octets = parse_hex(digits).filter(|_| digits.len() == 64);
         let sha256 = octets.and_then(|octets| octets.try_into().ok());
         sha256.map(Self).ok_or(wrong)
     }

@@ -251,14 +251,14 @@ impl<'a> Packet<'a> {
 
 /// Returns `octets` as text for a person, with whatever could steer a terminal escaped.
 pub fn printable(octets: &[u8]) -> String {
-    String::from_utf8_lossy(octets)
-        .chars()
-        .flat_map(|c| {
-            let escaped = c.is_control().then(|| c.escape_default());
-            let plain = escaped.is_none().then_some(c);
-            escaped.into_iter().flatten().chain(plain)
-        })
-        .collect()
+    let mut text = String::new();
+    for c in String::from_utf8_lossy(octets).chars() {
+        match c.is_control() {
+            true => text.extend(c.escape_default()),
+            false => text.push(c),
+        }
+    }
+    text
 }
 
 fn string<'a>(octets: &'a [u8], field: &'static str) -> Result<(&'a [u8], &'a [u8]), DecodeError> {

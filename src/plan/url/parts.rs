@@ -3,6 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::{MAX_LEN, Scheme, Sha256, UrlError, without_credentials};
+use crate::wire::option::known::hex_octet;
 
 pub(super) fn check_text(text: &str) -> Result<(), UrlError> {
     if text.len() > MAX_LEN {
@@ -72,11 +73,6 @@ pub(super) fn parse_pin(fragment: &str) -> Result<Option<Sha256>, &'static str> 
         .strip_prefix("sha256=")
         .ok_or("after # only sha256= is known")?;
     digits.parse().map(Some)
-}
-
-pub(super) fn hex_octet(high: u8, low: u8) -> Option<u8> {
-    let digit = |octet: u8| char::from(octet).to_digit(16);
-    u8::try_from(digit(high)? * 16 + digit(low)?).ok()
 }
 
 /// Brings a path into the form it is kept in: HTTP encoded, TFTP decoded and without the mode

@@ -284,21 +284,22 @@ pub fn hex(octets: &[u8]) -> String {
 
 /// Reads pairs of hexadecimal digits, which colons may part.
 pub fn parse_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> = text
-        .split(':')
-        .map(|part| match part.len() % 2 {
-            0 => Some(part),
-            _ => None,
-        })
-        .collect::<Option<Vec<_>>>()?
-        .concat()
-        .into_bytes();
-    let digit = |octet: &u8| char::from(*octet).to_digit(16);
-    let (pairs, _) = digits.as_chunks::<2>();
-    pairs
-        .iter()
-        .map(|[high, low]| u8::try_from(digit(high)? << 4 | digit(low)?).ok())
-        .collect()
+    let mut octets = Vec::new();
+    for part in text.split(':') {
+        let (pairs, []) = part.as_bytes().as_chunks::<2>() else {
+            return None;
+        };
+        for [high, low] in pairs {
+            octets.push(hex_octet(*high, *low)?);
+        }
+    }
+    Some(octets)
+}
+
+/// Returns the octet that two hexadecimal digits stand for.
+pub fn hex_octet(high: u8, low: u8) -> Option<u8> {
+    let digit = |octet: u8| char::from(octet).to_digit(16);
+    u8::try_from(digit(high)? << 4 | digit(low)?).ok()
 }
 
 /// Returns `text` with everything that a terminal would follow replaced.
