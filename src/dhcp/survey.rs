@@ -78,7 +78,7 @@ impl Survey {
             now,
             resend: Resend::new(now),
             known: Vec::new(),
-            services: Services::default(),
+            services: Services::new(now + wait),
             answers: VecDeque::new(),
         }
     }

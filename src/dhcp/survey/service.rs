@@ -14,7 +14,7 @@ use crate::time::{Instant, Random};
 use crate::wire::pxe::{BootItem, MenuItem};
 use crate::wire::udp::Datagram;
 
-/// How long an answer is waited for, at least: four questions, of both kinds.
+/// How long an answer is waited for, however late the offer: four questions, of both kinds.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// More than any menu offers to choose from; a bound on what a hostile one can make us send.
 const MAX_QUESTIONS: usize = 32;
@@ -53,6 +53,14 @@ pub(super) struct Services {
 }
 
 impl Services {
+    /// Has answers be waited for until `until` at least.
+    pub(super) fn new(until: Instant) -> Self {
+        Self {
+            until,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn ask_from(&mut self, addresses: Vec<(Ipv4Addr, u8)>) {
         self.addresses = addresses;
     }
@@ -107,7 +115,7 @@ impl Services {
             };
             self.open.push((asked, Inquiry::new(config, question, now)));
             self.count += 1;
-            self.until = now + PATIENCE;
+            self.until = self.until.max(now + PATIENCE);
         }
     }
 
