@@ -71,21 +71,27 @@ fn servers_whose_certificate_does_not_prove_who_they_are_are_refused() {
         }
         let check = "ssl_client_certificate ca.pem; ssl_verify_client on;";
         text.push_str(&tls_server(8446, "good", check));
+        text.push_str(&tls_server(8448, "own", ""));
         text.push_str(
             "server { listen 127.0.0.1:8447 ssl; ssl_certificate good.pem;
              ssl_certificate_key good.key; return 302 http://127.0.0.1:8080/file; }",
         );
         let _nginx = folder.nginx(&text);
         let url = |port| format!("https://localhost:{port}/file");
-        folder.succeeds(&["--ca", "ca.pem", "-o", "come", &url(8443)]);
-        folder.is_whole("come", "file");
-        fs::remove_file(folder.path("come")).unwrap();
+        for (ca, port) in [("ca.pem", 8443), ("own.pem", 8448)] {
+            folder.succeeds(&["--ca", ca, "-o", "come", &url(port)]);
+            folder.is_whole("come", "file");
+            fs::remove_file(folder.path("come")).unwrap();
+        }
 
         let refused = |arguments: &[&str], why: &str| {
             let text = folder.fails(8, arguments);
             assert!(text.contains(why), "{text}");
         };
         refused(&[&url(8443)], "UnknownIssuer; --ca FILE names an authority");
+        for arguments in [&[&*url(8448)][..], &["--ca", "ca.pem", &url(8448)]] {
+            refused(arguments, "UnknownIssuer; --ca FILE names an authority");
+        }
         refused(&["--ca", "ca.pem", &url(8444)], "certificate expired");
         refused(&["--ca", "ca.pem", &url(8444)], "by the machine's clock");
         refused(&["--ca", "ca.pem", &url(8445)], "not valid for name");

@@ -130,7 +130,7 @@ impl Folder {
     }
 
     /// Makes an authority, and certificates by it that are good, have expired, and are for another
-    /// host; and one for a client, with its key in the same file.
+    /// host; one for a client, with its key in the same file; and one that its owner made by itself.
     pub fn certificates(&self) {
         let script = "
             key='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'
@@ -161,7 +161,9 @@ END
             sign elsewhere elsewhere.example $now $later
             sign client client.example $now $later
             cat client.key >> client.pem
-            cp ca.pem client.pem near/
+            openssl req -x509 $key -keyout own.key -out own.pem -subj /CN=localhost -days 9 \\
+                -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE
+            cp ca.pem client.pem own.pem near/
         ";
         let output = Command::new("bash")
             .args(["-euc", script])
