@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::error::{Error, Place};
-use super::cosmetic::{COSMETIC, COSMETIC_MENU};
+use super::cosmetic::{is_cosmetic, is_cosmetic_menu};
 
 /// A value, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -225,7 +225,7 @@ impl Config {
                 },
                 None => self.fault(place, rest, "not a number of bits"),
             },
-            _ if COSMETIC.contains(&keyword.as_str()) => {}
+            cosmetic if is_cosmetic(cosmetic) => {}
             _ => self.label_directive(&keyword, value()),
         }
         Flow::Next
@@ -279,9 +279,7 @@ impl Config {
                 Some(label) => label.menu_label = Some(owned),
                 None => self.current_menu(|menu| menu.label = Some(owned)),
             },
-            "title" => self.current_menu(|menu| {
-                menu.title = Some(owned);
-            }),
+            "title" => self.current_menu(|menu| menu.title = Some(owned)),
             "default" if self.in_label => self.current_menu(|menu| menu.default = number),
             "default" => {}
             "hide" => self.mark(|label| label.is_hidden = true),
@@ -302,7 +300,7 @@ impl Config {
             }
             // Whose password is not asked for here, so nobody is let through.
             "master" => self.is_fixed = true,
-            known if COSMETIC_MENU.contains(&known) => {}
+            cosmetic if is_cosmetic_menu(cosmetic) => {}
             _ => self.fault(place, keyword, "not a MENU directive known here"),
         }
         Flow::Next

@@ -1,42 +1,48 @@
 //! Directives that need not be followed.
 
-/// Directives that change how a menu looks, sounds or is operated, and nothing else.
-pub(super) const COSMETIC: &[&str] = &[
+/// Returns whether a directive changes how a menu looks, sounds or is operated, and nothing else.
+pub(super) fn is_cosmetic(keyword: &str) -> bool {
+    is_function_key(keyword) || COSMETIC.contains(&keyword)
+}
+
+/// The same of one behind MENU.
+pub(super) fn is_cosmetic_menu(keyword: &str) -> bool {
+    is_function_key(keyword) || COSMETIC_MENU.contains(&keyword)
+}
+
+/// F0 to F12 name files that the keys show.
+fn is_function_key(keyword: &str) -> bool {
+    let number = keyword
+        .strip_prefix('f')
+        .and_then(|digits| digits.parse().ok());
+    number.is_some_and(|number: u8| number <= 12)
+}
+
+const COSMETIC: &[&str] = &[
     "autoboot",
     "cmdlinerow",
     "console",
     "display",
     "endrow",
-    "f0",
-    "f1",
-    "f10",
-    "f11",
-    "f12",
-    "f2",
-    "f3",
-    "f4",
-    "f5",
-    "f6",
-    "f7",
-    "f8",
-    "f9",
     "font",
     "helpmsgendrow",
     "helpmsgrow",
     "implicit",
     "kbdmap",
-    "noescape",
     "nocomplete",
+    "noescape",
     "nohalt",
     "onerror",
     "path",
     "sendcookies",
     "serial",
 ];
-/// The same behind MENU.
-pub(super) const COSMETIC_MENU: &[&str] = &[
+
+const COSMETIC_MENU: &[&str] = &[
     "allowedit",
+    "allowsubmenu",
     "autoboot",
+    "autosort",
     "background",
     "clear",
     "cmdlinerow",
@@ -44,29 +50,19 @@ pub(super) const COSMETIC_MENU: &[&str] = &[
     "colour",
     "endrow",
     "expand",
-    "f1",
-    "f10",
-    "f11",
-    "f12",
-    "f2",
-    "f3",
-    "f4",
-    "f5",
-    "f6",
-    "f7",
-    "f8",
-    "f9",
     "helpmsgendrow",
     "helpmsgrow",
-    "hidden",
     "hiddenkey",
     "hiddenrow",
     "hshift",
+    "immediate",
     "indent",
     "margin",
     "msgcolor",
     "msgcolour",
     "noclear",
+    "noimmediate",
+    "nosave",
     "notabmsg",
     "passprompt",
     "passwordmargin",
@@ -74,7 +70,6 @@ pub(super) const COSMETIC_MENU: &[&str] = &[
     "resolution",
     "rows",
     "save",
-    "nosave",
     "scrollbar",
     "shiftkey",
     "tabmsg",
@@ -82,8 +77,4 @@ pub(super) const COSMETIC_MENU: &[&str] = &[
     "timeoutrow",
     "vshift",
     "width",
-    "immediate",
-    "noimmediate",
-    "autosort",
-    "allowsubmenu",
 ];
