@@ -50,7 +50,6 @@ pub mod code {
     pub const CLIENT_NDI: u8 = 94;
     pub const CLIENT_MACHINE_ID: u8 = 97;
     pub const IPV6_ONLY_PREFERRED: u8 = 108;
-    pub const AUTO_CONFIGURE: u8 = 116;
     pub const DOMAIN_SEARCH: u8 = 119;
     pub const CLASSLESS_STATIC_ROUTE: u8 = 121;
     pub const TFTP_SERVER_ADDRESS: u8 = 150;

@@ -1,7 +1,7 @@
 //! A script as lines and words.
 
 /// The longest word that expansion may make, in octets.
-pub(super) const MAX_WORD_LEN: usize = 65_536;
+const MAX_WORD_LEN: usize = 65_536;
 /// How many settings may be expanded in one word.
 const MAX_EXPANSIONS: usize = 1_000;
 

@@ -30,8 +30,8 @@ pub fn dhcp_replies(xid: Option<u32>, chaddr: Option<MacAddress>) -> Program {
     program(&is_dhcp_reply(xid, chaddr))
 }
 
-/// The condition of [`dhcp_replies`], to be joined with others.
-pub fn is_dhcp_reply(xid: Option<u32>, chaddr: Option<MacAddress>) -> Condition {
+/// The condition of [`dhcp_replies`].
+fn is_dhcp_reply(xid: Option<u32>, chaddr: Option<MacAddress>) -> Condition {
     let bootp = |size, offset| behind_ipv4(size, UDP_LEN + offset);
     let mut condition =
         is_udp_to(CLIENT_PORT).and(Condition::equal(bootp(Size::Byte, 0), BOOTREPLY));
