@@ -10,6 +10,8 @@ use super::parse::{Piece, Word};
 
 /// The longest value of a variable, in octets.
 const MAX_VALUE_LEN: usize = 65_536;
+/// How many variables there may be; real configurations have some dozens.
+const MAX_VARIABLES: usize = 2_000;
 /// How many octets variables may bring into one command.
 const MAX_EXPANSION_LEN: usize = 1 << 20;
 
@@ -101,6 +103,16 @@ impl State {
         self.variables.insert(name.to_owned(), value.to_owned());
     }
 
+    /// Sets a variable as the configuration says.
+    fn assign(&mut self, name: &str, value: &str, place: &Place) -> Result<(), Error> {
+        if self.variables.len() >= MAX_VARIABLES && self.variable(name).is_none() {
+            let what = format!("more than {MAX_VARIABLES} variables");
+            return Err(Error::new(place, name, what));
+        }
+        self.set(name, value);
+        Ok(())
+    }
+
     /// Expands words; a variable outside of quotes falls apart at its spaces.
     ///
     /// # Errors
@@ -153,7 +165,7 @@ impl State {
         if let Some((variable, value)) = name.split_once('=')
             && !variable.is_empty()
         {
-            self.set(variable, value);
+            self.assign(variable, value, place)?;
             return Ok(Effect::Status(true));
         }
         let refuse = |what: &str| Err(Error::new(place, name, what));
@@ -161,7 +173,7 @@ impl State {
             "set" => {
                 for word in words {
                     if let Some((variable, value)) = word.split_once('=') {
-                        self.set(variable, value);
+                        self.assign(variable, value, place)?;
                     }
                 }
             }
@@ -403,6 +415,19 @@ mod tests {
         assert_eq!(whole[0].len(), MAX_EXPANSION_LEN);
         let error = state.expand(&word(17), &place).unwrap_err();
         assert!(error.what.contains("1 MiB"), "{error}");
+    }
+
+    #[test]
+    fn a_configuration_sets_no_more_variables_than_there_is_memory_for() {
+        let mut state = State::default();
+        let mut set = |number: usize| {
+            let words = ["set".to_owned(), format!("v{number}=x")];
+            state.run(&words, &place())
+        };
+        for number in 0..MAX_VARIABLES {
+            assert!(set(number).is_ok(), "{number}");
+        }
+        assert!(set(MAX_VARIABLES).unwrap_err().what.contains("variables"));
     }
 
     #[test]

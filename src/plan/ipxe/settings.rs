@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 use super::super::facts::{Architecture, Facts};
 use super::format::{Type, integer_of, parse_integer};
 
-/// How many settings a script may set.
-const MAX_SETTINGS: usize = 10_000;
+/// How many settings a script may set; each may hold 64 KiB.
+const MAX_SETTINGS: usize = 2_000;
 
 /// A value with the type it is shown in.
 #[derive(Debug, Clone, PartialEq, Eq)]
