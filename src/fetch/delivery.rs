@@ -111,14 +111,15 @@ impl<'a> Delivery<'a> {
             }
             Scheme::Http | Scheme::Https => http::get(&visit, &mut self.download)?,
         }
-        match (pin, self.download.sink().complete().map_err(other)?) {
-            (Some(expected), Some(found)) if expected != found => {
-                let why = format!("its SHA-256 is {found} and should be {expected}");
-                return Err(Failure::Verification(why));
-            }
-            _ => {}
+        let found = self.download.sink().complete().map_err(other)?;
+        if let Some(expected) = pin
+            && found != pin
+        {
+            let found = found.map_or_else(|| "unknown".to_owned(), |found| found.to_string());
+            let why = format!("its SHA-256 is {found} and should be {expected}");
+            return Err(Failure::Verification(why));
         }
-        if self.is_signed() {
+        if self.needs_signature() {
             let mut signatures = Vec::new();
             for url in self.addresses {
                 signatures.push(signed::signature_of(url)?);
@@ -173,11 +174,11 @@ impl<'a> Delivery<'a> {
 
     /// Whether the server of `url` may go on behind what is from another.
     fn mixes(&self, url: &Url) -> bool {
-        let is_judged = self.is_signed() || matches!(self.pin(url), Ok(Some(_)));
+        let is_judged = self.needs_signature() || matches!(self.pin(url), Ok(Some(_)));
         self.may_mix && is_judged
     }
 
-    fn is_signed(&self) -> bool {
+    fn needs_signature(&self) -> bool {
         let Fetcher { keys, sums, .. } = self.fetcher;
         self.what == What::File && !keys.is_empty() && sums.is_none()
     }
