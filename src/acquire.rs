@@ -198,10 +198,12 @@ fn first_bound(
 /// Takes the best offer of all interfaces, one at a time, so that no server sets an address aside
 /// for nothing.
 fn accept_best(sessions: &mut [Session], config: &Config, now: Instant) {
-    if sessions.iter().any(Session::is_taking) {
+    let standings: Vec<_> = sessions.iter().map(Session::standing).collect();
+    let best = standings.iter().flatten().map(|standing| standing.rank);
+    let best = best.max();
+    if sessions.iter().any(|session| session.is_taking(best)) {
         return;
     }
-    let standings: Vec<_> = sessions.iter().map(Session::standing).collect();
     let is_ordered = !config.interfaces.is_empty();
     if let Some(place) = offer::choose(&standings, is_ordered, now)
         && let Some(session) = sessions.get_mut(place)

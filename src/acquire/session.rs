@@ -18,7 +18,7 @@ use crate::dhcp::Client;
 use crate::dhcp::config::{Config as ClientConfig, requested};
 use crate::dhcp::identity;
 use crate::dhcp::lease::Lease;
-use crate::dhcp::offer::Standing;
+use crate::dhcp::offer::{Rank, Standing};
 use crate::error::Error;
 use crate::handover::{self, Holder};
 use crate::link::{Change, Link, Watch};
@@ -145,9 +145,11 @@ impl Session {
         self.client.as_ref().and_then(Client::standing)
     }
 
-    /// Returns whether an offer has been taken and its lease is likely to come.
-    pub(super) fn is_taking(&self) -> bool {
-        self.client.as_ref().is_some_and(Client::is_taking)
+    /// Returns whether an offer has been taken whose lease is worth waiting for, beside an offer
+    /// elsewhere of the rank `other`.
+    pub(super) fn is_taking(&self, other: Option<Rank>) -> bool {
+        let client = self.client.as_ref();
+        client.is_some_and(|client| client.is_taking(other))
     }
 
     /// Takes the best offer.

@@ -12,7 +12,7 @@ use super::config::Config;
 use super::crowd::{Crowd, Heard};
 use super::lease::Lease;
 use super::message::{self, Exchange};
-use super::offer::Standing;
+use super::offer::{Rank, Standing};
 use super::probe::Guard;
 use super::reply::Discard;
 use super::resend::Resend;
@@ -23,6 +23,10 @@ use crate::wire::udp::Datagram;
 
 pub use state::{Event, Loss, StateName, Transmit};
 use state::{Held, State};
+
+/// How many REQUESTs for the better offer are waited for: about 2.5 s, within which a third of all
+/// packets may be lost.
+const MORE_REQUESTS: u32 = 4;
 
 /// A DHCP client on one interface.
 #[derive(Debug)]
@@ -101,11 +105,21 @@ impl Client {
         offers.standing(self.config.wants_boot_file, *decide_at)
     }
 
-    /// Returns whether a lease has been asked for and the first REQUEST may still be answered;
-    /// after that nobody should wait for it who has another offer.
-    pub const fn is_taking(&self) -> bool {
+    /// Returns whether a lease has been asked for that is worth waiting for by somebody who has another
+    /// offer, of the rank `other`: until the first REQUEST is likely to be lost, or longer when this
+    /// one brings more of a boot.
+    pub fn is_taking(&self, other: Option<Rank>) -> bool {
         match &self.state {
-            State::Requesting { resend, .. } => resend.sent() <= 1,
+            State::Requesting {
+                offer,
+                proxy,
+                resend,
+            } => {
+                let brought = [Some(offer), proxy.as_ref()].into_iter().flatten();
+                let rank = brought.map(|offer| offer.rank()).max();
+                let patience = if rank > other { MORE_REQUESTS } else { 1 };
+                resend.sent() <= patience
+            }
             State::Probing { .. } => true,
             State::Init { .. }
             | State::Selecting { .. }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::config::Config;
+use super::offer::Rank;
 use super::*;
 use crate::config::Detection;
 use crate::time::Instant;
@@ -163,6 +164,26 @@ fn a_boot_file_is_taken_at_once_and_a_plain_offer_waits_for_it() {
         request.options.address(code::SERVER_IDENTIFIER),
         Some(OTHER_SERVER)
     );
+}
+
+#[test]
+fn a_boot_file_that_was_asked_for_is_worth_more_patience_than_what_others_offer_too() {
+    let mut with_file = offer(SERVER);
+    with_file.file = b"pxelinux.0".to_vec();
+    let mut t = Transcript::new(booting());
+    t.sends(MessageType::Discover);
+    t.receives(with_file);
+    let mut taking = Vec::new();
+    for _ in 0..5 {
+        assert_eq!(
+            t.next_message().1.message_type(),
+            Some(MessageType::Request)
+        );
+        let beside = [Rank::Plain, Rank::BootFile].map(|rank| t.client.is_taking(Some(rank)));
+        taking.push(beside);
+    }
+    let [once, more, never] = [[true, true], [true, false], [false, false]];
+    assert_eq!(taking, [once, more, more, more, never]);
 }
 
 #[test]
