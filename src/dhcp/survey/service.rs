@@ -45,8 +45,8 @@ pub(super) struct Services {
     /// Our addresses and the bits of their networks.
     addresses: Vec<(Ipv4Addr, u8)>,
     open: Vec<(Asked, Inquiry)>,
-    /// How many questions there were.
-    count: usize,
+    /// What has been asked for, and of whom.
+    asked: Vec<(Ipv4Addr, Option<BootItem>)>,
     /// How long answers are waited for.
     until: Instant,
     unknown: Vec<Unknown>,
@@ -66,7 +66,7 @@ impl Services {
     }
 
     /// Begins to ask for what the service of `lease` leads to, if it has one: for each entry, if that
-    /// is a menu.
+    /// is a menu. Two machines that take themselves for one server have one service.
     pub(super) fn follow(
         &mut self,
         lease: &Lease,
@@ -90,7 +90,8 @@ impl Services {
                 kind: entry.kind,
                 layer: 0,
             });
-            if item.is_some_and(|item| item.kind == MenuItem::LOCAL_BOOT) {
+            let is_local = item.is_some_and(|item| item.kind == MenuItem::LOCAL_BOOT);
+            if is_local || self.asked.contains(&(service.server, item)) {
                 continue;
             }
             let Some(address) = address else {
@@ -106,15 +107,15 @@ impl Services {
                 self.leave(asked, "not asked: DHCP servers would hear the broadcast");
                 continue;
             }
-            if self.count == MAX_QUESTIONS {
+            if self.asked.len() == MAX_QUESTIONS {
                 return self.leave(asked, "not asked: there are too many");
             }
             let config = Config {
                 seed: random.next_u64(),
                 ..config.clone()
             };
+            self.asked.push((service.server, item));
             self.open.push((asked, Inquiry::new(config, question, now)));
-            self.count += 1;
             self.until = self.until.max(now + PATIENCE);
         }
     }
@@ -123,10 +124,13 @@ impl Services {
         let entry = asked
             .entry
             .map_or_else(String::new, |entry| format!("\"{entry}\" "));
-        self.unknown.push(Unknown {
+        let unknown = Unknown {
             service: asked.service,
             what: format!("{entry}on port {PXE_PORT}: {why}"),
-        });
+        };
+        if !self.unknown.contains(&unknown) {
+            self.unknown.push(unknown);
+        }
     }
 
     /// Takes a datagram that may be an answer; returns to what.

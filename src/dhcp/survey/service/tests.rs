@@ -75,6 +75,23 @@ fn every_entry_of_a_menu_but_the_local_disk_is_asked_for() {
 }
 
 #[test]
+fn two_machines_with_one_identifier_have_one_service() {
+    for addresses in [vec![], vec![(OURS, 24)]] {
+        let mut survey = Survey::new(Config::new(MAC, 7), WAIT, Instant::ZERO);
+        let asked = addresses.len();
+        survey.ask_services_from(addresses);
+        for host in [3, 4] {
+            let more = [(code::VENDOR_CLASS, &b"PXEClient"[..])];
+            let xid = survey.xid();
+            let offer = reply(xid, 2, SERVICE, Ipv4Addr::UNSPECIFIED, &more, "");
+            give(&mut survey, &offer, SERVICE, 67, host).unwrap();
+        }
+        assert_eq!(sent(&mut survey).len(), asked);
+        assert_eq!(survey.end().len(), 1);
+    }
+}
+
+#[test]
 fn a_menu_that_comes_with_the_answer_is_followed_once() {
     let mut survey = Survey::new(Config::new(MAC, 7), WAIT, Instant::ZERO);
     survey.ask_services_from(vec![(OURS, 24)]);
