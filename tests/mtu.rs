@@ -45,7 +45,7 @@ fn an_mtu_with_which_the_carrier_does_not_return_is_set_back_and_the_lease_goes_
         driver.join().unwrap();
         assert_eq!(addresses(), ["192.0.2.100"]);
         // The link returned, so the address is confirmed, and with it comes the MTU again.
-        wait_until("it is confirmed", || asked(&server)[1] == 2);
+        wait_until("it is confirmed", || asked(&server)[1] >= 2);
         let [discovers, acks] = asked(&server);
         client.signal(Signal::SIGHUP);
         wait_until("it is renewed", || asked(&server)[1] > acks);
