@@ -11,9 +11,10 @@ mod common;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use common::folder::Folder;
@@ -98,6 +99,30 @@ fn a_mirror_whose_file_is_shorter_than_what_has_come_is_asked_for_all_of_it() {
     folder.succeeds(&["--mirrors", &urls[0], &urls[1]]);
     assert_eq!(fs::read(folder.path("f")).unwrap(), content.as_bytes());
     assert_eq!(*asked.lock().unwrap(), [Some(HALF * 3), None]);
+}
+
+#[test]
+fn a_mirror_gives_all_of_what_a_tftp_server_has_begun() {
+    let folder = Folder::new();
+    let content = content();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let first = format!("tftp://{}/f", socket.local_addr().unwrap());
+    let begins = thread::spawn(move || {
+        let (_, client) = socket.recv_from(&mut [0; 512]).unwrap();
+        let transfer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let block = [&[0, 3, 0, 1][..], &[b'x'; 512]].concat();
+        transfer.send_to(&block, client).unwrap();
+        transfer
+    });
+    let (mirror, asked) = complete(&content);
+    let pin = pin(&content);
+    let urls = [first, mirror.url("f")].map(|url| format!("{url}{pin}"));
+    let begun = Instant::now();
+    folder.succeeds(&["--mirrors", &urls[0], &urls[1]]);
+    assert!(begun.elapsed() < SOON);
+    begins.join().unwrap();
+    assert_eq!(fs::read(folder.path("f")).unwrap(), content.as_bytes());
+    assert_eq!(*asked.lock().unwrap(), [None]);
 }
 
 #[test]

@@ -98,7 +98,7 @@ pub(super) fn print_table(clients: &[(&str, String)], runs: &[Vec<Run>], len: us
         let rate = |seconds: f64| gib * 1024.0 / seconds;
         let (slow, fast) = middle_half(runs);
         println!(
-            "  {name:<14} {:>7.1} MiB/s (half from {:.0} to {:.0}), {:>6.2} s CPU/GiB, {kib:>6.0} KiB{ratios}",
+            "  {name:<14} {:>7.1} MiB/s (half from {:.1} to {:.1}), {:>6.2} s CPU/GiB, {kib:>6.0} KiB{ratios}",
             rate(*seconds),
             rate(slow),
             rate(fast),
