@@ -56,8 +56,8 @@ use turns::{Ending, Turn, Turns};
 pub struct Fetcher {
     /// The interface that all traffic goes through; any when none.
     pub interface: Option<String>,
-    /// The largest packet that the path is known to carry, octets.
-    pub path_mtu: u16,
+    /// The largest packet that the path carries, octets; what the route to the server says when none.
+    pub path_mtu: Option<u16>,
     /// The certificates of those whose word on an https server counts, in PEM; the system's list
     /// when none.
     pub ca: Option<PathBuf>,
@@ -82,11 +82,11 @@ pub struct Fetcher {
 }
 
 impl Default for Fetcher {
-    /// Any interface, packets as on Ethernet, nobody in particular to trust, no progress.
+    /// Any interface, packets as its routes say, nobody in particular to trust, no progress.
     fn default() -> Self {
         Self {
             interface: None,
-            path_mtu: 1500,
+            path_mtu: None,
             ca: None,
             client_certificate: None,
             clock: Clock::default(),
@@ -133,7 +133,6 @@ impl Fetcher {
         let time_servers = lease.options.addresses(code::NTP_SERVERS);
         Ok(Self {
             interface: Some(interface.to_owned()),
-            path_mtu: lease.mtu_octets.unwrap_or(1500),
             ca: config.ca.as_ref().map(PathBuf::from),
             client_certificate: config.certificate.as_ref().map(PathBuf::from),
             clock: Clock::of(time_servers.into_iter().map(IpAddr::from).collect()),

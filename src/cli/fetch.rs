@@ -32,7 +32,7 @@ is listed, or a good signature.
       --ca FILE         trust only the authorities in this PEM file (the system's)
       --cert FILE       show https servers the certificate in this PEM file, which has its key too
       --ntp ADDRESS     ask this server for the time by which certificates are judged
-      --mtu OCTETS      the largest packet that the path carries (1500)
+      --mtu OCTETS      the largest packet that the path carries (as the route to the server says)
       --max-size OCTETS refuse a file that is longer
       --stall-timeout SECS
                         give up when nothing has come for so long (15); with --mirrors, the
@@ -111,7 +111,8 @@ impl Request {
                 "stall-timeout" => self.fetcher.stall_timeout = arguments.seconds()?,
                 "json" => self.is_json = true,
                 "mtu" => {
-                    self.fetcher.path_mtu = arguments.parse("a number of octets, 68 to 65535")?;
+                    let mtu = arguments.parse("a number of octets, 68 to 65535")?;
+                    self.fetcher.path_mtu = Some(mtu);
                 }
                 "max-size" => self.max_len = arguments.parse("a number of octets")?,
                 _ => return Err(flag.unexpected()),

@@ -17,6 +17,8 @@ use crate::time::Instant;
 use crate::wire::tftp::ErrorCode;
 use socket::Socket;
 
+/// What most networks carry, where the kernel knows no route.
+const ETHERNET_MTU: u16 = 1500;
 /// So many passes over a file in a row may bring none of the blocks that are missing.
 const MAX_FRUITLESS: u32 = 8;
 
@@ -68,7 +70,7 @@ fn get_from(
     let mut config = Config {
         server,
         file: url.tftp_file().to_owned(),
-        terms: Terms::best(fetcher.path_mtu, &server),
+        terms: Terms::best(path_mtu(fetcher, server), &server),
         stall_timeout: patience,
         max_len: visit.max_len,
         received: Extents::default(),
@@ -103,6 +105,18 @@ fn get_from(
         log::debug!("{url}: {failure}; asking again with {terms:?}");
         config.terms = terms;
     }
+}
+
+/// Returns the largest packet that the server can be told to send. Ways are mostly as wide back as they
+/// are forth, so what the kernel knows about ours counts; where that does not hold, no large block
+/// comes, and smaller ones are asked for.
+fn path_mtu(fetcher: &Fetcher, server: SocketAddr) -> u16 {
+    let by_route = || {
+        let udp = socket::open(fetcher, server).ok()?;
+        udp.connect(server).ok()?;
+        sys::udp::path_mtu(&udp, &server).ok()
+    };
+    fetcher.path_mtu.or_else(by_route).unwrap_or(ETHERNET_MTU)
 }
 
 const fn is_missing(failure: &TransferFailure) -> bool {

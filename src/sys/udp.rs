@@ -1,17 +1,19 @@
-//! The kernel's own UDP on one interface, for messages between addresses that are configured.
+//! The kernel's own UDP on one interface, for messages between addresses that are configured, and what
+//! the kernel knows about the way.
 
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
 use std::io::IoSlice;
-use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use nix::sys::socket::sockopt::{BindToDevice, Broadcast, RcvBuf, ReuseAddr};
+use nix::sys::socket::sockopt::{BindToDevice, Broadcast, IpMtu, RcvBuf, ReuseAddr};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, SockaddrIn, bind, sendmsg,
-    setsockopt, socket,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, SockaddrIn, bind, getsockopt,
+    sendmsg, setsockopt, socket,
 };
+use nix::{getsockopt_impl, sockopt_impl};
 
 use super::SyscallError;
 
@@ -69,5 +71,57 @@ impl UdpPort {
         )
         .map(drop)
         .map_err(|errno| SyscallError::new("sendmsg(AF_INET)", errno))
+    }
+}
+
+sockopt_impl!(
+    /// The largest packet that the route of a connected socket carries, as `IpMtu` is for IPv4.
+    Ipv6Mtu,
+    GetOnly,
+    libc::IPPROTO_IPV6,
+    libc::IPV6_MTU,
+    libc::c_int
+);
+
+/// Returns the largest packet, in octets, that goes from a socket that is connected to `peer` without
+/// being fragmented: by the interface, by the route, and by what routers on the way have said. A
+/// larger one than an IPv4 packet can be counts as the largest.
+///
+/// # Errors
+/// The call that failed: ENOTCONN when it is not connected.
+pub fn path_mtu(socket: &impl AsFd, peer: &SocketAddr) -> Result<u16, SyscallError> {
+    let mtu = match peer {
+        SocketAddr::V4(_) => getsockopt(socket, IpMtu),
+        SocketAddr::V6(_) => getsockopt(socket, Ipv6Mtu),
+    };
+    let octets = mtu.map_err(|errno| SyscallError::new("getsockopt(IP_MTU)", errno))?;
+    Ok(u16::try_from(octets).unwrap_or(u16::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv6Addr, UdpSocket};
+
+    use super::*;
+
+    #[test]
+    fn the_kernel_knows_how_wide_the_way_to_oneself_is() {
+        let loopback = std::fs::read_to_string("/sys/class/net/lo/mtu").unwrap();
+        let expected = loopback.trim().parse::<u32>().unwrap().min(u16::MAX.into());
+        let addresses = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        for address in addresses.map(|address| SocketAddr::new(address, 69)) {
+            // Not every machine has IPv6.
+            let Ok(socket) = UdpSocket::bind((address.ip(), 0)) else {
+                assert!(address.is_ipv6());
+                continue;
+            };
+            assert!(
+                path_mtu(&socket, &address)
+                    .unwrap_err()
+                    .is(nix::errno::Errno::ENOTCONN)
+            );
+            socket.connect(address).unwrap();
+            assert_eq!(u32::from(path_mtu(&socket, &address).unwrap()), expected);
+        }
     }
 }

@@ -8,6 +8,8 @@ use crate::wire::tftp::{DATA_HEADER_LEN, ErrorCode};
 /// Octets in a block where no option says otherwise (RFC 1350 §2).
 pub(super) const DEFAULT_BLOCK_LEN: u16 = 512;
 const UDP_HEADER_LEN: u16 = 8;
+/// Octets of a window, 256 blocks that fill Ethernet's packets.
+const WINDOW_LEN: u32 = 256 * 1468;
 
 /// The options of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,13 +31,15 @@ impl Terms {
     };
 
     /// Returns what is asked first: blocks that fill a datagram of `path_mtu` octets without
-    /// being fragmented, and windows of 256, which fill a path of 3 ms at a gigabit.
+    /// being fragmented, and windows that fill a path of 3 ms at a gigabit.
     pub fn best(path_mtu: u16, server: &SocketAddr) -> Self {
         let ip_header_len: u16 = if server.is_ipv4() { 20 } else { 40 };
         let headers = ip_header_len + UDP_HEADER_LEN + DATA_HEADER_LEN;
+        let block_len = path_mtu.saturating_sub(headers).clamp(8, 65_464);
         Self {
-            block_len: path_mtu.saturating_sub(headers).clamp(8, 65_464),
-            window: 256,
+            block_len,
+            window: u16::try_from(WINDOW_LEN / u32::from(block_len))
+                .map_or(256, |blocks| blocks.clamp(4, 256)),
             options: true,
         }
     }
@@ -107,6 +111,11 @@ mod tests {
         assert_eq!(terms(1500, "[2001:db8::1]:69"), 1448);
         assert_eq!(terms(65_535, SERVER), 65_464);
         assert_eq!(terms(0, SERVER), 8);
+        let window = |mtu| Terms::best(mtu, &SERVER.parse().unwrap()).window;
+        assert_eq!(
+            [0, 1400, 1500, 9000, 65_535].map(window),
+            [256, 256, 256, 41, 5]
+        );
     }
 
     #[test]

@@ -53,12 +53,7 @@ impl Socket {
         server: SocketAddr,
         terms: &Terms,
     ) -> Result<Self, Failure> {
-        let any: SocketAddr = match server {
-            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-        };
-        let udp = UdpSocket::bind(any).map_err(other)?;
-        bind_to(&udp, fetcher.interface.as_deref()).map_err(other)?;
+        let udp = open(fetcher, server).map_err(other)?;
         // Who may not have more than others are allowed gets that.
         let _ = setsockopt(&udp, sockopt::RcvBufForce, &RECEIVE_BUFFER)
             .or_else(|_| setsockopt(&udp, sockopt::RcvBuf, &RECEIVE_BUFFER));
@@ -152,6 +147,17 @@ impl Socket {
         self.udp.set_nonblocking(false)?;
         taken.map(drop)
     }
+}
+
+/// Opens a socket for packets to and from `server`.
+pub(super) fn open(fetcher: &Fetcher, server: SocketAddr) -> io::Result<UdpSocket> {
+    let any: SocketAddr = match server {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let udp = UdpSocket::bind(any)?;
+    bind_to(&udp, fetcher.interface.as_deref()).map_err(io::Error::other)?;
+    Ok(udp)
 }
 
 /// Returns for how long it really was.
