@@ -68,35 +68,37 @@ impl Blocks {
     /// Returns how many of the next blocks have numbers that are known without seeing them, up to
     /// `most`.
     pub(super) fn known_numbers(&self, most: u16) -> u16 {
-        let before_roll_over = u16::try_from(self.count).map_or(0, |count| u16::MAX - count);
-        match self.roll_over {
-            Some(RollOver::ToZero | RollOver::ToOne) => most,
-            None => most.min(before_roll_over),
+        match (self.roll_over, u16::try_from(self.count)) {
+            (None, Ok(count)) => most.min(u16::MAX - count),
+            (None, Err(_)) | (Some(RollOver::ToZero | RollOver::ToOne), _) => most,
         }
     }
 
-    /// Returns where the block numbered `number` stands; `is_repeated` when the last acknowledgment
-    /// was sent more than once.
+    /// Returns where the block numbered `number` stands; `may_be_ahead` when the server may have
+    /// heard more than one acknowledgment since the last block.
     ///
     /// When the roll-over is due and not yet known, 0 proves one kind. All of the next window
     /// lies behind 65535 then, so its last number is the window size only if it goes on with 1.
-    /// Without windows a 1 is proof by itself; but after a repetition it may come from a server that
-    /// goes on with every acknowledgment, and then it does not come twice.
-    pub(super) fn place(&mut self, number: u16, is_repeated: bool) -> Place {
+    /// Without windows a 1 is proof by itself; but a server that goes on with every acknowledgment may
+    /// have sent it behind a 0, and then it does not come twice.
+    pub(super) fn place(&mut self, number: u16, may_be_ahead: bool) -> Place {
         if self.count == 65_535 && self.roll_over.is_none() {
             match number {
                 0 => self.roll_over = Some(RollOver::ToZero),
                 1 => {
                     self.ones += 1;
-                    let enough = match (self.window, is_repeated) {
+                    let enough = match (self.window, may_be_ahead) {
                         (1, false) => 1,
                         (1, true) => 2,
                         _ => CONVINCING_ONES,
                     };
                     if self.ones >= enough {
                         self.roll_over = Some(RollOver::ToOne);
+                    } else if self.window == 1 {
+                        return Place::Elsewhere;
                     }
                 }
+                2..MOST_AHEAD if self.window == 1 => self.roll_over = Some(RollOver::ToZero),
                 _ if number == self.window => self.roll_over = Some(RollOver::ToOne),
                 _ => {}
             }
@@ -107,10 +109,14 @@ impl Blocks {
             Some(RollOver::ToOne) if number < due => number + (u16::MAX - due),
             _ => number.wrapping_sub(due),
         };
+        let reach = match self.window {
+            1 => MOST_AHEAD,
+            window => window,
+        };
         match distance {
             0 => Place::Next,
             _ if self.count > 0 && number == self.acknowledged(0) => Place::Last,
-            _ if distance < self.window.max(MOST_AHEAD) => Place::Ahead(distance),
+            _ if distance < reach => Place::Ahead(distance),
             _ => Place::Elsewhere,
         }
     }
@@ -144,6 +150,18 @@ mod tests {
                 assert_eq!(blocks.acknowledged(0), number);
             }
         }
+    }
+
+    #[test]
+    fn after_a_repetition_a_one_means_that_zero_was_lost_until_it_comes_again() {
+        let mut blocks = at(65_535, 1);
+        assert_eq!(blocks.place(1, true), Place::Elsewhere);
+        assert_eq!(blocks.place(1, true), Place::Next);
+        let mut blocks = at(65_535, 1);
+        assert_eq!(blocks.place(1, true), Place::Elsewhere);
+        assert_eq!(blocks.place(2, true), Place::Ahead(2));
+        blocks.advance(3);
+        assert_eq!(blocks.acknowledged(0), 2);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(super) struct Receipt {
     pub(super) sweep: Range<u16>,
     /// One was acknowledged that never came.
     pub(super) is_guess: bool,
+    /// The server was once ahead of what had come, without windows.
+    pub(super) was_ahead: bool,
     /// Blocks since the last acknowledgment.
     pub(super) in_window: u16,
     /// The furthest block behind the gap that this round of the server has shown.
@@ -62,6 +64,7 @@ impl Receipt {
             burst: 0..0,
             sweep: 0..0,
             is_guess: false,
+            was_ahead: false,
             in_window: 0,
             ahead: None,
             acknowledged_at: now,
@@ -98,6 +101,7 @@ impl Receipt {
     /// for again.
     pub(super) fn advance(&mut self, skipped: u16, was_late: bool, now: Instant) {
         self.blocks.advance(skipped + 1);
+        self.was_ahead |= skipped > 0;
         if was_late {
             self.waited += now.since(self.advanced_at);
             self.late += 1;

@@ -19,7 +19,8 @@ impl Get {
             return Err(Discard::Oversize);
         }
         let is_repeating = self.round_trip.repetitions() > 0;
-        let skipped = match receipt.blocks.place(block, is_repeating) {
+        let may_be_ahead = is_repeating || receipt.was_ahead;
+        let skipped = match receipt.blocks.place(block, may_be_ahead) {
             Place::Next => {
                 if receipt.is_guess {
                     self.round_trip.was_too_early();

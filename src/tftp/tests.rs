@@ -66,6 +66,8 @@ fn block_numbers_go_round_both_ways_with_and_without_windows() {
         (1, 16, 0),
         (0, 16, 2),
         (1, 16, 2),
+        (0, 1, 2),
+        (1, 1, 2),
     ] {
         let mut link = Link::new(65_600 * 8 + 3);
         link.server.after_65535 = after_65535;

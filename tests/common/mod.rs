@@ -16,6 +16,7 @@ pub mod machine;
 pub mod scripted;
 pub mod servers;
 pub mod terminal;
+pub mod tftp;
 
 use std::process::Command;
 use std::thread;
