@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use crate::time::Instant;
 
+/// What a busy server takes now and then, and no shorter timeout until losses show that it pays.
+const FIRST_SHORTEST: Duration = Duration::from_millis(3);
 /// A few times what an answer and the scheduling of two programs take.
 const SHORTEST: Duration = Duration::from_micros(500);
 /// Where even that was too short, several times.
@@ -30,7 +32,7 @@ impl RoundTrip {
             smoothed: None,
             sent_at: None,
             repetitions: 0,
-            shortest: SHORTEST,
+            shortest: FIRST_SHORTEST,
         }
     }
 
@@ -129,7 +131,7 @@ mod tests {
         round_trip.sent(Instant::ZERO);
         round_trip.answered(Instant::ZERO);
         round_trip.was_too_early();
-        assert_eq!(round_trip.timeout(), SHORTEST * 2);
+        assert_eq!(round_trip.timeout(), FIRST_SHORTEST * 2);
         (0..9).for_each(|_| round_trip.was_too_early());
         assert_eq!(round_trip.timeout(), LONGEST_SHORTEST);
         for _ in 0..40 {
@@ -144,7 +146,7 @@ mod tests {
         let mut round_trip = RoundTrip::new();
         round_trip.sent(Instant::ZERO);
         round_trip.answered(Instant::ZERO);
-        assert_eq!(round_trip.timeout(), SHORTEST);
+        assert_eq!(round_trip.timeout(), FIRST_SHORTEST);
         for _ in 0..100 {
             round_trip.repeated();
         }
