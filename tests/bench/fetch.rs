@@ -35,8 +35,9 @@ use runs::{Run, measure, print_table};
 use wireboot::time::Random;
 
 const ROUNDS: usize = 3;
-/// TCP takes now this long and now that long over losses, and a median needs more of them.
-const ROUNDS_OF_TCP_WITH_LOSSES: usize = 15;
+/// TCP takes now 0.1 s and now 0.5 s for 64 MiB over losses, so that there have to be as many rounds as
+/// bring so much together, MiB.
+const LOSSY_MIB_BY_TCP: usize = 41 * 64;
 /// A client that has not finished by then has not.
 const LIMIT_SECONDS: u32 = 60;
 
@@ -46,7 +47,8 @@ struct Race<'a> {
     /// The sizes of the file, MiB.
     sizes: &'a str,
     limit_seconds: u32,
-    rounds_with_losses: usize,
+    /// Over losses there are as many more rounds as bring so much together, MiB.
+    lossy_mib: usize,
 }
 
 impl<'a> Race<'a> {
@@ -55,7 +57,7 @@ impl<'a> Race<'a> {
             name,
             sizes,
             limit_seconds: LIMIT_SECONDS,
-            rounds_with_losses: ROUNDS,
+            lossy_mib: 0,
         }
     }
 }
@@ -179,7 +181,7 @@ fn http_against_other_clients() {
         let lan = Lan::new();
         let _nginx = lan.nginx();
         let race = |name| Race {
-            rounds_with_losses: ROUNDS_OF_TCP_WITH_LOSSES,
+            lossy_mib: LOSSY_MIB_BY_TCP,
             ..Race::new(name, "64")
         };
         lan.compare(&race("nginx, http"), |file, out| {
@@ -359,7 +361,8 @@ impl Lan {
         let said = |name, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
         let lost = said("WIREBOOT_BENCH_LOST", "0 10");
         for mib in said("WIREBOOT_BENCH_MIB", race.sizes).split_whitespace() {
-            let len: usize = mib.parse::<usize>().unwrap() << 20;
+            let mib: usize = mib.parse().unwrap();
+            let len = mib << 20;
             let file = self.served.join("file");
             let mut random = Random::new(1);
             let words = std::iter::repeat_with(|| random.next_u64().to_le_bytes());
@@ -370,7 +373,7 @@ impl Lan {
                 self.lose(permille);
                 let rounds = match permille {
                     "0" => ROUNDS,
-                    _ => race.rounds_with_losses,
+                    _ => (race.lossy_mib / mib).max(ROUNDS),
                 };
                 let mut runs: Vec<Vec<Run>> = vec![Vec::new(); clients.len()];
                 for _ in 0..rounds {
