@@ -23,6 +23,7 @@ use crate::sys::file::{self, EVERYBODY, OWNER};
 use crate::sys::{self, machine};
 use crate::wire::ethernet::MacAddress;
 use crate::wire::grammar;
+use crate::wire::ipv4::netmask;
 use crate::wire::option::code;
 
 const RESOLV_CONF: &str = "etc/resolv.conf";
@@ -56,7 +57,7 @@ pub fn write(holder: &Holder<'_>, lease: &Lease, to: HandOver) {
         && is_unnamed(&fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default())
         && let Err(error) = machine::set_host_name(name)
     {
-        log::warn!("{error}: {}", error.source);
+        log::warn!("{}", error.chain());
     }
 }
 
@@ -203,9 +204,8 @@ fn resolvers(lease: &Lease) -> String {
 /// Returns the variables that klibc's `ipconfig` writes.
 fn net_conf(interface: &str, lease: &Lease, uptime_seconds: u64) -> String {
     let address = |address: Option<Ipv4Addr>| address.unwrap_or(Ipv4Addr::UNSPECIFIED).to_string();
-    let netmask = netmask(lease);
-    let host_bits = !netmask.to_bits();
-    let broadcast = Ipv4Addr::from_bits(lease.address.to_bits() | host_bits);
+    let netmask = netmask(lease.prefix_len);
+    let broadcast = lease.address | !netmask;
     let gateway = lease.routes.iter().find(|route| route.prefix_len == 0);
     let mut dns = lease.dns.iter().copied();
     let option = |code, fits: fn(&str) -> bool| {
@@ -254,11 +254,6 @@ fn net_conf(interface: &str, lease: &Lease, uptime_seconds: u64) -> String {
     ]
     .map(|(name, value)| format!("{name}={}\n", quoted(&value)))
     .concat()
-}
-
-fn netmask(lease: &Lease) -> Ipv4Addr {
-    let host_bits = u32::MAX.checked_shr(lease.prefix_len.into()).unwrap_or(0);
-    Ipv4Addr::from_bits(!host_bits)
 }
 
 /// Returns two digits for each octet, with colons between them.

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::quoted;
 use crate::dhcp::lease::Lease;
+use crate::wire::ipv4::netmask;
 use crate::wire::option::code;
 
 /// The files of an interface.
@@ -76,7 +77,7 @@ fn options(lease: &Lease) -> String {
         .map_or_else(String::new, |it| it.to_string());
     [
         ("new_ip_address", lease.address.to_string()),
-        ("new_subnet_mask", super::netmask(lease).to_string()),
+        ("new_subnet_mask", netmask(lease.prefix_len).to_string()),
         ("new_broadcast_address", broadcast),
         ("new_routers", list(&routers)),
         ("new_domain_name_servers", list(&lease.dns)),

@@ -13,6 +13,7 @@ use crate::dhcp::lease::Lease;
 use crate::error::Error;
 use crate::sys::SyscallError;
 use crate::sys::netlink::RouteSocket;
+use crate::wire::ipv4::netmask;
 use crate::wire::route::{Address, FOREVER, LinkInfo, Message, Request, Route};
 
 /// Every host must take a datagram of this size (RFC 791 §3.1), and less serves no one here: a
@@ -409,18 +410,12 @@ fn routes(index: u32, lease: &Lease) -> Vec<Route> {
 }
 
 fn network(address: Ipv4Addr, prefix_len: u8) -> Ipv4Addr {
-    Ipv4Addr::from_bits(address.to_bits() & mask(prefix_len))
+    address & netmask(prefix_len)
 }
 
 fn broadcast(lease: &Lease) -> Option<Ipv4Addr> {
-    let host_bits = !mask(lease.prefix_len);
     // RFC 3021: a network of two has no broadcast address, nor has one of one.
-    (host_bits > 1).then(|| Ipv4Addr::from_bits(lease.address.to_bits() | host_bits))
-}
-
-fn mask(prefix_len: u8) -> u32 {
-    let host_len = 32_u32.saturating_sub(prefix_len.into());
-    u32::MAX.checked_shl(host_len).unwrap_or(0)
+    (lease.prefix_len < 31).then(|| lease.address | !netmask(lease.prefix_len))
 }
 
 fn seconds(time: Option<Duration>) -> u32 {

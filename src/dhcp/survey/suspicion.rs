@@ -7,6 +7,7 @@
 use std::net::Ipv4Addr;
 
 use super::Answer;
+use crate::wire::ipv4::netmask;
 use crate::wire::option::code;
 
 /// Returns for each of the answers on one network what is odd about it, a sentence each.
@@ -41,8 +42,7 @@ const FACTS: [(Fact, &str); 3] = [
 
 fn subnet(answer: &Answer) -> Option<String> {
     let lease = &answer.offer.lease;
-    let mask = mask(lease.prefix_len);
-    let network = Ipv4Addr::from_bits(lease.address.to_bits() & mask);
+    let network = lease.address & netmask(lease.prefix_len);
     let is_granted = !answer.offer.is_proxy() && answer.asked.is_none();
     is_granted.then(|| format!("{network}/{}", lease.prefix_len))
 }
@@ -95,15 +95,15 @@ fn proxied_source(answer: &Answer) -> Option<String> {
 
 fn unreachable_router(answer: &Answer) -> Option<String> {
     let lease = &answer.offer.lease;
-    let mask = mask(lease.prefix_len);
-    let is_outside = |router: &Ipv4Addr| (router.to_bits() ^ lease.address.to_bits()) & mask != 0;
+    let is_near = |router: &Ipv4Addr, address: Ipv4Addr, prefix_len| {
+        let mask = netmask(prefix_len);
+        *router & mask == address & mask
+    };
+    let is_outside = |router: &Ipv4Addr| !is_near(router, lease.address, lease.prefix_len);
     let routers = lease.routes.iter().filter_map(|route| route.gateway);
     let on_link = |router: &Ipv4Addr| {
         let mut routes = lease.routes.iter().filter(|route| route.gateway.is_none());
-        routes.any(|route| {
-            let mask = self::mask(route.prefix_len);
-            router.to_bits() & mask == route.destination.to_bits() & mask
-        })
+        routes.any(|route| is_near(router, route.destination, route.prefix_len))
     };
     let router = routers
         .filter(is_outside)
@@ -115,9 +115,4 @@ fn unreachable_router(answer: &Answer) -> Option<String> {
     Some(format!(
         "its router {router} (option {option}) is outside its subnet"
     ))
-}
-
-fn mask(prefix_len: u8) -> u32 {
-    let host_bits = 32_u32.saturating_sub(prefix_len.into());
-    u32::MAX.checked_shl(host_bits).unwrap_or(0)
 }

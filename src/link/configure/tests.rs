@@ -102,15 +102,6 @@ fn a_lease_for_ever_and_a_network_of_two_have_no_end_and_no_broadcast_address() 
     assert_eq!(address.preferred_seconds, FOREVER);
 }
 
-#[test]
-fn every_prefix_has_its_mask() {
-    assert_eq!(mask(0), 0);
-    assert_eq!(mask(1), 0x8000_0000);
-    assert_eq!(mask(31), 0xffff_fffe);
-    assert_eq!(mask(32), 0xffff_ffff);
-    assert_eq!(mask(255), 0xffff_ffff);
-}
-
 fn text(settings: &[Setting]) -> Vec<String> {
     settings.iter().map(Setting::to_string).collect()
 }
