@@ -227,7 +227,7 @@ impl Link {
         let lowered = open_socket().map(|mut socket| set_up(&mut socket, self.index, false));
         match lowered {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => log::debug!("{}: {error}: {}", self.name, error.source),
+            Ok(Err(error)) => log::debug!("{}: {}", self.name, error.chain()),
             Err(error) => log::debug!("{}: not switched off: {}", self.name, error.chain()),
         }
     }
@@ -248,7 +248,7 @@ impl Link {
         if std::mem::take(&mut changes.raised)
             && let Err(error) = set_up(&mut socket, self.index, false)
         {
-            log::warn!("{}: {error}: {}", self.name, error.source);
+            log::warn!("{}: {}", self.name, error.chain());
         }
         if let Some(made) = changes.made.take() {
             made.undo(self.index, &mut socket);

@@ -106,7 +106,7 @@ impl Listener {
                 Ok::<_, SyscallError>(())
             };
             if let Err(error) = make() {
-                log::debug!("{error}: {}", error.source);
+                log::debug!("{}", error.chain());
             }
         });
     }

@@ -250,7 +250,7 @@ impl Session {
         let name = &self.link.name;
         port.handle_timeout(now);
         let mut ask = port.receive(name, now).unwrap_or_else(|error| {
-            log::debug!("{name}: {error}: {}", error.source);
+            log::debug!("{name}: {}", error.chain());
             false
         });
         while let Some(statement) = port.poll_event() {

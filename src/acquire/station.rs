@@ -88,7 +88,7 @@ impl Station {
     pub(super) fn take_port(&mut self) {
         match UdpPort::open(&self.name, CLIENT_PORT) {
             Ok(port) => self.port = Some(port),
-            Err(error) => log::debug!("{}: {error}: {}", self.name, error.source),
+            Err(error) => log::debug!("{}: {}", self.name, error.chain()),
         }
     }
 
@@ -183,7 +183,7 @@ impl Station {
                 // What the kernel makes of it differs by the IP identification at most, where the
                 // next hop is who brought the last message.
                 Ok(()) => return recorder::sent(name, &frame),
-                Err(error) => log::debug!("{name}: {error}: {}", error.source),
+                Err(error) => log::debug!("{name}: {}", error.chain()),
             }
         }
         self.send_frame(&frame);
@@ -199,7 +199,7 @@ impl Station {
         recorder::sent(&self.name, frame);
         // It will be sent again; an interface that just went down is no reason to give up.
         if let Err(error) = self.listener.send(frame) {
-            log::warn!("{}: {error}: {}", self.name, error.source);
+            log::warn!("{}: {}", self.name, error.chain());
         }
     }
 
@@ -218,7 +218,7 @@ impl Station {
             options.open().map(|socket| (address, Some(socket)))
         });
         let arp = opened.transpose().unwrap_or_else(|error| {
-            log::warn!("{}: no ARP: {error}: {}", self.name, error.source);
+            log::warn!("{}: no ARP: {}", self.name, error.chain());
             None
         });
         if let Some((_, Some(old))) = std::mem::replace(&mut self.arp, arp) {
@@ -229,7 +229,7 @@ impl Station {
     /// Takes notice of whether the kernel's queues are in use yet.
     pub(super) fn set_running(&mut self, running: bool) {
         if let Err(error) = self.listener.bypass_queues(!running) {
-            log::debug!("{}: {error}: {}", self.name, error.source);
+            log::debug!("{}: {}", self.name, error.chain());
         }
     }
 

@@ -162,7 +162,7 @@ fn race(
     let deadline = sys::now() + patience;
     let mut next_at = sys::now();
     let mut note = |address, error: SyscallError| {
-        log::debug!("{address}: {error}: {}", error.source);
+        log::debug!("{address}: {}", error.chain());
         failure = passing(error);
     };
     loop {

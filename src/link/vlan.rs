@@ -24,7 +24,7 @@ impl Made {
             false => Ok(()),
         };
         for error in [removed, lowered].into_iter().filter_map(Result::err) {
-            log::debug!("a VLAN is not taken back: {error}: {}", error.source);
+            log::debug!("a VLAN is not taken back: {}", error.chain());
         }
     }
 }
