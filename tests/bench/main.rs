@@ -19,7 +19,7 @@ use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{in_new_namespace, ip, wait_until};
+use common::{in_new_namespace, ip, pair, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use wireboot::sys::filter::Program;
@@ -37,16 +37,6 @@ const DELAY_ROUNDS: usize = 15;
 const DELAYS_A_ROUND: usize = 40;
 /// How long foreign frames are sent while a lease is waited for.
 const FLOOD_TIME: Duration = Duration::from_secs(5);
-
-fn pair() -> (u32, u32) {
-    ip("link add near type veth peer name far");
-    for name in ["near", "far"] {
-        ip(&format!("link set {name} addrgenmode none"));
-        ip(&format!("link set {name} up"));
-    }
-    let index = |name| nix::net::if_::if_nametoindex(name).unwrap();
-    (index("near"), index("far"))
-}
 
 fn frame() -> Vec<u8> {
     let mut frame = vec![0xff; 6];
