@@ -23,8 +23,6 @@ pub(super) struct Receipt {
     pub(super) burst: Range<u16>,
     /// Which are to be acknowledged one by one, until one is answered.
     pub(super) sweep: Range<u16>,
-    /// One was acknowledged that never came.
-    pub(super) is_guess: bool,
     /// The server was once ahead of what had come, without windows.
     pub(super) was_ahead: bool,
     /// Blocks since the last acknowledgment.
@@ -63,7 +61,6 @@ impl Receipt {
             farthest: 0,
             burst: 0..0,
             sweep: 0..0,
-            is_guess: false,
             was_ahead: false,
             in_window: 0,
             ahead: None,
@@ -109,7 +106,7 @@ impl Receipt {
         self.advanced_at = now;
         self.passed_over = self.passed_over.saturating_sub(skipped + 1);
         self.farthest = self.farthest.saturating_sub(skipped + 1);
-        (self.burst, self.sweep, self.is_guess) = (0..0, 0..0, false);
+        (self.burst, self.sweep) = (0..0, 0..0);
         self.ahead = None;
         self.in_window += 1;
     }
@@ -140,11 +137,9 @@ impl Receipt {
     }
 
     /// Returns the next of them, as the number of blocks that it passes over.
-    pub(super) fn next_of_sweep(&mut self, received: &Extents) -> Option<u16> {
-        let ahead = self.sweep.next()?;
-        self.passed_over = ahead;
-        self.is_guess |= ahead > self.known_ahead(received);
-        Some(ahead)
+    pub(super) fn next_of_sweep(&mut self) -> Option<u16> {
+        self.passed_over = self.sweep.next()?;
+        Some(self.passed_over)
     }
 
     /// Returns how many of the next blocks need not come, and may be acknowledged: the last one, with

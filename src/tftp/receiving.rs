@@ -21,12 +21,7 @@ impl Get {
         let is_repeating = self.round_trip.repetitions() > 0;
         let may_be_ahead = is_repeating || receipt.was_ahead;
         let skipped = match receipt.blocks.place(block, may_be_ahead) {
-            Place::Next => {
-                if receipt.is_guess {
-                    self.round_trip.was_too_early();
-                }
-                0
-            }
+            Place::Next => 0,
             // The server took an acknowledgment that was sent ahead of the block, or takes any.
             Place::Ahead(distance) if receipt.terms.window == 1 => distance,
             Place::Ahead(distance) => {
@@ -101,7 +96,7 @@ impl Get {
         let State::Receiving(receipt) = &mut self.state else {
             return;
         };
-        if let Some(ahead) = receipt.next_of_sweep(&self.config.received) {
+        if let Some(ahead) = receipt.next_of_sweep() {
             self.due = Some(Due::Acknowledgment(receipt.blocks.acknowledged(ahead)));
         } else {
             self.round_trip.repeated();
