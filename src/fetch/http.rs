@@ -99,16 +99,21 @@ fn lock<'p, 'a, 's>(download: &'p Shared<'a, 's>) -> MutexGuard<'p, &'a mut Down
 pub(super) fn get(visit: &Visit<'_>, download: &mut Download<'_>) -> Result<(), Failure> {
     download.begin().map_err(other)?;
     let download = Mutex::new(download);
-    let end = thread::scope(|scope| lead(scope, visit, &download));
+    let end = thread::scope(|scope| {
+        let end = lead(scope, visit, &download);
+        // Where it may pass that one connection broke, others go on.
+        if !matches!(end, Err(Failure::Passing(_))) {
+            lock(&download).abandon();
+        }
+        end
+    });
     match end {
-        // Others have brought what this one did not.
         Err(Failure::Passing(_)) if lock(&download).is_whole() => Ok(()),
         end => end,
     }
 }
 
-/// Fetches piece after piece until the file is whole, and has others join where that is faster. They go
-/// on where it may pass that this one does not.
+/// Fetches piece after piece until the file is whole, and has others join where that is faster.
 fn lead<'scope>(
     scope: &'scope Scope<'scope, '_>,
     visit: &'scope Visit<'_>,
@@ -146,34 +151,26 @@ fn lead<'scope>(
             }
         });
         part.lock().release(piece);
-        let failure = match end {
-            Ok(End::Done) => continue,
-            Ok(End::Redirected(to)) if detours < MAX_REDIRECTIONS => {
+        let end = end?;
+        detours += u32::from(matches!(end, End::Redirected(_) | End::Another));
+        match end {
+            End::Done => {}
+            End::Redirected(_) | End::Another if detours > MAX_REDIRECTIONS => {
+                let why = format!("more than {MAX_REDIRECTIONS} redirections");
+                return Err(Failure::Other(why.into()));
+            }
+            End::Redirected(to) => {
                 log::debug!("{url} is at {to}");
                 visit.fetcher.allow(&to)?;
-                detours += 1;
                 url = to;
-                continue;
             }
-            Ok(End::Another) if detours < MAX_REDIRECTIONS => {
-                part.lock().restart().map_err(other)?;
-                detours += 1;
-                continue;
+            End::Another => part.lock().restart().map_err(other)?,
+            End::Failed(failure @ TransferFailure::Missing(_)) => {
+                return Err(Failure::Missing(failure.into()));
             }
-            Ok(End::Redirected(_) | End::Another) => {
-                let why = format!("more than {MAX_REDIRECTIONS} redirections");
-                Failure::Other(why.into())
-            }
-            Ok(End::Failed(failure @ TransferFailure::Missing(_))) => {
-                Failure::Missing(failure.into())
-            }
-            Ok(End::Failed(failure)) if failure.is_passing() => return Err(passing(failure)),
-            Ok(End::Failed(failure)) => other(failure),
-            Err(failure @ Failure::Passing(_)) => return Err(failure),
-            Err(failure) => failure,
-        };
-        lock(download).abandon();
-        return Err(failure);
+            End::Failed(failure) if failure.is_passing() => return Err(passing(failure)),
+            End::Failed(failure) => return Err(other(failure)),
+        }
     }
 }
 
