@@ -13,7 +13,7 @@ use crate::dhcp::lease::Lease;
 use crate::error::Error;
 use crate::sys::SyscallError;
 use crate::sys::netlink::RouteSocket;
-use crate::wire::ipv4::netmask;
+use crate::wire::ipv4::{netmask, same_network};
 use crate::wire::route::{Address, FOREVER, LinkInfo, Message, Request, Route};
 
 /// Every host must take a datagram of this size (RFC 791 §3.1), and less serves no one here: a
@@ -370,7 +370,7 @@ fn routes(index: u32, lease: &Lease) -> Vec<Route> {
     for route in &lease.routes {
         let wanted = Route {
             index,
-            destination: network(route.destination, route.prefix_len),
+            destination: route.destination & netmask(route.prefix_len),
             prefix_len: route.prefix_len.min(32),
             // A server that names ourselves as the router means that all is on the link, where
             // some router answers ARP for it.
@@ -387,9 +387,8 @@ fn routes(index: u32, lease: &Lease) -> Vec<Route> {
         let Some(gateway) = route.gateway else {
             continue;
         };
-        let reaches = |network_of: Ipv4Addr, prefix_len: u8| {
-            network(gateway, prefix_len) == network(network_of, prefix_len)
-        };
+        let reaches =
+            |network_of: Ipv4Addr, prefix_len: u8| same_network(gateway, network_of, prefix_len);
         let reachable = reaches(lease.address, lease.prefix_len)
             || on_link
                 .iter()
@@ -407,10 +406,6 @@ fn routes(index: u32, lease: &Lease) -> Vec<Route> {
     }
     on_link.append(&mut through);
     on_link
-}
-
-fn network(address: Ipv4Addr, prefix_len: u8) -> Ipv4Addr {
-    address & netmask(prefix_len)
 }
 
 fn broadcast(lease: &Lease) -> Option<Ipv4Addr> {

@@ -18,6 +18,12 @@ pub const fn netmask(prefix_len: u8) -> Ipv4Addr {
     }
 }
 
+/// Returns whether two addresses are in one network of `prefix_len` bits, 0 to 32; more are as 32.
+pub fn same_network(one: Ipv4Addr, other: Ipv4Addr, prefix_len: u8) -> bool {
+    let mask = netmask(prefix_len);
+    one & mask == other & mask
+}
+
 /// What matters of an IPv4 header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
@@ -142,6 +148,14 @@ mod tests {
         ] {
             assert_eq!(netmask(prefix_len), Ipv4Addr::from(mask));
         }
+    }
+
+    #[test]
+    fn addresses_are_in_one_network_when_its_bits_are_equal() {
+        let [one, other] = [[192, 0, 2, 1], [192, 0, 3, 1]].map(Ipv4Addr::from);
+        let same = [0, 23, 24, 32, 33].map(|prefix_len| same_network(one, other, prefix_len));
+        assert_eq!(same, [true, true, false, false, false]);
+        assert!(same_network(one, one, 33));
     }
 
     #[test]

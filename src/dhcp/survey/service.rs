@@ -11,6 +11,7 @@ use crate::dhcp::inquiry::{Event, Inquiry, Question};
 use crate::dhcp::lease::Lease;
 use crate::dhcp::reply::Discard;
 use crate::time::{Instant, Random};
+use crate::wire::ipv4::same_network;
 use crate::wire::pxe::{BootItem, MenuItem};
 use crate::wire::udp::Datagram;
 
@@ -191,10 +192,8 @@ impl Services {
 
     /// Returns our address on the network of `server`, or else the first.
     fn address_for(&self, server: Ipv4Addr) -> Option<Ipv4Addr> {
-        let is_near = |(address, prefix_len): &&(Ipv4Addr, u8)| {
-            let bits = address.to_bits() ^ server.to_bits();
-            bits.checked_shr(32 - u32::from(*prefix_len)).unwrap_or(0) == 0
-        };
+        let is_near =
+            |(address, prefix_len): &&(Ipv4Addr, u8)| same_network(*address, server, *prefix_len);
         let near = self.addresses.iter().find(is_near);
         near.or(self.addresses.first()).map(|(address, _)| *address)
     }

@@ -7,7 +7,7 @@
 use std::net::Ipv4Addr;
 
 use super::Answer;
-use crate::wire::ipv4::netmask;
+use crate::wire::ipv4::{netmask, same_network};
 use crate::wire::option::code;
 
 /// Returns for each of the answers on one network what is odd about it, a sentence each.
@@ -95,15 +95,11 @@ fn proxied_source(answer: &Answer) -> Option<String> {
 
 fn unreachable_router(answer: &Answer) -> Option<String> {
     let lease = &answer.offer.lease;
-    let is_near = |router: &Ipv4Addr, address: Ipv4Addr, prefix_len| {
-        let mask = netmask(prefix_len);
-        *router & mask == address & mask
-    };
-    let is_outside = |router: &Ipv4Addr| !is_near(router, lease.address, lease.prefix_len);
+    let is_outside = |router: &Ipv4Addr| !same_network(*router, lease.address, lease.prefix_len);
     let routers = lease.routes.iter().filter_map(|route| route.gateway);
     let on_link = |router: &Ipv4Addr| {
         let mut routes = lease.routes.iter().filter(|route| route.gateway.is_none());
-        routes.any(|route| is_near(router, route.destination, route.prefix_len))
+        routes.any(|route| same_network(*router, route.destination, route.prefix_len))
     };
     let router = routers
         .filter(is_outside)
