@@ -93,8 +93,7 @@ impl Staged {
             fs::rename(&self.hidden, &self.target)?;
             self.is_named = false;
         }
-        // The name is on the disk once the directory is; not every file system can.
-        let _ = File::open(&self.directory).and_then(|directory| directory.sync_all());
+        sys::file::sync_names(&self.directory);
         Ok(())
     }
 

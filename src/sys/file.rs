@@ -28,10 +28,14 @@ pub fn replace(path: &Path, octets: &[u8], mode: u32) -> io::Result<()> {
 pub fn replace_durably(path: &Path, octets: &[u8], mode: u32) -> io::Result<()> {
     put(path, octets, mode, File::sync_all)?;
     if let Some(directory) = path.parent() {
-        // Not every file system can.
-        let _ = File::open(directory).and_then(|directory| directory.sync_all());
+        sync_names(directory);
     }
     Ok(())
+}
+
+/// Puts the names of what is in `directory` on the disk, where its file system can.
+pub fn sync_names(directory: &Path) {
+    let _ = File::open(directory).and_then(|directory| directory.sync_all());
 }
 
 fn put(path: &Path, octets: &[u8], mode: u32, sync: fn(&File) -> io::Result<()>) -> io::Result<()> {
