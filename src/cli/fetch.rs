@@ -1,6 +1,6 @@
 //! `wireboot fetch`: files by tftp, http and https into files that are whole or not there.
 
-use std::io::{self, IsTerminal, Seek, SeekFrom};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -210,9 +210,9 @@ impl Request {
             why,
         };
         let file = self.fetcher.need(&url, MAX_SUMS_LEN)?;
-        let mut content = file.file();
-        let text = content.seek(SeekFrom::Start(0));
-        let text = text.and_then(|_| io::read_to_string(content));
+        let content = file.reader(0..MAX_SUMS_LEN);
+        let content = content.map_err(|error| unverified(error.chain()))?;
+        let text = io::read_to_string(content);
         let text = text.map_err(|error| unverified(error.to_string()))?;
         text.parse()
             .map_err(|fault: crate::verify::Fault| unverified(fault.to_string()))
@@ -241,14 +241,13 @@ fn target(url: &Url, output: Option<&Path>, several: bool) -> Result<PathBuf, Er
 
 /// Writes the file to standard output once it is whole and verified.
 fn print_out(fetcher: &Fetcher, url: &Url, max_len: u64) -> Result<(), Error> {
+    let failed = |source| Error::Fetch {
+        url: url.to_string(),
+        source,
+    };
     let file = fetcher.need(url, max_len)?;
-    let mut content = file.file();
-    content
-        .seek(SeekFrom::Start(0))
-        .and_then(|_| io::copy(&mut content, &mut io::stdout().lock()))
-        .map_err(|error| Error::Fetch {
-            url: url.to_string(),
-            source: error.into(),
-        })?;
+    let content = file.reader(0..u64::MAX);
+    let mut content = content.map_err(|error| failed(error.into()))?;
+    io::copy(&mut content, &mut io::stdout().lock()).map_err(|error| failed(error.into()))?;
     Ok(())
 }
