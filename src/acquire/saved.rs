@@ -53,14 +53,12 @@ pub(super) struct Shelf(Vec<PathBuf>);
 impl Shelf {
     /// Returns the usual directories, or `given` in place of them.
     pub(super) fn new(given: Option<&Path>) -> Self {
-        Self(match given {
-            Some(directory) => vec![directory.to_owned()],
-            None => [UNTIL_RESTART, LASTING]
-                .into_iter()
-                .map(PathBuf::from)
-                .filter(|directory| directory != Path::new(LASTING) || directory.is_dir())
-                .collect(),
-        })
+        if let Some(directory) = given {
+            return Self(vec![directory.to_owned()]);
+        }
+        let mut usual = vec![PathBuf::from(UNTIL_RESTART)];
+        usual.extend(Some(PathBuf::from(LASTING)).filter(|directory| directory.is_dir()));
+        Self(usual)
     }
 
     /// Reads the lease of an interface, when there is one.
