@@ -150,12 +150,7 @@ fn a_tagged_vlan_is_made_and_booted_over() {
 #[ignore = "needs qemu-system-x86_64"]
 fn a_vlan_on_which_nobody_answers_is_taken_away_again() {
     let own = Served::empty("silent");
-    let archive = own.folder.join("initramfs");
-    shell(&format!(
-        "\"$root/initramfs/build\" --output {} \\
-         --add \"$(debian_package busybox-static)/bin/busybox=bin/busybox\"",
-        archive.display()
-    ));
+    let archive = own.archive_with_shell("");
     let words = "vlan=lan7:eth0 wireboot.timeout=2 wireboot.on-failure=shell WIREBOOT_LOG=debug";
     let devices = format!("-netdev hubport,id=net,hubid=7 -device {CARD}");
     let setup = Setup::new(words).initramfs(&archive).with(&devices);

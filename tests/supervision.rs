@@ -6,7 +6,7 @@
 
 mod common;
 
-use common::machine::{Machine, Served, Setup, shell};
+use common::machine::{Machine, Served, Setup};
 
 #[test]
 #[ignore = "needs qemu-system-x86_64"]
@@ -59,12 +59,7 @@ fn the_first_process_survives_signals_and_reaps_orphans() {
 
 /// Starts a machine without a network, whose boot fails at once and leaves a person a shell.
 fn shell_of_a_machine(own: &Served) -> Machine {
-    let archive = own.folder.join("initramfs");
-    shell(&format!(
-        "\"$root/initramfs/build\" --kernel-modules none --output {} \\
-         --add $(debian_package busybox-static)/bin/busybox=bin/busybox",
-        archive.display()
-    ));
+    let archive = own.archive_with_shell("--kernel-modules none");
     let words = "wireboot.link-timeout=0 wireboot.on-failure=shell";
     let mut machine = Setup::new(words).initramfs(&archive).start();
     machine.says(&["starting /bin/busybox"]);

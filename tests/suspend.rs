@@ -6,19 +6,14 @@ mod common;
 
 use common::far::Far;
 use common::in_new_namespace;
-use common::machine::{Served, Setup, shell};
+use common::machine::{Served, Setup};
 use common::servers::dhcpd;
 
 #[test]
 #[ignore = "needs qemu-system-x86_64"]
 fn after_a_long_sleep_the_lease_is_known_to_be_over_and_another_is_taken() {
     let own = Served::empty("suspend");
-    let archive = own.folder.join("initramfs");
-    shell(&format!(
-        "\"$root/initramfs/build\" --output {} \\
-         --add $(debian_package busybox-static)/bin/busybox=bin/busybox",
-        archive.display()
-    ));
+    let archive = own.archive_with_shell("");
     in_new_namespace(move || {
         let far = Far::plug_in();
         let server = dhcpd(&far, "max-lease-time 10; min-lease-time 10;");

@@ -278,6 +278,18 @@ impl Served {
         fs::write(path, content).unwrap();
     }
 
+    /// Packs an initramfs with a shell for whoever is there when the boot fails; `flags` are those of
+    /// `initramfs/build`.
+    pub fn archive_with_shell(&self, flags: &str) -> PathBuf {
+        let archive = self.folder.join("initramfs");
+        shell(&format!(
+            "\"$root/initramfs/build\" {flags} --output {} \\
+             --add \"$(debian_package busybox-static)/bin/busybox=bin/busybox\"",
+            archive.display()
+        ));
+        archive
+    }
+
     /// Serves the folder by HTTP/1.1 to this host until the test program ends; returns the
     /// address as a machine on QEMU's own network sees it.
     pub fn over_http(&self) -> String {
