@@ -12,6 +12,7 @@ mod delivery;
 mod hashing;
 mod http;
 mod mirrors;
+mod names;
 mod progress;
 mod proxy;
 mod signed;
@@ -23,7 +24,7 @@ mod tls;
 mod turns;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -46,6 +47,7 @@ pub use clock::Clock;
 use delivery::{Delivery, What};
 pub use http::Idle;
 pub use mirrors::Mirrors;
+use names::resolve;
 pub use progress::{Board, Style};
 use sink::Store;
 use staged::Staged;
@@ -312,15 +314,6 @@ fn passing(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
 
 fn unverified(fault: &Fault) -> Failure {
     Failure::Verification(fault.to_string())
-}
-
-/// Returns the server's addresses; the C library's resolver looks names up.
-fn resolve(url: &Url) -> Result<Vec<SocketAddr>, Cause> {
-    let (host, port) = (url.host(), url.port());
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, port)]);
-    }
-    Ok((host, port).to_socket_addrs()?.collect())
 }
 
 fn no_address(url: &Url) -> Failure {

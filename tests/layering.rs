@@ -20,6 +20,7 @@ const UNSAFE_FILES: &[&str] = &[
     "src/sys/netlink.rs",
     "src/sys/packet.rs",
     "src/sys/process.rs",
+    "src/sys/resolver.rs",
     "src/sys/ring/mapping.rs",
 ];
 

@@ -50,7 +50,7 @@ impl Connection {
         patience: Duration,
     ) -> Result<Self, Failure> {
         let first = proxy.unwrap_or(url);
-        let addresses = resolve(first).map_err(Failure::Passing)?;
+        let addresses = resolve(first, fetcher.interface.as_deref()).map_err(Failure::Passing)?;
         let patience = patience.min(CONNECT_TIMEOUT);
         let mut stream = race(fetcher, addresses, first, patience)?;
         if let Some(proxy) = proxy

@@ -24,7 +24,9 @@ const MAX_FRUITLESS: u32 = 8;
 
 /// Fetches the file into `sink`, which is empty, from the first of its server's addresses that answers.
 pub(super) fn get(visit: &Visit<'_>, sink: &mut Sink<'_>) -> Result<(), Failure> {
-    let mut servers = resolve(visit.url).map_err(Failure::Passing)?.into_iter();
+    let mut servers = resolve(visit.url, visit.fetcher.interface.as_deref())
+        .map_err(Failure::Passing)?
+        .into_iter();
     let mut failure = no_address(visit.url);
     while let Some(server) = servers.next() {
         let patience = match servers.len() {

@@ -13,6 +13,7 @@ pub mod module;
 pub mod netlink;
 pub mod packet;
 pub mod process;
+pub mod resolver;
 pub mod ring;
 pub mod signal;
 pub mod terminal;

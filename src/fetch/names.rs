@@ -1,0 +1,93 @@
+//! Addresses of servers. A is asked alone where no interface has an IPv6 address that reaches past
+//! its link, since servers that refuse or ignore questions for AAAA are common; otherwise both are
+//! asked at a time, and what one of them comes to does not spoil the other.
+
+use std::fs;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::thread;
+use std::time::Duration;
+
+use super::bind_to;
+use crate::error::Cause;
+use crate::plan::url::Url;
+use crate::sys;
+use crate::sys::resolver::{Family, lookup};
+
+/// How long IPv6 addresses are waited for when IPv4 ones are there (RFC 8305 §3).
+const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
+/// How often it is looked whether they have come.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
+
+/// Returns the addresses of the server of `url`.
+pub(super) fn resolve(url: &Url, interface: Option<&str>) -> Result<Vec<SocketAddr>, Cause> {
+    let (host, port) = (url.host(), url.port());
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    // Each thread reads the interfaces of its own network namespace.
+    let interfaces = fs::read_to_string("/proc/thread-self/net/if_inet6");
+    if !has_ipv6(&interfaces.unwrap_or_default(), interface) {
+        return Ok(lookup(host, port, Family::V4)?);
+    }
+    let name = host.to_owned();
+    let ipv6 = thread::Builder::new().spawn(move || lookup(&name, port, Family::V6))?;
+    let mut found = lookup(host, port, Family::V4);
+    let deadline = sys::now() + RESOLUTION_DELAY;
+    while found.is_ok() && !ipv6.is_finished() && sys::now() < deadline {
+        thread::sleep(POLL_INTERVAL);
+    }
+    if (found.is_err() || ipv6.is_finished())
+        && let Ok(Ok(mut all)) = ipv6.join()
+    {
+        all.extend(found.unwrap_or_default());
+        // A stable sort: IPv6 goes first (RFC 6724 §2.1), but for what cannot be reached.
+        all.sort_by_key(|address| !has_route(address, interface));
+        found = Ok(all);
+    }
+    Ok(found?)
+}
+
+/// Returns whether a line of `/proc/net/if_inet6` is an address that reaches past its link: address,
+/// index, length of the prefix, scope, flags, name.
+fn has_ipv6(interfaces: &str, interface: Option<&str>) -> bool {
+    interfaces.lines().any(|line| {
+        let mut fields = line.split_whitespace().skip(3);
+        let (scope, name) = (fields.next(), fields.nth(1));
+        // IPV6_ADDR_SCOPE_GLOBAL, which unique local addresses have too.
+        scope == Some("00") && (interface.is_none() || name == interface)
+    })
+}
+
+/// Returns whether the kernel has a route; connecting a UDP socket sends nothing.
+fn has_route(address: &SocketAddr, interface: Option<&str>) -> bool {
+    if address.is_ipv4() {
+        return true;
+    }
+    let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0));
+    socket
+        .is_ok_and(|socket| bind_to(&socket, interface).is_ok() && socket.connect(address).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ipv6_is_there_with_an_address_that_reaches_past_its_link() {
+        let own = "00000000000000000000000000000001 01 80 10 80       lo\n";
+        let link = "fe800000000000005054fffffe000001 02 40 20 80     eth0\n";
+        let local = "fd000000000000000000000000000009 03 40 00 80     eth1\n";
+        let global = "20010db8000000000000000000000009 02 40 00 80     eth0\n";
+        for (text, interface, expected) in [
+            (String::new(), None, false),
+            (format!("{own}{link}"), None, false),
+            (format!("{own}{link}{local}"), None, true),
+            (format!("{own}{link}{local}"), Some("eth0"), false),
+            (format!("{own}{link}{local}"), Some("eth1"), true),
+            (format!("{own}{link}{global}"), Some("eth0"), true),
+            ("00 00 00 00\nnonsense\n".to_owned(), Some("eth0"), false),
+        ] {
+            assert_eq!(has_ipv6(&text, interface), expected, "{text}{interface:?}");
+        }
+    }
+}
