@@ -3,7 +3,7 @@
 //! One answer of one server counts, so the time is good for judging certificates and for nothing
 //! finer. An answer must carry back the random number of the request, which keeps out all who do
 //! not see the wire. What is beyond doubt a false ticker is not believed: a server that says that
-//! its clock is not set, or of stratum 0.
+//! its clock is not set, one of stratum 0, and one that is behind what the caller knows.
 
 #![forbid(unsafe_code)]
 
@@ -24,12 +24,16 @@ const FIRST_OF_ERA_0: u64 = 1 << 31;
 /// How often a server is asked, and how long its answer is waited for.
 const ATTEMPTS_A_SERVER: u32 = 2;
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
+/// Option 42 has room for 63 servers; a boot must not wait for all of them: 3 s at most.
+const MAX_SERVERS: usize = 3;
 
-/// Whom to ask.
+/// Configuration of a query.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The servers, as the lease lists them (option 42).
+    /// The servers, as the lease lists them (option 42); the first three are asked.
     pub servers: Vec<IpAddr>,
+    /// It is later than this, in time since 1970.
+    pub not_before: Duration,
     /// Where the random numbers of the requests come from.
     pub seed: u64,
 }
@@ -67,6 +71,9 @@ pub enum Discard {
     /// The server says that it does not know the time.
     #[error("the server's own clock is not set")]
     Unsynchronized,
+    /// It is known to be later than the server says.
+    #[error("the server's clock is behind")]
+    Behind,
 }
 
 /// One query, of one server after the other.
@@ -123,17 +130,22 @@ impl Query {
         if source != SocketAddr::new(server, PORT) || answer.originate != nonce {
             return Err(Discard::Unexpected);
         }
-        if !answer.is_synchronized || answer.transmit == 0 {
+        let since_1970 = since_1970(answer.transmit);
+        let false_ticker = if !answer.is_synchronized || answer.transmit == 0 {
+            Some(Discard::Unsynchronized)
+        } else if since_1970 < self.config.not_before {
+            Some(Discard::Behind)
+        } else {
+            None
+        };
+        if let Some(discard) = false_ticker {
             // Asking it again would not help.
             self.requests = self.requests.next_multiple_of(ATTEMPTS_A_SERVER);
             self.ask(now);
-            return Err(Discard::Unsynchronized);
+            return Err(discard);
         }
         self.state = State::Ended;
-        self.event = Some(Event::Time {
-            server,
-            since_1970: since_1970(answer.transmit),
-        });
+        self.event = Some(Event::Time { server, since_1970 });
         Ok(())
     }
 
@@ -176,7 +188,8 @@ impl Query {
 
     fn ask(&mut self, now: Instant) {
         let index = usize::try_from(self.requests / ATTEMPTS_A_SERVER).unwrap_or(usize::MAX);
-        let Some(server) = self.config.servers.get(index) else {
+        let mut servers = self.config.servers.iter().take(MAX_SERVERS);
+        let Some(server) = servers.nth(index).copied() else {
             self.state = State::Ended;
             self.event = Some(Event::Failed);
             return;
@@ -184,7 +197,7 @@ impl Query {
         self.requests += 1;
         self.is_due = true;
         self.state = State::Asking {
-            server: *server,
+            server,
             nonce: self.random.next_u64(),
             until: now + ANSWER_TIMEOUT,
         };
@@ -316,6 +329,41 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_is_behind_what_is_known_is_left_for_the_next() {
+        let (mut query, now) = query();
+        query.config.not_before = Duration::from_secs(0xe000_0000 - FROM_1900_TO_1970);
+        let mut packet = Vec::new();
+        let server = query.poll_transmit(&mut packet).unwrap().destination;
+        let behind = answer(&packet, 0xdfff_ffff_0000_0000);
+        assert_eq!(
+            query.handle_input(server, &behind, now),
+            Err(Discard::Behind)
+        );
+        let next = query.poll_transmit(&mut packet).unwrap().destination;
+        assert_eq!(next.ip().to_string(), SERVERS[1]);
+        let right = answer(&packet, 0xe000_0000_0000_0000);
+        assert_eq!(query.handle_input(next, &right, now), Ok(()));
+        assert!(matches!(query.poll_event(), Some(Event::Time { .. })));
+    }
+
+    #[test]
+    fn a_long_list_of_dead_servers_costs_three_seconds() {
+        let begun = Instant::from_millis(5);
+        let config = Config {
+            servers: vec![SERVERS[0].parse().unwrap(); 63],
+            not_before: Duration::ZERO,
+            seed: 1,
+        };
+        let (mut query, mut now) = (Query::new(config, begun), begun);
+        while let Some(at) = query.poll_timeout() {
+            now = at;
+            query.handle_timeout(now);
+        }
+        assert_eq!(query.poll_event(), Some(Event::Failed));
+        assert_eq!(now.since(begun), Duration::from_secs(3));
+    }
+
+    #[test]
     fn the_clock_that_goes_round_in_2036_is_read_right() {
         let in_2036 = since_1970(5 << 32).as_secs();
         assert_eq!(in_2036, (1 << 32) + 5 - FROM_1900_TO_1970);
@@ -327,7 +375,12 @@ mod tests {
     fn query() -> (Query, Instant) {
         let servers = SERVERS.map(|ip| ip.parse().unwrap()).to_vec();
         let now = Instant::from_millis(5);
-        (Query::new(Config { servers, seed: 1 }, now), now)
+        let config = Config {
+            servers,
+            not_before: Duration::ZERO,
+            seed: 1,
+        };
+        (Query::new(config, now), now)
     }
 
     fn answer(request: &[u8], time: u64) -> Vec<u8> {

@@ -11,12 +11,16 @@ mod common;
 use std::fs;
 use std::io::Write;
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use common::folder::{Folder, tls_server};
+use common::folder::{Folder, Running, tls_server};
 use common::scripted::{cutter, head, path};
 use common::{in_new_namespace, wait_until};
+use wireboot::sys;
 
 #[test]
 #[ignore = "needs nginx, python3 and namespaces"]
@@ -136,30 +140,139 @@ fn https_goes_through_a_proxy_that_sees_the_name_of_the_server_and_nothing_else(
 }
 
 #[test]
-#[ignore = "needs nginx, python3, openssl and namespaces"]
-fn certificates_are_judged_by_the_time_server_of_the_network() {
+#[ignore = "needs nginx, python3, openssl, a C compiler and namespaces"]
+fn certificates_are_judged_by_the_machines_clock_unless_that_is_behind() {
     in_new_namespace(|| {
         let folder = Folder::new();
         folder.offer("file", 1000);
         folder.certificates();
-        let _nginx = folder.nginx(&tls_server(8443, "good", ""));
-        // In the year 2035 the certificate has expired.
-        let server = "import socket,struct
+        let servers = [(8443, "good"), (8444, "early"), (8445, "expired")];
+        let servers = servers.map(|(port, name)| tls_server(port, name, ""));
+        let _nginx = folder.nginx(&servers.concat());
+        let time = TimeServer::new(&folder);
+        let now = sys::since_1970().as_secs();
+        let (day, in_2034) = (86_400, 2_051_011_200);
+        let fetch = |clock: Option<&str>, port: u16| {
+            let url = format!("https://localhost:{port}/file");
+            let mut command = folder.command(&["--ntp", "127.0.0.1", "--ca", "ca.pem"]);
+            command.args(["-o", "come", &url]);
+            if let Some(seconds) = clock {
+                command.env("LD_PRELOAD", folder.path("clock.so"));
+                command.env("CLOCK", seconds);
+            }
+            let output = command.output().unwrap();
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            (output.status.code(), text)
+        };
+
+        // A right clock is right, whatever a server says.
+        for says in [in_2034, 1_000_000_000] {
+            time.says(says);
+            let (code, text) = fetch(None, 8443);
+            assert_eq!(code, Some(0), "{text}");
+            assert_eq!(text.matches("by the machine's clock").count(), 1, "{text}");
+            let (code, text) = fetch(None, 8445);
+            assert_eq!(code, Some(8), "{text}");
+            assert!(text.contains("by the machine's clock"), "{text}");
+            assert_eq!(time.asked(), 0);
+        }
+
+        // A certificate that is not valid yet: the clock may be behind.
+        time.says(now + 30 * day);
+        let (code, text) = fetch(None, 8444);
+        assert_eq!(code, Some(0), "{text}");
+        let by_server = "by the time server 127.0.0.1";
+        assert_eq!(text.matches(by_server).count(), 1, "{text}");
+        for says in [now, now - 3 * day, 1_000_000_000] {
+            time.says(says);
+            let (code, text) = fetch(None, 8444);
+            assert_eq!(code, Some(8), "{text}");
+            assert!(text.contains("not valid yet"), "{text}");
+            assert!(text.contains("by the machine's clock"), "{text}");
+        }
+
+        // The clock of a machine that has just been built together.
+        clock_library(&folder);
+        let unset = Some("86400");
+        time.says(now);
+        let (code, text) = fetch(unset, 8443);
+        assert_eq!(code, Some(0), "{text}");
+        assert_eq!(text.matches(by_server).count(), 1, "{text}");
+        time.says(in_2034);
+        let (code, text) = fetch(unset, 8443);
+        assert_eq!(code, Some(8), "{text}");
+        assert!(text.contains("2034-12-29"), "{text}");
+        assert!(text.contains(by_server), "{text}");
+
+        drop(time);
+        let begun = Instant::now();
+        let (code, text) = fetch(None, 8444);
+        assert_eq!(code, Some(8), "{text}");
+        let (code, text) = fetch(unset, 8444);
+        assert_eq!(code, Some(8), "{text}");
+        assert!(text.contains("when this program was built"), "{text}");
+        assert!(begun.elapsed() < Duration::from_secs(15));
+    });
+}
+
+/// A server on 127.0.0.1 that says any time, and notes each question.
+struct TimeServer {
+    folder: PathBuf,
+    _server: Running,
+}
+
+impl TimeServer {
+    fn new(folder: &Folder) -> Self {
+        let script = "import socket,struct
 s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.bind(('127.0.0.1',123))
 while True:
     q,a=s.recvfrom(512)
-    s.sendto(bytes([0x24,1])+bytes(22)+q[40:48]+bytes(8)+struct.pack('>II',4260000000,0),a)";
-        let _time = folder.spawn("python3", &["-c", server]);
+    open('near/asked','a').write('x')
+    t=int(open('near/time').read())+2208988800
+    s.sendto(bytes([0x24,1])+bytes(22)+q[40:48]+bytes(8)+struct.pack('>II',t%2**32,0),a)";
+        let server = folder.spawn("python3", &["-c", script]);
         wait_until("the time server listens", || {
             let sockets = fs::read_to_string("/proc/thread-self/net/udp").unwrap();
             sockets.contains(":007B ")
         });
-        let ntp = ["--ntp", "127.0.0.1", "--ca", "ca.pem"];
-        let url = "https://localhost:8443/file";
-        let text = folder.fails(8, &[&ntp[..], &[url]].concat());
-        assert!(text.contains("2034-12-29"), "{text}");
-        assert!(text.contains("by the time server 127.0.0.1"), "{text}");
-    });
+        let folder = folder.path("");
+        Self {
+            folder,
+            _server: server,
+        }
+    }
+
+    /// Has it say so many seconds since 1970 from now on.
+    fn says(&self, seconds: u64) {
+        fs::write(self.folder.join("time"), seconds.to_string()).unwrap();
+        fs::write(self.folder.join("asked"), "").unwrap();
+    }
+
+    /// Returns how often it was asked since.
+    fn asked(&self) -> usize {
+        fs::read(self.folder.join("asked")).unwrap().len()
+    }
+}
+
+/// Makes `clock.so`, which shows the seconds in CLOCK to a program as the wall clock.
+fn clock_library(folder: &Folder) {
+    let source = "#define _GNU_SOURCE
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+int clock_gettime(clockid_t id, struct timespec *time) {
+    if (id != CLOCK_REALTIME) return syscall(SYS_clock_gettime, id, time);
+    time->tv_sec = atoll(getenv(\"CLOCK\"));
+    time->tv_nsec = 0;
+    return 0;
+}
+";
+    fs::write(folder.path("clock.c"), source).unwrap();
+    let mut command = Command::new("cc");
+    command.args(["-shared", "-fPIC", "-o", "clock.so", "clock.c"]);
+    let status = command.current_dir(folder.path("")).status().unwrap();
+    assert!(status.success());
 }
 
 /// A proxy that connects to anywhere for the user `u` with the password `p`, and notes what it was

@@ -31,7 +31,8 @@ is listed, or a good signature.
                         end when no key is given
       --ca FILE         trust only the authorities in this PEM file (the system's)
       --cert FILE       show https servers the certificate in this PEM file, which has its key too
-      --ntp ADDRESS     ask this server for the time by which certificates are judged
+      --ntp ADDRESS     the server to ask for the time when a certificate is to be judged and the
+                        machine's clock is behind
       --mtu OCTETS      the largest packet that the path carries (as the route to the server says)
       --max-size OCTETS refuse a file that is longer
       --stall-timeout SECS

@@ -1,11 +1,15 @@
-//! What time it is, for judging certificates. A machine that has just been switched on may have no
-//! idea of that: the servers of the lease are asked, and no clock reads earlier than the build of
-//! this program.
+//! What time it is, for judging certificates: the machine's clock, as long as it is not behind the
+//! build of this program.
+//!
+//! A machine that has just been switched on may have no idea of the time, and SNTP is not
+//! authenticated: whoever answers first is believed. So the time servers of the network are asked
+//! only when the machine's clock is behind the build, or a certificate is not valid yet; and they
+//! can only move the time forwards. The clock of the machine itself is left as it is.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 use std::os::fd::AsFd;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::bind_to;
@@ -13,29 +17,32 @@ use crate::sntp::{Config, Event, Query};
 use crate::sys;
 use crate::time::{BUILT_AT, Instant};
 
-/// A clock that is set by the first of its servers that answers, when it is first read.
+/// The time by the machine or, where that cannot be right, by the first time server that answers.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
     servers: Vec<IpAddr>,
-    told: Arc<OnceLock<Option<Told>>>,
+    /// They are asked once; none when none answered.
+    answer: Arc<OnceLock<Option<Answer>>>,
+    /// The clock that the log has named last.
+    logged: Arc<Mutex<Option<Source>>>,
 }
 
-/// What a server said, and when.
+/// The time by a server, and when that was.
 #[derive(Debug, Clone)]
-struct Told {
+struct Answer {
     server: IpAddr,
     since_1970: Duration,
     at: Instant,
 }
 
-/// What a clock shows.
+/// The time by one of the clocks.
 #[derive(Debug, Clone)]
 pub(super) struct Reading {
     pub(super) since_1970: Duration,
     source: Source,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
     Machine,
     Server(IpAddr),
@@ -43,51 +50,84 @@ enum Source {
 }
 
 impl Clock {
-    /// Returns a clock that asks these servers (option 42 of a lease).
+    /// Returns a clock that may ask these servers (option 42 of a lease).
     pub fn of(servers: Vec<IpAddr>) -> Self {
         Self {
             servers,
-            told: Arc::default(),
+            ..Self::default()
         }
     }
 
+    /// Returns the time by which a certificate is judged at first.
     pub(super) fn read(&self, interface: Option<&str>) -> Reading {
-        let told = self.told.get_or_init(|| ask(&self.servers, interface));
-        let (since_1970, source) = match told {
-            Some(told) => {
-                let passed = sys::now().since(told.at);
-                (told.since_1970 + passed, Source::Server(told.server))
-            }
-            None => (sys::since_1970(), Source::Machine),
-        };
-        match since_1970 < BUILT_AT {
-            true => Reading {
-                since_1970: BUILT_AT,
-                source: Source::Build,
-            },
-            false => Reading { since_1970, source },
+        self.read_at(sys::since_1970(), interface)
+    }
+
+    /// Returns the time by the servers when that is later than `reading`, for a certificate that is
+    /// not valid yet.
+    pub(super) fn later_than(&self, reading: &Reading, interface: Option<&str>) -> Option<Reading> {
+        let later = self.by_server(interface)?;
+        (later.since_1970 > reading.since_1970).then_some(later)
+    }
+
+    /// Logs by which clock a certificate has been judged, unless that was the last one too.
+    pub(super) fn log(&self, reading: &Reading) {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.replace(reading.source) != Some(reading.source) {
+            log::info!("certificates: {reading}");
         }
+    }
+
+    fn read_at(&self, machine: Duration, interface: Option<&str>) -> Reading {
+        if machine >= BUILT_AT {
+            return Reading {
+                since_1970: machine,
+                source: Source::Machine,
+            };
+        }
+        self.by_server(interface).unwrap_or(Reading {
+            since_1970: BUILT_AT,
+            source: Source::Build,
+        })
+    }
+
+    fn by_server(&self, interface: Option<&str>) -> Option<Reading> {
+        let answer = self.answer.get_or_init(|| ask(&self.servers, interface));
+        answer.as_ref().map(|answer| Reading {
+            since_1970: answer.since_1970 + sys::now().since(answer.at),
+            source: Source::Server(answer.server),
+        })
     }
 }
 
 impl fmt::Display for Reading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (year, month, day) = date(self.since_1970.as_secs() / 86_400);
-        let minutes = self.since_1970.as_secs() / 60;
-        let (hour, minute) = (minutes / 60 % 24, minutes % 60);
-        let time = format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02} UTC");
+        let time = Utc(self.since_1970);
         match self.source {
             Source::Machine => write!(f, "it is {time} by the machine's clock"),
             Source::Server(server) => write!(f, "it is {time} by the time server {server}"),
             Source::Build => write!(
                 f,
-                "it is taken to be {time}, when this program was built, since the clock is behind"
+                "it is taken to be {time}, when this program was built, since the machine's clock \
+                 is behind"
             ),
         }
     }
 }
 
-fn ask(servers: &[IpAddr], interface: Option<&str>) -> Option<Told> {
+/// A time since 1970, as date and minute.
+pub(super) struct Utc(pub(super) Duration);
+
+impl fmt::Display for Utc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let minutes = self.0.as_secs() / 60;
+        let (year, month, day) = date(minutes / 1440);
+        let (hour, minute) = (minutes / 60 % 24, minutes % 60);
+        write!(f, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
+    }
+}
+
+fn ask(servers: &[IpAddr], interface: Option<&str>) -> Option<Answer> {
     if servers.is_empty() {
         return None;
     }
@@ -103,6 +143,7 @@ fn ask(servers: &[IpAddr], interface: Option<&str>) -> Option<Told> {
     let is_v6 = socket.local_addr().is_ok_and(|address| address.is_ipv6());
     let config = Config {
         servers: servers.to_vec(),
+        not_before: BUILT_AT,
         seed: sys::seed(),
     };
     let mut query = Query::new(config, sys::now());
@@ -119,14 +160,18 @@ fn ask(servers: &[IpAddr], interface: Option<&str>) -> Option<Told> {
         }
         match query.poll_event() {
             Some(Event::Time { server, since_1970 }) => {
-                return Some(Told {
+                return Some(Answer {
                     server,
                     since_1970,
                     at: sys::now(),
                 });
             }
             Some(Event::Failed) => {
-                log::warn!("none of the time servers {servers:?} told the time");
+                let servers: Vec<_> = servers.iter().map(IpAddr::to_string).collect();
+                log::warn!(
+                    "no usable answer of the time servers {}",
+                    servers.join(", ")
+                );
                 return None;
             }
             None => {}
@@ -187,12 +232,51 @@ mod tests {
 
     #[test]
     fn a_clock_without_servers_is_the_machines_and_never_before_the_build() {
-        let reading = Clock::default().read(None);
-        assert!(reading.since_1970 >= BUILT_AT);
-        let text = reading.to_string();
+        let clock = Clock::default();
+        let by_machine = clock.read_at(BUILT_AT, None);
+        assert_eq!(
+            (by_machine.since_1970, by_machine.source),
+            (BUILT_AT, Source::Machine)
+        );
+        let by_build = clock.read_at(Duration::from_secs(5), None);
+        assert_eq!(
+            (by_build.since_1970, by_build.source),
+            (BUILT_AT, Source::Build)
+        );
+        assert!(clock.later_than(&by_build, None).is_none());
+        let text = by_build.to_string();
         assert!(
-            text.starts_with("it is ") && text.contains(" UTC"),
+            text.starts_with("it is taken to be 20") && text.contains(" UTC"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_time_server_is_for_a_clock_that_is_behind_and_moves_forwards_only() {
+        let year = Duration::from_secs(365 * 86_400);
+        let by = |since_1970: Duration| {
+            let clock = Clock::of(Vec::new());
+            let answer = Answer {
+                server: IpAddr::from([192, 0, 2, 1]),
+                since_1970,
+                at: sys::now(),
+            };
+            clock.answer.set(Some(answer)).unwrap();
+            clock
+        };
+        let ahead = by(BUILT_AT + 9 * year);
+        let behind_build = ahead.read_at(Duration::ZERO, None);
+        assert!(behind_build.since_1970 >= BUILT_AT + 9 * year);
+        assert!(
+            behind_build
+                .to_string()
+                .contains("by the time server 192.0.2.1")
+        );
+        let right = ahead.read_at(BUILT_AT + year, None);
+        assert_eq!(right.source, Source::Machine);
+        let later = ahead.later_than(&right, None).unwrap();
+        assert!(later.since_1970 >= BUILT_AT + 9 * year);
+        let behind = by(BUILT_AT);
+        assert!(behind.later_than(&right, None).is_none());
     }
 }

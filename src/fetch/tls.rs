@@ -1,8 +1,10 @@
 //! TLS 1.3 and 1.2 for `https` URLs: rustls with ring, the server always verified.
 //!
 //! Whom to trust: the file that the user names and nobody else; otherwise the system's list;
-//! otherwise Mozilla's, built in. By which clock certificates are judged is told by
+//! otherwise Mozilla's, built in. By which clock certificates are judged stands in
 //! [`super::clock`].
+
+mod verifier;
 
 use std::fs;
 use std::io::{self, BufRead, Write};
@@ -14,13 +16,13 @@ use rustls::client::ClientConnection;
 use rustls::client::WantsClientCert;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::time_provider::TimeProvider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, StreamOwned};
 
 use super::clock::Reading;
 use super::{Failure, Fetcher, other, passing};
 use crate::plan::url::Url;
+use verifier::Verifier;
 
 /// Where distributions keep the list of the authorities they trust.
 const SYSTEM_ROOTS: [&str; 3] = [
@@ -37,12 +39,15 @@ impl Stream {
     /// Shakes hands over `tcp` with the server of `url`.
     pub(super) fn open(mut tcp: TcpStream, url: &Url, fetcher: &Fetcher) -> Result<Self, Failure> {
         let name = ServerName::try_from(url.host().to_owned()).map_err(other)?;
-        let reading = fetcher.clock.read(fetcher.interface.as_deref());
+        let authorities = roots(fetcher.ca.as_deref())?;
+        let (clock, interface) = (fetcher.clock.clone(), fetcher.interface.clone());
+        let verifier = Arc::new(Verifier::new(authorities, clock, interface).map_err(other)?);
         let provider = Arc::new(ring::default_provider());
-        let config = ClientConfig::builder_with_details(provider, Arc::new(Fixed(reading.clone())))
+        let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(other)?
-            .with_root_certificates(roots(fetcher.ca.as_deref())?);
+            .dangerous()
+            .with_custom_certificate_verifier(verifier.clone());
         let config = match &fetcher.client_certificate {
             None => config.with_no_client_auth(),
             Some(path) => identify(config, path)?,
@@ -50,7 +55,7 @@ impl Stream {
         let mut connection = ClientConnection::new(Arc::new(config), name).map_err(other)?;
         while connection.is_handshaking() {
             let shaken = connection.complete_io(&mut tcp);
-            shaken.map_err(|error| explain(error, &reading))?;
+            shaken.map_err(|error| explain(error, verifier.reading()))?;
         }
         Ok(Self(StreamOwned::new(connection, tcp)))
     }
@@ -82,7 +87,7 @@ impl Write for Stream {
 
 /// Tells a certificate that is not accepted, where asking again does not help, from a connection
 /// that broke.
-fn explain(error: io::Error, reading: &Reading) -> Failure {
+fn explain(error: io::Error, reading: Option<Reading>) -> Failure {
     use rustls::CertificateError as Certificate;
     let refusal = error.get_ref().and_then(|source| source.downcast_ref());
     let Some(rustls::Error::InvalidCertificate(why)) = refusal else {
@@ -95,12 +100,12 @@ fn explain(error: io::Error, reading: &Reading) -> Failure {
             | Certificate::NotValidYet
             | Certificate::NotValidYetContext { .. }
     );
-    let advice = match is_about_time {
-        true => format!("; {reading}"),
-        false if *why == Certificate::UnknownIssuer => {
+    let advice = match reading {
+        Some(reading) if is_about_time => format!("; {reading}"),
+        _ if *why == Certificate::UnknownIssuer => {
             "; --ca FILE names an authority to trust".to_owned()
         }
-        false => String::new(),
+        _ => String::new(),
     };
     Failure::Verification(format!(
         "the server's certificate is not accepted: {why}{advice}"
@@ -155,14 +160,4 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, Failure> {
     }
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     Ok(roots)
-}
-
-/// The time by which all certificates of a connection are judged.
-#[derive(Debug)]
-struct Fixed(Reading);
-
-impl TimeProvider for Fixed {
-    fn current_time(&self) -> Option<UnixTime> {
-        Some(UnixTime::since_unix_epoch(self.0.since_1970))
-    }
 }

@@ -129,8 +129,8 @@ impl Folder {
         self.start("nginx", &["-p", self.0.to_str().unwrap(), "-c", path], 8080)
     }
 
-    /// Makes an authority, and certificates by it that are good, have expired, and are for another
-    /// host; one for a client, with its key in the same file; and one that its owner made by itself.
+    /// Makes an authority, and certificates by it that are good, have expired, are not valid
+    /// yet, and are for another host; one for a client, with its key in the same file; and one that its owner made by itself.
     pub fn certificates(&self) {
         let script = "
             key='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'
@@ -158,6 +158,8 @@ END
             now=$(date -u +%Y%m%d000000Z) later=$(date -u -d '+9 days' +%Y%m%d000000Z)
             sign good localhost $now $later
             sign expired localhost 20200101000000Z 20200201000000Z
+            sign early localhost $(date -u -d '+20 days' +%Y%m%d000000Z) \\
+                $(date -u -d '+40 days' +%Y%m%d000000Z)
             sign elsewhere elsewhere.example $now $later
             sign client client.example $now $later
             cat client.key >> client.pem
