@@ -23,7 +23,7 @@ mod tftp;
 mod tls;
 mod turns;
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -310,6 +310,23 @@ fn other(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
 
 fn passing(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
     Failure::Passing(error.into())
+}
+
+/// Names what broke while it was under way; a wait that ended without anything is EAGAIN by the
+/// kernel.
+fn broken(error: io::Error, what: &str) -> Failure {
+    let why = if is_timeout(&error) {
+        format!("{what} failed: no answer")
+    } else if error.kind() == ErrorKind::UnexpectedEof {
+        format!("{what} failed: the connection was closed")
+    } else {
+        format!("{what} failed: {error}")
+    };
+    Failure::Passing(why.into())
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
 fn unverified(fault: &Fault) -> Failure {

@@ -9,7 +9,7 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
@@ -92,13 +92,20 @@ fn servers_whose_certificate_does_not_prove_who_they_are_are_refused() {
             let text = folder.fails(8, arguments);
             assert!(text.contains(why), "{text}");
         };
-        refused(&[&url(8443)], "UnknownIssuer; --ca FILE names an authority");
+        let unknown = "unknown issuer \"authority\", not in ";
+        refused(&[&url(8443)], unknown);
+        refused(&["--ca", "own.pem", &url(8443)], unknown);
         for arguments in [&[&*url(8448)][..], &["--ca", "ca.pem", &url(8448)]] {
-            refused(arguments, "UnknownIssuer; --ca FILE names an authority");
+            refused(
+                arguments,
+                "self-signed certificate; trust it with --ca FILE",
+            );
         }
-        refused(&["--ca", "ca.pem", &url(8444)], "certificate expired");
+        let expired = "it expired on 2020-02-01 00:00 UTC; it is 20";
+        refused(&["--ca", "ca.pem", &url(8444)], expired);
         refused(&["--ca", "ca.pem", &url(8444)], "by the machine's clock");
-        refused(&["--ca", "ca.pem", &url(8445)], "not valid for name");
+        let elsewhere = "it is not for localhost but for elsewhere.example";
+        refused(&["--ca", "ca.pem", &url(8445)], elsewhere);
         folder.fails(7, &["--ca", "ca.pem", &url(8446)]);
         folder.succeeds(&["--ca", "ca.pem", "--cert", "client.pem", &url(8446)]);
         let text = folder.fails(7, &["--ca", "ca.pem", "-o", "x", &url(8447)]);
@@ -187,7 +194,7 @@ fn certificates_are_judged_by_the_machines_clock_unless_that_is_behind() {
             time.says(says);
             let (code, text) = fetch(None, 8444);
             assert_eq!(code, Some(8), "{text}");
-            assert!(text.contains("not valid yet"), "{text}");
+            assert!(text.contains("it is not valid before 20"), "{text}");
             assert!(text.contains("by the machine's clock"), "{text}");
         }
 
@@ -213,6 +220,265 @@ fn certificates_are_judged_by_the_machines_clock_unless_that_is_behind() {
         assert!(text.contains("when this program was built"), "{text}");
         assert!(begun.elapsed() < Duration::from_secs(15));
     });
+}
+
+#[test]
+#[ignore = "needs nginx, openssl, curl and namespaces"]
+fn a_certificate_in_the_list_is_trusted_as_it_stands_as_curl_does() {
+    in_new_namespace(|| {
+        let folder = Folder::new();
+        folder.offer("file", 300_000);
+        folder.certificates();
+        own_certificates(&folder);
+        let names = [
+            "default",
+            "common",
+            "old",
+            "wild",
+            "for-clients",
+            "over",
+            "good",
+            "default",
+        ];
+        let mut text = String::new();
+        for (port, name) in (8443..).zip(names) {
+            let only = if port == 8450 {
+                "ssl_protocols TLSv1.2;"
+            } else {
+                ""
+            };
+            text.push_str(&tls_server(port, name, only));
+        }
+        text.push_str(&tls_server(8451, "old", "ssl_protocols TLSv1.2;"));
+        let _nginx = folder.nginx(&text);
+        for (ca, url, why) in [
+            // What openssl req -x509 makes: CA:TRUE.
+            ("default.pem", "https://localhost:8443/file", None),
+            ("default.pem", "https://127.0.0.1:8443/file", None),
+            ("default.pem", "https://localhost:8450/file", None),
+            ("all.pem", "https://localhost:8443/file", None),
+            // A common name alone, and version 1, which has nothing else.
+            ("common.pem", "https://localhost:8444/file", None),
+            ("old.pem", "https://localhost:8445/file", None),
+            ("old.pem", "https://localhost:8451/file", None),
+            ("wild.pem", "https://a.rack.example:8446/file", None),
+            // One that an authority has made, without that.
+            ("good.pem", "https://localhost:8449/file", None),
+            (
+                "old.pem",
+                "https://localhost:8443/file",
+                Some("self-signed certificate; trust it with --ca FILE"),
+            ),
+            (
+                "default.pem",
+                "https://localhost:8445/file",
+                Some("self-signed certificate; trust it with --ca FILE"),
+            ),
+            (
+                "default.pem",
+                "https://a.rack.example:8443/file",
+                Some("it is not for a.rack.example but for localhost, 127.0.0.1"),
+            ),
+            (
+                "old.pem",
+                "https://a.rack.example:8445/file",
+                Some("it has no subjectAltName for a.rack.example, only the common name localhost"),
+            ),
+            (
+                "wild.pem",
+                "https://b.a.rack.example:8446/file",
+                Some("it is not for b.a.rack.example but for *.rack.example"),
+            ),
+            (
+                "for-clients.pem",
+                "https://localhost:8447/file",
+                Some("it is not for servers: its extendedKeyUsage lacks serverAuth"),
+            ),
+            (
+                "over.pem",
+                "https://localhost:8448/file",
+                Some("it expired on 2020-02-01 00:00 UTC; it is 20"),
+            ),
+        ] {
+            let output = folder.run(&["--ca", ca, "-o", "come", url]);
+            let text = String::from_utf8_lossy(&output.stderr);
+            let expected = if why.is_some() { 8 } else { 0 };
+            assert_eq!(output.status.code(), Some(expected), "{ca} {url}: {text}");
+            assert!(text.contains(why.unwrap_or_default()), "{ca} {url}: {text}");
+            if why.is_some() {
+                is_in_plain_words(&text);
+            }
+            let mut curl = Command::new("curl");
+            curl.args(["-sS", "-o", "come", "--cacert", ca, url]);
+            let curl = curl.current_dir(folder.path("")).output().unwrap();
+            assert_eq!(curl.status.success(), why.is_none(), "{ca} {url}: {curl:?}");
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs nginx, openssl and namespaces"]
+fn what_keeps_a_tls_connection_from_coming_about_is_said_in_plain_words() {
+    in_new_namespace(|| {
+        let folder = Folder::new();
+        folder.offer("file", 1000);
+        folder.certificates();
+        let check = "ssl_client_certificate ca.pem; ssl_verify_client on; ssl_protocols TLSv1.3;";
+        let old = "ssl_protocols TLSv1.1; ssl_ciphers ALL:@SECLEVEL=0;";
+        let servers = [
+            (8443, "good", ""),
+            (8444, "good", check),
+            (8445, "good", old),
+        ];
+        let servers = servers.map(|(port, name, more)| tls_server(port, name, more));
+        let _nginx = folder.nginx(&servers.concat());
+        let server = "s_server -accept 8446 -cert good.pem -key good.key -Verify 1 -www";
+        let server: Vec<_> = server.split(' ').collect();
+        let _server = folder.start("openssl", &server, 8446);
+        let silent = listener(|_stream| thread::sleep(Duration::from_secs(60)));
+        let closing = listener(|mut stream| {
+            let _ = stream.read(&mut [0; 4096]);
+        });
+        for (name, text) in [
+            ("empty.pem", ""),
+            ("text.pem", "no certificate"),
+            ("cut.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n"),
+            (
+                "bad.pem",
+                "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+            ),
+            (
+                "noise.pem",
+                "-----BEGIN CERTIFICATE-----\n%%%%\n-----END CERTIFICATE-----\n",
+            ),
+        ] {
+            fs::write(folder.path(name), text).unwrap();
+        }
+        for (code, arguments, why) in [
+            (
+                7,
+                "--ca ca.pem https://localhost:8080/file",
+                "does not speak TLS on port 8080; is http:// meant?",
+            ),
+            (
+                7,
+                &*format!("--ca ca.pem --stall-timeout 1 https://localhost:{silent}/file"),
+                "no TLS handshake within 1 s; is port",
+            ),
+            (
+                7,
+                &*format!("--ca ca.pem --stall-timeout 1 https://localhost:{closing}/file"),
+                "the TLS handshake failed: the connection was closed",
+            ),
+            (
+                7,
+                "--ca ca.pem --stall-timeout 1 https://localhost:8445/file",
+                "the server has neither TLS 1.3 nor TLS 1.2",
+            ),
+            (
+                7,
+                "--ca ca.pem --stall-timeout 1 https://localhost:8446/file",
+                "the server wants to see a certificate; --cert FILE shows one",
+            ),
+            (
+                8,
+                "--ca empty.pem https://localhost:8443/file",
+                "cannot use the certificates in empty.pem: no certificate is in it; PEM is expected",
+            ),
+            (
+                8,
+                "--ca text.pem https://localhost:8443/file",
+                "cannot use the certificates in text.pem: no certificate is in it; PEM is expected",
+            ),
+            (
+                8,
+                "--ca cut.pem https://localhost:8443/file",
+                "cannot use the certificates in cut.pem: it is cut off",
+            ),
+            (
+                8,
+                "--ca bad.pem https://localhost:8443/file",
+                "cannot use the certificates in bad.pem: number 1 of it is no certificate",
+            ),
+            (
+                8,
+                "--ca noise.pem https://localhost:8443/file",
+                "cannot use the certificates in noise.pem: it is no PEM",
+            ),
+            (
+                8,
+                "--ca gone.pem https://localhost:8443/file",
+                "cannot use the certificates in gone.pem: No such file",
+            ),
+            (
+                7,
+                "--ca ca.pem --cert ca.pem https://localhost:8444/file",
+                "cannot use the certificate and key in ca.pem: no private key is in it",
+            ),
+        ] {
+            let arguments: Vec<_> = arguments.split(' ').collect();
+            let output = folder.run(&arguments);
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+            assert!(text.contains(why), "{arguments:?}: {text}");
+            is_in_plain_words(&text);
+        }
+    });
+}
+
+/// Fails where a value of the program shows, or an error of the kernel that only means a timeout.
+fn is_in_plain_words(text: &str) {
+    let terms = ["subjectAltName", "extendedKeyUsage", "serverAuth"];
+    let text = terms
+        .iter()
+        .fold(text.to_owned(), |text, term| text.replace(term, ""));
+    let mut pairs = text.chars().zip(text.chars().skip(1));
+    let has_names = pairs.any(|(a, b)| a.is_ascii_lowercase() && b.is_ascii_uppercase());
+    assert!(!has_names && !text.contains("os error 11"), "{text}");
+    assert!(!text.contains('{') && !text.contains("Some("), "{text}");
+}
+
+/// Accepts connections on loopback and has each on its own.
+fn listener(act: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let act = Arc::new(act);
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let act = Arc::clone(&act);
+            thread::spawn(move || act(stream));
+        }
+    });
+    port
+}
+
+/// Makes certificates that their owners made by themselves: as openssl makes them, with a common
+/// name only, of version 1, with a wildcard, not for servers, and over.
+fn own_certificates(folder: &Folder) {
+    let script = "
+        key='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'
+        own() { openssl req -x509 $key -keyout $1.key -out $1.pem -days 9 -subj /CN=$2 \"${@:3}\"; }
+        own default localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1
+        own common localhost
+        own wild rack -addext 'subjectAltName=DNS:*.rack.example'
+        own for-clients localhost -addext subjectAltName=DNS:localhost \
+            -addext extendedKeyUsage=clientAuth
+        openssl req -new $key -keyout old.key -out old.csr -subj /CN=localhost
+        openssl x509 -req -in old.csr -signkey old.key -out old.pem -days 9
+        openssl x509 -in old.pem -noout -text | grep 'Version: 1 '
+        openssl req -new $key -keyout over.key -out over.csr -subj /CN=localhost
+        openssl ca -batch -selfsign -config ca.conf -keyfile over.key -notext -in over.csr \
+            -out over.pem -startdate 20200101000000Z -enddate 20200201000000Z
+        cat own.pem old.pem default.pem > all.pem
+        cp *.pem near/
+        echo '127.0.0.1 localhost a.rack.example b.a.rack.example' > /etc/hosts
+    ";
+    let mut command = Command::new("bash");
+    command
+        .args(["-euc", script])
+        .current_dir(folder.path(".."));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
 }
 
 /// A server on 127.0.0.1 that says any time, and notes each question.

@@ -15,7 +15,8 @@ kexec, at once: disks are written to, but nothing is unmounted or stopped.
   --initrd FILE         an initrd for a boot file that is a kernel; may be given several times
   --mirror URL          a folder on another server, in which files are looked for, by their whole paths,
                         that their own server does not give; may be given several times
-  --ca FILE             trust only the authorities in this PEM file (the system's)
+  --ca FILE             trust only the certificates in this PEM file, of authorities or of servers
+                        themselves (the system's)
   --cert FILE           show https servers the certificate in this PEM file, which has its key too
   --policy FILE         follow the rules in FILE (/etc/wireboot/policy, if it is there): lines of
                         key KEY, require-signature, allow-scheme NAME, allow-host NAME

@@ -29,7 +29,8 @@ is listed, or a good signature.
                         may be given several times
       --require-signature
                         end when no key is given
-      --ca FILE         trust only the authorities in this PEM file (the system's)
+      --ca FILE         trust only the certificates in this PEM file, of authorities or of servers
+                        themselves (the system's)
       --cert FILE       show https servers the certificate in this PEM file, which has its key too
       --ntp ADDRESS     the server to ask for the time when a certificate is to be judged and the
                         machine's clock is behind

@@ -13,7 +13,7 @@ use nix::sys::socket::{
 
 #[cfg(feature = "tls")]
 use super::tls;
-use super::{Failure, Fetcher, bind_to, no_address, other, passing, resolve};
+use super::{Failure, Fetcher, bind_to, broken, no_address, other, passing, resolve};
 use crate::http;
 use crate::plan::url::{Scheme, Url};
 use crate::sys::{self, SyscallError};
@@ -276,12 +276,13 @@ fn tunnel(stream: &mut TcpStream, url: &Url, proxy: &Url) -> Result<(), Failure>
         request.push_str(&format!("Proxy-Authorization: {value}\r\n"));
     }
     request.push_str("\r\n");
-    stream.write_all(request.as_bytes()).map_err(passing)?;
+    let failed = |error| broken(error, "connecting through the proxy");
+    stream.write_all(request.as_bytes()).map_err(failed)?;
     // Octet by octet, since what follows the head is the server's.
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") && head.len() < MAX_HEAD_LEN {
         let mut octet = [0];
-        stream.read_exact(&mut octet).map_err(passing)?;
+        stream.read_exact(&mut octet).map_err(failed)?;
         head.extend_from_slice(&octet);
     }
     let line = head

@@ -11,7 +11,7 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 
 use super::connection::Connection;
 use super::delivery::Visit;
-use super::{Failure, other, passing, proxy};
+use super::{Failure, broken, is_timeout, other, passing, proxy};
 use crate::http::{Config, Event, Failure as TransferFailure, Get, Proxy};
 use crate::plan::url::{Scheme, Url};
 use crate::sys;
@@ -234,7 +234,8 @@ fn transfer(
                 true => connection.shared(),
                 false => connection,
             };
-            connection.write_all(&request).map_err(passing)?;
+            let sent = connection.write_all(&request);
+            sent.map_err(|error| broken(error, "sending the request"))?;
             connection
         }
     };
@@ -264,6 +265,8 @@ fn exchange(
                 octets
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            // What TLS refuses; TCP itself never has it.
+            Err(error) if error.kind() == ErrorKind::InvalidData => return Err(passing(error)),
             Err(error) => {
                 match is_timeout(&error) {
                     true => get.handle_timeout(sys::now()),
@@ -324,10 +327,6 @@ fn hand_in(
             return Ok((consumed, end));
         }
     }
-}
-
-fn is_timeout(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
 fn note_events(get: &mut Get, url: &Url, part: &Part<'_, '_, '_>) -> Result<Option<End>, Failure> {

@@ -1,13 +1,14 @@
 //! TLS 1.3 and 1.2 for `https` URLs: rustls with ring, the server always verified.
 //!
-//! Whom to trust: the file that the user names and nobody else; otherwise the system's list;
-//! otherwise Mozilla's, built in. By which clock certificates are judged stands in
-//! [`super::clock`].
+//! Whom to trust stands in `authorities`, how a certificate is judged in `verifier`, and by which
+//! clock in [`super::clock`].
 
+mod authorities;
+mod reasons;
 mod verifier;
 
 use std::fs;
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, ErrorKind, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,20 +17,18 @@ use rustls::client::ClientConnection;
 use rustls::client::WantsClientCert;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ConfigBuilder, RootCertStore, StreamOwned};
+use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::{AlertDescription, ClientConfig, ConfigBuilder, StreamOwned};
 
-use super::clock::Reading;
-use super::{Failure, Fetcher, other, passing};
+use super::{Failure, Fetcher, broken, is_timeout, other};
 use crate::plan::url::Url;
+use crate::sys;
+use crate::time::Seconds;
+use authorities::{Trusted, pem_fault, read_certificates};
 use verifier::Verifier;
 
-/// Where distributions keep the list of the authorities they trust.
-const SYSTEM_ROOTS: [&str; 3] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/cert.pem",
-];
+/// A server that says something now and then may take so many times as long as a silent one.
+const MAX_PATIENCE: u32 = 3;
 
 /// A connection that only the server named in the URL can read.
 #[derive(Debug)]
@@ -38,10 +37,14 @@ pub(super) struct Stream(StreamOwned<ClientConnection, TcpStream>);
 impl Stream {
     /// Shakes hands over `tcp` with the server of `url`.
     pub(super) fn open(mut tcp: TcpStream, url: &Url, fetcher: &Fetcher) -> Result<Self, Failure> {
-        let name = ServerName::try_from(url.host().to_owned()).map_err(other)?;
-        let authorities = roots(fetcher.ca.as_deref())?;
+        let name = ServerName::try_from(url.host().to_owned());
+        let name = name.map_err(|_| {
+            let why = format!("{} is no name that a certificate can have", url.host());
+            Failure::Other(why.into())
+        })?;
+        let trusted = Trusted::read(fetcher.ca.as_deref())?;
         let (clock, interface) = (fetcher.clock.clone(), fetcher.interface.clone());
-        let verifier = Arc::new(Verifier::new(authorities, clock, interface).map_err(other)?);
+        let verifier = Arc::new(Verifier::new(trusted, clock, interface).map_err(other)?);
         let provider = Arc::new(ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -53,16 +56,13 @@ impl Stream {
             Some(path) => identify(config, path)?,
         };
         let mut connection = ClientConnection::new(Arc::new(config), name).map_err(other)?;
-        while connection.is_handshaking() {
-            let shaken = connection.complete_io(&mut tcp);
-            shaken.map_err(|error| explain(error, verifier.reading()))?;
-        }
+        shake_hands(&mut connection, &mut tcp, url, &verifier)?;
         Ok(Self(StreamOwned::new(connection, tcp)))
     }
 
     /// Waits for octets from the server, those of one record.
     pub(super) fn fill(&mut self) -> io::Result<&[u8]> {
-        self.0.fill_buf()
+        self.0.fill_buf().map_err(in_words)
     }
 
     /// Has `len` of the octets not come again.
@@ -85,31 +85,80 @@ impl Write for Stream {
     }
 }
 
-/// Tells a certificate that is not accepted, where asking again does not help, from a connection
-/// that broke.
-fn explain(error: io::Error, reading: Option<Reading>) -> Failure {
-    use rustls::CertificateError as Certificate;
-    let refusal = error.get_ref().and_then(|source| source.downcast_ref());
-    let Some(rustls::Error::InvalidCertificate(why)) = refusal else {
-        return passing(error);
+fn shake_hands(
+    connection: &mut ClientConnection,
+    tcp: &mut TcpStream,
+    url: &Url,
+    verifier: &Verifier,
+) -> Result<(), Failure> {
+    let patience = tcp.read_timeout().ok().flatten().unwrap_or_default();
+    let deadline = sys::now() + patience * MAX_PATIENCE;
+    let port = url.port();
+    let silent = || {
+        let seconds = Seconds(patience);
+        let why = format!("no TLS handshake within {seconds} s; is port {port} for https?");
+        Failure::Passing(why.into())
     };
-    let is_about_time = matches!(
-        why,
-        Certificate::Expired
-            | Certificate::ExpiredContext { .. }
-            | Certificate::NotValidYet
-            | Certificate::NotValidYetContext { .. }
-    );
-    let advice = match reading {
-        Some(reading) if is_about_time => format!("; {reading}"),
-        _ if *why == Certificate::UnknownIssuer => {
-            "; --ca FILE names an authority to trust".to_owned()
+    let failed = |error: io::Error| {
+        if is_timeout(&error) {
+            silent()
+        } else {
+            broken(error, "the TLS handshake")
         }
-        _ => String::new(),
     };
-    Failure::Verification(format!(
-        "the server's certificate is not accepted: {why}{advice}"
-    ))
+    while connection.is_handshaking() {
+        while connection.wants_write() {
+            connection.write_tls(tcp).map_err(failed)?;
+        }
+        if !connection.is_handshaking() {
+            break;
+        }
+        if sys::now() >= deadline {
+            return Err(silent());
+        }
+        match connection.read_tls(tcp) {
+            Ok(0) => return Err(failed(ErrorKind::UnexpectedEof.into())),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(failed(error)),
+        }
+        if let Err(error) = connection.process_new_packets() {
+            // The server learns why, if it still listens.
+            let _ = connection.write_tls(tcp);
+            return Err(explain(&error, verifier.refusal(), port));
+        }
+    }
+    Ok(())
+}
+
+/// Tells what asking again does not help against, such as a certificate that is not accepted, from a
+/// connection that broke.
+fn explain(error: &rustls::Error, refusal: Option<&str>, port: u16) -> Failure {
+    let why = reasons::fault(error);
+    if let rustls::Error::InvalidCertificate(_) = error {
+        let why = refusal.unwrap_or(&why);
+        Failure::Verification(format!("the server's certificate is not accepted: {why}"))
+    } else if let rustls::Error::InvalidMessage(_) = error {
+        Failure::Other(format!("{why} on port {port}; is http:// meant?").into())
+    } else if *error == rustls::Error::AlertReceived(AlertDescription::InternalError) {
+        Failure::Passing(why.into())
+    } else if matches!(
+        error,
+        rustls::Error::AlertReceived(_) | rustls::Error::PeerIncompatible(_)
+    ) {
+        Failure::Other(why.into())
+    } else {
+        Failure::Passing(why.into())
+    }
+}
+
+/// Says in words what rustls found wrong behind the handshake.
+fn in_words(error: io::Error) -> io::Error {
+    let fault = error.get_ref().and_then(|source| source.downcast_ref());
+    match fault.map(reasons::fault) {
+        Some(why) => io::Error::new(error.kind(), why),
+        None => error,
+    }
 }
 
 /// Has the client show the certificate in the PEM file at `path`, which also holds its key.
@@ -122,42 +171,8 @@ fn identify(
         Failure::Other(format!("cannot use the certificate and key in {path}: {why}").into())
     };
     let pem = fs::read(path).map_err(|error| unusable(error.to_string()))?;
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let chain = chain.map_err(|error| unusable(error.to_string()))?;
-    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| unusable(error.to_string()))?;
+    let chain = read_certificates(&pem).map_err(unusable)?;
+    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| unusable(pem_fault(&error)))?;
     let config = config.with_client_auth_cert(chain, key);
-    config.map_err(|error| unusable(error.to_string()))
-}
-
-fn roots(ca: Option<&Path>) -> Result<RootCertStore, Failure> {
-    let mut roots = RootCertStore::empty();
-    if let Some(path) = ca {
-        let unusable = |why: String| {
-            Failure::Verification(format!(
-                "cannot use the authorities in {}: {why}",
-                path.display()
-            ))
-        };
-        let pem = fs::read(path).map_err(|error| unusable(error.to_string()))?;
-        for certificate in CertificateDer::pem_slice_iter(&pem) {
-            let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
-            let added = roots.add(certificate);
-            added.map_err(|error| unusable(error.to_string()))?;
-        }
-        return match roots.is_empty() {
-            true => Err(unusable("no certificate is in it".to_owned())),
-            false => Ok(roots),
-        };
-    }
-    for path in SYSTEM_ROOTS {
-        if let Ok(pem) = fs::read(path) {
-            // A distribution's list has some that are too old to be of use.
-            roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
-        }
-        if !roots.is_empty() {
-            return Ok(roots);
-        }
-    }
-    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    Ok(roots)
+    config.map_err(|error| unusable(reasons::fault(&error)))
 }

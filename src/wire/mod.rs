@@ -22,6 +22,8 @@ pub mod route;
 pub mod tftp;
 pub mod tpm;
 pub mod udp;
+#[cfg(feature = "tls")]
+pub mod x509;
 
 /// What made octets undecodable: the field, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

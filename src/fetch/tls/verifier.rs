@@ -1,46 +1,78 @@
-//! Judges the certificate of a server: by its authorities, and by the time servers of the network
-//! where it is not valid yet.
+//! Judges the certificate of a server: as it stands, where the list of trusted ones has it, as curl
+//! does; otherwise by its authorities. Where it is not valid yet, the time servers of the network
+//! are asked.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use rustls::CertificateError::{self, BadEncoding, BadSignature, InvalidPurpose, NotValidForName};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
-use rustls::crypto::ring;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::crypto::{WebPkiSupportedAlgorithms, ring, verify_tls13_signature_with_raw_key};
+use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
+use super::authorities::Trusted;
+use super::reasons;
 use crate::fetch::clock::{Clock, Reading};
+use crate::wire::x509::Certificate;
 
 /// The judge of one connection.
 #[derive(Debug)]
 pub(super) struct Verifier {
     authorities: Arc<WebPkiServerVerifier>,
+    /// Certificates that are trusted as they stand, octet for octet.
+    trusted: Vec<CertificateDer<'static>>,
+    place: String,
+    algorithms: WebPkiSupportedAlgorithms,
     clock: Clock,
     interface: Option<String>,
-    /// The time by which the certificate has been judged.
-    reading: Mutex<Option<Reading>>,
+    refusal: OnceLock<String>,
+}
+
+/// A certificate that is refused, and what it was judged by.
+pub(super) struct Refusal<'a> {
+    pub(super) certificate: &'a [u8],
+    pub(super) host: &'a str,
+    pub(super) reading: &'a Reading,
+    /// Where the trusted ones are from.
+    pub(super) place: &'a str,
 }
 
 impl Verifier {
     pub(super) fn new(
-        authorities: RootCertStore,
+        trusted: Trusted,
         clock: Clock,
         interface: Option<String>,
     ) -> Result<Self, VerifierBuilderError> {
         let provider = Arc::new(ring::default_provider());
-        let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(authorities), provider);
+        let algorithms = provider.signature_verification_algorithms;
+        let roots = Arc::new(trusted.roots);
         Ok(Self {
-            authorities: builder.build()?,
+            authorities: WebPkiServerVerifier::builder_with_provider(roots, provider).build()?,
+            trusted: trusted.certificates,
+            place: trusted.place,
+            algorithms,
             clock,
             interface,
-            reading: Mutex::default(),
+            refusal: OnceLock::new(),
         })
     }
 
-    /// Returns the time by which the certificate has been judged, once it has.
-    pub(super) fn reading(&self) -> Option<Reading> {
-        let reading = self.reading.lock();
-        reading.unwrap_or_else(PoisonError::into_inner).clone()
+    /// Returns why the certificate was refused, for people.
+    pub(super) fn refusal(&self) -> Option<&str> {
+        self.refusal.get().map(String::as_str)
+    }
+
+    fn is_trusted(&self, certificate: &CertificateDer<'_>) -> bool {
+        self.trusted.iter().any(|trusted| trusted == certificate)
+    }
+
+    /// Returns the certificate when it is trusted as it stands and rustls does not read it: it
+    /// refuses all versions but 3, also where no more than the key is asked for.
+    fn old<'c>(&self, certificate: &'c CertificateDer<'_>) -> Option<Certificate<'c>> {
+        let decoded = Certificate::decode(certificate).ok()?;
+        (decoded.version < 3 && self.is_trusted(certificate)).then_some(decoded)
     }
 }
 
@@ -53,14 +85,19 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let host = server_name.to_str();
+        let is_trusted = self.is_trusted(end_entity);
         let judge = |reading: &Reading| {
-            let now = UnixTime::since_unix_epoch(reading.since_1970);
+            if is_trusted {
+                judge_as_it_stands(end_entity, &host, reading.since_1970)?;
+                return Ok(ServerCertVerified::assertion());
+            }
             self.authorities.verify_server_cert(
                 end_entity,
                 intermediates,
                 server_name,
                 ocsp_response,
-                now,
+                UnixTime::since_unix_epoch(reading.since_1970),
             )
         };
         let interface = self.interface.as_deref();
@@ -73,11 +110,20 @@ impl ServerCertVerifier for Verifier {
             judged = judge(&later);
             reading = later;
         }
-        if judged.is_ok() {
-            self.clock.log(&reading);
+        match &judged {
+            Err(Error::InvalidCertificate(error)) => {
+                let refusal = Refusal {
+                    certificate: end_entity,
+                    host: &host,
+                    reading: &reading,
+                    place: &self.place,
+                };
+                let why = reasons::refusal(error, &refusal);
+                self.refusal.get_or_init(|| why);
+            }
+            Ok(_) => self.clock.log(&reading),
+            Err(_) => {}
         }
-        let mut judged_by = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
-        *judged_by = Some(reading);
         judged
     }
 
@@ -87,8 +133,24 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.authorities
-            .verify_tls12_signature(message, certificate, signed)
+        let Some(old) = self.old(certificate) else {
+            let authorities = &self.authorities;
+            return authorities.verify_tls12_signature(message, certificate, signed);
+        };
+        let mapping = self.algorithms.mapping.iter();
+        let mut algorithms = mapping
+            .filter(|(scheme, _)| *scheme == signed.scheme)
+            .flat_map(|(_, algorithms)| algorithms.iter())
+            .filter(|algorithm| *algorithm.public_key_alg_id() == *old.key_algorithm);
+        let is_valid = algorithms.any(|algorithm| {
+            let verified = algorithm.verify_signature(old.key, message, signed.signature());
+            verified.is_ok()
+        });
+        if is_valid {
+            Ok(HandshakeSignatureValid::assertion())
+        } else {
+            Err(BadSignature.into())
+        }
     }
 
     fn verify_tls13_signature(
@@ -97,12 +159,36 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.authorities
-            .verify_tls13_signature(message, certificate, signed)
+        let Some(old) = self.old(certificate) else {
+            let authorities = &self.authorities;
+            return authorities.verify_tls13_signature(message, certificate, signed);
+        };
+        let key = SubjectPublicKeyInfoDer::from(old.key_info);
+        verify_tls13_signature_with_raw_key(message, &key, signed, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.authorities.supported_verify_schemes()
+    }
+}
+
+/// Judges a certificate that needs no issuer.
+fn judge_as_it_stands(der: &[u8], host: &str, now: Duration) -> Result<(), CertificateError> {
+    let certificate = Certificate::decode(der).map_err(|_| BadEncoding)?;
+    let (not_before, not_after) = (certificate.not_before, certificate.not_after);
+    let time = UnixTime::since_unix_epoch(now);
+    if now < not_before {
+        let not_before = UnixTime::since_unix_epoch(not_before);
+        Err(CertificateError::NotValidYetContext { time, not_before })
+    } else if now.as_secs() > not_after.as_secs() {
+        let not_after = UnixTime::since_unix_epoch(not_after);
+        Err(CertificateError::ExpiredContext { time, not_after })
+    } else if !certificate.is_for_servers {
+        Err(InvalidPurpose)
+    } else if certificate.is_for(host) {
+        Ok(())
+    } else {
+        Err(NotValidForName)
     }
 }
 
@@ -113,4 +199,126 @@ fn is_not_valid_yet(error: &Error) -> bool {
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }
         )
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::crypto::CryptoProvider;
+    use rustls::pki_types::PrivateKeyDer;
+    use rustls::pki_types::pem::PemObject;
+    use rustls::server::{ClientHello, ResolvesServerCert};
+    use rustls::sign::CertifiedKey;
+    use rustls::version::{TLS12, TLS13};
+    use rustls::{
+        ClientConfig, ClientConnection, ConfigBuilder, ConfigSide, RootCertStore, ServerConfig,
+        ServerConnection, SupportedProtocolVersion, WantsVerifier, WantsVersions,
+    };
+
+    use super::*;
+
+    const AUTHORITY: &[u8] = include_bytes!("../../../tests/data/x509/authority.pem");
+    const VERSION_1: &[u8] = include_bytes!("../../../tests/data/x509/v1.pem");
+    const OWN_KEY: &[u8] = include_bytes!("../../../tests/data/x509/own.key");
+    const OTHER_KEY: &[u8] = include_bytes!("../../../tests/data/x509/other.key");
+
+    #[test]
+    fn who_shows_a_trusted_certificate_must_have_its_key_too() {
+        for version in [&TLS12, &TLS13] {
+            for certificate in [AUTHORITY, VERSION_1] {
+                let host = "boot.example";
+                let good = shake_hands(certificate, OWN_KEY, certificate, version, host);
+                assert_eq!(good, Ok(()), "{version:?}");
+                let stolen = shake_hands(certificate, OTHER_KEY, certificate, version, host);
+                assert_eq!(stolen, Err(BadSignature.into()), "{version:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_trusted_as_it_stands_for_its_own_names_only() {
+        let elsewhere = shake_hands(AUTHORITY, OWN_KEY, AUTHORITY, &TLS13, "other.example");
+        assert_eq!(elsewhere, Err(NotValidForName.into()));
+        // Same key, same common name.
+        let another = shake_hands(VERSION_1, OWN_KEY, AUTHORITY, &TLS13, "boot.example");
+        assert!(matches!(another, Err(Error::InvalidCertificate(_))));
+        let another = shake_hands(AUTHORITY, OWN_KEY, VERSION_1, &TLS13, "boot.example");
+        assert!(matches!(another, Err(Error::InvalidCertificate(_))));
+        for (now, is_good) in [
+            (1_795_898_989, false),
+            (1_795_898_990, true),
+            (4_949_498_990, true),
+            (4_949_498_991, false),
+        ] {
+            let now = Duration::from_secs(now);
+            let judged = judge_as_it_stands(&der(AUTHORITY), "boot.example", now);
+            assert_eq!(judged.is_ok(), is_good, "{now:?}");
+        }
+    }
+
+    /// Has a client that trusts `trusted` shake hands with a server that shows `shown` and signs
+    /// with `key`.
+    fn shake_hands(
+        shown: &[u8],
+        key: &[u8],
+        trusted: &[u8],
+        version: &'static SupportedProtocolVersion,
+        host: &str,
+    ) -> Result<(), Error> {
+        let mut roots = RootCertStore::empty();
+        roots.add(der(trusted)).unwrap();
+        let trusted = Trusted {
+            roots,
+            certificates: vec![der(trusted)],
+            place: "here".to_owned(),
+        };
+        let verifier = Verifier::new(trusted, Clock::default(), None).unwrap();
+        let client = with_version(ClientConfig::builder_with_provider, version)
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
+        let key = PrivateKeyDer::from_pem_slice(key).unwrap();
+        let key = ring::sign::any_supported_type(&key).unwrap();
+        let shown = Shown(Arc::new(CertifiedKey::new(vec![der(shown)], key)));
+        let server = with_version(ServerConfig::builder_with_provider, version)
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(shown));
+        let name = ServerName::try_from(host.to_owned()).unwrap();
+        let mut client = ClientConnection::new(Arc::new(client), name).unwrap();
+        let mut server = ServerConnection::new(Arc::new(server)).unwrap();
+        while client.is_handshaking() {
+            let mut octets = Vec::new();
+            client.write_tls(&mut octets).unwrap();
+            server.read_tls(&mut &octets[..]).unwrap();
+            server.process_new_packets()?;
+            octets.clear();
+            while server.wants_write() {
+                server.write_tls(&mut octets).unwrap();
+            }
+            client.read_tls(&mut &octets[..]).unwrap();
+            client.process_new_packets()?;
+        }
+        Ok(())
+    }
+
+    fn with_version<S: ConfigSide>(
+        builder: fn(Arc<CryptoProvider>) -> ConfigBuilder<S, WantsVersions>,
+        version: &'static SupportedProtocolVersion,
+    ) -> ConfigBuilder<S, WantsVerifier> {
+        let builder = builder(Arc::new(ring::default_provider()));
+        builder.with_protocol_versions(&[version]).unwrap()
+    }
+
+    fn der(pem: &[u8]) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(pem).unwrap()
+    }
+
+    /// Shows one certificate, whether its key fits or not.
+    #[derive(Debug)]
+    struct Shown(Arc<CertifiedKey>);
+
+    impl ResolvesServerCert for Shown {
+        fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+            Some(self.0.clone())
+        }
+    }
 }

@@ -1,0 +1,103 @@
+//! Whom to trust: the file that the user names and nobody else; otherwise the system's list;
+//! otherwise Mozilla's, built in.
+
+use std::fs;
+use std::path::Path;
+
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{Error as PemError, PemObject};
+
+use crate::fetch::Failure;
+
+/// Where distributions keep the list of the authorities they trust.
+const SYSTEM_ROOTS: [&str; 3] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+];
+
+/// The certificates that are trusted without an issuer.
+#[derive(Debug)]
+pub(super) struct Trusted {
+    /// As authorities, which may issue others.
+    pub(super) roots: RootCertStore,
+    /// As they stand, whatever they say that they may do.
+    pub(super) certificates: Vec<CertificateDer<'static>>,
+    /// Where they are from, for people.
+    pub(super) place: String,
+}
+
+impl Trusted {
+    /// Reads the certificates in the PEM file `ca`, or those that come with the system.
+    pub(super) fn read(ca: Option<&Path>) -> Result<Self, Failure> {
+        let mut roots = RootCertStore::empty();
+        if let Some(path) = ca {
+            let place = path.display().to_string();
+            let certificates = read_file(path, &mut roots).map_err(|why| {
+                Failure::Verification(format!("cannot use the certificates in {place}: {why}"))
+            })?;
+            return Ok(Self {
+                roots,
+                certificates,
+                place,
+            });
+        }
+        for path in SYSTEM_ROOTS {
+            let pem = fs::read(path).unwrap_or_default();
+            let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem).flatten().collect();
+            // A distribution's list has some that are too old to be of use.
+            roots.add_parsable_certificates(certificates.iter().cloned());
+            if !roots.is_empty() {
+                return Ok(Self {
+                    roots,
+                    certificates,
+                    place: path.to_owned(),
+                });
+            }
+        }
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        Ok(Self {
+            roots,
+            certificates: Vec::new(),
+            place: "Mozilla's list, which is built in".to_owned(),
+        })
+    }
+}
+
+fn read_file(
+    path: &Path,
+    roots: &mut RootCertStore,
+) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = fs::read(path).map_err(|error| error.to_string())?;
+    let certificates = read_certificates(&pem)?;
+    for (index, certificate) in certificates.iter().enumerate() {
+        roots
+            .add(certificate.clone())
+            .map_err(|_| format!("number {} of it is no certificate", index + 1))?;
+    }
+    Ok(certificates)
+}
+
+/// Returns the certificates in a PEM text; at least one.
+pub(super) fn read_certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let certificates = read.map_err(|error| pem_fault(&error))?;
+    if certificates.is_empty() {
+        let why = "no certificate is in it; PEM is expected, with -----BEGIN CERTIFICATE-----";
+        return Err(why.to_owned());
+    }
+    Ok(certificates)
+}
+
+/// Returns what is wrong with a PEM text, in words.
+pub(super) fn pem_fault(error: &PemError) -> String {
+    let why = if matches!(error, PemError::MissingSectionEnd { .. }) {
+        "it is cut off: a line -----END … is missing"
+    } else if matches!(error, PemError::NoItemsFound) {
+        "no private key is in it; PEM is expected, with -----BEGIN PRIVATE KEY-----"
+    } else {
+        "it is no PEM"
+    };
+    why.to_owned()
+}

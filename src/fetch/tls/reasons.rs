@@ -1,0 +1,133 @@
+//! Why there is no connection, for people.
+
+use std::time::Duration;
+
+use rustls::{AlertDescription, CertificateError, Error};
+
+use super::verifier::Refusal;
+use crate::fetch::clock::Utc;
+use crate::wire::x509::Certificate;
+
+/// Returns what is wrong with a certificate, and what to do about it.
+pub(super) fn refusal(error: &CertificateError, refusal: &Refusal<'_>) -> String {
+    let (host, reading, place) = (refusal.host, refusal.reading, refusal.place);
+    let Ok(certificate) = Certificate::decode(refusal.certificate) else {
+        return "it cannot be decoded".to_owned();
+    };
+    let whose = |is_own| if is_own { "it" } else { "that of its issuer" };
+    if let CertificateError::ExpiredContext { not_after, .. } = error {
+        let at = Duration::from_secs(not_after.as_secs());
+        let whose = whose(at == certificate.not_after);
+        return format!("{whose} expired on {}; {reading}", Utc(at));
+    }
+    if let CertificateError::NotValidYetContext { not_before, .. } = error {
+        let at = Duration::from_secs(not_before.as_secs());
+        let whose = whose(at == certificate.not_before);
+        return format!("{whose} is not valid before {}; {reading}", Utc(at));
+    }
+    let is_about_name = matches!(
+        error,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
+    );
+    if is_about_name {
+        return wrong_name(&certificate, host);
+    }
+    if matches!(
+        error,
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. }
+    ) {
+        "it is not for servers: its extendedKeyUsage lacks serverAuth".to_owned()
+    } else if certificate.is_self_issued() {
+        "self-signed certificate; trust it with --ca FILE".to_owned()
+    } else if certificate.version < 3 {
+        let version = certificate.version;
+        format!("it is of X.509 version {version}, and counts only when --ca FILE has it itself")
+    } else if *error == CertificateError::UnknownIssuer {
+        let issuer = certificate.issuer_name().unwrap_or_default();
+        format!("unknown issuer {issuer:?}, not in {place}; --ca FILE names an authority to trust")
+    } else if certificate.is_authority {
+        "it is an authority's and no server's, and counts only when --ca FILE has it itself"
+            .to_owned()
+    } else if *error == CertificateError::BadSignature {
+        "a signature is wrong".to_owned()
+    } else {
+        spaced(&error.to_string())
+    }
+}
+
+fn wrong_name(certificate: &Certificate<'_>, host: &str) -> String {
+    let names = certificate.alternative_names();
+    if !names.is_empty() {
+        format!("it is not for {host} but for {}", names.join(", "))
+    } else if let Some(name) = certificate.common_name() {
+        format!("it has no subjectAltName for {host}, only the common name {name}")
+    } else {
+        format!("it has no subjectAltName for {host}, nor any other name")
+    }
+}
+
+/// Returns why a TLS connection ended.
+pub(super) fn fault(error: &Error) -> String {
+    if let Error::InvalidMessage(_) = error {
+        "the server does not speak TLS".to_owned()
+    } else if let Error::AlertReceived(AlertDescription::ProtocolVersion) = error {
+        "the server has neither TLS 1.3 nor TLS 1.2".to_owned()
+    } else if let Error::AlertReceived(AlertDescription::CertificateRequired) = error {
+        "the server wants to see a certificate; --cert FILE shows one".to_owned()
+    } else if let Error::AlertReceived(alert) = error {
+        let alert = spaced(&format!("{alert:?}"));
+        format!("the server ends the TLS connection: {alert}")
+    } else if let Error::PeerIncompatible(why) = error {
+        let why = spaced(&format!("{why:?}"));
+        format!("TLS 1.3 or 1.2 cannot be agreed on: {why}")
+    } else if let Error::PeerMisbehaved(why) = error {
+        let why = spaced(&format!("{why:?}"));
+        format!("the server does not keep to TLS: {why}")
+    } else if let Error::InvalidCertificate(why) = error {
+        format!("bad certificate: {}", spaced(&why.to_string()))
+    } else if let Error::InconsistentKeys(_) = error {
+        "the key does not belong to the certificate".to_owned()
+    } else {
+        spaced(&error.to_string())
+    }
+}
+
+/// Takes the name of a variant apart: `HandshakeFailure` becomes "handshake failure".
+fn spaced(name: &str) -> String {
+    let mut text = String::new();
+    let mut is_inside = false;
+    for c in name.chars() {
+        if c.is_uppercase() && is_inside {
+            text.push(' ');
+        }
+        is_inside = c.is_lowercase() || c.is_ascii_digit();
+        text.push(c.to_ascii_lowercase());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::PeerIncompatible;
+
+    use super::*;
+
+    #[test]
+    fn names_of_variants_are_words() {
+        let alert = Error::AlertReceived(AlertDescription::HandshakeFailure);
+        assert_eq!(
+            fault(&alert),
+            "the server ends the TLS connection: handshake failure"
+        );
+        let old = Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon);
+        assert_eq!(
+            fault(&old),
+            "TLS 1.3 or 1.2 cannot be agreed on: no cipher suites in common"
+        );
+        assert_eq!(spaced("UnknownCA"), "unknown ca");
+        assert_eq!(
+            spaced("peer sent no certificates"),
+            "peer sent no certificates"
+        );
+    }
+}
