@@ -40,9 +40,11 @@ pub(super) fn resolve(url: &Url, interface: Option<&str>) -> Result<Vec<SocketAd
         && let Ok(Ok(mut all)) = ipv6.join()
     {
         all.extend(found.unwrap_or_default());
-        // A stable sort: IPv6 goes first (RFC 6724 §2.1), but for what cannot be reached.
-        all.sort_by_key(|address| !has_route(address, interface));
-        found = Ok(all);
+        // IPv6 goes first (RFC 6724 §2.1), but for what cannot be reached.
+        let is_reached = |address: &SocketAddr| has_route(address, interface);
+        let (mut reached, rest): (Vec<_>, _) = all.into_iter().partition(is_reached);
+        reached.extend(rest);
+        found = Ok(reached);
     }
     Ok(found?)
 }
