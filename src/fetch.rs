@@ -36,6 +36,7 @@ use crate::dhcp::lease::Lease;
 use crate::error::{Cause, Error};
 use crate::plan::policy::Policy;
 use crate::plan::url::Url;
+use crate::sys::file::{self, Target};
 use crate::sys::memfd::{Memfd, SealedFile};
 use crate::sys::{self, SyscallError};
 use crate::time::Seconds;
@@ -178,7 +179,7 @@ impl Fetcher {
     }
 
     /// Stores the file under the name `target`, where it appears only when it is whole and
-    /// verified.
+    /// verified. A device or a FIFO, and whatever a symbolic link leads to, is written into then.
     ///
     /// # Errors
     /// As [`Fetcher::get`], and when the server does not have it or `target` cannot be written;
@@ -197,9 +198,22 @@ impl Fetcher {
             let why = format!("cannot write {}: {error}", target.display());
             self.failed(mirrors.first(), Failure::Other(why.into()))
         };
-        let file = Staged::create(target).map_err(cannot)?;
-        self.deliver(mirrors, max_len, &file, false)?;
-        file.publish().map_err(cannot)
+        match Target::find(target).map_err(cannot)? {
+            Target::Name { path, before } => {
+                let file = Staged::create(path, before.as_ref()).map_err(cannot)?;
+                self.deliver(mirrors, max_len, &file, false)?;
+                file.publish().map_err(cannot)
+            }
+            // What has been written into it cannot be taken back, so it is verified before.
+            Target::Open(target) => {
+                let system = |error: SyscallError| cannot(io::Error::other(error));
+                let file = Memfd::create("output").map_err(system)?;
+                self.deliver(mirrors, max_len, &file, false)?;
+                let file = file.seal().map_err(system)?;
+                let content = file.reader(0..u64::MAX).map_err(system)?;
+                file::pour(content, &target).map_err(cannot)
+            }
+        }
     }
 
     /// Brings the file that is at all of these addresses into `store`; returns false when it

@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::error::Error;
 use crate::sys;
-use crate::sys::file::{self, EVERYBODY};
+use crate::sys::file::{self, EVERYBODY, Target};
 use crate::sys::packet::Metadata;
 use crate::time::Timestamp;
 use crate::wire::ethernet::VlanTag;
@@ -58,7 +58,10 @@ pub fn save_after<T>(file: Option<&str>, result: Result<T, Error>) -> Result<T, 
 /// Returns how many frames were written.
 fn save(path: &Path) -> io::Result<usize> {
     let (octets, count) = with(|recorder| (recorder.pcapng(now()), recorder.frames.len()));
-    file::replace(path, &octets, EVERYBODY)?;
+    match Target::find(path)? {
+        Target::Name { path, .. } => file::replace(&path, &octets, EVERYBODY)?,
+        Target::Open(target) => file::pour(&octets[..], &target)?,
+    }
     Ok(count)
 }
 

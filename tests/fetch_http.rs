@@ -4,17 +4,21 @@
 
 mod common;
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use common::folder::Folder;
 use common::scripted::{Scripted, path, redirect, whole};
 use common::wait_until;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::stat::{Mode, SFlag, mknod};
+use nix::unistd::{Pid, mkfifo};
 
 #[test]
 fn a_file_arrives_however_the_server_frames_it() {
@@ -311,6 +315,69 @@ fn programs_are_told_by_json_how_it_goes() {
         (&events[0]["length"], &events[1]["octets"]),
         (&5.into(), &5.into())
     );
+}
+
+#[test]
+fn what_is_no_regular_file_is_written_into_and_stays_what_it_is() {
+    let folder = Folder::new();
+    let server = Scripted::new(|_, _| whole("hello"));
+    mkfifo(&folder.path("fifo"), Mode::S_IRWXU).unwrap();
+    for name in ["fifo", "link"] {
+        let reader = thread::spawn({
+            let fifo = folder.path("fifo");
+            move || fs::read(fifo).unwrap()
+        });
+        let _ = symlink("fifo", folder.path("link"));
+        folder.succeeds(&["-o", name, &server.url("f")]);
+        let kind = fs::metadata(folder.path("fifo")).unwrap().file_type();
+        assert!(kind.is_fifo());
+        assert_eq!(reader.join().unwrap(), b"hello");
+    }
+    // As /dev/stdout does.
+    symlink("/proc/self/fd/1", folder.path("output")).unwrap();
+    for mirrors in [&["-o", "output"][..], &["--mirrors", "-o", "output"]] {
+        let output = folder.run(&[mirrors, &[&server.url("f")]].concat());
+        assert_eq!(output.stdout, b"hello", "{output:?}");
+    }
+    let _socket = UnixListener::bind(folder.path("socket")).unwrap();
+    let text = folder.fails(7, &["-o", "socket", &server.url("f")]);
+    assert!(text.contains("cannot write socket"), "{text}");
+    assert_eq!(server.requests(), 4);
+}
+
+#[test]
+#[ignore = "needs CAP_MKNOD"]
+fn a_device_is_written_into_and_stays_a_device() {
+    let folder = Folder::new();
+    let server = Scripted::new(|_, _| whole("hello"));
+    for (name, minor, code) in [("null", 3, 0), ("full", 7, 7)] {
+        let device = nix::sys::stat::makedev(1, minor);
+        mknod(&folder.path(name), SFlag::S_IFCHR, Mode::S_IRWXU, device).unwrap();
+        let output = folder.run(&["-o", name, &server.url("f")]);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let metadata = fs::symlink_metadata(folder.path(name)).unwrap();
+        assert_eq!((metadata.rdev(), metadata.mode() & 0o777), (device, 0o700));
+    }
+}
+
+#[test]
+fn a_file_that_is_replaced_keeps_its_permissions_and_the_links_to_it() {
+    let folder = Folder::new();
+    let server = Scripted::new(|_, _| whole("hello"));
+    fs::write(folder.path("file"), "old").unwrap();
+    fs::set_permissions(folder.path("file"), Permissions::from_mode(0o640)).unwrap();
+    symlink("file", folder.path("link")).unwrap();
+    symlink("none yet", folder.path("dangling")).unwrap();
+    for (name, real) in [("file", "file"), ("link", "file"), ("dangling", "none yet")] {
+        folder.succeeds(&["-o", name, &server.url("f")]);
+        assert_eq!(fs::read(folder.path(real)).unwrap(), b"hello");
+        let is_link = fs::symlink_metadata(folder.path(name))
+            .unwrap()
+            .is_symlink();
+        assert_eq!(is_link, name != real, "{name}");
+    }
+    let metadata = fs::metadata(folder.path("file")).unwrap();
+    assert_eq!(metadata.mode() & 0o777, 0o640);
 }
 
 /// Answers with the first half of a file that has the same octet a million times.

@@ -16,7 +16,7 @@ usage: wireboot fetch [FLAG]… URL…
 
 Fetches files by tftp://, http:// and https://. A file appears under its name only when it has
 come whole and is what was asked for: has the hash that #sha256=… behind its URL asks for, that
-is listed, or a good signature.
+is listed, or a good signature. A FIFO, a device and /dev/stdout are written into once it has.
 
   -o, --output FILE     the name to store it under; - is standard output; with several URLs the
                         directory (the last part of each URL's path, here)

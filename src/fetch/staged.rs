@@ -4,7 +4,7 @@
 //! behind. Where the file system knows no such files a hidden name stands in, which only an end
 //! by a signal leaves behind.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -16,6 +16,7 @@ use nix::sys::statvfs::fstatvfs;
 use nix::unistd::linkat;
 
 use crate::sys;
+use crate::sys::file::OWNER;
 
 #[derive(Debug)]
 pub(super) struct Staged {
@@ -27,18 +28,18 @@ pub(super) struct Staged {
 }
 
 impl Staged {
-    /// Prepares to write `target`; a file or link that is there stays as it is until the end.
-    pub(super) fn create(target: &Path) -> io::Result<Self> {
-        // What a link points to is replaced, not the link.
-        let target = fs::canonicalize(target).unwrap_or_else(|_| target.to_owned());
-        let directory = match target.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-            _ => PathBuf::from("."),
-        };
+    /// Prepares to write a file at `target`, which is no link; what is there, `before`, stays as it is
+    /// until the end, and its owner and permissions stay for good.
+    pub(super) fn create(target: PathBuf, before: Option<&Metadata>) -> io::Result<Self> {
+        let directory = sys::file::directory(&target).to_owned();
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let hidden = directory.join(format!(".{name}.{:016x}", sys::seed()));
         let mut options = OpenOptions::new();
         options.read(true).write(true);
+        if before.is_some() {
+            // Until it has the permissions of that one.
+            options.mode(OWNER);
+        }
         let nameless = options
             .clone()
             .custom_flags(OFlag::O_TMPFILE.bits())
@@ -50,13 +51,17 @@ impl Staged {
             }
             Err(error) => return Err(error),
         };
-        Ok(Self {
+        let staged = Self {
             file,
             target,
             directory,
             hidden,
             is_named,
-        })
+        };
+        if let Some(before) = before {
+            sys::file::inherit(&staged.file, &staged.target, before)?;
+        }
+        Ok(staged)
     }
 
     /// Makes sure that there is room for `len` octets. The room is not taken: a file system in memory
@@ -130,8 +135,8 @@ mod tests {
     fn a_file_appears_whole_or_not_at_all_and_two_writers_do_not_mix() {
         let directory = Directory::new();
         let target = directory.0.join("kernel");
-        let mut first = Staged::create(&target).unwrap();
-        let mut second = Staged::create(&target).unwrap();
+        let mut first = Staged::create(target.clone(), None).unwrap();
+        let mut second = Staged::create(target.clone(), None).unwrap();
         first.reserve(1 << 10).unwrap();
         let error = first.reserve(u64::MAX).unwrap_err().to_string();
         assert!(error.contains("are free in"), "{error}");
@@ -143,21 +148,29 @@ mod tests {
         second.file.write_all(b"cond").unwrap();
         second.publish().unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"second");
-        drop(Staged::create(&target).unwrap());
+        drop(Staged::create(target.clone(), None).unwrap());
         assert_eq!(directory.names(), ["kernel"]);
     }
 
     #[test]
-    fn what_a_link_points_to_is_replaced_and_the_link_stays() {
+    fn the_permissions_of_what_is_replaced_stay() {
+        use std::os::unix::fs::PermissionsExt;
+
         let directory = Directory::new();
-        let (link, target) = (directory.0.join("link"), directory.0.join("target"));
-        fs::write(&target, "old").unwrap();
-        std::os::unix::fs::symlink("target", &link).unwrap();
-        let mut staged = Staged::create(&link).unwrap();
-        staged.file.write_all(b"new").unwrap();
-        staged.publish().unwrap();
-        assert_eq!(fs::read(&target).unwrap(), b"new");
-        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        let target = directory.0.join("key");
+        for mode in [0o640, 0o666, 0o400, 0o755] {
+            fs::write(directory.0.join("old"), "old").unwrap();
+            fs::rename(directory.0.join("old"), &target).unwrap();
+            // Set-user-ID is not for what comes from a network.
+            fs::set_permissions(&target, fs::Permissions::from_mode(mode | 0o4000)).unwrap();
+            let before = fs::metadata(&target).unwrap();
+            let mut staged = Staged::create(target.clone(), Some(&before)).unwrap();
+            staged.file.write_all(b"new").unwrap();
+            staged.publish().unwrap();
+            let after = fs::metadata(&target).unwrap();
+            assert_eq!(after.permissions().mode() & 0o7777, mode);
+            assert_eq!(fs::read(&target).unwrap(), b"new");
+        }
     }
 
     /// A directory that goes with its test.

@@ -1,11 +1,17 @@
-//! Files that are replaced whole, so that nobody ever reads half of one.
+//! Files that are replaced whole, so that nobody ever reads half of one, and what a path leads to that
+//! a user names for output.
 
 #![forbid(unsafe_code)]
 
-use std::fs::{self, File};
+use std::fs::{self, File, FileType, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, statfs};
 
 /// The mode of a file that everybody may read; the umask is taken from it.
 pub const EVERYBODY: u32 = 0o644;
@@ -38,6 +44,127 @@ pub fn sync_names(directory: &Path) {
     let _ = File::open(directory).and_then(|directory| directory.sync_all());
 }
 
+/// What a path leads to that a user names for output.
+#[derive(Debug)]
+pub enum Target {
+    /// A regular file, or none yet: one that is complete takes its place.
+    Name {
+        /// Its real place, no symbolic link.
+        path: PathBuf,
+        /// What is there now.
+        before: Option<Metadata>,
+    },
+    /// A device, a FIFO or a file that is open already (`/dev/stdout`): it is written into.
+    Open(File),
+}
+
+impl Target {
+    /// Follows `path` through symbolic links, as opening it would. Opening a FIFO waits for its reader.
+    ///
+    /// A link or FIFO of somebody else in a directory like `/tmp` is refused, as the kernel does where
+    /// `fs.protected_symlinks` and `fs.protected_fifos` are set: they are 0 until user space sets them,
+    /// which an initramfs seldom does.
+    ///
+    /// # Errors
+    /// EACCES for what is refused; ENXIO for a socket, EISDIR for a directory; what the file system says.
+    pub fn find(path: &Path) -> io::Result<Self> {
+        let mut path = path.to_owned();
+        for _ in 0..MAX_LINKS {
+            let directory = directory(&path);
+            let found = match fs::symlink_metadata(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Ok(Self::Name { path, before: None });
+                }
+                found => found?,
+            };
+            let kind = found.file_type();
+            if (kind.is_symlink() || kind.is_fifo()) && may_be_planted(directory, &found) {
+                return Err(Errno::EACCES.into());
+            }
+            // Files are made by the kernel alone there, and its links lead to what has no path.
+            if is_of_the_kernel(directory) {
+                return Self::open(&path);
+            } else if kind.is_symlink() {
+                path = directory.join(fs::read_link(&path)?);
+            } else if kind.is_file() {
+                let before = Some(found);
+                return Ok(Self::Name { path, before });
+            } else {
+                return Self::open(&path);
+            }
+        }
+        Err(Errno::ELOOP.into())
+    }
+
+    fn open(path: &Path) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        // A terminal must not become the one that controls this process.
+        options.write(true).custom_flags(OFlag::O_NOCTTY.bits());
+        options.open(path).map(Self::Open)
+    }
+}
+
+/// The kernel follows as many (`MAXSYMLINKS`).
+const MAX_LINKS: u32 = 40;
+
+/// Returns the directory that the last part of `path` is in.
+pub fn directory(path: &Path) -> &Path {
+    let parent = path.parent();
+    parent
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+/// Whether anybody can have put `found` into `directory`, which is neither its owner nor this process
+/// (`may_follow_link` in the kernel's fs/namei.c).
+fn may_be_planted(directory: &Path, found: &Metadata) -> bool {
+    const FOR_ALL: u32 = Mode::S_ISVTX.bits() | Mode::S_IWOTH.bits();
+    found.uid() != nix::unistd::geteuid().as_raw()
+        && fs::metadata(directory).is_ok_and(|directory| {
+            directory.mode() & FOR_ALL == FOR_ALL && directory.uid() != found.uid()
+        })
+}
+
+fn is_of_the_kernel(directory: &Path) -> bool {
+    let kind = statfs(directory).map(|system| system.filesystem_type());
+    kind.is_ok_and(|kind| kind == PROC_SUPER_MAGIC || kind == SYSFS_MAGIC)
+}
+
+/// Gives `file`, which is to stand at `path`, the owner and the permissions of what was there `before`.
+/// Those who may not give it away own it themselves; set-user-ID and set-group-ID bits are left out,
+/// since the content is another one.
+///
+/// # Errors
+/// What `fchmod` says.
+pub fn inherit(file: &File, path: &Path, before: &Metadata) -> io::Result<()> {
+    if may_be_planted(directory(path), before) {
+        return Ok(());
+    }
+    let (owner, group) = (Some(before.uid()), Some(before.gid()));
+    let _ = fchown(file, owner, group).or_else(|_| fchown(file, None, group));
+    file.set_permissions(Permissions::from_mode(before.mode() & 0o777))
+}
+
+/// Writes all of `content` into an open `target`: from its beginning, where it has one.
+///
+/// # Errors
+/// What writing says: EPIPE when the reader of a FIFO has gone, ENOSPC at the end of a device.
+pub fn pour(mut content: impl io::Read, mut target: &File) -> io::Result<()> {
+    let kind = |is: fn(&FileType) -> bool| {
+        let metadata = target.metadata();
+        metadata.is_ok_and(|metadata| is(&metadata.file_type()))
+    };
+    if kind(FileType::is_file) {
+        target.set_len(0)?;
+    }
+    io::copy(&mut content, &mut target)?;
+    // Only then it is known whether the disk has taken it.
+    if kind(FileType::is_block_device) {
+        target.sync_all()?;
+    }
+    Ok(())
+}
+
 fn put(path: &Path, octets: &[u8], mode: u32, sync: fn(&File) -> io::Result<()>) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     // Of several that write at once each has its own, and the last one stays.
@@ -68,4 +195,122 @@ fn put(path: &Path, octets: &[u8], mode: u32, sync: fn(&File) -> io::Result<()>)
         let _ = fs::remove_file(new);
     }
     done
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use nix::sys::stat::{SFlag, mknod};
+    use nix::unistd::{Gid, Uid, chown, mkfifo};
+
+    use super::*;
+
+    #[test]
+    fn links_are_followed_to_the_place_of_the_file() {
+        let directory = Directory::new();
+        let at = |name: &str| directory.0.join(name);
+        fs::create_dir(at("d")).unwrap();
+        fs::write(at("d/file"), "old").unwrap();
+        symlink("d/file", at("near")).unwrap();
+        symlink(at("near"), at("far")).unwrap();
+        symlink("d/nothing", at("dangling")).unwrap();
+        symlink("round", at("round")).unwrap();
+        let place = |name: &str| match Target::find(&at(name)).unwrap() {
+            Target::Name { path, before } => (path, before.is_some()),
+            Target::Open(file) => panic!("{name}: {file:?}"),
+        };
+        for name in ["d/file", "near", "far"] {
+            assert_eq!(place(name), (at("d/file"), true), "{name}");
+        }
+        assert_eq!(place("nothing"), (at("nothing"), false));
+        assert_eq!(place("dangling"), (at("d/nothing"), false));
+        for (name, errno) in [("round", Errno::ELOOP), ("d/file/x", Errno::ENOTDIR)] {
+            let error = Target::find(&at(name)).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(errno as i32), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_written_into() {
+        let directory = Directory::new();
+        let at = |name: &str| directory.0.join(name);
+        let file = File::create(at("file")).unwrap();
+        let descriptor = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+        symlink(descriptor, at("descriptor")).unwrap();
+        symlink("/dev/null", at("null")).unwrap();
+        for (name, is_file) in [("null", false), ("descriptor", true)] {
+            let Target::Open(file) = Target::find(&at(name)).unwrap() else {
+                panic!("{name} is opened");
+            };
+            assert_eq!(file.metadata().unwrap().is_file(), is_file);
+            pour(&b"content"[..], &file).unwrap();
+            pour(&b"else"[..], &file).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        for (name, errno) in [("socket", Errno::ENXIO), (".", Errno::EISDIR)] {
+            let error = Target::find(&at(name)).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(errno as i32), "{name}");
+        }
+    }
+
+    #[test]
+    #[ignore = "needs CAP_CHOWN and CAP_MKNOD"]
+    fn what_a_stranger_has_put_into_a_directory_for_all_is_not_followed() {
+        let directory = Directory::new();
+        let at = |name: &str| directory.0.join(name);
+        let stranger = Some(Uid::from_raw(65534));
+        fs::write(at("file"), "").unwrap();
+        symlink("file", at("link")).unwrap();
+        mkfifo(&at("fifo"), Mode::S_IRUSR).unwrap();
+        mknod(
+            &at("null"),
+            SFlag::S_IFCHR,
+            Mode::S_IWUSR,
+            nix::sys::stat::makedev(1, 3),
+        )
+        .unwrap();
+        for name in ["file", "link", "fifo", "null"] {
+            let flags = nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW;
+            nix::unistd::fchownat(nix::fcntl::AT_FDCWD, &at(name), stranger, None, flags).unwrap();
+        }
+        let chmod = |mode| fs::set_permissions(&directory.0, Permissions::from_mode(mode)).unwrap();
+        let is_refused = |name| {
+            let found = Target::find(&at(name));
+            found.is_err_and(|error| error.raw_os_error() == Some(Errno::EACCES as i32))
+        };
+        chmod(0o1777);
+        assert!(is_refused("link") && is_refused("fifo"));
+        assert!(!is_refused("file") && !is_refused("null"));
+        // In place of a stranger's file comes one of ours.
+        let file = File::create(at("new")).unwrap();
+        inherit(&file, &at("file"), &fs::metadata(at("file")).unwrap()).unwrap();
+        assert_eq!(file.metadata().unwrap().uid(), 0);
+        for mode in [0o777, 0o1755] {
+            chmod(mode);
+            assert!(!is_refused("link"), "{mode:o}");
+        }
+        // Whom the directory belongs to may do what he likes there.
+        chmod(0o1777);
+        chown(&directory.0, stranger, None::<Gid>).unwrap();
+        assert!(!is_refused("link"));
+    }
+
+    /// A directory that goes with its test.
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new() -> Self {
+            let name = format!("wireboot-{:016x}", crate::sys::seed());
+            let path = std::env::temp_dir().join(name);
+            fs::create_dir(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
 }
