@@ -23,7 +23,7 @@ use ureq_proto::http::header::{
 use ureq_proto::http::{Response, StatusCode, Version};
 
 use crate::plan::url::{Scheme, Url};
-use crate::time::Instant;
+use crate::time::{Instant, LeastRate};
 
 use request::ask;
 pub use request::basic;
@@ -110,6 +110,14 @@ pub enum Failure {
         /// Octets of the file that this connection brought.
         received: u64,
     },
+    /// Less came than a server must send that is of use.
+    #[error(
+        "the server is too slow: {received} bytes received, the last at less than 512 a second"
+    )]
+    TooSlow {
+        /// Octets of the file that this connection brought.
+        received: u64,
+    },
     /// The file is larger than allowed.
     #[error("the file has more than the allowed {limit} octets")]
     TooLarge {
@@ -122,7 +130,7 @@ impl Failure {
     /// Returns whether asking again may help.
     pub const fn is_passing(&self) -> bool {
         match self {
-            Self::Truncated { .. } | Self::Stalled { .. } => true,
+            Self::Truncated { .. } | Self::Stalled { .. } | Self::TooSlow { .. } => true,
             Self::Refused(status) => matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504),
             Self::Missing(_)
             | Self::Malformed(_)
@@ -141,6 +149,12 @@ pub struct Get {
     /// Octets of the body that came on this connection.
     received: u64,
     give_up_at: Instant,
+    /// Of the body; before that, it is the time for the head.
+    rate: LeastRate,
+    /// Octets of heads and trailers that have been consumed.
+    overhead: usize,
+    /// Informational responses that have come.
+    informational: u32,
     /// Whether the server lets the connection be used again.
     keeps_alive: bool,
     chunk: Vec<u8>,
@@ -175,6 +189,10 @@ pub struct Taken<'a> {
 
 /// Octets of chunks that are taken out of their frames at a time.
 const CHUNK_BUFFER_LEN: usize = 64 << 10;
+/// The most octets of all heads and trailers of an answer; curl takes 300 KiB of them.
+const MAX_OVERHEAD: usize = 256 << 10;
+/// The most informational responses (1xx) before the answer: RFC 8297 lets a server send several.
+const MAX_INFORMATIONAL: u32 = 10;
 
 impl Get {
     /// Starts with the request due at once.
@@ -185,6 +203,9 @@ impl Get {
         let (request, call) = ask(&config)?;
         Ok(Self {
             give_up_at: now + config.stall_timeout,
+            rate: LeastRate::new(config.stall_timeout, now),
+            overhead: 0,
+            informational: 0,
             config,
             request: Some(request),
             state: State::Head(Box::new(call)),
@@ -205,7 +226,7 @@ impl Get {
             body: &[],
         };
         match &mut self.state {
-            State::Head(_) => taken.consumed = self.handle_head(octets),
+            State::Head(_) => taken.consumed = self.handle_head(octets, now),
             State::Sized { left } => {
                 let len =
                     usize::try_from(*left).map_or(octets.len(), |left| left.min(octets.len()));
@@ -219,6 +240,7 @@ impl Get {
             }
             State::Chunked { call, from } => {
                 let from = *from;
+                let in_trailers = call.is_ended_chunked();
                 self.chunk.resize(CHUNK_BUFFER_LEN, 0);
                 let (consumed, len) = match call.read(octets, &mut self.chunk) {
                     Ok(read) => read,
@@ -235,6 +257,8 @@ impl Get {
                 }
                 if is_complete {
                     self.end(Event::Done);
+                } else if in_trailers || consumed == 0 {
+                    self.count_overhead(octets.len(), consumed);
                 }
                 taken.consumed = consumed;
                 taken.body = self.chunk.get(..len).unwrap_or_default();
@@ -251,6 +275,7 @@ impl Get {
             }
             State::Ended => {}
         }
+        self.rate.count(taken.body.len(), now);
         taken
     }
 
@@ -274,10 +299,19 @@ impl Get {
     /// Gives up when the time is over.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|at| now >= at) {
-            self.fail(Failure::Stalled {
-                received: self.received,
+            let received = self.received;
+            self.fail(if now >= self.give_up_at {
+                Failure::Stalled { received }
+            } else {
+                Failure::TooSlow { received }
             });
         }
+    }
+
+    /// Returns when the transfer is too slow, unless more of the file comes: what is below this
+    /// machine, such as TLS, may bring nothing of it for longer than the server is silent.
+    pub const fn too_slow_at(&self) -> Instant {
+        self.rate.due_at()
     }
 
     /// Returns whether another request may go out on the connection, once the file has come whole
@@ -297,17 +331,17 @@ impl Get {
     }
 
     /// Returns when [`Get::handle_timeout`] is to be called; none when the transfer has ended.
-    pub const fn poll_timeout(&self) -> Option<Instant> {
+    pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             State::Head(_)
             | State::Sized { .. }
             | State::Chunked { .. }
-            | State::UntilClose { .. } => Some(self.give_up_at),
+            | State::UntilClose { .. } => Some(self.give_up_at.min(self.too_slow_at())),
             State::Ended => None,
         }
     }
 
-    fn handle_head(&mut self, octets: &[u8]) -> usize {
+    fn handle_head(&mut self, octets: &[u8], now: Instant) -> usize {
         let State::Head(call) = &mut self.state else {
             return 0;
         };
@@ -319,8 +353,12 @@ impl Get {
             }
         };
         let Some(response) = response else {
+            self.informational += u32::from(consumed > 0);
+            self.count_overhead(octets.len(), consumed);
             return consumed;
         };
+        self.overhead += consumed;
+        self.rate = LeastRate::new(self.config.stall_timeout, now);
         match self.judge(&response) {
             Err(failure) => self.fail(failure),
             Ok(Verdict::Redirect(url)) => self.end(Event::Redirected(url)),
@@ -331,6 +369,19 @@ impl Get {
             }
         }
         consumed
+    }
+
+    /// Counts what has been consumed that is not of the file; what has not is the beginning of more.
+    fn count_overhead(&mut self, len: usize, consumed: usize) {
+        self.overhead += consumed;
+        let waiting = if consumed == 0 { len } else { 0 };
+        if self.overhead + waiting > MAX_OVERHEAD {
+            let why = format!("heads and trailers of more than {MAX_OVERHEAD} octets");
+            self.fail(Failure::Malformed(why));
+        } else if self.informational > MAX_INFORMATIONAL {
+            let why = format!("more than {MAX_INFORMATIONAL} informational responses");
+            self.fail(Failure::Malformed(why));
+        }
     }
 
     /// Decides by status and headers what follows.

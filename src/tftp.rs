@@ -35,7 +35,7 @@ mod terms;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::time::Instant;
+use crate::time::{Instant, LeastRate};
 use crate::wire::tftp::{ErrorCode, Options, Packet, printable};
 pub use extents::Extents;
 use negotiation::{agreed, encode_request};
@@ -66,6 +66,8 @@ pub struct Config {
     pub expected_len: Option<u64>,
     /// When the last block came, or the first answer, by earlier requests of the same transfer.
     pub heard_at: Option<Instant>,
+    /// How fast it must go on, which earlier requests of the same transfer have begun to measure.
+    pub rate: Option<LeastRate>,
 }
 
 /// A piece of the file.
@@ -98,6 +100,7 @@ pub struct Get {
     /// When the server has been silent for so long that it may have forgotten the transfer.
     ask_again_at: Instant,
     give_up_at: Instant,
+    rate: LeastRate,
     /// What the next packet to the server is.
     due: Option<Due>,
     /// A port that sent what belongs to no transfer of ours.
@@ -125,6 +128,9 @@ impl Get {
         let mut get = Self {
             give_up_at: config.heard_at.unwrap_or(now) + config.stall_timeout,
             ask_again_at: now,
+            rate: config
+                .rate
+                .unwrap_or_else(|| LeastRate::new(config.stall_timeout, now)),
             config,
             state: State::Requesting { requests: 0 },
             round_trip: RoundTrip::new(),
@@ -205,11 +211,18 @@ impl Get {
                 };
                 self.end(self.config.server, failure, None);
             }
-            State::Receiving(receipt) if now >= self.give_up_at.min(self.ask_again_at) => {
+            State::Requesting { .. } if now >= self.rate.due_at() => {
+                let received = self.config.received.count();
+                self.end(self.config.server, Failure::TooSlow { received }, None);
+            }
+            State::Receiving(receipt) if now >= self.end_at() => {
                 let (server, received) = (receipt.server, receipt.position());
-                let (failure, text) = match now >= self.give_up_at {
-                    true => (Failure::Stalled { received }, "timed out"),
-                    false => (Failure::Silent { received }, "asking again"),
+                let (failure, text) = if now >= self.give_up_at {
+                    (Failure::Stalled { received }, "timed out")
+                } else if now >= self.rate.due_at() {
+                    (Failure::TooSlow { received }, "too slow")
+                } else {
+                    (Failure::Silent { received }, "asking again")
                 };
                 self.end(server, failure, Some((ErrorCode::NOT_DEFINED, text)));
             }
@@ -223,7 +236,9 @@ impl Get {
     }
 
     /// Ends the transfer; returns what another request for the rest begins with.
-    pub fn into_config(self) -> Config {
+    pub fn into_config(mut self) -> Config {
+        // What passed before the first answer does not count.
+        self.config.rate = self.config.heard_at.map(|_| self.rate);
         self.config
     }
 
@@ -276,11 +291,11 @@ impl Get {
     /// Returns when [`Get::handle_timeout`] is to be called; none when the transfer has ended.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
-            State::Requesting { .. } => Some(self.retransmit_at.min(self.give_up_at)),
-            State::Receiving(_) => {
-                let end = self.ask_again_at.min(self.give_up_at);
+            State::Requesting { .. } => {
+                let end = self.give_up_at.min(self.rate.due_at());
                 Some(self.retransmit_at.min(end))
             }
+            State::Receiving(_) => Some(self.retransmit_at.min(self.end_at())),
             State::Ended { .. } => None,
         }
     }
@@ -292,6 +307,12 @@ impl Get {
             State::Receiving(receipt) => receipt.rest_of_window(),
             State::Requesting { .. } | State::Ended { .. } => 1,
         }
+    }
+
+    /// Returns when a transfer that goes on no better ends.
+    fn end_at(&self) -> Instant {
+        let silent_at = self.ask_again_at.min(self.give_up_at);
+        silent_at.min(self.rate.due_at())
     }
 
     fn request(&mut self, now: Instant) {
@@ -358,6 +379,7 @@ impl Get {
         self.ask_again_at = now + self.config.stall_timeout / PATIENCE;
         if self.config.heard_at.is_none() {
             self.heard(now);
+            self.rate = LeastRate::new(self.config.stall_timeout, now);
         }
         self.config.expected_len = self.config.expected_len.or(len);
         self.retransmit_at = now + self.round_trip.timeout();

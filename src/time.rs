@@ -145,6 +145,48 @@ impl From<Duration> for Timestamp {
     }
 }
 
+/// The least that a transfer must bring, in whatever portions: [`LeastRate::BYTES`] within each
+/// [`LeastRate::WINDOW`].
+///
+/// A limit on silence alone lets a server that sends a byte now and then hold its client for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeastRate {
+    window: Duration,
+    missing: u64,
+    due_at: Instant,
+}
+
+impl LeastRate {
+    /// 512 bytes a second, half of what a modem of 9,600 bit/s carries: a kernel would take hours.
+    pub const BYTES: u64 = 15 << 10;
+    /// As long as curl's `--speed-time` is by default; long enough for pauses on a lossy link.
+    pub const WINDOW: Duration = Duration::from_secs(30);
+
+    /// Begins a window at `now`. Who may be silent for longer than a window has a longer one.
+    pub fn new(stall_timeout: Duration, now: Instant) -> Self {
+        let window = Self::WINDOW.max(stall_timeout);
+        Self {
+            window,
+            missing: Self::BYTES,
+            due_at: now + window,
+        }
+    }
+
+    /// Counts bytes; the next window begins once there are enough of them.
+    pub fn count(&mut self, len: usize, now: Instant) {
+        self.missing = self.missing.saturating_sub(len as u64);
+        if self.missing == 0 {
+            self.missing = Self::BYTES;
+            self.due_at = now + self.window;
+        }
+    }
+
+    /// Returns when the transfer is too slow.
+    pub const fn due_at(&self) -> Instant {
+        self.due_at
+    }
+}
+
 /// SplitMix64: a seeded sequence good enough for jitter and transaction numbers, and never for
 /// keys.
 #[derive(Debug, Clone)]
@@ -240,6 +282,26 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.next_delay(&mut random) <= Duration::from_millis(600));
+    }
+
+    #[test]
+    fn what_comes_in_drips_is_too_slow_and_what_comes_at_the_least_rate_is_not() {
+        let stall_timeout = Duration::from_secs(15);
+        let too_slow_after = |len: usize, seconds: u64| {
+            let mut rate = LeastRate::new(stall_timeout, Instant::ZERO);
+            (1..10_000).find(|number| {
+                let now = Instant::from_millis(number * seconds * 1_000);
+                rate.count(len, now);
+                now >= rate.due_at()
+            })
+        };
+        assert_eq!(too_slow_after(1, 1), Some(30));
+        assert_eq!(too_slow_after(511, 1), Some(30));
+        for (len, seconds) in [(513, 1), (1_468, 2), (7_700, 14), (1 << 20, 29)] {
+            assert_eq!(too_slow_after(len, seconds), None, "{len}");
+        }
+        let rate = LeastRate::new(Duration::from_secs(60), Instant::ZERO);
+        assert_eq!(rate.due_at(), Instant::from_millis(60_000));
     }
 
     #[test]

@@ -60,8 +60,38 @@ fn a_head_without_end_is_given_up() {
         String::new()
     });
     let text = folder.fails(7, &[&server.url("f")]);
-    assert!(text.contains("a head of more than 262144 octets"), "{text}");
+    assert!(
+        text.contains("heads and trailers of more than 262144 octets"),
+        "{text}"
+    );
     assert_eq!(server.requests(), 1);
+}
+
+#[test]
+fn informational_responses_and_trailers_without_end_are_given_up() {
+    for (before, flood, why) in [
+        (
+            "",
+            "HTTP/1.1 102 Processing\r\n\r\n",
+            "more than 10 informational",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n",
+            "X-Trailer: y\r\n",
+            "trailers of more than 262144 octets",
+        ),
+    ] {
+        let folder = Folder::new();
+        let server = Scripted::new(move |_, stream| {
+            let _ = stream.write_all(before.as_bytes());
+            while stream.write_all(flood.repeat(100).as_bytes()).is_ok() {}
+            String::new()
+        });
+        let text = folder.fails(7, &[&server.url("f")]);
+        assert!(text.contains(why), "{text}");
+        assert_eq!(server.requests(), 1);
+        assert_eq!(folder.names(), Vec::<String>::new());
+    }
 }
 
 #[test]

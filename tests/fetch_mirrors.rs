@@ -11,7 +11,7 @@ mod common;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpStream, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -205,6 +205,81 @@ fn a_first_server_that_is_silent_costs_seconds() {
             folder.is_whole(scheme, "file");
         }
     });
+}
+
+#[test]
+#[ignore = "takes half a minute"]
+fn a_server_that_drips_is_left_for_the_mirror() {
+    const OK: &str = "HTTP/1.1 200 OK\r\n";
+    // A record of the handshake, and one after it, that would take hours.
+    const RECORD: &str = "\x16\x03\x03\x40\x00\x02\x00\x3f\x00";
+    let drippers = [
+        ("http", OK.to_owned(), "X: y\r\n"),
+        ("http", "HTTP/1.1 103 Hints\r\nX: ".to_owned(), "x"),
+        ("http", format!("{OK}Content-Length: 99999\r\n\r\n"), "x"),
+        ("http", format!("{OK}\r\n"), "x"),
+        (
+            "http",
+            format!("{OK}Transfer-Encoding: chunked\r\n\r\n"),
+            "1\r\nx\r\n",
+        ),
+        (
+            "http",
+            format!("{OK}Transfer-Encoding: chunked\r\n\r\n0\r\n"),
+            "X: y\r\n",
+        ),
+        ("https", RECORD.to_owned(), "\x01"),
+    ];
+    let fetches = drippers.map(|(scheme, before, drip)| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let first = format!("{scheme}://{}/f", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let (before, drip) = (before.clone(), drip);
+                thread::spawn(move || {
+                    let _ = stream.read(&mut [0; 4096]);
+                    let _ = stream.write_all(before.as_bytes());
+                    while stream.write_all(drip.as_bytes()).is_ok() {
+                        thread::sleep(Duration::from_secs(1));
+                    }
+                });
+            }
+        });
+        first
+    });
+    let tftp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let first = format!("tftp://{}/f", tftp.local_addr().unwrap());
+    thread::spawn(move || {
+        let (_, client) = tftp.recv_from(&mut [0; 512]).unwrap();
+        let transfer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for block in 0_u16..200 {
+            let [high, low] = block.to_be_bytes();
+            let packet = match block {
+                0 => b"\0\x06blksize\08\0".to_vec(),
+                _ => [&[0, 3, high, low][..], &[b'x'; 8]].concat(),
+            };
+            let _ = transfer.send_to(&packet, client);
+            // After a second of silence it would be asked anew.
+            thread::sleep(Duration::from_millis(500));
+        }
+    });
+    let mirror = Scripted::new(|_, _| whole("content"));
+    let mirror = mirror.url("f");
+    let clients = fetches.into_iter().chain([first]).map(|first| {
+        let mirror = mirror.clone();
+        thread::spawn(move || {
+            let (folder, begun) = (Folder::new(), Instant::now());
+            folder.succeeds(&["--mirrors", &first, &mirror]);
+            assert_eq!(fs::read(folder.path("f")).unwrap(), b"content");
+            let took = begun.elapsed();
+            assert!(took > Duration::from_secs(25), "{first}: {took:?}");
+            assert!(took < Duration::from_secs(60), "{first}: {took:?}");
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    clients
+        .into_iter()
+        .for_each(|client| client.join().unwrap());
 }
 
 /// Octets that a server sends before it breaks off.

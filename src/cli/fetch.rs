@@ -38,7 +38,8 @@ is listed, or a good signature. A FIFO, a device and /dev/stdout are written int
       --max-size OCTETS refuse a file that is longer
       --stall-timeout SECS
                         give up when nothing has come for so long (15); with --mirrors, the
-                        next is asked after 5 at first
+                        next is asked after 5 at first; in any case when less than 15 KiB
+                        come within 30 s
       --json            tell how it goes by one JSON object a line, on standard output
   -v, --verbose         say every step; twice: every packet
   -q, --quiet           say nothing but errors

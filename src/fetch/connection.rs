@@ -17,6 +17,7 @@ use super::{Failure, Fetcher, bind_to, broken, no_address, other, passing, resol
 use crate::http;
 use crate::plan::url::{Scheme, Url};
 use crate::sys::{self, SyscallError};
+use crate::time::{Instant, LeastRate};
 use crate::wire::tftp::printable;
 
 /// A server that does not answer for so long is not there.
@@ -33,10 +34,45 @@ const READ_LEN: usize = 1 << 20;
 /// The same where several connections bring one file: together they take no more than twice the memory.
 const SHARED_READ_LEN: usize = READ_LEN / 4;
 
+/// A TCP connection on which reading and writing end at a deadline, in whatever drips bytes come: TLS
+/// reads until it has a whole record.
+#[derive(Debug)]
+pub(super) struct Tcp {
+    stream: TcpStream,
+    deadline: Instant,
+}
+
+impl Tcp {
+    fn check(&self) -> io::Result<()> {
+        if sys::now() >= self.deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Ok(())
+    }
+}
+
+impl Read for Tcp {
+    fn read(&mut self, octets: &mut [u8]) -> io::Result<usize> {
+        self.check()?;
+        self.stream.read(octets)
+    }
+}
+
+impl Write for Tcp {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.check()?;
+        self.stream.write(octets)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
 /// A connection to a server.
 #[derive(Debug)]
 pub(super) enum Connection {
-    Plain(BufReader<TcpStream>),
+    Plain(BufReader<Tcp>),
     #[cfg(feature = "tls")]
     Tls(Box<tls::Stream>),
 }
@@ -52,7 +88,10 @@ impl Connection {
         let first = proxy.unwrap_or(url);
         let addresses = resolve(first, fetcher.interface.as_deref()).map_err(Failure::Passing)?;
         let patience = patience.min(CONNECT_TIMEOUT);
-        let mut stream = race(fetcher, addresses, first, patience)?;
+        let stream = race(fetcher, addresses, first, patience)?;
+        // For the proxy's answer and for the handshake of TLS, as for any head of an answer.
+        let deadline = sys::now() + LeastRate::WINDOW;
+        let mut stream = Tcp { stream, deadline };
         if let Some(proxy) = proxy
             && url.scheme() == Scheme::Https
         {
@@ -92,12 +131,22 @@ impl Connection {
         }
     }
 
+    /// Lets reading and writing end with `TimedOut` at about that time.
+    pub(super) fn set_deadline(&mut self, deadline: Instant) {
+        let tcp = match self {
+            Self::Plain(stream) => stream.get_mut(),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.tcp_mut(),
+        };
+        tcp.deadline = deadline;
+    }
+
     /// Lets waiting end with `WouldBlock` when nothing comes for so long.
     pub(super) fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
         self.tcp().set_read_timeout(Some(timeout))
     }
 
-    fn over(stream: TcpStream, fetcher: &Fetcher, url: &Url) -> Result<Self, Failure> {
+    fn over(stream: Tcp, fetcher: &Fetcher, url: &Url) -> Result<Self, Failure> {
         match url.scheme() {
             Scheme::Http | Scheme::Tftp => {
                 Ok(Self::Plain(BufReader::with_capacity(READ_LEN, stream)))
@@ -123,9 +172,9 @@ impl Connection {
 
     fn tcp(&self) -> &TcpStream {
         match self {
-            Self::Plain(stream) => stream.get_ref(),
+            Self::Plain(stream) => &stream.get_ref().stream,
             #[cfg(feature = "tls")]
-            Self::Tls(stream) => stream.tcp(),
+            Self::Tls(stream) => &stream.tcp().stream,
         }
     }
 }
@@ -264,7 +313,7 @@ fn connected(socket: OwnedFd, patience: Duration) -> Result<TcpStream, SyscallEr
 }
 
 /// Has the proxy connect to the server of `url` (RFC 9110 §9.3.6).
-fn tunnel(stream: &mut TcpStream, url: &Url, proxy: &Url) -> Result<(), Failure> {
+fn tunnel(stream: &mut Tcp, url: &Url, proxy: &Url) -> Result<(), Failure> {
     let host = match url.host().contains(':') {
         true => format!("[{}]", url.host()),
         false => url.host().to_owned(),

@@ -13,6 +13,7 @@ use super::turns::{Ending, Turn};
 use super::{Failure, Fetcher, http, other, signed, tftp, unverified};
 use crate::account;
 use crate::plan::url::{Scheme, Sha256, Url};
+use crate::time::LeastRate;
 
 pub(super) struct Delivery<'a> {
     fetcher: &'a Fetcher,
@@ -22,7 +23,7 @@ pub(super) struct Delivery<'a> {
     addresses: &'a [Url],
     store: &'a dyn Store,
     download: Download<'a>,
-    /// The most octets of it that have ever been here.
+    /// How many octets of it were here when that was enough to be called progress.
     most: u64,
     /// Whether one server may go on where another broke off, as far as is known.
     may_mix: bool,
@@ -138,8 +139,11 @@ impl<'a> Delivery<'a> {
     /// What came cannot be taken away again.
     fn ending(&mut self, url: &Url, failure: &Failure) -> io::Result<Ending> {
         let received = self.download.received();
-        let is_new = received > self.most;
-        self.most = self.most.max(received);
+        // A little more each time would be another way to hold a fetch for ever.
+        let is_new = received >= self.most.saturating_add(LeastRate::BYTES);
+        if is_new {
+            self.most = received;
+        }
         Ok(match failure {
             Failure::Passing(_) if !is_new => Ending::Fruitless,
             Failure::Passing(_) => match self.download.is_known_again() && !self.mixes(url) {

@@ -22,8 +22,6 @@ use pieces::Id;
 
 /// More redirections than this go round in a circle.
 const MAX_REDIRECTIONS: u32 = 10;
-/// Octets of the longest head of an answer.
-const MAX_HEAD_LEN: usize = 256 << 10;
 
 /// Connections that have done their work and may do more, by where they lead.
 #[derive(Debug, Clone, Default)]
@@ -218,25 +216,30 @@ fn transfer(
             credentials: proxy.credentials().map(str::to_owned),
         }),
     };
-    let mut get = Get::new(config, sys::now()).map_err(other)?;
-    let request = get.poll_transmit().unwrap_or_default();
     let origin = Origin::of(url, proxy.as_ref());
-    let sent = idle.take(&origin).and_then(|mut connection| {
-        let sent = connection.write_all(&request);
-        sent.is_ok().then_some(connection)
-    });
-    let mut connection = match sent {
-        Some(connection) => connection,
-        None => {
-            let fetcher = visit.fetcher;
-            let connection = Connection::open(fetcher, url, proxy.as_ref(), visit.patience)?;
-            let mut connection = match part.joined {
-                true => connection.shared(),
-                false => connection,
-            };
-            let sent = connection.write_all(&request);
-            sent.map_err(|error| broken(error, "sending the request"))?;
-            connection
+    let mut idle_connection = idle.take(&origin);
+    let (mut connection, mut get) = loop {
+        let idle_connection = idle_connection.take();
+        let is_new = idle_connection.is_none();
+        let mut connection = match idle_connection {
+            Some(connection) => connection,
+            None => {
+                let fetcher = visit.fetcher;
+                let connection = Connection::open(fetcher, url, proxy.as_ref(), visit.patience)?;
+                match part.joined {
+                    true => connection.shared(),
+                    false => connection,
+                }
+            }
+        };
+        // The time for an answer begins when there is somebody to give it.
+        let mut get = Get::new(config.clone(), sys::now()).map_err(other)?;
+        connection.set_deadline(get.too_slow_at());
+        let request = get.poll_transmit().unwrap_or_default();
+        match connection.write_all(&request) {
+            Ok(()) => break (connection, get),
+            Err(error) if is_new => return Err(broken(error, "sending the request")),
+            Err(_) => {}
         }
     };
     connection.set_read_timeout(visit.patience).map_err(other)?;
@@ -257,6 +260,7 @@ fn exchange(
     // What the machine has not taken, because more has to come.
     let mut rest = Vec::new();
     loop {
+        connection.set_deadline(get.too_slow_at());
         let came = match connection.fill() {
             Ok(octets) => {
                 if octets.is_empty() {
@@ -297,11 +301,13 @@ fn exchange(
             Some(end) => return Ok(end),
             None => {}
         }
-        if rest.len() > MAX_HEAD_LEN {
-            let why = format!("a head of more than {MAX_HEAD_LEN} octets");
-            return Ok(End::Failed(TransferFailure::Malformed(why)));
+        let now = sys::now();
+        // However much comes of anything else, the file may be late.
+        get.handle_timeout(now);
+        if let Some(end) = note_events(get, url, part)? {
+            return Ok(end);
         }
-        progress(sys::now());
+        progress(now);
     }
 }
 

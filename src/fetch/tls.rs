@@ -9,7 +9,6 @@ mod verifier;
 
 use std::fs;
 use std::io::{self, BufRead, ErrorKind, Write};
-use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,23 +19,19 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{AlertDescription, ClientConfig, ConfigBuilder, StreamOwned};
 
+use super::connection::Tcp;
 use super::{Failure, Fetcher, broken, is_timeout, other};
 use crate::plan::url::Url;
-use crate::sys;
-use crate::time::Seconds;
 use authorities::{Trusted, pem_fault, read_certificates};
 use verifier::Verifier;
 
-/// A server that says something now and then may take so many times as long as a silent one.
-const MAX_PATIENCE: u32 = 3;
-
 /// A connection that only the server named in the URL can read.
 #[derive(Debug)]
-pub(super) struct Stream(StreamOwned<ClientConnection, TcpStream>);
+pub(super) struct Stream(StreamOwned<ClientConnection, Tcp>);
 
 impl Stream {
     /// Shakes hands over `tcp` with the server of `url`.
-    pub(super) fn open(mut tcp: TcpStream, url: &Url, fetcher: &Fetcher) -> Result<Self, Failure> {
+    pub(super) fn open(mut tcp: Tcp, url: &Url, fetcher: &Fetcher) -> Result<Self, Failure> {
         let name = ServerName::try_from(url.host().to_owned());
         let name = name.map_err(|_| {
             let why = format!("{} is no name that a certificate can have", url.host());
@@ -70,8 +65,12 @@ impl Stream {
         self.0.consume(len);
     }
 
-    pub(super) const fn tcp(&self) -> &TcpStream {
+    pub(super) const fn tcp(&self) -> &Tcp {
         &self.0.sock
+    }
+
+    pub(super) const fn tcp_mut(&mut self) -> &mut Tcp {
+        &mut self.0.sock
     }
 }
 
@@ -87,21 +86,15 @@ impl Write for Stream {
 
 fn shake_hands(
     connection: &mut ClientConnection,
-    tcp: &mut TcpStream,
+    tcp: &mut Tcp,
     url: &Url,
     verifier: &Verifier,
 ) -> Result<(), Failure> {
-    let patience = tcp.read_timeout().ok().flatten().unwrap_or_default();
-    let deadline = sys::now() + patience * MAX_PATIENCE;
     let port = url.port();
-    let silent = || {
-        let seconds = Seconds(patience);
-        let why = format!("no TLS handshake within {seconds} s; is port {port} for https?");
-        Failure::Passing(why.into())
-    };
     let failed = |error: io::Error| {
         if is_timeout(&error) {
-            silent()
+            let why = format!("the TLS handshake does not end; is port {port} for https?");
+            Failure::Passing(why.into())
         } else {
             broken(error, "the TLS handshake")
         }
@@ -112,9 +105,6 @@ fn shake_hands(
         }
         if !connection.is_handshaking() {
             break;
-        }
-        if sys::now() >= deadline {
-            return Err(silent());
         }
         match connection.read_tls(tcp) {
             Ok(0) => return Err(failed(ErrorKind::UnexpectedEof.into())),

@@ -203,6 +203,97 @@ fn silence_is_given_up_after_the_stall_time() {
     assert_eq!(get.poll_timeout(), None);
 }
 
+#[test]
+fn an_answer_in_drips_is_too_slow_whatever_part_of_it_drips() {
+    for (before, drip) in [
+        (&b"HTTP/1.1 200 OK\r\nX: "[..], &b"x"[..]),
+        (b"HTTP/1.1 103 Early Hints\r\nX: ", b"x"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b"x"),
+        (b"HTTP/1.0 200 OK\r\n\r\n", b"x"),
+        (CHUNKED, b"1\r\nx\r\n"),
+        (CHUNKED, b"0"),
+        (&[CHUNKED, b"0\r\n"].concat(), b"X: y\r\n"),
+    ] {
+        let mut slow = of(Config {
+            max_len: 10_000,
+            ..config("http://192.0.2.1/file")
+        });
+        let given_up = drip_in(&mut slow, before, drip);
+        // The time for the body begins when the head has come.
+        let (before, drip) = (before.escape_ascii(), drip.escape_ascii());
+        assert!((30..=31).contains(&given_up), "{before} {drip}: {given_up}");
+        let events: Vec<_> = std::iter::from_fn(|| slow.poll_event()).collect();
+        assert!(
+            matches!(events.last(), Some(Event::Failed(Failure::TooSlow { .. }))),
+            "{events:?}"
+        );
+        assert_eq!(slow.poll_timeout(), None);
+    }
+}
+
+#[test]
+fn a_slow_link_that_is_alive_is_waited_for() {
+    let mut get = of(Config {
+        max_len: u64::MAX,
+        ..config("http://192.0.2.1/file")
+    });
+    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 3600000\r\n\r\n";
+    assert_eq!(drip_in(&mut get, head, &[7; 600]), 3_600);
+}
+
+#[test]
+fn heads_and_trailers_without_end_are_given_up() {
+    let long = format!("X: {}\r\n", "x".repeat(60_000));
+    let hint = format!("HTTP/1.1 103 Early Hints\r\n{long}\r\n");
+    let is_refused = |answer: String| {
+        let (_, events) = exchange(get(None), answer.as_bytes(), 10_000);
+        matches!(events.last(), Some(Event::Failed(Failure::Malformed(_))))
+    };
+    let ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let end = "1\r\nx\r\n0\r\n";
+    for (answer, expected) in [
+        ("HTTP/1.1 102 Processing\r\n\r\n".repeat(10) + ok, false),
+        ("HTTP/1.1 102 Processing\r\n\r\n".repeat(11) + ok, true),
+        (hint.repeat(4) + ok, false),
+        (hint.repeat(5) + ok, true),
+        (format!("{}{chunked}{end}\r\n", hint.repeat(4)), false),
+        (format!("{chunked}{end}{}\r\n", long.repeat(4)), false),
+        (format!("{chunked}{end}{}\r\n", long.repeat(5)), true),
+        (
+            format!("{hint}{hint}{chunked}{end}{}\r\n", long.repeat(3)),
+            true,
+        ),
+        (format!("{chunked}1;{}", long.trim().repeat(5)), true),
+    ] {
+        let text = answer.get(..200).unwrap_or(&answer);
+        assert_eq!(is_refused(answer.clone()), expected, "{text}");
+    }
+}
+
+const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+/// Hands in `before`, and `drip` each second for an hour; returns after how many seconds it was over.
+fn drip_in(get: &mut Get, before: &[u8], drip: &[u8]) -> u64 {
+    let mut waiting = before.to_vec();
+    for second in 1..=3_600 {
+        let now = Instant::from_millis(second * 1_000);
+        waiting.extend_from_slice(drip);
+        loop {
+            let consumed = get.handle_input(&waiting, now).consumed;
+            waiting.drain(..consumed);
+            if consumed == 0 || waiting.is_empty() {
+                break;
+            }
+        }
+        get.handle_timeout(now);
+        if get.poll_timeout().is_none() {
+            return second;
+        }
+    }
+    3_600
+}
+
 fn config(url: &str) -> Config {
     Config {
         url: url.parse().unwrap(),

@@ -58,6 +58,14 @@ pub enum Failure {
         /// Octets that had come.
         received: u64,
     },
+    /// Less came than a server must send that is of use.
+    #[error(
+        "the server is too slow: {received} bytes received, the last at less than 512 a second"
+    )]
+    TooSlow {
+        /// Octets that had come.
+        received: u64,
+    },
     /// Blocks were passed over; asking again for the same brings them.
     #[error("{missing} octets were lost on the way")]
     Holes {

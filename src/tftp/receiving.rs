@@ -53,6 +53,7 @@ impl Get {
 
         self.round_trip.answered(now);
         self.heard(now);
+        self.rate.count(data.len(), now);
         self.retransmit_at = now + self.round_trip.timeout();
         if let Err((failure, farewell)) = self.config.check_len(announced, end, is_last) {
             self.end(server, failure, Some(farewell));

@@ -83,6 +83,7 @@ impl Terms {
             Failure::Refused { .. }
             | Failure::NoAnswer { .. }
             | Failure::Stalled { .. }
+            | Failure::TooSlow { .. }
             | Failure::WrongLen { .. }
             | Failure::Changed { .. }
             | Failure::TooLarge { .. } => None,

@@ -432,6 +432,40 @@ fn a_window_that_is_mostly_lost_is_given_up_for_a_smaller_one() {
     assert!(link.received == link.server.file);
 }
 
+#[test]
+fn a_server_that_sends_block_by_block_for_ever_is_too_slow() {
+    for (seconds, block_len, expected) in [(2, 64, false), (2, 1_468, true)] {
+        let (mut get, _) = fresh();
+        let transfer = address(TRANSFER);
+        let mut options = Vec::new();
+        let text = format!("blksize\0{block_len}\0");
+        options.extend_from_slice(&[0, 6]);
+        options.extend_from_slice(text.as_bytes());
+        get.handle_input(transfer, &options, Instant::ZERO).unwrap();
+        let (mut buf, mut number) = (Vec::new(), 0_u16);
+        let mut failure = None;
+        while number < 100 && failure.is_none() {
+            number += 1;
+            let now = Instant::from_millis(u64::from(number) * seconds * 1_000);
+            let mut block = vec![7; block_len + 4];
+            block[..2].copy_from_slice(&[0, 3]);
+            block[2..4].copy_from_slice(&number.to_be_bytes());
+            get.handle_input(transfer, &block, now).unwrap();
+            while get.poll_transmit(&mut buf).is_some() {}
+            get.handle_timeout(now);
+            while get.poll_transmit(&mut buf).is_some() {}
+            while let Some(event) = get.poll_event() {
+                if let Event::Failed(why) = event {
+                    failure = Some(why);
+                }
+            }
+        }
+        let received = 15 * block_len as u64;
+        let too_slow = Failure::TooSlow { received };
+        assert_eq!(failure, (!expected).then_some(too_slow), "{block_len}");
+    }
+}
+
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
@@ -446,6 +480,7 @@ fn fresh() -> (Get, Instant) {
         received: Extents::default(),
         expected_len: None,
         heard_at: None,
+        rate: None,
     };
     (Get::new(config, Instant::ZERO), Instant::ZERO)
 }

@@ -18,6 +18,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         received,
         expected_len: None,
         heard_at: None,
+        rate: None,
     };
     let mut now = Instant::ZERO;
     let mut get = Get::new(config, now);
