@@ -227,7 +227,7 @@ fn bare(url: &Url, file: Rc<SealedFile>) -> Result<Rc<SealedFile>, Error> {
             .then_some((0..len, Packing::Gzip)),
     };
     if let Some((range, packing)) = packed {
-        let unpacked = unpack(url, &file, range, packing)?;
+        let unpacked = unpack(url, &file, range, packing, create("kernel")?)?;
         if classify(&head_of(&unpacked)?) == Kind::Linux {
             return Ok(Rc::new(unpacked));
         }
@@ -316,17 +316,22 @@ impl Joined {
     }
 }
 
-/// Unpacks a part of a file.
+/// Unpacks a part of a file into another.
 fn unpack(
     url: &Url,
     file: &SealedFile,
     range: Range<u64>,
     packing: Packing,
+    mut unpacked: Memfd,
 ) -> Result<SealedFile, Error> {
     let packed = file.reader(range).map_err(system)?;
-    let mut unpacked = create("kernel")?;
     match unpack::unpack(packed, packing, MAX_KERNEL_LEN, &mut unpacked) {
         Ok(_) => seal(unpacked),
+        // Not that it is no kernel: a machine with more memory boots it.
+        Err(error) if error.kind() == io::ErrorKind::OutOfMemory => Err(Error::Fetch {
+            url: url.to_string(),
+            source: format!("unpacked, {error}").into(),
+        }),
         Err(error) => Err(Error::NothingBootable {
             what: format!("the kernel packed in {url} cannot be unpacked"),
             source: Some(error.into()),

@@ -6,16 +6,17 @@ mod common;
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
+use std::process::Command;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use common::folder::Folder;
 use common::scripted::{Scripted, path, redirect, whole};
-use common::wait_until;
+use common::{in_new_namespace, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{Mode, SFlag, mknod};
 use nix::unistd::{Pid, mkfifo};
@@ -408,6 +409,91 @@ fn a_file_that_is_replaced_keeps_its_permissions_and_the_links_to_it() {
     }
     let metadata = fs::metadata(folder.path("file")).unwrap();
     assert_eq!(metadata.mode() & 0o777, 0o640);
+}
+
+#[test]
+#[ignore = "needs CAP_SYS_ADMIN"]
+fn a_file_of_unknown_length_is_stopped_where_memory_ends() {
+    in_new_namespace(|| {
+        let folder = Folder::new();
+        let meminfo = folder.served().join("meminfo");
+        let has_free = {
+            let meminfo = meminfo.clone();
+            move |mib: u64| {
+                fs::write(&meminfo, format!("MemAvailable: {} kB\n", mib << 10)).unwrap()
+            }
+        };
+        has_free(1_000);
+        let mount = |what: &str, flags: &[&str]| {
+            let mut command = Command::new("mount");
+            assert!(
+                command
+                    .args(flags)
+                    .args([what, "/proc/meminfo"])
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+        };
+        mount(meminfo.to_str().unwrap(), &["--bind"]);
+        let shrinks = has_free.clone();
+        let chunks = move |stream: &mut TcpStream| -> std::io::Result<()> {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+            for number in 0..64 {
+                if number == 8 {
+                    shrinks(12);
+                }
+                stream.write_all(b"100000\r\n")?;
+                stream.write_all(&[b'x'; 1 << 20])?;
+                stream.write_all(b"\r\n")?;
+            }
+            stream.write_all(b"0\r\n\r\n")
+        };
+        let server = Scripted::new(move |_, stream| {
+            let _ = chunks(stream);
+            String::new()
+        });
+        // By RFC 1350, without tsize.
+        let tftp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let url = format!("tftp://{}/f", tftp.local_addr().unwrap());
+        let shrinks = has_free.clone();
+        thread::spawn(move || {
+            let (_, mut client) = tftp.recv_from(&mut [0; 512]).unwrap();
+            let transfer = UdpSocket::bind("127.0.0.1:0").unwrap();
+            for block in 1..=0x8000_u16 {
+                if block == 0x4000 {
+                    shrinks(12);
+                }
+                let [high, low] = block.to_be_bytes();
+                let len = if block == 0x8000 { 0 } else { 512 };
+                let packet = [&[0, 3, high, low][..], &vec![b'x'; len]].concat();
+                let _ = transfer.send_to(&packet, client);
+                let mut answer = [0; 512];
+                (_, client) = transfer.recv_from(&mut answer).unwrap();
+                if answer[1] != 4 {
+                    break;
+                }
+            }
+        });
+        for url in [server.url("f"), url] {
+            has_free(1_000);
+            let text = folder.fails(7, &["-o", "-", &url]);
+            assert!(text.contains("it needs more than"), "{text}");
+            assert!(text.ends_with("MiB of memory; 12 MiB available"), "{text}");
+        }
+        // What announces its length is not even begun, and what is small is fetched.
+        let server = Scripted::new(|request, _| match path(request) {
+            "/small" => whole("hello"),
+            _ => "HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n".to_owned(),
+        });
+        let text = folder.fails(7, &["-o", "-", &server.url("f")]);
+        assert!(
+            text.ends_with("it needs 48 MiB of memory; 12 MiB available"),
+            "{text}"
+        );
+        assert_eq!(server.requests(), 1);
+        folder.succeeds(&["-o", "-", &server.url("small")]);
+    });
 }
 
 /// Answers with the first half of a file that has the same octet a million times.

@@ -9,7 +9,7 @@ use super::hashing::Hashing;
 use super::progress::Progress;
 use super::staged::Staged;
 use crate::plan::url::{Sha256, Url};
-use crate::sys::machine;
+use crate::sys::machine::MemoryGuard;
 use crate::sys::memfd::Memfd;
 use crate::time::Instant;
 
@@ -21,8 +21,14 @@ pub(super) trait Store: Sync {
     /// Returns the file, to write at any place, to cut it, and to read it back.
     fn file(&self) -> &File;
 
-    /// Makes sure that there is room for `len` octets, where that can be told.
-    fn reserve(&self, len: u64) -> io::Result<()>;
+    /// Returns what is to be asked before it grows, where it is in memory.
+    fn guard(&self) -> Option<&MemoryGuard>;
+
+    /// Makes sure that there is room for `len` octets in all, where that can be told.
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        self.guard()
+            .map_or(Ok(()), |guard| guard.reserve(self.file(), len))
+    }
 }
 
 impl Store for Memfd {
@@ -30,19 +36,18 @@ impl Store for Memfd {
         self.file()
     }
 
-    fn reserve(&self, len: u64) -> io::Result<()> {
-        match machine::available_memory() {
-            Some(available) if available < len => Err(io::Error::other(format!(
-                "it has {len} octets, and {available} are free in memory"
-            ))),
-            Some(_) | None => Ok(()),
-        }
+    fn guard(&self) -> Option<&MemoryGuard> {
+        Some(self.guard())
     }
 }
 
 impl Store for Staged {
     fn file(&self) -> &File {
         self.file()
+    }
+
+    fn guard(&self) -> Option<&MemoryGuard> {
+        self.guard()
     }
 
     fn reserve(&self, len: u64) -> io::Result<()> {
@@ -102,7 +107,7 @@ impl<'a> Sink<'a> {
         }
         match octets.len() {
             BUFFER_LEN.. => {
-                self.store.file().write_all_at(octets, at)?;
+                write_out(self.store, octets, at)?;
                 self.buffer_at = at + octets.len() as u64;
                 self.note_written(at, octets.len());
             }
@@ -162,8 +167,7 @@ impl<'a> Sink<'a> {
 
     fn flush(&mut self) -> io::Result<()> {
         if !self.buffer.is_empty() {
-            let file = self.store.file();
-            file.write_all_at(&self.buffer, self.buffer_at)?;
+            write_out(self.store, &self.buffer, self.buffer_at)?;
             self.note_written(self.buffer_at, self.buffer.len());
             self.buffer_at += self.buffer.len() as u64;
             self.buffer.clear();
@@ -180,6 +184,13 @@ impl<'a> Sink<'a> {
             }
         }
     }
+}
+
+fn write_out(store: &dyn Store, octets: &[u8], at: u64) -> io::Result<()> {
+    if let Some(guard) = store.guard() {
+        guard.grow(store.file(), octets.len())?;
+    }
+    store.file().write_all_at(octets, at)
 }
 
 #[cfg(test)]
@@ -215,7 +226,19 @@ mod tests {
     fn a_file_larger_than_the_memory_is_refused_beforehand() {
         let store = Memfd::create("test").unwrap();
         let error = store.reserve(u64::MAX).unwrap_err().to_string();
-        assert!(error.contains("free in memory"), "{error}");
+        assert!(error.contains("MiB of memory; "), "{error}");
         store.reserve(1).unwrap();
+    }
+
+    #[test]
+    fn a_file_of_unknown_length_is_stopped_where_memory_ends() {
+        let store = Memfd::create_within("test", || Some(15 << 20)).unwrap();
+        let mut sink = Sink::new(&store, Board::new(Style::Silent).begin());
+        sink.expect(None).unwrap();
+        let mut pieces = (0..100).map(|number| sink.write_at(number << 20, &[7; 1 << 20]));
+        let stopped = pieces.find_map(Result::err).unwrap();
+        let text = stopped.to_string();
+        assert!(text.ends_with("of memory; 15 MiB available"), "{text}");
+        assert!(sink.len() <= 4 << 20);
     }
 }

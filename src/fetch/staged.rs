@@ -12,11 +12,13 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 use nix::sys::statvfs::fstatvfs;
 use nix::unistd::linkat;
 
 use crate::sys;
 use crate::sys::file::OWNER;
+use crate::sys::machine::{self, MemoryGuard};
 
 #[derive(Debug)]
 pub(super) struct Staged {
@@ -25,6 +27,8 @@ pub(super) struct Staged {
     directory: PathBuf,
     hidden: PathBuf,
     is_named: bool,
+    /// Where the file system is one in memory.
+    guard: Option<MemoryGuard>,
 }
 
 impl Staged {
@@ -51,12 +55,17 @@ impl Staged {
             }
             Err(error) => return Err(error),
         };
+        let system = fstatfs(&file)?;
+        // ramfs, which an initramfs may be in, counts nothing.
+        let in_memory = system.filesystem_type() == TMPFS_MAGIC || system.blocks() == 0;
+        let guard = in_memory.then(|| MemoryGuard::new(machine::available_memory));
         let staged = Self {
             file,
             target,
             directory,
             hidden,
             is_named,
+            guard,
         };
         if let Some(before) = before {
             sys::file::inherit(&staged.file, &staged.target, before)?;
@@ -69,13 +78,21 @@ impl Staged {
     pub(super) fn reserve(&self, len: u64) -> io::Result<()> {
         let system = fstatvfs(&self.file)?;
         let free = system.blocks_available() * system.fragment_size();
-        match free < len {
-            true => Err(io::Error::other(format!(
+        let missing = len.saturating_sub(machine::allocated(&self.file)?);
+        if system.blocks() > 0 && free < missing {
+            return Err(io::Error::other(format!(
                 "it has {len} octets, and {free} are free in {}",
                 self.directory.display()
-            ))),
-            false => Ok(()),
+            )));
         }
+        match &self.guard {
+            Some(guard) => guard.reserve(&self.file, len),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) const fn guard(&self) -> Option<&MemoryGuard> {
+        self.guard.as_ref()
     }
 
     pub(super) const fn file(&self) -> &File {

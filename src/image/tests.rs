@@ -74,6 +74,40 @@ fn a_packed_kernel_is_unpacked() {
 }
 
 #[test]
+#[cfg(feature = "unpack")]
+fn a_kernel_that_unpacks_to_more_than_the_memory_is_stopped_there() {
+    // 64 MiB of the same octet: by gzip, and by zstd in 512 blocks (RFC 8878 §3.1.1).
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packer.write_all(&vec![0; 64 << 20]).unwrap();
+    let gzip = packer.finish().unwrap();
+    let mut zstd = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 0x38];
+    for block in 1..=512_u32 {
+        let header = (128 << 10) << 3 | 1 << 1 | u32::from(block == 512);
+        zstd.extend_from_slice(&header.to_le_bytes()[..3]);
+        zstd.push(0);
+    }
+    for (packing, packed) in [(Packing::Gzip, gzip), (Packing::Zstd, zstd)] {
+        let mut file = Memfd::create("test").unwrap();
+        file.write_all(&packed).unwrap();
+        let file = file.seal().unwrap();
+        let url = Url::tftp("h", "k").unwrap();
+        let into = |available| {
+            let unpacked = Memfd::create_within("kernel", available).unwrap();
+            unpack(&url, &file, 0..packed.len() as u64, packing, unpacked)
+        };
+        assert_eq!(into(|| Some(16 << 20)).unwrap().size().unwrap(), 64 << 20);
+        let error = into(|| Some(9 << 20)).unwrap_err();
+        assert_eq!(error.exit_code(), 7);
+        let text = error.chain();
+        assert!(
+            text.contains("tftp://h/k: unpacked, it needs more than"),
+            "{text}"
+        );
+        assert!(text.ends_with("MiB of memory; 9 MiB available"), "{text}");
+    }
+}
+
+#[test]
 fn what_is_no_kernel_goes_no_further() {
     for file in [b"<html>".to_vec(), Vec::new(), b"MZ".to_vec()] {
         let error = assemble(&plan("", &[]), &[("k", file)]).unwrap_err();

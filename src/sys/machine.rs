@@ -4,6 +4,10 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -55,6 +59,83 @@ pub fn set_host_name(name: &str) -> Result<(), SyscallError> {
 /// say.
 pub fn available_memory() -> Option<u64> {
     memory("MemAvailable:")
+}
+
+/// A watch over a file that grows in memory, so that some memory stays free: where the kernel has none
+/// left it ends processes, in an initramfs the one whose end is a panic.
+#[derive(Debug)]
+pub struct MemoryGuard {
+    available: fn() -> Option<u64>,
+    /// Bytes that were written since the last look at what is available.
+    unseen: AtomicU64,
+}
+
+impl MemoryGuard {
+    /// Looking takes some 20 µs, a hundredth of the time in which so much is written.
+    const STEP: u64 = 4 << 20;
+    /// Stays free: for as many files as are fetched at a time, each a step ahead of its last look.
+    const RESERVE: u64 = 16 << 20;
+
+    /// Begins to watch; `available` tells how many bytes are free, as [`available_memory`] does.
+    pub const fn new(available: fn() -> Option<u64>) -> Self {
+        Self {
+            available,
+            unseen: AtomicU64::new(0),
+        }
+    }
+
+    /// Makes sure that `file` may grow to `len` bytes; small ones always may.
+    ///
+    /// # Errors
+    /// ENOMEM's kind, with both figures.
+    pub fn reserve(&self, file: &File, len: u64) -> io::Result<()> {
+        let missing = len.saturating_sub(allocated(file)?);
+        match (self.available)() {
+            Some(available)
+                if available.saturating_sub(Self::RESERVE) < missing.saturating_sub(Self::STEP) =>
+            {
+                let needed = format!("it needs {}", mib(len));
+                Err(out_of_memory(&needed, available))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Makes sure that `file` may grow by `len` bytes more, of whatever there will be in all.
+    ///
+    /// # Errors
+    /// As [`MemoryGuard::reserve`].
+    pub fn grow(&self, file: &File, len: usize) -> io::Result<()> {
+        let unseen = self.unseen.fetch_add(len as u64, Ordering::Relaxed);
+        if unseen.saturating_add(len as u64) < Self::STEP {
+            return Ok(());
+        }
+        self.unseen.store(0, Ordering::Relaxed);
+        match (self.available)() {
+            Some(available) if available < Self::RESERVE => {
+                let needed = format!("it needs more than {}", mib(allocated(file)?));
+                Err(out_of_memory(&needed, available))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+fn out_of_memory(needed: &str, available: u64) -> io::Error {
+    let why = format!("{needed} of memory; {} available", mib(available));
+    io::Error::new(io::ErrorKind::OutOfMemory, why)
+}
+
+fn mib(len: u64) -> String {
+    format!("{} MiB", len.div_ceil(1 << 20))
+}
+
+/// Returns how many bytes of storage `file` takes; one may be written in parts, from its end too.
+///
+/// # Errors
+/// What `fstat` says.
+pub fn allocated(file: &File) -> io::Result<u64> {
+    Ok(file.metadata()?.blocks() * 512)
 }
 
 /// Returns what is where in the machine's physical memory, in the form of `/proc/iomem`.
@@ -119,4 +200,42 @@ pub fn end(how: End) -> Result<Infallible, SyscallError> {
 pub fn claim_ctrl_alt_del() -> Result<(), SyscallError> {
     nix::sys::reboot::set_cad_enabled(false)
         .map_err(|errno| SyscallError::new("reboot(CAD_OFF)", errno))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::memfd::Memfd;
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_file_grows_as_long_as_memory_is_left() {
+        let mut memfd = Memfd::create("test").unwrap();
+        memfd.write_all(&[7; 3 << 20]).unwrap();
+        let file = memfd.file();
+        let [none, little, some, unknown] = [
+            || Some(0),
+            || Some((16 << 20) - 1),
+            || Some(100 << 20),
+            || None,
+        ]
+        .map(MemoryGuard::new);
+        for guard in [&none, &little] {
+            guard.grow(file, 4 << 19).unwrap();
+            let error = guard.grow(file, 4 << 19).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
+            let text = error.to_string();
+            assert!(text.contains("needs more than 3 MiB of memory; "), "{text}");
+            guard.grow(file, 1).unwrap();
+        }
+        for guard in [&some, &unknown] {
+            (0..9).for_each(|_| guard.grow(file, 4 << 20).unwrap());
+        }
+        // 3 MiB are there, 4 are let pass and 16 stay free.
+        some.reserve(file, (100 - 16 + 4 + 3) << 20).unwrap();
+        let error = some.reserve(file, 92 << 20).unwrap_err().to_string();
+        assert_eq!(error, "it needs 92 MiB of memory; 100 MiB available");
+        none.reserve(file, 7 << 20).unwrap();
+        unknown.reserve(file, u64::MAX).unwrap();
+    }
 }

@@ -13,13 +13,17 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::SyscallError;
+use super::machine::{self, MemoryGuard};
 
 /// Not executable, ever; since Linux 6.3, which otherwise logs a warning.
 const MFD_NOEXEC_SEAL: MFdFlags = MFdFlags::from_bits_retain(0x8);
 
 /// A file in memory that is being written.
 #[derive(Debug)]
-pub struct Memfd(File);
+pub struct Memfd {
+    file: File,
+    guard: MemoryGuard,
+}
 
 impl Memfd {
     /// Makes an empty file; `name` shows in `/proc/self/fd` only.
@@ -27,6 +31,14 @@ impl Memfd {
     /// # Errors
     /// `memfd_create`: too many open files, or no memory.
     pub fn create(name: &str) -> Result<Self, SyscallError> {
+        Self::create_within(name, machine::available_memory)
+    }
+
+    /// Makes an empty file that grows only as long as `available` says that memory is left.
+    ///
+    /// # Errors
+    /// As [`Memfd::create`].
+    pub fn create_within(name: &str, available: fn() -> Option<u64>) -> Result<Self, SyscallError> {
         // The kernel takes 249 octets.
         let printable = name.bytes().filter(|octet| *octet != 0).take(200);
         let name = CString::new(printable.collect::<Vec<_>>()).unwrap_or_default();
@@ -35,13 +47,21 @@ impl Memfd {
             Err(Errno::EINVAL) => memfd_create(name.as_c_str(), flags),
             file => file,
         };
-        file.map(|file| Self(File::from(file)))
-            .map_err(|errno| SyscallError::new("memfd_create", errno))
+        let file = file.map_err(|errno| SyscallError::new("memfd_create", errno))?;
+        Ok(Self {
+            file: file.into(),
+            guard: MemoryGuard::new(available),
+        })
+    }
+
+    /// Returns what is to be asked before the file grows, otherwise than by `Write`.
+    pub const fn guard(&self) -> &MemoryGuard {
+        &self.guard
     }
 
     /// Returns the file, for what `Write` cannot do: to cut it, to write at a place, to read back.
     pub const fn file(&self) -> &File {
-        &self.0
+        &self.file
     }
 
     /// Closes the content to every change, by any descriptor, for good.
@@ -53,15 +73,16 @@ impl Memfd {
             | SealFlag::F_SEAL_GROW
             | SealFlag::F_SEAL_WRITE
             | SealFlag::F_SEAL_SEAL;
-        fcntl(&self.0, FcntlArg::F_ADD_SEALS(seals))
+        fcntl(&self.file, FcntlArg::F_ADD_SEALS(seals))
             .map_err(|errno| SyscallError::new("fcntl(F_ADD_SEALS)", errno))?;
-        Ok(SealedFile(self.0))
+        Ok(SealedFile(self.file))
     }
 }
 
 impl Write for Memfd {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.0.write(octets)
+        self.guard.grow(&self.file, octets.len())?;
+        self.file.write(octets)
     }
 
     fn flush(&mut self) -> io::Result<()> {
