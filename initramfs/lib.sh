@@ -21,6 +21,32 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
 
+# The longest that another program which installs packages is waited for, in seconds: an upgrade of the
+# whole system, downloads and all.
+lock_patience=1800
+
+# apt_get ARGUMENT…: apt-get that waits for others. By itself it waits for the locks of dpkg alone, if it
+# is told to, and never for those of the lists and of the archives (pkgAcquire::GetLock, as of apt 2.6).
+apt_get() {
+    local log status started=$SECONDS
+    log=$(mktemp)
+    while :; do
+        status=0
+        LC_ALL=C apt-get -o "DPkg::Lock::Timeout=$lock_patience" "$@" </dev/null >"$log" 2>&1 || status=$?
+        [ $status -ne 0 ] && [ $((SECONDS - started)) -lt "$lock_patience" ] &&
+            grep -q '^E: Could not get lock' "$log" || break
+        sleep 1
+    done
+    cat "$log"
+    rm "$log"
+    return $status
+}
+
+# root_shell ARGUMENT…: as root, a shell with apt_get, for the script on standard input.
+root_shell() {
+    { declare -p lock_patience; declare -f apt_get; cat; } | as_root bash -euo pipefail -s -- "$@"
+}
+
 # install_missing COMMAND=PACKAGES…: installs Debian's PACKAGES for each COMMAND that is not there.
 install_missing() {
     local pair packages=()
@@ -31,7 +57,10 @@ install_missing() {
     command -v apt-get >/dev/null ||
         die "these are missing (by the names of Debian's packages); please install them: ${packages[*]}"
     say "installing with apt-get: ${packages[*]}"
-    as_root bash -euo pipefail -s -- "${packages[@]}" <<'ROOT' >"$work/apt.log" 2>&1 ||
+    root_shell "${packages[@]}" <<'ROOT' >"$work/apt.log" 2>&1 ||
+        # One at a time, or the second would restore the policy of the first. dpkg has no such lock.
+        exec 9</var/lib/dpkg
+        flock -w $lock_patience 9
         # Packages of servers start them when installed, and enable them for the next boot; the
         # tests want neither. policy-rc.d is how Debian lets that be said.
         policy=/usr/sbin/policy-rc.d
@@ -45,8 +74,8 @@ install_missing() {
         printf '#!/bin/sh\nexit 101\n' >$policy
         chmod 755 $policy
         export DEBIAN_FRONTEND=noninteractive
-        install() { apt-get install -y --no-install-recommends "$@" </dev/null; }
-        install "$@" || { apt-get update </dev/null && install "$@"; }
+        install() { apt_get install -y --no-install-recommends "$@" 9<&-; }
+        install "$@" || { apt_get update 9<&- && install "$@"; }
         if [ -d /run/systemd/system ]; then
             for package; do
                 dpkg -L "$package" | sed -n 's|^.*/systemd/system/\([^/]*\.service\)$|\1|p' |
@@ -66,7 +95,7 @@ other() { [ "$arch" = "$(uname -m)" ] || echo "-$arch"; }
 # for_arch TOOL ARGUMENT…: apt-get or apt-cache for packages of $arch; those of another machine have
 # lists of their own, so that nothing changes for this one.
 for_arch() {
-    local tool=$1 state
+    local tool=${1/apt-get/apt_get} state
     shift
     if [ -z "$(other)" ]; then
         "$tool" "$@"
@@ -121,9 +150,11 @@ unpack() {
 download() { (cd "$2" && for_arch apt-get download -q "$1") >"$work/apt.log" 2>&1; }
 
 update_lists() {
-    local by=for_arch
-    [ -n "$(other)" ] || by=as_root
-    $by apt-get update >"$work/apt.log" 2>&1
+    if [ -n "$(other)" ]; then
+        for_arch apt-get update
+    else
+        root_shell <<<'apt_get update'
+    fi >"$work/apt.log" 2>&1
 }
 
 # Brings the lists of packages when they do not know package $1 yet.
