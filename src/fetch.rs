@@ -210,8 +210,8 @@ impl Fetcher {
                 let file = Memfd::create("output").map_err(system)?;
                 self.deliver(mirrors, max_len, &file, false)?;
                 let file = file.seal().map_err(system)?;
-                let content = file.reader(0..u64::MAX).map_err(system)?;
-                file::pour(content, &target).map_err(cannot)
+                let mut content = file.reader(0..u64::MAX).map_err(system)?;
+                file::pour(&mut content, &target).map_err(cannot)
             }
         }
     }
@@ -316,6 +316,11 @@ impl Failure {
             },
         }
     }
+}
+
+/// Returns the text of a transfer's failure, which is all that is left of it.
+fn text_of(failure: &dyn std::fmt::Display) -> Cause {
+    failure.to_string().into()
 }
 
 fn other(error: impl std::error::Error + Send + Sync + 'static) -> Failure {

@@ -26,6 +26,7 @@ use crate::plan::uki::{Packing, Uki, Zboot};
 use crate::plan::url::Url;
 use crate::plan::{BootPlan, HEAD_LEN, Part, cpio};
 use crate::sys::SyscallError;
+use crate::sys::file::copy as copy_all;
 use crate::sys::kexec::{self, TAKES_SEGMENTS};
 use crate::sys::memfd::{Memfd, SealedFile};
 use crate::unpack;
@@ -302,7 +303,7 @@ impl Joined {
 
     fn append(&mut self, file: &SealedFile) -> Result<(), Error> {
         let mut reader = file.reader(0..u64::MAX).map_err(system)?;
-        self.len += io::copy(&mut reader, &mut self.file).map_err(copying)?;
+        self.len += copy_all(&mut reader, &mut self.file).map_err(copying)?;
         Ok(())
     }
 
@@ -343,7 +344,7 @@ fn unpack(
 fn copy(file: &SealedFile, range: &Range<u64>) -> Result<SealedFile, Error> {
     let mut copied = create("part")?;
     let mut part = file.reader(range.clone()).map_err(system)?;
-    io::copy(&mut part, &mut copied).map_err(copying)?;
+    copy_all(&mut part, &mut copied).map_err(copying)?;
     seal(copied)
 }
 

@@ -60,7 +60,7 @@ fn save(path: &Path) -> io::Result<usize> {
     let (octets, count) = with(|recorder| (recorder.pcapng(now()), recorder.frames.len()));
     match Target::find(path)? {
         Target::Name { path, .. } => file::replace(&path, &octets, EVERYBODY)?,
-        Target::Open(target) => file::pour(&octets[..], &target)?,
+        Target::Open(target) => file::pour(&mut &octets[..], &target)?,
     }
     Ok(count)
 }

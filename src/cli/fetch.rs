@@ -9,6 +9,7 @@ use super::flags::{Arguments, Flag, start_logging};
 use crate::error::Error;
 use crate::fetch::{Board, Clock, Fetcher, Style};
 use crate::plan::url::{Url, UrlError};
+use crate::sys::file;
 use crate::verify::MAX_SUMS_LEN;
 
 const HELP: &str = "\
@@ -251,6 +252,6 @@ fn print_out(fetcher: &Fetcher, url: &Url, max_len: u64) -> Result<(), Error> {
     let file = fetcher.need(url, max_len)?;
     let content = file.reader(0..u64::MAX);
     let mut content = content.map_err(|error| failed(error.into()))?;
-    io::copy(&mut content, &mut io::stdout().lock()).map_err(|error| failed(error.into()))?;
+    file::copy(&mut content, &mut io::stdout().lock()).map_err(|error| failed(error.into()))?;
     Ok(())
 }

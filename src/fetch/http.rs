@@ -11,7 +11,7 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 
 use super::connection::Connection;
 use super::delivery::Visit;
-use super::{Failure, broken, is_timeout, other, passing, proxy};
+use super::{Failure, broken, is_timeout, other, passing, proxy, text_of};
 use crate::http::{Config, Event, Failure as TransferFailure, Get, Proxy};
 use crate::plan::url::{Scheme, Url};
 use crate::sys;
@@ -164,10 +164,12 @@ fn lead<'scope>(
             }
             End::Another => part.lock().restart().map_err(other)?,
             End::Failed(failure @ TransferFailure::Missing(_)) => {
-                return Err(Failure::Missing(failure.into()));
+                return Err(Failure::Missing(text_of(&failure)));
             }
-            End::Failed(failure) if failure.is_passing() => return Err(passing(failure)),
-            End::Failed(failure) => return Err(other(failure)),
+            End::Failed(failure) if failure.is_passing() => {
+                return Err(Failure::Passing(text_of(&failure)));
+            }
+            End::Failed(failure) => return Err(Failure::Other(text_of(&failure))),
         }
     }
 }
@@ -233,7 +235,8 @@ fn transfer(
             }
         };
         // The time for an answer begins when there is somebody to give it.
-        let mut get = Get::new(config.clone(), sys::now()).map_err(other)?;
+        let get = Get::new(config.clone(), sys::now());
+        let mut get = get.map_err(|failure| Failure::Other(text_of(&failure)))?;
         connection.set_deadline(get.too_slow_at());
         let request = get.poll_transmit().unwrap_or_default();
         match connection.write_all(&request) {

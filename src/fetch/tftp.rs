@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::delivery::Visit;
 use super::sink::Sink;
 use super::turns::FIRST_PATIENCE;
-use super::{Failure, Fetcher, no_address, other, passing, resolve};
+use super::{Failure, Fetcher, no_address, other, resolve, text_of};
 use crate::sys;
 use crate::tftp::{Config, Event, Extents, Failure as TransferFailure, Get, Terms};
 use crate::time::Instant;
@@ -57,8 +57,8 @@ impl From<Failure> for Unanswered {
 /// Who has been asked again and again for the whole stall timeout is not asked any more.
 fn silent(visit: &Visit<'_>, failure: TransferFailure) -> Failure {
     match visit.patience < visit.fetcher.stall_timeout {
-        true => passing(failure),
-        false => other(failure),
+        true => Failure::Passing(text_of(&failure)),
+        false => Failure::Other(text_of(&failure)),
     }
 }
 
@@ -95,7 +95,7 @@ fn get_from(
         let next = config.terms.after(&failure);
         let Some(terms) = next.filter(|_| fruitless < MAX_FRUITLESS) else {
             return Err(match is_missing(&failure) {
-                true => Failure::Missing(failure.into()).into(),
+                true => Failure::Missing(text_of(&failure)).into(),
                 false if matches!(failure, TransferFailure::NoAnswer { .. }) => {
                     Unanswered::Yes(failure)
                 }
@@ -103,9 +103,9 @@ fn get_from(
                     silent(visit, failure).into()
                 }
                 false if matches!(failure, TransferFailure::TooSlow { .. }) => {
-                    passing(failure).into()
+                    Failure::Passing(text_of(&failure)).into()
                 }
-                false => other(failure).into(),
+                false => Failure::Other(text_of(&failure)).into(),
             });
         };
         log::debug!("{url}: {failure}; asking again with {terms:?}");

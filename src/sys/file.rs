@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File, FileType, Metadata, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
@@ -149,7 +149,7 @@ pub fn inherit(file: &File, path: &Path, before: &Metadata) -> io::Result<()> {
 ///
 /// # Errors
 /// What writing says: EPIPE when the reader of a FIFO has gone, ENOSPC at the end of a device.
-pub fn pour(mut content: impl io::Read, mut target: &File) -> io::Result<()> {
+pub fn pour(content: &mut dyn Read, mut target: &File) -> io::Result<()> {
     let kind = |is: fn(&FileType) -> bool| {
         let metadata = target.metadata();
         metadata.is_ok_and(|metadata| is(&metadata.file_type()))
@@ -157,12 +157,21 @@ pub fn pour(mut content: impl io::Read, mut target: &File) -> io::Result<()> {
     if kind(FileType::is_file) {
         target.set_len(0)?;
     }
-    io::copy(&mut content, &mut target)?;
+    copy(content, &mut target)?;
     // Only then it is known whether the disk has taken it.
     if kind(FileType::is_block_device) {
         target.sync_all()?;
     }
     Ok(())
+}
+
+/// Copies all there is, and returns how many bytes that were. As [`io::copy`], of which there would be a
+/// copy of several KiB for each pair of types.
+///
+/// # Errors
+/// What reading and writing say.
+pub fn copy(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<u64> {
+    io::copy(from, to)
 }
 
 fn put(path: &Path, octets: &[u8], mode: u32, sync: fn(&File) -> io::Result<()>) -> io::Result<()> {
@@ -244,8 +253,8 @@ mod tests {
                 panic!("{name} is opened");
             };
             assert_eq!(file.metadata().unwrap().is_file(), is_file);
-            pour(&b"content"[..], &file).unwrap();
-            pour(&b"else"[..], &file).unwrap_or_else(|error| panic!("{name}: {error}"));
+            pour(&mut &b"content"[..], &file).unwrap();
+            pour(&mut &b"else"[..], &file).unwrap_or_else(|error| panic!("{name}: {error}"));
         }
         let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
         for (name, errno) in [("socket", Errno::ENXIO), (".", Errno::EISDIR)] {
