@@ -96,6 +96,25 @@ fn every_option_that_came_is_in_the_json_however_long() {
     });
 }
 
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn options_of_fixed_length_that_a_server_sends_twice_count_once() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        // dnsmasq sends these beside its own; of others it sends the given value alone.
+        let _server = dnsmasq(
+            &far,
+            "--dhcp-option-force=54,192.0.2.7 --dhcp-option-force=53,06:
+            --dhcp-option-force=51,9",
+        );
+        let lease = lease("");
+        assert_eq!(lease["server"], "192.0.2.1", "{lease}");
+        assert_eq!(lease["address"], "192.0.2.100");
+        assert_eq!(lease["lease_seconds"], 3600);
+        assert_eq!(lease["renewal_seconds"], 1800);
+    });
+}
+
 fn lease(arguments: &str) -> Value {
     let output = Command::new(env!("CARGO_BIN_EXE_wireboot"))
         .args(["lease", "-i", "near", "--timeout", "20", "--json"])

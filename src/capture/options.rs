@@ -24,7 +24,7 @@ pub(super) fn append(options: &Options, text: &mut String) {
 
 fn sub_options(value: &[u8], text: &mut String) {
     let mut options = Options::default();
-    let result = options.read_area(value);
+    let result = options.read_encapsulated(value);
     for (code, value) in options.iter() {
         let name = pxe::name(code).unwrap_or("Sub-option");
         let _ = write!(text, "\n\t\t{name} ({code}): {}", sub_option(code, value));

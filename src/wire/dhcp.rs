@@ -324,6 +324,23 @@ mod tests {
     }
 
     #[test]
+    fn overload_and_type_count_once_wherever_they_are_repeated() {
+        let mut octets = encoded(&Message {
+            file: vec![],
+            ..offer()
+        });
+        octets.truncate(240);
+        octets.extend_from_slice(&[53, 1, 2, 52, 1, 1, 53, 1, 5, 52, 1, 1, 255]);
+        octets[108..120].copy_from_slice(&[53, 1, 6, 52, 1, 3, 54, 4, 192, 0, 2, 1]);
+        octets[120..126].copy_from_slice(&[54, 4, 192, 0, 2, 9]);
+        let message = Message::decode(&octets).unwrap();
+        assert_eq!(message.message_type(), Some(MessageType::Offer));
+        let server = message.options.address(code::SERVER_IDENTIFIER);
+        assert_eq!(server, Some(Ipv4Addr::new(192, 0, 2, 1)));
+        assert_eq!(message.sname, b"boot.example");
+    }
+
+    #[test]
     fn a_truncated_option_does_not_cost_the_message() {
         let mut octets = encoded(&offer());
         octets.truncate(240);

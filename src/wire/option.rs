@@ -2,7 +2,8 @@
 //!
 //! The walker is the truth about what is in a message: it joins the parts of a split option in
 //! any order, follows option overload (52) into `file` and `sname`, and keeps what it does not
-//! know. Whatever is wrong with one option, those before it stay readable. Values are then decoded
+//! know. An option that holds one value of fixed length is never joined: of several, the first
+//! counts. Whatever is wrong with one option, those before it stay readable. Values are then decoded
 //! one at a time with `dhcproto`, after their lengths have been checked.
 
 pub mod known;
@@ -77,6 +78,18 @@ impl Options {
     /// [`DecodeError::Truncated`] for an option that ends beyond the area; those before it have
     /// been read.
     pub fn read_area(&mut self, area: &[u8]) -> Result<(), DecodeError> {
+        self.read(area, fixed_len)
+    }
+
+    /// Reads the options within an option, whose codes have meanings of their own.
+    ///
+    /// # Errors
+    /// As [`Options::read_area`].
+    pub fn read_encapsulated(&mut self, area: &[u8]) -> Result<(), DecodeError> {
+        self.read(area, |_| None)
+    }
+
+    fn read(&mut self, area: &[u8], fixed_len: fn(u8) -> Option<usize>) -> Result<(), DecodeError> {
         let mut reader = Reader::new(area);
         while !reader.is_empty() {
             match reader.u8("option code")? {
@@ -84,7 +97,8 @@ impl Options {
                 code::END => break,
                 code => {
                     let len = reader.u8("option length")?;
-                    self.append(code, reader.take(usize::from(len), "option value")?);
+                    let part = reader.take(usize::from(len), "option value")?;
+                    self.append(code, part, fixed_len(code));
                 }
             }
         }
@@ -106,11 +120,18 @@ impl Options {
         buf.push(code::END);
     }
 
-    fn append(&mut self, code: u8, part: &[u8]) {
-        match self.list.iter_mut().find(|(known, _)| *known == code) {
-            Some((_, value)) => value.extend_from_slice(part),
-            None => self.list.push((code, part.to_vec())),
+    fn append(&mut self, code: u8, part: &[u8], fixed_len: Option<usize>) {
+        let Some((_, value)) = self.list.iter_mut().find(|(known, _)| *known == code) else {
+            return self.list.push((code, part.to_vec()));
+        };
+        let is_whole = |octets: &[u8]| fixed_len == Some(octets.len());
+        if is_whole(value) || is_repetition(value, part) {
+            return;
         }
+        if is_whole(part) {
+            value.clear();
+        }
+        value.extend_from_slice(part);
     }
 
     /// Sets an option, in place of what it had.
@@ -190,8 +211,9 @@ impl Options {
         let mut within = Self::default();
         let octets = self.get(code::IPXE_ENCAPSULATED).unwrap_or_default();
         // What stands before a fault counts.
-        let _ = within.read_area(octets);
-        within.u8(NO_PXEDHCP).is_some_and(|value| value != 0)
+        let _ = within.read_encapsulated(octets);
+        let value = within.get(NO_PXEDHCP).unwrap_or_default();
+        value.iter().any(|octet| *octet != 0)
     }
 
     /// Returns the search list of option 119 (RFC 3397, with compression), as dotted names.
@@ -206,6 +228,34 @@ impl Options {
             .map(|name| name.to_ascii().trim_end_matches('.').to_owned())
             .collect()
     }
+}
+
+/// Returns the length of an option that holds one value of fixed length, octets; none for texts,
+/// lists and routes, whose parts RFC 3396 has joined, and for what is not known.
+///
+/// Servers that are told to send such an option send it beside their own (dnsmasq 2.90 with
+/// `--dhcp-option=54,…`), and joined the two would be no value at all.
+const fn fixed_len(code: u8) -> Option<usize> {
+    Some(match code {
+        // Switches, counters and types of RFC 2132; 116 is RFC 2563.
+        19 | 20 | 23 | 27 | 29..=31 | 34 | 36 | 37 | 39 | 46 | 116 => 1,
+        code::OVERLOAD | code::MESSAGE_TYPE => 1,
+        13 | 22 | code::INTERFACE_MTU | code::MAX_MESSAGE_SIZE => 2,
+        2 | 24 | 35 | 38 | code::LEASE_TIME | code::RENEWAL_TIME | code::REBINDING_TIME => 4,
+        code::IPV6_ONLY_PREFERRED | code::REBOOT_TIME => 4,
+        // One address: the swap server, the router to solicit, RFC 3011's subnet.
+        16 | 32 | 118 | code::SUBNET_MASK | code::BROADCAST_ADDRESS => 4,
+        code::REQUESTED_ADDRESS | code::SERVER_IDENTIFIER => 4,
+        _ => return None,
+    })
+}
+
+/// Returns whether `part` says once more what the option says already, with or without a NUL
+/// behind it. A part of full length does not: it is how RFC 3396 begins a longer value.
+fn is_repetition(value: &[u8], part: &[u8]) -> bool {
+    let without_nul = |octets: &[u8]| octets.strip_suffix(&[0]).unwrap_or(octets).len();
+    let (len, other_len) = (without_nul(value), without_nul(part));
+    len > 0 && value.len() < 255 && value.get(..len) == part.get(..other_len)
 }
 
 /// Returns the text in `octets` up to the first NUL; none when it is empty or not UTF-8.
@@ -269,6 +319,87 @@ mod tests {
             Some(Ipv4Addr::new(255, 255, 255, 0))
         );
         assert_eq!(options.iter().count(), 2);
+    }
+
+    #[test]
+    fn of_an_option_of_fixed_length_that_comes_twice_the_first_counts() {
+        for (code, len) in (1..=254).filter_map(|code| Some((code, fixed_len(code)?))) {
+            let part = |octet: u8, len: usize| {
+                [vec![code, u8::try_from(len).unwrap()], vec![octet; len]].concat()
+            };
+            let (first, second) = (part(1, len), part(2, len));
+            let twice = [&first[..], &second].concat();
+            assert_eq!(options(&twice).get(code), Some(&vec![1; len][..]), "{code}");
+            let mut over_areas = options(&first);
+            over_areas.read_area(&second).unwrap();
+            assert_eq!(over_areas.get(code), Some(&vec![1; len][..]), "{code}");
+            // One of a wrong length does not count.
+            for wrong in [0, len + 1, len + 4] {
+                let area = [&part(9, wrong)[..], &second, &part(9, wrong), &first].concat();
+                assert_eq!(options(&area).get(code), Some(&vec![2; len][..]), "{code}");
+            }
+        }
+        let halves = options(&[1, 2, 255, 255, 1, 2, 255, 0]);
+        assert_eq!(halves.address(1), Some(Ipv4Addr::new(255, 255, 255, 0)));
+    }
+
+    #[test]
+    fn the_table_of_lengths_agrees_with_what_is_known_of_the_options() {
+        for code in 1..=254 {
+            let Some(len) = fixed_len(code) else { continue };
+            let value = known::Value::read(code, &vec![1; len]);
+            let is_list = matches!(value, known::Value::Addresses(_) | known::Value::Text(_));
+            assert!(!is_list, "{code}");
+            if known::is_known(code) {
+                assert!(!matches!(value, known::Value::Octets(_)), "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_or_list_that_is_repeated_whole_is_not_joined_to_itself() {
+        for (first, second, expected) in [
+            (&b"pxelinux.0"[..], &b"pxelinux.0"[..], &b"pxelinux.0"[..]),
+            (b"pxelinux.0\0", b"pxelinux.0", b"pxelinux.0\0"),
+            (b"pxelinux.0", b"pxelinux.0\0", b"pxelinux.0"),
+            (b"pxelinux", b".0", b"pxelinux.0"),
+            (b"a", b"ab", b"aab"),
+        ] {
+            for code in [12, 66, 67, 209] {
+                let part =
+                    |octets: &[u8]| [&[code, u8::try_from(octets.len()).unwrap()], octets].concat();
+                let joined = options(&[part(first), part(second)].concat());
+                assert_eq!(joined.get(code), Some(expected), "{code}");
+            }
+        }
+        let routers = options(&[
+            3, 4, 192, 0, 2, 1, 3, 4, 192, 0, 2, 2, 6, 0, 6, 4, 1, 1, 1, 1,
+        ]);
+        let expected = [1, 2].map(|host| Ipv4Addr::new(192, 0, 2, host));
+        assert_eq!(routers.addresses(3), expected);
+        assert_eq!(routers.addresses(6), [Ipv4Addr::new(1, 1, 1, 1)]);
+        // Two full parts of a longer value may be equal.
+        let mut long = Options::default();
+        long.set(43, [0; 510]);
+        let mut area = Vec::new();
+        long.encode(&mut area);
+        assert_eq!(options(&area).get(43), Some(&[0; 510][..]));
+    }
+
+    #[test]
+    fn options_within_an_option_have_codes_of_their_own() {
+        let mut within = Options::default();
+        within
+            .read_encapsulated(&[1, 4, 1, 2, 3, 4, 1, 1, 5])
+            .unwrap();
+        assert_eq!(within.get(1), Some(&[1, 2, 3, 4, 5][..]));
+        let proxy = |within: &[u8]| {
+            let mut options = Options::default();
+            options.set(code::IPXE_ENCAPSULATED, within);
+            options.rules_out_proxies()
+        };
+        assert!(proxy(&[176, 1, 1, 176, 1, 1]) && proxy(&[176, 1, 1]));
+        assert!(!proxy(&[176, 1, 0, 176, 1, 0]) && !proxy(&[]));
     }
 
     #[test]

@@ -164,7 +164,7 @@ impl Pxe {
     pub fn read(value: &[u8]) -> Self {
         let mut pxe = Self::default();
         let mut options = Options::default();
-        if let Err(error) = options.read_area(value) {
+        if let Err(error) = options.read_encapsulated(value) {
             pxe.ignored.push((super::option::code::END, error));
         }
         for (code, value) in options.iter() {

@@ -199,7 +199,7 @@ impl Value {
             Form::Names => Self::Names(Some(alone().domain_search()).filter(|l| !l.is_empty())?),
             Form::Nested => {
                 let mut options = Options::default();
-                options.read_area(octets).ok()?;
+                options.read_encapsulated(octets).ok()?;
                 Self::Nested(options)
             }
             Form::Addresses | Form::Octets => return None,
