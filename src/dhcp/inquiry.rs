@@ -6,7 +6,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use super::boot_service::{BootService, PXE_PORT};
+use super::boot_service::BootService;
 use super::client::Transmit;
 use super::config::Config;
 use super::lease::Lease;
@@ -103,16 +103,16 @@ impl Inquiry {
     /// Why it is no answer.
     pub fn handle_input(&mut self, datagram: Datagram<'_>, now: Instant) -> Result<(), Discard> {
         self.now = now;
-        let ports = [SERVER_PORT, PXE_PORT];
-        let reply = reply::read(&datagram, &ports, self.xid, self.config.chaddr)?;
+        let reply = reply::read(&datagram, self.xid, self.config.chaddr)?;
         if self.is_over || reply.message_type != MessageType::Ack {
             return Err(Discard::Unexpected(reply.message_type));
         }
+        let server = reply.server_or(None)?;
         let believed = self.question.believed.as_ref();
-        if believed.is_some_and(|believed| !believed.contains(&reply.server)) {
-            return Err(Discard::WrongServer(reply.server));
+        if believed.is_some_and(|believed| !believed.contains(&server)) {
+            return Err(Discard::WrongServer(server));
         }
-        let lease = Lease::read(&reply.message, reply.server);
+        let lease = Lease::read(&reply.message, server);
         // A DHCP server that hears the question takes it for one about the address.
         let service = lease.boot_service.as_ref();
         let answers = match (self.question.item, service) {
@@ -121,7 +121,7 @@ impl Inquiry {
                 let granted = service.pxe.boot_item;
                 lease.boot_file.is_some() && granted.is_none_or(|granted| granted.kind == item.kind)
             }
-            (_, None) => lease.boot_file.is_some() && datagram.source.port() == PXE_PORT,
+            (_, None) => lease.boot_file.is_some() && datagram.source.port() != SERVER_PORT,
         };
         if !answers {
             return Err(Discard::NoAnswer);
@@ -202,6 +202,7 @@ fn has_menu(pxe: Option<&Pxe>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dhcp::boot_service::PXE_PORT;
     use crate::dhcp::reply::Discard;
     use crate::wire::dhcp::Op;
     use crate::wire::ethernet::MacAddress;
@@ -304,12 +305,37 @@ mod tests {
                 67,
                 Discard::WrongServer(STRANGER),
             ),
-            (SERVER, &ITEM.encode(), b"x", 68, Discard::WrongPort(68)),
         ] {
             let answer = ack(&inquiry, server, vendor, file);
             assert_eq!(input(&mut inquiry, &answer, port), Err(why));
         }
         assert_eq!(inquiry.poll_event(), None);
+    }
+
+    #[test]
+    fn an_answer_counts_from_any_port_and_without_an_identifier() {
+        for (port, class, identifier) in [
+            (40_000, true, true),
+            (PXE_PORT, true, false),
+            (40_000, false, false),
+        ] {
+            let mut inquiry = begin(None, Some(vec![SERVER]));
+            let octets = ack(&inquiry, SERVER, &[], b"boot.0");
+            let mut message = Message::decode(&octets).unwrap();
+            if !class {
+                message.options.remove(code::VENDOR_CLASS);
+            }
+            if !identifier {
+                message.options.remove(code::SERVER_IDENTIFIER);
+            }
+            let mut octets = Vec::new();
+            message.encode(&mut octets).unwrap();
+            input(&mut inquiry, &octets, port).unwrap();
+            let Some(Event::Answered(lease)) = inquiry.poll_event() else {
+                panic!("it is answered")
+            };
+            assert_eq!(lease.server, SERVER);
+        }
     }
 
     #[test]

@@ -42,13 +42,16 @@ impl fmt::Display for Rank {
 pub struct Offer {
     /// What it would grant.
     pub lease: Lease,
+    /// Where it came from: the server, or the relay or router before it.
+    pub source: Ipv4Addr,
 }
 
 impl Offer {
-    /// Reads an OFFER of `server`.
-    pub fn read(message: &Message, server: Ipv4Addr) -> Self {
+    /// Reads an OFFER of `server` that came from `source`.
+    pub fn read(message: &Message, server: Ipv4Addr, source: Ipv4Addr) -> Self {
         Self {
             lease: Lease::read(message, server),
+            source,
         }
     }
 

@@ -1,4 +1,7 @@
 //! Which replies are for us: the checks of RFC 2131 §4.4, from cheap to specific.
+//!
+//! The port that a reply comes from is none of them: RFC 2131 §4.1 fixes only where messages go, and
+//! a server behind address translation, as in a cluster, answers from any.
 
 use std::net::Ipv4Addr;
 
@@ -14,9 +17,6 @@ pub enum Discard {
     /// It is no DHCP message.
     #[error("{0}")]
     Malformed(#[from] DecodeError),
-    /// It does not come from a server's port.
-    #[error("it comes from port {0}, which is no server's")]
-    WrongPort(u16),
     /// It is another client's request.
     #[error("it is a request")]
     NotAReply,
@@ -35,6 +35,9 @@ pub enum Discard {
     /// It does not come from the server that was asked.
     #[error("server {0} was not asked")]
     WrongServer(Ipv4Addr),
+    /// It grants another address than the one that was asked for.
+    #[error("{0} is not the address that was asked for")]
+    WrongAddress(Ipv4Addr),
     /// It grants an address that no host can have.
     #[error("{0} is not a host's address")]
     UnusableAddress(Ipv4Addr),
@@ -54,19 +57,33 @@ pub enum Discard {
 pub(super) struct Reply {
     pub(super) message: Message,
     pub(super) message_type: MessageType,
-    pub(super) server: Ipv4Addr,
+    /// Who it says it is of (option 54). RFC 2131 Table 3 demands it of every reply; some servers
+    /// leave it out of ACKs and NAKs.
+    pub(super) server: Option<Ipv4Addr>,
+    /// Where it came from: the server, or the relay or router before it.
+    pub(super) source: Ipv4Addr,
 }
 
-/// Decodes a datagram from one of the `ports` and checks that it answers our exchange `xid`.
+impl Reply {
+    /// Returns who it says it is of.
+    pub(super) fn named_server(&self) -> Result<Ipv4Addr, Discard> {
+        self.server.ok_or(Discard::NoServerIdentifier)
+    }
+
+    /// Returns who it says it is of, or else who was `asked`, or else where it came from.
+    pub(super) fn server_or(&self, asked: Option<Ipv4Addr>) -> Result<Ipv4Addr, Discard> {
+        let source = Some(self.source).filter(|source| is_host(*source));
+        let server = self.server.or(asked).or(source);
+        server.ok_or(Discard::NoServerIdentifier)
+    }
+}
+
+/// Decodes a datagram and checks that it answers our exchange `xid`.
 pub(super) fn read(
     datagram: &Datagram<'_>,
-    ports: &[u16],
     xid: u32,
     chaddr: MacAddress,
 ) -> Result<Reply, Discard> {
-    if !ports.contains(&datagram.source.port()) {
-        return Err(Discard::WrongPort(datagram.source.port()));
-    }
     let message = Message::decode(datagram.payload)?;
     if message.op != Op::BootReply {
         return Err(Discard::NotAReply);
@@ -81,12 +98,12 @@ pub(super) fn read(
     let server = message
         .options
         .address(code::SERVER_IDENTIFIER)
-        .filter(|server| is_host(*server))
-        .ok_or(Discard::NoServerIdentifier)?;
+        .filter(|server| is_host(*server));
     Ok(Reply {
         message,
         message_type,
         server,
+        source: *datagram.source.ip(),
     })
 }
 

@@ -18,7 +18,7 @@ use super::offer::Offer;
 use super::reply::{self, Discard};
 use super::resend::Resend;
 use crate::time::{Instant, Random};
-use crate::wire::dhcp::{MessageType, SERVER_PORT};
+use crate::wire::dhcp::MessageType;
 use crate::wire::ethernet::MacAddress;
 use crate::wire::udp::Datagram;
 use service::Services;
@@ -115,14 +115,17 @@ impl Survey {
             at: now,
             after: now.since(self.began_at),
         };
-        let reply = match reply::read(datagram, &[SERVER_PORT], self.xid, self.config.chaddr) {
-            Err(discard @ (Discard::WrongXid(_) | Discard::WrongPort(_))) => {
+        let reply = match reply::read(datagram, self.xid, self.config.chaddr) {
+            Err(discard @ Discard::WrongXid(_)) => {
                 let (asked, lease) = self.services.handle_input(datagram, discard, now)?;
                 if asked.entry.is_none() {
                     self.services
                         .follow(&lease, &self.config, &mut self.random, now);
                 }
-                let offer = Offer { lease: *lease };
+                let offer = Offer {
+                    lease: *lease,
+                    source: *datagram.source.ip(),
+                };
                 self.answers.push_back(answer(offer, None, Some(asked)));
                 return Ok(());
             }
@@ -131,11 +134,12 @@ impl Survey {
         if reply.message_type != MessageType::Offer || !self.is_collecting() {
             return Err(Discard::Unexpected(reply.message_type));
         }
-        let offer = Offer::read(&reply.message, reply.server);
+        let server = reply.named_server()?;
+        let offer = Offer::read(&reply.message, server, reply.source);
         let relay = Some(reply.message.giaddr).filter(|relay| !relay.is_unspecified());
-        let who = (reply.server, sender, relay, offer.is_proxy());
+        let who = (server, sender, relay, offer.is_proxy());
         if self.known.contains(&who) || self.known.len() >= MAX_ANSWERS {
-            return Err(Discard::Repeated(reply.server));
+            return Err(Discard::Repeated(server));
         }
         self.known.push(who);
         self.services

@@ -71,10 +71,6 @@ fn replies_that_are_not_ours_are_discarded_with_their_reason() {
         message
     };
     assert_eq!(
-        t.offers_to_client(&with(|_| ()), 68),
-        Err(Discard::WrongPort(68))
-    );
-    assert_eq!(
         discard(&mut t, with(|m| m.op = Op::BootRequest)),
         Discard::NotAReply
     );
@@ -108,17 +104,134 @@ fn replies_that_are_not_ours_are_discarded_with_their_reason() {
     assert_eq!(t.offers_to_client(&with(|_| ()), 67), Ok(()));
 }
 
+/// As address translation of a cluster chooses the port anew for each flow.
 #[test]
-fn an_ack_of_a_server_that_was_not_asked_is_discarded() {
+fn replies_count_whatever_port_they_come_from() {
+    let mut t = Transcript::new(plain());
+    let mut answers = [offer(SERVER), ack(SERVER), ack(SERVER)].into_iter();
+    for (port, asked, after) in [
+        (1_024, MessageType::Discover, 0),
+        (40_000, MessageType::Request, 0),
+        (68, MessageType::Request, 1_800_000),
+    ] {
+        t.sends_after(after..=after, asked);
+        let answer = answers.next().unwrap();
+        let xid = t.client_xid();
+        t.offers_to_client(&Message { xid, ..answer }, port)
+            .unwrap();
+        t.drain();
+    }
+    assert_eq!(t.bounds.len(), 2);
+}
+
+#[test]
+fn an_ack_of_another_address_counts_only_from_who_offered() {
     let mut t = Transcript::in_requesting(plain());
-    let mut stray = ack(OTHER_SERVER);
-    stray.xid = t.client_xid();
-    assert_eq!(
-        t.offers_to_client(&stray, 67),
-        Err(Discard::WrongServer(OTHER_SERVER))
-    );
+    let other = Ipv4Addr::new(192, 0, 2, 101);
+    let xid = t.client_xid();
+    let stray = Message {
+        yiaddr: other,
+        xid,
+        ..ack(OTHER_SERVER)
+    };
+    let wrong = |server| Err(Discard::WrongServer(server));
+    assert_eq!(t.offers_to_client(&stray, 67), wrong(OTHER_SERVER));
+    let mut nameless = stray.clone();
+    nameless.options.remove(code::SERVER_IDENTIFIER);
+    assert_eq!(t.offers_to_client(&nameless, 67), wrong(SERVER));
+    t.receives(Message {
+        yiaddr: other,
+        ..ack(SERVER)
+    });
+    assert_eq!(t.bound().address, other);
+}
+
+#[test]
+fn a_failover_partner_grants_what_was_asked_for_and_is_asked_to_renew_it() {
+    let mut t = Transcript::in_requesting(plain());
+    t.receives(ack(OTHER_SERVER));
+    assert_eq!(t.bound().server, OTHER_SERVER);
+    t.sends_after(1_800_000..=1_800_000, MessageType::Request);
+    assert_eq!(*t.last.destination.ip(), OTHER_SERVER);
     t.receives(ack(SERVER));
     assert_eq!(t.bound().server, SERVER);
+}
+
+#[test]
+fn an_ack_without_a_server_identifier_is_of_who_was_asked() {
+    let nameless = || {
+        let mut message = ack(SERVER);
+        message.options.remove(code::SERVER_IDENTIFIER);
+        message
+    };
+    // By way of a relay, at whose address no server is to be asked.
+    let relay = Ipv4Addr::new(192, 0, 2, 254);
+    let mut t = Transcript::in_requesting(plain());
+    t.source = relay;
+    t.receives(nameless());
+    assert_eq!(t.bound().server, SERVER);
+    t.sends_after(1_800_000..=1_800_000, MessageType::Request);
+    t.receives(nameless());
+    assert_eq!(t.bound().server, SERVER);
+    t.client.link_up(t.now);
+    t.sends(MessageType::Request);
+    assert_eq!(t.client.state(), StateName::Rebooting);
+    t.receives(nameless());
+    assert_eq!(t.bound().server, SERVER);
+    // Who granted the address of the last time is not known: whoever answers is as good.
+    let mut t = Transcript::new(plain());
+    t.client.reboot(ADDRESS, t.now);
+    t.sends(MessageType::Request);
+    let mut other = nameless();
+    (other.yiaddr, other.xid) = (Ipv4Addr::new(192, 0, 2, 101), t.client_xid());
+    let wrong = Discard::WrongAddress(other.yiaddr);
+    assert_eq!(t.offers_to_client(&other, 67), Err(wrong));
+    t.source = Ipv4Addr::UNSPECIFIED;
+    other.yiaddr = ADDRESS;
+    let nobody = Err(Discard::NoServerIdentifier);
+    assert_eq!(t.offers_to_client(&other, 67), nobody);
+    t.source = OTHER_SERVER;
+    t.receives(nameless());
+    assert_eq!(t.bound().server, OTHER_SERVER);
+}
+
+#[test]
+fn a_nak_without_a_server_identifier_counts_from_where_the_offer_came_from() {
+    let relay = Ipv4Addr::new(192, 0, 2, 254);
+    let nak = |t: &mut Transcript, source| {
+        let mut message = reply(MessageType::Nak, SERVER);
+        message.options.remove(code::SERVER_IDENTIFIER);
+        (message.xid, t.source) = (t.client_xid(), source);
+        t.offers_to_client(&message, 67)
+    };
+    let requesting = || {
+        let mut t = Transcript::new(plain());
+        t.source = relay;
+        t.sends(MessageType::Discover);
+        t.receives(offer(SERVER));
+        t.sends(MessageType::Request);
+        t
+    };
+    let foreign = Err(Discard::WrongServer(OTHER_SERVER));
+    for source in [SERVER, relay] {
+        let mut t = requesting();
+        assert_eq!(nak(&mut t, OTHER_SERVER), foreign);
+        assert_eq!(nak(&mut t, source), Ok(()));
+        assert!(matches!(t.failure(), Loss::Refused { server, .. } if server == source));
+        let mut t = requesting();
+        t.receives(ack(SERVER));
+        t.bound();
+        t.sends_after(1_800_000..=1_800_000, MessageType::Request);
+        assert_eq!(nak(&mut t, OTHER_SERVER), foreign);
+        assert_eq!(nak(&mut t, source), Ok(()));
+        assert!(matches!(t.loss(), Loss::Refused { server, .. } if server == source));
+    }
+    let mut t = requesting();
+    let named = Message {
+        xid: t.client_xid(),
+        ..reply(MessageType::Nak, OTHER_SERVER)
+    };
+    assert_eq!(t.offers_to_client(&named, 67), foreign);
 }
 
 #[test]
@@ -400,6 +513,8 @@ fn ack(server: Ipv4Addr) -> Message {
 struct Transcript {
     client: Client,
     now: Instant,
+    /// Where replies come from.
+    source: Ipv4Addr,
     last: Transmit,
     sent: Vec<Message>,
     arp: Vec<arp::Packet>,
@@ -417,6 +532,7 @@ impl Transcript {
         Self {
             client,
             now,
+            source: SERVER,
             last: Transmit {
                 source: nowhere,
                 destination: nowhere,
@@ -546,7 +662,7 @@ impl Transcript {
 
     fn input(&mut self, payload: &[u8], port: u16) -> Result<(), Discard> {
         let datagram = Datagram {
-            source: SocketAddrV4::new(SERVER, port),
+            source: SocketAddrV4::new(self.source, port),
             destination: SocketAddrV4::new(Ipv4Addr::BROADCAST, 68),
             payload,
         };

@@ -10,6 +10,7 @@
 )]
 
 pub mod client;
+pub mod dhcp;
 pub mod far;
 pub mod folder;
 pub mod machine;

@@ -14,7 +14,7 @@ use crate::dhcp::probe::Guard;
 use crate::dhcp::reply::{self, Discard, Reply};
 use crate::dhcp::resend::Resend;
 use crate::time::Instant;
-use crate::wire::dhcp::{Message, MessageType, SERVER_PORT};
+use crate::wire::dhcp::{Message, MessageType};
 use crate::wire::ethernet::MacAddress;
 use crate::wire::option::code;
 use crate::wire::udp::Datagram;
@@ -31,7 +31,7 @@ const MIN_V6ONLY_WAIT: Duration = Duration::from_secs(300);
 
 impl Client {
     pub(super) fn handle_datagram(&mut self, datagram: &Datagram<'_>) -> Result<(), Discard> {
-        let reply = reply::read(datagram, &[SERVER_PORT], self.xid, self.config.chaddr)?;
+        let reply = reply::read(datagram, self.xid, self.config.chaddr)?;
         match reply.message_type {
             MessageType::Offer => self.handle_offer(&reply),
             MessageType::Ack => self.handle_ack(reply),
@@ -51,10 +51,11 @@ impl Client {
         else {
             return Err(Discard::Unexpected(MessageType::Offer));
         };
-        let offer = Offer::read(&reply.message, reply.server);
+        let server = reply.named_server()?;
+        let offer = Offer::read(&reply.message, server, reply.source);
         if !offer.is_proxy() {
             if let Some(wait) = ipv6_only(&self.config.requested, &reply.message) {
-                self.leave_to_ipv6(reply.server, wait);
+                self.leave_to_ipv6(server, wait);
                 return Ok(());
             }
             usable(offer.lease.address)?;
@@ -103,9 +104,13 @@ impl Client {
         } else {
             usable(reply.message.yiaddr)?;
         }
-        let mut lease = Lease::read(&reply.message, reply.server);
+        let asked = self.state.granted();
+        let asked = asked.or(self.kept.as_ref().map(|held| &*held.lease));
+        let server = reply.server_or(asked.map(|lease| lease.server))?;
+        let mut lease = Lease::read(&reply.message, server);
         match &self.state {
             State::Selecting { offers, .. } if self.config.rapid_commit && commits_at_once => {
+                reply.named_server()?;
                 if let Some(proxy) = offers.proxy() {
                     offer::merge(&mut lease, &proxy.lease);
                 }
@@ -115,8 +120,11 @@ impl Client {
                 proxy,
                 ..
             } => {
-                if chosen.lease.server != reply.server {
-                    return Err(Discard::WrongServer(reply.server));
+                // A failover partner may answer in place of who offered, under its own name, or
+                // a server that names itself in the OFFER only.
+                let is_by_who_offered = reply.server == Some(chosen.lease.server);
+                if !is_by_who_offered && chosen.lease.address != lease.address {
+                    return Err(Discard::WrongServer(server));
                 }
                 // Some servers name the boot file in the OFFER only.
                 offer::merge(&mut lease, &chosen.lease);
@@ -124,16 +132,19 @@ impl Client {
                     offer::merge(&mut lease, &proxy.lease);
                 }
             }
-            State::Rebooting { .. } => {
+            State::Rebooting { address, .. } => {
+                if reply.server.is_none() && *address != lease.address {
+                    return Err(Discard::WrongAddress(lease.address));
+                }
                 if let Some(wait) = ipv6_only(&self.config.requested, &reply.message) {
-                    self.leave_to_ipv6(reply.server, wait);
+                    self.leave_to_ipv6(server, wait);
                     return Ok(());
                 }
             }
             // Any server may extend: one that took over, or moved, names itself.
             State::Renewing { held, .. } | State::Rebinding { held, .. } => {
                 if held.lease.address != lease.address {
-                    return Err(Discard::UnusableAddress(lease.address));
+                    return Err(Discard::WrongAddress(lease.address));
                 }
             }
             State::Informing { .. } => {
@@ -152,6 +163,7 @@ impl Client {
         self.grant(Held {
             lease,
             since,
+            source: reply.source,
             is_own,
         });
         Ok(())
@@ -196,8 +208,18 @@ impl Client {
     }
 
     fn handle_nak(&mut self, reply: &Reply) -> Result<(), Discard> {
+        // One that does not name its server counts when it comes from where that server's last
+        // word came from, so that nobody else ends the exchange.
+        let is_of = |server: Ipv4Addr, source: Ipv4Addr| match reply.server {
+            Some(named) => named == server,
+            None => [server, source].contains(&reply.source),
+        };
         let was_asked = match &self.state {
-            State::Requesting { offer, .. } => offer.lease.server == reply.server,
+            State::Requesting { offer, .. } => is_of(offer.lease.server, offer.source),
+            State::Renewing { held, .. } if reply.server.is_none() => {
+                is_of(held.lease.server, held.source)
+            }
+            // Everybody was asked, or a server that may have been moved.
             State::Rebooting { .. } | State::Renewing { .. } | State::Rebinding { .. } => true,
             State::Init { .. }
             | State::Selecting { .. }
@@ -206,12 +228,13 @@ impl Client {
             | State::Informing { .. }
             | State::Stopped => return Err(Discard::Unexpected(MessageType::Nak)),
         };
+        let server = reply.server_or(None)?;
         if !was_asked {
-            return Err(Discard::WrongServer(reply.server));
+            return Err(Discard::WrongServer(server));
         }
         let text = reply.message.options.text(code::MESSAGE);
         let loss = Loss::Refused {
-            server: reply.server,
+            server,
             reason: text.map(|text| text.chars().filter(|c| !c.is_control()).collect()),
         };
         if matches!(self.state, State::Requesting { .. }) {

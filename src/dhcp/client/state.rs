@@ -96,6 +96,8 @@ pub struct Transmit {
 pub(super) struct Held {
     pub(super) lease: Box<Lease>,
     pub(super) since: Instant,
+    /// Where the ACK came from.
+    pub(super) source: Ipv4Addr,
     /// Nobody granted the address, only what goes with it (INFORM).
     pub(super) is_own: bool,
 }

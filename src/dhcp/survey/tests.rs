@@ -359,7 +359,7 @@ fn answer(says: &Says) -> Answer {
     let at = Instant::from_millis(says.millis);
     Answer {
         asked: None,
-        offer: Offer::read(&message(says), says.server),
+        offer: Offer::read(&message(says), says.server, says.server),
         source: SocketAddrV4::new(source, 67),
         sender: MacAddress([says.sender; 6]),
         relay: Some(says.relay.into()).filter(|relay: &Ipv4Addr| !relay.is_unspecified()),

@@ -178,6 +178,8 @@ mod tests {
         assert_eq!(program.run(&reply(&[0x94, 4, 0, 0])), WHOLE_FRAME);
         assert_eq!(program.run(&reply(&[1; 40])), WHOLE_FRAME);
         assert_eq!(dhcp_replies(None, None).run(&reply(&[])), WHOLE_FRAME);
+        // Address translation chooses the port that a server seems to answer from.
+        assert_eq!(program.run(&changed(34, 0x9c)), WHOLE_FRAME);
     }
 
     #[test]

@@ -35,7 +35,7 @@ fn a_service_without_a_menu_is_asked_from_the_address_on_its_network() {
     answers(&mut survey, *xid, b"", "boot.0").unwrap();
     assert_eq!(
         answers(&mut survey, *xid, b"", "other.0"),
-        Err(Discard::WrongPort(PXE_PORT))
+        Err(Discard::WrongXid(*xid))
     );
     let rows = rows(&mut survey);
     assert_eq!(
