@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::diagnosis::Discards;
 use super::session::client_config;
 use super::station::{Heard, Station};
 use crate::config::Config;
@@ -45,8 +46,9 @@ pub fn boot_file(
         };
         log::debug!("{}: {item:?} of {}", link.name, service.server);
         let question = Question::new(lease.address, service, item);
-        let Event::Answered(answer) = ask(link, config, question)? else {
-            return Err(unanswered(service, item));
+        let mut discards = Discards::default();
+        let Event::Answered(answer) = ask(link, config, question, &mut discards)? else {
+            return Err(unanswered(service, item, &discards));
         };
         log::info!("{}: boot server {}", link.name, answer.server);
         offer::adopt(&mut lease, &answer);
@@ -99,21 +101,25 @@ fn menu(pxe: &Pxe) -> Menu {
     }
 }
 
-fn ask(link: &Link, config: &Config, question: Question) -> Result<Event, Error> {
+fn ask(
+    link: &Link,
+    config: &Config,
+    question: Question,
+    discards: &mut Discards,
+) -> Result<Event, Error> {
     let mut station = Station::open(link)?;
     station.take_port();
     let mut inquiry = Inquiry::new(client_config(link, config), question, sys::now());
     let mut payload = Vec::new();
     loop {
         let now = sys::now();
-        let hear = |heard: Heard<'_>| {
-            if let Heard::Datagram { datagram, .. } = heard {
-                let source = datagram.source;
+        let hear = |heard: Heard<'_>| match heard {
+            Heard::Arp(_) => {}
+            Heard::Damaged { source, why } => discards.note(&link.name, source, why.into()),
+            Heard::Datagram { datagram, .. } => {
+                let source = *datagram.source.ip();
                 if let Err(discard) = inquiry.handle_input(datagram, now) {
-                    log::debug!(
-                        "{}: a reply of {source} was discarded: {discard}",
-                        link.name
-                    );
+                    discards.note(&link.name, source, discard);
                 }
             }
         };
@@ -130,8 +136,8 @@ fn ask(link: &Link, config: &Config, question: Question) -> Result<Event, Error>
     }
 }
 
-fn unanswered(service: &BootService, item: Option<BootItem>) -> Error {
-    nothing(match item {
+fn unanswered(service: &BootService, item: Option<BootItem>, discards: &Discards) -> Error {
+    let mut what = match item {
         None => format!(
             "{} says that it boots, and does not answer on port {}; does that service run, and is \
              the port open?",
@@ -142,7 +148,11 @@ fn unanswered(service: &BootService, item: Option<BootItem>) -> Error {
             "no boot server of type {kind} answers; {} were asked",
             places(service, kind)
         ),
-    })
+    };
+    if !discards.is_empty() {
+        what.push_str(&format!("; {discards}"));
+    }
+    nothing(what)
 }
 
 fn places(service: &BootService, kind: u16) -> String {

@@ -1,8 +1,10 @@
 //! What to tell when nothing comes of an interface.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use crate::dhcp::Discard;
 use crate::error::Error;
 use crate::link::Link;
 use crate::time::Seconds;
@@ -12,6 +14,7 @@ use crate::time::Seconds;
 pub(super) struct Diagnosis {
     pub(super) discovers: u32,
     pub(super) offered_by: Option<Ipv4Addr>,
+    pub(super) discards: Discards,
     /// Why the last address was not to be had.
     pub(super) refusal: Option<String>,
     /// Who leaves this network to IPv6.
@@ -54,10 +57,15 @@ impl Diagnosis {
             _ => 0,
         };
         let asked = format!("{name}: no {wanted} in {seconds:.1} s; {sent} DISCOVERs sent");
-        if let (None, Some(port)) = (self.offered_by, &self.port) {
+        let discards = &self.discards;
+        if let (None, true, Some(port)) = (self.offered_by, discards.is_empty(), &self.port) {
             return Error::NoOffer(format!("{asked}; {port}"));
         }
         Error::NoOffer(match (self.offered_by, seen) {
+            (Some(server), _) if !discards.is_empty() => {
+                format!("{asked}, {server} made an offer; {discards}")
+            }
+            (None, _) if !discards.is_empty() => format!("{asked}, {discards}"),
             (Some(server), _) => format!(
                 "{asked}, {server} made an offer but did not confirm it; is it still running?"
             ),
@@ -71,5 +79,83 @@ impl Diagnosis {
                 link.mac
             ),
         })
+    }
+}
+
+/// More servers than answer one client on any network; a bound on what others can make us keep.
+const MAX_SOURCES: usize = 8;
+
+/// The replies to us that were discarded: how many of each sender, and why the last of them was.
+#[derive(Debug, Default)]
+pub(super) struct Discards(Vec<(Ipv4Addr, u32, Discard)>);
+
+impl Discards {
+    /// Logs that a reply was discarded, and counts it unless that is usual.
+    pub(super) fn note(&mut self, interface: &str, source: Ipv4Addr, why: Discard) {
+        log::debug!("{interface}: a reply of {source} was discarded: {why}");
+        if why.is_usual() {
+            return;
+        }
+        let known = self.0.iter_mut().find(|(known, ..)| *known == source);
+        if let Some((_, count, last)) = known {
+            *count += 1;
+            *last = why;
+        } else if self.0.len() < MAX_SOURCES {
+            self.0.push((source, 1, why));
+        }
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for Discards {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (source, count, why)) in self.0.iter().enumerate() {
+            let separator = if place > 0 { "; " } else { "" };
+            let answers = if *count == 1 { "answer" } else { "answers" };
+            let were = if *count == 1 { "was" } else { "were" };
+            write!(
+                f,
+                "{separator}{count} {answers} of {source} {were} discarded: {why}"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::dhcp::MessageType;
+
+    #[test]
+    fn discarded_replies_are_counted_by_sender_with_the_last_reason() {
+        let mut discards = Discards::default();
+        assert_eq!(
+            (discards.is_empty(), discards.to_string()),
+            (true, String::new())
+        );
+        let [one, other] = [1, 2].map(|host| Ipv4Addr::new(192, 0, 2, host));
+        discards.note("near", one, Discard::Unexpected(MessageType::Offer));
+        discards.note("near", one, Discard::Repeated(one));
+        assert!(discards.is_empty());
+        discards.note("near", one, Discard::NoMessageType);
+        assert_eq!(
+            discards.to_string(),
+            "1 answer of 192.0.2.1 was discarded: no DHCP message type"
+        );
+        discards.note("near", other, Discard::WrongXid(7));
+        discards.note("near", one, Discard::NoServerIdentifier);
+        assert_eq!(
+            discards.to_string(),
+            "2 answers of 192.0.2.1 were discarded: no server identifier; \
+             1 answer of 192.0.2.2 was discarded: xid 0x00000007 is not ours"
+        );
+        for source in 0..100 {
+            discards.note("near", Ipv4Addr::from_bits(source), Discard::NoAnswer);
+        }
+        assert_eq!(discards.0.len(), MAX_SOURCES);
     }
 }

@@ -216,6 +216,7 @@ impl Session {
             return Ok(());
         };
         let name = &self.link.name;
+        let discards = &mut self.diagnosis.discards;
         let mut output = Output::default();
         let received = self.station.receive(|heard| {
             let mut heard_at = None;
@@ -224,11 +225,12 @@ impl Session {
                 Heard::Arp(packet) => client.handle_arp(&packet, now),
                 Heard::Datagram { datagram, at, .. } => {
                     heard_at = Some(at);
-                    let source = datagram.source;
+                    let source = *datagram.source.ip();
                     if let Err(discard) = client.handle_input(datagram, now) {
-                        log::debug!("{name}: a reply of {source} was discarded: {discard}");
+                        discards.note(name, source, discard);
                     }
                 }
+                Heard::Damaged { source, why } => discards.note(name, source, why.into()),
             }
             output.drain(client, heard_at);
         });

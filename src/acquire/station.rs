@@ -15,6 +15,7 @@ use crate::sys::packet::{Options, PacketSocket};
 use crate::sys::udp::UdpPort;
 use crate::sys::{self, SyscallError};
 use crate::time::{Instant, Timestamp};
+use crate::wire::DecodeError;
 use crate::wire::arp;
 use crate::wire::dhcp::{CLIENT_PORT, MessageType};
 use crate::wire::ethernet::{ETHERTYPE_ARP, MacAddress};
@@ -39,6 +40,8 @@ pub(super) enum Heard<'a> {
         /// When the kernel had it.
         at: Timestamp,
     },
+    /// A packet to port 68 that cannot be read.
+    Damaged { source: Ipv4Addr, why: DecodeError },
 }
 
 /// Sends and hears for one interface.
@@ -126,7 +129,10 @@ impl Station {
                         at,
                     });
                 }
-                Err(error) => log::debug!("{name}: a frame was discarded: {error}"),
+                Err(why) => {
+                    let source = frame::source(&octets).unwrap_or(Ipv4Addr::UNSPECIFIED);
+                    take(Heard::Damaged { source, why });
+                }
             }
         }
         Ok(())

@@ -70,6 +70,11 @@ impl Surveyed {
             .nobody(&self.link, "offer", wait, received)
     }
 
+    /// Says which answers were discarded, and why; empty when none was.
+    pub fn discarded(&self) -> String {
+        self.asker.diagnosis.discards.to_string()
+    }
+
     fn handle_link(&mut self, change: &Change, config: &Config, wait: Duration, now: Instant) {
         let carrier = change.link.carrier && !change.gone;
         let asker = &mut self.asker;
@@ -130,14 +135,15 @@ impl Asker {
         let Some(survey) = &mut self.survey else {
             return Ok(());
         };
+        let discards = &mut self.diagnosis.discards;
         let received = self.station.receive(|heard| match heard {
             Heard::Arp(_) => {}
+            Heard::Damaged { source, why } => discards.note(name, source, why.into()),
             Heard::Datagram {
                 sender, datagram, ..
             } => {
                 if let Err(discard) = survey.handle_input(&datagram, sender, now) {
-                    let source = datagram.source;
-                    log::debug!("{name}: a reply of {source} was discarded: {discard}");
+                    discards.note(name, *datagram.source.ip(), discard);
                 }
             }
         });

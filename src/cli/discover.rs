@@ -75,6 +75,12 @@ fn ask(config: &Config, wait: Duration, as_json: bool, shows_options: bool) -> R
     if rows.is_empty() {
         return Err(failure(&surveyed, wait));
     }
+    for one in &surveyed {
+        let discarded = one.discarded();
+        if !discarded.is_empty() {
+            log::warn!("{}: {discarded}", one.link.name);
+        }
+    }
     for silent in surveyed.iter().filter(|one| !one.had_carrier) {
         log::warn!(
             "{}: no carrier, so nobody was asked there",

@@ -27,10 +27,10 @@ pub enum Discard {
     #[error("chaddr {0} is not ours")]
     WrongChaddr(MacAddress),
     /// It is a BOOTP reply, or has a type that RFC 2131 does not know.
-    #[error("it has no DHCP message type")]
+    #[error("no DHCP message type")]
     NoMessageType,
     /// It does not say whose it is.
-    #[error("it has no server identifier")]
+    #[error("no server identifier")]
     NoServerIdentifier,
     /// It does not come from the server that was asked.
     #[error("server {0} was not asked")]
@@ -50,6 +50,17 @@ pub enum Discard {
     /// Nothing of this type is expected now.
     #[error("{0:?} is not expected now")]
     Unexpected(MessageType),
+}
+
+impl Discard {
+    /// Returns whether there is nothing wrong with the message: it comes once more, or another offer
+    /// was chosen already.
+    pub const fn is_usual(self) -> bool {
+        matches!(
+            self,
+            Self::NotAReply | Self::Repeated(_) | Self::Unexpected(MessageType::Offer)
+        )
+    }
 }
 
 /// A reply that is for us.

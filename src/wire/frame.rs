@@ -1,9 +1,11 @@
 //! An Ethernet frame ⇄ the UDP datagram in it, all headers in one pass.
 
-use super::DecodeError;
+use std::net::Ipv4Addr;
+
 use super::ethernet::{ETHERTYPE_IPV4, Header, MacAddress};
 use super::ipv4;
 use super::udp::Datagram;
+use super::{DecodeError, Reader};
 
 /// Decodes a frame that carries a UDP datagram over IPv4; returns it with the sender's hardware
 /// address. `verify_udp` as in [`Datagram::decode`].
@@ -21,6 +23,15 @@ pub fn decode(frame: &[u8], verify_udp: bool) -> Result<(MacAddress, Datagram<'_
     }
     let datagram = Datagram::decode(ip.source, ip.destination, octets, verify_udp)?;
     Ok((ethernet.source, datagram))
+}
+
+/// Returns the address that the IPv4 packet in a frame says it comes from, whatever else is wrong
+/// with it; none when it ends before.
+pub fn source(frame: &[u8]) -> Option<Ipv4Addr> {
+    let (_, packet) = Header::decode(frame).ok()?;
+    let mut reader = Reader::new(packet);
+    reader.take(12, "header").ok()?;
+    reader.array("source").ok().map(Ipv4Addr::from)
 }
 
 /// Returns the frame that carries `datagram` from `source` to `destination`.
@@ -53,7 +64,7 @@ pub fn encode(
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, SocketAddrV4};
+    use std::net::SocketAddrV4;
 
     use super::*;
     use crate::wire::ethernet::ETHERTYPE_ARP;
@@ -79,6 +90,19 @@ mod tests {
         for len in 0..frame.len() {
             assert!(decode(&frame[..len], true).is_err());
         }
+    }
+
+    #[test]
+    fn the_source_of_a_damaged_packet_is_known_as_far_as_it_goes() {
+        let mut frame = discover();
+        frame[26..30].copy_from_slice(&[192, 0, 2, 1]);
+        assert!(matches!(
+            decode(&frame, true),
+            Err(DecodeError::Checksum { .. })
+        ));
+        assert_eq!(source(&frame), Some(Ipv4Addr::new(192, 0, 2, 1)));
+        assert_eq!(source(&frame[..30]), Some(Ipv4Addr::new(192, 0, 2, 1)));
+        assert_eq!(source(&frame[..29]), None);
     }
 
     #[test]

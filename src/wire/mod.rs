@@ -46,6 +46,9 @@ pub enum DecodeError {
         /// The value found.
         value: u64,
     },
+    /// The packet is a part of one, which nobody puts together here.
+    #[error("it came in fragments, which are not put together")]
+    Fragment,
     /// The checksum over `field` is wrong.
     #[error("the checksum of {field} is wrong")]
     Checksum {
