@@ -49,6 +49,40 @@ pub fn lease(found: Found, config: &Config, signals: Option<&Signals>) -> Result
     race(open(links, config)?, watch, config, signals)
 }
 
+/// Raises the interfaces and returns what [`lease()`] would ask for, with the session that would;
+/// nothing is asked for but offers, and all interfaces are left as they were found.
+///
+/// # Errors
+/// As [`lease()`].
+pub fn preview(
+    found: Found,
+    config: &Config,
+    signals: Option<&Signals>,
+) -> Result<(Session, Lease), Error> {
+    let Found { links, mut watch } = found;
+    let mut sessions = open(links, config)?;
+    for session in &mut sessions {
+        session.only_discover();
+        session.set_held(true);
+    }
+    let end = until(
+        &mut sessions,
+        &mut watch,
+        config,
+        signals,
+        |sessions, now| best_offer(sessions, config, now),
+    );
+    let previewed = end.and_then(|place| {
+        let session = sessions.swap_remove(place);
+        let lease = session.preview();
+        session.link().restore();
+        let nothing = || Error::NoOffer(format!("{}: the offer is gone", session.link().name));
+        lease.ok_or_else(nothing).map(|lease| (session, lease))
+    });
+    sessions.iter().for_each(|session| session.link().restore());
+    previewed
+}
+
 /// Asks for the options that go with `address`, which the interface has or is given first.
 ///
 /// # Errors
@@ -138,7 +172,16 @@ fn race(
     sessions
         .iter_mut()
         .for_each(|session| session.set_held(true));
-    let winner = first_bound(&mut sessions, &mut watch, config, signals);
+    let winner = until(
+        &mut sessions,
+        &mut watch,
+        config,
+        signals,
+        |sessions, now| {
+            accept_best(sessions, config, now);
+            None
+        },
+    );
     let session = winner.map(|winner| {
         let mut session = sessions.swap_remove(winner);
         session.set_held(false);
@@ -149,12 +192,13 @@ fn race(
     session
 }
 
-/// Returns the place of the first session that has a lease.
-fn first_bound(
+/// Drives the sessions until one has a lease, or `choose` returns one; returns its place.
+fn until(
     sessions: &mut [Session],
     watch: &mut Watch,
     config: &Config,
     signals: Option<&Signals>,
+    mut choose: impl FnMut(&mut [Session], Instant) -> Option<usize>,
 ) -> Result<usize, Error> {
     link::raise(sessions.iter().map(Session::link))?;
     let started_at = sys::now();
@@ -181,7 +225,9 @@ fn first_bound(
                 }
             }
         }
-        accept_best(sessions, config, now);
+        if let Some(place) = choose(sessions, now) {
+            return Ok(place);
+        }
         if carrier_at.is_none() && sessions.iter().any(Session::has_begun) {
             carrier_at = Some(now);
         }
@@ -198,18 +244,24 @@ fn first_bound(
 /// Takes the best offer of all interfaces, one at a time, so that no server sets an address aside
 /// for nothing.
 fn accept_best(sessions: &mut [Session], config: &Config, now: Instant) {
-    let standings: Vec<_> = sessions.iter().map(Session::standing).collect();
-    let best = standings.iter().flatten().map(|standing| standing.rank);
-    let best = best.max();
-    if sessions.iter().any(|session| session.is_taking(best)) {
-        return;
-    }
-    let is_ordered = !config.interfaces.is_empty();
-    if let Some(place) = offer::choose(&standings, is_ordered, now)
+    if let Some(place) = best_offer(sessions, config, now)
         && let Some(session) = sessions.get_mut(place)
     {
         session.accept(now);
     }
+}
+
+/// Returns the place of the session whose offer is to be taken now; none while all can wait, or a
+/// lease is still waited for.
+fn best_offer(sessions: &[Session], config: &Config, now: Instant) -> Option<usize> {
+    let standings: Vec<_> = sessions.iter().map(Session::standing).collect();
+    let best = standings.iter().flatten().map(|standing| standing.rank);
+    let best = best.max();
+    if sessions.iter().any(|session| session.is_taking(best)) {
+        return None;
+    }
+    let is_ordered = !config.interfaces.is_empty();
+    offer::choose(&standings, is_ordered, now)
 }
 
 fn wait(

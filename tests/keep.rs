@@ -304,18 +304,6 @@ fn an_inform_brings_the_options_for_an_address_that_is_not_the_servers() {
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
-fn a_dry_run_gives_back_what_it_took() {
-    in_new_namespace(|| {
-        let far = Far::plug_in();
-        let server = dnsmasq(&far, "");
-        assert_eq!(wireboot(&["--dry-run"]).0, Some(0));
-        server.wait_for("DHCPRELEASE(far) 192.0.2.100");
-        is_as_it_was();
-    });
-}
-
-#[test]
-#[ignore = "needs CAP_NET_ADMIN"]
 fn an_interface_that_loses_the_race_gives_back_what_was_granted_there() {
     in_new_namespace(|| {
         let far = Far::plug_in();

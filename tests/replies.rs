@@ -1,16 +1,19 @@
-//! Replies that are unusual, and what the client makes of them, in network namespaces.
+//! Unusual replies, and offers that are only looked at, in network namespaces.
 
 #![expect(clippy::expect_used, reason = "a test may fail by panicking")]
 
 mod common;
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::process::Command;
 
-use common::client::{addresses, wireboot};
+use common::client::{addresses, ipv4_addresses, is_as_it_was, is_configured, json, wireboot};
 use common::dhcp::{ScriptedDhcp, framed, grant};
-use common::far::Far;
-use common::in_new_namespace;
+use common::far::{Far, Server};
+use common::servers::{DNSMASQ, dhcpd, dnsmasq, kea_at_once};
+use common::{in_new_namespace, ip, wait_until};
+use serde_json::Value;
 use wireboot::wire::dhcp::{Message, MessageType};
 use wireboot::wire::option::code;
 
@@ -155,6 +158,122 @@ fn discarded_acks_and_answers_beside_good_ones_are_reported() {
         let expected = "of 192.0.2.1 were discarded: no server identifier";
         assert!(said.contains(expected), "{said}");
     });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_dry_run_asks_for_offers_only_and_prints_what_would_be_set() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        // Would commit in answer to a DISCOVER that allows it.
+        let server = dnsmasq(&far, "--dhcp-rapid-commit");
+        let (code, printed) = dry_run("");
+        assert_eq!(code, Some(0), "{printed}");
+        let expected = "near: would set 192.0.2.100/24 from 192.0.2.1 for 3600 s
+near: would set route 198.51.100.0/24 via 192.0.2.2
+near: would set route 0.0.0.0/0 via 192.0.2.1
+";
+        assert_eq!(printed, expected);
+        let script = "--script /bin/false --hand-over networkd";
+        assert_eq!(dry_run(script), (Some(0), expected.to_owned()));
+        is_as_it_was();
+        let (code, printed) = dry_run("--json");
+        assert_eq!(code, Some(0), "{printed}");
+        let previewed: Value = serde_json::from_str(&printed).expect("JSON");
+        assert_eq!(previewed["address"], "192.0.2.100");
+        wait_until("all is logged", || server.count("DHCPOFFER") >= 3);
+        for granted in ["DHCPREQUEST", "DHCPACK", "DHCPRELEASE"] {
+            assert_eq!(server.count(granted), 0, "{granted}");
+        }
+        assert!(!Path::new("/run/wireboot").exists());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
+        let output = command.args(["lease", "-i", "near", "--json"]).output();
+        let output = output.expect("it was built");
+        let granted: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let names = |lease: &Value| -> Vec<String> {
+            lease.as_object().expect("fields").keys().cloned().collect()
+        };
+        assert_eq!(names(&granted), names(&previewed));
+        for name in ["address", "prefix_length", "server", "routes", "mtu", "dns"] {
+            assert_eq!(granted[name], previewed[name], "{name}");
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_dry_run_leaves_a_lease_in_use_and_its_file_alone() {
+    let servers: [fn(&Far) -> Server; 3] =
+        [|far| dnsmasq(far, ""), |far| dhcpd(far, ""), kea_at_once];
+    for server in servers {
+        in_new_namespace(move || {
+            let far = Far::plug_in();
+            let server = server(&far);
+            let (code, said) = wireboot(&["--timeout", "20"]);
+            assert_eq!(code, Some(0), "{said}");
+            let state = || {
+                let folder = std::fs::read_dir("/run/wireboot").expect("a lease file");
+                let files = folder.map(|file| {
+                    let path = file.expect("a file").path();
+                    let text = std::fs::read_to_string(&path).expect("text");
+                    (path, text)
+                });
+                let link = &json("-j address show near")[0];
+                let addresses = ipv4_addresses(link).len();
+                let flags = (link["flags"].clone(), link["mtu"].clone());
+                let routes = json("-4 -j route show");
+                (files.collect::<Vec<_>>(), addresses, flags, routes)
+            };
+            let before = state();
+            server.forget();
+            let (code, printed) = dry_run("");
+            assert_eq!(code, Some(0), "{printed}");
+            assert_eq!(state(), before);
+            assert!(printed.contains("would set 192.0.2.100/24"), "{printed}");
+            is_configured();
+            // The kernel holds it for as long as it was granted.
+            assert!(!ip("-4 address show near").contains("valid_lft forever"));
+            for taken in ["DHCPREQUEST", "DHCPRELEASE", "DHCP4_RELEASE"] {
+                assert_eq!(server.count(taken), 0, "{taken}");
+            }
+        });
+    }
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_dry_run_chooses_as_a_boot_does_and_says_when_there_is_nothing() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let plain = dnsmasq(&far, "");
+        let other = far.beside(3);
+        let command = format!(
+            "{DNSMASQ} --dhcp-range=192.0.2.0,proxy,255.255.255.0 --dhcp-boot=boot/kernel
+            --pxe-service=0,net,boot/kernel --pxe-service=X86-64_EFI,net,boot/kernel"
+        );
+        let _proxy = other.serve(&command, "DHCP, proxy");
+        let (code, printed) = dry_run("--identify pxe --proxy-wait 5");
+        assert_eq!(code, Some(0), "{printed}");
+        assert!(printed.contains("would set 192.0.2.100/24"), "{printed}");
+        assert!(printed.contains("boot file boot/kernel"), "{printed}");
+        assert_eq!(plain.count("DHCPREQUEST"), 0);
+        is_as_it_was();
+        drop(plain);
+        let (code, _) = dry_run("--timeout 1");
+        assert_eq!(code, Some(3));
+        is_as_it_was();
+        assert_eq!(dry_run("--inform 192.0.2.50").0, Some(1));
+    });
+}
+
+/// Runs `wireboot lease --dry-run` and returns its exit code and what it printed.
+fn dry_run(more: &str) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
+    command.args(["lease", "-i", "near", "--dry-run"]);
+    let output = command.args(more.split_whitespace()).output();
+    let output = output.expect("it was built");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output.status.code(), text)
 }
 
 /// Runs wireboot to its end and returns its exit code and what it printed on standard error.

@@ -152,6 +152,19 @@ impl Session {
         client.is_some_and(|client| client.is_taking(other))
     }
 
+    /// Has nothing be asked for but offers, which bind nobody.
+    pub(super) const fn only_discover(&mut self) {
+        self.begin = Begin::Anew;
+        self.config.rapid_commit = false;
+    }
+
+    /// Returns the lease that would come of the best offer, as it would be configured.
+    pub(super) fn preview(&self) -> Option<Lease> {
+        let mut lease = self.client.as_ref()?.preview()?;
+        lease.amend(&self.given);
+        Some(lease)
+    }
+
     /// Takes the best offer.
     pub(super) fn accept(&mut self, now: Instant) {
         if let Some(client) = &mut self.client {

@@ -38,7 +38,8 @@ interface with a device behind it is tried at once; the first lease wins.
   --hand-over TO,…      write files for those who go on with the lease: dracut, networkd (the unit
                         keeps the address, with the same client identifier), network-manager
   --json                print the lease as JSON, with all options that came
-  --dry-run             say what would be configured, and leave the interface as it was
+  --dry-run             ask for offers only, and print what the best one would set; neither the
+                        interface nor a lease that it has is changed
 ";
 
 /// What is done about the lease.
@@ -95,6 +96,12 @@ fn follow(wish: &Wish, config: &Config) -> Result<(), Error> {
             "--keep, --release and --dry-run exclude each other".to_owned(),
         ));
     }
+    if wish.dry_run && wish.inform.is_some() {
+        return Err(Error::Usage(
+            "--inform sets its address before it asks, which --dry-run must not: give one of them"
+                .to_owned(),
+        ));
+    }
     if wish.release {
         return release(config);
     }
@@ -104,6 +111,11 @@ fn follow(wish: &Wish, config: &Config) -> Result<(), Error> {
     account::begin();
     let found = link::find(config)?;
     let signals = receive_signals()?;
+    if wish.dry_run {
+        let (session, lease) = acquire::preview(found, config, Some(&signals))?;
+        print(wish, config, session.link(), Some(&session), &lease);
+        return Ok(());
+    }
     let script = config.script.as_deref();
     let names: Vec<_> = found.links.iter().map(|link| link.name.clone()).collect();
     let session = acquire(wish, found, config, &signals).inspect_err(|_| {
@@ -111,13 +123,6 @@ fn follow(wish: &Wish, config: &Config) -> Result<(), Error> {
             script::tell(script, name, Event::LeaseFail);
         }
     })?;
-    if wish.dry_run {
-        if let Some(lease) = session.lease() {
-            print(wish, config, session.link(), Some(&session), lease);
-        }
-        session.release();
-        return Ok(());
-    }
     let name = session.link().name.clone();
     script::tell(script, &name, Event::Deconfig);
     account::extend(session.moments().iter().cloned());
@@ -200,14 +205,15 @@ fn print(wish: &Wish, config: &Config, link: &Link, session: Option<&Session>, l
 }
 
 fn text(wish: &Wish, interface: &str, lease: &Lease) -> String {
-    let mut text = format!("{interface}: {lease}\n");
+    let would = if wish.dry_run { "would set " } else { "" };
+    let mut text = format!("{interface}: {would}{lease}\n");
     for route in &lease.routes {
         let via = route
             .gateway
             .map_or_else(String::new, |gateway| format!(" via {gateway}"));
         let (destination, prefix_len) = (route.destination, route.prefix_len);
         text.push_str(&format!(
-            "{interface}: route {destination}/{prefix_len}{via}\n"
+            "{interface}: {would}route {destination}/{prefix_len}{via}\n"
         ));
     }
     if let Some(file) = &lease.boot_file {

@@ -12,7 +12,7 @@ use super::config::Config;
 use super::crowd::{Crowd, Heard};
 use super::lease::Lease;
 use super::message::{self, Exchange};
-use super::offer::{Rank, Standing};
+use super::offer::{self, Rank, Standing};
 use super::probe::Guard;
 use super::reply::Discard;
 use super::resend::Resend;
@@ -103,6 +103,16 @@ impl Client {
             return None;
         };
         offers.standing(self.config.wants_boot_file, *decide_at)
+    }
+
+    /// Returns what [`Client::accept`] would ask for, with the boot that it would have.
+    pub fn preview(&self) -> Option<Lease> {
+        let (best, proxy) = self.best()?;
+        let mut lease = best.lease.clone();
+        if let Some(proxy) = proxy {
+            offer::merge(&mut lease, &proxy.lease);
+        }
+        Some(lease)
     }
 
     /// Returns whether a lease has been asked for that is worth waiting for by somebody who has another

@@ -76,16 +76,20 @@ impl Client {
         }
     }
 
+    /// Returns the best offer, when there is one, and the boot that a ProxyDHCP server adds.
+    pub(super) fn best(&self) -> Option<(&Offer, Option<&Offer>)> {
+        let State::Selecting { offers, .. } = &self.state else {
+            return None;
+        };
+        Some((offers.best()?, offers.proxy()))
+    }
+
     /// Asks for the best offer, when there is one.
     pub(super) fn take_best(&mut self) {
-        let State::Selecting { offers, .. } = &self.state else {
+        let Some((best, proxy)) = self.best() else {
             return;
         };
-        let Some(best) = offers.best() else { return };
-        let (offer, proxy) = (
-            Box::new(best.clone()),
-            offers.proxy().cloned().map(Box::new),
-        );
+        let (offer, proxy) = (Box::new(best.clone()), proxy.cloned().map(Box::new));
         self.watch(offer.lease.address);
         let resend = Resend::new(self.now);
         self.enter(State::Requesting {
