@@ -15,6 +15,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use wireboot::plan::menu::{Entry, Menu};
 use wireboot::plan::url::Url;
 use wireboot::plan::{Answer, Architecture, BootPlan, Facts, Planner, Purpose, Step};
 
@@ -38,6 +39,37 @@ fn boot_loader_entries_lead_to_the_plans_beside_them() {
     check("bls", "conf", 4);
 }
 
+#[test]
+fn a_tree_of_menus_leads_to_the_kernel_that_is_chosen() {
+    let kernel = "kernel http://mirror.example.com/eight/x86_64/vmlinuz";
+    let rescue = "command line ip=dhcp rescue initrd=initrd.magic";
+    let menus = ["Linux (64 bits)", "Example Linux 8", "Rescue"];
+    let transcript = chosen("menu.ipxe", &menus);
+    // The newer loader is a program for the firmware, so the menu goes on with this one.
+    let loader = "http://boot.example.com/ipxe/loader-undionly.kpxe";
+    assert_in_order(&transcript, &[loader, "Example Site", kernel, rescue]);
+
+    // What cannot be started leads back to the first menu, where another choice boots.
+    let mut detour = vec!["Programs", "A memory test"];
+    detour.extend(menus);
+    let failed = "say That did not work";
+    assert_in_order(&chosen("menu.ipxe", &detour), &[failed, kernel, rescue]);
+
+    let other = ["Linux (64 bits)", "Another release", "Text"];
+    let kernel = "kernel http://mirror.example.com/typed/x86_64/vmlinuz";
+    assert_in_order(&chosen("menu.ipxe", &other), &[kernel]);
+    assert_in_order(&chosen("menu.ipxe", &["The local disk"]), &["error"]);
+}
+
+fn assert_in_order(transcript: &str, expected: &[&str]) {
+    let mut rest = transcript;
+    for text in expected {
+        let at = rest.find(text);
+        let at = at.unwrap_or_else(|| panic!("no {text:?} in\n{transcript}"));
+        rest = &rest[at..];
+    }
+}
+
 fn check(folder: &str, extension: &str, at_least: usize) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/data")
@@ -51,7 +83,7 @@ fn check(folder: &str, extension: &str, at_least: usize) {
     assert!(cases.len() >= at_least, "only {} cases", cases.len());
     let mut wrong = Vec::new();
     for case in cases {
-        let transcript = transcript(&case);
+        let transcript = transcript(&case, None);
         let expected = case.with_extension("plan");
         if std::env::var_os("BLESS").is_some() {
             fs::write(&expected, &transcript).unwrap();
@@ -67,8 +99,14 @@ fn check(folder: &str, extension: &str, at_least: usize) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Plans the case and returns what happened, a line each.
-fn transcript(case: &Path) -> String {
+/// Plans a script of the tree of menus for somebody who chooses these entries, and types if asked.
+fn chosen(name: &str, choices: &[&str]) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/ipxe-menus");
+    transcript(&folder.join(name), Some(choices))
+}
+
+/// Plans the case and returns what happened, a line each; nobody is there without `choices`.
+fn transcript(case: &Path, choices: Option<&[&str]>) -> String {
     let name = case.file_name().unwrap().to_str().unwrap();
     let folder = case.parent().unwrap().file_name().unwrap();
     let directory = match folder.to_str().unwrap() {
@@ -79,6 +117,7 @@ fn transcript(case: &Path) -> String {
     };
     let mut planner = Planner::new(facts(&format!("{directory}/{name}")));
     let mut lines = String::new();
+    let mut choices = choices.map(|choices| choices.iter());
     let mut answer = Answer::Begin;
     for _ in 0..20_000 {
         answer = match planner.next(answer) {
@@ -92,7 +131,10 @@ fn transcript(case: &Path) -> String {
             Step::Menu(menu) => {
                 let title = menu.title.clone().unwrap_or_default();
                 writeln!(lines, "menu {title:?} timeout {:?}", menu.timeout).unwrap();
-                let answer = menu.unattended();
+                let answer = match &mut choices {
+                    Some(choices) => choose(&menu, choices.next().unwrap()),
+                    None => menu.unattended(),
+                };
                 for (number, entry) in menu.entries.iter().enumerate() {
                     let is_chosen =
                         matches!(&answer, Answer::Chosen { entry, .. } if *entry == number);
@@ -111,7 +153,10 @@ fn transcript(case: &Path) -> String {
             }
             Step::Input { text, .. } => {
                 writeln!(lines, "input {text}").unwrap();
-                Answer::TimedOut
+                match choices {
+                    Some(_) => Answer::Text("typed".to_owned()),
+                    None => Answer::TimedOut,
+                }
             }
             Step::Say(text) => {
                 writeln!(lines, "say {text}").unwrap();
@@ -137,6 +182,15 @@ fn transcript(case: &Path) -> String {
         };
     }
     panic!("{name} does not end");
+}
+
+fn choose(menu: &Menu, text: &str) -> Answer {
+    let entry = |entry: &Entry| entry.is_choice && entry.text.ends_with(text);
+    let entry = menu.entries.iter().position(entry);
+    Answer::Chosen {
+        entry: entry.unwrap_or_else(|| panic!("no {text:?} in {menu:?}")),
+        command_line: None,
+    }
 }
 
 /// Replaces lines that repeat by their number.
@@ -196,7 +250,10 @@ fn serve(folder: &Path, url: &Url, purpose: Purpose) -> Answer {
         _ if path.contains("missing") || is_text => Answer::Missing,
         Purpose::Configuration => Answer::Missing,
         _ if path.ends_with("pxelinux.0") => file(b"\xea\0PXELINUX 6.04".to_vec()),
-        _ if path.ends_with(".0") => file(b"\xeb\x10\0\0".to_vec()),
+        _ if path.ends_with(".0") || path.ends_with(".kpxe") || path.ends_with(".bin") => {
+            file(b"\xeb\x10\0\0".to_vec())
+        }
+        _ if path.ends_with(".efi") => file([&b"MZ"[..], &[0; 0x400]].concat()),
         _ if path.ends_with("vmlinuz") => file(kernel()),
         Purpose::BootFile | Purpose::Kernel => file(kernel()),
         Purpose::DeviceTree => file(b"\xd0\x0d\xfe\xed".to_vec()),

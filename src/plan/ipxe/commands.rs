@@ -134,6 +134,7 @@ impl State {
             "imgstat" => Ok(say(self.images.describe())),
             "imgverify" => self.verify(words, place),
             "imgtrust" => self.trust(words),
+            "md5sum" | "sha1sum" => self.digest(name, words, place, context),
             "params" => self.begin_parameters(words),
             "param" => self.add_parameter(words),
             "dhcp" | "ifconf" | "ifopen" | "ifclose" | "iflinkwait" => interface(words),
@@ -159,11 +160,9 @@ impl State {
             "sanhook" | "sanunhook" | "fcels" | "fcstat" | "pxebs" | "autoboot" | "shell"
             | "config" | "reboot" | "poweroff" | "imgextract" | "imgdecrypt" | "imgset"
             | "ping" | "nslookup" | "lotest" | "vcreate" | "vdestroy" | "ibstat" | "iwlist"
-            | "iwstat" | "pciscan" | "usbscan" | "md5sum" | "sha1sum" | "gdbstub" | "help"
-            | "profstat" => Err(Fault::new(
-                name,
-                "is a command of iPXE that is not done here",
-            )),
+            | "iwstat" | "pciscan" | "usbscan" | "gdbstub" | "help" | "profstat" => Err(
+                Fault::new(name, "is a command of iPXE that is not done here"),
+            ),
             _ => Err(Fault::new(name, "is no command of iPXE")),
         }
     }

@@ -2,12 +2,11 @@
 //! with it.
 
 use super::super::error::Place;
-use super::super::kernel_image::Kind;
 use super::super::planner::Context;
 use super::super::url::Url;
 use super::super::{Purpose, Step};
 use super::commands::{Fault, Pending, State, Then};
-use super::images::Image;
+use super::images::{Image, Start};
 use super::machine::Effect;
 use super::options::{Arguments, Known, flag, valued};
 
@@ -97,30 +96,29 @@ impl State {
     }
 
     pub(super) fn use_image(&mut self, name: &str, then: Then) -> Result<Effect, Fault> {
-        let in_place = match then {
-            Then::Keep => return Ok(Effect::Done),
-            Then::Select => {
-                self.images.select(name);
-                return Ok(Effect::Done);
-            }
-            Then::Start { in_place } => in_place,
-        };
+        if then == Then::Keep {
+            return Ok(Effect::Done);
+        }
         let image = self.image(name)?;
-        if image.kind == Kind::IpxeScript {
-            let (file, text) = (image.url.clone(), std::mem::take(&mut image.text));
-            self.images.free(Some(name));
-            Ok(Effect::Run {
-                file,
-                text,
-                in_place,
-            })
-        } else if image.kind.is_kernel() {
-            Ok(Effect::Plan(Box::new(self.images.plan(name)?)))
-        } else if image.kind.is_firmware_program() {
-            Ok(Effect::Chain(image.url.clone()))
-        } else {
-            let what = "is neither a kernel nor a script that begins with #!ipxe";
-            Err(Fault::new(name, what))
+        // What a script tries to start is no initrd of what it starts instead.
+        image.is_kernel = true;
+        let start = image.start()?;
+        let Then::Start { in_place } = then else {
+            self.images.select(name);
+            return Ok(Effect::Done);
+        };
+        match start {
+            Start::Script => {
+                let (file, text) = (image.url.clone(), std::mem::take(&mut image.text));
+                self.images.free(Some(name));
+                Ok(Effect::Run {
+                    file,
+                    text,
+                    in_place,
+                })
+            }
+            Start::Kernel => Ok(Effect::Plan(Box::new(self.images.plan(name)?))),
+            Start::BootLoader => Ok(Effect::Chain(image.url.clone())),
         }
     }
 
@@ -134,6 +132,23 @@ impl State {
         let mut arguments = Arguments::parse(words, &[])?;
         let name = arguments.word("the image")?;
         self.image(name)?.arguments = arguments.rest.join(" ");
+        Ok(Effect::Done)
+    }
+
+    /// `md5sum IMAGE…` and `sha1sum IMAGE…`, which show the sums of images to people and decide
+    /// nothing: the images must be there, and their sums are left out.
+    pub(super) fn digest(
+        &mut self,
+        command: &str,
+        words: &[String],
+        place: &Place,
+        context: &mut Context,
+    ) -> Result<Effect, Fault> {
+        let names = Arguments::parse(words, &[])?.rest;
+        for name in names {
+            self.image(name)?;
+        }
+        context.note(place, format!("{command} shows no sums here"));
         Ok(Effect::Done)
     }
 

@@ -1,5 +1,6 @@
 //! Images: what scripts have fetched, and how a kernel and its initrds become of them.
 
+use super::super::firmware::{self, Program};
 use super::super::kernel_image::{Kind, classify};
 use super::super::url::Url;
 use super::super::{BootPlan, Part, Placement};
@@ -40,6 +41,40 @@ impl Image {
             },
         }
     }
+
+    /// Returns how the image is started.
+    ///
+    /// # Errors
+    /// An image that cannot be: where iPXE probes an image and has no type for it, the command
+    /// fails with ENOEXEC and `||` takes over (`image_select` and `image_exec` of iPXE).
+    pub(super) fn start(&self) -> Result<Start, Fault> {
+        if self.kind == Kind::IpxeScript {
+            return Ok(Start::Script);
+        } else if self.kind.is_kernel() {
+            return Ok(Start::Kernel);
+        }
+        let what = match firmware::program(Some(self.kind), &self.url) {
+            Some(Program::Pxelinux | Program::Grub) => return Ok(Start::BootLoader),
+            // Another iPXE would begin with the same lease and the same script again.
+            Some(Program::Ipxe) => "is another iPXE, and its scripts already run here",
+            None if self.kind == Kind::Text => {
+                "is neither a kernel nor a script that begins with #!ipxe"
+            }
+            None => "is a program for the firmware, which is gone once Linux runs",
+        };
+        Err(Fault::new(&self.name, what))
+    }
+}
+
+/// How an image is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// By the commands in it.
+    Script,
+    /// As the kernel of a plan.
+    Kernel,
+    /// By reading the configuration of the boot loader that it is.
+    BootLoader,
 }
 
 /// All images of a run, in the order in which they were fetched.
