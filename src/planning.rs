@@ -3,14 +3,13 @@
 
 #![forbid(unsafe_code)]
 
-use std::net::Ipv4Addr;
 use std::rc::Rc;
 
-use crate::config::{self, Config, Report};
+use crate::config::{self, Config, Identify, Report};
 use crate::console::Console;
 use crate::dhcp::lease::Lease;
 use crate::error::Error;
-use crate::plan::url::Url;
+use crate::plan::url::{Url, UrlError};
 use crate::plan::{Answer, BootPlan, Facts, HEAD_LEN, Note, Planner, Purpose, Step, report};
 use crate::sys::SyscallError;
 use crate::sys::firmware::{self, Processor};
@@ -81,12 +80,12 @@ pub fn facts(
     mac: MacAddress,
     lease: &Lease,
 ) -> Result<Facts, Error> {
-    let (name, url) = boot_file(config, lease)?;
+    let name = boot_file(config, lease)?;
     let next_server = lease.next_server.filter(|ip| !ip.is_unspecified());
-    // For HTTP boot the server is only known from the address.
-    let in_url = || url.host().parse::<Ipv4Addr>().ok();
-    let boot_server = next_server.or_else(in_url).unwrap_or(lease.server);
-    let mut facts = Facts::new(url, mac, lease.address, boot_server);
+    let server = next_server.unwrap_or(lease.server);
+    // The address may depend on all the other facts.
+    let unexpanded = Url::tftp(&server.to_string(), "/").map_err(no_address)?;
+    let mut facts = Facts::new(unexpanded, mac, lease.address, server);
     interface.clone_into(&mut facts.interface);
     name.clone_into(&mut facts.boot_file_name);
     facts.prefix_len = lease.prefix_len;
@@ -101,6 +100,24 @@ pub fn facts(
         .map(|(code, value)| (code, value.to_vec()))
         .collect();
     add_machine(&mut facts);
+    // iPXE expands settings in the name that a server gives it (fetch_next_server_and_filename).
+    let is_ipxe = config.boot_file.is_none() && config.identify == Identify::Ipxe;
+    let name = if is_ipxe {
+        let expanded = facts.expand_settings(name);
+        expanded.map_err(|what| Error::NothingBootable {
+            what: format!("the boot file {name:?} cannot be expanded: {what}"),
+            source: None,
+        })?
+    } else {
+        name.to_owned()
+    };
+    facts.boot_file = url_of(&name, lease)?;
+    if next_server.is_none()
+        && let Ok(address) = facts.boot_file.host().parse()
+    {
+        // For HTTP boot the server is only known from the address.
+        facts.boot_server = address;
+    }
     facts.append.clone_from(&config.append);
     for name in &config.initrds {
         let url = facts.boot_file.join(name).map_err(|error| {
@@ -112,8 +129,8 @@ pub fn facts(
     Ok(facts)
 }
 
-/// Returns the name of the boot file, and where it is.
-fn boot_file<'a>(config: &'a Config, lease: &'a Lease) -> Result<(&'a str, Url), Error> {
+/// Returns the name of the boot file.
+fn boot_file<'a>(config: &'a Config, lease: &'a Lease) -> Result<&'a str, Error> {
     let name = config.boot_file.as_ref().or(lease.boot_file.as_ref());
     let name = name.ok_or_else(|| Error::NothingBootable {
         what: match lease.is_without_dhcp() {
@@ -126,13 +143,20 @@ fn boot_file<'a>(config: &'a Config, lease: &'a Lease) -> Result<(&'a str, Url),
         },
         source: None,
     })?;
+    Ok(name)
+}
+
+/// Returns where the boot file of this name is.
+fn url_of(name: &str, lease: &Lease) -> Result<Url, Error> {
     let server_name = lease.server_name.as_deref();
-    let url = Url::of_boot_file(name, lease.next_server, server_name, lease.server);
-    let url = url.map_err(|error| Error::NothingBootable {
+    Url::of_boot_file(name, lease.next_server, server_name, lease.server).map_err(no_address)
+}
+
+fn no_address(error: UrlError) -> Error {
+    Error::NothingBootable {
         what: "the boot file is no address".to_owned(),
         source: Some(error.into()),
-    })?;
-    Ok((name, url))
+    }
 }
 
 /// Adds what the kernel says of this machine.
@@ -298,6 +322,58 @@ mod tests {
         let missing = |_: &Url, _: Purpose| Ok(None);
         let error = plan(test_facts(), Console::Unattended, missing).unwrap_err();
         assert_eq!(error.exit_code(), 6);
+    }
+
+    #[test]
+    fn settings_in_the_boot_file_of_a_lease_are_expanded_for_ipxe_alone() {
+        let address = [192, 0, 2, 2].into();
+        let mut lease = Lease::fixed(address, 24);
+        lease.server = [192, 0, 2, 1].into();
+        lease.host_name = Some("node 7".to_owned());
+        lease
+            .options
+            .set(17, *b"nfs://${next-server}/${mac:hexraw}");
+        let facts_of = |name: &str, config: &Config| {
+            let mut lease = lease.clone();
+            lease.boot_file = Some(name.to_owned());
+            facts(config, "eth0", MacAddress([0x52, 0x54, 0, 1, 2, 3]), &lease)
+        };
+        let ipxe = Config::for_boot();
+        for (name, expected) in [
+            (
+                "http://${next-server}/ipxe/${mac:hexhyp}?name=${hostname:uristring}&none=${17.1}",
+                "http://192.0.2.1/ipxe/52-54-00-01-02-03?name=node%207&none=",
+            ),
+            (
+                "${net0/mac:hex}.ipxe",
+                "tftp://192.0.2.1/52:54:00:01:02:03.ipxe",
+            ),
+            ("at/${ip}/${open", "tftp://192.0.2.1/at/192.0.2.2/${open"),
+            ("${root-path}/x", "nfs://192.0.2.1/525400010203"),
+            ("plain$.0", "tftp://192.0.2.1/plain$.0"),
+        ] {
+            match facts_of(name, &ipxe) {
+                Ok(facts) => {
+                    assert_eq!(facts.boot_file.to_string(), expected);
+                    assert_eq!(facts.boot_file_name, name);
+                }
+                Err(error) => assert!(error.chain().contains(expected), "{}", error.chain()),
+            }
+        }
+        let mut other = Config::for_boot();
+        for identify in [Identify::Pxe, Identify::Http, Identify::Plain] {
+            other.identify = identify;
+            let facts = facts_of("/${mac:hexhyp}", &other).unwrap();
+            assert_eq!(
+                facts.boot_file.to_string(),
+                "tftp://192.0.2.1//${mac:hexhyp}"
+            );
+        }
+        // What the user names is meant as it is.
+        other.identify = Identify::Ipxe;
+        other.boot_file = Some("a${mac}".to_owned());
+        let facts = facts_of("x", &other).unwrap();
+        assert_eq!(facts.boot_file.to_string(), "tftp://192.0.2.1/a${mac}");
     }
 
     fn test_facts() -> Facts {

@@ -7,7 +7,7 @@ use super::super::planner::{Context, Turn};
 use super::super::url::Url;
 use super::super::{Answer, BootPlan, Step};
 use super::commands::{Fault, Pending, State};
-use super::script::{Line, Operator, command, expand, lines};
+use super::script::{Line, Operator, command, lines};
 
 /// How many commands a run may take; a script that waits five seconds before each retry gets
 /// through some hours with it.
@@ -161,8 +161,7 @@ impl Machine {
             }
             let mut expanded = Vec::with_capacity(now.len());
             for word in &now {
-                let value = |name: &str| self.state.settings.text(name, &context.facts);
-                match expand(word, value) {
+                match self.state.settings.expand(word, &context.facts) {
                     Ok(word) => expanded.push(word),
                     Err(what) => return Ok(Err(Fault::new(word, what))),
                 }

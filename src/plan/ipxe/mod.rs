@@ -21,3 +21,13 @@ mod setting_commands;
 mod settings;
 
 pub(super) use machine::Machine;
+
+use super::facts::Facts;
+
+/// Expands the settings in `text` as in a word of a script that has set none.
+///
+/// # Errors
+/// A text that grows without end.
+pub(super) fn expand(text: &str, facts: &Facts) -> Result<String, &'static str> {
+    settings::Settings::default().expand(text, facts)
+}

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::super::facts::{Architecture, Facts};
 use super::format::{Type, integer_of, parse_integer};
+use super::script::expand;
 
 /// How many settings a script may set; each may hold 64 KiB.
 const MAX_SETTINGS: usize = 2_000;
@@ -89,6 +90,14 @@ impl Settings {
         let value = self.value(&name, facts)?;
         let kind = name.wanted().ok()?.unwrap_or(value.kind);
         Some(kind.format(&value.octets))
+    }
+
+    /// Replaces the settings in `word` by their texts.
+    ///
+    /// # Errors
+    /// A word that grows without end.
+    pub(super) fn expand(&self, word: &str, facts: &Facts) -> Result<String, &'static str> {
+        expand(word, |name| self.text(name, facts))
     }
 
     /// Sets `name` to what `text` means in the type of the name, text when it has none.
