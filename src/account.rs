@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::sys;
 use crate::sys::file::{self, EVERYBODY};
 use crate::time::Instant;
+use crate::wire::safe::Safe;
 
 /// Where the account of the last boot stands, for programs.
 pub const JSON: &str = "/run/wireboot/account.json";
@@ -150,7 +151,7 @@ impl Account {
         let mut before = moments.first().map_or(0, |moment| moment.at_us);
         for Moment { what, at_us } in moments {
             let (at, since) = (seconds(*at_us), seconds(at_us.saturating_sub(before)));
-            text.push_str(&format!("{at:>11} s  +{since}  {what}\n"));
+            text.push_str(&format!("{at:>11} s  +{since}  {}\n", Safe::line(what)));
             before = *at_us;
         }
         text + &format!("{self}\n")

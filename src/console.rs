@@ -11,10 +11,11 @@ use nix::errno::Errno;
 use crate::plan::Answer;
 use crate::plan::menu::Menu;
 use crate::plan::menu::keys::{Key, decode, is_unfinished};
-use crate::plan::menu::session::{Line, Session, shown};
+use crate::plan::menu::session::{Line, Session};
 use crate::sys::terminal::Terminal;
 use crate::sys::{self, SyscallError};
 use crate::time::Instant;
+use crate::wire::safe::Safe;
 
 /// Lines that every terminal has; a serial one does not tell how many.
 const HEIGHT: usize = 24;
@@ -89,7 +90,7 @@ impl Console {
         let Some(terminal) = self.terminal(true)? else {
             return Ok(Answer::TimedOut);
         };
-        terminal.show(&shown(text));
+        terminal.show(&Safe::line(text).to_string());
         let deadline = timeout.map(|timeout| sys::now() + timeout);
         let pressed = keys(&terminal, deadline)?;
         terminal.show(CLEAR_LINE);
@@ -123,7 +124,7 @@ impl Console {
             } else {
                 line.shown()
             };
-            terminal.show(&format!("{CLEAR_LINE}{}: {entered}", shown(text)));
+            terminal.show(&format!("{CLEAR_LINE}{}: {entered}", Safe::line(text)));
             let keys = keys(&terminal, deadline)?;
             if keys.is_empty() && deadline.is_some_and(|at| sys::now() >= at) {
                 break Answer::TimedOut;
@@ -145,7 +146,7 @@ impl Console {
     /// Shows lines of a configuration.
     pub fn say(self, text: &str) {
         for line in text.lines() {
-            eprintln!("{}", shown(line));
+            eprintln!("{}", Safe::line(line));
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::sys::SyscallError;
 use crate::time::Seconds;
+use crate::wire::safe::Safe;
 
 /// A cause of any type, printed after the text of the variant that holds it.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -57,7 +58,7 @@ pub enum Error {
         source: Option<Cause>,
     },
     /// A file could not be fetched.
-    #[error("cannot fetch {url}")]
+    #[error("cannot fetch {}", Safe::name(url))]
     Fetch {
         /// The address, without credentials.
         url: String,

@@ -24,6 +24,7 @@ use ureq_proto::http::{Response, StatusCode, Version};
 
 use crate::plan::url::{Scheme, Url};
 use crate::time::{Instant, LeastRate};
+use crate::wire::safe::Safe;
 
 use request::ask;
 pub use request::basic;
@@ -96,7 +97,7 @@ pub enum Failure {
     #[error("the server's answer cannot be read: {0}")]
     Malformed(String),
     /// The redirection leads nowhere.
-    #[error("the redirection to {0:?} cannot be followed")]
+    #[error("the redirection to \"{}\" cannot be followed", Safe::name(.0))]
     BadRedirect(String),
     /// The connection ended before the file.
     #[error("the connection ended after {received} octets")]

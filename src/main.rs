@@ -4,11 +4,13 @@
 
 use std::process::ExitCode;
 
+use wireboot::wire::safe::Safe;
+
 fn main() -> ExitCode {
     match wireboot::cli::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("wireboot: {}", error.chain());
+            eprintln!("wireboot: {}", Safe::line(error.chain()));
             ExitCode::from(error.exit_code())
         }
     }

@@ -36,7 +36,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::time::{Instant, LeastRate};
-use crate::wire::tftp::{ErrorCode, Options, Packet, printable};
+use crate::wire::safe::text_of;
+use crate::wire::tftp::{ErrorCode, Options, Packet};
 pub use extents::Extents;
 use negotiation::{agreed, encode_request};
 pub use outcome::{Discard, Event, Failure};
@@ -184,7 +185,7 @@ impl Get {
                     source,
                     Failure::Refused {
                         code,
-                        message: printable(message),
+                        message: text_of(message),
                         at_request: expected.is_none(),
                     },
                     None,

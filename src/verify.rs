@@ -13,7 +13,7 @@ use std::str::FromStr;
 use minisign_verify::{Error, PublicKey, StreamVerifier};
 
 use crate::plan::url::Sha256;
-use crate::wire::tftp::printable;
+use crate::wire::safe::text_of;
 
 /// The most octets that a signature or a key may have.
 pub const MAX_SIGNATURE_LEN: u64 = 4096;
@@ -62,7 +62,7 @@ impl Keys {
         let mut keys = Vec::new();
         for line in lines.filter(is_key) {
             let key = PublicKey::from_base64(line);
-            keys.push(key.map_err(|_| Fault::Key(printable(line.as_bytes())))?);
+            keys.push(key.map_err(|_| Fault::Key(text_of(line.as_bytes())))?);
         }
         if keys.is_empty() {
             return Err(Fault::Key("there is none".to_owned()));
@@ -84,7 +84,7 @@ impl Keys {
         for key in &self.0 {
             match key.verify_stream(&signature.0) {
                 Ok(verifier) => {
-                    let comment = printable(signature.0.trusted_comment().as_bytes());
+                    let comment = text_of(signature.0.trusted_comment().as_bytes());
                     return Ok(Check { verifier, comment });
                 }
                 Err(Error::UnsupportedLegacyMode) => return Err(Fault::Legacy),

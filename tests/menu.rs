@@ -80,6 +80,88 @@ fn escape_leaves_the_menu_and_the_terminal_is_as_it_was() {
     });
 }
 
+/// What would clear the screen, name the window, ring, begin a sequence by one character (C1), and
+/// turn text around.
+const ACTIVE: [&str; 5] = ["\x1b[5m", "\x1b]0;x", "\x07", "\u{9b}2J", "\u{202e}"];
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn what_comes_from_the_network_cannot_steer_the_terminal() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let bad = ACTIVE.concat();
+        let configuration = format!(
+            "menu title T{bad}T\nui menu.c32\nsay S{bad}S\ntimeout 600\nlabel a{bad}a\n\
+             menu label L{bad}L\nkernel k1\nappend A{bad}A\ntext help\nH{bad}H\nendtext\n"
+        );
+        let _server = serve(&far, &configuration);
+        let mut boot = start_with("--explain");
+        boot.shows(&[
+            "S\\u{1b}[5m\\u{1b}]0;x\\u{7}\\u{9b}2J\\u{202e}S",
+            "T\\u{1b}",
+            "L\\u{1b}",
+        ]);
+        boot.types("\t");
+        boot.shows(&["> A\\u{1b}[5m", "A\x1b[7m \x1b[0m"]);
+        boot.types("\x1b");
+        boot.shows(&["H\\u{1b}[5m"]);
+        boot.types("\t\r");
+        boot.shows(&[
+            "label a\\u{1b}[5m",
+            "command line  BOOT_IMAGE=k1 A\\u{1b}[5m",
+        ]);
+        boot.shows(&["stopped after Plan"]);
+        assert!(boot.child.wait().unwrap().success());
+        is_clean(&boot);
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn prompts_and_texts_of_scripts_cannot_steer_the_terminal() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let mut script = String::from("#!ipxe\n");
+        for (number, octets) in [
+            "1b:5b:35:6d",
+            "1b:5d:30:3b:78",
+            "07",
+            "c2:9b:32:4a",
+            "e2:80:ae",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            script.push_str(&format!("set b{number}:hex {octets}\n"));
+        }
+        script.push_str(
+            "set bad ${b0:string}${b1:string}${b2:string}${b3:string}${b4:string}\n\
+             echo E${bad}E\nset field D${bad}D\nprompt P${bad}P ||\nread field\n\
+             kernel gone${bad} || kernel k${bad}\nboot\n",
+        );
+        far.write("boot.ipxe", &script);
+        let root = far.folder.display();
+        let more = format!("--enable-tftp --tftp-root={root} --dhcp-boot=boot.ipxe");
+        let _server = dnsmasq(&far, &more);
+        let mut boot = start();
+        boot.shows(&["E\\u{1b}[5m", "P\\u{1b}[5m"]);
+        boot.types("x");
+        boot.shows(&["field: D\\u{1b}[5m", "D\x1b[7m"]);
+        boot.types("\r");
+        // Neither is an address, and the errors say so with the names.
+        boot.shows(&["wireboot: nothing to boot", "k\\u{1b}[5m"]);
+        assert_eq!(boot.child.wait().unwrap().code(), Some(6));
+        is_clean(&boot);
+    });
+}
+
+fn is_clean(boot: &Terminal) {
+    for active in ACTIVE {
+        let written = boot.written();
+        assert!(!written.contains(active), "{active:?} in {written:?}");
+    }
+}
+
 /// dnsmasq, which offers a pxelinux configuration.
 fn serve(far: &Far, configuration: &str) -> Server {
     fs::create_dir(far.folder.join("pxelinux.cfg")).unwrap();
@@ -91,9 +173,13 @@ fn serve(far: &Far, configuration: &str) -> Server {
 
 /// Starts `wireboot boot` at a terminal.
 fn start() -> Terminal {
-    let arguments = "boot -i near --stop-after plan --timeout 20";
+    start_with("")
+}
+
+fn start_with(flags: &str) -> Terminal {
+    let arguments = format!("boot -i near --stop-after plan --timeout 20 {flags}");
     let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
-    command.args(arguments.split(' '));
+    command.args(arguments.split_whitespace());
     Terminal::start(command)
 }
 

@@ -44,7 +44,7 @@ pub fn dump(octets: &[u8]) -> String {
             }
         }
         let width = 42 - chunk.len() * 2 - chunk.len().div_ceil(2);
-        let _ = write!(text, "{:width$}{}", "", printable(chunk));
+        let _ = write!(text, "{:width$}{}", "", text_of(chunk));
     }
     text
 }
@@ -160,7 +160,7 @@ fn trivial(payload: &[u8], text: &mut String) -> Result<(), DecodeError> {
             return Ok(());
         }
     };
-    let _ = write!(text, "TFTP {what} \"{}\"", printable(file));
+    let _ = write!(text, "TFTP {what} \"{}\"", text_of(file));
     Ok(())
 }
 
@@ -185,7 +185,7 @@ fn dhcp(payload: &[u8], verbose: bool, text: &mut String) -> Result<(), DecodeEr
         }
     }
     if let Some(file) = option::text(&message.file).filter(|file| !file.is_empty()) {
-        let _ = write!(text, ", file \"{}\"", printable(file.as_bytes()));
+        let _ = write!(text, ", file \"{}\"", text_of(file.as_bytes()));
     }
     if verbose {
         options::append(&message.options, text);
@@ -195,7 +195,7 @@ fn dhcp(payload: &[u8], verbose: bool, text: &mut String) -> Result<(), DecodeEr
 }
 
 /// Returns the octets as text in which nothing can steer a terminal.
-fn printable(octets: &[u8]) -> String {
+fn text_of(octets: &[u8]) -> String {
     octets
         .iter()
         .map(|octet| match octet {
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn nothing_from_the_network_can_steer_the_terminal() {
-        assert_eq!(printable(b"a\x1b[2J\xc3\n"), "a.[2J..");
+        assert_eq!(text_of(b"a\x1b[2J\xc3\n"), "a.[2J..");
     }
 
     #[test]

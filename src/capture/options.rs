@@ -149,7 +149,7 @@ mod tests {
             "
 \tVendor class identifier (60): \"PXEClient\"
 \tRouter (3): 192.0.2.1 192.0.2.2
-\tHost Name (12): \"\u{fffd}\"
+\tHost Name (12): \"\\u{7}\"
 \tIP Address Lease Time (51): 3600
 \tOption (224): ab
 \tVendor-Specific Information (43): 

@@ -138,7 +138,8 @@ impl Request {
         let to_output = self.output.as_deref() == Some(Path::new("-"));
         let refuse = |why: &str| Err(Error::Usage(why.to_owned()));
         if self.urls.is_empty() {
-            return Err(Error::Usage(format!("no URL given\n{HELP}")));
+            eprint!("{HELP}");
+            return refuse("no URL given");
         } else if self.must_be_signed && self.fetcher.keys.is_empty() {
             return refuse("a signature is required, and no --key says whose");
         } else if to_output && self.is_json {

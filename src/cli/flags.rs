@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::fetch::Style;
 use crate::init;
 use crate::time::parse_seconds;
+use crate::wire::safe::Safe;
 
 /// Lines of help for the flags that [`Common::take`] knows.
 pub(super) const COMMON_HELP: &str = "  \
@@ -254,14 +255,14 @@ pub(crate) fn start_logging(level: LevelFilter) {
     };
     builder.format(move |line, record| match record.level() {
         log::Level::Error | log::Level::Warn | log::Level::Info => {
-            writeln!(line, "wireboot: {}{end}", record.args())
+            writeln!(line, "wireboot: {}{end}", Safe::line(record.args()))
         }
         log::Level::Debug | log::Level::Trace => {
             writeln!(
                 line,
                 "wireboot: {}: {}{end}",
                 record.target(),
-                record.args()
+                Safe::line(record.args())
             )
         }
     });

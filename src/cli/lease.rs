@@ -18,6 +18,7 @@ use crate::recorder;
 use crate::script::{self, Event};
 use crate::sys::signal::Signals;
 use crate::wire::option::known;
+use crate::wire::safe::Safe;
 
 const HELP: &str = "\
 usage: wireboot lease [FLAG]…
@@ -217,7 +218,7 @@ fn text(wish: &Wish, interface: &str, lease: &Lease) -> String {
         ));
     }
     if let Some(file) = &lease.boot_file {
-        text.push_str(&format!("{interface}: boot file {file}\n"));
+        text.push_str(&format!("{interface}: boot file {}\n", Safe::name(file)));
     }
     if wish.shows_options {
         text.push_str(&options::text(lease));

@@ -86,7 +86,10 @@ pub fn run() -> Result<(), Error> {
             Ok(())
         }
         Some(flag) => Err(flag.unexpected()),
-        None => Err(Error::Usage(format!("no command given\n{}", usage()))),
+        None => {
+            eprint!("{}", usage());
+            Err(Error::Usage("no command given".to_owned()))
+        }
     }
 }
 

@@ -251,7 +251,7 @@ fn a_nak_gives_its_reason_and_the_client_begins_anew_with_another_xid() {
     let mut nak = reply(MessageType::Nak, SERVER);
     nak.options.set(code::MESSAGE, *b"wrong\x07 network");
     t.receives(nak);
-    let reason = Some("wrong network".to_owned());
+    let reason = Some("wrong\x07 network".to_owned());
     assert_eq!(
         t.failure(),
         Loss::Refused {

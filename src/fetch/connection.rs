@@ -18,7 +18,7 @@ use crate::http;
 use crate::plan::url::{Scheme, Url};
 use crate::sys::{self, SyscallError};
 use crate::time::{Instant, LeastRate};
-use crate::wire::tftp::printable;
+use crate::wire::safe::text_of;
 
 /// A server that does not answer for so long is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -338,7 +338,7 @@ fn tunnel(stream: &mut Tcp, url: &Url, proxy: &Url) -> Result<(), Failure> {
         .split(|octet| *octet == b'\r')
         .next()
         .unwrap_or_default();
-    let line = printable(line);
+    let line = text_of(line);
     let mut words = line.split(' ');
     match (words.next(), words.next()) {
         (Some(version), Some("200")) if version.starts_with("HTTP/1.") => Ok(()),

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::sys;
 use crate::time::{Instant, Seconds};
+use crate::wire::safe::Safe;
 
 /// How often the bars move.
 const BAR_INTERVAL: Duration = Duration::from_millis(100);
@@ -265,8 +266,9 @@ fn is_console() -> bool {
 fn under_way(row: &Row, now: Instant) -> String {
     let time = now.since(row.began_at);
     let rate = rate(row.len, time);
+    let name = Safe::name(&row.name);
     let Some(expected) = row.expected.filter(|expected| *expected > 0) else {
-        return format!("{}: {}, {rate}", row.name, size(row.len));
+        return format!("{name}: {}, {rate}", size(row.len));
     };
     let part = row.len.min(expected);
     let filled = usize::try_from(part.saturating_mul(BAR_WIDTH) / expected).unwrap_or(0);
@@ -277,15 +279,15 @@ fn under_way(row: &Row, now: Instant) -> String {
     let left = time.as_millis() * missing / u128::from(part.max(1)) / 1_000;
     let percent = part.saturating_mul(100) / expected;
     format!(
-        "{}: [{bar}] {percent:3} % of {}, {rate}, {left} s left",
-        row.name,
+        "{name}: [{bar}] {percent:3} % of {}, {rate}, {left} s left",
         size(expected)
     )
 }
 
 fn done(name: &str, len: u64, time: Duration) -> String {
     format!(
-        "{name}: {} in {:.2} s, {}",
+        "{}: {} in {:.2} s, {}",
+        Safe::name(name),
         size(len),
         Seconds(time),
         rate(len, time)

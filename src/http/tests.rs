@@ -100,6 +100,16 @@ fn a_redirection_is_followed_but_never_out_of_https() {
 }
 
 #[test]
+fn a_redirection_without_end_is_not_shown_whole() {
+    let failure = Failure::BadRedirect("https://192.0.2.1/".repeat(10_000));
+    let text = failure.to_string();
+    assert!(
+        text.len() < 1_000 && text.ends_with("cannot be followed"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_refusal_is_told_by_its_status() {
     for (answer, failure) in [
         (

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::url::Url;
+use crate::wire::safe::Safe;
 
 /// A line of a file; line 0 is the file as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,9 +33,10 @@ impl Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", Safe::name(&self.file))?;
         match self.line {
-            0 => write!(f, "{}", self.file),
-            line => write!(f, "{}:{line}", self.file),
+            0 => Ok(()),
+            line => write!(f, ":{line}"),
         }
     }
 }
@@ -76,6 +78,6 @@ impl Error {
 fn quoted(word: &str) -> String {
     match word {
         "" => String::new(),
-        _ => format!("{word:?}: "),
+        _ => format!("{}: ", Safe::name(format_args!("{word:?}"))),
     }
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{BootPlan, Note, Part};
+use crate::wire::safe::Safe;
 
 #[derive(Serialize)]
 struct Plan<'a> {
@@ -57,21 +58,23 @@ pub fn json(plan: &BootPlan) -> String {
 
 /// Returns the plan in lines for people.
 pub fn text(plan: &BootPlan) -> String {
-    let mut lines = vec![format!("kernel        {}", plan.kernel.url)];
+    let mut lines = vec![format!("kernel        {}", Safe::line(&plan.kernel.url))];
     for initrd in &plan.initrds {
         let place = initrd.placement.as_ref();
-        let place = place.map_or(String::new(), |place| format!(" as /{}", place.path));
-        lines.push(format!("initrd        {}{place}", initrd.url));
+        let place = place.map_or(String::new(), |place| {
+            format!(" as /{}", Safe::name(&place.path))
+        });
+        lines.push(format!("initrd        {}{place}", Safe::line(&initrd.url)));
     }
     if let Some(tree) = &plan.device_tree {
         let what = match plan.loads_device_tree {
             true => "device tree",
             false => "not loaded",
         };
-        lines.push(format!("{what:13} {}", tree.url));
+        lines.push(format!("{what:13} {}", Safe::line(&tree.url)));
     }
     let command_line = plan.with_append(&plan.command_line);
-    lines.push(format!("command line  {command_line}"));
+    lines.push(format!("command line  {}", Safe::line(command_line)));
     lines.join("\n") + "\n"
 }
 
@@ -79,7 +82,7 @@ pub fn text(plan: &BootPlan) -> String {
 pub fn explain(notes: &[Note]) -> String {
     let lines = notes
         .iter()
-        .map(|note| format!("{}: {}\n", note.place, note.text));
+        .map(|note| format!("{}: {}\n", note.place, Safe::line(&note.text)));
     lines.collect()
 }
 

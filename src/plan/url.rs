@@ -16,6 +16,7 @@ use std::str::FromStr;
 pub(super) use parts::percent_decoded;
 
 use crate::wire::option::known::parse_hex;
+use crate::wire::safe::Safe;
 use parts::{
     check_host, check_text, decode_path, encode, encode_where, parse_pin, percent_decoded_text,
     remove_dot_segments, split_fragment, split_port, split_query,
@@ -91,7 +92,7 @@ pub struct Url {
 
 /// A text that is no URL that can be fetched.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{text}\": {what} (column {column})")]
+#[error("\"{}\": {what} (column {column})", Safe::name(text))]
 pub struct UrlError {
     /// The text, without credentials.
     pub text: String,

@@ -1,7 +1,8 @@
 //! [`Terms`] as the options of a request, and what a server's answer leaves of them (RFC 2347).
 
 use super::Terms;
-use crate::wire::tftp::{BLKSIZE, Options, Packet, TIMEOUT, TSIZE, WINDOWSIZE, printable};
+use crate::wire::safe::text_of;
+use crate::wire::tftp::{BLKSIZE, Options, Packet, TIMEOUT, TSIZE, WINDOWSIZE};
 
 /// Seconds after which the server is to repeat by itself; our own timer is mostly faster.
 const SERVER_TIMEOUT: &str = "1";
@@ -38,7 +39,7 @@ pub(super) fn agreed(asked: &Terms, options: Options<'_>) -> Result<(Terms, Opti
     };
     let mut len = None;
     for (name, value) in options.iter() {
-        let wrong = || format!("{}={}", printable(name), printable(value));
+        let wrong = || format!("{}={}", text_of(name), text_of(value));
         let number: Option<u64> = std::str::from_utf8(value)
             .ok()
             .and_then(|value| value.trim().parse().ok());

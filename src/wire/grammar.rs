@@ -28,13 +28,6 @@ pub fn is_quotable(text: &str) -> bool {
     !text.chars().any(|c| c.is_control() || is_special(c))
 }
 
-/// Returns octets as text without control characters, which a terminal would follow; what is not
-/// UTF-8 becomes a replacement character.
-pub fn without_controls(octets: &[u8]) -> String {
-    let text = String::from_utf8_lossy(octets);
-    text.chars().filter(|c| !c.is_control()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

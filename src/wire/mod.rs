@@ -19,6 +19,7 @@ pub mod pcap;
 pub mod pcapng;
 pub mod pxe;
 pub mod route;
+pub mod safe;
 pub mod tftp;
 pub mod tpm;
 pub mod udp;

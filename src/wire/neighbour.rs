@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::ethernet::{
     ETHERTYPE_EAPOL, ETHERTYPE_LLDP, ETHERTYPE_MIN, ETHERTYPE_SLOW, Header, MacAddress,
 };
-use super::grammar;
+use super::safe;
 use super::{DecodeError, Reader};
 
 /// Groups that switches speak to.
@@ -148,10 +148,10 @@ fn lldp(reader: &mut Reader<'_>) -> Result<Word, DecodeError> {
             (0, _) => break,
             // By MAC address the port is not named.
             (2, [subtype, name @ ..]) if *subtype != 3 && port.is_empty() => {
-                port = grammar::without_controls(name)
+                port = safe::text_of(name)
             }
-            (4, name) => port = grammar::without_controls(name),
-            (5, name) => system = grammar::without_controls(name),
+            (4, name) => port = safe::text_of(name),
+            (5, name) => system = safe::text_of(name),
             _ => {}
         }
     }
@@ -218,7 +218,7 @@ mod tests {
         );
         let lldp = b"\x02\x07\x04\x02\0\0\0\0\x01\x04\x04\x05Gi3\x0a\x04sw\x1b1\0\0";
         let expected = Word::Lldp {
-            system: "sw1".to_owned(),
+            system: "sw\\u{1b}1".to_owned(),
             port: "Gi3".to_owned(),
         };
         assert_eq!(Word::decode(&frame(0x88cc, lldp)), Ok(expected));

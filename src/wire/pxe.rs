@@ -14,8 +14,8 @@
 
 use std::net::Ipv4Addr;
 
-use super::grammar;
 use super::option::Options;
+use super::safe;
 use super::{DecodeError, Reader};
 
 /// Sub-option codes, under their titles in the specification.
@@ -203,14 +203,13 @@ impl Pxe {
                 while !reader.is_empty() {
                     let kind = reader.u16("menu item type")?;
                     let len = usize::from(reader.u8("menu item length")?);
-                    let description =
-                        grammar::without_controls(reader.take(len, "menu item description")?);
+                    let description = safe::text_of(reader.take(len, "menu item description")?);
                     self.menu.push(MenuItem { kind, description });
                 }
             }
             code::MENU_PROMPT => {
                 let timeout_seconds = reader.u8("menu prompt timeout")?;
-                let text = grammar::without_controls(reader.rest());
+                let text = safe::text_of(reader.rest());
                 self.prompt = Some(MenuPrompt {
                     timeout_seconds,
                     text,
@@ -269,7 +268,10 @@ mod tests {
             .iter()
             .map(|item| (item.kind, item.description.as_str()))
             .collect();
-        assert_eq!(menu, [(0x8000, "Linux"), (MenuItem::LOCAL_BOOT, "Dsk")]);
+        assert_eq!(
+            menu,
+            [(0x8000, "Linux"), (MenuItem::LOCAL_BOOT, "D\\u{1b}sk")]
+        );
         let prompt = pxe.prompt.unwrap();
         assert_eq!((prompt.timeout_seconds, prompt.text.as_str()), (8, "Boot"));
         let item = BootItem {

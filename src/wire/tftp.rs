@@ -2,7 +2,7 @@
 //!
 //! All six kinds are decoded, since `capture` shows them all; file names, modes and messages are
 //! octets, because no encoding is promised. A message or option may hold anything, so
-//! [`printable`] stands between it and a terminal. The meaning of options (RFC 2348, 2349, 7440)
+//! [`super::safe`] stands between it and a terminal. The meaning of options (RFC 2348, 2349, 7440)
 //! is left to the machine that asked for them.
 
 use super::{DecodeError, Reader};
@@ -249,18 +249,6 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// Returns `octets` as text for a person, with whatever could steer a terminal escaped.
-pub fn printable(octets: &[u8]) -> String {
-    let mut text = String::new();
-    for c in String::from_utf8_lossy(octets).chars() {
-        match c.is_control() {
-            true => text.extend(c.escape_default()),
-            false => text.push(c),
-        }
-    }
-    text
-}
-
 fn string<'a>(octets: &'a [u8], field: &'static str) -> Result<(&'a [u8], &'a [u8]), DecodeError> {
     let missing = DecodeError::Truncated {
         field,
@@ -351,14 +339,5 @@ mod tests {
             panic!("{empty:?}");
         };
         assert_eq!(options.iter().collect::<Vec<_>>(), [(&b""[..], &b""[..])]);
-    }
-
-    #[test]
-    fn a_message_cannot_steer_the_terminal() {
-        let packet = Packet::decode(b"\x00\x05\x00\x02a\x1b[2Jb\xff").unwrap();
-        let Packet::Error { message, .. } = packet else {
-            panic!("{packet:?}");
-        };
-        assert_eq!(printable(message), "a\\u{1b}[2Jb\u{fffd}");
     }
 }

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::tftp::printable;
+use super::safe::text_of;
 use super::{DecodeError, Reader};
 
 const BOOLEAN: u8 = 0x01;
@@ -196,7 +196,7 @@ fn is_name_of(name: &str, host: &str) -> bool {
 
 fn alternative_name(tag: u8, name: &[u8]) -> Option<Name> {
     match tag {
-        DNS_NAME => Some(Name::Dns(printable(name))),
+        DNS_NAME => Some(Name::Dns(text_of(name))),
         IP_ADDRESS => {
             let v4 = <[u8; 4]>::try_from(name).map(IpAddr::from);
             let address = v4.or_else(|_| <[u8; 16]>::try_from(name).map(IpAddr::from));
@@ -215,7 +215,7 @@ fn attribute(name: &[u8], kind: &[u8]) -> Option<String> {
             let is_it = expect(&mut fields, OBJECT_IDENTIFIER, "type").ok()? == kind;
             let (_, value) = element(&mut fields, "value").ok()?;
             if is_it {
-                found = Some(printable(value));
+                found = Some(text_of(value));
             }
         }
     }

@@ -16,6 +16,8 @@ pub struct Terminal {
     /// The program's end.
     near: Option<File>,
     shown: String,
+    /// All that was written so far.
+    written: String,
 }
 
 impl Terminal {
@@ -30,6 +32,7 @@ impl Terminal {
             person: File::from(master),
             near: Some(near),
             shown: String::new(),
+            written: String::new(),
         }
     }
 
@@ -39,11 +42,18 @@ impl Terminal {
             while !self.shown.contains(text) {
                 let awaited = format!("\"{text}\" in {:?}", self.shown);
                 let more = self.read(&awaited);
-                self.shown.push_str(&more.unwrap());
+                let more = more.unwrap();
+                self.written.push_str(&more);
+                self.shown.push_str(&more);
             }
             let at = self.shown.find(text).unwrap();
             self.shown.replace_range(..at + text.len(), "");
         }
+    }
+
+    /// Returns all that was written up to what was last waited for, and a little more maybe.
+    pub fn written(&self) -> &str {
+        &self.written
     }
 
     /// Returns the program's end, while the program is not watched to its end.

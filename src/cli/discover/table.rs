@@ -6,8 +6,8 @@ use super::Row;
 use crate::cli::options;
 use crate::dhcp::survey::Answer;
 use crate::wire::option::code;
-use crate::wire::option::known::printable;
 use crate::wire::pxe::Pxe;
+use crate::wire::safe::Safe;
 
 /// The kind of an answer that offers an address.
 const DHCP: &str = "dhcp";
@@ -46,8 +46,8 @@ pub(super) fn text(rows: &[Row<'_>], shows_options: bool) -> String {
     for row in rows {
         for suspicion in &row.suspicions {
             let (interface, server) = (row.interface, row.answer.offer.lease.server);
-            text.push_str(&printable(&format!("! {interface}: {server} {suspicion}")));
-            text.push('\n');
+            let suspicion = Safe::line(suspicion);
+            text.push_str(&format!("! {interface}: {server} {suspicion}\n"));
         }
     }
     for row in rows.iter().filter(|_| shows_options) {
@@ -61,7 +61,10 @@ pub(super) fn text(rows: &[Row<'_>], shows_options: bool) -> String {
 fn table(rows: &[Row<'_>]) -> String {
     let mut lines = vec![String::new(); rows.len() + 1];
     for (title, value) in COLUMNS {
-        let values: Vec<_> = rows.iter().map(|row| printable(&value(row))).collect();
+        let values: Vec<_> = rows
+            .iter()
+            .map(|row| Safe::name(value(row)).to_string())
+            .collect();
         if values.iter().all(String::is_empty) {
             continue;
         }

@@ -239,7 +239,7 @@ impl Client {
         let text = reply.message.options.text(code::MESSAGE);
         let loss = Loss::Refused {
             server,
-            reason: text.map(|text| text.chars().filter(|c| !c.is_control()).collect()),
+            reason: text.map(str::to_owned),
         };
         if matches!(self.state, State::Requesting { .. }) {
             self.fail(loss, self.now + RESTART_DELAY);

@@ -1,9 +1,12 @@
 //! A menu in use: keys in, an answer out; shown as plain lines.
 
+use std::fmt::Display;
+
 use super::keys::Key;
 use super::{Entry, Menu};
 use crate::plan::Answer;
 use crate::time::Instant;
+use crate::wire::safe::Safe;
 
 /// A menu that somebody may be looking at.
 #[derive(Debug)]
@@ -85,7 +88,7 @@ impl Session {
     pub fn lines(&self, now: Instant, height: usize) -> Vec<String> {
         let mut lines = Vec::new();
         if !self.is_hidden {
-            lines.extend(self.menu.title.iter().map(|title| shown(title)));
+            lines.extend(self.menu.title.iter().map(shown));
             lines.push(String::new());
             let room = height.saturating_sub(lines.len() + 4).max(1);
             let bar = self.bar.unwrap_or(0);
@@ -112,7 +115,7 @@ impl Session {
     }
 
     fn line_of(&self, number: usize, entry: &Entry) -> String {
-        let text = shown(&entry.text);
+        let text = Safe::line(&entry.text);
         if !entry.is_choice {
             return format!("    {text}");
         }
@@ -240,15 +243,13 @@ impl Line {
         let mut after = after.iter();
         let under = after.next().copied().unwrap_or(' ');
         let after: String = after.collect();
+        let [before, under, after] = [before, under.to_string(), after].map(Safe::line);
         format!("{before}\x1b[7m{under}\x1b[0m{after}")
     }
 }
 
-/// Returns text from the network as it may be shown: without control characters.
-pub fn shown(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+fn shown(text: impl Display) -> String {
+    Safe::line(text).to_string()
 }
 
 #[cfg(test)]
@@ -333,7 +334,7 @@ mod tests {
         menu.entries[0].text = "a\x1b[2Jb".to_owned();
         menu.title = Some("\x1b]0;x\x07".to_owned());
         let lines = Session::new(menu, START).lines(START, 24);
-        assert_eq!(lines[0], " ]0;x ");
+        assert_eq!(lines[0], "\\u{1b}]0;x\\u{7}");
         assert!(lines.iter().all(|line| !line.contains("\x1b[2J")));
     }
 

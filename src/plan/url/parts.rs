@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::{MAX_LEN, Scheme, Sha256, UrlError, without_credentials};
+use super::{MAX_LEN, Scheme, Sha256, UrlError};
 use crate::wire::option::known::hex_octet;
 
 pub(super) fn check_text(text: &str) -> Result<(), UrlError> {
@@ -11,11 +11,7 @@ pub(super) fn check_text(text: &str) -> Result<(), UrlError> {
         return Err(UrlError::new(&start, MAX_LEN, "longer than 8192 octets"));
     }
     match text.find(|c: char| c.is_control()) {
-        Some(at) => Err(UrlError {
-            text: without_credentials(&text.escape_debug().to_string()),
-            column: at + 1,
-            what: "a control character",
-        }),
+        Some(at) => Err(UrlError::new(text, at + 1, "a control character")),
         None => Ok(()),
     }
 }

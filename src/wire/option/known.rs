@@ -10,6 +10,7 @@ use std::net::Ipv4Addr;
 use serde::{Serialize, Serializer};
 
 use super::{ClasslessRoute, Options, text};
+use crate::wire::safe::Safe;
 
 /// How the octets of an option are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -234,7 +235,7 @@ impl Value {
 /// For people: on one line, without anything that a terminal would follow.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", printable(&self.words()))
+        write!(f, "{}", Safe::line(self.words()))
     }
 }
 
@@ -302,12 +303,6 @@ pub fn hex_octet(high: u8, low: u8) -> Option<u8> {
     u8::try_from(digit(high)? << 4 | digit(low)?).ok()
 }
 
-/// Returns `text` with everything that a terminal would follow replaced.
-pub fn printable(text: &str) -> String {
-    let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    text.chars().map(shown).collect()
-}
-
 fn texts(items: &[Ipv4Addr]) -> impl Iterator<Item = String> {
     items.iter().map(ToString::to_string)
 }
@@ -353,7 +348,7 @@ mod tests {
             (26, &[5, 220], "1500", "1500"),
             (51, &[0, 0, 14, 16], "3600", "3600"),
             (80, &[], "1", "true"),
-            (67, b"a\x1b[2Jb", "a\u{fffd}[2Jb", "\"a\\u001b[2Jb\""),
+            (67, b"a\x1b[2Jb", "a\\u{1b}[2Jb", "\"a\\u001b[2Jb\""),
             (119, b"\x01a\x02bc\x00", "a.bc", "[\"a.bc\"]"),
             (
                 121,
