@@ -116,31 +116,39 @@ impl Console {
         let Some(terminal) = self.terminal(true)? else {
             return Ok(Answer::TimedOut);
         };
-        let mut line = Line::new(default);
-        let mut deadline = timeout.map(|timeout| sys::now() + timeout);
-        let answer = 'typing: loop {
-            let entered = if is_secret {
-                String::new()
-            } else {
-                line.shown()
-            };
-            terminal.show(&format!("{CLEAR_LINE}{}: {entered}", Safe::line(text)));
-            let keys = keys(&terminal, deadline)?;
-            if keys.is_empty() && deadline.is_some_and(|at| sys::now() >= at) {
-                break Answer::TimedOut;
-            }
-            for key in keys {
-                deadline = None;
-                if key == Key::Enter {
-                    break 'typing Answer::Text(line.text());
-                } else if key == Key::Escape {
-                    break 'typing Answer::Cancelled;
-                }
-                line.handle_key(key);
-            }
+        let now = sys::now();
+        Question {
+            label: text,
+            is_secret,
+            choices: "",
+            answer_at: timeout.map(|timeout| now + timeout),
+            end_at: None,
+        }
+        .ask(&terminal, Line::new(default))
+    }
+
+    /// Asks at the `boot:` prompt; Tab lists `labels`.
+    ///
+    /// # Errors
+    /// A terminal that has gone.
+    pub fn command_line(
+        self,
+        labels: &str,
+        timeout: Option<Duration>,
+        total_timeout: Option<Duration>,
+    ) -> Result<Answer, SyscallError> {
+        let Some(terminal) = self.terminal(true)? else {
+            return Ok(Answer::TimedOut);
         };
-        terminal.show("\n");
-        Ok(answer)
+        let now = sys::now();
+        Question {
+            label: "boot",
+            is_secret: false,
+            choices: labels,
+            answer_at: timeout.map(|timeout| now + timeout),
+            end_at: total_timeout.map(|timeout| now + timeout),
+        }
+        .ask(&terminal, Line::default())
     }
 
     /// Shows lines of a configuration.
@@ -167,6 +175,51 @@ impl Console {
             Self::Attended if is_question => Terminal::open(),
             Self::Attended | Self::Unattended => Ok(None),
         }
+    }
+}
+
+/// A question that a line of text answers.
+struct Question<'a> {
+    label: &'a str,
+    /// Whether the text is kept off the screen.
+    is_secret: bool,
+    /// What Tab shows.
+    choices: &'a str,
+    /// When it is over unless a key is pressed.
+    answer_at: Option<Instant>,
+    /// When it is over whatever keys are pressed.
+    end_at: Option<Instant>,
+}
+
+impl Question<'_> {
+    fn ask(mut self, terminal: &Terminal, mut line: Line) -> Result<Answer, SyscallError> {
+        let answer = 'typing: loop {
+            let entered = if self.is_secret {
+                String::new()
+            } else {
+                line.shown()
+            };
+            let label = Safe::line(self.label);
+            terminal.show(&format!("{CLEAR_LINE}{label}: {entered}"));
+            let deadline = [self.answer_at, self.end_at].into_iter().flatten().min();
+            let keys = keys(terminal, deadline)?;
+            if keys.is_empty() && deadline.is_some_and(|at| sys::now() >= at) {
+                break Answer::TimedOut;
+            }
+            for key in keys {
+                self.answer_at = None;
+                if key == Key::Enter {
+                    break 'typing Answer::Text(line.text());
+                } else if key == Key::Escape {
+                    break 'typing Answer::Cancelled;
+                } else if key == Key::Tab && !self.choices.is_empty() {
+                    terminal.show(&format!("\n{}\n", Safe::line(self.choices)));
+                }
+                line.handle_key(key);
+            }
+        };
+        terminal.show("\n");
+        Ok(answer)
     }
 }
 

@@ -224,6 +224,13 @@ pub fn plan(
             } => console
                 .input(&text, &default, is_secret, timeout)
                 .map_err(terminal)?,
+            Step::CommandLine {
+                labels,
+                timeout,
+                total_timeout,
+            } => console
+                .command_line(&labels, timeout, total_timeout)
+                .map_err(terminal)?,
             Step::Say(text) => {
                 console.say(&text);
                 Answer::Done

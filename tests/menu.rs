@@ -80,6 +80,57 @@ fn escape_leaves_the_menu_and_the_terminal_is_as_it_was() {
     });
 }
 
+const PROMPT: &str = "default first\nprompt 1\ntimeout 600\nsay Type a label.\n\
+    label first\nkernel k1\nappend word=one\nlabel rescue\nkernel k2\nappend word=two\n";
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_label_is_typed_at_the_prompt() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = serve(&far, PROMPT);
+        far.write("k2", "kernel");
+        let mut boot = start();
+        boot.shows(&["Type a label.", "boot: "]);
+        boot.types("\t");
+        boot.shows(&["first rescue", "boot: "]);
+        boot.types("rescu\r");
+        boot.shows(&["Could not find kernel image: rescu", "boot: "]);
+        boot.types("x");
+        boot.shows(&["boot: x"]);
+        boot.types("\x1b");
+        boot.shows(&["boot: "]);
+        boot.types("rescue single\r");
+        plans(boot, "/k2", "BOOT_IMAGE=k2 word=two single");
+
+        let mut boot = start();
+        boot.shows(&["boot: "]);
+        boot.types("\r");
+        plans(boot, "/k1", "BOOT_IMAGE=k1 word=one");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn the_prompt_boots_the_default_in_time_unless_a_key_is_pressed() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = serve(&far, &PROMPT.replace("timeout 600", "timeout 10"));
+        let mut boot = start();
+        boot.shows(&["boot: "]);
+        plans(boot, "/k1", "BOOT_IMAGE=k1 word=one");
+        plans(start_with("--unattended"), "/k1", "BOOT_IMAGE=k1 word=one");
+
+        far.write("k2", "kernel");
+        let mut boot = start();
+        boot.shows(&["boot: "]);
+        boot.types("rescue");
+        std::thread::sleep(std::time::Duration::from_millis(1_500));
+        boot.types("\r");
+        plans(boot, "/k2", "BOOT_IMAGE=k2 word=two");
+    });
+}
+
 /// What would clear the screen, name the window, ring, begin a sequence by one character (C1), and
 /// turn text around.
 const ACTIVE: [&str; 5] = ["\x1b[5m", "\x1b]0;x", "\x07", "\u{9b}2J", "\u{202e}"];

@@ -158,6 +158,12 @@ fn transcript(case: &Path, choices: Option<&[&str]>) -> String {
                     None => Answer::TimedOut,
                 }
             }
+            Step::CommandLine {
+                labels, timeout, ..
+            } => {
+                writeln!(lines, "prompt for {labels:?} timeout {timeout:?}").unwrap();
+                Answer::TimedOut
+            }
             Step::Say(text) => {
                 writeln!(lines, "say {text}").unwrap();
                 Answer::Done

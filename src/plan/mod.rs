@@ -191,6 +191,16 @@ pub enum Step {
         /// How long to wait for the first key; for ever when none.
         timeout: Option<Duration>,
     },
+    /// What to boot, typed at a `boot:` prompt. Answered by `Text`, `Cancelled` or `TimedOut`;
+    /// with nobody to ask, by `TimedOut`.
+    CommandLine {
+        /// What may be typed, with spaces between, for those who ask.
+        labels: String,
+        /// How long to wait for the first key; for ever when none.
+        timeout: Option<Duration>,
+        /// How long to wait for the line, whatever keys are pressed.
+        total_timeout: Option<Duration>,
+    },
     /// A line to show. Answered by `Done`.
     Say(String),
     /// A pause. Answered by `Done`.

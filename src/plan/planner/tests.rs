@@ -144,6 +144,161 @@ fn a_menu_whose_lines_are_fixed_cannot_be_edited() {
     }
 }
 
+const PROMPT: &str = "default linux quiet\nprompt 1\ntimeout 50\ntotaltimeout 600\n\
+    ontimeout rescue late\n\
+    label linux\nkernel k\nappend a=1\nlabel rescue\nkernel r\nappend b=2\n\
+    label disk\nlocalboot 0\nlabel odd\nkernel k\nfrobnicate\n";
+
+#[test]
+fn a_line_at_the_prompt_is_a_label_with_words_behind_its_own() {
+    for (line, kernel, command_line) in [
+        ("rescue", "r", "BOOT_IMAGE=r b=2"),
+        (
+            " rescue  init=/bin/sh 1 ",
+            "r",
+            "BOOT_IMAGE=r b=2 init=/bin/sh 1",
+        ),
+        ("", "k", "BOOT_IMAGE=k a=1 quiet"),
+        ("other x", "other", "BOOT_IMAGE=other x"),
+    ] {
+        let mut prompt = Prompt::begin(PROMPT);
+        assert_eq!(prompt.labels, "linux rescue disk odd ");
+        let limits = [Duration::from_secs(5), Duration::from_secs(60)].map(Some);
+        assert_eq!(prompt.limits, limits);
+        let end = prompt.answer(Answer::Text(line.to_owned()));
+        assert_eq!(
+            planned(end),
+            (format!("/{kernel}"), command_line.to_owned())
+        );
+    }
+    // Nobody is there.
+    let end = Prompt::begin(PROMPT).answer(Answer::TimedOut);
+    assert_eq!(
+        planned(end),
+        ("/r".to_owned(), "BOOT_IMAGE=r b=2 late".to_owned())
+    );
+    let text = PROMPT.replace("ontimeout rescue late\n", "");
+    let end = Prompt::begin(&text).answer(Answer::TimedOut);
+    assert_eq!(planned(end).1, "BOOT_IMAGE=k a=1 quiet");
+}
+
+#[test]
+fn what_cannot_be_booted_leads_back_to_the_prompt() {
+    let text = |line: &str| Answer::Text(line.to_owned());
+    let mut prompt = Prompt::begin(PROMPT);
+    for (line, expected) in [
+        ("missing x", "Could not find kernel image: missing"),
+        ("odd", "not a directive known here"),
+        ("tool.c32", "is a program for PC firmware"),
+    ] {
+        let Step::Say(said) = prompt.answer(text(line)) else {
+            panic!("{line}")
+        };
+        assert!(said.contains(expected), "{said}");
+        assert!(matches!(
+            prompt.answer(Answer::Done),
+            Step::CommandLine { .. }
+        ));
+        // Somebody is there, who may take his time; what he mistyped is no label.
+        assert_eq!(prompt.limits, [None, Some(Duration::from_secs(60))]);
+        assert_eq!(prompt.labels, "linux rescue disk odd ");
+    }
+    assert!(matches!(
+        prompt.answer(Answer::Cancelled),
+        Step::CommandLine { .. }
+    ));
+    assert_eq!(
+        planned(prompt.answer(text("linux 1"))).1,
+        "BOOT_IMAGE=k a=1 1"
+    );
+    let end = Prompt::begin(PROMPT).answer(text("disk"));
+    assert!(matches!(end, Step::Failed(error) if error.is_local_boot));
+}
+
+#[test]
+fn directives_say_what_may_be_typed_at_the_prompt() {
+    let text = |line: &str| Answer::Text(line.to_owned());
+    let with = |directive: &str| Prompt::begin(&format!("{directive}\n{PROMPT}"));
+    let end = with("allowoptions 0").answer(text("rescue init=/bin/sh"));
+    assert_eq!(planned(end).1, "BOOT_IMAGE=r b=2");
+    let said = with("implicit 0").answer(text("other"));
+    assert!(matches!(said, Step::Say(said) if said.ends_with("image: other")));
+    let end = with("implicit 0\nonerror rescue sorry").answer(text("other x"));
+    assert_eq!(planned(end).1, "BOOT_IMAGE=r b=2 sorry other x");
+    let said = with("implicit 0\nonerror gone").answer(text("other"));
+    assert!(matches!(said, Step::Say(said) if said.ends_with("image: other")));
+    assert!(with("nocomplete 1").labels.is_empty());
+    // The menu is asked where there is one, and nothing where the last PROMPT is 0.
+    let url = "http://192.0.2.1/pxelinux.cfg/default";
+    for (more, is_menu) in [("ui menu.c32", true), ("prompt 0", false)] {
+        let text = format!("{PROMPT}label x\n{more}\n");
+        let mut planner = Planner::new(facts(url));
+        planner.next(Answer::Begin);
+        let step = planner.next(file(text.as_bytes()));
+        assert_eq!(matches!(step, Step::Menu(_)), is_menu, "{step:?}");
+        assert_eq!(matches!(step, Step::Done(_)), !is_menu, "{step:?}");
+    }
+}
+
+/// A planner that asks at the prompt.
+struct Prompt {
+    planner: Planner,
+    labels: String,
+    limits: [Option<Duration>; 2],
+}
+
+impl Prompt {
+    fn begin(configuration: &str) -> Self {
+        let url = "http://192.0.2.1/pxelinux.cfg/default";
+        let mut prompt = Self {
+            planner: Planner::new(facts(url)),
+            labels: String::new(),
+            limits: [None; 2],
+        };
+        prompt.planner.next(Answer::Begin);
+        let step = prompt.answer(file(configuration.as_bytes()));
+        assert!(matches!(step, Step::CommandLine { .. }), "{step:?}");
+        prompt
+    }
+
+    /// Answers, and serves every file that is not named `missing`.
+    fn answer(&mut self, answer: Answer) -> Step {
+        let mut step = self.planner.next(answer);
+        if let Step::Fetch { url, .. } = &step {
+            let is_missing = url.path() == "/missing";
+            step = self.planner.next(if is_missing {
+                Answer::Missing
+            } else {
+                file(b"kernel")
+            });
+        }
+        if let Step::CommandLine {
+            labels,
+            timeout,
+            total_timeout,
+        } = &step
+        {
+            self.labels.clone_from(labels);
+            self.limits = [*timeout, *total_timeout];
+        }
+        step
+    }
+}
+
+fn planned(end: Step) -> (String, String) {
+    let Step::Done(plan) = end else {
+        panic!("{end:?}")
+    };
+    (plan.kernel.url.path().to_owned(), plan.command_line)
+}
+
+fn file(octets: &[u8]) -> Answer {
+    Answer::File {
+        head: octets.to_vec(),
+        len: octets.len() as u64,
+    }
+}
+
 #[test]
 fn what_cannot_be_followed_is_said() {
     let text = "default a\nlabel a\nkernel k\nfdt b.dtb\nfdtdir dtbs\nsysappend 0x4001c\n";
@@ -209,7 +364,7 @@ fn drive(facts: Facts, files: &[(&str, &[u8])]) -> (Vec<String>, Step) {
                 })
             }
             Step::Menu(menu) => menu.unattended(),
-            Step::Prompt { .. } | Step::Input { .. } => Answer::TimedOut,
+            Step::Prompt { .. } | Step::Input { .. } | Step::CommandLine { .. } => Answer::TimedOut,
             Step::Say(_) | Step::Sleep(_) => Answer::Done,
         };
     }

@@ -120,6 +120,14 @@ pub(super) struct Config {
     pub(super) total_timeout: Option<Duration>,
     /// Set where command lines may not be edited, or only with a password.
     pub(super) is_fixed: bool,
+    /// Set by PROMPT: what is booted is typed, unless a menu asks for it.
+    pub(super) has_prompt: bool,
+    /// Set by IMPLICIT 0: what is no label is not taken for the name of a kernel.
+    pub(super) only_labels: bool,
+    /// Set by NOCOMPLETE: the prompt does not list the labels.
+    pub(super) hides_labels: bool,
+    /// What is booted, with the line behind it, when a line that was typed cannot be.
+    pub(super) on_error: Option<String>,
     pub(super) append: Option<Text>,
     pub(super) sysappend: u32,
     pub(super) has_menu: bool,
@@ -130,6 +138,8 @@ pub(super) struct Config {
     pub(super) faults: Vec<Error>,
     menu: usize,
     in_label: bool,
+    /// How many labels at the end no file has.
+    implicit: usize,
     /// Set between TEXT HELP and ENDTEXT.
     text: Option<Vec<String>>,
 }
@@ -196,7 +206,10 @@ impl Config {
                     return Flow::Include(split_word(file).0.to_owned());
                 }
             }
-            "prompt" => self.has_menu |= rest != "0",
+            "prompt" => self.has_prompt = rest != "0",
+            "implicit" => self.only_labels = rest == "0",
+            "nocomplete" => self.hides_labels = rest != "0",
+            "onerror" => self.on_error = Some(rest.to_owned()).filter(|rest| !rest.is_empty()),
             "timeout" | "totaltimeout" => match rest.parse::<u32>() {
                 Ok(tenths) => {
                     let timeout = Duration::from_millis(u64::from(tenths) * 100);
@@ -336,8 +349,15 @@ impl Config {
     /// Adds a label of this name that no menu shows; returns its number.
     pub(super) fn add_implicit(&mut self, name: Text) -> usize {
         self.in_label = false;
+        self.implicit += 1;
         self.labels.push(Label::new(name));
         self.labels.len() - 1
+    }
+
+    /// Forgets the labels that no file has.
+    pub(super) fn remove_implicit(&mut self) {
+        let implicit = std::mem::take(&mut self.implicit);
+        self.labels.truncate(self.labels.len() - implicit);
     }
 
     /// Returns the label that directives belong to at present.

@@ -6,7 +6,7 @@ use super::super::error::{Error, Place};
 use super::super::planner::{Context, Turn};
 use super::super::search::{Search, Searched};
 use super::super::url::Url;
-use super::super::{Answer, Fetched, Step};
+use super::super::{Answer, BootPlan, Fetched, Purpose, Step};
 use super::boot::{Outcome, boot, join};
 use super::config::{Config, Flow, Text, split_word};
 use super::menus::Choice;
@@ -16,8 +16,8 @@ use super::paths::{Prefix, search_list};
 const MAX_FILES: usize = 64;
 /// How deep INCLUDE may nest.
 const MAX_DEPTH: usize = 16;
-/// How many menus may be shown one after the other.
-const MAX_MENUS: usize = 1000;
+/// How many menus and prompts may be shown one after the other.
+const MAX_QUESTIONS: usize = 1000;
 /// How many labels may lead one to the next.
 const MAX_LABELS: usize = 16;
 
@@ -28,7 +28,9 @@ pub(in super::super) struct Machine {
     config: Config,
     phase: Phase,
     files_read: usize,
-    menus_shown: usize,
+    questions: usize,
+    /// Set once somebody has typed at the prompt.
+    is_attended: bool,
 }
 
 #[derive(Debug)]
@@ -44,6 +46,10 @@ enum Phase {
     Saying(VecDeque<String>),
     /// Waiting for a choice from this menu, with what each entry leads to.
     Choosing(Vec<Choice>),
+    /// Waiting for a line at the prompt.
+    Prompting,
+    /// Fetching the kernel of a line that was typed, by this name.
+    Trying { plan: Box<BootPlan>, name: String },
 }
 
 /// A file that is being read.
@@ -86,7 +92,8 @@ impl Machine {
             config: Config::new(),
             phase,
             files_read: 0,
-            menus_shown: 0,
+            questions: 0,
+            is_attended: false,
         }
     }
 
@@ -112,6 +119,32 @@ impl Machine {
             Phase::Choosing(choices) => {
                 let choices = std::mem::take(choices);
                 self.chosen(&choices, answer, context)
+            }
+            Phase::Prompting => match answer {
+                Answer::Text(text) => {
+                    self.is_attended = true;
+                    self.typed(text.trim(), context)
+                }
+                Answer::Cancelled => {
+                    self.is_attended = true;
+                    self.prompt(context)
+                }
+                Answer::Begin
+                | Answer::File { .. }
+                | Answer::Missing
+                | Answer::Failed(_)
+                | Answer::Chosen { .. }
+                | Answer::Pressed
+                | Answer::TimedOut
+                | Answer::Done => self.unanswered(context),
+            },
+            Phase::Trying { plan, name } => {
+                let name = std::mem::take(name);
+                match answer.into_fetched() {
+                    Fetched::File(_) => Ok(Turn::Done(plan.clone())),
+                    Fetched::Missing => self.refuse(no_kernel(&name, ""), context),
+                    Fetched::Failed(why) => self.refuse(no_kernel(&name, &why), context),
+                }
             }
         }
     }
@@ -207,8 +240,113 @@ impl Machine {
                 None => self.config.start,
             };
             return self.show(start, context);
+        } else if self.config.has_prompt {
+            return self.prompt(context);
         }
+        self.boot_default(context)
+    }
+
+    /// Asks for what is to be booted.
+    fn prompt(&mut self, context: &Context) -> Result<Turn, Error> {
+        self.count_question(context)?;
+        self.config.remove_implicit();
+        self.phase = Phase::Prompting;
+        let mut labels = String::new();
+        for label in self
+            .config
+            .labels
+            .iter()
+            .filter(|_| !self.config.hides_labels)
+        {
+            labels.push_str(&label.name.value);
+            labels.push(' ');
+        }
+        Ok(Turn::Ask(Step::CommandLine {
+            labels,
+            // Who has typed once is there.
+            timeout: self.config.timeout.filter(|_| !self.is_attended),
+            total_timeout: self.config.total_timeout,
+        }))
+    }
+
+    /// Boots what counts when nobody types: ONTIMEOUT, or the default.
+    fn unanswered(&mut self, context: &mut Context) -> Result<Turn, Error> {
+        let has_timeout = self.config.timeout.or(self.config.total_timeout).is_some();
+        match self.config.on_timeout.clone().filter(|_| has_timeout) {
+            Some(text) => {
+                let command = self.command(&text);
+                let (number, arguments) = command.ok_or_else(|| {
+                    Error::new(&text.place, &text.value, "there is no such label")
+                })?;
+                self.boot(number, arguments, None, context)
+            }
+            None => self.boot_default(context),
+        }
+    }
+
+    /// Boots what was typed at the prompt; what cannot be booted leads back to it.
+    fn typed(&mut self, line: &str, context: &mut Context) -> Result<Turn, Error> {
+        if line.is_empty() {
+            return self.boot_default(context);
+        }
+        let place = Place::whole(&context.facts.boot_file);
+        let (name, arguments) = split_word(line);
+        let is_fixed = self.config.is_fixed && !arguments.is_empty();
+        if is_fixed {
+            let what = "ALLOWOPTIONS is 0: the words behind the label are left out";
+            context.note(&place, what);
+        }
+        let text = Text {
+            value: if is_fixed { name } else { line }.to_owned(),
+            place: place.clone(),
+        };
+        let on_error = self.config.on_error.as_ref().map(|command| Text {
+            value: join([command, line]),
+            place,
+        });
+        let command = self.command(&text);
+        let command = command.or_else(|| self.command(&on_error?));
+        let Some((number, arguments)) = command else {
+            return self.refuse(no_kernel(name, ""), context);
+        };
+        match self.boot(number, arguments, None, context) {
+            Ok(Turn::Done(plan)) => {
+                let url = plan.kernel.url.clone();
+                let name = name.to_owned();
+                self.phase = Phase::Trying { plan, name };
+                let purpose = Purpose::Kernel;
+                Ok(Turn::Ask(Step::Fetch { url, purpose }))
+            }
+            Err(error) if !error.is_local_boot => self.refuse(error.to_string(), context),
+            turn => turn,
+        }
+    }
+
+    /// Returns the label that a command line names, and the arguments behind it; what is no label
+    /// is the name of a kernel, unless IMPLICIT says no.
+    fn command(&mut self, text: &Text) -> Option<(usize, String)> {
+        if let Some(label) = self.config.named(text) {
+            return Some((label.number, label.arguments));
+        } else if self.config.only_labels {
+            return None;
+        }
+        let (name, arguments) = split_word(&text.value);
+        let name = Text {
+            value: name.to_owned(),
+            place: text.place.clone(),
+        };
+        Some((self.config.add_implicit(name), arguments.to_owned()))
+    }
+
+    /// Says why a line cannot be booted, and asks again.
+    fn refuse(&mut self, why: String, context: &mut Context) -> Result<Turn, Error> {
+        self.phase = Phase::Saying(VecDeque::from([why]));
+        self.say(context)
+    }
+
+    fn boot_default(&mut self, context: &mut Context) -> Result<Turn, Error> {
         if let Some(default) = self.config.default.clone()
+            && !self.config.only_labels
             && self.config.named(&default).is_none()
         {
             // What is no label is the name of a kernel.
@@ -230,15 +368,21 @@ impl Machine {
     }
 
     fn show(&mut self, number: usize, context: &mut Context) -> Result<Turn, Error> {
+        self.count_question(context)?;
         let place = Place::whole(&context.facts.boot_file);
-        self.menus_shown += 1;
-        if self.menus_shown > MAX_MENUS {
-            let what = format!("more than {MAX_MENUS} menus were shown one after the other");
-            return Err(Error::new(&place, "", what));
-        }
-        let (menu, choices) = self.config.menu(number, self.menus_shown == 1, &place)?;
+        let (menu, choices) = self.config.menu(number, self.questions == 1, &place)?;
         self.phase = Phase::Choosing(choices);
         Ok(Turn::Ask(Step::Menu(menu)))
+    }
+
+    fn count_question(&mut self, context: &Context) -> Result<(), Error> {
+        self.questions += 1;
+        if self.questions > MAX_QUESTIONS {
+            let place = Place::whole(&context.facts.boot_file);
+            let what = format!("more than {MAX_QUESTIONS} menus were shown one after the other");
+            return Err(Error::new(&place, "", what));
+        }
+        Ok(())
     }
 
     fn chosen(
@@ -333,6 +477,11 @@ impl Machine {
         let what = format!("more than {MAX_LABELS} labels lead one to the next");
         Err(Error::new(&place, "", what))
     }
+}
+
+/// What pxelinux says of a command line that leads nowhere.
+fn no_kernel(name: &str, why: &str) -> String {
+    join(["Could not find kernel image:", name, why])
 }
 
 impl Source {

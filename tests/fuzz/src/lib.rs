@@ -44,6 +44,10 @@ pub fn plan(data: &[u8]) {
             Step::Menu(menu) => menu.unattended(),
             Step::Prompt { .. } => Answer::Pressed,
             Step::Input { text, .. } => Answer::Text(text),
+            Step::CommandLine { .. } => {
+                let text = files.next().unwrap_or_default();
+                Answer::Text(String::from_utf8_lossy(text).into_owned())
+            }
             Step::Say(_) | Step::Sleep(_) => Answer::Done,
             Step::Done(_) | Step::Failed(_) => return,
         };
