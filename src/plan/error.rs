@@ -6,6 +6,9 @@ use std::sync::Arc;
 use super::url::Url;
 use crate::wire::safe::Safe;
 
+/// The longest word that is shown, in characters; addresses are shorter.
+const MAX_WORD_LEN: usize = 400;
+
 /// A line of a file; line 0 is the file as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -60,7 +63,7 @@ impl Error {
     pub fn new(place: &Place, word: &str, what: impl Into<String>) -> Self {
         Self {
             place: place.clone(),
-            word: super::url::without_credentials(word),
+            word: super::url::without_credentials(shortened(word)),
             what: what.into(),
             is_local_boot: false,
         }
@@ -73,6 +76,12 @@ impl Error {
             ..Self::new(place, word, what)
         }
     }
+}
+
+/// Returns what is shown of a word: a server decides how long it is.
+fn shortened(word: &str) -> &str {
+    let end = word.char_indices().nth(MAX_WORD_LEN);
+    end.and_then(|(end, _)| word.get(..end)).unwrap_or(word)
 }
 
 fn quoted(word: &str) -> String {

@@ -41,6 +41,16 @@ pub struct Entry {
     pub help: Option<String>,
 }
 
+impl Entry {
+    /// Returns how much text it has, in bytes, and something for the entry itself: an empty one
+    /// takes time too, each time its menu is shown.
+    pub(super) fn text_len(&self) -> usize {
+        let optional = [&self.command_line, &self.help];
+        let optional = optional.into_iter().flatten().map(String::len);
+        16 + self.text.len() + optional.sum::<usize>()
+    }
+}
+
 impl Menu {
     /// Returns the answer of a machine at which nobody sits: what the timeout leads to, or the
     /// selected entry, or `TimedOut` when the menu has neither.

@@ -13,6 +13,7 @@
 use std::time::Duration;
 
 mod bls;
+mod budget;
 pub mod cpio;
 mod error;
 mod facts;
@@ -33,7 +34,7 @@ pub use error::{Error, Place};
 pub use facts::{Architecture, Facts};
 pub use planner::{Note, Planner};
 
-use menu::Menu;
+use menu::{Entry, Menu};
 use url::Url;
 
 use crate::wire::fdt;
@@ -209,6 +210,20 @@ pub enum Step {
     Done(Box<BootPlan>),
     /// Why there is none; the end.
     Failed(Error),
+}
+
+impl Step {
+    /// Returns how much text it shows or asks for, in bytes.
+    fn text_len(&self) -> usize {
+        match self {
+            Self::Say(text) | Self::Prompt { text, .. } => text.len(),
+            Self::Input { text, default, .. } => text.len() + default.len(),
+            Self::Menu(menu) => menu.entries.iter().map(Entry::text_len).sum(),
+            Self::Fetch { url, .. } => url.path().len() + url.query().map_or(0, str::len),
+            Self::CommandLine { labels, .. } => labels.len(),
+            Self::Sleep(_) | Self::Done(_) | Self::Failed(_) => 0,
+        }
+    }
 }
 
 /// What became of a [`Step`].

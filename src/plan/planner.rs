@@ -1,6 +1,7 @@
 //! The machine over all kinds of boot files: looks at the first octets and hands over to the
 //! reader of that kind.
 
+use super::budget::Budget;
 use super::error::{Error, Place};
 use super::facts::Facts;
 use super::firmware::{Language, Program};
@@ -43,6 +44,7 @@ pub struct Planner {
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) facts: Facts,
+    pub(super) budget: Budget,
     notes: Vec<Note>,
 }
 
@@ -94,6 +96,7 @@ impl Planner {
         Self {
             state: State::Start(facts.boot_file.clone()),
             context: Context {
+                budget: Budget::new(Place::whole(&facts.boot_file)),
                 facts,
                 notes: Vec::new(),
             },
@@ -112,7 +115,11 @@ impl Planner {
                 }
                 Ok(Turn::Ask(step)) => {
                     self.fetches += usize::from(matches!(step, Step::Fetch { .. }));
-                    return step;
+                    self.context.budget.produce(step.text_len());
+                    match self.context.budget.check() {
+                        Ok(()) => return step,
+                        Err(error) => Step::Failed(error),
+                    }
                 }
                 Ok(Turn::Chain(url)) => {
                     self.state = State::Start(url);
@@ -184,7 +191,8 @@ impl Planner {
             }
             Kind::IpxeScript => {
                 self.context.note(&place, "is an iPXE script");
-                self.enter(State::Ipxe(Box::new(ipxe::Machine::new(url, &head))))
+                let machine = ipxe::Machine::new(url, &head, &mut self.context)?;
+                self.enter(State::Ipxe(Box::new(machine)))
             }
             Kind::Text => self.text(url, &head),
             kind @ (Kind::Efi | Kind::Pxelinux | Kind::Grub | Kind::Program) => {
@@ -206,12 +214,12 @@ impl Planner {
         match firmware::language(text) {
             Some(Language::Pxelinux) => {
                 self.context.note(&place, "is a pxelinux configuration");
-                let machine = pxelinux::Machine::of_file(url, text, &self.context)?;
+                let machine = pxelinux::Machine::of_file(url, text, &mut self.context)?;
                 self.enter(State::Pxelinux(Box::new(machine)))
             }
             Some(Language::Grub) => {
                 self.context.note(&place, "is a GRUB configuration");
-                let machine = grub::Machine::of_file(url, text, &self.context)?;
+                let machine = grub::Machine::of_file(url, text, &mut self.context)?;
                 self.enter(State::Grub(Box::new(machine)))
             }
             Some(Language::Entry) => {

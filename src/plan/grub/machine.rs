@@ -13,8 +13,6 @@ use super::super::{Answer, Fetched, Step};
 use super::commands::{Effect, State};
 use super::parse::{Block, What, Word, parse};
 
-/// How many statements a run may take.
-const MAX_STATEMENTS: usize = 100_000;
 /// How many files a run may read.
 const MAX_FILES: usize = 64;
 /// How deep files and functions may nest.
@@ -24,14 +22,13 @@ const MAX_DEPTH: usize = 32;
 #[derive(Debug)]
 pub(in super::super) struct Machine {
     state: State,
-    functions: BTreeMap<String, (Arc<Url>, Block)>,
+    functions: BTreeMap<Arc<str>, (Arc<Url>, Block)>,
     /// Blocks under way, the innermost last.
     frames: Vec<Frame>,
     entries: Vec<Item>,
     phase: Phase,
     /// Whether an entry has been chosen.
     is_in_entry: bool,
-    statements: usize,
     files: usize,
 }
 
@@ -93,11 +90,11 @@ impl Machine {
     pub(in super::super) fn of_file(
         url: &Url,
         text: &[u8],
-        context: &Context,
+        context: &mut Context,
     ) -> Result<Self, Error> {
         let state = State::new(url, &context.facts);
         let mut machine = Self::in_phase(state, Phase::Running);
-        machine.enter(url, text, &Place::whole(url))?;
+        machine.enter(url, text, &Place::whole(url), context)?;
         Ok(machine)
     }
 
@@ -109,7 +106,6 @@ impl Machine {
             entries: Vec::new(),
             phase,
             is_in_entry: false,
-            statements: 0,
             files: 0,
         }
     }
@@ -128,7 +124,7 @@ impl Machine {
                 }
                 Searched::Found(url, text) => {
                     self.state = State::new(&url, &context.facts);
-                    self.enter(&url, &text, &Place::whole(&url))?;
+                    self.enter(&url, &text, &Place::whole(&url), context)?;
                     self.run(context)
                 }
             },
@@ -142,7 +138,7 @@ impl Machine {
                             self.frames.clear();
                             self.entries.clear();
                         }
-                        self.enter(&url, &text, &from)?;
+                        self.enter(&url, &text, &from, context)?;
                     }
                     Fetched::Missing => {
                         context.note(&from, format!("{name} is not there"));
@@ -157,7 +153,14 @@ impl Machine {
     }
 
     /// Begins with a file; `from` is what asked for it.
-    fn enter(&mut self, url: &Url, text: &[u8], from: &Place) -> Result<(), Error> {
+    fn enter(
+        &mut self,
+        url: &Url,
+        text: &[u8],
+        from: &Place,
+        context: &mut Context,
+    ) -> Result<(), Error> {
+        context.budget.read(from, text.len())?;
         self.files += 1;
         if self.files > MAX_FILES || self.frames.len() >= MAX_DEPTH {
             let what = format!("more than {MAX_FILES} files, or {MAX_DEPTH} within each other");
@@ -199,7 +202,7 @@ impl Machine {
         place: &Place,
         context: &mut Context,
     ) -> Result<Option<Turn>, Error> {
-        self.count(place)?;
+        context.budget.step(place)?;
         match what {
             What::Command(words) => return self.command(&words, place, context),
             What::If {
@@ -207,15 +210,15 @@ impl Machine {
                 otherwise,
             } => {
                 let mut chosen = otherwise;
-                for (condition, body) in branches {
-                    if self.holds(&condition, place)? {
-                        chosen = body;
+                for (condition, body) in branches.iter() {
+                    if self.holds(condition, place, context)? {
+                        chosen = body.clone();
                         break;
                     }
                 }
                 self.push(place.file.clone(), chosen, false, place)?;
             }
-            What::Entry { words, body } => self.add_entry(&words, body, place)?,
+            What::Entry { words, body } => self.add_entry(&words, body, place, context)?,
             What::Function { name, body } => {
                 self.functions.insert(name, (place.file.clone(), body));
             }
@@ -229,7 +232,7 @@ impl Machine {
         place: &Place,
         context: &mut Context,
     ) -> Result<Option<Turn>, Error> {
-        let words = self.state.expand(words, place)?;
+        let words = self.state.expand(words, &mut context.budget)?;
         match self.state.run(&words, place)? {
             Effect::Status(status) => self.status(status),
             Effect::Say(text) => return Ok(Some(Turn::Ask(Step::Say(text)))),
@@ -249,7 +252,7 @@ impl Machine {
                 };
                 return Ok(Some(Turn::configuration(url)));
             }
-            Effect::Call(name) => match self.functions.get(&name).cloned() {
+            Effect::Call(name) => match self.functions.get(name.as_str()).cloned() {
                 Some((file, body)) => self.push(file, body, true, place)?,
                 None => {
                     let error = Error::new(place, &name, "is no command known here");
@@ -266,15 +269,20 @@ impl Machine {
     }
 
     /// Runs a condition, in which only commands make sense that need no file.
-    fn holds(&mut self, condition: &Block, place: &Place) -> Result<bool, Error> {
+    fn holds(
+        &mut self,
+        condition: &Block,
+        place: &Place,
+        context: &mut Context,
+    ) -> Result<bool, Error> {
         let mut holds = false;
         for statement in condition.iter() {
             let place = place.at(statement.line);
-            self.count(&place)?;
+            context.budget.step(&place)?;
             let What::Command(words) = &statement.what else {
                 return Err(Error::new(&place, "if", "a condition is a command"));
             };
-            let words = self.state.expand(words, &place)?;
+            let words = self.state.expand(words, &mut context.budget)?;
             holds = match self.state.run(&words, &place)? {
                 Effect::Status(status) => status,
                 Effect::Say(_) => true,
@@ -288,8 +296,14 @@ impl Machine {
         Ok(holds)
     }
 
-    fn add_entry(&mut self, words: &[Word], body: Block, place: &Place) -> Result<(), Error> {
-        let mut words = self.state.expand(words, place)?.into_iter();
+    fn add_entry(
+        &mut self,
+        words: &[Word],
+        body: Block,
+        place: &Place,
+        context: &mut Context,
+    ) -> Result<(), Error> {
+        let mut words = self.state.expand(words, &mut context.budget)?.into_iter();
         let (mut title, mut id, mut key) = (None, None, None);
         while let Some(word) = words.next() {
             let (name, value) = match word.split_once('=') {
@@ -335,17 +349,6 @@ impl Machine {
             is_call,
         });
         Ok(())
-    }
-
-    fn count(&mut self, place: &Place) -> Result<(), Error> {
-        self.statements += 1;
-        match self.statements > MAX_STATEMENTS {
-            true => {
-                let what = format!("more than {MAX_STATEMENTS} statements; do they loop?");
-                Err(Error::new(place, "", what))
-            }
-            false => Ok(()),
-        }
     }
 
     fn status(&mut self, status: bool) {

@@ -33,16 +33,16 @@ pub(super) struct Statement {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum What {
     /// Runs a command.
-    Command(Vec<Word>),
+    Command(Arc<Vec<Word>>),
     /// Runs the block behind the first condition that holds.
     If {
-        branches: Vec<(Block, Block)>,
+        branches: Arc<Vec<(Block, Block)>>,
         otherwise: Block,
     },
     /// Puts a line into the menu.
-    Entry { words: Vec<Word>, body: Block },
+    Entry { words: Arc<Vec<Word>>, body: Block },
     /// Names a block.
-    Function { name: String, body: Block },
+    Function { name: Arc<str>, body: Block },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,7 +139,7 @@ impl Parser<'_> {
         };
         self.expect("fi")?;
         Ok(What::If {
-            branches,
+            branches: branches.into(),
             otherwise,
         })
     }
@@ -160,7 +160,7 @@ impl Parser<'_> {
             .map(str::to_owned);
         let body = self.braces()?;
         Ok(What::Function {
-            name: name.unwrap_or_default(),
+            name: name.unwrap_or_default().into(),
             body,
         })
     }
@@ -190,13 +190,13 @@ impl Parser<'_> {
         }
     }
 
-    fn words(&mut self) -> Vec<Word> {
+    fn words(&mut self) -> Arc<Vec<Word>> {
         let mut words = Vec::new();
         while let Some((_, Token::Word(word))) = self.tokens.first() {
             words.push(word.clone());
             self.skip();
         }
-        words
+        words.into()
     }
 
     fn is_at(&self, keyword: &str) -> bool {

@@ -124,7 +124,7 @@ impl State {
             "menu" | "form" => self.begin_menu(words),
             "item" => self.add_item(words),
             "choose" => self.choose(words),
-            "present" => self.present(words),
+            "present" => self.present(words, context),
             "login" => Ok(login()),
             "chain" | "imgexec" | "boot" => self.start(words, place, context),
             "kernel" | "imgselect" | "imgload" => self.fetch(words, Then::Select, place, context),

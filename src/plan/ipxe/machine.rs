@@ -1,5 +1,6 @@
 //! The machine: scripts within scripts, command by command.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::error::{Error, Place};
@@ -9,9 +10,6 @@ use super::super::{Answer, BootPlan, Step};
 use super::commands::{Fault, Pending, State};
 use super::script::{Line, Operator, command, lines};
 
-/// How many commands a run may take; a script that waits five seconds before each retry gets
-/// through some hours with it.
-const MAX_COMMANDS: usize = 10_000;
 /// How deep scripts may nest by `chain`.
 const MAX_DEPTH: usize = 16;
 
@@ -22,7 +20,6 @@ pub(in super::super) struct Machine {
     /// The scripts under way; each but the last waits for the one after it.
     scripts: Vec<Script>,
     pending: Option<Pending>,
-    commands: usize,
 }
 
 /// A script under way.
@@ -30,11 +27,13 @@ pub(in super::super) struct Machine {
 struct Script {
     file: Arc<Url>,
     lines: Vec<Line>,
+    /// The line that each label leads to.
+    labels: BTreeMap<String, usize>,
     next: usize,
     /// The number of the line under way.
     number: usize,
-    /// What is left of it; none between lines.
-    words: Option<Vec<String>>,
+    /// Which line is under way, and which of its words is next; none between lines.
+    at: Option<(usize, usize)>,
     /// What follows the command under way.
     operator: Operator,
     last: Result<(), Error>,
@@ -65,15 +64,18 @@ pub(super) enum Effect {
 
 impl Machine {
     /// Begins with a script that has been fetched.
-    pub(in super::super) fn new(url: &Url, text: &[u8]) -> Self {
+    pub(in super::super) fn new(
+        url: &Url,
+        text: &[u8],
+        context: &mut Context,
+    ) -> Result<Self, Error> {
         let mut state = State::default();
         state.settings.current = url.to_string();
-        Self {
+        Ok(Self {
             state,
-            scripts: vec![Script::new(url, text)],
+            scripts: vec![Script::new(url, text, context)?],
             pending: None,
-            commands: 0,
-        }
+        })
     }
 
     /// Takes the answer to the step before.
@@ -126,12 +128,12 @@ impl Machine {
             let Some(script) = self.scripts.last_mut() else {
                 return Err(without_boot(context));
             };
-            let Some(words) = &mut script.words else {
+            let Some((line, word)) = script.at else {
                 match script.lines.get(script.next) {
                     Some(line) => {
-                        script.next += 1;
                         script.number = line.number;
-                        script.words = Some(line.words.clone());
+                        script.at = Some((script.next, 0));
+                        script.next += 1;
                         script.operator = Operator::Then;
                     }
                     None => self.ended(Ok(()), context)?,
@@ -143,30 +145,36 @@ impl Machine {
                 Operator::Or => script.last.is_err(),
                 Operator::Then | Operator::End => true,
             };
-            let (now, operator) = command(words);
-            let now = now.to_vec();
-            let rest = words.get(now.len() + 1..).unwrap_or_default().to_vec();
-            *words = rest;
+            let words = script
+                .lines
+                .get(line)
+                .and_then(|line| line.words.get(word..));
+            let (now, operator) = command(words.unwrap_or_default());
+            script.at = Some((line, word + now.len() + 1));
             script.operator = operator;
+            let place = Place {
+                file: script.file.clone(),
+                line: script.number,
+            };
+            context.budget.step(&place)?;
+            context
+                .budget
+                .read(&place, now.iter().map(String::len).sum())?;
             if !runs {
                 let last = script.last.clone();
                 self.finished(last, context)?;
                 continue;
             }
-            self.commands += 1;
-            if self.commands > MAX_COMMANDS {
-                let what = format!("more than {MAX_COMMANDS} commands were run; do they loop?");
-                let command = now.first().map_or("", String::as_str);
-                return Err(self.error(Fault::new(command, what), context));
-            }
             let mut expanded = Vec::with_capacity(now.len());
-            for word in &now {
-                match self.state.settings.expand(word, &context.facts) {
+            for word in now {
+                let Context { facts, budget, .. } = context;
+                let result = self.state.settings.expand(word, facts, budget);
+                budget.check()?;
+                match result {
                     Ok(word) => expanded.push(word),
                     Err(what) => return Ok(Err(Fault::new(word, what))),
                 }
             }
-            let place = self.place(context);
             let effect = self.state.run(&expanded, &place, context);
             return Ok(
                 effect.map_err(|fault| match (fault.word.as_str(), expanded.first()) {
@@ -188,7 +196,7 @@ impl Machine {
         match (script.operator, result) {
             (Operator::End, Err(error)) => self.ended(Err(error), context),
             (Operator::End, Ok(())) => {
-                script.words = None;
+                script.at = None;
                 script.last = Ok(());
                 Ok(())
             }
@@ -224,11 +232,10 @@ impl Machine {
         let Some(script) = self.scripts.last_mut() else {
             return Err(error);
         };
-        let is_wanted = |line: &Line| line.label.as_deref() == Some(label);
-        match script.lines.iter().position(is_wanted) {
+        match script.labels.get(label) {
             Some(at) => {
-                script.next = at;
-                script.words = None;
+                script.next = *at;
+                script.at = None;
                 script.last = Ok(());
                 Ok(())
             }
@@ -250,7 +257,7 @@ impl Machine {
             return Err(self.error(Fault::new(&file.to_string(), what), context));
         }
         self.state.settings.current = file.to_string();
-        self.scripts.push(Script::new(file, text));
+        self.scripts.push(Script::new(file, text, context)?);
         Ok(())
     }
 
@@ -273,16 +280,27 @@ impl Machine {
 }
 
 impl Script {
-    fn new(url: &Url, text: &[u8]) -> Self {
-        Self {
-            file: Arc::new(url.clone()),
-            lines: lines(text),
+    fn new(url: &Url, text: &[u8], context: &mut Context) -> Result<Self, Error> {
+        let place = Place::whole(url);
+        context.budget.read(&place, text.len())?;
+        let lines = lines(text);
+        let mut labels = BTreeMap::new();
+        for (at, line) in lines.iter().enumerate() {
+            if let Some(label) = &line.label {
+                // The first of several counts.
+                labels.entry(label.clone()).or_insert(at);
+            }
+        }
+        Ok(Self {
+            file: place.file,
+            lines,
+            labels,
             next: 0,
             number: 0,
-            words: None,
+            at: None,
             operator: Operator::End,
             last: Ok(()),
-        }
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The commands about menus and forms: build them, and ask.
 
 use super::super::Step;
+use super::super::planner::Context;
 use super::commands::{Fault, Pending, State, ask_fields, key, milliseconds};
 use super::machine::Effect;
 use super::menus::Item;
@@ -12,9 +13,10 @@ impl State {
         let known = [valued("name", 'n'), flag("delete", 'd')];
         let arguments = Arguments::parse(words, &known)?;
         let name = arguments.value("name").unwrap_or_default();
-        match arguments.has("delete") {
-            true => self.menus.remove(name),
-            false => self.menus.begin(name, arguments.rest.join(" ")),
+        if arguments.has("delete") {
+            self.menus.remove(name);
+        } else {
+            self.menus.begin(name, arguments.rest.join(" "))?;
         }
         Ok(Effect::Done)
     }
@@ -71,10 +73,19 @@ impl State {
     }
 
     /// `present [--form NAME] [--keep]`
-    pub(super) fn present(&mut self, words: &[String]) -> Result<Effect, Fault> {
+    pub(super) fn present(
+        &mut self,
+        words: &[String],
+        context: &mut Context,
+    ) -> Result<Effect, Fault> {
         let arguments = Arguments::parse(words, &[valued("form", 'f'), flag("keep", 'k')])?;
         let name = arguments.value("form").unwrap_or_default();
-        let fields = self.menus.find(name)?.items.clone().into();
+        let items = &self.menus.find(name)?.items;
+        // Fields are asked for one by one, so that no step shows what they cost together.
+        context
+            .budget
+            .produce(items.iter().map(|item| 16 + item.text.len()).sum());
+        let fields = items.clone().into();
         if !arguments.has("keep") {
             self.menus.remove(name);
         }

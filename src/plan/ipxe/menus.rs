@@ -7,6 +7,8 @@ use super::commands::Fault;
 
 /// How many lines menus may have in all.
 const MAX_ITEMS: usize = 10_000;
+/// How many menus there may be at a time.
+const MAX_FORMS: usize = 256;
 
 /// A line of a menu or form.
 #[derive(Debug, Clone)]
@@ -34,13 +36,21 @@ pub(super) struct Menus(Vec<Form>);
 
 impl Menus {
     /// Begins a menu or form anew.
-    pub(super) fn begin(&mut self, name: &str, title: String) {
+    ///
+    /// # Errors
+    /// Too many of them.
+    pub(super) fn begin(&mut self, name: &str, title: String) -> Result<(), Fault> {
         self.remove(name);
+        if self.0.len() >= MAX_FORMS {
+            let what = format!("there are more than {MAX_FORMS} menus");
+            return Err(Fault::new(name, what));
+        }
         self.0.push(Form {
             name: name.to_owned(),
             title,
             items: Vec::new(),
         });
+        Ok(())
     }
 
     /// Forgets a menu or form.

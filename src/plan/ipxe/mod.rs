@@ -22,6 +22,8 @@ mod settings;
 
 pub(super) use machine::Machine;
 
+use super::budget::Budget;
+use super::error::Place;
 use super::facts::Facts;
 
 /// Expands the settings in `text` as in a word of a script that has set none.
@@ -29,5 +31,6 @@ use super::facts::Facts;
 /// # Errors
 /// A text that grows without end.
 pub(super) fn expand(text: &str, facts: &Facts) -> Result<String, &'static str> {
-    settings::Settings::default().expand(text, facts)
+    let mut budget = Budget::new(Place::whole(&facts.boot_file));
+    settings::Settings::default().expand(text, facts, &mut budget)
 }

@@ -1,9 +1,9 @@
 //! A script as lines and words.
 
-/// The longest word that expansion may make, in octets.
+/// The longest word that expansion may make, in bytes.
 const MAX_WORD_LEN: usize = 65_536;
-/// How many settings may be expanded in one word.
-const MAX_EXPANSIONS: usize = 1_000;
+/// How deep settings may lie in the values of settings.
+const MAX_NESTING: usize = 100;
 
 /// A line, joined with those that its backslashes continue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,37 +75,55 @@ pub(super) fn command(words: &[String]) -> (&[String], Operator) {
 /// Replaces every `${…}` in `word`, the innermost first, by what `value` says of its name; what
 /// comes in is expanded again.
 ///
+/// Every text is read once, a setting's before what stands behind it, and a brace closes the last
+/// `${` of what has been written. iPXE's `expand_settings` begins anew after each setting, which
+/// comes to the same, with time that grows with the square of the length.
+///
 /// # Errors
-/// A word that grows without end.
+/// A word that grows without end, or what `value` says.
 pub(super) fn expand(
     word: &str,
-    mut value: impl FnMut(&str) -> Option<String>,
+    mut value: impl FnMut(&str) -> Result<Option<String>, &'static str>,
 ) -> Result<String, &'static str> {
-    let mut word = word.to_owned();
-    for _ in 0..MAX_EXPANSIONS {
-        let Some((start, end)) = first_setting(&word) else {
-            return Ok(word);
+    let mut expanded = String::with_capacity(word.len());
+    // Where in it the settings begin that are not closed yet.
+    let mut opened = Vec::new();
+    // What is left to read: texts, the next on top, and where each goes on.
+    let mut texts = vec![(word.to_owned(), 0)];
+    while let Some((text, at)) = texts.last_mut() {
+        let rest = text.get(*at..).unwrap_or_default();
+        let len = rest.find(['{', '}']).map_or(rest.len(), |len| len.max(1));
+        let piece = rest.get(..len).unwrap_or_default();
+        *at += len;
+        let start = opened.pop_if(|_| piece == "}");
+        let Some(start) = start else {
+            if piece == "{" && expanded.ends_with('$') {
+                opened.push(expanded.len() - 1);
+            }
+            expanded.push_str(piece);
+            if len == 0 {
+                texts.pop();
+            }
+            continue;
         };
-        let name = word.get(start + 2..end).unwrap_or_default();
-        let value = value(name).unwrap_or_default();
-        if word.len() + value.len() > MAX_WORD_LEN {
-            return Err("the settings in it make it longer than 65536 octets");
+        let value = value(expanded.get(start + 2..).unwrap_or_default())?;
+        expanded.truncate(start);
+        let value = value.unwrap_or_default();
+        if expanded.len() + value.len() > MAX_WORD_LEN {
+            return Err("the settings in it make it longer than 65536 bytes");
         }
-        word.replace_range(start..=end, &value);
+        if texts.len() > MAX_NESTING {
+            return Err("its settings lead back to themselves");
+        }
+        texts.push((value, 0));
     }
-    Err("its settings lead back to themselves")
-}
-
-/// Returns where the first setting that holds no other begins and ends.
-fn first_setting(word: &str) -> Option<(usize, usize)> {
-    let opened = word.find("${")?;
-    let end = opened + word.get(opened..)?.find('}')?;
-    let start = word.get(..end)?.rfind("${")?;
-    Some((start, end))
+    Ok(expanded)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -128,13 +146,18 @@ mod tests {
 
     #[test]
     fn settings_expand_from_the_inside() {
-        let value = |name: &str| match name {
-            "i" => Some("1".to_owned()),
-            "net1/mac" => Some("52:54".to_owned()),
-            "nested" => Some("${i}".to_owned()),
-            "loop" => Some("${loop}".to_owned()),
-            "grow" => Some("${grow}${grow}".to_owned()),
-            _ => None,
+        let value = |name: &str| {
+            let value = match name {
+                "i" => "1",
+                "net1/mac" => "52:54",
+                "nested" => "${i}",
+                "loop" => "${loop}",
+                "grow" => "${grow}${grow}",
+                "name" => "{i}",
+                "end" => "i}",
+                _ => return Ok(None),
+            };
+            Ok(Some(value.to_owned()))
         };
         for (word, expected) in [
             ("a${i}b", "a1b"),
@@ -143,11 +166,51 @@ mod tests {
             ("${none}", ""),
             ("${open", "${open"),
             ("}${i}", "}1"),
+            ("$${name}${i}", "11"),
+            ("${${end}${i}", "11"),
+            ("${a${i}", "${a1"),
             ("$i", "$i"),
         ] {
             assert_eq!(expand(word, value).unwrap(), expected, "{word}");
         }
         assert!(expand("${loop}", value).is_err());
         assert!(expand("${grow}", value).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn words_expand_as_if_read_anew_after_each_setting(
+            word in "[a$\\{}]{0,40}",
+            values in prop::collection::vec("[ab$\\{}]{0,6}", 3),
+        ) {
+            let value = |name: &str| match name {
+                "" => values.first().cloned(),
+                "a" => values.get(1).cloned(),
+                "aa" => values.get(2).cloned(),
+                _ => None,
+            };
+            let expanded = expand(&word, |name| Ok(value(name)));
+            match expanded_anew(&word, value) {
+                Some(expected) => prop_assert_eq!(expanded, Ok(expected)),
+                None => prop_assert!(expanded.is_err()),
+            }
+        }
+    }
+
+    /// Expands as iPXE does; none when it does not end.
+    fn expanded_anew(word: &str, value: impl Fn(&str) -> Option<String>) -> Option<String> {
+        let mut word = word.to_owned();
+        for _ in 0..5_000 {
+            let setting = word.find("${").and_then(|opened| {
+                let end = opened + word[opened..].find('}')?;
+                Some((word[..end].rfind("${")?, end))
+            });
+            let Some((start, end)) = setting else {
+                return Some(word);
+            };
+            let value = value(&word[start + 2..end]).unwrap_or_default();
+            word.replace_range(start..=end, &value);
+        }
+        None
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+use super::super::budget::Budget;
 use super::super::facts::{Architecture, Facts};
 use super::format::{Type, integer_of, parse_integer};
 use super::script::expand;
@@ -96,8 +97,21 @@ impl Settings {
     ///
     /// # Errors
     /// A word that grows without end.
-    pub(super) fn expand(&self, word: &str, facts: &Facts) -> Result<String, &'static str> {
-        expand(word, |name| self.text(name, facts))
+    pub(super) fn expand(
+        &self,
+        word: &str,
+        facts: &Facts,
+        budget: &mut Budget,
+    ) -> Result<String, &'static str> {
+        expand(word, |name| {
+            let value = self.text(name, facts);
+            // The setting's own share is the time that looking it up takes.
+            let len = 64 + name.len() + value.as_ref().map_or(0, String::len);
+            budget
+                .produce(len)
+                .then_some(value)
+                .ok_or("the text grows without end")
+        })
     }
 
     /// Sets `name` to what `text` means in the type of the name, text when it has none.

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::plan::Architecture;
 
@@ -346,12 +348,84 @@ fn a_device_tree_is_loaded_where_the_next_kernel_can_be_given_one() {
     assert_eq!(tree.url.to_string(), "http://192.0.2.1/b.dtb");
 }
 
+#[test]
+fn what_a_plan_costs_counts_over_all_its_files_and_names_the_line() {
+    let url = |name: &str| format!("http://192.0.2.1/{name}");
+    let say = format!("set x {}\n:a\necho ${{x}}\n", "y".repeat(10_000));
+    let loops = format!("#!ipxe\n{say}goto a\n");
+    let first = "#!ipxe\nset n:int32 0\n:b\ninc n\niseq ${n} 40000 || goto b\nchain second.ipxe\n";
+    let second = "#!ipxe\n:a\ngoto a\n";
+    for (boot, files, line, what) in [
+        (
+            "a.ipxe",
+            vec![("a.ipxe", loops.as_str())],
+            4,
+            "more than 16 MiB of text",
+        ),
+        (
+            "first.ipxe",
+            vec![("first.ipxe", first), ("second.ipxe", second)],
+            5,
+            "more than 100000 steps",
+        ),
+    ] {
+        let files: Vec<_> = files
+            .iter()
+            .map(|(name, text)| (url(name), *text))
+            .collect();
+        let files: Vec<_> = files
+            .iter()
+            .map(|(url, text)| (url.as_str(), text.as_bytes()))
+            .collect();
+        let (_, end) = drive(facts(&url(boot)), &files);
+        let Step::Failed(error) = end else {
+            panic!("{end:?}")
+        };
+        assert!(error.what.contains(what), "{error}");
+        assert_eq!(error.place.line, line, "{error}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// `drive` panics when a plan does not end.
+    #[test]
+    fn whatever_lines_a_file_has_the_plan_ends(
+        numbers in prop::collection::vec(0_usize..100, 1..40),
+        language in 0_usize..3,
+    ) {
+        let (name, head, lines) = [
+            ("b.ipxe", "#!ipxe\n", [
+                "set x ${x}${y}a", "set y:uristring %24%7By:string%7D", "echo ${x}${y:string}",
+                ":a", "goto a", "goto b ||", ":b", "isset ${x} && goto a ||", "chain b.ipxe ||",
+                "chain --replace b.ipxe", "item ${x} ${y}", "choose --keep z ||", "inc n",
+                "iseq ${n} 9 || goto a", "exit",
+            ]),
+            ("grub.cfg", "set x=y\n", [
+                "set x=$x$x", "set x=\"$x $x\"", "function f {", "}", "f", "if f; then", "fi",
+                "source /grub.cfg", "menuentry $x {", "echo $x", "else", "configfile /grub.cfg",
+                "submenu b {", "test $x = $x", "eval \"$x\"",
+            ]),
+            ("p.cfg", "label a\n", [
+                "include p.cfg", "label b", "kernel p.cfg", "menu begin", "menu end", "menu exit",
+                "ui menu.c32", "default b", "config p.cfg", "menu goto c", "ontimeout a", "say x",
+                "append y", "text help", "kernel a",
+            ]),
+        ][language];
+        let lines: Vec<_> = numbers.iter().map(|number| lines[number % lines.len()]).collect();
+        let text = format!("{head}{}\n", lines.join("\n"));
+        let url = format!("http://192.0.2.1/{name}");
+        drive(facts(&url), &[(&url, text.as_bytes())]);
+    }
+}
+
 /// Drives a planner with these files and nobody at the console.
 fn drive(facts: Facts, files: &[(&str, &[u8])]) -> (Vec<String>, Step) {
     let mut planner = Planner::new(facts);
     let mut steps = Vec::new();
     let mut answer = Answer::Begin;
-    for _ in 0..10_000 {
+    for _ in 0..300_000 {
         let step = planner.next(answer);
         answer = match &step {
             Step::Done(_) | Step::Failed(_) => return (steps, step),

@@ -77,10 +77,10 @@ impl Machine {
     pub(in super::super) fn of_file(
         url: &Url,
         text: &[u8],
-        context: &Context,
+        context: &mut Context,
     ) -> Result<Self, Error> {
         let phase = Phase::Reading {
-            sources: vec![Source::new(url, text)],
+            sources: vec![Source::new(url, text, context)?],
             fetching: None,
         };
         Ok(Self::in_phase(Prefix::of_file(url, &context.facts), phase))
@@ -107,7 +107,7 @@ impl Machine {
             Phase::Searching(search) => match search.next(answer, context)? {
                 Searched::Asks(turn) => Ok(turn),
                 Searched::Found(url, text) => {
-                    self.open(&url, &text)?;
+                    self.open(&url, &text, context)?;
                     self.read(context)
                 }
             },
@@ -150,10 +150,10 @@ impl Machine {
     }
 
     /// Makes `url` the only file that is read.
-    fn open(&mut self, url: &Url, text: &[u8]) -> Result<(), Error> {
+    fn open(&mut self, url: &Url, text: &[u8], context: &mut Context) -> Result<(), Error> {
         self.count_file(&Place::whole(url))?;
         self.phase = Phase::Reading {
-            sources: vec![Source::new(url, text)],
+            sources: vec![Source::new(url, text, context)?],
             fetching: None,
         };
         Ok(())
@@ -186,7 +186,7 @@ impl Machine {
                     return Err(Error::new(from, &name, what));
                 }
                 context.note(from, format!("includes {url}"));
-                sources.push(Source::new(url, &head));
+                sources.push(Source::new(url, &head, context)?);
             }
             (Fetched::File(_), _) => {}
             (Fetched::Missing, Phase::Reading { sources, .. }) if sources.is_empty() => {
@@ -485,13 +485,15 @@ fn no_kernel(name: &str, why: &str) -> String {
 }
 
 impl Source {
-    fn new(url: &Url, text: &[u8]) -> Self {
+    fn new(url: &Url, text: &[u8], context: &mut Context) -> Result<Self, Error> {
+        let place = Place::whole(url);
+        context.budget.read(&place, text.len())?;
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         let text = String::from_utf8_lossy(text);
         let lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
-        Self {
-            place: Place::whole(url),
+        Ok(Self {
+            place,
             lines: lines.into_iter(),
-        }
+        })
     }
 }

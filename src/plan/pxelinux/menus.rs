@@ -1,5 +1,7 @@
 //! Which menu is shown, and what its entries lead to.
 
+use std::collections::BTreeMap;
+
 use super::super::error::{Error, Place};
 use super::super::menu::{Entry, Menu};
 use super::boot::own_options;
@@ -91,9 +93,15 @@ impl Config {
             .filter(|number| submenu.items.contains(&Item::Label(*number)))
             .or(submenu.default);
         let last = on_timeout.as_ref().map(|named| named.number);
+        let parent = Choice::Menu(submenu.parent.unwrap_or(0));
+        let mut tags = BTreeMap::new();
+        for (number, menu) in self.menus.iter().enumerate() {
+            // The first of several counts.
+            tags.entry(menu.tag.as_str()).or_insert(number);
+        }
         let mut choices = Vec::new();
         for item in &submenu.items {
-            let (entry, mut choice) = self.entry(*item);
+            let (entry, mut choice) = self.entry(*item, &parent, &tags);
             let is =
                 |number| matches!(&choice, Choice::Label(label) if Some(label.number) == number);
             let (is_selected, is_last) = (is(selected), is(last));
@@ -137,7 +145,9 @@ impl Config {
         Ok((menu, choices))
     }
 
-    fn entry(&self, item: Item) -> (Entry, Choice) {
+    /// Returns an entry and what it leads to, in a menu with this one around it, by the numbers of
+    /// all menus with a tag.
+    fn entry(&self, item: Item, parent: &Choice, tags: &BTreeMap<&str, usize>) -> (Entry, Choice) {
         let nothing = (Entry::default(), Choice::None);
         match item {
             Item::Separator => nothing,
@@ -161,13 +171,9 @@ impl Config {
                     let choice = match &label.leads_to {
                         _ if label.is_disabled => Choice::None,
                         None => Choice::Label(Named::label(number)),
-                        Some(LeadsTo::Parent) => {
-                            let menu = self.menus.get(self.menu_of(number));
-                            Choice::Menu(menu.and_then(|menu| menu.parent).unwrap_or(0))
-                        }
+                        Some(LeadsTo::Parent) => parent.clone(),
                         Some(LeadsTo::Tagged(tag)) => {
-                            let mut menus = self.menus.iter();
-                            let number = menus.position(|menu| menu.tag == *tag);
+                            let number = tags.get(tag.as_str()).copied();
                             number.map_or(Choice::None, Choice::Menu)
                         }
                         Some(LeadsTo::Quit) => Choice::Quit,
