@@ -15,8 +15,9 @@ use minisign_verify::{Error, PublicKey, StreamVerifier};
 use crate::plan::url::Sha256;
 use crate::wire::safe::text_of;
 
-/// The most octets that a signature or a key may have.
-pub const MAX_SIGNATURE_LEN: u64 = 4096;
+/// The longest signature, in bytes. One of minisign has some 300; one of another kind, with its
+/// certificates, is read only so that the error can say what it is.
+pub const MAX_SIGNATURE_LEN: u64 = 1 << 16;
 /// The most octets that a list of hashes may have.
 pub const MAX_SUMS_LEN: u64 = 1 << 20;
 
@@ -29,6 +30,9 @@ pub enum Fault {
     /// What should be a signature is none.
     #[error("what is beside it is no minisign signature")]
     Malformed,
+    /// It is a signature of another kind.
+    #[error("the signature is {0}, and only those of minisign are checked; sign with minisign -S")]
+    OtherKind(&'static str),
     /// It was made by `minisign -S -l`.
     #[error("the signature is of the old kind; sign without -l")]
     Legacy,
@@ -102,9 +106,48 @@ impl FromStr for Signature {
     type Err = Fault;
 
     fn from_str(text: &str) -> Result<Self, Fault> {
-        minisign_verify::Signature::decode(text)
-            .map(Self)
-            .map_err(|_| Fault::Malformed)
+        Self::decode(text.as_bytes())
+    }
+}
+
+impl Signature {
+    /// Decodes a signature; other kinds than that of minisign may be binary.
+    ///
+    /// # Errors
+    /// [`Fault::OtherKind`] for a signature of another program, [`Fault::Malformed`] for the rest.
+    pub fn decode(octets: &[u8]) -> Result<Self, Fault> {
+        let text = str::from_utf8(octets).unwrap_or_default();
+        let decoded = minisign_verify::Signature::decode(text).map(Self);
+        decoded.map_err(|_| other_kind(octets).map_or(Fault::Malformed, Fault::OtherKind))
+    }
+}
+
+/// The OID of signed data (RFC 5652 §5.1) in DER.
+const SIGNED_DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02";
+
+/// Returns which other program's signature this is; none when it is of none that is known.
+fn other_kind(octets: &[u8]) -> Option<&'static str> {
+    const ARMOURED: [(&[u8], &str); 4] = [
+        (b"-----BEGIN PGP ", PGP),
+        (b"-----BEGIN PKCS7", CMS),
+        (b"-----BEGIN CMS", CMS),
+        (b"-----BEGIN SSH SIGNATURE", "one of ssh-keygen"),
+    ];
+    const PGP: &str = "an OpenPGP one";
+    const CMS: &str = "a CMS one (PKCS #7), as openssl makes for iPXE";
+    let mut armoured = ARMOURED.into_iter();
+    if let Some((_, kind)) = armoured.find(|(head, _)| octets.starts_with(head)) {
+        return Some(kind);
+    }
+    match octets {
+        // The OID stands behind the tag and the length of the sequence, which has 1 to 5 bytes.
+        [0x30, rest @ ..] => {
+            let mut at = (1..=5).filter_map(|at| rest.get(at..));
+            at.any(|rest| rest.starts_with(SIGNED_DATA)).then_some(CMS)
+        }
+        // A packet with the tag of a signature, in the old or the new format (RFC 9580 §4.2).
+        [0x88..=0x8b | 0xc2, ..] => Some(PGP),
+        _ => None,
     }
 }
 
@@ -237,6 +280,28 @@ KTlO7nzwxQljSe5JJpiXUNgeM+yvn8F3v17ebuUnDjweiiJVQnq5kSGhe5rZcwvH/lzWDcuGB+haacp0
             assert!(matches!(keys.add(text), Err(Fault::Key(_))), "{text:?}");
         }
         assert!(keys.is_empty());
+    }
+
+    #[test]
+    fn a_signature_of_another_program_is_called_what_it_is() {
+        let der = [b"\x30\x82\x05\x10", SIGNED_DATA, b"\xa0\x82"].concat();
+        let short = [b"\x30\x7a", SIGNED_DATA].concat();
+        for (octets, kind) in [
+            (der.as_slice(), "CMS"),
+            (&short, "CMS"),
+            (b"-----BEGIN CMS-----\nMII", "CMS"),
+            (b"-----BEGIN PKCS7-----\nMII", "CMS"),
+            (b"-----BEGIN PGP SIGNATURE-----\n\niQ", "OpenPGP"),
+            (b"\x89\x02\x33\x04\x00", "OpenPGP"),
+            (b"\xc2\xc1\x73\x04\x00", "OpenPGP"),
+            (b"-----BEGIN SSH SIGNATURE-----\nU1", "ssh-keygen"),
+        ] {
+            let fault = Signature::decode(octets).err().unwrap();
+            assert!(fault.to_string().contains(kind), "{fault}");
+        }
+        for octets in [b"\x30\x82\x05\x10".as_slice(), b"\xff\xfe", b"<html>"] {
+            assert_eq!(Signature::decode(octets).err(), Some(Fault::Malformed));
+        }
     }
 
     #[test]

@@ -72,13 +72,13 @@ impl Fetcher {
                 (ending, failure)
             }
         })?;
-        let mut text = String::new();
         let mut content = store.file();
         content.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-        content.read_to_string(&mut text).map_err(unreadable)?;
+        let mut signature = Vec::new();
+        content.read_to_end(&mut signature).map_err(unreadable)?;
 
         let wrong = |fault| hopeless(unverified(&fault));
-        let signature = text.parse::<Signature>().map_err(wrong)?;
+        let signature = Signature::decode(&signature).map_err(wrong)?;
         let mut check = keys.check(&signature).map_err(wrong)?;
         file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
         let mut octets = vec![0; 128 << 10];
