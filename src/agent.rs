@@ -16,7 +16,6 @@ use crate::measure::Measurement;
 use crate::planning::{self, Outcome};
 use crate::recorder;
 use crate::trust::Trust;
-use crate::verify::Keys;
 
 /// Boots the machine from the network; returns only when told to stop after a step, or to say why
 /// it could not. On failure the network is as it was before.
@@ -67,15 +66,18 @@ fn boot(config: &Config, link: &Link, lease: &Lease) -> Result<Step, Error> {
     let trust = Trust::of(config)?;
     let fetcher = Fetcher::new(config, &link.name, lease, &trust)?;
     let facts = planning::facts(config, &link.name, link.mac, lease)?;
-    let mut outcome = planning::plan(facts, console, |url, purpose| {
-        fetcher.get(url, purpose.max_len())
-    })?;
+    let mut outcome = planning::plan(
+        facts,
+        console,
+        |url, purpose| fetcher.get(url, purpose.max_len()),
+        |url, file, signature| fetcher.verify(url, file, signature, &trust.keys),
+    )?;
     planning::report(config, &outcome.plan, &outcome.notes);
     account::done("plan");
     if config.stops_after(Step::Plan) {
         return Ok(Step::Plan);
     }
-    let image = image(&mut outcome, &fetcher, &trust.keys)?;
+    let image = image(&mut outcome, &fetcher)?;
     account::done("fetch");
     if config.stops_after(Step::Image) {
         return Ok(Step::Image);
@@ -99,15 +101,11 @@ fn boot(config: &Config, link: &Link, lease: &Lease) -> Result<Step, Error> {
     image.start().map(|never| match never {})
 }
 
-fn image(outcome: &mut Outcome, fetcher: &Fetcher, keys: &Keys) -> Result<Image, Error> {
+fn image(outcome: &mut Outcome, fetcher: &Fetcher) -> Result<Image, Error> {
     let Outcome { plan, files, .. } = outcome;
     for (part, purpose) in plan.parts() {
-        let file = match files.get(&part.url) {
-            Some(file) => file,
-            None => files.add(&part.url, fetcher.need(&part.url, purpose.max_len())?),
-        };
-        if let Some(signature) = &part.signature {
-            fetcher.verify(&part.url, &file, signature, keys)?;
+        if files.get(&part.url).is_none() {
+            files.add(&part.url, fetcher.need(&part.url, purpose.max_len())?);
         }
     }
     Image::assemble(plan, |url| files.get(url))

@@ -49,6 +49,18 @@ impl Files {
         found.map(|(_, file)| file.clone())
     }
 
+    /// Returns the file of this address, after a fetch the first time.
+    fn get_or(
+        &mut self,
+        url: &Url,
+        fetch: impl FnOnce() -> Result<Option<SealedFile>, Error>,
+    ) -> Result<Option<Rc<SealedFile>>, Error> {
+        match self.get(url) {
+            Some(file) => Ok(Some(file)),
+            None => Ok(fetch()?.map(|file| self.add(url, file))),
+        }
+    }
+
     /// Keeps a file.
     pub fn add(&mut self, url: &Url, file: SealedFile) -> Rc<SealedFile> {
         let file = Rc::new(file);
@@ -175,7 +187,8 @@ fn add_machine(facts: &mut Facts) {
 }
 
 /// Makes the plan; `fetch` returns a file, verified and sealed, or none when the server does not
-/// have it.
+/// have it, and `verify` checks one by the signature at the second address, when the plan asks for
+/// that.
 ///
 /// # Errors
 /// [`Error::NothingBootable`] with file, line and word, or the error of the fetch that ended the
@@ -184,6 +197,7 @@ pub fn plan(
     facts: Facts,
     console: Console,
     mut fetch: impl FnMut(&Url, Purpose) -> Result<Option<SealedFile>, Error>,
+    verify: impl Fn(&Url, &SealedFile, &Url) -> Result<(), Error>,
 ) -> Result<Outcome, Error> {
     let mut planner = Planner::new(facts);
     let mut files = Files::default();
@@ -199,17 +213,25 @@ pub fn plan(
         answer = match step {
             Step::Fetch { url, purpose } => {
                 failed_fetch = None;
-                match files.get(&url).map(Ok).or_else(|| {
-                    let fetched = fetch(&url, purpose).transpose()?;
-                    Some(fetched.map(|file| files.add(&url, file)))
-                }) {
-                    Some(Ok(file)) => answer_of(&file)?,
-                    None => Answer::Missing,
-                    Some(Err(error)) => {
-                        let why = error.chain();
-                        failed_fetch = Some(error);
-                        Answer::Failed(why)
-                    }
+                match files.get_or(&url, || fetch(&url, purpose)) {
+                    Ok(Some(file)) => answer_of(&file)?,
+                    Ok(None) => Answer::Missing,
+                    Err(error) => failed(&mut failed_fetch, error),
+                }
+            }
+            Step::Verify { url, signature } => {
+                failed_fetch = None;
+                let verified = match files.get_or(&url, || fetch(&url, Purpose::BootFile)) {
+                    Ok(Some(file)) => verify(&url, &file, &signature),
+                    Ok(None) => Err(Error::Verification {
+                        what: url.to_string(),
+                        why: "the server has no such file".to_owned(),
+                    }),
+                    Err(error) => Err(error),
+                };
+                match verified {
+                    Ok(()) => Answer::Done,
+                    Err(error) => failed(&mut failed_fetch, error),
                 }
             }
             Step::Menu(menu) => console.menu(menu).map_err(terminal)?,
@@ -265,6 +287,13 @@ pub fn report(config: &Config, plan: &BootPlan, notes: &[Note]) {
     }
 }
 
+/// Answers that a fetch failed, and keeps why: its exit code is the right one if the plan fails too.
+fn failed(failed_fetch: &mut Option<Error>, error: Error) -> Answer {
+    let why = error.chain();
+    *failed_fetch = Some(error);
+    Answer::Failed(why)
+}
+
 fn answer_of(file: &SealedFile) -> Result<Answer, Error> {
     let read = || {
         let head = file.octets(0..HEAD_LEN as u64)?;
@@ -299,13 +328,18 @@ mod tests {
         kernel[0x202..0x206].copy_from_slice(b"HdrS");
         let script = b"#!ipxe\nimgfetch --name a k\nimgfree a\nkernel k\nboot\n";
         let mut fetched = Vec::new();
-        let outcome = plan(test_facts(), Console::Unattended, |url, _| {
-            fetched.push(url.to_string());
-            Ok(Some(sealed(match url.to_string() == SCRIPT {
-                true => script,
-                false => &kernel,
-            })))
-        })
+        let outcome = plan(
+            test_facts(),
+            Console::Unattended,
+            |url, _| {
+                fetched.push(url.to_string());
+                Ok(Some(sealed(match url.to_string() == SCRIPT {
+                    true => script,
+                    false => &kernel,
+                })))
+            },
+            unsigned,
+        )
         .unwrap();
         assert_eq!(fetched, [SCRIPT, "http://192.0.2.1/k"]);
         assert!(outcome.files.get(&outcome.plan.kernel.url).is_some());
@@ -320,14 +354,14 @@ mod tests {
                 source: "no route".into(),
             })
         };
-        let error = plan(test_facts(), Console::Unattended, refused).unwrap_err();
+        let error = plan(test_facts(), Console::Unattended, refused, unsigned).unwrap_err();
         assert_eq!(error.exit_code(), 7);
         let script = |_: &Url, _: Purpose| Ok(Some(sealed(b"#!ipxe\nfrobnicate\n")));
-        let error = plan(test_facts(), Console::Unattended, script).unwrap_err();
+        let error = plan(test_facts(), Console::Unattended, script, unsigned).unwrap_err();
         assert_eq!(error.exit_code(), 6);
         assert!(error.chain().contains("boot.ipxe:2: \"frobnicate\""));
         let missing = |_: &Url, _: Purpose| Ok(None);
-        let error = plan(test_facts(), Console::Unattended, missing).unwrap_err();
+        let error = plan(test_facts(), Console::Unattended, missing, unsigned).unwrap_err();
         assert_eq!(error.exit_code(), 6);
     }
 
@@ -381,6 +415,41 @@ mod tests {
         other.boot_file = Some("a${mac}".to_owned());
         let facts = facts_of("x", &other).unwrap();
         assert_eq!(facts.boot_file.to_string(), "tftp://192.0.2.1/a${mac}");
+    }
+
+    #[test]
+    fn a_script_that_is_not_what_was_signed_is_not_run() {
+        let plan_of = |script: &'static [u8], is_good: bool| {
+            let fetch = |url: &Url, _: Purpose| {
+                let text: &[u8] = match url.file_name() {
+                    "boot.ipxe" => script,
+                    _ => b"#!ipxe\nfrobnicate\n",
+                };
+                Ok(Some(sealed(text)))
+            };
+            let verify = |url: &Url, file: &SealedFile, signature: &Url| {
+                assert_eq!(url.file_name(), "next");
+                assert_eq!(file.octets(0..6).unwrap(), b"#!ipxe");
+                if is_good {
+                    return Ok(());
+                }
+                unsigned(url, file, signature)
+            };
+            plan(test_facts(), Console::Unattended, fetch, verify).unwrap_err()
+        };
+        let script = b"#!ipxe\nimgverify next next.sig\nchain next\n";
+        let error = plan_of(script, false);
+        assert_eq!(error.exit_code(), 8);
+        assert!(error.chain().contains("next.sig"), "{}", error.chain());
+        let error = plan_of(script, true);
+        assert!(error.chain().contains("next:2"), "{}", error.chain());
+    }
+
+    fn unsigned(url: &Url, _: &SealedFile, signature: &Url) -> Result<(), Error> {
+        Err(Error::Verification {
+            what: url.to_string(),
+            why: format!("there is no {signature}"),
+        })
     }
 
     fn test_facts() -> Facts {

@@ -212,6 +212,7 @@ fn end_of(file: &str, text: &[u8]) -> String {
             Step::Fetch { .. } => Answer::Missing,
             Step::Menu(menu) => menu.unattended(),
             Step::Prompt { .. } | Step::Input { .. } | Step::CommandLine { .. } => Answer::TimedOut,
+            Step::Verify { .. } => Answer::Failed("no signature".to_owned()),
             Step::Say(_) | Step::Sleep(_) => Answer::Done,
             Step::Done(_) => return "planned".to_owned(),
             Step::Failed(error) => return error.to_string(),
@@ -316,6 +317,16 @@ fn transcript(case: &Path, choices: Option<&[&str]>) -> String {
             Step::Say(text) => {
                 writeln!(lines, "say {text}").unwrap();
                 Answer::Done
+            }
+            Step::Verify { url, signature } => {
+                let is_good = signature.file_name().starts_with("good");
+                let found = if is_good { "good" } else { "bad" };
+                writeln!(lines, "verify {url} by {signature} ({found})").unwrap();
+                if is_good {
+                    Answer::Done
+                } else {
+                    Answer::Failed("the signature does not fit the file".to_owned())
+                }
             }
             Step::Sleep(time) => {
                 writeln!(lines, "sleep {time:?}").unwrap();

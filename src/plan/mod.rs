@@ -100,7 +100,7 @@ impl BootPlan {
 pub struct Part {
     /// Where it is, with the hash it must have, if that is known.
     pub url: Url,
-    /// A signature that the file must have.
+    /// The signature by which the file has been verified.
     pub signature: Option<Url>,
     /// Set for an initrd that is a plain file, to be put into a cpio archive.
     pub placement: Option<Placement>,
@@ -168,6 +168,14 @@ pub enum Step {
         /// Why.
         purpose: Purpose,
     },
+    /// A file's signature, checked before anything of the file is used. Answered by `Done` or
+    /// `Failed`.
+    Verify {
+        /// The file, which has been fetched unless its server failed.
+        url: Url,
+        /// The signature.
+        signature: Box<Url>,
+    },
     /// A choice. Answered by `Chosen`, `Cancelled` or `TimedOut`; with nobody to ask, by
     /// [`Menu::unattended`].
     Menu(Menu),
@@ -219,7 +227,9 @@ impl Step {
             Self::Say(text) | Self::Prompt { text, .. } => text.len(),
             Self::Input { text, default, .. } => text.len() + default.len(),
             Self::Menu(menu) => menu.entries.iter().map(Entry::text_len).sum(),
-            Self::Fetch { url, .. } => url.path().len() + url.query().map_or(0, str::len),
+            Self::Fetch { url, .. } | Self::Verify { url, .. } => {
+                url.path().len() + url.query().map_or(0, str::len)
+            }
             Self::CommandLine { labels, .. } => labels.len(),
             Self::Sleep(_) | Self::Done(_) | Self::Failed(_) => 0,
         }
@@ -240,7 +250,7 @@ pub enum Answer {
     },
     /// The server has no such file.
     Missing,
-    /// The file could not be fetched, for this reason.
+    /// The file could not be fetched or verified, for this reason.
     Failed(String),
     /// An entry was chosen.
     Chosen {

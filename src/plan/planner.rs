@@ -109,12 +109,15 @@ impl Planner {
     pub fn next(&mut self, mut answer: Answer) -> Step {
         loop {
             let end = match self.turn(answer) {
-                Ok(Turn::Ask(Step::Fetch { url, .. })) if self.fetches == MAX_FETCHES => {
+                Ok(Turn::Ask(Step::Fetch { url, .. } | Step::Verify { url, .. }))
+                    if self.fetches == MAX_FETCHES =>
+                {
                     let what = format!("more than {MAX_FETCHES} files were asked for");
                     Step::Failed(Error::new(&Place::whole(&url), "", what))
                 }
                 Ok(Turn::Ask(step)) => {
-                    self.fetches += usize::from(matches!(step, Step::Fetch { .. }));
+                    self.fetches +=
+                        usize::from(matches!(step, Step::Fetch { .. } | Step::Verify { .. }));
                     self.context.budget.produce(step.text_len());
                     match self.context.budget.check() {
                         Ok(()) => return step,

@@ -58,10 +58,12 @@ pub(super) enum Pending {
         arguments: String,
         then: Then,
     },
+    /// Whether the image of this name has been signed.
+    Signature { name: String, signature: Box<Url> },
 }
 
 /// What is done with an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Then {
     /// It is kept.
     Keep,
@@ -69,6 +71,8 @@ pub(super) enum Then {
     Select,
     /// It is started, in place of the script when `in_place`.
     Start { in_place: bool },
+    /// This signature of it is checked.
+    Verify(Box<Url>),
 }
 
 /// What commands work on.
@@ -132,8 +136,8 @@ impl State {
             "imgargs" => self.set_arguments(words),
             "imgfree" => self.free(words),
             "imgstat" => Ok(say(self.images.describe())),
-            "imgverify" => self.verify(words, place),
-            "imgtrust" => self.trust(words),
+            "imgverify" => self.verify(words, place, context),
+            "imgtrust" => self.set_trust(words),
             "md5sum" | "sha1sum" => self.digest(name, words, place, context),
             "params" => self.begin_parameters(words),
             "param" => self.add_parameter(words),
@@ -148,7 +152,7 @@ impl State {
             // `cpuid --ext 29` asks for the 64-bit mode of a PC, which is what scripts want to know.
             "cpuid" => cpuid(words, context),
             "time" => self.run(words, place, context),
-            "console" | "colour" | "color" | "cpair" | "sync" | "imgmem" => Ok(Effect::Done),
+            "console" | "colour" | "color" | "cpair" | "sync" => Ok(Effect::Done),
             "ntp" | "shim" | "fdt" | "certstore" | "certstat" | "certfree" => {
                 context.note(place, format!("{name} does nothing here"));
                 Ok(Effect::Done)
@@ -159,8 +163,8 @@ impl State {
             }),
             "sanhook" | "sanunhook" | "fcels" | "fcstat" | "pxebs" | "autoboot" | "shell"
             | "config" | "reboot" | "poweroff" | "imgextract" | "imgdecrypt" | "imgset"
-            | "ping" | "nslookup" | "lotest" | "vcreate" | "vdestroy" | "ibstat" | "iwlist"
-            | "iwstat" | "pciscan" | "usbscan" | "gdbstub" | "help" | "profstat" => Err(
+            | "imgmem" | "ping" | "nslookup" | "lotest" | "vcreate" | "vdestroy" | "ibstat"
+            | "iwlist" | "iwstat" | "pciscan" | "usbscan" | "gdbstub" | "help" | "profstat" => Err(
                 Fault::new(name, "is a command of iPXE that is not done here"),
             ),
             _ => Err(Fault::new(name, "is no command of iPXE")),
@@ -214,6 +218,7 @@ impl State {
                 self.images.add(Image::new(&name, url, arguments, head))?;
                 self.use_image(&name, then)
             }
+            Pending::Signature { name, signature } => self.verified(&name, *signature, answer),
         }
     }
 

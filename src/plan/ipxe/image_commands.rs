@@ -4,9 +4,9 @@
 use super::super::error::Place;
 use super::super::planner::Context;
 use super::super::url::Url;
-use super::super::{Purpose, Step};
+use super::super::{Answer, Purpose, Step};
 use super::commands::{Fault, Pending, State, Then};
-use super::images::{Image, Start};
+use super::images::{Image, Start, Trust};
 use super::machine::Effect;
 use super::options::{Arguments, Known, flag, valued};
 
@@ -57,7 +57,7 @@ impl State {
         let purpose = match then {
             Then::Keep => Purpose::Initrd,
             Then::Select => Purpose::Kernel,
-            Then::Start { .. } => Purpose::BootFile,
+            Then::Start { .. } | Then::Verify(_) => Purpose::BootFile,
         };
         Ok(Effect::Ask(
             Step::Fetch {
@@ -96,8 +96,19 @@ impl State {
     }
 
     pub(super) fn use_image(&mut self, name: &str, then: Then) -> Result<Effect, Fault> {
-        if then == Then::Keep {
-            return Ok(Effect::Done);
+        match &then {
+            Then::Keep => return Ok(Effect::Done),
+            Then::Verify(signature) => {
+                let (url, signature) = (self.image(name)?.url.clone(), signature.clone());
+                let step = Step::Verify {
+                    url,
+                    signature: signature.clone(),
+                };
+                let name = name.to_owned();
+                return Ok(Effect::Ask(step, Pending::Signature { name, signature }));
+            }
+            Then::Start { .. } => self.images.check_trust(name)?,
+            Then::Select => {}
         }
         let image = self.image(name)?;
         // What a script tries to start is no initrd of what it starts instead.
@@ -160,25 +171,63 @@ impl State {
     }
 
     /// `imgverify [--signer NAME] [--keep] IMAGE SIGNATURE`
-    pub(super) fn verify(&mut self, words: &[String], place: &Place) -> Result<Effect, Fault> {
+    pub(super) fn verify(
+        &mut self,
+        words: &[String],
+        place: &Place,
+        context: &mut Context,
+    ) -> Result<Effect, Fault> {
         let known = [
             valued("signer", 's'),
             valued("timeout", 't'),
             flag("keep", 'k'),
+            flag("quiet", 'q'),
         ];
         let mut arguments = Arguments::parse(words, &known)?;
-        let image = self.image(arguments.word("the image")?)?;
-        let signature = arguments.word("the address of the signature")?;
-        let url = place.file.join(signature);
-        image.signature = Some(url.map_err(|error| Fault::new(signature, error.what))?);
+        let image = arguments.word("the image")?;
+        let reference = arguments.word("the address of the signature")?;
+        arguments.end()?;
+        if let Some(signer) = arguments.value("signer") {
+            let what = "minisign signatures name no signer; say by the keys who may sign";
+            return Err(Fault::new(signer, what));
+        }
+        // The signature may have been fetched as an image; iPXE forgets it, so that it does not
+        // become an initrd.
+        let signature = match self.images.find(reference) {
+            Some(image) => image.url.clone(),
+            None => self.url(reference, place, context)?,
+        };
+        if !arguments.has("keep") {
+            self.images.free(Some(reference));
+        }
+        let image = ["--".to_owned(), image.to_owned()];
+        self.fetch(&image, Then::Verify(Box::new(signature)), place, context)
+    }
+
+    /// Takes what a check of an image's signature came to.
+    pub(super) fn verified(
+        &mut self,
+        name: &str,
+        signature: Url,
+        answer: Answer,
+    ) -> Result<Effect, Fault> {
+        let image = self.image(name)?;
+        if let Answer::Failed(why) = answer {
+            image.trust = Trust::Refused;
+            return Err(Fault::new(name, why));
+        }
+        image.trust = Trust::Verified(signature);
         Ok(Effect::Done)
     }
 
     /// `imgtrust [--allow] [--permanent]`
-    pub(super) fn trust(&mut self, words: &[String]) -> Result<Effect, Fault> {
+    pub(super) fn set_trust(&mut self, words: &[String]) -> Result<Effect, Fault> {
         let known = [flag("allow", 'a'), flag("permanent", 'p')];
         let arguments = Arguments::parse(words, &known)?;
-        self.images.must_be_signed = !arguments.has("allow");
+        arguments.end()?;
+        let is_demanded = !arguments.has("allow");
+        self.images
+            .demand_trust(is_demanded, arguments.has("permanent"))?;
         Ok(Effect::Done)
     }
 

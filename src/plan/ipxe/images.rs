@@ -19,9 +19,20 @@ pub(super) struct Image {
     pub(super) kind: Kind,
     /// Set when it has been loaded to be started, and is no initrd therefore.
     pub(super) is_kernel: bool,
-    pub(super) signature: Option<Url>,
+    pub(super) trust: Trust,
     /// The text of a script.
     pub(super) text: Vec<u8>,
+}
+
+/// What `imgverify` came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// The image has not been checked.
+    Unchecked,
+    /// The image is what this signature is about.
+    Verified(Url),
+    /// The check failed.
+    Refused,
 }
 
 impl Image {
@@ -34,10 +45,11 @@ impl Image {
             arguments,
             kind,
             is_kernel: false,
-            signature: None,
-            text: match kind == Kind::IpxeScript {
-                true => head,
-                false => Vec::new(),
+            trust: Trust::Unchecked,
+            text: if kind == Kind::IpxeScript {
+                head
+            } else {
+                Vec::new()
             },
         }
     }
@@ -77,13 +89,26 @@ pub(super) enum Start {
     BootLoader,
 }
 
+impl Image {
+    fn signature(&self) -> Option<Url> {
+        match &self.trust {
+            Trust::Verified(signature) => Some(signature.clone()),
+            Trust::Unchecked | Trust::Refused => None,
+        }
+    }
+}
+
+const REFUSED: &str = "its signature is bad: imgverify has failed for it";
+
 /// All images of a run, in the order in which they were fetched.
 #[derive(Debug, Default)]
 pub(super) struct Images {
     list: Vec<Image>,
     selected: Option<String>,
-    /// Set by `imgtrust`: nothing starts that has no signature.
-    pub(super) must_be_signed: bool,
+    /// Set by `imgtrust`: nothing starts that is not verified, scripts neither.
+    trust_is_demanded: bool,
+    /// Set when no `imgtrust` can change that any more.
+    trust_is_permanent: bool,
 }
 
 impl Images {
@@ -128,6 +153,42 @@ impl Images {
         }
     }
 
+    /// Demands, or no longer, that what starts is verified (`image_set_trust` of iPXE).
+    ///
+    /// # Errors
+    /// A change of what an earlier one made permanent.
+    pub(super) fn demand_trust(
+        &mut self,
+        is_demanded: bool,
+        is_permanent: bool,
+    ) -> Result<(), Fault> {
+        if !self.trust_is_permanent {
+            self.trust_is_demanded = is_demanded;
+            self.trust_is_permanent = is_permanent;
+        }
+        if self.trust_is_demanded != is_demanded {
+            let what = "an imgtrust before has made permanent what is demanded";
+            return Err(Fault::new("imgtrust", what));
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the image of this name may start.
+    ///
+    /// # Errors
+    /// Its check has failed; or it has not been checked, and `imgtrust` demands it.
+    pub(super) fn check_trust(&self, name: &str) -> Result<(), Fault> {
+        let image = self.list.iter().find(|image| image.name == name);
+        let what = match image.map(|image| &image.trust) {
+            Some(Trust::Refused) => REFUSED,
+            Some(Trust::Unchecked) if self.trust_is_demanded => {
+                "imgtrust demands a verified image, and no imgverify has verified this one"
+            }
+            Some(Trust::Unchecked | Trust::Verified(_)) | None => return Ok(()),
+        };
+        Err(Fault::new(name, what))
+    }
+
     /// Returns a line per image for people.
     pub(super) fn describe(&self) -> String {
         let lines = self.list.iter().map(|image| {
@@ -142,20 +203,16 @@ impl Images {
     /// Returns the plan that starts the image of this name with all others as initrds.
     ///
     /// # Errors
-    /// An image without the signature that `imgtrust` asks for, or a bad placement.
+    /// An initrd whose signature is bad, or a bad placement.
     pub(super) fn plan(&self, name: &str) -> Result<BootPlan, Fault> {
         let kernel = self.list.iter().find(|image| image.name == name);
         let kernel = kernel.ok_or_else(|| Fault::new(name, "no image has this name"))?;
-        if self.must_be_signed && kernel.signature.is_none() {
-            let what = "imgtrust asks for a signature, and imgverify has named none";
-            return Err(Fault::new(name, what));
-        }
         let initrds = self.list.iter().filter(|image| {
             image.name != name && !image.is_kernel && image.kind != Kind::IpxeScript
         });
         let initrds: Result<Vec<_>, _> = initrds.map(initrd).collect();
         let part = Part {
-            signature: kernel.signature.clone(),
+            signature: kernel.signature(),
             ..kernel.url.clone().into()
         };
         Ok(BootPlan {
@@ -167,6 +224,9 @@ impl Images {
 
 /// An initrd is loaded as it is, unless its command line says at which path it is to be found.
 fn initrd(image: &Image) -> Result<Part, Fault> {
+    if image.trust == Trust::Refused {
+        return Err(Fault::new(&image.name, REFUSED));
+    }
     let mut words = image.arguments.split_whitespace();
     let path = words
         .next()
@@ -197,7 +257,7 @@ fn initrd(image: &Image) -> Result<Part, Fault> {
     }
     Ok(Part {
         url: image.url.clone(),
-        signature: image.signature.clone(),
+        signature: image.signature(),
         placement: path.map(|path| Placement {
             path: path.to_owned(),
             mode,

@@ -48,7 +48,10 @@ pub fn plan(data: &[u8]) {
                 let text = files.next().unwrap_or_default();
                 Answer::Text(String::from_utf8_lossy(text).into_owned())
             }
-            Step::Say(_) | Step::Sleep(_) => Answer::Done,
+            Step::Verify { url, .. } if url.path().len() % 2 == 0 => {
+                Answer::Failed("a bad signature".to_owned())
+            }
+            Step::Say(_) | Step::Sleep(_) | Step::Verify { .. } => Answer::Done,
             Step::Done(_) | Step::Failed(_) => return,
         };
     }
