@@ -166,6 +166,20 @@ fn a_text_of_a_mebibyte_is_planned_or_refused_in_seconds() {
         ("grub.cfg", fill("set x=y\n", "if true; then\n", "")),
         ("grub.cfg", fill("set x=y\n", "if false; then x; fi\n", "")),
         ("grub.cfg", fill("set x=y\n", "\n", "source /grub.cfg\n")),
+        (
+            "grub.cfg",
+            fill(&format!("set x={long}\n"), "regexp '((x*)*y)*z' $x\n", ""),
+        ),
+        (
+            "grub.cfg",
+            fill("set x=y\n", "regexp '(a{99}){99}' b\n", ""),
+        ),
+        ("grub.cfg", fill("set x=y\ntest ", "a -o ( ", "\n")),
+        ("grub.cfg", fill("set x=y\ntest ", "a -o ", "\n")),
+        (
+            "grub.cfg",
+            fill("set x='eval \"$x\"'\n", "eval \"$x\" ; ", "\n"),
+        ),
         ("grub.cfg", fill("set x=\"", "y", "")),
         ("p.cfg", fill("label x\n", "label a\nmenu exit\n", "")),
         (

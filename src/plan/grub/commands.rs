@@ -1,13 +1,16 @@
 //! The commands, and the variables they see.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::super::budget::Budget;
 use super::super::error::{Error, Place};
 use super::super::facts::{Architecture, Facts};
+use super::super::planner::Context;
 use super::super::url::Url;
-use super::super::{BootPlan, Part};
+use super::super::{BootPlan, Part, Step};
 use super::parse::{Piece, Word};
+use super::test;
 
 /// The longest value of a variable, in bytes.
 const MAX_VALUE_LEN: usize = 65_536;
@@ -19,16 +22,41 @@ const MAX_VARIABLES: usize = 2_000;
 pub(super) enum Effect {
     /// It succeeded or failed.
     Status(bool),
+    /// It failed, for a reason that people may ask for.
+    Fails(Cow<'static, str>),
     /// Another file runs; with `is_new` a new menu of its own.
     Source { url: Url, is_new: bool },
+    /// This text runs.
+    Run(String),
     /// A function may have this name.
     Call(String),
-    /// A line to show.
-    Say(String),
-    /// The innermost file or function ends.
-    Return,
+    /// It has to ask first.
+    Ask(Step, Pending),
+    /// The innermost file or function ends, with this status if it has one.
+    Return(Option<bool>),
     /// What is loaded is to be started.
     Boot,
+}
+
+impl Effect {
+    pub(super) const fn fails(why: &'static str) -> Self {
+        Self::Fails(Cow::Borrowed(why))
+    }
+}
+
+/// What is done with the answer to what a command asked.
+#[derive(Debug)]
+pub(super) enum Pending {
+    /// It succeeds.
+    Nothing,
+    /// A text becomes this variable.
+    Variable(Option<String>),
+    /// The variables of an environment block are set, if they are among these or these are none.
+    Environment(Vec<String>),
+    /// The length of this file is known then, and the command runs again.
+    Size(Url),
+    /// It succeeds if the signature is good.
+    Signature,
 }
 
 /// Variables, and what has been loaded so far.
@@ -38,6 +66,8 @@ pub(super) struct State {
     kernel: Option<(Url, String)>,
     initrds: Vec<Part>,
     device_tree: Option<Part>,
+    /// How long the files are whose length a condition has asked for; 0 for what is not there.
+    pub(super) sizes: BTreeMap<String, u64>,
 }
 
 impl State {
@@ -93,19 +123,29 @@ impl State {
         self.variables.get(name).map(String::as_str)
     }
 
+    /// Forgets a variable.
+    pub(super) fn unset(&mut self, name: &str) {
+        self.variables.remove(name);
+    }
+
     /// Sets a variable.
     pub(super) fn set(&mut self, name: &str, value: &str) {
         self.variables.insert(name.to_owned(), value.to_owned());
     }
 
     /// Sets a variable as the configuration says.
-    fn assign(&mut self, name: &str, value: &str, place: &Place) -> Result<(), Error> {
+    pub(super) fn assign(&mut self, name: &str, value: &str, place: &Place) -> Result<(), Error> {
         if self.variables.len() >= MAX_VARIABLES && self.variable(name).is_none() {
             let what = format!("more than {MAX_VARIABLES} variables");
             return Err(Error::new(place, name, what));
         }
         if value.len() > MAX_VALUE_LEN {
             let what = format!("its value is longer than {MAX_VALUE_LEN} bytes");
+            return Err(Error::new(place, name, what));
+        }
+        if name == "check_signatures" && value == "enforce" {
+            let what = "a configuration cannot demand signatures of all files; \
+                        require-signature in the policy of this machine does";
             return Err(Error::new(place, name, what));
         }
         self.set(name, value);
@@ -153,7 +193,12 @@ impl State {
     }
 
     /// Runs one command.
-    pub(super) fn run(&mut self, words: &[String], place: &Place) -> Result<Effect, Error> {
+    pub(super) fn run(
+        &mut self,
+        words: &[String],
+        place: &Place,
+        context: &mut Context,
+    ) -> Result<Effect, Error> {
         let Some((name, words)) = words.split_first() else {
             return Ok(Effect::Status(true));
         };
@@ -172,22 +217,14 @@ impl State {
                     }
                 }
             }
-            "unset" => words
-                .iter()
-                .for_each(|name| drop(self.variables.remove(name))),
+            "unset" => words.iter().for_each(|name| self.unset(name)),
             "true" => {}
             "false" => return Ok(Effect::Status(false)),
-            "test" => return Ok(Effect::Status(test(words, place)?)),
-            "[" => match words.split_last() {
-                Some((end, words)) if end == "]" => {
-                    return Ok(Effect::Status(test(words, place)?));
-                }
-                _ => return refuse("the ] is missing"),
-            },
+            "test" | "[" => return self.test(words, place, context),
             "echo" => {
                 let words = words.iter().map(String::as_str);
                 let words: Vec<&str> = words.filter(|word| !word.starts_with('-')).collect();
-                return Ok(Effect::Say(words.join(" ")));
+                return Ok(Effect::Ask(Step::Say(words.join(" ")), Pending::Nothing));
             }
             "linux" | "linuxefi" | "linux16" => {
                 let Some((file, arguments)) = words.split_first() else {
@@ -225,7 +262,15 @@ impl State {
                 return Ok(Effect::Source { url, is_new });
             }
             "boot" => return Ok(Effect::Boot),
-            "return" | "break" => return Ok(Effect::Return),
+            "return" | "break" => {
+                let code = words.first().map(|code| test::number(code) == 0);
+                return Ok(Effect::Return(code));
+            }
+            "eval" if !words.is_empty() => return Ok(Effect::Run(words.join(" "))),
+            "increment" | "decrement" | "regexp" | "sleep" | "read" | "load_env"
+            | "verify_detached" | "cpuid" | "smbios" | "authenticate" => {
+                return self.condition(name, words, place, context);
+            }
             "exit" | "fwsetup" | "halt" | "reboot" => {
                 let what = "leaves without booting from the network";
                 return Err(Error::local_boot(place, name, what));
@@ -235,7 +280,13 @@ impl State {
                 return refuse("is not done here");
             }
             known if WITHOUT_EFFECT.contains(&known) => {}
-            _ => return Ok(Effect::Call(name.clone())),
+            known => {
+                let why = FAILING.iter().find(|(names, _)| names.contains(&known));
+                return Ok(match why {
+                    Some((_, why)) => Effect::fails(why),
+                    None => Effect::Call(name.clone()),
+                });
+            }
         }
         Ok(Effect::Status(true))
     }
@@ -282,34 +333,14 @@ impl State {
     }
 }
 
-/// Commands for terminals, fonts, modules and the network, which is up.
+/// Commands that have done here what they are for: modules are there, the network is up, and who
+/// may log in is kept by nobody because nobody is asked.
 const WITHOUT_EFFECT: &[&str] = &[
-    "acpi",
     "background_color",
-    "background_image",
-    "cat",
     "clear",
-    "cpuid",
-    "date",
-    "efi_quiet",
     "eval",
     "export",
-    "export_env",
-    "gfxmode",
-    "gfxpayload",
-    "gptsync",
-    "grub_platform",
-    "hwmatch",
-    "increment",
     "insmod",
-    "keymap",
-    "load_env",
-    "load_video",
-    "loadfont",
-    "loadkeys",
-    "ls",
-    "lsefi",
-    "nativedisk",
     "net_add_addr",
     "net_add_dns",
     "net_add_route",
@@ -319,30 +350,81 @@ const WITHOUT_EFFECT: &[&str] = &[
     "net_ls_addr",
     "password",
     "password_pbkdf2",
-    "play",
-    "probe",
-    "rdmsr",
-    "read",
-    "recordfail",
-    "regexp",
     "rmmod",
-    "save_env",
-    "savedefault",
-    "search",
-    "search.file",
-    "search.fs_uuid",
     "serial",
-    "set_background_image",
     "setparams",
     "shift",
-    "sleep",
-    "smbios",
     "terminal",
     "terminal_input",
     "terminal_output",
-    "trust",
+];
+
+/// Commands that cannot do here what they are for, so that no condition may rely on them; and why.
+const FAILING: &[(&[&str], &str)] = &[
+    (
+        &[
+            "gptsync",
+            "hdparm",
+            "nativedisk",
+            "parttool",
+            "probe",
+            "search",
+            "search.file",
+            "search.fs_label",
+            "search.fs_uuid",
+            "search_fs_file",
+            "search_fs_uuid",
+            "search_label",
+        ],
+        "fails: no disk is looked at, only the network",
+    ),
+    (
+        &["save_env", "list_env", "ls"],
+        "fails: a server of boot files neither takes files nor lists them",
+    ),
+    (
+        &["trust", "distrust", "list_trusted"],
+        "fails: the keys that count are those of this machine, for minisign",
+    ),
+    (
+        &["keystatus"],
+        "fails: no key is held down that could be seen",
+    ),
+    (
+        &[
+            "acpi",
+            "background_image",
+            "cat",
+            "cmp",
+            "date",
+            "hashsum",
+            "hwmatch",
+            "keymap",
+            "loadfont",
+            "loadkeys",
+            "lsefi",
+            "play",
+            "rdmsr",
+            "videoinfo",
+            "videotest",
+        ],
+        "fails: it is not done here",
+    ),
+];
+
+/// Functions that configurations of distributions define for themselves, about screens and disks;
+/// where one lacks, nothing lacks.
+pub(super) const USUAL_FUNCTIONS: &[&str] = &[
+    "efi_quiet",
+    "export_env",
+    "gfxmode",
+    "gfxpayload",
+    "grub_platform",
+    "load_video",
+    "recordfail",
+    "savedefault",
+    "set_background_image",
     "unhidden",
-    "verify_detached",
     "videomode",
 ];
 
@@ -354,45 +436,6 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// Evaluates the conditions of `test`, from left to right as GRUB does for `-a` and `-o`.
-fn test(words: &[String], place: &Place) -> Result<bool, Error> {
-    let mut result = None;
-    for alternative in words.split(|word| word == "-o") {
-        let all = alternative
-            .split(|word| word == "-a")
-            .map(|term| single(term, place))
-            .collect::<Result<Vec<_>, _>>()?;
-        result = Some(result.unwrap_or(false) || all.into_iter().all(|holds| holds));
-    }
-    Ok(result.unwrap_or(false))
-}
-
-fn single(words: &[String], place: &Place) -> Result<bool, Error> {
-    let negations = words.iter().take_while(|word| *word == "!").count();
-    let words: Vec<&str> = words.iter().skip(negations).map(String::as_str).collect();
-    let number = |word: &str| {
-        let number = word.parse::<i64>();
-        number.map_err(|_| Error::new(place, word, "is no number"))
-    };
-    let holds = match words.as_slice() {
-        [] => false,
-        ["-n", text] | [text] => !text.is_empty(),
-        ["-z", text] => text.is_empty(),
-        // Nothing but the network is there, and its files are not asked for in a condition.
-        ["-e" | "-f" | "-d" | "-s", _] => false,
-        [a, "=" | "==", b] => a == b,
-        [a, "!=", b] => a != b,
-        [a, "-eq", b] => number(a)? == number(b)?,
-        [a, "-ne", b] => number(a)? != number(b)?,
-        [a, "-lt", b] => number(a)? < number(b)?,
-        [a, "-le", b] => number(a)? <= number(b)?,
-        [a, "-gt", b] => number(a)? > number(b)?,
-        [a, "-ge", b] => number(a)? >= number(b)?,
-        [_, operator, ..] => return Err(Error::new(place, operator, "is no test known here")),
-    };
-    Ok(holds != (negations % 2 == 1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -400,10 +443,7 @@ mod tests {
     #[test]
     fn a_configuration_sets_no_more_variables_than_there_is_memory_for() {
         let mut state = State::default();
-        let mut set = |number: usize| {
-            let words = ["set".to_owned(), format!("v{number}=x")];
-            state.run(&words, &place())
-        };
+        let mut set = |number: usize| state.assign(&format!("v{number}"), "x", &place());
         for number in 0..MAX_VARIABLES {
             assert!(set(number).is_ok(), "{number}");
         }
@@ -430,16 +470,6 @@ mod tests {
         }
         for wrong in ["(hd0)/a", "(tftp,)/a", "(http,a b)/a"] {
             assert!(State::default().resolve(wrong, &place()).is_err());
-        }
-    }
-
-    #[test]
-    fn a_condition_may_be_negated_without_end() {
-        let place = place();
-        for (negations, holds) in [(0, true), (1, false), (400_000, true)] {
-            let mut words = vec!["!".to_owned(); negations];
-            words.push("x".to_owned());
-            assert_eq!(test(&words, &place), Ok(holds), "{negations}");
         }
     }
 

@@ -10,7 +10,7 @@ use super::super::planner::{Context, Turn};
 use super::super::search::{self, Search, Searched};
 use super::super::url::Url;
 use super::super::{Answer, Fetched, Step};
-use super::commands::{Effect, State};
+use super::commands::{Effect, Pending, State, USUAL_FUNCTIONS};
 use super::parse::{Block, What, Word, parse};
 
 /// How many files a run may read.
@@ -44,6 +44,8 @@ enum Phase {
         is_new: bool,
     },
     Choosing,
+    /// A command waits for an answer.
+    Asking(Pending, Place),
 }
 
 #[derive(Debug)]
@@ -51,8 +53,26 @@ struct Frame {
     file: Arc<Url>,
     block: Block,
     next: usize,
-    /// Whether `return` ends here: a file or a function.
-    is_call: bool,
+    then: Then,
+}
+
+/// What the end of a block leads to.
+#[derive(Debug)]
+enum Then {
+    /// The statement behind it.
+    Nothing,
+    /// The same, with a status of success: `source` has it from any file that is there.
+    EndFile,
+    /// The statement behind the call of the function.
+    EndFunction,
+    /// The opposite of its status.
+    Invert,
+    /// It was this of the conditions: the block behind it, the next one, or the block behind `else`.
+    Decide {
+        branches: Arc<Vec<(Block, Block)>>,
+        at: usize,
+        otherwise: Block,
+    },
 }
 
 /// A line of the menu.
@@ -149,6 +169,19 @@ impl Machine {
                 self.run(context)
             }
             Phase::Choosing => self.chosen(answer, context),
+            Phase::Asking(pending, place) => {
+                let is_size = matches!(pending, Pending::Size(_));
+                let failure = self.state.answered(pending, answer, &place, context)?;
+                if is_size && let Some(frame) = self.frames.last_mut() {
+                    // The command can be judged now.
+                    frame.next = frame.next.saturating_sub(1);
+                }
+                if let Some(why) = &failure {
+                    context.note(&place, why.as_ref());
+                }
+                self.status(failure.is_none());
+                self.run(context)
+            }
         }
     }
 
@@ -171,7 +204,7 @@ impl Machine {
             file: Arc::new(url.clone()),
             block,
             next: 0,
-            is_call: true,
+            then: Then::EndFile,
         });
         Ok(())
     }
@@ -182,7 +215,7 @@ impl Machine {
                 return self.finished(context);
             };
             let Some(statement) = frame.block.get(frame.next).cloned() else {
-                self.frames.pop();
+                self.ended()?;
                 continue;
             };
             frame.next += 1;
@@ -208,19 +241,15 @@ impl Machine {
             What::If {
                 branches,
                 otherwise,
-            } => {
-                let mut chosen = otherwise;
-                for (condition, body) in branches.iter() {
-                    if self.holds(condition, place, context)? {
-                        chosen = body.clone();
-                        break;
-                    }
-                }
-                self.push(place.file.clone(), chosen, false, place)?;
+            } => self.decide(branches, 0, otherwise, place)?,
+            What::Not(block) => self.push(place.file.clone(), block, Then::Invert, place)?,
+            What::Entry { words, body } => {
+                self.add_entry(&words, body, place, context)?;
+                self.status(true);
             }
-            What::Entry { words, body } => self.add_entry(&words, body, place, context)?,
             What::Function { name, body } => {
                 self.functions.insert(name, (place.file.clone(), body));
+                self.status(true);
             }
         }
         Ok(None)
@@ -233,10 +262,27 @@ impl Machine {
         context: &mut Context,
     ) -> Result<Option<Turn>, Error> {
         let words = self.state.expand(words, &mut context.budget)?;
-        match self.state.run(&words, place)? {
+        match self.state.run(&words, place, context)? {
             Effect::Status(status) => self.status(status),
-            Effect::Say(text) => return Ok(Some(Turn::Ask(Step::Say(text)))),
-            Effect::Return => while self.frames.pop().is_some_and(|frame| !frame.is_call) {},
+            Effect::Fails(why) => {
+                context.note(place, why.as_ref());
+                self.status(false);
+            }
+            Effect::Ask(step, pending) => {
+                self.phase = Phase::Asking(pending, place.clone());
+                return Ok(Some(Turn::Ask(step)));
+            }
+            Effect::Run(text) => {
+                let block = parse(text.as_bytes(), place)?;
+                self.push(place.file.clone(), block, Then::Nothing, place)?;
+            }
+            Effect::Return(status) => {
+                let is_call = |then: &Then| matches!(then, Then::EndFile | Then::EndFunction);
+                while self.frames.pop().is_some_and(|frame| !is_call(&frame.then)) {}
+                if let Some(status) = status {
+                    self.status(status);
+                }
+            }
             Effect::Boot => {
                 return match self.state.plan() {
                     Some(plan) => Ok(Some(Turn::Done(Box::new(plan)))),
@@ -253,10 +299,17 @@ impl Machine {
                 return Ok(Some(Turn::configuration(url)));
             }
             Effect::Call(name) => match self.functions.get(name.as_str()).cloned() {
-                Some((file, body)) => self.push(file, body, true, place)?,
+                Some((file, body)) => self.push(file, body, Then::EndFunction, place)?,
+                None if USUAL_FUNCTIONS.contains(&name.as_str()) => self.status(true),
                 None => {
                     let error = Error::new(place, &name, "is no command known here");
-                    if self.is_in_entry {
+                    let is = |wanted: fn(&Then) -> bool| {
+                        self.frames.iter().any(|frame| wanted(&frame.then))
+                    };
+                    // What is not known is neither true nor, behind a !, false.
+                    let is_inverted = is(|then| matches!(then, Then::Invert));
+                    let is_condition = is(|then| matches!(then, Then::Decide { .. }));
+                    if is_inverted || self.is_in_entry && !is_condition {
                         return Err(error);
                     }
                     // Around the menu GRUB goes on, and so many a file relies on it.
@@ -268,32 +321,57 @@ impl Machine {
         Ok(None)
     }
 
-    /// Runs a condition, in which only commands make sense that need no file.
-    fn holds(
-        &mut self,
-        condition: &Block,
-        place: &Place,
-        context: &mut Context,
-    ) -> Result<bool, Error> {
-        let mut holds = false;
-        for statement in condition.iter() {
-            let place = place.at(statement.line);
-            context.budget.step(&place)?;
-            let What::Command(words) = &statement.what else {
-                return Err(Error::new(&place, "if", "a condition is a command"));
-            };
-            let words = self.state.expand(words, &mut context.budget)?;
-            holds = match self.state.run(&words, &place)? {
-                Effect::Status(status) => status,
-                Effect::Say(_) => true,
-                Effect::Source { .. } | Effect::Call(_) | Effect::Return | Effect::Boot => {
-                    let word = words.first().map(String::as_str).unwrap_or_default();
-                    return Err(Error::new(&place, word, "cannot be a condition here"));
+    /// Goes on behind the innermost block.
+    fn ended(&mut self) -> Result<(), Error> {
+        let Some(frame) = self.frames.pop() else {
+            return Ok(());
+        };
+        let holds = self.state.variable("?") == Some("0");
+        match frame.then {
+            Then::Nothing | Then::EndFunction => {}
+            Then::EndFile => self.status(true),
+            Then::Invert => self.status(!holds),
+            Then::Decide {
+                branches,
+                at,
+                otherwise,
+            } => {
+                let line = frame.block.first().map_or(0, |statement| statement.line);
+                let place = Place {
+                    file: frame.file.clone(),
+                    line,
+                };
+                match branches.get(at) {
+                    Some((_, body)) if holds => {
+                        self.push(frame.file, body.clone(), Then::Nothing, &place)?;
+                    }
+                    _ => self.decide(branches, at + 1, otherwise, &place)?,
                 }
-            };
-            self.status(holds);
+            }
         }
-        Ok(holds)
+        Ok(())
+    }
+
+    /// Runs the condition of this number, or what stands behind `else` when there is none.
+    fn decide(
+        &mut self,
+        branches: Arc<Vec<(Block, Block)>>,
+        at: usize,
+        otherwise: Block,
+        place: &Place,
+    ) -> Result<(), Error> {
+        let Some((condition, _)) = branches.get(at) else {
+            // An `if` that does nothing has succeeded.
+            self.status(true);
+            return self.push(place.file.clone(), otherwise, Then::Nothing, place);
+        };
+        let condition = condition.clone();
+        let then = Then::Decide {
+            branches,
+            at,
+            otherwise,
+        };
+        self.push(place.file.clone(), condition, then, place)
     }
 
     fn add_entry(
@@ -335,7 +413,7 @@ impl Machine {
         &mut self,
         file: Arc<Url>,
         block: Block,
-        is_call: bool,
+        then: Then,
         place: &Place,
     ) -> Result<(), Error> {
         if self.frames.len() >= MAX_DEPTH {
@@ -346,7 +424,7 @@ impl Machine {
             file,
             block,
             next: 0,
-            is_call,
+            then,
         });
         Ok(())
     }
@@ -364,7 +442,7 @@ impl Machine {
         let timeout = timeout.parse::<i64>().ok();
         let menu = Menu {
             title: None,
-            entries: self.entries.iter().map(Item::entry).collect(),
+            entries: self.entries.iter().map(|item| self.entry(item)).collect(),
             selected: self.default_entry(),
             timeout: timeout
                 .and_then(|seconds| u64::try_from(seconds).ok())
@@ -379,6 +457,16 @@ impl Machine {
         }
         self.phase = Phase::Choosing;
         Ok(Turn::Ask(Step::Menu(menu)))
+    }
+
+    fn entry(&self, item: &Item) -> Entry {
+        Entry {
+            text: item.title.clone(),
+            is_choice: true,
+            key: item.key,
+            command_line: None,
+            help: None,
+        }
     }
 
     /// Returns the entry that `default` names by number, title or id; `a>b` means b in a.
@@ -413,19 +501,7 @@ impl Machine {
         self.entries.clear();
         self.is_in_entry = true;
         let file = item.place.file.clone();
-        self.push(file, item.body, true, &item.place)?;
+        self.push(file, item.body, Then::EndFunction, &item.place)?;
         self.run(context)
-    }
-}
-
-impl Item {
-    fn entry(&self) -> Entry {
-        Entry {
-            text: self.title.clone(),
-            is_choice: true,
-            key: self.key,
-            command_line: None,
-            help: None,
-        }
     }
 }

@@ -39,6 +39,8 @@ pub(super) enum What {
         branches: Arc<Vec<(Block, Block)>>,
         otherwise: Block,
     },
+    /// Runs the block, whose status becomes its opposite.
+    Not(Block),
     /// Puts a line into the menu.
     Entry { words: Arc<Vec<Word>>, body: Block },
     /// Names a block.
@@ -54,7 +56,7 @@ enum Token {
     Close,
 }
 
-/// Parses a whole file.
+/// Parses a whole file, or a text that stands in the line `place` of one.
 pub(super) fn parse(text: &[u8], place: &Place) -> Result<Block, Error> {
     let text = String::from_utf8_lossy(text);
     let tokens = tokens(text.trim_start_matches('\u{feff}'), place)?;
@@ -108,6 +110,12 @@ impl Parser<'_> {
                         Some("then" | "elif" | "else" | "fi") => {
                             return Err(self.error(*line, token, "stands without its if"));
                         }
+                        Some("!") => {
+                            self.skip();
+                            let what = What::Command(self.words());
+                            let line = *line;
+                            What::Not(Arc::new(vec![Statement { line, what }]))
+                        }
                         _ => What::Command(self.words()),
                     };
                     statements.push(Statement { line: *line, what });
@@ -123,6 +131,13 @@ impl Parser<'_> {
         loop {
             self.skip();
             let condition = self.block(&["then"])?;
+            if condition.is_empty() {
+                let line = self
+                    .tokens
+                    .first()
+                    .map_or(self.last_line, |(line, _)| *line);
+                return Err(Error::new(&self.place.at(line), "if", "has no condition"));
+            }
             self.expect("then")?;
             let body = self.block(&["elif", "else", "fi"])?;
             branches.push((condition, body));
@@ -239,7 +254,7 @@ fn plain(word: &Word) -> Option<&str> {
 fn tokens(text: &str, place: &Place) -> Result<Vec<(usize, Token)>, Error> {
     let mut tokens = Vec::new();
     let mut letters = text.chars().peekable();
-    let mut line = 1;
+    let mut line = place.line.max(1);
     // The word under way; none between words.
     let mut word: Option<Word> = None;
     let mut quote: Option<(char, usize)> = None;
