@@ -81,6 +81,8 @@ struct Item {
     title: String,
     id: Option<String>,
     key: Option<char>,
+    /// Whether anybody may boot it, even where `superusers` is set.
+    is_unrestricted: bool,
     /// Where its body stands.
     place: Place,
     body: Block,
@@ -383,6 +385,7 @@ impl Machine {
     ) -> Result<(), Error> {
         let mut words = self.state.expand(words, &mut context.budget)?.into_iter();
         let (mut title, mut id, mut key) = (None, None, None);
+        let mut is_unrestricted = false;
         while let Some(word) = words.next() {
             let (name, value) = match word.split_once('=') {
                 Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
@@ -392,6 +395,7 @@ impl Machine {
                 "--id" => id = value.or_else(|| words.next()),
                 "--hotkey" => key = value.or_else(|| words.next()),
                 "--class" | "--users" => drop(value.or_else(|| words.next())),
+                "--unrestricted" => is_unrestricted = true,
                 _ if title.is_none() && !word.starts_with("--") => title = Some(word),
                 _ => {}
             }
@@ -403,6 +407,7 @@ impl Machine {
             title,
             id,
             key: key.and_then(|key| key.chars().next()),
+            is_unrestricted,
             place: place.clone(),
             body,
         });
@@ -438,12 +443,17 @@ impl Machine {
         if let Some(plan) = self.state.plan() {
             return Ok(Turn::Done(Box::new(plan)));
         }
+        let selected = self.default_entry();
+        let default = selected.and_then(|number| self.entries.get(number));
         let timeout = self.state.variable("timeout").unwrap_or_default();
         let timeout = timeout.parse::<i64>().ok();
         let menu = Menu {
             title: None,
             entries: self.entries.iter().map(|item| self.entry(item)).collect(),
-            selected: self.default_entry(),
+            // Nobody is let into another entry than the default only because of a password.
+            selected: default
+                .filter(|item| !self.is_restricted(item))
+                .and(selected),
             timeout: timeout
                 .and_then(|seconds| u64::try_from(seconds).ok())
                 .map(Duration::from_secs),
@@ -455,14 +465,25 @@ impl Machine {
             let what = "the configuration neither loads a kernel nor has a menu";
             return Err(Error::new(&place, "", what));
         }
+        if let Some(item) = default
+            && !menu.entries.iter().any(|entry| entry.is_choice)
+        {
+            return Err(restricted(item));
+        }
         self.phase = Phase::Choosing;
         Ok(Turn::Ask(Step::Menu(menu)))
+    }
+
+    /// Returns whether GRUB asks for a password before it runs this entry
+    /// (`grub_auth_check_authentication`): where nobody is a superuser, everybody may run all.
+    fn is_restricted(&self, item: &Item) -> bool {
+        !item.is_unrestricted && self.state.variable("superusers").is_some()
     }
 
     fn entry(&self, item: &Item) -> Entry {
         Entry {
             text: item.title.clone(),
-            is_choice: true,
+            is_choice: !self.is_restricted(item),
             key: item.key,
             command_line: None,
             help: None,
@@ -484,11 +505,20 @@ impl Machine {
     fn chosen(&mut self, answer: Answer, context: &mut Context) -> Result<Turn, Error> {
         let place = Place::whole(&context.facts.boot_file);
         let Answer::Chosen { entry, .. } = answer else {
-            return Err(Error::new(&place, "", "nothing was chosen from the menu"));
+            let default = self
+                .default_entry()
+                .and_then(|number| self.entries.get(number));
+            return Err(match default {
+                Some(item) if self.is_restricted(item) => restricted(item),
+                _ => Error::new(&place, "", "nothing was chosen from the menu"),
+            });
         };
         let Some(item) = self.entries.get(entry).cloned() else {
             return Err(Error::new(&place, "", "the menu has no such entry"));
         };
+        if self.is_restricted(&item) {
+            return Err(restricted(&item));
+        }
         context.note(&item.place, format!("{:?} is booted", item.title));
         // In a submenu the rest of `default` counts.
         let default = self.state.variable("default").unwrap_or_default();
@@ -504,4 +534,11 @@ impl Machine {
         self.push(file, item.body, Then::EndFunction, &item.place)?;
         self.run(context)
     }
+}
+
+/// Returns the refusal of an entry for which GRUB would ask a password.
+fn restricted(item: &Item) -> Error {
+    let what = "GRUB asks for a password first, since superusers is set, which is not done here; \
+                --unrestricted lets everybody boot the entry";
+    Error::new(&item.place, &item.title, what)
 }

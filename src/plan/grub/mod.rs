@@ -4,7 +4,8 @@
 //! variables, `if`, `function`, `menuentry`, `submenu`, `source` and the commands around `linux`.
 //! Those about modules and terminals are known and do nothing. A command that cannot do here what
 //! it is for fails, so that no condition holds by it. Left out, and refused at their line: loops,
-//! wildcards, disks, `chainloader` and `blscfg`, which needs a directory to list.
+//! wildcards, disks, `chainloader`, `blscfg`, which needs a directory to list, and entries for which
+//! GRUB would ask a password.
 
 #![forbid(unsafe_code)]
 
