@@ -67,7 +67,7 @@ pub(super) struct State {
     initrds: Vec<Part>,
     device_tree: Option<Part>,
     /// How long the files are whose length a condition has asked for; 0 for what is not there.
-    pub(super) sizes: BTreeMap<String, u64>,
+    pub(super) sizes: BTreeMap<String, usize>,
 }
 
 impl State {

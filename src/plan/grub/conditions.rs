@@ -55,7 +55,7 @@ impl State {
             // It is on a disk, or has no name.
             Err(_) => Some(0),
         };
-        match test::judge(words, size) {
+        match test::judge(words, &size) {
             Ok(judgement) => {
                 if judgement.asks_directory {
                     let text = "-d, -e, -f, -nt and -ot find no file: the network has no lists of \
@@ -291,7 +291,8 @@ impl State {
                 } else if let Fetched::Failed(why) = answer.into_fetched() {
                     context.note(place, format!("{url} counts as missing: {why}"));
                 }
-                self.sizes.insert(url.to_string(), len);
+                let len = usize::try_from(len).unwrap_or(usize::MAX);
+                self.sizes.entry(url.to_string()).or_insert(len);
                 Ok(None)
             }
         }

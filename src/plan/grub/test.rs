@@ -51,7 +51,7 @@ impl Level {
 /// there, and none when it is not known.
 pub(super) fn judge(
     words: &[String],
-    size_of: impl Fn(&str) -> Option<u64>,
+    size_of: &dyn Fn(&str) -> Option<usize>,
 ) -> Result<Judgement, Obstacle> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let mut rest = words.as_slice();
@@ -234,12 +234,12 @@ mod tests {
             ("a -frob b", true),
         ] {
             let words: Vec<_> = words.split_whitespace().map(str::to_owned).collect();
-            let size = |name: &str| Some(u64::from(name == "/there"));
-            assert_eq!(judge(&words, size).unwrap().holds, holds, "{words:?}");
+            let size = |name: &str| Some(usize::from(name == "/there"));
+            assert_eq!(judge(&words, &size).unwrap().holds, holds, "{words:?}");
         }
         let words = ["-s", "/f"].map(str::to_owned);
         assert_eq!(
-            judge(&words, |_| None),
+            judge(&words, &|_| None),
             Err(Obstacle::Size("/f".to_owned()))
         );
     }
@@ -249,9 +249,13 @@ mod tests {
         for (negations, holds) in [(0, true), (1, false), (400_000, true)] {
             let mut words = vec!["!".to_owned(); negations];
             words.push("x".to_owned());
-            assert_eq!(judge(&words, |_| None).unwrap().holds, holds, "{negations}");
+            assert_eq!(
+                judge(&words, &|_| None).unwrap().holds,
+                holds,
+                "{negations}"
+            );
         }
         let words = vec!["(".to_owned(); 400_000];
-        assert_eq!(judge(&words, |_| None), Err(Obstacle::Depth));
+        assert_eq!(judge(&words, &|_| None), Err(Obstacle::Depth));
     }
 }

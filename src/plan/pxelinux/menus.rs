@@ -97,7 +97,7 @@ impl Config {
         let mut tags = BTreeMap::new();
         for (number, menu) in self.menus.iter().enumerate() {
             // The first of several counts.
-            tags.entry(menu.tag.as_str()).or_insert(number);
+            tags.entry(menu.tag.clone()).or_insert(number);
         }
         let mut choices = Vec::new();
         for item in &submenu.items {
@@ -147,7 +147,12 @@ impl Config {
 
     /// Returns an entry and what it leads to, in a menu with this one around it, by the numbers of
     /// all menus with a tag.
-    fn entry(&self, item: Item, parent: &Choice, tags: &BTreeMap<&str, usize>) -> (Entry, Choice) {
+    fn entry(
+        &self,
+        item: Item,
+        parent: &Choice,
+        tags: &BTreeMap<String, usize>,
+    ) -> (Entry, Choice) {
         let nothing = (Entry::default(), Choice::None);
         match item {
             Item::Separator => nothing,
@@ -173,7 +178,7 @@ impl Config {
                         None => Choice::Label(Named::label(number)),
                         Some(LeadsTo::Parent) => parent.clone(),
                         Some(LeadsTo::Tagged(tag)) => {
-                            let number = tags.get(tag.as_str()).copied();
+                            let number = tags.get(tag).copied();
                             number.map_or(Choice::None, Choice::Menu)
                         }
                         Some(LeadsTo::Quit) => Choice::Quit,
