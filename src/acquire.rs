@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod binding;
 mod boot_server;
 mod crowd;
 mod diagnosis;
@@ -29,6 +30,7 @@ use crate::sys;
 use crate::sys::signal::Signals;
 use crate::time::Instant;
 
+pub use binding::Binding;
 pub use boot_server::boot_file;
 pub use keep::keep;
 pub use session::Session;

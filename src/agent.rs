@@ -3,15 +3,14 @@
 #![forbid(unsafe_code)]
 
 use crate::account;
-use crate::acquire;
+use crate::acquire::{self, Binding};
 use crate::config::{Config, Step};
 use crate::console::Console;
 use crate::dhcp::lease::Lease;
 use crate::error::Error;
 use crate::fetch::Fetcher;
-use crate::handover;
 use crate::image::Image;
-use crate::link::{self, Link};
+use crate::link;
 use crate::measure::Measurement;
 use crate::planning::{self, Outcome};
 use crate::recorder;
@@ -32,38 +31,48 @@ fn steps(config: &Config) -> Result<Step, Error> {
     if config.stops_after(Step::Link) {
         return link::up(config).map(|_| Step::Link);
     }
-    let (link, lease) = lease(config)?;
+    let (mut binding, lease) = lease(config)?;
     account::done("lease");
-    log::info!("{}: {lease}", link.name);
-    boot(config, &link, &lease).inspect_err(|_| {
-        handover::remove(&link.name);
-        link.restore();
-    })
+    log::info!("{}: {lease}", binding.link().name);
+    if config.stops_after(Step::Lease) {
+        return Ok(Step::Lease);
+    }
+    match boot(config, &mut binding, &lease) {
+        Ok(step) => {
+            binding.settle();
+            Ok(step)
+        }
+        Err(error) => {
+            binding.restore();
+            Err(error)
+        }
+    }
 }
 
 /// Finds the interfaces, acquires a lease on one of them and configures it.
 ///
 /// # Errors
 /// As its steps; the machine's network is then as it was before.
-fn lease(config: &Config) -> Result<(Link, Lease), Error> {
+fn lease(config: &Config) -> Result<(Binding, Lease), Error> {
     if let Some(lease) = Lease::without_dhcp(&config.given) {
-        return acquire::without_dhcp(config, lease);
+        let (link, lease) = acquire::without_dhcp(config, lease)?;
+        return Ok((Binding::fixed(link, lease.address), lease));
     }
     let session = acquire::lease(link::find(config)?, config, None)?;
     account::extend(session.moments().iter().cloned());
     let (session, lease) = acquire::configure(session)?;
     account::note("address and routes are set");
-    Ok((session.into_link(), lease))
+    Ok((Binding::leased(session, lease.address), lease))
 }
 
-fn boot(config: &Config, link: &Link, lease: &Lease) -> Result<Step, Error> {
-    if config.stops_after(Step::Lease) {
-        return Ok(Step::Lease);
-    }
+/// Goes on from the lease, which is renewed beside all that follows, up to the jump.
+fn boot(config: &Config, binding: &mut Binding, lease: &Lease) -> Result<Step, Error> {
+    binding.renew(config)?;
     let console = Console::new(config.unattended);
-    let lease = &acquire::boot_file(link, lease.clone(), config, console)?;
+    let lease = &acquire::boot_file(binding, lease.clone(), config, console)?;
     account::done("boot server");
     let trust = Trust::of(config)?;
+    let link = binding.link();
     let fetcher = Fetcher::new(config, &link.name, lease, &trust)?;
     let facts = planning::facts(config, &link.name, link.mac, lease)?;
     let mut outcome = planning::plan(
@@ -97,7 +106,8 @@ fn boot(config: &Config, link: &Link, lease: &Lease) -> Result<Step, Error> {
     account::note("kexec");
     account::save();
     recorder::save_after(config.record.as_deref(), Ok(()))?;
-    link.quiesce();
+    binding.settle();
+    binding.link().quiesce();
     image.start().map(|never| match never {})
 }
 

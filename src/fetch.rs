@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
 #[cfg_attr(
     not(feature = "tls"),
     allow(dead_code, reason = "only certificates need the time")
@@ -59,6 +60,9 @@ use turns::{Ending, Turn, Turns};
 pub struct Fetcher {
     /// The interface that all traffic goes through; any when none.
     pub interface: Option<String>,
+    /// How long the interface may be without an address, where somebody renews the lease and would
+    /// get another one; zero where nobody does.
+    pub address_timeout: Duration,
     /// The largest packet that the path carries, octets; what the route to the server says when none.
     pub path_mtu: Option<u16>,
     /// The certificates of those whose word on an https server counts, in PEM; the system's list
@@ -89,6 +93,7 @@ impl Default for Fetcher {
     fn default() -> Self {
         Self {
             interface: None,
+            address_timeout: Duration::ZERO,
             path_mtu: None,
             ca: None,
             client_certificate: None,
@@ -136,6 +141,7 @@ impl Fetcher {
         let time_servers = lease.options.addresses(code::NTP_SERVERS);
         Ok(Self {
             interface: Some(interface.to_owned()),
+            address_timeout: config.lease_timeout,
             ca: config.ca.as_ref().map(PathBuf::from),
             client_certificate: config.certificate.as_ref().map(PathBuf::from),
             clock: Clock::of(time_servers.into_iter().map(IpAddr::from).collect()),
@@ -260,6 +266,7 @@ impl Fetcher {
             && let Some(url) = addresses.get(turn.server)
         {
             std::thread::sleep(turn.pause);
+            self.await_address();
             let Err((ending, failure)) = ask(url, &turn) else {
                 return Ok(turn.server);
             };

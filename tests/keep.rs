@@ -1,14 +1,17 @@
 //! The life of a lease after it was granted, against real servers: `wireboot lease --keep`,
-//! `--release` and `--inform`, each test in network namespaces of its own.
+//! `--release` and `--inform`, and `wireboot boot` that takes longer than its lease, each test in
+//! network namespaces of its own.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::indexing_slicing,
     reason = "a test may fail by panicking"
 )]
 
 mod common;
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -16,7 +19,9 @@ use common::client::{
     addresses, is_as_it_was, is_configured, json, keep, lease, succeeds, wireboot,
 };
 use common::far::{Far, Server};
-use common::servers::{dhcpd, dnsmasq, drop_acknowledgements, kea_at_once};
+use common::servers::{DNSMASQ, dhcpd, dnsmasq, drop_acknowledgements, kea_at_once, nginx};
+use common::terminal::Terminal;
+use common::tftp::tftpd_hpa;
 use common::{in_new_namespace, ip, wait_until};
 use nix::sys::signal::Signal;
 
@@ -357,6 +362,156 @@ fn a_client_that_stays_has_its_port_and_sends_no_icmp() {
         far.run(&to(9));
         wait_until("the next such port is, too", || counted(&far) == 2);
     });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_boot_keeps_a_lease_of_eight_seconds_over_a_download_of_twenty() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let server = dhcpd(&far, "max-lease-time 8; min-lease-time 8;");
+        let _http = nginx(&far, &slow_kernel(&far, 2_500_000));
+        let changes = address_changes();
+        count(&far, "ip saddr 192.0.2.100 ip daddr 192.0.2.1 udp dport 67");
+        let began_at = Instant::now();
+        let mut boot = boot(&["--boot-file", "http://192.0.2.1/kernel"]);
+        assert_eq!(boot.exit_code(), Some(0));
+        assert!(began_at.elapsed() > Duration::from_secs(16), "too fast");
+        // At half of the time, by unicast.
+        assert!(counted(&far) >= 3);
+        assert_eq!(changes.count("Deleted"), 0);
+        // It stays in force for what is started.
+        assert_eq!(addresses(), ["192.0.2.100"]);
+        assert_eq!(server.count("DHCPRELEASE"), 0);
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_boot_keeps_its_lease_while_it_pauses_and_while_a_menu_waits() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = dhcpd(&far, "max-lease-time 6; min-lease-time 6;");
+        let folder = slow_kernel(&far, 100_000);
+        let script = "#!ipxe\nsleep 8\nmenu Machines\nitem a A\nchoose --timeout 9000 --default a x\n\
+            echo chosen ${x}\nkernel kernel\nboot\n";
+        far.write("served/script", script);
+        let _http = nginx(&far, &folder);
+        let changes = address_changes();
+        let mut command = boot_command(&["--boot-file", "http://192.0.2.1/script"]);
+        command.env("TERM", "linux");
+        let mut boot = Terminal::start(command);
+        boot.shows(&["Machines", "chosen a", "stopped after Image"]);
+        assert!(boot.child.wait().unwrap().success());
+        assert_eq!(changes.count("Deleted"), 0);
+        assert_eq!(addresses(), ["192.0.2.100"]);
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_download_by_http_goes_on_from_another_address() {
+    let folder = goes_on_from_another_address(nginx, "http://192.0.2.1/kernel");
+    let log = folder.lines().filter(|line| line.contains("GET /kernel"));
+    let log: Vec<_> = log.collect();
+    // What has been received is not asked for again.
+    assert!(log.iter().any(|line| line.contains("\" 206 ")), "{log:#?}");
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_download_by_tftp_goes_on_from_another_address() {
+    let tftp = |far: &Far, folder: &Path| tftpd_hpa(far, folder.to_str().unwrap());
+    goes_on_from_another_address(tftp, "tftp://192.0.2.1/kernel");
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_boot_without_an_address_waits_for_the_server_to_return() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let server = dhcpd(&far, "max-lease-time 4; min-lease-time 4;");
+        let _http = nginx(&far, &slow_kernel(&far, 1_500_000));
+        let mut boot = boot(&["--boot-file", "http://192.0.2.1/kernel"]);
+        boot.wait_for("from 192.0.2.1 for 4 s");
+        drop(server);
+        boot.wait_for("the lease has expired");
+        boot.wait_for("waiting up to");
+        // Longer than the retries of a fetch take.
+        std::thread::sleep(Duration::from_secs(9));
+        let _server = dhcpd(&far, "max-lease-time 4; min-lease-time 4;");
+        assert_eq!(boot.exit_code(), Some(0));
+        assert_eq!(addresses(), ["192.0.2.100"]);
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_boot_that_fails_ends_the_renewal_and_leaves_nothing_on_the_interface() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = dhcpd(&far, "max-lease-time 4; min-lease-time 4;");
+        far.write("script", "#!ipxe\nsleep 6\nfrobnicate\n");
+        let _http = nginx(&far, &far.folder);
+        let mut boot = boot(&["--boot-file", "http://192.0.2.1/script"]);
+        assert_eq!(boot.exit_code(), Some(6));
+        is_as_it_was();
+    });
+}
+
+/// Has a boot fetch `url` over a slow network, whose DHCP server is replaced meanwhile by one that
+/// refuses the address and grants another; returns the server's log.
+fn goes_on_from_another_address(
+    server: impl FnOnce(&Far, &Path) -> Server + Send + 'static,
+    url: &'static str,
+) -> String {
+    let (send, receive) = std::sync::mpsc::channel();
+    in_new_namespace(move || {
+        let far = Far::plug_in();
+        let first = dhcpd(&far, "max-lease-time 6; min-lease-time 6;");
+        let _files = server(&far, &slow_kernel(&far, 2_000_000));
+        let mut boot = boot(&["--boot-file", url]);
+        boot.wait_for("near: 192.0.2.100/24 from 192.0.2.1 for 6 s");
+        drop(first);
+        let range = "--dhcp-range=192.0.2.150,192.0.2.150,255.255.255.0,1h";
+        let second = far.serve(
+            &format!("{DNSMASQ} --dhcp-authoritative {range}"),
+            "DHCP, IP range",
+        );
+        second.wait_for("DHCPNAK(far) 192.0.2.100");
+        boot.wait_for("near: 192.0.2.150/24 from 192.0.2.1");
+        assert_eq!(boot.exit_code(), Some(0));
+        assert_eq!(addresses(), ["192.0.2.150"]);
+        let log = std::fs::read_to_string(far.folder.join("access.log"));
+        send.send(log.unwrap_or_default()).unwrap();
+    });
+    receive.recv().unwrap()
+}
+
+/// Makes a folder with a kernel of so many octets, and a network over which 1 Mbit comes a second.
+fn slow_kernel(far: &Far, len: usize) -> PathBuf {
+    let folder = far.folder.join("served");
+    std::fs::create_dir(&folder).unwrap();
+    let mut kernel = vec![0; len];
+    // The signature of a bzImage, and what is behind it, in the Linux boot protocol 2.15.
+    kernel[0x1f1] = 4;
+    kernel[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
+    kernel[0x202..0x208].copy_from_slice(b"HdrS\x0f\x02");
+    std::fs::write(folder.join("kernel"), kernel).unwrap();
+    far.run("tc qdisc add dev far root tbf rate 1mbit burst 4kb latency 200ms");
+    folder
+}
+
+/// Starts `wireboot boot` on `near`, up to the image.
+fn boot(more: &[&str]) -> Server {
+    Server::start(&mut boot_command(more))
+}
+
+fn boot_command(more: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
+    command.args(["boot", "-i", "near", "--stop-after", "image"]);
+    command.args(more);
+    command
 }
 
 /// What a server has logged so far.

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::binding::Binding;
 use super::diagnosis::Discards;
 use super::session::client_config;
 use super::station::{Heard, Station};
@@ -30,7 +31,7 @@ const FOR_EVER: u8 = 255;
 /// # Errors
 /// [`Error::NothingBootable`] when no boot server answers, or the local disk is chosen.
 pub fn boot_file(
-    link: &Link,
+    binding: &Binding,
     mut lease: Lease,
     config: &Config,
     console: Console,
@@ -39,13 +40,14 @@ pub fn boot_file(
         return Ok(lease);
     }
     for _ in 0..MAX_QUESTIONS {
+        let link = binding.link();
         let (service, item) = match boot_service::next(&lease) {
             Next::Nothing => return Ok(lease),
             Next::Ask(service) => (service, None),
             Next::Choose(service) => (service, Some(choose(service, console)?)),
         };
         log::debug!("{}: {item:?} of {}", link.name, service.server);
-        let question = Question::new(lease.address, service, item);
+        let question = Question::new(binding.address(), service, item);
         let mut discards = Discards::default();
         let Event::Answered(answer) = ask(link, config, question, &mut discards)? else {
             return Err(unanswered(service, item, &discards));

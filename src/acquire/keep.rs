@@ -1,10 +1,12 @@
-//! Stays with a lease: renews it, follows the carrier, and does what signals say.
+//! Stays with a lease: renews it, follows the carrier, and obeys signals.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 
 use super::session::{Session, Turn};
 use crate::config::Config;
 use crate::error::Error;
+use crate::link::Watch;
 use crate::script::{self, Event};
 use crate::sys::alarm::Alarm;
 use crate::sys::signal::{Signal, Signals};
@@ -13,36 +15,80 @@ use crate::sys::{self, SyscallError};
 /// Keeps the lease of a configured session until a signal ends it.
 ///
 /// SIGHUP renews. SIGTERM and SIGINT end and leave the lease and its configuration, which the
-/// kernel takes away when the lease is over; SIGUSR2 gives both back. While there is no lease the
-/// interface has no address, and a new one is asked for. The script is told of every change, but
-/// not of an end that leaves the lease.
+/// kernel removes when the lease is over; SIGUSR2 releases both. While there is no lease the
+/// interface has no address, and a new one is asked for. The script is run for every change, but
+/// not for an end that leaves the lease.
 ///
 /// # Errors
 /// [`Error::NoInterface`] when the interface has been removed; [`Error::System`] when a call fails
 /// that every machine should allow.
-pub fn keep(mut session: Session, config: &Config, signals: &Signals) -> Result<(), Error> {
-    let script = config.script.as_deref();
-    let mut is_bound = true;
-    session.take_port();
-    let name = session.link().name.clone();
-    let mut watch = session.watch()?;
-    let alarm = Alarm::open().map_err(cannot_wait)?;
+pub fn keep(session: Session, config: &Config, signals: &Signals) -> Result<(), Error> {
+    let mut renewal = Renewal::begin(session, config)?;
+    let name = renewal.session.link().name.clone();
     loop {
-        let now = sys::now();
         match signals.take().map_err(cannot_wait)? {
-            Some(Signal::Hangup) => session.renew(now),
+            Some(Signal::Hangup) => renewal.session.renew(sys::now()),
             Some(Signal::End) => {
                 log::info!("{name}: ends, and leaves the lease as it is");
                 return Ok(());
             }
             Some(Signal::User2) => {
+                let Renewal {
+                    session, script, ..
+                } = renewal;
                 session.release();
-                script::tell(script, &name, Event::Deconfig);
-                log::info!("{name}: the lease is given back");
+                script::tell(script.as_deref(), &name, Event::Deconfig);
+                log::info!("{name}: released the lease");
                 return Ok(());
             }
             None => {}
         }
+        renewal.handle_events()?;
+        renewal.wait(signals.as_fd())?;
+    }
+}
+
+/// A lease in use, which is renewed for as long as somebody calls [`Renewal::handle_events`] after
+/// each [`Renewal::wait`].
+#[derive(Debug)]
+pub(super) struct Renewal {
+    session: Session,
+    script: Option<PathBuf>,
+    watch: Watch,
+    alarm: Alarm,
+    is_bound: bool,
+}
+
+impl Renewal {
+    /// Begins to keep the lease of a configured session.
+    ///
+    /// # Errors
+    /// [`Error::System`] when a call fails that every machine should allow.
+    pub(super) fn begin(mut session: Session, config: &Config) -> Result<Self, Error> {
+        session.take_port();
+        Ok(Self {
+            watch: session.watch()?,
+            alarm: Alarm::open().map_err(cannot_wait)?,
+            script: config.script.clone(),
+            session,
+            is_bound: true,
+        })
+    }
+
+    /// Does what is due: reads what has arrived, sends, and gives the interface what the lease now
+    /// says.
+    ///
+    /// # Errors
+    /// As [`keep`].
+    pub(super) fn handle_events(&mut self) -> Result<(), Error> {
+        let Self {
+            session,
+            watch,
+            is_bound,
+            ..
+        } = self;
+        let (script, now) = (self.script.as_deref(), sys::now());
+        let name = session.link().name.clone();
         while let Some(change) = watch.next_change()? {
             if change.link.index != session.link().index {
                 continue;
@@ -52,37 +98,57 @@ pub fn keep(mut session: Session, config: &Config, signals: &Signals) -> Result<
             }
             session.handle_link(&change, now);
         }
-        session.handle_input(&watch, now)?;
+        session.handle_input(watch, now)?;
         session.handle_timeout(now);
         while let Some(turn) = session.next_turn() {
             match turn {
                 Turn::Bound(lease) => {
                     log::info!("{name}: {lease}");
                     match session.configure() {
-                        Ok(lease) if is_bound => script::tell(script, &name, Event::Renew(&lease)),
+                        Ok(lease) if *is_bound => script::tell(script, &name, Event::Renew(&lease)),
                         Ok(lease) => script::tell(script, &name, Event::Bound(&lease)),
                         Err(error) => log::error!("{}", error.chain()),
                     }
-                    is_bound = true;
+                    *is_bound = true;
                 }
                 Turn::Refused(reason) => script::tell(script, &name, Event::Nak(&reason)),
                 Turn::Lost => {
                     session.clear();
                     script::tell(script, &name, Event::Deconfig);
-                    is_bound = false;
+                    *is_bound = false;
                 }
             }
         }
-        alarm.set(session.poll_timeout()).map_err(cannot_wait)?;
-        let mut sources = vec![signals.as_fd(), watch.as_fd(), alarm.as_fd()];
-        sources.extend(session.sources());
-        sys::wait_readable(&sources, None).map_err(cannot_wait)?;
+        Ok(())
+    }
+
+    /// Waits until something is due, or `other` is readable; returns whether that is.
+    ///
+    /// # Errors
+    /// [`Error::System`] when `poll` fails.
+    pub(super) fn wait(&self, other: BorrowedFd<'_>) -> Result<bool, Error> {
+        let deadline = self.session.poll_timeout();
+        self.alarm.set(deadline).map_err(cannot_wait)?;
+        let mut sources = vec![other, self.watch.as_fd(), self.alarm.as_fd()];
+        sources.extend(self.session.sources());
+        let readable = sys::wait_readable(&sources, None).map_err(cannot_wait)?;
+        Ok(readable.first() == Some(&true))
+    }
+
+    /// The interface's name.
+    pub(super) fn link_name(&self) -> String {
+        self.session.link().name.clone()
+    }
+
+    /// Ends the renewal and leaves the lease in force.
+    pub(super) fn end(self) -> Session {
+        self.session
     }
 }
 
 fn cannot_wait(source: SyscallError) -> Error {
     Error::System {
-        doing: "cannot wait for what comes".to_owned(),
+        doing: "cannot wait for packets and signals".to_owned(),
         source,
     }
 }

@@ -5,6 +5,7 @@ mod output;
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::diagnosis::Diagnosis;
@@ -43,7 +44,7 @@ pub(super) enum Turn {
 /// One interface's dealings with the DHCP servers on its network.
 #[derive(Debug)]
 pub struct Session {
-    link: Link,
+    link: Arc<Link>,
     config: ClientConfig,
     /// What is set in place of what the server says.
     given: Given,
@@ -109,7 +110,7 @@ impl Session {
             turns: VecDeque::new(),
             moments: Vec::new(),
             watch: None,
-            link,
+            link: Arc::new(link),
         })
     }
 
@@ -174,7 +175,7 @@ impl Session {
     }
 
     /// The interface.
-    pub const fn link(&self) -> &Link {
+    pub fn link(&self) -> &Link {
         &self.link
     }
 
@@ -398,9 +399,15 @@ impl Session {
         std::mem::forget(self);
     }
 
-    /// Ends the session and leaves its lease in force.
-    pub fn into_link(self) -> Link {
-        self.link
+    /// The interface, for somebody who uses it beside the session.
+    pub(super) fn shared_link(&self) -> Arc<Link> {
+        Arc::clone(&self.link)
+    }
+
+    /// Puts the interface back as it was found, and leaves the lease to its end with the server.
+    pub(super) fn restore(self) {
+        handover::remove(&self.link.name);
+        self.link.restore();
     }
 
     fn drain(&mut self) {

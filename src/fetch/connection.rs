@@ -13,7 +13,7 @@ use nix::sys::socket::{
 
 #[cfg(feature = "tls")]
 use super::tls;
-use super::{Failure, Fetcher, bind_to, broken, no_address, other, passing, resolve};
+use super::{Failure, Fetcher, address, bind_to, broken, no_address, other, passing, resolve};
 use crate::http;
 use crate::plan::url::{Scheme, Url};
 use crate::sys::{self, SyscallError};
@@ -164,8 +164,17 @@ impl Connection {
         }
     }
 
-    /// Returns whether the server has said or ended anything while nobody asked.
+    /// Returns whether the address that it was made from is no longer this machine's.
+    pub(super) fn has_lost_address(&self) -> bool {
+        self.tcp().local_addr().is_ok_and(address::is_gone)
+    }
+
+    /// Returns whether it is of no more use: the server has said or ended anything while nobody
+    /// asked, or our address is another one.
     pub(super) fn is_stale(&self) -> bool {
+        if self.has_lost_address() {
+            return true;
+        }
         let readable = sys::wait_readable(&[self.tcp().as_fd()], Some(sys::now()));
         readable.map_or(true, |sources| sources.contains(&true))
     }

@@ -9,6 +9,7 @@ use std::io::{ErrorKind, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
+use super::address::CHECK_INTERVAL;
 use super::connection::Connection;
 use super::delivery::Visit;
 use super::{Failure, broken, is_timeout, other, passing, proxy, text_of};
@@ -245,7 +246,8 @@ fn transfer(
             Err(_) => {}
         }
     };
-    connection.set_read_timeout(visit.patience).map_err(other)?;
+    let check_interval = visit.patience.min(CHECK_INTERVAL);
+    connection.set_read_timeout(check_interval).map_err(other)?;
     let end = exchange(&mut get, &mut connection, url, part, progress)?;
     if matches!(end, End::Done) && get.is_reusable() {
         idle.put(origin, connection);
@@ -275,12 +277,14 @@ fn exchange(
             // What TLS refuses; TCP itself never has it.
             Err(error) if error.kind() == ErrorKind::InvalidData => return Err(passing(error)),
             Err(error) => {
-                match is_timeout(&error) {
-                    true => get.handle_timeout(sys::now()),
-                    false => {
-                        log::debug!("{url}: {error}");
-                        get.handle_close(false);
-                    }
+                if !is_timeout(&error) {
+                    log::debug!("{url}: {error}");
+                    get.handle_close(false);
+                } else if connection.has_lost_address() {
+                    log::debug!("{url}: the address that it was asked for from is gone");
+                    get.handle_close(false);
+                } else {
+                    get.handle_timeout(sys::now());
                 }
                 &[]
             }

@@ -83,10 +83,21 @@ fn get_from(
     let mut fruitless = 0;
     loop {
         let before = config.received.count();
-        let (rest, failure) = transfer(fetcher, config, sink)?;
+        let (rest, end) = transfer(fetcher, config, sink)?;
         config = rest;
-        let Some(failure) = failure else {
-            return Ok(());
+        let failure = match end {
+            End::Done => return Ok(()),
+            // The server knows a transfer by our address too (RFC 1350 §4): another one begins,
+            // which brings what is missing.
+            End::AddressLost if fetcher.await_address() => {
+                log::debug!("{url}: asking again from another address");
+                continue;
+            }
+            End::AddressLost => {
+                let why = "the address of this machine is gone";
+                return Err(Failure::Passing(why.into()).into());
+            }
+            End::Failed(failure) => failure,
         };
         fruitless = match config.received.count() > before {
             true => 0,
@@ -118,8 +129,7 @@ fn get_from(
 /// comes, and smaller ones are asked for.
 fn path_mtu(fetcher: &Fetcher, server: SocketAddr) -> u16 {
     let by_route = || {
-        let udp = socket::open(fetcher, server).ok()?;
-        udp.connect(server).ok()?;
+        let udp = socket::connected(fetcher, server).ok()?;
         sys::udp::path_mtu(&udp, &server).ok()
     };
     fetcher.path_mtu.or_else(by_route).unwrap_or(ETHERNET_MTU)
@@ -135,26 +145,35 @@ const fn is_missing(failure: &TransferFailure) -> bool {
     )
 }
 
-/// Runs one request to its end; what has come is in `sink`. Returns what to go on with, and why one has
-/// to.
+/// How one request ended.
+enum End {
+    /// All has been received.
+    Done,
+    /// The address that it was made from is gone.
+    AddressLost,
+    Failed(TransferFailure),
+}
+
+/// Runs one request to its end; what was received is in `sink`. Returns what to go on with, too.
 fn transfer(
     fetcher: &Fetcher,
     config: Config,
     sink: &mut Sink<'_>,
-) -> Result<(Config, Option<TransferFailure>), Failure> {
+) -> Result<(Config, End), Failure> {
     let mut socket = Socket::open(fetcher, config.server, &config.terms)?;
     let now = sys::now();
     let mut get = Get::new(config, now);
-    let end = exchange(&mut socket, &mut get, sink, now)?;
+    let end = exchange(fetcher, &mut socket, &mut get, sink, now)?;
     Ok((get.into_config(), end))
 }
 
 fn exchange(
+    fetcher: &Fetcher,
     socket: &mut Socket,
     get: &mut Get,
     sink: &mut Sink<'_>,
     mut now: Instant,
-) -> Result<Option<TransferFailure>, Failure> {
+) -> Result<End, Failure> {
     let mut outgoing = Vec::new();
     let mut no_room: Option<io::Error> = None;
     loop {
@@ -172,8 +191,8 @@ fn exchange(
                         no_room = Some(error);
                     }
                 }
-                Event::Done => return Ok(None),
-                Event::Failed(failure) => return Ok(Some(failure)),
+                Event::Done => return Ok(End::Done),
+                Event::Failed(failure) => return Ok(End::Failed(failure)),
             }
         }
         if no_room.is_some() {
@@ -183,9 +202,11 @@ fn exchange(
         // Once for each batch: the clock costs a tenth of what a packet does.
         now = sys::now();
         let mut pieces = Vec::new();
-        if let Err(error) = received {
+        match received {
+            Ok(false) if socket.has_lost_address(fetcher) => return Ok(End::AddressLost),
+            Ok(_) => {}
             // What ICMP says of an earlier datagram; the timeouts decide.
-            log::debug!("receiving: {error}");
+            Err(error) => log::debug!("receiving: {error}"),
         }
         // What is sent lets the server go on while the pieces are written.
         for (source, payload) in socket.come() {

@@ -69,6 +69,18 @@ impl Link {
             .collect())
     }
 
+    /// Returns the address that was set here.
+    pub fn configured_address(&self) -> Option<Ipv4Addr> {
+        let changes = self.changes();
+        changes.done.iter().find_map(|(setting, _)| {
+            if let Setting::Address(address) = setting {
+                Some(address.address)
+            } else {
+                None
+            }
+        })
+    }
+
     /// Returns what the MTU was, octets, before a lease set another.
     pub fn mtu_before(&self) -> Option<u32> {
         let changes = self.changes();

@@ -11,6 +11,7 @@ use std::time::Duration;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use super::pace::Pace;
+use crate::fetch::address::is_gone;
 use crate::fetch::{Failure, Fetcher, bind_to, other};
 use crate::sys;
 use crate::tftp::Terms;
@@ -26,6 +27,8 @@ const MAX_BATCH_LEN: usize = 512 << 10;
 
 pub(super) struct Socket {
     udp: UdpSocket,
+    /// The address that the kernel sends from; none where it knew no route.
+    local: Option<SocketAddr>,
     /// How long the kernel waits for a datagram, as it was told.
     wait_time: Duration,
     /// So many waits from now are exact.
@@ -60,8 +63,10 @@ impl Socket {
         // One octet more than fits shows what does not.
         let datagram_len = usize::from(terms.block_len.max(LEAST_ROOM) + DATA_HEADER_LEN) + 1;
         let batch = (MAX_BATCH_LEN / datagram_len).clamp(1, terms.window.into());
+        let route = connected(fetcher, server);
         Ok(Self {
             udp,
+            local: route.and_then(|udp| udp.local_addr()).ok(),
             wait_time: Duration::ZERO,
             exact: 0,
             pace: Pace::default(),
@@ -69,6 +74,11 @@ impl Socket {
             datagram_len,
             come: Vec::with_capacity(batch),
         })
+    }
+
+    /// Returns whether the address that the server answers to is no longer this machine's.
+    pub(super) fn has_lost_address(&self, fetcher: &Fetcher) -> bool {
+        self.local.map_or_else(|| !fetcher.has_address(), is_gone)
     }
 
     pub(super) fn send(&self, octets: &[u8], destination: SocketAddr) -> io::Result<()> {
@@ -150,7 +160,7 @@ impl Socket {
 }
 
 /// Opens a socket for packets to and from `server`.
-pub(super) fn open(fetcher: &Fetcher, server: SocketAddr) -> io::Result<UdpSocket> {
+fn open(fetcher: &Fetcher, server: SocketAddr) -> io::Result<UdpSocket> {
     let any: SocketAddr = match server {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -158,6 +168,12 @@ pub(super) fn open(fetcher: &Fetcher, server: SocketAddr) -> io::Result<UdpSocke
     let udp = UdpSocket::bind(any)?;
     bind_to(&udp, fetcher.interface.as_deref()).map_err(io::Error::other)?;
     Ok(udp)
+}
+
+/// Opens a socket that the kernel has found the way to `server` for.
+pub(super) fn connected(fetcher: &Fetcher, server: SocketAddr) -> io::Result<UdpSocket> {
+    let udp = open(fetcher, server)?;
+    udp.connect(server).map(|()| udp)
 }
 
 /// Returns for how long it really was.

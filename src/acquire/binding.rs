@@ -1,0 +1,145 @@
+//! An interface with its address for as long as a boot needs it: beside fetching, menus and pauses
+//! a thread renews the lease.
+//!
+//! The thread alone has the session: its sockets, the client and what is set on the interface. What
+//! fetches sees of it only what the kernel shows, that an address came or went, so that it may as
+//! well run in another process.
+
+use std::io::{PipeWriter, Write, pipe};
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use super::keep::Renewal;
+use super::session::Session;
+use crate::config::Config;
+use crate::error::Error;
+use crate::handover;
+use crate::link::Link;
+use crate::sys::SyscallError;
+
+/// An interface that has its address, from a lease or without DHCP.
+#[derive(Debug)]
+pub struct Binding {
+    link: Arc<Link>,
+    /// The address that was set first.
+    address: Ipv4Addr,
+    lease: Leased,
+}
+
+/// Where the address is from.
+#[derive(Debug)]
+enum Leased {
+    /// Given without DHCP: there is nothing to renew.
+    Static,
+    /// From a server, and not renewed at the moment.
+    Idle(Box<Session>),
+    /// From a server, and renewed by a thread until a byte is in its pipe.
+    Renewed(JoinHandle<Session>, PipeWriter),
+    /// Nobody knows any longer: its thread has panicked.
+    Gone,
+}
+
+impl Binding {
+    /// Takes over a configured session.
+    pub fn leased(session: Session, address: Ipv4Addr) -> Self {
+        Self {
+            link: session.shared_link(),
+            address,
+            lease: Leased::Idle(Box::new(session)),
+        }
+    }
+
+    /// Takes over an interface with an address that was given without DHCP.
+    pub fn fixed(link: Link, address: Ipv4Addr) -> Self {
+        Self {
+            link: Arc::new(link),
+            address,
+            lease: Leased::Static,
+        }
+    }
+
+    /// The interface.
+    pub fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Returns the address that was set last: another one than at first when the lease could not be
+    /// renewed and a server has granted another.
+    pub fn address(&self) -> Ipv4Addr {
+        self.link.configured_address().unwrap_or(self.address)
+    }
+
+    /// Begins to renew the lease, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::System`] when a call fails that every machine should allow.
+    pub fn renew(&mut self, config: &Config) -> Result<(), Error> {
+        let session = match std::mem::replace(&mut self.lease, Leased::Gone) {
+            Leased::Idle(session) => session,
+            other @ (Leased::Static | Leased::Renewed(..) | Leased::Gone) => {
+                self.lease = other;
+                return Ok(());
+            }
+        };
+        let failed = |source| Error::System {
+            doing: "cannot renew the lease beside the boot".to_owned(),
+            source: SyscallError {
+                call: "pipe",
+                source,
+            },
+        };
+        let (stop, stopper) = pipe().map_err(failed)?;
+        let mut renewal = Renewal::begin(*session, config)?;
+        let thread = thread::spawn(move || {
+            let name = renewal.link_name();
+            let end = loop {
+                if let Err(error) = renewal.handle_events() {
+                    break Err(error);
+                }
+                match renewal.wait(stop.as_fd()) {
+                    Ok(false) => {}
+                    Ok(true) => break Ok(()),
+                    Err(error) => break Err(error),
+                }
+            };
+            if let Err(error) = end {
+                log::error!(
+                    "{name}: the lease is not renewed any longer: {}",
+                    error.chain()
+                );
+            }
+            renewal.end()
+        });
+        self.lease = Leased::Renewed(thread, stopper);
+        Ok(())
+    }
+
+    /// Ends the renewal and leaves the lease in force: nothing is sent or set from now on.
+    pub fn settle(&mut self) {
+        let lease = std::mem::replace(&mut self.lease, Leased::Gone);
+        self.lease = match lease {
+            Leased::Renewed(thread, mut stopper) => {
+                // The thread has the other end for as long as it runs.
+                let _ = stopper.write_all(&[0]);
+                thread
+                    .join()
+                    .map_or(Leased::Gone, |session| Leased::Idle(Box::new(session)))
+            }
+            other @ (Leased::Static | Leased::Idle(_) | Leased::Gone) => other,
+        };
+    }
+
+    /// Ends the renewal and puts the interface back as it was found.
+    pub fn restore(mut self) {
+        self.settle();
+        match self.lease {
+            Leased::Idle(session) => session.restore(),
+            Leased::Static | Leased::Renewed(..) | Leased::Gone => {
+                handover::remove(&self.link.name);
+                self.link.restore();
+            }
+        }
+    }
+}
