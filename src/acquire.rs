@@ -109,8 +109,8 @@ pub fn inform(
     race(sessions, watch, config, signals)
 }
 
-/// Gives the interface of a session what its lease says; when the kernel refuses that, the lease is
-/// given back and the interface is as it was found.
+/// Gives the interface of a session what its lease says; when the kernel refuses that, the interface
+/// is as it was found, and the lease is released unless the interface had its address before.
 ///
 /// # Errors
 /// [`Error::Configure`] with what was refused.
@@ -118,7 +118,11 @@ pub fn configure(session: Session) -> Result<(Session, Lease), Error> {
     match session.configure() {
         Ok(lease) => Ok((session, lease)),
         Err(error) => {
-            session.release();
+            if session.has_address() {
+                session.restore();
+            } else {
+                session.release();
+            }
             Err(error)
         }
     }

@@ -8,6 +8,7 @@
 
 mod configure;
 mod select;
+mod state;
 mod vlan;
 mod watch;
 
@@ -23,6 +24,7 @@ use crate::time::Seconds;
 use crate::wire::ethernet::MacAddress;
 use crate::wire::route::{LinkInfo, Request};
 
+use configure::To;
 pub use watch::{Change, Watch};
 
 /// An Ethernet interface that the boot may use.
@@ -213,12 +215,18 @@ impl Link {
     ///
     /// What cannot be taken back – the interface may be gone – is logged.
     pub fn restore(&self) {
-        self.undo(true);
+        self.undo(To::Found, true);
     }
 
-    /// Takes back everything that was set on the interface, and leaves it switched on.
+    /// Removes what was set on the interface, an address that an earlier process had set for the same
+    /// lease too, since the lease is over or released; leaves the interface switched on.
     pub fn clear(&self) {
-        self.undo(false);
+        self.undo(To::End, false);
+    }
+
+    /// As [`Link::clear`], and lowers the interface if it was raised here.
+    pub fn clear_and_lower(&self) {
+        self.undo(To::End, true);
     }
 
     /// Switches the interface off, so that the card writes to no memory that will be another
@@ -232,7 +240,7 @@ impl Link {
         }
     }
 
-    fn undo(&self, lower: bool) {
+    fn undo(&self, to: To, lower: bool) {
         let mut changes = self.changes();
         if changes.is_empty() {
             return;
@@ -241,7 +249,7 @@ impl Link {
             Ok(socket) => socket,
             Err(error) => return log::warn!("{}: not restored: {}", self.name, error.chain()),
         };
-        changes.undo(&mut socket);
+        changes.undo(to, self.index, &mut socket);
         if !lower {
             return;
         }

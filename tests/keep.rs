@@ -459,6 +459,132 @@ fn a_boot_that_fails_ends_the_renewal_and_leaves_nothing_on_the_interface() {
     });
 }
 
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_boot_that_fails_leaves_an_address_with_its_lifetimes_and_routes_as_they_were() {
+    // The server grants the address that is there, and another one.
+    for address in ["192.0.2.100", "192.0.2.50"] {
+        in_new_namespace(move || {
+            let far = Far::plug_in();
+            let server = dnsmasq(&far, "");
+            let _http = nginx(&far, &far.folder);
+            ip("link set near up");
+            ip(&format!(
+                "address add {address}/24 brd + dev near valid_lft 1000 preferred_lft 900"
+            ));
+            ip(&format!("route add default via 192.0.2.1 src {address}"));
+            ip("route add 203.0.113.0/24 via 192.0.2.3 metric 7");
+            fails_and_leaves_all_as_it_was(&far);
+            let (valid, preferred) = lifetimes(address);
+            assert!((900..=1000).contains(&valid), "{valid}");
+            assert!((800..=900).contains(&preferred), "{preferred}");
+            assert_eq!(server.count("DHCPRELEASE"), 0);
+        });
+    }
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_boot_that_fails_puts_back_the_lease_of_an_earlier_command() {
+    for range in ["192.0.2.100", "192.0.2.150"] {
+        in_new_namespace(move || {
+            let far = Far::plug_in();
+            let server = dnsmasq(&far, "");
+            succeeds(lease("20"));
+            drop(server);
+            let file = || {
+                let files = std::fs::read_dir("/run/wireboot").unwrap();
+                let leases = files.map(|file| file.unwrap().path());
+                let mut leases = leases.filter(|path| path.extension().unwrap() == "lease");
+                std::fs::read_to_string(leases.next().unwrap()).unwrap()
+            };
+            let before = file();
+            let more = format!("--dhcp-range={range},{range},255.255.255.0,2h");
+            let _server = far.serve(&format!("{DNSMASQ} {more}"), "DHCP, IP range");
+            let _http = nginx(&far, &far.folder);
+            fails_and_leaves_all_as_it_was(&far);
+            is_configured();
+            let (valid, _) = lifetimes("192.0.2.100");
+            assert!((3500..=3600).contains(&valid), "{valid}");
+            assert_eq!(file(), before);
+        });
+    }
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_lease_that_the_kernel_refuses_leaves_the_address_of_another_client() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        // The broadcast address is no router.
+        let range = "--dhcp-range=192.0.2.100,192.0.2.100,255.255.255.0,1h";
+        let command = format!("{DNSMASQ} {range} --dhcp-option=3,192.0.2.255");
+        let server = far.serve(&command, "DHCP, IP range");
+        ip("link set near up");
+        ip("address add 192.0.2.100/24 brd + dev near valid_lft 1000 preferred_lft 900");
+        ip("route add default via 192.0.2.1 src 192.0.2.100");
+        let before = ip("-4 route show");
+        assert_eq!(wireboot(&[]).0, Some(5));
+        assert_eq!(ip("-4 route show"), before);
+        let (valid, _) = lifetimes("192.0.2.100");
+        assert!((900..=1000).contains(&valid), "{valid}");
+        assert_eq!(server.count("DHCPRELEASE"), 0);
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn an_address_that_somebody_removes_is_set_again_for_the_rest_of_the_lease() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let server = dnsmasq(&far, "");
+        let client = keep(&[]);
+        client.wait_for("from 192.0.2.1");
+        is_configured();
+        std::thread::sleep(Duration::from_secs(3));
+        let requests = server.count("DHCPREQUEST");
+        ip("address del 192.0.2.100/24 dev near");
+        client.wait_for("somebody has removed 192.0.2.100");
+        wait_until("it is there again", || {
+            ip("-4 route show").lines().count() == 3
+        });
+        is_configured();
+        assert!(lifetimes("192.0.2.100").0 < 3599);
+        // What another one has is nothing to it.
+        ip("address add 192.0.2.200/24 dev near");
+        ip("address del 192.0.2.200/24 dev near");
+        assert_eq!(server.count("DHCPREQUEST"), requests);
+        assert_eq!(client.count("somebody has removed"), 1);
+    });
+}
+
+/// Runs a boot whose file is misspelt, and one of whose menu nothing is chosen, and asserts that what
+/// the kernel has is as before.
+fn fails_and_leaves_all_as_it_was(far: &Far) {
+    far.write("script", "#!ipxe\nmenu M\nitem a A\nchoose x || exit 1\n");
+    let (routes, before) = (ip("-4 route show"), addresses());
+    let mut misspelt = boot(&["--boot-file", "http://192.0.2.1/mispelt"]);
+    assert_eq!(misspelt.exit_code(), Some(6));
+    assert_eq!(
+        (ip("-4 route show"), addresses()),
+        (routes.clone(), before.clone())
+    );
+    let mut left = Terminal::start(boot_command(&["--boot-file", "http://192.0.2.1/script"]));
+    left.shows(&["1 A"]);
+    left.types("\x1b");
+    assert_eq!(left.child.wait().unwrap().code(), Some(6));
+    assert_eq!((ip("-4 route show"), addresses()), (routes, before));
+}
+
+/// Returns the valid and the preferred lifetime of an address of `near`, seconds.
+fn lifetimes(address: &str) -> (u64, u64) {
+    let link = &json("-j address show near")[0];
+    let mut addresses = link["addr_info"].as_array().unwrap().iter();
+    let found = addresses.find(|found| found["local"] == address).unwrap();
+    let seconds = |key: &str| found[key].as_u64().unwrap();
+    (seconds("valid_life_time"), seconds("preferred_life_time"))
+}
+
 /// Has a boot fetch `url` over a slow network, whose DHCP server is replaced meanwhile by one that
 /// refuses the address and grants another; returns the server's log.
 fn goes_on_from_another_address(

@@ -66,8 +66,10 @@ impl Renewal {
     /// [`Error::System`] when a call fails that every machine should allow.
     pub(super) fn begin(mut session: Session, config: &Config) -> Result<Self, Error> {
         session.take_port();
+        let mut watch = session.watch()?;
+        watch.follow_addresses()?;
         Ok(Self {
-            watch: session.watch()?,
+            watch,
             alarm: Alarm::open().map_err(cannot_wait)?,
             script: config.script.clone(),
             session,
@@ -97,6 +99,9 @@ impl Renewal {
                 return Err(Error::NoInterface(format!("{name} has been removed")));
             }
             session.handle_link(&change, now);
+        }
+        if watch.take_address_loss() {
+            session.reconfigure();
         }
         session.handle_input(watch, now)?;
         session.handle_timeout(now);

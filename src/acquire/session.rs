@@ -50,6 +50,8 @@ pub struct Session {
     given: Given,
     hand_over: HandOver,
     shelf: Shelf,
+    /// What was on file when the session began.
+    saved_before: Option<Saved>,
     station: Station,
     /// Exists from the first carrier on.
     client: Option<Client>,
@@ -90,12 +92,14 @@ impl Session {
         // Offers cannot be compared by asking for one address.
         let is_plain = config.proxy_wait.is_none();
         let shelf = Shelf::new(config.lease_directory.as_deref());
-        let saved = (is_plain && config.uses_lease_file).then(|| shelf.read(link.mac));
-        let saved = saved
-            .flatten()
+        let saved_before = shelf.read(link.mac);
+        let saved = saved_before
+            .as_ref()
+            .filter(|_| is_plain && config.uses_lease_file)
             .filter(|saved| saved.is_valid_for(&client_id(&client), sys::since_1970()));
         Ok(Self {
             begin: saved.map_or(Begin::Anew, |saved| Begin::Again(saved.address)),
+            saved_before,
             config: client,
             given: config.given.clone(),
             hand_over: config.hand_over,
@@ -306,7 +310,7 @@ impl Session {
         }
     }
 
-    /// Gives back what was granted or may have been, and puts the interface back as it was found.
+    /// Releases what was granted or may have been, and removes from the interface what was set for it.
     pub fn release(mut self) {
         if let Some(client) = &mut self.client {
             if client.lease().is_some() {
@@ -316,7 +320,7 @@ impl Session {
             client.release(sys::now());
             self.drain();
         }
-        self.link.restore();
+        self.link.clear_and_lower();
     }
 
     /// Gives the interface what its lease says, and leaves word of it to those who come later;
@@ -327,8 +331,10 @@ impl Session {
     pub(super) fn configure(&self) -> Result<Lease, Error> {
         let over = || Error::NoOffer(format!("{}: the lease is over", self.link.name));
         let mut lease = self.lease().cloned().ok_or_else(over)?;
+        let mut left = self.lease_left().ok_or_else(over)?;
         lease.amend(&self.given);
-        self.link.configure(&lease)?;
+        left.amend(&self.given);
+        self.link.configure(&left)?;
         let client_id = client_id(&self.config);
         let holder = Holder {
             interface: &self.link.name,
@@ -344,7 +350,7 @@ impl Session {
                 self.shelf.read(mac)?.mtu_octets
             };
             let mtu_octets = self.link.mtu_before().or_else(of_file);
-            let saved = Saved::new(mac, client_id, &lease, neighbour, mtu_octets);
+            let saved = Saved::new(mac, client_id, &left, neighbour, mtu_octets);
             self.shelf.write(&saved);
         }
         Ok(lease)
@@ -404,10 +410,45 @@ impl Session {
         Arc::clone(&self.link)
     }
 
-    /// Puts the interface back as it was found, and leaves the lease to its end with the server.
+    /// Puts the interface and the lease file back as they were found, and leaves the lease to its end
+    /// with the server: another client may have the same one.
     pub(super) fn restore(self) {
         handover::remove(&self.link.name);
         self.link.restore();
+        match &self.saved_before {
+            Some(saved) => self.shelf.write(saved),
+            None => self.shelf.remove(self.link.mac),
+        }
+    }
+
+    /// Returns whether the interface has the address of the lease.
+    pub(super) fn has_address(&self) -> bool {
+        let addresses = self.link.addresses().unwrap_or_default();
+        self.lease().is_some_and(|lease| {
+            let mut addresses = addresses.iter();
+            addresses.any(|there| *there == (lease.address, lease.prefix_len))
+        })
+    }
+
+    /// Gives the interface the address of the lease again, if somebody has taken it away.
+    pub(super) fn reconfigure(&self) {
+        // In its last second the kernel removes it by itself.
+        let ends = |lease: &Lease| lease.lease_time.is_some_and(|left| left.as_secs() == 0);
+        let left = self.lease_left().filter(|lease| !ends(lease));
+        let Some(lease) = left.filter(|_| !self.has_address()) else {
+            return;
+        };
+        let (name, address) = (&self.link.name, lease.address);
+        log::warn!("{name}: somebody has removed {address}, which is set again");
+        if let Err(error) = self.configure() {
+            log::error!("{}", error.chain());
+        }
+    }
+
+    /// Returns the lease with the times that are left of it.
+    fn lease_left(&self) -> Option<Lease> {
+        let since = self.client.as_ref()?.lease_since()?;
+        self.lease()?.after(sys::now().since(since))
     }
 
     fn drain(&mut self) {

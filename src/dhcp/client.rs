@@ -294,6 +294,12 @@ impl Client {
         held.map(|held| &*held.lease)
     }
 
+    /// Returns when that lease was asked for, which its times count from.
+    pub fn lease_since(&self) -> Option<Instant> {
+        let held = self.state.held().or(self.kept.as_ref());
+        held.map(|held| held.since)
+    }
+
     /// Returns the address that ARP packets are to be heard about.
     pub fn watched(&self) -> Option<Ipv4Addr> {
         self.guard.as_ref().map(Guard::address)

@@ -7,14 +7,16 @@ use std::net::Ipv4Addr;
 use std::slice;
 use std::time::Duration;
 
+use super::state::{Known, State, addresses, exists};
 use super::vlan::Made;
 use super::{Link, Watch, open_socket, unreadable, wait};
 use crate::dhcp::lease::Lease;
 use crate::error::Error;
-use crate::sys::SyscallError;
 use crate::sys::netlink::RouteSocket;
+use crate::sys::{self, SyscallError};
+use crate::time::Instant;
 use crate::wire::ipv4::{netmask, same_network};
-use crate::wire::route::{Address, FOREVER, LinkInfo, Message, Request, Route};
+use crate::wire::route::{Address, FOREVER, LinkInfo, Request, Route};
 
 /// Every host must take a datagram of this size (RFC 791 §3.1), and less serves no one here: a
 /// server that asks for less is mistaken or hostile.
@@ -34,7 +36,17 @@ impl Link {
     /// # Errors
     /// [`Error::Configure`] with what the kernel refused.
     pub fn configure(&self, lease: &Lease) -> Result<(), Error> {
-        self.apply(&settings(self.index, lease))
+        self.replace(None, lease)
+    }
+
+    /// As [`Link::configure`]; what an earlier process set for `before`, an address and the bits of
+    /// its network, and what is not part of this lease, is removed first: that address and the routes
+    /// of a DHCP client from it. [`Link::restore`] puts it back.
+    ///
+    /// # Errors
+    /// As [`Link::configure`].
+    pub fn replace(&self, before: Option<(Ipv4Addr, u8)>, lease: &Lease) -> Result<(), Error> {
+        self.apply(before, &settings(self.index, lease))
     }
 
     /// Gives the interface an address without end and without a network; nothing when it has the
@@ -47,14 +59,15 @@ impl Link {
         if before.iter().any(|(there, _)| *there == address) {
             return Ok(());
         }
-        self.apply(&[Setting::Address(Address {
+        let address = Setting::Address(Address {
             index: self.index,
             address,
             prefix_len: 32,
             broadcast: None,
             preferred_seconds: FOREVER,
             valid_seconds: FOREVER,
-        })])
+        });
+        self.apply(None, &[address])
     }
 
     /// Returns the interface's addresses, each with the bits of its network.
@@ -71,9 +84,8 @@ impl Link {
 
     /// Returns the address that was set here.
     pub fn configured_address(&self) -> Option<Ipv4Addr> {
-        let changes = self.changes();
-        changes.done.iter().find_map(|(setting, _)| {
-            if let Setting::Address(address) = setting {
+        self.changes().done.iter().find_map(|done| {
+            if let Setting::Address(address) = done.setting {
                 Some(address.address)
             } else {
                 None
@@ -83,18 +95,17 @@ impl Link {
 
     /// Returns what the MTU was, octets, before a lease set another.
     pub fn mtu_before(&self) -> Option<u32> {
-        let changes = self.changes();
-        changes.done.iter().find_map(|(_, undo)| {
-            if let Request::SetMtu { mtu_octets, .. } = undo {
-                Some(*mtu_octets)
+        self.changes().done.iter().find_map(|done| {
+            if let Undo::Request(Request::SetMtu { mtu_octets, .. }) = done.undo {
+                Some(mtu_octets)
             } else {
                 None
             }
         })
     }
 
-    /// Takes an address away that an earlier process set, and with it its routes, and gives the
-    /// interface the MTU that it had, octets.
+    /// Removes an address that an earlier process set, and its routes, and gives the interface the
+    /// MTU that it had, octets.
     ///
     /// # Errors
     /// [`Error::System`] without a route socket.
@@ -110,33 +121,50 @@ impl Link {
             let request = Request::SetMtu { index, mtu_octets };
             take_back(&mut socket, &Setting::Mtu(mtu_octets), &request);
         }
-        for there in addresses(&mut socket, self.index).map_err(unreadable)? {
-            if (there.address, there.prefix_len) == (address, prefix_len) {
-                let request = Request::DeleteAddress(there);
-                take_back(&mut socket, &Setting::Address(there), &request);
-            }
-        }
+        let (_, others) =
+            remove(&mut socket, self.index, (address, prefix_len), &[]).map_err(unreadable)?;
+        others.put_back(&mut socket);
         Ok(())
     }
 
-    fn apply(&self, wanted: &[Setting]) -> Result<(), Error> {
+    fn apply(&self, before: Option<(Ipv4Addr, u8)>, wanted: &[Setting]) -> Result<(), Error> {
         let mut socket = open_socket()?;
+        // What was set here is known better than by a file.
+        let before = before.filter(|_| self.changes().done.is_empty());
         // First, since the kernel removes with an address the later ones of the same subnet.
-        self.changes().undo_all_but(wanted, &mut socket);
+        self.changes().undo_all_but(wanted, self.index, &mut socket);
+        let (removed, others) = match before {
+            Some(before) => remove(&mut socket, self.index, before, wanted).map_err(unreadable)?,
+            None => Default::default(),
+        };
+        // As before, addresses of others stand in front, and their routes may need the new one.
+        others.put_back_addresses(&mut socket);
+        let set = self.set_all(wanted, &mut socket);
+        others.put_back_routes(&mut socket);
+        match set {
+            Ok(()) => self.changes().removed.add(removed),
+            Err(_) => removed.put_back(&mut socket),
+        }
+        set
+    }
+
+    fn set_all(&self, wanted: &[Setting], socket: &mut RouteSocket) -> Result<(), Error> {
         let mut fresh = Changes::default();
         for setting in wanted {
             let applied = match setting {
-                Setting::Mtu(mtu_octets) => self.set_mtu(&mut socket, *mtu_octets),
-                Setting::Address(address) => set_address(&mut socket, address),
-                Setting::Route(route) => add_route(&mut socket, route),
+                Setting::Mtu(mtu_octets) => self.set_mtu(socket, *mtu_octets),
+                Setting::Address(address) => set_address(socket, address),
+                Setting::Route(route) => add_route(socket, route),
             };
             match applied {
-                Ok(undo) => fresh.done.extend(undo.map(|undo| (*setting, undo))),
+                Ok(undo) => fresh
+                    .done
+                    .extend(undo.map(|undo| Done::now(*setting, undo))),
                 Err(source) if matches!(setting, Setting::Mtu(_)) => {
                     log::warn!("{}", self.refused(setting.to_string(), source).chain());
                 }
                 Err(source) => {
-                    fresh.undo(&mut socket);
+                    fresh.undo(To::Found, self.index, socket);
                     return Err(self.refused(setting.to_string(), source));
                 }
             }
@@ -151,7 +179,7 @@ impl Link {
         &self,
         socket: &mut RouteSocket,
         mtu_octets: u32,
-    ) -> Result<Option<Request>, SyscallError> {
+    ) -> Result<Option<Undo>, SyscallError> {
         let is_ours = |link: &LinkInfo| link.index == self.index;
         let Some(before) = socket.links()?.into_iter().find(is_ours) else {
             return Ok(None);
@@ -167,7 +195,7 @@ impl Link {
         socket.change(&set(mtu_octets))?;
         let undo = before.mtu_octets.map(set);
         if !before.carrier || self.has_carrier_again() {
-            return Ok(undo);
+            return Ok(undo.map(Undo::Request));
         }
         log::warn!(
             "{}: no carrier with its new MTU, which is set back",
@@ -187,51 +215,172 @@ impl Link {
     }
 }
 
-/// What has been changed on an interface, each with the request that takes it back.
+/// What has been changed on an interface, each with what takes it back.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     /// It was switched on.
     pub(super) raised: bool,
     /// It was made.
     pub(super) made: Option<Made>,
-    done: Vec<(Setting, Request)>,
+    done: Vec<Done>,
+    /// What an earlier process had set and was removed.
+    removed: State,
     /// With which there was no carrier.
     bad_mtu: Option<u32>,
 }
 
+/// Up to where changes are taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum To {
+    /// All is as it was found.
+    Found,
+    /// As [`To::Found`], but that the lease is over: an address that ends by itself was of the same
+    /// lease and is not left there, and what was removed for it does not return.
+    End,
+}
+
+/// A setting that has been made.
+#[derive(Debug)]
+struct Done {
+    setting: Setting,
+    at: Instant,
+    undo: Undo,
+}
+
+/// What takes a setting back.
+#[derive(Debug)]
+enum Undo {
+    Request(Request),
+    /// The address was there and is given the lifetimes again that it had.
+    Lifetimes(Known<Address>),
+}
+
+impl Done {
+    fn now(setting: Setting, undo: Undo) -> Self {
+        let at = sys::now();
+        Self { setting, at, undo }
+    }
+
+    fn undo(&self, to: To, socket: &mut RouteSocket) {
+        let before = match &self.undo {
+            Undo::Request(request) => return take_back(socket, &self.setting, request),
+            Undo::Lifetimes(before) => before,
+        };
+        let Setting::Address(set) = self.setting else {
+            return;
+        };
+        let remaining = before
+            .remaining()
+            .filter(|left| to == To::Found || left.valid_seconds == FOREVER);
+        let there = addresses(socket, set.index).unwrap_or_default();
+        let there = there.into_iter().find(|there| there.is_same(&set));
+        // Another client of the same lease may have renewed it meanwhile, or sets it again itself.
+        let set = Known {
+            value: set,
+            read_at: self.at,
+        };
+        if to == To::Found && there.is_some_and(|there| !set.is_as_set(&there)) {
+            return;
+        }
+        let request = remaining.map_or(Request::DeleteAddress(set.value), Request::SetAddress);
+        take_back(socket, &self.setting, &request);
+    }
+}
+
+impl Known<Address> {
+    /// Returns whether the lifetime of `there` is what is left of the one that was set.
+    fn is_as_set(&self, there: &Address) -> bool {
+        let left = self.remaining().map_or(0, |left| left.valid_seconds);
+        // The kernel counts by seconds.
+        left.abs_diff(there.valid_seconds) <= 1
+    }
+}
+
 impl Changes {
-    pub(super) const fn is_empty(&self) -> bool {
-        !self.raised && self.made.is_none() && self.done.is_empty()
+    pub(super) fn is_empty(&self) -> bool {
+        !self.raised && self.made.is_none() && self.done.is_empty() && self.removed.is_empty()
     }
 
     /// Takes back everything that was set, the last first.
-    pub(super) fn undo(&mut self, socket: &mut RouteSocket) {
-        while let Some((setting, undo)) = self.done.pop() {
-            take_back(socket, &setting, &undo);
+    pub(super) fn undo(&mut self, to: To, index: u32, socket: &mut RouteSocket) {
+        let done = std::mem::take(&mut self.done);
+        undo(done, to, index, socket);
+        if to == To::Found {
+            std::mem::take(&mut self.removed).put_back(socket);
         }
     }
 
     /// Takes back what is not among `wanted`.
-    fn undo_all_but(&mut self, wanted: &[Setting], socket: &mut RouteSocket) {
+    fn undo_all_but(&mut self, wanted: &[Setting], index: u32, socket: &mut RouteSocket) {
         let is_wanted = |known: &Setting| wanted.iter().any(|setting| setting.same(known));
         let (kept, stale) = std::mem::take(&mut self.done)
             .into_iter()
-            .partition(|(known, _)| is_wanted(known));
+            .partition(|done| is_wanted(&done.setting));
         self.done = kept;
-        for (setting, undo) in Vec::into_iter(stale).rev() {
-            take_back(socket, &setting, &undo);
-        }
+        undo(stale, To::End, index, socket);
     }
 
     /// Adds what is new. What was known already keeps its older inverse, which leads back to
     /// before the first lease.
     fn add(&mut self, fresh: Self) {
-        for (setting, undo) in fresh.done {
-            if !self.done.iter().any(|(known, _)| known.same(&setting)) {
-                self.done.push((setting, undo));
+        for done in fresh.done {
+            let mut known = self.done.iter_mut();
+            match known.find(|known| known.setting.same(&done.setting)) {
+                Some(known) => (known.setting, known.at) = (done.setting, done.at),
+                None => self.done.push(done),
             }
         }
     }
+}
+
+/// Takes settings back, the last first, and nothing else of the interface with them.
+fn undo(done: Vec<Done>, to: To, index: u32, socket: &mut RouteSocket) {
+    if done.is_empty() {
+        return;
+    }
+    let before = State::read(socket, index);
+    for done in done.iter().rev() {
+        done.undo(to, socket);
+    }
+    let (Ok(mut gone), Ok(after)) = (before, State::read(socket, index)) else {
+        return;
+    };
+    gone.retain_missing_in(&after);
+    for done in &done {
+        match done.setting {
+            Setting::Address(address) => drop(gone.split_off(address.address)),
+            Setting::Route(route) => gone.routes.retain(|(known, _)| known.route != route),
+            Setting::Mtu(_) => {}
+        }
+    }
+    gone.put_back(socket);
+}
+
+/// Removes an address that is not among `wanted`, and the routes of a DHCP client from it that are
+/// not; returns what is gone of it, and what the kernel removed beside.
+fn remove(
+    socket: &mut RouteSocket,
+    index: u32,
+    (address, prefix_len): (Ipv4Addr, u8),
+    wanted: &[Setting],
+) -> Result<(State, State), SyscallError> {
+    let is_wanted = |known: Setting| wanted.iter().any(|setting| setting.same(&known));
+    let mut gone = State::read(socket, index)?;
+    for (known, _) in &gone.routes {
+        let setting = Setting::Route(known.route);
+        if known.is_of_dhcp() && known.route.source == Some(address) && !is_wanted(setting) {
+            take_back(socket, &setting, &Request::DeleteRoute(known.route));
+        }
+    }
+    for Known { value: there, .. } in &gone.addresses {
+        let setting = Setting::Address(*there);
+        if (there.address, there.prefix_len) == (address, prefix_len) && !is_wanted(setting) {
+            take_back(socket, &setting, &Request::DeleteAddress(*there));
+        }
+    }
+    gone.retain_missing_in(&State::read(socket, index)?);
+    let ours = gone.split_off(address);
+    Ok((ours, gone))
 }
 
 fn take_back(socket: &mut RouteSocket, setting: &Setting, undo: &Request) {
@@ -242,19 +391,6 @@ fn take_back(socket: &mut RouteSocket, setting: &Setting, undo: &Request) {
             error.source
         );
     }
-}
-
-/// Returns the addresses of an interface.
-fn addresses(socket: &mut RouteSocket, index: u32) -> Result<Vec<Address>, SyscallError> {
-    let mut addresses = Vec::new();
-    for message in socket.dump(&Request::Addresses)? {
-        if let Message::NewAddress(address) = message
-            && address.index == index
-        {
-            addresses.push(address);
-        }
-    }
-    Ok(addresses)
 }
 
 /// One thing to be set.
@@ -270,45 +406,36 @@ impl Setting {
     /// Returns whether setting one is setting the other, lifetimes aside.
     fn same(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Address(one), Self::Address(other)) => {
-                (one.address, one.prefix_len) == (other.address, other.prefix_len)
-            }
+            (Self::Address(one), Self::Address(other)) => one.is_same(other),
             _ => self == other,
         }
     }
 }
 
 /// Sets an address; returns what takes it back.
-fn set_address(
-    socket: &mut RouteSocket,
-    address: &Address,
-) -> Result<Option<Request>, SyscallError> {
+fn set_address(socket: &mut RouteSocket, address: &Address) -> Result<Option<Undo>, SyscallError> {
     match socket.change(&Request::AddAddress(*address)) {
-        Ok(()) => return Ok(Some(Request::DeleteAddress(*address))),
+        Ok(()) => return Ok(Some(Undo::Request(Request::DeleteAddress(*address)))),
         Err(error) if !exists(&error) => return Err(error),
         Err(_) => {}
     }
     let before = addresses(socket, address.index)?;
+    let before = before.into_iter().find(|there| there.is_same(address));
+    let read_at = sys::now();
     socket.change(&Request::SetAddress(*address))?;
-    // One that ends by itself is of an earlier lease, which this one goes on with.
-    let is_there = |there: &&Address| {
-        (there.address, there.prefix_len) == (address.address, address.prefix_len)
-            && there.valid_seconds == FOREVER
-    };
-    let there = before.iter().find(is_there);
-    Ok(Some(
-        there.map_or(Request::DeleteAddress(*address), |there| {
-            Request::SetAddress(*there)
-        }),
-    ))
+    Ok(Some(match before {
+        Some(value) => Undo::Lifetimes(Known { value, read_at }),
+        // It has just ended.
+        None => Undo::Request(Request::DeleteAddress(*address)),
+    }))
 }
 
 /// Adds a route; one to the same network that somebody else set stays in front of it. Returns what
 /// takes it back, or nothing when it was there already.
-fn add_route(socket: &mut RouteSocket, route: &Route) -> Result<Option<Request>, SyscallError> {
-    let undo = Request::DeleteRoute(*route);
+fn add_route(socket: &mut RouteSocket, route: &Route) -> Result<Option<Undo>, SyscallError> {
+    let undo = || Some(Undo::Request(Request::DeleteRoute(*route)));
     match socket.change(&Request::AddRoute(*route)) {
-        Ok(()) => return Ok(Some(undo)),
+        Ok(()) => return Ok(undo()),
         Err(error) if !exists(&error) => return Err(error),
         Err(_) => {}
     }
@@ -318,15 +445,11 @@ fn add_route(socket: &mut RouteSocket, route: &Route) -> Result<Option<Request>,
                 "{} stands behind another to the same network",
                 Setting::Route(*route)
             );
-            Ok(Some(undo))
+            Ok(undo())
         }
         Err(error) if exists(&error) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-fn exists(error: &SyscallError) -> bool {
-    error.source.kind() == std::io::ErrorKind::AlreadyExists
 }
 
 impl std::fmt::Display for Setting {
@@ -425,8 +548,9 @@ fn broadcast(lease: &Lease) -> Option<Ipv4Addr> {
     (lease.prefix_len < 31).then(|| lease.address | !netmask(lease.prefix_len))
 }
 
+/// Returns whole seconds, rounded up: the client itself ends the lease in time.
 fn seconds(time: Option<Duration>) -> u32 {
-    time.and_then(|time| u32::try_from(time.as_secs()).ok())
+    time.and_then(|time| u32::try_from(time.as_millis().div_ceil(1000)).ok())
         .unwrap_or(FOREVER)
 }
 

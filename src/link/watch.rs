@@ -30,6 +30,8 @@ pub struct Watch {
     news: LinkNews,
     known: BTreeMap<u32, LinkInfo>,
     pending: VecDeque<Change>,
+    /// An address of some interface is gone, or may be.
+    may_lack_address: bool,
 }
 
 impl Watch {
@@ -42,6 +44,7 @@ impl Watch {
             news: LinkNews::open().map_err(unwatchable)?,
             known: BTreeMap::new(),
             pending: VecDeque::new(),
+            may_lack_address: false,
         };
         // After the subscription, so that nothing happens in between.
         watch.read_all()?;
@@ -56,7 +59,10 @@ impl Watch {
         while self.pending.is_empty() {
             match self.news.take().map_err(unwatchable)? {
                 News::Nothing => return Ok(None),
-                News::Lost => self.read_all()?,
+                News::Lost => {
+                    self.may_lack_address = true;
+                    self.read_all()?;
+                }
                 News::Changes(messages) => messages.into_iter().for_each(|message| {
                     self.hear(message);
                 }),
@@ -71,6 +77,21 @@ impl Watch {
         let all = self.known.values().cloned();
         self.pending
             .extend(all.map(|link| Change { link, gone: false }));
+    }
+
+    /// Has addresses be watched too, for [`Watch::take_address_loss`].
+    ///
+    /// # Errors
+    /// [`Error::System`] when the kernel refuses.
+    pub fn follow_addresses(&mut self) -> Result<(), Error> {
+        self.may_lack_address = true;
+        self.news.add_addresses().map_err(unwatchable)
+    }
+
+    /// Returns whether an interface may have lost an address since the last time, as of the last
+    /// call of [`Watch::next_change`].
+    pub const fn take_address_loss(&mut self) -> bool {
+        std::mem::replace(&mut self.may_lack_address, false)
     }
 
     /// Returns whether an interface of this machine has the address.
@@ -95,6 +116,7 @@ impl Watch {
             let index = match &message {
                 Message::NewLink(link) | Message::DelLink(link) => link.index,
                 Message::NewAddress(_)
+                | Message::DelAddress(_)
                 | Message::NewRoute(_)
                 | Message::Ack(_)
                 | Message::Done
@@ -124,6 +146,10 @@ impl Watch {
                     return;
                 }
                 Change { link, gone: true }
+            }
+            Message::DelAddress(_) => {
+                self.may_lack_address = true;
+                return;
             }
             Message::NewAddress(_)
             | Message::NewRoute(_)

@@ -2,7 +2,7 @@
 
 #![allow(
     unsafe_code,
-    reason = "NETLINK_EXT_ACK is a socket option that no safe wrapper knows"
+    reason = "the options of netlink sockets are known to no safe wrapper"
 )]
 
 use std::fmt;
@@ -40,7 +40,7 @@ impl RouteSocket {
     pub fn open() -> Result<Self, SyscallError> {
         let socket = open(SockFlag::empty(), 0)?;
         // Older kernels answer without a text.
-        if let Err(error) = explain_refusals(&socket) {
+        if let Err(error) = set_option(&socket, EXT_ACK, 1) {
             log::debug!("{}", error.chain());
         }
         Ok(Self {
@@ -89,7 +89,8 @@ impl RouteSocket {
     }
 }
 
-/// A socket that hears of every change of a link; it never blocks.
+/// A socket that receives every change of a link, and of addresses if that is asked for; it never
+/// blocks.
 #[derive(Debug)]
 pub struct LinkNews {
     socket: OwnedFd,
@@ -120,6 +121,14 @@ impl LinkNews {
             buf: vec![0; RECEIVE_LEN],
             sequence: 0,
         })
+    }
+
+    /// Subscribes to IPv4 addresses too.
+    ///
+    /// # Errors
+    /// The call that failed.
+    pub fn add_addresses(&self) -> Result<(), SyscallError> {
+        set_option(&self.socket, ADD_MEMBERSHIP, IPV4_IFADDR)
     }
 
     /// Asks for the state of every link, and returns what the kernel says until all are told:
@@ -200,6 +209,7 @@ fn exchange(
                 message @ (Message::NewLink(_)
                 | Message::DelLink(_)
                 | Message::NewAddress(_)
+                | Message::DelAddress(_)
                 | Message::NewRoute(_)
                 | Message::Other) => answers.push(message),
             }
@@ -220,23 +230,38 @@ fn open(flags: SockFlag, groups: u32) -> Result<OwnedFd, SyscallError> {
     Ok(socket)
 }
 
+/// An option of netlink sockets, with its name.
+type SocketOption = (libc::c_int, &'static str);
+
 /// Has the kernel put a sentence behind its error numbers (since Linux 4.12).
-fn explain_refusals(socket: &OwnedFd) -> Result<(), SyscallError> {
-    let on: libc::c_int = 1;
-    let len = libc::socklen_t::try_from(size_of_val(&on)).unwrap_or(0);
-    // SAFETY: the pointer and the length are those of `on`, which lives through the call.
+const EXT_ACK: SocketOption = (libc::NETLINK_EXT_ACK, "setsockopt(NETLINK_EXT_ACK)");
+/// Subscribes to another group of news.
+const ADD_MEMBERSHIP: SocketOption = (
+    libc::NETLINK_ADD_MEMBERSHIP,
+    "setsockopt(NETLINK_ADD_MEMBERSHIP)",
+);
+/// The group of IPv4 addresses, RTNLGRP_IPV4_IFADDR of linux/rtnetlink.h.
+const IPV4_IFADDR: libc::c_int = 5;
+
+fn set_option(
+    socket: &OwnedFd,
+    (option, call): SocketOption,
+    value: libc::c_int,
+) -> Result<(), SyscallError> {
+    let len = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(0);
+    // SAFETY: the pointer and the length are those of `value`, which lives through the call.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             libc::SOL_NETLINK,
-            libc::NETLINK_EXT_ACK,
-            (&raw const on).cast(),
+            option,
+            (&raw const value).cast(),
             len,
         )
     };
     match result {
         0 => Ok(()),
-        _ => Err(SyscallError::last("setsockopt(NETLINK_EXT_ACK)")),
+        _ => Err(SyscallError::last(call)),
     }
 }
 

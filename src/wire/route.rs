@@ -50,11 +50,14 @@ const IFA_CACHEINFO: u16 = 6;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
+const RTA_PRIORITY: u16 = 6;
 const RTA_PREFSRC: u16 = 7;
 const RTA_TABLE: u16 = 15;
 
 const RT_TABLE_MAIN: u8 = 254;
+const RTPROT_KERNEL: u8 = 2;
 const RTPROT_DHCP: u8 = 16;
+const RTNH_F_ONLINK: u32 = 4;
 const RT_SCOPE_UNIVERSE: u8 = 0;
 const RT_SCOPE_LINK: u8 = 253;
 const RTN_UNICAST: u8 = 1;
@@ -175,6 +178,11 @@ pub struct Address {
 pub const FOREVER: u32 = u32::MAX;
 
 impl Address {
+    /// Returns whether it is the same address in the same network, lifetimes aside.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.address, self.prefix_len) == (other.address, other.prefix_len)
+    }
+
     fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
         // struct ifaddrmsg: family 1, prefixlen 1, flags 1, scope 1, index 4.
         let mut reader = Reader::new(payload);
@@ -244,7 +252,30 @@ pub struct Route {
     pub source: Option<Ipv4Addr>,
 }
 
-impl Route {
+/// A route as the kernel describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstalledRoute {
+    /// Where it leads.
+    pub route: Route,
+    /// Its metric: of several routes to one network the one with the lowest counts.
+    pub metric: u32,
+    /// Who made it (`rtm_protocol`).
+    protocol: u8,
+    /// The whole description, from which the kernel makes the same route again.
+    payload: Vec<u8>,
+}
+
+impl InstalledRoute {
+    /// Returns whether a DHCP client made it.
+    pub const fn is_of_dhcp(&self) -> bool {
+        self.protocol == RTPROT_DHCP
+    }
+
+    /// Returns whether the kernel made it, which it does for each address.
+    pub const fn is_of_kernel(&self) -> bool {
+        self.protocol == RTPROT_KERNEL
+    }
+
     /// Decodes a route; none when it is not a unicast route of the main table over one link.
     fn decode(payload: &[u8]) -> Result<Option<Self>, DecodeError> {
         // struct rtmsg: family, dst_len, src_len, tos, table, protocol, scope, type: 1 each;
@@ -254,11 +285,13 @@ impl Route {
         let prefix_len = reader.u8("rtm_dst_len")?;
         reader.take(2, "rtm_src_len")?;
         let mut table = u32::from(reader.u8("rtm_table")?);
-        reader.take(2, "rtm_protocol")?;
+        let protocol = reader.u8("rtm_protocol")?;
+        reader.take(1, "rtm_scope")?;
         let kind = reader.u8("rtm_type")?;
         reader.take(4, "rtm_flags")?;
         let mut index = None;
-        let mut route = Self {
+        let mut metric = 0;
+        let mut route = Route {
             index: 0,
             destination: Ipv4Addr::UNSPECIFIED,
             prefix_len,
@@ -271,15 +304,34 @@ impl Route {
                 RTA_DST => route.destination = ipv4(&attribute, "RTA_DST")?,
                 RTA_OIF => index = Some(attribute.u32("RTA_OIF")?),
                 RTA_GATEWAY => route.gateway = Some(ipv4(&attribute, "RTA_GATEWAY")?),
+                RTA_PRIORITY => metric = attribute.u32("RTA_PRIORITY")?,
                 RTA_PREFSRC => route.source = Some(ipv4(&attribute, "RTA_PREFSRC")?),
                 RTA_TABLE => table = attribute.u32("RTA_TABLE")?,
                 _ => {}
             }
         }
-        let ours = family == AF_INET && kind == RTN_UNICAST && table == u32::from(RT_TABLE_MAIN);
-        Ok(index.filter(|_| ours).map(|index| Self { index, ..route }))
+        let is_main = family == AF_INET && kind == RTN_UNICAST && table == u32::from(RT_TABLE_MAIN);
+        Ok(index.filter(|_| is_main).map(|index| Self {
+            route: Route { index, ..route },
+            metric,
+            protocol,
+            payload: payload.to_vec(),
+        }))
     }
 
+    /// Encodes a request for the same route. Of its flags the kernel takes only the one that says
+    /// that the router is on the link; the others (dead, without a carrier) are states.
+    fn encode(&self, flags: u16, sequence: u32) -> Vec<u8> {
+        let mut payload = self.payload.clone();
+        if let Some(state) = payload.get_mut(8..12) {
+            let known = <[u8; 4]>::try_from(&*state).map_or(0, u32::from_ne_bytes);
+            state.copy_from_slice(&(known & RTNH_F_ONLINK).to_ne_bytes());
+        }
+        Builder::new(RTM_NEWROUTE, flags, sequence, &payload).finish()
+    }
+}
+
+impl Route {
     fn encode(&self, kind: u16, flags: u16, sequence: u32) -> Vec<u8> {
         let scope = match self.gateway {
             Some(_) => RT_SCOPE_UNIVERSE,
@@ -325,8 +377,10 @@ pub enum Message {
     DelLink(LinkInfo),
     /// An address is there, or has changed.
     NewAddress(Address),
+    /// An address is gone.
+    DelAddress(Address),
     /// A route is there, or has changed.
-    NewRoute(Route),
+    NewRoute(InstalledRoute),
     /// The request has been done, or refused.
     Ack(Ack),
     /// The dump is complete.
@@ -355,7 +409,12 @@ impl Message {
             RTM_NEWADDR if family == Some(AF_INET) => {
                 Self::NewAddress(Address::decode(frame.payload)?)
             }
-            RTM_NEWROUTE => Route::decode(frame.payload)?.map_or(Self::Other, Self::NewRoute),
+            RTM_DELADDR if family == Some(AF_INET) => {
+                Self::DelAddress(Address::decode(frame.payload)?)
+            }
+            RTM_NEWROUTE => {
+                InstalledRoute::decode(frame.payload)?.map_or(Self::Other, Self::NewRoute)
+            }
             _ => Self::Other,
         })
     }

@@ -5,9 +5,9 @@ use super::super::netlink::{
     NLM_F_REQUEST, nested,
 };
 use super::{
-    AF_INET, Address, IFF_UP, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MTU, RTM_DELADDR,
-    RTM_DELLINK, RTM_DELROUTE, RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE, RTM_NEWADDR, RTM_NEWLINK,
-    RTM_NEWROUTE, Route,
+    AF_INET, Address, IFF_UP, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MTU, InstalledRoute,
+    RTM_DELADDR, RTM_DELLINK, RTM_DELROUTE, RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE, RTM_NEWADDR,
+    RTM_NEWLINK, RTM_NEWROUTE, Route,
 };
 
 const IFLA_LINK: u16 = 5;
@@ -61,6 +61,14 @@ pub enum Request {
     AddRoute(Route),
     /// Make a route behind those that there are to the same network; fails when it is there.
     AppendRoute(Route),
+    /// Make a route again that was there, in front of those that there are to the same network or
+    /// behind them; fails when it is there.
+    RestoreRoute {
+        /// What the kernel said of it.
+        route: InstalledRoute,
+        /// Whether it is to be the one that counts.
+        in_front: bool,
+    },
     /// Remove a route.
     DeleteRoute(Route),
 }
@@ -79,7 +87,9 @@ impl Request {
             Self::DeleteLink { .. } => "netlink(RTM_DELLINK)",
             Self::AddAddress(_) | Self::SetAddress(_) => "netlink(RTM_NEWADDR)",
             Self::DeleteAddress(_) => "netlink(RTM_DELADDR)",
-            Self::AddRoute(_) | Self::AppendRoute(_) => "netlink(RTM_NEWROUTE)",
+            Self::AddRoute(_) | Self::AppendRoute(_) | Self::RestoreRoute { .. } => {
+                "netlink(RTM_NEWROUTE)"
+            }
             Self::DeleteRoute(_) => "netlink(RTM_DELROUTE)",
         }
     }
@@ -136,6 +146,10 @@ impl Request {
             }
             Self::AppendRoute(route) => {
                 route.encode(RTM_NEWROUTE, DO | NLM_F_CREATE | NLM_F_APPEND, sequence)
+            }
+            Self::RestoreRoute { route, in_front } => {
+                let place = if *in_front { 0 } else { NLM_F_APPEND };
+                route.encode(DO | NLM_F_CREATE | place, sequence)
             }
             Self::DeleteRoute(route) => route.encode(RTM_DELROUTE, DO, sequence),
         }

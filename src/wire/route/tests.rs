@@ -77,7 +77,10 @@ fn links_addresses_and_routes_are_read_from_what_a_kernel_said() {
     for (octets, message) in [
         (LINK, Message::NewLink(link)),
         (ADDRESS, Message::NewAddress(address)),
-        (ROUTE, Message::NewRoute(DEFAULT_ROUTE)),
+        (
+            ROUTE,
+            Message::NewRoute(installed(DEFAULT_ROUTE, &hex(ROUTE))),
+        ),
         (LOCAL_ROUTE, Message::Other),
     ] {
         assert_eq!(decode_all(&hex(octets)), [Ok(message)]);
@@ -125,9 +128,10 @@ fn a_request_reads_back_as_what_was_asked_for() {
         ..DEFAULT_ROUTE
     };
     for route in [DEFAULT_ROUTE, on_link] {
+        let request = Request::AddRoute(route).encode(1);
         assert_eq!(
-            decode_all(&Request::AddRoute(route).encode(1)),
-            [Ok(Message::NewRoute(route))]
+            decode_all(&request),
+            [Ok(Message::NewRoute(installed(route, &request)))]
         );
     }
     let up = Request::SetUp { index: 7, up: true }.encode(1);
@@ -161,6 +165,33 @@ fn a_deletion_names_the_address_and_not_its_lifetimes() {
     assert_eq!(Request::DeleteAddress(address).encode(9), expected);
 }
 
+#[test]
+#[cfg(target_endian = "little")]
+fn a_route_is_made_again_with_all_that_was_said_of_it_but_its_state() {
+    // A metric of 7, an MTU of 1400, a router that is on the link by word of the flags (4), and no
+    // carrier (16).
+    let described = "\
+        48000000 1800 0200 01000000 a62c0000\
+        02 18 00 00 fe 04 00 01 14000000\
+        0800 0100 cb007100 0800 0600 07000000 0800 0500 c0000201 0800 0400 03000000\
+        0c00 0800 0800 0200 78050000";
+    let messages = decode_all(&hex(described));
+    let [Ok(Message::NewRoute(route))] = &messages[..] else {
+        panic!("a route: {messages:?}");
+    };
+    assert_eq!((route.metric, route.is_of_dhcp()), (7, false));
+    let request = |in_front| {
+        let route = route.clone();
+        Request::RestoreRoute { route, in_front }.encode(1)
+    };
+    let expected = described
+        .replace("1800 0200 01000000 a62c0000", "1800 0504 01000000 00000000")
+        .replace("14000000", "04000000");
+    assert_eq!(request(true), hex(&expected));
+    let behind = expected.replace("1800 0504", "1800 050c");
+    assert_eq!(request(false), hex(&behind));
+}
+
 proptest! {
     #[test]
     fn nothing_that_claims_to_be_a_message_makes_the_decoder_panic(
@@ -180,6 +211,16 @@ const DEFAULT_ROUTE: Route = Route {
     gateway: Some(Ipv4Addr::new(192, 0, 2, 1)),
     source: Some(Ipv4Addr::new(192, 0, 2, 10)),
 };
+
+/// A route that a DHCP client made, with the description that is in `datagram`.
+fn installed(route: Route, datagram: &[u8]) -> InstalledRoute {
+    InstalledRoute {
+        route,
+        metric: 0,
+        protocol: RTPROT_DHCP,
+        payload: datagram[16..].to_vec(),
+    }
+}
 
 fn decode_all(datagram: &[u8]) -> Vec<Result<Message, DecodeError>> {
     frames(datagram)

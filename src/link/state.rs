@@ -1,0 +1,165 @@
+//! The addresses and routes of an interface at one moment, to tell what a change removed beside what
+//! it was for, and to put that back.
+//!
+//! The kernel removes with an address the routes from it, with the first address of a subnet the
+//! later ones there (unless `promote_secondaries` is set), and with the last address of an interface
+//! all routes over it (`fib_disable_ip`).
+
+use std::net::Ipv4Addr;
+
+use crate::sys::netlink::RouteSocket;
+use crate::sys::{self, SyscallError};
+use crate::time::Instant;
+use crate::wire::route::{Address, FOREVER, InstalledRoute, Message, Request};
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) addresses: Vec<Known<Address>>,
+    /// Each route, and whether it stands in front of all others to its network with its metric.
+    pub(super) routes: Vec<(InstalledRoute, bool)>,
+}
+
+/// What was read from the kernel, and when.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known<T> {
+    pub(super) value: T,
+    pub(super) read_at: Instant,
+}
+
+impl State {
+    /// Reads the state of an interface.
+    ///
+    /// # Errors
+    /// The call that failed.
+    pub(super) fn read(socket: &mut RouteSocket, index: u32) -> Result<Self, SyscallError> {
+        let read_at = sys::now();
+        let known = |value| Known { value, read_at };
+        let mut all: Vec<InstalledRoute> = Vec::new();
+        let mut state = Self {
+            addresses: addresses(socket, index)?.into_iter().map(known).collect(),
+            routes: Vec::new(),
+        };
+        for message in socket.dump(&Request::Routes)? {
+            let Message::NewRoute(route) = message else {
+                continue;
+            };
+            let network = |route: &InstalledRoute| {
+                let InstalledRoute { route, metric, .. } = route;
+                (route.destination, route.prefix_len, *metric)
+            };
+            let is_first = all.iter().all(|known| network(known) != network(&route));
+            if route.route.index == index {
+                state.routes.push((route.clone(), is_first));
+            }
+            all.push(route);
+        }
+        Ok(state)
+    }
+
+    /// Leaves only what is not in `later` too.
+    pub(super) fn retain_missing_in(&mut self, later: &Self) {
+        self.addresses.retain(|known| {
+            let mut there = later.addresses.iter();
+            !there.any(|there| known.value.is_same(&there.value))
+        });
+        self.routes
+            .retain(|(route, _)| !later.routes.iter().any(|(there, _)| there == route));
+    }
+
+    /// Separates an address and all routes from it.
+    pub(super) fn split_off(&mut self, address: Ipv4Addr) -> Self {
+        let (addresses, routes) = (&mut self.addresses, &mut self.routes);
+        Self {
+            addresses: addresses
+                .extract_if(.., |known| known.value.address == address)
+                .collect(),
+            routes: routes
+                .extract_if(.., |(known, _)| known.route.source == Some(address))
+                .collect(),
+        }
+    }
+
+    /// Sets all of it again.
+    pub(super) fn put_back(&self, socket: &mut RouteSocket) {
+        self.put_back_addresses(socket);
+        self.put_back_routes(socket);
+    }
+
+    /// Sets the addresses again, with the lifetimes that are left.
+    pub(super) fn put_back_addresses(&self, socket: &mut RouteSocket) {
+        for address in self.addresses.iter().filter_map(Known::remaining) {
+            put_back(socket, &Request::AddAddress(address));
+        }
+    }
+
+    /// Makes the routes again but those that the kernel makes itself with each address.
+    pub(super) fn put_back_routes(&self, socket: &mut RouteSocket) {
+        let routes = self.routes.iter();
+        for (route, in_front) in routes.filter(|(route, _)| !route.is_of_kernel()) {
+            let request = Request::RestoreRoute {
+                route: route.clone(),
+                in_front: *in_front,
+            };
+            put_back(socket, &request);
+        }
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.addresses.is_empty() && self.routes.is_empty()
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.addresses.extend(other.addresses);
+        self.routes.extend(other.routes);
+    }
+}
+
+impl Known<Address> {
+    /// Returns the address with the lifetimes that it has left; none when its time is over.
+    pub(super) fn remaining(&self) -> Option<Address> {
+        let elapsed = sys::now().since(self.read_at).as_secs();
+        let elapsed = u32::try_from(elapsed).unwrap_or(FOREVER);
+        let left = |seconds| match seconds {
+            FOREVER => FOREVER,
+            seconds => seconds.saturating_sub(elapsed),
+        };
+        let address = Address {
+            preferred_seconds: left(self.value.preferred_seconds),
+            valid_seconds: left(self.value.valid_seconds),
+            ..self.value
+        };
+        (address.valid_seconds > 0).then_some(address)
+    }
+}
+
+/// Returns the addresses of an interface.
+///
+/// # Errors
+/// The call that failed.
+pub(super) fn addresses(
+    socket: &mut RouteSocket,
+    index: u32,
+) -> Result<Vec<Address>, SyscallError> {
+    let mut addresses = Vec::new();
+    for message in socket.dump(&Request::Addresses)? {
+        if let Message::NewAddress(address) = message
+            && address.index == index
+        {
+            addresses.push(address);
+        }
+    }
+    Ok(addresses)
+}
+
+fn put_back(socket: &mut RouteSocket, request: &Request) {
+    if let Err(error) = socket.change(request)
+        // Somebody was faster.
+        && !exists(&error)
+    {
+        log::warn!("not put back as it was: {}", error.chain());
+    }
+}
+
+pub(super) fn exists(error: &SyscallError) -> bool {
+    error.source.kind() == std::io::ErrorKind::AlreadyExists
+}
