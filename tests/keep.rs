@@ -558,6 +558,104 @@ fn an_address_that_somebody_removes_is_set_again_for_the_rest_of_the_lease() {
     });
 }
 
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn what_a_killed_client_left_goes_when_the_server_refuses_it() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        killed(&far);
+        ip("address add 203.0.113.7/24 dev near");
+        ip("route add 203.0.113.64/26 via 203.0.113.1");
+        let range = "--dhcp-range=192.0.2.150,192.0.2.150,255.255.255.0,1h";
+        let more = format!("{range} --dhcp-authoritative --dhcp-option=3,192.0.2.2");
+        let server = far.serve(&format!("{DNSMASQ} {more}"), "DHCP, IP range");
+        succeeds(lease("20"));
+        assert!(server.count("DHCPNAK(far) 192.0.2.100") > 0);
+        has_moved();
+        assert_eq!(addresses(), ["203.0.113.7", "192.0.2.150"]);
+        assert!(ip("-4 route show").contains("203.0.113.64/26 via 203.0.113.1"));
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_refused_address_goes_though_no_other_is_granted() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        killed(&far);
+        // Refuses, and has none to give.
+        let range = "--dhcp-range=192.0.2.150,192.0.2.150,255.255.255.0,1h";
+        let more =
+            format!("{range} --dhcp-authoritative --dhcp-host=00:00:5e:00:53:01,192.0.2.150");
+        let server = far.serve(&format!("{DNSMASQ} {more}"), "DHCP, IP range");
+        let output = lease("3").wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(4), "{output:?}");
+        assert!(server.count("DHCPNAK(far) 192.0.2.100") > 0);
+        assert_eq!(addresses(), Vec::<String>::new());
+        assert_eq!(json("-4 -j route show").as_array().unwrap().len(), 0);
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn what_a_killed_client_left_goes_before_a_boot_sets_another_address() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        killed(&far);
+        // Over the link alone, which the kernel would remove with the last address.
+        ip("route add 203.0.113.64/26 dev near");
+        ip("address add 192.0.2.7/24 dev near");
+        let range = "--dhcp-range=192.0.2.150,192.0.2.150,255.255.255.0,1h";
+        let more = format!("{range} --dhcp-option=3,192.0.2.2");
+        let _server = far.serve(&format!("{DNSMASQ} {more}"), "DHCP, IP range");
+        let _http = nginx(&far, &slow_kernel(&far, 100_000));
+        let mut boot = boot(&["--boot-file", "http://192.0.2.1/kernel"]);
+        assert_eq!(boot.exit_code(), Some(0));
+        has_moved();
+        // The other one was behind the first one of its subnet.
+        assert_eq!(addresses(), ["192.0.2.7", "192.0.2.150"]);
+        assert!(ip("-4 route show").contains("203.0.113.64/26 dev near"));
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_router_that_a_killed_client_had_gives_way_to_that_of_the_new_lease() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        killed(&far);
+        ip("route append default via 192.0.2.77 dev near");
+        let range = "--dhcp-range=192.0.2.100,192.0.2.100,255.255.255.0,1h";
+        let more = format!("{range} --dhcp-authoritative --dhcp-option=3,192.0.2.2");
+        let _server = far.serve(&format!("{DNSMASQ} {more}"), "DHCP, IP range");
+        succeeds(lease("20"));
+        assert_eq!(addresses(), ["192.0.2.100"]);
+        let routes = ip("-4 route show");
+        assert!(!routes.contains("via 192.0.2.1 "), "{routes}");
+        // Somebody else's stays.
+        assert!(routes.contains("default via 192.0.2.77"), "{routes}");
+        assert!(routes.contains("default via 192.0.2.2"), "{routes}");
+    });
+}
+
+/// Has a client take 192.0.2.100 with the router 192.0.2.1 and be killed; its server goes too.
+fn killed(far: &Far) {
+    let _server = dnsmasq(far, "");
+    let mut client = keep(&[]);
+    client.wait_for("from 192.0.2.1");
+    client.signal(Signal::SIGKILL);
+    client.exit_code();
+    is_configured();
+}
+
+/// Asserts that 192.0.2.2 is the only router, from 192.0.2.150.
+fn has_moved() {
+    let routes = ip("-4 route show default");
+    assert_eq!(routes.lines().count(), 1, "{routes}");
+    assert!(ip("route get 198.51.100.9").contains("via 192.0.2.2 dev near src 192.0.2.150"));
+    assert!(!ip("-4 route show").contains("192.0.2.100"));
+}
+
 /// Runs a boot whose file is misspelt, and one of whose menu nothing is chosen, and asserts that what
 /// the kernel has is as before.
 fn fails_and_leaves_all_as_it_was(far: &Far) {

@@ -15,11 +15,11 @@ use super::saved::{Saved, Shelf};
 use super::station::{Heard, Station};
 use crate::account::Moment;
 use crate::config::{Config, Given, HandOver};
-use crate::dhcp::Client;
 use crate::dhcp::config::{Config as ClientConfig, requested};
 use crate::dhcp::identity;
 use crate::dhcp::lease::Lease;
 use crate::dhcp::offer::{Rank, Standing};
+use crate::dhcp::{Client, StateName};
 use crate::error::Error;
 use crate::handover::{self, Holder};
 use crate::link::{Change, Link, Watch};
@@ -62,6 +62,8 @@ pub struct Session {
     port: Option<Port>,
     /// Offers are compared with those of other sessions, and one is taken when told to.
     is_held: bool,
+    /// The client's state as it reported it last.
+    state: StateName,
     diagnosis: Diagnosis,
     turns: VecDeque<Turn>,
     /// What happened on the way to the lease, each for the first time.
@@ -110,6 +112,7 @@ impl Session {
             carrier_at: Instant::ZERO,
             port: None,
             is_held: false,
+            state: StateName::Init,
             diagnosis: Diagnosis::default(),
             turns: VecDeque::new(),
             moments: Vec::new(),
@@ -334,7 +337,9 @@ impl Session {
         let mut left = self.lease_left().ok_or_else(over)?;
         lease.amend(&self.given);
         left.amend(&self.given);
-        self.link.configure(&left)?;
+        let before = self.shelf.read(self.link.mac);
+        let before = before.map(|saved| (saved.address, saved.prefix_len));
+        self.link.replace(before, &left)?;
         let client_id = client_id(&self.config);
         let holder = Holder {
             interface: &self.link.name,
@@ -449,6 +454,21 @@ impl Session {
     fn lease_left(&self) -> Option<Lease> {
         let since = self.client.as_ref()?.lease_since()?;
         self.lease()?.after(sys::now().since(since))
+    }
+
+    /// Removes from the interface what an earlier process set for the lease on file, which is no
+    /// longer ours.
+    fn remove_saved(&self) {
+        let Some(saved) = self.shelf.read(self.link.mac) else {
+            return;
+        };
+        let taken = self
+            .link
+            .take_back(saved.address, saved.prefix_len, saved.mtu_octets);
+        if let Err(error) = taken {
+            log::warn!("{}", error.chain());
+        }
+        self.shelf.remove(self.link.mac);
     }
 
     fn drain(&mut self) {

@@ -6,7 +6,7 @@ use super::{Session, Turn};
 use crate::account::Moment;
 use crate::acquire::listener::close;
 use crate::acquire::port::Port;
-use crate::dhcp::{Client, Event, Loss, Transmit};
+use crate::dhcp::{Client, Event, Loss, StateName, Transmit};
 use crate::sys;
 use crate::time::Timestamp;
 use crate::wire::arp;
@@ -76,7 +76,10 @@ impl Session {
     fn handle_event(&mut self, event: Event, at: Duration) {
         let name = &self.link.name;
         match event {
-            Event::Entered(state) => log::debug!("{name}: {state:?}"),
+            Event::Entered(state) => {
+                log::debug!("{name}: {state:?}");
+                self.state = state;
+            }
             Event::Offered(offer) => {
                 let lease = &offer.lease;
                 log::debug!("{name}: {} offers {}", lease.server, lease.address);
@@ -94,7 +97,13 @@ impl Session {
                 self.note("ACK", at);
                 self.turns.push_back(Turn::Bound(lease));
             }
-            Event::Failed(loss) => self.tell(loss),
+            Event::Failed(loss) => {
+                // Of the address on file, which an earlier process may have left on the interface.
+                if self.state == StateName::Rebooting && matches!(loss, Loss::Refused { .. }) {
+                    self.remove_saved();
+                }
+                self.tell(loss);
+            }
             Event::Lost(loss) => {
                 self.tell(loss);
                 self.turns.push_back(Turn::Lost);
