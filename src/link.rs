@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use nix::net::if_::if_nametoindex;
+
 use crate::config::Config;
 use crate::error::Error;
 use crate::sys::netlink::RouteSocket;
@@ -25,6 +27,7 @@ use crate::wire::ethernet::MacAddress;
 use crate::wire::route::{LinkInfo, Request};
 
 use configure::To;
+use state::addresses;
 pub use watch::{Change, Watch};
 
 /// An Ethernet interface that the boot may use.
@@ -198,6 +201,15 @@ pub fn raise_loopback() -> Result<(), Error> {
         doing: "cannot raise lo".to_owned(),
         source,
     })
+}
+
+/// Returns whether the interface has an IPv4 address; true when the kernel does not say.
+pub fn has_address(interface: &str) -> bool {
+    let Ok(index) = if_nametoindex(interface) else {
+        return false;
+    };
+    let addresses = RouteSocket::open().and_then(|mut socket| addresses(&mut socket, index));
+    addresses.map_or(true, |addresses| !addresses.is_empty())
 }
 
 impl Link {

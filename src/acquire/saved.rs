@@ -90,11 +90,12 @@ impl Shelf {
 }
 
 impl Saved {
-    /// Describes a lease that was granted just now.
+    /// Describes a lease that was asked for `age` ago.
     pub(super) fn new(
         mac: MacAddress,
         client_id: Vec<u8>,
         lease: &Lease,
+        age: Duration,
         neighbour: Option<MacAddress>,
         mtu_octets: Option<u32>,
     ) -> Self {
@@ -108,7 +109,7 @@ impl Saved {
             mtu_octets,
             expires_at: lease
                 .lease_time
-                .map(|time| (sys::since_1970() + time).as_secs()),
+                .map(|time| (sys::since_1970() + time.saturating_sub(age)).as_secs()),
         }
     }
 

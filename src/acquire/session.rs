@@ -334,12 +334,11 @@ impl Session {
     pub(super) fn configure(&self) -> Result<Lease, Error> {
         let over = || Error::NoOffer(format!("{}: the lease is over", self.link.name));
         let mut lease = self.lease().cloned().ok_or_else(over)?;
-        let mut left = self.lease_left().ok_or_else(over)?;
+        let age = self.lease_age();
         lease.amend(&self.given);
-        left.amend(&self.given);
         let before = self.shelf.read(self.link.mac);
         let before = before.map(|saved| (saved.address, saved.prefix_len));
-        self.link.replace(before, &left)?;
+        self.link.replace(before, &lease, age)?;
         let client_id = client_id(&self.config);
         let holder = Holder {
             interface: &self.link.name,
@@ -355,7 +354,7 @@ impl Session {
                 self.shelf.read(mac)?.mtu_octets
             };
             let mtu_octets = self.link.mtu_before().or_else(of_file);
-            let saved = Saved::new(mac, client_id, &left, neighbour, mtu_octets);
+            let saved = Saved::new(mac, client_id, &lease, age, neighbour, mtu_octets);
             self.shelf.write(&saved);
         }
         Ok(lease)
@@ -438,9 +437,11 @@ impl Session {
     /// Gives the interface the address of the lease again, if somebody has taken it away.
     pub(super) fn reconfigure(&self) {
         // In its last second the kernel removes it by itself.
-        let ends = |lease: &Lease| lease.lease_time.is_some_and(|left| left.as_secs() == 0);
-        let left = self.lease_left().filter(|lease| !ends(lease));
-        let Some(lease) = left.filter(|_| !self.has_address()) else {
+        let ends = |time: Duration| time <= self.lease_age() + Duration::from_secs(1);
+        let lease = self
+            .lease()
+            .filter(|lease| !lease.lease_time.is_some_and(ends));
+        let Some(lease) = lease.filter(|_| !self.has_address()) else {
             return;
         };
         let (name, address) = (&self.link.name, lease.address);
@@ -450,10 +451,10 @@ impl Session {
         }
     }
 
-    /// Returns the lease with the times that are left of it.
-    fn lease_left(&self) -> Option<Lease> {
-        let since = self.client.as_ref()?.lease_since()?;
-        self.lease()?.after(sys::now().since(since))
+    /// Returns how much of the times of the lease is over.
+    fn lease_age(&self) -> Duration {
+        let since = self.client.as_ref().and_then(Client::lease_since);
+        since.map_or(Duration::ZERO, |since| sys::now().since(since))
     }
 
     /// Removes from the interface what an earlier process set for the lease on file, which is no

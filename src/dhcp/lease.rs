@@ -187,18 +187,6 @@ impl Lease {
         self.mtu_octets = given.mtu_octets.or(self.mtu_octets);
     }
 
-    /// Returns the same lease with the times that are left of it `age` later; none when it is over.
-    pub fn after(&self, age: Duration) -> Option<Self> {
-        let left = |time: Option<Duration>| time.map(|time| time.saturating_sub(age));
-        let lease = Self {
-            lease_time: left(self.lease_time),
-            renewal_time: left(self.renewal_time),
-            rebinding_time: left(self.rebinding_time),
-            ..self.clone()
-        };
-        (lease.lease_time != Some(Duration::ZERO)).then_some(lease)
-    }
-
     /// Returns whether no server granted it.
     pub fn is_without_dhcp(&self) -> bool {
         self.options.iter().next().is_none()

@@ -8,11 +8,9 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use nix::ifaddrs::getifaddrs;
-
 use super::Fetcher;
-use crate::sys;
 use crate::time::Seconds;
+use crate::{link, sys};
 
 /// How long a server may be silent before it is asked whether the address is still there.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -32,17 +30,8 @@ pub(super) fn is_gone(local: SocketAddr) -> bool {
 impl Fetcher {
     /// Returns whether the interface has an IPv4 address; true where none could come back.
     pub(super) fn has_address(&self) -> bool {
-        let Some(interface) = self.interface.as_ref().filter(|_| self.renews()) else {
-            return true;
-        };
-        let is_it = |name: &str, address: Option<nix::sys::socket::SockaddrStorage>| {
-            let is_v4 = address.is_some_and(|address| address.as_sockaddr_in().is_some());
-            name == interface && is_v4
-        };
-        // Without an answer the fetch itself will tell.
-        getifaddrs().map_or(true, |mut all| {
-            all.any(|one| is_it(&one.interface_name, one.address))
-        })
+        let interface = self.interface.as_ref().filter(|_| self.renews());
+        interface.is_none_or(|interface| link::has_address(interface))
     }
 
     /// Waits until the interface has an address, for as long as somebody may get it another one.

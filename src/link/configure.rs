@@ -36,17 +36,22 @@ impl Link {
     /// # Errors
     /// [`Error::Configure`] with what the kernel refused.
     pub fn configure(&self, lease: &Lease) -> Result<(), Error> {
-        self.replace(None, lease)
+        self.replace(None, lease, Duration::ZERO)
     }
 
     /// As [`Link::configure`]; what an earlier process set for `before`, an address and the bits of
     /// its network, and what is not part of this lease, is removed first: that address and the routes
-    /// of a DHCP client from it. [`Link::restore`] puts it back.
+    /// of a DHCP client from it. [`Link::restore`] puts it back. The times of the lease began `age` ago.
     ///
     /// # Errors
     /// As [`Link::configure`].
-    pub fn replace(&self, before: Option<(Ipv4Addr, u8)>, lease: &Lease) -> Result<(), Error> {
-        self.apply(before, &settings(self.index, lease))
+    pub fn replace(
+        &self,
+        before: Option<(Ipv4Addr, u8)>,
+        lease: &Lease,
+        age: Duration,
+    ) -> Result<(), Error> {
+        self.apply(before, &settings(self.index, lease, age))
     }
 
     /// Gives the interface an address without end and without a network; nothing when it has the
@@ -470,16 +475,17 @@ impl std::fmt::Display for Setting {
     }
 }
 
-/// Returns what `lease` means for the interface, in the order to be set.
-fn settings(index: u32, lease: &Lease) -> Vec<Setting> {
+/// Returns what `lease` means for the interface `age` after its times began, in the order to be set.
+fn settings(index: u32, lease: &Lease, age: Duration) -> Vec<Setting> {
+    let left = |time: Option<Duration>| seconds(time.map(|time| time.saturating_sub(age)));
     let mut settings = Vec::new();
     settings.push(Setting::Address(Address {
         index,
         address: lease.address,
         prefix_len: lease.prefix_len,
         broadcast: lease.broadcast.or_else(|| broadcast(lease)),
-        preferred_seconds: seconds(lease.rebinding_time.or(lease.lease_time)),
-        valid_seconds: seconds(lease.lease_time),
+        preferred_seconds: left(lease.rebinding_time.or(lease.lease_time)),
+        valid_seconds: left(lease.lease_time),
     }));
     for route in routes(index, lease) {
         let route = Setting::Route(route);
