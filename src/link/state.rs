@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use crate::sys::netlink::RouteSocket;
 use crate::sys::{self, SyscallError};
 use crate::time::Instant;
-use crate::wire::route::{Address, FOREVER, InstalledRoute, Message, Request};
+use crate::wire::route::{Address, FOREVER, InstalledRoute, Message, Request, Route};
 
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -34,7 +34,8 @@ impl State {
     pub(super) fn read(socket: &mut RouteSocket, index: u32) -> Result<Self, SyscallError> {
         let read_at = sys::now();
         let known = |value| Known { value, read_at };
-        let mut all: Vec<InstalledRoute> = Vec::new();
+        // The kernel lists routes to one network one behind the other (`fn_trie_dump_leaf`).
+        let mut last = None;
         let mut state = Self {
             addresses: addresses(socket, index)?.into_iter().map(known).collect(),
             routes: Vec::new(),
@@ -43,27 +44,30 @@ impl State {
             let Message::NewRoute(route) = message else {
                 continue;
             };
-            let network = |route: &InstalledRoute| {
-                let InstalledRoute { route, metric, .. } = route;
-                (route.destination, route.prefix_len, *metric)
-            };
-            let is_first = all.iter().all(|known| network(known) != network(&route));
-            if route.route.index == index {
-                state.routes.push((route.clone(), is_first));
+            let InstalledRoute {
+                route: Route { index: over, .. },
+                metric,
+                ..
+            } = route;
+            let network = (route.route.destination, route.route.prefix_len, metric);
+            let is_first = last.replace(network) != Some(network);
+            if over == index {
+                state.routes.push((route, is_first));
             }
-            all.push(route);
         }
         Ok(state)
     }
 
-    /// Leaves only what is not in `later` too.
+    /// Leaves only what is not in `later` too, which is in the same order: a router may have a million
+    /// routes. What somebody has added meanwhile may leave more.
     pub(super) fn retain_missing_in(&mut self, later: &Self) {
         self.addresses.retain(|known| {
             let mut there = later.addresses.iter();
             !there.any(|there| known.value.is_same(&there.value))
         });
+        let mut there = later.routes.iter().map(|(route, _)| route).peekable();
         self.routes
-            .retain(|(route, _)| !later.routes.iter().any(|(there, _)| there == route));
+            .retain(|(route, _)| there.next_if(|there| *there == route).is_none());
     }
 
     /// Separates an address and all routes from it.
