@@ -11,10 +11,10 @@ mod ip;
 mod words;
 
 use std::net::Ipv4Addr;
-use std::str::FromStr;
 use std::time::Duration;
 
-use crate::config::{Config, NoSuchName, Report, Vlan};
+use crate::config::{self, Config, Vlan};
+use crate::settings::parse;
 use crate::time::parse_seconds;
 use crate::wire::ethernet::MacAddress;
 use crate::wire::option::known::parse_hex;
@@ -34,6 +34,8 @@ pub struct CommandLine {
     boot_device: Option<String>,
     /// `rd.bootif=0`
     ignores_boot_if: bool,
+    /// Own settings that a word has been followed for.
+    own: Vec<&'static str>,
     /// Words of `ip=` and what they ask for.
     requests: Vec<(String, IpRequest)>,
 }
@@ -93,7 +95,10 @@ impl CommandLine {
     fn take(&mut self, key: &str, value: Option<&str>) -> Option<Meaning> {
         let key = key.replace('_', "-");
         if let Some(own) = key.strip_prefix("wireboot.") {
-            return Some(self.own(own, value).unwrap_or_else(Meaning::Refused));
+            return Some(
+                self.own(own, value)
+                    .map_or_else(Meaning::Refused, Meaning::Followed),
+            );
         }
         let value = value.unwrap_or_default();
         let meaning = match key.as_str() {
@@ -171,27 +176,16 @@ impl CommandLine {
     }
 
     fn vlan(&mut self, value: &str) -> Result<String, String> {
-        let (name, parent) = value
-            .split_once(':')
-            .filter(|(name, parent)| !name.is_empty() && !parent.is_empty())
-            .ok_or("it is not the VLAN's interface, a colon and the interface that carries it")?;
-        // eth0.7, eth0.0007, vlan7 and vlan0007 are in use.
-        let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
-        let digits = name.rsplit_once('.').map_or(digits, |(_, digits)| digits);
-        let id = digits.parse().ok().filter(|id| (1..=4094).contains(id));
-        let id = id.ok_or("the VLAN's interface does not end with its number, 1 to 4094")?;
+        let vlan: Vlan = value.parse()?;
         if let Some(other) = &self.config.vlan {
             return Err(format!(
                 "the boot goes over the VLAN {} already",
                 other.name
             ));
         }
-        self.config.vlan = Some(Vlan {
-            name: ip::interface_name(name)?,
-            id,
-            parent: ip::interface_name(parent)?,
-        });
-        Ok(format!("{name} is the VLAN {id} on {parent}"))
+        let meaning = format!("{} is the VLAN {} on {}", vlan.name, vlan.id, vlan.parent);
+        self.config.vlan = Some(vlan);
+        Ok(meaning)
     }
 
     /// `NETWORK/BITS:GATEWAY[:INTERFACE]`
@@ -236,14 +230,7 @@ impl CommandLine {
     }
 
     fn boot_if(&mut self, value: &str) -> Result<String, String> {
-        // PXELINUX puts the hardware type in front: 01 is Ethernet.
-        let address = match value.len() {
-            20 => value.strip_prefix("01-").or(value.strip_prefix("01:")),
-            _ => Some(value),
-        };
-        let mac: MacAddress = address
-            .and_then(|address| address.parse().ok())
-            .ok_or("it is not 01 and a hardware address such as 01-52-54-00-12-34-56")?;
+        let mac = config::boot_interface(value)?;
         self.config.boot_interface = Some(mac);
         Ok(format!("boots over the interface with the address {mac}"))
     }
@@ -257,52 +244,16 @@ impl CommandLine {
         Ok(format!("{name} means the interface with the address {mac}"))
     }
 
-    fn own(&mut self, key: &str, value: Option<&str>) -> Result<Meaning, String> {
-        let flag = value.is_none_or(|value| matches!(value, "1" | "yes" | "true" | "on"));
-        let value = value.unwrap_or_default();
-        let text = (!value.is_empty())
-            .then(|| value.to_owned())
-            .ok_or_else(|| format!("it needs a value: wireboot.{key}=VALUE"));
-        let config = &mut self.config;
-        if let Some(set) = config.set_introduction(key, value) {
-            return set.map(|()| Meaning::Followed(format!("{key} is {value}")));
-        }
-        match key {
-            "interface" => {
-                let names = text?;
-                config
-                    .interfaces
-                    .extend(names.split(',').map(str::to_owned));
-            }
-            "bootif" => return self.boot_if(value).map(Meaning::Followed),
-            "link-timeout" => config.link_timeout = seconds(&text?)?,
-            "timeout" => config.lease_timeout = seconds(&text?)?,
-            "proxy-wait" => config.proxy_wait = Some(seconds(&text?)?),
-            "acd" => config.detection = one_of(&text?)?,
-            "identify" => config.identify = one_of(&text?)?,
-            "stop-after" => config.stop_after = Some(one_of(&text?)?),
-            "append" => config.append = Some(text?),
-            "boot-file" => config.boot_file = Some(text?),
-            "initrd" => config.initrds.push(text?),
-            "mirror" => config.mirrors.push(text?),
-            "lease-dir" => config.lease_directory = Some(text?.into()),
-            "ca" => config.ca = Some(text?),
-            "certificate" => config.certificate = Some(text?),
-            "require-signature" => config.must_be_signed |= flag,
-            "on-failure" => {
-                config.on_failure = one_of(&text?)?;
-            }
-            "hand-over" => {
-                config.hand_over = one_of(&text?)?;
-            }
-            "unattended" => config.unattended = flag,
-            "explain" if flag => config.report = Report::Explain,
-            "explain" => config.report = Report::default(),
-            "quiet" => config.quiet = flag,
-            _ => return Err("there is no such setting".to_owned()),
-        }
-        let said = if value.is_empty() { "on" } else { value };
-        Ok(Meaning::Followed(format!("{key} is {said}")))
+    fn own(&mut self, key: &str, value: Option<&str>) -> Result<String, String> {
+        let own = &mut self.own;
+        let is_first = |name| {
+            let is_first = !own.contains(&name);
+            own.push(name);
+            is_first
+        };
+        let name = parse::word(&mut self.config, key, value, is_first)?;
+        let said = value.filter(|value| !value.is_empty()).unwrap_or("on");
+        Ok(format!("{name} is {said}"))
     }
 
     /// Brings `ip=`, `bootdev=`, `ifname=` and `vlan=` together once all of them are known.
@@ -385,11 +336,6 @@ const fn not(is_off: bool) -> &'static str {
 
 fn seconds(text: &str) -> Result<Duration, String> {
     parse_seconds(text).ok_or_else(|| format!("\"{text}\" is not a number of seconds"))
-}
-
-fn one_of<T: FromStr<Err = NoSuchName>>(text: &str) -> Result<T, String> {
-    text.parse()
-        .map_err(|NoSuchName(names)| format!("\"{text}\" is none of {names}"))
 }
 
 #[cfg(test)]

@@ -135,15 +135,19 @@ fn shell(supervisor: &Supervisor) -> Result<(), End> {
     Ok(())
 }
 
-/// Adds what a kernel command line in the file `path` says to `config`.
+/// Adds what a kernel command line in the file `path` says to `config`; returns what could not be
+/// followed, a sentence each.
 ///
 /// # Errors
 /// [`Error::Usage`] when the file cannot be read.
-pub fn apply_command_line(path: &str, config: &mut Config) -> Result<(), Error> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| Error::Usage(format!("cannot read {path}: {error}")))?;
-    for complaint in cmdline::apply(&text, config) {
-        log::warn!("{complaint}");
-    }
-    Ok(())
+pub fn apply_command_line(path: &str, config: &mut Config) -> Result<Vec<String>, Error> {
+    Ok(cmdline::apply(&command_line(path)?, config))
+}
+
+/// Reads a kernel command line.
+///
+/// # Errors
+/// [`Error::Usage`] when the file cannot be read.
+pub fn command_line(path: &str) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(|error| Error::Usage(format!("cannot read {path}: {error}")))
 }

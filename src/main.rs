@@ -8,7 +8,8 @@ fn main() -> ExitCode {
     match wireboot::cli::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("wireboot: {}", error.chain());
+            let kind = if error.is_usage() { "error: " } else { "" };
+            eprintln!("wireboot: {kind}{}", error.chain());
             ExitCode::from(error.exit_code())
         }
     }

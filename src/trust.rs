@@ -54,9 +54,7 @@ impl Trust {
             add("a key built in", key)?;
         }
         for value in &config.keys {
-            // A file, or the key itself.
-            let text = fs::read_to_string(value).unwrap_or_else(|_| value.clone());
-            add(value, &text)?;
+            add_key(&mut keys, value)?;
         }
         if policy.must_be_signed && keys.is_empty() {
             let what = "signatures are demanded, and no key is known whose would count";
@@ -72,6 +70,23 @@ impl Trust {
             false => Keys::default(),
         }
     }
+}
+
+/// Adds a key that is in a file, or is the key itself.
+///
+/// # Errors
+/// [`Error::Usage`] for a file that cannot be read and for what is no key.
+pub fn add_key(keys: &mut Keys, value: &str) -> Result<(), Error> {
+    let (added, unread) = match fs::read_to_string(value) {
+        Ok(text) => (keys.add(&text), None),
+        Err(error) => (keys.add(value), Some(error)),
+    };
+    added.map_err(|fault| {
+        Error::Usage(match unread {
+            Some(error) => format!("cannot read the key {value}: {error}, and it is no key itself"),
+            None => format!("{value}: {fault}"),
+        })
+    })
 }
 
 #[cfg(test)]

@@ -102,6 +102,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::parse::word;
 
     #[test]
     fn what_is_asked_for_follows_the_identity_and_the_user() {
@@ -118,12 +119,12 @@ mod tests {
             ("request", "108,tz-posix,3"),
             ("no-request", "ntp_servers,15"),
         ] {
-            config.set_introduction(name, value).unwrap().unwrap();
+            word(&mut config, name, Some(value), |_| false).unwrap();
         }
         let changed = list(&config);
         assert!(changed.ends_with(&[135, 108, 100]));
         assert!(!changed.contains(&42) && !changed.contains(&15));
-        let wrong = config.set_introduction("request", "3,routerz");
-        assert!(wrong.unwrap().unwrap_err().contains("routerz"));
+        let wrong = word(&mut config, "request", Some("3,routerz"), |_| false);
+        assert!(wrong.unwrap_err().contains("routerz"));
     }
 }

@@ -165,6 +165,7 @@ pub fn parse_uuid(text: &str) -> Option<[u8; 16]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::parse::word;
 
     const MAC: MacAddress = MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
     const MACHINE: Machine = Machine {
@@ -186,9 +187,13 @@ mod tests {
     }
 
     fn with(name: &str, setting: &str) -> Config {
+        set(name, setting).unwrap()
+    }
+
+    fn set(name: &str, setting: &str) -> Result<Config, String> {
         let mut config = Config::default();
-        config.set_introduction(name, setting).unwrap().unwrap();
-        config
+        word(&mut config, name, Some(setting), |_| true)?;
+        Ok(config)
     }
 
     #[test]
@@ -211,8 +216,7 @@ mod tests {
         ];
         assert_eq!(of_mac, expected);
         for wrong in ["", "ab", "0xabcd", "mac "] {
-            let set = Config::default().set_introduction("client-id", wrong);
-            assert!(set.unwrap().is_err(), "{wrong}");
+            assert!(set("client-id", wrong).is_err(), "{wrong}");
         }
     }
 
@@ -227,8 +231,7 @@ mod tests {
             value_of(&whole, 81),
             Some(b"\x05\0\0\x05node7\x07example\0".to_vec())
         );
-        let wrong = Config::default().set_introduction("hostname", "a;reboot");
-        assert!(wrong.unwrap().is_err());
+        assert!(set("hostname", "a;reboot").is_err());
     }
 
     #[test]
@@ -241,8 +244,7 @@ mod tests {
             value_of(&with("user-class", "lab"), 77),
             Some(b"lab".to_vec())
         );
-        let wrong = Config::default().set_introduction("vendor-class", "a\nb");
-        assert!(wrong.unwrap().is_err());
+        assert!(set("vendor-class", "a\nb").is_err());
     }
 
     #[test]

@@ -1,32 +1,48 @@
 //! What the user asked for, from argv and the kernel command line: plain values.
 
-#![forbid(unsafe_code)]
-
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use crate::wire::ethernet::MacAddress;
-use crate::wire::grammar;
-use crate::wire::option::known::{parse_code, parse_hex};
+use crate::wire::option::known::parse_hex;
 
 /// A text that is none of the names that a setting has; holds those.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoSuchName(pub &'static str);
+pub struct NoSuchName(pub &'static [&'static str]);
 
-/// Has a type read from the names of its values.
+impl fmt::Display for NoSuchName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "none of {}", self.0.join(", "))
+    }
+}
+
+/// Has a type read from the names of its values, and shown as them.
 macro_rules! named {
-    ($type:ident: $first:literal => $value:ident $(, $name:literal => $other:ident)*) => {
+    ($type:ident: $($name:literal => $value:ident),*) => {
+        impl $type {
+            /// The names of the values, as flags and words have them.
+            pub const NAMES: &'static [&'static str] = &[$($name),*];
+        }
+
         impl FromStr for $type {
             type Err = NoSuchName;
 
             fn from_str(text: &str) -> Result<Self, NoSuchName> {
                 match text {
-                    $first => Ok(Self::$value),
-                    $($name => Ok(Self::$other),)*
-                    _ => Err(NoSuchName(concat!($first $(, ", ", $name)*))),
+                    $($name => Ok(Self::$value),)*
+                    _ => Err(NoSuchName(Self::NAMES)),
                 }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self {
+                    $(Self::$value => $name,)*
+                })
             }
         }
     };
@@ -122,16 +138,16 @@ pub enum ClientId {
 }
 
 impl FromStr for ClientId {
-    type Err = ();
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, ()> {
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         match text {
             "mac" => Ok(Self::Mac),
             "duid" => Ok(Self::Duid),
             // A type and at least one octet (RFC 2132 §9.14).
             text => match parse_hex(text) {
                 Some(octets) if (2..=255).contains(&octets.len()) => Ok(Self::Octets(octets)),
-                _ => Err(()),
+                _ => Err("not mac, duid or 2 to 255 octets in hexadecimal digits"),
             },
         }
     }
@@ -182,6 +198,10 @@ pub struct HandOver {
     pub network_manager: bool,
 }
 
+impl HandOver {
+    const NAMES: &'static [&'static str] = &["dracut", "networkd", "network-manager"];
+}
+
 impl FromStr for HandOver {
     type Err = NoSuchName;
 
@@ -193,7 +213,7 @@ impl FromStr for HandOver {
                 "dracut" => to.dracut = true,
                 "networkd" => to.networkd = true,
                 "network-manager" => to.network_manager = true,
-                _ => return Err(NoSuchName("dracut, networkd, network-manager")),
+                _ => return Err(NoSuchName(Self::NAMES)),
             }
         }
         Ok(to)
@@ -209,6 +229,55 @@ pub struct Vlan {
     pub id: u16,
     /// The interface that carries it.
     pub parent: String,
+}
+
+impl FromStr for Vlan {
+    type Err = String;
+
+    /// Reads `NAME:PARENT`; the name ends with the number.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, parent) = text
+            .split_once(':')
+            .ok_or("not the VLAN's interface, a colon and the interface that carries it")?;
+        // eth0.7, eth0.0007, vlan7 and vlan0007 are in use (dracut.cmdline(7)).
+        let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
+        let digits = name.rsplit_once('.').map_or(digits, |(_, digits)| digits);
+        let id = digits.parse().ok().filter(|id| (1..=4094).contains(id));
+        let id = id.ok_or("the VLAN's interface does not end with its number, 1 to 4094")?;
+        Ok(Self {
+            name: interface_name(name)?,
+            id,
+            parent: interface_name(parent)?,
+        })
+    }
+}
+
+/// Reads the name of an interface: 1 to 15 octets without blank, slash and colon.
+///
+/// # Errors
+/// Why it cannot be one (the kernel's `dev_valid_name`).
+pub fn interface_name(text: &str) -> Result<String, String> {
+    let is_separator = |c: char| c == '/' || c == ':' || c.is_ascii_whitespace();
+    let fits = (1..=15).contains(&text.len());
+    if fits && !text.contains(is_separator) && !matches!(text, "." | "..") {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("not the name of an interface: \"{text}\""))
+    }
+}
+
+/// Reads the value of `BOOTIF=`.
+///
+/// # Errors
+/// What it should be.
+pub fn boot_interface(text: &str) -> Result<MacAddress, String> {
+    // PXELINUX puts the hardware type in front: 01 is Ethernet.
+    let address = match text.len() {
+        20 => text.strip_prefix("01-").or(text.strip_prefix("01:")),
+        _ => Some(text),
+    };
+    let mac = address.and_then(|address| address.parse().ok());
+    mac.ok_or_else(|| "not 01 and a hardware address such as 01-52-54-00-12-34-56".to_owned())
 }
 
 /// The whole configuration of a run.
@@ -281,41 +350,6 @@ impl Config {
         self.stop_after.is_some_and(|last| last <= step)
     }
 
-    /// Takes a setting by the name that its flag and its word on the kernel's command line share;
-    /// none when there is no such setting here.
-    ///
-    /// # Errors
-    /// What the value should be.
-    pub fn set_introduction(&mut self, name: &str, value: &str) -> Option<Result<(), String>> {
-        let introduction = &mut self.introduction;
-        let text = || {
-            let fits = (1..=255).contains(&value.len()) && grammar::is_path(value);
-            fits.then(|| Some(value.to_owned()))
-                .ok_or_else(|| format!("\"{value}\" is not 1 to 255 printable octets"))
-        };
-        Some(match name {
-            "client-id" => match value.parse() {
-                Ok(client_id) => {
-                    introduction.client_id = client_id;
-                    Ok(())
-                }
-                Err(()) => Err(format!(
-                    "\"{value}\" is not mac, duid or 2 to 255 octets in hexadecimal digits"
-                )),
-            },
-            "hostname" if grammar::is_domain(value) => {
-                self.given.host_name = Some(value.to_owned());
-                Ok(())
-            }
-            "hostname" => Err(format!("\"{value}\" is not a host name")),
-            "vendor-class" => text().map(|text| introduction.vendor_class = text),
-            "user-class" => text().map(|text| introduction.user_class = text),
-            "request" => codes(value).map(|codes| introduction.requested.extend(codes)),
-            "no-request" => codes(value).map(|codes| introduction.not_requested.extend(codes)),
-            _ => return None,
-        })
-    }
-
     /// Returns the configuration of a boot: known to servers as iPXE, so that they hand over
     /// scripts and not firmware, and with a second's patience for a boot file.
     pub fn for_boot() -> Self {
@@ -361,13 +395,4 @@ impl Default for Config {
             quiet: false,
         }
     }
-}
-
-/// Reads a list of options by number or name, with commas between them.
-fn codes(list: &str) -> Result<Vec<u8>, String> {
-    let code = |text: &str| {
-        parse_code(text)
-            .ok_or_else(|| format!("\"{text}\" is no option's name, and no number from 1 to 254"))
-    };
-    list.split(',').map(code).collect()
 }

@@ -1,0 +1,13 @@
+//! What people can set: each setting is one row of [`defs::SETTINGS`], and its flag, its word on the
+//! kernel's command line, and its help come from that row.
+//!
+//! What is said later in this list wins: defaults, the words of the files of
+//! `--kernel-command-line` in their order, flags. Settings that can only add to what is demanded of
+//! files (keys, signatures) never take anything from each other.
+
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod defs;
+pub mod help;
+pub mod parse;
