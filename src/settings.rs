@@ -1,5 +1,5 @@
 //! What people can set: each setting is one row of [`defs::SETTINGS`], and its flag, its word on the
-//! kernel's command line, and its help come from that row.
+//! kernel's command line, its help, its line in the manual and its completion come from that row.
 //!
 //! What is said later in this list wins: defaults, the words of the files of
 //! `--kernel-command-line` in their order, flags. Settings that can only add to what is demanded of
@@ -10,4 +10,6 @@
 pub mod config;
 pub mod defs;
 pub mod help;
+#[cfg(feature = "manual")]
+pub mod manual;
 pub mod parse;

@@ -1,4 +1,4 @@
-//! Flags, words and help, as whoever starts the program sees them.
+//! Flags, words, help, manual pages and completions, as whoever starts the program sees them.
 
 #![expect(
     clippy::expect_used,
@@ -8,7 +8,7 @@
 
 mod common;
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use common::folder::Folder;
 
@@ -180,6 +180,113 @@ fn help_is_the_same_by_flag_and_by_command_and_fits_a_console() {
         assert_eq!(long, None, "{command}");
     }
     assert_eq!(says(&["help"]), says(&["--help"]));
+    assert!(says(&["help", "words"]).contains("wireboot.link-timeout=SECS\n"));
+}
+
+#[test]
+#[ignore = "needs man"]
+fn manual_pages_are_rendered_without_a_warning() {
+    for topic in [
+        "", "lease", "discover", "boot", "fetch", "capture", "account", "explain", "help", "words",
+    ] {
+        let arguments = ["help", "--man", topic];
+        let page = says(arguments.split_at(if topic.is_empty() { 2 } else { 3 }).0);
+        let (shown, complaints) = filter("man", &["--warnings", "-l", "-"], &page);
+        assert_eq!(complaints, "", "{topic}");
+        for expected in ["NAME", "DESCRIPTION", "wireboot"] {
+            assert!(shown.contains(expected), "{topic}: {shown}");
+        }
+        if topic == "lease" {
+            assert!(shown.contains("-i, --interface IF"), "{shown}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs bash"]
+fn what_is_installed_has_its_manual_and_is_taken_away_whole() {
+    let folder = Folder::new();
+    let target = folder.path("root").display().to_string();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/initramfs/install");
+    let install = |more: &[&str]| {
+        let arguments = [&["mkinitcpio", "--root", &target], more].concat();
+        let status = Command::new(script).args(arguments).status().unwrap();
+        assert!(status.success());
+        let found = Command::new("find")
+            .args([&target, "-type", "f"])
+            .output()
+            .unwrap();
+        String::from_utf8(found.stdout).unwrap()
+    };
+    let files = install(&["--binary", env!("CARGO_BIN_EXE_wireboot")]);
+    for name in [
+        "man8/wireboot.8",
+        "man8/wireboot-lease.8",
+        "man7/wireboot-words.7",
+        "/_wireboot",
+    ] {
+        assert!(files.contains(name), "{name}: {files}");
+    }
+    assert_eq!(install(&["--remove"]), "");
+}
+
+#[test]
+#[ignore = "needs bash, zsh and fish"]
+fn completions_work_in_each_shell() {
+    let bash =
+        "export PATH=$1:$PATH; eval \"$(wireboot help --completion bash)\"; complete -p wireboot
+        for line in 'wireboot l' 'wireboot lease --link' 'wireboot boot --stop-after ' \\
+            'wireboot lease --interface l' 'wireboot boot --acd = ov' 'wireboot help wo' \\
+            'wireboot fetch -o /etc/hostna'; do
+            read -ra COMP_WORDS <<<\"$line\"; [[ $line != *' ' ]] || COMP_WORDS+=('')
+            COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _wireboot; echo \"$line: ${COMPREPLY[*]}\"
+        done";
+    assert_eq!(
+        run("bash", &["--norc", "-euc", bash, "-", &folder_of_binary()]),
+        "complete -F _wireboot wireboot\n\
+         wireboot l: lease\n\
+         wireboot lease --link: --link-timeout\n\
+         wireboot boot --stop-after : link lease plan image load\n\
+         wireboot lease --interface l: lo\n\
+         wireboot boot --acd = ov: overlapped\n\
+         wireboot help wo: words\n\
+         wireboot fetch -o /etc/hostna: /etc/hostname\n"
+    );
+    let fish = "set PATH $argv[1] $PATH; wireboot help --completion fish | source
+        for line in 'wireboot le' 'wireboot lease --link' 'wireboot boot --stop-after i'
+            complete -C $line
+        end";
+    let shown = run("fish", &["--no-config", "-c", fish, &folder_of_binary()]);
+    let names: Vec<_> = shown
+        .lines()
+        .filter_map(|line| line.split('\t').next())
+        .collect();
+    assert_eq!(names, ["lease", "--link-timeout", "image"], "{shown}");
+    // In a terminal, since zsh completes only what is typed; Ctrl-X writes down what a line has become.
+    let zsh = r#"export PATH=$1:$PATH; mkdir $2; wireboot help --completion zsh >$2/_wireboot
+        zsh -n $2/_wireboot || exit
+        cat >$2/setup <<END
+fpath=($2 \$fpath); autoload -Uz compinit; compinit -u -d $2/dump
+write-down() { print -r -- "\$BUFFER" >>$2/lines; BUFFER= }
+zle -N write-down; bindkey '^X' write-down; setopt no_beep
+END
+        zmodload zsh/zpty; zpty shell zsh -f -i; zpty -w shell ". $2/setup"
+        lines=('wireboot le' 'wireboot lease --link' 'wireboot boot --stop-after im')
+        for line in $lines; do zpty -w -n shell $line$'\t\x18'; done
+        repeat 100; do
+            [[ -e $2/lines && $(wc -l <$2/lines) -ge $#lines ]] && break; sleep 0.1
+        done
+        zpty -d shell; cat $2/lines"#;
+    let folder = Folder::new();
+    let own = folder.path("zsh").display().to_string();
+    let shown = run("zsh", &["-f", "-c", zsh, "-", &folder_of_binary(), &own]);
+    let lines: Vec<_> = shown.lines().map(str::trim_end).collect();
+    let expected = [
+        "wireboot lease",
+        "wireboot lease --link-timeout",
+        "wireboot boot --stop-after image",
+    ];
+    assert_eq!(lines, expected);
 }
 
 fn wireboot(arguments: &[&str]) -> Output {
@@ -199,4 +306,43 @@ fn fails(arguments: &[&str]) -> String {
     let output = wireboot(arguments);
     assert!(!output.status.success(), "{arguments:?}: {output:?}");
     String::from_utf8(output.stderr).unwrap()
+}
+
+fn folder_of_binary() -> String {
+    let path = std::path::Path::new(env!("CARGO_BIN_EXE_wireboot"));
+    path.parent().unwrap().display().to_string()
+}
+
+fn run(program: &str, arguments: &[&str]) -> String {
+    let (shown, complaints) = filter(program, arguments, "");
+    assert_eq!(complaints, "", "{program}");
+    shown
+}
+
+/// Returns what a program prints, and what it complains of.
+fn filter(program: &str, arguments: &[&str], input: &str) -> (String, String) {
+    use std::io::Write;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env("LC_ALL", "C.UTF-8")
+        .env("TERM", "dumb")
+        .env("MANWIDTH", "100");
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{program}: {output:?}");
+    let text = |octets| String::from_utf8(octets).unwrap();
+    (text(output.stdout), text(output.stderr))
 }

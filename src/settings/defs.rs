@@ -151,11 +151,12 @@ pub static COMMANDS: [About; 8] = [
     About {
         command: Command::Help,
         name: "help",
-        usage: &["[COMMAND | options]"],
+        usage: &["[FLAG] [COMMAND | words | options]"],
         has_operands: true,
-        purpose: "show help on a command, names of DHCP options",
+        purpose: "show help on a command, kernel words, DHCP options",
         text: &[
-            "Shows the flags of a command, or the names of DHCP options, as --request takes them.",
+            "Shows the flags of a command, the words of the kernel command line, or the names of \
+             DHCP options, as --request takes them.",
         ],
         closing: &[],
     },
@@ -237,6 +238,8 @@ const BOOT: u16 = bit(Command::Boot);
 const FETCH: u16 = bit(Command::Fetch);
 const CAPTURE: u16 = bit(Command::Capture);
 const ACCOUNT: u16 = bit(Command::Account);
+#[cfg(feature = "manual")]
+const HELP: u16 = bit(Command::Help);
 /// The commands that ask DHCP servers.
 const NETWORK: u16 = LEASE | DISCOVER | BOOT;
 
@@ -938,6 +941,29 @@ pub static SETTINGS: &[Setting] = &[
         ..NOTHING
     },
     // What is printed.
+    #[cfg(feature = "manual")]
+    Setting {
+        name: "man",
+        of: HELP,
+        help: "print the manual page instead, as input of man and groff",
+        lands: Lands::Own(|all, _| {
+            all.help.man = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "manual")]
+    Setting {
+        name: "completion",
+        of: HELP,
+        takes: Takes::OneOf("SHELL", &super::manual::SHELLS),
+        help: "print the completions for this shell instead",
+        lands: Lands::Own(|all, input| {
+            all.help.completion = Some(input.one_of(&super::manual::SHELLS)?);
+            Ok(())
+        }),
+        ..NOTHING
+    },
     Setting {
         name: "verbose",
         short: Some('v'),
@@ -966,5 +992,71 @@ pub static SETTINGS: &[Setting] = &[
         of: !WORD,
         help: "print this text",
         ..NOTHING
+    },
+];
+
+/// Words of the kernel's command line that others have defined.
+#[cfg(feature = "manual")]
+#[derive(Debug)]
+pub struct Foreign {
+    /// How they are written.
+    pub words: &'static [&'static str],
+    /// What they do here.
+    pub help: &'static str,
+}
+
+/// The words that `cmdline` reads besides `wireboot.*`: those of the kernel, klibc, dracut,
+/// NetworkManager, systemd and PXELINUX.
+#[cfg(feature = "manual")]
+pub static FOREIGN: &[Foreign] = &[
+    Foreign {
+        words: &[
+            "ip=dhcp",
+            "ip=IF:dhcp[:MTU[:MAC]]",
+            "ip=CLIENT:SERVER:GATEWAY:NETMASK:HOST:IF:dhcp",
+        ],
+        help: "an address by DHCP, on this interface; in the forms of the kernel, klibc, dracut, \
+               NetworkManager and systemd",
+    },
+    Foreign {
+        words: &["ip=CLIENT:SERVER:GATEWAY:NETMASK:HOST:IF:none[:DNS[:DNS]]"],
+        help: "an address without DHCP",
+    },
+    Foreign {
+        words: &["BOOTIF=01-MAC"],
+        help: "use the interface with this hardware address; rd.bootif=0 has it ignored",
+    },
+    Foreign {
+        words: &["ifname=IF:MAC"],
+        help: "IF in other words means the interface with this hardware address",
+    },
+    Foreign {
+        words: &["bootdev=IF"],
+        help: "which of several interfaces boots",
+    },
+    Foreign {
+        words: &["vlan=NAME:IF", "rd.vlan=NAME:IF"],
+        help: "make the VLAN interface NAME, such as eth0.7 or vlan7, on interface IF, and boot \
+               over it",
+    },
+    Foreign {
+        words: &["nameserver=ADDRESS"],
+        help: "a resolver, asked before those of the lease",
+    },
+    Foreign {
+        words: &["rd.route=NETWORK/BITS:GATEWAY"],
+        help: "a route, beside a lease or without one",
+    },
+    Foreign {
+        words: &["rd.peerdns=0"],
+        help: "leave out the resolvers of the lease",
+    },
+    Foreign {
+        words: &["rd.net.timeout.carrier=SECS", "rd.net.timeout.iflink=SECS"],
+        help: "as wireboot.link-timeout",
+    },
+    Foreign {
+        words: &["rd.net.timeout.dhcp=SECS"],
+        help: "as wireboot.timeout",
     },
 ];

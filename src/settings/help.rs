@@ -1,4 +1,4 @@
-//! Help for a terminal, from the rows.
+//! Help for a terminal, and the README's table of words, from the rows.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ const INDENT: usize = 24;
 const WIDTH: usize = 80;
 
 /// What ended a command, by exit code from 0.
-const EXIT_CODES: [&str; 10] = [
+pub(super) const EXIT_CODES: [&str; 10] = [
     "done",
     "usage",
     "no interface or carrier",
@@ -68,6 +68,19 @@ pub fn program() -> String {
     text
 }
 
+/// Returns the help on the words of the kernel's command line.
+#[cfg(feature = "manual")]
+pub fn words() -> String {
+    let mut text = String::new();
+    for foreign in super::defs::FOREIGN {
+        item(&mut text, &foreign.words.join(", "), foreign.help);
+    }
+    for setting in SETTINGS.iter().filter(|row| row.is_word()) {
+        item(&mut text, &word_usage(setting), &described_word(setting));
+    }
+    text
+}
+
 /// Returns the numbers and names of DHCP options.
 pub fn options() -> String {
     let codes = (1..=254).filter(|code| known::is_known(*code));
@@ -76,16 +89,36 @@ pub fn options() -> String {
         .collect()
 }
 
+/// Returns a word as it is written.
+#[cfg(feature = "manual")]
+pub(super) fn word_usage(setting: &Setting) -> String {
+    match setting.takes {
+        Takes::Nothing => format!("wireboot.{}", setting.name),
+        Takes::Value(what) => format!("wireboot.{}={what}", setting.name),
+        Takes::OneOf(_, names) => format!("wireboot.{}={}", setting.name, names.join("|")),
+    }
+}
+
 /// Returns what a setting does, with the names that it takes and its default.
-fn described(setting: &Setting) -> String {
-    let mut text = setting.help.to_owned();
-    if let Takes::OneOf(_, names) = setting.takes {
-        let _ = write!(text, ": {}", names.join(", "));
+pub(super) fn described(setting: &Setting) -> String {
+    let names = match setting.takes {
+        Takes::OneOf(_, names) => format!(": {}", names.join(", ")),
+        Takes::Nothing | Takes::Value(_) => String::new(),
+    };
+    format!("{}{names}{}", setting.help, default(setting))
+}
+
+/// Returns what a word does; its usage has the names that it takes.
+#[cfg(feature = "manual")]
+pub(super) fn described_word(setting: &Setting) -> String {
+    format!("{}{}", setting.help, default(setting))
+}
+
+fn default(setting: &Setting) -> String {
+    match setting.default {
+        "" => String::new(),
+        default => format!(" ({default})"),
     }
-    if !setting.default.is_empty() {
-        let _ = write!(text, " ({})", setting.default);
-    }
-    text
 }
 
 /// Adds a name and what is said about it.

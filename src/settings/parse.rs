@@ -28,6 +28,8 @@ pub struct Settings {
     pub fetch: FetchOptions,
     /// Options of `capture`.
     pub capture: CaptureOptions,
+    /// Options of `help`.
+    pub help: HelpOptions,
     /// Files with words of a kernel's command line.
     pub command_lines: Vec<String>,
     /// Whether the output is for programs.
@@ -143,6 +145,15 @@ impl Default for CaptureOptions {
             buffer_kib: 2048,
         }
     }
+}
+
+/// What help is printed as.
+#[derive(Debug, Default)]
+pub struct HelpOptions {
+    /// As a manual page.
+    pub man: bool,
+    /// As completions for this shell.
+    pub completion: Option<&'static str>,
 }
 
 /// A value for a setting, and how it was given.
