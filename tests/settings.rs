@@ -184,6 +184,24 @@ fn help_is_the_same_by_flag_and_by_command_and_fits_a_console() {
 }
 
 #[test]
+fn the_version_names_commit_target_and_features() {
+    let text = says(&["--version"]);
+    let inside = text.strip_prefix(concat!("wireboot ", env!("CARGO_PKG_VERSION"), " (commit "));
+    let inside = inside.and_then(|text| text.strip_suffix(")\n"));
+    let fields: Vec<_> = inside
+        .unwrap_or_else(|| panic!("{text}"))
+        .split(", ")
+        .collect();
+    let [_commit, target, features @ ..] = &fields[..] else {
+        panic!("{text}");
+    };
+    let expected = format!("{}-linux", std::env::consts::ARCH);
+    assert!(target.starts_with(&expected), "{text}");
+    assert_eq!(features, ["manual", "tls", "unpack"]);
+    assert_eq!(text, says(&["-V"]));
+}
+
+#[test]
 #[ignore = "needs man"]
 fn manual_pages_are_rendered_without_a_warning() {
     for topic in [

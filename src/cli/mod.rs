@@ -13,6 +13,7 @@ mod lease;
 mod log;
 mod options;
 
+use std::fmt::Write as _;
 use std::io::Write;
 
 use ::log::LevelFilter;
@@ -40,7 +41,7 @@ pub fn run() -> Result<(), Error> {
             return Ok(());
         }
         Request::Version => {
-            print(concat!("wireboot ", env!("CARGO_PKG_VERSION"), "\n"));
+            print(&version());
             return Ok(());
         }
         Request::Run(invocation) => invocation,
@@ -95,6 +96,31 @@ fn settings(invocation: &Invocation) -> Result<Settings, Error> {
         ::log::warn!("{complaint}");
     }
     Ok(settings)
+}
+
+/// Returns the version, and what was built of it.
+fn version() -> String {
+    let mut text = format!(
+        "wireboot {} (commit {}, {}-{}{}",
+        env!("CARGO_PKG_VERSION"),
+        option_env!("WIREBOOT_COMMIT").unwrap_or("unknown"),
+        std::env::consts::ARCH,
+        std::env::consts::OS,
+        if cfg!(target_env = "musl") {
+            "-musl"
+        } else {
+            ""
+        },
+    );
+    for (name, is_built_in) in [
+        ("manual", cfg!(feature = "manual")),
+        ("tls", cfg!(feature = "tls")),
+        ("unpack", cfg!(feature = "unpack")),
+    ] {
+        let _ = write!(text, ", {}{name}", if is_built_in { "" } else { "no " });
+    }
+    text.push_str(")\n");
+    text
 }
 
 /// Prints to standard output. Whoever reads may close the pipe; nobody is left to say so to.
