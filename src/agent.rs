@@ -8,7 +8,7 @@ use crate::config::{Config, Step};
 use crate::console::Console;
 use crate::dhcp::lease::Lease;
 use crate::error::Error;
-use crate::fetch::Fetcher;
+use crate::fetch::{self, Fetcher};
 use crate::handover;
 use crate::image::Image;
 use crate::link::{self, Link};
@@ -30,13 +30,16 @@ pub fn run(config: &Config) -> Result<Step, Error> {
 }
 
 fn steps(config: &Config) -> Result<Step, Error> {
+    // Before anything is touched: what is wrong with these files is no different with an address.
+    let trust = Trust::of(config)?;
+    fetch::check(config)?;
     if config.stops_after(Step::Link) {
         return link::up(config).map(|_| Step::Link);
     }
     let (link, lease) = lease(config)?;
     account::done("lease");
     log::info!("{}: {lease}", link.name);
-    boot(config, &link, &lease).inspect_err(|_| {
+    boot(config, &trust, &link, &lease).inspect_err(|_| {
         handover::remove(&link.name);
         link.restore();
     })
@@ -57,15 +60,14 @@ fn lease(config: &Config) -> Result<(Link, Lease), Error> {
     Ok((session.into_link(), lease))
 }
 
-fn boot(config: &Config, link: &Link, lease: &Lease) -> Result<Step, Error> {
+fn boot(config: &Config, trust: &Trust, link: &Link, lease: &Lease) -> Result<Step, Error> {
     if config.stops_after(Step::Lease) {
         return Ok(Step::Lease);
     }
     let console = Console::new(config.unattended);
     let lease = &acquire::boot_file(link, lease.clone(), config, console)?;
     account::done("boot server");
-    let trust = Trust::of(config)?;
-    let fetcher = Fetcher::new(config, &link.name, lease, &trust)?;
+    let fetcher = Fetcher::new(config, &link.name, lease, trust)?;
     let facts = planning::facts(config, &link.name, link.mac, lease)?;
     let mut outcome = planning::plan(facts, console, |url, purpose| {
         fetcher.get(url, purpose.max_len())

@@ -101,6 +101,27 @@ impl Default for Fetcher {
     }
 }
 
+/// Reads the files that are needed for https, and the addresses of mirrors, to see whether they are
+/// of use.
+///
+/// # Errors
+/// [`Error::Usage`] for what cannot be read or used.
+pub fn check(config: &Config) -> Result<(), Error> {
+    Mirrors::of(&config.mirrors)?;
+    for (path, what) in [
+        (&config.ca, "the authorities"),
+        (&config.certificate, "the certificate and key"),
+    ] {
+        if let Some(path) = path {
+            let read = std::fs::read(path);
+            read.map_err(|error| Error::Usage(format!("cannot read {what} in {path}: {error}")))?;
+        }
+    }
+    #[cfg(feature = "tls")]
+    tls::check(config.ca.as_deref(), config.certificate.as_deref())?;
+    Ok(())
+}
+
 /// How long a server may be silent, where nobody says otherwise.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(15);
 

@@ -39,7 +39,11 @@ impl Trust {
                 .read(&text)
                 .map_err(|fault| Error::Usage(format!("{path}: {fault}")))?,
             Err(error) if error.kind() == ErrorKind::NotFound && config.policy.is_none() => {}
-            Err(error) => return Err(Error::Usage(format!("cannot read {path}: {error}"))),
+            Err(error) => {
+                return Err(Error::Usage(format!(
+                    "cannot read the policy {path}: {error}"
+                )));
+            }
         }
         policy.must_be_signed |= config.must_be_signed;
         let mut keys = Keys::default();

@@ -165,6 +165,87 @@ fn what_is_wrong_with_the_arguments_is_said_in_a_line_that_names_the_flag_and_th
 }
 
 #[test]
+fn files_that_are_named_are_read_before_anything_is_touched() {
+    let folder = Folder::new();
+    let garbage = folder.path("garbage").display().to_string();
+    std::fs::write(&garbage, "not what was meant\n").unwrap();
+    let gone = "gone: No such file or directory (os error 2)";
+    let quoted = format!("{garbage}: ");
+    for (arguments, expected) in [
+        (
+            "boot --key gone",
+            format!("cannot read the key {gone}, and it is no key itself"),
+        ),
+        (
+            "boot --policy gone",
+            format!("cannot read the policy {gone}"),
+        ),
+        (
+            "boot --ca gone",
+            format!("cannot read the authorities in {gone}"),
+        ),
+        (
+            "boot --certificate gone",
+            format!("cannot read the certificate and key in {gone}"),
+        ),
+        (
+            "lease --script gone",
+            format!("cannot run the script {gone}"),
+        ),
+        (
+            "lease --script /etc/passwd",
+            "the script /etc/passwd: it is not executable".to_owned(),
+        ),
+        (
+            "lease --release --script /etc",
+            "cannot run the script /etc: it is no file".to_owned(),
+        ),
+        ("boot --mirror nonsense", "the mirror is none: ".to_owned()),
+        (
+            "boot --key GARBAGE",
+            format!("{quoted}not a minisign public key"),
+        ),
+        ("boot --policy GARBAGE", format!("{quoted}line 1: ")),
+        (
+            "boot --ca GARBAGE",
+            format!("{quoted}no certificate is in it"),
+        ),
+        (
+            "boot --certificate GARBAGE",
+            format!("the certificate and key in {quoted}"),
+        ),
+        ("boot --require-signature", "no key is known".to_owned()),
+        (
+            "fetch --key gone",
+            format!("cannot read the key {gone}, and it is no key itself"),
+        ),
+        (
+            "fetch --ca gone",
+            format!("cannot read the authorities in {gone}"),
+        ),
+        (
+            "fetch --cert GARBAGE",
+            format!("the certificate and key in {quoted}"),
+        ),
+    ] {
+        let mut arguments = arguments.replace("GARBAGE", &garbage);
+        // An interface that is not there, and a server that does not answer, would be told otherwise.
+        arguments.push_str(if arguments.starts_with("fetch") {
+            " --stall-timeout 0.1 tftp://127.0.0.1:9/f"
+        } else {
+            " -i none0 --link-timeout 0"
+        });
+        let output = wireboot(&arguments.split(' ').collect::<Vec<_>>());
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments}: {text}");
+        assert!(
+            text.contains(&expected) && text.lines().count() == 1,
+            "{arguments}: {text}"
+        );
+    }
+}
+
+#[test]
 fn help_is_the_same_by_flag_and_by_command_and_fits_a_console() {
     for command in [
         "lease", "discover", "boot", "fetch", "capture", "account", "explain", "help",

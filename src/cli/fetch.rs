@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::Error;
-use crate::fetch::{Board, Clock, Fetcher, STALL_TIMEOUT, Style};
+use crate::fetch::{self, Board, Clock, Fetcher, STALL_TIMEOUT, Style};
 use crate::plan::url::{Url, UrlError};
 use crate::settings::parse::{FetchOptions, Settings};
 use crate::trust;
@@ -30,6 +30,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
     } else if to_output && (urls.len() > 1 || io::stdout().is_terminal()) {
         return refuse("standard output takes one file, and not on a terminal");
     }
+    fetch::check(&settings.config)?;
     let request = Request {
         fetcher: fetcher(&settings)?,
         max_len: settings.fetch.max_len.unwrap_or(u64::MAX),

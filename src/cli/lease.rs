@@ -31,6 +31,9 @@ fn follow(settings: &Settings, config: &Config) -> Result<(), Error> {
             "--keep, --release and --dry-run exclude each other".to_owned(),
         ));
     }
+    if let Some(path) = &config.script {
+        script::check(path)?;
+    }
     if wish.release {
         return release(config);
     }

@@ -20,6 +20,7 @@ use rustls::{ClientConfig, ConfigBuilder, RootCertStore, StreamOwned};
 
 use super::clock::Reading;
 use super::{Failure, Fetcher, other, passing};
+use crate::error::Error;
 use crate::plan::url::Url;
 
 /// Where distributions keep the list of the authorities they trust.
@@ -155,6 +156,36 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, Failure> {
     }
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     Ok(roots)
+}
+
+/// Reads PEM files as a connection will.
+///
+/// # Errors
+/// [`Error::Usage`] for what is in none of the forms that are known.
+pub(super) fn check(ca: Option<&str>, certificate: Option<&str>) -> Result<(), Error> {
+    let read = || {
+        if let Some(path) = ca {
+            roots(Some(Path::new(path)))?;
+        }
+        if let Some(path) = certificate {
+            let provider = Arc::new(ring::default_provider());
+            let builder = ClientConfig::builder_with_provider(provider);
+            let builder = builder.with_safe_default_protocol_versions();
+            let builder = builder
+                .map_err(other)?
+                .with_root_certificates(RootCertStore::empty());
+            identify(builder, Path::new(path))?;
+        }
+        Ok(())
+    };
+    read().map_err(|failure| {
+        Error::Usage(match failure {
+            Failure::Verification(why) => why,
+            Failure::Missing(cause) | Failure::Passing(cause) | Failure::Other(cause) => {
+                cause.to_string()
+            }
+        })
+    })
 }
 
 /// The time by which all certificates of a connection are judged.
