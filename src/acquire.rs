@@ -234,7 +234,7 @@ fn wait(
     };
     match signals.take().map_err(cannot)? {
         Some(signal) => Err(Error::NoOffer(format!(
-            "ended by a signal ({signal:?}) before there was a lease"
+            "interrupted ({signal}) before there was a lease"
         ))),
         None => Ok(()),
     }

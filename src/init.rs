@@ -75,7 +75,7 @@ pub fn run() -> ! {
 /// How the machine is to end.
 fn attempt(supervisor: &Supervisor, config: &Config, pause: Duration) -> Result<(), End> {
     match supervisor.run(&mut boot())?.as_str() {
-        "exit code 0" => log::info!("the boot ended where it was told to"),
+        "exit code 0" => log::info!("the boot stopped where wireboot.stop-after says"),
         why => log::error!("the machine could not be booted: {why}"),
     }
     match config.on_failure {

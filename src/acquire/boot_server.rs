@@ -43,7 +43,7 @@ pub fn boot_file(
             Next::Ask(service) => (service, None),
             Next::Choose(service) => (service, Some(choose(service, console)?)),
         };
-        log::debug!("{}: {item:?} of {}", link.name, service.server);
+        log::debug!("{}: asking the boot server {}", link.name, service.server);
         let question = Question::new(lease.address, service, item);
         let Event::Answered(answer) = ask(link, config, question)? else {
             return Err(unanswered(service, item));

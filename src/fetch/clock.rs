@@ -126,7 +126,8 @@ fn ask(servers: &[IpAddr], interface: Option<&str>) -> Option<Told> {
                 });
             }
             Some(Event::Failed) => {
-                log::warn!("none of the time servers {servers:?} told the time");
+                let names: Vec<_> = servers.iter().map(ToString::to_string).collect();
+                log::warn!("none of the time servers {} answered", names.join(", "));
                 return None;
             }
             None => {}

@@ -375,7 +375,7 @@ fn fish() -> String {
 mod tests {
     use super::*;
 
-    /// Where the README has the table, which `WIREBOOT_BLESS=1 cargo test --lib readme` writes anew.
+    /// Where the README has the table, which `BLESS=1 cargo test --lib readme` writes anew.
     const MARKS: (&str, &str) = ("<!-- words -->\n", "<!-- end of words -->\n");
 
     #[test]
@@ -385,7 +385,7 @@ mod tests {
         let (before, rest) = readme.split_once(MARKS.0).unwrap();
         let (table, after) = rest.split_once(MARKS.1).unwrap();
         let expected = table_of_words();
-        if std::env::var_os("WIREBOOT_BLESS").is_some() {
+        if std::env::var_os("BLESS").is_some() {
             let text = format!("{before}{}{expected}{}{after}", MARKS.0, MARKS.1);
             return std::fs::write(path, text).unwrap();
         }
