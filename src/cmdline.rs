@@ -83,7 +83,14 @@ pub fn parse(text: &str, config: Config) -> CommandLine {
             Some((key, value)) => (key, Some(value)),
             None => (word.as_str(), None),
         };
-        if let Some(meaning) = line.take(key, value) {
+        let meaning = if word.contains(char::REPLACEMENT_CHARACTER) {
+            // That it is about the network is all that is known of it.
+            let is_known = CommandLine::default().take(key, value).is_some();
+            is_known.then(|| Meaning::Refused("it has octets that are no UTF-8".to_owned()))
+        } else {
+            line.take(key, value)
+        };
+        if let Some(meaning) = meaning {
             line.remarks.push(Remark { word, meaning });
         }
     }

@@ -92,7 +92,7 @@ fn attempt(supervisor: &Supervisor, config: &Config, pause: Duration) -> Result<
 /// which reads it too.
 fn config() -> Config {
     let mut config = Config::for_boot();
-    let text = fs::read_to_string(KERNEL_COMMAND_LINE).unwrap_or_default();
+    let text = command_line(KERNEL_COMMAND_LINE).unwrap_or_default();
     cmdline::apply(&text, &mut config);
     config
 }
@@ -144,10 +144,13 @@ pub fn apply_command_line(path: &str, config: &mut Config) -> Result<Vec<String>
     Ok(cmdline::apply(&command_line(path)?, config))
 }
 
-/// Reads a kernel command line.
+/// Reads a kernel command line. Octets that are no UTF-8 become U+FFFD: they may be in words of
+/// others, such as a label, and only the words that have them are lost.
 ///
 /// # Errors
 /// [`Error::Usage`] when the file cannot be read.
 pub fn command_line(path: &str) -> Result<String, Error> {
-    fs::read_to_string(path).map_err(|error| Error::Usage(format!("cannot read {path}: {error}")))
+    let octets =
+        fs::read(path).map_err(|error| Error::Usage(format!("cannot read {path}: {error}")))?;
+    Ok(String::from_utf8_lossy(&octets).into_owned())
 }

@@ -53,6 +53,30 @@ fn flags_win_over_a_file_of_words_and_later_files_over_earlier_ones() {
 }
 
 #[test]
+fn octets_that_are_no_utf_8_cost_only_the_words_that_have_them() {
+    let folder = Folder::new();
+    let path = folder.path("cmdline");
+    let words: &[u8] = b"label=caf\xe9 wireboot.interface=none7 wireboot.boot-file=caf\xe9 \
+        bootdev=\xff\xfe ip=\"\xc3 :dhcp\" wireboot.link-timeout=0.2\n";
+    std::fs::write(&path, words).unwrap();
+    let text = fails(&["boot", "--kernel-command-line", path.to_str().unwrap()]);
+    assert!(
+        text.contains("interface: none7 did not appear within 0.2 s"),
+        "{text}"
+    );
+    for word in [
+        "wireboot.boot-file=caf\u{fffd}",
+        "bootdev=\u{fffd}\u{fffd}",
+        "ip=\u{fffd} :dhcp",
+    ] {
+        let refusal =
+            format!("\"{word}\" on the kernel command line is not followed: it has octets");
+        assert!(text.contains(&refusal), "{text}");
+    }
+    assert!(!text.contains("label"), "{text}");
+}
+
+#[test]
 fn what_is_wrong_with_the_arguments_is_said_in_a_line_that_names_the_flag_and_the_help() {
     for (arguments, expected) in [
         ("", "no command is given; 'wireboot help' lists them"),
