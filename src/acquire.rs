@@ -18,7 +18,7 @@ mod survey;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 
-use crate::config::Config;
+use crate::config::{Config, DhcpConfig};
 use crate::dhcp::lease::Lease;
 use crate::dhcp::offer;
 use crate::error::Error;
@@ -46,7 +46,7 @@ pub use survey::{Surveyed, survey};
 /// [`Error::Refused`] when no server grants an address in time after that.
 pub fn lease(found: Found, config: &Config, signals: Option<&Signals>) -> Result<Session, Error> {
     let Found { links, watch } = found;
-    race(open(links, config)?, watch, config, signals)
+    race(open(links, &config.dhcp)?, watch, config, signals)
 }
 
 /// Asks for the options that go with `address`, which the interface has or is given first.
@@ -65,7 +65,7 @@ pub fn inform(
             "an address is on one interface: say which with -i".to_owned(),
         ));
     }
-    let mut sessions = open(links, config)?;
+    let mut sessions = open(links, &config.dhcp)?;
     for session in &mut sessions {
         session.link().add_address(address)?;
         session.inform(address);
@@ -93,7 +93,7 @@ pub fn configure(session: Session) -> Result<(Session, Lease), Error> {
 /// # Errors
 /// As [`link::first_up`], and [`Error::Configure`] with what the kernel refused.
 pub fn without_dhcp(config: &Config, lease: Lease) -> Result<(Link, Lease), Error> {
-    let link = link::first_up(config)?;
+    let link = link::first_up(&config.link)?;
     if let Err(error) = link.configure(&lease) {
         link.restore();
         return Err(error);
@@ -103,7 +103,7 @@ pub fn without_dhcp(config: &Config, lease: Lease) -> Result<(Link, Lease), Erro
         mac: link.mac,
         client_id: &[],
     };
-    handover::write(&holder, &lease, config.hand_over);
+    handover::write(&holder, &lease, config.dhcp.hand_over);
     Ok((link, lease))
 }
 
@@ -112,7 +112,7 @@ pub fn without_dhcp(config: &Config, lease: Lease) -> Result<(Link, Lease), Erro
 ///
 /// # Errors
 /// What the kernel refuses.
-pub fn release_saved(links: Vec<Link>, config: &Config) -> Result<usize, Error> {
+pub fn release_saved(links: Vec<Link>, config: &DhcpConfig) -> Result<usize, Error> {
     let mut released = 0;
     for link in links {
         let name = link.name.clone();
@@ -124,7 +124,7 @@ pub fn release_saved(links: Vec<Link>, config: &Config) -> Result<usize, Error> 
     Ok(released)
 }
 
-fn open(links: Vec<Link>, config: &Config) -> Result<Vec<Session>, Error> {
+fn open(links: Vec<Link>, config: &DhcpConfig) -> Result<Vec<Session>, Error> {
     let sessions = links.into_iter().map(|link| Session::open(link, config));
     sessions.collect()
 }
@@ -174,7 +174,7 @@ fn first_bound(
                 match turn {
                     Turn::Bound(_) => return Ok(place),
                     Turn::Refused(reason) => {
-                        let (script, name) = (config.script.as_deref(), &session.link().name);
+                        let (script, name) = (config.dhcp.script.as_deref(), &session.link().name);
                         script::tell(script, name, Event::Nak(&reason));
                     }
                     Turn::Lost => {}
@@ -185,8 +185,8 @@ fn first_bound(
         if carrier_at.is_none() && sessions.iter().any(Session::has_begun) {
             carrier_at = Some(now);
         }
-        let deadline = carrier_at.map_or(started_at + config.link_timeout, |at| {
-            at + config.lease_timeout
+        let deadline = carrier_at.map_or(started_at + config.link.timeout, |at| {
+            at + config.dhcp.timeout
         });
         if now >= deadline || sessions.iter().all(Session::is_hopeless) {
             return Err(failure(sessions, carrier_at, started_at));
@@ -204,7 +204,7 @@ fn accept_best(sessions: &mut [Session], config: &Config, now: Instant) {
     if sessions.iter().any(|session| session.is_taking(best)) {
         return;
     }
-    let is_ordered = !config.interfaces.is_empty();
+    let is_ordered = !config.link.interfaces.is_empty();
     if let Some(place) = offer::choose(&standings, is_ordered, now)
         && let Some(session) = sessions.get_mut(place)
     {

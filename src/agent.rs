@@ -26,15 +26,15 @@ use crate::verify::Keys;
 pub fn run(config: &Config) -> Result<Step, Error> {
     account::begin();
     let end = account::save_after(steps(config));
-    recorder::save_after(config.record.as_deref(), end)
+    recorder::save_after(config.output.record.as_deref(), end)
 }
 
 fn steps(config: &Config) -> Result<Step, Error> {
     // Before anything is touched: what is wrong with these files is no different with an address.
-    let trust = Trust::of(config)?;
-    fetch::check(config)?;
-    if config.stops_after(Step::Link) {
-        return link::up(config).map(|_| Step::Link);
+    let trust = Trust::of(&config.trust)?;
+    fetch::check(&config.fetch)?;
+    if config.boot.stops_after(Step::Link) {
+        return link::up(&config.link).map(|_| Step::Link);
     }
     let (link, lease) = lease(config)?;
     account::done("lease");
@@ -50,10 +50,10 @@ fn steps(config: &Config) -> Result<Step, Error> {
 /// # Errors
 /// As its steps; the machine's network is then as it was before.
 fn lease(config: &Config) -> Result<(Link, Lease), Error> {
-    if let Some(lease) = Lease::without_dhcp(&config.given) {
+    if let Some(lease) = Lease::without_dhcp(&config.dhcp.given) {
         return acquire::without_dhcp(config, lease);
     }
-    let session = acquire::lease(link::find(config)?, config, None)?;
+    let session = acquire::lease(link::find(&config.link)?, config, None)?;
     account::extend(session.moments().iter().cloned());
     let (session, lease) = acquire::configure(session)?;
     account::note("address and routes are set");
@@ -61,25 +61,25 @@ fn lease(config: &Config) -> Result<(Link, Lease), Error> {
 }
 
 fn boot(config: &Config, trust: &Trust, link: &Link, lease: &Lease) -> Result<Step, Error> {
-    if config.stops_after(Step::Lease) {
+    if config.boot.stops_after(Step::Lease) {
         return Ok(Step::Lease);
     }
-    let console = Console::new(config.unattended);
+    let console = Console::new(config.boot.unattended);
     let lease = &acquire::boot_file(link, lease.clone(), config, console)?;
     account::done("boot server");
     let fetcher = Fetcher::new(config, &link.name, lease, trust)?;
-    let facts = planning::facts(config, &link.name, link.mac, lease)?;
+    let facts = planning::facts(&config.boot, &link.name, link.mac, lease)?;
     let mut outcome = planning::plan(facts, console, |url, purpose| {
         fetcher.get(url, purpose.max_len())
     })?;
     planning::report(config, &outcome.plan, &outcome.notes);
     account::done("plan");
-    if config.stops_after(Step::Plan) {
+    if config.boot.stops_after(Step::Plan) {
         return Ok(Step::Plan);
     }
     let image = image(&mut outcome, &fetcher, &trust.keys)?;
     account::done("fetch");
-    if config.stops_after(Step::Image) {
+    if config.boot.stops_after(Step::Image) {
         return Ok(Step::Image);
     }
     for Measurement { part, sha256, .. } in image.measure()? {
@@ -89,14 +89,14 @@ fn boot(config: &Config, trust: &Trust, link: &Link, lease: &Lease) -> Result<St
     image.load()?;
     account::done("load");
     log::info!("{}", account::summary());
-    if config.stops_after(Step::Load) {
+    if config.boot.stops_after(Step::Load) {
         return Ok(Step::Load);
     }
     let kernel = &outcome.plan.kernel.url;
     log::info!("starting {kernel} with \"{}\"", image.command_line);
     account::note("kexec");
     account::save();
-    recorder::save_after(config.record.as_deref(), Ok(()))?;
+    recorder::save_after(config.output.record.as_deref(), Ok(()))?;
     link.quiesce();
     image.start().map(|never| match never {})
 }

@@ -124,21 +124,21 @@ impl CommandLine {
                 Ok(format!("of several interfaces, {value} is the one"))
             }
             "rd.net.timeout.carrier" | "rd.net.timeout.iflink" => seconds(value).map(|time| {
-                self.config.link_timeout = time;
+                self.config.link.timeout = time;
                 format!(
                     "waits {} s for an interface and its carrier",
                     time.as_secs()
                 )
             }),
             "rd.net.timeout.dhcp" => seconds(value).map(|time| {
-                self.config.lease_timeout = time;
+                self.config.dhcp.timeout = time;
                 format!("waits {} s for a lease", time.as_secs())
             }),
             "rd.neednet" => {
                 return Some(Meaning::Needless("the network is always set up"));
             }
             "rd.peerdns" => {
-                self.config.given.ignores_server_dns = is_off(value);
+                self.config.dhcp.given.ignores_server_dns = is_off(value);
                 let not = not(is_off(value));
                 Ok(format!("the server's resolvers are {not}asked"))
             }
@@ -184,14 +184,14 @@ impl CommandLine {
 
     fn vlan(&mut self, value: &str) -> Result<String, String> {
         let vlan: Vlan = value.parse()?;
-        if let Some(other) = &self.config.vlan {
+        if let Some(other) = &self.config.link.vlan {
             return Err(format!(
                 "the boot goes over the VLAN {} already",
                 other.name
             ));
         }
         let meaning = format!("{} is the VLAN {} on {}", vlan.name, vlan.id, vlan.parent);
-        self.config.vlan = Some(vlan);
+        self.config.link.vlan = Some(vlan);
         Ok(meaning)
     }
 
@@ -219,6 +219,7 @@ impl CommandLine {
             );
         };
         self.config
+            .dhcp
             .given
             .routes
             .push((destination, prefix_len, gateway));
@@ -232,13 +233,13 @@ impl CommandLine {
         let address: Ipv4Addr = value
             .parse()
             .map_err(|_| format!("\"{value}\" is not an IPv4 address"))?;
-        self.config.given.dns.push(address);
+        self.config.dhcp.given.dns.push(address);
         Ok(format!("the resolver {address} is asked first"))
     }
 
     fn boot_if(&mut self, value: &str) -> Result<String, String> {
         let mac = config::boot_interface(value)?;
-        self.config.boot_interface = Some(mac);
+        self.config.link.boot_interface = Some(mac);
         Ok(format!("boots over the interface with the address {mac}"))
     }
 
@@ -266,7 +267,7 @@ impl CommandLine {
     /// Brings `ip=`, `bootdev=`, `ifname=` and `vlan=` together once all of them are known.
     fn choose_interfaces(&mut self) {
         if self.ignores_boot_if {
-            self.config.boot_interface = None;
+            self.config.link.boot_interface = None;
         }
         let mut requests = std::mem::take(&mut self.requests);
         if let Some(device) = &self.boot_device {
@@ -285,7 +286,7 @@ impl CommandLine {
             }
         }
         for (_, request) in &requests {
-            request.give(&mut self.config.given);
+            request.give(&mut self.config.dhcp.given);
         }
         let mut names: Vec<_> = requests
             .into_iter()
@@ -294,7 +295,7 @@ impl CommandLine {
         if let Some(device) = self.boot_device.take() {
             names = vec![device];
         }
-        if let (Some(vlan), true) = (&self.config.vlan, names.is_empty()) {
+        if let (Some(vlan), true) = (&self.config.link.vlan, names.is_empty()) {
             names.push(vlan.name.clone());
         }
         for name in names {
@@ -303,9 +304,9 @@ impl CommandLine {
                 .map(|(_, mac)| *mac)
                 .or_else(|| named_by_address(&name))
             {
-                Some(mac) => self.config.boot_interface = Some(mac),
-                None if self.config.interfaces.contains(&name) => {}
-                None => self.config.interfaces.push(name),
+                Some(mac) => self.config.link.boot_interface = Some(mac),
+                None if self.config.link.interfaces.contains(&name) => {}
+                None => self.config.link.interfaces.push(name),
             }
         }
     }

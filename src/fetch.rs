@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::config::Config;
+use crate::config::{Config, FetchConfig};
 use crate::dhcp::lease::Lease;
 use crate::error::{Cause, Error};
 use crate::plan::policy::Policy;
@@ -106,7 +106,7 @@ impl Default for Fetcher {
 ///
 /// # Errors
 /// [`Error::Usage`] for what cannot be read or used.
-pub fn check(config: &Config) -> Result<(), Error> {
+pub fn check(config: &FetchConfig) -> Result<(), Error> {
     Mirrors::of(&config.mirrors)?;
     for (path, what) in [
         (&config.ca, "the authorities"),
@@ -154,13 +154,13 @@ impl Fetcher {
         let time_servers = lease.options.addresses(code::NTP_SERVERS);
         Ok(Self {
             interface: Some(interface.to_owned()),
-            ca: config.ca.as_ref().map(PathBuf::from),
-            client_certificate: config.certificate.as_ref().map(PathBuf::from),
+            ca: config.fetch.ca.as_ref().map(PathBuf::from),
+            client_certificate: config.fetch.certificate.as_ref().map(PathBuf::from),
             clock: Clock::of(time_servers.into_iter().map(IpAddr::from).collect()),
             keys: trust.demanded(),
             policy: trust.policy.clone(),
-            mirrors: Mirrors::of(&config.mirrors)?,
-            board: Board::new(Style::for_people(config.quiet)),
+            mirrors: Mirrors::of(&config.fetch.mirrors)?,
+            board: Board::new(Style::for_people(config.output.quiet)),
             ..Self::default()
         })
     }

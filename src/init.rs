@@ -55,7 +55,7 @@ pub fn run() -> ! {
         log::warn!("{}", error.chain());
     }
     // These two no device asks for.
-    let vlan = config.vlan.as_ref().map(|_| "8021q");
+    let vlan = config.link.vlan.as_ref().map(|_| "8021q");
     modules::load_and_follow(["af_packet"].into_iter().chain(vlan));
     let mut random = Random::new(sys::seed());
     let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
@@ -78,7 +78,7 @@ fn attempt(supervisor: &Supervisor, config: &Config, pause: Duration) -> Result<
         "exit code 0" => log::info!("the boot stopped where wireboot.stop-after says"),
         why => log::error!("the machine could not be booted: {why}"),
     }
-    match config.on_failure {
+    match config.boot.on_failure {
         OnFailure::Retry => {}
         OnFailure::Shell => shell(supervisor)?,
         OnFailure::Reboot => return Err(End::Restart),

@@ -11,7 +11,7 @@
 //! | devices | [`link`], [`console`], [`account`], [`handover`], [`recorder`], [`script`], [`measure`], [`trust`], [`unpack`] | yes, through [`sys`] |
 //! | machines | [`dhcp`], [`tftp`], [`http`], [`sntp`], [`switch`], [`verify`] | no: time and input are arguments |
 //! | plans | [`plan`], with its URLs | no |
-//! | values | [`wire`], [`time`], [`error`], [`settings`], [`cmdline`] | no |
+//! | values | [`wire`], [`time`], [`error`], [`settings`], [`config`], [`cmdline`] | no |
 //! | kernel | [`sys`] | it is the I/O, and the only unsafe code |
 
 pub mod account;

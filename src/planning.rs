@@ -6,7 +6,7 @@
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 
-use crate::config::{self, Config, Report};
+use crate::config::{self, BootConfig, Config, Report};
 use crate::console::Console;
 use crate::dhcp::lease::Lease;
 use crate::error::Error;
@@ -76,7 +76,7 @@ pub struct Outcome {
 /// [`Error::NothingBootable`] when neither lease nor configuration name a boot file, or the name
 /// is no address.
 pub fn facts(
-    config: &Config,
+    config: &BootConfig,
     interface: &str,
     mac: MacAddress,
     lease: &Lease,
@@ -113,8 +113,8 @@ pub fn facts(
 }
 
 /// Returns the name of the boot file, and where it is.
-fn boot_file<'a>(config: &'a Config, lease: &'a Lease) -> Result<(&'a str, Url), Error> {
-    let name = config.boot_file.as_ref().or(lease.boot_file.as_ref());
+fn boot_file<'a>(config: &'a BootConfig, lease: &'a Lease) -> Result<(&'a str, Url), Error> {
+    let name = config.file.as_ref().or(lease.boot_file.as_ref());
     let name = name.ok_or_else(|| Error::NothingBootable {
         what: match lease.is_without_dhcp() {
             true => "without DHCP nobody names a boot file; say --boot-file".to_owned(),
@@ -225,8 +225,8 @@ pub fn plan(
 
 /// Prints what `config` wants to see of the plan.
 pub fn report(config: &Config, plan: &BootPlan, notes: &[Note]) {
-    let is_last = config.stop_after == Some(config::Step::Plan);
-    match config.report {
+    let is_last = config.boot.stop_after == Some(config::Step::Plan);
+    match config.output.report {
         Report::Json if is_last => println!("{}", report::json(plan)),
         Report::Plan if is_last => print!("{}", report::text(plan)),
         Report::Explain => print!("{}{}", report::explain(notes), report::text(plan)),

@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::ErrorKind;
 
-use crate::config::Config;
+use crate::config::TrustConfig;
 use crate::error::Error;
 use crate::plan::policy::Policy;
 use crate::verify::Keys;
@@ -31,7 +31,7 @@ impl Trust {
     /// # Errors
     /// [`Error::Usage`] for a policy or key that cannot be read, and for signatures demanded without
     /// a key.
-    pub fn of(config: &Config) -> Result<Self, Error> {
+    pub fn of(config: &TrustConfig) -> Result<Self, Error> {
         let mut policy = Policy::default();
         let path = config.policy.as_deref().unwrap_or(POLICY);
         match fs::read_to_string(path) {
@@ -102,10 +102,10 @@ mod tests {
     #[test]
     fn demands_and_keys_add_up_and_are_checked_before_anything_is_fetched() {
         let with = |keys: &[&str], must_be_signed| {
-            Trust::of(&Config {
+            Trust::of(&TrustConfig {
                 keys: keys.iter().map(|&key| key.to_owned()).collect(),
                 must_be_signed,
-                ..Config::default()
+                ..TrustConfig::default()
             })
         };
         assert!(with(&[KEY], false).unwrap().demanded().is_empty());
@@ -113,9 +113,9 @@ mod tests {
         for error in [with(&[], true), with(&["nonsense"], false)] {
             assert_eq!(error.unwrap_err().exit_code(), 1);
         }
-        let named = Trust::of(&Config {
+        let named = Trust::of(&TrustConfig {
             policy: Some("/nonexistent/policy".to_owned()),
-            ..Config::default()
+            ..TrustConfig::default()
         });
         assert!(
             named

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::session::client_config;
 use super::station::{Heard, Station};
-use crate::config::Config;
+use crate::config::{Config, DhcpConfig};
 use crate::console::Console;
 use crate::dhcp::boot_service::{self, BootService, Next};
 use crate::dhcp::inquiry::{Event, Inquiry, Question};
@@ -34,7 +34,7 @@ pub fn boot_file(
     config: &Config,
     console: Console,
 ) -> Result<Lease, Error> {
-    if config.boot_file.is_some() {
+    if config.boot.file.is_some() {
         return Ok(lease);
     }
     for _ in 0..MAX_QUESTIONS {
@@ -45,7 +45,7 @@ pub fn boot_file(
         };
         log::debug!("{}: asking the boot server {}", link.name, service.server);
         let question = Question::new(lease.address, service, item);
-        let Event::Answered(answer) = ask(link, config, question)? else {
+        let Event::Answered(answer) = ask(link, &config.dhcp, question)? else {
             return Err(unanswered(service, item));
         };
         log::info!("{}: boot server {}", link.name, answer.server);
@@ -99,7 +99,7 @@ fn menu(pxe: &Pxe) -> Menu {
     }
 }
 
-fn ask(link: &Link, config: &Config, question: Question) -> Result<Event, Error> {
+fn ask(link: &Link, config: &DhcpConfig, question: Question) -> Result<Event, Error> {
     let mut station = Station::open(link)?;
     station.take_port();
     let mut inquiry = Inquiry::new(client_config(link, config), question, sys::now());

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use super::session::{Session, Turn};
-use crate::config::Config;
+use crate::config::DhcpConfig;
 use crate::error::Error;
 use crate::script::{self, Event};
 use crate::sys::alarm::Alarm;
@@ -20,7 +20,7 @@ use crate::sys::{self, SyscallError};
 /// # Errors
 /// [`Error::NoInterface`] when the interface has been removed; [`Error::System`] when a call fails
 /// that every machine should allow.
-pub fn keep(mut session: Session, config: &Config, signals: &Signals) -> Result<(), Error> {
+pub fn keep(mut session: Session, config: &DhcpConfig, signals: &Signals) -> Result<(), Error> {
     let script = config.script.as_deref();
     let mut is_bound = true;
     session.take_port();

@@ -21,7 +21,7 @@ const RETIRE_TIME: Duration = Duration::from_millis(100);
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
     let wanted = Wanted {
-        interfaces: settings.config.interfaces,
+        interfaces: settings.config.link.interfaces,
         filter: settings.operands.join(" "),
         is_verbose: settings.verbosity > 0,
         options: settings.capture,

@@ -24,12 +24,12 @@ struct Row<'a> {
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
     let result = ask(&settings);
-    recorder::save_after(settings.config.record.as_deref(), result)
+    recorder::save_after(settings.config.output.record.as_deref(), result)
 }
 
 fn ask(settings: &Settings) -> Result<(), Error> {
     let (config, wait) = (&settings.config, settings.discover.wait);
-    let found = link::find(config)?;
+    let found = link::find(&config.link)?;
     let signals = receive_signals()?;
     let surveyed = acquire::survey(found, config, wait, &signals)?;
     let rows = rows(&surveyed, config);
@@ -54,8 +54,12 @@ fn ask(settings: &Settings) -> Result<(), Error> {
 /// Returns all answers with what is thought of them, in the order of interfaces and arrival.
 fn rows<'a>(surveyed: &'a [Surveyed], config: &Config) -> Vec<Row<'a>> {
     let answers: Vec<_> = surveyed.iter().map(|one| &one.answers[..]).collect();
-    let is_ordered = !config.interfaces.is_empty();
-    let verdicts = verdicts(&answers, is_ordered, config.proxy_wait.unwrap_or_default());
+    let is_ordered = !config.link.interfaces.is_empty();
+    let verdicts = verdicts(
+        &answers,
+        is_ordered,
+        config.dhcp.proxy_wait.unwrap_or_default(),
+    );
     let mut rows = Vec::new();
     for (one, verdicts) in surveyed.iter().zip(verdicts) {
         let answers: Vec<_> = one.answers.iter().collect();

@@ -37,24 +37,24 @@ fn describe(remark: &Remark) -> String {
 }
 
 fn summary(config: &Config) -> String {
-    let interfaces = match (&config.interfaces[..], config.boot_interface) {
+    let interfaces = match (&config.link.interfaces[..], config.link.boot_interface) {
         ([], None) => "every Ethernet interface with a device behind it".to_owned(),
         ([], Some(mac)) => format!("the interface with the address {mac}"),
         (names, _) => names.join(", "),
     };
-    let file = match &config.boot_file {
+    let file = match &config.boot.file {
         Some(file) => file.clone(),
         None => "the boot file of the lease".to_owned(),
     };
-    let address = match config.given.address {
+    let address = match config.dhcp.given.address {
         Some((address, prefix_len)) => format!("{address}/{prefix_len}, without DHCP"),
-        None => format!("by DHCP, within {} s", Seconds(config.lease_timeout)),
+        None => format!("by DHCP, within {} s", Seconds(config.dhcp.timeout)),
     };
     format!(
         "interfaces: {interfaces}, waited for {} s\naddress: {address}\nboots: {file}\n\
          on failure: {}\n",
-        Seconds(config.link_timeout),
-        config.on_failure,
+        Seconds(config.link.timeout),
+        config.boot.on_failure,
     )
 }
 

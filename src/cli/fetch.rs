@@ -19,18 +19,18 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
     let refuse = |why: &str| Err(Error::Usage(why.to_owned()));
     if urls.is_empty() {
         return refuse("no URL is given; see 'wireboot fetch --help'");
-    } else if settings.config.interfaces.len() > 1 {
+    } else if settings.config.link.interfaces.len() > 1 {
         return refuse(
             "files are fetched over one interface, and -i names several; see 'wireboot fetch --help'",
         );
-    } else if settings.config.must_be_signed && settings.config.keys.is_empty() {
+    } else if settings.config.trust.must_be_signed && settings.config.trust.keys.is_empty() {
         return refuse("a signature is required, and no --key says whose");
     } else if to_output && settings.json {
         return refuse("standard output takes the file or --json, not both");
     } else if to_output && (urls.len() > 1 || io::stdout().is_terminal()) {
         return refuse("standard output takes one file, and not on a terminal");
     }
-    fetch::check(&settings.config)?;
+    fetch::check(&settings.config.fetch)?;
     let request = Request {
         fetcher: fetcher(&settings)?,
         max_len: settings.fetch.max_len.unwrap_or(u64::MAX),
@@ -43,20 +43,20 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
 fn fetcher(settings: &Settings) -> Result<Fetcher, Error> {
     let (config, options) = (&settings.config, &settings.fetch);
     let mut fetcher = Fetcher {
-        interface: config.interfaces.first().cloned(),
+        interface: config.link.interfaces.first().cloned(),
         path_mtu: options.path_mtu,
-        ca: config.ca.as_ref().map(PathBuf::from),
-        client_certificate: config.certificate.as_ref().map(PathBuf::from),
+        ca: config.fetch.ca.as_ref().map(PathBuf::from),
+        client_certificate: config.fetch.certificate.as_ref().map(PathBuf::from),
         stall_timeout: options.stall_timeout.unwrap_or(STALL_TIMEOUT),
         board: Board::new(if settings.json {
             Style::Json
         } else {
-            Style::for_people(config.quiet)
+            Style::for_people(config.output.quiet)
         }),
         clock: Clock::of(options.time_servers.clone()),
         ..Fetcher::default()
     };
-    for key in &config.keys {
+    for key in &config.trust.keys {
         trust::add_key(&mut fetcher.keys, key)?;
     }
     Ok(fetcher)

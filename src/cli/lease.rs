@@ -21,7 +21,7 @@ use crate::wire::option::known;
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
     let config = &settings.config;
-    recorder::save_after(config.record.as_deref(), follow(&settings, config))
+    recorder::save_after(config.output.record.as_deref(), follow(&settings, config))
 }
 
 fn follow(settings: &Settings, config: &Config) -> Result<(), Error> {
@@ -31,19 +31,19 @@ fn follow(settings: &Settings, config: &Config) -> Result<(), Error> {
             "--keep, --release and --dry-run exclude each other".to_owned(),
         ));
     }
-    if let Some(path) = &config.script {
+    if let Some(path) = &config.dhcp.script {
         script::check(path)?;
     }
     if wish.release {
         return release(config);
     }
-    if let Some(lease) = Lease::without_dhcp(&config.given) {
+    if let Some(lease) = Lease::without_dhcp(&config.dhcp.given) {
         return without_dhcp(settings, config, lease);
     }
     account::begin();
-    let found = link::find(config)?;
+    let found = link::find(&config.link)?;
     let signals = receive_signals()?;
-    let script = config.script.as_deref();
+    let script = config.dhcp.script.as_deref();
     let names: Vec<_> = found.links.iter().map(|link| link.name.clone()).collect();
     let session = acquire(wish.inform, found, config, &signals).inspect_err(|_| {
         for name in &names {
@@ -67,7 +67,7 @@ fn follow(settings: &Settings, config: &Config) -> Result<(), Error> {
     script::tell(script, &name, Event::Bound(&lease));
     print(settings, session.link(), Some(&session), &lease);
     if wish.keep {
-        return acquire::keep(session, config, &signals);
+        return acquire::keep(session, &config.dhcp, &signals);
     }
     session.outlive();
     Ok(())
@@ -88,7 +88,7 @@ fn acquire(
 /// Sets an address that the kernel's command line gives; there is nothing to keep about it.
 fn without_dhcp(settings: &Settings, config: &Config, lease: Lease) -> Result<(), Error> {
     let (link, lease) = if settings.lease.dry_run {
-        (link::first_up(config)?, lease)
+        (link::first_up(&config.link)?, lease)
     } else {
         acquire::without_dhcp(config, lease)?
     };
@@ -100,7 +100,7 @@ fn without_dhcp(settings: &Settings, config: &Config, lease: Lease) -> Result<()
 }
 
 fn release(config: &Config) -> Result<(), Error> {
-    match acquire::release_saved(link::find(config)?.links, config)? {
+    match acquire::release_saved(link::find(&config.link)?.links, &config.dhcp)? {
         0 => Err(Error::Usage(
             "there is no lease to give back: none is on file (--lease-dir says where)".to_owned(),
         )),
@@ -128,7 +128,7 @@ fn print(settings: &Settings, link: &Link, session: Option<&Session>, lease: &Le
         };
         // Strings, numbers and lists of them always have a form in JSON.
         serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"
-    } else if settings.config.quiet {
+    } else if settings.config.output.quiet {
         return;
     } else {
         text(settings.verbosity > 0, &link.name, lease)

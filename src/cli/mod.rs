@@ -91,7 +91,7 @@ fn settings(invocation: &Invocation) -> Result<Settings, Error> {
         | Command::Explain
         | Command::Help => settings.verbosity,
     };
-    log::start(log::level(settings.config.quiet, verbosity));
+    log::start(log::level(settings.config.output.quiet, verbosity));
     for complaint in complaints {
         ::log::warn!("{complaint}");
     }

@@ -3,7 +3,7 @@
 
 use std::cell::LazyCell;
 
-use crate::config::{ClientId, Config, Identify};
+use crate::config::{ClientId, DhcpConfig, Identify};
 use crate::wire::ethernet::MacAddress;
 use crate::wire::option::code;
 
@@ -51,7 +51,7 @@ impl Machine {
 /// Returns the options by which the machine introduces itself: client identifier, classes,
 /// architecture, and its name, when it has one. `machine` is called when some of it is told.
 pub fn options(
-    config: &Config,
+    config: &DhcpConfig,
     chaddr: MacAddress,
     machine: impl FnOnce() -> Machine,
 ) -> Vec<(u8, Vec<u8>)> {
@@ -173,27 +173,27 @@ mod tests {
         uuid: Some([9; 16]),
     };
 
-    fn value_of(config: &Config, wanted: u8) -> Option<Vec<u8>> {
+    fn value_of(config: &DhcpConfig, wanted: u8) -> Option<Vec<u8>> {
         let mut options = options(config, MAC, || MACHINE).into_iter();
         options.find_map(|(code, value)| (code == wanted).then_some(value))
     }
 
     fn value(identify: Identify, wanted: u8) -> Option<Vec<u8>> {
-        let config = Config {
+        let config = DhcpConfig {
             identify,
-            ..Config::default()
+            ..DhcpConfig::default()
         };
         value_of(&config, wanted)
     }
 
-    fn with(name: &str, setting: &str) -> Config {
+    fn with(name: &str, setting: &str) -> DhcpConfig {
         set(name, setting).unwrap()
     }
 
-    fn set(name: &str, setting: &str) -> Result<Config, String> {
-        let mut config = Config::default();
+    fn set(name: &str, setting: &str) -> Result<DhcpConfig, String> {
+        let mut config = crate::config::Config::default();
         word(&mut config, name, Some(setting), |_| true)?;
-        Ok(config)
+        Ok(config.dhcp)
     }
 
     #[test]

@@ -280,25 +280,54 @@ pub fn boot_interface(text: &str) -> Result<MacAddress, String> {
     mac.ok_or_else(|| "not 01 and a hardware address such as 01-52-54-00-12-34-56".to_owned())
 }
 
-/// The whole configuration of a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The whole configuration of a run. Each section goes to those who need it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Config {
-    /// Where the last frames are written to, in the end, whatever it is.
-    pub record: Option<String>,
+    /// Which interfaces are used.
+    pub link: LinkConfig,
+    /// How a lease is acquired, and what becomes of it.
+    pub dhcp: DhcpConfig,
+    /// What is booted, and how far.
+    pub boot: BootConfig,
+    /// From where files come besides their own servers.
+    pub fetch: FetchConfig,
+    /// Whose files are started.
+    pub trust: TrustConfig,
+    /// What is printed and recorded.
+    pub output: OutputConfig,
+}
+
+/// Which interfaces are used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkConfig {
     /// Interfaces by name; empty means every Ethernet NIC with a device behind it.
     pub interfaces: Vec<String>,
     /// The NIC the firmware booted from (`BOOTIF=`).
     pub boot_interface: Option<MacAddress>,
     /// A tagged VLAN to be made first.
     pub vlan: Option<Vlan>,
+    /// How long to wait for an interface and its carrier.
+    pub timeout: Duration,
+}
+
+impl Default for LinkConfig {
+    fn default() -> Self {
+        Self {
+            interfaces: Vec::new(),
+            boot_interface: None,
+            vlan: None,
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How a lease is acquired, and what becomes of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DhcpConfig {
     /// What is given beside a lease, or in place of one.
     pub given: Given,
-    /// Who goes on with the lease.
-    pub hand_over: HandOver,
-    /// How long to wait for an interface and its carrier.
-    pub link_timeout: Duration,
     /// How long to wait for a lease, counted from the carrier.
-    pub lease_timeout: Duration,
+    pub timeout: Duration,
     /// How the machine presents itself to DHCP servers.
     pub identify: Identify,
     /// What else it tells and asks them.
@@ -313,65 +342,15 @@ pub struct Config {
     pub lease_directory: Option<PathBuf>,
     /// A script that is told what becomes of a lease.
     pub script: Option<PathBuf>,
-    /// The step to stop after.
-    pub stop_after: Option<Step>,
-    /// Text put behind the command line of the kernel that is started.
-    pub append: Option<String>,
-    /// A boot file that takes the place of the one in the lease.
-    pub boot_file: Option<String>,
-    /// Initrds for a boot file that is a kernel itself, as paths beside it or URLs.
-    pub initrds: Vec<String>,
-    /// The URLs of folders in which files are looked for that their own servers do not give.
-    pub mirrors: Vec<String>,
-    /// The file, in PEM, of the authorities whose word on https servers counts; the usual ones when
-    /// none.
-    pub ca: Option<String>,
-    /// The file, in PEM, of the certificate that this machine shows to https servers, and its key.
-    pub certificate: Option<String>,
-    /// The file of the policy, in place of the usual one.
-    pub policy: Option<String>,
-    /// Keys whose signatures count, or files with such keys.
-    pub keys: Vec<String>,
-    /// Whether every file must be signed.
-    pub must_be_signed: bool,
-    /// What the plan is printed as.
-    pub report: Report,
-    /// Whether menus are left to their defaults though there is a terminal.
-    pub unattended: bool,
-    /// What PID 1 does when the boot has failed.
-    pub on_failure: OnFailure,
-    /// No progress and no notes, only errors.
-    pub quiet: bool,
+    /// Who goes on with the lease.
+    pub hand_over: HandOver,
 }
 
-impl Config {
-    /// Returns whether the boot goes no further than `step`.
-    pub fn stops_after(&self, step: Step) -> bool {
-        self.stop_after.is_some_and(|last| last <= step)
-    }
-
-    /// Returns the configuration of a boot: known to servers as iPXE, so that they hand over
-    /// scripts and not firmware, and with a second's patience for a boot file.
-    pub fn for_boot() -> Self {
-        Self {
-            identify: Identify::Ipxe,
-            proxy_wait: Some(Duration::from_secs(1)),
-            ..Self::default()
-        }
-    }
-}
-
-impl Default for Config {
+impl Default for DhcpConfig {
     fn default() -> Self {
         Self {
-            record: None,
-            interfaces: Vec::new(),
-            boot_interface: None,
-            vlan: None,
             given: Given::default(),
-            hand_over: HandOver::default(),
-            link_timeout: Duration::from_secs(30),
-            lease_timeout: Duration::from_secs(60),
+            timeout: Duration::from_secs(60),
             identify: Identify::default(),
             introduction: Introduction::default(),
             proxy_wait: None,
@@ -379,20 +358,81 @@ impl Default for Config {
             uses_lease_file: true,
             lease_directory: None,
             script: None,
-            stop_after: None,
-            append: None,
-            boot_file: None,
-            initrds: Vec::new(),
-            mirrors: Vec::new(),
-            ca: None,
-            certificate: None,
-            policy: None,
-            keys: Vec::new(),
-            must_be_signed: false,
-            report: Report::default(),
-            unattended: false,
-            on_failure: OnFailure::default(),
-            quiet: false,
+            hand_over: HandOver::default(),
+        }
+    }
+}
+
+/// What is booted, and how far.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BootConfig {
+    /// A boot file that takes the place of the one in the lease.
+    pub file: Option<String>,
+    /// Initrds for a boot file that is a kernel itself, as paths beside it or URLs.
+    pub initrds: Vec<String>,
+    /// Text put behind the command line of the kernel that is started.
+    pub append: Option<String>,
+    /// The step to stop after.
+    pub stop_after: Option<Step>,
+    /// Whether menus are left to their defaults though there is a terminal.
+    pub unattended: bool,
+    /// What PID 1 does when the boot has failed.
+    pub on_failure: OnFailure,
+}
+
+impl BootConfig {
+    /// Returns whether the boot goes no further than `step`.
+    pub fn stops_after(&self, step: Step) -> bool {
+        self.stop_after.is_some_and(|last| last <= step)
+    }
+}
+
+/// From where files come besides their own servers, and who https servers and this machine are to
+/// each other.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FetchConfig {
+    /// The URLs of folders in which files are looked for that their own servers do not give.
+    pub mirrors: Vec<String>,
+    /// The file, in PEM, of the authorities whose word on https servers counts; the usual ones when
+    /// none.
+    pub ca: Option<String>,
+    /// The file, in PEM, of the certificate that this machine shows to https servers, and its key.
+    pub certificate: Option<String>,
+}
+
+/// Whose files are started.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TrustConfig {
+    /// The file of the policy, in place of the usual one.
+    pub policy: Option<String>,
+    /// Keys whose signatures count, or files with such keys.
+    pub keys: Vec<String>,
+    /// Whether every file must be signed.
+    pub must_be_signed: bool,
+}
+
+/// What is printed and recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OutputConfig {
+    /// What the plan is printed as.
+    pub report: Report,
+    /// No progress and no notes, only errors.
+    pub quiet: bool,
+    /// Where the last frames are written to, in the end, whatever it is.
+    pub record: Option<String>,
+}
+
+impl Config {
+    /// Returns the configuration of a boot: known to servers as iPXE, so that they hand over
+    /// scripts and not firmware, and with a second's patience for a boot file.
+    pub fn for_boot() -> Self {
+        Self {
+            dhcp: DhcpConfig {
+                identify: Identify::Ipxe,
+                proxy_wait: Some(Duration::from_secs(1)),
+                ..DhcpConfig::default()
+            },
+            ..Self::default()
         }
     }
 }

@@ -299,7 +299,7 @@ pub static SETTINGS: &[Setting] = &[
         of: LEASE,
         help: "do not ask for the address of the last time first",
         lands: Lands::Config(|config, _| {
-            config.uses_lease_file = false;
+            config.dhcp.uses_lease_file = false;
             Ok(())
         }),
         ..NOTHING
@@ -312,7 +312,7 @@ pub static SETTINGS: &[Setting] = &[
                (/var/lib/wireboot if there is such a directory, else /run/wireboot, which a \
                restart empties)",
         lands: Lands::Config(|config, input| {
-            config.lease_directory = Some(input.value.into());
+            config.dhcp.lease_directory = Some(input.value.into());
             Ok(())
         }),
         ..NOTHING
@@ -325,7 +325,7 @@ pub static SETTINGS: &[Setting] = &[
                bound, renew, nak, leasefail) is its argument, the rest is in variables; addresses \
                and routes are set before it is run",
         lands: Lands::Config(|config, input| {
-            config.script = Some(input.value.into());
+            config.dhcp.script = Some(input.value.into());
             Ok(())
         }),
         ..NOTHING
@@ -338,7 +338,7 @@ pub static SETTINGS: &[Setting] = &[
                address, with the same client identifier), network-manager; those that klibc's \
                ipconfig leaves are always written",
         lands: Lands::Config(|config, input| {
-            config.hand_over = input.named()?;
+            config.dhcp.hand_over = input.named()?;
             Ok(())
         }),
         ..NOTHING
@@ -467,7 +467,7 @@ pub static SETTINGS: &[Setting] = &[
         takes: Takes::Value("URL"),
         help: "begin with this path or URL in place of the lease's boot file",
         lands: Lands::Config(|config, input| {
-            config.boot_file = Some(input.value.to_owned());
+            config.boot.file = Some(input.value.to_owned());
             Ok(())
         }),
         ..NOTHING
@@ -478,7 +478,7 @@ pub static SETTINGS: &[Setting] = &[
         takes: Takes::Value("URL"),
         help: "an initrd, as a path or URL, for a boot file that is a kernel; may be given several \
                times",
-        lands: Lands::Config(|config, input| input.add_to(&mut config.initrds)),
+        lands: Lands::Config(|config, input| input.add_to(&mut config.boot.initrds)),
         ..NOTHING
     },
     Setting {
@@ -489,7 +489,7 @@ pub static SETTINGS: &[Setting] = &[
                for, by their whole paths, that their own server does not give, gives damaged (with \
                a pin), or lacks where the plan names them; that server is asked first from then \
                on; may be given several times",
-        lands: Lands::Config(|config, input| input.add_to(&mut config.mirrors)),
+        lands: Lands::Config(|config, input| input.add_to(&mut config.fetch.mirrors)),
         ..NOTHING
     },
     Setting {
@@ -499,7 +499,7 @@ pub static SETTINGS: &[Setting] = &[
         help: "put TEXT behind the kernel's command line; {ip}, {bootif}, {address}, {netmask}, \
                {gateway}, {server}, {mac}, {hostname} and {uuid} in it become what the lease says",
         lands: Lands::Config(|config, input| {
-            config.append = Some(input.value.to_owned());
+            config.boot.append = Some(input.value.to_owned());
             Ok(())
         }),
         ..NOTHING
@@ -510,7 +510,7 @@ pub static SETTINGS: &[Setting] = &[
         takes: Takes::OneOf("STEP", Step::NAMES),
         help: "end after this step",
         lands: Lands::Config(|config, input| {
-            config.stop_after = Some(input.named()?);
+            config.boot.stop_after = Some(input.named()?);
             Ok(())
         }),
         ..NOTHING
@@ -520,7 +520,7 @@ pub static SETTINGS: &[Setting] = &[
         of: BOOT | WORD,
         help: "print which file and line each decision came from",
         lands: Lands::Config(|config, input| {
-            config.report = if input.is_on()? {
+            config.output.report = if input.is_on()? {
                 Report::Explain
             } else {
                 Report::Plan
@@ -534,7 +534,7 @@ pub static SETTINGS: &[Setting] = &[
         of: BOOT,
         help: "with --stop-after plan: print the plan as JSON",
         lands: Lands::Config(|config, _| {
-            config.report = Report::Json;
+            config.output.report = Report::Json;
             Ok(())
         }),
         ..NOTHING
@@ -544,7 +544,7 @@ pub static SETTINGS: &[Setting] = &[
         of: BOOT | WORD,
         help: "take the default of every menu at once",
         lands: Lands::Config(|config, input| {
-            config.unattended = input.is_on()?;
+            config.boot.unattended = input.is_on()?;
             Ok(())
         }),
         ..NOTHING
@@ -556,7 +556,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "retry",
         help: "what the first process does when a boot has failed",
         lands: Lands::Config(|config, input| {
-            config.on_failure = input.named()?;
+            config.boot.on_failure = input.named()?;
             Ok(())
         }),
         ..NOTHING
@@ -569,7 +569,7 @@ pub static SETTINGS: &[Setting] = &[
         help: "follow the rules in FILE (/etc/wireboot/policy, if it is there): lines of key KEY, \
                require-signature, allow-scheme NAME, allow-host NAME",
         lands: Lands::Config(|config, input| {
-            config.policy = Some(input.value.to_owned());
+            config.trust.policy = Some(input.value.to_owned());
             Ok(())
         }),
         ..NOTHING
@@ -582,7 +582,7 @@ pub static SETTINGS: &[Setting] = &[
                .minisig behind it; a file or the key itself; may be given several times",
         lands: Lands::Config(|config, input| {
             // Keys add up wherever they come from.
-            config.keys.push(input.value.to_owned());
+            config.trust.keys.push(input.value.to_owned());
             Ok(())
         }),
         ..NOTHING
@@ -594,7 +594,7 @@ pub static SETTINGS: &[Setting] = &[
                is known",
         lands: Lands::Config(|config, input| {
             // A demand is never taken back.
-            config.must_be_signed |= input.is_on()?;
+            config.trust.must_be_signed |= input.is_on()?;
             Ok(())
         }),
         ..NOTHING
@@ -605,7 +605,7 @@ pub static SETTINGS: &[Setting] = &[
         takes: Takes::Value("FILE"),
         help: "trust only the authorities in this PEM file about https servers (the system's)",
         lands: Lands::Config(|config, input| {
-            config.ca = Some(input.value.to_owned());
+            config.fetch.ca = Some(input.value.to_owned());
             Ok(())
         }),
         ..NOTHING
@@ -616,7 +616,7 @@ pub static SETTINGS: &[Setting] = &[
         takes: Takes::Value("FILE"),
         help: "show https servers the certificate in this PEM file, which has its key too",
         lands: Lands::Config(|config, input| {
-            config.certificate = Some(input.value.to_owned());
+            config.fetch.certificate = Some(input.value.to_owned());
             Ok(())
         }),
         ..NOTHING
@@ -758,9 +758,9 @@ pub static SETTINGS: &[Setting] = &[
             let names = input.value.split(',').map(interface_name);
             let names: Vec<_> = names.collect::<Result<_, _>>()?;
             if input.is_first {
-                config.interfaces.clear();
+                config.link.interfaces.clear();
             }
-            config.interfaces.extend(names);
+            config.link.interfaces.extend(names);
             Ok(())
         }),
         ..NOTHING
@@ -771,7 +771,7 @@ pub static SETTINGS: &[Setting] = &[
         takes: Takes::Value("MAC"),
         help: "use the interface with this hardware address, as BOOTIF=",
         lands: Lands::Config(|config, input| {
-            config.boot_interface = Some(boot_interface(input.value)?);
+            config.link.boot_interface = Some(boot_interface(input.value)?);
             Ok(())
         }),
         ..NOTHING
@@ -782,7 +782,7 @@ pub static SETTINGS: &[Setting] = &[
         takes: Takes::Value("NAME:IF"),
         help: "make the VLAN interface NAME, such as eth0.7 or vlan7, on interface IF, and use it",
         lands: Lands::Config(|config, input| {
-            config.vlan = Some(input.value.parse()?);
+            config.link.vlan = Some(input.value.parse()?);
             Ok(())
         }),
         ..NOTHING
@@ -794,7 +794,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "30",
         help: "wait this long for an interface and its carrier",
         lands: Lands::Config(|config, input| {
-            config.link_timeout = input.seconds()?;
+            config.link.timeout = input.seconds()?;
             Ok(())
         }),
         ..NOTHING
@@ -806,7 +806,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "60",
         help: "wait this long for a lease once there is a carrier",
         lands: Lands::Config(|config, input| {
-            config.lease_timeout = input.seconds()?;
+            config.dhcp.timeout = input.seconds()?;
             Ok(())
         }),
         ..NOTHING
@@ -818,7 +818,7 @@ pub static SETTINGS: &[Setting] = &[
         takes: Takes::OneOf("WHAT", Identify::NAMES),
         help: "be this to DHCP servers (ipxe for a boot, else plain)",
         lands: Lands::Config(|config, input| {
-            config.identify = input.named()?;
+            config.dhcp.identify = input.named()?;
             Ok(())
         }),
         ..NOTHING
@@ -830,7 +830,7 @@ pub static SETTINGS: &[Setting] = &[
         help: "ask for these DHCP options too, by number or name, with commas between; 'wireboot \
                help options' lists the names",
         lands: Lands::Config(|config, input| {
-            input.add_codes_to(&mut config.introduction.requested)
+            input.add_codes_to(&mut config.dhcp.introduction.requested)
         }),
         ..NOTHING
     },
@@ -840,7 +840,7 @@ pub static SETTINGS: &[Setting] = &[
         takes: Takes::Value("LIST"),
         help: "do not ask for these",
         lands: Lands::Config(|config, input| {
-            input.add_codes_to(&mut config.introduction.not_requested)
+            input.add_codes_to(&mut config.dhcp.introduction.not_requested)
         }),
         ..NOTHING
     },
@@ -852,7 +852,7 @@ pub static SETTINGS: &[Setting] = &[
         help: "be known to servers by the hardware address, a duid (RFC 4361: the firmware's UUID, \
                or else the hardware address) or octets in hexadecimal",
         lands: Lands::Config(|config, input| {
-            config.introduction.client_id = input.value.parse::<ClientId>()?;
+            config.dhcp.introduction.client_id = input.value.parse::<ClientId>()?;
             Ok(())
         }),
         ..NOTHING
@@ -864,7 +864,7 @@ pub static SETTINGS: &[Setting] = &[
         help: "give servers this name (one with a dot in option 81, another in 12), and take it in \
                place of the lease's",
         lands: Lands::Config(|config, input| {
-            config.given.host_name = Some(input.host_name()?);
+            config.dhcp.given.host_name = Some(input.host_name()?);
             Ok(())
         }),
         ..NOTHING
@@ -875,7 +875,7 @@ pub static SETTINGS: &[Setting] = &[
         takes: Takes::Value("TEXT"),
         help: "say this in option 60",
         lands: Lands::Config(|config, input| {
-            config.introduction.vendor_class = Some(input.printable()?);
+            config.dhcp.introduction.vendor_class = Some(input.printable()?);
             Ok(())
         }),
         ..NOTHING
@@ -886,7 +886,7 @@ pub static SETTINGS: &[Setting] = &[
         takes: Takes::Value("TEXT"),
         help: "say this in option 77",
         lands: Lands::Config(|config, input| {
-            config.introduction.user_class = Some(input.printable()?);
+            config.dhcp.introduction.user_class = Some(input.printable()?);
             Ok(())
         }),
         ..NOTHING
@@ -898,7 +898,7 @@ pub static SETTINGS: &[Setting] = &[
         help: "let an offer without a boot file wait for a better one (1 for a boot; lease takes \
                the first)",
         lands: Lands::Config(|config, input| {
-            config.proxy_wait = Some(input.seconds()?);
+            config.dhcp.proxy_wait = Some(input.seconds()?);
             Ok(())
         }),
         ..NOTHING
@@ -911,7 +911,7 @@ pub static SETTINGS: &[Setting] = &[
         help: "look for another host with the address: while the server is asked, as RFC 5227 has \
                it (strict, which takes 4 to 7 s), or not at all",
         lands: Lands::Config(|config, input| {
-            config.detection = input.named()?;
+            config.dhcp.detection = input.named()?;
             Ok(())
         }),
         ..NOTHING
@@ -935,7 +935,7 @@ pub static SETTINGS: &[Setting] = &[
         help: "write the last DHCP and ARP frames to FILE, as pcapng; a command that fails writes \
                them to /run/wireboot/failure.pcapng anyway",
         lands: Lands::Config(|config, input| {
-            config.record = Some(input.value.to_owned());
+            config.output.record = Some(input.value.to_owned());
             Ok(())
         }),
         ..NOTHING
@@ -981,7 +981,7 @@ pub static SETTINGS: &[Setting] = &[
         of: NETWORK | FETCH | WORD,
         help: "say nothing but errors",
         lands: Lands::Config(|config, input| {
-            config.quiet = input.is_on()?;
+            config.output.quiet = input.is_on()?;
             Ok(())
         }),
         ..NOTHING

@@ -384,11 +384,11 @@ impl Invocation {
         }
         // A flag for a VLAN asks for its interface too, whatever -i names.
         let config = &mut settings.config;
-        if let Some(vlan) = &config.vlan
+        if let Some(vlan) = &config.link.vlan
             && self.flags.iter().any(|(setting, _)| setting.name == "vlan")
-            && !config.interfaces.contains(&vlan.name)
+            && !config.link.interfaces.contains(&vlan.name)
         {
-            config.interfaces.push(vlan.name.clone());
+            config.link.interfaces.push(vlan.name.clone());
         }
         Ok(settings)
     }
@@ -605,12 +605,12 @@ mod tests {
             "-x",
         ])
         .unwrap();
-        assert_eq!(settings.config.interfaces, ["eth0"]);
+        assert_eq!(settings.config.link.interfaces, ["eth0"]);
         assert_eq!((settings.verbosity, settings.capture.count), (1, Some(4)));
         assert!(settings.capture.octets);
         assert_eq!(settings.operands, ["arp", "-x"]);
         let settings = run(&["fetch", "-o", "-", "--cert", "c.pem", "http://192.0.2.1/"]).unwrap();
-        assert_eq!(settings.config.certificate.as_deref(), Some("c.pem"));
+        assert_eq!(settings.config.fetch.certificate.as_deref(), Some("c.pem"));
         let help = request(["lease", "-h", "--nonsense"].map(OsString::from));
         assert!(matches!(help, Ok(Request::Help(Some(Command::Lease)))));
     }
@@ -621,7 +621,7 @@ mod tests {
         let words = "wireboot.interface=eth0 wireboot.interface=eth1,eth2 wireboot.mirror=http://a/ \
                      wireboot.request=3 wireboot.require-signature wireboot.require-signature=0";
         assert_eq!(cmdline::apply(words, &mut config), [""; 0]);
-        assert_eq!(config.interfaces, ["eth0", "eth1", "eth2"]);
+        assert_eq!(config.link.interfaces, ["eth0", "eth1", "eth2"]);
         let arguments = [
             "boot",
             "-i",
@@ -637,10 +637,10 @@ mod tests {
             panic!("it is a command");
         };
         let config = invocation.over(config).unwrap().config;
-        assert_eq!(config.interfaces, ["eth8", "eth9", "v7"]);
-        assert_eq!(config.introduction.requested, [6, 15]);
-        assert_eq!(config.mirrors, ["http://a/"]);
-        assert!(config.must_be_signed);
+        assert_eq!(config.link.interfaces, ["eth8", "eth9", "v7"]);
+        assert_eq!(config.dhcp.introduction.requested, [6, 15]);
+        assert_eq!(config.fetch.mirrors, ["http://a/"]);
+        assert!(config.trust.must_be_signed);
     }
 
     #[test]
