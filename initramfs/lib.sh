@@ -229,7 +229,7 @@ dnsmasq_on_bridge() {
 # static_binary [CARGO ARGUMENT]…: builds the release binary without shared libraries, and prints
 # where it is: with musl, or with the static C library of the machine where musl cannot be had.
 static_binary() {
-    local target flags anew=()
+    local target flags anew=() commit
     command -v cargo >/dev/null || die "this needs Rust (cargo and rustc), which rustup.rs installs"
     target=$arch-unknown-linux-musl
     if bring_target "$target"; then
@@ -256,7 +256,10 @@ static_binary() {
         install_missing "$arch-linux-gnu-gcc=gcc-$arch-linux-gnu libc6-dev-$(debian_arch)-cross"
         export "CC_${target//-/_}=$arch-linux-gnu-gcc" "AR_${target//-/_}=$arch-linux-gnu-ar"
     fi
-    RUSTFLAGS="${RUSTFLAGS:-} $flags" ${anew[0]:+env RUSTC_BOOTSTRAP=1} cargo build "${anew[@]}" \
+    # What --version says; whoever builds from an archive may set it.
+    commit=${WIREBOOT_COMMIT-$(git -C "$root" describe --always --dirty --abbrev=12 --exclude='*' \
+        2>/dev/null || echo unknown)}
+    WIREBOOT_COMMIT=$commit RUSTFLAGS="${RUSTFLAGS:-} $flags" ${anew[0]:+env RUSTC_BOOTSTRAP=1} cargo build "${anew[@]}" \
         --manifest-path "$root/Cargo.toml" --quiet --release --target "$target" "$@" >&2
     echo "${CARGO_TARGET_DIR:-$root/target}/$target/release/wireboot"
 }

@@ -93,9 +93,9 @@ pub fn save() {
 ///
 /// # Errors
 /// As `result`.
-pub fn save_after<T: fmt::Debug>(result: Result<T, Error>) -> Result<T, Error> {
+pub fn save_after<T: fmt::Display>(result: Result<T, Error>) -> Result<T, Error> {
     match &result {
-        Ok(step) => note(format!("stopped after {step:?}")),
+        Ok(step) => note(format!("stopped after {step}")),
         Err(error) => note(error.chain()),
     }
     save();

@@ -19,7 +19,7 @@ mod survey;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 
-use crate::config::Config;
+use crate::config::{Config, DhcpConfig};
 use crate::dhcp::lease::Lease;
 use crate::dhcp::offer;
 use crate::error::Error;
@@ -48,7 +48,7 @@ pub use survey::{Surveyed, survey};
 /// [`Error::Refused`] when no server grants an address in time after that.
 pub fn lease(found: Found, config: &Config, signals: Option<&Signals>) -> Result<Session, Error> {
     let Found { links, watch } = found;
-    race(open(links, config)?, watch, config, signals)
+    race(open(links, &config.dhcp)?, watch, config, signals)
 }
 
 /// Raises the interfaces and returns what [`lease()`] would ask for, with the session that would;
@@ -62,7 +62,7 @@ pub fn preview(
     signals: Option<&Signals>,
 ) -> Result<(Session, Lease), Error> {
     let Found { links, mut watch } = found;
-    let mut sessions = open(links, config)?;
+    let mut sessions = open(links, &config.dhcp)?;
     for session in &mut sessions {
         session.only_discover();
         session.set_held(true);
@@ -101,7 +101,7 @@ pub fn inform(
             "an address is on one interface: say which with -i".to_owned(),
         ));
     }
-    let mut sessions = open(links, config)?;
+    let mut sessions = open(links, &config.dhcp)?;
     for session in &mut sessions {
         session.link().add_address(address)?;
         session.inform(address);
@@ -133,7 +133,7 @@ pub fn configure(session: Session) -> Result<(Session, Lease), Error> {
 /// # Errors
 /// As [`link::first_up`], and [`Error::Configure`] with what the kernel refused.
 pub fn without_dhcp(config: &Config, lease: Lease) -> Result<(Link, Lease), Error> {
-    let link = link::first_up(config)?;
+    let link = link::first_up(&config.link)?;
     if let Err(error) = link.configure(&lease) {
         link.restore();
         return Err(error);
@@ -143,7 +143,7 @@ pub fn without_dhcp(config: &Config, lease: Lease) -> Result<(Link, Lease), Erro
         mac: link.mac,
         client_id: &[],
     };
-    handover::write(&holder, &lease, config.hand_over);
+    handover::write(&holder, &lease, config.dhcp.hand_over);
     Ok((link, lease))
 }
 
@@ -152,7 +152,7 @@ pub fn without_dhcp(config: &Config, lease: Lease) -> Result<(Link, Lease), Erro
 ///
 /// # Errors
 /// What the kernel refuses.
-pub fn release_saved(links: Vec<Link>, config: &Config) -> Result<usize, Error> {
+pub fn release_saved(links: Vec<Link>, config: &DhcpConfig) -> Result<usize, Error> {
     let mut released = 0;
     for link in links {
         let name = link.name.clone();
@@ -164,7 +164,7 @@ pub fn release_saved(links: Vec<Link>, config: &Config) -> Result<usize, Error> 
     Ok(released)
 }
 
-fn open(links: Vec<Link>, config: &Config) -> Result<Vec<Session>, Error> {
+fn open(links: Vec<Link>, config: &DhcpConfig) -> Result<Vec<Session>, Error> {
     let sessions = links.into_iter().map(|link| Session::open(link, config));
     sessions.collect()
 }
@@ -224,7 +224,7 @@ fn until(
                 match turn {
                     Turn::Bound(_) => return Ok(place),
                     Turn::Refused(reason) => {
-                        let (script, name) = (config.script.as_deref(), &session.link().name);
+                        let (script, name) = (config.dhcp.script.as_deref(), &session.link().name);
                         script::tell(script, name, Event::Nak(&reason));
                     }
                     Turn::Lost => {}
@@ -237,8 +237,8 @@ fn until(
         if carrier_at.is_none() && sessions.iter().any(Session::has_begun) {
             carrier_at = Some(now);
         }
-        let deadline = carrier_at.map_or(started_at + config.link_timeout, |at| {
-            at + config.lease_timeout
+        let deadline = carrier_at.map_or(started_at + config.link.timeout, |at| {
+            at + config.dhcp.timeout
         });
         if now >= deadline || sessions.iter().all(Session::is_hopeless) {
             return Err(failure(sessions, carrier_at, started_at));
@@ -266,7 +266,7 @@ fn best_offer(sessions: &[Session], config: &Config, now: Instant) -> Option<usi
     if sessions.iter().any(|session| session.is_taking(best)) {
         return None;
     }
-    let is_ordered = !config.interfaces.is_empty();
+    let is_ordered = !config.link.interfaces.is_empty();
     offer::choose(&standings, is_ordered, now)
 }
 
@@ -292,7 +292,7 @@ fn wait(
     };
     match signals.take().map_err(cannot)? {
         Some(signal) => Err(Error::NoOffer(format!(
-            "ended by a signal ({signal:?}) before there was a lease"
+            "interrupted ({signal}) before there was a lease"
         ))),
         None => Ok(()),
     }

@@ -8,7 +8,7 @@ use crate::config::{Config, Step};
 use crate::console::Console;
 use crate::dhcp::lease::Lease;
 use crate::error::Error;
-use crate::fetch::Fetcher;
+use crate::fetch::{self, Fetcher};
 use crate::image::Image;
 use crate::link;
 use crate::measure::Measurement;
@@ -24,20 +24,23 @@ use crate::trust::Trust;
 pub fn run(config: &Config) -> Result<Step, Error> {
     account::begin();
     let end = account::save_after(steps(config));
-    recorder::save_after(config.record.as_deref(), end)
+    recorder::save_after(config.output.record.as_deref(), end)
 }
 
 fn steps(config: &Config) -> Result<Step, Error> {
-    if config.stops_after(Step::Link) {
-        return link::up(config).map(|_| Step::Link);
+    // Before anything is touched: what is wrong with these files is no different with an address.
+    let trust = Trust::of(&config.trust)?;
+    fetch::check(&config.fetch)?;
+    if config.boot.stops_after(Step::Link) {
+        return link::up(&config.link).map(|_| Step::Link);
     }
     let (mut binding, lease) = lease(config)?;
     account::done("lease");
     log::info!("{}: {lease}", binding.link().name);
-    if config.stops_after(Step::Lease) {
+    if config.boot.stops_after(Step::Lease) {
         return Ok(Step::Lease);
     }
-    match boot(config, &mut binding, &lease) {
+    match boot(config, &trust, &mut binding, &lease) {
         Ok(step) => {
             binding.settle();
             Ok(step)
@@ -54,11 +57,11 @@ fn steps(config: &Config) -> Result<Step, Error> {
 /// # Errors
 /// As its steps; the machine's network is then as it was before.
 fn lease(config: &Config) -> Result<(Binding, Lease), Error> {
-    if let Some(lease) = Lease::without_dhcp(&config.given) {
+    if let Some(lease) = Lease::without_dhcp(&config.dhcp.given) {
         let (link, lease) = acquire::without_dhcp(config, lease)?;
         return Ok((Binding::fixed(link, lease.address), lease));
     }
-    let session = acquire::lease(link::find(config)?, config, None)?;
+    let session = acquire::lease(link::find(&config.link)?, config, None)?;
     account::extend(session.moments().iter().cloned());
     let (session, lease) = acquire::configure(session)?;
     account::note("address and routes are set");
@@ -66,14 +69,18 @@ fn lease(config: &Config) -> Result<(Binding, Lease), Error> {
 }
 
 /// Goes on from the lease, which is renewed beside all that follows, up to the jump.
-fn boot(config: &Config, binding: &mut Binding, lease: &Lease) -> Result<Step, Error> {
-    binding.renew(config)?;
-    let console = Console::new(config.unattended);
+fn boot(
+    config: &Config,
+    trust: &Trust,
+    binding: &mut Binding,
+    lease: &Lease,
+) -> Result<Step, Error> {
+    binding.renew(&config.dhcp)?;
+    let console = Console::new(config.boot.unattended);
     let lease = &acquire::boot_file(binding, lease.clone(), config, console)?;
     account::done("boot server");
-    let trust = Trust::of(config)?;
     let link = binding.link();
-    let fetcher = Fetcher::new(config, &link.name, lease, &trust)?;
+    let fetcher = Fetcher::new(config, &link.name, lease, trust)?;
     let facts = planning::facts(config, &link.name, link.mac, lease)?;
     let mut outcome = planning::plan(
         facts,
@@ -83,12 +90,12 @@ fn boot(config: &Config, binding: &mut Binding, lease: &Lease) -> Result<Step, E
     )?;
     planning::report(config, &outcome.plan, &outcome.notes);
     account::done("plan");
-    if config.stops_after(Step::Plan) {
+    if config.boot.stops_after(Step::Plan) {
         return Ok(Step::Plan);
     }
     let image = image(&mut outcome, &fetcher)?;
     account::done("fetch");
-    if config.stops_after(Step::Image) {
+    if config.boot.stops_after(Step::Image) {
         return Ok(Step::Image);
     }
     for Measurement { part, sha256, .. } in image.measure()? {
@@ -98,14 +105,14 @@ fn boot(config: &Config, binding: &mut Binding, lease: &Lease) -> Result<Step, E
     image.load()?;
     account::done("load");
     log::info!("{}", account::summary());
-    if config.stops_after(Step::Load) {
+    if config.boot.stops_after(Step::Load) {
         return Ok(Step::Load);
     }
     let kernel = &outcome.plan.kernel.url;
     log::info!("starting {kernel} with \"{}\"", image.command_line);
     account::note("kexec");
     account::save();
-    recorder::save_after(config.record.as_deref(), Ok(()))?;
+    recorder::save_after(config.output.record.as_deref(), Ok(()))?;
     binding.settle();
     binding.link().quiesce();
     image.start().map(|never| match never {})

@@ -11,10 +11,10 @@ mod ip;
 mod words;
 
 use std::net::Ipv4Addr;
-use std::str::FromStr;
 use std::time::Duration;
 
-use crate::config::{Config, NoSuchName, Report, Vlan};
+use crate::config::{self, Config, Vlan};
+use crate::settings::parse;
 use crate::time::parse_seconds;
 use crate::wire::ethernet::MacAddress;
 use crate::wire::option::known::parse_hex;
@@ -34,6 +34,8 @@ pub struct CommandLine {
     boot_device: Option<String>,
     /// `rd.bootif=0`
     ignores_boot_if: bool,
+    /// Own settings that a word has been followed for.
+    own: Vec<&'static str>,
     /// Words of `ip=` and what they ask for.
     requests: Vec<(String, IpRequest)>,
 }
@@ -81,7 +83,14 @@ pub fn parse(text: &str, config: Config) -> CommandLine {
             Some((key, value)) => (key, Some(value)),
             None => (word.as_str(), None),
         };
-        if let Some(meaning) = line.take(key, value) {
+        let meaning = if word.contains(char::REPLACEMENT_CHARACTER) {
+            // That it is about the network is all that is known of it.
+            let is_known = CommandLine::default().take(key, value).is_some();
+            is_known.then(|| Meaning::Refused("it has octets that are no UTF-8".to_owned()))
+        } else {
+            line.take(key, value)
+        };
+        if let Some(meaning) = meaning {
             line.remarks.push(Remark { word, meaning });
         }
     }
@@ -93,7 +102,10 @@ impl CommandLine {
     fn take(&mut self, key: &str, value: Option<&str>) -> Option<Meaning> {
         let key = key.replace('_', "-");
         if let Some(own) = key.strip_prefix("wireboot.") {
-            return Some(self.own(own, value).unwrap_or_else(Meaning::Refused));
+            return Some(
+                self.own(own, value)
+                    .map_or_else(Meaning::Refused, Meaning::Followed),
+            );
         }
         let value = value.unwrap_or_default();
         let meaning = match key.as_str() {
@@ -112,21 +124,21 @@ impl CommandLine {
                 Ok(format!("of several interfaces, {value} is the one"))
             }
             "rd.net.timeout.carrier" | "rd.net.timeout.iflink" => seconds(value).map(|time| {
-                self.config.link_timeout = time;
+                self.config.link.timeout = time;
                 format!(
                     "waits {} s for an interface and its carrier",
                     time.as_secs()
                 )
             }),
             "rd.net.timeout.dhcp" => seconds(value).map(|time| {
-                self.config.lease_timeout = time;
+                self.config.dhcp.timeout = time;
                 format!("waits {} s for a lease", time.as_secs())
             }),
             "rd.neednet" => {
                 return Some(Meaning::Needless("the network is always set up"));
             }
             "rd.peerdns" => {
-                self.config.given.ignores_server_dns = is_off(value);
+                self.config.dhcp.given.ignores_server_dns = is_off(value);
                 let not = not(is_off(value));
                 Ok(format!("the server's resolvers are {not}asked"))
             }
@@ -171,27 +183,16 @@ impl CommandLine {
     }
 
     fn vlan(&mut self, value: &str) -> Result<String, String> {
-        let (name, parent) = value
-            .split_once(':')
-            .filter(|(name, parent)| !name.is_empty() && !parent.is_empty())
-            .ok_or("it is not the VLAN's interface, a colon and the interface that carries it")?;
-        // eth0.7, eth0.0007, vlan7 and vlan0007 are in use.
-        let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
-        let digits = name.rsplit_once('.').map_or(digits, |(_, digits)| digits);
-        let id = digits.parse().ok().filter(|id| (1..=4094).contains(id));
-        let id = id.ok_or("the VLAN's interface does not end with its number, 1 to 4094")?;
-        if let Some(other) = &self.config.vlan {
+        let vlan: Vlan = value.parse()?;
+        if let Some(other) = &self.config.link.vlan {
             return Err(format!(
                 "the boot goes over the VLAN {} already",
                 other.name
             ));
         }
-        self.config.vlan = Some(Vlan {
-            name: ip::interface_name(name)?,
-            id,
-            parent: ip::interface_name(parent)?,
-        });
-        Ok(format!("{name} is the VLAN {id} on {parent}"))
+        let meaning = format!("{} is the VLAN {} on {}", vlan.name, vlan.id, vlan.parent);
+        self.config.link.vlan = Some(vlan);
+        Ok(meaning)
     }
 
     /// `NETWORK/BITS:GATEWAY[:INTERFACE]`
@@ -218,6 +219,7 @@ impl CommandLine {
             );
         };
         self.config
+            .dhcp
             .given
             .routes
             .push((destination, prefix_len, gateway));
@@ -231,20 +233,13 @@ impl CommandLine {
         let address: Ipv4Addr = value
             .parse()
             .map_err(|_| format!("\"{value}\" is not an IPv4 address"))?;
-        self.config.given.dns.push(address);
+        self.config.dhcp.given.dns.push(address);
         Ok(format!("the resolver {address} is asked first"))
     }
 
     fn boot_if(&mut self, value: &str) -> Result<String, String> {
-        // PXELINUX puts the hardware type in front: 01 is Ethernet.
-        let address = match value.len() {
-            20 => value.strip_prefix("01-").or(value.strip_prefix("01:")),
-            _ => Some(value),
-        };
-        let mac: MacAddress = address
-            .and_then(|address| address.parse().ok())
-            .ok_or("it is not 01 and a hardware address such as 01-52-54-00-12-34-56")?;
-        self.config.boot_interface = Some(mac);
+        let mac = config::boot_interface(value)?;
+        self.config.link.boot_interface = Some(mac);
         Ok(format!("boots over the interface with the address {mac}"))
     }
 
@@ -257,58 +252,22 @@ impl CommandLine {
         Ok(format!("{name} means the interface with the address {mac}"))
     }
 
-    fn own(&mut self, key: &str, value: Option<&str>) -> Result<Meaning, String> {
-        let flag = value.is_none_or(|value| matches!(value, "1" | "yes" | "true" | "on"));
-        let value = value.unwrap_or_default();
-        let text = (!value.is_empty())
-            .then(|| value.to_owned())
-            .ok_or_else(|| format!("it needs a value: wireboot.{key}=VALUE"));
-        let config = &mut self.config;
-        if let Some(set) = config.set_introduction(key, value) {
-            return set.map(|()| Meaning::Followed(format!("{key} is {value}")));
-        }
-        match key {
-            "interface" => {
-                let names = text?;
-                config
-                    .interfaces
-                    .extend(names.split(',').map(str::to_owned));
-            }
-            "bootif" => return self.boot_if(value).map(Meaning::Followed),
-            "link-timeout" => config.link_timeout = seconds(&text?)?,
-            "timeout" => config.lease_timeout = seconds(&text?)?,
-            "proxy-wait" => config.proxy_wait = Some(seconds(&text?)?),
-            "acd" => config.detection = one_of(&text?)?,
-            "identify" => config.identify = one_of(&text?)?,
-            "stop-after" => config.stop_after = Some(one_of(&text?)?),
-            "append" => config.append = Some(text?),
-            "boot-file" => config.boot_file = Some(text?),
-            "initrd" => config.initrds.push(text?),
-            "mirror" => config.mirrors.push(text?),
-            "lease-dir" => config.lease_directory = Some(text?.into()),
-            "ca" => config.ca = Some(text?),
-            "certificate" => config.certificate = Some(text?),
-            "require-signature" => config.must_be_signed |= flag,
-            "on-failure" => {
-                config.on_failure = one_of(&text?)?;
-            }
-            "hand-over" => {
-                config.hand_over = one_of(&text?)?;
-            }
-            "unattended" => config.unattended = flag,
-            "explain" if flag => config.report = Report::Explain,
-            "explain" => config.report = Report::default(),
-            "quiet" => config.quiet = flag,
-            _ => return Err("there is no such setting".to_owned()),
-        }
-        let said = if value.is_empty() { "on" } else { value };
-        Ok(Meaning::Followed(format!("{key} is {said}")))
+    fn own(&mut self, key: &str, value: Option<&str>) -> Result<String, String> {
+        let own = &mut self.own;
+        let is_first = |name| {
+            let is_first = !own.contains(&name);
+            own.push(name);
+            is_first
+        };
+        let name = parse::word(&mut self.config, key, value, is_first)?;
+        let said = value.filter(|value| !value.is_empty()).unwrap_or("on");
+        Ok(format!("{name} is {said}"))
     }
 
     /// Brings `ip=`, `bootdev=`, `ifname=` and `vlan=` together once all of them are known.
     fn choose_interfaces(&mut self) {
         if self.ignores_boot_if {
-            self.config.boot_interface = None;
+            self.config.link.boot_interface = None;
         }
         let mut requests = std::mem::take(&mut self.requests);
         if let Some(device) = &self.boot_device {
@@ -327,7 +286,7 @@ impl CommandLine {
             }
         }
         for (_, request) in &requests {
-            request.give(&mut self.config.given);
+            request.give(&mut self.config.dhcp.given);
         }
         let mut names: Vec<_> = requests
             .into_iter()
@@ -336,7 +295,7 @@ impl CommandLine {
         if let Some(device) = self.boot_device.take() {
             names = vec![device];
         }
-        if let (Some(vlan), true) = (&self.config.vlan, names.is_empty()) {
+        if let (Some(vlan), true) = (&self.config.link.vlan, names.is_empty()) {
             names.push(vlan.name.clone());
         }
         for name in names {
@@ -345,9 +304,9 @@ impl CommandLine {
                 .map(|(_, mac)| *mac)
                 .or_else(|| named_by_address(&name))
             {
-                Some(mac) => self.config.boot_interface = Some(mac),
-                None if self.config.interfaces.contains(&name) => {}
-                None => self.config.interfaces.push(name),
+                Some(mac) => self.config.link.boot_interface = Some(mac),
+                None if self.config.link.interfaces.contains(&name) => {}
+                None => self.config.link.interfaces.push(name),
             }
         }
     }
@@ -385,11 +344,6 @@ const fn not(is_off: bool) -> &'static str {
 
 fn seconds(text: &str) -> Result<Duration, String> {
     parse_seconds(text).ok_or_else(|| format!("\"{text}\" is not a number of seconds"))
-}
-
-fn one_of<T: FromStr<Err = NoSuchName>>(text: &str) -> Result<T, String> {
-    text.parse()
-        .map_err(|NoSuchName(names)| format!("\"{text}\" is none of {names}"))
 }
 
 #[cfg(test)]

@@ -107,6 +107,11 @@ impl Error {
         }
     }
 
+    /// Returns whether the arguments or a configuration are at fault.
+    pub const fn is_usage(&self) -> bool {
+        matches!(self, Self::Usage(_))
+    }
+
     /// Returns the text with all its causes, in one line.
     pub fn chain(&self) -> String {
         let mut text = self.to_string();

@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::config::Config;
+use crate::config::{Config, FetchConfig};
 use crate::dhcp::lease::Lease;
 use crate::error::{Cause, Error};
 use crate::plan::policy::Policy;
@@ -109,6 +109,27 @@ impl Default for Fetcher {
     }
 }
 
+/// Reads the files that are needed for https, and the addresses of mirrors, to see whether they are
+/// of use.
+///
+/// # Errors
+/// [`Error::Usage`] for what cannot be read or used.
+pub fn check(config: &FetchConfig) -> Result<(), Error> {
+    Mirrors::of(&config.mirrors)?;
+    for (path, what) in [
+        (&config.ca, "the authorities"),
+        (&config.certificate, "the certificate and key"),
+    ] {
+        if let Some(path) = path {
+            let read = std::fs::read(path);
+            read.map_err(|error| Error::Usage(format!("cannot read {what} in {path}: {error}")))?;
+        }
+    }
+    #[cfg(feature = "tls")]
+    tls::check(config.ca.as_deref(), config.certificate.as_deref())?;
+    Ok(())
+}
+
 /// How long a server may be silent, where nobody says otherwise.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -141,14 +162,14 @@ impl Fetcher {
         let time_servers = lease.options.addresses(code::NTP_SERVERS);
         Ok(Self {
             interface: Some(interface.to_owned()),
-            address_timeout: config.lease_timeout,
-            ca: config.ca.as_ref().map(PathBuf::from),
-            client_certificate: config.certificate.as_ref().map(PathBuf::from),
+            address_timeout: config.dhcp.timeout,
+            ca: config.fetch.ca.as_ref().map(PathBuf::from),
+            client_certificate: config.fetch.certificate.as_ref().map(PathBuf::from),
             clock: Clock::of(time_servers.into_iter().map(IpAddr::from).collect()),
             keys: trust.demanded(),
             policy: trust.policy.clone(),
-            mirrors: Mirrors::of(&config.mirrors)?,
-            board: Board::new(Style::for_people(config.quiet)),
+            mirrors: Mirrors::of(&config.fetch.mirrors)?,
+            board: Board::new(Style::for_people(config.output.quiet)),
             ..Self::default()
         })
     }

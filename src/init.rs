@@ -55,7 +55,7 @@ pub fn run() -> ! {
         log::warn!("{}", error.chain());
     }
     // These two no device asks for.
-    let vlan = config.vlan.as_ref().map(|_| "8021q");
+    let vlan = config.link.vlan.as_ref().map(|_| "8021q");
     modules::load_and_follow(["af_packet"].into_iter().chain(vlan));
     let mut random = Random::new(sys::seed());
     let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
@@ -75,10 +75,10 @@ pub fn run() -> ! {
 /// How the machine is to end.
 fn attempt(supervisor: &Supervisor, config: &Config, pause: Duration) -> Result<(), End> {
     match supervisor.run(&mut boot())?.as_str() {
-        "exit code 0" => log::info!("the boot ended where it was told to"),
+        "exit code 0" => log::info!("the boot stopped where wireboot.stop-after says"),
         why => log::error!("the machine could not be booted: {why}"),
     }
-    match config.on_failure {
+    match config.boot.on_failure {
         OnFailure::Retry => {}
         OnFailure::Shell => shell(supervisor)?,
         OnFailure::Reboot => return Err(End::Restart),
@@ -92,7 +92,7 @@ fn attempt(supervisor: &Supervisor, config: &Config, pause: Duration) -> Result<
 /// which reads it too.
 fn config() -> Config {
     let mut config = Config::for_boot();
-    let text = fs::read_to_string(KERNEL_COMMAND_LINE).unwrap_or_default();
+    let text = command_line(KERNEL_COMMAND_LINE).unwrap_or_default();
     cmdline::apply(&text, &mut config);
     config
 }
@@ -135,15 +135,22 @@ fn shell(supervisor: &Supervisor) -> Result<(), End> {
     Ok(())
 }
 
-/// Adds what a kernel command line in the file `path` says to `config`.
+/// Adds what a kernel command line in the file `path` says to `config`; returns what could not be
+/// followed, a sentence each.
 ///
 /// # Errors
 /// [`Error::Usage`] when the file cannot be read.
-pub fn apply_command_line(path: &str, config: &mut Config) -> Result<(), Error> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| Error::Usage(format!("cannot read {path}: {error}")))?;
-    for complaint in cmdline::apply(&text, config) {
-        log::warn!("{complaint}");
-    }
-    Ok(())
+pub fn apply_command_line(path: &str, config: &mut Config) -> Result<Vec<String>, Error> {
+    Ok(cmdline::apply(&command_line(path)?, config))
+}
+
+/// Reads a kernel command line. Octets that are no UTF-8 become U+FFFD: they may be in words of
+/// others, such as a label, and only the words that have them are lost.
+///
+/// # Errors
+/// [`Error::Usage`] when the file cannot be read.
+pub fn command_line(path: &str) -> Result<String, Error> {
+    let octets =
+        fs::read(path).map_err(|error| Error::Usage(format!("cannot read {path}: {error}")))?;
+    Ok(String::from_utf8_lossy(&octets).into_owned())
 }

@@ -11,7 +11,7 @@
 //! | devices | [`link`], [`console`], [`account`], [`handover`], [`recorder`], [`script`], [`measure`], [`trust`], [`unpack`] | yes, through [`sys`] |
 //! | machines | [`dhcp`], [`tftp`], [`http`], [`sntp`], [`switch`], [`verify`] | no: time and input are arguments |
 //! | plans | [`plan`], with its URLs | no |
-//! | values | [`wire`], [`time`], [`error`], [`config`], [`cmdline`] | no |
+//! | values | [`wire`], [`time`], [`error`], [`settings`], [`config`], [`cmdline`] | no |
 //! | kernel | [`sys`] | it is the I/O, and the only unsafe code |
 
 pub mod account;
@@ -20,7 +20,6 @@ pub mod agent;
 pub mod capture;
 pub mod cli;
 pub mod cmdline;
-pub mod config;
 pub mod console;
 pub mod dhcp;
 pub mod error;
@@ -35,6 +34,7 @@ pub mod plan;
 pub mod planning;
 pub mod recorder;
 pub mod script;
+pub mod settings;
 pub mod sntp;
 pub mod switch;
 pub mod sys;
@@ -44,3 +44,5 @@ pub mod trust;
 pub mod unpack;
 pub mod verify;
 pub mod wire;
+
+pub use settings::config;

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use nix::net::if_::if_nametoindex;
 
-use crate::config::Config;
+use crate::config::LinkConfig;
 use crate::error::Error;
 use crate::sys::netlink::RouteSocket;
 use crate::sys::{self, SyscallError};
@@ -58,8 +58,8 @@ pub struct Found {
 ///
 /// # Errors
 /// As [`find`] and [`raise`], and [`Error::NoCarrier`] when none has a carrier within the
-/// `link_timeout` of `config`; what was raised is lowered again then.
-pub fn up(config: &Config) -> Result<Vec<Link>, Error> {
+/// `timeout` of `config`; what was raised is lowered again then.
+pub fn up(config: &LinkConfig) -> Result<Vec<Link>, Error> {
     raised(config).map(|(found, _)| found.links)
 }
 
@@ -68,7 +68,7 @@ pub fn up(config: &Config) -> Result<Vec<Link>, Error> {
 ///
 /// # Errors
 /// As [`up`].
-pub fn first_up(config: &Config) -> Result<Link, Error> {
+pub fn first_up(config: &LinkConfig) -> Result<Link, Error> {
     let (Found { mut links, .. }, first) = raised(config)?;
     let link = links.swap_remove(first);
     links.iter().for_each(Link::restore);
@@ -76,11 +76,9 @@ pub fn first_up(config: &Config) -> Result<Link, Error> {
 }
 
 /// Returns the interfaces, raised, and the place of the first with a carrier.
-fn raised(config: &Config) -> Result<(Found, usize), Error> {
+fn raised(config: &LinkConfig) -> Result<(Found, usize), Error> {
     let mut found = find(config)?;
-    match raise(&found.links)
-        .and_then(|()| wait(&found.links, &mut found.watch, config.link_timeout))
-    {
+    match raise(&found.links).and_then(|()| wait(&found.links, &mut found.watch, config.timeout)) {
         Ok(first) => Ok((found, first)),
         Err(error) => {
             found.links.iter().for_each(Link::restore);
@@ -89,7 +87,7 @@ fn raised(config: &Config) -> Result<(Found, usize), Error> {
     }
 }
 
-/// Finds the interfaces that `config` asks for, and waits up to its `link_timeout` for them to
+/// Finds the interfaces that `config` asks for, and waits up to its `timeout` for them to
 /// appear.
 ///
 /// Named interfaces go first, then the one with the address in `BOOTIF`; without either, every
@@ -98,8 +96,8 @@ fn raised(config: &Config) -> Result<(Found, usize), Error> {
 ///
 /// # Errors
 /// [`Error::NoInterface`] with what was found and why each was of no use.
-pub fn find(config: &Config) -> Result<Found, Error> {
-    let deadline = sys::now() + config.link_timeout;
+pub fn find(config: &LinkConfig) -> Result<Found, Error> {
+    let deadline = sys::now() + config.timeout;
     let mut watch = Watch::open()?;
     let mut present = BTreeMap::new();
     let mut vlan = vlan::Wanted::new(config);
@@ -128,7 +126,7 @@ pub fn find(config: &Config) -> Result<Found, Error> {
             return Err(Error::NoInterface(selection.explain(config)));
         }
         if !std::mem::replace(&mut is_told, true) {
-            let seconds = Seconds(config.link_timeout);
+            let seconds = Seconds(config.timeout);
             log::info!("waiting up to {seconds:.0} s for a network interface to appear");
         }
         watch.wait(deadline)?;

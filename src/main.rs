@@ -10,7 +10,8 @@ fn main() -> ExitCode {
     match wireboot::cli::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("wireboot: {}", Safe::line(error.chain()));
+            let kind = if error.is_usage() { "error: " } else { "" };
+            eprintln!("wireboot: {kind}{}", Safe::line(error.chain()));
             ExitCode::from(error.exit_code())
         }
     }

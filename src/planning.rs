@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use crate::config::{self, Config, Identify, Report};
+use crate::config::{self, BootConfig, Config, Identify, Report};
 use crate::console::Console;
 use crate::dhcp::lease::Lease;
 use crate::error::Error;
@@ -92,7 +92,7 @@ pub fn facts(
     mac: MacAddress,
     lease: &Lease,
 ) -> Result<Facts, Error> {
-    let name = boot_file(config, lease)?;
+    let name = boot_file(&config.boot, lease)?;
     let next_server = lease.next_server.filter(|ip| !ip.is_unspecified());
     let server = next_server.unwrap_or(lease.server);
     // The address may depend on all the other facts.
@@ -113,7 +113,7 @@ pub fn facts(
         .collect();
     add_machine(&mut facts);
     // iPXE expands settings in the name that a server gives it (fetch_next_server_and_filename).
-    let is_ipxe = config.boot_file.is_none() && config.identify == Identify::Ipxe;
+    let is_ipxe = config.boot.file.is_none() && config.dhcp.identify == Identify::Ipxe;
     let name = if is_ipxe {
         let expanded = facts.expand_settings(name);
         expanded.map_err(|what| Error::NothingBootable {
@@ -130,8 +130,8 @@ pub fn facts(
         // For HTTP boot the server is only known from the address.
         facts.boot_server = address;
     }
-    facts.append.clone_from(&config.append);
-    for name in &config.initrds {
+    facts.append.clone_from(&config.boot.append);
+    for name in &config.boot.initrds {
         let url = facts.boot_file.join(name).map_err(|error| {
             let what = format!("the initrd is no address: {error}");
             Error::Usage(what)
@@ -142,8 +142,8 @@ pub fn facts(
 }
 
 /// Returns the name of the boot file.
-fn boot_file<'a>(config: &'a Config, lease: &'a Lease) -> Result<&'a str, Error> {
-    let name = config.boot_file.as_ref().or(lease.boot_file.as_ref());
+fn boot_file<'a>(config: &'a BootConfig, lease: &'a Lease) -> Result<&'a str, Error> {
+    let name = config.file.as_ref().or(lease.boot_file.as_ref());
     let name = name.ok_or_else(|| Error::NothingBootable {
         what: match lease.is_without_dhcp() {
             true => "without DHCP nobody names a boot file; say --boot-file".to_owned(),
@@ -278,8 +278,8 @@ pub fn plan(
 
 /// Prints what `config` wants to see of the plan.
 pub fn report(config: &Config, plan: &BootPlan, notes: &[Note]) {
-    let is_last = config.stop_after == Some(config::Step::Plan);
-    match config.report {
+    let is_last = config.boot.stop_after == Some(config::Step::Plan);
+    match config.output.report {
         Report::Json if is_last => println!("{}", report::json(plan)),
         Report::Plan if is_last => print!("{}", report::text(plan)),
         Report::Explain => print!("{}{}", report::explain(notes), report::text(plan)),
@@ -403,7 +403,7 @@ mod tests {
         }
         let mut other = Config::for_boot();
         for identify in [Identify::Pxe, Identify::Http, Identify::Plain] {
-            other.identify = identify;
+            other.dhcp.identify = identify;
             let facts = facts_of("/${mac:hexhyp}", &other).unwrap();
             assert_eq!(
                 facts.boot_file.to_string(),
@@ -411,8 +411,8 @@ mod tests {
             );
         }
         // What the user names is meant as it is.
-        other.identify = Identify::Ipxe;
-        other.boot_file = Some("a${mac}".to_owned());
+        other.dhcp.identify = Identify::Ipxe;
+        other.boot.file = Some("a${mac}".to_owned());
         let facts = facts_of("x", &other).unwrap();
         assert_eq!(facts.boot_file.to_string(), "tftp://192.0.2.1/a${mac}");
     }

@@ -10,12 +10,14 @@
 
 mod variables;
 
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use crate::dhcp::lease::Lease;
+use crate::error::Error;
 use crate::sys::{self, process};
 use crate::time::Seconds;
 use crate::wire::grammar;
@@ -67,6 +69,23 @@ pub fn tell(script: Option<&Path>, interface: &str, event: Event<'_>) {
     if let Some(path) = script {
         run(path, interface, event, MAX_TIME);
     }
+}
+
+/// Makes sure that there is a program to be told.
+///
+/// # Errors
+/// [`Error::Usage`] when there is no such file or it cannot be executed.
+pub fn check(path: &Path) -> Result<(), Error> {
+    let unusable =
+        |why: String| Error::Usage(format!("cannot run the script {}: {why}", path.display()));
+    let metadata = std::fs::metadata(path).map_err(|error| unusable(error.to_string()))?;
+    if !metadata.is_file() {
+        return Err(unusable("it is no file".to_owned()));
+    }
+    if metadata.permissions().mode() & 0o111 == 0 {
+        return Err(unusable("it is not executable".to_owned()));
+    }
+    Ok(())
 }
 
 fn run(path: &Path, interface: &str, event: Event<'_>, max_time: Duration) {

@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::ErrorKind;
 
-use crate::config::Config;
+use crate::config::TrustConfig;
 use crate::error::Error;
 use crate::plan::policy::Policy;
 use crate::verify::Keys;
@@ -31,7 +31,7 @@ impl Trust {
     /// # Errors
     /// [`Error::Usage`] for a policy or key that cannot be read, and for signatures demanded without
     /// a key.
-    pub fn of(config: &Config) -> Result<Self, Error> {
+    pub fn of(config: &TrustConfig) -> Result<Self, Error> {
         let mut policy = Policy::default();
         let path = config.policy.as_deref().unwrap_or(POLICY);
         match fs::read_to_string(path) {
@@ -39,7 +39,11 @@ impl Trust {
                 .read(&text)
                 .map_err(|fault| Error::Usage(format!("{path}: {fault}")))?,
             Err(error) if error.kind() == ErrorKind::NotFound && config.policy.is_none() => {}
-            Err(error) => return Err(Error::Usage(format!("cannot read {path}: {error}"))),
+            Err(error) => {
+                return Err(Error::Usage(format!(
+                    "cannot read the policy {path}: {error}"
+                )));
+            }
         }
         policy.must_be_signed |= config.must_be_signed;
         let mut keys = Keys::default();
@@ -54,9 +58,7 @@ impl Trust {
             add("a key built in", key)?;
         }
         for value in &config.keys {
-            // A file, or the key itself.
-            let text = fs::read_to_string(value).unwrap_or_else(|_| value.clone());
-            add(value, &text)?;
+            add_key(&mut keys, value)?;
         }
         if policy.must_be_signed && keys.is_empty() {
             let what = "signatures are demanded, and no key is known whose would count";
@@ -74,6 +76,23 @@ impl Trust {
     }
 }
 
+/// Adds a key that is in a file, or is the key itself.
+///
+/// # Errors
+/// [`Error::Usage`] for a file that cannot be read and for what is no key.
+pub fn add_key(keys: &mut Keys, value: &str) -> Result<(), Error> {
+    let (added, unread) = match fs::read_to_string(value) {
+        Ok(text) => (keys.add(&text), None),
+        Err(error) => (keys.add(value), Some(error)),
+    };
+    added.map_err(|fault| {
+        Error::Usage(match unread {
+            Some(error) => format!("cannot read the key {value}: {error}, and it is no key itself"),
+            None => format!("{value}: {fault}"),
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,10 +102,10 @@ mod tests {
     #[test]
     fn demands_and_keys_add_up_and_are_checked_before_anything_is_fetched() {
         let with = |keys: &[&str], must_be_signed| {
-            Trust::of(&Config {
+            Trust::of(&TrustConfig {
                 keys: keys.iter().map(|&key| key.to_owned()).collect(),
                 must_be_signed,
-                ..Config::default()
+                ..TrustConfig::default()
             })
         };
         assert!(with(&[KEY], false).unwrap().demanded().is_empty());
@@ -94,9 +113,9 @@ mod tests {
         for error in [with(&[], true), with(&["nonsense"], false)] {
             assert_eq!(error.unwrap_err().exit_code(), 1);
         }
-        let named = Trust::of(&Config {
+        let named = Trust::of(&TrustConfig {
             policy: Some("/nonexistent/policy".to_owned()),
-            ..Config::default()
+            ..TrustConfig::default()
         });
         assert!(
             named

@@ -90,7 +90,7 @@ fn a_port_that_forwards_late_is_told_of_and_asked_through_until_it_does() {
         let said = machine.ends();
         let place = |text: &str| said.find(text).expect("it was said");
         let blocked = place("STP listening")..place("the port forwards now");
-        let discovers = said[blocked].matches("Discover to").count();
+        let discovers = said[blocked].matches("DISCOVER to").count();
         // Without knowing of the port it would be seven.
         assert!(discovers > 15, "{discovers}:\n{said}");
     });

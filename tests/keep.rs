@@ -332,10 +332,14 @@ fn a_signal_before_there_is_a_lease_leaves_everything_as_it_was() {
     in_new_namespace(|| {
         let _far = Far::plug_in();
         let mut client = keep(&["-v"]);
-        client.wait_for("Discover to 255.255.255.255:67");
+        client.wait_for("DISCOVER to 255.255.255.255:67");
         client.signal(Signal::SIGINT);
+        client.wait_for("interrupted (SIGINT or SIGTERM) before there was a lease");
         assert_eq!(client.exit_code(), Some(3));
         is_as_it_was();
+        // Details are in the words of the RFC, without the places in the program.
+        assert_eq!(client.count("near: SELECTING, waiting for offers"), 1);
+        assert_eq!(client.count("wireboot::"), 0);
     });
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use common::{in_new_namespace, ip, wait_until};
 use serde_json::Value;
-use wireboot::config::Config;
+use wireboot::config::LinkConfig;
 use wireboot::dhcp::lease::{Lease, Route};
 use wireboot::error::Error;
 use wireboot::link::{self, Change, Link, Watch};
@@ -60,14 +60,14 @@ fn no_carrier_is_an_error_that_names_the_interfaces_and_leaves_them_as_they_were
     in_new_namespace(|| {
         ip("link add a1 type veth peer name a2");
         ip("link add b1 type veth peer name b2");
-        let config = Config {
-            link_timeout: Duration::from_millis(50),
+        let config = LinkConfig {
+            timeout: Duration::from_millis(50),
             ..named(&["b1", "a1"])
         };
         let error = link::up(&config).unwrap_err();
         assert!(
             matches!(&error, Error::NoCarrier { interface, waited }
-                if interface == "b1 a1" && *waited >= config.link_timeout),
+                if interface == "b1 a1" && *waited >= config.timeout),
             "{error:?}"
         );
         assert!(!ip("-o link show").contains("a1@a2: <BROADCAST,MULTICAST,UP"));
@@ -80,9 +80,9 @@ fn no_carrier_is_an_error_that_names_the_interfaces_and_leaves_them_as_they_were
 fn without_a_name_virtual_interfaces_are_passed_over_and_told() {
     in_new_namespace(|| {
         ip("link add near type veth peer name far");
-        let config = Config {
-            link_timeout: Duration::ZERO,
-            ..Config::default()
+        let config = LinkConfig {
+            timeout: Duration::ZERO,
+            ..LinkConfig::default()
         };
         let error = link::find(&config).unwrap_err();
         assert_eq!(error.exit_code(), 2);
@@ -294,10 +294,10 @@ fn found(names: &[&str]) -> Link {
     link::find(&named(names)).unwrap().links.pop().unwrap()
 }
 
-fn named(names: &[&str]) -> Config {
-    Config {
+fn named(names: &[&str]) -> LinkConfig {
+    LinkConfig {
         interfaces: names.iter().map(|name| (*name).to_owned()).collect(),
-        ..Config::default()
+        ..LinkConfig::default()
     }
 }
 

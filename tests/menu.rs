@@ -237,6 +237,6 @@ fn start_with(flags: &str) -> Terminal {
 /// Waits for the plan to be printed, and for the end.
 fn plans(mut boot: Terminal, kernel: &str, command_line: &str) {
     boot.shows(&["kernel  ", kernel, "command line", command_line]);
-    boot.shows(&["stopped after Plan"]);
+    boot.shows(&["stopped after plan"]);
     assert!(boot.child.wait().unwrap().success());
 }

@@ -67,6 +67,6 @@ fn boot(file: &str) -> String {
     let output = output.expect("it is built");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("stopped after Image"), "{said}");
+    assert!(said.contains("stopped after image"), "{said}");
     said
 }

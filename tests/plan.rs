@@ -284,7 +284,14 @@ fn transcript(case: &Path, choices: Option<&[&str]>) -> String {
     let mut choices = choices.map(|choices| choices.iter());
     let mut answer = Answer::Begin;
     for _ in 0..20_000 {
-        answer = match planner.next(answer) {
+        let step = planner.next(answer);
+        // --explain and the log put the place in front of the text.
+        let place_again = planner
+            .notes()
+            .iter()
+            .find(|note| note.text.starts_with(&note.place.to_string()));
+        assert_eq!(place_again, None, "{name}");
+        answer = match step {
             Step::Fetch { url, purpose } => {
                 let answer = serve(case.parent().unwrap(), &url, purpose);
                 let is_missing = answer == Answer::Missing;

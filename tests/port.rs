@@ -49,7 +49,7 @@ fn a_port_in_the_spanning_tree_is_told_of_and_asked_through_again_and_again() {
         assert_eq!(told.count(), 2, "once, and at the end: {said:#?}");
         assert!(said.last().unwrap().contains("s to go"), "{said:#?}");
         // Alone, the delays of 0.5, 1, 2 and 4 s make it four.
-        let discovers = said.iter().filter(|line| line.contains("Discover to"));
+        let discovers = said.iter().filter(|line| line.contains("DISCOVER to"));
         assert!(discovers.count() > 8, "{said:#?}");
     });
 }

@@ -64,7 +64,7 @@ fn a_renewal_is_recorded_though_the_kernel_sends_it() {
         let client = keep(&["-v", "--record", "/run/kept.pcapng"]);
         client.wait_for("192.0.2.100/24 from 192.0.2.1");
         client.signal(Signal::SIGHUP);
-        wait_until("it is renewed", || client.count("Bound") > 1);
+        wait_until("it is renewed", || client.count("BOUND") > 1);
         client.signal(Signal::SIGTERM);
         client.wait_for("frames are in /run/kept.pcapng");
         contain(

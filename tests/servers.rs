@@ -214,7 +214,7 @@ fn is_renewed_rebound_and_released(kind: Kind) {
         server.wait_for(kind.acknowledges());
         wait_until("it is bound again", || client.count(": Bound") >= 3);
         assert_eq!(client.count("has expired"), 0);
-        assert_eq!(client.count(": Selecting"), 1);
+        assert_eq!(client.count(": SELECTING"), 1);
         assert_eq!(addresses(), ["192.0.2.100"]);
         client.signal(Signal::SIGUSR2);
         match kind.releases() {

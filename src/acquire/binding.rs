@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 
 use super::keep::Renewal;
 use super::session::Session;
-use crate::config::Config;
+use crate::config::DhcpConfig;
 use crate::error::Error;
 use crate::handover;
 use crate::link::Link;
@@ -75,7 +75,7 @@ impl Binding {
     ///
     /// # Errors
     /// [`Error::System`] when a call fails that every machine should allow.
-    pub fn renew(&mut self, config: &Config) -> Result<(), Error> {
+    pub fn renew(&mut self, config: &DhcpConfig) -> Result<(), Error> {
         let session = match std::mem::replace(&mut self.lease, Leased::Gone) {
             Leased::Idle(session) => session,
             other @ (Leased::Static | Leased::Renewed(..) | Leased::Gone) => {

@@ -7,7 +7,7 @@ use super::binding::Binding;
 use super::diagnosis::Discards;
 use super::session::client_config;
 use super::station::{Heard, Station};
-use crate::config::Config;
+use crate::config::{Config, DhcpConfig};
 use crate::console::Console;
 use crate::dhcp::boot_service::{self, BootService, Next};
 use crate::dhcp::inquiry::{Event, Inquiry, Question};
@@ -36,7 +36,7 @@ pub fn boot_file(
     config: &Config,
     console: Console,
 ) -> Result<Lease, Error> {
-    if config.boot_file.is_some() {
+    if config.boot.file.is_some() {
         return Ok(lease);
     }
     for _ in 0..MAX_QUESTIONS {
@@ -46,10 +46,10 @@ pub fn boot_file(
             Next::Ask(service) => (service, None),
             Next::Choose(service) => (service, Some(choose(service, console)?)),
         };
-        log::debug!("{}: {item:?} of {}", link.name, service.server);
+        log::debug!("{}: asking the boot server {}", link.name, service.server);
         let question = Question::new(binding.address(), service, item);
         let mut discards = Discards::default();
-        let Event::Answered(answer) = ask(link, config, question, &mut discards)? else {
+        let Event::Answered(answer) = ask(link, &config.dhcp, question, &mut discards)? else {
             return Err(unanswered(service, item, &discards));
         };
         log::info!("{}: boot server {}", link.name, answer.server);
@@ -105,7 +105,7 @@ fn menu(pxe: &Pxe) -> Menu {
 
 fn ask(
     link: &Link,
-    config: &Config,
+    config: &DhcpConfig,
     question: Question,
     discards: &mut Discards,
 ) -> Result<Event, Error> {

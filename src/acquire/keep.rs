@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
 use super::session::{Session, Turn};
-use crate::config::Config;
+use crate::config::DhcpConfig;
 use crate::error::Error;
 use crate::link::Watch;
 use crate::script::{self, Event};
@@ -22,7 +22,7 @@ use crate::sys::{self, SyscallError};
 /// # Errors
 /// [`Error::NoInterface`] when the interface has been removed; [`Error::System`] when a call fails
 /// that every machine should allow.
-pub fn keep(session: Session, config: &Config, signals: &Signals) -> Result<(), Error> {
+pub fn keep(session: Session, config: &DhcpConfig, signals: &Signals) -> Result<(), Error> {
     let mut renewal = Renewal::begin(session, config)?;
     let name = renewal.session.link().name.clone();
     loop {
@@ -64,7 +64,7 @@ impl Renewal {
     ///
     /// # Errors
     /// [`Error::System`] when a call fails that every machine should allow.
-    pub(super) fn begin(mut session: Session, config: &Config) -> Result<Self, Error> {
+    pub(super) fn begin(mut session: Session, config: &DhcpConfig) -> Result<Self, Error> {
         session.take_port();
         let mut watch = session.watch()?;
         watch.follow_addresses()?;

@@ -14,7 +14,7 @@ use super::port::Port;
 use super::saved::{Saved, Shelf};
 use super::station::{Heard, Station};
 use crate::account::Moment;
-use crate::config::{Config, Given, HandOver};
+use crate::config::{DhcpConfig, Given, HandOver};
 use crate::dhcp::config::{Config as ClientConfig, requested};
 use crate::dhcp::identity;
 use crate::dhcp::lease::Lease;
@@ -88,7 +88,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Configure`] without CAP_NET_RAW.
-    pub(super) fn open(link: Link, config: &Config) -> Result<Self, Error> {
+    pub(super) fn open(link: Link, config: &DhcpConfig) -> Result<Self, Error> {
         let station = Station::open(&link)?;
         let client = client_config(&link, config);
         // Offers cannot be compared by asking for one address.
@@ -498,7 +498,7 @@ impl Begin {
 ///
 /// # Errors
 /// As [`Session::open`], and when the kernel refuses.
-pub(super) fn release_saved(link: Link, config: &Config) -> Result<bool, Error> {
+pub(super) fn release_saved(link: Link, config: &DhcpConfig) -> Result<bool, Error> {
     let shelf = Shelf::new(config.lease_directory.as_deref());
     let Some(saved) = shelf.read(link.mac) else {
         return Ok(false);
@@ -521,7 +521,7 @@ pub(super) fn release_saved(link: Link, config: &Config) -> Result<bool, Error> 
 }
 
 /// How a client of `link` is configured.
-pub(super) fn client_config(link: &Link, config: &Config) -> ClientConfig {
+pub(super) fn client_config(link: &Link, config: &DhcpConfig) -> ClientConfig {
     ClientConfig {
         identity: identity::options(config, link.mac, machine::read),
         requested: requested(config.identify, &config.introduction),

@@ -171,7 +171,7 @@ impl Station {
             message_type,
         } = transmit;
         let name = &self.name;
-        log::debug!("{name}: {message_type:?} to {destination}");
+        log::debug!("{name}: {message_type} to {destination}");
         let neighbour = self.neighbour.filter(|_| !destination.ip().is_broadcast());
         let datagram = Datagram {
             source,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::diagnosis::Diagnosis;
 use super::session::client_config;
 use super::station::{Heard, Station};
-use crate::config::Config;
+use crate::config::{Config, DhcpConfig};
 use crate::dhcp::survey::{Answer, Survey, Unknown};
 use crate::error::Error;
 use crate::link::{self, Change, Found, Link, Watch};
@@ -75,7 +75,7 @@ impl Surveyed {
         self.asker.diagnosis.discards.to_string()
     }
 
-    fn handle_link(&mut self, change: &Change, config: &Config, wait: Duration, now: Instant) {
+    fn handle_link(&mut self, change: &Change, config: &DhcpConfig, wait: Duration, now: Instant) {
         let carrier = change.link.carrier && !change.gone;
         let asker = &mut self.asker;
         asker.station.set_running(change.link.running);
@@ -196,7 +196,7 @@ fn ask(
         while let Some(change) = watch.next_change()? {
             let is_it = |one: &&mut Surveyed| one.link.index == change.link.index;
             if let Some(one) = surveyed.iter_mut().find(is_it) {
-                one.handle_link(&change, config, wait, now);
+                one.handle_link(&change, &config.dhcp, wait, now);
             }
         }
         for one in surveyed.iter_mut() {
@@ -212,7 +212,7 @@ fn ask(
         if has_begun && begun().all(|one| one.asker.is_over()) {
             return end(surveyed);
         }
-        let link_deadline = started_at + config.link_timeout;
+        let link_deadline = started_at + config.link.timeout;
         if !has_begun && now >= link_deadline {
             let names: Vec<_> = surveyed.iter().map(|one| one.link.name.as_str()).collect();
             return Err(Error::NoCarrier {

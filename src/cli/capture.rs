@@ -4,146 +4,52 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use log::LevelFilter;
-
-use super::flags::{Arguments, Flag, start_logging};
+use super::print;
 use crate::capture::compile::Expression;
 use crate::capture::output::Format;
 use crate::capture::{file, language, live};
 use crate::error::Error;
+use crate::settings::parse::{CaptureOptions, Settings};
 use crate::sys::SyscallError;
 use crate::sys::filter::Program;
 use crate::sys::ring::{Layout, Version};
 
-const HELP: &str = "\
-usage: wireboot capture -i IF [-i IF]… [FLAG]… [FILTER]
-       wireboot capture -r FILE [FLAG]… [FILTER]
+/// As tcpdump's snapshots of ordinary frames.
+const SLOT_LEN: u32 = 2048;
+const BLOCK_LEN: u32 = 256 * 1024;
+const RETIRE_TIME: Duration = Duration::from_millis(100);
 
-Shows the frames that pass the filter, one line each; times are UTC. The filter is the part of
-pcap-filter that boots are about: arp, rarp, ip, ip6, icmp, icmp6, tcp, udp, vlan, ether host,
-host, src, dst, port, portrange, and, or, not, ( ).
+pub(super) fn run(settings: Settings) -> Result<(), Error> {
+    let wanted = Wanted {
+        interfaces: settings.config.link.interfaces,
+        filter: settings.operands.join(" "),
+        is_verbose: settings.verbosity > 0,
+        options: settings.capture,
+    };
+    let program = wanted.program()?;
+    if wanted.options.prints_program {
+        print(&program.to_string());
+        return Ok(());
+    }
+    match &wanted.options.read {
+        Some(path) => wanted.read_file(path, program),
+        None => wanted.capture(program),
+    }
+}
 
-  -i, --interface IF    capture here; may be given several times
-  -r, --read FILE       take the frames of a pcap or pcapng file instead; - is standard input
-  -c, --count N         end after N frames
-  -w, --write FILE      write pcapng instead of lines; - is standard output
-  -v, --verbose         show DHCP options
-  -x                    show octets
-  -p                    leave frames for other stations alone
-  -d                    print the filter program and end
-      --bpf FILE        use the program that tcpdump -ddd printed
-      --ring v2|v3      frames one by one, or in blocks (v3)
-  -B, --buffer KIB      memory of each interface's ring (2048)
-      --stats           print the counters as the last lines of the output
-  -h, --help            print this text
-
-A file that is written grows under its name and always ends with a whole block, so that it can be
-read along. SIGINT, SIGTERM and SIGHUP end the capture, with every frame that came before.
-";
-
-/// What the arguments say.
+/// What is captured, from where, and what is shown of it.
 struct Wanted {
     interfaces: Vec<String>,
-    read: Option<String>,
-    write: Option<String>,
-    words: Vec<String>,
-    bpf: Option<String>,
-    prints_program: bool,
-    prints_counters: bool,
-    promiscuous: bool,
-    count: Option<u64>,
-    verbose: bool,
-    octets: bool,
-    layout: Layout,
-}
-
-pub(super) fn run(arguments: Arguments) -> Result<(), Error> {
-    let Some(wanted) = parse(arguments)? else {
-        print!("{HELP}");
-        return Ok(());
-    };
-    start_logging(LevelFilter::Info);
-    let filter = wanted.words.join(" ");
-    let program = wanted.program(&filter)?;
-    if wanted.prints_program {
-        print!("{program}");
-        return Ok(());
-    }
-    match &wanted.read {
-        Some(path) => wanted.read_file(path, program, filter),
-        None => wanted.capture(program, filter),
-    }
-}
-
-/// Returns none when only the help is asked for.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the arms that bind any flag have guards, and the last one names the variants"
-)]
-fn parse(mut arguments: Arguments) -> Result<Option<Wanted>, Error> {
-    let mut wanted = Wanted {
-        interfaces: Vec::new(),
-        read: None,
-        write: None,
-        words: Vec::new(),
-        bpf: None,
-        prints_program: false,
-        prints_counters: false,
-        promiscuous: true,
-        count: None,
-        verbose: false,
-        octets: false,
-        layout: Layout {
-            version: version("v3")?,
-            // As tcpdump has it.
-            memory: 2048 * 1024,
-        },
-    };
-    while let Some(flag) = arguments.next()? {
-        match flag {
-            Flag::Value(word) => wanted.words.push(word),
-            flag if flag.is('h', "help") => return Ok(None),
-            flag if flag.is('i', "interface") => wanted.interfaces.push(arguments.value()?),
-            flag if flag.is('r', "read") => wanted.read = Some(arguments.value()?),
-            flag if flag.is('c', "count") => {
-                wanted.count = Some(arguments.parse("a number of frames")?);
-            }
-            flag if flag.is('w', "write") => wanted.write = Some(arguments.value()?),
-            flag if flag.is('B', "buffer") => {
-                let kib: u32 = arguments.parse("a number of KiB")?;
-                wanted.layout.memory = kib.saturating_mul(1024);
-            }
-            flag if flag.is('v', "verbose") => wanted.verbose = true,
-            Flag::Short('x') => wanted.octets = true,
-            Flag::Short('p') => wanted.promiscuous = false,
-            Flag::Short('d') => wanted.prints_program = true,
-            Flag::Long(name) if name == "stats" => wanted.prints_counters = true,
-            Flag::Long(name) if name == "bpf" => wanted.bpf = Some(arguments.value()?),
-            Flag::Long(name) if name == "ring" => {
-                wanted.layout.version = version(&arguments.value()?)?;
-            }
-            flag @ (Flag::Short(_) | Flag::Long(_)) => return Err(flag.unexpected()),
-        }
-    }
-    Ok(Some(wanted))
-}
-
-fn version(name: &str) -> Result<Version, Error> {
-    match name {
-        "v2" => Ok(Version::V2 { slot_len: 2048 }),
-        "v3" => Ok(Version::V3 {
-            block_len: 256 * 1024,
-            retire_time: Duration::from_millis(100),
-        }),
-        other => Err(Error::Usage(format!("--ring is v2 or v3, not \"{other}\""))),
-    }
+    filter: String,
+    is_verbose: bool,
+    options: CaptureOptions,
 }
 
 impl Wanted {
     /// Captures from interfaces.
-    fn capture(&self, program: Program, filter: String) -> Result<(), Error> {
+    fn capture(&self, program: Program) -> Result<(), Error> {
         if self.interfaces.is_empty() {
-            let advice = "capture needs an interface, -i IF, or a file, -r FILE";
+            let advice = "no interface is given (-i IF), and no file (-r FILE); see 'wireboot capture --help'";
             return Err(Error::Usage(advice.to_owned()));
         }
         let mut interfaces = Vec::new();
@@ -155,10 +61,10 @@ impl Wanted {
         let settings = live::Settings {
             interfaces,
             program,
-            filter,
-            layout: self.layout,
-            promiscuous: self.promiscuous,
-            count: self.count,
+            filter: self.filter.clone(),
+            layout: self.layout(),
+            promiscuous: !self.options.own_only,
+            count: self.options.count,
             format: self.format(),
         };
         let all = live::capture(&settings, &mut *self.destination()?)?;
@@ -177,7 +83,7 @@ impl Wanted {
         Ok(())
     }
 
-    fn read_file(&self, path: &str, program: Program, filter: String) -> Result<(), Error> {
+    fn read_file(&self, path: &str, program: Program) -> Result<(), Error> {
         if !self.interfaces.is_empty() {
             return Err(Error::Usage("-r takes the place of -i".to_owned()));
         }
@@ -188,12 +94,12 @@ impl Wanted {
         let settings = file::Settings {
             name: path.to_owned(),
             program,
-            filter,
-            count: self.count,
+            filter: self.filter.clone(),
+            count: self.options.count,
             format: self.format(),
         };
         let counters = file::read(&settings, &mut *from, &mut *self.destination()?)?;
-        if self.prints_counters {
+        if self.options.prints_counters {
             let (read, passed) = (counters.read, counters.passed);
             self.tell(&format!(
                 "{path}: {read} frames, {passed} passed the filter"
@@ -202,18 +108,32 @@ impl Wanted {
         Ok(())
     }
 
+    fn layout(&self) -> Layout {
+        Layout {
+            version: if self.options.one_by_one {
+                Version::V2 { slot_len: SLOT_LEN }
+            } else {
+                Version::V3 {
+                    block_len: BLOCK_LEN,
+                    retire_time: RETIRE_TIME,
+                }
+            },
+            memory: self.options.buffer_kib << 10,
+        }
+    }
+
     fn format(&self) -> Format {
-        match self.write {
+        match self.options.write {
             Some(_) => Format::Pcapng,
             None => Format::Lines {
-                verbose: self.verbose,
-                octets: self.octets,
+                verbose: self.is_verbose,
+                octets: self.options.octets,
             },
         }
     }
 
     fn destination(&self) -> Result<Box<dyn Write>, Error> {
-        Ok(match self.write.as_deref() {
+        Ok(match self.options.write.as_deref() {
             None | Some("-") => Box::new(io::stdout()),
             Some(path) => {
                 let file = File::create(path);
@@ -224,25 +144,25 @@ impl Wanted {
 
     /// Prints counters, unless asked for to where frames do not go.
     fn tell(&self, text: &str) {
-        if self.prints_counters && self.write.as_deref() != Some("-") {
+        if self.options.prints_counters && self.options.write.as_deref() != Some("-") {
             println!("{text}");
         } else {
             eprintln!("{text}");
         }
     }
 
-    fn program(&self, filter: &str) -> Result<Program, Error> {
-        let Some(path) = &self.bpf else {
+    fn program(&self) -> Result<Program, Error> {
+        let Some(path) = &self.options.bpf else {
             let expression =
-                language::parse(filter).map_err(|error| Error::Usage(error.to_string()))?;
-            let compile = match self.read {
+                language::parse(&self.filter).map_err(|error| Error::Usage(error.to_string()))?;
+            let compile = match self.options.read {
                 Some(_) => Expression::compile_for_files,
                 None => Expression::compile_for_kernel,
             };
             return compile(&expression)
                 .map_err(|error| Error::Usage(format!("the filter: {error}")));
         };
-        if !filter.is_empty() {
+        if !self.filter.is_empty() {
             return Err(Error::Usage("--bpf takes the place of a filter".to_owned()));
         }
         let text = fs::read_to_string(path).map_err(|source| cannot("read", path, source))?;

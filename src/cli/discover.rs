@@ -3,33 +3,16 @@
 mod json;
 mod table;
 
-use std::io::Write;
 use std::time::Duration;
 
-use super::flags::{Arguments, COMMON_HELP, Common, Flag};
-use super::receive_signals;
+use super::{print, receive_signals};
 use crate::acquire::{self, Surveyed};
 use crate::config::Config;
 use crate::dhcp::survey::{Answer, Verdict, suspicions, verdicts};
 use crate::error::Error;
 use crate::link;
 use crate::recorder;
-
-const HELP: &str = "\
-usage: wireboot discover [FLAG]…
-
-Shows every offer and ProxyDHCP answer of every server, and which of them a boot would take, marked
-* and told under WHY. Takes none, and leaves the interfaces as they were. From an interface that has
-an IPv4 address, the boot services that are offered are asked where they lead to (port 4011). Servers
-that contradict the others or themselves are marked !. Without -i it asks on every Ethernet interface with a device
-behind it. Ends with exit code 3 when nobody answers.
-
-  --wait SECS           collect answers this long once there is a carrier (3)
-  --json                print JSON, with all options of all answers
-";
-
-/// How long answers are collected: the third DISCOVER, after 1.5 s, has time to be answered.
-const WAIT: Duration = Duration::from_secs(3);
+use crate::settings::parse::Settings;
 
 /// An answer with what is thought of it.
 struct Row<'a> {
@@ -39,39 +22,23 @@ struct Row<'a> {
     suspicions: Vec<String>,
 }
 
-pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
-    let mut common = Common::over(Config::for_boot());
-    let (mut wait, mut as_json) = (WAIT, false);
-    while let Some(flag) = arguments.next()? {
-        match &flag {
-            flag if flag.is('h', "help") => {
-                print!("{HELP}{COMMON_HELP}");
-                return Ok(());
-            }
-            Flag::Long(name) if name == "wait" => wait = arguments.seconds()?,
-            Flag::Long(name) if name == "json" => as_json = true,
-            Flag::Short(_) | Flag::Long(_) | Flag::Value(_) => {
-                common.take(&flag, &mut arguments)?
-            }
-        }
-    }
-    let shows_options = common.is_verbose();
-    let config = common.finish()?;
-    let result = ask(&config, wait, as_json, shows_options);
-    recorder::save_after(config.record.as_deref(), result)
+pub(super) fn run(settings: Settings) -> Result<(), Error> {
+    let result = ask(&settings);
+    recorder::save_after(settings.config.output.record.as_deref(), result)
 }
 
-fn ask(config: &Config, wait: Duration, as_json: bool, shows_options: bool) -> Result<(), Error> {
-    let found = link::find(config)?;
+fn ask(settings: &Settings) -> Result<(), Error> {
+    let (config, wait) = (&settings.config, settings.discover.wait);
+    let found = link::find(&config.link)?;
     let signals = receive_signals()?;
     let surveyed = acquire::survey(found, config, wait, &signals)?;
     let rows = rows(&surveyed, config);
-    let text = match as_json {
-        true => json::text(&surveyed, &rows),
-        false => table::text(&rows, shows_options),
+    let text = if settings.json {
+        json::text(&surveyed, &rows)
+    } else {
+        table::text(&rows, settings.verbosity > 0)
     };
-    // Whoever reads may close the pipe; nobody is left to tell.
-    let _ = write!(std::io::stdout(), "{text}");
+    print(&text);
     if rows.is_empty() {
         return Err(failure(&surveyed, wait));
     }
@@ -93,8 +60,12 @@ fn ask(config: &Config, wait: Duration, as_json: bool, shows_options: bool) -> R
 /// Returns all answers with what is thought of them, in the order of interfaces and arrival.
 fn rows<'a>(surveyed: &'a [Surveyed], config: &Config) -> Vec<Row<'a>> {
     let answers: Vec<_> = surveyed.iter().map(|one| &one.answers[..]).collect();
-    let is_ordered = !config.interfaces.is_empty();
-    let verdicts = verdicts(&answers, is_ordered, config.proxy_wait.unwrap_or_default());
+    let is_ordered = !config.link.interfaces.is_empty();
+    let verdicts = verdicts(
+        &answers,
+        is_ordered,
+        config.dhcp.proxy_wait.unwrap_or_default(),
+    );
     let mut rows = Vec::new();
     for (one, verdicts) in surveyed.iter().zip(verdicts) {
         let answers: Vec<_> = one.answers.iter().collect();

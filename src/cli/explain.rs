@@ -1,46 +1,21 @@
 //! `wireboot explain`: what a kernel command line means to wireboot.
 
-use std::io::Write;
-
-use super::flags::{Arguments, Flag};
+use super::print;
 use crate::cmdline::{self, Meaning, Remark};
 use crate::config::Config;
 use crate::error::Error;
-use crate::init::KERNEL_COMMAND_LINE;
+use crate::init::{self, KERNEL_COMMAND_LINE};
+use crate::settings::parse::Settings;
 use crate::time::Seconds;
 
-const HELP: &str = "\
-usage: wireboot explain [COMMANDLINE]…
-
-Says what each word of a kernel command line means to wireboot, and what follows from all of them;
-without an argument that of the running kernel. Words that are not named are none of its business.
-Ends with exit code 1 when a word cannot be followed.
-
-  -h, --help            print this text
-";
-
-pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
-    let mut texts = Vec::new();
-    while let Some(flag) = arguments.next()? {
-        match flag {
-            flag if flag.is('h', "help") => {
-                print!("{HELP}");
-                return Ok(());
-            }
-            Flag::Value(text) => texts.push(text),
-            Flag::Short(_) | Flag::Long(_) => return Err(flag.unexpected()),
-        }
-    }
+pub(super) fn run(settings: Settings) -> Result<(), Error> {
+    let mut texts = settings.operands;
     if texts.is_empty() {
-        let text = std::fs::read_to_string(KERNEL_COMMAND_LINE);
-        texts.push(text.map_err(|error| {
-            Error::Usage(format!("cannot read {KERNEL_COMMAND_LINE}: {error}"))
-        })?);
+        texts.push(init::command_line(KERNEL_COMMAND_LINE)?);
     }
     let line = cmdline::parse(&texts.join(" "), Config::for_boot());
     let text: String = line.remarks.iter().map(describe).collect();
-    // Whoever reads may close the pipe; nobody is left to tell.
-    let _ = write!(std::io::stdout(), "{text}{}", summary(&line.config));
+    print(&(text + &summary(&line.config)));
     match line
         .remarks
         .iter()
@@ -62,24 +37,24 @@ fn describe(remark: &Remark) -> String {
 }
 
 fn summary(config: &Config) -> String {
-    let interfaces = match (&config.interfaces[..], config.boot_interface) {
+    let interfaces = match (&config.link.interfaces[..], config.link.boot_interface) {
         ([], None) => "every Ethernet interface with a device behind it".to_owned(),
         ([], Some(mac)) => format!("the interface with the address {mac}"),
         (names, _) => names.join(", "),
     };
-    let file = match &config.boot_file {
+    let file = match &config.boot.file {
         Some(file) => file.clone(),
         None => "the boot file of the lease".to_owned(),
     };
-    let address = match config.given.address {
+    let address = match config.dhcp.given.address {
         Some((address, prefix_len)) => format!("{address}/{prefix_len}, without DHCP"),
-        None => format!("by DHCP, within {} s", Seconds(config.lease_timeout)),
+        None => format!("by DHCP, within {} s", Seconds(config.dhcp.timeout)),
     };
     format!(
         "interfaces: {interfaces}, waited for {} s\naddress: {address}\nboots: {file}\n\
-         on failure: {:?}\n",
-        Seconds(config.link_timeout),
-        config.on_failure,
+         on failure: {}\n",
+        Seconds(config.link.timeout),
+        config.boot.on_failure,
     )
 }
 
@@ -102,7 +77,7 @@ mod tests {
              interfaces: eth1, waited for 30 s\n\
              address: by DHCP, within 60 s\n\
              boots: the boot file of the lease\n\
-             on failure: Retry\n"
+             on failure: retry\n"
         );
     }
 }

@@ -5,160 +5,82 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::flags::{Arguments, Flag, start_logging};
 use crate::error::Error;
-use crate::fetch::{Board, Clock, Fetcher, Style};
+use crate::fetch::{self, Board, Clock, Fetcher, STALL_TIMEOUT, Style};
 use crate::plan::url::{Url, UrlError};
+use crate::settings::parse::{FetchOptions, Settings};
 use crate::sys::file;
+use crate::trust;
 use crate::verify::MAX_SUMS_LEN;
 
-const HELP: &str = "\
-usage: wireboot fetch [FLAG]… URL…
+pub(super) fn run(settings: Settings) -> Result<(), Error> {
+    let urls = settings.operands.iter().map(|text| text.parse());
+    let urls: Vec<Url> = urls.collect::<Result<_, _>>().map_err(no_url)?;
+    let to_output = settings.fetch.output.as_deref() == Some(Path::new("-"));
+    let refuse = |why: &str| Err(Error::Usage(why.to_owned()));
+    if urls.is_empty() {
+        return refuse("no URL is given; see 'wireboot fetch --help'");
+    } else if settings.config.link.interfaces.len() > 1 {
+        return refuse(
+            "files are fetched over one interface, and -i names several; see 'wireboot fetch --help'",
+        );
+    } else if settings.config.trust.must_be_signed && settings.config.trust.keys.is_empty() {
+        return refuse("a signature is required, and no --key says whose");
+    } else if to_output && settings.json {
+        return refuse("standard output takes the file or --json, not both");
+    } else if to_output && (urls.len() > 1 || io::stdout().is_terminal()) {
+        return refuse("standard output takes one file, and not on a terminal");
+    }
+    fetch::check(&settings.config.fetch)?;
+    let request = Request {
+        fetcher: fetcher(&settings)?,
+        max_len: settings.fetch.max_len.unwrap_or(u64::MAX),
+        options: settings.fetch,
+        urls,
+    };
+    request.run(to_output)
+}
 
-Fetches files by tftp://, http:// and https://. A file appears under its name only when it has
-come whole and is what was asked for: has the hash that #sha256=… behind its URL asks for, that
-is listed, or a good signature. A FIFO, a device and /dev/stdout are written into once it has.
+fn fetcher(settings: &Settings) -> Result<Fetcher, Error> {
+    let (config, options) = (&settings.config, &settings.fetch);
+    let mut fetcher = Fetcher {
+        interface: config.link.interfaces.first().cloned(),
+        path_mtu: options.path_mtu,
+        ca: config.fetch.ca.as_ref().map(PathBuf::from),
+        client_certificate: config.fetch.certificate.as_ref().map(PathBuf::from),
+        stall_timeout: options.stall_timeout.unwrap_or(STALL_TIMEOUT),
+        board: Board::new(if settings.json {
+            Style::Json
+        } else {
+            Style::for_people(config.output.quiet)
+        }),
+        clock: Clock::of(options.time_servers.clone()),
+        ..Fetcher::default()
+    };
+    for key in &config.trust.keys {
+        trust::add_key(&mut fetcher.keys, key)?;
+    }
+    Ok(fetcher)
+}
 
-  -o, --output FILE     the name to store it under; - is standard output; with several URLs the
-                        directory (the last part of each URL's path, here)
-      --mirrors         the URLs are all of one file; the first that gives it counts
-      --parallel N      fetch up to N files at a time (4)
-  -i, --interface IF    send and receive on this interface only
-      --sums URL        take hashes from this list, as sha256sum writes it; a path names a file here
-      --key KEY         take only what this minisign key signed: each file has its signature beside
-                        it, named .minisig, or the list of hashes has; a file or the key itself;
-                        may be given several times
-      --require-signature
-                        end when no key is given
-      --ca FILE         trust only the certificates in this PEM file, of authorities or of servers
-                        themselves (the system's)
-      --cert FILE       show https servers the certificate in this PEM file, which has its key too
-      --ntp ADDRESS     the server to ask for the time when a certificate is to be judged and the
-                        machine's clock is behind
-      --mtu OCTETS      the largest packet that the path carries (as the route to the server says)
-      --max-size OCTETS refuse a file that is longer
-      --stall-timeout SECS
-                        give up when nothing has come for so long (15); with --mirrors, the
-                        next is asked after 5 at first; in any case when less than 15 KiB
-                        come within 30 s
-      --json            tell how it goes by one JSON object a line, on standard output
-  -v, --verbose         say every step; twice: every packet
-  -q, --quiet           say nothing but errors
-  -h, --help            print this text
-
-The environment's http_proxy, https_proxy, all_proxy and no_proxy are followed.
-";
-
-/// What the arguments ask for.
+/// What is to be fetched, and how.
 struct Request {
     fetcher: Fetcher,
     urls: Vec<Url>,
-    output: Option<PathBuf>,
-    mirrors: bool,
-    parallel: usize,
-    sums: Option<String>,
-    time_servers: Vec<std::net::IpAddr>,
-    must_be_signed: bool,
+    options: FetchOptions,
     max_len: u64,
-    verbosity: usize,
-    quiet: bool,
-    is_json: bool,
-}
-
-pub(super) fn run(mut arguments: Arguments) -> Result<(), Error> {
-    let mut request = Request {
-        fetcher: Fetcher::default(),
-        urls: Vec::new(),
-        output: None,
-        mirrors: false,
-        parallel: 4,
-        sums: None,
-        time_servers: Vec::new(),
-        must_be_signed: false,
-        max_len: u64::MAX,
-        verbosity: 0,
-        quiet: false,
-        is_json: false,
-    };
-    while let Some(flag) = arguments.next()? {
-        if flag.is('h', "help") {
-            print!("{HELP}");
-            return Ok(());
-        }
-        request.take(flag, &mut arguments)?;
-    }
-    start_logging(match (request.quiet, request.verbosity) {
-        (true, _) => log::LevelFilter::Error,
-        (false, 0) => log::LevelFilter::Info,
-        (false, 1) => log::LevelFilter::Debug,
-        (false, _) => log::LevelFilter::Trace,
-    });
-    request.run()
 }
 
 impl Request {
-    fn take(&mut self, flag: Flag, arguments: &mut Arguments) -> Result<(), Error> {
-        match &flag {
-            flag if flag.is('o', "output") => self.output = Some(arguments.value()?.into()),
-            flag if flag.is('i', "interface") => self.fetcher.interface = Some(arguments.value()?),
-            flag if flag.is('q', "quiet") => self.quiet = true,
-            flag if flag.is('v', "verbose") => self.verbosity += 1,
-            Flag::Long(name) => match name.as_str() {
-                "mirrors" => self.mirrors = true,
-                "parallel" => self.parallel = arguments.parse("a number of files")?,
-                "sums" => self.sums = Some(arguments.value()?),
-                "key" => self.add_key(&arguments.value()?)?,
-                "require-signature" => self.must_be_signed = true,
-                "ca" => self.fetcher.ca = Some(arguments.value()?.into()),
-                "cert" => self.fetcher.client_certificate = Some(arguments.value()?.into()),
-                "ntp" => self.time_servers.push(arguments.parse("an IP address")?),
-                "stall-timeout" => self.fetcher.stall_timeout = arguments.seconds()?,
-                "json" => self.is_json = true,
-                "mtu" => {
-                    let mtu = arguments.parse("a number of octets, 68 to 65535")?;
-                    self.fetcher.path_mtu = Some(mtu);
-                }
-                "max-size" => self.max_len = arguments.parse("a number of octets")?,
-                _ => return Err(flag.unexpected()),
-            },
-            Flag::Value(text) => self.urls.push(text.parse().map_err(no_url)?),
-            Flag::Short(_) => return Err(flag.unexpected()),
+    fn run(mut self, to_output: bool) -> Result<(), Error> {
+        if let Some(sums) = &self.options.sums {
+            self.fetcher.sums = Some(self.list_of_hashes(sums)?);
         }
-        Ok(())
-    }
-
-    /// Adds a key that is in a file, or is the key itself.
-    fn add_key(&mut self, value: &str) -> Result<(), Error> {
-        let text = std::fs::read_to_string(value).unwrap_or_else(|_| value.to_owned());
-        let added = self.fetcher.keys.add(&text);
-        added.map_err(|fault| Error::Usage(format!("--key {value}: {fault}")))
-    }
-
-    fn run(mut self) -> Result<(), Error> {
-        let to_output = self.output.as_deref() == Some(Path::new("-"));
-        let refuse = |why: &str| Err(Error::Usage(why.to_owned()));
-        if self.urls.is_empty() {
-            eprint!("{HELP}");
-            return refuse("no URL given");
-        } else if self.must_be_signed && self.fetcher.keys.is_empty() {
-            return refuse("a signature is required, and no --key says whose");
-        } else if to_output && self.is_json {
-            return refuse("standard output takes the file or --json, not both");
-        } else if to_output && (self.urls.len() > 1 || io::stdout().is_terminal()) {
-            return refuse("standard output takes one file, and not on a terminal");
-        }
-        self.fetcher.board = Board::new(match self.is_json {
-            true => Style::Json,
-            false => Style::for_people(self.quiet),
-        });
-        self.fetcher.clock = Clock::of(std::mem::take(&mut self.time_servers));
-        if let Some(sums) = self.sums.take() {
-            self.fetcher.sums = Some(self.list_of_hashes(&sums)?);
-        }
+        let output = self.options.output.as_deref();
         match self.urls.first() {
             Some(url) if to_output => return print_out(&self.fetcher, url, self.max_len),
-            Some(url) if self.mirrors => {
-                let target = target(url, self.output.as_deref(), false)?;
+            Some(url) if self.options.mirrors => {
+                let target = target(url, output, false)?;
                 return self.fetcher.save_from(&self.urls, self.max_len, &target);
             }
             Some(_) | None => {}
@@ -166,7 +88,7 @@ impl Request {
         let several = self.urls.len() > 1;
         // All names are known to be good before the first octet is asked for.
         let targets = self.urls.iter().map(|url| {
-            let target = target(url, self.output.as_deref(), several)?;
+            let target = target(url, output, several)?;
             Ok((url, target))
         });
         let targets: Vec<_> = targets.collect::<Result<_, Error>>()?;
@@ -187,7 +109,7 @@ impl Request {
                     }
                 }
             };
-            for _ in 1..self.parallel.clamp(1, targets.len().max(1)) {
+            for _ in 1..usize::from(self.options.parallel).min(targets.len()) {
                 scope.spawn(work);
             }
             work();

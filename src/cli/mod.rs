@@ -1,4 +1,4 @@
-//! The commands: one short file each, which turns arguments into calls and results into text.
+//! The commands: one short file each, which turns settings into calls and results into text.
 
 #![forbid(unsafe_code)]
 
@@ -8,57 +8,23 @@ mod capture;
 mod discover;
 mod explain;
 mod fetch;
-mod flags;
+mod help;
 mod lease;
+mod log;
 mod options;
 
+use std::fmt::Write as _;
+use std::io::Write;
+
+use ::log::LevelFilter;
+
+use crate::config::Config;
 use crate::error::Error;
 use crate::init;
+use crate::settings::defs::Command;
+use crate::settings::help as texts;
+use crate::settings::parse::{self, Invocation, Request, Settings};
 use crate::sys::signal::Signals;
-use flags::{Arguments, Flag};
-
-const USAGE: &str = "\
-usage: wireboot COMMAND [FLAG]…   (wireboot COMMAND --help tells the flags)
-
-Run as process 1 it boots by the kernel command line.
-Exit codes: 0 done, 1 usage, 2 no interface or carrier, 3 no offer, 4 refused or conflict,
-5 configuration refused, 6 nothing bootable, 7 fetch failed, 8 verification failed, 9 kexec refused.
-
-Commands:
-";
-
-type Run = fn(Arguments) -> Result<(), Error>;
-
-/// Every command: its name, what it does, and how.
-const COMMANDS: &[(&str, &str, Run)] = &[
-    (
-        "lease",
-        "acquire a lease and configure the interface",
-        lease::run,
-    ),
-    (
-        "discover",
-        "show what every server offers, and take nothing",
-        discover::run,
-    ),
-    ("boot", "link, lease, plan, fetch, verify, kexec", boot::run),
-    ("fetch", "get files by tftp and http", fetch::run),
-    (
-        "capture",
-        "show frames, or write them to a file",
-        capture::run,
-    ),
-    (
-        "account",
-        "tell where the time of the last boot went",
-        account::run,
-    ),
-    (
-        "explain",
-        "say what a kernel command line means here",
-        explain::run,
-    ),
-];
 
 /// Runs the command that the arguments name.
 ///
@@ -66,31 +32,100 @@ const COMMANDS: &[(&str, &str, Run)] = &[
 /// What ended the command; `main` prints it and takes the exit code from it.
 pub fn run() -> Result<(), Error> {
     if is_init() {
-        flags::start_logging(log::LevelFilter::Info);
+        log::start(LevelFilter::Info);
         init::run();
     }
-    let mut arguments = Arguments::from_env();
-    match arguments.next()? {
-        Some(Flag::Value(name)) => match COMMANDS.iter().find(|command| command.0 == name) {
-            Some((_, _, run)) => run(arguments),
-            None => Err(Error::Usage(format!(
-                "there is no command \"{name}\"; wireboot --help lists them"
-            ))),
-        },
-        Some(flag) if flag.is('h', "help") => {
-            print!("{}", usage());
-            Ok(())
+    let invocation = match parse::request(std::env::args_os().skip(1))? {
+        Request::Help(command) => {
+            print(&command.map_or_else(texts::program, texts::command));
+            return Ok(());
         }
-        Some(flag) if flag.is('V', "version") => {
-            println!("wireboot {}", env!("CARGO_PKG_VERSION"));
-            Ok(())
+        Request::Version => {
+            print(&version());
+            return Ok(());
         }
-        Some(flag) => Err(flag.unexpected()),
-        None => {
-            eprint!("{}", usage());
-            Err(Error::Usage("no command given".to_owned()))
-        }
+        Request::Run(invocation) => invocation,
+    };
+    let settings = settings(&invocation)?;
+    match invocation.about.command {
+        Command::Lease => lease::run(settings),
+        Command::Discover => discover::run(settings),
+        Command::Boot => boot::run(&settings),
+        Command::Fetch => fetch::run(settings),
+        Command::Capture => capture::run(settings),
+        Command::Account => account::run(&settings),
+        Command::Explain => explain::run(settings),
+        Command::Help => help::run(&settings),
     }
+}
+
+/// Returns what defaults, words and flags come to, and starts the log as they say.
+fn settings(invocation: &Invocation) -> Result<Settings, Error> {
+    let default = match invocation.about.command {
+        Command::Boot | Command::Discover => Config::for_boot(),
+        Command::Lease
+        | Command::Fetch
+        | Command::Capture
+        | Command::Account
+        | Command::Explain
+        | Command::Help => Config::default(),
+    };
+    let mut settings = invocation.over(default.clone())?;
+    let mut complaints = Vec::new();
+    if !settings.command_lines.is_empty() {
+        let mut config = default;
+        for path in &settings.command_lines {
+            complaints.extend(init::apply_command_line(path, &mut config)?);
+        }
+        // Once more, since flags win over words.
+        settings = invocation.over(config)?;
+    }
+    let verbosity = match invocation.about.command {
+        // There it is about what is shown of frames.
+        Command::Capture => 0,
+        Command::Lease
+        | Command::Discover
+        | Command::Boot
+        | Command::Fetch
+        | Command::Account
+        | Command::Explain
+        | Command::Help => settings.verbosity,
+    };
+    log::start(log::level(settings.config.output.quiet, verbosity));
+    for complaint in complaints {
+        ::log::warn!("{complaint}");
+    }
+    Ok(settings)
+}
+
+/// Returns the version, and what was built of it.
+fn version() -> String {
+    let mut text = format!(
+        "wireboot {} (commit {}, {}-{}{}",
+        env!("CARGO_PKG_VERSION"),
+        option_env!("WIREBOOT_COMMIT").unwrap_or("unknown"),
+        std::env::consts::ARCH,
+        std::env::consts::OS,
+        if cfg!(target_env = "musl") {
+            "-musl"
+        } else {
+            ""
+        },
+    );
+    for (name, is_built_in) in [
+        ("manual", cfg!(feature = "manual")),
+        ("tls", cfg!(feature = "tls")),
+        ("unpack", cfg!(feature = "unpack")),
+    ] {
+        let _ = write!(text, ", {}{name}", if is_built_in { "" } else { "no " });
+    }
+    text.push_str(")\n");
+    text
+}
+
+/// Prints to standard output. Whoever reads may close the pipe; nobody is left to say so to.
+fn print(text: &str) {
+    let _ = write!(std::io::stdout(), "{text}");
 }
 
 /// Begins to receive signals, which would end the process before it could leave the network as it
@@ -110,12 +145,4 @@ fn is_init() -> bool {
     let name = arguments.next().map(std::path::PathBuf::from);
     let is_named_init = name.is_some_and(|name| name.ends_with("init"));
     std::process::id() == 1 && (is_named_init || arguments.next().is_none())
-}
-
-fn usage() -> String {
-    let mut text = USAGE.to_owned();
-    for (name, purpose, _) in COMMANDS {
-        text.push_str(&format!("  {name:<10}{purpose}\n"));
-    }
-    text
 }

@@ -13,7 +13,7 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
-use crate::config::Given;
+use crate::config::{Given, interface_name};
 use crate::wire::ethernet::MacAddress;
 use crate::wire::grammar::is_domain;
 
@@ -235,21 +235,9 @@ fn prefix_len(field: &str) -> Result<Option<u8>, String> {
     len.map(Some).ok_or_else(wrong)
 }
 
-/// Reads the name of an interface.
-///
-/// # Errors
-/// Why it cannot be one.
-pub(super) fn interface_name(text: &str) -> Result<String, String> {
-    interface(text)?.ok_or_else(|| "the name of an interface is missing".to_owned())
-}
-
-/// An interface's name is 1 to 15 octets without blank and slash.
 fn interface(field: &str) -> Result<Option<String>, String> {
-    let fits = field.len() <= 15 && !field.contains(['/', ' ']) && !matches!(field, "." | "..");
-    match fits {
-        true => Ok(Some(field.to_owned()).filter(|name| !name.is_empty())),
-        false => Err(format!("\"{field}\" is not the name of an interface")),
-    }
+    let name = (!field.is_empty()).then(|| interface_name(field));
+    name.transpose()
 }
 
 /// The network's bits by the class of the address, where nothing better is said.

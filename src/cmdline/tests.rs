@@ -1,5 +1,8 @@
 use super::*;
-use crate::config::{Detection, Given, Identify, OnFailure, Step};
+use crate::config::{
+    BootConfig, Detection, DhcpConfig, FetchConfig, Given, Identify, LinkConfig, OnFailure,
+    OutputConfig, Step,
+};
 use proptest::prelude::*;
 
 #[test]
@@ -9,12 +12,12 @@ fn what_is_told_to_servers_and_asked_of_them_can_be_said() {
          wireboot.no-request=ntp-servers wireboot.hostname=$(reboot) ip=::::a;b::dhcp",
         Config::default(),
     );
-    let introduction = &line.config.introduction;
+    let introduction = &line.config.dhcp.introduction;
     assert_eq!(introduction.client_id, crate::config::ClientId::Duid);
     assert_eq!(introduction.requested, [108, 100]);
     assert_eq!(introduction.not_requested, [42]);
     assert_eq!(
-        line.config.given.host_name.as_deref(),
+        line.config.dhcp.given.host_name.as_deref(),
         Some("node7.example")
     );
     let refused: Vec<_> = line.remarks.iter().filter_map(Remark::refusal).collect();
@@ -179,19 +182,34 @@ fn own_settings_reach_the_configuration() {
     );
     assert_eq!(refusals, [""; 0]);
     let expected = Config {
-        interfaces: vec!["eth0".to_owned(), "eth1".to_owned()],
-        link_timeout: Duration::from_secs(5),
-        lease_timeout: Duration::from_millis(2500),
-        stop_after: Some(Step::Plan),
-        append: Some("console=ttyS0 quiet".to_owned()),
-        boot_file: Some("http://192.0.2.1/menu.ipxe".to_owned()),
-        on_failure: OnFailure::PowerOff,
-        quiet: true,
-        identify: Identify::Http,
-        proxy_wait: Some(Duration::ZERO),
-        detection: Detection::Off,
-        mirrors: vec!["http://a/".to_owned(), "http://b/".to_owned()],
-        lease_directory: Some("/mnt/leases".into()),
+        link: LinkConfig {
+            interfaces: vec!["eth0".to_owned(), "eth1".to_owned()],
+            timeout: Duration::from_secs(5),
+            ..LinkConfig::default()
+        },
+        dhcp: DhcpConfig {
+            timeout: Duration::from_millis(2500),
+            identify: Identify::Http,
+            proxy_wait: Some(Duration::ZERO),
+            detection: Detection::Off,
+            lease_directory: Some("/mnt/leases".into()),
+            ..DhcpConfig::default()
+        },
+        boot: BootConfig {
+            stop_after: Some(Step::Plan),
+            append: Some("console=ttyS0 quiet".to_owned()),
+            file: Some("http://192.0.2.1/menu.ipxe".to_owned()),
+            on_failure: OnFailure::PowerOff,
+            ..BootConfig::default()
+        },
+        fetch: FetchConfig {
+            mirrors: vec!["http://a/".to_owned(), "http://b/".to_owned()],
+            ..FetchConfig::default()
+        },
+        output: OutputConfig {
+            quiet: true,
+            ..OutputConfig::default()
+        },
         ..Config::default()
     };
     assert_eq!(config, expected);
@@ -207,7 +225,7 @@ fn words_of_others_change_nothing_and_a_wrong_one_does_not_stop_the_rest() {
         apply("ip=rarp wireboot.timeout=-1 wireboot.quiet", &mut config).len(),
         2
     );
-    assert!(config.quiet);
+    assert!(config.output.quiet);
 }
 
 #[test]
@@ -227,8 +245,8 @@ fn the_interface_is_found_by_name_by_address_and_by_alias() {
         ("vlan=eth0.7:eth0 ip=eth1:dhcp", &["eth1"], None),
     ] {
         let config = parse(text, Config::default()).config;
-        assert_eq!(config.interfaces, names, "{text}");
-        assert_eq!(config.boot_interface, address, "{text}");
+        assert_eq!(config.link.interfaces, names, "{text}");
+        assert_eq!(config.link.boot_interface, address, "{text}");
     }
 }
 
@@ -254,8 +272,8 @@ fn an_address_without_dhcp_and_all_that_goes_with_it_is_given() {
         host_name: Some("client".to_owned()),
         mtu_octets: Some(1400),
     };
-    assert_eq!(line.config.given, given);
-    assert_eq!(line.config.interfaces, ["eth0"]);
+    assert_eq!(line.config.dhcp.given, given);
+    assert_eq!(line.config.link.interfaces, ["eth0"]);
     let refusals: Vec<_> = line.remarks.iter().filter_map(Remark::refusal).collect();
     let [refusal] = &refusals[..] else {
         panic!("{refusals:?}");
@@ -277,7 +295,7 @@ fn a_vlan_is_read_in_every_spelling() {
             id,
             parent: "eth0".to_owned(),
         };
-        assert_eq!(line.config.vlan, Some(vlan));
+        assert_eq!(line.config.link.vlan, Some(vlan));
     }
 }
 

@@ -102,28 +102,29 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::parse::word;
 
     #[test]
     fn what_is_asked_for_follows_the_identity_and_the_user() {
         let mut config = crate::config::Config::default();
         let list =
-            |config: &crate::config::Config| requested(config.identify, &config.introduction);
+            |config: &crate::config::DhcpConfig| requested(config.identify, &config.introduction);
         let place = |list: &[u8], wanted| list.iter().position(|code| *code == wanted);
-        let plain = list(&config);
+        let plain = list(&config.dhcp);
         assert!(place(&plain, 121) < place(&plain, 3) && place(&plain, 249) < place(&plain, 3));
         assert_eq!((place(&plain, 128), place(&plain, 175)), (None, None));
-        config.identify = Identify::Ipxe;
-        assert!(list(&config).ends_with(&[175, 128, 129, 130, 131, 132, 133, 134, 135]));
+        config.dhcp.identify = Identify::Ipxe;
+        assert!(list(&config.dhcp).ends_with(&[175, 128, 129, 130, 131, 132, 133, 134, 135]));
         for (name, value) in [
             ("request", "108,tz-posix,3"),
             ("no-request", "ntp_servers,15"),
         ] {
-            config.set_introduction(name, value).unwrap().unwrap();
+            word(&mut config, name, Some(value), |_| false).unwrap();
         }
-        let changed = list(&config);
+        let changed = list(&config.dhcp);
         assert!(changed.ends_with(&[135, 108, 100]));
         assert!(!changed.contains(&42) && !changed.contains(&15));
-        let wrong = config.set_introduction("request", "3,routerz");
-        assert!(wrong.unwrap().unwrap_err().contains("routerz"));
+        let wrong = word(&mut config, "request", Some("3,routerz"), |_| false);
+        assert!(wrong.unwrap_err().contains("routerz"));
     }
 }

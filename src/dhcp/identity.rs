@@ -3,7 +3,7 @@
 
 use std::cell::LazyCell;
 
-use crate::config::{ClientId, Config, Identify};
+use crate::config::{ClientId, DhcpConfig, Identify};
 use crate::wire::ethernet::MacAddress;
 use crate::wire::option::code;
 
@@ -51,7 +51,7 @@ impl Machine {
 /// Returns the options by which the machine introduces itself: client identifier, classes,
 /// architecture, and its name, when it has one. `machine` is called when some of it is told.
 pub fn options(
-    config: &Config,
+    config: &DhcpConfig,
     chaddr: MacAddress,
     machine: impl FnOnce() -> Machine,
 ) -> Vec<(u8, Vec<u8>)> {
@@ -165,6 +165,7 @@ pub fn parse_uuid(text: &str) -> Option<[u8; 16]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::parse::word;
 
     const MAC: MacAddress = MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
     const MACHINE: Machine = Machine {
@@ -172,23 +173,27 @@ mod tests {
         uuid: Some([9; 16]),
     };
 
-    fn value_of(config: &Config, wanted: u8) -> Option<Vec<u8>> {
+    fn value_of(config: &DhcpConfig, wanted: u8) -> Option<Vec<u8>> {
         let mut options = options(config, MAC, || MACHINE).into_iter();
         options.find_map(|(code, value)| (code == wanted).then_some(value))
     }
 
     fn value(identify: Identify, wanted: u8) -> Option<Vec<u8>> {
-        let config = Config {
+        let config = DhcpConfig {
             identify,
-            ..Config::default()
+            ..DhcpConfig::default()
         };
         value_of(&config, wanted)
     }
 
-    fn with(name: &str, setting: &str) -> Config {
-        let mut config = Config::default();
-        config.set_introduction(name, setting).unwrap().unwrap();
-        config
+    fn with(name: &str, setting: &str) -> DhcpConfig {
+        set(name, setting).unwrap()
+    }
+
+    fn set(name: &str, setting: &str) -> Result<DhcpConfig, String> {
+        let mut config = crate::config::Config::default();
+        word(&mut config, name, Some(setting), |_| true)?;
+        Ok(config.dhcp)
     }
 
     #[test]
@@ -211,8 +216,7 @@ mod tests {
         ];
         assert_eq!(of_mac, expected);
         for wrong in ["", "ab", "0xabcd", "mac "] {
-            let set = Config::default().set_introduction("client-id", wrong);
-            assert!(set.unwrap().is_err(), "{wrong}");
+            assert!(set("client-id", wrong).is_err(), "{wrong}");
         }
     }
 
@@ -227,8 +231,7 @@ mod tests {
             value_of(&whole, 81),
             Some(b"\x05\0\0\x05node7\x07example\0".to_vec())
         );
-        let wrong = Config::default().set_introduction("hostname", "a;reboot");
-        assert!(wrong.unwrap().is_err());
+        assert!(set("hostname", "a;reboot").is_err());
     }
 
     #[test]
@@ -241,8 +244,7 @@ mod tests {
             value_of(&with("user-class", "lab"), 77),
             Some(b"lab".to_vec())
         );
-        let wrong = Config::default().set_introduction("vendor-class", "a\nb");
-        assert!(wrong.unwrap().is_err());
+        assert!(set("vendor-class", "a\nb").is_err());
     }
 
     #[test]

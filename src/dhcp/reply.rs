@@ -48,7 +48,7 @@ pub enum Discard {
     #[error("server {0} has answered before")]
     Repeated(Ipv4Addr),
     /// Nothing of this type is expected now.
-    #[error("{0:?} is not expected now")]
+    #[error("{0} is not expected now")]
     Unexpected(MessageType),
 }
 

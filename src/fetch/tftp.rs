@@ -119,7 +119,7 @@ fn get_from(
                 false => Failure::Other(text_of(&failure)).into(),
             });
         };
-        log::debug!("{url}: {failure}; asking again with {terms:?}");
+        log::debug!("{url}: {failure}; asking again with {terms}");
         config.terms = terms;
     }
 }
@@ -185,7 +185,8 @@ fn exchange(
         while let Some(event) = get.poll_event() {
             match event {
                 Event::Started { server, len, terms } => {
-                    log::debug!("{server}: {terms:?}, {len:?} octets");
+                    let tsize = len.map_or_else(|| "unknown".to_owned(), |len| len.to_string());
+                    log::debug!("{server}: {terms}, tsize {tsize}");
                     if let Err(error) = sink.expect(len) {
                         get.abort("no room");
                         no_room = Some(error);

@@ -17,10 +17,11 @@ use rustls::client::WantsClientCert;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
-use rustls::{AlertDescription, ClientConfig, ConfigBuilder, StreamOwned};
+use rustls::{AlertDescription, ClientConfig, ConfigBuilder, RootCertStore, StreamOwned};
 
 use super::connection::Tcp;
 use super::{Failure, Fetcher, broken, is_timeout, other};
+use crate::error::Error;
 use crate::plan::url::Url;
 use authorities::{Trusted, pem_fault, read_certificates};
 use verifier::Verifier;
@@ -165,4 +166,34 @@ fn identify(
     let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| unusable(pem_fault(&error)))?;
     let config = config.with_client_auth_cert(chain, key);
     config.map_err(|error| unusable(reasons::fault(&error)))
+}
+
+/// Reads PEM files as a connection will.
+///
+/// # Errors
+/// [`Error::Usage`] for what is in none of the forms that are known.
+pub(super) fn check(ca: Option<&str>, certificate: Option<&str>) -> Result<(), Error> {
+    let read = || {
+        if let Some(path) = ca {
+            Trusted::read(Some(Path::new(path)))?;
+        }
+        if let Some(path) = certificate {
+            let provider = Arc::new(ring::default_provider());
+            let builder = ClientConfig::builder_with_provider(provider);
+            let builder = builder.with_safe_default_protocol_versions();
+            let builder = builder
+                .map_err(other)?
+                .with_root_certificates(RootCertStore::empty());
+            identify(builder, Path::new(path))?;
+        }
+        Ok(())
+    };
+    read().map_err(|failure| {
+        Error::Usage(match failure {
+            Failure::Verification(why) => why,
+            Failure::Missing(cause) | Failure::Passing(cause) | Failure::Other(cause) => {
+                cause.to_string()
+            }
+        })
+    })
 }

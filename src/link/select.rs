@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::Config;
+use crate::config::LinkConfig;
 use crate::time::Seconds;
 use crate::wire::route::{ARPHRD_ETHER, LinkInfo};
 
@@ -41,8 +41,8 @@ impl Selection {
     }
 
     /// Says in one line what was wanted, what is there, and what to try.
-    pub(super) fn explain(&self, config: &Config) -> String {
-        let waited = Seconds(config.link_timeout);
+    pub(super) fn explain(&self, config: &LinkConfig) -> String {
+        let waited = Seconds(config.timeout);
         let mut text = match &self.missing[..] {
             [] => "none appeared".to_owned(),
             missing => format!("{} did not appear", missing.join(" and ")),
@@ -64,7 +64,7 @@ impl Selection {
 
 /// Chooses among `links`.
 pub(super) fn select<'a>(
-    config: &Config,
+    config: &LinkConfig,
     links: impl Iterator<Item = &'a LinkInfo>,
     facts: impl Fn(&str) -> Facts,
 ) -> Selection {
@@ -92,7 +92,7 @@ pub(super) fn select<'a>(
 }
 
 /// A name is enough to take any Ethernet interface: a bridge, a VLAN, one end of a veth pair.
-fn not_named(config: &Config, link: &LinkInfo) -> Option<&'static str> {
+fn not_named(config: &LinkConfig, link: &LinkInfo) -> Option<&'static str> {
     if !config.interfaces.contains(&link.name) {
         Some("not named")
     } else {
@@ -119,12 +119,12 @@ fn not_a_nic(link: &LinkInfo, facts: Facts) -> Option<&'static str> {
     }
 }
 
-fn not_boot_interface(config: &Config, link: &LinkInfo) -> Option<&'static str> {
+fn not_boot_interface(config: &LinkConfig, link: &LinkInfo) -> Option<&'static str> {
     let wanted = config.boot_interface?;
     (link.mac != Some(wanted)).then_some("not the BOOTIF address")
 }
 
-fn missing(config: &Config, chosen: &[LinkInfo]) -> Vec<String> {
+fn missing(config: &LinkConfig, chosen: &[LinkInfo]) -> Vec<String> {
     let is_missing = |name: &&String| !chosen.iter().any(|link| link.name == **name);
     match config.boot_interface {
         Some(mac) if config.interfaces.is_empty() && chosen.is_empty() => {
@@ -172,7 +172,7 @@ mod tests {
             wireless: name == "wlan0",
             has_device: name == "eth3",
         };
-        let selection = select(&Config::default(), links.iter(), facts);
+        let selection = select(&LinkConfig::default(), links.iter(), facts);
         assert!(selection.is_complete());
         assert_eq!(names(&selection), ["eth0", "eth1", "eth3"]);
         let passed_over = [
@@ -191,9 +191,9 @@ mod tests {
     #[test]
     fn names_are_taken_in_their_order_and_the_missing_one_is_told() {
         let links = [device(2, "eth0"), device(3, "eth1"), link(4, "veth0")];
-        let config = Config {
+        let config = LinkConfig {
             interfaces: ["veth0", "eth0", "eth7"].map(str::to_owned).to_vec(),
-            ..Config::default()
+            ..LinkConfig::default()
         };
         let selection = select(&config, links.iter(), |_| Facts::default());
         assert!(!selection.is_complete());
@@ -210,9 +210,9 @@ mod tests {
             ..link(9, "eth1.7")
         };
         let links = [device(2, "eth0"), device(3, "eth1"), vlan];
-        let config = Config {
+        let config = LinkConfig {
             boot_interface: Some(mac),
-            ..Config::default()
+            ..LinkConfig::default()
         };
         let selection = select(&config, links.iter(), |_| Facts::default());
         assert!(selection.is_complete());
@@ -222,9 +222,9 @@ mod tests {
     #[test]
     fn a_fruitless_search_tells_what_was_found_and_why_it_was_no_use() {
         let links = [device(2, "eth0"), link(8, "dummy0")];
-        let config = Config {
+        let config = LinkConfig {
             boot_interface: Some(MacAddress([0x52, 0x54, 0, 0, 0, 9])),
-            ..Config::default()
+            ..LinkConfig::default()
         };
         let selection = select(&config, links.iter(), |_| Facts::default());
         assert_eq!(
@@ -232,9 +232,9 @@ mod tests {
             "an interface with the BOOTIF address 52:54:00:00:00:09 did not appear within \
              30.0 s; found eth0 (not the BOOTIF address), dummy0 (virtual: name it to use it)"
         );
-        let selection = select(&Config::default(), [].iter(), |_| Facts::default());
+        let selection = select(&LinkConfig::default(), [].iter(), |_| Facts::default());
         assert_eq!(
-            selection.explain(&Config::default()),
+            selection.explain(&LinkConfig::default()),
             "none appeared within 30.0 s; there is none at all: is the driver of the NIC loaded?"
         );
     }

@@ -1,7 +1,7 @@
 //! A VLAN as an interface of its own (802.1Q), made when the interface below has appeared.
 
 use super::{Link, open_socket, set_up};
-use crate::config::{Config, Vlan};
+use crate::config::{LinkConfig, Vlan};
 use crate::error::Error;
 use crate::sys::SyscallError;
 use crate::sys::netlink::RouteSocket;
@@ -37,7 +37,7 @@ pub(super) struct Wanted<'a> {
 }
 
 impl<'a> Wanted<'a> {
-    pub(super) fn new(config: &'a Config) -> Self {
+    pub(super) fn new(config: &'a LinkConfig) -> Self {
         let vlan = config.vlan.as_ref();
         Self {
             vlan: vlan.filter(|vlan| config.interfaces.contains(&vlan.name)),

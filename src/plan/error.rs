@@ -69,6 +69,11 @@ impl Error {
         }
     }
 
+    /// Returns what is wrong, for where the place stands beside it.
+    pub(super) fn without_place(&self) -> String {
+        format!("{}{}", quoted(&self.word), self.what)
+    }
+
     /// Returns the end of a configuration that boots from a local disk, or nothing.
     pub(super) fn local_boot(place: &Place, word: &str, what: &str) -> Self {
         Self {

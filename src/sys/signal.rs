@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::signal::{SigSet, Signal as Number};
@@ -19,6 +20,16 @@ pub enum Signal {
     End,
     /// SIGUSR2.
     User2,
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hangup => "SIGHUP",
+            Self::End => "SIGINT or SIGTERM",
+            Self::User2 => "SIGUSR2",
+        })
+    }
 }
 
 const NUMBERS: &[(Number, Signal)] = &[

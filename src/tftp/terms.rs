@@ -1,5 +1,6 @@
 //! What is asked of a server, and what is asked next when that did not go well.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use super::Failure;
@@ -20,6 +21,16 @@ pub struct Terms {
     pub window: u16,
     /// Whether any option is sent; without, the two above are 512 and 1.
     pub options: bool,
+}
+
+impl fmt::Display for Terms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.options {
+            write!(f, "blksize {}, windowsize {}", self.block_len, self.window)
+        } else {
+            write!(f, "no options")
+        }
+    }
 }
 
 impl Terms {

@@ -1,5 +1,6 @@
 //! The DHCP message (RFC 2131 §2).
 
+use std::fmt;
 use std::net::Ipv4Addr;
 
 use super::ethernet::MacAddress;
@@ -54,6 +55,22 @@ impl MessageType {
         Self::Release,
         Self::Inform,
     ];
+}
+
+impl fmt::Display for MessageType {
+    /// Writes the name in capitals, as the RFCs do.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Discover => "DISCOVER",
+            Self::Offer => "OFFER",
+            Self::Request => "REQUEST",
+            Self::Decline => "DECLINE",
+            Self::Ack => "ACK",
+            Self::Nak => "NAK",
+            Self::Release => "RELEASE",
+            Self::Inform => "INFORM",
+        })
+    }
 }
 
 impl From<MessageType> for u8 {

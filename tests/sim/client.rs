@@ -40,7 +40,7 @@ impl Machine {
             uuid: None,
         };
         let mut config = Config::new(mac, seed);
-        config.identity = identity::options(&config::Config::for_boot(), mac, || firmware);
+        config.identity = identity::options(&config::Config::for_boot().dhcp, mac, || firmware);
         config.wants_boot_file = true;
         Self {
             mac,

@@ -6,9 +6,12 @@ command -v getcmdline >/dev/null || . /lib/dracut-lib.sh
 command -v setup_net >/dev/null || . /lib/net-lib.sh
 
 # What the kernel was given, and what stands in /etc/cmdline.d.
-getcmdline >/tmp/wireboot.cmdline
-wireboot lease --kernel-command-line /tmp/wireboot.cmdline \
-    --hand-over dracut,networkd,network-manager || exit 1
+{
+    # First, so that the others win.
+    echo wireboot.hand-over=dracut,networkd,network-manager
+    getcmdline
+} >/tmp/wireboot.cmdline
+wireboot lease --kernel-command-line /tmp/wireboot.cmdline || exit 1
 : >/tmp/wireboot.done
 for mark in /tmp/net.*.did-setup; do
     interface=${mark#/tmp/net.}

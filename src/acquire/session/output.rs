@@ -40,7 +40,8 @@ impl Session {
     pub(super) fn put_out(&mut self, output: Output) {
         for (transmit, payload) in output.messages {
             if !self.has_carrier {
-                log::debug!("{}: no carrier for {transmit:?}", self.link.name);
+                let kind = transmit.message_type;
+                log::debug!("{}: no carrier for a {kind}", self.link.name);
                 continue;
             }
             if transmit.message_type == MessageType::Discover {
@@ -50,7 +51,7 @@ impl Session {
                     self.port = port.inspect_err(|error| log::debug!("{error}")).ok();
                 }
             }
-            let name = format!("{:?}", transmit.message_type).to_uppercase();
+            let name = transmit.message_type.to_string();
             // Before it is sent, since the answer may be there first.
             self.note(&name, sys::up_time());
             self.station.send(transmit, &payload);
@@ -77,7 +78,7 @@ impl Session {
         let name = &self.link.name;
         match event {
             Event::Entered(state) => {
-                log::debug!("{name}: {state:?}");
+                log::debug!("{name}: {state}");
                 self.state = state;
             }
             Event::Offered(offer) => {

@@ -1,5 +1,6 @@
 //! What the client can be in, and what it says of itself.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
@@ -27,6 +28,24 @@ pub enum StateName {
     Informing,
     /// The lease has been given back.
     Stopped,
+}
+
+impl fmt::Display for StateName {
+    /// Writes the name as the RFC has it, and what it means where that is not plain.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Init => "INIT",
+            Self::Selecting => "SELECTING, waiting for offers",
+            Self::Requesting => "REQUESTING the address offered",
+            Self::Rebooting => "REBOOTING, asking for the address of the last time",
+            Self::Probing => "looking for another host with the address",
+            Self::Bound => "BOUND",
+            Self::Renewing => "RENEWING the lease",
+            Self::Rebinding => "REBINDING, asking every server for the lease",
+            Self::Informing => "asking for options (INFORM)",
+            Self::Stopped => "stopped",
+        })
+    }
 }
 
 /// What became of the client.

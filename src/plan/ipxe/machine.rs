@@ -204,7 +204,7 @@ impl Machine {
                 if let Err(error) = &result
                     && script.last != result
                 {
-                    context.note(&error.place, error.to_string());
+                    context.note(&error.place, error.without_place());
                     self.state.settings.last_error.clone_from(&error.what);
                 }
                 script.last = result;

@@ -1,32 +1,48 @@
 //! What the user asked for, from argv and the kernel command line: plain values.
 
-#![forbid(unsafe_code)]
-
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use crate::wire::ethernet::MacAddress;
-use crate::wire::grammar;
-use crate::wire::option::known::{parse_code, parse_hex};
+use crate::wire::option::known::parse_hex;
 
 /// A text that is none of the names that a setting has; holds those.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoSuchName(pub &'static str);
+pub struct NoSuchName(pub &'static [&'static str]);
 
-/// Has a type read from the names of its values.
+impl fmt::Display for NoSuchName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "none of {}", self.0.join(", "))
+    }
+}
+
+/// Has a type read from the names of its values, and shown as them.
 macro_rules! named {
-    ($type:ident: $first:literal => $value:ident $(, $name:literal => $other:ident)*) => {
+    ($type:ident: $($name:literal => $value:ident),*) => {
+        impl $type {
+            /// The names of the values, as flags and words have them.
+            pub const NAMES: &'static [&'static str] = &[$($name),*];
+        }
+
         impl FromStr for $type {
             type Err = NoSuchName;
 
             fn from_str(text: &str) -> Result<Self, NoSuchName> {
                 match text {
-                    $first => Ok(Self::$value),
-                    $($name => Ok(Self::$other),)*
-                    _ => Err(NoSuchName(concat!($first $(, ", ", $name)*))),
+                    $($name => Ok(Self::$value),)*
+                    _ => Err(NoSuchName(Self::NAMES)),
                 }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self {
+                    $(Self::$value => $name,)*
+                })
             }
         }
     };
@@ -122,16 +138,16 @@ pub enum ClientId {
 }
 
 impl FromStr for ClientId {
-    type Err = ();
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, ()> {
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         match text {
             "mac" => Ok(Self::Mac),
             "duid" => Ok(Self::Duid),
             // A type and at least one octet (RFC 2132 §9.14).
             text => match parse_hex(text) {
                 Some(octets) if (2..=255).contains(&octets.len()) => Ok(Self::Octets(octets)),
-                _ => Err(()),
+                _ => Err("not mac, duid or 2 to 255 octets in hexadecimal digits"),
             },
         }
     }
@@ -182,6 +198,10 @@ pub struct HandOver {
     pub network_manager: bool,
 }
 
+impl HandOver {
+    const NAMES: &'static [&'static str] = &["dracut", "networkd", "network-manager"];
+}
+
 impl FromStr for HandOver {
     type Err = NoSuchName;
 
@@ -193,7 +213,7 @@ impl FromStr for HandOver {
                 "dracut" => to.dracut = true,
                 "networkd" => to.networkd = true,
                 "network-manager" => to.network_manager = true,
-                _ => return Err(NoSuchName("dracut, networkd, network-manager")),
+                _ => return Err(NoSuchName(Self::NAMES)),
             }
         }
         Ok(to)
@@ -211,25 +231,103 @@ pub struct Vlan {
     pub parent: String,
 }
 
-/// The whole configuration of a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl FromStr for Vlan {
+    type Err = String;
+
+    /// Reads `NAME:PARENT`; the name ends with the number.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, parent) = text
+            .split_once(':')
+            .ok_or("not the VLAN's interface, a colon and the interface that carries it")?;
+        // eth0.7, eth0.0007, vlan7 and vlan0007 are in use (dracut.cmdline(7)).
+        let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
+        let digits = name.rsplit_once('.').map_or(digits, |(_, digits)| digits);
+        let id = digits.parse().ok().filter(|id| (1..=4094).contains(id));
+        let id = id.ok_or("the VLAN's interface does not end with its number, 1 to 4094")?;
+        Ok(Self {
+            name: interface_name(name)?,
+            id,
+            parent: interface_name(parent)?,
+        })
+    }
+}
+
+/// Reads the name of an interface: 1 to 15 octets without blank, slash and colon.
+///
+/// # Errors
+/// Why it cannot be one (the kernel's `dev_valid_name`).
+pub fn interface_name(text: &str) -> Result<String, String> {
+    let is_separator = |c: char| c == '/' || c == ':' || c.is_ascii_whitespace();
+    let fits = (1..=15).contains(&text.len());
+    if fits && !text.contains(is_separator) && !matches!(text, "." | "..") {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("not the name of an interface: \"{text}\""))
+    }
+}
+
+/// Reads the value of `BOOTIF=`.
+///
+/// # Errors
+/// What it should be.
+pub fn boot_interface(text: &str) -> Result<MacAddress, String> {
+    // PXELINUX puts the hardware type in front: 01 is Ethernet.
+    let address = match text.len() {
+        20 => text.strip_prefix("01-").or(text.strip_prefix("01:")),
+        _ => Some(text),
+    };
+    let mac = address.and_then(|address| address.parse().ok());
+    mac.ok_or_else(|| "not 01 and a hardware address such as 01-52-54-00-12-34-56".to_owned())
+}
+
+/// The whole configuration of a run. Each section goes to those who need it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Config {
-    /// Where the last frames are written to, in the end, whatever it is.
-    pub record: Option<String>,
+    /// Which interfaces are used.
+    pub link: LinkConfig,
+    /// How a lease is acquired, and what becomes of it.
+    pub dhcp: DhcpConfig,
+    /// What is booted, and how far.
+    pub boot: BootConfig,
+    /// From where files come besides their own servers.
+    pub fetch: FetchConfig,
+    /// Whose files are started.
+    pub trust: TrustConfig,
+    /// What is printed and recorded.
+    pub output: OutputConfig,
+}
+
+/// Which interfaces are used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkConfig {
     /// Interfaces by name; empty means every Ethernet NIC with a device behind it.
     pub interfaces: Vec<String>,
     /// The NIC the firmware booted from (`BOOTIF=`).
     pub boot_interface: Option<MacAddress>,
     /// A tagged VLAN to be made first.
     pub vlan: Option<Vlan>,
+    /// How long to wait for an interface and its carrier.
+    pub timeout: Duration,
+}
+
+impl Default for LinkConfig {
+    fn default() -> Self {
+        Self {
+            interfaces: Vec::new(),
+            boot_interface: None,
+            vlan: None,
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How a lease is acquired, and what becomes of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DhcpConfig {
     /// What is given beside a lease, or in place of one.
     pub given: Given,
-    /// Who goes on with the lease.
-    pub hand_over: HandOver,
-    /// How long to wait for an interface and its carrier.
-    pub link_timeout: Duration,
     /// How long to wait for a lease, counted from the carrier.
-    pub lease_timeout: Duration,
+    pub timeout: Duration,
     /// How the machine presents itself to DHCP servers.
     pub identify: Identify,
     /// What else it tells and asks them.
@@ -244,100 +342,15 @@ pub struct Config {
     pub lease_directory: Option<PathBuf>,
     /// A script that is told what becomes of a lease.
     pub script: Option<PathBuf>,
-    /// The step to stop after.
-    pub stop_after: Option<Step>,
-    /// Text put behind the command line of the kernel that is started.
-    pub append: Option<String>,
-    /// A boot file that takes the place of the one in the lease.
-    pub boot_file: Option<String>,
-    /// Initrds for a boot file that is a kernel itself, as paths beside it or URLs.
-    pub initrds: Vec<String>,
-    /// The URLs of folders in which files are looked for that their own servers do not give.
-    pub mirrors: Vec<String>,
-    /// The file, in PEM, of the authorities whose word on https servers counts; the usual ones when
-    /// none.
-    pub ca: Option<String>,
-    /// The file, in PEM, of the certificate that this machine shows to https servers, and its key.
-    pub certificate: Option<String>,
-    /// The file of the policy, in place of the usual one.
-    pub policy: Option<String>,
-    /// Keys whose signatures count, or files with such keys.
-    pub keys: Vec<String>,
-    /// Whether every file must be signed.
-    pub must_be_signed: bool,
-    /// What the plan is printed as.
-    pub report: Report,
-    /// Whether menus are left to their defaults though there is a terminal.
-    pub unattended: bool,
-    /// What PID 1 does when the boot has failed.
-    pub on_failure: OnFailure,
-    /// No progress and no notes, only errors.
-    pub quiet: bool,
+    /// Who goes on with the lease.
+    pub hand_over: HandOver,
 }
 
-impl Config {
-    /// Returns whether the boot goes no further than `step`.
-    pub fn stops_after(&self, step: Step) -> bool {
-        self.stop_after.is_some_and(|last| last <= step)
-    }
-
-    /// Takes a setting by the name that its flag and its word on the kernel's command line share;
-    /// none when there is no such setting here.
-    ///
-    /// # Errors
-    /// What the value should be.
-    pub fn set_introduction(&mut self, name: &str, value: &str) -> Option<Result<(), String>> {
-        let introduction = &mut self.introduction;
-        let text = || {
-            let fits = (1..=255).contains(&value.len()) && grammar::is_path(value);
-            fits.then(|| Some(value.to_owned()))
-                .ok_or_else(|| format!("\"{value}\" is not 1 to 255 printable octets"))
-        };
-        Some(match name {
-            "client-id" => match value.parse() {
-                Ok(client_id) => {
-                    introduction.client_id = client_id;
-                    Ok(())
-                }
-                Err(()) => Err(format!(
-                    "\"{value}\" is not mac, duid or 2 to 255 octets in hexadecimal digits"
-                )),
-            },
-            "hostname" if grammar::is_domain(value) => {
-                self.given.host_name = Some(value.to_owned());
-                Ok(())
-            }
-            "hostname" => Err(format!("\"{value}\" is not a host name")),
-            "vendor-class" => text().map(|text| introduction.vendor_class = text),
-            "user-class" => text().map(|text| introduction.user_class = text),
-            "request" => codes(value).map(|codes| introduction.requested.extend(codes)),
-            "no-request" => codes(value).map(|codes| introduction.not_requested.extend(codes)),
-            _ => return None,
-        })
-    }
-
-    /// Returns the configuration of a boot: known to servers as iPXE, so that they hand over
-    /// scripts and not firmware, and with a second's patience for a boot file.
-    pub fn for_boot() -> Self {
-        Self {
-            identify: Identify::Ipxe,
-            proxy_wait: Some(Duration::from_secs(1)),
-            ..Self::default()
-        }
-    }
-}
-
-impl Default for Config {
+impl Default for DhcpConfig {
     fn default() -> Self {
         Self {
-            record: None,
-            interfaces: Vec::new(),
-            boot_interface: None,
-            vlan: None,
             given: Given::default(),
-            hand_over: HandOver::default(),
-            link_timeout: Duration::from_secs(30),
-            lease_timeout: Duration::from_secs(60),
+            timeout: Duration::from_secs(60),
             identify: Identify::default(),
             introduction: Introduction::default(),
             proxy_wait: None,
@@ -345,29 +358,81 @@ impl Default for Config {
             uses_lease_file: true,
             lease_directory: None,
             script: None,
-            stop_after: None,
-            append: None,
-            boot_file: None,
-            initrds: Vec::new(),
-            mirrors: Vec::new(),
-            ca: None,
-            certificate: None,
-            policy: None,
-            keys: Vec::new(),
-            must_be_signed: false,
-            report: Report::default(),
-            unattended: false,
-            on_failure: OnFailure::default(),
-            quiet: false,
+            hand_over: HandOver::default(),
         }
     }
 }
 
-/// Reads a list of options by number or name, with commas between them.
-fn codes(list: &str) -> Result<Vec<u8>, String> {
-    let code = |text: &str| {
-        parse_code(text)
-            .ok_or_else(|| format!("\"{text}\" is no option's name, and no number from 1 to 254"))
-    };
-    list.split(',').map(code).collect()
+/// What is booted, and how far.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BootConfig {
+    /// A boot file that takes the place of the one in the lease.
+    pub file: Option<String>,
+    /// Initrds for a boot file that is a kernel itself, as paths beside it or URLs.
+    pub initrds: Vec<String>,
+    /// Text put behind the command line of the kernel that is started.
+    pub append: Option<String>,
+    /// The step to stop after.
+    pub stop_after: Option<Step>,
+    /// Whether menus are left to their defaults though there is a terminal.
+    pub unattended: bool,
+    /// What PID 1 does when the boot has failed.
+    pub on_failure: OnFailure,
+}
+
+impl BootConfig {
+    /// Returns whether the boot goes no further than `step`.
+    pub fn stops_after(&self, step: Step) -> bool {
+        self.stop_after.is_some_and(|last| last <= step)
+    }
+}
+
+/// From where files come besides their own servers, and who https servers and this machine are to
+/// each other.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FetchConfig {
+    /// The URLs of folders in which files are looked for that their own servers do not give.
+    pub mirrors: Vec<String>,
+    /// The file, in PEM, of the authorities whose word on https servers counts; the usual ones when
+    /// none.
+    pub ca: Option<String>,
+    /// The file, in PEM, of the certificate that this machine shows to https servers, and its key.
+    pub certificate: Option<String>,
+}
+
+/// Whose files are started.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TrustConfig {
+    /// The file of the policy, in place of the usual one.
+    pub policy: Option<String>,
+    /// Keys whose signatures count, or files with such keys.
+    pub keys: Vec<String>,
+    /// Whether every file must be signed.
+    pub must_be_signed: bool,
+}
+
+/// What is printed and recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OutputConfig {
+    /// What the plan is printed as.
+    pub report: Report,
+    /// No progress and no notes, only errors.
+    pub quiet: bool,
+    /// Where the last frames are written to, in the end, whatever it is.
+    pub record: Option<String>,
+}
+
+impl Config {
+    /// Returns the configuration of a boot: known to servers as iPXE, so that they hand over
+    /// scripts and not firmware, and with a second's patience for a boot file.
+    pub fn for_boot() -> Self {
+        Self {
+            dhcp: DhcpConfig {
+                identify: Identify::Ipxe,
+                proxy_wait: Some(Duration::from_secs(1)),
+                ..DhcpConfig::default()
+            },
+            ..Self::default()
+        }
+    }
 }

@@ -1,0 +1,1065 @@
+//! The table of commands and settings.
+
+use super::config::{ClientId, Config, Detection, Identify, OnFailure, Report, Step};
+use super::config::{boot_interface, interface_name};
+use super::parse::{Input, Settings};
+
+/// A command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// `wireboot lease`
+    Lease,
+    /// `wireboot discover`
+    Discover,
+    /// `wireboot boot`
+    Boot,
+    /// `wireboot fetch`
+    Fetch,
+    /// `wireboot capture`
+    Capture,
+    /// `wireboot account`
+    Account,
+    /// `wireboot explain`
+    Explain,
+    /// `wireboot help`
+    Help,
+}
+
+/// A command as people see it.
+#[derive(Debug)]
+pub struct About {
+    /// The command.
+    pub command: Command,
+    /// Its name.
+    pub name: &'static str,
+    /// What stands behind its name, one form each.
+    pub usage: &'static [&'static str],
+    /// Whether it has arguments that are no flags.
+    pub has_operands: bool,
+    /// What it does, in a line.
+    pub purpose: &'static str,
+    /// What it does, a paragraph each.
+    pub text: &'static [&'static str],
+    /// What is said below the flags, a paragraph each.
+    pub closing: &'static [&'static str],
+}
+
+/// All commands, in the order in which they are listed.
+pub static COMMANDS: [About; 8] = [
+    About {
+        command: Command::Lease,
+        name: "lease",
+        usage: &["[FLAG]…"],
+        has_operands: false,
+        purpose: "acquire a lease and configure the interface",
+        text: &[
+            "Acquires a DHCP lease and configures address, routes and MTU. Without -i every Ethernet \
+             interface with a device behind it is tried at once; the first lease wins.",
+        ],
+        closing: &[],
+    },
+    About {
+        command: Command::Discover,
+        name: "discover",
+        usage: &["[FLAG]…"],
+        has_operands: false,
+        purpose: "show what every server offers, and take nothing",
+        text: &[
+            "Shows every offer and ProxyDHCP answer of every server; the one that a boot would take \
+             is marked * and WHY gives the reason. Takes none, and leaves the interfaces as they \
+             were. From an interface that has an IPv4 address, the boot services that are offered \
+             are asked for their boot files (port 4011). Servers that contradict the others or \
+             themselves are marked !. Without -i it asks on every Ethernet interface with a device \
+             behind it. Ends with exit code 3 when nobody answers.",
+        ],
+        closing: &[],
+    },
+    About {
+        command: Command::Boot,
+        name: "boot",
+        usage: &["[FLAG]…"],
+        has_operands: false,
+        purpose: "link, lease, plan, fetch, verify, kexec",
+        text: &[
+            "Acquires a lease, follows its boot file to a kernel and initrds, fetches them and \
+             starts them with kexec, at once: disks are written to, but nothing is unmounted or \
+             stopped.",
+        ],
+        closing: &[],
+    },
+    About {
+        command: Command::Fetch,
+        name: "fetch",
+        usage: &["[FLAG]… URL…"],
+        has_operands: true,
+        purpose: "get files by tftp and http",
+        text: &[
+            "Fetches files by tftp://, http:// and https://. A file appears under its name only when \
+             it has come whole and is what was asked for: has the hash that #sha256=… behind its \
+             URL asks for, that is listed, or a good signature. A FIFO, a device and /dev/stdout \
+             are written into once it has.",
+        ],
+        closing: &[
+            "The environment's http_proxy, https_proxy, all_proxy and no_proxy are followed.",
+        ],
+    },
+    About {
+        command: Command::Capture,
+        name: "capture",
+        usage: &[
+            "-i IF [-i IF]… [FLAG]… [FILTER]",
+            "-r FILE [FLAG]… [FILTER]",
+        ],
+        has_operands: true,
+        purpose: "show frames, or write them to a file",
+        text: &[
+            "Shows the frames that pass the filter, one line each; times are UTC. The filter is the \
+             part of pcap-filter that boots are about: arp, rarp, ip, ip6, icmp, icmp6, tcp, udp, \
+             vlan, ether host, host, src, dst, port, portrange, and, or, not, ( ).",
+        ],
+        closing: &[
+            "A file that is written grows under its name and always ends with a whole block, so \
+             that it can be read along. SIGINT, SIGTERM and SIGHUP end the capture, with every \
+             frame that came before.",
+        ],
+    },
+    About {
+        command: Command::Account,
+        name: "account",
+        usage: &["[FLAG]…"],
+        has_operands: false,
+        purpose: "show where the time of the last boot went",
+        text: &[
+            "Shows where the time of the last lease or boot went: each moment with the seconds since \
+             the kernel's start and since the moment before, then the steps. The moments of frames \
+             are the kernel's own.",
+        ],
+        closing: &[],
+    },
+    About {
+        command: Command::Explain,
+        name: "explain",
+        usage: &["[COMMANDLINE]…"],
+        has_operands: true,
+        purpose: "say what a kernel command line means here",
+        text: &[
+            "Says what each word of a kernel command line means to wireboot, and what follows from \
+             all of them; without an argument that of the running kernel. Words that are not named \
+             are none of its business. Ends with exit code 1 when a word cannot be followed.",
+        ],
+        closing: &[],
+    },
+    About {
+        command: Command::Help,
+        name: "help",
+        usage: &["[FLAG] [COMMAND | words | options]"],
+        has_operands: true,
+        purpose: "show help on a command, kernel words, DHCP options",
+        text: &[
+            "Shows the flags of a command, the words of the kernel command line, or the names of \
+             DHCP options, as --request takes them.",
+        ],
+        closing: &[],
+    },
+];
+
+/// What a setting takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// Nothing: it is on or off.
+    Nothing,
+    /// A value, shown by this name: `FILE`, `DIR` and `IF` are completed too.
+    Value(&'static str),
+    /// One of some names.
+    OneOf(&'static str, &'static [&'static str]),
+}
+
+/// Where a setting lands; returns what the value should be when it cannot be that.
+#[derive(Debug, Clone, Copy)]
+pub enum Lands {
+    /// In the configuration.
+    Config(fn(&mut Config, &Input<'_>) -> Result<(), String>),
+    /// Among the options of a command.
+    Own(fn(&mut Settings, &Input<'_>) -> Result<(), String>),
+}
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// The name of its flag and of its word behind `wireboot.`.
+    pub name: &'static str,
+    /// Its flag of one letter.
+    pub short: Option<char>,
+    /// Who takes it: bits of [`Command`]s, and that of words.
+    pub of: u16,
+    /// What it takes.
+    pub takes: Takes,
+    /// What holds without it, as the help shows it; nothing is shown when empty.
+    pub default: &'static str,
+    /// What it does.
+    pub help: &'static str,
+    /// What it changes.
+    pub lands: Lands,
+}
+
+impl Setting {
+    /// Returns whether `command` takes the flag.
+    pub const fn is_flag_of(&self, command: Command) -> bool {
+        self.of & bit(command) != 0
+    }
+
+    /// Returns whether it is a word of the kernel's command line.
+    pub const fn is_word(&self) -> bool {
+        self.of & WORD != 0
+    }
+
+    /// Returns whether this is its name.
+    pub fn is_named(&self, name: &str) -> bool {
+        self.name == name || ALIASES.contains(&(name, self.name))
+    }
+
+    /// Returns the flag with the name of its value.
+    pub fn usage(&self) -> String {
+        match self.takes {
+            Takes::Nothing => format!("--{}", self.name),
+            Takes::Value(what) | Takes::OneOf(what, _) => format!("--{} {what}", self.name),
+        }
+    }
+}
+
+const fn bit(command: Command) -> u16 {
+    1 << command as u16
+}
+
+/// The bit for the kernel's command line.
+const WORD: u16 = 1 << 15;
+const LEASE: u16 = bit(Command::Lease);
+const DISCOVER: u16 = bit(Command::Discover);
+const BOOT: u16 = bit(Command::Boot);
+const FETCH: u16 = bit(Command::Fetch);
+const CAPTURE: u16 = bit(Command::Capture);
+const ACCOUNT: u16 = bit(Command::Account);
+#[cfg(feature = "manual")]
+const HELP: u16 = bit(Command::Help);
+/// The commands that ask DHCP servers.
+const NETWORK: u16 = LEASE | DISCOVER | BOOT;
+
+/// The name of the flag that every command has.
+pub const HELP_FLAG: &str = "help";
+
+/// Names of earlier versions, which are not shown, and what they are called now.
+const ALIASES: [(&str, &str); 2] = [("cert", "certificate"), ("command-line-append", "append")];
+
+const NOTHING: Setting = Setting {
+    name: "",
+    short: None,
+    of: 0,
+    takes: Takes::Nothing,
+    default: "",
+    help: "",
+    lands: Lands::Own(|_, _| Ok(())),
+};
+
+/// All settings, in the order in which the help shows them.
+pub static SETTINGS: &[Setting] = &[
+    // What is done about a lease.
+    Setting {
+        name: "keep",
+        of: LEASE,
+        help: "stay and renew the lease; SIGHUP renews now, SIGTERM ends and leaves the lease, \
+               SIGUSR2 gives it back",
+        lands: Lands::Own(|all, _| {
+            all.lease.keep = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "release",
+        of: LEASE,
+        help: "give back the lease that an earlier command took, and its address",
+        lands: Lands::Own(|all, _| {
+            all.lease.release = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "inform",
+        of: LEASE,
+        takes: Takes::Value("ADDRESS"),
+        help: "ask only for the options that go with this address",
+        lands: Lands::Own(|all, input| {
+            all.lease.inform = Some(input.parsed("an IPv4 address")?);
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "no-lease-file",
+        of: LEASE,
+        help: "do not ask for the address of the last time first",
+        lands: Lands::Config(|config, _| {
+            config.dhcp.uses_lease_file = false;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "lease-dir",
+        of: LEASE | WORD,
+        takes: Takes::Value("DIR"),
+        help: "keep what is known of the last time in DIR, such as on a disk that is mounted \
+               (/var/lib/wireboot if there is such a directory, else /run/wireboot, which a \
+               restart empties)",
+        lands: Lands::Config(|config, input| {
+            config.dhcp.lease_directory = Some(input.value.into());
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "script",
+        of: LEASE,
+        takes: Takes::Value("FILE"),
+        help: "run FILE when something becomes of the lease, as udhcpc does: the event (deconfig, \
+               bound, renew, nak, leasefail) is its argument, the rest is in variables; addresses \
+               and routes are set before it is run",
+        lands: Lands::Config(|config, input| {
+            config.dhcp.script = Some(input.value.into());
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "hand-over",
+        of: LEASE | WORD,
+        takes: Takes::Value("TO,…"),
+        help: "write files for those who go on with the lease: dracut, networkd (the unit keeps the \
+               address, with the same client identifier), network-manager; those that klibc's \
+               ipconfig leaves are always written",
+        lands: Lands::Config(|config, input| {
+            config.dhcp.hand_over = input.named()?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "dry-run",
+        of: LEASE,
+        help: "ask for offers only, and print what the best one would set; neither the interface nor a \
+               lease that it has is changed",
+        lands: Lands::Own(|all, _| {
+            all.lease.dry_run = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    // What is asked of all servers.
+    Setting {
+        name: "wait",
+        of: DISCOVER,
+        takes: Takes::Value("SECS"),
+        default: "3",
+        help: "collect answers this long once there is a carrier",
+        lands: Lands::Own(|all, input| {
+            all.discover.wait = input.seconds()?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    // Which files are fetched, and to where.
+    Setting {
+        name: "output",
+        short: Some('o'),
+        of: FETCH,
+        takes: Takes::Value("FILE"),
+        help: "the name to store it under; - is standard output; with several URLs the directory \
+               (the last part of each URL's path, here)",
+        lands: Lands::Own(|all, input| {
+            all.fetch.output = Some(input.value.into());
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "mirrors",
+        of: FETCH,
+        help: "the URLs are all of one file; the first that gives it counts",
+        lands: Lands::Own(|all, _| {
+            all.fetch.mirrors = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "parallel",
+        of: FETCH,
+        takes: Takes::Value("N"),
+        default: "4",
+        help: "fetch up to N files at a time",
+        lands: Lands::Own(|all, input| {
+            all.fetch.parallel = input.number(1, u16::MAX)?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "sums",
+        of: FETCH,
+        takes: Takes::Value("URL"),
+        help: "take hashes from this list, as sha256sum writes it; a path names a file here",
+        lands: Lands::Own(|all, input| {
+            all.fetch.sums = Some(input.value.to_owned());
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "ntp",
+        of: FETCH,
+        takes: Takes::Value("ADDRESS"),
+        help: "the server to ask for the time when a certificate is to be judged and the machine's \
+               clock is behind; may be given several times",
+        lands: Lands::Own(|all, input| {
+            all.fetch.time_servers.push(input.parsed("an IP address")?);
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "mtu",
+        of: FETCH,
+        takes: Takes::Value("OCTETS"),
+        help: "the largest packet that the path carries (as the route to the server says)",
+        lands: Lands::Own(|all, input| {
+            all.fetch.path_mtu = Some(input.number(68, u16::MAX)?);
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "max-size",
+        of: FETCH,
+        takes: Takes::Value("OCTETS"),
+        help: "refuse a file that is longer",
+        lands: Lands::Own(|all, input| {
+            all.fetch.max_len = Some(input.number(0, u64::MAX)?);
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "stall-timeout",
+        of: FETCH,
+        takes: Takes::Value("SECS"),
+        default: "15",
+        help: "give up when nothing has come for so long; with --mirrors, the next is asked after \
+               5 at first; in any case when less than 15 KiB come within 30 s",
+        lands: Lands::Own(|all, input| {
+            all.fetch.stall_timeout = Some(input.seconds()?);
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    // What is booted.
+    Setting {
+        name: "boot-file",
+        of: BOOT | WORD,
+        takes: Takes::Value("URL"),
+        help: "begin with this path or URL in place of the lease's boot file",
+        lands: Lands::Config(|config, input| {
+            config.boot.file = Some(input.value.to_owned());
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "initrd",
+        of: BOOT | WORD,
+        takes: Takes::Value("URL"),
+        help: "an initrd, as a path or URL, for a boot file that is a kernel; may be given several \
+               times",
+        lands: Lands::Config(|config, input| input.add_to(&mut config.boot.initrds)),
+        ..NOTHING
+    },
+    Setting {
+        name: "mirror",
+        of: BOOT | WORD,
+        takes: Takes::Value("URL"),
+        help: "a folder on another server, such as http://192.0.2.2/copy, in which files are looked \
+               for, by their whole paths, that their own server does not give, gives damaged (with \
+               a pin), or lacks where the plan names them; that server is asked first from then \
+               on; may be given several times",
+        lands: Lands::Config(|config, input| input.add_to(&mut config.fetch.mirrors)),
+        ..NOTHING
+    },
+    Setting {
+        name: "append",
+        of: BOOT | WORD,
+        takes: Takes::Value("TEXT"),
+        help: "put TEXT behind the kernel's command line; {ip}, {bootif}, {address}, {netmask}, \
+               {gateway}, {server}, {mac}, {hostname} and {uuid} in it become what the lease says",
+        lands: Lands::Config(|config, input| {
+            config.boot.append = Some(input.value.to_owned());
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "stop-after",
+        of: BOOT | WORD,
+        takes: Takes::OneOf("STEP", Step::NAMES),
+        help: "end after this step",
+        lands: Lands::Config(|config, input| {
+            config.boot.stop_after = Some(input.named()?);
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "explain",
+        of: BOOT | WORD,
+        help: "print which file and line each decision came from",
+        lands: Lands::Config(|config, input| {
+            config.output.report = if input.is_on()? {
+                Report::Explain
+            } else {
+                Report::Plan
+            };
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "json",
+        of: BOOT,
+        help: "with --stop-after plan: print the plan as JSON",
+        lands: Lands::Config(|config, _| {
+            config.output.report = Report::Json;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "unattended",
+        of: BOOT | WORD,
+        help: "take the default of every menu at once",
+        lands: Lands::Config(|config, input| {
+            config.boot.unattended = input.is_on()?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "on-failure",
+        of: WORD,
+        takes: Takes::OneOf("WHAT", OnFailure::NAMES),
+        default: "retry",
+        help: "what the first process does when a boot has failed",
+        lands: Lands::Config(|config, input| {
+            config.boot.on_failure = input.named()?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    // Who is trusted.
+    Setting {
+        name: "policy",
+        of: BOOT,
+        takes: Takes::Value("FILE"),
+        help: "follow the rules in FILE (/etc/wireboot/policy, if it is there): lines of key KEY, \
+               require-signature, allow-scheme NAME, allow-host NAME",
+        lands: Lands::Config(|config, input| {
+            config.trust.policy = Some(input.value.to_owned());
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "key",
+        of: BOOT | FETCH,
+        takes: Takes::Value("KEY"),
+        help: "count signatures of this minisign key, in a file named as the signed one with \
+               .minisig behind it; a file or the key itself; may be given several times",
+        lands: Lands::Config(|config, input| {
+            // Keys add up wherever they come from.
+            config.trust.keys.push(input.value.to_owned());
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "require-signature",
+        of: BOOT | FETCH | WORD,
+        help: "read and start nothing that none of the known keys has signed; an error where no key \
+               is known",
+        lands: Lands::Config(|config, input| {
+            // A demand is never taken back.
+            config.trust.must_be_signed |= input.is_on()?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "ca",
+        of: BOOT | FETCH | WORD,
+        takes: Takes::Value("FILE"),
+        help: "trust only the certificates in this PEM file, of authorities or of https servers \
+               themselves (the system's)",
+        lands: Lands::Config(|config, input| {
+            config.fetch.ca = Some(input.value.to_owned());
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "certificate",
+        of: BOOT | FETCH | WORD,
+        takes: Takes::Value("FILE"),
+        help: "show https servers the certificate in this PEM file, which has its key too",
+        lands: Lands::Config(|config, input| {
+            config.fetch.certificate = Some(input.value.to_owned());
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    // What is captured.
+    Setting {
+        name: "read",
+        short: Some('r'),
+        of: CAPTURE,
+        takes: Takes::Value("FILE"),
+        help: "take the frames of a pcap or pcapng file instead; - is standard input",
+        lands: Lands::Own(|all, input| {
+            all.capture.read = Some(input.value.to_owned());
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "count",
+        short: Some('c'),
+        of: CAPTURE,
+        takes: Takes::Value("N"),
+        help: "end after N frames",
+        lands: Lands::Own(|all, input| {
+            all.capture.count = Some(input.number(1, u64::MAX)?);
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "write",
+        short: Some('w'),
+        of: CAPTURE,
+        takes: Takes::Value("FILE"),
+        help: "write pcapng instead of lines; - is standard output",
+        lands: Lands::Own(|all, input| {
+            all.capture.write = Some(input.value.to_owned());
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "octets",
+        short: Some('x'),
+        of: CAPTURE,
+        help: "show octets",
+        lands: Lands::Own(|all, _| {
+            all.capture.octets = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "no-promiscuous-mode",
+        short: Some('p'),
+        of: CAPTURE,
+        help: "leave frames for other stations alone",
+        lands: Lands::Own(|all, _| {
+            all.capture.own_only = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "print-filter",
+        short: Some('d'),
+        of: CAPTURE,
+        help: "print the filter program and end",
+        lands: Lands::Own(|all, _| {
+            all.capture.prints_program = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "bpf",
+        of: CAPTURE,
+        takes: Takes::Value("FILE"),
+        help: "use the program that tcpdump -ddd printed",
+        lands: Lands::Own(|all, input| {
+            all.capture.bpf = Some(input.value.to_owned());
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "ring",
+        of: CAPTURE,
+        takes: Takes::OneOf("KIND", &["v2", "v3"]),
+        default: "v3",
+        help: "frames one by one (v2), or in blocks (v3)",
+        lands: Lands::Own(|all, input| {
+            all.capture.one_by_one = input.one_of(&["v2", "v3"])? == "v2";
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "buffer",
+        short: Some('B'),
+        of: CAPTURE,
+        takes: Takes::Value("KIB"),
+        // As tcpdump has it.
+        default: "2048",
+        help: "memory of each interface's ring",
+        lands: Lands::Own(|all, input| {
+            all.capture.buffer_kib = input.number(1, u32::MAX >> 10)?;
+            Ok(())
+        }),
+    },
+    Setting {
+        name: "stats",
+        of: CAPTURE,
+        help: "print the counters as the last lines of the output",
+        lands: Lands::Own(|all, _| {
+            all.capture.prints_counters = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "json",
+        of: LEASE | DISCOVER | FETCH | ACCOUNT,
+        help: "print JSON for programs, with all that is known: the lease, every answer, progress \
+               (an object a line) or times (in microseconds)",
+        lands: Lands::Own(|all, _| {
+            all.json = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "interface",
+        short: Some('i'),
+        of: NETWORK | FETCH | CAPTURE | WORD,
+        takes: Takes::Value("IF"),
+        help: "use this interface; several may be given, with commas between or the flag again",
+        lands: Lands::Config(|config, input| {
+            let names = input.value.split(',').map(interface_name);
+            let names: Vec<_> = names.collect::<Result<_, _>>()?;
+            if input.is_first {
+                config.link.interfaces.clear();
+            }
+            config.link.interfaces.extend(names);
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "bootif",
+        of: WORD,
+        takes: Takes::Value("MAC"),
+        help: "use the interface with this hardware address, as BOOTIF=",
+        lands: Lands::Config(|config, input| {
+            config.link.boot_interface = Some(boot_interface(input.value)?);
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "vlan",
+        of: NETWORK,
+        takes: Takes::Value("NAME:IF"),
+        help: "make the VLAN interface NAME, such as eth0.7 or vlan7, on interface IF, and use it",
+        lands: Lands::Config(|config, input| {
+            config.link.vlan = Some(input.value.parse()?);
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "link-timeout",
+        of: NETWORK | WORD,
+        takes: Takes::Value("SECS"),
+        default: "30",
+        help: "wait this long for an interface and its carrier",
+        lands: Lands::Config(|config, input| {
+            config.link.timeout = input.seconds()?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "timeout",
+        of: NETWORK | WORD,
+        takes: Takes::Value("SECS"),
+        default: "60",
+        help: "wait this long for a lease once there is a carrier",
+        lands: Lands::Config(|config, input| {
+            config.dhcp.timeout = input.seconds()?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    // What DHCP servers are told and asked.
+    Setting {
+        name: "identify",
+        of: NETWORK | WORD,
+        takes: Takes::OneOf("WHAT", Identify::NAMES),
+        help: "be this to DHCP servers (ipxe for a boot, else plain)",
+        lands: Lands::Config(|config, input| {
+            config.dhcp.identify = input.named()?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "request",
+        of: NETWORK | WORD,
+        takes: Takes::Value("LIST"),
+        help: "ask for these DHCP options too, by number or name, with commas between; 'wireboot \
+               help options' lists the names",
+        lands: Lands::Config(|config, input| {
+            input.add_codes_to(&mut config.dhcp.introduction.requested)
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "no-request",
+        of: NETWORK | WORD,
+        takes: Takes::Value("LIST"),
+        help: "do not ask for these",
+        lands: Lands::Config(|config, input| {
+            input.add_codes_to(&mut config.dhcp.introduction.not_requested)
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "client-id",
+        of: NETWORK | WORD,
+        takes: Takes::Value("mac|duid|HEX"),
+        default: "mac",
+        help: "be known to servers by the hardware address, a duid (RFC 4361: the firmware's UUID, \
+               or else the hardware address) or octets in hexadecimal",
+        lands: Lands::Config(|config, input| {
+            config.dhcp.introduction.client_id = input.value.parse::<ClientId>()?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "hostname",
+        of: NETWORK | WORD,
+        takes: Takes::Value("NAME"),
+        help: "give servers this name (one with a dot in option 81, another in 12), and take it in \
+               place of the lease's",
+        lands: Lands::Config(|config, input| {
+            config.dhcp.given.host_name = Some(input.host_name()?);
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "vendor-class",
+        of: NETWORK | WORD,
+        takes: Takes::Value("TEXT"),
+        help: "say this in option 60",
+        lands: Lands::Config(|config, input| {
+            config.dhcp.introduction.vendor_class = Some(input.printable()?);
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "user-class",
+        of: NETWORK | WORD,
+        takes: Takes::Value("TEXT"),
+        help: "say this in option 77",
+        lands: Lands::Config(|config, input| {
+            config.dhcp.introduction.user_class = Some(input.printable()?);
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "proxy-wait",
+        of: NETWORK | WORD,
+        takes: Takes::Value("SECS"),
+        help: "let an offer without a boot file wait for a better one (1 for a boot; lease takes \
+               the first)",
+        lands: Lands::Config(|config, input| {
+            config.dhcp.proxy_wait = Some(input.seconds()?);
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "acd",
+        of: NETWORK | WORD,
+        takes: Takes::OneOf("HOW", Detection::NAMES),
+        default: "overlapped",
+        help: "look for another host with the address: while the server is asked, as RFC 5227 has \
+               it (strict, which takes 4 to 7 s), or not at all",
+        lands: Lands::Config(|config, input| {
+            config.dhcp.detection = input.named()?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "kernel-command-line",
+        of: NETWORK,
+        takes: Takes::Value("FILE"),
+        help: "read ip=, BOOTIF= and wireboot.* from FILE, such as /proc/cmdline; flags win over \
+               these words, and a later file over an earlier one",
+        lands: Lands::Own(|all, input| {
+            all.command_lines.push(input.value.to_owned());
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "record",
+        of: NETWORK,
+        takes: Takes::Value("FILE"),
+        help: "write the last DHCP and ARP frames to FILE, as pcapng; a command that fails writes \
+               them to /run/wireboot/failure.pcapng anyway",
+        lands: Lands::Config(|config, input| {
+            config.output.record = Some(input.value.to_owned());
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    // What is printed.
+    #[cfg(feature = "manual")]
+    Setting {
+        name: "man",
+        of: HELP,
+        help: "print the manual page instead, as input of man and groff",
+        lands: Lands::Own(|all, _| {
+            all.help.man = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "manual")]
+    Setting {
+        name: "completion",
+        of: HELP,
+        takes: Takes::OneOf("SHELL", &super::manual::SHELLS),
+        help: "print the completions for this shell instead",
+        lands: Lands::Own(|all, input| {
+            all.help.completion = Some(input.one_of(&super::manual::SHELLS)?);
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "verbose",
+        short: Some('v'),
+        of: NETWORK | FETCH | CAPTURE,
+        help: "say every step; twice: every packet. With capture, show DHCP options",
+        lands: Lands::Own(|all, _| {
+            all.verbosity += 1;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "quiet",
+        short: Some('q'),
+        of: NETWORK | FETCH | WORD,
+        help: "say nothing but errors",
+        lands: Lands::Config(|config, input| {
+            config.output.quiet = input.is_on()?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: HELP_FLAG,
+        short: Some('h'),
+        of: !WORD,
+        help: "print this text",
+        ..NOTHING
+    },
+];
+
+/// Words of the kernel's command line that others have defined.
+#[cfg(feature = "manual")]
+#[derive(Debug)]
+pub struct Foreign {
+    /// How they are written.
+    pub words: &'static [&'static str],
+    /// What they do here.
+    pub help: &'static str,
+}
+
+/// The words that `cmdline` reads besides `wireboot.*`: those of the kernel, klibc, dracut,
+/// NetworkManager, systemd and PXELINUX.
+#[cfg(feature = "manual")]
+pub static FOREIGN: &[Foreign] = &[
+    Foreign {
+        words: &[
+            "ip=dhcp",
+            "ip=IF:dhcp[:MTU[:MAC]]",
+            "ip=CLIENT:SERVER:GATEWAY:NETMASK:HOST:IF:dhcp",
+        ],
+        help: "an address by DHCP, on this interface; in the forms of the kernel, klibc, dracut, \
+               NetworkManager and systemd",
+    },
+    Foreign {
+        words: &["ip=CLIENT:SERVER:GATEWAY:NETMASK:HOST:IF:none[:DNS[:DNS]]"],
+        help: "an address without DHCP",
+    },
+    Foreign {
+        words: &["BOOTIF=01-MAC"],
+        help: "use the interface with this hardware address; rd.bootif=0 has it ignored",
+    },
+    Foreign {
+        words: &["ifname=IF:MAC"],
+        help: "IF in other words means the interface with this hardware address",
+    },
+    Foreign {
+        words: &["bootdev=IF"],
+        help: "which of several interfaces boots",
+    },
+    Foreign {
+        words: &["vlan=NAME:IF", "rd.vlan=NAME:IF"],
+        help: "make the VLAN interface NAME, such as eth0.7 or vlan7, on interface IF, and boot \
+               over it",
+    },
+    Foreign {
+        words: &["nameserver=ADDRESS"],
+        help: "a resolver, asked before those of the lease",
+    },
+    Foreign {
+        words: &["rd.route=NETWORK/BITS:GATEWAY"],
+        help: "a route, beside a lease or without one",
+    },
+    Foreign {
+        words: &["rd.peerdns=0"],
+        help: "leave out the resolvers of the lease",
+    },
+    Foreign {
+        words: &["rd.net.timeout.carrier=SECS", "rd.net.timeout.iflink=SECS"],
+        help: "as wireboot.link-timeout",
+    },
+    Foreign {
+        words: &["rd.net.timeout.dhcp=SECS"],
+        help: "as wireboot.timeout",
+    },
+];

@@ -1,0 +1,697 @@
+//! Flags and words → values, both through the rows of [`SETTINGS`].
+//!
+//! Nothing is read here but what is handed in: the files that flags name are read by the commands.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::config::{Config, NoSuchName};
+use super::defs::{About, COMMANDS, Command, HELP_FLAG, Lands, SETTINGS, Setting, Takes};
+use crate::error::Error;
+use crate::time::parse_seconds;
+use crate::wire::grammar;
+use crate::wire::option::known::parse_code;
+
+/// The configuration and the commands' own options.
+#[derive(Debug, Default)]
+pub struct Settings {
+    /// The configuration.
+    pub config: Config,
+    /// Options of `lease`.
+    pub lease: LeaseOptions,
+    /// Options of `discover`.
+    pub discover: DiscoverOptions,
+    /// Options of `fetch`.
+    pub fetch: FetchOptions,
+    /// Options of `capture`.
+    pub capture: CaptureOptions,
+    /// Options of `help`.
+    pub help: HelpOptions,
+    /// Files with words of a kernel's command line.
+    pub command_lines: Vec<String>,
+    /// Whether the output is for programs.
+    pub json: bool,
+    /// How often `-v` was given.
+    pub verbosity: usize,
+    /// What is no flag.
+    pub operands: Vec<String>,
+}
+
+/// What is done about the lease.
+#[derive(Debug, Default)]
+pub struct LeaseOptions {
+    /// It is renewed until a signal comes.
+    pub keep: bool,
+    /// The last one is given back.
+    pub release: bool,
+    /// Nothing is configured.
+    pub dry_run: bool,
+    /// Only options are asked for, for this address.
+    pub inform: Option<Ipv4Addr>,
+}
+
+/// How servers are surveyed.
+#[derive(Debug)]
+pub struct DiscoverOptions {
+    /// How long answers are collected.
+    pub wait: Duration,
+}
+
+impl Default for DiscoverOptions {
+    fn default() -> Self {
+        Self {
+            // The third DISCOVER, after 1.5 s, has time to be answered.
+            wait: Duration::from_secs(3),
+        }
+    }
+}
+
+/// How files are fetched.
+#[derive(Debug)]
+pub struct FetchOptions {
+    /// The file or directory to store them under.
+    pub output: Option<PathBuf>,
+    /// All URLs are of one file.
+    pub mirrors: bool,
+    /// Files fetched at a time.
+    pub parallel: u16,
+    /// A list of hashes: URL or path.
+    pub sums: Option<String>,
+    /// Servers that are asked for the time.
+    pub time_servers: Vec<IpAddr>,
+    /// The largest packet that the path carries, octets.
+    pub path_mtu: Option<u16>,
+    /// The longest file, octets.
+    pub max_len: Option<u64>,
+    /// How long a server may be silent.
+    pub stall_timeout: Option<Duration>,
+}
+
+impl Default for FetchOptions {
+    fn default() -> Self {
+        Self {
+            output: None,
+            mirrors: false,
+            parallel: 4,
+            sums: None,
+            time_servers: Vec::new(),
+            path_mtu: None,
+            max_len: None,
+            stall_timeout: None,
+        }
+    }
+}
+
+/// How frames are captured.
+#[derive(Debug)]
+pub struct CaptureOptions {
+    /// A file to read in place of interfaces.
+    pub read: Option<String>,
+    /// A file to write in place of lines.
+    pub write: Option<String>,
+    /// A file with a filter program.
+    pub bpf: Option<String>,
+    /// The program is printed, and that is all.
+    pub prints_program: bool,
+    /// Counters go to standard output.
+    pub prints_counters: bool,
+    /// Frames for other stations are left alone.
+    pub own_only: bool,
+    /// The capture ends after so many frames.
+    pub count: Option<u64>,
+    /// Octets are shown.
+    pub octets: bool,
+    /// The ring hands over frames and not blocks.
+    pub one_by_one: bool,
+    /// Memory of a ring.
+    pub buffer_kib: u32,
+}
+
+impl Default for CaptureOptions {
+    fn default() -> Self {
+        Self {
+            read: None,
+            write: None,
+            bpf: None,
+            prints_program: false,
+            prints_counters: false,
+            own_only: false,
+            count: None,
+            octets: false,
+            one_by_one: false,
+            buffer_kib: 2048,
+        }
+    }
+}
+
+/// What help is printed as.
+#[derive(Debug, Default)]
+pub struct HelpOptions {
+    /// As a manual page.
+    pub man: bool,
+    /// As completions for this shell.
+    pub completion: Option<&'static str>,
+}
+
+/// A value for a setting, and how it was given.
+#[derive(Debug)]
+pub struct Input<'a> {
+    /// The value; empty for a flag that has none.
+    pub value: &'a str,
+    /// Whether a list begins with it, in place of one from a source that counts less.
+    pub is_first: bool,
+}
+
+impl Input<'_> {
+    /// Reads a setting that is on or off.
+    pub(super) fn is_on(&self) -> Result<bool, String> {
+        match self.value {
+            "" | "1" | "yes" | "true" | "on" => Ok(true),
+            "0" | "no" | "false" | "off" => Ok(false),
+            _ => Err("neither on nor off".to_owned()),
+        }
+    }
+
+    pub(super) fn seconds(&self) -> Result<Duration, String> {
+        parse_seconds(self.value)
+            .ok_or_else(|| "not a number of seconds from 0 to a year".to_owned())
+    }
+
+    pub(super) fn number<T: TryFrom<u64> + Into<u64>>(
+        &self,
+        least: u64,
+        most: T,
+    ) -> Result<T, String> {
+        let most = most.into();
+        let number = self.value.parse().ok();
+        let number = number.filter(|number| (least..=most).contains(number));
+        let number = number.and_then(|number| T::try_from(number).ok());
+        number.ok_or_else(|| format!("not a number from {least} to {most}"))
+    }
+
+    pub(super) fn parsed<T: FromStr>(&self, what: &str) -> Result<T, String> {
+        self.value.parse().map_err(|_| format!("not {what}"))
+    }
+
+    pub(super) fn named<T: FromStr<Err = NoSuchName>>(&self) -> Result<T, String> {
+        self.value
+            .parse()
+            .map_err(|error: NoSuchName| error.to_string())
+    }
+
+    pub(super) fn one_of(&self, names: &'static [&'static str]) -> Result<&'static str, String> {
+        let name = names.iter().find(|name| **name == self.value);
+        name.copied().ok_or_else(|| NoSuchName(names).to_string())
+    }
+
+    pub(super) fn host_name(&self) -> Result<String, String> {
+        if grammar::is_domain(self.value) {
+            Ok(self.value.to_owned())
+        } else {
+            Err("not a host name".to_owned())
+        }
+    }
+
+    /// Reads a text that fits into an option.
+    pub(super) fn printable(&self) -> Result<String, String> {
+        if (1..=255).contains(&self.value.len()) && grammar::is_path(self.value) {
+            Ok(self.value.to_owned())
+        } else {
+            Err("not 1 to 255 printable octets".to_owned())
+        }
+    }
+
+    pub(super) fn add_to(&self, list: &mut Vec<String>) -> Result<(), String> {
+        if self.is_first {
+            list.clear();
+        }
+        list.push(self.value.to_owned());
+        Ok(())
+    }
+
+    /// Adds options by number or name, with commas between them.
+    pub(super) fn add_codes_to(&self, list: &mut Vec<u8>) -> Result<(), String> {
+        let code = |text: &str| {
+            parse_code(text).ok_or_else(|| {
+                format!(
+                    "not a list of DHCP options: \"{text}\" is no option's name, and no number from 1 \
+                     to 254; 'wireboot help options' lists the names"
+                )
+            })
+        };
+        let codes: Vec<u8> = self.value.split(',').map(code).collect::<Result<_, _>>()?;
+        if self.is_first {
+            list.clear();
+        }
+        list.extend(codes);
+        Ok(())
+    }
+}
+
+/// What the arguments ask for.
+#[derive(Debug)]
+pub enum Request {
+    /// Help, on this command if there is one.
+    Help(Option<Command>),
+    /// The version.
+    Version,
+    /// A command.
+    Run(Invocation),
+}
+
+/// A command with its flags, each known and with a value if it takes one.
+#[derive(Debug)]
+pub struct Invocation {
+    /// The command.
+    pub about: &'static About,
+    flags: Vec<(&'static Setting, String)>,
+    operands: Vec<String>,
+}
+
+/// Reads the arguments behind the program's name.
+///
+/// # Errors
+/// [`Error::Usage`] for what nobody knows, and for a value that is missing.
+pub fn request(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, Error> {
+    let unicode = |text: OsString| {
+        text.into_string()
+            .map_err(|text| Error::Usage(format!("the argument '{}' is not UTF-8", text.display())))
+    };
+    let arguments: Vec<_> = arguments
+        .into_iter()
+        .map(unicode)
+        .collect::<Result<_, _>>()?;
+    let mut arguments = arguments.into_iter();
+    let name = arguments.next();
+    match name.as_deref() {
+        Some("-h" | "--help") => Ok(Request::Help(None)),
+        Some("-V" | "--version") => Ok(Request::Version),
+        Some(name) => match COMMANDS.iter().find(|about| about.name == name) {
+            Some(about) => Invocation::read(about, arguments),
+            None => {
+                let names = COMMANDS.iter().map(|about| about.name);
+                let nearest = suggestion(name, names, "");
+                Err(Error::Usage(format!(
+                    "unknown command '{name}'{nearest}; 'wireboot help' lists the commands"
+                )))
+            }
+        },
+        None => Err(Error::Usage(
+            "no command is given; 'wireboot help' lists them".to_owned(),
+        )),
+    }
+}
+
+impl Invocation {
+    fn read(
+        about: &'static About,
+        arguments: impl Iterator<Item = String>,
+    ) -> Result<Request, Error> {
+        let mut invocation = Self {
+            about,
+            flags: Vec::new(),
+            operands: Vec::new(),
+        };
+        let mut arguments = arguments;
+        let mut are_operands = false;
+        while let Some(argument) = arguments.next() {
+            let is_operand = are_operands || argument == "-" || !argument.starts_with('-');
+            if is_operand {
+                invocation.operand(argument)?;
+            } else if argument == "--" {
+                are_operands = true;
+            } else if let Some(long) = argument.strip_prefix("--") {
+                let (name, value) = match long.split_once('=') {
+                    Some((name, value)) => (name, Some(value)),
+                    None => (long, None),
+                };
+                let setting = invocation.setting(|setting| setting.is_named(name));
+                let setting = setting.ok_or_else(|| invocation.unknown(name))?;
+                invocation.flag(setting, value, &mut arguments)?;
+            } else {
+                let mut letters = argument.get(1..).unwrap_or_default().chars();
+                while let Some(letter) = letters.next() {
+                    let setting = invocation.setting(|setting| setting.short == Some(letter));
+                    let setting = setting
+                        .ok_or_else(|| invocation.fault(&format!("unknown flag '-{letter}'")))?;
+                    let rest = letters.as_str();
+                    let takes_rest = setting.takes != Takes::Nothing && !rest.is_empty();
+                    let value = takes_rest.then(|| rest.strip_prefix('=').unwrap_or(rest));
+                    invocation.flag(setting, value, &mut arguments)?;
+                    if takes_rest {
+                        break;
+                    }
+                }
+            }
+            if invocation
+                .flags
+                .iter()
+                .any(|(setting, _)| setting.name == HELP_FLAG)
+            {
+                return Ok(Request::Help(Some(about.command)));
+            }
+        }
+        Ok(Request::Run(invocation))
+    }
+
+    /// Returns what the flags make of `config`, which holds the defaults and what words say.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a value that is none.
+    pub fn over(&self, config: Config) -> Result<Settings, Error> {
+        let mut settings = Settings {
+            config,
+            operands: self.operands.clone(),
+            ..Settings::default()
+        };
+        for (place, (setting, value)) in self.flags.iter().enumerate() {
+            let mut before = self.flags.iter().take(place);
+            let input = Input {
+                value,
+                is_first: !before.any(|(other, _)| other.name == setting.name),
+            };
+            let set = match setting.lands {
+                Lands::Config(set) => set(&mut settings.config, &input),
+                Lands::Own(set) => set(&mut settings, &input),
+            };
+            set.map_err(|why| {
+                let usage = setting.usage();
+                self.fault(&format!("invalid value '{value}' for '{usage}': {why}"))
+            })?;
+        }
+        // A flag for a VLAN asks for its interface too, whatever -i names.
+        let config = &mut settings.config;
+        if let Some(vlan) = &config.link.vlan
+            && self.flags.iter().any(|(setting, _)| setting.name == "vlan")
+            && !config.link.interfaces.contains(&vlan.name)
+        {
+            config.link.interfaces.push(vlan.name.clone());
+        }
+        Ok(settings)
+    }
+
+    /// Returns an error that says where the help is.
+    pub fn fault(&self, what: &str) -> Error {
+        let name = self.about.name;
+        Error::Usage(format!("{what}; see 'wireboot {name} --help'"))
+    }
+
+    fn operand(&mut self, operand: String) -> Result<(), Error> {
+        if self.about.has_operands {
+            self.operands.push(operand);
+            return Ok(());
+        }
+        let takes_interfaces = self
+            .setting(|setting| setting.name == "interface")
+            .is_some();
+        let advice = if takes_interfaces && super::config::interface_name(&operand).is_ok() {
+            format!(" (did you mean '-i {operand}'?)")
+        } else {
+            String::new()
+        };
+        Err(self.fault(&format!("unexpected argument '{operand}'{advice}")))
+    }
+
+    fn flag(
+        &mut self,
+        setting: &'static Setting,
+        value: Option<&str>,
+        arguments: &mut impl Iterator<Item = String>,
+    ) -> Result<(), Error> {
+        let usage = || setting.usage();
+        let value = if setting.takes != Takes::Nothing {
+            let value = value.map(str::to_owned).or_else(|| arguments.next());
+            value
+                .filter(|value| !value.is_empty())
+                .ok_or_else(|| self.fault(&format!("a value is missing for '{}'", usage())))?
+        } else if value.is_some() {
+            return Err(self.fault(&format!("'{}' takes no value", usage())));
+        } else {
+            String::new()
+        };
+        self.flags.push((setting, value));
+        Ok(())
+    }
+
+    fn setting(&self, is_it: impl Fn(&Setting) -> bool) -> Option<&'static Setting> {
+        let command = self.about.command;
+        let mut own = SETTINGS
+            .iter()
+            .filter(|setting| setting.is_flag_of(command));
+        own.find(|setting| is_it(setting))
+    }
+
+    /// Returns the error for a flag that the command does not have.
+    fn unknown(&self, name: &str) -> Error {
+        let command = self.about.command;
+        let elsewhere = SETTINGS.iter().find(|setting| setting.is_named(name));
+        let other = COMMANDS
+            .iter()
+            .find(|about| elsewhere.is_some_and(|setting| setting.is_flag_of(about.command)));
+        let advice = match other {
+            Some(other) => format!(" (it is one of 'wireboot {}')", other.name),
+            None => {
+                let own = SETTINGS
+                    .iter()
+                    .filter(|setting| setting.is_flag_of(command));
+                suggestion(name, own.map(|setting| setting.name), "--")
+            }
+        };
+        self.fault(&format!("unknown flag '--{name}'{advice}"))
+    }
+}
+
+/// Follows a word of the kernel's command line; `key` is what stands behind `wireboot.`. Returns the
+/// setting's name.
+///
+/// # Errors
+/// Why the word cannot be followed.
+pub fn word(
+    config: &mut Config,
+    key: &str,
+    value: Option<&str>,
+    is_first: impl FnOnce(&'static str) -> bool,
+) -> Result<&'static str, String> {
+    let mut words = SETTINGS.iter().filter(|setting| setting.is_word());
+    let Some(setting) = words.find(|setting| setting.is_named(key)) else {
+        let names = SETTINGS.iter().filter(|setting| setting.is_word());
+        let nearest = suggestion(key, names.map(|setting| setting.name), "wireboot.");
+        return Err(format!("there is no such setting{nearest}"));
+    };
+    let name = setting.name;
+    let value = value.unwrap_or_default();
+    if value.is_empty() && setting.takes != Takes::Nothing {
+        return Err(format!("it needs a value: wireboot.{name}=VALUE"));
+    }
+    let input = Input {
+        value,
+        is_first: is_first(name),
+    };
+    let set = match setting.lands {
+        Lands::Config(set) => set(config, &input),
+        // Words do not reach the options of commands; a test keeps such rows out of the table.
+        Lands::Own(_) => Err("no setting for a boot".to_owned()),
+    };
+    set.map(|()| name)
+        .map_err(|why| format!("\"{value}\" is {why}"))
+}
+
+/// Returns a question about what may have been meant, if one of the names is near enough.
+fn suggestion<'a>(word: &str, names: impl Iterator<Item = &'a str>, prefix: &str) -> String {
+    let near = names.map(|name| (distance(word, name), name)).min();
+    match near {
+        // A letter in three.
+        Some((distance, name)) if distance * 3 <= word.len().max(3) => {
+            format!(" (did you mean '{prefix}{name}'?)")
+        }
+        Some(_) | None => String::new(),
+    }
+}
+
+/// Returns how many octets must be put in, left out or replaced to make `b` of `a` (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (line, octet) in a.bytes().enumerate() {
+        let mut diagonal = line;
+        let mut left = line + 1;
+        for (cell, other) in row.iter_mut().skip(1).zip(b.bytes()) {
+            let replaced = diagonal + usize::from(octet != other);
+            diagonal = *cell;
+            left = replaced.min(diagonal + 1).min(left + 1);
+            *cell = left;
+        }
+    }
+    // The first cell, which stands for an empty `b`, is not in the loop.
+    if b.is_empty() {
+        a.len()
+    } else {
+        row.last().copied().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cmdline;
+
+    #[test]
+    fn every_flag_of_every_command_is_read_and_its_help_names_it() {
+        for about in &COMMANDS {
+            let help = super::super::help::command(about.command);
+            let own = |row: &&Setting| row.is_flag_of(about.command) && row.name != HELP_FLAG;
+            for row in SETTINGS.iter().filter(own) {
+                let mut arguments = vec![about.name.to_owned(), format!("--{}", row.name)];
+                arguments.extend(sample(row));
+                let request = request(arguments.iter().map(OsString::from)).unwrap();
+                let Request::Run(invocation) = request else {
+                    panic!("{arguments:?}: {request:?}");
+                };
+                invocation.over(Config::default()).unwrap();
+                assert!(help.contains(&row.usage()), "{}: {}", about.name, row.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_word_is_followed_and_lands_in_the_configuration() {
+        for row in SETTINGS.iter().filter(|row| row.is_word()) {
+            assert!(matches!(row.lands, Lands::Config(_)), "{}", row.name);
+            let value = sample(row).map_or(String::new(), |value| format!("={value}"));
+            let word = format!("wireboot.{}{value}", row.name);
+            let mut config = Config::default();
+            assert_eq!(cmdline::apply(&word, &mut config), [""; 0], "{word}");
+            if row.default.is_empty() || row.default != sample(row).unwrap_or_default() {
+                assert_ne!(config, Config::default(), "{word}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_default_that_the_help_shows_is_the_one_that_holds() {
+        for row in SETTINGS.iter().filter(|row| !row.default.is_empty()) {
+            let mut settings = Settings::default();
+            let input = Input {
+                value: row.default,
+                is_first: true,
+            };
+            match row.lands {
+                Lands::Config(set) => set(&mut settings.config, &input),
+                Lands::Own(set) => set(&mut settings, &input),
+            }
+            .unwrap();
+            let (all, default) = (
+                format!("{settings:?}"),
+                format!("{:?}", Settings::default()),
+            );
+            let stated =
+                |text: String| text.replace("stall_timeout: Some(15s)", "stall_timeout: None");
+            assert_eq!(stated(all), default, "{}", row.name);
+        }
+        assert_eq!(crate::fetch::STALL_TIMEOUT, Duration::from_secs(15));
+    }
+
+    #[test]
+    fn flags_are_read_as_getopt_reads_them() {
+        let settings = run(&[
+            "capture",
+            "-vxieth0",
+            "-c=3",
+            "--count=4",
+            "arp",
+            "--",
+            "-x",
+        ])
+        .unwrap();
+        assert_eq!(settings.config.link.interfaces, ["eth0"]);
+        assert_eq!((settings.verbosity, settings.capture.count), (1, Some(4)));
+        assert!(settings.capture.octets);
+        assert_eq!(settings.operands, ["arp", "-x"]);
+        let settings = run(&["fetch", "-o", "-", "--cert", "c.pem", "http://192.0.2.1/"]).unwrap();
+        assert_eq!(settings.config.fetch.certificate.as_deref(), Some("c.pem"));
+        let help = request(["lease", "-h", "--nonsense"].map(OsString::from));
+        assert!(matches!(help, Ok(Request::Help(Some(Command::Lease)))));
+    }
+
+    #[test]
+    fn a_list_by_flags_takes_the_place_of_one_by_words_and_demands_add_up() {
+        let mut config = Config::default();
+        let words = "wireboot.interface=eth0 wireboot.interface=eth1,eth2 wireboot.mirror=http://a/ \
+                     wireboot.request=3 wireboot.require-signature wireboot.require-signature=0";
+        assert_eq!(cmdline::apply(words, &mut config), [""; 0]);
+        assert_eq!(config.link.interfaces, ["eth0", "eth1", "eth2"]);
+        let arguments = [
+            "boot",
+            "-i",
+            "eth8",
+            "-i",
+            "eth9",
+            "--request",
+            "6,15",
+            "--vlan",
+            "v7:eth8",
+        ];
+        let Ok(Request::Run(invocation)) = request(arguments.map(OsString::from)) else {
+            panic!("it is a command");
+        };
+        let config = invocation.over(config).unwrap().config;
+        assert_eq!(config.link.interfaces, ["eth8", "eth9", "v7"]);
+        assert_eq!(config.dhcp.introduction.requested, [6, 15]);
+        assert_eq!(config.fetch.mirrors, ["http://a/"]);
+        assert!(config.trust.must_be_signed);
+    }
+
+    #[test]
+    fn a_flag_that_nobody_knows_is_told_with_the_nearest_one() {
+        for (name, expected) in [
+            ("--timeut", "(did you mean '--timeout'?)"),
+            ("--interfaces", "(did you mean '--interface'?)"),
+            ("--lnk-timeout", "(did you mean '--link-timeout'?)"),
+            ("--explain", "(it is one of 'wireboot boot')"),
+            ("--nothing-like-it", "'--nothing-like-it'; see"),
+            ("--", "a"),
+        ] {
+            match run(&["lease", name]) {
+                Err(error) => assert!(error.to_string().contains(expected), "{error}"),
+                Ok(_) => assert_eq!(name, "--"),
+            }
+        }
+        for (a, b, expected) in [
+            ("", "", 0),
+            ("abc", "", 3),
+            ("", "ab", 2),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!(distance(a, b), expected, "{a} {b}");
+        }
+    }
+
+    fn run(arguments: &[&str]) -> Result<Settings, Error> {
+        match request(arguments.iter().map(OsString::from))? {
+            Request::Run(invocation) => invocation.over(Config::default()),
+            other @ (Request::Help(_) | Request::Version) => panic!("{other:?}"),
+        }
+    }
+
+    /// Returns a value that the setting takes.
+    fn sample(row: &Setting) -> Option<String> {
+        Some(
+            match row.takes {
+                Takes::Nothing => return None,
+                Takes::OneOf(_, names) => names[0],
+                Takes::Value("SECS" | "N" | "KIB") => "2",
+                Takes::Value("OCTETS") => "1500",
+                Takes::Value("ADDRESS") => "192.0.2.1",
+                Takes::Value("MAC") => "52:54:00:12:34:56",
+                Takes::Value("NAME:IF") => "v7:eth0",
+                Takes::Value("LIST") => "3,tz-posix",
+                Takes::Value("mac|duid|HEX") => "duid",
+                Takes::Value("TO,…") => "dracut,networkd",
+                Takes::Value(_) => "eth0",
+            }
+            .to_owned(),
+        )
+    }
+}
