@@ -16,8 +16,8 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::sys;
 use crate::sys::file::{self, EVERYBODY};
-use crate::time::Instant;
-use crate::wire::safe::Safe;
+use wireboot_proto::text::safe::Safe;
+use wireboot_proto::time::Instant;
 
 /// Where the account of the last boot stands, for programs.
 pub const JSON: &str = "/run/wireboot/account.json";

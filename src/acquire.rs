@@ -1,4 +1,4 @@
-//! Drives a [`crate::dhcp::Client`] on each interface, all in parallel; the best offer wins, and
+//! Drives a [`wireboot_proto::dhcp::Client`] on each interface, all in parallel; the best offer wins, and
 //! its lease may be kept.
 
 #![forbid(unsafe_code)]
@@ -20,15 +20,15 @@ use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 
 use crate::config::{Config, DhcpConfig};
-use crate::dhcp::lease::Lease;
-use crate::dhcp::offer;
 use crate::error::Error;
 use crate::handover::{self, Holder};
 use crate::link::{self, Found, Link, Watch};
 use crate::script::{self, Event};
 use crate::sys;
 use crate::sys::signal::Signals;
-use crate::time::Instant;
+use wireboot_proto::dhcp::lease::Lease;
+use wireboot_proto::dhcp::offer;
+use wireboot_proto::time::Instant;
 
 pub use binding::Binding;
 pub use boot_server::boot_file;

@@ -6,7 +6,6 @@ use crate::account;
 use crate::acquire::{self, Binding};
 use crate::config::{Config, Step};
 use crate::console::Console;
-use crate::dhcp::lease::Lease;
 use crate::error::Error;
 use crate::fetch::{self, Fetcher};
 use crate::image::Image;
@@ -15,6 +14,7 @@ use crate::measure::Measurement;
 use crate::planning::{self, Outcome};
 use crate::recorder;
 use crate::trust::Trust;
+use wireboot_proto::dhcp::lease::Lease;
 
 /// Boots the machine from the network; returns only when told to stop after a step, or to say why
 /// it could not. On failure the network is as it was before.

@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use crate::config::{self, Config, Vlan};
 use crate::settings::parse;
-use crate::time::parse_seconds;
-use crate::wire::ethernet::MacAddress;
-use crate::wire::option::known::parse_hex;
+use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::packet::option::known::parse_hex;
+use wireboot_proto::time::parse_seconds;
 
 pub use ip::{IpRequest, Method};
 pub use words::words;

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::plan::Answer;
-use crate::plan::menu::Menu;
-use crate::plan::menu::keys::{Key, decode, is_unfinished};
-use crate::plan::menu::session::{Line, Session};
 use crate::sys::terminal::Terminal;
 use crate::sys::{self, SyscallError};
-use crate::time::Instant;
-use crate::wire::safe::Safe;
+use wireboot_proto::boot::Answer;
+use wireboot_proto::boot::menu::Menu;
+use wireboot_proto::boot::menu::keys::{Key, decode, is_unfinished};
+use wireboot_proto::boot::menu::session::{Line, Session};
+use wireboot_proto::text::safe::Safe;
+use wireboot_proto::time::Instant;
 
 /// Lines that every terminal has; a serial one does not tell how many.
 const HEIGHT: usize = 24;

@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use crate::sys::SyscallError;
-use crate::time::Seconds;
-use crate::wire::safe::Safe;
+use wireboot_proto::text::safe::Safe;
+use wireboot_proto::time::Seconds;
 
 /// A cause of any type, printed after the text of the variant that holds it.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;

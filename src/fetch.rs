@@ -33,17 +33,17 @@ use std::time::Duration;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::config::{Config, FetchConfig};
-use crate::dhcp::lease::Lease;
 use crate::error::{Cause, Error};
-use crate::plan::policy::Policy;
-use crate::plan::url::Url;
 use crate::sys::file::{self, Target};
 use crate::sys::memfd::{Memfd, SealedFile};
 use crate::sys::{self, SyscallError};
-use crate::time::Seconds;
 use crate::trust::Trust;
-use crate::verify::{Fault, Keys, Sums};
-use crate::wire::option::code;
+use wireboot_proto::dhcp::lease::Lease;
+use wireboot_proto::packet::option::code;
+use wireboot_proto::text::url::Url;
+use wireboot_proto::time::Seconds;
+use wireboot_proto::trust::policy::Policy;
+use wireboot_proto::trust::signature::{Fault, Keys, Sums};
 
 pub use clock::Clock;
 use delivery::{Delivery, What};

@@ -18,13 +18,13 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use crate::config::HandOver;
-use crate::dhcp::lease::Lease;
 use crate::sys::file::{self, EVERYBODY, OWNER};
 use crate::sys::{self, machine};
-use crate::wire::ethernet::MacAddress;
-use crate::wire::grammar;
-use crate::wire::ipv4::netmask;
-use crate::wire::option::code;
+use wireboot_proto::dhcp::lease::Lease;
+use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::packet::ipv4::netmask;
+use wireboot_proto::packet::option::code;
+use wireboot_proto::text::grammar;
 
 const RESOLV_CONF: &str = "etc/resolv.conf";
 const BEGIN: &str = "# wireboot: from here";

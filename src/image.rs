@@ -21,16 +21,17 @@ use nix::errno::Errno;
 
 use crate::error::Error;
 use crate::measure::{self, Measurement};
-use crate::plan::kernel_image::{Kind, classify, command_line_limit};
-use crate::plan::uki::{Packing, Uki, Zboot};
-use crate::plan::url::Url;
-use crate::plan::{BootPlan, HEAD_LEN, Part, cpio};
 use crate::sys::SyscallError;
 use crate::sys::file::copy as copy_all;
 use crate::sys::kexec::{self, TAKES_SEGMENTS};
 use crate::sys::memfd::{Memfd, SealedFile};
 use crate::unpack;
-use crate::wire::DecodeError;
+use wireboot_proto::boot::{BootPlan, HEAD_LEN, Part};
+use wireboot_proto::format::cpio;
+use wireboot_proto::format::kernel_image::{Kind, classify, command_line_limit};
+use wireboot_proto::format::uki::{Packing, Uki, Zboot};
+use wireboot_proto::reader::DecodeError;
+use wireboot_proto::text::url::Url;
 
 use segments::Segments;
 

@@ -22,8 +22,8 @@ use crate::error::Error;
 use crate::link;
 use crate::sys;
 use crate::sys::machine::{self, End};
-use crate::time::{Backoff, Random, Seconds};
 use supervisor::Supervisor;
+use wireboot_proto::time::{Backoff, Random, Seconds};
 
 /// Where the kernel shows its command line.
 pub const KERNEL_COMMAND_LINE: &str = "/proc/cmdline";

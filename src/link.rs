@@ -22,9 +22,9 @@ use crate::config::LinkConfig;
 use crate::error::Error;
 use crate::sys::netlink::RouteSocket;
 use crate::sys::{self, SyscallError};
-use crate::time::Seconds;
-use crate::wire::ethernet::MacAddress;
-use crate::wire::route::{LinkInfo, Request};
+use wireboot_proto::netlink::route::{LinkInfo, Request};
+use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::time::Seconds;
 
 use configure::To;
 use state::addresses;

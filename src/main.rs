@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use wireboot::wire::safe::Safe;
+use wireboot_proto::text::safe::Safe;
 
 fn main() -> ExitCode {
     match wireboot::cli::run() {

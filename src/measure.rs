@@ -13,11 +13,11 @@ use std::io::Read;
 use sha2::{Digest, Sha256 as Hasher};
 
 use crate::error::{Cause, Error};
-use crate::plan::url::Sha256;
 use crate::sys::SyscallError;
 use crate::sys::memfd::SealedFile;
 use crate::sys::tpm::Tpm;
-use crate::wire::tpm;
+use wireboot_proto::format::tpm;
+use wireboot_proto::text::url::Sha256;
 
 const FILES_PCR: u8 = 9;
 const COMMAND_LINE_PCR: u8 = 8;

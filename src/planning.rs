@@ -7,15 +7,17 @@ use std::rc::Rc;
 
 use crate::config::{self, BootConfig, Config, Identify, Report};
 use crate::console::Console;
-use crate::dhcp::lease::Lease;
 use crate::error::Error;
-use crate::plan::url::{Url, UrlError};
-use crate::plan::{Answer, BootPlan, Facts, HEAD_LEN, Note, Planner, Purpose, Step, report};
 use crate::sys::SyscallError;
 use crate::sys::firmware::{self, Processor};
 use crate::sys::memfd::SealedFile;
 use crate::sys::{self, machine};
-use crate::wire::ethernet::MacAddress;
+use wireboot_proto::boot::{
+    Answer, BootPlan, Facts, HEAD_LEN, Note, Planner, Purpose, Step, report,
+};
+use wireboot_proto::dhcp::lease::Lease;
+use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::text::url::{Url, UrlError};
 
 /// Texts about the machine that configurations ask for, by their names in `/sys/class/dmi/id`.
 const SMBIOS: [&str; 16] = [

@@ -17,9 +17,9 @@ use crate::error::Error;
 use crate::sys;
 use crate::sys::file::{self, EVERYBODY, Target};
 use crate::sys::packet::Metadata;
-use crate::time::Timestamp;
-use crate::wire::ethernet::VlanTag;
-use crate::wire::pcapng::{self, Counters, Direction, Packet};
+use wireboot_proto::format::pcapng::{self, Counters, Direction, Packet};
+use wireboot_proto::packet::ethernet::VlanTag;
+use wireboot_proto::time::Timestamp;
 
 /// Where frames are written to when a command fails and was not told where to.
 pub const DEFAULT_FILE: &str = "/run/wireboot/failure.pcapng";

@@ -16,13 +16,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use crate::dhcp::lease::Lease;
 use crate::error::Error;
 use crate::sys::{self, process};
-use crate::time::Seconds;
-use crate::wire::grammar;
-use crate::wire::option::known;
 use variables::Variables;
+use wireboot_proto::dhcp::lease::Lease;
+use wireboot_proto::packet::option::known;
+use wireboot_proto::text::grammar;
+use wireboot_proto::time::Seconds;
 
 /// How long it may take; longer than resolvers and time servers take to restart.
 const MAX_TIME: Duration = Duration::from_secs(30);

@@ -8,8 +8,8 @@ use std::io::ErrorKind;
 
 use crate::config::TrustConfig;
 use crate::error::Error;
-use crate::plan::policy::Policy;
-use crate::verify::Keys;
+use wireboot_proto::trust::policy::Policy;
+use wireboot_proto::trust::signature::Keys;
 
 /// The policy's file, where none is named.
 const POLICY: &str = "/etc/wireboot/policy";

@@ -5,7 +5,7 @@
 
 use std::io::{self, Read, Write};
 
-pub use crate::plan::uki::Packing;
+pub use wireboot_proto::format::uki::Packing;
 
 /// Writes what is packed to `to`, and returns how many octets that are.
 ///

@@ -9,7 +9,7 @@ use std::fs;
 use std::process::Command;
 
 use common::machine::{Served, Setup, shell};
-use wireboot::wire::fdt::DeviceTree;
+use wireboot_proto::format::fdt::DeviceTree;
 
 #[test]
 #[ignore = "needs qemu-system-aarch64"]

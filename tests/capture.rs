@@ -19,11 +19,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use wireboot::sys::filter::Program;
 use wireboot::sys::packet::PacketSocket;
-use wireboot::wire::dhcp::{Message, Op};
-use wireboot::wire::ethernet::MacAddress;
-use wireboot::wire::frame;
-use wireboot::wire::option::Options;
-use wireboot::wire::udp::Datagram;
+use wireboot_proto::packet::dhcp::{Message, Op};
+use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::packet::frame;
+use wireboot_proto::packet::option::Options;
+use wireboot_proto::packet::udp::Datagram;
 
 fn broadcast(ethertype: u16, number: u8) -> Vec<u8> {
     let mut frame = vec![0xff; 6];

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use common::folder::Folder;
 use common::in_new_namespace;
 use common::scripted::{Scripted, redirect, whole};
-use wireboot::plan::url::Sha256;
+use wireboot_proto::text::url::Sha256;
 
 /// No server is waited for longer than five seconds while there is another.
 const SOON: Duration = Duration::from_secs(12);

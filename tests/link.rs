@@ -15,9 +15,9 @@ use std::time::Duration;
 use common::{in_new_namespace, ip, wait_until};
 use serde_json::Value;
 use wireboot::config::LinkConfig;
-use wireboot::dhcp::lease::{Lease, Route};
 use wireboot::error::Error;
 use wireboot::link::{self, Change, Link, Watch};
+use wireboot_proto::dhcp::lease::{Lease, Route};
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]

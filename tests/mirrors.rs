@@ -12,7 +12,7 @@ use common::far::Far;
 use common::in_new_namespace;
 use common::machine::{Served, shell};
 use common::servers::{dnsmasq, nginx};
-use wireboot::plan::url::Sha256;
+use wireboot_proto::text::url::Sha256;
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN, dnsmasq and nginx"]

@@ -26,7 +26,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Pid, gettid};
 use wireboot::sys;
 use wireboot::sys::netlink::{LinkNews, News, RouteSocket};
-use wireboot::wire::route::{Message, Request};
+use wireboot_proto::netlink::route::{Message, Request};
 
 /// What every server here sets.
 const LEASED: u32 = 1400;

@@ -14,16 +14,16 @@ use common::client::{
 use common::far::{Far, Server};
 use common::servers::{dhcpd, dnsmasq, drop_acknowledgements, kea_at_once, udhcpd};
 use common::{in_new_namespace, wait_until};
-use wireboot::dhcp::Client;
-use wireboot::dhcp::config::Config;
 use wireboot::sys::filter::Program;
 use wireboot::sys::packet::PacketSocket;
-use wireboot::time::Instant;
-use wireboot::wire::dhcp::{Message, MessageType, Op};
-use wireboot::wire::ethernet::MacAddress;
-use wireboot::wire::frame;
-use wireboot::wire::option::{Options, code};
-use wireboot::wire::udp::Datagram;
+use wireboot_proto::dhcp::Client;
+use wireboot_proto::dhcp::config::Config;
+use wireboot_proto::packet::dhcp::{Message, MessageType, Op};
+use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::packet::frame;
+use wireboot_proto::packet::option::{Options, code};
+use wireboot_proto::packet::udp::Datagram;
+use wireboot_proto::time::Instant;
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]

@@ -14,7 +14,7 @@ use common::far::Far;
 use common::in_new_namespace;
 use common::servers::{dhcpd, dnsmasq};
 use serde_json::Value;
-use wireboot::wire::option::known;
+use wireboot_proto::packet::option::known;
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]

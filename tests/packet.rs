@@ -18,7 +18,7 @@ use wireboot::sys::filter::{Condition, Load, Program, Size, WHOLE_FRAME};
 use wireboot::sys::packet::{Direction, Kind, Options, PacketSocket};
 use wireboot::sys::ring::{Layout, Ring, TransmitRing, Version};
 use wireboot::sys::{now, wait_readable};
-use wireboot::wire::ethernet::{MacAddress, VlanTag};
+use wireboot_proto::packet::ethernet::{MacAddress, VlanTag};
 
 const V3: Layout = Layout {
     version: Version::V3 {

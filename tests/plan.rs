@@ -16,9 +16,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use wireboot::plan::menu::{Entry, Menu};
-use wireboot::plan::url::Url;
-use wireboot::plan::{Answer, Architecture, BootPlan, Facts, Planner, Purpose, Step};
+use wireboot_proto::boot::menu::{Entry, Menu};
+use wireboot_proto::boot::{Answer, Architecture, BootPlan, Facts, Planner, Purpose, Step};
+use wireboot_proto::text::url::Url;
 
 #[test]
 fn pxelinux_configurations_lead_to_the_plans_beside_them() {
@@ -394,7 +394,7 @@ fn shortened(lines: &str) -> String {
 }
 
 fn describe(lines: &mut String, plan: &BootPlan) {
-    let signature = |part: &wireboot::plan::Part| match &part.signature {
+    let signature = |part: &wireboot_proto::boot::Part| match &part.signature {
         Some(url) => format!(" signed by {url}"),
         None => String::new(),
     };

@@ -19,9 +19,9 @@ use common::far::{Far, Server};
 use common::servers::{DNSMASQ, dhcpd, dnsmasq, kea};
 use common::{in_new_namespace, ip, wait_until};
 use serde_json::Value;
-use wireboot::wire::dhcp::{Message, Op};
-use wireboot::wire::option::{Options, code};
-use wireboot::wire::pxe::BootItem;
+use wireboot_proto::packet::dhcp::{Message, Op};
+use wireboot_proto::packet::option::{Options, code};
+use wireboot_proto::packet::pxe::BootItem;
 
 /// The host beside that of the DHCP server.
 const BOOT_SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 3);

@@ -14,8 +14,8 @@ use common::far::{Far, Server};
 use common::servers::{DNSMASQ, dhcpd, dnsmasq, kea_at_once};
 use common::{in_new_namespace, ip, wait_until};
 use serde_json::Value;
-use wireboot::wire::dhcp::{Message, MessageType};
-use wireboot::wire::option::code;
+use wireboot_proto::packet::dhcp::{Message, MessageType};
+use wireboot_proto::packet::option::code;
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
@@ -316,7 +316,7 @@ fn in_fragments(answer: Message) -> Vec<u8> {
     let mut header = frame.get(14..34).expect("an IPv4 header").to_vec();
     header.splice(6..8, [0x20, 0]);
     header.splice(10..12, [0, 0]);
-    let sum = wireboot::wire::checksum(&[&header]).to_be_bytes();
+    let sum = wireboot_proto::packet::checksum(&[&header]).to_be_bytes();
     frame.splice(FLAGS..FLAGS + 2, [0x20, 0]);
     frame.splice(SUM..SUM + 2, sum);
     frame

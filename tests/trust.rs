@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 use common::far::Server;
 use common::machine::{Served, Setup, shell};
 use common::wait_until;
-use wireboot::plan::url;
-use wireboot::wire::option::known::parse_hex;
+use wireboot_proto::packet::option::known::parse_hex;
+use wireboot_proto::text::url;
 
 /// `/init` around wireboot: shows two registers of the TPM before and after.
 const SCRIPT: &str = "#!/bin/busybox sh

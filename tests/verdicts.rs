@@ -17,8 +17,8 @@ use wireboot::capture::language;
 use wireboot::sys::filter::{Packet, Program};
 use wireboot::sys::packet::PacketSocket;
 use wireboot::sys::ring::{Layout, Ring, Version};
-use wireboot::time::Random;
-use wireboot::wire::ethernet::VlanTag;
+use wireboot_proto::packet::ethernet::VlanTag;
+use wireboot_proto::time::Random;
 
 const FRAMES: usize = 4_000;
 

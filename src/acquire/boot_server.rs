@@ -9,16 +9,16 @@ use super::session::client_config;
 use super::station::{Heard, Station};
 use crate::config::{Config, DhcpConfig};
 use crate::console::Console;
-use crate::dhcp::boot_service::{self, BootService, Next};
-use crate::dhcp::inquiry::{Event, Inquiry, Question};
-use crate::dhcp::lease::Lease;
-use crate::dhcp::offer;
 use crate::error::Error;
 use crate::link::Link;
-use crate::plan::Answer;
-use crate::plan::menu::{Entry, Menu};
 use crate::sys::{self, SyscallError};
-use crate::wire::pxe::{BootItem, MenuItem, MenuPrompt, Pxe};
+use wireboot_proto::boot::Answer;
+use wireboot_proto::boot::menu::{Entry, Menu};
+use wireboot_proto::dhcp::boot_service::{self, BootService, Next};
+use wireboot_proto::dhcp::inquiry::{Event, Inquiry, Question};
+use wireboot_proto::dhcp::lease::Lease;
+use wireboot_proto::dhcp::offer;
+use wireboot_proto::packet::pxe::{BootItem, MenuItem, MenuPrompt, Pxe};
 
 /// The answer to one question may bring a menu, and that another server; more is a loop.
 const MAX_QUESTIONS: usize = 3;

@@ -3,10 +3,10 @@
 //! Two sockets whose filters pass only such requests are never read: the kernel drops what passes
 //! and counts it.
 
-use crate::dhcp::Heard;
 use crate::sys::SyscallError;
 use crate::sys::filter::ready::dhcp_requests;
 use crate::sys::packet::{PacketSocket, Statistics};
+use wireboot_proto::dhcp::Heard;
 
 /// The counting sockets of one interface.
 #[derive(Debug)]

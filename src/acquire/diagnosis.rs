@@ -4,10 +4,10 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::dhcp::Discard;
 use crate::error::Error;
 use crate::link::Link;
-use crate::time::Seconds;
+use wireboot_proto::dhcp::Discard;
+use wireboot_proto::time::Seconds;
 
 /// What has been seen of servers so far.
 #[derive(Debug, Default)]
@@ -128,7 +128,7 @@ impl fmt::Display for Discards {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::dhcp::MessageType;
+    use wireboot_proto::packet::dhcp::MessageType;
 
     #[test]
     fn discarded_replies_are_counted_by_sender_with_the_last_reason() {

@@ -11,14 +11,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::crowd::Counters;
-use crate::dhcp::Heard;
 use crate::link::Link;
 use crate::sys::SyscallError;
 use crate::sys::filter::ready::dhcp_replies_and_arp_about;
 use crate::sys::filter::{Program, dhcp_replies};
 use crate::sys::packet::{Metadata, Options, PacketSocket};
 use crate::sys::ring::{Layout, Ring};
-use crate::wire::ethernet::MacAddress;
+use wireboot_proto::dhcp::Heard;
+use wireboot_proto::packet::ethernet::MacAddress;
 
 /// Longer than any message we ask for.
 pub(super) const MAX_FRAME_LEN: usize = 2048;

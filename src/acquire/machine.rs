@@ -1,7 +1,7 @@
 //! What the firmware says of the machine, as the kernel shows it in /sys.
 
-use crate::dhcp::identity::{Machine, parse_uuid};
 use crate::sys::firmware;
+use wireboot_proto::dhcp::identity::{Machine, parse_uuid};
 
 /// Reads what there is; a machine without SMBIOS has no UUID.
 pub(super) fn read() -> Machine {

@@ -6,12 +6,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use super::listener::MAX_FRAME_LEN;
 use crate::link::Link;
 use crate::recorder;
-use crate::switch::{Statement, Switch};
 use crate::sys::SyscallError;
 use crate::sys::filter::ready::from_switch;
 use crate::sys::packet::{Options, PacketSocket};
-use crate::time::Instant;
-use crate::wire::neighbour::{GROUPS, Word};
+use wireboot_proto::packet::neighbour::{GROUPS, Word};
+use wireboot_proto::switch::{Statement, Switch};
+use wireboot_proto::time::Instant;
 
 /// The port that an interface is plugged into.
 #[derive(Debug)]

@@ -13,12 +13,12 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::dhcp::lease::Lease;
 use crate::sys;
 use crate::sys::file::{self, EVERYBODY};
-use crate::time::BUILT_AT;
-use crate::wire::ethernet::MacAddress;
-use crate::wire::option::known;
+use wireboot_proto::dhcp::lease::Lease;
+use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::packet::option::known;
+use wireboot_proto::time::BUILT_AT;
 
 /// Where it lies as long as the machine runs.
 const UNTIL_RESTART: &str = "/run/wireboot";
@@ -130,7 +130,7 @@ impl Saved {
         let (address, prefix_len) = value("address")?.split_once('/')?;
         let host = |text: &str| -> Option<Ipv4Addr> {
             let address = text.parse().ok()?;
-            crate::dhcp::is_host(address).then_some(address)
+            wireboot_proto::dhcp::is_host(address).then_some(address)
         };
         Some(Self {
             mac: value("mac")?.parse().ok()?,

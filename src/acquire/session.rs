@@ -15,20 +15,20 @@ use super::saved::{Saved, Shelf};
 use super::station::{Heard, Station};
 use crate::account::Moment;
 use crate::config::{DhcpConfig, Given, HandOver};
-use crate::dhcp::config::{Config as ClientConfig, requested};
-use crate::dhcp::identity;
-use crate::dhcp::lease::Lease;
-use crate::dhcp::offer::{Rank, Standing};
-use crate::dhcp::{Client, StateName};
 use crate::error::Error;
 use crate::handover::{self, Holder};
 use crate::link::{Change, Link, Watch};
-use crate::switch::Statement;
 use crate::sys;
-use crate::time::{Instant, Random};
-use crate::wire::ethernet::MacAddress;
-use crate::wire::option::code;
 use output::Output;
+use wireboot_proto::dhcp::config::{Config as ClientConfig, requested};
+use wireboot_proto::dhcp::identity;
+use wireboot_proto::dhcp::lease::Lease;
+use wireboot_proto::dhcp::offer::{Rank, Standing};
+use wireboot_proto::dhcp::{Client, StateName};
+use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::packet::option::code;
+use wireboot_proto::switch::Statement;
+use wireboot_proto::time::{Instant, Random};
 
 /// What the interface is to be given, or no longer to have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -523,7 +523,13 @@ pub(super) fn release_saved(link: Link, config: &DhcpConfig) -> Result<bool, Err
 /// How a client of `link` is configured.
 pub(super) fn client_config(link: &Link, config: &DhcpConfig) -> ClientConfig {
     ClientConfig {
-        identity: identity::options(config, link.mac, machine::read),
+        identity: identity::options(
+            config.identify,
+            &config.introduction,
+            config.given.host_name.as_deref(),
+            link.mac,
+            machine::read,
+        ),
         requested: requested(config.identify, &config.introduction),
         wants_boot_file: config.proxy_wait.is_some(),
         proxy_wait: config.proxy_wait.unwrap_or_default(),

@@ -6,7 +6,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use super::listener::{Listener, MAX_FRAME_LEN, close};
-use crate::dhcp::Transmit;
 use crate::error::Error;
 use crate::link::Link;
 use crate::recorder;
@@ -14,13 +13,14 @@ use crate::sys::filter::ready::arp_about;
 use crate::sys::packet::{Options, PacketSocket};
 use crate::sys::udp::UdpPort;
 use crate::sys::{self, SyscallError};
-use crate::time::{Instant, Timestamp};
-use crate::wire::DecodeError;
-use crate::wire::arp;
-use crate::wire::dhcp::{CLIENT_PORT, MessageType};
-use crate::wire::ethernet::{ETHERTYPE_ARP, MacAddress};
-use crate::wire::frame;
-use crate::wire::udp::Datagram;
+use wireboot_proto::dhcp::Transmit;
+use wireboot_proto::packet::arp;
+use wireboot_proto::packet::dhcp::{CLIENT_PORT, MessageType};
+use wireboot_proto::packet::ethernet::{ETHERTYPE_ARP, MacAddress};
+use wireboot_proto::packet::frame;
+use wireboot_proto::packet::udp::Datagram;
+use wireboot_proto::reader::DecodeError;
+use wireboot_proto::time::{Instant, Timestamp};
 
 /// How long it may take from opening to the lease before the wait is taken to be a long one, for a
 /// carrier or for an answer: many times what a server on the same network needs, and a tenth of the
@@ -139,7 +139,7 @@ impl Station {
     }
 
     /// Returns what other machines have asked for since the last time.
-    pub(super) fn heard(&self) -> crate::dhcp::Heard {
+    pub(super) fn heard(&self) -> wireboot_proto::dhcp::Heard {
         self.listener.heard()
     }
 

@@ -7,13 +7,13 @@ use super::diagnosis::Diagnosis;
 use super::session::client_config;
 use super::station::{Heard, Station};
 use crate::config::{Config, DhcpConfig};
-use crate::dhcp::survey::{Answer, Survey, Unknown};
 use crate::error::Error;
 use crate::link::{self, Change, Found, Link, Watch};
 use crate::sys::signal::Signals;
 use crate::sys::{self, SyscallError};
-use crate::time::Instant;
-use crate::wire::dhcp::MessageType;
+use wireboot_proto::dhcp::survey::{Answer, Survey, Unknown};
+use wireboot_proto::packet::dhcp::MessageType;
+use wireboot_proto::time::Instant;
 
 /// What came of one interface.
 #[derive(Debug)]

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use crate::sys::filter::{Condition, Load, Program, ProgramError, Size, WHOLE_FRAME, ancillary};
-use crate::wire::ethernet::{
+use wireboot_proto::packet::ethernet::{
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_RARP, ETHERTYPE_VLAN, MacAddress,
 };
 

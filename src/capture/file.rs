@@ -6,7 +6,7 @@ use super::output::{Format, Output};
 use crate::error::Error;
 use crate::sys::SyscallError;
 use crate::sys::filter::{Packet, Program};
-use crate::wire::pcap::{File, Item};
+use wireboot_proto::format::pcap::{File, Item};
 
 /// What to take from a file, and what to do with it.
 #[derive(Debug)]
@@ -133,7 +133,7 @@ fn fill(buf: &mut Vec<u8>, used: usize, from: &mut dyn Read) -> Result<bool, Err
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::ethernet::ETHERTYPE_ARP;
+    use wireboot_proto::packet::ethernet::ETHERTYPE_ARP;
 
     fn pcap(frames: &[&[u8]]) -> Vec<u8> {
         let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect();

@@ -17,7 +17,9 @@
 use std::net::IpAddr;
 
 use super::compile::{Direction, Expression, Network, Primitive, Transport};
-use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_RARP};
+use wireboot_proto::packet::ethernet::{
+    ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_RARP,
+};
 
 /// What was not understood, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

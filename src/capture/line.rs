@@ -6,14 +6,15 @@ use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::options;
-use crate::time::Timestamp;
-use crate::wire::dhcp::{Message, Op};
-use crate::wire::ethernet::{
+use wireboot_proto::packet::dhcp::{Message, Op};
+use wireboot_proto::packet::ethernet::{
     ETHERTYPE_ARP, ETHERTYPE_EAPOL, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_LLDP, ETHERTYPE_MIN,
     ETHERTYPE_SLOW, Header,
 };
-use crate::wire::udp::Datagram;
-use crate::wire::{DecodeError, Reader, ipv4, option, tftp};
+use wireboot_proto::packet::udp::Datagram;
+use wireboot_proto::packet::{ipv4, option, tftp};
+use wireboot_proto::reader::{DecodeError, Reader};
+use wireboot_proto::time::Timestamp;
 
 /// Returns the line for a frame of `original_len` octets whose tags stand in `octets`, and with
 /// `verbose` one more line for each DHCP option.

@@ -11,8 +11,8 @@ use crate::sys::packet::{Direction, Options, Statistics};
 use crate::sys::ring::{Layout, Ring};
 use crate::sys::signal::Signals;
 use crate::sys::{SyscallError, now, since_1970, wait_readable};
-use crate::time::Instant;
-use crate::wire::pcapng;
+use wireboot_proto::format::pcapng;
+use wireboot_proto::time::Instant;
 
 /// What to capture, and what to do with it.
 #[derive(Debug)]

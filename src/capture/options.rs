@@ -3,9 +3,9 @@
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 
-use crate::wire::option::known::{Value, hex};
-use crate::wire::option::{Options, code};
-use crate::wire::pxe;
+use wireboot_proto::packet::option::known::{Value, hex};
+use wireboot_proto::packet::option::{Options, code};
+use wireboot_proto::packet::pxe;
 
 /// Appends a line for each option, and for each sub-option of PXE.
 pub(super) fn append(options: &Options, text: &mut String) {

@@ -8,8 +8,8 @@ use std::io::Write;
 use super::line;
 use crate::error::Error;
 use crate::sys::SyscallError;
-use crate::time::Timestamp;
-use crate::wire::pcapng::{self, Counters, Packet};
+use wireboot_proto::format::pcapng::{self, Counters, Packet};
+use wireboot_proto::time::Timestamp;
 
 /// How frames are put down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

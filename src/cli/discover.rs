@@ -8,11 +8,11 @@ use std::time::Duration;
 use super::{print, receive_signals};
 use crate::acquire::{self, Surveyed};
 use crate::config::Config;
-use crate::dhcp::survey::{Answer, Verdict, suspicions, verdicts};
 use crate::error::Error;
 use crate::link;
 use crate::recorder;
 use crate::settings::parse::Settings;
+use wireboot_proto::dhcp::survey::{Answer, Verdict, suspicions, verdicts};
 
 /// An answer with what is thought of it.
 struct Row<'a> {

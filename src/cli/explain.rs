@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::init::{self, KERNEL_COMMAND_LINE};
 use crate::settings::parse::Settings;
-use crate::time::Seconds;
+use wireboot_proto::time::Seconds;
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
     let mut texts = settings.operands;

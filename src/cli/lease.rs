@@ -9,16 +9,16 @@ use super::{options, receive_signals};
 use crate::account;
 use crate::acquire::{self, Session};
 use crate::config::Config;
-use crate::dhcp::json::Fields;
-use crate::dhcp::lease::Lease;
 use crate::error::Error;
 use crate::link::{self, Found, Link};
 use crate::recorder;
 use crate::script::{self, Event};
 use crate::settings::parse::Settings;
 use crate::sys::signal::Signals;
-use crate::wire::option::known;
-use crate::wire::safe::Safe;
+use wireboot_proto::dhcp::json::Fields;
+use wireboot_proto::dhcp::lease::Lease;
+use wireboot_proto::packet::option::known;
+use wireboot_proto::text::safe::Safe;
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
     let config = &settings.config;

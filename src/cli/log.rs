@@ -5,7 +5,7 @@ use std::io::Write;
 use log::{Level, LevelFilter};
 
 use crate::fetch::Style;
-use crate::wire::safe::Safe;
+use wireboot_proto::text::safe::Safe;
 
 /// Sends the log to standard error, a line a record; `WIREBOOT_LOG` overrides `level`.
 pub(super) fn start(level: LevelFilter) {

@@ -1,7 +1,7 @@
 //! The options of a lease for people, known or not.
 
-use crate::dhcp::lease::Lease;
-use crate::wire::option::known::{self, Value};
+use wireboot_proto::dhcp::lease::Lease;
+use wireboot_proto::packet::option::known::{self, Value};
 
 /// Returns a line for each option, and one for each that is not followed.
 pub(super) fn text(lease: &Lease) -> String {

@@ -14,8 +14,8 @@ use std::fmt;
 use std::net::Ipv4Addr;
 
 use crate::config::{Given, interface_name};
-use crate::wire::ethernet::MacAddress;
-use crate::wire::grammar::is_domain;
+use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::text::grammar::is_domain;
 
 /// How the address is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -9,8 +9,9 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use super::Fetcher;
-use crate::time::Seconds;
-use crate::{link, sys};
+use crate::link;
+use crate::sys;
+use wireboot_proto::time::Seconds;
 
 /// How long a server may be silent before it is asked whether the address is still there.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(1);

@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::bind_to;
-use crate::sntp::{Config, Event, Query};
 use crate::sys;
-use crate::time::{BUILT_AT, Instant};
+use wireboot_proto::sntp::{Config, Event, Query};
+use wireboot_proto::time::{BUILT_AT, Instant};
 
 /// The time by the machine or, where that cannot be right, by the first time server that answers.
 #[derive(Debug, Clone, Default)]

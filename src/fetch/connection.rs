@@ -14,11 +14,11 @@ use nix::sys::socket::{
 #[cfg(feature = "tls")]
 use super::tls;
 use super::{Failure, Fetcher, address, bind_to, broken, no_address, other, passing, resolve};
-use crate::http;
-use crate::plan::url::{Scheme, Url};
 use crate::sys::{self, SyscallError};
-use crate::time::{Instant, LeastRate};
-use crate::wire::safe::text_of;
+use wireboot_proto::http;
+use wireboot_proto::text::safe::text_of;
+use wireboot_proto::text::url::{Scheme, Url};
+use wireboot_proto::time::{Instant, LeastRate};
 
 /// A server that does not answer for so long is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -12,8 +12,8 @@ use super::sink::{Sink, Store};
 use super::turns::{Ending, Turn};
 use super::{Failure, Fetcher, http, other, signed, tftp, unverified};
 use crate::account;
-use crate::plan::url::{Scheme, Sha256, Url};
-use crate::time::LeastRate;
+use wireboot_proto::text::url::{Scheme, Sha256, Url};
+use wireboot_proto::time::LeastRate;
 
 pub(super) struct Delivery<'a> {
     fetcher: &'a Fetcher,

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 
 use sha2::{Digest, Sha256 as Hasher};
 
-use crate::plan::url::Sha256;
+use wireboot_proto::text::url::Sha256;
 
 /// Octets read back at a time.
 const BUFFER_LEN: usize = 128 << 10;

@@ -1,4 +1,4 @@
-//! Drives [`crate::http::Get`] over TCP: through redirections, on behind what has come before, and
+//! Drives [`wireboot_proto::http::Get`] over TCP: through redirections, on behind what has come before, and
 //! over several connections where that is faster.
 
 mod download;
@@ -13,13 +13,13 @@ use super::address::CHECK_INTERVAL;
 use super::connection::Connection;
 use super::delivery::Visit;
 use super::{Failure, broken, is_timeout, other, passing, proxy, text_of};
-use crate::http::{Config, Event, Failure as TransferFailure, Get, Proxy};
-use crate::plan::url::{Scheme, Url};
 use crate::sys;
-use crate::time::Instant;
 pub(super) use download::Download;
 use pace::Pace;
 use pieces::Id;
+use wireboot_proto::http::{Config, Event, Failure as TransferFailure, Get, Proxy};
+use wireboot_proto::text::url::{Scheme, Url};
+use wireboot_proto::time::Instant;
 
 /// More redirections than this go round in a circle.
 const MAX_REDIRECTIONS: u32 = 10;

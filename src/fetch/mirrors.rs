@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::Error;
-use crate::plan::url::{Url, UrlError};
+use wireboot_proto::text::url::{Url, UrlError};
 
 /// Folders on other servers, in which each file is by the path that it has on its own.
 #[derive(Debug, Clone, Default)]

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::bind_to;
 use crate::error::Cause;
-use crate::plan::url::Url;
 use crate::sys;
 use crate::sys::resolver::{Family, lookup};
+use wireboot_proto::text::url::Url;
 
 /// How long IPv6 addresses are waited for when IPv4 ones are there (RFC 8305 §3).
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);

@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::sys;
-use crate::time::{Instant, Seconds};
-use crate::wire::safe::Safe;
+use wireboot_proto::text::safe::Safe;
+use wireboot_proto::time::{Instant, Seconds};
 
 /// How often the bars move.
 const BAR_INTERVAL: Duration = Duration::from_millis(100);

@@ -2,7 +2,7 @@
 //! as curl reads them.
 
 use super::Failure;
-use crate::plan::url::{Scheme, Url};
+use wireboot_proto::text::url::{Scheme, Url};
 
 /// Returns the proxy for `url`; `variable` looks an environment variable up.
 ///

@@ -7,9 +7,9 @@ use super::delivery::{Delivery, What};
 use super::turns::{Ending, Turn};
 use super::{Failure, Fetcher, other, unverified};
 use crate::error::Error;
-use crate::plan::url::Url;
 use crate::sys::memfd::{Memfd, SealedFile};
-use crate::verify::{Keys, MAX_SIGNATURE_LEN, Signature};
+use wireboot_proto::text::url::Url;
+use wireboot_proto::trust::signature::{Keys, MAX_SIGNATURE_LEN, Signature};
 
 impl Fetcher {
     /// Checks a file that has been fetched against the signature at `signature`, with these keys.

@@ -8,10 +8,10 @@ use std::os::unix::fs::FileExt;
 use super::hashing::Hashing;
 use super::progress::Progress;
 use super::staged::Staged;
-use crate::plan::url::{Sha256, Url};
 use crate::sys::machine::MemoryGuard;
 use crate::sys::memfd::Memfd;
-use crate::time::Instant;
+use wireboot_proto::text::url::{Sha256, Url};
+use wireboot_proto::time::Instant;
 
 /// Octets that are gathered before they are written.
 const BUFFER_LEN: usize = 128 << 10;

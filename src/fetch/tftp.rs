@@ -1,4 +1,4 @@
-//! Drives [`crate::tftp::Get`] over UDP sockets: one for each way of asking, until one works.
+//! Drives [`wireboot_proto::tftp::Get`] over UDP sockets: one for each way of asking, until one works.
 
 mod pace;
 mod socket;
@@ -12,10 +12,10 @@ use super::sink::Sink;
 use super::turns::FIRST_PATIENCE;
 use super::{Failure, Fetcher, no_address, other, resolve, text_of};
 use crate::sys;
-use crate::tftp::{Config, Event, Extents, Failure as TransferFailure, Get, Terms};
-use crate::time::Instant;
-use crate::wire::tftp::ErrorCode;
 use socket::Socket;
+use wireboot_proto::packet::tftp::ErrorCode;
+use wireboot_proto::tftp::{Config, Event, Extents, Failure as TransferFailure, Get, Terms};
+use wireboot_proto::time::Instant;
 
 /// What most networks carry, where the kernel knows no route.
 const ETHERNET_MTU: u16 = 1500;

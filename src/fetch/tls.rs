@@ -22,9 +22,9 @@ use rustls::{AlertDescription, ClientConfig, ConfigBuilder, RootCertStore, Strea
 use super::connection::Tcp;
 use super::{Failure, Fetcher, broken, is_timeout, other};
 use crate::error::Error;
-use crate::plan::url::Url;
 use authorities::{Trusted, pem_fault, read_certificates};
 use verifier::Verifier;
+use wireboot_proto::text::url::Url;
 
 /// A connection that only the server named in the URL can read.
 #[derive(Debug)]

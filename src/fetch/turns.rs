@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::time::{Backoff, Random};
+use wireboot_proto::time::{Backoff, Random};
 
 /// So many rounds may bring nothing new.
 const MAX_FRUITLESS: u32 = 4;

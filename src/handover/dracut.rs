@@ -4,9 +4,9 @@
 use std::net::Ipv4Addr;
 
 use super::quoted;
-use crate::dhcp::lease::Lease;
-use crate::wire::ipv4::netmask;
-use crate::wire::option::code;
+use wireboot_proto::dhcp::lease::Lease;
+use wireboot_proto::packet::ipv4::netmask;
+use wireboot_proto::packet::option::code;
 
 /// The files of an interface.
 const WHAT: [&str; 5] = ["gw", "hostname", "resolv.conf", "up", "did-setup"];

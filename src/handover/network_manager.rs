@@ -1,7 +1,7 @@
 //! A connection for NetworkManager: the same address, asked for by the same client identifier.
 
 use super::Holder;
-use crate::dhcp::lease::Lease;
+use wireboot_proto::dhcp::lease::Lease;
 
 pub(super) fn name(interface: &str) -> String {
     format!("run/NetworkManager/system-connections/wireboot-{interface}.nmconnection")

@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use super::Holder;
-use crate::dhcp::lease::Lease;
+use wireboot_proto::dhcp::lease::Lease;
 
 /// First octet of a client identifier made of IAID and DUID (RFC 4361 §6.1).
 const IAID_AND_DUID: u8 = 255;

@@ -1,10 +1,10 @@
 use super::*;
-use crate::dhcp::lease::Route;
-use crate::wire::dhcp::Message;
-use crate::wire::option::Options;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
+use wireboot_proto::dhcp::lease::Route;
+use wireboot_proto::packet::dhcp::Message;
+use wireboot_proto::packet::option::Options;
 
 #[test]
 fn resolvers_go_in_front_and_the_lines_of_others_stay() {

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::wire::fdt::{DeviceTree, Node};
+use wireboot_proto::format::fdt::{DeviceTree, Node};
 
 const CHOSEN: &[u8] = b"chosen";
 const RESERVED: &[u8] = b"reserved-memory";

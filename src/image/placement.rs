@@ -5,8 +5,8 @@
 
 use std::ops::Range;
 
-use crate::plan::kernel_image::Arm64Image;
-use crate::wire::fdt;
+use wireboot_proto::format::fdt;
+use wireboot_proto::format::kernel_image::Arm64Image;
 
 const PAGE: u64 = 64 << 10;
 const MIB: u64 = 1 << 20;

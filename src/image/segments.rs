@@ -4,11 +4,11 @@
 //! What is done here, the running kernel does in `kexec_file_load` where it has that.
 
 use crate::error::{Cause, Error};
-use crate::plan::kernel_image::Arm64Image;
 use crate::sys::kexec::{self, Segment};
 use crate::sys::mapped::Mapped;
 use crate::sys::{self, SyscallError, firmware, machine};
-use crate::wire::fdt::{DeviceTree, MAX_LEN};
+use wireboot_proto::format::fdt::{DeviceTree, MAX_LEN};
+use wireboot_proto::format::kernel_image::Arm64Image;
 
 use super::device_tree::{self, Seeds};
 use super::placement::{Memory, Placement};

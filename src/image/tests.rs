@@ -1,7 +1,7 @@
 //! Files as they are fetched, and what kexec is handed.
 
 use super::*;
-use crate::plan::Placement;
+use wireboot_proto::boot::Placement;
 
 #[test]
 fn a_kernel_and_one_initrd_are_handed_over_as_they_are() {
@@ -36,7 +36,7 @@ fn initrds_begin_at_multiples_of_four_and_files_become_archives() {
 
 #[test]
 fn a_unified_kernel_image_is_taken_apart() {
-    let uki = crate::plan::uki::tests::file(&[
+    let uki = wireboot_proto::format::uki::fixture::file(&[
         (".cmdline", b"root=x\n"),
         (".initrd", b"inner"),
         (".linux", &kernel()),
@@ -66,7 +66,7 @@ fn a_packed_kernel_is_unpacked() {
     zboot.extend(&packed);
     let image = assemble(&plan("", &[]), &[("k", zboot)]).unwrap();
     assert_eq!(read(&image.kernel), kernel());
-    let uki = crate::plan::uki::tests::file(&[(".linux", &packed)]);
+    let uki = wireboot_proto::format::uki::fixture::file(&[(".linux", &packed)]);
     let image = assemble(&plan("", &[]), &[("k", uki)]).unwrap();
     assert_eq!(read(&image.kernel), kernel());
     let cut = packed[..packed.len() / 2].to_vec();

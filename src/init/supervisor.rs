@@ -10,7 +10,7 @@ use crate::sys::machine::{self, End};
 use crate::sys::process::{self, Children};
 use crate::sys::signal::{Order, Signals};
 use crate::sys::{self, SyscallError};
-use crate::time::Instant;
+use wireboot_proto::time::Instant;
 
 /// How long others may take to end before they are killed.
 const TIME_TO_END: Duration = Duration::from_secs(1);

@@ -10,13 +10,13 @@ use std::time::Duration;
 use super::state::{Known, State, addresses, exists};
 use super::vlan::Made;
 use super::{Link, Watch, open_socket, unreadable, wait};
-use crate::dhcp::lease::Lease;
 use crate::error::Error;
 use crate::sys::netlink::RouteSocket;
 use crate::sys::{self, SyscallError};
-use crate::time::Instant;
-use crate::wire::ipv4::{netmask, same_network};
-use crate::wire::route::{Address, FOREVER, LinkInfo, Request, Route};
+use wireboot_proto::dhcp::lease::Lease;
+use wireboot_proto::netlink::route::{Address, FOREVER, LinkInfo, Request, Route};
+use wireboot_proto::packet::ipv4::{netmask, same_network};
+use wireboot_proto::time::Instant;
 
 /// Every host must take a datagram of this size (RFC 791 §3.1), and less serves no one here: a
 /// server that asks for less is mistaken or hostile.

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::config::LinkConfig;
-use crate::time::Seconds;
-use crate::wire::route::{ARPHRD_ETHER, LinkInfo};
+use wireboot_proto::netlink::route::{ARPHRD_ETHER, LinkInfo};
+use wireboot_proto::time::Seconds;
 
 /// What only `/sys` tells about an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -142,7 +142,7 @@ fn missing(config: &LinkConfig, chosen: &[LinkInfo]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::ethernet::MacAddress;
+    use wireboot_proto::packet::ethernet::MacAddress;
 
     #[test]
     fn without_a_name_every_ethernet_device_is_chosen_and_nothing_virtual() {

@@ -9,8 +9,8 @@ use std::net::Ipv4Addr;
 
 use crate::sys::netlink::RouteSocket;
 use crate::sys::{self, SyscallError};
-use crate::time::Instant;
-use crate::wire::route::{Address, FOREVER, InstalledRoute, Message, Request, Route};
+use wireboot_proto::netlink::route::{Address, FOREVER, InstalledRoute, Message, Request, Route};
+use wireboot_proto::time::Instant;
 
 #[derive(Debug, Default)]
 pub(super) struct State {

@@ -5,7 +5,7 @@ use crate::config::{LinkConfig, Vlan};
 use crate::error::Error;
 use crate::sys::SyscallError;
 use crate::sys::netlink::RouteSocket;
-use crate::wire::route::{LinkInfo, Request};
+use wireboot_proto::netlink::route::{LinkInfo, Request};
 
 /// What was done to have a VLAN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,9 +7,9 @@ use super::unreadable;
 use crate::error::Error;
 use crate::sys::netlink::{LinkNews, News};
 use crate::sys::{self, SyscallError};
-use crate::time::Instant;
-use crate::wire::ethernet::MacAddress;
-use crate::wire::route::{LinkInfo, Message};
+use wireboot_proto::netlink::route::{LinkInfo, Message};
+use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::time::Instant;
 
 /// The state that an interface has come to.
 #[derive(Debug, Clone, PartialEq, Eq)]

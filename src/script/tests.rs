@@ -3,8 +3,8 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::wire::dhcp::Message;
-use crate::wire::option::Options;
+use wireboot_proto::packet::dhcp::Message;
+use wireboot_proto::packet::option::Options;
 
 #[test]
 fn a_lease_is_told_in_the_variables_of_udhcpc_and_dhcpcd_and_no_others() {

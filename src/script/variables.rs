@@ -3,11 +3,11 @@
 
 use std::net::Ipv4Addr;
 
-use crate::dhcp::lease::{Lease, Route};
-use crate::wire::grammar;
-use crate::wire::ipv4::netmask;
-use crate::wire::option::code;
-use crate::wire::option::known::{self, Value};
+use wireboot_proto::dhcp::lease::{Lease, Route};
+use wireboot_proto::packet::ipv4::netmask;
+use wireboot_proto::packet::option::code;
+use wireboot_proto::packet::option::known::{self, Value};
+use wireboot_proto::text::grammar;
 
 /// Names that udhcpc gives to options that need no more than their words.
 const UDHCPC: &[(u8, &str)] = &[

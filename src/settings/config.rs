@@ -1,52 +1,14 @@
 //! What the user asked for, from argv and the kernel command line: plain values.
 
-use std::fmt;
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::wire::ethernet::MacAddress;
-use crate::wire::option::known::parse_hex;
+use wireboot_proto::named;
+use wireboot_proto::packet::ethernet::MacAddress;
+pub use wireboot_proto::text::names::NoSuchName;
 
-/// A text that is none of the names that a setting has; holds those.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoSuchName(pub &'static [&'static str]);
-
-impl fmt::Display for NoSuchName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "none of {}", self.0.join(", "))
-    }
-}
-
-/// Has a type read from the names of its values, and shown as them.
-macro_rules! named {
-    ($type:ident: $($name:literal => $value:ident),*) => {
-        impl $type {
-            /// The names of the values, as flags and words have them.
-            pub const NAMES: &'static [&'static str] = &[$($name),*];
-        }
-
-        impl FromStr for $type {
-            type Err = NoSuchName;
-
-            fn from_str(text: &str) -> Result<Self, NoSuchName> {
-                match text {
-                    $($name => Ok(Self::$value),)*
-                    _ => Err(NoSuchName(Self::NAMES)),
-                }
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self {
-                    $(Self::$value => $name,)*
-                })
-            }
-        }
-    };
-}
+pub use wireboot_proto::dhcp::config::{ClientId, Detection, Given, Identify, Introduction};
 
 /// One step of the path, as named by `--stop-after`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,22 +27,6 @@ pub enum Step {
 
 named!(Step:
     "link" => Link, "lease" => Lease, "plan" => Plan, "image" => Image, "load" => Load);
-
-/// What the machine says it is (options 60, 77, 93, 94 and 97), which decides what servers offer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Identify {
-    /// PXE firmware: servers answer with a firmware program.
-    Pxe,
-    /// iPXE: servers that know it answer with a script.
-    Ipxe,
-    /// UEFI HTTP boot: servers answer with a URL.
-    Http,
-    /// No boot client.
-    #[default]
-    Plain,
-}
-
-named!(Identify: "pxe" => Pxe, "ipxe" => Ipxe, "http" => Http, "plain" => Plain);
 
 /// What is printed of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -110,82 +56,6 @@ pub enum OnFailure {
 
 named!(OnFailure:
     "retry" => Retry, "shell" => Shell, "reboot" => Reboot, "poweroff" => PowerOff);
-
-/// How thoroughly it is made sure that no other host has the address (RFC 5227).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Detection {
-    /// As the RFC has it: 4 to 7 s of probing before the address is used.
-    Strict,
-    /// Probed while the server is asked, which costs no time.
-    #[default]
-    Overlapped,
-    /// Not at all; no ARP is sent.
-    Off,
-}
-
-named!(Detection: "strict" => Strict, "overlapped" => Overlapped, "off" => Off);
-
-/// What a server knows the machine by (option 61).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum ClientId {
-    /// The hardware address, as most clients have it.
-    #[default]
-    Mac,
-    /// The interface and the machine, which stay whoever asks (RFC 4361).
-    Duid,
-    /// These octets.
-    Octets(Vec<u8>),
-}
-
-impl FromStr for ClientId {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, &'static str> {
-        match text {
-            "mac" => Ok(Self::Mac),
-            "duid" => Ok(Self::Duid),
-            // A type and at least one octet (RFC 2132 §9.14).
-            text => match parse_hex(text) {
-                Some(octets) if (2..=255).contains(&octets.len()) => Ok(Self::Octets(octets)),
-                _ => Err("not mac, duid or 2 to 255 octets in hexadecimal digits"),
-            },
-        }
-    }
-}
-
-/// How the machine introduces itself to DHCP servers, besides [`Identify`], and what it asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Introduction {
-    /// What it is known by.
-    pub client_id: ClientId,
-    /// Option 60 in place of what it would be.
-    pub vendor_class: Option<String>,
-    /// Option 77 in place of what it would be.
-    pub user_class: Option<String>,
-    /// Options asked for besides the usual ones.
-    pub requested: Vec<u8>,
-    /// Options that are not asked for.
-    pub not_requested: Vec<u8>,
-}
-
-/// What is given beside a lease, or in place of one.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Given {
-    /// Our address and the bits of its network, 0 to 32; with it no DHCP server is asked.
-    pub address: Option<(Ipv4Addr, u8)>,
-    /// The boot server, for an address without DHCP.
-    pub server: Option<Ipv4Addr>,
-    /// Networks, their bits, and the router to each; none when it is on the link.
-    pub routes: Vec<(Ipv4Addr, u8, Option<Ipv4Addr>)>,
-    /// Resolvers, asked before those of the lease.
-    pub dns: Vec<Ipv4Addr>,
-    /// Whether the resolvers of the lease are left out.
-    pub ignores_server_dns: bool,
-    /// Our name, in place of the lease's.
-    pub host_name: Option<String>,
-    /// Largest packet, octets, in place of the lease's.
-    pub mtu_octets: Option<u16>,
-}
 
 /// Who goes on with the lease, besides those who read klibc's file: what is written for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

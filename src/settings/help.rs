@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::defs::{About, COMMANDS, Command, SETTINGS, Setting, Takes};
-use crate::wire::option::known;
+use wireboot_proto::packet::option::known;
 
 /// Where the text beside a name begins, and where lines end: that of the narrowest console.
 const INDENT: usize = 24;

@@ -11,9 +11,9 @@ use std::time::Duration;
 use super::config::{Config, NoSuchName};
 use super::defs::{About, COMMANDS, Command, HELP_FLAG, Lands, SETTINGS, Setting, Takes};
 use crate::error::Error;
-use crate::time::parse_seconds;
-use crate::wire::grammar;
-use crate::wire::option::known::parse_code;
+use wireboot_proto::packet::option::known::parse_code;
+use wireboot_proto::text::grammar;
+use wireboot_proto::time::parse_seconds;
 
 /// The configuration and the commands' own options.
 #[derive(Debug, Default)]

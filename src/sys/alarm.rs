@@ -10,7 +10,7 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
 use super::SyscallError;
-use crate::time::Instant;
+use wireboot_proto::time::Instant;
 
 /// Is readable from its deadline on.
 #[derive(Debug)]

@@ -29,7 +29,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::time::TimeSpec;
 
-use crate::time::{Instant, Timestamp};
+use wireboot_proto::time::{Instant, Timestamp};
 
 /// A system call that failed, by name.
 #[derive(Debug, thiserror::Error)]

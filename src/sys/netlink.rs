@@ -16,8 +16,8 @@ use nix::sys::socket::{
 };
 
 use super::SyscallError;
-use crate::wire::netlink::{Ack, frames};
-use crate::wire::route::{LinkInfo, Message, Request};
+use wireboot_proto::netlink::message::{Ack, frames};
+use wireboot_proto::netlink::route::{LinkInfo, Message, Request};
 
 /// The kernel builds parts of a dump up to this size when the reader offers as much; a larger
 /// message would be cut.
@@ -281,7 +281,7 @@ fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     }
 }
 
-fn malformed(call: &'static str, error: crate::wire::DecodeError) -> SyscallError {
+fn malformed(call: &'static str, error: wireboot_proto::reader::DecodeError) -> SyscallError {
     SyscallError {
         call,
         source: io::Error::new(io::ErrorKind::InvalidData, error),

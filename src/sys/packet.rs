@@ -26,9 +26,9 @@ use nix::sys::socket::{
 
 use super::SyscallError;
 use super::filter::Program;
-use crate::time::Timestamp;
-use crate::wire::ethernet::MacAddress;
 pub use metadata::{Direction, Metadata};
+use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::time::Timestamp;
 
 /// All protocols (`ETH_P_ALL`), also those that a bridge or another handler takes away later.
 pub const ETH_P_ALL: u16 = 0x0003;

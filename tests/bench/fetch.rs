@@ -32,7 +32,7 @@ use std::process::Command;
 use common::far::{Far, Server};
 use common::{in_new_namespace, ip, wait_until};
 use runs::{Run, measure, print_table};
-use wireboot::time::Random;
+use wireboot_proto::time::Random;
 
 const ROUNDS: usize = 3;
 /// TCP takes now 0.1 s and now 0.5 s for 64 MiB over losses, so that there have to be as many rounds as

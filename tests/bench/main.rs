@@ -26,9 +26,9 @@ use wireboot::sys::filter::Program;
 use wireboot::sys::packet::PacketSocket;
 use wireboot::sys::ring::{Layout, Ring, TransmitRing, Version};
 use wireboot::sys::wait_readable;
-use wireboot::wire::ethernet::MacAddress;
-use wireboot::wire::frame;
-use wireboot::wire::udp::Datagram;
+use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::packet::frame;
+use wireboot_proto::packet::udp::Datagram;
 
 const FRAMES: u32 = 1_000_000;
 const ROUNDS: usize = 5;

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use wireboot::sys::filter::Program;
 use wireboot::sys::packet::PacketSocket;
-use wireboot::wire::dhcp::{Message, MessageType, Op};
-use wireboot::wire::ethernet::MacAddress;
-use wireboot::wire::frame;
-use wireboot::wire::option::{Options, code};
-use wireboot::wire::udp::Datagram;
+use wireboot_proto::packet::dhcp::{Message, MessageType, Op};
+use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::packet::frame;
+use wireboot_proto::packet::option::{Options, code};
+use wireboot_proto::packet::udp::Datagram;
 
 use super::far::Far;
 

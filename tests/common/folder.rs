@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
-use wireboot::time::Random;
+use wireboot_proto::time::Random;
 
 use super::wait_until;
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use wireboot::time::Random;
+use wireboot_proto::time::Random;
 
 use super::far::{Far, Server};
 use super::machine::EMULATOR;

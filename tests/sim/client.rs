@@ -1,17 +1,16 @@
-//! A machine that boots: [`wireboot::dhcp::Client`] on the simulated link.
+//! A machine that boots: [`wireboot_proto::dhcp::Client`] on the simulated link.
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
-use wireboot::config;
-use wireboot::dhcp::config::Config;
-use wireboot::dhcp::identity::{self, Machine as Firmware};
-use wireboot::dhcp::lease::Lease;
-use wireboot::dhcp::{Client, Event, Heard, Loss};
-use wireboot::time::Instant;
-use wireboot::wire::ethernet::MacAddress;
-use wireboot::wire::frame;
-use wireboot::wire::udp::Datagram;
+use wireboot_proto::dhcp::config::{Config, Identify, Introduction};
+use wireboot_proto::dhcp::identity::{self, Machine as Firmware};
+use wireboot_proto::dhcp::lease::Lease;
+use wireboot_proto::dhcp::{Client, Event, Heard, Loss};
+use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::packet::frame;
+use wireboot_proto::packet::udp::Datagram;
+use wireboot_proto::time::Instant;
 
 use super::server::mac_of;
 use super::wire::{Wire, difference, sum};
@@ -40,7 +39,8 @@ impl Machine {
             uuid: None,
         };
         let mut config = Config::new(mac, seed);
-        config.identity = identity::options(&config::Config::for_boot().dhcp, mac, || firmware);
+        let introduction = Introduction::default();
+        config.identity = identity::options(Identify::Ipxe, &introduction, None, mac, || firmware);
         config.wants_boot_file = true;
         Self {
             mac,

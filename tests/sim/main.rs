@@ -28,10 +28,10 @@ use net::{Conditions, Network, Station};
 use rack::Rack;
 use server::{Server, Service};
 use wire::Wire;
-use wireboot::dhcp::Loss;
-use wireboot::time::{Instant, Random};
-use wireboot::wire::dhcp::{CLIENT_PORT, SERVER_PORT};
-use wireboot::wire::ethernet::MacAddress;
+use wireboot_proto::dhcp::Loss;
+use wireboot_proto::packet::dhcp::{CLIENT_PORT, SERVER_PORT};
+use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::time::{Instant, Random};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const OTHER_SERVER: Ipv4Addr = Ipv4Addr::new(10, 128, 0, 1);

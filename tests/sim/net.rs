@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
 use std::time::Duration;
 
-use wireboot::time::{Instant, Random};
-use wireboot::wire::ethernet::{Header, MacAddress};
+use wireboot_proto::packet::ethernet::{Header, MacAddress};
+use wireboot_proto::time::{Instant, Random};
 
 /// What takes part: a client, a server.
 pub trait Station {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use wireboot::time::{Instant, Random};
+use wireboot_proto::time::{Instant, Random};
 
 use super::Member;
 use super::client::Machine;

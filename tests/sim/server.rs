@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use wireboot::time::Instant;
-use wireboot::wire::dhcp::{CLIENT_PORT, Message, MessageType, Op, SERVER_PORT};
-use wireboot::wire::ethernet::MacAddress;
-use wireboot::wire::frame;
-use wireboot::wire::option::{Options, code};
-use wireboot::wire::udp::Datagram;
+use wireboot_proto::packet::dhcp::{CLIENT_PORT, Message, MessageType, Op, SERVER_PORT};
+use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::packet::frame;
+use wireboot_proto::packet::option::{Options, code};
+use wireboot_proto::packet::udp::Datagram;
+use wireboot_proto::time::Instant;
 
 /// What a server offers, and how fast.
 #[derive(Debug, Clone)]

@@ -4,9 +4,9 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use wireboot::dhcp::Heard;
 use wireboot::sys::filter::Program;
 use wireboot::sys::filter::ready::dhcp_requests;
+use wireboot_proto::dhcp::Heard;
 
 /// One wire, as each of its machines knows it.
 #[derive(Clone)]

@@ -6,11 +6,11 @@ use super::{Session, Turn};
 use crate::account::Moment;
 use crate::acquire::listener::close;
 use crate::acquire::port::Port;
-use crate::dhcp::{Client, Event, Loss, StateName, Transmit};
 use crate::sys;
-use crate::time::Timestamp;
-use crate::wire::arp;
-use crate::wire::dhcp::MessageType;
+use wireboot_proto::dhcp::{Client, Event, Loss, StateName, Transmit};
+use wireboot_proto::packet::arp;
+use wireboot_proto::packet::dhcp::MessageType;
+use wireboot_proto::time::Timestamp;
 
 /// What a client has put out.
 #[derive(Default)]

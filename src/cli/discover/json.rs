@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::{Row, table};
 use crate::acquire::Surveyed;
-use crate::dhcp::json::Fields;
-use crate::wire::pxe::Pxe;
+use wireboot_proto::dhcp::json::Fields;
+use wireboot_proto::packet::pxe::Pxe;
 
 #[derive(Serialize)]
 struct Report<'a> {

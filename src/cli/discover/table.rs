@@ -4,10 +4,10 @@ use std::net::Ipv4Addr;
 
 use super::Row;
 use crate::cli::options;
-use crate::dhcp::survey::Answer;
-use crate::wire::option::code;
-use crate::wire::pxe::Pxe;
-use crate::wire::safe::Safe;
+use wireboot_proto::dhcp::survey::Answer;
+use wireboot_proto::packet::option::code;
+use wireboot_proto::packet::pxe::Pxe;
+use wireboot_proto::text::safe::Safe;
 
 /// The kind of an answer that offers an address.
 const DHCP: &str = "dhcp";

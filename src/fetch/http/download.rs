@@ -4,9 +4,9 @@ use std::io;
 
 use super::pieces::{Id, Pieces};
 use crate::fetch::sink::Sink;
-use crate::http::{Resume, Start};
-use crate::plan::url::Url;
-use crate::time::Instant;
+use wireboot_proto::http::{Resume, Start};
+use wireboot_proto::text::url::Url;
+use wireboot_proto::time::Instant;
 
 pub(in crate::fetch) struct Download<'s> {
     sink: Sink<'s>,

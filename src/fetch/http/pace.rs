@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::time::Instant;
+use wireboot_proto::time::Instant;
 
 /// Connections beside the first.
 const MOST: u32 = 3;

@@ -14,9 +14,9 @@ use super::pace::Pace;
 use crate::fetch::address::is_gone;
 use crate::fetch::{Failure, Fetcher, bind_to, other};
 use crate::sys;
-use crate::tftp::Terms;
-use crate::time::Instant;
-use crate::wire::tftp::DATA_HEADER_LEN;
+use wireboot_proto::packet::tftp::DATA_HEADER_LEN;
+use wireboot_proto::tftp::Terms;
+use wireboot_proto::time::Instant;
 
 /// Room for several windows, so that a busy machine loses none.
 const RECEIVE_BUFFER: usize = 1 << 20;

@@ -6,7 +6,7 @@ use rustls::{AlertDescription, CertificateError, Error};
 
 use super::verifier::Refusal;
 use crate::fetch::clock::Utc;
-use crate::wire::x509::Certificate;
+use wireboot_proto::format::x509::Certificate;
 
 /// Returns what is wrong with a certificate, and what to do about it.
 pub(super) fn refusal(error: &CertificateError, refusal: &Refusal<'_>) -> String {

@@ -15,7 +15,7 @@ use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 use super::authorities::Trusted;
 use super::reasons;
 use crate::fetch::clock::{Clock, Reading};
-use crate::wire::x509::Certificate;
+use wireboot_proto::format::x509::Certificate;
 
 /// The judge of one connection.
 #[derive(Debug)]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::dhcp::lease;
+use wireboot_proto::dhcp::lease;
 
 #[test]
 fn an_ordinary_lease_sets_address_default_route_and_mtu_in_that_order() {

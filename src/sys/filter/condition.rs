@@ -4,7 +4,7 @@
 //! a test is emitted both of its targets already stand, and nothing has to be patched.
 
 use super::{Instruction, Program, ProgramError, ancillary, code, ret};
-use crate::wire::ethernet::MacAddress;
+use wireboot_proto::packet::ethernet::MacAddress;
 
 /// How many octets a [`Load`] takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

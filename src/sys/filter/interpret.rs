@@ -2,7 +2,7 @@
 //! from files.
 
 use super::{Program, ancillary, code};
-use crate::wire::ethernet::VlanTag;
+use wireboot_proto::packet::ethernet::VlanTag;
 
 /// A frame as a program sees it.
 #[derive(Debug, Clone, Copy)]

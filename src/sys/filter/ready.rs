@@ -7,10 +7,10 @@
 use std::net::Ipv4Addr;
 
 use super::{Condition, Load, Program, Size, WHOLE_FRAME, ancillary};
-use crate::wire::dhcp::{CLIENT_PORT, SERVER_PORT};
-use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, MacAddress};
-use crate::wire::ipv4::PROTOCOL_UDP;
-use crate::wire::neighbour;
+use wireboot_proto::packet::dhcp::{CLIENT_PORT, SERVER_PORT};
+use wireboot_proto::packet::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, MacAddress};
+use wireboot_proto::packet::ipv4::PROTOCOL_UDP;
+use wireboot_proto::packet::neighbour;
 
 /// Where the IPv4 header begins in an untagged frame.
 const IPV4: u32 = 14;
@@ -143,7 +143,7 @@ fn is_udp_to(port: u16) -> Condition {
 mod tests {
     use super::super::Packet;
     use super::*;
-    use crate::wire::ethernet::VlanTag;
+    use wireboot_proto::packet::ethernet::VlanTag;
 
     const XID: u32 = 0x1234_5678;
     const CHADDR: MacAddress = MacAddress([0x52, 0x54, 0, 1, 2, 3]);
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn arp_about_an_address_passes_and_other_arp_does_not() {
-        use crate::wire::arp;
+        use wireboot_proto::packet::arp;
         let address = Ipv4Addr::new(192, 0, 2, 100);
         let probe = arp::Packet::probe(CHADDR, address).encode_frame();
         let claim = arp::Packet::announcement(CHADDR, address).encode_frame();

@@ -5,8 +5,8 @@
 use std::mem;
 
 use crate::sys::filter::Packet;
-use crate::time::Timestamp;
-use crate::wire::ethernet::VlanTag;
+use wireboot_proto::packet::ethernet::VlanTag;
+use wireboot_proto::time::Timestamp;
 
 /// To whom a frame was addressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl Metadata {
             None
         } else {
             let tpid = if status & libc::TP_STATUS_VLAN_TPID_VALID == 0 {
-                crate::wire::ethernet::ETHERTYPE_VLAN
+                wireboot_proto::packet::ethernet::ETHERTYPE_VLAN
             } else {
                 vlan_tpid
             };

@@ -29,12 +29,12 @@ use nix::unistd::{SysconfVar, sysconf};
 use super::SyscallError;
 use super::filter::Program;
 use super::packet::{Metadata, Options, PacketSocket, Statistics, set_packet_option};
-use crate::time::Timestamp;
-use crate::wire::ethernet::VlanTag;
 use mapping::{Geometry, Mapping};
 pub use transmit::TransmitRing;
 pub use walk::Batch;
 use walk::Walk;
+use wireboot_proto::packet::ethernet::VlanTag;
+use wireboot_proto::time::Timestamp;
 
 /// How frames are handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

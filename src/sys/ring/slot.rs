@@ -15,7 +15,7 @@ use libc::{
 use super::Frame;
 use super::mapping::Unit;
 use crate::sys::packet::{Direction, Metadata};
-use crate::time::Timestamp;
+use wireboot_proto::time::Timestamp;
 
 /// A frame in a unit.
 #[derive(Debug, Clone, Copy)]

@@ -124,7 +124,7 @@ mod tests {
 
     use super::super::mapping::Geometry;
     use super::*;
-    use crate::time::Timestamp;
+    use wireboot_proto::time::Timestamp;
 
     const V2: Version = Version::V2 { slot_len: 256 };
     const V3: Version = Version::V3 {

@@ -4,19 +4,19 @@ use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use wireboot::config::Detection;
-use wireboot::dhcp::config::Config;
-use wireboot::dhcp::inquiry::{Inquiry, Question};
-use wireboot::dhcp::survey::{Survey, suspicions, verdicts};
-use wireboot::dhcp::{Client, Heard};
-use wireboot::time::Instant;
-use wireboot::wire::arp;
-use wireboot::wire::dhcp::MessageType;
-use wireboot::wire::ethernet::MacAddress;
-use wireboot::wire::option::code;
-use wireboot::wire::pxe::BootItem;
-use wireboot::wire::udp::Datagram;
+use wireboot_proto::dhcp::config::Config;
+use wireboot_proto::dhcp::inquiry::{Inquiry, Question};
+use wireboot_proto::dhcp::survey::{Survey, suspicions, verdicts};
+use wireboot_proto::dhcp::{Client, Heard};
+use wireboot_proto::time::Instant;
+use wireboot_proto::packet::arp;
+use wireboot_proto::packet::dhcp::MessageType;
+use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::packet::option::code;
+use wireboot_proto::packet::pxe::BootItem;
+use wireboot_proto::packet::udp::Datagram;
 
-use wireboot::plan::{Answer, Facts, Planner, Step};
+use wireboot_proto::boot::{Answer, Facts, Planner, Step};
 
 /// How many steps a plan may take: its own limits end it before.
 const MAX_STEPS: usize = 200_000;

@@ -1,0 +1,65 @@
+//! Boot loader entries of type 1 (UAPI specification 1): one text file per kernel.
+//!
+//! Paths begin at the root of the tree: the directory that holds `loader/entries` when the entry
+//! lies there, else the directory of the entry. Left out: which of several entries is the newest,
+//! since a server's directories cannot be listed.
+
+use super::error::{Error, Place};
+use super::planner::Context;
+use super::{BootPlan, Part};
+use crate::prelude::*;
+use crate::text::url::Url;
+
+/// Returns what the entry at `url` starts.
+pub(super) fn plan(url: &Url, text: &[u8], context: &mut Context) -> Result<BootPlan, Error> {
+    let text = String::from_utf8_lossy(text);
+    let mut kernel: Option<Part> = None;
+    let mut initrds = Vec::new();
+    let mut options: Vec<&str> = Vec::new();
+    let mut device_tree = None;
+    let mut place = Place::whole(url);
+    for (line, number) in text.lines().zip(1..) {
+        place.line = number;
+        let line = line.trim();
+        let (key, value) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        let value = value.trim();
+        let part = || match value {
+            "" => Err(Error::new(&place, key, "the file name is missing")),
+            _ => resolve(url, value, &place).map(Part::from),
+        };
+        match key {
+            "" => {}
+            _ if key.starts_with('#') => {}
+            "linux" | "efi" | "uki" => {
+                context.note(&place, format!("the kernel is {value}"));
+                kernel = Some(part()?);
+            }
+            "initrd" => initrds.push(part()?),
+            "options" => options.push(value),
+            "devicetree" => device_tree = Some(part()?),
+            "title" | "version" | "machine-id" | "sort-key" | "architecture" | "profile"
+            | "grub_users" | "grub_hotkey" | "grub_arg" | "grub_class" | "id" => {}
+            _ => return Err(Error::new(&place, key, "not a key of a boot loader entry")),
+        }
+    }
+    place.line = 0;
+    let kernel = kernel.ok_or_else(|| Error::new(&place, "", "the entry names no kernel"))?;
+    Ok(BootPlan {
+        initrds,
+        device_tree,
+        ..BootPlan::of_kernel(kernel, options.join(" "))
+    })
+}
+
+fn resolve(entry: &Url, name: &str, place: &Place) -> Result<Url, Error> {
+    let root = match entry.path().contains("/loader/entries/") {
+        true => "../../",
+        false => "",
+    };
+    let reference = match crate::text::url::scheme_of(name) {
+        Some(_) => name.to_owned(),
+        None => format!("{root}{}", name.trim_start_matches('/')),
+    };
+    let url = entry.join(&reference);
+    url.map_err(|error| Error::new(place, name, error.what))
+}

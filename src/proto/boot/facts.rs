@@ -1,0 +1,216 @@
+//! What is known before the first file is read: machine, lease and the wishes of the user.
+
+use crate::prelude::*;
+use alloc::collections::BTreeMap;
+use core::net::Ipv4Addr;
+
+use crate::packet::ethernet::MacAddress;
+use crate::packet::ipv4::netmask;
+use crate::text::url::Url;
+
+/// The processor's architecture, as configurations ask for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Architecture {
+    /// 32-bit PC.
+    X86,
+    /// 64-bit PC.
+    X86_64,
+    /// 32-bit ARM.
+    Arm,
+    /// 64-bit ARM.
+    Arm64,
+    /// 64-bit RISC-V.
+    RiscV64,
+    /// Any other.
+    Other,
+}
+
+impl Architecture {
+    /// The architecture this program was built for.
+    pub const HERE: Self = if cfg!(target_arch = "x86_64") {
+        Self::X86_64
+    } else if cfg!(target_arch = "x86") {
+        Self::X86
+    } else if cfg!(target_arch = "aarch64") {
+        Self::Arm64
+    } else if cfg!(target_arch = "arm") {
+        Self::Arm
+    } else if cfg!(target_arch = "riscv64") {
+        Self::RiscV64
+    } else {
+        Self::Other
+    };
+
+    /// Returns whether a kernel that is started can be given another device tree than that of the
+    /// machine.
+    pub const fn loads_device_trees(self) -> bool {
+        matches!(self, Self::Arm64)
+    }
+}
+
+/// What a plan may depend on; nothing in it changes while the plan is made.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The file the boot begins with.
+    pub boot_file: Url,
+    /// The interface's name in this kernel.
+    pub interface: String,
+    /// Its hardware address.
+    pub mac: MacAddress,
+    /// Its IP address.
+    pub address: Ipv4Addr,
+    /// Prefix of the address, 0 to 32 bits.
+    pub prefix_len: u8,
+    /// The default router.
+    pub gateway: Option<Ipv4Addr>,
+    /// The server of the boot files.
+    pub boot_server: Ipv4Addr,
+    /// The DHCP server.
+    pub dhcp_server: Ipv4Addr,
+    /// Resolvers.
+    pub dns: Vec<Ipv4Addr>,
+    /// Domain.
+    pub domain: Option<String>,
+    /// The machine's host name.
+    pub host_name: Option<String>,
+    /// The boot file as the lease names it.
+    pub boot_file_name: String,
+    /// The options of the lease by code, as they came: 209 and 210 steer pxelinux, the others can
+    /// be read by iPXE scripts.
+    pub options: BTreeMap<u8, Vec<u8>>,
+    /// SMBIOS texts under their names in `/sys/class/dmi/id`: `product_uuid`, `sys_vendor`, ….
+    pub smbios: BTreeMap<String, String>,
+    /// The processor.
+    pub architecture: Architecture,
+    /// Its features, by their names in `/proc/cpuinfo`; empty where it lists none.
+    pub cpu_flags: Vec<String>,
+    /// What the processor says it is: vendor and model.
+    pub processor: (String, String),
+    /// The memory, in MiB; 0 when not known.
+    pub memory_mib: u64,
+    /// Seconds since 1970; 0 when not known.
+    pub unix_time: u64,
+    /// The PCI numbers of the card, vendor and device, and the name of its driver.
+    pub card: Option<((u16, u16), String)>,
+    /// Whether the machine was started by EFI firmware.
+    pub is_efi: bool,
+    /// Initrds for a boot file that is a kernel itself.
+    pub initrds: Vec<Url>,
+    /// Text put behind the command line, whichever way it came; see [`Facts::fill_in`].
+    pub append: Option<String>,
+}
+
+impl Facts {
+    /// Returns facts of which only the boot file and the addresses are known.
+    pub fn new(boot_file: Url, mac: MacAddress, address: Ipv4Addr, server: Ipv4Addr) -> Self {
+        Self {
+            boot_file_name: boot_file.to_string(),
+            boot_file,
+            interface: String::new(),
+            mac,
+            address,
+            prefix_len: 24,
+            gateway: None,
+            boot_server: server,
+            dhcp_server: server,
+            dns: Vec::new(),
+            domain: None,
+            host_name: None,
+            options: BTreeMap::new(),
+            smbios: BTreeMap::new(),
+            architecture: Architecture::HERE,
+            cpu_flags: Vec::new(),
+            processor: Default::default(),
+            memory_mib: 0,
+            unix_time: 0,
+            card: None,
+            is_efi: false,
+            initrds: Vec::new(),
+            append: None,
+        }
+    }
+
+    /// Returns an SMBIOS text by its name in `/sys/class/dmi/id`.
+    pub fn smbios(&self, name: &str) -> Option<&str> {
+        self.smbios.get(name).map(String::as_str)
+    }
+
+    /// Returns an option that is text, up to its first NUL.
+    pub fn text_option(&self, code: u8) -> Option<String> {
+        let octets = self.options.get(&code)?;
+        let text = octets.split(|octet| *octet == 0).next()?;
+        (!text.is_empty()).then(|| String::from_utf8_lossy(text).into_owned())
+    }
+
+    /// Replaces the placeholders in what the user appends: `{ip}` by the address in the form of the
+    /// kernel's `ip=`, `{bootif}` by the hardware address in that of `BOOTIF=`, and `{address}`,
+    /// `{netmask}`, `{gateway}`, `{server}`, `{mac}`, `{hostname}` and `{uuid}` by themselves.
+    /// Other text in braces stays.
+    pub fn fill_in(&self, text: &str) -> String {
+        let gateway = (self.gateway).map_or(String::new(), |gateway| gateway.to_string());
+        let host_name = self.host_name.clone().unwrap_or_default();
+        let uuid = self.smbios("product_uuid").unwrap_or_default();
+        let mac = self.mac.to_string();
+        let ip = format!(
+            "{}:{}:{gateway}:{}:{host_name}:{}:none",
+            self.address,
+            self.boot_server,
+            self.netmask(),
+            self.interface
+        );
+        [
+            ("{ip}", ip),
+            ("{bootif}", self.hardware_address()),
+            ("{address}", self.address.to_string()),
+            ("{netmask}", self.netmask().to_string()),
+            ("{gateway}", gateway),
+            ("{server}", self.boot_server.to_string()),
+            ("{mac}", mac),
+            ("{hostname}", host_name),
+            ("{uuid}", uuid.to_ascii_lowercase()),
+        ]
+        .into_iter()
+        .fold(text.to_owned(), |text, (name, value)| {
+            text.replace(name, &value)
+        })
+    }
+
+    /// Replaces the settings of iPXE in `text`, `${net0/mac:hexhyp}` and the like, by what the
+    /// lease and the machine say; one that is not set is empty.
+    ///
+    /// # Errors
+    /// Settings that lead back to themselves.
+    pub fn expand_settings(&self, text: &str) -> Result<String, &'static str> {
+        super::ipxe::expand(text, self)
+    }
+
+    /// Returns the hardware address as `BOOTIF=` and names of files have it: the type, 01 for
+    /// Ethernet, and six octets.
+    pub fn hardware_address(&self) -> String {
+        format!("01-{}", self.mac).replace(':', "-")
+    }
+
+    /// Returns the mask of the address.
+    pub fn netmask(&self) -> Ipv4Addr {
+        netmask(self.prefix_len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_become_what_the_lease_says() {
+        let mac = "52:54:00:12:34:56".parse().unwrap();
+        let (address, server) = ([192, 0, 2, 21].into(), [192, 0, 2, 1].into());
+        let boot_file = "tftp://192.0.2.1/x".parse().unwrap();
+        let mut facts = Facts::new(boot_file, mac, address, server);
+        facts.interface = "eth0".to_owned();
+        assert_eq!(
+            facts.fill_in("ip={ip} BOOTIF={bootif} json={\"a\"} {none}"),
+            "ip=192.0.2.21:192.0.2.1::255.255.255.0::eth0:none BOOTIF=01-52-54-00-12-34-56 \
+             json={\"a\"} {none}"
+        );
+    }
+}

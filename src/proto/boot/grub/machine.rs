@@ -1,0 +1,537 @@
+//! The machine: runs files, shows their menu, and runs the entry that is chosen.
+
+use crate::prelude::*;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use super::super::error::{Error, Place};
+use super::super::menu::{Entry, Menu};
+use super::super::planner::{Context, Turn};
+use super::super::search::{self, Search, Searched};
+use super::super::{Answer, Fetched, Step};
+use super::commands::{Effect, Pending, State, USUAL_FUNCTIONS};
+use super::parse::{Block, What, Word, parse};
+use crate::text::url::Url;
+
+/// How many files a run may read.
+const MAX_FILES: usize = 64;
+/// How deep files and functions may nest.
+const MAX_DEPTH: usize = 32;
+
+/// GRUB, from a configuration to a kernel.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    state: State,
+    functions: BTreeMap<Arc<str>, (Arc<Url>, Block)>,
+    /// Blocks under way, the innermost last.
+    frames: Vec<Frame>,
+    entries: Vec<Item>,
+    phase: Phase,
+    /// Whether an entry has been chosen.
+    is_in_entry: bool,
+    files: usize,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Trying one name after the other.
+    Searching(Search),
+    Running,
+    /// Waiting for this file.
+    Fetching {
+        url: Url,
+        from: Place,
+        is_new: bool,
+    },
+    Choosing,
+    /// A command waits for an answer.
+    Asking(Pending, Place),
+}
+
+#[derive(Debug)]
+struct Frame {
+    file: Arc<Url>,
+    block: Block,
+    next: usize,
+    then: Then,
+}
+
+/// What the end of a block leads to.
+#[derive(Debug)]
+enum Then {
+    /// The statement behind it.
+    Nothing,
+    /// The same, with a status of success: `source` has it from any file that is there.
+    EndFile,
+    /// The statement behind the call of the function.
+    EndFunction,
+    /// The opposite of its status.
+    Invert,
+    /// It was this of the conditions: the block behind it, the next one, or the block behind `else`.
+    Decide {
+        branches: Arc<Vec<(Block, Block)>>,
+        at: usize,
+        otherwise: Block,
+    },
+}
+
+/// A line of the menu.
+#[derive(Debug, Clone)]
+struct Item {
+    title: String,
+    id: Option<String>,
+    key: Option<char>,
+    /// Whether anybody may boot it, even where `superusers` is set.
+    is_unrestricted: bool,
+    /// Where its body stands.
+    place: Place,
+    body: Block,
+}
+
+impl Machine {
+    /// Begins with a search for `grub.cfg` beside `boot_file`, as GRUB searches it.
+    pub(crate) fn search(boot_file: &Url, context: &Context) -> Result<Self, Error> {
+        let facts = &context.facts;
+        let mut names = Vec::new();
+        for directory in ["grub/", "", "/grub/"] {
+            let machine = search::names_of(facts).map(|(name, why)| (format!("-{name}"), why));
+            for (suffix, why) in machine.chain([(String::new(), "default")]) {
+                let name = format!("{directory}grub.cfg{suffix}");
+                let url = boot_file.join(&name);
+                let place = Place::whole(boot_file);
+                let url = url.map_err(|error| Error::new(&place, &name, error.what))?;
+                names.push((url, why));
+            }
+        }
+        let search = Search::new(names, "no grub.cfg is there for this machine");
+        let state = State::new(boot_file, facts);
+        Ok(Self::in_phase(state, Phase::Searching(search)))
+    }
+
+    /// Begins with a configuration that has been fetched.
+    pub(crate) fn of_file(url: &Url, text: &[u8], context: &mut Context) -> Result<Self, Error> {
+        let state = State::new(url, &context.facts);
+        let mut machine = Self::in_phase(state, Phase::Running);
+        machine.enter(url, text, &Place::whole(url), context)?;
+        Ok(machine)
+    }
+
+    fn in_phase(state: State, phase: Phase) -> Self {
+        Self {
+            state,
+            functions: BTreeMap::new(),
+            frames: Vec::new(),
+            entries: Vec::new(),
+            phase,
+            is_in_entry: false,
+            files: 0,
+        }
+    }
+
+    /// Takes the answer to the step before.
+    pub(crate) fn next(&mut self, answer: Answer, context: &mut Context) -> Result<Turn, Error> {
+        match core::mem::replace(&mut self.phase, Phase::Running) {
+            Phase::Searching(mut search) => match search.next(answer, context)? {
+                Searched::Asks(turn) => {
+                    self.phase = Phase::Searching(search);
+                    Ok(turn)
+                }
+                Searched::Found(url, text) => {
+                    self.state = State::new(&url, &context.facts);
+                    self.enter(&url, &text, &Place::whole(&url), context)?;
+                    self.run(context)
+                }
+            },
+            Phase::Running => self.run(context),
+            Phase::Fetching { url, from, is_new } => {
+                let name = url.to_string();
+                match answer.into_fetched() {
+                    Fetched::File(text) => {
+                        context.note(&from, format!("reads {url}"));
+                        if is_new {
+                            self.frames.clear();
+                            self.entries.clear();
+                        }
+                        self.enter(&url, &text, &from, context)?;
+                    }
+                    Fetched::Missing => {
+                        context.note(&from, format!("{name} is not there"));
+                        self.status(false);
+                    }
+                    Fetched::Failed(why) => return Err(Error::new(&from, &name, why)),
+                }
+                self.run(context)
+            }
+            Phase::Choosing => self.chosen(answer, context),
+            Phase::Asking(pending, place) => {
+                let is_size = matches!(pending, Pending::Size(_));
+                let failure = self.state.answered(pending, answer, &place, context)?;
+                if is_size && let Some(frame) = self.frames.last_mut() {
+                    // The command can be judged now.
+                    frame.next = frame.next.saturating_sub(1);
+                }
+                if let Some(why) = &failure {
+                    context.note(&place, why.as_ref());
+                }
+                self.status(failure.is_none());
+                self.run(context)
+            }
+        }
+    }
+
+    /// Begins with a file; `from` is what asked for it.
+    fn enter(
+        &mut self,
+        url: &Url,
+        text: &[u8],
+        from: &Place,
+        context: &mut Context,
+    ) -> Result<(), Error> {
+        context.budget.read(from, text.len())?;
+        self.files += 1;
+        if self.files > MAX_FILES || self.frames.len() >= MAX_DEPTH {
+            let what = format!("more than {MAX_FILES} files, or {MAX_DEPTH} within each other");
+            return Err(Error::new(from, &url.to_string(), what));
+        }
+        let block = parse(text, &Place::whole(url))?;
+        self.frames.push(Frame {
+            file: Arc::new(url.clone()),
+            block,
+            next: 0,
+            then: Then::EndFile,
+        });
+        Ok(())
+    }
+
+    fn run(&mut self, context: &mut Context) -> Result<Turn, Error> {
+        loop {
+            let Some(frame) = self.frames.last_mut() else {
+                return self.finished(context);
+            };
+            let Some(statement) = frame.block.get(frame.next).cloned() else {
+                self.ended()?;
+                continue;
+            };
+            frame.next += 1;
+            let place = Place {
+                file: frame.file.clone(),
+                line: statement.line,
+            };
+            if let Some(turn) = self.statement(statement.what, &place, context)? {
+                return Ok(turn);
+            }
+        }
+    }
+
+    fn statement(
+        &mut self,
+        what: What,
+        place: &Place,
+        context: &mut Context,
+    ) -> Result<Option<Turn>, Error> {
+        context.budget.step(place)?;
+        match what {
+            What::Command(words) => return self.command(&words, place, context),
+            What::If {
+                branches,
+                otherwise,
+            } => self.decide(branches, 0, otherwise, place)?,
+            What::Not(block) => self.push(place.file.clone(), block, Then::Invert, place)?,
+            What::Entry { words, body } => {
+                self.add_entry(&words, body, place, context)?;
+                self.status(true);
+            }
+            What::Function { name, body } => {
+                self.functions.insert(name, (place.file.clone(), body));
+                self.status(true);
+            }
+        }
+        Ok(None)
+    }
+
+    fn command(
+        &mut self,
+        words: &[Word],
+        place: &Place,
+        context: &mut Context,
+    ) -> Result<Option<Turn>, Error> {
+        let words = self.state.expand(words, &mut context.budget)?;
+        match self.state.run(&words, place, context)? {
+            Effect::Status(status) => self.status(status),
+            Effect::Fails(why) => {
+                context.note(place, why.as_ref());
+                self.status(false);
+            }
+            Effect::Ask(step, pending) => {
+                self.phase = Phase::Asking(pending, place.clone());
+                return Ok(Some(Turn::Ask(step)));
+            }
+            Effect::Run(text) => {
+                let block = parse(text.as_bytes(), place)?;
+                self.push(place.file.clone(), block, Then::Nothing, place)?;
+            }
+            Effect::Return(status) => {
+                let is_call = |then: &Then| matches!(then, Then::EndFile | Then::EndFunction);
+                while self.frames.pop().is_some_and(|frame| !is_call(&frame.then)) {}
+                if let Some(status) = status {
+                    self.status(status);
+                }
+            }
+            Effect::Boot => {
+                return match self.state.plan() {
+                    Some(plan) => Ok(Some(Turn::Done(Box::new(plan)))),
+                    None => Err(Error::new(place, "boot", "no kernel has been loaded")),
+                };
+            }
+            Effect::Source { url, is_new } => {
+                context.note(place, format!("asks for {url}"));
+                self.phase = Phase::Fetching {
+                    url: url.clone(),
+                    from: place.clone(),
+                    is_new,
+                };
+                return Ok(Some(Turn::configuration(url)));
+            }
+            Effect::Call(name) => match self.functions.get(name.as_str()).cloned() {
+                Some((file, body)) => self.push(file, body, Then::EndFunction, place)?,
+                None if USUAL_FUNCTIONS.contains(&name.as_str()) => self.status(true),
+                None => {
+                    let error = Error::new(place, &name, "is no command known here");
+                    let is = |wanted: fn(&Then) -> bool| {
+                        self.frames.iter().any(|frame| wanted(&frame.then))
+                    };
+                    // What is not known is neither true nor, behind a !, false.
+                    let is_inverted = is(|then| matches!(then, Then::Invert));
+                    let is_condition = is(|then| matches!(then, Then::Decide { .. }));
+                    if is_inverted || self.is_in_entry && !is_condition {
+                        return Err(error);
+                    }
+                    // Around the menu GRUB goes on, and so many a file relies on it.
+                    self.status(false);
+                    return Ok(Some(Turn::Ask(Step::Say(error.to_string()))));
+                }
+            },
+        }
+        Ok(None)
+    }
+
+    /// Goes on behind the innermost block.
+    fn ended(&mut self) -> Result<(), Error> {
+        let Some(frame) = self.frames.pop() else {
+            return Ok(());
+        };
+        let holds = self.state.variable("?") == Some("0");
+        match frame.then {
+            Then::Nothing | Then::EndFunction => {}
+            Then::EndFile => self.status(true),
+            Then::Invert => self.status(!holds),
+            Then::Decide {
+                branches,
+                at,
+                otherwise,
+            } => {
+                let line = frame.block.first().map_or(0, |statement| statement.line);
+                let place = Place {
+                    file: frame.file.clone(),
+                    line,
+                };
+                match branches.get(at) {
+                    Some((_, body)) if holds => {
+                        self.push(frame.file, body.clone(), Then::Nothing, &place)?;
+                    }
+                    _ => self.decide(branches, at + 1, otherwise, &place)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the condition of this number, or what stands behind `else` when there is none.
+    fn decide(
+        &mut self,
+        branches: Arc<Vec<(Block, Block)>>,
+        at: usize,
+        otherwise: Block,
+        place: &Place,
+    ) -> Result<(), Error> {
+        let Some((condition, _)) = branches.get(at) else {
+            // An `if` that does nothing has succeeded.
+            self.status(true);
+            return self.push(place.file.clone(), otherwise, Then::Nothing, place);
+        };
+        let condition = condition.clone();
+        let then = Then::Decide {
+            branches,
+            at,
+            otherwise,
+        };
+        self.push(place.file.clone(), condition, then, place)
+    }
+
+    fn add_entry(
+        &mut self,
+        words: &[Word],
+        body: Block,
+        place: &Place,
+        context: &mut Context,
+    ) -> Result<(), Error> {
+        let mut words = self.state.expand(words, &mut context.budget)?.into_iter();
+        let (mut title, mut id, mut key) = (None, None, None);
+        let mut is_unrestricted = false;
+        while let Some(word) = words.next() {
+            let (name, value) = match word.split_once('=') {
+                Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+                None => (word.clone(), None),
+            };
+            match name.as_str() {
+                "--id" => id = value.or_else(|| words.next()),
+                "--hotkey" => key = value.or_else(|| words.next()),
+                "--class" | "--users" => drop(value.or_else(|| words.next())),
+                "--unrestricted" => is_unrestricted = true,
+                _ if title.is_none() && !word.starts_with("--") => title = Some(word),
+                _ => {}
+            }
+        }
+        let Some(title) = title else {
+            return Err(Error::new(place, "menuentry", "the title is missing"));
+        };
+        self.entries.push(Item {
+            title,
+            id,
+            key: key.and_then(|key| key.chars().next()),
+            is_unrestricted,
+            place: place.clone(),
+            body,
+        });
+        Ok(())
+    }
+
+    fn push(
+        &mut self,
+        file: Arc<Url>,
+        block: Block,
+        then: Then,
+        place: &Place,
+    ) -> Result<(), Error> {
+        if self.frames.len() >= MAX_DEPTH {
+            let what = format!("files and functions nest deeper than {MAX_DEPTH}");
+            return Err(Error::new(place, "", what));
+        }
+        self.frames.push(Frame {
+            file,
+            block,
+            next: 0,
+            then,
+        });
+        Ok(())
+    }
+
+    fn status(&mut self, status: bool) {
+        self.state.set("?", if status { "0" } else { "1" });
+    }
+
+    /// Everything has run: a kernel is loaded, or there is a menu to show.
+    fn finished(&mut self, context: &mut Context) -> Result<Turn, Error> {
+        if let Some(plan) = self.state.plan() {
+            return Ok(Turn::Done(Box::new(plan)));
+        }
+        let selected = self.default_entry();
+        let default = selected.and_then(|number| self.entries.get(number));
+        let timeout = self.state.variable("timeout").unwrap_or_default();
+        let timeout = timeout.parse::<i64>().ok();
+        let menu = Menu {
+            title: None,
+            entries: self.entries.iter().map(|item| self.entry(item)).collect(),
+            // Nobody is let into another entry than the default only because of a password.
+            selected: default
+                .filter(|item| !self.is_restricted(item))
+                .and(selected),
+            timeout: timeout
+                .and_then(|seconds| u64::try_from(seconds).ok())
+                .map(Duration::from_secs),
+            is_hidden: self.state.variable("timeout_style") == Some("hidden"),
+            ..Menu::default()
+        };
+        if menu.entries.is_empty() {
+            let place = Place::whole(&context.facts.boot_file);
+            let what = "the configuration neither loads a kernel nor has a menu";
+            return Err(Error::new(&place, "", what));
+        }
+        if let Some(item) = default
+            && !menu.entries.iter().any(|entry| entry.is_choice)
+        {
+            return Err(restricted(item));
+        }
+        self.phase = Phase::Choosing;
+        Ok(Turn::Ask(Step::Menu(menu)))
+    }
+
+    /// Returns whether GRUB asks for a password before it runs this entry
+    /// (`grub_auth_check_authentication`): where nobody is a superuser, everybody may run all.
+    fn is_restricted(&self, item: &Item) -> bool {
+        !item.is_unrestricted && self.state.variable("superusers").is_some()
+    }
+
+    fn entry(&self, item: &Item) -> Entry {
+        Entry {
+            text: item.title.clone(),
+            is_choice: !self.is_restricted(item),
+            key: item.key,
+            command_line: None,
+            help: None,
+        }
+    }
+
+    /// Returns the entry that `default` names by number, title or id; `a>b` means b in a.
+    fn default_entry(&self) -> Option<usize> {
+        let default = self.state.variable("default").unwrap_or_default();
+        let name = default.split('>').next().unwrap_or_default();
+        let number = name.parse::<usize>().ok();
+        let number = number.filter(|number| *number < self.entries.len());
+        let named = |item: &Item| item.title == name || item.id.as_deref() == Some(name);
+        number
+            .or_else(|| self.entries.iter().position(named))
+            .or((!self.entries.is_empty()).then_some(0))
+    }
+
+    fn chosen(&mut self, answer: Answer, context: &mut Context) -> Result<Turn, Error> {
+        let place = Place::whole(&context.facts.boot_file);
+        let Answer::Chosen { entry, .. } = answer else {
+            let default = self
+                .default_entry()
+                .and_then(|number| self.entries.get(number));
+            return Err(match default {
+                Some(item) if self.is_restricted(item) => restricted(item),
+                _ => Error::new(&place, "", "nothing was chosen from the menu"),
+            });
+        };
+        let Some(item) = self.entries.get(entry).cloned() else {
+            return Err(Error::new(&place, "", "the menu has no such entry"));
+        };
+        if self.is_restricted(&item) {
+            return Err(restricted(&item));
+        }
+        context.note(&item.place, format!("{:?} is booted", item.title));
+        // In a submenu the rest of `default` counts.
+        let default = self.state.variable("default").unwrap_or_default();
+        let rest = default
+            .split_once('>')
+            .map_or("", |(_, rest)| rest)
+            .to_owned();
+        self.state.set("default", &rest);
+        self.state.set("chosen", &item.title);
+        self.entries.clear();
+        self.is_in_entry = true;
+        let file = item.place.file.clone();
+        self.push(file, item.body, Then::EndFunction, &item.place)?;
+        self.run(context)
+    }
+}
+
+/// Returns the refusal of an entry for which GRUB would ask a password.
+fn restricted(item: &Item) -> Error {
+    let what = "GRUB asks for a password first, since superusers is set, which is not done here; \
+                --unrestricted lets everybody boot the entry";
+    Error::new(&item.place, &item.title, what)
+}

@@ -1,0 +1,348 @@
+//! Text → statements.
+
+use crate::prelude::*;
+use alloc::sync::Arc;
+
+use super::super::error::{Error, Place};
+
+/// How deep blocks may nest.
+const MAX_DEPTH: usize = 32;
+
+/// A piece of a word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// As it stands.
+    Text(String),
+    /// The value of a variable, `is_quoted` when it may not fall apart into words.
+    Variable { name: String, is_quoted: bool },
+}
+
+/// A word of a command.
+pub(super) type Word = Vec<Piece>;
+
+/// Statements that run one after the other.
+pub(super) type Block = Arc<Vec<Statement>>;
+
+/// A command, or what has blocks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Statement {
+    pub(super) line: usize,
+    pub(super) what: What,
+}
+
+/// What a statement does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum What {
+    /// Runs a command.
+    Command(Arc<Vec<Word>>),
+    /// Runs the block behind the first condition that holds.
+    If {
+        branches: Arc<Vec<(Block, Block)>>,
+        otherwise: Block,
+    },
+    /// Runs the block, whose status becomes its opposite.
+    Not(Block),
+    /// Puts a line into the menu.
+    Entry { words: Arc<Vec<Word>>, body: Block },
+    /// Names a block.
+    Function { name: Arc<str>, body: Block },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Token {
+    Word(Word),
+    /// `;` or the end of a line.
+    End,
+    Open,
+    Close,
+}
+
+/// Parses a whole file, or a text that stands in the line `place` of one.
+pub(super) fn parse(text: &[u8], place: &Place) -> Result<Block, Error> {
+    let text = String::from_utf8_lossy(text);
+    let tokens = tokens(text.trim_start_matches('\u{feff}'), place)?;
+    let mut parser = Parser {
+        tokens: &tokens,
+        place,
+        last_line: tokens.last().map_or(0, |(line, _)| *line),
+        depth: 0,
+    };
+    let block = parser.block(&[])?;
+    match parser.tokens.first() {
+        Some((line, token)) => Err(parser.error(*line, token, "stands alone here")),
+        None => Ok(block),
+    }
+}
+
+struct Parser<'a> {
+    tokens: &'a [(usize, Token)],
+    place: &'a Place,
+    last_line: usize,
+    depth: usize,
+}
+
+impl Parser<'_> {
+    /// Parses statements up to a `}`, one of the words `ends`, or the end.
+    fn block(&mut self, ends: &[&str]) -> Result<Block, Error> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            let line = self.tokens.first().map_or(0, |(line, _)| *line);
+            let what = format!("blocks nest deeper than {MAX_DEPTH}");
+            return Err(Error::new(&self.place.at(line), "{", what));
+        }
+        let mut statements = Vec::new();
+        while let Some((line, token)) = self.tokens.first() {
+            match token {
+                Token::End => self.skip(),
+                Token::Close => break,
+                Token::Open => return Err(self.error(*line, token, "opens no block here")),
+                Token::Word(word) => {
+                    let keyword = plain(word);
+                    if keyword.is_some_and(|keyword| ends.contains(&keyword)) {
+                        break;
+                    }
+                    let what = match keyword {
+                        Some("if") => self.condition()?,
+                        Some("menuentry" | "submenu") => self.entry()?,
+                        Some("function") => self.function()?,
+                        Some("for" | "while" | "until") => {
+                            return Err(self.error(*line, token, "loops are not done here"));
+                        }
+                        Some("then" | "elif" | "else" | "fi") => {
+                            return Err(self.error(*line, token, "stands without its if"));
+                        }
+                        Some("!") => {
+                            self.skip();
+                            let what = What::Command(self.words());
+                            let line = *line;
+                            What::Not(Arc::new(vec![Statement { line, what }]))
+                        }
+                        _ => What::Command(self.words()),
+                    };
+                    statements.push(Statement { line: *line, what });
+                }
+            }
+        }
+        self.depth -= 1;
+        Ok(Arc::new(statements))
+    }
+
+    fn condition(&mut self) -> Result<What, Error> {
+        let mut branches = Vec::new();
+        loop {
+            self.skip();
+            let condition = self.block(&["then"])?;
+            if condition.is_empty() {
+                let line = self
+                    .tokens
+                    .first()
+                    .map_or(self.last_line, |(line, _)| *line);
+                return Err(Error::new(&self.place.at(line), "if", "has no condition"));
+            }
+            self.expect("then")?;
+            let body = self.block(&["elif", "else", "fi"])?;
+            branches.push((condition, body));
+            if !self.is_at("elif") {
+                break;
+            }
+        }
+        let otherwise = match self.is_at("else") {
+            true => {
+                self.skip();
+                self.block(&["fi"])?
+            }
+            false => Block::default(),
+        };
+        self.expect("fi")?;
+        Ok(What::If {
+            branches: branches.into(),
+            otherwise,
+        })
+    }
+
+    fn entry(&mut self) -> Result<What, Error> {
+        self.skip();
+        let words = self.words();
+        let body = self.braces()?;
+        Ok(What::Entry { words, body })
+    }
+
+    fn function(&mut self) -> Result<What, Error> {
+        self.skip();
+        let words = self.words();
+        let name = words
+            .first()
+            .and_then(|word| plain(word))
+            .map(str::to_owned);
+        let body = self.braces()?;
+        Ok(What::Function {
+            name: name.unwrap_or_default().into(),
+            body,
+        })
+    }
+
+    fn braces(&mut self) -> Result<Block, Error> {
+        while let Some((_, Token::End)) = self.tokens.first() {
+            self.skip();
+        }
+        match self.tokens.first() {
+            Some((_, Token::Open)) => self.skip(),
+            other => {
+                let line = other.map_or(self.last_line, |(line, _)| *line);
+                return Err(Error::new(&self.place.at(line), "{", "is missing"));
+            }
+        }
+        let block = self.block(&[])?;
+        match self.tokens.first() {
+            Some((_, Token::Close)) => {
+                self.skip();
+                Ok(block)
+            }
+            _ => Err(Error::new(
+                &self.place.at(self.last_line),
+                "}",
+                "is missing at the end",
+            )),
+        }
+    }
+
+    fn words(&mut self) -> Arc<Vec<Word>> {
+        let mut words = Vec::new();
+        while let Some((_, Token::Word(word))) = self.tokens.first() {
+            words.push(word.clone());
+            self.skip();
+        }
+        words.into()
+    }
+
+    fn is_at(&self, keyword: &str) -> bool {
+        matches!(self.tokens.first(), Some((_, Token::Word(word))) if plain(word) == Some(keyword))
+    }
+
+    fn expect(&mut self, keyword: &str) -> Result<(), Error> {
+        if self.is_at(keyword) {
+            self.skip();
+            return Ok(());
+        }
+        let line = (self.tokens.first()).map_or(self.last_line, |(line, _)| *line);
+        Err(Error::new(&self.place.at(line), keyword, "is missing"))
+    }
+
+    fn skip(&mut self) {
+        self.tokens = self.tokens.get(1..).unwrap_or_default();
+    }
+
+    fn error(&self, line: usize, token: &Token, what: &str) -> Error {
+        let word = match token {
+            Token::Word(word) => plain(word).unwrap_or_default(),
+            Token::End => ";",
+            Token::Open => "{",
+            Token::Close => "}",
+        };
+        Error::new(&self.place.at(line), word, what)
+    }
+}
+
+/// Returns the text of a word without variables.
+fn plain(word: &Word) -> Option<&str> {
+    match word.as_slice() {
+        [Piece::Text(text)] => Some(text),
+        _ => None,
+    }
+}
+
+/// Splits a text into tokens, each with its line.
+fn tokens(text: &str, place: &Place) -> Result<Vec<(usize, Token)>, Error> {
+    let mut tokens = Vec::new();
+    let mut letters = text.chars().peekable();
+    let mut line = place.line.max(1);
+    // The word under way; none between words.
+    let mut word: Option<Word> = None;
+    let mut quote: Option<(char, usize)> = None;
+    while let Some(letter) = letters.next() {
+        match (letter, quote) {
+            ('\n', None) => {
+                tokens.extend(word.take().map(|word| (line, Token::Word(word))));
+                tokens.push((line, Token::End));
+            }
+            ('\\', None | Some(('"', _))) => match letters.next() {
+                Some('\n') => line += 1,
+                // Within quotes a backslash stays, except before these.
+                Some(next) if quote.is_some() && !"\"\\$".contains(next) => {
+                    push(&mut word, '\\');
+                    push(&mut word, next);
+                }
+                Some(next) => push(&mut word, next),
+                None => {}
+            },
+            ('$', None | Some(('"', _))) => {
+                let mut name = String::new();
+                let is_braced = letters.next_if_eq(&'{').is_some();
+                let in_name = |c: &char| match is_braced {
+                    true => *c != '}' && *c != '\n',
+                    false => c.is_ascii_alphanumeric() || *c == '_' || *c == '?',
+                };
+                while let Some(next) = letters.next_if(in_name) {
+                    name.push(next);
+                }
+                if is_braced && letters.next_if_eq(&'}').is_none() {
+                    let what = "the } of the variable is missing";
+                    return Err(Error::new(&place.at(line), &name, what));
+                }
+                match name.is_empty() {
+                    true => push(&mut word, '$'),
+                    false => word.get_or_insert_default().push(Piece::Variable {
+                        name,
+                        is_quoted: quote.is_some(),
+                    }),
+                }
+            }
+            (_, Some((closing, _))) if letter == closing => quote = None,
+            (_, Some(_)) => push(&mut word, letter),
+            ('\'' | '"', None) => {
+                quote = Some((letter, line));
+                // An empty pair of quotes is a word too.
+                word.get_or_insert_default()
+                    .push(Piece::Text(String::new()));
+            }
+            ('#', None) if word.is_none() => while letters.next_if(|c| *c != '\n').is_some() {},
+            (';' | '{' | '}', None) => {
+                let is_alone = word.is_none();
+                if !is_alone && letter != ';' {
+                    push(&mut word, letter);
+                } else {
+                    tokens.extend(word.take().map(|word| (line, Token::Word(word))));
+                    tokens.push((
+                        line,
+                        match letter {
+                            '{' => Token::Open,
+                            '}' => Token::Close,
+                            _ => Token::End,
+                        },
+                    ));
+                }
+            }
+            (_, None) if letter.is_whitespace() => {
+                tokens.extend(word.take().map(|word| (line, Token::Word(word))));
+            }
+            (_, None) => push(&mut word, letter),
+        }
+        if letter == '\n' {
+            line += 1;
+        }
+    }
+    if let Some((quote, line)) = quote {
+        let quote = quote.to_string();
+        return Err(Error::new(&place.at(line), &quote, "is never closed"));
+    }
+    tokens.extend(word.map(|word| (line, Token::Word(word))));
+    Ok(tokens)
+}
+
+fn push(word: &mut Option<Word>, letter: char) {
+    let word = word.get_or_insert_default();
+    match word.last_mut() {
+        Some(Piece::Text(text)) => text.push(letter),
+        _ => word.push(Piece::Text(letter.into())),
+    }
+}

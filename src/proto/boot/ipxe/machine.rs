@@ -1,0 +1,304 @@
+//! The machine: scripts within scripts, command by command.
+
+use crate::prelude::*;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+
+use super::super::error::{Error, Place};
+use super::super::planner::{Context, Turn};
+use super::super::{Answer, BootPlan, Step};
+use super::commands::{Fault, Pending, State};
+use super::script::{Line, Operator, command, lines};
+use crate::text::url::Url;
+
+/// How deep scripts may nest by `chain`.
+const MAX_DEPTH: usize = 16;
+
+/// iPXE, from a script to what it boots.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    state: State,
+    /// The scripts under way; each but the last waits for the one after it.
+    scripts: Vec<Script>,
+    pending: Option<Pending>,
+}
+
+/// A script under way.
+#[derive(Debug)]
+struct Script {
+    file: Arc<Url>,
+    lines: Vec<Line>,
+    /// The line that each label leads to.
+    labels: BTreeMap<String, usize>,
+    next: usize,
+    /// The number of the line under way.
+    number: usize,
+    /// Which line is under way, and which of its words is next; none between lines.
+    at: Option<(usize, usize)>,
+    /// What follows the command under way.
+    operator: Operator,
+    last: Result<(), Error>,
+}
+
+/// What a command leads to.
+#[derive(Debug)]
+pub(super) enum Effect {
+    /// It is done.
+    Done,
+    /// It has to ask first.
+    Ask(Step, Pending),
+    /// Another line is next.
+    Goto(String),
+    /// The script ends with this code.
+    Exit(i64),
+    /// Another script runs, in place of this one when so told.
+    Run {
+        file: Url,
+        text: Vec<u8>,
+        in_place: bool,
+    },
+    /// Another boot file takes over.
+    Chain(Url),
+    /// The plan is ready.
+    Plan(Box<BootPlan>),
+}
+
+impl Machine {
+    /// Begins with a script that has been fetched.
+    pub(crate) fn new(url: &Url, text: &[u8], context: &mut Context) -> Result<Self, Error> {
+        let mut state = State::default();
+        state.settings.current = url.to_string();
+        Ok(Self {
+            state,
+            scripts: vec![Script::new(url, text, context)?],
+            pending: None,
+        })
+    }
+
+    /// Takes the answer to the step before.
+    pub(crate) fn next(&mut self, answer: Answer, context: &mut Context) -> Result<Turn, Error> {
+        let mut effect = match self.pending.take() {
+            Some(pending) => {
+                let place = self.place(context);
+                self.state.resume(pending, answer, &place, context)
+            }
+            None => self.command(context)?,
+        };
+        loop {
+            match effect {
+                Ok(Effect::Ask(step, pending)) => {
+                    self.pending = Some(pending);
+                    return Ok(Turn::Ask(step));
+                }
+                Ok(Effect::Plan(plan)) => return Ok(Turn::Done(plan)),
+                Ok(Effect::Chain(url)) => return Ok(Turn::Chain(url)),
+                Ok(Effect::Done) => self.finished(Ok(()), context)?,
+                Ok(Effect::Goto(label)) => self.goto(&label, context)?,
+                Ok(Effect::Exit(code)) => {
+                    let result = match code {
+                        0 => Ok(()),
+                        _ => Err(self.error(Fault::new("exit", "ends with a failure"), context)),
+                    };
+                    self.ended(result, context)?;
+                }
+                Ok(Effect::Run {
+                    file,
+                    text,
+                    in_place,
+                }) => self.run(&file, &text, in_place, context)?,
+                Err(fault) => {
+                    let error = self.error(fault, context);
+                    self.finished(Err(error), context)?;
+                }
+            }
+            effect = self.command(context)?;
+        }
+    }
+
+    /// Runs the next command that is to be run.
+    fn command(&mut self, context: &mut Context) -> Result<Result<Effect, Fault>, Error> {
+        loop {
+            let Some(script) = self.scripts.last_mut() else {
+                return Err(without_boot(context));
+            };
+            let Some((line, word)) = script.at else {
+                match script.lines.get(script.next) {
+                    Some(line) => {
+                        script.number = line.number;
+                        script.at = Some((script.next, 0));
+                        script.next += 1;
+                        script.operator = Operator::Then;
+                    }
+                    None => self.ended(Ok(()), context)?,
+                }
+                continue;
+            };
+            let runs = match script.operator {
+                Operator::And => script.last.is_ok(),
+                Operator::Or => script.last.is_err(),
+                Operator::Then | Operator::End => true,
+            };
+            let words = script
+                .lines
+                .get(line)
+                .and_then(|line| line.words.get(word..));
+            let (now, operator) = command(words.unwrap_or_default());
+            script.at = Some((line, word + now.len() + 1));
+            script.operator = operator;
+            let place = Place {
+                file: script.file.clone(),
+                line: script.number,
+            };
+            context.budget.step(&place)?;
+            context
+                .budget
+                .read(&place, now.iter().map(String::len).sum())?;
+            if !runs {
+                let last = script.last.clone();
+                self.finished(last, context)?;
+                continue;
+            }
+            let mut expanded = Vec::with_capacity(now.len());
+            for word in now {
+                let Context { facts, budget, .. } = context;
+                let result = self.state.settings.expand(word, facts, budget);
+                budget.check()?;
+                match result {
+                    Ok(word) => expanded.push(word),
+                    Err(what) => return Ok(Err(Fault::new(word, what))),
+                }
+            }
+            let effect = self.state.run(&expanded, &place, context);
+            return Ok(
+                effect.map_err(|fault| match (fault.word.as_str(), expanded.first()) {
+                    ("", Some(command)) => Fault {
+                        word: command.clone(),
+                        ..fault
+                    },
+                    _ => fault,
+                }),
+            );
+        }
+    }
+
+    /// Takes what came of the command under way; a failure at the end of its line ends its script.
+    fn finished(&mut self, result: Result<(), Error>, context: &mut Context) -> Result<(), Error> {
+        let Some(script) = self.scripts.last_mut() else {
+            return Err(without_boot(context));
+        };
+        match (script.operator, result) {
+            (Operator::End, Err(error)) => self.ended(Err(error), context),
+            (Operator::End, Ok(())) => {
+                script.at = None;
+                script.last = Ok(());
+                Ok(())
+            }
+            (Operator::And | Operator::Or | Operator::Then, result) => {
+                if let Err(error) = &result
+                    && script.last != result
+                {
+                    context.note(&error.place, error.without_place());
+                    self.state.settings.last_error.clone_from(&error.what);
+                }
+                script.last = result;
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes the end of the innermost script, which is the end of the command that began it.
+    fn ended(&mut self, result: Result<(), Error>, context: &mut Context) -> Result<(), Error> {
+        self.scripts.pop();
+        match (self.scripts.last(), result) {
+            (Some(script), result) => {
+                self.state.settings.current = script.file.to_string();
+                self.finished(result, context)
+            }
+            (None, Err(error)) => Err(error),
+            (None, Ok(())) => Err(without_boot(context)),
+        }
+    }
+
+    fn goto(&mut self, label: &str, context: &mut Context) -> Result<(), Error> {
+        let fault = Fault::new(label, "the script has no such label");
+        let error = self.error(fault, context);
+        let Some(script) = self.scripts.last_mut() else {
+            return Err(error);
+        };
+        match script.labels.get(label) {
+            Some(at) => {
+                script.next = *at;
+                script.at = None;
+                script.last = Ok(());
+                Ok(())
+            }
+            None => self.finished(Err(error), context),
+        }
+    }
+
+    fn run(
+        &mut self,
+        file: &Url,
+        text: &[u8],
+        in_place: bool,
+        context: &mut Context,
+    ) -> Result<(), Error> {
+        if in_place {
+            self.scripts.pop();
+        } else if self.scripts.len() >= MAX_DEPTH {
+            let what = format!("scripts chain deeper than {MAX_DEPTH}");
+            return Err(self.error(Fault::new(&file.to_string(), what), context));
+        }
+        self.state.settings.current = file.to_string();
+        self.scripts.push(Script::new(file, text, context)?);
+        Ok(())
+    }
+
+    fn error(&self, fault: Fault, context: &Context) -> Error {
+        Error {
+            is_local_boot: fault.is_local_boot,
+            ..Error::new(&self.place(context), &fault.word, fault.what)
+        }
+    }
+
+    fn place(&self, context: &Context) -> Place {
+        match self.scripts.last() {
+            Some(script) => Place {
+                file: script.file.clone(),
+                line: script.number,
+            },
+            None => Place::whole(&context.facts.boot_file),
+        }
+    }
+}
+
+impl Script {
+    fn new(url: &Url, text: &[u8], context: &mut Context) -> Result<Self, Error> {
+        let place = Place::whole(url);
+        context.budget.read(&place, text.len())?;
+        let lines = lines(text);
+        let mut labels = BTreeMap::new();
+        for (at, line) in lines.iter().enumerate() {
+            if let Some(label) = &line.label {
+                // The first of several counts.
+                labels.entry(label.clone()).or_insert(at);
+            }
+        }
+        Ok(Self {
+            file: place.file,
+            lines,
+            labels,
+            next: 0,
+            number: 0,
+            at: None,
+            operator: Operator::End,
+            last: Ok(()),
+        })
+    }
+}
+
+fn without_boot(context: &Context) -> Error {
+    let place = Place::whole(&context.facts.boot_file);
+    let what = "the script ended without booting anything";
+    Error::local_boot(&place, "", what)
+}

@@ -1,0 +1,37 @@
+//! iPXE scripts, run line by line as iPXE 1.21 does.
+//!
+//! A line is split at white space, and nothing quotes; `&&`, `||`, `;` and `#` count where they
+//! stand alone; settings are expanded word by word just before their command runs. A command that
+//! fails ends its script unless `||` or `;` follows. Left out, and refused at their line: disks
+//! (`sanboot` and its family), the shell, and whatever else needs iPXE's own drivers. Interface
+//! commands succeed for the interface that holds the lease: it is up already.
+
+#![forbid(unsafe_code)]
+
+mod commands;
+mod format;
+mod image_commands;
+mod images;
+mod machine;
+mod menu_commands;
+mod menus;
+mod options;
+mod script;
+mod setting_commands;
+mod settings;
+
+use crate::prelude::*;
+pub(super) use machine::Machine;
+
+use super::budget::Budget;
+use super::error::Place;
+use super::facts::Facts;
+
+/// Expands the settings in `text` as in a word of a script that has set none.
+///
+/// # Errors
+/// A text that grows without end.
+pub(super) fn expand(text: &str, facts: &Facts) -> Result<String, &'static str> {
+    let mut budget = Budget::new(Place::whole(&facts.boot_file));
+    settings::Settings::default().expand(text, facts, &mut budget)
+}

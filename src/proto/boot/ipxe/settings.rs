@@ -1,0 +1,319 @@
+//! Settings: what a script sets, and what it can read of machine and lease.
+
+use crate::prelude::*;
+use alloc::collections::BTreeMap;
+use core::net::Ipv4Addr;
+
+use super::super::budget::Budget;
+use super::super::facts::{Architecture, Facts};
+use super::format::{Type, integer_of, parse_integer};
+use super::script::expand;
+
+/// How many settings a script may set; each may hold 64 KiB.
+const MAX_SETTINGS: usize = 2_000;
+
+/// A value with the type it is shown in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Value {
+    octets: Vec<u8>,
+    kind: Type,
+}
+
+impl Value {
+    fn new(kind: Type, octets: impl Into<Vec<u8>>) -> Self {
+        Self {
+            octets: octets.into(),
+            kind,
+        }
+    }
+
+    fn text(text: impl Into<String>) -> Self {
+        Self::new(Type::String, text.into())
+    }
+
+    fn address(address: Ipv4Addr) -> Self {
+        Self::new(Type::Ipv4, address.octets())
+    }
+}
+
+/// A setting's name, taken apart: `net0.dhcp/209:string`.
+struct Name<'a> {
+    scope: &'a str,
+    name: &'a str,
+    kind: Option<&'a str>,
+}
+
+impl<'a> Name<'a> {
+    fn parse(text: &'a str) -> Self {
+        let (path, kind) = match text.rsplit_once(':') {
+            Some((path, kind)) => (path, Some(kind)),
+            None => (text, None),
+        };
+        let (scope, name) = path.rsplit_once('/').unwrap_or(("", path));
+        Self { scope, name, kind }
+    }
+
+    /// Returns the type that is asked for; `Err` when there is none of this name.
+    fn wanted(&self) -> Result<Option<Type>, String> {
+        match self.kind {
+            None => Ok(None),
+            Some(kind) => match Type::named(kind) {
+                Some(kind) => Ok(Some(kind)),
+                None => Err(format!("there is no type of settings \"{kind}\"")),
+            },
+        }
+    }
+
+    /// Returns the key under which the script's own value is kept: the interface with the lease
+    /// has several names.
+    fn key(&self) -> String {
+        let scope = match self.scope {
+            scope if is_our_interface(scope) => "net0",
+            scope => scope,
+        };
+        format!("{scope}/{}", self.name)
+    }
+}
+
+/// What scripts have set, over what is known.
+#[derive(Debug, Default)]
+pub(super) struct Settings {
+    own: BTreeMap<String, Value>,
+    /// The address of the script that runs, `${cwuri}`.
+    pub(super) current: String,
+    /// Why the last command that failed did, `${errno}`.
+    pub(super) last_error: String,
+}
+
+impl Settings {
+    /// Returns the text of the setting `name`, in the type that the name asks for.
+    pub(super) fn text(&self, name: &str, facts: &Facts) -> Option<String> {
+        let name = Name::parse(name);
+        let value = self.value(&name, facts)?;
+        let kind = name.wanted().ok()?.unwrap_or(value.kind);
+        Some(kind.format(&value.octets))
+    }
+
+    /// Replaces the settings in `word` by their texts.
+    ///
+    /// # Errors
+    /// A word that grows without end.
+    pub(super) fn expand(
+        &self,
+        word: &str,
+        facts: &Facts,
+        budget: &mut Budget,
+    ) -> Result<String, &'static str> {
+        expand(word, |name| {
+            let value = self.text(name, facts);
+            // The setting's own share is the time that looking it up takes.
+            let len = 64 + name.len() + value.as_ref().map_or(0, String::len);
+            budget
+                .produce(len)
+                .then_some(value)
+                .ok_or("the text grows without end")
+        })
+    }
+
+    /// Sets `name` to what `text` means in the type of the name, text when it has none.
+    ///
+    /// # Errors
+    /// An unknown type, a text that is not of the type, or too many settings.
+    pub(super) fn set(&mut self, name: &str, text: &str) -> Result<(), String> {
+        let name = Name::parse(name);
+        let kind = name.wanted()?.or(match name.name {
+            "ip" | "netmask" | "gateway" | "dns" | "next-server" => Some(Type::Ipv4),
+            "mac" => Some(Type::Hex(":")),
+            "uuid" => Some(Type::Uuid),
+            _ => None,
+        });
+        let kind = kind.unwrap_or(Type::String);
+        let octets = kind
+            .parse(text)
+            .ok_or_else(|| format!("\"{text}\" is not of the type of \"{}\"", name.name))?;
+        self.store(&name, Value::new(kind, octets))
+    }
+
+    /// Forgets what the script has set; what machine and lease say shows again.
+    pub(super) fn clear(&mut self, name: &str) {
+        self.own.remove(&Name::parse(name).key());
+    }
+
+    /// Adds `increment` to the setting; one that is not there counts as 0.
+    ///
+    /// # Errors
+    /// A value that is no number, or an unknown type.
+    pub(super) fn increase(
+        &mut self,
+        name: &str,
+        increment: i64,
+        facts: &Facts,
+    ) -> Result<(), String> {
+        let name = Name::parse(name);
+        let wanted = name.wanted()?;
+        let old = self.value(&name, facts);
+        let kind = wanted.or(old.as_ref().map(|old| old.kind));
+        let kind = kind.unwrap_or(Type::INT32);
+        let number = match (kind, &old) {
+            (_, None) => 0,
+            (Type::Integer { len, is_signed }, Some(old)) => {
+                integer_of(&old.octets, len, is_signed)
+            }
+            (_, Some(old)) => parse_integer(&kind.format(&old.octets))
+                .ok_or_else(|| format!("\"{}\" is no number", name.name))?,
+        };
+        let octets = kind.parse(&number.wrapping_add(increment).to_string());
+        let octets = octets.ok_or_else(|| format!("\"{}\" is no number", name.name))?;
+        self.store(&name, Value::new(kind, octets))
+    }
+
+    fn store(&mut self, name: &Name<'_>, value: Value) -> Result<(), String> {
+        if self.own.len() >= MAX_SETTINGS {
+            return Err(format!("more than {MAX_SETTINGS} settings"));
+        }
+        self.own.insert(name.key(), value);
+        Ok(())
+    }
+
+    fn value(&self, name: &Name<'_>, facts: &Facts) -> Option<Value> {
+        let in_scope = self.own.get(&name.key());
+        // Without a scope, all of them are looked through.
+        let anywhere = || {
+            let net = self.own.get(&format!("net0/{}", name.name));
+            net.filter(|_| name.scope.is_empty())
+        };
+        match in_scope.or_else(anywhere) {
+            Some(value) => Some(value.clone()),
+            None => match name.scope {
+                "" => self
+                    .interface(name.name, facts)
+                    .or_else(|| smbios(name.name, facts))
+                    .or_else(|| self.builtin(name.name, facts)),
+                scope if is_our_interface(scope) => self.interface(name.name, facts),
+                "smbios" => smbios(name.name, facts),
+                _ => None,
+            },
+        }
+    }
+
+    /// What belongs to the interface and its lease.
+    fn interface(&self, name: &str, facts: &Facts) -> Option<Value> {
+        let text = |text: &str| Some(Value::text(text)).filter(|_| !text.is_empty());
+        match name {
+            "mac" => Some(Value::new(Type::Hex(":"), facts.mac.0)),
+            "ifname" => text("net0"),
+            "linktype" => text("Ethernet"),
+            "chip" => facts.card.as_ref().and_then(|(_, driver)| text(driver)),
+            "bustype" => facts.card.as_ref().and_then(|_| text("PCI")),
+            "busid" => facts.card.as_ref().map(|((vendor, device), _)| {
+                let octets = [&[1][..], &vendor.to_be_bytes(), &device.to_be_bytes()];
+                Value::new(Type::Hex(""), octets.concat())
+            }),
+            "ip" => Some(Value::address(facts.address)),
+            "netmask" => Some(Value::address(facts.netmask())),
+            "gateway" => facts.gateway.map(Value::address),
+            "dns" => facts.dns.first().copied().map(Value::address),
+            "domain" => facts.domain.as_deref().and_then(text),
+            "hostname" => facts.host_name.as_deref().and_then(text),
+            "next-server" => Some(Value::address(facts.boot_server)),
+            "dhcp-server" => Some(Value::address(facts.dhcp_server)),
+            "filename" => text(&facts.boot_file_name),
+            "mtu" => option(facts, 26, Type::UINT16),
+            "root-path" => option(facts, 17, Type::String),
+            "ntp" => option(facts, 42, Type::Ipv4),
+            "syslog" => option(facts, 7, Type::Ipv4),
+            "vendor-class" => option(facts, 60, Type::String),
+            "user-class" => option(facts, 77, Type::String),
+            "initiator-iqn" => option(facts, 203, Type::String),
+            _ => match name.split_once('.') {
+                None => option(facts, name.parse().ok()?, Type::Hex(":")),
+                Some((code, inner)) => {
+                    let encapsulated = facts.options.get(&code.parse().ok()?)?;
+                    let octets = encapsulated_option(encapsulated, inner.parse().ok()?)?;
+                    Some(Value::new(Type::Hex(":"), octets))
+                }
+            },
+        }
+    }
+
+    fn builtin(&self, name: &str, facts: &Facts) -> Option<Value> {
+        match name {
+            "cwuri" => Some(Value::text(&self.current)),
+            "cwduri" => {
+                let directory = self.current.rfind('/').map_or(0, |at| at + 1);
+                Some(Value::text(self.current.get(..directory)?))
+            }
+            // iPXE has a number here; scripts show it to people, who are better served by words.
+            "errno" => Some(Value::text(&self.last_error)).filter(|_| !self.last_error.is_empty()),
+            "unixtime" => number(facts.unix_time),
+            "memsize" => number(facts.memory_mib),
+            "cpuvendor" => Some(Value::text(&facts.processor.0)),
+            "cpumodel" => Some(Value::text(&facts.processor.1)),
+            "platform" => Some(Value::text(if facts.is_efi { "efi" } else { "pcbios" })),
+            "buildarch" => Some(Value::text(match facts.architecture {
+                Architecture::X86 => "i386",
+                Architecture::X86_64 => "x86_64",
+                Architecture::Arm => "arm32",
+                Architecture::Arm64 => "arm64",
+                Architecture::RiscV64 => "riscv64",
+                Architecture::Other => "unknown",
+            })),
+            "version" => Some(Value::text(concat!("wireboot-", env!("CARGO_PKG_VERSION")))),
+            _ => None,
+        }
+    }
+}
+
+/// Returns whether a scope or interface name means the interface that holds the lease.
+pub(super) fn is_our_interface(scope: &str) -> bool {
+    matches!(
+        scope,
+        "net0" | "netX" | "net0.dhcp" | "netX.dhcp" | "dhcp" | "proxydhcp" | "pxebs"
+    )
+}
+
+/// Returns a number that is known.
+fn number(number: u64) -> Option<Value> {
+    let number = u32::try_from(number).ok().filter(|number| *number > 0)?;
+    Some(Value::new(Type::UINT32, number.to_be_bytes()))
+}
+
+fn option(facts: &Facts, code: u8, kind: Type) -> Option<Value> {
+    let octets = facts.options.get(&code)?;
+    Some(Value::new(kind, octets.as_slice()))
+}
+
+/// Finds an option within an encapsulated one (RFC 2132 §8.4).
+fn encapsulated_option(mut octets: &[u8], wanted: u8) -> Option<&[u8]> {
+    loop {
+        match octets {
+            [0, rest @ ..] => octets = rest,
+            [255, ..] | [] | [_] => return None,
+            [code, len, rest @ ..] => {
+                let (value, rest) = rest.split_at_checked(usize::from(*len))?;
+                if *code == wanted {
+                    return Some(value);
+                }
+                octets = rest;
+            }
+        }
+    }
+}
+
+fn smbios(name: &str, facts: &Facts) -> Option<Value> {
+    let file = match name {
+        "uuid" => {
+            let octets = Type::Uuid.parse(facts.smbios("product_uuid")?)?;
+            return Some(Value::new(Type::Uuid, octets));
+        }
+        "manufacturer" => "sys_vendor",
+        "product" => "product_name",
+        "version" => return None,
+        "serial" => "product_serial",
+        "sku" => "product_sku",
+        "asset" => "chassis_asset_tag",
+        "board-serial" => "board_serial",
+        _ => return None,
+    };
+    facts.smbios(file).map(Value::text)
+}

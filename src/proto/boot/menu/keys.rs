@@ -1,0 +1,133 @@
+//! Octets of a terminal → keys.
+
+use crate::prelude::*;
+
+/// A key that a menu knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key {
+    /// One line up.
+    Up,
+    /// One line down.
+    Down,
+    /// One character to the left.
+    Left,
+    /// One character to the right.
+    Right,
+    /// To the beginning.
+    Home,
+    /// To the end.
+    End,
+    /// Deletes the character before the cursor.
+    Backspace,
+    /// Deletes the character under the cursor.
+    Delete,
+    /// Takes what is selected.
+    Enter,
+    /// Leaves.
+    Escape,
+    /// Edits.
+    Tab,
+    /// A character.
+    Char(char),
+}
+
+/// Returns the keys in what a terminal sent at once; what is no key known here is left out.
+///
+/// A lone escape at the end is the Escape key: terminals send their sequences in one piece.
+pub fn decode(octets: &[u8]) -> Vec<Key> {
+    let mut keys = Vec::new();
+    let text = String::from_utf8_lossy(octets);
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let key = match letter {
+            '\x1b' => match letters.next_if(|next| matches!(next, '[' | 'O')) {
+                None => Some(Key::Escape),
+                Some(_) => {
+                    let mut sequence = String::new();
+                    for next in letters.by_ref() {
+                        sequence.push(next);
+                        if next.is_ascii_alphabetic() || next == '~' {
+                            break;
+                        }
+                    }
+                    of_sequence(&sequence)
+                }
+            },
+            '\r' | '\n' => Some(Key::Enter),
+            '\t' => Some(Key::Tab),
+            '\x08' | '\x7f' => Some(Key::Backspace),
+            '\x01' => Some(Key::Home),
+            '\x05' => Some(Key::End),
+            '\x10' => Some(Key::Up),
+            '\x0e' => Some(Key::Down),
+            // Ctrl-C: raw mode hands it over as it is.
+            '\x03' => Some(Key::Escape),
+            _ if letter.is_control() || letter == char::REPLACEMENT_CHARACTER => None,
+            _ => Some(Key::Char(letter)),
+        };
+        keys.extend(key);
+    }
+    keys
+}
+
+/// Returns whether the octets end within the sequence of a key: Escape, or the first octet of an
+/// arrow that has not come whole yet.
+pub fn is_unfinished(octets: &[u8]) -> bool {
+    let escape = octets.iter().rposition(|octet| *octet == 0x1b);
+    let sequence = escape.and_then(|at| octets.get(at + 1..));
+    sequence.is_some_and(|sequence| match sequence {
+        [] => true,
+        [b'[' | b'O', rest @ ..] => !rest
+            .iter()
+            .any(|octet| octet.is_ascii_alphabetic() || *octet == b'~'),
+        [_, ..] => false,
+    })
+}
+
+/// The sequences of ECMA-48 terminals, as the Linux console and serial terminals send them.
+fn of_sequence(sequence: &str) -> Option<Key> {
+    Some(match sequence {
+        "A" => Key::Up,
+        "B" => Key::Down,
+        "C" => Key::Right,
+        "D" => Key::Left,
+        "H" | "1~" | "7~" => Key::Home,
+        "F" | "4~" | "8~" => Key::End,
+        "3~" => Key::Delete,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequences_and_characters_become_keys() {
+        assert_eq!(
+            decode(b"\x1b[A\x1bOB\x1b[3~\x1b[15~x\xc3\xbc\r\x7f\t\x1b"),
+            [
+                Key::Up,
+                Key::Down,
+                Key::Delete,
+                Key::Char('x'),
+                Key::Char('ü'),
+                Key::Enter,
+                Key::Backspace,
+                Key::Tab,
+                Key::Escape,
+            ]
+        );
+        assert_eq!(decode(b"\x1b[\xff\x1b["), []);
+    }
+
+    #[test]
+    fn a_key_that_has_not_come_whole_is_waited_for() {
+        for octets in [&b"\x1b"[..], b"x\x1b", b"\x1b[", b"\x1bO", b"\x1b[A\x1b[1"] {
+            assert!(is_unfinished(octets), "{octets:?}");
+        }
+        for octets in [&b""[..], b"x", b"\x1b[A", b"\x1bOB", b"\x1b[3~", b"\x1bx"] {
+            assert!(!is_unfinished(octets), "{octets:?}");
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! A menu in use: keys in, an answer out; shown as plain lines.
+
+use crate::prelude::*;
+use core::fmt::Display;
+
+use super::keys::Key;
+use super::{Entry, Menu};
+use crate::boot::Answer;
+use crate::text::safe::Safe;
+use crate::time::Instant;
+
+/// A menu that somebody may be looking at.
+#[derive(Debug)]
+pub struct Session {
+    menu: Menu,
+    bar: Option<usize>,
+    answer_at: Option<Instant>,
+    end_at: Option<Instant>,
+    is_hidden: bool,
+    line: Option<Line>,
+}
+
+impl Session {
+    /// Begins; the countdown runs from `now`.
+    pub fn new(menu: Menu, now: Instant) -> Self {
+        let first = menu.entries.iter().position(|entry| entry.is_choice);
+        Self {
+            bar: menu.selected.or(first),
+            answer_at: menu.timeout.map(|timeout| now + timeout),
+            end_at: menu.total_timeout.map(|timeout| now + timeout),
+            is_hidden: menu.is_hidden && menu.timeout.is_some(),
+            line: None,
+            menu,
+        }
+    }
+
+    /// Takes a key; any key ends the countdown, and the first one shows a hidden menu.
+    pub fn handle_key(&mut self, key: Key) -> Option<Answer> {
+        self.answer_at = None;
+        if core::mem::take(&mut self.is_hidden) {
+            return None;
+        }
+        if let Some(line) = &mut self.line {
+            if key == Key::Enter {
+                return self.bar.map(|entry| Answer::Chosen {
+                    entry,
+                    command_line: Some(line.text()),
+                });
+            }
+            match key == Key::Escape {
+                true => self.line = None,
+                false => line.handle_key(key),
+            }
+            return None;
+        }
+        match key {
+            Key::Up => self.move_bar(false),
+            Key::Down => self.move_bar(true),
+            Key::Home => {
+                let first = self.choices().next();
+                self.bar = first;
+            }
+            Key::End => {
+                let last = self.choices().next_back();
+                self.bar = last;
+            }
+            Key::Enter => return self.choose(self.bar?),
+            Key::Escape => return Some(Answer::Cancelled),
+            Key::Tab => self.edit(),
+            Key::Char(letter) => return self.handle_char(letter),
+            Key::Left | Key::Right | Key::Backspace | Key::Delete => {}
+        }
+        None
+    }
+
+    /// Returns when [`Session::handle_timeout`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.answer_at, self.end_at].into_iter().flatten().min()
+    }
+
+    /// Answers for the user when the countdown is over.
+    pub fn handle_timeout(&mut self, now: Instant) -> Option<Answer> {
+        let is_over = self.poll_timeout().is_some_and(|at| now >= at);
+        is_over.then(|| self.menu.unattended())
+    }
+
+    /// Returns the lines to show, the bar in reverse video, with as many entries as fit into
+    /// `height` lines.
+    pub fn lines(&self, now: Instant, height: usize) -> Vec<String> {
+        let mut lines = Vec::new();
+        if !self.is_hidden {
+            lines.extend(self.menu.title.iter().map(shown));
+            lines.push(String::new());
+            let room = height.saturating_sub(lines.len() + 4).max(1);
+            let bar = self.bar.unwrap_or(0);
+            let top = (bar + 1)
+                .saturating_sub(room / 2 + 1)
+                .min(self.menu.entries.len().saturating_sub(room));
+            let entries = (0..).zip(&self.menu.entries).skip(top).take(room);
+            lines.extend(entries.map(|(number, entry)| self.line_of(number, entry)));
+            lines.push(String::new());
+        }
+        if let Some(line) = &self.line {
+            lines.push(format!("> {}", line.shown()));
+        } else if let Some(at) = self.answer_at {
+            let seconds = at.since(now).as_millis().div_ceil(1000);
+            lines.push(format!(
+                "starts in {seconds} s; any key stops the countdown"
+            ));
+        } else if let Some(help) = self.entry().and_then(|entry| entry.help.as_ref()) {
+            lines.extend(help.lines().map(shown));
+        } else {
+            lines.push("Enter starts, Tab edits the command line, Escape leaves".to_owned());
+        }
+        lines
+    }
+
+    fn line_of(&self, number: usize, entry: &Entry) -> String {
+        let text = Safe::line(&entry.text);
+        if !entry.is_choice {
+            return format!("    {text}");
+        }
+        let digit = (1..=9).zip(self.choices()).find(|(_, at)| *at == number);
+        let digit = digit.map_or(" ".to_owned(), |(digit, _)| digit.to_string());
+        match self.bar == Some(number) {
+            true => format!("\x1b[7m  {digit} {text}  \x1b[0m"),
+            false => format!("  {digit} {text}"),
+        }
+    }
+
+    fn entry(&self) -> Option<&Entry> {
+        self.menu.entries.get(self.bar?)
+    }
+
+    fn choices(&self) -> impl DoubleEndedIterator<Item = usize> {
+        let entries = self.menu.entries.iter().enumerate();
+        entries
+            .filter(|(_, entry)| entry.is_choice)
+            .map(|(number, _)| number)
+    }
+
+    fn move_bar(&mut self, is_down: bool) {
+        let bar = self.bar.unwrap_or(0);
+        let next = match is_down {
+            true => self.choices().find(|number| *number > bar),
+            false => self.choices().rev().find(|number| *number < bar),
+        };
+        self.bar = next.or(self.bar);
+    }
+
+    fn choose(&self, entry: usize) -> Option<Answer> {
+        let is_choice = (self.menu.entries.get(entry)).is_some_and(|entry| entry.is_choice);
+        is_choice.then_some(Answer::Chosen {
+            entry,
+            command_line: None,
+        })
+    }
+
+    fn edit(&mut self) {
+        let command_line = self.entry().and_then(|entry| entry.command_line.clone());
+        self.line = command_line.map(|text| Line::new(&text));
+    }
+
+    /// The key of an entry starts it; a digit moves the bar, so that a slip starts nothing.
+    fn handle_char(&mut self, letter: char) -> Option<Answer> {
+        let letter = letter.to_ascii_lowercase();
+        let keyed = (self.menu.entries.iter()).position(|entry| {
+            entry
+                .key
+                .is_some_and(|key| key.to_ascii_lowercase() == letter)
+        });
+        if let Some(keyed) = keyed {
+            return self.choose(keyed);
+        }
+        let digit = letter.to_digit(10).and_then(|digit| digit.checked_sub(1));
+        let chosen = digit.and_then(|digit| self.choices().nth(usize::try_from(digit).ok()?));
+        match (letter, chosen) {
+            (_, Some(number)) => self.bar = Some(number),
+            ('e', None) => self.edit(),
+            (_, None) => {}
+        }
+        None
+    }
+}
+
+/// A line of text under way.
+#[derive(Debug, Default)]
+pub struct Line {
+    letters: Vec<char>,
+    cursor: usize,
+}
+
+impl Line {
+    /// The longest line that is taken, in characters.
+    pub const MAX_LEN: usize = 4096;
+
+    /// Begins with `text` and the cursor at its end.
+    pub fn new(text: &str) -> Self {
+        let letters: Vec<char> = text.chars().collect();
+        Self {
+            cursor: letters.len(),
+            letters,
+        }
+    }
+
+    /// Takes a key that moves or edits; others change nothing.
+    pub fn handle_key(&mut self, key: Key) {
+        match key {
+            Key::Char(letter) if self.letters.len() < Self::MAX_LEN => {
+                self.letters.insert(self.cursor, letter);
+                self.cursor += 1;
+            }
+            Key::Backspace if self.cursor > 0 => {
+                self.cursor -= 1;
+                self.letters.remove(self.cursor);
+            }
+            Key::Delete if self.cursor < self.letters.len() => {
+                self.letters.remove(self.cursor);
+            }
+            Key::Left => self.cursor = self.cursor.saturating_sub(1),
+            Key::Right => self.cursor = (self.cursor + 1).min(self.letters.len()),
+            Key::Home => self.cursor = 0,
+            Key::End => self.cursor = self.letters.len(),
+            Key::Char(_)
+            | Key::Backspace
+            | Key::Delete
+            | Key::Up
+            | Key::Down
+            | Key::Enter
+            | Key::Escape
+            | Key::Tab => {}
+        }
+    }
+
+    /// Returns the text.
+    pub fn text(&self) -> String {
+        self.letters.iter().collect()
+    }
+
+    /// Returns the text with the cursor in reverse video.
+    pub fn shown(&self) -> String {
+        let (before, after) = self.letters.split_at(self.cursor.min(self.letters.len()));
+        let before: String = before.iter().collect();
+        let mut after = after.iter();
+        let under = after.next().copied().unwrap_or(' ');
+        let after: String = after.collect();
+        let [before, under, after] = [before, under.to_string(), after].map(Safe::line);
+        format!("{before}\x1b[7m{under}\x1b[0m{after}")
+    }
+}
+
+fn shown(text: impl Display) -> String {
+    Safe::line(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const START: Instant = Instant::from_millis(1_000);
+
+    #[test]
+    fn arrows_pass_over_what_cannot_be_chosen() {
+        let mut session = Session::new(menu(None), START);
+        assert_eq!(session.handle_key(Key::Down), None);
+        assert_eq!(session.handle_key(Key::Down), None);
+        assert_eq!(session.handle_key(Key::Enter), chosen(2));
+        session.handle_key(Key::Up);
+        assert_eq!(session.handle_key(Key::Enter), chosen(0));
+        session.handle_key(Key::Char('2'));
+        assert_eq!(session.handle_key(Key::Enter), chosen(2));
+        assert_eq!(session.handle_key(Key::Char('R')), chosen(2));
+        assert_eq!(session.handle_key(Key::Escape), Some(Answer::Cancelled));
+    }
+
+    #[test]
+    fn the_countdown_takes_the_default_and_any_key_stops_it() {
+        let mut session = Session::new(menu(Some(5)), START);
+        let end = START + Duration::from_secs(5);
+        assert_eq!(session.poll_timeout(), Some(end));
+        assert_eq!(session.handle_timeout(Instant::from_millis(5_999)), None);
+        assert_eq!(session.handle_timeout(end), chosen(0));
+        let mut session = Session::new(menu(Some(5)), START);
+        session.handle_key(Key::Left);
+        assert_eq!(session.poll_timeout(), None);
+        assert_eq!(session.handle_timeout(end), None);
+    }
+
+    #[test]
+    fn no_key_stops_the_end_of_all_patience() {
+        let mut whole = menu(Some(5));
+        whole.total_timeout = Some(Duration::from_secs(60));
+        whole.on_timeout = Some(2);
+        let mut session = Session::new(whole, START);
+        session.handle_key(Key::Down);
+        let end = START + Duration::from_secs(60);
+        assert_eq!(session.poll_timeout(), Some(end));
+        assert_eq!(session.handle_timeout(end), chosen(2));
+    }
+
+    #[test]
+    fn an_edited_command_line_comes_with_the_choice() {
+        let mut session = Session::new(menu(None), START);
+        session.handle_key(Key::Tab);
+        for key in [Key::Backspace, Key::Char('x'), Key::Home, Key::Delete] {
+            assert_eq!(session.handle_key(key), None);
+        }
+        assert!(session.lines(START, 24).last().unwrap().contains("iex"));
+        let answer = session.handle_key(Key::Enter).unwrap();
+        let command_line = Some("uiex".to_owned());
+        assert_eq!(
+            answer,
+            Answer::Chosen {
+                entry: 0,
+                command_line
+            }
+        );
+    }
+
+    #[test]
+    fn a_hidden_menu_shows_with_the_first_key() {
+        let mut hidden = menu(Some(5));
+        hidden.is_hidden = true;
+        let mut session = Session::new(hidden, START);
+        assert_eq!(session.lines(START, 24).len(), 1);
+        assert_eq!(session.handle_key(Key::Enter), None);
+        assert!(session.lines(START, 24).len() > 4);
+    }
+
+    #[test]
+    fn texts_of_the_network_cannot_steer_the_terminal() {
+        let mut menu = menu(None);
+        menu.entries[0].text = "a\x1b[2Jb".to_owned();
+        menu.title = Some("\x1b]0;x\x07".to_owned());
+        let lines = Session::new(menu, START).lines(START, 24);
+        assert_eq!(lines[0], "\\u{1b}]0;x\\u{7}");
+        assert!(lines.iter().all(|line| !line.contains("\x1b[2J")));
+    }
+
+    #[test]
+    fn a_long_menu_shows_the_part_around_the_bar() {
+        let mut menu = menu(None);
+        menu.entries = (0..100)
+            .map(|number| Entry {
+                text: format!("entry {number}"),
+                is_choice: true,
+                ..Entry::default()
+            })
+            .collect();
+        menu.selected = Some(50);
+        let lines = Session::new(menu, START).lines(START, 24);
+        assert!(lines.len() <= 24);
+        assert!(lines.iter().any(|line| line.contains("entry 50")));
+    }
+
+    fn menu(timeout_seconds: Option<u64>) -> Menu {
+        let entry = |text: &str, key| Entry {
+            text: text.to_owned(),
+            is_choice: true,
+            key,
+            command_line: Some("quiet".to_owned()),
+            help: None,
+        };
+        Menu {
+            title: Some("Boot".to_owned()),
+            entries: vec![
+                entry("Install", Some('i')),
+                Entry::default(),
+                entry("Rescue", Some('r')),
+            ],
+            selected: Some(0),
+            timeout: timeout_seconds.map(Duration::from_secs),
+            ..Menu::default()
+        }
+    }
+
+    fn chosen(entry: usize) -> Option<Answer> {
+        Some(Answer::Chosen {
+            entry,
+            command_line: None,
+        })
+    }
+}

@@ -1,0 +1,224 @@
+//! From a label to what it starts.
+
+use super::super::error::{Error, Place};
+use super::super::planner::Context;
+use super::super::{BootPlan, Part};
+use super::config::{Config, Label, TargetKind, Text, is_menu_module, split_word};
+use super::paths::Prefix;
+use super::sysappend;
+use crate::prelude::*;
+use crate::text::url::Url;
+
+/// What booting a label means.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// A kernel.
+    Plan(Box<BootPlan>),
+    /// Another boot file.
+    Chain(Url),
+    /// Another configuration, with another prefix if one is named.
+    Config(Url, Option<String>),
+    /// Another label.
+    Label(String),
+}
+
+/// Returns what `label` starts, with `arguments` behind its own; `edited` takes the place of both.
+pub(super) fn boot(
+    config: &Config,
+    label: &Label,
+    arguments: &str,
+    edited: Option<&str>,
+    prefix: &Prefix,
+    context: &mut Context,
+) -> Result<Outcome, Error> {
+    if let Some(fault) = label.faults.first() {
+        return Err(fault.clone());
+    }
+    let options = match edited {
+        Some(edited) => edited.to_owned(),
+        None => join([own_options(config, label), arguments]),
+    };
+    // A label without a target is the name of a kernel.
+    let (kind, target) = match &label.target {
+        Some((kind, target)) => (*kind, target),
+        None => (TargetKind::Kernel, &label.name),
+    };
+    let (name, rest) = split_word(&target.value);
+    match kind {
+        TargetKind::LocalBoot => Err(local_boot(&target.place, &label.name.value)),
+        _ if name.is_empty() => {
+            let what = "the file name is missing";
+            Err(Error::new(&target.place, &label.name.value, what))
+        }
+        TargetKind::Config => Ok(Outcome::Config(
+            prefix.resolve(name, &target.place)?,
+            Some(rest)
+                .filter(|rest| !rest.is_empty())
+                .map(str::to_owned),
+        )),
+        TargetKind::Program => prefix.resolve(name, &target.place).map(Outcome::Chain),
+        TargetKind::Module => module(name, &join([rest, &options]), target, prefix, context),
+        TargetKind::Kernel if has_suffix(name, &[".c32"]) => {
+            module(name, &join([rest, &options]), target, prefix, context)
+        }
+        TargetKind::Kernel if has_suffix(name, &[".0", ".pxe", ".kpxe", ".kkpxe", ".efi"]) => {
+            prefix.resolve(name, &target.place).map(Outcome::Chain)
+        }
+        TargetKind::Kernel if has_suffix(name, &["memdisk"]) => Err(Error::new(
+            &target.place,
+            name,
+            "emulates a disk for PC firmware, which is gone once Linux runs",
+        )),
+        TargetKind::Kernel
+            if has_suffix(name, &[".com", ".cbt", ".bin", ".bs", ".bss", ".img"]) =>
+        {
+            let what = "starts code for PC firmware, which is gone once Linux runs";
+            Err(Error::new(&target.place, name, what))
+        }
+        TargetKind::Kernel | TargetKind::Linux => {
+            let kernel = Text {
+                value: name.to_owned(),
+                place: target.place.clone(),
+            };
+            let options = join([rest, &options]);
+            linux(config, label, &kernel, &options, prefix, context)
+                .map(|plan| Outcome::Plan(Box::new(plan)))
+        }
+    }
+}
+
+/// Returns the arguments that belong to the label: its APPEND, or else the global one.
+pub(super) fn own_options<'a>(config: &'a Config, label: &'a Label) -> &'a str {
+    match (&label.append, &config.append) {
+        (Some(append), _) if append.value == "-" => "",
+        (Some(append), _) | (None, Some(append)) => &append.value,
+        (None, None) => "",
+    }
+}
+
+fn linux(
+    config: &Config,
+    label: &Label,
+    kernel: &Text,
+    options: &str,
+    prefix: &Prefix,
+    context: &mut Context,
+) -> Result<BootPlan, Error> {
+    // The last initrd= counts, and it goes over an INITRD directive, whose text pxelinux puts
+    // before the options.
+    let mut command_line = format!("BOOT_IMAGE={}", kernel.value);
+    if let Some(initrd) = &label.initrd {
+        command_line.push_str(&format!(" initrd={}", initrd.value));
+    }
+    let command_line = join([&command_line, options]);
+    let appended = label.append.as_ref().or(config.append.as_ref());
+    let place = match (options.contains("initrd="), &label.initrd, appended) {
+        (false, Some(text), _) | (_, _, Some(text)) | (_, Some(text), None) => &text.place,
+        (_, None, None) => &kernel.place,
+    };
+    let names = command_line
+        .split_whitespace()
+        .filter_map(|word| word.strip_prefix("initrd="))
+        .next_back();
+    let part = |name: &str| prefix.resolve(name, place).map(Part::from);
+    let names = names.unwrap_or_default().split(',');
+    let initrds: Result<Vec<_>, _> = names.filter(|name| !name.is_empty()).map(part).collect();
+
+    if let Some(directory) = &label.device_trees {
+        let what = format!(
+            "the device tree of this board in {} is not loaded: the next kernel gets the one \
+             that this machine runs with",
+            directory.value
+        );
+        context.note(&directory.place, what);
+    }
+    let bits = label.sysappend.unwrap_or(config.sysappend);
+    let system = sysappend::options(bits, &label.name.place, context);
+    let kernel = prefix.resolve(&kernel.value, &kernel.place)?;
+    Ok(BootPlan {
+        initrds: initrds?,
+        device_tree: match &label.device_tree {
+            Some(text) => Some(prefix.resolve(&text.value, &text.place)?.into()),
+            None => None,
+        },
+        ..BootPlan::of_kernel(kernel.into(), join([&command_line, &system]))
+    })
+}
+
+/// Follows the modules that only lead to something else.
+fn module(
+    name: &str,
+    arguments: &str,
+    target: &Text,
+    prefix: &Prefix,
+    context: &mut Context,
+) -> Result<Outcome, Error> {
+    let file = name.rsplit('/').next().unwrap_or_default();
+    let refuse = |what: &str| Err(Error::new(&target.place, name, what));
+    if is_menu_module(name) {
+        let file = arguments.split_whitespace().find(|file| *file != "~");
+        return match file {
+            Some(file) => Ok(Outcome::Config(prefix.resolve(file, &target.place)?, None)),
+            None => refuse("names no configuration to show a menu of"),
+        };
+    }
+    let (first, rest) = split_word(arguments);
+    match file.to_ascii_lowercase().as_str() {
+        "chain.c32" | "chain" => Err(local_boot(&target.place, name)),
+        "ifcpu64.c32" => {
+            use super::super::facts::Architecture::{Arm, Arm64, Other, RiscV64, X86, X86_64};
+            let mut choices = arguments.split("--").map(str::trim);
+            let number = match context.facts.architecture {
+                X86_64 | Arm64 | RiscV64 => 0,
+                X86 | Arm | Other => 1,
+            };
+            match choices.nth(number).filter(|label| !label.is_empty()) {
+                Some(label) => Ok(Outcome::Label(label.to_owned())),
+                None => refuse("names no label for this processor"),
+            }
+        }
+        "pxechn.c32" if !first.is_empty() => {
+            prefix.resolve(first, &target.place).map(Outcome::Chain)
+        }
+        "linux.c32" if !first.is_empty() => {
+            let mut config = Config::new();
+            for line in [
+                format!("label {first}"),
+                format!("linux {first}"),
+                format!("append {rest}"),
+            ] {
+                config.line(&line, &target.place);
+            }
+            match config.labels.first() {
+                Some(label) => boot(&config, label, "", None, prefix, context),
+                None => refuse("names no kernel"),
+            }
+        }
+        "reboot.c32" | "poweroff.c32" | "poweroff.com" => {
+            refuse("restarts or switches off; nothing to boot")
+        }
+        _ => refuse("is a program for PC firmware, which is gone once Linux runs"),
+    }
+}
+
+fn local_boot(place: &Place, word: &str) -> Error {
+    let what = "boots from a local disk, not from the network";
+    Error::local_boot(place, word, what)
+}
+
+fn has_suffix(name: &str, suffixes: &[&str]) -> bool {
+    let name = name.to_ascii_lowercase();
+    suffixes.iter().any(|suffix| name.ends_with(suffix))
+}
+
+/// Joins what is not empty with one space.
+pub(super) fn join<const N: usize>(parts: [&str; N]) -> String {
+    let mut joined = String::new();
+    for part in parts.into_iter().filter(|part| !part.is_empty()) {
+        if !joined.is_empty() {
+            joined.push(' ');
+        }
+        joined.push_str(part);
+    }
+    joined
+}

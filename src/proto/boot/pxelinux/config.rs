@@ -1,0 +1,424 @@
+//! The configuration as values, built directive by directive.
+
+use crate::prelude::*;
+use core::time::Duration;
+
+use super::super::error::{Error, Place};
+use super::cosmetic::{is_cosmetic, is_cosmetic_menu};
+
+/// A value, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Text {
+    pub(super) value: String,
+    pub(super) place: Place,
+}
+
+/// What a label starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TargetKind {
+    /// KERNEL: whatever its name says.
+    Kernel,
+    /// LINUX: a kernel whatever its name.
+    Linux,
+    /// PXE: a network bootstrap program.
+    Program,
+    /// COM32: a module.
+    Module,
+    /// CONFIG: another configuration.
+    Config,
+    /// LOCALBOOT.
+    LocalBoot,
+}
+
+/// A LABEL with what belongs to it.
+#[derive(Debug, Clone)]
+pub(super) struct Label {
+    pub(super) name: Text,
+    pub(super) menu_label: Option<String>,
+    pub(super) help: Option<String>,
+    pub(super) target: Option<(TargetKind, Text)>,
+    pub(super) append: Option<Text>,
+    pub(super) initrd: Option<Text>,
+    pub(super) device_tree: Option<Text>,
+    /// The directory with the device trees of several boards.
+    pub(super) device_trees: Option<Text>,
+    pub(super) sysappend: Option<u32>,
+    pub(super) is_hidden: bool,
+    pub(super) is_disabled: bool,
+    /// Leads to another menu instead of a kernel.
+    pub(super) leads_to: Option<LeadsTo>,
+    /// What was not understood in it.
+    pub(super) faults: Vec<Error>,
+}
+
+impl Label {
+    fn new(name: Text) -> Self {
+        Self {
+            name,
+            menu_label: None,
+            help: None,
+            target: None,
+            append: None,
+            initrd: None,
+            device_tree: None,
+            device_trees: None,
+            sysappend: None,
+            is_hidden: false,
+            is_disabled: false,
+            leads_to: None,
+            faults: Vec::new(),
+        }
+    }
+}
+
+/// Where an entry of a menu leads that starts nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum LeadsTo {
+    /// The menu around this one.
+    Parent,
+    /// The menu with this tag.
+    Tagged(String),
+    /// Out of all menus.
+    Quit,
+}
+
+/// An entry of a menu.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Item {
+    /// A label, by number.
+    Label(usize),
+    /// An empty line.
+    Separator,
+    /// Another menu, by number.
+    Submenu(usize),
+}
+
+/// A menu: the root, or one between MENU BEGIN and MENU END.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Submenu {
+    pub(super) tag: String,
+    pub(super) title: Option<String>,
+    /// The entry in the menu around it.
+    pub(super) label: Option<String>,
+    pub(super) parent: Option<usize>,
+    pub(super) items: Vec<Item>,
+    /// The label with MENU DEFAULT.
+    pub(super) default: Option<usize>,
+}
+
+/// Everything the files said.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Config {
+    pub(super) labels: Vec<Label>,
+    /// The first is the root.
+    pub(super) menus: Vec<Submenu>,
+    /// The menu shown first.
+    pub(super) start: usize,
+    pub(super) default: Option<Text>,
+    pub(super) on_timeout: Option<Text>,
+    pub(super) timeout: Option<Duration>,
+    /// The time after which the menu ends whatever keys are pressed.
+    pub(super) total_timeout: Option<Duration>,
+    /// Set where command lines may not be edited, or only with a password.
+    pub(super) is_fixed: bool,
+    /// Set by PROMPT: what is booted is typed, unless a menu asks for it.
+    pub(super) has_prompt: bool,
+    /// Set by IMPLICIT 0: what is no label is not taken for the name of a kernel.
+    pub(super) only_labels: bool,
+    /// Set by NOCOMPLETE: the prompt does not list the labels.
+    pub(super) hides_labels: bool,
+    /// What is booted, with the line behind it, when a line that was typed cannot be.
+    pub(super) on_error: Option<String>,
+    pub(super) append: Option<Text>,
+    pub(super) sysappend: u32,
+    pub(super) has_menu: bool,
+    pub(super) is_hidden: bool,
+    /// Lines to show before anything is chosen.
+    pub(super) says: Vec<String>,
+    /// Directives outside of labels that were not understood.
+    pub(super) faults: Vec<Error>,
+    menu: usize,
+    in_label: bool,
+    /// How many labels at the end no file has.
+    implicit: usize,
+    /// Set between TEXT HELP and ENDTEXT.
+    text: Option<Vec<String>>,
+}
+
+/// What reading goes on with.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// The next line.
+    Next,
+    /// A file to be read first.
+    Include(String),
+}
+
+impl Config {
+    pub(super) fn new() -> Self {
+        Self {
+            menus: vec![Submenu::default()],
+            ..Self::default()
+        }
+    }
+
+    /// Takes the line at `place`.
+    pub(super) fn line(&mut self, line: &str, place: &Place) -> Flow {
+        let line = line.trim();
+        let (keyword, rest) = split_word(line);
+        let keyword = keyword.to_ascii_lowercase();
+        if let Some(text) = &mut self.text {
+            if keyword == "endtext" {
+                let help = text.join("\n");
+                self.text = None;
+                if let Some(label) = self.label() {
+                    label.help = Some(help);
+                }
+            } else {
+                text.push(line.to_owned());
+            }
+            return Flow::Next;
+        }
+        if keyword.is_empty() || keyword.starts_with('#') {
+            return Flow::Next;
+        }
+        let value = || Text {
+            value: rest.to_owned(),
+            place: place.clone(),
+        };
+        match keyword.as_str() {
+            "label" => self.begin_label(value()),
+            // The last DEFAULT counts, also when it names what shows the menu.
+            "default" if is_menu_module(rest) => {
+                self.has_menu = true;
+                self.default = None;
+            }
+            "default" => self.default = Some(value()),
+            "ui" => {
+                self.has_menu = true;
+                let (module, file) = split_word(rest);
+                if !is_menu_module(module) {
+                    self.fault(
+                        place,
+                        module,
+                        "only the menu modules can be a user interface",
+                    );
+                } else if !file.is_empty() && !file.starts_with('~') {
+                    return Flow::Include(split_word(file).0.to_owned());
+                }
+            }
+            "prompt" => self.has_prompt = rest != "0",
+            "implicit" => self.only_labels = rest == "0",
+            "nocomplete" => self.hides_labels = rest != "0",
+            "onerror" => self.on_error = Some(rest.to_owned()).filter(|rest| !rest.is_empty()),
+            "timeout" | "totaltimeout" => match rest.parse::<u32>() {
+                Ok(tenths) => {
+                    let timeout = Duration::from_millis(u64::from(tenths) * 100);
+                    let timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
+                    match keyword == "timeout" {
+                        true => self.timeout = timeout,
+                        false => self.total_timeout = timeout,
+                    }
+                }
+                Err(_) => self.fault(place, rest, "a timeout is a number of tenths of a second"),
+            },
+            "allowoptions" => self.is_fixed = rest == "0",
+            "ontimeout" => self.on_timeout = Some(value()),
+            "say" => self.says.push(rest.to_owned()),
+            "include" => return Flow::Include(split_word(rest).0.to_owned()),
+            "menu" => return self.menu_directive(rest, place),
+            "text" => self.text = Some(Vec::new()),
+            "append" => match self.label() {
+                Some(label) => label.append = Some(value()),
+                None => self.append = Some(value()),
+            },
+            "ipappend" | "sysappend" => match parse_bits(rest) {
+                Some(bits) => match self.label() {
+                    Some(label) => label.sysappend = Some(bits),
+                    None => self.sysappend = bits,
+                },
+                None => self.fault(place, rest, "not a number of bits"),
+            },
+            cosmetic if is_cosmetic(cosmetic) => {}
+            _ => self.label_directive(&keyword, value()),
+        }
+        Flow::Next
+    }
+
+    /// Takes a directive that only makes sense in a label.
+    fn label_directive(&mut self, keyword: &str, value: Text) {
+        let kind = match keyword {
+            "kernel" => Some(TargetKind::Kernel),
+            "linux" => Some(TargetKind::Linux),
+            "pxe" => Some(TargetKind::Program),
+            "com32" => Some(TargetKind::Module),
+            "config" => Some(TargetKind::Config),
+            "localboot" => Some(TargetKind::LocalBoot),
+            _ => None,
+        };
+        let place = value.place.clone();
+        let Some(label) = self.label() else {
+            let what = match kind {
+                Some(_) => "stands before the first LABEL",
+                None => "not a directive known here",
+            };
+            return self.fault(&place, keyword, what);
+        };
+        match (kind, keyword) {
+            (Some(kind), _) => label.target = Some((kind, value)),
+            (None, "initrd") => label.initrd = Some(value),
+            (None, "fdt" | "devicetree") => label.device_tree = Some(value),
+            (None, "fdtdir" | "devicetreedir") => label.device_trees = Some(value),
+            (None, "fdtoverlays" | "devicetree-overlay") => {
+                let what = "a device tree cannot be changed on the way to the next kernel";
+                label.faults.push(Error::new(&place, keyword, what));
+            }
+            (None, "bss" | "boot" | "fdimage" | "comboot") => {
+                let what = "starts code for PC firmware, which is gone once Linux runs";
+                label.faults.push(Error::new(&place, keyword, what));
+            }
+            (None, _) => {
+                let what = "not a directive known here";
+                label.faults.push(Error::new(&place, keyword, what));
+            }
+        }
+    }
+
+    fn menu_directive(&mut self, rest: &str, place: &Place) -> Flow {
+        let (keyword, rest) = split_word(rest);
+        let owned = rest.to_owned();
+        let number = self.labels.len().checked_sub(1);
+        match keyword.to_ascii_lowercase().as_str() {
+            "label" => match self.label() {
+                Some(label) => label.menu_label = Some(owned),
+                None => self.current_menu(|menu| menu.label = Some(owned)),
+            },
+            "title" => self.current_menu(|menu| menu.title = Some(owned)),
+            "default" if self.in_label => self.current_menu(|menu| menu.default = number),
+            "default" => {}
+            "hide" => self.mark(|label| label.is_hidden = true),
+            "disable" => self.mark(|label| label.is_disabled = true),
+            "hidden" => self.is_hidden = true,
+            "separator" => self.current_menu(|menu| menu.items.push(Item::Separator)),
+            "exit" if self.in_label => self.mark(|label| label.leads_to = Some(LeadsTo::Parent)),
+            "quit" => self.mark(|label| label.leads_to = Some(LeadsTo::Quit)),
+            "goto" => self.mark(|label| label.leads_to = Some(LeadsTo::Tagged(owned))),
+            "start" => self.start = self.menu,
+            "begin" => self.begin_menu(&owned),
+            "end" => self.end_menu(),
+            "include" => return Flow::Include(split_word(rest).0.to_owned()),
+            "help" => {}
+            "passwd" => {
+                let fault = Error::new(place, keyword, "passwords are not asked for here");
+                self.mark(|label| label.faults.push(fault));
+            }
+            // Whose password is not asked for here, so nobody is let through.
+            "master" => self.is_fixed = true,
+            cosmetic if is_cosmetic_menu(cosmetic) => {}
+            _ => self.fault(place, keyword, "not a MENU directive known here"),
+        }
+        Flow::Next
+    }
+
+    fn begin_label(&mut self, name: Text) {
+        let number = self.labels.len();
+        self.in_label = true;
+        self.labels.push(Label::new(name));
+        self.current_menu(|menu| menu.items.push(Item::Label(number)));
+    }
+
+    fn begin_menu(&mut self, tag: &str) {
+        let number = self.menus.len();
+        self.in_label = false;
+        self.current_menu(|menu| menu.items.push(Item::Submenu(number)));
+        self.menus.push(Submenu {
+            tag: tag.to_owned(),
+            parent: Some(self.menu),
+            ..Submenu::default()
+        });
+        self.menu = number;
+    }
+
+    /// Goes back to the menu around; one MENU END too many is common and harmless.
+    fn end_menu(&mut self) {
+        self.in_label = false;
+        if let Some(parent) = self.menus.get(self.menu).and_then(|menu| menu.parent) {
+            self.menu = parent;
+        }
+    }
+
+    /// Adds a label of this name that no menu shows; returns its number.
+    pub(super) fn add_implicit(&mut self, name: Text) -> usize {
+        self.in_label = false;
+        self.implicit += 1;
+        self.labels.push(Label::new(name));
+        self.labels.len() - 1
+    }
+
+    /// Forgets the labels that no file has.
+    pub(super) fn remove_implicit(&mut self) {
+        let implicit = core::mem::take(&mut self.implicit);
+        self.labels.truncate(self.labels.len() - implicit);
+    }
+
+    /// Returns the label that directives belong to at present.
+    fn label(&mut self) -> Option<&mut Label> {
+        self.labels.last_mut().filter(|_| self.in_label)
+    }
+
+    fn mark(&mut self, change: impl FnOnce(&mut Label)) {
+        if let Some(label) = self.label() {
+            change(label);
+        }
+    }
+
+    fn current_menu(&mut self, change: impl FnOnce(&mut Submenu)) {
+        if let Some(menu) = self.menus.get_mut(self.menu) {
+            change(menu);
+        }
+    }
+
+    fn fault(&mut self, place: &Place, word: &str, what: &str) {
+        let fault = Error::new(place, word, what);
+        match self.label() {
+            Some(label) => label.faults.push(fault),
+            None => self.faults.push(fault),
+        }
+    }
+
+    /// Returns the number of the label with this name, by its exact letters first.
+    pub(super) fn label_named(&self, name: &str) -> Option<usize> {
+        let mut labels = self.labels.iter();
+        labels
+            .position(|label| label.name.value == name)
+            .or_else(|| {
+                let mut labels = self.labels.iter();
+                labels.position(|label| label.name.value.eq_ignore_ascii_case(name))
+            })
+    }
+}
+
+/// Splits off the first word; the rest has no space around it.
+pub(super) fn split_word(text: &str) -> (&str, &str) {
+    let text = text.trim();
+    match text.split_once(char::is_whitespace) {
+        Some((word, rest)) => (word, rest.trim()),
+        None => (text, ""),
+    }
+}
+
+/// Returns whether `name` is a module that shows the menu of the configuration.
+pub(super) fn is_menu_module(name: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or_default();
+    matches!(
+        file.to_ascii_lowercase().as_str(),
+        "menu.c32" | "vesamenu.c32" | "gfxmenu.c32" | "gfxboot.c32" | "menu" | "vesamenu"
+    )
+}
+
+fn parse_bits(text: &str) -> Option<u32> {
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
+}

@@ -1,0 +1,492 @@
+//! The machine: searches the configuration, reads it with its includes, lets choose, and boots.
+
+use crate::prelude::*;
+use alloc::collections::VecDeque;
+
+use super::super::error::{Error, Place};
+use super::super::planner::{Context, Turn};
+use super::super::search::{Search, Searched};
+use super::super::{Answer, BootPlan, Fetched, Purpose, Step};
+use super::boot::{Outcome, boot, join};
+use super::config::{Config, Flow, Text, split_word};
+use super::menus::Choice;
+use super::paths::{Prefix, search_list};
+use crate::text::url::Url;
+
+/// How many files one plan may read by INCLUDE and CONFIG.
+const MAX_FILES: usize = 64;
+/// How deep INCLUDE may nest.
+const MAX_DEPTH: usize = 16;
+/// How many menus and prompts may be shown one after the other.
+const MAX_QUESTIONS: usize = 1000;
+/// How many labels may lead one to the next.
+const MAX_LABELS: usize = 16;
+
+/// pxelinux, from the search to the kernel.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    prefix: Prefix,
+    config: Config,
+    phase: Phase,
+    files_read: usize,
+    questions: usize,
+    /// Set once somebody has typed at the prompt.
+    is_attended: bool,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Trying one name after the other.
+    Searching(Search),
+    /// Reading: the innermost file is the last; `fetching` is on its way.
+    Reading {
+        sources: Vec<Source>,
+        fetching: Option<(Url, Place)>,
+    },
+    /// Showing what there is to say before the choice.
+    Saying(VecDeque<String>),
+    /// Waiting for a choice from this menu, with what each entry leads to.
+    Choosing(Vec<Choice>),
+    /// Waiting for a line at the prompt.
+    Prompting,
+    /// Fetching the kernel of a line that was typed, by this name.
+    Trying { plan: Box<BootPlan>, name: String },
+}
+
+/// A file that is being read.
+#[derive(Debug)]
+struct Source {
+    place: Place,
+    lines: alloc::vec::IntoIter<String>,
+}
+
+impl Machine {
+    /// Begins with the search beside `boot_file`.
+    pub(crate) fn search(boot_file: &Url, context: &Context) -> Result<Self, Error> {
+        let prefix = Prefix::new(boot_file, &context.facts);
+        let place = Place::whole(boot_file);
+        let names: Result<_, Error> = search_list(&context.facts)
+            .into_iter()
+            .map(|(name, why)| Ok((prefix.resolve(&name, &place)?, why)))
+            .collect();
+        let missing = "no pxelinux.cfg/… is there for this machine, not even pxelinux.cfg/default";
+        let search = Search::new(names?, missing);
+        Ok(Self::in_phase(prefix, Phase::Searching(search)))
+    }
+
+    /// Begins with a configuration that has been fetched.
+    pub(crate) fn of_file(url: &Url, text: &[u8], context: &mut Context) -> Result<Self, Error> {
+        let phase = Phase::Reading {
+            sources: vec![Source::new(url, text, context)?],
+            fetching: None,
+        };
+        Ok(Self::in_phase(Prefix::of_file(url, &context.facts), phase))
+    }
+
+    fn in_phase(prefix: Prefix, phase: Phase) -> Self {
+        Self {
+            prefix,
+            config: Config::new(),
+            phase,
+            files_read: 0,
+            questions: 0,
+            is_attended: false,
+        }
+    }
+
+    /// Takes the answer to the step before.
+    pub(crate) fn next(&mut self, answer: Answer, context: &mut Context) -> Result<Turn, Error> {
+        match &mut self.phase {
+            Phase::Searching(search) => match search.next(answer, context)? {
+                Searched::Asks(turn) => Ok(turn),
+                Searched::Found(url, text) => {
+                    self.open(&url, &text, context)?;
+                    self.read(context)
+                }
+            },
+            Phase::Reading { fetching, .. } => match fetching.take() {
+                Some((url, from)) => self.included(&url, &from, answer, context),
+                None => self.read(context),
+            },
+            Phase::Saying(_) => self.say(context),
+            Phase::Choosing(choices) => {
+                let choices = core::mem::take(choices);
+                self.chosen(&choices, answer, context)
+            }
+            Phase::Prompting => match answer {
+                Answer::Text(text) => {
+                    self.is_attended = true;
+                    self.typed(text.trim(), context)
+                }
+                Answer::Cancelled => {
+                    self.is_attended = true;
+                    self.prompt(context)
+                }
+                Answer::Begin
+                | Answer::File { .. }
+                | Answer::Missing
+                | Answer::Failed(_)
+                | Answer::Chosen { .. }
+                | Answer::Pressed
+                | Answer::TimedOut
+                | Answer::Done => self.unanswered(context),
+            },
+            Phase::Trying { plan, name } => {
+                let name = core::mem::take(name);
+                match answer.into_fetched() {
+                    Fetched::File(_) => Ok(Turn::Done(plan.clone())),
+                    Fetched::Missing => self.refuse(no_kernel(&name, ""), context),
+                    Fetched::Failed(why) => self.refuse(no_kernel(&name, &why), context),
+                }
+            }
+        }
+    }
+
+    /// Makes `url` the only file that is read.
+    fn open(&mut self, url: &Url, text: &[u8], context: &mut Context) -> Result<(), Error> {
+        self.count_file(&Place::whole(url))?;
+        self.phase = Phase::Reading {
+            sources: vec![Source::new(url, text, context)?],
+            fetching: None,
+        };
+        Ok(())
+    }
+
+    fn count_file(&mut self, place: &Place) -> Result<(), Error> {
+        self.files_read += 1;
+        match self.files_read > MAX_FILES {
+            true => {
+                let what = format!("more than {MAX_FILES} configuration files; do they loop?");
+                Err(Error::new(place, "", what))
+            }
+            false => Ok(()),
+        }
+    }
+
+    fn included(
+        &mut self,
+        url: &Url,
+        from: &Place,
+        answer: Answer,
+        context: &mut Context,
+    ) -> Result<Turn, Error> {
+        self.count_file(from)?;
+        let name = url.to_string();
+        match (answer.into_fetched(), &mut self.phase) {
+            (Fetched::File(head), Phase::Reading { sources, .. }) => {
+                if sources.len() >= MAX_DEPTH {
+                    let what = format!("INCLUDE nests deeper than {MAX_DEPTH} files");
+                    return Err(Error::new(from, &name, what));
+                }
+                context.note(from, format!("includes {url}"));
+                sources.push(Source::new(url, &head, context)?);
+            }
+            (Fetched::File(_), _) => {}
+            (Fetched::Missing, Phase::Reading { sources, .. }) if sources.is_empty() => {
+                return Err(Error::new(from, &name, "the server has no such file"));
+            }
+            (Fetched::Missing, _) => {
+                // pxelinux goes on without it, and so many a tree includes what may be missing.
+                context.note(from, format!("{url} is not there, and is left out"));
+            }
+            (Fetched::Failed(why), _) => return Err(Error::new(from, &name, why)),
+        }
+        self.read(context)
+    }
+
+    fn read(&mut self, context: &mut Context) -> Result<Turn, Error> {
+        while let Phase::Reading { sources, fetching } = &mut self.phase {
+            let Some(source) = sources.last_mut() else {
+                let mut says = VecDeque::from(core::mem::take(&mut self.config.says));
+                says.extend(self.config.faults.iter().map(ToString::to_string));
+                self.phase = Phase::Saying(says);
+                break;
+            };
+            let Some(line) = source.lines.next() else {
+                sources.pop();
+                continue;
+            };
+            source.place.line += 1;
+            if let Flow::Include(name) = self.config.line(&line, &source.place) {
+                let url = self.prefix.resolve(&name, &source.place)?;
+                *fetching = Some((url.clone(), source.place.clone()));
+                return Ok(Turn::configuration(url));
+            }
+        }
+        self.say(context)
+    }
+
+    fn say(&mut self, context: &mut Context) -> Result<Turn, Error> {
+        if let Phase::Saying(says) = &mut self.phase
+            && let Some(text) = says.pop_front()
+        {
+            return Ok(Turn::Ask(Step::Say(text)));
+        }
+        self.decide(context)
+    }
+
+    /// Boots the default, or shows the menu where the configuration wants one.
+    fn decide(&mut self, context: &mut Context) -> Result<Turn, Error> {
+        if self.config.has_menu {
+            let start = match self.config.default_label() {
+                Some((label, _)) => self.config.menu_of(label.number),
+                None => self.config.start,
+            };
+            return self.show(start, context);
+        } else if self.config.has_prompt {
+            return self.prompt(context);
+        }
+        self.boot_default(context)
+    }
+
+    /// Asks for what is to be booted.
+    fn prompt(&mut self, context: &Context) -> Result<Turn, Error> {
+        self.count_question(context)?;
+        self.config.remove_implicit();
+        self.phase = Phase::Prompting;
+        let mut labels = String::new();
+        for label in self
+            .config
+            .labels
+            .iter()
+            .filter(|_| !self.config.hides_labels)
+        {
+            labels.push_str(&label.name.value);
+            labels.push(' ');
+        }
+        Ok(Turn::Ask(Step::CommandLine {
+            labels,
+            // Who has typed once is there.
+            timeout: self.config.timeout.filter(|_| !self.is_attended),
+            total_timeout: self.config.total_timeout,
+        }))
+    }
+
+    /// Boots what counts when nobody types: ONTIMEOUT, or the default.
+    fn unanswered(&mut self, context: &mut Context) -> Result<Turn, Error> {
+        let has_timeout = self.config.timeout.or(self.config.total_timeout).is_some();
+        match self.config.on_timeout.clone().filter(|_| has_timeout) {
+            Some(text) => {
+                let command = self.command(&text);
+                let (number, arguments) = command.ok_or_else(|| {
+                    Error::new(&text.place, &text.value, "there is no such label")
+                })?;
+                self.boot(number, arguments, None, context)
+            }
+            None => self.boot_default(context),
+        }
+    }
+
+    /// Boots what was typed at the prompt; what cannot be booted leads back to it.
+    fn typed(&mut self, line: &str, context: &mut Context) -> Result<Turn, Error> {
+        if line.is_empty() {
+            return self.boot_default(context);
+        }
+        let place = Place::whole(&context.facts.boot_file);
+        let (name, arguments) = split_word(line);
+        let is_fixed = self.config.is_fixed && !arguments.is_empty();
+        if is_fixed {
+            let what = "ALLOWOPTIONS is 0: the words behind the label are left out";
+            context.note(&place, what);
+        }
+        let text = Text {
+            value: if is_fixed { name } else { line }.to_owned(),
+            place: place.clone(),
+        };
+        let on_error = self.config.on_error.as_ref().map(|command| Text {
+            value: join([command, line]),
+            place,
+        });
+        let command = self.command(&text);
+        let command = command.or_else(|| self.command(&on_error?));
+        let Some((number, arguments)) = command else {
+            return self.refuse(no_kernel(name, ""), context);
+        };
+        match self.boot(number, arguments, None, context) {
+            Ok(Turn::Done(plan)) => {
+                let url = plan.kernel.url.clone();
+                let name = name.to_owned();
+                self.phase = Phase::Trying { plan, name };
+                let purpose = Purpose::Kernel;
+                Ok(Turn::Ask(Step::Fetch { url, purpose }))
+            }
+            Err(error) if !error.is_local_boot => self.refuse(error.to_string(), context),
+            turn => turn,
+        }
+    }
+
+    /// Returns the label that a command line names, and the arguments behind it; what is no label
+    /// is the name of a kernel, unless IMPLICIT says no.
+    fn command(&mut self, text: &Text) -> Option<(usize, String)> {
+        if let Some(label) = self.config.named(text) {
+            return Some((label.number, label.arguments));
+        } else if self.config.only_labels {
+            return None;
+        }
+        let (name, arguments) = split_word(&text.value);
+        let name = Text {
+            value: name.to_owned(),
+            place: text.place.clone(),
+        };
+        Some((self.config.add_implicit(name), arguments.to_owned()))
+    }
+
+    /// Says why a line cannot be booted, and asks again.
+    fn refuse(&mut self, why: String, context: &mut Context) -> Result<Turn, Error> {
+        self.phase = Phase::Saying(VecDeque::from([why]));
+        self.say(context)
+    }
+
+    fn boot_default(&mut self, context: &mut Context) -> Result<Turn, Error> {
+        if let Some(default) = self.config.default.clone()
+            && !self.config.only_labels
+            && self.config.named(&default).is_none()
+        {
+            // What is no label is the name of a kernel.
+            let (name, arguments) = split_word(&default.value);
+            let name = Text {
+                value: name.to_owned(),
+                place: default.place.clone(),
+            };
+            let number = self.config.add_implicit(name);
+            return self.boot(number, arguments.to_owned(), None, context);
+        }
+        match self.config.default_label() {
+            Some((label, place)) => {
+                context.note(&place, "is the default");
+                self.boot(label.number, label.arguments, None, context)
+            }
+            None => self.show(self.config.start, context),
+        }
+    }
+
+    fn show(&mut self, number: usize, context: &mut Context) -> Result<Turn, Error> {
+        self.count_question(context)?;
+        let place = Place::whole(&context.facts.boot_file);
+        let (menu, choices) = self.config.menu(number, self.questions == 1, &place)?;
+        self.phase = Phase::Choosing(choices);
+        Ok(Turn::Ask(Step::Menu(menu)))
+    }
+
+    fn count_question(&mut self, context: &Context) -> Result<(), Error> {
+        self.questions += 1;
+        if self.questions > MAX_QUESTIONS {
+            let place = Place::whole(&context.facts.boot_file);
+            let what = format!("more than {MAX_QUESTIONS} menus were shown one after the other");
+            return Err(Error::new(&place, "", what));
+        }
+        Ok(())
+    }
+
+    fn chosen(
+        &mut self,
+        choices: &[Choice],
+        answer: Answer,
+        context: &mut Context,
+    ) -> Result<Turn, Error> {
+        let place = Place::whole(&context.facts.boot_file);
+        let Answer::Chosen {
+            entry,
+            command_line,
+        } = answer
+        else {
+            return Err(Error::new(
+                &place,
+                "",
+                "nothing was chosen from the menu, and it has no default",
+            ));
+        };
+        match choices.get(entry) {
+            Some(choice) => self.follow(choice.clone(), command_line.as_deref(), context),
+            None => Err(Error::new(&place, "", "the menu has no such entry")),
+        }
+    }
+
+    fn follow(
+        &mut self,
+        choice: Choice,
+        edited: Option<&str>,
+        context: &mut Context,
+    ) -> Result<Turn, Error> {
+        let place = Place::whole(&context.facts.boot_file);
+        match choice {
+            Choice::Menu(number) => self.show(number, context),
+            Choice::Label(label) => self.boot(label.number, label.arguments, edited, context),
+            Choice::Quit => {
+                let what = "the menu was left without booting";
+                Err(Error::local_boot(&place, "", what))
+            }
+            Choice::None => Err(Error::new(&place, "", "this entry leads nowhere")),
+        }
+    }
+
+    fn boot(
+        &mut self,
+        mut number: usize,
+        mut arguments: String,
+        edited: Option<&str>,
+        context: &mut Context,
+    ) -> Result<Turn, Error> {
+        for _ in 0..MAX_LABELS {
+            let Some(label) = self.config.labels.get(number) else {
+                break;
+            };
+            let name = &label.name;
+            context.note(&name.place, format!("label {} is booted", name.value));
+            let (config, prefix) = (&self.config, &self.prefix);
+            match boot(config, label, &arguments, edited, prefix, context)? {
+                Outcome::Plan(plan) => return Ok(Turn::Done(plan)),
+                Outcome::Chain(url) => return Ok(Turn::Chain(url)),
+                Outcome::Config(url, directory) => {
+                    let from = name.place.clone();
+                    if let Some(directory) = directory {
+                        self.prefix = self.prefix.within(&directory);
+                    }
+                    self.config = Config::new();
+                    self.phase = Phase::Reading {
+                        sources: Vec::new(),
+                        fetching: Some((url.clone(), from)),
+                    };
+                    return Ok(Turn::configuration(url));
+                }
+                Outcome::Label(next) => {
+                    let text = Text {
+                        value: next.clone(),
+                        place: name.place.clone(),
+                    };
+                    match self.config.named(&text) {
+                        Some(label) => {
+                            arguments = join([&label.arguments, &arguments]);
+                            number = label.number;
+                        }
+                        None => {
+                            return Err(Error::new(&name.place, &next, "there is no such label"));
+                        }
+                    }
+                }
+            }
+        }
+        let place = Place::whole(&context.facts.boot_file);
+        let what = format!("more than {MAX_LABELS} labels lead one to the next");
+        Err(Error::new(&place, "", what))
+    }
+}
+
+/// What pxelinux says of a command line that leads nowhere.
+fn no_kernel(name: &str, why: &str) -> String {
+    join(["Could not find kernel image:", name, why])
+}
+
+impl Source {
+    fn new(url: &Url, text: &[u8], context: &mut Context) -> Result<Self, Error> {
+        let place = Place::whole(url);
+        context.budget.read(&place, text.len())?;
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+        let text = String::from_utf8_lossy(text);
+        let lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
+        Ok(Self {
+            place,
+            lines: lines.into_iter(),
+        })
+    }
+}

@@ -1,0 +1,206 @@
+//! Which menu is shown, and what its entries lead to.
+
+use crate::prelude::*;
+use alloc::collections::BTreeMap;
+
+use super::super::error::{Error, Place};
+use super::super::menu::{Entry, Menu};
+use super::boot::own_options;
+use super::config::{Config, Item, LeadsTo, Text, split_word};
+
+/// A label, and the arguments that stand behind its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) number: usize,
+    pub(super) arguments: String,
+}
+
+impl Named {
+    /// The label of this number with its own arguments alone.
+    const fn label(number: usize) -> Self {
+        let arguments = String::new();
+        Self { number, arguments }
+    }
+}
+
+/// What an entry leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Choice {
+    None,
+    Label(Named),
+    Menu(usize),
+    Quit,
+}
+
+impl Config {
+    /// Returns what DEFAULT or MENU DEFAULT names.
+    pub(super) fn default_label(&self) -> Option<(Named, Place)> {
+        if let Some(default) = &self.default
+            && let Some(named) = self.named(default)
+        {
+            return Some((named, default.place.clone()));
+        }
+        let menu = self.menus.get(self.start)?;
+        let number = match (menu.default, self.default.is_some()) {
+            (Some(number), _) => number,
+            (None, true) => return None,
+            // SYSLINUX falls back to a label of this name.
+            (None, false) => self.label_named("linux")?,
+        };
+        let label = self.labels.get(number)?;
+        Some((Named::label(number), label.name.place.clone()))
+    }
+
+    /// Returns the label that a text names by its first word.
+    pub(super) fn named(&self, text: &Text) -> Option<Named> {
+        let (name, arguments) = split_word(&text.value);
+        Some(Named {
+            number: self.label_named(name)?,
+            arguments: arguments.to_owned(),
+        })
+    }
+
+    pub(super) fn menu_of(&self, label: usize) -> usize {
+        let mut menus = self.menus.iter();
+        menus
+            .position(|menu| menu.items.contains(&Item::Label(label)))
+            .unwrap_or(self.start)
+    }
+
+    /// Returns the menu of this number and what each of its entries leads to.
+    ///
+    /// # Errors
+    /// No such menu, or nothing in it that could be chosen.
+    pub(super) fn menu(
+        &self,
+        number: usize,
+        is_first: bool,
+        place: &Place,
+    ) -> Result<(Menu, Vec<Choice>), Error> {
+        let Some(submenu) = self.menus.get(number) else {
+            return Err(Error::new(place, "", "there is no such menu"));
+        };
+        let mut menu = Menu {
+            title: submenu.title.clone(),
+            timeout: self.timeout,
+            total_timeout: self.total_timeout,
+            is_hidden: self.is_hidden && is_first,
+            ..Menu::default()
+        };
+        let default = self.default_label().map(|(named, _)| named);
+        let on_timeout = (self.on_timeout.as_ref()).and_then(|text| self.named(text));
+        // DEFAULT counts in the menu that has its label, and MENU DEFAULT in the others.
+        let selected = (default.as_ref().map(|named| named.number))
+            .filter(|number| submenu.items.contains(&Item::Label(*number)))
+            .or(submenu.default);
+        let last = on_timeout.as_ref().map(|named| named.number);
+        let parent = Choice::Menu(submenu.parent.unwrap_or(0));
+        let mut tags = BTreeMap::new();
+        for (number, menu) in self.menus.iter().enumerate() {
+            // The first of several counts.
+            tags.entry(menu.tag.clone()).or_insert(number);
+        }
+        let mut choices = Vec::new();
+        for item in &submenu.items {
+            let (entry, mut choice) = self.entry(*item, &parent, &tags);
+            let is =
+                |number| matches!(&choice, Choice::Label(label) if Some(label.number) == number);
+            let (is_selected, is_last) = (is(selected), is(last));
+            let is_hidden = matches!(item, Item::Label(label)
+                if self.labels.get(*label).is_some_and(|label| label.is_hidden));
+            if is_hidden && !is_selected && !is_last {
+                continue;
+            }
+            if is_selected {
+                menu.selected = Some(choices.len());
+            }
+            if is_last {
+                menu.on_timeout = Some(choices.len());
+            }
+            // DEFAULT and ONTIMEOUT may carry arguments of their own.
+            for named in [&default, &on_timeout].into_iter().flatten() {
+                if let Choice::Label(label) = &mut choice
+                    && label.number == named.number
+                    && !named.arguments.is_empty()
+                {
+                    label.arguments.clone_from(&named.arguments);
+                }
+            }
+            menu.entries.push(entry);
+            choices.push(choice);
+        }
+        let mut choosable = (0..)
+            .zip(&menu.entries)
+            .filter(|(_, entry)| entry.is_choice);
+        let (first, second) = (choosable.next(), choosable.next());
+        if menu.selected.is_none()
+            && let Some((first, _)) = first
+            && (self.has_menu || second.is_none())
+        {
+            menu.selected = Some(first);
+        }
+        if first.is_none() {
+            let what = "the configuration has no label that could be booted";
+            return Err(Error::new(place, "", what));
+        }
+        Ok((menu, choices))
+    }
+
+    /// Returns an entry and what it leads to, in a menu with this one around it, by the numbers of
+    /// all menus with a tag.
+    fn entry(
+        &self,
+        item: Item,
+        parent: &Choice,
+        tags: &BTreeMap<String, usize>,
+    ) -> (Entry, Choice) {
+        let nothing = (Entry::default(), Choice::None);
+        match item {
+            Item::Separator => nothing,
+            Item::Submenu(number) => match self.menus.get(number) {
+                Some(menu) => {
+                    let label = menu.label.as_ref().or(menu.title.as_ref());
+                    let text = label.unwrap_or(&menu.tag);
+                    (choice_entry(text), Choice::Menu(number))
+                }
+                None => nothing,
+            },
+            Item::Label(number) => match self.labels.get(number) {
+                Some(label) => {
+                    let text = label.menu_label.as_ref().unwrap_or(&label.name.value);
+                    let mut entry = choice_entry(text);
+                    entry.help.clone_from(&label.help);
+                    entry.is_choice = !label.is_disabled;
+                    if label.leads_to.is_none() && !self.is_fixed {
+                        entry.command_line = Some(own_options(self, label).to_owned());
+                    }
+                    let choice = match &label.leads_to {
+                        _ if label.is_disabled => Choice::None,
+                        None => Choice::Label(Named::label(number)),
+                        Some(LeadsTo::Parent) => parent.clone(),
+                        Some(LeadsTo::Tagged(tag)) => {
+                            let number = tags.get(tag).copied();
+                            number.map_or(Choice::None, Choice::Menu)
+                        }
+                        Some(LeadsTo::Quit) => Choice::Quit,
+                    };
+                    (entry, choice)
+                }
+                None => nothing,
+            },
+        }
+    }
+}
+
+fn choice_entry(text: &str) -> Entry {
+    // ^ stands before the letter that chooses the entry.
+    let key = text
+        .split_once('^')
+        .and_then(|(_, rest)| rest.chars().next());
+    Entry {
+        text: text.replacen('^', "", 1),
+        is_choice: true,
+        key: key.map(|key| key.to_ascii_lowercase()),
+        ..Entry::default()
+    }
+}

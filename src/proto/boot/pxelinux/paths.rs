@@ -1,0 +1,91 @@
+//! Where pxelinux looks: the names of its configuration, and what a file name in it means.
+
+use super::super::error::{Error, Place};
+use super::super::facts::Facts;
+use super::super::search;
+use crate::prelude::*;
+use crate::text::url::{Url, UrlError, scheme_of};
+
+/// What stands before a relative file name.
+#[derive(Debug, Clone)]
+pub(super) struct Prefix {
+    /// The boot file: the server, and the directory when no prefix is set.
+    base: Url,
+    /// The prefix of option 210, or of a CONFIG directive.
+    text: Option<String>,
+}
+
+impl Prefix {
+    /// Returns the prefix of files beside `base`, or what option 210 says.
+    pub(super) fn new(base: &Url, facts: &Facts) -> Self {
+        Self {
+            base: base.clone(),
+            text: facts.text_option(210),
+        }
+    }
+
+    /// Returns the prefix of a configuration that was named itself: its directory, or the one
+    /// above when it stands in `pxelinux.cfg`.
+    pub(super) fn of_file(file: &Url, facts: &Facts) -> Self {
+        let directory = file.path().rsplit('/').nth(1);
+        let base = match directory {
+            Some("pxelinux.cfg" | "extlinux" | "syslinux") => file.join("../pxelinux.0").ok(),
+            _ => None,
+        };
+        Self::new(base.as_ref().unwrap_or(file), facts)
+    }
+
+    /// Returns the prefix with another directory, itself relative to this one.
+    pub(super) fn within(&self, directory: &str) -> Self {
+        let mut text = match directory.starts_with('/') || scheme_of(directory).is_some() {
+            true => String::new(),
+            false => self.text.clone().unwrap_or_default(),
+        };
+        text.push_str(directory);
+        if !text.ends_with('/') {
+            text.push('/');
+        }
+        Self {
+            base: self.base.clone(),
+            text: Some(text),
+        }
+    }
+
+    /// Returns the file that `name` means: a URL; `host::file` and `::file` from the root of a
+    /// server; `/file` without prefix; anything else behind the prefix.
+    pub(super) fn resolve(&self, name: &str, place: &Place) -> Result<Url, Error> {
+        self.url_of(name)
+            .map_err(|error| Error::new(place, name, error.what))
+    }
+
+    fn url_of(&self, name: &str) -> Result<Url, UrlError> {
+        if scheme_of(name).is_some() {
+            return name.parse();
+        }
+        match (name.split_once("::"), &self.text) {
+            (Some(("", file)), _) => self.base.with_file_name(file),
+            (Some((host, file)), _) if !host.contains('/') => Url::tftp(host, file),
+            _ if name.starts_with('/') => self.base.with_file_name(name),
+            (_, Some(prefix)) => {
+                let name = format!("{prefix}{name}");
+                match scheme_of(&name) {
+                    Some(_) => name.parse(),
+                    None => self.base.with_file_name(&name),
+                }
+            }
+            (_, None) => self.base.beside(name),
+        }
+    }
+}
+
+/// Returns the names under which the configuration is searched, in order, each with its reason:
+/// option 209, the machine's UUID, its other names, and `default`.
+pub(super) fn search_list(facts: &Facts) -> Vec<(String, &'static str)> {
+    let mut names = Vec::new();
+    names.extend(facts.text_option(209).map(|name| (name, "option 209")));
+    let uuid = facts.smbios("product_uuid").map(str::to_ascii_lowercase);
+    let machine = (uuid.map(|uuid| (uuid, "UUID")).into_iter()).chain(search::names_of(facts));
+    let all = machine.chain([("default".to_owned(), "default")]);
+    names.extend(all.map(|(name, why)| (format!("pxelinux.cfg/{name}"), why)));
+    names
+}

@@ -1,0 +1,335 @@
+//! The client itself: what its driver may do with it.
+
+mod clock;
+mod input;
+pub(super) mod output;
+mod state;
+
+use crate::prelude::*;
+use alloc::collections::VecDeque;
+use core::net::Ipv4Addr;
+
+use super::config::Config;
+use super::crowd::{Crowd, Heard};
+use super::lease::Lease;
+use super::message::{self, Exchange};
+use super::offer::{self, Rank, Standing};
+use super::probe::Guard;
+use super::reply::Discard;
+use super::resend::Resend;
+use crate::packet::arp;
+use crate::packet::dhcp::{Message, MessageType};
+use crate::packet::udp::Datagram;
+use crate::time::{Instant, Random};
+
+pub use state::{Event, Loss, StateName, Transmit};
+use state::{Held, State};
+
+/// How many REQUESTs for the better offer are waited for: about 2.5 s, within which a third of all
+/// packets may be lost.
+const MORE_REQUESTS: u32 = 4;
+
+/// A DHCP client on one interface.
+#[derive(Debug)]
+pub struct Client {
+    config: Config,
+    random: Random,
+    xid: u32,
+    /// When the exchange began, for `secs`.
+    began_at: Instant,
+    now: Instant,
+    state: State,
+    /// A lease that is still ours while its confirmation or another one is sought; the states in
+    /// which it is in use have it themselves.
+    kept: Option<Held>,
+    /// Watches over the address that is asked for or in use, if that is wanted.
+    guard: Option<Guard>,
+    conflicts: u32,
+    is_held: bool,
+    crowd: Crowd,
+    /// Messages that are sent once and never answered: DECLINE, RELEASE.
+    farewells: VecDeque<(Transmit, Message)>,
+    events: VecDeque<Event>,
+}
+
+impl Client {
+    /// Begins in INIT; the first DISCOVER is due at once.
+    pub fn new(config: Config, now: Instant) -> Self {
+        let mut random = Random::new(config.seed);
+        Self {
+            xid: random.next_u32(),
+            random,
+            config,
+            began_at: now,
+            now,
+            state: State::Init { start_at: now },
+            kept: None,
+            guard: None,
+            conflicts: 0,
+            is_held: false,
+            crowd: Crowd::new(now),
+            farewells: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Asks for an address that was ours before (INIT-REBOOT) instead of any.
+    pub fn reboot(&mut self, address: Ipv4Addr, now: Instant) {
+        self.begin(now);
+        self.watch(address);
+        let resend = Resend::new(now);
+        self.enter(State::Rebooting { address, resend });
+    }
+
+    /// Asks for the options that go with an address that we have from elsewhere (INFORM); the
+    /// lease that comes of it has no end.
+    pub fn inform(&mut self, address: Ipv4Addr, now: Instant) {
+        self.begin(now);
+        let resend = Resend::new(now);
+        self.enter(State::Informing { address, resend });
+    }
+
+    /// While held, an offer is taken by [`Client::accept`] only: somebody compares the offers that
+    /// several clients have.
+    pub const fn set_held(&mut self, held: bool) {
+        self.is_held = held;
+    }
+
+    /// Returns what the offers are worth that there are to choose from.
+    pub fn standing(&self) -> Option<Standing> {
+        let State::Selecting {
+            offers, decide_at, ..
+        } = &self.state
+        else {
+            return None;
+        };
+        offers.standing(self.config.wants_boot_file, *decide_at)
+    }
+
+    /// Returns what [`Client::accept`] would ask for, with the boot that it would have.
+    pub fn preview(&self) -> Option<Lease> {
+        let (best, proxy) = self.best()?;
+        let mut lease = best.lease.clone();
+        if let Some(proxy) = proxy {
+            offer::merge(&mut lease, &proxy.lease);
+        }
+        Some(lease)
+    }
+
+    /// Returns whether a lease has been asked for that is worth waiting for by somebody who has another
+    /// offer, of the rank `other`: until the first REQUEST is likely to be lost, or longer when this
+    /// one brings more of a boot.
+    pub fn is_taking(&self, other: Option<Rank>) -> bool {
+        match &self.state {
+            State::Requesting {
+                offer,
+                proxy,
+                resend,
+            } => {
+                let brought = [Some(offer), proxy.as_ref()].into_iter().flatten();
+                let rank = brought.map(|offer| offer.rank()).max();
+                let patience = if rank > other { MORE_REQUESTS } else { 1 };
+                resend.sent() <= patience
+            }
+            State::Probing { .. } => true,
+            State::Init { .. }
+            | State::Selecting { .. }
+            | State::Rebooting { .. }
+            | State::Bound { .. }
+            | State::Renewing { .. }
+            | State::Rebinding { .. }
+            | State::Informing { .. }
+            | State::Stopped => false,
+        }
+    }
+
+    /// Takes the best offer there is.
+    pub fn accept(&mut self, now: Instant) {
+        self.now = now;
+        self.take_best();
+    }
+
+    /// Has the lease renewed now, or what is being asked asked again.
+    pub fn renew(&mut self, now: Instant) {
+        self.now = now;
+        if let State::Bound { held } = &self.state {
+            let (held, resend) = (held.clone(), Resend::new(now));
+            if held.is_own {
+                return self.confirm(held);
+            }
+            self.begin(now);
+            self.enter(State::Renewing { held, resend });
+        } else if let Some(resend) = self.state.resend() {
+            resend.restart(now);
+        }
+    }
+
+    /// Gives back what was granted (RELEASE) and stops for good.
+    pub fn release(&mut self, now: Instant) {
+        self.now = now;
+        let kept = self.kept.take();
+        let leases = [kept.as_ref().and_then(Held::granted), self.state.granted()];
+        let granted = leases.map(|lease| Some((lease?.address, lease?.server)));
+        for (address, server) in granted.into_iter().flatten() {
+            self.give_back(address, server, now);
+        }
+        self.guard = None;
+        self.enter(State::Stopped);
+    }
+
+    /// Gives back an address that `server` granted to an earlier client (RELEASE).
+    pub fn give_back(&mut self, address: Ipv4Addr, server: Ipv4Addr, now: Instant) {
+        self.now = now;
+        let message = message::release(&self.config, self.exchange(), address, server);
+        let transmit = output::unicast(address, server, MessageType::Release);
+        self.farewells.push_back((transmit, message));
+        self.enter(State::Stopped);
+    }
+
+    /// Takes notice that the link is there again: what is being asked is asked again at once, and
+    /// a client with a lease has its address confirmed, since the network may be another one.
+    pub fn link_up(&mut self, now: Instant) {
+        self.now = now;
+        self.crowd.step_out();
+        if let Some(held) = self.state.held() {
+            self.confirm(held.clone());
+        } else if let State::Init { start_at } = &mut self.state {
+            *start_at = now;
+        } else if let Some(resend) = self.state.resend() {
+            resend.restart(now);
+        }
+    }
+
+    /// Takes a datagram that came to port 68.
+    ///
+    /// # Errors
+    /// Why it was not taken; the client is as it was.
+    pub fn handle_input(&mut self, datagram: Datagram<'_>, now: Instant) -> Result<(), Discard> {
+        self.now = now;
+        self.handle_datagram(&datagram)
+    }
+
+    /// Takes an ARP packet about [`Client::watched`].
+    pub fn handle_arp(&mut self, packet: &arp::Packet, now: Instant) {
+        self.now = now;
+        let Some(guard) = &mut self.guard else { return };
+        let address = guard.address();
+        if let Some(holder) = guard.handle_input(packet, now) {
+            self.handle_conflict(address, holder);
+        }
+    }
+
+    /// Takes notice of what other machines have asked for since the last time. To be called before
+    /// [`Client::handle_timeout`] when [`Client::poll_timeout`] has come; without it, the client
+    /// takes itself to be alone.
+    pub fn handle_crowd(&mut self, heard: Heard, now: Instant) {
+        self.now = now;
+        let resend = match &mut self.state {
+            State::Selecting { resend, .. }
+            | State::Requesting { resend, .. }
+            | State::Rebooting { resend, .. }
+                if now >= resend.next_at() =>
+            {
+                resend
+            }
+            State::Init { .. }
+            | State::Selecting { .. }
+            | State::Requesting { .. }
+            | State::Rebooting { .. }
+            | State::Probing { .. }
+            | State::Bound { .. }
+            | State::Renewing { .. }
+            | State::Rebinding { .. }
+            | State::Informing { .. }
+            | State::Stopped => return self.crowd.look(now),
+        };
+        if let Some(wait) = self.crowd.wait(heard, now, &mut self.random) {
+            resend.postpone(now + wait, heard.requests > 0);
+        }
+    }
+
+    /// Takes notice of the time.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+        self.tick();
+    }
+
+    /// Writes the next message to be sent to `buf`, in place of what it holds.
+    pub fn poll_transmit(&mut self, buf: &mut Vec<u8>) -> Option<Transmit> {
+        let (transmit, message) = self.farewells.pop_front().or_else(|| self.due())?;
+        buf.clear();
+        // Everything in the message is ours and short, so encoding it cannot fail.
+        message.encode(buf).ok()?;
+        Some(transmit)
+    }
+
+    /// Returns the next ARP packet to be sent, to every station.
+    pub fn poll_arp(&mut self) -> Option<arp::Packet> {
+        self.guard.as_mut()?.poll_transmit()
+    }
+
+    /// Returns what has happened, one at a time.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Returns when [`Client::handle_timeout`] must be called; none when there is nothing to wait
+    /// for but input.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines().into_iter().flatten().min()
+    }
+
+    /// Returns the transaction number of the exchange, which replies must carry.
+    pub const fn xid(&self) -> u32 {
+        self.xid
+    }
+
+    /// Returns the state.
+    pub const fn state(&self) -> StateName {
+        self.state.name()
+    }
+
+    /// Returns the lease that is ours, in use or while another one is sought.
+    pub fn lease(&self) -> Option<&Lease> {
+        let held = self.state.held().or(self.kept.as_ref());
+        held.map(|held| &*held.lease)
+    }
+
+    /// Returns when that lease was asked for, which its times count from.
+    pub fn lease_since(&self) -> Option<Instant> {
+        let held = self.state.held().or(self.kept.as_ref());
+        held.map(|held| held.since)
+    }
+
+    /// Returns the address that ARP packets are to be heard about.
+    pub fn watched(&self) -> Option<Ipv4Addr> {
+        self.guard.as_ref().map(Guard::address)
+    }
+
+    /// Keeps a lease and asks whether it holds here.
+    fn confirm(&mut self, held: Held) {
+        let (address, is_own) = (held.lease.address, held.is_own);
+        self.kept = Some(held);
+        match is_own {
+            true => self.inform(address, self.now),
+            false => self.reboot(address, self.now),
+        }
+    }
+
+    /// Begins another exchange: a new `xid`, and `secs` from 0.
+    fn begin(&mut self, now: Instant) {
+        self.xid = self.random.next_u32();
+        self.began_at = now;
+        self.now = now;
+    }
+
+    fn exchange(&self) -> Exchange {
+        Exchange::new(self.xid, self.began_at, self.now)
+    }
+
+    /// The only way from one state to another.
+    fn enter(&mut self, state: State) {
+        self.state = state;
+        self.events.push_back(Event::Entered(self.state.name()));
+    }
+}

@@ -1,0 +1,337 @@
+//! What replies and ARP packets do to the client.
+
+use crate::prelude::*;
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+use super::Client;
+use super::output;
+use super::state::{Event, Held, Loss, State};
+use crate::dhcp::config::Detection;
+use crate::dhcp::lease::Lease;
+use crate::dhcp::message;
+use crate::dhcp::offer::{self, Offer, Standing};
+use crate::dhcp::probe::Guard;
+use crate::dhcp::reply::{self, Discard, Reply};
+use crate::dhcp::resend::Resend;
+use crate::packet::dhcp::{Message, MessageType};
+use crate::packet::ethernet::MacAddress;
+use crate::packet::option::code;
+use crate::packet::udp::Datagram;
+use crate::time::Instant;
+
+/// Pause after a refusal, so that a server which refuses all is not flooded.
+const RESTART_DELAY: Duration = Duration::from_millis(500);
+/// Pause after a DECLINE (RFC 2131 §3.1).
+const CONFLICT_DELAY: Duration = Duration::from_secs(10);
+/// Number of conflicts after which the pause is longer, and that pause (RFC 5227 §2.1.1).
+const MAX_CONFLICTS: u32 = 10;
+const RATE_LIMIT_INTERVAL: Duration = Duration::from_secs(60);
+/// Shortest time that a network for IPv6 is left alone (RFC 8925 §3.4, MIN_V6ONLY_WAIT).
+const MIN_V6ONLY_WAIT: Duration = Duration::from_secs(300);
+
+impl Client {
+    pub(super) fn handle_datagram(&mut self, datagram: &Datagram<'_>) -> Result<(), Discard> {
+        let reply = reply::read(datagram, self.xid, self.config.chaddr)?;
+        match reply.message_type {
+            MessageType::Offer => self.handle_offer(&reply),
+            MessageType::Ack => self.handle_ack(reply),
+            MessageType::Nak => self.handle_nak(&reply),
+            other @ (MessageType::Discover
+            | MessageType::Request
+            | MessageType::Decline
+            | MessageType::Release
+            | MessageType::Inform) => Err(Discard::Unexpected(other)),
+        }
+    }
+
+    fn handle_offer(&mut self, reply: &Reply) -> Result<(), Discard> {
+        let State::Selecting {
+            offers, decide_at, ..
+        } = &mut self.state
+        else {
+            return Err(Discard::Unexpected(MessageType::Offer));
+        };
+        let server = reply.named_server()?;
+        let offer = Offer::read(&reply.message, server, reply.source);
+        if !offer.is_proxy() {
+            if let Some(wait) = ipv6_only(&self.config.requested, &reply.message) {
+                self.leave_to_ipv6(server, wait);
+                return Ok(());
+            }
+            usable(offer.lease.address)?;
+            decide_at.get_or_insert(self.now + self.config.proxy_wait);
+        }
+        self.events
+            .push_back(Event::Offered(Box::new(offer.clone())));
+        offers.add(offer);
+        self.decide();
+        Ok(())
+    }
+
+    /// Leaves SELECTING when the offers are good enough, or the wait for better ones is over.
+    pub(super) fn decide(&mut self) {
+        let is_ripe = |standing: Standing| standing.is_ripe(self.now);
+        if !self.is_held && self.standing().is_some_and(is_ripe) {
+            self.take_best();
+        }
+    }
+
+    /// Returns the best offer, when there is one, and the boot that a ProxyDHCP server adds.
+    pub(super) fn best(&self) -> Option<(&Offer, Option<&Offer>)> {
+        let State::Selecting { offers, .. } = &self.state else {
+            return None;
+        };
+        Some((offers.best()?, offers.proxy()))
+    }
+
+    /// Asks for the best offer, when there is one.
+    pub(super) fn take_best(&mut self) {
+        let Some((best, proxy)) = self.best() else {
+            return;
+        };
+        let (offer, proxy) = (Box::new(best.clone()), proxy.cloned().map(Box::new));
+        self.watch(offer.lease.address);
+        let resend = Resend::new(self.now);
+        self.enter(State::Requesting {
+            offer,
+            proxy,
+            resend,
+        });
+    }
+
+    fn handle_ack(&mut self, mut reply: Reply) -> Result<(), Discard> {
+        let commits_at_once = reply.message.options.get(code::RAPID_COMMIT).is_some();
+        let asked_at = self.state.resend().map(|resend| resend.sent_at());
+        let since = asked_at.unwrap_or(self.now);
+        if let State::Informing { address, .. } = &self.state {
+            reply.message.yiaddr = *address;
+        } else {
+            usable(reply.message.yiaddr)?;
+        }
+        let asked = self.state.granted();
+        let asked = asked.or(self.kept.as_ref().map(|held| &*held.lease));
+        let server = reply.server_or(asked.map(|lease| lease.server))?;
+        let mut lease = Lease::read(&reply.message, server);
+        match &self.state {
+            State::Selecting { offers, .. } if self.config.rapid_commit && commits_at_once => {
+                reply.named_server()?;
+                if let Some(proxy) = offers.proxy() {
+                    offer::merge(&mut lease, &proxy.lease);
+                }
+            }
+            State::Requesting {
+                offer: chosen,
+                proxy,
+                ..
+            } => {
+                // A failover partner may answer in place of who offered, under its own name, or
+                // a server that names itself in the OFFER only.
+                let is_by_who_offered = reply.server == Some(chosen.lease.server);
+                if !is_by_who_offered && chosen.lease.address != lease.address {
+                    return Err(Discard::WrongServer(server));
+                }
+                // Some servers name the boot file in the OFFER only.
+                offer::merge(&mut lease, &chosen.lease);
+                if let Some(proxy) = proxy {
+                    offer::merge(&mut lease, &proxy.lease);
+                }
+            }
+            State::Rebooting { address, .. } => {
+                if reply.server.is_none() && *address != lease.address {
+                    return Err(Discard::WrongAddress(lease.address));
+                }
+                if let Some(wait) = ipv6_only(&self.config.requested, &reply.message) {
+                    self.leave_to_ipv6(server, wait);
+                    return Ok(());
+                }
+            }
+            // Any server may extend: one that took over, or moved, names itself.
+            State::Renewing { held, .. } | State::Rebinding { held, .. } => {
+                if held.lease.address != lease.address {
+                    return Err(Discard::WrongAddress(lease.address));
+                }
+            }
+            State::Informing { .. } => {
+                // The address is not the server's, and so it has no end.
+                (lease.lease_time, lease.renewal_time) = (None, None);
+                lease.rebinding_time = None;
+            }
+            State::Init { .. }
+            | State::Selecting { .. }
+            | State::Probing { .. }
+            | State::Bound { .. }
+            | State::Stopped => return Err(Discard::Unexpected(MessageType::Ack)),
+        }
+        let is_own = matches!(self.state, State::Informing { .. });
+        let lease = Box::new(lease);
+        self.grant(Held {
+            lease,
+            since,
+            source: reply.source,
+            is_own,
+        });
+        Ok(())
+    }
+
+    /// Takes a lease into use, or first makes sure that nobody else has its address.
+    fn grant(&mut self, held: Held) {
+        let (address, server) = (held.lease.address, held.lease.server);
+        let is_known = self.state.held().is_some() || matches!(self.state, State::Informing { .. });
+        if is_known || self.config.detection == Detection::Off {
+            return self.bind(held);
+        }
+        if self.config.detection == Detection::Strict {
+            let chaddr = self.config.chaddr;
+            let guard = Guard::strict(chaddr, address, self.now, &mut self.random);
+            self.guard = Some(guard);
+            return self.enter(State::Probing { held });
+        }
+        let guard = self.guard.take().filter(|guard| guard.address() == address);
+        // Nobody was asked before a lease that came without a REQUEST.
+        let mut guard = guard.unwrap_or_else(|| self.asking(address));
+        if let Some(holder) = guard.holder() {
+            return self.decline(address, server, holder);
+        }
+        guard.announce(self.now);
+        self.guard = Some(guard);
+        self.bind(held);
+    }
+
+    /// Returns a guard that has begun to ask.
+    fn asking(&self, address: Ipv4Addr) -> Guard {
+        let mut guard = Guard::overlapped(self.config.chaddr, address);
+        guard.probe();
+        guard
+    }
+
+    pub(super) fn bind(&mut self, held: Held) {
+        let lease = held.lease.clone();
+        self.kept = None;
+        self.enter(State::Bound { held });
+        self.events.push_back(Event::Bound(lease));
+    }
+
+    fn handle_nak(&mut self, reply: &Reply) -> Result<(), Discard> {
+        // One that does not name its server counts when it comes from where that server's last
+        // word came from, so that nobody else ends the exchange.
+        let is_of = |server: Ipv4Addr, source: Ipv4Addr| match reply.server {
+            Some(named) => named == server,
+            None => [server, source].contains(&reply.source),
+        };
+        let was_asked = match &self.state {
+            State::Requesting { offer, .. } => is_of(offer.lease.server, offer.source),
+            State::Renewing { held, .. } if reply.server.is_none() => {
+                is_of(held.lease.server, held.source)
+            }
+            // Everybody was asked, or a server that may have been moved.
+            State::Rebooting { .. } | State::Renewing { .. } | State::Rebinding { .. } => true,
+            State::Init { .. }
+            | State::Selecting { .. }
+            | State::Probing { .. }
+            | State::Bound { .. }
+            | State::Informing { .. }
+            | State::Stopped => return Err(Discard::Unexpected(MessageType::Nak)),
+        };
+        let server = reply.server_or(None)?;
+        if !was_asked {
+            return Err(Discard::WrongServer(server));
+        }
+        let text = reply.message.options.text(code::MESSAGE);
+        let loss = Loss::Refused {
+            server,
+            reason: text.map(str::to_owned),
+        };
+        if matches!(self.state, State::Requesting { .. }) {
+            self.fail(loss, self.now + RESTART_DELAY);
+        } else {
+            self.lose(loss, self.now);
+        }
+        Ok(())
+    }
+
+    /// Begins to watch over an address that is about to be asked for.
+    pub(super) fn watch(&mut self, address: Ipv4Addr) {
+        self.guard = match self.config.detection {
+            Detection::Overlapped => Some(Guard::overlapped(self.config.chaddr, address)),
+            Detection::Strict | Detection::Off => None,
+        };
+    }
+
+    /// Another host has the address that is watched over. While a server has yet to commit it, the
+    /// guard remembers that.
+    pub(super) fn handle_conflict(&mut self, address: Ipv4Addr, holder: MacAddress) {
+        let held = if let State::Probing { held } = &self.state {
+            Some(held)
+        } else {
+            self.state.held().or(self.kept.as_ref())
+        };
+        if let Some(held) = held
+            && held.lease.address == address
+        {
+            self.decline(address, held.lease.server, holder);
+        }
+    }
+
+    /// Refuses the address that another host has (DECLINE) and begins anew after a pause.
+    fn decline(&mut self, address: Ipv4Addr, server: Ipv4Addr, holder: MacAddress) {
+        let message = message::decline(&self.config, self.exchange(), address, server);
+        let transmit = output::broadcast(MessageType::Decline);
+        self.farewells.push_back((transmit, message));
+        self.conflicts = self.conflicts.saturating_add(1);
+        let pause = match self.conflicts {
+            0..=MAX_CONFLICTS => CONFLICT_DELAY,
+            _ => RATE_LIMIT_INTERVAL,
+        };
+        self.lose(Loss::Conflict { address, holder }, self.now + pause);
+    }
+
+    /// Leaves the network to IPv6 for a while.
+    fn leave_to_ipv6(&mut self, server: Ipv4Addr, wait: Duration) {
+        self.events.push_back(Event::Ipv6Only { server, wait });
+        self.restart(self.now + wait);
+    }
+
+    /// Gives up what was asked for.
+    pub(super) fn fail(&mut self, loss: Loss, start_at: Instant) {
+        self.events.push_back(Event::Failed(loss));
+        self.restart(start_at);
+    }
+
+    /// Gives up the lease, if there is one, and what was asked for.
+    pub(super) fn lose(&mut self, loss: Loss, start_at: Instant) {
+        let had = self.kept.take().is_some() || self.state.held().is_some();
+        if !had {
+            return self.fail(loss, start_at);
+        }
+        self.events.push_back(Event::Lost(loss));
+        self.restart(start_at);
+    }
+
+    /// Begins anew at `start_at`, with a lease from before if there is one.
+    pub(super) fn restart(&mut self, start_at: Instant) {
+        let kept = self.kept.as_ref().map(|held| held.lease.address);
+        self.guard = self
+            .guard
+            .take()
+            .filter(|guard| Some(guard.address()) == kept);
+        self.enter(State::Init { start_at });
+        self.tick();
+    }
+}
+
+fn usable(address: Ipv4Addr) -> Result<(), Discard> {
+    if reply::is_host(address) {
+        Ok(())
+    } else {
+        Err(Discard::UnusableAddress(address))
+    }
+}
+
+/// Returns how long a client that asked for option 108 leaves the network alone (RFC 8925 §3.2).
+fn ipv6_only(requested: &[u8], message: &Message) -> Option<Duration> {
+    let seconds = message.options.u32(code::IPV6_ONLY_PREFERRED)?;
+    requested
+        .contains(&code::IPV6_ONLY_PREFERRED)
+        .then(|| Duration::from_secs(seconds.into()).max(MIN_V6ONLY_WAIT))
+}

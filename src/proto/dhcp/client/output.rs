@@ -1,0 +1,76 @@
+//! What the client has to say.
+
+use core::net::{Ipv4Addr, SocketAddrV4};
+
+use super::Client;
+use super::state::{State, Transmit};
+use crate::dhcp::message;
+use crate::packet::dhcp::{CLIENT_PORT, Message, MessageType, SERVER_PORT};
+
+impl Client {
+    /// Returns the message of the state, when it is due.
+    pub(super) fn due(&mut self) -> Option<(Transmit, Message)> {
+        let (now, exchange) = (self.now, self.exchange());
+        let (random, config) = (&mut self.random, &self.config);
+        let everyone = Ipv4Addr::BROADCAST;
+        match &mut self.state {
+            State::Init { .. } | State::Probing { .. } | State::Bound { .. } | State::Stopped => {
+                None
+            }
+            State::Selecting { resend, .. } => resend.take(now, random).then(|| {
+                let message = message::discover(config, exchange);
+                (broadcast(MessageType::Discover), message)
+            }),
+            State::Requesting { offer, resend, .. } => resend.take(now, random).then(|| {
+                let (address, server) = (offer.lease.address, offer.lease.server);
+                if let Some(guard) = &mut self.guard {
+                    guard.probe();
+                }
+                let message = message::request_offered(config, exchange, address, server);
+                (broadcast(MessageType::Request), message)
+            }),
+            State::Rebooting { address, resend } => resend.take(now, random).then(|| {
+                if let Some(guard) = &mut self.guard {
+                    guard.probe();
+                }
+                let message = message::request_known(config, exchange, *address);
+                (broadcast(MessageType::Request), message)
+            }),
+            State::Renewing { held, resend } => {
+                resend.take_halving(now, held.rebind_at()).then(|| {
+                    let (address, server) = (held.lease.address, held.lease.server);
+                    let message = message::request_extension(config, exchange, address);
+                    (unicast(address, server, MessageType::Request), message)
+                })
+            }
+            State::Rebinding { held, resend } => {
+                resend.take_halving(now, held.expires_at()).then(|| {
+                    let address = held.lease.address;
+                    let message = message::request_extension(config, exchange, address);
+                    (unicast(address, everyone, MessageType::Request), message)
+                })
+            }
+            State::Informing { address, resend } => resend.take(now, random).then(|| {
+                let message = message::inform(config, exchange, *address);
+                (unicast(*address, everyone, MessageType::Inform), message)
+            }),
+        }
+    }
+}
+
+/// From nobody yet to everyone.
+pub(in crate::dhcp) const fn broadcast(message_type: MessageType) -> Transmit {
+    unicast(Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST, message_type)
+}
+
+pub(super) const fn unicast(
+    source: Ipv4Addr,
+    destination: Ipv4Addr,
+    message_type: MessageType,
+) -> Transmit {
+    Transmit {
+        source: SocketAddrV4::new(source, CLIENT_PORT),
+        destination: SocketAddrV4::new(destination, SERVER_PORT),
+        message_type,
+    }
+}

@@ -1,0 +1,255 @@
+//! What the client can be in, and what it says of itself.
+
+use crate::prelude::*;
+use core::fmt;
+use core::net::{Ipv4Addr, SocketAddrV4};
+use core::time::Duration;
+
+use crate::dhcp::lease::Lease;
+use crate::dhcp::offer::{Offer, Offers};
+use crate::dhcp::resend::Resend;
+use crate::packet::dhcp::MessageType;
+use crate::packet::ethernet::MacAddress;
+use crate::time::Instant;
+
+/// A state's name in RFC 2131 Figure 5, and those that the figure leaves out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the RFC says what each is")]
+pub enum StateName {
+    Init,
+    Selecting,
+    Requesting,
+    Rebooting,
+    /// The lease is granted; it is made sure that nobody else has the address (RFC 5227 §2.1).
+    Probing,
+    Bound,
+    Renewing,
+    Rebinding,
+    /// The address is known; only the options that go with it are asked for (RFC 2131 §3.4).
+    Informing,
+    /// The lease has been given back.
+    Stopped,
+}
+
+impl fmt::Display for StateName {
+    /// Writes the name as the RFC has it, and what it means where that is not plain.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Init => "INIT",
+            Self::Selecting => "SELECTING, waiting for offers",
+            Self::Requesting => "REQUESTING the address offered",
+            Self::Rebooting => "REBOOTING, asking for the address of the last time",
+            Self::Probing => "looking for another host with the address",
+            Self::Bound => "BOUND",
+            Self::Renewing => "RENEWING the lease",
+            Self::Rebinding => "REBINDING, asking every server for the lease",
+            Self::Informing => "asking for options (INFORM)",
+            Self::Stopped => "stopped",
+        })
+    }
+}
+
+/// What became of the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// It has come to another state.
+    Entered(StateName),
+    /// A server offers this; ProxyDHCP servers offer no address.
+    Offered(Box<Offer>),
+    /// The lease is ours; for a known address, with new times and options. It takes the place of
+    /// the one before.
+    Bound(Box<Lease>),
+    /// What was offered or asked for came to nothing; a lease from before is still ours.
+    Failed(Loss),
+    /// The lease is over: its address must not be used any longer.
+    Lost(Loss),
+    /// A server says that this network is for IPv6 (RFC 8925); it is not asked again before `wait`
+    /// is over or the link has changed.
+    Ipv6Only {
+        /// Who.
+        server: Ipv4Addr,
+        /// How long.
+        wait: Duration,
+    },
+}
+
+/// Why a lease or an offer came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Loss {
+    /// The server refused it, with its reason (option 56) if it gave one.
+    Refused {
+        /// Who.
+        server: Ipv4Addr,
+        /// Why; printable text.
+        reason: Option<String>,
+    },
+    /// The server that offered it did not answer the REQUEST.
+    Unanswered {
+        /// Who.
+        server: Ipv4Addr,
+    },
+    /// Nobody extended it in time.
+    Expired,
+    /// Another host has the address; the server has been told.
+    Conflict {
+        /// The address.
+        address: Ipv4Addr,
+        /// Who has it.
+        holder: MacAddress,
+    },
+}
+
+/// Between whom a message goes. Without a source address it must be sent as a raw frame to every
+/// station; with one, by the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transmit {
+    /// Sender.
+    pub source: SocketAddrV4,
+    /// Receiver.
+    pub destination: SocketAddrV4,
+    /// What the message is, for the log.
+    pub message_type: MessageType,
+}
+
+/// A lease and when it was asked for, which its times count from (RFC 2131 §4.4.5).
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    pub(super) lease: Box<Lease>,
+    pub(super) since: Instant,
+    /// Where the ACK came from.
+    pub(super) source: Ipv4Addr,
+    /// Nobody granted the address, only what goes with it (INFORM).
+    pub(super) is_own: bool,
+}
+
+impl Held {
+    /// The lease, if a server granted its address.
+    pub(super) const fn granted(&self) -> Option<&Lease> {
+        match self.is_own {
+            true => None,
+            false => Some(&self.lease),
+        }
+    }
+
+    /// T1; none for a lease without end.
+    pub(super) fn renew_at(&self) -> Option<Instant> {
+        self.after(self.lease.renewal_time)
+    }
+
+    /// T2; none for a lease without end.
+    pub(super) fn rebind_at(&self) -> Option<Instant> {
+        self.after(self.lease.rebinding_time)
+    }
+
+    /// When it is over; none for a lease without end.
+    pub(super) fn expires_at(&self) -> Option<Instant> {
+        self.after(self.lease.lease_time)
+    }
+
+    fn after(&self, time: Option<Duration>) -> Option<Instant> {
+        time.map(|time| self.since + time)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum State {
+    Init {
+        start_at: Instant,
+    },
+    Selecting {
+        offers: Offers,
+        /// When the best offer is taken although a better one may come.
+        decide_at: Option<Instant>,
+        resend: Resend,
+    },
+    Requesting {
+        offer: Box<Offer>,
+        proxy: Option<Box<Offer>>,
+        resend: Resend,
+    },
+    Rebooting {
+        address: Ipv4Addr,
+        resend: Resend,
+    },
+    Probing {
+        held: Held,
+    },
+    Bound {
+        held: Held,
+    },
+    Renewing {
+        held: Held,
+        resend: Resend,
+    },
+    Rebinding {
+        held: Held,
+        resend: Resend,
+    },
+    Informing {
+        address: Ipv4Addr,
+        resend: Resend,
+    },
+    Stopped,
+}
+
+impl State {
+    pub(super) const fn name(&self) -> StateName {
+        match self {
+            Self::Init { .. } => StateName::Init,
+            Self::Selecting { .. } => StateName::Selecting,
+            Self::Requesting { .. } => StateName::Requesting,
+            Self::Rebooting { .. } => StateName::Rebooting,
+            Self::Probing { .. } => StateName::Probing,
+            Self::Bound { .. } => StateName::Bound,
+            Self::Renewing { .. } => StateName::Renewing,
+            Self::Rebinding { .. } => StateName::Rebinding,
+            Self::Informing { .. } => StateName::Informing,
+            Self::Stopped => StateName::Stopped,
+        }
+    }
+
+    /// Returns the lease in use.
+    pub(super) const fn held(&self) -> Option<&Held> {
+        match self {
+            Self::Bound { held } | Self::Renewing { held, .. } | Self::Rebinding { held, .. } => {
+                Some(held)
+            }
+            Self::Init { .. }
+            | Self::Selecting { .. }
+            | Self::Requesting { .. }
+            | Self::Rebooting { .. }
+            | Self::Probing { .. }
+            | Self::Informing { .. }
+            | Self::Stopped => None,
+        }
+    }
+
+    /// Returns what a server has set aside for us: a lease, or an offer that has been asked for.
+    pub(super) const fn granted(&self) -> Option<&Lease> {
+        match self {
+            Self::Requesting { offer, .. } => Some(&offer.lease),
+            Self::Probing { held }
+            | Self::Bound { held }
+            | Self::Renewing { held, .. }
+            | Self::Rebinding { held, .. } => held.granted(),
+            Self::Init { .. }
+            | Self::Selecting { .. }
+            | Self::Rebooting { .. }
+            | Self::Informing { .. }
+            | Self::Stopped => None,
+        }
+    }
+
+    /// Returns what is being sent until it is answered.
+    pub(super) const fn resend(&mut self) -> Option<&mut Resend> {
+        match self {
+            Self::Selecting { resend, .. }
+            | Self::Requesting { resend, .. }
+            | Self::Rebooting { resend, .. }
+            | Self::Renewing { resend, .. }
+            | Self::Rebinding { resend, .. }
+            | Self::Informing { resend, .. } => Some(resend),
+            Self::Init { .. } | Self::Probing { .. } | Self::Bound { .. } | Self::Stopped => None,
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! What the client is told before it begins.
+
+use crate::prelude::*;
+use core::net::Ipv4Addr;
+use core::str::FromStr;
+use core::time::Duration;
+
+use crate::named;
+use crate::packet::ethernet::MacAddress;
+use crate::packet::option::code;
+use crate::packet::option::known::parse_hex;
+
+/// What the machine says it is (options 60, 77, 93, 94 and 97), which decides what servers offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Identify {
+    /// PXE firmware: servers answer with a firmware program.
+    Pxe,
+    /// iPXE: servers that know it answer with a script.
+    Ipxe,
+    /// UEFI HTTP boot: servers answer with a URL.
+    Http,
+    /// No boot client.
+    #[default]
+    Plain,
+}
+
+named!(Identify: "pxe" => Pxe, "ipxe" => Ipxe, "http" => Http, "plain" => Plain);
+
+/// How thoroughly it is made sure that no other host has the address (RFC 5227).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Detection {
+    /// As the RFC has it: 4 to 7 s of probing before the address is used.
+    Strict,
+    /// Probed while the server is asked, which costs no time.
+    #[default]
+    Overlapped,
+    /// Not at all; no ARP is sent.
+    Off,
+}
+
+named!(Detection: "strict" => Strict, "overlapped" => Overlapped, "off" => Off);
+
+/// What a server knows the machine by (option 61).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ClientId {
+    /// The hardware address, as most clients have it.
+    #[default]
+    Mac,
+    /// The interface and the machine, which stay whoever asks (RFC 4361).
+    Duid,
+    /// These octets.
+    Octets(Vec<u8>),
+}
+
+impl FromStr for ClientId {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "mac" => Ok(Self::Mac),
+            "duid" => Ok(Self::Duid),
+            // A type and at least one octet (RFC 2132 §9.14).
+            text => match parse_hex(text) {
+                Some(octets) if (2..=255).contains(&octets.len()) => Ok(Self::Octets(octets)),
+                _ => Err("not mac, duid or 2 to 255 octets in hexadecimal digits"),
+            },
+        }
+    }
+}
+
+/// How the machine introduces itself to DHCP servers, besides [`Identify`], and what it asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Introduction {
+    /// What it is known by.
+    pub client_id: ClientId,
+    /// Option 60 in place of what it would be.
+    pub vendor_class: Option<String>,
+    /// Option 77 in place of what it would be.
+    pub user_class: Option<String>,
+    /// Options asked for besides the usual ones.
+    pub requested: Vec<u8>,
+    /// Options that are not asked for.
+    pub not_requested: Vec<u8>,
+}
+
+/// What is given beside a lease, or in place of one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Given {
+    /// Our address and the bits of its network, 0 to 32; with it no DHCP server is asked.
+    pub address: Option<(Ipv4Addr, u8)>,
+    /// The boot server, for an address without DHCP.
+    pub server: Option<Ipv4Addr>,
+    /// Networks, their bits, and the router to each; none when it is on the link.
+    pub routes: Vec<(Ipv4Addr, u8, Option<Ipv4Addr>)>,
+    /// Resolvers, asked before those of the lease.
+    pub dns: Vec<Ipv4Addr>,
+    /// Whether the resolvers of the lease are left out.
+    pub ignores_server_dns: bool,
+    /// Our name, in place of the lease's.
+    pub host_name: Option<String>,
+    /// Largest packet, octets, in place of the lease's.
+    pub mtu_octets: Option<u16>,
+}
+
+/// The options asked for (option 55), in order of preference; 121 stands before 3 (RFC 3442).
+///
+/// Not IPv6-only preferred (108): who asks for it can do without IPv4 (RFC 8925 §3.1), and a boot by
+/// this program cannot.
+pub const REQUESTED: &[u8] = &[
+    code::SUBNET_MASK,
+    code::CLASSLESS_STATIC_ROUTE,
+    code::MS_CLASSLESS_STATIC_ROUTE,
+    code::ROUTER,
+    code::DOMAIN_NAME_SERVER,
+    code::HOST_NAME,
+    code::DOMAIN_NAME,
+    code::ROOT_PATH,
+    code::INTERFACE_MTU,
+    code::BROADCAST_ADDRESS,
+    code::NTP_SERVERS,
+    code::VENDOR_SPECIFIC,
+    code::LEASE_TIME,
+    code::SERVER_IDENTIFIER,
+    code::RENEWAL_TIME,
+    code::REBINDING_TIME,
+    code::VENDOR_CLASS,
+    code::TFTP_SERVER_NAME,
+    code::BOOT_FILE_NAME,
+    code::DOMAIN_SEARCH,
+    code::TFTP_SERVER_ADDRESS,
+    code::CONFIG_FILE,
+    code::PATH_PREFIX,
+    code::REBOOT_TIME,
+];
+
+/// What PXE clients ask for besides: numbers that RFC 4578 §3 leaves to vendors.
+const PXE_VENDOR: core::ops::RangeInclusive<u8> = 128..=135;
+
+/// Returns the options asked for by a machine that presents itself as `identify`, with the wishes
+/// of its user.
+pub fn requested(identify: Identify, introduction: &Introduction) -> Vec<u8> {
+    let mut list = REQUESTED.to_vec();
+    match identify {
+        Identify::Plain | Identify::Http => {}
+        Identify::Pxe => list.extend(PXE_VENDOR),
+        Identify::Ipxe => {
+            list.push(code::IPXE_ENCAPSULATED);
+            list.extend(PXE_VENDOR);
+        }
+    }
+    list.retain(|code| !introduction.not_requested.contains(code));
+    for code in &introduction.requested {
+        if !list.contains(code) {
+            list.push(*code);
+        }
+    }
+    list
+}
+
+/// The client's part of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Our hardware address.
+    pub chaddr: MacAddress,
+    /// Options sent with every message: client identifier, classes, architecture.
+    pub identity: Vec<(u8, Vec<u8>)>,
+    /// Options asked for.
+    pub requested: Vec<u8>,
+    /// Where jitter and transaction numbers come from: another one for each machine and start.
+    pub seed: u64,
+    /// Whether an offer with a boot file is worth waiting for.
+    pub wants_boot_file: bool,
+    /// How long an offer without a boot file waits for a better one.
+    pub proxy_wait: Duration,
+    /// Whether a server may commit a lease in answer to the DISCOVER (RFC 4039), so that half of
+    /// the exchange is enough. Not for a client that compares offers: each would be committed.
+    pub rapid_commit: bool,
+    /// How thoroughly it is made sure that no other host has the address.
+    pub detection: Detection,
+}
+
+impl Config {
+    /// Returns the configuration of a plain client: the first offer is taken.
+    pub fn new(chaddr: MacAddress, seed: u64) -> Self {
+        Self {
+            chaddr,
+            identity: Vec::new(),
+            requested: REQUESTED.to_vec(),
+            seed,
+            wants_boot_file: false,
+            proxy_wait: Duration::from_secs(1),
+            rapid_commit: false,
+            detection: Detection::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_follows_the_identity_and_the_user() {
+        let mut introduction = Introduction::default();
+        let place = |list: &[u8], wanted| list.iter().position(|code| *code == wanted);
+        let plain = requested(Identify::Plain, &introduction);
+        assert!(place(&plain, 121) < place(&plain, 3) && place(&plain, 249) < place(&plain, 3));
+        assert_eq!((place(&plain, 128), place(&plain, 175)), (None, None));
+        let ipxe = requested(Identify::Ipxe, &introduction);
+        assert!(ipxe.ends_with(&[175, 128, 129, 130, 131, 132, 133, 134, 135]));
+        introduction.requested = vec![108, 100, 3];
+        introduction.not_requested = vec![42, 15];
+        let changed = requested(Identify::Ipxe, &introduction);
+        assert!(changed.ends_with(&[135, 108, 100]));
+        assert!(!changed.contains(&42) && !changed.contains(&15));
+    }
+}

@@ -1,0 +1,179 @@
+//! Many machines that are switched on together, before a server that cannot answer them all at
+//! once.
+//!
+//! Requests are broadcast, so a client can hear how the others fare, without waking for them: who
+//! gets an OFFER follows it with a REQUEST. REQUESTs over time are therefore what the server can
+//! do, and DISCOVERs over REQUESTs is by how much it is asked too often. Both hold for a wire
+//! where only a part of all machines is heard, and for servers of every speed, none of which need
+//! be known.
+//!
+//! A client that is not answered while others ask in vain takes a turn at random within the time
+//! in which all of them can be served at the pace heard. While it waits it looks at the crowd
+//! twice a second, and puts its turn off by as much as DISCOVERs outnumber REQUESTs, or brings it
+//! forward when they do not. A client alone on its wire repeats at its usual interval.
+
+use core::time::Duration;
+
+use crate::time::{Instant, Random};
+
+/// A difference between DISCOVERs and REQUESTs that shows a crowd: either so many were not
+/// answered, or so many had asked before we did.
+const CROWD: u32 = 4;
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// A turn is at least within so many times what has been waited in vain. Who comes late hears few
+/// DISCOVERs, since the others have fallen silent to wait.
+const LEAST_SHARES: u64 = 16;
+/// What a turn is brought forward by when every DISCOVER is answered, in percent of the wait.
+const HASTE_PERCENT: u64 = 20;
+/// The longest that a turn is put off, in milliseconds.
+const LONGEST: u64 = 120_000;
+
+/// How many requests of other machines were broadcast on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Heard {
+    /// DISCOVERs.
+    pub discovers: u32,
+    /// REQUESTs.
+    pub requests: u32,
+}
+
+/// Our place in the crowd.
+#[derive(Debug, Clone)]
+pub(super) struct Crowd {
+    looked_at: Instant,
+    /// None while we do not wait for it.
+    turn_at: Option<Instant>,
+}
+
+impl Crowd {
+    /// No crowd is known of yet.
+    pub(super) const fn new(now: Instant) -> Self {
+        Self {
+            looked_at: now,
+            turn_at: None,
+        }
+    }
+
+    /// Gives up a turn: the wire may be another one.
+    pub(super) const fn step_out(&mut self) {
+        self.turn_at = None;
+    }
+
+    /// Takes note of what was heard since the last time, while there is nothing to repeat.
+    pub(super) const fn look(&mut self, now: Instant) {
+        self.looked_at = now;
+    }
+
+    /// Returns how long a message that is due again, and not answered, has to wait before the
+    /// crowd is looked at again, `heard` having been heard since the last time; none to send it.
+    pub(super) fn wait(
+        &mut self,
+        heard: Heard,
+        now: Instant,
+        random: &mut Random,
+    ) -> Option<Duration> {
+        let elapsed = millis(now.since(self.looked_at));
+        self.look(now);
+        let wait = match self.turn_at.take() {
+            None if heard.discovers.abs_diff(heard.requests) < CROWD => return None,
+            None => random.next_u64() % heard.shares().saturating_mul(elapsed).clamp(1, LONGEST),
+            Some(turn_at) if now >= turn_at => return None,
+            Some(turn_at) => heard.adapt(millis(turn_at.since(now)), random),
+        };
+        let wait = Duration::from_millis(wait.max(1));
+        self.turn_at = Some(now + wait);
+        Some(wait.min(random.jitter(LOOK_INTERVAL, 20)))
+    }
+}
+
+impl Heard {
+    /// In how many times the time listened all who asked can be served.
+    fn shares(self) -> u64 {
+        let (discovers, requests) = (u64::from(self.discovers), u64::from(self.requests));
+        // With few on the wire not much is known, and little at stake.
+        let least = LEAST_SHARES.min((discovers + requests) / 2);
+        (discovers / (requests + 1)).max(least)
+    }
+
+    /// Changes what remains of a wait, in milliseconds: to a half at least, and twice at most.
+    fn adapt(self, wait: u64, random: &mut Random) -> u64 {
+        let (discovers, requests) = (u64::from(self.discovers), u64::from(self.requests));
+        let adapted = wait * (2 * discovers + 1) / (2 * requests + 1);
+        if discovers == 0 {
+            wait / 2
+        } else if discovers <= requests {
+            adapted.clamp(wait / 2, wait * (100 - HASTE_PERCENT) / 100)
+        } else if adapted <= LONGEST {
+            adapted.min(wait * 2)
+        } else {
+            // Cut off at the limit, all turns would come there.
+            random.next_u64() % LONGEST
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Instant = Instant::ZERO;
+
+    fn heard(discovers: u32, requests: u32) -> Heard {
+        Heard {
+            discovers,
+            requests,
+        }
+    }
+
+    /// Returns the wait of a client that has heard this in its first half second.
+    fn wait_after(heard: Heard, seed: u64) -> (Crowd, Option<Duration>) {
+        let mut crowd = Crowd::new(START);
+        let wait = crowd.wait(heard, Instant::from_millis(500), &mut Random::new(seed));
+        (crowd, wait)
+    }
+
+    #[test]
+    fn who_is_alone_or_among_those_that_are_answered_does_not_wait() {
+        for (discovers, requests) in [(0, 0), (3, 0), (0, 3), (1_000, 1_000)] {
+            assert_eq!(wait_after(heard(discovers, requests), 1).1, None);
+        }
+    }
+
+    #[test]
+    fn turns_are_spread_over_the_time_in_which_all_are_served() {
+        let mut turns: Vec<u64> = (0..1_000)
+            .map(|seed| {
+                let (crowd, wait) = wait_after(heard(10_000, 249), seed);
+                assert!(wait.unwrap() <= Duration::from_millis(600));
+                crowd.turn_at.unwrap().as_millis() - 500
+            })
+            .collect();
+        turns.sort_unstable();
+        // 250 of 10,000 were served in half a second, so all will be in 20.
+        assert!((19_000..20_000).contains(&turns[999]), "{}", turns[999]);
+        assert!((9_000..11_000).contains(&turns[500]), "{}", turns[500]);
+    }
+
+    #[test]
+    fn a_turn_is_put_off_and_brought_forward_and_comes_at_last() {
+        let mut random = Random::new(1);
+        assert_eq!(heard(200, 100).adapt(1_000, &mut random), 1_995);
+        assert_eq!(heard(900, 100).adapt(1_000, &mut random), 2_000);
+        assert_eq!(heard(100, 100).adapt(1_000, &mut random), 800);
+        assert_eq!(heard(100, 150).adapt(1_000, &mut random), 667);
+        assert_eq!(heard(0, 0).adapt(1_000, &mut random), 500);
+        assert!(heard(900, 1).adapt(LONGEST, &mut random) < LONGEST);
+        let (mut crowd, mut wait) = wait_after(heard(u32::MAX, 0), 1);
+        let mut now = Instant::from_millis(500);
+        for _ in 0..60 {
+            let Some(time) = wait else { return };
+            now += time;
+            wait = crowd.wait(heard(0, 0), now, &mut random);
+        }
+        panic!("its turn never comes");
+    }
+}

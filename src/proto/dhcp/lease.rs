@@ -1,0 +1,457 @@
+//! What a server granted, under names of meaning.
+
+use crate::prelude::*;
+use core::fmt;
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+use crate::dhcp::config::Given;
+use crate::packet::dhcp::Message;
+use crate::packet::option::{self, Options, code};
+use crate::text::grammar;
+
+use super::boot_service::BootService;
+
+/// Lease time when an ACK names none, which RFC 2131 does not allow but servers do.
+const DEFAULT_LEASE_TIME: Duration = Duration::from_secs(3600);
+/// Smallest MTU that IPv4 allows, octets (RFC 791).
+const MIN_MTU: u16 = 68;
+const INFINITE: u32 = u32::MAX;
+
+/// A route, from option 121 (RFC 3442) or 3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// The network.
+    pub destination: Ipv4Addr,
+    /// Its prefix, 0 to 32 bits.
+    pub prefix_len: u8,
+    /// The router; none when the network is on the link (0.0.0.0 in option 121).
+    pub gateway: Option<Ipv4Addr>,
+}
+
+/// An address with everything that came with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Our address (`yiaddr`).
+    pub address: Ipv4Addr,
+    /// Prefix of the address, 0 to 32 bits (option 1, or by class when absent).
+    pub prefix_len: u8,
+    /// The server that granted it (option 54).
+    pub server: Ipv4Addr,
+    /// Routes in the order to be set; option 121 rules out option 3 (RFC 3442).
+    pub routes: Vec<Route>,
+    /// Broadcast address (option 28).
+    pub broadcast: Option<Ipv4Addr>,
+    /// Largest datagram, 68 octets or more (option 26).
+    pub mtu_octets: Option<u16>,
+    /// Resolvers (option 6).
+    pub dns: Vec<Ipv4Addr>,
+    /// Domain (option 15), checked against its grammar.
+    pub domain: Option<String>,
+    /// Domains that names are looked up in (option 119), checked against their grammar.
+    pub search: Vec<String>,
+    /// Our host name (option 12), checked against its grammar.
+    pub host_name: Option<String>,
+    /// Where the boot file is (`siaddr`, or option 150 where no other server is named).
+    pub next_server: Option<Ipv4Addr>,
+    /// Name of the boot server (option 66, or `sname`).
+    pub server_name: Option<String>,
+    /// The boot file (option 67, or `file`): a path or a URL.
+    pub boot_file: Option<String>,
+    /// A way to a boot file, of a server that says it boots (options 60 and 43).
+    pub boot_service: Option<BootService>,
+    /// How long the address is ours; none means for ever (option 51).
+    pub lease_time: Option<Duration>,
+    /// After this long the server is asked to renew (T1, option 58).
+    pub renewal_time: Option<Duration>,
+    /// After this long any server is asked (T2, option 59).
+    pub rebinding_time: Option<Duration>,
+    /// All options as they came.
+    pub options: Options,
+    /// Options that were dropped since their value does not fit, and why.
+    pub ignored: Vec<(u8, &'static str)>,
+}
+
+impl Lease {
+    /// Returns the lease of an address that no server granted: for ever, and without anything else.
+    pub fn fixed(address: Ipv4Addr, prefix_len: u8) -> Self {
+        Self {
+            address,
+            prefix_len,
+            server: Ipv4Addr::UNSPECIFIED,
+            routes: Vec::new(),
+            broadcast: None,
+            mtu_octets: None,
+            dns: Vec::new(),
+            domain: None,
+            search: Vec::new(),
+            host_name: None,
+            next_server: None,
+            server_name: None,
+            boot_file: None,
+            boot_service: None,
+            lease_time: None,
+            renewal_time: None,
+            rebinding_time: None,
+            options: Options::default(),
+            ignored: Vec::new(),
+        }
+    }
+
+    /// Reads what `message` grants; `server` is its option 54.
+    ///
+    /// Values that do not fit are left out and listed in [`Lease::ignored`].
+    pub fn read(message: &Message, server: Ipv4Addr) -> Self {
+        let options = &message.options;
+        let mut ignored = Vec::new();
+        let times = Times::read(options);
+        let server_name = checked(
+            options,
+            code::TFTP_SERVER_NAME,
+            grammar::is_domain,
+            &mut ignored,
+        )
+        .or_else(|| owned(option::text(&message.sname)?, grammar::is_domain));
+        let siaddr = Some(message.siaddr).filter(|address| !address.is_unspecified());
+        // RFC 5859; some servers, such as those of switches, name the boot server by it alone.
+        let listed = || {
+            options
+                .addresses(code::TFTP_SERVER_ADDRESS)
+                .first()
+                .copied()
+        };
+        let next_server = siaddr.or_else(|| listed().filter(|_| server_name.is_none()));
+        Self {
+            address: message.yiaddr,
+            prefix_len: prefix_len(message.yiaddr, options, &mut ignored),
+            server,
+            routes: routes(options),
+            broadcast: options.address(code::BROADCAST_ADDRESS),
+            mtu_octets: mtu(options, &mut ignored),
+            dns: options.addresses(code::DOMAIN_NAME_SERVER),
+            domain: checked(options, code::DOMAIN_NAME, grammar::is_domain, &mut ignored),
+            search: search(options, &mut ignored),
+            host_name: checked(options, code::HOST_NAME, grammar::is_domain, &mut ignored),
+            next_server,
+            server_name,
+            boot_file: checked(
+                options,
+                code::BOOT_FILE_NAME,
+                grammar::is_path,
+                &mut ignored,
+            )
+            .or_else(|| owned(option::text(&message.file)?, grammar::is_path)),
+            boot_service: BootService::read(options, server),
+            lease_time: times.lease,
+            renewal_time: times.renewal,
+            rebinding_time: times.rebinding,
+            options: options.clone(),
+            ignored,
+        }
+    }
+}
+
+impl Lease {
+    /// Returns what is set without asking a server; none when no address is given. The server of
+    /// such a lease is the boot server, or 0.0.0.0.
+    pub fn without_dhcp(given: &Given) -> Option<Self> {
+        let (address, prefix_len) = given.address?;
+        let mut lease = Self {
+            server: given.server.unwrap_or(Ipv4Addr::UNSPECIFIED),
+            next_server: given.server,
+            ..Self::fixed(address, prefix_len)
+        };
+        lease.amend(given);
+        Some(lease)
+    }
+
+    /// Puts what is given into a lease that a server granted.
+    pub fn amend(&mut self, given: &Given) {
+        if given.ignores_server_dns {
+            self.dns.clear();
+        }
+        self.dns.retain(|server| !given.dns.contains(server));
+        self.dns.splice(0..0, given.dns.iter().copied());
+        for (destination, prefix_len, gateway) in given.routes.iter().copied() {
+            let same =
+                |route: &Route| (route.destination, route.prefix_len) == (destination, prefix_len);
+            self.routes.retain(|route| !same(route));
+            self.routes.push(Route {
+                destination,
+                prefix_len,
+                gateway,
+            });
+        }
+        if given.host_name.is_some() {
+            self.host_name.clone_from(&given.host_name);
+        }
+        self.mtu_octets = given.mtu_octets.or(self.mtu_octets);
+    }
+
+    /// Returns whether no server granted it.
+    pub fn is_without_dhcp(&self) -> bool {
+        self.options.iter().next().is_none()
+    }
+}
+
+impl fmt::Display for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_without_dhcp() {
+            return write!(f, "{}/{} as given", self.address, self.prefix_len);
+        }
+        write!(
+            f,
+            "{}/{} from {}",
+            self.address, self.prefix_len, self.server
+        )?;
+        match self.lease_time {
+            Some(time) => write!(f, " for {} s", time.as_secs()),
+            None => write!(f, " for ever"),
+        }
+    }
+}
+
+fn checked(
+    options: &Options,
+    code: u8,
+    fits: fn(&str) -> bool,
+    ignored: &mut Vec<(u8, &'static str)>,
+) -> Option<String> {
+    options.get(code)?;
+    let value = options.text(code).and_then(|text| owned(text, fits));
+    if value.is_none() {
+        ignored.push((code, "is not well-formed text"));
+    }
+    value
+}
+
+/// Reads option 119. One name that is none costs only itself.
+fn search(options: &Options, ignored: &mut Vec<(u8, &'static str)>) -> Vec<String> {
+    let mut names = options.domain_search();
+    let count = names.len();
+    names.retain(|name| grammar::is_domain(name));
+    if options.get(code::DOMAIN_SEARCH).is_some() && (names.len() < count || count == 0) {
+        ignored.push((code::DOMAIN_SEARCH, "holds what is no domain name"));
+    }
+    names
+}
+
+fn owned(text: &str, fits: fn(&str) -> bool) -> Option<String> {
+    fits(text).then(|| text.to_owned())
+}
+
+fn prefix_len(address: Ipv4Addr, options: &Options, ignored: &mut Vec<(u8, &'static str)>) -> u8 {
+    if let Some(mask) = options.address(code::SUBNET_MASK) {
+        let mask = u32::from(mask);
+        let ones = mask.leading_ones();
+        if mask.count_ones() == ones {
+            return u8::try_from(ones).unwrap_or(32);
+        }
+        ignored.push((code::SUBNET_MASK, "has a gap"));
+    }
+    match address.octets() {
+        [..128, _, _, _] => 8,
+        [..192, _, _, _] => 16,
+        _ => 24,
+    }
+}
+
+fn mtu(options: &Options, ignored: &mut Vec<(u8, &'static str)>) -> Option<u16> {
+    let mtu = options.u16(code::INTERFACE_MTU)?;
+    if mtu < MIN_MTU {
+        ignored.push((code::INTERFACE_MTU, "is below 68 octets"));
+        return None;
+    }
+    Some(mtu)
+}
+
+fn routes(options: &Options) -> Vec<Route> {
+    if let Some(routes) = options.classless_routes() {
+        return routes
+            .into_iter()
+            .map(|(destination, prefix_len, gateway)| Route {
+                destination,
+                prefix_len,
+                gateway: Some(gateway).filter(|gateway| !gateway.is_unspecified()),
+            })
+            .collect();
+    }
+    let default = |gateway| Route {
+        destination: Ipv4Addr::UNSPECIFIED,
+        prefix_len: 0,
+        gateway: Some(gateway),
+    };
+    let first = options.addresses(code::ROUTER).into_iter().next();
+    first.map(default).into_iter().collect()
+}
+
+struct Times {
+    lease: Option<Duration>,
+    renewal: Option<Duration>,
+    rebinding: Option<Duration>,
+}
+
+impl Times {
+    /// Reads when the lease must be renewed (T1), rebound (T2) and given up.
+    ///
+    /// Missing or unordered times are replaced by ½ and ⅞ of the lease time (RFC 2131 §4.4.5), so
+    /// that T1 < T2 < lease time always holds.
+    fn read(options: &Options) -> Self {
+        let lease = match options.u32(code::LEASE_TIME) {
+            Some(INFINITE) => {
+                return Self {
+                    lease: None,
+                    renewal: None,
+                    rebinding: None,
+                };
+            }
+            Some(seconds) => Duration::from_secs(u64::from(seconds.max(1))),
+            None => DEFAULT_LEASE_TIME,
+        };
+        let seconds = |code| Some(Duration::from_secs(u64::from(options.u32(code)?)));
+        let rebinding = seconds(code::REBINDING_TIME)
+            .filter(|time| !time.is_zero() && *time < lease)
+            .unwrap_or(lease / 8 * 7);
+        let renewal = seconds(code::RENEWAL_TIME)
+            .filter(|time| !time.is_zero() && *time < rebinding)
+            .unwrap_or((lease / 2).min(rebinding / 8 * 7));
+        Self {
+            lease: Some(lease),
+            renewal: Some(renewal),
+            rebinding: Some(rebinding),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::dhcp::Op;
+    use crate::packet::ethernet::MacAddress;
+
+    const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+    fn read(set: &[(u8, &[u8])]) -> Lease {
+        let mut options = Options::default();
+        for (code, value) in set {
+            options.set(*code, *value);
+        }
+        let message = Message {
+            op: Op::BootReply,
+            xid: 1,
+            secs: 0,
+            broadcast: false,
+            ciaddr: Ipv4Addr::UNSPECIFIED,
+            yiaddr: Ipv4Addr::new(192, 0, 2, 100),
+            siaddr: Ipv4Addr::UNSPECIFIED,
+            giaddr: Ipv4Addr::UNSPECIFIED,
+            chaddr: MacAddress::default(),
+            sname: b"boot.example".to_vec(),
+            file: b"pxelinux.0".to_vec(),
+            options,
+        };
+        Lease::read(&message, SERVER)
+    }
+
+    fn seconds(time: Option<Duration>) -> Option<u64> {
+        time.map(|time| time.as_secs())
+    }
+
+    #[test]
+    fn times_are_ordered_whatever_the_server_says() {
+        let times = |lease: u32, t1: u32, t2: u32| {
+            let lease = read(&[
+                (51, &lease.to_be_bytes()),
+                (58, &t1.to_be_bytes()),
+                (59, &t2.to_be_bytes()),
+            ]);
+            assert!(lease.renewal_time < lease.rebinding_time);
+            assert!(lease.rebinding_time < lease.lease_time);
+            (seconds(lease.renewal_time), seconds(lease.rebinding_time))
+        };
+        assert_eq!(times(3600, 1000, 2000), (Some(1000), Some(2000)));
+        assert_eq!(times(3600, 0, 0), (Some(1800), Some(3150)));
+        assert_eq!(times(3600, 3000, 2000), (Some(1750), Some(2000)));
+        assert_eq!(times(3600, 9000, 9000), (Some(1800), Some(3150)));
+        times(1, 1, 1);
+        times(0, 0, 0);
+    }
+
+    #[test]
+    fn an_infinite_lease_has_no_times_and_a_missing_one_is_an_hour() {
+        let lease = read(&[(51, &[255; 4]), (58, &[0, 0, 0, 9])]);
+        assert_eq!((lease.lease_time, lease.renewal_time), (None, None));
+        assert_eq!(seconds(read(&[]).lease_time), Some(3600));
+    }
+
+    #[test]
+    fn classless_routes_rule_out_the_router() {
+        let router = (3, &[192, 0, 2, 1, 192, 0, 2, 2][..]);
+        let gateway = |lease: Lease| {
+            lease
+                .routes
+                .iter()
+                .map(|route| route.gateway)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(gateway(read(&[router])), [Some(SERVER)]);
+        assert_eq!(
+            gateway(read(&[router, (121, &[24, 10, 0, 0, 0, 0, 0, 0])])),
+            [None]
+        );
+    }
+
+    #[test]
+    fn a_mask_gives_the_prefix_and_a_bad_one_the_class() {
+        assert_eq!(read(&[(1, &[255, 255, 255, 128])]).prefix_len, 25);
+        assert_eq!(read(&[(1, &[255; 4])]).prefix_len, 32);
+        let lease = read(&[(1, &[255, 0, 255, 0])]);
+        assert_eq!((lease.prefix_len, lease.ignored.len()), (24, 1));
+    }
+
+    #[test]
+    fn options_66_and_67_go_before_the_fields() {
+        let lease = read(&[]);
+        assert_eq!(lease.boot_file.as_deref(), Some("pxelinux.0"));
+        assert_eq!(lease.server_name.as_deref(), Some("boot.example"));
+        let lease = read(&[(66, b"192.0.2.7\0"), (67, b"/grub/a b")]);
+        assert_eq!(lease.boot_file.as_deref(), Some("/grub/a b"));
+        assert_eq!(lease.server_name.as_deref(), Some("192.0.2.7"));
+    }
+
+    #[test]
+    fn option_150_names_the_next_server_when_nothing_else_does() {
+        let listed = (150, &[192, 0, 2, 7, 192, 0, 2, 8][..]);
+        let read = |name: &[u8], siaddr: [u8; 4]| {
+            let mut options = Options::default();
+            options.set(listed.0, listed.1);
+            let message = Message {
+                siaddr: siaddr.into(),
+                sname: name.to_vec(),
+                ..Message::reply([192, 0, 2, 100].into(), options)
+            };
+            Lease::read(&message, SERVER).next_server
+        };
+        assert_eq!(read(b"", [0; 4]), Some([192, 0, 2, 7].into()));
+        assert_eq!(read(b"boot.example", [0; 4]), None);
+        assert_eq!(read(b"", [192, 0, 2, 9]), Some([192, 0, 2, 9].into()));
+    }
+
+    #[test]
+    fn text_that_no_shell_should_see_is_dropped_and_listed() {
+        let lease = read(&[
+            (12, b"a;reboot"),
+            (15, b"$(x).example"),
+            (67, b"a\nb"),
+            (26, &[0, 60]),
+        ]);
+        assert_eq!(
+            (lease.host_name, lease.domain, lease.mtu_octets),
+            (None, None, None)
+        );
+        assert_eq!(lease.boot_file.as_deref(), Some("pxelinux.0"));
+        let mut codes: Vec<u8> = lease.ignored.iter().map(|(code, _)| *code).collect();
+        codes.sort_unstable();
+        assert_eq!(codes, [12, 15, 26, 67]);
+    }
+}

@@ -1,0 +1,146 @@
+//! The messages a client sends (RFC 2131 §4.4, Table 5).
+
+use crate::prelude::*;
+use core::net::Ipv4Addr;
+
+use super::config::Config;
+use crate::packet::dhcp::{Message, MessageType, Op};
+use crate::packet::option::{Options, code};
+use crate::time::Instant;
+
+/// Largest message that we take, octets: a whole Ethernet frame's worth.
+const MAX_MESSAGE_SIZE: u16 = 1472;
+
+/// What the messages of one exchange have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Exchange {
+    pub(super) xid: u32,
+    /// Seconds since it began.
+    pub(super) secs: u16,
+}
+
+impl Exchange {
+    /// Returns the exchange `xid`, which began at `began_at`.
+    pub(super) fn new(xid: u32, began_at: Instant, now: Instant) -> Self {
+        let secs = u16::try_from(now.since(began_at).as_secs()).unwrap_or(u16::MAX);
+        Self { xid, secs }
+    }
+}
+
+/// Returns a DISCOVER.
+pub(super) fn discover(config: &Config, exchange: Exchange) -> Message {
+    let mut message = asking(config, exchange, MessageType::Discover);
+    if config.rapid_commit {
+        message.options.set(code::RAPID_COMMIT, []);
+    }
+    message
+}
+
+/// Returns the INFORM of a host that has `address`.
+pub(super) fn inform(config: &Config, exchange: Exchange, address: Ipv4Addr) -> Message {
+    let mut message = asking(config, exchange, MessageType::Inform);
+    message.ciaddr = address;
+    message
+}
+
+/// Returns the REQUEST for what `server` offered.
+pub(super) fn request_offered(
+    config: &Config,
+    exchange: Exchange,
+    address: Ipv4Addr,
+    server: Ipv4Addr,
+) -> Message {
+    let mut message = request_known(config, exchange, address);
+    message
+        .options
+        .set(code::SERVER_IDENTIFIER, server.octets());
+    message
+}
+
+/// Returns the REQUEST for an address known from before: INIT-REBOOT.
+pub(super) fn request_known(config: &Config, exchange: Exchange, address: Ipv4Addr) -> Message {
+    let mut message = asking(config, exchange, MessageType::Request);
+    message
+        .options
+        .set(code::REQUESTED_ADDRESS, address.octets());
+    message
+}
+
+/// Returns the REQUEST that extends the lease of `address`: RENEWING and REBINDING.
+pub(super) fn request_extension(config: &Config, exchange: Exchange, address: Ipv4Addr) -> Message {
+    let mut message = asking(config, exchange, MessageType::Request);
+    message.ciaddr = address;
+    message
+}
+
+/// Returns the DECLINE of an address that another host uses.
+pub(super) fn decline(
+    config: &Config,
+    exchange: Exchange,
+    address: Ipv4Addr,
+    server: Ipv4Addr,
+) -> Message {
+    let mut message = bare(config, exchange, MessageType::Decline);
+    message
+        .options
+        .set(code::REQUESTED_ADDRESS, address.octets());
+    message
+        .options
+        .set(code::SERVER_IDENTIFIER, server.octets());
+    message
+}
+
+/// Returns the RELEASE of `address`.
+pub(super) fn release(
+    config: &Config,
+    exchange: Exchange,
+    address: Ipv4Addr,
+    server: Ipv4Addr,
+) -> Message {
+    let mut message = bare(config, exchange, MessageType::Release);
+    message.ciaddr = address;
+    message
+        .options
+        .set(code::SERVER_IDENTIFIER, server.octets());
+    message
+}
+
+fn asking(config: &Config, exchange: Exchange, message_type: MessageType) -> Message {
+    let mut message = bare(config, exchange, message_type);
+    for (code, value) in &config.identity {
+        message.options.set(*code, value.as_slice());
+    }
+    message
+        .options
+        .set(code::PARAMETER_REQUEST_LIST, config.requested.as_slice());
+    message
+        .options
+        .set(code::MAX_MESSAGE_SIZE, MAX_MESSAGE_SIZE.to_be_bytes());
+    message
+}
+
+fn bare(config: &Config, exchange: Exchange, message_type: MessageType) -> Message {
+    let mut options = Options::default();
+    options.set(code::MESSAGE_TYPE, [u8::from(message_type)]);
+    // All that may go with a DECLINE or RELEASE (RFC 2131 Table 5).
+    for (code, value) in &config.identity {
+        if *code == code::CLIENT_IDENTIFIER {
+            options.set(*code, value.as_slice());
+        }
+    }
+    Message {
+        op: Op::BootRequest,
+        xid: exchange.xid,
+        secs: exchange.secs,
+        // The packet socket hears unicast replies before the address is set.
+        broadcast: false,
+        ciaddr: Ipv4Addr::UNSPECIFIED,
+        yiaddr: Ipv4Addr::UNSPECIFIED,
+        siaddr: Ipv4Addr::UNSPECIFIED,
+        giaddr: Ipv4Addr::UNSPECIFIED,
+        chaddr: config.chaddr,
+        sname: Vec::new(),
+        file: Vec::new(),
+        options,
+    }
+}

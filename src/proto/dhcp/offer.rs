@@ -1,0 +1,233 @@
+//! Which offer wins, and what a ProxyDHCP server adds to it (PXE 2.1 §2.2).
+
+use crate::prelude::*;
+use core::cmp::Reverse;
+use core::fmt;
+use core::net::Ipv4Addr;
+
+use super::boot_service::PXE_CLIENT;
+use super::lease::Lease;
+use crate::packet::dhcp::Message;
+use crate::packet::option::code;
+use crate::time::Instant;
+
+/// How the class of a server begins that offers boot by HTTP (UEFI 2.10 §24.7).
+const HTTP_CLIENT: &[u8] = b"HTTPClient";
+
+/// How much of a boot an offer brings, least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// An address only.
+    Plain,
+    /// A server, but no file.
+    NextServer,
+    /// A server that will name a boot file when asked.
+    BootService,
+    /// A boot file.
+    BootFile,
+}
+
+impl fmt::Display for Rank {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain => "an address only",
+            Self::NextServer => "a server without a boot file",
+            Self::BootService => "a boot service",
+            Self::BootFile => "a boot file",
+        })
+    }
+}
+
+/// An OFFER.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// What it would grant.
+    pub lease: Lease,
+    /// Where it came from: the server, or the relay or router before it.
+    pub source: Ipv4Addr,
+}
+
+impl Offer {
+    /// Reads an OFFER of `server` that came from `source`.
+    pub fn read(message: &Message, server: Ipv4Addr, source: Ipv4Addr) -> Self {
+        Self {
+            lease: Lease::read(message, server),
+            source,
+        }
+    }
+
+    /// Returns how much of a boot it brings.
+    pub const fn rank(&self) -> Rank {
+        let lease = &self.lease;
+        if lease.boot_file.is_some() {
+            Rank::BootFile
+        } else if lease.boot_service.is_some() {
+            Rank::BootService
+        } else if lease.next_server.is_some() || lease.server_name.is_some() {
+            Rank::NextServer
+        } else {
+            Rank::Plain
+        }
+    }
+
+    /// Returns whether it comes from a ProxyDHCP server: boot service without an address.
+    pub fn is_proxy(&self) -> bool {
+        let class = self.lease.options.get(code::VENDOR_CLASS);
+        self.lease.address.is_unspecified()
+            && class.is_some_and(|class| {
+                class.starts_with(PXE_CLIENT) || class.starts_with(HTTP_CLIENT)
+            })
+    }
+}
+
+/// The offers of one DISCOVER, in the order of their arrival, one of each server.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Offers {
+    addresses: Vec<Offer>,
+    proxies: Vec<Offer>,
+}
+
+impl Offers {
+    /// Adds an offer, in place of one that the same server made before.
+    pub fn add(&mut self, offer: Offer) {
+        let list = if offer.is_proxy() {
+            &mut self.proxies
+        } else {
+            &mut self.addresses
+        };
+        match list
+            .iter_mut()
+            .find(|known| known.lease.server == offer.lease.server)
+        {
+            Some(known) => *known = offer,
+            None => list.push(offer),
+        }
+    }
+
+    /// Returns the best offer of an address: the one with most of a boot, then the first.
+    pub fn best(&self) -> Option<&Offer> {
+        first_of_highest_rank(&self.addresses)
+    }
+
+    /// Returns the boot that the best offer lacks and a ProxyDHCP server brings.
+    pub fn proxy(&self) -> Option<&Offer> {
+        first_of_highest_rank(&self.proxies).filter(|proxy| proxy.rank() >= Rank::BootService)
+    }
+
+    /// Returns how much of a boot they bring together; none without an address.
+    pub fn rank(&self) -> Option<Rank> {
+        let best = self.best()?.rank();
+        Some(self.proxy().map_or(best, |proxy| proxy.rank().max(best)))
+    }
+
+    /// Returns what they are worth to a client that has to decide at `decide_at`.
+    pub fn standing(&self, wants_boot_file: bool, decide_at: Option<Instant>) -> Option<Standing> {
+        let rank = self.rank()?;
+        let is_last_word = |best: &Offer| best.lease.options.rules_out_proxies();
+        Some(Standing {
+            rank,
+            is_enough: !wants_boot_file
+                || rank >= Rank::BootService
+                || self.best().is_some_and(is_last_word),
+            decide_at: decide_at?,
+        })
+    }
+}
+
+fn first_of_highest_rank(offers: &[Offer]) -> Option<&Offer> {
+    // `max_by_key` would take the last one of equals.
+    offers.iter().rev().max_by_key(|offer| offer.rank())
+}
+
+/// What the offers on one interface are worth, to be compared with those on others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// How much of a boot they bring.
+    pub rank: Rank,
+    /// Nothing better is worth waiting for.
+    pub is_enough: bool,
+    /// When they must do; the first offer was there a fixed time before.
+    pub decide_at: Instant,
+}
+
+impl Standing {
+    /// Returns whether the wait for something better is over.
+    pub fn is_ripe(&self, now: Instant) -> bool {
+        self.is_enough || now >= self.decide_at
+    }
+}
+
+/// Returns the place of the interface whose offer is to be taken now: none while all can wait, and
+/// then the one with most of a boot. Of equals it is the first in the list when the user gave its
+/// order, and otherwise the one whose first offer was there first.
+pub fn choose(standings: &[Option<Standing>], is_ordered: bool, now: Instant) -> Option<usize> {
+    let known = || {
+        let places = standings.iter().enumerate();
+        places.filter_map(|(place, standing)| Some((place, (*standing)?)))
+    };
+    known().find(|(_, standing)| standing.is_ripe(now))?;
+    let best = known().min_by_key(|(place, standing)| {
+        let arrival = (!is_ordered).then_some(standing.decide_at);
+        (Reverse(standing.rank), arrival, *place)
+    });
+    best.map(|(place, _)| place)
+}
+
+/// Gives a lease that leads to no boot file what another server says about it.
+pub fn merge(lease: &mut Lease, other: &Lease) {
+    let leads_nowhere = |lease: &Lease| lease.boot_file.is_none() && lease.boot_service.is_none();
+    if leads_nowhere(lease) && !leads_nowhere(other) {
+        adopt(lease, other);
+    }
+}
+
+/// Gives a lease the boot file that another server names, and what goes with it.
+pub fn adopt(lease: &mut Lease, other: &Lease) {
+    lease.boot_file.clone_from(&other.boot_file);
+    lease.boot_service.clone_from(&other.boot_service);
+    lease.server_name.clone_from(&other.server_name);
+    // A server that names no other serves the file itself.
+    lease.next_server = other.next_server.or(Some(other.server));
+    for code in [code::VENDOR_SPECIFIC, code::CONFIG_FILE, code::PATH_PREFIX] {
+        if let Some(value) = other.options.get(code) {
+            lease.options.set(code, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn standing(rank: Rank, decide_at: u64) -> Option<Standing> {
+        Some(Standing {
+            rank,
+            is_enough: matches!(rank, Rank::BootFile),
+            decide_at: Instant::from_millis(decide_at),
+        })
+    }
+
+    #[test]
+    fn what_is_enough_is_taken_at_once_and_the_rest_when_its_time_is_over() {
+        use Rank::{BootFile, NextServer, Plain};
+        let at = Instant::from_millis;
+        let choose = |standings: &[_], now| choose(standings, false, at(now));
+        assert_eq!(choose(&[None, None], 9_999), None);
+        let plain = standing(Plain, 1_000);
+        assert_eq!(choose(&[plain, None], 999), None);
+        assert_eq!(choose(&[plain, None], 1_000), Some(0));
+        assert_eq!(choose(&[plain, standing(BootFile, 1_500)], 600), Some(1));
+        assert_eq!(
+            choose(&[plain, standing(NextServer, 1_900)], 1_000),
+            Some(1)
+        );
+    }
+
+    #[test]
+    fn of_equals_the_user_decides_and_then_the_arrival() {
+        let both = [standing(Rank::Plain, 1_200), standing(Rank::Plain, 1_000)];
+        let now = Instant::from_millis(1_000);
+        assert_eq!(choose(&both, true, now), Some(0));
+        assert_eq!(choose(&both, false, now), Some(1));
+    }
+}

@@ -1,0 +1,316 @@
+//! Address conflict detection (RFC 5227): asks whether another host has the address, says that it
+//! is ours, and defends it.
+//!
+//! In one point this goes beyond the RFC: a guard that is [overlapped](Guard::overlapped) asks
+//! together with the DHCP REQUEST and is done when the ACK comes, so that detection costs no time.
+//! Most hosts answer ARP sooner than a server commits a lease; a slower one is still noticed while
+//! the guard stands, since its answer to the probe says that it was there before.
+
+use alloc::collections::VecDeque;
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+use crate::packet::arp::{Operation, Packet};
+use crate::packet::ethernet::MacAddress;
+use crate::time::{Instant, Random};
+
+// RFC 5227 §1.1.
+const PROBE_WAIT: Duration = Duration::from_secs(1);
+const PROBE_NUM: u32 = 3;
+const PROBE_MIN: Duration = Duration::from_secs(1);
+const PROBE_MAX: Duration = Duration::from_secs(2);
+const ANNOUNCE_WAIT: Duration = Duration::from_secs(2);
+const ANNOUNCE_NUM: u32 = 2;
+const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
+const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Watches over one address.
+#[derive(Debug, Clone)]
+pub(super) struct Guard {
+    chaddr: MacAddress,
+    address: Ipv4Addr,
+    phase: Phase,
+    due: VecDeque<Packet>,
+    /// Who had the address before us.
+    holder: Option<MacAddress>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    /// A probe goes with each REQUEST.
+    Asking,
+    Probing {
+        sent: u32,
+        next_at: Instant,
+    },
+    /// No answer came to the probes.
+    Clear,
+    Announcing {
+        sent: u32,
+        next_at: Instant,
+        defended_at: Option<Instant>,
+    },
+    Defending {
+        defended_at: Option<Instant>,
+    },
+}
+
+impl Guard {
+    /// A guard that asks when it is told to.
+    pub(super) fn overlapped(chaddr: MacAddress, address: Ipv4Addr) -> Self {
+        Self {
+            chaddr,
+            address,
+            phase: Phase::Asking,
+            due: VecDeque::new(),
+            holder: None,
+        }
+    }
+
+    /// A guard that asks at its own pace (RFC 5227 §2.1.1).
+    pub(super) fn strict(
+        chaddr: MacAddress,
+        address: Ipv4Addr,
+        now: Instant,
+        random: &mut Random,
+    ) -> Self {
+        let next_at = now + random.between(Duration::ZERO, PROBE_WAIT);
+        Self {
+            phase: Phase::Probing { sent: 0, next_at },
+            ..Self::overlapped(chaddr, address)
+        }
+    }
+
+    /// Asks now.
+    pub(super) fn probe(&mut self) {
+        let packet = Packet::probe(self.chaddr, self.address);
+        self.due.push_back(packet);
+    }
+
+    /// Says that the address is ours, twice (RFC 5227 §2.3), and defends it from now on.
+    pub(super) fn announce(&mut self, now: Instant) {
+        self.claim();
+        self.phase = Phase::Announcing {
+            sent: 1,
+            next_at: now + ANNOUNCE_INTERVAL,
+            defended_at: None,
+        };
+    }
+
+    fn claim(&mut self) {
+        let packet = Packet::announcement(self.chaddr, self.address);
+        self.due.push_back(packet);
+    }
+
+    /// Takes a packet; returns who has the address when it must be given up.
+    pub(super) fn handle_input(&mut self, packet: &Packet, now: Instant) -> Option<MacAddress> {
+        if packet.sha == self.chaddr {
+            return None;
+        }
+        let claims = packet.spa == self.address;
+        let answers_probe =
+            claims && packet.operation == Operation::Reply && packet.tpa.is_unspecified();
+        let probes_too = packet.operation == Operation::Request
+            && packet.spa.is_unspecified()
+            && packet.tpa == self.address;
+        match &mut self.phase {
+            Phase::Asking | Phase::Probing { .. } | Phase::Clear if claims || probes_too => {
+                self.holder.get_or_insert(packet.sha);
+                self.holder
+            }
+            Phase::Announcing { .. } if answers_probe => Some(packet.sha),
+            Phase::Announcing { defended_at, .. } | Phase::Defending { defended_at } if claims => {
+                let is_again = defended_at.is_some_and(|at| now.since(at) < DEFEND_INTERVAL);
+                if is_again {
+                    return Some(packet.sha);
+                }
+                *defended_at = Some(now);
+                self.claim();
+                None
+            }
+            Phase::Asking
+            | Phase::Probing { .. }
+            | Phase::Clear
+            | Phase::Announcing { .. }
+            | Phase::Defending { .. } => None,
+        }
+    }
+
+    /// Takes notice of the time.
+    pub(super) fn handle_timeout(&mut self, now: Instant, random: &mut Random) {
+        match &mut self.phase {
+            Phase::Probing { sent, next_at } if now >= *next_at => {
+                if *sent == PROBE_NUM {
+                    self.phase = Phase::Clear;
+                    return;
+                }
+                *sent += 1;
+                *next_at = now
+                    + match *sent {
+                        PROBE_NUM => ANNOUNCE_WAIT,
+                        _ => random.between(PROBE_MIN, PROBE_MAX),
+                    };
+                self.probe();
+            }
+            Phase::Announcing {
+                sent,
+                next_at,
+                defended_at,
+            } if now >= *next_at => {
+                *sent += 1;
+                *next_at = now + ANNOUNCE_INTERVAL;
+                if *sent == ANNOUNCE_NUM {
+                    let defended_at = *defended_at;
+                    self.phase = Phase::Defending { defended_at };
+                }
+                self.claim();
+            }
+            Phase::Asking
+            | Phase::Probing { .. }
+            | Phase::Clear
+            | Phase::Announcing { .. }
+            | Phase::Defending { .. } => {}
+        }
+    }
+
+    /// Returns the next packet to be sent.
+    pub(super) fn poll_transmit(&mut self) -> Option<Packet> {
+        self.due.pop_front()
+    }
+
+    pub(super) const fn poll_timeout(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Probing { next_at, .. } | Phase::Announcing { next_at, .. } => Some(next_at),
+            Phase::Asking | Phase::Clear | Phase::Defending { .. } => None,
+        }
+    }
+
+    /// Returns whether all probes were sent and nobody answered.
+    pub(super) const fn is_clear(&self) -> bool {
+        matches!(self.phase, Phase::Clear)
+    }
+
+    /// Returns who had the address before it was ours.
+    pub(super) const fn holder(&self) -> Option<MacAddress> {
+        self.holder
+    }
+
+    pub(super) const fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: MacAddress = MacAddress([0x52, 0x54, 0, 0, 0, 1]);
+    const OTHER: MacAddress = MacAddress([0x52, 0x54, 0, 0, 0, 2]);
+    const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
+
+    #[test]
+    fn strict_probing_sends_three_probes_and_is_clear_after_four_to_seven_seconds() {
+        for seed in 0..100 {
+            let (mut random, start) = (Random::new(seed), Instant::from_millis(500));
+            let mut guard = Guard::strict(OURS, ADDRESS, start, &mut random);
+            let mut probes = 0;
+            let mut now = start;
+            while !guard.is_clear() {
+                now = guard.poll_timeout().unwrap();
+                guard.handle_timeout(now, &mut random);
+                while let Some(packet) = guard.poll_transmit() {
+                    assert_eq!(packet, Packet::probe(OURS, ADDRESS));
+                    probes += 1;
+                }
+            }
+            assert_eq!(probes, 3);
+            let took = now.since(start).as_millis();
+            assert!((4_000..=7_000).contains(&took), "{took} ms");
+        }
+    }
+
+    #[test]
+    fn a_claim_or_a_probe_by_another_host_ends_probing_and_our_own_do_not() {
+        let probe = |sha| Packet::probe(sha, ADDRESS);
+        let claim = |sha| Packet::announcement(sha, ADDRESS);
+        for (packet, holder) in [
+            (claim(OTHER), Some(OTHER)),
+            (probe(OTHER), Some(OTHER)),
+            (answer(), Some(OTHER)),
+            (claim(OURS), None),
+            (probe(OURS), None),
+            (Packet::probe(OTHER, Ipv4Addr::new(192, 0, 2, 7)), None),
+            // Somebody who has an address looks for whoever has ours.
+            (
+                Packet {
+                    spa: Ipv4Addr::new(192, 0, 2, 7),
+                    ..probe(OTHER)
+                },
+                None,
+            ),
+        ] {
+            let mut guard = Guard::overlapped(OURS, ADDRESS);
+            guard.probe();
+            assert_eq!(guard.handle_input(&packet, Instant::ZERO), holder);
+            assert_eq!(guard.holder(), holder);
+        }
+    }
+
+    #[test]
+    fn two_announcements_follow_each_other_after_two_seconds() {
+        let (mut guard, mut random) = (Guard::overlapped(OURS, ADDRESS), Random::new(1));
+        guard.announce(Instant::ZERO);
+        let announcement = Some(Packet::announcement(OURS, ADDRESS));
+        assert_eq!(guard.poll_transmit(), announcement);
+        let later = guard.poll_timeout().unwrap();
+        assert_eq!(later.as_millis(), 2_000);
+        guard.handle_timeout(later, &mut random);
+        assert_eq!(guard.poll_transmit(), announcement);
+        assert_eq!((guard.poll_transmit(), guard.poll_timeout()), (None, None));
+    }
+
+    #[test]
+    fn an_address_is_defended_once_in_ten_seconds_and_then_given_up() {
+        let mut guard = announced();
+        let claim = Packet::announcement(OTHER, ADDRESS);
+        for seconds in [100, 110] {
+            let now = Instant::from_millis(seconds * 1_000);
+            assert_eq!(guard.handle_input(&claim, now), None);
+            let defence = guard.poll_transmit();
+            assert_eq!(defence, Some(Packet::announcement(OURS, ADDRESS)));
+        }
+        let now = Instant::from_millis(119_999);
+        assert_eq!(guard.handle_input(&claim, now), Some(OTHER));
+    }
+
+    #[test]
+    fn a_late_answer_to_the_probe_is_not_fought_and_a_probe_of_another_is_left_to_the_kernel() {
+        let mut guard = Guard::overlapped(OURS, ADDRESS);
+        guard.announce(Instant::ZERO);
+        assert_eq!(guard.handle_input(&answer(), Instant::ZERO), Some(OTHER));
+        let probe = Packet::probe(OTHER, ADDRESS);
+        assert_eq!(announced().handle_input(&probe, Instant::ZERO), None);
+    }
+
+    /// What a host that has the address says to our probe.
+    fn answer() -> Packet {
+        Packet {
+            operation: Operation::Reply,
+            sha: OTHER,
+            spa: ADDRESS,
+            tha: OURS,
+            tpa: Ipv4Addr::UNSPECIFIED,
+        }
+    }
+
+    /// A guard that defends.
+    fn announced() -> Guard {
+        let (mut guard, mut random) = (Guard::overlapped(OURS, ADDRESS), Random::new(1));
+        guard.announce(Instant::ZERO);
+        while let Some(now) = guard.poll_timeout() {
+            guard.handle_timeout(now, &mut random);
+        }
+        guard.due.clear();
+        guard
+    }
+}

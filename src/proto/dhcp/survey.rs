@@ -1,0 +1,221 @@
+//! Asks everybody what they would grant, and takes nothing: DISCOVERs, whatever is offered in answer
+//! to them, and what offered boot services lead to, where we have an address to ask from.
+//!
+//! The five verbs are those of [`super::Client`].
+
+mod service;
+mod suspicion;
+mod verdict;
+
+use crate::prelude::*;
+use alloc::collections::VecDeque;
+use core::net::{Ipv4Addr, SocketAddrV4};
+use core::time::Duration;
+
+use super::client::{Transmit, output};
+use super::config::Config;
+use super::message::{self, Exchange};
+use super::offer::Offer;
+use super::reply::{self, Discard};
+use super::resend::Resend;
+use crate::packet::dhcp::MessageType;
+use crate::packet::ethernet::MacAddress;
+use crate::packet::udp::Datagram;
+use crate::time::{Instant, Random};
+use service::Services;
+
+pub use service::{Asked, Unknown};
+pub use suspicion::suspicions;
+pub use verdict::{Verdict, verdicts};
+
+/// More servers than any network has; a bound on what a hostile one can make us keep.
+const MAX_ANSWERS: usize = 256;
+
+/// What one server says to a DISCOVER, or to the question for a boot file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// What it would grant; a boot server grants no address.
+    pub offer: Offer,
+    /// The question, if that was no DISCOVER.
+    pub asked: Option<Asked>,
+    /// Where the datagram came from.
+    pub source: SocketAddrV4,
+    /// Who brought it: the server itself, or the router or relay before it.
+    pub sender: MacAddress,
+    /// The relay that it went through (`giaddr`).
+    pub relay: Option<Ipv4Addr>,
+    /// When it came.
+    pub at: Instant,
+    /// How long after the first DISCOVER.
+    pub after: Duration,
+}
+
+/// The survey of the servers on one interface.
+#[derive(Debug)]
+pub struct Survey {
+    config: Config,
+    random: Random,
+    xid: u32,
+    began_at: Instant,
+    until: Instant,
+    now: Instant,
+    resend: Resend,
+    /// Who has answered.
+    known: Vec<(Ipv4Addr, MacAddress, Option<Ipv4Addr>, bool)>,
+    services: Services,
+    answers: VecDeque<Answer>,
+}
+
+impl Survey {
+    /// Begins to ask; it is over after `wait`.
+    pub fn new(config: Config, wait: Duration, now: Instant) -> Self {
+        let mut random = Random::new(config.seed);
+        Self {
+            xid: random.next_u32(),
+            random,
+            config,
+            began_at: now,
+            until: now + wait,
+            now,
+            resend: Resend::new(now),
+            known: Vec::new(),
+            services: Services::new(now + wait),
+            answers: VecDeque::new(),
+        }
+    }
+
+    /// Has the boot services asked that are offered, from one of `addresses`, which are the interface's
+    /// own, each with the bits of its network.
+    pub fn ask_services_from(&mut self, addresses: Vec<(Ipv4Addr, u8)>) {
+        self.services.ask_from(addresses);
+    }
+
+    /// Takes notice that the link is there again: what is being asked is asked again at once.
+    pub const fn link_up(&mut self, now: Instant) {
+        self.now = now;
+        self.resend.restart(now);
+    }
+
+    /// Takes a datagram that came to port 68, brought by `sender`.
+    ///
+    /// # Errors
+    /// Why it was not taken. A server that has answered before is [`Discard::Repeated`].
+    pub fn handle_input(
+        &mut self,
+        datagram: &Datagram<'_>,
+        sender: MacAddress,
+        now: Instant,
+    ) -> Result<(), Discard> {
+        self.now = now;
+        let answer = |offer, relay, asked| Answer {
+            offer,
+            asked,
+            source: datagram.source,
+            sender,
+            relay,
+            at: now,
+            after: now.since(self.began_at),
+        };
+        let reply = match reply::read(datagram, self.xid, self.config.chaddr) {
+            Err(discard @ Discard::WrongXid(_)) => {
+                let (asked, lease) = self.services.handle_input(datagram, discard, now)?;
+                if asked.entry.is_none() {
+                    self.services
+                        .follow(&lease, &self.config, &mut self.random, now);
+                }
+                let offer = Offer {
+                    lease: *lease,
+                    source: *datagram.source.ip(),
+                };
+                self.answers.push_back(answer(offer, None, Some(asked)));
+                return Ok(());
+            }
+            reply => reply?,
+        };
+        if reply.message_type != MessageType::Offer || !self.is_collecting() {
+            return Err(Discard::Unexpected(reply.message_type));
+        }
+        let server = reply.named_server()?;
+        let offer = Offer::read(&reply.message, server, reply.source);
+        let relay = Some(reply.message.giaddr).filter(|relay| !relay.is_unspecified());
+        let who = (server, sender, relay, offer.is_proxy());
+        if self.known.contains(&who) || self.known.len() >= MAX_ANSWERS {
+            return Err(Discard::Repeated(server));
+        }
+        self.known.push(who);
+        self.services
+            .follow(&offer.lease, &self.config, &mut self.random, now);
+        self.answers.push_back(answer(offer, relay, None));
+        Ok(())
+    }
+
+    /// Takes notice of the time.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+        if self.is_collecting() {
+            self.resend.handle_timeout(now);
+        }
+        self.services.handle_timeout(now);
+    }
+
+    /// Writes the next message to be sent to `buf`, in place of what it holds.
+    pub fn poll_transmit(&mut self, buf: &mut Vec<u8>) -> Option<Transmit> {
+        if self.is_over() {
+            return None;
+        }
+        if !self.is_collecting() || !self.resend.take(self.now, &mut self.random) {
+            return self.services.poll_transmit(buf);
+        }
+        let exchange = Exchange::new(self.xid, self.began_at, self.now);
+        let message = message::discover(&self.config, exchange);
+        buf.clear();
+        // Everything in the message is ours and short, so encoding it cannot fail.
+        message.encode(buf).ok()?;
+        Some(output::broadcast(MessageType::Discover))
+    }
+
+    /// Returns the answers that have come, one at a time, each server's once.
+    pub fn poll_event(&mut self) -> Option<Answer> {
+        self.answers.pop_front()
+    }
+
+    /// Returns when [`Survey::handle_timeout`] must be called; none when the survey is over.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let collecting = self
+            .is_collecting()
+            .then(|| self.resend.next_at().min(self.until));
+        let asking = self.services.poll_timeout();
+        let timeouts = [collecting, asking].into_iter().flatten();
+        timeouts.min().filter(|_| !self.is_over())
+    }
+
+    /// Returns the transaction number, which answers must carry.
+    pub const fn xid(&self) -> u32 {
+        self.xid
+    }
+
+    /// Returns whether nothing more is asked.
+    pub fn is_over(&self) -> bool {
+        !self.is_collecting() && self.services.is_over(self.now)
+    }
+
+    /// Asks nothing more; returns what is not known of the services that are offered.
+    pub fn end(&mut self) -> Vec<Unknown> {
+        self.until = self.now;
+        self.services.end()
+    }
+
+    /// Returns who brought the offer of `server`.
+    pub fn neighbour(&self, server: Ipv4Addr) -> Option<MacAddress> {
+        let mut known = self.known.iter();
+        let (_, sender, ..) = known.find(|(known, ..)| *known == server)?;
+        Some(*sender)
+    }
+
+    fn is_collecting(&self) -> bool {
+        self.now < self.until
+    }
+}
+
+#[cfg(test)]
+mod tests;

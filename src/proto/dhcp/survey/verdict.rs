@@ -1,0 +1,235 @@
+//! Which of the answers a boot would take, and why the others not: the choice of
+//! [`super::super::offer`], made again with what was heard, and told.
+
+use crate::prelude::*;
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+use super::{Answer, Asked};
+use crate::dhcp::offer::{Offer, Offers, Rank, choose};
+use crate::dhcp::reply::is_host;
+use crate::time::{Instant, Seconds};
+
+/// What a boot would do with an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// It would be taken: its address, or the boot file that it adds to another's.
+    pub is_chosen: bool,
+    /// Why, or why not.
+    pub why: String,
+}
+
+/// Judges the answers heard on several interfaces, in the order of their arrival on each, as a boot
+/// would that lets an offer without a boot file wait for `proxy_wait`; of equals the interface first
+/// in the list is taken if the list `is_ordered`, by its user. Returns a verdict for each answer.
+pub fn verdicts(
+    interfaces: &[&[Answer]],
+    is_ordered: bool,
+    proxy_wait: Duration,
+) -> Vec<Vec<Verdict>> {
+    let choice = Choice::make(interfaces, is_ordered, proxy_wait);
+    let interfaces = interfaces.iter().enumerate();
+    interfaces
+        .map(|(place, answers)| {
+            let answers = answers.iter();
+            answers
+                .map(|answer| match &choice {
+                    Some(choice) => choice.verdict(place, answer),
+                    None => Verdict::against(unusable(answer)),
+                })
+                .collect()
+        })
+        .collect()
+}
+
+impl Verdict {
+    fn against(why: impl Into<String>) -> Self {
+        Self {
+            is_chosen: false,
+            why: why.into(),
+        }
+    }
+}
+
+/// What has been heard on one interface so far.
+#[derive(Default)]
+struct Heard {
+    offers: Offers,
+    decide_at: Option<Instant>,
+}
+
+impl Heard {
+    fn add(&mut self, answer: &Answer, proxy_wait: Duration) {
+        let offer = &answer.offer;
+        if !offer.is_proxy() {
+            if !is_host(offer.lease.address) {
+                return;
+            }
+            self.decide_at.get_or_insert(answer.at + proxy_wait);
+        }
+        self.offers.add(offer.clone());
+    }
+}
+
+/// The choice, and what it was made between.
+struct Choice<'a> {
+    place: usize,
+    offer: &'a Answer,
+    /// Brings the boot that the offer lacks.
+    proxy: Option<&'a Answer>,
+    made_at: Instant,
+    is_ordered: bool,
+}
+
+impl<'a> Choice<'a> {
+    /// Makes the choice; none when nobody offers an address.
+    fn make(interfaces: &[&'a [Answer]], is_ordered: bool, proxy_wait: Duration) -> Option<Self> {
+        let mut heard: Vec<_> = interfaces.iter().map(|_| Heard::default()).collect();
+        let is_offer = |answer: &&Answer| answer.asked.is_none();
+        let mut queues: Vec<_> = interfaces
+            .iter()
+            .map(|answers| answers.iter().filter(is_offer).peekable())
+            .collect();
+        let arrivals = core::iter::from_fn(|| {
+            let queues = queues.iter_mut().enumerate();
+            let next = queues.filter_map(|(place, queue)| Some((queue.peek()?.at, place, queue)));
+            let (_, place, queue) = next.min_by_key(|(at, place, _)| (*at, *place))?;
+            Some((place, queue.next()?))
+        });
+        let choose = |heard: &[Heard], now| {
+            let standings: Vec<_> = heard
+                .iter()
+                .map(|heard| heard.offers.standing(true, heard.decide_at))
+                .collect();
+            Some((choose(&standings, is_ordered, now)?, now))
+        };
+        let over_at = |heard: &[Heard]| heard.iter().filter_map(|heard| heard.decide_at).min();
+        let mut made = None;
+        for (place, answer) in arrivals {
+            made = over_at(&heard)
+                .filter(|at| *at < answer.at)
+                .and_then(|at| choose(&heard, at));
+            if made.is_some() {
+                break;
+            }
+            heard.get_mut(place)?.add(answer, proxy_wait);
+            made = choose(&heard, answer.at);
+            if made.is_some() {
+                break;
+            }
+        }
+        let (place, made_at) = made.or_else(|| choose(&heard, over_at(&heard)?))?;
+        let offers = &heard.get(place)?.offers;
+        let answers = interfaces.get(place)?;
+        let find = |offer: &Offer| {
+            let who = |offer: &Offer| (offer.lease.server, offer.lease.address, offer.is_proxy());
+            let mut answers = answers.iter().filter(is_offer);
+            answers.rfind(|answer| answer.at <= made_at && who(&answer.offer) == who(offer))
+        };
+        let offer = find(offers.best()?)?;
+        let lacks_boot = offer.offer.rank() < Rank::BootService;
+        Some(Self {
+            place,
+            offer,
+            proxy: offers.proxy().filter(|_| lacks_boot).and_then(find),
+            made_at,
+            is_ordered,
+        })
+    }
+
+    fn verdict(&self, place: usize, answer: &Answer) -> Verdict {
+        let is = |chosen: &Answer| core::ptr::eq(chosen, answer);
+        let praise = |why| Verdict {
+            is_chosen: true,
+            why,
+        };
+        if let Some(asked) = &answer.asked {
+            self.on_service(place, asked)
+        } else if is(self.offer) {
+            praise(self.praise())
+        } else if self.proxy.is_some_and(is) {
+            let (rank, server) = (answer.offer.rank(), server(self.offer));
+            praise(format!("brings {rank}, which {server} does not"))
+        } else if answer.offer.is_proxy() {
+            Verdict::against(self.against_proxy(place, answer))
+        } else if is_host(answer.offer.lease.address) {
+            Verdict::against(self.against_offer(place, answer))
+        } else {
+            Verdict::against(unusable(answer))
+        }
+    }
+
+    /// Judges what a boot service leads to.
+    fn on_service(&self, place: usize, asked: &Asked) -> Verdict {
+        let leads = server(self.proxy.unwrap_or(self.offer)) == asked.service;
+        let is_taken = leads && place == self.place;
+        let why = match (is_taken, asked.is_first) {
+            (false, _) => "its service is not taken",
+            (true, true) => "where the boot service leads to",
+            (true, false) => "if it is chosen from the menu",
+        };
+        Verdict {
+            is_chosen: is_taken && asked.is_first,
+            why: why.to_owned(),
+        }
+    }
+
+    fn praise(&self) -> String {
+        match (self.offer.offer.rank(), self.proxy) {
+            (_, Some(proxy)) => {
+                let (rank, server) = (proxy.offer.rank(), server(proxy));
+                format!("its address, with {rank} from {server}")
+            }
+            (rank @ (Rank::BootFile | Rank::BootService), None) => {
+                format!("the first with {rank}")
+            }
+            (Rank::NextServer, None) => "nobody names a boot file; this names a server".to_owned(),
+            (Rank::Plain, None) => "the first; nobody names a boot file or a server".to_owned(),
+        }
+    }
+
+    fn against_proxy(&self, place: usize, answer: &Answer) -> String {
+        let own = self.offer.offer.rank();
+        if answer.offer.rank() < Rank::BootService {
+            "names no boot file".to_owned()
+        } else if place != self.place {
+            format!("of no use to {}, on another interface", server(self.offer))
+        } else if own >= Rank::BootService {
+            format!("not needed: {} brings {own}", server(self.offer))
+        } else {
+            self.against(place, answer, self.proxy.unwrap_or(self.offer))
+        }
+    }
+
+    fn against_offer(&self, place: usize, answer: &Answer) -> String {
+        // On the same interface a proxy would have served either.
+        let rival = self.proxy.filter(|_| place != self.place);
+        self.against(place, answer, rival.unwrap_or(self.offer))
+    }
+
+    fn against(&self, place: usize, answer: &Answer, rival: &Answer) -> String {
+        let (rank, better, name) = (answer.offer.rank(), rival.offer.rank(), server(rival));
+        if rank < better {
+            return format!("{rank}; {name} brings {better}");
+        }
+        if answer.at > self.made_at && rank > better {
+            let late = Seconds(answer.at.since(self.made_at));
+            return format!("{late:.1} s too late: {name} had been chosen");
+        }
+        if self.is_ordered && place > self.place {
+            return format!("as good as {name}, but its interface was named later");
+        }
+        format!("as good as {name}, but later")
+    }
+}
+
+fn unusable(answer: &Answer) -> String {
+    match answer.offer.is_proxy() || answer.asked.is_some() {
+        true => "nobody offers an address to boot with".to_owned(),
+        false => format!("{} is not a host's address", answer.offer.lease.address),
+    }
+}
+
+const fn server(answer: &Answer) -> Ipv4Addr {
+    answer.offer.lease.server
+}

@@ -1,0 +1,161 @@
+//! What a file is, by its first octets.
+
+use super::uki::Uki;
+use crate::reader::{DecodeError, Reader};
+
+/// A kind of file that a boot can begin with or lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A Linux kernel that kexec takes as it is: bzImage, or an arm64 or RISC-V Image.
+    Linux,
+    /// A unified kernel image ([`super::uki::Uki`]).
+    Uki,
+    /// A kernel that unpacks itself ([`super::uki::Zboot`]).
+    Zboot,
+    /// Another EFI program.
+    Efi,
+    /// A program for PC firmware of the pxelinux family.
+    Pxelinux,
+    /// Another program without text, such as a PXE network bootstrap program.
+    Program,
+    /// GRUB, whichever firmware it was made for.
+    Grub,
+    /// A script for iPXE.
+    IpxeScript,
+    /// Another text.
+    Text,
+}
+
+impl Kind {
+    /// Returns whether kexec can start the file, or what is in it.
+    pub const fn is_kernel(self) -> bool {
+        matches!(self, Self::Linux | Self::Uki | Self::Zboot)
+    }
+
+    /// Returns whether the file is a program for the firmware.
+    pub const fn is_firmware_program(self) -> bool {
+        matches!(
+            self,
+            Self::Efi | Self::Pxelinux | Self::Grub | Self::Program
+        )
+    }
+}
+
+/// Offset and value of the magic number of the x86 boot protocol (Documentation/arch/x86/boot.rst
+/// of Linux).
+const X86_MAGIC: (usize, &[u8]) = (0x202, b"HdrS");
+/// The same of an arm64 Image (Documentation/arch/arm64/booting.rst).
+const ARM64_MAGIC: (usize, &[u8]) = (56, b"ARMd");
+/// The same of a RISC-V Image (Documentation/arch/riscv/boot-image-header.rst).
+const RISCV_MAGIC: (usize, &[u8]) = (56, b"RSC\x05");
+
+/// With the zero behind it (arch/arm64/include/uapi/asm/setup.h).
+const ARM64_COMMAND_LINE_SIZE: usize = 2048;
+
+fn has(head: &[u8], (at, magic): (usize, &[u8])) -> bool {
+    head.get(at..at + magic.len()) == Some(magic)
+}
+
+/// Returns what the file is that begins with `head`.
+pub fn classify(head: &[u8]) -> Kind {
+    let has = |magic| has(head, magic);
+    if head.starts_with(b"#!ipxe") || head.starts_with(b"#!gpxe") {
+        Kind::IpxeScript
+    } else if has(X86_MAGIC) || has(ARM64_MAGIC) || has(RISCV_MAGIC) {
+        Kind::Linux
+    } else if is_text(head) {
+        Kind::Text
+    } else if head.starts_with(b"MZ\0\0zimg") {
+        Kind::Zboot
+    } else if matches!(Uki::decode(head, u64::MAX), Ok(Some(_))) {
+        Kind::Uki
+    } else if head.windows(11).any(|octets| octets == b"GNU GRUB  v") {
+        Kind::Grub
+    } else if head.windows(8).any(|octets| octets == b"PXELINUX") {
+        Kind::Pxelinux
+    } else if head.starts_with(b"MZ") {
+        Kind::Efi
+    } else {
+        Kind::Program
+    }
+}
+
+/// What an arm64 Image says of where it may lie (Documentation/arch/arm64/booting.rst, §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arm64Image {
+    /// Where the image begins behind a multiple of 2 MiB, in octets, less than 2 MiB.
+    pub text_offset: u64,
+    /// How many octets it takes from its beginning, which is more than the file has.
+    pub image_size: u64,
+}
+
+impl Arm64Image {
+    /// Reads the header; none when the file is no arm64 Image.
+    ///
+    /// # Errors
+    /// Images of Linux before 3.17, which do not say how long they are, and places that are none.
+    pub fn decode(head: &[u8]) -> Result<Option<Self>, DecodeError> {
+        if !has(head, ARM64_MAGIC) {
+            return Ok(None);
+        }
+        let mut reader = Reader::new(head);
+        reader.take(8, "code0")?;
+        let mut field = |name| reader.array(name).map(u64::from_le_bytes);
+        let text_offset = field("text_offset")?;
+        let image_size = field("image_size")?;
+        if text_offset % 4096 != 0 || text_offset >= 2 << 20 {
+            return Err(DecodeError::invalid("text_offset", text_offset));
+        }
+        if image_size == 0 {
+            return Err(DecodeError::invalid("image_size", image_size));
+        }
+        Ok(Some(Self {
+            text_offset,
+            image_size,
+        }))
+    }
+}
+
+/// Returns how many octets the command line may have: of a bzImage, where its header tells (boot
+/// protocol 2.06), and of an arm64 Image, which cuts off what is longer.
+pub fn command_line_limit(head: &[u8]) -> Option<usize> {
+    if has(head, ARM64_MAGIC) {
+        return Some(ARM64_COMMAND_LINE_SIZE - 1);
+    }
+    let protocol = u16::from_le_bytes(*head.get(0x206..)?.first_chunk()?);
+    let limit = u32::from_le_bytes(*head.get(0x238..)?.first_chunk()?);
+    let is_told = has(head, X86_MAGIC) && protocol >= 0x206;
+    usize::try_from(limit).ok().filter(|_| is_told)
+}
+
+/// Returns whether the octets are text in UTF-8 or Latin-1: without any control character that
+/// text does not have.
+fn is_text(head: &[u8]) -> bool {
+    head.iter()
+        .all(|octet| *octet >= 0x20 && *octet != 0x7f || matches!(octet, 0x07..=0x0d | 0x1b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arm64_image_says_where_it_may_lie() {
+        let mut head = vec![0; 64];
+        head[8..16].copy_from_slice(&0x8_0000_u64.to_le_bytes());
+        head[16..24].copy_from_slice(&0x1a1_0000_u64.to_le_bytes());
+        assert_eq!(Arm64Image::decode(&head), Ok(None));
+        head[56..60].copy_from_slice(b"ARMd");
+        let image = Arm64Image {
+            text_offset: 0x8_0000,
+            image_size: 0x1a1_0000,
+        };
+        assert_eq!(Arm64Image::decode(&head), Ok(Some(image)));
+        assert_eq!(command_line_limit(&head), Some(2047));
+        head[16..24].fill(0);
+        let error = Arm64Image::decode(&head).unwrap_err();
+        assert_eq!(error, DecodeError::invalid("image_size", 0_u64));
+        head[8] = 1;
+        assert!(Arm64Image::decode(&head).is_err());
+    }
+}

@@ -1,0 +1,437 @@
+//! X.509 certificates (RFC 5280 §4.1), as far as people are told about one that is refused, and as
+//! one is judged that is trusted as it stands. Signatures are not checked here.
+
+use crate::prelude::*;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use crate::reader::{DecodeError, Reader};
+use crate::text::safe::text_of;
+
+const BOOLEAN: u8 = 0x01;
+const INTEGER: u8 = 0x02;
+const BIT_STRING: u8 = 0x03;
+const OCTET_STRING: u8 = 0x04;
+const OBJECT_IDENTIFIER: u8 = 0x06;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
+const SEQUENCE: u8 = 0x30;
+const SET: u8 = 0x31;
+/// `version` and `extensions` of TBSCertificate, `dNSName` and `iPAddress` of GeneralName.
+const VERSION: u8 = 0xa0;
+const EXTENSIONS: u8 = 0xa3;
+const DNS_NAME: u8 = 0x82;
+const IP_ADDRESS: u8 = 0x87;
+
+const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
+const ORGANIZATION: &[u8] = &[0x55, 0x04, 0x0a];
+const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
+const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
+const EXT_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25];
+const ANY_EXT_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25, 0x00];
+const SERVER_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
+
+/// A certificate whose signature nobody has checked.
+///
+/// ```text
+/// SEQUENCE { SEQUENCE { [0] version, serialNumber, signature, issuer, validity, subject,
+///                       subjectPublicKeyInfo, … [3] extensions }, signatureAlgorithm, signature }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate<'a> {
+    /// 1 to 3; there are extensions from 3 on.
+    pub version: u8,
+    issuer: &'a [u8],
+    subject: &'a [u8],
+    /// When it begins and ends to be valid, since 1970.
+    pub not_before: Duration,
+    /// The last second in which it is valid.
+    pub not_after: Duration,
+    /// SubjectPublicKeyInfo, with its header.
+    pub key_info: &'a [u8],
+    /// AlgorithmIdentifier of the key, without its header.
+    pub key_algorithm: &'a [u8],
+    /// The key itself.
+    pub key: &'a [u8],
+    /// It may issue others.
+    pub is_authority: bool,
+    /// It may be a server's: that is one of its purposes, or it has no list of them.
+    pub is_for_servers: bool,
+    names: Vec<Name>,
+}
+
+/// A subject alternative name of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Name {
+    Dns(String),
+    Address(IpAddr),
+}
+
+impl<'a> Certificate<'a> {
+    /// Decodes DER.
+    ///
+    /// # Errors
+    /// The field that is not as it should be.
+    pub fn decode(der: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut outer = Reader::new(expect(&mut Reader::new(der), SEQUENCE, "Certificate")?);
+        let mut fields = Reader::new(expect(&mut outer, SEQUENCE, "TBSCertificate")?);
+        let version = match optional(&mut fields, VERSION)? {
+            Some(version) => expect(&mut Reader::new(version), INTEGER, "version")?
+                .last()
+                .map_or(1, |last| last.saturating_add(1)),
+            None => 1,
+        };
+        expect(&mut fields, INTEGER, "serialNumber")?;
+        expect(&mut fields, SEQUENCE, "signature")?;
+        let issuer = expect(&mut fields, SEQUENCE, "issuer")?;
+        let mut validity = Reader::new(expect(&mut fields, SEQUENCE, "validity")?);
+        let (not_before, not_after) = (time(&mut validity)?, time(&mut validity)?);
+        let subject = expect(&mut fields, SEQUENCE, "subject")?;
+        let from_key = fields.rest();
+        let mut key_info = Reader::new(expect(&mut fields, SEQUENCE, "subjectPublicKeyInfo")?);
+        let key_info_len = from_key.len() - fields.rest().len();
+        let key_algorithm = expect(&mut key_info, SEQUENCE, "algorithm")?;
+        let key = expect(&mut key_info, BIT_STRING, "subjectPublicKey")?;
+        let mut certificate = Self {
+            version,
+            issuer,
+            subject,
+            not_before,
+            not_after,
+            key_info: from_key.get(..key_info_len).unwrap_or_default(),
+            key_algorithm,
+            // The first octet counts the unused bits of the last, of which a key has none.
+            key: key.get(1..).unwrap_or_default(),
+            is_authority: false,
+            is_for_servers: true,
+            names: Vec::new(),
+        };
+        while !fields.is_empty() {
+            let (tag, content) = element(&mut fields, "extensions")?;
+            if tag == EXTENSIONS {
+                let content = expect(&mut Reader::new(content), SEQUENCE, "extensions")?;
+                certificate.read_extensions(content)?;
+            }
+        }
+        Ok(certificate)
+    }
+
+    fn read_extensions(&mut self, extensions: &'a [u8]) -> Result<(), DecodeError> {
+        for extension in elements(extensions, SEQUENCE, "extension") {
+            let mut fields = Reader::new(extension?);
+            let id = expect(&mut fields, OBJECT_IDENTIFIER, "extnID")?;
+            optional(&mut fields, BOOLEAN)?;
+            let mut value = Reader::new(expect(&mut fields, OCTET_STRING, "extnValue")?);
+            if id == SUBJECT_ALT_NAME {
+                let mut names = Reader::new(expect(&mut value, SEQUENCE, "subjectAltName")?);
+                while !names.is_empty() {
+                    let (tag, name) = element(&mut names, "subjectAltName")?;
+                    self.names.extend(alternative_name(tag, name));
+                }
+            } else if id == BASIC_CONSTRAINTS {
+                let content = expect(&mut value, SEQUENCE, "basicConstraints")?;
+                let ca = optional(&mut Reader::new(content), BOOLEAN)?;
+                self.is_authority = ca.is_some_and(|value| value != [0]);
+            } else if id == EXT_KEY_USAGE {
+                let purposes = expect(&mut value, SEQUENCE, "extKeyUsage")?;
+                self.is_for_servers = false;
+                for purpose in elements(purposes, OBJECT_IDENTIFIER, "KeyPurposeId") {
+                    let purpose = purpose?;
+                    self.is_for_servers |= purpose == SERVER_AUTH || purpose == ANY_EXT_KEY_USAGE;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether it names itself as its issuer.
+    pub fn is_self_issued(&self) -> bool {
+        self.issuer == self.subject
+    }
+
+    /// Returns the common name of the issuer, or its organization, safe to print.
+    pub fn issuer_name(&self) -> Option<String> {
+        attribute(self.issuer, COMMON_NAME).or_else(|| attribute(self.issuer, ORGANIZATION))
+    }
+
+    /// Returns the common name of the subject, safe to print: what old certificates call the server.
+    pub fn common_name(&self) -> Option<String> {
+        attribute(self.subject, COMMON_NAME)
+    }
+
+    /// Returns the alternative names, safe to print.
+    pub fn alternative_names(&self) -> Vec<String> {
+        let names = self.names.iter().map(|name| match name {
+            Name::Dns(name) => name.clone(),
+            Name::Address(address) => address.to_string(),
+        });
+        names.collect()
+    }
+
+    /// Returns whether it is for the server `host`, a name or an address. As for curl, the common
+    /// name counts where there is no alternative name.
+    pub fn is_for(&self, host: &str) -> bool {
+        if self.names.is_empty() {
+            let name = self.common_name();
+            return name.is_some_and(|name| is_name_of(&name, host));
+        }
+        let address = host.parse::<IpAddr>().ok();
+        self.names.iter().any(|name| match name {
+            Name::Dns(name) => address.is_none() && is_name_of(name, host),
+            Name::Address(known) => address == Some(*known),
+        })
+    }
+}
+
+/// Returns whether `name` is `host`, or `*` stands for its first label (RFC 6125 §6.4.3).
+fn is_name_of(name: &str, host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let is_covered = || {
+        let (domain, (_, rest)) = name.strip_prefix("*.").zip(host.split_once('.'))?;
+        // No certificate is for all of a top-level domain, nor for addresses.
+        let is_wide = !domain.contains('.') || host.parse::<IpAddr>().is_ok();
+        Some(!is_wide && domain.eq_ignore_ascii_case(rest))
+    };
+    name.eq_ignore_ascii_case(host) || is_covered().unwrap_or(false)
+}
+
+fn alternative_name(tag: u8, name: &[u8]) -> Option<Name> {
+    match tag {
+        DNS_NAME => Some(Name::Dns(text_of(name))),
+        IP_ADDRESS => {
+            let v4 = <[u8; 4]>::try_from(name).map(IpAddr::from);
+            let address = v4.or_else(|_| <[u8; 16]>::try_from(name).map(IpAddr::from));
+            address.ok().map(Name::Address)
+        }
+        _ => None,
+    }
+}
+
+/// Returns the last value of an attribute in a Name: SEQUENCE OF SET OF SEQUENCE { type, value }.
+fn attribute(name: &[u8], kind: &[u8]) -> Option<String> {
+    let mut found = None;
+    for set in elements(name, SET, "RelativeDistinguishedName") {
+        for attribute in elements(set.ok()?, SEQUENCE, "AttributeTypeAndValue") {
+            let mut fields = Reader::new(attribute.ok()?);
+            let is_it = expect(&mut fields, OBJECT_IDENTIFIER, "type").ok()? == kind;
+            let (_, value) = element(&mut fields, "value").ok()?;
+            if is_it {
+                found = Some(text_of(value));
+            }
+        }
+    }
+    found
+}
+
+/// Reads a time as RFC 5280 §4.1.2.5 wants it, `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ`; one before 1970
+/// counts as 1970.
+fn time(reader: &mut Reader<'_>) -> Result<Duration, DecodeError> {
+    let (tag, text) = element(reader, "time")?;
+    let year_len = match tag {
+        UTC_TIME => 2,
+        GENERALIZED_TIME => 4,
+        _ => return Err(DecodeError::invalid("time", tag)),
+    };
+    let invalid = || DecodeError::invalid("time", tag);
+    let digits = text.strip_suffix(b"Z").ok_or_else(invalid)?;
+    if digits.len() != year_len + 10 || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(invalid());
+    }
+    let mut digits = Reader::new(digits);
+    let mut number = |len| {
+        let digits = digits.take(len, "time")?;
+        let value = digits
+            .iter()
+            .fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
+        Ok(value)
+    };
+    let year = match (number(year_len)?, tag) {
+        (year @ 50.., UTC_TIME) => 1900 + year,
+        (year, UTC_TIME) => 2000 + year,
+        (year, _) => year,
+    };
+    let (month, day) = (number(2)?, number(2)?);
+    let (hour, minute, second) = (number(2)?, number(2)?, number(2)?);
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return Err(invalid());
+    }
+    // Counted from the first of March of the year 0, leap days come last.
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year.saturating_sub(1), month + 9)
+    };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    let Some(days) = days.checked_sub(719_468) else {
+        return Ok(Duration::ZERO);
+    };
+    Ok(Duration::from_secs(
+        ((days * 24 + hour) * 60 + minute) * 60 + second,
+    ))
+}
+
+/// Reads the elements of a SEQUENCE OF or SET OF, each of which has `tag`.
+fn elements<'a>(
+    content: &'a [u8],
+    tag: u8,
+    field: &'static str,
+) -> impl Iterator<Item = Result<&'a [u8], DecodeError>> {
+    let mut reader = Reader::new(content);
+    core::iter::from_fn(move || {
+        let left = !reader.is_empty();
+        left.then(|| {
+            let content = expect(&mut reader, tag, field);
+            if content.is_err() {
+                reader = Reader::new(&[]);
+            }
+            content
+        })
+    })
+}
+
+/// Reads an element when it has `tag`; otherwise nothing is read.
+fn optional<'a>(reader: &mut Reader<'a>, tag: u8) -> Result<Option<&'a [u8]>, DecodeError> {
+    if reader.rest().first() != Some(&tag) {
+        return Ok(None);
+    }
+    expect(reader, tag, "optional field").map(Some)
+}
+
+/// Reads an element that must have `tag`.
+fn expect<'a>(
+    reader: &mut Reader<'a>,
+    tag: u8,
+    field: &'static str,
+) -> Result<&'a [u8], DecodeError> {
+    match element(reader, field)? {
+        (found, content) if found == tag => Ok(content),
+        (found, _) => Err(DecodeError::invalid(field, found)),
+    }
+}
+
+/// Reads a tag of one octet, a length of up to three, and the content.
+fn element<'a>(
+    reader: &mut Reader<'a>,
+    field: &'static str,
+) -> Result<(u8, &'a [u8]), DecodeError> {
+    let tag = reader.u8(field)?;
+    let len = match reader.u8(field)? {
+        len @ 0..=0x7f => usize::from(len),
+        0x81 => usize::from(reader.u8(field)?),
+        0x82 => usize::from(reader.u16(field)?),
+        len => return Err(DecodeError::invalid(field, len)),
+    };
+    Ok((tag, reader.take(len, field)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    const AUTHORITY: &str = include_str!("../../../tests/data/x509/authority.pem");
+    const VERSION_1: &str = include_str!("../../../tests/data/x509/v1.pem");
+
+    #[test]
+    fn what_openssl_makes_is_read() {
+        let der = der(AUTHORITY);
+        let certificate = Certificate::decode(&der).unwrap();
+        assert_eq!(certificate.version, 3);
+        assert!(certificate.is_self_issued() && certificate.is_authority);
+        assert!(certificate.is_for_servers);
+        assert_eq!(certificate.not_before.as_secs(), 1_795_898_990);
+        assert_eq!(certificate.not_after.as_secs(), 4_949_498_990);
+        assert_eq!(
+            certificate.alternative_names(),
+            ["boot.example", "192.0.2.1", "*.rack.example"]
+        );
+        assert_eq!(certificate.key.len(), 65);
+        assert!(certificate.key_info.ends_with(certificate.key));
+        for (host, expected) in [
+            ("boot.example", true),
+            ("BOOT.example.", true),
+            ("192.0.2.1", true),
+            ("a.rack.example", true),
+            ("rack.example", false),
+            ("a.b.rack.example", false),
+            ("xboot.example", false),
+            ("192.0.2.2", false),
+        ] {
+            assert_eq!(certificate.is_for(host), expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_of_version_1_has_a_common_name_and_nothing_else() {
+        let der = der(VERSION_1);
+        let certificate = Certificate::decode(&der).unwrap();
+        assert_eq!(certificate.version, 1);
+        assert_eq!(certificate.issuer_name().unwrap(), "boot.example");
+        assert_eq!(certificate.common_name().unwrap(), "boot.example");
+        assert_eq!(attribute(certificate.issuer, ORGANIZATION).unwrap(), "Lab");
+        assert!(certificate.is_for("boot.example") && !certificate.is_for("Lab"));
+    }
+
+    #[test]
+    fn one_that_is_cut_or_changed_does_not_panic_and_a_cut_one_is_an_error() {
+        for der in [der(AUTHORITY), der(VERSION_1)] {
+            for len in 0..der.len() {
+                assert!(Certificate::decode(&der[..len]).is_err(), "{len}");
+            }
+            for at in 0..der.len() {
+                for value in [0, 0x7f, 0x80, 0x84, 0xff] {
+                    let mut changed = der.clone();
+                    changed[at] = value;
+                    if let Ok(certificate) = Certificate::decode(&changed) {
+                        let _ = certificate.is_for("boot.example");
+                        let _ = certificate.issuer_name();
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn times_of_both_kinds_are_read() {
+        for (tag, text, expected) in [
+            (UTC_TIME, "700101000000Z", Some(0)),
+            (UTC_TIME, "491231235959Z", Some(2_524_607_999)),
+            (UTC_TIME, "500101000000Z", Some(0)),
+            (UTC_TIME, "200229123456Z", Some(1_582_979_696)),
+            (GENERALIZED_TIME, "20500101000000Z", Some(2_524_608_000)),
+            (GENERALIZED_TIME, "99991231235959Z", Some(253_402_300_799)),
+            (GENERALIZED_TIME, "00000101000000Z", Some(0)),
+            (UTC_TIME, "7001010000Z", None),
+            (UTC_TIME, "701301000000Z", None),
+            (UTC_TIME, "700101000000+", None),
+            (GENERALIZED_TIME, "20500101000000.5Z", None),
+            (OCTET_STRING, "20500101000000Z", None),
+        ] {
+            let mut octets = vec![tag, u8::try_from(text.len()).unwrap()];
+            octets.extend_from_slice(text.as_bytes());
+            let read = time(&mut Reader::new(&octets)).ok();
+            assert_eq!(read.map(|time| time.as_secs()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_stands_for_one_label_below_a_domain() {
+        for (name, host, expected) in [
+            ("*.a.example", "b.a.example", true),
+            ("*.A.example", "b.a.EXAMPLE", true),
+            ("*.example", "a.example", false),
+            ("*.0.2.1", "192.0.2.1", false),
+            ("*", "example", false),
+            ("b*.a.example", "bc.a.example", false),
+        ] {
+            assert_eq!(is_name_of(name, host), expected, "{name} {host}");
+        }
+    }
+
+    fn der(pem: &str) -> Vec<u8> {
+        let lines = pem.lines().filter(|line| !line.starts_with('-'));
+        STANDARD.decode(lines.collect::<String>()).unwrap()
+    }
+}

@@ -1,0 +1,359 @@
+//! Netlink framing (RFC 3549 §2.3.2): messages in a datagram, attributes in a message.
+//!
+//! Numbers are in the byte order of the machine, and everything is padded to four octets. A
+//! length that lies – shorter than its own header, longer than what is left – is an error, never
+//! a read past the end and never an endless loop.
+
+use crate::prelude::*;
+use crate::reader::{DecodeError, Reader};
+
+/// Octets of `nlmsghdr`.
+pub const HEADER_LEN: usize = 16;
+
+/// The end of a change that was asked for: done, or refused (`nlmsg_type`).
+pub const NLMSG_ERROR: u16 = 2;
+/// The end of a dump.
+pub const NLMSG_DONE: u16 = 3;
+
+/// Asks for something.
+pub const NLM_F_REQUEST: u16 = 0x1;
+/// Asks for an answer even on success.
+pub const NLM_F_ACK: u16 = 0x4;
+/// Asks for every object there is.
+pub const NLM_F_DUMP: u16 = 0x300;
+/// Takes the place of an existing object.
+pub const NLM_F_REPLACE: u16 = 0x100;
+/// Fails when the object exists.
+pub const NLM_F_EXCL: u16 = 0x200;
+/// Makes the object when it does not exist.
+pub const NLM_F_CREATE: u16 = 0x400;
+/// Puts the object behind those that are equal so far.
+pub const NLM_F_APPEND: u16 = 0x800;
+
+/// In an answer: the request has not been copied behind the error.
+const NLM_F_CAPPED: u16 = 0x100;
+/// In an answer: attributes follow.
+const NLM_F_ACK_TLVS: u16 = 0x200;
+const NLMSGERR_ATTR_MSG: u16 = 1;
+
+/// One message of a datagram.
+///
+/// ```text
+/// | nlmsg_len 4 | nlmsg_type 2 | nlmsg_flags 2 | nlmsg_seq 4 | nlmsg_pid 4 | payload … | pad |
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// What the message is (`nlmsg_type`).
+    pub kind: u16,
+    /// `nlmsg_flags`.
+    pub flags: u16,
+    /// The number of the request that this answers; 0 for news that nobody asked for.
+    pub sequence: u32,
+    /// What is behind the header.
+    pub payload: &'a [u8],
+}
+
+/// Hands out the messages of one datagram; ends after the first error.
+#[derive(Debug, Clone)]
+pub struct Frames<'a>(Elements<'a>);
+
+/// Splits a datagram into its messages.
+pub const fn frames(datagram: &[u8]) -> Frames<'_> {
+    Frames(Elements(Reader::new(datagram)))
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = Result<Frame<'a>, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next_with(|reader| {
+            let len = u32::from_ne_bytes(reader.array("nlmsg_len")?);
+            let kind = u16::from_ne_bytes(reader.array("nlmsg_type")?);
+            let flags = u16::from_ne_bytes(reader.array("nlmsg_flags")?);
+            let sequence = u32::from_ne_bytes(reader.array("nlmsg_seq")?);
+            reader.take(4, "nlmsg_pid")?;
+            let payload = Elements::body(reader, len, HEADER_LEN, "nlmsg_len")?;
+            Ok(Frame {
+                kind,
+                flags,
+                sequence,
+                payload,
+            })
+        })
+    }
+}
+
+/// One attribute: `| nla_len 2 | nla_type 2 | value … | pad |`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attribute<'a> {
+    /// What it is, without the two flag bits at the top.
+    pub kind: u16,
+    /// Its value, of a length that only its kind can judge.
+    pub value: &'a [u8],
+}
+
+/// Hands out attributes; ends after the first error.
+#[derive(Debug, Clone)]
+pub struct Attributes<'a>(Elements<'a>);
+
+/// Splits what is behind a message's fixed part, or the value of a nest, into attributes.
+pub const fn attributes(octets: &[u8]) -> Attributes<'_> {
+    Attributes(Elements(Reader::new(octets)))
+}
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = Result<Attribute<'a>, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next_with(|reader| {
+            let len = u16::from_ne_bytes(reader.array("nla_len")?);
+            let kind = u16::from_ne_bytes(reader.array("nla_type")?) & 0x3fff;
+            let value = Elements::body(reader, len.into(), 4, "nla_len")?;
+            Ok(Attribute { kind, value })
+        })
+    }
+}
+
+impl<'a> Attribute<'a> {
+    /// Reads the value as an array.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] when it is shorter; what is behind is left for newer kernels.
+    pub fn array<const N: usize>(&self, field: &'static str) -> Result<[u8; N], DecodeError> {
+        Reader::new(self.value).array(field)
+    }
+
+    /// Reads the value as a number of four octets.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] when it is shorter.
+    pub fn u32(&self, field: &'static str) -> Result<u32, DecodeError> {
+        self.array(field).map(u32::from_ne_bytes)
+    }
+
+    /// Reads the value as a text that ends at its first zero octet; what is not UTF-8 becomes
+    /// a replacement character.
+    pub fn text(&self) -> String {
+        let text = self.value.split(|octet| *octet == 0).next();
+        String::from_utf8_lossy(text.unwrap_or_default()).into_owned()
+    }
+}
+
+/// Elements that begin with their own length and are padded to four octets.
+#[derive(Debug, Clone)]
+struct Elements<'a>(Reader<'a>);
+
+impl<'a> Elements<'a> {
+    fn next_with<T>(
+        &mut self,
+        decode: impl FnOnce(&mut Reader<'a>) -> Result<T, DecodeError>,
+    ) -> Option<Result<T, DecodeError>> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let element = decode(&mut self.0);
+        if element.is_err() {
+            self.0 = Reader::new(&[]);
+        }
+        Some(element)
+    }
+
+    /// Takes what is behind a header of `header_len` octets, and the padding, which may be
+    /// missing behind the last element.
+    fn body(
+        reader: &mut Reader<'a>,
+        len: u32,
+        header_len: usize,
+        field: &'static str,
+    ) -> Result<&'a [u8], DecodeError> {
+        let invalid = DecodeError::invalid(field, len);
+        let len = usize::try_from(len).map_err(|_| invalid)?;
+        let body = reader.take(len.checked_sub(header_len).ok_or(invalid)?, field)?;
+        let padding = (len.next_multiple_of(4) - len).min(reader.rest().len());
+        reader.take(padding, field)?;
+        Ok(body)
+    }
+}
+
+/// The answer to a request: success, or why not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ack {
+    /// A positive `errno`; 0 is success.
+    pub errno: i32,
+    /// What the kernel has to say about it.
+    pub text: Option<String>,
+}
+
+impl Ack {
+    /// Decodes the payload of an `NLMSG_ERROR`: a negative `errno`, the header of the request,
+    /// the rest of the request unless capped, and attributes.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the payload ends inside one of these.
+    pub fn decode(frame: &Frame<'_>) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(frame.payload);
+        let errno = i32::from_ne_bytes(reader.array("error")?).saturating_neg();
+        let mut text = None;
+        if frame.flags & NLM_F_ACK_TLVS != 0 {
+            let len = u32::from_ne_bytes(reader.array("nlmsg_len")?);
+            reader.take(HEADER_LEN - 4, "nlmsghdr")?;
+            if frame.flags & NLM_F_CAPPED == 0 {
+                Elements::body(&mut reader, len, HEADER_LEN, "nlmsg_len")?;
+            }
+            for attribute in attributes(reader.rest()) {
+                let attribute = attribute?;
+                if attribute.kind == NLMSGERR_ATTR_MSG {
+                    text = Some(attribute.text());
+                }
+            }
+        }
+        Ok(Self { errno, text })
+    }
+}
+
+/// Writes one message: header, fixed part, attributes.
+#[derive(Debug, Clone)]
+pub struct Builder(Vec<u8>);
+
+impl Builder {
+    /// Starts a message with its fixed part, whose length is a multiple of four.
+    pub fn new(kind: u16, flags: u16, sequence: u32, fixed: &[u8]) -> Self {
+        let mut octets = vec![0; 4];
+        octets.extend_from_slice(&kind.to_ne_bytes());
+        octets.extend_from_slice(&flags.to_ne_bytes());
+        octets.extend_from_slice(&sequence.to_ne_bytes());
+        octets.extend_from_slice(&[0; 4]);
+        octets.extend_from_slice(fixed);
+        Self(octets)
+    }
+
+    /// Appends an attribute.
+    ///
+    /// A value that does not fit into one (65 531 octets) is left out; none here comes near.
+    #[must_use]
+    pub fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
+        append(&mut self.0, kind, value);
+        self
+    }
+
+    /// Completes the message.
+    pub fn finish(mut self) -> Vec<u8> {
+        let len = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        for (octet, value) in self.0.iter_mut().zip(len.to_ne_bytes()) {
+            *octet = value;
+        }
+        self.0
+    }
+}
+
+/// Encodes an attribute, to be the value of another one.
+pub fn nested(kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut octets = Vec::new();
+    append(&mut octets, kind, value);
+    octets
+}
+
+fn append(octets: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    if let Ok(len) = u16::try_from(value.len() + 4) {
+        octets.extend_from_slice(&len.to_ne_bytes());
+        octets.extend_from_slice(&kind.to_ne_bytes());
+        octets.extend_from_slice(value);
+        octets.resize(octets.len().next_multiple_of(4), 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn messages_and_attributes_are_read_as_they_were_written() {
+        let mut datagram = Builder::new(16, 2, 7, &[1, 2, 3, 4])
+            .attribute(3, b"eth0\0")
+            .attribute(4, &1500_u32.to_ne_bytes())
+            .finish();
+        assert_eq!(datagram.len(), 16 + 4 + 12 + 8);
+        datagram.extend(Builder::new(NLMSG_DONE, 2, 7, &[0; 4]).finish());
+        let frames: Vec<_> = frames(&datagram).map(Result::unwrap).collect();
+        let [first, second] = frames[..] else {
+            panic!("two messages");
+        };
+        assert_eq!((first.kind, first.flags, first.sequence), (16, 2, 7));
+        assert_eq!(second.kind, NLMSG_DONE);
+        let attributes: Vec<_> = attributes(&first.payload[4..])
+            .map(Result::unwrap)
+            .collect();
+        assert_eq!(attributes[0].text(), "eth0");
+        assert_eq!(attributes[1].u32("IFLA_MTU"), Ok(1500));
+    }
+
+    #[test]
+    fn a_length_that_lies_ends_the_walk_with_an_error() {
+        for (octets, error) in [
+            // Shorter than its own header: would never advance.
+            ([0_u8, 0, 1, 0], Some(0_u8)),
+            ([3, 0, 1, 0], Some(3)),
+            // Longer than what is left.
+            ([8, 0, 1, 0], None),
+            ([0xff, 0xff, 1, 0], None),
+        ] {
+            let mut octets = octets;
+            if cfg!(target_endian = "big") {
+                octets = [octets[1], octets[0], octets[3], octets[2]];
+            }
+            let mut walk = attributes(&octets);
+            match error {
+                Some(value) => assert_eq!(
+                    walk.next(),
+                    Some(Err(DecodeError::invalid("nla_len", value)))
+                ),
+                None => assert!(matches!(
+                    walk.next(),
+                    Some(Err(DecodeError::Truncated { .. }))
+                )),
+            }
+            assert_eq!(walk.next(), None);
+        }
+        assert!(frames(&[0; 16]).next().is_some_and(|frame| frame.is_err()));
+    }
+
+    #[test]
+    fn a_refusal_carries_the_text_of_the_kernel() {
+        let request = Builder::new(24, 5, 9, &[0; 12]).finish();
+        let mut payload = (-22_i32).to_ne_bytes().to_vec();
+        payload.extend_from_slice(&request);
+        let text = Builder::new(0, 0, 0, &[]).attribute(1, b"Nexthop has invalid gateway\0");
+        payload.extend_from_slice(&text.finish()[HEADER_LEN..]);
+        let mut frame = Frame {
+            kind: NLMSG_ERROR,
+            flags: NLM_F_ACK_TLVS,
+            sequence: 9,
+            payload: &payload,
+        };
+        let refusal = Ack {
+            errno: 22,
+            text: Some("Nexthop has invalid gateway".to_owned()),
+        };
+        assert_eq!(Ack::decode(&frame), Ok(refusal));
+        for len in 0..payload.len() {
+            frame.payload = &payload[..len];
+            let _ = Ack::decode(&frame);
+        }
+        frame.flags = 0;
+        frame.payload = &[0; 4];
+        let success = Ack {
+            errno: 0,
+            text: None,
+        };
+        assert_eq!(Ack::decode(&frame), Ok(success));
+    }
+
+    proptest! {
+        #[test]
+        fn a_walk_over_anything_ends(octets in proptest::collection::vec(any::<u8>(), 0..256)) {
+            prop_assert!(frames(&octets).count() <= octets.len() / HEADER_LEN + 1);
+            prop_assert!(attributes(&octets).count() <= octets.len() / 4 + 1);
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! rtnetlink (RFC 3549 §3): links, IPv4 addresses and IPv4 routes.
+//!
+//! Of the many attributes only those are decoded that decide something here; the others are
+//! passed over, as the protocol wants it. IPv6 is left out.
+
+mod request;
+
+use crate::prelude::*;
+use core::net::Ipv4Addr;
+
+use crate::netlink::message::{
+    Ack, Attribute, Builder, Frame, NLMSG_DONE, NLMSG_ERROR, attributes,
+};
+use crate::packet::ethernet::MacAddress;
+use crate::reader::{DecodeError, Reader};
+
+pub use request::Request;
+
+const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const RTM_GETLINK: u16 = 18;
+const RTM_NEWADDR: u16 = 20;
+const RTM_DELADDR: u16 = 21;
+const RTM_GETADDR: u16 = 22;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
+const RTM_GETROUTE: u16 = 26;
+
+const AF_UNSPEC: u8 = 0;
+const AF_INET: u8 = 2;
+
+/// Hardware type of Ethernet, in `ifi_type` as in ARP.
+pub const ARPHRD_ETHER: u16 = 1;
+
+const IFF_UP: u32 = 0x1;
+const IFF_RUNNING: u32 = 0x40;
+const IFF_LOWER_UP: u32 = 0x10000;
+
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_MASTER: u16 = 10;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_PARENT_DEV_NAME: u16 = 56;
+const IFLA_STATS64: u16 = 23;
+const IFLA_INFO_KIND: u16 = 1;
+
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_BROADCAST: u16 = 4;
+const IFA_CACHEINFO: u16 = 6;
+
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RTA_PRIORITY: u16 = 6;
+const RTA_PREFSRC: u16 = 7;
+const RTA_TABLE: u16 = 15;
+
+const RT_TABLE_MAIN: u8 = 254;
+const RTPROT_KERNEL: u8 = 2;
+const RTPROT_DHCP: u8 = 16;
+const RTNH_F_ONLINK: u32 = 4;
+const RT_SCOPE_UNIVERSE: u8 = 0;
+const RT_SCOPE_LINK: u8 = 253;
+const RTN_UNICAST: u8 = 1;
+
+/// A network interface as the kernel describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkInfo {
+    /// Its number.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Hardware type, [`ARPHRD_ETHER`] for Ethernet.
+    pub hardware_type: u16,
+    /// Hardware address; none when it is not six octets long.
+    pub mac: Option<MacAddress>,
+    /// Whether it is switched on.
+    pub up: bool,
+    /// Whether it is up and something is on the other end.
+    pub carrier: bool,
+    /// Whether the kernel's queues have taken notice of the carrier, up to a second later; what is
+    /// handed to them before is lost in silence.
+    pub running: bool,
+    /// Largest packet, octets.
+    pub mtu_octets: Option<u32>,
+    /// The bridge, bond or other interface that it belongs to.
+    pub master: Option<u32>,
+    /// What a virtual interface is: `veth`, `bridge`, `vlan` …
+    pub kind: Option<String>,
+    /// Whether a device is behind it (kernels since 5.14 say so here).
+    pub has_device: bool,
+    /// Frames received since it was made.
+    pub received: u64,
+}
+
+impl LinkInfo {
+    /// Returns whether `other` tells the same but for what counts on by itself.
+    pub fn is_same_state(&self, other: &Self) -> bool {
+        let received = other.received;
+        Self {
+            received,
+            ..self.clone()
+        } == *other
+    }
+
+    fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
+        // struct ifinfomsg: family 1, pad 1, type 2, index 4, flags 4, change 4.
+        let mut reader = Reader::new(payload);
+        reader.take(2, "ifi_family")?;
+        let hardware_type = u16::from_ne_bytes(reader.array("ifi_type")?);
+        let index = u32::from_ne_bytes(reader.array("ifi_index")?);
+        let flags = u32::from_ne_bytes(reader.array("ifi_flags")?);
+        reader.take(4, "ifi_change")?;
+        let carrier = flags & IFF_LOWER_UP != 0;
+        let mut link = Self {
+            index,
+            name: String::new(),
+            hardware_type,
+            mac: None,
+            up: flags & IFF_UP != 0,
+            carrier,
+            running: carrier && flags & IFF_RUNNING != 0,
+            mtu_octets: None,
+            master: None,
+            kind: None,
+            has_device: false,
+            received: 0,
+        };
+        for attribute in attributes(reader.rest()) {
+            let attribute = attribute?;
+            match attribute.kind {
+                IFLA_ADDRESS => link.mac = attribute.value.try_into().ok().map(MacAddress),
+                IFLA_IFNAME => link.name = attribute.text(),
+                IFLA_MTU => link.mtu_octets = Some(attribute.u32("IFLA_MTU")?),
+                IFLA_MASTER => link.master = Some(attribute.u32("IFLA_MASTER")?),
+                IFLA_LINKINFO => link.kind = info_kind(attribute.value)?,
+                IFLA_PARENT_DEV_NAME => link.has_device = true,
+                // struct rtnl_link_stats64 begins with rx_packets.
+                IFLA_STATS64 => {
+                    let mut stats = Reader::new(attribute.value);
+                    link.received = u64::from_ne_bytes(stats.array("rx_packets")?);
+                }
+                _ => {}
+            }
+        }
+        Ok(link)
+    }
+}
+
+fn info_kind(nest: &[u8]) -> Result<Option<String>, DecodeError> {
+    let mut kind = None;
+    for attribute in attributes(nest) {
+        let attribute = attribute?;
+        if attribute.kind == IFLA_INFO_KIND {
+            kind = Some(attribute.text());
+        }
+    }
+    Ok(kind)
+}
+
+/// An IPv4 address on a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Address {
+    /// The link's number.
+    pub index: u32,
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Bits of its network, 0 to 32.
+    pub prefix_len: u8,
+    /// The network's broadcast address.
+    pub broadcast: Option<Ipv4Addr>,
+    /// Seconds until the kernel prefers other addresses; [`FOREVER`] for never.
+    pub preferred_seconds: u32,
+    /// Seconds until the kernel removes the address; [`FOREVER`] for never.
+    pub valid_seconds: u32,
+}
+
+/// A lifetime that does not end.
+pub const FOREVER: u32 = u32::MAX;
+
+impl Address {
+    /// Returns whether it is the same address in the same network, lifetimes aside.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.address, self.prefix_len) == (other.address, other.prefix_len)
+    }
+
+    fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
+        // struct ifaddrmsg: family 1, prefixlen 1, flags 1, scope 1, index 4.
+        let mut reader = Reader::new(payload);
+        reader.take(1, "ifa_family")?;
+        let prefix_len = reader.u8("ifa_prefixlen")?;
+        reader.take(2, "ifa_flags")?;
+        let mut address = Self {
+            index: u32::from_ne_bytes(reader.array("ifa_index")?),
+            address: Ipv4Addr::UNSPECIFIED,
+            prefix_len,
+            broadcast: None,
+            preferred_seconds: FOREVER,
+            valid_seconds: FOREVER,
+        };
+        for attribute in attributes(reader.rest()) {
+            let attribute = attribute?;
+            match attribute.kind {
+                IFA_LOCAL => address.address = ipv4(&attribute, "IFA_LOCAL")?,
+                IFA_BROADCAST => address.broadcast = Some(ipv4(&attribute, "IFA_BROADCAST")?),
+                IFA_CACHEINFO => {
+                    let mut times = Reader::new(attribute.value);
+                    address.preferred_seconds = u32::from_ne_bytes(times.array("ifa_prefered")?);
+                    address.valid_seconds = u32::from_ne_bytes(times.array("ifa_valid")?);
+                }
+                _ => {}
+            }
+        }
+        Ok(address)
+    }
+
+    fn encode(&self, kind: u16, flags: u16, sequence: u32) -> Vec<u8> {
+        let mut fixed = vec![AF_INET, self.prefix_len, 0, RT_SCOPE_UNIVERSE];
+        fixed.extend_from_slice(&self.index.to_ne_bytes());
+        let mut builder = Builder::new(kind, flags, sequence, &fixed)
+            .attribute(IFA_LOCAL, &self.address.octets())
+            .attribute(IFA_ADDRESS, &self.address.octets());
+        if kind == RTM_NEWADDR {
+            if let Some(broadcast) = self.broadcast {
+                builder = builder.attribute(IFA_BROADCAST, &broadcast.octets());
+            }
+            let mut times = [0; 16];
+            let (lifetimes, _) = times.as_chunks_mut::<4>();
+            for (octets, seconds) in lifetimes
+                .iter_mut()
+                .zip([self.preferred_seconds, self.valid_seconds])
+            {
+                *octets = seconds.to_ne_bytes();
+            }
+            builder = builder.attribute(IFA_CACHEINFO, &times);
+        }
+        builder.finish()
+    }
+}
+
+/// An IPv4 route of the main table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// Number of the link that it leads out of.
+    pub index: u32,
+    /// The network; its host bits are zero.
+    pub destination: Ipv4Addr,
+    /// Bits of the network, 0 to 32.
+    pub prefix_len: u8,
+    /// The router; none when the network is on the link.
+    pub gateway: Option<Ipv4Addr>,
+    /// The address that our packets carry.
+    pub source: Option<Ipv4Addr>,
+}
+
+/// A route as the kernel describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstalledRoute {
+    /// Where it leads.
+    pub route: Route,
+    /// Its metric: of several routes to one network the one with the lowest counts.
+    pub metric: u32,
+    /// Who made it (`rtm_protocol`).
+    protocol: u8,
+    /// The whole description, from which the kernel makes the same route again.
+    payload: Vec<u8>,
+}
+
+impl InstalledRoute {
+    /// Returns whether a DHCP client made it.
+    pub const fn is_of_dhcp(&self) -> bool {
+        self.protocol == RTPROT_DHCP
+    }
+
+    /// Returns whether the kernel made it, which it does for each address.
+    pub const fn is_of_kernel(&self) -> bool {
+        self.protocol == RTPROT_KERNEL
+    }
+
+    /// Decodes a route; none when it is not a unicast route of the main table over one link.
+    fn decode(payload: &[u8]) -> Result<Option<Self>, DecodeError> {
+        // struct rtmsg: family, dst_len, src_len, tos, table, protocol, scope, type: 1 each;
+        // flags 4.
+        let mut reader = Reader::new(payload);
+        let family = reader.u8("rtm_family")?;
+        let prefix_len = reader.u8("rtm_dst_len")?;
+        reader.take(2, "rtm_src_len")?;
+        let mut table = u32::from(reader.u8("rtm_table")?);
+        let protocol = reader.u8("rtm_protocol")?;
+        reader.take(1, "rtm_scope")?;
+        let kind = reader.u8("rtm_type")?;
+        reader.take(4, "rtm_flags")?;
+        let mut index = None;
+        let mut metric = 0;
+        let mut route = Route {
+            index: 0,
+            destination: Ipv4Addr::UNSPECIFIED,
+            prefix_len,
+            gateway: None,
+            source: None,
+        };
+        for attribute in attributes(reader.rest()) {
+            let attribute = attribute?;
+            match attribute.kind {
+                RTA_DST => route.destination = ipv4(&attribute, "RTA_DST")?,
+                RTA_OIF => index = Some(attribute.u32("RTA_OIF")?),
+                RTA_GATEWAY => route.gateway = Some(ipv4(&attribute, "RTA_GATEWAY")?),
+                RTA_PRIORITY => metric = attribute.u32("RTA_PRIORITY")?,
+                RTA_PREFSRC => route.source = Some(ipv4(&attribute, "RTA_PREFSRC")?),
+                RTA_TABLE => table = attribute.u32("RTA_TABLE")?,
+                _ => {}
+            }
+        }
+        let is_main = family == AF_INET && kind == RTN_UNICAST && table == u32::from(RT_TABLE_MAIN);
+        Ok(index.filter(|_| is_main).map(|index| Self {
+            route: Route { index, ..route },
+            metric,
+            protocol,
+            payload: payload.to_vec(),
+        }))
+    }
+
+    /// Encodes a request for the same route. Of its flags the kernel takes only the one that says
+    /// that the router is on the link; the others (dead, without a carrier) are states.
+    fn encode(&self, flags: u16, sequence: u32) -> Vec<u8> {
+        let mut payload = self.payload.clone();
+        if let Some(state) = payload.get_mut(8..12) {
+            let known = <[u8; 4]>::try_from(&*state).map_or(0, u32::from_ne_bytes);
+            state.copy_from_slice(&(known & RTNH_F_ONLINK).to_ne_bytes());
+        }
+        Builder::new(RTM_NEWROUTE, flags, sequence, &payload).finish()
+    }
+}
+
+impl Route {
+    fn encode(&self, kind: u16, flags: u16, sequence: u32) -> Vec<u8> {
+        let scope = match self.gateway {
+            Some(_) => RT_SCOPE_UNIVERSE,
+            None => RT_SCOPE_LINK,
+        };
+        let fixed = [
+            AF_INET,
+            self.prefix_len,
+            0,
+            0,
+            RT_TABLE_MAIN,
+            RTPROT_DHCP,
+            scope,
+            RTN_UNICAST,
+            0,
+            0,
+            0,
+            0,
+        ];
+        let mut builder = Builder::new(kind, flags, sequence, &fixed)
+            .attribute(RTA_DST, &self.destination.octets())
+            .attribute(RTA_OIF, &self.index.to_ne_bytes());
+        if let Some(gateway) = self.gateway {
+            builder = builder.attribute(RTA_GATEWAY, &gateway.octets());
+        }
+        if let Some(source) = self.source {
+            builder = builder.attribute(RTA_PREFSRC, &source.octets());
+        }
+        builder.finish()
+    }
+}
+
+fn ipv4(attribute: &Attribute<'_>, field: &'static str) -> Result<Ipv4Addr, DecodeError> {
+    attribute.array::<4>(field).map(Ipv4Addr::from)
+}
+
+/// What the kernel tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// A link is there, or has changed.
+    NewLink(LinkInfo),
+    /// A link is gone.
+    DelLink(LinkInfo),
+    /// An address is there, or has changed.
+    NewAddress(Address),
+    /// An address is gone.
+    DelAddress(Address),
+    /// A route is there, or has changed.
+    NewRoute(InstalledRoute),
+    /// The request has been done, or refused.
+    Ack(Ack),
+    /// The dump is complete.
+    Done,
+    /// Something else.
+    Other,
+}
+
+impl Message {
+    /// Decodes one message of a datagram from a route socket.
+    ///
+    /// # Errors
+    /// [`DecodeError`] naming the field that is cut off or lies about its length.
+    pub fn decode(frame: &Frame<'_>) -> Result<Self, DecodeError> {
+        let family = frame.payload.first().copied();
+        Ok(match frame.kind {
+            NLMSG_ERROR => Self::Ack(Ack::decode(frame)?),
+            NLMSG_DONE => Self::Done,
+            // A bridge tells of its ports in the same words under its own family.
+            RTM_NEWLINK if family == Some(AF_UNSPEC) => {
+                Self::NewLink(LinkInfo::decode(frame.payload)?)
+            }
+            RTM_DELLINK if family == Some(AF_UNSPEC) => {
+                Self::DelLink(LinkInfo::decode(frame.payload)?)
+            }
+            RTM_NEWADDR if family == Some(AF_INET) => {
+                Self::NewAddress(Address::decode(frame.payload)?)
+            }
+            RTM_DELADDR if family == Some(AF_INET) => {
+                Self::DelAddress(Address::decode(frame.payload)?)
+            }
+            RTM_NEWROUTE => {
+                InstalledRoute::decode(frame.payload)?.map_or(Self::Other, Self::NewRoute)
+            }
+            _ => Self::Other,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+//! The IPv4 header (RFC 791).
+//!
+//! Options are skipped, fragments refused: nothing that a boot exchange needs comes in pieces.
+
+use crate::prelude::*;
+use core::net::Ipv4Addr;
+
+use crate::packet::checksum;
+use crate::reader::{DecodeError, Reader};
+
+/// Protocol number of UDP.
+pub const PROTOCOL_UDP: u8 = 17;
+
+/// Returns the mask of a network of `prefix_len` bits, 0 to 32; more are as 32.
+pub const fn netmask(prefix_len: u8) -> Ipv4Addr {
+    let host_bits = 32_u32.saturating_sub(prefix_len as u32);
+    match u32::MAX.checked_shl(host_bits) {
+        Some(mask) => Ipv4Addr::from_bits(mask),
+        None => Ipv4Addr::UNSPECIFIED,
+    }
+}
+
+/// Returns whether two addresses are in one network of `prefix_len` bits, 0 to 32; more are as 32.
+pub fn same_network(one: Ipv4Addr, other: Ipv4Addr, prefix_len: u8) -> bool {
+    let mask = netmask(prefix_len);
+    one & mask == other & mask
+}
+
+/// What matters of an IPv4 header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Sender.
+    pub source: Ipv4Addr,
+    /// Receiver.
+    pub destination: Ipv4Addr,
+    /// Protocol of the payload.
+    pub protocol: u8,
+}
+
+impl Header {
+    /// Octets of a header without options.
+    pub const LEN: usize = 20;
+
+    /// Decodes a header and returns it with the payload, cut to the header's total length.
+    ///
+    /// # Errors
+    /// [`DecodeError`] for a version other than 4, lengths beyond the packet, a wrong header sum,
+    /// or a fragment.
+    pub fn decode(packet: &[u8]) -> Result<(Self, &[u8]), DecodeError> {
+        let version_ihl = Reader::new(packet).u8("version")?;
+        if version_ihl >> 4 != 4 {
+            return Err(DecodeError::invalid("version", version_ihl >> 4));
+        }
+        let header_len = usize::from(version_ihl & 0x0f) * 4;
+        if header_len < Self::LEN {
+            return Err(DecodeError::invalid("ihl", version_ihl & 0x0f));
+        }
+        let mut after_header = Reader::new(packet);
+        let mut reader = Reader::new(after_header.take(header_len, "header")?);
+        if checksum(&[reader.rest()]) != 0 {
+            return Err(DecodeError::Checksum {
+                field: "IPv4 header",
+            });
+        }
+        reader.take(2, "type of service")?;
+        let total_len = usize::from(reader.u16("total length")?);
+        reader.take(2, "identification")?;
+        let fragment = reader.u16("fragment offset")?;
+        if fragment & 0x3fff != 0 {
+            return Err(DecodeError::Fragment);
+        }
+        reader.take(1, "time to live")?;
+        let protocol = reader.u8("protocol")?;
+        reader.take(2, "header checksum")?;
+        let source = Ipv4Addr::from(reader.array("source")?);
+        let destination = Ipv4Addr::from(reader.array("destination")?);
+        let payload_len = total_len
+            .checked_sub(header_len)
+            .ok_or(DecodeError::invalid("total length", total_len as u64))?;
+        let payload = after_header.take(payload_len, "payload")?;
+        let header = Self {
+            source,
+            destination,
+            protocol,
+        };
+        Ok((header, payload))
+    }
+
+    /// Appends the header of a packet with `payload_len` octets behind it, unfragmentable,
+    /// time to live 64.
+    ///
+    /// # Errors
+    /// [`DecodeError::Invalid`] when the packet would be longer than 65,535 octets.
+    pub fn encode(&self, payload_len: usize, buf: &mut Vec<u8>) -> Result<(), DecodeError> {
+        let total_len = u16::try_from(payload_len + Self::LEN)
+            .map_err(|_| DecodeError::invalid("total length", payload_len as u64))?;
+        let mut header = Vec::with_capacity(Self::LEN);
+        header.extend_from_slice(&[0x45, 0x10]); // no options; low delay, as DHCP clients use
+        header.extend_from_slice(&total_len.to_be_bytes());
+        header.extend_from_slice(&[0, 0, 0x40, 0, 64, self.protocol]);
+        let addresses = [self.source.octets(), self.destination.octets()].concat();
+        let sum = checksum(&[&header, &addresses]);
+        header.extend_from_slice(&sum.to_be_bytes());
+        header.extend_from_slice(&addresses);
+        buf.extend_from_slice(&header);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: Header = Header {
+        source: Ipv4Addr::new(192, 0, 2, 1),
+        destination: Ipv4Addr::BROADCAST,
+        protocol: PROTOCOL_UDP,
+    };
+
+    fn packet() -> Vec<u8> {
+        let mut packet = Vec::new();
+        HEADER.encode(4, &mut packet).unwrap();
+        packet.extend_from_slice(b"data");
+        packet
+    }
+
+    fn with_sum(mut packet: Vec<u8>) -> Vec<u8> {
+        packet[10..12].fill(0);
+        let header_len = usize::from(packet[0] & 15) * 4;
+        let sum = checksum(&[&packet[..header_len]]);
+        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        packet
+    }
+
+    #[test]
+    fn a_header_is_read_as_it_was_written_and_padding_is_cut_off() {
+        let mut packet = packet();
+        packet.extend_from_slice(&[0; 22]);
+        assert_eq!(Header::decode(&packet), Ok((HEADER, &b"data"[..])));
+    }
+
+    #[test]
+    fn a_mask_has_as_many_bits_as_the_prefix() {
+        for (prefix_len, mask) in [
+            (0, [0; 4]),
+            (1, [128, 0, 0, 0]),
+            (20, [255, 255, 240, 0]),
+            (32, [255; 4]),
+            (33, [255; 4]),
+        ] {
+            assert_eq!(netmask(prefix_len), Ipv4Addr::from(mask));
+        }
+    }
+
+    #[test]
+    fn addresses_are_in_one_network_when_its_bits_are_equal() {
+        let [one, other] = [[192, 0, 2, 1], [192, 0, 3, 1]].map(Ipv4Addr::from);
+        let same = [0, 23, 24, 32, 33].map(|prefix_len| same_network(one, other, prefix_len));
+        assert_eq!(same, [true, true, false, false, false]);
+        assert!(same_network(one, one, 33));
+    }
+
+    #[test]
+    fn options_are_skipped() {
+        let mut packet = packet();
+        packet.splice(20..20, [1, 1, 1, 0]);
+        packet[0] = 0x46;
+        packet[3] += 4;
+        assert_eq!(
+            Header::decode(&with_sum(packet)),
+            Ok((HEADER, &b"data"[..]))
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_its_field() {
+        let refused = |at: usize, octet: u8| {
+            let mut packet = packet();
+            packet[at] = octet;
+            Header::decode(&with_sum(packet)).unwrap_err()
+        };
+        assert_eq!(refused(0, 0x65), DecodeError::invalid("version", 6_u8));
+        assert_eq!(refused(3, 19), DecodeError::invalid("total length", 19_u8));
+        assert_eq!(refused(6, 0x20), DecodeError::Fragment);
+        assert!(matches!(
+            refused(3, 200),
+            DecodeError::Truncated {
+                field: "payload",
+                ..
+            }
+        ));
+        let mut packet = packet();
+        packet[8] ^= 1;
+        assert_eq!(
+            Header::decode(&packet),
+            Err(DecodeError::Checksum {
+                field: "IPv4 header"
+            })
+        );
+        packet[0] = 0x44;
+        assert_eq!(
+            Header::decode(&packet),
+            Err(DecodeError::invalid("ihl", 4_u8))
+        );
+    }
+
+    #[test]
+    fn no_prefix_decodes() {
+        let packet = packet();
+        for len in 0..packet.len() {
+            assert!(Header::decode(&packet[..len]).is_err());
+        }
+    }
+}

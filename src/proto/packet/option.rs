@@ -1,0 +1,481 @@
+//! DHCP options as they stand in a message (RFC 2131 §4.1, RFC 2132, RFC 3396).
+//!
+//! The walker is the truth about what is in a message: it joins the parts of a split option in
+//! any order, follows option overload (52) into `file` and `sname`, and keeps what it does not
+//! know. An option that holds one value of fixed length is never joined: of several, the first
+//! counts. Whatever is wrong with one option, those before it stay readable. Values are then decoded
+//! one at a time with `dhcproto`, after their lengths have been checked.
+
+pub mod known;
+
+use crate::prelude::*;
+use core::net::Ipv4Addr;
+
+use dhcproto::v4::{DhcpOption, OptionCode};
+use dhcproto::{Decodable, Decoder};
+
+use super::ipv4::netmask;
+use crate::reader::{DecodeError, Reader};
+
+/// Option codes, under their titles in RFC 2132 and its successors.
+#[allow(missing_docs, reason = "each is named as in the registry")]
+pub mod code {
+    pub const PAD: u8 = 0;
+    pub const SUBNET_MASK: u8 = 1;
+    pub const ROUTER: u8 = 3;
+    pub const DOMAIN_NAME_SERVER: u8 = 6;
+    pub const HOST_NAME: u8 = 12;
+    pub const DOMAIN_NAME: u8 = 15;
+    pub const ROOT_PATH: u8 = 17;
+    pub const INTERFACE_MTU: u8 = 26;
+    pub const BROADCAST_ADDRESS: u8 = 28;
+    pub const NTP_SERVERS: u8 = 42;
+    pub const VENDOR_SPECIFIC: u8 = 43;
+    pub const REQUESTED_ADDRESS: u8 = 50;
+    pub const LEASE_TIME: u8 = 51;
+    pub const OVERLOAD: u8 = 52;
+    pub const MESSAGE_TYPE: u8 = 53;
+    pub const SERVER_IDENTIFIER: u8 = 54;
+    pub const PARAMETER_REQUEST_LIST: u8 = 55;
+    pub const MESSAGE: u8 = 56;
+    pub const MAX_MESSAGE_SIZE: u8 = 57;
+    pub const RENEWAL_TIME: u8 = 58;
+    pub const REBINDING_TIME: u8 = 59;
+    pub const VENDOR_CLASS: u8 = 60;
+    pub const CLIENT_IDENTIFIER: u8 = 61;
+    pub const TFTP_SERVER_NAME: u8 = 66;
+    pub const BOOT_FILE_NAME: u8 = 67;
+    pub const USER_CLASS: u8 = 77;
+    pub const RAPID_COMMIT: u8 = 80;
+    pub const CLIENT_FQDN: u8 = 81;
+    pub const CLIENT_SYSTEM: u8 = 93;
+    pub const CLIENT_NDI: u8 = 94;
+    pub const CLIENT_MACHINE_ID: u8 = 97;
+    pub const IPV6_ONLY_PREFERRED: u8 = 108;
+    pub const DOMAIN_SEARCH: u8 = 119;
+    pub const CLASSLESS_STATIC_ROUTE: u8 = 121;
+    pub const TFTP_SERVER_ADDRESS: u8 = 150;
+    pub const IPXE_ENCAPSULATED: u8 = 175;
+    pub const CONFIG_FILE: u8 = 209;
+    pub const PATH_PREFIX: u8 = 210;
+    pub const REBOOT_TIME: u8 = 211;
+    pub const MS_CLASSLESS_STATIC_ROUTE: u8 = 249;
+    pub const END: u8 = 255;
+}
+
+/// A destination with its prefix length, and the router: one entry of option 121.
+pub type ClasslessRoute = (Ipv4Addr, u8, Ipv4Addr);
+
+/// The options of a message, each once, in the order of their first part.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Options {
+    list: Vec<(u8, Vec<u8>)>,
+}
+
+impl Options {
+    /// Reads the options of one area up to its end option, joining them to those already read.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] for an option that ends beyond the area; those before it have
+    /// been read.
+    pub fn read_area(&mut self, area: &[u8]) -> Result<(), DecodeError> {
+        self.read(area, fixed_len)
+    }
+
+    /// Reads the options within an option, whose codes have meanings of their own.
+    ///
+    /// # Errors
+    /// As [`Options::read_area`].
+    pub fn read_encapsulated(&mut self, area: &[u8]) -> Result<(), DecodeError> {
+        self.read(area, |_| None)
+    }
+
+    fn read(&mut self, area: &[u8], fixed_len: fn(u8) -> Option<usize>) -> Result<(), DecodeError> {
+        let mut reader = Reader::new(area);
+        while !reader.is_empty() {
+            match reader.u8("option code")? {
+                code::PAD => {}
+                code::END => break,
+                code => {
+                    let len = reader.u8("option length")?;
+                    let part = reader.take(usize::from(len), "option value")?;
+                    self.append(code, part, fixed_len(code));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends the options and the end option to `buf`; a long one is split (RFC 3396).
+    ///
+    /// By hand, since `dhcproto` draws random numbers for each message, even for one that has its
+    /// `xid`, and early in a boot the kernel has it wait for them: a second or more.
+    pub fn encode(&self, buf: &mut Vec<u8>) {
+        for (code, value) in self.iter() {
+            for part in value.chunks(255).chain(value.is_empty().then_some(value)) {
+                buf.push(code);
+                buf.extend(u8::try_from(part.len()));
+                buf.extend_from_slice(part);
+            }
+        }
+        buf.push(code::END);
+    }
+
+    fn append(&mut self, code: u8, part: &[u8], fixed_len: Option<usize>) {
+        let Some((_, value)) = self.list.iter_mut().find(|(known, _)| *known == code) else {
+            return self.list.push((code, part.to_vec()));
+        };
+        let is_whole = |octets: &[u8]| fixed_len == Some(octets.len());
+        if is_whole(value) || is_repetition(value, part) {
+            return;
+        }
+        if is_whole(part) {
+            value.clear();
+        }
+        value.extend_from_slice(part);
+    }
+
+    /// Sets an option, in place of what it had.
+    pub fn set(&mut self, code: u8, value: impl Into<Vec<u8>>) {
+        self.remove(code);
+        self.list.push((code, value.into()));
+    }
+
+    /// Takes an option out.
+    pub fn remove(&mut self, code: u8) {
+        self.list.retain(|(known, _)| *known != code);
+    }
+
+    /// Returns an option's octets.
+    pub fn get(&self, code: u8) -> Option<&[u8]> {
+        self.iter()
+            .find_map(|(known, value)| (known == code).then_some(value))
+    }
+
+    /// Returns all options, in the order of their first part.
+    pub fn iter(&self) -> impl Iterator<Item = (u8, &[u8])> {
+        self.list
+            .iter()
+            .map(|(code, value)| (*code, value.as_slice()))
+    }
+
+    /// Returns an option of one octet.
+    pub fn u8(&self, code: u8) -> Option<u8> {
+        Some(u8::from_be_bytes(self.array(code)?))
+    }
+
+    /// Returns an option of two octets.
+    pub fn u16(&self, code: u8) -> Option<u16> {
+        Some(u16::from_be_bytes(self.array(code)?))
+    }
+
+    /// Returns an option of four octets.
+    pub fn u32(&self, code: u8) -> Option<u32> {
+        Some(u32::from_be_bytes(self.array(code)?))
+    }
+
+    /// Returns an option that is one address.
+    pub fn address(&self, code: u8) -> Option<Ipv4Addr> {
+        Some(Ipv4Addr::from(self.array::<4>(code)?))
+    }
+
+    fn array<const N: usize>(&self, code: u8) -> Option<[u8; N]> {
+        self.get(code)?.try_into().ok()
+    }
+
+    /// Returns an option that is a list of addresses; octets after the last whole one are dropped.
+    pub fn addresses(&self, code: u8) -> Vec<Ipv4Addr> {
+        let (whole, _) = self.get(code).unwrap_or_default().as_chunks::<4>();
+        whole.iter().copied().map(Ipv4Addr::from).collect()
+    }
+
+    /// Returns an option that is text, up to its first NUL (servers send one although RFC 2132 §2
+    /// says not to); none when nothing is left or it is not UTF-8.
+    pub fn text(&self, code: u8) -> Option<&str> {
+        text(self.get(code)?)
+    }
+
+    /// Returns the routes of option 121 (RFC 3442) or, without it, of its twin 249.
+    ///
+    /// A malformed list yields its routes up to the fault.
+    pub fn classless_routes(&self) -> Option<Vec<ClasslessRoute>> {
+        let octets = self
+            .get(code::CLASSLESS_STATIC_ROUTE)
+            .or_else(|| self.get(code::MS_CLASSLESS_STATIC_ROUTE))?;
+        Some(read_classless_routes(octets))
+    }
+
+    /// Returns whether the server says to iPXE (option 175) that no ProxyDHCP server is to be waited
+    /// for (its sub-option 176, `no-pxedhcp`).
+    pub fn rules_out_proxies(&self) -> bool {
+        const NO_PXEDHCP: u8 = 176;
+        let mut within = Self::default();
+        let octets = self.get(code::IPXE_ENCAPSULATED).unwrap_or_default();
+        // What stands before a fault counts.
+        let _ = within.read_encapsulated(octets);
+        let value = within.get(NO_PXEDHCP).unwrap_or_default();
+        value.iter().any(|octet| *octet != 0)
+    }
+
+    /// Returns the search list of option 119 (RFC 3397, with compression), as dotted names.
+    pub fn domain_search(&self) -> Vec<String> {
+        let octets = self.get(code::DOMAIN_SEARCH).unwrap_or_default();
+        let Some(DhcpOption::DomainSearch(names)) = decode_one(OptionCode::DomainSearch, octets)
+        else {
+            return Vec::new();
+        };
+        names
+            .iter()
+            .map(|name| name.to_ascii().trim_end_matches('.').to_owned())
+            .collect()
+    }
+}
+
+/// Returns the length of an option that holds one value of fixed length, octets; none for texts,
+/// lists and routes, whose parts RFC 3396 has joined, and for what is not known.
+///
+/// Servers that are told to send such an option send it beside their own (dnsmasq 2.90 with
+/// `--dhcp-option=54,…`), and joined the two would be no value at all.
+const fn fixed_len(code: u8) -> Option<usize> {
+    Some(match code {
+        // Switches, counters and types of RFC 2132; 116 is RFC 2563.
+        19 | 20 | 23 | 27 | 29..=31 | 34 | 36 | 37 | 39 | 46 | 116 => 1,
+        code::OVERLOAD | code::MESSAGE_TYPE => 1,
+        13 | 22 | code::INTERFACE_MTU | code::MAX_MESSAGE_SIZE => 2,
+        2 | 24 | 35 | 38 | code::LEASE_TIME | code::RENEWAL_TIME | code::REBINDING_TIME => 4,
+        code::IPV6_ONLY_PREFERRED | code::REBOOT_TIME => 4,
+        // One address: the swap server, the router to solicit, RFC 3011's subnet.
+        16 | 32 | 118 | code::SUBNET_MASK | code::BROADCAST_ADDRESS => 4,
+        code::REQUESTED_ADDRESS | code::SERVER_IDENTIFIER => 4,
+        _ => return None,
+    })
+}
+
+/// Returns whether `part` says once more what the option says already, with or without a NUL
+/// behind it. A part of full length does not: it is how RFC 3396 begins a longer value.
+fn is_repetition(value: &[u8], part: &[u8]) -> bool {
+    let without_nul = |octets: &[u8]| octets.strip_suffix(&[0]).unwrap_or(octets).len();
+    let (len, other_len) = (without_nul(value), without_nul(part));
+    len > 0 && value.len() < 255 && value.get(..len) == part.get(..other_len)
+}
+
+/// Returns the text in `octets` up to the first NUL; none when it is empty or not UTF-8.
+pub fn text(octets: &[u8]) -> Option<&str> {
+    let octets = octets.split(|octet| *octet == 0).next()?;
+    core::str::from_utf8(octets)
+        .ok()
+        .filter(|text| !text.is_empty())
+}
+
+/// Decodes one value with `dhcproto`, which joins parts of the same code again.
+fn decode_one(code: OptionCode, value: &[u8]) -> Option<DhcpOption> {
+    let mut options = Options::default();
+    options.set(code.into(), value);
+    let mut octets = Vec::new();
+    options.encode(&mut octets);
+    DhcpOption::decode(&mut Decoder::new(&octets)).ok()
+}
+
+/// Reads a route list (RFC 3442) up to its first fault: only the octets of the prefix stand there.
+fn read_classless_routes(octets: &[u8]) -> Vec<ClasslessRoute> {
+    let mut reader = Reader::new(octets);
+    let mut routes = Vec::new();
+    while let Ok(prefix_len @ 0..=32) = reader.u8("prefix length") {
+        let significant = usize::from(prefix_len.div_ceil(8));
+        let Ok(prefix) = reader.take(significant, "destination") else {
+            break;
+        };
+        let Ok(router) = reader.array::<4>("router") else {
+            break;
+        };
+        let mut destination = [0; 4];
+        for (octet, known) in destination.iter_mut().zip(prefix) {
+            *octet = *known;
+        }
+        // Servers may leave bits set beyond the prefix; RFC 3442 has the client clear them.
+        let destination = Ipv4Addr::from(destination) & netmask(prefix_len);
+        routes.push((destination, prefix_len, Ipv4Addr::from(router)));
+    }
+    routes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(area: &[u8]) -> Options {
+        let mut options = Options::default();
+        options.read_area(area).unwrap();
+        options
+    }
+
+    #[test]
+    fn parts_of_a_split_option_are_joined_wherever_they_stand() {
+        let options = options(&[
+            67, 2, b'a', b'b', 0, 1, 4, 255, 255, 255, 0, 67, 1, b'c', 255, 9,
+        ]);
+        assert_eq!(options.get(67), Some(&b"abc"[..]));
+        assert_eq!(
+            options.address(code::SUBNET_MASK),
+            Some(Ipv4Addr::new(255, 255, 255, 0))
+        );
+        assert_eq!(options.iter().count(), 2);
+    }
+
+    #[test]
+    fn of_an_option_of_fixed_length_that_comes_twice_the_first_counts() {
+        for (code, len) in (1..=254).filter_map(|code| Some((code, fixed_len(code)?))) {
+            let part = |octet: u8, len: usize| {
+                [vec![code, u8::try_from(len).unwrap()], vec![octet; len]].concat()
+            };
+            let (first, second) = (part(1, len), part(2, len));
+            let twice = [&first[..], &second].concat();
+            assert_eq!(options(&twice).get(code), Some(&vec![1; len][..]), "{code}");
+            let mut over_areas = options(&first);
+            over_areas.read_area(&second).unwrap();
+            assert_eq!(over_areas.get(code), Some(&vec![1; len][..]), "{code}");
+            // One of a wrong length does not count.
+            for wrong in [0, len + 1, len + 4] {
+                let area = [&part(9, wrong)[..], &second, &part(9, wrong), &first].concat();
+                assert_eq!(options(&area).get(code), Some(&vec![2; len][..]), "{code}");
+            }
+        }
+        let halves = options(&[1, 2, 255, 255, 1, 2, 255, 0]);
+        assert_eq!(halves.address(1), Some(Ipv4Addr::new(255, 255, 255, 0)));
+    }
+
+    #[test]
+    fn the_table_of_lengths_agrees_with_what_is_known_of_the_options() {
+        for code in 1..=254 {
+            let Some(len) = fixed_len(code) else { continue };
+            let value = known::Value::read(code, &vec![1; len]);
+            let is_list = matches!(value, known::Value::Addresses(_) | known::Value::Text(_));
+            assert!(!is_list, "{code}");
+            if known::is_known(code) {
+                assert!(!matches!(value, known::Value::Octets(_)), "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_or_list_that_is_repeated_whole_is_not_joined_to_itself() {
+        for (first, second, expected) in [
+            (&b"pxelinux.0"[..], &b"pxelinux.0"[..], &b"pxelinux.0"[..]),
+            (b"pxelinux.0\0", b"pxelinux.0", b"pxelinux.0\0"),
+            (b"pxelinux.0", b"pxelinux.0\0", b"pxelinux.0"),
+            (b"pxelinux", b".0", b"pxelinux.0"),
+            (b"a", b"ab", b"aab"),
+        ] {
+            for code in [12, 66, 67, 209] {
+                let part =
+                    |octets: &[u8]| [&[code, u8::try_from(octets.len()).unwrap()], octets].concat();
+                let joined = options(&[part(first), part(second)].concat());
+                assert_eq!(joined.get(code), Some(expected), "{code}");
+            }
+        }
+        let routers = options(&[
+            3, 4, 192, 0, 2, 1, 3, 4, 192, 0, 2, 2, 6, 0, 6, 4, 1, 1, 1, 1,
+        ]);
+        let expected = [1, 2].map(|host| Ipv4Addr::new(192, 0, 2, host));
+        assert_eq!(routers.addresses(3), expected);
+        assert_eq!(routers.addresses(6), [Ipv4Addr::new(1, 1, 1, 1)]);
+        // Two full parts of a longer value may be equal.
+        let mut long = Options::default();
+        long.set(43, [0; 510]);
+        let mut area = Vec::new();
+        long.encode(&mut area);
+        assert_eq!(options(&area).get(43), Some(&[0; 510][..]));
+    }
+
+    #[test]
+    fn options_within_an_option_have_codes_of_their_own() {
+        let mut within = Options::default();
+        within
+            .read_encapsulated(&[1, 4, 1, 2, 3, 4, 1, 1, 5])
+            .unwrap();
+        assert_eq!(within.get(1), Some(&[1, 2, 3, 4, 5][..]));
+        let proxy = |within: &[u8]| {
+            let mut options = Options::default();
+            options.set(code::IPXE_ENCAPSULATED, within);
+            options.rules_out_proxies()
+        };
+        assert!(proxy(&[176, 1, 1, 176, 1, 1]) && proxy(&[176, 1, 1]));
+        assert!(!proxy(&[176, 1, 0, 176, 1, 0]) && !proxy(&[]));
+    }
+
+    #[test]
+    fn an_option_beyond_the_end_leaves_those_before_it() {
+        let mut options = Options::default();
+        let error = options.read_area(&[53, 1, 2, 1, 4, 255, 255]).unwrap_err();
+        assert_eq!(
+            error,
+            DecodeError::Truncated {
+                field: "option value",
+                needed: 4,
+                left: 2
+            }
+        );
+        assert_eq!(options.u8(code::MESSAGE_TYPE), Some(2));
+        assert_eq!(options.get(1), None);
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_length_is_no_value() {
+        let options = options(&[
+            1, 3, 255, 255, 255, 51, 5, 0, 0, 0, 1, 1, 6, 5, 192, 0, 2, 1, 9,
+        ]);
+        assert_eq!(options.address(1), None);
+        assert_eq!(options.u32(51), None);
+        assert_eq!(options.addresses(6), [Ipv4Addr::new(192, 0, 2, 1)]);
+    }
+
+    #[test]
+    fn text_ends_at_the_first_nul_and_is_never_empty() {
+        let options = options(&[12, 4, b'h', b'o', 0, b'x', 15, 1, 0, 67, 2, 0xff, 0xfe]);
+        assert_eq!(options.text(12), Some("ho"));
+        assert_eq!(options.text(15), None);
+        assert_eq!(options.text(67), None);
+    }
+
+    #[test]
+    fn classless_routes_are_those_of_rfc_3442_and_end_at_a_fault() {
+        let routes = [0, 192, 0, 2, 1, 24, 10, 1, 2, 192, 0, 2, 2, 33, 1, 2, 3];
+        let mut options = Options::default();
+        options.set(code::MS_CLASSLESS_STATIC_ROUTE, routes);
+        let expected = vec![
+            (Ipv4Addr::UNSPECIFIED, 0, Ipv4Addr::new(192, 0, 2, 1)),
+            (Ipv4Addr::new(10, 1, 2, 0), 24, Ipv4Addr::new(192, 0, 2, 2)),
+        ];
+        assert_eq!(options.classless_routes(), Some(expected));
+        options.set(
+            code::CLASSLESS_STATIC_ROUTE,
+            [32, 198, 51, 100, 7, 0, 0, 0, 0],
+        );
+        let on_link = vec![(Ipv4Addr::new(198, 51, 100, 7), 32, Ipv4Addr::UNSPECIFIED)];
+        assert_eq!(options.classless_routes(), Some(on_link));
+    }
+
+    #[test]
+    fn a_route_list_longer_than_one_option_is_read_whole() {
+        let mut octets = Vec::new();
+        for network in 0..100 {
+            octets.extend_from_slice(&[24, 10, 0, network, 192, 0, 2, 1]);
+        }
+        let mut options = Options::default();
+        options.set(code::CLASSLESS_STATIC_ROUTE, octets);
+        assert_eq!(options.classless_routes().unwrap().len(), 100);
+    }
+
+    #[test]
+    fn a_search_list_is_decompressed_and_loops_end() {
+        let mut options = Options::default();
+        let list = b"\x03eng\x07example\x03com\x00\x05sales\xc0\x04";
+        options.set(code::DOMAIN_SEARCH, *list);
+        assert_eq!(
+            options.domain_search(),
+            ["eng.example.com", "sales.example.com"]
+        );
+        options.set(code::DOMAIN_SEARCH, [0xc0, 0x00]);
+        assert_eq!(options.domain_search(), Vec::<String>::new());
+    }
+}

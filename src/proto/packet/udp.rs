@@ -1,0 +1,141 @@
+//! The UDP header (RFC 768).
+
+use crate::prelude::*;
+use core::net::{Ipv4Addr, SocketAddrV4};
+
+use super::ipv4::PROTOCOL_UDP;
+use crate::packet::checksum;
+use crate::reader::{DecodeError, Reader};
+
+/// A UDP datagram with both its ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Datagram<'a> {
+    /// Sender.
+    pub source: SocketAddrV4,
+    /// Receiver.
+    pub destination: SocketAddrV4,
+    /// What it carries.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Datagram<'a> {
+    /// Octets of the header.
+    pub const HEADER_LEN: usize = 8;
+
+    /// Decodes a datagram out of the payload of an IPv4 packet between `source` and `destination`.
+    ///
+    /// `verify` says whether the checksum is to be looked at: a sender's kernel may have left it
+    /// to a network card that the packet never reached. A sum of 0 means that there is none.
+    ///
+    /// # Errors
+    /// [`DecodeError`] for a length that does not fit, or a wrong sum.
+    pub fn decode(
+        source: Ipv4Addr,
+        destination: Ipv4Addr,
+        octets: &'a [u8],
+        verify: bool,
+    ) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(octets);
+        let source_port = reader.u16("source port")?;
+        let destination_port = reader.u16("destination port")?;
+        let len = usize::from(reader.u16("length")?);
+        let sum = reader.u16("checksum")?;
+        let payload_len = len
+            .checked_sub(Self::HEADER_LEN)
+            .ok_or(DecodeError::invalid("length", len as u64))?;
+        let payload = reader.take(payload_len, "payload")?;
+        if verify && sum != 0 {
+            let datagram = Reader::new(octets).take(len, "length")?;
+            let pseudo = pseudo_header(source, destination, len);
+            if checksum(&[&pseudo, datagram]) != 0 {
+                return Err(DecodeError::Checksum { field: "UDP" });
+            }
+        }
+        Ok(Self {
+            source: SocketAddrV4::new(source, source_port),
+            destination: SocketAddrV4::new(destination, destination_port),
+            payload,
+        })
+    }
+
+    /// Appends the datagram, header first and with its checksum, to `buf`.
+    ///
+    /// # Errors
+    /// [`DecodeError::Invalid`] when it would be longer than 65,535 octets.
+    pub fn encode(&self, buf: &mut Vec<u8>) -> Result<(), DecodeError> {
+        let len = self.payload.len() + Self::HEADER_LEN;
+        let len_field =
+            u16::try_from(len).map_err(|_| DecodeError::invalid("length", len as u64))?;
+        let mut header = Vec::with_capacity(Self::HEADER_LEN);
+        header.extend_from_slice(&self.source.port().to_be_bytes());
+        header.extend_from_slice(&self.destination.port().to_be_bytes());
+        header.extend_from_slice(&len_field.to_be_bytes());
+        let pseudo = pseudo_header(*self.source.ip(), *self.destination.ip(), len);
+        let sum = match checksum(&[&pseudo, &header, self.payload]) {
+            0 => 0xffff, // 0 would mean "no checksum"
+            sum => sum,
+        };
+        header.extend_from_slice(&sum.to_be_bytes());
+        buf.extend_from_slice(&header);
+        buf.extend_from_slice(self.payload);
+        Ok(())
+    }
+}
+
+fn pseudo_header(source: Ipv4Addr, destination: Ipv4Addr, len: usize) -> [u8; 12] {
+    let [a, b, c, d] = source.octets();
+    let [e, f, g, h] = destination.octets();
+    let [.., high, low] = len.to_be_bytes();
+    [a, b, c, d, e, f, g, h, 0, PROTOCOL_UDP, high, low]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FROM: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+    const TO: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
+
+    fn encoded(payload: &[u8]) -> Vec<u8> {
+        let datagram = Datagram {
+            source: SocketAddrV4::new(FROM, 67),
+            destination: SocketAddrV4::new(TO, 68),
+            payload,
+        };
+        let mut buf = Vec::new();
+        datagram.encode(&mut buf).unwrap();
+        buf
+    }
+
+    #[test]
+    fn a_datagram_is_read_as_it_was_written_whether_odd_or_even() {
+        for payload in [&b""[..], b"odd", b"even"] {
+            let buf = encoded(payload);
+            let datagram = Datagram::decode(FROM, TO, &buf, true).unwrap();
+            assert_eq!(datagram.payload, payload);
+            assert_eq!(datagram.destination, SocketAddrV4::new(TO, 68));
+            for len in 0..buf.len() {
+                assert!(Datagram::decode(FROM, TO, &buf[..len], true).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_checksum_counts_only_where_there_is_one_to_verify() {
+        let mut buf = encoded(b"data");
+        buf[6] ^= 0xff;
+        let wrong = Err(DecodeError::Checksum { field: "UDP" });
+        assert_eq!(Datagram::decode(FROM, TO, &buf, true), wrong);
+        assert!(Datagram::decode(FROM, TO, &buf, false).is_ok());
+        buf[6..8].fill(0);
+        assert!(Datagram::decode(FROM, TO, &buf, true).is_ok());
+    }
+
+    #[test]
+    fn a_length_shorter_than_the_header_is_refused() {
+        let mut buf = encoded(b"data");
+        buf[5] = 7;
+        let error = DecodeError::invalid("length", 7_u8);
+        assert_eq!(Datagram::decode(FROM, TO, &buf, true), Err(error));
+    }
+}

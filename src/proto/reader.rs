@@ -1,0 +1,135 @@
+//! Reads fields one after the other from received bytes, each with its name for the error.
+
+/// What made octets undecodable: the field, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The input ends inside `field`.
+    #[error("{field} is cut off: {needed} octets needed, {left} left")]
+    Truncated {
+        /// The field's name in its specification.
+        field: &'static str,
+        /// Octets that the field takes.
+        needed: usize,
+        /// Octets that were left.
+        left: usize,
+    },
+    /// `field` has a value that its specification does not allow here.
+    #[error("{field} is {value}, which does not fit here")]
+    Invalid {
+        /// The field's name in its specification.
+        field: &'static str,
+        /// The value found.
+        value: u64,
+    },
+    /// The packet is a part of one, which nobody puts together here.
+    #[error("it came in fragments, which are not put together")]
+    Fragment,
+    /// The checksum over `field` is wrong.
+    #[error("the checksum of {field} is wrong")]
+    Checksum {
+        /// The header that the sum covers.
+        field: &'static str,
+    },
+}
+
+impl DecodeError {
+    /// Returns the error for a value that does not fit in `field`.
+    pub(crate) fn invalid(field: &'static str, value: impl Into<u64>) -> Self {
+        Self::Invalid {
+            field,
+            value: value.into(),
+        }
+    }
+}
+
+/// Hands out octets in order, each slice of the length asked for or an error.
+#[derive(Debug, Clone)]
+pub struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// Starts at the first of `octets`.
+    pub const fn new(octets: &'a [u8]) -> Self {
+        Self { rest: octets }
+    }
+
+    /// Takes the next `len` octets.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] when fewer are left; nothing is taken then.
+    pub fn take(&mut self, len: usize, field: &'static str) -> Result<&'a [u8], DecodeError> {
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(len)
+            .ok_or(DecodeError::Truncated {
+                field,
+                needed: len,
+                left: self.rest.len(),
+            })?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    /// Takes the next `N` octets as an array.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] when fewer are left.
+    pub fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N, field)?);
+        Ok(array)
+    }
+
+    /// Takes one octet.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] at the end.
+    pub fn u8(&mut self, field: &'static str) -> Result<u8, DecodeError> {
+        self.array(field).map(u8::from_be_bytes)
+    }
+
+    /// Takes two octets in network order.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] when fewer are left.
+    pub fn u16(&mut self, field: &'static str) -> Result<u16, DecodeError> {
+        self.array(field).map(u16::from_be_bytes)
+    }
+
+    /// Takes four octets in network order.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] when fewer are left.
+    pub fn u32(&mut self, field: &'static str) -> Result<u32, DecodeError> {
+        self.array(field).map(u32::from_be_bytes)
+    }
+
+    /// Returns what has not been taken.
+    pub const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Returns whether everything has been taken.
+    pub const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_says_which_field_was_cut_off() {
+        let mut reader = Reader::new(&[1, 2, 3]);
+        assert_eq!(reader.u16("xid"), Ok(0x0102));
+        let error = DecodeError::Truncated {
+            field: "secs",
+            needed: 2,
+            left: 1,
+        };
+        assert_eq!(reader.u16("secs"), Err(error));
+        assert_eq!(reader.rest(), [3]);
+    }
+}

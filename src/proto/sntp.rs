@@ -1,0 +1,395 @@
+//! Asks a server for the time, as a state machine: SNTP, RFC 4330 §5.
+//!
+//! One answer of one server counts, so the time is good for judging certificates and for nothing
+//! finer. An answer must carry back the random number of the request, which keeps out all who do
+//! not see the wire. What is beyond doubt a false ticker is not believed: a server that says that
+//! its clock is not set, one of stratum 0, and one that is behind what the caller knows.
+
+#![forbid(unsafe_code)]
+
+use crate::prelude::*;
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+use crate::reader::{DecodeError, Reader};
+use crate::time::{Instant, Random};
+
+/// Port of servers.
+pub const PORT: u16 = 123;
+/// Octets of a packet without authentication.
+const PACKET_LEN: usize = 48;
+/// Seconds from 1900, where the protocol's clock begins, to 1970.
+const FROM_1900_TO_1970: u64 = 2_208_988_800;
+/// The protocol's clock goes round; times before this one, in its seconds, are of the next round.
+const FIRST_OF_ERA_0: u64 = 1 << 31;
+/// How often a server is asked, and how long its answer is waited for.
+const ATTEMPTS_A_SERVER: u32 = 2;
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
+/// Option 42 has room for 63 servers; a boot must not wait for all of them: 3 s at most.
+const MAX_SERVERS: usize = 3;
+
+/// Configuration of a query.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The servers, as the lease lists them (option 42); the first three are asked.
+    pub servers: Vec<IpAddr>,
+    /// It is later than this, in time since 1970.
+    pub not_before: Duration,
+    /// Where the random numbers of the requests come from.
+    pub seed: u64,
+}
+
+/// Where a packet goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transmit {
+    /// The server.
+    pub destination: SocketAddr,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A server told the time.
+    Time {
+        /// Which.
+        server: IpAddr,
+        /// Seconds since 1970.
+        since_1970: Duration,
+    },
+    /// None did.
+    Failed,
+}
+
+/// Why a packet was not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Discard {
+    /// It is no answer of a server.
+    #[error(transparent)]
+    Undecodable(#[from] DecodeError),
+    /// It is from somebody else, or answers another request.
+    #[error("not the answer to our request")]
+    Unexpected,
+    /// The server says that it does not know the time.
+    #[error("the server's own clock is not set")]
+    Unsynchronized,
+    /// It is known to be later than the server says.
+    #[error("the server's clock is behind")]
+    Behind,
+}
+
+/// One query, of one server after the other.
+#[derive(Debug)]
+pub struct Query {
+    config: Config,
+    random: Random,
+    /// Requests sent.
+    requests: u32,
+    state: State,
+    is_due: bool,
+    event: Option<Event>,
+}
+
+#[derive(Debug)]
+enum State {
+    Asking {
+        server: IpAddr,
+        nonce: u64,
+        until: Instant,
+    },
+    Ended,
+}
+
+impl Query {
+    /// Starts with the first request due at once.
+    pub fn new(config: Config, now: Instant) -> Self {
+        let mut query = Self {
+            random: Random::new(config.seed),
+            config,
+            requests: 0,
+            state: State::Ended,
+            is_due: false,
+            event: None,
+        };
+        query.ask(now);
+        query
+    }
+
+    /// Takes a packet.
+    ///
+    /// # Errors
+    /// Why it is not used; the query goes on.
+    pub fn handle_input(
+        &mut self,
+        source: SocketAddr,
+        payload: &[u8],
+        now: Instant,
+    ) -> Result<(), Discard> {
+        let State::Asking { server, nonce, .. } = self.state else {
+            return Err(Discard::Unexpected);
+        };
+        let answer = Answer::decode(payload)?;
+        if source != SocketAddr::new(server, PORT) || answer.originate != nonce {
+            return Err(Discard::Unexpected);
+        }
+        let since_1970 = since_1970(answer.transmit);
+        let false_ticker = if !answer.is_synchronized || answer.transmit == 0 {
+            Some(Discard::Unsynchronized)
+        } else if since_1970 < self.config.not_before {
+            Some(Discard::Behind)
+        } else {
+            None
+        };
+        if let Some(discard) = false_ticker {
+            // Asking it again would not help.
+            self.requests = self.requests.next_multiple_of(ATTEMPTS_A_SERVER);
+            self.ask(now);
+            return Err(discard);
+        }
+        self.state = State::Ended;
+        self.event = Some(Event::Time { server, since_1970 });
+        Ok(())
+    }
+
+    /// Asks again, or the next server, when no answer came.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout().is_some_and(|at| now >= at) {
+            self.ask(now);
+        }
+    }
+
+    /// Writes the next packet to be sent into `buf`, which is emptied before.
+    pub fn poll_transmit(&mut self, buf: &mut Vec<u8>) -> Option<Transmit> {
+        buf.clear();
+        let State::Asking { server, nonce, .. } = self.state else {
+            return None;
+        };
+        core::mem::take(&mut self.is_due).then(|| {
+            // No leap indicator, version 4, mode 3: client.
+            buf.push(0b00_100_011);
+            buf.resize(PACKET_LEN - 8, 0);
+            buf.extend_from_slice(&nonce.to_be_bytes());
+            Transmit {
+                destination: SocketAddr::new(server, PORT),
+            }
+        })
+    }
+
+    /// Returns what happened.
+    pub const fn poll_event(&mut self) -> Option<Event> {
+        self.event.take()
+    }
+
+    /// Returns when [`Query::handle_timeout`] is to be called; none when the query has ended.
+    pub const fn poll_timeout(&self) -> Option<Instant> {
+        match self.state {
+            State::Asking { until, .. } => Some(until),
+            State::Ended => None,
+        }
+    }
+
+    fn ask(&mut self, now: Instant) {
+        let index = usize::try_from(self.requests / ATTEMPTS_A_SERVER).unwrap_or(usize::MAX);
+        let mut servers = self.config.servers.iter().take(MAX_SERVERS);
+        let Some(server) = servers.nth(index).copied() else {
+            self.state = State::Ended;
+            self.event = Some(Event::Failed);
+            return;
+        };
+        self.requests += 1;
+        self.is_due = true;
+        self.state = State::Asking {
+            server,
+            nonce: self.random.next_u64(),
+            until: now + ANSWER_TIMEOUT,
+        };
+    }
+}
+
+/// What is used of an answer.
+///
+/// ```text
+/// leap 2 bits, version 3, mode 3 | stratum 1 | 22 octets | originate 8 | receive 8 | transmit 8 |
+/// ```
+struct Answer {
+    is_synchronized: bool,
+    originate: u64,
+    transmit: u64,
+}
+
+impl Answer {
+    fn decode(octets: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(octets);
+        let first = reader.u8("leap, version, mode")?;
+        let stratum = reader.u8("stratum")?;
+        reader.take(22, "delays, reference")?;
+        let mut time = |field| {
+            let high = u64::from(reader.u32(field)?);
+            Ok(high << 32 | u64::from(reader.u32(field)?))
+        };
+        let originate = time("originate timestamp")?;
+        time("receive timestamp")?;
+        let transmit = time("transmit timestamp")?;
+        if first & 0b111 != 4 {
+            return Err(DecodeError::Invalid {
+                field: "mode",
+                value: (first & 0b111).into(),
+            });
+        }
+        Ok(Self {
+            is_synchronized: first >> 6 != 3 && (1..16).contains(&stratum),
+            originate,
+            transmit,
+        })
+    }
+}
+
+fn since_1970(timestamp: u64) -> Duration {
+    let seconds = timestamp >> 32;
+    let seconds = match seconds < FIRST_OF_ERA_0 {
+        true => seconds + (1 << 32),
+        false => seconds,
+    };
+    let nanos = ((timestamp & 0xffff_ffff) * 1_000_000_000) >> 32;
+    Duration::from_secs(seconds.saturating_sub(FROM_1900_TO_1970)) + Duration::from_nanos(nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVERS: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
+
+    #[test]
+    fn the_time_of_the_first_server_that_answers_is_taken() {
+        let (mut query, mut now) = query();
+        let mut asked = Vec::new();
+        let mut packet = Vec::new();
+        while asked.len() < 3 {
+            let transmit = query.poll_transmit(&mut packet).unwrap();
+            assert_eq!(query.poll_transmit(&mut Vec::new()), None);
+            assert_eq!((packet.len(), packet[0]), (48, 0x23));
+            asked.push(transmit.destination);
+            if asked.len() < 3 {
+                now = query.poll_timeout().unwrap();
+                query.handle_timeout(now);
+            }
+        }
+        let [first, second] = SERVERS.map(|ip| SocketAddr::new(ip.parse().unwrap(), PORT));
+        assert_eq!(asked, [first, first, second]);
+        let answer = answer(&packet, 0xe000_0000_8000_0000);
+        let late = query.handle_input(first, &answer, now);
+        assert_eq!(late, Err(Discard::Unexpected));
+        assert_eq!(query.handle_input(second, &answer, now), Ok(()));
+        let event = Event::Time {
+            server: second.ip(),
+            since_1970: Duration::from_millis((0xe000_0000 - FROM_1900_TO_1970) * 1000 + 500),
+        };
+        assert_eq!(query.poll_event(), Some(event));
+        assert_eq!(query.poll_timeout(), None);
+    }
+
+    #[test]
+    fn an_answer_must_carry_the_number_of_the_request() {
+        let (mut query, now) = query();
+        let mut packet = Vec::new();
+        let server = query.poll_transmit(&mut packet).unwrap().destination;
+        let good = answer(&packet, 0xe000_0000_0000_0000);
+        let mut forged = good.clone();
+        forged[24] ^= 1;
+        assert_eq!(
+            query.handle_input(server, &forged, now),
+            Err(Discard::Unexpected)
+        );
+        for len in 0..good.len() {
+            let cut = query.handle_input(server, &good[..len], now);
+            assert!(matches!(cut, Err(Discard::Undecodable(_))), "{len}");
+        }
+        let question = query.handle_input(server, &packet, now);
+        assert!(matches!(question, Err(Discard::Undecodable(_))));
+        assert_eq!(query.poll_event(), None);
+        assert_eq!(query.handle_input(server, &good, now), Ok(()));
+    }
+
+    #[test]
+    fn a_server_that_does_not_know_the_time_is_left_for_the_next() {
+        let (mut query, now) = query();
+        let mut packet = Vec::new();
+        let server = query.poll_transmit(&mut packet).unwrap().destination;
+        let mut unset = answer(&packet, 0xe000_0000_0000_0000);
+        unset[0] |= 0b1100_0000;
+        assert_eq!(
+            query.handle_input(server, &unset, now),
+            Err(Discard::Unsynchronized)
+        );
+        let next = query.poll_transmit(&mut packet).unwrap().destination;
+        assert_eq!(next.ip().to_string(), SERVERS[1]);
+        for _ in 0..2 {
+            query.handle_timeout(query.poll_timeout().unwrap());
+        }
+        assert_eq!(query.poll_event(), Some(Event::Failed));
+    }
+
+    #[test]
+    fn a_server_that_is_behind_what_is_known_is_left_for_the_next() {
+        let (mut query, now) = query();
+        query.config.not_before = Duration::from_secs(0xe000_0000 - FROM_1900_TO_1970);
+        let mut packet = Vec::new();
+        let server = query.poll_transmit(&mut packet).unwrap().destination;
+        let behind = answer(&packet, 0xdfff_ffff_0000_0000);
+        assert_eq!(
+            query.handle_input(server, &behind, now),
+            Err(Discard::Behind)
+        );
+        let next = query.poll_transmit(&mut packet).unwrap().destination;
+        assert_eq!(next.ip().to_string(), SERVERS[1]);
+        let right = answer(&packet, 0xe000_0000_0000_0000);
+        assert_eq!(query.handle_input(next, &right, now), Ok(()));
+        assert!(matches!(query.poll_event(), Some(Event::Time { .. })));
+    }
+
+    #[test]
+    fn a_long_list_of_dead_servers_costs_three_seconds() {
+        let begun = Instant::from_millis(5);
+        let config = Config {
+            servers: vec![SERVERS[0].parse().unwrap(); 63],
+            not_before: Duration::ZERO,
+            seed: 1,
+        };
+        let (mut query, mut now) = (Query::new(config, begun), begun);
+        while let Some(at) = query.poll_timeout() {
+            now = at;
+            query.handle_timeout(now);
+        }
+        assert_eq!(query.poll_event(), Some(Event::Failed));
+        assert_eq!(now.since(begun), Duration::from_secs(3));
+    }
+
+    #[test]
+    fn the_clock_that_goes_round_in_2036_is_read_right() {
+        let in_2036 = since_1970(5 << 32).as_secs();
+        assert_eq!(in_2036, (1 << 32) + 5 - FROM_1900_TO_1970);
+        for early in [FROM_1900_TO_1970, 1 << 31] {
+            assert_eq!(since_1970(early << 32), Duration::ZERO);
+        }
+    }
+
+    fn query() -> (Query, Instant) {
+        let servers = SERVERS.map(|ip| ip.parse().unwrap()).to_vec();
+        let now = Instant::from_millis(5);
+        let config = Config {
+            servers,
+            not_before: Duration::ZERO,
+            seed: 1,
+        };
+        (Query::new(config, now), now)
+    }
+
+    fn answer(request: &[u8], time: u64) -> Vec<u8> {
+        let mut answer = vec![0b00_100_100, 2];
+        answer.resize(24, 0);
+        answer.extend_from_slice(&request[40..48]);
+        answer.extend_from_slice(&[0; 8]);
+        answer.extend_from_slice(&time.to_be_bytes());
+        answer
+    }
+}

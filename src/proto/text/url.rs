@@ -1,0 +1,464 @@
+//! Where a file is: tftp, http and https URLs (RFC 3986, RFC 3617) and their resolution.
+//!
+//! A [`Url`] that exists is fetchable: its host is not empty, its path begins with `/`, and no
+//! part of it holds a control character. Credentials are kept for the request and shown nowhere.
+//! The fragment is no part of the address; `#sha256=` in it is a pin on the content.
+//!
+//! TFTP knows file names, not paths, and the first `/` of a URL only ends the host: `tftp://h/a`
+//! asks for `a`, `tftp://h//a` for `/a`. A `?` is part of a file name.
+
+mod parts;
+
+use crate::prelude::*;
+use core::fmt;
+use core::net::Ipv4Addr;
+use core::str::FromStr;
+
+pub(crate) use parts::percent_decoded;
+
+use crate::packet::option::known::parse_hex;
+use crate::text::safe::Safe;
+use parts::{
+    check_host, check_text, decode_path, encode, encode_where, parse_pin, percent_decoded_text,
+    remove_dot_segments, split_fragment, split_port, split_query,
+};
+
+/// The longest URL taken, in octets.
+pub const MAX_LEN: usize = 8192;
+
+/// How a file is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// RFC 1350.
+    Tftp,
+    /// HTTP/1.1 in the clear.
+    Http,
+    /// HTTP/1.1 over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// Returns the name as a URL has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tftp => "tftp",
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// Returns the port where none is named.
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Tftp => 69,
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+/// The SHA-256 that a file must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Sha256(pub [u8; 32]);
+
+impl fmt::Display for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
+
+impl FromStr for Sha256 {
+    type Err = &'static str;
+
+    /// Reads 64 hexadecimal digits.
+    fn from_str(digits: &str) -> Result<Self, &'static str> {
+        let wrong = "a SHA-256 is 64 hexadecimal digits";
+        let octets = parse_hex(digits).filter(|_| digits.len() == 64);
+        let sha256 = octets.and_then(|octets| octets.try_into().ok());
+        sha256.map(Self).ok_or(wrong)
+    }
+}
+
+/// The address of a file; printed without credentials and without pin.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Url {
+    scheme: Scheme,
+    credentials: Option<String>,
+    host: String,
+    port: Option<u16>,
+    path: String,
+    query: Option<String>,
+    sha256: Option<Sha256>,
+}
+
+/// A text that is no URL that can be fetched.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{}\": {what} (column {column})", Safe::name(text))]
+pub struct UrlError {
+    /// The text, without credentials.
+    pub text: String,
+    /// The octet the fault begins at, counted from 1.
+    pub column: usize,
+    /// The fault.
+    pub what: &'static str,
+}
+
+impl Url {
+    /// Returns the URL of the file `name` on a TFTP server, with nothing in the name decoded;
+    /// a pin at its end is taken off.
+    ///
+    /// # Errors
+    /// A host that is none, a control character, or a bad pin.
+    pub fn tftp(host: &str, name: &str) -> Result<Self, UrlError> {
+        let fault = |column, what| UrlError::new(name, column, what);
+        check_text(name)?;
+        if name.is_empty() {
+            return Err(fault(1, "the file name is empty"));
+        }
+        check_host(host).map_err(|what| UrlError::new(host, 1, what))?;
+        let (name, sha256) = match name.rfind("#sha256=") {
+            Some(at) => (
+                name.get(..at).unwrap_or_default(),
+                parse_pin(name.get(at + 1..).unwrap_or_default())
+                    .map_err(|what| fault(at + 1, what))?,
+            ),
+            None => (name, None),
+        };
+        Ok(Self {
+            scheme: Scheme::Tftp,
+            credentials: None,
+            host: host.to_owned(),
+            port: None,
+            path: format!("/{name}"),
+            query: None,
+            sha256,
+        })
+    }
+
+    /// Returns the URL of the boot file of a lease: a full URL as it is, and a path on the first
+    /// server known of `next_server` (`siaddr`), `server_name` (option 66 or `sname`) and
+    /// `server`, the DHCP server itself.
+    ///
+    /// # Errors
+    /// A boot file or a server name that does not parse.
+    pub fn of_boot_file(
+        boot_file: &str,
+        next_server: Option<Ipv4Addr>,
+        server_name: Option<&str>,
+        server: Ipv4Addr,
+    ) -> Result<Self, UrlError> {
+        if scheme_of(boot_file).is_some() {
+            return boot_file.parse();
+        }
+        let named = server_name.filter(|name| !name.is_empty());
+        match (next_server.filter(|ip| !ip.is_unspecified()), named) {
+            (Some(ip), _) => Self::tftp(&ip.to_string(), boot_file),
+            (None, Some(name)) => Self::tftp(name, boot_file),
+            (None, None) => Self::tftp(&server.to_string(), boot_file),
+        }
+    }
+
+    /// Resolves `reference` against this URL (RFC 3986 §5.2); the credentials go on to the same
+    /// host only.
+    ///
+    /// A name before `:` is a scheme only where `//` follows, since file names hold colons. A
+    /// query alone, a fragment alone and an empty reference mean this very file.
+    ///
+    /// # Errors
+    /// What [`Url::from_str`] refuses.
+    pub fn join(&self, reference: &str) -> Result<Self, UrlError> {
+        if scheme_of(reference).is_some() {
+            return reference.parse();
+        }
+        check_text(reference)?;
+        if reference.starts_with("//") {
+            return format!("{}:{reference}", self.scheme.name()).parse();
+        }
+        let (rest, pin) = split_fragment(reference);
+        let sha256 =
+            parse_pin(pin).map_err(|what| UrlError::new(reference, rest.len() + 1, what))?;
+        let (path, query) = split_query(self.scheme, rest);
+        let mut joined = Self {
+            sha256,
+            query: query.map(encode),
+            ..self.clone()
+        };
+        if path.is_empty() {
+            if query.is_none() {
+                joined.query.clone_from(&self.query);
+            }
+            return Ok(joined);
+        }
+        let path =
+            decode_path(self.scheme, path).map_err(|what| UrlError::new(reference, 1, what))?;
+        joined.path = if path.starts_with('/') {
+            remove_dot_segments(&path)
+        } else {
+            remove_dot_segments(&format!("{}{path}", self.directory()))
+        };
+        Ok(joined)
+    }
+
+    /// Returns the URL of `name` on this server, the name meant as a file name from the root:
+    /// over TFTP it is asked for as it stands, with its first `/` if it has one.
+    ///
+    /// # Errors
+    /// A control character or a bad pin.
+    pub fn with_file_name(&self, name: &str) -> Result<Self, UrlError> {
+        match self.scheme {
+            Scheme::Tftp => Ok(Self {
+                port: self.port,
+                ..Self::tftp(&self.host, name)?
+            }),
+            Scheme::Http | Scheme::Https => {
+                self.join(&format!("/{}", name.trim_start_matches('/')))
+            }
+        }
+    }
+
+    /// Returns the URL of the file `name` in the directory of this one, the name meant literally
+    /// over TFTP.
+    ///
+    /// # Errors
+    /// A control character or a bad pin.
+    pub fn beside(&self, name: &str) -> Result<Self, UrlError> {
+        match self.scheme {
+            Scheme::Tftp => {
+                let directory = self.directory().get(1..).unwrap_or_default();
+                let mut file = self.with_file_name(&format!("{directory}{name}"))?;
+                file.path = remove_dot_segments(&file.path);
+                Ok(file)
+            }
+            Scheme::Http | Scheme::Https => self.join(name),
+        }
+    }
+
+    /// Returns the URL of the file that has this one's path in `folder`, whether that ends in `/` or
+    /// not, and must have its hash.
+    ///
+    /// # Errors
+    /// The path is none for the other scheme.
+    pub fn below(&self, folder: &Self) -> Result<Self, UrlError> {
+        let folder = Self {
+            path: format!("{}/", folder.path.trim_end_matches('/')),
+            ..folder.clone()
+        };
+        // It is a path whatever stands in it, and never a scheme.
+        let path = self.reference();
+        let file = folder.join(&format!("./{}", path.trim_start_matches('/')))?;
+        Ok(Self {
+            sha256: self.sha256,
+            ..file
+        })
+    }
+
+    /// Returns how the file is fetched.
+    pub const fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// Returns the host: a name, or an address, an IPv6 one without its brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Returns the port, named or implied.
+    pub const fn port(&self) -> u16 {
+        match self.port {
+            Some(port) => port,
+            None => self.scheme.default_port(),
+        }
+    }
+
+    /// Returns host and port as the Host field of HTTP has them.
+    pub fn authority(&self) -> String {
+        let host = match self.host.contains(':') {
+            true => format!("[{}]", self.host),
+            false => self.host.clone(),
+        };
+        match self.port {
+            Some(port) => format!("{host}:{port}"),
+            None => host,
+        }
+    }
+
+    /// Returns the path from its first `/`: percent-encoded for HTTP, plain for TFTP.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Returns the query without its `?`, percent-encoded.
+    pub fn query(&self) -> Option<&str> {
+        self.query.as_deref()
+    }
+
+    /// Returns path and query as the request line of HTTP has them.
+    pub fn request_target(&self) -> String {
+        match &self.query {
+            Some(query) => format!("{}?{query}", self.path),
+            None => self.path.clone(),
+        }
+    }
+
+    /// Returns the file name that a TFTP request asks for.
+    pub fn tftp_file(&self) -> &str {
+        self.path.get(1..).unwrap_or_default()
+    }
+
+    /// Returns the last part of the path, without query; empty for a directory.
+    pub fn file_name(&self) -> &str {
+        self.path.get(self.directory().len()..).unwrap_or_default()
+    }
+
+    /// Returns the last part of the path with nothing encoded.
+    pub fn plain_file_name(&self) -> String {
+        let name = self.file_name();
+        let decoded = match self.scheme {
+            Scheme::Tftp => None,
+            Scheme::Http | Scheme::Https => percent_decoded_text(name),
+        };
+        decoded.unwrap_or_else(|| name.to_owned())
+    }
+
+    /// Returns `user:password`, decoded. For the request only, never for people.
+    pub fn credentials(&self) -> Option<&str> {
+        self.credentials.as_deref()
+    }
+
+    /// Returns the hash that the file must have.
+    pub const fn sha256(&self) -> Option<Sha256> {
+        self.sha256
+    }
+
+    /// Returns path and query as a URL has them.
+    fn reference(&self) -> String {
+        match self.scheme {
+            Scheme::Tftp => encode_where(&self.path, |c| {
+                matches!(c, '#' | '%' | ' ') || !c.is_ascii()
+            }),
+            Scheme::Http | Scheme::Https => self.request_target(),
+        }
+    }
+
+    /// Returns the path up to and with its last separator.
+    fn directory(&self) -> &str {
+        let end = match self.scheme {
+            // Windows servers hand out names with backslashes.
+            Scheme::Tftp => self.path.rfind(['/', '\\']),
+            Scheme::Http | Scheme::Https => self.path.rfind('/'),
+        };
+        self.path
+            .get(..end.map_or(0, |at| at + 1))
+            .unwrap_or_default()
+    }
+}
+
+impl FromStr for Url {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        let fault = |column, what| UrlError::new(text, column, what);
+        check_text(text)?;
+        let name = scheme_of(text)
+            .ok_or_else(|| fault(1, "a URL begins with tftp://, http:// or https://"))?;
+        let scheme = [Scheme::Tftp, Scheme::Http, Scheme::Https]
+            .into_iter()
+            .find(|scheme| scheme.name().eq_ignore_ascii_case(name))
+            .ok_or_else(|| fault(1, "only tftp, http and https can be fetched"))?;
+        let start = name.len() + 3;
+        let (rest, pin) = split_fragment(text.get(start..).unwrap_or_default());
+        let sha256 = parse_pin(pin).map_err(|what| fault(start + rest.len() + 1, what))?;
+
+        let authority_len = match scheme {
+            Scheme::Tftp => rest.find('/'),
+            Scheme::Http | Scheme::Https => rest.find(['/', '?']),
+        }
+        .unwrap_or(rest.len());
+        let (authority, rest) = rest.split_at_checked(authority_len).unwrap_or((rest, ""));
+        let (credentials, host_port) = match authority.rsplit_once('@') {
+            Some((credentials, host_port)) => (Some(credentials), host_port),
+            None => (None, authority),
+        };
+        let host_at = start + authority.len() - host_port.len() + 1;
+        let (host, port) = split_port(host_port).map_err(|what| fault(host_at, what))?;
+        check_host(host).map_err(|what| fault(host_at, what))?;
+        let credentials = credentials
+            .map(|text| {
+                percent_decoded_text(text).ok_or(fault(start + 1, "the user name is not UTF-8"))
+            })
+            .transpose()?;
+        if credentials.is_some() && scheme == Scheme::Tftp {
+            return Err(fault(start + 1, "TFTP knows no user name"));
+        }
+
+        let (path, query) = split_query(scheme, rest);
+        let path =
+            decode_path(scheme, path).map_err(|what| fault(start + authority.len() + 1, what))?;
+        if scheme == Scheme::Tftp && path.len() < 2 {
+            return Err(fault(text.len(), "the file name is missing"));
+        }
+        Ok(Self {
+            scheme,
+            credentials,
+            host: host.to_owned(),
+            port,
+            path: match path.is_empty() {
+                true => "/".to_owned(),
+                false => remove_dot_segments(&path),
+            },
+            query: query.map(encode),
+            sha256,
+        })
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, authority) = (self.scheme.name(), self.authority());
+        write!(f, "{scheme}://{authority}{}", self.reference())
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)?;
+        match self.sha256 {
+            Some(sha256) => write!(f, "#sha256={sha256}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl UrlError {
+    fn new(text: &str, column: usize, what: &'static str) -> Self {
+        Self {
+            text: without_credentials(text),
+            column,
+            what,
+        }
+    }
+}
+
+/// Returns `text` with what stands between `://` and the last `@` of the host replaced.
+pub fn without_credentials(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return text.to_owned();
+    };
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://…@{host}{path}"),
+        None => text.to_owned(),
+    }
+}
+
+/// Returns the scheme's name when `text` begins with one and `://`.
+pub(crate) fn scheme_of(text: &str) -> Option<&str> {
+    let (name, _) = text.split_once("://")?;
+    let mut letters = name.chars();
+    (letters.next()?.is_ascii_alphabetic()
+        && letters.all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')))
+    .then_some(name)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! What can become of a transfer and of a packet.
+
+use crate::prelude::*;
+use core::net::SocketAddr;
+
+use super::Terms;
+use crate::packet::tftp::ErrorCode;
+use crate::reader::DecodeError;
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The server answered; nothing but its packets matter from now on.
+    Started {
+        /// The port it chose for the transfer.
+        server: SocketAddr,
+        /// The whole length, when it says so.
+        len: Option<u64>,
+        /// What was agreed on.
+        terms: Terms,
+    },
+    /// The last octet has come.
+    Done,
+    /// The transfer has ended without the file.
+    Failed(Failure),
+}
+
+/// Why a transfer ended without the file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The server sent an ERROR packet.
+    #[error("the server says: {} ({message:?})", code.meaning())]
+    Refused {
+        /// Its number.
+        code: ErrorCode,
+        /// Its text, safe to print.
+        message: String,
+        /// Whether it was the answer to the request.
+        at_request: bool,
+    },
+    /// The server agreed to what was not asked.
+    #[error("the server answers with the option {0}, which was not asked for")]
+    BadOptions(String),
+    /// Not a single answer came.
+    #[error("no answer to {requests} requests; is there a TFTP server, and may UDP pass?")]
+    NoAnswer {
+        /// Requests sent.
+        requests: u32,
+    },
+    /// Nothing new came for so long that the server is better asked again.
+    #[error("the server fell silent after {received} octets")]
+    Silent {
+        /// Octets that had come.
+        received: u64,
+    },
+    /// Nothing new came for the stall timeout.
+    #[error("nothing more came after {received} octets")]
+    Stalled {
+        /// Octets that had come.
+        received: u64,
+    },
+    /// Less came than a server must send that is of use.
+    #[error(
+        "the server is too slow: {received} bytes received, the last at less than 512 a second"
+    )]
+    TooSlow {
+        /// Octets that had come.
+        received: u64,
+    },
+    /// Blocks were passed over; asking again for the same brings them.
+    #[error("{missing} octets were lost on the way")]
+    Holes {
+        /// Octets that have not come in any request.
+        missing: u64,
+    },
+    /// Windows come with holes so often that smaller ones are faster.
+    #[error("too many packets are lost")]
+    Lossy,
+    /// The file ended elsewhere than announced.
+    #[error("the server announced {announced} octets and sent {received}")]
+    WrongLen {
+        /// The length in `tsize`.
+        announced: u64,
+        /// What came.
+        received: u64,
+    },
+    /// An earlier answer announced another length.
+    #[error("the file changed on the server: {before} octets before, {now} now")]
+    Changed {
+        /// The length announced first.
+        before: u64,
+        /// The length announced now.
+        now: u64,
+    },
+    /// The file is larger than allowed.
+    #[error("the file has more than the allowed {limit} octets")]
+    TooLarge {
+        /// The limit.
+        limit: u64,
+    },
+}
+
+/// Why a packet was not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Discard {
+    /// It is not TFTP.
+    #[error(transparent)]
+    Undecodable(#[from] DecodeError),
+    /// It is from another host.
+    #[error("not from the server")]
+    WrongServer,
+    /// It is from another port than the transfer's.
+    #[error("of another transfer")]
+    UnknownTransfer,
+    /// It has no meaning in this state.
+    #[error("out of turn")]
+    Unexpected,
+    /// It came before.
+    #[error("a duplicate")]
+    Duplicate,
+    /// Blocks before it are missing.
+    #[error("behind a gap")]
+    Gap,
+    /// It has more octets than a block.
+    #[error("longer than a block")]
+    Oversize,
+}

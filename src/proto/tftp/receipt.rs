@@ -1,0 +1,199 @@
+//! What has come of a transfer, and what that says about the path.
+
+use core::net::SocketAddr;
+use core::ops::Range;
+use core::time::Duration;
+
+use super::blocks::{Blocks, MOST_AHEAD};
+use super::{Extents, Terms};
+use crate::time::Instant;
+
+#[derive(Debug)]
+pub(super) struct Receipt {
+    pub(super) server: SocketAddr,
+    pub(super) terms: Terms,
+    pub(super) announced_len: Option<u64>,
+    pub(super) blocks: Blocks,
+    /// So many blocks behind the last that came have been acknowledged without having come in this
+    /// transfer, in one go.
+    pub(super) passed_over: u16,
+    /// The same by all that was sent: what goes out again may not have been heard.
+    farthest: u16,
+    /// Which blocks behind the last that came are to be acknowledged, at once.
+    pub(super) burst: Range<u16>,
+    /// Which are to be acknowledged one by one, until one is answered.
+    pub(super) sweep: Range<u16>,
+    /// The server was once ahead of what had come, without windows.
+    pub(super) was_ahead: bool,
+    /// Blocks since the last acknowledgment.
+    pub(super) in_window: u16,
+    /// The furthest block behind the gap that this round of the server has shown.
+    pub(super) ahead: Option<u16>,
+    pub(super) acknowledged_at: Instant,
+    /// An acknowledgment went out twice, and it is not yet known that both were heard.
+    pub(super) is_repeated: bool,
+    /// Acknowledgments sent, by which the loss is judged.
+    pub(super) rounds: u32,
+    started_at: Instant,
+    /// When a block came that was due.
+    advanced_at: Instant,
+    /// How long was waited for blocks beyond their time, and for how many.
+    waited: Duration,
+    late: u32,
+}
+
+/// So many late blocks tell how many more are to be expected.
+const LATE_ENOUGH: u32 = 3;
+/// After so many rounds it is judged whether the window suits the path.
+const ROUNDS_TO_JUDGE: u32 = 32;
+/// Fewer octets than this are received again for a better window, where the length is unknown.
+const CHEAP_TO_REPEAT: u64 = 4 << 20;
+
+impl Receipt {
+    pub(super) fn new(server: SocketAddr, terms: Terms, len: Option<u64>, now: Instant) -> Self {
+        Self {
+            server,
+            terms,
+            // Some servers send the 0 of the request back.
+            announced_len: len.filter(|len| *len > 0),
+            blocks: Blocks::new(terms.window),
+            passed_over: 0,
+            farthest: 0,
+            burst: 0..0,
+            sweep: 0..0,
+            was_ahead: false,
+            in_window: 0,
+            ahead: None,
+            acknowledged_at: now,
+            is_repeated: false,
+            rounds: 0,
+            started_at: now,
+            advanced_at: now,
+            waited: Duration::ZERO,
+            late: 0,
+        }
+    }
+
+    /// Returns where in the file the next block begins.
+    pub(super) fn position(&self) -> u64 {
+        self.blocks.count() * u64::from(self.terms.block_len)
+    }
+
+    /// Returns how many blocks are left of a window that has begun to come, and of the file; or 1.
+    pub(super) fn rest_of_window(&self) -> u16 {
+        let block_len = u64::from(self.terms.block_len);
+        let rest_of_file = match self.announced_len {
+            // A file that ends with a whole block has an empty one behind it.
+            Some(len) => len.saturating_sub(self.position()) / block_len + 1,
+            None => u64::MAX,
+        };
+        let rest = match self.in_window {
+            0 => 1,
+            come => self.terms.window.saturating_sub(come).max(1),
+        };
+        u16::try_from(rest_of_file).map_or(rest, |blocks| rest.min(blocks))
+    }
+
+    /// Takes a block that has so many before it that have not come; `was_late` when it had to be asked
+    /// for again.
+    pub(super) fn advance(&mut self, skipped: u16, was_late: bool, now: Instant) {
+        self.blocks.advance(skipped + 1);
+        self.was_ahead |= skipped > 0;
+        if was_late {
+            self.waited += now.since(self.advanced_at);
+            self.late += 1;
+        }
+        self.advanced_at = now;
+        self.passed_over = self.passed_over.saturating_sub(skipped + 1);
+        self.farthest = self.farthest.saturating_sub(skipped + 1);
+        (self.burst, self.sweep) = (0..0, 0..0);
+        self.ahead = None;
+        self.in_window += 1;
+    }
+
+    /// Acknowledges at once what follows and has come in earlier requests: a server without windows
+    /// takes one acknowledgment after the other, and need not be waited for.
+    pub(super) fn hurry(&mut self, received: &Extents) {
+        let known = self.known_ahead(received).max(self.passed_over);
+        self.burst = self.passed_over + 1..known + 1;
+        self.passed_over = known;
+    }
+
+    /// Returns the next number to be sent at once.
+    pub(super) fn next_of_burst(&mut self) -> Option<u16> {
+        let ahead = self.burst.next()?;
+        Some(self.blocks.acknowledged(ahead))
+    }
+
+    /// Begins to find out where the server is when the last acknowledgments have gone out in vain,
+    /// `round` times: it takes only that of the block it has sent.
+    pub(super) fn search(&mut self, round: u32, received: &Extents, now: Instant) {
+        self.farthest = self.farthest.max(self.passed_over);
+        self.passed_over = 0;
+        let known = self.known_ahead(received);
+        let may_go_on = self.farthest < known || self.may_pass_over(self.farthest + 1, now);
+        let reach = self.farthest + u16::from(may_go_on);
+        self.sweep = 1..reach.min(u16::try_from(round).unwrap_or(u16::MAX)) + 1;
+    }
+
+    /// Returns the next of them, as the number of blocks that it passes over.
+    pub(super) fn next_of_sweep(&mut self) -> Option<u16> {
+        self.passed_over = self.sweep.next()?;
+        Some(self.passed_over)
+    }
+
+    /// Returns how many of the next blocks need not come, and may be acknowledged: the last one, with
+    /// which the transfer ends, is none of them.
+    fn known_ahead(&self, received: &Extents) -> u16 {
+        let Some(len) = self.announced_len.filter(|_| self.terms.window == 1) else {
+            return 0;
+        };
+        let position = self.position();
+        let known = received
+            .reach_from(position)
+            .min(len)
+            .saturating_sub(position);
+        let blocks = known / u64::from(self.terms.block_len);
+        let most = u16::try_from(blocks).unwrap_or(u16::MAX);
+        self.blocks.known_numbers(most.min(MOST_AHEAD / 2))
+    }
+
+    /// Returns whether the next `ahead` blocks may be passed over: another pass over the file costs
+    /// less than the waiting for lost blocks, and the last block is none of them, since the
+    /// transfer ends with it.
+    fn may_pass_over(&self, ahead: u16, now: Instant) -> bool {
+        let (position, block_len) = (self.position(), u64::from(self.terms.block_len));
+        let Some(len) = self.announced_len else {
+            return false;
+        };
+        if self.terms.window > 1
+            || ahead > MOST_AHEAD / 2
+            || position == 0
+            || position + u64::from(ahead) * block_len > len
+            || self.blocks.known_numbers(ahead) < ahead
+        {
+            return false;
+        }
+        let waited = self.waited + now.since(self.advanced_at);
+        let took = now.since(self.started_at).saturating_sub(waited);
+        // Whether waiting has taken longer than another pass over the file would, or will have by the
+        // end if it goes on so.
+        let passed = waited.as_nanos().saturating_mul(position.into());
+        let has_cost = passed > took.as_nanos().saturating_mul(len.into());
+        has_cost || self.late >= LATE_ENOUGH && waited > took
+    }
+
+    /// Returns whether a smaller window would do better: less than a quarter of each is of use, and
+    /// what has come is little.
+    pub(super) fn is_lossy(&self) -> bool {
+        let useful = self.blocks.count() / u64::from(self.rounds.max(1));
+        let cheap = match self.announced_len {
+            Some(len) => self.position() < len / 4,
+            None => self.position() < CHEAP_TO_REPEAT,
+        };
+        self.rounds >= ROUNDS_TO_JUDGE
+            && self.terms.window > 1
+            && useful < u64::from(self.terms.window) / 4
+            && cheap
+    }
+}

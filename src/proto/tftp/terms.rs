@@ -1,0 +1,167 @@
+//! What is asked of a server, and what is asked next when that did not go well.
+
+use core::fmt;
+use core::net::SocketAddr;
+
+use super::Failure;
+use crate::packet::tftp::{DATA_HEADER_LEN, ErrorCode};
+
+/// Octets in a block where no option says otherwise (RFC 1350 §2).
+pub(super) const DEFAULT_BLOCK_LEN: u16 = 512;
+const UDP_HEADER_LEN: u16 = 8;
+/// Octets of a window, 256 blocks that fill Ethernet's packets.
+const WINDOW_LEN: u32 = 256 * 1468;
+
+/// The options of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// Octets in a block, 8 to 65464.
+    pub block_len: u16,
+    /// Blocks in a row without an acknowledgment, 1 or more; the option is left out at 1.
+    pub window: u16,
+    /// Whether any option is sent; without, the two above are 512 and 1.
+    pub options: bool,
+}
+
+impl fmt::Display for Terms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.options {
+            write!(f, "blksize {}, windowsize {}", self.block_len, self.window)
+        } else {
+            write!(f, "no options")
+        }
+    }
+}
+
+impl Terms {
+    /// A request as RFC 1350 has it.
+    pub const PLAIN: Self = Self {
+        block_len: DEFAULT_BLOCK_LEN,
+        window: 1,
+        options: false,
+    };
+
+    /// Returns what is asked first: blocks that fill a datagram of `path_mtu` octets without
+    /// being fragmented, and windows that fill a path of 3 ms at a gigabit.
+    pub fn best(path_mtu: u16, server: &SocketAddr) -> Self {
+        let ip_header_len: u16 = if server.is_ipv4() { 20 } else { 40 };
+        let headers = ip_header_len + UDP_HEADER_LEN + DATA_HEADER_LEN;
+        let block_len = path_mtu.saturating_sub(headers).clamp(8, 65_464);
+        Self {
+            block_len,
+            window: u16::try_from(WINDOW_LEN / u32::from(block_len))
+                .map_or(256, |blocks| blocks.clamp(4, 256)),
+            options: true,
+        }
+    }
+
+    /// Returns what to ask after `failure`, or none when asking again does not help. What is returned is
+    /// `self` only where there was something to be had.
+    pub fn after(self, failure: &Failure) -> Option<Self> {
+        match failure {
+            Failure::Refused {
+                code: ErrorCode::OPTION_NEGOTIATION,
+                ..
+            }
+            | Failure::BadOptions(_)
+            | Failure::Lossy => Some(self.with_smaller_window().unwrap_or(Self::PLAIN)),
+            // Servers older than RFC 2347 have no better code for what they do not know.
+            Failure::Refused {
+                code: ErrorCode::NOT_DEFINED | ErrorCode::ILLEGAL_OPERATION,
+                at_request: true,
+                ..
+            } => Some(Self::PLAIN),
+            // Blocks as large as the first link allows may be too large for a later one, which mostly
+            // carries what an Ethernet does but for some headers around it.
+            Failure::Silent { received: 0 } if self.options => Some(match self.block_len {
+                1429.. => Self {
+                    block_len: 1428,
+                    ..self
+                },
+                1025.. => Self {
+                    block_len: 1024,
+                    window: self.window.min(16),
+                    ..self
+                },
+                513.. => Self {
+                    block_len: DEFAULT_BLOCK_LEN,
+                    window: 1,
+                    ..self
+                },
+                _ => Self::PLAIN,
+            }),
+            Failure::Holes { .. } | Failure::Silent { .. } => return Some(self),
+            Failure::Refused { .. }
+            | Failure::NoAnswer { .. }
+            | Failure::Stalled { .. }
+            | Failure::TooSlow { .. }
+            | Failure::WrongLen { .. }
+            | Failure::Changed { .. }
+            | Failure::TooLarge { .. } => None,
+        }
+        .filter(|next| *next != self)
+    }
+
+    fn with_smaller_window(self) -> Option<Self> {
+        let window = [64, 16, 4, 1]
+            .into_iter()
+            .find(|size| *size < self.window)?;
+        Some(Self { window, ..self })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVER: &str = "192.0.2.1:69";
+
+    #[test]
+    fn blocks_fill_the_path_without_being_fragmented() {
+        let terms = |mtu, server: &str| Terms::best(mtu, &server.parse().unwrap()).block_len;
+        assert_eq!(terms(1500, SERVER), 1468);
+        assert_eq!(terms(1500, "[2001:db8::1]:69"), 1448);
+        assert_eq!(terms(65_535, SERVER), 65_464);
+        assert_eq!(terms(0, SERVER), 8);
+        let window = |mtu| Terms::best(mtu, &SERVER.parse().unwrap()).window;
+        assert_eq!(
+            [0, 1400, 1500, 9000, 65_535].map(window),
+            [256, 256, 256, 41, 5]
+        );
+    }
+
+    #[test]
+    fn windows_shrink_to_64_16_4_and_1_and_then_no_option_is_left() {
+        let refusal = Failure::Refused {
+            code: ErrorCode::OPTION_NEGOTIATION,
+            message: String::new(),
+            at_request: true,
+        };
+        let mut terms = Some(Terms::best(1500, &SERVER.parse().unwrap()));
+        let mut windows = Vec::new();
+        while let Some(asked) = terms {
+            windows.push((asked.window, asked.options));
+            terms = asked.after(&refusal);
+        }
+        let expected = [
+            (256, true),
+            (64, true),
+            (16, true),
+            (4, true),
+            (1, true),
+            (1, false),
+        ];
+        assert_eq!(windows, expected);
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_not_asked_for_again() {
+        let missing = Failure::Refused {
+            code: ErrorCode(1),
+            message: String::new(),
+            at_request: true,
+        };
+        let terms = Terms::best(1500, &SERVER.parse().unwrap());
+        assert_eq!(terms.after(&missing), None);
+    }
+}

@@ -1,0 +1,138 @@
+//! Whom a machine trusts, as a file of its initramfs says: a word and its value in each line.
+//!
+//! ```text
+//! # The key of the people who may say what starts here.
+//! key RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+//! require-signature
+//! allow-scheme https
+//! allow-host boot.example.com
+//! ```
+//!
+//! A word that is not known ends the boot: a policy that is followed in part is none.
+
+use crate::prelude::*;
+use crate::text::url::{Scheme, Url};
+
+/// The rules of a machine; without any, everything is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Policy {
+    /// Keys whose signatures count, as minisign writes them.
+    pub keys: Vec<String>,
+    /// Whether nothing is read or started that none of the keys has signed.
+    pub must_be_signed: bool,
+    /// How files may be fetched; any way when empty.
+    pub schemes: Vec<Scheme>,
+    /// From where; any host when empty.
+    pub hosts: Vec<String>,
+}
+
+/// A line that cannot be followed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {word:?}: {what}")]
+pub struct Fault {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// The word at fault.
+    pub word: String,
+    /// What is wrong.
+    pub what: &'static str,
+}
+
+impl Policy {
+    /// Adds the rules of a file.
+    ///
+    /// # Errors
+    /// The first line that cannot be followed.
+    pub fn read(&mut self, text: &str) -> Result<(), Fault> {
+        for (line, number) in text.lines().zip(1..) {
+            let mut words = line.split_whitespace();
+            let Some(word) = words.next().filter(|word| !word.starts_with('#')) else {
+                continue;
+            };
+            let fault = |word: &str, what| Fault {
+                line: number,
+                word: word.to_owned(),
+                what,
+            };
+            let value = words.next();
+            if let Some(more) = words.next() {
+                return Err(fault(more, "one word too many"));
+            }
+            match (word, value) {
+                ("require-signature", None) => self.must_be_signed = true,
+                ("require-signature", Some(value)) => {
+                    return Err(fault(value, "one word too many"));
+                }
+                ("key" | "allow-scheme" | "allow-host", None) => {
+                    return Err(fault(word, "its value is missing"));
+                }
+                ("key", Some(key)) => self.keys.push(key.to_owned()),
+                ("allow-host", Some(host)) => self.hosts.push(host.to_ascii_lowercase()),
+                ("allow-scheme", Some(name)) => {
+                    let all = [Scheme::Tftp, Scheme::Http, Scheme::Https];
+                    let scheme = all.into_iter().find(|scheme| scheme.name() == name);
+                    let scheme =
+                        scheme.ok_or_else(|| fault(name, "one of tftp, http and https"))?;
+                    self.schemes.push(scheme);
+                }
+                _ => return Err(fault(word, "not a word of a policy")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Says why nothing may be fetched from this address; none when it may.
+    pub fn refusal(&self, url: &Url) -> Option<String> {
+        let scheme = url.scheme();
+        if !self.schemes.is_empty() && !self.schemes.contains(&scheme) {
+            let name = scheme.name();
+            return Some(format!("the policy of this machine does not allow {name}"));
+        }
+        let host = url.host();
+        let is_named = || (self.hosts.iter()).any(|name| name.eq_ignore_ascii_case(host));
+        (!self.hosts.is_empty() && !is_named())
+            .then(|| format!("the policy of this machine does not allow the host {host}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_says_whose_files_may_come_from_where() {
+        let mut policy = Policy::default();
+        let url = |text: &str| text.parse::<Url>().unwrap();
+        assert_eq!(policy.refusal(&url("tftp://192.0.2.1/k")), None);
+        policy
+            .read("# ours\n\nkey RWQ1\r\n  key RWQ2\nrequire-signature\nallow-scheme https\nallow-scheme tftp\nallow-host Boot.example.com\nallow-host 192.0.2.1\n")
+            .unwrap();
+        assert_eq!(policy.keys, ["RWQ1", "RWQ2"]);
+        assert!(policy.must_be_signed);
+        for allowed in ["https://boot.EXAMPLE.com:8443/k", "tftp://192.0.2.1/k"] {
+            assert_eq!(policy.refusal(&url(allowed)), None, "{allowed}");
+        }
+        for refused in [
+            "http://boot.example.com/k",
+            "https://boot.example.com.evil.test/k",
+            "https://user@evil.test/boot.example.com",
+            "tftp://192.0.2.10/k",
+        ] {
+            assert!(policy.refusal(&url(refused)).is_some(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_not_understood_is_named() {
+        for (text, line, word) in [
+            ("require-signatures", 1, "require-signatures"),
+            ("\nkey", 2, "key"),
+            ("key a b", 1, "b"),
+            ("require-signature no", 1, "no"),
+            ("allow-scheme ftp", 1, "ftp"),
+        ] {
+            let fault = Policy::default().read(text).unwrap_err();
+            assert_eq!((fault.line, fault.word.as_str()), (line, word), "{text}");
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! Whose word on a file counts: minisign signatures and lists of hashes.
+//!
+//! A signature is Ed25519 over the BLAKE2b of the file, and a second one over both the first and
+//! the trusted comment, as `minisign -S` writes them. The older kind, over the file itself, is
+//! refused: it takes the whole file at once. A list of hashes is what `sha256sum` writes.
+//!
+//! Nothing here fetches; files come in pieces, in order.
+
+#![forbid(unsafe_code)]
+
+use crate::prelude::*;
+use core::str::FromStr;
+
+use minisign_verify::{Error, PublicKey, StreamVerifier};
+
+use crate::text::safe::text_of;
+use crate::text::url::Sha256;
+
+/// The longest signature, in bytes. One of minisign has some 300; one of another kind, with its
+/// certificates, is read only so that the error can say what it is.
+pub const MAX_SIGNATURE_LEN: u64 = 1 << 16;
+/// The most octets that a list of hashes may have.
+pub const MAX_SUMS_LEN: u64 = 1 << 20;
+
+/// Why a file is not what it should be, or that cannot be told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// No key can be read.
+    #[error("not a minisign public key: {0}")]
+    Key(String),
+    /// What should be a signature is none.
+    #[error("what is beside it is no minisign signature")]
+    Malformed,
+    /// It is a signature of another kind.
+    #[error("the signature is {0}, and only those of minisign are checked; sign with minisign -S")]
+    OtherKind(&'static str),
+    /// It was made by `minisign -S -l`.
+    #[error("the signature is of the old kind; sign without -l")]
+    Legacy,
+    /// Another key made it.
+    #[error("the signature is by none of the known keys")]
+    UnknownKey,
+    /// The file or the signature was changed.
+    #[error("the signature does not fit the file")]
+    Mismatch,
+    /// A line that `sha256sum` would not write.
+    #[error("line {0} of the list of hashes has no SHA-256 and a name")]
+    Line(usize),
+    /// The file is in no line.
+    #[error("the list of hashes does not have {0:?}")]
+    Unlisted(String),
+}
+
+/// The keys whose signatures count.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keys(Vec<PublicKey>);
+
+impl Keys {
+    /// Adds the keys in `text`: the content of files as `minisign -G` writes them, or what stands in
+    /// their second line.
+    ///
+    /// # Errors
+    /// [`Fault::Key`] for a line that is neither key nor comment, or a text without a key.
+    pub fn add(&mut self, text: &str) -> Result<(), Fault> {
+        let lines = text.lines().map(str::trim);
+        let is_key = |line: &&str| !line.is_empty() && !line.starts_with("untrusted comment:");
+        let mut keys = Vec::new();
+        for line in lines.filter(is_key) {
+            let key = PublicKey::from_base64(line);
+            keys.push(key.map_err(|_| Fault::Key(text_of(line.as_bytes())))?);
+        }
+        if keys.is_empty() {
+            return Err(Fault::Key("there is none".to_owned()));
+        }
+        self.0.append(&mut keys);
+        Ok(())
+    }
+
+    /// Returns whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Begins to check a file against the signature in `text`.
+    ///
+    /// # Errors
+    /// Why no file can fit the signature.
+    pub fn check<'k>(&'k self, signature: &'k Signature) -> Result<Check<'k>, Fault> {
+        for key in &self.0 {
+            match key.verify_stream(&signature.0) {
+                Ok(verifier) => {
+                    let comment = text_of(signature.0.trusted_comment().as_bytes());
+                    return Ok(Check { verifier, comment });
+                }
+                Err(Error::UnsupportedLegacyMode) => return Err(Fault::Legacy),
+                Err(_) => {}
+            }
+        }
+        Err(Fault::UnknownKey)
+    }
+}
+
+/// A signature, not checked yet.
+pub struct Signature(minisign_verify::Signature);
+
+impl FromStr for Signature {
+    type Err = Fault;
+
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        Self::decode(text.as_bytes())
+    }
+}
+
+impl Signature {
+    /// Decodes a signature; other kinds than that of minisign may be binary.
+    ///
+    /// # Errors
+    /// [`Fault::OtherKind`] for a signature of another program, [`Fault::Malformed`] for the rest.
+    pub fn decode(octets: &[u8]) -> Result<Self, Fault> {
+        let text = str::from_utf8(octets).unwrap_or_default();
+        let decoded = minisign_verify::Signature::decode(text).map(Self);
+        decoded.map_err(|_| other_kind(octets).map_or(Fault::Malformed, Fault::OtherKind))
+    }
+}
+
+/// The OID of signed data (RFC 5652 §5.1) in DER.
+const SIGNED_DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02";
+
+/// Returns which other program's signature this is; none when it is of none that is known.
+fn other_kind(octets: &[u8]) -> Option<&'static str> {
+    const ARMOURED: [(&[u8], &str); 4] = [
+        (b"-----BEGIN PGP ", PGP),
+        (b"-----BEGIN PKCS7", CMS),
+        (b"-----BEGIN CMS", CMS),
+        (b"-----BEGIN SSH SIGNATURE", "one of ssh-keygen"),
+    ];
+    const PGP: &str = "an OpenPGP one";
+    const CMS: &str = "a CMS one (PKCS #7), as openssl makes for iPXE";
+    let mut armoured = ARMOURED.into_iter();
+    if let Some((_, kind)) = armoured.find(|(head, _)| octets.starts_with(head)) {
+        return Some(kind);
+    }
+    match octets {
+        // The OID stands behind the tag and the length of the sequence, which has 1 to 5 bytes.
+        [0x30, rest @ ..] => {
+            let mut at = (1..=5).filter_map(|at| rest.get(at..));
+            at.any(|rest| rest.starts_with(SIGNED_DATA)).then_some(CMS)
+        }
+        // A packet with the tag of a signature, in the old or the new format (RFC 9580 §4.2).
+        [0x88..=0x8b | 0xc2, ..] => Some(PGP),
+        _ => None,
+    }
+}
+
+/// A file that is being checked.
+pub struct Check<'k> {
+    verifier: StreamVerifier<'k>,
+    comment: String,
+}
+
+impl Check<'_> {
+    /// Takes the next octets of the file.
+    pub fn update(&mut self, octets: &[u8]) {
+        self.verifier.update(octets);
+    }
+
+    /// Ends the file; returns the signer's comment, which is signed too, safe to print.
+    ///
+    /// # Errors
+    /// [`Fault::Mismatch`].
+    pub fn finish(mut self) -> Result<String, Fault> {
+        let checked = self.verifier.finalize();
+        checked.map(|()| self.comment).map_err(|_| Fault::Mismatch)
+    }
+}
+
+/// A list of hashes and the names of their files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sums(Vec<(String, Sha256)>);
+
+impl Sums {
+    /// Returns the hash of the file `name`; names in the list may have directories before them.
+    ///
+    /// # Errors
+    /// [`Fault::Unlisted`], also when two lines differ about it.
+    pub fn of(&self, name: &str) -> Result<Sha256, Fault> {
+        let unlisted = || Fault::Unlisted(name.to_owned());
+        let last = |path: &str| path.rsplit('/').next() == Some(name);
+        let mut found = self.0.iter().filter(|(path, _)| last(path));
+        let (_, sum) = found.next().ok_or_else(unlisted)?;
+        match found.all(|(_, other)| other == sum) && !name.is_empty() {
+            true => Ok(*sum),
+            false => Err(unlisted()),
+        }
+    }
+}
+
+impl FromStr for Sums {
+    type Err = Fault;
+
+    /// Reads lines of a hash, a blank, a blank or `*`, and a name; or as `sha256sum --tag` writes
+    /// them.
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        let lines = text.lines().map(str::trim_end).enumerate();
+        let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+        lines
+            .map(|(index, line)| parse_line(line).ok_or(Fault::Line(index + 1)))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+fn parse_line(line: &str) -> Option<(String, Sha256)> {
+    let (name, digits) = match line.strip_prefix("SHA256 (") {
+        Some(rest) => rest.rsplit_once(") = ")?,
+        None => {
+            let (digits, name) = line.split_once(' ')?;
+            let name = name.strip_prefix([' ', '*']).unwrap_or(name);
+            (name, digits)
+        }
+    };
+    (!name.is_empty()).then_some(())?;
+    Some((name.to_owned(), digits.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "untrusted comment: minisign public key EDBC107B6DB4D4FD
+RWT91LRtexC87fNKxFfV3/R29qj91MclNhbBK3rFk5Q1jOviuGZC82aP
+";
+    const OTHER_KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    /// Of the seven octets "content".
+    const SIGNATURE: &str = "untrusted comment: signature from minisign secret key
+RUT91LRtexC87dvCycLcyr2cquymjf1uqgCNmD73P7ES/XaiJYySQEaUTBHMqNt3kMsi/xQX4PLKApy77GSrFiHjgaDM3mGIxQY=
+trusted comment: the file f
+HUYuvEZ6VUCTieL4sXsBr8RPFQgnhift8Ti6GKAH7/tWtb+dD46qY6BGQsXpqjecU29fXwLgJ+HDrPHbACvTDw==
+";
+    const LEGACY: &str = "untrusted comment: signature from minisign secret key
+RWT91LRtexC87bgmDLPlyVvEaKKfRWSk25EU0EwqdxZCf0u0LY9poVu2wELIoDsow2RphoZo+tOOn3oDD6a2YaHiKigH6eFqRwU=
+trusted comment: x
+KTlO7nzwxQljSe5JJpiXUNgeM+yvn8F3v17ebuUnDjweiiJVQnq5kSGhe5rZcwvH/lzWDcuGB+haacp0zUa7Cg==
+";
+    const SUM: &str = "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73";
+
+    #[test]
+    fn what_minisign_signed_is_accepted_and_anything_else_is_not() {
+        assert_eq!(
+            check(KEY, SIGNATURE, b"content"),
+            Ok("the file f".to_owned())
+        );
+        assert_eq!(check(KEY, SIGNATURE, b"Content"), Err(Fault::Mismatch));
+        assert_eq!(check(KEY, SIGNATURE, b""), Err(Fault::Mismatch));
+        let forged = SIGNATURE.replace("the file f", "the file g");
+        assert_eq!(check(KEY, &forged, b"content"), Err(Fault::Mismatch));
+    }
+
+    #[test]
+    fn a_key_that_did_not_sign_does_not_help_and_does_not_harm() {
+        assert_eq!(
+            check(OTHER_KEY, SIGNATURE, b"content"),
+            Err(Fault::UnknownKey)
+        );
+        let both = format!("{OTHER_KEY}\n{KEY}");
+        assert!(check(&both, SIGNATURE, b"content").is_ok());
+        assert_eq!(
+            Keys::default().check(&SIGNATURE.parse().unwrap()).err(),
+            Some(Fault::UnknownKey)
+        );
+    }
+
+    #[test]
+    fn the_old_kind_and_what_is_no_signature_are_told_apart() {
+        assert_eq!(check(KEY, LEGACY, b"content"), Err(Fault::Legacy));
+        for text in ["", "\n\n\n", "<html>", &SIGNATURE[..200], KEY] {
+            assert!(text.parse::<Signature>().is_err(), "{text:?}");
+        }
+        let mut keys = Keys::default();
+        for text in ["", "untrusted comment: x\n", "x", "RWQf6LRCGA9i53mlYecO"] {
+            assert!(matches!(keys.add(text), Err(Fault::Key(_))), "{text:?}");
+        }
+        assert!(keys.is_empty());
+    }
+
+    #[test]
+    fn a_signature_of_another_program_is_called_what_it_is() {
+        let der = [b"\x30\x82\x05\x10", SIGNED_DATA, b"\xa0\x82"].concat();
+        let short = [b"\x30\x7a", SIGNED_DATA].concat();
+        for (octets, kind) in [
+            (der.as_slice(), "CMS"),
+            (&short, "CMS"),
+            (b"-----BEGIN CMS-----\nMII", "CMS"),
+            (b"-----BEGIN PKCS7-----\nMII", "CMS"),
+            (b"-----BEGIN PGP SIGNATURE-----\n\niQ", "OpenPGP"),
+            (b"\x89\x02\x33\x04\x00", "OpenPGP"),
+            (b"\xc2\xc1\x73\x04\x00", "OpenPGP"),
+            (b"-----BEGIN SSH SIGNATURE-----\nU1", "ssh-keygen"),
+        ] {
+            let fault = Signature::decode(octets).err().unwrap();
+            assert!(fault.to_string().contains(kind), "{fault}");
+        }
+        for octets in [b"\x30\x82\x05\x10".as_slice(), b"\xff\xfe", b"<html>"] {
+            assert_eq!(Signature::decode(octets).err(), Some(Fault::Malformed));
+        }
+    }
+
+    #[test]
+    fn lists_of_hashes_are_read_as_sha256sum_writes_them() {
+        let text = format!(
+            "# by hand\n{SUM}  vmlinuz\n{SUM} *./boot/initrd.img\n\nSHA256 (a (1).img) = {SUM}\n"
+        );
+        let sums: Sums = text.parse().unwrap();
+        for name in ["vmlinuz", "initrd.img", "a (1).img"] {
+            assert_eq!(sums.of(name), Ok(SUM.parse().unwrap()), "{name}");
+        }
+        for name in ["", "initrd", "boot/initrd.img", "mg"] {
+            assert_eq!(sums.of(name), Err(Fault::Unlisted(name.to_owned())));
+        }
+        let twice = format!("{SUM}  a/f\n{}  b/f\n", SUM.replace('e', "f"));
+        assert!(twice.parse::<Sums>().unwrap().of("f").is_err());
+        for wrong in [
+            "x  f",
+            SUM,
+            &format!("{SUM}  "),
+            &format!("SHA256 (f) {SUM}"),
+        ] {
+            assert_eq!(
+                format!("{SUM}  f\n{wrong}").parse::<Sums>(),
+                Err(Fault::Line(2))
+            );
+        }
+    }
+
+    fn check(keys: &str, signature: &str, content: &[u8]) -> Result<String, Fault> {
+        let mut known = Keys::default();
+        known.add(keys)?;
+        let signature = signature.parse()?;
+        let mut check = known.check(&signature)?;
+        let (first, second) = content.split_at(content.len() / 2);
+        check.update(first);
+        check.update(second);
+        check.finish()
+    }
+}
