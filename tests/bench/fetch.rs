@@ -21,7 +21,7 @@
 )]
 
 mod ceiling;
-#[path = "../common/mod.rs"]
+#[path = "../it/common/mod.rs"]
 mod common;
 mod runs;
 

@@ -25,7 +25,7 @@
     reason = "a test may fail by panicking"
 )]
 
-#[path = "../common/mod.rs"]
+#[path = "../it/common/mod.rs"]
 mod common;
 
 use std::fs::{self, Permissions};

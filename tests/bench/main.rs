@@ -10,7 +10,7 @@
     reason = "a test may fail by panicking"
 )]
 
-#[path = "../common/mod.rs"]
+#[path = "../it/common/mod.rs"]
 mod common;
 
 use std::fs;

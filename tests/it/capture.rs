@@ -1,0 +1,333 @@
+//! `wireboot capture` as it is run, beside tcpdump and tshark.
+
+use std::cell::Cell;
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::common::{in_new_namespace, ip, pair, wait_until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use wireboot::sys::filter::Program;
+use wireboot::sys::packet::PacketSocket;
+use wireboot_proto::packet::dhcp::{Message, Op};
+use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::packet::frame;
+use wireboot_proto::packet::option::Options;
+use wireboot_proto::packet::udp::Datagram;
+
+fn broadcast(ethertype: u16, number: u8) -> Vec<u8> {
+    let mut frame = vec![0xff; 6];
+    frame.extend([0x52, 0x54, 0, 1, 2, 3]);
+    frame.extend(ethertype.to_be_bytes());
+    frame.resize(60, number);
+    frame
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_written_capture_opens_in_tshark_with_every_frame_until_sigterm() {
+    in_new_namespace(|| {
+        let (near, far) = pair();
+        for ring in ["v2", "v3"] {
+            // Of several sockets the kernel serves the oldest last.
+            let watcher = PacketSocket::open(near, &Program::everything()).unwrap();
+            let file = Temporary::new("pcapng", &[]);
+            let filter = "ether host 52:54:00:01:02:03 and not ip";
+            let child = capture(&["-i", "near", "--ring", ring, "-w", &file.0, filter]);
+            wait_until("the ring is bound", || {
+                ip("-d link show near").contains("promiscuity 1")
+            });
+            let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
+            for number in 0..50 {
+                sender.send(&broadcast(0x88b5, number)).unwrap();
+                sender.send(&broadcast(0x0800, number)).unwrap();
+            }
+            let mut tagged = broadcast(0x88b5, 50);
+            tagged.splice(12..12, [0x81, 0, 0, 5]);
+            sender.send(&tagged).unwrap();
+            let arrived = Cell::new(0);
+            wait_until("all have arrived", || {
+                arrived.set(arrived.get() + watcher.statistics().unwrap().packets);
+                arrived.get() == 101
+            });
+            kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success());
+            let counts = String::from_utf8(output.stderr).unwrap();
+            assert!(
+                counts.contains("51 frames captured, 51 passed the filter: 0 of them"),
+                "{counts}"
+            );
+            let mut expected = "60\t\n".repeat(50);
+            expected.push_str("64\t5\n");
+            let fields = ["-e", "frame.len", "-e", "vlan.id"];
+            assert_eq!(tshark(&file, &fields), expected);
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn several_interfaces_are_captured_into_one_stream() {
+    in_new_namespace(|| {
+        let (near, far) = pair();
+        let child = capture(&["-i", "near", "-i", "far", "-c", "2", "-w", "-", "arp"]);
+        wait_until("the second ring is bound", || {
+            ip("-d link show far").contains("promiscuity 1")
+        });
+        let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
+        sender.send(&broadcast(0x0806, 1)).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let counts = String::from_utf8(output.stderr).unwrap();
+        for name in ["near", "far"] {
+            let counted = format!("{name}: 1 frames captured, 1 passed the filter");
+            assert!(counts.contains(&counted), "{counts}");
+        }
+        let file = Temporary::new("pcapng", &output.stdout);
+        let fields = [
+            "-e",
+            "frame.interface_name",
+            "-e",
+            "frame.packet_flags_direction",
+        ];
+        let mut seen: Vec<_> = tshark(&file, &fields).lines().map(str::to_owned).collect();
+        seen.sort();
+        assert_eq!(seen, ["far\t0x00000002", "near\t0x00000001"]);
+        let _ = near;
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_file_of_tcpdump_is_shown_frame_by_frame_with_its_times() {
+    in_new_namespace(|| {
+        let (_, far) = pair();
+        for precision in ["micro", "nano"] {
+            let file = Temporary::new("pcap", &[]);
+            let mut tcpdump = Command::new("tcpdump")
+                .args(["-Z", "root", "-U", "-i", "near", "-c", "40", "-w", &file.0])
+                .arg(format!("--time-stamp-precision={precision}"))
+                .arg("ether host 52:54:00:01:02:03")
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("tcpdump is installed");
+            let mut said = BufReader::new(tcpdump.stderr.take().unwrap()).lines();
+            assert!(said.any(|line| line.unwrap().contains("listening on")));
+            let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
+            for number in 0..20 {
+                sender.send(&broadcast(0x88b5, number)).unwrap();
+                sender.send(&broadcast(0x0806, number)).unwrap();
+            }
+            assert!(tcpdump.wait().unwrap().success());
+            let shown = run(&["-r", &file.0]);
+            let shown: Vec<_> = shown
+                .lines()
+                .map(|line| {
+                    let (time, rest) = line.split_once(' ').unwrap();
+                    let (_, len) = rest.rsplit_once("length ").unwrap();
+                    format!("{}\t{len}", seconds_of_day(time))
+                })
+                .collect();
+            let theirs = tshark(&file, &["-e", "frame.time_epoch", "-e", "frame.len"]);
+            let theirs: Vec<_> = theirs
+                .lines()
+                .map(|line| {
+                    let (time, len) = line.split_once('\t').unwrap();
+                    let (seconds, fraction) = time.split_once('.').unwrap();
+                    let seconds: u64 = seconds.parse().unwrap();
+                    format!("{}.{fraction}\t{len}", seconds % 86_400)
+                })
+                .collect();
+            assert_eq!(shown.len(), 40);
+            assert_eq!(shown, theirs);
+            let arp = run(&["-r", &file.0, "-c", "15", "arp"]);
+            assert_eq!(arp.lines().count(), 15);
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs tshark"]
+fn dhcp_options_have_the_names_that_tshark_gives_them() {
+    let mut frames = Vec::new();
+    for code in (1..=254).filter(|code| ![43, 52, 53, 60].contains(code)) {
+        let mut options = Options::default();
+        // In front of what tshark may give up at.
+        options.set(53, [2]);
+        options.set(code, [192, 0, 2, 1]);
+        frames.push(offer(options));
+    }
+    for sub_code in (1..=12).chain([71]) {
+        let mut options = Options::default();
+        options.set(53, [2]);
+        options.set(60, *b"PXEClient");
+        options.set(43, [sub_code, 4, 0, 0, 0, 0, 255]);
+        frames.push(offer(options));
+    }
+    let file = Temporary::new("pcap", &pcap(&frames));
+    let ours = run(&["-v", "-r", &file.0]);
+    let theirs = run_of("tshark", &["-V", "-r", &file.0]);
+    let mut theirs: Vec<_> = theirs
+        .lines()
+        .filter_map(|line| {
+            let line = line.trim();
+            let sub_option = line.strip_prefix("Option 43 Suboption: (");
+            let rest = sub_option.or_else(|| line.strip_prefix("Option: ("))?;
+            let (code, name) = rest.split_once(") ")?;
+            let code: u8 = code.parse().unwrap();
+            (![0, 255].contains(&code)).then(|| (sub_option.is_some(), code, name.to_lowercase()))
+        })
+        .collect();
+    let mut ours: Vec<_> = ours
+        .lines()
+        .filter_map(|line| {
+            let (head, _) = line.strip_prefix('\t')?.split_once("): ")?;
+            let (name, code) = head.rsplit_once(" (")?;
+            let code = code.parse().unwrap();
+            Some((name.starts_with('\t'), code, name.trim().to_lowercase()))
+        })
+        .collect();
+    theirs.sort();
+    ours.sort();
+    let codes = |list: &[(bool, u8, String)]| -> Vec<_> {
+        list.iter()
+            .map(|(is_sub_option, code, _)| (*is_sub_option, *code))
+            .collect()
+    };
+    assert_eq!(codes(&ours), codes(&theirs));
+    assert_eq!(ours.len(), 250 * 2 + 13 * 4);
+    for (ours, theirs) in ours.iter().zip(theirs) {
+        let (is_sub_option, code, name) = ours;
+        let theirs = theirs.2.trim_start_matches("private/");
+        let theirs = if *is_sub_option {
+            theirs.trim_start_matches("pxe ")
+        } else {
+            theirs
+        };
+        if name == "option" {
+            let unnamed = ["assigned", "private", "- undefined"];
+            assert!(
+                unnamed.iter().any(|word| theirs.contains(word)),
+                "{code}: {theirs}"
+            );
+        } else {
+            let rest = theirs.strip_prefix(name.as_str());
+            let rest = rest.unwrap_or_else(|| panic!("{code}: \"{name}\" is {theirs}"));
+            assert!(rest.is_empty() || rest.starts_with(" (") || rest.starts_with(" ["));
+        }
+    }
+}
+
+fn capture(arguments: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_wireboot"))
+        .arg("capture")
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Runs `wireboot capture` to its end and returns what it printed.
+fn run(arguments: &[&str]) -> String {
+    let wireboot = env!("CARGO_BIN_EXE_wireboot");
+    run_of(wireboot, &[&["capture"], arguments].concat())
+}
+
+fn run_of(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.expect("it is installed");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Reads fields of every frame with tshark, which must not complain.
+fn tshark(file: &Temporary, fields: &[&str]) -> String {
+    let read = Command::new("tshark")
+        .args(["-T", "fields"])
+        .args(fields)
+        .args(["-r", &file.0])
+        .output()
+        .expect("tshark is installed");
+    let complaints = String::from_utf8(read.stderr).unwrap();
+    let mut complaints = complaints
+        .lines()
+        .filter(|line| !line.starts_with("Running as user") && !line.is_empty());
+    assert_eq!(complaints.next(), None);
+    String::from_utf8(read.stdout).unwrap()
+}
+
+/// A file that goes when dropped.
+struct Temporary(String);
+
+impl Temporary {
+    fn new(extension: &str, content: &[u8]) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("wireboot-{}-{count}.{extension}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, content).unwrap();
+        Self(path.to_str().unwrap().to_owned())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Turns `01:00:02.5` into `3602.5`.
+fn seconds_of_day(time: &str) -> String {
+    let (whole, fraction) = time.split_once('.').unwrap();
+    let seconds = whole
+        .split(':')
+        .fold(0, |sum, part| sum * 60 + part.parse::<u64>().unwrap());
+    format!("{seconds}.{fraction}")
+}
+
+/// An OFFER with these options, in a frame.
+fn offer(options: Options) -> Vec<u8> {
+    let message = Message {
+        op: Op::BootReply,
+        xid: 1,
+        secs: 0,
+        broadcast: false,
+        ciaddr: Ipv4Addr::UNSPECIFIED,
+        yiaddr: Ipv4Addr::new(192, 0, 2, 5),
+        siaddr: Ipv4Addr::UNSPECIFIED,
+        giaddr: Ipv4Addr::UNSPECIFIED,
+        chaddr: MacAddress([2, 0, 0, 0, 0, 1]),
+        sname: Vec::new(),
+        file: Vec::new(),
+        options,
+    };
+    let mut payload = Vec::new();
+    message.encode(&mut payload).unwrap();
+    let datagram = Datagram {
+        source: SocketAddrV4::new([192, 0, 2, 1].into(), 67),
+        destination: SocketAddrV4::new(Ipv4Addr::BROADCAST, 68),
+        payload: &payload,
+    };
+    frame::encode(
+        MacAddress([2, 0, 0, 0, 0, 2]),
+        MacAddress::BROADCAST,
+        &datagram,
+    )
+    .unwrap()
+}
+
+/// A pcap file of these frames.
+fn pcap(frames: &[Vec<u8>]) -> Vec<u8> {
+    let words =
+        |words: &[u32]| -> Vec<u8> { words.iter().flat_map(|word| word.to_le_bytes()).collect() };
+    let mut file = words(&[0xa1b2_c3d4, 0x0004_0002, 0, 0, 262_144, 1]);
+    for frame in frames {
+        let len = u32::try_from(frame.len()).unwrap();
+        file.extend(words(&[1, 2, len, len]));
+        file.extend_from_slice(frame);
+    }
+    file
+}

@@ -1,0 +1,112 @@
+//! Holds the source to what the compiler cannot say: within the binary's crate dependencies point
+//! down, as the table in `src/lib.rs` has the layers, and unsafe code is in the files listed here.
+//! That the pure crate does no I/O, `no_std` and its manifest see to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// The only files with unsafe code; a file joins this list only together with its reason.
+const UNSAFE_FILES: &[&str] = &[
+    "sys/kexec.rs",
+    "sys/mapped.rs",
+    "sys/netlink.rs",
+    "sys/packet.rs",
+    "sys/process.rs",
+    "sys/resolver.rs",
+    "sys/ring/mapping.rs",
+];
+
+#[test]
+fn dependencies_point_down() {
+    let sources = sources();
+    let layers = layers(&sources["lib.rs"]);
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for (path, text) in &sources {
+        let module = path.split(['/', '.']).next().unwrap();
+        if matches!(module, "lib" | "main" | "proto") {
+            continue;
+        }
+        let Some(from) = layers.get(module) else {
+            wrong.push(format!(
+                "{path}: the table in src/lib.rs does not name {module}"
+            ));
+            continue;
+        };
+        for used in used_modules(text) {
+            seen += 1;
+            let to = layers.get(used.as_str());
+            // Values know each other.
+            let is_value = to == layers.get("error");
+            if used != module && !is_value && to.is_none_or(|to| to <= from) {
+                wrong.push(format!("{path}: {module} may not use {used}"));
+            }
+        }
+    }
+    assert!(seen > 100, "only {seen} uses were found");
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn unsafe_code_is_where_it_is_expected() {
+    let has_unsafe = |text: &str| {
+        let code = text.lines().map(|line| line.split("//").next().unwrap());
+        code.flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_'))
+            .any(|word| word == "unsafe")
+    };
+    let sources = sources();
+    let found = sources.iter().filter(|(_, text)| has_unsafe(text));
+    let found: Vec<_> = found.map(|(path, _)| path.as_str()).collect();
+    assert_eq!(found, UNSAFE_FILES);
+    for root in ["main.rs", "proto/lib.rs"] {
+        assert!(sources[root].contains("#![forbid(unsafe_code)]"), "{root}");
+    }
+}
+
+/// Returns the layer of each module, from 0 at the top, as the rows of the table have them.
+fn layers(lib: &str) -> BTreeMap<&str, usize> {
+    let rows = lib.lines().filter_map(|line| line.strip_prefix("//! | "));
+    let cells = rows.skip(2).filter_map(|row| row.split('|').nth(1));
+    let modules = cells.enumerate().flat_map(|(layer, cell)| {
+        let names = cell
+            .split(',')
+            .map(|name| name.trim().trim_matches(['[', ']', '`']));
+        names.map(move |name| (name, layer))
+    });
+    modules.collect()
+}
+
+/// Returns the modules of the crate that `text` names, its tests apart.
+fn used_modules(text: &str) -> BTreeSet<String> {
+    let product = text.split("#[cfg(test)]\nmod ").next().unwrap();
+    let code = product
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    let code = code.collect::<Vec<_>>().join("\n");
+    let uses = code.split("crate::").skip(1);
+    let names = uses.map(|rest| {
+        let is_name = |c: &char| c.is_alphanumeric() || *c == '_';
+        rest.chars().take_while(is_name).collect()
+    });
+    names.collect()
+}
+
+/// Returns every source file of both crates, by its path below `src`.
+fn sources() -> BTreeMap<String, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut folders = vec![root.clone()];
+    let mut sources = BTreeMap::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(&root).unwrap().to_str().unwrap();
+                sources.insert(name.to_owned(), fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    sources
+}

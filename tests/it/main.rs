@@ -1,0 +1,56 @@
+//! Every test of the whole program, a module for each subject.
+//!
+//! What needs root, servers or an emulator is ignored by default; `tests/run` runs it too.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail by panicking"
+)]
+
+mod common;
+
+mod account;
+mod arm64;
+mod boot_files;
+mod capture;
+mod conflict;
+mod discover;
+mod fetch;
+mod fetch_http;
+mod fetch_losses;
+mod fetch_mirrors;
+mod fetch_parts;
+mod fetch_servers;
+mod first_process;
+mod given;
+mod handover;
+mod keep;
+mod layering;
+mod lease_file;
+mod link;
+mod menu;
+mod mirrors;
+mod mkinitcpio;
+mod mtu;
+mod names;
+mod netns;
+mod nfs_root;
+mod options;
+mod packet;
+mod plan;
+mod port;
+mod progress;
+mod pxe;
+mod qemu;
+mod recorder;
+mod replies;
+mod script;
+mod scripts;
+mod servers;
+mod settings;
+mod supervision;
+mod suspend;
+mod trust;
+mod verdicts;

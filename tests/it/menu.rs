@@ -1,0 +1,234 @@
+//! The menu at a terminal: `wireboot boot` on a pty, in a namespace with a real server, up to the
+//! plan that it prints.
+
+use std::fs;
+use std::process::Command;
+
+use crate::common::far::{Far, Server};
+use crate::common::in_new_namespace;
+use crate::common::servers::dnsmasq;
+use crate::common::terminal::Terminal;
+
+const MENU: &str = "menu title Machines\nui menu.c32\ntimeout 600\n\
+    label first\nmenu default\nkernel k1\nappend word=one\n\
+    menu separator\n\
+    label second\nkernel k2\nappend word=two\n\
+    label third\nkernel k3\nappend word=three\n";
+
+const DOWN: &str = "\x1b[B";
+const UP: &str = "\x1b[A";
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn arrows_digits_and_edited_command_lines_choose_what_is_booted() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = serve(&far, MENU);
+        // The separator is passed over, and the ends are ends.
+        let keys = [DOWN, DOWN, DOWN, UP, "\r"].concat();
+        let mut boot = start();
+        boot.shows(&["Machines", "1 first", "2 second", "3 third", "starts in"]);
+        boot.types(&keys);
+        plans(boot, "/k2", "BOOT_IMAGE=k2 word=two");
+
+        let mut boot = start();
+        boot.shows(&["starts in"]);
+        boot.types("3");
+        // A digit only moves the bar, and ends the countdown.
+        boot.shows(&["Enter starts, Tab edits"]);
+        boot.types("\t");
+        boot.shows(&["> word=three"]);
+        boot.types("\x7f\x7f\x7f\x7f\x7fother\r");
+        plans(boot, "/k3", "BOOT_IMAGE=k3 word=other");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn without_a_key_the_countdown_ends_in_the_default() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = serve(&far, &MENU.replace("timeout 600", "timeout 20"));
+        let mut boot = start();
+        boot.shows(&["starts in 2 s", "starts in 1 s"]);
+        plans(boot, "/k1", "BOOT_IMAGE=k1 word=one");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn escape_leaves_the_menu_and_the_terminal_is_as_it_was() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = serve(&far, MENU);
+        let mut boot = start();
+        let before = nix::sys::termios::tcgetattr(boot.near()).unwrap();
+        boot.shows(&["starts in"]);
+        boot.types("\x1b");
+        boot.shows(&["nothing was chosen from the menu"]);
+        assert_eq!(boot.child.wait().unwrap().code(), Some(6));
+        let after = nix::sys::termios::tcgetattr(boot.near()).unwrap();
+        assert_eq!(after.local_flags, before.local_flags);
+    });
+}
+
+const PROMPT: &str = "default first\nprompt 1\ntimeout 600\nsay Type a label.\n\
+    label first\nkernel k1\nappend word=one\nlabel rescue\nkernel k2\nappend word=two\n";
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_label_is_typed_at_the_prompt() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = serve(&far, PROMPT);
+        far.write("k2", "kernel");
+        let mut boot = start();
+        boot.shows(&["Type a label.", "boot: "]);
+        boot.types("\t");
+        boot.shows(&["first rescue", "boot: "]);
+        boot.types("rescu\r");
+        boot.shows(&["Could not find kernel image: rescu", "boot: "]);
+        boot.types("x");
+        boot.shows(&["boot: x"]);
+        boot.types("\x1b");
+        boot.shows(&["boot: "]);
+        boot.types("rescue single\r");
+        plans(boot, "/k2", "BOOT_IMAGE=k2 word=two single");
+
+        let mut boot = start();
+        boot.shows(&["boot: "]);
+        boot.types("\r");
+        plans(boot, "/k1", "BOOT_IMAGE=k1 word=one");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn the_prompt_boots_the_default_in_time_unless_a_key_is_pressed() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = serve(&far, &PROMPT.replace("timeout 600", "timeout 10"));
+        let mut boot = start();
+        boot.shows(&["boot: "]);
+        plans(boot, "/k1", "BOOT_IMAGE=k1 word=one");
+        plans(start_with("--unattended"), "/k1", "BOOT_IMAGE=k1 word=one");
+
+        far.write("k2", "kernel");
+        let mut boot = start();
+        boot.shows(&["boot: "]);
+        boot.types("rescue");
+        std::thread::sleep(std::time::Duration::from_millis(1_500));
+        boot.types("\r");
+        plans(boot, "/k2", "BOOT_IMAGE=k2 word=two");
+    });
+}
+
+/// What would clear the screen, name the window, ring, begin a sequence by one character (C1), and
+/// turn text around.
+const ACTIVE: [&str; 5] = ["\x1b[5m", "\x1b]0;x", "\x07", "\u{9b}2J", "\u{202e}"];
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn what_comes_from_the_network_cannot_steer_the_terminal() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let bad = ACTIVE.concat();
+        let configuration = format!(
+            "menu title T{bad}T\nui menu.c32\nsay S{bad}S\ntimeout 600\nlabel a{bad}a\n\
+             menu label L{bad}L\nkernel k1\nappend A{bad}A\ntext help\nH{bad}H\nendtext\n"
+        );
+        let _server = serve(&far, &configuration);
+        let mut boot = start_with("--explain");
+        boot.shows(&[
+            "S\\u{1b}[5m\\u{1b}]0;x\\u{7}\\u{9b}2J\\u{202e}S",
+            "T\\u{1b}",
+            "L\\u{1b}",
+        ]);
+        boot.types("\t");
+        boot.shows(&["> A\\u{1b}[5m", "A\x1b[7m \x1b[0m"]);
+        boot.types("\x1b");
+        boot.shows(&["H\\u{1b}[5m"]);
+        boot.types("\t\r");
+        boot.shows(&[
+            "label a\\u{1b}[5m",
+            "command line  BOOT_IMAGE=k1 A\\u{1b}[5m",
+        ]);
+        boot.shows(&["stopped after Plan"]);
+        assert!(boot.child.wait().unwrap().success());
+        is_clean(&boot);
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn prompts_and_texts_of_scripts_cannot_steer_the_terminal() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let mut script = String::from("#!ipxe\n");
+        for (number, octets) in [
+            "1b:5b:35:6d",
+            "1b:5d:30:3b:78",
+            "07",
+            "c2:9b:32:4a",
+            "e2:80:ae",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            script.push_str(&format!("set b{number}:hex {octets}\n"));
+        }
+        script.push_str(
+            "set bad ${b0:string}${b1:string}${b2:string}${b3:string}${b4:string}\n\
+             echo E${bad}E\nset field D${bad}D\nprompt P${bad}P ||\nread field\n\
+             kernel gone${bad} || kernel k${bad}\nboot\n",
+        );
+        far.write("boot.ipxe", &script);
+        let root = far.folder.display();
+        let more = format!("--enable-tftp --tftp-root={root} --dhcp-boot=boot.ipxe");
+        let _server = dnsmasq(&far, &more);
+        let mut boot = start();
+        boot.shows(&["E\\u{1b}[5m", "P\\u{1b}[5m"]);
+        boot.types("x");
+        boot.shows(&["field: D\\u{1b}[5m", "D\x1b[7m"]);
+        boot.types("\r");
+        // Neither is an address, and the errors say so with the names.
+        boot.shows(&["wireboot: nothing to boot", "k\\u{1b}[5m"]);
+        assert_eq!(boot.child.wait().unwrap().code(), Some(6));
+        is_clean(&boot);
+    });
+}
+
+fn is_clean(boot: &Terminal) {
+    for active in ACTIVE {
+        let written = boot.written();
+        assert!(!written.contains(active), "{active:?} in {written:?}");
+    }
+}
+
+/// dnsmasq, which offers a pxelinux configuration.
+fn serve(far: &Far, configuration: &str) -> Server {
+    fs::create_dir(far.folder.join("pxelinux.cfg")).unwrap();
+    far.write("pxelinux.cfg/default", configuration);
+    let root = far.folder.display();
+    let more = format!("--enable-tftp --tftp-root={root} --dhcp-boot=pxelinux.0");
+    dnsmasq(far, &more)
+}
+
+/// Starts `wireboot boot` at a terminal.
+fn start() -> Terminal {
+    start_with("")
+}
+
+fn start_with(flags: &str) -> Terminal {
+    let arguments = format!("boot -i near --stop-after plan --timeout 20 {flags}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
+    command.args(arguments.split_whitespace());
+    Terminal::start(command)
+}
+
+/// Waits for the plan to be printed, and for the end.
+fn plans(mut boot: Terminal, kernel: &str, command_line: &str) {
+    boot.shows(&["kernel  ", kernel, "command line", command_line]);
+    boot.shows(&["stopped after plan"]);
+    assert!(boot.child.wait().unwrap().success());
+}

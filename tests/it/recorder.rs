@@ -1,0 +1,89 @@
+//! The flight recorder: what the last frames of a command are found to be afterwards, by
+//! `wireboot capture -r`.
+
+use std::process::{Command, Output};
+
+use crate::common::client::keep;
+use crate::common::far::Far;
+use crate::common::servers::dnsmasq;
+use crate::common::{in_new_namespace, wait_until};
+use nix::sys::signal::Signal;
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn the_last_frames_are_written_when_a_lease_or_a_boot_fails() {
+    in_new_namespace(|| {
+        let _far = Far::plug_in();
+        for command in ["lease", "boot"] {
+            let failed = wireboot(&[command, "-i", "near", "--timeout", "2"]);
+            assert_eq!(failed.status.code(), Some(3), "{failed:?}");
+            let frames = read("/run/wireboot/failure.pcapng");
+            let discovers = frames.matches("DHCP Discover").count();
+            assert!(discovers > 1 && !frames.contains("Offer"), "{frames}");
+            let told = format!("the last {discovers} frames are in /run/wireboot/failure.pcapng");
+            let said = String::from_utf8(failed.stderr).unwrap();
+            assert!(said.contains(&told), "{said}");
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn the_last_frames_are_written_when_that_is_asked_for() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = dnsmasq(&far, "");
+        let exchange = ["Discover", "Offer", "Request", "Ack"];
+        for (command, messages) in [
+            ("lease", &exchange[..]),
+            ("boot --stop-after lease", &exchange),
+            ("discover --wait 1", &exchange[..2]),
+        ] {
+            let arguments = [command, "-i near --record /run/asked.pcapng"].join(" ");
+            let output = wireboot(&arguments.split(' ').collect::<Vec<_>>());
+            assert!(output.status.success(), "{output:?}");
+            contain(&read("/run/asked.pcapng"), messages);
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_renewal_is_recorded_though_the_kernel_sends_it() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = dnsmasq(&far, "");
+        let client = keep(&["-v", "--record", "/run/kept.pcapng"]);
+        client.wait_for("192.0.2.100/24 from 192.0.2.1");
+        client.signal(Signal::SIGHUP);
+        wait_until("it is renewed", || client.count("BOUND") > 1);
+        client.signal(Signal::SIGTERM);
+        client.wait_for("frames are in /run/kept.pcapng");
+        contain(
+            &read("/run/kept.pcapng"),
+            &["Ack", "192.0.2.100.68 > 192.0.2.1.67: DHCP Request", "Ack"],
+        );
+    });
+}
+
+/// Asserts that these stand in `frames`, in this order.
+fn contain(frames: &str, messages: &[&str]) {
+    let mut rest = frames;
+    for message in messages {
+        let (_, behind) = rest
+            .split_once(message)
+            .unwrap_or_else(|| panic!("{message}: {frames}"));
+        rest = behind;
+    }
+}
+
+fn read(file: &str) -> String {
+    let output = wireboot(&["capture", "-r", file]);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn wireboot(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
+    command.args(arguments).output().unwrap()
+}

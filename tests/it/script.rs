@@ -1,0 +1,126 @@
+//! `wireboot lease --script` through the life of a lease.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::common::far::{Far, Server};
+use crate::common::servers::dnsmasq;
+use crate::common::{in_new_namespace, wait_until};
+use nix::sys::signal::Signal;
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn the_script_hears_of_the_lease_its_renewal_and_its_end() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = dnsmasq(&far, "--dhcp-option=15,example.org");
+        let script = Script::new(&far);
+        let client = client(&script, "--keep");
+        wait_until("bound", || script.events() == ["deconfig", "bound"]);
+        assert!(script.said("bound near 192.0.2.100 255.255.255.0 192.0.2.1 example.org"));
+        client.signal(Signal::SIGHUP);
+        wait_until("renewed", || {
+            script.events() == ["deconfig", "bound", "renew"]
+        });
+        client.signal(Signal::SIGUSR2);
+        wait_until("given back", || {
+            script.events() == ["deconfig", "bound", "renew", "deconfig"]
+        });
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn the_script_hears_of_a_refusal_and_of_what_is_taken_instead() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let script = Script::new(&far);
+        let first = dnsmasq(&far, "");
+        let client = client(&script, "--keep");
+        wait_until("bound", || script.events() == ["deconfig", "bound"]);
+        far.run("ip link set far down");
+        client.wait_for("the carrier is gone");
+        drop(first);
+        far.run("ip address flush dev far");
+        far.run("ip address add 198.51.100.1/24 dev far");
+        let range = "--dhcp-range=198.51.100.100,198.51.100.100,255.255.255.0,1h";
+        let _second = dnsmasq(&far, &format!("--dhcp-authoritative {range}"));
+        far.run("ip link set far up");
+        wait_until("bound again", || {
+            script.events() == ["deconfig", "bound", "nak", "deconfig", "bound"]
+        });
+        assert!(script.said("bound near 198.51.100.100"));
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn the_script_hears_that_a_later_command_has_given_the_lease_back() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = dnsmasq(&far, "");
+        let script = Script::new(&far);
+        for (more, last) in [("", "bound"), ("--release", "deconfig")] {
+            assert_eq!(client(&script, more).exit_code(), Some(0));
+            assert_eq!(script.events().pop().as_deref(), Some(last));
+        }
+        assert_eq!(script.events(), ["deconfig", "bound", "deconfig"]);
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn without_a_server_the_script_hears_that_there_is_no_lease() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let script = Script::new(&far);
+        let mut client = client(&script, "--timeout 1");
+        assert_eq!(client.exit_code(), Some(3));
+        assert_eq!(script.events(), ["leasefail"]);
+    });
+}
+
+/// A script that notes what it is told.
+struct Script {
+    path: PathBuf,
+    notes: PathBuf,
+}
+
+impl Script {
+    fn new(far: &Far) -> Self {
+        let path = far.folder.join("script");
+        let notes = far.folder.join("notes");
+        let text = format!(
+            "#!/bin/sh\necho \"$1 $interface $ip $subnet $router $domain\" >> {}\n",
+            notes.display()
+        );
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        Self { path, notes }
+    }
+
+    fn notes(&self) -> String {
+        fs::read_to_string(&self.notes).unwrap_or_default()
+    }
+
+    fn events(&self) -> Vec<String> {
+        let notes = self.notes();
+        let events = notes
+            .lines()
+            .filter_map(|line| line.split_whitespace().next());
+        events.map(str::to_owned).collect()
+    }
+
+    fn said(&self, start: &str) -> bool {
+        self.notes().lines().any(|line| line.starts_with(start))
+    }
+}
+
+fn client(script: &Script, more: &str) -> Server {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
+    command.args(["lease", "-i", "near", "--script"]);
+    command.arg(&script.path).args(more.split_whitespace());
+    Server::start(&mut command)
+}

@@ -1,0 +1,277 @@
+//! The filter language against libpcap and against the kernel: the same verdict on every frame.
+
+use std::cell::RefCell;
+use std::process::Command;
+
+use crate::common::{in_new_namespace, pair};
+use wireboot::capture::language;
+use wireboot::sys::filter::{Packet, Program};
+use wireboot::sys::packet::PacketSocket;
+use wireboot::sys::ring::{Layout, Ring, Version};
+use wireboot_proto::packet::ethernet::VlanTag;
+use wireboot_proto::time::Random;
+
+const FRAMES: usize = 4_000;
+
+const EXPRESSIONS: &[&str] = &[
+    "arp",
+    "rarp",
+    "ip",
+    "ip6",
+    "icmp",
+    "icmp6",
+    "tcp",
+    "udp",
+    "ether host 52:54:00:00:00:01",
+    "ether src host 52:54:00:00:00:01",
+    "ether dst host 52:54:00:00:00:02",
+    "host 192.0.2.1",
+    "src host 192.0.2.1",
+    "dst 192.0.2.2",
+    "ip host 192.0.2.1",
+    "arp host 192.0.2.2",
+    "rarp src host 192.0.2.1",
+    "host 2001:db8::1",
+    "ip6 dst host 2001:db8::2",
+    "port 67",
+    "src port 67",
+    "dst port 68",
+    "udp port 69",
+    "tcp port 80",
+    "tcp src port 80",
+    "portrange 67-69",
+    "udp dst portrange 60-68",
+    "not udp",
+    "not port 67",
+    "not (arp or icmp or icmp6)",
+    "arp or ip and udp",
+    "udp and (port 67 or port 68) and not ether host 52:54:00:00:00:01",
+    "udp port 67 and src host 192.0.2.1 or tcp dst port 80",
+    "! tcp && ! host 192.0.2.1",
+    "vlan",
+    "vlan 5",
+    "vlan and udp port 67",
+    "vlan 5 and not host 192.0.2.1",
+    "vlan and vlan 5 and arp",
+    "udp port 67 or (vlan and udp port 67)",
+];
+
+#[test]
+#[ignore = "needs tcpdump"]
+fn every_expression_has_the_verdicts_of_libpcap_on_frames_from_files() {
+    let frames = frames();
+    for text in EXPRESSIONS {
+        let ours = language::parse(text).unwrap().compile_for_files().unwrap();
+        let theirs = libpcap(text);
+        let mut passed = 0;
+        for frame in &frames {
+            let verdict = theirs.run(frame);
+            assert_eq!(ours.run(frame), verdict, "{text}\n{ours}\n{frame:02x?}");
+            passed += usize::from(verdict != 0);
+        }
+        assert!(
+            (1..FRAMES).contains(&passed),
+            "{text} tells no frames apart"
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn every_expression_has_the_same_verdicts_in_the_kernel() {
+    in_new_namespace(|| {
+        let (near, far) = pair();
+        let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
+        let frames: Vec<_> = frames()
+            .into_iter()
+            // The kernel drops what ends in a tag before any filter sees it.
+            .filter(|frame| frame.len() >= 22)
+            .take(2_000)
+            .collect();
+        let layout = Layout {
+            version: Version::V2 { slot_len: 512 },
+            memory: 2 * 1024 * 1024,
+        };
+        let captured = captured(near, &sender, &frames, layout);
+        for text in EXPRESSIONS {
+            let expression = language::parse(text).unwrap();
+            let (ours, theirs) = (expression.compile_for_files().unwrap(), libpcap(text));
+            for frame in &captured {
+                assert_eq!(ours.run(frame), theirs.run(frame), "{text} {frame:02x?}");
+            }
+            let program = expression.compile_for_kernel().unwrap();
+            let ring = Ring::open(near, &program, layout).unwrap();
+            let expected: Vec<_> = frames
+                .iter()
+                .map(|frame| without_tag(frame))
+                .filter(|(octets, vlan)| {
+                    let vlan = *vlan;
+                    let packet = Packet::new(octets);
+                    program.run_with(&Packet { vlan, ..packet }) != 0
+                })
+                .collect();
+            for frame in &frames {
+                sender.send(frame).unwrap();
+            }
+            let ring = RefCell::new(ring);
+            crate::common::wait_until("all frames have come", || {
+                let packets = ring.borrow_mut().statistics().unwrap().packets;
+                packets >= u64::try_from(expected.len()).unwrap()
+            });
+            let mut ring = ring.into_inner();
+            let mut seen = Vec::new();
+            while let Some(mut batch) = ring.next_batch() {
+                while let Some(frame) = batch.next() {
+                    seen.push((frame.octets().to_vec(), frame.vlan()));
+                }
+            }
+            assert!(
+                seen == expected,
+                "{text}: {} passed, not {}",
+                seen.len(),
+                expected.len()
+            );
+        }
+    });
+}
+
+/// Sends the frames and returns them as they were captured, with their tags put back.
+fn captured(
+    interface: u32,
+    sender: &PacketSocket,
+    frames: &[Vec<u8>],
+    layout: Layout,
+) -> Vec<Vec<u8>> {
+    let ring = RefCell::new(Ring::open(interface, &Program::everything(), layout).unwrap());
+    for frame in frames {
+        sender.send(frame).unwrap();
+    }
+    let seen = RefCell::new(Vec::new());
+    crate::common::wait_until("all frames are captured", || {
+        let mut ring = ring.borrow_mut();
+        while let Some(mut batch) = ring.next_batch() {
+            while let Some(frame) = batch.next() {
+                let octets = frame.octets();
+                let tagged = frame.vlan().map(|tag| tag.put_back(octets));
+                seen.borrow_mut()
+                    .push(tagged.unwrap_or_else(|| octets.to_vec()));
+            }
+        }
+        seen.borrow().len() == frames.len()
+    });
+    seen.into_inner()
+}
+
+fn libpcap(text: &str) -> Program {
+    let output = Command::new("tcpdump")
+        .args(["-y", "EN10MB", "-ddd", text])
+        .output()
+        .expect("tcpdump is installed");
+    assert!(output.status.success(), "{text}: {output:?}");
+    Program::parse(std::str::from_utf8(&output.stdout).unwrap()).unwrap()
+}
+
+/// Takes the outermost tag out, as the kernel does with a frame that arrives.
+fn without_tag(frame: &[u8]) -> (Vec<u8>, Option<VlanTag>) {
+    let mut octets = frame.to_vec();
+    let half = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
+    let tpid = half(12);
+    if ![0x8100, 0x88a8].contains(&tpid) {
+        return (octets, None);
+    }
+    octets.drain(12..16);
+    let tci = half(14);
+    (octets, Some(VlanTag { tpid, tci }))
+}
+
+/// Frames of all the kinds that expressions speak of: with IP options, fragments, tags, extension
+/// headers, and every fourth cut off anywhere.
+fn frames() -> Vec<Vec<u8>> {
+    let mut random = Random::new(1);
+    (0..FRAMES)
+        .map(|number| {
+            let mut frame = frame(&mut random);
+            if number % 4 == 0 {
+                let len = below(&mut random, frame.len());
+                frame.truncate(len);
+            }
+            frame
+        })
+        .collect()
+}
+
+fn below(random: &mut Random, end: usize) -> usize {
+    usize::try_from(random.next_u32()).unwrap() % end
+}
+
+fn pick<T: Copy>(random: &mut Random, choices: &[T]) -> T {
+    choices[below(random, choices.len())]
+}
+
+fn frame(random: &mut Random) -> Vec<u8> {
+    let mut frame = Vec::new();
+    for _ in 0..2 {
+        let last = pick(random, &[1, 2, 3]);
+        frame.extend([0x52, 0x54, 0, 0, 0, last]);
+    }
+    for _ in 0..pick(random, &[0, 0, 0, 1, 2]) {
+        let tpid = pick(random, &[0x8100_u16, 0x8100, 0x88a8]);
+        frame.extend(tpid.to_be_bytes());
+        frame.extend([pick(random, &[0, 0x60]), pick(random, &[0, 5, 6])]);
+    }
+    match pick(random, &[0, 0, 0, 0, 1, 1, 2, 3, 4]) {
+        0 => ipv4(random, &mut frame),
+        1 => ipv6(random, &mut frame),
+        2 => arp(random, &mut frame, 0x0806),
+        3 => arp(random, &mut frame, 0x8035),
+        _ => frame.extend([0x88, 0xcc, 2, 7, 4, 1, 2, 3, 4, 5, 6]),
+    }
+    frame
+}
+
+fn address(random: &mut Random) -> [u8; 4] {
+    [192, 0, 2, pick(random, &[1, 2, 3])]
+}
+
+fn ipv4(random: &mut Random, frame: &mut Vec<u8>) {
+    let words = pick(random, &[5_u8, 5, 5, 6, 9, 15]);
+    let fragment = pick(random, &[0_u16, 0, 0x4000, 0x2000, 0x2001, 0x00b9]);
+    let protocol = pick(random, &[17, 17, 6, 1, 132, 2]);
+    frame.extend([0x08, 0x00, 0x40 | words, 0, 0, 80, 0, 1]);
+    frame.extend(fragment.to_be_bytes());
+    frame.extend([64, protocol, 0, 0]);
+    frame.extend(address(random));
+    frame.extend(address(random));
+    frame.resize(frame.len() + usize::from(words - 5) * 4, 1);
+    ports(random, frame);
+}
+
+fn ipv6(random: &mut Random, frame: &mut Vec<u8>) {
+    let next_header = pick(random, &[17, 6, 58, 132, 44, 0]);
+    frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 40, next_header, 64]);
+    for _ in 0..2 {
+        frame.extend([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        frame.push(pick(random, &[1, 2]));
+    }
+    if next_header == 44 {
+        frame.extend([pick(random, &[17, 6, 58]), 0, 0, 1, 0, 0, 0, 1]);
+    }
+    ports(random, frame);
+}
+
+fn ports(random: &mut Random, frame: &mut Vec<u8>) {
+    for _ in 0..2 {
+        frame.extend([0, pick(random, &[59_u8, 60, 67, 68, 69, 70, 80])]);
+    }
+    let len = frame.len() + below(random, 40) + 8;
+    frame.resize(len, 0x55);
+}
+
+fn arp(random: &mut Random, frame: &mut Vec<u8>, ethertype: u16) {
+    frame.extend(ethertype.to_be_bytes());
+    frame.extend([0, 1, 8, 0, 6, 4, 0, 1, 0x52, 0x54, 0, 0, 0, 1]);
+    frame.extend(address(random));
+    frame.extend([0; 6]);
+    frame.extend(address(random));
+    frame.extend([0; 18]);
+}
