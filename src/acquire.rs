@@ -14,6 +14,7 @@ mod port;
 mod saved;
 mod session;
 mod station;
+#[cfg(feature = "discover")]
 mod survey;
 
 use std::net::Ipv4Addr;
@@ -35,6 +36,7 @@ pub use boot_server::boot_file;
 pub use keep::keep;
 pub use session::Session;
 use session::Turn;
+#[cfg(feature = "discover")]
 pub use survey::{Surveyed, survey};
 
 /// Raises the interfaces and acquires a lease on one of them, whose session is returned. The

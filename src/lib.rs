@@ -8,7 +8,7 @@
 //! | commands | [`cli`] | what a person starts |
 //! | first process | [`init`] | what the kernel starts |
 //! | the path | [`agent`] | the whole boot, step by step |
-//! | drivers | [`acquire`], [`capture`], [`fetch`], [`image`], [`planning`] | drive the machines of the pure crate |
+//! | drivers | [`acquire`], `capture`, [`fetch`], [`image`], [`planning`] | drive the machines of the pure crate |
 //! | devices | [`link`], [`console`], [`account`], [`handover`], [`recorder`], [`script`], [`measure`], [`trust`], [`unpack`] | what the drivers read from and write to |
 //! | values | [`error`], [`settings`], [`config`], [`cmdline`] | settings and errors |
 //! | kernel | [`sys`] | system calls, with the only unsafe code |
@@ -16,6 +16,7 @@
 pub mod account;
 pub mod acquire;
 pub mod agent;
+#[cfg(feature = "capture")]
 pub mod capture;
 pub mod cli;
 pub mod cmdline;

@@ -35,6 +35,10 @@ pub(super) enum Heard<'a> {
     /// A datagram to port 68.
     Datagram {
         /// Who brought it.
+        #[cfg_attr(
+            not(feature = "discover"),
+            expect(dead_code, reason = "`discover` shows it")
+        )]
         sender: MacAddress,
         datagram: Datagram<'a>,
         /// When the kernel had it.

@@ -4,7 +4,9 @@
 
 mod account;
 mod boot;
+#[cfg(feature = "capture")]
 mod capture;
+#[cfg(feature = "discover")]
 mod discover;
 mod explain;
 mod fetch;
@@ -49,10 +51,16 @@ pub fn run() -> Result<(), Error> {
     let settings = settings(&invocation)?;
     match invocation.about.command {
         Command::Lease => lease::run(settings),
+        #[cfg(feature = "discover")]
         Command::Discover => discover::run(settings),
+        #[cfg(not(feature = "discover"))]
+        Command::Discover => Err(left_out("discover")),
         Command::Boot => boot::run(&settings),
         Command::Fetch => fetch::run(settings),
+        #[cfg(feature = "capture")]
         Command::Capture => capture::run(settings),
+        #[cfg(not(feature = "capture"))]
+        Command::Capture => Err(left_out("capture")),
         Command::Account => account::run(&settings),
         Command::Explain => explain::run(settings),
         Command::Help => help::run(&settings),
@@ -98,6 +106,14 @@ fn settings(invocation: &Invocation) -> Result<Settings, Error> {
     Ok(settings)
 }
 
+/// Says that the program was built without a command.
+#[cfg(not(all(feature = "capture", feature = "discover")))]
+fn left_out(command: &str) -> Error {
+    Error::Usage(format!(
+        "this wireboot was built without the command {command}; 'wireboot --version' lists its features"
+    ))
+}
+
 /// Returns the version, and what was built of it.
 fn version() -> String {
     let mut text = format!(
@@ -113,6 +129,8 @@ fn version() -> String {
         },
     );
     for (name, is_built_in) in [
+        ("capture", cfg!(feature = "capture")),
+        ("discover", cfg!(feature = "discover")),
         ("manual", cfg!(feature = "manual")),
         ("tls", cfg!(feature = "tls")),
         ("unpack", cfg!(feature = "unpack")),

@@ -53,4 +53,5 @@ mod settings;
 mod supervision;
 mod suspend;
 mod trust;
+#[cfg(feature = "capture")]
 mod verdicts;
