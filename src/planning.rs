@@ -13,7 +13,7 @@ use crate::sys::firmware::{self, Processor};
 use crate::sys::memfd::SealedFile;
 use crate::sys::{self, machine};
 use wireboot_proto::boot::{
-    Answer, BootPlan, Facts, HEAD_LEN, Note, Planner, Purpose, Step, report,
+    Answer, BootPlan, Facts, HEAD_LEN, Note, Planner, Purpose, Step, expand_settings, report,
 };
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::ethernet::MacAddress;
@@ -117,7 +117,7 @@ pub fn facts(
     // iPXE expands settings in the name that a server gives it (fetch_next_server_and_filename).
     let is_ipxe = config.boot.file.is_none() && config.dhcp.identify == Identify::Ipxe;
     let name = if is_ipxe {
-        let expanded = facts.expand_settings(name);
+        let expanded = expand_settings(name, &facts);
         expanded.map_err(|what| Error::NothingBootable {
             what: format!("the boot file {name:?} cannot be expanded: {what}"),
             source: None,

@@ -4,9 +4,9 @@
 //! lies there, else the directory of the entry. Left out: which of several entries is the newest,
 //! since a server's directories cannot be listed.
 
+use super::context::Context;
 use super::error::{Error, Place};
-use super::planner::Context;
-use super::{BootPlan, Part};
+use super::plan::{BootPlan, Part};
 use crate::prelude::*;
 use crate::text::url::Url;
 

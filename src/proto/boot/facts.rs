@@ -175,15 +175,6 @@ impl Facts {
         })
     }
 
-    /// Replaces the settings of iPXE in `text`, `${net0/mac:hexhyp}` and the like, by what the
-    /// lease and the machine say; one that is not set is empty.
-    ///
-    /// # Errors
-    /// Settings that lead back to themselves.
-    pub fn expand_settings(&self, text: &str) -> Result<String, &'static str> {
-        super::ipxe::expand(text, self)
-    }
-
     /// Returns the hardware address as `BOOTIF=` and names of files have it: the type, 01 for
     /// Ethernet, and six octets.
     pub fn hardware_address(&self) -> String {

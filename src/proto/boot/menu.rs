@@ -6,8 +6,6 @@ pub mod session;
 use crate::prelude::*;
 use core::time::Duration;
 
-use super::Answer;
-
 /// A choice between entries.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Menu {
@@ -49,21 +47,5 @@ impl Entry {
         let optional = [&self.command_line, &self.help];
         let optional = optional.into_iter().flatten().map(String::len);
         16 + self.text.len() + optional.sum::<usize>()
-    }
-}
-
-impl Menu {
-    /// Returns the answer of a machine at which nobody sits: what the timeout leads to, or the
-    /// selected entry, or `TimedOut` when the menu has neither.
-    pub fn unattended(&self) -> Answer {
-        let timeout = self.timeout.or(self.total_timeout);
-        let on_timeout = timeout.and(self.on_timeout);
-        match on_timeout.or(self.selected) {
-            Some(entry) => Answer::Chosen {
-                entry,
-                command_line: None,
-            },
-            None => Answer::TimedOut,
-        }
     }
 }

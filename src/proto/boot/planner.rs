@@ -1,11 +1,13 @@
 //! The machine over all kinds of boot files: looks at the first octets and hands over to the
 //! reader of that kind.
 
-use super::budget::Budget;
+use super::context::{Budget, Context, Note, Turn};
 use super::error::{Error, Place};
 use super::facts::Facts;
-use super::firmware::{Language, Program};
-use super::{Answer, BootPlan, Fetched, Purpose, Step, bls, firmware, grub, ipxe, pxelinux};
+use super::loaders::{Language, Program};
+use super::plan::{BootPlan, Purpose};
+use super::step::{Answer, Fetched, Step};
+use super::{bls, grub, ipxe, loaders, pxelinux};
 use crate::format::kernel_image::{Kind, classify};
 use crate::prelude::*;
 use crate::text::url::Url;
@@ -15,22 +17,8 @@ const MAX_CHAINS: usize = 32;
 
 /// How many files one plan may ask for.
 const MAX_FETCHES: usize = 2_000;
-/// How many decisions are kept, and how many characters of each: a server decides how many there
-/// are.
-const MAX_NOTES: usize = 2_000;
-const MAX_NOTE_LEN: usize = 1_000;
-
 const UNUSED_DEVICE_TREE: &str = "is a device tree and is not loaded: the next kernel gets the one \
                                   that this machine runs with";
-
-/// A decision, and the place it came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {
-    /// Where it is written.
-    pub place: Place,
-    /// What follows from it.
-    pub text: String,
-}
 
 /// Makes a [`BootPlan`] of a boot file; see [`super`] for how it is driven.
 #[derive(Debug)]
@@ -39,46 +27,6 @@ pub struct Planner {
     state: State,
     chains: usize,
     fetches: usize,
-}
-
-/// What every reader sees and writes to.
-#[derive(Debug)]
-pub(super) struct Context {
-    pub(super) facts: Facts,
-    pub(super) budget: Budget,
-    notes: Vec<Note>,
-}
-
-impl Context {
-    /// Keeps a decision for people who ask why; of very many, the first.
-    pub(super) fn note(&mut self, place: &Place, text: impl Into<String>) {
-        if self.notes.len() < MAX_NOTES {
-            let text: String = text.into();
-            self.notes.push(Note {
-                place: place.clone(),
-                text: text.chars().take(MAX_NOTE_LEN).collect(),
-            });
-        }
-    }
-}
-
-/// What a reader wants.
-#[derive(Debug)]
-pub(super) enum Turn {
-    /// A step of the driver.
-    Ask(Step),
-    /// Another file takes over as boot file.
-    Chain(Url),
-    /// The plan is ready.
-    Done(Box<BootPlan>),
-}
-
-impl Turn {
-    /// Asks for a file that is read as text.
-    pub(super) const fn configuration(url: Url) -> Self {
-        let purpose = Purpose::Configuration;
-        Self::Ask(Step::Fetch { url, purpose })
-    }
 }
 
 #[derive(Debug)]
@@ -96,10 +44,9 @@ impl Planner {
     pub fn new(facts: Facts) -> Self {
         Self {
             state: State::Start(facts.boot_file.clone()),
-            context: Context {
-                budget: Budget::new(Place::whole(&facts.boot_file)),
-                facts,
-                notes: Vec::new(),
+            context: {
+                let budget = Budget::new(Place::whole(&facts.boot_file));
+                Context::new(facts, budget)
             },
             chains: 0,
             fetches: 0,
@@ -140,7 +87,7 @@ impl Planner {
 
     /// Returns the decisions so far, in order.
     pub fn notes(&self) -> &[Note] {
-        &self.context.notes
+        self.context.notes()
     }
 
     fn turn(&mut self, answer: Answer) -> Result<Turn, Error> {
@@ -178,7 +125,7 @@ impl Planner {
         let head = match answer.into_fetched() {
             Fetched::File(head) => head,
             Fetched::Failed(why) => return Err(Error::new(&place, "", why)),
-            Fetched::Missing => match firmware::program(None, url) {
+            Fetched::Missing => match loaders::program(None, url) {
                 // The server was never asked for the program itself while it served firmware.
                 Some(program) => return self.configuration_of(program, url),
                 None => return Err(Error::new(&place, "", "the server has no such file")),
@@ -200,7 +147,7 @@ impl Planner {
             }
             Kind::Text => self.text(url, &head),
             kind @ (Kind::Efi | Kind::Pxelinux | Kind::Grub | Kind::Program) => {
-                match firmware::program(Some(kind), url) {
+                match loaders::program(Some(kind), url) {
                     Some(program) => self.configuration_of(program, url),
                     None => Err(Error::new(
                         &place,
@@ -215,7 +162,7 @@ impl Planner {
 
     fn text(&mut self, url: &Url, text: &[u8]) -> Result<Turn, Error> {
         let place = Place::whole(url);
-        match firmware::language(text) {
+        match loaders::language(text) {
             Some(Language::Pxelinux) => {
                 self.context.note(&place, "is a pxelinux configuration");
                 let machine = pxelinux::Machine::of_file(url, text, &mut self.context)?;

@@ -4,11 +4,12 @@ use crate::prelude::*;
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 
-use super::super::budget::Budget;
+use super::super::context::Budget;
+use super::super::context::Context;
 use super::super::error::{Error, Place};
 use super::super::facts::{Architecture, Facts};
-use super::super::planner::Context;
-use super::super::{BootPlan, Part, Step};
+use super::super::plan::{BootPlan, Part};
+use super::super::step::Step;
 use super::parse::{Piece, Word};
 use super::test;
 use crate::text::url::Url;

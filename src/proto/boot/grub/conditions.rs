@@ -4,10 +4,11 @@ use crate::prelude::*;
 use alloc::borrow::Cow;
 use core::time::Duration;
 
+use super::super::context::Context;
 use super::super::error::{Error, Place};
 use super::super::facts::Architecture;
-use super::super::planner::Context;
-use super::super::{Answer, Fetched, Purpose, Step};
+use super::super::plan::Purpose;
+use super::super::step::{Answer, Fetched, Step};
 use super::commands::{Effect, Pending, State};
 use super::regexp::Regexp;
 use super::test::{self, Obstacle};

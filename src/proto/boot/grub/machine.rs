@@ -5,11 +5,11 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::time::Duration;
 
+use super::super::context::{Context, Turn};
 use super::super::error::{Error, Place};
+use super::super::loaders::{self, Search, Searched};
 use super::super::menu::{Entry, Menu};
-use super::super::planner::{Context, Turn};
-use super::super::search::{self, Search, Searched};
-use super::super::{Answer, Fetched, Step};
+use super::super::step::{Answer, Fetched, Step};
 use super::commands::{Effect, Pending, State, USUAL_FUNCTIONS};
 use super::parse::{Block, What, Word, parse};
 use crate::text::url::Url;
@@ -95,7 +95,7 @@ impl Machine {
         let facts = &context.facts;
         let mut names = Vec::new();
         for directory in ["grub/", "", "/grub/"] {
-            let machine = search::names_of(facts).map(|(name, why)| (format!("-{name}"), why));
+            let machine = loaders::names_of(facts).map(|(name, why)| (format!("-{name}"), why));
             for (suffix, why) in machine.chain([(String::new(), "default")]) {
                 let name = format!("{directory}grub.cfg{suffix}");
                 let url = boot_file.join(&name);

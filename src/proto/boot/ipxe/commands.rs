@@ -4,9 +4,9 @@ use crate::prelude::*;
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
+use super::super::context::Context;
 use super::super::error::Place;
-use super::super::planner::Context;
-use super::super::{Answer, Fetched, Step};
+use super::super::step::{Answer, Fetched, Step};
 use super::format::parse_integer;
 use super::images::{Image, Images};
 use super::machine::Effect;

@@ -1,9 +1,10 @@
 //! The commands about images: fetch them, name them, start them; and what a request for one takes
 //! with it.
 
+use super::super::context::Context;
 use super::super::error::Place;
-use super::super::planner::Context;
-use super::super::{Answer, Purpose, Step};
+use super::super::plan::Purpose;
+use super::super::step::{Answer, Step};
 use super::commands::{Fault, Pending, State, Then};
 use super::images::{Image, Start, Trust};
 use super::machine::Effect;

@@ -1,7 +1,7 @@
 //! Images: what scripts have fetched, and how a kernel and its initrds become of them.
 
-use super::super::firmware::{self, Program};
-use super::super::{BootPlan, Part, Placement};
+use super::super::loaders::{self, Program};
+use super::super::plan::{BootPlan, Part, Placement};
 use super::commands::Fault;
 use crate::format::kernel_image::{Kind, classify};
 use crate::prelude::*;
@@ -66,7 +66,7 @@ impl Image {
         } else if self.kind.is_kernel() {
             return Ok(Start::Kernel);
         }
-        let what = match firmware::program(Some(self.kind), &self.url) {
+        let what = match loaders::program(Some(self.kind), &self.url) {
             Some(Program::Pxelinux | Program::Grub) => return Ok(Start::BootLoader),
             // Another iPXE would begin with the same lease and the same script again.
             Some(Program::Ipxe) => "is another iPXE, and its scripts already run here",

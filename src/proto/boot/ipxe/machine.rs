@@ -4,9 +4,10 @@ use crate::prelude::*;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
+use super::super::context::{Context, Turn};
 use super::super::error::{Error, Place};
-use super::super::planner::{Context, Turn};
-use super::super::{Answer, BootPlan, Step};
+use super::super::plan::BootPlan;
+use super::super::step::{Answer, Step};
 use super::commands::{Fault, Pending, State};
 use super::script::{Line, Operator, command, lines};
 use crate::text::url::Url;

@@ -1,7 +1,7 @@
 //! The commands about menus and forms: build them, and ask.
 
-use super::super::Step;
-use super::super::planner::Context;
+use super::super::context::Context;
+use super::super::step::Step;
 use super::commands::{Fault, Pending, State, ask_fields, key, milliseconds};
 use super::machine::Effect;
 use super::menus::Item;

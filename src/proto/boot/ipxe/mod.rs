@@ -23,15 +23,16 @@ mod settings;
 use crate::prelude::*;
 pub(super) use machine::Machine;
 
-use super::budget::Budget;
+use super::context::Budget;
 use super::error::Place;
 use super::facts::Facts;
 
-/// Expands the settings in `text` as in a word of a script that has set none.
+/// Replaces the settings of iPXE in `text`, `${net0/mac:hexhyp}` and the like, by what the lease and
+/// the machine say; one that is not set is empty.
 ///
 /// # Errors
-/// A text that grows without end.
-pub(super) fn expand(text: &str, facts: &Facts) -> Result<String, &'static str> {
+/// Settings that lead back to themselves.
+pub fn expand_settings(text: &str, facts: &Facts) -> Result<String, &'static str> {
     let mut budget = Budget::new(Place::whole(&facts.boot_file));
     settings::Settings::default().expand(text, facts, &mut budget)
 }

@@ -3,8 +3,8 @@
 use crate::prelude::*;
 use alloc::collections::VecDeque;
 
-use super::super::Step;
-use super::super::planner::Context;
+use super::super::context::Context;
+use super::super::step::Step;
 use super::commands::{Fault, Pending, State, milliseconds, number, say};
 use super::machine::Effect;
 use super::options::{Arguments, flag, valued};

@@ -4,7 +4,7 @@ use crate::prelude::*;
 use alloc::collections::BTreeMap;
 use core::net::Ipv4Addr;
 
-use super::super::budget::Budget;
+use super::super::context::Budget;
 use super::super::facts::{Architecture, Facts};
 use super::format::{Type, integer_of, parse_integer};
 use super::script::expand;

@@ -5,7 +5,7 @@ use core::fmt::Display;
 
 use super::keys::Key;
 use super::{Entry, Menu};
-use crate::boot::Answer;
+use crate::boot::step::Answer;
 use crate::text::safe::Safe;
 use crate::time::Instant;
 

@@ -1,8 +1,8 @@
 //! From a label to what it starts.
 
+use super::super::context::Context;
 use super::super::error::{Error, Place};
-use super::super::planner::Context;
-use super::super::{BootPlan, Part};
+use super::super::plan::{BootPlan, Part};
 use super::config::{Config, Label, TargetKind, Text, is_menu_module, split_word};
 use super::paths::Prefix;
 use super::sysappend;

@@ -3,10 +3,11 @@
 use crate::prelude::*;
 use alloc::collections::VecDeque;
 
+use super::super::context::{Context, Turn};
 use super::super::error::{Error, Place};
-use super::super::planner::{Context, Turn};
-use super::super::search::{Search, Searched};
-use super::super::{Answer, BootPlan, Fetched, Purpose, Step};
+use super::super::loaders::{Search, Searched};
+use super::super::plan::{BootPlan, Purpose};
+use super::super::step::{Answer, Fetched, Step};
 use super::boot::{Outcome, boot, join};
 use super::config::{Config, Flow, Text, split_word};
 use super::menus::Choice;

@@ -2,7 +2,7 @@
 
 use super::super::error::{Error, Place};
 use super::super::facts::Facts;
-use super::super::search;
+use super::super::loaders;
 use crate::prelude::*;
 use crate::text::url::{Url, UrlError, scheme_of};
 
@@ -84,7 +84,7 @@ pub(super) fn search_list(facts: &Facts) -> Vec<(String, &'static str)> {
     let mut names = Vec::new();
     names.extend(facts.text_option(209).map(|name| (name, "option 209")));
     let uuid = facts.smbios("product_uuid").map(str::to_ascii_lowercase);
-    let machine = (uuid.map(|uuid| (uuid, "UUID")).into_iter()).chain(search::names_of(facts));
+    let machine = (uuid.map(|uuid| (uuid, "UUID")).into_iter()).chain(loaders::names_of(facts));
     let all = machine.chain([("default".to_owned(), "default")]);
     names.extend(all.map(|(name, why)| (format!("pxelinux.cfg/{name}"), why)));
     names

@@ -1,7 +1,7 @@
 //! SYSAPPEND: what the loader knows of the machine, put behind the command line.
 
+use super::super::context::Context;
 use super::super::error::Place;
-use super::super::planner::Context;
 use crate::prelude::*;
 
 /// The bits that have a meaning.

@@ -1,11 +1,21 @@
-//! What one plan may cost: one budget for all its files, whichever language they are in.
+//! What every reader of a boot file works with: the facts, the notes that say where a decision came
+//! from, and one budget for all files of a plan, whichever language they are in.
 //!
 //! A server decides what a configuration says, so that its length, its loops and the text that its
 //! variables make must all end. Limits of each language alone would multiply: by the files that
 //! chain, by the commands of each, by the variables in a command.
 
 use super::error::{Error, Place};
+use super::facts::Facts;
+use super::plan::{BootPlan, Purpose};
+use super::step::Step;
 use crate::prelude::*;
+use crate::text::url::Url;
+
+/// How many decisions are kept, and how many characters of each: a server decides how many there
+/// are.
+const MAX_NOTES: usize = 2_000;
+const MAX_NOTE_LEN: usize = 1_000;
 
 /// How many commands, statements and conditions a plan may run. A script that waits five seconds
 /// before each try gets through days with it; a menu of 1 MiB has some 20,000 lines.
@@ -13,6 +23,70 @@ const MAX_STEPS: usize = 100_000;
 /// How much text a plan may read, make of variables and show, in bytes. Real plans stay below
 /// 1 MiB, the longest single file that is read.
 const MAX_TEXT_LEN: usize = 16 << 20;
+
+/// A decision, and the place it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Where it is written.
+    pub place: Place,
+    /// What follows from it.
+    pub text: String,
+}
+
+/// What every reader sees and writes to.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) facts: Facts,
+    pub(super) budget: Budget,
+    notes: Vec<Note>,
+}
+
+impl Context {
+    /// Begins with the whole budget and no notes.
+    pub(super) const fn new(facts: Facts, budget: Budget) -> Self {
+        let notes = Vec::new();
+        Self {
+            facts,
+            budget,
+            notes,
+        }
+    }
+
+    /// Returns the decisions so far, in order.
+    pub(super) fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
+    /// Keeps a decision for people who ask why; of very many, the first.
+    pub(super) fn note(&mut self, place: &Place, text: impl Into<String>) {
+        if self.notes.len() < MAX_NOTES {
+            let text: String = text.into();
+            self.notes.push(Note {
+                place: place.clone(),
+                text: text.chars().take(MAX_NOTE_LEN).collect(),
+            });
+        }
+    }
+}
+
+/// What a reader wants.
+#[derive(Debug)]
+pub(super) enum Turn {
+    /// A step of the driver.
+    Ask(Step),
+    /// Another file takes over as boot file.
+    Chain(Url),
+    /// The plan is ready.
+    Done(Box<BootPlan>),
+}
+
+impl Turn {
+    /// Asks for a file that is read as text.
+    pub(super) const fn configuration(url: Url) -> Self {
+        let purpose = Purpose::Configuration;
+        Self::Ask(Step::Fetch { url, purpose })
+    }
+}
 
 /// What has been used so far, and by what last.
 #[derive(Debug)]
