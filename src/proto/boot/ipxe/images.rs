@@ -2,7 +2,7 @@
 
 use super::super::loaders::{self, Program};
 use super::super::plan::{BootPlan, Part, Placement};
-use super::commands::Fault;
+use super::arguments::Fault;
 use crate::format::kernel_image::{Kind, classify};
 use crate::prelude::*;
 use crate::text::url::Url;

@@ -6,10 +6,11 @@ use alloc::sync::Arc;
 
 use super::super::context::{Context, Turn};
 use super::super::error::{Error, Place};
-use super::super::plan::BootPlan;
-use super::super::step::{Answer, Step};
-use super::commands::{Fault, Pending, State};
+use super::super::step::Answer;
+use super::arguments::Fault;
+use super::commands;
 use super::script::{Line, Operator, command, lines};
+use super::state::{Effect, Pending, State};
 use crate::text::url::Url;
 
 /// How deep scripts may nest by `chain`.
@@ -41,29 +42,6 @@ struct Script {
     last: Result<(), Error>,
 }
 
-/// What a command leads to.
-#[derive(Debug)]
-pub(super) enum Effect {
-    /// It is done.
-    Done,
-    /// It has to ask first.
-    Ask(Step, Pending),
-    /// Another line is next.
-    Goto(String),
-    /// The script ends with this code.
-    Exit(i64),
-    /// Another script runs, in place of this one when so told.
-    Run {
-        file: Url,
-        text: Vec<u8>,
-        in_place: bool,
-    },
-    /// Another boot file takes over.
-    Chain(Url),
-    /// The plan is ready.
-    Plan(Box<BootPlan>),
-}
-
 impl Machine {
     /// Begins with a script that has been fetched.
     pub(crate) fn new(url: &Url, text: &[u8], context: &mut Context) -> Result<Self, Error> {
@@ -81,7 +59,7 @@ impl Machine {
         let mut effect = match self.pending.take() {
             Some(pending) => {
                 let place = self.place(context);
-                self.state.resume(pending, answer, &place, context)
+                commands::resume(&mut self.state, pending, answer, &place, context)
             }
             None => self.command(context)?,
         };
@@ -169,16 +147,11 @@ impl Machine {
                     Err(what) => return Ok(Err(Fault::new(word, what))),
                 }
             }
-            let effect = self.state.run(&expanded, &place, context);
-            return Ok(
-                effect.map_err(|fault| match (fault.word.as_str(), expanded.first()) {
-                    ("", Some(command)) => Fault {
-                        word: command.clone(),
-                        ..fault
-                    },
-                    _ => fault,
-                }),
-            );
+            let effect = commands::run(&mut self.state, &expanded, &place, context);
+            return Ok(effect.map_err(|fault| Fault {
+                word: fault.word.or_else(|| expanded.first().cloned()),
+                ..fault
+            }));
         }
     }
 
@@ -258,7 +231,11 @@ impl Machine {
     fn error(&self, fault: Fault, context: &Context) -> Error {
         Error {
             is_local_boot: fault.is_local_boot,
-            ..Error::new(&self.place(context), &fault.word, fault.what)
+            ..Error::new(
+                &self.place(context),
+                fault.word.as_deref().unwrap_or_default(),
+                fault.what,
+            )
         }
     }
 

@@ -4,7 +4,7 @@ use crate::prelude::*;
 use core::time::Duration;
 
 use super::super::menu::{Entry, Menu};
-use super::commands::Fault;
+use super::arguments::Fault;
 
 /// How many lines menus may have in all.
 const MAX_ITEMS: usize = 10_000;

@@ -8,17 +8,17 @@
 
 #![forbid(unsafe_code)]
 
+mod arguments;
 mod commands;
 mod format;
 mod image_commands;
 mod images;
 mod machine;
-mod menu_commands;
 mod menus;
-mod options;
 mod script;
 mod setting_commands;
 mod settings;
+mod state;
 
 use crate::prelude::*;
 pub(super) use machine::Machine;
