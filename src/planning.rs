@@ -318,6 +318,7 @@ fn terminal(source: SyscallError) -> Error {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::num::NonZeroUsize;
 
     use super::*;
     use crate::sys::memfd::Memfd;
@@ -345,7 +346,12 @@ mod tests {
         .unwrap();
         assert_eq!(fetched, [SCRIPT, "http://192.0.2.1/k"]);
         assert!(outcome.files.get(&outcome.plan.kernel.url).is_some());
-        assert!(outcome.notes.iter().any(|note| note.place.line == 4));
+        assert!(
+            outcome
+                .notes
+                .iter()
+                .any(|note| note.place.line == NonZeroUsize::new(4))
+        );
     }
 
     #[test]

@@ -17,9 +17,9 @@ pub(super) fn plan(url: &Url, text: &[u8], context: &mut Context) -> Result<Boot
     let mut initrds = Vec::new();
     let mut options: Vec<&str> = Vec::new();
     let mut device_tree = None;
-    let mut place = Place::whole(url);
+    let whole = Place::whole(url);
     for (line, number) in text.lines().zip(1..) {
-        place.line = number;
+        let place = whole.at(number);
         let line = line.trim();
         let (key, value) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let value = value.trim();
@@ -42,8 +42,7 @@ pub(super) fn plan(url: &Url, text: &[u8], context: &mut Context) -> Result<Boot
             _ => return Err(Error::new(&place, key, "not a key of a boot loader entry")),
         }
     }
-    place.line = 0;
-    let kernel = kernel.ok_or_else(|| Error::new(&place, "", "the entry names no kernel"))?;
+    let kernel = kernel.ok_or_else(|| Error::at(&whole, "the entry names no kernel"))?;
     Ok(BootPlan {
         initrds,
         device_tree,

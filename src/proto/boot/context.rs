@@ -145,6 +145,6 @@ impl Budget {
         } else {
             return Ok(());
         };
-        Err(Error::new(&self.place, "", what))
+        Err(Error::at(&self.place, what))
     }
 }

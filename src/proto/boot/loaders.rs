@@ -132,14 +132,14 @@ impl Search {
                     return Ok(Searched::Found(url, head));
                 }
                 Fetched::Missing => context.note(&place, format!("is not there ({why})")),
-                Fetched::Failed(why) => return Err(Error::new(&place, "", why)),
+                Fetched::Failed(why) => return Err(Error::at(&place, why)),
             }
         }
         match self.names.front() {
             Some((url, _)) => Ok(Searched::Asks(Turn::configuration(url.clone()))),
             None => {
                 let place = Place::whole(&context.facts.boot_file);
-                Err(Error::new(&place, "", self.missing))
+                Err(Error::at(&place, self.missing))
             }
         }
     }

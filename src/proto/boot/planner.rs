@@ -61,7 +61,7 @@ impl Planner {
                     if self.fetches == MAX_FETCHES =>
                 {
                     let what = format!("more than {MAX_FETCHES} files were asked for");
-                    Step::Failed(Error::new(&Place::whole(&url), "", what))
+                    Step::Failed(Error::at(&Place::whole(&url), what))
                 }
                 Ok(Turn::Ask(step)) => {
                     self.fetches +=
@@ -97,7 +97,7 @@ impl Planner {
                 self.chains += 1;
                 if self.chains > MAX_CHAINS {
                     let what = format!("more than {MAX_CHAINS} boot files lead one to the next");
-                    return Err(Error::new(&Place::whole(&url), "", what));
+                    return Err(Error::at(&Place::whole(&url), what));
                 }
                 self.state = State::BootFile(url.clone());
                 Ok(Turn::Ask(Step::Fetch {
@@ -112,9 +112,8 @@ impl Planner {
             State::Pxelinux(machine) => machine.next(answer, &mut self.context),
             State::Ipxe(machine) => machine.next(answer, &mut self.context),
             State::Grub(machine) => machine.next(answer, &mut self.context),
-            State::Ended => Err(Error::new(
+            State::Ended => Err(Error::at(
                 &Place::whole(&self.context.facts.boot_file),
-                "",
                 "the plan has been made already",
             )),
         }
@@ -124,11 +123,11 @@ impl Planner {
         let place = Place::whole(url);
         let head = match answer.into_fetched() {
             Fetched::File(head) => head,
-            Fetched::Failed(why) => return Err(Error::new(&place, "", why)),
+            Fetched::Failed(why) => return Err(Error::at(&place, why)),
             Fetched::Missing => match loaders::program(None, url) {
                 // The server was never asked for the program itself while it served firmware.
                 Some(program) => return self.configuration_of(program, url),
-                None => return Err(Error::new(&place, "", "the server has no such file")),
+                None => return Err(Error::at(&place, "the server has no such file")),
             },
         };
         match classify(&head) {
@@ -149,9 +148,8 @@ impl Planner {
             kind @ (Kind::Efi | Kind::Pxelinux | Kind::Grub | Kind::Program) => {
                 match loaders::program(Some(kind), url) {
                     Some(program) => self.configuration_of(program, url),
-                    None => Err(Error::new(
+                    None => Err(Error::at(
                         &place,
-                        "",
                         "a program for the firmware, which is gone once Linux runs; \
                          name a script, a configuration or a kernel as boot file",
                     )),
@@ -178,9 +176,8 @@ impl Planner {
                 let plan = bls::plan(url, text, &mut self.context)?;
                 Ok(Turn::Done(Box::new(plan)))
             }
-            None => Err(Error::new(
+            None => Err(Error::at(
                 &place,
-                "",
                 "a text that is neither a script for iPXE (its first line would be #!ipxe) \
                  nor a configuration of pxelinux or GRUB nor a boot loader entry",
             )),

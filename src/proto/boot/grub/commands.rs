@@ -275,7 +275,7 @@ impl State {
             }
             "exit" | "fwsetup" | "halt" | "reboot" => {
                 let what = "leaves without booting from the network";
-                return Err(Error::local_boot(place, name, what));
+                return Err(Error::new(place, name, what).local_boot());
             }
             "chainloader" | "multiboot" | "multiboot2" | "module" | "module2" | "blscfg"
             | "drivemap" | "ntldr" | "xen_hypervisor" | "loopback" | "cryptomount" => {

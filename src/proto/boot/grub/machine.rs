@@ -214,10 +214,7 @@ impl Machine {
                 continue;
             };
             frame.next += 1;
-            let place = Place {
-                file: frame.file.clone(),
-                line: statement.line,
-            };
+            let place = Place::of_line(frame.file.clone(), statement.line);
             if let Some(turn) = self.statement(statement.what, &place, context)? {
                 return Ok(turn);
             }
@@ -331,11 +328,9 @@ impl Machine {
                 at,
                 otherwise,
             } => {
-                let line = frame.block.first().map_or(0, |statement| statement.line);
-                let place = Place {
-                    file: frame.file.clone(),
-                    line,
-                };
+                // A condition has a statement at least, as the parser makes sure of.
+                let line = frame.block.first().map_or(1, |statement| statement.line);
+                let place = Place::of_line(frame.file.clone(), line);
                 match branches.get(at) {
                     Some((_, body)) if holds => {
                         self.push(frame.file, body.clone(), Then::Nothing, &place)?;
@@ -416,7 +411,7 @@ impl Machine {
     ) -> Result<(), Error> {
         if self.frames.len() >= MAX_DEPTH {
             let what = format!("files and functions nest deeper than {MAX_DEPTH}");
-            return Err(Error::new(place, "", what));
+            return Err(Error::at(place, what));
         }
         self.frames.push(Frame {
             file,
@@ -456,7 +451,7 @@ impl Machine {
         if menu.entries.is_empty() {
             let place = Place::whole(&context.facts.boot_file);
             let what = "the configuration neither loads a kernel nor has a menu";
-            return Err(Error::new(&place, "", what));
+            return Err(Error::at(&place, what));
         }
         if let Some(item) = default
             && !menu.entries.iter().any(|entry| entry.is_choice)
@@ -503,11 +498,11 @@ impl Machine {
                 .and_then(|number| self.entries.get(number));
             return Err(match default {
                 Some(item) if self.is_restricted(item) => restricted(item),
-                _ => Error::new(&place, "", "nothing was chosen from the menu"),
+                _ => Error::at(&place, "nothing was chosen from the menu"),
             });
         };
         let Some(item) = self.entries.get(entry).cloned() else {
-            return Err(Error::new(&place, "", "the menu has no such entry"));
+            return Err(Error::at(&place, "the menu has no such entry"));
         };
         if self.is_restricted(&item) {
             return Err(restricted(&item));

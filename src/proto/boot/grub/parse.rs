@@ -2,6 +2,7 @@
 
 use crate::prelude::*;
 use alloc::sync::Arc;
+use core::num::NonZeroUsize;
 
 use super::super::error::{Error, Place};
 
@@ -64,7 +65,7 @@ pub(super) fn parse(text: &[u8], place: &Place) -> Result<Block, Error> {
     let mut parser = Parser {
         tokens: &tokens,
         place,
-        last_line: tokens.last().map_or(0, |(line, _)| *line),
+        last_line: tokens.last().map_or(1, |(line, _)| *line),
         depth: 0,
     };
     let block = parser.block(&[])?;
@@ -86,7 +87,10 @@ impl Parser<'_> {
     fn block(&mut self, ends: &[&str]) -> Result<Block, Error> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            let line = self.tokens.first().map_or(0, |(line, _)| *line);
+            let line = self
+                .tokens
+                .first()
+                .map_or(self.last_line, |(line, _)| *line);
             let what = format!("blocks nest deeper than {MAX_DEPTH}");
             return Err(Error::new(&self.place.at(line), "{", what));
         }
@@ -255,7 +259,7 @@ fn plain(word: &Word) -> Option<&str> {
 fn tokens(text: &str, place: &Place) -> Result<Vec<(usize, Token)>, Error> {
     let mut tokens = Vec::new();
     let mut letters = text.chars().peekable();
-    let mut line = place.line.max(1);
+    let mut line = place.line.map_or(1, NonZeroUsize::get);
     // The word under way; none between words.
     let mut word: Option<Word> = None;
     let mut quote: Option<(char, usize)> = None;

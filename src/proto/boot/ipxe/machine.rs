@@ -124,10 +124,7 @@ impl Machine {
             let (now, operator) = command(words.unwrap_or_default());
             script.at = Some((line, word + now.len() + 1));
             script.operator = operator;
-            let place = Place {
-                file: script.file.clone(),
-                line: script.number,
-            };
+            let place = Place::of_line(script.file.clone(), script.number);
             context.budget.step(&place)?;
             context
                 .budget
@@ -241,10 +238,7 @@ impl Machine {
 
     fn place(&self, context: &Context) -> Place {
         match self.scripts.last() {
-            Some(script) => Place {
-                file: script.file.clone(),
-                line: script.number,
-            },
+            Some(script) => Place::of_line(script.file.clone(), script.number),
             None => Place::whole(&context.facts.boot_file),
         }
     }
@@ -278,5 +272,5 @@ impl Script {
 fn without_boot(context: &Context) -> Error {
     let place = Place::whole(&context.facts.boot_file);
     let what = "the script ended without booting anything";
-    Error::local_boot(&place, "", what)
+    Error::at(&place, what).local_boot()
 }

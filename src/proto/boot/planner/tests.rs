@@ -1,3 +1,4 @@
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -115,7 +116,7 @@ fn a_server_that_fails_ends_the_search() {
 fn configurations_that_include_themselves_end() {
     let url = "http://192.0.2.1/a.cfg";
     let (_, end) = drive(facts(url), &[(url, b"include a.cfg\n")]);
-    assert!(matches!(end, Step::Failed(error) if error.place.line == 1));
+    assert!(matches!(end, Step::Failed(error) if error.place.line == NonZeroUsize::new(1)));
     let text = b"default a\nlabel a\nconfig a.cfg\n";
     let (_, end) = drive(facts(url), &[(url, text)]);
     assert!(matches!(end, Step::Failed(error) if error.what.contains("loop")));
@@ -382,7 +383,7 @@ fn what_a_plan_costs_counts_over_all_its_files_and_names_the_line() {
             panic!("{end:?}")
         };
         assert!(error.what.contains(what), "{error}");
-        assert_eq!(error.place.line, line, "{error}");
+        assert_eq!(error.place.line, NonZeroUsize::new(line), "{error}");
     }
 }
 

@@ -203,7 +203,7 @@ fn module(
 
 fn local_boot(place: &Place, word: &str) -> Error {
     let what = "boots from a local disk, not from the network";
-    Error::local_boot(place, word, what)
+    Error::new(place, word, what).local_boot()
 }
 
 fn has_suffix(name: &str, suffixes: &[&str]) -> bool {

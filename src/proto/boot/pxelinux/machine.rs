@@ -158,7 +158,7 @@ impl Machine {
         match self.files_read > MAX_FILES {
             true => {
                 let what = format!("more than {MAX_FILES} configuration files; do they loop?");
-                Err(Error::new(place, "", what))
+                Err(Error::at(place, what))
             }
             false => Ok(()),
         }
@@ -207,7 +207,7 @@ impl Machine {
                 sources.pop();
                 continue;
             };
-            source.place.line += 1;
+            source.place.advance();
             if let Flow::Include(name) = self.config.line(&line, &source.place) {
                 let url = self.prefix.resolve(&name, &source.place)?;
                 *fetching = Some((url.clone(), source.place.clone()));
@@ -374,7 +374,7 @@ impl Machine {
         if self.questions > MAX_QUESTIONS {
             let place = Place::whole(&context.facts.boot_file);
             let what = format!("more than {MAX_QUESTIONS} menus were shown one after the other");
-            return Err(Error::new(&place, "", what));
+            return Err(Error::at(&place, what));
         }
         Ok(())
     }
@@ -391,15 +391,14 @@ impl Machine {
             command_line,
         } = answer
         else {
-            return Err(Error::new(
+            return Err(Error::at(
                 &place,
-                "",
                 "nothing was chosen from the menu, and it has no default",
             ));
         };
         match choices.get(entry) {
             Some(choice) => self.follow(choice.clone(), command_line.as_deref(), context),
-            None => Err(Error::new(&place, "", "the menu has no such entry")),
+            None => Err(Error::at(&place, "the menu has no such entry")),
         }
     }
 
@@ -415,9 +414,9 @@ impl Machine {
             Choice::Label(label) => self.boot(label.number, label.arguments, edited, context),
             Choice::Quit => {
                 let what = "the menu was left without booting";
-                Err(Error::local_boot(&place, "", what))
+                Err(Error::at(&place, what).local_boot())
             }
-            Choice::None => Err(Error::new(&place, "", "this entry leads nowhere")),
+            Choice::None => Err(Error::at(&place, "this entry leads nowhere")),
         }
     }
 
@@ -469,7 +468,7 @@ impl Machine {
         }
         let place = Place::whole(&context.facts.boot_file);
         let what = format!("more than {MAX_LABELS} labels lead one to the next");
-        Err(Error::new(&place, "", what))
+        Err(Error::at(&place, what))
     }
 }
 

@@ -78,7 +78,7 @@ impl Config {
         place: &Place,
     ) -> Result<(Menu, Vec<Choice>), Error> {
         let Some(submenu) = self.menus.get(number) else {
-            return Err(Error::new(place, "", "there is no such menu"));
+            return Err(Error::at(place, "there is no such menu"));
         };
         let mut menu = Menu {
             title: submenu.title.clone(),
@@ -141,7 +141,7 @@ impl Config {
         }
         if first.is_none() {
             let what = "the configuration has no label that could be booted";
-            return Err(Error::new(place, "", what));
+            return Err(Error::at(place, what));
         }
         Ok((menu, choices))
     }
