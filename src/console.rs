@@ -13,7 +13,7 @@ use crate::sys::{self, SyscallError};
 use wireboot_proto::boot::Answer;
 use wireboot_proto::boot::menu::Menu;
 use wireboot_proto::boot::menu::keys::{Key, decode, is_unfinished};
-use wireboot_proto::boot::menu::session::{Line, Session};
+use wireboot_proto::boot::menu::session::{LineEditor, MenuSession};
 use wireboot_proto::text::safe::Safe;
 use wireboot_proto::time::Instant;
 
@@ -56,7 +56,7 @@ impl Console {
         let Some(terminal) = self.terminal(is_question)? else {
             return Ok(menu.unattended());
         };
-        let mut session = Session::new(menu, sys::now());
+        let mut session = MenuSession::new(menu, sys::now());
         let answer = loop {
             let now = sys::now();
             if let Some(answer) = session.handle_timeout(now) {
@@ -117,14 +117,14 @@ impl Console {
             return Ok(Answer::TimedOut);
         };
         let now = sys::now();
-        Question {
+        LineQuestion {
             label: text,
             is_secret,
             choices: "",
             answer_at: timeout.map(|timeout| now + timeout),
             end_at: None,
         }
-        .ask(&terminal, Line::new(default))
+        .ask(&terminal, LineEditor::new(default))
     }
 
     /// Asks at the `boot:` prompt; Tab lists `labels`.
@@ -141,14 +141,14 @@ impl Console {
             return Ok(Answer::TimedOut);
         };
         let now = sys::now();
-        Question {
+        LineQuestion {
             label: "boot",
             is_secret: false,
             choices: labels,
             answer_at: timeout.map(|timeout| now + timeout),
             end_at: total_timeout.map(|timeout| now + timeout),
         }
-        .ask(&terminal, Line::default())
+        .ask(&terminal, LineEditor::default())
     }
 
     /// Shows lines of a configuration.
@@ -179,7 +179,7 @@ impl Console {
 }
 
 /// A question that a line of text answers.
-struct Question<'a> {
+struct LineQuestion<'a> {
     label: &'a str,
     /// Whether the text is kept off the screen.
     is_secret: bool,
@@ -191,8 +191,8 @@ struct Question<'a> {
     end_at: Option<Instant>,
 }
 
-impl Question<'_> {
-    fn ask(mut self, terminal: &Terminal, mut line: Line) -> Result<Answer, SyscallError> {
+impl LineQuestion<'_> {
+    fn ask(mut self, terminal: &Terminal, mut line: LineEditor) -> Result<Answer, SyscallError> {
         let answer = 'typing: loop {
             let entered = if self.is_secret {
                 String::new()

@@ -74,7 +74,7 @@ impl Files {
 
 /// What came of planning.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct Planned {
     /// The plan.
     pub plan: BootPlan,
     /// Which file and line each decision came from.
@@ -200,7 +200,7 @@ pub fn plan(
     console: Console,
     mut fetch: impl FnMut(&Url, Purpose) -> Result<Option<SealedFile>, Error>,
     verify: impl Fn(&Url, &SealedFile, &Url) -> Result<(), Error>,
-) -> Result<Outcome, Error> {
+) -> Result<Planned, Error> {
     let mut planner = Planner::new(facts);
     let mut files = Files::default();
     let mut told = 0;
@@ -261,7 +261,7 @@ pub fn plan(
             }
             Step::Sleep(time) => console.sleep(time).map_err(terminal)?,
             Step::Done(plan) => {
-                return Ok(Outcome {
+                return Ok(Planned {
                     plan: *plan,
                     notes: planner.notes().to_vec(),
                     files,

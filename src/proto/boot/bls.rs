@@ -5,15 +5,15 @@
 //! since a server's directories cannot be listed.
 
 use super::context::Context;
-use super::error::{Error, Place};
-use super::plan::{BootPlan, Part};
+use super::error::{Place, PlanError};
+use super::plan::{BootPlan, PlanPart};
 use crate::prelude::*;
 use crate::text::url::Url;
 
 /// Returns what the entry at `url` starts.
-pub(super) fn plan(url: &Url, text: &[u8], context: &mut Context) -> Result<BootPlan, Error> {
+pub(super) fn plan(url: &Url, text: &[u8], context: &mut Context) -> Result<BootPlan, PlanError> {
     let text = String::from_utf8_lossy(text);
-    let mut kernel: Option<Part> = None;
+    let mut kernel: Option<PlanPart> = None;
     let mut initrds = Vec::new();
     let mut options: Vec<&str> = Vec::new();
     let mut device_tree = None;
@@ -24,8 +24,8 @@ pub(super) fn plan(url: &Url, text: &[u8], context: &mut Context) -> Result<Boot
         let (key, value) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let value = value.trim();
         let part = || match value {
-            "" => Err(Error::new(&place, key, "the file name is missing")),
-            _ => resolve(url, value, &place).map(Part::from),
+            "" => Err(PlanError::new(&place, key, "the file name is missing")),
+            _ => resolve(url, value, &place).map(PlanPart::from),
         };
         match key {
             "" => {}
@@ -39,10 +39,16 @@ pub(super) fn plan(url: &Url, text: &[u8], context: &mut Context) -> Result<Boot
             "devicetree" => device_tree = Some(part()?),
             "title" | "version" | "machine-id" | "sort-key" | "architecture" | "profile"
             | "grub_users" | "grub_hotkey" | "grub_arg" | "grub_class" | "id" => {}
-            _ => return Err(Error::new(&place, key, "not a key of a boot loader entry")),
+            _ => {
+                return Err(PlanError::new(
+                    &place,
+                    key,
+                    "not a key of a boot loader entry",
+                ));
+            }
         }
     }
-    let kernel = kernel.ok_or_else(|| Error::at(&whole, "the entry names no kernel"))?;
+    let kernel = kernel.ok_or_else(|| PlanError::at(&whole, "the entry names no kernel"))?;
     Ok(BootPlan {
         initrds,
         device_tree,
@@ -50,7 +56,7 @@ pub(super) fn plan(url: &Url, text: &[u8], context: &mut Context) -> Result<Boot
     })
 }
 
-fn resolve(entry: &Url, name: &str, place: &Place) -> Result<Url, Error> {
+fn resolve(entry: &Url, name: &str, place: &Place) -> Result<Url, PlanError> {
     let root = match entry.path().contains("/loader/entries/") {
         true => "../../",
         false => "",
@@ -60,5 +66,5 @@ fn resolve(entry: &Url, name: &str, place: &Place) -> Result<Url, Error> {
         None => format!("{root}{}", name.trim_start_matches('/')),
     };
     let url = entry.join(&reference);
-    url.map_err(|error| Error::new(place, name, error.what))
+    url.map_err(|error| PlanError::new(place, name, error.what))
 }

@@ -5,7 +5,7 @@
 //! variables make must all end. Limits of each language alone would multiply: by the files that
 //! chain, by the commands of each, by the variables in a command.
 
-use super::error::{Error, Place};
+use super::error::{Place, PlanError};
 use super::facts::Facts;
 use super::plan::{BootPlan, Purpose};
 use super::step::Step;
@@ -110,7 +110,7 @@ impl Budget {
     ///
     /// # Errors
     /// The budget is used up.
-    pub(super) fn step(&mut self, place: &Place) -> Result<(), Error> {
+    pub(super) fn step(&mut self, place: &Place) -> Result<(), PlanError> {
         self.place.clone_from(place);
         self.steps += 1;
         self.check()
@@ -120,7 +120,7 @@ impl Budget {
     ///
     /// # Errors
     /// The budget is used up.
-    pub(super) fn read(&mut self, place: &Place, len: usize) -> Result<(), Error> {
+    pub(super) fn read(&mut self, place: &Place, len: usize) -> Result<(), PlanError> {
         self.place.clone_from(place);
         self.produce(len);
         self.check()
@@ -136,7 +136,7 @@ impl Budget {
     ///
     /// # Errors
     /// What is, with the place of the step under way.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(super) fn check(&self) -> Result<(), PlanError> {
         let what = if self.steps > MAX_STEPS {
             format!("the plan took more than {MAX_STEPS} steps; does it loop?")
         } else if self.text_len > MAX_TEXT_LEN {
@@ -145,6 +145,6 @@ impl Budget {
         } else {
             return Ok(());
         };
-        Err(Error::at(&self.place, what))
+        Err(PlanError::at(&self.place, what))
     }
 }

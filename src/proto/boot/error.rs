@@ -60,7 +60,7 @@ impl fmt::Display for Place {
 /// Why there is no plan: the place, the word at fault, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {}", self.without_place())]
-pub struct Error {
+pub struct PlanError {
     /// The file and line.
     pub place: Place,
     /// The word at fault, without credentials; none when it is no single word.
@@ -71,7 +71,7 @@ pub struct Error {
     pub is_local_boot: bool,
 }
 
-impl Error {
+impl PlanError {
     /// Returns the error for `word` at `place`; an empty word is not shown.
     pub fn new(place: &Place, word: &str, what: impl Into<String>) -> Self {
         let word = Some(word).filter(|word| !word.is_empty());

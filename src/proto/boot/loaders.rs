@@ -4,7 +4,7 @@
 use alloc::collections::VecDeque;
 
 use super::context::{Context, Turn};
-use super::error::{Error, Place};
+use super::error::{Place, PlanError};
 use super::facts::Facts;
 use super::step::{Answer, Fetched};
 use crate::format::kernel_image::Kind;
@@ -13,7 +13,7 @@ use crate::text::url::Url;
 
 /// A program whose configuration is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Program {
+pub(super) enum BootLoader {
     /// pxelinux, or syslinux for EFI.
     Pxelinux,
     /// GRUB, or a shim before it.
@@ -23,12 +23,12 @@ pub(super) enum Program {
 }
 
 /// Returns the program that a boot file is: by its octets when they tell, else by its name.
-pub(super) fn program(kind: Option<Kind>, url: &Url) -> Option<Program> {
+pub(super) fn program(kind: Option<Kind>, url: &Url) -> Option<BootLoader> {
     let name = url.file_name().to_ascii_lowercase();
     let is = |names: &[&str]| names.iter().any(|known| name.starts_with(known));
     match kind {
-        Some(Kind::Pxelinux) => Some(Program::Pxelinux),
-        Some(Kind::Grub) => Some(Program::Grub),
+        Some(Kind::Pxelinux) => Some(BootLoader::Pxelinux),
+        Some(Kind::Grub) => Some(BootLoader::Grub),
         Some(kind) if !kind.is_firmware_program() => None,
         _ if is(&[
             "pxelinux",
@@ -38,14 +38,14 @@ pub(super) fn program(kind: Option<Kind>, url: &Url) -> Option<Program> {
             "ipxelinux",
         ]) =>
         {
-            Some(Program::Pxelinux)
+            Some(BootLoader::Pxelinux)
         }
-        _ if is(&["ipxe", "undionly", "snponly", "snp.efi", "gpxe"]) => Some(Program::Ipxe),
+        _ if is(&["ipxe", "undionly", "snponly", "snp.efi", "gpxe"]) => Some(BootLoader::Ipxe),
         _ if is(&[
             "grub", "shim", "bootnet", "bootx64", "bootaa64", "core.", "mm",
         ]) =>
         {
-            Some(Program::Grub)
+            Some(BootLoader::Grub)
         }
         _ => None,
     }
@@ -121,7 +121,7 @@ impl Search {
         &mut self,
         answer: Answer,
         context: &mut Context,
-    ) -> Result<Searched, Error> {
+    ) -> Result<Searched, PlanError> {
         if answer != Answer::Begin
             && let Some((url, why)) = self.names.pop_front()
         {
@@ -132,14 +132,14 @@ impl Search {
                     return Ok(Searched::Found(url, head));
                 }
                 Fetched::Missing => context.note(&place, format!("is not there ({why})")),
-                Fetched::Failed(why) => return Err(Error::at(&place, why)),
+                Fetched::Failed(why) => return Err(PlanError::at(&place, why)),
             }
         }
         match self.names.front() {
             Some((url, _)) => Ok(Searched::Asks(Turn::configuration(url.clone()))),
             None => {
                 let place = Place::whole(&context.facts.boot_file);
-                Err(Error::at(&place, self.missing))
+                Err(PlanError::at(&place, self.missing))
             }
         }
     }

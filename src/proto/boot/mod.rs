@@ -25,9 +25,9 @@ pub mod report;
 mod step;
 
 pub use context::Note;
-pub use error::{Error, Place};
+pub use error::{Place, PlanError};
 pub use facts::{Architecture, Facts};
 pub use ipxe::expand_settings;
-pub use plan::{BootPlan, HEAD_LEN, Part, Placement, Purpose};
+pub use plan::{BootPlan, HEAD_LEN, Placement, PlanPart, Purpose};
 pub use planner::Planner;
 pub use step::{Answer, Step};

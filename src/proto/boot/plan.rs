@@ -9,22 +9,22 @@ use crate::text::url::Url;
 pub struct BootPlan {
     /// The kernel: an image the kernel starts itself, or one that holds it, as
     /// [`crate::format::kernel_image::classify`] says.
-    pub kernel: Part,
+    pub kernel: PlanPart,
     /// The initrds, in the order in which they are laid one behind the other.
-    pub initrds: Vec<Part>,
+    pub initrds: Vec<PlanPart>,
     /// Command line for the kernel; when it is empty, the one built into the kernel file counts.
     pub command_line: String,
     /// What the user puts behind either.
     pub append: Option<String>,
     /// The device tree that the configuration names.
-    pub device_tree: Option<Part>,
+    pub device_tree: Option<PlanPart>,
     /// Whether that goes in the place of the one that the machine runs with.
     pub loads_device_tree: bool,
 }
 
 impl BootPlan {
     /// Returns all files that it loads, and what each is for.
-    pub fn parts(&self) -> impl Iterator<Item = (&Part, Purpose)> {
+    pub fn parts(&self) -> impl Iterator<Item = (&PlanPart, Purpose)> {
         let initrds = self.initrds.iter().map(|part| (part, Purpose::Initrd));
         let device_tree = self.loaded_device_tree().into_iter();
         core::iter::once((&self.kernel, Purpose::Kernel))
@@ -33,13 +33,13 @@ impl BootPlan {
     }
 
     /// Returns the device tree, if it is loaded.
-    pub fn loaded_device_tree(&self) -> Option<&Part> {
+    pub fn loaded_device_tree(&self) -> Option<&PlanPart> {
         let device_tree = self.device_tree.as_ref();
         device_tree.filter(|_| self.loads_device_tree)
     }
 
     /// Returns the plan that starts a kernel alone.
-    pub(crate) fn of_kernel(kernel: Part, command_line: String) -> Self {
+    pub(crate) fn of_kernel(kernel: PlanPart, command_line: String) -> Self {
         Self {
             kernel,
             initrds: Vec::new(),
@@ -62,7 +62,7 @@ impl BootPlan {
 
 /// A file that the plan loads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
+pub struct PlanPart {
     /// Where it is, with the hash it must have, if that is known.
     pub url: Url,
     /// The signature by which the file has been verified.
@@ -82,7 +82,7 @@ pub struct Placement {
     pub make_directories: Option<usize>,
 }
 
-impl From<Url> for Part {
+impl From<Url> for PlanPart {
     fn from(url: Url) -> Self {
         Self {
             url,

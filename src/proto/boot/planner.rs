@@ -2,9 +2,9 @@
 //! reader of that kind.
 
 use super::context::{Budget, Context, Note, Turn};
-use super::error::{Error, Place};
+use super::error::{Place, PlanError};
 use super::facts::Facts;
-use super::loaders::{Language, Program};
+use super::loaders::{BootLoader, Language};
 use super::plan::{BootPlan, Purpose};
 use super::step::{Answer, Fetched, Step};
 use super::{bls, grub, ipxe, loaders, pxelinux};
@@ -33,9 +33,9 @@ pub struct Planner {
 enum State {
     Start(Url),
     BootFile(Url),
-    Pxelinux(Box<pxelinux::Machine>),
-    Ipxe(Box<ipxe::Machine>),
-    Grub(Box<grub::Machine>),
+    Pxelinux(Box<pxelinux::PxelinuxMachine>),
+    Ipxe(Box<ipxe::IpxeMachine>),
+    Grub(Box<grub::GrubMachine>),
     Ended,
 }
 
@@ -61,7 +61,7 @@ impl Planner {
                     if self.fetches == MAX_FETCHES =>
                 {
                     let what = format!("more than {MAX_FETCHES} files were asked for");
-                    Step::Failed(Error::at(&Place::whole(&url), what))
+                    Step::Failed(PlanError::at(&Place::whole(&url), what))
                 }
                 Ok(Turn::Ask(step)) => {
                     self.fetches +=
@@ -90,14 +90,14 @@ impl Planner {
         self.context.notes()
     }
 
-    fn turn(&mut self, answer: Answer) -> Result<Turn, Error> {
+    fn turn(&mut self, answer: Answer) -> Result<Turn, PlanError> {
         match &mut self.state {
             State::Start(url) => {
                 let url = url.clone();
                 self.chains += 1;
                 if self.chains > MAX_CHAINS {
                     let what = format!("more than {MAX_CHAINS} boot files lead one to the next");
-                    return Err(Error::at(&Place::whole(&url), what));
+                    return Err(PlanError::at(&Place::whole(&url), what));
                 }
                 self.state = State::BootFile(url.clone());
                 Ok(Turn::Ask(Step::Fetch {
@@ -112,22 +112,22 @@ impl Planner {
             State::Pxelinux(machine) => machine.next(answer, &mut self.context),
             State::Ipxe(machine) => machine.next(answer, &mut self.context),
             State::Grub(machine) => machine.next(answer, &mut self.context),
-            State::Ended => Err(Error::at(
+            State::Ended => Err(PlanError::at(
                 &Place::whole(&self.context.facts.boot_file),
                 "the plan has been made already",
             )),
         }
     }
 
-    fn boot_file(&mut self, url: &Url, answer: Answer) -> Result<Turn, Error> {
+    fn boot_file(&mut self, url: &Url, answer: Answer) -> Result<Turn, PlanError> {
         let place = Place::whole(url);
         let head = match answer.into_fetched() {
             Fetched::File(head) => head,
-            Fetched::Failed(why) => return Err(Error::at(&place, why)),
+            Fetched::Failed(why) => return Err(PlanError::at(&place, why)),
             Fetched::Missing => match loaders::program(None, url) {
                 // The server was never asked for the program itself while it served firmware.
                 Some(program) => return self.configuration_of(program, url),
-                None => return Err(Error::at(&place, "the server has no such file")),
+                None => return Err(PlanError::at(&place, "the server has no such file")),
             },
         };
         match classify(&head) {
@@ -141,14 +141,14 @@ impl Planner {
             }
             Kind::IpxeScript => {
                 self.context.note(&place, "is an iPXE script");
-                let machine = ipxe::Machine::new(url, &head, &mut self.context)?;
+                let machine = ipxe::IpxeMachine::new(url, &head, &mut self.context)?;
                 self.enter(State::Ipxe(Box::new(machine)))
             }
             Kind::Text => self.text(url, &head),
             kind @ (Kind::Efi | Kind::Pxelinux | Kind::Grub | Kind::Program) => {
                 match loaders::program(Some(kind), url) {
                     Some(program) => self.configuration_of(program, url),
-                    None => Err(Error::at(
+                    None => Err(PlanError::at(
                         &place,
                         "a program for the firmware, which is gone once Linux runs; \
                          name a script, a configuration or a kernel as boot file",
@@ -158,17 +158,17 @@ impl Planner {
         }
     }
 
-    fn text(&mut self, url: &Url, text: &[u8]) -> Result<Turn, Error> {
+    fn text(&mut self, url: &Url, text: &[u8]) -> Result<Turn, PlanError> {
         let place = Place::whole(url);
         match loaders::language(text) {
             Some(Language::Pxelinux) => {
                 self.context.note(&place, "is a pxelinux configuration");
-                let machine = pxelinux::Machine::of_file(url, text, &mut self.context)?;
+                let machine = pxelinux::PxelinuxMachine::of_file(url, text, &mut self.context)?;
                 self.enter(State::Pxelinux(Box::new(machine)))
             }
             Some(Language::Grub) => {
                 self.context.note(&place, "is a GRUB configuration");
-                let machine = grub::Machine::of_file(url, text, &mut self.context)?;
+                let machine = grub::GrubMachine::of_file(url, text, &mut self.context)?;
                 self.enter(State::Grub(Box::new(machine)))
             }
             Some(Language::Entry) => {
@@ -176,7 +176,7 @@ impl Planner {
                 let plan = bls::plan(url, text, &mut self.context)?;
                 Ok(Turn::Done(Box::new(plan)))
             }
-            None => Err(Error::at(
+            None => Err(PlanError::at(
                 &place,
                 "a text that is neither a script for iPXE (its first line would be #!ipxe) \
                  nor a configuration of pxelinux or GRUB nor a boot loader entry",
@@ -184,34 +184,34 @@ impl Planner {
         }
     }
 
-    fn configuration_of(&mut self, program: Program, url: &Url) -> Result<Turn, Error> {
+    fn configuration_of(&mut self, program: BootLoader, url: &Url) -> Result<Turn, PlanError> {
         let place = Place::whole(url);
         match program {
-            Program::Pxelinux => {
+            BootLoader::Pxelinux => {
                 let text = "is pxelinux: its configuration is searched beside it";
                 self.context.note(&place, text);
-                let machine = pxelinux::Machine::search(url, &self.context)?;
+                let machine = pxelinux::PxelinuxMachine::search(url, &self.context)?;
                 self.enter(State::Pxelinux(Box::new(machine)))
             }
-            Program::Grub => {
+            BootLoader::Grub => {
                 let text = "is GRUB or a shim: grub.cfg is searched beside it";
                 self.context.note(&place, text);
-                let machine = grub::Machine::search(url, &self.context)?;
+                let machine = grub::GrubMachine::search(url, &self.context)?;
                 self.enter(State::Grub(Box::new(machine)))
             }
-            Program::Ipxe => {
+            BootLoader::Ipxe => {
                 let text = "is iPXE: autoexec.ipxe is looked for beside it";
                 self.context.note(&place, text);
                 let script = url.join("autoexec.ipxe");
                 script
                     .map(Turn::Chain)
-                    .map_err(|error| Error::new(&place, "autoexec.ipxe", error.what))
+                    .map_err(|error| PlanError::new(&place, "autoexec.ipxe", error.what))
             }
         }
     }
 
     /// Goes over to a reader and takes its first turn.
-    fn enter(&mut self, state: State) -> Result<Turn, Error> {
+    fn enter(&mut self, state: State) -> Result<Turn, PlanError> {
         self.state = state;
         self.turn(Answer::Begin)
     }

@@ -3,22 +3,22 @@
 use crate::prelude::*;
 use serde::Serialize;
 
-use super::{BootPlan, Note, Part};
+use super::{BootPlan, Note, PlanPart};
 use crate::text::safe::Safe;
 
 #[derive(Serialize)]
-struct Plan<'a> {
-    kernel: File<'a>,
-    initrds: Vec<File<'a>>,
+struct PlanReport<'a> {
+    kernel: FileReport<'a>,
+    initrds: Vec<FileReport<'a>>,
     command_line: &'a str,
     append: Option<&'a str>,
-    device_tree: Option<File<'a>>,
+    device_tree: Option<FileReport<'a>>,
     /// A tree that is not is named so that nobody has to guess.
     loads_device_tree: bool,
 }
 
 #[derive(Serialize)]
-struct File<'a> {
+struct FileReport<'a> {
     url: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     sha256: Option<String>,
@@ -30,8 +30,8 @@ struct File<'a> {
     mode: Option<String>,
 }
 
-impl<'a> From<&'a Part> for File<'a> {
-    fn from(part: &'a Part) -> Self {
+impl<'a> From<&'a PlanPart> for FileReport<'a> {
+    fn from(part: &'a PlanPart) -> Self {
         let placement = part.placement.as_ref();
         Self {
             url: part.url.to_string(),
@@ -45,7 +45,7 @@ impl<'a> From<&'a Part> for File<'a> {
 
 /// Returns the plan as JSON; addresses are without credentials.
 pub fn json(plan: &BootPlan) -> String {
-    let plan = Plan {
+    let plan = PlanReport {
         kernel: (&plan.kernel).into(),
         initrds: plan.initrds.iter().map(Into::into).collect(),
         command_line: &plan.command_line,

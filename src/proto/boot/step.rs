@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::error::Error;
+use super::error::PlanError;
 use super::menu::{Entry, Menu};
 use super::plan::{BootPlan, Purpose};
 use crate::prelude::*;
@@ -67,7 +67,7 @@ pub enum Step {
     /// The plan; the end.
     Done(Box<BootPlan>),
     /// Why there is none; the end.
-    Failed(Error),
+    Failed(PlanError),
 }
 
 impl Step {

@@ -6,11 +6,11 @@ use alloc::collections::BTreeMap;
 
 use super::super::context::Budget;
 use super::super::context::Context;
-use super::super::error::{Error, Place};
+use super::super::error::{Place, PlanError};
 use super::super::facts::{Architecture, Facts};
-use super::super::plan::{BootPlan, Part};
+use super::super::plan::{BootPlan, PlanPart};
 use super::super::step::Step;
-use super::parse::{Piece, Word};
+use super::parse::{Word, WordPiece};
 use super::test;
 use crate::text::url::Url;
 
@@ -21,7 +21,7 @@ const MAX_VARIABLES: usize = 2_000;
 
 /// What a command leads to.
 #[derive(Debug)]
-pub(super) enum Effect {
+pub(super) enum StatementEffect {
     /// It succeeded or failed.
     Status(bool),
     /// It failed, for a reason that people may ask for.
@@ -33,14 +33,14 @@ pub(super) enum Effect {
     /// A function may have this name.
     Call(String),
     /// It has to ask first.
-    Ask(Step, Pending),
+    Ask(Step, PendingStatement),
     /// The innermost file or function ends, with this status if it has one.
     Return(Option<bool>),
     /// What is loaded is to be started.
     Boot,
 }
 
-impl Effect {
+impl StatementEffect {
     pub(super) const fn fails(why: &'static str) -> Self {
         Self::Fails(Cow::Borrowed(why))
     }
@@ -48,7 +48,7 @@ impl Effect {
 
 /// What is done with the answer to what a command asked.
 #[derive(Debug)]
-pub(super) enum Pending {
+pub(super) enum PendingStatement {
     /// It succeeds.
     Nothing,
     /// A text becomes this variable.
@@ -63,16 +63,16 @@ pub(super) enum Pending {
 
 /// Variables, and what has been loaded so far.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct Shell {
     variables: BTreeMap<String, String>,
     kernel: Option<(Url, String)>,
-    initrds: Vec<Part>,
-    device_tree: Option<Part>,
+    initrds: Vec<PlanPart>,
+    device_tree: Option<PlanPart>,
     /// How long the files are whose length a condition has asked for; 0 for what is not there.
     pub(super) sizes: BTreeMap<String, usize>,
 }
 
-impl State {
+impl Shell {
     /// Begins with what GRUB says of the network.
     pub(super) fn new(file: &Url, facts: &Facts) -> Self {
         let server = file.host();
@@ -136,19 +136,24 @@ impl State {
     }
 
     /// Sets a variable as the configuration says.
-    pub(super) fn assign(&mut self, name: &str, value: &str, place: &Place) -> Result<(), Error> {
+    pub(super) fn assign(
+        &mut self,
+        name: &str,
+        value: &str,
+        place: &Place,
+    ) -> Result<(), PlanError> {
         if self.variables.len() >= MAX_VARIABLES && self.variable(name).is_none() {
             let what = format!("more than {MAX_VARIABLES} variables");
-            return Err(Error::new(place, name, what));
+            return Err(PlanError::new(place, name, what));
         }
         if value.len() > MAX_VALUE_LEN {
             let what = format!("its value is longer than {MAX_VALUE_LEN} bytes");
-            return Err(Error::new(place, name, what));
+            return Err(PlanError::new(place, name, what));
         }
         if name == "check_signatures" && value == "enforce" {
             let what = "a configuration cannot demand signatures of all files; \
                         require-signature in the policy of this machine does";
-            return Err(Error::new(place, name, what));
+            return Err(PlanError::new(place, name, what));
         }
         self.set(name, value);
         Ok(())
@@ -158,15 +163,19 @@ impl State {
     ///
     /// # Errors
     /// The plan has produced too much text.
-    pub(super) fn expand(&self, words: &[Word], budget: &mut Budget) -> Result<Vec<String>, Error> {
+    pub(super) fn expand(
+        &self,
+        words: &[Word],
+        budget: &mut Budget,
+    ) -> Result<Vec<String>, PlanError> {
         let mut expanded = Vec::new();
         for word in words {
             let mut text = String::new();
             let mut is_word = false;
             for piece in word {
                 let (value, may_split) = match piece {
-                    Piece::Text(text) => (text.as_str(), false),
-                    Piece::Variable { name, is_quoted } => {
+                    WordPiece::Text(text) => (text.as_str(), false),
+                    WordPiece::Variable { name, is_quoted } => {
                         (self.variable(name).unwrap_or_default(), !is_quoted)
                     }
                 };
@@ -200,17 +209,17 @@ impl State {
         words: &[String],
         place: &Place,
         context: &mut Context,
-    ) -> Result<Effect, Error> {
+    ) -> Result<StatementEffect, PlanError> {
         let Some((name, words)) = words.split_first() else {
-            return Ok(Effect::Status(true));
+            return Ok(StatementEffect::Status(true));
         };
         if let Some((variable, value)) = name.split_once('=')
             && !variable.is_empty()
         {
             self.assign(variable, value, place)?;
-            return Ok(Effect::Status(true));
+            return Ok(StatementEffect::Status(true));
         }
-        let refuse = |what: &str| Err(Error::new(place, name, what));
+        let refuse = |what: &str| Err(PlanError::new(place, name, what));
         match name.as_str() {
             "set" => {
                 for word in words {
@@ -221,12 +230,15 @@ impl State {
             }
             "unset" => words.iter().for_each(|name| self.unset(name)),
             "true" => {}
-            "false" => return Ok(Effect::Status(false)),
+            "false" => return Ok(StatementEffect::Status(false)),
             "test" | "[" => return self.test(words, place, context),
             "echo" => {
                 let words = words.iter().map(String::as_str);
                 let words: Vec<&str> = words.filter(|word| !word.starts_with('-')).collect();
-                return Ok(Effect::Ask(Step::Say(words.join(" ")), Pending::Nothing));
+                return Ok(StatementEffect::Ask(
+                    Step::Say(words.join(" ")),
+                    PendingStatement::Nothing,
+                ));
             }
             "linux" | "linuxefi" | "linux16" => {
                 let Some((file, arguments)) = words.split_first() else {
@@ -261,21 +273,21 @@ impl State {
                 };
                 let is_new = matches!(name.as_str(), "configfile" | "normal");
                 let url = self.resolve(&file, place)?;
-                return Ok(Effect::Source { url, is_new });
+                return Ok(StatementEffect::Source { url, is_new });
             }
-            "boot" => return Ok(Effect::Boot),
+            "boot" => return Ok(StatementEffect::Boot),
             "return" | "break" => {
                 let code = words.first().map(|code| test::number(code) == 0);
-                return Ok(Effect::Return(code));
+                return Ok(StatementEffect::Return(code));
             }
-            "eval" if !words.is_empty() => return Ok(Effect::Run(words.join(" "))),
+            "eval" if !words.is_empty() => return Ok(StatementEffect::Run(words.join(" "))),
             "increment" | "decrement" | "regexp" | "sleep" | "read" | "load_env"
             | "verify_detached" | "cpuid" | "smbios" | "authenticate" => {
                 return self.condition(name, words, place, context);
             }
             "exit" | "fwsetup" | "halt" | "reboot" => {
                 let what = "leaves without booting from the network";
-                return Err(Error::new(place, name, what).local_boot());
+                return Err(PlanError::new(place, name, what).local_boot());
             }
             "chainloader" | "multiboot" | "multiboot2" | "module" | "module2" | "blscfg"
             | "drivemap" | "ntldr" | "xen_hypervisor" | "loopback" | "cryptomount" => {
@@ -285,12 +297,12 @@ impl State {
             known => {
                 let why = FAILING.iter().find(|(names, _)| names.contains(&known));
                 return Ok(match why {
-                    Some((_, why)) => Effect::fails(why),
-                    None => Effect::Call(name.clone()),
+                    Some((_, why)) => StatementEffect::fails(why),
+                    None => StatementEffect::Call(name.clone()),
                 });
             }
         }
-        Ok(Effect::Status(true))
+        Ok(StatementEffect::Status(true))
     }
 
     /// Returns the plan of what is loaded; none when no kernel is.
@@ -304,9 +316,9 @@ impl State {
     }
 
     /// Returns the file that a name means: `(http,host:port)/file`, or `/file` on `$root`.
-    pub(super) fn resolve(&self, name: &str, place: &Place) -> Result<Url, Error> {
+    pub(super) fn resolve(&self, name: &str, place: &Place) -> Result<Url, PlanError> {
         let url = self.url_of(name);
-        url.map_err(|what| Error::new(place, name, what))
+        url.map_err(|what| PlanError::new(place, name, what))
     }
 
     fn url_of(&self, name: &str) -> Result<Url, &'static str> {
@@ -444,7 +456,7 @@ mod tests {
 
     #[test]
     fn a_configuration_sets_no_more_variables_than_there_is_memory_for() {
-        let mut state = State::default();
+        let mut state = Shell::default();
         let mut set = |number: usize| state.assign(&format!("v{number}"), "x", &place());
         for number in 0..MAX_VARIABLES {
             assert!(set(number).is_ok(), "{number}");
@@ -467,11 +479,11 @@ mod tests {
             ("tftp://h/grub.cfg", "https://i/a", "https://i/a"),
         ] {
             let from: Url = from.parse().unwrap();
-            let url = State::new(&from, &facts(&from)).resolve(name, &place());
+            let url = Shell::new(&from, &facts(&from)).resolve(name, &place());
             assert_eq!(url.unwrap().to_string(), expected, "{name}");
         }
         for wrong in ["(hd0)/a", "(tftp,)/a", "(http,a b)/a"] {
-            assert!(State::default().resolve(wrong, &place()).is_err());
+            assert!(Shell::default().resolve(wrong, &place()).is_err());
         }
     }
 

@@ -5,11 +5,11 @@ use alloc::borrow::Cow;
 use core::time::Duration;
 
 use super::super::context::Context;
-use super::super::error::{Error, Place};
+use super::super::error::{Place, PlanError};
 use super::super::facts::Architecture;
 use super::super::plan::Purpose;
 use super::super::step::{Answer, Fetched, Step};
-use super::commands::{Effect, Pending, State};
+use super::commands::{PendingStatement, Shell, StatementEffect};
 use super::regexp::Regexp;
 use super::test::{self, Obstacle};
 
@@ -38,16 +38,16 @@ const SMBIOS: [(i64, i64, &str); 16] = [
 const ENVIRONMENT: &str = "# GRUB Environment Block\n";
 
 /// An option: its long name, its short one, and whether it has a value.
-type Known = (&'static str, &'static str, bool);
+type GrubOption = (&'static str, &'static str, bool);
 
-impl State {
+impl Shell {
     /// `test` and `[`.
     pub(super) fn test(
         &self,
         words: &[String],
         place: &Place,
         context: &mut Context,
-    ) -> Result<Effect, Error> {
+    ) -> Result<StatementEffect, PlanError> {
         let words = match words.split_last() {
             Some((end, words)) if end == "]" => words,
             _ => words,
@@ -64,7 +64,7 @@ impl State {
                                 files; -s asks for one";
                     context.note(place, text);
                 }
-                Ok(Effect::Status(judgement.holds))
+                Ok(StatementEffect::Status(judgement.holds))
             }
             Err(Obstacle::Size(name)) => {
                 let url = self.resolve(&name, place)?;
@@ -73,9 +73,9 @@ impl State {
                     url: url.clone(),
                     purpose,
                 };
-                Ok(Effect::Ask(step, Pending::Size(url)))
+                Ok(StatementEffect::Ask(step, PendingStatement::Size(url)))
             }
-            Err(Obstacle::Depth) => Err(Error::new(place, "(", "nests too deep")),
+            Err(Obstacle::Depth) => Err(PlanError::new(place, "(", "nests too deep")),
         }
     }
 
@@ -86,8 +86,8 @@ impl State {
         words: &[String],
         place: &Place,
         context: &mut Context,
-    ) -> Result<Effect, Error> {
-        let known: &[Known] = match command {
+    ) -> Result<StatementEffect, PlanError> {
+        let known: &[GrubOption] = match command {
             "regexp" => &[("set", "s", true)],
             "sleep" => &[("verbose", "v", false), ("interruptible", "i", false)],
             "read" => &[("silent", "s", false)],
@@ -103,7 +103,7 @@ impl State {
             _ => &[],
         };
         let Some((options, words)) = parse_options(words, known) else {
-            return Ok(Effect::fails("fails: an option is not known here"));
+            return Ok(StatementEffect::fails("fails: an option is not known here"));
         };
         let option = |name: &str| {
             let mut options = options.iter().rev();
@@ -120,9 +120,9 @@ impl State {
                 let seconds = u64::try_from(test::number(seconds)).unwrap_or(0);
                 let step = Step::Sleep(Duration::from_secs(seconds));
                 Ok(if seconds == 0 {
-                    Effect::Status(true)
+                    StatementEffect::Status(true)
                 } else {
-                    Effect::Ask(step, Pending::Nothing)
+                    StatementEffect::Ask(step, PendingStatement::Nothing)
                 })
             }
             ("read", names) => {
@@ -133,7 +133,7 @@ impl State {
                     is_secret: option("silent").is_some(),
                     timeout: None,
                 };
-                Ok(Effect::Ask(step, Pending::Variable(name)))
+                Ok(StatementEffect::Ask(step, PendingStatement::Variable(name)))
             }
             ("load_env", names) => {
                 let prefix = self.variable("prefix").unwrap_or_default();
@@ -143,33 +143,36 @@ impl State {
                     url: self.resolve(&file, place)?,
                     purpose: Purpose::Configuration,
                 };
-                Ok(Effect::Ask(step, Pending::Environment(names)))
+                Ok(StatementEffect::Ask(
+                    step,
+                    PendingStatement::Environment(names),
+                ))
             }
             ("verify_detached", [file, signature]) => {
                 let step = Step::Verify {
                     url: self.resolve(file, place)?,
                     signature: Box::new(self.resolve(signature, place)?),
                 };
-                Ok(Effect::Ask(step, Pending::Signature))
+                Ok(StatementEffect::Ask(step, PendingStatement::Signature))
             }
-            ("verify_detached", [_, _, _]) => Ok(Effect::fails(
+            ("verify_detached", [_, _, _]) => Ok(StatementEffect::fails(
                 "fails: the keys that count are those of this machine, not one in a file",
             )),
             ("increment" | "decrement", [name]) => {
                 let Some(value) = self.variable(name) else {
-                    return Ok(Effect::fails("fails: there is no such variable"));
+                    return Ok(StatementEffect::fails("fails: there is no such variable"));
                 };
                 let by = if command == "increment" { 1 } else { -1 };
                 let value = test::number(value).saturating_add(by);
                 self.assign(name, &value.to_string(), place)?;
-                Ok(Effect::Status(true))
+                Ok(StatementEffect::Status(true))
             }
             ("cpuid", []) => {
                 let facts = &context.facts;
                 let has_pae = || facts.cpu_flags.iter().any(|flag| flag == "pae");
                 let is_pae = option("pae").is_some();
                 let is_64_bit = facts.architecture == Architecture::X86_64;
-                Ok(Effect::Status(is_64_bit || is_pae && has_pae()))
+                Ok(StatementEffect::Status(is_64_bit || is_pae && has_pae()))
             }
             ("smbios", []) => {
                 let number = |name| option(name).map(test::number);
@@ -179,21 +182,30 @@ impl State {
                     .iter()
                     .find(|(kind, at, _)| Some((*kind, *at)) == wanted);
                 match file.and_then(|(_, _, name)| context.facts.smbios(name)) {
-                    None => Ok(Effect::fails("fails: the machine does not say that")),
+                    None => Ok(StatementEffect::fails(
+                        "fails: the machine does not say that",
+                    )),
                     Some(text) => match option("set") {
                         Some(variable) => {
                             self.assign(variable, text, place)?;
-                            Ok(Effect::Status(true))
+                            Ok(StatementEffect::Status(true))
                         }
-                        None => Ok(Effect::Ask(Step::Say(text.to_owned()), Pending::Nothing)),
+                        None => Ok(StatementEffect::Ask(
+                            Step::Say(text.to_owned()),
+                            PendingStatement::Nothing,
+                        )),
                     },
                 }
             }
             ("authenticate", _) if self.variable("superusers").is_none() => {
-                Ok(Effect::Status(true))
+                Ok(StatementEffect::Status(true))
             }
-            ("authenticate", _) => Ok(Effect::fails("fails: passwords are not asked for here")),
-            _ => Ok(Effect::fails("fails: it has a word too many or too few")),
+            ("authenticate", _) => Ok(StatementEffect::fails(
+                "fails: passwords are not asked for here",
+            )),
+            _ => Ok(StatementEffect::fails(
+                "fails: it has a word too many or too few",
+            )),
         }
     }
 
@@ -204,11 +216,11 @@ impl State {
         variables: impl Iterator<Item = &'a str>,
         place: &Place,
         context: &mut Context,
-    ) -> Result<Effect, Error> {
+    ) -> Result<StatementEffect, PlanError> {
         let regexp = match Regexp::new(expression) {
             Ok(regexp) => regexp,
             Err(what) => {
-                return Ok(Effect::Fails(
+                return Ok(StatementEffect::Fails(
                     format!("fails: the expression {what}").into(),
                 ));
             }
@@ -217,7 +229,7 @@ impl State {
         context.budget.produce(regexp.cost(text.len()));
         context.budget.check()?;
         let Some(groups) = regexp.find(text) else {
-            return Ok(Effect::Status(false));
+            return Ok(StatementEffect::Status(false));
         };
         for variable in variables {
             let (number, name) = match variable.split_once(':') {
@@ -225,7 +237,7 @@ impl State {
                 None => (Some(1), variable),
             };
             let Some(number) = number else {
-                return Ok(Effect::fails(
+                return Ok(StatementEffect::fails(
                     "fails: --set takes a number, a colon and a name",
                 ));
             };
@@ -236,21 +248,21 @@ impl State {
                 None => self.unset(name),
             }
         }
-        Ok(Effect::Status(true))
+        Ok(StatementEffect::Status(true))
     }
 
     /// Takes the answer to what a command asked, except about a file's length; returns why the
     /// command has failed, if it has.
     pub(super) fn answered(
         &mut self,
-        pending: Pending,
+        pending: PendingStatement,
         answer: Answer,
         place: &Place,
         context: &mut Context,
-    ) -> Result<Option<Cow<'static, str>>, Error> {
+    ) -> Result<Option<Cow<'static, str>>, PlanError> {
         match pending {
-            Pending::Nothing => Ok(None),
-            Pending::Variable(name) => {
+            PendingStatement::Nothing => Ok(None),
+            PendingStatement::Variable(name) => {
                 let Answer::Text(text) = answer else {
                     return Ok(Some("fails: nothing was entered".into()));
                 };
@@ -259,7 +271,7 @@ impl State {
                 }
                 Ok(None)
             }
-            Pending::Signature => {
+            PendingStatement::Signature => {
                 if answer == Answer::Done {
                     return Ok(None);
                 }
@@ -268,7 +280,7 @@ impl State {
                 };
                 Ok(Some(format!("fails: {why}").into()))
             }
-            Pending::Environment(names) => {
+            PendingStatement::Environment(names) => {
                 let text = match answer.into_fetched() {
                     Fetched::File(text) => text,
                     Fetched::Missing => return Ok(Some("fails: it is not there".into())),
@@ -286,7 +298,7 @@ impl State {
                 }
                 Ok(None)
             }
-            Pending::Size(url) => {
+            PendingStatement::Size(url) => {
                 let mut len = 0;
                 if let Answer::File { len: found, .. } = answer {
                     len = found;
@@ -324,7 +336,7 @@ type Parsed<'a> = (Vec<(&'static str, &'a str)>, Vec<&'a str>);
 
 /// Takes the options off the words, before which other words may stand; none when one is not known
 /// or its value is missing.
-fn parse_options<'a>(words: &'a [String], known: &[Known]) -> Option<Parsed<'a>> {
+fn parse_options<'a>(words: &'a [String], known: &[GrubOption]) -> Option<Parsed<'a>> {
     let (mut options, mut rest) = (Vec::new(), Vec::new());
     let mut words = words.iter().map(String::as_str);
     while let Some(word) = words.next() {

@@ -16,4 +16,4 @@ mod parse;
 mod regexp;
 mod test;
 
-pub(super) use machine::Machine;
+pub(super) use machine::GrubMachine;

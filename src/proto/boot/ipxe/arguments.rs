@@ -9,14 +9,14 @@ use crate::prelude::*;
 
 /// Why a command failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct CommandFault {
     /// The word at fault; the command itself when none.
     pub(super) word: Option<String>,
     pub(super) what: String,
     pub(super) is_local_boot: bool,
 }
 
-impl Fault {
+impl CommandFault {
     pub(super) fn new(word: &str, what: impl Into<String>) -> Self {
         Self {
             word: Some(word.to_owned()).filter(|word| !word.is_empty()),
@@ -36,15 +36,15 @@ impl Fault {
 
 /// An option that a command knows.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Known {
+pub(super) struct CommandOption {
     long: &'static str,
     short: char,
     has_value: bool,
 }
 
 /// Returns an option without value.
-pub(super) const fn flag(long: &'static str, short: char) -> Known {
-    Known {
+pub(super) const fn flag(long: &'static str, short: char) -> CommandOption {
+    CommandOption {
         long,
         short,
         has_value: false,
@@ -52,8 +52,8 @@ pub(super) const fn flag(long: &'static str, short: char) -> Known {
 }
 
 /// Returns an option with a value.
-pub(super) const fn valued(long: &'static str, short: char) -> Known {
-    Known {
+pub(super) const fn valued(long: &'static str, short: char) -> CommandOption {
+    CommandOption {
         long,
         short,
         has_value: true,
@@ -95,8 +95,8 @@ impl<'a> Arguments<'a> {
         command: &'a str,
         mut words: &'a [String],
         place: &'a Place,
-        known: &[Known],
-    ) -> Result<Self, Fault> {
+        known: &[CommandOption],
+    ) -> Result<Self, CommandFault> {
         let mut options = Vec::new();
         while let [word, rest @ ..] = words {
             if word == "--" {
@@ -108,10 +108,13 @@ impl<'a> Arguments<'a> {
             }
             words = rest;
             let (option, mut value) = find(word, known)
-                .ok_or_else(|| Fault::new(word, "not an option of this command"))?;
+                .ok_or_else(|| CommandFault::new(word, "not an option of this command"))?;
             if option.has_value && value.is_none() {
                 let [next, rest @ ..] = words else {
-                    return Err(Fault::new(word, "the value of the option is missing"));
+                    return Err(CommandFault::new(
+                        word,
+                        "the value of the option is missing",
+                    ));
                 };
                 value = Some(next.as_str());
                 words = rest;
@@ -142,7 +145,7 @@ impl<'a> Arguments<'a> {
     ///
     /// # Errors
     /// A value that is no number, or a negative one.
-    pub(super) fn timeout(&self) -> Result<Option<Duration>, Fault> {
+    pub(super) fn timeout(&self) -> Result<Option<Duration>, CommandFault> {
         let Some(value) = self.value("timeout") else {
             return Ok(None);
         };
@@ -152,7 +155,7 @@ impl<'a> Arguments<'a> {
                 let timeout = Some(milliseconds).filter(|timeout| *timeout > 0);
                 Ok(timeout.map(Duration::from_millis))
             }
-            None => Err(Fault::new(value, "--timeout takes a number")),
+            None => Err(CommandFault::new(value, "--timeout takes a number")),
         }
     }
 
@@ -160,7 +163,7 @@ impl<'a> Arguments<'a> {
     ///
     /// # Errors
     /// Several characters that are no number.
-    pub(super) fn key(&self) -> Result<Option<char>, Fault> {
+    pub(super) fn key(&self) -> Result<Option<char>, CommandFault> {
         let Some(text) = self.value("key") else {
             return Ok(None);
         };
@@ -190,11 +193,11 @@ impl<'a> Arguments<'a> {
 ///
 /// # Errors
 /// It is none.
-pub(super) fn number(word: &str) -> Result<i64, Fault> {
-    parse_integer(word).ok_or_else(|| Fault::new(word, "is no number"))
+pub(super) fn number(word: &str) -> Result<i64, CommandFault> {
+    parse_integer(word).ok_or_else(|| CommandFault::new(word, "is no number"))
 }
 
-fn find<'a>(word: &'a str, known: &[Known]) -> Option<(Known, Option<&'a str>)> {
+fn find<'a>(word: &'a str, known: &[CommandOption]) -> Option<(CommandOption, Option<&'a str>)> {
     if let Some(long) = word.strip_prefix("--") {
         let (name, value) = match long.split_once('=') {
             Some((name, value)) => (name, Some(value)),

@@ -7,19 +7,19 @@ use super::super::context::Context;
 use super::super::error::Place;
 use super::super::facts::Architecture;
 use super::super::step::{Answer, Step};
-use super::arguments::{Arguments, Fault, Known, flag, number, valued};
+use super::arguments::{Arguments, CommandFault, CommandOption, flag, number, valued};
 use super::image_commands as image;
 use super::setting_commands as setting;
 use super::settings::is_our_interface;
-use super::state::{Effect, Pending, State};
+use super::state::{CommandEffect, PendingCommand, State};
 use crate::prelude::*;
 
 /// A command, as iPXE's `struct command` and `struct command_descriptor` describe it together.
-struct Command {
+struct CommandRow {
     /// Its names; several where iPXE has aliases, or where all of them do the same here.
     names: &'static [&'static str],
     /// The options before its words; none where every word is left to the function.
-    options: Option<&'static [Known]>,
+    options: Option<&'static [CommandOption]>,
     /// How many words follow.
     words: RangeInclusive<usize>,
     /// What is shown when there are fewer or more.
@@ -27,12 +27,12 @@ struct Command {
     run: Function,
 }
 
-type Function = fn(&mut State, &Arguments<'_>, &mut Context) -> Result<Effect, Fault>;
+type Function = fn(&mut State, &Arguments<'_>, &mut Context) -> Result<CommandEffect, CommandFault>;
 
 /// No limit to the number of words.
 const ANY: usize = usize::MAX;
 
-const COMMANDS: &[Command] = &[
+const COMMANDS: &[CommandRow] = &[
     row(&["set"], &[], 1..=ANY, "NAME [TEXT...]", setting::set),
     row(&["clear"], &[], 1..=ANY, "NAME", setting::clear),
     row(&["inc"], &[], 1..=ANY, "NAME [NUMBER]", setting::increase),
@@ -229,7 +229,7 @@ const COMMANDS: &[Command] = &[
     ),
 ];
 
-const IMAGE_OPTIONS: &[Known] = &[
+const IMAGE_OPTIONS: &[CommandOption] = &[
     valued("name", 'n'),
     valued("timeout", 't'),
     flag("autofree", 'a'),
@@ -239,12 +239,12 @@ const IMAGE_OPTIONS: &[Known] = &[
 
 const fn row(
     names: &'static [&'static str],
-    options: &'static [Known],
+    options: &'static [CommandOption],
     words: RangeInclusive<usize>,
     usage: &'static str,
     run: Function,
-) -> Command {
-    Command {
+) -> CommandRow {
+    CommandRow {
         names,
         options: Some(options),
         words,
@@ -254,8 +254,8 @@ const fn row(
 }
 
 /// Returns a row of commands whose words mean nothing here, or only to their function.
-const fn raw(names: &'static [&'static str], run: Function) -> Command {
-    Command {
+const fn raw(names: &'static [&'static str], run: Function) -> CommandRow {
+    CommandRow {
         names,
         options: None,
         words: 0..=ANY,
@@ -270,21 +270,21 @@ pub(super) fn run(
     words: &[String],
     place: &Place,
     context: &mut Context,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     let Some((name, words)) = words.split_first() else {
-        return Ok(Effect::Done);
+        return Ok(CommandEffect::Done);
     };
     let mut commands = COMMANDS.iter();
     let command = commands
         .find(|command| command.names.contains(&name.as_str()))
-        .ok_or_else(|| Fault::new(name, "is no command of iPXE"))?;
+        .ok_or_else(|| CommandFault::new(name, "is no command of iPXE"))?;
     let arguments = match command.options {
         Some(known) => Arguments::parse(name, words, place, known)?,
         None => Arguments::without_options(name, words, place),
     };
     if !command.words.contains(&arguments.words.len()) {
         let usage = format!("usage: {name} {}", command.usage);
-        return Err(Fault::of_command(usage));
+        return Err(CommandFault::of_command(usage));
     }
     (command.run)(state, &arguments, context)
 }
@@ -292,47 +292,73 @@ pub(super) fn run(
 /// Goes on with a command that asked.
 pub(super) fn resume(
     state: &mut State,
-    pending: Pending,
+    pending: PendingCommand,
     answer: Answer,
     place: &Place,
     context: &mut Context,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     match pending {
-        Pending::Nothing => Ok(Effect::Done),
-        Pending::Prompt if answer == Answer::Pressed => Ok(Effect::Done),
-        Pending::Prompt => Err(Fault::new("prompt", "the key was not pressed in time")),
-        Pending::Input { setting, fields } => setting::entered(state, &setting, fields, answer),
-        Pending::Choice { setting, names } => {
+        PendingCommand::Nothing => Ok(CommandEffect::Done),
+        PendingCommand::Prompt if answer == Answer::Pressed => Ok(CommandEffect::Done),
+        PendingCommand::Prompt => Err(CommandFault::new(
+            "prompt",
+            "the key was not pressed in time",
+        )),
+        PendingCommand::Input { setting, fields } => {
+            setting::entered(state, &setting, fields, answer)
+        }
+        PendingCommand::Choice { setting, names } => {
             setting::chosen(state, &setting, &names, &answer, place, context)
         }
-        Pending::Image {
+        PendingCommand::Image {
             name,
             url,
             arguments,
             then,
         } => image::fetched(state, (name, url, arguments), then, answer, place, context),
-        Pending::Signature { name, signature } => image::verified(state, &name, *signature, answer),
+        PendingCommand::Signature { name, signature } => {
+            image::verified(state, &name, *signature, answer)
+        }
     }
 }
 
-fn echo(_: &mut State, arguments: &Arguments<'_>, _: &mut Context) -> Result<Effect, Fault> {
-    Ok(Effect::say(arguments.text(0)))
+fn echo(
+    _: &mut State,
+    arguments: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    Ok(CommandEffect::say(arguments.text(0)))
 }
 
-fn goto(_: &mut State, arguments: &Arguments<'_>, _: &mut Context) -> Result<Effect, Fault> {
-    Ok(Effect::Goto(arguments.word(0).to_owned()))
+fn goto(
+    _: &mut State,
+    arguments: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    Ok(CommandEffect::Goto(arguments.word(0).to_owned()))
 }
 
-fn exit(_: &mut State, arguments: &Arguments<'_>, _: &mut Context) -> Result<Effect, Fault> {
+fn exit(
+    _: &mut State,
+    arguments: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
     let code = arguments.words.first();
     let code = code.map_or(Ok(0), |code| number(code))?;
-    Ok(Effect::Exit(code))
+    Ok(CommandEffect::Exit(code))
 }
 
-fn sleep(_: &mut State, arguments: &Arguments<'_>, _: &mut Context) -> Result<Effect, Fault> {
+fn sleep(
+    _: &mut State,
+    arguments: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
     let seconds = number(arguments.word(0))?;
     let seconds = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-    Ok(Effect::Ask(Step::Sleep(seconds), Pending::Nothing))
+    Ok(CommandEffect::Ask(
+        Step::Sleep(seconds),
+        PendingCommand::Nothing,
+    ))
 }
 
 /// Runs the command behind `time`, without the time.
@@ -340,19 +366,23 @@ fn time(
     state: &mut State,
     arguments: &Arguments<'_>,
     context: &mut Context,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     run(state, arguments.words, arguments.place, context)
 }
 
 /// Succeeds when the interface that holds the lease is among those named.
-fn interface(_: &mut State, arguments: &Arguments<'_>, _: &mut Context) -> Result<Effect, Fault> {
+fn interface(
+    _: &mut State,
+    arguments: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
     let names = arguments.words;
     match names.first() {
-        Some(first) if !names.iter().any(|name| is_our_interface(name)) => Err(Fault::new(
+        Some(first) if !names.iter().any(|name| is_our_interface(name)) => Err(CommandFault::new(
             first,
             "only net0 is up: the interface that holds the lease",
         )),
-        _ => Ok(Effect::Done),
+        _ => Ok(CommandEffect::Done),
     }
 }
 
@@ -360,30 +390,40 @@ fn interface_status(
     _: &mut State,
     _: &Arguments<'_>,
     context: &mut Context,
-) -> Result<Effect, Fault> {
-    Ok(Effect::say(format!(
+) -> Result<CommandEffect, CommandFault> {
+    Ok(CommandEffect::say(format!(
         "{} ({}): {}/{}",
         context.facts.interface, context.facts.mac, context.facts.address, context.facts.prefix_len
     )))
 }
 
 /// Answers `cpuid --ext 29`, by which scripts ask for the 64-bit mode of a PC.
-fn cpuid(_: &mut State, arguments: &Arguments<'_>, context: &mut Context) -> Result<Effect, Fault> {
+fn cpuid(
+    _: &mut State,
+    arguments: &Arguments<'_>,
+    context: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
     let bit = number(arguments.word(0))?;
     // Bit 29 of EDX in leaf 0x80000001 is LM, long mode.
     let is_long_mode = arguments.has("ext") && !arguments.has("ecx") && bit == 29;
     if !is_long_mode {
-        return Err(Fault::of_command("only bit 29 of --ext can be asked for"));
+        return Err(CommandFault::of_command(
+            "only bit 29 of --ext can be asked for",
+        ));
     }
     if context.facts.architecture != Architecture::X86_64 {
-        return Err(Fault::of_command("the processor has no 64-bit mode"));
+        return Err(CommandFault::of_command("the processor has no 64-bit mode"));
     }
-    Ok(Effect::Done)
+    Ok(CommandEffect::Done)
 }
 
 /// Does nothing: what the command is for does not show in a plan.
-fn nothing(_: &mut State, _: &Arguments<'_>, _: &mut Context) -> Result<Effect, Fault> {
-    Ok(Effect::Done)
+fn nothing(
+    _: &mut State,
+    _: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    Ok(CommandEffect::Done)
 }
 
 /// Does nothing, and notes it: the command could be meant to change the plan.
@@ -391,21 +431,29 @@ fn nothing_noted(
     _: &mut State,
     arguments: &Arguments<'_>,
     context: &mut Context,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     let text = format!("{} does nothing here", arguments.command);
     context.note(arguments.place, text);
-    Ok(Effect::Done)
+    Ok(CommandEffect::Done)
 }
 
-fn local_boot(_: &mut State, _: &Arguments<'_>, _: &mut Context) -> Result<Effect, Fault> {
-    Err(Fault {
+fn local_boot(
+    _: &mut State,
+    _: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    Err(CommandFault {
         is_local_boot: true,
-        ..Fault::of_command("boots from a disk, not from the network")
+        ..CommandFault::of_command("boots from a disk, not from the network")
     })
 }
 
-fn unsupported(_: &mut State, _: &Arguments<'_>, _: &mut Context) -> Result<Effect, Fault> {
-    Err(Fault::of_command(
+fn unsupported(
+    _: &mut State,
+    _: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    Err(CommandFault::of_command(
         "is an iPXE command that is not supported",
     ))
 }
@@ -423,7 +471,7 @@ mod tests {
         names.sort();
         let double = names.windows(2).find(|pair| pair[0] == pair[1]);
         assert_eq!(double, None);
-        let is_limited = |command: &&Command| command.words != (0..=ANY);
+        let is_limited = |command: &&CommandRow| command.words != (0..=ANY);
         for command in COMMANDS.iter().filter(is_limited) {
             assert!(!command.usage.is_empty(), "{:?}", command.names);
         }
@@ -441,7 +489,7 @@ mod tests {
         assert_eq!(fault.word.as_deref(), Some("--far"));
     }
 
-    fn fault_of(words: &[String]) -> Fault {
+    fn fault_of(words: &[String]) -> CommandFault {
         let url: crate::text::url::Url = "http://192.0.2.1/a.ipxe".parse().unwrap();
         let (address, server) = ([192, 0, 2, 2].into(), [192, 0, 2, 1].into());
         let place = Place::whole(&url);

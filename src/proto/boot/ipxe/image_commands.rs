@@ -5,9 +5,9 @@ use super::super::context::Context;
 use super::super::error::Place;
 use super::super::plan::Purpose;
 use super::super::step::{Answer, Fetched, Step};
-use super::arguments::{Arguments, Fault};
-use super::images::{Image, Start, Trust};
-use super::state::{Effect, Pending, State, Then};
+use super::arguments::{Arguments, CommandFault};
+use super::images::{ImageTrust, ScriptImage, StartMethod};
+use super::state::{CommandEffect, ImageUse, PendingCommand, State};
 use crate::prelude::*;
 use crate::text::url::Url;
 
@@ -19,8 +19,8 @@ pub(super) fn start(
     state: &mut State,
     arguments: &Arguments<'_>,
     context: &mut Context,
-) -> Result<Effect, Fault> {
-    let then = Then::Start {
+) -> Result<CommandEffect, CommandFault> {
+    let then = ImageUse::Start {
         in_place: arguments.has("replace"),
     };
     match (arguments.words, state.images.selected()) {
@@ -29,7 +29,7 @@ pub(super) fn start(
             let selected = selected.to_owned();
             use_image(state, &selected, then)
         }
-        ([], None) => Err(Fault::new("boot", "no kernel has been loaded")),
+        ([], None) => Err(CommandFault::new("boot", "no kernel has been loaded")),
     }
 }
 
@@ -38,8 +38,8 @@ pub(super) fn select(
     state: &mut State,
     arguments: &Arguments<'_>,
     context: &mut Context,
-) -> Result<Effect, Fault> {
-    fetch(state, arguments, Then::Select, context)
+) -> Result<CommandEffect, CommandFault> {
+    fetch(state, arguments, ImageUse::Select, context)
 }
 
 /// Fetches an image; what is not selected in the end becomes an initrd.
@@ -47,16 +47,16 @@ pub(super) fn keep(
     state: &mut State,
     arguments: &Arguments<'_>,
     context: &mut Context,
-) -> Result<Effect, Fault> {
-    fetch(state, arguments, Then::Keep, context)
+) -> Result<CommandEffect, CommandFault> {
+    fetch(state, arguments, ImageUse::Keep, context)
 }
 
 fn fetch(
     state: &mut State,
     arguments: &Arguments<'_>,
-    then: Then,
+    then: ImageUse,
     context: &mut Context,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     let wanted = ImageReference {
         reference: arguments.word(0),
         name: arguments.value("name"),
@@ -78,10 +78,10 @@ struct ImageReference<'a> {
 fn acquire(
     state: &mut State,
     wanted: ImageReference<'_>,
-    then: Then,
+    then: ImageUse,
     place: &Place,
     context: &mut Context,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     if let Some(image) = state.images.find(wanted.reference) {
         if !wanted.command_line.is_empty() {
             image.arguments = wanted.command_line;
@@ -91,16 +91,16 @@ fn acquire(
     let url = url_of(state, wanted.reference, place, context)?;
     let name = wanted.name.unwrap_or_else(|| url.file_name()).to_owned();
     let purpose = match then {
-        Then::Keep => Purpose::Initrd,
-        Then::Select => Purpose::Kernel,
-        Then::Start { .. } | Then::Verify(_) => Purpose::BootFile,
+        ImageUse::Keep => Purpose::Initrd,
+        ImageUse::Select => Purpose::Kernel,
+        ImageUse::Start { .. } | ImageUse::Verify(_) => Purpose::BootFile,
     };
-    Ok(Effect::Ask(
+    Ok(CommandEffect::Ask(
         Step::Fetch {
             url: url.clone(),
             purpose,
         },
-        Pending::Image {
+        PendingCommand::Image {
             name,
             url,
             arguments: wanted.command_line,
@@ -113,21 +113,26 @@ fn acquire(
 pub(super) fn fetched(
     state: &mut State,
     image: (String, Url, String),
-    then: Then,
+    then: ImageUse,
     answer: Answer,
     place: &Place,
     context: &mut Context,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     let (name, url, arguments) = image;
     let head = match answer.into_fetched() {
         Fetched::File(head) => head,
         Fetched::Missing => {
-            return Err(Fault::new(&url.to_string(), "the server has no such file"));
+            return Err(CommandFault::new(
+                &url.to_string(),
+                "the server has no such file",
+            ));
         }
-        Fetched::Failed(why) => return Err(Fault::new(&url.to_string(), why)),
+        Fetched::Failed(why) => return Err(CommandFault::new(&url.to_string(), why)),
     };
     context.note(place, format!("loads {url} as {name}"));
-    state.images.add(Image::new(&name, url, arguments, head))?;
+    state
+        .images
+        .add(ScriptImage::new(&name, url, arguments, head))?;
     use_image(state, &name, then)
 }
 
@@ -137,7 +142,7 @@ fn url_of(
     reference: &str,
     place: &Place,
     context: &mut Context,
-) -> Result<Url, Fault> {
+) -> Result<Url, CommandFault> {
     let address = match reference.split_once("##params") {
         Some((address, _)) => {
             let text = "sends its parameters in the query of a GET, not as a form";
@@ -155,67 +160,70 @@ fn url_of(
         None => reference.to_owned(),
     };
     let url = place.file.join(&address);
-    url.map_err(|error| Fault::new(reference, error.what))
+    url.map_err(|error| CommandFault::new(reference, error.what))
 }
 
-fn use_image(state: &mut State, name: &str, then: Then) -> Result<Effect, Fault> {
+fn use_image(state: &mut State, name: &str, then: ImageUse) -> Result<CommandEffect, CommandFault> {
     match &then {
-        Then::Keep => return Ok(Effect::Done),
-        Then::Verify(signature) => {
+        ImageUse::Keep => return Ok(CommandEffect::Done),
+        ImageUse::Verify(signature) => {
             let (url, signature) = (image_of(state, name)?.url.clone(), signature.clone());
             let step = Step::Verify {
                 url,
                 signature: signature.clone(),
             };
             let name = name.to_owned();
-            return Ok(Effect::Ask(step, Pending::Signature { name, signature }));
+            return Ok(CommandEffect::Ask(
+                step,
+                PendingCommand::Signature { name, signature },
+            ));
         }
-        Then::Start { .. } => state.images.check_trust(name)?,
-        Then::Select => {}
+        ImageUse::Start { .. } => state.images.check_trust(name)?,
+        ImageUse::Select => {}
     }
     let image = image_of(state, name)?;
     // What a script tries to start is no initrd of what it starts instead.
     image.is_kernel = true;
     let start = image.start()?;
-    let Then::Start { in_place } = then else {
+    let ImageUse::Start { in_place } = then else {
         state.images.select(name);
-        return Ok(Effect::Done);
+        return Ok(CommandEffect::Done);
     };
     match start {
-        Start::Script => {
+        StartMethod::Script => {
             let (file, text) = (image.url.clone(), core::mem::take(&mut image.text));
             state.images.free(Some(name));
-            Ok(Effect::Run {
+            Ok(CommandEffect::Run {
                 file,
                 text,
                 in_place,
             })
         }
-        Start::Kernel => Ok(Effect::Plan(Box::new(state.images.plan(name)?))),
-        Start::BootLoader => Ok(Effect::Chain(image.url.clone())),
+        StartMethod::Kernel => Ok(CommandEffect::Plan(Box::new(state.images.plan(name)?))),
+        StartMethod::BootLoader => Ok(CommandEffect::Chain(image.url.clone())),
     }
 }
 
-fn image_of<'a>(state: &'a mut State, name: &str) -> Result<&'a mut Image, Fault> {
+fn image_of<'a>(state: &'a mut State, name: &str) -> Result<&'a mut ScriptImage, CommandFault> {
     let image = state.images.find(name);
-    image.ok_or_else(|| Fault::new(name, "no image has this name"))
+    image.ok_or_else(|| CommandFault::new(name, "no image has this name"))
 }
 
 pub(super) fn set_arguments(
     state: &mut State,
     arguments: &Arguments<'_>,
     _: &mut Context,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     image_of(state, arguments.word(0))?.arguments = arguments.text(1);
-    Ok(Effect::Done)
+    Ok(CommandEffect::Done)
 }
 
 pub(super) fn describe(
     state: &mut State,
     _: &Arguments<'_>,
     _: &mut Context,
-) -> Result<Effect, Fault> {
-    Ok(Effect::say(state.images.describe()))
+) -> Result<CommandEffect, CommandFault> {
+    Ok(CommandEffect::say(state.images.describe()))
 }
 
 /// Shows no sums, which are for people and decide nothing; the images must be there.
@@ -223,35 +231,35 @@ pub(super) fn digest(
     state: &mut State,
     arguments: &Arguments<'_>,
     context: &mut Context,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     for name in arguments.words {
         image_of(state, name)?;
     }
     let text = format!("{} shows no sums here", arguments.command);
     context.note(arguments.place, text);
-    Ok(Effect::Done)
+    Ok(CommandEffect::Done)
 }
 
 pub(super) fn free(
     state: &mut State,
     arguments: &Arguments<'_>,
     _: &mut Context,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     state
         .images
         .free(arguments.words.first().map(String::as_str));
-    Ok(Effect::Done)
+    Ok(CommandEffect::Done)
 }
 
 pub(super) fn verify(
     state: &mut State,
     arguments: &Arguments<'_>,
     context: &mut Context,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     let reference = arguments.word(1);
     if let Some(signer) = arguments.value("signer") {
         let what = "minisign signatures name no signer; say by the keys who may sign";
-        return Err(Fault::new(signer, what));
+        return Err(CommandFault::new(signer, what));
     }
     // The signature may have been fetched as an image; iPXE forgets it, so that it does not become
     // an initrd.
@@ -267,7 +275,7 @@ pub(super) fn verify(
         name: None,
         command_line: String::new(),
     };
-    let then = Then::Verify(Box::new(signature));
+    let then = ImageUse::Verify(Box::new(signature));
     acquire(state, image, then, arguments.place, context)
 }
 
@@ -277,50 +285,50 @@ pub(super) fn verified(
     name: &str,
     signature: Url,
     answer: Answer,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     let image = image_of(state, name)?;
     if let Answer::Failed(why) = answer {
-        image.trust = Trust::Refused;
-        return Err(Fault::new(name, why));
+        image.trust = ImageTrust::Refused;
+        return Err(CommandFault::new(name, why));
     }
-    image.trust = Trust::Verified(signature);
-    Ok(Effect::Done)
+    image.trust = ImageTrust::Verified(signature);
+    Ok(CommandEffect::Done)
 }
 
 pub(super) fn set_trust(
     state: &mut State,
     arguments: &Arguments<'_>,
     _: &mut Context,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     let is_demanded = !arguments.has("allow");
     let is_permanent = arguments.has("permanent");
     state.images.demand_trust(is_demanded, is_permanent)?;
-    Ok(Effect::Done)
+    Ok(CommandEffect::Done)
 }
 
 pub(super) fn begin_parameters(
     state: &mut State,
     _: &Arguments<'_>,
     _: &mut Context,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     state.parameters.clear();
-    Ok(Effect::Done)
+    Ok(CommandEffect::Done)
 }
 
 pub(super) fn add_parameter(
     state: &mut State,
     arguments: &Arguments<'_>,
     _: &mut Context,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     if arguments.has("header") {
         let what = "headers cannot be added to a request";
-        return Err(Fault::new("--header", what));
+        return Err(CommandFault::new("--header", what));
     }
     let name = arguments.word(0).to_owned();
     if state.parameters.len() >= MAX_PARAMETERS {
         let what = format!("more than {MAX_PARAMETERS} parameters");
-        return Err(Fault::new(&name, what));
+        return Err(CommandFault::new(&name, what));
     }
     state.parameters.push((name, arguments.text(1)));
-    Ok(Effect::Done)
+    Ok(CommandEffect::Done)
 }

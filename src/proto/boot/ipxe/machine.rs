@@ -5,12 +5,12 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
 use super::super::context::{Context, Turn};
-use super::super::error::{Error, Place};
+use super::super::error::{Place, PlanError};
 use super::super::step::Answer;
-use super::arguments::Fault;
+use super::arguments::CommandFault;
 use super::commands;
-use super::script::{Line, Operator, command, lines};
-use super::state::{Effect, Pending, State};
+use super::script::{Operator, ScriptLine, command, lines};
+use super::state::{CommandEffect, PendingCommand, State};
 use crate::text::url::Url;
 
 /// How deep scripts may nest by `chain`.
@@ -18,18 +18,18 @@ const MAX_DEPTH: usize = 16;
 
 /// iPXE, from a script to what it boots.
 #[derive(Debug)]
-pub(crate) struct Machine {
+pub(crate) struct IpxeMachine {
     state: State,
     /// The scripts under way; each but the last waits for the one after it.
     scripts: Vec<Script>,
-    pending: Option<Pending>,
+    pending: Option<PendingCommand>,
 }
 
 /// A script under way.
 #[derive(Debug)]
 struct Script {
     file: Arc<Url>,
-    lines: Vec<Line>,
+    lines: Vec<ScriptLine>,
     /// The line that each label leads to.
     labels: BTreeMap<String, usize>,
     next: usize,
@@ -39,12 +39,12 @@ struct Script {
     at: Option<(usize, usize)>,
     /// What follows the command under way.
     operator: Operator,
-    last: Result<(), Error>,
+    last: Result<(), PlanError>,
 }
 
-impl Machine {
+impl IpxeMachine {
     /// Begins with a script that has been fetched.
-    pub(crate) fn new(url: &Url, text: &[u8], context: &mut Context) -> Result<Self, Error> {
+    pub(crate) fn new(url: &Url, text: &[u8], context: &mut Context) -> Result<Self, PlanError> {
         let mut state = State::default();
         state.settings.current = url.to_string();
         Ok(Self {
@@ -55,7 +55,11 @@ impl Machine {
     }
 
     /// Takes the answer to the step before.
-    pub(crate) fn next(&mut self, answer: Answer, context: &mut Context) -> Result<Turn, Error> {
+    pub(crate) fn next(
+        &mut self,
+        answer: Answer,
+        context: &mut Context,
+    ) -> Result<Turn, PlanError> {
         let mut effect = match self.pending.take() {
             Some(pending) => {
                 let place = self.place(context);
@@ -65,22 +69,24 @@ impl Machine {
         };
         loop {
             match effect {
-                Ok(Effect::Ask(step, pending)) => {
+                Ok(CommandEffect::Ask(step, pending)) => {
                     self.pending = Some(pending);
                     return Ok(Turn::Ask(step));
                 }
-                Ok(Effect::Plan(plan)) => return Ok(Turn::Done(plan)),
-                Ok(Effect::Chain(url)) => return Ok(Turn::Chain(url)),
-                Ok(Effect::Done) => self.finished(Ok(()), context)?,
-                Ok(Effect::Goto(label)) => self.goto(&label, context)?,
-                Ok(Effect::Exit(code)) => {
-                    let result = match code {
-                        0 => Ok(()),
-                        _ => Err(self.error(Fault::new("exit", "ends with a failure"), context)),
-                    };
+                Ok(CommandEffect::Plan(plan)) => return Ok(Turn::Done(plan)),
+                Ok(CommandEffect::Chain(url)) => return Ok(Turn::Chain(url)),
+                Ok(CommandEffect::Done) => self.finished(Ok(()), context)?,
+                Ok(CommandEffect::Goto(label)) => self.goto(&label, context)?,
+                Ok(CommandEffect::Exit(code)) => {
+                    let result =
+                        match code {
+                            0 => Ok(()),
+                            _ => Err(self
+                                .error(CommandFault::new("exit", "ends with a failure"), context)),
+                        };
                     self.ended(result, context)?;
                 }
-                Ok(Effect::Run {
+                Ok(CommandEffect::Run {
                     file,
                     text,
                     in_place,
@@ -95,7 +101,10 @@ impl Machine {
     }
 
     /// Runs the next command that is to be run.
-    fn command(&mut self, context: &mut Context) -> Result<Result<Effect, Fault>, Error> {
+    fn command(
+        &mut self,
+        context: &mut Context,
+    ) -> Result<Result<CommandEffect, CommandFault>, PlanError> {
         loop {
             let Some(script) = self.scripts.last_mut() else {
                 return Err(without_boot(context));
@@ -141,11 +150,11 @@ impl Machine {
                 budget.check()?;
                 match result {
                     Ok(word) => expanded.push(word),
-                    Err(what) => return Ok(Err(Fault::new(word, what))),
+                    Err(what) => return Ok(Err(CommandFault::new(word, what))),
                 }
             }
             let effect = commands::run(&mut self.state, &expanded, &place, context);
-            return Ok(effect.map_err(|fault| Fault {
+            return Ok(effect.map_err(|fault| CommandFault {
                 word: fault.word.or_else(|| expanded.first().cloned()),
                 ..fault
             }));
@@ -153,7 +162,11 @@ impl Machine {
     }
 
     /// Takes what came of the command under way; a failure at the end of its line ends its script.
-    fn finished(&mut self, result: Result<(), Error>, context: &mut Context) -> Result<(), Error> {
+    fn finished(
+        &mut self,
+        result: Result<(), PlanError>,
+        context: &mut Context,
+    ) -> Result<(), PlanError> {
         let Some(script) = self.scripts.last_mut() else {
             return Err(without_boot(context));
         };
@@ -178,7 +191,11 @@ impl Machine {
     }
 
     /// Takes the end of the innermost script, which is the end of the command that began it.
-    fn ended(&mut self, result: Result<(), Error>, context: &mut Context) -> Result<(), Error> {
+    fn ended(
+        &mut self,
+        result: Result<(), PlanError>,
+        context: &mut Context,
+    ) -> Result<(), PlanError> {
         self.scripts.pop();
         match (self.scripts.last(), result) {
             (Some(script), result) => {
@@ -190,8 +207,8 @@ impl Machine {
         }
     }
 
-    fn goto(&mut self, label: &str, context: &mut Context) -> Result<(), Error> {
-        let fault = Fault::new(label, "the script has no such label");
+    fn goto(&mut self, label: &str, context: &mut Context) -> Result<(), PlanError> {
+        let fault = CommandFault::new(label, "the script has no such label");
         let error = self.error(fault, context);
         let Some(script) = self.scripts.last_mut() else {
             return Err(error);
@@ -213,22 +230,22 @@ impl Machine {
         text: &[u8],
         in_place: bool,
         context: &mut Context,
-    ) -> Result<(), Error> {
+    ) -> Result<(), PlanError> {
         if in_place {
             self.scripts.pop();
         } else if self.scripts.len() >= MAX_DEPTH {
             let what = format!("scripts chain deeper than {MAX_DEPTH}");
-            return Err(self.error(Fault::new(&file.to_string(), what), context));
+            return Err(self.error(CommandFault::new(&file.to_string(), what), context));
         }
         self.state.settings.current = file.to_string();
         self.scripts.push(Script::new(file, text, context)?);
         Ok(())
     }
 
-    fn error(&self, fault: Fault, context: &Context) -> Error {
-        Error {
+    fn error(&self, fault: CommandFault, context: &Context) -> PlanError {
+        PlanError {
             is_local_boot: fault.is_local_boot,
-            ..Error::new(
+            ..PlanError::new(
                 &self.place(context),
                 fault.word.as_deref().unwrap_or_default(),
                 fault.what,
@@ -245,7 +262,7 @@ impl Machine {
 }
 
 impl Script {
-    fn new(url: &Url, text: &[u8], context: &mut Context) -> Result<Self, Error> {
+    fn new(url: &Url, text: &[u8], context: &mut Context) -> Result<Self, PlanError> {
         let place = Place::whole(url);
         context.budget.read(&place, text.len())?;
         let lines = lines(text);
@@ -269,8 +286,8 @@ impl Script {
     }
 }
 
-fn without_boot(context: &Context) -> Error {
+fn without_boot(context: &Context) -> PlanError {
     let place = Place::whole(&context.facts.boot_file);
     let what = "the script ended without booting anything";
-    Error::at(&place, what).local_boot()
+    PlanError::at(&place, what).local_boot()
 }

@@ -21,7 +21,7 @@ mod settings;
 mod state;
 
 use crate::prelude::*;
-pub(super) use machine::Machine;
+pub(super) use machine::IpxeMachine;
 
 use super::context::Budget;
 use super::error::Place;
@@ -34,5 +34,5 @@ use super::facts::Facts;
 /// Settings that lead back to themselves.
 pub fn expand_settings(text: &str, facts: &Facts) -> Result<String, &'static str> {
     let mut budget = Budget::new(Place::whole(&facts.boot_file));
-    settings::Settings::default().expand(text, facts, &mut budget)
+    settings::ScriptSettings::default().expand(text, facts, &mut budget)
 }

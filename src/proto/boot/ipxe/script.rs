@@ -9,7 +9,7 @@ const MAX_NESTING: usize = 100;
 
 /// A line, joined with those that its backslashes continue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Line {
+pub(super) struct ScriptLine {
     /// Its number, counted from 1; of the first when joined.
     pub(super) number: usize,
     /// The label that stands before it.
@@ -19,7 +19,7 @@ pub(super) struct Line {
 }
 
 /// Splits a script into its lines.
-pub(super) fn lines(text: &[u8]) -> Vec<Line> {
+pub(super) fn lines(text: &[u8]) -> Vec<ScriptLine> {
     let text = String::from_utf8_lossy(text);
     let mut lines = Vec::new();
     let mut joined = String::new();
@@ -33,7 +33,7 @@ pub(super) fn lines(text: &[u8]) -> Vec<Line> {
         joined.push_str(line);
         let mut words = joined.split_whitespace().map(str::to_owned).peekable();
         let label = words.next_if(|word| word.starts_with(':'));
-        lines.push(Line {
+        lines.push(ScriptLine {
             number: first,
             label: label.map(|label| label.replacen(':', "", 1)),
             words: words.collect(),

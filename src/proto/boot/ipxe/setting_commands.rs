@@ -6,50 +6,50 @@ use alloc::collections::VecDeque;
 use super::super::context::Context;
 use super::super::error::Place;
 use super::super::step::{Answer, Step};
-use super::arguments::{Arguments, Fault, number};
-use super::menus::Item;
-use super::state::{Effect, Pending, State};
+use super::arguments::{Arguments, CommandFault, number};
+use super::menus::FormItem;
+use super::state::{CommandEffect, PendingCommand, State};
 use crate::prelude::*;
 
 pub(super) fn set(
     state: &mut State,
     arguments: &Arguments<'_>,
     _: &mut Context,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     state.set(arguments.word(0), &arguments.text(1))?;
-    Ok(Effect::Done)
+    Ok(CommandEffect::Done)
 }
 
 pub(super) fn clear(
     state: &mut State,
     arguments: &Arguments<'_>,
     _: &mut Context,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     state.settings.clear(arguments.word(0));
-    Ok(Effect::Done)
+    Ok(CommandEffect::Done)
 }
 
 pub(super) fn increase(
     state: &mut State,
     arguments: &Arguments<'_>,
     context: &mut Context,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     let name = arguments.word(0);
     let increment = arguments.words.get(1).map_or(Ok(1), |word| number(word))?;
     let result = state.settings.increase(name, increment, &context.facts);
-    result.map_err(|what| Fault::new(name, what))?;
-    Ok(Effect::Done)
+    result.map_err(|what| CommandFault::new(name, what))?;
+    Ok(CommandEffect::Done)
 }
 
 pub(super) fn show(
     state: &mut State,
     arguments: &Arguments<'_>,
     context: &mut Context,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     let name = arguments.word(0);
     let value = state.settings.text(name, &context.facts);
-    let value = value.ok_or_else(|| Fault::new(name, "is not set"))?;
-    Ok(Effect::say(if arguments.has("quiet") {
+    let value = value.ok_or_else(|| CommandFault::new(name, "is not set"))?;
+    Ok(CommandEffect::say(if arguments.has("quiet") {
         value
     } else {
         format!("{name} = {value}")
@@ -61,23 +61,23 @@ pub(super) fn is_set(
     _: &mut State,
     arguments: &Arguments<'_>,
     _: &mut Context,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     if arguments.word(0).is_empty() {
-        return Err(Fault::of_command("is empty"));
+        return Err(CommandFault::of_command("is empty"));
     }
-    Ok(Effect::Done)
+    Ok(CommandEffect::Done)
 }
 
 pub(super) fn is_equal(
     _: &mut State,
     arguments: &Arguments<'_>,
     _: &mut Context,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     let (text, other) = (arguments.word(0), arguments.word(1));
     if text == other {
-        Ok(Effect::Done)
+        Ok(CommandEffect::Done)
     } else {
-        Err(Fault::new(text, format!("is not \"{other}\"")))
+        Err(CommandFault::new(text, format!("is not \"{other}\"")))
     }
 }
 
@@ -85,7 +85,7 @@ pub(super) fn read(
     state: &mut State,
     arguments: &Arguments<'_>,
     context: &mut Context,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     let setting = arguments.word(0).to_owned();
     let text = state.settings.text(&setting, &context.facts);
     let step = Step::Input {
@@ -95,7 +95,10 @@ pub(super) fn read(
         timeout: arguments.timeout()?,
     };
     let fields = VecDeque::new();
-    Ok(Effect::Ask(step, Pending::Input { setting, fields }))
+    Ok(CommandEffect::Ask(
+        step,
+        PendingCommand::Input { setting, fields },
+    ))
 }
 
 /// Waits for a key.
@@ -103,13 +106,13 @@ pub(super) fn prompt(
     _: &mut State,
     arguments: &Arguments<'_>,
     _: &mut Context,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     let step = Step::Prompt {
         text: arguments.text(0),
         key: arguments.key()?,
         timeout: arguments.timeout()?,
     };
-    Ok(Effect::Ask(step, Pending::Prompt))
+    Ok(CommandEffect::Ask(step, PendingCommand::Prompt))
 }
 
 /// Begins a menu or form, which are the same until one of them is shown.
@@ -117,27 +120,27 @@ pub(super) fn begin_menu(
     state: &mut State,
     arguments: &Arguments<'_>,
     _: &mut Context,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     let name = arguments.value("name").unwrap_or_default();
     if arguments.has("delete") {
         state.menus.remove(name);
     } else {
         state.menus.begin(name, arguments.text(0))?;
     }
-    Ok(Effect::Done)
+    Ok(CommandEffect::Done)
 }
 
 pub(super) fn add_item(
     state: &mut State,
     arguments: &Arguments<'_>,
     _: &mut Context,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     let (name, text) = match arguments.words {
         words if arguments.has("gap") => (None, words),
         [name, text @ ..] => (Some(name), text),
         [] => (None, [].as_slice()),
     };
-    let item = Item {
+    let item = FormItem {
         name: name.filter(|name| !name.is_empty()).cloned(),
         text: text.join(" "),
         key: arguments.key()?,
@@ -146,14 +149,14 @@ pub(super) fn add_item(
     };
     let menu = arguments.value("menu").or(arguments.value("form"));
     state.menus.add(menu.unwrap_or_default(), item)?;
-    Ok(Effect::Done)
+    Ok(CommandEffect::Done)
 }
 
 pub(super) fn choose(
     state: &mut State,
     arguments: &Arguments<'_>,
     _: &mut Context,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     let setting = arguments.word(0).to_owned();
     let name = arguments.value("menu").unwrap_or_default();
     let form = state.menus.find(name)?;
@@ -162,15 +165,15 @@ pub(super) fn choose(
     if !arguments.has("keep") {
         state.menus.remove(name);
     }
-    let pending = Pending::Choice { setting, names };
-    Ok(Effect::Ask(Step::Menu(menu), pending))
+    let pending = PendingCommand::Choice { setting, names };
+    Ok(CommandEffect::Ask(Step::Menu(menu), pending))
 }
 
 pub(super) fn present(
     state: &mut State,
     arguments: &Arguments<'_>,
     context: &mut Context,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     let name = arguments.value("form").unwrap_or_default();
     let items = &state.menus.find(name)?.items;
     // Fields are asked for one by one, so that no step shows what they cost together.
@@ -185,8 +188,12 @@ pub(super) fn present(
 }
 
 /// Asks for a name and a password.
-pub(super) fn login(_: &mut State, _: &Arguments<'_>, _: &mut Context) -> Result<Effect, Fault> {
-    let field = |name: &str| Item {
+pub(super) fn login(
+    _: &mut State,
+    _: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    let field = |name: &str| FormItem {
         name: Some(name.to_owned()),
         text: name.to_owned(),
         key: None,
@@ -197,7 +204,7 @@ pub(super) fn login(_: &mut State, _: &Arguments<'_>, _: &mut Context) -> Result
 }
 
 /// Asks for the fields of a form, one after the other.
-fn ask_fields(mut fields: VecDeque<Item>) -> Effect {
+fn ask_fields(mut fields: VecDeque<FormItem>) -> CommandEffect {
     while let Some(field) = fields.pop_front() {
         if let Some(setting) = field.name {
             let step = Step::Input {
@@ -206,21 +213,21 @@ fn ask_fields(mut fields: VecDeque<Item>) -> Effect {
                 is_secret: field.is_secret,
                 timeout: None,
             };
-            return Effect::Ask(step, Pending::Input { setting, fields });
+            return CommandEffect::Ask(step, PendingCommand::Input { setting, fields });
         }
     }
-    Effect::Done
+    CommandEffect::Done
 }
 
 /// Sets a setting to the text that was entered, and asks for the next field.
 pub(super) fn entered(
     state: &mut State,
     setting: &str,
-    fields: VecDeque<Item>,
+    fields: VecDeque<FormItem>,
     answer: Answer,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     let Answer::Text(text) = answer else {
-        return Err(Fault::new(setting, "no text was entered"));
+        return Err(CommandFault::new(setting, "no text was entered"));
     };
     state.set(setting, &text)?;
     Ok(ask_fields(fields))
@@ -234,14 +241,20 @@ pub(super) fn chosen(
     answer: &Answer,
     place: &Place,
     context: &mut Context,
-) -> Result<Effect, Fault> {
+) -> Result<CommandEffect, CommandFault> {
     let Answer::Chosen { entry, .. } = answer else {
-        return Err(Fault::new(setting, "nothing was chosen from the menu"));
+        return Err(CommandFault::new(
+            setting,
+            "nothing was chosen from the menu",
+        ));
     };
     let Some(Some(name)) = names.get(*entry) else {
-        return Err(Fault::new(setting, "this line of the menu leads nowhere"));
+        return Err(CommandFault::new(
+            setting,
+            "this line of the menu leads nowhere",
+        ));
     };
     context.note(place, format!("{setting} is {name}, from the menu"));
     state.set(setting, name)?;
-    Ok(Effect::Done)
+    Ok(CommandEffect::Done)
 }

@@ -4,17 +4,17 @@ use alloc::collections::VecDeque;
 
 use super::super::plan::BootPlan;
 use super::super::step::Step;
-use super::arguments::Fault;
+use super::arguments::CommandFault;
 use super::images::Images;
-use super::menus::{Item, Menus};
-use super::settings::Settings;
+use super::menus::{FormItem, Menus};
+use super::settings::ScriptSettings;
 use crate::prelude::*;
 use crate::text::url::Url;
 
 /// What commands work on.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    pub(super) settings: Settings,
+    pub(super) settings: ScriptSettings,
     pub(super) images: Images,
     pub(super) menus: Menus,
     /// What `param` has collected for a request.
@@ -26,19 +26,19 @@ impl State {
     ///
     /// # Errors
     /// A text that is not of the setting's type, or too many settings.
-    pub(super) fn set(&mut self, name: &str, text: &str) -> Result<(), Fault> {
+    pub(super) fn set(&mut self, name: &str, text: &str) -> Result<(), CommandFault> {
         let result = self.settings.set(name, text);
-        result.map_err(|what| Fault::new(name, what))
+        result.map_err(|what| CommandFault::new(name, what))
     }
 }
 
 /// What a command leads to.
 #[derive(Debug)]
-pub(super) enum Effect {
+pub(super) enum CommandEffect {
     /// It is done.
     Done,
     /// It has to ask first.
-    Ask(Step, Pending),
+    Ask(Step, PendingCommand),
     /// Another line is next.
     Goto(String),
     /// The script ends with this code.
@@ -55,16 +55,16 @@ pub(super) enum Effect {
     Plan(Box<BootPlan>),
 }
 
-impl Effect {
+impl CommandEffect {
     /// Shows a text.
     pub(super) const fn say(text: String) -> Self {
-        Self::Ask(Step::Say(text), Pending::Nothing)
+        Self::Ask(Step::Say(text), PendingCommand::Nothing)
     }
 }
 
 /// What a command waits for, and what it does then.
 #[derive(Debug)]
-pub(super) enum Pending {
+pub(super) enum PendingCommand {
     /// Nothing to do.
     Nothing,
     /// A key that decides between success and failure.
@@ -72,7 +72,7 @@ pub(super) enum Pending {
     /// A text that becomes a setting, and the fields of the form behind it.
     Input {
         setting: String,
-        fields: VecDeque<Item>,
+        fields: VecDeque<FormItem>,
     },
     /// A choice that becomes a setting.
     Choice {
@@ -84,7 +84,7 @@ pub(super) enum Pending {
         name: String,
         url: Url,
         arguments: String,
-        then: Then,
+        then: ImageUse,
     },
     /// Whether the image of this name has been signed.
     Signature { name: String, signature: Box<Url> },
@@ -92,7 +92,7 @@ pub(super) enum Pending {
 
 /// What is done with an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Then {
+pub(super) enum ImageUse {
     /// It is kept.
     Keep,
     /// It is the one that `boot` starts.

@@ -11,16 +11,16 @@ use crate::time::Instant;
 
 /// A menu that somebody may be looking at.
 #[derive(Debug)]
-pub struct Session {
+pub struct MenuSession {
     menu: Menu,
     bar: Option<usize>,
     answer_at: Option<Instant>,
     end_at: Option<Instant>,
     is_hidden: bool,
-    line: Option<Line>,
+    line: Option<LineEditor>,
 }
 
-impl Session {
+impl MenuSession {
     /// Begins; the countdown runs from `now`.
     pub fn new(menu: Menu, now: Instant) -> Self {
         let first = menu.entries.iter().position(|entry| entry.is_choice);
@@ -73,7 +73,7 @@ impl Session {
         None
     }
 
-    /// Returns when [`Session::handle_timeout`] has something to do.
+    /// Returns when [`MenuSession::handle_timeout`] has something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
         [self.answer_at, self.end_at].into_iter().flatten().min()
     }
@@ -158,7 +158,7 @@ impl Session {
 
     fn edit(&mut self) {
         let command_line = self.entry().and_then(|entry| entry.command_line.clone());
-        self.line = command_line.map(|text| Line::new(&text));
+        self.line = command_line.map(|text| LineEditor::new(&text));
     }
 
     /// The key of an entry starts it; a digit moves the bar, so that a slip starts nothing.
@@ -185,12 +185,12 @@ impl Session {
 
 /// A line of text under way.
 #[derive(Debug, Default)]
-pub struct Line {
+pub struct LineEditor {
     letters: Vec<char>,
     cursor: usize,
 }
 
-impl Line {
+impl LineEditor {
     /// The longest line that is taken, in characters.
     pub const MAX_LEN: usize = 4096;
 
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn arrows_pass_over_what_cannot_be_chosen() {
-        let mut session = Session::new(menu(None), START);
+        let mut session = MenuSession::new(menu(None), START);
         assert_eq!(session.handle_key(Key::Down), None);
         assert_eq!(session.handle_key(Key::Down), None);
         assert_eq!(session.handle_key(Key::Enter), chosen(2));
@@ -277,12 +277,12 @@ mod tests {
 
     #[test]
     fn the_countdown_takes_the_default_and_any_key_stops_it() {
-        let mut session = Session::new(menu(Some(5)), START);
+        let mut session = MenuSession::new(menu(Some(5)), START);
         let end = START + Duration::from_secs(5);
         assert_eq!(session.poll_timeout(), Some(end));
         assert_eq!(session.handle_timeout(Instant::from_millis(5_999)), None);
         assert_eq!(session.handle_timeout(end), chosen(0));
-        let mut session = Session::new(menu(Some(5)), START);
+        let mut session = MenuSession::new(menu(Some(5)), START);
         session.handle_key(Key::Left);
         assert_eq!(session.poll_timeout(), None);
         assert_eq!(session.handle_timeout(end), None);
@@ -293,7 +293,7 @@ mod tests {
         let mut whole = menu(Some(5));
         whole.total_timeout = Some(Duration::from_secs(60));
         whole.on_timeout = Some(2);
-        let mut session = Session::new(whole, START);
+        let mut session = MenuSession::new(whole, START);
         session.handle_key(Key::Down);
         let end = START + Duration::from_secs(60);
         assert_eq!(session.poll_timeout(), Some(end));
@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn an_edited_command_line_comes_with_the_choice() {
-        let mut session = Session::new(menu(None), START);
+        let mut session = MenuSession::new(menu(None), START);
         session.handle_key(Key::Tab);
         for key in [Key::Backspace, Key::Char('x'), Key::Home, Key::Delete] {
             assert_eq!(session.handle_key(key), None);
@@ -323,7 +323,7 @@ mod tests {
     fn a_hidden_menu_shows_with_the_first_key() {
         let mut hidden = menu(Some(5));
         hidden.is_hidden = true;
-        let mut session = Session::new(hidden, START);
+        let mut session = MenuSession::new(hidden, START);
         assert_eq!(session.lines(START, 24).len(), 1);
         assert_eq!(session.handle_key(Key::Enter), None);
         assert!(session.lines(START, 24).len() > 4);
@@ -334,7 +334,7 @@ mod tests {
         let mut menu = menu(None);
         menu.entries[0].text = "a\x1b[2Jb".to_owned();
         menu.title = Some("\x1b]0;x\x07".to_owned());
-        let lines = Session::new(menu, START).lines(START, 24);
+        let lines = MenuSession::new(menu, START).lines(START, 24);
         assert_eq!(lines[0], "\\u{1b}]0;x\\u{7}");
         assert!(lines.iter().all(|line| !line.contains("\x1b[2J")));
     }
@@ -350,7 +350,7 @@ mod tests {
             })
             .collect();
         menu.selected = Some(50);
-        let lines = Session::new(menu, START).lines(START, 24);
+        let lines = MenuSession::new(menu, START).lines(START, 24);
         assert!(lines.len() <= 24);
         assert!(lines.iter().any(|line| line.contains("entry 50")));
     }

@@ -1,9 +1,9 @@
 //! From a label to what it starts.
 
 use super::super::context::Context;
-use super::super::error::{Error, Place};
-use super::super::plan::{BootPlan, Part};
-use super::config::{Config, Label, TargetKind, Text, is_menu_module, split_word};
+use super::super::error::{Place, PlanError};
+use super::super::plan::{BootPlan, PlanPart};
+use super::config::{BootLabel, Config, TargetKind, Text, is_menu_module, split_word};
 use super::paths::Prefix;
 use super::sysappend;
 use crate::prelude::*;
@@ -11,7 +11,7 @@ use crate::text::url::Url;
 
 /// What booting a label means.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(super) enum BootTarget {
     /// A kernel.
     Plan(Box<BootPlan>),
     /// Another boot file.
@@ -25,12 +25,12 @@ pub(super) enum Outcome {
 /// Returns what `label` starts, with `arguments` behind its own; `edited` takes the place of both.
 pub(super) fn boot(
     config: &Config,
-    label: &Label,
+    label: &BootLabel,
     arguments: &str,
     edited: Option<&str>,
     prefix: &Prefix,
     context: &mut Context,
-) -> Result<Outcome, Error> {
+) -> Result<BootTarget, PlanError> {
     if let Some(fault) = label.faults.first() {
         return Err(fault.clone());
     }
@@ -48,23 +48,23 @@ pub(super) fn boot(
         TargetKind::LocalBoot => Err(local_boot(&target.place, &label.name.value)),
         _ if name.is_empty() => {
             let what = "the file name is missing";
-            Err(Error::new(&target.place, &label.name.value, what))
+            Err(PlanError::new(&target.place, &label.name.value, what))
         }
-        TargetKind::Config => Ok(Outcome::Config(
+        TargetKind::Config => Ok(BootTarget::Config(
             prefix.resolve(name, &target.place)?,
             Some(rest)
                 .filter(|rest| !rest.is_empty())
                 .map(str::to_owned),
         )),
-        TargetKind::Program => prefix.resolve(name, &target.place).map(Outcome::Chain),
+        TargetKind::Program => prefix.resolve(name, &target.place).map(BootTarget::Chain),
         TargetKind::Module => module(name, &join([rest, &options]), target, prefix, context),
         TargetKind::Kernel if has_suffix(name, &[".c32"]) => {
             module(name, &join([rest, &options]), target, prefix, context)
         }
         TargetKind::Kernel if has_suffix(name, &[".0", ".pxe", ".kpxe", ".kkpxe", ".efi"]) => {
-            prefix.resolve(name, &target.place).map(Outcome::Chain)
+            prefix.resolve(name, &target.place).map(BootTarget::Chain)
         }
-        TargetKind::Kernel if has_suffix(name, &["memdisk"]) => Err(Error::new(
+        TargetKind::Kernel if has_suffix(name, &["memdisk"]) => Err(PlanError::new(
             &target.place,
             name,
             "emulates a disk for PC firmware, which is gone once Linux runs",
@@ -73,7 +73,7 @@ pub(super) fn boot(
             if has_suffix(name, &[".com", ".cbt", ".bin", ".bs", ".bss", ".img"]) =>
         {
             let what = "starts code for PC firmware, which is gone once Linux runs";
-            Err(Error::new(&target.place, name, what))
+            Err(PlanError::new(&target.place, name, what))
         }
         TargetKind::Kernel | TargetKind::Linux => {
             let kernel = Text {
@@ -82,13 +82,13 @@ pub(super) fn boot(
             };
             let options = join([rest, &options]);
             linux(config, label, &kernel, &options, prefix, context)
-                .map(|plan| Outcome::Plan(Box::new(plan)))
+                .map(|plan| BootTarget::Plan(Box::new(plan)))
         }
     }
 }
 
 /// Returns the arguments that belong to the label: its APPEND, or else the global one.
-pub(super) fn own_options<'a>(config: &'a Config, label: &'a Label) -> &'a str {
+pub(super) fn own_options<'a>(config: &'a Config, label: &'a BootLabel) -> &'a str {
     match (&label.append, &config.append) {
         (Some(append), _) if append.value == "-" => "",
         (Some(append), _) | (None, Some(append)) => &append.value,
@@ -98,12 +98,12 @@ pub(super) fn own_options<'a>(config: &'a Config, label: &'a Label) -> &'a str {
 
 fn linux(
     config: &Config,
-    label: &Label,
+    label: &BootLabel,
     kernel: &Text,
     options: &str,
     prefix: &Prefix,
     context: &mut Context,
-) -> Result<BootPlan, Error> {
+) -> Result<BootPlan, PlanError> {
     // The last initrd= counts, and it goes over an INITRD directive, whose text pxelinux puts
     // before the options.
     let mut command_line = format!("BOOT_IMAGE={}", kernel.value);
@@ -120,7 +120,7 @@ fn linux(
         .split_whitespace()
         .filter_map(|word| word.strip_prefix("initrd="))
         .next_back();
-    let part = |name: &str| prefix.resolve(name, place).map(Part::from);
+    let part = |name: &str| prefix.resolve(name, place).map(PlanPart::from);
     let names = names.unwrap_or_default().split(',');
     let initrds: Result<Vec<_>, _> = names.filter(|name| !name.is_empty()).map(part).collect();
 
@@ -152,13 +152,16 @@ fn module(
     target: &Text,
     prefix: &Prefix,
     context: &mut Context,
-) -> Result<Outcome, Error> {
+) -> Result<BootTarget, PlanError> {
     let file = name.rsplit('/').next().unwrap_or_default();
-    let refuse = |what: &str| Err(Error::new(&target.place, name, what));
+    let refuse = |what: &str| Err(PlanError::new(&target.place, name, what));
     if is_menu_module(name) {
         let file = arguments.split_whitespace().find(|file| *file != "~");
         return match file {
-            Some(file) => Ok(Outcome::Config(prefix.resolve(file, &target.place)?, None)),
+            Some(file) => Ok(BootTarget::Config(
+                prefix.resolve(file, &target.place)?,
+                None,
+            )),
             None => refuse("names no configuration to show a menu of"),
         };
     }
@@ -173,12 +176,12 @@ fn module(
                 X86 | Arm | Other => 1,
             };
             match choices.nth(number).filter(|label| !label.is_empty()) {
-                Some(label) => Ok(Outcome::Label(label.to_owned())),
+                Some(label) => Ok(BootTarget::Label(label.to_owned())),
                 None => refuse("names no label for this processor"),
             }
         }
         "pxechn.c32" if !first.is_empty() => {
-            prefix.resolve(first, &target.place).map(Outcome::Chain)
+            prefix.resolve(first, &target.place).map(BootTarget::Chain)
         }
         "linux.c32" if !first.is_empty() => {
             let mut config = Config::new();
@@ -201,9 +204,9 @@ fn module(
     }
 }
 
-fn local_boot(place: &Place, word: &str) -> Error {
+fn local_boot(place: &Place, word: &str) -> PlanError {
     let what = "boots from a local disk, not from the network";
-    Error::new(place, word, what).local_boot()
+    PlanError::new(place, word, what).local_boot()
 }
 
 fn has_suffix(name: &str, suffixes: &[&str]) -> bool {

@@ -3,7 +3,7 @@
 use crate::prelude::*;
 use core::time::Duration;
 
-use super::super::error::{Error, Place};
+use super::super::error::{Place, PlanError};
 use super::cosmetic::{is_cosmetic, is_cosmetic_menu};
 
 /// A value, and where it stands.
@@ -32,7 +32,7 @@ pub(super) enum TargetKind {
 
 /// A LABEL with what belongs to it.
 #[derive(Debug, Clone)]
-pub(super) struct Label {
+pub(super) struct BootLabel {
     pub(super) name: Text,
     pub(super) menu_label: Option<String>,
     pub(super) help: Option<String>,
@@ -48,10 +48,10 @@ pub(super) struct Label {
     /// Leads to another menu instead of a kernel.
     pub(super) leads_to: Option<LeadsTo>,
     /// What was not understood in it.
-    pub(super) faults: Vec<Error>,
+    pub(super) faults: Vec<PlanError>,
 }
 
-impl Label {
+impl BootLabel {
     fn new(name: Text) -> Self {
         Self {
             name,
@@ -84,7 +84,7 @@ pub(super) enum LeadsTo {
 
 /// An entry of a menu.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Item {
+pub(super) enum MenuLine {
     /// A label, by number.
     Label(usize),
     /// An empty line.
@@ -101,7 +101,7 @@ pub(super) struct Submenu {
     /// The entry in the menu around it.
     pub(super) label: Option<String>,
     pub(super) parent: Option<usize>,
-    pub(super) items: Vec<Item>,
+    pub(super) items: Vec<MenuLine>,
     /// The label with MENU DEFAULT.
     pub(super) default: Option<usize>,
 }
@@ -109,7 +109,7 @@ pub(super) struct Submenu {
 /// Everything the files said.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Config {
-    pub(super) labels: Vec<Label>,
+    pub(super) labels: Vec<BootLabel>,
     /// The first is the root.
     pub(super) menus: Vec<Submenu>,
     /// The menu shown first.
@@ -136,7 +136,7 @@ pub(super) struct Config {
     /// Lines to show before anything is chosen.
     pub(super) says: Vec<String>,
     /// Directives outside of labels that were not understood.
-    pub(super) faults: Vec<Error>,
+    pub(super) faults: Vec<PlanError>,
     menu: usize,
     in_label: bool,
     /// How many labels at the end no file has.
@@ -271,15 +271,15 @@ impl Config {
             (None, "fdtdir" | "devicetreedir") => label.device_trees = Some(value),
             (None, "fdtoverlays" | "devicetree-overlay") => {
                 let what = "a device tree cannot be changed on the way to the next kernel";
-                label.faults.push(Error::new(&place, keyword, what));
+                label.faults.push(PlanError::new(&place, keyword, what));
             }
             (None, "bss" | "boot" | "fdimage" | "comboot") => {
                 let what = "starts code for PC firmware, which is gone once Linux runs";
-                label.faults.push(Error::new(&place, keyword, what));
+                label.faults.push(PlanError::new(&place, keyword, what));
             }
             (None, _) => {
                 let what = "not a directive known here";
-                label.faults.push(Error::new(&place, keyword, what));
+                label.faults.push(PlanError::new(&place, keyword, what));
             }
         }
     }
@@ -299,7 +299,7 @@ impl Config {
             "hide" => self.mark(|label| label.is_hidden = true),
             "disable" => self.mark(|label| label.is_disabled = true),
             "hidden" => self.is_hidden = true,
-            "separator" => self.current_menu(|menu| menu.items.push(Item::Separator)),
+            "separator" => self.current_menu(|menu| menu.items.push(MenuLine::Separator)),
             "exit" if self.in_label => self.mark(|label| label.leads_to = Some(LeadsTo::Parent)),
             "quit" => self.mark(|label| label.leads_to = Some(LeadsTo::Quit)),
             "goto" => self.mark(|label| label.leads_to = Some(LeadsTo::Tagged(owned))),
@@ -309,7 +309,7 @@ impl Config {
             "include" => return Flow::Include(split_word(rest).0.to_owned()),
             "help" => {}
             "passwd" => {
-                let fault = Error::new(place, keyword, "passwords are not asked for here");
+                let fault = PlanError::new(place, keyword, "passwords are not asked for here");
                 self.mark(|label| label.faults.push(fault));
             }
             // Whose password is not asked for here, so nobody is let through.
@@ -323,14 +323,14 @@ impl Config {
     fn begin_label(&mut self, name: Text) {
         let number = self.labels.len();
         self.in_label = true;
-        self.labels.push(Label::new(name));
-        self.current_menu(|menu| menu.items.push(Item::Label(number)));
+        self.labels.push(BootLabel::new(name));
+        self.current_menu(|menu| menu.items.push(MenuLine::Label(number)));
     }
 
     fn begin_menu(&mut self, tag: &str) {
         let number = self.menus.len();
         self.in_label = false;
-        self.current_menu(|menu| menu.items.push(Item::Submenu(number)));
+        self.current_menu(|menu| menu.items.push(MenuLine::Submenu(number)));
         self.menus.push(Submenu {
             tag: tag.to_owned(),
             parent: Some(self.menu),
@@ -351,7 +351,7 @@ impl Config {
     pub(super) fn add_implicit(&mut self, name: Text) -> usize {
         self.in_label = false;
         self.implicit += 1;
-        self.labels.push(Label::new(name));
+        self.labels.push(BootLabel::new(name));
         self.labels.len() - 1
     }
 
@@ -362,11 +362,11 @@ impl Config {
     }
 
     /// Returns the label that directives belong to at present.
-    fn label(&mut self) -> Option<&mut Label> {
+    fn label(&mut self) -> Option<&mut BootLabel> {
         self.labels.last_mut().filter(|_| self.in_label)
     }
 
-    fn mark(&mut self, change: impl FnOnce(&mut Label)) {
+    fn mark(&mut self, change: impl FnOnce(&mut BootLabel)) {
         if let Some(label) = self.label() {
             change(label);
         }
@@ -379,7 +379,7 @@ impl Config {
     }
 
     fn fault(&mut self, place: &Place, word: &str, what: &str) {
-        let fault = Error::new(place, word, what);
+        let fault = PlanError::new(place, word, what);
         match self.label() {
             Some(label) => label.faults.push(fault),
             None => self.faults.push(fault),

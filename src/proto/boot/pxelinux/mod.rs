@@ -15,4 +15,4 @@ mod menus;
 mod paths;
 mod sysappend;
 
-pub(super) use machine::Machine;
+pub(super) use machine::PxelinuxMachine;

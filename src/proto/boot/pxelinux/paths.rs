@@ -1,6 +1,6 @@
 //! Where pxelinux looks: the names of its configuration, and what a file name in it means.
 
-use super::super::error::{Error, Place};
+use super::super::error::{Place, PlanError};
 use super::super::facts::Facts;
 use super::super::loaders;
 use crate::prelude::*;
@@ -53,9 +53,9 @@ impl Prefix {
 
     /// Returns the file that `name` means: a URL; `host::file` and `::file` from the root of a
     /// server; `/file` without prefix; anything else behind the prefix.
-    pub(super) fn resolve(&self, name: &str, place: &Place) -> Result<Url, Error> {
+    pub(super) fn resolve(&self, name: &str, place: &Place) -> Result<Url, PlanError> {
         self.url_of(name)
-            .map_err(|error| Error::new(place, name, error.what))
+            .map_err(|error| PlanError::new(place, name, error.what))
     }
 
     fn url_of(&self, name: &str) -> Result<Url, UrlError> {
