@@ -4,7 +4,6 @@ use crate::prelude::*;
 use core::time::Duration;
 
 use super::super::error::{Place, PlanError};
-use super::cosmetic::{is_cosmetic, is_cosmetic_menu};
 
 /// A value, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -422,3 +421,79 @@ fn parse_bits(text: &str) -> Option<u32> {
         None => text.parse().ok(),
     }
 }
+
+/// Returns whether a directive changes how a menu looks, sounds or is operated, and nothing else.
+fn is_cosmetic(keyword: &str) -> bool {
+    is_function_key(keyword) || COSMETIC.contains(&keyword)
+}
+
+/// The same of one behind MENU.
+fn is_cosmetic_menu(keyword: &str) -> bool {
+    is_function_key(keyword) || COSMETIC_MENU.contains(&keyword)
+}
+
+/// F0 to F12 name files that the keys show.
+fn is_function_key(keyword: &str) -> bool {
+    let number = keyword
+        .strip_prefix('f')
+        .and_then(|digits| digits.parse().ok());
+    number.is_some_and(|number: u8| number <= 12)
+}
+
+const COSMETIC: &[&str] = &[
+    "autoboot",
+    "cmdlinerow",
+    "console",
+    "display",
+    "endrow",
+    "font",
+    "helpmsgendrow",
+    "helpmsgrow",
+    "kbdmap",
+    "noescape",
+    "nohalt",
+    "path",
+    "sendcookies",
+    "serial",
+];
+
+const COSMETIC_MENU: &[&str] = &[
+    "allowedit",
+    "allowsubmenu",
+    "autoboot",
+    "autosort",
+    "background",
+    "clear",
+    "cmdlinerow",
+    "color",
+    "colour",
+    "endrow",
+    "expand",
+    "helpmsgendrow",
+    "helpmsgrow",
+    "hiddenkey",
+    "hiddenrow",
+    "hshift",
+    "immediate",
+    "indent",
+    "margin",
+    "msgcolor",
+    "msgcolour",
+    "noclear",
+    "noimmediate",
+    "nosave",
+    "notabmsg",
+    "passprompt",
+    "passwordmargin",
+    "passwordrow",
+    "resolution",
+    "rows",
+    "save",
+    "scrollbar",
+    "shiftkey",
+    "tabmsg",
+    "tabmsgrow",
+    "timeoutrow",
+    "vshift",
+    "width",
+];

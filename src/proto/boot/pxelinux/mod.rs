@@ -9,10 +9,8 @@
 
 mod boot;
 mod config;
-mod cosmetic;
 mod machine;
 mod menus;
 mod paths;
-mod sysappend;
 
 pub(super) use machine::PxelinuxMachine;
