@@ -209,7 +209,12 @@ pub fn plan(
     loop {
         let step = planner.next(answer);
         for note in planner.notes().iter().skip(told) {
-            log::info!("{}: {}", note.place, note.text);
+            let level = if note.is_detail {
+                log::Level::Debug
+            } else {
+                log::Level::Info
+            };
+            log::log!(level, "{}: {}", note.place, note.text);
         }
         told = planner.notes().len();
         answer = match step {

@@ -31,6 +31,8 @@ pub struct Note {
     pub place: Place,
     /// What follows from it.
     pub text: String,
+    /// Whether only a search for a fault needs it.
+    pub is_detail: bool,
 }
 
 /// What every reader sees and writes to.
@@ -59,11 +61,20 @@ impl Context {
 
     /// Keeps a decision for people who ask why; of very many, the first.
     pub(super) fn note(&mut self, place: &Place, text: impl Into<String>) {
+        self.add_note(place, text.into(), false);
+    }
+
+    /// Keeps what only a search for a fault needs.
+    pub(super) fn note_detail(&mut self, place: &Place, text: impl Into<String>) {
+        self.add_note(place, text.into(), true);
+    }
+
+    fn add_note(&mut self, place: &Place, text: String, is_detail: bool) {
         if self.notes.len() < MAX_NOTES {
-            let text: String = text.into();
             self.notes.push(Note {
                 place: place.clone(),
                 text: text.chars().take(MAX_NOTE_LEN).collect(),
+                is_detail,
             });
         }
     }

@@ -87,14 +87,31 @@ pub(super) fn language(text: &[u8]) -> Option<Language> {
     has_kernel.then_some(Language::Entry)
 }
 
-/// A search under way.
+/// A name under which a configuration may be found.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub(super) url: Url,
+    /// What the name is made of: the MAC or IP address, or something else that tells machines apart;
+    /// none for the one that is for all machines.
+    pub(super) machine: Option<MachineName>,
+}
+
+/// What tells a machine from others, and what it is, as file names have it.
+#[derive(Debug, Clone)]
+pub(super) struct MachineName {
+    pub(super) kind: &'static str,
+    pub(super) name: String,
+}
+
+/// The search for a configuration: names that are tried in turn until the server has one.
 #[derive(Debug)]
 pub(super) struct Search {
-    /// What is left to try, each with what it is made of; the first is on its way once it was asked
-    /// for.
-    names: VecDeque<(Url, &'static str)>,
-    /// What is said when there is none of them.
-    missing: &'static str,
+    /// What is left to try; the first has been asked for.
+    candidates: VecDeque<Candidate>,
+    /// The names of this machine that the server did not have.
+    missing: Vec<MachineName>,
+    /// The name for all machines.
+    default: &'static str,
 }
 
 /// What an answer leads to.
@@ -107,13 +124,16 @@ pub(super) enum Searched {
 }
 
 impl Search {
-    /// Begins with names, each with what it is made of.
-    pub(super) fn new(names: Vec<(Url, &'static str)>, missing: &'static str) -> Self {
-        let names = names.into();
-        Self { names, missing }
+    /// Begins with names in their order; `default` is the last of them, as people know it.
+    pub(super) fn new(candidates: Vec<Candidate>, default: &'static str) -> Self {
+        Self {
+            candidates: candidates.into(),
+            missing: Vec::new(),
+            default,
+        }
     }
 
-    /// Takes the answer to the step before.
+    /// Handles the answer to the step before.
     ///
     /// # Errors
     /// A server that fails, or has none of the names.
@@ -122,35 +142,77 @@ impl Search {
         answer: Answer,
         context: &mut Context,
     ) -> Result<Searched, PlanError> {
+        let boot_file = Place::whole(&context.facts.boot_file);
         if answer != Answer::Begin
-            && let Some((url, why)) = self.names.pop_front()
+            && let Some(Candidate { url, machine }) = self.candidates.pop_front()
         {
             let place = Place::whole(&url);
             match answer.into_fetched() {
                 Fetched::File(head) => {
-                    context.note(&place, format!("is the configuration, by {why}"));
+                    let text = match self.missing.as_slice() {
+                        [] => format!("configuration: {url}"),
+                        missing => format!("no configuration for {}; using {url}", list(missing)),
+                    };
+                    context.note(&boot_file, text);
                     return Ok(Searched::Found(url, head));
                 }
-                Fetched::Missing => context.note(&place, format!("is not there ({why})")),
+                Fetched::Missing => {
+                    context.note_detail(&place, "not found");
+                    self.missing.extend(machine);
+                }
                 Fetched::Failed(why) => return Err(PlanError::at(&place, why)),
             }
         }
-        match self.names.front() {
-            Some((url, _)) => Ok(Searched::Asks(Turn::configuration(url.clone()))),
+        match self.candidates.front() {
+            Some(next) => Ok(Searched::Asks(Turn::configuration(next.url.clone()))),
             None => {
-                let place = Place::whole(&context.facts.boot_file);
-                Err(PlanError::at(&place, self.missing))
+                let (missing, default) = (list(&self.missing), self.default);
+                let what = format!("no configuration for {missing}, and no {default}");
+                Err(PlanError::at(&boot_file, what))
             }
         }
     }
 }
 
-/// Returns the names of this machine, the most particular first, each with what it is made of: its
-/// hardware address, and its IP address in hexadecimal with ever fewer digits.
-pub(super) fn names_of(facts: &Facts) -> impl Iterator<Item = (String, &'static str)> {
+/// Returns the names for people: of several of one kind the first and the last.
+fn list(names: &[MachineName]) -> String {
+    let mut kinds: Vec<(&str, &str, &str)> = Vec::new();
+    for MachineName { kind, name } in names {
+        match kinds.iter_mut().find(|(known, ..)| known == kind) {
+            Some((_, _, last)) => *last = name,
+            None => kinds.push((kind, name, name)),
+        }
+    }
+    let texts = kinds.into_iter().map(|(kind, first, last)| {
+        if first == last {
+            format!("{kind} {first}")
+        } else {
+            format!("{kind} {first}…{last}")
+        }
+    });
+    let texts: Vec<_> = texts.collect();
+    match texts.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => "this machine".to_owned(),
+    }
+}
+
+/// Returns the names of this machine, the most particular first: its MAC address, and its IP address
+/// in hexadecimal with ever fewer digits, as pxelinux and GRUB both search them
+/// (`grub_net_search_configfile`).
+pub(super) fn names_of(facts: &Facts) -> impl Iterator<Item = MachineName> {
     let digits = format!("{:08X}", facts.address.to_bits());
     let fewer = (1..=digits.len()).rev();
-    let by_address =
-        fewer.filter_map(move |len| Some((digits.get(..len)?.to_owned(), "IP address")));
-    core::iter::once((facts.hardware_address(), "hardware address")).chain(by_address)
+    let by_address = fewer.filter_map(move |len| {
+        Some(MachineName {
+            kind: "IP",
+            name: digits.get(..len)?.to_owned(),
+        })
+    });
+    let mac = MachineName {
+        kind: "MAC",
+        name: facts.hardware_address(),
+    };
+    core::iter::once(mac).chain(by_address)
 }

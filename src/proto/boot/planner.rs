@@ -188,19 +188,19 @@ impl Planner {
         let place = Place::whole(url);
         match program {
             BootLoader::Pxelinux => {
-                let text = "is pxelinux: its configuration is searched beside it";
+                let text = "is pxelinux; searching for its configuration";
                 self.context.note(&place, text);
                 let machine = pxelinux::PxelinuxMachine::search(url, &self.context)?;
                 self.enter(State::Pxelinux(Box::new(machine)))
             }
             BootLoader::Grub => {
-                let text = "is GRUB or a shim: grub.cfg is searched beside it";
+                let text = "is GRUB or a shim; searching for grub.cfg";
                 self.context.note(&place, text);
                 let machine = grub::GrubMachine::search(url, &self.context)?;
                 self.enter(State::Grub(Box::new(machine)))
             }
             BootLoader::Ipxe => {
-                let text = "is iPXE: autoexec.ipxe is looked for beside it";
+                let text = "is iPXE; continuing with autoexec.ipxe beside it";
                 self.context.note(&place, text);
                 let script = url.join("autoexec.ipxe");
                 script

@@ -79,10 +79,11 @@ pub fn text(plan: &BootPlan) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Returns which file and line each decision came from, in order.
+/// Returns which file and line each decision came from, in order and without details.
 pub fn explain(notes: &[Note]) -> String {
     let lines = notes
         .iter()
+        .filter(|note| !note.is_detail)
         .map(|note| format!("{}: {}\n", note.place, Safe::line(&note.text)));
     lines.collect()
 }

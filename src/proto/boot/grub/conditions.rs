@@ -283,7 +283,7 @@ impl Shell {
             PendingStatement::Environment(names) => {
                 let text = match answer.into_fetched() {
                     Fetched::File(text) => text,
-                    Fetched::Missing => return Ok(Some("fails: it is not there".into())),
+                    Fetched::Missing => return Ok(Some("fails: file not found".into())),
                     Fetched::Failed(why) => return Ok(Some(format!("fails: {why}").into())),
                 };
                 context.budget.read(place, text.len())?;

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use super::super::context::{Context, Turn};
 use super::super::error::{Place, PlanError};
-use super::super::loaders::{self, Search, Searched};
+use super::super::loaders::{Candidate, Search, Searched, names_of};
 use super::super::menu::{Entry, Menu};
 use super::super::step::{Answer, Fetched, Step};
 use super::commands::{PendingStatement, Shell, StatementEffect, USUAL_FUNCTIONS};
@@ -95,16 +95,18 @@ impl GrubMachine {
         let facts = &context.facts;
         let mut names = Vec::new();
         for directory in ["grub/", "", "/grub/"] {
-            let machine = loaders::names_of(facts).map(|(name, why)| (format!("-{name}"), why));
-            for (suffix, why) in machine.chain([(String::new(), "default")]) {
-                let name = format!("{directory}grub.cfg{suffix}");
+            for machine in names_of(facts).map(Some).chain([None]) {
+                let name = match &machine {
+                    Some(machine) => format!("{directory}grub.cfg-{}", machine.name),
+                    None => format!("{directory}grub.cfg"),
+                };
                 let url = boot_file.join(&name);
                 let place = Place::whole(boot_file);
                 let url = url.map_err(|error| PlanError::new(&place, &name, error.what))?;
-                names.push((url, why));
+                names.push(Candidate { url, machine });
             }
         }
-        let search = Search::new(names, "no grub.cfg is there for this machine");
+        let search = Search::new(names, "grub.cfg");
         let state = Shell::new(boot_file, facts);
         Ok(Self::in_phase(state, State::Searching(search)))
     }
@@ -164,7 +166,7 @@ impl GrubMachine {
                         self.enter(&url, &text, &from, context)?;
                     }
                     Fetched::Missing => {
-                        context.note(&from, format!("{name} is not there"));
+                        context.note(&from, format!("{name} not found"));
                         self.status(false);
                     }
                     Fetched::Failed(why) => return Err(PlanError::new(&from, &name, why)),
@@ -518,7 +520,7 @@ impl GrubMachine {
         if self.is_restricted(&item) {
             return Err(restricted(&item));
         }
-        context.note(&item.place, format!("{:?} is booted", item.title));
+        context.note(&item.place, format!("selected entry {:?}", item.title));
         // In a submenu the rest of `default` counts.
         let default = self.state.variable("default").unwrap_or_default();
         let rest = default

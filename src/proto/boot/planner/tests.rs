@@ -83,6 +83,65 @@ fn pxelinux_searches_from_the_uuid_to_the_default() {
 }
 
 #[test]
+fn a_search_is_one_line_and_each_name_a_detail() {
+    let text = "default a\nlabel a\nkernel k\n";
+    for (boot_file, head, found, expected) in [
+        (
+            "pxelinux.0",
+            "\0PXELINUX",
+            "pxelinux.cfg/default",
+            "no configuration for MAC 01-52-54-00-12-34-56 or IP C0000215…C; \
+             using tftp://192.0.2.1/pxelinux.cfg/default",
+        ),
+        (
+            "pxelinux.0",
+            "\0PXELINUX",
+            "pxelinux.cfg/C0000215",
+            "no configuration for MAC 01-52-54-00-12-34-56; \
+             using tftp://192.0.2.1/pxelinux.cfg/C0000215",
+        ),
+        (
+            "pxelinux.0",
+            "\0PXELINUX",
+            "pxelinux.cfg/01-52-54-00-12-34-56",
+            "configuration: tftp://192.0.2.1/pxelinux.cfg/01-52-54-00-12-34-56",
+        ),
+        (
+            "grubx64.efi",
+            "MZ",
+            "grub.cfg",
+            "no configuration for MAC 01-52-54-00-12-34-56 or IP C0000215…C; \
+             using tftp://192.0.2.1/grub.cfg",
+        ),
+    ] {
+        let url = |name: &str| format!("tftp://192.0.2.1/{name}");
+        let (boot_file, found) = (url(boot_file), url(found));
+        let head = [head.as_bytes(), &[0; 0x400]].concat();
+        let mut planner = Planner::new(facts(&boot_file));
+        let files = [(&*boot_file, &*head), (&*found, text.as_bytes())];
+        let (steps, _) = drive_on(&mut planner, &files);
+        let is_search = |note: &&Note| note.text.contains("configuration");
+        let (details, notes): (Vec<_>, Vec<_>) =
+            planner.notes().iter().partition(|note| note.is_detail);
+        let search = notes.iter().filter(|note| is_search(note)).next_back();
+        assert_eq!(search.unwrap().text, expected);
+        assert_eq!(search.unwrap().place.to_string(), boot_file);
+        // All files but the boot file and the one that was found.
+        assert_eq!(details.len(), steps.len() - 2, "{steps:?}: {details:?}");
+        assert!(details.iter().all(|note| note.text == "not found"));
+    }
+    let (_, end) = drive(facts("tftp://192.0.2.1/pxelinux.0"), &[]);
+    let Step::Failed(error) = end else {
+        panic!("{end:?}")
+    };
+    assert_eq!(
+        error.what,
+        "no configuration for MAC 01-52-54-00-12-34-56 or IP C0000215…C, and no \
+         pxelinux.cfg/default"
+    );
+}
+
+#[test]
 fn a_directive_that_is_not_known_stops_only_the_label_it_stands_in() {
     let text = "default good\nlabel bad\n kernel k\n frobnicate yes\nlabel good\n kernel g\n";
     let url = "http://192.0.2.1/pxelinux.cfg/default";
@@ -421,9 +480,12 @@ proptest! {
     }
 }
 
-/// Drives a planner with these files and nobody at the console.
+/// Drives a new planner with these files and nobody at the console.
 fn drive(facts: Facts, files: &[(&str, &[u8])]) -> (Vec<String>, Step) {
-    let mut planner = Planner::new(facts);
+    drive_on(&mut Planner::new(facts), files)
+}
+
+fn drive_on(planner: &mut Planner, files: &[(&str, &[u8])]) -> (Vec<String>, Step) {
     let mut steps = Vec::new();
     let mut answer = Answer::Begin;
     for _ in 0..300_000 {

@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 
 use super::super::context::{Context, Turn};
 use super::super::error::{Place, PlanError};
-use super::super::loaders::{Search, Searched};
+use super::super::loaders::{Candidate, Search, Searched};
 use super::super::plan::{BootPlan, Purpose};
 use super::super::step::{Answer, Fetched, Step};
 use super::boot::{BootTarget, boot, join};
@@ -68,10 +68,12 @@ impl PxelinuxMachine {
         let place = Place::whole(boot_file);
         let names: Result<_, PlanError> = search_list(&context.facts)
             .into_iter()
-            .map(|(name, why)| Ok((prefix.resolve(&name, &place)?, why)))
+            .map(|(name, machine)| {
+                let url = prefix.resolve(&name, &place)?;
+                Ok(Candidate { url, machine })
+            })
             .collect();
-        let missing = "no pxelinux.cfg/… is there for this machine, not even pxelinux.cfg/default";
-        let search = Search::new(names?, missing);
+        let search = Search::new(names?, "pxelinux.cfg/default");
         Ok(Self::in_phase(prefix, State::Searching(search)))
     }
 
@@ -196,7 +198,7 @@ impl PxelinuxMachine {
             }
             (Fetched::Missing, _) => {
                 // pxelinux goes on without it, and so many a tree includes what may be missing.
-                context.note(from, format!("{url} is not there, and is left out"));
+                context.note(from, format!("{url} not found, skipped"));
             }
             (Fetched::Failed(why), _) => return Err(PlanError::new(from, &name, why)),
         }
@@ -440,7 +442,7 @@ impl PxelinuxMachine {
                 break;
             };
             let name = &label.name;
-            context.note(&name.place, format!("label {} is booted", name.value));
+            context.note(&name.place, format!("selected label {}", name.value));
             let (config, prefix) = (&self.config, &self.prefix);
             match boot(config, label, &arguments, edited, prefix, context)? {
                 BootTarget::Plan(plan) => return Ok(Turn::Done(plan)),

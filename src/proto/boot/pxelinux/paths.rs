@@ -2,7 +2,7 @@
 
 use super::super::error::{Place, PlanError};
 use super::super::facts::Facts;
-use super::super::loaders;
+use super::super::loaders::{MachineName, names_of};
 use crate::prelude::*;
 use crate::text::url::{Url, UrlError, scheme_of};
 
@@ -78,14 +78,21 @@ impl Prefix {
     }
 }
 
-/// Returns the names under which the configuration is searched, in order, each with its reason:
-/// option 209, the machine's UUID, its other names, and `default`.
-pub(super) fn search_list(facts: &Facts) -> Vec<(String, &'static str)> {
+/// Returns the names under which the configuration is searched, in order, each with what it is made
+/// of: option 209, the machine's UUID, its other names, and `default`.
+pub(super) fn search_list(facts: &Facts) -> Vec<(String, Option<MachineName>)> {
     let mut names = Vec::new();
-    names.extend(facts.text_option(209).map(|name| (name, "option 209")));
-    let uuid = facts.smbios("product_uuid").map(str::to_ascii_lowercase);
-    let machine = (uuid.map(|uuid| (uuid, "UUID")).into_iter()).chain(loaders::names_of(facts));
-    let all = machine.chain([("default".to_owned(), "default")]);
-    names.extend(all.map(|(name, why)| (format!("pxelinux.cfg/{name}"), why)));
+    if let Some(name) = facts.text_option(209) {
+        let kind = "option 209";
+        names.push((name.clone(), Some(MachineName { kind, name })));
+    }
+    let uuid = facts.smbios("product_uuid").map(|uuid| MachineName {
+        kind: "UUID",
+        name: uuid.to_ascii_lowercase(),
+    });
+    for machine in uuid.into_iter().chain(names_of(facts)) {
+        names.push((format!("pxelinux.cfg/{}", machine.name), Some(machine)));
+    }
+    names.push(("pxelinux.cfg/default".to_owned(), None));
     names
 }
