@@ -10,8 +10,10 @@ use super::super::error::{Place, PlanError};
 use super::super::loaders::{Candidate, Search, Searched, names_of};
 use super::super::menu::{Entry, Menu};
 use super::super::step::{Answer, Fetched, Step};
-use super::commands::{PendingStatement, Shell, StatementEffect, USUAL_FUNCTIONS};
+use super::commands::{self, USUAL_FUNCTIONS};
+use super::conditions::answered;
 use super::parse::{Block, StatementKind, Word, parse};
+use super::shell::{PendingStatement, Shell, StatementEffect};
 use crate::text::url::Url;
 
 /// How many files a run may read.
@@ -22,7 +24,7 @@ const MAX_DEPTH: usize = 32;
 /// GRUB, from a configuration to a kernel.
 #[derive(Debug)]
 pub(crate) struct GrubMachine {
-    state: Shell,
+    shell: Shell,
     functions: BTreeMap<Arc<str>, (Arc<Url>, Block)>,
     /// Blocks under way, the innermost last.
     frames: Vec<BlockFrame>,
@@ -107,8 +109,8 @@ impl GrubMachine {
             }
         }
         let search = Search::new(names, "grub.cfg");
-        let state = Shell::new(boot_file, facts);
-        Ok(Self::in_phase(state, State::Searching(search)))
+        let shell = Shell::new(boot_file, facts);
+        Ok(Self::in_phase(shell, State::Searching(search)))
     }
 
     /// Begins with a configuration that has been fetched.
@@ -117,15 +119,15 @@ impl GrubMachine {
         text: &[u8],
         context: &mut Context,
     ) -> Result<Self, PlanError> {
-        let state = Shell::new(url, &context.facts);
-        let mut machine = Self::in_phase(state, State::Running);
+        let shell = Shell::new(url, &context.facts);
+        let mut machine = Self::in_phase(shell, State::Running);
         machine.enter(url, text, &Place::whole(url), context)?;
         Ok(machine)
     }
 
-    fn in_phase(state: Shell, phase: State) -> Self {
+    fn in_phase(shell: Shell, phase: State) -> Self {
         Self {
-            state,
+            shell,
             functions: BTreeMap::new(),
             frames: Vec::new(),
             entries: Vec::new(),
@@ -148,7 +150,7 @@ impl GrubMachine {
                     Ok(turn)
                 }
                 Searched::Found(url, text) => {
-                    self.state = Shell::new(&url, &context.facts);
+                    self.shell = Shell::new(&url, &context.facts);
                     self.enter(&url, &text, &Place::whole(&url), context)?;
                     self.run(context)
                 }
@@ -176,7 +178,7 @@ impl GrubMachine {
             State::Choosing => self.chosen(answer, context),
             State::Asking(pending, place) => {
                 let is_size = matches!(pending, PendingStatement::Size(_));
-                let failure = self.state.answered(pending, answer, &place, context)?;
+                let failure = answered(&mut self.shell, pending, answer, &place, context)?;
                 if is_size && let Some(frame) = self.frames.last_mut() {
                     // The command can be judged now.
                     frame.next = frame.next.saturating_sub(1);
@@ -265,8 +267,8 @@ impl GrubMachine {
         place: &Place,
         context: &mut Context,
     ) -> Result<Option<Turn>, PlanError> {
-        let words = self.state.expand(words, &mut context.budget)?;
-        match self.state.run(&words, place, context)? {
+        let words = self.shell.expand(words, &mut context.budget)?;
+        match commands::run(&mut self.shell, &words, place, context)? {
             StatementEffect::Status(status) => self.status(status),
             StatementEffect::Fails(why) => {
                 context.note(place, why.as_ref());
@@ -289,7 +291,7 @@ impl GrubMachine {
                 }
             }
             StatementEffect::Boot => {
-                return match self.state.plan() {
+                return match self.shell.plan() {
                     Some(plan) => Ok(Some(Turn::Done(Box::new(plan)))),
                     None => Err(PlanError::new(place, "boot", "no kernel has been loaded")),
                 };
@@ -331,7 +333,7 @@ impl GrubMachine {
         let Some(frame) = self.frames.pop() else {
             return Ok(());
         };
-        let holds = self.state.variable("?") == Some("0");
+        let holds = self.shell.variable("?") == Some("0");
         match frame.then {
             BlockEnd::Nothing | BlockEnd::EndFunction => {}
             BlockEnd::EndFile => self.status(true),
@@ -384,7 +386,7 @@ impl GrubMachine {
         place: &Place,
         context: &mut Context,
     ) -> Result<(), PlanError> {
-        let mut words = self.state.expand(words, &mut context.budget)?.into_iter();
+        let mut words = self.shell.expand(words, &mut context.budget)?.into_iter();
         let (mut title, mut id, mut key) = (None, None, None);
         let mut is_unrestricted = false;
         while let Some(word) = words.next() {
@@ -436,17 +438,17 @@ impl GrubMachine {
     }
 
     fn status(&mut self, status: bool) {
-        self.state.set("?", if status { "0" } else { "1" });
+        self.shell.set("?", if status { "0" } else { "1" });
     }
 
     /// Everything has run: a kernel is loaded, or there is a menu to show.
     fn finished(&mut self, context: &mut Context) -> Result<Turn, PlanError> {
-        if let Some(plan) = self.state.plan() {
+        if let Some(plan) = self.shell.plan() {
             return Ok(Turn::Done(Box::new(plan)));
         }
         let selected = self.default_entry();
         let default = selected.and_then(|number| self.entries.get(number));
-        let timeout = self.state.variable("timeout").unwrap_or_default();
+        let timeout = self.shell.variable("timeout").unwrap_or_default();
         let timeout = timeout.parse::<i64>().ok();
         let menu = Menu {
             title: None,
@@ -458,7 +460,7 @@ impl GrubMachine {
             timeout: timeout
                 .and_then(|seconds| u64::try_from(seconds).ok())
                 .map(Duration::from_secs),
-            is_hidden: self.state.variable("timeout_style") == Some("hidden"),
+            is_hidden: self.shell.variable("timeout_style") == Some("hidden"),
             ..Menu::default()
         };
         if menu.entries.is_empty() {
@@ -478,7 +480,7 @@ impl GrubMachine {
     /// Returns whether GRUB asks for a password before it runs this entry
     /// (`grub_auth_check_authentication`): where nobody is a superuser, everybody may run all.
     fn is_restricted(&self, item: &GrubEntry) -> bool {
-        !item.is_unrestricted && self.state.variable("superusers").is_some()
+        !item.is_unrestricted && self.shell.variable("superusers").is_some()
     }
 
     fn entry(&self, item: &GrubEntry) -> Entry {
@@ -493,7 +495,7 @@ impl GrubMachine {
 
     /// Returns the entry that `default` names by number, title or id; `a>b` means b in a.
     fn default_entry(&self) -> Option<usize> {
-        let default = self.state.variable("default").unwrap_or_default();
+        let default = self.shell.variable("default").unwrap_or_default();
         let name = default.split('>').next().unwrap_or_default();
         let number = name.parse::<usize>().ok();
         let number = number.filter(|number| *number < self.entries.len());
@@ -522,13 +524,13 @@ impl GrubMachine {
         }
         context.note(&item.place, format!("selected entry {:?}", item.title));
         // In a submenu the rest of `default` counts.
-        let default = self.state.variable("default").unwrap_or_default();
+        let default = self.shell.variable("default").unwrap_or_default();
         let rest = default
             .split_once('>')
             .map_or("", |(_, rest)| rest)
             .to_owned();
-        self.state.set("default", &rest);
-        self.state.set("chosen", &item.title);
+        self.shell.set("default", &rest);
+        self.shell.set("chosen", &item.title);
         self.entries.clear();
         self.is_in_entry = true;
         let file = item.place.file.clone();

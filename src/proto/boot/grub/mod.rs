@@ -14,6 +14,7 @@ mod conditions;
 mod machine;
 mod parse;
 mod regexp;
+mod shell;
 mod test;
 
 pub(super) use machine::GrubMachine;

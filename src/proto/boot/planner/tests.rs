@@ -123,7 +123,7 @@ fn a_search_is_one_line_and_each_name_a_detail() {
         let is_search = |note: &&Note| note.text.contains("configuration");
         let (details, notes): (Vec<_>, Vec<_>) =
             planner.notes().iter().partition(|note| note.is_detail);
-        let search = notes.iter().filter(|note| is_search(note)).next_back();
+        let search = notes.iter().rfind(|note| is_search(note));
         assert_eq!(search.unwrap().text, expected);
         assert_eq!(search.unwrap().place.to_string(), boot_file);
         // All files but the boot file and the one that was found.
