@@ -147,13 +147,14 @@ pub fn facts(
 fn boot_file<'a>(config: &'a BootConfig, lease: &'a Lease) -> Result<&'a str, Error> {
     let name = config.file.as_ref().or(lease.boot_file.as_ref());
     let name = name.ok_or_else(|| Error::NothingBootable {
-        what: match lease.is_without_dhcp() {
-            true => "without DHCP nobody names a boot file; say --boot-file".to_owned(),
-            false => format!(
+        what: if lease.is_without_dhcp() {
+            "without DHCP nobody names a boot file; say --boot-file".to_owned()
+        } else {
+            format!(
                 "the server {} names no boot file (option 67); configure one there, or say \
                  --boot-file",
                 lease.server
-            ),
+            )
         },
         source: None,
     })?;
@@ -214,7 +215,7 @@ pub fn plan(
             } else {
                 log::Level::Info
             };
-            log::log!(level, "{}: {}", note.place, note.text);
+            log::log!(level, "{note}");
         }
         told = planner.notes().len();
         answer = match step {
@@ -341,9 +342,10 @@ mod tests {
             Console::Unattended,
             |url, _| {
                 fetched.push(url.to_string());
-                Ok(Some(sealed(match url.to_string() == SCRIPT {
-                    true => script,
-                    false => &kernel,
+                Ok(Some(sealed(if url.to_string() == SCRIPT {
+                    script
+                } else {
+                    &kernel
                 })))
             },
             unsigned,

@@ -57,9 +57,10 @@ pub(super) fn plan(url: &Url, text: &[u8], context: &mut Context) -> Result<Boot
 }
 
 fn resolve(entry: &Url, name: &str, place: &Place) -> Result<Url, PlanError> {
-    let root = match entry.path().contains("/loader/entries/") {
-        true => "../../",
-        false => "",
+    let root = if entry.path().contains("/loader/entries/") {
+        "../../"
+    } else {
+        ""
     };
     let reference = match crate::text::url::scheme_of(name) {
         Some(_) => name.to_owned(),

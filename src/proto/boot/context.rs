@@ -5,11 +5,14 @@
 //! variables make must all end. Limits of each language alone would multiply: by the files that
 //! chain, by the commands of each, by the variables in a command.
 
+use core::fmt;
+
 use super::error::{Place, PlanError};
 use super::facts::Facts;
 use super::plan::{BootPlan, Purpose};
 use super::step::Step;
 use crate::prelude::*;
+use crate::text::safe::Safe;
 use crate::text::url::Url;
 
 /// How many decisions are kept, and how many characters of each: a server decides how many there
@@ -33,6 +36,12 @@ pub struct Note {
     pub text: String,
     /// Whether only a search for a fault needs it.
     pub is_detail: bool,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, Safe::line(&self.text))
+    }
 }
 
 /// What every reader sees and writes to.

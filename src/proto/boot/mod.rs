@@ -1,12 +1,60 @@
-//! What to boot: texts from the network → [`BootPlan`]; pure.
+//! What to boot: from a boot file and the files it names to a [`BootPlan`]; without I/O.
 //!
 //! [`Planner`] is a machine without sockets: its driver calls [`Planner::next`] with the
-//! [`Answer`] to the [`Step`] before, beginning with [`Answer::Begin`], until the step is
+//! [`Answer`] to the last [`Step`], beginning with [`Answer::Begin`], until the step is
 //! [`Step::Done`] or [`Step::Failed`].
 //!
-//! What a file is, its first octets say and not its name. A boot file may therefore turn out to
-//! be a kernel of many megabytes after it has been fetched: the driver keeps every file it
-//! fetched for the planner, and loads a part of the plan from there when their URLs are equal.
+//! A file is recognized by its first bytes, not by its name. A boot file may therefore turn out to
+//! be a kernel of many megabytes after it has been fetched: the driver stores every file it
+//! fetched for the planner, and uses the stored one for each part of the plan with the same URL.
+//!
+//! The languages (`pxelinux`, `ipxe`, `grub`, `bls`) do not know each other. Each returns a
+//! turn to the planner: a step for the driver, another boot file, or the plan.
+//!
+//! # Example
+//!
+//! Nobody sits at the console here, and the server is a map of files:
+//!
+//! ```
+//! use std::collections::HashMap;
+//! use wireboot_proto::boot::{Answer, Facts, Planner, Step};
+//!
+//! let script = "#!ipxe\nkernel vmlinuz ip=${ip} quiet\ninitrd initrd.img\nboot\n";
+//! let mut kernel = vec![0; 0x300];
+//! kernel[0x202..0x206].copy_from_slice(b"HdrS"); // The magic number of an x86 kernel.
+//! let files = HashMap::from([
+//!     ("http://192.0.2.1/boot.ipxe", script.into()),
+//!     ("http://192.0.2.1/vmlinuz", kernel),
+//!     ("http://192.0.2.1/initrd.img", Vec::new()),
+//! ]);
+//!
+//! let boot_file = "http://192.0.2.1/boot.ipxe".parse()?;
+//! let mac = "52:54:00:12:34:56".parse()?;
+//! let facts = Facts::new(boot_file, mac, [192, 0, 2, 21].into(), [192, 0, 2, 1].into());
+//! let mut planner = Planner::new(facts);
+//! let mut answer = Answer::Begin;
+//! let plan = loop {
+//!     answer = match planner.next(answer) {
+//!         Step::Fetch { url, .. } => match files.get(url.to_string().as_str()) {
+//!             Some(file) => Answer::File { head: file.clone(), len: file.len() as u64 },
+//!             None => Answer::Missing,
+//!         },
+//!         Step::Menu(menu) => menu.unattended(),
+//!         Step::Prompt { .. } | Step::Input { .. } | Step::CommandLine { .. } => Answer::TimedOut,
+//!         Step::Verify { .. } => Answer::Failed("there are no keys".into()),
+//!         Step::Say(_) | Step::Sleep(_) => Answer::Done,
+//!         Step::Done(plan) => break plan,
+//!         Step::Failed(error) => return Err(error.into()),
+//!     };
+//! };
+//! assert_eq!(plan.kernel.url.to_string(), "http://192.0.2.1/vmlinuz");
+//! assert_eq!(plan.initrds[0].url.path(), "/initrd.img");
+//! assert_eq!(plan.command_line, "ip=192.0.2.21 quiet");
+//! assert!(planner.notes().iter().any(|note| {
+//!     note.to_string().starts_with("http://192.0.2.1/boot.ipxe:3: loads")
+//! }));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 

@@ -68,9 +68,10 @@ pub fn text(plan: &BootPlan) -> String {
         lines.push(format!("initrd        {}{place}", Safe::line(&initrd.url)));
     }
     if let Some(tree) = &plan.device_tree {
-        let what = match plan.loads_device_tree {
-            true => "device tree",
-            false => "not loaded",
+        let what = if plan.loads_device_tree {
+            "device tree"
+        } else {
+            "not loaded"
         };
         lines.push(format!("{what:13} {}", Safe::line(&tree.url)));
     }
@@ -84,7 +85,7 @@ pub fn explain(notes: &[Note]) -> String {
     let lines = notes
         .iter()
         .filter(|note| !note.is_detail)
-        .map(|note| format!("{}: {}\n", note.place, Safe::line(&note.text)));
+        .map(|note| format!("{note}\n"));
     lines.collect()
 }
 

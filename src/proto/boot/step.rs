@@ -93,7 +93,7 @@ pub enum Answer {
     Begin,
     /// The file has been fetched.
     File {
-        /// Its first [`HEAD_LEN`] octets, or all.
+        /// Its first [`HEAD_LEN`](super::HEAD_LEN) bytes, or all.
         head: Vec<u8>,
         /// Its length in octets.
         len: u64,

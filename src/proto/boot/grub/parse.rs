@@ -154,12 +154,11 @@ impl StatementParser<'_> {
                 break;
             }
         }
-        let otherwise = match self.is_at("else") {
-            true => {
-                self.skip();
-                self.block(&["fi"])?
-            }
-            false => Block::default(),
+        let otherwise = if self.is_at("else") {
+            self.skip();
+            self.block(&["fi"])?
+        } else {
+            Block::default()
         };
         self.expect("fi")?;
         Ok(StatementKind::If {
@@ -286,9 +285,12 @@ fn tokens(text: &str, place: &Place) -> Result<Vec<(usize, Token)>, PlanError> {
             ('$', None | Some(('"', _))) => {
                 let mut name = String::new();
                 let is_braced = letters.next_if_eq(&'{').is_some();
-                let in_name = |c: &char| match is_braced {
-                    true => *c != '}' && *c != '\n',
-                    false => c.is_ascii_alphanumeric() || *c == '_' || *c == '?',
+                let in_name = |c: &char| {
+                    if is_braced {
+                        *c != '}' && *c != '\n'
+                    } else {
+                        c.is_ascii_alphanumeric() || *c == '_' || *c == '?'
+                    }
                 };
                 while let Some(next) = letters.next_if(in_name) {
                     name.push(next);
@@ -297,12 +299,13 @@ fn tokens(text: &str, place: &Place) -> Result<Vec<(usize, Token)>, PlanError> {
                     let what = "the } of the variable is missing";
                     return Err(PlanError::new(&place.at(line), &name, what));
                 }
-                match name.is_empty() {
-                    true => push(&mut word, '$'),
-                    false => word.get_or_insert_default().push(WordPiece::Variable {
+                if name.is_empty() {
+                    push(&mut word, '$');
+                } else {
+                    word.get_or_insert_default().push(WordPiece::Variable {
                         name,
                         is_quoted: quote.is_some(),
-                    }),
+                    });
                 }
             }
             (_, Some((closing, _))) if letter == closing => quote = None,

@@ -169,9 +169,12 @@ fn parse_hex(text: &str, separator: &str) -> Option<Vec<u8>> {
         }
         _ => text.split(separator).collect(),
     };
-    let octet = |pair: &str| match pair.starts_with(['+', '-']) {
-        true => None,
-        false => u8::from_str_radix(pair, 16).ok(),
+    let octet = |pair: &str| {
+        if pair.starts_with(['+', '-']) {
+            None
+        } else {
+            u8::from_str_radix(pair, 16).ok()
+        }
     };
     pairs.into_iter().map(octet).collect()
 }

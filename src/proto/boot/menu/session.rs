@@ -47,9 +47,10 @@ impl MenuSession {
                     command_line: Some(line.text()),
                 });
             }
-            match key == Key::Escape {
-                true => self.line = None,
-                false => line.handle_key(key),
+            if key == Key::Escape {
+                self.line = None;
+            } else {
+                line.handle_key(key);
             }
             return None;
         }
@@ -122,9 +123,10 @@ impl MenuSession {
         }
         let digit = (1..=9).zip(self.choices()).find(|(_, at)| *at == number);
         let digit = digit.map_or(" ".to_owned(), |(digit, _)| digit.to_string());
-        match self.bar == Some(number) {
-            true => format!("\x1b[7m  {digit} {text}  \x1b[0m"),
-            false => format!("  {digit} {text}"),
+        if self.bar == Some(number) {
+            format!("\x1b[7m  {digit} {text}  \x1b[0m")
+        } else {
+            format!("  {digit} {text}")
         }
     }
 
@@ -141,9 +143,10 @@ impl MenuSession {
 
     fn move_bar(&mut self, is_down: bool) {
         let bar = self.bar.unwrap_or(0);
-        let next = match is_down {
-            true => self.choices().find(|number| *number > bar),
-            false => self.choices().rev().find(|number| *number < bar),
+        let next = if is_down {
+            self.choices().find(|number| *number > bar)
+        } else {
+            self.choices().rev().find(|number| *number < bar)
         };
         self.bar = next.or(self.bar);
     }

@@ -214,9 +214,10 @@ impl Config {
                 Ok(tenths) => {
                     let timeout = Duration::from_millis(u64::from(tenths) * 100);
                     let timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
-                    match keyword == "timeout" {
-                        true => self.timeout = timeout,
-                        false => self.total_timeout = timeout,
+                    if keyword == "timeout" {
+                        self.timeout = timeout;
+                    } else {
+                        self.total_timeout = timeout;
                     }
                 }
                 Err(_) => self.fault(place, rest, "a timeout is a number of tenths of a second"),

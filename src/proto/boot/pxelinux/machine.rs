@@ -165,12 +165,11 @@ impl PxelinuxMachine {
 
     fn count_file(&mut self, place: &Place) -> Result<(), PlanError> {
         self.files_read += 1;
-        match self.files_read > MAX_FILES {
-            true => {
-                let what = format!("more than {MAX_FILES} configuration files; do they loop?");
-                Err(PlanError::at(place, what))
-            }
-            false => Ok(()),
+        if self.files_read > MAX_FILES {
+            let what = format!("more than {MAX_FILES} configuration files; do they loop?");
+            Err(PlanError::at(place, what))
+        } else {
+            Ok(())
         }
     }
 

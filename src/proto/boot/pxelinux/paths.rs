@@ -37,9 +37,10 @@ impl Prefix {
 
     /// Returns the prefix with another directory, itself relative to this one.
     pub(super) fn within(&self, directory: &str) -> Self {
-        let mut text = match directory.starts_with('/') || scheme_of(directory).is_some() {
-            true => String::new(),
-            false => self.text.clone().unwrap_or_default(),
+        let mut text = if directory.starts_with('/') || scheme_of(directory).is_some() {
+            String::new()
+        } else {
+            self.text.clone().unwrap_or_default()
         };
         text.push_str(directory);
         if !text.ends_with('/') {
