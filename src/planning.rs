@@ -1,5 +1,5 @@
-//! Drives [`Planner`]: gathers what it may depend on, fetches what it asks for, lets a
-//! person choose, and keeps every file, so that none is fetched twice.
+//! Drives [`Planner`]: collects the facts, fetches files, shows menus, and stores every file so that
+//! none is fetched twice.
 
 #![forbid(unsafe_code)]
 
@@ -19,7 +19,7 @@ use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::text::url::{Url, UrlError};
 
-/// Texts about the machine that configurations ask for, by their names in `/sys/class/dmi/id`.
+/// SMBIOS strings that configurations use, by their names in `/sys/class/dmi/id`.
 const SMBIOS: [&str; 16] = [
     "product_uuid",
     "sys_vendor",
@@ -63,7 +63,7 @@ impl Files {
         }
     }
 
-    /// Keeps a file.
+    /// Stores a file in place of one with the same address.
     pub fn add(&mut self, url: &Url, file: SealedFile) -> Rc<SealedFile> {
         let file = Rc::new(file);
         self.0.retain(|(known, _)| known != url);
@@ -72,22 +72,22 @@ impl Files {
     }
 }
 
-/// What came of planning.
+/// A plan, with the notes and files of its making.
 #[derive(Debug)]
 pub struct Planned {
     /// The plan.
     pub plan: BootPlan,
     /// Which file and line each decision came from.
     pub notes: Vec<Note>,
-    /// What has been fetched on the way; parts of the plan may be among it.
+    /// The files fetched while planning; parts of the plan may be among them.
     pub files: Files,
 }
 
-/// Gathers what a plan may depend on.
+/// Collects the facts that a plan depends on.
 ///
 /// # Errors
-/// [`Error::NothingBootable`] when neither lease nor configuration name a boot file, or the name
-/// is no address.
+/// [`Error::NothingBootable`] when neither lease nor configuration has a boot file, or its name is
+/// not a valid address.
 pub fn facts(
     config: &Config,
     interface: &str,
@@ -135,7 +135,7 @@ pub fn facts(
     facts.append.clone_from(&config.boot.append);
     for name in &config.boot.initrds {
         let url = facts.boot_file.join(name).map_err(|error| {
-            let what = format!("the initrd is no address: {error}");
+            let what = format!("the initrd is not a valid address: {error}");
             Error::Usage(what)
         })?;
         facts.initrds.push(url);
@@ -148,10 +148,10 @@ fn boot_file<'a>(config: &'a BootConfig, lease: &'a Lease) -> Result<&'a str, Er
     let name = config.file.as_ref().or(lease.boot_file.as_ref());
     let name = name.ok_or_else(|| Error::NothingBootable {
         what: if lease.is_without_dhcp() {
-            "without DHCP nobody names a boot file; say --boot-file".to_owned()
+            "without DHCP there is no boot file; use --boot-file".to_owned()
         } else {
             format!(
-                "the server {} names no boot file (option 67); configure one there, or say \
+                "the server {} names no boot file (option 67); configure one there, or use \
                  --boot-file",
                 lease.server
             )
@@ -169,12 +169,12 @@ fn url_of(name: &str, lease: &Lease) -> Result<Url, Error> {
 
 fn no_address(error: UrlError) -> Error {
     Error::NothingBootable {
-        what: "the boot file is no address".to_owned(),
+        what: "the boot file is not a valid address".to_owned(),
         source: Some(error.into()),
     }
 }
 
-/// Adds what the kernel says of this machine.
+/// Adds what the kernel reports about this machine.
 fn add_machine(facts: &mut Facts) {
     let smbios = |name| Some((str::to_owned(name), firmware::smbios(name)?));
     facts.smbios = SMBIOS.into_iter().filter_map(smbios).collect();
@@ -204,12 +204,12 @@ pub fn plan(
 ) -> Result<Planned, Error> {
     let mut planner = Planner::new(facts);
     let mut files = Files::default();
-    let mut told = 0;
+    let mut logged = 0;
     let mut failed_fetch = None;
     let mut answer = Answer::Begin;
     loop {
         let step = planner.next(answer);
-        for note in planner.notes().iter().skip(told) {
+        for note in planner.notes().iter().skip(logged) {
             let level = if note.is_detail {
                 log::Level::Debug
             } else {
@@ -217,7 +217,7 @@ pub fn plan(
             };
             log::log!(level, "{note}");
         }
-        told = planner.notes().len();
+        logged = planner.notes().len();
         answer = match step {
             Step::Fetch { url, purpose } => {
                 failed_fetch = None;
@@ -274,9 +274,9 @@ pub fn plan(
                 });
             }
             Step::Failed(error) => {
-                // What failed is the fetch, not the plan: its exit code tells so.
+                // The fetch failed, not the plan; its exit code is more specific.
                 return Err(failed_fetch.unwrap_or_else(|| Error::NothingBootable {
-                    what: "the plan leads to no kernel".to_owned(),
+                    what: "no kernel to boot".to_owned(),
                     source: Some(error.into()),
                 }));
             }
@@ -295,7 +295,7 @@ pub fn report(config: &Config, plan: &BootPlan, notes: &[Note]) {
     }
 }
 
-/// Answers that a fetch failed, and keeps why: its exit code is the right one if the plan fails too.
+/// Answers that a fetch failed, and stores the error for the exit code if the plan fails too.
 fn failed(failed_fetch: &mut Option<Error>, error: Error) -> Answer {
     let why = error.chain();
     *failed_fetch = Some(error);
@@ -309,14 +309,14 @@ fn answer_of(file: &SealedFile) -> Result<Answer, Error> {
         Ok(Answer::File { head, len })
     };
     read().map_err(|source| Error::System {
-        doing: "cannot read back what was fetched".to_owned(),
+        doing: "cannot read a fetched file".to_owned(),
         source,
     })
 }
 
 fn terminal(source: SyscallError) -> Error {
     Error::System {
-        doing: "cannot ask at the terminal".to_owned(),
+        doing: "cannot use the terminal".to_owned(),
         source,
     }
 }

@@ -1,8 +1,8 @@
 //! Boot loader entries of type 1 (UAPI specification 1): one text file per kernel.
 //!
-//! Paths begin at the root of the tree: the directory that holds `loader/entries` when the entry
-//! lies there, else the directory of the entry. Left out: which of several entries is the newest,
-//! since a server's directories cannot be listed.
+//! Paths begin at the root of the tree: the directory with `loader/entries` when the entry is there,
+//! else the directory of the entry. Not supported: the choice of the newest of several entries, since
+//! directories of a server cannot be listed.
 
 use super::context::Context;
 use super::error::{Place, PlanError};
@@ -10,7 +10,7 @@ use super::plan::{BootPlan, PlanPart};
 use crate::prelude::*;
 use crate::text::url::Url;
 
-/// Returns what the entry at `url` starts.
+/// Returns the plan of the entry at `url`.
 pub(super) fn plan(url: &Url, text: &[u8], context: &mut Context) -> Result<BootPlan, PlanError> {
     let text = String::from_utf8_lossy(text);
     let mut kernel: Option<PlanPart> = None;
@@ -43,7 +43,7 @@ pub(super) fn plan(url: &Url, text: &[u8], context: &mut Context) -> Result<Boot
                 return Err(PlanError::new(
                     &place,
                     key,
-                    "not a key of a boot loader entry",
+                    "unknown key of a boot loader entry",
                 ));
             }
         }

@@ -1,9 +1,9 @@
-//! What every reader of a boot file works with: the facts, the notes that say where a decision came
+//! What all languages share: the facts, the notes that say where a decision came
 //! from, and one budget for all files of a plan, whichever language they are in.
 //!
-//! A server decides what a configuration says, so that its length, its loops and the text that its
-//! variables make must all end. Limits of each language alone would multiply: by the files that
-//! chain, by the commands of each, by the variables in a command.
+//! A server decides what a configuration says, so its length, its loops and the text of its
+//! variables must be limited. Limits of each language alone would multiply: by chained files, by their
+//! commands, by the variables in a command.
 
 use core::fmt;
 
@@ -15,26 +15,25 @@ use crate::prelude::*;
 use crate::text::safe::Safe;
 use crate::text::url::Url;
 
-/// How many decisions are kept, and how many characters of each: a server decides how many there
-/// are.
+/// Limits of the notes and of their length in characters, since their number depends on the server.
 const MAX_NOTES: usize = 2_000;
 const MAX_NOTE_LEN: usize = 1_000;
 
 /// How many commands, statements and conditions a plan may run. A script that waits five seconds
 /// before each try gets through days with it; a menu of 1 MiB has some 20,000 lines.
 const MAX_STEPS: usize = 100_000;
-/// How much text a plan may read, make of variables and show, in bytes. Real plans stay below
+/// How much text a plan may read, expand and show, in bytes. Real plans stay below
 /// 1 MiB, the longest single file that is read.
 const MAX_TEXT_LEN: usize = 16 << 20;
 
-/// A decision, and the place it came from.
+/// A decision of the planner, with the line it follows from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
-    /// Where it is written.
+    /// The file and line.
     pub place: Place,
-    /// What follows from it.
+    /// The decision.
     pub text: String,
-    /// Whether only a search for a fault needs it.
+    /// Whether it is for `-v` only.
     pub is_detail: bool,
 }
 
@@ -44,7 +43,7 @@ impl fmt::Display for Note {
     }
 }
 
-/// What every reader sees and writes to.
+/// Facts, budget and notes of a plan.
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) facts: Facts,
@@ -68,12 +67,12 @@ impl Context {
         &self.notes
     }
 
-    /// Keeps a decision for people who ask why; of very many, the first.
+    /// Adds a note on a decision; beyond the limit it is dropped.
     pub(super) fn note(&mut self, place: &Place, text: impl Into<String>) {
         self.add_note(place, text.into(), false);
     }
 
-    /// Keeps what only a search for a fault needs.
+    /// Adds a note for `-v` only.
     pub(super) fn note_detail(&mut self, place: &Place, text: impl Into<String>) {
         self.add_note(place, text.into(), true);
     }
@@ -89,12 +88,12 @@ impl Context {
     }
 }
 
-/// What a reader wants.
+/// The next turn of a language's interpreter.
 #[derive(Debug)]
 pub(super) enum Turn {
     /// A step of the driver.
     Ask(Step),
-    /// Another file takes over as boot file.
+    /// Another boot file.
     Chain(Url),
     /// The plan is ready.
     Done(Box<BootPlan>),
@@ -108,7 +107,7 @@ impl Turn {
     }
 }
 
-/// What has been used so far, and by what last.
+/// Steps and text used so far, and the place of the last step.
 #[derive(Debug)]
 pub(super) struct Budget {
     place: Place,
@@ -126,7 +125,7 @@ impl Budget {
         }
     }
 
-    /// Counts a step, which is taken at `place`.
+    /// Counts a step at `place`.
     ///
     /// # Errors
     /// The budget is used up.
@@ -146,19 +145,19 @@ impl Budget {
         self.check()
     }
 
-    /// Counts text that the step under way makes; returns whether there is room for more.
+    /// Counts text that the current step produces; returns whether the budget allows it.
     pub(super) const fn produce(&mut self, len: usize) -> bool {
         self.text_len = self.text_len.saturating_add(len);
         self.text_len <= MAX_TEXT_LEN
     }
 
-    /// Makes sure that nothing is used up.
+    /// Checks that the budget is not used up.
     ///
     /// # Errors
-    /// What is, with the place of the step under way.
+    /// It is, with the place of the current step.
     pub(super) fn check(&self) -> Result<(), PlanError> {
         let what = if self.steps > MAX_STEPS {
-            format!("the plan took more than {MAX_STEPS} steps; does it loop?")
+            format!("the plan needs more than {MAX_STEPS} steps; does it loop?")
         } else if self.text_len > MAX_TEXT_LEN {
             let limit = MAX_TEXT_LEN >> 20;
             format!("the plan produced more than {limit} MiB of text; does it loop?")

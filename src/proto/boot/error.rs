@@ -99,7 +99,7 @@ impl PlanError {
         }
     }
 
-    /// Returns what is wrong, for where the place stands beside it.
+    /// Returns the text without the place.
     pub(super) fn without_place(&self) -> String {
         match &self.word {
             Some(word) => format!("{}: {}", Safe::name(format_args!("{word:?}")), self.what),

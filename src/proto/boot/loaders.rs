@@ -22,7 +22,7 @@ pub(super) enum BootLoader {
     Ipxe,
 }
 
-/// Returns the program that a boot file is: by its octets when they tell, else by its name.
+/// Returns the program of a boot file: by its content where that is enough, else by its name.
 pub(super) fn program(kind: Option<Kind>, url: &Url) -> Option<BootLoader> {
     let name = url.file_name().to_ascii_lowercase();
     let is = |names: &[&str]| names.iter().any(|known| name.starts_with(known));
@@ -51,7 +51,7 @@ pub(super) fn program(kind: Option<Kind>, url: &Url) -> Option<BootLoader> {
     }
 }
 
-/// What a text is, by the first words of its lines.
+/// The language of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Language {
     /// pxelinux and its relatives.
@@ -62,7 +62,8 @@ pub(super) enum Language {
     Entry,
 }
 
-/// Returns the language of a configuration; none when no line tells.
+/// Returns the language of a configuration by the first words of its lines; none when no line is
+/// typical of one.
 pub(super) fn language(text: &[u8]) -> Option<Language> {
     let text = String::from_utf8_lossy(text);
     let text = text.trim_start_matches('\u{feff}');
@@ -106,7 +107,7 @@ pub(super) struct MachineName {
 /// The search for a configuration: names that are tried in turn until the server has one.
 #[derive(Debug)]
 pub(super) struct Search {
-    /// What is left to try; the first has been asked for.
+    /// The names to try; the first has been requested.
     candidates: VecDeque<Candidate>,
     /// The names of this machine that the server did not have.
     missing: Vec<MachineName>,
@@ -114,12 +115,12 @@ pub(super) struct Search {
     default: &'static str,
 }
 
-/// What an answer leads to.
+/// The result of an answer.
 #[derive(Debug)]
 pub(super) enum Searched {
-    /// The next name is asked for.
+    /// The request for the next name.
     Asks(Turn),
-    /// This is the configuration.
+    /// The configuration.
     Found(Url, Vec<u8>),
 }
 
@@ -200,7 +201,7 @@ fn list(names: &[MachineName]) -> String {
 
 /// Returns the names of this machine, the most particular first: its MAC address, and its IP address
 /// in hexadecimal with ever fewer digits, as pxelinux and GRUB both search them
-/// (`grub_net_search_configfile`).
+/// (`grub_net_search_config_file`).
 pub(super) fn names_of(facts: &Facts) -> impl Iterator<Item = MachineName> {
     let digits = format!("{:08X}", facts.address.to_bits());
     let fewer = (1..=digits.len()).rev();

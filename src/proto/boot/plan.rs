@@ -4,26 +4,26 @@ use crate::format::fdt;
 use crate::prelude::*;
 use crate::text::url::Url;
 
-/// What is to be started.
+/// A kernel to start, with its initrds and command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootPlan {
     /// The kernel: an image the kernel starts itself, or one that holds it, as
     /// [`crate::format::kernel_image::classify`] says.
     pub kernel: PlanPart,
-    /// The initrds, in the order in which they are laid one behind the other.
+    /// The initrds, in the order in which they are concatenated.
     pub initrds: Vec<PlanPart>,
-    /// Command line for the kernel; when it is empty, the one built into the kernel file counts.
+    /// Command line for the kernel; an empty one means the one in the kernel file (UKI).
     pub command_line: String,
-    /// What the user puts behind either.
+    /// What the user appends to either.
     pub append: Option<String>,
     /// The device tree that the configuration names.
     pub device_tree: Option<PlanPart>,
-    /// Whether that goes in the place of the one that the machine runs with.
+    /// Whether it replaces the one of the running system.
     pub loads_device_tree: bool,
 }
 
 impl BootPlan {
-    /// Returns all files that it loads, and what each is for.
+    /// Returns all files that it loads, with their purposes.
     pub fn parts(&self) -> impl Iterator<Item = (&PlanPart, Purpose)> {
         let initrds = self.initrds.iter().map(|part| (part, Purpose::Initrd));
         let device_tree = self.loaded_device_tree().into_iter();
@@ -50,7 +50,7 @@ impl BootPlan {
         }
     }
 
-    /// Returns a command line with what the user puts behind it.
+    /// Returns a command line with what the user appends.
     pub fn with_append(&self, command_line: &str) -> String {
         match &self.append {
             Some(append) if command_line.is_empty() => append.clone(),
@@ -92,10 +92,10 @@ impl From<Url> for PlanPart {
     }
 }
 
-/// What a file is fetched for.
+/// Purpose of a file that is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// To see what it is: a kernel or a text.
+    /// To recognize it: a kernel or a text.
     BootFile,
     /// To be read as text.
     Configuration,
@@ -103,16 +103,15 @@ pub enum Purpose {
     Kernel,
     /// To be an initrd.
     Initrd,
-    /// To tell the kernel what the machine is made of.
+    /// To describe the hardware to the kernel.
     DeviceTree,
 }
 
-/// How many octets of a fetched file the planner wants to see, which is also the longest text
-/// that it reads.
+/// How many bytes of a fetched file the planner needs, and the longest text that it reads.
 pub const HEAD_LEN: usize = 1 << 20;
 
 impl Purpose {
-    /// Returns the largest file that makes sense, in octets.
+    /// Returns the largest size that is accepted, in bytes.
     pub const fn max_len(self) -> u64 {
         match self {
             Self::Configuration => HEAD_LEN as u64,

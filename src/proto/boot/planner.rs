@@ -1,5 +1,5 @@
-//! The machine over all kinds of boot files: looks at the first octets and hands over to the
-//! reader of that kind.
+//! The planner: recognizes a boot file by its first bytes and hands it to the interpreter of its
+//! language.
 
 use super::context::{Budget, Context, Note, Turn};
 use super::error::{Place, PlanError};
@@ -12,13 +12,13 @@ use crate::format::kernel_image::{Kind, classify};
 use crate::prelude::*;
 use crate::text::url::Url;
 
-/// How many boot files may lead one to the next.
+/// How many boot files may chain one to the next; they can chain in a circle.
 const MAX_CHAINS: usize = 32;
 
-/// How many files one plan may ask for.
+/// How many files one plan may fetch, since a script can fetch in a loop.
 const MAX_FETCHES: usize = 2_000;
-const UNUSED_DEVICE_TREE: &str = "is a device tree and is not loaded: the next kernel gets the one \
-                                  that this machine runs with";
+const UNUSED_DEVICE_TREE: &str = "is a device tree and is not loaded; the next kernel uses the \
+                                  one that is running now";
 
 /// Makes a [`BootPlan`] of a boot file; see [`super`] for how it is driven.
 #[derive(Debug)]
@@ -53,14 +53,14 @@ impl Planner {
         }
     }
 
-    /// Takes the answer to the step before and returns the next.
+    /// Handles the answer to the last step and returns the next step.
     pub fn next(&mut self, mut answer: Answer) -> Step {
         loop {
             let end = match self.turn(answer) {
                 Ok(Turn::Ask(Step::Fetch { url, .. } | Step::Verify { url, .. }))
                     if self.fetches == MAX_FETCHES =>
                 {
-                    let what = format!("more than {MAX_FETCHES} files were asked for");
+                    let what = format!("more than {MAX_FETCHES} files were requested");
                     Step::Failed(PlanError::at(&Place::whole(&url), what))
                 }
                 Ok(Turn::Ask(step)) => {
@@ -96,7 +96,7 @@ impl Planner {
                 let url = url.clone();
                 self.chains += 1;
                 if self.chains > MAX_CHAINS {
-                    let what = format!("more than {MAX_CHAINS} boot files lead one to the next");
+                    let what = format!("more than {MAX_CHAINS} boot files chain one to the next");
                     return Err(PlanError::at(&Place::whole(&url), what));
                 }
                 self.state = State::BootFile(url.clone());
@@ -125,7 +125,7 @@ impl Planner {
             Fetched::File(head) => head,
             Fetched::Failed(why) => return Err(PlanError::at(&place, why)),
             Fetched::Missing => match loaders::program(None, url) {
-                // The server was never asked for the program itself while it served firmware.
+                // The name says which program it is, and the configuration may exist without it.
                 Some(program) => return self.configuration_of(program, url),
                 None => return Err(PlanError::at(&place, "the server has no such file")),
             },
@@ -150,7 +150,7 @@ impl Planner {
                     Some(program) => self.configuration_of(program, url),
                     None => Err(PlanError::at(
                         &place,
-                        "a program for the firmware, which is gone once Linux runs; \
+                        "a program for the firmware, which no longer runs under Linux; \
                          name a script, a configuration or a kernel as boot file",
                     )),
                 }
@@ -210,7 +210,7 @@ impl Planner {
         }
     }
 
-    /// Goes over to a reader and takes its first turn.
+    /// Starts an interpreter and returns its first turn.
     fn enter(&mut self, state: State) -> Result<Turn, PlanError> {
         self.state = state;
         self.turn(Answer::Begin)

@@ -1,4 +1,4 @@
-//! A plan as text: for people, and for programs.
+//! Plans as text for people and as JSON for programs.
 
 use crate::prelude::*;
 use serde::Serialize;
@@ -13,7 +13,7 @@ struct PlanReport<'a> {
     command_line: &'a str,
     append: Option<&'a str>,
     device_tree: Option<FileReport<'a>>,
-    /// A tree that is not is named so that nobody has to guess.
+    /// Whether `device_tree` is loaded or only named.
     loads_device_tree: bool,
 }
 

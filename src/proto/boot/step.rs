@@ -8,10 +8,10 @@ use super::plan::{BootPlan, Purpose};
 use crate::prelude::*;
 use crate::text::url::Url;
 
-/// What the planner wants next.
+/// A request of the planner to its driver.
 #[derive(Debug)]
 pub enum Step {
-    /// The file, fetched and kept. Answered by `File`, `Missing` or `Failed`.
+    /// Fetch the file and store it. Answered by `File`, `Missing` or `Failed`.
     Fetch {
         /// The file.
         url: Url,
@@ -43,7 +43,7 @@ pub enum Step {
     Input {
         /// What to show.
         text: String,
-        /// What stands there at first.
+        /// The initial text.
         default: String,
         /// Whether the text is shown while it is typed.
         is_secret: bool,
@@ -86,16 +86,16 @@ impl Step {
     }
 }
 
-/// What became of a [`Step`].
+/// The answer to a [`Step`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// No step has been taken yet.
+    /// The first call, before any step.
     Begin,
     /// The file has been fetched.
     File {
         /// Its first [`HEAD_LEN`](super::HEAD_LEN) bytes, or all.
         head: Vec<u8>,
-        /// Its length in octets.
+        /// Its length in bytes.
         len: u64,
     },
     /// The server has no such file.
@@ -113,7 +113,7 @@ pub enum Answer {
     Pressed,
     /// The line was entered.
     Text(String),
-    /// The user does not want to answer.
+    /// The user cancelled.
     Cancelled,
     /// Nobody answered.
     TimedOut,
@@ -121,7 +121,7 @@ pub enum Answer {
     Done,
 }
 
-/// What came of a fetch.
+/// Result of a fetch.
 pub(super) enum Fetched {
     File(Vec<u8>),
     Missing,
@@ -129,7 +129,7 @@ pub(super) enum Fetched {
 }
 
 impl Answer {
-    /// Returns what the answer to [`Step::Fetch`] says; another answer is a failure too.
+    /// Returns the result of [`Step::Fetch`]; any other answer is a failure.
     pub(super) fn into_fetched(self) -> Fetched {
         match self {
             Self::File { head, .. } => Fetched::File(head),
@@ -147,8 +147,8 @@ impl Answer {
 }
 
 impl Menu {
-    /// Returns the answer of a machine at which nobody sits: what the timeout leads to, or the
-    /// selected entry, or `TimedOut` when the menu has neither.
+    /// Returns the answer when nobody is there: the entry of the timeout, or the selected one, or
+    /// `TimedOut` when the menu has neither.
     pub fn unattended(&self) -> Answer {
         let timeout = self.timeout.or(self.total_timeout);
         let on_timeout = timeout.and(self.on_timeout);

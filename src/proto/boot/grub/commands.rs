@@ -24,9 +24,9 @@ struct GrubCommand {
 /// What a command does.
 enum Action {
     Run(Function),
-    /// It succeeds without having done anything.
+    /// It succeeds and does nothing.
     Succeeds,
-    /// It fails, for a reason that people may ask for.
+    /// It fails, for this reason, which becomes a note.
     Fails(Option<&'static str>),
 }
 
@@ -113,8 +113,8 @@ const COMMANDS: &[GrubCommand] = &[
         ],
         unsupported,
     ),
-    // These have done here what they are for: modules are there, the network is up, and nobody
-    // records who may log in because nobody is asked.
+    // These have nothing to do: modules are built in, the network is up, and passwords are not
+    // asked for.
     fixed(
         &[
             "true",
@@ -142,7 +142,7 @@ const COMMANDS: &[GrubCommand] = &[
         Action::Succeeds,
     ),
     fixed(&["false"], Action::Fails(None)),
-    // These cannot do here what they are for, so that no condition may rely on them.
+    // These cannot do their work here, so a condition must not rely on them.
     fixed(
         &[
             "gptsync",
@@ -158,13 +158,11 @@ const COMMANDS: &[GrubCommand] = &[
             "search_fs_uuid",
             "search_label",
         ],
-        Action::Fails(Some("fails: no disk is looked at, only the network")),
+        Action::Fails(Some("fails: disks are not searched, only the network")),
     ),
     fixed(
         &["save_env", "list_env", "ls"],
-        Action::Fails(Some(
-            "fails: a server of boot files neither takes files nor lists them",
-        )),
+        Action::Fails(Some("fails: a boot server neither stores nor lists files")),
     ),
     fixed(
         &["trust", "distrust", "list_trusted"],
@@ -174,7 +172,7 @@ const COMMANDS: &[GrubCommand] = &[
     ),
     fixed(
         &["keystatus"],
-        Action::Fails(Some("fails: no key is held down that could be seen")),
+        Action::Fails(Some("fails: the state of keys is not known")),
     ),
     fixed(
         &[
@@ -194,12 +192,12 @@ const COMMANDS: &[GrubCommand] = &[
             "videoinfo",
             "videotest",
         ],
-        Action::Fails(Some("fails: it is not done here")),
+        Action::Fails(Some("fails: not supported")),
     ),
 ];
 
-/// Functions that configurations of distributions define for themselves, about screens and disks;
-/// where one lacks, nothing lacks.
+/// Functions about screens and disks that distributions define in their configurations; a missing one
+/// is no error.
 pub(super) const USUAL_FUNCTIONS: &[&str] = &[
     "efi_quiet",
     "export_env",
@@ -268,12 +266,10 @@ pub(super) fn run(
         Action::Fails(Some(why)) => return Ok(StatementEffect::fails(why)),
     };
     let Some(call) = Call::parse(name, words, command.options, place) else {
-        return Ok(StatementEffect::fails("fails: an option is not known here"));
+        return Ok(StatementEffect::fails("fails: unknown option"));
     };
     if !command.words.contains(&call.words.len()) {
-        return Ok(StatementEffect::fails(
-            "fails: it has a word too many or too few",
-        ));
+        return Ok(StatementEffect::fails("fails: wrong number of words"));
     }
     run(shell, &call, context)
 }

@@ -1,4 +1,4 @@
-//! Commands whose success a configuration asks for, and those that set what it asks for next.
+//! Commands that conditions use: `test`, `regexp` and others that succeed or set variables.
 
 use alloc::borrow::Cow;
 use core::time::Duration;
@@ -40,7 +40,7 @@ const ENVIRONMENT: &str = "# GRUB Environment Block\n";
 /// An option: its long name, its short one, and whether it has a value.
 pub(super) type GrubOption = (&'static str, &'static str, bool);
 
-/// A command with its options and words, and where it stands.
+/// A command with its options and words, and its file and line.
 pub(super) struct Call<'a> {
     pub(super) name: &'a str,
     pub(super) place: &'a Place,
@@ -49,8 +49,8 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// Separates options from words, before which options may stand and behind; none when an option
-    /// is not known or its value is missing. Without a list of options every word is one.
+    /// Separates options from words, in any order; none when an option is unknown or its value is
+    /// missing. Without a list of known options all are words.
     pub(super) fn parse(
         name: &'a str,
         words: &'a [String],
@@ -257,7 +257,7 @@ pub(super) fn smbios(
         .find(|(kind, at, _)| Some((*kind, *at)) == wanted);
     let Some(text) = file.and_then(|(_, _, name)| context.facts.smbios(name)) else {
         return Ok(StatementEffect::fails(
-            "fails: the machine does not say that",
+            "fails: not available on this machine",
         ));
     };
     match call.option("set") {
@@ -280,7 +280,7 @@ pub(super) fn authenticate(
     Ok(if shell.variable("superusers").is_none() {
         StatementEffect::Status(true)
     } else {
-        StatementEffect::fails("fails: passwords are not asked for here")
+        StatementEffect::fails("fails: passwords are not supported")
     })
 }
 
@@ -298,7 +298,7 @@ pub(super) fn regexp(
             ));
         }
     };
-    // The time it takes is counted as text of that length.
+    // The steps of the search are counted as text, to bound the time.
     context.budget.produce(regexp.cost(text.len()));
     context.budget.check()?;
     let Some(groups) = regexp.find(text) else {
@@ -310,9 +310,7 @@ pub(super) fn regexp(
             None => (Some(1), *variable),
         };
         let Some(group) = group else {
-            return Ok(StatementEffect::fails(
-                "fails: --set takes a number, a colon and a name",
-            ));
+            return Ok(StatementEffect::fails("fails: --set needs NUMBER:NAME"));
         };
         match groups.get::<usize>(group).copied().flatten() {
             Some((start, end)) => {
@@ -324,8 +322,7 @@ pub(super) fn regexp(
     Ok(StatementEffect::Status(true))
 }
 
-/// Takes the answer to what a command asked, except about a file's length; returns why the
-/// command has failed, if it has.
+/// Handles the answer to a command's step; returns why the command has failed, if it has.
 pub(super) fn answered(
     shell: &mut Shell,
     pending: PendingStatement,
@@ -362,7 +359,7 @@ pub(super) fn answered(
             context.budget.read(place, text.len())?;
             let text = String::from_utf8_lossy(&text);
             let Some(lines) = text.strip_prefix(ENVIRONMENT) else {
-                return Ok(Some("fails: it is no environment block".into()));
+                return Ok(Some("fails: not an environment block".into()));
             };
             for (name, value) in variables(lines) {
                 if names.is_empty() || names.iter().any(|wanted| *wanted == name) {
@@ -385,7 +382,7 @@ pub(super) fn answered(
     }
 }
 
-/// Returns the variables of an environment block; a backslash takes the next character as it is.
+/// Returns the variables of an environment block; a backslash quotes the next character.
 fn variables(lines: &str) -> impl Iterator<Item = (&str, String)> {
     let lines = lines.split('\n').filter(|line| !line.starts_with('#'));
     lines.filter_map(|line| {

@@ -1,4 +1,4 @@
-//! The machine: runs files, shows their menu, and runs the entry that is chosen.
+//! The GRUB machine: runs files, shows their menu, and runs the chosen entry.
 
 use crate::prelude::*;
 use alloc::collections::BTreeMap;
@@ -16,12 +16,12 @@ use super::parse::{Block, StatementKind, Word, parse};
 use super::shell::{PendingStatement, Shell, StatementEffect};
 use crate::text::url::Url;
 
-/// How many files a run may read.
+/// How many files a run may read; `source` can loop.
 const MAX_FILES: usize = 64;
 /// How deep files and functions may nest.
 const MAX_DEPTH: usize = 32;
 
-/// GRUB, from a configuration to a kernel.
+/// The interpreter of GRUB configurations, up to a kernel.
 #[derive(Debug)]
 pub(crate) struct GrubMachine {
     shell: Shell,
@@ -59,7 +59,7 @@ struct BlockFrame {
     then: BlockEnd,
 }
 
-/// What the end of a block leads to.
+/// What happens at the end of a block.
 #[derive(Debug)]
 enum BlockEnd {
     /// The statement behind it.
@@ -86,7 +86,7 @@ struct GrubEntry {
     key: Option<char>,
     /// Whether anybody may boot it, even where `superusers` is set.
     is_unrestricted: bool,
-    /// Where its body stands.
+    /// The file and line of its body.
     place: Place,
     body: Block,
 }
@@ -137,7 +137,7 @@ impl GrubMachine {
         }
     }
 
-    /// Takes the answer to the step before.
+    /// Handles the answer to the last step.
     pub(crate) fn next(
         &mut self,
         answer: Answer,
@@ -192,7 +192,7 @@ impl GrubMachine {
         }
     }
 
-    /// Begins with a file; `from` is what asked for it.
+    /// Begins with a file, requested at `from`.
     fn enter(
         &mut self,
         url: &Url,
@@ -309,17 +309,17 @@ impl GrubMachine {
                 Some((file, body)) => self.push(file, body, BlockEnd::EndFunction, place)?,
                 None if USUAL_FUNCTIONS.contains(&name.as_str()) => self.status(true),
                 None => {
-                    let error = PlanError::new(place, &name, "is no command known here");
+                    let error = PlanError::new(place, &name, "is not a supported command");
                     let is = |wanted: fn(&BlockEnd) -> bool| {
                         self.frames.iter().any(|frame| wanted(&frame.then))
                     };
-                    // What is not known is neither true nor, behind a !, false.
+                    // An unknown command is neither true nor, after a !, false.
                     let is_inverted = is(|then| matches!(then, BlockEnd::Invert));
                     let is_condition = is(|then| matches!(then, BlockEnd::Decide { .. }));
                     if is_inverted || self.is_in_entry && !is_condition {
                         return Err(error);
                     }
-                    // Around the menu GRUB goes on, and so many a file relies on it.
+                    // Outside entries GRUB continues, and real files rely on it.
                     self.status(false);
                     return Ok(Some(Turn::Ask(Step::Say(error.to_string()))));
                 }
@@ -357,7 +357,7 @@ impl GrubMachine {
         Ok(())
     }
 
-    /// Runs the condition of this number, or what stands behind `else` when there is none.
+    /// Runs the condition of this number, or the block of `else` after the last.
     fn decide(
         &mut self,
         branches: Arc<Vec<(Block, Block)>>,
@@ -541,7 +541,7 @@ impl GrubMachine {
 
 /// Returns the refusal of an entry for which GRUB would ask a password.
 fn restricted(item: &GrubEntry) -> PlanError {
-    let what = "GRUB asks for a password first, since superusers is set, which is not done here; \
+    let what = "needs a password in GRUB (superusers is set), which is not supported; \
                 --unrestricted lets everybody boot the entry";
     PlanError::new(&item.place, &item.title, what)
 }

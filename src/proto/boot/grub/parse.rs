@@ -1,4 +1,4 @@
-//! Text → statements.
+//! The parser: from text to statements.
 
 use crate::prelude::*;
 use alloc::sync::Arc;
@@ -12,7 +12,7 @@ const MAX_DEPTH: usize = 32;
 /// A piece of a word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum WordPiece {
-    /// As it stands.
+    /// Literal text.
     Text(String),
     /// The value of a variable, `is_quoted` when it may not fall apart into words.
     Variable { name: String, is_quoted: bool },
@@ -24,7 +24,7 @@ pub(super) type Word = Vec<WordPiece>;
 /// Statements that run one after the other.
 pub(super) type Block = Arc<Vec<GrubStatement>>;
 
-/// A command, or what has blocks.
+/// A command, or a statement with blocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GrubStatement {
     pub(super) line: usize,
@@ -41,7 +41,7 @@ pub(super) enum StatementKind {
         branches: Arc<Vec<(Block, Block)>>,
         otherwise: Block,
     },
-    /// Runs the block, whose status becomes its opposite.
+    /// Runs the block and inverts its status.
     Not(Block),
     /// Puts a line into the menu.
     Entry { words: Arc<Vec<Word>>, body: Block },
@@ -58,7 +58,7 @@ enum Token {
     Close,
 }
 
-/// Parses a whole file, or a text that stands in the line `place` of one.
+/// Parses a file, or the text of one line at `place`.
 pub(super) fn parse(text: &[u8], place: &Place) -> Result<Block, PlanError> {
     let text = String::from_utf8_lossy(text);
     let tokens = tokens(text.trim_start_matches('\u{feff}'), place)?;
@@ -70,7 +70,7 @@ pub(super) fn parse(text: &[u8], place: &Place) -> Result<Block, PlanError> {
     };
     let block = parser.block(&[])?;
     match parser.tokens.first() {
-        Some((line, token)) => Err(parser.error(*line, token, "stands alone here")),
+        Some((line, token)) => Err(parser.error(*line, token, "is unexpected here")),
         None => Ok(block),
     }
 }
@@ -99,7 +99,7 @@ impl StatementParser<'_> {
             match token {
                 Token::End => self.skip(),
                 Token::Close => break,
-                Token::Open => return Err(self.error(*line, token, "opens no block here")),
+                Token::Open => return Err(self.error(*line, token, "is unexpected here")),
                 Token::Word(word) => {
                     let keyword = plain(word);
                     if keyword.is_some_and(|keyword| ends.contains(&keyword)) {
@@ -110,10 +110,10 @@ impl StatementParser<'_> {
                         Some("menuentry" | "submenu") => self.entry()?,
                         Some("function") => self.function()?,
                         Some("for" | "while" | "until") => {
-                            return Err(self.error(*line, token, "loops are not done here"));
+                            return Err(self.error(*line, token, "loops are not supported"));
                         }
                         Some("then" | "elif" | "else" | "fi") => {
-                            return Err(self.error(*line, token, "stands without its if"));
+                            return Err(self.error(*line, token, "has no if"));
                         }
                         Some("!") => {
                             self.skip();

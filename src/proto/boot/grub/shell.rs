@@ -1,4 +1,4 @@
-//! What commands work on, and what they lead to: variables, and the kernel that is loaded.
+//! Variables, the kernel and initrds that are loaded, and the results of commands.
 
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
@@ -17,12 +17,12 @@ const MAX_VALUE_LEN: usize = 65_536;
 /// How many variables there may be; real configurations have some dozens.
 const MAX_VARIABLES: usize = 2_000;
 
-/// What a command leads to.
+/// The result of a command.
 #[derive(Debug)]
 pub(super) enum StatementEffect {
     /// It succeeded or failed.
     Status(bool),
-    /// It failed, for a reason that people may ask for.
+    /// It failed, for this reason, which becomes a note.
     Fails(Cow<'static, str>),
     /// Another file runs; with `is_new` a new menu of its own.
     Source { url: Url, is_new: bool },
@@ -30,11 +30,11 @@ pub(super) enum StatementEffect {
     Run(String),
     /// A function may have this name.
     Call(String),
-    /// It has to ask first.
+    /// A step of the driver, and how to continue with its answer.
     Ask(Step, PendingStatement),
-    /// The innermost file or function ends, with this status if it has one.
+    /// The end of the innermost file or function, with this status if it has one.
     Return(Option<bool>),
-    /// What is loaded is to be started.
+    /// The loaded kernel is started.
     Boot,
 }
 
@@ -44,12 +44,12 @@ impl StatementEffect {
     }
 }
 
-/// What is done with the answer to what a command asked.
+/// A command that waits for the answer to a step.
 #[derive(Debug)]
 pub(super) enum PendingStatement {
     /// It succeeds.
     Nothing,
-    /// A text becomes this variable.
+    /// The text is assigned to this variable.
     Variable(Option<String>),
     /// The variables of an environment block are set, if they are among these or these are none.
     Environment(Vec<String>),
@@ -66,12 +66,12 @@ pub(super) struct Shell {
     kernel: Option<(Url, String)>,
     initrds: Vec<PlanPart>,
     device_tree: Option<PlanPart>,
-    /// How long the files are whose length a condition has asked for; 0 for what is not there.
+    /// Lengths of files that conditions need, by URL; 0 for missing files.
     pub(super) sizes: BTreeMap<String, usize>,
 }
 
 impl Shell {
-    /// Begins with what GRUB says of the network.
+    /// Begins with the variables that GRUB sets for the network.
     pub(super) fn new(file: &Url, facts: &Facts) -> Self {
         let server = file.host();
         let device = format!("{},{}", file.scheme().name(), file.authority());
@@ -123,7 +123,7 @@ impl Shell {
         self.variables.get(name).map(String::as_str)
     }
 
-    /// Forgets a variable.
+    /// Removes a variable.
     pub(super) fn unset(&mut self, name: &str) {
         self.variables.remove(name);
     }
@@ -133,7 +133,10 @@ impl Shell {
         self.variables.insert(name.to_owned(), value.to_owned());
     }
 
-    /// Sets a variable as the configuration says.
+    /// Sets a variable for the configuration.
+    ///
+    /// # Errors
+    /// Too many or too long ones, or `check_signatures=enforce`.
     pub(super) fn assign(
         &mut self,
         name: &str,
@@ -149,8 +152,8 @@ impl Shell {
             return Err(PlanError::new(place, name, what));
         }
         if name == "check_signatures" && value == "enforce" {
-            let what = "a configuration cannot demand signatures of all files; \
-                        require-signature in the policy of this machine does";
+            let what = "signatures of all files cannot be enforced by a configuration; \
+                        use require-signature in the policy of this machine";
             return Err(PlanError::new(place, name, what));
         }
         self.set(name, value);
@@ -178,7 +181,7 @@ impl Shell {
                     }
                 };
                 is_word |= !may_split;
-                // The word's own share is the memory that an empty one takes.
+                // 16 for the memory of a word, or empty ones would cost nothing.
                 if !budget.produce(16 + value.len()) {
                     budget.check()?;
                 }

@@ -7,7 +7,7 @@ use crate::prelude::*;
 /// How deep parentheses may nest, as in GRUB.
 const MAX_DEPTH: usize = 100;
 
-/// What a condition comes to.
+/// Result of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Judgement {
     pub(super) holds: bool,
@@ -25,7 +25,7 @@ pub(super) enum Obstacle {
     Depth,
 }
 
-/// What has been judged between two parentheses.
+/// The state of a condition between two parentheses.
 struct Level {
     any: bool,
     all: bool,
@@ -98,7 +98,7 @@ pub(super) fn judge(
         match word {
             Some("(") if around.len() >= MAX_DEPTH => return Err(Obstacle::Depth),
             Some("(") => around.push(core::mem::replace(&mut level, Level::NEW)),
-            // What stands behind a parenthesis that nothing opened is not looked at.
+            // GRUB ignores everything after a parenthesis that was not opened.
             Some(")") | None => match around.pop() {
                 Some(outer) => {
                     let inner = core::mem::replace(&mut level, outer);

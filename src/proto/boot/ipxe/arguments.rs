@@ -1,5 +1,5 @@
-//! What a command is given: its options (`--timeout 5000`, `--timeout=5000`, `-t 5000`, `-t5000`), up
-//! to the first word that is none, and the words behind them; and why a command failed.
+//! The arguments of a command: its options (`--timeout 5000`, `--timeout=5000`, `-t 5000`, `-t5000`), up
+//! to the first word that is none, then its words; and why a command failed.
 
 use core::time::Duration;
 
@@ -60,7 +60,7 @@ pub(super) const fn valued(long: &'static str, short: char) -> CommandOption {
     }
 }
 
-/// The options and words of a command, and where it stands.
+/// The options and words of a command, with its file and line.
 #[derive(Debug)]
 pub(super) struct Arguments<'a> {
     /// The name by which the command was called.
@@ -68,7 +68,7 @@ pub(super) struct Arguments<'a> {
     /// The line of the script.
     pub(super) place: &'a Place,
     options: Vec<(&'static str, String)>,
-    /// The words behind the options.
+    /// The words after the options.
     pub(super) words: &'a [String],
 }
 
@@ -155,7 +155,7 @@ impl<'a> Arguments<'a> {
                 let timeout = Some(milliseconds).filter(|timeout| *timeout > 0);
                 Ok(timeout.map(Duration::from_millis))
             }
-            None => Err(CommandFault::new(value, "--timeout takes a number")),
+            None => Err(CommandFault::new(value, "--timeout needs a number")),
         }
     }
 
@@ -189,12 +189,12 @@ impl<'a> Arguments<'a> {
     }
 }
 
-/// Parses a word that is to be a number.
+/// Parses a number.
 ///
 /// # Errors
-/// It is none.
+/// The word is not a number.
 pub(super) fn number(word: &str) -> Result<i64, CommandFault> {
-    parse_integer(word).ok_or_else(|| CommandFault::new(word, "is no number"))
+    parse_integer(word).ok_or_else(|| CommandFault::new(word, "is not a number"))
 }
 
 fn find<'a>(word: &'a str, known: &[CommandOption]) -> Option<(CommandOption, Option<&'a str>)> {

@@ -18,7 +18,7 @@ use crate::prelude::*;
 struct CommandRow {
     /// Its names; several where iPXE has aliases, or where all of them do the same here.
     names: &'static [&'static str],
-    /// The options before its words; none where every word is left to the function.
+    /// The options before its words; none where the function gets every word.
     options: Option<&'static [CommandOption]>,
     /// How many words follow.
     words: RangeInclusive<usize>,
@@ -277,7 +277,7 @@ pub(super) fn run(
     let mut commands = COMMANDS.iter();
     let command = commands
         .find(|command| command.names.contains(&name.as_str()))
-        .ok_or_else(|| CommandFault::new(name, "is no command of iPXE"))?;
+        .ok_or_else(|| CommandFault::new(name, "is not an iPXE command"))?;
     let arguments = match command.options {
         Some(known) => Arguments::parse(name, words, place, known)?,
         None => Arguments::without_options(name, words, place),
@@ -289,7 +289,7 @@ pub(super) fn run(
     (command.run)(state, &arguments, context)
 }
 
-/// Goes on with a command that asked.
+/// Continues a command with the answer to its step.
 pub(super) fn resume(
     state: &mut State,
     pending: PendingCommand,
@@ -408,7 +408,7 @@ fn cpuid(
     let is_long_mode = arguments.has("ext") && !arguments.has("ecx") && bit == 29;
     if !is_long_mode {
         return Err(CommandFault::of_command(
-            "only bit 29 of --ext can be asked for",
+            "only bit 29 of --ext is supported",
         ));
     }
     if context.facts.architecture != Architecture::X86_64 {
@@ -417,7 +417,7 @@ fn cpuid(
     Ok(CommandEffect::Done)
 }
 
-/// Does nothing: what the command is for does not show in a plan.
+/// Does nothing: the command has no effect on a plan.
 fn nothing(
     _: &mut State,
     _: &Arguments<'_>,
@@ -426,13 +426,13 @@ fn nothing(
     Ok(CommandEffect::Done)
 }
 
-/// Does nothing, and notes it: the command could be meant to change the plan.
+/// Does nothing, and notes it: the script may rely on the command.
 fn nothing_noted(
     _: &mut State,
     arguments: &Arguments<'_>,
     context: &mut Context,
 ) -> Result<CommandEffect, CommandFault> {
-    let text = format!("{} does nothing here", arguments.command);
+    let text = format!("{} is ignored", arguments.command);
     context.note(arguments.place, text);
     Ok(CommandEffect::Done)
 }

@@ -1,5 +1,5 @@
-//! The commands about images: fetch them, name them, start them; and the parameters that a request
-//! for one takes along.
+//! The commands about images: fetch them, name them, start them, and the
+//! parameters of their requests.
 
 use super::super::context::Context;
 use super::super::error::Place;
@@ -11,7 +11,7 @@ use super::state::{CommandEffect, ImageUse, PendingCommand, State};
 use crate::prelude::*;
 use crate::text::url::Url;
 
-/// How many parameters a request may have; scripts of real sites send about ten.
+/// How many parameters a request may have, since a script can add them in a loop.
 const MAX_PARAMETERS: usize = 1_000;
 
 /// Starts an image, the one named or the one selected.
@@ -42,7 +42,7 @@ pub(super) fn select(
     fetch(state, arguments, ImageUse::Select, context)
 }
 
-/// Fetches an image; what is not selected in the end becomes an initrd.
+/// Fetches an image, which is an initrd unless it is selected later.
 pub(super) fn keep(
     state: &mut State,
     arguments: &Arguments<'_>,
@@ -145,7 +145,7 @@ fn url_of(
 ) -> Result<Url, CommandFault> {
     let address = match reference.split_once("##params") {
         Some((address, _)) => {
-            let text = "sends its parameters in the query of a GET, not as a form";
+            let text = "parameters are sent in the query of a GET, not as a form";
             context.note(place, text);
             let string = super::format::Type::UriString;
             let pairs = state.parameters.iter();
@@ -206,7 +206,7 @@ fn use_image(state: &mut State, name: &str, then: ImageUse) -> Result<CommandEff
 
 fn image_of<'a>(state: &'a mut State, name: &str) -> Result<&'a mut ScriptImage, CommandFault> {
     let image = state.images.find(name);
-    image.ok_or_else(|| CommandFault::new(name, "no image has this name"))
+    image.ok_or_else(|| CommandFault::new(name, "no such image"))
 }
 
 pub(super) fn set_arguments(
@@ -226,7 +226,7 @@ pub(super) fn describe(
     Ok(CommandEffect::say(state.images.describe()))
 }
 
-/// Shows no sums, which are for people and decide nothing; the images must be there.
+/// Shows no sums, which are for people and decide nothing; the images must exist.
 pub(super) fn digest(
     state: &mut State,
     arguments: &Arguments<'_>,
@@ -235,7 +235,7 @@ pub(super) fn digest(
     for name in arguments.words {
         image_of(state, name)?;
     }
-    let text = format!("{} shows no sums here", arguments.command);
+    let text = format!("{}: checksums are not shown", arguments.command);
     context.note(arguments.place, text);
     Ok(CommandEffect::Done)
 }
@@ -258,11 +258,11 @@ pub(super) fn verify(
 ) -> Result<CommandEffect, CommandFault> {
     let reference = arguments.word(1);
     if let Some(signer) = arguments.value("signer") {
-        let what = "minisign signatures name no signer; say by the keys who may sign";
+        let what = "minisign signatures name no signer; restrict the keys instead";
         return Err(CommandFault::new(signer, what));
     }
-    // The signature may have been fetched as an image; iPXE forgets it, so that it does not become
-    // an initrd.
+    // The signature may have been fetched as an image; iPXE frees it, so that it is not loaded as an
+    // initrd.
     let signature = match state.images.find(reference) {
         Some(image) => image.url.clone(),
         None => url_of(state, reference, arguments.place, context)?,

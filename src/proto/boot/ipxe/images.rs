@@ -1,4 +1,4 @@
-//! Images: what scripts have fetched, and how a kernel and its initrds become of them.
+//! Images: the files that scripts have fetched, and the plan of a kernel and its initrds.
 
 use super::super::loaders::{self, BootLoader};
 use super::super::plan::{BootPlan, Placement, PlanPart};
@@ -7,7 +7,7 @@ use crate::format::kernel_image::{Kind, classify};
 use crate::prelude::*;
 use crate::text::url::Url;
 
-/// How many images a script may hold.
+/// How many images may be loaded, since a script can load in a loop.
 const MAX_IMAGES: usize = 256;
 
 /// A fetched file.
@@ -18,19 +18,19 @@ pub(super) struct ScriptImage {
     /// Its command line.
     pub(super) arguments: String,
     pub(super) kind: Kind,
-    /// Set when it has been loaded to be started, and is no initrd therefore.
+    /// Whether it was loaded to be started, so that it is no initrd.
     pub(super) is_kernel: bool,
     pub(super) trust: ImageTrust,
     /// The text of a script.
     pub(super) text: Vec<u8>,
 }
 
-/// What `imgverify` came to.
+/// Result of `imgverify`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ImageTrust {
     /// The image has not been checked.
     Unchecked,
-    /// The image is what this signature is about.
+    /// This signature is good.
     Verified(Url),
     /// The check failed.
     Refused,
@@ -59,7 +59,7 @@ impl ScriptImage {
     ///
     /// # Errors
     /// An image that cannot be: where iPXE probes an image and has no type for it, the command
-    /// fails with ENOEXEC and `||` takes over (`image_select` and `image_exec` of iPXE).
+    /// fails with ENOEXEC and what follows `||` runs (`image_select` and `image_exec` of iPXE).
     pub(super) fn start(&self) -> Result<StartMethod, CommandFault> {
         if self.kind == Kind::IpxeScript {
             return Ok(StartMethod::Script);
@@ -69,11 +69,11 @@ impl ScriptImage {
         let what = match loaders::program(Some(self.kind), &self.url) {
             Some(BootLoader::Pxelinux | BootLoader::Grub) => return Ok(StartMethod::BootLoader),
             // Another iPXE would begin with the same lease and the same script again.
-            Some(BootLoader::Ipxe) => "is another iPXE, and its scripts already run here",
+            Some(BootLoader::Ipxe) => "is another iPXE; its scripts are run already",
             None if self.kind == Kind::Text => {
-                "is neither a kernel nor a script that begins with #!ipxe"
+                "is neither a kernel nor a script with #!ipxe in its first line"
             }
-            None => "is a program for the firmware, which is gone once Linux runs",
+            None => "is a program for the firmware, which no longer runs under Linux",
         };
         Err(CommandFault::new(&self.name, what))
     }
@@ -118,7 +118,7 @@ impl Images {
         self.list.iter_mut().find(|image| image.name == name)
     }
 
-    /// Adds an image; one of the same name goes.
+    /// Adds an image in place of one with the same name.
     ///
     /// # Errors
     /// Too many images.
@@ -145,7 +145,7 @@ impl Images {
         self.selected.as_deref()
     }
 
-    /// Forgets the image of this name, or all.
+    /// Removes the image of this name, or all.
     pub(super) fn free(&mut self, name: Option<&str>) {
         self.list
             .retain(|image| name.is_some_and(|name| image.name != name));
@@ -168,7 +168,7 @@ impl Images {
             self.trust_is_permanent = is_permanent;
         }
         if self.trust_is_demanded != is_demanded {
-            let what = "an imgtrust before has made permanent what is demanded";
+            let what = "an earlier imgtrust --permanent forbids this";
             return Err(CommandFault::new("imgtrust", what));
         }
         Ok(())
@@ -207,7 +207,7 @@ impl Images {
     /// An initrd whose signature is bad, or a bad placement.
     pub(super) fn plan(&self, name: &str) -> Result<BootPlan, CommandFault> {
         let kernel = self.list.iter().find(|image| image.name == name);
-        let kernel = kernel.ok_or_else(|| CommandFault::new(name, "no image has this name"))?;
+        let kernel = kernel.ok_or_else(|| CommandFault::new(name, "no such image"))?;
         let initrds = self.list.iter().filter(|image| {
             image.name != name && !image.is_kernel && image.kind != Kind::IpxeScript
         });
@@ -256,7 +256,7 @@ fn initrd(image: &ScriptImage) -> Result<PlanPart, CommandFault> {
     if path.is_some_and(|path| path.split('/').any(|part| part == "..")) {
         return Err(CommandFault::new(
             &image.arguments,
-            "a path may not climb with ..",
+            "the path must not contain ..",
         ));
     }
     Ok(PlanPart {

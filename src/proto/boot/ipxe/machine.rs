@@ -1,4 +1,4 @@
-//! The machine: scripts within scripts, command by command.
+//! The iPXE machine: runs scripts and the scripts they chain to, command by command.
 
 use crate::prelude::*;
 use alloc::collections::BTreeMap;
@@ -13,10 +13,10 @@ use super::script::{Operator, ScriptLine, command, lines};
 use super::state::{CommandEffect, PendingCommand, State};
 use crate::text::url::Url;
 
-/// How deep scripts may nest by `chain`.
+/// How deep scripts may nest by `chain`; a script can chain to itself.
 const MAX_DEPTH: usize = 16;
 
-/// iPXE, from a script to what it boots.
+/// The interpreter of iPXE scripts, up to what they boot.
 #[derive(Debug)]
 pub(crate) struct IpxeMachine {
     state: State,
@@ -30,7 +30,7 @@ pub(crate) struct IpxeMachine {
 struct Script {
     file: Arc<Url>,
     lines: Vec<ScriptLine>,
-    /// The line that each label leads to.
+    /// The line of each label.
     labels: BTreeMap<String, usize>,
     next: usize,
     /// The number of the line under way.
@@ -54,7 +54,7 @@ impl IpxeMachine {
         })
     }
 
-    /// Takes the answer to the step before.
+    /// Handles the answer to the last step.
     pub(crate) fn next(
         &mut self,
         answer: Answer,
@@ -78,12 +78,13 @@ impl IpxeMachine {
                 Ok(CommandEffect::Done) => self.finished(Ok(()), context)?,
                 Ok(CommandEffect::Goto(label)) => self.goto(&label, context)?,
                 Ok(CommandEffect::Exit(code)) => {
-                    let result =
-                        match code {
-                            0 => Ok(()),
-                            _ => Err(self
-                                .error(CommandFault::new("exit", "ends with a failure"), context)),
-                        };
+                    let result = match code {
+                        0 => Ok(()),
+                        _ => Err(self.error(
+                            CommandFault::new("exit", "ends the script with a failure"),
+                            context,
+                        )),
+                    };
                     self.ended(result, context)?;
                 }
                 Ok(CommandEffect::Run {
@@ -161,7 +162,7 @@ impl IpxeMachine {
         }
     }
 
-    /// Takes what came of the command under way; a failure at the end of its line ends its script.
+    /// Records the result of a command; a failure at the end of a line ends the script.
     fn finished(
         &mut self,
         result: Result<(), PlanError>,
@@ -190,7 +191,7 @@ impl IpxeMachine {
         }
     }
 
-    /// Takes the end of the innermost script, which is the end of the command that began it.
+    /// Ends the innermost script, and with it the command that started it.
     fn ended(
         &mut self,
         result: Result<(), PlanError>,
@@ -208,7 +209,7 @@ impl IpxeMachine {
     }
 
     fn goto(&mut self, label: &str, context: &mut Context) -> Result<(), PlanError> {
-        let fault = CommandFault::new(label, "the script has no such label");
+        let fault = CommandFault::new(label, "no such label in the script");
         let error = self.error(fault, context);
         let Some(script) = self.scripts.last_mut() else {
             return Err(error);
@@ -269,7 +270,7 @@ impl Script {
         let mut labels = BTreeMap::new();
         for (at, line) in lines.iter().enumerate() {
             if let Some(label) = &line.label {
-                // The first of several counts.
+                // iPXE jumps to the first of several.
                 labels.entry(label.clone()).or_insert(at);
             }
         }

@@ -1,4 +1,4 @@
-//! Menus and forms under construction.
+//! Menus and forms that a script is building.
 
 use crate::prelude::*;
 use core::time::Duration;
@@ -14,7 +14,7 @@ const MAX_FORMS: usize = 256;
 /// A line of a menu or form.
 #[derive(Debug, Clone)]
 pub(super) struct FormItem {
-    /// What choosing it sets; none for a line that only separates.
+    /// The value that choosing it sets; none for a separator.
     pub(super) name: Option<String>,
     pub(super) text: String,
     pub(super) key: Option<char>,
@@ -25,7 +25,7 @@ pub(super) struct FormItem {
 /// A menu or form.
 #[derive(Debug, Clone)]
 pub(super) struct MenuForm {
-    /// Empty for the one that has none.
+    /// Empty for the unnamed one.
     name: String,
     title: String,
     pub(super) items: Vec<FormItem>,
@@ -36,7 +36,7 @@ pub(super) struct MenuForm {
 pub(super) struct Menus(Vec<MenuForm>);
 
 impl Menus {
-    /// Begins a menu or form anew.
+    /// Begins a menu or form, in place of one with the same name.
     ///
     /// # Errors
     /// Too many of them.
@@ -54,7 +54,7 @@ impl Menus {
         Ok(())
     }
 
-    /// Forgets a menu or form.
+    /// Removes a menu or form.
     pub(super) fn remove(&mut self, name: &str) {
         self.0.retain(|form| form.name != name);
     }
@@ -78,7 +78,7 @@ impl Menus {
     /// There is none.
     pub(super) fn find(&mut self, name: &str) -> Result<&mut MenuForm, CommandFault> {
         let form = self.0.iter_mut().find(|form| form.name == name);
-        form.ok_or_else(|| CommandFault::new(name, "no menu was begun"))
+        form.ok_or_else(|| CommandFault::new(name, "no such menu"))
     }
 }
 
@@ -107,7 +107,7 @@ impl MenuForm {
         if selected.is_none() {
             return Err(CommandFault::new(
                 &self.title,
-                "the menu has nothing to choose",
+                "the menu has no entry to choose",
             ));
         }
         Ok(Menu {

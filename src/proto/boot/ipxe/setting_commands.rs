@@ -176,7 +176,7 @@ pub(super) fn present(
 ) -> Result<CommandEffect, CommandFault> {
     let name = arguments.value("form").unwrap_or_default();
     let items = &state.menus.find(name)?.items;
-    // Fields are asked for one by one, so that no step shows what they cost together.
+    // Each field is a step of its own, so their total length is counted here.
     context
         .budget
         .produce(items.iter().map(|item| 16 + item.text.len()).sum());
@@ -251,7 +251,7 @@ pub(super) fn chosen(
     let Some(Some(name)) = names.get(*entry) else {
         return Err(CommandFault::new(
             setting,
-            "this line of the menu leads nowhere",
+            "this line of the menu is no choice",
         ));
     };
     context.note(place, format!("{setting} is {name}, from the menu"));

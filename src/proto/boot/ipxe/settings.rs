@@ -1,4 +1,4 @@
-//! Settings: what a script sets, and what it can read of machine and lease.
+//! Settings: those that a script sets, and those it can read about machine and lease.
 
 use crate::prelude::*;
 use alloc::collections::BTreeMap;
@@ -9,7 +9,7 @@ use super::super::facts::{Architecture, Facts};
 use super::format::{Type, integer_of, parse_integer};
 use super::script::expand;
 
-/// How many settings a script may set; each may hold 64 KiB.
+/// How many settings a script may set, each of up to 64 KiB, so that they must be limited.
 const MAX_SETTINGS: usize = 2_000;
 
 /// A value with the type it is shown in.
@@ -36,7 +36,7 @@ impl SettingValue {
     }
 }
 
-/// A setting's name, taken apart: `net0.dhcp/209:string`.
+/// A setting's name in its parts: `net0.dhcp/209:string`.
 struct SettingName<'a> {
     scope: &'a str,
     name: &'a str,
@@ -53,19 +53,18 @@ impl<'a> SettingName<'a> {
         Self { scope, name, kind }
     }
 
-    /// Returns the type that is asked for; `Err` when there is none of this name.
+    /// Returns the type in the name; `Err` when there is no such type.
     fn wanted(&self) -> Result<Option<Type>, String> {
         match self.kind {
             None => Ok(None),
             Some(kind) => match Type::named(kind) {
                 Some(kind) => Ok(Some(kind)),
-                None => Err(format!("there is no type of settings \"{kind}\"")),
+                None => Err(format!("no such type of settings: \"{kind}\"")),
             },
         }
     }
 
-    /// Returns the key under which the script's own value is kept: the interface with the lease
-    /// has several names.
+    /// Returns the key of the script's own value: the interface with the lease has several names.
     fn key(&self) -> String {
         let scope = match self.scope {
             scope if is_our_interface(scope) => "net0",
@@ -75,13 +74,13 @@ impl<'a> SettingName<'a> {
     }
 }
 
-/// What scripts have set, over what is known.
+/// Settings of scripts, over those of machine and lease.
 #[derive(Debug, Default)]
 pub(super) struct ScriptSettings {
     own: BTreeMap<String, SettingValue>,
     /// The address of the script that runs, `${cwuri}`.
     pub(super) current: String,
-    /// Why the last command that failed did, `${errno}`.
+    /// Why the last command failed, `${errno}`.
     pub(super) last_error: String,
 }
 
@@ -106,12 +105,12 @@ impl ScriptSettings {
     ) -> Result<String, &'static str> {
         expand(word, |name| {
             let value = self.text(name, facts);
-            // The setting's own share is the time that looking it up takes.
+            // 64 for the time of the look-up, or empty settings would cost nothing.
             let len = 64 + name.len() + value.as_ref().map_or(0, String::len);
             budget
                 .produce(len)
                 .then_some(value)
-                .ok_or("the text grows without end")
+                .ok_or("expands to too much text")
         })
     }
 
@@ -134,15 +133,15 @@ impl ScriptSettings {
         self.store(&name, SettingValue::new(kind, octets))
     }
 
-    /// Forgets what the script has set; what machine and lease say shows again.
+    /// Removes what the script has set; the value of machine or lease is visible again.
     pub(super) fn clear(&mut self, name: &str) {
         self.own.remove(&SettingName::parse(name).key());
     }
 
-    /// Adds `increment` to the setting; one that is not there counts as 0.
+    /// Adds `increment` to the setting; a missing one counts as 0.
     ///
     /// # Errors
-    /// A value that is no number, or an unknown type.
+    /// A value that is not a number, or an unknown type.
     pub(super) fn increase(
         &mut self,
         name: &str,
@@ -160,10 +159,10 @@ impl ScriptSettings {
                 integer_of(&old.octets, len, is_signed)
             }
             (_, Some(old)) => parse_integer(&kind.format(&old.octets))
-                .ok_or_else(|| format!("\"{}\" is no number", name.name))?,
+                .ok_or_else(|| format!("\"{}\" is not a number", name.name))?,
         };
         let octets = kind.parse(&number.wrapping_add(increment).to_string());
-        let octets = octets.ok_or_else(|| format!("\"{}\" is no number", name.name))?;
+        let octets = octets.ok_or_else(|| format!("\"{}\" is not a number", name.name))?;
         self.store(&name, SettingValue::new(kind, octets))
     }
 
@@ -243,7 +242,7 @@ impl ScriptSettings {
                 let directory = self.current.rfind('/').map_or(0, |at| at + 1);
                 Some(SettingValue::text(self.current.get(..directory)?))
             }
-            // iPXE has a number here; scripts show it to people, who are better served by words.
+            // iPXE has a number here; scripts only show it, so a text is more useful.
             "errno" => {
                 Some(SettingValue::text(&self.last_error)).filter(|_| !self.last_error.is_empty())
             }

@@ -1,4 +1,4 @@
-//! What commands work on, and what they lead to.
+//! The state that commands share, and their results.
 
 use alloc::collections::VecDeque;
 
@@ -11,13 +11,13 @@ use super::settings::ScriptSettings;
 use crate::prelude::*;
 use crate::text::url::Url;
 
-/// What commands work on.
+/// Settings, images and menus of a run.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) settings: ScriptSettings,
     pub(super) images: Images,
     pub(super) menus: Menus,
-    /// What `param` has collected for a request.
+    /// The parameters for a request, from `param`.
     pub(super) parameters: Vec<(String, String)>,
 }
 
@@ -32,16 +32,16 @@ impl State {
     }
 }
 
-/// What a command leads to.
+/// The result of a command.
 #[derive(Debug)]
 pub(super) enum CommandEffect {
-    /// It is done.
+    /// Success.
     Done,
-    /// It has to ask first.
+    /// A step of the driver, and how to continue with its answer.
     Ask(Step, PendingCommand),
-    /// Another line is next.
+    /// A jump to a label.
     Goto(String),
-    /// The script ends with this code.
+    /// The end of the script, with this code.
     Exit(i64),
     /// Another script runs, in place of this one with `in_place`.
     Run {
@@ -49,9 +49,9 @@ pub(super) enum CommandEffect {
         text: Vec<u8>,
         in_place: bool,
     },
-    /// Another boot file takes over.
+    /// Another boot file.
     Chain(Url),
-    /// The plan is ready.
+    /// A plan.
     Plan(Box<BootPlan>),
 }
 
@@ -62,38 +62,38 @@ impl CommandEffect {
     }
 }
 
-/// What a command waits for, and what it does then.
+/// A command that waits for the answer to a step.
 #[derive(Debug)]
 pub(super) enum PendingCommand {
-    /// Nothing to do.
+    /// It succeeds with any answer.
     Nothing,
-    /// A key that decides between success and failure.
+    /// A key; the command fails without it.
     Prompt,
-    /// A text that becomes a setting, and the fields of the form behind it.
+    /// A text for a setting, and the remaining fields of the form.
     Input {
         setting: String,
         fields: VecDeque<FormItem>,
     },
-    /// A choice that becomes a setting.
+    /// A choice for a setting.
     Choice {
         setting: String,
         names: Vec<Option<String>>,
     },
-    /// A file that becomes an image.
+    /// The file of an image.
     Image {
         name: String,
         url: Url,
         arguments: String,
         then: ImageUse,
     },
-    /// Whether the image of this name has been signed.
+    /// The check of an image's signature.
     Signature { name: String, signature: Box<Url> },
 }
 
-/// What is done with an image.
+/// What is done with an image once it is loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ImageUse {
-    /// It is kept.
+    /// Nothing; it is an initrd unless it is started later.
     Keep,
     /// It is the one that `boot` starts.
     Select,

@@ -1,4 +1,4 @@
-//! A menu in use: keys in, an answer out; shown as plain lines.
+//! Menus on a terminal: handles keys, returns the answer and the lines to show.
 
 use crate::prelude::*;
 use core::fmt::Display;
@@ -9,7 +9,7 @@ use crate::boot::step::Answer;
 use crate::text::safe::Safe;
 use crate::time::Instant;
 
-/// A menu that somebody may be looking at.
+/// A menu that is shown on a terminal.
 #[derive(Debug)]
 pub struct MenuSession {
     menu: Menu,
@@ -34,7 +34,7 @@ impl MenuSession {
         }
     }
 
-    /// Takes a key; any key ends the countdown, and the first one shows a hidden menu.
+    /// Handles a key; any key ends the countdown, and the first one shows a hidden menu.
     pub fn handle_key(&mut self, key: Key) -> Option<Answer> {
         self.answer_at = None;
         if core::mem::take(&mut self.is_hidden) {
@@ -79,7 +79,7 @@ impl MenuSession {
         [self.answer_at, self.end_at].into_iter().flatten().min()
     }
 
-    /// Answers for the user when the countdown is over.
+    /// Returns the unattended answer when the countdown is over.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<Answer> {
         let is_over = self.poll_timeout().is_some_and(|at| now >= at);
         is_over.then(|| self.menu.unattended())
@@ -186,7 +186,7 @@ impl MenuSession {
     }
 }
 
-/// A line of text under way.
+/// A line of text that is being edited.
 #[derive(Debug, Default)]
 pub struct LineEditor {
     letters: Vec<char>,
@@ -194,7 +194,7 @@ pub struct LineEditor {
 }
 
 impl LineEditor {
-    /// The longest line that is taken, in characters.
+    /// The longest line, in characters; twice the longest command line of Linux on a PC.
     pub const MAX_LEN: usize = 4096;
 
     /// Begins with `text` and the cursor at its end.
@@ -206,7 +206,7 @@ impl LineEditor {
         }
     }
 
-    /// Takes a key that moves or edits; others change nothing.
+    /// Handles a key that moves the cursor or edits; other keys do nothing.
     pub fn handle_key(&mut self, key: Key) {
         match key {
             Key::Char(letter) if self.letters.len() < Self::MAX_LEN => {
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn no_key_stops_the_end_of_all_patience() {
+    fn no_key_stops_the_total_timeout() {
         let mut whole = menu(Some(5));
         whole.total_timeout = Some(Duration::from_secs(60));
         whole.on_timeout = Some(2);

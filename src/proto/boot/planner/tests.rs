@@ -154,7 +154,7 @@ fn a_directive_that_is_not_known_stops_only_the_label_it_stands_in() {
     };
     assert_eq!(
         error.to_string(),
-        "http://192.0.2.1/pxelinux.cfg/default:4: \"frobnicate\": not a directive known here"
+        "http://192.0.2.1/pxelinux.cfg/default:4: \"frobnicate\": unknown or unsupported directive"
     );
 }
 
@@ -245,12 +245,12 @@ fn a_line_at_the_prompt_is_a_label_with_words_behind_its_own() {
 }
 
 #[test]
-fn what_cannot_be_booted_leads_back_to_the_prompt() {
+fn the_prompt_is_shown_again_when_a_line_cannot_be_booted() {
     let text = |line: &str| Answer::Text(line.to_owned());
     let mut prompt = Prompt::begin(PROMPT);
     for (line, expected) in [
         ("missing x", "Could not find kernel image: missing"),
-        ("odd", "not a directive known here"),
+        ("odd", "unknown or unsupported directive"),
         ("tool.c32", "is a program for PC firmware"),
     ] {
         let Step::Say(said) = prompt.answer(text(line)) else {

@@ -1,4 +1,4 @@
-//! From a label to what it starts, and the words of SYSAPPEND behind its command line.
+//! From a label to the kernel or file that it boots, with the words of SYSAPPEND on its command line.
 
 use super::super::context::Context;
 use super::super::error::{Place, PlanError};
@@ -8,7 +8,7 @@ use super::paths::Prefix;
 use crate::prelude::*;
 use crate::text::url::Url;
 
-/// What booting a label means.
+/// The target of a label: what it boots or continues with.
 #[derive(Debug)]
 pub(super) enum BootTarget {
     /// A kernel.
@@ -21,7 +21,7 @@ pub(super) enum BootTarget {
     Label(String),
 }
 
-/// Returns what `label` starts, with `arguments` behind its own; `edited` takes the place of both.
+/// Returns what `label` boots, with `arguments` after its own; `edited` replaces both.
 pub(super) fn boot(
     config: &Config,
     label: &BootLabel,
@@ -66,12 +66,12 @@ pub(super) fn boot(
         TargetKind::Kernel if has_suffix(name, &["memdisk"]) => Err(PlanError::new(
             &target.place,
             name,
-            "emulates a disk for PC firmware, which is gone once Linux runs",
+            "needs PC firmware (it emulates a disk), which no longer runs under Linux",
         )),
         TargetKind::Kernel
             if has_suffix(name, &[".com", ".cbt", ".bin", ".bs", ".bss", ".img"]) =>
         {
-            let what = "starts code for PC firmware, which is gone once Linux runs";
+            let what = "needs PC firmware, which no longer runs under Linux";
             Err(PlanError::new(&target.place, name, what))
         }
         TargetKind::Kernel | TargetKind::Linux => {
@@ -103,8 +103,8 @@ fn linux(
     prefix: &Prefix,
     context: &mut Context,
 ) -> Result<BootPlan, PlanError> {
-    // The last initrd= counts, and it goes over an INITRD directive, whose text pxelinux puts
-    // before the options.
+    // The last initrd= is used. It overrides an INITRD directive, since pxelinux puts that before the
+    // options.
     let mut command_line = format!("BOOT_IMAGE={}", kernel.value);
     if let Some(initrd) = &label.initrd {
         command_line.push_str(&format!(" initrd={}", initrd.value));
@@ -125,8 +125,8 @@ fn linux(
 
     if let Some(directory) = &label.device_trees {
         let what = format!(
-            "the device tree of this board in {} is not loaded: the next kernel gets the one \
-             that this machine runs with",
+            "the device tree of this board in {} is not loaded; the next kernel uses the one \
+             that is running now",
             directory.value
         );
         context.note(&directory.place, what);
@@ -144,7 +144,7 @@ fn linux(
     })
 }
 
-/// Follows the modules that only lead to something else.
+/// Follows the modules that only refer to another file or label.
 fn module(
     name: &str,
     arguments: &str,
@@ -161,7 +161,7 @@ fn module(
                 prefix.resolve(file, &target.place)?,
                 None,
             )),
-            None => refuse("names no configuration to show a menu of"),
+            None => refuse("names no configuration for the menu"),
         };
     }
     let (first, rest) = split_word(arguments);
@@ -197,9 +197,9 @@ fn module(
             }
         }
         "reboot.c32" | "poweroff.c32" | "poweroff.com" => {
-            refuse("restarts or switches off; nothing to boot")
+            refuse("reboots or powers off, and boots nothing")
         }
-        _ => refuse("is a program for PC firmware, which is gone once Linux runs"),
+        _ => refuse("is a program for PC firmware, which no longer runs under Linux"),
     }
 }
 
@@ -213,7 +213,7 @@ fn has_suffix(name: &str, suffixes: &[&str]) -> bool {
     suffixes.iter().any(|suffix| name.ends_with(suffix))
 }
 
-/// Joins what is not empty with one space.
+/// Joins the parts that are not empty with one space.
 pub(super) fn join<const N: usize>(parts: [&str; N]) -> String {
     let mut joined = String::new();
     for part in parts.into_iter().filter(|part| !part.is_empty()) {
@@ -225,10 +225,10 @@ pub(super) fn join<const N: usize>(parts: [&str; N]) -> String {
     joined
 }
 
-/// The bits that have a meaning.
+/// All bits with a meaning.
 const KNOWN: u32 = (1 << (4 + SMBIOS.len())) - 1;
 
-/// Names of SMBIOS texts by the bit that asks for them, from bit 4 on.
+/// Names of SMBIOS strings by the bit of SYSAPPEND, from bit 4 on (doc/syslinux.txt, SYSAPPEND).
 const SMBIOS: [(&str, &str); 14] = [
     ("SYSVENDOR", "sys_vendor"),
     ("SYSPRODUCT", "product_name"),
@@ -246,7 +246,7 @@ const SMBIOS: [(&str, &str); 14] = [
     ("SYSFF", "chassis_type"),
 ];
 
-/// Features of the processor that `CPU=` tells: its letter, and the flag in /proc/cpuinfo.
+/// Processor features in `CPU=`: the letter, and the flag in /proc/cpuinfo.
 const CPU: [(char, &str); 6] = [
     ('P', "pae"),
     ('V', "vmx"),
@@ -256,8 +256,7 @@ const CPU: [(char, &str); 6] = [
     ('S', "svm"),
 ];
 
-/// Returns the words that `bits` ask for; what the machine does not tell is left out, as pxelinux
-/// does, but not in silence.
+/// Returns the words selected by `bits`; unknown values are omitted, as pxelinux does, and noted.
 fn system_options(bits: u32, place: &Place, context: &mut Context) -> String {
     let facts = &context.facts;
     let mut words = Vec::new();
@@ -288,7 +287,7 @@ fn system_options(bits: u32, place: &Place, context: &mut Context) -> String {
     if bits & 8 != 0 {
         let has = |flag: &str| facts.cpu_flags.iter().any(|found| found == flag);
         let letters = CPU.iter().filter(|(_, flag)| has(flag));
-        // Families are told up to 6, and every processor that this program is built for is of it.
+        // pxelinux counts families up to 6; all processors this program is built for are of it.
         let features = letters.fold("6".to_owned(), |text, (letter, _)| {
             format!("{text}{letter}")
         });
@@ -304,7 +303,7 @@ fn system_options(bits: u32, place: &Place, context: &mut Context) -> String {
     }
     if !missing.is_empty() {
         let missing = missing.join(", ");
-        let what = format!("SYSAPPEND asks for what this machine does not tell: {missing}");
+        let what = format!("SYSAPPEND values not available on this machine: {missing}");
         context.note(place, what);
     }
     words.join(" ")

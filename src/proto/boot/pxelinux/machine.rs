@@ -1,4 +1,5 @@
-//! The machine: searches the configuration, reads it with its includes, lets choose, and boots.
+//! The pxelinux machine: searches the configuration, reads it with its includes, shows the menu or the
+//! prompt, and boots a label.
 
 use crate::prelude::*;
 use alloc::collections::VecDeque;
@@ -14,16 +15,17 @@ use super::menus::EntryTarget;
 use super::paths::{Prefix, search_list};
 use crate::text::url::Url;
 
-/// How many files one plan may read by INCLUDE and CONFIG.
+/// How many files one plan may read by INCLUDE and CONFIG; CONFIG can loop.
 const MAX_FILES: usize = 64;
-/// How deep INCLUDE may nest.
+/// How deep INCLUDE may nest; a file can include itself.
 const MAX_DEPTH: usize = 16;
-/// How many menus and prompts may be shown one after the other.
+/// How many menus and prompts may be shown: without a limit two menus without entries to boot
+/// could refer to each other for ever when nobody is there.
 const MAX_QUESTIONS: usize = 1000;
-/// How many labels may lead one to the next.
+/// How many labels may follow each other by `ifcpu64.c32`.
 const MAX_LABELS: usize = 16;
 
-/// pxelinux, from the search to the kernel.
+/// The interpreter of pxelinux, from the search of its configuration to the kernel.
 #[derive(Debug)]
 pub(crate) struct PxelinuxMachine {
     prefix: Prefix,
@@ -46,7 +48,7 @@ enum State {
     },
     /// Showing what there is to say before the choice.
     Saying(VecDeque<String>),
-    /// Waiting for a choice from this menu, with what each entry leads to.
+    /// Waiting for a choice from a menu, with the target of each entry.
     Choosing(Vec<EntryTarget>),
     /// Waiting for a line at the prompt.
     Prompting,
@@ -101,7 +103,7 @@ impl PxelinuxMachine {
         }
     }
 
-    /// Takes the answer to the step before.
+    /// Handles the answer to the last step.
     pub(crate) fn next(
         &mut self,
         answer: Answer,
@@ -196,7 +198,7 @@ impl PxelinuxMachine {
                 return Err(PlanError::new(from, &name, "the server has no such file"));
             }
             (Fetched::Missing, _) => {
-                // pxelinux goes on without it, and so many a tree includes what may be missing.
+                // pxelinux continues without it, and real trees include files that may be missing.
                 context.note(from, format!("{url} not found, skipped"));
             }
             (Fetched::Failed(why), _) => return Err(PlanError::new(from, &name, why)),
@@ -249,7 +251,7 @@ impl PxelinuxMachine {
         self.boot_default(context)
     }
 
-    /// Asks for what is to be booted.
+    /// Asks for a label at the `boot:` prompt.
     fn prompt(&mut self, context: &Context) -> Result<Turn, PlanError> {
         self.count_question(context)?;
         self.config.remove_implicit();
@@ -266,28 +268,27 @@ impl PxelinuxMachine {
         }
         Ok(Turn::Ask(Step::CommandLine {
             labels,
-            // Who has typed once is there.
+            // TIMEOUT ends with the first key, also at a second prompt.
             timeout: self.config.timeout.filter(|_| !self.is_attended),
             total_timeout: self.config.total_timeout,
         }))
     }
 
-    /// Boots what counts when nobody types: ONTIMEOUT, or the default.
+    /// Boots ONTIMEOUT, or the default, when nobody types.
     fn unanswered(&mut self, context: &mut Context) -> Result<Turn, PlanError> {
         let has_timeout = self.config.timeout.or(self.config.total_timeout).is_some();
         match self.config.on_timeout.clone().filter(|_| has_timeout) {
             Some(text) => {
                 let command = self.command(&text);
-                let (number, arguments) = command.ok_or_else(|| {
-                    PlanError::new(&text.place, &text.value, "there is no such label")
-                })?;
+                let (number, arguments) = command
+                    .ok_or_else(|| PlanError::new(&text.place, &text.value, "no such label"))?;
                 self.boot(number, arguments, None, context)
             }
             None => self.boot_default(context),
         }
     }
 
-    /// Boots what was typed at the prompt; what cannot be booted leads back to it.
+    /// Boots what was typed at the prompt; shows the prompt again when it cannot be booted.
     fn typed(&mut self, line: &str, context: &mut Context) -> Result<Turn, PlanError> {
         if line.is_empty() {
             return self.boot_default(context);
@@ -296,7 +297,7 @@ impl PxelinuxMachine {
         let (name, arguments) = split_word(line);
         let is_fixed = self.config.is_fixed && !arguments.is_empty();
         if is_fixed {
-            let what = "ALLOWOPTIONS is 0: the words behind the label are left out";
+            let what = "ALLOWOPTIONS is 0: the words after the label are ignored";
             context.note(&place, what);
         }
         let text = Text {
@@ -326,7 +327,7 @@ impl PxelinuxMachine {
     }
 
     /// Returns the label that a command line names, and the arguments behind it; what is no label
-    /// is the name of a kernel, unless IMPLICIT says no.
+    /// is the name of a kernel, unless IMPLICIT is 0.
     fn command(&mut self, text: &Text) -> Option<(usize, String)> {
         if let Some(label) = self.config.named(text) {
             return Some((label.number, label.arguments));
@@ -382,7 +383,7 @@ impl PxelinuxMachine {
         self.questions += 1;
         if self.questions > MAX_QUESTIONS {
             let place = Place::whole(&context.facts.boot_file);
-            let what = format!("more than {MAX_QUESTIONS} menus were shown one after the other");
+            let what = format!("more than {MAX_QUESTIONS} menus and prompts were shown");
             return Err(PlanError::at(&place, what));
         }
         Ok(())
@@ -402,7 +403,7 @@ impl PxelinuxMachine {
         else {
             return Err(PlanError::at(
                 &place,
-                "nothing was chosen from the menu, and it has no default",
+                "nothing was chosen from the menu, which has no default",
             ));
         };
         match choices.get(entry) {
@@ -425,7 +426,7 @@ impl PxelinuxMachine {
                 let what = "the menu was left without booting";
                 Err(PlanError::at(&place, what).local_boot())
             }
-            EntryTarget::None => Err(PlanError::at(&place, "this entry leads nowhere")),
+            EntryTarget::None => Err(PlanError::at(&place, "this entry boots nothing")),
         }
     }
 
@@ -469,23 +470,19 @@ impl PxelinuxMachine {
                             number = label.number;
                         }
                         None => {
-                            return Err(PlanError::new(
-                                &name.place,
-                                &next,
-                                "there is no such label",
-                            ));
+                            return Err(PlanError::new(&name.place, &next, "no such label"));
                         }
                     }
                 }
             }
         }
         let place = Place::whole(&context.facts.boot_file);
-        let what = format!("more than {MAX_LABELS} labels lead one to the next");
+        let what = format!("more than {MAX_LABELS} labels refer to each other");
         Err(PlanError::at(&place, what))
     }
 }
 
-/// What pxelinux says of a command line that leads nowhere.
+/// Returns the message of pxelinux for a line that cannot be booted.
 fn no_kernel(name: &str, why: &str) -> String {
     join(["Could not find kernel image:", name, why])
 }

@@ -1,4 +1,4 @@
-//! Which menu is shown, and what its entries lead to.
+//! The menus of a configuration, and the targets of their entries.
 
 use crate::prelude::*;
 use alloc::collections::BTreeMap;
@@ -8,7 +8,7 @@ use super::super::menu::{Entry, Menu};
 use super::boot::own_options;
 use super::config::{Config, LeadsTo, MenuLine, Text, split_word};
 
-/// A label, and the arguments that stand behind its name.
+/// A label with the arguments after its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Named {
     pub(super) number: usize,
@@ -23,7 +23,7 @@ impl Named {
     }
 }
 
-/// What an entry leads to.
+/// The target of a menu entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum EntryTarget {
     None,
@@ -33,7 +33,7 @@ pub(super) enum EntryTarget {
 }
 
 impl Config {
-    /// Returns what DEFAULT or MENU DEFAULT names.
+    /// Returns the label that DEFAULT or MENU DEFAULT names.
     pub(super) fn default_label(&self) -> Option<(Named, Place)> {
         if let Some(default) = &self.default
             && let Some(named) = self.named(default)
@@ -67,7 +67,7 @@ impl Config {
             .unwrap_or(self.start)
     }
 
-    /// Returns the menu of this number and what each of its entries leads to.
+    /// Returns the menu of this number and the target of each of its entries.
     ///
     /// # Errors
     /// No such menu, or nothing in it that could be chosen.
@@ -89,7 +89,7 @@ impl Config {
         };
         let default = self.default_label().map(|(named, _)| named);
         let on_timeout = (self.on_timeout.as_ref()).and_then(|text| self.named(text));
-        // DEFAULT counts in the menu that has its label, and MENU DEFAULT in the others.
+        // DEFAULT applies to the menu that has its label, MENU DEFAULT to the others.
         let selected = (default.as_ref().map(|named| named.number))
             .filter(|number| submenu.items.contains(&MenuLine::Label(*number)))
             .or(submenu.default);
@@ -97,7 +97,7 @@ impl Config {
         let parent = EntryTarget::Menu(submenu.parent.unwrap_or(0));
         let mut tags = BTreeMap::new();
         for (number, menu) in self.menus.iter().enumerate() {
-            // The first of several counts.
+            // The first menu with a tag is used.
             tags.entry(menu.tag.clone()).or_insert(number);
         }
         let mut choices = Vec::new();
@@ -145,8 +145,8 @@ impl Config {
         Ok((menu, choices))
     }
 
-    /// Returns an entry and what it leads to, in a menu with this one around it, by the numbers of
-    /// all menus with a tag.
+    /// Returns an entry and its target, in a menu with this parent; `tags` has the number of each menu
+    /// with a tag.
     fn entry(
         &self,
         item: MenuLine,
@@ -192,7 +192,7 @@ impl Config {
 }
 
 fn choice_entry(text: &str) -> Entry {
-    // ^ stands before the letter that chooses the entry.
+    // ^ marks the next letter as the key of the entry.
     let key = text
         .split_once('^')
         .and_then(|(_, rest)| rest.chars().next());

@@ -1,4 +1,4 @@
-//! Where pxelinux looks: the names of its configuration, and what a file name in it means.
+//! Paths of pxelinux: the names of its configuration, and how a file name in it is resolved.
 
 use super::super::error::{Place, PlanError};
 use super::super::facts::Facts;
@@ -6,7 +6,7 @@ use super::super::loaders::{MachineName, names_of};
 use crate::prelude::*;
 use crate::text::url::{Url, UrlError, scheme_of};
 
-/// What stands before a relative file name.
+/// The base of relative file names.
 #[derive(Debug, Clone)]
 pub(super) struct Prefix {
     /// The boot file: the server, and the directory when no prefix is set.
@@ -24,8 +24,8 @@ impl Prefix {
         }
     }
 
-    /// Returns the prefix of a configuration that was named itself: its directory, or the one
-    /// above when it stands in `pxelinux.cfg`.
+    /// Returns the prefix for a configuration that is the boot file itself: its directory, or the
+    /// parent when it is in `pxelinux.cfg`.
     pub(super) fn of_file(file: &Url, facts: &Facts) -> Self {
         let directory = file.path().rsplit('/').nth(1);
         let base = match directory {
@@ -52,8 +52,8 @@ impl Prefix {
         }
     }
 
-    /// Returns the file that `name` means: a URL; `host::file` and `::file` from the root of a
-    /// server; `/file` without prefix; anything else behind the prefix.
+    /// Returns the file that `name` refers to: a URL; `host::file` and `::file` from the root of a
+    /// server; `/file` without prefix; anything else after the prefix.
     pub(super) fn resolve(&self, name: &str, place: &Place) -> Result<Url, PlanError> {
         self.url_of(name)
             .map_err(|error| PlanError::new(place, name, error.what))
