@@ -11,7 +11,7 @@ use crate::fetch::{self, Fetcher};
 use crate::image::Image;
 use crate::link;
 use crate::measure::Measurement;
-use crate::planning::{self, Outcome};
+use crate::planning::{self, Planned};
 use crate::recorder;
 use crate::trust::Trust;
 use wireboot_proto::dhcp::lease::Lease;
@@ -118,8 +118,8 @@ fn boot(
     image.start().map(|never| match never {})
 }
 
-fn image(outcome: &mut Outcome, fetcher: &Fetcher) -> Result<Image, Error> {
-    let Outcome { plan, files, .. } = outcome;
+fn image(outcome: &mut Planned, fetcher: &Fetcher) -> Result<Image, Error> {
+    let Planned { plan, files, .. } = outcome;
     for (part, purpose) in plan.parts() {
         if files.get(&part.url).is_none() {
             files.add(&part.url, fetcher.need(&part.url, purpose.max_len())?);

@@ -1,5 +1,5 @@
-//! Answers what a plan asks of a person: menus, keys, lines of text. With no terminal, or when
-//! told not to ask, the answers are those of a machine at which nobody sits.
+//! The console: menus, prompts and input lines of a plan. Without a terminal, or with `--unattended`,
+//! they get the answers of a machine without a user.
 
 #![forbid(unsafe_code)]
 
@@ -13,21 +13,21 @@ use crate::sys::{self, SyscallError};
 use wireboot_proto::boot::Answer;
 use wireboot_proto::boot::menu::Menu;
 use wireboot_proto::boot::menu::keys::{Key, decode, is_unfinished};
-use wireboot_proto::boot::menu::session::{Line, Session};
+use wireboot_proto::boot::menu::session::{LineEditor, MenuSession};
 use wireboot_proto::text::safe::Safe;
 use wireboot_proto::time::Instant;
 
-/// Lines that every terminal has; a serial one does not tell how many.
+/// Lines that every terminal has; a serial one does not report its size.
 const HEIGHT: usize = 24;
-/// To the upper left corner, and everything below away.
+/// Moves to the upper left corner and clears below (ECMA-48 CUP, ED).
 const CLEAR: &str = "\x1b[H\x1b[2J";
-/// The last line away.
+/// Clears the last line (ECMA-48 EL).
 const CLEAR_LINE: &str = "\r\x1b[K";
 
-/// How long the rest of a key that is several octets may take, on a slow serial line.
+/// How long the rest of a key's sequence may take: at 1200 bits per second six bytes need 50 ms.
 const KEY_TIME: Duration = Duration::from_millis(100);
 
-/// Who answers.
+/// The person at the console, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Console {
     /// A person, if there is a terminal.
@@ -37,7 +37,7 @@ pub enum Console {
 }
 
 impl Console {
-    /// Returns who answers, when somebody has said that nobody is to be asked.
+    /// Returns the console for the setting `--unattended`.
     pub const fn new(unattended: bool) -> Self {
         if unattended {
             Self::Unattended
@@ -56,7 +56,7 @@ impl Console {
         let Some(terminal) = self.terminal(is_question)? else {
             return Ok(menu.unattended());
         };
-        let mut session = Session::new(menu, sys::now());
+        let mut session = MenuSession::new(menu, sys::now());
         let answer = loop {
             let now = sys::now();
             if let Some(answer) = session.handle_timeout(now) {
@@ -77,7 +77,7 @@ impl Console {
         Ok(answer)
     }
 
-    /// Waits for a key; `Pressed` when it is the one asked for.
+    /// Waits for a key; `Pressed` when it is the right one.
     ///
     /// # Errors
     /// A terminal that has gone.
@@ -117,14 +117,14 @@ impl Console {
             return Ok(Answer::TimedOut);
         };
         let now = sys::now();
-        Question {
+        LineQuestion {
             label: text,
             is_secret,
             choices: "",
             answer_at: timeout.map(|timeout| now + timeout),
             end_at: None,
         }
-        .ask(&terminal, Line::new(default))
+        .ask(&terminal, LineEditor::new(default))
     }
 
     /// Asks at the `boot:` prompt; Tab lists `labels`.
@@ -141,14 +141,14 @@ impl Console {
             return Ok(Answer::TimedOut);
         };
         let now = sys::now();
-        Question {
+        LineQuestion {
             label: "boot",
             is_secret: false,
             choices: labels,
             answer_at: timeout.map(|timeout| now + timeout),
             end_at: total_timeout.map(|timeout| now + timeout),
         }
-        .ask(&terminal, Line::default())
+        .ask(&terminal, LineEditor::default())
     }
 
     /// Shows lines of a configuration.
@@ -161,7 +161,7 @@ impl Console {
     /// Waits.
     ///
     /// # Errors
-    /// `poll`.
+    /// `poll` fails.
     pub fn sleep(self, time: Duration) -> Result<Answer, SyscallError> {
         let end = sys::now() + time;
         while sys::now() < end {
@@ -179,20 +179,20 @@ impl Console {
 }
 
 /// A question that a line of text answers.
-struct Question<'a> {
+struct LineQuestion<'a> {
     label: &'a str,
-    /// Whether the text is kept off the screen.
+    /// Whether the text is hidden.
     is_secret: bool,
     /// What Tab shows.
     choices: &'a str,
-    /// When it is over unless a key is pressed.
+    /// When it ends unless a key is pressed.
     answer_at: Option<Instant>,
-    /// When it is over whatever keys are pressed.
+    /// When it ends in any case.
     end_at: Option<Instant>,
 }
 
-impl Question<'_> {
-    fn ask(mut self, terminal: &Terminal, mut line: Line) -> Result<Answer, SyscallError> {
+impl LineQuestion<'_> {
+    fn ask(mut self, terminal: &Terminal, mut line: LineEditor) -> Result<Answer, SyscallError> {
         let answer = 'typing: loop {
             let entered = if self.is_secret {
                 String::new()

@@ -26,7 +26,7 @@ use crate::sys::file::copy as copy_all;
 use crate::sys::kexec::{self, TAKES_SEGMENTS};
 use crate::sys::memfd::{Memfd, SealedFile};
 use crate::unpack;
-use wireboot_proto::boot::{BootPlan, HEAD_LEN, Part};
+use wireboot_proto::boot::{BootPlan, HEAD_LEN, PlanPart};
 use wireboot_proto::format::cpio;
 use wireboot_proto::format::kernel_image::{Kind, classify, command_line_limit};
 use wireboot_proto::format::uki::{Packing, Uki, Zboot};
@@ -62,7 +62,7 @@ impl Image {
         plan: &BootPlan,
         file: impl Fn(&Url) -> Option<Rc<SealedFile>>,
     ) -> Result<Self, Error> {
-        let fetched = |part: &Part| {
+        let fetched = |part: &PlanPart| {
             file(&part.url).ok_or_else(|| not_bootable(&part.url, "has not been fetched"))
         };
         let mut parts = Parts::of_kernel(&plan.kernel.url, fetched(&plan.kernel)?)?;
@@ -259,7 +259,7 @@ fn not_bootable(url: &Url, what: &str) -> Error {
 /// Lays all initrds one behind the other; a single archive stays the file that it is.
 fn joined(
     own: Vec<SealedFile>,
-    parts: &[(&Part, Rc<SealedFile>)],
+    parts: &[(&PlanPart, Rc<SealedFile>)],
 ) -> Result<Option<Rc<SealedFile>>, Error> {
     match (own.as_slice(), parts) {
         ([], []) => return Ok(None),

@@ -1,5 +1,5 @@
-//! Drives [`Planner`]: gathers what it may depend on, fetches what it asks for, lets a
-//! person choose, and keeps every file, so that none is fetched twice.
+//! Drives [`Planner`]: collects the facts, fetches files, shows menus, and stores every file so that
+//! none is fetched twice.
 
 #![forbid(unsafe_code)]
 
@@ -13,13 +13,13 @@ use crate::sys::firmware::{self, Processor};
 use crate::sys::memfd::SealedFile;
 use crate::sys::{self, machine};
 use wireboot_proto::boot::{
-    Answer, BootPlan, Facts, HEAD_LEN, Note, Planner, Purpose, Step, report,
+    Answer, BootPlan, Facts, HEAD_LEN, Note, Planner, Purpose, Step, expand_settings, report,
 };
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::text::url::{Url, UrlError};
 
-/// Texts about the machine that configurations ask for, by their names in `/sys/class/dmi/id`.
+/// SMBIOS strings that configurations use, by their names in `/sys/class/dmi/id`.
 const SMBIOS: [&str; 16] = [
     "product_uuid",
     "sys_vendor",
@@ -63,7 +63,7 @@ impl Files {
         }
     }
 
-    /// Keeps a file.
+    /// Stores a file in place of one with the same address.
     pub fn add(&mut self, url: &Url, file: SealedFile) -> Rc<SealedFile> {
         let file = Rc::new(file);
         self.0.retain(|(known, _)| known != url);
@@ -72,22 +72,22 @@ impl Files {
     }
 }
 
-/// What came of planning.
+/// A plan, with the notes and files of its making.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct Planned {
     /// The plan.
     pub plan: BootPlan,
     /// Which file and line each decision came from.
     pub notes: Vec<Note>,
-    /// What has been fetched on the way; parts of the plan may be among it.
+    /// The files fetched while planning; parts of the plan may be among them.
     pub files: Files,
 }
 
-/// Gathers what a plan may depend on.
+/// Collects the facts that a plan depends on.
 ///
 /// # Errors
-/// [`Error::NothingBootable`] when neither lease nor configuration name a boot file, or the name
-/// is no address.
+/// [`Error::NothingBootable`] when neither lease nor configuration has a boot file, or its name is
+/// not a valid address.
 pub fn facts(
     config: &Config,
     interface: &str,
@@ -117,7 +117,7 @@ pub fn facts(
     // iPXE expands settings in the name that a server gives it (fetch_next_server_and_filename).
     let is_ipxe = config.boot.file.is_none() && config.dhcp.identify == Identify::Ipxe;
     let name = if is_ipxe {
-        let expanded = facts.expand_settings(name);
+        let expanded = expand_settings(name, &facts);
         expanded.map_err(|what| Error::NothingBootable {
             what: format!("the boot file {name:?} cannot be expanded: {what}"),
             source: None,
@@ -135,7 +135,7 @@ pub fn facts(
     facts.append.clone_from(&config.boot.append);
     for name in &config.boot.initrds {
         let url = facts.boot_file.join(name).map_err(|error| {
-            let what = format!("the initrd is no address: {error}");
+            let what = format!("the initrd is not a valid address: {error}");
             Error::Usage(what)
         })?;
         facts.initrds.push(url);
@@ -147,13 +147,14 @@ pub fn facts(
 fn boot_file<'a>(config: &'a BootConfig, lease: &'a Lease) -> Result<&'a str, Error> {
     let name = config.file.as_ref().or(lease.boot_file.as_ref());
     let name = name.ok_or_else(|| Error::NothingBootable {
-        what: match lease.is_without_dhcp() {
-            true => "without DHCP nobody names a boot file; say --boot-file".to_owned(),
-            false => format!(
-                "the server {} names no boot file (option 67); configure one there, or say \
+        what: if lease.is_without_dhcp() {
+            "without DHCP there is no boot file; use --boot-file".to_owned()
+        } else {
+            format!(
+                "the server {} names no boot file (option 67); configure one there, or use \
                  --boot-file",
                 lease.server
-            ),
+            )
         },
         source: None,
     })?;
@@ -168,12 +169,12 @@ fn url_of(name: &str, lease: &Lease) -> Result<Url, Error> {
 
 fn no_address(error: UrlError) -> Error {
     Error::NothingBootable {
-        what: "the boot file is no address".to_owned(),
+        what: "the boot file is not a valid address".to_owned(),
         source: Some(error.into()),
     }
 }
 
-/// Adds what the kernel says of this machine.
+/// Adds what the kernel reports about this machine.
 fn add_machine(facts: &mut Facts) {
     let smbios = |name| Some((str::to_owned(name), firmware::smbios(name)?));
     facts.smbios = SMBIOS.into_iter().filter_map(smbios).collect();
@@ -200,18 +201,23 @@ pub fn plan(
     console: Console,
     mut fetch: impl FnMut(&Url, Purpose) -> Result<Option<SealedFile>, Error>,
     verify: impl Fn(&Url, &SealedFile, &Url) -> Result<(), Error>,
-) -> Result<Outcome, Error> {
+) -> Result<Planned, Error> {
     let mut planner = Planner::new(facts);
     let mut files = Files::default();
-    let mut told = 0;
+    let mut logged = 0;
     let mut failed_fetch = None;
     let mut answer = Answer::Begin;
     loop {
         let step = planner.next(answer);
-        for note in planner.notes().iter().skip(told) {
-            log::info!("{}: {}", note.place, note.text);
+        for note in planner.notes().iter().skip(logged) {
+            let level = if note.is_detail {
+                log::Level::Debug
+            } else {
+                log::Level::Info
+            };
+            log::log!(level, "{note}");
         }
-        told = planner.notes().len();
+        logged = planner.notes().len();
         answer = match step {
             Step::Fetch { url, purpose } => {
                 failed_fetch = None;
@@ -261,16 +267,16 @@ pub fn plan(
             }
             Step::Sleep(time) => console.sleep(time).map_err(terminal)?,
             Step::Done(plan) => {
-                return Ok(Outcome {
+                return Ok(Planned {
                     plan: *plan,
                     notes: planner.notes().to_vec(),
                     files,
                 });
             }
             Step::Failed(error) => {
-                // What failed is the fetch, not the plan: its exit code tells so.
+                // The fetch failed, not the plan; its exit code is more specific.
                 return Err(failed_fetch.unwrap_or_else(|| Error::NothingBootable {
-                    what: "the plan leads to no kernel".to_owned(),
+                    what: "no kernel to boot".to_owned(),
                     source: Some(error.into()),
                 }));
             }
@@ -289,7 +295,7 @@ pub fn report(config: &Config, plan: &BootPlan, notes: &[Note]) {
     }
 }
 
-/// Answers that a fetch failed, and keeps why: its exit code is the right one if the plan fails too.
+/// Answers that a fetch failed, and stores the error for the exit code if the plan fails too.
 fn failed(failed_fetch: &mut Option<Error>, error: Error) -> Answer {
     let why = error.chain();
     *failed_fetch = Some(error);
@@ -303,14 +309,14 @@ fn answer_of(file: &SealedFile) -> Result<Answer, Error> {
         Ok(Answer::File { head, len })
     };
     read().map_err(|source| Error::System {
-        doing: "cannot read back what was fetched".to_owned(),
+        doing: "cannot read a fetched file".to_owned(),
         source,
     })
 }
 
 fn terminal(source: SyscallError) -> Error {
     Error::System {
-        doing: "cannot ask at the terminal".to_owned(),
+        doing: "cannot use the terminal".to_owned(),
         source,
     }
 }
@@ -318,6 +324,7 @@ fn terminal(source: SyscallError) -> Error {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::num::NonZeroUsize;
 
     use super::*;
     use crate::sys::memfd::Memfd;
@@ -335,9 +342,10 @@ mod tests {
             Console::Unattended,
             |url, _| {
                 fetched.push(url.to_string());
-                Ok(Some(sealed(match url.to_string() == SCRIPT {
-                    true => script,
-                    false => &kernel,
+                Ok(Some(sealed(if url.to_string() == SCRIPT {
+                    script
+                } else {
+                    &kernel
                 })))
             },
             unsigned,
@@ -345,7 +353,12 @@ mod tests {
         .unwrap();
         assert_eq!(fetched, [SCRIPT, "http://192.0.2.1/k"]);
         assert!(outcome.files.get(&outcome.plan.kernel.url).is_some());
-        assert!(outcome.notes.iter().any(|note| note.place.line == 4));
+        assert!(
+            outcome
+                .notes
+                .iter()
+                .any(|note| note.place.line == NonZeroUsize::new(4))
+        );
     }
 
     #[test]

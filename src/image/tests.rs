@@ -127,7 +127,7 @@ fn kernel() -> Vec<u8> {
 }
 
 fn plan(command_line: &str, initrds: &[&str]) -> BootPlan {
-    let part = |name: &str| Part::from(Url::tftp("h", name).unwrap());
+    let part = |name: &str| PlanPart::from(Url::tftp("h", name).unwrap());
     BootPlan {
         kernel: part("k"),
         initrds: initrds.iter().map(|name| part(name)).collect(),

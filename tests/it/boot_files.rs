@@ -170,7 +170,7 @@ fn debians_netboot_archive_starts_the_installer_from_its_own_menu() {
         machine.says(&["Debian GNU/Linux installer menu", "1 Install", "4 Help"]);
         machine.types("\r");
         machine.says(&[
-            "label install is booted",
+            "selected label install",
             "debian-installer/amd64/initrd.gz: ",
             "initrd=debian-installer/amd64/initrd.gz --- quiet console=ttyS0",
             // Said by the initrd.

@@ -388,7 +388,7 @@ fn shortened(lines: &str) -> String {
 }
 
 fn describe(lines: &mut String, plan: &BootPlan) {
-    let signature = |part: &wireboot_proto::boot::Part| match &part.signature {
+    let signature = |part: &wireboot_proto::boot::PlanPart| match &part.signature {
         Some(url) => format!(" signed by {url}"),
         None => String::new(),
     };

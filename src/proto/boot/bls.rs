@@ -1,31 +1,31 @@
 //! Boot loader entries of type 1 (UAPI specification 1): one text file per kernel.
 //!
-//! Paths begin at the root of the tree: the directory that holds `loader/entries` when the entry
-//! lies there, else the directory of the entry. Left out: which of several entries is the newest,
-//! since a server's directories cannot be listed.
+//! Paths begin at the root of the tree: the directory with `loader/entries` when the entry is there,
+//! else the directory of the entry. Not supported: the choice of the newest of several entries, since
+//! directories of a server cannot be listed.
 
-use super::error::{Error, Place};
-use super::planner::Context;
-use super::{BootPlan, Part};
+use super::context::Context;
+use super::error::{Place, PlanError};
+use super::plan::{BootPlan, PlanPart};
 use crate::prelude::*;
 use crate::text::url::Url;
 
-/// Returns what the entry at `url` starts.
-pub(super) fn plan(url: &Url, text: &[u8], context: &mut Context) -> Result<BootPlan, Error> {
+/// Returns the plan of the entry at `url`.
+pub(super) fn plan(url: &Url, text: &[u8], context: &mut Context) -> Result<BootPlan, PlanError> {
     let text = String::from_utf8_lossy(text);
-    let mut kernel: Option<Part> = None;
+    let mut kernel: Option<PlanPart> = None;
     let mut initrds = Vec::new();
     let mut options: Vec<&str> = Vec::new();
     let mut device_tree = None;
-    let mut place = Place::whole(url);
+    let whole = Place::whole(url);
     for (line, number) in text.lines().zip(1..) {
-        place.line = number;
+        let place = whole.at(number);
         let line = line.trim();
         let (key, value) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let value = value.trim();
         let part = || match value {
-            "" => Err(Error::new(&place, key, "the file name is missing")),
-            _ => resolve(url, value, &place).map(Part::from),
+            "" => Err(PlanError::new(&place, key, "the file name is missing")),
+            _ => resolve(url, value, &place).map(PlanPart::from),
         };
         match key {
             "" => {}
@@ -39,11 +39,16 @@ pub(super) fn plan(url: &Url, text: &[u8], context: &mut Context) -> Result<Boot
             "devicetree" => device_tree = Some(part()?),
             "title" | "version" | "machine-id" | "sort-key" | "architecture" | "profile"
             | "grub_users" | "grub_hotkey" | "grub_arg" | "grub_class" | "id" => {}
-            _ => return Err(Error::new(&place, key, "not a key of a boot loader entry")),
+            _ => {
+                return Err(PlanError::new(
+                    &place,
+                    key,
+                    "unknown key of a boot loader entry",
+                ));
+            }
         }
     }
-    place.line = 0;
-    let kernel = kernel.ok_or_else(|| Error::new(&place, "", "the entry names no kernel"))?;
+    let kernel = kernel.ok_or_else(|| PlanError::at(&whole, "the entry names no kernel"))?;
     Ok(BootPlan {
         initrds,
         device_tree,
@@ -51,15 +56,16 @@ pub(super) fn plan(url: &Url, text: &[u8], context: &mut Context) -> Result<Boot
     })
 }
 
-fn resolve(entry: &Url, name: &str, place: &Place) -> Result<Url, Error> {
-    let root = match entry.path().contains("/loader/entries/") {
-        true => "../../",
-        false => "",
+fn resolve(entry: &Url, name: &str, place: &Place) -> Result<Url, PlanError> {
+    let root = if entry.path().contains("/loader/entries/") {
+        "../../"
+    } else {
+        ""
     };
     let reference = match crate::text::url::scheme_of(name) {
         Some(_) => name.to_owned(),
         None => format!("{root}{}", name.trim_start_matches('/')),
     };
     let url = entry.join(&reference);
-    url.map_err(|error| Error::new(place, name, error.what))
+    url.map_err(|error| PlanError::new(place, name, error.what))
 }

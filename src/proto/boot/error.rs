@@ -1,22 +1,23 @@
 //! Why there is no plan, with the place.
 
-use crate::prelude::*;
 use alloc::sync::Arc;
 use core::fmt;
+use core::num::NonZeroUsize;
 
+use crate::prelude::*;
 use crate::text::safe::Safe;
-use crate::text::url::Url;
+use crate::text::url::{Url, without_credentials};
 
 /// The longest word that is shown, in characters; addresses are shorter.
 const MAX_WORD_LEN: usize = 400;
 
-/// A line of a file; line 0 is the file as a whole.
+/// A line of a file, or the file as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The file.
     pub file: Arc<Url>,
-    /// The line, counted from 1.
-    pub line: usize,
+    /// The line, counted from 1; none for the file as a whole.
+    pub line: Option<NonZeroUsize>,
 }
 
 impl Place {
@@ -24,14 +25,25 @@ impl Place {
     pub fn whole(file: &Url) -> Self {
         Self {
             file: Arc::new(file.clone()),
-            line: 0,
+            line: None,
         }
     }
 
-    /// Returns a line of the same file.
-    pub(super) fn at(&self, line: usize) -> Self {
-        let file = self.file.clone();
+    /// Returns a line of a file, counted from 1.
+    pub(super) const fn of_line(file: Arc<Url>, line: usize) -> Self {
+        let line = NonZeroUsize::new(line);
         Self { file, line }
+    }
+
+    /// Returns a line of the same file, counted from 1.
+    pub(super) fn at(&self, line: usize) -> Self {
+        Self::of_line(self.file.clone(), line)
+    }
+
+    /// Moves to the next line, from the whole file to the first.
+    pub(super) fn advance(&mut self) {
+        let line = self.line.map_or(0, NonZeroUsize::get);
+        self.line = NonZeroUsize::new(line.saturating_add(1));
     }
 }
 
@@ -39,47 +51,59 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", Safe::name(&self.file))?;
         match self.line {
-            0 => Ok(()),
-            line => write!(f, ":{line}"),
+            Some(line) => write!(f, ":{line}"),
+            None => Ok(()),
         }
     }
 }
 
 /// Why there is no plan: the place, the word at fault, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {}{what}", quoted(word))]
-pub struct Error {
-    /// Where.
+#[error("{place}: {}", self.without_place())]
+pub struct PlanError {
+    /// The file and line.
     pub place: Place,
-    /// The word at fault; empty when it is no single word. Holds no credentials.
-    pub word: String,
+    /// The word at fault, without credentials; none when it is no single word.
+    pub word: Option<String>,
     /// What is wrong, and what to try.
     pub what: String,
     /// Whether nothing is wrong at all: the configuration says to boot from a local disk.
     pub is_local_boot: bool,
 }
 
-impl Error {
-    /// Returns the error for `word` at `place`.
+impl PlanError {
+    /// Returns the error for `word` at `place`; an empty word is not shown.
     pub fn new(place: &Place, word: &str, what: impl Into<String>) -> Self {
+        let word = Some(word).filter(|word| !word.is_empty());
+        Self {
+            word: word.map(|word| without_credentials(shortened(word))),
+            ..Self::at(place, what)
+        }
+    }
+
+    /// Returns the error at `place` for which no single word is at fault.
+    pub fn at(place: &Place, what: impl Into<String>) -> Self {
         Self {
             place: place.clone(),
-            word: crate::text::url::without_credentials(shortened(word)),
+            word: None,
             what: what.into(),
             is_local_boot: false,
         }
     }
 
-    /// Returns what is wrong, for where the place stands beside it.
-    pub(super) fn without_place(&self) -> String {
-        format!("{}{}", quoted(&self.word), self.what)
-    }
-
-    /// Returns the end of a configuration that boots from a local disk, or nothing.
-    pub(super) fn local_boot(place: &Place, word: &str, what: &str) -> Self {
+    /// Returns the error, marked as the wish to boot from a local disk.
+    pub(super) fn local_boot(self) -> Self {
         Self {
             is_local_boot: true,
-            ..Self::new(place, word, what)
+            ..self
+        }
+    }
+
+    /// Returns the text without the place.
+    pub(super) fn without_place(&self) -> String {
+        match &self.word {
+            Some(word) => format!("{}: {}", Safe::name(format_args!("{word:?}")), self.what),
+            None => self.what.clone(),
         }
     }
 }
@@ -88,11 +112,4 @@ impl Error {
 fn shortened(word: &str) -> &str {
     let end = word.char_indices().nth(MAX_WORD_LEN);
     end.and_then(|(end, _)| word.get(..end)).unwrap_or(word)
-}
-
-fn quoted(word: &str) -> String {
-    match word {
-        "" => String::new(),
-        _ => format!("{}: ", Safe::name(format_args!("{word:?}"))),
-    }
 }

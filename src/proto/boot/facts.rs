@@ -1,4 +1,4 @@
-//! What is known before the first file is read: machine, lease and the wishes of the user.
+//! Facts known before the first file is read: machine, lease and the settings of the user.
 
 use crate::prelude::*;
 use alloc::collections::BTreeMap;
@@ -41,14 +41,13 @@ impl Architecture {
         Self::Other
     };
 
-    /// Returns whether a kernel that is started can be given another device tree than that of the
-    /// machine.
+    /// Returns whether the next kernel can be started with another device tree than the current one.
     pub const fn loads_device_trees(self) -> bool {
         matches!(self, Self::Arm64)
     }
 }
 
-/// What a plan may depend on; nothing in it changes while the plan is made.
+/// The machine, the lease and the settings that a plan depends on; constant while it is made.
 #[derive(Debug, Clone)]
 pub struct Facts {
     /// The file the boot begins with.
@@ -75,8 +74,8 @@ pub struct Facts {
     pub host_name: Option<String>,
     /// The boot file as the lease names it.
     pub boot_file_name: String,
-    /// The options of the lease by code, as they came: 209 and 210 steer pxelinux, the others can
-    /// be read by iPXE scripts.
+    /// The options of the lease by code, as received: pxelinux uses 209 and 210, and iPXE scripts can
+    /// read all.
     pub options: BTreeMap<u8, Vec<u8>>,
     /// SMBIOS texts under their names in `/sys/class/dmi/id`: `product_uuid`, `sys_vendor`, ….
     pub smbios: BTreeMap<String, String>,
@@ -84,7 +83,7 @@ pub struct Facts {
     pub architecture: Architecture,
     /// Its features, by their names in `/proc/cpuinfo`; empty where it lists none.
     pub cpu_flags: Vec<String>,
-    /// What the processor says it is: vendor and model.
+    /// Vendor and model of the processor.
     pub processor: (String, String),
     /// The memory, in MiB; 0 when not known.
     pub memory_mib: u64,
@@ -96,7 +95,7 @@ pub struct Facts {
     pub is_efi: bool,
     /// Initrds for a boot file that is a kernel itself.
     pub initrds: Vec<Url>,
-    /// Text put behind the command line, whichever way it came; see [`Facts::fill_in`].
+    /// Text appended to every command line; see [`Facts::fill_in`].
     pub append: Option<String>,
 }
 
@@ -144,8 +143,8 @@ impl Facts {
 
     /// Replaces the placeholders in what the user appends: `{ip}` by the address in the form of the
     /// kernel's `ip=`, `{bootif}` by the hardware address in that of `BOOTIF=`, and `{address}`,
-    /// `{netmask}`, `{gateway}`, `{server}`, `{mac}`, `{hostname}` and `{uuid}` by themselves.
-    /// Other text in braces stays.
+    /// `{netmask}`, `{gateway}`, `{server}`, `{mac}`, `{hostname}` and `{uuid}`. Other text in braces
+    /// is left as it is.
     pub fn fill_in(&self, text: &str) -> String {
         let gateway = (self.gateway).map_or(String::new(), |gateway| gateway.to_string());
         let host_name = self.host_name.clone().unwrap_or_default();
@@ -175,17 +174,8 @@ impl Facts {
         })
     }
 
-    /// Replaces the settings of iPXE in `text`, `${net0/mac:hexhyp}` and the like, by what the
-    /// lease and the machine say; one that is not set is empty.
-    ///
-    /// # Errors
-    /// Settings that lead back to themselves.
-    pub fn expand_settings(&self, text: &str) -> Result<String, &'static str> {
-        super::ipxe::expand(text, self)
-    }
-
     /// Returns the hardware address as `BOOTIF=` and names of files have it: the type, 01 for
-    /// Ethernet, and six octets.
+    /// Ethernet, and six bytes.
     pub fn hardware_address(&self) -> String {
         format!("01-{}", self.mac).replace(':', "-")
     }

@@ -1,4 +1,4 @@
-//! A menu as a value: what is shown, and what happens when nobody answers.
+//! Menus: the entries, the selected one, and the timeouts.
 
 pub mod keys;
 pub mod session;
@@ -6,22 +6,20 @@ pub mod session;
 use crate::prelude::*;
 use core::time::Duration;
 
-use super::Answer;
-
 /// A choice between entries.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Menu {
     /// The line above.
     pub title: Option<String>,
-    /// What is shown, from the top.
+    /// The lines, from the top.
     pub entries: Vec<Entry>,
     /// The entry the bar is on at first.
     pub selected: Option<usize>,
-    /// After this long without a key the menu answers itself.
+    /// Time without a key after which the menu answers itself.
     pub timeout: Option<Duration>,
-    /// After this long it answers itself, whatever keys are pressed.
+    /// Time after which it answers itself in any case.
     pub total_timeout: Option<Duration>,
-    /// What is started then, when it is not the selected entry.
+    /// The entry that is started then, if not the selected one.
     pub on_timeout: Option<usize>,
     /// Shown only when a key is pressed within the timeout.
     pub is_hidden: bool,
@@ -30,7 +28,7 @@ pub struct Menu {
 /// A line of a menu.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Entry {
-    /// What is shown.
+    /// The text.
     pub text: String,
     /// Whether it can be chosen; the others separate and explain.
     pub is_choice: bool,
@@ -43,27 +41,10 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Returns how much text it has, in bytes, and something for the entry itself: an empty one
-    /// takes time too, each time its menu is shown.
+    /// Returns the length of its texts in bytes, plus 16: showing an empty entry costs time too.
     pub(super) fn text_len(&self) -> usize {
         let optional = [&self.command_line, &self.help];
         let optional = optional.into_iter().flatten().map(String::len);
         16 + self.text.len() + optional.sum::<usize>()
-    }
-}
-
-impl Menu {
-    /// Returns the answer of a machine at which nobody sits: what the timeout leads to, or the
-    /// selected entry, or `TimedOut` when the menu has neither.
-    pub fn unattended(&self) -> Answer {
-        let timeout = self.timeout.or(self.total_timeout);
-        let on_timeout = timeout.and(self.on_timeout);
-        match on_timeout.or(self.selected) {
-            Some(entry) => Answer::Chosen {
-                entry,
-                command_line: None,
-            },
-            None => Answer::TimedOut,
-        }
     }
 }

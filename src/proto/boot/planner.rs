@@ -1,36 +1,24 @@
-//! The machine over all kinds of boot files: looks at the first octets and hands over to the
-//! reader of that kind.
+//! The planner: recognizes a boot file by its first bytes and hands it to the interpreter of its
+//! language.
 
-use super::budget::Budget;
-use super::error::{Error, Place};
+use super::context::{Budget, Context, Note, Turn};
+use super::error::{Place, PlanError};
 use super::facts::Facts;
-use super::firmware::{Language, Program};
-use super::{Answer, BootPlan, Fetched, Purpose, Step, bls, firmware, grub, ipxe, pxelinux};
+use super::loaders::{BootLoader, Language};
+use super::plan::{BootPlan, Purpose};
+use super::step::{Answer, Fetched, Step};
+use super::{bls, grub, ipxe, loaders, pxelinux};
 use crate::format::kernel_image::{Kind, classify};
 use crate::prelude::*;
 use crate::text::url::Url;
 
-/// How many boot files may lead one to the next.
+/// How many boot files may chain one to the next; they can chain in a circle.
 const MAX_CHAINS: usize = 32;
 
-/// How many files one plan may ask for.
+/// How many files one plan may fetch, since a script can fetch in a loop.
 const MAX_FETCHES: usize = 2_000;
-/// How many decisions are kept, and how many characters of each: a server decides how many there
-/// are.
-const MAX_NOTES: usize = 2_000;
-const MAX_NOTE_LEN: usize = 1_000;
-
-const UNUSED_DEVICE_TREE: &str = "is a device tree and is not loaded: the next kernel gets the one \
-                                  that this machine runs with";
-
-/// A decision, and the place it came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {
-    /// Where it is written.
-    pub place: Place,
-    /// What follows from it.
-    pub text: String,
-}
+const UNUSED_DEVICE_TREE: &str = "is a device tree and is not loaded; the next kernel uses the \
+                                  one that is running now";
 
 /// Makes a [`BootPlan`] of a boot file; see [`super`] for how it is driven.
 #[derive(Debug)]
@@ -41,53 +29,13 @@ pub struct Planner {
     fetches: usize,
 }
 
-/// What every reader sees and writes to.
-#[derive(Debug)]
-pub(super) struct Context {
-    pub(super) facts: Facts,
-    pub(super) budget: Budget,
-    notes: Vec<Note>,
-}
-
-impl Context {
-    /// Keeps a decision for people who ask why; of very many, the first.
-    pub(super) fn note(&mut self, place: &Place, text: impl Into<String>) {
-        if self.notes.len() < MAX_NOTES {
-            let text: String = text.into();
-            self.notes.push(Note {
-                place: place.clone(),
-                text: text.chars().take(MAX_NOTE_LEN).collect(),
-            });
-        }
-    }
-}
-
-/// What a reader wants.
-#[derive(Debug)]
-pub(super) enum Turn {
-    /// A step of the driver.
-    Ask(Step),
-    /// Another file takes over as boot file.
-    Chain(Url),
-    /// The plan is ready.
-    Done(Box<BootPlan>),
-}
-
-impl Turn {
-    /// Asks for a file that is read as text.
-    pub(super) const fn configuration(url: Url) -> Self {
-        let purpose = Purpose::Configuration;
-        Self::Ask(Step::Fetch { url, purpose })
-    }
-}
-
 #[derive(Debug)]
 enum State {
     Start(Url),
     BootFile(Url),
-    Pxelinux(Box<pxelinux::Machine>),
-    Ipxe(Box<ipxe::Machine>),
-    Grub(Box<grub::Machine>),
+    Pxelinux(Box<pxelinux::PxelinuxMachine>),
+    Ipxe(Box<ipxe::IpxeMachine>),
+    Grub(Box<grub::GrubMachine>),
     Ended,
 }
 
@@ -96,25 +44,24 @@ impl Planner {
     pub fn new(facts: Facts) -> Self {
         Self {
             state: State::Start(facts.boot_file.clone()),
-            context: Context {
-                budget: Budget::new(Place::whole(&facts.boot_file)),
-                facts,
-                notes: Vec::new(),
+            context: {
+                let budget = Budget::new(Place::whole(&facts.boot_file));
+                Context::new(facts, budget)
             },
             chains: 0,
             fetches: 0,
         }
     }
 
-    /// Takes the answer to the step before and returns the next.
+    /// Handles the answer to the last step and returns the next step.
     pub fn next(&mut self, mut answer: Answer) -> Step {
         loop {
             let end = match self.turn(answer) {
                 Ok(Turn::Ask(Step::Fetch { url, .. } | Step::Verify { url, .. }))
                     if self.fetches == MAX_FETCHES =>
                 {
-                    let what = format!("more than {MAX_FETCHES} files were asked for");
-                    Step::Failed(Error::new(&Place::whole(&url), "", what))
+                    let what = format!("more than {MAX_FETCHES} files were requested");
+                    Step::Failed(PlanError::at(&Place::whole(&url), what))
                 }
                 Ok(Turn::Ask(step)) => {
                     self.fetches +=
@@ -140,17 +87,17 @@ impl Planner {
 
     /// Returns the decisions so far, in order.
     pub fn notes(&self) -> &[Note] {
-        &self.context.notes
+        self.context.notes()
     }
 
-    fn turn(&mut self, answer: Answer) -> Result<Turn, Error> {
+    fn turn(&mut self, answer: Answer) -> Result<Turn, PlanError> {
         match &mut self.state {
             State::Start(url) => {
                 let url = url.clone();
                 self.chains += 1;
                 if self.chains > MAX_CHAINS {
-                    let what = format!("more than {MAX_CHAINS} boot files lead one to the next");
-                    return Err(Error::new(&Place::whole(&url), "", what));
+                    let what = format!("more than {MAX_CHAINS} boot files chain one to the next");
+                    return Err(PlanError::at(&Place::whole(&url), what));
                 }
                 self.state = State::BootFile(url.clone());
                 Ok(Turn::Ask(Step::Fetch {
@@ -165,23 +112,22 @@ impl Planner {
             State::Pxelinux(machine) => machine.next(answer, &mut self.context),
             State::Ipxe(machine) => machine.next(answer, &mut self.context),
             State::Grub(machine) => machine.next(answer, &mut self.context),
-            State::Ended => Err(Error::new(
+            State::Ended => Err(PlanError::at(
                 &Place::whole(&self.context.facts.boot_file),
-                "",
                 "the plan has been made already",
             )),
         }
     }
 
-    fn boot_file(&mut self, url: &Url, answer: Answer) -> Result<Turn, Error> {
+    fn boot_file(&mut self, url: &Url, answer: Answer) -> Result<Turn, PlanError> {
         let place = Place::whole(url);
         let head = match answer.into_fetched() {
             Fetched::File(head) => head,
-            Fetched::Failed(why) => return Err(Error::new(&place, "", why)),
-            Fetched::Missing => match firmware::program(None, url) {
-                // The server was never asked for the program itself while it served firmware.
+            Fetched::Failed(why) => return Err(PlanError::at(&place, why)),
+            Fetched::Missing => match loaders::program(None, url) {
+                // The name says which program it is, and the configuration may exist without it.
                 Some(program) => return self.configuration_of(program, url),
-                None => return Err(Error::new(&place, "", "the server has no such file")),
+                None => return Err(PlanError::at(&place, "the server has no such file")),
             },
         };
         match classify(&head) {
@@ -195,17 +141,16 @@ impl Planner {
             }
             Kind::IpxeScript => {
                 self.context.note(&place, "is an iPXE script");
-                let machine = ipxe::Machine::new(url, &head, &mut self.context)?;
+                let machine = ipxe::IpxeMachine::new(url, &head, &mut self.context)?;
                 self.enter(State::Ipxe(Box::new(machine)))
             }
             Kind::Text => self.text(url, &head),
             kind @ (Kind::Efi | Kind::Pxelinux | Kind::Grub | Kind::Program) => {
-                match firmware::program(Some(kind), url) {
+                match loaders::program(Some(kind), url) {
                     Some(program) => self.configuration_of(program, url),
-                    None => Err(Error::new(
+                    None => Err(PlanError::at(
                         &place,
-                        "",
-                        "a program for the firmware, which is gone once Linux runs; \
+                        "a program for the firmware, which no longer runs under Linux; \
                          name a script, a configuration or a kernel as boot file",
                     )),
                 }
@@ -213,17 +158,17 @@ impl Planner {
         }
     }
 
-    fn text(&mut self, url: &Url, text: &[u8]) -> Result<Turn, Error> {
+    fn text(&mut self, url: &Url, text: &[u8]) -> Result<Turn, PlanError> {
         let place = Place::whole(url);
-        match firmware::language(text) {
+        match loaders::language(text) {
             Some(Language::Pxelinux) => {
                 self.context.note(&place, "is a pxelinux configuration");
-                let machine = pxelinux::Machine::of_file(url, text, &mut self.context)?;
+                let machine = pxelinux::PxelinuxMachine::of_file(url, text, &mut self.context)?;
                 self.enter(State::Pxelinux(Box::new(machine)))
             }
             Some(Language::Grub) => {
                 self.context.note(&place, "is a GRUB configuration");
-                let machine = grub::Machine::of_file(url, text, &mut self.context)?;
+                let machine = grub::GrubMachine::of_file(url, text, &mut self.context)?;
                 self.enter(State::Grub(Box::new(machine)))
             }
             Some(Language::Entry) => {
@@ -231,43 +176,42 @@ impl Planner {
                 let plan = bls::plan(url, text, &mut self.context)?;
                 Ok(Turn::Done(Box::new(plan)))
             }
-            None => Err(Error::new(
+            None => Err(PlanError::at(
                 &place,
-                "",
                 "a text that is neither a script for iPXE (its first line would be #!ipxe) \
                  nor a configuration of pxelinux or GRUB nor a boot loader entry",
             )),
         }
     }
 
-    fn configuration_of(&mut self, program: Program, url: &Url) -> Result<Turn, Error> {
+    fn configuration_of(&mut self, program: BootLoader, url: &Url) -> Result<Turn, PlanError> {
         let place = Place::whole(url);
         match program {
-            Program::Pxelinux => {
-                let text = "is pxelinux: its configuration is searched beside it";
+            BootLoader::Pxelinux => {
+                let text = "is pxelinux; searching for its configuration";
                 self.context.note(&place, text);
-                let machine = pxelinux::Machine::search(url, &self.context)?;
+                let machine = pxelinux::PxelinuxMachine::search(url, &self.context)?;
                 self.enter(State::Pxelinux(Box::new(machine)))
             }
-            Program::Grub => {
-                let text = "is GRUB or a shim: grub.cfg is searched beside it";
+            BootLoader::Grub => {
+                let text = "is GRUB or a shim; searching for grub.cfg";
                 self.context.note(&place, text);
-                let machine = grub::Machine::search(url, &self.context)?;
+                let machine = grub::GrubMachine::search(url, &self.context)?;
                 self.enter(State::Grub(Box::new(machine)))
             }
-            Program::Ipxe => {
-                let text = "is iPXE: autoexec.ipxe is looked for beside it";
+            BootLoader::Ipxe => {
+                let text = "is iPXE; continuing with autoexec.ipxe beside it";
                 self.context.note(&place, text);
                 let script = url.join("autoexec.ipxe");
                 script
                     .map(Turn::Chain)
-                    .map_err(|error| Error::new(&place, "autoexec.ipxe", error.what))
+                    .map_err(|error| PlanError::new(&place, "autoexec.ipxe", error.what))
             }
         }
     }
 
-    /// Goes over to a reader and takes its first turn.
-    fn enter(&mut self, state: State) -> Result<Turn, Error> {
+    /// Starts an interpreter and returns its first turn.
+    fn enter(&mut self, state: State) -> Result<Turn, PlanError> {
         self.state = state;
         self.turn(Answer::Begin)
     }

@@ -1,24 +1,24 @@
-//! A plan as text: for people, and for programs.
+//! Plans as text for people and as JSON for programs.
 
 use crate::prelude::*;
 use serde::Serialize;
 
-use super::{BootPlan, Note, Part};
+use super::{BootPlan, Note, PlanPart};
 use crate::text::safe::Safe;
 
 #[derive(Serialize)]
-struct Plan<'a> {
-    kernel: File<'a>,
-    initrds: Vec<File<'a>>,
+struct PlanReport<'a> {
+    kernel: FileReport<'a>,
+    initrds: Vec<FileReport<'a>>,
     command_line: &'a str,
     append: Option<&'a str>,
-    device_tree: Option<File<'a>>,
-    /// A tree that is not is named so that nobody has to guess.
+    device_tree: Option<FileReport<'a>>,
+    /// Whether `device_tree` is loaded or only named.
     loads_device_tree: bool,
 }
 
 #[derive(Serialize)]
-struct File<'a> {
+struct FileReport<'a> {
     url: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     sha256: Option<String>,
@@ -30,8 +30,8 @@ struct File<'a> {
     mode: Option<String>,
 }
 
-impl<'a> From<&'a Part> for File<'a> {
-    fn from(part: &'a Part) -> Self {
+impl<'a> From<&'a PlanPart> for FileReport<'a> {
+    fn from(part: &'a PlanPart) -> Self {
         let placement = part.placement.as_ref();
         Self {
             url: part.url.to_string(),
@@ -45,7 +45,7 @@ impl<'a> From<&'a Part> for File<'a> {
 
 /// Returns the plan as JSON; addresses are without credentials.
 pub fn json(plan: &BootPlan) -> String {
-    let plan = Plan {
+    let plan = PlanReport {
         kernel: (&plan.kernel).into(),
         initrds: plan.initrds.iter().map(Into::into).collect(),
         command_line: &plan.command_line,
@@ -68,9 +68,10 @@ pub fn text(plan: &BootPlan) -> String {
         lines.push(format!("initrd        {}{place}", Safe::line(&initrd.url)));
     }
     if let Some(tree) = &plan.device_tree {
-        let what = match plan.loads_device_tree {
-            true => "device tree",
-            false => "not loaded",
+        let what = if plan.loads_device_tree {
+            "device tree"
+        } else {
+            "not loaded"
         };
         lines.push(format!("{what:13} {}", Safe::line(&tree.url)));
     }
@@ -79,11 +80,12 @@ pub fn text(plan: &BootPlan) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Returns which file and line each decision came from, in order.
+/// Returns which file and line each decision came from, in order and without details.
 pub fn explain(notes: &[Note]) -> String {
     let lines = notes
         .iter()
-        .map(|note| format!("{}: {}\n", note.place, Safe::line(&note.text)));
+        .filter(|note| !note.is_detail)
+        .map(|note| format!("{note}\n"));
     lines.collect()
 }
 

@@ -1,368 +1,149 @@
-//! The commands, and the variables they see.
+//! The commands, a row each: a new one is a row and a function.
 
-use crate::prelude::*;
-use alloc::borrow::Cow;
-use alloc::collections::BTreeMap;
+use core::ops::RangeInclusive;
 
-use super::super::budget::Budget;
-use super::super::error::{Error, Place};
-use super::super::facts::{Architecture, Facts};
-use super::super::planner::Context;
-use super::super::{BootPlan, Part, Step};
-use super::parse::{Piece, Word};
+use super::super::context::Context;
+use super::super::error::{Place, PlanError};
+use super::super::step::Step;
+use super::conditions::{self, Call, GrubOption};
+use super::shell::{PendingStatement, Shell, StatementEffect};
 use super::test;
-use crate::text::url::Url;
+use crate::prelude::*;
 
-/// The longest value of a variable, in bytes.
-const MAX_VALUE_LEN: usize = 65_536;
-/// How many variables there may be; real configurations have some dozens.
-const MAX_VARIABLES: usize = 2_000;
-
-/// What a command leads to.
-#[derive(Debug)]
-pub(super) enum Effect {
-    /// It succeeded or failed.
-    Status(bool),
-    /// It failed, for a reason that people may ask for.
-    Fails(Cow<'static, str>),
-    /// Another file runs; with `is_new` a new menu of its own.
-    Source { url: Url, is_new: bool },
-    /// This text runs.
-    Run(String),
-    /// A function may have this name.
-    Call(String),
-    /// It has to ask first.
-    Ask(Step, Pending),
-    /// The innermost file or function ends, with this status if it has one.
-    Return(Option<bool>),
-    /// What is loaded is to be started.
-    Boot,
+/// A command: its names, and what it does.
+struct GrubCommand {
+    names: &'static [&'static str],
+    /// The options that may stand anywhere among its words; none where every word is left to the
+    /// function.
+    options: Option<&'static [GrubOption]>,
+    /// How many words there are beside the options.
+    words: RangeInclusive<usize>,
+    action: Action,
 }
 
-impl Effect {
-    pub(super) const fn fails(why: &'static str) -> Self {
-        Self::Fails(Cow::Borrowed(why))
-    }
+/// What a command does.
+enum Action {
+    Run(Function),
+    /// It succeeds and does nothing.
+    Succeeds,
+    /// It fails, for this reason, which becomes a note.
+    Fails(Option<&'static str>),
 }
 
-/// What is done with the answer to what a command asked.
-#[derive(Debug)]
-pub(super) enum Pending {
-    /// It succeeds.
-    Nothing,
-    /// A text becomes this variable.
-    Variable(Option<String>),
-    /// The variables of an environment block are set, if they are among these or these are none.
-    Environment(Vec<String>),
-    /// The length of this file is known then, and the command runs again.
-    Size(Url),
-    /// It succeeds if the signature is good.
-    Signature,
-}
+type Function = fn(&mut Shell, &Call<'_>, &mut Context) -> Result<StatementEffect, PlanError>;
 
-/// Variables, and what has been loaded so far.
-#[derive(Debug, Default)]
-pub(super) struct State {
-    variables: BTreeMap<String, String>,
-    kernel: Option<(Url, String)>,
-    initrds: Vec<Part>,
-    device_tree: Option<Part>,
-    /// How long the files are whose length a condition has asked for; 0 for what is not there.
-    pub(super) sizes: BTreeMap<String, usize>,
-}
+/// No limit to the number of words.
+const ANY: usize = usize::MAX;
 
-impl State {
-    /// Begins with what GRUB says of the network.
-    pub(super) fn new(file: &Url, facts: &Facts) -> Self {
-        let server = file.host();
-        let device = format!("{},{}", file.scheme().name(), file.authority());
-        let directory = match file.path().rsplit_once('/') {
-            Some((directory, _)) => directory,
-            None => "",
-        };
-        let cpu = match facts.architecture {
-            Architecture::X86 => "i386",
-            Architecture::X86_64 => "x86_64",
-            Architecture::Arm => "arm",
-            Architecture::Arm64 => "arm64",
-            Architecture::RiscV64 => "riscv64",
-            Architecture::Other => "unknown",
-        };
-        let mac = facts.mac.to_string();
-        let variables = [
-            ("root", device.clone()),
-            ("prefix", format!("({device}){directory}")),
-            ("net_default_server", server.to_owned()),
-            ("pxe_default_server", server.to_owned()),
-            ("net_default_mac", mac.clone()),
-            ("net_default_ip", facts.address.to_string()),
-            ("net_default_interface", "efinet0".to_owned()),
-            ("net_efinet0_mac", mac),
-            ("net_efinet0_ip", facts.address.to_string()),
-            ("grub_cpu", cpu.to_owned()),
-            (
-                "grub_platform",
-                if facts.is_efi { "efi" } else { "pc" }.to_owned(),
-            ),
-            ("feature_menuentry_id", "y".to_owned()),
-            ("menuentry_id_option", "--id".to_owned()),
-            ("feature_default_font_path", "y".to_owned()),
-            ("feature_all_video_module", "y".to_owned()),
-            ("feature_timeout_style", "y".to_owned()),
-            ("?", "0".to_owned()),
-        ];
-        Self {
-            variables: variables
-                .map(|(name, value)| (name.to_owned(), value))
-                .into(),
-            ..Self::default()
-        }
-    }
-
-    /// Returns the value of a variable.
-    pub(super) fn variable(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(String::as_str)
-    }
-
-    /// Forgets a variable.
-    pub(super) fn unset(&mut self, name: &str) {
-        self.variables.remove(name);
-    }
-
-    /// Sets a variable.
-    pub(super) fn set(&mut self, name: &str, value: &str) {
-        self.variables.insert(name.to_owned(), value.to_owned());
-    }
-
-    /// Sets a variable as the configuration says.
-    pub(super) fn assign(&mut self, name: &str, value: &str, place: &Place) -> Result<(), Error> {
-        if self.variables.len() >= MAX_VARIABLES && self.variable(name).is_none() {
-            let what = format!("more than {MAX_VARIABLES} variables");
-            return Err(Error::new(place, name, what));
-        }
-        if value.len() > MAX_VALUE_LEN {
-            let what = format!("its value is longer than {MAX_VALUE_LEN} bytes");
-            return Err(Error::new(place, name, what));
-        }
-        if name == "check_signatures" && value == "enforce" {
-            let what = "a configuration cannot demand signatures of all files; \
-                        require-signature in the policy of this machine does";
-            return Err(Error::new(place, name, what));
-        }
-        self.set(name, value);
-        Ok(())
-    }
-
-    /// Expands words; a variable outside of quotes falls apart at its spaces.
-    ///
-    /// # Errors
-    /// The plan has produced too much text.
-    pub(super) fn expand(&self, words: &[Word], budget: &mut Budget) -> Result<Vec<String>, Error> {
-        let mut expanded = Vec::new();
-        for word in words {
-            let mut text = String::new();
-            let mut is_word = false;
-            for piece in word {
-                let (value, may_split) = match piece {
-                    Piece::Text(text) => (text.as_str(), false),
-                    Piece::Variable { name, is_quoted } => {
-                        (self.variable(name).unwrap_or_default(), !is_quoted)
-                    }
-                };
-                is_word |= !may_split;
-                // The word's own share is the memory that an empty one takes.
-                if !budget.produce(16 + value.len()) {
-                    budget.check()?;
-                }
-                let mut rest = value;
-                while may_split && let Some((part, next)) = rest.split_once(' ') {
-                    text.push_str(part);
-                    if is_word || !text.is_empty() {
-                        expanded.push(core::mem::take(&mut text));
-                    }
-                    is_word = false;
-                    rest = next;
-                }
-                text.push_str(rest);
-                is_word |= !rest.is_empty();
-            }
-            if is_word {
-                expanded.push(text);
-            }
-        }
-        Ok(expanded)
-    }
-
-    /// Runs one command.
-    pub(super) fn run(
-        &mut self,
-        words: &[String],
-        place: &Place,
-        context: &mut Context,
-    ) -> Result<Effect, Error> {
-        let Some((name, words)) = words.split_first() else {
-            return Ok(Effect::Status(true));
-        };
-        if let Some((variable, value)) = name.split_once('=')
-            && !variable.is_empty()
-        {
-            self.assign(variable, value, place)?;
-            return Ok(Effect::Status(true));
-        }
-        let refuse = |what: &str| Err(Error::new(place, name, what));
-        match name.as_str() {
-            "set" => {
-                for word in words {
-                    if let Some((variable, value)) = word.split_once('=') {
-                        self.assign(variable, value, place)?;
-                    }
-                }
-            }
-            "unset" => words.iter().for_each(|name| self.unset(name)),
-            "true" => {}
-            "false" => return Ok(Effect::Status(false)),
-            "test" | "[" => return self.test(words, place, context),
-            "echo" => {
-                let words = words.iter().map(String::as_str);
-                let words: Vec<&str> = words.filter(|word| !word.starts_with('-')).collect();
-                return Ok(Effect::Ask(Step::Say(words.join(" ")), Pending::Nothing));
-            }
-            "linux" | "linuxefi" | "linux16" => {
-                let Some((file, arguments)) = words.split_first() else {
-                    return refuse("the file name is missing");
-                };
-                let url = self.resolve(file, place)?;
-                let mut command_line = format!("BOOT_IMAGE={file}");
-                for argument in arguments {
-                    command_line.push(' ');
-                    command_line.push_str(&quoted(argument));
-                }
-                self.kernel = Some((url, command_line));
-                self.initrds.clear();
-            }
-            "initrd" | "initrdefi" | "initrd16" => {
-                for file in words {
-                    let part = self.resolve(file, place)?.into();
-                    self.initrds.push(part);
-                }
-            }
-            "devicetree" => match words.first() {
-                Some(file) => self.device_tree = Some(self.resolve(file, place)?.into()),
-                None => return refuse("the file name is missing"),
-            },
-            "source" | "." | "configfile" | "normal" => {
-                let file = match (words.first(), name.as_str()) {
-                    (Some(file), _) => file.clone(),
-                    (None, "normal") => {
-                        format!("{}/grub.cfg", self.variable("prefix").unwrap_or_default())
-                    }
-                    (None, _) => return refuse("the file name is missing"),
-                };
-                let is_new = matches!(name.as_str(), "configfile" | "normal");
-                let url = self.resolve(&file, place)?;
-                return Ok(Effect::Source { url, is_new });
-            }
-            "boot" => return Ok(Effect::Boot),
-            "return" | "break" => {
-                let code = words.first().map(|code| test::number(code) == 0);
-                return Ok(Effect::Return(code));
-            }
-            "eval" if !words.is_empty() => return Ok(Effect::Run(words.join(" "))),
-            "increment" | "decrement" | "regexp" | "sleep" | "read" | "load_env"
-            | "verify_detached" | "cpuid" | "smbios" | "authenticate" => {
-                return self.condition(name, words, place, context);
-            }
-            "exit" | "fwsetup" | "halt" | "reboot" => {
-                let what = "leaves without booting from the network";
-                return Err(Error::local_boot(place, name, what));
-            }
-            "chainloader" | "multiboot" | "multiboot2" | "module" | "module2" | "blscfg"
-            | "drivemap" | "ntldr" | "xen_hypervisor" | "loopback" | "cryptomount" => {
-                return refuse("is not done here");
-            }
-            known if WITHOUT_EFFECT.contains(&known) => {}
-            known => {
-                let why = FAILING.iter().find(|(names, _)| names.contains(&known));
-                return Ok(match why {
-                    Some((_, why)) => Effect::fails(why),
-                    None => Effect::Call(name.clone()),
-                });
-            }
-        }
-        Ok(Effect::Status(true))
-    }
-
-    /// Returns the plan of what is loaded; none when no kernel is.
-    pub(super) fn plan(&self) -> Option<BootPlan> {
-        let (kernel, command_line) = self.kernel.clone()?;
-        Some(BootPlan {
-            initrds: self.initrds.clone(),
-            device_tree: self.device_tree.clone(),
-            ..BootPlan::of_kernel(kernel.into(), command_line)
-        })
-    }
-
-    /// Returns the file that a name means: `(http,host:port)/file`, or `/file` on `$root`.
-    pub(super) fn resolve(&self, name: &str, place: &Place) -> Result<Url, Error> {
-        let url = self.url_of(name);
-        url.map_err(|what| Error::new(place, name, what))
-    }
-
-    fn url_of(&self, name: &str) -> Result<Url, &'static str> {
-        let parse = |text: &str| text.parse::<Url>().map_err(|error| error.what);
-        if crate::text::url::scheme_of(name).is_some() {
-            return parse(name);
-        }
-        let root = self.variable("root").unwrap_or_default();
-        let device = name.strip_prefix('(').and_then(|rest| rest.split_once(')'));
-        let (device, file) = device.unwrap_or((root, name));
-        let (protocol, server) = match device.split_once(',') {
-            Some(parts) => parts,
-            None => (
-                device,
-                self.variable("net_default_server").unwrap_or_default(),
-            ),
-        };
-        let scheme = match protocol {
-            "tftp" | "pxe" => "tftp",
-            "http" | "https" => protocol,
-            _ => return Err("is on a device that is not the network"),
-        };
-        let server = parse(&format!("{scheme}://{}/root", server.replace(',', ":")))?;
-        let file = server.with_file_name(&format!("/{}", file.trim_start_matches('/')));
-        file.map_err(|error| error.what)
-    }
-}
-
-/// Commands that have done here what they are for: modules are there, the network is up, and who
-/// may log in is kept by nobody because nobody is asked.
-const WITHOUT_EFFECT: &[&str] = &[
-    "background_color",
-    "clear",
-    "eval",
-    "export",
-    "insmod",
-    "net_add_addr",
-    "net_add_dns",
-    "net_add_route",
-    "net_bootp",
-    "net_del_addr",
-    "net_dhcp",
-    "net_ls_addr",
-    "password",
-    "password_pbkdf2",
-    "rmmod",
-    "serial",
-    "setparams",
-    "shift",
-    "terminal",
-    "terminal_input",
-    "terminal_output",
-];
-
-/// Commands that cannot do here what they are for, so that no condition may rely on them; and why.
-const FAILING: &[(&[&str], &str)] = &[
-    (
+const COMMANDS: &[GrubCommand] = &[
+    row(&["set"], set),
+    row(&["unset"], unset),
+    row(&["test", "["], conditions::test),
+    row(&["echo"], echo),
+    row(&["linux", "linuxefi", "linux16"], linux),
+    row(&["initrd", "initrdefi", "initrd16"], initrd),
+    row(&["devicetree"], device_tree),
+    row(&["source", ".", "configfile", "normal"], source),
+    row(&["boot"], |_, _, _| Ok(StatementEffect::Boot)),
+    row(&["return", "break"], leave),
+    row(&["eval"], eval),
+    with_options(
+        &["regexp"],
+        &[("set", "s", true)],
+        2..=2,
+        conditions::regexp,
+    ),
+    with_options(
+        &["sleep"],
+        &[("verbose", "v", false), ("interruptible", "i", false)],
+        1..=1,
+        conditions::sleep,
+    ),
+    with_options(
+        &["read"],
+        &[("silent", "s", false)],
+        0..=ANY,
+        conditions::read,
+    ),
+    with_options(
+        &["load_env"],
+        &[("file", "f", true), ("skip-sig", "s", false)],
+        0..=ANY,
+        conditions::load_env,
+    ),
+    with_options(
+        &["verify_detached"],
+        &[("skip-sig", "s", false)],
+        2..=3,
+        conditions::verify,
+    ),
+    with_options(&["increment", "decrement"], &[], 1..=1, conditions::count),
+    with_options(
+        &["cpuid"],
+        &[("long-mode", "l", false), ("pae", "p", false)],
+        0..=0,
+        conditions::cpuid,
+    ),
+    with_options(
+        &["smbios"],
+        &[
+            ("type", "t", true),
+            ("get-string", "s", true),
+            ("get-uuid", "u", true),
+            ("set", "", true),
+        ],
+        0..=0,
+        conditions::smbios,
+    ),
+    with_options(&["authenticate"], &[], 0..=ANY, conditions::authenticate),
+    row(&["exit", "fwsetup", "halt", "reboot"], local_boot),
+    row(
+        &[
+            "chainloader",
+            "multiboot",
+            "multiboot2",
+            "module",
+            "module2",
+            "blscfg",
+            "drivemap",
+            "ntldr",
+            "xen_hypervisor",
+            "loopback",
+            "cryptomount",
+        ],
+        unsupported,
+    ),
+    // These have nothing to do: modules are built in, the network is up, and passwords are not
+    // asked for.
+    fixed(
+        &[
+            "true",
+            "background_color",
+            "clear",
+            "export",
+            "insmod",
+            "net_add_addr",
+            "net_add_dns",
+            "net_add_route",
+            "net_bootp",
+            "net_del_addr",
+            "net_dhcp",
+            "net_ls_addr",
+            "password",
+            "password_pbkdf2",
+            "rmmod",
+            "serial",
+            "setparams",
+            "shift",
+            "terminal",
+            "terminal_input",
+            "terminal_output",
+        ],
+        Action::Succeeds,
+    ),
+    fixed(&["false"], Action::Fails(None)),
+    // These cannot do their work here, so a condition must not rely on them.
+    fixed(
         &[
             "gptsync",
             "hdparm",
@@ -377,21 +158,23 @@ const FAILING: &[(&[&str], &str)] = &[
             "search_fs_uuid",
             "search_label",
         ],
-        "fails: no disk is looked at, only the network",
+        Action::Fails(Some("fails: disks are not searched, only the network")),
     ),
-    (
+    fixed(
         &["save_env", "list_env", "ls"],
-        "fails: a server of boot files neither takes files nor lists them",
+        Action::Fails(Some("fails: a boot server neither stores nor lists files")),
     ),
-    (
+    fixed(
         &["trust", "distrust", "list_trusted"],
-        "fails: the keys that count are those of this machine, for minisign",
+        Action::Fails(Some(
+            "fails: the keys that count are those of this machine, for minisign",
+        )),
     ),
-    (
+    fixed(
         &["keystatus"],
-        "fails: no key is held down that could be seen",
+        Action::Fails(Some("fails: the state of keys is not known")),
     ),
-    (
+    fixed(
         &[
             "acpi",
             "background_image",
@@ -409,12 +192,12 @@ const FAILING: &[(&[&str], &str)] = &[
             "videoinfo",
             "videotest",
         ],
-        "fails: it is not done here",
+        Action::Fails(Some("fails: not supported")),
     ),
 ];
 
-/// Functions that configurations of distributions define for themselves, about screens and disks;
-/// where one lacks, nothing lacks.
+/// Functions about screens and disks that distributions define in their configurations; a missing one
+/// is no error.
 pub(super) const USUAL_FUNCTIONS: &[&str] = &[
     "efi_quiet",
     "export_env",
@@ -429,11 +212,189 @@ pub(super) const USUAL_FUNCTIONS: &[&str] = &[
     "videomode",
 ];
 
+const fn row(names: &'static [&'static str], run: Function) -> GrubCommand {
+    fixed(names, Action::Run(run))
+}
+
+const fn fixed(names: &'static [&'static str], action: Action) -> GrubCommand {
+    GrubCommand {
+        names,
+        options: None,
+        words: 0..=ANY,
+        action,
+    }
+}
+
+const fn with_options(
+    names: &'static [&'static str],
+    options: &'static [GrubOption],
+    words: RangeInclusive<usize>,
+    run: Function,
+) -> GrubCommand {
+    GrubCommand {
+        names,
+        options: Some(options),
+        words,
+        action: Action::Run(run),
+    }
+}
+
+/// Runs one command.
+pub(super) fn run(
+    shell: &mut Shell,
+    words: &[String],
+    place: &Place,
+    context: &mut Context,
+) -> Result<StatementEffect, PlanError> {
+    let Some((name, words)) = words.split_first() else {
+        return Ok(StatementEffect::Status(true));
+    };
+    if let Some((variable, value)) = name.split_once('=')
+        && !variable.is_empty()
+    {
+        shell.assign(variable, value, place)?;
+        return Ok(StatementEffect::Status(true));
+    }
+    let mut commands = COMMANDS.iter();
+    let Some(command) = commands.find(|command| command.names.contains(&name.as_str())) else {
+        return Ok(StatementEffect::Call(name.clone()));
+    };
+    let run = match command.action {
+        Action::Run(run) => run,
+        Action::Succeeds => return Ok(StatementEffect::Status(true)),
+        Action::Fails(None) => return Ok(StatementEffect::Status(false)),
+        Action::Fails(Some(why)) => return Ok(StatementEffect::fails(why)),
+    };
+    let Some(call) = Call::parse(name, words, command.options, place) else {
+        return Ok(StatementEffect::fails("fails: unknown option"));
+    };
+    if !command.words.contains(&call.words.len()) {
+        return Ok(StatementEffect::fails("fails: wrong number of words"));
+    }
+    run(shell, &call, context)
+}
+
+fn set(shell: &mut Shell, call: &Call<'_>, _: &mut Context) -> Result<StatementEffect, PlanError> {
+    for word in &call.words {
+        if let Some((variable, value)) = word.split_once('=') {
+            shell.assign(variable, value, call.place)?;
+        }
+    }
+    Ok(StatementEffect::Status(true))
+}
+
+fn unset(
+    shell: &mut Shell,
+    call: &Call<'_>,
+    _: &mut Context,
+) -> Result<StatementEffect, PlanError> {
+    call.words.iter().for_each(|name| shell.unset(name));
+    Ok(StatementEffect::Status(true))
+}
+
+fn echo(_: &mut Shell, call: &Call<'_>, _: &mut Context) -> Result<StatementEffect, PlanError> {
+    let words = call.words.iter().copied();
+    let words: Vec<&str> = words.filter(|word| !word.starts_with('-')).collect();
+    let step = Step::Say(words.join(" "));
+    Ok(StatementEffect::Ask(step, PendingStatement::Nothing))
+}
+
+fn linux(
+    shell: &mut Shell,
+    call: &Call<'_>,
+    _: &mut Context,
+) -> Result<StatementEffect, PlanError> {
+    let Some((file, arguments)) = call.words.split_first() else {
+        return Err(call.error("the file name is missing"));
+    };
+    let url = shell.resolve(file, call.place)?;
+    let mut command_line = format!("BOOT_IMAGE={file}");
+    for argument in arguments {
+        command_line.push(' ');
+        command_line.push_str(&quoted(argument));
+    }
+    shell.load_kernel(url, command_line);
+    Ok(StatementEffect::Status(true))
+}
+
+fn initrd(
+    shell: &mut Shell,
+    call: &Call<'_>,
+    _: &mut Context,
+) -> Result<StatementEffect, PlanError> {
+    for file in &call.words {
+        let url = shell.resolve(file, call.place)?;
+        shell.load_initrd(url);
+    }
+    Ok(StatementEffect::Status(true))
+}
+
+fn device_tree(
+    shell: &mut Shell,
+    call: &Call<'_>,
+    _: &mut Context,
+) -> Result<StatementEffect, PlanError> {
+    let Some(file) = call.words.first() else {
+        return Err(call.error("the file name is missing"));
+    };
+    let url = shell.resolve(file, call.place)?;
+    shell.load_device_tree(url);
+    Ok(StatementEffect::Status(true))
+}
+
+fn source(
+    shell: &mut Shell,
+    call: &Call<'_>,
+    _: &mut Context,
+) -> Result<StatementEffect, PlanError> {
+    let file = match (call.words.first(), call.name) {
+        (Some(file), _) => (*file).to_owned(),
+        (None, "normal") => {
+            format!("{}/grub.cfg", shell.variable("prefix").unwrap_or_default())
+        }
+        (None, _) => return Err(call.error("the file name is missing")),
+    };
+    let is_new = matches!(call.name, "configfile" | "normal");
+    let url = shell.resolve(&file, call.place)?;
+    Ok(StatementEffect::Source { url, is_new })
+}
+
+fn leave(_: &mut Shell, call: &Call<'_>, _: &mut Context) -> Result<StatementEffect, PlanError> {
+    let code = call.words.first().map(|code| test::number(code) == 0);
+    Ok(StatementEffect::Return(code))
+}
+
+fn eval(_: &mut Shell, call: &Call<'_>, _: &mut Context) -> Result<StatementEffect, PlanError> {
+    Ok(if call.words.is_empty() {
+        StatementEffect::Status(true)
+    } else {
+        StatementEffect::Run(call.words.join(" "))
+    })
+}
+
+fn local_boot(
+    _: &mut Shell,
+    call: &Call<'_>,
+    _: &mut Context,
+) -> Result<StatementEffect, PlanError> {
+    let error = call.error("leaves without booting from the network");
+    Err(error.local_boot())
+}
+
+fn unsupported(
+    _: &mut Shell,
+    call: &Call<'_>,
+    _: &mut Context,
+) -> Result<StatementEffect, PlanError> {
+    Err(call.error("is a GRUB command that is not supported"))
+}
+
 /// Returns a word as the kernel's command line has it: in quotes when it holds a space.
 fn quoted(word: &str) -> String {
-    match word.contains(' ') {
-        true => format!("\"{}\"", word.replace('"', "\\\"")),
-        false => word.to_owned(),
+    if word.contains(' ') {
+        format!("\"{}\"", word.replace('"', "\\\""))
+    } else {
+        word.to_owned()
     }
 }
 
@@ -442,39 +403,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_configuration_sets_no_more_variables_than_there_is_memory_for() {
-        let mut state = State::default();
-        let mut set = |number: usize| state.assign(&format!("v{number}"), "x", &place());
-        for number in 0..MAX_VARIABLES {
-            assert!(set(number).is_ok(), "{number}");
-        }
-        assert!(set(MAX_VARIABLES).unwrap_err().what.contains("variables"));
-    }
-
-    #[test]
-    fn files_are_looked_for_where_the_configuration_came_from_or_a_device_says() {
-        let facts = |url: &Url| {
-            let (address, server) = ([192, 0, 2, 2].into(), [192, 0, 2, 1].into());
-            Facts::new(url.clone(), Default::default(), address, server)
-        };
-        for (from, name, expected) in [
-            ("http://h:8080/g/grub.cfg", "/a b", "http://h:8080/a%20b"),
-            ("tftp://h:1069/g/grub.cfg", "/a b", "tftp://h:1069//a%20b"),
-            ("tftp://h/grub.cfg", "(http,i:81)/a?b", "http://i:81/a?b"),
-            ("tftp://h/grub.cfg", "(http,i,81)a", "http://i:81/a"),
-            ("tftp://h/grub.cfg", "(pxe)/a?b", "tftp://h//a?b"),
-            ("tftp://h/grub.cfg", "https://i/a", "https://i/a"),
-        ] {
-            let from: Url = from.parse().unwrap();
-            let url = State::new(&from, &facts(&from)).resolve(name, &place());
-            assert_eq!(url.unwrap().to_string(), expected, "{name}");
-        }
-        for wrong in ["(hd0)/a", "(tftp,)/a", "(http,a b)/a"] {
-            assert!(State::default().resolve(wrong, &place()).is_err());
-        }
-    }
-
-    fn place() -> Place {
-        Place::whole(&"tftp://192.0.2.1/grub.cfg".parse().unwrap())
+    fn every_command_has_one_row() {
+        let names = COMMANDS.iter().flat_map(|command| command.names);
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        let double = names.windows(2).find(|pair| pair[0] == pair[1]);
+        assert_eq!(double, None);
     }
 }

@@ -1,16 +1,17 @@
-//! Commands whose success a configuration asks for, and those that set what it asks for next.
+//! Commands that conditions use: `test`, `regexp` and others that succeed or set variables.
 
-use crate::prelude::*;
 use alloc::borrow::Cow;
 use core::time::Duration;
 
-use super::super::error::{Error, Place};
+use super::super::context::Context;
+use super::super::error::{Place, PlanError};
 use super::super::facts::Architecture;
-use super::super::planner::Context;
-use super::super::{Answer, Fetched, Purpose, Step};
-use super::commands::{Effect, Pending, State};
+use super::super::plan::Purpose;
+use super::super::step::{Answer, Fetched, Step};
 use super::regexp::Regexp;
-use super::test::{self, Obstacle};
+use super::shell::{PendingStatement, Shell, StatementEffect};
+use super::test::{Obstacle, judge, number};
+use crate::prelude::*;
 
 /// SMBIOS texts by the type of their structure, their offset in it (DMTF DSP0134 §7), and their name
 /// in `/sys/class/dmi/id`.
@@ -37,270 +38,351 @@ const SMBIOS: [(i64, i64, &str); 16] = [
 const ENVIRONMENT: &str = "# GRUB Environment Block\n";
 
 /// An option: its long name, its short one, and whether it has a value.
-type Known = (&'static str, &'static str, bool);
+pub(super) type GrubOption = (&'static str, &'static str, bool);
 
-impl State {
-    /// `test` and `[`.
-    pub(super) fn test(
-        &self,
-        words: &[String],
-        place: &Place,
-        context: &mut Context,
-    ) -> Result<Effect, Error> {
-        let words = match words.split_last() {
-            Some((end, words)) if end == "]" => words,
-            _ => words,
+/// A command with its options and words, and its file and line.
+pub(super) struct Call<'a> {
+    pub(super) name: &'a str,
+    pub(super) place: &'a Place,
+    options: Vec<(&'static str, &'a str)>,
+    pub(super) words: Vec<&'a str>,
+}
+
+impl<'a> Call<'a> {
+    /// Separates options from words, in any order; none when an option is unknown or its value is
+    /// missing. Without a list of known options all are words.
+    pub(super) fn parse(
+        name: &'a str,
+        words: &'a [String],
+        known: Option<&[GrubOption]>,
+        place: &'a Place,
+    ) -> Option<Self> {
+        let (mut options, mut rest) = (Vec::new(), Vec::new());
+        let mut words = words.iter().map(String::as_str);
+        let Some(known) = known else {
+            return Some(Self {
+                name,
+                place,
+                options,
+                words: words.collect(),
+            });
         };
-        let size = |name: &str| match self.resolve(name, place) {
-            Ok(url) => self.sizes.get(&url.to_string()).copied(),
-            // It is on a disk, or has no name.
-            Err(_) => Some(0),
-        };
-        match test::judge(words, &size) {
-            Ok(judgement) => {
-                if judgement.asks_directory {
-                    let text = "-d, -e, -f, -nt and -ot find no file: the network has no lists of \
-                                files; -s asks for one";
-                    context.note(place, text);
-                }
-                Ok(Effect::Status(judgement.holds))
-            }
-            Err(Obstacle::Size(name)) => {
-                let url = self.resolve(&name, place)?;
-                let purpose = Purpose::BootFile;
-                let step = Step::Fetch {
-                    url: url.clone(),
-                    purpose,
+        while let Some(word) = words.next() {
+            if word == "--" {
+                rest.extend(words.by_ref());
+            } else if let Some(long) = word.strip_prefix("--") {
+                let (long, value) = match long.split_once('=') {
+                    Some((long, value)) => (long, Some(value)),
+                    None => (long, None),
                 };
-                Ok(Effect::Ask(step, Pending::Size(url)))
+                let (name, _, has_value) = known.iter().find(|(name, ..)| *name == long)?;
+                let value = match value {
+                    Some(value) => value,
+                    None if *has_value => words.next()?,
+                    None => "",
+                };
+                options.push((*name, value));
+            } else if let Some(short) = word.strip_prefix('-').filter(|short| !short.is_empty()) {
+                let (name, _, has_value) = known.iter().find(|(_, letter, _)| *letter == short)?;
+                let value = if *has_value { words.next()? } else { "" };
+                options.push((*name, value));
+            } else {
+                rest.push(word);
             }
-            Err(Obstacle::Depth) => Err(Error::new(place, "(", "nests too deep")),
         }
+        Some(Self {
+            name,
+            place,
+            options,
+            words: rest,
+        })
     }
 
-    /// Commands that set variables or succeed by what they find.
-    pub(super) fn condition(
-        &mut self,
-        command: &str,
-        words: &[String],
-        place: &Place,
-        context: &mut Context,
-    ) -> Result<Effect, Error> {
-        let known: &[Known] = match command {
-            "regexp" => &[("set", "s", true)],
-            "sleep" => &[("verbose", "v", false), ("interruptible", "i", false)],
-            "read" => &[("silent", "s", false)],
-            "load_env" => &[("file", "f", true), ("skip-sig", "s", false)],
-            "verify_detached" => &[("skip-sig", "s", false)],
-            "cpuid" => &[("long-mode", "l", false), ("pae", "p", false)],
-            "smbios" => &[
-                ("type", "t", true),
-                ("get-string", "s", true),
-                ("get-uuid", "u", true),
-                ("set", "", true),
-            ],
-            _ => &[],
-        };
-        let Some((options, words)) = parse_options(words, known) else {
-            return Ok(Effect::fails("fails: an option is not known here"));
-        };
-        let option = |name: &str| {
-            let mut options = options.iter().rev();
-            options
-                .find(|(known, _)| *known == name)
-                .map(|(_, value)| *value)
-        };
-        match (command, words.as_slice()) {
-            ("regexp", [expression, text]) => {
-                let variables = options.iter().map(|(_, value)| *value);
-                self.regexp(expression, text, variables, place, context)
-            }
-            ("sleep", [seconds]) => {
-                let seconds = u64::try_from(test::number(seconds)).unwrap_or(0);
-                let step = Step::Sleep(Duration::from_secs(seconds));
-                Ok(if seconds == 0 {
-                    Effect::Status(true)
-                } else {
-                    Effect::Ask(step, Pending::Nothing)
-                })
-            }
-            ("read", names) => {
-                let name = names.first().map(|name| (*name).to_owned());
-                let step = Step::Input {
-                    text: name.clone().unwrap_or_default(),
-                    default: String::new(),
-                    is_secret: option("silent").is_some(),
-                    timeout: None,
-                };
-                Ok(Effect::Ask(step, Pending::Variable(name)))
-            }
-            ("load_env", names) => {
-                let prefix = self.variable("prefix").unwrap_or_default();
-                let file = option("file").map_or(format!("{prefix}/grubenv"), str::to_owned);
-                let names = names.iter().map(|name| (*name).to_owned()).collect();
-                let step = Step::Fetch {
-                    url: self.resolve(&file, place)?,
-                    purpose: Purpose::Configuration,
-                };
-                Ok(Effect::Ask(step, Pending::Environment(names)))
-            }
-            ("verify_detached", [file, signature]) => {
-                let step = Step::Verify {
-                    url: self.resolve(file, place)?,
-                    signature: Box::new(self.resolve(signature, place)?),
-                };
-                Ok(Effect::Ask(step, Pending::Signature))
-            }
-            ("verify_detached", [_, _, _]) => Ok(Effect::fails(
-                "fails: the keys that count are those of this machine, not one in a file",
-            )),
-            ("increment" | "decrement", [name]) => {
-                let Some(value) = self.variable(name) else {
-                    return Ok(Effect::fails("fails: there is no such variable"));
-                };
-                let by = if command == "increment" { 1 } else { -1 };
-                let value = test::number(value).saturating_add(by);
-                self.assign(name, &value.to_string(), place)?;
-                Ok(Effect::Status(true))
-            }
-            ("cpuid", []) => {
-                let facts = &context.facts;
-                let has_pae = || facts.cpu_flags.iter().any(|flag| flag == "pae");
-                let is_pae = option("pae").is_some();
-                let is_64_bit = facts.architecture == Architecture::X86_64;
-                Ok(Effect::Status(is_64_bit || is_pae && has_pae()))
-            }
-            ("smbios", []) => {
-                let number = |name| option(name).map(test::number);
-                let offset = number("get-string").or(number("get-uuid"));
-                let wanted = number("type").zip(offset);
-                let file = SMBIOS
-                    .iter()
-                    .find(|(kind, at, _)| Some((*kind, *at)) == wanted);
-                match file.and_then(|(_, _, name)| context.facts.smbios(name)) {
-                    None => Ok(Effect::fails("fails: the machine does not say that")),
-                    Some(text) => match option("set") {
-                        Some(variable) => {
-                            self.assign(variable, text, place)?;
-                            Ok(Effect::Status(true))
-                        }
-                        None => Ok(Effect::Ask(Step::Say(text.to_owned()), Pending::Nothing)),
-                    },
-                }
-            }
-            ("authenticate", _) if self.variable("superusers").is_none() => {
-                Ok(Effect::Status(true))
-            }
-            ("authenticate", _) => Ok(Effect::fails("fails: passwords are not asked for here")),
-            _ => Ok(Effect::fails("fails: it has a word too many or too few")),
-        }
+    /// Returns the value of an option; the last one counts.
+    fn option(&self, name: &str) -> Option<&'a str> {
+        let mut options = self.options.iter().rev();
+        let option = options.find(|(known, _)| *known == name);
+        option.map(|(_, value)| *value)
     }
 
-    fn regexp<'a>(
-        &mut self,
-        expression: &str,
-        text: &str,
-        variables: impl Iterator<Item = &'a str>,
-        place: &Place,
-        context: &mut Context,
-    ) -> Result<Effect, Error> {
-        let regexp = match Regexp::new(expression) {
-            Ok(regexp) => regexp,
-            Err(what) => {
-                return Ok(Effect::Fails(
-                    format!("fails: the expression {what}").into(),
-                ));
+    /// Returns a word by its number, which is below the least count of the command's row.
+    fn word(&self, at: usize) -> &'a str {
+        self.words.get(at).copied().unwrap_or_default()
+    }
+
+    /// Returns the error of a command that ends the plan.
+    pub(super) fn error(&self, what: &str) -> PlanError {
+        PlanError::new(self.place, self.name, what)
+    }
+}
+
+pub(super) fn test(
+    shell: &mut Shell,
+    call: &Call<'_>,
+    context: &mut Context,
+) -> Result<StatementEffect, PlanError> {
+    let words = match call.words.split_last() {
+        Some((&"]", words)) => words,
+        _ => &call.words,
+    };
+    let size = |name: &str| match shell.resolve(name, call.place) {
+        Ok(url) => shell.sizes.get(&url.to_string()).copied(),
+        // It is on a disk, or has no name.
+        Err(_) => Some(0),
+    };
+    match judge(words, &size) {
+        Ok(judgement) => {
+            if judgement.asks_directory {
+                let text = "-d, -e, -f, -nt and -ot find no file: the network has no lists of \
+                            files; -s asks for one";
+                context.note(call.place, text);
             }
-        };
-        // The time it takes is counted as text of that length.
-        context.budget.produce(regexp.cost(text.len()));
-        context.budget.check()?;
-        let Some(groups) = regexp.find(text) else {
-            return Ok(Effect::Status(false));
-        };
-        for variable in variables {
-            let (number, name) = match variable.split_once(':') {
-                Some((number, name)) => (number.parse().ok(), name),
-                None => (Some(1), variable),
+            Ok(StatementEffect::Status(judgement.holds))
+        }
+        Err(Obstacle::Size(name)) => {
+            let url = shell.resolve(&name, call.place)?;
+            let step = Step::Fetch {
+                url: url.clone(),
+                purpose: Purpose::BootFile,
             };
-            let Some(number) = number else {
-                return Ok(Effect::fails(
-                    "fails: --set takes a number, a colon and a name",
-                ));
-            };
-            match groups.get::<usize>(number).copied().flatten() {
-                Some((start, end)) => {
-                    self.assign(name, text.get(start..end).unwrap_or_default(), place)?;
-                }
-                None => self.unset(name),
-            }
+            Ok(StatementEffect::Ask(step, PendingStatement::Size(url)))
         }
-        Ok(Effect::Status(true))
+        Err(Obstacle::Depth) => Err(PlanError::new(call.place, "(", "nests too deep")),
     }
+}
 
-    /// Takes the answer to what a command asked, except about a file's length; returns why the
-    /// command has failed, if it has.
-    pub(super) fn answered(
-        &mut self,
-        pending: Pending,
-        answer: Answer,
-        place: &Place,
-        context: &mut Context,
-    ) -> Result<Option<Cow<'static, str>>, Error> {
-        match pending {
-            Pending::Nothing => Ok(None),
-            Pending::Variable(name) => {
-                let Answer::Text(text) = answer else {
-                    return Ok(Some("fails: nothing was entered".into()));
-                };
-                if let Some(name) = name {
-                    self.assign(&name, &text, place)?;
-                }
-                Ok(None)
-            }
-            Pending::Signature => {
-                if answer == Answer::Done {
-                    return Ok(None);
-                }
-                let Fetched::Failed(why) = answer.into_fetched() else {
-                    return Ok(Some("fails: the signature was not checked".into()));
-                };
-                Ok(Some(format!("fails: {why}").into()))
-            }
-            Pending::Environment(names) => {
-                let text = match answer.into_fetched() {
-                    Fetched::File(text) => text,
-                    Fetched::Missing => return Ok(Some("fails: it is not there".into())),
-                    Fetched::Failed(why) => return Ok(Some(format!("fails: {why}").into())),
-                };
-                context.budget.read(place, text.len())?;
-                let text = String::from_utf8_lossy(&text);
-                let Some(lines) = text.strip_prefix(ENVIRONMENT) else {
-                    return Ok(Some("fails: it is no environment block".into()));
-                };
-                for (name, value) in variables(lines) {
-                    if names.is_empty() || names.iter().any(|wanted| *wanted == name) {
-                        self.assign(name, &value, place)?;
-                    }
-                }
-                Ok(None)
-            }
-            Pending::Size(url) => {
-                let mut len = 0;
-                if let Answer::File { len: found, .. } = answer {
-                    len = found;
-                } else if let Fetched::Failed(why) = answer.into_fetched() {
-                    context.note(place, format!("{url} counts as missing: {why}"));
-                }
-                let len = usize::try_from(len).unwrap_or(usize::MAX);
-                self.sizes.entry(url.to_string()).or_insert(len);
-                Ok(None)
-            }
+pub(super) fn sleep(
+    _: &mut Shell,
+    call: &Call<'_>,
+    _: &mut Context,
+) -> Result<StatementEffect, PlanError> {
+    let seconds = u64::try_from(number(call.word(0))).unwrap_or(0);
+    let step = Step::Sleep(Duration::from_secs(seconds));
+    Ok(if seconds == 0 {
+        StatementEffect::Status(true)
+    } else {
+        StatementEffect::Ask(step, PendingStatement::Nothing)
+    })
+}
+
+pub(super) fn read(
+    _: &mut Shell,
+    call: &Call<'_>,
+    _: &mut Context,
+) -> Result<StatementEffect, PlanError> {
+    let name = call.words.first().map(|name| (*name).to_owned());
+    let step = Step::Input {
+        text: name.clone().unwrap_or_default(),
+        default: String::new(),
+        is_secret: call.option("silent").is_some(),
+        timeout: None,
+    };
+    Ok(StatementEffect::Ask(step, PendingStatement::Variable(name)))
+}
+
+pub(super) fn load_env(
+    shell: &mut Shell,
+    call: &Call<'_>,
+    _: &mut Context,
+) -> Result<StatementEffect, PlanError> {
+    let prefix = shell.variable("prefix").unwrap_or_default();
+    let file = call.option("file");
+    let file = file.map_or(format!("{prefix}/grubenv"), str::to_owned);
+    let names = call.words.iter().map(|name| (*name).to_owned()).collect();
+    let step = Step::Fetch {
+        url: shell.resolve(&file, call.place)?,
+        purpose: Purpose::Configuration,
+    };
+    Ok(StatementEffect::Ask(
+        step,
+        PendingStatement::Environment(names),
+    ))
+}
+
+pub(super) fn verify(
+    shell: &mut Shell,
+    call: &Call<'_>,
+    _: &mut Context,
+) -> Result<StatementEffect, PlanError> {
+    let [file, signature] = call.words.as_slice() else {
+        return Ok(StatementEffect::fails(
+            "fails: the keys that count are those of this machine, not one in a file",
+        ));
+    };
+    let step = Step::Verify {
+        url: shell.resolve(file, call.place)?,
+        signature: Box::new(shell.resolve(signature, call.place)?),
+    };
+    Ok(StatementEffect::Ask(step, PendingStatement::Signature))
+}
+
+/// Adds 1 to a variable, or subtracts it.
+pub(super) fn count(
+    shell: &mut Shell,
+    call: &Call<'_>,
+    _: &mut Context,
+) -> Result<StatementEffect, PlanError> {
+    let name = call.word(0);
+    let Some(value) = shell.variable(name) else {
+        return Ok(StatementEffect::fails("fails: there is no such variable"));
+    };
+    let by = if call.name == "increment" { 1 } else { -1 };
+    let value = number(value).saturating_add(by);
+    shell.assign(name, &value.to_string(), call.place)?;
+    Ok(StatementEffect::Status(true))
+}
+
+pub(super) fn cpuid(
+    _: &mut Shell,
+    call: &Call<'_>,
+    context: &mut Context,
+) -> Result<StatementEffect, PlanError> {
+    let facts = &context.facts;
+    let has_pae = || facts.cpu_flags.iter().any(|flag| flag == "pae");
+    let is_pae = call.option("pae").is_some();
+    let is_64_bit = facts.architecture == Architecture::X86_64;
+    Ok(StatementEffect::Status(is_64_bit || is_pae && has_pae()))
+}
+
+pub(super) fn smbios(
+    shell: &mut Shell,
+    call: &Call<'_>,
+    context: &mut Context,
+) -> Result<StatementEffect, PlanError> {
+    let value = |name| call.option(name).map(number);
+    let offset = value("get-string").or(value("get-uuid"));
+    let wanted = value("type").zip(offset);
+    let file = SMBIOS
+        .iter()
+        .find(|(kind, at, _)| Some((*kind, *at)) == wanted);
+    let Some(text) = file.and_then(|(_, _, name)| context.facts.smbios(name)) else {
+        return Ok(StatementEffect::fails(
+            "fails: not available on this machine",
+        ));
+    };
+    match call.option("set") {
+        Some(variable) => {
+            shell.assign(variable, text, call.place)?;
+            Ok(StatementEffect::Status(true))
+        }
+        None => {
+            let step = Step::Say(text.to_owned());
+            Ok(StatementEffect::Ask(step, PendingStatement::Nothing))
         }
     }
 }
 
-/// Returns the variables of an environment block; a backslash takes the next character as it is.
+pub(super) fn authenticate(
+    shell: &mut Shell,
+    _: &Call<'_>,
+    _: &mut Context,
+) -> Result<StatementEffect, PlanError> {
+    Ok(if shell.variable("superusers").is_none() {
+        StatementEffect::Status(true)
+    } else {
+        StatementEffect::fails("fails: passwords are not supported")
+    })
+}
+
+pub(super) fn regexp(
+    shell: &mut Shell,
+    call: &Call<'_>,
+    context: &mut Context,
+) -> Result<StatementEffect, PlanError> {
+    let (expression, text) = (call.word(0), call.word(1));
+    let regexp = match Regexp::new(expression) {
+        Ok(regexp) => regexp,
+        Err(what) => {
+            return Ok(StatementEffect::Fails(
+                format!("fails: the expression {what}").into(),
+            ));
+        }
+    };
+    // The steps of the search are counted as text, to bound the time.
+    context.budget.produce(regexp.cost(text.len()));
+    context.budget.check()?;
+    let Some(groups) = regexp.find(text) else {
+        return Ok(StatementEffect::Status(false));
+    };
+    for (_, variable) in &call.options {
+        let (group, name) = match variable.split_once(':') {
+            Some((group, name)) => (group.parse().ok(), name),
+            None => (Some(1), *variable),
+        };
+        let Some(group) = group else {
+            return Ok(StatementEffect::fails("fails: --set needs NUMBER:NAME"));
+        };
+        match groups.get::<usize>(group).copied().flatten() {
+            Some((start, end)) => {
+                shell.assign(name, text.get(start..end).unwrap_or_default(), call.place)?;
+            }
+            None => shell.unset(name),
+        }
+    }
+    Ok(StatementEffect::Status(true))
+}
+
+/// Handles the answer to a command's step; returns why the command has failed, if it has.
+pub(super) fn answered(
+    shell: &mut Shell,
+    pending: PendingStatement,
+    answer: Answer,
+    place: &Place,
+    context: &mut Context,
+) -> Result<Option<Cow<'static, str>>, PlanError> {
+    match pending {
+        PendingStatement::Nothing => Ok(None),
+        PendingStatement::Variable(name) => {
+            let Answer::Text(text) = answer else {
+                return Ok(Some("fails: nothing was entered".into()));
+            };
+            if let Some(name) = name {
+                shell.assign(&name, &text, place)?;
+            }
+            Ok(None)
+        }
+        PendingStatement::Signature => {
+            if answer == Answer::Done {
+                return Ok(None);
+            }
+            let Fetched::Failed(why) = answer.into_fetched() else {
+                return Ok(Some("fails: the signature was not checked".into()));
+            };
+            Ok(Some(format!("fails: {why}").into()))
+        }
+        PendingStatement::Environment(names) => {
+            let text = match answer.into_fetched() {
+                Fetched::File(text) => text,
+                Fetched::Missing => return Ok(Some("fails: file not found".into())),
+                Fetched::Failed(why) => return Ok(Some(format!("fails: {why}").into())),
+            };
+            context.budget.read(place, text.len())?;
+            let text = String::from_utf8_lossy(&text);
+            let Some(lines) = text.strip_prefix(ENVIRONMENT) else {
+                return Ok(Some("fails: not an environment block".into()));
+            };
+            for (name, value) in variables(lines) {
+                if names.is_empty() || names.iter().any(|wanted| *wanted == name) {
+                    shell.assign(name, &value, place)?;
+                }
+            }
+            Ok(None)
+        }
+        PendingStatement::Size(url) => {
+            let mut len = 0;
+            if let Answer::File { len: found, .. } = answer {
+                len = found;
+            } else if let Fetched::Failed(why) = answer.into_fetched() {
+                context.note(place, format!("{url} counts as missing: {why}"));
+            }
+            let len = usize::try_from(len).unwrap_or(usize::MAX);
+            shell.sizes.entry(url.to_string()).or_insert(len);
+            Ok(None)
+        }
+    }
+}
+
+/// Returns the variables of an environment block; a backslash quotes the next character.
 fn variables(lines: &str) -> impl Iterator<Item = (&str, String)> {
     let lines = lines.split('\n').filter(|line| !line.starts_with('#'));
     lines.filter_map(|line| {
@@ -316,38 +398,4 @@ fn variables(lines: &str) -> impl Iterator<Item = (&str, String)> {
         }
         Some((name, plain))
     })
-}
-
-/// The options of a command with their values, and its other words.
-type Parsed<'a> = (Vec<(&'static str, &'a str)>, Vec<&'a str>);
-
-/// Takes the options off the words, before which other words may stand; none when one is not known
-/// or its value is missing.
-fn parse_options<'a>(words: &'a [String], known: &[Known]) -> Option<Parsed<'a>> {
-    let (mut options, mut rest) = (Vec::new(), Vec::new());
-    let mut words = words.iter().map(String::as_str);
-    while let Some(word) = words.next() {
-        if word == "--" {
-            rest.extend(words.by_ref());
-        } else if let Some(long) = word.strip_prefix("--") {
-            let (long, value) = match long.split_once('=') {
-                Some((long, value)) => (long, Some(value)),
-                None => (long, None),
-            };
-            let (name, _, has_value) = known.iter().find(|(name, ..)| *name == long)?;
-            let value = match value {
-                Some(value) => value,
-                None if *has_value => words.next()?,
-                None => "",
-            };
-            options.push((*name, value));
-        } else if let Some(short) = word.strip_prefix('-').filter(|short| !short.is_empty()) {
-            let (name, _, has_value) = known.iter().find(|(_, letter, _)| *letter == short)?;
-            let value = if *has_value { words.next()? } else { "" };
-            options.push((*name, value));
-        } else {
-            rest.push(word);
-        }
-    }
-    Some((options, rest))
 }

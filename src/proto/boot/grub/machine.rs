@@ -1,40 +1,42 @@
-//! The machine: runs files, shows their menu, and runs the entry that is chosen.
+//! The GRUB machine: runs files, shows their menu, and runs the chosen entry.
 
 use crate::prelude::*;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use super::super::error::{Error, Place};
+use super::super::context::{Context, Turn};
+use super::super::error::{Place, PlanError};
+use super::super::loaders::{Candidate, Search, Searched, names_of};
 use super::super::menu::{Entry, Menu};
-use super::super::planner::{Context, Turn};
-use super::super::search::{self, Search, Searched};
-use super::super::{Answer, Fetched, Step};
-use super::commands::{Effect, Pending, State, USUAL_FUNCTIONS};
-use super::parse::{Block, What, Word, parse};
+use super::super::step::{Answer, Fetched, Step};
+use super::commands::{self, USUAL_FUNCTIONS};
+use super::conditions::answered;
+use super::parse::{Block, StatementKind, Word, parse};
+use super::shell::{PendingStatement, Shell, StatementEffect};
 use crate::text::url::Url;
 
-/// How many files a run may read.
+/// How many files a run may read; `source` can loop.
 const MAX_FILES: usize = 64;
 /// How deep files and functions may nest.
 const MAX_DEPTH: usize = 32;
 
-/// GRUB, from a configuration to a kernel.
+/// The interpreter of GRUB configurations, up to a kernel.
 #[derive(Debug)]
-pub(crate) struct Machine {
-    state: State,
+pub(crate) struct GrubMachine {
+    shell: Shell,
     functions: BTreeMap<Arc<str>, (Arc<Url>, Block)>,
     /// Blocks under way, the innermost last.
-    frames: Vec<Frame>,
-    entries: Vec<Item>,
-    phase: Phase,
+    frames: Vec<BlockFrame>,
+    entries: Vec<GrubEntry>,
+    phase: State,
     /// Whether an entry has been chosen.
     is_in_entry: bool,
     files: usize,
 }
 
 #[derive(Debug)]
-enum Phase {
+enum State {
     /// Trying one name after the other.
     Searching(Search),
     Running,
@@ -46,20 +48,20 @@ enum Phase {
     },
     Choosing,
     /// A command waits for an answer.
-    Asking(Pending, Place),
+    Asking(PendingStatement, Place),
 }
 
 #[derive(Debug)]
-struct Frame {
+struct BlockFrame {
     file: Arc<Url>,
     block: Block,
     next: usize,
-    then: Then,
+    then: BlockEnd,
 }
 
-/// What the end of a block leads to.
+/// What happens at the end of a block.
 #[derive(Debug)]
-enum Then {
+enum BlockEnd {
     /// The statement behind it.
     Nothing,
     /// The same, with a status of success: `source` has it from any file that is there.
@@ -78,48 +80,54 @@ enum Then {
 
 /// A line of the menu.
 #[derive(Debug, Clone)]
-struct Item {
+struct GrubEntry {
     title: String,
     id: Option<String>,
     key: Option<char>,
     /// Whether anybody may boot it, even where `superusers` is set.
     is_unrestricted: bool,
-    /// Where its body stands.
+    /// The file and line of its body.
     place: Place,
     body: Block,
 }
 
-impl Machine {
+impl GrubMachine {
     /// Begins with a search for `grub.cfg` beside `boot_file`, as GRUB searches it.
-    pub(crate) fn search(boot_file: &Url, context: &Context) -> Result<Self, Error> {
+    pub(crate) fn search(boot_file: &Url, context: &Context) -> Result<Self, PlanError> {
         let facts = &context.facts;
         let mut names = Vec::new();
         for directory in ["grub/", "", "/grub/"] {
-            let machine = search::names_of(facts).map(|(name, why)| (format!("-{name}"), why));
-            for (suffix, why) in machine.chain([(String::new(), "default")]) {
-                let name = format!("{directory}grub.cfg{suffix}");
+            for machine in names_of(facts).map(Some).chain([None]) {
+                let name = match &machine {
+                    Some(machine) => format!("{directory}grub.cfg-{}", machine.name),
+                    None => format!("{directory}grub.cfg"),
+                };
                 let url = boot_file.join(&name);
                 let place = Place::whole(boot_file);
-                let url = url.map_err(|error| Error::new(&place, &name, error.what))?;
-                names.push((url, why));
+                let url = url.map_err(|error| PlanError::new(&place, &name, error.what))?;
+                names.push(Candidate { url, machine });
             }
         }
-        let search = Search::new(names, "no grub.cfg is there for this machine");
-        let state = State::new(boot_file, facts);
-        Ok(Self::in_phase(state, Phase::Searching(search)))
+        let search = Search::new(names, "grub.cfg");
+        let shell = Shell::new(boot_file, facts);
+        Ok(Self::in_phase(shell, State::Searching(search)))
     }
 
     /// Begins with a configuration that has been fetched.
-    pub(crate) fn of_file(url: &Url, text: &[u8], context: &mut Context) -> Result<Self, Error> {
-        let state = State::new(url, &context.facts);
-        let mut machine = Self::in_phase(state, Phase::Running);
+    pub(crate) fn of_file(
+        url: &Url,
+        text: &[u8],
+        context: &mut Context,
+    ) -> Result<Self, PlanError> {
+        let shell = Shell::new(url, &context.facts);
+        let mut machine = Self::in_phase(shell, State::Running);
         machine.enter(url, text, &Place::whole(url), context)?;
         Ok(machine)
     }
 
-    fn in_phase(state: State, phase: Phase) -> Self {
+    fn in_phase(shell: Shell, phase: State) -> Self {
         Self {
-            state,
+            shell,
             functions: BTreeMap::new(),
             frames: Vec::new(),
             entries: Vec::new(),
@@ -129,22 +137,26 @@ impl Machine {
         }
     }
 
-    /// Takes the answer to the step before.
-    pub(crate) fn next(&mut self, answer: Answer, context: &mut Context) -> Result<Turn, Error> {
-        match core::mem::replace(&mut self.phase, Phase::Running) {
-            Phase::Searching(mut search) => match search.next(answer, context)? {
+    /// Handles the answer to the last step.
+    pub(crate) fn next(
+        &mut self,
+        answer: Answer,
+        context: &mut Context,
+    ) -> Result<Turn, PlanError> {
+        match core::mem::replace(&mut self.phase, State::Running) {
+            State::Searching(mut search) => match search.next(answer, context)? {
                 Searched::Asks(turn) => {
-                    self.phase = Phase::Searching(search);
+                    self.phase = State::Searching(search);
                     Ok(turn)
                 }
                 Searched::Found(url, text) => {
-                    self.state = State::new(&url, &context.facts);
+                    self.shell = Shell::new(&url, &context.facts);
                     self.enter(&url, &text, &Place::whole(&url), context)?;
                     self.run(context)
                 }
             },
-            Phase::Running => self.run(context),
-            Phase::Fetching { url, from, is_new } => {
+            State::Running => self.run(context),
+            State::Fetching { url, from, is_new } => {
                 let name = url.to_string();
                 match answer.into_fetched() {
                     Fetched::File(text) => {
@@ -156,17 +168,17 @@ impl Machine {
                         self.enter(&url, &text, &from, context)?;
                     }
                     Fetched::Missing => {
-                        context.note(&from, format!("{name} is not there"));
+                        context.note(&from, format!("{name} not found"));
                         self.status(false);
                     }
-                    Fetched::Failed(why) => return Err(Error::new(&from, &name, why)),
+                    Fetched::Failed(why) => return Err(PlanError::new(&from, &name, why)),
                 }
                 self.run(context)
             }
-            Phase::Choosing => self.chosen(answer, context),
-            Phase::Asking(pending, place) => {
-                let is_size = matches!(pending, Pending::Size(_));
-                let failure = self.state.answered(pending, answer, &place, context)?;
+            State::Choosing => self.chosen(answer, context),
+            State::Asking(pending, place) => {
+                let is_size = matches!(pending, PendingStatement::Size(_));
+                let failure = answered(&mut self.shell, pending, answer, &place, context)?;
                 if is_size && let Some(frame) = self.frames.last_mut() {
                     // The command can be judged now.
                     frame.next = frame.next.saturating_sub(1);
@@ -180,31 +192,31 @@ impl Machine {
         }
     }
 
-    /// Begins with a file; `from` is what asked for it.
+    /// Begins with a file, requested at `from`.
     fn enter(
         &mut self,
         url: &Url,
         text: &[u8],
         from: &Place,
         context: &mut Context,
-    ) -> Result<(), Error> {
+    ) -> Result<(), PlanError> {
         context.budget.read(from, text.len())?;
         self.files += 1;
         if self.files > MAX_FILES || self.frames.len() >= MAX_DEPTH {
             let what = format!("more than {MAX_FILES} files, or {MAX_DEPTH} within each other");
-            return Err(Error::new(from, &url.to_string(), what));
+            return Err(PlanError::new(from, &url.to_string(), what));
         }
         let block = parse(text, &Place::whole(url))?;
-        self.frames.push(Frame {
+        self.frames.push(BlockFrame {
             file: Arc::new(url.clone()),
             block,
             next: 0,
-            then: Then::EndFile,
+            then: BlockEnd::EndFile,
         });
         Ok(())
     }
 
-    fn run(&mut self, context: &mut Context) -> Result<Turn, Error> {
+    fn run(&mut self, context: &mut Context) -> Result<Turn, PlanError> {
         loop {
             let Some(frame) = self.frames.last_mut() else {
                 return self.finished(context);
@@ -214,10 +226,7 @@ impl Machine {
                 continue;
             };
             frame.next += 1;
-            let place = Place {
-                file: frame.file.clone(),
-                line: statement.line,
-            };
+            let place = Place::of_line(frame.file.clone(), statement.line);
             if let Some(turn) = self.statement(statement.what, &place, context)? {
                 return Ok(turn);
             }
@@ -226,23 +235,25 @@ impl Machine {
 
     fn statement(
         &mut self,
-        what: What,
+        what: StatementKind,
         place: &Place,
         context: &mut Context,
-    ) -> Result<Option<Turn>, Error> {
+    ) -> Result<Option<Turn>, PlanError> {
         context.budget.step(place)?;
         match what {
-            What::Command(words) => return self.command(&words, place, context),
-            What::If {
+            StatementKind::Command(words) => return self.command(&words, place, context),
+            StatementKind::If {
                 branches,
                 otherwise,
             } => self.decide(branches, 0, otherwise, place)?,
-            What::Not(block) => self.push(place.file.clone(), block, Then::Invert, place)?,
-            What::Entry { words, body } => {
+            StatementKind::Not(block) => {
+                self.push(place.file.clone(), block, BlockEnd::Invert, place)?
+            }
+            StatementKind::Entry { words, body } => {
                 self.add_entry(&words, body, place, context)?;
                 self.status(true);
             }
-            What::Function { name, body } => {
+            StatementKind::Function { name, body } => {
                 self.functions.insert(name, (place.file.clone(), body));
                 self.status(true);
             }
@@ -255,59 +266,60 @@ impl Machine {
         words: &[Word],
         place: &Place,
         context: &mut Context,
-    ) -> Result<Option<Turn>, Error> {
-        let words = self.state.expand(words, &mut context.budget)?;
-        match self.state.run(&words, place, context)? {
-            Effect::Status(status) => self.status(status),
-            Effect::Fails(why) => {
+    ) -> Result<Option<Turn>, PlanError> {
+        let words = self.shell.expand(words, &mut context.budget)?;
+        match commands::run(&mut self.shell, &words, place, context)? {
+            StatementEffect::Status(status) => self.status(status),
+            StatementEffect::Fails(why) => {
                 context.note(place, why.as_ref());
                 self.status(false);
             }
-            Effect::Ask(step, pending) => {
-                self.phase = Phase::Asking(pending, place.clone());
+            StatementEffect::Ask(step, pending) => {
+                self.phase = State::Asking(pending, place.clone());
                 return Ok(Some(Turn::Ask(step)));
             }
-            Effect::Run(text) => {
+            StatementEffect::Run(text) => {
                 let block = parse(text.as_bytes(), place)?;
-                self.push(place.file.clone(), block, Then::Nothing, place)?;
+                self.push(place.file.clone(), block, BlockEnd::Nothing, place)?;
             }
-            Effect::Return(status) => {
-                let is_call = |then: &Then| matches!(then, Then::EndFile | Then::EndFunction);
+            StatementEffect::Return(status) => {
+                let is_call =
+                    |then: &BlockEnd| matches!(then, BlockEnd::EndFile | BlockEnd::EndFunction);
                 while self.frames.pop().is_some_and(|frame| !is_call(&frame.then)) {}
                 if let Some(status) = status {
                     self.status(status);
                 }
             }
-            Effect::Boot => {
-                return match self.state.plan() {
+            StatementEffect::Boot => {
+                return match self.shell.plan() {
                     Some(plan) => Ok(Some(Turn::Done(Box::new(plan)))),
-                    None => Err(Error::new(place, "boot", "no kernel has been loaded")),
+                    None => Err(PlanError::new(place, "boot", "no kernel has been loaded")),
                 };
             }
-            Effect::Source { url, is_new } => {
+            StatementEffect::Source { url, is_new } => {
                 context.note(place, format!("asks for {url}"));
-                self.phase = Phase::Fetching {
+                self.phase = State::Fetching {
                     url: url.clone(),
                     from: place.clone(),
                     is_new,
                 };
                 return Ok(Some(Turn::configuration(url)));
             }
-            Effect::Call(name) => match self.functions.get(name.as_str()).cloned() {
-                Some((file, body)) => self.push(file, body, Then::EndFunction, place)?,
+            StatementEffect::Call(name) => match self.functions.get(name.as_str()).cloned() {
+                Some((file, body)) => self.push(file, body, BlockEnd::EndFunction, place)?,
                 None if USUAL_FUNCTIONS.contains(&name.as_str()) => self.status(true),
                 None => {
-                    let error = Error::new(place, &name, "is no command known here");
-                    let is = |wanted: fn(&Then) -> bool| {
+                    let error = PlanError::new(place, &name, "is not a supported command");
+                    let is = |wanted: fn(&BlockEnd) -> bool| {
                         self.frames.iter().any(|frame| wanted(&frame.then))
                     };
-                    // What is not known is neither true nor, behind a !, false.
-                    let is_inverted = is(|then| matches!(then, Then::Invert));
-                    let is_condition = is(|then| matches!(then, Then::Decide { .. }));
+                    // An unknown command is neither true nor, after a !, false.
+                    let is_inverted = is(|then| matches!(then, BlockEnd::Invert));
+                    let is_condition = is(|then| matches!(then, BlockEnd::Decide { .. }));
                     if is_inverted || self.is_in_entry && !is_condition {
                         return Err(error);
                     }
-                    // Around the menu GRUB goes on, and so many a file relies on it.
+                    // Outside entries GRUB continues, and real files rely on it.
                     self.status(false);
                     return Ok(Some(Turn::Ask(Step::Say(error.to_string()))));
                 }
@@ -317,28 +329,26 @@ impl Machine {
     }
 
     /// Goes on behind the innermost block.
-    fn ended(&mut self) -> Result<(), Error> {
+    fn ended(&mut self) -> Result<(), PlanError> {
         let Some(frame) = self.frames.pop() else {
             return Ok(());
         };
-        let holds = self.state.variable("?") == Some("0");
+        let holds = self.shell.variable("?") == Some("0");
         match frame.then {
-            Then::Nothing | Then::EndFunction => {}
-            Then::EndFile => self.status(true),
-            Then::Invert => self.status(!holds),
-            Then::Decide {
+            BlockEnd::Nothing | BlockEnd::EndFunction => {}
+            BlockEnd::EndFile => self.status(true),
+            BlockEnd::Invert => self.status(!holds),
+            BlockEnd::Decide {
                 branches,
                 at,
                 otherwise,
             } => {
-                let line = frame.block.first().map_or(0, |statement| statement.line);
-                let place = Place {
-                    file: frame.file.clone(),
-                    line,
-                };
+                // A condition has a statement at least, as the parser makes sure of.
+                let line = frame.block.first().map_or(1, |statement| statement.line);
+                let place = Place::of_line(frame.file.clone(), line);
                 match branches.get(at) {
                     Some((_, body)) if holds => {
-                        self.push(frame.file, body.clone(), Then::Nothing, &place)?;
+                        self.push(frame.file, body.clone(), BlockEnd::Nothing, &place)?;
                     }
                     _ => self.decide(branches, at + 1, otherwise, &place)?,
                 }
@@ -347,21 +357,21 @@ impl Machine {
         Ok(())
     }
 
-    /// Runs the condition of this number, or what stands behind `else` when there is none.
+    /// Runs the condition of this number, or the block of `else` after the last.
     fn decide(
         &mut self,
         branches: Arc<Vec<(Block, Block)>>,
         at: usize,
         otherwise: Block,
         place: &Place,
-    ) -> Result<(), Error> {
+    ) -> Result<(), PlanError> {
         let Some((condition, _)) = branches.get(at) else {
             // An `if` that does nothing has succeeded.
             self.status(true);
-            return self.push(place.file.clone(), otherwise, Then::Nothing, place);
+            return self.push(place.file.clone(), otherwise, BlockEnd::Nothing, place);
         };
         let condition = condition.clone();
-        let then = Then::Decide {
+        let then = BlockEnd::Decide {
             branches,
             at,
             otherwise,
@@ -375,8 +385,8 @@ impl Machine {
         body: Block,
         place: &Place,
         context: &mut Context,
-    ) -> Result<(), Error> {
-        let mut words = self.state.expand(words, &mut context.budget)?.into_iter();
+    ) -> Result<(), PlanError> {
+        let mut words = self.shell.expand(words, &mut context.budget)?.into_iter();
         let (mut title, mut id, mut key) = (None, None, None);
         let mut is_unrestricted = false;
         while let Some(word) = words.next() {
@@ -394,9 +404,9 @@ impl Machine {
             }
         }
         let Some(title) = title else {
-            return Err(Error::new(place, "menuentry", "the title is missing"));
+            return Err(PlanError::new(place, "menuentry", "the title is missing"));
         };
-        self.entries.push(Item {
+        self.entries.push(GrubEntry {
             title,
             id,
             key: key.and_then(|key| key.chars().next()),
@@ -411,14 +421,14 @@ impl Machine {
         &mut self,
         file: Arc<Url>,
         block: Block,
-        then: Then,
+        then: BlockEnd,
         place: &Place,
-    ) -> Result<(), Error> {
+    ) -> Result<(), PlanError> {
         if self.frames.len() >= MAX_DEPTH {
             let what = format!("files and functions nest deeper than {MAX_DEPTH}");
-            return Err(Error::new(place, "", what));
+            return Err(PlanError::at(place, what));
         }
-        self.frames.push(Frame {
+        self.frames.push(BlockFrame {
             file,
             block,
             next: 0,
@@ -428,17 +438,17 @@ impl Machine {
     }
 
     fn status(&mut self, status: bool) {
-        self.state.set("?", if status { "0" } else { "1" });
+        self.shell.set("?", if status { "0" } else { "1" });
     }
 
     /// Everything has run: a kernel is loaded, or there is a menu to show.
-    fn finished(&mut self, context: &mut Context) -> Result<Turn, Error> {
-        if let Some(plan) = self.state.plan() {
+    fn finished(&mut self, context: &mut Context) -> Result<Turn, PlanError> {
+        if let Some(plan) = self.shell.plan() {
             return Ok(Turn::Done(Box::new(plan)));
         }
         let selected = self.default_entry();
         let default = selected.and_then(|number| self.entries.get(number));
-        let timeout = self.state.variable("timeout").unwrap_or_default();
+        let timeout = self.shell.variable("timeout").unwrap_or_default();
         let timeout = timeout.parse::<i64>().ok();
         let menu = Menu {
             title: None,
@@ -450,30 +460,30 @@ impl Machine {
             timeout: timeout
                 .and_then(|seconds| u64::try_from(seconds).ok())
                 .map(Duration::from_secs),
-            is_hidden: self.state.variable("timeout_style") == Some("hidden"),
+            is_hidden: self.shell.variable("timeout_style") == Some("hidden"),
             ..Menu::default()
         };
         if menu.entries.is_empty() {
             let place = Place::whole(&context.facts.boot_file);
             let what = "the configuration neither loads a kernel nor has a menu";
-            return Err(Error::new(&place, "", what));
+            return Err(PlanError::at(&place, what));
         }
         if let Some(item) = default
             && !menu.entries.iter().any(|entry| entry.is_choice)
         {
             return Err(restricted(item));
         }
-        self.phase = Phase::Choosing;
+        self.phase = State::Choosing;
         Ok(Turn::Ask(Step::Menu(menu)))
     }
 
     /// Returns whether GRUB asks for a password before it runs this entry
     /// (`grub_auth_check_authentication`): where nobody is a superuser, everybody may run all.
-    fn is_restricted(&self, item: &Item) -> bool {
-        !item.is_unrestricted && self.state.variable("superusers").is_some()
+    fn is_restricted(&self, item: &GrubEntry) -> bool {
+        !item.is_unrestricted && self.shell.variable("superusers").is_some()
     }
 
-    fn entry(&self, item: &Item) -> Entry {
+    fn entry(&self, item: &GrubEntry) -> Entry {
         Entry {
             text: item.title.clone(),
             is_choice: !self.is_restricted(item),
@@ -485,17 +495,17 @@ impl Machine {
 
     /// Returns the entry that `default` names by number, title or id; `a>b` means b in a.
     fn default_entry(&self) -> Option<usize> {
-        let default = self.state.variable("default").unwrap_or_default();
+        let default = self.shell.variable("default").unwrap_or_default();
         let name = default.split('>').next().unwrap_or_default();
         let number = name.parse::<usize>().ok();
         let number = number.filter(|number| *number < self.entries.len());
-        let named = |item: &Item| item.title == name || item.id.as_deref() == Some(name);
+        let named = |item: &GrubEntry| item.title == name || item.id.as_deref() == Some(name);
         number
             .or_else(|| self.entries.iter().position(named))
             .or((!self.entries.is_empty()).then_some(0))
     }
 
-    fn chosen(&mut self, answer: Answer, context: &mut Context) -> Result<Turn, Error> {
+    fn chosen(&mut self, answer: Answer, context: &mut Context) -> Result<Turn, PlanError> {
         let place = Place::whole(&context.facts.boot_file);
         let Answer::Chosen { entry, .. } = answer else {
             let default = self
@@ -503,35 +513,35 @@ impl Machine {
                 .and_then(|number| self.entries.get(number));
             return Err(match default {
                 Some(item) if self.is_restricted(item) => restricted(item),
-                _ => Error::new(&place, "", "nothing was chosen from the menu"),
+                _ => PlanError::at(&place, "nothing was chosen from the menu"),
             });
         };
         let Some(item) = self.entries.get(entry).cloned() else {
-            return Err(Error::new(&place, "", "the menu has no such entry"));
+            return Err(PlanError::at(&place, "the menu has no such entry"));
         };
         if self.is_restricted(&item) {
             return Err(restricted(&item));
         }
-        context.note(&item.place, format!("{:?} is booted", item.title));
+        context.note(&item.place, format!("selected entry {:?}", item.title));
         // In a submenu the rest of `default` counts.
-        let default = self.state.variable("default").unwrap_or_default();
+        let default = self.shell.variable("default").unwrap_or_default();
         let rest = default
             .split_once('>')
             .map_or("", |(_, rest)| rest)
             .to_owned();
-        self.state.set("default", &rest);
-        self.state.set("chosen", &item.title);
+        self.shell.set("default", &rest);
+        self.shell.set("chosen", &item.title);
         self.entries.clear();
         self.is_in_entry = true;
         let file = item.place.file.clone();
-        self.push(file, item.body, Then::EndFunction, &item.place)?;
+        self.push(file, item.body, BlockEnd::EndFunction, &item.place)?;
         self.run(context)
     }
 }
 
 /// Returns the refusal of an entry for which GRUB would ask a password.
-fn restricted(item: &Item) -> Error {
-    let what = "GRUB asks for a password first, since superusers is set, which is not done here; \
+fn restricted(item: &GrubEntry) -> PlanError {
+    let what = "needs a password in GRUB (superusers is set), which is not supported; \
                 --unrestricted lets everybody boot the entry";
-    Error::new(&item.place, &item.title, what)
+    PlanError::new(&item.place, &item.title, what)
 }

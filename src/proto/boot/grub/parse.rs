@@ -1,38 +1,39 @@
-//! Text → statements.
+//! The parser: from text to statements.
 
 use crate::prelude::*;
 use alloc::sync::Arc;
+use core::num::NonZeroUsize;
 
-use super::super::error::{Error, Place};
+use super::super::error::{Place, PlanError};
 
 /// How deep blocks may nest.
 const MAX_DEPTH: usize = 32;
 
 /// A piece of a word.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Piece {
-    /// As it stands.
+pub(super) enum WordPiece {
+    /// Literal text.
     Text(String),
     /// The value of a variable, `is_quoted` when it may not fall apart into words.
     Variable { name: String, is_quoted: bool },
 }
 
 /// A word of a command.
-pub(super) type Word = Vec<Piece>;
+pub(super) type Word = Vec<WordPiece>;
 
 /// Statements that run one after the other.
-pub(super) type Block = Arc<Vec<Statement>>;
+pub(super) type Block = Arc<Vec<GrubStatement>>;
 
-/// A command, or what has blocks.
+/// A command, or a statement with blocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Statement {
+pub(super) struct GrubStatement {
     pub(super) line: usize,
-    pub(super) what: What,
+    pub(super) what: StatementKind,
 }
 
 /// What a statement does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum StatementKind {
     /// Runs a command.
     Command(Arc<Vec<Word>>),
     /// Runs the block behind the first condition that holds.
@@ -40,7 +41,7 @@ pub(super) enum What {
         branches: Arc<Vec<(Block, Block)>>,
         otherwise: Block,
     },
-    /// Runs the block, whose status becomes its opposite.
+    /// Runs the block and inverts its status.
     Not(Block),
     /// Puts a line into the menu.
     Entry { words: Arc<Vec<Word>>, body: Block },
@@ -57,45 +58,48 @@ enum Token {
     Close,
 }
 
-/// Parses a whole file, or a text that stands in the line `place` of one.
-pub(super) fn parse(text: &[u8], place: &Place) -> Result<Block, Error> {
+/// Parses a file, or the text of one line at `place`.
+pub(super) fn parse(text: &[u8], place: &Place) -> Result<Block, PlanError> {
     let text = String::from_utf8_lossy(text);
     let tokens = tokens(text.trim_start_matches('\u{feff}'), place)?;
-    let mut parser = Parser {
+    let mut parser = StatementParser {
         tokens: &tokens,
         place,
-        last_line: tokens.last().map_or(0, |(line, _)| *line),
+        last_line: tokens.last().map_or(1, |(line, _)| *line),
         depth: 0,
     };
     let block = parser.block(&[])?;
     match parser.tokens.first() {
-        Some((line, token)) => Err(parser.error(*line, token, "stands alone here")),
+        Some((line, token)) => Err(parser.error(*line, token, "is unexpected here")),
         None => Ok(block),
     }
 }
 
-struct Parser<'a> {
+struct StatementParser<'a> {
     tokens: &'a [(usize, Token)],
     place: &'a Place,
     last_line: usize,
     depth: usize,
 }
 
-impl Parser<'_> {
+impl StatementParser<'_> {
     /// Parses statements up to a `}`, one of the words `ends`, or the end.
-    fn block(&mut self, ends: &[&str]) -> Result<Block, Error> {
+    fn block(&mut self, ends: &[&str]) -> Result<Block, PlanError> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            let line = self.tokens.first().map_or(0, |(line, _)| *line);
+            let line = self
+                .tokens
+                .first()
+                .map_or(self.last_line, |(line, _)| *line);
             let what = format!("blocks nest deeper than {MAX_DEPTH}");
-            return Err(Error::new(&self.place.at(line), "{", what));
+            return Err(PlanError::new(&self.place.at(line), "{", what));
         }
         let mut statements = Vec::new();
         while let Some((line, token)) = self.tokens.first() {
             match token {
                 Token::End => self.skip(),
                 Token::Close => break,
-                Token::Open => return Err(self.error(*line, token, "opens no block here")),
+                Token::Open => return Err(self.error(*line, token, "is unexpected here")),
                 Token::Word(word) => {
                     let keyword = plain(word);
                     if keyword.is_some_and(|keyword| ends.contains(&keyword)) {
@@ -106,20 +110,20 @@ impl Parser<'_> {
                         Some("menuentry" | "submenu") => self.entry()?,
                         Some("function") => self.function()?,
                         Some("for" | "while" | "until") => {
-                            return Err(self.error(*line, token, "loops are not done here"));
+                            return Err(self.error(*line, token, "loops are not supported"));
                         }
                         Some("then" | "elif" | "else" | "fi") => {
-                            return Err(self.error(*line, token, "stands without its if"));
+                            return Err(self.error(*line, token, "has no if"));
                         }
                         Some("!") => {
                             self.skip();
-                            let what = What::Command(self.words());
+                            let what = StatementKind::Command(self.words());
                             let line = *line;
-                            What::Not(Arc::new(vec![Statement { line, what }]))
+                            StatementKind::Not(Arc::new(vec![GrubStatement { line, what }]))
                         }
-                        _ => What::Command(self.words()),
+                        _ => StatementKind::Command(self.words()),
                     };
-                    statements.push(Statement { line: *line, what });
+                    statements.push(GrubStatement { line: *line, what });
                 }
             }
         }
@@ -127,7 +131,7 @@ impl Parser<'_> {
         Ok(Arc::new(statements))
     }
 
-    fn condition(&mut self) -> Result<What, Error> {
+    fn condition(&mut self) -> Result<StatementKind, PlanError> {
         let mut branches = Vec::new();
         loop {
             self.skip();
@@ -137,7 +141,11 @@ impl Parser<'_> {
                     .tokens
                     .first()
                     .map_or(self.last_line, |(line, _)| *line);
-                return Err(Error::new(&self.place.at(line), "if", "has no condition"));
+                return Err(PlanError::new(
+                    &self.place.at(line),
+                    "if",
+                    "has no condition",
+                ));
             }
             self.expect("then")?;
             let body = self.block(&["elif", "else", "fi"])?;
@@ -146,28 +154,27 @@ impl Parser<'_> {
                 break;
             }
         }
-        let otherwise = match self.is_at("else") {
-            true => {
-                self.skip();
-                self.block(&["fi"])?
-            }
-            false => Block::default(),
+        let otherwise = if self.is_at("else") {
+            self.skip();
+            self.block(&["fi"])?
+        } else {
+            Block::default()
         };
         self.expect("fi")?;
-        Ok(What::If {
+        Ok(StatementKind::If {
             branches: branches.into(),
             otherwise,
         })
     }
 
-    fn entry(&mut self) -> Result<What, Error> {
+    fn entry(&mut self) -> Result<StatementKind, PlanError> {
         self.skip();
         let words = self.words();
         let body = self.braces()?;
-        Ok(What::Entry { words, body })
+        Ok(StatementKind::Entry { words, body })
     }
 
-    fn function(&mut self) -> Result<What, Error> {
+    fn function(&mut self) -> Result<StatementKind, PlanError> {
         self.skip();
         let words = self.words();
         let name = words
@@ -175,13 +182,13 @@ impl Parser<'_> {
             .and_then(|word| plain(word))
             .map(str::to_owned);
         let body = self.braces()?;
-        Ok(What::Function {
+        Ok(StatementKind::Function {
             name: name.unwrap_or_default().into(),
             body,
         })
     }
 
-    fn braces(&mut self) -> Result<Block, Error> {
+    fn braces(&mut self) -> Result<Block, PlanError> {
         while let Some((_, Token::End)) = self.tokens.first() {
             self.skip();
         }
@@ -189,7 +196,7 @@ impl Parser<'_> {
             Some((_, Token::Open)) => self.skip(),
             other => {
                 let line = other.map_or(self.last_line, |(line, _)| *line);
-                return Err(Error::new(&self.place.at(line), "{", "is missing"));
+                return Err(PlanError::new(&self.place.at(line), "{", "is missing"));
             }
         }
         let block = self.block(&[])?;
@@ -198,7 +205,7 @@ impl Parser<'_> {
                 self.skip();
                 Ok(block)
             }
-            _ => Err(Error::new(
+            _ => Err(PlanError::new(
                 &self.place.at(self.last_line),
                 "}",
                 "is missing at the end",
@@ -219,43 +226,43 @@ impl Parser<'_> {
         matches!(self.tokens.first(), Some((_, Token::Word(word))) if plain(word) == Some(keyword))
     }
 
-    fn expect(&mut self, keyword: &str) -> Result<(), Error> {
+    fn expect(&mut self, keyword: &str) -> Result<(), PlanError> {
         if self.is_at(keyword) {
             self.skip();
             return Ok(());
         }
         let line = (self.tokens.first()).map_or(self.last_line, |(line, _)| *line);
-        Err(Error::new(&self.place.at(line), keyword, "is missing"))
+        Err(PlanError::new(&self.place.at(line), keyword, "is missing"))
     }
 
     fn skip(&mut self) {
         self.tokens = self.tokens.get(1..).unwrap_or_default();
     }
 
-    fn error(&self, line: usize, token: &Token, what: &str) -> Error {
+    fn error(&self, line: usize, token: &Token, what: &str) -> PlanError {
         let word = match token {
             Token::Word(word) => plain(word).unwrap_or_default(),
             Token::End => ";",
             Token::Open => "{",
             Token::Close => "}",
         };
-        Error::new(&self.place.at(line), word, what)
+        PlanError::new(&self.place.at(line), word, what)
     }
 }
 
 /// Returns the text of a word without variables.
 fn plain(word: &Word) -> Option<&str> {
     match word.as_slice() {
-        [Piece::Text(text)] => Some(text),
+        [WordPiece::Text(text)] => Some(text),
         _ => None,
     }
 }
 
 /// Splits a text into tokens, each with its line.
-fn tokens(text: &str, place: &Place) -> Result<Vec<(usize, Token)>, Error> {
+fn tokens(text: &str, place: &Place) -> Result<Vec<(usize, Token)>, PlanError> {
     let mut tokens = Vec::new();
     let mut letters = text.chars().peekable();
-    let mut line = place.line.max(1);
+    let mut line = place.line.map_or(1, NonZeroUsize::get);
     // The word under way; none between words.
     let mut word: Option<Word> = None;
     let mut quote: Option<(char, usize)> = None;
@@ -278,23 +285,27 @@ fn tokens(text: &str, place: &Place) -> Result<Vec<(usize, Token)>, Error> {
             ('$', None | Some(('"', _))) => {
                 let mut name = String::new();
                 let is_braced = letters.next_if_eq(&'{').is_some();
-                let in_name = |c: &char| match is_braced {
-                    true => *c != '}' && *c != '\n',
-                    false => c.is_ascii_alphanumeric() || *c == '_' || *c == '?',
+                let in_name = |c: &char| {
+                    if is_braced {
+                        *c != '}' && *c != '\n'
+                    } else {
+                        c.is_ascii_alphanumeric() || *c == '_' || *c == '?'
+                    }
                 };
                 while let Some(next) = letters.next_if(in_name) {
                     name.push(next);
                 }
                 if is_braced && letters.next_if_eq(&'}').is_none() {
                     let what = "the } of the variable is missing";
-                    return Err(Error::new(&place.at(line), &name, what));
+                    return Err(PlanError::new(&place.at(line), &name, what));
                 }
-                match name.is_empty() {
-                    true => push(&mut word, '$'),
-                    false => word.get_or_insert_default().push(Piece::Variable {
+                if name.is_empty() {
+                    push(&mut word, '$');
+                } else {
+                    word.get_or_insert_default().push(WordPiece::Variable {
                         name,
                         is_quoted: quote.is_some(),
-                    }),
+                    });
                 }
             }
             (_, Some((closing, _))) if letter == closing => quote = None,
@@ -303,7 +314,7 @@ fn tokens(text: &str, place: &Place) -> Result<Vec<(usize, Token)>, Error> {
                 quote = Some((letter, line));
                 // An empty pair of quotes is a word too.
                 word.get_or_insert_default()
-                    .push(Piece::Text(String::new()));
+                    .push(WordPiece::Text(String::new()));
             }
             ('#', None) if word.is_none() => while letters.next_if(|c| *c != '\n').is_some() {},
             (';' | '{' | '}', None) => {
@@ -333,7 +344,7 @@ fn tokens(text: &str, place: &Place) -> Result<Vec<(usize, Token)>, Error> {
     }
     if let Some((quote, line)) = quote {
         let quote = quote.to_string();
-        return Err(Error::new(&place.at(line), &quote, "is never closed"));
+        return Err(PlanError::new(&place.at(line), &quote, "is never closed"));
     }
     tokens.extend(word.map(|word| (line, Token::Word(word))));
     Ok(tokens)
@@ -342,7 +353,7 @@ fn tokens(text: &str, place: &Place) -> Result<Vec<(usize, Token)>, Error> {
 fn push(word: &mut Option<Word>, letter: char) {
     let word = word.get_or_insert_default();
     match word.last_mut() {
-        Some(Piece::Text(text)) => text.push(letter),
-        _ => word.push(Piece::Text(letter.into())),
+        Some(WordPiece::Text(text)) => text.push(letter),
+        _ => word.push(WordPiece::Text(letter.into())),
     }
 }

@@ -14,7 +14,7 @@ const MAX_DEPTH: usize = 50;
 
 /// An instruction; jumps are relative, so that code can be repeated.
 #[derive(Debug, Clone)]
-enum Instruction {
+enum RegexpInstruction {
     /// A byte in one of these ranges; in none of them when inverted.
     Set {
         ranges: Vec<(u8, u8)>,
@@ -32,7 +32,7 @@ enum Instruction {
 /// A compiled expression.
 #[derive(Debug)]
 pub(super) struct Regexp {
-    code: Vec<Instruction>,
+    code: Vec<RegexpInstruction>,
     slots: usize,
 }
 
@@ -103,7 +103,7 @@ impl Regexp {
                 continue;
             };
             let goes_on = match instruction {
-                Instruction::Set {
+                RegexpInstruction::Set {
                     ranges,
                     is_inverted,
                 } => {
@@ -113,20 +113,20 @@ impl Regexp {
                     }
                     false
                 }
-                Instruction::Start => position == 0,
-                Instruction::End => position == text.len(),
-                Instruction::Save(slot) => {
+                RegexpInstruction::Start => position == 0,
+                RegexpInstruction::End => position == text.len(),
+                RegexpInstruction::Save(slot) => {
                     if let Some(value) = slots.get_mut(*slot) {
                         jobs.push(Job::Restore(*slot, value.replace(position)));
                     }
                     true
                 }
-                Instruction::Split(first, second) => {
+                RegexpInstruction::Split(first, second) => {
                     jobs.push(Job::Visit(at.wrapping_add_signed(*second), position));
                     jobs.push(Job::Visit(at.wrapping_add_signed(*first), position));
                     false
                 }
-                Instruction::Jump(by) => {
+                RegexpInstruction::Jump(by) => {
                     jobs.push(Job::Visit(at.wrapping_add_signed(*by), position));
                     false
                 }
@@ -154,7 +154,7 @@ struct Compiler<'a> {
     depth: usize,
 }
 
-type Code = Vec<Instruction>;
+type Code = Vec<RegexpInstruction>;
 
 impl Compiler<'_> {
     fn alternatives(&mut self) -> Result<Code, &'static str> {
@@ -168,8 +168,8 @@ impl Compiler<'_> {
         }
         let mut code = ways.pop().unwrap_or_default();
         while let Some(mut way) = ways.pop() {
-            way.push(Instruction::Jump(offset(code.len()) + 1));
-            way.insert(0, Instruction::Split(1, offset(way.len()) + 1));
+            way.push(RegexpInstruction::Jump(offset(code.len()) + 1));
+            way.insert(0, RegexpInstruction::Split(1, offset(way.len()) + 1));
             way.append(&mut code);
             code = way;
         }
@@ -206,8 +206,8 @@ impl Compiler<'_> {
             b'(' => return self.group(),
             b'[' => self.set()?,
             b'.' => any_of(&[], true),
-            b'^' => Instruction::Start,
-            b'$' => Instruction::End,
+            b'^' => RegexpInstruction::Start,
+            b'$' => RegexpInstruction::End,
             b'*' | b'+' | b'?' | b'{' => return Err("repeats nothing"),
             b'\\' => {
                 let escaped = self.next().ok_or("ends with a \\")?;
@@ -229,9 +229,9 @@ impl Compiler<'_> {
         }
         let slot = self.groups * 2;
         self.groups += 1;
-        let mut code = vec![Instruction::Save(slot)];
+        let mut code = vec![RegexpInstruction::Save(slot)];
         code.append(&mut self.alternatives()?);
-        code.push(Instruction::Save(slot + 1));
+        code.push(RegexpInstruction::Save(slot + 1));
         self.depth -= 1;
         if self.takes(b')') {
             return Ok(code);
@@ -268,7 +268,7 @@ impl Compiler<'_> {
     }
 
     /// A set in brackets, behind the first.
-    fn set(&mut self) -> Result<Instruction, &'static str> {
+    fn set(&mut self) -> Result<RegexpInstruction, &'static str> {
         const UNCLOSED: &str = "has a [ without its ]";
         let is_inverted = self.takes(b'^');
         let mut ranges = Vec::new();
@@ -342,8 +342,8 @@ fn class(name: &[u8]) -> Result<&'static [(u8, u8)], &'static str> {
     })
 }
 
-fn any_of(ranges: &[(u8, u8)], is_inverted: bool) -> Instruction {
-    Instruction::Set {
+fn any_of(ranges: &[(u8, u8)], is_inverted: bool) -> RegexpInstruction {
+    RegexpInstruction::Set {
         ranges: ranges.to_vec(),
         is_inverted,
     }
@@ -361,13 +361,13 @@ fn repeated(code: &Code, least: usize, most: Option<usize>) -> Result<Code, &'st
     }
     match most {
         None => {
-            all.push(Instruction::Split(1, len + 2));
+            all.push(RegexpInstruction::Split(1, len + 2));
             all.extend_from_slice(code);
-            all.push(Instruction::Jump(-len - 1));
+            all.push(RegexpInstruction::Jump(-len - 1));
         }
         Some(most) => {
             for left in (1..=most - least).rev() {
-                all.push(Instruction::Split(1, offset(left) * (len + 1)));
+                all.push(RegexpInstruction::Split(1, offset(left) * (len + 1)));
                 all.extend_from_slice(code);
             }
         }

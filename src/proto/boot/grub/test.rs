@@ -7,7 +7,7 @@ use crate::prelude::*;
 /// How deep parentheses may nest, as in GRUB.
 const MAX_DEPTH: usize = 100;
 
-/// What a condition comes to.
+/// Result of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Judgement {
     pub(super) holds: bool,
@@ -25,7 +25,7 @@ pub(super) enum Obstacle {
     Depth,
 }
 
-/// What has been judged between two parentheses.
+/// The state of a condition between two parentheses.
 struct Level {
     any: bool,
     all: bool,
@@ -52,11 +52,10 @@ impl Level {
 /// Judges the words behind `test`; `size_of` returns the length of a file in bytes, 0 when it is not
 /// there, and none when it is not known.
 pub(super) fn judge(
-    words: &[String],
+    words: &[&str],
     size_of: &dyn Fn(&str) -> Option<usize>,
 ) -> Result<Judgement, Obstacle> {
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let mut rest = words.as_slice();
+    let mut rest = words;
     let mut asks_directory = false;
     let mut level = Level::NEW;
     let mut around = Vec::new();
@@ -99,7 +98,7 @@ pub(super) fn judge(
         match word {
             Some("(") if around.len() >= MAX_DEPTH => return Err(Obstacle::Depth),
             Some("(") => around.push(core::mem::replace(&mut level, Level::NEW)),
-            // What stands behind a parenthesis that nothing opened is not looked at.
+            // GRUB ignores everything after a parenthesis that was not opened.
             Some(")") | None => match around.pop() {
                 Some(outer) => {
                     let inner = core::mem::replace(&mut level, outer);
@@ -235,11 +234,11 @@ mod tests {
             ("a -nt5 b", false),
             ("a -frob b", true),
         ] {
-            let words: Vec<_> = words.split_whitespace().map(str::to_owned).collect();
+            let words: Vec<_> = words.split_whitespace().collect();
             let size = |name: &str| Some(usize::from(name == "/there"));
             assert_eq!(judge(&words, &size).unwrap().holds, holds, "{words:?}");
         }
-        let words = ["-s", "/f"].map(str::to_owned);
+        let words = ["-s", "/f"];
         assert_eq!(
             judge(&words, &|_| None),
             Err(Obstacle::Size("/f".to_owned()))
@@ -249,15 +248,15 @@ mod tests {
     #[test]
     fn a_condition_may_be_negated_without_end_and_nested_so_far() {
         for (negations, holds) in [(0, true), (1, false), (400_000, true)] {
-            let mut words = vec!["!".to_owned(); negations];
-            words.push("x".to_owned());
+            let mut words = vec!["!"; negations];
+            words.push("x");
             assert_eq!(
                 judge(&words, &|_| None).unwrap().holds,
                 holds,
                 "{negations}"
             );
         }
-        let words = vec!["(".to_owned(); 400_000];
+        let words = vec!["("; 400_000];
         assert_eq!(judge(&words, &|_| None), Err(Obstacle::Depth));
     }
 }

@@ -1,309 +1,500 @@
-//! The commands.
+//! The commands, a row each: a new one is a row and a function.
 
-use crate::prelude::*;
-use alloc::collections::VecDeque;
+use core::ops::RangeInclusive;
 use core::time::Duration;
 
+use super::super::context::Context;
 use super::super::error::Place;
-use super::super::planner::Context;
-use super::super::{Answer, Fetched, Step};
-use super::format::parse_integer;
-use super::images::{Image, Images};
-use super::machine::Effect;
-use super::menu_commands::login;
-use super::menus::{Item, Menus};
-use super::options::{Arguments, flag, valued};
-use super::setting_commands::{is_equal, is_set};
-use super::settings::{Settings, is_our_interface};
-use crate::text::url::Url;
+use super::super::facts::Architecture;
+use super::super::step::{Answer, Step};
+use super::arguments::{Arguments, CommandFault, CommandOption, flag, number, valued};
+use super::image_commands as image;
+use super::setting_commands as setting;
+use super::settings::is_our_interface;
+use super::state::{CommandEffect, PendingCommand, State};
+use crate::prelude::*;
 
-/// Why a command failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) word: String,
-    pub(super) what: String,
-    pub(super) is_local_boot: bool,
+/// A command, as iPXE's `struct command` and `struct command_descriptor` describe it together.
+struct CommandRow {
+    /// Its names; several where iPXE has aliases, or where all of them do the same here.
+    names: &'static [&'static str],
+    /// The options before its words; none where the function gets every word.
+    options: Option<&'static [CommandOption]>,
+    /// How many words follow.
+    words: RangeInclusive<usize>,
+    /// What is shown when there are fewer or more.
+    usage: &'static str,
+    run: Function,
 }
 
-impl Fault {
-    pub(super) fn new(word: &str, what: impl Into<String>) -> Self {
-        Self {
-            word: word.to_owned(),
-            what: what.into(),
-            is_local_boot: false,
-        }
+type Function = fn(&mut State, &Arguments<'_>, &mut Context) -> Result<CommandEffect, CommandFault>;
+
+/// No limit to the number of words.
+const ANY: usize = usize::MAX;
+
+const COMMANDS: &[CommandRow] = &[
+    row(&["set"], &[], 1..=ANY, "NAME [TEXT...]", setting::set),
+    row(&["clear"], &[], 1..=ANY, "NAME", setting::clear),
+    row(&["inc"], &[], 1..=ANY, "NAME [NUMBER]", setting::increase),
+    row(
+        &["read"],
+        &[valued("timeout", 't')],
+        1..=ANY,
+        "[--timeout MS] NAME",
+        setting::read,
+    ),
+    row(
+        &["show"],
+        &[flag("quiet", 'q')],
+        1..=ANY,
+        "[--quiet] NAME",
+        setting::show,
+    ),
+    row(&["isset"], &[], 1..=1, "TEXT", setting::is_set),
+    row(&["iseq"], &[], 2..=2, "TEXT TEXT", setting::is_equal),
+    row(
+        &["prompt"],
+        &[valued("key", 'k'), valued("timeout", 't')],
+        0..=ANY,
+        "",
+        setting::prompt,
+    ),
+    row(
+        &["menu", "form"],
+        &[valued("name", 'n'), flag("delete", 'd')],
+        0..=ANY,
+        "",
+        setting::begin_menu,
+    ),
+    row(
+        &["item"],
+        &[
+            valued("menu", 'm'),
+            valued("form", 'f'),
+            valued("key", 'k'),
+            flag("default", 'd'),
+            flag("secret", 's'),
+            flag("gap", 'g'),
+        ],
+        0..=ANY,
+        "",
+        setting::add_item,
+    ),
+    row(
+        &["choose"],
+        &[
+            valued("menu", 'm'),
+            valued("default", 'd'),
+            valued("timeout", 't'),
+            valued("retimeout", 'r'),
+            flag("keep", 'k'),
+        ],
+        1..=1,
+        "[--menu NAME] [--default NAME] [--timeout MS] [--keep] SETTING",
+        setting::choose,
+    ),
+    row(
+        &["present"],
+        &[valued("form", 'f'), flag("keep", 'k')],
+        0..=ANY,
+        "",
+        setting::present,
+    ),
+    raw(&["login"], setting::login),
+    row(
+        &["chain", "imgexec", "boot"],
+        IMAGE_OPTIONS,
+        0..=ANY,
+        "",
+        image::start,
+    ),
+    row(
+        &["kernel", "imgselect", "imgload"],
+        IMAGE_OPTIONS,
+        1..=ANY,
+        "[--name NAME] ADDRESS [WORD...]",
+        image::select,
+    ),
+    row(
+        &["initrd", "imgfetch", "module"],
+        IMAGE_OPTIONS,
+        1..=ANY,
+        "[--name NAME] ADDRESS [WORD...]",
+        image::keep,
+    ),
+    row(
+        &["imgargs"],
+        &[],
+        1..=ANY,
+        "IMAGE [WORD...]",
+        image::set_arguments,
+    ),
+    row(&["imgfree"], &[], 0..=ANY, "", image::free),
+    raw(&["imgstat"], image::describe),
+    row(
+        &["imgverify"],
+        &[
+            valued("signer", 's'),
+            valued("timeout", 't'),
+            flag("keep", 'k'),
+            flag("quiet", 'q'),
+        ],
+        2..=2,
+        "[--keep] IMAGE SIGNATURE",
+        image::verify,
+    ),
+    row(
+        &["imgtrust"],
+        &[flag("allow", 'a'), flag("permanent", 'p')],
+        0..=0,
+        "[--allow] [--permanent]",
+        image::set_trust,
+    ),
+    row(&["md5sum", "sha1sum"], &[], 0..=ANY, "", image::digest),
+    row(
+        &["params"],
+        &[
+            valued("name", 'n'),
+            valued("method", 'm'),
+            flag("delete", 'd'),
+        ],
+        0..=ANY,
+        "",
+        image::begin_parameters,
+    ),
+    row(
+        &["param"],
+        &[valued("params", 'p'), flag("header", 'H')],
+        1..=ANY,
+        "NAME [TEXT...]",
+        image::add_parameter,
+    ),
+    row(&["echo"], &[flag("n", 'n')], 0..=ANY, "", echo),
+    row(&["goto"], &[], 1..=1, "LABEL", goto),
+    raw(&["exit"], exit),
+    row(&["sleep"], &[], 1..=ANY, "SECONDS", sleep),
+    raw(&["time"], time),
+    row(
+        &["dhcp", "ifconf", "ifopen", "ifclose", "iflinkwait"],
+        &[valued("configurator", 'c'), valued("timeout", 't')],
+        0..=ANY,
+        "",
+        interface,
+    ),
+    raw(&["ifstat", "route", "ipstat", "nstat"], interface_status),
+    row(
+        &["cpuid"],
+        &[flag("ext", 'e'), flag("ecx", 'c')],
+        1..=ANY,
+        "--ext 29",
+        cpuid,
+    ),
+    raw(&["console", "colour", "color", "cpair", "sync"], nothing),
+    raw(
+        &["ntp", "shim", "fdt", "certstore", "certstat", "certfree"],
+        nothing_noted,
+    ),
+    raw(&["sanboot"], local_boot),
+    raw(
+        &[
+            "sanhook",
+            "sanunhook",
+            "fcels",
+            "fcstat",
+            "pxebs",
+            "autoboot",
+            "shell",
+            "config",
+            "reboot",
+            "poweroff",
+            "imgextract",
+            "imgdecrypt",
+            "imgset",
+            "imgmem",
+            "ping",
+            "nslookup",
+            "lotest",
+            "vcreate",
+            "vdestroy",
+            "ibstat",
+            "iwlist",
+            "iwstat",
+            "pciscan",
+            "usbscan",
+            "gdbstub",
+            "help",
+            "profstat",
+        ],
+        unsupported,
+    ),
+];
+
+const IMAGE_OPTIONS: &[CommandOption] = &[
+    valued("name", 'n'),
+    valued("timeout", 't'),
+    flag("autofree", 'a'),
+    flag("replace", 'r'),
+    flag("quiet", 'q'),
+];
+
+const fn row(
+    names: &'static [&'static str],
+    options: &'static [CommandOption],
+    words: RangeInclusive<usize>,
+    usage: &'static str,
+    run: Function,
+) -> CommandRow {
+    CommandRow {
+        names,
+        options: Some(options),
+        words,
+        usage,
+        run,
     }
 }
 
-/// What a command waits for, and what it does then.
-#[derive(Debug)]
-pub(super) enum Pending {
-    /// Nothing to do.
-    Nothing,
-    /// A key that decides between success and failure.
-    Prompt,
-    /// A text that becomes a setting, and the fields of the form behind it.
-    Input {
-        setting: String,
-        fields: VecDeque<Item>,
-    },
-    /// A choice that becomes a setting.
-    Choice {
-        setting: String,
-        names: Vec<Option<String>>,
-    },
-    /// A file that becomes an image.
-    Image {
-        name: String,
-        url: Url,
-        arguments: String,
-        then: Then,
-    },
-    /// Whether the image of this name has been signed.
-    Signature { name: String, signature: Box<Url> },
-}
-
-/// What is done with an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Then {
-    /// It is kept.
-    Keep,
-    /// It is the one that `boot` starts.
-    Select,
-    /// It is started, in place of the script when `in_place`.
-    Start { in_place: bool },
-    /// This signature of it is checked.
-    Verify(Box<Url>),
-}
-
-/// What commands work on.
-#[derive(Debug, Default)]
-pub(super) struct State {
-    pub(super) settings: Settings,
-    pub(super) images: Images,
-    pub(super) menus: Menus,
-    /// What `param` has collected for a request.
-    pub(super) parameters: Vec<(String, String)>,
-}
-
-impl State {
-    /// Runs one command.
-    pub(super) fn run(
-        &mut self,
-        words: &[String],
-        place: &Place,
-        context: &mut Context,
-    ) -> Result<Effect, Fault> {
-        let Some((name, words)) = words.split_first() else {
-            return Ok(Effect::Done);
-        };
-        match name.as_str() {
-            "set" => self.set_command(words),
-            "clear" => self.clear(words),
-            "inc" => self.increase(words, context),
-            "read" => self.read(words, context),
-            "show" => self.show(words, context),
-            "isset" => is_set(words),
-            "iseq" => is_equal(words),
-            "echo" => {
-                let arguments = Arguments::parse(words, &[flag("n", 'n')])?;
-                Ok(say(arguments.rest.join(" ")))
-            }
-            "goto" => {
-                let mut arguments = Arguments::parse(words, &[])?;
-                let label = arguments.word("the label")?;
-                arguments.end()?;
-                Ok(Effect::Goto(label.to_owned()))
-            }
-            "exit" => {
-                let code = words.first().map_or(Ok(0), |code| number(code))?;
-                Ok(Effect::Exit(code))
-            }
-            "sleep" => {
-                let mut arguments = Arguments::parse(words, &[])?;
-                let seconds = number(arguments.word("the number of seconds")?)?;
-                let seconds = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-                Ok(Effect::Ask(Step::Sleep(seconds), Pending::Nothing))
-            }
-            "prompt" => prompt(words),
-            "menu" | "form" => self.begin_menu(words),
-            "item" => self.add_item(words),
-            "choose" => self.choose(words),
-            "present" => self.present(words, context),
-            "login" => Ok(login()),
-            "chain" | "imgexec" | "boot" => self.start(words, place, context),
-            "kernel" | "imgselect" | "imgload" => self.fetch(words, Then::Select, place, context),
-            "initrd" | "imgfetch" | "module" => self.fetch(words, Then::Keep, place, context),
-            "imgargs" => self.set_arguments(words),
-            "imgfree" => self.free(words),
-            "imgstat" => Ok(say(self.images.describe())),
-            "imgverify" => self.verify(words, place, context),
-            "imgtrust" => self.set_trust(words),
-            "md5sum" | "sha1sum" => self.digest(name, words, place, context),
-            "params" => self.begin_parameters(words),
-            "param" => self.add_parameter(words),
-            "dhcp" | "ifconf" | "ifopen" | "ifclose" | "iflinkwait" => interface(words),
-            "ifstat" | "route" | "ipstat" | "nstat" => Ok(say(format!(
-                "{} ({}): {}/{}",
-                context.facts.interface,
-                context.facts.mac,
-                context.facts.address,
-                context.facts.prefix_len
-            ))),
-            // `cpuid --ext 29` asks for the 64-bit mode of a PC, which is what scripts want to know.
-            "cpuid" => cpuid(words, context),
-            "time" => self.run(words, place, context),
-            "console" | "colour" | "color" | "cpair" | "sync" => Ok(Effect::Done),
-            "ntp" | "shim" | "fdt" | "certstore" | "certstat" | "certfree" => {
-                context.note(place, format!("{name} does nothing here"));
-                Ok(Effect::Done)
-            }
-            "sanboot" => Err(Fault {
-                is_local_boot: true,
-                ..Fault::new(name, "boots from a disk, not from the network")
-            }),
-            "sanhook" | "sanunhook" | "fcels" | "fcstat" | "pxebs" | "autoboot" | "shell"
-            | "config" | "reboot" | "poweroff" | "imgextract" | "imgdecrypt" | "imgset"
-            | "imgmem" | "ping" | "nslookup" | "lotest" | "vcreate" | "vdestroy" | "ibstat"
-            | "iwlist" | "iwstat" | "pciscan" | "usbscan" | "gdbstub" | "help" | "profstat" => Err(
-                Fault::new(name, "is a command of iPXE that is not done here"),
-            ),
-            _ => Err(Fault::new(name, "is no command of iPXE")),
-        }
-    }
-
-    /// Goes on with a command that asked.
-    pub(super) fn resume(
-        &mut self,
-        pending: Pending,
-        answer: Answer,
-        place: &Place,
-        context: &mut Context,
-    ) -> Result<Effect, Fault> {
-        match pending {
-            Pending::Nothing => Ok(Effect::Done),
-            Pending::Prompt if answer == Answer::Pressed => Ok(Effect::Done),
-            Pending::Prompt => Err(Fault::new("prompt", "the key was not pressed in time")),
-            Pending::Input { setting, fields } => {
-                let Answer::Text(text) = answer else {
-                    return Err(Fault::new(&setting, "no text was entered"));
-                };
-                self.set(&setting, &text)?;
-                Ok(ask_fields(fields))
-            }
-            Pending::Choice { setting, names } => {
-                let Answer::Chosen { entry, .. } = answer else {
-                    return Err(Fault::new(&setting, "nothing was chosen from the menu"));
-                };
-                let Some(Some(name)) = names.get(entry) else {
-                    return Err(Fault::new(&setting, "this line of the menu leads nowhere"));
-                };
-                context.note(place, format!("{setting} is {name}, from the menu"));
-                self.set(&setting, name)?;
-                Ok(Effect::Done)
-            }
-            Pending::Image {
-                name,
-                url,
-                arguments,
-                then,
-            } => {
-                let head = match answer.into_fetched() {
-                    Fetched::File(head) => head,
-                    Fetched::Missing => {
-                        return Err(Fault::new(&url.to_string(), "the server has no such file"));
-                    }
-                    Fetched::Failed(why) => return Err(Fault::new(&url.to_string(), why)),
-                };
-                context.note(place, format!("loads {url} as {name}"));
-                self.images.add(Image::new(&name, url, arguments, head))?;
-                self.use_image(&name, then)
-            }
-            Pending::Signature { name, signature } => self.verified(&name, *signature, answer),
-        }
-    }
-
-    /// Sets a setting.
-    pub(super) fn set(&mut self, name: &str, text: &str) -> Result<(), Fault> {
-        let result = self.settings.set(name, text);
-        result.map_err(|what| Fault::new(name, what))
+/// Returns a row of commands whose words mean nothing here, or only to their function.
+const fn raw(names: &'static [&'static str], run: Function) -> CommandRow {
+    CommandRow {
+        names,
+        options: None,
+        words: 0..=ANY,
+        usage: "",
+        run,
     }
 }
 
-pub(super) fn say(text: String) -> Effect {
-    Effect::Ask(Step::Say(text), Pending::Nothing)
-}
-
-/// Asks for the fields of a form, one after the other.
-pub(super) fn ask_fields(mut fields: VecDeque<Item>) -> Effect {
-    while let Some(field) = fields.pop_front() {
-        if let Some(setting) = field.name {
-            let step = Step::Input {
-                text: field.text,
-                default: String::new(),
-                is_secret: field.is_secret,
-                timeout: None,
-            };
-            return Effect::Ask(step, Pending::Input { setting, fields });
-        }
-    }
-    Effect::Done
-}
-
-fn prompt(words: &[String]) -> Result<Effect, Fault> {
-    let arguments = Arguments::parse(words, &[valued("key", 'k'), valued("timeout", 't')])?;
-    let step = Step::Prompt {
-        text: arguments.rest.join(" "),
-        key: arguments.value("key").map(key).transpose()?.flatten(),
-        timeout: milliseconds(&arguments)?,
+/// Runs one command.
+pub(super) fn run(
+    state: &mut State,
+    words: &[String],
+    place: &Place,
+    context: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    let Some((name, words)) = words.split_first() else {
+        return Ok(CommandEffect::Done);
     };
-    Ok(Effect::Ask(step, Pending::Prompt))
+    let mut commands = COMMANDS.iter();
+    let command = commands
+        .find(|command| command.names.contains(&name.as_str()))
+        .ok_or_else(|| CommandFault::new(name, "is not an iPXE command"))?;
+    let arguments = match command.options {
+        Some(known) => Arguments::parse(name, words, place, known)?,
+        None => Arguments::without_options(name, words, place),
+    };
+    if !command.words.contains(&arguments.words.len()) {
+        let usage = format!("usage: {name} {}", command.usage);
+        return Err(CommandFault::of_command(usage));
+    }
+    (command.run)(state, &arguments, context)
+}
+
+/// Continues a command with the answer to its step.
+pub(super) fn resume(
+    state: &mut State,
+    pending: PendingCommand,
+    answer: Answer,
+    place: &Place,
+    context: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    match pending {
+        PendingCommand::Nothing => Ok(CommandEffect::Done),
+        PendingCommand::Prompt if answer == Answer::Pressed => Ok(CommandEffect::Done),
+        PendingCommand::Prompt => Err(CommandFault::new(
+            "prompt",
+            "the key was not pressed in time",
+        )),
+        PendingCommand::Input { setting, fields } => {
+            setting::entered(state, &setting, fields, answer)
+        }
+        PendingCommand::Choice { setting, names } => {
+            setting::chosen(state, &setting, &names, &answer, place, context)
+        }
+        PendingCommand::Image {
+            name,
+            url,
+            arguments,
+            then,
+        } => image::fetched(state, (name, url, arguments), then, answer, place, context),
+        PendingCommand::Signature { name, signature } => {
+            image::verified(state, &name, *signature, answer)
+        }
+    }
+}
+
+fn echo(
+    _: &mut State,
+    arguments: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    Ok(CommandEffect::say(arguments.text(0)))
+}
+
+fn goto(
+    _: &mut State,
+    arguments: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    Ok(CommandEffect::Goto(arguments.word(0).to_owned()))
+}
+
+fn exit(
+    _: &mut State,
+    arguments: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    let code = arguments.words.first();
+    let code = code.map_or(Ok(0), |code| number(code))?;
+    Ok(CommandEffect::Exit(code))
+}
+
+fn sleep(
+    _: &mut State,
+    arguments: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    let seconds = number(arguments.word(0))?;
+    let seconds = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    Ok(CommandEffect::Ask(
+        Step::Sleep(seconds),
+        PendingCommand::Nothing,
+    ))
+}
+
+/// Runs the command behind `time`, without the time.
+fn time(
+    state: &mut State,
+    arguments: &Arguments<'_>,
+    context: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    run(state, arguments.words, arguments.place, context)
 }
 
 /// Succeeds when the interface that holds the lease is among those named.
-fn interface(words: &[String]) -> Result<Effect, Fault> {
-    let known = [valued("configurator", 'c'), valued("timeout", 't')];
-    let names = Arguments::parse(words, &known)?.rest;
+fn interface(
+    _: &mut State,
+    arguments: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    let names = arguments.words;
     match names.first() {
-        Some(first) if !names.iter().any(|name| is_our_interface(name)) => Err(Fault::new(
+        Some(first) if !names.iter().any(|name| is_our_interface(name)) => Err(CommandFault::new(
             first,
             "only net0 is up: the interface that holds the lease",
         )),
-        _ => Ok(Effect::Done),
+        _ => Ok(CommandEffect::Done),
     }
 }
 
-fn cpuid(words: &[String], context: &Context) -> Result<Effect, Fault> {
-    use super::super::facts::Architecture;
-    let known = [flag("ext", 'e'), flag("ecx", 'c')];
-    let mut arguments = Arguments::parse(words, &known)?;
-    let bit = number(arguments.word("the bit")?)?;
+fn interface_status(
+    _: &mut State,
+    _: &Arguments<'_>,
+    context: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    Ok(CommandEffect::say(format!(
+        "{} ({}): {}/{}",
+        context.facts.interface, context.facts.mac, context.facts.address, context.facts.prefix_len
+    )))
+}
+
+/// Answers `cpuid --ext 29`, by which scripts ask for the 64-bit mode of a PC.
+fn cpuid(
+    _: &mut State,
+    arguments: &Arguments<'_>,
+    context: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    let bit = number(arguments.word(0))?;
+    // Bit 29 of EDX in leaf 0x80000001 is LM, long mode.
     let is_long_mode = arguments.has("ext") && !arguments.has("ecx") && bit == 29;
-    match (is_long_mode, context.facts.architecture) {
-        (true, Architecture::X86_64) => Ok(Effect::Done),
-        (true, _) => Err(Fault::new("cpuid", "the processor has no 64-bit mode")),
-        (false, _) => Err(Fault::new("cpuid", "only bit 29 of --ext can be asked for")),
+    if !is_long_mode {
+        return Err(CommandFault::of_command(
+            "only bit 29 of --ext is supported",
+        ));
     }
+    if context.facts.architecture != Architecture::X86_64 {
+        return Err(CommandFault::of_command("the processor has no 64-bit mode"));
+    }
+    Ok(CommandEffect::Done)
 }
 
-pub(super) fn number(word: &str) -> Result<i64, Fault> {
-    parse_integer(word).ok_or_else(|| Fault::new(word, "is no number"))
+/// Does nothing: the command has no effect on a plan.
+fn nothing(
+    _: &mut State,
+    _: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    Ok(CommandEffect::Done)
 }
 
-/// Returns the timeout; 0 means none.
-pub(super) fn milliseconds(arguments: &Arguments<'_>) -> Result<Option<Duration>, Fault> {
-    let timeout = arguments.number("timeout")?.filter(|timeout| *timeout > 0);
-    Ok(timeout.map(Duration::from_millis))
+/// Does nothing, and notes it: the script may rely on the command.
+fn nothing_noted(
+    _: &mut State,
+    arguments: &Arguments<'_>,
+    context: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    let text = format!("{} is ignored", arguments.command);
+    context.note(arguments.place, text);
+    Ok(CommandEffect::Done)
 }
 
-/// Returns the character of a key given as itself or as a number; none for the function keys.
-pub(super) fn key(text: &str) -> Result<Option<char>, Fault> {
-    let mut letters = text.chars();
-    match (letters.next(), letters.next()) {
-        (Some(key), None) => Ok(Some(key)),
-        _ => {
-            let code = u32::try_from(number(text)?).ok();
-            Ok(code.filter(|code| *code < 0x80).and_then(char::from_u32))
+fn local_boot(
+    _: &mut State,
+    _: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    Err(CommandFault {
+        is_local_boot: true,
+        ..CommandFault::of_command("boots from a disk, not from the network")
+    })
+}
+
+fn unsupported(
+    _: &mut State,
+    _: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    Err(CommandFault::of_command(
+        "is an iPXE command that is not supported",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::context::Budget;
+    use super::super::super::facts::Facts;
+    use super::*;
+
+    #[test]
+    fn every_command_has_one_row_and_says_how_it_is_used() {
+        let names = COMMANDS.iter().flat_map(|command| command.names);
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        let double = names.windows(2).find(|pair| pair[0] == pair[1]);
+        assert_eq!(double, None);
+        let is_limited = |command: &&CommandRow| command.words != (0..=ANY);
+        for command in COMMANDS.iter().filter(is_limited) {
+            assert!(!command.usage.is_empty(), "{:?}", command.names);
         }
+    }
+
+    #[test]
+    fn a_word_too_many_or_too_few_shows_the_usage() {
+        for line in ["goto", "goto a b", "iseq a", "iseq a b c", "imgverify a"] {
+            let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
+            let fault = fault_of(&words);
+            let usage = format!("usage: {} ", words[0]);
+            assert!(fault.what.starts_with(&usage), "{line}: {}", fault.what);
+        }
+        let fault = fault_of(&["goto".to_owned(), "--far".to_owned()]);
+        assert_eq!(fault.word.as_deref(), Some("--far"));
+    }
+
+    fn fault_of(words: &[String]) -> CommandFault {
+        let url: crate::text::url::Url = "http://192.0.2.1/a.ipxe".parse().unwrap();
+        let (address, server) = ([192, 0, 2, 2].into(), [192, 0, 2, 1].into());
+        let place = Place::whole(&url);
+        let facts = Facts::new(url, Default::default(), address, server);
+        let mut context = Context::new(facts, Budget::new(place.clone()));
+        run(&mut State::default(), words, &place, &mut context).unwrap_err()
     }
 }

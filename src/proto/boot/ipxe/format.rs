@@ -1,4 +1,4 @@
-//! The types of settings: how text becomes octets and octets become text.
+//! Types of settings: conversion between text and bytes.
 
 use crate::prelude::*;
 use core::net::{Ipv4Addr, Ipv6Addr};
@@ -21,18 +21,18 @@ pub(super) enum Type {
     Ipv6,
     /// An integer.
     Integer {
-        /// Length in octets, 1 to 4.
+        /// Length in bytes, 1 to 4.
         len: usize,
         /// Whether it has a sign.
         is_signed: bool,
     },
-    /// Octets in hexadecimal with this between them.
+    /// Bytes in hexadecimal with this between them.
     Hex(&'static str),
-    /// Octets in base 64.
+    /// Bytes in base 64.
     Base64,
     /// A UUID in its written order.
     Uuid,
-    /// A UUID whose first three parts have their least octet first.
+    /// A UUID whose first three parts have their least significant byte first.
     Guid,
 }
 
@@ -68,7 +68,7 @@ impl Type {
         })
     }
 
-    /// Returns the octets that `text` stands for; none when it is not of this type.
+    /// Returns the bytes of `text`; none when it is not of this type.
     pub(super) fn parse(self, text: &str) -> Option<Vec<u8>> {
         match self {
             Self::String => Some(text.as_bytes().to_vec()),
@@ -86,7 +86,7 @@ impl Type {
         }
     }
 
-    /// Returns `octets` as text.
+    /// Returns bytes as text.
     pub(super) fn format(self, octets: &[u8]) -> String {
         match self {
             Self::String => text_of(octets),
@@ -129,7 +129,7 @@ pub(super) fn parse_integer(text: &str) -> Option<i64> {
     Some(if is_negative { -value } else { value })
 }
 
-/// Returns the number in the last `len` octets.
+/// Returns the number in the last `len` bytes.
 pub(super) fn integer_of(octets: &[u8], len: usize, is_signed: bool) -> i64 {
     let start = octets.len().saturating_sub(len.min(8));
     let octets = octets.get(start..).unwrap_or_default();
@@ -169,9 +169,12 @@ fn parse_hex(text: &str, separator: &str) -> Option<Vec<u8>> {
         }
         _ => text.split(separator).collect(),
     };
-    let octet = |pair: &str| match pair.starts_with(['+', '-']) {
-        true => None,
-        false => u8::from_str_radix(pair, 16).ok(),
+    let octet = |pair: &str| {
+        if pair.starts_with(['+', '-']) {
+            None
+        } else {
+            u8::from_str_radix(pair, 16).ok()
+        }
     };
     pairs.into_iter().map(octet).collect()
 }

@@ -1,274 +1,334 @@
-//! The commands about images: fetch them, name them, start them; and what a request for one takes
-//! with it.
+//! The commands about images: fetch them, name them, start them, and the
+//! parameters of their requests.
 
+use super::super::context::Context;
 use super::super::error::Place;
-use super::super::planner::Context;
-use super::super::{Answer, Purpose, Step};
-use super::commands::{Fault, Pending, State, Then};
-use super::images::{Image, Start, Trust};
-use super::machine::Effect;
-use super::options::{Arguments, Known, flag, valued};
+use super::super::plan::Purpose;
+use super::super::step::{Answer, Fetched, Step};
+use super::arguments::{Arguments, CommandFault};
+use super::images::{ImageTrust, ScriptImage, StartMethod};
+use super::state::{CommandEffect, ImageUse, PendingCommand, State};
 use crate::prelude::*;
 use crate::text::url::Url;
 
-impl State {
-    /// `chain`, `imgexec` and `boot`: starts an image, the one named or the one selected.
-    pub(super) fn start(
-        &mut self,
-        words: &[String],
-        place: &Place,
-        context: &mut Context,
-    ) -> Result<Effect, Fault> {
-        let arguments = Arguments::parse(words, &IMAGE_OPTIONS)?;
-        let then = Then::Start {
-            in_place: arguments.has("replace"),
-        };
-        match (arguments.rest.first(), self.images.selected()) {
-            (Some(_), _) => self.fetch(words, then, place, context),
-            (None, Some(selected)) => {
-                let selected = selected.to_owned();
-                self.use_image(&selected, then)
-            }
-            (None, None) => Err(Fault::new("boot", "no kernel has been loaded")),
+/// How many parameters a request may have, since a script can add them in a loop.
+const MAX_PARAMETERS: usize = 1_000;
+
+/// Starts an image, the one named or the one selected.
+pub(super) fn start(
+    state: &mut State,
+    arguments: &Arguments<'_>,
+    context: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    let then = ImageUse::Start {
+        in_place: arguments.has("replace"),
+    };
+    match (arguments.words, state.images.selected()) {
+        ([_, ..], _) => fetch(state, arguments, then, context),
+        ([], Some(selected)) => {
+            let selected = selected.to_owned();
+            use_image(state, &selected, then)
         }
-    }
-
-    /// Fetches an image, or takes the one that has this name already.
-    pub(super) fn fetch(
-        &mut self,
-        words: &[String],
-        then: Then,
-        place: &Place,
-        context: &mut Context,
-    ) -> Result<Effect, Fault> {
-        let mut arguments = Arguments::parse(words, &IMAGE_OPTIONS)?;
-        let reference = arguments.word("the address of the image")?;
-        let command_line = arguments.rest.join(" ");
-        if let Some(image) = self.images.find(reference) {
-            if !command_line.is_empty() {
-                image.arguments = command_line;
-            }
-            return self.use_image(reference, then);
-        }
-        let url = self.url(reference, place, context)?;
-        let name = match arguments.value("name") {
-            Some(name) => name.to_owned(),
-            None => url.file_name().to_owned(),
-        };
-        let purpose = match then {
-            Then::Keep => Purpose::Initrd,
-            Then::Select => Purpose::Kernel,
-            Then::Start { .. } | Then::Verify(_) => Purpose::BootFile,
-        };
-        Ok(Effect::Ask(
-            Step::Fetch {
-                url: url.clone(),
-                purpose,
-            },
-            Pending::Image {
-                name,
-                url,
-                arguments: command_line,
-                then,
-            },
-        ))
-    }
-
-    /// Resolves an address against the script; parameters go into its query.
-    fn url(&mut self, reference: &str, place: &Place, context: &mut Context) -> Result<Url, Fault> {
-        let address = match reference.split_once("##params") {
-            Some((address, _)) => {
-                let text = "sends its parameters in the query of a GET, not as a form";
-                context.note(place, text);
-                let string = super::format::Type::UriString;
-                let pairs = self.parameters.iter();
-                let pairs = pairs.map(|(name, value)| {
-                    let value = string.format(value.as_bytes());
-                    format!("{name}={value}")
-                });
-                let separator = if address.contains('?') { '&' } else { '?' };
-                let query = pairs.collect::<Vec<_>>().join("&");
-                format!("{address}{separator}{query}")
-            }
-            None => reference.to_owned(),
-        };
-        let url = place.file.join(&address);
-        url.map_err(|error| Fault::new(reference, error.what))
-    }
-
-    pub(super) fn use_image(&mut self, name: &str, then: Then) -> Result<Effect, Fault> {
-        match &then {
-            Then::Keep => return Ok(Effect::Done),
-            Then::Verify(signature) => {
-                let (url, signature) = (self.image(name)?.url.clone(), signature.clone());
-                let step = Step::Verify {
-                    url,
-                    signature: signature.clone(),
-                };
-                let name = name.to_owned();
-                return Ok(Effect::Ask(step, Pending::Signature { name, signature }));
-            }
-            Then::Start { .. } => self.images.check_trust(name)?,
-            Then::Select => {}
-        }
-        let image = self.image(name)?;
-        // What a script tries to start is no initrd of what it starts instead.
-        image.is_kernel = true;
-        let start = image.start()?;
-        let Then::Start { in_place } = then else {
-            self.images.select(name);
-            return Ok(Effect::Done);
-        };
-        match start {
-            Start::Script => {
-                let (file, text) = (image.url.clone(), core::mem::take(&mut image.text));
-                self.images.free(Some(name));
-                Ok(Effect::Run {
-                    file,
-                    text,
-                    in_place,
-                })
-            }
-            Start::Kernel => Ok(Effect::Plan(Box::new(self.images.plan(name)?))),
-            Start::BootLoader => Ok(Effect::Chain(image.url.clone())),
-        }
-    }
-
-    fn image(&mut self, name: &str) -> Result<&mut Image, Fault> {
-        let image = self.images.find(name);
-        image.ok_or_else(|| Fault::new(name, "no image has this name"))
-    }
-
-    /// `imgargs IMAGE WORD…`
-    pub(super) fn set_arguments(&mut self, words: &[String]) -> Result<Effect, Fault> {
-        let mut arguments = Arguments::parse(words, &[])?;
-        let name = arguments.word("the image")?;
-        self.image(name)?.arguments = arguments.rest.join(" ");
-        Ok(Effect::Done)
-    }
-
-    /// `md5sum IMAGE…` and `sha1sum IMAGE…`, which show the sums of images to people and decide
-    /// nothing: the images must be there, and their sums are left out.
-    pub(super) fn digest(
-        &mut self,
-        command: &str,
-        words: &[String],
-        place: &Place,
-        context: &mut Context,
-    ) -> Result<Effect, Fault> {
-        let names = Arguments::parse(words, &[])?.rest;
-        for name in names {
-            self.image(name)?;
-        }
-        context.note(place, format!("{command} shows no sums here"));
-        Ok(Effect::Done)
-    }
-
-    /// `imgfree [IMAGE]`
-    pub(super) fn free(&mut self, words: &[String]) -> Result<Effect, Fault> {
-        let arguments = Arguments::parse(words, &[])?;
-        self.images.free(arguments.rest.first().map(String::as_str));
-        Ok(Effect::Done)
-    }
-
-    /// `imgverify [--signer NAME] [--keep] IMAGE SIGNATURE`
-    pub(super) fn verify(
-        &mut self,
-        words: &[String],
-        place: &Place,
-        context: &mut Context,
-    ) -> Result<Effect, Fault> {
-        let known = [
-            valued("signer", 's'),
-            valued("timeout", 't'),
-            flag("keep", 'k'),
-            flag("quiet", 'q'),
-        ];
-        let mut arguments = Arguments::parse(words, &known)?;
-        let image = arguments.word("the image")?;
-        let reference = arguments.word("the address of the signature")?;
-        arguments.end()?;
-        if let Some(signer) = arguments.value("signer") {
-            let what = "minisign signatures name no signer; say by the keys who may sign";
-            return Err(Fault::new(signer, what));
-        }
-        // The signature may have been fetched as an image; iPXE forgets it, so that it does not
-        // become an initrd.
-        let signature = match self.images.find(reference) {
-            Some(image) => image.url.clone(),
-            None => self.url(reference, place, context)?,
-        };
-        if !arguments.has("keep") {
-            self.images.free(Some(reference));
-        }
-        let image = ["--".to_owned(), image.to_owned()];
-        self.fetch(&image, Then::Verify(Box::new(signature)), place, context)
-    }
-
-    /// Takes what a check of an image's signature came to.
-    pub(super) fn verified(
-        &mut self,
-        name: &str,
-        signature: Url,
-        answer: Answer,
-    ) -> Result<Effect, Fault> {
-        let image = self.image(name)?;
-        if let Answer::Failed(why) = answer {
-            image.trust = Trust::Refused;
-            return Err(Fault::new(name, why));
-        }
-        image.trust = Trust::Verified(signature);
-        Ok(Effect::Done)
-    }
-
-    /// `imgtrust [--allow] [--permanent]`
-    pub(super) fn set_trust(&mut self, words: &[String]) -> Result<Effect, Fault> {
-        let known = [flag("allow", 'a'), flag("permanent", 'p')];
-        let arguments = Arguments::parse(words, &known)?;
-        arguments.end()?;
-        let is_demanded = !arguments.has("allow");
-        self.images
-            .demand_trust(is_demanded, arguments.has("permanent"))?;
-        Ok(Effect::Done)
-    }
-
-    /// `params [--name NAME] [--method METHOD] [--delete]`
-    pub(super) fn begin_parameters(&mut self, words: &[String]) -> Result<Effect, Fault> {
-        let known = [
-            valued("name", 'n'),
-            valued("method", 'm'),
-            flag("delete", 'd'),
-        ];
-        Arguments::parse(words, &known)?;
-        self.parameters.clear();
-        Ok(Effect::Done)
-    }
-
-    /// `param [--params NAME] NAME TEXT…`
-    pub(super) fn add_parameter(&mut self, words: &[String]) -> Result<Effect, Fault> {
-        let known = [valued("params", 'p'), flag("header", 'H')];
-        let mut arguments = Arguments::parse(words, &known)?;
-        if arguments.has("header") {
-            let what = "headers cannot be added to a request";
-            return Err(Fault::new("--header", what));
-        }
-        let name = arguments.word("the parameter")?.to_owned();
-        if self.parameters.len() >= MAX_PARAMETERS {
-            let what = format!("more than {MAX_PARAMETERS} parameters");
-            return Err(Fault::new(&name, what));
-        }
-        self.parameters.push((name, arguments.rest.join(" ")));
-        Ok(Effect::Done)
+        ([], None) => Err(CommandFault::new("boot", "no kernel has been loaded")),
     }
 }
 
-/// How many parameters a request may have.
-const MAX_PARAMETERS: usize = 1_000;
+/// Fetches an image, and makes it the one that `boot` starts.
+pub(super) fn select(
+    state: &mut State,
+    arguments: &Arguments<'_>,
+    context: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    fetch(state, arguments, ImageUse::Select, context)
+}
 
-const IMAGE_OPTIONS: [Known; 5] = [
-    valued("name", 'n'),
-    valued("timeout", 't'),
-    flag("autofree", 'a'),
-    flag("replace", 'r'),
-    flag("quiet", 'q'),
-];
+/// Fetches an image, which is an initrd unless it is selected later.
+pub(super) fn keep(
+    state: &mut State,
+    arguments: &Arguments<'_>,
+    context: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    fetch(state, arguments, ImageUse::Keep, context)
+}
+
+fn fetch(
+    state: &mut State,
+    arguments: &Arguments<'_>,
+    then: ImageUse,
+    context: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    let wanted = ImageReference {
+        reference: arguments.word(0),
+        name: arguments.value("name"),
+        command_line: arguments.text(1),
+    };
+    acquire(state, wanted, then, arguments.place, context)
+}
+
+/// An image as a command names it.
+struct ImageReference<'a> {
+    /// The name of an image that is loaded, or an address.
+    reference: &'a str,
+    /// The name it shall have.
+    name: Option<&'a str>,
+    command_line: String,
+}
+
+/// Fetches an image, or uses the one that has this name already.
+fn acquire(
+    state: &mut State,
+    wanted: ImageReference<'_>,
+    then: ImageUse,
+    place: &Place,
+    context: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    if let Some(image) = state.images.find(wanted.reference) {
+        if !wanted.command_line.is_empty() {
+            image.arguments = wanted.command_line;
+        }
+        return use_image(state, wanted.reference, then);
+    }
+    let url = url_of(state, wanted.reference, place, context)?;
+    let name = wanted.name.unwrap_or_else(|| url.file_name()).to_owned();
+    let purpose = match then {
+        ImageUse::Keep => Purpose::Initrd,
+        ImageUse::Select => Purpose::Kernel,
+        ImageUse::Start { .. } | ImageUse::Verify(_) => Purpose::BootFile,
+    };
+    Ok(CommandEffect::Ask(
+        Step::Fetch {
+            url: url.clone(),
+            purpose,
+        },
+        PendingCommand::Image {
+            name,
+            url,
+            arguments: wanted.command_line,
+            then,
+        },
+    ))
+}
+
+/// Adds the image that has been fetched, and does with it what its command is for.
+pub(super) fn fetched(
+    state: &mut State,
+    image: (String, Url, String),
+    then: ImageUse,
+    answer: Answer,
+    place: &Place,
+    context: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    let (name, url, arguments) = image;
+    let head = match answer.into_fetched() {
+        Fetched::File(head) => head,
+        Fetched::Missing => {
+            return Err(CommandFault::new(
+                &url.to_string(),
+                "the server has no such file",
+            ));
+        }
+        Fetched::Failed(why) => return Err(CommandFault::new(&url.to_string(), why)),
+    };
+    context.note(place, format!("loads {url} as {name}"));
+    state
+        .images
+        .add(ScriptImage::new(&name, url, arguments, head))?;
+    use_image(state, &name, then)
+}
+
+/// Resolves an address against the script; parameters go into its query.
+fn url_of(
+    state: &State,
+    reference: &str,
+    place: &Place,
+    context: &mut Context,
+) -> Result<Url, CommandFault> {
+    let address = match reference.split_once("##params") {
+        Some((address, _)) => {
+            let text = "parameters are sent in the query of a GET, not as a form";
+            context.note(place, text);
+            let string = super::format::Type::UriString;
+            let pairs = state.parameters.iter();
+            let pairs = pairs.map(|(name, value)| {
+                let value = string.format(value.as_bytes());
+                format!("{name}={value}")
+            });
+            let separator = if address.contains('?') { '&' } else { '?' };
+            let query = pairs.collect::<Vec<_>>().join("&");
+            format!("{address}{separator}{query}")
+        }
+        None => reference.to_owned(),
+    };
+    let url = place.file.join(&address);
+    url.map_err(|error| CommandFault::new(reference, error.what))
+}
+
+fn use_image(state: &mut State, name: &str, then: ImageUse) -> Result<CommandEffect, CommandFault> {
+    match &then {
+        ImageUse::Keep => return Ok(CommandEffect::Done),
+        ImageUse::Verify(signature) => {
+            let (url, signature) = (image_of(state, name)?.url.clone(), signature.clone());
+            let step = Step::Verify {
+                url,
+                signature: signature.clone(),
+            };
+            let name = name.to_owned();
+            return Ok(CommandEffect::Ask(
+                step,
+                PendingCommand::Signature { name, signature },
+            ));
+        }
+        ImageUse::Start { .. } => state.images.check_trust(name)?,
+        ImageUse::Select => {}
+    }
+    let image = image_of(state, name)?;
+    // What a script tries to start is no initrd of what it starts instead.
+    image.is_kernel = true;
+    let start = image.start()?;
+    let ImageUse::Start { in_place } = then else {
+        state.images.select(name);
+        return Ok(CommandEffect::Done);
+    };
+    match start {
+        StartMethod::Script => {
+            let (file, text) = (image.url.clone(), core::mem::take(&mut image.text));
+            state.images.free(Some(name));
+            Ok(CommandEffect::Run {
+                file,
+                text,
+                in_place,
+            })
+        }
+        StartMethod::Kernel => Ok(CommandEffect::Plan(Box::new(state.images.plan(name)?))),
+        StartMethod::BootLoader => Ok(CommandEffect::Chain(image.url.clone())),
+    }
+}
+
+fn image_of<'a>(state: &'a mut State, name: &str) -> Result<&'a mut ScriptImage, CommandFault> {
+    let image = state.images.find(name);
+    image.ok_or_else(|| CommandFault::new(name, "no such image"))
+}
+
+pub(super) fn set_arguments(
+    state: &mut State,
+    arguments: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    image_of(state, arguments.word(0))?.arguments = arguments.text(1);
+    Ok(CommandEffect::Done)
+}
+
+pub(super) fn describe(
+    state: &mut State,
+    _: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    Ok(CommandEffect::say(state.images.describe()))
+}
+
+/// Shows no sums, which are for people and decide nothing; the images must exist.
+pub(super) fn digest(
+    state: &mut State,
+    arguments: &Arguments<'_>,
+    context: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    for name in arguments.words {
+        image_of(state, name)?;
+    }
+    let text = format!("{}: checksums are not shown", arguments.command);
+    context.note(arguments.place, text);
+    Ok(CommandEffect::Done)
+}
+
+pub(super) fn free(
+    state: &mut State,
+    arguments: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    state
+        .images
+        .free(arguments.words.first().map(String::as_str));
+    Ok(CommandEffect::Done)
+}
+
+pub(super) fn verify(
+    state: &mut State,
+    arguments: &Arguments<'_>,
+    context: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    let reference = arguments.word(1);
+    if let Some(signer) = arguments.value("signer") {
+        let what = "minisign signatures name no signer; restrict the keys instead";
+        return Err(CommandFault::new(signer, what));
+    }
+    // The signature may have been fetched as an image; iPXE frees it, so that it is not loaded as an
+    // initrd.
+    let signature = match state.images.find(reference) {
+        Some(image) => image.url.clone(),
+        None => url_of(state, reference, arguments.place, context)?,
+    };
+    if !arguments.has("keep") {
+        state.images.free(Some(reference));
+    }
+    let image = ImageReference {
+        reference: arguments.word(0),
+        name: None,
+        command_line: String::new(),
+    };
+    let then = ImageUse::Verify(Box::new(signature));
+    acquire(state, image, then, arguments.place, context)
+}
+
+/// Records what the check of an image's signature found.
+pub(super) fn verified(
+    state: &mut State,
+    name: &str,
+    signature: Url,
+    answer: Answer,
+) -> Result<CommandEffect, CommandFault> {
+    let image = image_of(state, name)?;
+    if let Answer::Failed(why) = answer {
+        image.trust = ImageTrust::Refused;
+        return Err(CommandFault::new(name, why));
+    }
+    image.trust = ImageTrust::Verified(signature);
+    Ok(CommandEffect::Done)
+}
+
+pub(super) fn set_trust(
+    state: &mut State,
+    arguments: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    let is_demanded = !arguments.has("allow");
+    let is_permanent = arguments.has("permanent");
+    state.images.demand_trust(is_demanded, is_permanent)?;
+    Ok(CommandEffect::Done)
+}
+
+pub(super) fn begin_parameters(
+    state: &mut State,
+    _: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    state.parameters.clear();
+    Ok(CommandEffect::Done)
+}
+
+pub(super) fn add_parameter(
+    state: &mut State,
+    arguments: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    if arguments.has("header") {
+        let what = "headers cannot be added to a request";
+        return Err(CommandFault::new("--header", what));
+    }
+    let name = arguments.word(0).to_owned();
+    if state.parameters.len() >= MAX_PARAMETERS {
+        let what = format!("more than {MAX_PARAMETERS} parameters");
+        return Err(CommandFault::new(&name, what));
+    }
+    state.parameters.push((name, arguments.text(1)));
+    Ok(CommandEffect::Done)
+}

@@ -1,42 +1,42 @@
-//! Images: what scripts have fetched, and how a kernel and its initrds become of them.
+//! Images: the files that scripts have fetched, and the plan of a kernel and its initrds.
 
-use super::super::firmware::{self, Program};
-use super::super::{BootPlan, Part, Placement};
-use super::commands::Fault;
+use super::super::loaders::{self, BootLoader};
+use super::super::plan::{BootPlan, Placement, PlanPart};
+use super::arguments::CommandFault;
 use crate::format::kernel_image::{Kind, classify};
 use crate::prelude::*;
 use crate::text::url::Url;
 
-/// How many images a script may hold.
+/// How many images may be loaded, since a script can load in a loop.
 const MAX_IMAGES: usize = 256;
 
 /// A fetched file.
 #[derive(Debug, Clone)]
-pub(super) struct Image {
+pub(super) struct ScriptImage {
     pub(super) name: String,
     pub(super) url: Url,
     /// Its command line.
     pub(super) arguments: String,
     pub(super) kind: Kind,
-    /// Set when it has been loaded to be started, and is no initrd therefore.
+    /// Whether it was loaded to be started, so that it is no initrd.
     pub(super) is_kernel: bool,
-    pub(super) trust: Trust,
+    pub(super) trust: ImageTrust,
     /// The text of a script.
     pub(super) text: Vec<u8>,
 }
 
-/// What `imgverify` came to.
+/// Result of `imgverify`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Trust {
+pub(super) enum ImageTrust {
     /// The image has not been checked.
     Unchecked,
-    /// The image is what this signature is about.
+    /// This signature is good.
     Verified(Url),
     /// The check failed.
     Refused,
 }
 
-impl Image {
+impl ScriptImage {
     /// Returns the image of a file that begins with `head`.
     pub(super) fn new(name: &str, url: Url, arguments: String, head: Vec<u8>) -> Self {
         let kind = classify(&head);
@@ -46,7 +46,7 @@ impl Image {
             arguments,
             kind,
             is_kernel: false,
-            trust: Trust::Unchecked,
+            trust: ImageTrust::Unchecked,
             text: if kind == Kind::IpxeScript {
                 head
             } else {
@@ -59,29 +59,29 @@ impl Image {
     ///
     /// # Errors
     /// An image that cannot be: where iPXE probes an image and has no type for it, the command
-    /// fails with ENOEXEC and `||` takes over (`image_select` and `image_exec` of iPXE).
-    pub(super) fn start(&self) -> Result<Start, Fault> {
+    /// fails with ENOEXEC and what follows `||` runs (`image_select` and `image_exec` of iPXE).
+    pub(super) fn start(&self) -> Result<StartMethod, CommandFault> {
         if self.kind == Kind::IpxeScript {
-            return Ok(Start::Script);
+            return Ok(StartMethod::Script);
         } else if self.kind.is_kernel() {
-            return Ok(Start::Kernel);
+            return Ok(StartMethod::Kernel);
         }
-        let what = match firmware::program(Some(self.kind), &self.url) {
-            Some(Program::Pxelinux | Program::Grub) => return Ok(Start::BootLoader),
+        let what = match loaders::program(Some(self.kind), &self.url) {
+            Some(BootLoader::Pxelinux | BootLoader::Grub) => return Ok(StartMethod::BootLoader),
             // Another iPXE would begin with the same lease and the same script again.
-            Some(Program::Ipxe) => "is another iPXE, and its scripts already run here",
+            Some(BootLoader::Ipxe) => "is another iPXE; its scripts are run already",
             None if self.kind == Kind::Text => {
-                "is neither a kernel nor a script that begins with #!ipxe"
+                "is neither a kernel nor a script with #!ipxe in its first line"
             }
-            None => "is a program for the firmware, which is gone once Linux runs",
+            None => "is a program for the firmware, which no longer runs under Linux",
         };
-        Err(Fault::new(&self.name, what))
+        Err(CommandFault::new(&self.name, what))
     }
 }
 
 /// How an image is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Start {
+pub(super) enum StartMethod {
     /// By the commands in it.
     Script,
     /// As the kernel of a plan.
@@ -90,11 +90,11 @@ pub(super) enum Start {
     BootLoader,
 }
 
-impl Image {
+impl ScriptImage {
     fn signature(&self) -> Option<Url> {
         match &self.trust {
-            Trust::Verified(signature) => Some(signature.clone()),
-            Trust::Unchecked | Trust::Refused => None,
+            ImageTrust::Verified(signature) => Some(signature.clone()),
+            ImageTrust::Unchecked | ImageTrust::Refused => None,
         }
     }
 }
@@ -104,7 +104,7 @@ const REFUSED: &str = "its signature is bad: imgverify has failed for it";
 /// All images of a run, in the order in which they were fetched.
 #[derive(Debug, Default)]
 pub(super) struct Images {
-    list: Vec<Image>,
+    list: Vec<ScriptImage>,
     selected: Option<String>,
     /// Set by `imgtrust`: nothing starts that is not verified, scripts neither.
     trust_is_demanded: bool,
@@ -114,19 +114,19 @@ pub(super) struct Images {
 
 impl Images {
     /// Returns the image of this name.
-    pub(super) fn find(&mut self, name: &str) -> Option<&mut Image> {
+    pub(super) fn find(&mut self, name: &str) -> Option<&mut ScriptImage> {
         self.list.iter_mut().find(|image| image.name == name)
     }
 
-    /// Adds an image; one of the same name goes.
+    /// Adds an image in place of one with the same name.
     ///
     /// # Errors
     /// Too many images.
-    pub(super) fn add(&mut self, image: Image) -> Result<(), Fault> {
+    pub(super) fn add(&mut self, image: ScriptImage) -> Result<(), CommandFault> {
         self.list.retain(|other| other.name != image.name);
         if self.list.len() >= MAX_IMAGES {
             let what = format!("more than {MAX_IMAGES} images are loaded");
-            return Err(Fault::new(&image.name, what));
+            return Err(CommandFault::new(&image.name, what));
         }
         self.list.push(image);
         Ok(())
@@ -145,7 +145,7 @@ impl Images {
         self.selected.as_deref()
     }
 
-    /// Forgets the image of this name, or all.
+    /// Removes the image of this name, or all.
     pub(super) fn free(&mut self, name: Option<&str>) {
         self.list
             .retain(|image| name.is_some_and(|name| image.name != name));
@@ -162,14 +162,14 @@ impl Images {
         &mut self,
         is_demanded: bool,
         is_permanent: bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CommandFault> {
         if !self.trust_is_permanent {
             self.trust_is_demanded = is_demanded;
             self.trust_is_permanent = is_permanent;
         }
         if self.trust_is_demanded != is_demanded {
-            let what = "an imgtrust before has made permanent what is demanded";
-            return Err(Fault::new("imgtrust", what));
+            let what = "an earlier imgtrust --permanent forbids this";
+            return Err(CommandFault::new("imgtrust", what));
         }
         Ok(())
     }
@@ -178,16 +178,16 @@ impl Images {
     ///
     /// # Errors
     /// Its check has failed; or it has not been checked, and `imgtrust` demands it.
-    pub(super) fn check_trust(&self, name: &str) -> Result<(), Fault> {
+    pub(super) fn check_trust(&self, name: &str) -> Result<(), CommandFault> {
         let image = self.list.iter().find(|image| image.name == name);
         let what = match image.map(|image| &image.trust) {
-            Some(Trust::Refused) => REFUSED,
-            Some(Trust::Unchecked) if self.trust_is_demanded => {
+            Some(ImageTrust::Refused) => REFUSED,
+            Some(ImageTrust::Unchecked) if self.trust_is_demanded => {
                 "imgtrust demands a verified image, and no imgverify has verified this one"
             }
-            Some(Trust::Unchecked | Trust::Verified(_)) | None => return Ok(()),
+            Some(ImageTrust::Unchecked | ImageTrust::Verified(_)) | None => return Ok(()),
         };
-        Err(Fault::new(name, what))
+        Err(CommandFault::new(name, what))
     }
 
     /// Returns a line per image for people.
@@ -205,14 +205,14 @@ impl Images {
     ///
     /// # Errors
     /// An initrd whose signature is bad, or a bad placement.
-    pub(super) fn plan(&self, name: &str) -> Result<BootPlan, Fault> {
+    pub(super) fn plan(&self, name: &str) -> Result<BootPlan, CommandFault> {
         let kernel = self.list.iter().find(|image| image.name == name);
-        let kernel = kernel.ok_or_else(|| Fault::new(name, "no image has this name"))?;
+        let kernel = kernel.ok_or_else(|| CommandFault::new(name, "no such image"))?;
         let initrds = self.list.iter().filter(|image| {
             image.name != name && !image.is_kernel && image.kind != Kind::IpxeScript
         });
         let initrds: Result<Vec<_>, _> = initrds.map(initrd).collect();
-        let part = Part {
+        let part = PlanPart {
             signature: kernel.signature(),
             ..kernel.url.clone().into()
         };
@@ -224,9 +224,9 @@ impl Images {
 }
 
 /// An initrd is loaded as it is, unless its command line says at which path it is to be found.
-fn initrd(image: &Image) -> Result<Part, Fault> {
-    if image.trust == Trust::Refused {
-        return Err(Fault::new(&image.name, REFUSED));
+fn initrd(image: &ScriptImage) -> Result<PlanPart, CommandFault> {
+    if image.trust == ImageTrust::Refused {
+        return Err(CommandFault::new(&image.name, REFUSED));
     }
     let mut words = image.arguments.split_whitespace();
     let path = words
@@ -236,7 +236,7 @@ fn initrd(image: &Image) -> Result<Part, Fault> {
     let mut mode = 0o644;
     let mut make_directories = Some(0);
     for word in words {
-        let fault = |what: &str| Fault::new(word, what);
+        let fault = |what: &str| CommandFault::new(word, what);
         if let Some(digits) = word.strip_prefix("mode=") {
             let bits = u16::from_str_radix(digits, 8).ok();
             mode = bits
@@ -254,9 +254,12 @@ fn initrd(image: &Image) -> Result<Part, Fault> {
         }
     }
     if path.is_some_and(|path| path.split('/').any(|part| part == "..")) {
-        return Err(Fault::new(&image.arguments, "a path may not climb with .."));
+        return Err(CommandFault::new(
+            &image.arguments,
+            "the path must not contain ..",
+        ));
     }
-    Ok(Part {
+    Ok(PlanPart {
         url: image.url.clone(),
         signature: image.signature(),
         placement: path.map(|path| Placement {

@@ -1,34 +1,36 @@
-//! The machine: scripts within scripts, command by command.
+//! The iPXE machine: runs scripts and the scripts they chain to, command by command.
 
 use crate::prelude::*;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
-use super::super::error::{Error, Place};
-use super::super::planner::{Context, Turn};
-use super::super::{Answer, BootPlan, Step};
-use super::commands::{Fault, Pending, State};
-use super::script::{Line, Operator, command, lines};
+use super::super::context::{Context, Turn};
+use super::super::error::{Place, PlanError};
+use super::super::step::Answer;
+use super::arguments::CommandFault;
+use super::commands;
+use super::script::{Operator, ScriptLine, command, lines};
+use super::state::{CommandEffect, PendingCommand, State};
 use crate::text::url::Url;
 
-/// How deep scripts may nest by `chain`.
+/// How deep scripts may nest by `chain`; a script can chain to itself.
 const MAX_DEPTH: usize = 16;
 
-/// iPXE, from a script to what it boots.
+/// The interpreter of iPXE scripts, up to what they boot.
 #[derive(Debug)]
-pub(crate) struct Machine {
+pub(crate) struct IpxeMachine {
     state: State,
     /// The scripts under way; each but the last waits for the one after it.
     scripts: Vec<Script>,
-    pending: Option<Pending>,
+    pending: Option<PendingCommand>,
 }
 
 /// A script under way.
 #[derive(Debug)]
 struct Script {
     file: Arc<Url>,
-    lines: Vec<Line>,
-    /// The line that each label leads to.
+    lines: Vec<ScriptLine>,
+    /// The line of each label.
     labels: BTreeMap<String, usize>,
     next: usize,
     /// The number of the line under way.
@@ -37,35 +39,12 @@ struct Script {
     at: Option<(usize, usize)>,
     /// What follows the command under way.
     operator: Operator,
-    last: Result<(), Error>,
+    last: Result<(), PlanError>,
 }
 
-/// What a command leads to.
-#[derive(Debug)]
-pub(super) enum Effect {
-    /// It is done.
-    Done,
-    /// It has to ask first.
-    Ask(Step, Pending),
-    /// Another line is next.
-    Goto(String),
-    /// The script ends with this code.
-    Exit(i64),
-    /// Another script runs, in place of this one when so told.
-    Run {
-        file: Url,
-        text: Vec<u8>,
-        in_place: bool,
-    },
-    /// Another boot file takes over.
-    Chain(Url),
-    /// The plan is ready.
-    Plan(Box<BootPlan>),
-}
-
-impl Machine {
+impl IpxeMachine {
     /// Begins with a script that has been fetched.
-    pub(crate) fn new(url: &Url, text: &[u8], context: &mut Context) -> Result<Self, Error> {
+    pub(crate) fn new(url: &Url, text: &[u8], context: &mut Context) -> Result<Self, PlanError> {
         let mut state = State::default();
         state.settings.current = url.to_string();
         Ok(Self {
@@ -75,33 +54,40 @@ impl Machine {
         })
     }
 
-    /// Takes the answer to the step before.
-    pub(crate) fn next(&mut self, answer: Answer, context: &mut Context) -> Result<Turn, Error> {
+    /// Handles the answer to the last step.
+    pub(crate) fn next(
+        &mut self,
+        answer: Answer,
+        context: &mut Context,
+    ) -> Result<Turn, PlanError> {
         let mut effect = match self.pending.take() {
             Some(pending) => {
                 let place = self.place(context);
-                self.state.resume(pending, answer, &place, context)
+                commands::resume(&mut self.state, pending, answer, &place, context)
             }
             None => self.command(context)?,
         };
         loop {
             match effect {
-                Ok(Effect::Ask(step, pending)) => {
+                Ok(CommandEffect::Ask(step, pending)) => {
                     self.pending = Some(pending);
                     return Ok(Turn::Ask(step));
                 }
-                Ok(Effect::Plan(plan)) => return Ok(Turn::Done(plan)),
-                Ok(Effect::Chain(url)) => return Ok(Turn::Chain(url)),
-                Ok(Effect::Done) => self.finished(Ok(()), context)?,
-                Ok(Effect::Goto(label)) => self.goto(&label, context)?,
-                Ok(Effect::Exit(code)) => {
+                Ok(CommandEffect::Plan(plan)) => return Ok(Turn::Done(plan)),
+                Ok(CommandEffect::Chain(url)) => return Ok(Turn::Chain(url)),
+                Ok(CommandEffect::Done) => self.finished(Ok(()), context)?,
+                Ok(CommandEffect::Goto(label)) => self.goto(&label, context)?,
+                Ok(CommandEffect::Exit(code)) => {
                     let result = match code {
                         0 => Ok(()),
-                        _ => Err(self.error(Fault::new("exit", "ends with a failure"), context)),
+                        _ => Err(self.error(
+                            CommandFault::new("exit", "ends the script with a failure"),
+                            context,
+                        )),
                     };
                     self.ended(result, context)?;
                 }
-                Ok(Effect::Run {
+                Ok(CommandEffect::Run {
                     file,
                     text,
                     in_place,
@@ -116,7 +102,10 @@ impl Machine {
     }
 
     /// Runs the next command that is to be run.
-    fn command(&mut self, context: &mut Context) -> Result<Result<Effect, Fault>, Error> {
+    fn command(
+        &mut self,
+        context: &mut Context,
+    ) -> Result<Result<CommandEffect, CommandFault>, PlanError> {
         loop {
             let Some(script) = self.scripts.last_mut() else {
                 return Err(without_boot(context));
@@ -145,10 +134,7 @@ impl Machine {
             let (now, operator) = command(words.unwrap_or_default());
             script.at = Some((line, word + now.len() + 1));
             script.operator = operator;
-            let place = Place {
-                file: script.file.clone(),
-                line: script.number,
-            };
+            let place = Place::of_line(script.file.clone(), script.number);
             context.budget.step(&place)?;
             context
                 .budget
@@ -165,24 +151,23 @@ impl Machine {
                 budget.check()?;
                 match result {
                     Ok(word) => expanded.push(word),
-                    Err(what) => return Ok(Err(Fault::new(word, what))),
+                    Err(what) => return Ok(Err(CommandFault::new(word, what))),
                 }
             }
-            let effect = self.state.run(&expanded, &place, context);
-            return Ok(
-                effect.map_err(|fault| match (fault.word.as_str(), expanded.first()) {
-                    ("", Some(command)) => Fault {
-                        word: command.clone(),
-                        ..fault
-                    },
-                    _ => fault,
-                }),
-            );
+            let effect = commands::run(&mut self.state, &expanded, &place, context);
+            return Ok(effect.map_err(|fault| CommandFault {
+                word: fault.word.or_else(|| expanded.first().cloned()),
+                ..fault
+            }));
         }
     }
 
-    /// Takes what came of the command under way; a failure at the end of its line ends its script.
-    fn finished(&mut self, result: Result<(), Error>, context: &mut Context) -> Result<(), Error> {
+    /// Records the result of a command; a failure at the end of a line ends the script.
+    fn finished(
+        &mut self,
+        result: Result<(), PlanError>,
+        context: &mut Context,
+    ) -> Result<(), PlanError> {
         let Some(script) = self.scripts.last_mut() else {
             return Err(without_boot(context));
         };
@@ -206,8 +191,12 @@ impl Machine {
         }
     }
 
-    /// Takes the end of the innermost script, which is the end of the command that began it.
-    fn ended(&mut self, result: Result<(), Error>, context: &mut Context) -> Result<(), Error> {
+    /// Ends the innermost script, and with it the command that started it.
+    fn ended(
+        &mut self,
+        result: Result<(), PlanError>,
+        context: &mut Context,
+    ) -> Result<(), PlanError> {
         self.scripts.pop();
         match (self.scripts.last(), result) {
             (Some(script), result) => {
@@ -219,8 +208,8 @@ impl Machine {
         }
     }
 
-    fn goto(&mut self, label: &str, context: &mut Context) -> Result<(), Error> {
-        let fault = Fault::new(label, "the script has no such label");
+    fn goto(&mut self, label: &str, context: &mut Context) -> Result<(), PlanError> {
+        let fault = CommandFault::new(label, "no such label in the script");
         let error = self.error(fault, context);
         let Some(script) = self.scripts.last_mut() else {
             return Err(error);
@@ -242,45 +231,46 @@ impl Machine {
         text: &[u8],
         in_place: bool,
         context: &mut Context,
-    ) -> Result<(), Error> {
+    ) -> Result<(), PlanError> {
         if in_place {
             self.scripts.pop();
         } else if self.scripts.len() >= MAX_DEPTH {
             let what = format!("scripts chain deeper than {MAX_DEPTH}");
-            return Err(self.error(Fault::new(&file.to_string(), what), context));
+            return Err(self.error(CommandFault::new(&file.to_string(), what), context));
         }
         self.state.settings.current = file.to_string();
         self.scripts.push(Script::new(file, text, context)?);
         Ok(())
     }
 
-    fn error(&self, fault: Fault, context: &Context) -> Error {
-        Error {
+    fn error(&self, fault: CommandFault, context: &Context) -> PlanError {
+        PlanError {
             is_local_boot: fault.is_local_boot,
-            ..Error::new(&self.place(context), &fault.word, fault.what)
+            ..PlanError::new(
+                &self.place(context),
+                fault.word.as_deref().unwrap_or_default(),
+                fault.what,
+            )
         }
     }
 
     fn place(&self, context: &Context) -> Place {
         match self.scripts.last() {
-            Some(script) => Place {
-                file: script.file.clone(),
-                line: script.number,
-            },
+            Some(script) => Place::of_line(script.file.clone(), script.number),
             None => Place::whole(&context.facts.boot_file),
         }
     }
 }
 
 impl Script {
-    fn new(url: &Url, text: &[u8], context: &mut Context) -> Result<Self, Error> {
+    fn new(url: &Url, text: &[u8], context: &mut Context) -> Result<Self, PlanError> {
         let place = Place::whole(url);
         context.budget.read(&place, text.len())?;
         let lines = lines(text);
         let mut labels = BTreeMap::new();
         for (at, line) in lines.iter().enumerate() {
             if let Some(label) = &line.label {
-                // The first of several counts.
+                // iPXE jumps to the first of several.
                 labels.entry(label.clone()).or_insert(at);
             }
         }
@@ -297,8 +287,8 @@ impl Script {
     }
 }
 
-fn without_boot(context: &Context) -> Error {
+fn without_boot(context: &Context) -> PlanError {
     let place = Place::whole(&context.facts.boot_file);
     let what = "the script ended without booting anything";
-    Error::local_boot(&place, "", what)
+    PlanError::at(&place, what).local_boot()
 }

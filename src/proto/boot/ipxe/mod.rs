@@ -1,37 +1,41 @@
 //! iPXE scripts, run line by line as iPXE 1.21 does.
 //!
-//! A line is split at white space, and nothing quotes; `&&`, `||`, `;` and `#` count where they
-//! stand alone; settings are expanded word by word just before their command runs. A command that
-//! fails ends its script unless `||` or `;` follows. Left out, and refused at their line: disks
+//! A line is split at white space, without quotes; `&&`, `||`, `;` and `#` are operators as words of
+//! their own; settings are expanded word by word just before their command runs. A command that
+//! fails ends its script unless `||` or `;` follows. Not supported, and refused at their line: disks
 //! (`sanboot` and its family), the shell, and whatever else needs iPXE's own drivers. Interface
-//! commands succeed for the interface that holds the lease: it is up already.
+//! commands succeed for the interface with the lease, which is up already.
+//!
+//! A line goes through `machine` (control flow), `script` (words and settings), the row of its command
+//! in `commands`, and the row's function, which changes the `state`.
 
 #![forbid(unsafe_code)]
 
+mod arguments;
 mod commands;
 mod format;
 mod image_commands;
 mod images;
 mod machine;
-mod menu_commands;
 mod menus;
-mod options;
 mod script;
 mod setting_commands;
 mod settings;
+mod state;
 
 use crate::prelude::*;
-pub(super) use machine::Machine;
+pub(super) use machine::IpxeMachine;
 
-use super::budget::Budget;
+use super::context::Budget;
 use super::error::Place;
 use super::facts::Facts;
 
-/// Expands the settings in `text` as in a word of a script that has set none.
+/// Replaces the settings of iPXE in `text`, `${net0/mac:hexhyp}` and the like, by what the lease and
+/// the machine say; one that is not set is empty.
 ///
 /// # Errors
-/// A text that grows without end.
-pub(super) fn expand(text: &str, facts: &Facts) -> Result<String, &'static str> {
+/// Settings that refer to themselves.
+pub fn expand_settings(text: &str, facts: &Facts) -> Result<String, &'static str> {
     let mut budget = Budget::new(Place::whole(&facts.boot_file));
-    settings::Settings::default().expand(text, facts, &mut budget)
+    settings::ScriptSettings::default().expand(text, facts, &mut budget)
 }

@@ -1,4 +1,4 @@
-//! A script as lines and words.
+//! Scripts: lines, commands, and expansion of settings.
 
 use crate::prelude::*;
 
@@ -9,17 +9,17 @@ const MAX_NESTING: usize = 100;
 
 /// A line, joined with those that its backslashes continue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Line {
+pub(super) struct ScriptLine {
     /// Its number, counted from 1; of the first when joined.
     pub(super) number: usize,
-    /// The label that stands before it.
+    /// The label in front of it.
     pub(super) label: Option<String>,
     /// Its words after the label.
     pub(super) words: Vec<String>,
 }
 
 /// Splits a script into its lines.
-pub(super) fn lines(text: &[u8]) -> Vec<Line> {
+pub(super) fn lines(text: &[u8]) -> Vec<ScriptLine> {
     let text = String::from_utf8_lossy(text);
     let mut lines = Vec::new();
     let mut joined = String::new();
@@ -33,7 +33,7 @@ pub(super) fn lines(text: &[u8]) -> Vec<Line> {
         joined.push_str(line);
         let mut words = joined.split_whitespace().map(str::to_owned).peekable();
         let label = words.next_if(|word| word.starts_with(':'));
-        lines.push(Line {
+        lines.push(ScriptLine {
             number: first,
             label: label.map(|label| label.replacen(':', "", 1)),
             words: words.collect(),
@@ -44,7 +44,7 @@ pub(super) fn lines(text: &[u8]) -> Vec<Line> {
     lines
 }
 
-/// What stands between two commands of a line.
+/// The operator between two commands of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operator {
     /// The end of the line.
@@ -74,15 +74,15 @@ pub(super) fn command(words: &[String]) -> (&[String], Operator) {
     (words, Operator::End)
 }
 
-/// Replaces every `${…}` in `word`, the innermost first, by what `value` says of its name; what
-/// comes in is expanded again.
+/// Replaces every `${…}` in `word`, the innermost first, by the value of its name; the value is
+/// expanded again.
 ///
-/// Every text is read once, a setting's before what stands behind it, and a brace closes the last
-/// `${` of what has been written. iPXE's `expand_settings` begins anew after each setting, which
-/// comes to the same, with time that grows with the square of the length.
+/// Every text is read once, a value before what follows it, and a brace closes the last open `${`.
+/// iPXE's `expand_settings` starts again after each setting, with the same result in a time that
+/// grows with the square of the length.
 ///
 /// # Errors
-/// A word that grows without end, or what `value` says.
+/// A word that grows without end, or an error of `value`.
 pub(super) fn expand(
     word: &str,
     mut value: impl FnMut(&str) -> Result<Option<String>, &'static str>,
@@ -112,10 +112,10 @@ pub(super) fn expand(
         expanded.truncate(start);
         let value = value.unwrap_or_default();
         if expanded.len() + value.len() > MAX_WORD_LEN {
-            return Err("the settings in it make it longer than 65536 bytes");
+            return Err("expands to more than 65536 bytes");
         }
         if texts.len() > MAX_NESTING {
-            return Err("its settings lead back to themselves");
+            return Err("its settings refer to themselves");
         }
         texts.push((value, 0));
     }

@@ -1,94 +1,260 @@
-//! The commands about settings: set them, show them, compare them.
+//! Commands that set settings, from the script or from what a person enters: `set`, `read`, menus
+//! and forms.
 
-use crate::prelude::*;
 use alloc::collections::VecDeque;
 
-use super::super::Step;
-use super::super::planner::Context;
-use super::commands::{Fault, Pending, State, milliseconds, number, say};
-use super::machine::Effect;
-use super::options::{Arguments, flag, valued};
+use super::super::context::Context;
+use super::super::error::Place;
+use super::super::step::{Answer, Step};
+use super::arguments::{Arguments, CommandFault, number};
+use super::menus::FormItem;
+use super::state::{CommandEffect, PendingCommand, State};
+use crate::prelude::*;
 
-impl State {
-    /// `set NAME TEXT…`
-    pub(super) fn set_command(&mut self, words: &[String]) -> Result<Effect, Fault> {
-        let mut arguments = Arguments::parse(words, &[])?;
-        let name = arguments.word(SETTING)?;
-        self.set(name, &arguments.rest.join(" "))?;
-        Ok(Effect::Done)
+pub(super) fn set(
+    state: &mut State,
+    arguments: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    state.set(arguments.word(0), &arguments.text(1))?;
+    Ok(CommandEffect::Done)
+}
+
+pub(super) fn clear(
+    state: &mut State,
+    arguments: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    state.settings.clear(arguments.word(0));
+    Ok(CommandEffect::Done)
+}
+
+pub(super) fn increase(
+    state: &mut State,
+    arguments: &Arguments<'_>,
+    context: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    let name = arguments.word(0);
+    let increment = arguments.words.get(1).map_or(Ok(1), |word| number(word))?;
+    let result = state.settings.increase(name, increment, &context.facts);
+    result.map_err(|what| CommandFault::new(name, what))?;
+    Ok(CommandEffect::Done)
+}
+
+pub(super) fn show(
+    state: &mut State,
+    arguments: &Arguments<'_>,
+    context: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    let name = arguments.word(0);
+    let value = state.settings.text(name, &context.facts);
+    let value = value.ok_or_else(|| CommandFault::new(name, "is not set"))?;
+    Ok(CommandEffect::say(if arguments.has("quiet") {
+        value
+    } else {
+        format!("{name} = {value}")
+    }))
+}
+
+/// Succeeds when the text, in which a setting has been expanded, is not empty.
+pub(super) fn is_set(
+    _: &mut State,
+    arguments: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    if arguments.word(0).is_empty() {
+        return Err(CommandFault::of_command("is empty"));
     }
+    Ok(CommandEffect::Done)
+}
 
-    /// `clear NAME`
-    pub(super) fn clear(&mut self, words: &[String]) -> Result<Effect, Fault> {
-        let mut arguments = Arguments::parse(words, &[])?;
-        self.settings.clear(arguments.word(SETTING)?);
-        Ok(Effect::Done)
-    }
-
-    /// `inc NAME [NUMBER]`
-    pub(super) fn increase(
-        &mut self,
-        words: &[String],
-        context: &Context,
-    ) -> Result<Effect, Fault> {
-        let mut arguments = Arguments::parse(words, &[])?;
-        let name = arguments.word(SETTING)?;
-        let increment = arguments.rest.first().map_or(Ok(1), |word| number(word))?;
-        let result = self.settings.increase(name, increment, &context.facts);
-        result.map_err(|what| Fault::new(name, what))?;
-        Ok(Effect::Done)
-    }
-
-    /// `read [--timeout MS] NAME`
-    pub(super) fn read(&mut self, words: &[String], context: &Context) -> Result<Effect, Fault> {
-        let mut arguments = Arguments::parse(words, &[valued("timeout", 't')])?;
-        let setting = arguments.word(SETTING)?.to_owned();
-        let text = self.settings.text(&setting, &context.facts);
-        let step = Step::Input {
-            text: setting.clone(),
-            default: text.unwrap_or_default(),
-            is_secret: false,
-            timeout: milliseconds(&arguments)?,
-        };
-        let fields = VecDeque::new();
-        Ok(Effect::Ask(step, Pending::Input { setting, fields }))
-    }
-
-    /// `show [--quiet] NAME`
-    pub(super) fn show(&mut self, words: &[String], context: &Context) -> Result<Effect, Fault> {
-        let mut arguments = Arguments::parse(words, &[flag("quiet", 'q')])?;
-        let name = arguments.word(SETTING)?;
-        let value = self.settings.text(name, &context.facts);
-        let value = value.ok_or_else(|| Fault::new(name, "is not set"))?;
-        Ok(say(match arguments.has("quiet") {
-            true => value,
-            false => format!("{name} = {value}"),
-        }))
+pub(super) fn is_equal(
+    _: &mut State,
+    arguments: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    let (text, other) = (arguments.word(0), arguments.word(1));
+    if text == other {
+        Ok(CommandEffect::Done)
+    } else {
+        Err(CommandFault::new(text, format!("is not \"{other}\"")))
     }
 }
 
-/// `isset TEXT`
-pub(super) fn is_set(words: &[String]) -> Result<Effect, Fault> {
-    let mut arguments = Arguments::parse(words, &[])?;
-    let text = arguments.word(SETTING)?;
-    arguments.end()?;
-    match text.is_empty() {
-        true => Err(Fault::new("isset", "is empty")),
-        false => Ok(Effect::Done),
-    }
+pub(super) fn read(
+    state: &mut State,
+    arguments: &Arguments<'_>,
+    context: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    let setting = arguments.word(0).to_owned();
+    let text = state.settings.text(&setting, &context.facts);
+    let step = Step::Input {
+        text: setting.clone(),
+        default: text.unwrap_or_default(),
+        is_secret: false,
+        timeout: arguments.timeout()?,
+    };
+    let fields = VecDeque::new();
+    Ok(CommandEffect::Ask(
+        step,
+        PendingCommand::Input { setting, fields },
+    ))
 }
 
-/// `iseq TEXT TEXT`
-pub(super) fn is_equal(words: &[String]) -> Result<Effect, Fault> {
-    let mut arguments = Arguments::parse(words, &[])?;
-    let text = arguments.word(SETTING)?;
-    let other = arguments.word("the text to compare with")?;
-    arguments.end()?;
-    match text == other {
-        true => Ok(Effect::Done),
-        false => Err(Fault::new(text, format!("is not \"{other}\""))),
-    }
+/// Waits for a key.
+pub(super) fn prompt(
+    _: &mut State,
+    arguments: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    let step = Step::Prompt {
+        text: arguments.text(0),
+        key: arguments.key()?,
+        timeout: arguments.timeout()?,
+    };
+    Ok(CommandEffect::Ask(step, PendingCommand::Prompt))
 }
 
-/// What is missing where there is no first word.
-const SETTING: &str = "the setting";
+/// Begins a menu or form, which are the same until one of them is shown.
+pub(super) fn begin_menu(
+    state: &mut State,
+    arguments: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    let name = arguments.value("name").unwrap_or_default();
+    if arguments.has("delete") {
+        state.menus.remove(name);
+    } else {
+        state.menus.begin(name, arguments.text(0))?;
+    }
+    Ok(CommandEffect::Done)
+}
+
+pub(super) fn add_item(
+    state: &mut State,
+    arguments: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    let (name, text) = match arguments.words {
+        words if arguments.has("gap") => (None, words),
+        [name, text @ ..] => (Some(name), text),
+        [] => (None, [].as_slice()),
+    };
+    let item = FormItem {
+        name: name.filter(|name| !name.is_empty()).cloned(),
+        text: text.join(" "),
+        key: arguments.key()?,
+        is_default: arguments.has("default"),
+        is_secret: arguments.has("secret"),
+    };
+    let menu = arguments.value("menu").or(arguments.value("form"));
+    state.menus.add(menu.unwrap_or_default(), item)?;
+    Ok(CommandEffect::Done)
+}
+
+pub(super) fn choose(
+    state: &mut State,
+    arguments: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    let setting = arguments.word(0).to_owned();
+    let name = arguments.value("menu").unwrap_or_default();
+    let form = state.menus.find(name)?;
+    let menu = form.menu(arguments.value("default"), arguments.timeout()?)?;
+    let names = form.items.iter().map(|item| item.name.clone()).collect();
+    if !arguments.has("keep") {
+        state.menus.remove(name);
+    }
+    let pending = PendingCommand::Choice { setting, names };
+    Ok(CommandEffect::Ask(Step::Menu(menu), pending))
+}
+
+pub(super) fn present(
+    state: &mut State,
+    arguments: &Arguments<'_>,
+    context: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    let name = arguments.value("form").unwrap_or_default();
+    let items = &state.menus.find(name)?.items;
+    // Each field is a step of its own, so their total length is counted here.
+    context
+        .budget
+        .produce(items.iter().map(|item| 16 + item.text.len()).sum());
+    let fields = items.clone().into();
+    if !arguments.has("keep") {
+        state.menus.remove(name);
+    }
+    Ok(ask_fields(fields))
+}
+
+/// Asks for a name and a password.
+pub(super) fn login(
+    _: &mut State,
+    _: &Arguments<'_>,
+    _: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    let field = |name: &str| FormItem {
+        name: Some(name.to_owned()),
+        text: name.to_owned(),
+        key: None,
+        is_default: false,
+        is_secret: name == "password",
+    };
+    Ok(ask_fields(["username", "password"].map(field).into()))
+}
+
+/// Asks for the fields of a form, one after the other.
+fn ask_fields(mut fields: VecDeque<FormItem>) -> CommandEffect {
+    while let Some(field) = fields.pop_front() {
+        if let Some(setting) = field.name {
+            let step = Step::Input {
+                text: field.text,
+                default: String::new(),
+                is_secret: field.is_secret,
+                timeout: None,
+            };
+            return CommandEffect::Ask(step, PendingCommand::Input { setting, fields });
+        }
+    }
+    CommandEffect::Done
+}
+
+/// Sets a setting to the text that was entered, and asks for the next field.
+pub(super) fn entered(
+    state: &mut State,
+    setting: &str,
+    fields: VecDeque<FormItem>,
+    answer: Answer,
+) -> Result<CommandEffect, CommandFault> {
+    let Answer::Text(text) = answer else {
+        return Err(CommandFault::new(setting, "no text was entered"));
+    };
+    state.set(setting, &text)?;
+    Ok(ask_fields(fields))
+}
+
+/// Sets a setting to the name of the menu's line that was chosen.
+pub(super) fn chosen(
+    state: &mut State,
+    setting: &str,
+    names: &[Option<String>],
+    answer: &Answer,
+    place: &Place,
+    context: &mut Context,
+) -> Result<CommandEffect, CommandFault> {
+    let Answer::Chosen { entry, .. } = answer else {
+        return Err(CommandFault::new(
+            setting,
+            "nothing was chosen from the menu",
+        ));
+    };
+    let Some(Some(name)) = names.get(*entry) else {
+        return Err(CommandFault::new(
+            setting,
+            "this line of the menu is no choice",
+        ));
+    };
+    context.note(place, format!("{setting} is {name}, from the menu"));
+    state.set(setting, name)?;
+    Ok(CommandEffect::Done)
+}

@@ -1,25 +1,25 @@
-//! Settings: what a script sets, and what it can read of machine and lease.
+//! Settings: those that a script sets, and those it can read about machine and lease.
 
 use crate::prelude::*;
 use alloc::collections::BTreeMap;
 use core::net::Ipv4Addr;
 
-use super::super::budget::Budget;
+use super::super::context::Budget;
 use super::super::facts::{Architecture, Facts};
 use super::format::{Type, integer_of, parse_integer};
 use super::script::expand;
 
-/// How many settings a script may set; each may hold 64 KiB.
+/// How many settings a script may set, each of up to 64 KiB, so that they must be limited.
 const MAX_SETTINGS: usize = 2_000;
 
 /// A value with the type it is shown in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Value {
+struct SettingValue {
     octets: Vec<u8>,
     kind: Type,
 }
 
-impl Value {
+impl SettingValue {
     fn new(kind: Type, octets: impl Into<Vec<u8>>) -> Self {
         Self {
             octets: octets.into(),
@@ -36,14 +36,14 @@ impl Value {
     }
 }
 
-/// A setting's name, taken apart: `net0.dhcp/209:string`.
-struct Name<'a> {
+/// A setting's name in its parts: `net0.dhcp/209:string`.
+struct SettingName<'a> {
     scope: &'a str,
     name: &'a str,
     kind: Option<&'a str>,
 }
 
-impl<'a> Name<'a> {
+impl<'a> SettingName<'a> {
     fn parse(text: &'a str) -> Self {
         let (path, kind) = match text.rsplit_once(':') {
             Some((path, kind)) => (path, Some(kind)),
@@ -53,19 +53,18 @@ impl<'a> Name<'a> {
         Self { scope, name, kind }
     }
 
-    /// Returns the type that is asked for; `Err` when there is none of this name.
+    /// Returns the type in the name; `Err` when there is no such type.
     fn wanted(&self) -> Result<Option<Type>, String> {
         match self.kind {
             None => Ok(None),
             Some(kind) => match Type::named(kind) {
                 Some(kind) => Ok(Some(kind)),
-                None => Err(format!("there is no type of settings \"{kind}\"")),
+                None => Err(format!("no such type of settings: \"{kind}\"")),
             },
         }
     }
 
-    /// Returns the key under which the script's own value is kept: the interface with the lease
-    /// has several names.
+    /// Returns the key of the script's own value: the interface with the lease has several names.
     fn key(&self) -> String {
         let scope = match self.scope {
             scope if is_our_interface(scope) => "net0",
@@ -75,20 +74,20 @@ impl<'a> Name<'a> {
     }
 }
 
-/// What scripts have set, over what is known.
+/// Settings of scripts, over those of machine and lease.
 #[derive(Debug, Default)]
-pub(super) struct Settings {
-    own: BTreeMap<String, Value>,
+pub(super) struct ScriptSettings {
+    own: BTreeMap<String, SettingValue>,
     /// The address of the script that runs, `${cwuri}`.
     pub(super) current: String,
-    /// Why the last command that failed did, `${errno}`.
+    /// Why the last command failed, `${errno}`.
     pub(super) last_error: String,
 }
 
-impl Settings {
+impl ScriptSettings {
     /// Returns the text of the setting `name`, in the type that the name asks for.
     pub(super) fn text(&self, name: &str, facts: &Facts) -> Option<String> {
-        let name = Name::parse(name);
+        let name = SettingName::parse(name);
         let value = self.value(&name, facts)?;
         let kind = name.wanted().ok()?.unwrap_or(value.kind);
         Some(kind.format(&value.octets))
@@ -106,12 +105,12 @@ impl Settings {
     ) -> Result<String, &'static str> {
         expand(word, |name| {
             let value = self.text(name, facts);
-            // The setting's own share is the time that looking it up takes.
+            // 64 for the time of the look-up, or empty settings would cost nothing.
             let len = 64 + name.len() + value.as_ref().map_or(0, String::len);
             budget
                 .produce(len)
                 .then_some(value)
-                .ok_or("the text grows without end")
+                .ok_or("expands to too much text")
         })
     }
 
@@ -120,7 +119,7 @@ impl Settings {
     /// # Errors
     /// An unknown type, a text that is not of the type, or too many settings.
     pub(super) fn set(&mut self, name: &str, text: &str) -> Result<(), String> {
-        let name = Name::parse(name);
+        let name = SettingName::parse(name);
         let kind = name.wanted()?.or(match name.name {
             "ip" | "netmask" | "gateway" | "dns" | "next-server" => Some(Type::Ipv4),
             "mac" => Some(Type::Hex(":")),
@@ -131,25 +130,25 @@ impl Settings {
         let octets = kind
             .parse(text)
             .ok_or_else(|| format!("\"{text}\" is not of the type of \"{}\"", name.name))?;
-        self.store(&name, Value::new(kind, octets))
+        self.store(&name, SettingValue::new(kind, octets))
     }
 
-    /// Forgets what the script has set; what machine and lease say shows again.
+    /// Removes what the script has set; the value of machine or lease is visible again.
     pub(super) fn clear(&mut self, name: &str) {
-        self.own.remove(&Name::parse(name).key());
+        self.own.remove(&SettingName::parse(name).key());
     }
 
-    /// Adds `increment` to the setting; one that is not there counts as 0.
+    /// Adds `increment` to the setting; a missing one counts as 0.
     ///
     /// # Errors
-    /// A value that is no number, or an unknown type.
+    /// A value that is not a number, or an unknown type.
     pub(super) fn increase(
         &mut self,
         name: &str,
         increment: i64,
         facts: &Facts,
     ) -> Result<(), String> {
-        let name = Name::parse(name);
+        let name = SettingName::parse(name);
         let wanted = name.wanted()?;
         let old = self.value(&name, facts);
         let kind = wanted.or(old.as_ref().map(|old| old.kind));
@@ -160,14 +159,14 @@ impl Settings {
                 integer_of(&old.octets, len, is_signed)
             }
             (_, Some(old)) => parse_integer(&kind.format(&old.octets))
-                .ok_or_else(|| format!("\"{}\" is no number", name.name))?,
+                .ok_or_else(|| format!("\"{}\" is not a number", name.name))?,
         };
         let octets = kind.parse(&number.wrapping_add(increment).to_string());
-        let octets = octets.ok_or_else(|| format!("\"{}\" is no number", name.name))?;
-        self.store(&name, Value::new(kind, octets))
+        let octets = octets.ok_or_else(|| format!("\"{}\" is not a number", name.name))?;
+        self.store(&name, SettingValue::new(kind, octets))
     }
 
-    fn store(&mut self, name: &Name<'_>, value: Value) -> Result<(), String> {
+    fn store(&mut self, name: &SettingName<'_>, value: SettingValue) -> Result<(), String> {
         if self.own.len() >= MAX_SETTINGS {
             return Err(format!("more than {MAX_SETTINGS} settings"));
         }
@@ -175,7 +174,7 @@ impl Settings {
         Ok(())
     }
 
-    fn value(&self, name: &Name<'_>, facts: &Facts) -> Option<Value> {
+    fn value(&self, name: &SettingName<'_>, facts: &Facts) -> Option<SettingValue> {
         let in_scope = self.own.get(&name.key());
         // Without a scope, all of them are looked through.
         let anywhere = || {
@@ -197,26 +196,26 @@ impl Settings {
     }
 
     /// What belongs to the interface and its lease.
-    fn interface(&self, name: &str, facts: &Facts) -> Option<Value> {
-        let text = |text: &str| Some(Value::text(text)).filter(|_| !text.is_empty());
+    fn interface(&self, name: &str, facts: &Facts) -> Option<SettingValue> {
+        let text = |text: &str| Some(SettingValue::text(text)).filter(|_| !text.is_empty());
         match name {
-            "mac" => Some(Value::new(Type::Hex(":"), facts.mac.0)),
+            "mac" => Some(SettingValue::new(Type::Hex(":"), facts.mac.0)),
             "ifname" => text("net0"),
             "linktype" => text("Ethernet"),
             "chip" => facts.card.as_ref().and_then(|(_, driver)| text(driver)),
             "bustype" => facts.card.as_ref().and_then(|_| text("PCI")),
             "busid" => facts.card.as_ref().map(|((vendor, device), _)| {
                 let octets = [&[1][..], &vendor.to_be_bytes(), &device.to_be_bytes()];
-                Value::new(Type::Hex(""), octets.concat())
+                SettingValue::new(Type::Hex(""), octets.concat())
             }),
-            "ip" => Some(Value::address(facts.address)),
-            "netmask" => Some(Value::address(facts.netmask())),
-            "gateway" => facts.gateway.map(Value::address),
-            "dns" => facts.dns.first().copied().map(Value::address),
+            "ip" => Some(SettingValue::address(facts.address)),
+            "netmask" => Some(SettingValue::address(facts.netmask())),
+            "gateway" => facts.gateway.map(SettingValue::address),
+            "dns" => facts.dns.first().copied().map(SettingValue::address),
             "domain" => facts.domain.as_deref().and_then(text),
             "hostname" => facts.host_name.as_deref().and_then(text),
-            "next-server" => Some(Value::address(facts.boot_server)),
-            "dhcp-server" => Some(Value::address(facts.dhcp_server)),
+            "next-server" => Some(SettingValue::address(facts.boot_server)),
+            "dhcp-server" => Some(SettingValue::address(facts.dhcp_server)),
             "filename" => text(&facts.boot_file_name),
             "mtu" => option(facts, 26, Type::UINT16),
             "root-path" => option(facts, 17, Type::String),
@@ -230,27 +229,33 @@ impl Settings {
                 Some((code, inner)) => {
                     let encapsulated = facts.options.get(&code.parse().ok()?)?;
                     let octets = encapsulated_option(encapsulated, inner.parse().ok()?)?;
-                    Some(Value::new(Type::Hex(":"), octets))
+                    Some(SettingValue::new(Type::Hex(":"), octets))
                 }
             },
         }
     }
 
-    fn builtin(&self, name: &str, facts: &Facts) -> Option<Value> {
+    fn builtin(&self, name: &str, facts: &Facts) -> Option<SettingValue> {
         match name {
-            "cwuri" => Some(Value::text(&self.current)),
+            "cwuri" => Some(SettingValue::text(&self.current)),
             "cwduri" => {
                 let directory = self.current.rfind('/').map_or(0, |at| at + 1);
-                Some(Value::text(self.current.get(..directory)?))
+                Some(SettingValue::text(self.current.get(..directory)?))
             }
-            // iPXE has a number here; scripts show it to people, who are better served by words.
-            "errno" => Some(Value::text(&self.last_error)).filter(|_| !self.last_error.is_empty()),
+            // iPXE has a number here; scripts only show it, so a text is more useful.
+            "errno" => {
+                Some(SettingValue::text(&self.last_error)).filter(|_| !self.last_error.is_empty())
+            }
             "unixtime" => number(facts.unix_time),
             "memsize" => number(facts.memory_mib),
-            "cpuvendor" => Some(Value::text(&facts.processor.0)),
-            "cpumodel" => Some(Value::text(&facts.processor.1)),
-            "platform" => Some(Value::text(if facts.is_efi { "efi" } else { "pcbios" })),
-            "buildarch" => Some(Value::text(match facts.architecture {
+            "cpuvendor" => Some(SettingValue::text(&facts.processor.0)),
+            "cpumodel" => Some(SettingValue::text(&facts.processor.1)),
+            "platform" => Some(SettingValue::text(if facts.is_efi {
+                "efi"
+            } else {
+                "pcbios"
+            })),
+            "buildarch" => Some(SettingValue::text(match facts.architecture {
                 Architecture::X86 => "i386",
                 Architecture::X86_64 => "x86_64",
                 Architecture::Arm => "arm32",
@@ -258,7 +263,10 @@ impl Settings {
                 Architecture::RiscV64 => "riscv64",
                 Architecture::Other => "unknown",
             })),
-            "version" => Some(Value::text(concat!("wireboot-", env!("CARGO_PKG_VERSION")))),
+            "version" => Some(SettingValue::text(concat!(
+                "wireboot-",
+                env!("CARGO_PKG_VERSION")
+            ))),
             _ => None,
         }
     }
@@ -273,14 +281,14 @@ pub(super) fn is_our_interface(scope: &str) -> bool {
 }
 
 /// Returns a number that is known.
-fn number(number: u64) -> Option<Value> {
+fn number(number: u64) -> Option<SettingValue> {
     let number = u32::try_from(number).ok().filter(|number| *number > 0)?;
-    Some(Value::new(Type::UINT32, number.to_be_bytes()))
+    Some(SettingValue::new(Type::UINT32, number.to_be_bytes()))
 }
 
-fn option(facts: &Facts, code: u8, kind: Type) -> Option<Value> {
+fn option(facts: &Facts, code: u8, kind: Type) -> Option<SettingValue> {
     let octets = facts.options.get(&code)?;
-    Some(Value::new(kind, octets.as_slice()))
+    Some(SettingValue::new(kind, octets.as_slice()))
 }
 
 /// Finds an option within an encapsulated one (RFC 2132 §8.4).
@@ -300,11 +308,11 @@ fn encapsulated_option(mut octets: &[u8], wanted: u8) -> Option<&[u8]> {
     }
 }
 
-fn smbios(name: &str, facts: &Facts) -> Option<Value> {
+fn smbios(name: &str, facts: &Facts) -> Option<SettingValue> {
     let file = match name {
         "uuid" => {
             let octets = Type::Uuid.parse(facts.smbios("product_uuid")?)?;
-            return Some(Value::new(Type::Uuid, octets));
+            return Some(SettingValue::new(Type::Uuid, octets));
         }
         "manufacturer" => "sys_vendor",
         "product" => "product_name",
@@ -315,5 +323,5 @@ fn smbios(name: &str, facts: &Facts) -> Option<Value> {
         "board-serial" => "board_serial",
         _ => return None,
     };
-    facts.smbios(file).map(Value::text)
+    facts.smbios(file).map(SettingValue::text)
 }

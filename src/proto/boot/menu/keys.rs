@@ -1,4 +1,4 @@
-//! Octets of a terminal → keys.
+//! Keys, decoded from the bytes of a terminal.
 
 use crate::prelude::*;
 
@@ -21,7 +21,7 @@ pub enum Key {
     Backspace,
     /// Deletes the character under the cursor.
     Delete,
-    /// Takes what is selected.
+    /// Accepts the selection.
     Enter,
     /// Leaves.
     Escape,
@@ -31,7 +31,7 @@ pub enum Key {
     Char(char),
 }
 
-/// Returns the keys in what a terminal sent at once; what is no key known here is left out.
+/// Returns the keys in what a terminal sent at once; unknown keys are omitted.
 ///
 /// A lone escape at the end is the Escape key: terminals send their sequences in one piece.
 pub fn decode(octets: &[u8]) -> Vec<Key> {
@@ -70,8 +70,8 @@ pub fn decode(octets: &[u8]) -> Vec<Key> {
     keys
 }
 
-/// Returns whether the octets end within the sequence of a key: Escape, or the first octet of an
-/// arrow that has not come whole yet.
+/// Returns whether the bytes end within the sequence of a key: a lone Escape, or an arrow key that
+/// has not been received completely.
 pub fn is_unfinished(octets: &[u8]) -> bool {
     let escape = octets.iter().rposition(|octet| *octet == 0x1b);
     let sequence = escape.and_then(|at| octets.get(at + 1..));
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_has_not_come_whole_is_waited_for() {
+    fn an_incomplete_key_is_unfinished() {
         for octets in [&b"\x1b"[..], b"x\x1b", b"\x1b[", b"\x1bO", b"\x1b[A\x1b[1"] {
             assert!(is_unfinished(octets), "{octets:?}");
         }

@@ -1,26 +1,26 @@
-//! A menu in use: keys in, an answer out; shown as plain lines.
+//! Menus on a terminal: handles keys, returns the answer and the lines to show.
 
 use crate::prelude::*;
 use core::fmt::Display;
 
 use super::keys::Key;
 use super::{Entry, Menu};
-use crate::boot::Answer;
+use crate::boot::step::Answer;
 use crate::text::safe::Safe;
 use crate::time::Instant;
 
-/// A menu that somebody may be looking at.
+/// A menu that is shown on a terminal.
 #[derive(Debug)]
-pub struct Session {
+pub struct MenuSession {
     menu: Menu,
     bar: Option<usize>,
     answer_at: Option<Instant>,
     end_at: Option<Instant>,
     is_hidden: bool,
-    line: Option<Line>,
+    line: Option<LineEditor>,
 }
 
-impl Session {
+impl MenuSession {
     /// Begins; the countdown runs from `now`.
     pub fn new(menu: Menu, now: Instant) -> Self {
         let first = menu.entries.iter().position(|entry| entry.is_choice);
@@ -34,7 +34,7 @@ impl Session {
         }
     }
 
-    /// Takes a key; any key ends the countdown, and the first one shows a hidden menu.
+    /// Handles a key; any key ends the countdown, and the first one shows a hidden menu.
     pub fn handle_key(&mut self, key: Key) -> Option<Answer> {
         self.answer_at = None;
         if core::mem::take(&mut self.is_hidden) {
@@ -47,9 +47,10 @@ impl Session {
                     command_line: Some(line.text()),
                 });
             }
-            match key == Key::Escape {
-                true => self.line = None,
-                false => line.handle_key(key),
+            if key == Key::Escape {
+                self.line = None;
+            } else {
+                line.handle_key(key);
             }
             return None;
         }
@@ -73,12 +74,12 @@ impl Session {
         None
     }
 
-    /// Returns when [`Session::handle_timeout`] has something to do.
+    /// Returns when [`MenuSession::handle_timeout`] has something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
         [self.answer_at, self.end_at].into_iter().flatten().min()
     }
 
-    /// Answers for the user when the countdown is over.
+    /// Returns the unattended answer when the countdown is over.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<Answer> {
         let is_over = self.poll_timeout().is_some_and(|at| now >= at);
         is_over.then(|| self.menu.unattended())
@@ -122,9 +123,10 @@ impl Session {
         }
         let digit = (1..=9).zip(self.choices()).find(|(_, at)| *at == number);
         let digit = digit.map_or(" ".to_owned(), |(digit, _)| digit.to_string());
-        match self.bar == Some(number) {
-            true => format!("\x1b[7m  {digit} {text}  \x1b[0m"),
-            false => format!("  {digit} {text}"),
+        if self.bar == Some(number) {
+            format!("\x1b[7m  {digit} {text}  \x1b[0m")
+        } else {
+            format!("  {digit} {text}")
         }
     }
 
@@ -141,9 +143,10 @@ impl Session {
 
     fn move_bar(&mut self, is_down: bool) {
         let bar = self.bar.unwrap_or(0);
-        let next = match is_down {
-            true => self.choices().find(|number| *number > bar),
-            false => self.choices().rev().find(|number| *number < bar),
+        let next = if is_down {
+            self.choices().find(|number| *number > bar)
+        } else {
+            self.choices().rev().find(|number| *number < bar)
         };
         self.bar = next.or(self.bar);
     }
@@ -158,7 +161,7 @@ impl Session {
 
     fn edit(&mut self) {
         let command_line = self.entry().and_then(|entry| entry.command_line.clone());
-        self.line = command_line.map(|text| Line::new(&text));
+        self.line = command_line.map(|text| LineEditor::new(&text));
     }
 
     /// The key of an entry starts it; a digit moves the bar, so that a slip starts nothing.
@@ -183,15 +186,15 @@ impl Session {
     }
 }
 
-/// A line of text under way.
+/// A line of text that is being edited.
 #[derive(Debug, Default)]
-pub struct Line {
+pub struct LineEditor {
     letters: Vec<char>,
     cursor: usize,
 }
 
-impl Line {
-    /// The longest line that is taken, in characters.
+impl LineEditor {
+    /// The longest line, in characters; twice the longest command line of Linux on a PC.
     pub const MAX_LEN: usize = 4096;
 
     /// Begins with `text` and the cursor at its end.
@@ -203,7 +206,7 @@ impl Line {
         }
     }
 
-    /// Takes a key that moves or edits; others change nothing.
+    /// Handles a key that moves the cursor or edits; other keys do nothing.
     pub fn handle_key(&mut self, key: Key) {
         match key {
             Key::Char(letter) if self.letters.len() < Self::MAX_LEN => {
@@ -263,7 +266,7 @@ mod tests {
 
     #[test]
     fn arrows_pass_over_what_cannot_be_chosen() {
-        let mut session = Session::new(menu(None), START);
+        let mut session = MenuSession::new(menu(None), START);
         assert_eq!(session.handle_key(Key::Down), None);
         assert_eq!(session.handle_key(Key::Down), None);
         assert_eq!(session.handle_key(Key::Enter), chosen(2));
@@ -277,23 +280,23 @@ mod tests {
 
     #[test]
     fn the_countdown_takes_the_default_and_any_key_stops_it() {
-        let mut session = Session::new(menu(Some(5)), START);
+        let mut session = MenuSession::new(menu(Some(5)), START);
         let end = START + Duration::from_secs(5);
         assert_eq!(session.poll_timeout(), Some(end));
         assert_eq!(session.handle_timeout(Instant::from_millis(5_999)), None);
         assert_eq!(session.handle_timeout(end), chosen(0));
-        let mut session = Session::new(menu(Some(5)), START);
+        let mut session = MenuSession::new(menu(Some(5)), START);
         session.handle_key(Key::Left);
         assert_eq!(session.poll_timeout(), None);
         assert_eq!(session.handle_timeout(end), None);
     }
 
     #[test]
-    fn no_key_stops_the_end_of_all_patience() {
+    fn no_key_stops_the_total_timeout() {
         let mut whole = menu(Some(5));
         whole.total_timeout = Some(Duration::from_secs(60));
         whole.on_timeout = Some(2);
-        let mut session = Session::new(whole, START);
+        let mut session = MenuSession::new(whole, START);
         session.handle_key(Key::Down);
         let end = START + Duration::from_secs(60);
         assert_eq!(session.poll_timeout(), Some(end));
@@ -302,7 +305,7 @@ mod tests {
 
     #[test]
     fn an_edited_command_line_comes_with_the_choice() {
-        let mut session = Session::new(menu(None), START);
+        let mut session = MenuSession::new(menu(None), START);
         session.handle_key(Key::Tab);
         for key in [Key::Backspace, Key::Char('x'), Key::Home, Key::Delete] {
             assert_eq!(session.handle_key(key), None);
@@ -323,7 +326,7 @@ mod tests {
     fn a_hidden_menu_shows_with_the_first_key() {
         let mut hidden = menu(Some(5));
         hidden.is_hidden = true;
-        let mut session = Session::new(hidden, START);
+        let mut session = MenuSession::new(hidden, START);
         assert_eq!(session.lines(START, 24).len(), 1);
         assert_eq!(session.handle_key(Key::Enter), None);
         assert!(session.lines(START, 24).len() > 4);
@@ -334,7 +337,7 @@ mod tests {
         let mut menu = menu(None);
         menu.entries[0].text = "a\x1b[2Jb".to_owned();
         menu.title = Some("\x1b]0;x\x07".to_owned());
-        let lines = Session::new(menu, START).lines(START, 24);
+        let lines = MenuSession::new(menu, START).lines(START, 24);
         assert_eq!(lines[0], "\\u{1b}]0;x\\u{7}");
         assert!(lines.iter().all(|line| !line.contains("\x1b[2J")));
     }
@@ -350,7 +353,7 @@ mod tests {
             })
             .collect();
         menu.selected = Some(50);
-        let lines = Session::new(menu, START).lines(START, 24);
+        let lines = MenuSession::new(menu, START).lines(START, 24);
         assert!(lines.len() <= 24);
         assert!(lines.iter().any(|line| line.contains("entry 50")));
     }

@@ -1,3 +1,4 @@
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -82,6 +83,65 @@ fn pxelinux_searches_from_the_uuid_to_the_default() {
 }
 
 #[test]
+fn a_search_is_one_line_and_each_name_a_detail() {
+    let text = "default a\nlabel a\nkernel k\n";
+    for (boot_file, head, found, expected) in [
+        (
+            "pxelinux.0",
+            "\0PXELINUX",
+            "pxelinux.cfg/default",
+            "no configuration for MAC 01-52-54-00-12-34-56 or IP C0000215…C; \
+             using tftp://192.0.2.1/pxelinux.cfg/default",
+        ),
+        (
+            "pxelinux.0",
+            "\0PXELINUX",
+            "pxelinux.cfg/C0000215",
+            "no configuration for MAC 01-52-54-00-12-34-56; \
+             using tftp://192.0.2.1/pxelinux.cfg/C0000215",
+        ),
+        (
+            "pxelinux.0",
+            "\0PXELINUX",
+            "pxelinux.cfg/01-52-54-00-12-34-56",
+            "configuration: tftp://192.0.2.1/pxelinux.cfg/01-52-54-00-12-34-56",
+        ),
+        (
+            "grubx64.efi",
+            "MZ",
+            "grub.cfg",
+            "no configuration for MAC 01-52-54-00-12-34-56 or IP C0000215…C; \
+             using tftp://192.0.2.1/grub.cfg",
+        ),
+    ] {
+        let url = |name: &str| format!("tftp://192.0.2.1/{name}");
+        let (boot_file, found) = (url(boot_file), url(found));
+        let head = [head.as_bytes(), &[0; 0x400]].concat();
+        let mut planner = Planner::new(facts(&boot_file));
+        let files = [(&*boot_file, &*head), (&*found, text.as_bytes())];
+        let (steps, _) = drive_on(&mut planner, &files);
+        let is_search = |note: &&Note| note.text.contains("configuration");
+        let (details, notes): (Vec<_>, Vec<_>) =
+            planner.notes().iter().partition(|note| note.is_detail);
+        let search = notes.iter().rfind(|note| is_search(note));
+        assert_eq!(search.unwrap().text, expected);
+        assert_eq!(search.unwrap().place.to_string(), boot_file);
+        // All files but the boot file and the one that was found.
+        assert_eq!(details.len(), steps.len() - 2, "{steps:?}: {details:?}");
+        assert!(details.iter().all(|note| note.text == "not found"));
+    }
+    let (_, end) = drive(facts("tftp://192.0.2.1/pxelinux.0"), &[]);
+    let Step::Failed(error) = end else {
+        panic!("{end:?}")
+    };
+    assert_eq!(
+        error.what,
+        "no configuration for MAC 01-52-54-00-12-34-56 or IP C0000215…C, and no \
+         pxelinux.cfg/default"
+    );
+}
+
+#[test]
 fn a_directive_that_is_not_known_stops_only_the_label_it_stands_in() {
     let text = "default good\nlabel bad\n kernel k\n frobnicate yes\nlabel good\n kernel g\n";
     let url = "http://192.0.2.1/pxelinux.cfg/default";
@@ -94,7 +154,7 @@ fn a_directive_that_is_not_known_stops_only_the_label_it_stands_in() {
     };
     assert_eq!(
         error.to_string(),
-        "http://192.0.2.1/pxelinux.cfg/default:4: \"frobnicate\": not a directive known here"
+        "http://192.0.2.1/pxelinux.cfg/default:4: \"frobnicate\": unknown or unsupported directive"
     );
 }
 
@@ -115,7 +175,7 @@ fn a_server_that_fails_ends_the_search() {
 fn configurations_that_include_themselves_end() {
     let url = "http://192.0.2.1/a.cfg";
     let (_, end) = drive(facts(url), &[(url, b"include a.cfg\n")]);
-    assert!(matches!(end, Step::Failed(error) if error.place.line == 1));
+    assert!(matches!(end, Step::Failed(error) if error.place.line == NonZeroUsize::new(1)));
     let text = b"default a\nlabel a\nconfig a.cfg\n";
     let (_, end) = drive(facts(url), &[(url, text)]);
     assert!(matches!(end, Step::Failed(error) if error.what.contains("loop")));
@@ -185,12 +245,12 @@ fn a_line_at_the_prompt_is_a_label_with_words_behind_its_own() {
 }
 
 #[test]
-fn what_cannot_be_booted_leads_back_to_the_prompt() {
+fn the_prompt_is_shown_again_when_a_line_cannot_be_booted() {
     let text = |line: &str| Answer::Text(line.to_owned());
     let mut prompt = Prompt::begin(PROMPT);
     for (line, expected) in [
         ("missing x", "Could not find kernel image: missing"),
-        ("odd", "not a directive known here"),
+        ("odd", "unknown or unsupported directive"),
         ("tool.c32", "is a program for PC firmware"),
     ] {
         let Step::Say(said) = prompt.answer(text(line)) else {
@@ -382,7 +442,7 @@ fn what_a_plan_costs_counts_over_all_its_files_and_names_the_line() {
             panic!("{end:?}")
         };
         assert!(error.what.contains(what), "{error}");
-        assert_eq!(error.place.line, line, "{error}");
+        assert_eq!(error.place.line, NonZeroUsize::new(line), "{error}");
     }
 }
 
@@ -420,9 +480,12 @@ proptest! {
     }
 }
 
-/// Drives a planner with these files and nobody at the console.
+/// Drives a new planner with these files and nobody at the console.
 fn drive(facts: Facts, files: &[(&str, &[u8])]) -> (Vec<String>, Step) {
-    let mut planner = Planner::new(facts);
+    drive_on(&mut Planner::new(facts), files)
+}
+
+fn drive_on(planner: &mut Planner, files: &[(&str, &[u8])]) -> (Vec<String>, Step) {
     let mut steps = Vec::new();
     let mut answer = Answer::Begin;
     for _ in 0..300_000 {

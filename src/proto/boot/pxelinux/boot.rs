@@ -1,17 +1,16 @@
-//! From a label to what it starts.
+//! From a label to the kernel or file that it boots, with the words of SYSAPPEND on its command line.
 
-use super::super::error::{Error, Place};
-use super::super::planner::Context;
-use super::super::{BootPlan, Part};
-use super::config::{Config, Label, TargetKind, Text, is_menu_module, split_word};
+use super::super::context::Context;
+use super::super::error::{Place, PlanError};
+use super::super::plan::{BootPlan, PlanPart};
+use super::config::{BootLabel, Config, TargetKind, Text, is_menu_module, split_word};
 use super::paths::Prefix;
-use super::sysappend;
 use crate::prelude::*;
 use crate::text::url::Url;
 
-/// What booting a label means.
+/// The target of a label: what it boots or continues with.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(super) enum BootTarget {
     /// A kernel.
     Plan(Box<BootPlan>),
     /// Another boot file.
@@ -22,15 +21,15 @@ pub(super) enum Outcome {
     Label(String),
 }
 
-/// Returns what `label` starts, with `arguments` behind its own; `edited` takes the place of both.
+/// Returns what `label` boots, with `arguments` after its own; `edited` replaces both.
 pub(super) fn boot(
     config: &Config,
-    label: &Label,
+    label: &BootLabel,
     arguments: &str,
     edited: Option<&str>,
     prefix: &Prefix,
     context: &mut Context,
-) -> Result<Outcome, Error> {
+) -> Result<BootTarget, PlanError> {
     if let Some(fault) = label.faults.first() {
         return Err(fault.clone());
     }
@@ -48,32 +47,32 @@ pub(super) fn boot(
         TargetKind::LocalBoot => Err(local_boot(&target.place, &label.name.value)),
         _ if name.is_empty() => {
             let what = "the file name is missing";
-            Err(Error::new(&target.place, &label.name.value, what))
+            Err(PlanError::new(&target.place, &label.name.value, what))
         }
-        TargetKind::Config => Ok(Outcome::Config(
+        TargetKind::Config => Ok(BootTarget::Config(
             prefix.resolve(name, &target.place)?,
             Some(rest)
                 .filter(|rest| !rest.is_empty())
                 .map(str::to_owned),
         )),
-        TargetKind::Program => prefix.resolve(name, &target.place).map(Outcome::Chain),
+        TargetKind::Program => prefix.resolve(name, &target.place).map(BootTarget::Chain),
         TargetKind::Module => module(name, &join([rest, &options]), target, prefix, context),
         TargetKind::Kernel if has_suffix(name, &[".c32"]) => {
             module(name, &join([rest, &options]), target, prefix, context)
         }
         TargetKind::Kernel if has_suffix(name, &[".0", ".pxe", ".kpxe", ".kkpxe", ".efi"]) => {
-            prefix.resolve(name, &target.place).map(Outcome::Chain)
+            prefix.resolve(name, &target.place).map(BootTarget::Chain)
         }
-        TargetKind::Kernel if has_suffix(name, &["memdisk"]) => Err(Error::new(
+        TargetKind::Kernel if has_suffix(name, &["memdisk"]) => Err(PlanError::new(
             &target.place,
             name,
-            "emulates a disk for PC firmware, which is gone once Linux runs",
+            "needs PC firmware (it emulates a disk), which no longer runs under Linux",
         )),
         TargetKind::Kernel
             if has_suffix(name, &[".com", ".cbt", ".bin", ".bs", ".bss", ".img"]) =>
         {
-            let what = "starts code for PC firmware, which is gone once Linux runs";
-            Err(Error::new(&target.place, name, what))
+            let what = "needs PC firmware, which no longer runs under Linux";
+            Err(PlanError::new(&target.place, name, what))
         }
         TargetKind::Kernel | TargetKind::Linux => {
             let kernel = Text {
@@ -82,13 +81,13 @@ pub(super) fn boot(
             };
             let options = join([rest, &options]);
             linux(config, label, &kernel, &options, prefix, context)
-                .map(|plan| Outcome::Plan(Box::new(plan)))
+                .map(|plan| BootTarget::Plan(Box::new(plan)))
         }
     }
 }
 
 /// Returns the arguments that belong to the label: its APPEND, or else the global one.
-pub(super) fn own_options<'a>(config: &'a Config, label: &'a Label) -> &'a str {
+pub(super) fn own_options<'a>(config: &'a Config, label: &'a BootLabel) -> &'a str {
     match (&label.append, &config.append) {
         (Some(append), _) if append.value == "-" => "",
         (Some(append), _) | (None, Some(append)) => &append.value,
@@ -98,14 +97,14 @@ pub(super) fn own_options<'a>(config: &'a Config, label: &'a Label) -> &'a str {
 
 fn linux(
     config: &Config,
-    label: &Label,
+    label: &BootLabel,
     kernel: &Text,
     options: &str,
     prefix: &Prefix,
     context: &mut Context,
-) -> Result<BootPlan, Error> {
-    // The last initrd= counts, and it goes over an INITRD directive, whose text pxelinux puts
-    // before the options.
+) -> Result<BootPlan, PlanError> {
+    // The last initrd= is used. It overrides an INITRD directive, since pxelinux puts that before the
+    // options.
     let mut command_line = format!("BOOT_IMAGE={}", kernel.value);
     if let Some(initrd) = &label.initrd {
         command_line.push_str(&format!(" initrd={}", initrd.value));
@@ -120,20 +119,20 @@ fn linux(
         .split_whitespace()
         .filter_map(|word| word.strip_prefix("initrd="))
         .next_back();
-    let part = |name: &str| prefix.resolve(name, place).map(Part::from);
+    let part = |name: &str| prefix.resolve(name, place).map(PlanPart::from);
     let names = names.unwrap_or_default().split(',');
     let initrds: Result<Vec<_>, _> = names.filter(|name| !name.is_empty()).map(part).collect();
 
     if let Some(directory) = &label.device_trees {
         let what = format!(
-            "the device tree of this board in {} is not loaded: the next kernel gets the one \
-             that this machine runs with",
+            "the device tree of this board in {} is not loaded; the next kernel uses the one \
+             that is running now",
             directory.value
         );
         context.note(&directory.place, what);
     }
     let bits = label.sysappend.unwrap_or(config.sysappend);
-    let system = sysappend::options(bits, &label.name.place, context);
+    let system = system_options(bits, &label.name.place, context);
     let kernel = prefix.resolve(&kernel.value, &kernel.place)?;
     Ok(BootPlan {
         initrds: initrds?,
@@ -145,21 +144,24 @@ fn linux(
     })
 }
 
-/// Follows the modules that only lead to something else.
+/// Follows the modules that only refer to another file or label.
 fn module(
     name: &str,
     arguments: &str,
     target: &Text,
     prefix: &Prefix,
     context: &mut Context,
-) -> Result<Outcome, Error> {
+) -> Result<BootTarget, PlanError> {
     let file = name.rsplit('/').next().unwrap_or_default();
-    let refuse = |what: &str| Err(Error::new(&target.place, name, what));
+    let refuse = |what: &str| Err(PlanError::new(&target.place, name, what));
     if is_menu_module(name) {
         let file = arguments.split_whitespace().find(|file| *file != "~");
         return match file {
-            Some(file) => Ok(Outcome::Config(prefix.resolve(file, &target.place)?, None)),
-            None => refuse("names no configuration to show a menu of"),
+            Some(file) => Ok(BootTarget::Config(
+                prefix.resolve(file, &target.place)?,
+                None,
+            )),
+            None => refuse("names no configuration for the menu"),
         };
     }
     let (first, rest) = split_word(arguments);
@@ -173,12 +175,12 @@ fn module(
                 X86 | Arm | Other => 1,
             };
             match choices.nth(number).filter(|label| !label.is_empty()) {
-                Some(label) => Ok(Outcome::Label(label.to_owned())),
+                Some(label) => Ok(BootTarget::Label(label.to_owned())),
                 None => refuse("names no label for this processor"),
             }
         }
         "pxechn.c32" if !first.is_empty() => {
-            prefix.resolve(first, &target.place).map(Outcome::Chain)
+            prefix.resolve(first, &target.place).map(BootTarget::Chain)
         }
         "linux.c32" if !first.is_empty() => {
             let mut config = Config::new();
@@ -195,15 +197,15 @@ fn module(
             }
         }
         "reboot.c32" | "poweroff.c32" | "poweroff.com" => {
-            refuse("restarts or switches off; nothing to boot")
+            refuse("reboots or powers off, and boots nothing")
         }
-        _ => refuse("is a program for PC firmware, which is gone once Linux runs"),
+        _ => refuse("is a program for PC firmware, which no longer runs under Linux"),
     }
 }
 
-fn local_boot(place: &Place, word: &str) -> Error {
+fn local_boot(place: &Place, word: &str) -> PlanError {
     let what = "boots from a local disk, not from the network";
-    Error::local_boot(place, word, what)
+    PlanError::new(place, word, what).local_boot()
 }
 
 fn has_suffix(name: &str, suffixes: &[&str]) -> bool {
@@ -211,7 +213,7 @@ fn has_suffix(name: &str, suffixes: &[&str]) -> bool {
     suffixes.iter().any(|suffix| name.ends_with(suffix))
 }
 
-/// Joins what is not empty with one space.
+/// Joins the parts that are not empty with one space.
 pub(super) fn join<const N: usize>(parts: [&str; N]) -> String {
     let mut joined = String::new();
     for part in parts.into_iter().filter(|part| !part.is_empty()) {
@@ -221,4 +223,88 @@ pub(super) fn join<const N: usize>(parts: [&str; N]) -> String {
         joined.push_str(part);
     }
     joined
+}
+
+/// All bits with a meaning.
+const KNOWN: u32 = (1 << (4 + SMBIOS.len())) - 1;
+
+/// Names of SMBIOS strings by the bit of SYSAPPEND, from bit 4 on (doc/syslinux.txt, SYSAPPEND).
+const SMBIOS: [(&str, &str); 14] = [
+    ("SYSVENDOR", "sys_vendor"),
+    ("SYSPRODUCT", "product_name"),
+    ("SYSVERSION", "product_version"),
+    ("SYSSERIAL", "product_serial"),
+    ("SYSSKU", "product_sku"),
+    ("SYSFAMILY", "product_family"),
+    ("MBVENDOR", "board_vendor"),
+    ("MBPRODUCT", "board_name"),
+    ("MBVERSION", "board_version"),
+    ("MBSERIAL", "board_serial"),
+    ("MBASSET", "board_asset_tag"),
+    ("BIOSVENDOR", "bios_vendor"),
+    ("BIOSVERSION", "bios_version"),
+    ("SYSFF", "chassis_type"),
+];
+
+/// Processor features in `CPU=`: the letter, and the flag in /proc/cpuinfo.
+const CPU: [(char, &str); 6] = [
+    ('P', "pae"),
+    ('V', "vmx"),
+    ('T', "smx"),
+    ('X', "nx"),
+    ('L', "lm"),
+    ('S', "svm"),
+];
+
+/// Returns the words selected by `bits`; unknown values are omitted, as pxelinux does, and noted.
+fn system_options(bits: u32, place: &Place, context: &mut Context) -> String {
+    let facts = &context.facts;
+    let mut words = Vec::new();
+    let mut missing = Vec::new();
+    let mut add = |name: &str, value: Option<String>| match value {
+        // Spaces would end the word.
+        Some(value) => words.push(format!(
+            "{name}={}",
+            value.trim().replace(char::is_whitespace, "_")
+        )),
+        None => missing.push(name.to_owned()),
+    };
+    if bits & 1 != 0 {
+        let gateway = facts.gateway.unwrap_or(core::net::Ipv4Addr::UNSPECIFIED);
+        let (address, server) = (facts.address, facts.boot_server);
+        let ip = format!("{address}:{server}:{gateway}:{}", facts.netmask());
+        add("ip", Some(ip));
+    }
+    if bits & 2 != 0 {
+        add("BOOTIF", Some(facts.hardware_address()));
+    }
+    if bits & 4 != 0 {
+        add(
+            "SYSUUID",
+            facts.smbios("product_uuid").map(str::to_ascii_lowercase),
+        );
+    }
+    if bits & 8 != 0 {
+        let has = |flag: &str| facts.cpu_flags.iter().any(|found| found == flag);
+        let letters = CPU.iter().filter(|(_, flag)| has(flag));
+        // pxelinux counts families up to 6; all processors this program is built for are of it.
+        let features = letters.fold("6".to_owned(), |text, (letter, _)| {
+            format!("{text}{letter}")
+        });
+        add("CPU", (!facts.cpu_flags.is_empty()).then_some(features));
+    }
+    for (bit, (name, file)) in (4..).zip(SMBIOS) {
+        if bits & (1 << bit) != 0 {
+            add(name, facts.smbios(file).map(str::to_owned));
+        }
+    }
+    if bits & !KNOWN != 0 {
+        missing.push(format!("bit {:#x}", bits & !KNOWN));
+    }
+    if !missing.is_empty() {
+        let missing = missing.join(", ");
+        let what = format!("SYSAPPEND values not available on this machine: {missing}");
+        context.note(place, what);
+    }
+    words.join(" ")
 }

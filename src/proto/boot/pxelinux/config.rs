@@ -1,19 +1,18 @@
-//! The configuration as values, built directive by directive.
+//! The configuration of pxelinux, read line by line into labels and menus.
 
 use crate::prelude::*;
 use core::time::Duration;
 
-use super::super::error::{Error, Place};
-use super::cosmetic::{is_cosmetic, is_cosmetic_menu};
+use super::super::error::{Place, PlanError};
 
-/// A value, and where it stands.
+/// A value with its file and line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Text {
     pub(super) value: String,
     pub(super) place: Place,
 }
 
-/// What a label starts.
+/// How the target of a label is booted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TargetKind {
     /// KERNEL: whatever its name says.
@@ -30,9 +29,9 @@ pub(super) enum TargetKind {
     LocalBoot,
 }
 
-/// A LABEL with what belongs to it.
+/// A LABEL with its directives.
 #[derive(Debug, Clone)]
-pub(super) struct Label {
+pub(super) struct BootLabel {
     pub(super) name: Text,
     pub(super) menu_label: Option<String>,
     pub(super) help: Option<String>,
@@ -45,13 +44,13 @@ pub(super) struct Label {
     pub(super) sysappend: Option<u32>,
     pub(super) is_hidden: bool,
     pub(super) is_disabled: bool,
-    /// Leads to another menu instead of a kernel.
+    /// Another menu, in place of a kernel.
     pub(super) leads_to: Option<LeadsTo>,
-    /// What was not understood in it.
-    pub(super) faults: Vec<Error>,
+    /// Directives in it that are not supported.
+    pub(super) faults: Vec<PlanError>,
 }
 
-impl Label {
+impl BootLabel {
     fn new(name: Text) -> Self {
         Self {
             name,
@@ -71,7 +70,7 @@ impl Label {
     }
 }
 
-/// Where an entry of a menu leads that starts nothing.
+/// The target of a menu entry that boots nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum LeadsTo {
     /// The menu around this one.
@@ -84,7 +83,7 @@ pub(super) enum LeadsTo {
 
 /// An entry of a menu.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Item {
+pub(super) enum MenuLine {
     /// A label, by number.
     Label(usize),
     /// An empty line.
@@ -101,15 +100,15 @@ pub(super) struct Submenu {
     /// The entry in the menu around it.
     pub(super) label: Option<String>,
     pub(super) parent: Option<usize>,
-    pub(super) items: Vec<Item>,
+    pub(super) items: Vec<MenuLine>,
     /// The label with MENU DEFAULT.
     pub(super) default: Option<usize>,
 }
 
-/// Everything the files said.
+/// The configuration, from all files that were included.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Config {
-    pub(super) labels: Vec<Label>,
+    pub(super) labels: Vec<BootLabel>,
     /// The first is the root.
     pub(super) menus: Vec<Submenu>,
     /// The menu shown first.
@@ -117,17 +116,17 @@ pub(super) struct Config {
     pub(super) default: Option<Text>,
     pub(super) on_timeout: Option<Text>,
     pub(super) timeout: Option<Duration>,
-    /// The time after which the menu ends whatever keys are pressed.
+    /// Total time limit, which no key stops.
     pub(super) total_timeout: Option<Duration>,
     /// Set where command lines may not be edited, or only with a password.
     pub(super) is_fixed: bool,
-    /// Set by PROMPT: what is booted is typed, unless a menu asks for it.
+    /// Set by PROMPT: shows the `boot:` prompt, unless there is a menu.
     pub(super) has_prompt: bool,
-    /// Set by IMPLICIT 0: what is no label is not taken for the name of a kernel.
+    /// Set by IMPLICIT 0: a word that is no label is not used as the name of a kernel.
     pub(super) only_labels: bool,
     /// Set by NOCOMPLETE: the prompt does not list the labels.
     pub(super) hides_labels: bool,
-    /// What is booted, with the line behind it, when a line that was typed cannot be.
+    /// Booted, with the typed line as arguments, when that line cannot be booted.
     pub(super) on_error: Option<String>,
     pub(super) append: Option<Text>,
     pub(super) sysappend: u32,
@@ -135,17 +134,17 @@ pub(super) struct Config {
     pub(super) is_hidden: bool,
     /// Lines to show before anything is chosen.
     pub(super) says: Vec<String>,
-    /// Directives outside of labels that were not understood.
-    pub(super) faults: Vec<Error>,
+    /// Directives outside labels that are not supported.
+    pub(super) faults: Vec<PlanError>,
     menu: usize,
     in_label: bool,
-    /// How many labels at the end no file has.
+    /// Number of labels at the end of the list that were typed, not read.
     implicit: usize,
     /// Set between TEXT HELP and ENDTEXT.
     text: Option<Vec<String>>,
 }
 
-/// What reading goes on with.
+/// What is read next.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Flow {
     /// The next line.
@@ -162,7 +161,7 @@ impl Config {
         }
     }
 
-    /// Takes the line at `place`.
+    /// Reads the line at `place`.
     pub(super) fn line(&mut self, line: &str, place: &Place) -> Flow {
         let line = line.trim();
         let (keyword, rest) = split_word(line);
@@ -188,7 +187,7 @@ impl Config {
         };
         match keyword.as_str() {
             "label" => self.begin_label(value()),
-            // The last DEFAULT counts, also when it names what shows the menu.
+            // The last DEFAULT is used, also when it names a menu module.
             "default" if is_menu_module(rest) => {
                 self.has_menu = true;
                 self.default = None;
@@ -198,11 +197,7 @@ impl Config {
                 self.has_menu = true;
                 let (module, file) = split_word(rest);
                 if !is_menu_module(module) {
-                    self.fault(
-                        place,
-                        module,
-                        "only the menu modules can be a user interface",
-                    );
+                    self.fault(place, module, "UI supports the menu modules only");
                 } else if !file.is_empty() && !file.starts_with('~') {
                     return Flow::Include(split_word(file).0.to_owned());
                 }
@@ -215,12 +210,17 @@ impl Config {
                 Ok(tenths) => {
                     let timeout = Duration::from_millis(u64::from(tenths) * 100);
                     let timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
-                    match keyword == "timeout" {
-                        true => self.timeout = timeout,
-                        false => self.total_timeout = timeout,
+                    if keyword == "timeout" {
+                        self.timeout = timeout;
+                    } else {
+                        self.total_timeout = timeout;
                     }
                 }
-                Err(_) => self.fault(place, rest, "a timeout is a number of tenths of a second"),
+                Err(_) => self.fault(
+                    place,
+                    rest,
+                    "the timeout is not a number of tenths of a second",
+                ),
             },
             "allowoptions" => self.is_fixed = rest == "0",
             "ontimeout" => self.on_timeout = Some(value()),
@@ -237,7 +237,7 @@ impl Config {
                     Some(label) => label.sysappend = Some(bits),
                     None => self.sysappend = bits,
                 },
-                None => self.fault(place, rest, "not a number of bits"),
+                None => self.fault(place, rest, "not a number"),
             },
             cosmetic if is_cosmetic(cosmetic) => {}
             _ => self.label_directive(&keyword, value()),
@@ -245,7 +245,7 @@ impl Config {
         Flow::Next
     }
 
-    /// Takes a directive that only makes sense in a label.
+    /// Reads a directive that belongs into a label.
     fn label_directive(&mut self, keyword: &str, value: Text) {
         let kind = match keyword {
             "kernel" => Some(TargetKind::Kernel),
@@ -259,8 +259,8 @@ impl Config {
         let place = value.place.clone();
         let Some(label) = self.label() else {
             let what = match kind {
-                Some(_) => "stands before the first LABEL",
-                None => "not a directive known here",
+                Some(_) => "is before the first LABEL",
+                None => "unknown or unsupported directive",
             };
             return self.fault(&place, keyword, what);
         };
@@ -270,16 +270,16 @@ impl Config {
             (None, "fdt" | "devicetree") => label.device_tree = Some(value),
             (None, "fdtdir" | "devicetreedir") => label.device_trees = Some(value),
             (None, "fdtoverlays" | "devicetree-overlay") => {
-                let what = "a device tree cannot be changed on the way to the next kernel";
-                label.faults.push(Error::new(&place, keyword, what));
+                let what = "device tree overlays are not supported";
+                label.faults.push(PlanError::new(&place, keyword, what));
             }
             (None, "bss" | "boot" | "fdimage" | "comboot") => {
-                let what = "starts code for PC firmware, which is gone once Linux runs";
-                label.faults.push(Error::new(&place, keyword, what));
+                let what = "needs PC firmware, which no longer runs under Linux";
+                label.faults.push(PlanError::new(&place, keyword, what));
             }
             (None, _) => {
-                let what = "not a directive known here";
-                label.faults.push(Error::new(&place, keyword, what));
+                let what = "unknown or unsupported directive";
+                label.faults.push(PlanError::new(&place, keyword, what));
             }
         }
     }
@@ -299,7 +299,7 @@ impl Config {
             "hide" => self.mark(|label| label.is_hidden = true),
             "disable" => self.mark(|label| label.is_disabled = true),
             "hidden" => self.is_hidden = true,
-            "separator" => self.current_menu(|menu| menu.items.push(Item::Separator)),
+            "separator" => self.current_menu(|menu| menu.items.push(MenuLine::Separator)),
             "exit" if self.in_label => self.mark(|label| label.leads_to = Some(LeadsTo::Parent)),
             "quit" => self.mark(|label| label.leads_to = Some(LeadsTo::Quit)),
             "goto" => self.mark(|label| label.leads_to = Some(LeadsTo::Tagged(owned))),
@@ -309,13 +309,13 @@ impl Config {
             "include" => return Flow::Include(split_word(rest).0.to_owned()),
             "help" => {}
             "passwd" => {
-                let fault = Error::new(place, keyword, "passwords are not asked for here");
+                let fault = PlanError::new(place, keyword, "passwords are not supported");
                 self.mark(|label| label.faults.push(fault));
             }
-            // Whose password is not asked for here, so nobody is let through.
+            // Passwords are not supported, so nobody may edit.
             "master" => self.is_fixed = true,
             cosmetic if is_cosmetic_menu(cosmetic) => {}
-            _ => self.fault(place, keyword, "not a MENU directive known here"),
+            _ => self.fault(place, keyword, "unknown or unsupported MENU directive"),
         }
         Flow::Next
     }
@@ -323,14 +323,14 @@ impl Config {
     fn begin_label(&mut self, name: Text) {
         let number = self.labels.len();
         self.in_label = true;
-        self.labels.push(Label::new(name));
-        self.current_menu(|menu| menu.items.push(Item::Label(number)));
+        self.labels.push(BootLabel::new(name));
+        self.current_menu(|menu| menu.items.push(MenuLine::Label(number)));
     }
 
     fn begin_menu(&mut self, tag: &str) {
         let number = self.menus.len();
         self.in_label = false;
-        self.current_menu(|menu| menu.items.push(Item::Submenu(number)));
+        self.current_menu(|menu| menu.items.push(MenuLine::Submenu(number)));
         self.menus.push(Submenu {
             tag: tag.to_owned(),
             parent: Some(self.menu),
@@ -339,7 +339,7 @@ impl Config {
         self.menu = number;
     }
 
-    /// Goes back to the menu around; one MENU END too many is common and harmless.
+    /// Returns to the parent menu; an extra MENU END is common and harmless.
     fn end_menu(&mut self) {
         self.in_label = false;
         if let Some(parent) = self.menus.get(self.menu).and_then(|menu| menu.parent) {
@@ -347,26 +347,26 @@ impl Config {
         }
     }
 
-    /// Adds a label of this name that no menu shows; returns its number.
+    /// Adds a label that is in no file and no menu; returns its number.
     pub(super) fn add_implicit(&mut self, name: Text) -> usize {
         self.in_label = false;
         self.implicit += 1;
-        self.labels.push(Label::new(name));
+        self.labels.push(BootLabel::new(name));
         self.labels.len() - 1
     }
 
-    /// Forgets the labels that no file has.
+    /// Removes the labels that are in no file.
     pub(super) fn remove_implicit(&mut self) {
         let implicit = core::mem::take(&mut self.implicit);
         self.labels.truncate(self.labels.len() - implicit);
     }
 
-    /// Returns the label that directives belong to at present.
-    fn label(&mut self) -> Option<&mut Label> {
+    /// Returns the label that the next directives belong to.
+    fn label(&mut self) -> Option<&mut BootLabel> {
         self.labels.last_mut().filter(|_| self.in_label)
     }
 
-    fn mark(&mut self, change: impl FnOnce(&mut Label)) {
+    fn mark(&mut self, change: impl FnOnce(&mut BootLabel)) {
         if let Some(label) = self.label() {
             change(label);
         }
@@ -379,7 +379,7 @@ impl Config {
     }
 
     fn fault(&mut self, place: &Place, word: &str, what: &str) {
-        let fault = Error::new(place, word, what);
+        let fault = PlanError::new(place, word, what);
         match self.label() {
             Some(label) => label.faults.push(fault),
             None => self.faults.push(fault),
@@ -422,3 +422,79 @@ fn parse_bits(text: &str) -> Option<u32> {
         None => text.parse().ok(),
     }
 }
+
+/// Returns whether a directive changes how a menu looks, sounds or is operated, and nothing else.
+fn is_cosmetic(keyword: &str) -> bool {
+    is_function_key(keyword) || COSMETIC.contains(&keyword)
+}
+
+/// Returns the same for a directive after MENU.
+fn is_cosmetic_menu(keyword: &str) -> bool {
+    is_function_key(keyword) || COSMETIC_MENU.contains(&keyword)
+}
+
+/// Returns whether a directive is F0 to F12, which name files for these keys to show.
+fn is_function_key(keyword: &str) -> bool {
+    let number = keyword
+        .strip_prefix('f')
+        .and_then(|digits| digits.parse().ok());
+    number.is_some_and(|number: u8| number <= 12)
+}
+
+const COSMETIC: &[&str] = &[
+    "autoboot",
+    "cmdlinerow",
+    "console",
+    "display",
+    "endrow",
+    "font",
+    "helpmsgendrow",
+    "helpmsgrow",
+    "kbdmap",
+    "noescape",
+    "nohalt",
+    "path",
+    "sendcookies",
+    "serial",
+];
+
+const COSMETIC_MENU: &[&str] = &[
+    "allowedit",
+    "allowsubmenu",
+    "autoboot",
+    "autosort",
+    "background",
+    "clear",
+    "cmdlinerow",
+    "color",
+    "colour",
+    "endrow",
+    "expand",
+    "helpmsgendrow",
+    "helpmsgrow",
+    "hiddenkey",
+    "hiddenrow",
+    "hshift",
+    "immediate",
+    "indent",
+    "margin",
+    "msgcolor",
+    "msgcolour",
+    "noclear",
+    "noimmediate",
+    "nosave",
+    "notabmsg",
+    "passprompt",
+    "passwordmargin",
+    "passwordrow",
+    "resolution",
+    "rows",
+    "save",
+    "scrollbar",
+    "shiftkey",
+    "tabmsg",
+    "tabmsgrow",
+    "timeoutrow",
+    "vshift",
+    "width",
+];

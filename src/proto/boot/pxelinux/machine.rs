@@ -1,33 +1,36 @@
-//! The machine: searches the configuration, reads it with its includes, lets choose, and boots.
+//! The pxelinux machine: searches the configuration, reads it with its includes, shows the menu or the
+//! prompt, and boots a label.
 
 use crate::prelude::*;
 use alloc::collections::VecDeque;
 
-use super::super::error::{Error, Place};
-use super::super::planner::{Context, Turn};
-use super::super::search::{Search, Searched};
-use super::super::{Answer, BootPlan, Fetched, Purpose, Step};
-use super::boot::{Outcome, boot, join};
+use super::super::context::{Context, Turn};
+use super::super::error::{Place, PlanError};
+use super::super::loaders::{Candidate, Search, Searched};
+use super::super::plan::{BootPlan, Purpose};
+use super::super::step::{Answer, Fetched, Step};
+use super::boot::{BootTarget, boot, join};
 use super::config::{Config, Flow, Text, split_word};
-use super::menus::Choice;
+use super::menus::EntryTarget;
 use super::paths::{Prefix, search_list};
 use crate::text::url::Url;
 
-/// How many files one plan may read by INCLUDE and CONFIG.
+/// How many files one plan may read by INCLUDE and CONFIG; CONFIG can loop.
 const MAX_FILES: usize = 64;
-/// How deep INCLUDE may nest.
+/// How deep INCLUDE may nest; a file can include itself.
 const MAX_DEPTH: usize = 16;
-/// How many menus and prompts may be shown one after the other.
+/// How many menus and prompts may be shown: without a limit two menus without entries to boot
+/// could refer to each other for ever when nobody is there.
 const MAX_QUESTIONS: usize = 1000;
-/// How many labels may lead one to the next.
+/// How many labels may follow each other by `ifcpu64.c32`.
 const MAX_LABELS: usize = 16;
 
-/// pxelinux, from the search to the kernel.
+/// The interpreter of pxelinux, from the search of its configuration to the kernel.
 #[derive(Debug)]
-pub(crate) struct Machine {
+pub(crate) struct PxelinuxMachine {
     prefix: Prefix,
     config: Config,
-    phase: Phase,
+    phase: State,
     files_read: usize,
     questions: usize,
     /// Set once somebody has typed at the prompt.
@@ -35,18 +38,18 @@ pub(crate) struct Machine {
 }
 
 #[derive(Debug)]
-enum Phase {
+enum State {
     /// Trying one name after the other.
     Searching(Search),
     /// Reading: the innermost file is the last; `fetching` is on its way.
     Reading {
-        sources: Vec<Source>,
+        sources: Vec<SourceFile>,
         fetching: Option<(Url, Place)>,
     },
     /// Showing what there is to say before the choice.
     Saying(VecDeque<String>),
-    /// Waiting for a choice from this menu, with what each entry leads to.
-    Choosing(Vec<Choice>),
+    /// Waiting for a choice from a menu, with the target of each entry.
+    Choosing(Vec<EntryTarget>),
     /// Waiting for a line at the prompt.
     Prompting,
     /// Fetching the kernel of a line that was typed, by this name.
@@ -55,35 +58,41 @@ enum Phase {
 
 /// A file that is being read.
 #[derive(Debug)]
-struct Source {
+struct SourceFile {
     place: Place,
     lines: alloc::vec::IntoIter<String>,
 }
 
-impl Machine {
+impl PxelinuxMachine {
     /// Begins with the search beside `boot_file`.
-    pub(crate) fn search(boot_file: &Url, context: &Context) -> Result<Self, Error> {
+    pub(crate) fn search(boot_file: &Url, context: &Context) -> Result<Self, PlanError> {
         let prefix = Prefix::new(boot_file, &context.facts);
         let place = Place::whole(boot_file);
-        let names: Result<_, Error> = search_list(&context.facts)
+        let names: Result<_, PlanError> = search_list(&context.facts)
             .into_iter()
-            .map(|(name, why)| Ok((prefix.resolve(&name, &place)?, why)))
+            .map(|(name, machine)| {
+                let url = prefix.resolve(&name, &place)?;
+                Ok(Candidate { url, machine })
+            })
             .collect();
-        let missing = "no pxelinux.cfg/… is there for this machine, not even pxelinux.cfg/default";
-        let search = Search::new(names?, missing);
-        Ok(Self::in_phase(prefix, Phase::Searching(search)))
+        let search = Search::new(names?, "pxelinux.cfg/default");
+        Ok(Self::in_phase(prefix, State::Searching(search)))
     }
 
     /// Begins with a configuration that has been fetched.
-    pub(crate) fn of_file(url: &Url, text: &[u8], context: &mut Context) -> Result<Self, Error> {
-        let phase = Phase::Reading {
-            sources: vec![Source::new(url, text, context)?],
+    pub(crate) fn of_file(
+        url: &Url,
+        text: &[u8],
+        context: &mut Context,
+    ) -> Result<Self, PlanError> {
+        let phase = State::Reading {
+            sources: vec![SourceFile::new(url, text, context)?],
             fetching: None,
         };
         Ok(Self::in_phase(Prefix::of_file(url, &context.facts), phase))
     }
 
-    fn in_phase(prefix: Prefix, phase: Phase) -> Self {
+    fn in_phase(prefix: Prefix, phase: State) -> Self {
         Self {
             prefix,
             config: Config::new(),
@@ -94,26 +103,30 @@ impl Machine {
         }
     }
 
-    /// Takes the answer to the step before.
-    pub(crate) fn next(&mut self, answer: Answer, context: &mut Context) -> Result<Turn, Error> {
+    /// Handles the answer to the last step.
+    pub(crate) fn next(
+        &mut self,
+        answer: Answer,
+        context: &mut Context,
+    ) -> Result<Turn, PlanError> {
         match &mut self.phase {
-            Phase::Searching(search) => match search.next(answer, context)? {
+            State::Searching(search) => match search.next(answer, context)? {
                 Searched::Asks(turn) => Ok(turn),
                 Searched::Found(url, text) => {
                     self.open(&url, &text, context)?;
                     self.read(context)
                 }
             },
-            Phase::Reading { fetching, .. } => match fetching.take() {
+            State::Reading { fetching, .. } => match fetching.take() {
                 Some((url, from)) => self.included(&url, &from, answer, context),
                 None => self.read(context),
             },
-            Phase::Saying(_) => self.say(context),
-            Phase::Choosing(choices) => {
+            State::Saying(_) => self.say(context),
+            State::Choosing(choices) => {
                 let choices = core::mem::take(choices);
                 self.chosen(&choices, answer, context)
             }
-            Phase::Prompting => match answer {
+            State::Prompting => match answer {
                 Answer::Text(text) => {
                     self.is_attended = true;
                     self.typed(text.trim(), context)
@@ -131,7 +144,7 @@ impl Machine {
                 | Answer::TimedOut
                 | Answer::Done => self.unanswered(context),
             },
-            Phase::Trying { plan, name } => {
+            State::Trying { plan, name } => {
                 let name = core::mem::take(name);
                 match answer.into_fetched() {
                     Fetched::File(_) => Ok(Turn::Done(plan.clone())),
@@ -143,23 +156,22 @@ impl Machine {
     }
 
     /// Makes `url` the only file that is read.
-    fn open(&mut self, url: &Url, text: &[u8], context: &mut Context) -> Result<(), Error> {
+    fn open(&mut self, url: &Url, text: &[u8], context: &mut Context) -> Result<(), PlanError> {
         self.count_file(&Place::whole(url))?;
-        self.phase = Phase::Reading {
-            sources: vec![Source::new(url, text, context)?],
+        self.phase = State::Reading {
+            sources: vec![SourceFile::new(url, text, context)?],
             fetching: None,
         };
         Ok(())
     }
 
-    fn count_file(&mut self, place: &Place) -> Result<(), Error> {
+    fn count_file(&mut self, place: &Place) -> Result<(), PlanError> {
         self.files_read += 1;
-        match self.files_read > MAX_FILES {
-            true => {
-                let what = format!("more than {MAX_FILES} configuration files; do they loop?");
-                Err(Error::new(place, "", what))
-            }
-            false => Ok(()),
+        if self.files_read > MAX_FILES {
+            let what = format!("more than {MAX_FILES} configuration files; do they loop?");
+            Err(PlanError::at(place, what))
+        } else {
+            Ok(())
         }
     }
 
@@ -169,44 +181,44 @@ impl Machine {
         from: &Place,
         answer: Answer,
         context: &mut Context,
-    ) -> Result<Turn, Error> {
+    ) -> Result<Turn, PlanError> {
         self.count_file(from)?;
         let name = url.to_string();
         match (answer.into_fetched(), &mut self.phase) {
-            (Fetched::File(head), Phase::Reading { sources, .. }) => {
+            (Fetched::File(head), State::Reading { sources, .. }) => {
                 if sources.len() >= MAX_DEPTH {
                     let what = format!("INCLUDE nests deeper than {MAX_DEPTH} files");
-                    return Err(Error::new(from, &name, what));
+                    return Err(PlanError::new(from, &name, what));
                 }
                 context.note(from, format!("includes {url}"));
-                sources.push(Source::new(url, &head, context)?);
+                sources.push(SourceFile::new(url, &head, context)?);
             }
             (Fetched::File(_), _) => {}
-            (Fetched::Missing, Phase::Reading { sources, .. }) if sources.is_empty() => {
-                return Err(Error::new(from, &name, "the server has no such file"));
+            (Fetched::Missing, State::Reading { sources, .. }) if sources.is_empty() => {
+                return Err(PlanError::new(from, &name, "the server has no such file"));
             }
             (Fetched::Missing, _) => {
-                // pxelinux goes on without it, and so many a tree includes what may be missing.
-                context.note(from, format!("{url} is not there, and is left out"));
+                // pxelinux continues without it, and real trees include files that may be missing.
+                context.note(from, format!("{url} not found, skipped"));
             }
-            (Fetched::Failed(why), _) => return Err(Error::new(from, &name, why)),
+            (Fetched::Failed(why), _) => return Err(PlanError::new(from, &name, why)),
         }
         self.read(context)
     }
 
-    fn read(&mut self, context: &mut Context) -> Result<Turn, Error> {
-        while let Phase::Reading { sources, fetching } = &mut self.phase {
+    fn read(&mut self, context: &mut Context) -> Result<Turn, PlanError> {
+        while let State::Reading { sources, fetching } = &mut self.phase {
             let Some(source) = sources.last_mut() else {
                 let mut says = VecDeque::from(core::mem::take(&mut self.config.says));
                 says.extend(self.config.faults.iter().map(ToString::to_string));
-                self.phase = Phase::Saying(says);
+                self.phase = State::Saying(says);
                 break;
             };
             let Some(line) = source.lines.next() else {
                 sources.pop();
                 continue;
             };
-            source.place.line += 1;
+            source.place.advance();
             if let Flow::Include(name) = self.config.line(&line, &source.place) {
                 let url = self.prefix.resolve(&name, &source.place)?;
                 *fetching = Some((url.clone(), source.place.clone()));
@@ -216,8 +228,8 @@ impl Machine {
         self.say(context)
     }
 
-    fn say(&mut self, context: &mut Context) -> Result<Turn, Error> {
-        if let Phase::Saying(says) = &mut self.phase
+    fn say(&mut self, context: &mut Context) -> Result<Turn, PlanError> {
+        if let State::Saying(says) = &mut self.phase
             && let Some(text) = says.pop_front()
         {
             return Ok(Turn::Ask(Step::Say(text)));
@@ -226,7 +238,7 @@ impl Machine {
     }
 
     /// Boots the default, or shows the menu where the configuration wants one.
-    fn decide(&mut self, context: &mut Context) -> Result<Turn, Error> {
+    fn decide(&mut self, context: &mut Context) -> Result<Turn, PlanError> {
         if self.config.has_menu {
             let start = match self.config.default_label() {
                 Some((label, _)) => self.config.menu_of(label.number),
@@ -239,11 +251,11 @@ impl Machine {
         self.boot_default(context)
     }
 
-    /// Asks for what is to be booted.
-    fn prompt(&mut self, context: &Context) -> Result<Turn, Error> {
+    /// Asks for a label at the `boot:` prompt.
+    fn prompt(&mut self, context: &Context) -> Result<Turn, PlanError> {
         self.count_question(context)?;
         self.config.remove_implicit();
-        self.phase = Phase::Prompting;
+        self.phase = State::Prompting;
         let mut labels = String::new();
         for label in self
             .config
@@ -256,29 +268,28 @@ impl Machine {
         }
         Ok(Turn::Ask(Step::CommandLine {
             labels,
-            // Who has typed once is there.
+            // TIMEOUT ends with the first key, also at a second prompt.
             timeout: self.config.timeout.filter(|_| !self.is_attended),
             total_timeout: self.config.total_timeout,
         }))
     }
 
-    /// Boots what counts when nobody types: ONTIMEOUT, or the default.
-    fn unanswered(&mut self, context: &mut Context) -> Result<Turn, Error> {
+    /// Boots ONTIMEOUT, or the default, when nobody types.
+    fn unanswered(&mut self, context: &mut Context) -> Result<Turn, PlanError> {
         let has_timeout = self.config.timeout.or(self.config.total_timeout).is_some();
         match self.config.on_timeout.clone().filter(|_| has_timeout) {
             Some(text) => {
                 let command = self.command(&text);
-                let (number, arguments) = command.ok_or_else(|| {
-                    Error::new(&text.place, &text.value, "there is no such label")
-                })?;
+                let (number, arguments) = command
+                    .ok_or_else(|| PlanError::new(&text.place, &text.value, "no such label"))?;
                 self.boot(number, arguments, None, context)
             }
             None => self.boot_default(context),
         }
     }
 
-    /// Boots what was typed at the prompt; what cannot be booted leads back to it.
-    fn typed(&mut self, line: &str, context: &mut Context) -> Result<Turn, Error> {
+    /// Boots what was typed at the prompt; shows the prompt again when it cannot be booted.
+    fn typed(&mut self, line: &str, context: &mut Context) -> Result<Turn, PlanError> {
         if line.is_empty() {
             return self.boot_default(context);
         }
@@ -286,7 +297,7 @@ impl Machine {
         let (name, arguments) = split_word(line);
         let is_fixed = self.config.is_fixed && !arguments.is_empty();
         if is_fixed {
-            let what = "ALLOWOPTIONS is 0: the words behind the label are left out";
+            let what = "ALLOWOPTIONS is 0: the words after the label are ignored";
             context.note(&place, what);
         }
         let text = Text {
@@ -306,7 +317,7 @@ impl Machine {
             Ok(Turn::Done(plan)) => {
                 let url = plan.kernel.url.clone();
                 let name = name.to_owned();
-                self.phase = Phase::Trying { plan, name };
+                self.phase = State::Trying { plan, name };
                 let purpose = Purpose::Kernel;
                 Ok(Turn::Ask(Step::Fetch { url, purpose }))
             }
@@ -316,7 +327,7 @@ impl Machine {
     }
 
     /// Returns the label that a command line names, and the arguments behind it; what is no label
-    /// is the name of a kernel, unless IMPLICIT says no.
+    /// is the name of a kernel, unless IMPLICIT is 0.
     fn command(&mut self, text: &Text) -> Option<(usize, String)> {
         if let Some(label) = self.config.named(text) {
             return Some((label.number, label.arguments));
@@ -332,12 +343,12 @@ impl Machine {
     }
 
     /// Says why a line cannot be booted, and asks again.
-    fn refuse(&mut self, why: String, context: &mut Context) -> Result<Turn, Error> {
-        self.phase = Phase::Saying(VecDeque::from([why]));
+    fn refuse(&mut self, why: String, context: &mut Context) -> Result<Turn, PlanError> {
+        self.phase = State::Saying(VecDeque::from([why]));
         self.say(context)
     }
 
-    fn boot_default(&mut self, context: &mut Context) -> Result<Turn, Error> {
+    fn boot_default(&mut self, context: &mut Context) -> Result<Turn, PlanError> {
         if let Some(default) = self.config.default.clone()
             && !self.config.only_labels
             && self.config.named(&default).is_none()
@@ -360,63 +371,62 @@ impl Machine {
         }
     }
 
-    fn show(&mut self, number: usize, context: &mut Context) -> Result<Turn, Error> {
+    fn show(&mut self, number: usize, context: &mut Context) -> Result<Turn, PlanError> {
         self.count_question(context)?;
         let place = Place::whole(&context.facts.boot_file);
         let (menu, choices) = self.config.menu(number, self.questions == 1, &place)?;
-        self.phase = Phase::Choosing(choices);
+        self.phase = State::Choosing(choices);
         Ok(Turn::Ask(Step::Menu(menu)))
     }
 
-    fn count_question(&mut self, context: &Context) -> Result<(), Error> {
+    fn count_question(&mut self, context: &Context) -> Result<(), PlanError> {
         self.questions += 1;
         if self.questions > MAX_QUESTIONS {
             let place = Place::whole(&context.facts.boot_file);
-            let what = format!("more than {MAX_QUESTIONS} menus were shown one after the other");
-            return Err(Error::new(&place, "", what));
+            let what = format!("more than {MAX_QUESTIONS} menus and prompts were shown");
+            return Err(PlanError::at(&place, what));
         }
         Ok(())
     }
 
     fn chosen(
         &mut self,
-        choices: &[Choice],
+        choices: &[EntryTarget],
         answer: Answer,
         context: &mut Context,
-    ) -> Result<Turn, Error> {
+    ) -> Result<Turn, PlanError> {
         let place = Place::whole(&context.facts.boot_file);
         let Answer::Chosen {
             entry,
             command_line,
         } = answer
         else {
-            return Err(Error::new(
+            return Err(PlanError::at(
                 &place,
-                "",
-                "nothing was chosen from the menu, and it has no default",
+                "nothing was chosen from the menu, which has no default",
             ));
         };
         match choices.get(entry) {
             Some(choice) => self.follow(choice.clone(), command_line.as_deref(), context),
-            None => Err(Error::new(&place, "", "the menu has no such entry")),
+            None => Err(PlanError::at(&place, "the menu has no such entry")),
         }
     }
 
     fn follow(
         &mut self,
-        choice: Choice,
+        choice: EntryTarget,
         edited: Option<&str>,
         context: &mut Context,
-    ) -> Result<Turn, Error> {
+    ) -> Result<Turn, PlanError> {
         let place = Place::whole(&context.facts.boot_file);
         match choice {
-            Choice::Menu(number) => self.show(number, context),
-            Choice::Label(label) => self.boot(label.number, label.arguments, edited, context),
-            Choice::Quit => {
+            EntryTarget::Menu(number) => self.show(number, context),
+            EntryTarget::Label(label) => self.boot(label.number, label.arguments, edited, context),
+            EntryTarget::Quit => {
                 let what = "the menu was left without booting";
-                Err(Error::local_boot(&place, "", what))
+                Err(PlanError::at(&place, what).local_boot())
             }
-            Choice::None => Err(Error::new(&place, "", "this entry leads nowhere")),
+            EntryTarget::None => Err(PlanError::at(&place, "this entry boots nothing")),
         }
     }
 
@@ -426,30 +436,30 @@ impl Machine {
         mut arguments: String,
         edited: Option<&str>,
         context: &mut Context,
-    ) -> Result<Turn, Error> {
+    ) -> Result<Turn, PlanError> {
         for _ in 0..MAX_LABELS {
             let Some(label) = self.config.labels.get(number) else {
                 break;
             };
             let name = &label.name;
-            context.note(&name.place, format!("label {} is booted", name.value));
+            context.note(&name.place, format!("selected label {}", name.value));
             let (config, prefix) = (&self.config, &self.prefix);
             match boot(config, label, &arguments, edited, prefix, context)? {
-                Outcome::Plan(plan) => return Ok(Turn::Done(plan)),
-                Outcome::Chain(url) => return Ok(Turn::Chain(url)),
-                Outcome::Config(url, directory) => {
+                BootTarget::Plan(plan) => return Ok(Turn::Done(plan)),
+                BootTarget::Chain(url) => return Ok(Turn::Chain(url)),
+                BootTarget::Config(url, directory) => {
                     let from = name.place.clone();
                     if let Some(directory) = directory {
                         self.prefix = self.prefix.within(&directory);
                     }
                     self.config = Config::new();
-                    self.phase = Phase::Reading {
+                    self.phase = State::Reading {
                         sources: Vec::new(),
                         fetching: Some((url.clone(), from)),
                     };
                     return Ok(Turn::configuration(url));
                 }
-                Outcome::Label(next) => {
+                BootTarget::Label(next) => {
                     let text = Text {
                         value: next.clone(),
                         place: name.place.clone(),
@@ -460,25 +470,25 @@ impl Machine {
                             number = label.number;
                         }
                         None => {
-                            return Err(Error::new(&name.place, &next, "there is no such label"));
+                            return Err(PlanError::new(&name.place, &next, "no such label"));
                         }
                     }
                 }
             }
         }
         let place = Place::whole(&context.facts.boot_file);
-        let what = format!("more than {MAX_LABELS} labels lead one to the next");
-        Err(Error::new(&place, "", what))
+        let what = format!("more than {MAX_LABELS} labels refer to each other");
+        Err(PlanError::at(&place, what))
     }
 }
 
-/// What pxelinux says of a command line that leads nowhere.
+/// Returns the message of pxelinux for a line that cannot be booted.
 fn no_kernel(name: &str, why: &str) -> String {
     join(["Could not find kernel image:", name, why])
 }
 
-impl Source {
-    fn new(url: &Url, text: &[u8], context: &mut Context) -> Result<Self, Error> {
+impl SourceFile {
+    fn new(url: &Url, text: &[u8], context: &mut Context) -> Result<Self, PlanError> {
         let place = Place::whole(url);
         context.budget.read(&place, text.len())?;
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);

@@ -1,14 +1,14 @@
-//! Which menu is shown, and what its entries lead to.
+//! The menus of a configuration, and the targets of their entries.
 
 use crate::prelude::*;
 use alloc::collections::BTreeMap;
 
-use super::super::error::{Error, Place};
+use super::super::error::{Place, PlanError};
 use super::super::menu::{Entry, Menu};
 use super::boot::own_options;
-use super::config::{Config, Item, LeadsTo, Text, split_word};
+use super::config::{Config, LeadsTo, MenuLine, Text, split_word};
 
-/// A label, and the arguments that stand behind its name.
+/// A label with the arguments after its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Named {
     pub(super) number: usize,
@@ -23,9 +23,9 @@ impl Named {
     }
 }
 
-/// What an entry leads to.
+/// The target of a menu entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Choice {
+pub(super) enum EntryTarget {
     None,
     Label(Named),
     Menu(usize),
@@ -33,7 +33,7 @@ pub(super) enum Choice {
 }
 
 impl Config {
-    /// Returns what DEFAULT or MENU DEFAULT names.
+    /// Returns the label that DEFAULT or MENU DEFAULT names.
     pub(super) fn default_label(&self) -> Option<(Named, Place)> {
         if let Some(default) = &self.default
             && let Some(named) = self.named(default)
@@ -63,11 +63,11 @@ impl Config {
     pub(super) fn menu_of(&self, label: usize) -> usize {
         let mut menus = self.menus.iter();
         menus
-            .position(|menu| menu.items.contains(&Item::Label(label)))
+            .position(|menu| menu.items.contains(&MenuLine::Label(label)))
             .unwrap_or(self.start)
     }
 
-    /// Returns the menu of this number and what each of its entries leads to.
+    /// Returns the menu of this number and the target of each of its entries.
     ///
     /// # Errors
     /// No such menu, or nothing in it that could be chosen.
@@ -76,9 +76,9 @@ impl Config {
         number: usize,
         is_first: bool,
         place: &Place,
-    ) -> Result<(Menu, Vec<Choice>), Error> {
+    ) -> Result<(Menu, Vec<EntryTarget>), PlanError> {
         let Some(submenu) = self.menus.get(number) else {
-            return Err(Error::new(place, "", "there is no such menu"));
+            return Err(PlanError::at(place, "there is no such menu"));
         };
         let mut menu = Menu {
             title: submenu.title.clone(),
@@ -89,24 +89,23 @@ impl Config {
         };
         let default = self.default_label().map(|(named, _)| named);
         let on_timeout = (self.on_timeout.as_ref()).and_then(|text| self.named(text));
-        // DEFAULT counts in the menu that has its label, and MENU DEFAULT in the others.
+        // DEFAULT applies to the menu that has its label, MENU DEFAULT to the others.
         let selected = (default.as_ref().map(|named| named.number))
-            .filter(|number| submenu.items.contains(&Item::Label(*number)))
+            .filter(|number| submenu.items.contains(&MenuLine::Label(*number)))
             .or(submenu.default);
         let last = on_timeout.as_ref().map(|named| named.number);
-        let parent = Choice::Menu(submenu.parent.unwrap_or(0));
+        let parent = EntryTarget::Menu(submenu.parent.unwrap_or(0));
         let mut tags = BTreeMap::new();
         for (number, menu) in self.menus.iter().enumerate() {
-            // The first of several counts.
+            // The first menu with a tag is used.
             tags.entry(menu.tag.clone()).or_insert(number);
         }
         let mut choices = Vec::new();
         for item in &submenu.items {
             let (entry, mut choice) = self.entry(*item, &parent, &tags);
-            let is =
-                |number| matches!(&choice, Choice::Label(label) if Some(label.number) == number);
+            let is = |number| matches!(&choice, EntryTarget::Label(label) if Some(label.number) == number);
             let (is_selected, is_last) = (is(selected), is(last));
-            let is_hidden = matches!(item, Item::Label(label)
+            let is_hidden = matches!(item, MenuLine::Label(label)
                 if self.labels.get(*label).is_some_and(|label| label.is_hidden));
             if is_hidden && !is_selected && !is_last {
                 continue;
@@ -119,7 +118,7 @@ impl Config {
             }
             // DEFAULT and ONTIMEOUT may carry arguments of their own.
             for named in [&default, &on_timeout].into_iter().flatten() {
-                if let Choice::Label(label) = &mut choice
+                if let EntryTarget::Label(label) = &mut choice
                     && label.number == named.number
                     && !named.arguments.is_empty()
                 {
@@ -141,31 +140,31 @@ impl Config {
         }
         if first.is_none() {
             let what = "the configuration has no label that could be booted";
-            return Err(Error::new(place, "", what));
+            return Err(PlanError::at(place, what));
         }
         Ok((menu, choices))
     }
 
-    /// Returns an entry and what it leads to, in a menu with this one around it, by the numbers of
-    /// all menus with a tag.
+    /// Returns an entry and its target, in a menu with this parent; `tags` has the number of each menu
+    /// with a tag.
     fn entry(
         &self,
-        item: Item,
-        parent: &Choice,
+        item: MenuLine,
+        parent: &EntryTarget,
         tags: &BTreeMap<String, usize>,
-    ) -> (Entry, Choice) {
-        let nothing = (Entry::default(), Choice::None);
+    ) -> (Entry, EntryTarget) {
+        let nothing = (Entry::default(), EntryTarget::None);
         match item {
-            Item::Separator => nothing,
-            Item::Submenu(number) => match self.menus.get(number) {
+            MenuLine::Separator => nothing,
+            MenuLine::Submenu(number) => match self.menus.get(number) {
                 Some(menu) => {
                     let label = menu.label.as_ref().or(menu.title.as_ref());
                     let text = label.unwrap_or(&menu.tag);
-                    (choice_entry(text), Choice::Menu(number))
+                    (choice_entry(text), EntryTarget::Menu(number))
                 }
                 None => nothing,
             },
-            Item::Label(number) => match self.labels.get(number) {
+            MenuLine::Label(number) => match self.labels.get(number) {
                 Some(label) => {
                     let text = label.menu_label.as_ref().unwrap_or(&label.name.value);
                     let mut entry = choice_entry(text);
@@ -175,14 +174,14 @@ impl Config {
                         entry.command_line = Some(own_options(self, label).to_owned());
                     }
                     let choice = match &label.leads_to {
-                        _ if label.is_disabled => Choice::None,
-                        None => Choice::Label(Named::label(number)),
+                        _ if label.is_disabled => EntryTarget::None,
+                        None => EntryTarget::Label(Named::label(number)),
                         Some(LeadsTo::Parent) => parent.clone(),
                         Some(LeadsTo::Tagged(tag)) => {
                             let number = tags.get(tag).copied();
-                            number.map_or(Choice::None, Choice::Menu)
+                            number.map_or(EntryTarget::None, EntryTarget::Menu)
                         }
-                        Some(LeadsTo::Quit) => Choice::Quit,
+                        Some(LeadsTo::Quit) => EntryTarget::Quit,
                     };
                     (entry, choice)
                 }
@@ -193,7 +192,7 @@ impl Config {
 }
 
 fn choice_entry(text: &str) -> Entry {
-    // ^ stands before the letter that chooses the entry.
+    // ^ marks the next letter as the key of the entry.
     let key = text
         .split_once('^')
         .and_then(|(_, rest)| rest.chars().next());

@@ -1,12 +1,12 @@
-//! Where pxelinux looks: the names of its configuration, and what a file name in it means.
+//! Paths of pxelinux: the names of its configuration, and how a file name in it is resolved.
 
-use super::super::error::{Error, Place};
+use super::super::error::{Place, PlanError};
 use super::super::facts::Facts;
-use super::super::search;
+use super::super::loaders::{MachineName, names_of};
 use crate::prelude::*;
 use crate::text::url::{Url, UrlError, scheme_of};
 
-/// What stands before a relative file name.
+/// The base of relative file names.
 #[derive(Debug, Clone)]
 pub(super) struct Prefix {
     /// The boot file: the server, and the directory when no prefix is set.
@@ -24,8 +24,8 @@ impl Prefix {
         }
     }
 
-    /// Returns the prefix of a configuration that was named itself: its directory, or the one
-    /// above when it stands in `pxelinux.cfg`.
+    /// Returns the prefix for a configuration that is the boot file itself: its directory, or the
+    /// parent when it is in `pxelinux.cfg`.
     pub(super) fn of_file(file: &Url, facts: &Facts) -> Self {
         let directory = file.path().rsplit('/').nth(1);
         let base = match directory {
@@ -37,9 +37,10 @@ impl Prefix {
 
     /// Returns the prefix with another directory, itself relative to this one.
     pub(super) fn within(&self, directory: &str) -> Self {
-        let mut text = match directory.starts_with('/') || scheme_of(directory).is_some() {
-            true => String::new(),
-            false => self.text.clone().unwrap_or_default(),
+        let mut text = if directory.starts_with('/') || scheme_of(directory).is_some() {
+            String::new()
+        } else {
+            self.text.clone().unwrap_or_default()
         };
         text.push_str(directory);
         if !text.ends_with('/') {
@@ -51,11 +52,11 @@ impl Prefix {
         }
     }
 
-    /// Returns the file that `name` means: a URL; `host::file` and `::file` from the root of a
-    /// server; `/file` without prefix; anything else behind the prefix.
-    pub(super) fn resolve(&self, name: &str, place: &Place) -> Result<Url, Error> {
+    /// Returns the file that `name` refers to: a URL; `host::file` and `::file` from the root of a
+    /// server; `/file` without prefix; anything else after the prefix.
+    pub(super) fn resolve(&self, name: &str, place: &Place) -> Result<Url, PlanError> {
         self.url_of(name)
-            .map_err(|error| Error::new(place, name, error.what))
+            .map_err(|error| PlanError::new(place, name, error.what))
     }
 
     fn url_of(&self, name: &str) -> Result<Url, UrlError> {
@@ -78,14 +79,21 @@ impl Prefix {
     }
 }
 
-/// Returns the names under which the configuration is searched, in order, each with its reason:
-/// option 209, the machine's UUID, its other names, and `default`.
-pub(super) fn search_list(facts: &Facts) -> Vec<(String, &'static str)> {
+/// Returns the names under which the configuration is searched, in order, each with what it is made
+/// of: option 209, the machine's UUID, its other names, and `default`.
+pub(super) fn search_list(facts: &Facts) -> Vec<(String, Option<MachineName>)> {
     let mut names = Vec::new();
-    names.extend(facts.text_option(209).map(|name| (name, "option 209")));
-    let uuid = facts.smbios("product_uuid").map(str::to_ascii_lowercase);
-    let machine = (uuid.map(|uuid| (uuid, "UUID")).into_iter()).chain(search::names_of(facts));
-    let all = machine.chain([("default".to_owned(), "default")]);
-    names.extend(all.map(|(name, why)| (format!("pxelinux.cfg/{name}"), why)));
+    if let Some(name) = facts.text_option(209) {
+        let kind = "option 209";
+        names.push((name.clone(), Some(MachineName { kind, name })));
+    }
+    let uuid = facts.smbios("product_uuid").map(|uuid| MachineName {
+        kind: "UUID",
+        name: uuid.to_ascii_lowercase(),
+    });
+    for machine in uuid.into_iter().chain(names_of(facts)) {
+        names.push((format!("pxelinux.cfg/{}", machine.name), Some(machine)));
+    }
+    names.push(("pxelinux.cfg/default".to_owned(), None));
     names
 }

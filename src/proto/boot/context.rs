@@ -1,0 +1,169 @@
+//! What all languages share: the facts, the notes that say where a decision came
+//! from, and one budget for all files of a plan, whichever language they are in.
+//!
+//! A server decides what a configuration says, so its length, its loops and the text of its
+//! variables must be limited. Limits of each language alone would multiply: by chained files, by their
+//! commands, by the variables in a command.
+
+use core::fmt;
+
+use super::error::{Place, PlanError};
+use super::facts::Facts;
+use super::plan::{BootPlan, Purpose};
+use super::step::Step;
+use crate::prelude::*;
+use crate::text::safe::Safe;
+use crate::text::url::Url;
+
+/// Limits of the notes and of their length in characters, since their number depends on the server.
+const MAX_NOTES: usize = 2_000;
+const MAX_NOTE_LEN: usize = 1_000;
+
+/// How many commands, statements and conditions a plan may run. A script that waits five seconds
+/// before each try gets through days with it; a menu of 1 MiB has some 20,000 lines.
+const MAX_STEPS: usize = 100_000;
+/// How much text a plan may read, expand and show, in bytes. Real plans stay below
+/// 1 MiB, the longest single file that is read.
+const MAX_TEXT_LEN: usize = 16 << 20;
+
+/// A decision of the planner, with the line it follows from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// The file and line.
+    pub place: Place,
+    /// The decision.
+    pub text: String,
+    /// Whether it is for `-v` only.
+    pub is_detail: bool,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, Safe::line(&self.text))
+    }
+}
+
+/// Facts, budget and notes of a plan.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) facts: Facts,
+    pub(super) budget: Budget,
+    notes: Vec<Note>,
+}
+
+impl Context {
+    /// Begins with the whole budget and no notes.
+    pub(super) const fn new(facts: Facts, budget: Budget) -> Self {
+        let notes = Vec::new();
+        Self {
+            facts,
+            budget,
+            notes,
+        }
+    }
+
+    /// Returns the decisions so far, in order.
+    pub(super) fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
+    /// Adds a note on a decision; beyond the limit it is dropped.
+    pub(super) fn note(&mut self, place: &Place, text: impl Into<String>) {
+        self.add_note(place, text.into(), false);
+    }
+
+    /// Adds a note for `-v` only.
+    pub(super) fn note_detail(&mut self, place: &Place, text: impl Into<String>) {
+        self.add_note(place, text.into(), true);
+    }
+
+    fn add_note(&mut self, place: &Place, text: String, is_detail: bool) {
+        if self.notes.len() < MAX_NOTES {
+            self.notes.push(Note {
+                place: place.clone(),
+                text: text.chars().take(MAX_NOTE_LEN).collect(),
+                is_detail,
+            });
+        }
+    }
+}
+
+/// The next turn of a language's interpreter.
+#[derive(Debug)]
+pub(super) enum Turn {
+    /// A step of the driver.
+    Ask(Step),
+    /// Another boot file.
+    Chain(Url),
+    /// The plan is ready.
+    Done(Box<BootPlan>),
+}
+
+impl Turn {
+    /// Asks for a file that is read as text.
+    pub(super) const fn configuration(url: Url) -> Self {
+        let purpose = Purpose::Configuration;
+        Self::Ask(Step::Fetch { url, purpose })
+    }
+}
+
+/// Steps and text used so far, and the place of the last step.
+#[derive(Debug)]
+pub(super) struct Budget {
+    place: Place,
+    steps: usize,
+    text_len: usize,
+}
+
+impl Budget {
+    /// Begins with nothing used.
+    pub(super) const fn new(place: Place) -> Self {
+        Self {
+            place,
+            steps: 0,
+            text_len: 0,
+        }
+    }
+
+    /// Counts a step at `place`.
+    ///
+    /// # Errors
+    /// The budget is used up.
+    pub(super) fn step(&mut self, place: &Place) -> Result<(), PlanError> {
+        self.place.clone_from(place);
+        self.steps += 1;
+        self.check()
+    }
+
+    /// Counts text that is read at `place`.
+    ///
+    /// # Errors
+    /// The budget is used up.
+    pub(super) fn read(&mut self, place: &Place, len: usize) -> Result<(), PlanError> {
+        self.place.clone_from(place);
+        self.produce(len);
+        self.check()
+    }
+
+    /// Counts text that the current step produces; returns whether the budget allows it.
+    pub(super) const fn produce(&mut self, len: usize) -> bool {
+        self.text_len = self.text_len.saturating_add(len);
+        self.text_len <= MAX_TEXT_LEN
+    }
+
+    /// Checks that the budget is not used up.
+    ///
+    /// # Errors
+    /// It is, with the place of the current step.
+    pub(super) fn check(&self) -> Result<(), PlanError> {
+        let what = if self.steps > MAX_STEPS {
+            format!("the plan needs more than {MAX_STEPS} steps; does it loop?")
+        } else if self.text_len > MAX_TEXT_LEN {
+            let limit = MAX_TEXT_LEN >> 20;
+            format!("the plan produced more than {limit} MiB of text; does it loop?")
+        } else {
+            return Ok(());
+        };
+        Err(PlanError::at(&self.place, what))
+    }
+}

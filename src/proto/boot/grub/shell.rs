@@ -1,0 +1,305 @@
+//! Variables, the kernel and initrds that are loaded, and the results of commands.
+
+use alloc::borrow::Cow;
+use alloc::collections::BTreeMap;
+
+use super::super::context::Budget;
+use super::super::error::{Place, PlanError};
+use super::super::facts::{Architecture, Facts};
+use super::super::plan::{BootPlan, PlanPart};
+use super::super::step::Step;
+use super::parse::{Word, WordPiece};
+use crate::prelude::*;
+use crate::text::url::Url;
+
+/// The longest value of a variable, in bytes.
+const MAX_VALUE_LEN: usize = 65_536;
+/// How many variables there may be; real configurations have some dozens.
+const MAX_VARIABLES: usize = 2_000;
+
+/// The result of a command.
+#[derive(Debug)]
+pub(super) enum StatementEffect {
+    /// It succeeded or failed.
+    Status(bool),
+    /// It failed, for this reason, which becomes a note.
+    Fails(Cow<'static, str>),
+    /// Another file runs; with `is_new` a new menu of its own.
+    Source { url: Url, is_new: bool },
+    /// This text runs.
+    Run(String),
+    /// A function may have this name.
+    Call(String),
+    /// A step of the driver, and how to continue with its answer.
+    Ask(Step, PendingStatement),
+    /// The end of the innermost file or function, with this status if it has one.
+    Return(Option<bool>),
+    /// The loaded kernel is started.
+    Boot,
+}
+
+impl StatementEffect {
+    pub(super) const fn fails(why: &'static str) -> Self {
+        Self::Fails(Cow::Borrowed(why))
+    }
+}
+
+/// A command that waits for the answer to a step.
+#[derive(Debug)]
+pub(super) enum PendingStatement {
+    /// It succeeds.
+    Nothing,
+    /// The text is assigned to this variable.
+    Variable(Option<String>),
+    /// The variables of an environment block are set, if they are among these or these are none.
+    Environment(Vec<String>),
+    /// The length of this file is known then, and the command runs again.
+    Size(Url),
+    /// It succeeds if the signature is good.
+    Signature,
+}
+
+/// Variables, and what has been loaded so far.
+#[derive(Debug, Default)]
+pub(super) struct Shell {
+    variables: BTreeMap<String, String>,
+    kernel: Option<(Url, String)>,
+    initrds: Vec<PlanPart>,
+    device_tree: Option<PlanPart>,
+    /// Lengths of files that conditions need, by URL; 0 for missing files.
+    pub(super) sizes: BTreeMap<String, usize>,
+}
+
+impl Shell {
+    /// Begins with the variables that GRUB sets for the network.
+    pub(super) fn new(file: &Url, facts: &Facts) -> Self {
+        let server = file.host();
+        let device = format!("{},{}", file.scheme().name(), file.authority());
+        let directory = match file.path().rsplit_once('/') {
+            Some((directory, _)) => directory,
+            None => "",
+        };
+        let cpu = match facts.architecture {
+            Architecture::X86 => "i386",
+            Architecture::X86_64 => "x86_64",
+            Architecture::Arm => "arm",
+            Architecture::Arm64 => "arm64",
+            Architecture::RiscV64 => "riscv64",
+            Architecture::Other => "unknown",
+        };
+        let mac = facts.mac.to_string();
+        let variables = [
+            ("root", device.clone()),
+            ("prefix", format!("({device}){directory}")),
+            ("net_default_server", server.to_owned()),
+            ("pxe_default_server", server.to_owned()),
+            ("net_default_mac", mac.clone()),
+            ("net_default_ip", facts.address.to_string()),
+            ("net_default_interface", "efinet0".to_owned()),
+            ("net_efinet0_mac", mac),
+            ("net_efinet0_ip", facts.address.to_string()),
+            ("grub_cpu", cpu.to_owned()),
+            (
+                "grub_platform",
+                if facts.is_efi { "efi" } else { "pc" }.to_owned(),
+            ),
+            ("feature_menuentry_id", "y".to_owned()),
+            ("menuentry_id_option", "--id".to_owned()),
+            ("feature_default_font_path", "y".to_owned()),
+            ("feature_all_video_module", "y".to_owned()),
+            ("feature_timeout_style", "y".to_owned()),
+            ("?", "0".to_owned()),
+        ];
+        Self {
+            variables: variables
+                .map(|(name, value)| (name.to_owned(), value))
+                .into(),
+            ..Self::default()
+        }
+    }
+
+    /// Returns the value of a variable.
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str)
+    }
+
+    /// Removes a variable.
+    pub(super) fn unset(&mut self, name: &str) {
+        self.variables.remove(name);
+    }
+
+    /// Sets a variable.
+    pub(super) fn set(&mut self, name: &str, value: &str) {
+        self.variables.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Sets a variable for the configuration.
+    ///
+    /// # Errors
+    /// Too many or too long ones, or `check_signatures=enforce`.
+    pub(super) fn assign(
+        &mut self,
+        name: &str,
+        value: &str,
+        place: &Place,
+    ) -> Result<(), PlanError> {
+        if self.variables.len() >= MAX_VARIABLES && self.variable(name).is_none() {
+            let what = format!("more than {MAX_VARIABLES} variables");
+            return Err(PlanError::new(place, name, what));
+        }
+        if value.len() > MAX_VALUE_LEN {
+            let what = format!("its value is longer than {MAX_VALUE_LEN} bytes");
+            return Err(PlanError::new(place, name, what));
+        }
+        if name == "check_signatures" && value == "enforce" {
+            let what = "signatures of all files cannot be enforced by a configuration; \
+                        use require-signature in the policy of this machine";
+            return Err(PlanError::new(place, name, what));
+        }
+        self.set(name, value);
+        Ok(())
+    }
+
+    /// Expands words; a variable outside of quotes falls apart at its spaces.
+    ///
+    /// # Errors
+    /// The plan has produced too much text.
+    pub(super) fn expand(
+        &self,
+        words: &[Word],
+        budget: &mut Budget,
+    ) -> Result<Vec<String>, PlanError> {
+        let mut expanded = Vec::new();
+        for word in words {
+            let mut text = String::new();
+            let mut is_word = false;
+            for piece in word {
+                let (value, may_split) = match piece {
+                    WordPiece::Text(text) => (text.as_str(), false),
+                    WordPiece::Variable { name, is_quoted } => {
+                        (self.variable(name).unwrap_or_default(), !is_quoted)
+                    }
+                };
+                is_word |= !may_split;
+                // 16 for the memory of a word, or empty ones would cost nothing.
+                if !budget.produce(16 + value.len()) {
+                    budget.check()?;
+                }
+                let mut rest = value;
+                while may_split && let Some((part, next)) = rest.split_once(' ') {
+                    text.push_str(part);
+                    if is_word || !text.is_empty() {
+                        expanded.push(core::mem::take(&mut text));
+                    }
+                    is_word = false;
+                    rest = next;
+                }
+                text.push_str(rest);
+                is_word |= !rest.is_empty();
+            }
+            if is_word {
+                expanded.push(text);
+            }
+        }
+        Ok(expanded)
+    }
+
+    /// Loads a kernel; initrds of one before are dropped, as GRUB does (`grub_cmd_linux`).
+    pub(super) fn load_kernel(&mut self, url: Url, command_line: String) {
+        self.kernel = Some((url, command_line));
+        self.initrds.clear();
+    }
+
+    /// Loads an initrd behind the others.
+    pub(super) fn load_initrd(&mut self, url: Url) {
+        self.initrds.push(url.into());
+    }
+
+    /// Loads a device tree in place of the one before.
+    pub(super) fn load_device_tree(&mut self, url: Url) {
+        self.device_tree = Some(url.into());
+    }
+
+    /// Returns the plan of what is loaded; none when no kernel is.
+    pub(super) fn plan(&self) -> Option<BootPlan> {
+        let (kernel, command_line) = self.kernel.clone()?;
+        Some(BootPlan {
+            initrds: self.initrds.clone(),
+            device_tree: self.device_tree.clone(),
+            ..BootPlan::of_kernel(kernel.into(), command_line)
+        })
+    }
+
+    /// Returns the file that a name means: `(http,host:port)/file`, or `/file` on `$root`.
+    pub(super) fn resolve(&self, name: &str, place: &Place) -> Result<Url, PlanError> {
+        let url = self.url_of(name);
+        url.map_err(|what| PlanError::new(place, name, what))
+    }
+
+    fn url_of(&self, name: &str) -> Result<Url, &'static str> {
+        let parse = |text: &str| text.parse::<Url>().map_err(|error| error.what);
+        if crate::text::url::scheme_of(name).is_some() {
+            return parse(name);
+        }
+        let root = self.variable("root").unwrap_or_default();
+        let device = name.strip_prefix('(').and_then(|rest| rest.split_once(')'));
+        let (device, file) = device.unwrap_or((root, name));
+        let (protocol, server) = match device.split_once(',') {
+            Some(parts) => parts,
+            None => (
+                device,
+                self.variable("net_default_server").unwrap_or_default(),
+            ),
+        };
+        let scheme = match protocol {
+            "tftp" | "pxe" => "tftp",
+            "http" | "https" => protocol,
+            _ => return Err("is on a device that is not the network"),
+        };
+        let server = parse(&format!("{scheme}://{}/root", server.replace(',', ":")))?;
+        let file = server.with_file_name(&format!("/{}", file.trim_start_matches('/')));
+        file.map_err(|error| error.what)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_sets_no_more_variables_than_there_is_memory_for() {
+        let mut state = Shell::default();
+        let mut set = |number: usize| state.assign(&format!("v{number}"), "x", &place());
+        for number in 0..MAX_VARIABLES {
+            assert!(set(number).is_ok(), "{number}");
+        }
+        assert!(set(MAX_VARIABLES).unwrap_err().what.contains("variables"));
+    }
+
+    #[test]
+    fn files_are_looked_for_where_the_configuration_came_from_or_a_device_says() {
+        let facts = |url: &Url| {
+            let (address, server) = ([192, 0, 2, 2].into(), [192, 0, 2, 1].into());
+            Facts::new(url.clone(), Default::default(), address, server)
+        };
+        for (from, name, expected) in [
+            ("http://h:8080/g/grub.cfg", "/a b", "http://h:8080/a%20b"),
+            ("tftp://h:1069/g/grub.cfg", "/a b", "tftp://h:1069//a%20b"),
+            ("tftp://h/grub.cfg", "(http,i:81)/a?b", "http://i:81/a?b"),
+            ("tftp://h/grub.cfg", "(http,i,81)a", "http://i:81/a"),
+            ("tftp://h/grub.cfg", "(pxe)/a?b", "tftp://h//a?b"),
+            ("tftp://h/grub.cfg", "https://i/a", "https://i/a"),
+        ] {
+            let from: Url = from.parse().unwrap();
+            let url = Shell::new(&from, &facts(&from)).resolve(name, &place());
+            assert_eq!(url.unwrap().to_string(), expected, "{name}");
+        }
+        for wrong in ["(hd0)/a", "(tftp,)/a", "(http,a b)/a"] {
+            assert!(Shell::default().resolve(wrong, &place()).is_err());
+        }
+    }
+
+    fn place() -> Place {
+        Place::whole(&"tftp://192.0.2.1/grub.cfg".parse().unwrap())
+    }
+}

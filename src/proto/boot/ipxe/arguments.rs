@@ -1,0 +1,217 @@
+//! The arguments of a command: its options (`--timeout 5000`, `--timeout=5000`, `-t 5000`, `-t5000`), up
+//! to the first word that is none, then its words; and why a command failed.
+
+use core::time::Duration;
+
+use super::super::error::Place;
+use super::format::parse_integer;
+use crate::prelude::*;
+
+/// Why a command failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CommandFault {
+    /// The word at fault; the command itself when none.
+    pub(super) word: Option<String>,
+    pub(super) what: String,
+    pub(super) is_local_boot: bool,
+}
+
+impl CommandFault {
+    pub(super) fn new(word: &str, what: impl Into<String>) -> Self {
+        Self {
+            word: Some(word.to_owned()).filter(|word| !word.is_empty()),
+            ..Self::of_command(what)
+        }
+    }
+
+    /// Returns the failure of a command for which no single word is at fault.
+    pub(super) fn of_command(what: impl Into<String>) -> Self {
+        Self {
+            word: None,
+            what: what.into(),
+            is_local_boot: false,
+        }
+    }
+}
+
+/// An option that a command knows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CommandOption {
+    long: &'static str,
+    short: char,
+    has_value: bool,
+}
+
+/// Returns an option without value.
+pub(super) const fn flag(long: &'static str, short: char) -> CommandOption {
+    CommandOption {
+        long,
+        short,
+        has_value: false,
+    }
+}
+
+/// Returns an option with a value.
+pub(super) const fn valued(long: &'static str, short: char) -> CommandOption {
+    CommandOption {
+        long,
+        short,
+        has_value: true,
+    }
+}
+
+/// The options and words of a command, with its file and line.
+#[derive(Debug)]
+pub(super) struct Arguments<'a> {
+    /// The name by which the command was called.
+    pub(super) command: &'a str,
+    /// The line of the script.
+    pub(super) place: &'a Place,
+    options: Vec<(&'static str, String)>,
+    /// The words after the options.
+    pub(super) words: &'a [String],
+}
+
+impl<'a> Arguments<'a> {
+    /// Returns the words of a command that has no options.
+    pub(super) const fn without_options(
+        command: &'a str,
+        words: &'a [String],
+        place: &'a Place,
+    ) -> Self {
+        Self {
+            command,
+            place,
+            options: Vec::new(),
+            words,
+        }
+    }
+
+    /// Separates the options of a command from its words.
+    ///
+    /// # Errors
+    /// An option that is not among `known`, or one without its value.
+    pub(super) fn parse(
+        command: &'a str,
+        mut words: &'a [String],
+        place: &'a Place,
+        known: &[CommandOption],
+    ) -> Result<Self, CommandFault> {
+        let mut options = Vec::new();
+        while let [word, rest @ ..] = words {
+            if word == "--" {
+                words = rest;
+                break;
+            }
+            if word == "-" || !word.starts_with('-') {
+                break;
+            }
+            words = rest;
+            let (option, mut value) = find(word, known)
+                .ok_or_else(|| CommandFault::new(word, "not an option of this command"))?;
+            if option.has_value && value.is_none() {
+                let [next, rest @ ..] = words else {
+                    return Err(CommandFault::new(
+                        word,
+                        "the value of the option is missing",
+                    ));
+                };
+                value = Some(next.as_str());
+                words = rest;
+            }
+            options.push((option.long, value.unwrap_or_default().to_owned()));
+        }
+        Ok(Self {
+            command,
+            place,
+            options,
+            words,
+        })
+    }
+
+    /// Returns whether the option was given.
+    pub(super) fn has(&self, long: &str) -> bool {
+        self.value(long).is_some()
+    }
+
+    /// Returns the value of the option; the last one counts.
+    pub(super) fn value(&self, long: &str) -> Option<&str> {
+        let mut options = self.options.iter().rev();
+        let value = options.find(|(name, _)| *name == long);
+        value.map(|(_, value)| value.as_str())
+    }
+
+    /// Returns `--timeout` in milliseconds; 0 means none.
+    ///
+    /// # Errors
+    /// A value that is no number, or a negative one.
+    pub(super) fn timeout(&self) -> Result<Option<Duration>, CommandFault> {
+        let Some(value) = self.value("timeout") else {
+            return Ok(None);
+        };
+        let number = parse_integer(value).and_then(|number| u64::try_from(number).ok());
+        match number {
+            Some(milliseconds) => {
+                let timeout = Some(milliseconds).filter(|timeout| *timeout > 0);
+                Ok(timeout.map(Duration::from_millis))
+            }
+            None => Err(CommandFault::new(value, "--timeout needs a number")),
+        }
+    }
+
+    /// Returns `--key`, the character itself or its code; none for the function keys.
+    ///
+    /// # Errors
+    /// Several characters that are no number.
+    pub(super) fn key(&self) -> Result<Option<char>, CommandFault> {
+        let Some(text) = self.value("key") else {
+            return Ok(None);
+        };
+        let mut letters = text.chars();
+        match (letters.next(), letters.next()) {
+            (Some(key), None) => Ok(Some(key)),
+            _ => {
+                let code = u32::try_from(number(text)?).ok();
+                // Keys without a character have codes from 0x100 on (iPXE's <ipxe/keys.h>).
+                Ok(code.filter(|code| *code < 0x80).and_then(char::from_u32))
+            }
+        }
+    }
+
+    /// Returns a word by its number, which is below the least count of the command's row.
+    pub(super) fn word(&self, at: usize) -> &'a str {
+        self.words.get(at).map_or("", String::as_str)
+    }
+
+    /// Returns the words from this number on, with a space between.
+    pub(super) fn text(&self, at: usize) -> String {
+        self.words.get(at..).unwrap_or_default().join(" ")
+    }
+}
+
+/// Parses a number.
+///
+/// # Errors
+/// The word is not a number.
+pub(super) fn number(word: &str) -> Result<i64, CommandFault> {
+    parse_integer(word).ok_or_else(|| CommandFault::new(word, "is not a number"))
+}
+
+fn find<'a>(word: &'a str, known: &[CommandOption]) -> Option<(CommandOption, Option<&'a str>)> {
+    if let Some(long) = word.strip_prefix("--") {
+        let (name, value) = match long.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (long, None),
+        };
+        let option = known.iter().find(|known| known.long == name)?;
+        return (option.has_value || value.is_none()).then_some((*option, value));
+    }
+    let mut letters = word.strip_prefix('-')?.chars();
+    let short = letters.next()?;
+    let option = known.iter().find(|known| known.short == short)?;
+    match (option.has_value, letters.as_str()) {
+        (_, "") => Some((*option, None)),
+        (true, value) => Some((*option, Some(value))),
+        (false, _) => None,
+    }
+}

@@ -1,0 +1,163 @@
+//! What passes between the planner and its driver: steps one way, answers the other.
+
+use core::time::Duration;
+
+use super::error::PlanError;
+use super::menu::{Entry, Menu};
+use super::plan::{BootPlan, Purpose};
+use crate::prelude::*;
+use crate::text::url::Url;
+
+/// A request of the planner to its driver.
+#[derive(Debug)]
+pub enum Step {
+    /// Fetch the file and store it. Answered by `File`, `Missing` or `Failed`.
+    Fetch {
+        /// The file.
+        url: Url,
+        /// Why.
+        purpose: Purpose,
+    },
+    /// A file's signature, checked before anything of the file is used. Answered by `Done` or
+    /// `Failed`.
+    Verify {
+        /// The file, which has been fetched unless its server failed.
+        url: Url,
+        /// The signature.
+        signature: Box<Url>,
+    },
+    /// A choice. Answered by `Chosen`, `Cancelled` or `TimedOut`; with nobody to ask, by
+    /// [`Menu::unattended`].
+    Menu(Menu),
+    /// A key press. Answered by `Pressed`, `Cancelled` or `TimedOut`; with nobody to ask, by
+    /// `TimedOut`.
+    Prompt {
+        /// What to show.
+        text: String,
+        /// The key that counts; any when none.
+        key: Option<char>,
+        /// How long to wait; for ever when none.
+        timeout: Option<Duration>,
+    },
+    /// A line of text. Answered by `Text`, `Cancelled` or `TimedOut`.
+    Input {
+        /// What to show.
+        text: String,
+        /// The initial text.
+        default: String,
+        /// Whether the text is shown while it is typed.
+        is_secret: bool,
+        /// How long to wait for the first key; for ever when none.
+        timeout: Option<Duration>,
+    },
+    /// What to boot, typed at a `boot:` prompt. Answered by `Text`, `Cancelled` or `TimedOut`;
+    /// with nobody to ask, by `TimedOut`.
+    CommandLine {
+        /// What may be typed, with spaces between, for those who ask.
+        labels: String,
+        /// How long to wait for the first key; for ever when none.
+        timeout: Option<Duration>,
+        /// How long to wait for the line, whatever keys are pressed.
+        total_timeout: Option<Duration>,
+    },
+    /// A line to show. Answered by `Done`.
+    Say(String),
+    /// A pause. Answered by `Done`.
+    Sleep(Duration),
+    /// The plan; the end.
+    Done(Box<BootPlan>),
+    /// Why there is none; the end.
+    Failed(PlanError),
+}
+
+impl Step {
+    /// Returns how much text it shows or asks for, in bytes.
+    pub(super) fn text_len(&self) -> usize {
+        match self {
+            Self::Say(text) | Self::Prompt { text, .. } => text.len(),
+            Self::Input { text, default, .. } => text.len() + default.len(),
+            Self::Menu(menu) => menu.entries.iter().map(Entry::text_len).sum(),
+            Self::Fetch { url, .. } | Self::Verify { url, .. } => {
+                url.path().len() + url.query().map_or(0, str::len)
+            }
+            Self::CommandLine { labels, .. } => labels.len(),
+            Self::Sleep(_) | Self::Done(_) | Self::Failed(_) => 0,
+        }
+    }
+}
+
+/// The answer to a [`Step`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The first call, before any step.
+    Begin,
+    /// The file has been fetched.
+    File {
+        /// Its first [`HEAD_LEN`](super::HEAD_LEN) bytes, or all.
+        head: Vec<u8>,
+        /// Its length in bytes.
+        len: u64,
+    },
+    /// The server has no such file.
+    Missing,
+    /// The file could not be fetched or verified, for this reason.
+    Failed(String),
+    /// An entry was chosen.
+    Chosen {
+        /// Its number in [`Menu::entries`].
+        entry: usize,
+        /// The command line, when it was edited.
+        command_line: Option<String>,
+    },
+    /// The key was pressed.
+    Pressed,
+    /// The line was entered.
+    Text(String),
+    /// The user cancelled.
+    Cancelled,
+    /// Nobody answered.
+    TimedOut,
+    /// It is done.
+    Done,
+}
+
+/// Result of a fetch.
+pub(super) enum Fetched {
+    File(Vec<u8>),
+    Missing,
+    Failed(String),
+}
+
+impl Answer {
+    /// Returns the result of [`Step::Fetch`]; any other answer is a failure.
+    pub(super) fn into_fetched(self) -> Fetched {
+        match self {
+            Self::File { head, .. } => Fetched::File(head),
+            Self::Missing => Fetched::Missing,
+            Self::Failed(why) => Fetched::Failed(why),
+            Self::Begin
+            | Self::Chosen { .. }
+            | Self::Pressed
+            | Self::Text(_)
+            | Self::Cancelled
+            | Self::TimedOut
+            | Self::Done => Fetched::Failed("the file was not fetched".to_owned()),
+        }
+    }
+}
+
+impl Menu {
+    /// Returns the answer when nobody is there: the entry of the timeout, or the selected one, or
+    /// `TimedOut` when the menu has neither.
+    pub fn unattended(&self) -> Answer {
+        let timeout = self.timeout.or(self.total_timeout);
+        let on_timeout = timeout.and(self.on_timeout);
+        match on_timeout.or(self.selected) {
+            Some(entry) => Answer::Chosen {
+                entry,
+                command_line: None,
+            },
+            None => Answer::TimedOut,
+        }
+    }
+}
