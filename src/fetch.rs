@@ -10,104 +10,48 @@ mod address;
 mod clock;
 mod connection;
 mod delivery;
-mod hashing;
+mod download;
+mod failure;
+mod fetcher;
 mod http;
-mod mirrors;
 mod names;
 mod progress;
 mod proxy;
 mod signed;
 mod sink;
 mod staged;
+mod tcp;
 mod tftp;
 #[cfg(feature = "tls")]
 mod tls;
+mod transport;
 mod turns;
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::IpAddr;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::config::{Config, FetchConfig};
-use crate::error::{Cause, Error};
+use crate::error::Error;
+use crate::sys::SyscallError;
 use crate::sys::file::{self, Target};
 use crate::sys::memfd::{Memfd, SealedFile};
-use crate::sys::{self, SyscallError};
 use crate::trust::Trust;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::option::code;
 use wireboot_proto::text::url::Url;
-use wireboot_proto::time::Seconds;
-use wireboot_proto::trust::policy::Policy;
-use wireboot_proto::trust::signature::{Fault, Keys, Sums};
 
 pub use clock::Clock;
+pub use connection::Idle;
 use delivery::{Delivery, What};
-pub use http::Idle;
-pub use mirrors::Mirrors;
-use names::resolve;
+use failure::{Failure, other};
+pub use fetcher::{Fetcher, STALL_TIMEOUT};
 pub use progress::{Board, Style};
 use sink::Store;
 use staged::Staged;
-use turns::{Ending, Turn, Turns};
-
-/// How files are fetched.
-#[derive(Debug, Clone)]
-pub struct Fetcher {
-    /// The interface that all traffic goes through; any when none.
-    pub interface: Option<String>,
-    /// How long the interface may be without an address, where somebody renews the lease and would
-    /// get another one; zero where nobody does.
-    pub address_timeout: Duration,
-    /// The largest packet that the path carries, octets; what the route to the server says when none.
-    pub path_mtu: Option<u16>,
-    /// The certificates of those whose word on an https server counts, in PEM; the system's list
-    /// when none.
-    pub ca: Option<PathBuf>,
-    /// The certificate that this machine shows to https servers, with its key, in PEM.
-    pub client_certificate: Option<PathBuf>,
-    /// The clock by which certificates are judged.
-    pub clock: Clock,
-    /// The keys one of which must have signed each file; any file is taken when there are none.
-    pub keys: Keys,
-    /// Where files may come from.
-    pub policy: Policy,
-    /// Servers that are asked in place of one that does not give a file into memory.
-    pub mirrors: Mirrors,
-    /// The hashes that files must have; any when none.
-    pub sums: Option<Sums>,
-    /// A transfer that has brought nothing for so long has failed.
-    pub stall_timeout: Duration,
-    /// Where progress is shown.
-    pub board: Board,
-    /// Connections that may be used again.
-    pub idle: Idle,
-}
-
-impl Default for Fetcher {
-    /// Any interface, packets as its routes say, nobody in particular to trust, no progress.
-    fn default() -> Self {
-        Self {
-            interface: None,
-            address_timeout: Duration::ZERO,
-            path_mtu: None,
-            ca: None,
-            client_certificate: None,
-            clock: Clock::default(),
-            keys: Keys::default(),
-            policy: Policy::default(),
-            mirrors: Mirrors::default(),
-            sums: None,
-            stall_timeout: STALL_TIMEOUT,
-            board: Board::new(Style::Silent),
-            idle: Idle::default(),
-        }
-    }
-}
+pub use transport::Transport;
+pub use turns::Mirrors;
+use turns::Turn;
 
 /// Reads the files that are needed for https, and the addresses of mirrors, to see whether they are
 /// of use.
@@ -130,24 +74,6 @@ pub fn check(config: &FetchConfig) -> Result<(), Error> {
     Ok(())
 }
 
-/// How long a server may be silent, where nobody says otherwise.
-pub const STALL_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// Why a file did not come.
-enum Failure {
-    /// The server says that it has no such file.
-    Missing(Cause),
-    /// It came whole and is another; why.
-    Verification(String),
-    /// Nothing came, or not all, and it may the next time.
-    Passing(Cause),
-    /// Anything else.
-    Other(Cause),
-}
-
-/// Asks at an address for what is wanted, when its turn has come.
-type Ask<'a> = &'a mut dyn FnMut(&Url, &Turn) -> Result<(), (Ending, Failure)>;
-
 impl Fetcher {
     /// Returns how files are fetched over `interface` with this lease.
     ///
@@ -161,11 +87,14 @@ impl Fetcher {
     ) -> Result<Self, Error> {
         let time_servers = lease.options.addresses(code::NTP_SERVERS);
         Ok(Self {
-            interface: Some(interface.to_owned()),
-            address_timeout: config.dhcp.timeout,
-            ca: config.fetch.ca.as_ref().map(PathBuf::from),
-            client_certificate: config.fetch.certificate.as_ref().map(PathBuf::from),
-            clock: Clock::of(time_servers.into_iter().map(IpAddr::from).collect()),
+            transport: Transport {
+                interface: Some(interface.to_owned()),
+                address_timeout: config.dhcp.timeout,
+                ca: config.fetch.ca.as_ref().map(PathBuf::from),
+                client_certificate: config.fetch.certificate.as_ref().map(PathBuf::from),
+                clock: Clock::of(time_servers.into_iter().map(IpAddr::from).collect()),
+                ..Transport::default()
+            },
             keys: trust.demanded(),
             policy: trust.policy.clone(),
             mirrors: Mirrors::of(&config.fetch.mirrors)?,
@@ -252,16 +181,20 @@ impl Fetcher {
         store: &dyn Store,
         may_lack: bool,
     ) -> Result<bool, Error> {
-        let mut delivery = Delivery::begin(self, What::File, max_len, addresses, store);
+        let mut delivery = Delivery::begin(self, What::File, max_len, store);
         let mut is_there = true;
-        let taken = self.first_of(addresses, &mut |url, turn| match delivery.take(url, turn) {
-            Err((_, Failure::Missing(why))) if may_lack => {
-                log::debug!("{url}: {why}");
-                is_there = false;
-                Ok(())
-            }
-            taken => taken,
-        });
+        let verify = &mut |turn: &Turn| self.verify_beside(addresses, turn.server, store.file());
+        let taken = self.first_of(
+            addresses,
+            &mut |url, turn| match delivery.take(url, turn, verify) {
+                Err((_, Failure::Missing(why))) if may_lack => {
+                    log::debug!("{url}: {why}");
+                    is_there = false;
+                    Ok(())
+                }
+                taken => taken,
+            },
+        );
         match taken {
             Ok(server) => {
                 self.mirrors.prefer(server);
@@ -270,116 +203,4 @@ impl Fetcher {
             Err((url, failure)) => Err(self.failed(url, failure)),
         }
     }
-
-    /// Asks one address after the other, until one gives what is wanted or it is time to give up;
-    /// returns which of them did.
-    ///
-    /// # Errors
-    /// The last failure, and the address it is about.
-    fn first_of<'u>(
-        &self,
-        addresses: &'u [Url],
-        ask: Ask<'_>,
-    ) -> Result<usize, (Option<&'u Url>, Failure)> {
-        let mut turns = Turns::new(addresses.len(), self.stall_timeout, sys::seed());
-        let mut next = turns.first();
-        while let Some(turn) = next
-            && let Some(url) = addresses.get(turn.server)
-        {
-            std::thread::sleep(turn.pause);
-            self.await_address();
-            let Err((ending, failure)) = ask(url, &turn) else {
-                return Ok(turn.server);
-            };
-            next = turns.after(ending);
-            let Some(next) = &next else {
-                return Err((Some(url), failure));
-            };
-            let error = failure.about(url).chain();
-            match next.server == turn.server {
-                true => log::warn!("{error}; asking again in {:.1} s", Seconds(next.pause)),
-                false => log::warn!("{error}; trying the next mirror"),
-            }
-        }
-        Err((None, Failure::Other("no address is given".into())))
-    }
-
-    fn failed(&self, url: Option<&Url>, failure: Failure) -> Error {
-        let Some(url) = url else {
-            return Error::Usage("no address given".to_owned());
-        };
-        let error = failure.about(url);
-        self.board.failed(&url.to_string(), &error.chain());
-        error
-    }
-
-    /// Makes sure that the policy allows this address.
-    fn allow(&self, url: &Url) -> Result<(), Failure> {
-        match self.policy.refusal(url) {
-            Some(why) => Err(Failure::Verification(why)),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Lets all packets of a socket go through one interface.
-fn bind_to(socket: &impl AsFd, interface: Option<&str>) -> Result<(), SyscallError> {
-    let Some(interface) = interface else {
-        return Ok(());
-    };
-    setsockopt(socket, sockopt::BindToDevice, &interface.into())
-        .map_err(|errno| SyscallError::new("setsockopt(SO_BINDTODEVICE)", errno))
-}
-
-impl Failure {
-    fn about(self, url: &Url) -> Error {
-        match self {
-            Self::Verification(why) => Error::Verification {
-                what: url.to_string(),
-                why,
-            },
-            Self::Missing(source) | Self::Passing(source) | Self::Other(source) => Error::Fetch {
-                url: url.to_string(),
-                source,
-            },
-        }
-    }
-}
-
-/// Returns the text of a transfer's failure, which is all that is left of it.
-fn text_of(failure: &dyn std::fmt::Display) -> Cause {
-    failure.to_string().into()
-}
-
-fn other(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
-    Failure::Other(error.into())
-}
-
-fn passing(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
-    Failure::Passing(error.into())
-}
-
-/// Names what broke while it was under way; a wait that ended without anything is EAGAIN by the
-/// kernel.
-fn broken(error: io::Error, what: &str) -> Failure {
-    let why = if is_timeout(&error) {
-        format!("{what} failed: no answer")
-    } else if error.kind() == ErrorKind::UnexpectedEof {
-        format!("{what} failed: the connection was closed")
-    } else {
-        format!("{what} failed: {error}")
-    };
-    Failure::Passing(why.into())
-}
-
-fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
-}
-
-fn unverified(fault: &Fault) -> Failure {
-    Failure::Verification(fault.to_string())
-}
-
-fn no_address(url: &Url) -> Failure {
-    Failure::Passing(format!("{} has no address", url.host()).into())
 }

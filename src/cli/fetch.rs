@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::Error;
-use crate::fetch::{self, Board, Clock, Fetcher, STALL_TIMEOUT, Style};
+use crate::fetch::{self, Board, Clock, Fetcher, STALL_TIMEOUT, Style, Transport};
 use crate::settings::parse::{FetchOptions, Settings};
 use crate::sys::file;
 use crate::trust;
@@ -44,17 +44,20 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
 fn fetcher(settings: &Settings) -> Result<Fetcher, Error> {
     let (config, options) = (&settings.config, &settings.fetch);
     let mut fetcher = Fetcher {
-        interface: config.link.interfaces.first().cloned(),
-        path_mtu: options.path_mtu,
-        ca: config.fetch.ca.as_ref().map(PathBuf::from),
-        client_certificate: config.fetch.certificate.as_ref().map(PathBuf::from),
+        transport: Transport {
+            interface: config.link.interfaces.first().cloned(),
+            path_mtu: options.path_mtu,
+            ca: config.fetch.ca.as_ref().map(PathBuf::from),
+            client_certificate: config.fetch.certificate.as_ref().map(PathBuf::from),
+            clock: Clock::of(options.time_servers.clone()),
+            ..Transport::default()
+        },
         stall_timeout: options.stall_timeout.unwrap_or(STALL_TIMEOUT),
         board: Board::new(if settings.json {
             Style::Json
         } else {
             Style::for_people(config.output.quiet)
         }),
-        clock: Clock::of(options.time_servers.clone()),
         ..Fetcher::default()
     };
     for key in &config.trust.keys {

@@ -12,7 +12,7 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use super::bind_to;
+use super::address::bind_to;
 use crate::sys;
 use wireboot_proto::sntp::{Config, Event, Query};
 use wireboot_proto::time::{BUILT_AT, Instant};

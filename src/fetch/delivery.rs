@@ -4,13 +4,14 @@
 //! it does not stand that, nobody knows whose part was wrong, and each has to give it whole.
 
 use std::io;
-use std::time::Duration;
 
-use super::http::Download;
+use super::download::{Attempt, Download};
+use super::failure::{Failure, other, unverified};
+use super::fetcher::Fetcher;
 use super::progress::{Board, Style};
 use super::sink::{Sink, Store};
 use super::turns::{Ending, Turn};
-use super::{Failure, Fetcher, http, other, signed, tftp, unverified};
+use super::{http, tftp};
 use crate::account;
 use wireboot_proto::text::url::{Scheme, Sha256, Url};
 use wireboot_proto::time::LeastRate;
@@ -19,15 +20,15 @@ pub(super) struct Delivery<'a> {
     fetcher: &'a Fetcher,
     what: What,
     max_len: u64,
-    /// Where the file is, the servers in the order of their turns.
-    addresses: &'a [Url],
-    store: &'a dyn Store,
     download: Download<'a>,
     /// How many octets of it were here when that was enough to be called progress.
     most: u64,
     /// Whether one server may go on where another broke off, as far as is known.
     may_mix: bool,
 }
+
+/// Checks the whole file against a signature, after a turn that brought it.
+type Verify<'v> = &'v mut dyn FnMut(&Turn) -> Result<(), Failure>;
 
 /// What is delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,25 +38,12 @@ pub(super) enum What {
     Signature,
 }
 
-/// How one server is asked for a file.
-pub(super) struct Visit<'a> {
-    pub(super) fetcher: &'a Fetcher,
-    pub(super) url: &'a Url,
-    /// The most octets that the file may have.
-    pub(super) max_len: u64,
-    /// How long the server may be silent.
-    pub(super) patience: Duration,
-    /// Whether this server may go on behind what came from others.
-    pub(super) may_mix: bool,
-}
-
 impl<'a> Delivery<'a> {
-    /// Begins with nothing of what is at all of these addresses and has `max_len` octets at most.
+    /// Begins with nothing of a file of `max_len` octets at most.
     pub(super) fn begin(
         fetcher: &'a Fetcher,
         what: What,
         max_len: u64,
-        addresses: &'a [Url],
         store: &'a dyn Store,
     ) -> Self {
         let progress = match what {
@@ -66,8 +54,6 @@ impl<'a> Delivery<'a> {
             fetcher,
             what,
             max_len,
-            addresses,
-            store,
             download: Download::new(Sink::new(store, progress)),
             most: 0,
             may_mix: true,
@@ -78,9 +64,14 @@ impl<'a> Delivery<'a> {
     ///
     /// # Errors
     /// Why the file is not there and whole, and how the turn ended by that.
-    pub(super) fn take(&mut self, url: &Url, turn: &Turn) -> Result<(), (Ending, Failure)> {
+    pub(super) fn take(
+        &mut self,
+        url: &Url,
+        turn: &Turn,
+        verify: Verify<'_>,
+    ) -> Result<(), (Ending, Failure)> {
         account::note(format!("{url}: asked for"));
-        let came = self.visit(url, turn);
+        let came = self.attempt(url, turn, verify);
         let what = if came.is_ok() { "whole" } else { "failed" };
         account::note(format!("{url}: {what}"));
         came.map_err(|failure| match self.ending(url, &failure) {
@@ -89,28 +80,30 @@ impl<'a> Delivery<'a> {
         })
     }
 
-    fn visit(&mut self, url: &Url, turn: &Turn) -> Result<(), Failure> {
-        let fetcher = self.fetcher;
-        fetcher.allow(url)?;
+    fn attempt(&mut self, url: &Url, turn: &Turn, verify: Verify<'_>) -> Result<(), Failure> {
+        let attempt = Attempt {
+            transport: &self.fetcher.transport,
+            idle: &self.fetcher.idle,
+            policy: &self.fetcher.policy,
+            url,
+            max_len: self.max_len,
+            patience: turn.patience,
+            stall_timeout: self.fetcher.stall_timeout,
+            may_mix: self.mixes(url),
+        };
+        attempt.allow(url)?;
         let pin = self.pin(url)?;
         if pin.is_some() {
             self.download.sink().hash().map_err(other)?;
         }
-        let visit = Visit {
-            fetcher,
-            url,
-            max_len: self.max_len,
-            patience: turn.patience,
-            may_mix: self.mixes(url),
-        };
         self.download.sink().is_from(url);
         match url.scheme() {
             Scheme::Tftp => {
                 // Always from the beginning.
                 self.download.restart().map_err(other)?;
-                tftp::get(&visit, self.download.sink())?;
+                tftp::get(&attempt, self.download.sink())?;
             }
-            Scheme::Http | Scheme::Https => http::get(&visit, &mut self.download)?,
+            Scheme::Http | Scheme::Https => http::get(&attempt, &mut self.download)?,
         }
         let found = self.download.sink().complete().map_err(other)?;
         if let Some(expected) = pin
@@ -121,13 +114,7 @@ impl<'a> Delivery<'a> {
             return Err(Failure::Verification(why));
         }
         if self.needs_signature() {
-            let mut signatures = Vec::new();
-            for url in self.addresses {
-                signatures.push(signed::signature_of(url)?);
-            }
-            // The one beside this very file comes first.
-            signatures.swap(0, turn.server);
-            fetcher.is_signed(&signatures, self.store.file(), &fetcher.keys)?;
+            verify(turn)?;
         }
         self.download.sink().finish();
         Ok(())

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
-use super::bind_to;
+use super::address::bind_to;
 use crate::error::Cause;
 use crate::sys;
 use crate::sys::resolver::{Family, lookup};

@@ -1,8 +1,15 @@
 //! Which proxy the environment asks for: `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`,
 //! as curl reads them.
 
-use super::Failure;
+use std::io::{Read, Write};
+
+use super::failure::{Failure, broken};
+use wireboot_proto::http;
+use wireboot_proto::text::safe::text_of;
 use wireboot_proto::text::url::{Scheme, Url};
+
+/// The longest head of a proxy's answer.
+const MAX_HEAD_LEN: usize = 16 << 10;
 
 /// Returns the proxy for `url`; `variable` looks an environment variable up.
 ///
@@ -56,6 +63,47 @@ fn is_listed(host: &str, list: &str) -> bool {
         };
         entry == "*" || !domain.is_empty() && (host == domain || is_inside())
     })
+}
+
+/// Has the proxy connect to the server of `url` (RFC 9110 §9.3.6).
+pub(super) fn tunnel(
+    stream: &mut (impl Read + Write),
+    url: &Url,
+    proxy: &Url,
+) -> Result<(), Failure> {
+    let host = match url.host().contains(':') {
+        true => format!("[{}]", url.host()),
+        false => url.host().to_owned(),
+    };
+    let server = format!("{host}:{}", url.port());
+    let mut request = format!("CONNECT {server} HTTP/1.1\r\nHost: {server}\r\n");
+    if let Some(credentials) = proxy.credentials() {
+        let value = http::basic(credentials);
+        request.push_str(&format!("Proxy-Authorization: {value}\r\n"));
+    }
+    request.push_str("\r\n");
+    let failed = |error| broken(error, "connecting through the proxy");
+    stream.write_all(request.as_bytes()).map_err(failed)?;
+    // Octet by octet, since what follows the head is the server's.
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") && head.len() < MAX_HEAD_LEN {
+        let mut octet = [0];
+        stream.read_exact(&mut octet).map_err(failed)?;
+        head.extend_from_slice(&octet);
+    }
+    let line = head
+        .split(|octet| *octet == b'\r')
+        .next()
+        .unwrap_or_default();
+    let line = text_of(line);
+    let mut words = line.split(' ');
+    match (words.next(), words.next()) {
+        (Some(version), Some("200")) if version.starts_with("HTTP/1.") => Ok(()),
+        _ => {
+            let why = format!("the proxy {proxy} does not connect to {server}: {line}");
+            Err(Failure::Passing(why.into()))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
 use super::delivery::{Delivery, What};
+use super::failure::{Failure, other, unverified};
+use super::fetcher::Fetcher;
 use super::turns::{Ending, Turn};
-use super::{Failure, Fetcher, other, unverified};
 use crate::error::Error;
 use crate::sys::memfd::{Memfd, SealedFile};
 use wireboot_proto::text::url::Url;
@@ -28,16 +29,28 @@ impl Fetcher {
             .map_err(|failure| failure.about(url))
     }
 
+    /// Checks a file that came from one of these addresses against the signature beside any of them;
+    /// the one beside this very file is tried first.
+    ///
+    /// # Errors
+    /// What is wrong with the last.
+    pub(super) fn verify_beside(
+        &self,
+        addresses: &[Url],
+        server: usize,
+        file: &File,
+    ) -> Result<(), Failure> {
+        let signatures: Result<Vec<_>, _> = addresses.iter().map(signature_of).collect();
+        let mut signatures = signatures?;
+        signatures.swap(0, server);
+        self.is_signed(&signatures, file, &self.keys)
+    }
+
     /// Looks for a good signature of a file at these addresses, one after the other.
     ///
     /// # Errors
     /// What is wrong with the last.
-    pub(super) fn is_signed(
-        &self,
-        signatures: &[Url],
-        file: &File,
-        keys: &Keys,
-    ) -> Result<(), Failure> {
+    fn is_signed(&self, signatures: &[Url], file: &File, keys: &Keys) -> Result<(), Failure> {
         let checked = self.first_of(signatures, &mut |url, turn| {
             self.check_signature(url, turn, file, keys)
         });
@@ -59,10 +72,8 @@ impl Fetcher {
         let hopeless = |failure| (Ending::Hopeless, failure);
         let unreadable = |error| hopeless(other(error));
         let store = Memfd::create(url.file_name()).map_err(|error| hopeless(other(error)))?;
-        let addresses = std::slice::from_ref(url);
-        let what = What::Signature;
-        let mut delivery = Delivery::begin(self, what, MAX_SIGNATURE_LEN, addresses, &store);
-        let taken = delivery.take(url, turn);
+        let mut delivery = Delivery::begin(self, What::Signature, MAX_SIGNATURE_LEN, &store);
+        let taken = delivery.take(url, turn, &mut |_| Ok(()));
         taken.map_err(|(ending, failure)| match failure {
             Failure::Missing(why) => {
                 let why = format!("there is no signature {url}: {why}");
@@ -95,7 +106,7 @@ impl Fetcher {
 }
 
 /// Returns where the signature of a file is, when nothing else is said: beside it.
-pub(super) fn signature_of(url: &Url) -> Result<Url, Failure> {
+fn signature_of(url: &Url) -> Result<Url, Failure> {
     let name = format!("{}.minisig", url.file_name());
     url.beside(&name).map_err(other)
 }

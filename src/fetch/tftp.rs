@@ -1,16 +1,17 @@
 //! Drives [`wireboot_proto::tftp::Get`] over UDP sockets: one for each way of asking, until one works.
 
-mod pace;
 mod socket;
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::delivery::Visit;
+use super::download::Attempt;
+use super::failure::{Failure, no_address, other, text_of};
+use super::names::resolve;
 use super::sink::Sink;
+use super::transport::Transport;
 use super::turns::FIRST_PATIENCE;
-use super::{Failure, Fetcher, no_address, other, resolve, text_of};
 use crate::sys;
 use socket::Socket;
 use wireboot_proto::packet::tftp::ErrorCode;
@@ -23,18 +24,18 @@ const ETHERNET_MTU: u16 = 1500;
 const MAX_FRUITLESS: u32 = 8;
 
 /// Fetches the file into `sink`, which is empty, from the first of its server's addresses that answers.
-pub(super) fn get(visit: &Visit<'_>, sink: &mut Sink<'_>) -> Result<(), Failure> {
-    let mut servers = resolve(visit.url, visit.fetcher.interface.as_deref())
+pub(super) fn get(attempt: &Attempt<'_>, sink: &mut Sink<'_>) -> Result<(), Failure> {
+    let mut servers = resolve(attempt.url, attempt.transport.interface.as_deref())
         .map_err(Failure::Passing)?
         .into_iter();
-    let mut failure = no_address(visit.url);
+    let mut failure = no_address(attempt.url);
     while let Some(server) = servers.next() {
         let patience = match servers.len() {
-            0 => visit.patience,
-            _ => visit.patience.min(FIRST_PATIENCE),
+            0 => attempt.patience,
+            _ => attempt.patience.min(FIRST_PATIENCE),
         };
-        match get_from(visit, server, patience, sink) {
-            Err(Unanswered::Yes(why)) => failure = silent(visit, why),
+        match get_from(attempt, server, patience, sink) {
+            Err(Unanswered::Yes(why)) => failure = silent(attempt, why),
             Err(Unanswered::No(why)) => return Err(why),
             Ok(()) => return Ok(()),
         }
@@ -55,26 +56,26 @@ impl From<Failure> for Unanswered {
 }
 
 /// Who has been asked again and again for the whole stall timeout is not asked any more.
-fn silent(visit: &Visit<'_>, failure: TransferFailure) -> Failure {
-    match visit.patience < visit.fetcher.stall_timeout {
+fn silent(attempt: &Attempt<'_>, failure: TransferFailure) -> Failure {
+    match attempt.patience < attempt.stall_timeout {
         true => Failure::Passing(text_of(&failure)),
         false => Failure::Other(text_of(&failure)),
     }
 }
 
 fn get_from(
-    visit: &Visit<'_>,
+    attempt: &Attempt<'_>,
     server: SocketAddr,
     patience: Duration,
     sink: &mut Sink<'_>,
 ) -> Result<(), Unanswered> {
-    let (fetcher, url) = (visit.fetcher, visit.url);
+    let (transport, url) = (attempt.transport, attempt.url);
     let mut config = Config {
         server,
         file: url.tftp_file().to_owned(),
-        terms: Terms::best(path_mtu(fetcher, server), &server),
+        terms: Terms::best(path_mtu(transport, server), &server),
         stall_timeout: patience,
-        max_len: visit.max_len,
+        max_len: attempt.max_len,
         received: Extents::default(),
         expected_len: None,
         heard_at: None,
@@ -83,13 +84,13 @@ fn get_from(
     let mut fruitless = 0;
     loop {
         let before = config.received.count();
-        let (rest, end) = transfer(fetcher, config, sink)?;
+        let (rest, end) = transfer(transport, config, sink)?;
         config = rest;
         let failure = match end {
             End::Done => return Ok(()),
             // The server knows a transfer by our address too (RFC 1350 §4): another one begins,
             // which brings what is missing.
-            End::AddressLost if fetcher.await_address() => {
+            End::AddressLost if transport.await_address() => {
                 log::debug!("{url}: asking again from another address");
                 continue;
             }
@@ -111,7 +112,7 @@ fn get_from(
                     Unanswered::Yes(failure)
                 }
                 false if matches!(failure, TransferFailure::Stalled { .. }) => {
-                    silent(visit, failure).into()
+                    silent(attempt, failure).into()
                 }
                 false if matches!(failure, TransferFailure::TooSlow { .. }) => {
                     Failure::Passing(text_of(&failure)).into()
@@ -127,12 +128,12 @@ fn get_from(
 /// Returns the largest packet that the server can be told to send. Ways are mostly as wide back as they
 /// are forth, so what the kernel knows about ours counts; where that does not hold, no large block
 /// comes, and smaller ones are asked for.
-fn path_mtu(fetcher: &Fetcher, server: SocketAddr) -> u16 {
+fn path_mtu(transport: &Transport, server: SocketAddr) -> u16 {
     let by_route = || {
-        let udp = socket::connected(fetcher, server).ok()?;
+        let udp = socket::connected(transport, server).ok()?;
         sys::udp::path_mtu(&udp, &server).ok()
     };
-    fetcher.path_mtu.or_else(by_route).unwrap_or(ETHERNET_MTU)
+    transport.path_mtu.or_else(by_route).unwrap_or(ETHERNET_MTU)
 }
 
 const fn is_missing(failure: &TransferFailure) -> bool {
@@ -156,19 +157,19 @@ enum End {
 
 /// Runs one request to its end; what was received is in `sink`. Returns what to go on with, too.
 fn transfer(
-    fetcher: &Fetcher,
+    transport: &Transport,
     config: Config,
     sink: &mut Sink<'_>,
 ) -> Result<(Config, End), Failure> {
-    let mut socket = Socket::open(fetcher, config.server, &config.terms)?;
+    let mut socket = Socket::open(transport, config.server, &config.terms)?;
     let now = sys::now();
     let mut get = Get::new(config, now);
-    let end = exchange(fetcher, &mut socket, &mut get, sink, now)?;
+    let end = exchange(transport, &mut socket, &mut get, sink, now)?;
     Ok((get.into_config(), end))
 }
 
 fn exchange(
-    fetcher: &Fetcher,
+    transport: &Transport,
     socket: &mut Socket,
     get: &mut Get,
     sink: &mut Sink<'_>,
@@ -204,7 +205,7 @@ fn exchange(
         now = sys::now();
         let mut pieces = Vec::new();
         match received {
-            Ok(false) if socket.has_lost_address(fetcher) => return Ok(End::AddressLost),
+            Ok(false) if socket.has_lost_address(transport) => return Ok(End::AddressLost),
             Ok(_) => {}
             // What ICMP says of an earlier datagram; the timeouts decide.
             Err(error) => log::debug!("receiving: {error}"),

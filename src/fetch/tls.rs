@@ -19,8 +19,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{AlertDescription, ClientConfig, ConfigBuilder, RootCertStore, StreamOwned};
 
-use super::connection::Tcp;
-use super::{Failure, Fetcher, broken, is_timeout, other};
+use super::failure::{Failure, broken, is_timeout, other};
+use super::tcp::Tcp;
+use super::transport::Transport;
 use crate::error::Error;
 use authorities::{Trusted, pem_fault, read_certificates};
 use verifier::Verifier;
@@ -32,14 +33,14 @@ pub(super) struct Stream(StreamOwned<ClientConnection, Tcp>);
 
 impl Stream {
     /// Shakes hands over `tcp` with the server of `url`.
-    pub(super) fn open(mut tcp: Tcp, url: &Url, fetcher: &Fetcher) -> Result<Self, Failure> {
+    pub(super) fn open(mut tcp: Tcp, url: &Url, transport: &Transport) -> Result<Self, Failure> {
         let name = ServerName::try_from(url.host().to_owned());
         let name = name.map_err(|_| {
             let why = format!("{} is no name that a certificate can have", url.host());
             Failure::Other(why.into())
         })?;
-        let trusted = Trusted::read(fetcher.ca.as_deref())?;
-        let (clock, interface) = (fetcher.clock.clone(), fetcher.interface.clone());
+        let trusted = Trusted::read(transport.ca.as_deref())?;
+        let (clock, interface) = (transport.clock.clone(), transport.interface.clone());
         let verifier = Arc::new(Verifier::new(trusted, clock, interface).map_err(other)?);
         let provider = Arc::new(ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
@@ -47,7 +48,7 @@ impl Stream {
             .map_err(other)?
             .dangerous()
             .with_custom_certificate_verifier(verifier.clone());
-        let config = match &fetcher.client_certificate {
+        let config = match &transport.client_certificate {
             None => config.with_no_client_auth(),
             Some(path) => identify(config, path)?,
         };

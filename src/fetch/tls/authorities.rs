@@ -8,7 +8,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 
-use crate::fetch::Failure;
+use crate::fetch::failure::Failure;
 
 /// Where distributions keep the list of the authorities they trust.
 const SYSTEM_ROOTS: [&str; 3] = [

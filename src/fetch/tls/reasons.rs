@@ -4,9 +4,17 @@ use std::time::Duration;
 
 use rustls::{AlertDescription, CertificateError, Error};
 
-use super::verifier::Refusal;
-use crate::fetch::clock::Utc;
+use crate::fetch::clock::{Reading, Utc};
 use wireboot_proto::format::x509::Certificate;
+
+/// A certificate that is refused, and what it was judged by.
+pub(super) struct Refusal<'a> {
+    pub(super) certificate: &'a [u8],
+    pub(super) host: &'a str,
+    pub(super) reading: &'a Reading,
+    /// Where the trusted ones are from.
+    pub(super) place: &'a str,
+}
 
 /// Returns what is wrong with a certificate, and what to do about it.
 pub(super) fn refusal(error: &CertificateError, refusal: &Refusal<'_>) -> String {

@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, Uni
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
 use super::authorities::Trusted;
-use super::reasons;
+use super::reasons::{self, Refusal};
 use crate::fetch::clock::{Clock, Reading};
 use wireboot_proto::format::x509::Certificate;
 
@@ -28,15 +28,6 @@ pub(super) struct Verifier {
     clock: Clock,
     interface: Option<String>,
     refusal: OnceLock<String>,
-}
-
-/// A certificate that is refused, and what it was judged by.
-pub(super) struct Refusal<'a> {
-    pub(super) certificate: &'a [u8],
-    pub(super) host: &'a str,
-    pub(super) reading: &'a Reading,
-    /// Where the trusted ones are from.
-    pub(super) place: &'a str,
 }
 
 impl Verifier {

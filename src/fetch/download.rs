@@ -1,14 +1,48 @@
 //! A file on its way, over one connection or several, from one server after the other.
 
-use std::io;
+mod pieces;
 
-use super::pieces::{Id, Pieces};
-use crate::fetch::sink::Sink;
+use std::io;
+use std::time::Duration;
+
+use super::connection::Idle;
+use super::failure::Failure;
+use super::sink::Sink;
+use super::transport::Transport;
+pub(super) use pieces::Id;
+use pieces::Pieces;
 use wireboot_proto::http::{Resume, Start};
 use wireboot_proto::text::url::Url;
 use wireboot_proto::time::Instant;
+use wireboot_proto::trust::policy::Policy;
 
-pub(in crate::fetch) struct Download<'s> {
+/// How one server is asked for a file.
+pub(super) struct Attempt<'a> {
+    pub(super) transport: &'a Transport,
+    pub(super) idle: &'a Idle,
+    pub(super) policy: &'a Policy,
+    pub(super) url: &'a Url,
+    /// The most octets that the file may have.
+    pub(super) max_len: u64,
+    /// How long the server may be silent this time.
+    pub(super) patience: Duration,
+    /// How long a server may be silent when there is no other.
+    pub(super) stall_timeout: Duration,
+    /// Whether this server may go on behind what came from others.
+    pub(super) may_mix: bool,
+}
+
+impl Attempt<'_> {
+    /// Makes sure that the policy allows this address.
+    pub(super) fn allow(&self, url: &Url) -> Result<(), Failure> {
+        match self.policy.refusal(url) {
+            Some(why) => Err(Failure::Verification(why)),
+            None => Ok(()),
+        }
+    }
+}
+
+pub(super) struct Download<'s> {
     sink: Sink<'s>,
     pieces: Pieces,
     /// Of the whole file, octets.
@@ -29,7 +63,7 @@ struct Source {
 }
 
 impl<'s> Download<'s> {
-    pub(in crate::fetch) fn new(sink: Sink<'s>) -> Self {
+    pub(super) fn new(sink: Sink<'s>) -> Self {
         Self {
             sink,
             pieces: Pieces::new(),
@@ -43,7 +77,7 @@ impl<'s> Download<'s> {
     ///
     /// # Errors
     /// It cannot be taken away again.
-    pub(in crate::fetch) fn restart(&mut self) -> io::Result<()> {
+    pub(super) fn restart(&mut self) -> io::Result<()> {
         self.pieces.forget();
         (self.len, self.source) = (None, None);
         match self.sink.len() {
@@ -53,23 +87,23 @@ impl<'s> Download<'s> {
     }
 
     /// Returns where octets go that are not from HTTP.
-    pub(in crate::fetch) const fn sink(&mut self) -> &mut Sink<'s> {
+    pub(super) const fn sink(&mut self) -> &mut Sink<'s> {
         &mut self.sink
     }
 
     /// Whether the server that gave what has come knows that again.
-    pub(in crate::fetch) fn is_known_again(&self) -> bool {
+    pub(super) fn is_known_again(&self) -> bool {
         let mut source = self.source.iter();
         source.any(|source| source.validator.is_some())
     }
 
     /// Whether parts of it may be of different files.
-    pub(in crate::fetch) fn is_mixed(&self) -> bool {
+    pub(super) fn is_mixed(&self) -> bool {
         self.source.iter().any(|source| source.is_mixed)
     }
 
     /// Octets that have come.
-    pub(in crate::fetch) const fn received(&self) -> u64 {
+    pub(super) const fn received(&self) -> u64 {
         self.sink.len()
     }
 

@@ -8,7 +8,7 @@ const SMALLEST: u64 = 2 << 20;
 
 /// By what a connection knows its piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Id(u32);
+pub(in crate::fetch) struct Id(u32);
 
 /// In the order of the file, none empty.
 #[derive(Debug, PartialEq, Eq)]

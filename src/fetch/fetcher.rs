@@ -1,0 +1,102 @@
+//! What a fetch needs to know, and attempts at one address after the other.
+
+use std::time::Duration;
+
+use super::connection::Idle;
+use super::failure::Failure;
+use super::progress::{Board, Style};
+use super::transport::Transport;
+use super::turns::{Ending, Mirrors, Turn, Turns};
+use crate::error::Error;
+use crate::sys;
+use wireboot_proto::text::url::Url;
+use wireboot_proto::time::Seconds;
+use wireboot_proto::trust::policy::Policy;
+use wireboot_proto::trust::signature::{Keys, Sums};
+
+/// How files are fetched.
+#[derive(Debug, Clone)]
+pub struct Fetcher {
+    /// How servers are reached.
+    pub transport: Transport,
+    /// The keys one of which must have signed each file; any file is taken when there are none.
+    pub keys: Keys,
+    /// Where files may come from.
+    pub policy: Policy,
+    /// Servers that are asked in place of one that does not give a file into memory.
+    pub mirrors: Mirrors,
+    /// The hashes that files must have; any when none.
+    pub sums: Option<Sums>,
+    /// A transfer that has brought nothing for so long has failed.
+    pub stall_timeout: Duration,
+    /// Where progress is shown.
+    pub board: Board,
+    /// Connections that may be used again.
+    pub idle: Idle,
+}
+
+impl Default for Fetcher {
+    /// Any interface, packets as its routes say, nobody in particular to trust, no progress.
+    fn default() -> Self {
+        Self {
+            transport: Transport::default(),
+            keys: Keys::default(),
+            policy: Policy::default(),
+            mirrors: Mirrors::default(),
+            sums: None,
+            stall_timeout: STALL_TIMEOUT,
+            board: Board::new(Style::Silent),
+            idle: Idle::default(),
+        }
+    }
+}
+
+/// How long a server may be silent, where nobody says otherwise.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Asks at an address for what is wanted, when its turn has come.
+type Ask<'a> = &'a mut dyn FnMut(&Url, &Turn) -> Result<(), (Ending, Failure)>;
+
+impl Fetcher {
+    /// Asks one address after the other, until one gives what is wanted or it is time to give up;
+    /// returns which of them did.
+    ///
+    /// # Errors
+    /// The last failure, and the address it is about.
+    pub(super) fn first_of<'u>(
+        &self,
+        addresses: &'u [Url],
+        ask: Ask<'_>,
+    ) -> Result<usize, (Option<&'u Url>, Failure)> {
+        let mut turns = Turns::new(addresses.len(), self.stall_timeout, sys::seed());
+        let mut next = turns.first();
+        while let Some(turn) = next
+            && let Some(url) = addresses.get(turn.server)
+        {
+            std::thread::sleep(turn.pause);
+            self.transport.await_address();
+            let Err((ending, failure)) = ask(url, &turn) else {
+                return Ok(turn.server);
+            };
+            next = turns.after(ending);
+            let Some(next) = &next else {
+                return Err((Some(url), failure));
+            };
+            let error = failure.about(url).chain();
+            match next.server == turn.server {
+                true => log::warn!("{error}; asking again in {:.1} s", Seconds(next.pause)),
+                false => log::warn!("{error}; trying the next mirror"),
+            }
+        }
+        Err((None, Failure::Other("no address is given".into())))
+    }
+
+    pub(super) fn failed(&self, url: Option<&Url>, failure: Failure) -> Error {
+        let Some(url) = url else {
+            return Error::Usage("no address given".to_owned());
+        };
+        let error = failure.about(url);
+        self.board.failed(&url.to_string(), &error.chain());
+        error
+    }
+}

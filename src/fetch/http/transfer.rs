@@ -1,0 +1,224 @@
+//! One request on one connection, and what its answer adds to the download.
+
+use std::io::{ErrorKind, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::fetch::address::CHECK_INTERVAL;
+use crate::fetch::connection::{Connection, Origin};
+use crate::fetch::download::{Attempt, Download, Id};
+use crate::fetch::failure::{Failure, broken, is_timeout, other, passing, text_of};
+use crate::fetch::proxy;
+use crate::sys;
+use wireboot_proto::http::{Config, Event, Failure as TransferFailure, Get, Proxy};
+use wireboot_proto::text::url::{Scheme, Url};
+use wireboot_proto::time::Instant;
+
+/// How one connection ended.
+pub(super) enum End {
+    /// All that was wanted of it has come.
+    Done,
+    Redirected(Url),
+    /// The server has another file than the one of which something has come.
+    Another,
+    Failed(TransferFailure),
+}
+
+/// What all connections bring together.
+pub(super) type Shared<'a, 's> = Mutex<&'a mut Download<'s>>;
+
+/// One connection's part in a download.
+pub(super) struct Part<'p, 'a, 's> {
+    pub(super) download: &'p Shared<'a, 's>,
+    pub(super) piece: Id,
+    /// It has joined others.
+    pub(super) joined: bool,
+}
+
+impl<'a, 's> Part<'_, 'a, 's> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, &'a mut Download<'s>> {
+        lock(self.download)
+    }
+}
+
+pub(super) fn lock<'p, 'a, 's>(
+    download: &'p Shared<'a, 's>,
+) -> MutexGuard<'p, &'a mut Download<'s>> {
+    download.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Asks once and takes what comes on one connection; `progress` is called as it goes on.
+pub(super) fn transfer(
+    attempt: &Attempt<'_>,
+    url: &Url,
+    part: &Part<'_, '_, '_>,
+    progress: &mut dyn FnMut(Instant),
+) -> Result<End, Failure> {
+    let idle = &attempt.idle;
+    let proxy = proxy::of(url, |name| std::env::var(name).ok())?;
+    let in_the_clear = proxy.as_ref().filter(|_| url.scheme() == Scheme::Http);
+    let config = Config {
+        url: url.clone(),
+        stall_timeout: attempt.patience,
+        max_len: attempt.max_len,
+        resume: part.lock().resume(part.piece, url, attempt.may_mix),
+        proxy: in_the_clear.map(|proxy| Proxy {
+            credentials: proxy.credentials().map(str::to_owned),
+        }),
+    };
+    let origin = Origin::of(url, proxy.as_ref());
+    let mut idle_connection = idle.take(&origin);
+    let (mut connection, mut get) = loop {
+        let idle_connection = idle_connection.take();
+        let is_new = idle_connection.is_none();
+        let mut connection = match idle_connection {
+            Some(connection) => connection,
+            None => {
+                let transport = attempt.transport;
+                let connection =
+                    Connection::open(transport, url, proxy.as_ref(), attempt.patience)?;
+                match part.joined {
+                    true => connection.shared(),
+                    false => connection,
+                }
+            }
+        };
+        // The time for an answer begins when there is somebody to give it.
+        let get = Get::new(config.clone(), sys::now());
+        let mut get = get.map_err(|failure| Failure::Other(text_of(&failure)))?;
+        connection.set_deadline(get.too_slow_at());
+        let request = get.poll_transmit().unwrap_or_default();
+        match connection.write_all(&request) {
+            Ok(()) => break (connection, get),
+            Err(error) if is_new => return Err(broken(error, "sending the request")),
+            Err(_) => {}
+        }
+    };
+    let check_interval = attempt.patience.min(CHECK_INTERVAL);
+    connection.set_read_timeout(check_interval).map_err(other)?;
+    let end = exchange(&mut get, &mut connection, url, part, progress)?;
+    if matches!(end, End::Done) && get.is_reusable() {
+        idle.put(origin, connection);
+    }
+    Ok(end)
+}
+
+fn exchange(
+    get: &mut Get,
+    connection: &mut Connection,
+    url: &Url,
+    part: &Part<'_, '_, '_>,
+    progress: &mut dyn FnMut(Instant),
+) -> Result<End, Failure> {
+    // What the machine has not taken, because more has to come.
+    let mut rest = Vec::new();
+    loop {
+        connection.set_deadline(get.too_slow_at());
+        let came = match connection.fill() {
+            Ok(octets) => {
+                if octets.is_empty() {
+                    get.handle_close(true);
+                }
+                octets
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            // What TLS refuses; TCP itself never has it.
+            Err(error) if error.kind() == ErrorKind::InvalidData => return Err(passing(error)),
+            Err(error) => {
+                if !is_timeout(&error) {
+                    log::debug!("{url}: {error}");
+                    get.handle_close(false);
+                } else if connection.has_lost_address() {
+                    log::debug!("{url}: the address that it was asked for from is gone");
+                    get.handle_close(false);
+                } else {
+                    get.handle_timeout(sys::now());
+                }
+                &[]
+            }
+        };
+        let len = came.len();
+        let octets = match rest.is_empty() {
+            true => came,
+            false => {
+                rest.extend_from_slice(came);
+                &rest
+            }
+        };
+        let (consumed, end) = hand_in(get, octets, url, part)?;
+        rest = octets.get(consumed..).unwrap_or_default().to_vec();
+        connection.consume(len);
+        match end {
+            Some(End::Done) if !rest.is_empty() && get.poll_timeout().is_none() => {
+                let why = format!("it has {} octets more than the server said", rest.len());
+                return Ok(End::Failed(TransferFailure::Malformed(why)));
+            }
+            Some(end) => return Ok(end),
+            None => {}
+        }
+        let now = sys::now();
+        // However much comes of anything else, the file may be late.
+        get.handle_timeout(now);
+        if let Some(end) = note_events(get, url, part)? {
+            return Ok(end);
+        }
+        progress(now);
+    }
+}
+
+/// Has the machine take what it can; returns how many octets that were, and whether it has come to
+/// its end.
+fn hand_in(
+    get: &mut Get,
+    octets: &[u8],
+    url: &Url,
+    part: &Part<'_, '_, '_>,
+) -> Result<(usize, Option<End>), Failure> {
+    let mut consumed = 0;
+    loop {
+        let octets = octets.get(consumed..).unwrap_or_default();
+        let taken = get.handle_input(octets, sys::now());
+        if !taken.body.is_empty() {
+            part.lock().write(part.piece, taken.body).map_err(other)?;
+        }
+        let taken = taken.consumed;
+        consumed += taken;
+        let end = note_events(get, url, part)?;
+        if end.is_some() || taken == 0 || taken == octets.len() {
+            return Ok((consumed, end));
+        }
+    }
+}
+
+fn note_events(get: &mut Get, url: &Url, part: &Part<'_, '_, '_>) -> Result<Option<End>, Failure> {
+    let mut download = part.lock();
+    while let Some(event) = get.poll_event() {
+        match event {
+            Event::Started(start) => {
+                let started = download.start(part.piece, start, url, part.joined);
+                if !started.map_err(other)? {
+                    return Ok(Some(End::Another));
+                }
+            }
+            Event::Redirected(url) => return Ok(Some(End::Redirected(url))),
+            Event::Done => {
+                download.finish(part.piece);
+                return Ok(Some(match download.wants(part.piece) {
+                    false => End::Done,
+                    true => {
+                        let why = "it ends before the length that the server said".to_owned();
+                        End::Failed(TransferFailure::Malformed(why))
+                    }
+                }));
+            }
+            // It is not longer than what has come.
+            Event::Failed(TransferFailure::Refused(status))
+                if status.as_u16() == 416 && download.received() > 0 =>
+            {
+                return Ok(Some(End::Another));
+            }
+            Event::Failed(failure) => return Ok(Some(End::Failed(failure))),
+        }
+    }
+    // Others have come up to where this part ends, or have given up.
+    Ok((!download.wants(part.piece)).then_some(End::Done))
+}
