@@ -11,7 +11,7 @@ use crate::settings::parse::{FetchOptions, Settings};
 use crate::sys::file;
 use crate::trust;
 use wireboot_proto::text::url::{Url, UrlError};
-use wireboot_proto::trust::signature::MAX_SUMS_LEN;
+use wireboot_proto::trust::sums::{MAX_SUMS_LEN, Sums, SumsError};
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
     let urls = settings.operands.iter().map(|text| text.parse());
@@ -126,16 +126,14 @@ impl Request {
         Err(first)
     }
 
-    fn list_of_hashes(&self, place: &str) -> Result<wireboot_proto::trust::signature::Sums, Error> {
+    fn list_of_hashes(&self, place: &str) -> Result<Sums, Error> {
         let Ok(url) = place.parse::<Url>() else {
             let unusable = |why: String| Error::Usage(format!("--sums {place}: {why}"));
             let text = std::fs::read_to_string(place);
             let text = text.map_err(|error| unusable(error.to_string()))?;
             return text
                 .parse()
-                .map_err(|fault: wireboot_proto::trust::signature::Fault| {
-                    unusable(fault.to_string())
-                });
+                .map_err(|fault: SumsError| unusable(fault.to_string()));
         };
         let unverified = |why: String| Error::Verification {
             what: url.to_string(),
@@ -147,7 +145,7 @@ impl Request {
         let text = io::read_to_string(content);
         let text = text.map_err(|error| unverified(error.to_string()))?;
         text.parse()
-            .map_err(|fault: wireboot_proto::trust::signature::Fault| unverified(fault.to_string()))
+            .map_err(|fault: SumsError| unverified(fault.to_string()))
     }
 }
 

@@ -4,7 +4,6 @@ use std::io::{self, ErrorKind};
 
 use crate::error::{Cause, Error};
 use wireboot_proto::text::url::Url;
-use wireboot_proto::trust::signature::Fault;
 
 /// Why a file did not come.
 pub(super) enum Failure {
@@ -63,7 +62,7 @@ pub(super) fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-pub(super) fn unverified(fault: &Fault) -> Failure {
+pub(super) fn unverified(fault: &dyn std::fmt::Display) -> Failure {
     Failure::Verification(fault.to_string())
 }
 

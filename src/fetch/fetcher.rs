@@ -12,7 +12,8 @@ use crate::sys;
 use wireboot_proto::text::url::Url;
 use wireboot_proto::time::Seconds;
 use wireboot_proto::trust::policy::Policy;
-use wireboot_proto::trust::signature::{Keys, Sums};
+use wireboot_proto::trust::signature::Keys;
+use wireboot_proto::trust::sums::Sums;
 
 /// How files are fetched.
 #[derive(Debug, Clone)]

@@ -10,137 +10,24 @@
 
 #![forbid(unsafe_code)]
 
-mod request;
+mod interface;
 
 use crate::prelude::*;
-use core::time::Duration;
 
+use base64::Engine;
 use ureq_proto::BodyMode;
 use ureq_proto::client::state::{RecvBody, RecvResponse};
-use ureq_proto::client::{Call, RecvResponseResult};
+use ureq_proto::client::{Call, RecvResponseResult, SendRequestResult};
 use ureq_proto::http::header::{
-    CONNECTION, CONTENT_RANGE, ETAG, HeaderName, LAST_MODIFIED, LOCATION,
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_RANGE, ETAG, HOST, HeaderName, IF_RANGE,
+    LAST_MODIFIED, LOCATION, PROXY_AUTHORIZATION, RANGE, USER_AGENT,
 };
-use ureq_proto::http::{Response, StatusCode, Version};
+use ureq_proto::http::{Request, Response, Version};
 
-use crate::text::safe::Safe;
 use crate::text::url::{Scheme, Url};
 use crate::time::{Instant, LeastRate};
 
-use request::ask;
-pub use request::basic;
-
-/// What to fetch, and within which limits.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The file.
-    pub url: Url,
-    /// The transfer has failed when no octet has come for so long.
-    pub stall_timeout: Duration,
-    /// The most octets that the file may have.
-    pub max_len: u64,
-    /// What has come of it already.
-    pub resume: Option<Resume>,
-    /// Who is asked in place of the server, in the clear.
-    pub proxy: Option<Proxy>,
-}
-
-/// A proxy that is told the whole address (RFC 9112 §3.2.2).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Proxy {
-    /// `user:password`.
-    pub credentials: Option<String>,
-}
-
-/// What has come of a file, to go on behind it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resume {
-    /// Octets, 1 or more.
-    pub len: u64,
-    /// The entity tag or date of what has come; without, whatever file the server has now goes on.
-    pub validator: Option<String>,
-}
-
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// The file begins to come.
-    Started(Start),
-    /// The file is elsewhere.
-    Redirected(Url),
-    /// The last octet has come.
-    Done,
-    /// The transfer has ended without the file.
-    Failed(Failure),
-}
-
-/// What the head of an answer says of the octets that follow.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Start {
-    /// Their place in the file: 0, or the length to resume at.
-    pub from: u64,
-    /// The length of the whole file, when the server says so.
-    pub len: Option<u64>,
-    /// By what to resume this very file.
-    pub validator: Option<String>,
-}
-
-/// Why a transfer ended without the file.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
-    /// The server has no such file.
-    #[error("the server answers {0}")]
-    Missing(StatusCode),
-    /// The server refuses for another reason.
-    #[error("the server answers {0}")]
-    Refused(StatusCode),
-    /// What came is not HTTP.
-    #[error("the server's answer cannot be read: {0}")]
-    Malformed(String),
-    /// The redirection leads nowhere.
-    #[error("the redirection to \"{}\" cannot be followed", Safe::name(.0))]
-    BadRedirect(String),
-    /// The connection ended before the file.
-    #[error("the connection ended after {received} octets")]
-    Truncated {
-        /// Octets of the file that this connection brought.
-        received: u64,
-    },
-    /// No octet came for the stall timeout.
-    #[error("nothing more came after {received} octets")]
-    Stalled {
-        /// Octets of the file that this connection brought.
-        received: u64,
-    },
-    /// Less came than a server must send that is of use.
-    #[error(
-        "the server is too slow: {received} bytes received, the last at less than 512 a second"
-    )]
-    TooSlow {
-        /// Octets of the file that this connection brought.
-        received: u64,
-    },
-    /// The file is larger than allowed.
-    #[error("the file has more than the allowed {limit} octets")]
-    TooLarge {
-        /// The limit.
-        limit: u64,
-    },
-}
-
-impl Failure {
-    /// Returns whether asking again may help.
-    pub const fn is_passing(&self) -> bool {
-        match self {
-            Self::Truncated { .. } | Self::Stalled { .. } | Self::TooSlow { .. } => true,
-            Self::Refused(status) => matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504),
-            Self::Missing(_)
-            | Self::Malformed(_)
-            | Self::BadRedirect(_)
-            | Self::TooLarge { .. } => false,
-        }
-    }
-}
+pub use interface::{Config, Event, Failure, Proxy, Resume, Start};
 
 /// The transfer.
 #[derive(Debug)]
@@ -485,6 +372,61 @@ impl Get {
         self.state = State::Ended;
         self.events.push(event);
     }
+}
+
+/// Octets of the longest request line and headers.
+const MAX_REQUEST_LEN: usize = 16 << 10;
+
+/// Returns the request as octets, and what reads the answer to it.
+fn ask(config: &Config) -> Result<(Vec<u8>, Call<RecvResponse>), Failure> {
+    let url = &config.url;
+    let mut request = Request::get(url.to_string())
+        .header(HOST, url.authority())
+        .header(USER_AGENT, concat!("wireboot/", env!("CARGO_PKG_VERSION")))
+        .header(ACCEPT_ENCODING, "identity");
+    if let Some(credentials) = url.credentials() {
+        request = request.header(AUTHORIZATION, basic(credentials));
+    }
+    if let Some(credentials) = config
+        .proxy
+        .as_ref()
+        .and_then(|proxy| proxy.credentials.as_deref())
+    {
+        request = request.header(PROXY_AUTHORIZATION, basic(credentials));
+    }
+    if let Some(resume) = &config.resume {
+        request = request.header(RANGE, format!("bytes={}-", resume.len));
+        if let Some(validator) = &resume.validator {
+            request = request.header(IF_RANGE, validator);
+        }
+    }
+    let malformed = |error: &dyn core::fmt::Display| Failure::Malformed(error.to_string());
+    let request = request.body(()).map_err(|error| malformed(&error))?;
+    let call = Call::new(request).map_err(|error| malformed(&error))?;
+    let mut call = call.proceed();
+    let mut octets = vec![0; MAX_REQUEST_LEN];
+    let mut len = 0;
+    while !call.can_proceed() {
+        let rest = octets.get_mut(len..).unwrap_or_default();
+        len += call.write(rest).map_err(|error| malformed(&error))?;
+    }
+    octets.truncate(len);
+    if config.proxy.is_some() && octets.starts_with(b"GET /") {
+        let server = format!("http://{}", url.authority());
+        octets.splice(4..4, server.into_bytes());
+    }
+    match call.proceed().map_err(|error| malformed(&error))? {
+        Some(SendRequestResult::RecvResponse(call)) => Ok((octets, call)),
+        Some(SendRequestResult::Await100(_) | SendRequestResult::SendBody(_)) | None => {
+            Err(Failure::Malformed("the request has a body".to_owned()))
+        }
+    }
+}
+
+/// Returns the value of a header that names a user by `user:password` (RFC 7617).
+pub fn basic(credentials: &str) -> String {
+    let encoded = base64::engine::general_purpose::STANDARD.encode(credentials);
+    format!("Basic {encoded}")
 }
 
 enum Verdict {

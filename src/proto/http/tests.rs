@@ -1,5 +1,9 @@
 //! Answers of servers, cut at every place.
 
+use core::time::Duration;
+
+use ureq_proto::http::StatusCode;
+
 use super::*;
 
 #[test]

@@ -15,69 +15,12 @@ use core::net::Ipv4Addr;
 use core::str::FromStr;
 
 pub(crate) use parts::percent_decoded;
+pub use parts::{MAX_LEN, Scheme, Sha256, UrlError, without_credentials};
 
-use crate::packet::option::known::parse_hex;
-use crate::text::safe::Safe;
 use parts::{
     check_host, check_text, decode_path, encode, encode_where, parse_pin, percent_decoded_text,
     remove_dot_segments, split_fragment, split_port, split_query,
 };
-
-/// The longest URL taken, in octets.
-pub const MAX_LEN: usize = 8192;
-
-/// How a file is fetched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Scheme {
-    /// RFC 1350.
-    Tftp,
-    /// HTTP/1.1 in the clear.
-    Http,
-    /// HTTP/1.1 over TLS.
-    Https,
-}
-
-impl Scheme {
-    /// Returns the name as a URL has it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tftp => "tftp",
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-
-    /// Returns the port where none is named.
-    pub const fn default_port(self) -> u16 {
-        match self {
-            Self::Tftp => 69,
-            Self::Http => 80,
-            Self::Https => 443,
-        }
-    }
-}
-
-/// The SHA-256 that a file must have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Sha256(pub [u8; 32]);
-
-impl fmt::Display for Sha256 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
-    }
-}
-
-impl FromStr for Sha256 {
-    type Err = &'static str;
-
-    /// Reads 64 hexadecimal digits.
-    fn from_str(digits: &str) -> Result<Self, &'static str> {
-        let wrong = "a SHA-256 is 64 hexadecimal digits";
-        let octets = parse_hex(digits).filter(|_| digits.len() == 64);
-        let sha256 = octets.and_then(|octets| octets.try_into().ok());
-        sha256.map(Self).ok_or(wrong)
-    }
-}
 
 /// The address of a file; printed without credentials and without pin.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -89,18 +32,6 @@ pub struct Url {
     path: String,
     query: Option<String>,
     sha256: Option<Sha256>,
-}
-
-/// A text that is no URL that can be fetched.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{}\": {what} (column {column})", Safe::name(text))]
-pub struct UrlError {
-    /// The text, without credentials.
-    pub text: String,
-    /// The octet the fault begins at, counted from 1.
-    pub column: usize,
-    /// The fault.
-    pub what: &'static str,
 }
 
 impl Url {
@@ -426,28 +357,6 @@ impl fmt::Debug for Url {
             Some(sha256) => write!(f, "#sha256={sha256}"),
             None => Ok(()),
         }
-    }
-}
-
-impl UrlError {
-    fn new(text: &str, column: usize, what: &'static str) -> Self {
-        Self {
-            text: without_credentials(text),
-            column,
-            what,
-        }
-    }
-}
-
-/// Returns `text` with what stands between `://` and the last `@` of the host replaced.
-pub fn without_credentials(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return text.to_owned();
-    };
-    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    match authority.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://…@{host}{path}"),
-        None => text.to_owned(),
     }
 }
 

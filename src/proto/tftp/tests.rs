@@ -3,6 +3,8 @@
 
 mod model;
 
+use core::time::Duration;
+
 use super::*;
 use crate::packet::tftp::{BLKSIZE, TIMEOUT, TSIZE, WINDOWSIZE};
 use crate::time::Random;

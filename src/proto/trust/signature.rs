@@ -1,8 +1,8 @@
-//! Whose word on a file counts: minisign signatures and lists of hashes.
+//! minisign signatures, and the keys that they are checked with.
 //!
 //! A signature is Ed25519 over the BLAKE2b of the file, and a second one over both the first and
 //! the trusted comment, as `minisign -S` writes them. The older kind, over the file itself, is
-//! refused: it takes the whole file at once. A list of hashes is what `sha256sum` writes.
+//! refused: it takes the whole file at once.
 //!
 //! Nothing here fetches; files come in pieces, in order.
 
@@ -14,13 +14,10 @@ use core::str::FromStr;
 use minisign_verify::{Error, PublicKey, StreamVerifier};
 
 use crate::text::safe::text_of;
-use crate::text::url::Sha256;
 
 /// The longest signature, in bytes. One of minisign has some 300; one of another kind, with its
 /// certificates, is read only so that the error can say what it is.
 pub const MAX_SIGNATURE_LEN: u64 = 1 << 16;
-/// The most octets that a list of hashes may have.
-pub const MAX_SUMS_LEN: u64 = 1 << 20;
 
 /// Why a file is not what it should be, or that cannot be told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,12 +40,6 @@ pub enum Fault {
     /// The file or the signature was changed.
     #[error("the signature does not fit the file")]
     Mismatch,
-    /// A line that `sha256sum` would not write.
-    #[error("line {0} of the list of hashes has no SHA-256 and a name")]
-    Line(usize),
-    /// The file is in no line.
-    #[error("the list of hashes does not have {0:?}")]
-    Unlisted(String),
 }
 
 /// The keys whose signatures count.
@@ -174,55 +165,6 @@ impl Check<'_> {
     }
 }
 
-/// A list of hashes and the names of their files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sums(Vec<(String, Sha256)>);
-
-impl Sums {
-    /// Returns the hash of the file `name`; names in the list may have directories before them.
-    ///
-    /// # Errors
-    /// [`Fault::Unlisted`], also when two lines differ about it.
-    pub fn of(&self, name: &str) -> Result<Sha256, Fault> {
-        let unlisted = || Fault::Unlisted(name.to_owned());
-        let last = |path: &str| path.rsplit('/').next() == Some(name);
-        let mut found = self.0.iter().filter(|(path, _)| last(path));
-        let (_, sum) = found.next().ok_or_else(unlisted)?;
-        match found.all(|(_, other)| other == sum) && !name.is_empty() {
-            true => Ok(*sum),
-            false => Err(unlisted()),
-        }
-    }
-}
-
-impl FromStr for Sums {
-    type Err = Fault;
-
-    /// Reads lines of a hash, a blank, a blank or `*`, and a name; or as `sha256sum --tag` writes
-    /// them.
-    fn from_str(text: &str) -> Result<Self, Fault> {
-        let lines = text.lines().map(str::trim_end).enumerate();
-        let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-        lines
-            .map(|(index, line)| parse_line(line).ok_or(Fault::Line(index + 1)))
-            .collect::<Result<_, _>>()
-            .map(Self)
-    }
-}
-
-fn parse_line(line: &str) -> Option<(String, Sha256)> {
-    let (name, digits) = match line.strip_prefix("SHA256 (") {
-        Some(rest) => rest.rsplit_once(") = ")?,
-        None => {
-            let (digits, name) = line.split_once(' ')?;
-            let name = name.strip_prefix([' ', '*']).unwrap_or(name);
-            (name, digits)
-        }
-    };
-    (!name.is_empty()).then_some(())?;
-    Some((name.to_owned(), digits.parse().ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,7 +184,6 @@ RWT91LRtexC87bgmDLPlyVvEaKKfRWSk25EU0EwqdxZCf0u0LY9poVu2wELIoDsow2RphoZo+tOOn3oD
 trusted comment: x
 KTlO7nzwxQljSe5JJpiXUNgeM+yvn8F3v17ebuUnDjweiiJVQnq5kSGhe5rZcwvH/lzWDcuGB+haacp0zUa7Cg==
 ";
-    const SUM: &str = "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73";
 
     #[test]
     fn what_minisign_signed_is_accepted_and_anything_else_is_not() {
@@ -302,33 +243,6 @@ KTlO7nzwxQljSe5JJpiXUNgeM+yvn8F3v17ebuUnDjweiiJVQnq5kSGhe5rZcwvH/lzWDcuGB+haacp0
         }
         for octets in [b"\x30\x82\x05\x10".as_slice(), b"\xff\xfe", b"<html>"] {
             assert_eq!(Signature::decode(octets).err(), Some(Fault::Malformed));
-        }
-    }
-
-    #[test]
-    fn lists_of_hashes_are_read_as_sha256sum_writes_them() {
-        let text = format!(
-            "# by hand\n{SUM}  vmlinuz\n{SUM} *./boot/initrd.img\n\nSHA256 (a (1).img) = {SUM}\n"
-        );
-        let sums: Sums = text.parse().unwrap();
-        for name in ["vmlinuz", "initrd.img", "a (1).img"] {
-            assert_eq!(sums.of(name), Ok(SUM.parse().unwrap()), "{name}");
-        }
-        for name in ["", "initrd", "boot/initrd.img", "mg"] {
-            assert_eq!(sums.of(name), Err(Fault::Unlisted(name.to_owned())));
-        }
-        let twice = format!("{SUM}  a/f\n{}  b/f\n", SUM.replace('e', "f"));
-        assert!(twice.parse::<Sums>().unwrap().of("f").is_err());
-        for wrong in [
-            "x  f",
-            SUM,
-            &format!("{SUM}  "),
-            &format!("SHA256 (f) {SUM}"),
-        ] {
-            assert_eq!(
-                format!("{SUM}  f\n{wrong}").parse::<Sums>(),
-                Err(Fault::Line(2))
-            );
         }
     }
 

@@ -1,10 +1,102 @@
 //! The parts of a URL: cut apart, checked, encoded and decoded.
 
 use crate::prelude::*;
+use core::fmt;
 use core::net::Ipv6Addr;
+use core::str::FromStr;
 
-use super::{MAX_LEN, Scheme, Sha256, UrlError};
-use crate::packet::option::known::hex_octet;
+use crate::packet::option::known::{hex_octet, parse_hex};
+use crate::text::safe::Safe;
+
+/// The longest URL taken, in octets.
+pub const MAX_LEN: usize = 8192;
+
+/// How a file is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// RFC 1350.
+    Tftp,
+    /// HTTP/1.1 in the clear.
+    Http,
+    /// HTTP/1.1 over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// Returns the name as a URL has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tftp => "tftp",
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// Returns the port where none is named.
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Tftp => 69,
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+/// The SHA-256 that a file must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Sha256(pub [u8; 32]);
+
+impl fmt::Display for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
+
+impl FromStr for Sha256 {
+    type Err = &'static str;
+
+    /// Reads 64 hexadecimal digits.
+    fn from_str(digits: &str) -> Result<Self, &'static str> {
+        let wrong = "a SHA-256 is 64 hexadecimal digits";
+        let octets = parse_hex(digits).filter(|_| digits.len() == 64);
+        let sha256 = octets.and_then(|octets| octets.try_into().ok());
+        sha256.map(Self).ok_or(wrong)
+    }
+}
+
+/// A text that is no URL that can be fetched.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{}\": {what} (column {column})", Safe::name(text))]
+pub struct UrlError {
+    /// The text, without credentials.
+    pub text: String,
+    /// The octet the fault begins at, counted from 1.
+    pub column: usize,
+    /// The fault.
+    pub what: &'static str,
+}
+
+impl UrlError {
+    pub(super) fn new(text: &str, column: usize, what: &'static str) -> Self {
+        Self {
+            text: without_credentials(text),
+            column,
+            what,
+        }
+    }
+}
+
+/// Returns `text` with what stands between `://` and the last `@` of the host replaced.
+pub fn without_credentials(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return text.to_owned();
+    };
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://…@{host}{path}"),
+        None => text.to_owned(),
+    }
+}
 
 pub(super) fn check_text(text: &str) -> Result<(), UrlError> {
     if text.len() > MAX_LEN {

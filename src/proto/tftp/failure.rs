@@ -1,29 +1,8 @@
-//! What can become of a transfer and of a packet.
+//! Why a transfer failed, and why a packet is not used.
 
-use crate::prelude::*;
-use core::net::SocketAddr;
-
-use super::Terms;
 use crate::packet::tftp::ErrorCode;
+use crate::prelude::*;
 use crate::reader::DecodeError;
-
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// The server answered; nothing but its packets matter from now on.
-    Started {
-        /// The port it chose for the transfer.
-        server: SocketAddr,
-        /// The whole length, when it says so.
-        len: Option<u64>,
-        /// What was agreed on.
-        terms: Terms,
-    },
-    /// The last octet has come.
-    Done,
-    /// The transfer has ended without the file.
-    Failed(Failure),
-}
 
 /// Why a transfer ended without the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
