@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod address;
 #[cfg_attr(
     not(feature = "tls"),
@@ -17,6 +18,7 @@ mod http;
 mod names;
 mod progress;
 mod proxy;
+mod rotation;
 mod signed;
 mod sink;
 mod staged;
@@ -24,8 +26,6 @@ mod tcp;
 mod tftp;
 #[cfg(feature = "tls")]
 mod tls;
-mod transport;
-mod turns;
 
 use std::io;
 use std::net::IpAddr;
@@ -41,17 +41,17 @@ use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::option::code;
 use wireboot_proto::text::url::Url;
 
+pub use access::ServerAccess;
 pub use clock::Clock;
-pub use connection::Idle;
-use delivery::{Delivery, What};
+pub use connection::IdleConnections;
+use delivery::{Delivery, DeliveryKind};
 use failure::{Failure, other};
 pub use fetcher::{Fetcher, STALL_TIMEOUT};
 pub use progress::{Board, Style};
+pub use rotation::Mirrors;
+use rotation::NextServer;
 use sink::Store;
 use staged::Staged;
-pub use transport::Transport;
-pub use turns::Mirrors;
-use turns::Turn;
 
 /// Reads the files that are needed for https, and the addresses of mirrors, to see whether they are
 /// of use.
@@ -87,13 +87,13 @@ impl Fetcher {
     ) -> Result<Self, Error> {
         let time_servers = lease.options.addresses(code::NTP_SERVERS);
         Ok(Self {
-            transport: Transport {
+            access: ServerAccess {
                 interface: Some(interface.to_owned()),
                 address_timeout: config.dhcp.timeout,
                 ca: config.fetch.ca.as_ref().map(PathBuf::from),
                 client_certificate: config.fetch.certificate.as_ref().map(PathBuf::from),
                 clock: Clock::of(time_servers.into_iter().map(IpAddr::from).collect()),
-                ..Transport::default()
+                ..ServerAccess::default()
             },
             keys: trust.demanded(),
             policy: trust.policy.clone(),
@@ -181,9 +181,10 @@ impl Fetcher {
         store: &dyn Store,
         may_lack: bool,
     ) -> Result<bool, Error> {
-        let mut delivery = Delivery::begin(self, What::File, max_len, store);
+        let mut delivery = Delivery::begin(self, DeliveryKind::File, max_len, store);
         let mut is_there = true;
-        let verify = &mut |turn: &Turn| self.verify_beside(addresses, turn.server, store.file());
+        let verify =
+            &mut |turn: &NextServer| self.verify_beside(addresses, turn.server, store.file());
         let taken = self.first_of(
             addresses,
             &mut |url, turn| match delivery.take(url, turn, verify) {

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::Error;
-use crate::fetch::{self, Board, Clock, Fetcher, STALL_TIMEOUT, Style, Transport};
+use crate::fetch::{self, Board, Clock, Fetcher, STALL_TIMEOUT, ServerAccess, Style};
 use crate::settings::parse::{FetchOptions, Settings};
 use crate::sys::file;
 use crate::trust;
@@ -32,7 +32,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
         return refuse("standard output takes one file, and not on a terminal");
     }
     fetch::check(&settings.config.fetch)?;
-    let request = Request {
+    let request = FetchJob {
         fetcher: fetcher(&settings)?,
         max_len: settings.fetch.max_len.unwrap_or(u64::MAX),
         options: settings.fetch,
@@ -44,13 +44,13 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
 fn fetcher(settings: &Settings) -> Result<Fetcher, Error> {
     let (config, options) = (&settings.config, &settings.fetch);
     let mut fetcher = Fetcher {
-        transport: Transport {
+        access: ServerAccess {
             interface: config.link.interfaces.first().cloned(),
             path_mtu: options.path_mtu,
             ca: config.fetch.ca.as_ref().map(PathBuf::from),
             client_certificate: config.fetch.certificate.as_ref().map(PathBuf::from),
             clock: Clock::of(options.time_servers.clone()),
-            ..Transport::default()
+            ..ServerAccess::default()
         },
         stall_timeout: options.stall_timeout.unwrap_or(STALL_TIMEOUT),
         board: Board::new(if settings.json {
@@ -67,14 +67,14 @@ fn fetcher(settings: &Settings) -> Result<Fetcher, Error> {
 }
 
 /// What is to be fetched, and how.
-struct Request {
+struct FetchJob {
     fetcher: Fetcher,
     urls: Vec<Url>,
     options: FetchOptions,
     max_len: u64,
 }
 
-impl Request {
+impl FetchJob {
     fn run(mut self, to_output: bool) -> Result<(), Error> {
         if let Some(sums) = &self.options.sums {
             self.fetcher.sums = Some(self.list_of_hashes(sums)?);

@@ -22,14 +22,14 @@ use wireboot_proto::time::{BUILT_AT, Instant};
 pub struct Clock {
     servers: Vec<IpAddr>,
     /// They are asked once; none when none answered.
-    answer: Arc<OnceLock<Option<Answer>>>,
+    answer: Arc<OnceLock<Option<ServerTime>>>,
     /// The clock that the log has named last.
-    logged: Arc<Mutex<Option<Source>>>,
+    logged: Arc<Mutex<Option<ClockSource>>>,
 }
 
 /// The time by a server, and when that was.
 #[derive(Debug, Clone)]
-struct Answer {
+struct ServerTime {
     server: IpAddr,
     since_1970: Duration,
     at: Instant,
@@ -39,11 +39,11 @@ struct Answer {
 #[derive(Debug, Clone)]
 pub(super) struct Reading {
     pub(super) since_1970: Duration,
-    source: Source,
+    source: ClockSource,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
+enum ClockSource {
     Machine,
     Server(IpAddr),
     Build,
@@ -82,12 +82,12 @@ impl Clock {
         if machine >= BUILT_AT {
             return Reading {
                 since_1970: machine,
-                source: Source::Machine,
+                source: ClockSource::Machine,
             };
         }
         self.by_server(interface).unwrap_or(Reading {
             since_1970: BUILT_AT,
-            source: Source::Build,
+            source: ClockSource::Build,
         })
     }
 
@@ -95,7 +95,7 @@ impl Clock {
         let answer = self.answer.get_or_init(|| ask(&self.servers, interface));
         answer.as_ref().map(|answer| Reading {
             since_1970: answer.since_1970 + sys::now().since(answer.at),
-            source: Source::Server(answer.server),
+            source: ClockSource::Server(answer.server),
         })
     }
 }
@@ -104,9 +104,9 @@ impl fmt::Display for Reading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time = Utc(self.since_1970);
         match self.source {
-            Source::Machine => write!(f, "it is {time} by the machine's clock"),
-            Source::Server(server) => write!(f, "it is {time} by the time server {server}"),
-            Source::Build => write!(
+            ClockSource::Machine => write!(f, "it is {time} by the machine's clock"),
+            ClockSource::Server(server) => write!(f, "it is {time} by the time server {server}"),
+            ClockSource::Build => write!(
                 f,
                 "it is taken to be {time}, when this program was built, since the machine's clock \
                  is behind"
@@ -127,7 +127,7 @@ impl fmt::Display for Utc {
     }
 }
 
-fn ask(servers: &[IpAddr], interface: Option<&str>) -> Option<Answer> {
+fn ask(servers: &[IpAddr], interface: Option<&str>) -> Option<ServerTime> {
     if servers.is_empty() {
         return None;
     }
@@ -160,7 +160,7 @@ fn ask(servers: &[IpAddr], interface: Option<&str>) -> Option<Answer> {
         }
         match query.poll_event() {
             Some(Event::Time { server, since_1970 }) => {
-                return Some(Answer {
+                return Some(ServerTime {
                     server,
                     since_1970,
                     at: sys::now(),
@@ -236,12 +236,12 @@ mod tests {
         let by_machine = clock.read_at(BUILT_AT, None);
         assert_eq!(
             (by_machine.since_1970, by_machine.source),
-            (BUILT_AT, Source::Machine)
+            (BUILT_AT, ClockSource::Machine)
         );
         let by_build = clock.read_at(Duration::from_secs(5), None);
         assert_eq!(
             (by_build.since_1970, by_build.source),
-            (BUILT_AT, Source::Build)
+            (BUILT_AT, ClockSource::Build)
         );
         assert!(clock.later_than(&by_build, None).is_none());
         let text = by_build.to_string();
@@ -256,7 +256,7 @@ mod tests {
         let year = Duration::from_secs(365 * 86_400);
         let by = |since_1970: Duration| {
             let clock = Clock::of(Vec::new());
-            let answer = Answer {
+            let answer = ServerTime {
                 server: IpAddr::from([192, 0, 2, 1]),
                 since_1970,
                 at: sys::now(),
@@ -273,7 +273,7 @@ mod tests {
                 .contains("by the time server 192.0.2.1")
         );
         let right = ahead.read_at(BUILT_AT + year, None);
-        assert_eq!(right.source, Source::Machine);
+        assert_eq!(right.source, ClockSource::Machine);
         let later = ahead.later_than(&right, None).unwrap();
         assert!(later.since_1970 >= BUILT_AT + 9 * year);
         let behind = by(BUILT_AT);

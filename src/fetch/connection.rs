@@ -6,12 +6,12 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::access::ServerAccess;
 use super::failure::Failure;
 use super::names::resolve;
 use super::tcp::{Tcp, race};
 #[cfg(feature = "tls")]
 use super::tls;
-use super::transport::Transport;
 use super::{address, proxy};
 use crate::sys;
 use wireboot_proto::text::url::{Scheme, Url};
@@ -37,15 +37,15 @@ pub(super) enum Connection {
 impl Connection {
     /// Connects to the server of `url`, or to its proxy, which may be silent for `patience`.
     pub(super) fn open(
-        transport: &Transport,
+        access: &ServerAccess,
         url: &Url,
         proxy: Option<&Url>,
         patience: Duration,
     ) -> Result<Self, Failure> {
         let first = proxy.unwrap_or(url);
-        let addresses = resolve(first, transport.interface.as_deref()).map_err(Failure::Passing)?;
+        let addresses = resolve(first, access.interface.as_deref()).map_err(Failure::Passing)?;
         let patience = patience.min(CONNECT_TIMEOUT);
-        let stream = race(transport.interface.as_deref(), addresses, first, patience)?;
+        let stream = race(access.interface.as_deref(), addresses, first, patience)?;
         // For the proxy's answer and for the handshake of TLS, as for any head of an answer.
         let deadline = sys::now() + LeastRate::WINDOW;
         let mut stream = Tcp { stream, deadline };
@@ -54,7 +54,7 @@ impl Connection {
         {
             proxy::tunnel(&mut stream, url, proxy)?;
         }
-        Self::over(stream, transport, url)
+        Self::over(stream, access, url)
     }
 
     /// Reads less at a time, as one of several; nothing has been read yet.
@@ -103,19 +103,19 @@ impl Connection {
         self.tcp().set_read_timeout(Some(timeout))
     }
 
-    fn over(stream: Tcp, transport: &Transport, url: &Url) -> Result<Self, Failure> {
+    fn over(stream: Tcp, access: &ServerAccess, url: &Url) -> Result<Self, Failure> {
         match url.scheme() {
             Scheme::Http | Scheme::Tftp => {
                 Ok(Self::Plain(BufReader::with_capacity(READ_LEN, stream)))
             }
             #[cfg(feature = "tls")]
             Scheme::Https => {
-                let stream = tls::Stream::open(stream, url, transport)?;
+                let stream = tls::Stream::open(stream, url, access)?;
                 Ok(Self::Tls(Box::new(stream)))
             }
             #[cfg(not(feature = "tls"))]
             Scheme::Https => {
-                let _ = (stream, transport);
+                let _ = (stream, access);
                 Err(Failure::Other("this build knows no TLS".into()))
             }
         }
@@ -165,7 +165,7 @@ impl Write for Connection {
 
 /// Connections that have done their work and may do more, by where they lead.
 #[derive(Debug, Clone, Default)]
-pub struct Idle(Arc<Mutex<Vec<(Origin, Connection)>>>);
+pub struct IdleConnections(Arc<Mutex<Vec<(Origin, Connection)>>>);
 
 /// Where a connection leads.
 #[derive(Debug, PartialEq, Eq)]
@@ -187,7 +187,7 @@ impl Origin {
     }
 }
 
-impl Idle {
+impl IdleConnections {
     pub(super) fn take(&self, origin: &Origin) -> Option<Connection> {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // What the server has closed meanwhile is of no use, nor what it said unasked.

@@ -1,6 +1,6 @@
 //! A file on its way into its store, from whichever server gives it.
 //!
-//! What one server has begun another ends only where the whole is judged by a hash or a signature. If
+//! DeliveryKind one server has begun another ends only where the whole is judged by a hash or a signature. If
 //! it does not stand that, nobody knows whose part was wrong, and each has to give it whole.
 
 use std::io;
@@ -9,8 +9,8 @@ use super::download::{Attempt, Download};
 use super::failure::{Failure, other, unverified};
 use super::fetcher::Fetcher;
 use super::progress::{Board, Style};
+use super::rotation::{AttemptEnd, NextServer};
 use super::sink::{Sink, Store};
-use super::turns::{Ending, Turn};
 use super::{http, tftp};
 use crate::account;
 use wireboot_proto::text::url::{Scheme, Sha256, Url};
@@ -18,7 +18,7 @@ use wireboot_proto::time::LeastRate;
 
 pub(super) struct Delivery<'a> {
     fetcher: &'a Fetcher,
-    what: What,
+    what: DeliveryKind,
     max_len: u64,
     download: Download<'a>,
     /// How many octets of it were here when that was enough to be called progress.
@@ -28,11 +28,11 @@ pub(super) struct Delivery<'a> {
 }
 
 /// Checks the whole file against a signature, after a turn that brought it.
-type Verify<'v> = &'v mut dyn FnMut(&Turn) -> Result<(), Failure>;
+type Verify<'v> = &'v mut dyn FnMut(&NextServer) -> Result<(), Failure>;
 
-/// What is delivered.
+/// DeliveryKind is delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum DeliveryKind {
     File,
     /// Nobody lists or signs signatures, nor is shown how they come.
     Signature,
@@ -42,13 +42,13 @@ impl<'a> Delivery<'a> {
     /// Begins with nothing of a file of `max_len` octets at most.
     pub(super) fn begin(
         fetcher: &'a Fetcher,
-        what: What,
+        what: DeliveryKind,
         max_len: u64,
         store: &'a dyn Store,
     ) -> Self {
         let progress = match what {
-            What::File => fetcher.board.begin(),
-            What::Signature => Board::new(Style::Silent).begin(),
+            DeliveryKind::File => fetcher.board.begin(),
+            DeliveryKind::Signature => Board::new(Style::Silent).begin(),
         };
         Self {
             fetcher,
@@ -67,22 +67,22 @@ impl<'a> Delivery<'a> {
     pub(super) fn take(
         &mut self,
         url: &Url,
-        turn: &Turn,
+        turn: &NextServer,
         verify: Verify<'_>,
-    ) -> Result<(), (Ending, Failure)> {
+    ) -> Result<(), (AttemptEnd, Failure)> {
         account::note(format!("{url}: asked for"));
         let came = self.attempt(url, turn, verify);
         let what = if came.is_ok() { "whole" } else { "failed" };
         account::note(format!("{url}: {what}"));
         came.map_err(|failure| match self.ending(url, &failure) {
             Ok(ending) => (ending, failure),
-            Err(error) => (Ending::Hopeless, other(error)),
+            Err(error) => (AttemptEnd::Hopeless, other(error)),
         })
     }
 
-    fn attempt(&mut self, url: &Url, turn: &Turn, verify: Verify<'_>) -> Result<(), Failure> {
+    fn attempt(&mut self, url: &Url, turn: &NextServer, verify: Verify<'_>) -> Result<(), Failure> {
         let attempt = Attempt {
-            transport: &self.fetcher.transport,
+            access: &self.fetcher.access,
             idle: &self.fetcher.idle,
             policy: &self.fetcher.policy,
             url,
@@ -123,8 +123,8 @@ impl<'a> Delivery<'a> {
     /// Returns how a turn ended with this failure.
     ///
     /// # Errors
-    /// What came cannot be taken away again.
-    fn ending(&mut self, url: &Url, failure: &Failure) -> io::Result<Ending> {
+    /// DeliveryKind came cannot be taken away again.
+    fn ending(&mut self, url: &Url, failure: &Failure) -> io::Result<AttemptEnd> {
         let received = self.download.received();
         // A little more each time would be another way to hold a fetch for ever.
         let is_new = received >= self.most.saturating_add(LeastRate::BYTES);
@@ -132,21 +132,21 @@ impl<'a> Delivery<'a> {
             self.most = received;
         }
         Ok(match failure {
-            Failure::Passing(_) if !is_new => Ending::Fruitless,
+            Failure::Passing(_) if !is_new => AttemptEnd::Fruitless,
             Failure::Passing(_) => match self.download.is_known_again() && !self.mixes(url) {
-                true => Ending::Own,
-                false => Ending::Shared,
+                true => AttemptEnd::Own,
+                false => AttemptEnd::Shared,
             },
             Failure::Verification(_) => {
                 let is_mixed = self.download.is_mixed();
                 self.may_mix &= !is_mixed;
                 self.download.restart()?;
                 match is_mixed {
-                    true => Ending::Own,
-                    false => Ending::Hopeless,
+                    true => AttemptEnd::Own,
+                    false => AttemptEnd::Hopeless,
                 }
             }
-            Failure::Missing(_) | Failure::Other(_) => Ending::Hopeless,
+            Failure::Missing(_) | Failure::Other(_) => AttemptEnd::Hopeless,
         })
     }
 
@@ -154,12 +154,12 @@ impl<'a> Delivery<'a> {
     fn pin(&self, url: &Url) -> Result<Option<Sha256>, Failure> {
         match (url.sha256(), self.what, &self.fetcher.sums) {
             (Some(pin), _, _) => Ok(Some(pin)),
-            (None, What::File, Some(sums)) => {
+            (None, DeliveryKind::File, Some(sums)) => {
                 let name = url.plain_file_name();
                 let sum = sums.of(&name).map_err(|fault| unverified(&fault))?;
                 Ok(Some(sum))
             }
-            (None, What::File, None) | (None, What::Signature, _) => Ok(None),
+            (None, DeliveryKind::File, None) | (None, DeliveryKind::Signature, _) => Ok(None),
         }
     }
 
@@ -171,6 +171,6 @@ impl<'a> Delivery<'a> {
 
     fn needs_signature(&self) -> bool {
         let Fetcher { keys, sums, .. } = self.fetcher;
-        self.what == What::File && !keys.is_empty() && sums.is_none()
+        self.what == DeliveryKind::File && !keys.is_empty() && sums.is_none()
     }
 }

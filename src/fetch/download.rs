@@ -1,25 +1,25 @@
 //! A file on its way, over one connection or several, from one server after the other.
 
-mod pieces;
+mod spans;
 
 use std::io;
 use std::time::Duration;
 
-use super::connection::Idle;
+use super::access::ServerAccess;
+use super::connection::IdleConnections;
 use super::failure::Failure;
 use super::sink::Sink;
-use super::transport::Transport;
-pub(super) use pieces::Id;
-use pieces::Pieces;
-use wireboot_proto::http::{Resume, Start};
+pub(super) use spans::SpanId;
+use spans::Spans;
+use wireboot_proto::http::{BodyStart, Resume};
 use wireboot_proto::text::url::Url;
 use wireboot_proto::time::Instant;
 use wireboot_proto::trust::policy::Policy;
 
 /// How one server is asked for a file.
 pub(super) struct Attempt<'a> {
-    pub(super) transport: &'a Transport,
-    pub(super) idle: &'a Idle,
+    pub(super) access: &'a ServerAccess,
+    pub(super) idle: &'a IdleConnections,
     pub(super) policy: &'a Policy,
     pub(super) url: &'a Url,
     /// The most octets that the file may have.
@@ -44,17 +44,17 @@ impl Attempt<'_> {
 
 pub(super) struct Download<'s> {
     sink: Sink<'s>,
-    pieces: Pieces,
+    spans: Spans,
     /// Of the whole file, octets.
     len: Option<u64>,
     /// None where what has come cannot be gone on with.
-    source: Option<Source>,
+    source: Option<ResumeSource>,
     /// Nobody is to fetch anything any more.
     is_over: bool,
 }
 
 /// Where what has come is from.
-struct Source {
+struct ResumeSource {
     url: Url,
     /// By what the server there makes sure that it is the same file that goes on.
     validator: Option<String>,
@@ -66,7 +66,7 @@ impl<'s> Download<'s> {
     pub(super) fn new(sink: Sink<'s>) -> Self {
         Self {
             sink,
-            pieces: Pieces::new(),
+            spans: Spans::new(),
             len: None,
             source: None,
             is_over: false,
@@ -78,7 +78,7 @@ impl<'s> Download<'s> {
     /// # Errors
     /// It cannot be taken away again.
     pub(super) fn restart(&mut self) -> io::Result<()> {
-        self.pieces.forget();
+        self.spans.forget();
         (self.len, self.source) = (None, None);
         match self.sink.len() {
             0 => Ok(()),
@@ -119,24 +119,24 @@ impl<'s> Download<'s> {
         }
     }
 
-    /// Takes a piece that is to be fetched; none when there is none at the moment.
-    pub(super) fn claim(&mut self) -> Option<Id> {
+    /// Takes a span that is to be fetched; none when there is none at the moment.
+    pub(super) fn claim(&mut self) -> Option<SpanId> {
         match self.is_over {
             true => None,
-            false => self.pieces.claim(),
+            false => self.spans.claim(),
         }
     }
 
-    /// Returns what to ask for at `url` so that `piece` goes on: behind what that server knows again,
+    /// Returns what to ask for at `url` so that `span` goes on: behind what that server knows again,
     /// or behind whatever has come where it `may_mix`. None when only the whole file can be had.
-    pub(super) fn resume(&self, piece: Id, url: &Url, may_mix: bool) -> Option<Resume> {
-        let len = self.pieces.next(piece).filter(|next| *next > 0)?;
+    pub(super) fn resume(&self, span: SpanId, url: &Url, may_mix: bool) -> Option<Resume> {
+        let len = self.spans.next(span).filter(|next| *next > 0)?;
         let source = self.source.as_ref()?;
         let validator = source.validator.clone().filter(|_| source.url == *url);
         (validator.is_some() || may_mix).then_some(Resume { len, validator })
     }
 
-    /// Takes notice of an answer from `url` for `piece`, which was asked for as `resume` says. One for
+    /// Takes notice of an answer from `url` for `span`, which was asked for as `resume` says. One for
     /// the whole file has all come again; a connection that has joined others may not do so. Returns
     /// false when the answer is of no use, since it is of another file.
     ///
@@ -144,12 +144,12 @@ impl<'s> Download<'s> {
     /// There is no room for the file.
     pub(super) fn start(
         &mut self,
-        piece: Id,
-        start: Start,
+        span: SpanId,
+        start: BodyStart,
         url: &Url,
         joined: bool,
     ) -> io::Result<bool> {
-        let goes_on = start.from > 0 && self.pieces.next(piece) == Some(start.from);
+        let goes_on = start.from > 0 && self.spans.next(span) == Some(start.from);
         let source = self.source.as_ref();
         if joined {
             let validator = source.and_then(|source| source.validator.as_ref());
@@ -168,14 +168,14 @@ impl<'s> Download<'s> {
             validator = validator.or(known_by);
         } else if self.sink.len() > 0 {
             self.sink.restart()?;
-            self.pieces.restart(piece);
+            self.spans.restart(span);
         }
         self.sink.expect(start.len)?;
         if let Some(len) = start.len {
-            self.pieces.set_len(len);
+            self.spans.set_len(len);
         }
         self.len = start.len;
-        self.source = Some(Source {
+        self.source = Some(ResumeSource {
             url: url.clone(),
             validator,
             is_mixed,
@@ -183,32 +183,32 @@ impl<'s> Download<'s> {
         Ok(true)
     }
 
-    /// Takes the next octets of `piece`, and leaves what is beyond it.
+    /// Takes the next octets of `span`, and leaves what is beyond it.
     ///
     /// # Errors
     /// They cannot be written.
-    pub(super) fn write(&mut self, piece: Id, octets: &[u8]) -> io::Result<()> {
-        let Some(at) = self.pieces.next(piece) else {
+    pub(super) fn write(&mut self, span: SpanId, octets: &[u8]) -> io::Result<()> {
+        let Some(at) = self.spans.next(span) else {
             return Ok(());
         };
-        let len = self.pieces.advance(piece, octets.len());
+        let len = self.spans.advance(span, octets.len());
         self.sink
             .write_at(at, octets.get(..len).unwrap_or_default())
     }
 
-    /// Returns whether more is wanted of `piece`.
-    pub(super) fn wants(&self, piece: Id) -> bool {
-        !self.is_over && self.pieces.next(piece).is_some()
+    /// Returns whether more is wanted of `span`.
+    pub(super) fn wants(&self, span: SpanId) -> bool {
+        !self.is_over && self.spans.next(span).is_some()
     }
 
     /// Takes notice that the server has sent the file to its end.
-    pub(super) fn finish(&mut self, piece: Id) {
-        self.pieces.finish(piece);
+    pub(super) fn finish(&mut self, span: SpanId) {
+        self.spans.finish(span);
     }
 
-    /// Leaves what is missing of `piece` to others.
-    pub(super) fn release(&mut self, piece: Id) {
-        self.pieces.release(piece);
+    /// Leaves what is missing of `span` to others.
+    pub(super) fn release(&mut self, span: SpanId) {
+        self.spans.release(span);
     }
 
     /// Has all connections end.
@@ -218,11 +218,11 @@ impl<'s> Download<'s> {
 
     /// Octets that are still to come, where that is known and they may be asked for in parts.
     pub(super) fn divisible(&self) -> Option<u64> {
-        self.pieces.left().filter(|_| self.is_known_again())
+        self.spans.left().filter(|_| self.is_known_again())
     }
 
     pub(super) fn is_whole(&self) -> bool {
-        self.pieces.left() == Some(0)
+        self.spans.left() == Some(0)
     }
 
     /// Shows how far it has got.

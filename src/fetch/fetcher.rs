@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::connection::Idle;
+use super::access::ServerAccess;
+use super::connection::IdleConnections;
 use super::failure::Failure;
 use super::progress::{Board, Style};
-use super::transport::Transport;
-use super::turns::{Ending, Mirrors, Turn, Turns};
+use super::rotation::{AttemptEnd, Mirrors, NextServer, ServerRotation};
 use crate::error::Error;
 use crate::sys;
 use wireboot_proto::text::url::Url;
@@ -19,7 +19,7 @@ use wireboot_proto::trust::sums::Sums;
 #[derive(Debug, Clone)]
 pub struct Fetcher {
     /// How servers are reached.
-    pub transport: Transport,
+    pub access: ServerAccess,
     /// The keys one of which must have signed each file; any file is taken when there are none.
     pub keys: Keys,
     /// Where files may come from.
@@ -33,21 +33,21 @@ pub struct Fetcher {
     /// Where progress is shown.
     pub board: Board,
     /// Connections that may be used again.
-    pub idle: Idle,
+    pub idle: IdleConnections,
 }
 
 impl Default for Fetcher {
     /// Any interface, packets as its routes say, nobody in particular to trust, no progress.
     fn default() -> Self {
         Self {
-            transport: Transport::default(),
+            access: ServerAccess::default(),
             keys: Keys::default(),
             policy: Policy::default(),
             mirrors: Mirrors::default(),
             sums: None,
             stall_timeout: STALL_TIMEOUT,
             board: Board::new(Style::Silent),
-            idle: Idle::default(),
+            idle: IdleConnections::default(),
         }
     }
 }
@@ -56,7 +56,7 @@ impl Default for Fetcher {
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Asks at an address for what is wanted, when its turn has come.
-type Ask<'a> = &'a mut dyn FnMut(&Url, &Turn) -> Result<(), (Ending, Failure)>;
+type Ask<'a> = &'a mut dyn FnMut(&Url, &NextServer) -> Result<(), (AttemptEnd, Failure)>;
 
 impl Fetcher {
     /// Asks one address after the other, until one gives what is wanted or it is time to give up;
@@ -69,13 +69,13 @@ impl Fetcher {
         addresses: &'u [Url],
         ask: Ask<'_>,
     ) -> Result<usize, (Option<&'u Url>, Failure)> {
-        let mut turns = Turns::new(addresses.len(), self.stall_timeout, sys::seed());
+        let mut turns = ServerRotation::new(addresses.len(), self.stall_timeout, sys::seed());
         let mut next = turns.first();
         while let Some(turn) = next
             && let Some(url) = addresses.get(turn.server)
         {
             std::thread::sleep(turn.pause);
-            self.transport.await_address();
+            self.access.await_address();
             let Err((ending, failure)) = ask(url, &turn) else {
                 return Ok(turn.server);
             };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::download::{Attempt, Download};
 use super::failure::{Failure, other, text_of};
-use transfer::{End, Part, Shared, lock, transfer};
+use transfer::{HttpEnd, Shared, SpanTransfer, lock, transfer};
 use wireboot_proto::http::Failure as TransferFailure;
 use wireboot_proto::text::url::{Scheme, Url};
 use wireboot_proto::time::Instant;
@@ -35,7 +35,7 @@ pub(super) fn get(attempt: &Attempt<'_>, download: &mut Download<'_>) -> Result<
     }
 }
 
-/// Fetches piece after piece until the file is whole, and has others join where that is faster.
+/// Fetches span after span until the file is whole, and has others join where that is faster.
 fn lead<'scope>(
     scope: &'scope Scope<'scope, '_>,
     attempt: &'scope Attempt<'_>,
@@ -43,14 +43,14 @@ fn lead<'scope>(
 ) -> Result<(), Failure> {
     let mut url = attempt.url.clone();
     let mut detours = 0;
-    let mut pace = Pace::default();
+    let mut pace = ConnectionGrowth::default();
     let mut helpers = Vec::new();
     loop {
         if url.scheme() == Scheme::Https && cfg!(not(feature = "tls")) {
             return Err(Failure::Other("this build knows no TLS".into()));
         }
         let claimed = lock(download).claim();
-        let Some(piece) = claimed else {
+        let Some(span) = claimed else {
             // What is left is with others, or was with those who have failed.
             helpers.drain(..).map(ScopedJoinHandle::join).for_each(drop);
             match lock(download).is_whole() {
@@ -58,9 +58,9 @@ fn lead<'scope>(
                 false => continue,
             }
         };
-        let part = Part {
+        let part = SpanTransfer {
             download,
-            piece,
+            span,
             joined: false,
         };
         let end = transfer(attempt, &url, &part, &mut |now| {
@@ -72,51 +72,51 @@ fn lead<'scope>(
                 helpers.push(scope.spawn(move || help(attempt, &url, part.download)));
             }
         });
-        part.lock().release(piece);
+        part.lock().release(span);
         let end = end?;
-        detours += u32::from(matches!(end, End::Redirected(_) | End::Another));
+        detours += u32::from(matches!(end, HttpEnd::Redirected(_) | HttpEnd::Another));
         match end {
-            End::Done => {}
-            End::Redirected(_) | End::Another if detours > MAX_REDIRECTIONS => {
+            HttpEnd::Done => {}
+            HttpEnd::Redirected(_) | HttpEnd::Another if detours > MAX_REDIRECTIONS => {
                 let why = format!("more than {MAX_REDIRECTIONS} redirections");
                 return Err(Failure::Other(why.into()));
             }
-            End::Redirected(to) => {
+            HttpEnd::Redirected(to) => {
                 log::debug!("{url} is at {to}");
                 attempt.allow(&to)?;
                 url = to;
             }
-            End::Another => part.lock().restart().map_err(other)?,
-            End::Failed(failure @ TransferFailure::Missing(_)) => {
+            HttpEnd::Another => part.lock().restart().map_err(other)?,
+            HttpEnd::Failed(failure @ TransferFailure::Missing(_)) => {
                 return Err(Failure::Missing(text_of(&failure)));
             }
-            End::Failed(failure) if failure.is_passing() => {
+            HttpEnd::Failed(failure) if failure.is_passing() => {
                 return Err(Failure::Passing(text_of(&failure)));
             }
-            End::Failed(failure) => return Err(Failure::Other(text_of(&failure))),
+            HttpEnd::Failed(failure) => return Err(Failure::Other(text_of(&failure))),
         }
     }
 }
 
-/// Fetches pieces beside others, until there are none or anything is not as it should be.
+/// Fetches spans beside others, until there are none or anything is not as it should be.
 fn help(attempt: &Attempt<'_>, url: &Url, download: &Shared<'_, '_>) {
     loop {
         let claimed = lock(download).claim();
-        let Some(piece) = claimed else {
+        let Some(span) = claimed else {
             return;
         };
-        let part = Part {
+        let part = SpanTransfer {
             download,
-            piece,
+            span,
             joined: true,
         };
         let end = transfer(attempt, url, &part, &mut |_| {});
-        part.lock().release(piece);
+        part.lock().release(span);
         let why = match end {
-            Ok(End::Done) => continue,
-            Ok(End::Redirected(to)) => format!("it is at {to} now"),
-            Ok(End::Another) => "another file, or not in parts".to_owned(),
-            Ok(End::Failed(failure)) => failure.to_string(),
+            Ok(HttpEnd::Done) => continue,
+            Ok(HttpEnd::Redirected(to)) => format!("it is at {to} now"),
+            Ok(HttpEnd::Another) => "another file, or not in parts".to_owned(),
+            Ok(HttpEnd::Failed(failure)) => failure.to_string(),
             Err(failure) => failure.about(url).chain(),
         };
         return log::debug!("{url}: one connection less: {why}");
@@ -132,7 +132,7 @@ const SOON: Duration = Duration::from_secs(3);
 
 /// Judges by what has come.
 #[derive(Debug, Default)]
-struct Pace {
+struct ConnectionGrowth {
     /// When the measurement began, and what had come then, octets.
     began: Option<(Instant, u64)>,
     /// Octets a second before the last connection joined.
@@ -142,7 +142,7 @@ struct Pace {
     is_settled: bool,
 }
 
-impl Pace {
+impl ConnectionGrowth {
     /// Returns whether another connection is to join now, `received` octets having come and `left`
     /// still to come.
     fn wants_more(&mut self, received: u64, left: u64, now: Instant) -> bool {
@@ -180,7 +180,7 @@ mod tests {
     /// Returns how many connections join while a file of `len` octets comes, at the rate that so many
     /// connections have, octets a second.
     fn joined(len: u64, rate: impl Fn(u64) -> u64) -> u64 {
-        let mut pace = Pace::default();
+        let mut pace = ConnectionGrowth::default();
         let (mut connections, mut received) = (1, 0);
         for tick in 0.. {
             if received >= len {
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_silent_server_is_asked_for_more_once() {
-        let mut pace = Pace::default();
+        let mut pace = ConnectionGrowth::default();
         let asked = (0..60).filter(|second| {
             let now = Instant::from_millis(second * 1000);
             pace.wants_more(1, 1 << 30, now)

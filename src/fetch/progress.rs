@@ -56,7 +56,7 @@ impl Style {
 /// What a program is told of a fetch.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
-enum Event<'a> {
+enum ProgressEvent<'a> {
     Started {
         url: &'a str,
         length: Option<u64>,
@@ -82,11 +82,11 @@ enum Event<'a> {
 pub struct Board {
     style: Style,
     /// The fetches under way, and how many bars the terminal shows.
-    shared: Arc<Mutex<(Vec<Row>, usize)>>,
+    shared: Arc<Mutex<(Vec<FetchRow>, usize)>>,
 }
 
 #[derive(Debug)]
-struct Row {
+struct FetchRow {
     id: u64,
     name: String,
     len: u64,
@@ -107,7 +107,7 @@ impl Board {
     pub(super) fn begin(&self) -> Progress {
         let now = sys::now();
         let id = sys::seed();
-        self.rows().0.push(Row {
+        self.rows().0.push(FetchRow {
             id,
             name: String::new(),
             len: 0,
@@ -124,11 +124,11 @@ impl Board {
     /// Tells a program what ended a fetch; people are told by the last line of all.
     pub(crate) fn failed(&self, name: &str, error: &str) {
         if self.style == Style::Json {
-            print(&Event::Failed { url: name, error });
+            print(&ProgressEvent::Failed { url: name, error });
         }
     }
 
-    fn rows(&self) -> MutexGuard<'_, (Vec<Row>, usize)> {
+    fn rows(&self) -> MutexGuard<'_, (Vec<FetchRow>, usize)> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -155,7 +155,7 @@ impl Progress {
         {
             row.expected = len;
             if self.board.style == Style::Json {
-                print(&Event::Started {
+                print(&ProgressEvent::Started {
                     url: &row.name,
                     length: len,
                 });
@@ -178,7 +178,7 @@ impl Progress {
         match self.board.style {
             Style::Bar => draw(rows, shown, now),
             Style::Lines => log::info!("{}", under_way(row, now)),
-            Style::Json => print(&Event::Progress {
+            Style::Json => print(&ProgressEvent::Progress {
                 url: &row.name,
                 octets: len,
                 length: row.expected,
@@ -203,7 +203,7 @@ impl Progress {
                 draw(rows, shown, now);
             }
             Style::Lines => log::info!("{}", done(&row.name, len, time)),
-            Style::Json => print(&Event::Done {
+            Style::Json => print(&ProgressEvent::Done {
                 url: &row.name,
                 octets: len,
                 milliseconds: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
@@ -227,7 +227,7 @@ impl Drop for Progress {
 }
 
 /// Draws all bars and leaves the cursor where they begin, so that other lines come before them.
-fn draw(rows: &[Row], shown: &mut usize, now: Instant) {
+fn draw(rows: &[FetchRow], shown: &mut usize, now: Instant) {
     let mut text = "\r\x1b[J".to_owned();
     for (index, row) in rows.iter().enumerate() {
         text.push_str(if index > 0 { "\n" } else { "" });
@@ -251,7 +251,7 @@ fn clear(shown: &mut usize) {
     }
 }
 
-fn print(event: &Event<'_>) {
+fn print(event: &ProgressEvent<'_>) {
     // Strings and numbers always have a form in JSON.
     let line = serde_json::to_string(event).unwrap_or_default();
     // A reader that has gone is no reason to stop fetching.
@@ -263,7 +263,7 @@ fn is_console() -> bool {
     std::process::id() == 1 || std::os::unix::process::parent_id() == 1
 }
 
-fn under_way(row: &Row, now: Instant) -> String {
+fn under_way(row: &FetchRow, now: Instant) -> String {
     let time = now.since(row.began_at);
     let rate = rate(row.len, time);
     let name = Safe::name(&row.name);
@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_fetch_under_way_shows_its_part_its_rate_and_the_time_left() {
-        let row = |len, expected| Row {
+        let row = |len, expected| FetchRow {
             id: 0,
             name: "f".to_owned(),
             len,

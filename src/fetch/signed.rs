@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
-use super::delivery::{Delivery, What};
+use super::delivery::{Delivery, DeliveryKind};
 use super::failure::{Failure, other, unverified};
 use super::fetcher::Fetcher;
-use super::turns::{Ending, Turn};
+use super::rotation::{AttemptEnd, NextServer};
 use crate::error::Error;
 use crate::sys::memfd::{Memfd, SealedFile};
 use wireboot_proto::text::url::Url;
@@ -65,14 +65,15 @@ impl Fetcher {
     fn check_signature(
         &self,
         url: &Url,
-        turn: &Turn,
+        turn: &NextServer,
         mut file: &File,
         keys: &Keys,
-    ) -> Result<(), (Ending, Failure)> {
-        let hopeless = |failure| (Ending::Hopeless, failure);
+    ) -> Result<(), (AttemptEnd, Failure)> {
+        let hopeless = |failure| (AttemptEnd::Hopeless, failure);
         let unreadable = |error| hopeless(other(error));
         let store = Memfd::create(url.file_name()).map_err(|error| hopeless(other(error)))?;
-        let mut delivery = Delivery::begin(self, What::Signature, MAX_SIGNATURE_LEN, &store);
+        let mut delivery =
+            Delivery::begin(self, DeliveryKind::Signature, MAX_SIGNATURE_LEN, &store);
         let taken = delivery.take(url, turn, &mut |_| Ok(()));
         taken.map_err(|(ending, failure)| match failure {
             Failure::Missing(why) => {

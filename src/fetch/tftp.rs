@@ -6,16 +6,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::access::ServerAccess;
 use super::download::Attempt;
 use super::failure::{Failure, no_address, other, text_of};
 use super::names::resolve;
+use super::rotation::FIRST_PATIENCE;
 use super::sink::Sink;
-use super::transport::Transport;
-use super::turns::FIRST_PATIENCE;
 use crate::sys;
 use socket::Socket;
 use wireboot_proto::packet::tftp::ErrorCode;
-use wireboot_proto::tftp::{Config, Event, Extents, Failure as TransferFailure, Get, Terms};
+use wireboot_proto::tftp::{ByteRanges, Config, Event, Failure as TransferFailure, Get, Terms};
 use wireboot_proto::time::Instant;
 
 /// What most networks carry, where the kernel knows no route.
@@ -25,7 +25,7 @@ const MAX_FRUITLESS: u32 = 8;
 
 /// Fetches the file into `sink`, which is empty, from the first of its server's addresses that answers.
 pub(super) fn get(attempt: &Attempt<'_>, sink: &mut Sink<'_>) -> Result<(), Failure> {
-    let mut servers = resolve(attempt.url, attempt.transport.interface.as_deref())
+    let mut servers = resolve(attempt.url, attempt.access.interface.as_deref())
         .map_err(Failure::Passing)?
         .into_iter();
     let mut failure = no_address(attempt.url);
@@ -35,8 +35,8 @@ pub(super) fn get(attempt: &Attempt<'_>, sink: &mut Sink<'_>) -> Result<(), Fail
             _ => attempt.patience.min(FIRST_PATIENCE),
         };
         match get_from(attempt, server, patience, sink) {
-            Err(Unanswered::Yes(why)) => failure = silent(attempt, why),
-            Err(Unanswered::No(why)) => return Err(why),
+            Err(AddressFailure::NoAnswer(why)) => failure = silent(attempt, why),
+            Err(AddressFailure::Final(why)) => return Err(why),
             Ok(()) => return Ok(()),
         }
     }
@@ -44,14 +44,14 @@ pub(super) fn get(attempt: &Attempt<'_>, sink: &mut Sink<'_>) -> Result<(), Fail
 }
 
 /// Whether another address of the server may do better.
-enum Unanswered {
-    Yes(TransferFailure),
-    No(Failure),
+enum AddressFailure {
+    NoAnswer(TransferFailure),
+    Final(Failure),
 }
 
-impl From<Failure> for Unanswered {
+impl From<Failure> for AddressFailure {
     fn from(failure: Failure) -> Self {
-        Self::No(failure)
+        Self::Final(failure)
     }
 }
 
@@ -68,15 +68,15 @@ fn get_from(
     server: SocketAddr,
     patience: Duration,
     sink: &mut Sink<'_>,
-) -> Result<(), Unanswered> {
-    let (transport, url) = (attempt.transport, attempt.url);
+) -> Result<(), AddressFailure> {
+    let (access, url) = (attempt.access, attempt.url);
     let mut config = Config {
         server,
         file: url.tftp_file().to_owned(),
-        terms: Terms::best(path_mtu(transport, server), &server),
+        terms: Terms::best(path_mtu(access, server), &server),
         stall_timeout: patience,
         max_len: attempt.max_len,
-        received: Extents::default(),
+        received: ByteRanges::default(),
         expected_len: None,
         heard_at: None,
         rate: None,
@@ -84,21 +84,21 @@ fn get_from(
     let mut fruitless = 0;
     loop {
         let before = config.received.count();
-        let (rest, end) = transfer(transport, config, sink)?;
+        let (rest, end) = transfer(access, config, sink)?;
         config = rest;
         let failure = match end {
-            End::Done => return Ok(()),
+            TftpEnd::Done => return Ok(()),
             // The server knows a transfer by our address too (RFC 1350 §4): another one begins,
             // which brings what is missing.
-            End::AddressLost if transport.await_address() => {
+            TftpEnd::AddressLost if access.await_address() => {
                 log::debug!("{url}: asking again from another address");
                 continue;
             }
-            End::AddressLost => {
+            TftpEnd::AddressLost => {
                 let why = "the address of this machine is gone";
                 return Err(Failure::Passing(why.into()).into());
             }
-            End::Failed(failure) => failure,
+            TftpEnd::Failed(failure) => failure,
         };
         fruitless = match config.received.count() > before {
             true => 0,
@@ -109,7 +109,7 @@ fn get_from(
             return Err(match is_missing(&failure) {
                 true => Failure::Missing(text_of(&failure)).into(),
                 false if matches!(failure, TransferFailure::NoAnswer { .. }) => {
-                    Unanswered::Yes(failure)
+                    AddressFailure::NoAnswer(failure)
                 }
                 false if matches!(failure, TransferFailure::Stalled { .. }) => {
                     silent(attempt, failure).into()
@@ -128,12 +128,12 @@ fn get_from(
 /// Returns the largest packet that the server can be told to send. Ways are mostly as wide back as they
 /// are forth, so what the kernel knows about ours counts; where that does not hold, no large block
 /// comes, and smaller ones are asked for.
-fn path_mtu(transport: &Transport, server: SocketAddr) -> u16 {
+fn path_mtu(access: &ServerAccess, server: SocketAddr) -> u16 {
     let by_route = || {
-        let udp = socket::connected(transport, server).ok()?;
+        let udp = socket::connected(access, server).ok()?;
         sys::udp::path_mtu(&udp, &server).ok()
     };
-    transport.path_mtu.or_else(by_route).unwrap_or(ETHERNET_MTU)
+    access.path_mtu.or_else(by_route).unwrap_or(ETHERNET_MTU)
 }
 
 const fn is_missing(failure: &TransferFailure) -> bool {
@@ -147,7 +147,7 @@ const fn is_missing(failure: &TransferFailure) -> bool {
 }
 
 /// How one request ended.
-enum End {
+enum TftpEnd {
     /// All has been received.
     Done,
     /// The address that it was made from is gone.
@@ -157,24 +157,24 @@ enum End {
 
 /// Runs one request to its end; what was received is in `sink`. Returns what to go on with, too.
 fn transfer(
-    transport: &Transport,
+    access: &ServerAccess,
     config: Config,
     sink: &mut Sink<'_>,
-) -> Result<(Config, End), Failure> {
-    let mut socket = Socket::open(transport, config.server, &config.terms)?;
+) -> Result<(Config, TftpEnd), Failure> {
+    let mut socket = Socket::open(access, config.server, &config.terms)?;
     let now = sys::now();
     let mut get = Get::new(config, now);
-    let end = exchange(transport, &mut socket, &mut get, sink, now)?;
+    let end = exchange(access, &mut socket, &mut get, sink, now)?;
     Ok((get.into_config(), end))
 }
 
 fn exchange(
-    transport: &Transport,
+    access: &ServerAccess,
     socket: &mut Socket,
     get: &mut Get,
     sink: &mut Sink<'_>,
     mut now: Instant,
-) -> Result<End, Failure> {
+) -> Result<TftpEnd, Failure> {
     let mut outgoing = Vec::new();
     let mut no_room: Option<io::Error> = None;
     loop {
@@ -193,8 +193,8 @@ fn exchange(
                         no_room = Some(error);
                     }
                 }
-                Event::Done => return Ok(End::Done),
-                Event::Failed(failure) => return Ok(End::Failed(failure)),
+                Event::Done => return Ok(TftpEnd::Done),
+                Event::Failed(failure) => return Ok(TftpEnd::Failed(failure)),
             }
         }
         if no_room.is_some() {
@@ -205,7 +205,7 @@ fn exchange(
         now = sys::now();
         let mut pieces = Vec::new();
         match received {
-            Ok(false) if socket.has_lost_address(transport) => return Ok(End::AddressLost),
+            Ok(false) if socket.has_lost_address(access) => return Ok(TftpEnd::AddressLost),
             Ok(_) => {}
             // What ICMP says of an earlier datagram; the timeouts decide.
             Err(error) => log::debug!("receiving: {error}"),

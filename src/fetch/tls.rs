@@ -19,9 +19,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{AlertDescription, ClientConfig, ConfigBuilder, RootCertStore, StreamOwned};
 
+use super::access::ServerAccess;
 use super::failure::{Failure, broken, is_timeout, other};
 use super::tcp::Tcp;
-use super::transport::Transport;
 use crate::error::Error;
 use authorities::{Trusted, pem_fault, read_certificates};
 use verifier::Verifier;
@@ -33,14 +33,14 @@ pub(super) struct Stream(StreamOwned<ClientConnection, Tcp>);
 
 impl Stream {
     /// Shakes hands over `tcp` with the server of `url`.
-    pub(super) fn open(mut tcp: Tcp, url: &Url, transport: &Transport) -> Result<Self, Failure> {
+    pub(super) fn open(mut tcp: Tcp, url: &Url, access: &ServerAccess) -> Result<Self, Failure> {
         let name = ServerName::try_from(url.host().to_owned());
         let name = name.map_err(|_| {
             let why = format!("{} is no name that a certificate can have", url.host());
             Failure::Other(why.into())
         })?;
-        let trusted = Trusted::read(transport.ca.as_deref())?;
-        let (clock, interface) = (transport.clock.clone(), transport.interface.clone());
+        let trusted = Trusted::read(access.ca.as_deref())?;
+        let (clock, interface) = (access.clock.clone(), access.interface.clone());
         let verifier = Arc::new(Verifier::new(trusted, clock, interface).map_err(other)?);
         let provider = Arc::new(ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
@@ -48,7 +48,7 @@ impl Stream {
             .map_err(other)?
             .dangerous()
             .with_custom_certificate_verifier(verifier.clone());
-        let config = match &transport.client_certificate {
+        let config = match &access.client_certificate {
             None => config.with_no_client_auth(),
             Some(path) => identify(config, path)?,
         };

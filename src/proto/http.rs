@@ -27,7 +27,7 @@ use ureq_proto::http::{Request, Response, Version};
 use crate::text::url::{Scheme, Url};
 use crate::time::{Instant, LeastRate};
 
-pub use interface::{Config, Event, Failure, Proxy, Resume, Start};
+pub use interface::{BodyStart, Config, Event, Failure, Proxy, Resume};
 
 /// The transfer.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ enum State {
 
 /// What a call of [`Get::handle_input`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Taken<'a> {
+pub struct Consumed<'a> {
     /// Octets that must not be handed in again; with 0, more are needed.
     pub consumed: usize,
     /// Octets of the file that come next.
@@ -106,11 +106,11 @@ impl Get {
     }
 
     /// Takes what came from the server.
-    pub fn handle_input<'a>(&'a mut self, octets: &'a [u8], now: Instant) -> Taken<'a> {
+    pub fn handle_input<'a>(&'a mut self, octets: &'a [u8], now: Instant) -> Consumed<'a> {
         if !octets.is_empty() {
             self.give_up_at = now + self.config.stall_timeout;
         }
-        let mut taken = Taken {
+        let mut taken = Consumed {
             consumed: 0,
             body: &[],
         };
@@ -250,8 +250,8 @@ impl Get {
         self.rate = LeastRate::new(self.config.stall_timeout, now);
         match self.judge(&response) {
             Err(failure) => self.fail(failure),
-            Ok(Verdict::Redirect(url)) => self.end(Event::Redirected(url)),
-            Ok(Verdict::Body { from, len }) => {
+            Ok(HeadOutcome::Redirect(url)) => self.end(Event::Redirected(url)),
+            Ok(HeadOutcome::Body { from, len }) => {
                 if let Err(failure) = self.begin_body(&response, from, len) {
                     self.fail(failure);
                 }
@@ -274,15 +274,15 @@ impl Get {
     }
 
     /// Decides by status and headers what follows.
-    fn judge(&self, response: &Response<()>) -> Result<Verdict, Failure> {
+    fn judge(&self, response: &Response<()>) -> Result<HeadOutcome, Failure> {
         let status = response.status();
         match status.as_u16() {
-            200 => Ok(Verdict::Body { from: 0, len: None }),
+            200 => Ok(HeadOutcome::Body { from: 0, len: None }),
             206 => {
                 let range = header(response, CONTENT_RANGE).and_then(parse_content_range);
                 let asked = self.config.resume.as_ref().map(|resume| resume.len);
                 match range {
-                    Some((from, len)) if Some(from) == asked => Ok(Verdict::Body { from, len }),
+                    Some((from, len)) if Some(from) == asked => Ok(HeadOutcome::Body { from, len }),
                     _ => Err(Failure::Malformed(
                         "another range than asked for".to_owned(),
                     )),
@@ -297,7 +297,7 @@ impl Get {
                     (_, scheme) => scheme != Scheme::Tftp,
                 };
                 match allowed && !location.is_empty() {
-                    true => Ok(Verdict::Redirect(url)),
+                    true => Ok(HeadOutcome::Redirect(url)),
                     false => Err(bad()),
                 }
             }
@@ -346,7 +346,7 @@ impl Get {
         let validator = header(response, ETAG)
             .filter(|tag| !tag.starts_with("W/"))
             .or_else(|| header(response, LAST_MODIFIED));
-        self.events.push(Event::Started(Start {
+        self.events.push(Event::Started(BodyStart {
             from,
             len,
             validator: validator.map(str::to_owned),
@@ -429,7 +429,7 @@ pub fn basic(credentials: &str) -> String {
     format!("Basic {encoded}")
 }
 
-enum Verdict {
+enum HeadOutcome {
     Body { from: u64, len: Option<u64> },
     Redirect(Url),
 }

@@ -127,7 +127,7 @@ impl Query {
         let State::Asking { server, nonce, .. } = self.state else {
             return Err(Discard::Unexpected);
         };
-        let answer = Answer::decode(payload)?;
+        let answer = ServerReply::decode(payload)?;
         if source != SocketAddr::new(server, PORT) || answer.originate != nonce {
             return Err(Discard::Unexpected);
         }
@@ -210,13 +210,13 @@ impl Query {
 /// ```text
 /// leap 2 bits, version 3, mode 3 | stratum 1 | 22 octets | originate 8 | receive 8 | transmit 8 |
 /// ```
-struct Answer {
+struct ServerReply {
     is_synchronized: bool,
     originate: u64,
     transmit: u64,
 }
 
-impl Answer {
+impl ServerReply {
     fn decode(octets: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(octets);
         let first = reader.u8("leap, version, mode")?;

@@ -26,7 +26,7 @@
 mod blocks;
 mod failure;
 mod interface;
-mod receipt;
+mod reception;
 mod round_trip;
 mod terms;
 
@@ -36,11 +36,11 @@ use core::net::SocketAddr;
 use crate::packet::tftp::{ErrorCode, Options, Packet};
 use crate::text::safe::text_of;
 use crate::time::{Instant, LeastRate};
-use blocks::Place;
+use blocks::BlockPosition;
 pub use failure::{Discard, Failure};
-pub use interface::{Config, Event, Piece, Transmit};
-pub use receipt::Extents;
-use receipt::Receipt;
+pub use interface::{Config, Event, FileChunk, Transmit};
+pub use reception::ByteRanges;
+use reception::Reception;
 use round_trip::RoundTrip;
 pub use terms::Terms;
 use terms::{agreed, encode_request};
@@ -69,7 +69,7 @@ pub struct Get {
 #[derive(Debug)]
 enum State {
     Requesting { requests: u32 },
-    Receiving(Receipt),
+    Receiving(Reception),
     Ended { server: SocketAddr },
 }
 
@@ -110,10 +110,10 @@ impl Get {
         source: SocketAddr,
         payload: &'d [u8],
         now: Instant,
-    ) -> Result<Piece<'d>, Discard> {
+    ) -> Result<FileChunk<'d>, Discard> {
         let expected = match &self.state {
             State::Requesting { .. } => None,
-            State::Receiving(receipt) => Some(receipt.server),
+            State::Receiving(reception) => Some(reception.server),
             State::Ended { .. } => return Err(Discard::Unexpected),
         };
         if source.ip() != self.config.server.ip() {
@@ -136,7 +136,7 @@ impl Get {
             }
             Packet::OptionAcknowledgment { options } => self
                 .handle_options(source, options, now)
-                .map(|()| Piece::NONE),
+                .map(|()| FileChunk::NONE),
             Packet::Error { code, message } => {
                 self.end(
                     source,
@@ -147,7 +147,7 @@ impl Get {
                     },
                     None,
                 );
-                Ok(Piece::NONE)
+                Ok(FileChunk::NONE)
             }
             Packet::ReadRequest { .. }
             | Packet::WriteRequest { .. }
@@ -173,8 +173,8 @@ impl Get {
                 let received = self.config.received.count();
                 self.end(self.config.server, Failure::TooSlow { received }, None);
             }
-            State::Receiving(receipt) if now >= self.end_at() => {
-                let (server, received) = (receipt.server, receipt.position());
+            State::Receiving(reception) if now >= self.end_at() => {
+                let (server, received) = (reception.server, reception.position());
                 let (failure, text) = if now >= self.give_up_at {
                     (Failure::Stalled { received }, "timed out")
                 } else if now >= self.rate.due_at() {
@@ -203,7 +203,7 @@ impl Get {
     /// Gives the transfer up and tells the server why, at the next [`Get::poll_transmit`].
     pub fn abort(&mut self, message: &'static str) {
         let server = match &self.state {
-            State::Receiving(receipt) => receipt.server,
+            State::Receiving(reception) => reception.server,
             State::Requesting { .. } | State::Ended { .. } => return,
         };
         self.due = Some(Due::Error(ErrorCode::DISK_FULL, message));
@@ -222,7 +222,7 @@ impl Get {
             return Some(Transmit { destination });
         }
         let burst = match &mut self.state {
-            State::Receiving(receipt) if self.due.is_none() => receipt.next_of_burst(),
+            State::Receiving(reception) if self.due.is_none() => reception.next_of_burst(),
             State::Requesting { .. } | State::Receiving(_) | State::Ended { .. } => None,
         };
         match self.due.take().or(burst.map(Due::Acknowledgment))? {
@@ -235,7 +235,7 @@ impl Get {
         }
         let destination = match &self.state {
             State::Requesting { .. } => self.config.server,
-            State::Receiving(receipt) => receipt.server,
+            State::Receiving(reception) => reception.server,
             State::Ended { server } => *server,
         };
         Some(Transmit { destination })
@@ -262,7 +262,7 @@ impl Get {
     /// rest of a window that has begun to come; or 1.
     pub fn packets_under_way(&self) -> u16 {
         match &self.state {
-            State::Receiving(receipt) => receipt.rest_of_window(),
+            State::Receiving(reception) => reception.rest_of_window(),
             State::Requesting { .. } | State::Ended { .. } => 1,
         }
     }
@@ -301,7 +301,7 @@ impl Get {
         match &self.state {
             State::Requesting { .. } => {}
             // Its acknowledgment was lost, or is on its way.
-            State::Receiving(receipt) if receipt.blocks.count() == 0 => {
+            State::Receiving(reception) if reception.blocks.count() == 0 => {
                 return Err(self.handle_duplicate(now));
             }
             State::Receiving(_) | State::Ended { .. } => return Err(Discard::Unexpected),
@@ -342,7 +342,7 @@ impl Get {
         self.config.expected_len = self.config.expected_len.or(len);
         self.retransmit_at = now + self.round_trip.timeout();
         self.events.push(Event::Started { server, len, terms });
-        self.state = State::Receiving(Receipt::new(server, terms, len, now));
+        self.state = State::Receiving(Reception::new(server, terms, len, now));
     }
 
     fn handle_data<'d>(
@@ -350,25 +350,25 @@ impl Get {
         block: u16,
         data: &'d [u8],
         now: Instant,
-    ) -> Result<Piece<'d>, Discard> {
-        let State::Receiving(receipt) = &mut self.state else {
+    ) -> Result<FileChunk<'d>, Discard> {
+        let State::Receiving(reception) = &mut self.state else {
             return Err(Discard::Unexpected);
         };
-        if data.len() > usize::from(receipt.terms.block_len) {
+        if data.len() > usize::from(reception.terms.block_len) {
             return Err(Discard::Oversize);
         }
         let is_repeating = self.round_trip.repetitions() > 0;
-        let may_be_ahead = is_repeating || receipt.was_ahead;
-        let skipped = match receipt.blocks.place(block, may_be_ahead) {
-            Place::Next => 0,
+        let may_be_ahead = is_repeating || reception.was_ahead;
+        let skipped = match reception.blocks.place(block, may_be_ahead) {
+            BlockPosition::Next => 0,
             // The server took an acknowledgment that was sent ahead of the block, or takes any.
-            Place::Ahead(distance) if receipt.terms.window == 1 => distance,
-            Place::Ahead(distance) => {
-                let is_new_round = receipt.ahead.is_none_or(|seen| distance <= seen);
-                receipt.ahead = Some(distance);
+            BlockPosition::Ahead(distance) if reception.terms.window == 1 => distance,
+            BlockPosition::Ahead(distance) => {
+                let is_new_round = reception.ahead.is_none_or(|seen| distance <= seen);
+                reception.ahead = Some(distance);
                 self.retransmit_at = now + self.round_trip.timeout();
-                if is_new_round && receipt.is_lossy() {
-                    let server = receipt.server;
+                if is_new_round && reception.is_lossy() {
+                    let server = reception.server;
                     let farewell = (ErrorCode::NOT_DEFINED, "asking again for a smaller window");
                     self.end(server, Failure::Lossy, Some(farewell));
                 } else if is_new_round {
@@ -376,19 +376,19 @@ impl Get {
                 }
                 return Err(Discard::Gap);
             }
-            Place::Last => return Err(self.handle_duplicate(now)),
-            Place::Elsewhere => {
+            BlockPosition::Last => return Err(self.handle_duplicate(now)),
+            BlockPosition::Elsewhere => {
                 self.note_second_answer();
                 return Err(Discard::Duplicate);
             }
         };
-        let at = receipt.position() + u64::from(skipped) * u64::from(receipt.terms.block_len);
-        receipt.advance(skipped, is_repeating, now);
+        let at = reception.position() + u64::from(skipped) * u64::from(reception.terms.block_len);
+        reception.advance(skipped, is_repeating, now);
         let end = at + data.len() as u64;
-        let is_last = data.len() < usize::from(receipt.terms.block_len);
-        let window_is_full = receipt.in_window >= receipt.terms.window;
-        let server = receipt.server;
-        let announced = receipt.announced_len;
+        let is_last = data.len() < usize::from(reception.terms.block_len);
+        let window_is_full = reception.in_window >= reception.terms.window;
+        let server = reception.server;
+        let announced = reception.announced_len;
 
         self.round_trip.answered(now);
         self.heard(now);
@@ -396,7 +396,7 @@ impl Get {
         self.retransmit_at = now + self.round_trip.timeout();
         if let Err((failure, farewell)) = self.config.check_len(announced, end, is_last) {
             self.end(server, failure, Some(farewell));
-            return Ok(Piece::NONE);
+            return Ok(FileChunk::NONE);
         }
         let is_new = !self.config.received.contains(at..end);
         self.config.received.insert(at..end);
@@ -412,18 +412,18 @@ impl Get {
             self.go_on(now);
         }
         match is_new {
-            true => Ok(Piece { at, octets: data }),
-            false => Ok(Piece::NONE),
+            true => Ok(FileChunk { at, octets: data }),
+            false => Ok(FileChunk::NONE),
         }
     }
 
     /// Acknowledges the window that has come, and what need not come again.
     fn go_on(&mut self, now: Instant) {
-        let State::Receiving(receipt) = &mut self.state else {
+        let State::Receiving(reception) = &mut self.state else {
             return;
         };
-        let was_acknowledged = receipt.passed_over > 0;
-        receipt.hurry(&self.config.received);
+        let was_acknowledged = reception.passed_over > 0;
+        reception.hurry(&self.config.received);
         if !was_acknowledged {
             self.round_trip.sent(now);
             self.acknowledge(now);
@@ -433,19 +433,19 @@ impl Get {
     /// Says again what has come, in case the server did not hear it; and acknowledges more than that
     /// thereafter, in case it did and what it sent thereupon was lost.
     fn repeat_acknowledgment(&mut self, now: Instant) {
-        let State::Receiving(receipt) = &mut self.state else {
+        let State::Receiving(reception) = &mut self.state else {
             return;
         };
-        if let Some(ahead) = receipt.next_of_sweep() {
-            self.due = Some(Due::Acknowledgment(receipt.blocks.acknowledged(ahead)));
+        if let Some(ahead) = reception.next_of_sweep() {
+            self.due = Some(Due::Acknowledgment(reception.blocks.acknowledged(ahead)));
         } else {
             self.round_trip.repeated();
-            receipt.search(self.round_trip.repetitions(), &self.config.received, now);
-            receipt.is_repeated = true;
+            reception.search(self.round_trip.repetitions(), &self.config.received, now);
+            reception.is_repeated = true;
             self.acknowledge(now);
         }
-        if let State::Receiving(receipt) = &self.state {
-            let wait = match receipt.sweep.is_empty() {
+        if let State::Receiving(reception) = &self.state {
+            let wait = match reception.sweep.is_empty() {
                 true => self.round_trip.timeout(),
                 false => self.round_trip.pace(),
             };
@@ -456,8 +456,8 @@ impl Get {
     /// Repeats the acknowledgment if the last one is so old that it must have been lost.
     fn handle_duplicate(&mut self, now: Instant) -> Discard {
         self.note_second_answer();
-        if let State::Receiving(receipt) = &self.state
-            && now >= receipt.acknowledged_at + self.round_trip.timeout()
+        if let State::Receiving(reception) = &self.state
+            && now >= reception.acknowledged_at + self.round_trip.timeout()
         {
             self.acknowledge(now);
         }
@@ -466,8 +466,8 @@ impl Get {
 
     /// Waits longer from now on if the last acknowledgment went out twice and both were heard.
     fn note_second_answer(&mut self) {
-        if let State::Receiving(receipt) = &mut self.state
-            && core::mem::take(&mut receipt.is_repeated)
+        if let State::Receiving(reception) = &mut self.state
+            && core::mem::take(&mut reception.is_repeated)
         {
             self.round_trip.was_too_early();
         }
@@ -475,21 +475,21 @@ impl Get {
 
     /// Acknowledges all that has come, which begins a new window.
     fn acknowledge(&mut self, now: Instant) {
-        let State::Receiving(receipt) = &mut self.state else {
+        let State::Receiving(reception) = &mut self.state else {
             return;
         };
-        receipt.ahead = None;
+        reception.ahead = None;
         self.acknowledge_gap(now);
     }
 
     fn acknowledge_gap(&mut self, now: Instant) {
-        let State::Receiving(receipt) = &mut self.state else {
+        let State::Receiving(reception) = &mut self.state else {
             return;
         };
-        receipt.in_window = 0;
-        receipt.rounds += 1;
-        receipt.acknowledged_at = now;
-        self.due = Some(Due::Acknowledgment(receipt.blocks.acknowledged(0)));
+        reception.in_window = 0;
+        reception.rounds += 1;
+        reception.acknowledged_at = now;
+        self.due = Some(Due::Acknowledgment(reception.blocks.acknowledged(0)));
         self.retransmit_at = now + self.round_trip.timeout();
     }
 

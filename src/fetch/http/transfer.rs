@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::fetch::address::CHECK_INTERVAL;
 use crate::fetch::connection::{Connection, Origin};
-use crate::fetch::download::{Attempt, Download, Id};
+use crate::fetch::download::{Attempt, Download, SpanId};
 use crate::fetch::failure::{Failure, broken, is_timeout, other, passing, text_of};
 use crate::fetch::proxy;
 use crate::sys;
@@ -14,7 +14,7 @@ use wireboot_proto::text::url::{Scheme, Url};
 use wireboot_proto::time::Instant;
 
 /// How one connection ended.
-pub(super) enum End {
+pub(super) enum HttpEnd {
     /// All that was wanted of it has come.
     Done,
     Redirected(Url),
@@ -27,14 +27,14 @@ pub(super) enum End {
 pub(super) type Shared<'a, 's> = Mutex<&'a mut Download<'s>>;
 
 /// One connection's part in a download.
-pub(super) struct Part<'p, 'a, 's> {
+pub(super) struct SpanTransfer<'p, 'a, 's> {
     pub(super) download: &'p Shared<'a, 's>,
-    pub(super) piece: Id,
+    pub(super) span: SpanId,
     /// It has joined others.
     pub(super) joined: bool,
 }
 
-impl<'a, 's> Part<'_, 'a, 's> {
+impl<'a, 's> SpanTransfer<'_, 'a, 's> {
     pub(super) fn lock(&self) -> MutexGuard<'_, &'a mut Download<'s>> {
         lock(self.download)
     }
@@ -50,9 +50,9 @@ pub(super) fn lock<'p, 'a, 's>(
 pub(super) fn transfer(
     attempt: &Attempt<'_>,
     url: &Url,
-    part: &Part<'_, '_, '_>,
+    part: &SpanTransfer<'_, '_, '_>,
     progress: &mut dyn FnMut(Instant),
-) -> Result<End, Failure> {
+) -> Result<HttpEnd, Failure> {
     let idle = &attempt.idle;
     let proxy = proxy::of(url, |name| std::env::var(name).ok())?;
     let in_the_clear = proxy.as_ref().filter(|_| url.scheme() == Scheme::Http);
@@ -60,7 +60,7 @@ pub(super) fn transfer(
         url: url.clone(),
         stall_timeout: attempt.patience,
         max_len: attempt.max_len,
-        resume: part.lock().resume(part.piece, url, attempt.may_mix),
+        resume: part.lock().resume(part.span, url, attempt.may_mix),
         proxy: in_the_clear.map(|proxy| Proxy {
             credentials: proxy.credentials().map(str::to_owned),
         }),
@@ -73,9 +73,8 @@ pub(super) fn transfer(
         let mut connection = match idle_connection {
             Some(connection) => connection,
             None => {
-                let transport = attempt.transport;
-                let connection =
-                    Connection::open(transport, url, proxy.as_ref(), attempt.patience)?;
+                let access = attempt.access;
+                let connection = Connection::open(access, url, proxy.as_ref(), attempt.patience)?;
                 match part.joined {
                     true => connection.shared(),
                     false => connection,
@@ -96,7 +95,7 @@ pub(super) fn transfer(
     let check_interval = attempt.patience.min(CHECK_INTERVAL);
     connection.set_read_timeout(check_interval).map_err(other)?;
     let end = exchange(&mut get, &mut connection, url, part, progress)?;
-    if matches!(end, End::Done) && get.is_reusable() {
+    if matches!(end, HttpEnd::Done) && get.is_reusable() {
         idle.put(origin, connection);
     }
     Ok(end)
@@ -106,9 +105,9 @@ fn exchange(
     get: &mut Get,
     connection: &mut Connection,
     url: &Url,
-    part: &Part<'_, '_, '_>,
+    part: &SpanTransfer<'_, '_, '_>,
     progress: &mut dyn FnMut(Instant),
-) -> Result<End, Failure> {
+) -> Result<HttpEnd, Failure> {
     // What the machine has not taken, because more has to come.
     let mut rest = Vec::new();
     loop {
@@ -148,9 +147,9 @@ fn exchange(
         rest = octets.get(consumed..).unwrap_or_default().to_vec();
         connection.consume(len);
         match end {
-            Some(End::Done) if !rest.is_empty() && get.poll_timeout().is_none() => {
+            Some(HttpEnd::Done) if !rest.is_empty() && get.poll_timeout().is_none() => {
                 let why = format!("it has {} octets more than the server said", rest.len());
-                return Ok(End::Failed(TransferFailure::Malformed(why)));
+                return Ok(HttpEnd::Failed(TransferFailure::Malformed(why)));
             }
             Some(end) => return Ok(end),
             None => {}
@@ -171,14 +170,14 @@ fn hand_in(
     get: &mut Get,
     octets: &[u8],
     url: &Url,
-    part: &Part<'_, '_, '_>,
-) -> Result<(usize, Option<End>), Failure> {
+    part: &SpanTransfer<'_, '_, '_>,
+) -> Result<(usize, Option<HttpEnd>), Failure> {
     let mut consumed = 0;
     loop {
         let octets = octets.get(consumed..).unwrap_or_default();
         let taken = get.handle_input(octets, sys::now());
         if !taken.body.is_empty() {
-            part.lock().write(part.piece, taken.body).map_err(other)?;
+            part.lock().write(part.span, taken.body).map_err(other)?;
         }
         let taken = taken.consumed;
         consumed += taken;
@@ -189,24 +188,28 @@ fn hand_in(
     }
 }
 
-fn note_events(get: &mut Get, url: &Url, part: &Part<'_, '_, '_>) -> Result<Option<End>, Failure> {
+fn note_events(
+    get: &mut Get,
+    url: &Url,
+    part: &SpanTransfer<'_, '_, '_>,
+) -> Result<Option<HttpEnd>, Failure> {
     let mut download = part.lock();
     while let Some(event) = get.poll_event() {
         match event {
             Event::Started(start) => {
-                let started = download.start(part.piece, start, url, part.joined);
+                let started = download.start(part.span, start, url, part.joined);
                 if !started.map_err(other)? {
-                    return Ok(Some(End::Another));
+                    return Ok(Some(HttpEnd::Another));
                 }
             }
-            Event::Redirected(url) => return Ok(Some(End::Redirected(url))),
+            Event::Redirected(url) => return Ok(Some(HttpEnd::Redirected(url))),
             Event::Done => {
-                download.finish(part.piece);
-                return Ok(Some(match download.wants(part.piece) {
-                    false => End::Done,
+                download.finish(part.span);
+                return Ok(Some(match download.wants(part.span) {
+                    false => HttpEnd::Done,
                     true => {
                         let why = "it ends before the length that the server said".to_owned();
-                        End::Failed(TransferFailure::Malformed(why))
+                        HttpEnd::Failed(TransferFailure::Malformed(why))
                     }
                 }));
             }
@@ -214,11 +217,11 @@ fn note_events(get: &mut Get, url: &Url, part: &Part<'_, '_, '_>) -> Result<Opti
             Event::Failed(TransferFailure::Refused(status))
                 if status.as_u16() == 416 && download.received() > 0 =>
             {
-                return Ok(Some(End::Another));
+                return Ok(Some(HttpEnd::Another));
             }
-            Event::Failed(failure) => return Ok(Some(End::Failed(failure))),
+            Event::Failed(failure) => return Ok(Some(HttpEnd::Failed(failure))),
         }
     }
     // Others have come up to where this part ends, or have given up.
-    Ok((!download.wants(part.piece)).then_some(End::Done))
+    Ok((!download.wants(part.span)).then_some(HttpEnd::Done))
 }

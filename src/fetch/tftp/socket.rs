@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 
+use crate::fetch::access::ServerAccess;
 use crate::fetch::address::{bind_to, is_gone};
 use crate::fetch::failure::{Failure, other};
-use crate::fetch::transport::Transport;
 use crate::sys;
 use wireboot_proto::packet::tftp::DATA_HEADER_LEN;
 use wireboot_proto::tftp::Terms;
@@ -33,7 +33,7 @@ pub(super) struct Socket {
     wait_time: Duration,
     /// So many waits from now are exact.
     exact: u32,
-    pace: Pace,
+    pace: PacketPace,
     /// Room for datagrams, one beside the other.
     room: Vec<u8>,
     datagram_len: usize,
@@ -52,24 +52,24 @@ const EXACT_ABOVE: Duration = Duration::from_millis(50);
 impl Socket {
     /// Opens a socket for what `server` may send on a request for `terms`.
     pub(super) fn open(
-        transport: &Transport,
+        access: &ServerAccess,
         server: SocketAddr,
         terms: &Terms,
     ) -> Result<Self, Failure> {
-        let udp = open(transport, server).map_err(other)?;
+        let udp = open(access, server).map_err(other)?;
         // Who may not have more than others are allowed gets that.
         let _ = setsockopt(&udp, sockopt::RcvBufForce, &RECEIVE_BUFFER)
             .or_else(|_| setsockopt(&udp, sockopt::RcvBuf, &RECEIVE_BUFFER));
         // One octet more than fits shows what does not.
         let datagram_len = usize::from(terms.block_len.max(LEAST_ROOM) + DATA_HEADER_LEN) + 1;
         let batch = (MAX_BATCH_LEN / datagram_len).clamp(1, terms.window.into());
-        let route = connected(transport, server);
+        let route = connected(access, server);
         Ok(Self {
             udp,
             local: route.and_then(|udp| udp.local_addr()).ok(),
             wait_time: Duration::ZERO,
             exact: 0,
-            pace: Pace::default(),
+            pace: PacketPace::default(),
             room: vec![0; batch * datagram_len],
             datagram_len,
             come: Vec::with_capacity(batch),
@@ -77,8 +77,8 @@ impl Socket {
     }
 
     /// Returns whether the address that the server answers to is no longer this machine's.
-    pub(super) fn has_lost_address(&self, transport: &Transport) -> bool {
-        self.local.map_or_else(|| !transport.has_address(), is_gone)
+    pub(super) fn has_lost_address(&self, access: &ServerAccess) -> bool {
+        self.local.map_or_else(|| !access.has_address(), is_gone)
     }
 
     pub(super) fn send(&self, octets: &[u8], destination: SocketAddr) -> io::Result<()> {
@@ -160,19 +160,19 @@ impl Socket {
 }
 
 /// Opens a socket for packets to and from `server`.
-fn open(transport: &Transport, server: SocketAddr) -> io::Result<UdpSocket> {
+fn open(access: &ServerAccess, server: SocketAddr) -> io::Result<UdpSocket> {
     let any: SocketAddr = match server {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     let udp = UdpSocket::bind(any)?;
-    bind_to(&udp, transport.interface.as_deref()).map_err(io::Error::other)?;
+    bind_to(&udp, access.interface.as_deref()).map_err(io::Error::other)?;
     Ok(udp)
 }
 
 /// Opens a socket that the kernel has found the way to `server` for.
-pub(super) fn connected(transport: &Transport, server: SocketAddr) -> io::Result<UdpSocket> {
-    let udp = open(transport, server)?;
+pub(super) fn connected(access: &ServerAccess, server: SocketAddr) -> io::Result<UdpSocket> {
+    let udp = open(access, server)?;
     udp.connect(server).map(|()| udp)
 }
 
@@ -192,13 +192,13 @@ const LONGEST: Duration = Duration::from_millis(1);
 ///
 /// Where the kernel sleeps much longer than it is asked to, naps become shorter until there are none.
 #[derive(Debug)]
-struct Pace {
+struct PacketPace {
     per_packet: Duration,
     /// Nothing came during the last nap; the next packet is waited for.
     has_stopped: bool,
 }
 
-impl Default for Pace {
+impl Default for PacketPace {
     /// Begins with more than a gigabit carries.
     fn default() -> Self {
         Self {
@@ -208,7 +208,7 @@ impl Default for Pace {
     }
 }
 
-impl Pace {
+impl PacketPace {
     /// Returns for how long to sleep when `due` packets are under way; none when few would come.
     fn nap(&self, due: usize) -> Option<Duration> {
         let due = u32::try_from(due).unwrap_or(u32::MAX);
@@ -245,7 +245,7 @@ mod tests {
     /// `longer` than it is asked to; returns how often it slept or waited in the last window and how
     /// late the end of that was noticed.
     fn last_window(window: usize, apart: Duration, longer: Duration) -> (usize, Duration) {
-        let mut pace = Pace::default();
+        let mut pace = PacketPace::default();
         let mut last = (0, Duration::ZERO);
         for _ in 0..100 {
             let (mut come, mut now, mut calls) = (1, Duration::ZERO, 1);
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_sender_that_was_held_up_is_slept_for_again() {
-        let mut pace = Pace::default();
+        let mut pace = PacketPace::default();
         (0..20).for_each(|_| pace.learn(LONGEST, 255, 0));
         pace.goes_on();
         assert_eq!(pace.nap(255), None);

@@ -43,7 +43,7 @@ pub struct Resume {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The file begins to come.
-    Started(Start),
+    Started(BodyStart),
     /// The file is elsewhere.
     Redirected(Url),
     /// The last octet has come.
@@ -54,7 +54,7 @@ pub enum Event {
 
 /// What the head of an answer says of the octets that follow.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Start {
+pub struct BodyStart {
     /// Their place in the file: 0, or the length to resume at.
     pub from: u64,
     /// The length of the whole file, when the server says so.

@@ -7,7 +7,7 @@
 
 /// Where a block stands in relation to those that have come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum BlockPosition {
     /// The one that is due.
     Next,
     /// Inside the window, with blocks missing before it; how many.
@@ -81,7 +81,7 @@ impl Blocks {
     /// lies behind 65535 then, so its last number is the window size only if it goes on with 1.
     /// Without windows a 1 is proof by itself; but a server that goes on with every acknowledgment may
     /// have sent it behind a 0, and then it does not come twice.
-    pub(super) fn place(&mut self, number: u16, may_be_ahead: bool) -> Place {
+    pub(super) fn place(&mut self, number: u16, may_be_ahead: bool) -> BlockPosition {
         if self.count == 65_535 && self.roll_over.is_none() {
             match number {
                 0 => self.roll_over = Some(RollOver::ToZero),
@@ -95,7 +95,7 @@ impl Blocks {
                     if self.ones >= enough {
                         self.roll_over = Some(RollOver::ToOne);
                     } else if self.window == 1 {
-                        return Place::Elsewhere;
+                        return BlockPosition::Elsewhere;
                     }
                 }
                 2..MOST_AHEAD if self.window == 1 => self.roll_over = Some(RollOver::ToZero),
@@ -105,7 +105,7 @@ impl Blocks {
         }
         let due = self.on_wire(self.count + 1);
         let distance = match self.roll_over {
-            Some(RollOver::ToOne) if number == 0 => return Place::Elsewhere,
+            Some(RollOver::ToOne) if number == 0 => return BlockPosition::Elsewhere,
             Some(RollOver::ToOne) if number < due => number + (u16::MAX - due),
             _ => number.wrapping_sub(due),
         };
@@ -114,10 +114,10 @@ impl Blocks {
             window => window,
         };
         match distance {
-            0 => Place::Next,
-            _ if self.count > 0 && number == self.acknowledged(0) => Place::Last,
-            _ if distance < reach => Place::Ahead(distance),
-            _ => Place::Elsewhere,
+            0 => BlockPosition::Next,
+            _ if self.count > 0 && number == self.acknowledged(0) => BlockPosition::Last,
+            _ if distance < reach => BlockPosition::Ahead(distance),
+            _ => BlockPosition::Elsewhere,
         }
     }
 
@@ -145,7 +145,7 @@ mod tests {
         for first in [0, 1] {
             let mut blocks = at(65_534, 1);
             for number in [65_535, first, first + 1] {
-                assert_eq!(blocks.place(number, false), Place::Next, "{first}");
+                assert_eq!(blocks.place(number, false), BlockPosition::Next, "{first}");
                 blocks.advance(1);
                 assert_eq!(blocks.acknowledged(0), number);
             }
@@ -155,11 +155,11 @@ mod tests {
     #[test]
     fn after_a_repetition_a_one_means_that_zero_was_lost_until_it_comes_again() {
         let mut blocks = at(65_535, 1);
-        assert_eq!(blocks.place(1, true), Place::Elsewhere);
-        assert_eq!(blocks.place(1, true), Place::Next);
+        assert_eq!(blocks.place(1, true), BlockPosition::Elsewhere);
+        assert_eq!(blocks.place(1, true), BlockPosition::Next);
         let mut blocks = at(65_535, 1);
-        assert_eq!(blocks.place(1, true), Place::Elsewhere);
-        assert_eq!(blocks.place(2, true), Place::Ahead(2));
+        assert_eq!(blocks.place(1, true), BlockPosition::Elsewhere);
+        assert_eq!(blocks.place(2, true), BlockPosition::Ahead(2));
         blocks.advance(3);
         assert_eq!(blocks.acknowledged(0), 2);
     }
@@ -167,25 +167,25 @@ mod tests {
     #[test]
     fn in_a_window_a_one_means_that_zero_was_lost_until_the_window_proves_otherwise() {
         let mut blocks = at(65_535, 4);
-        assert_eq!(blocks.place(1, false), Place::Ahead(1));
-        assert_eq!(blocks.place(3, false), Place::Ahead(3));
-        assert_eq!(blocks.place(0, false), Place::Next);
+        assert_eq!(blocks.place(1, false), BlockPosition::Ahead(1));
+        assert_eq!(blocks.place(3, false), BlockPosition::Ahead(3));
+        assert_eq!(blocks.place(0, false), BlockPosition::Next);
         blocks.advance(1);
-        assert_eq!(blocks.place(1, false), Place::Next);
+        assert_eq!(blocks.place(1, false), BlockPosition::Next);
 
         let mut blocks = at(65_535, 4);
-        assert_eq!(blocks.place(1, false), Place::Ahead(1));
-        assert_eq!(blocks.place(4, false), Place::Ahead(3));
-        assert_eq!(blocks.place(1, false), Place::Next);
+        assert_eq!(blocks.place(1, false), BlockPosition::Ahead(1));
+        assert_eq!(blocks.place(4, false), BlockPosition::Ahead(3));
+        assert_eq!(blocks.place(1, false), BlockPosition::Next);
         blocks.advance(1);
         assert_eq!(blocks.acknowledged(0), 1);
-        assert_eq!(blocks.place(0, false), Place::Elsewhere);
+        assert_eq!(blocks.place(0, false), BlockPosition::Elsewhere);
     }
 
     #[test]
     fn the_end_of_a_file_right_behind_a_roll_over_to_one_is_reached() {
         let mut blocks = at(65_535, 16);
-        let rounds = (1..20).find(|_| blocks.place(1, false) == Place::Next);
+        let rounds = (1..20).find(|_| blocks.place(1, false) == BlockPosition::Next);
         assert_eq!(rounds, Some(usize::from(CONVINCING_ONES)));
     }
 
@@ -198,13 +198,13 @@ mod tests {
                 let due = blocks.on_wire(blocks.count + 1);
                 let last = blocks.acknowledged(0);
                 let ahead = blocks.on_wire(blocks.count + 4);
-                assert_eq!(blocks.place(last, false), Place::Last);
+                assert_eq!(blocks.place(last, false), BlockPosition::Last);
                 assert_eq!(
                     blocks.place(ahead, false),
-                    Place::Ahead(3),
+                    BlockPosition::Ahead(3),
                     "{kind:?} {due}"
                 );
-                assert_eq!(blocks.place(due, false), Place::Next);
+                assert_eq!(blocks.place(due, false), BlockPosition::Next);
                 blocks.advance(1);
             }
         }

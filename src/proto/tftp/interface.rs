@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::failure::Failure;
-use super::receipt::Extents;
+use super::reception::ByteRanges;
 use super::terms::Terms;
 use crate::packet::tftp::ErrorCode;
 use crate::prelude::*;
@@ -24,7 +24,7 @@ pub struct Config {
     /// The most octets that the file may have.
     pub max_len: u64,
     /// What earlier requests of the same transfer have brought, which is not handed out again.
-    pub received: Extents,
+    pub received: ByteRanges,
     /// The length that an earlier request of the same transfer was told.
     pub expected_len: Option<u64>,
     /// When the last block came, or the first answer, by earlier requests of the same transfer.
@@ -35,14 +35,14 @@ pub struct Config {
 
 /// A piece of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Piece<'a> {
+pub struct FileChunk<'a> {
     /// Where in the file it begins.
     pub at: u64,
     /// What it is; may be nothing.
     pub octets: &'a [u8],
 }
 
-impl Piece<'_> {
+impl FileChunk<'_> {
     pub(super) const NONE: Self = Self { at: 0, octets: &[] };
 }
 

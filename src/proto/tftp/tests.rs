@@ -116,7 +116,7 @@ fn the_servers_text_comes_with_the_error() {
     let error = b"\x00\x05\x00\x01File <x> \x1bnot found\0";
     assert_eq!(
         get.handle_input(address(TRANSFER), error, now),
-        Ok(Piece::NONE)
+        Ok(FileChunk::NONE)
     );
     let Some(Event::Failed(failure)) = get.poll_event() else {
         panic!();
@@ -140,7 +140,7 @@ fn an_option_nobody_asked_for_ends_the_transfer_and_the_server_is_told() {
         let _ = get.poll_transmit(&mut packet);
         assert_eq!(
             get.handle_input(address(TRANSFER), oack, now),
-            Ok(Piece::NONE)
+            Ok(FileChunk::NONE)
         );
         assert!(matches!(
             get.poll_event(),
@@ -177,7 +177,7 @@ fn a_packet_from_another_port_is_refused_without_harm() {
     );
     assert_eq!(
         get.handle_input(address(TRANSFER), data, now),
-        Ok(Piece {
+        Ok(FileChunk {
             at: 0,
             octets: b"x"
         })
@@ -267,7 +267,7 @@ fn a_file_of_another_length_than_announced_is_refused() {
         get.handle_input(address(TRANSFER), oack.as_bytes(), now)
             .unwrap();
         let octets = get.handle_input(address(TRANSFER), b"\x00\x03\x00\x01abcd", now);
-        assert_eq!(octets, Ok(Piece::NONE));
+        assert_eq!(octets, Ok(FileChunk::NONE));
         let started = get.poll_event();
         assert!(matches!(started, Some(Event::Started { .. })));
         let failure = Failure::WrongLen {
@@ -479,7 +479,7 @@ fn fresh() -> (Get, Instant) {
         terms: Terms::best(1500, &address(REQUESTS_TO)),
         stall_timeout: Duration::from_secs(15),
         max_len: u64::MAX,
-        received: Extents::default(),
+        received: ByteRanges::default(),
         expected_len: None,
         heard_at: None,
         rate: None,

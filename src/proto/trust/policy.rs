@@ -29,7 +29,7 @@ pub struct Policy {
 /// A line that cannot be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {word:?}: {what}")]
-pub struct Fault {
+pub struct PolicyError {
     /// The line, counted from 1.
     pub line: usize,
     /// The word at fault.
@@ -43,13 +43,13 @@ impl Policy {
     ///
     /// # Errors
     /// The first line that cannot be followed.
-    pub fn read(&mut self, text: &str) -> Result<(), Fault> {
+    pub fn read(&mut self, text: &str) -> Result<(), PolicyError> {
         for (line, number) in text.lines().zip(1..) {
             let mut words = line.split_whitespace();
             let Some(word) = words.next().filter(|word| !word.starts_with('#')) else {
                 continue;
             };
-            let fault = |word: &str, what| Fault {
+            let fault = |word: &str, what| PolicyError {
                 line: number,
                 word: word.to_owned(),
                 what,

@@ -21,7 +21,7 @@ pub const MAX_SIGNATURE_LEN: u64 = 1 << 16;
 
 /// Why a file is not what it should be, or that cannot be told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum SignatureError {
     /// No key can be read.
     #[error("not a minisign public key: {0}")]
     Key(String),
@@ -51,17 +51,17 @@ impl Keys {
     /// their second line.
     ///
     /// # Errors
-    /// [`Fault::Key`] for a line that is neither key nor comment, or a text without a key.
-    pub fn add(&mut self, text: &str) -> Result<(), Fault> {
+    /// [`SignatureError::Key`] for a line that is neither key nor comment, or a text without a key.
+    pub fn add(&mut self, text: &str) -> Result<(), SignatureError> {
         let lines = text.lines().map(str::trim);
         let is_key = |line: &&str| !line.is_empty() && !line.starts_with("untrusted comment:");
         let mut keys = Vec::new();
         for line in lines.filter(is_key) {
             let key = PublicKey::from_base64(line);
-            keys.push(key.map_err(|_| Fault::Key(text_of(line.as_bytes())))?);
+            keys.push(key.map_err(|_| SignatureError::Key(text_of(line.as_bytes())))?);
         }
         if keys.is_empty() {
-            return Err(Fault::Key("there is none".to_owned()));
+            return Err(SignatureError::Key("there is none".to_owned()));
         }
         self.0.append(&mut keys);
         Ok(())
@@ -76,18 +76,18 @@ impl Keys {
     ///
     /// # Errors
     /// Why no file can fit the signature.
-    pub fn check<'k>(&'k self, signature: &'k Signature) -> Result<Check<'k>, Fault> {
+    pub fn check<'k>(&'k self, signature: &'k Signature) -> Result<Check<'k>, SignatureError> {
         for key in &self.0 {
             match key.verify_stream(&signature.0) {
                 Ok(verifier) => {
                     let comment = text_of(signature.0.trusted_comment().as_bytes());
                     return Ok(Check { verifier, comment });
                 }
-                Err(Error::UnsupportedLegacyMode) => return Err(Fault::Legacy),
+                Err(Error::UnsupportedLegacyMode) => return Err(SignatureError::Legacy),
                 Err(_) => {}
             }
         }
-        Err(Fault::UnknownKey)
+        Err(SignatureError::UnknownKey)
     }
 }
 
@@ -95,9 +95,9 @@ impl Keys {
 pub struct Signature(minisign_verify::Signature);
 
 impl FromStr for Signature {
-    type Err = Fault;
+    type Err = SignatureError;
 
-    fn from_str(text: &str) -> Result<Self, Fault> {
+    fn from_str(text: &str) -> Result<Self, SignatureError> {
         Self::decode(text.as_bytes())
     }
 }
@@ -106,11 +106,13 @@ impl Signature {
     /// Decodes a signature; other kinds than that of minisign may be binary.
     ///
     /// # Errors
-    /// [`Fault::OtherKind`] for a signature of another program, [`Fault::Malformed`] for the rest.
-    pub fn decode(octets: &[u8]) -> Result<Self, Fault> {
+    /// [`SignatureError::OtherKind`] for a signature of another program, [`SignatureError::Malformed`] for the rest.
+    pub fn decode(octets: &[u8]) -> Result<Self, SignatureError> {
         let text = str::from_utf8(octets).unwrap_or_default();
         let decoded = minisign_verify::Signature::decode(text).map(Self);
-        decoded.map_err(|_| other_kind(octets).map_or(Fault::Malformed, Fault::OtherKind))
+        decoded.map_err(|_| {
+            other_kind(octets).map_or(SignatureError::Malformed, SignatureError::OtherKind)
+        })
     }
 }
 
@@ -158,10 +160,12 @@ impl Check<'_> {
     /// Ends the file; returns the signer's comment, which is signed too, safe to print.
     ///
     /// # Errors
-    /// [`Fault::Mismatch`].
-    pub fn finish(mut self) -> Result<String, Fault> {
+    /// [`SignatureError::Mismatch`].
+    pub fn finish(mut self) -> Result<String, SignatureError> {
         let checked = self.verifier.finalize();
-        checked.map(|()| self.comment).map_err(|_| Fault::Mismatch)
+        checked
+            .map(|()| self.comment)
+            .map_err(|_| SignatureError::Mismatch)
     }
 }
 
@@ -191,35 +195,44 @@ KTlO7nzwxQljSe5JJpiXUNgeM+yvn8F3v17ebuUnDjweiiJVQnq5kSGhe5rZcwvH/lzWDcuGB+haacp0
             check(KEY, SIGNATURE, b"content"),
             Ok("the file f".to_owned())
         );
-        assert_eq!(check(KEY, SIGNATURE, b"Content"), Err(Fault::Mismatch));
-        assert_eq!(check(KEY, SIGNATURE, b""), Err(Fault::Mismatch));
+        assert_eq!(
+            check(KEY, SIGNATURE, b"Content"),
+            Err(SignatureError::Mismatch)
+        );
+        assert_eq!(check(KEY, SIGNATURE, b""), Err(SignatureError::Mismatch));
         let forged = SIGNATURE.replace("the file f", "the file g");
-        assert_eq!(check(KEY, &forged, b"content"), Err(Fault::Mismatch));
+        assert_eq!(
+            check(KEY, &forged, b"content"),
+            Err(SignatureError::Mismatch)
+        );
     }
 
     #[test]
     fn a_key_that_did_not_sign_does_not_help_and_does_not_harm() {
         assert_eq!(
             check(OTHER_KEY, SIGNATURE, b"content"),
-            Err(Fault::UnknownKey)
+            Err(SignatureError::UnknownKey)
         );
         let both = format!("{OTHER_KEY}\n{KEY}");
         assert!(check(&both, SIGNATURE, b"content").is_ok());
         assert_eq!(
             Keys::default().check(&SIGNATURE.parse().unwrap()).err(),
-            Some(Fault::UnknownKey)
+            Some(SignatureError::UnknownKey)
         );
     }
 
     #[test]
     fn the_old_kind_and_what_is_no_signature_are_told_apart() {
-        assert_eq!(check(KEY, LEGACY, b"content"), Err(Fault::Legacy));
+        assert_eq!(check(KEY, LEGACY, b"content"), Err(SignatureError::Legacy));
         for text in ["", "\n\n\n", "<html>", &SIGNATURE[..200], KEY] {
             assert!(text.parse::<Signature>().is_err(), "{text:?}");
         }
         let mut keys = Keys::default();
         for text in ["", "untrusted comment: x\n", "x", "RWQf6LRCGA9i53mlYecO"] {
-            assert!(matches!(keys.add(text), Err(Fault::Key(_))), "{text:?}");
+            assert!(
+                matches!(keys.add(text), Err(SignatureError::Key(_))),
+                "{text:?}"
+            );
         }
         assert!(keys.is_empty());
     }
@@ -242,11 +255,14 @@ KTlO7nzwxQljSe5JJpiXUNgeM+yvn8F3v17ebuUnDjweiiJVQnq5kSGhe5rZcwvH/lzWDcuGB+haacp0
             assert!(fault.to_string().contains(kind), "{fault}");
         }
         for octets in [b"\x30\x82\x05\x10".as_slice(), b"\xff\xfe", b"<html>"] {
-            assert_eq!(Signature::decode(octets).err(), Some(Fault::Malformed));
+            assert_eq!(
+                Signature::decode(octets).err(),
+                Some(SignatureError::Malformed)
+            );
         }
     }
 
-    fn check(keys: &str, signature: &str, content: &[u8]) -> Result<String, Fault> {
+    fn check(keys: &str, signature: &str, content: &[u8]) -> Result<String, SignatureError> {
         let mut known = Keys::default();
         known.add(keys)?;
         let signature = signature.parse()?;

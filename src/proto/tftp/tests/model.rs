@@ -6,7 +6,7 @@ use super::*;
 pub(super) struct Link {
     pub(super) server: Server,
     pub(super) terms: Terms,
-    pub(super) have: Extents,
+    pub(super) have: ByteRanges,
     pub(super) heard_at: Option<Instant>,
     pub(super) max_len: u64,
     pub(super) loss_percent: u64,
@@ -21,7 +21,7 @@ impl Link {
         Self {
             server: Server::new(len),
             terms: Terms::best(1500, &address(REQUESTS_TO)),
-            have: Extents::default(),
+            have: ByteRanges::default(),
             heard_at: None,
             max_len: u64::MAX,
             loss_percent: 0,

@@ -13,7 +13,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How servers are reached.
 #[derive(Debug, Clone, Default)]
-pub struct Transport {
+pub struct ServerAccess {
     /// The interface that all traffic goes through; any when none.
     pub interface: Option<String>,
     /// How long the interface may be without an address, where somebody renews the lease and would
@@ -30,7 +30,7 @@ pub struct Transport {
     pub clock: Clock,
 }
 
-impl Transport {
+impl ServerAccess {
     /// Returns whether the interface has an IPv4 address; true where none could come back.
     pub(super) fn has_address(&self) -> bool {
         let interface = self.interface.as_ref().filter(|_| self.renews());
@@ -66,13 +66,13 @@ mod tests {
 
     #[test]
     fn only_who_may_get_another_address_waits_for_it() {
-        let transport = |interface: &str, address_timeout| Transport {
+        let access = |interface: &str, address_timeout| ServerAccess {
             interface: Some(interface.to_owned()),
             address_timeout,
-            ..Transport::default()
+            ..ServerAccess::default()
         };
-        assert!(transport("nowhere0", Duration::ZERO).has_address());
-        assert!(transport("lo", Duration::from_millis(1)).has_address());
-        assert!(!transport("nowhere0", Duration::from_millis(1)).await_address());
+        assert!(access("nowhere0", Duration::ZERO).has_address());
+        assert!(access("lo", Duration::from_millis(1)).has_address());
+        assert!(!access("nowhere0", Duration::from_millis(1)).await_address());
     }
 }

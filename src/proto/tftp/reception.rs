@@ -10,7 +10,7 @@ use super::terms::Terms;
 use crate::time::Instant;
 
 #[derive(Debug)]
-pub(super) struct Receipt {
+pub(super) struct Reception {
     pub(super) server: SocketAddr,
     pub(super) terms: Terms,
     pub(super) announced_len: Option<u64>,
@@ -50,7 +50,7 @@ const ROUNDS_TO_JUDGE: u32 = 32;
 /// Fewer octets than this are received again for a better window, where the length is unknown.
 const CHEAP_TO_REPEAT: u64 = 4 << 20;
 
-impl Receipt {
+impl Reception {
     pub(super) fn new(server: SocketAddr, terms: Terms, len: Option<u64>, now: Instant) -> Self {
         Self {
             server,
@@ -114,7 +114,7 @@ impl Receipt {
 
     /// Acknowledges at once what follows and has come in earlier requests: a server without windows
     /// takes one acknowledgment after the other, and need not be waited for.
-    pub(super) fn hurry(&mut self, received: &Extents) {
+    pub(super) fn hurry(&mut self, received: &ByteRanges) {
         let known = self.known_ahead(received).max(self.passed_over);
         self.burst = self.passed_over + 1..known + 1;
         self.passed_over = known;
@@ -128,7 +128,7 @@ impl Receipt {
 
     /// Begins to find out where the server is when the last acknowledgments have gone out in vain,
     /// `round` times: it takes only that of the block it has sent.
-    pub(super) fn search(&mut self, round: u32, received: &Extents, now: Instant) {
+    pub(super) fn search(&mut self, round: u32, received: &ByteRanges, now: Instant) {
         self.farthest = self.farthest.max(self.passed_over);
         self.passed_over = 0;
         let known = self.known_ahead(received);
@@ -145,7 +145,7 @@ impl Receipt {
 
     /// Returns how many of the next blocks need not come, and may be acknowledged: the last one, with
     /// which the transfer ends, is none of them.
-    fn known_ahead(&self, received: &Extents) -> u16 {
+    fn known_ahead(&self, received: &ByteRanges) -> u16 {
         let Some(len) = self.announced_len.filter(|_| self.terms.window == 1) else {
             return 0;
         };
@@ -201,9 +201,9 @@ impl Receipt {
 
 /// A set of octets of a file, as ranges that neither touch nor overlap.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Extents(BTreeMap<u64, u64>);
+pub struct ByteRanges(BTreeMap<u64, u64>);
 
-impl Extents {
+impl ByteRanges {
     /// Adds a range.
     pub fn insert(&mut self, range: Range<u64>) {
         let Range { mut start, mut end } = range;
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn ranges_that_touch_become_one_and_holes_stay() {
-        let mut extents = Extents::default();
+        let mut extents = ByteRanges::default();
         extents.insert(0..10);
         extents.insert(20..30);
         extents.insert(40..50);
@@ -273,7 +273,7 @@ mod tests {
         extents.insert(30..40);
         assert!(extents.contains(20..50));
         extents.insert(5..60);
-        let mut whole = Extents::default();
+        let mut whole = ByteRanges::default();
         whole.insert(0..60);
         assert_eq!(extents, whole);
     }

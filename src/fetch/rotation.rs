@@ -19,7 +19,7 @@ const MAX_FRUITLESS: u32 = 4;
 pub(super) const FIRST_PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(super) struct ServerRotation {
     /// The servers that may still give the file, by number, in the order in which they are asked.
     servers: Vec<usize>,
     /// Whose turn it is, by the place in that list.
@@ -33,7 +33,7 @@ pub(super) struct Turns {
 
 /// The next thing to do.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Turn {
+pub(super) struct NextServer {
     /// Which server to ask.
     pub(super) server: usize,
     /// How long to wait before.
@@ -44,7 +44,7 @@ pub(super) struct Turn {
 
 /// How a turn ended that did not bring the file.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Ending {
+pub(super) enum AttemptEnd {
     /// This server does not have it, and will not.
     Hopeless,
     /// Nothing new came, and something may the next time.
@@ -55,7 +55,7 @@ pub(super) enum Ending {
     Own,
 }
 
-impl Turns {
+impl ServerRotation {
     /// Begins with so many servers, of which one alone may be silent for `stall_timeout`.
     pub(super) fn new(servers: usize, stall_timeout: Duration, seed: u64) -> Self {
         Self {
@@ -69,28 +69,28 @@ impl Turns {
     }
 
     /// Returns the first turn; none when there is no server.
-    pub(super) fn first(&self) -> Option<Turn> {
+    pub(super) fn first(&self) -> Option<NextServer> {
         self.turn(Duration::ZERO)
     }
 
     /// Returns what follows a turn that ended so; none when it is time to give up.
-    pub(super) fn after(&mut self, ending: Ending) -> Option<Turn> {
+    pub(super) fn after(&mut self, ending: AttemptEnd) -> Option<NextServer> {
         let is_fruitful = match ending {
-            Ending::Hopeless => {
+            AttemptEnd::Hopeless => {
                 if self.place < self.servers.len() {
                     self.servers.remove(self.place);
                 }
                 false
             }
-            Ending::Fruitless => {
+            AttemptEnd::Fruitless => {
                 self.place += 1;
                 false
             }
-            Ending::Shared => {
+            AttemptEnd::Shared => {
                 self.place += 1;
                 true
             }
-            Ending::Own => true,
+            AttemptEnd::Own => true,
         };
         if is_fruitful {
             self.fruitless = 0;
@@ -101,7 +101,7 @@ impl Turns {
             self.place = 0;
             self.fruitless += u32::from(!is_fruitful);
         }
-        let pauses = is_over || matches!(ending, Ending::Own);
+        let pauses = is_over || matches!(ending, AttemptEnd::Own);
         let pause = match pauses {
             true => self.backoff.next_delay(&mut self.random),
             false => Duration::ZERO,
@@ -109,14 +109,14 @@ impl Turns {
         self.turn(pause).filter(|_| self.fruitless < MAX_FRUITLESS)
     }
 
-    fn turn(&self, pause: Duration) -> Option<Turn> {
+    fn turn(&self, pause: Duration) -> Option<NextServer> {
         let patience = match self.servers.len() {
             0 | 1 => self.stall_timeout,
             _ => self
                 .stall_timeout
                 .min(FIRST_PATIENCE * (1 << self.fruitless.min(MAX_FRUITLESS))),
         };
-        Some(Turn {
+        Some(NextServer {
             server: *self.servers.get(self.place)?,
             pause,
             patience,
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn all_are_asked_in_rounds_that_become_more_patient_with_pauses_between() {
-        let turns = play(2, |_| Ending::Fruitless);
+        let turns = play(2, |_| AttemptEnd::Fruitless);
         let servers: Vec<_> = turns.iter().map(|turn| turn.server).collect();
         assert_eq!(servers, [0, 1, 0, 1, 0, 1, 0, 1]);
         let patience: Vec<_> = turns.iter().map(|turn| turn.patience.as_secs()).collect();
@@ -194,18 +194,18 @@ mod tests {
 
     #[test]
     fn one_alone_is_waited_for_and_asked_four_times() {
-        let turns = play(1, |_| Ending::Fruitless);
+        let turns = play(1, |_| AttemptEnd::Fruitless);
         assert_eq!(turns.len(), 4);
         assert!(turns.iter().all(|turn| turn.patience == STALL_TIMEOUT));
-        assert_eq!(play(1, |_| Ending::Hopeless).len(), 1);
-        assert_eq!(Turns::new(0, STALL_TIMEOUT, 1).first(), None);
+        assert_eq!(play(1, |_| AttemptEnd::Hopeless).len(), 1);
+        assert_eq!(ServerRotation::new(0, STALL_TIMEOUT, 1).first(), None);
     }
 
     #[test]
     fn one_without_the_file_is_not_asked_again_and_the_last_one_left_is_waited_for() {
         let turns = play(3, |turn| match turn.server {
-            0 | 2 => Ending::Hopeless,
-            _ => Ending::Fruitless,
+            0 | 2 => AttemptEnd::Hopeless,
+            _ => AttemptEnd::Fruitless,
         });
         let servers: Vec<_> = turns.iter().map(|turn| turn.server).collect();
         assert_eq!(servers, [0, 1, 2, 1, 1, 1]);
@@ -214,29 +214,29 @@ mod tests {
 
     #[test]
     fn one_that_broke_off_goes_on_itself_where_no_other_can() {
-        let mut turns = Turns::new(2, STALL_TIMEOUT, 1);
-        let turn = turns.after(Ending::Own).unwrap();
+        let mut turns = ServerRotation::new(2, STALL_TIMEOUT, 1);
+        let turn = turns.after(AttemptEnd::Own).unwrap();
         assert_eq!(turn.server, 0);
         assert!(turn.pause >= Duration::from_millis(400));
-        assert_eq!(turns.after(Ending::Fruitless).unwrap().server, 1);
-        let turn = turns.after(Ending::Shared).unwrap();
+        assert_eq!(turns.after(AttemptEnd::Fruitless).unwrap().server, 1);
+        let turn = turns.after(AttemptEnd::Shared).unwrap();
         assert_eq!((turn.server, turn.patience), (0, FIRST_PATIENCE));
     }
 
     #[test]
     fn what_comes_bit_by_bit_is_not_given_up() {
-        for ending in [Ending::Own, Ending::Shared] {
-            let mut turns = Turns::new(2, STALL_TIMEOUT, 1);
+        for ending in [AttemptEnd::Own, AttemptEnd::Shared] {
+            let mut turns = ServerRotation::new(2, STALL_TIMEOUT, 1);
             for _ in 0..100 {
                 assert!(turns.after(ending).is_some());
-                assert!(turns.after(Ending::Fruitless).is_some());
+                assert!(turns.after(AttemptEnd::Fruitless).is_some());
             }
         }
     }
 
     /// Returns all turns of a fetch in which each ends as `ending` says.
-    fn play(servers: usize, ending: impl Fn(&Turn) -> Ending) -> Vec<Turn> {
-        let mut turns = Turns::new(servers, STALL_TIMEOUT, 1);
+    fn play(servers: usize, ending: impl Fn(&NextServer) -> AttemptEnd) -> Vec<NextServer> {
+        let mut turns = ServerRotation::new(servers, STALL_TIMEOUT, 1);
         let mut all = Vec::new();
         let mut next = turns.first();
         while let Some(turn) = next {
