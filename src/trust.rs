@@ -69,9 +69,10 @@ impl Trust {
 
     /// Returns the keys one of which must have signed every file; none when that is not demanded.
     pub fn demanded(&self) -> Keys {
-        match self.policy.must_be_signed {
-            true => self.keys.clone(),
-            false => Keys::default(),
+        if self.policy.must_be_signed {
+            self.keys.clone()
+        } else {
+            Keys::default()
         }
     }
 }

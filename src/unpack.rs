@@ -20,12 +20,13 @@ pub fn unpack(
 ) -> io::Result<u64> {
     // One more, to tell what is too long from what just fits.
     let len = copy(packed, packing, max_len.saturating_add(1), to)?;
-    match len > max_len {
-        true => Err(io::Error::new(
+    if len > max_len {
+        Err(io::Error::new(
             io::ErrorKind::FileTooLarge,
             format!("it unpacks to more than {max_len} octets"),
-        )),
-        false => Ok(len),
+        ))
+    } else {
+        Ok(len)
     }
 }
 

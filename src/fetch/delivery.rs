@@ -133,17 +133,21 @@ impl<'a> Delivery<'a> {
         }
         Ok(match failure {
             Failure::Passing(_) if !is_new => AttemptEnd::Fruitless,
-            Failure::Passing(_) => match self.download.is_known_again() && !self.mixes(url) {
-                true => AttemptEnd::Own,
-                false => AttemptEnd::Shared,
-            },
+            Failure::Passing(_) => {
+                if self.download.is_known_again() && !self.mixes(url) {
+                    AttemptEnd::Own
+                } else {
+                    AttemptEnd::Shared
+                }
+            }
             Failure::Verification(_) => {
                 let is_mixed = self.download.is_mixed();
                 self.may_mix &= !is_mixed;
                 self.download.restart()?;
-                match is_mixed {
-                    true => AttemptEnd::Own,
-                    false => AttemptEnd::Hopeless,
+                if is_mixed {
+                    AttemptEnd::Own
+                } else {
+                    AttemptEnd::Hopeless
                 }
             }
             Failure::Missing(_) | Failure::Other(_) => AttemptEnd::Hopeless,

@@ -121,9 +121,10 @@ impl<'s> Download<'s> {
 
     /// Takes a span that is to be fetched; none when there is none at the moment.
     pub(super) fn claim(&mut self) -> Option<SpanId> {
-        match self.is_over {
-            true => None,
-            false => self.spans.claim(),
+        if self.is_over {
+            None
+        } else {
+            self.spans.claim()
         }
     }
 

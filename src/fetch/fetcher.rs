@@ -84,9 +84,10 @@ impl Fetcher {
                 return Err((Some(url), failure));
             };
             let error = failure.about(url).chain();
-            match next.server == turn.server {
-                true => log::warn!("{error}; asking again in {:.1} s", Seconds(next.pause)),
-                false => log::warn!("{error}; trying the next mirror"),
+            if next.server == turn.server {
+                log::warn!("{error}; asking again in {:.1} s", Seconds(next.pause))
+            } else {
+                log::warn!("{error}; trying the next mirror")
             }
         }
         Err((None, Failure::Other("no address is given".into())))

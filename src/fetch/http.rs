@@ -53,10 +53,10 @@ fn lead<'scope>(
         let Some(span) = claimed else {
             // What is left is with others, or was with those who have failed.
             helpers.drain(..).map(ScopedJoinHandle::join).for_each(drop);
-            match lock(download).is_whole() {
-                true => return Ok(()),
-                false => continue,
+            if lock(download).is_whole() {
+                return Ok(());
             }
+            continue;
         };
         let part = SpanTransfer {
             download,

@@ -37,9 +37,10 @@ pub(super) fn of(
     if either("no_proxy").is_some_and(|list| is_listed(url.host(), &list)) {
         return Ok(None);
     }
-    let text = match value.contains("://") {
-        true => value,
-        false => format!("http://{value}"),
+    let text = if value.contains("://") {
+        value
+    } else {
+        format!("http://{value}")
     };
     match text.parse::<Url>() {
         Ok(proxy) if proxy.scheme() == Scheme::Http => Ok(Some(proxy)),
@@ -71,9 +72,10 @@ pub(super) fn tunnel(
     url: &Url,
     proxy: &Url,
 ) -> Result<(), Failure> {
-    let host = match url.host().contains(':') {
-        true => format!("[{}]", url.host()),
-        false => url.host().to_owned(),
+    let host = if url.host().contains(':') {
+        format!("[{}]", url.host())
+    } else {
+        url.host().to_owned()
     };
     let server = format!("{host}:{}", url.port());
     let mut request = format!("CONNECT {server} HTTP/1.1\r\nHost: {server}\r\n");

@@ -102,9 +102,10 @@ impl ServerRotation {
             self.fruitless += u32::from(!is_fruitful);
         }
         let pauses = is_over || matches!(ending, AttemptEnd::Own);
-        let pause = match pauses {
-            true => self.backoff.next_delay(&mut self.random),
-            false => Duration::ZERO,
+        let pause = if pauses {
+            self.backoff.next_delay(&mut self.random)
+        } else {
+            Duration::ZERO
         };
         self.turn(pause).filter(|_| self.fruitless < MAX_FRUITLESS)
     }

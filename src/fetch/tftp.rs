@@ -57,9 +57,10 @@ impl From<Failure> for AddressFailure {
 
 /// Who has been asked again and again for the whole stall timeout is not asked any more.
 fn silent(attempt: &Attempt<'_>, failure: TransferFailure) -> Failure {
-    match attempt.patience < attempt.stall_timeout {
-        true => Failure::Passing(text_of(&failure)),
-        false => Failure::Other(text_of(&failure)),
+    if attempt.patience < attempt.stall_timeout {
+        Failure::Passing(text_of(&failure))
+    } else {
+        Failure::Other(text_of(&failure))
     }
 }
 
@@ -100,24 +101,23 @@ fn get_from(
             }
             TftpEnd::Failed(failure) => failure,
         };
-        fruitless = match config.received.count() > before {
-            true => 0,
-            false => fruitless + 1,
+        fruitless = if config.received.count() > before {
+            0
+        } else {
+            fruitless + 1
         };
         let next = config.terms.after(&failure);
         let Some(terms) = next.filter(|_| fruitless < MAX_FRUITLESS) else {
-            return Err(match is_missing(&failure) {
-                true => Failure::Missing(text_of(&failure)).into(),
-                false if matches!(failure, TransferFailure::NoAnswer { .. }) => {
-                    AddressFailure::NoAnswer(failure)
-                }
-                false if matches!(failure, TransferFailure::Stalled { .. }) => {
-                    silent(attempt, failure).into()
-                }
-                false if matches!(failure, TransferFailure::TooSlow { .. }) => {
-                    Failure::Passing(text_of(&failure)).into()
-                }
-                false => Failure::Other(text_of(&failure)).into(),
+            return Err(if is_missing(&failure) {
+                Failure::Missing(text_of(&failure)).into()
+            } else if matches!(failure, TransferFailure::NoAnswer { .. }) {
+                AddressFailure::NoAnswer(failure)
+            } else if matches!(failure, TransferFailure::Stalled { .. }) {
+                silent(attempt, failure).into()
+            } else if matches!(failure, TransferFailure::TooSlow { .. }) {
+                Failure::Passing(text_of(&failure)).into()
+            } else {
+                Failure::Other(text_of(&failure)).into()
             });
         };
         log::debug!("{url}: {failure}; asking again with {terms}");

@@ -296,9 +296,10 @@ impl Get {
                     (Scheme::Https, scheme) => scheme == Scheme::Https,
                     (_, scheme) => scheme != Scheme::Tftp,
                 };
-                match allowed && !location.is_empty() {
-                    true => Ok(HeadOutcome::Redirect(url)),
-                    false => Err(bad()),
+                if allowed && !location.is_empty() {
+                    Ok(HeadOutcome::Redirect(url))
+                } else {
+                    Err(bad())
                 }
             }
             404 | 410 => Err(Failure::Missing(status)),
@@ -321,9 +322,10 @@ impl Get {
                 BodyMode::LengthDelimited(left) => {
                     let end = from.saturating_add(left);
                     if whole_len.is_some_and(|len| len != end) || end > self.config.max_len {
-                        return Err(match whole_len.is_some_and(|len| len != end) {
-                            true => Failure::Malformed("range and length differ".to_owned()),
-                            false => self.too_large(),
+                        return Err(if whole_len.is_some_and(|len| len != end) {
+                            Failure::Malformed("range and length differ".to_owned())
+                        } else {
+                            self.too_large()
                         });
                     }
                     len = Some(end);

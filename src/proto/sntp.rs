@@ -245,9 +245,10 @@ impl ServerReply {
 
 fn since_1970(timestamp: u64) -> Duration {
     let seconds = timestamp >> 32;
-    let seconds = match seconds < FIRST_OF_ERA_0 {
-        true => seconds + (1 << 32),
-        false => seconds,
+    let seconds = if seconds < FIRST_OF_ERA_0 {
+        seconds + (1 << 32)
+    } else {
+        seconds
     };
     let nanos = ((timestamp & 0xffff_ffff) * 1_000_000_000) >> 32;
     Duration::from_secs(seconds.saturating_sub(FROM_1900_TO_1970)) + Duration::from_nanos(nanos)

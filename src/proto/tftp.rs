@@ -411,9 +411,10 @@ impl Get {
         } else if window_is_full {
             self.go_on(now);
         }
-        match is_new {
-            true => Ok(FileChunk { at, octets: data }),
-            false => Ok(FileChunk::NONE),
+        if is_new {
+            Ok(FileChunk { at, octets: data })
+        } else {
+            Ok(FileChunk::NONE)
         }
     }
 
@@ -445,9 +446,10 @@ impl Get {
             self.acknowledge(now);
         }
         if let State::Receiving(reception) = &self.state {
-            let wait = match reception.sweep.is_empty() {
-                true => self.round_trip.timeout(),
-                false => self.round_trip.pace(),
+            let wait = if reception.sweep.is_empty() {
+                self.round_trip.timeout()
+            } else {
+                self.round_trip.pace()
             };
             self.retransmit_at = now + wait;
         }

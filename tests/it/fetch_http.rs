@@ -234,9 +234,10 @@ fn a_proxy_of_the_environment_is_asked_and_told_who_asks() {
 fn a_user_in_the_url_is_named_to_the_server_and_nowhere_else() {
     let folder = Folder::new();
     let server = Scripted::new(|request, _| {
-        match request.contains("authorization: Basic dXNlcjpzZWNyZXQ=\r\n") {
-            true => whole("for you"),
-            false => "HTTP/1.1 401 Who\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        if request.contains("authorization: Basic dXNlcjpzZWNyZXQ=\r\n") {
+            whole("for you")
+        } else {
+            "HTTP/1.1 401 Who\r\nContent-Length: 0\r\n\r\n".to_owned()
         }
     });
     let url = server.url("f").replace("http://", "http://user:secret@");

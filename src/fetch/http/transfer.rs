@@ -75,9 +75,10 @@ pub(super) fn transfer(
             None => {
                 let access = attempt.access;
                 let connection = Connection::open(access, url, proxy.as_ref(), attempt.patience)?;
-                match part.joined {
-                    true => connection.shared(),
-                    false => connection,
+                if part.joined {
+                    connection.shared()
+                } else {
+                    connection
                 }
             }
         };
@@ -136,12 +137,11 @@ fn exchange(
             }
         };
         let len = came.len();
-        let octets = match rest.is_empty() {
-            true => came,
-            false => {
-                rest.extend_from_slice(came);
-                &rest
-            }
+        let octets = if rest.is_empty() {
+            came
+        } else {
+            rest.extend_from_slice(came);
+            &rest
         };
         let (consumed, end) = hand_in(get, octets, url, part)?;
         rest = octets.get(consumed..).unwrap_or_default().to_vec();
@@ -205,12 +205,11 @@ fn note_events(
             Event::Redirected(url) => return Ok(Some(HttpEnd::Redirected(url))),
             Event::Done => {
                 download.finish(part.span);
-                return Ok(Some(match download.wants(part.span) {
-                    false => HttpEnd::Done,
-                    true => {
-                        let why = "it ends before the length that the server said".to_owned();
-                        HttpEnd::Failed(TransferFailure::Malformed(why))
-                    }
+                return Ok(Some(if download.wants(part.span) {
+                    let why = "it ends before the length that the server said".to_owned();
+                    HttpEnd::Failed(TransferFailure::Malformed(why))
+                } else {
+                    HttpEnd::Done
                 }));
             }
             // It is not longer than what has come.

@@ -203,9 +203,10 @@ impl Url {
 
     /// Returns host and port as the Host field of HTTP has them.
     pub fn authority(&self) -> String {
-        let host = match self.host.contains(':') {
-            true => format!("[{}]", self.host),
-            false => self.host.clone(),
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
         };
         match self.port {
             Some(port) => format!("{host}:{port}"),
@@ -333,9 +334,10 @@ impl FromStr for Url {
             credentials,
             host: host.to_owned(),
             port,
-            path: match path.is_empty() {
-                true => "/".to_owned(),
-                false => remove_dot_segments(&path),
+            path: if path.is_empty() {
+                "/".to_owned()
+            } else {
+                remove_dot_segments(&path)
             },
             query: query.map(encode),
             sha256,

@@ -33,9 +33,10 @@ impl Sums {
         let last = |path: &str| path.rsplit('/').next() == Some(name);
         let mut found = self.0.iter().filter(|(path, _)| last(path));
         let (_, sum) = found.next().ok_or_else(unlisted)?;
-        match found.all(|(_, other)| other == sum) && !name.is_empty() {
-            true => Ok(*sum),
-            false => Err(unlisted()),
+        if found.all(|(_, other)| other == sum) && !name.is_empty() {
+            Ok(*sum)
+        } else {
+            Err(unlisted())
         }
     }
 }

@@ -172,9 +172,10 @@ pub(super) fn decode_path(scheme: Scheme, path: &str) -> Result<String, &'static
         Scheme::Tftp => {
             let path = path.strip_suffix(";mode=octet").unwrap_or(path);
             let path = percent_decoded_text(path).ok_or("the file name is not UTF-8")?;
-            match path.contains(|c: char| c.is_control()) {
-                true => Err("a control character in the file name"),
-                false => Ok(path),
+            if path.contains(|c: char| c.is_control()) {
+                Err("a control character in the file name")
+            } else {
+                Ok(path)
             }
         }
     }
