@@ -18,7 +18,12 @@ const BAR_INTERVAL: Duration = Duration::from_millis(100);
 const JSON_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a line is written where lines stay: a serial console is slow to print.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
-const BAR_WIDTH: u64 = 24;
+/// A character for each tenth leaves room for the name; the percentage stands beside it.
+const BAR_WIDTH: u64 = 10;
+/// Columns of the narrowest usual terminal, less the last one, behind which some begin a new row.
+const LINE_WIDTH: usize = 79;
+/// Characters of a name that still tell one file from another.
+const SHORTEST_NAME: usize = 16;
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -263,32 +268,51 @@ fn is_console() -> bool {
     std::process::id() == 1 || std::os::unix::process::parent_id() == 1
 }
 
+/// Returns the line about a fetch that goes on, not wider than a terminal.
 fn under_way(row: &FetchRow, now: Instant) -> String {
     let time = now.since(row.began_at);
     let rate = rate(row.len, time);
-    let name = Safe::name(&row.name);
-    let Some(expected) = row.expected.filter(|expected| *expected > 0) else {
-        return format!("{name}: {}, {rate}", size(row.len));
+    let state = match row.expected.filter(|expected| *expected > 0) {
+        None => format!("{}, {rate}", size(row.len)),
+        Some(expected) => {
+            let part = row.len.min(expected);
+            let filled = usize::try_from(part.saturating_mul(BAR_WIDTH) / expected).unwrap_or(0);
+            let bar: String = (0..usize::try_from(BAR_WIDTH).unwrap_or(0))
+                .map(|at| if at < filled { '#' } else { '.' })
+                .collect();
+            let missing = u128::from(expected - part);
+            let left = time.as_millis() * missing / u128::from(part.max(1)) / 1_000;
+            let percent = part.saturating_mul(100) / expected;
+            let size = size(expected);
+            format!("[{bar}] {percent:3} % of {size}, {rate}, {left} s left")
+        }
     };
-    let part = row.len.min(expected);
-    let filled = usize::try_from(part.saturating_mul(BAR_WIDTH) / expected).unwrap_or(0);
-    let bar: String = (0..usize::try_from(BAR_WIDTH).unwrap_or(0))
-        .map(|at| if at < filled { '#' } else { '.' })
-        .collect();
-    let missing = u128::from(expected - part);
-    let left = time.as_millis() * missing / u128::from(part.max(1)) / 1_000;
-    let percent = part.saturating_mul(100) / expected;
-    format!(
-        "{name}: [{bar}] {percent:3} % of {}, {rate}, {left} s left",
-        size(expected)
-    )
+    let name = Safe::name(&row.name).to_string();
+    let room = LINE_WIDTH.saturating_sub(state.len() + 2);
+    format!("{}: {state}", shortened(name, room))
+}
+
+/// Leaves out the middle of a name that has no room: a URL begins with the server and ends with the
+/// file.
+fn shortened(name: String, room: usize) -> String {
+    let len = name.chars().count();
+    if len <= room {
+        return name;
+    }
+    let room = room.max(SHORTEST_NAME) - 1;
+    let start: String = name.chars().take(room / 2).collect();
+    let end: String = name.chars().skip(len - (room - room / 2)).collect();
+    format!("{start}…{end}")
 }
 
 fn done(name: &str, len: u64, time: Duration) -> String {
+    let (name, size) = (Safe::name(name), size(len));
+    // A small file's rate says how long the server took to answer, and nothing about the path.
+    if len < 1 << 20 {
+        return format!("{name}: {size}");
+    }
     format!(
-        "{}: {} in {:.2} s, {}",
-        Safe::name(name),
-        size(len),
+        "{name}: {size} in {:.2} s, {}",
         Seconds(time),
         rate(len, time)
     )
@@ -296,14 +320,17 @@ fn done(name: &str, len: u64, time: Duration) -> String {
 
 fn rate(len: u64, time: Duration) -> String {
     // The clock counts milliseconds; less than one is none.
-    let a_second = u128::from(len) * 1_000 / time.as_millis().max(1);
-    let tenths = (a_second * 10 + (1 << 19)) >> 20;
+    let per_second = u128::from(len) * 1_000 / time.as_millis().max(1);
+    if per_second < 1 << 20 {
+        return format!("{} KiB/s", per_second >> 10);
+    }
+    let tenths = (per_second * 10 + (1 << 19)) >> 20;
     format!("{}.{} MiB/s", tenths / 10, tenths % 10)
 }
 
 fn size(len: u64) -> String {
     match len {
-        0..10_000 => format!("{len} octets"),
+        0..10_000 => format!("{len} B"),
         10_000..10_000_000 => format!("{} KiB", len >> 10),
         _ => format!("{} MiB", len >> 20),
     }
@@ -323,18 +350,45 @@ mod tests {
             began_at: Instant::ZERO,
         };
         let text = under_way(&row(1 << 20, Some(4 << 20)), Instant::from_millis(2_000));
-        let expected = "f: [######..................]  25 % of 4096 KiB, 0.5 MiB/s, 6 s left";
+        let expected = "f: [##........]  25 % of 4096 KiB, 512 KiB/s, 6 s left";
         assert_eq!(text, expected);
         let text = under_way(&row(9_999, None), Instant::ZERO);
-        assert_eq!(text, "f: 9999 octets, 9.5 MiB/s");
+        assert_eq!(text, "f: 9999 B, 9.5 MiB/s");
         let longer_than_said = under_way(&row(20, Some(10)), Instant::from_millis(1_000));
-        assert!(longer_than_said.contains("100 % of 10 octets"));
+        assert!(longer_than_said.contains("100 % of 10 B"));
     }
 
     #[test]
     fn a_finished_fetch_shows_its_size_and_rate() {
         let text = done("f", 16 << 20, Duration::from_millis(1_500));
         assert_eq!(text, "f: 16 MiB in 1.50 s, 10.7 MiB/s");
+    }
+
+    #[test]
+    fn a_small_file_has_a_size_and_no_rate() {
+        let text = |len| done("f", len, Duration::from_millis(10));
+        assert_eq!(text(148), "f: 148 B");
+        assert_eq!(text((1 << 20) - 1), "f: 1023 KiB");
+        assert_eq!(text(1 << 20), "f: 1024 KiB in 0.01 s, 100.0 MiB/s");
+    }
+
+    #[test]
+    fn a_long_name_loses_its_middle_before_the_rest_loses_anything() {
+        let row = FetchRow {
+            id: 0,
+            name: format!("http://192.0.2.1/{}/vmlinuz-6.12", "long/".repeat(40)),
+            len: 1 << 20,
+            expected: Some(4 << 20),
+            began_at: Instant::ZERO,
+        };
+        let text = under_way(&row, Instant::from_millis(2_000));
+        assert_eq!(text.chars().count(), LINE_WIDTH, "{text}");
+        assert!(text.starts_with("http://192"), "{text}");
+        assert!(
+            text.contains("…") && text.contains("vmlinuz-6.12: [##"),
+            "{text}"
+        );
+        assert!(text.ends_with(" 6 s left"), "{text}");
     }
 
     #[test]
