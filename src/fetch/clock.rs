@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::address::bind_to;
 use crate::sys;
 use wireboot_proto::sntp::{Config, Event, Query};
-use wireboot_proto::time::{BUILT_AT, Instant};
+use wireboot_proto::time::{BUILT_AT, Date, Instant};
 
 /// The time by the machine or, where that cannot be right, by the first time server that answers.
 #[derive(Debug, Clone, Default)]
@@ -121,9 +121,8 @@ pub(super) struct Utc(pub(super) Duration);
 impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let minutes = self.0.as_secs() / 60;
-        let (year, month, day) = date(minutes / 1440);
         let (hour, minute) = (minutes / 60 % 24, minutes % 60);
-        write!(f, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
+        write!(f, "{} {hour:02}:{minute:02} UTC", Date::at(self.0))
     }
 }
 
@@ -196,39 +195,9 @@ fn ask(servers: &[IpAddr], interface: Option<&str>) -> Option<ServerTime> {
     }
 }
 
-/// Returns year, month and day of so many days after the first of 1970.
-fn date(days: u64) -> (u64, u64, u64) {
-    // Counted from the first of March of the year 0, leap days come last.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn days_are_dates() {
-        for (days, expected) in [
-            (0, (1970, 1, 1)),
-            (58, (1970, 2, 28)),
-            (59, (1970, 3, 1)),
-            (11_016, (2000, 2, 29)),
-            (11_017, (2000, 3, 1)),
-            (20_779, (2026, 11, 22)),
-            (47_540, (2100, 2, 28)),
-            (47_541, (2100, 3, 1)),
-        ] {
-            assert_eq!(date(days), expected, "{days}");
-        }
-    }
 
     #[test]
     fn a_clock_without_servers_is_the_machines_and_never_before_the_build() {

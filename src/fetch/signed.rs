@@ -25,7 +25,7 @@ impl Fetcher {
         signature: &Url,
         keys: &Keys,
     ) -> Result<(), Error> {
-        self.is_signed(&self.mirrors.addresses(signature), file.file(), keys)
+        self.verify_signature(url, &self.mirrors.addresses(signature), file.file(), keys)
             .map_err(|failure| failure.about(url))
     }
 
@@ -40,19 +40,28 @@ impl Fetcher {
         server: usize,
         file: &File,
     ) -> Result<(), Failure> {
+        let Some(signed) = addresses.get(server) else {
+            return Err(Failure::Other("no address is given".into()));
+        };
         let signatures: Result<Vec<_>, _> = addresses.iter().map(signature_of).collect();
         let mut signatures = signatures?;
         signatures.swap(0, server);
-        self.is_signed(&signatures, file, &self.keys)
+        self.verify_signature(signed, &signatures, file, &self.keys)
     }
 
     /// Looks for a good signature of a file at these addresses, one after the other.
     ///
     /// # Errors
     /// What is wrong with the last.
-    fn is_signed(&self, signatures: &[Url], file: &File, keys: &Keys) -> Result<(), Failure> {
+    fn verify_signature(
+        &self,
+        signed: &Url,
+        signatures: &[Url],
+        file: &File,
+        keys: &Keys,
+    ) -> Result<(), Failure> {
         let checked = self.first_of(signatures, &mut |url, turn| {
-            self.check_signature(url, turn, file, keys)
+            self.check_signature(signed, url, turn, file, keys)
         });
         match checked {
             Ok(_) => Ok(()),
@@ -64,6 +73,7 @@ impl Fetcher {
 
     fn check_signature(
         &self,
+        signed: &Url,
         url: &Url,
         turn: &NextServer,
         mut file: &File,
@@ -100,8 +110,8 @@ impl Fetcher {
                 len => check.update(octets.get(..len).unwrap_or_default()),
             }
         }
-        let comment = check.finish().map_err(wrong)?;
-        log::info!("{url}: is a good signature: {comment}");
+        let signer = check.finish().map_err(wrong)?;
+        log::info!("{signed}: signature OK ({signer})");
         Ok(())
     }
 }

@@ -146,6 +146,44 @@ impl From<Duration> for Timestamp {
     }
 }
 
+/// A day of the Gregorian calendar, in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Date {
+    year: u64,
+    month: u64,
+    day: u64,
+}
+
+impl Date {
+    /// Returns the day that it is `since_1970` after the beginning of 1970.
+    pub const fn at(since_1970: Duration) -> Self {
+        // Counted from the first of March of the year 0, leap days come last.
+        let days = since_1970.as_secs() / 86_400 + 719_468;
+        let (era, day_of_era) = (days / 146_097, days % 146_097);
+        let year_of_era =
+            (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month = (5 * day_of_year + 2) / 153;
+        let (month, next_year) = if month < 10 {
+            (month + 3, 0)
+        } else {
+            (month - 9, 1)
+        };
+        Self {
+            year: era * 400 + year_of_era + next_year,
+            month,
+            day: day_of_year - (153 * ((5 * day_of_year + 2) / 153) + 2) / 5 + 1,
+        }
+    }
+}
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { year, month, day } = self;
+        write!(f, "{year:04}-{month:02}-{day:02}")
+    }
+}
+
 /// The least that a transfer must bring, in whatever portions: [`LeastRate::BYTES`] within each
 /// [`LeastRate::WINDOW`].
 ///
@@ -352,5 +390,22 @@ mod tests {
         assert_eq!(next.since(start), Duration::from_micros(1));
         assert_eq!(start + Duration::MAX, Instant::from_millis(u64::MAX));
         assert_eq!(start.since(Instant::from_millis(9)), Duration::ZERO);
+    }
+
+    #[test]
+    fn days_are_dates() {
+        for (days, expected) in [
+            (0, "1970-01-01"),
+            (58, "1970-02-28"),
+            (59, "1970-03-01"),
+            (11_016, "2000-02-29"),
+            (11_017, "2000-03-01"),
+            (20_779, "2026-11-22"),
+            (47_540, "2100-02-28"),
+            (47_541, "2100-03-01"),
+        ] {
+            let date = Date::at(Duration::from_secs(days * 86_400 + 86_399));
+            assert_eq!(date.to_string(), expected);
+        }
     }
 }

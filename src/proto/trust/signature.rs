@@ -9,11 +9,15 @@
 #![forbid(unsafe_code)]
 
 use crate::prelude::*;
+use core::fmt;
 use core::str::FromStr;
+use core::time::Duration;
 
+use base64::Engine;
 use minisign_verify::{Error, PublicKey, StreamVerifier};
 
 use crate::text::safe::text_of;
+use crate::time::Date;
 
 /// The longest signature, in bytes. One of minisign has some 300; one of another kind, with its
 /// certificates, is read only so that the error can say what it is.
@@ -44,7 +48,14 @@ pub enum SignatureError {
 
 /// The keys whose signatures count.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Keys(Vec<PublicKey>);
+pub struct Keys(Vec<Key>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Key {
+    public: PublicKey,
+    /// The number that minisign shows for it.
+    id: u64,
+}
 
 impl Keys {
     /// Adds the keys in `text`: the content of files as `minisign -G` writes them, or what stands in
@@ -57,8 +68,8 @@ impl Keys {
         let is_key = |line: &&str| !line.is_empty() && !line.starts_with("untrusted comment:");
         let mut keys = Vec::new();
         for line in lines.filter(is_key) {
-            let key = PublicKey::from_base64(line);
-            keys.push(key.map_err(|_| SignatureError::Key(text_of(line.as_bytes())))?);
+            let key = parse_key(line);
+            keys.push(key.ok_or_else(|| SignatureError::Key(text_of(line.as_bytes())))?);
         }
         if keys.is_empty() {
             return Err(SignatureError::Key("there is none".to_owned()));
@@ -78,16 +89,57 @@ impl Keys {
     /// Why no file can fit the signature.
     pub fn check<'k>(&'k self, signature: &'k Signature) -> Result<Check<'k>, SignatureError> {
         for key in &self.0 {
-            match key.verify_stream(&signature.0) {
+            match key.public.verify_stream(&signature.0) {
                 Ok(verifier) => {
                     let comment = text_of(signature.0.trusted_comment().as_bytes());
-                    return Ok(Check { verifier, comment });
+                    return Ok(Check {
+                        verifier,
+                        signer: Signer {
+                            key_id: key.id,
+                            comment,
+                        },
+                    });
                 }
                 Err(Error::UnsupportedLegacyMode) => return Err(SignatureError::Legacy),
                 Err(_) => {}
             }
         }
         Err(SignatureError::UnknownKey)
+    }
+}
+
+/// Reads the second line of a public key: its algorithm, its number and itself, 42 bytes in all.
+fn parse_key(line: &str) -> Option<Key> {
+    let public = PublicKey::from_base64(line).ok()?;
+    let octets = base64::engine::general_purpose::STANDARD
+        .decode(line)
+        .ok()?;
+    let id = octets.get(2..10)?.try_into().ok()?;
+    Some(Key {
+        public,
+        id: u64::from_le_bytes(id),
+    })
+}
+
+/// Who signed a file, and what the signature says about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signer {
+    key_id: u64,
+    /// The trusted comment, which is signed too; safe to print.
+    comment: String,
+}
+
+impl fmt::Display for Signer {
+    /// Writes the number of the key, as minisign shows it, and the day of the signature; the whole
+    /// comment where `minisign -t` has replaced the usual one, which begins with the time.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "key {:016X}, ", self.key_id)?;
+        let time = self.comment.strip_prefix("timestamp:");
+        let seconds = time.map(|time| time.split(|c: char| !c.is_ascii_digit()).next());
+        match seconds.flatten().and_then(|digits| digits.parse().ok()) {
+            Some(seconds) => Date::at(Duration::from_secs(seconds)).fmt(f),
+            None => write!(f, "\"{}\"", self.comment),
+        }
     }
 }
 
@@ -148,7 +200,7 @@ fn other_kind(octets: &[u8]) -> Option<&'static str> {
 /// A file that is being checked.
 pub struct Check<'k> {
     verifier: StreamVerifier<'k>,
-    comment: String,
+    signer: Signer,
 }
 
 impl Check<'_> {
@@ -157,14 +209,14 @@ impl Check<'_> {
         self.verifier.update(octets);
     }
 
-    /// Ends the file; returns the signer's comment, which is signed too, safe to print.
+    /// Ends the file; returns who signed it.
     ///
     /// # Errors
-    /// [`SignatureError::Mismatch`].
-    pub fn finish(mut self) -> Result<String, SignatureError> {
+    /// [`SignatureError::Mismatch`] when it is not the file that was signed.
+    pub fn finish(mut self) -> Result<Signer, SignatureError> {
         let checked = self.verifier.finalize();
         checked
-            .map(|()| self.comment)
+            .map(|()| self.signer)
             .map_err(|_| SignatureError::Mismatch)
     }
 }
@@ -193,7 +245,7 @@ KTlO7nzwxQljSe5JJpiXUNgeM+yvn8F3v17ebuUnDjweiiJVQnq5kSGhe5rZcwvH/lzWDcuGB+haacp0
     fn what_minisign_signed_is_accepted_and_anything_else_is_not() {
         assert_eq!(
             check(KEY, SIGNATURE, b"content"),
-            Ok("the file f".to_owned())
+            Ok("key EDBC107B6DB4D4FD, \"the file f\"".to_owned())
         );
         assert_eq!(
             check(KEY, SIGNATURE, b"Content"),
@@ -205,6 +257,25 @@ KTlO7nzwxQljSe5JJpiXUNgeM+yvn8F3v17ebuUnDjweiiJVQnq5kSGhe5rZcwvH/lzWDcuGB+haacp0
             check(KEY, &forged, b"content"),
             Err(SignatureError::Mismatch)
         );
+    }
+
+    #[test]
+    fn a_signer_is_shown_with_the_day_of_the_signature() {
+        let signer = |comment: &str| Signer {
+            key_id: 0x1234,
+            comment: comment.to_owned(),
+        };
+        for (comment, expected) in [
+            (
+                r"timestamp:1795890464\tfile:s1\thashed",
+                "key 0000000000001234, 2026-11-28",
+            ),
+            ("timestamp:0", "key 0000000000001234, 1970-01-01"),
+            ("timestamp:", "key 0000000000001234, \"timestamp:\""),
+            ("release 7", "key 0000000000001234, \"release 7\""),
+        ] {
+            assert_eq!(signer(comment).to_string(), expected);
+        }
     }
 
     #[test]
@@ -270,6 +341,6 @@ KTlO7nzwxQljSe5JJpiXUNgeM+yvn8F3v17ebuUnDjweiiJVQnq5kSGhe5rZcwvH/lzWDcuGB+haacp0
         let (first, second) = content.split_at(content.len() / 2);
         check.update(first);
         check.update(second);
-        check.finish()
+        check.finish().map(|signer| signer.to_string())
     }
 }
