@@ -81,7 +81,7 @@ impl Staged {
         let missing = len.saturating_sub(machine::allocated(&self.file)?);
         if system.blocks() > 0 && free < missing {
             return Err(io::Error::other(format!(
-                "it has {len} octets, and {free} are free in {}",
+                "the file has {len} bytes, and only {free} are free in {}",
                 self.directory.display()
             )));
         }

@@ -265,7 +265,7 @@ impl Get {
         self.overhead += consumed;
         let waiting = if consumed == 0 { len } else { 0 };
         if self.overhead + waiting > MAX_OVERHEAD {
-            let why = format!("heads and trailers of more than {MAX_OVERHEAD} octets");
+            let why = format!("heads and trailers of more than {MAX_OVERHEAD} bytes");
             self.fail(Failure::Malformed(why));
         } else if self.informational > MAX_INFORMATIONAL {
             let why = format!("more than {MAX_INFORMATIONAL} informational responses");

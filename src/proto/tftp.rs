@@ -316,7 +316,7 @@ impl Get {
         };
         self.start(source, terms, len, now);
         if let Some(announced) = len.filter(|len| *len > self.config.max_len) {
-            log::debug!("{announced} octets announced");
+            log::debug!("{announced} bytes announced");
             let limit = self.config.max_len;
             let farewell = (ErrorCode::DISK_FULL, "file too large");
             self.end(source, Failure::TooLarge { limit }, Some(farewell));

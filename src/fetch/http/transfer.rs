@@ -148,7 +148,7 @@ fn exchange(
         connection.consume(len);
         match end {
             Some(HttpEnd::Done) if !rest.is_empty() && get.poll_timeout().is_none() => {
-                let why = format!("it has {} octets more than the server said", rest.len());
+                let why = format!("it has {} bytes more than the server said", rest.len());
                 return Ok(HttpEnd::Failed(TransferFailure::Malformed(why)));
             }
             Some(end) => return Ok(end),

@@ -79,13 +79,13 @@ pub enum Failure {
     #[error("the redirection to \"{}\" cannot be followed", Safe::name(.0))]
     BadRedirect(String),
     /// The connection ended before the file.
-    #[error("the connection ended after {received} octets")]
+    #[error("the connection ended after {received} bytes")]
     Truncated {
         /// Octets of the file that this connection brought.
         received: u64,
     },
     /// No octet came for the stall timeout.
-    #[error("nothing more came after {received} octets")]
+    #[error("nothing more came after {received} bytes")]
     Stalled {
         /// Octets of the file that this connection brought.
         received: u64,
@@ -99,7 +99,7 @@ pub enum Failure {
         received: u64,
     },
     /// The file is larger than allowed.
-    #[error("the file has more than the allowed {limit} octets")]
+    #[error("the file has more than the allowed {limit} bytes")]
     TooLarge {
         /// The limit.
         limit: u64,

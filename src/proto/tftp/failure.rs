@@ -27,13 +27,13 @@ pub enum Failure {
         requests: u32,
     },
     /// Nothing new came for so long that the server is better asked again.
-    #[error("the server fell silent after {received} octets")]
+    #[error("the server fell silent after {received} bytes")]
     Silent {
         /// Octets that had come.
         received: u64,
     },
     /// Nothing new came for the stall timeout.
-    #[error("nothing more came after {received} octets")]
+    #[error("nothing more came after {received} bytes")]
     Stalled {
         /// Octets that had come.
         received: u64,
@@ -47,7 +47,7 @@ pub enum Failure {
         received: u64,
     },
     /// Blocks were passed over; asking again for the same brings them.
-    #[error("{missing} octets were lost on the way")]
+    #[error("{missing} bytes were lost on the way")]
     Holes {
         /// Octets that have not come in any request.
         missing: u64,
@@ -56,7 +56,7 @@ pub enum Failure {
     #[error("too many packets are lost")]
     Lossy,
     /// The file ended elsewhere than announced.
-    #[error("the server announced {announced} octets and sent {received}")]
+    #[error("the server announced {announced} bytes and sent {received}")]
     WrongLen {
         /// The length in `tsize`.
         announced: u64,
@@ -64,7 +64,7 @@ pub enum Failure {
         received: u64,
     },
     /// An earlier answer announced another length.
-    #[error("the file changed on the server: {before} octets before, {now} now")]
+    #[error("the file changed on the server: {before} bytes before, {now} now")]
     Changed {
         /// The length announced first.
         before: u64,
@@ -72,7 +72,7 @@ pub enum Failure {
         now: u64,
     },
     /// The file is larger than allowed.
-    #[error("the file has more than the allowed {limit} octets")]
+    #[error("the file has more than the allowed {limit} bytes")]
     TooLarge {
         /// The limit.
         limit: u64,

@@ -101,7 +101,7 @@ pub fn without_credentials(text: &str) -> String {
 pub(super) fn check_text(text: &str) -> Result<(), UrlError> {
     if text.len() > MAX_LEN {
         let start: String = text.chars().take(64).collect();
-        return Err(UrlError::new(&start, MAX_LEN, "longer than 8192 octets"));
+        return Err(UrlError::new(&start, MAX_LEN, "longer than 8192 bytes"));
     }
     match text.find(|c: char| c.is_control()) {
         Some(at) => Err(UrlError::new(text, at + 1, "a control character")),
