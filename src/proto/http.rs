@@ -29,7 +29,50 @@ use crate::time::{Instant, LeastRate};
 
 pub use interface::{BodyStart, Config, Event, Failure, Proxy, Resume};
 
-/// The transfer.
+/// State machine of one GET on one connection; the caller owns the socket and the clock.
+///
+/// ```
+/// use std::time::Duration;
+/// use wireboot_proto::http::{Config, Event, Get};
+/// use wireboot_proto::time::Instant;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = Config {
+///     url: "http://192.0.2.1/vmlinuz".parse()?,
+///     stall_timeout: Duration::from_secs(15),
+///     max_len: 1 << 30,
+///     resume: None,
+///     proxy: None,
+/// };
+/// let now = Instant::ZERO;
+/// let mut get = Get::new(config, now)?;
+/// let request = get.poll_transmit().unwrap_or_default();
+/// assert!(request.starts_with(b"GET /vmlinuz HTTP/1.1\r\n"));
+///
+/// // Stands for the connection, on which the answer arrives in two reads.
+/// let reads = [&b"HTTP/1.1 200 OK\r\nContent-Le"[..], b"ngth: 5\r\n\r\nhello"];
+/// let (mut buffer, mut file) = (Vec::new(), Vec::new());
+/// for read in reads {
+///     buffer.extend_from_slice(read);
+///     // What is not consumed needs more bytes behind it, and is handed in again with them.
+///     loop {
+///         let taken = get.handle_input(&buffer, now);
+///         file.extend_from_slice(taken.body);
+///         let consumed = taken.consumed;
+///         buffer.drain(..consumed);
+///         if consumed == 0 || buffer.is_empty() {
+///             break;
+///         }
+///     }
+/// }
+/// assert_eq!(file, b"hello");
+/// assert!(matches!(get.poll_event(), Some(Event::Started(start)) if start.len == Some(5)));
+/// assert_eq!(get.poll_event(), Some(Event::Done));
+/// assert_eq!(get.poll_timeout(), None);
+/// assert!(get.is_reusable());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Get {
     config: Config,

@@ -48,7 +48,73 @@ use terms::{agreed, encode_request};
 /// A server that has been silent for this part of the stall timeout is asked anew.
 const PATIENCE: u32 = 5;
 
-/// The transfer.
+/// State machine of one read request; the caller owns the socket and the clock.
+///
+/// ```
+/// use std::collections::VecDeque;
+/// use std::net::SocketAddr;
+/// use std::time::Duration;
+/// use wireboot_proto::packet::tftp::Packet;
+/// use wireboot_proto::tftp::{ByteRanges, Config, Event, Get, Terms};
+/// use wireboot_proto::time::Instant;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // Stands for the network and a server that knows no options (RFC 1350): it answers from a port
+/// // of its own, every acknowledgment with the next block.
+/// let transfer_port: SocketAddr = "192.0.2.1:40000".parse()?;
+/// let file = vec![7; 700];
+/// let reply_to = |packet: &[u8]| {
+///     let block = match Packet::decode(packet).ok()? {
+///         Packet::ReadRequest { .. } => 1,
+///         Packet::Acknowledgment { block } => block + 1,
+///         _ => return None,
+///     };
+///     let data = file.chunks(512).nth(usize::from(block) - 1)?;
+///     let mut reply = Vec::new();
+///     Packet::Data { block, data }.encode(&mut reply);
+///     Some(reply)
+/// };
+///
+/// let config = Config {
+///     server: "192.0.2.1:69".parse()?,
+///     file: "vmlinuz".to_owned(),
+///     terms: Terms::PLAIN,
+///     stall_timeout: Duration::from_secs(15),
+///     max_len: 1 << 30,
+///     received: ByteRanges::default(),
+///     expected_len: None,
+///     heard_at: None,
+///     rate: None,
+/// };
+/// let mut now = Instant::ZERO;
+/// let mut get = Get::new(config, now);
+/// let (mut packet, mut arrived, mut received) = (Vec::new(), VecDeque::new(), Vec::new());
+/// loop {
+///     // First everything that is due goes out.
+///     while let Some(_transmit) = get.poll_transmit(&mut packet) {
+///         arrived.extend(reply_to(&packet));
+///     }
+///     // Then events are handled.
+///     match get.poll_event() {
+///         Some(Event::Started { .. }) => continue,
+///         Some(Event::Done) => break,
+///         Some(Event::Failed(failure)) => return Err(failure.into()),
+///         None => {}
+///     }
+///     // Then the caller waits for a datagram or the timeout, whichever is first.
+///     if let Some(datagram) = arrived.pop_front() {
+///         let chunk = get.handle_input(transfer_port, &datagram, now)?;
+///         assert_eq!(chunk.at, received.len() as u64);
+///         received.extend_from_slice(chunk.octets);
+///     } else if let Some(timeout) = get.poll_timeout() {
+///         now = timeout;
+///         get.handle_timeout(now);
+///     }
+/// }
+/// assert_eq!(received, file);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Get {
     config: Config,
