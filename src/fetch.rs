@@ -107,7 +107,7 @@ impl Fetcher {
     /// asked only when it has nothing to say.
     ///
     /// # Errors
-    /// [`Error::Fetch`] when it cannot be had whole or is longer than `max_len` octets;
+    /// [`Error::Fetch`] when it cannot be had whole or is longer than `max_len` bytes;
     /// [`Error::Verification`] when it does not have the hash that its address asks for.
     pub fn get(&self, url: &Url, max_len: u64) -> Result<Option<SealedFile>, Error> {
         self.to_memory(url, max_len, true)
@@ -130,8 +130,8 @@ impl Fetcher {
     ) -> Result<Option<SealedFile>, Error> {
         let failed = |error| other(error).about(url);
         let file = Memfd::create(url.file_name()).map_err(failed)?;
-        let came = self.deliver(&self.mirrors.addresses(url), max_len, &file, may_lack)?;
-        came.then(|| file.seal().map_err(failed)).transpose()
+        let is_there = self.deliver(&self.mirrors.addresses(url), max_len, &file, may_lack)?;
+        is_there.then(|| file.seal().map_err(failed)).transpose()
     }
 
     /// Stores the file under the name `target`, where it appears only when it is whole and
@@ -187,7 +187,7 @@ impl Fetcher {
             &mut |turn: &NextServer| self.verify_beside(addresses, turn.server, store.file());
         let taken = self.first_of(
             addresses,
-            &mut |url, turn| match delivery.take(url, turn, verify) {
+            &mut |url, turn| match delivery.run(url, turn, verify) {
                 Err((_, Failure::Missing(why))) if may_lack => {
                     log::debug!("{url}: {why}");
                     is_there = false;

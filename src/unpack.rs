@@ -7,11 +7,11 @@ use std::io::{self, Read, Write};
 
 pub use wireboot_proto::format::uki::Packing;
 
-/// Writes what is packed to `to`, and returns how many octets that are.
+/// Writes what is packed to `to`, and returns how many bytes that are.
 ///
 /// # Errors
 /// What reading and writing say, also of damage; [`io::ErrorKind::FileTooLarge`] beyond `max_len`
-/// octets, some of which may have been written; [`io::ErrorKind::Unsupported`] without the feature.
+/// bytes, some of which may have been written; [`io::ErrorKind::Unsupported`] without the feature.
 pub fn unpack(
     packed: impl Read,
     packing: Packing,
@@ -63,9 +63,9 @@ mod tests {
         // One block of 1,000 times the same octet (RFC 8878 §3.1.1).
         let zstd = [0x28, 0xb5, 0x2f, 0xfd, 0x60, 0xe8, 2, 0x43, 0x1f, 0, 7];
         for (packing, packed) in [(Packing::Gzip, &gzip[..]), (Packing::Zstd, &zstd)] {
-            let mut octets = Vec::new();
-            assert_eq!(unpack(packed, packing, 1_000, &mut octets).unwrap(), 1_000);
-            assert_eq!(octets, [7; 1_000]);
+            let mut bytes = Vec::new();
+            assert_eq!(unpack(packed, packing, 1_000, &mut bytes).unwrap(), 1_000);
+            assert_eq!(bytes, [7; 1_000]);
             let error = unpack(packed, packing, 999, &mut io::sink()).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
             for len in 0..packed.len() {

@@ -19,7 +19,7 @@ pub struct ServerAccess {
     /// How long the interface may be without an address, where somebody renews the lease and would
     /// get another one; zero where nobody does.
     pub address_timeout: Duration,
-    /// The largest packet that the path carries, octets; what the route to the server says when none.
+    /// The largest packet that the path carries, bytes; what the route to the server says when none.
     pub path_mtu: Option<u16>,
     /// The certificates of those whose word on an https server counts, in PEM; the system's list
     /// when none.

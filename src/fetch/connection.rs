@@ -20,7 +20,7 @@ use wireboot_proto::time::{Instant, LeastRate};
 /// A server that does not answer for so long is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Octets read at a time, as many as have come. On a veth a read of 1 MiB takes a tenth less time than
+/// Bytes read at a time, as many as have come. On a veth a read of 1 MiB takes a tenth less time than
 /// four of 256 KiB, and splice(2) past the program no less than that.
 const READ_LEN: usize = 1 << 20;
 /// The same where several connections bring one file: together they take no more than twice the memory.
@@ -69,7 +69,7 @@ impl Connection {
         }
     }
 
-    /// Waits for octets from the server, where none are left that were not consumed; none when it has
+    /// Waits for bytes from the server, where none are left that were not consumed; none when it has
     /// closed the connection.
     pub(super) fn fill(&mut self) -> io::Result<&[u8]> {
         match self {
@@ -79,7 +79,7 @@ impl Connection {
         }
     }
 
-    /// Has `len` of the octets not come again.
+    /// Has `len` of the bytes not come again.
     pub(super) fn consume(&mut self, len: usize) {
         match self {
             Self::Plain(stream) => stream.consume(len),
@@ -146,11 +146,11 @@ impl Connection {
 }
 
 impl Write for Connection {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Plain(stream) => stream.get_mut().write(octets),
+            Self::Plain(stream) => stream.get_mut().write(bytes),
             #[cfg(feature = "tls")]
-            Self::Tls(stream) => stream.write(octets),
+            Self::Tls(stream) => stream.write(bytes),
         }
     }
 
@@ -188,7 +188,7 @@ impl Origin {
 }
 
 impl IdleConnections {
-    pub(super) fn take(&self, origin: &Origin) -> Option<Connection> {
+    pub(super) fn reuse(&self, origin: &Origin) -> Option<Connection> {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // What the server has closed meanwhile is of no use, nor what it said unasked.
         idle.retain(|(_, connection)| !connection.is_stale());

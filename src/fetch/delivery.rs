@@ -21,8 +21,8 @@ pub(super) struct Delivery<'a> {
     what: DeliveryKind,
     max_len: u64,
     download: Download<'a>,
-    /// How many octets of it were here when that was enough to be called progress.
-    most: u64,
+    /// How many bytes of it were here when that was enough to be called progress.
+    most_received: u64,
     /// Whether one server may go on where another broke off, as far as is known.
     may_mix: bool,
 }
@@ -39,7 +39,7 @@ pub(super) enum DeliveryKind {
 }
 
 impl<'a> Delivery<'a> {
-    /// Begins with nothing of a file of `max_len` octets at most.
+    /// Begins with nothing of a file of `max_len` bytes at most.
     pub(super) fn begin(
         fetcher: &'a Fetcher,
         what: DeliveryKind,
@@ -55,7 +55,7 @@ impl<'a> Delivery<'a> {
             what,
             max_len,
             download: Download::new(Sink::new(store, progress)),
-            most: 0,
+            most_received: 0,
             may_mix: true,
         }
     }
@@ -64,17 +64,17 @@ impl<'a> Delivery<'a> {
     ///
     /// # Errors
     /// Why the file is not there and whole, and how the turn ended by that.
-    pub(super) fn take(
+    pub(super) fn run(
         &mut self,
         url: &Url,
         turn: &NextServer,
         verify: Verify<'_>,
     ) -> Result<(), (AttemptEnd, Failure)> {
         account::note(format!("{url}: asked for"));
-        let came = self.attempt(url, turn, verify);
-        let what = if came.is_ok() { "whole" } else { "failed" };
+        let result = self.attempt(url, turn, verify);
+        let what = if result.is_ok() { "whole" } else { "failed" };
         account::note(format!("{url}: {what}"));
-        came.map_err(|failure| match self.ending(url, &failure) {
+        result.map_err(|failure| match self.ending(url, &failure) {
             Ok(ending) => (ending, failure),
             Err(error) => (AttemptEnd::Hopeless, other(error)),
         })
@@ -96,7 +96,7 @@ impl<'a> Delivery<'a> {
         if pin.is_some() {
             self.download.sink().hash().map_err(other)?;
         }
-        self.download.sink().is_from(url);
+        self.download.sink().set_source(url);
         match url.scheme() {
             Scheme::Tftp => {
                 // Always from the beginning.
@@ -127,14 +127,14 @@ impl<'a> Delivery<'a> {
     fn ending(&mut self, url: &Url, failure: &Failure) -> io::Result<AttemptEnd> {
         let received = self.download.received();
         // A little more each time would be another way to hold a fetch for ever.
-        let is_new = received >= self.most.saturating_add(LeastRate::BYTES);
+        let is_new = received >= self.most_received.saturating_add(LeastRate::BYTES);
         if is_new {
-            self.most = received;
+            self.most_received = received;
         }
         Ok(match failure {
             Failure::Passing(_) if !is_new => AttemptEnd::Fruitless,
             Failure::Passing(_) => {
-                if self.download.is_known_again() && !self.mixes(url) {
+                if self.download.is_resumable() && !self.mixes(url) {
                     AttemptEnd::Own
                 } else {
                     AttemptEnd::Shared

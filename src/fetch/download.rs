@@ -22,7 +22,7 @@ pub(super) struct Attempt<'a> {
     pub(super) idle: &'a IdleConnections,
     pub(super) policy: &'a Policy,
     pub(super) url: &'a Url,
-    /// The most octets that the file may have.
+    /// The most bytes that the file may have.
     pub(super) max_len: u64,
     /// How long the server may be silent this time.
     pub(super) patience: Duration,
@@ -45,7 +45,7 @@ impl Attempt<'_> {
 pub(super) struct Download<'s> {
     sink: Sink<'s>,
     spans: Spans,
-    /// Of the whole file, octets.
+    /// Of the whole file, bytes.
     len: Option<u64>,
     /// None where what has come cannot be gone on with.
     source: Option<ResumeSource>,
@@ -86,13 +86,13 @@ impl<'s> Download<'s> {
         }
     }
 
-    /// Returns where octets go that are not from HTTP.
+    /// Returns where bytes go that are not from HTTP.
     pub(super) const fn sink(&mut self) -> &mut Sink<'s> {
         &mut self.sink
     }
 
     /// Whether the server that gave what has come knows that again.
-    pub(super) fn is_known_again(&self) -> bool {
+    pub(super) fn is_resumable(&self) -> bool {
         let mut source = self.source.iter();
         source.any(|source| source.validator.is_some())
     }
@@ -102,7 +102,7 @@ impl<'s> Download<'s> {
         self.source.iter().any(|source| source.is_mixed)
     }
 
-    /// Octets that have come.
+    /// Bytes that have come.
     pub(super) const fn received(&self) -> u64 {
         self.sink.len()
     }
@@ -184,17 +184,16 @@ impl<'s> Download<'s> {
         Ok(true)
     }
 
-    /// Takes the next octets of `span`, and leaves what is beyond it.
+    /// Takes the next bytes of `span`, and leaves what is beyond it.
     ///
     /// # Errors
     /// They cannot be written.
-    pub(super) fn write(&mut self, span: SpanId, octets: &[u8]) -> io::Result<()> {
+    pub(super) fn write(&mut self, span: SpanId, bytes: &[u8]) -> io::Result<()> {
         let Some(at) = self.spans.next(span) else {
             return Ok(());
         };
-        let len = self.spans.advance(span, octets.len());
-        self.sink
-            .write_at(at, octets.get(..len).unwrap_or_default())
+        let len = self.spans.advance(span, bytes.len());
+        self.sink.write_at(at, bytes.get(..len).unwrap_or_default())
     }
 
     /// Returns whether more is wanted of `span`.
@@ -217,9 +216,9 @@ impl<'s> Download<'s> {
         self.is_over = true;
     }
 
-    /// Octets that are still to come, where that is known and they may be asked for in parts.
+    /// Bytes that are still to come, where that is known and they may be asked for in parts.
     pub(super) fn divisible(&self) -> Option<u64> {
-        self.spans.left().filter(|_| self.is_known_again())
+        self.spans.left().filter(|_| self.is_resumable())
     }
 
     pub(super) fn is_whole(&self) -> bool {

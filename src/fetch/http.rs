@@ -133,9 +133,9 @@ const SOON: Duration = Duration::from_secs(3);
 /// Judges by what has come.
 #[derive(Debug, Default)]
 struct ConnectionGrowth {
-    /// When the measurement began, and what had come then, octets.
+    /// When the measurement began, and what had come then, bytes.
     began: Option<(Instant, u64)>,
-    /// Octets a second before the last connection joined.
+    /// Bytes a second before the last connection joined.
     rate: u64,
     joined: u32,
     /// The last one was no gain, or there are enough.
@@ -143,7 +143,7 @@ struct ConnectionGrowth {
 }
 
 impl ConnectionGrowth {
-    /// Returns whether another connection is to join now, `received` octets having come and `left`
+    /// Returns whether another connection is to join now, `received` bytes having come and `left`
     /// still to come.
     fn wants_more(&mut self, received: u64, left: u64, now: Instant) -> bool {
         let (since, before) = *self.began.get_or_insert((now, received));
@@ -168,17 +168,17 @@ impl ConnectionGrowth {
     }
 }
 
-fn per_second(octets: u64, time: Duration) -> u64 {
+fn per_second(bytes: u64, time: Duration) -> u64 {
     let milliseconds = time.as_millis().max(1);
-    u64::try_from(u128::from(octets) * 1000 / milliseconds).unwrap_or(u64::MAX)
+    u64::try_from(u128::from(bytes) * 1000 / milliseconds).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Returns how many connections join while a file of `len` octets comes, at the rate that so many
-    /// connections have, octets a second.
+    /// Returns how many connections join while a file of `len` bytes comes, at the rate that so many
+    /// connections have, bytes a second.
     fn joined(len: u64, rate: impl Fn(u64) -> u64) -> u64 {
         let mut pace = ConnectionGrowth::default();
         let (mut connections, mut received) = (1, 0);

@@ -86,7 +86,7 @@ pub(super) fn tunnel(
     request.push_str("\r\n");
     let failed = |error| broken(error, "connecting through the proxy");
     stream.write_all(request.as_bytes()).map_err(failed)?;
-    // Octet by octet, since what follows the head is the server's.
+    // Byte by byte, since what follows the head is the server's.
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") && head.len() < MAX_HEAD_LEN {
         let mut octet = [0];

@@ -84,7 +84,7 @@ impl Fetcher {
         let store = Memfd::create(url.file_name()).map_err(|error| hopeless(other(error)))?;
         let mut delivery =
             Delivery::begin(self, DeliveryKind::Signature, MAX_SIGNATURE_LEN, &store);
-        let taken = delivery.take(url, turn, &mut |_| Ok(()));
+        let taken = delivery.run(url, turn, &mut |_| Ok(()));
         taken.map_err(|(ending, failure)| match failure {
             Failure::Missing(why) => {
                 let why = format!("there is no signature {url}: {why}");
@@ -103,11 +103,11 @@ impl Fetcher {
         let signature = Signature::decode(&signature).map_err(wrong)?;
         let mut check = keys.check(&signature).map_err(wrong)?;
         file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-        let mut octets = vec![0; 128 << 10];
+        let mut bytes = vec![0; 128 << 10];
         loop {
-            match file.read(&mut octets).map_err(unreadable)? {
+            match file.read(&mut bytes).map_err(unreadable)? {
                 0 => break,
-                len => check.update(octets.get(..len).unwrap_or_default()),
+                len => check.update(bytes.get(..len).unwrap_or_default()),
             }
         }
         let signer = check.finish().map_err(wrong)?;

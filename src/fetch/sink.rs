@@ -1,4 +1,4 @@
-//! Where the octets of a file go: into memory, sealed once all have come, or onto a disk, named
+//! Where the bytes of a file go: into memory, sealed once all have come, or onto a disk, named
 //! once all have come.
 
 use std::fs::File;
@@ -17,7 +17,7 @@ use crate::sys::memfd::Memfd;
 use wireboot_proto::text::url::{Sha256, Url};
 use wireboot_proto::time::Instant;
 
-/// Octets that are gathered before they are written.
+/// Bytes that are gathered before they are written.
 const BUFFER_LEN: usize = 128 << 10;
 
 /// A file that is being written.
@@ -28,7 +28,7 @@ pub(super) trait Store: Sync {
     /// Returns what is to be asked before it grows, where it is in memory.
     fn guard(&self) -> Option<&MemoryGuard>;
 
-    /// Makes sure that there is room for `len` octets in all, where that can be told.
+    /// Makes sure that there is room for `len` bytes in all, where that can be told.
     fn reserve(&self, len: u64) -> io::Result<()> {
         self.guard()
             .map_or(Ok(()), |guard| guard.reserve(self.file(), len))
@@ -61,14 +61,14 @@ impl Store for Staged {
 
 pub(super) struct Sink<'a> {
     store: &'a dyn Store,
-    /// Octets that are not written yet, and where they belong.
+    /// Bytes that are not written yet, and where they belong.
     buffer: Vec<u8>,
     buffer_at: u64,
-    /// Octets that have come, each counted once.
+    /// Bytes that have come, each counted once.
     received: u64,
     progress: Progress,
-    /// So many octets from the start on are written.
-    in_turn: u64,
+    /// So many bytes from the start on are written.
+    in_order: u64,
     /// Only for a file that must have a known hash.
     hashing: Option<Hashing>,
 }
@@ -81,7 +81,7 @@ impl<'a> Sink<'a> {
             buffer_at: 0,
             received: 0,
             progress,
-            in_turn: 0,
+            in_order: 0,
             hashing: None,
         }
     }
@@ -93,31 +93,31 @@ impl<'a> Sink<'a> {
     pub(super) fn hash(&mut self) -> io::Result<()> {
         if self.hashing.is_none() {
             let hashing = Hashing::start(self.store.file())?;
-            hashing.advance(self.in_turn);
+            hashing.advance(self.in_order);
             self.hashing = Some(hashing);
         }
         Ok(())
     }
 
-    /// Takes octets that begin `at` octets into the file.
-    pub(super) fn write_at(&mut self, at: u64, octets: &[u8]) -> io::Result<()> {
-        if octets.is_empty() {
+    /// Takes bytes that begin `at` bytes into the file.
+    pub(super) fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
             return Ok(());
         }
         let follows = at == self.buffer_at + self.buffer.len() as u64;
-        if !follows || self.buffer.len() + octets.len() > BUFFER_LEN {
+        if !follows || self.buffer.len() + bytes.len() > BUFFER_LEN {
             self.flush()?;
             self.buffer_at = at;
         }
-        match octets.len() {
+        match bytes.len() {
             BUFFER_LEN.. => {
-                write_out(self.store, octets, at)?;
-                self.buffer_at = at + octets.len() as u64;
-                self.note_written(at, octets.len());
+                write_out(self.store, bytes, at)?;
+                self.buffer_at = at + bytes.len() as u64;
+                self.note_written(at, bytes.len());
             }
-            _ => self.buffer.extend_from_slice(octets),
+            _ => self.buffer.extend_from_slice(bytes),
         }
-        self.received += octets.len() as u64;
+        self.received += bytes.len() as u64;
         Ok(())
     }
 
@@ -130,7 +130,7 @@ impl<'a> Sink<'a> {
     pub(super) fn restart(&mut self) -> io::Result<()> {
         self.store.file().set_len(0)?;
         self.buffer.clear();
-        (self.buffer_at, self.received, self.in_turn) = (0, 0, 0);
+        (self.buffer_at, self.received, self.in_order) = (0, 0, 0);
         match self.hashing.take() {
             Some(_) => self.hash(),
             None => Ok(()),
@@ -138,11 +138,11 @@ impl<'a> Sink<'a> {
     }
 
     /// Takes notice of who is asked from now on.
-    pub(super) fn is_from(&self, url: &Url) {
+    pub(super) fn set_source(&self, url: &Url) {
         self.progress.rename(url.to_string());
     }
 
-    /// How many octets have come.
+    /// How many bytes have come.
     pub(super) const fn len(&self) -> u64 {
         self.received
     }
@@ -181,23 +181,23 @@ impl<'a> Sink<'a> {
 
     /// What came out of turn is hashed at the end.
     fn note_written(&mut self, at: u64, len: usize) {
-        if at == self.in_turn {
-            self.in_turn += len as u64;
+        if at == self.in_order {
+            self.in_order += len as u64;
             if let Some(hashing) = &self.hashing {
-                hashing.advance(self.in_turn);
+                hashing.advance(self.in_order);
             }
         }
     }
 }
 
-fn write_out(store: &dyn Store, octets: &[u8], at: u64) -> io::Result<()> {
+fn write_out(store: &dyn Store, bytes: &[u8], at: u64) -> io::Result<()> {
     if let Some(guard) = store.guard() {
-        guard.grow(store.file(), octets.len())?;
+        guard.grow(store.file(), bytes.len())?;
     }
-    store.file().write_all_at(octets, at)
+    store.file().write_all_at(bytes, at)
 }
 
-/// Octets read back at a time.
+/// Bytes read back at a time.
 const READ_LEN: usize = 128 << 10;
 
 /// The SHA-256 of a file, computed beside the transfer by a thread of its own, which reads back what
@@ -211,7 +211,7 @@ struct Hashing {
 
 #[derive(Default)]
 struct Shared {
-    /// So many octets from the start of the file on are written, and will not change.
+    /// So many bytes from the start of the file on are written, and will not change.
     written: AtomicU64,
     /// No more will be.
     ended: AtomicBool,
@@ -232,13 +232,13 @@ impl Hashing {
         })
     }
 
-    /// Takes notice that so many octets from the start of the file on are written.
+    /// Takes notice that so many bytes from the start of the file on are written.
     fn advance(&self, written: u64) {
         self.shared.written.store(written, Ordering::Release);
         self.wake();
     }
 
-    /// Waits for the hash of the first `len` octets, which is all there are.
+    /// Waits for the hash of the first `len` bytes, which is all there are.
     fn finish(mut self, len: u64) -> io::Result<Sha256> {
         self.advance(len);
         self.end();
@@ -278,9 +278,9 @@ fn hash(file: &File, shared: &Shared) -> io::Result<Sha256> {
         let left = written.saturating_sub(hashed);
         let len = usize::try_from(left).map_or(READ_LEN, |left| left.min(READ_LEN));
         match buffer.get_mut(..len) {
-            Some(octets) if len > 0 => {
-                file.read_exact_at(octets, hashed)?;
-                hasher.update(octets);
+            Some(bytes) if len > 0 => {
+                file.read_exact_at(bytes, hashed)?;
+                hasher.update(bytes);
                 hashed += len as u64;
             }
             _ if ended => return Ok(Sha256(hasher.finalize().into())),

@@ -73,7 +73,7 @@ impl Staged {
         Ok(staged)
     }
 
-    /// Makes sure that there is room for `len` octets. The room is not taken: a file system in memory
+    /// Makes sure that there is room for `len` bytes. The room is not taken: a file system in memory
     /// would fill it with zeros, which costs as much as the file itself.
     pub(super) fn reserve(&self, len: u64) -> io::Result<()> {
         let system = fstatvfs(&self.file)?;

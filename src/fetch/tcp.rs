@@ -38,16 +38,16 @@ impl Tcp {
 }
 
 impl Read for Tcp {
-    fn read(&mut self, octets: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         self.check()?;
-        self.stream.read(octets)
+        self.stream.read(bytes)
     }
 }
 
 impl Write for Tcp {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.check()?;
-        self.stream.write(octets)
+        self.stream.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {

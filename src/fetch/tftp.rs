@@ -79,7 +79,7 @@ fn get_from(
         max_len: attempt.max_len,
         received: ByteRanges::default(),
         expected_len: None,
-        heard_at: None,
+        last_received_at: None,
         rate: None,
     };
     let mut fruitless = 0;
@@ -176,11 +176,11 @@ fn exchange(
     mut now: Instant,
 ) -> Result<TftpEnd, Failure> {
     let mut outgoing = Vec::new();
-    let mut no_room: Option<io::Error> = None;
+    let mut write_error: Option<io::Error> = None;
     loop {
         transmit(socket, get, &mut outgoing);
         // The server has been told by now.
-        if let Some(error) = no_room {
+        if let Some(error) = write_error {
             return Err(other(error));
         }
         while let Some(event) = get.poll_event() {
@@ -190,38 +190,38 @@ fn exchange(
                     log::debug!("{server}: {terms}, tsize {tsize}");
                     if let Err(error) = sink.expect(len) {
                         get.abort("no room");
-                        no_room = Some(error);
+                        write_error = Some(error);
                     }
                 }
                 Event::Done => return Ok(TftpEnd::Done),
                 Event::Failed(failure) => return Ok(TftpEnd::Failed(failure)),
             }
         }
-        if no_room.is_some() {
+        if write_error.is_some() {
             continue;
         }
         let received = socket.receive(get.packets_under_way(), get.poll_timeout(), now);
         // Once for each batch: the clock costs a tenth of what a packet does.
         now = sys::now();
-        let mut pieces = Vec::new();
+        let mut chunks = Vec::new();
         match received {
             Ok(false) if socket.has_lost_address(access) => return Ok(TftpEnd::AddressLost),
             Ok(_) => {}
             // What ICMP says of an earlier datagram; the timeouts decide.
             Err(error) => log::debug!("receiving: {error}"),
         }
-        // What is sent lets the server go on while the pieces are written.
-        for (source, payload) in socket.come() {
+        // What is sent lets the server go on while the chunks are written.
+        for (source, payload) in socket.received() {
             match get.handle_input(source, payload, now) {
-                Ok(piece) => pieces.push(piece),
+                Ok(chunk) => chunks.push(chunk),
                 Err(discard) => log::trace!("{source}: {discard}"),
             }
             transmit(socket, get, &mut outgoing);
         }
-        for piece in pieces {
-            if let Err(error) = sink.write_at(piece.at, piece.octets) {
+        for chunk in chunks {
+            if let Err(error) = sink.write_at(chunk.at, chunk.bytes) {
                 get.abort("no room");
-                no_room = Some(error);
+                write_error = Some(error);
                 break;
             }
         }

@@ -57,12 +57,12 @@ impl Stream {
         Ok(Self(StreamOwned::new(connection, tcp)))
     }
 
-    /// Waits for octets from the server, those of one record.
+    /// Waits for bytes from the server, those of one record.
     pub(super) fn fill(&mut self) -> io::Result<&[u8]> {
         self.0.fill_buf().map_err(in_words)
     }
 
-    /// Has `len` of the octets not come again.
+    /// Has `len` of the bytes not come again.
     pub(super) fn consume(&mut self, len: usize) {
         self.0.consume(len);
     }
@@ -77,8 +77,8 @@ impl Stream {
 }
 
 impl Write for Stream {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.0.write(octets)
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {

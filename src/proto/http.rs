@@ -6,7 +6,7 @@
 //! for and not undone. A download is resumed with Range and If-Range (RFC 9110 §13.1.5), or with
 //! Range alone by who can tell in the end whether it is one file.
 //!
-//! Octets that are not consumed are handed in again together with those that follow.
+//! Bytes that are not consumed are handed in again together with those that follow.
 
 #![forbid(unsafe_code)]
 
@@ -78,12 +78,12 @@ pub struct Get {
     config: Config,
     request: Option<Vec<u8>>,
     state: State,
-    /// Octets of the body that came on this connection.
+    /// Bytes of the body that came on this connection.
     received: u64,
     give_up_at: Instant,
     /// Of the body; before that, it is the time for the head.
     rate: LeastRate,
-    /// Octets of heads and trailers that have been consumed.
+    /// Bytes of heads and trailers that have been consumed.
     overhead: usize,
     /// Informational responses that have come.
     informational: u32,
@@ -96,7 +96,7 @@ pub struct Get {
 #[derive(Debug)]
 enum State {
     Head(Box<Call<RecvResponse>>),
-    /// So many octets are still to come, of a body that begins at `from`.
+    /// So many bytes are still to come, of a body that begins at `from`.
     Sized {
         left: u64,
     },
@@ -113,15 +113,15 @@ enum State {
 /// What a call of [`Get::handle_input`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Consumed<'a> {
-    /// Octets that must not be handed in again; with 0, more are needed.
+    /// Bytes that must not be handed in again; with 0, more are needed.
     pub consumed: usize,
-    /// Octets of the file that come next.
+    /// Bytes of the file that come next.
     pub body: &'a [u8],
 }
 
-/// Octets of chunks that are taken out of their frames at a time.
+/// Bytes of chunks that are taken out of their frames at a time.
 const CHUNK_BUFFER_LEN: usize = 64 << 10;
-/// The most octets of all heads and trailers of an answer; curl takes 300 KiB of them.
+/// The most bytes of all heads and trailers of an answer; curl takes 300 KiB of them.
 const MAX_OVERHEAD: usize = 256 << 10;
 /// The most informational responses (1xx) before the answer: RFC 8297 lets a server send several.
 const MAX_INFORMATIONAL: u32 = 10;
@@ -149,8 +149,8 @@ impl Get {
     }
 
     /// Takes what came from the server.
-    pub fn handle_input<'a>(&'a mut self, octets: &'a [u8], now: Instant) -> Consumed<'a> {
-        if !octets.is_empty() {
+    pub fn handle_input<'a>(&'a mut self, bytes: &'a [u8], now: Instant) -> Consumed<'a> {
+        if !bytes.is_empty() {
             self.give_up_at = now + self.config.stall_timeout;
         }
         let mut taken = Consumed {
@@ -158,11 +158,10 @@ impl Get {
             body: &[],
         };
         match &mut self.state {
-            State::Head(_) => taken.consumed = self.handle_head(octets, now),
+            State::Head(_) => taken.consumed = self.handle_head(bytes, now),
             State::Sized { left } => {
-                let len =
-                    usize::try_from(*left).map_or(octets.len(), |left| left.min(octets.len()));
-                taken.body = octets.get(..len).unwrap_or_default();
+                let len = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                taken.body = bytes.get(..len).unwrap_or_default();
                 taken.consumed = len;
                 *left -= len as u64;
                 self.received += len as u64;
@@ -174,7 +173,7 @@ impl Get {
                 let from = *from;
                 let in_trailers = call.is_ended_chunked();
                 self.chunk.resize(CHUNK_BUFFER_LEN, 0);
-                let (consumed, len) = match call.read(octets, &mut self.chunk) {
+                let (consumed, len) = match call.read(bytes, &mut self.chunk) {
                     Ok(read) => read,
                     Err(error) => {
                         self.fail(Failure::Malformed(error.to_string()));
@@ -190,20 +189,20 @@ impl Get {
                 if is_complete {
                     self.end(Event::Done);
                 } else if in_trailers || consumed == 0 {
-                    self.count_overhead(octets.len(), consumed);
+                    self.count_overhead(bytes.len(), consumed);
                 }
                 taken.consumed = consumed;
                 taken.body = self.chunk.get(..len).unwrap_or_default();
             }
             State::UntilClose { from } => {
                 let from = *from;
-                self.received += octets.len() as u64;
+                self.received += bytes.len() as u64;
                 if from.saturating_add(self.received) > self.config.max_len {
                     self.fail(self.too_large());
                     return taken;
                 }
-                taken.consumed = octets.len();
-                taken.body = octets;
+                taken.consumed = bytes.len();
+                taken.body = bytes;
             }
             State::Ended => {}
         }
@@ -252,7 +251,7 @@ impl Get {
         self.keeps_alive && matches!(self.state, State::Ended)
     }
 
-    /// Returns the next octets for the server.
+    /// Returns the next bytes for the server.
     pub const fn poll_transmit(&mut self) -> Option<Vec<u8>> {
         self.request.take()
     }
@@ -273,11 +272,11 @@ impl Get {
         }
     }
 
-    fn handle_head(&mut self, octets: &[u8], now: Instant) -> usize {
+    fn handle_head(&mut self, bytes: &[u8], now: Instant) -> usize {
         let State::Head(call) = &mut self.state else {
             return 0;
         };
-        let (consumed, response) = match call.try_response(octets, false) {
+        let (consumed, response) = match call.try_response(bytes, false) {
             Ok(read) => read,
             Err(error) => {
                 self.fail(Failure::Malformed(error.to_string()));
@@ -286,7 +285,7 @@ impl Get {
         };
         let Some(response) = response else {
             self.informational += u32::from(consumed > 0);
-            self.count_overhead(octets.len(), consumed);
+            self.count_overhead(bytes.len(), consumed);
             return consumed;
         };
         self.overhead += consumed;
@@ -419,10 +418,10 @@ impl Get {
     }
 }
 
-/// Octets of the longest request line and headers.
+/// Bytes of the longest request line and headers.
 const MAX_REQUEST_LEN: usize = 16 << 10;
 
-/// Returns the request as octets, and what reads the answer to it.
+/// Returns the request as bytes, and what reads the answer to it.
 fn ask(config: &Config) -> Result<(Vec<u8>, Call<RecvResponse>), Failure> {
     let url = &config.url;
     let mut request = Request::get(url.to_string())
@@ -449,19 +448,19 @@ fn ask(config: &Config) -> Result<(Vec<u8>, Call<RecvResponse>), Failure> {
     let request = request.body(()).map_err(|error| malformed(&error))?;
     let call = Call::new(request).map_err(|error| malformed(&error))?;
     let mut call = call.proceed();
-    let mut octets = vec![0; MAX_REQUEST_LEN];
+    let mut bytes = vec![0; MAX_REQUEST_LEN];
     let mut len = 0;
     while !call.can_proceed() {
-        let rest = octets.get_mut(len..).unwrap_or_default();
+        let rest = bytes.get_mut(len..).unwrap_or_default();
         len += call.write(rest).map_err(|error| malformed(&error))?;
     }
-    octets.truncate(len);
-    if config.proxy.is_some() && octets.starts_with(b"GET /") {
+    bytes.truncate(len);
+    if config.proxy.is_some() && bytes.starts_with(b"GET /") {
         let server = format!("http://{}", url.authority());
-        octets.splice(4..4, server.into_bytes());
+        bytes.splice(4..4, server.into_bytes());
     }
     match call.proceed().map_err(|error| malformed(&error))? {
-        Some(SendRequestResult::RecvResponse(call)) => Ok((octets, call)),
+        Some(SendRequestResult::RecvResponse(call)) => Ok((bytes, call)),
         Some(SendRequestResult::Await100(_) | SendRequestResult::SendBody(_)) | None => {
             Err(Failure::Malformed("the request has a body".to_owned()))
         }

@@ -16,7 +16,7 @@ use crate::time::{Instant, Random};
 
 /// Port of servers.
 pub const PORT: u16 = 123;
-/// Octets of a packet without authentication.
+/// Bytes of a packet without authentication.
 const PACKET_LEN: usize = 48;
 /// Seconds from 1900, where the protocol's clock begins, to 1970.
 const FROM_1900_TO_1970: u64 = 2_208_988_800;
@@ -208,7 +208,7 @@ impl Query {
 /// What is used of an answer.
 ///
 /// ```text
-/// leap 2 bits, version 3, mode 3 | stratum 1 | 22 octets | originate 8 | receive 8 | transmit 8 |
+/// leap 2 bits, version 3, mode 3 | stratum 1 | 22 bytes | originate 8 | receive 8 | transmit 8 |
 /// ```
 struct ServerReply {
     is_synchronized: bool,
@@ -217,8 +217,8 @@ struct ServerReply {
 }
 
 impl ServerReply {
-    fn decode(octets: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(octets);
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
         let first = reader.u8("leap, version, mode")?;
         let stratum = reader.u8("stratum")?;
         reader.take(22, "delays, reference")?;

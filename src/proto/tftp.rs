@@ -1,6 +1,6 @@
 //! One read transfer as a state machine: RFC 1350, 2347, 2348, 2349 and 7440.
 //!
-//! Octets come out each once with their place, in order but where a block was passed over, and
+//! Bytes come out each once with their place, in order but where a block was passed over, and
 //! [`Event::Done`] comes only when all have come and the length is the announced one. A duplicate is never answered with an
 //! acknowledgment while one may be on its way, which keeps the Sorcerer's Apprentice out
 //! (RFC 1123 §4.2.3.1). After a gap the last block in order is acknowledged at once, so that the
@@ -83,7 +83,7 @@ const PATIENCE: u32 = 5;
 ///     max_len: 1 << 30,
 ///     received: ByteRanges::default(),
 ///     expected_len: None,
-///     heard_at: None,
+///     last_received_at: None,
 ///     rate: None,
 /// };
 /// let mut now = Instant::ZERO;
@@ -105,7 +105,7 @@ const PATIENCE: u32 = 5;
 ///     if let Some(datagram) = arrived.pop_front() {
 ///         let chunk = get.handle_input(transfer_port, &datagram, now)?;
 ///         assert_eq!(chunk.at, received.len() as u64);
-///         received.extend_from_slice(chunk.octets);
+///         received.extend_from_slice(chunk.bytes);
 ///     } else if let Some(timeout) = get.poll_timeout() {
 ///         now = timeout;
 ///         get.handle_timeout(now);
@@ -150,7 +150,7 @@ impl Get {
     /// Starts with the request due at once.
     pub fn new(config: Config, now: Instant) -> Self {
         let mut get = Self {
-            give_up_at: config.heard_at.unwrap_or(now) + config.stall_timeout,
+            give_up_at: config.last_received_at.unwrap_or(now) + config.stall_timeout,
             ask_again_at: now,
             rate: config
                 .rate
@@ -167,7 +167,7 @@ impl Get {
         get
     }
 
-    /// Takes a packet; returns the octets of the file that it adds.
+    /// Takes a packet; returns the bytes of the file that it adds.
     ///
     /// # Errors
     /// Why the packet is not used; the transfer goes on.
@@ -225,7 +225,7 @@ impl Get {
     pub fn handle_timeout(&mut self, now: Instant) {
         match &self.state {
             State::Requesting { requests } if now >= self.give_up_at => {
-                let failure = match self.config.heard_at {
+                let failure = match self.config.last_received_at {
                     None => Failure::NoAnswer {
                         requests: *requests,
                     },
@@ -262,7 +262,7 @@ impl Get {
     /// Ends the transfer; returns what another request for the rest begins with.
     pub fn into_config(mut self) -> Config {
         // What passed before the first answer does not count.
-        self.config.rate = self.config.heard_at.map(|_| self.rate);
+        self.config.rate = self.config.last_received_at.map(|_| self.rate);
         self.config
     }
 
@@ -352,8 +352,8 @@ impl Get {
     }
 
     /// Notes that the server is there.
-    fn heard(&mut self, now: Instant) {
-        self.config.heard_at = Some(now);
+    fn note_answer(&mut self, now: Instant) {
+        self.config.last_received_at = Some(now);
         self.ask_again_at = now + self.config.stall_timeout / PATIENCE;
         self.give_up_at = now + self.config.stall_timeout;
     }
@@ -401,8 +401,8 @@ impl Get {
     fn start(&mut self, server: SocketAddr, terms: Terms, len: Option<u64>, now: Instant) {
         self.round_trip.answered(now);
         self.ask_again_at = now + self.config.stall_timeout / PATIENCE;
-        if self.config.heard_at.is_none() {
-            self.heard(now);
+        if self.config.last_received_at.is_none() {
+            self.note_answer(now);
             self.rate = LeastRate::new(self.config.stall_timeout, now);
         }
         self.config.expected_len = self.config.expected_len.or(len);
@@ -457,7 +457,7 @@ impl Get {
         let announced = reception.announced_len;
 
         self.round_trip.answered(now);
-        self.heard(now);
+        self.note_answer(now);
         self.rate.count(data.len(), now);
         self.retransmit_at = now + self.round_trip.timeout();
         if let Err((failure, farewell)) = self.config.check_len(announced, end, is_last) {
@@ -478,7 +478,7 @@ impl Get {
             self.go_on(now);
         }
         if is_new {
-            Ok(FileChunk { at, octets: data })
+            Ok(FileChunk { at, bytes: data })
         } else {
             Ok(FileChunk::NONE)
         }

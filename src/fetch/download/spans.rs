@@ -3,7 +3,7 @@
 //! A connection that joins takes the upper half of the largest span, whose owner then stops where
 //! that begins: nobody has to know beforehand how fast each of them is.
 
-/// A span is not halved to less, octets.
+/// A span is not halved to less, bytes.
 const SMALLEST: u64 = 2 << 20;
 
 /// By what a connection knows its span.
@@ -91,7 +91,7 @@ impl Spans {
         self.spans.retain(|span| span.left() > 0);
     }
 
-    /// Takes notice that `len` octets more have come to a span; returns how many of them belong to
+    /// Takes notice that `len` bytes more have come to a span; returns how many of them belong to
     /// it.
     pub(super) fn advance(&mut self, id: SpanId, len: usize) -> usize {
         let Some(place) = self.spans.iter().position(|span| span.id == id) else {
@@ -150,7 +150,7 @@ impl Spans {
         self.release(SpanId(self.last_id));
     }
 
-    /// Returns how many octets are still to come, where that is known.
+    /// Returns how many bytes are still to come, where that is known.
     pub(super) fn left(&self) -> Option<u64> {
         let known = self.spans.iter().all(|span| span.end < u64::MAX);
         known.then(|| self.spans.iter().map(Span::left).sum())

@@ -66,7 +66,7 @@ pub(super) fn transfer(
         }),
     };
     let origin = Origin::of(url, proxy.as_ref());
-    let mut idle_connection = idle.take(&origin);
+    let mut idle_connection = idle.reuse(&origin);
     let (mut connection, mut get) = loop {
         let idle_connection = idle_connection.take();
         let is_new = idle_connection.is_none();
@@ -113,12 +113,12 @@ fn exchange(
     let mut rest = Vec::new();
     loop {
         connection.set_deadline(get.too_slow_at());
-        let came = match connection.fill() {
-            Ok(octets) => {
-                if octets.is_empty() {
+        let received = match connection.fill() {
+            Ok(bytes) => {
+                if bytes.is_empty() {
                     get.handle_close(true);
                 }
-                octets
+                bytes
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             // What TLS refuses; TCP itself never has it.
@@ -136,15 +136,15 @@ fn exchange(
                 &[]
             }
         };
-        let len = came.len();
-        let octets = if rest.is_empty() {
-            came
+        let len = received.len();
+        let bytes = if rest.is_empty() {
+            received
         } else {
-            rest.extend_from_slice(came);
+            rest.extend_from_slice(received);
             &rest
         };
-        let (consumed, end) = hand_in(get, octets, url, part)?;
-        rest = octets.get(consumed..).unwrap_or_default().to_vec();
+        let (consumed, end) = hand_in(get, bytes, url, part)?;
+        rest = bytes.get(consumed..).unwrap_or_default().to_vec();
         connection.consume(len);
         match end {
             Some(HttpEnd::Done) if !rest.is_empty() && get.poll_timeout().is_none() => {
@@ -164,25 +164,25 @@ fn exchange(
     }
 }
 
-/// Has the machine take what it can; returns how many octets that were, and whether it has come to
+/// Has the machine take what it can; returns how many bytes that were, and whether it has come to
 /// its end.
 fn hand_in(
     get: &mut Get,
-    octets: &[u8],
+    bytes: &[u8],
     url: &Url,
     part: &SpanTransfer<'_, '_, '_>,
 ) -> Result<(usize, Option<HttpEnd>), Failure> {
     let mut consumed = 0;
     loop {
-        let octets = octets.get(consumed..).unwrap_or_default();
-        let taken = get.handle_input(octets, sys::now());
+        let bytes = bytes.get(consumed..).unwrap_or_default();
+        let taken = get.handle_input(bytes, sys::now());
         if !taken.body.is_empty() {
             part.lock().write(part.span, taken.body).map_err(other)?;
         }
         let taken = taken.consumed;
         consumed += taken;
         let end = note_events(get, url, part)?;
-        if end.is_some() || taken == 0 || taken == octets.len() {
+        if end.is_some() || taken == 0 || taken == bytes.len() {
             return Ok((consumed, end));
         }
     }

@@ -22,7 +22,7 @@ use wireboot_proto::time::Instant;
 const RECEIVE_BUFFER: usize = 1 << 20;
 /// Room for a block where the server takes no option, and for what it says of an error.
 const LEAST_ROOM: u16 = 512;
-/// The most octets of datagrams that are handed over at once.
+/// The most bytes of datagrams that are handed over at once.
 const MAX_BATCH_LEN: usize = 512 << 10;
 
 pub(super) struct Socket {
@@ -35,10 +35,10 @@ pub(super) struct Socket {
     exact: u32,
     pace: PacketPace,
     /// Room for datagrams, one beside the other.
-    room: Vec<u8>,
+    buffer: Vec<u8>,
     datagram_len: usize,
     /// The source and length of what is in that room.
-    come: Vec<(SocketAddr, usize)>,
+    received: Vec<(SocketAddr, usize)>,
 }
 
 /// The kernel waits for a datagram in ticks, mostly of 4 ms; `poll` is exact and one call more. After
@@ -60,7 +60,7 @@ impl Socket {
         // Who may not have more than others are allowed gets that.
         let _ = setsockopt(&udp, sockopt::RcvBufForce, &RECEIVE_BUFFER)
             .or_else(|_| setsockopt(&udp, sockopt::RcvBuf, &RECEIVE_BUFFER));
-        // One octet more than fits shows what does not.
+        // One byte more than fits shows what does not.
         let datagram_len = usize::from(terms.block_len.max(LEAST_ROOM) + DATA_HEADER_LEN) + 1;
         let batch = (MAX_BATCH_LEN / datagram_len).clamp(1, terms.window.into());
         let route = connected(access, server);
@@ -70,9 +70,9 @@ impl Socket {
             wait_time: Duration::ZERO,
             exact: 0,
             pace: PacketPace::default(),
-            room: vec![0; batch * datagram_len],
+            buffer: vec![0; batch * datagram_len],
             datagram_len,
-            come: Vec::with_capacity(batch),
+            received: Vec::with_capacity(batch),
         })
     }
 
@@ -81,8 +81,8 @@ impl Socket {
         self.local.map_or_else(|| !access.has_address(), is_gone)
     }
 
-    pub(super) fn send(&self, octets: &[u8], destination: SocketAddr) -> io::Result<()> {
-        self.udp.send_to(octets, destination).map(drop)
+    pub(super) fn send(&self, bytes: &[u8], destination: SocketAddr) -> io::Result<()> {
+        self.udp.send_to(bytes, destination).map(drop)
     }
 
     /// Waits for datagrams until about `deadline`, and takes those that have come, up to the `due` that
@@ -94,26 +94,26 @@ impl Socket {
         deadline: Option<Instant>,
         now: Instant,
     ) -> io::Result<bool> {
-        self.come.clear();
-        let due = usize::from(due.max(1)).min(self.room.len() / self.datagram_len);
+        self.received.clear();
+        let due = usize::from(due.max(1)).min(self.buffer.len() / self.datagram_len);
         match self.pace.nap(due) {
             Some(nap) => {
                 let slept = sleep(nap);
-                self.take_all(due)?;
-                self.pace.learn(slept, due, self.come.len());
+                self.receive_ready(due)?;
+                self.pace.learn(slept, due, self.received.len());
             }
             None if !self.wait(deadline, now)? => self.exact = EXACT_AFTER_LOSS,
-            None if !self.take()? => self.exact = EXACT_AFTER_LOSS,
-            None => self.pace.goes_on(),
+            None if !self.receive_one()? => self.exact = EXACT_AFTER_LOSS,
+            None => self.pace.note_single(),
         }
-        Ok(!self.come.is_empty())
+        Ok(!self.received.is_empty())
     }
 
     /// Returns what the last call of [`Socket::receive`] has brought.
-    pub(super) fn come(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
-        let rooms = self.room.chunks_exact(self.datagram_len);
-        let filled = rooms.zip(&self.come);
-        filled.map(|(room, (source, len))| (*source, room.get(..*len).unwrap_or_default()))
+    pub(super) fn received(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
+        let slots = self.buffer.chunks_exact(self.datagram_len);
+        let filled = slots.zip(&self.received);
+        filled.map(|(slot, (source, len))| (*source, slot.get(..*len).unwrap_or_default()))
     }
 
     /// Waits until something has come or `deadline` is there, or leaves waiting to the kernel; returns
@@ -133,12 +133,12 @@ impl Socket {
 
     /// Takes one datagram, and waits for it as long as the kernel has been told to; returns false when
     /// there was none.
-    fn take(&mut self) -> io::Result<bool> {
-        let at = self.come.len() * self.datagram_len;
-        let room = self.room.get_mut(at..at + self.datagram_len);
-        match self.udp.recv_from(room.unwrap_or_default()) {
+    fn receive_one(&mut self) -> io::Result<bool> {
+        let at = self.received.len() * self.datagram_len;
+        let slot = self.buffer.get_mut(at..at + self.datagram_len);
+        match self.udp.recv_from(slot.unwrap_or_default()) {
             Ok((len, source)) => {
-                self.come.push((source, len));
+                self.received.push((source, len));
                 Ok(true)
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
@@ -148,11 +148,11 @@ impl Socket {
     }
 
     /// Takes the `due` datagrams, as far as they have come.
-    fn take_all(&mut self, due: usize) -> io::Result<()> {
+    fn receive_ready(&mut self, due: usize) -> io::Result<()> {
         self.udp.set_nonblocking(true)?;
         let mut taken = Ok(true);
-        while self.come.len() < due && matches!(taken, Ok(true)) {
-            taken = self.take();
+        while self.received.len() < due && matches!(taken, Ok(true)) {
+            taken = self.receive_one();
         }
         self.udp.set_nonblocking(false)?;
         taken.map(drop)
@@ -195,7 +195,7 @@ const LONGEST: Duration = Duration::from_millis(1);
 struct PacketPace {
     per_packet: Duration,
     /// Nothing came during the last nap; the next packet is waited for.
-    has_stopped: bool,
+    is_stalled: bool,
 }
 
 impl Default for PacketPace {
@@ -203,7 +203,7 @@ impl Default for PacketPace {
     fn default() -> Self {
         Self {
             per_packet: Duration::from_micros(4),
-            has_stopped: false,
+            is_stalled: false,
         }
     }
 }
@@ -214,25 +214,25 @@ impl PacketPace {
         let due = u32::try_from(due).unwrap_or(u32::MAX);
         let nap = self.per_packet.saturating_mul(due).min(LONGEST);
         let is_worth_it = nap >= SHORTEST && self.per_packet <= LONGEST / 4;
-        (due > 1 && is_worth_it && !self.has_stopped).then_some(nap)
+        (due > 1 && is_worth_it && !self.is_stalled).then_some(nap)
     }
 
     /// Notes that after sleeping for so long `come` of the packets that were due had come.
-    fn learn(&mut self, slept: Duration, due: usize, come: usize) {
-        let is_all = come >= due;
-        let come = u32::try_from(come).unwrap_or(u32::MAX);
-        self.per_packet = match slept.checked_div(come) {
+    fn learn(&mut self, slept: Duration, due: usize, arrived: usize) {
+        let is_all = arrived >= due;
+        let arrived = u32::try_from(arrived).unwrap_or(u32::MAX);
+        self.per_packet = match slept.checked_div(arrived) {
             None => (self.per_packet * 2).min(LONGEST),
             // They may have been there long before.
             Some(most) if is_all => self.per_packet.min(most) * 7 / 8,
             Some(apart) => apart,
         };
-        self.has_stopped = come == 0;
+        self.is_stalled = arrived == 0;
     }
 
     /// Notes that a packet has come that was waited for; a sender that was slow may be fast again.
-    fn goes_on(&mut self) {
-        self.has_stopped = false;
+    fn note_single(&mut self) {
+        self.is_stalled = false;
         self.per_packet = self.per_packet * 15 / 16;
     }
 }
@@ -248,10 +248,10 @@ mod tests {
         let mut pace = PacketPace::default();
         let mut last = (0, Duration::ZERO);
         for _ in 0..100 {
-            let (mut come, mut now, mut calls) = (1, Duration::ZERO, 1);
-            while come < window {
+            let (mut arrived, mut now, mut calls) = (1, Duration::ZERO, 1);
+            while arrived < window {
                 calls += 1;
-                let due = window - come;
+                let due = window - arrived;
                 let sent = |now: Duration| {
                     let sent = usize::try_from(now.as_nanos() / apart.as_nanos()).unwrap();
                     window.min(1 + sent)
@@ -260,14 +260,14 @@ mod tests {
                     Some(nap) => {
                         let slept = nap + longer;
                         now += slept;
-                        let new = sent(now) - come;
+                        let new = sent(now) - arrived;
                         pace.learn(slept, due, new);
-                        come += new;
+                        arrived += new;
                     }
                     None => {
-                        now = now.max(apart * u32::try_from(come).unwrap());
-                        come = sent(now);
-                        pace.goes_on();
+                        now = now.max(apart * u32::try_from(arrived).unwrap());
+                        arrived = sent(now);
+                        pace.note_single();
                     }
                 }
             }
@@ -297,9 +297,9 @@ mod tests {
     fn a_sender_that_was_held_up_is_slept_for_again() {
         let mut pace = PacketPace::default();
         (0..20).for_each(|_| pace.learn(LONGEST, 255, 0));
-        pace.goes_on();
+        pace.note_single();
         assert_eq!(pace.nap(255), None);
-        (0..30).for_each(|_| pace.goes_on());
+        (0..30).for_each(|_| pace.note_single());
         assert_eq!(pace.nap(255), Some(LONGEST));
         pace.learn(LONGEST, 255, 255);
         assert!(pace.nap(255).unwrap() < LONGEST);

@@ -21,7 +21,7 @@ use wireboot_proto::format::x509::Certificate;
 #[derive(Debug)]
 pub(super) struct Verifier {
     authorities: Arc<WebPkiServerVerifier>,
-    /// Certificates that are trusted as they stand, octet for octet.
+    /// Certificates that are trusted as they stand, byte for byte.
     trusted: Vec<CertificateDer<'static>>,
     place: String,
     algorithms: WebPkiSupportedAlgorithms,
@@ -277,15 +277,15 @@ mod tests {
         let mut client = ClientConnection::new(Arc::new(client), name).unwrap();
         let mut server = ServerConnection::new(Arc::new(server)).unwrap();
         while client.is_handshaking() {
-            let mut octets = Vec::new();
-            client.write_tls(&mut octets).unwrap();
-            server.read_tls(&mut &octets[..]).unwrap();
+            let mut bytes = Vec::new();
+            client.write_tls(&mut bytes).unwrap();
+            server.read_tls(&mut &bytes[..]).unwrap();
             server.process_new_packets()?;
-            octets.clear();
+            bytes.clear();
             while server.wants_write() {
-                server.write_tls(&mut octets).unwrap();
+                server.write_tls(&mut bytes).unwrap();
             }
-            client.read_tls(&mut &octets[..]).unwrap();
+            client.read_tls(&mut &bytes[..]).unwrap();
             client.process_new_packets()?;
         }
         Ok(())

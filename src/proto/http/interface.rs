@@ -13,9 +13,9 @@ use crate::text::url::Url;
 pub struct Config {
     /// The file.
     pub url: Url,
-    /// The transfer has failed when no octet has come for so long.
+    /// The transfer has failed when no byte has come for so long.
     pub stall_timeout: Duration,
-    /// The most octets that the file may have.
+    /// The most bytes that the file may have.
     pub max_len: u64,
     /// What has come of it already.
     pub resume: Option<Resume>,
@@ -33,7 +33,7 @@ pub struct Proxy {
 /// What has come of a file, to go on behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resume {
-    /// Octets, 1 or more.
+    /// Bytes, 1 or more.
     pub len: u64,
     /// The entity tag or date of what has come; without, whatever file the server has now goes on.
     pub validator: Option<String>,
@@ -46,13 +46,13 @@ pub enum Event {
     Started(BodyStart),
     /// The file is elsewhere.
     Redirected(Url),
-    /// The last octet has come.
+    /// The last byte has come.
     Done,
     /// The transfer has ended without the file.
     Failed(Failure),
 }
 
-/// What the head of an answer says of the octets that follow.
+/// What the head of an answer says of the bytes that follow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BodyStart {
     /// Their place in the file: 0, or the length to resume at.
@@ -81,13 +81,13 @@ pub enum Failure {
     /// The connection ended before the file.
     #[error("the connection ended after {received} bytes")]
     Truncated {
-        /// Octets of the file that this connection brought.
+        /// Bytes of the file that this connection brought.
         received: u64,
     },
-    /// No octet came for the stall timeout.
+    /// No byte came for the stall timeout.
     #[error("nothing more came after {received} bytes")]
     Stalled {
-        /// Octets of the file that this connection brought.
+        /// Bytes of the file that this connection brought.
         received: u64,
     },
     /// Less came than a server must send that is of use.
@@ -95,7 +95,7 @@ pub enum Failure {
         "the server is too slow: {received} bytes received, the last at less than 512 a second"
     )]
     TooSlow {
-        /// Octets of the file that this connection brought.
+        /// Bytes of the file that this connection brought.
         received: u64,
     },
     /// The file is larger than allowed.

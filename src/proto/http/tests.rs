@@ -335,12 +335,12 @@ fn get(resume: Option<(u64, &str)>) -> Get {
     })
 }
 
-/// Hands the answer in by `step` octets and closes.
+/// Hands the answer in by `step` bytes and closes.
 fn exchange(mut get: Get, answer: &[u8], step: usize) -> (Vec<u8>, Vec<Event>) {
     let mut body = Vec::new();
     let mut waiting = Vec::new();
-    for octets in answer.chunks(step) {
-        waiting.extend_from_slice(octets);
+    for bytes in answer.chunks(step) {
+        waiting.extend_from_slice(bytes);
         loop {
             let taken = get.handle_input(&waiting, Instant::ZERO);
             body.extend_from_slice(taken.body);

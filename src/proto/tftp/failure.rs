@@ -29,13 +29,13 @@ pub enum Failure {
     /// Nothing new came for so long that the server is better asked again.
     #[error("the server fell silent after {received} bytes")]
     Silent {
-        /// Octets that had come.
+        /// Bytes that had come.
         received: u64,
     },
     /// Nothing new came for the stall timeout.
     #[error("nothing more came after {received} bytes")]
     Stalled {
-        /// Octets that had come.
+        /// Bytes that had come.
         received: u64,
     },
     /// Less came than a server must send that is of use.
@@ -43,13 +43,13 @@ pub enum Failure {
         "the server is too slow: {received} bytes received, the last at less than 512 a second"
     )]
     TooSlow {
-        /// Octets that had come.
+        /// Bytes that had come.
         received: u64,
     },
     /// Blocks were passed over; asking again for the same brings them.
     #[error("{missing} bytes were lost on the way")]
     Holes {
-        /// Octets that have not come in any request.
+        /// Bytes that have not come in any request.
         missing: u64,
     },
     /// Windows come with holes so often that smaller ones are faster.
@@ -100,7 +100,7 @@ pub enum Discard {
     /// Blocks before it are missing.
     #[error("behind a gap")]
     Gap,
-    /// It has more octets than a block.
+    /// It has more bytes than a block.
     #[error("longer than a block")]
     Oversize,
 }

@@ -21,14 +21,14 @@ pub struct Config {
     pub terms: Terms,
     /// The transfer has failed when so long nothing new has come.
     pub stall_timeout: Duration,
-    /// The most octets that the file may have.
+    /// The most bytes that the file may have.
     pub max_len: u64,
     /// What earlier requests of the same transfer have brought, which is not handed out again.
     pub received: ByteRanges,
     /// The length that an earlier request of the same transfer was told.
     pub expected_len: Option<u64>,
     /// When the last block came, or the first answer, by earlier requests of the same transfer.
-    pub heard_at: Option<Instant>,
+    pub last_received_at: Option<Instant>,
     /// How fast it must go on, which earlier requests of the same transfer have begun to measure.
     pub rate: Option<LeastRate>,
 }
@@ -39,11 +39,11 @@ pub struct FileChunk<'a> {
     /// Where in the file it begins.
     pub at: u64,
     /// What it is; may be nothing.
-    pub octets: &'a [u8],
+    pub bytes: &'a [u8],
 }
 
 impl FileChunk<'_> {
-    pub(super) const NONE: Self = Self { at: 0, octets: &[] };
+    pub(super) const NONE: Self = Self { at: 0, bytes: &[] };
 }
 
 /// Where a packet goes.
@@ -65,7 +65,7 @@ pub enum Event {
         /// What was agreed on.
         terms: Terms,
     },
-    /// The last octet has come.
+    /// The last byte has come.
     Done,
     /// The transfer has ended without the file.
     Failed(Failure),

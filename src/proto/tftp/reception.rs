@@ -47,7 +47,7 @@ pub(super) struct Reception {
 const LATE_ENOUGH: u32 = 3;
 /// After so many rounds it is judged whether the window suits the path.
 const ROUNDS_TO_JUDGE: u32 = 32;
-/// Fewer octets than this are received again for a better window, where the length is unknown.
+/// Fewer bytes than this are received again for a better window, where the length is unknown.
 const CHEAP_TO_REPEAT: u64 = 4 << 20;
 
 impl Reception {
@@ -199,7 +199,7 @@ impl Reception {
     }
 }
 
-/// A set of octets of a file, as ranges that neither touch nor overlap.
+/// A set of bytes of a file, as ranges that neither touch nor overlap.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ByteRanges(BTreeMap<u64, u64>);
 
@@ -239,7 +239,7 @@ impl ByteRanges {
         before.map_or(start, |(_, end)| start.max(*end))
     }
 
-    /// Returns how many octets have come.
+    /// Returns how many bytes have come.
     pub fn count(&self) -> u64 {
         self.0.iter().map(|(start, end)| end - start).sum()
     }

@@ -10,16 +10,16 @@ use crate::packet::tftp::{
 use crate::prelude::*;
 use crate::text::safe::text_of;
 
-/// Octets in a block where no option says otherwise (RFC 1350 §2).
+/// Bytes in a block where no option says otherwise (RFC 1350 §2).
 pub(super) const DEFAULT_BLOCK_LEN: u16 = 512;
 const UDP_HEADER_LEN: u16 = 8;
-/// Octets of a window, 256 blocks that fill Ethernet's packets.
+/// Bytes of a window, 256 blocks that fill Ethernet's packets.
 const WINDOW_LEN: u32 = 256 * 1468;
 
 /// The options of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
-    /// Octets in a block, 8 to 65464.
+    /// Bytes in a block, 8 to 65464.
     pub block_len: u16,
     /// Blocks in a row without an acknowledgment, 1 or more; the option is left out at 1.
     pub window: u16,
@@ -45,7 +45,7 @@ impl Terms {
         options: false,
     };
 
-    /// Returns what is asked first: blocks that fill a datagram of `path_mtu` octets without
+    /// Returns what is asked first: blocks that fill a datagram of `path_mtu` bytes without
     /// being fragmented, and windows that fill a path of 3 ms at a gigabit.
     pub fn best(path_mtu: u16, server: &SocketAddr) -> Self {
         let ip_header_len: u16 = if server.is_ipv4() { 20 } else { 40 };

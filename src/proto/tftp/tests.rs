@@ -177,10 +177,7 @@ fn a_packet_from_another_port_is_refused_without_harm() {
     );
     assert_eq!(
         get.handle_input(address(TRANSFER), data, now),
-        Ok(FileChunk {
-            at: 0,
-            octets: b"x"
-        })
+        Ok(FileChunk { at: 0, bytes: b"x" })
     );
 }
 
@@ -193,7 +190,7 @@ fn a_duplicate_of_data_is_not_acknowledged_twice() {
     assert_eq!(
         get.handle_input(address(TRANSFER), &block, now)
             .unwrap()
-            .octets
+            .bytes
             .len(),
         512
     );
@@ -266,8 +263,8 @@ fn a_file_of_another_length_than_announced_is_refused() {
         let oack = format!("\0\x06tsize\0{announced}\0");
         get.handle_input(address(TRANSFER), oack.as_bytes(), now)
             .unwrap();
-        let octets = get.handle_input(address(TRANSFER), b"\x00\x03\x00\x01abcd", now);
-        assert_eq!(octets, Ok(FileChunk::NONE));
+        let bytes = get.handle_input(address(TRANSFER), b"\x00\x03\x00\x01abcd", now);
+        assert_eq!(bytes, Ok(FileChunk::NONE));
         let started = get.poll_event();
         assert!(matches!(started, Some(Event::Started { .. })));
         let failure = Failure::WrongLen {
@@ -416,7 +413,7 @@ fn a_block_that_was_given_up_and_only_late_is_taken() {
     for (block, at) in [(4, 24), (5, 32)] {
         let data = data(block);
         let piece = get.handle_input(address(TRANSFER), &data, now).unwrap();
-        assert_eq!((piece.at, piece.octets.len()), (at, 8));
+        assert_eq!((piece.at, piece.bytes.len()), (at, 8));
     }
 }
 
@@ -481,7 +478,7 @@ fn fresh() -> (Get, Instant) {
         max_len: u64::MAX,
         received: ByteRanges::default(),
         expected_len: None,
-        heard_at: None,
+        last_received_at: None,
         rate: None,
     };
     (Get::new(config, Instant::ZERO), Instant::ZERO)

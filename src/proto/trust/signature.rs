@@ -111,10 +111,10 @@ impl Keys {
 /// Reads the second line of a public key: its algorithm, its number and itself, 42 bytes in all.
 fn parse_key(line: &str) -> Option<Key> {
     let public = PublicKey::from_base64(line).ok()?;
-    let octets = base64::engine::general_purpose::STANDARD
+    let bytes = base64::engine::general_purpose::STANDARD
         .decode(line)
         .ok()?;
-    let id = octets.get(2..10)?.try_into().ok()?;
+    let id = bytes.get(2..10)?.try_into().ok()?;
     Some(Key {
         public,
         id: u64::from_le_bytes(id),
@@ -159,11 +159,11 @@ impl Signature {
     ///
     /// # Errors
     /// [`SignatureError::OtherKind`] for a signature of another program, [`SignatureError::Malformed`] for the rest.
-    pub fn decode(octets: &[u8]) -> Result<Self, SignatureError> {
-        let text = str::from_utf8(octets).unwrap_or_default();
+    pub fn decode(bytes: &[u8]) -> Result<Self, SignatureError> {
+        let text = str::from_utf8(bytes).unwrap_or_default();
         let decoded = minisign_verify::Signature::decode(text).map(Self);
         decoded.map_err(|_| {
-            other_kind(octets).map_or(SignatureError::Malformed, SignatureError::OtherKind)
+            other_kind(bytes).map_or(SignatureError::Malformed, SignatureError::OtherKind)
         })
     }
 }
@@ -172,7 +172,7 @@ impl Signature {
 const SIGNED_DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02";
 
 /// Returns which other program's signature this is; none when it is of none that is known.
-fn other_kind(octets: &[u8]) -> Option<&'static str> {
+fn other_kind(bytes: &[u8]) -> Option<&'static str> {
     const ARMOURED: [(&[u8], &str); 4] = [
         (b"-----BEGIN PGP ", PGP),
         (b"-----BEGIN PKCS7", CMS),
@@ -182,10 +182,10 @@ fn other_kind(octets: &[u8]) -> Option<&'static str> {
     const PGP: &str = "an OpenPGP one";
     const CMS: &str = "a CMS one (PKCS #7), as openssl makes for iPXE";
     let mut armoured = ARMOURED.into_iter();
-    if let Some((_, kind)) = armoured.find(|(head, _)| octets.starts_with(head)) {
+    if let Some((_, kind)) = armoured.find(|(head, _)| bytes.starts_with(head)) {
         return Some(kind);
     }
-    match octets {
+    match bytes {
         // The OID stands behind the tag and the length of the sequence, which has 1 to 5 bytes.
         [0x30, rest @ ..] => {
             let mut at = (1..=5).filter_map(|at| rest.get(at..));
@@ -204,9 +204,9 @@ pub struct Check<'k> {
 }
 
 impl Check<'_> {
-    /// Takes the next octets of the file.
-    pub fn update(&mut self, octets: &[u8]) {
-        self.verifier.update(octets);
+    /// Takes the next bytes of the file.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.verifier.update(bytes);
     }
 
     /// Ends the file; returns who signed it.
@@ -229,7 +229,7 @@ mod tests {
 RWT91LRtexC87fNKxFfV3/R29qj91MclNhbBK3rFk5Q1jOviuGZC82aP
 ";
     const OTHER_KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
-    /// Of the seven octets "content".
+    /// Of the seven bytes "content".
     const SIGNATURE: &str = "untrusted comment: signature from minisign secret key
 RUT91LRtexC87dvCycLcyr2cquymjf1uqgCNmD73P7ES/XaiJYySQEaUTBHMqNt3kMsi/xQX4PLKApy77GSrFiHjgaDM3mGIxQY=
 trusted comment: the file f
@@ -312,7 +312,7 @@ KTlO7nzwxQljSe5JJpiXUNgeM+yvn8F3v17ebuUnDjweiiJVQnq5kSGhe5rZcwvH/lzWDcuGB+haacp0
     fn a_signature_of_another_program_is_called_what_it_is() {
         let der = [b"\x30\x82\x05\x10", SIGNED_DATA, b"\xa0\x82"].concat();
         let short = [b"\x30\x7a", SIGNED_DATA].concat();
-        for (octets, kind) in [
+        for (bytes, kind) in [
             (der.as_slice(), "CMS"),
             (&short, "CMS"),
             (b"-----BEGIN CMS-----\nMII", "CMS"),
@@ -322,12 +322,12 @@ KTlO7nzwxQljSe5JJpiXUNgeM+yvn8F3v17ebuUnDjweiiJVQnq5kSGhe5rZcwvH/lzWDcuGB+haacp0
             (b"\xc2\xc1\x73\x04\x00", "OpenPGP"),
             (b"-----BEGIN SSH SIGNATURE-----\nU1", "ssh-keygen"),
         ] {
-            let fault = Signature::decode(octets).err().unwrap();
+            let fault = Signature::decode(bytes).err().unwrap();
             assert!(fault.to_string().contains(kind), "{fault}");
         }
-        for octets in [b"\x30\x82\x05\x10".as_slice(), b"\xff\xfe", b"<html>"] {
+        for bytes in [b"\x30\x82\x05\x10".as_slice(), b"\xff\xfe", b"<html>"] {
             assert_eq!(
-                Signature::decode(octets).err(),
+                Signature::decode(bytes).err(),
                 Some(SignatureError::Malformed)
             );
         }

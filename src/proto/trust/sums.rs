@@ -5,7 +5,7 @@ use core::str::FromStr;
 
 use crate::text::url::Sha256;
 
-/// The most octets that a list of hashes may have.
+/// The most bytes that a list of hashes may have.
 pub const MAX_SUMS_LEN: u64 = 1 << 20;
 
 /// Why a list of hashes cannot be used for a file.

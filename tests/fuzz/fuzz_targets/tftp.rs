@@ -17,7 +17,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         max_len: 1 << 20,
         received,
         expected_len: None,
-        heard_at: None,
+        last_received_at: None,
         rate: None,
     };
     let mut now = Instant::ZERO;

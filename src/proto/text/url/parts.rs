@@ -8,7 +8,7 @@ use core::str::FromStr;
 use crate::packet::option::known::{hex_octet, parse_hex};
 use crate::text::safe::Safe;
 
-/// The longest URL taken, in octets.
+/// The longest URL taken, in bytes.
 pub const MAX_LEN: usize = 8192;
 
 /// How a file is fetched.
@@ -58,8 +58,8 @@ impl FromStr for Sha256 {
     /// Reads 64 hexadecimal digits.
     fn from_str(digits: &str) -> Result<Self, &'static str> {
         let wrong = "a SHA-256 is 64 hexadecimal digits";
-        let octets = parse_hex(digits).filter(|_| digits.len() == 64);
-        let sha256 = octets.and_then(|octets| octets.try_into().ok());
+        let bytes = parse_hex(digits).filter(|_| digits.len() == 64);
+        let sha256 = bytes.and_then(|bytes| bytes.try_into().ok());
         sha256.map(Self).ok_or(wrong)
     }
 }
@@ -70,7 +70,7 @@ impl FromStr for Sha256 {
 pub struct UrlError {
     /// The text, without credentials.
     pub text: String,
-    /// The octet the fault begins at, counted from 1.
+    /// The byte the fault begins at, counted from 1.
     pub column: usize,
     /// The fault.
     pub what: &'static str,
@@ -186,19 +186,19 @@ pub(super) fn percent_decoded_text(text: &str) -> Option<String> {
     String::from_utf8(percent_decoded(text)).ok()
 }
 
-/// Returns the octets that a percent-encoded text stands for; a `%` that encodes nothing stays.
+/// Returns the bytes that a percent-encoded text stands for; a `%` that encodes nothing stays.
 pub(crate) fn percent_decoded(text: &str) -> Vec<u8> {
-    let mut octets = Vec::with_capacity(text.len());
+    let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     loop {
         match rest {
-            [] => return octets,
+            [] => return bytes,
             [b'%', high, low, after @ ..] if hex_octet(*high, *low).is_some() => {
-                octets.extend(hex_octet(*high, *low));
+                bytes.extend(hex_octet(*high, *low));
                 rest = after;
             }
             [octet, after @ ..] => {
-                octets.push(*octet);
+                bytes.push(*octet);
                 rest = after;
             }
         }
