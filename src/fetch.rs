@@ -53,11 +53,10 @@ use rotation::NextServer;
 use sink::Store;
 use staged::Staged;
 
-/// Reads the files that are needed for https, and the addresses of mirrors, to see whether they are
-/// of use.
+/// Checks the files that https needs and the addresses of mirrors, before anything is fetched.
 ///
 /// # Errors
-/// [`Error::Usage`] for what cannot be read or used.
+/// [`Error::Usage`] when a file cannot be read or used, or a mirror is no URL.
 pub fn check(config: &FetchConfig) -> Result<(), Error> {
     Mirrors::of(&config.mirrors)?;
     for (path, what) in [
@@ -75,7 +74,7 @@ pub fn check(config: &FetchConfig) -> Result<(), Error> {
 }
 
 impl Fetcher {
-    /// Returns how files are fetched over `interface` with this lease.
+    /// Returns a fetcher that works over `interface` with this lease.
     ///
     /// # Errors
     /// [`Error::Usage`] when a mirror is no URL.
@@ -103,17 +102,17 @@ impl Fetcher {
         })
     }
 
-    /// Returns the file, or none when the server does not have it, whose word counts: mirrors are
-    /// asked only when it has nothing to say.
+    /// Returns the file, or none when the server says that it does not have it. Mirrors are asked
+    /// only when the server gives neither answer.
     ///
     /// # Errors
-    /// [`Error::Fetch`] when it cannot be had whole or is longer than `max_len` bytes;
+    /// [`Error::Fetch`] when it cannot be fetched completely or is longer than `max_len` bytes;
     /// [`Error::Verification`] when it does not have the hash that its address asks for.
     pub fn get(&self, url: &Url, max_len: u64) -> Result<Option<SealedFile>, Error> {
         self.to_memory(url, max_len, true)
     }
 
-    /// Returns a file that must be there.
+    /// Returns a file that must exist.
     ///
     /// # Errors
     /// As [`Fetcher::get`], and when neither the server nor a mirror has it.
@@ -134,21 +133,21 @@ impl Fetcher {
         is_there.then(|| file.seal().map_err(failed)).transpose()
     }
 
-    /// Stores the file under the name `target`, where it appears only when it is whole and
-    /// verified. A device or a FIFO, and whatever a symbolic link leads to, is written into then.
+    /// Stores the file under the name `target`, where it appears only once it is complete and
+    /// verified. A device, a FIFO or the target of a symbolic link is written to at that point.
     ///
     /// # Errors
-    /// As [`Fetcher::get`], and when the server does not have it or `target` cannot be written;
-    /// nothing is left behind then.
+    /// As [`Fetcher::get`], and when the server does not have it or `target` cannot be written; no
+    /// part of the file remains then.
     pub fn save(&self, url: &Url, max_len: u64, target: &Path) -> Result<(), Error> {
         self.save_from(std::slice::from_ref(url), max_len, target)
     }
 
-    /// Stores one file that is at all of these addresses under the name `target`: the first that
-    /// gives it whole and verified counts.
+    /// Stores one file that is at all of these addresses under the name `target`, from the first
+    /// address that delivers it complete and verified.
     ///
     /// # Errors
-    /// As [`Fetcher::save`]; it is the last address that failed.
+    /// As [`Fetcher::save`], about the last address that failed.
     pub fn save_from(&self, mirrors: &[Url], max_len: u64, target: &Path) -> Result<(), Error> {
         let cannot = |error: io::Error| {
             let why = format!("cannot write {}: {error}", target.display());
@@ -160,7 +159,7 @@ impl Fetcher {
                 self.deliver(mirrors, max_len, &file, false)?;
                 file.publish().map_err(cannot)
             }
-            // What has been written into it cannot be taken back, so it is verified before.
+            // What is written to a device or FIFO cannot be undone, so the file is verified first.
             Target::Open(target) => {
                 let system = |error: SyscallError| cannot(io::Error::other(error));
                 let file = Memfd::create("output").map_err(system)?;
@@ -172,8 +171,8 @@ impl Fetcher {
         }
     }
 
-    /// Brings the file that is at all of these addresses into `store`; returns false when it
-    /// `may_lack` and a server says that it does not have it.
+    /// Fetches the file that is at all of these addresses into `store`; returns false when
+    /// `may_lack` is set and a server says that it does not have the file.
     fn deliver(
         &self,
         addresses: &[Url],

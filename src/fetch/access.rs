@@ -1,4 +1,4 @@
-//! How servers are reached: over which interface, in which packets, and with which certificates.
+//! How servers are reached: interface, packet size, and certificates.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,36 +8,38 @@ use crate::link;
 use crate::sys;
 use wireboot_proto::time::Seconds;
 
-/// How often it is looked whether there is an address again.
+/// Interval between looks for a new address: short against the seconds that a lease takes.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How servers are reached.
+/// The interface, packet size and certificates for reaching servers.
 #[derive(Debug, Clone, Default)]
 pub struct ServerAccess {
     /// The interface that all traffic goes through; any when none.
     pub interface: Option<String>,
-    /// How long the interface may be without an address, where somebody renews the lease and would
-    /// get another one; zero where nobody does.
+    /// How long to wait for an address when the interface has lost its own, where a lease is being
+    /// renewed; zero where none is.
     pub address_timeout: Duration,
-    /// The largest packet that the path carries, bytes; what the route to the server says when none.
+    /// The largest packet that the path carries, in bytes; the MTU of the route to the server when
+    /// none.
     pub path_mtu: Option<u16>,
-    /// The certificates of those whose word on an https server counts, in PEM; the system's list
-    /// when none.
+    /// The certificate authorities trusted for https, in PEM; the system's list when none.
     pub ca: Option<PathBuf>,
-    /// The certificate that this machine shows to https servers, with its key, in PEM.
+    /// The client certificate for https servers, with its key, in PEM.
     pub client_certificate: Option<PathBuf>,
-    /// The clock by which certificates are judged.
+    /// The clock for checking the validity of certificates.
     pub clock: Clock,
 }
 
 impl ServerAccess {
-    /// Returns whether the interface has an IPv4 address; true where none could come back.
+    /// Returns whether the interface has an IPv4 address; true where no lease is being renewed,
+    /// since waiting would not help.
     pub(super) fn has_address(&self) -> bool {
         let interface = self.interface.as_ref().filter(|_| self.renews());
         interface.is_none_or(|interface| link::has_address(interface))
     }
 
-    /// Waits until the interface has an address, for as long as somebody may get it another one.
+    /// Waits until the interface has an address, up to `address_timeout`; returns whether it has
+    /// one.
     pub(super) fn await_address(&self) -> bool {
         if self.has_address() {
             return true;
@@ -54,7 +56,7 @@ impl ServerAccess {
         false
     }
 
-    /// Returns whether somebody renews the lease beside the fetch.
+    /// Returns whether the lease is renewed while files are fetched.
     const fn renews(&self) -> bool {
         !self.address_timeout.is_zero()
     }

@@ -1,8 +1,8 @@
-//! The address that files are fetched from, which may be lost and replaced while they are on their
-//! way: a lease that nobody renews ends, and the next one may bring another address.
+//! The local address of a transfer, which may be removed and replaced meanwhile: a lease that is
+//! not renewed expires, and the next one may have another address.
 //!
-//! Asked is the kernel and nobody else: it neither resets a TCP connection from an address that it has
-//! removed nor says so of a UDP socket, but sends nothing for them any more.
+//! Only asking the kernel shows it: when an address is removed it neither resets its TCP
+//! connections nor reports an error on UDP sockets, but stops sending for them.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
@@ -13,7 +13,8 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::sys::SyscallError;
 
-/// How long a server may be silent before it is asked whether the address is still there.
+/// How long a server may be silent before the address is checked: one bind(2) a second costs
+/// nothing.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Returns whether this machine no longer has the address of `local`.
 pub(super) fn is_gone(local: SocketAddr) -> bool {
@@ -21,11 +22,11 @@ pub(super) fn is_gone(local: SocketAddr) -> bool {
         local.set_port(0);
         local
     };
-    // As bind(2) has it, EADDRNOTAVAIL; any other failure tells nothing about the address.
+    // bind(2) fails with EADDRNOTAVAIL then; any other failure says nothing about the address.
     UdpSocket::bind(any_port(local)).is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable)
 }
 
-/// Lets all packets of a socket go through one interface.
+/// Binds a socket to one interface (SO_BINDTODEVICE).
 pub(super) fn bind_to(socket: &impl AsFd, interface: Option<&str>) -> Result<(), SyscallError> {
     let Some(interface) = interface else {
         return Ok(());
@@ -40,7 +41,7 @@ mod tests {
 
     #[test]
     fn an_address_is_gone_that_no_interface_has() {
-        // RFC 5737: nobody's.
+        // RFC 5737: an address that no machine has.
         for (address, gone) in [("127.0.0.1:80", false), ("192.0.2.77:80", true)] {
             assert_eq!(is_gone(address.parse().unwrap()), gone, "{address}");
         }

@@ -1,10 +1,10 @@
-//! What time it is, for judging certificates: the machine's clock, as long as it is not behind the
-//! build of this program.
+//! The time for checking certificates: the machine's clock, unless it is behind the build of this
+//! program.
 //!
-//! A machine that has just been switched on may have no idea of the time, and SNTP is not
-//! authenticated: whoever answers first is believed. So the time servers of the network are asked
-//! only when the machine's clock is behind the build, or a certificate is not valid yet; and they
-//! can only move the time forwards. The clock of the machine itself is left as it is.
+//! The clock of a machine that was just switched on may be wrong, but SNTP is not authenticated:
+//! the first answer is believed. So the time servers of the network are queried only when the
+//! machine's clock is behind the build, or a certificate is not valid yet; and they can only move
+//! the time forward. The clock of the machine is not set.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, UdpSocket};
@@ -17,17 +17,17 @@ use crate::sys;
 use wireboot_proto::sntp::{Config, Event, Query};
 use wireboot_proto::time::{BUILT_AT, Date, Instant};
 
-/// The time by the machine or, where that cannot be right, by the first time server that answers.
+/// The machine's clock or, where that cannot be right, the first time server that answers.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
     servers: Vec<IpAddr>,
-    /// They are asked once; none when none answered.
+    /// Filled by the one query; none when no server answered.
     answer: Arc<OnceLock<Option<ServerTime>>>,
-    /// The clock that the log has named last.
+    /// The clock named in the last log line.
     logged: Arc<Mutex<Option<ClockSource>>>,
 }
 
-/// The time by a server, and when that was.
+/// The time reported by a server, and when it arrived.
 #[derive(Debug, Clone)]
 struct ServerTime {
     server: IpAddr,
@@ -35,7 +35,7 @@ struct ServerTime {
     at: Instant,
 }
 
-/// The time by one of the clocks.
+/// The time according to one of the clocks.
 #[derive(Debug, Clone)]
 pub(super) struct Reading {
     pub(super) since_1970: Duration,
@@ -50,7 +50,7 @@ enum ClockSource {
 }
 
 impl Clock {
-    /// Returns a clock that may ask these servers (option 42 of a lease).
+    /// Returns a clock that may query these servers (option 42 of a lease).
     pub fn of(servers: Vec<IpAddr>) -> Self {
         Self {
             servers,
@@ -58,19 +58,19 @@ impl Clock {
         }
     }
 
-    /// Returns the time by which a certificate is judged at first.
+    /// Returns the time for the first check of a certificate.
     pub(super) fn read(&self, interface: Option<&str>) -> Reading {
         self.read_at(sys::since_1970(), interface)
     }
 
-    /// Returns the time by the servers when that is later than `reading`, for a certificate that is
-    /// not valid yet.
+    /// Returns the time of a server if it is later than `reading`, for a certificate that is not
+    /// valid yet.
     pub(super) fn later_than(&self, reading: &Reading, interface: Option<&str>) -> Option<Reading> {
         let later = self.by_server(interface)?;
         (later.since_1970 > reading.since_1970).then_some(later)
     }
 
-    /// Logs by which clock a certificate has been judged, unless that was the last one too.
+    /// Logs which clock a certificate was checked by, unless it is the same as the last time.
     pub(super) fn log(&self, reading: &Reading) {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         if logged.replace(reading.source) != Some(reading.source) {
@@ -115,7 +115,7 @@ impl fmt::Display for Reading {
     }
 }
 
-/// A time since 1970, as date and minute.
+/// A time since 1970, shown as date and minute.
 pub(super) struct Utc(pub(super) Duration);
 
 impl fmt::Display for Utc {
@@ -130,7 +130,7 @@ fn ask(servers: &[IpAddr], interface: Option<&str>) -> Option<ServerTime> {
     if servers.is_empty() {
         return None;
     }
-    // One socket for both families.
+    // One socket serves both families, IPv4 in mapped addresses.
     let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))
         .or_else(|_| UdpSocket::bind(("0.0.0.0", 0)))
         .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))

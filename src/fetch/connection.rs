@@ -1,4 +1,4 @@
-//! Connections to servers, in the clear or by TLS, and those that may be used again.
+//! Connections to servers, in clear text or by TLS, and the idle ones that can be reused.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -17,13 +17,14 @@ use crate::sys;
 use wireboot_proto::text::url::{Scheme, Url};
 use wireboot_proto::time::{Instant, LeastRate};
 
-/// A server that does not answer for so long is not there.
+/// How long to wait for a connection: Linux has sent the SYN three more times by then, after 1, 3
+/// and 7 s.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Bytes read at a time, as many as have come. On a veth a read of 1 MiB takes a tenth less time than
-/// four of 256 KiB, and splice(2) past the program no less than that.
+/// The most bytes of one read. Over a veth, reads of 1 MiB take a tenth less time than of 256 KiB,
+/// and splice(2) takes no less.
 const READ_LEN: usize = 1 << 20;
-/// The same where several connections bring one file: together they take no more than twice the memory.
+/// The same for each of several connections, which together use at most twice the memory.
 const SHARED_READ_LEN: usize = READ_LEN / 4;
 
 /// A connection to a server.
@@ -35,7 +36,7 @@ pub(super) enum Connection {
 }
 
 impl Connection {
-    /// Connects to the server of `url`, or to its proxy, which may be silent for `patience`.
+    /// Connects to the server of `url`, or to its proxy, within `patience`.
     pub(super) fn open(
         access: &ServerAccess,
         url: &Url,
@@ -46,7 +47,8 @@ impl Connection {
         let addresses = resolve(first, access.interface.as_deref()).map_err(Failure::Passing)?;
         let patience = patience.min(CONNECT_TIMEOUT);
         let stream = race(access.interface.as_deref(), addresses, first, patience)?;
-        // For the proxy's answer and for the handshake of TLS, as for any head of an answer.
+        // For the proxy's answer and the TLS handshake, the same limit as for the head of an
+        // answer.
         let deadline = sys::now() + LeastRate::WINDOW;
         let mut stream = Tcp { stream, deadline };
         if let Some(proxy) = proxy
@@ -57,7 +59,7 @@ impl Connection {
         Self::over(stream, access, url)
     }
 
-    /// Reads less at a time, as one of several; nothing has been read yet.
+    /// Returns the connection with a smaller read buffer, before anything has been read.
     pub(super) fn shared(self) -> Self {
         match self {
             Self::Plain(stream) => Self::Plain(BufReader::with_capacity(
@@ -69,8 +71,8 @@ impl Connection {
         }
     }
 
-    /// Waits for bytes from the server, where none are left that were not consumed; none when it has
-    /// closed the connection.
+    /// Returns the bytes not yet consumed, or waits for more; none when the server has closed the
+    /// connection.
     pub(super) fn fill(&mut self) -> io::Result<&[u8]> {
         match self {
             Self::Plain(stream) => stream.fill_buf(),
@@ -79,7 +81,7 @@ impl Connection {
         }
     }
 
-    /// Has `len` of the bytes not come again.
+    /// Marks `len` bytes as consumed.
     pub(super) fn consume(&mut self, len: usize) {
         match self {
             Self::Plain(stream) => stream.consume(len),
@@ -88,7 +90,7 @@ impl Connection {
         }
     }
 
-    /// Lets reading and writing end with `TimedOut` at about that time.
+    /// Sets the time at about which reading and writing end with `TimedOut`.
     pub(super) fn set_deadline(&mut self, deadline: Instant) {
         let tcp = match self {
             Self::Plain(stream) => stream.get_mut(),
@@ -98,7 +100,7 @@ impl Connection {
         tcp.deadline = deadline;
     }
 
-    /// Lets waiting end with `WouldBlock` when nothing comes for so long.
+    /// Sets the time after which a read without data ends with `WouldBlock`.
     pub(super) fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
         self.tcp().set_read_timeout(Some(timeout))
     }
@@ -121,13 +123,13 @@ impl Connection {
         }
     }
 
-    /// Returns whether the address that it was made from is no longer this machine's.
+    /// Returns whether this machine has lost the local address of the connection.
     pub(super) fn has_lost_address(&self) -> bool {
         self.tcp().local_addr().is_ok_and(address::is_gone)
     }
 
-    /// Returns whether it is of no more use: the server has said or ended anything while nobody
-    /// asked, or our address is another one.
+    /// Returns whether the connection cannot be reused: the server has closed it or sent something
+    /// unrequested, or the local address is gone.
     pub(super) fn is_stale(&self) -> bool {
         if self.has_lost_address() {
             return true;
@@ -163,11 +165,11 @@ impl Write for Connection {
     }
 }
 
-/// Connections that have done their work and may do more, by where they lead.
+/// Idle connections that can be reused, by their origin.
 #[derive(Debug, Clone, Default)]
 pub struct IdleConnections(Arc<Mutex<Vec<(Origin, Connection)>>>);
 
-/// Where a connection leads.
+/// The server and proxy of a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Origin {
     scheme: Scheme,
@@ -190,7 +192,7 @@ impl Origin {
 impl IdleConnections {
     pub(super) fn reuse(&self, origin: &Origin) -> Option<Connection> {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // What the server has closed meanwhile is of no use, nor what it said unasked.
+        // The server may have closed a connection meanwhile, or sent something unrequested.
         idle.retain(|(_, connection)| !connection.is_stale());
         let at = idle.iter().position(|(known, _)| known == origin)?;
         Some(idle.swap_remove(at).1)

@@ -1,7 +1,8 @@
-//! A file on its way into its store, from whichever server gives it.
+//! The delivery of a file into its store, from whichever server has it.
 //!
-//! DeliveryKind one server has begun another ends only where the whole is judged by a hash or a signature. If
-//! it does not stand that, nobody knows whose part was wrong, and each has to give it whole.
+//! One server continues what another has begun only where the complete file is checked by a hash or
+//! a signature. If that check fails, it is not known whose part was wrong, and from then on each
+//! server has to send the complete file.
 
 use std::io;
 
@@ -21,25 +22,25 @@ pub(super) struct Delivery<'a> {
     what: DeliveryKind,
     max_len: u64,
     download: Download<'a>,
-    /// How many bytes of it were here when that was enough to be called progress.
+    /// Bytes received when an attempt last counted as progress.
     most_received: u64,
-    /// Whether one server may go on where another broke off, as far as is known.
+    /// Whether one server may continue where another broke off, unless the file is not checked.
     may_mix: bool,
 }
 
-/// Checks the whole file against a signature, after a turn that brought it.
+/// Checks the complete file against its signature, after a successful transfer.
 type Verify<'v> = &'v mut dyn FnMut(&NextServer) -> Result<(), Failure>;
 
-/// DeliveryKind is delivered.
+/// The kind of file that is delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DeliveryKind {
     File,
-    /// Nobody lists or signs signatures, nor is shown how they come.
+    /// Signatures are neither listed nor signed, and have no progress display.
     Signature,
 }
 
 impl<'a> Delivery<'a> {
-    /// Begins with nothing of a file of `max_len` bytes at most.
+    /// Prepares the delivery of a file of `max_len` bytes at most.
     pub(super) fn begin(
         fetcher: &'a Fetcher,
         what: DeliveryKind,
@@ -60,10 +61,10 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// Has one of the servers give what is missing.
+    /// Fetches what is missing from one of the servers.
     ///
     /// # Errors
-    /// Why the file is not there and whole, and how the turn ended by that.
+    /// The failure, and what it means for the next attempt.
     pub(super) fn run(
         &mut self,
         url: &Url,
@@ -99,7 +100,7 @@ impl<'a> Delivery<'a> {
         self.download.sink().set_source(url);
         match url.scheme() {
             Scheme::Tftp => {
-                // Always from the beginning.
+                // TFTP has no way to ask for a part of a file.
                 self.download.restart().map_err(other)?;
                 tftp::get(&attempt, self.download.sink())?;
             }
@@ -120,13 +121,13 @@ impl<'a> Delivery<'a> {
         Ok(())
     }
 
-    /// Returns how a turn ended with this failure.
+    /// Returns what this failure means for the next attempt.
     ///
     /// # Errors
-    /// DeliveryKind came cannot be taken away again.
+    /// The file cannot be truncated.
     fn ending(&mut self, url: &Url, failure: &Failure) -> io::Result<AttemptEnd> {
         let received = self.download.received();
-        // A little more each time would be another way to hold a fetch for ever.
+        // If any byte counted as progress, a server could hold up a fetch for ever.
         let is_new = received >= self.most_received.saturating_add(LeastRate::BYTES);
         if is_new {
             self.most_received = received;
@@ -154,7 +155,8 @@ impl<'a> Delivery<'a> {
         })
     }
 
-    /// Returns the hash that the file must have; what the URL itself asks for counts.
+    /// Returns the hash that the file must have; one in the URL takes precedence over the list of
+    /// hashes.
     fn pin(&self, url: &Url) -> Result<Option<Sha256>, Failure> {
         match (url.sha256(), self.what, &self.fetcher.sums) {
             (Some(pin), _, _) => Ok(Some(pin)),
@@ -167,7 +169,7 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// Whether the server of `url` may go on behind what is from another.
+    /// Returns whether the server of `url` may continue what another has begun.
     fn mixes(&self, url: &Url) -> bool {
         let is_judged = self.needs_signature() || matches!(self.pin(url), Ok(Some(_)));
         self.may_mix && is_judged

@@ -1,4 +1,4 @@
-//! A file on its way, over one connection or several, from one server after the other.
+//! A file being downloaded, over one connection or several, from one server after the other.
 
 mod spans;
 
@@ -16,24 +16,24 @@ use wireboot_proto::text::url::Url;
 use wireboot_proto::time::Instant;
 use wireboot_proto::trust::policy::Policy;
 
-/// How one server is asked for a file.
+/// One attempt to fetch a file from one server.
 pub(super) struct Attempt<'a> {
     pub(super) access: &'a ServerAccess,
     pub(super) idle: &'a IdleConnections,
     pub(super) policy: &'a Policy,
     pub(super) url: &'a Url,
-    /// The most bytes that the file may have.
+    /// The longest that the file may be, in bytes.
     pub(super) max_len: u64,
     /// How long the server may be silent this time.
     pub(super) patience: Duration,
     /// How long a server may be silent when there is no other.
     pub(super) stall_timeout: Duration,
-    /// Whether this server may go on behind what came from others.
+    /// Whether this server may continue a file that another server began.
     pub(super) may_mix: bool,
 }
 
 impl Attempt<'_> {
-    /// Makes sure that the policy allows this address.
+    /// Checks that the policy allows this address.
     pub(super) fn allow(&self, url: &Url) -> Result<(), Failure> {
         match self.policy.refusal(url) {
             Some(why) => Err(Failure::Verification(why)),
@@ -45,20 +45,20 @@ impl Attempt<'_> {
 pub(super) struct Download<'s> {
     sink: Sink<'s>,
     spans: Spans,
-    /// Of the whole file, bytes.
+    /// Length of the whole file, in bytes.
     len: Option<u64>,
-    /// None where what has come cannot be gone on with.
+    /// None while what is received cannot be continued.
     source: Option<ResumeSource>,
-    /// Nobody is to fetch anything any more.
+    /// All connections are to stop.
     is_over: bool,
 }
 
-/// Where what has come is from.
+/// The server that sent what has been received.
 struct ResumeSource {
     url: Url,
-    /// By what the server there makes sure that it is the same file that goes on.
+    /// Entity tag or date with which the server checks that it continues the same file.
     validator: Option<String>,
-    /// Whether no server vouches that all of it is of one file.
+    /// Whether parts may be of different files, since no server has checked.
     is_mixed: bool,
 }
 
@@ -73,10 +73,10 @@ impl<'s> Download<'s> {
         }
     }
 
-    /// Forgets all that has come.
+    /// Discards everything received.
     ///
     /// # Errors
-    /// It cannot be taken away again.
+    /// The file cannot be truncated.
     pub(super) fn restart(&mut self) -> io::Result<()> {
         self.spans.forget();
         (self.len, self.source) = (None, None);
@@ -86,31 +86,31 @@ impl<'s> Download<'s> {
         }
     }
 
-    /// Returns where bytes go that are not from HTTP.
+    /// Returns the sink, for bytes that are not received by HTTP.
     pub(super) const fn sink(&mut self) -> &mut Sink<'s> {
         &mut self.sink
     }
 
-    /// Whether the server that gave what has come knows that again.
+    /// Returns whether the server can check that it continues the same file.
     pub(super) fn is_resumable(&self) -> bool {
         let mut source = self.source.iter();
         source.any(|source| source.validator.is_some())
     }
 
-    /// Whether parts of it may be of different files.
+    /// Returns whether parts may be of different files.
     pub(super) fn is_mixed(&self) -> bool {
         self.source.iter().any(|source| source.is_mixed)
     }
 
-    /// Bytes that have come.
+    /// Returns how many bytes have been received.
     pub(super) const fn received(&self) -> u64 {
         self.sink.len()
     }
 
-    /// Has connections begin.
+    /// Lets connections begin.
     ///
     /// # Errors
-    /// What came from elsewhere cannot be taken away again.
+    /// The file cannot be truncated.
     pub(super) fn begin(&mut self) -> io::Result<()> {
         self.is_over = false;
         match self.source {
@@ -119,7 +119,7 @@ impl<'s> Download<'s> {
         }
     }
 
-    /// Takes a span that is to be fetched; none when there is none at the moment.
+    /// Claims a span to fetch; none when there is none at the moment.
     pub(super) fn claim(&mut self) -> Option<SpanId> {
         if self.is_over {
             None
@@ -128,8 +128,8 @@ impl<'s> Download<'s> {
         }
     }
 
-    /// Returns what to ask for at `url` so that `span` goes on: behind what that server knows again,
-    /// or behind whatever has come where it `may_mix`. None when only the whole file can be had.
+    /// Returns the range request for `url` that continues `span`: where that server can check that
+    /// the file is the same, or where it `may_mix`. None when only the whole file can be requested.
     pub(super) fn resume(&self, span: SpanId, url: &Url, may_mix: bool) -> Option<Resume> {
         let len = self.spans.next(span).filter(|next| *next > 0)?;
         let source = self.source.as_ref()?;
@@ -137,12 +137,12 @@ impl<'s> Download<'s> {
         (validator.is_some() || may_mix).then_some(Resume { len, validator })
     }
 
-    /// Takes notice of an answer from `url` for `span`, which was asked for as `resume` says. One for
-    /// the whole file has all come again; a connection that has joined others may not do so. Returns
-    /// false when the answer is of no use, since it is of another file.
+    /// Handles the head of an answer from `url` for `span`, which was requested as `resume` says.
+    /// An answer with the whole file restarts the download, unless the connection has `joined`
+    /// others. Returns false when the answer is about another file.
     ///
     /// # Errors
-    /// There is no room for the file.
+    /// There is not enough memory or disk space for the file.
     pub(super) fn start(
         &mut self,
         span: SpanId,
@@ -184,10 +184,10 @@ impl<'s> Download<'s> {
         Ok(true)
     }
 
-    /// Takes the next bytes of `span`, and leaves what is beyond it.
+    /// Writes the next bytes of `span`, and ignores bytes beyond its end.
     ///
     /// # Errors
-    /// They cannot be written.
+    /// The bytes cannot be written.
     pub(super) fn write(&mut self, span: SpanId, bytes: &[u8]) -> io::Result<()> {
         let Some(at) = self.spans.next(span) else {
             return Ok(());
@@ -196,27 +196,27 @@ impl<'s> Download<'s> {
         self.sink.write_at(at, bytes.get(..len).unwrap_or_default())
     }
 
-    /// Returns whether more is wanted of `span`.
+    /// Returns whether bytes of `span` are still missing.
     pub(super) fn wants(&self, span: SpanId) -> bool {
         !self.is_over && self.spans.next(span).is_some()
     }
 
-    /// Takes notice that the server has sent the file to its end.
+    /// Notes that the server has sent the file to its end.
     pub(super) fn finish(&mut self, span: SpanId) {
         self.spans.finish(span);
     }
 
-    /// Leaves what is missing of `span` to others.
+    /// Returns the rest of `span`, for other connections.
     pub(super) fn release(&mut self, span: SpanId) {
         self.spans.release(span);
     }
 
-    /// Has all connections end.
+    /// Stops all connections.
     pub(super) const fn abandon(&mut self) {
         self.is_over = true;
     }
 
-    /// Bytes that are still to come, where that is known and they may be asked for in parts.
+    /// Returns how many bytes are missing, where that is known and they can be requested in parts.
     pub(super) fn divisible(&self) -> Option<u64> {
         self.spans.left().filter(|_| self.is_resumable())
     }
@@ -225,7 +225,7 @@ impl<'s> Download<'s> {
         self.spans.left() == Some(0)
     }
 
-    /// Shows how far it has got.
+    /// Updates the progress display.
     pub(super) fn show(&mut self, now: Instant) {
         self.sink.show(now);
     }

@@ -1,17 +1,17 @@
-//! Why a file could not be fetched, and what the ways of fetching make of their errors.
+//! Why a file could not be fetched, and how errors of sockets and transfers become such a reason.
 
 use std::io::{self, ErrorKind};
 
 use crate::error::{Cause, Error};
 use wireboot_proto::text::url::Url;
 
-/// Why a file did not come.
+/// The reason why a file was not fetched.
 pub(super) enum Failure {
     /// The server says that it has no such file.
     Missing(Cause),
-    /// It came whole and is another; why.
+    /// It is complete but is not the expected file; why.
     Verification(String),
-    /// Nothing came, or not all, and it may the next time.
+    /// Nothing or not everything was received, and another attempt may help.
     Passing(Cause),
     /// Anything else.
     Other(Cause),
@@ -32,7 +32,7 @@ impl Failure {
     }
 }
 
-/// Returns the text of a transfer's failure, which is all that is left of it.
+/// Returns a transfer's failure as text.
 pub(super) fn text_of(failure: &dyn std::fmt::Display) -> Cause {
     failure.to_string().into()
 }
@@ -45,8 +45,7 @@ pub(super) fn passing(error: impl std::error::Error + Send + Sync + 'static) -> 
     Failure::Passing(error.into())
 }
 
-/// Names what broke while it was under way; a wait that ended without anything is EAGAIN by the
-/// kernel.
+/// Describes an error of the step `what`; SO_RCVTIMEO expiring is EAGAIN to the caller (socket(7)).
 pub(super) fn broken(error: io::Error, what: &str) -> Failure {
     let why = if is_timeout(&error) {
         format!("{what} failed: no answer")

@@ -1,4 +1,4 @@
-//! What a fetch needs to know, and attempts at one address after the other.
+//! The settings of all fetches, and the attempts at one address after the other.
 
 use std::time::Duration;
 
@@ -15,29 +15,30 @@ use wireboot_proto::trust::policy::Policy;
 use wireboot_proto::trust::signature::Keys;
 use wireboot_proto::trust::sums::Sums;
 
-/// How files are fetched.
+/// Fetches files from servers and their mirrors.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
     /// How servers are reached.
     pub access: ServerAccess,
-    /// The keys one of which must have signed each file; any file is taken when there are none.
+    /// Each file must be signed with one of these keys; signatures are not checked when there are
+    /// none.
     pub keys: Keys,
     /// Where files may come from.
     pub policy: Policy,
-    /// Servers that are asked in place of one that does not give a file into memory.
+    /// Mirrors, for files that are fetched into memory.
     pub mirrors: Mirrors,
     /// The hashes that files must have; any when none.
     pub sums: Option<Sums>,
-    /// A transfer that has brought nothing for so long has failed.
+    /// How long a server may be silent before the transfer fails.
     pub stall_timeout: Duration,
     /// Where progress is shown.
     pub board: Board,
-    /// Connections that may be used again.
+    /// Idle connections for reuse.
     pub idle: IdleConnections,
 }
 
 impl Default for Fetcher {
-    /// Any interface, packets as its routes say, nobody in particular to trust, no progress.
+    /// Any interface, no signature or hash required, no progress shown.
     fn default() -> Self {
         Self {
             access: ServerAccess::default(),
@@ -52,15 +53,16 @@ impl Default for Fetcher {
     }
 }
 
-/// How long a server may be silent, where nobody says otherwise.
+/// The default limit for a silent server, three times the 5 s after which BSD's tftp repeats a
+/// packet.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Asks at an address for what is wanted, when its turn has come.
+/// Makes one attempt at an address.
 type Ask<'a> = &'a mut dyn FnMut(&Url, &NextServer) -> Result<(), (AttemptEnd, Failure)>;
 
 impl Fetcher {
-    /// Asks one address after the other, until one gives what is wanted or it is time to give up;
-    /// returns which of them did.
+    /// Makes attempts at one address after the other until one succeeds or all are given up;
+    /// returns the index of the one that succeeded.
     ///
     /// # Errors
     /// The last failure, and the address it is about.

@@ -1,5 +1,5 @@
-//! Drives [`wireboot_proto::http::Get`] over TCP: through redirections, on behind what has come before, and
-//! over several connections where that is faster.
+//! Drives [`wireboot_proto::http::Get`] over TCP: follows redirections, resumes, and uses several
+//! connections where that is faster.
 
 mod transfer;
 
@@ -14,16 +14,16 @@ use wireboot_proto::http::Failure as TransferFailure;
 use wireboot_proto::text::url::{Scheme, Url};
 use wireboot_proto::time::Instant;
 
-/// More redirections than this go round in a circle.
+/// More redirections than this are taken for a loop; curl allows 50, browsers 20.
 const MAX_REDIRECTIONS: u32 = 10;
 
-/// Fetches what is missing of the file.
+/// Fetches the missing parts of the file.
 pub(super) fn get(attempt: &Attempt<'_>, download: &mut Download<'_>) -> Result<(), Failure> {
     download.begin().map_err(other)?;
     let download = Mutex::new(download);
     let end = thread::scope(|scope| {
         let end = lead(scope, attempt, &download);
-        // Where it may pass that one connection broke, others go on.
+        // After a failure that may be temporary, the other connections continue.
         if !matches!(end, Err(Failure::Passing(_))) {
             lock(&download).abandon();
         }
@@ -35,7 +35,8 @@ pub(super) fn get(attempt: &Attempt<'_>, download: &mut Download<'_>) -> Result<
     }
 }
 
-/// Fetches span after span until the file is whole, and has others join where that is faster.
+/// Fetches span after span until the file is complete, and starts further connections where that is
+/// faster.
 fn lead<'scope>(
     scope: &'scope Scope<'scope, '_>,
     attempt: &'scope Attempt<'_>,
@@ -51,7 +52,7 @@ fn lead<'scope>(
         }
         let claimed = lock(download).claim();
         let Some(span) = claimed else {
-            // What is left is with others, or was with those who have failed.
+            // The rest belongs to other connections, or belonged to some that have failed.
             helpers.drain(..).map(ScopedJoinHandle::join).for_each(drop);
             if lock(download).is_whole() {
                 return Ok(());
@@ -98,7 +99,7 @@ fn lead<'scope>(
     }
 }
 
-/// Fetches spans beside others, until there are none or anything is not as it should be.
+/// Fetches spans on a further connection, until none are left or anything unexpected happens.
 fn help(attempt: &Attempt<'_>, url: &Url, download: &Shared<'_, '_>) {
     loop {
         let claimed = lock(download).claim();
@@ -123,28 +124,28 @@ fn help(attempt: &Attempt<'_>, url: &Url, download: &Shared<'_, '_>) {
     }
 }
 
-/// Connections beside the first.
+/// Connections beside the first: RFC 9112 §9.4 asks for few, and browsers use up to 6.
 const MOST: u32 = 3;
-/// How long a rate is measured.
+/// How long a rate is measured: several round trips of any path, past TCP's slow start.
 const WINDOW: Duration = Duration::from_secs(1);
-/// What comes within that is not worth another connection.
+/// A file that will be complete within this time is not worth another connection.
 const SOON: Duration = Duration::from_secs(3);
 
-/// Judges by what has come.
+/// Decides by the rate of the last second whether another connection is worth it.
 #[derive(Debug, Default)]
 struct ConnectionGrowth {
-    /// When the measurement began, and what had come then, bytes.
+    /// When the measurement began, and bytes received by then.
     began: Option<(Instant, u64)>,
-    /// Bytes a second before the last connection joined.
+    /// Bytes per second before the last connection joined.
     rate: u64,
     joined: u32,
-    /// The last one was no gain, or there are enough.
+    /// No more connections: the last one was no gain, or there are enough.
     is_settled: bool,
 }
 
 impl ConnectionGrowth {
-    /// Returns whether another connection is to join now, `received` bytes having come and `left`
-    /// still to come.
+    /// Returns whether to start another connection, with `received` bytes received and `left` bytes
+    /// missing.
     fn wants_more(&mut self, received: u64, left: u64, now: Instant) -> bool {
         let (since, before) = *self.began.get_or_insert((now, received));
         let time = now.since(since);

@@ -1,5 +1,5 @@
-//! Tells a person how fetches go: a bar for each on a terminal, a line every few seconds elsewhere;
-//! or a program, by one JSON object a line.
+//! The progress display of fetches: bars on a terminal, a line every few seconds elsewhere, or JSON
+//! lines for programs.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write, stderr, stdout};
@@ -12,11 +12,11 @@ use crate::sys;
 use wireboot_proto::text::safe::Safe;
 use wireboot_proto::time::{Instant, Seconds};
 
-/// How often the bars move.
+/// Interval of the bars: smooth to the eye, and no load.
 const BAR_INTERVAL: Duration = Duration::from_millis(100);
-/// How often programs are told.
+/// Interval of JSON lines.
 const JSON_INTERVAL: Duration = Duration::from_secs(1);
-/// How often a line is written where lines stay: a serial console is slow to print.
+/// Interval of log lines: at 9600 baud a line takes a tenth of a second to print.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 /// A character for each tenth leaves room for the name; the percentage stands beside it.
 const BAR_WIDTH: u64 = 10;
@@ -58,7 +58,7 @@ impl Style {
     }
 }
 
-/// What a program is told of a fetch.
+/// A JSON line about a fetch.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum ProgressEvent<'a> {
@@ -82,7 +82,7 @@ enum ProgressEvent<'a> {
     },
 }
 
-/// Where the progress of all fetches is shown.
+/// The progress display of all fetches.
 #[derive(Debug, Clone)]
 pub struct Board {
     style: Style,
@@ -100,7 +100,7 @@ struct FetchRow {
 }
 
 impl Board {
-    /// Begins with nothing under way.
+    /// Returns a display without fetches.
     pub fn new(style: Style) -> Self {
         Self {
             style,
@@ -108,7 +108,7 @@ impl Board {
         }
     }
 
-    /// Begins to show a fetch.
+    /// Adds a fetch to the display.
     pub(super) fn begin(&self) -> Progress {
         let now = sys::now();
         let id = sys::seed();
@@ -126,7 +126,7 @@ impl Board {
         }
     }
 
-    /// Tells a program what ended a fetch; people are told by the last line of all.
+    /// Reports a failed fetch to a program; for people the error is printed at the end.
     pub(crate) fn failed(&self, name: &str, error: &str) {
         if self.style == Style::Json {
             print(&ProgressEvent::Failed { url: name, error });
@@ -138,7 +138,7 @@ impl Board {
     }
 }
 
-/// One fetch on the board.
+/// One fetch of the display; dropping it removes its bar.
 pub(super) struct Progress {
     board: Board,
     id: u64,
@@ -146,14 +146,14 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Takes notice of where the file comes from now.
+    /// Sets the address that is shown.
     pub(super) fn rename(&self, name: String) {
         if let Some(row) = self.board.rows().0.iter_mut().find(|row| row.id == self.id) {
             row.name = name;
         }
     }
 
-    /// Notes the length that is announced.
+    /// Sets the announced length.
     pub(super) fn expect(&self, len: Option<u64>) {
         if len.is_some()
             && let Some(row) = self.board.rows().0.iter_mut().find(|row| row.id == self.id)
@@ -168,7 +168,7 @@ impl Progress {
         }
     }
 
-    /// Shows that `len` octets have come, when the time for it has.
+    /// Shows that `len` bytes have been received, when an update is due.
     pub(super) fn advance(&mut self, len: u64, now: Instant) {
         let due = self.board.style.interval();
         if due.is_none_or(|interval| now.since(self.shown_at) < interval) {
@@ -192,7 +192,7 @@ impl Progress {
         }
     }
 
-    /// Tells of the end.
+    /// Reports that the file is complete.
     pub(super) fn finish(&self, len: u64) {
         let now = sys::now();
         let (rows, shown) = &mut *self.board.rows();
@@ -219,7 +219,7 @@ impl Progress {
 }
 
 impl Drop for Progress {
-    /// A fetch that failed shows no bar any more.
+    /// Removes the bar of a fetch that failed.
     fn drop(&mut self) {
         let (rows, shown) = &mut *self.board.rows();
         let before = rows.len();
@@ -236,7 +236,7 @@ fn draw(rows: &[FetchRow], shown: &mut usize, now: Instant) {
     let mut text = "\r\x1b[J".to_owned();
     for (index, row) in rows.iter().enumerate() {
         text.push_str(if index > 0 { "\n" } else { "" });
-        // A bar that is broken over two lines could not be taken back.
+        // Without line wrapping (DECAWM), since a bar over two lines could not be erased.
         text.push_str("\x1b[?7l");
         text.push_str(&under_way(row, now));
         text.push_str("\x1b[?7h");
@@ -257,18 +257,19 @@ fn clear(shown: &mut usize) {
 }
 
 fn print(event: &ProgressEvent<'_>) {
-    // Strings and numbers always have a form in JSON.
+    // Strings and numbers can always be written as JSON.
     let line = serde_json::to_string(event).unwrap_or_default();
     // A reader that has gone is no reason to stop fetching.
     let _ = writeln!(stdout(), "{line}");
 }
 
-/// The first process's terminal is the console, where every line stays.
+/// Returns whether standard error is the console, which the first process and its children write
+/// to: a log that is not erased.
 fn is_console() -> bool {
     std::process::id() == 1 || std::os::unix::process::parent_id() == 1
 }
 
-/// Returns the line about a fetch that goes on, not wider than a terminal.
+/// Returns the line about a fetch in progress, not wider than a terminal.
 fn under_way(row: &FetchRow, now: Instant) -> String {
     let time = now.since(row.began_at);
     let rate = rate(row.len, time);

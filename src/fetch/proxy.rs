@@ -1,5 +1,5 @@
-//! Which proxy the environment asks for: `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`,
-//! as curl reads them.
+//! HTTP proxies: chosen by the environment variables `http_proxy`, `https_proxy`, `all_proxy` and
+//! `no_proxy`, as curl reads them, and the tunnel through one.
 
 use std::io::{Read, Write};
 
@@ -8,20 +8,20 @@ use wireboot_proto::http;
 use wireboot_proto::text::safe::text_of;
 use wireboot_proto::text::url::{Scheme, Url};
 
-/// The longest head of a proxy's answer.
+/// The longest head of a proxy's answer, twice what nginx and Apache allow in a request.
 const MAX_HEAD_LEN: usize = 16 << 10;
 
 /// Returns the proxy for `url`; `variable` looks an environment variable up.
 ///
 /// # Errors
-/// The variable holds no `http` URL.
+/// The variable does not hold an `http` URL.
 pub(super) fn of(
     url: &Url,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Option<Url>, Failure> {
     let either = |lower: &str| {
-        // The upper case of http_proxy could be set by a header Proxy, where programs are started
-        // for requests.
+        // HTTP_PROXY is ignored, as by curl: a CGI server sets it from a request's Proxy header
+        // (CVE-2016-5385).
         let upper = (lower != "http_proxy").then(|| lower.to_ascii_uppercase());
         let value = variable(lower).or_else(|| variable(&upper?))?;
         (!value.is_empty()).then_some(value)
@@ -52,7 +52,7 @@ pub(super) fn of(
     }
 }
 
-/// Returns whether `host` or a domain it is in stands in `list`.
+/// Returns whether `list` names `host` or a domain that contains it.
 fn is_listed(host: &str, list: &str) -> bool {
     let host = host.to_ascii_lowercase();
     list.split([',', ' ']).any(|entry| {
@@ -66,7 +66,7 @@ fn is_listed(host: &str, list: &str) -> bool {
     })
 }
 
-/// Has the proxy connect to the server of `url` (RFC 9110 §9.3.6).
+/// Asks the proxy to connect to the server of `url` (CONNECT, RFC 9110 §9.3.6).
 pub(super) fn tunnel(
     stream: &mut (impl Read + Write),
     url: &Url,
@@ -86,7 +86,7 @@ pub(super) fn tunnel(
     request.push_str("\r\n");
     let failed = |error| broken(error, "connecting through the proxy");
     stream.write_all(request.as_bytes()).map_err(failed)?;
-    // Byte by byte, since what follows the head is the server's.
+    // Byte by byte, since bytes behind the head belong to the TLS handshake.
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") && head.len() < MAX_HEAD_LEN {
         let mut octet = [0];

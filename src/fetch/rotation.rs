@@ -1,9 +1,8 @@
-//! Which of the servers that have a file is asked next, after which pause, and how long it may be
-//! silent.
+//! The order in which servers and mirrors are asked for a file, with pauses and time limits.
 //!
-//! All are asked in rounds. While another is left, each has a short chance in the first round, and a
-//! longer one in each that follows, so that a dead server costs seconds and a slow one is not passed
-//! over for good. Between rounds there are pauses, longer each time; between servers there are none.
+//! All are asked in rounds. While there is more than one, the time limit is short in the first
+//! round and longer in each further one, so that a dead server costs seconds and a slow one gets
+//! another chance. Pauses are between rounds, longer each time; there is none between servers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,50 +12,51 @@ use crate::error::Error;
 use wireboot_proto::text::url::{Url, UrlError};
 use wireboot_proto::time::{Backoff, Random};
 
-/// So many rounds may bring nothing new.
+/// Rounds without progress before giving up: with their pauses of 0.5, 1 and 2 s, a restarting
+/// server has time to return.
 const MAX_FRUITLESS: u32 = 4;
-/// How long a server may be silent in the first round, while there is another.
+/// The time limit of the first round, while there is another server.
 pub(super) const FIRST_PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct ServerRotation {
-    /// The servers that may still give the file, by number, in the order in which they are asked.
+    /// Indices of the servers that may still have the file, in the order in which they are asked.
     servers: Vec<usize>,
-    /// Whose turn it is, by the place in that list.
+    /// The position in that list.
     place: usize,
-    /// Rounds that have brought nothing new.
+    /// Rounds in a row without progress.
     fruitless: u32,
     stall_timeout: Duration,
     backoff: Backoff,
     random: Random,
 }
 
-/// The next thing to do.
+/// The next server to ask.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NextServer {
-    /// Which server to ask.
+    /// Its index.
     pub(super) server: usize,
-    /// How long to wait before.
+    /// How long to wait before asking it.
     pub(super) pause: Duration,
     /// How long it may be silent.
     pub(super) patience: Duration,
 }
 
-/// How a turn ended that did not bring the file.
+/// The end of an attempt that did not complete the file.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum AttemptEnd {
-    /// This server does not have it, and will not.
+    /// The server does not have the file.
     Hopeless,
-    /// Nothing new came, and something may the next time.
+    /// Nothing new was received, but another attempt may help.
     Fruitless,
-    /// More has come than ever before, behind which any server can go on.
+    /// More was received than before, and any server can continue.
     Shared,
-    /// More has come than ever before, behind which only this server can go on.
+    /// More was received than before, and only this server can continue.
     Own,
 }
 
 impl ServerRotation {
-    /// Begins with so many servers, of which one alone may be silent for `stall_timeout`.
+    /// Begins with `servers` servers; one alone may be silent for `stall_timeout`.
     pub(super) fn new(servers: usize, stall_timeout: Duration, seed: u64) -> Self {
         Self {
             servers: (0..servers).collect(),
@@ -68,12 +68,12 @@ impl ServerRotation {
         }
     }
 
-    /// Returns the first turn; none when there is no server.
+    /// Returns the first server; none when there is none.
     pub(super) fn first(&self) -> Option<NextServer> {
         self.turn(Duration::ZERO)
     }
 
-    /// Returns what follows a turn that ended so; none when it is time to give up.
+    /// Returns the next server after an attempt that ended so; none when it is time to give up.
     pub(super) fn after(&mut self, ending: AttemptEnd) -> Option<NextServer> {
         let is_fruitful = match ending {
             AttemptEnd::Hopeless => {
@@ -125,20 +125,20 @@ impl ServerRotation {
     }
 }
 
-/// Folders on other servers, in which each file is by the path that it has on its own.
+/// Base URLs of mirrors, below which each file has the same path as on its own server.
 #[derive(Debug, Clone, Default)]
 pub struct Mirrors {
     folders: Vec<Url>,
-    /// Which server is asked first: 0 is the file's own. Who has waited for a dead one once does not
-    /// wait for it again.
+    /// Which server is asked first; 0 is the file's own. After one wait for a dead server the next
+    /// file begins with one that works.
     first: Arc<AtomicUsize>,
 }
 
 impl Mirrors {
-    /// Begins with the own server of each file, and these folders behind it.
+    /// Returns these mirrors, to be asked after each file's own server.
     ///
     /// # Errors
-    /// [`Error::Usage`] when one is no URL.
+    /// [`Error::Usage`] when one is not a URL.
     pub fn of(folders: &[String]) -> Result<Self, Error> {
         let folders = folders.iter().map(|folder| folder.parse());
         let folders: Result<_, UrlError> = folders.collect();
@@ -149,7 +149,7 @@ impl Mirrors {
         })
     }
 
-    /// Returns all addresses of a file in the order in which they are to be tried.
+    /// Returns all addresses of a file, in the order in which to try them.
     pub(super) fn addresses(&self, url: &Url) -> Vec<Url> {
         let mut all = vec![url.clone()];
         for folder in &self.folders {
@@ -164,7 +164,7 @@ impl Mirrors {
         all
     }
 
-    /// Has the server that was tried `after` so many others be the first from now on.
+    /// Makes the server that was tried `after` this number of others the first from now on.
     pub(super) fn prefer(&self, after: usize) {
         if after > 0 && !self.folders.is_empty() {
             let first = self.first.load(Ordering::Relaxed) + after;

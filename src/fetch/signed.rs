@@ -1,4 +1,4 @@
-//! Signatures of files: fetched, and judged.
+//! Fetches and checks the signatures of files.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -17,7 +17,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// [`Error::Verification`] when the file is not what was signed or there is no signature;
-    /// [`Error::Fetch`] when that cannot be told.
+    /// [`Error::Fetch`] when the signature cannot be fetched.
     pub fn verify(
         &self,
         url: &Url,
@@ -33,7 +33,7 @@ impl Fetcher {
     /// the one beside this very file is tried first.
     ///
     /// # Errors
-    /// What is wrong with the last.
+    /// The failure of the last signature.
     pub(super) fn verify_beside(
         &self,
         addresses: &[Url],
@@ -49,10 +49,10 @@ impl Fetcher {
         self.verify_signature(signed, &signatures, file, &self.keys)
     }
 
-    /// Looks for a good signature of a file at these addresses, one after the other.
+    /// Looks for a valid signature of a file at these addresses, one after the other.
     ///
     /// # Errors
-    /// What is wrong with the last.
+    /// The failure of the last signature.
     fn verify_signature(
         &self,
         signed: &Url,
@@ -65,7 +65,7 @@ impl Fetcher {
         });
         match checked {
             Ok(_) => Ok(()),
-            // All that can be done has been.
+            // `first_of` has made all further attempts already.
             Err((_, Failure::Passing(why))) => Err(Failure::Other(why)),
             Err((_, failure)) => Err(failure),
         }
@@ -116,7 +116,7 @@ impl Fetcher {
     }
 }
 
-/// Returns where the signature of a file is, when nothing else is said: beside it.
+/// Returns the default address of a file's signature, beside the file, as minisign names it.
 fn signature_of(url: &Url) -> Result<Url, Failure> {
     let name = format!("{}.minisig", url.file_name());
     url.beside(&name).map_err(other)

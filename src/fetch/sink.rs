@@ -1,5 +1,5 @@
-//! Where the bytes of a file go: into memory, sealed once all have come, or onto a disk, named
-//! once all have come.
+//! The destination of a file's bytes: memory that is sealed, or a disk file that is named, once the
+//! file is complete.
 
 use std::fs::File;
 use std::io;
@@ -17,18 +17,18 @@ use crate::sys::memfd::Memfd;
 use wireboot_proto::text::url::{Sha256, Url};
 use wireboot_proto::time::Instant;
 
-/// Bytes that are gathered before they are written.
+/// Bytes collected for one write(2): 87 full packets of an Ethernet.
 const BUFFER_LEN: usize = 128 << 10;
 
-/// A file that is being written.
+/// A file in memory or on a disk that is being written.
 pub(super) trait Store: Sync {
-    /// Returns the file, to write at any place, to cut it, and to read it back.
+    /// Returns the file, for writing at any position, truncating and reading back.
     fn file(&self) -> &File;
 
-    /// Returns what is to be asked before it grows, where it is in memory.
+    /// Returns the guard that is asked before the file grows, where it is in memory.
     fn guard(&self) -> Option<&MemoryGuard>;
 
-    /// Makes sure that there is room for `len` bytes in all, where that can be told.
+    /// Checks that there is space for `len` bytes in all, where that is known.
     fn reserve(&self, len: u64) -> io::Result<()> {
         self.guard()
             .map_or(Ok(()), |guard| guard.reserve(self.file(), len))
@@ -61,15 +61,15 @@ impl Store for Staged {
 
 pub(super) struct Sink<'a> {
     store: &'a dyn Store,
-    /// Bytes that are not written yet, and where they belong.
+    /// Bytes not yet written, and their position.
     buffer: Vec<u8>,
     buffer_at: u64,
-    /// Bytes that have come, each counted once.
+    /// Bytes received.
     received: u64,
     progress: Progress,
-    /// So many bytes from the start on are written.
+    /// Bytes written from the start without a gap.
     in_order: u64,
-    /// Only for a file that must have a known hash.
+    /// Present for a file that must have a known hash.
     hashing: Option<Hashing>,
 }
 
@@ -86,10 +86,10 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// Has the hash computed of what has come and will.
+    /// Starts computing the hash, of what is already written too.
     ///
     /// # Errors
-    /// There is no thread for it.
+    /// No thread can be started.
     pub(super) fn hash(&mut self) -> io::Result<()> {
         if self.hashing.is_none() {
             let hashing = Hashing::start(self.store.file())?;
@@ -99,7 +99,7 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    /// Takes bytes that begin `at` bytes into the file.
+    /// Writes bytes that begin `at` bytes into the file.
     pub(super) fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
@@ -121,12 +121,12 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    /// Shows how far it has got, when the time for it has come.
+    /// Updates the progress display when it is due.
     pub(super) fn show(&mut self, now: Instant) {
         self.progress.advance(self.received, now);
     }
 
-    /// Forgets all that has come.
+    /// Discards everything received.
     pub(super) fn restart(&mut self) -> io::Result<()> {
         self.store.file().set_len(0)?;
         self.buffer.clear();
@@ -137,26 +137,26 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// Takes notice of who is asked from now on.
+    /// Sets the address that the progress display names.
     pub(super) fn set_source(&self, url: &Url) {
         self.progress.rename(url.to_string());
     }
 
-    /// How many bytes have come.
+    /// Returns how many bytes have been received.
     pub(super) const fn len(&self) -> u64 {
         self.received
     }
 
-    /// Takes notice of the whole length.
+    /// Notes the announced length of the file.
     ///
     /// # Errors
-    /// There is no room for so much.
+    /// There is not enough memory or disk space.
     pub(super) fn expect(&mut self, len: Option<u64>) -> io::Result<()> {
         self.progress.expect(len);
         len.map_or(Ok(()), |len| self.store.reserve(len))
     }
 
-    /// Writes what is left; returns the hash of all that has come, where one is due.
+    /// Writes the rest of the buffer; returns the hash of the file, where one is computed.
     pub(super) fn complete(&mut self) -> io::Result<Option<Sha256>> {
         self.flush()?;
         let hashing = self.hashing.take();
@@ -164,7 +164,7 @@ impl<'a> Sink<'a> {
         hash.transpose()
     }
 
-    /// Tells that the file is what it should be.
+    /// Reports that the file is complete and verified.
     pub(super) fn finish(&self) {
         self.progress.finish(self.received);
     }
@@ -179,7 +179,7 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    /// What came out of turn is hashed at the end.
+    /// Bytes behind a gap are hashed at the end.
     fn note_written(&mut self, at: u64, len: usize) {
         if at == self.in_order {
             self.in_order += len as u64;
@@ -197,28 +197,28 @@ fn write_out(store: &dyn Store, bytes: &[u8], at: u64) -> io::Result<()> {
     store.file().write_all_at(bytes, at)
 }
 
-/// Bytes read back at a time.
+/// Bytes read back at a time, as many as are written at a time.
 const READ_LEN: usize = 128 << 10;
 
-/// The SHA-256 of a file, computed beside the transfer by a thread of its own, which reads back what
-/// has been written: one processor receives while another hashes, which by itself takes about as long.
-/// Dropped, it is given up.
+/// The SHA-256 of a file, computed during the transfer by a thread that reads back what is written:
+/// hashing takes about as long as receiving, and two processors do both in the time of one.
+/// Dropping it stops the thread.
 struct Hashing {
     shared: Arc<Shared>,
-    /// Taken when it is waited for.
+    /// None once it has been joined.
     handle: Option<JoinHandle<io::Result<Sha256>>>,
 }
 
 #[derive(Default)]
 struct Shared {
-    /// So many bytes from the start of the file on are written, and will not change.
+    /// Bytes from the start of the file that are written and will not change.
     written: AtomicU64,
-    /// No more will be.
+    /// Whether all bytes are written.
     ended: AtomicBool,
 }
 
 impl Hashing {
-    /// Begins to hash a file of which nothing is written yet.
+    /// Starts hashing a file of which nothing is written yet.
     fn start(file: &File) -> io::Result<Self> {
         let file = file.try_clone()?;
         let shared = Arc::new(Shared::default());
@@ -232,13 +232,13 @@ impl Hashing {
         })
     }
 
-    /// Takes notice that so many bytes from the start of the file on are written.
+    /// Notes that `written` bytes from the start of the file are written.
     fn advance(&self, written: u64) {
         self.shared.written.store(written, Ordering::Release);
         self.wake();
     }
 
-    /// Waits for the hash of the first `len` bytes, which is all there are.
+    /// Waits for the hash of all `len` bytes.
     fn finish(mut self, len: u64) -> io::Result<Sha256> {
         self.advance(len);
         self.end();
@@ -272,7 +272,7 @@ fn hash(file: &File, shared: &Shared) -> io::Result<Sha256> {
     let mut buffer = vec![0; READ_LEN];
     let mut hashed = 0;
     loop {
-        // Looked at first, since it is set last.
+        // Read before `written`, since it is set after it.
         let ended = shared.ended.load(Ordering::Acquire);
         let written = shared.written.load(Ordering::Acquire);
         let left = written.saturating_sub(hashed);

@@ -17,11 +17,11 @@ use crate::sys::{self, SyscallError};
 use wireboot_proto::text::url::Url;
 use wireboot_proto::time::Instant;
 
-/// How long one address is alone before the next is tried beside it.
+/// The delay before the next address is tried in parallel (RFC 8305 §5, Connection Attempt Delay).
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// A TCP connection on which reading and writing end at a deadline, in whatever drips bytes come: TLS
-/// reads until it has a whole record.
+/// A TCP connection on which reading and writing end at a deadline. A read timeout alone is not
+/// enough: rustls reads until a record is complete, however slowly its bytes arrive.
 #[derive(Debug)]
 pub(super) struct Tcp {
     pub(super) stream: TcpStream,
@@ -55,8 +55,8 @@ impl Write for Tcp {
     }
 }
 
-/// Connects to the first of the addresses that takes it: each is given a moment's start before the
-/// next is tried beside it, the families in turn (RFC 8305 §4, §5).
+/// Connects to the first address that accepts: each has a head start before the next is tried in
+/// parallel, with the families alternating (RFC 8305 §4, §5).
 pub(super) fn race(
     interface: Option<&str>,
     addresses: Vec<SocketAddr>,
@@ -116,7 +116,7 @@ pub(super) fn race(
     }
 }
 
-/// Brings addresses of the other family between those of the first one's.
+/// Interleaves the addresses of both families, the first one's family first.
 fn in_turn(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (first, second): (Vec<_>, Vec<_>) = addresses
@@ -132,7 +132,7 @@ fn in_turn(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     mixed
 }
 
-/// Begins to connect.
+/// Starts connecting, without waiting.
 fn dial(interface: Option<&str>, address: SocketAddr) -> Result<OwnedFd, SyscallError> {
     let failed = |call| move |errno| SyscallError::new(call, errno);
     let family = match address {
@@ -149,7 +149,7 @@ fn dial(interface: Option<&str>, address: SocketAddr) -> Result<OwnedFd, Syscall
     }
 }
 
-/// Takes a socket that has come to the end of connecting.
+/// Returns the stream of a socket whose connection attempt has ended well.
 fn connected(socket: OwnedFd, patience: Duration) -> Result<TcpStream, SyscallError> {
     match getsockopt(&socket, sockopt::SocketError) {
         Ok(0) => {}
@@ -164,7 +164,7 @@ fn connected(socket: OwnedFd, patience: Duration) -> Result<TcpStream, SyscallEr
             source,
         })?;
     let _ = stream.set_nodelay(true);
-    // The handshake of TLS reads too.
+    // Applies to the TLS handshake too.
     let _ = stream.set_read_timeout(Some(patience));
     let _ = stream.set_write_timeout(Some(patience));
     Ok(stream)

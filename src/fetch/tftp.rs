@@ -1,4 +1,5 @@
-//! Drives [`wireboot_proto::tftp::Get`] over UDP sockets: one for each way of asking, until one works.
+//! Drives [`wireboot_proto::tftp::Get`] over UDP: a new socket for each request, with other options
+//! until one works.
 
 mod socket;
 
@@ -18,12 +19,13 @@ use wireboot_proto::packet::tftp::ErrorCode;
 use wireboot_proto::tftp::{ByteRanges, Config, Event, Failure as TransferFailure, Get, Terms};
 use wireboot_proto::time::Instant;
 
-/// What most networks carry, where the kernel knows no route.
+/// The MTU of Ethernet, for when the kernel knows no route.
 const ETHERNET_MTU: u16 = 1500;
-/// So many passes over a file in a row may bring none of the blocks that are missing.
+/// How many requests in a row may bring nothing new: at 50 % loss of a last block, 8 fail in 1 of
+/// 256 cases.
 const MAX_FRUITLESS: u32 = 8;
 
-/// Fetches the file into `sink`, which is empty, from the first of its server's addresses that answers.
+/// Fetches the file into `sink`, which is empty, from the first address of the server that answers.
 pub(super) fn get(attempt: &Attempt<'_>, sink: &mut Sink<'_>) -> Result<(), Failure> {
     let mut servers = resolve(attempt.url, attempt.access.interface.as_deref())
         .map_err(Failure::Passing)?
@@ -43,7 +45,7 @@ pub(super) fn get(attempt: &Attempt<'_>, sink: &mut Sink<'_>) -> Result<(), Fail
     Err(failure)
 }
 
-/// Whether another address of the server may do better.
+/// The failure of one address, by whether another address of the server may answer.
 enum AddressFailure {
     NoAnswer(TransferFailure),
     Final(Failure),
@@ -55,7 +57,8 @@ impl From<Failure> for AddressFailure {
     }
 }
 
-/// Who has been asked again and again for the whole stall timeout is not asked any more.
+/// Returns a final failure when the server was silent for the whole stall timeout; a temporary one
+/// when it had less time.
 fn silent(attempt: &Attempt<'_>, failure: TransferFailure) -> Failure {
     if attempt.patience < attempt.stall_timeout {
         Failure::Passing(text_of(&failure))
@@ -89,8 +92,8 @@ fn get_from(
         config = rest;
         let failure = match end {
             TftpEnd::Done => return Ok(()),
-            // The server knows a transfer by our address too (RFC 1350 §4): another one begins,
-            // which brings what is missing.
+            // The server identifies a transfer by our address too (RFC 1350 §4), so a new request
+            // fetches the rest.
             TftpEnd::AddressLost if access.await_address() => {
                 log::debug!("{url}: asking again from another address");
                 continue;
@@ -125,9 +128,9 @@ fn get_from(
     }
 }
 
-/// Returns the largest packet that the server can be told to send. Ways are mostly as wide back as they
-/// are forth, so what the kernel knows about ours counts; where that does not hold, no large block
-/// comes, and smaller ones are asked for.
+/// Returns the largest packet to ask the server for. The MTU is mostly the same in both directions,
+/// so the route to the server decides; where it is not, large blocks do not arrive, and smaller
+/// ones are requested.
 fn path_mtu(access: &ServerAccess, server: SocketAddr) -> u16 {
     let by_route = || {
         let udp = socket::connected(access, server).ok()?;
@@ -146,16 +149,17 @@ const fn is_missing(failure: &TransferFailure) -> bool {
     )
 }
 
-/// How one request ended.
+/// The end of one request.
 enum TftpEnd {
-    /// All has been received.
+    /// The file is complete.
     Done,
-    /// The address that it was made from is gone.
+    /// The local address has been removed.
     AddressLost,
     Failed(TransferFailure),
 }
 
-/// Runs one request to its end; what was received is in `sink`. Returns what to go on with, too.
+/// Runs one request to its end, with the received bytes in `sink`; returns the configuration for a
+/// request that continues.
 fn transfer(
     access: &ServerAccess,
     config: Config,
@@ -179,7 +183,7 @@ fn exchange(
     let mut write_error: Option<io::Error> = None;
     loop {
         transmit(socket, get, &mut outgoing);
-        // The server has been told by now.
+        // The ERROR packet to the server has been sent by now.
         if let Some(error) = write_error {
             return Err(other(error));
         }
@@ -201,16 +205,16 @@ fn exchange(
             continue;
         }
         let received = socket.receive(get.packets_under_way(), get.poll_timeout(), now);
-        // Once for each batch: the clock costs a tenth of what a packet does.
+        // Read once for each batch: reading the clock costs a tenth of what a packet does.
         now = sys::now();
         let mut chunks = Vec::new();
         match received {
             Ok(false) if socket.has_lost_address(access) => return Ok(TftpEnd::AddressLost),
             Ok(_) => {}
-            // What ICMP says of an earlier datagram; the timeouts decide.
+            // An ICMP error about an earlier datagram; the timeouts decide.
             Err(error) => log::debug!("receiving: {error}"),
         }
-        // What is sent lets the server go on while the chunks are written.
+        // Acknowledged before writing, so that the server sends meanwhile.
         for (source, payload) in socket.received() {
             match get.handle_input(source, payload, now) {
                 Ok(chunk) => chunks.push(chunk),
@@ -225,7 +229,7 @@ fn exchange(
                 break;
             }
         }
-        // Also while packets come: they may be of no use.
+        // Also while packets arrive, since they may all be discarded.
         if get.poll_timeout().is_some_and(|at| now >= at) {
             get.handle_timeout(now);
         }
@@ -233,10 +237,10 @@ fn exchange(
     }
 }
 
-/// Sends all that is due.
+/// Sends all packets that are due.
 fn transmit(socket: &Socket, get: &mut Get, outgoing: &mut Vec<u8>) {
     while let Some(transmit) = get.poll_transmit(outgoing) {
-        // Lost like any datagram; it is repeated in time.
+        // Treated like a lost datagram, which is repeated in time.
         if let Err(error) = socket.send(outgoing, transmit.destination) {
             log::debug!("sending to {}: {error}", transmit.destination);
         }

@@ -1,16 +1,17 @@
-//! What of a file is still to come, in spans of which each is one connection's.
+//! The missing parts of a file, as spans that are each fetched by one connection.
 //!
-//! A connection that joins takes the upper half of the largest span, whose owner then stops where
-//! that begins: nobody has to know beforehand how fast each of them is.
+//! A connection that joins gets the upper half of the largest span, whose owner then stops where
+//! that begins: so the speed of each connection need not be known in advance.
 
-/// A span is not halved to less, bytes.
+/// The smallest half of a span, in bytes: 17 ms at a gigabit, so that the round trips of a new
+/// connection pay.
 const SMALLEST: u64 = 2 << 20;
 
-/// By what a connection knows its span.
+/// Identifies a connection's span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::fetch) struct SpanId(u32);
 
-/// In the order of the file, none empty.
+/// The missing spans in file order, none empty.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Spans {
     spans: Vec<Span>,
@@ -22,7 +23,7 @@ struct Span {
     id: SpanId,
     /// The next octet to come.
     next: u64,
-    /// Behind the last one; `u64::MAX` while the length of the file is unknown.
+    /// Position behind the last byte; `u64::MAX` while the length of the file is unknown.
     end: u64,
     is_taken: bool,
 }
@@ -34,7 +35,7 @@ impl Span {
 }
 
 impl Spans {
-    /// Begins with a file of which nothing is known.
+    /// Begins with a file of unknown length.
     pub(super) fn new() -> Self {
         let whole = Span {
             id: SpanId(0),
@@ -48,7 +49,7 @@ impl Spans {
         }
     }
 
-    /// Takes a span that is nobody's, or half of one; none when they are too small.
+    /// Claims a free span, or half of the largest; none when all are too small to halve.
     pub(super) fn claim(&mut self) -> Option<SpanId> {
         if let Some(free) = self.spans.iter_mut().find(|span| !span.is_taken) {
             free.is_taken = true;
@@ -75,13 +76,14 @@ impl Spans {
         Some(id)
     }
 
-    /// Returns where a span goes on; none when all of it has come, or it is not one any more.
+    /// Returns the position of the next missing byte of a span; none when it is complete or no
+    /// longer exists.
     pub(super) fn next(&self, id: SpanId) -> Option<u64> {
         let span = self.spans.iter().find(|span| span.id == id)?;
         Some(span.next)
     }
 
-    /// Takes notice of the length of the file.
+    /// Sets the length of the file.
     pub(super) fn set_len(&mut self, len: u64) {
         if let Some(last) = self.spans.last_mut()
             && last.end == u64::MAX
@@ -91,8 +93,7 @@ impl Spans {
         self.spans.retain(|span| span.left() > 0);
     }
 
-    /// Takes notice that `len` bytes more have come to a span; returns how many of them belong to
-    /// it.
+    /// Records `len` received bytes for a span; returns how many of them lie within it.
     pub(super) fn advance(&mut self, id: SpanId, len: usize) -> usize {
         let Some(place) = self.spans.iter().position(|span| span.id == id) else {
             return 0;
@@ -108,14 +109,14 @@ impl Spans {
         len
     }
 
-    /// Takes notice that a span whose length is unknown has come to its end.
+    /// Records that a span of unknown length has ended.
     pub(super) fn finish(&mut self, id: SpanId) {
         self.spans
             .retain(|span| span.id != id || span.end < u64::MAX);
     }
 
-    /// Gives a span back. It becomes part of the one before, where that comes up to it, as its owner
-    /// may go on.
+    /// Frees a span. It is merged into the one before where they touch, since that one's owner can
+    /// continue.
     pub(super) fn release(&mut self, id: SpanId) {
         let Some(place) = self.spans.iter().position(|span| span.id == id) else {
             return;
@@ -133,7 +134,7 @@ impl Spans {
         }
     }
 
-    /// Has all come again, to who has this span; all others lose theirs.
+    /// Restarts the file as this one span; all other spans are gone.
     pub(super) fn restart(&mut self, id: SpanId) {
         self.spans = vec![Span {
             id,
@@ -143,14 +144,14 @@ impl Spans {
         }];
     }
 
-    /// Has all come again, to whoever takes it; all others lose their spans.
+    /// Restarts the file as one free span.
     pub(super) fn forget(&mut self) {
         self.last_id += 1;
         self.restart(SpanId(self.last_id));
         self.release(SpanId(self.last_id));
     }
 
-    /// Returns how many bytes are still to come, where that is known.
+    /// Returns how many bytes are missing, where that is known.
     pub(super) fn left(&self) -> Option<u64> {
         let known = self.spans.iter().all(|span| span.end < u64::MAX);
         known.then(|| self.spans.iter().map(Span::left).sum())

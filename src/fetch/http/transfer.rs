@@ -13,24 +13,24 @@ use wireboot_proto::http::{Config, Event, Failure as TransferFailure, Get, Proxy
 use wireboot_proto::text::url::{Scheme, Url};
 use wireboot_proto::time::Instant;
 
-/// How one connection ended.
+/// The end of one request.
 pub(super) enum HttpEnd {
-    /// All that was wanted of it has come.
+    /// All bytes of the span have been received.
     Done,
     Redirected(Url),
-    /// The server has another file than the one of which something has come.
+    /// The server has another file than the one that was begun.
     Another,
     Failed(TransferFailure),
 }
 
-/// What all connections bring together.
+/// The download, shared by all connections.
 pub(super) type Shared<'a, 's> = Mutex<&'a mut Download<'s>>;
 
 /// One connection's part in a download.
 pub(super) struct SpanTransfer<'p, 'a, 's> {
     pub(super) download: &'p Shared<'a, 's>,
     pub(super) span: SpanId,
-    /// It has joined others.
+    /// Whether it is a further connection, which may not restart the file.
     pub(super) joined: bool,
 }
 
@@ -46,7 +46,7 @@ pub(super) fn lock<'p, 'a, 's>(
     download.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Asks once and takes what comes on one connection; `progress` is called as it goes on.
+/// Sends one request and receives the answer; `progress` is called after each read.
 pub(super) fn transfer(
     attempt: &Attempt<'_>,
     url: &Url,
@@ -82,7 +82,7 @@ pub(super) fn transfer(
                 }
             }
         };
-        // The time for an answer begins when there is somebody to give it.
+        // The time limit for the answer begins once the connection exists.
         let get = Get::new(config.clone(), sys::now());
         let mut get = get.map_err(|failure| Failure::Other(text_of(&failure)))?;
         connection.set_deadline(get.too_slow_at());
@@ -109,7 +109,7 @@ fn exchange(
     part: &SpanTransfer<'_, '_, '_>,
     progress: &mut dyn FnMut(Instant),
 ) -> Result<HttpEnd, Failure> {
-    // What the machine has not taken, because more has to come.
+    // Bytes that the machine has not consumed, since it needs more behind them.
     let mut rest = Vec::new();
     loop {
         connection.set_deadline(get.too_slow_at());
@@ -121,7 +121,7 @@ fn exchange(
                 bytes
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            // What TLS refuses; TCP itself never has it.
+            // rustls reports this for a broken record; TCP itself never does.
             Err(error) if error.kind() == ErrorKind::InvalidData => return Err(passing(error)),
             Err(error) => {
                 if !is_timeout(&error) {
@@ -155,7 +155,7 @@ fn exchange(
             None => {}
         }
         let now = sys::now();
-        // However much comes of anything else, the file may be late.
+        // Also after a read: headers and empty chunks may arrive while the file does not.
         get.handle_timeout(now);
         if let Some(end) = note_events(get, url, part)? {
             return Ok(end);
@@ -164,8 +164,8 @@ fn exchange(
     }
 }
 
-/// Has the machine take what it can; returns how many bytes that were, and whether it has come to
-/// its end.
+/// Hands received bytes to the machine; returns how many it has consumed, and its end if it has
+/// ended.
 fn hand_in(
     get: &mut Get,
     bytes: &[u8],
@@ -212,7 +212,7 @@ fn note_events(
                     HttpEnd::Done
                 }));
             }
-            // It is not longer than what has come.
+            // 416: the file is not longer than what has been received.
             Event::Failed(TransferFailure::Refused(status))
                 if status.as_u16() == 416 && download.received() > 0 =>
             {
@@ -221,6 +221,6 @@ fn note_events(
             Event::Failed(failure) => return Ok(Some(HttpEnd::Failed(failure))),
         }
     }
-    // Others have come up to where this part ends, or have given up.
+    // Other connections have fetched the rest of this span, or all have been stopped.
     Ok((!download.wants(part.span)).then_some(HttpEnd::Done))
 }

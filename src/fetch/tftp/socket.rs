@@ -1,7 +1,8 @@
-//! A UDP socket that waits in few calls to the kernel, and hands over all that has come at once.
+//! A UDP socket that waits with few system calls, and returns all datagrams that have arrived at
+//! once.
 //!
-//! While a window comes it sleeps: to be woken by each packet costs the receiver, and a sender on the
-//! same machine, more than the packet itself.
+//! It sleeps while a window arrives: waking up for each packet costs the receiver, and a sender on
+//! the same machine, more than the packet itself.
 
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -18,49 +19,50 @@ use wireboot_proto::packet::tftp::DATA_HEADER_LEN;
 use wireboot_proto::tftp::Terms;
 use wireboot_proto::time::Instant;
 
-/// Room for several windows, so that a busy machine loses none.
+/// Receive buffer of the kernel: nearly three windows of 367 KiB, so that a busy machine loses no
+/// packet.
 const RECEIVE_BUFFER: usize = 1 << 20;
-/// Room for a block where the server takes no option, and for what it says of an error.
+/// Room for a block of a server without options, or for an error message.
 const LEAST_ROOM: u16 = 512;
-/// The most bytes of datagrams that are handed over at once.
+/// The largest batch of datagrams, in bytes: one window of 367 KiB fits.
 const MAX_BATCH_LEN: usize = 512 << 10;
 
 pub(super) struct Socket {
     udp: UdpSocket,
-    /// The address that the kernel sends from; none where it knew no route.
+    /// The local address by the kernel's route; none without a route.
     local: Option<SocketAddr>,
-    /// How long the kernel waits for a datagram, as it was told.
+    /// The read timeout set on the socket.
     wait_time: Duration,
-    /// So many waits from now are exact.
+    /// Number of further waits that use `poll`.
     exact: u32,
     pace: PacketPace,
-    /// Room for datagrams, one beside the other.
+    /// Slots for datagrams, side by side.
     buffer: Vec<u8>,
     datagram_len: usize,
-    /// The source and length of what is in that room.
+    /// Source and length of the datagrams in these slots.
     received: Vec<(SocketAddr, usize)>,
 }
 
-/// The kernel waits for a datagram in ticks, mostly of 4 ms; `poll` is exact and one call more. After
-/// a wait in vain, which is the sign of losses, so many waits are exact.
+/// SO_RCVTIMEO is counted in ticks, mostly of 4 ms; `poll` is exact but one more call. After a
+/// timeout, which means losses, this number of waits uses `poll`.
 const EXACT_AFTER_LOSS: u32 = 4000;
-/// When the kernel itself waits, it may be for longer than was asked for.
+/// The shortest read timeout, a tick of a kernel with 250 Hz.
 const SHORTEST_WAIT: Duration = Duration::from_millis(4);
-/// So long the kernel is not left to wait by itself, since it would go on to wait so long.
+/// Longer waits use `poll`, since a longer read timeout would also apply to the waits after it.
 const EXACT_ABOVE: Duration = Duration::from_millis(50);
 
 impl Socket {
-    /// Opens a socket for what `server` may send on a request for `terms`.
+    /// Opens a socket with room for what `server` may send on a request with `terms`.
     pub(super) fn open(
         access: &ServerAccess,
         server: SocketAddr,
         terms: &Terms,
     ) -> Result<Self, Failure> {
         let udp = open(access, server).map_err(other)?;
-        // Who may not have more than others are allowed gets that.
+        // Without CAP_NET_ADMIN the limit of net.core.rmem_max applies.
         let _ = setsockopt(&udp, sockopt::RcvBufForce, &RECEIVE_BUFFER)
             .or_else(|_| setsockopt(&udp, sockopt::RcvBuf, &RECEIVE_BUFFER));
-        // One byte more than fits shows what does not.
+        // One byte more shows datagrams that are too long.
         let datagram_len = usize::from(terms.block_len.max(LEAST_ROOM) + DATA_HEADER_LEN) + 1;
         let batch = (MAX_BATCH_LEN / datagram_len).clamp(1, terms.window.into());
         let route = connected(access, server);
@@ -76,7 +78,7 @@ impl Socket {
         })
     }
 
-    /// Returns whether the address that the server answers to is no longer this machine's.
+    /// Returns whether this machine has lost the address that the server answers to.
     pub(super) fn has_lost_address(&self, access: &ServerAccess) -> bool {
         self.local.map_or_else(|| !access.has_address(), is_gone)
     }
@@ -85,9 +87,9 @@ impl Socket {
         self.udp.send_to(bytes, destination).map(drop)
     }
 
-    /// Waits for datagrams until about `deadline`, and takes those that have come, up to the `due` that
-    /// are said to be under way. Returns false when none has: that time has come, or may have. It was
-    /// `now` a moment ago.
+    /// Waits for datagrams until about `deadline` and reads those that have arrived, up to the
+    /// `due` that are expected. Returns false when none has, at the deadline or a little earlier.
+    /// `now` is the time of the last clock reading.
     pub(super) fn receive(
         &mut self,
         due: u16,
@@ -109,15 +111,15 @@ impl Socket {
         Ok(!self.received.is_empty())
     }
 
-    /// Returns what the last call of [`Socket::receive`] has brought.
+    /// Returns the datagrams of the last call of [`Socket::receive`].
     pub(super) fn received(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
         let slots = self.buffer.chunks_exact(self.datagram_len);
         let filled = slots.zip(&self.received);
         filled.map(|(slot, (source, len))| (*source, slot.get(..*len).unwrap_or_default()))
     }
 
-    /// Waits until something has come or `deadline` is there, or leaves waiting to the kernel; returns
-    /// false when nothing has come.
+    /// Waits until a datagram has arrived or `deadline` is reached, or leaves waiting to the read
+    /// timeout; returns false at the deadline.
     fn wait(&mut self, deadline: Option<Instant>, now: Instant) -> io::Result<bool> {
         let left = deadline.map_or(Duration::MAX, |at| at.since(now));
         if self.exact > 0 || left > EXACT_ABOVE {
@@ -131,8 +133,7 @@ impl Socket {
         Ok(true)
     }
 
-    /// Takes one datagram, and waits for it as long as the kernel has been told to; returns false when
-    /// there was none.
+    /// Reads one datagram, waiting up to the read timeout; returns false when there was none.
     fn receive_one(&mut self) -> io::Result<bool> {
         let at = self.received.len() * self.datagram_len;
         let slot = self.buffer.get_mut(at..at + self.datagram_len);
@@ -147,7 +148,7 @@ impl Socket {
         }
     }
 
-    /// Takes the `due` datagrams, as far as they have come.
+    /// Reads up to `due` datagrams that have already arrived.
     fn receive_ready(&mut self, due: usize) -> io::Result<()> {
         self.udp.set_nonblocking(true)?;
         let mut taken = Ok(true);
@@ -170,36 +171,37 @@ fn open(access: &ServerAccess, server: SocketAddr) -> io::Result<UdpSocket> {
     Ok(udp)
 }
 
-/// Opens a socket that the kernel has found the way to `server` for.
+/// Opens a socket that is connected to `server`, so that the kernel has looked up the route.
 pub(super) fn connected(access: &ServerAccess, server: SocketAddr) -> io::Result<UdpSocket> {
     let udp = open(access, server)?;
     udp.connect(server).map(|()| udp)
 }
 
-/// Returns for how long it really was.
+/// Sleeps, and returns for how long it really was.
 fn sleep(time: Duration) -> Duration {
     let before = sys::up_time();
     std::thread::sleep(time);
     sys::up_time().saturating_sub(before)
 }
 
-/// A shorter nap would be over before it is begun.
+/// Shorter naps do not pay: a call takes some microseconds, and timers have 50 µs of slack
+/// (prctl(2)).
 const SHORTEST: Duration = Duration::from_micros(20);
-/// No timer of a transfer is shorter.
+/// Longer naps would delay the timers of the transfer, half a millisecond and more.
 const LONGEST: Duration = Duration::from_millis(1);
 
-/// Learns how far apart the packets of a window are.
+/// Estimates how far apart the packets of a window are.
 ///
 /// Where the kernel sleeps much longer than it is asked to, naps become shorter until there are none.
 #[derive(Debug)]
 struct PacketPace {
     per_packet: Duration,
-    /// Nothing came during the last nap; the next packet is waited for.
+    /// Nothing arrived during the last nap; the next packet is waited for.
     is_stalled: bool,
 }
 
 impl Default for PacketPace {
-    /// Begins with more than a gigabit carries.
+    /// Begins faster than a gigabit, where a full packet takes 12 µs.
     fn default() -> Self {
         Self {
             per_packet: Duration::from_micros(4),
@@ -209,7 +211,7 @@ impl Default for PacketPace {
 }
 
 impl PacketPace {
-    /// Returns for how long to sleep when `due` packets are under way; none when few would come.
+    /// Returns how long to sleep when `due` packets are expected; none when few would arrive.
     fn nap(&self, due: usize) -> Option<Duration> {
         let due = u32::try_from(due).unwrap_or(u32::MAX);
         let nap = self.per_packet.saturating_mul(due).min(LONGEST);
@@ -217,20 +219,20 @@ impl PacketPace {
         (due > 1 && is_worth_it && !self.is_stalled).then_some(nap)
     }
 
-    /// Notes that after sleeping for so long `come` of the packets that were due had come.
+    /// Learns from a nap in which `arrived` of the `due` packets arrived.
     fn learn(&mut self, slept: Duration, due: usize, arrived: usize) {
         let is_all = arrived >= due;
         let arrived = u32::try_from(arrived).unwrap_or(u32::MAX);
         self.per_packet = match slept.checked_div(arrived) {
             None => (self.per_packet * 2).min(LONGEST),
-            // They may have been there long before.
+            // All may have been there long before the end of the nap.
             Some(most) if is_all => self.per_packet.min(most) * 7 / 8,
             Some(apart) => apart,
         };
         self.is_stalled = arrived == 0;
     }
 
-    /// Notes that a packet has come that was waited for; a sender that was slow may be fast again.
+    /// Notes a packet that was waited for; a sender that was slow may be fast again.
     fn note_single(&mut self) {
         self.is_stalled = false;
         self.per_packet = self.per_packet * 15 / 16;

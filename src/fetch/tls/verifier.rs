@@ -1,6 +1,6 @@
-//! Judges the certificate of a server: as it stands, where the list of trusted ones has it, as curl
-//! does; otherwise by its authorities. Where it is not valid yet, the time servers of the network
-//! are asked.
+//! Checks the certificate of a server: accepted if the trust list contains it itself, as with curl;
+//! otherwise by its authorities. If it is not valid yet, the time servers of the network are
+//! queried.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -17,11 +17,11 @@ use super::reasons::{self, Refusal};
 use crate::fetch::clock::{Clock, Reading};
 use wireboot_proto::format::x509::Certificate;
 
-/// The judge of one connection.
+/// The certificate verifier of one connection.
 #[derive(Debug)]
 pub(super) struct Verifier {
     authorities: Arc<WebPkiServerVerifier>,
-    /// Certificates that are trusted as they stand, byte for byte.
+    /// Certificates that are trusted themselves, compared byte for byte.
     trusted: Vec<CertificateDer<'static>>,
     place: String,
     algorithms: WebPkiSupportedAlgorithms,
@@ -50,7 +50,7 @@ impl Verifier {
         })
     }
 
-    /// Returns why the certificate was refused, for people.
+    /// Returns why the certificate was refused.
     pub(super) fn refusal(&self) -> Option<&str> {
         self.refusal.get().map(String::as_str)
     }
@@ -59,8 +59,8 @@ impl Verifier {
         self.trusted.iter().any(|trusted| trusted == certificate)
     }
 
-    /// Returns the certificate when it is trusted as it stands and rustls does not read it: it
-    /// refuses all versions but 3, also where no more than the key is asked for.
+    /// Returns the certificate if it is trusted itself and its version is below 3: webpki refuses
+    /// such certificates even where only their key is needed.
     fn old<'c>(&self, certificate: &'c CertificateDer<'_>) -> Option<Certificate<'c>> {
         let decoded = Certificate::decode(certificate).ok()?;
         (decoded.version < 3 && self.is_trusted(certificate)).then_some(decoded)
@@ -163,7 +163,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Judges a certificate that needs no issuer.
+/// Checks a certificate that is trusted itself.
 fn judge_as_it_stands(der: &[u8], host: &str, now: Duration) -> Result<(), CertificateError> {
     let certificate = Certificate::decode(der).map_err(|_| BadEncoding)?;
     let (not_before, not_after) = (certificate.not_before, certificate.not_after);
