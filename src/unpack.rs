@@ -1,5 +1,5 @@
-//! Takes packed files out of their packing: kernels, and modules. What is known, the feature `unpack`
-//! brings; it is told by the file's user, never guessed.
+//! Decompresses kernels and modules, with the feature `unpack`. The caller knows the format; it is
+//! not guessed.
 
 #![forbid(unsafe_code)]
 
@@ -7,18 +7,18 @@ use std::io::{self, Read, Write};
 
 pub use wireboot_proto::format::uki::Packing;
 
-/// Writes what is packed to `to`, and returns how many bytes that are.
+/// Writes the decompressed content to `to`, and returns its length in bytes.
 ///
 /// # Errors
-/// What reading and writing say, also of damage; [`io::ErrorKind::FileTooLarge`] beyond `max_len`
-/// bytes, some of which may have been written; [`io::ErrorKind::Unsupported`] without the feature.
+/// Damaged data; [`io::ErrorKind::FileTooLarge`] beyond `max_len` bytes, some of which may have
+/// been written; [`io::ErrorKind::Unsupported`] without the feature.
 pub fn unpack(
     packed: impl Read,
     packing: Packing,
     max_len: u64,
     to: &mut impl Write,
 ) -> io::Result<u64> {
-    // One more, to tell what is too long from what just fits.
+    // One byte more shows whether it is too long.
     let len = copy(packed, packing, max_len.saturating_add(1), to)?;
     if len > max_len {
         Err(io::Error::new(

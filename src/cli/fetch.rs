@@ -1,4 +1,4 @@
-//! `wireboot fetch`: files by tftp, http and https into files that are whole or not there.
+//! `wireboot fetch`: fetches files by tftp, http and https; a target file is complete or absent.
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -66,7 +66,7 @@ fn fetcher(settings: &Settings) -> Result<Fetcher, Error> {
     Ok(fetcher)
 }
 
-/// What is to be fetched, and how.
+/// The files to fetch and their options.
 struct FetchJob {
     fetcher: Fetcher,
     urls: Vec<Url>,
@@ -98,7 +98,7 @@ impl FetchJob {
         self.save_all(&targets)
     }
 
-    /// Stores all files, some at a time; returns the first failure once all have ended.
+    /// Fetches all files, several at a time; returns the first failure once all have ended.
     fn save_all(&self, targets: &[(&Url, PathBuf)]) -> Result<(), Error> {
         let next = AtomicUsize::new(0);
         let failures = Mutex::new(Vec::new());
@@ -121,7 +121,7 @@ impl FetchJob {
         let Some(first) = failures.next() else {
             return Ok(());
         };
-        // The last line of all is about the first failure.
+        // The first failure is returned, and printed last.
         failures.for_each(|error| log::error!("{}", error.chain()));
         Err(first)
     }
@@ -159,7 +159,7 @@ fn target(url: &Url, output: Option<&Path>, several: bool) -> Result<PathBuf, Er
         "" | "." | ".." => Err(Error::Usage(format!(
             "{url} ends in no file name; say one with -o"
         ))),
-        // Over TFTP a backslash separates too, and a name may hold a %2F.
+        // Over TFTP a backslash is a separator too, and an encoded %2F is decoded.
         name => Ok(name.rsplit(['/', '\\']).next().unwrap_or(name)),
     };
     match output {
@@ -169,7 +169,7 @@ fn target(url: &Url, output: Option<&Path>, several: bool) -> Result<PathBuf, Er
     }
 }
 
-/// Writes the file to standard output once it is whole and verified.
+/// Writes the file to standard output once it is complete and verified.
 fn print_out(fetcher: &Fetcher, url: &Url, max_len: u64) -> Result<(), Error> {
     let failed = |source| Error::Fetch {
         url: url.to_string(),

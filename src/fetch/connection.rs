@@ -17,8 +17,7 @@ use crate::sys;
 use wireboot_proto::text::url::{Scheme, Url};
 use wireboot_proto::time::{Instant, LeastRate};
 
-/// How long to wait for a connection: Linux has sent the SYN three more times by then, after 1, 3
-/// and 7 s.
+/// How long to wait for a connection: Linux has repeated the SYN at least three times by then.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The most bytes of one read. Over a veth, reads of 1 MiB take a tenth less time than of 256 KiB,

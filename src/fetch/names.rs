@@ -55,7 +55,7 @@ fn has_ipv6(interfaces: &str, interface: Option<&str>) -> bool {
     interfaces.lines().any(|line| {
         let mut fields = line.split_whitespace().skip(3);
         let (scope, name) = (fields.next(), fields.nth(1));
-        // RT_SCOPE_UNIVERSE, which unique local addresses have too.
+        // Scope 00 is global (net/ipv6/addrconf.c, if6_seq_show), also for unique local addresses.
         scope == Some("00") && (interface.is_none() || name == interface)
     })
 }

@@ -8,7 +8,7 @@ use wireboot_proto::http;
 use wireboot_proto::text::safe::text_of;
 use wireboot_proto::text::url::{Scheme, Url};
 
-/// The longest head of a proxy's answer, twice what nginx and Apache allow in a request.
+/// The longest head of a proxy's answer; usual ones have a few hundred bytes.
 const MAX_HEAD_LEN: usize = 16 << 10;
 
 /// Returns the proxy for `url`; `variable` looks an environment variable up.

@@ -17,7 +17,7 @@ use crate::sys::memfd::Memfd;
 use wireboot_proto::text::url::{Sha256, Url};
 use wireboot_proto::time::Instant;
 
-/// Bytes collected for one write(2): 87 full packets of an Ethernet.
+/// Bytes collected for one write(2): some ninety full packets of an Ethernet.
 const BUFFER_LEN: usize = 128 << 10;
 
 /// A file in memory or on a disk that is being written.

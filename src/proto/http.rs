@@ -1,12 +1,12 @@
-//! One GET as a state machine, on `ureq-proto`: RFC 9110, 9112.
+//! HTTP GET as a state machine, on `ureq-proto`: RFC 9110, 9112.
 //!
 //! A body is complete only when its length or its last chunk says so; one that ends with the
-//! connection is taken as it is, since nothing tells its length. Redirects are events, because
-//! another server may be meant; one from https to http is refused. Content codings are not asked
-//! for and not undone. A download is resumed with Range and If-Range (RFC 9110 §13.1.5), or with
-//! Range alone by who can tell in the end whether it is one file.
+//! connection is accepted, since its length is unknown. Redirects are events, because they may lead
+//! to another server; one from https to http is refused. Content codings are neither requested nor
+//! decoded. A download is resumed with Range and If-Range (RFC 9110 §13.1.5), or with Range alone
+//! where the caller checks the complete file.
 //!
-//! Bytes that are not consumed are handed in again together with those that follow.
+//! Bytes that are not consumed must be handed in again, together with those that follow.
 
 #![forbid(unsafe_code)]
 
@@ -78,16 +78,16 @@ pub struct Get {
     config: Config,
     request: Option<Vec<u8>>,
     state: State,
-    /// Bytes of the body that came on this connection.
+    /// Bytes of the body received on this connection.
     received: u64,
     give_up_at: Instant,
-    /// Of the body; before that, it is the time for the head.
+    /// The least rate of the body; before that, the time limit for the head.
     rate: LeastRate,
-    /// Bytes of heads and trailers that have been consumed.
+    /// Bytes of heads and trailers consumed.
     overhead: usize,
-    /// Informational responses that have come.
+    /// Informational responses (1xx) received.
     informational: u32,
-    /// Whether the server lets the connection be used again.
+    /// Whether the server allows reuse of the connection.
     keeps_alive: bool,
     chunk: Vec<u8>,
     events: Vec<Event>,
@@ -96,7 +96,7 @@ pub struct Get {
 #[derive(Debug)]
 enum State {
     Head(Box<Call<RecvResponse>>),
-    /// So many bytes are still to come, of a body that begins at `from`.
+    /// A body of known length, of which `left` bytes are missing.
     Sized {
         left: u64,
     },
@@ -110,18 +110,18 @@ enum State {
     Ended,
 }
 
-/// What a call of [`Get::handle_input`] did.
+/// The result of [`Get::handle_input`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Consumed<'a> {
-    /// Bytes that must not be handed in again; with 0, more are needed.
+    /// How many bytes were consumed and must not be handed in again; at 0, more are needed.
     pub consumed: usize,
-    /// Bytes of the file that come next.
+    /// The next bytes of the file.
     pub body: &'a [u8],
 }
 
-/// Bytes of chunks that are taken out of their frames at a time.
+/// Bytes of a chunked body that are decoded at a time.
 const CHUNK_BUFFER_LEN: usize = 64 << 10;
-/// The most bytes of all heads and trailers of an answer; curl takes 300 KiB of them.
+/// The most bytes of all heads and trailers of an answer; curl accepts 300 KiB.
 const MAX_OVERHEAD: usize = 256 << 10;
 /// The most informational responses (1xx) before the answer: RFC 8297 lets a server send several.
 const MAX_INFORMATIONAL: u32 = 10;
@@ -130,7 +130,7 @@ impl Get {
     /// Starts with the request due at once.
     ///
     /// # Errors
-    /// [`Failure::Malformed`] when the address makes no request.
+    /// [`Failure::Malformed`] when the URL cannot be written as a request.
     pub fn new(config: Config, now: Instant) -> Result<Self, Failure> {
         let (request, call) = ask(&config)?;
         Ok(Self {
@@ -148,7 +148,7 @@ impl Get {
         })
     }
 
-    /// Takes what came from the server.
+    /// Handles bytes received from the server.
     pub fn handle_input<'a>(&'a mut self, bytes: &'a [u8], now: Instant) -> Consumed<'a> {
         if !bytes.is_empty() {
             self.give_up_at = now + self.config.stall_timeout;
@@ -210,8 +210,8 @@ impl Get {
         taken
     }
 
-    /// Takes notice that the server has closed the connection; `orderly` when nothing can have
-    /// been cut off unseen.
+    /// Handles the end of the connection; `orderly` when the server has closed it, rather than an
+    /// error.
     pub fn handle_close(&mut self, orderly: bool) {
         match &self.state {
             State::UntilClose { .. } if orderly => self.end(Event::Done),
@@ -227,7 +227,7 @@ impl Get {
         }
     }
 
-    /// Gives up when the time is over.
+    /// Ends the transfer when a timeout has expired.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|at| now >= at) {
             let received = self.received;
@@ -239,24 +239,25 @@ impl Get {
         }
     }
 
-    /// Returns when the transfer is too slow, unless more of the file comes: what is below this
-    /// machine, such as TLS, may bring nothing of it for longer than the server is silent.
+    /// Returns when the transfer is too slow unless more of the file is received. The connection
+    /// needs it as a deadline: TLS may receive bytes for a long time before it returns any of the
+    /// file.
     pub const fn too_slow_at(&self) -> Instant {
         self.rate.due_at()
     }
 
-    /// Returns whether another request may go out on the connection, once the file has come whole
-    /// and nothing but the file.
+    /// Returns whether the connection can be used for another request, after the file was received
+    /// completely.
     pub const fn is_reusable(&self) -> bool {
         self.keeps_alive && matches!(self.state, State::Ended)
     }
 
-    /// Returns the next bytes for the server.
+    /// Returns the next bytes to send.
     pub const fn poll_transmit(&mut self) -> Option<Vec<u8>> {
         self.request.take()
     }
 
-    /// Returns what happened, in order.
+    /// Returns the next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         (!self.events.is_empty()).then(|| self.events.remove(0))
     }
@@ -302,7 +303,8 @@ impl Get {
         consumed
     }
 
-    /// Counts what has been consumed that is not of the file; what has not is the beginning of more.
+    /// Counts consumed bytes that are not part of the file, and checks them and the bytes waiting
+    /// against the limits.
     fn count_overhead(&mut self, len: usize, consumed: usize) {
         self.overhead += consumed;
         let waiting = if consumed == 0 { len } else { 0 };
@@ -315,7 +317,7 @@ impl Get {
         }
     }
 
-    /// Decides by status and headers what follows.
+    /// Decides by status and headers how to continue.
     fn judge(&self, response: &Response<()>) -> Result<HeadOutcome, Failure> {
         let status = response.status();
         match status.as_u16() {
@@ -418,10 +420,10 @@ impl Get {
     }
 }
 
-/// Bytes of the longest request line and headers.
+/// The longest request in bytes: a URL of 8 KiB, a validator and credentials.
 const MAX_REQUEST_LEN: usize = 16 << 10;
 
-/// Returns the request as bytes, and what reads the answer to it.
+/// Returns the bytes of the request, and the parser of its answer.
 fn ask(config: &Config) -> Result<(Vec<u8>, Call<RecvResponse>), Failure> {
     let url = &config.url;
     let mut request = Request::get(url.to_string())
@@ -467,7 +469,7 @@ fn ask(config: &Config) -> Result<(Vec<u8>, Call<RecvResponse>), Failure> {
     }
 }
 
-/// Returns the value of a header that names a user by `user:password` (RFC 7617).
+/// Returns the value of an Authorization header for `user:password` (RFC 7617).
 pub fn basic(credentials: &str) -> String {
     let encoded = base64::engine::general_purpose::STANDARD.encode(credentials);
     format!("Basic {encoded}")

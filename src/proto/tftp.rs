@@ -1,23 +1,24 @@
-//! One read transfer as a state machine: RFC 1350, 2347, 2348, 2349 and 7440.
+//! TFTP read request as a state machine: RFC 1350, 2347, 2348, 2349 and 7440.
 //!
-//! Bytes come out each once with their place, in order but where a block was passed over, and
-//! [`Event::Done`] comes only when all have come and the length is the announced one. A duplicate is never answered with an
-//! acknowledgment while one may be on its way, which keeps the Sorcerer's Apprentice out
-//! (RFC 1123 §4.2.3.1). After a gap the last block in order is acknowledged at once, so that the
-//! server goes back without waiting for its timer (RFC 7440 §4).
+//! Each byte of the file is returned once, with its position; in order, except behind skipped
+//! blocks. [`Event::Done`] means that all bytes were received and the length is the announced one.
+//! A duplicate is not acknowledged while an acknowledgment may be under way, which prevents the
+//! Sorcerer's Apprentice Syndrome (RFC 1123 §4.2.3.1). After a gap the last block in order is
+//! acknowledged at once, so that the server goes back without waiting for its timer (RFC 7440 §4).
 //!
-//! Most servers without windows repeat a lost block only after a second or two, whatever the
-//! client does. Where waiting for that has cost more than another pass over the file would, a lost
-//! block is passed over: it is acknowledged, and the transfer ends with [`Failure::Holes`]. Of what
-//! an earlier pass has brought many blocks are acknowledged at once, none of which is waited for. QEMU's
-//! server passes over blocks by itself: it never repeats one, and goes on whatever is acknowledged.
+//! Most servers without windows repeat a lost block only after a second or two, whatever the client
+//! does. Once waiting for that has taken longer than another pass over the file would, lost blocks
+//! are skipped: they are acknowledged, and the transfer ends with [`Failure::Holes`]. In the next
+//! pass, blocks that were received before are acknowledged in bursts without waiting for them.
+//! QEMU's server skips lost blocks itself: it never repeats one, and sends the next whatever is
+//! acknowledged.
 //!
-//! A server that has been silent for a while is asked anew, since it may have been restarted, have
-//! forgotten a transfer whose last block was lost, or send blocks that are too large for a part of
-//! the way.
+//! When a server has been silent for a while, a new request is sent: the server may have been
+//! restarted, may have dropped a transfer whose last block was lost, or may be sending blocks that
+//! are too large for a part of the path.
 //!
-//! One machine is one request. Asking again, with other [`Terms`] or for the holes, is a new
-//! machine on a new socket, told by [`Config::received`] what has already come. The final
+//! One machine is one request. Another request, with other [`Terms`] or for missing blocks, is a
+//! new machine on a new socket, with [`Config::received`] saying what is already there. The final
 //! acknowledgment is not repeated: the transfer is complete without it, and the server gives up by
 //! itself.
 
@@ -45,7 +46,8 @@ use round_trip::RoundTrip;
 pub use terms::Terms;
 use terms::{agreed, encode_request};
 
-/// A server that has been silent for this part of the stall timeout is asked anew.
+/// After this part of the stall timeout without a packet a new request is sent: 3 s of 15, time for
+/// three timeouts of a server that repeats every second.
 const PATIENCE: u32 = 5;
 
 /// State machine of one read request; the caller owns the socket and the clock.
@@ -121,13 +123,13 @@ pub struct Get {
     state: State,
     round_trip: RoundTrip,
     retransmit_at: Instant,
-    /// When the server has been silent for so long that it may have forgotten the transfer.
+    /// When to send a new request, since the server may have dropped the transfer.
     ask_again_at: Instant,
     give_up_at: Instant,
     rate: LeastRate,
-    /// What the next packet to the server is.
+    /// The next packet to the server.
     due: Option<Due>,
-    /// A port that sent what belongs to no transfer of ours.
+    /// The source of a packet of an unknown transfer, which is answered with an error.
     stranger: Option<SocketAddr>,
     events: Vec<Event>,
 }
@@ -167,10 +169,10 @@ impl Get {
         get
     }
 
-    /// Takes a packet; returns the bytes of the file that it adds.
+    /// Handles a received packet; returns the bytes of the file that it adds.
     ///
     /// # Errors
-    /// Why the packet is not used; the transfer goes on.
+    /// A [`Discard`] when the packet is not used; the transfer continues.
     pub fn handle_input<'d>(
         &mut self,
         source: SocketAddr,
@@ -195,7 +197,7 @@ impl Get {
                     if block != 1 {
                         return Err(Discard::Unexpected);
                     }
-                    // The server knows no options: everything is as in RFC 1350.
+                    // Data without OACK: the server does not support options (RFC 2347).
                     self.start(source, Terms::PLAIN, None, now);
                 }
                 self.handle_data(block, data, now)
@@ -221,7 +223,7 @@ impl Get {
         }
     }
 
-    /// Repeats what was not answered in time, or gives up.
+    /// Repeats the last packet when its answer is late, or ends the transfer.
     pub fn handle_timeout(&mut self, now: Instant) {
         match &self.state {
             State::Requesting { requests } if now >= self.give_up_at => {
@@ -259,14 +261,14 @@ impl Get {
         }
     }
 
-    /// Ends the transfer; returns what another request for the rest begins with.
+    /// Ends the transfer; returns the configuration of a request for the rest.
     pub fn into_config(mut self) -> Config {
-        // What passed before the first answer does not count.
+        // The rate is measured from the first answer on.
         self.config.rate = self.config.last_received_at.map(|_| self.rate);
         self.config
     }
 
-    /// Gives the transfer up and tells the server why, at the next [`Get::poll_transmit`].
+    /// Aborts the transfer, with an ERROR packet to the server at the next [`Get::poll_transmit`].
     pub fn abort(&mut self, message: &'static str) {
         let server = match &self.state {
             State::Receiving(reception) => reception.server,
@@ -276,7 +278,7 @@ impl Get {
         self.state = State::Ended { server };
     }
 
-    /// Writes the next packet to be sent into `buf`, which is emptied before.
+    /// Writes the next packet to send into `buf`, replacing its content.
     pub fn poll_transmit(&mut self, buf: &mut Vec<u8>) -> Option<Transmit> {
         buf.clear();
         if let Some(destination) = self.stranger.take() {
@@ -307,7 +309,7 @@ impl Get {
         Some(Transmit { destination })
     }
 
-    /// Returns what happened, in order.
+    /// Returns the next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         (!self.events.is_empty()).then(|| self.events.remove(0))
     }
@@ -324,8 +326,8 @@ impl Get {
         }
     }
 
-    /// Returns how many packets, at most, the server is sending without waiting for one of ours: the
-    /// rest of a window that has begun to come; or 1.
+    /// Returns how many packets the server may send without an acknowledgment: the rest of a window
+    /// that has begun; or 1.
     pub fn packets_under_way(&self) -> u16 {
         match &self.state {
             State::Receiving(reception) => reception.rest_of_window(),
@@ -333,7 +335,7 @@ impl Get {
         }
     }
 
-    /// Returns when a transfer that goes on no better ends.
+    /// Returns when the transfer ends unless it makes progress.
     fn end_at(&self) -> Instant {
         let silent_at = self.ask_again_at.min(self.give_up_at);
         silent_at.min(self.rate.due_at())
@@ -351,7 +353,7 @@ impl Get {
         self.retransmit_at = now + self.round_trip.timeout();
     }
 
-    /// Notes that the server is there.
+    /// Restarts the timeouts for silence.
     fn note_answer(&mut self, now: Instant) {
         self.config.last_received_at = Some(now);
         self.ask_again_at = now + self.config.stall_timeout / PATIENCE;
@@ -366,7 +368,7 @@ impl Get {
     ) -> Result<(), Discard> {
         match &self.state {
             State::Requesting { .. } => {}
-            // Its acknowledgment was lost, or is on its way.
+            // A repeated OACK: our acknowledgment was lost, or is under way.
             State::Receiving(reception) if reception.blocks.count() == 0 => {
                 return Err(self.handle_duplicate(now));
             }
@@ -427,7 +429,7 @@ impl Get {
         let may_be_ahead = is_repeating || reception.was_ahead;
         let skipped = match reception.blocks.place(block, may_be_ahead) {
             BlockPosition::Next => 0,
-            // The server took an acknowledgment that was sent ahead of the block, or takes any.
+            // The server accepted an acknowledgment for a block not yet received, or accepts any.
             BlockPosition::Ahead(distance) if reception.terms.window == 1 => distance,
             BlockPosition::Ahead(distance) => {
                 let is_new_round = reception.ahead.is_none_or(|seen| distance <= seen);
@@ -484,7 +486,7 @@ impl Get {
         }
     }
 
-    /// Acknowledges the window that has come, and what need not come again.
+    /// Acknowledges a complete window, and blocks that were received by an earlier request.
     fn go_on(&mut self, now: Instant) {
         let State::Receiving(reception) = &mut self.state else {
             return;
@@ -497,8 +499,8 @@ impl Get {
         }
     }
 
-    /// Says again what has come, in case the server did not hear it; and acknowledges more than that
-    /// thereafter, in case it did and what it sent thereupon was lost.
+    /// Repeats the last acknowledgment, in case it was lost; and then acknowledges blocks not yet
+    /// received, in case the block sent in answer was lost.
     fn repeat_acknowledgment(&mut self, now: Instant) {
         let State::Receiving(reception) = &mut self.state else {
             return;
@@ -521,7 +523,8 @@ impl Get {
         }
     }
 
-    /// Repeats the acknowledgment if the last one is so old that it must have been lost.
+    /// Repeats the acknowledgment if the last one is older than the timeout, so that it was
+    /// probably lost.
     fn handle_duplicate(&mut self, now: Instant) -> Discard {
         self.note_second_answer();
         if let State::Receiving(reception) = &self.state
@@ -532,7 +535,7 @@ impl Get {
         Discard::Duplicate
     }
 
-    /// Waits longer from now on if the last acknowledgment went out twice and both were heard.
+    /// Lengthens the timeout if the last acknowledgment was sent twice and both were answered.
     fn note_second_answer(&mut self) {
         if let State::Receiving(reception) = &mut self.state
             && core::mem::take(&mut reception.is_repeated)
@@ -541,7 +544,7 @@ impl Get {
         }
     }
 
-    /// Acknowledges all that has come, which begins a new window.
+    /// Acknowledges all blocks received, which begins a new window.
     fn acknowledge(&mut self, now: Instant) {
         let State::Receiving(reception) = &mut self.state else {
             return;

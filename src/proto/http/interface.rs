@@ -1,4 +1,4 @@
-//! What a transfer is given and what it hands out.
+//! The configuration of a transfer, and the events that it returns.
 
 use crate::prelude::*;
 use core::time::Duration;
@@ -8,62 +8,63 @@ use ureq_proto::http::StatusCode;
 use crate::text::safe::Safe;
 use crate::text::url::Url;
 
-/// What to fetch, and within which limits.
+/// Configuration of a transfer.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The file.
     pub url: Url,
-    /// The transfer has failed when no byte has come for so long.
+    /// The transfer fails after this time without a byte.
     pub stall_timeout: Duration,
-    /// The most bytes that the file may have.
+    /// The longest that the file may be, in bytes.
     pub max_len: u64,
-    /// What has come of it already.
+    /// The part of the file that is already there.
     pub resume: Option<Resume>,
-    /// Who is asked in place of the server, in the clear.
+    /// The proxy that the request is sent to, where it is not a tunnel.
     pub proxy: Option<Proxy>,
 }
 
-/// A proxy that is told the whole address (RFC 9112 §3.2.2).
+/// A proxy that gets the absolute URL in the request line (RFC 9112 §3.2.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxy {
     /// `user:password`.
     pub credentials: Option<String>,
 }
 
-/// What has come of a file, to go on behind it.
+/// The part of a file that is already there, to resume behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resume {
-    /// Bytes, 1 or more.
+    /// Its length in bytes, 1 or more.
     pub len: u64,
-    /// The entity tag or date of what has come; without, whatever file the server has now goes on.
+    /// The entity tag or date of that file; without it the server continues with whatever file it
+    /// has now.
     pub validator: Option<String>,
 }
 
-/// What happened.
+/// Progress of a transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The file begins to come.
+    /// The body begins.
     Started(BodyStart),
-    /// The file is elsewhere.
+    /// The server redirects to another URL.
     Redirected(Url),
-    /// The last byte has come.
+    /// The file is complete.
     Done,
-    /// The transfer has ended without the file.
+    /// The transfer has failed.
     Failed(Failure),
 }
 
-/// What the head of an answer says of the bytes that follow.
+/// The head of an answer, about the bytes that follow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BodyStart {
-    /// Their place in the file: 0, or the length to resume at.
+    /// Their position in the file: 0, or the length to resume at.
     pub from: u64,
     /// The length of the whole file, when the server says so.
     pub len: Option<u64>,
-    /// By what to resume this very file.
+    /// The entity tag or date for resuming this file.
     pub validator: Option<String>,
 }
 
-/// Why a transfer ended without the file.
+/// The reason why a transfer failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The server has no such file.
@@ -72,30 +73,30 @@ pub enum Failure {
     /// The server refuses for another reason.
     #[error("the server answers {0}")]
     Refused(StatusCode),
-    /// What came is not HTTP.
+    /// The answer is not HTTP.
     #[error("the server's answer cannot be read: {0}")]
     Malformed(String),
-    /// The redirection leads nowhere.
+    /// The redirection cannot be followed.
     #[error("the redirection to \"{}\" cannot be followed", Safe::name(.0))]
     BadRedirect(String),
     /// The connection ended before the file.
     #[error("the connection ended after {received} bytes")]
     Truncated {
-        /// Bytes of the file that this connection brought.
+        /// Bytes of the file received on this connection.
         received: u64,
     },
-    /// No byte came for the stall timeout.
-    #[error("nothing more came after {received} bytes")]
+    /// No byte was received for the stall timeout.
+    #[error("nothing more was received after {received} bytes")]
     Stalled {
-        /// Bytes of the file that this connection brought.
+        /// Bytes of the file received on this connection.
         received: u64,
     },
-    /// Less came than a server must send that is of use.
+    /// The server sends less than the least useful rate.
     #[error(
         "the server is too slow: {received} bytes received, the last at less than 512 a second"
     )]
     TooSlow {
-        /// Bytes of the file that this connection brought.
+        /// Bytes of the file received on this connection.
         received: u64,
     },
     /// The file is larger than allowed.
@@ -107,7 +108,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Returns whether asking again may help.
+    /// Returns whether another request may help.
     pub const fn is_passing(&self) -> bool {
         match self {
             Self::Truncated { .. } | Self::Stalled { .. } | Self::TooSlow { .. } => true,

@@ -1,34 +1,33 @@
-//! Block numbers, which have 16 bits while files have more blocks than that.
+//! Block numbers of 16 bits, for files with more blocks than that.
 //!
-//! RFC 1350 ends at block 65535. Servers go on with 0 (RFC 7440 errata and most servers) or
-//! with 1; which of the two is seen from the first numbers behind 65535. Within a window a 1
-//! may also mean that block 0 was lost, and only some sights are proof then (see
-//! [`Blocks::place`]).
+//! RFC 1350 ends at block 65535. Servers go on with 0 (RFC 7440 errata and most servers) or with 1;
+//! the first numbers after 65535 show which of the two. Within a window a 1 may also mean that
+//! block 0 was lost, and only some numbers are proof then (see [`Blocks::place`]).
 
-/// Where a block stands in relation to those that have come.
+/// The position of a block relative to those received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BlockPosition {
-    /// The one that is due.
+    /// The next block.
     Next,
     /// Inside the window, with blocks missing before it; how many.
     Ahead(u16),
-    /// The last one that came, again.
+    /// The last received block, again.
     Last,
-    /// From the past, or from nowhere.
+    /// Older, or outside the window.
     Elsewhere,
 }
 
-/// What follows 65535.
+/// The block number after 65535.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RollOver {
     ToZero,
     ToOne,
 }
 
-/// Counts the blocks that came in order.
+/// Counts the blocks received in order.
 #[derive(Debug)]
 pub(super) struct Blocks {
-    /// Blocks that came, which is the true number of the last one.
+    /// Blocks received, which is the number of the last one without roll-over.
     count: u64,
     window: u16,
     roll_over: Option<RollOver>,
@@ -36,9 +35,10 @@ pub(super) struct Blocks {
     ones: u8,
 }
 
-/// Without windows, the server may be so many blocks ahead of what has come.
+/// How many blocks a server without windows may be ahead: twice the longest burst of
+/// acknowledgments.
 pub(super) const MOST_AHEAD: u16 = 64;
-/// So many rounds in a row can hardly lose the same block 0.
+/// At 30 % loss, 8 windows in a row lose the same block once in 15,000 cases.
 const CONVINCING_ONES: u8 = 8;
 
 impl Blocks {
@@ -55,18 +55,18 @@ impl Blocks {
         self.count
     }
 
-    /// Goes on by so many blocks.
+    /// Advances by this number of blocks.
     pub(super) fn advance(&mut self, by: u16) {
         self.count += u64::from(by);
     }
 
-    /// Returns the number that acknowledges all that came and so many more.
+    /// Returns the block number that acknowledges all received blocks and `ahead` more.
     pub(super) fn acknowledged(&self, ahead: u16) -> u16 {
         self.on_wire(self.count + u64::from(ahead))
     }
 
-    /// Returns how many of the next blocks have numbers that are known without seeing them, up to
-    /// `most`.
+    /// Returns how many of the next blocks, up to `most`, have numbers that are known before they
+    /// are received.
     pub(super) fn known_numbers(&self, most: u16) -> u16 {
         match (self.roll_over, u16::try_from(self.count)) {
             (None, Ok(count)) => most.min(u16::MAX - count),
@@ -74,13 +74,13 @@ impl Blocks {
         }
     }
 
-    /// Returns where the block numbered `number` stands; `may_be_ahead` when the server may have
-    /// heard more than one acknowledgment since the last block.
+    /// Returns the position of the block numbered `number`; `may_be_ahead` when the server may have
+    /// received more than one acknowledgment since the last block.
     ///
-    /// When the roll-over is due and not yet known, 0 proves one kind. All of the next window
+    /// When the roll-over is next and its kind unknown, 0 proves one kind. All of the next window
     /// lies behind 65535 then, so its last number is the window size only if it goes on with 1.
-    /// Without windows a 1 is proof by itself; but a server that goes on with every acknowledgment may
-    /// have sent it behind a 0, and then it does not come twice.
+    /// Without windows a 1 is proof by itself; but a server that sends a block for every
+    /// acknowledgment may have sent it after a lost 0, and then it does not arrive twice.
     pub(super) fn place(&mut self, number: u16, may_be_ahead: bool) -> BlockPosition {
         if self.count == 65_535 && self.roll_over.is_none() {
             match number {

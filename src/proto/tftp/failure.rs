@@ -1,10 +1,10 @@
-//! Why a transfer failed, and why a packet is not used.
+//! The reasons for failed transfers and discarded packets.
 
 use crate::packet::tftp::ErrorCode;
 use crate::prelude::*;
 use crate::reader::DecodeError;
 
-/// Why a transfer ended without the file.
+/// The reason why a transfer failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The server sent an ERROR packet.
@@ -14,53 +14,53 @@ pub enum Failure {
         code: ErrorCode,
         /// Its text, safe to print.
         message: String,
-        /// Whether it was the answer to the request.
+        /// Whether it was the answer to the read request.
         at_request: bool,
     },
-    /// The server agreed to what was not asked.
-    #[error("the server answers with the option {0}, which was not asked for")]
+    /// The server acknowledged an option that was not requested.
+    #[error("the server answers with the option {0}, which was not requested")]
     BadOptions(String),
-    /// Not a single answer came.
+    /// No answer was received.
     #[error("no answer to {requests} requests; is there a TFTP server, and may UDP pass?")]
     NoAnswer {
         /// Requests sent.
         requests: u32,
     },
-    /// Nothing new came for so long that the server is better asked again.
-    #[error("the server fell silent after {received} bytes")]
+    /// Nothing new was received for a while; a new request may help.
+    #[error("the server stopped answering after {received} bytes")]
     Silent {
-        /// Bytes that had come.
+        /// Bytes received until then.
         received: u64,
     },
-    /// Nothing new came for the stall timeout.
-    #[error("nothing more came after {received} bytes")]
+    /// Nothing new was received for the stall timeout.
+    #[error("nothing more was received after {received} bytes")]
     Stalled {
-        /// Bytes that had come.
+        /// Bytes received until then.
         received: u64,
     },
-    /// Less came than a server must send that is of use.
+    /// The server sends less than the least useful rate.
     #[error(
         "the server is too slow: {received} bytes received, the last at less than 512 a second"
     )]
     TooSlow {
-        /// Bytes that had come.
+        /// Bytes received until then.
         received: u64,
     },
-    /// Blocks were passed over; asking again for the same brings them.
+    /// Blocks were skipped; another request fetches them.
     #[error("{missing} bytes were lost on the way")]
     Holes {
-        /// Bytes that have not come in any request.
+        /// Bytes missing after all requests.
         missing: u64,
     },
-    /// Windows come with holes so often that smaller ones are faster.
+    /// Windows have losses so often that smaller ones are faster.
     #[error("too many packets are lost")]
     Lossy,
-    /// The file ended elsewhere than announced.
+    /// The file does not have the announced length.
     #[error("the server announced {announced} bytes and sent {received}")]
     WrongLen {
         /// The length in `tsize`.
         announced: u64,
-        /// What came.
+        /// The length received.
         received: u64,
     },
     /// An earlier answer announced another length.
@@ -79,7 +79,7 @@ pub enum Failure {
     },
 }
 
-/// Why a packet was not used.
+/// The reason why a packet was discarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Discard {
     /// It is not TFTP.
@@ -91,10 +91,10 @@ pub enum Discard {
     /// It is from another port than the transfer's.
     #[error("of another transfer")]
     UnknownTransfer,
-    /// It has no meaning in this state.
+    /// It is not expected in this state.
     #[error("out of turn")]
     Unexpected,
-    /// It came before.
+    /// It has been received before.
     #[error("a duplicate")]
     Duplicate,
     /// Blocks before it are missing.

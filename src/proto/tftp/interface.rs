@@ -1,4 +1,4 @@
-//! What a transfer is given and what it hands out.
+//! The configuration of a transfer, and the chunks, packets and events that it returns.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -10,35 +10,35 @@ use crate::packet::tftp::ErrorCode;
 use crate::prelude::*;
 use crate::time::{Instant, LeastRate};
 
-/// What to fetch, and within which limits.
+/// Configuration of a transfer.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The server's address and its port for requests, which is 69 by default.
     pub server: SocketAddr,
-    /// The file's name, as the server knows it.
+    /// The file's name on the server.
     pub file: String,
-    /// What to ask for.
+    /// The options to request.
     pub terms: Terms,
-    /// The transfer has failed when so long nothing new has come.
+    /// The transfer fails after this time without new data.
     pub stall_timeout: Duration,
-    /// The most bytes that the file may have.
+    /// The longest that the file may be, in bytes.
     pub max_len: u64,
-    /// What earlier requests of the same transfer have brought, which is not handed out again.
+    /// The parts received by earlier requests for the same file, which are not returned again.
     pub received: ByteRanges,
-    /// The length that an earlier request of the same transfer was told.
+    /// The length that an earlier answer announced.
     pub expected_len: Option<u64>,
-    /// When the last block came, or the first answer, by earlier requests of the same transfer.
+    /// When earlier requests for the same file received the last block, or the first answer.
     pub last_received_at: Option<Instant>,
-    /// How fast it must go on, which earlier requests of the same transfer have begun to measure.
+    /// The least rate, as earlier requests for the same file have begun to measure it.
     pub rate: Option<LeastRate>,
 }
 
-/// A piece of the file.
+/// A part of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileChunk<'a> {
-    /// Where in the file it begins.
+    /// Its position in the file.
     pub at: u64,
-    /// What it is; may be nothing.
+    /// Its content; may be empty.
     pub bytes: &'a [u8],
 }
 
@@ -46,33 +46,33 @@ impl FileChunk<'_> {
     pub(super) const NONE: Self = Self { at: 0, bytes: &[] };
 }
 
-/// Where a packet goes.
+/// Destination of a packet to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transmit {
     /// The server's address and its port for this transfer.
     pub destination: SocketAddr,
 }
 
-/// What happened.
+/// Progress of a transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The server answered; nothing but its packets matter from now on.
+    /// The server has answered, from the port of the transfer.
     Started {
         /// The port it chose for the transfer.
         server: SocketAddr,
-        /// The whole length, when it says so.
+        /// The length of the file, if announced (`tsize`).
         len: Option<u64>,
-        /// What was agreed on.
+        /// The negotiated options.
         terms: Terms,
     },
-    /// The last byte has come.
+    /// The file is complete.
     Done,
-    /// The transfer has ended without the file.
+    /// The transfer has failed.
     Failed(Failure),
 }
 
 impl Config {
-    /// Checks the length that a file has by a block that ends at `end`.
+    /// Checks a block that ends at `end` against the limit and the announced length.
     pub(super) fn check_len(
         &self,
         announced: Option<u64>,

@@ -1,4 +1,4 @@
-//! What has come of a transfer, and what that says about the path.
+//! The received part of a transfer, and what it shows about losses on the path.
 
 use alloc::collections::BTreeMap;
 use core::net::SocketAddr;
@@ -15,39 +15,39 @@ pub(super) struct Reception {
     pub(super) terms: Terms,
     pub(super) announced_len: Option<u64>,
     pub(super) blocks: Blocks,
-    /// So many blocks behind the last that came have been acknowledged without having come in this
-    /// transfer, in one go.
+    /// Blocks behind the last received one that were acknowledged ahead of receiving them.
     pub(super) passed_over: u16,
-    /// The same by all that was sent: what goes out again may not have been heard.
+    /// The most that this has been since the last block, as an acknowledgment may have been lost.
     farthest: u16,
-    /// Which blocks behind the last that came are to be acknowledged, at once.
+    /// Blocks behind the last received one to acknowledge at once.
     pub(super) burst: Range<u16>,
-    /// Which are to be acknowledged one by one, until one is answered.
+    /// Blocks to acknowledge one by one, until one is answered.
     pub(super) sweep: Range<u16>,
-    /// The server was once ahead of what had come, without windows.
+    /// Whether the server has been ahead once, without windows.
     pub(super) was_ahead: bool,
     /// Blocks since the last acknowledgment.
     pub(super) in_window: u16,
-    /// The furthest block behind the gap that this round of the server has shown.
+    /// The last block received behind a gap, in this window.
     pub(super) ahead: Option<u16>,
     pub(super) acknowledged_at: Instant,
-    /// An acknowledgment went out twice, and it is not yet known that both were heard.
+    /// Whether the last acknowledgment was sent twice, and not both were answered yet.
     pub(super) is_repeated: bool,
-    /// Acknowledgments sent, by which the loss is judged.
+    /// Acknowledgments sent, for estimating the loss.
     pub(super) rounds: u32,
     started_at: Instant,
-    /// When a block came that was due.
+    /// When the last expected block was received.
     advanced_at: Instant,
-    /// How long was waited for blocks beyond their time, and for how many.
+    /// Time spent waiting for late blocks, and their number.
     waited: Duration,
     late: u32,
 }
 
-/// So many late blocks tell how many more are to be expected.
+/// After this number of late blocks their share is taken as typical; one or two may be chance.
 const LATE_ENOUGH: u32 = 3;
-/// After so many rounds it is judged whether the window suits the path.
+/// Windows received before their loss is judged.
 const ROUNDS_TO_JUDGE: u32 = 32;
-/// Fewer bytes than this are received again for a better window, where the length is unknown.
+/// Less than this may be fetched again for a better window, where the length is unknown: a quarter
+/// of a typical kernel.
 const CHEAP_TO_REPEAT: u64 = 4 << 20;
 
 impl Reception {
@@ -55,7 +55,7 @@ impl Reception {
         Self {
             server,
             terms,
-            // Some servers send the 0 of the request back.
+            // Some servers return the 0 of the request.
             announced_len: len.filter(|len| *len > 0),
             blocks: Blocks::new(terms.window),
             passed_over: 0,
@@ -75,12 +75,12 @@ impl Reception {
         }
     }
 
-    /// Returns where in the file the next block begins.
+    /// Returns the position of the next block in the file.
     pub(super) fn position(&self) -> u64 {
         self.blocks.count() * u64::from(self.terms.block_len)
     }
 
-    /// Returns how many blocks are left of a window that has begun to come, and of the file; or 1.
+    /// Returns how many blocks are left of a window that has begun, and of the file; or 1.
     pub(super) fn rest_of_window(&self) -> u16 {
         let block_len = u64::from(self.terms.block_len);
         let rest_of_file = match self.announced_len {
@@ -95,8 +95,8 @@ impl Reception {
         u16::try_from(rest_of_file).map_or(rest, |blocks| rest.min(blocks))
     }
 
-    /// Takes a block that has so many before it that have not come; `was_late` when it had to be asked
-    /// for again.
+    /// Records a block, with `skipped` missing blocks before it; `was_late` when the acknowledgment
+    /// before it had to be repeated.
     pub(super) fn advance(&mut self, skipped: u16, was_late: bool, now: Instant) {
         self.blocks.advance(skipped + 1);
         self.was_ahead |= skipped > 0;
@@ -112,22 +112,23 @@ impl Reception {
         self.in_window += 1;
     }
 
-    /// Acknowledges at once what follows and has come in earlier requests: a server without windows
-    /// takes one acknowledgment after the other, and need not be waited for.
+    /// Acknowledges in a burst the next blocks that earlier requests have received: a server
+    /// without windows handles one acknowledgment after the other, and its blocks need not be
+    /// waited for.
     pub(super) fn hurry(&mut self, received: &ByteRanges) {
         let known = self.known_ahead(received).max(self.passed_over);
         self.burst = self.passed_over + 1..known + 1;
         self.passed_over = known;
     }
 
-    /// Returns the next number to be sent at once.
+    /// Returns the next block number of the burst.
     pub(super) fn next_of_burst(&mut self) -> Option<u16> {
         let ahead = self.burst.next()?;
         Some(self.blocks.acknowledged(ahead))
     }
 
-    /// Begins to find out where the server is when the last acknowledgments have gone out in vain,
-    /// `round` times: it takes only that of the block it has sent.
+    /// Starts a sweep to find the server's block after `round` unanswered acknowledgments: it
+    /// accepts only that of the block it has sent.
     pub(super) fn search(&mut self, round: u32, received: &ByteRanges, now: Instant) {
         self.farthest = self.farthest.max(self.passed_over);
         self.passed_over = 0;
@@ -137,14 +138,14 @@ impl Reception {
         self.sweep = 1..reach.min(u16::try_from(round).unwrap_or(u16::MAX)) + 1;
     }
 
-    /// Returns the next of them, as the number of blocks that it passes over.
+    /// Returns the next step of the sweep, as the number of blocks that it skips.
     pub(super) fn next_of_sweep(&mut self) -> Option<u16> {
         self.passed_over = self.sweep.next()?;
         Some(self.passed_over)
     }
 
-    /// Returns how many of the next blocks need not come, and may be acknowledged: the last one, with
-    /// which the transfer ends, is none of them.
+    /// Returns how many of the next blocks were received before and may be acknowledged unseen; not
+    /// the last block, which ends the transfer.
     fn known_ahead(&self, received: &ByteRanges) -> u16 {
         let Some(len) = self.announced_len.filter(|_| self.terms.window == 1) else {
             return 0;
@@ -159,9 +160,8 @@ impl Reception {
         self.blocks.known_numbers(most.min(MOST_AHEAD / 2))
     }
 
-    /// Returns whether the next `ahead` blocks may be passed over: another pass over the file costs
-    /// less than the waiting for lost blocks, and the last block is none of them, since the
-    /// transfer ends with it.
+    /// Returns whether to skip the next `ahead` blocks: another pass over the file takes less time
+    /// than waiting for lost blocks. The last block, which ends the transfer, is never skipped.
     fn may_pass_over(&self, ahead: u16, now: Instant) -> bool {
         let (position, block_len) = (self.position(), u64::from(self.terms.block_len));
         let Some(len) = self.announced_len else {
@@ -177,15 +177,15 @@ impl Reception {
         }
         let waited = self.waited + now.since(self.advanced_at);
         let took = now.since(self.started_at).saturating_sub(waited);
-        // Whether waiting has taken longer than another pass over the file would, or will have by the
-        // end if it goes on so.
+        // Waiting has taken longer than another pass over the file would, or will have by the end
+        // at this rate.
         let passed = waited.as_nanos().saturating_mul(position.into());
         let has_cost = passed > took.as_nanos().saturating_mul(len.into());
         has_cost || self.late >= LATE_ENOUGH && waited > took
     }
 
-    /// Returns whether a smaller window would do better: less than a quarter of each is of use, and
-    /// what has come is little.
+    /// Returns whether a smaller window would be faster: less than a quarter of each window arrives
+    /// in order, and little has been received yet.
     pub(super) fn is_lossy(&self) -> bool {
         let useful = self.blocks.count() / u64::from(self.rounds.max(1));
         let cheap = match self.announced_len {
@@ -210,14 +210,14 @@ impl ByteRanges {
         if start >= end {
             return;
         }
-        // Most often it goes on where the last one ends.
+        // Mostly it continues the last range.
         if let Some(mut last) = self.0.last_entry()
             && *last.get() == start
         {
             last.insert(end);
             return;
         }
-        // What touches it becomes one with it; usually that is the one range before.
+        // Merges the ranges that it touches; usually that is one.
         while let Some((&from, &to)) = self.0.range(..=end).next_back()
             && to >= start
         {
@@ -228,18 +228,18 @@ impl ByteRanges {
         self.0.insert(start, end);
     }
 
-    /// Returns whether all of `range` has come.
+    /// Returns whether all of `range` is in the set.
     pub fn contains(&self, range: Range<u64>) -> bool {
         range.is_empty() || self.reach_from(range.start) >= range.end
     }
 
-    /// Returns up to where everything from `start` on has come; `start` itself when that has not.
+    /// Returns the end of the range that contains `start`; `start` itself when there is none.
     pub fn reach_from(&self, start: u64) -> u64 {
         let before = self.0.range(..=start).next_back();
         before.map_or(start, |(_, end)| start.max(*end))
     }
 
-    /// Returns how many bytes have come.
+    /// Returns how many bytes are in the set.
     pub fn count(&self) -> u64 {
         self.0.iter().map(|(start, end)| end - start).sum()
     }

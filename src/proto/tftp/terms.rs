@@ -1,4 +1,4 @@
-//! What is asked of a server, and what is asked next when that did not go well.
+//! The options of a request, their negotiation, and what to request next after a failure.
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -10,10 +10,10 @@ use crate::packet::tftp::{
 use crate::prelude::*;
 use crate::text::safe::text_of;
 
-/// Bytes in a block where no option says otherwise (RFC 1350 §2).
+/// Bytes in a block without the option `blksize` (RFC 1350 §2).
 pub(super) const DEFAULT_BLOCK_LEN: u16 = 512;
 const UDP_HEADER_LEN: u16 = 8;
-/// Bytes of a window, 256 blocks that fill Ethernet's packets.
+/// Bytes in a window, 256 full packets of an Ethernet: a gigabit for 3 ms.
 const WINDOW_LEN: u32 = 256 * 1468;
 
 /// The options of a request.
@@ -21,7 +21,7 @@ const WINDOW_LEN: u32 = 256 * 1468;
 pub struct Terms {
     /// Bytes in a block, 8 to 65464.
     pub block_len: u16,
-    /// Blocks in a row without an acknowledgment, 1 or more; the option is left out at 1.
+    /// Blocks per acknowledgment, 1 or more; the option is left out at 1.
     pub window: u16,
     /// Whether any option is sent; without, the two above are 512 and 1.
     pub options: bool,
@@ -38,15 +38,15 @@ impl fmt::Display for Terms {
 }
 
 impl Terms {
-    /// A request as RFC 1350 has it.
+    /// A request without options (RFC 1350).
     pub const PLAIN: Self = Self {
         block_len: DEFAULT_BLOCK_LEN,
         window: 1,
         options: false,
     };
 
-    /// Returns what is asked first: blocks that fill a datagram of `path_mtu` bytes without
-    /// being fragmented, and windows that fill a path of 3 ms at a gigabit.
+    /// Returns the options of the first request: blocks that fill a packet of `path_mtu` bytes
+    /// without fragmentation, and windows that fill a path of 3 ms at a gigabit.
     pub fn best(path_mtu: u16, server: &SocketAddr) -> Self {
         let ip_header_len: u16 = if server.is_ipv4() { 20 } else { 40 };
         let headers = ip_header_len + UDP_HEADER_LEN + DATA_HEADER_LEN;
@@ -59,8 +59,8 @@ impl Terms {
         }
     }
 
-    /// Returns what to ask after `failure`, or none when asking again does not help. What is returned is
-    /// `self` only where there was something to be had.
+    /// Returns what to request after `failure`, or none when another request does not help. The
+    /// same options are returned only after a failure with progress.
     pub fn after(self, failure: &Failure) -> Option<Self> {
         match failure {
             Failure::Refused {
@@ -69,14 +69,14 @@ impl Terms {
             }
             | Failure::BadOptions(_)
             | Failure::Lossy => Some(self.with_smaller_window().unwrap_or(Self::PLAIN)),
-            // Servers older than RFC 2347 have no better code for what they do not know.
+            // Servers older than RFC 2347 have no better error code for unknown options.
             Failure::Refused {
                 code: ErrorCode::NOT_DEFINED | ErrorCode::ILLEGAL_OPERATION,
                 at_request: true,
                 ..
             } => Some(Self::PLAIN),
-            // Blocks as large as the first link allows may be too large for a later one, which mostly
-            // carries what an Ethernet does but for some headers around it.
+            // Blocks that fit the first link may be too large for a later one, which is mostly an
+            // Ethernet with tunnel headers.
             Failure::Silent { received: 0 } if self.options => Some(match self.block_len {
                 1429.. => Self {
                     block_len: 1428,
@@ -114,7 +114,8 @@ impl Terms {
     }
 }
 
-/// Seconds after which the server is to repeat by itself; our own timer is mostly faster.
+/// The server's retransmission timeout in seconds, the least that RFC 2349 allows; our own is
+/// mostly shorter.
 const SERVER_TIMEOUT: &str = "1";
 
 /// Writes a request for `file` into `buf`.
@@ -136,12 +137,13 @@ pub(super) fn encode_request(file: &str, terms: &Terms, buf: &mut Vec<u8>) {
     request.encode(buf);
 }
 
-/// Returns what holds by the server's answer, with the length it announces.
+/// Returns the options negotiated by the server's answer, and the length that it announces.
 ///
-/// RFC 2347 lets a server leave options out, RFC 2348 and 7440 lower a value, nobody add one.
+/// A server may leave options out (RFC 2347) and lower a value (RFC 2348, 7440), but not add an
+/// option.
 ///
 /// # Errors
-/// The option that does not fit, printable.
+/// The option that was not requested or has a wrong value, as printable text.
 pub(super) fn agreed(asked: &Terms, options: Options<'_>) -> Result<(Terms, Option<u64>), String> {
     let mut terms = Terms {
         options: asked.options,

@@ -1,10 +1,10 @@
 //! minisign signatures, and the keys that they are checked with.
 //!
 //! A signature is Ed25519 over the BLAKE2b of the file, and a second one over both the first and
-//! the trusted comment, as `minisign -S` writes them. The older kind, over the file itself, is
-//! refused: it takes the whole file at once.
+//! the trusted comment, as `minisign -S` writes them. The legacy kind, over the file itself, is
+//! refused: checking it needs the whole file in one buffer.
 //!
-//! Nothing here fetches; files come in pieces, in order.
+//! The file is passed in parts, in order.
 
 #![forbid(unsafe_code)]
 
@@ -23,14 +23,14 @@ use crate::time::Date;
 /// certificates, is read only so that the error can say what it is.
 pub const MAX_SIGNATURE_LEN: u64 = 1 << 16;
 
-/// Why a file is not what it should be, or that cannot be told.
+/// The reason why a signature is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
     /// No key can be read.
     #[error("not a minisign public key: {0}")]
     Key(String),
-    /// What should be a signature is none.
-    #[error("what is beside it is no minisign signature")]
+    /// It is not a signature.
+    #[error("the signature file is not a minisign signature")]
     Malformed,
     /// It is a signature of another kind.
     #[error("the signature is {0}, and only those of minisign are checked; sign with minisign -S")]
@@ -38,28 +38,28 @@ pub enum SignatureError {
     /// It was made by `minisign -S -l`.
     #[error("the signature is of the old kind; sign without -l")]
     Legacy,
-    /// Another key made it.
-    #[error("the signature is by none of the known keys")]
+    /// It was made with another key.
+    #[error("the signature is by none of the trusted keys")]
     UnknownKey,
-    /// The file or the signature was changed.
+    /// The file or the signature was modified.
     #[error("the signature does not fit the file")]
     Mismatch,
 }
 
-/// The keys whose signatures count.
+/// The trusted public keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Keys(Vec<Key>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Key {
     public: PublicKey,
-    /// The number that minisign shows for it.
+    /// The key ID that minisign shows.
     id: u64,
 }
 
 impl Keys {
-    /// Adds the keys in `text`: the content of files as `minisign -G` writes them, or what stands in
-    /// their second line.
+    /// Adds the keys in `text`: the content of files that `minisign -G` writes, or only their
+    /// second line.
     ///
     /// # Errors
     /// [`SignatureError::Key`] for a line that is neither key nor comment, or a text without a key.
@@ -83,10 +83,11 @@ impl Keys {
         self.0.is_empty()
     }
 
-    /// Begins to check a file against the signature in `text`.
+    /// Starts checking a file against a signature.
     ///
     /// # Errors
-    /// Why no file can fit the signature.
+    /// [`SignatureError::UnknownKey`] when no trusted key made it, [`SignatureError::Legacy`] for
+    /// the old kind.
     pub fn check<'k>(&'k self, signature: &'k Signature) -> Result<Check<'k>, SignatureError> {
         for key in &self.0 {
             match key.public.verify_stream(&signature.0) {
@@ -108,7 +109,7 @@ impl Keys {
     }
 }
 
-/// Reads the second line of a public key: its algorithm, its number and itself, 42 bytes in all.
+/// Parses the second line of a public key file: algorithm, key ID and key, 42 bytes in all.
 fn parse_key(line: &str) -> Option<Key> {
     let public = PublicKey::from_base64(line).ok()?;
     let bytes = base64::engine::general_purpose::STANDARD
@@ -121,7 +122,7 @@ fn parse_key(line: &str) -> Option<Key> {
     })
 }
 
-/// Who signed a file, and what the signature says about it.
+/// The key that signed a file, and the trusted comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signer {
     key_id: u64,
@@ -130,8 +131,8 @@ pub struct Signer {
 }
 
 impl fmt::Display for Signer {
-    /// Writes the number of the key, as minisign shows it, and the day of the signature; the whole
-    /// comment where `minisign -t` has replaced the usual one, which begins with the time.
+    /// Writes the key ID as minisign shows it and the day of the signature, or the comment if
+    /// `minisign -t` has replaced the default one, which begins with the time.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "key {:016X}, ", self.key_id)?;
         let time = self.comment.strip_prefix("timestamp:");
@@ -171,7 +172,7 @@ impl Signature {
 /// The OID of signed data (RFC 5652 §5.1) in DER.
 const SIGNED_DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02";
 
-/// Returns which other program's signature this is; none when it is of none that is known.
+/// Returns which other program made this signature, where that is known.
 fn other_kind(bytes: &[u8]) -> Option<&'static str> {
     const ARMOURED: [(&[u8], &str); 4] = [
         (b"-----BEGIN PGP ", PGP),
@@ -186,7 +187,7 @@ fn other_kind(bytes: &[u8]) -> Option<&'static str> {
         return Some(kind);
     }
     match bytes {
-        // The OID stands behind the tag and the length of the sequence, which has 1 to 5 bytes.
+        // The OID follows the tag and the length of the sequence, which has 1 to 5 bytes.
         [0x30, rest @ ..] => {
             let mut at = (1..=5).filter_map(|at| rest.get(at..));
             at.any(|rest| rest.starts_with(SIGNED_DATA)).then_some(CMS)
@@ -197,14 +198,14 @@ fn other_kind(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// A file that is being checked.
+/// A file being checked against a signature.
 pub struct Check<'k> {
     verifier: StreamVerifier<'k>,
     signer: Signer,
 }
 
 impl Check<'_> {
-    /// Takes the next bytes of the file.
+    /// Adds the next bytes of the file.
     pub fn update(&mut self, bytes: &[u8]) {
         self.verifier.update(bytes);
     }

@@ -5,21 +5,21 @@ use core::str::FromStr;
 
 use crate::text::url::Sha256;
 
-/// The most bytes that a list of hashes may have.
+/// The longest list of hashes, in bytes: some 10,000 files.
 pub const MAX_SUMS_LEN: u64 = 1 << 20;
 
 /// Why a list of hashes cannot be used for a file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SumsError {
-    /// A line that `sha256sum` would not write.
+    /// A line in no format of `sha256sum`.
     #[error("line {0} of the list of hashes has no SHA-256 and a name")]
     Line(usize),
-    /// The file is in no line.
+    /// No line names the file, or two disagree about it.
     #[error("the list of hashes does not have {0:?}")]
     Unlisted(String),
 }
 
-/// A list of hashes and the names of their files.
+/// File names with their hashes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sums(Vec<(String, Sha256)>);
 
@@ -27,7 +27,7 @@ impl Sums {
     /// Returns the hash of the file `name`; names in the list may have directories before them.
     ///
     /// # Errors
-    /// [`SumsError::Unlisted`], also when two lines differ about it.
+    /// [`SumsError::Unlisted`], also when two lines disagree about it.
     pub fn of(&self, name: &str) -> Result<Sha256, SumsError> {
         let unlisted = || SumsError::Unlisted(name.to_owned());
         let last = |path: &str| path.rsplit('/').next() == Some(name);

@@ -1,4 +1,4 @@
-//! The parts of a URL: cut apart, checked, encoded and decoded.
+//! The parts of a URL: splitting, checking, encoding and decoding.
 
 use crate::prelude::*;
 use core::fmt;
@@ -8,10 +8,11 @@ use core::str::FromStr;
 use crate::packet::option::known::{hex_octet, parse_hex};
 use crate::text::safe::Safe;
 
-/// The longest URL taken, in bytes.
+/// The longest URL accepted, in bytes, as in nginx and Apache; RFC 9112 §3 recommends 8000 at
+/// least.
 pub const MAX_LEN: usize = 8192;
 
-/// How a file is fetched.
+/// The scheme of a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// RFC 1350.
@@ -42,7 +43,7 @@ impl Scheme {
     }
 }
 
-/// The SHA-256 that a file must have.
+/// A SHA-256 that a file must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Sha256(pub [u8; 32]);
 
@@ -64,15 +65,15 @@ impl FromStr for Sha256 {
     }
 }
 
-/// A text that is no URL that can be fetched.
+/// The error of a text that is not a supported URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{}\": {what} (column {column})", Safe::name(text))]
 pub struct UrlError {
     /// The text, without credentials.
     pub text: String,
-    /// The byte the fault begins at, counted from 1.
+    /// The column of the error in bytes, counted from 1.
     pub column: usize,
-    /// The fault.
+    /// What is wrong.
     pub what: &'static str,
 }
 
@@ -86,7 +87,7 @@ impl UrlError {
     }
 }
 
-/// Returns `text` with what stands between `://` and the last `@` of the host replaced.
+/// Returns `text` with everything between `://` and the last `@` of the authority replaced.
 pub fn without_credentials(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
         return text.to_owned();
@@ -164,8 +165,8 @@ pub(super) fn parse_pin(fragment: &str) -> Result<Option<Sha256>, &'static str> 
     digits.parse().map(Some)
 }
 
-/// Brings a path into the form it is kept in: HTTP encoded, TFTP decoded and without the mode
-/// that RFC 3617 lets stand behind it.
+/// Normalises a path: percent-encoded for HTTP; decoded and without the mode suffix of RFC 3617 for
+/// TFTP.
 pub(super) fn decode_path(scheme: Scheme, path: &str) -> Result<String, &'static str> {
     match scheme {
         Scheme::Http | Scheme::Https => Ok(encode(path)),
@@ -181,12 +182,12 @@ pub(super) fn decode_path(scheme: Scheme, path: &str) -> Result<String, &'static
     }
 }
 
-/// Returns the text that a percent-encoded one stands for; none when it is not UTF-8.
+/// Decodes a percent-encoded text; none when it is not UTF-8.
 pub(super) fn percent_decoded_text(text: &str) -> Option<String> {
     String::from_utf8(percent_decoded(text)).ok()
 }
 
-/// Returns the bytes that a percent-encoded text stands for; a `%` that encodes nothing stays.
+/// Decodes a percent-encoded text; a `%` without two hexadecimal digits is kept.
 pub(crate) fn percent_decoded(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -205,7 +206,7 @@ pub(crate) fn percent_decoded(text: &str) -> Vec<u8> {
     }
 }
 
-/// Encodes what may not stand in a path or query of HTTP; what is encoded already stays.
+/// Encodes the characters that a path or query of HTTP may not contain; encoded ones are kept.
 pub(super) fn encode(text: &str) -> String {
     encode_where(text, |c| {
         !(c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@/?%".contains(c))
@@ -233,7 +234,7 @@ fn hex_digit(value: u8) -> char {
     digit.unwrap_or('0').to_ascii_uppercase()
 }
 
-/// RFC 3986 §5.2.4, on a path that begins with `/`.
+/// Removes `.` and `..` from a path that begins with `/` (RFC 3986 §5.2.4).
 pub(super) fn remove_dot_segments(path: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
     let mut segments = path.split('/').skip(1).peekable();
