@@ -1,5 +1,5 @@
-//! Whom this machine trusts: the policy in its initramfs, the keys that are built into the program,
-//! and what the user says. Each of them can only add keys and demands.
+//! The trust settings of this machine: the policy in its initramfs, the keys built into the
+//! program, and the user's settings. Each can only add keys and requirements.
 
 #![forbid(unsafe_code)]
 
@@ -11,26 +11,26 @@ use crate::error::Error;
 use wireboot_proto::trust::policy::Policy;
 use wireboot_proto::trust::signature::Keys;
 
-/// The policy's file, where none is named.
+/// The default policy file.
 const POLICY: &str = "/etc/wireboot/policy";
-/// Keys separated by blanks, from the environment of the build.
+/// Keys separated by blanks, from the environment at build time.
 const BUILT_IN_KEYS: Option<&str> = option_env!("WIREBOOT_KEYS");
 
-/// The rules of this machine, ready for use.
+/// The keys and policy of this machine.
 #[derive(Debug, Clone, Default)]
 pub struct Trust {
-    /// The keys whose signatures count.
+    /// The trusted public keys.
     pub keys: Keys,
-    /// What is demanded, and from where files may come.
+    /// Required signatures, and the allowed sources of files.
     pub policy: Policy,
 }
 
 impl Trust {
-    /// Gathers what there is.
+    /// Reads the policy, and adds the keys and requirements of all sources.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a policy or key that cannot be read, and for signatures demanded without
-    /// a key.
+    /// [`Error::Usage`] for a policy or key that cannot be read, and when signatures are required
+    /// without a key.
     pub fn of(config: &TrustConfig) -> Result<Self, Error> {
         let mut policy = Policy::default();
         let path = config.policy.as_deref().unwrap_or(POLICY);
@@ -67,19 +67,21 @@ impl Trust {
         Ok(Self { keys, policy })
     }
 
-    /// Returns the keys one of which must have signed every file; none when that is not demanded.
+    /// Returns the keys one of which must have signed every file; none when signatures are not
+    /// required.
     pub fn demanded(&self) -> Keys {
-        match self.policy.must_be_signed {
-            true => self.keys.clone(),
-            false => Keys::default(),
+        if self.policy.must_be_signed {
+            self.keys.clone()
+        } else {
+            Keys::default()
         }
     }
 }
 
-/// Adds a key that is in a file, or is the key itself.
+/// Adds a key, given as a file name or as the key itself.
 ///
 /// # Errors
-/// [`Error::Usage`] for a file that cannot be read and for what is no key.
+/// [`Error::Usage`] for a value that is neither a readable file nor a key.
 pub fn add_key(keys: &mut Keys, value: &str) -> Result<(), Error> {
     let (added, unread) = match fs::read_to_string(value) {
         Ok(text) => (keys.add(&text), None),

@@ -1,5 +1,5 @@
-//! Takes packed files out of their packing: kernels, and modules. What is known, the feature `unpack`
-//! brings; it is told by the file's user, never guessed.
+//! Decompresses kernels and modules, with the feature `unpack`. The caller knows the format; it is
+//! not guessed.
 
 #![forbid(unsafe_code)]
 
@@ -7,25 +7,26 @@ use std::io::{self, Read, Write};
 
 pub use wireboot_proto::format::uki::Packing;
 
-/// Writes what is packed to `to`, and returns how many octets that are.
+/// Writes the decompressed content to `to`, and returns its length in bytes.
 ///
 /// # Errors
-/// What reading and writing say, also of damage; [`io::ErrorKind::FileTooLarge`] beyond `max_len`
-/// octets, some of which may have been written; [`io::ErrorKind::Unsupported`] without the feature.
+/// Damaged data; [`io::ErrorKind::FileTooLarge`] beyond `max_len` bytes, some of which may have
+/// been written; [`io::ErrorKind::Unsupported`] without the feature.
 pub fn unpack(
     packed: impl Read,
     packing: Packing,
     max_len: u64,
     to: &mut impl Write,
 ) -> io::Result<u64> {
-    // One more, to tell what is too long from what just fits.
+    // One byte more shows whether it is too long.
     let len = copy(packed, packing, max_len.saturating_add(1), to)?;
-    match len > max_len {
-        true => Err(io::Error::new(
+    if len > max_len {
+        Err(io::Error::new(
             io::ErrorKind::FileTooLarge,
-            format!("it unpacks to more than {max_len} octets"),
-        )),
-        false => Ok(len),
+            format!("it unpacks to more than {max_len} bytes"),
+        ))
+    } else {
+        Ok(len)
     }
 }
 
@@ -62,9 +63,9 @@ mod tests {
         // One block of 1,000 times the same octet (RFC 8878 §3.1.1).
         let zstd = [0x28, 0xb5, 0x2f, 0xfd, 0x60, 0xe8, 2, 0x43, 0x1f, 0, 7];
         for (packing, packed) in [(Packing::Gzip, &gzip[..]), (Packing::Zstd, &zstd)] {
-            let mut octets = Vec::new();
-            assert_eq!(unpack(packed, packing, 1_000, &mut octets).unwrap(), 1_000);
-            assert_eq!(octets, [7; 1_000]);
+            let mut bytes = Vec::new();
+            assert_eq!(unpack(packed, packing, 1_000, &mut bytes).unwrap(), 1_000);
+            assert_eq!(bytes, [7; 1_000]);
             let error = unpack(packed, packing, 999, &mut io::sink()).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
             for len in 0..packed.len() {

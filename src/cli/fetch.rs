@@ -1,4 +1,4 @@
-//! `wireboot fetch`: files by tftp, http and https into files that are whole or not there.
+//! `wireboot fetch`: fetches files by tftp, http and https; a target file is complete or absent.
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -6,12 +6,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::Error;
-use crate::fetch::{self, Board, Clock, Fetcher, STALL_TIMEOUT, Style};
+use crate::fetch::{self, Board, Clock, Fetcher, STALL_TIMEOUT, ServerAccess, Style};
 use crate::settings::parse::{FetchOptions, Settings};
 use crate::sys::file;
 use crate::trust;
 use wireboot_proto::text::url::{Url, UrlError};
-use wireboot_proto::trust::signature::MAX_SUMS_LEN;
+use wireboot_proto::trust::sums::{MAX_SUMS_LEN, Sums, SumsError};
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
     let urls = settings.operands.iter().map(|text| text.parse());
@@ -32,7 +32,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
         return refuse("standard output takes one file, and not on a terminal");
     }
     fetch::check(&settings.config.fetch)?;
-    let request = Request {
+    let request = FetchJob {
         fetcher: fetcher(&settings)?,
         max_len: settings.fetch.max_len.unwrap_or(u64::MAX),
         options: settings.fetch,
@@ -44,17 +44,20 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
 fn fetcher(settings: &Settings) -> Result<Fetcher, Error> {
     let (config, options) = (&settings.config, &settings.fetch);
     let mut fetcher = Fetcher {
-        interface: config.link.interfaces.first().cloned(),
-        path_mtu: options.path_mtu,
-        ca: config.fetch.ca.as_ref().map(PathBuf::from),
-        client_certificate: config.fetch.certificate.as_ref().map(PathBuf::from),
+        access: ServerAccess {
+            interface: config.link.interfaces.first().cloned(),
+            path_mtu: options.path_mtu,
+            ca: config.fetch.ca.as_ref().map(PathBuf::from),
+            client_certificate: config.fetch.certificate.as_ref().map(PathBuf::from),
+            clock: Clock::of(options.time_servers.clone()),
+            ..ServerAccess::default()
+        },
         stall_timeout: options.stall_timeout.unwrap_or(STALL_TIMEOUT),
         board: Board::new(if settings.json {
             Style::Json
         } else {
             Style::for_people(config.output.quiet)
         }),
-        clock: Clock::of(options.time_servers.clone()),
         ..Fetcher::default()
     };
     for key in &config.trust.keys {
@@ -63,15 +66,15 @@ fn fetcher(settings: &Settings) -> Result<Fetcher, Error> {
     Ok(fetcher)
 }
 
-/// What is to be fetched, and how.
-struct Request {
+/// The files to fetch and their options.
+struct FetchJob {
     fetcher: Fetcher,
     urls: Vec<Url>,
     options: FetchOptions,
     max_len: u64,
 }
 
-impl Request {
+impl FetchJob {
     fn run(mut self, to_output: bool) -> Result<(), Error> {
         if let Some(sums) = &self.options.sums {
             self.fetcher.sums = Some(self.list_of_hashes(sums)?);
@@ -95,7 +98,7 @@ impl Request {
         self.save_all(&targets)
     }
 
-    /// Stores all files, some at a time; returns the first failure once all have ended.
+    /// Fetches all files, several at a time; returns the first failure once all have ended.
     fn save_all(&self, targets: &[(&Url, PathBuf)]) -> Result<(), Error> {
         let next = AtomicUsize::new(0);
         let failures = Mutex::new(Vec::new());
@@ -118,21 +121,19 @@ impl Request {
         let Some(first) = failures.next() else {
             return Ok(());
         };
-        // The last line of all is about the first failure.
+        // The first failure is returned, and printed last.
         failures.for_each(|error| log::error!("{}", error.chain()));
         Err(first)
     }
 
-    fn list_of_hashes(&self, place: &str) -> Result<wireboot_proto::trust::signature::Sums, Error> {
+    fn list_of_hashes(&self, place: &str) -> Result<Sums, Error> {
         let Ok(url) = place.parse::<Url>() else {
             let unusable = |why: String| Error::Usage(format!("--sums {place}: {why}"));
             let text = std::fs::read_to_string(place);
             let text = text.map_err(|error| unusable(error.to_string()))?;
             return text
                 .parse()
-                .map_err(|fault: wireboot_proto::trust::signature::Fault| {
-                    unusable(fault.to_string())
-                });
+                .map_err(|fault: SumsError| unusable(fault.to_string()));
         };
         let unverified = |why: String| Error::Verification {
             what: url.to_string(),
@@ -144,7 +145,7 @@ impl Request {
         let text = io::read_to_string(content);
         let text = text.map_err(|error| unverified(error.to_string()))?;
         text.parse()
-            .map_err(|fault: wireboot_proto::trust::signature::Fault| unverified(fault.to_string()))
+            .map_err(|fault: SumsError| unverified(fault.to_string()))
     }
 }
 
@@ -158,7 +159,7 @@ fn target(url: &Url, output: Option<&Path>, several: bool) -> Result<PathBuf, Er
         "" | "." | ".." => Err(Error::Usage(format!(
             "{url} ends in no file name; say one with -o"
         ))),
-        // Over TFTP a backslash separates too, and a name may hold a %2F.
+        // Over TFTP a backslash is a separator too, and an encoded %2F is decoded.
         name => Ok(name.rsplit(['/', '\\']).next().unwrap_or(name)),
     };
     match output {
@@ -168,7 +169,7 @@ fn target(url: &Url, output: Option<&Path>, several: bool) -> Result<PathBuf, Er
     }
 }
 
-/// Writes the file to standard output once it is whole and verified.
+/// Writes the file to standard output once it is complete and verified.
 fn print_out(fetcher: &Fetcher, url: &Url, max_len: u64) -> Result<(), Error> {
     let failed = |source| Error::Fetch {
         url: url.to_string(),

@@ -1,10 +1,10 @@
-//! What time it is, for judging certificates: the machine's clock, as long as it is not behind the
-//! build of this program.
+//! The time for checking certificates: the machine's clock, unless it is behind the build of this
+//! program.
 //!
-//! A machine that has just been switched on may have no idea of the time, and SNTP is not
-//! authenticated: whoever answers first is believed. So the time servers of the network are asked
-//! only when the machine's clock is behind the build, or a certificate is not valid yet; and they
-//! can only move the time forwards. The clock of the machine itself is left as it is.
+//! The clock of a machine that was just switched on may be wrong, but SNTP is not authenticated:
+//! the first answer is believed. So the time servers of the network are queried only when the
+//! machine's clock is behind the build, or a certificate is not valid yet; and they can only move
+//! the time forward. The clock of the machine is not set.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, UdpSocket};
@@ -12,45 +12,45 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use super::bind_to;
+use super::address::bind_to;
 use crate::sys;
 use wireboot_proto::sntp::{Config, Event, Query};
-use wireboot_proto::time::{BUILT_AT, Instant};
+use wireboot_proto::time::{BUILT_AT, Date, Instant};
 
-/// The time by the machine or, where that cannot be right, by the first time server that answers.
+/// The machine's clock or, where that cannot be right, the first time server that answers.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
     servers: Vec<IpAddr>,
-    /// They are asked once; none when none answered.
-    answer: Arc<OnceLock<Option<Answer>>>,
-    /// The clock that the log has named last.
-    logged: Arc<Mutex<Option<Source>>>,
+    /// Filled by the one query; none when no server answered.
+    answer: Arc<OnceLock<Option<ServerTime>>>,
+    /// The clock named in the last log line.
+    logged: Arc<Mutex<Option<ClockSource>>>,
 }
 
-/// The time by a server, and when that was.
+/// The time reported by a server, and when it arrived.
 #[derive(Debug, Clone)]
-struct Answer {
+struct ServerTime {
     server: IpAddr,
     since_1970: Duration,
     at: Instant,
 }
 
-/// The time by one of the clocks.
+/// The time according to one of the clocks.
 #[derive(Debug, Clone)]
 pub(super) struct Reading {
     pub(super) since_1970: Duration,
-    source: Source,
+    source: ClockSource,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
+enum ClockSource {
     Machine,
     Server(IpAddr),
     Build,
 }
 
 impl Clock {
-    /// Returns a clock that may ask these servers (option 42 of a lease).
+    /// Returns a clock that may query these servers (option 42 of a lease).
     pub fn of(servers: Vec<IpAddr>) -> Self {
         Self {
             servers,
@@ -58,19 +58,19 @@ impl Clock {
         }
     }
 
-    /// Returns the time by which a certificate is judged at first.
+    /// Returns the time for the first check of a certificate.
     pub(super) fn read(&self, interface: Option<&str>) -> Reading {
         self.read_at(sys::since_1970(), interface)
     }
 
-    /// Returns the time by the servers when that is later than `reading`, for a certificate that is
-    /// not valid yet.
+    /// Returns the time of a server if it is later than `reading`, for a certificate that is not
+    /// valid yet.
     pub(super) fn later_than(&self, reading: &Reading, interface: Option<&str>) -> Option<Reading> {
         let later = self.by_server(interface)?;
         (later.since_1970 > reading.since_1970).then_some(later)
     }
 
-    /// Logs by which clock a certificate has been judged, unless that was the last one too.
+    /// Logs which clock a certificate was checked by, unless it is the same as the last time.
     pub(super) fn log(&self, reading: &Reading) {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         if logged.replace(reading.source) != Some(reading.source) {
@@ -82,12 +82,12 @@ impl Clock {
         if machine >= BUILT_AT {
             return Reading {
                 since_1970: machine,
-                source: Source::Machine,
+                source: ClockSource::Machine,
             };
         }
         self.by_server(interface).unwrap_or(Reading {
             since_1970: BUILT_AT,
-            source: Source::Build,
+            source: ClockSource::Build,
         })
     }
 
@@ -95,7 +95,7 @@ impl Clock {
         let answer = self.answer.get_or_init(|| ask(&self.servers, interface));
         answer.as_ref().map(|answer| Reading {
             since_1970: answer.since_1970 + sys::now().since(answer.at),
-            source: Source::Server(answer.server),
+            source: ClockSource::Server(answer.server),
         })
     }
 }
@@ -104,9 +104,9 @@ impl fmt::Display for Reading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time = Utc(self.since_1970);
         match self.source {
-            Source::Machine => write!(f, "it is {time} by the machine's clock"),
-            Source::Server(server) => write!(f, "it is {time} by the time server {server}"),
-            Source::Build => write!(
+            ClockSource::Machine => write!(f, "it is {time} by the machine's clock"),
+            ClockSource::Server(server) => write!(f, "it is {time} by the time server {server}"),
+            ClockSource::Build => write!(
                 f,
                 "it is taken to be {time}, when this program was built, since the machine's clock \
                  is behind"
@@ -115,23 +115,22 @@ impl fmt::Display for Reading {
     }
 }
 
-/// A time since 1970, as date and minute.
+/// A time since 1970, shown as date and minute.
 pub(super) struct Utc(pub(super) Duration);
 
 impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let minutes = self.0.as_secs() / 60;
-        let (year, month, day) = date(minutes / 1440);
         let (hour, minute) = (minutes / 60 % 24, minutes % 60);
-        write!(f, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
+        write!(f, "{} {hour:02}:{minute:02} UTC", Date::at(self.0))
     }
 }
 
-fn ask(servers: &[IpAddr], interface: Option<&str>) -> Option<Answer> {
+fn ask(servers: &[IpAddr], interface: Option<&str>) -> Option<ServerTime> {
     if servers.is_empty() {
         return None;
     }
-    // One socket for both families.
+    // One socket serves both families, IPv4 in mapped addresses.
     let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))
         .or_else(|_| UdpSocket::bind(("0.0.0.0", 0)))
         .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
@@ -160,7 +159,7 @@ fn ask(servers: &[IpAddr], interface: Option<&str>) -> Option<Answer> {
         }
         match query.poll_event() {
             Some(Event::Time { server, since_1970 }) => {
-                return Some(Answer {
+                return Some(ServerTime {
                     server,
                     since_1970,
                     at: sys::now(),
@@ -196,39 +195,9 @@ fn ask(servers: &[IpAddr], interface: Option<&str>) -> Option<Answer> {
     }
 }
 
-/// Returns year, month and day of so many days after the first of 1970.
-fn date(days: u64) -> (u64, u64, u64) {
-    // Counted from the first of March of the year 0, leap days come last.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn days_are_dates() {
-        for (days, expected) in [
-            (0, (1970, 1, 1)),
-            (58, (1970, 2, 28)),
-            (59, (1970, 3, 1)),
-            (11_016, (2000, 2, 29)),
-            (11_017, (2000, 3, 1)),
-            (20_779, (2026, 11, 22)),
-            (47_540, (2100, 2, 28)),
-            (47_541, (2100, 3, 1)),
-        ] {
-            assert_eq!(date(days), expected, "{days}");
-        }
-    }
 
     #[test]
     fn a_clock_without_servers_is_the_machines_and_never_before_the_build() {
@@ -236,12 +205,12 @@ mod tests {
         let by_machine = clock.read_at(BUILT_AT, None);
         assert_eq!(
             (by_machine.since_1970, by_machine.source),
-            (BUILT_AT, Source::Machine)
+            (BUILT_AT, ClockSource::Machine)
         );
         let by_build = clock.read_at(Duration::from_secs(5), None);
         assert_eq!(
             (by_build.since_1970, by_build.source),
-            (BUILT_AT, Source::Build)
+            (BUILT_AT, ClockSource::Build)
         );
         assert!(clock.later_than(&by_build, None).is_none());
         let text = by_build.to_string();
@@ -256,7 +225,7 @@ mod tests {
         let year = Duration::from_secs(365 * 86_400);
         let by = |since_1970: Duration| {
             let clock = Clock::of(Vec::new());
-            let answer = Answer {
+            let answer = ServerTime {
                 server: IpAddr::from([192, 0, 2, 1]),
                 since_1970,
                 at: sys::now(),
@@ -273,7 +242,7 @@ mod tests {
                 .contains("by the time server 192.0.2.1")
         );
         let right = ahead.read_at(BUILT_AT + year, None);
-        assert_eq!(right.source, Source::Machine);
+        assert_eq!(right.source, ClockSource::Machine);
         let later = ahead.later_than(&right, None).unwrap();
         assert!(later.since_1970 >= BUILT_AT + 9 * year);
         let behind = by(BUILT_AT);

@@ -1,116 +1,110 @@
-//! A file on its way into its store, from whichever server gives it.
+//! The delivery of a file into its store, from whichever server has it.
 //!
-//! What one server has begun another ends only where the whole is judged by a hash or a signature. If
-//! it does not stand that, nobody knows whose part was wrong, and each has to give it whole.
+//! One server continues what another has begun only where the complete file is checked by a hash or
+//! a signature. If that check fails, it is not known whose part was wrong, and from then on each
+//! server has to send the complete file.
 
 use std::io;
-use std::time::Duration;
 
-use super::http::Download;
+use super::download::{Attempt, Download};
+use super::failure::{Failure, other, unverified};
+use super::fetcher::Fetcher;
 use super::progress::{Board, Style};
+use super::rotation::{AttemptEnd, NextServer};
 use super::sink::{Sink, Store};
-use super::turns::{Ending, Turn};
-use super::{Failure, Fetcher, http, other, signed, tftp, unverified};
+use super::{http, tftp};
 use crate::account;
 use wireboot_proto::text::url::{Scheme, Sha256, Url};
 use wireboot_proto::time::LeastRate;
 
 pub(super) struct Delivery<'a> {
     fetcher: &'a Fetcher,
-    what: What,
+    what: DeliveryKind,
     max_len: u64,
-    /// Where the file is, the servers in the order of their turns.
-    addresses: &'a [Url],
-    store: &'a dyn Store,
     download: Download<'a>,
-    /// How many octets of it were here when that was enough to be called progress.
-    most: u64,
-    /// Whether one server may go on where another broke off, as far as is known.
+    /// Bytes received when an attempt last counted as progress.
+    most_received: u64,
+    /// Whether one server may continue where another broke off, unless the file is not checked.
     may_mix: bool,
 }
 
-/// What is delivered.
+/// Checks the complete file against its signature, after a successful transfer.
+type Verify<'v> = &'v mut dyn FnMut(&NextServer) -> Result<(), Failure>;
+
+/// The kind of file that is delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum DeliveryKind {
     File,
-    /// Nobody lists or signs signatures, nor is shown how they come.
+    /// Signatures are neither listed nor signed, and have no progress display.
     Signature,
 }
 
-/// How one server is asked for a file.
-pub(super) struct Visit<'a> {
-    pub(super) fetcher: &'a Fetcher,
-    pub(super) url: &'a Url,
-    /// The most octets that the file may have.
-    pub(super) max_len: u64,
-    /// How long the server may be silent.
-    pub(super) patience: Duration,
-    /// Whether this server may go on behind what came from others.
-    pub(super) may_mix: bool,
-}
-
 impl<'a> Delivery<'a> {
-    /// Begins with nothing of what is at all of these addresses and has `max_len` octets at most.
+    /// Prepares the delivery of a file of `max_len` bytes at most.
     pub(super) fn begin(
         fetcher: &'a Fetcher,
-        what: What,
+        what: DeliveryKind,
         max_len: u64,
-        addresses: &'a [Url],
         store: &'a dyn Store,
     ) -> Self {
         let progress = match what {
-            What::File => fetcher.board.begin(),
-            What::Signature => Board::new(Style::Silent).begin(),
+            DeliveryKind::File => fetcher.board.begin(),
+            DeliveryKind::Signature => Board::new(Style::Silent).begin(),
         };
         Self {
             fetcher,
             what,
             max_len,
-            addresses,
-            store,
             download: Download::new(Sink::new(store, progress)),
-            most: 0,
+            most_received: 0,
             may_mix: true,
         }
     }
 
-    /// Has one of the servers give what is missing.
+    /// Fetches what is missing from one of the servers.
     ///
     /// # Errors
-    /// Why the file is not there and whole, and how the turn ended by that.
-    pub(super) fn take(&mut self, url: &Url, turn: &Turn) -> Result<(), (Ending, Failure)> {
+    /// The failure, and what it means for the next attempt.
+    pub(super) fn run(
+        &mut self,
+        url: &Url,
+        turn: &NextServer,
+        verify: Verify<'_>,
+    ) -> Result<(), (AttemptEnd, Failure)> {
         account::note(format!("{url}: asked for"));
-        let came = self.visit(url, turn);
-        let what = if came.is_ok() { "whole" } else { "failed" };
+        let result = self.attempt(url, turn, verify);
+        let what = if result.is_ok() { "whole" } else { "failed" };
         account::note(format!("{url}: {what}"));
-        came.map_err(|failure| match self.ending(url, &failure) {
+        result.map_err(|failure| match self.ending(url, &failure) {
             Ok(ending) => (ending, failure),
-            Err(error) => (Ending::Hopeless, other(error)),
+            Err(error) => (AttemptEnd::Hopeless, other(error)),
         })
     }
 
-    fn visit(&mut self, url: &Url, turn: &Turn) -> Result<(), Failure> {
-        let fetcher = self.fetcher;
-        fetcher.allow(url)?;
+    fn attempt(&mut self, url: &Url, turn: &NextServer, verify: Verify<'_>) -> Result<(), Failure> {
+        let attempt = Attempt {
+            access: &self.fetcher.access,
+            idle: &self.fetcher.idle,
+            policy: &self.fetcher.policy,
+            url,
+            max_len: self.max_len,
+            patience: turn.patience,
+            stall_timeout: self.fetcher.stall_timeout,
+            may_mix: self.mixes(url),
+        };
+        attempt.allow(url)?;
         let pin = self.pin(url)?;
         if pin.is_some() {
             self.download.sink().hash().map_err(other)?;
         }
-        let visit = Visit {
-            fetcher,
-            url,
-            max_len: self.max_len,
-            patience: turn.patience,
-            may_mix: self.mixes(url),
-        };
-        self.download.sink().is_from(url);
+        self.download.sink().set_source(url);
         match url.scheme() {
             Scheme::Tftp => {
-                // Always from the beginning.
+                // TFTP has no way to ask for a part of a file.
                 self.download.restart().map_err(other)?;
-                tftp::get(&visit, self.download.sink())?;
+                tftp::get(&attempt, self.download.sink())?;
             }
-            Scheme::Http | Scheme::Https => http::get(&visit, &mut self.download)?,
+            Scheme::Http | Scheme::Https => http::get(&attempt, &mut self.download)?,
         }
         let found = self.download.sink().complete().map_err(other)?;
         if let Some(expected) = pin
@@ -121,62 +115,61 @@ impl<'a> Delivery<'a> {
             return Err(Failure::Verification(why));
         }
         if self.needs_signature() {
-            let mut signatures = Vec::new();
-            for url in self.addresses {
-                signatures.push(signed::signature_of(url)?);
-            }
-            // The one beside this very file comes first.
-            signatures.swap(0, turn.server);
-            fetcher.is_signed(&signatures, self.store.file(), &fetcher.keys)?;
+            verify(turn)?;
         }
         self.download.sink().finish();
         Ok(())
     }
 
-    /// Returns how a turn ended with this failure.
+    /// Returns what this failure means for the next attempt.
     ///
     /// # Errors
-    /// What came cannot be taken away again.
-    fn ending(&mut self, url: &Url, failure: &Failure) -> io::Result<Ending> {
+    /// The file cannot be truncated.
+    fn ending(&mut self, url: &Url, failure: &Failure) -> io::Result<AttemptEnd> {
         let received = self.download.received();
-        // A little more each time would be another way to hold a fetch for ever.
-        let is_new = received >= self.most.saturating_add(LeastRate::BYTES);
+        // If any byte counted as progress, a server could hold up a fetch for ever.
+        let is_new = received >= self.most_received.saturating_add(LeastRate::BYTES);
         if is_new {
-            self.most = received;
+            self.most_received = received;
         }
         Ok(match failure {
-            Failure::Passing(_) if !is_new => Ending::Fruitless,
-            Failure::Passing(_) => match self.download.is_known_again() && !self.mixes(url) {
-                true => Ending::Own,
-                false => Ending::Shared,
-            },
+            Failure::Passing(_) if !is_new => AttemptEnd::Fruitless,
+            Failure::Passing(_) => {
+                if self.download.is_resumable() && !self.mixes(url) {
+                    AttemptEnd::Own
+                } else {
+                    AttemptEnd::Shared
+                }
+            }
             Failure::Verification(_) => {
                 let is_mixed = self.download.is_mixed();
                 self.may_mix &= !is_mixed;
                 self.download.restart()?;
-                match is_mixed {
-                    true => Ending::Own,
-                    false => Ending::Hopeless,
+                if is_mixed {
+                    AttemptEnd::Own
+                } else {
+                    AttemptEnd::Hopeless
                 }
             }
-            Failure::Missing(_) | Failure::Other(_) => Ending::Hopeless,
+            Failure::Missing(_) | Failure::Other(_) => AttemptEnd::Hopeless,
         })
     }
 
-    /// Returns the hash that the file must have; what the URL itself asks for counts.
+    /// Returns the hash that the file must have; one in the URL takes precedence over the list of
+    /// hashes.
     fn pin(&self, url: &Url) -> Result<Option<Sha256>, Failure> {
         match (url.sha256(), self.what, &self.fetcher.sums) {
             (Some(pin), _, _) => Ok(Some(pin)),
-            (None, What::File, Some(sums)) => {
+            (None, DeliveryKind::File, Some(sums)) => {
                 let name = url.plain_file_name();
                 let sum = sums.of(&name).map_err(|fault| unverified(&fault))?;
                 Ok(Some(sum))
             }
-            (None, What::File, None) | (None, What::Signature, _) => Ok(None),
+            (None, DeliveryKind::File, None) | (None, DeliveryKind::Signature, _) => Ok(None),
         }
     }
 
-    /// Whether the server of `url` may go on behind what is from another.
+    /// Returns whether the server of `url` may continue what another has begun.
     fn mixes(&self, url: &Url) -> bool {
         let is_judged = self.needs_signature() || matches!(self.pin(url), Ok(Some(_)));
         self.may_mix && is_judged
@@ -184,6 +177,6 @@ impl<'a> Delivery<'a> {
 
     fn needs_signature(&self) -> bool {
         let Fetcher { keys, sums, .. } = self.fetcher;
-        self.what == What::File && !keys.is_empty() && sums.is_none()
+        self.what == DeliveryKind::File && !keys.is_empty() && sums.is_none()
     }
 }

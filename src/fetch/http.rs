@@ -1,106 +1,29 @@
-//! Drives [`wireboot_proto::http::Get`] over TCP: through redirections, on behind what has come before, and
-//! over several connections where that is faster.
+//! Drives [`wireboot_proto::http::Get`] over TCP: follows redirections, resumes, and uses several
+//! connections where that is faster.
 
-mod download;
-mod pace;
-mod pieces;
+mod transfer;
 
-use std::io::{ErrorKind, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::thread::{self, Scope, ScopedJoinHandle};
+use std::time::Duration;
 
-use super::address::CHECK_INTERVAL;
-use super::connection::Connection;
-use super::delivery::Visit;
-use super::{Failure, broken, is_timeout, other, passing, proxy, text_of};
-use crate::sys;
-pub(super) use download::Download;
-use pace::Pace;
-use pieces::Id;
-use wireboot_proto::http::{Config, Event, Failure as TransferFailure, Get, Proxy};
+use super::download::{Attempt, Download};
+use super::failure::{Failure, other, text_of};
+use transfer::{HttpEnd, Shared, SpanTransfer, lock, transfer};
+use wireboot_proto::http::Failure as TransferFailure;
 use wireboot_proto::text::url::{Scheme, Url};
 use wireboot_proto::time::Instant;
 
-/// More redirections than this go round in a circle.
+/// More redirections than this are taken for a loop; curl allows 50, browsers 20.
 const MAX_REDIRECTIONS: u32 = 10;
 
-/// Connections that have done their work and may do more, by where they lead.
-#[derive(Debug, Clone, Default)]
-pub struct Idle(Arc<Mutex<Vec<(Origin, Connection)>>>);
-
-/// Where a connection leads.
-#[derive(Debug, PartialEq, Eq)]
-struct Origin {
-    scheme: Scheme,
-    host: String,
-    port: u16,
-    proxy: Option<String>,
-}
-
-impl Origin {
-    fn of(url: &Url, proxy: Option<&Url>) -> Self {
-        Self {
-            scheme: url.scheme(),
-            host: url.host().to_ascii_lowercase(),
-            port: url.port(),
-            proxy: proxy.map(Url::to_string),
-        }
-    }
-}
-
-impl Idle {
-    fn take(&self, origin: &Origin) -> Option<Connection> {
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // What the server has closed meanwhile is of no use, nor what it said unasked.
-        idle.retain(|(_, connection)| !connection.is_stale());
-        let at = idle.iter().position(|(known, _)| known == origin)?;
-        Some(idle.swap_remove(at).1)
-    }
-
-    fn put(&self, origin: Origin, connection: Connection) {
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.push((origin, connection));
-    }
-}
-
-/// How one connection ended.
-enum End {
-    /// All that was wanted of it has come.
-    Done,
-    Redirected(Url),
-    /// The server has another file than the one of which something has come.
-    Another,
-    Failed(TransferFailure),
-}
-
-/// What all connections bring together.
-type Shared<'a, 's> = Mutex<&'a mut Download<'s>>;
-
-/// One connection's part in a download.
-struct Part<'p, 'a, 's> {
-    download: &'p Shared<'a, 's>,
-    piece: Id,
-    /// It has joined others.
-    joined: bool,
-}
-
-impl<'a, 's> Part<'_, 'a, 's> {
-    fn lock(&self) -> MutexGuard<'_, &'a mut Download<'s>> {
-        lock(self.download)
-    }
-}
-
-fn lock<'p, 'a, 's>(download: &'p Shared<'a, 's>) -> MutexGuard<'p, &'a mut Download<'s>> {
-    download.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Fetches what is missing of the file.
-pub(super) fn get(visit: &Visit<'_>, download: &mut Download<'_>) -> Result<(), Failure> {
+/// Fetches the missing parts of the file.
+pub(super) fn get(attempt: &Attempt<'_>, download: &mut Download<'_>) -> Result<(), Failure> {
     download.begin().map_err(other)?;
     let download = Mutex::new(download);
     let end = thread::scope(|scope| {
-        let end = lead(scope, visit, &download);
-        // Where it may pass that one connection broke, others go on.
+        let end = lead(scope, attempt, &download);
+        // After a failure that may be temporary, the other connections continue.
         if !matches!(end, Err(Failure::Passing(_))) {
             lock(&download).abandon();
         }
@@ -112,266 +35,188 @@ pub(super) fn get(visit: &Visit<'_>, download: &mut Download<'_>) -> Result<(), 
     }
 }
 
-/// Fetches piece after piece until the file is whole, and has others join where that is faster.
+/// Fetches span after span until the file is complete, and starts further connections where that is
+/// faster.
 fn lead<'scope>(
     scope: &'scope Scope<'scope, '_>,
-    visit: &'scope Visit<'_>,
+    attempt: &'scope Attempt<'_>,
     download: &'scope Shared<'_, '_>,
 ) -> Result<(), Failure> {
-    let mut url = visit.url.clone();
+    let mut url = attempt.url.clone();
     let mut detours = 0;
-    let mut pace = Pace::default();
+    let mut pace = ConnectionGrowth::default();
     let mut helpers = Vec::new();
     loop {
         if url.scheme() == Scheme::Https && cfg!(not(feature = "tls")) {
             return Err(Failure::Other("this build knows no TLS".into()));
         }
         let claimed = lock(download).claim();
-        let Some(piece) = claimed else {
-            // What is left is with others, or was with those who have failed.
+        let Some(span) = claimed else {
+            // The rest belongs to other connections, or belonged to some that have failed.
             helpers.drain(..).map(ScopedJoinHandle::join).for_each(drop);
-            match lock(download).is_whole() {
-                true => return Ok(()),
-                false => continue,
+            if lock(download).is_whole() {
+                return Ok(());
             }
+            continue;
         };
-        let part = Part {
+        let part = SpanTransfer {
             download,
-            piece,
+            span,
             joined: false,
         };
-        let end = transfer(visit, &url, &part, &mut |now| {
+        let end = transfer(attempt, &url, &part, &mut |now| {
             let mut download = part.lock();
             download.show(now);
             let (left, received) = (download.divisible(), download.received());
             if left.is_some_and(|left| pace.wants_more(received, left, now)) {
                 let url = url.clone();
-                helpers.push(scope.spawn(move || help(visit, &url, part.download)));
+                helpers.push(scope.spawn(move || help(attempt, &url, part.download)));
             }
         });
-        part.lock().release(piece);
+        part.lock().release(span);
         let end = end?;
-        detours += u32::from(matches!(end, End::Redirected(_) | End::Another));
+        detours += u32::from(matches!(end, HttpEnd::Redirected(_) | HttpEnd::Another));
         match end {
-            End::Done => {}
-            End::Redirected(_) | End::Another if detours > MAX_REDIRECTIONS => {
+            HttpEnd::Done => {}
+            HttpEnd::Redirected(_) | HttpEnd::Another if detours > MAX_REDIRECTIONS => {
                 let why = format!("more than {MAX_REDIRECTIONS} redirections");
                 return Err(Failure::Other(why.into()));
             }
-            End::Redirected(to) => {
+            HttpEnd::Redirected(to) => {
                 log::debug!("{url} is at {to}");
-                visit.fetcher.allow(&to)?;
+                attempt.allow(&to)?;
                 url = to;
             }
-            End::Another => part.lock().restart().map_err(other)?,
-            End::Failed(failure @ TransferFailure::Missing(_)) => {
+            HttpEnd::Another => part.lock().restart().map_err(other)?,
+            HttpEnd::Failed(failure @ TransferFailure::Missing(_)) => {
                 return Err(Failure::Missing(text_of(&failure)));
             }
-            End::Failed(failure) if failure.is_passing() => {
+            HttpEnd::Failed(failure) if failure.is_passing() => {
                 return Err(Failure::Passing(text_of(&failure)));
             }
-            End::Failed(failure) => return Err(Failure::Other(text_of(&failure))),
+            HttpEnd::Failed(failure) => return Err(Failure::Other(text_of(&failure))),
         }
     }
 }
 
-/// Fetches pieces beside others, until there are none or anything is not as it should be.
-fn help(visit: &Visit<'_>, url: &Url, download: &Shared<'_, '_>) {
+/// Fetches spans on a further connection, until none are left or anything unexpected happens.
+fn help(attempt: &Attempt<'_>, url: &Url, download: &Shared<'_, '_>) {
     loop {
         let claimed = lock(download).claim();
-        let Some(piece) = claimed else {
+        let Some(span) = claimed else {
             return;
         };
-        let part = Part {
+        let part = SpanTransfer {
             download,
-            piece,
+            span,
             joined: true,
         };
-        let end = transfer(visit, url, &part, &mut |_| {});
-        part.lock().release(piece);
+        let end = transfer(attempt, url, &part, &mut |_| {});
+        part.lock().release(span);
         let why = match end {
-            Ok(End::Done) => continue,
-            Ok(End::Redirected(to)) => format!("it is at {to} now"),
-            Ok(End::Another) => "another file, or not in parts".to_owned(),
-            Ok(End::Failed(failure)) => failure.to_string(),
+            Ok(HttpEnd::Done) => continue,
+            Ok(HttpEnd::Redirected(to)) => format!("it is at {to} now"),
+            Ok(HttpEnd::Another) => "another file, or not in parts".to_owned(),
+            Ok(HttpEnd::Failed(failure)) => failure.to_string(),
             Err(failure) => failure.about(url).chain(),
         };
         return log::debug!("{url}: one connection less: {why}");
     }
 }
 
-/// Asks once and takes what comes on one connection; `progress` is called as it goes on.
-fn transfer(
-    visit: &Visit<'_>,
-    url: &Url,
-    part: &Part<'_, '_, '_>,
-    progress: &mut dyn FnMut(Instant),
-) -> Result<End, Failure> {
-    let idle = &visit.fetcher.idle;
-    let proxy = proxy::of(url, |name| std::env::var(name).ok())?;
-    let in_the_clear = proxy.as_ref().filter(|_| url.scheme() == Scheme::Http);
-    let config = Config {
-        url: url.clone(),
-        stall_timeout: visit.patience,
-        max_len: visit.max_len,
-        resume: part.lock().resume(part.piece, url, visit.may_mix),
-        proxy: in_the_clear.map(|proxy| Proxy {
-            credentials: proxy.credentials().map(str::to_owned),
-        }),
-    };
-    let origin = Origin::of(url, proxy.as_ref());
-    let mut idle_connection = idle.take(&origin);
-    let (mut connection, mut get) = loop {
-        let idle_connection = idle_connection.take();
-        let is_new = idle_connection.is_none();
-        let mut connection = match idle_connection {
-            Some(connection) => connection,
-            None => {
-                let fetcher = visit.fetcher;
-                let connection = Connection::open(fetcher, url, proxy.as_ref(), visit.patience)?;
-                match part.joined {
-                    true => connection.shared(),
-                    false => connection,
-                }
-            }
-        };
-        // The time for an answer begins when there is somebody to give it.
-        let get = Get::new(config.clone(), sys::now());
-        let mut get = get.map_err(|failure| Failure::Other(text_of(&failure)))?;
-        connection.set_deadline(get.too_slow_at());
-        let request = get.poll_transmit().unwrap_or_default();
-        match connection.write_all(&request) {
-            Ok(()) => break (connection, get),
-            Err(error) if is_new => return Err(broken(error, "sending the request")),
-            Err(_) => {}
-        }
-    };
-    let check_interval = visit.patience.min(CHECK_INTERVAL);
-    connection.set_read_timeout(check_interval).map_err(other)?;
-    let end = exchange(&mut get, &mut connection, url, part, progress)?;
-    if matches!(end, End::Done) && get.is_reusable() {
-        idle.put(origin, connection);
-    }
-    Ok(end)
+/// Connections beside the first: RFC 9112 §9.4 asks for few, and browsers use up to 6.
+const MOST: u32 = 3;
+/// How long a rate is measured: several round trips of any path, past TCP's slow start.
+const WINDOW: Duration = Duration::from_secs(1);
+/// A file that will be complete within this time is not worth another connection.
+const SOON: Duration = Duration::from_secs(3);
+
+/// Decides by the rate of the last second whether another connection is worth it.
+#[derive(Debug, Default)]
+struct ConnectionGrowth {
+    /// When the measurement began, and bytes received by then.
+    began: Option<(Instant, u64)>,
+    /// Bytes per second before the last connection joined.
+    rate: u64,
+    joined: u32,
+    /// No more connections: the last one was no gain, or there are enough.
+    is_settled: bool,
 }
 
-fn exchange(
-    get: &mut Get,
-    connection: &mut Connection,
-    url: &Url,
-    part: &Part<'_, '_, '_>,
-    progress: &mut dyn FnMut(Instant),
-) -> Result<End, Failure> {
-    // What the machine has not taken, because more has to come.
-    let mut rest = Vec::new();
-    loop {
-        connection.set_deadline(get.too_slow_at());
-        let came = match connection.fill() {
-            Ok(octets) => {
-                if octets.is_empty() {
-                    get.handle_close(true);
-                }
-                octets
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            // What TLS refuses; TCP itself never has it.
-            Err(error) if error.kind() == ErrorKind::InvalidData => return Err(passing(error)),
-            Err(error) => {
-                if !is_timeout(&error) {
-                    log::debug!("{url}: {error}");
-                    get.handle_close(false);
-                } else if connection.has_lost_address() {
-                    log::debug!("{url}: the address that it was asked for from is gone");
-                    get.handle_close(false);
-                } else {
-                    get.handle_timeout(sys::now());
-                }
-                &[]
-            }
-        };
-        let len = came.len();
-        let octets = match rest.is_empty() {
-            true => came,
-            false => {
-                rest.extend_from_slice(came);
-                &rest
-            }
-        };
-        let (consumed, end) = hand_in(get, octets, url, part)?;
-        rest = octets.get(consumed..).unwrap_or_default().to_vec();
-        connection.consume(len);
-        match end {
-            Some(End::Done) if !rest.is_empty() && get.poll_timeout().is_none() => {
-                let why = format!("it has {} octets more than the server said", rest.len());
-                return Ok(End::Failed(TransferFailure::Malformed(why)));
-            }
-            Some(end) => return Ok(end),
-            None => {}
+impl ConnectionGrowth {
+    /// Returns whether to start another connection, with `received` bytes received and `left` bytes
+    /// missing.
+    fn wants_more(&mut self, received: u64, left: u64, now: Instant) -> bool {
+        let (since, before) = *self.began.get_or_insert((now, received));
+        let time = now.since(since);
+        if self.is_settled || time < WINDOW {
+            return false;
         }
-        let now = sys::now();
-        // However much comes of anything else, the file may be late.
-        get.handle_timeout(now);
-        if let Some(end) = note_events(get, url, part)? {
-            return Ok(end);
+        self.began = Some((now, received));
+        let rate = per_second(received.saturating_sub(before), time);
+        // A quarter more is a gain; less may be chance.
+        if self.joined > 0 && rate <= self.rate + self.rate / 4 {
+            self.is_settled = true;
+            return false;
         }
-        progress(now);
+        if left < rate.saturating_mul(SOON.as_secs()) {
+            return false;
+        }
+        self.rate = rate;
+        self.joined += 1;
+        self.is_settled = self.joined == MOST;
+        true
     }
 }
 
-/// Has the machine take what it can; returns how many octets that were, and whether it has come to
-/// its end.
-fn hand_in(
-    get: &mut Get,
-    octets: &[u8],
-    url: &Url,
-    part: &Part<'_, '_, '_>,
-) -> Result<(usize, Option<End>), Failure> {
-    let mut consumed = 0;
-    loop {
-        let octets = octets.get(consumed..).unwrap_or_default();
-        let taken = get.handle_input(octets, sys::now());
-        if !taken.body.is_empty() {
-            part.lock().write(part.piece, taken.body).map_err(other)?;
-        }
-        let taken = taken.consumed;
-        consumed += taken;
-        let end = note_events(get, url, part)?;
-        if end.is_some() || taken == 0 || taken == octets.len() {
-            return Ok((consumed, end));
-        }
-    }
+fn per_second(bytes: u64, time: Duration) -> u64 {
+    let milliseconds = time.as_millis().max(1);
+    u64::try_from(u128::from(bytes) * 1000 / milliseconds).unwrap_or(u64::MAX)
 }
 
-fn note_events(get: &mut Get, url: &Url, part: &Part<'_, '_, '_>) -> Result<Option<End>, Failure> {
-    let mut download = part.lock();
-    while let Some(event) = get.poll_event() {
-        match event {
-            Event::Started(start) => {
-                let started = download.start(part.piece, start, url, part.joined);
-                if !started.map_err(other)? {
-                    return Ok(Some(End::Another));
-                }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns how many connections join while a file of `len` bytes comes, at the rate that so many
+    /// connections have, bytes a second.
+    fn joined(len: u64, rate: impl Fn(u64) -> u64) -> u64 {
+        let mut pace = ConnectionGrowth::default();
+        let (mut connections, mut received) = (1, 0);
+        for tick in 0.. {
+            if received >= len {
+                break;
             }
-            Event::Redirected(url) => return Ok(Some(End::Redirected(url))),
-            Event::Done => {
-                download.finish(part.piece);
-                return Ok(Some(match download.wants(part.piece) {
-                    false => End::Done,
-                    true => {
-                        let why = "it ends before the length that the server said".to_owned();
-                        End::Failed(TransferFailure::Malformed(why))
-                    }
-                }));
-            }
-            // It is not longer than what has come.
-            Event::Failed(TransferFailure::Refused(status))
-                if status.as_u16() == 416 && download.received() > 0 =>
-            {
-                return Ok(Some(End::Another));
-            }
-            Event::Failed(failure) => return Ok(Some(End::Failed(failure))),
+            received += rate(connections) / 100;
+            let now = Instant::from_millis(tick * 10);
+            let left = len.saturating_sub(received);
+            connections += u64::from(pace.wants_more(received, left, now));
         }
+        connections - 1
     }
-    // Others have come up to where this part ends, or have given up.
-    Ok((!download.wants(part.piece)).then_some(End::Done))
+
+    #[test]
+    fn connections_join_while_each_brings_more_and_no_more_than_three() {
+        let each_has_its_own = |connections| connections * 1_000_000;
+        assert_eq!(joined(100_000_000, each_has_its_own), 3);
+        let two_fill_the_line = |connections: u64| connections.min(2) * 1_000_000;
+        assert_eq!(joined(100_000_000, two_fill_the_line), 2);
+        let one_fills_it = |_| 1_000_000;
+        assert_eq!(joined(100_000_000, one_fills_it), 1);
+    }
+
+    #[test]
+    fn what_comes_soon_is_left_to_one_connection() {
+        assert_eq!(joined(3_900_000, |_| 1_000_000), 0);
+    }
+
+    #[test]
+    fn a_silent_server_is_asked_for_more_once() {
+        let mut pace = ConnectionGrowth::default();
+        let asked = (0..60).filter(|second| {
+            let now = Instant::from_millis(second * 1000);
+            pace.wants_more(1, 1 << 30, now)
+        });
+        assert_eq!(asked.count(), 1);
+    }
 }

@@ -1,21 +1,21 @@
-//! Addresses of servers. A is asked alone where no interface has an IPv6 address that reaches past
-//! its link, since servers that refuse or ignore questions for AAAA are common; otherwise both are
-//! asked at a time, and what one of them comes to does not spoil the other.
+//! Addresses of servers. Only A is queried where no interface has an IPv6 address of global scope,
+//! since servers that refuse or ignore AAAA queries are common; otherwise both are queried in
+//! parallel, and a failure of one does not affect the other.
 
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
-use super::bind_to;
+use super::address::bind_to;
 use crate::error::Cause;
 use crate::sys;
 use crate::sys::resolver::{Family, lookup};
 use wireboot_proto::text::url::Url;
 
-/// How long IPv6 addresses are waited for when IPv4 ones are there (RFC 8305 §3).
+/// How long to wait for AAAA once A is answered (RFC 8305 §3, Resolution Delay).
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
-/// How often it is looked whether they have come.
+/// Interval between looks for the AAAA answer, a small part of that delay.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Returns the addresses of the server of `url`.
@@ -24,7 +24,7 @@ pub(super) fn resolve(url: &Url, interface: Option<&str>) -> Result<Vec<SocketAd
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    // Each thread reads the interfaces of its own network namespace.
+    // /proc/net is that of the process's first thread; other threads may be in another namespace.
     let interfaces = fs::read_to_string("/proc/thread-self/net/if_inet6");
     if !has_ipv6(&interfaces.unwrap_or_default(), interface) {
         return Ok(lookup(host, port, Family::V4)?);
@@ -40,7 +40,7 @@ pub(super) fn resolve(url: &Url, interface: Option<&str>) -> Result<Vec<SocketAd
         && let Ok(Ok(mut all)) = ipv6.join()
     {
         all.extend(found.unwrap_or_default());
-        // IPv6 goes first (RFC 6724 §2.1), but for what cannot be reached.
+        // IPv6 goes first (RFC 6724 §2.1), except addresses without a route.
         let is_reached = |address: &SocketAddr| has_route(address, interface);
         let (mut reached, rest): (Vec<_>, _) = all.into_iter().partition(is_reached);
         reached.extend(rest);
@@ -49,18 +49,18 @@ pub(super) fn resolve(url: &Url, interface: Option<&str>) -> Result<Vec<SocketAd
     Ok(found?)
 }
 
-/// Returns whether a line of `/proc/net/if_inet6` is an address that reaches past its link: address,
-/// index, length of the prefix, scope, flags, name.
+/// Returns whether a line of `/proc/net/if_inet6` is an address of global scope. Its fields:
+/// address, index, prefix length, scope, flags, name.
 fn has_ipv6(interfaces: &str, interface: Option<&str>) -> bool {
     interfaces.lines().any(|line| {
         let mut fields = line.split_whitespace().skip(3);
         let (scope, name) = (fields.next(), fields.nth(1));
-        // IPV6_ADDR_SCOPE_GLOBAL, which unique local addresses have too.
+        // Scope 00 is global (net/ipv6/addrconf.c, if6_seq_show), also for unique local addresses.
         scope == Some("00") && (interface.is_none() || name == interface)
     })
 }
 
-/// Returns whether the kernel has a route; connecting a UDP socket sends nothing.
+/// Returns whether the kernel has a route; connecting a UDP socket looks it up and sends nothing.
 fn has_route(address: &SocketAddr, interface: Option<&str>) -> bool {
     if address.is_ipv4() {
         return true;

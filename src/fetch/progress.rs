@@ -1,5 +1,5 @@
-//! Tells a person how fetches go: a bar for each on a terminal, a line every few seconds elsewhere;
-//! or a program, by one JSON object a line.
+//! The progress display of fetches: bars on a terminal, a line every few seconds elsewhere, or JSON
+//! lines for programs.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write, stderr, stdout};
@@ -12,13 +12,18 @@ use crate::sys;
 use wireboot_proto::text::safe::Safe;
 use wireboot_proto::time::{Instant, Seconds};
 
-/// How often the bars move.
+/// Interval of the bars: smooth to the eye, and no load.
 const BAR_INTERVAL: Duration = Duration::from_millis(100);
-/// How often programs are told.
+/// Interval of JSON lines.
 const JSON_INTERVAL: Duration = Duration::from_secs(1);
-/// How often a line is written where lines stay: a serial console is slow to print.
+/// Interval of log lines: at 9600 baud a line takes a tenth of a second to print.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
-const BAR_WIDTH: u64 = 24;
+/// A character for each tenth leaves room for the name; the percentage stands beside it.
+const BAR_WIDTH: u64 = 10;
+/// Columns of the narrowest usual terminal, less the last one, behind which some begin a new row.
+const LINE_WIDTH: usize = 79;
+/// Characters of a name that still tell one file from another.
+const SHORTEST_NAME: usize = 16;
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,10 +58,10 @@ impl Style {
     }
 }
 
-/// What a program is told of a fetch.
+/// A JSON line about a fetch.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
-enum Event<'a> {
+enum ProgressEvent<'a> {
     Started {
         url: &'a str,
         length: Option<u64>,
@@ -77,16 +82,16 @@ enum Event<'a> {
     },
 }
 
-/// Where the progress of all fetches is shown.
+/// The progress display of all fetches.
 #[derive(Debug, Clone)]
 pub struct Board {
     style: Style,
     /// The fetches under way, and how many bars the terminal shows.
-    shared: Arc<Mutex<(Vec<Row>, usize)>>,
+    shared: Arc<Mutex<(Vec<FetchRow>, usize)>>,
 }
 
 #[derive(Debug)]
-struct Row {
+struct FetchRow {
     id: u64,
     name: String,
     len: u64,
@@ -95,7 +100,7 @@ struct Row {
 }
 
 impl Board {
-    /// Begins with nothing under way.
+    /// Returns a display without fetches.
     pub fn new(style: Style) -> Self {
         Self {
             style,
@@ -103,11 +108,11 @@ impl Board {
         }
     }
 
-    /// Begins to show a fetch.
+    /// Adds a fetch to the display.
     pub(super) fn begin(&self) -> Progress {
         let now = sys::now();
         let id = sys::seed();
-        self.rows().0.push(Row {
+        self.rows().0.push(FetchRow {
             id,
             name: String::new(),
             len: 0,
@@ -121,19 +126,19 @@ impl Board {
         }
     }
 
-    /// Tells a program what ended a fetch; people are told by the last line of all.
+    /// Reports a failed fetch to a program; for people the error is printed at the end.
     pub(crate) fn failed(&self, name: &str, error: &str) {
         if self.style == Style::Json {
-            print(&Event::Failed { url: name, error });
+            print(&ProgressEvent::Failed { url: name, error });
         }
     }
 
-    fn rows(&self) -> MutexGuard<'_, (Vec<Row>, usize)> {
+    fn rows(&self) -> MutexGuard<'_, (Vec<FetchRow>, usize)> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One fetch on the board.
+/// One fetch of the display; dropping it removes its bar.
 pub(super) struct Progress {
     board: Board,
     id: u64,
@@ -141,21 +146,21 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Takes notice of where the file comes from now.
+    /// Sets the address that is shown.
     pub(super) fn rename(&self, name: String) {
         if let Some(row) = self.board.rows().0.iter_mut().find(|row| row.id == self.id) {
             row.name = name;
         }
     }
 
-    /// Notes the length that is announced.
+    /// Sets the announced length.
     pub(super) fn expect(&self, len: Option<u64>) {
         if len.is_some()
             && let Some(row) = self.board.rows().0.iter_mut().find(|row| row.id == self.id)
         {
             row.expected = len;
             if self.board.style == Style::Json {
-                print(&Event::Started {
+                print(&ProgressEvent::Started {
                     url: &row.name,
                     length: len,
                 });
@@ -163,7 +168,7 @@ impl Progress {
         }
     }
 
-    /// Shows that `len` octets have come, when the time for it has.
+    /// Shows that `len` bytes have been received, when an update is due.
     pub(super) fn advance(&mut self, len: u64, now: Instant) {
         let due = self.board.style.interval();
         if due.is_none_or(|interval| now.since(self.shown_at) < interval) {
@@ -178,7 +183,7 @@ impl Progress {
         match self.board.style {
             Style::Bar => draw(rows, shown, now),
             Style::Lines => log::info!("{}", under_way(row, now)),
-            Style::Json => print(&Event::Progress {
+            Style::Json => print(&ProgressEvent::Progress {
                 url: &row.name,
                 octets: len,
                 length: row.expected,
@@ -187,7 +192,7 @@ impl Progress {
         }
     }
 
-    /// Tells of the end.
+    /// Reports that the file is complete.
     pub(super) fn finish(&self, len: u64) {
         let now = sys::now();
         let (rows, shown) = &mut *self.board.rows();
@@ -203,7 +208,7 @@ impl Progress {
                 draw(rows, shown, now);
             }
             Style::Lines => log::info!("{}", done(&row.name, len, time)),
-            Style::Json => print(&Event::Done {
+            Style::Json => print(&ProgressEvent::Done {
                 url: &row.name,
                 octets: len,
                 milliseconds: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
@@ -214,7 +219,7 @@ impl Progress {
 }
 
 impl Drop for Progress {
-    /// A fetch that failed shows no bar any more.
+    /// Removes the bar of a fetch that failed.
     fn drop(&mut self) {
         let (rows, shown) = &mut *self.board.rows();
         let before = rows.len();
@@ -227,11 +232,11 @@ impl Drop for Progress {
 }
 
 /// Draws all bars and leaves the cursor where they begin, so that other lines come before them.
-fn draw(rows: &[Row], shown: &mut usize, now: Instant) {
+fn draw(rows: &[FetchRow], shown: &mut usize, now: Instant) {
     let mut text = "\r\x1b[J".to_owned();
     for (index, row) in rows.iter().enumerate() {
         text.push_str(if index > 0 { "\n" } else { "" });
-        // A bar that is broken over two lines could not be taken back.
+        // Without line wrapping (DECAWM), since a bar over two lines could not be erased.
         text.push_str("\x1b[?7l");
         text.push_str(&under_way(row, now));
         text.push_str("\x1b[?7h");
@@ -251,44 +256,64 @@ fn clear(shown: &mut usize) {
     }
 }
 
-fn print(event: &Event<'_>) {
-    // Strings and numbers always have a form in JSON.
+fn print(event: &ProgressEvent<'_>) {
+    // Strings and numbers can always be written as JSON.
     let line = serde_json::to_string(event).unwrap_or_default();
     // A reader that has gone is no reason to stop fetching.
     let _ = writeln!(stdout(), "{line}");
 }
 
-/// The first process's terminal is the console, where every line stays.
+/// Returns whether standard error is the console, which the first process and its children write
+/// to: a log that is not erased.
 fn is_console() -> bool {
     std::process::id() == 1 || std::os::unix::process::parent_id() == 1
 }
 
-fn under_way(row: &Row, now: Instant) -> String {
+/// Returns the line about a fetch in progress, not wider than a terminal.
+fn under_way(row: &FetchRow, now: Instant) -> String {
     let time = now.since(row.began_at);
     let rate = rate(row.len, time);
-    let name = Safe::name(&row.name);
-    let Some(expected) = row.expected.filter(|expected| *expected > 0) else {
-        return format!("{name}: {}, {rate}", size(row.len));
+    let state = match row.expected.filter(|expected| *expected > 0) {
+        None => format!("{}, {rate}", size(row.len)),
+        Some(expected) => {
+            let part = row.len.min(expected);
+            let filled = usize::try_from(part.saturating_mul(BAR_WIDTH) / expected).unwrap_or(0);
+            let bar: String = (0..usize::try_from(BAR_WIDTH).unwrap_or(0))
+                .map(|at| if at < filled { '#' } else { '.' })
+                .collect();
+            let missing = u128::from(expected - part);
+            let left = time.as_millis() * missing / u128::from(part.max(1)) / 1_000;
+            let percent = part.saturating_mul(100) / expected;
+            let size = size(expected);
+            format!("[{bar}] {percent:3} % of {size}, {rate}, {left} s left")
+        }
     };
-    let part = row.len.min(expected);
-    let filled = usize::try_from(part.saturating_mul(BAR_WIDTH) / expected).unwrap_or(0);
-    let bar: String = (0..usize::try_from(BAR_WIDTH).unwrap_or(0))
-        .map(|at| if at < filled { '#' } else { '.' })
-        .collect();
-    let missing = u128::from(expected - part);
-    let left = time.as_millis() * missing / u128::from(part.max(1)) / 1_000;
-    let percent = part.saturating_mul(100) / expected;
-    format!(
-        "{name}: [{bar}] {percent:3} % of {}, {rate}, {left} s left",
-        size(expected)
-    )
+    let name = Safe::name(&row.name).to_string();
+    let room = LINE_WIDTH.saturating_sub(state.len() + 2);
+    format!("{}: {state}", shortened(name, room))
+}
+
+/// Leaves out the middle of a name that has no room: a URL begins with the server and ends with the
+/// file.
+fn shortened(name: String, room: usize) -> String {
+    let len = name.chars().count();
+    if len <= room {
+        return name;
+    }
+    let room = room.max(SHORTEST_NAME) - 1;
+    let start: String = name.chars().take(room / 2).collect();
+    let end: String = name.chars().skip(len - (room - room / 2)).collect();
+    format!("{start}…{end}")
 }
 
 fn done(name: &str, len: u64, time: Duration) -> String {
+    let (name, size) = (Safe::name(name), size(len));
+    // A small file's rate says how long the server took to answer, and nothing about the path.
+    if len < 1 << 20 {
+        return format!("{name}: {size}");
+    }
     format!(
-        "{}: {} in {:.2} s, {}",
-        Safe::name(name),
-        size(len),
+        "{name}: {size} in {:.2} s, {}",
         Seconds(time),
         rate(len, time)
     )
@@ -296,14 +321,17 @@ fn done(name: &str, len: u64, time: Duration) -> String {
 
 fn rate(len: u64, time: Duration) -> String {
     // The clock counts milliseconds; less than one is none.
-    let a_second = u128::from(len) * 1_000 / time.as_millis().max(1);
-    let tenths = (a_second * 10 + (1 << 19)) >> 20;
+    let per_second = u128::from(len) * 1_000 / time.as_millis().max(1);
+    if per_second < 1 << 20 {
+        return format!("{} KiB/s", per_second >> 10);
+    }
+    let tenths = (per_second * 10 + (1 << 19)) >> 20;
     format!("{}.{} MiB/s", tenths / 10, tenths % 10)
 }
 
 fn size(len: u64) -> String {
     match len {
-        0..10_000 => format!("{len} octets"),
+        0..10_000 => format!("{len} B"),
         10_000..10_000_000 => format!("{} KiB", len >> 10),
         _ => format!("{} MiB", len >> 20),
     }
@@ -315,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_fetch_under_way_shows_its_part_its_rate_and_the_time_left() {
-        let row = |len, expected| Row {
+        let row = |len, expected| FetchRow {
             id: 0,
             name: "f".to_owned(),
             len,
@@ -323,18 +351,45 @@ mod tests {
             began_at: Instant::ZERO,
         };
         let text = under_way(&row(1 << 20, Some(4 << 20)), Instant::from_millis(2_000));
-        let expected = "f: [######..................]  25 % of 4096 KiB, 0.5 MiB/s, 6 s left";
+        let expected = "f: [##........]  25 % of 4096 KiB, 512 KiB/s, 6 s left";
         assert_eq!(text, expected);
         let text = under_way(&row(9_999, None), Instant::ZERO);
-        assert_eq!(text, "f: 9999 octets, 9.5 MiB/s");
+        assert_eq!(text, "f: 9999 B, 9.5 MiB/s");
         let longer_than_said = under_way(&row(20, Some(10)), Instant::from_millis(1_000));
-        assert!(longer_than_said.contains("100 % of 10 octets"));
+        assert!(longer_than_said.contains("100 % of 10 B"));
     }
 
     #[test]
     fn a_finished_fetch_shows_its_size_and_rate() {
         let text = done("f", 16 << 20, Duration::from_millis(1_500));
         assert_eq!(text, "f: 16 MiB in 1.50 s, 10.7 MiB/s");
+    }
+
+    #[test]
+    fn a_small_file_has_a_size_and_no_rate() {
+        let text = |len| done("f", len, Duration::from_millis(10));
+        assert_eq!(text(148), "f: 148 B");
+        assert_eq!(text((1 << 20) - 1), "f: 1023 KiB");
+        assert_eq!(text(1 << 20), "f: 1024 KiB in 0.01 s, 100.0 MiB/s");
+    }
+
+    #[test]
+    fn a_long_name_loses_its_middle_before_the_rest_loses_anything() {
+        let row = FetchRow {
+            id: 0,
+            name: format!("http://192.0.2.1/{}/vmlinuz-6.12", "long/".repeat(40)),
+            len: 1 << 20,
+            expected: Some(4 << 20),
+            began_at: Instant::ZERO,
+        };
+        let text = under_way(&row, Instant::from_millis(2_000));
+        assert_eq!(text.chars().count(), LINE_WIDTH, "{text}");
+        assert!(text.starts_with("http://192"), "{text}");
+        assert!(
+            text.contains("…") && text.contains("vmlinuz-6.12: [##"),
+            "{text}"
+        );
+        assert!(text.ends_with(" 6 s left"), "{text}");
     }
 
     #[test]

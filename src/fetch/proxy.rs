@@ -1,20 +1,27 @@
-//! Which proxy the environment asks for: `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`,
-//! as curl reads them.
+//! HTTP proxies: chosen by the environment variables `http_proxy`, `https_proxy`, `all_proxy` and
+//! `no_proxy`, as curl reads them, and the tunnel through one.
 
-use super::Failure;
+use std::io::{Read, Write};
+
+use super::failure::{Failure, broken};
+use wireboot_proto::http;
+use wireboot_proto::text::safe::text_of;
 use wireboot_proto::text::url::{Scheme, Url};
+
+/// The longest head of a proxy's answer; usual ones have a few hundred bytes.
+const MAX_HEAD_LEN: usize = 16 << 10;
 
 /// Returns the proxy for `url`; `variable` looks an environment variable up.
 ///
 /// # Errors
-/// The variable holds no `http` URL.
+/// The variable does not hold an `http` URL.
 pub(super) fn of(
     url: &Url,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Option<Url>, Failure> {
     let either = |lower: &str| {
-        // The upper case of http_proxy could be set by a header Proxy, where programs are started
-        // for requests.
+        // HTTP_PROXY is ignored, as by curl: a CGI server sets it from a request's Proxy header
+        // (CVE-2016-5385).
         let upper = (lower != "http_proxy").then(|| lower.to_ascii_uppercase());
         let value = variable(lower).or_else(|| variable(&upper?))?;
         (!value.is_empty()).then_some(value)
@@ -30,9 +37,10 @@ pub(super) fn of(
     if either("no_proxy").is_some_and(|list| is_listed(url.host(), &list)) {
         return Ok(None);
     }
-    let text = match value.contains("://") {
-        true => value,
-        false => format!("http://{value}"),
+    let text = if value.contains("://") {
+        value
+    } else {
+        format!("http://{value}")
     };
     match text.parse::<Url>() {
         Ok(proxy) if proxy.scheme() == Scheme::Http => Ok(Some(proxy)),
@@ -44,7 +52,7 @@ pub(super) fn of(
     }
 }
 
-/// Returns whether `host` or a domain it is in stands in `list`.
+/// Returns whether `list` names `host` or a domain that contains it.
 fn is_listed(host: &str, list: &str) -> bool {
     let host = host.to_ascii_lowercase();
     list.split([',', ' ']).any(|entry| {
@@ -56,6 +64,48 @@ fn is_listed(host: &str, list: &str) -> bool {
         };
         entry == "*" || !domain.is_empty() && (host == domain || is_inside())
     })
+}
+
+/// Asks the proxy to connect to the server of `url` (CONNECT, RFC 9110 §9.3.6).
+pub(super) fn tunnel(
+    stream: &mut (impl Read + Write),
+    url: &Url,
+    proxy: &Url,
+) -> Result<(), Failure> {
+    let host = if url.host().contains(':') {
+        format!("[{}]", url.host())
+    } else {
+        url.host().to_owned()
+    };
+    let server = format!("{host}:{}", url.port());
+    let mut request = format!("CONNECT {server} HTTP/1.1\r\nHost: {server}\r\n");
+    if let Some(credentials) = proxy.credentials() {
+        let value = http::basic(credentials);
+        request.push_str(&format!("Proxy-Authorization: {value}\r\n"));
+    }
+    request.push_str("\r\n");
+    let failed = |error| broken(error, "connecting through the proxy");
+    stream.write_all(request.as_bytes()).map_err(failed)?;
+    // Byte by byte, since bytes behind the head belong to the TLS handshake.
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") && head.len() < MAX_HEAD_LEN {
+        let mut octet = [0];
+        stream.read_exact(&mut octet).map_err(failed)?;
+        head.extend_from_slice(&octet);
+    }
+    let line = head
+        .split(|octet| *octet == b'\r')
+        .next()
+        .unwrap_or_default();
+    let line = text_of(line);
+    let mut words = line.split(' ');
+    match (words.next(), words.next()) {
+        (Some(version), Some("200")) if version.starts_with("HTTP/1.") => Ok(()),
+        _ => {
+            let why = format!("the proxy {proxy} does not connect to {server}: {line}");
+            Err(Failure::Passing(why.into()))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
-//! Signatures of files: fetched, and judged.
+//! Fetches and checks the signatures of files.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
-use super::delivery::{Delivery, What};
-use super::turns::{Ending, Turn};
-use super::{Failure, Fetcher, other, unverified};
+use super::delivery::{Delivery, DeliveryKind};
+use super::failure::{Failure, other, unverified};
+use super::fetcher::Fetcher;
+use super::rotation::{AttemptEnd, NextServer};
 use crate::error::Error;
 use crate::sys::memfd::{Memfd, SealedFile};
 use wireboot_proto::text::url::Url;
@@ -16,7 +17,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// [`Error::Verification`] when the file is not what was signed or there is no signature;
-    /// [`Error::Fetch`] when that cannot be told.
+    /// [`Error::Fetch`] when the signature cannot be fetched.
     pub fn verify(
         &self,
         url: &Url,
@@ -24,26 +25,47 @@ impl Fetcher {
         signature: &Url,
         keys: &Keys,
     ) -> Result<(), Error> {
-        self.is_signed(&self.mirrors.addresses(signature), file.file(), keys)
+        self.verify_signature(url, &self.mirrors.addresses(signature), file.file(), keys)
             .map_err(|failure| failure.about(url))
     }
 
-    /// Looks for a good signature of a file at these addresses, one after the other.
+    /// Checks a file that came from one of these addresses against the signature beside any of them;
+    /// the one beside this very file is tried first.
     ///
     /// # Errors
-    /// What is wrong with the last.
-    pub(super) fn is_signed(
+    /// The failure of the last signature.
+    pub(super) fn verify_beside(
         &self,
+        addresses: &[Url],
+        server: usize,
+        file: &File,
+    ) -> Result<(), Failure> {
+        let Some(signed) = addresses.get(server) else {
+            return Err(Failure::Other("no address is given".into()));
+        };
+        let signatures: Result<Vec<_>, _> = addresses.iter().map(signature_of).collect();
+        let mut signatures = signatures?;
+        signatures.swap(0, server);
+        self.verify_signature(signed, &signatures, file, &self.keys)
+    }
+
+    /// Looks for a valid signature of a file at these addresses, one after the other.
+    ///
+    /// # Errors
+    /// The failure of the last signature.
+    fn verify_signature(
+        &self,
+        signed: &Url,
         signatures: &[Url],
         file: &File,
         keys: &Keys,
     ) -> Result<(), Failure> {
         let checked = self.first_of(signatures, &mut |url, turn| {
-            self.check_signature(url, turn, file, keys)
+            self.check_signature(signed, url, turn, file, keys)
         });
         match checked {
             Ok(_) => Ok(()),
-            // All that can be done has been.
+            // `first_of` has made all further attempts already.
             Err((_, Failure::Passing(why))) => Err(Failure::Other(why)),
             Err((_, failure)) => Err(failure),
         }
@@ -51,18 +73,18 @@ impl Fetcher {
 
     fn check_signature(
         &self,
+        signed: &Url,
         url: &Url,
-        turn: &Turn,
+        turn: &NextServer,
         mut file: &File,
         keys: &Keys,
-    ) -> Result<(), (Ending, Failure)> {
-        let hopeless = |failure| (Ending::Hopeless, failure);
+    ) -> Result<(), (AttemptEnd, Failure)> {
+        let hopeless = |failure| (AttemptEnd::Hopeless, failure);
         let unreadable = |error| hopeless(other(error));
         let store = Memfd::create(url.file_name()).map_err(|error| hopeless(other(error)))?;
-        let addresses = std::slice::from_ref(url);
-        let what = What::Signature;
-        let mut delivery = Delivery::begin(self, what, MAX_SIGNATURE_LEN, addresses, &store);
-        let taken = delivery.take(url, turn);
+        let mut delivery =
+            Delivery::begin(self, DeliveryKind::Signature, MAX_SIGNATURE_LEN, &store);
+        let taken = delivery.run(url, turn, &mut |_| Ok(()));
         taken.map_err(|(ending, failure)| match failure {
             Failure::Missing(why) => {
                 let why = format!("there is no signature {url}: {why}");
@@ -81,21 +103,21 @@ impl Fetcher {
         let signature = Signature::decode(&signature).map_err(wrong)?;
         let mut check = keys.check(&signature).map_err(wrong)?;
         file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-        let mut octets = vec![0; 128 << 10];
+        let mut bytes = vec![0; 128 << 10];
         loop {
-            match file.read(&mut octets).map_err(unreadable)? {
+            match file.read(&mut bytes).map_err(unreadable)? {
                 0 => break,
-                len => check.update(octets.get(..len).unwrap_or_default()),
+                len => check.update(bytes.get(..len).unwrap_or_default()),
             }
         }
-        let comment = check.finish().map_err(wrong)?;
-        log::info!("{url}: is a good signature: {comment}");
+        let signer = check.finish().map_err(wrong)?;
+        log::info!("{signed}: signature OK ({signer})");
         Ok(())
     }
 }
 
-/// Returns where the signature of a file is, when nothing else is said: beside it.
-pub(super) fn signature_of(url: &Url) -> Result<Url, Failure> {
+/// Returns the default address of a file's signature, beside the file, as minisign names it.
+fn signature_of(url: &Url) -> Result<Url, Failure> {
     let name = format!("{}.minisig", url.file_name());
     url.beside(&name).map_err(other)
 }

@@ -1,11 +1,15 @@
-//! Where the octets of a file go: into memory, sealed once all have come, or onto a disk, named
-//! once all have come.
+//! The destination of a file's bytes: memory that is sealed, or a disk file that is named, once the
+//! file is complete.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
 
-use super::hashing::Hashing;
+use sha2::{Digest, Sha256 as Hasher};
+
 use super::progress::Progress;
 use super::staged::Staged;
 use crate::sys::machine::MemoryGuard;
@@ -13,18 +17,18 @@ use crate::sys::memfd::Memfd;
 use wireboot_proto::text::url::{Sha256, Url};
 use wireboot_proto::time::Instant;
 
-/// Octets that are gathered before they are written.
+/// Bytes collected for one write(2): some ninety full packets of an Ethernet.
 const BUFFER_LEN: usize = 128 << 10;
 
-/// A file that is being written.
+/// A file in memory or on a disk that is being written.
 pub(super) trait Store: Sync {
-    /// Returns the file, to write at any place, to cut it, and to read it back.
+    /// Returns the file, for writing at any position, truncating and reading back.
     fn file(&self) -> &File;
 
-    /// Returns what is to be asked before it grows, where it is in memory.
+    /// Returns the guard that is asked before the file grows, where it is in memory.
     fn guard(&self) -> Option<&MemoryGuard>;
 
-    /// Makes sure that there is room for `len` octets in all, where that can be told.
+    /// Checks that there is space for `len` bytes in all, where that is known.
     fn reserve(&self, len: u64) -> io::Result<()> {
         self.guard()
             .map_or(Ok(()), |guard| guard.reserve(self.file(), len))
@@ -57,15 +61,15 @@ impl Store for Staged {
 
 pub(super) struct Sink<'a> {
     store: &'a dyn Store,
-    /// Octets that are not written yet, and where they belong.
+    /// Bytes not yet written, and their position.
     buffer: Vec<u8>,
     buffer_at: u64,
-    /// Octets that have come, each counted once.
+    /// Bytes received.
     received: u64,
     progress: Progress,
-    /// So many octets from the start on are written.
-    in_turn: u64,
-    /// Only for a file that must have a known hash.
+    /// Bytes written from the start without a gap.
+    in_order: u64,
+    /// Present for a file that must have a known hash.
     hashing: Option<Hashing>,
 }
 
@@ -77,82 +81,82 @@ impl<'a> Sink<'a> {
             buffer_at: 0,
             received: 0,
             progress,
-            in_turn: 0,
+            in_order: 0,
             hashing: None,
         }
     }
 
-    /// Has the hash computed of what has come and will.
+    /// Starts computing the hash, of what is already written too.
     ///
     /// # Errors
-    /// There is no thread for it.
+    /// No thread can be started.
     pub(super) fn hash(&mut self) -> io::Result<()> {
         if self.hashing.is_none() {
             let hashing = Hashing::start(self.store.file())?;
-            hashing.advance(self.in_turn);
+            hashing.advance(self.in_order);
             self.hashing = Some(hashing);
         }
         Ok(())
     }
 
-    /// Takes octets that begin `at` octets into the file.
-    pub(super) fn write_at(&mut self, at: u64, octets: &[u8]) -> io::Result<()> {
-        if octets.is_empty() {
+    /// Writes bytes that begin `at` bytes into the file.
+    pub(super) fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
             return Ok(());
         }
         let follows = at == self.buffer_at + self.buffer.len() as u64;
-        if !follows || self.buffer.len() + octets.len() > BUFFER_LEN {
+        if !follows || self.buffer.len() + bytes.len() > BUFFER_LEN {
             self.flush()?;
             self.buffer_at = at;
         }
-        match octets.len() {
+        match bytes.len() {
             BUFFER_LEN.. => {
-                write_out(self.store, octets, at)?;
-                self.buffer_at = at + octets.len() as u64;
-                self.note_written(at, octets.len());
+                write_out(self.store, bytes, at)?;
+                self.buffer_at = at + bytes.len() as u64;
+                self.note_written(at, bytes.len());
             }
-            _ => self.buffer.extend_from_slice(octets),
+            _ => self.buffer.extend_from_slice(bytes),
         }
-        self.received += octets.len() as u64;
+        self.received += bytes.len() as u64;
         Ok(())
     }
 
-    /// Shows how far it has got, when the time for it has come.
+    /// Updates the progress display when it is due.
     pub(super) fn show(&mut self, now: Instant) {
         self.progress.advance(self.received, now);
     }
 
-    /// Forgets all that has come.
+    /// Discards everything received.
     pub(super) fn restart(&mut self) -> io::Result<()> {
         self.store.file().set_len(0)?;
         self.buffer.clear();
-        (self.buffer_at, self.received, self.in_turn) = (0, 0, 0);
+        (self.buffer_at, self.received, self.in_order) = (0, 0, 0);
         match self.hashing.take() {
             Some(_) => self.hash(),
             None => Ok(()),
         }
     }
 
-    /// Takes notice of who is asked from now on.
-    pub(super) fn is_from(&self, url: &Url) {
+    /// Sets the address that the progress display names.
+    pub(super) fn set_source(&self, url: &Url) {
         self.progress.rename(url.to_string());
     }
 
-    /// How many octets have come.
+    /// Returns how many bytes have been received.
     pub(super) const fn len(&self) -> u64 {
         self.received
     }
 
-    /// Takes notice of the whole length.
+    /// Notes the announced length of the file.
     ///
     /// # Errors
-    /// There is no room for so much.
+    /// There is not enough memory or disk space.
     pub(super) fn expect(&mut self, len: Option<u64>) -> io::Result<()> {
         self.progress.expect(len);
         len.map_or(Ok(()), |len| self.store.reserve(len))
     }
 
-    /// Writes what is left; returns the hash of all that has come, where one is due.
+    /// Writes the rest of the buffer; returns the hash of the file, where one is computed.
     pub(super) fn complete(&mut self) -> io::Result<Option<Sha256>> {
         self.flush()?;
         let hashing = self.hashing.take();
@@ -160,7 +164,7 @@ impl<'a> Sink<'a> {
         hash.transpose()
     }
 
-    /// Tells that the file is what it should be.
+    /// Reports that the file is complete and verified.
     pub(super) fn finish(&self) {
         self.progress.finish(self.received);
     }
@@ -175,28 +179,118 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    /// What came out of turn is hashed at the end.
+    /// Bytes behind a gap are hashed at the end.
     fn note_written(&mut self, at: u64, len: usize) {
-        if at == self.in_turn {
-            self.in_turn += len as u64;
+        if at == self.in_order {
+            self.in_order += len as u64;
             if let Some(hashing) = &self.hashing {
-                hashing.advance(self.in_turn);
+                hashing.advance(self.in_order);
             }
         }
     }
 }
 
-fn write_out(store: &dyn Store, octets: &[u8], at: u64) -> io::Result<()> {
+fn write_out(store: &dyn Store, bytes: &[u8], at: u64) -> io::Result<()> {
     if let Some(guard) = store.guard() {
-        guard.grow(store.file(), octets.len())?;
+        guard.grow(store.file(), bytes.len())?;
     }
-    store.file().write_all_at(octets, at)
+    store.file().write_all_at(bytes, at)
+}
+
+/// Bytes read back at a time, as many as are written at a time.
+const READ_LEN: usize = 128 << 10;
+
+/// The SHA-256 of a file, computed during the transfer by a thread that reads back what is written:
+/// hashing takes about as long as receiving, and two processors do both in the time of one.
+/// Dropping it stops the thread.
+struct Hashing {
+    shared: Arc<Shared>,
+    /// None once it has been joined.
+    handle: Option<JoinHandle<io::Result<Sha256>>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// Bytes from the start of the file that are written and will not change.
+    written: AtomicU64,
+    /// Whether all bytes are written.
+    ended: AtomicBool,
+}
+
+impl Hashing {
+    /// Starts hashing a file of which nothing is written yet.
+    fn start(file: &File) -> io::Result<Self> {
+        let file = file.try_clone()?;
+        let shared = Arc::new(Shared::default());
+        let handle = thread::Builder::new().spawn({
+            let shared = Arc::clone(&shared);
+            move || hash(&file, &shared)
+        })?;
+        Ok(Self {
+            shared,
+            handle: Some(handle),
+        })
+    }
+
+    /// Notes that `written` bytes from the start of the file are written.
+    fn advance(&self, written: u64) {
+        self.shared.written.store(written, Ordering::Release);
+        self.wake();
+    }
+
+    /// Waits for the hash of all `len` bytes.
+    fn finish(mut self, len: u64) -> io::Result<Sha256> {
+        self.advance(len);
+        self.end();
+        let ended = self.handle.take().map(JoinHandle::join);
+        match ended {
+            Some(Ok(hash)) => hash,
+            Some(Err(_)) | None => Err(io::Error::other("the hash was not computed")),
+        }
+    }
+
+    fn end(&self) {
+        self.shared.ended.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(handle) = &self.handle {
+            handle.thread().unpark();
+        }
+    }
+}
+
+impl Drop for Hashing {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn hash(file: &File, shared: &Shared) -> io::Result<Sha256> {
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0; READ_LEN];
+    let mut hashed = 0;
+    loop {
+        // Read before `written`, since it is set after it.
+        let ended = shared.ended.load(Ordering::Acquire);
+        let written = shared.written.load(Ordering::Acquire);
+        let left = written.saturating_sub(hashed);
+        let len = usize::try_from(left).map_or(READ_LEN, |left| left.min(READ_LEN));
+        match buffer.get_mut(..len) {
+            Some(bytes) if len > 0 => {
+                file.read_exact_at(bytes, hashed)?;
+                hasher.update(bytes);
+                hashed += len as u64;
+            }
+            _ if ended => return Ok(Sha256(hasher.finalize().into())),
+            _ => thread::park(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use sha2::Digest;
-
     use super::*;
     use crate::fetch::progress::{Board, Style};
 

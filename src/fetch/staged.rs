@@ -1,8 +1,8 @@
-//! A file that appears under its name only when it is whole.
+//! A file that appears under its name only when it is complete.
 //!
-//! Until then it has no name at all (O_TMPFILE), so that however the process ends nothing is left
-//! behind. Where the file system knows no such files a hidden name stands in, which only an end
-//! by a signal leaves behind.
+//! Until then it has no name (O_TMPFILE), so nothing remains however the process ends. On file
+//! systems without such files it has a hidden name instead, which remains only if the process is
+//! killed.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
@@ -27,13 +27,13 @@ pub(super) struct Staged {
     directory: PathBuf,
     hidden: PathBuf,
     is_named: bool,
-    /// Where the file system is one in memory.
+    /// Present where the file system is in memory.
     guard: Option<MemoryGuard>,
 }
 
 impl Staged {
-    /// Prepares to write a file at `target`, which is no link; what is there, `before`, stays as it is
-    /// until the end, and its owner and permissions stay for good.
+    /// Creates a file for `target`, which is not a link. A file that exists there, with metadata
+    /// `before`, is replaced in the end; its owner and permissions are kept.
     pub(super) fn create(target: PathBuf, before: Option<&Metadata>) -> io::Result<Self> {
         let directory = sys::file::directory(&target).to_owned();
         let name = target.file_name().unwrap_or_default().to_string_lossy();
@@ -41,7 +41,7 @@ impl Staged {
         let mut options = OpenOptions::new();
         options.read(true).write(true);
         if before.is_some() {
-            // Until it has the permissions of that one.
+            // Until the permissions of the old file are set.
             options.mode(OWNER);
         }
         let nameless = options
@@ -56,7 +56,7 @@ impl Staged {
             Err(error) => return Err(error),
         };
         let system = fstatfs(&file)?;
-        // ramfs, which an initramfs may be in, counts nothing.
+        // ramfs, where an initramfs may be, reports no block counts (fs/libfs.c, simple_statfs).
         let in_memory = system.filesystem_type() == TMPFS_MAGIC || system.blocks() == 0;
         let guard = in_memory.then(|| MemoryGuard::new(machine::available_memory));
         let staged = Self {
@@ -73,15 +73,15 @@ impl Staged {
         Ok(staged)
     }
 
-    /// Makes sure that there is room for `len` octets. The room is not taken: a file system in memory
-    /// would fill it with zeros, which costs as much as the file itself.
+    /// Checks that there is space for `len` bytes. No space is allocated: tmpfs would fill it with
+    /// zeros, which takes as long as writing the file.
     pub(super) fn reserve(&self, len: u64) -> io::Result<()> {
         let system = fstatvfs(&self.file)?;
         let free = system.blocks_available() * system.fragment_size();
         let missing = len.saturating_sub(machine::allocated(&self.file)?);
         if system.blocks() > 0 && free < missing {
             return Err(io::Error::other(format!(
-                "it has {len} octets, and {free} are free in {}",
+                "the file has {len} bytes, and only {free} are free in {}",
                 self.directory.display()
             )));
         }
@@ -99,7 +99,7 @@ impl Staged {
         &self.file
     }
 
-    /// Writes everything to the disk and gives the file its name.
+    /// Syncs the file to the disk and gives it its name.
     pub(super) fn publish(mut self) -> io::Result<()> {
         self.file.sync_all()?;
         if !self.is_named {
@@ -134,7 +134,7 @@ impl Drop for Staged {
     }
 }
 
-/// The file system, or the kernel, does not have them, or they could never be given a name.
+/// Returns whether O_TMPFILE is not supported by the file system or the kernel (open(2)).
 fn knows_no_nameless_files(error: &io::Error) -> bool {
     let codes = [Errno::EOPNOTSUPP, Errno::EISDIR, Errno::EINVAL];
     codes
@@ -178,7 +178,7 @@ mod tests {
         for mode in [0o640, 0o666, 0o400, 0o755] {
             fs::write(directory.0.join("old"), "old").unwrap();
             fs::rename(directory.0.join("old"), &target).unwrap();
-            // Set-user-ID is not for what comes from a network.
+            // A downloaded file must not become set-user-ID.
             fs::set_permissions(&target, fs::Permissions::from_mode(mode | 0o4000)).unwrap();
             let before = fs::metadata(&target).unwrap();
             let mut staged = Staged::create(target.clone(), Some(&before)).unwrap();

@@ -1,122 +1,126 @@
-//! Drives [`wireboot_proto::tftp::Get`] over UDP sockets: one for each way of asking, until one works.
+//! Drives [`wireboot_proto::tftp::Get`] over UDP: a new socket for each request, with other options
+//! until one works.
 
-mod pace;
 mod socket;
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::delivery::Visit;
+use super::access::ServerAccess;
+use super::download::Attempt;
+use super::failure::{Failure, no_address, other, text_of};
+use super::names::resolve;
+use super::rotation::FIRST_PATIENCE;
 use super::sink::Sink;
-use super::turns::FIRST_PATIENCE;
-use super::{Failure, Fetcher, no_address, other, resolve, text_of};
 use crate::sys;
 use socket::Socket;
 use wireboot_proto::packet::tftp::ErrorCode;
-use wireboot_proto::tftp::{Config, Event, Extents, Failure as TransferFailure, Get, Terms};
+use wireboot_proto::tftp::{ByteRanges, Config, Event, Failure as TransferFailure, Get, Terms};
 use wireboot_proto::time::Instant;
 
-/// What most networks carry, where the kernel knows no route.
+/// The MTU of Ethernet, for when the kernel knows no route.
 const ETHERNET_MTU: u16 = 1500;
-/// So many passes over a file in a row may bring none of the blocks that are missing.
+/// How many requests in a row may bring nothing new: at 50 % loss of a last block, 8 fail in 1 of
+/// 256 cases.
 const MAX_FRUITLESS: u32 = 8;
 
-/// Fetches the file into `sink`, which is empty, from the first of its server's addresses that answers.
-pub(super) fn get(visit: &Visit<'_>, sink: &mut Sink<'_>) -> Result<(), Failure> {
-    let mut servers = resolve(visit.url, visit.fetcher.interface.as_deref())
+/// Fetches the file into `sink`, which is empty, from the first address of the server that answers.
+pub(super) fn get(attempt: &Attempt<'_>, sink: &mut Sink<'_>) -> Result<(), Failure> {
+    let mut servers = resolve(attempt.url, attempt.access.interface.as_deref())
         .map_err(Failure::Passing)?
         .into_iter();
-    let mut failure = no_address(visit.url);
+    let mut failure = no_address(attempt.url);
     while let Some(server) = servers.next() {
         let patience = match servers.len() {
-            0 => visit.patience,
-            _ => visit.patience.min(FIRST_PATIENCE),
+            0 => attempt.patience,
+            _ => attempt.patience.min(FIRST_PATIENCE),
         };
-        match get_from(visit, server, patience, sink) {
-            Err(Unanswered::Yes(why)) => failure = silent(visit, why),
-            Err(Unanswered::No(why)) => return Err(why),
+        match get_from(attempt, server, patience, sink) {
+            Err(AddressFailure::NoAnswer(why)) => failure = silent(attempt, why),
+            Err(AddressFailure::Final(why)) => return Err(why),
             Ok(()) => return Ok(()),
         }
     }
     Err(failure)
 }
 
-/// Whether another address of the server may do better.
-enum Unanswered {
-    Yes(TransferFailure),
-    No(Failure),
+/// The failure of one address, by whether another address of the server may answer.
+enum AddressFailure {
+    NoAnswer(TransferFailure),
+    Final(Failure),
 }
 
-impl From<Failure> for Unanswered {
+impl From<Failure> for AddressFailure {
     fn from(failure: Failure) -> Self {
-        Self::No(failure)
+        Self::Final(failure)
     }
 }
 
-/// Who has been asked again and again for the whole stall timeout is not asked any more.
-fn silent(visit: &Visit<'_>, failure: TransferFailure) -> Failure {
-    match visit.patience < visit.fetcher.stall_timeout {
-        true => Failure::Passing(text_of(&failure)),
-        false => Failure::Other(text_of(&failure)),
+/// Returns a final failure when the server was silent for the whole stall timeout; a temporary one
+/// when it had less time.
+fn silent(attempt: &Attempt<'_>, failure: TransferFailure) -> Failure {
+    if attempt.patience < attempt.stall_timeout {
+        Failure::Passing(text_of(&failure))
+    } else {
+        Failure::Other(text_of(&failure))
     }
 }
 
 fn get_from(
-    visit: &Visit<'_>,
+    attempt: &Attempt<'_>,
     server: SocketAddr,
     patience: Duration,
     sink: &mut Sink<'_>,
-) -> Result<(), Unanswered> {
-    let (fetcher, url) = (visit.fetcher, visit.url);
+) -> Result<(), AddressFailure> {
+    let (access, url) = (attempt.access, attempt.url);
     let mut config = Config {
         server,
         file: url.tftp_file().to_owned(),
-        terms: Terms::best(path_mtu(fetcher, server), &server),
+        terms: Terms::best(path_mtu(access, server), &server),
         stall_timeout: patience,
-        max_len: visit.max_len,
-        received: Extents::default(),
+        max_len: attempt.max_len,
+        received: ByteRanges::default(),
         expected_len: None,
-        heard_at: None,
+        last_received_at: None,
         rate: None,
     };
     let mut fruitless = 0;
     loop {
         let before = config.received.count();
-        let (rest, end) = transfer(fetcher, config, sink)?;
+        let (rest, end) = transfer(access, config, sink)?;
         config = rest;
         let failure = match end {
-            End::Done => return Ok(()),
-            // The server knows a transfer by our address too (RFC 1350 §4): another one begins,
-            // which brings what is missing.
-            End::AddressLost if fetcher.await_address() => {
+            TftpEnd::Done => return Ok(()),
+            // The server identifies a transfer by our address too (RFC 1350 §4), so a new request
+            // fetches the rest.
+            TftpEnd::AddressLost if access.await_address() => {
                 log::debug!("{url}: asking again from another address");
                 continue;
             }
-            End::AddressLost => {
+            TftpEnd::AddressLost => {
                 let why = "the address of this machine is gone";
                 return Err(Failure::Passing(why.into()).into());
             }
-            End::Failed(failure) => failure,
+            TftpEnd::Failed(failure) => failure,
         };
-        fruitless = match config.received.count() > before {
-            true => 0,
-            false => fruitless + 1,
+        fruitless = if config.received.count() > before {
+            0
+        } else {
+            fruitless + 1
         };
         let next = config.terms.after(&failure);
         let Some(terms) = next.filter(|_| fruitless < MAX_FRUITLESS) else {
-            return Err(match is_missing(&failure) {
-                true => Failure::Missing(text_of(&failure)).into(),
-                false if matches!(failure, TransferFailure::NoAnswer { .. }) => {
-                    Unanswered::Yes(failure)
-                }
-                false if matches!(failure, TransferFailure::Stalled { .. }) => {
-                    silent(visit, failure).into()
-                }
-                false if matches!(failure, TransferFailure::TooSlow { .. }) => {
-                    Failure::Passing(text_of(&failure)).into()
-                }
-                false => Failure::Other(text_of(&failure)).into(),
+            return Err(if is_missing(&failure) {
+                Failure::Missing(text_of(&failure)).into()
+            } else if matches!(failure, TransferFailure::NoAnswer { .. }) {
+                AddressFailure::NoAnswer(failure)
+            } else if matches!(failure, TransferFailure::Stalled { .. }) {
+                silent(attempt, failure).into()
+            } else if matches!(failure, TransferFailure::TooSlow { .. }) {
+                Failure::Passing(text_of(&failure)).into()
+            } else {
+                Failure::Other(text_of(&failure)).into()
             });
         };
         log::debug!("{url}: {failure}; asking again with {terms}");
@@ -124,15 +128,15 @@ fn get_from(
     }
 }
 
-/// Returns the largest packet that the server can be told to send. Ways are mostly as wide back as they
-/// are forth, so what the kernel knows about ours counts; where that does not hold, no large block
-/// comes, and smaller ones are asked for.
-fn path_mtu(fetcher: &Fetcher, server: SocketAddr) -> u16 {
+/// Returns the largest packet to ask the server for. The MTU is mostly the same in both directions,
+/// so the route to the server decides; where it is not, large blocks do not arrive, and smaller
+/// ones are requested.
+fn path_mtu(access: &ServerAccess, server: SocketAddr) -> u16 {
     let by_route = || {
-        let udp = socket::connected(fetcher, server).ok()?;
+        let udp = socket::connected(access, server).ok()?;
         sys::udp::path_mtu(&udp, &server).ok()
     };
-    fetcher.path_mtu.or_else(by_route).unwrap_or(ETHERNET_MTU)
+    access.path_mtu.or_else(by_route).unwrap_or(ETHERNET_MTU)
 }
 
 const fn is_missing(failure: &TransferFailure) -> bool {
@@ -145,41 +149,42 @@ const fn is_missing(failure: &TransferFailure) -> bool {
     )
 }
 
-/// How one request ended.
-enum End {
-    /// All has been received.
+/// The end of one request.
+enum TftpEnd {
+    /// The file is complete.
     Done,
-    /// The address that it was made from is gone.
+    /// The local address has been removed.
     AddressLost,
     Failed(TransferFailure),
 }
 
-/// Runs one request to its end; what was received is in `sink`. Returns what to go on with, too.
+/// Runs one request to its end, with the received bytes in `sink`; returns the configuration for a
+/// request that continues.
 fn transfer(
-    fetcher: &Fetcher,
+    access: &ServerAccess,
     config: Config,
     sink: &mut Sink<'_>,
-) -> Result<(Config, End), Failure> {
-    let mut socket = Socket::open(fetcher, config.server, &config.terms)?;
+) -> Result<(Config, TftpEnd), Failure> {
+    let mut socket = Socket::open(access, config.server, &config.terms)?;
     let now = sys::now();
     let mut get = Get::new(config, now);
-    let end = exchange(fetcher, &mut socket, &mut get, sink, now)?;
+    let end = exchange(access, &mut socket, &mut get, sink, now)?;
     Ok((get.into_config(), end))
 }
 
 fn exchange(
-    fetcher: &Fetcher,
+    access: &ServerAccess,
     socket: &mut Socket,
     get: &mut Get,
     sink: &mut Sink<'_>,
     mut now: Instant,
-) -> Result<End, Failure> {
+) -> Result<TftpEnd, Failure> {
     let mut outgoing = Vec::new();
-    let mut no_room: Option<io::Error> = None;
+    let mut write_error: Option<io::Error> = None;
     loop {
         transmit(socket, get, &mut outgoing);
-        // The server has been told by now.
-        if let Some(error) = no_room {
+        // The ERROR packet to the server has been sent by now.
+        if let Some(error) = write_error {
             return Err(other(error));
         }
         while let Some(event) = get.poll_event() {
@@ -189,42 +194,42 @@ fn exchange(
                     log::debug!("{server}: {terms}, tsize {tsize}");
                     if let Err(error) = sink.expect(len) {
                         get.abort("no room");
-                        no_room = Some(error);
+                        write_error = Some(error);
                     }
                 }
-                Event::Done => return Ok(End::Done),
-                Event::Failed(failure) => return Ok(End::Failed(failure)),
+                Event::Done => return Ok(TftpEnd::Done),
+                Event::Failed(failure) => return Ok(TftpEnd::Failed(failure)),
             }
         }
-        if no_room.is_some() {
+        if write_error.is_some() {
             continue;
         }
         let received = socket.receive(get.packets_under_way(), get.poll_timeout(), now);
-        // Once for each batch: the clock costs a tenth of what a packet does.
+        // Read once for each batch: reading the clock costs a tenth of what a packet does.
         now = sys::now();
-        let mut pieces = Vec::new();
+        let mut chunks = Vec::new();
         match received {
-            Ok(false) if socket.has_lost_address(fetcher) => return Ok(End::AddressLost),
+            Ok(false) if socket.has_lost_address(access) => return Ok(TftpEnd::AddressLost),
             Ok(_) => {}
-            // What ICMP says of an earlier datagram; the timeouts decide.
+            // An ICMP error about an earlier datagram; the timeouts decide.
             Err(error) => log::debug!("receiving: {error}"),
         }
-        // What is sent lets the server go on while the pieces are written.
-        for (source, payload) in socket.come() {
+        // Acknowledged before writing, so that the server sends meanwhile.
+        for (source, payload) in socket.received() {
             match get.handle_input(source, payload, now) {
-                Ok(piece) => pieces.push(piece),
+                Ok(chunk) => chunks.push(chunk),
                 Err(discard) => log::trace!("{source}: {discard}"),
             }
             transmit(socket, get, &mut outgoing);
         }
-        for piece in pieces {
-            if let Err(error) = sink.write_at(piece.at, piece.octets) {
+        for chunk in chunks {
+            if let Err(error) = sink.write_at(chunk.at, chunk.bytes) {
                 get.abort("no room");
-                no_room = Some(error);
+                write_error = Some(error);
                 break;
             }
         }
-        // Also while packets come: they may be of no use.
+        // Also while packets arrive, since they may all be discarded.
         if get.poll_timeout().is_some_and(|at| now >= at) {
             get.handle_timeout(now);
         }
@@ -232,10 +237,10 @@ fn exchange(
     }
 }
 
-/// Sends all that is due.
+/// Sends all packets that are due.
 fn transmit(socket: &Socket, get: &mut Get, outgoing: &mut Vec<u8>) {
     while let Some(transmit) = get.poll_transmit(outgoing) {
-        // Lost like any datagram; it is repeated in time.
+        // Treated like a lost datagram, which is repeated in time.
         if let Err(error) = socket.send(outgoing, transmit.destination) {
             log::debug!("sending to {}: {error}", transmit.destination);
         }

@@ -1,7 +1,7 @@
 //! TLS 1.3 and 1.2 for `https` URLs: rustls with ring, the server always verified.
 //!
-//! Whom to trust stands in `authorities`, how a certificate is judged in `verifier`, and by which
-//! clock in [`super::clock`].
+//! Trusted authorities are read in `authorities`, certificates are checked in `verifier`, and the
+//! time for that is from [`super::clock`].
 
 mod authorities;
 mod reasons;
@@ -19,27 +19,28 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{AlertDescription, ClientConfig, ConfigBuilder, RootCertStore, StreamOwned};
 
-use super::connection::Tcp;
-use super::{Failure, Fetcher, broken, is_timeout, other};
+use super::access::ServerAccess;
+use super::failure::{Failure, broken, is_timeout, other};
+use super::tcp::Tcp;
 use crate::error::Error;
 use authorities::{Trusted, pem_fault, read_certificates};
 use verifier::Verifier;
 use wireboot_proto::text::url::Url;
 
-/// A connection that only the server named in the URL can read.
+/// A TLS connection to the server named in the URL, after the handshake.
 #[derive(Debug)]
 pub(super) struct Stream(StreamOwned<ClientConnection, Tcp>);
 
 impl Stream {
-    /// Shakes hands over `tcp` with the server of `url`.
-    pub(super) fn open(mut tcp: Tcp, url: &Url, fetcher: &Fetcher) -> Result<Self, Failure> {
+    /// Performs the handshake over `tcp` with the server of `url`.
+    pub(super) fn open(mut tcp: Tcp, url: &Url, access: &ServerAccess) -> Result<Self, Failure> {
         let name = ServerName::try_from(url.host().to_owned());
         let name = name.map_err(|_| {
             let why = format!("{} is no name that a certificate can have", url.host());
             Failure::Other(why.into())
         })?;
-        let trusted = Trusted::read(fetcher.ca.as_deref())?;
-        let (clock, interface) = (fetcher.clock.clone(), fetcher.interface.clone());
+        let trusted = Trusted::read(access.ca.as_deref())?;
+        let (clock, interface) = (access.clock.clone(), access.interface.clone());
         let verifier = Arc::new(Verifier::new(trusted, clock, interface).map_err(other)?);
         let provider = Arc::new(ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
@@ -47,7 +48,7 @@ impl Stream {
             .map_err(other)?
             .dangerous()
             .with_custom_certificate_verifier(verifier.clone());
-        let config = match &fetcher.client_certificate {
+        let config = match &access.client_certificate {
             None => config.with_no_client_auth(),
             Some(path) => identify(config, path)?,
         };
@@ -56,12 +57,12 @@ impl Stream {
         Ok(Self(StreamOwned::new(connection, tcp)))
     }
 
-    /// Waits for octets from the server, those of one record.
+    /// Returns the bytes not yet consumed, or waits for the next record.
     pub(super) fn fill(&mut self) -> io::Result<&[u8]> {
         self.0.fill_buf().map_err(in_words)
     }
 
-    /// Has `len` of the octets not come again.
+    /// Marks `len` bytes as consumed.
     pub(super) fn consume(&mut self, len: usize) {
         self.0.consume(len);
     }
@@ -76,8 +77,8 @@ impl Stream {
 }
 
 impl Write for Stream {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.0.write(octets)
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -114,7 +115,7 @@ fn shake_hands(
             Err(error) => return Err(failed(error)),
         }
         if let Err(error) = connection.process_new_packets() {
-            // The server learns why, if it still listens.
+            // Sends the alert that tells the server why.
             let _ = connection.write_tls(tcp);
             return Err(explain(&error, verifier.refusal(), port));
         }
@@ -122,8 +123,8 @@ fn shake_hands(
     Ok(())
 }
 
-/// Tells what asking again does not help against, such as a certificate that is not accepted, from a
-/// connection that broke.
+/// Turns an error of rustls into a failure: final for a certificate that is not accepted, temporary
+/// for a broken connection.
 fn explain(error: &rustls::Error, refusal: Option<&str>, port: u16) -> Failure {
     let why = reasons::fault(error);
     if let rustls::Error::InvalidCertificate(_) = error {
@@ -143,7 +144,7 @@ fn explain(error: &rustls::Error, refusal: Option<&str>, port: u16) -> Failure {
     }
 }
 
-/// Says in words what rustls found wrong behind the handshake.
+/// Replaces rustls's error after the handshake with a description.
 fn in_words(error: io::Error) -> io::Error {
     let fault = error.get_ref().and_then(|source| source.downcast_ref());
     match fault.map(reasons::fault) {
@@ -152,7 +153,7 @@ fn in_words(error: io::Error) -> io::Error {
     }
 }
 
-/// Has the client show the certificate in the PEM file at `path`, which also holds its key.
+/// Adds the client certificate in the PEM file at `path`, which also holds its key.
 fn identify(
     config: ConfigBuilder<ClientConfig, WantsClientCert>,
     path: &Path,
@@ -168,10 +169,10 @@ fn identify(
     config.map_err(|error| unusable(reasons::fault(&error)))
 }
 
-/// Reads PEM files as a connection will.
+/// Checks that the PEM files can be used for connections.
 ///
 /// # Errors
-/// [`Error::Usage`] for what is in none of the forms that are known.
+/// [`Error::Usage`] when a file cannot be read or is not PEM.
 pub(super) fn check(ca: Option<&str>, certificate: Option<&str>) -> Result<(), Error> {
     let read = || {
         if let Some(path) = ca {

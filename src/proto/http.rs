@@ -1,163 +1,93 @@
-//! One GET as a state machine, on `ureq-proto`: RFC 9110, 9112.
+//! HTTP GET as a state machine, on `ureq-proto`: RFC 9110, 9112.
 //!
 //! A body is complete only when its length or its last chunk says so; one that ends with the
-//! connection is taken as it is, since nothing tells its length. Redirects are events, because
-//! another server may be meant; one from https to http is refused. Content codings are not asked
-//! for and not undone. A download is resumed with Range and If-Range (RFC 9110 §13.1.5), or with
-//! Range alone by who can tell in the end whether it is one file.
+//! connection is accepted, since its length is unknown. Redirects are events, because they may lead
+//! to another server; one from https to http is refused. Content codings are neither requested nor
+//! decoded. A download is resumed with Range and If-Range (RFC 9110 §13.1.5), or with Range alone
+//! where the caller checks the complete file.
 //!
-//! Octets that are not consumed are handed in again together with those that follow.
+//! Bytes that are not consumed must be handed in again, together with those that follow.
 
 #![forbid(unsafe_code)]
 
-mod request;
+mod interface;
 
 use crate::prelude::*;
-use core::time::Duration;
 
+use base64::Engine;
 use ureq_proto::BodyMode;
 use ureq_proto::client::state::{RecvBody, RecvResponse};
-use ureq_proto::client::{Call, RecvResponseResult};
+use ureq_proto::client::{Call, RecvResponseResult, SendRequestResult};
 use ureq_proto::http::header::{
-    CONNECTION, CONTENT_RANGE, ETAG, HeaderName, LAST_MODIFIED, LOCATION,
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_RANGE, ETAG, HOST, HeaderName, IF_RANGE,
+    LAST_MODIFIED, LOCATION, PROXY_AUTHORIZATION, RANGE, USER_AGENT,
 };
-use ureq_proto::http::{Response, StatusCode, Version};
+use ureq_proto::http::{Request, Response, Version};
 
-use crate::text::safe::Safe;
 use crate::text::url::{Scheme, Url};
 use crate::time::{Instant, LeastRate};
 
-use request::ask;
-pub use request::basic;
+pub use interface::{BodyStart, Config, Event, Failure, Proxy, Resume};
 
-/// What to fetch, and within which limits.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The file.
-    pub url: Url,
-    /// The transfer has failed when no octet has come for so long.
-    pub stall_timeout: Duration,
-    /// The most octets that the file may have.
-    pub max_len: u64,
-    /// What has come of it already.
-    pub resume: Option<Resume>,
-    /// Who is asked in place of the server, in the clear.
-    pub proxy: Option<Proxy>,
-}
-
-/// A proxy that is told the whole address (RFC 9112 §3.2.2).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Proxy {
-    /// `user:password`.
-    pub credentials: Option<String>,
-}
-
-/// What has come of a file, to go on behind it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resume {
-    /// Octets, 1 or more.
-    pub len: u64,
-    /// The entity tag or date of what has come; without, whatever file the server has now goes on.
-    pub validator: Option<String>,
-}
-
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// The file begins to come.
-    Started(Start),
-    /// The file is elsewhere.
-    Redirected(Url),
-    /// The last octet has come.
-    Done,
-    /// The transfer has ended without the file.
-    Failed(Failure),
-}
-
-/// What the head of an answer says of the octets that follow.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Start {
-    /// Their place in the file: 0, or the length to resume at.
-    pub from: u64,
-    /// The length of the whole file, when the server says so.
-    pub len: Option<u64>,
-    /// By what to resume this very file.
-    pub validator: Option<String>,
-}
-
-/// Why a transfer ended without the file.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
-    /// The server has no such file.
-    #[error("the server answers {0}")]
-    Missing(StatusCode),
-    /// The server refuses for another reason.
-    #[error("the server answers {0}")]
-    Refused(StatusCode),
-    /// What came is not HTTP.
-    #[error("the server's answer cannot be read: {0}")]
-    Malformed(String),
-    /// The redirection leads nowhere.
-    #[error("the redirection to \"{}\" cannot be followed", Safe::name(.0))]
-    BadRedirect(String),
-    /// The connection ended before the file.
-    #[error("the connection ended after {received} octets")]
-    Truncated {
-        /// Octets of the file that this connection brought.
-        received: u64,
-    },
-    /// No octet came for the stall timeout.
-    #[error("nothing more came after {received} octets")]
-    Stalled {
-        /// Octets of the file that this connection brought.
-        received: u64,
-    },
-    /// Less came than a server must send that is of use.
-    #[error(
-        "the server is too slow: {received} bytes received, the last at less than 512 a second"
-    )]
-    TooSlow {
-        /// Octets of the file that this connection brought.
-        received: u64,
-    },
-    /// The file is larger than allowed.
-    #[error("the file has more than the allowed {limit} octets")]
-    TooLarge {
-        /// The limit.
-        limit: u64,
-    },
-}
-
-impl Failure {
-    /// Returns whether asking again may help.
-    pub const fn is_passing(&self) -> bool {
-        match self {
-            Self::Truncated { .. } | Self::Stalled { .. } | Self::TooSlow { .. } => true,
-            Self::Refused(status) => matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504),
-            Self::Missing(_)
-            | Self::Malformed(_)
-            | Self::BadRedirect(_)
-            | Self::TooLarge { .. } => false,
-        }
-    }
-}
-
-/// The transfer.
+/// State machine of one GET on one connection; the caller owns the socket and the clock.
+///
+/// ```
+/// use std::time::Duration;
+/// use wireboot_proto::http::{Config, Event, Get};
+/// use wireboot_proto::time::Instant;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = Config {
+///     url: "http://192.0.2.1/vmlinuz".parse()?,
+///     stall_timeout: Duration::from_secs(15),
+///     max_len: 1 << 30,
+///     resume: None,
+///     proxy: None,
+/// };
+/// let now = Instant::ZERO;
+/// let mut get = Get::new(config, now)?;
+/// let request = get.poll_transmit().unwrap_or_default();
+/// assert!(request.starts_with(b"GET /vmlinuz HTTP/1.1\r\n"));
+///
+/// // Stands for the connection, on which the answer arrives in two reads.
+/// let reads = [&b"HTTP/1.1 200 OK\r\nContent-Le"[..], b"ngth: 5\r\n\r\nhello"];
+/// let (mut buffer, mut file) = (Vec::new(), Vec::new());
+/// for read in reads {
+///     buffer.extend_from_slice(read);
+///     // What is not consumed needs more bytes behind it, and is handed in again with them.
+///     loop {
+///         let taken = get.handle_input(&buffer, now);
+///         file.extend_from_slice(taken.body);
+///         let consumed = taken.consumed;
+///         buffer.drain(..consumed);
+///         if consumed == 0 || buffer.is_empty() {
+///             break;
+///         }
+///     }
+/// }
+/// assert_eq!(file, b"hello");
+/// assert!(matches!(get.poll_event(), Some(Event::Started(start)) if start.len == Some(5)));
+/// assert_eq!(get.poll_event(), Some(Event::Done));
+/// assert_eq!(get.poll_timeout(), None);
+/// assert!(get.is_reusable());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Get {
     config: Config,
     request: Option<Vec<u8>>,
     state: State,
-    /// Octets of the body that came on this connection.
+    /// Bytes of the body received on this connection.
     received: u64,
     give_up_at: Instant,
-    /// Of the body; before that, it is the time for the head.
+    /// The least rate of the body; before that, the time limit for the head.
     rate: LeastRate,
-    /// Octets of heads and trailers that have been consumed.
+    /// Bytes of heads and trailers consumed.
     overhead: usize,
-    /// Informational responses that have come.
+    /// Informational responses (1xx) received.
     informational: u32,
-    /// Whether the server lets the connection be used again.
+    /// Whether the server allows reuse of the connection.
     keeps_alive: bool,
     chunk: Vec<u8>,
     events: Vec<Event>,
@@ -166,7 +96,7 @@ pub struct Get {
 #[derive(Debug)]
 enum State {
     Head(Box<Call<RecvResponse>>),
-    /// So many octets are still to come, of a body that begins at `from`.
+    /// A body of known length, of which `left` bytes are missing.
     Sized {
         left: u64,
     },
@@ -180,18 +110,18 @@ enum State {
     Ended,
 }
 
-/// What a call of [`Get::handle_input`] did.
+/// The result of [`Get::handle_input`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Taken<'a> {
-    /// Octets that must not be handed in again; with 0, more are needed.
+pub struct Consumed<'a> {
+    /// How many bytes were consumed and must not be handed in again; at 0, more are needed.
     pub consumed: usize,
-    /// Octets of the file that come next.
+    /// The next bytes of the file.
     pub body: &'a [u8],
 }
 
-/// Octets of chunks that are taken out of their frames at a time.
+/// Bytes of a chunked body that are decoded at a time.
 const CHUNK_BUFFER_LEN: usize = 64 << 10;
-/// The most octets of all heads and trailers of an answer; curl takes 300 KiB of them.
+/// The most bytes of all heads and trailers of an answer; curl accepts 300 KiB.
 const MAX_OVERHEAD: usize = 256 << 10;
 /// The most informational responses (1xx) before the answer: RFC 8297 lets a server send several.
 const MAX_INFORMATIONAL: u32 = 10;
@@ -200,7 +130,7 @@ impl Get {
     /// Starts with the request due at once.
     ///
     /// # Errors
-    /// [`Failure::Malformed`] when the address makes no request.
+    /// [`Failure::Malformed`] when the URL cannot be written as a request.
     pub fn new(config: Config, now: Instant) -> Result<Self, Failure> {
         let (request, call) = ask(&config)?;
         Ok(Self {
@@ -218,21 +148,20 @@ impl Get {
         })
     }
 
-    /// Takes what came from the server.
-    pub fn handle_input<'a>(&'a mut self, octets: &'a [u8], now: Instant) -> Taken<'a> {
-        if !octets.is_empty() {
+    /// Handles bytes received from the server.
+    pub fn handle_input<'a>(&'a mut self, bytes: &'a [u8], now: Instant) -> Consumed<'a> {
+        if !bytes.is_empty() {
             self.give_up_at = now + self.config.stall_timeout;
         }
-        let mut taken = Taken {
+        let mut taken = Consumed {
             consumed: 0,
             body: &[],
         };
         match &mut self.state {
-            State::Head(_) => taken.consumed = self.handle_head(octets, now),
+            State::Head(_) => taken.consumed = self.handle_head(bytes, now),
             State::Sized { left } => {
-                let len =
-                    usize::try_from(*left).map_or(octets.len(), |left| left.min(octets.len()));
-                taken.body = octets.get(..len).unwrap_or_default();
+                let len = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                taken.body = bytes.get(..len).unwrap_or_default();
                 taken.consumed = len;
                 *left -= len as u64;
                 self.received += len as u64;
@@ -244,7 +173,7 @@ impl Get {
                 let from = *from;
                 let in_trailers = call.is_ended_chunked();
                 self.chunk.resize(CHUNK_BUFFER_LEN, 0);
-                let (consumed, len) = match call.read(octets, &mut self.chunk) {
+                let (consumed, len) = match call.read(bytes, &mut self.chunk) {
                     Ok(read) => read,
                     Err(error) => {
                         self.fail(Failure::Malformed(error.to_string()));
@@ -260,20 +189,20 @@ impl Get {
                 if is_complete {
                     self.end(Event::Done);
                 } else if in_trailers || consumed == 0 {
-                    self.count_overhead(octets.len(), consumed);
+                    self.count_overhead(bytes.len(), consumed);
                 }
                 taken.consumed = consumed;
                 taken.body = self.chunk.get(..len).unwrap_or_default();
             }
             State::UntilClose { from } => {
                 let from = *from;
-                self.received += octets.len() as u64;
+                self.received += bytes.len() as u64;
                 if from.saturating_add(self.received) > self.config.max_len {
                     self.fail(self.too_large());
                     return taken;
                 }
-                taken.consumed = octets.len();
-                taken.body = octets;
+                taken.consumed = bytes.len();
+                taken.body = bytes;
             }
             State::Ended => {}
         }
@@ -281,8 +210,8 @@ impl Get {
         taken
     }
 
-    /// Takes notice that the server has closed the connection; `orderly` when nothing can have
-    /// been cut off unseen.
+    /// Handles the end of the connection; `orderly` when the server has closed it, rather than an
+    /// error.
     pub fn handle_close(&mut self, orderly: bool) {
         match &self.state {
             State::UntilClose { .. } if orderly => self.end(Event::Done),
@@ -298,7 +227,7 @@ impl Get {
         }
     }
 
-    /// Gives up when the time is over.
+    /// Ends the transfer when a timeout has expired.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|at| now >= at) {
             let received = self.received;
@@ -310,24 +239,25 @@ impl Get {
         }
     }
 
-    /// Returns when the transfer is too slow, unless more of the file comes: what is below this
-    /// machine, such as TLS, may bring nothing of it for longer than the server is silent.
+    /// Returns when the transfer is too slow unless more of the file is received. The connection
+    /// needs it as a deadline: TLS may receive bytes for a long time before it returns any of the
+    /// file.
     pub const fn too_slow_at(&self) -> Instant {
         self.rate.due_at()
     }
 
-    /// Returns whether another request may go out on the connection, once the file has come whole
-    /// and nothing but the file.
+    /// Returns whether the connection can be used for another request, after the file was received
+    /// completely.
     pub const fn is_reusable(&self) -> bool {
         self.keeps_alive && matches!(self.state, State::Ended)
     }
 
-    /// Returns the next octets for the server.
+    /// Returns the next bytes to send.
     pub const fn poll_transmit(&mut self) -> Option<Vec<u8>> {
         self.request.take()
     }
 
-    /// Returns what happened, in order.
+    /// Returns the next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         (!self.events.is_empty()).then(|| self.events.remove(0))
     }
@@ -343,11 +273,11 @@ impl Get {
         }
     }
 
-    fn handle_head(&mut self, octets: &[u8], now: Instant) -> usize {
+    fn handle_head(&mut self, bytes: &[u8], now: Instant) -> usize {
         let State::Head(call) = &mut self.state else {
             return 0;
         };
-        let (consumed, response) = match call.try_response(octets, false) {
+        let (consumed, response) = match call.try_response(bytes, false) {
             Ok(read) => read,
             Err(error) => {
                 self.fail(Failure::Malformed(error.to_string()));
@@ -356,15 +286,15 @@ impl Get {
         };
         let Some(response) = response else {
             self.informational += u32::from(consumed > 0);
-            self.count_overhead(octets.len(), consumed);
+            self.count_overhead(bytes.len(), consumed);
             return consumed;
         };
         self.overhead += consumed;
         self.rate = LeastRate::new(self.config.stall_timeout, now);
         match self.judge(&response) {
             Err(failure) => self.fail(failure),
-            Ok(Verdict::Redirect(url)) => self.end(Event::Redirected(url)),
-            Ok(Verdict::Body { from, len }) => {
+            Ok(HeadOutcome::Redirect(url)) => self.end(Event::Redirected(url)),
+            Ok(HeadOutcome::Body { from, len }) => {
                 if let Err(failure) = self.begin_body(&response, from, len) {
                     self.fail(failure);
                 }
@@ -373,12 +303,13 @@ impl Get {
         consumed
     }
 
-    /// Counts what has been consumed that is not of the file; what has not is the beginning of more.
+    /// Counts consumed bytes that are not part of the file, and checks them and the bytes waiting
+    /// against the limits.
     fn count_overhead(&mut self, len: usize, consumed: usize) {
         self.overhead += consumed;
         let waiting = if consumed == 0 { len } else { 0 };
         if self.overhead + waiting > MAX_OVERHEAD {
-            let why = format!("heads and trailers of more than {MAX_OVERHEAD} octets");
+            let why = format!("heads and trailers of more than {MAX_OVERHEAD} bytes");
             self.fail(Failure::Malformed(why));
         } else if self.informational > MAX_INFORMATIONAL {
             let why = format!("more than {MAX_INFORMATIONAL} informational responses");
@@ -386,16 +317,16 @@ impl Get {
         }
     }
 
-    /// Decides by status and headers what follows.
-    fn judge(&self, response: &Response<()>) -> Result<Verdict, Failure> {
+    /// Decides by status and headers how to continue.
+    fn judge(&self, response: &Response<()>) -> Result<HeadOutcome, Failure> {
         let status = response.status();
         match status.as_u16() {
-            200 => Ok(Verdict::Body { from: 0, len: None }),
+            200 => Ok(HeadOutcome::Body { from: 0, len: None }),
             206 => {
                 let range = header(response, CONTENT_RANGE).and_then(parse_content_range);
                 let asked = self.config.resume.as_ref().map(|resume| resume.len);
                 match range {
-                    Some((from, len)) if Some(from) == asked => Ok(Verdict::Body { from, len }),
+                    Some((from, len)) if Some(from) == asked => Ok(HeadOutcome::Body { from, len }),
                     _ => Err(Failure::Malformed(
                         "another range than asked for".to_owned(),
                     )),
@@ -409,9 +340,10 @@ impl Get {
                     (Scheme::Https, scheme) => scheme == Scheme::Https,
                     (_, scheme) => scheme != Scheme::Tftp,
                 };
-                match allowed && !location.is_empty() {
-                    true => Ok(Verdict::Redirect(url)),
-                    false => Err(bad()),
+                if allowed && !location.is_empty() {
+                    Ok(HeadOutcome::Redirect(url))
+                } else {
+                    Err(bad())
                 }
             }
             404 | 410 => Err(Failure::Missing(status)),
@@ -434,9 +366,10 @@ impl Get {
                 BodyMode::LengthDelimited(left) => {
                     let end = from.saturating_add(left);
                     if whole_len.is_some_and(|len| len != end) || end > self.config.max_len {
-                        return Err(match whole_len.is_some_and(|len| len != end) {
-                            true => Failure::Malformed("range and length differ".to_owned()),
-                            false => self.too_large(),
+                        return Err(if whole_len.is_some_and(|len| len != end) {
+                            Failure::Malformed("range and length differ".to_owned())
+                        } else {
+                            self.too_large()
                         });
                     }
                     len = Some(end);
@@ -459,7 +392,7 @@ impl Get {
         let validator = header(response, ETAG)
             .filter(|tag| !tag.starts_with("W/"))
             .or_else(|| header(response, LAST_MODIFIED));
-        self.events.push(Event::Started(Start {
+        self.events.push(Event::Started(BodyStart {
             from,
             len,
             validator: validator.map(str::to_owned),
@@ -487,7 +420,62 @@ impl Get {
     }
 }
 
-enum Verdict {
+/// The longest request in bytes: a URL of 8 KiB, a validator and credentials.
+const MAX_REQUEST_LEN: usize = 16 << 10;
+
+/// Returns the bytes of the request, and the parser of its answer.
+fn ask(config: &Config) -> Result<(Vec<u8>, Call<RecvResponse>), Failure> {
+    let url = &config.url;
+    let mut request = Request::get(url.to_string())
+        .header(HOST, url.authority())
+        .header(USER_AGENT, concat!("wireboot/", env!("CARGO_PKG_VERSION")))
+        .header(ACCEPT_ENCODING, "identity");
+    if let Some(credentials) = url.credentials() {
+        request = request.header(AUTHORIZATION, basic(credentials));
+    }
+    if let Some(credentials) = config
+        .proxy
+        .as_ref()
+        .and_then(|proxy| proxy.credentials.as_deref())
+    {
+        request = request.header(PROXY_AUTHORIZATION, basic(credentials));
+    }
+    if let Some(resume) = &config.resume {
+        request = request.header(RANGE, format!("bytes={}-", resume.len));
+        if let Some(validator) = &resume.validator {
+            request = request.header(IF_RANGE, validator);
+        }
+    }
+    let malformed = |error: &dyn core::fmt::Display| Failure::Malformed(error.to_string());
+    let request = request.body(()).map_err(|error| malformed(&error))?;
+    let call = Call::new(request).map_err(|error| malformed(&error))?;
+    let mut call = call.proceed();
+    let mut bytes = vec![0; MAX_REQUEST_LEN];
+    let mut len = 0;
+    while !call.can_proceed() {
+        let rest = bytes.get_mut(len..).unwrap_or_default();
+        len += call.write(rest).map_err(|error| malformed(&error))?;
+    }
+    bytes.truncate(len);
+    if config.proxy.is_some() && bytes.starts_with(b"GET /") {
+        let server = format!("http://{}", url.authority());
+        bytes.splice(4..4, server.into_bytes());
+    }
+    match call.proceed().map_err(|error| malformed(&error))? {
+        Some(SendRequestResult::RecvResponse(call)) => Ok((bytes, call)),
+        Some(SendRequestResult::Await100(_) | SendRequestResult::SendBody(_)) | None => {
+            Err(Failure::Malformed("the request has a body".to_owned()))
+        }
+    }
+}
+
+/// Returns the value of an Authorization header for `user:password` (RFC 7617).
+pub fn basic(credentials: &str) -> String {
+    let encoded = base64::engine::general_purpose::STANDARD.encode(credentials);
+    format!("Basic {encoded}")
+}
+
+enum HeadOutcome {
     Body { from: u64, len: Option<u64> },
     Redirect(Url),
 }

@@ -1,9 +1,9 @@
-//! Asks a server for the time, as a state machine: SNTP, RFC 4330 §5.
+//! SNTP query as a state machine: RFC 4330 §5.
 //!
-//! One answer of one server counts, so the time is good for judging certificates and for nothing
-//! finer. An answer must carry back the random number of the request, which keeps out all who do
-//! not see the wire. What is beyond doubt a false ticker is not believed: a server that says that
-//! its clock is not set, one of stratum 0, and one that is behind what the caller knows.
+//! A single answer of one server is used, so the time is good enough for checking certificates and
+//! not for more. An answer must return the random number of the request, so only hosts that see the
+//! request can forge one. Answers are discarded from servers whose clock is not set, that have
+//! stratum 0, or that are behind a time known to be past.
 
 #![forbid(unsafe_code)]
 
@@ -14,70 +14,71 @@ use core::time::Duration;
 use crate::reader::{DecodeError, Reader};
 use crate::time::{Instant, Random};
 
-/// Port of servers.
+/// UDP port of servers.
 pub const PORT: u16 = 123;
-/// Octets of a packet without authentication.
+/// Bytes of a packet without authentication.
 const PACKET_LEN: usize = 48;
 /// Seconds from 1900, where the protocol's clock begins, to 1970.
 const FROM_1900_TO_1970: u64 = 2_208_988_800;
-/// The protocol's clock goes round; times before this one, in its seconds, are of the next round.
+/// Timestamps below this are after the roll-over of 2036 (RFC 4330 §3: bit 0 not set).
 const FIRST_OF_ERA_0: u64 = 1 << 31;
-/// How often a server is asked, and how long its answer is waited for.
+/// Requests to each server before the next: one may be lost, or wait for ARP.
 const ATTEMPTS_A_SERVER: u32 = 2;
+/// How long to wait for an answer: those of a LAN take milliseconds, those of the Internet 300.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
-/// Option 42 has room for 63 servers; a boot must not wait for all of them: 3 s at most.
+/// Servers that are queried; option 42 may list 63, and a boot waits 3 s at most.
 const MAX_SERVERS: usize = 3;
 
 /// Configuration of a query.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The servers, as the lease lists them (option 42); the first three are asked.
+    /// The servers in the order of the lease (option 42); the first three are queried.
     pub servers: Vec<IpAddr>,
-    /// It is later than this, in time since 1970.
+    /// A time known to be past, since 1970.
     pub not_before: Duration,
-    /// Where the random numbers of the requests come from.
+    /// The seed of the requests' random numbers.
     pub seed: u64,
 }
 
-/// Where a packet goes.
+/// Destination of a packet to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transmit {
     /// The server.
     pub destination: SocketAddr,
 }
 
-/// What happened.
+/// The result of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// A server told the time.
+    /// A server answered.
     Time {
-        /// Which.
+        /// The server.
         server: IpAddr,
         /// Seconds since 1970.
         since_1970: Duration,
     },
-    /// None did.
+    /// No server answered with a usable time.
     Failed,
 }
 
-/// Why a packet was not used.
+/// The reason why a packet was discarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Discard {
-    /// It is no answer of a server.
+    /// It is not a server's answer.
     #[error(transparent)]
     Undecodable(#[from] DecodeError),
-    /// It is from somebody else, or answers another request.
+    /// It is from another host, or answers another request.
     #[error("not the answer to our request")]
     Unexpected,
-    /// The server says that it does not know the time.
+    /// The server says that its clock is not synchronized.
     #[error("the server's own clock is not set")]
     Unsynchronized,
-    /// It is known to be later than the server says.
+    /// The server's time is before one known to be past.
     #[error("the server's clock is behind")]
     Behind,
 }
 
-/// One query, of one server after the other.
+/// State machine of one query, to one server after the other.
 #[derive(Debug)]
 pub struct Query {
     config: Config,
@@ -114,10 +115,10 @@ impl Query {
         query
     }
 
-    /// Takes a packet.
+    /// Handles a received packet.
     ///
     /// # Errors
-    /// Why it is not used; the query goes on.
+    /// A [`Discard`] when the packet is not used; the query continues.
     pub fn handle_input(
         &mut self,
         source: SocketAddr,
@@ -127,7 +128,7 @@ impl Query {
         let State::Asking { server, nonce, .. } = self.state else {
             return Err(Discard::Unexpected);
         };
-        let answer = Answer::decode(payload)?;
+        let answer = ServerReply::decode(payload)?;
         if source != SocketAddr::new(server, PORT) || answer.originate != nonce {
             return Err(Discard::Unexpected);
         }
@@ -140,7 +141,7 @@ impl Query {
             None
         };
         if let Some(discard) = false_ticker {
-            // Asking it again would not help.
+            // A second request to this server would not help.
             self.requests = self.requests.next_multiple_of(ATTEMPTS_A_SERVER);
             self.ask(now);
             return Err(discard);
@@ -150,14 +151,14 @@ impl Query {
         Ok(())
     }
 
-    /// Asks again, or the next server, when no answer came.
+    /// Sends the next request, to this server or the next, after a timeout.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|at| now >= at) {
             self.ask(now);
         }
     }
 
-    /// Writes the next packet to be sent into `buf`, which is emptied before.
+    /// Writes the next packet to send into `buf`, replacing its content.
     pub fn poll_transmit(&mut self, buf: &mut Vec<u8>) -> Option<Transmit> {
         buf.clear();
         let State::Asking { server, nonce, .. } = self.state else {
@@ -174,7 +175,7 @@ impl Query {
         })
     }
 
-    /// Returns what happened.
+    /// Returns the result, once.
     pub const fn poll_event(&mut self) -> Option<Event> {
         self.event.take()
     }
@@ -205,20 +206,20 @@ impl Query {
     }
 }
 
-/// What is used of an answer.
+/// The used fields of an answer.
 ///
 /// ```text
-/// leap 2 bits, version 3, mode 3 | stratum 1 | 22 octets | originate 8 | receive 8 | transmit 8 |
+/// leap 2 bits, version 3, mode 3 | stratum 1 | 22 bytes | originate 8 | receive 8 | transmit 8 |
 /// ```
-struct Answer {
+struct ServerReply {
     is_synchronized: bool,
     originate: u64,
     transmit: u64,
 }
 
-impl Answer {
-    fn decode(octets: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(octets);
+impl ServerReply {
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
         let first = reader.u8("leap, version, mode")?;
         let stratum = reader.u8("stratum")?;
         reader.take(22, "delays, reference")?;
@@ -245,9 +246,10 @@ impl Answer {
 
 fn since_1970(timestamp: u64) -> Duration {
     let seconds = timestamp >> 32;
-    let seconds = match seconds < FIRST_OF_ERA_0 {
-        true => seconds + (1 << 32),
-        false => seconds,
+    let seconds = if seconds < FIRST_OF_ERA_0 {
+        seconds + (1 << 32)
+    } else {
+        seconds
     };
     let nanos = ((timestamp & 0xffff_ffff) * 1_000_000_000) >> 32;
     Duration::from_secs(seconds.saturating_sub(FROM_1900_TO_1970)) + Duration::from_nanos(nanos)

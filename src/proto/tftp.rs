@@ -1,111 +1,135 @@
-//! One read transfer as a state machine: RFC 1350, 2347, 2348, 2349 and 7440.
+//! TFTP read request as a state machine: RFC 1350, 2347, 2348, 2349 and 7440.
 //!
-//! Octets come out each once with their place, in order but where a block was passed over, and
-//! [`Event::Done`] comes only when all have come and the length is the announced one. A duplicate is never answered with an
-//! acknowledgment while one may be on its way, which keeps the Sorcerer's Apprentice out
-//! (RFC 1123 §4.2.3.1). After a gap the last block in order is acknowledged at once, so that the
-//! server goes back without waiting for its timer (RFC 7440 §4).
+//! Each byte of the file is returned once, with its position; in order, except behind skipped
+//! blocks. [`Event::Done`] means that all bytes were received and the length is the announced one.
+//! A duplicate is not acknowledged while an acknowledgment may be under way, which prevents the
+//! Sorcerer's Apprentice Syndrome (RFC 1123 §4.2.3.1). After a gap the last block in order is
+//! acknowledged at once, so that the server goes back without waiting for its timer (RFC 7440 §4).
 //!
-//! Most servers without windows repeat a lost block only after a second or two, whatever the
-//! client does. Where waiting for that has cost more than another pass over the file would, a lost
-//! block is passed over: it is acknowledged, and the transfer ends with [`Failure::Holes`]. Of what
-//! an earlier pass has brought many blocks are acknowledged at once, none of which is waited for. QEMU's
-//! server passes over blocks by itself: it never repeats one, and goes on whatever is acknowledged.
+//! Most servers without windows repeat a lost block only after a second or two, whatever the client
+//! does. Once waiting for that has taken longer than another pass over the file would, lost blocks
+//! are skipped: they are acknowledged, and the transfer ends with [`Failure::Holes`]. In the next
+//! pass, blocks that were received before are acknowledged in bursts without waiting for them.
+//! QEMU's server skips lost blocks itself: it never repeats one, and sends the next whatever is
+//! acknowledged.
 //!
-//! A server that has been silent for a while is asked anew, since it may have been restarted, have
-//! forgotten a transfer whose last block was lost, or send blocks that are too large for a part of
-//! the way.
+//! When a server has been silent for a while, a new request is sent: the server may have been
+//! restarted, may have dropped a transfer whose last block was lost, or may be sending blocks that
+//! are too large for a part of the path.
 //!
-//! One machine is one request. Asking again, with other [`Terms`] or for the holes, is a new
-//! machine on a new socket, told by [`Config::received`] what has already come. The final
+//! One machine is one request. Another request, with other [`Terms`] or for missing blocks, is a
+//! new machine on a new socket, with [`Config::received`] saying what is already there. The final
 //! acknowledgment is not repeated: the transfer is complete without it, and the server gives up by
 //! itself.
 
 #![forbid(unsafe_code)]
 
 mod blocks;
-mod extents;
-mod negotiation;
-mod outcome;
-mod receipt;
-mod receiving;
+mod failure;
+mod interface;
+mod reception;
 mod round_trip;
 mod terms;
 
 use crate::prelude::*;
 use core::net::SocketAddr;
-use core::time::Duration;
 
 use crate::packet::tftp::{ErrorCode, Options, Packet};
 use crate::text::safe::text_of;
 use crate::time::{Instant, LeastRate};
-pub use extents::Extents;
-use negotiation::{agreed, encode_request};
-pub use outcome::{Discard, Event, Failure};
-use receipt::Receipt;
+use blocks::BlockPosition;
+pub use failure::{Discard, Failure};
+pub use interface::{Config, Event, FileChunk, Transmit};
+pub use reception::ByteRanges;
+use reception::Reception;
 use round_trip::RoundTrip;
 pub use terms::Terms;
+use terms::{agreed, encode_request};
 
-/// A server that has been silent for this part of the stall timeout is asked anew.
+/// After this part of the stall timeout without a packet a new request is sent: 3 s of 15, time for
+/// three timeouts of a server that repeats every second.
 const PATIENCE: u32 = 5;
 
-/// What to fetch, and within which limits.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The server's address and its port for requests, which is 69 by default.
-    pub server: SocketAddr,
-    /// The file's name, as the server knows it.
-    pub file: String,
-    /// What to ask for.
-    pub terms: Terms,
-    /// The transfer has failed when so long nothing new has come.
-    pub stall_timeout: Duration,
-    /// The most octets that the file may have.
-    pub max_len: u64,
-    /// What earlier requests of the same transfer have brought, which is not handed out again.
-    pub received: Extents,
-    /// The length that an earlier request of the same transfer was told.
-    pub expected_len: Option<u64>,
-    /// When the last block came, or the first answer, by earlier requests of the same transfer.
-    pub heard_at: Option<Instant>,
-    /// How fast it must go on, which earlier requests of the same transfer have begun to measure.
-    pub rate: Option<LeastRate>,
-}
-
-/// A piece of the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Piece<'a> {
-    /// Where in the file it begins.
-    pub at: u64,
-    /// What it is; may be nothing.
-    pub octets: &'a [u8],
-}
-
-impl Piece<'_> {
-    const NONE: Self = Self { at: 0, octets: &[] };
-}
-
-/// Where a packet goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Transmit {
-    /// The server's address and its port for this transfer.
-    pub destination: SocketAddr,
-}
-
-/// The transfer.
+/// State machine of one read request; the caller owns the socket and the clock.
+///
+/// ```
+/// use std::collections::VecDeque;
+/// use std::net::SocketAddr;
+/// use std::time::Duration;
+/// use wireboot_proto::packet::tftp::Packet;
+/// use wireboot_proto::tftp::{ByteRanges, Config, Event, Get, Terms};
+/// use wireboot_proto::time::Instant;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // Stands for the network and a server that knows no options (RFC 1350): it answers from a port
+/// // of its own, every acknowledgment with the next block.
+/// let transfer_port: SocketAddr = "192.0.2.1:40000".parse()?;
+/// let file = vec![7; 700];
+/// let reply_to = |packet: &[u8]| {
+///     let block = match Packet::decode(packet).ok()? {
+///         Packet::ReadRequest { .. } => 1,
+///         Packet::Acknowledgment { block } => block + 1,
+///         _ => return None,
+///     };
+///     let data = file.chunks(512).nth(usize::from(block) - 1)?;
+///     let mut reply = Vec::new();
+///     Packet::Data { block, data }.encode(&mut reply);
+///     Some(reply)
+/// };
+///
+/// let config = Config {
+///     server: "192.0.2.1:69".parse()?,
+///     file: "vmlinuz".to_owned(),
+///     terms: Terms::PLAIN,
+///     stall_timeout: Duration::from_secs(15),
+///     max_len: 1 << 30,
+///     received: ByteRanges::default(),
+///     expected_len: None,
+///     last_received_at: None,
+///     rate: None,
+/// };
+/// let mut now = Instant::ZERO;
+/// let mut get = Get::new(config, now);
+/// let (mut packet, mut arrived, mut received) = (Vec::new(), VecDeque::new(), Vec::new());
+/// loop {
+///     // First everything that is due goes out.
+///     while let Some(_transmit) = get.poll_transmit(&mut packet) {
+///         arrived.extend(reply_to(&packet));
+///     }
+///     // Then events are handled.
+///     match get.poll_event() {
+///         Some(Event::Started { .. }) => continue,
+///         Some(Event::Done) => break,
+///         Some(Event::Failed(failure)) => return Err(failure.into()),
+///         None => {}
+///     }
+///     // Then the caller waits for a datagram or the timeout, whichever is first.
+///     if let Some(datagram) = arrived.pop_front() {
+///         let chunk = get.handle_input(transfer_port, &datagram, now)?;
+///         assert_eq!(chunk.at, received.len() as u64);
+///         received.extend_from_slice(chunk.bytes);
+///     } else if let Some(timeout) = get.poll_timeout() {
+///         now = timeout;
+///         get.handle_timeout(now);
+///     }
+/// }
+/// assert_eq!(received, file);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Get {
     config: Config,
     state: State,
     round_trip: RoundTrip,
     retransmit_at: Instant,
-    /// When the server has been silent for so long that it may have forgotten the transfer.
+    /// When to send a new request, since the server may have dropped the transfer.
     ask_again_at: Instant,
     give_up_at: Instant,
     rate: LeastRate,
-    /// What the next packet to the server is.
+    /// The next packet to the server.
     due: Option<Due>,
-    /// A port that sent what belongs to no transfer of ours.
+    /// The source of a packet of an unknown transfer, which is answered with an error.
     stranger: Option<SocketAddr>,
     events: Vec<Event>,
 }
@@ -113,7 +137,7 @@ pub struct Get {
 #[derive(Debug)]
 enum State {
     Requesting { requests: u32 },
-    Receiving(Receipt),
+    Receiving(Reception),
     Ended { server: SocketAddr },
 }
 
@@ -128,7 +152,7 @@ impl Get {
     /// Starts with the request due at once.
     pub fn new(config: Config, now: Instant) -> Self {
         let mut get = Self {
-            give_up_at: config.heard_at.unwrap_or(now) + config.stall_timeout,
+            give_up_at: config.last_received_at.unwrap_or(now) + config.stall_timeout,
             ask_again_at: now,
             rate: config
                 .rate
@@ -145,19 +169,19 @@ impl Get {
         get
     }
 
-    /// Takes a packet; returns the octets of the file that it adds.
+    /// Handles a received packet; returns the bytes of the file that it adds.
     ///
     /// # Errors
-    /// Why the packet is not used; the transfer goes on.
+    /// A [`Discard`] when the packet is not used; the transfer continues.
     pub fn handle_input<'d>(
         &mut self,
         source: SocketAddr,
         payload: &'d [u8],
         now: Instant,
-    ) -> Result<Piece<'d>, Discard> {
+    ) -> Result<FileChunk<'d>, Discard> {
         let expected = match &self.state {
             State::Requesting { .. } => None,
-            State::Receiving(receipt) => Some(receipt.server),
+            State::Receiving(reception) => Some(reception.server),
             State::Ended { .. } => return Err(Discard::Unexpected),
         };
         if source.ip() != self.config.server.ip() {
@@ -173,14 +197,14 @@ impl Get {
                     if block != 1 {
                         return Err(Discard::Unexpected);
                     }
-                    // The server knows no options: everything is as in RFC 1350.
+                    // Data without OACK: the server does not support options (RFC 2347).
                     self.start(source, Terms::PLAIN, None, now);
                 }
                 self.handle_data(block, data, now)
             }
             Packet::OptionAcknowledgment { options } => self
                 .handle_options(source, options, now)
-                .map(|()| Piece::NONE),
+                .map(|()| FileChunk::NONE),
             Packet::Error { code, message } => {
                 self.end(
                     source,
@@ -191,7 +215,7 @@ impl Get {
                     },
                     None,
                 );
-                Ok(Piece::NONE)
+                Ok(FileChunk::NONE)
             }
             Packet::ReadRequest { .. }
             | Packet::WriteRequest { .. }
@@ -199,11 +223,11 @@ impl Get {
         }
     }
 
-    /// Repeats what was not answered in time, or gives up.
+    /// Repeats the last packet when its answer is late, or ends the transfer.
     pub fn handle_timeout(&mut self, now: Instant) {
         match &self.state {
             State::Requesting { requests } if now >= self.give_up_at => {
-                let failure = match self.config.heard_at {
+                let failure = match self.config.last_received_at {
                     None => Failure::NoAnswer {
                         requests: *requests,
                     },
@@ -217,8 +241,8 @@ impl Get {
                 let received = self.config.received.count();
                 self.end(self.config.server, Failure::TooSlow { received }, None);
             }
-            State::Receiving(receipt) if now >= self.end_at() => {
-                let (server, received) = (receipt.server, receipt.position());
+            State::Receiving(reception) if now >= self.end_at() => {
+                let (server, received) = (reception.server, reception.position());
                 let (failure, text) = if now >= self.give_up_at {
                     (Failure::Stalled { received }, "timed out")
                 } else if now >= self.rate.due_at() {
@@ -237,24 +261,24 @@ impl Get {
         }
     }
 
-    /// Ends the transfer; returns what another request for the rest begins with.
+    /// Ends the transfer; returns the configuration of a request for the rest.
     pub fn into_config(mut self) -> Config {
-        // What passed before the first answer does not count.
-        self.config.rate = self.config.heard_at.map(|_| self.rate);
+        // The rate is measured from the first answer on.
+        self.config.rate = self.config.last_received_at.map(|_| self.rate);
         self.config
     }
 
-    /// Gives the transfer up and tells the server why, at the next [`Get::poll_transmit`].
+    /// Aborts the transfer, with an ERROR packet to the server at the next [`Get::poll_transmit`].
     pub fn abort(&mut self, message: &'static str) {
         let server = match &self.state {
-            State::Receiving(receipt) => receipt.server,
+            State::Receiving(reception) => reception.server,
             State::Requesting { .. } | State::Ended { .. } => return,
         };
         self.due = Some(Due::Error(ErrorCode::DISK_FULL, message));
         self.state = State::Ended { server };
     }
 
-    /// Writes the next packet to be sent into `buf`, which is emptied before.
+    /// Writes the next packet to send into `buf`, replacing its content.
     pub fn poll_transmit(&mut self, buf: &mut Vec<u8>) -> Option<Transmit> {
         buf.clear();
         if let Some(destination) = self.stranger.take() {
@@ -266,7 +290,7 @@ impl Get {
             return Some(Transmit { destination });
         }
         let burst = match &mut self.state {
-            State::Receiving(receipt) if self.due.is_none() => receipt.next_of_burst(),
+            State::Receiving(reception) if self.due.is_none() => reception.next_of_burst(),
             State::Requesting { .. } | State::Receiving(_) | State::Ended { .. } => None,
         };
         match self.due.take().or(burst.map(Due::Acknowledgment))? {
@@ -279,13 +303,13 @@ impl Get {
         }
         let destination = match &self.state {
             State::Requesting { .. } => self.config.server,
-            State::Receiving(receipt) => receipt.server,
+            State::Receiving(reception) => reception.server,
             State::Ended { server } => *server,
         };
         Some(Transmit { destination })
     }
 
-    /// Returns what happened, in order.
+    /// Returns the next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         (!self.events.is_empty()).then(|| self.events.remove(0))
     }
@@ -302,16 +326,16 @@ impl Get {
         }
     }
 
-    /// Returns how many packets, at most, the server is sending without waiting for one of ours: the
-    /// rest of a window that has begun to come; or 1.
+    /// Returns how many packets the server may send without an acknowledgment: the rest of a window
+    /// that has begun; or 1.
     pub fn packets_under_way(&self) -> u16 {
         match &self.state {
-            State::Receiving(receipt) => receipt.rest_of_window(),
+            State::Receiving(reception) => reception.rest_of_window(),
             State::Requesting { .. } | State::Ended { .. } => 1,
         }
     }
 
-    /// Returns when a transfer that goes on no better ends.
+    /// Returns when the transfer ends unless it makes progress.
     fn end_at(&self) -> Instant {
         let silent_at = self.ask_again_at.min(self.give_up_at);
         silent_at.min(self.rate.due_at())
@@ -329,9 +353,9 @@ impl Get {
         self.retransmit_at = now + self.round_trip.timeout();
     }
 
-    /// Notes that the server is there.
-    fn heard(&mut self, now: Instant) {
-        self.config.heard_at = Some(now);
+    /// Restarts the timeouts for silence.
+    fn note_answer(&mut self, now: Instant) {
+        self.config.last_received_at = Some(now);
         self.ask_again_at = now + self.config.stall_timeout / PATIENCE;
         self.give_up_at = now + self.config.stall_timeout;
     }
@@ -344,8 +368,8 @@ impl Get {
     ) -> Result<(), Discard> {
         match &self.state {
             State::Requesting { .. } => {}
-            // Its acknowledgment was lost, or is on its way.
-            State::Receiving(receipt) if receipt.blocks.count() == 0 => {
+            // A repeated OACK: our acknowledgment was lost, or is under way.
+            State::Receiving(reception) if reception.blocks.count() == 0 => {
                 return Err(self.handle_duplicate(now));
             }
             State::Receiving(_) | State::Ended { .. } => return Err(Discard::Unexpected),
@@ -360,7 +384,7 @@ impl Get {
         };
         self.start(source, terms, len, now);
         if let Some(announced) = len.filter(|len| *len > self.config.max_len) {
-            log::debug!("{announced} octets announced");
+            log::debug!("{announced} bytes announced");
             let limit = self.config.max_len;
             let farewell = (ErrorCode::DISK_FULL, "file too large");
             self.end(source, Failure::TooLarge { limit }, Some(farewell));
@@ -379,14 +403,165 @@ impl Get {
     fn start(&mut self, server: SocketAddr, terms: Terms, len: Option<u64>, now: Instant) {
         self.round_trip.answered(now);
         self.ask_again_at = now + self.config.stall_timeout / PATIENCE;
-        if self.config.heard_at.is_none() {
-            self.heard(now);
+        if self.config.last_received_at.is_none() {
+            self.note_answer(now);
             self.rate = LeastRate::new(self.config.stall_timeout, now);
         }
         self.config.expected_len = self.config.expected_len.or(len);
         self.retransmit_at = now + self.round_trip.timeout();
         self.events.push(Event::Started { server, len, terms });
-        self.state = State::Receiving(Receipt::new(server, terms, len, now));
+        self.state = State::Receiving(Reception::new(server, terms, len, now));
+    }
+
+    fn handle_data<'d>(
+        &mut self,
+        block: u16,
+        data: &'d [u8],
+        now: Instant,
+    ) -> Result<FileChunk<'d>, Discard> {
+        let State::Receiving(reception) = &mut self.state else {
+            return Err(Discard::Unexpected);
+        };
+        if data.len() > usize::from(reception.terms.block_len) {
+            return Err(Discard::Oversize);
+        }
+        let is_repeating = self.round_trip.repetitions() > 0;
+        let may_be_ahead = is_repeating || reception.was_ahead;
+        let skipped = match reception.blocks.place(block, may_be_ahead) {
+            BlockPosition::Next => 0,
+            // The server accepted an acknowledgment for a block not yet received, or accepts any.
+            BlockPosition::Ahead(distance) if reception.terms.window == 1 => distance,
+            BlockPosition::Ahead(distance) => {
+                let is_new_round = reception.ahead.is_none_or(|seen| distance <= seen);
+                reception.ahead = Some(distance);
+                self.retransmit_at = now + self.round_trip.timeout();
+                if is_new_round && reception.is_lossy() {
+                    let server = reception.server;
+                    let farewell = (ErrorCode::NOT_DEFINED, "asking again for a smaller window");
+                    self.end(server, Failure::Lossy, Some(farewell));
+                } else if is_new_round {
+                    self.acknowledge_gap(now);
+                }
+                return Err(Discard::Gap);
+            }
+            BlockPosition::Last => return Err(self.handle_duplicate(now)),
+            BlockPosition::Elsewhere => {
+                self.note_second_answer();
+                return Err(Discard::Duplicate);
+            }
+        };
+        let at = reception.position() + u64::from(skipped) * u64::from(reception.terms.block_len);
+        reception.advance(skipped, is_repeating, now);
+        let end = at + data.len() as u64;
+        let is_last = data.len() < usize::from(reception.terms.block_len);
+        let window_is_full = reception.in_window >= reception.terms.window;
+        let server = reception.server;
+        let announced = reception.announced_len;
+
+        self.round_trip.answered(now);
+        self.note_answer(now);
+        self.rate.count(data.len(), now);
+        self.retransmit_at = now + self.round_trip.timeout();
+        if let Err((failure, farewell)) = self.config.check_len(announced, end, is_last) {
+            self.end(server, failure, Some(farewell));
+            return Ok(FileChunk::NONE);
+        }
+        let is_new = !self.config.received.contains(at..end);
+        self.config.received.insert(at..end);
+        if is_last {
+            self.acknowledge(now);
+            self.state = State::Ended { server };
+            let missing = end - self.config.received.count();
+            self.events.push(match missing {
+                0 => Event::Done,
+                _ => Event::Failed(Failure::Holes { missing }),
+            });
+        } else if window_is_full {
+            self.go_on(now);
+        }
+        if is_new {
+            Ok(FileChunk { at, bytes: data })
+        } else {
+            Ok(FileChunk::NONE)
+        }
+    }
+
+    /// Acknowledges a complete window, and blocks that were received by an earlier request.
+    fn go_on(&mut self, now: Instant) {
+        let State::Receiving(reception) = &mut self.state else {
+            return;
+        };
+        let was_acknowledged = reception.passed_over > 0;
+        reception.hurry(&self.config.received);
+        if !was_acknowledged {
+            self.round_trip.sent(now);
+            self.acknowledge(now);
+        }
+    }
+
+    /// Repeats the last acknowledgment, in case it was lost; and then acknowledges blocks not yet
+    /// received, in case the block sent in answer was lost.
+    fn repeat_acknowledgment(&mut self, now: Instant) {
+        let State::Receiving(reception) = &mut self.state else {
+            return;
+        };
+        if let Some(ahead) = reception.next_of_sweep() {
+            self.due = Some(Due::Acknowledgment(reception.blocks.acknowledged(ahead)));
+        } else {
+            self.round_trip.repeated();
+            reception.search(self.round_trip.repetitions(), &self.config.received, now);
+            reception.is_repeated = true;
+            self.acknowledge(now);
+        }
+        if let State::Receiving(reception) = &self.state {
+            let wait = if reception.sweep.is_empty() {
+                self.round_trip.timeout()
+            } else {
+                self.round_trip.pace()
+            };
+            self.retransmit_at = now + wait;
+        }
+    }
+
+    /// Repeats the acknowledgment if the last one is older than the timeout, so that it was
+    /// probably lost.
+    fn handle_duplicate(&mut self, now: Instant) -> Discard {
+        self.note_second_answer();
+        if let State::Receiving(reception) = &self.state
+            && now >= reception.acknowledged_at + self.round_trip.timeout()
+        {
+            self.acknowledge(now);
+        }
+        Discard::Duplicate
+    }
+
+    /// Lengthens the timeout if the last acknowledgment was sent twice and both were answered.
+    fn note_second_answer(&mut self) {
+        if let State::Receiving(reception) = &mut self.state
+            && core::mem::take(&mut reception.is_repeated)
+        {
+            self.round_trip.was_too_early();
+        }
+    }
+
+    /// Acknowledges all blocks received, which begins a new window.
+    fn acknowledge(&mut self, now: Instant) {
+        let State::Receiving(reception) = &mut self.state else {
+            return;
+        };
+        reception.ahead = None;
+        self.acknowledge_gap(now);
+    }
+
+    fn acknowledge_gap(&mut self, now: Instant) {
+        let State::Receiving(reception) = &mut self.state else {
+            return;
+        };
+        reception.in_window = 0;
+        reception.rounds += 1;
+        reception.acknowledged_at = now;
+        self.due = Some(Due::Acknowledgment(reception.blocks.acknowledged(0)));
+        self.retransmit_at = now + self.round_trip.timeout();
     }
 
     fn end(

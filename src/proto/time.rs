@@ -1,5 +1,5 @@
-//! Time as an argument: a monotonic [`Instant`] in microseconds, a small random generator and
-//! the [`Backoff`] of RFC 2131 §4.1. Nothing here reads a clock or draws entropy.
+//! Time as an argument: a monotonic [`Instant`] in microseconds, a small random generator and the
+//! [`Backoff`] of RFC 2131 §4.1. No clock is read and no entropy used here.
 
 #![forbid(unsafe_code)]
 
@@ -8,8 +8,8 @@ use core::fmt;
 use core::ops::{Add, AddAssign};
 use core::time::Duration;
 
-/// When this program was built, as reproducible builds tell it, or released; since 1970. A wall clock
-/// that reads earlier does not know the time.
+/// When this program was built, from SOURCE_DATE_EPOCH of reproducible builds, or released; since
+/// 1970. A wall clock that is behind it is wrong.
 pub const BUILT_AT: Duration = Duration::from_secs(match option_env!("SOURCE_DATE_EPOCH") {
     Some(text) => match u64::from_str_radix(text, 10) {
         Ok(seconds) => seconds,
@@ -19,8 +19,8 @@ pub const BUILT_AT: Duration = Duration::from_secs(match option_env!("SOURCE_DAT
 });
 const RELEASED_AT: u64 = 1_795_392_000;
 
-/// A point on a monotonic clock, in microseconds since an origin that the driver chooses: an answer on
-/// a LAN takes some fifty of them.
+/// A point on a monotonic clock, in microseconds since an origin that the driver chooses: an answer
+/// on a LAN takes about 50 µs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Instant(u64);
 
@@ -65,7 +65,7 @@ impl AddAssign<Duration> for Instant {
 
 /// A duration as people read it, in seconds: `{}` has as many decimals as it takes, `{:.1}` one.
 ///
-/// Without floating-point numbers, whose reading and writing take 25 KiB of a small program.
+/// Without floating-point numbers, whose parsing and formatting add 25 KiB to a small program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seconds(pub Duration);
 
@@ -87,8 +87,8 @@ impl fmt::Display for Seconds {
     }
 }
 
-/// Reads a time given in seconds, whole or with decimals; none for anything else, and for more than
-/// a year.
+/// Parses a time in seconds, whole or with decimals; none for anything else, and for more than a
+/// year.
 pub fn parse_seconds(text: &str) -> Option<Duration> {
     const YEAR: Duration = Duration::from_secs(365 * 86_400);
     let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
@@ -101,16 +101,17 @@ pub fn parse_seconds(text: &str) -> Option<Duration> {
     Some(Duration::new(seconds, nanoseconds)).filter(|time| *time <= YEAR)
 }
 
-/// A point of the wall clock, in nanoseconds since 1970: for what is told to people and written to
-/// files, never for waiting. It ends in the year 2554.
+/// A point on the wall clock, in nanoseconds since 1970: for messages and files, never for waiting.
+/// It ends in the year 2554.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// Returns the point so many seconds and nanoseconds after the beginning of 1970.
+    /// Returns the point `seconds` and `nanoseconds` after the beginning of 1970.
     #[inline(always)]
     pub const fn new(seconds: u64, nanoseconds: u32) -> Self {
-        // Runs for every captured frame, so it does not look for what only a broken clock says.
+        // Called for every captured frame, so without a check for overflow, which only a broken
+        // clock causes.
         let seconds = seconds.wrapping_mul(NANOSECONDS);
         Self(seconds.wrapping_add(nanoseconds as u64))
     }
@@ -131,7 +132,7 @@ impl Timestamp {
         self.0 / NANOSECONDS
     }
 
-    /// Returns the nanoseconds of the second that has begun, 0 to 999,999,999.
+    /// Returns the nanoseconds within the second, 0 to 999,999,999.
     pub const fn subsec_nanos(self) -> u64 {
         self.0 % NANOSECONDS
     }
@@ -140,16 +141,55 @@ impl Timestamp {
 const NANOSECONDS: u64 = 1_000_000_000;
 
 impl From<Duration> for Timestamp {
-    /// Takes the time since 1970.
+    /// Converts a time since 1970.
     fn from(since_1970: Duration) -> Self {
         Self::new(since_1970.as_secs(), since_1970.subsec_nanos())
     }
 }
 
-/// The least that a transfer must bring, in whatever portions: [`LeastRate::BYTES`] within each
+/// A day of the Gregorian calendar, in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Date {
+    year: u64,
+    month: u64,
+    day: u64,
+}
+
+impl Date {
+    /// Returns the day that it is `since_1970` after the beginning of 1970.
+    pub const fn at(since_1970: Duration) -> Self {
+        // Counted from the first of March of the year 0, leap days come last.
+        let days = since_1970.as_secs() / 86_400 + 719_468;
+        let (era, day_of_era) = (days / 146_097, days % 146_097);
+        let year_of_era =
+            (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month = (5 * day_of_year + 2) / 153;
+        let (month, next_year) = if month < 10 {
+            (month + 3, 0)
+        } else {
+            (month - 9, 1)
+        };
+        Self {
+            year: era * 400 + year_of_era + next_year,
+            month,
+            day: day_of_year - (153 * ((5 * day_of_year + 2) / 153) + 2) / 5 + 1,
+        }
+    }
+}
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { year, month, day } = self;
+        write!(f, "{year:04}-{month:02}-{day:02}")
+    }
+}
+
+/// The least rate of a transfer, in whatever portions: [`LeastRate::BYTES`] within each
 /// [`LeastRate::WINDOW`].
 ///
-/// A limit on silence alone lets a server that sends a byte now and then hold its client for ever.
+/// With a limit on silence alone, a server that sends a byte now and then could hold up its client
+/// for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeastRate {
     window: Duration,
@@ -163,7 +203,7 @@ impl LeastRate {
     /// As long as curl's `--speed-time` is by default; long enough for pauses on a lossy link.
     pub const WINDOW: Duration = Duration::from_secs(30);
 
-    /// Begins a window at `now`. Who may be silent for longer than a window has a longer one.
+    /// Begins a window at `now`, at least as long as the server may be silent.
     pub fn new(stall_timeout: Duration, now: Instant) -> Self {
         let window = Self::WINDOW.max(stall_timeout);
         Self {
@@ -258,7 +298,7 @@ impl Backoff {
         delay
     }
 
-    /// Returns the next delay, and leaves it as it is.
+    /// Returns the next delay without doubling it.
     pub fn delay(&self, random: &mut Random) -> Duration {
         random.jitter(self.next, Self::JITTER_PERCENT)
     }
@@ -352,5 +392,22 @@ mod tests {
         assert_eq!(next.since(start), Duration::from_micros(1));
         assert_eq!(start + Duration::MAX, Instant::from_millis(u64::MAX));
         assert_eq!(start.since(Instant::from_millis(9)), Duration::ZERO);
+    }
+
+    #[test]
+    fn days_are_dates() {
+        for (days, expected) in [
+            (0, "1970-01-01"),
+            (58, "1970-02-28"),
+            (59, "1970-03-01"),
+            (11_016, "2000-02-29"),
+            (11_017, "2000-03-01"),
+            (20_779, "2026-11-22"),
+            (47_540, "2100-02-28"),
+            (47_541, "2100-03-01"),
+        ] {
+            let date = Date::at(Duration::from_secs(days * 86_400 + 86_399));
+            assert_eq!(date.to_string(), expected);
+        }
     }
 }

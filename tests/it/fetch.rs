@@ -88,7 +88,7 @@ fn a_server_that_dies_leaves_no_file_and_is_noticed_within_the_stall_time() {
         let output = client.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(7), "{output:?}");
         assert!(died.elapsed() < Duration::from_secs(10), "{output:?}");
-        assert!(last_line(&output).contains("nothing more came after"));
+        assert!(last_line(&output).contains("nothing more was received after"));
         assert_eq!(lan.names(), Vec::<String>::new());
     });
 }

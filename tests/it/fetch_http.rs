@@ -58,7 +58,7 @@ fn a_head_without_end_is_given_up() {
     });
     let text = folder.fails(7, &[&server.url("f")]);
     assert!(
-        text.contains("heads and trailers of more than 262144 octets"),
+        text.contains("heads and trailers of more than 262144 bytes"),
         "{text}"
     );
     assert_eq!(server.requests(), 1);
@@ -75,7 +75,7 @@ fn informational_responses_and_trailers_without_end_are_given_up() {
         (
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n",
             "X-Trailer: y\r\n",
-            "trailers of more than 262144 octets",
+            "trailers of more than 262144 bytes",
         ),
     ] {
         let folder = Folder::new();
@@ -101,7 +101,7 @@ fn a_file_that_is_shorter_than_its_server_says_is_refused() {
         let server = Scripted::new(move |_, _| answer.to_owned());
         let text = folder.fails(7, &[&server.url("f")]);
         assert!(
-            text.contains("the connection ended after 5 octets"),
+            text.contains("the connection ended after 5 bytes"),
             "{text}"
         );
         assert!(server.requests() > 2, "it may pass, so it is asked again");
@@ -114,7 +114,7 @@ fn a_length_that_cannot_be_right_is_refused_at_once() {
     for (answer, why) in [
         (
             "Content-Length: 4\r\n\r\nhello",
-            "1 octets more than the server said",
+            "1 bytes more than the server said",
         ),
         ("Content-Length: five\r\n\r\nhello", "cannot be read"),
         ("Content-Length: -5\r\n\r\nhello", "cannot be read"),
@@ -154,7 +154,7 @@ fn an_endless_file_is_stopped_at_the_largest_size_allowed() {
     });
     let text = folder.fails(7, &["--max-size", "100000", &server.url("f")]);
     assert!(
-        text.contains("more than the allowed 100000 octets"),
+        text.contains("more than the allowed 100000 bytes"),
         "{text}"
     );
     assert_eq!(folder.names(), Vec::<String>::new());
@@ -234,9 +234,10 @@ fn a_proxy_of_the_environment_is_asked_and_told_who_asks() {
 fn a_user_in_the_url_is_named_to_the_server_and_nowhere_else() {
     let folder = Folder::new();
     let server = Scripted::new(|request, _| {
-        match request.contains("authorization: Basic dXNlcjpzZWNyZXQ=\r\n") {
-            true => whole("for you"),
-            false => "HTTP/1.1 401 Who\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        if request.contains("authorization: Basic dXNlcjpzZWNyZXQ=\r\n") {
+            whole("for you")
+        } else {
+            "HTTP/1.1 401 Who\r\nContent-Length: 0\r\n\r\n".to_owned()
         }
     });
     let url = server.url("f").replace("http://", "http://user:secret@");
@@ -339,7 +340,7 @@ fn programs_are_told_by_json_how_it_goes() {
     let names: Vec<_> = events.iter().map(|event| &event["event"]).collect();
     assert_eq!(names, ["started", "done"]);
     assert_eq!(
-        (&events[0]["length"], &events[1]["octets"]),
+        (&events[0]["length"], &events[1]["bytes"]),
         (&5.into(), &5.into())
     );
 }

@@ -58,9 +58,10 @@ fn a_server_without_ranges_is_asked_for_a_part_once_and_gives_the_whole_on_one_c
 #[test]
 fn a_file_that_is_replaced_meanwhile_does_not_mix_with_the_new_one() {
     let server = Scripted::new(|request, stream| {
-        let tag = match request.contains("\r\nrange: bytes=") {
-            true => 'b',
-            false => 'a',
+        let tag = if request.contains("\r\nrange: bytes=") {
+            'b'
+        } else {
+            'a'
         };
         let head = "HTTP/1.1 200 OK\r\nContent-Length: 16777216\r\n";
         let _ = write!(stream, "{head}ETag: \"{tag}\"\r\n\r\n");

@@ -63,7 +63,8 @@ fn bars(rows: &[String]) -> Vec<&str> {
 
 /// Whether a row says that a file has come; as it does the rate, which nothing may follow.
 fn is_done(row: &str, name: &str) -> bool {
-    row.contains(&format!("/{name}: {SIZE} in ")) && row.ends_with(" MiB/s")
+    row.contains(&format!("/{name}: {SIZE} in "))
+        && (row.ends_with(" MiB/s") || row.ends_with(" KiB/s"))
 }
 
 struct Lan {

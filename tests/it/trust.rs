@@ -130,7 +130,7 @@ fn what_is_not_what_was_meant_is_never_started_and_what_is_does_start() {
         ),
         (
             format!("kernel vmlinuz\ninitrd {http}/greeting.cut"),
-            "the signature is by none of the known keys",
+            "the signature is by none of the trusted keys",
         ),
         (
             format!(

@@ -1,7 +1,8 @@
-//! A UDP socket that waits in few calls to the kernel, and hands over all that has come at once.
+//! A UDP socket that waits with few system calls, and returns all datagrams that have arrived at
+//! once.
 //!
-//! While a window comes it sleeps: to be woken by each packet costs the receiver, and a sender on the
-//! same machine, more than the packet itself.
+//! It sleeps while a window arrives: waking up for each packet costs the receiver, and a sender on
+//! the same machine, more than the packet itself.
 
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -10,114 +11,115 @@ use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 
-use super::pace::Pace;
-use crate::fetch::address::is_gone;
-use crate::fetch::{Failure, Fetcher, bind_to, other};
+use crate::fetch::access::ServerAccess;
+use crate::fetch::address::{bind_to, is_gone};
+use crate::fetch::failure::{Failure, other};
 use crate::sys;
 use wireboot_proto::packet::tftp::DATA_HEADER_LEN;
 use wireboot_proto::tftp::Terms;
 use wireboot_proto::time::Instant;
 
-/// Room for several windows, so that a busy machine loses none.
+/// Receive buffer of the kernel: nearly three windows of 367 KiB, so that a busy machine loses no
+/// packet.
 const RECEIVE_BUFFER: usize = 1 << 20;
-/// Room for a block where the server takes no option, and for what it says of an error.
+/// Room for a block of a server without options, or for an error message.
 const LEAST_ROOM: u16 = 512;
-/// The most octets of datagrams that are handed over at once.
+/// The largest batch of datagrams, in bytes: one window of 367 KiB fits.
 const MAX_BATCH_LEN: usize = 512 << 10;
 
 pub(super) struct Socket {
     udp: UdpSocket,
-    /// The address that the kernel sends from; none where it knew no route.
+    /// The local address by the kernel's route; none without a route.
     local: Option<SocketAddr>,
-    /// How long the kernel waits for a datagram, as it was told.
+    /// The read timeout set on the socket.
     wait_time: Duration,
-    /// So many waits from now are exact.
+    /// Number of further waits that use `poll`.
     exact: u32,
-    pace: Pace,
-    /// Room for datagrams, one beside the other.
-    room: Vec<u8>,
+    pace: PacketPace,
+    /// Slots for datagrams, side by side.
+    buffer: Vec<u8>,
     datagram_len: usize,
-    /// The source and length of what is in that room.
-    come: Vec<(SocketAddr, usize)>,
+    /// Source and length of the datagrams in these slots.
+    received: Vec<(SocketAddr, usize)>,
 }
 
-/// The kernel waits for a datagram in ticks, mostly of 4 ms; `poll` is exact and one call more. After
-/// a wait in vain, which is the sign of losses, so many waits are exact.
+/// SO_RCVTIMEO is counted in ticks, mostly of 4 ms; `poll` is exact but one more call. After a
+/// timeout, which means losses, this number of waits uses `poll`.
 const EXACT_AFTER_LOSS: u32 = 4000;
-/// When the kernel itself waits, it may be for longer than was asked for.
+/// The shortest read timeout, a tick of a kernel with 250 Hz.
 const SHORTEST_WAIT: Duration = Duration::from_millis(4);
-/// So long the kernel is not left to wait by itself, since it would go on to wait so long.
+/// Longer waits use `poll`, since a longer read timeout would also apply to the waits after it.
 const EXACT_ABOVE: Duration = Duration::from_millis(50);
 
 impl Socket {
-    /// Opens a socket for what `server` may send on a request for `terms`.
+    /// Opens a socket with room for what `server` may send on a request with `terms`.
     pub(super) fn open(
-        fetcher: &Fetcher,
+        access: &ServerAccess,
         server: SocketAddr,
         terms: &Terms,
     ) -> Result<Self, Failure> {
-        let udp = open(fetcher, server).map_err(other)?;
-        // Who may not have more than others are allowed gets that.
+        let udp = open(access, server).map_err(other)?;
+        // Without CAP_NET_ADMIN the limit of net.core.rmem_max applies.
         let _ = setsockopt(&udp, sockopt::RcvBufForce, &RECEIVE_BUFFER)
             .or_else(|_| setsockopt(&udp, sockopt::RcvBuf, &RECEIVE_BUFFER));
-        // One octet more than fits shows what does not.
+        // One byte more shows datagrams that are too long.
         let datagram_len = usize::from(terms.block_len.max(LEAST_ROOM) + DATA_HEADER_LEN) + 1;
         let batch = (MAX_BATCH_LEN / datagram_len).clamp(1, terms.window.into());
-        let route = connected(fetcher, server);
+        let route = connected(access, server);
         Ok(Self {
             udp,
             local: route.and_then(|udp| udp.local_addr()).ok(),
             wait_time: Duration::ZERO,
             exact: 0,
-            pace: Pace::default(),
-            room: vec![0; batch * datagram_len],
+            pace: PacketPace::default(),
+            buffer: vec![0; batch * datagram_len],
             datagram_len,
-            come: Vec::with_capacity(batch),
+            received: Vec::with_capacity(batch),
         })
     }
 
-    /// Returns whether the address that the server answers to is no longer this machine's.
-    pub(super) fn has_lost_address(&self, fetcher: &Fetcher) -> bool {
-        self.local.map_or_else(|| !fetcher.has_address(), is_gone)
+    /// Returns whether this machine has lost the address that the server answers to.
+    pub(super) fn has_lost_address(&self, access: &ServerAccess) -> bool {
+        self.local.map_or_else(|| !access.has_address(), is_gone)
     }
 
-    pub(super) fn send(&self, octets: &[u8], destination: SocketAddr) -> io::Result<()> {
-        self.udp.send_to(octets, destination).map(drop)
+    pub(super) fn send(&self, bytes: &[u8], destination: SocketAddr) -> io::Result<()> {
+        self.udp.send_to(bytes, destination).map(drop)
     }
 
-    /// Waits for datagrams until about `deadline`, and takes those that have come, up to the `due` that
-    /// are said to be under way. Returns false when none has: that time has come, or may have. It was
-    /// `now` a moment ago.
+    /// Waits for datagrams until about `deadline` and reads those that have arrived, up to the
+    /// `due` that are expected. Returns false when none has, at the deadline or a little earlier.
+    /// `now` is the time of the last clock reading.
     pub(super) fn receive(
         &mut self,
         due: u16,
         deadline: Option<Instant>,
         now: Instant,
     ) -> io::Result<bool> {
-        self.come.clear();
-        let due = usize::from(due.max(1)).min(self.room.len() / self.datagram_len);
+        self.received.clear();
+        let due = usize::from(due.max(1)).min(self.buffer.len() / self.datagram_len);
         match self.pace.nap(due) {
             Some(nap) => {
                 let slept = sleep(nap);
-                self.take_all(due)?;
-                self.pace.learn(slept, due, self.come.len());
+                self.receive_ready(due)?;
+                self.pace.learn(slept, due, self.received.len());
             }
             None if !self.wait(deadline, now)? => self.exact = EXACT_AFTER_LOSS,
-            None if !self.take()? => self.exact = EXACT_AFTER_LOSS,
-            None => self.pace.goes_on(),
+            None if !self.receive_one()? => self.exact = EXACT_AFTER_LOSS,
+            None => self.pace.note_single(),
         }
-        Ok(!self.come.is_empty())
+        Ok(!self.received.is_empty())
     }
 
-    /// Returns what the last call of [`Socket::receive`] has brought.
-    pub(super) fn come(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
-        let rooms = self.room.chunks_exact(self.datagram_len);
-        let filled = rooms.zip(&self.come);
-        filled.map(|(room, (source, len))| (*source, room.get(..*len).unwrap_or_default()))
+    /// Returns the datagrams of the last call of [`Socket::receive`].
+    pub(super) fn received(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
+        let slots = self.buffer.chunks_exact(self.datagram_len);
+        let filled = slots.zip(&self.received);
+        filled.map(|(slot, (source, len))| (*source, slot.get(..*len).unwrap_or_default()))
     }
 
-    /// Waits until something has come or `deadline` is there, or leaves waiting to the kernel; returns
-    /// false when nothing has come.
+    /// Waits until a datagram has arrived or `deadline` is reached, or leaves waiting to the read
+    /// timeout; returns false at the deadline.
     fn wait(&mut self, deadline: Option<Instant>, now: Instant) -> io::Result<bool> {
         let left = deadline.map_or(Duration::MAX, |at| at.since(now));
         if self.exact > 0 || left > EXACT_ABOVE {
@@ -131,14 +133,13 @@ impl Socket {
         Ok(true)
     }
 
-    /// Takes one datagram, and waits for it as long as the kernel has been told to; returns false when
-    /// there was none.
-    fn take(&mut self) -> io::Result<bool> {
-        let at = self.come.len() * self.datagram_len;
-        let room = self.room.get_mut(at..at + self.datagram_len);
-        match self.udp.recv_from(room.unwrap_or_default()) {
+    /// Reads one datagram, waiting up to the read timeout; returns false when there was none.
+    fn receive_one(&mut self) -> io::Result<bool> {
+        let at = self.received.len() * self.datagram_len;
+        let slot = self.buffer.get_mut(at..at + self.datagram_len);
+        match self.udp.recv_from(slot.unwrap_or_default()) {
             Ok((len, source)) => {
-                self.come.push((source, len));
+                self.received.push((source, len));
                 Ok(true)
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
@@ -147,12 +148,12 @@ impl Socket {
         }
     }
 
-    /// Takes the `due` datagrams, as far as they have come.
-    fn take_all(&mut self, due: usize) -> io::Result<()> {
+    /// Reads up to `due` datagrams that have already arrived.
+    fn receive_ready(&mut self, due: usize) -> io::Result<()> {
         self.udp.set_nonblocking(true)?;
         let mut taken = Ok(true);
-        while self.come.len() < due && matches!(taken, Ok(true)) {
-            taken = self.take();
+        while self.received.len() < due && matches!(taken, Ok(true)) {
+            taken = self.receive_one();
         }
         self.udp.set_nonblocking(false)?;
         taken.map(drop)
@@ -160,25 +161,156 @@ impl Socket {
 }
 
 /// Opens a socket for packets to and from `server`.
-fn open(fetcher: &Fetcher, server: SocketAddr) -> io::Result<UdpSocket> {
+fn open(access: &ServerAccess, server: SocketAddr) -> io::Result<UdpSocket> {
     let any: SocketAddr = match server {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     let udp = UdpSocket::bind(any)?;
-    bind_to(&udp, fetcher.interface.as_deref()).map_err(io::Error::other)?;
+    bind_to(&udp, access.interface.as_deref()).map_err(io::Error::other)?;
     Ok(udp)
 }
 
-/// Opens a socket that the kernel has found the way to `server` for.
-pub(super) fn connected(fetcher: &Fetcher, server: SocketAddr) -> io::Result<UdpSocket> {
-    let udp = open(fetcher, server)?;
+/// Opens a socket that is connected to `server`, so that the kernel has looked up the route.
+pub(super) fn connected(access: &ServerAccess, server: SocketAddr) -> io::Result<UdpSocket> {
+    let udp = open(access, server)?;
     udp.connect(server).map(|()| udp)
 }
 
-/// Returns for how long it really was.
+/// Sleeps, and returns for how long it really was.
 fn sleep(time: Duration) -> Duration {
     let before = sys::up_time();
     std::thread::sleep(time);
     sys::up_time().saturating_sub(before)
+}
+
+/// Shorter naps do not pay: a call takes some microseconds, and timers have 50 µs of slack
+/// (prctl(2)).
+const SHORTEST: Duration = Duration::from_micros(20);
+/// Longer naps would delay the timers of the transfer, half a millisecond and more.
+const LONGEST: Duration = Duration::from_millis(1);
+
+/// Estimates how far apart the packets of a window are.
+///
+/// Where the kernel sleeps much longer than it is asked to, naps become shorter until there are none.
+#[derive(Debug)]
+struct PacketPace {
+    per_packet: Duration,
+    /// Nothing arrived during the last nap; the next packet is waited for.
+    is_stalled: bool,
+}
+
+impl Default for PacketPace {
+    /// Begins faster than a gigabit, where a full packet takes 12 µs.
+    fn default() -> Self {
+        Self {
+            per_packet: Duration::from_micros(4),
+            is_stalled: false,
+        }
+    }
+}
+
+impl PacketPace {
+    /// Returns how long to sleep when `due` packets are expected; none when few would arrive.
+    fn nap(&self, due: usize) -> Option<Duration> {
+        let due = u32::try_from(due).unwrap_or(u32::MAX);
+        let nap = self.per_packet.saturating_mul(due).min(LONGEST);
+        let is_worth_it = nap >= SHORTEST && self.per_packet <= LONGEST / 4;
+        (due > 1 && is_worth_it && !self.is_stalled).then_some(nap)
+    }
+
+    /// Learns from a nap in which `arrived` of the `due` packets arrived.
+    fn learn(&mut self, slept: Duration, due: usize, arrived: usize) {
+        let is_all = arrived >= due;
+        let arrived = u32::try_from(arrived).unwrap_or(u32::MAX);
+        self.per_packet = match slept.checked_div(arrived) {
+            None => (self.per_packet * 2).min(LONGEST),
+            // All may have been there long before the end of the nap.
+            Some(most) if is_all => self.per_packet.min(most) * 7 / 8,
+            Some(apart) => apart,
+        };
+        self.is_stalled = arrived == 0;
+    }
+
+    /// Notes a packet that was waited for; a sender that was slow may be fast again.
+    fn note_single(&mut self) {
+        self.is_stalled = false;
+        self.per_packet = self.per_packet * 15 / 16;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Receives windows of `window` packets, `apart` from each other, with a kernel that sleeps
+    /// `longer` than it is asked to; returns how often it slept or waited in the last window and how
+    /// late the end of that was noticed.
+    fn last_window(window: usize, apart: Duration, longer: Duration) -> (usize, Duration) {
+        let mut pace = PacketPace::default();
+        let mut last = (0, Duration::ZERO);
+        for _ in 0..100 {
+            let (mut arrived, mut now, mut calls) = (1, Duration::ZERO, 1);
+            while arrived < window {
+                calls += 1;
+                let due = window - arrived;
+                let sent = |now: Duration| {
+                    let sent = usize::try_from(now.as_nanos() / apart.as_nanos()).unwrap();
+                    window.min(1 + sent)
+                };
+                match pace.nap(due) {
+                    Some(nap) => {
+                        let slept = nap + longer;
+                        now += slept;
+                        let new = sent(now) - arrived;
+                        pace.learn(slept, due, new);
+                        arrived += new;
+                    }
+                    None => {
+                        now = now.max(apart * u32::try_from(arrived).unwrap());
+                        arrived = sent(now);
+                        pace.note_single();
+                    }
+                }
+            }
+            let end = apart * u32::try_from(window - 1).unwrap();
+            last = (calls, now - end);
+        }
+        last
+    }
+
+    #[test]
+    fn few_naps_end_about_when_a_window_does() {
+        for (apart, longer) in [(4, 0), (4, 60), (12, 60), (120, 60), (1200, 60)] {
+            let [apart, longer] = [apart, longer].map(Duration::from_micros);
+            for window in [64, 256] {
+                let (calls, late) = last_window(window, apart, longer);
+                let whole = apart * u32::try_from(window).unwrap();
+                assert!(late <= whole / 4 + longer, "{apart:?} {window}: {late:?}");
+                let expected = 16 + usize::try_from(whole.as_millis()).unwrap() * 2;
+                // Where packets are further apart than a nap is long, few naps are in vain.
+                let most = expected.min(window * 9 / 8);
+                assert!(calls <= most, "{apart:?} {window}: {calls}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_sender_that_was_held_up_is_slept_for_again() {
+        let mut pace = PacketPace::default();
+        (0..20).for_each(|_| pace.learn(LONGEST, 255, 0));
+        pace.note_single();
+        assert_eq!(pace.nap(255), None);
+        (0..30).for_each(|_| pace.note_single());
+        assert_eq!(pace.nap(255), Some(LONGEST));
+        pace.learn(LONGEST, 255, 255);
+        assert!(pace.nap(255).unwrap() < LONGEST);
+    }
+
+    #[test]
+    fn a_kernel_that_sleeps_in_ticks_is_not_asked_to() {
+        let (apart, tick) = (Duration::from_micros(4), Duration::from_millis(4));
+        let (_, late) = last_window(64, apart, tick);
+        assert_eq!(late, Duration::ZERO);
+    }
 }

@@ -1,5 +1,5 @@
-//! Whom to trust: the file that the user names and nobody else; otherwise the system's list;
-//! otherwise Mozilla's, built in.
+//! Trusted certificate authorities: only those in the file that the user names; otherwise the
+//! system's list; otherwise Mozilla's, built in.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 
-use crate::fetch::Failure;
+use crate::fetch::failure::Failure;
 
 /// Where distributions keep the list of the authorities they trust.
 const SYSTEM_ROOTS: [&str; 3] = [
@@ -22,9 +22,9 @@ const SYSTEM_ROOTS: [&str; 3] = [
 pub(super) struct Trusted {
     /// As authorities, which may issue others.
     pub(super) roots: RootCertStore,
-    /// As they stand, whatever they say that they may do.
+    /// As server certificates themselves, whatever their usage extensions say.
     pub(super) certificates: Vec<CertificateDer<'static>>,
-    /// Where they are from, for people.
+    /// Their source, for messages.
     pub(super) place: String,
 }
 
@@ -46,7 +46,7 @@ impl Trusted {
         for path in SYSTEM_ROOTS {
             let pem = fs::read(path).unwrap_or_default();
             let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem).flatten().collect();
-            // A distribution's list has some that are too old to be of use.
+            // A distribution's list contains some that webpki cannot parse.
             roots.add_parsable_certificates(certificates.iter().cloned());
             if !roots.is_empty() {
                 return Ok(Self {
@@ -90,7 +90,7 @@ pub(super) fn read_certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static
     Ok(certificates)
 }
 
-/// Returns what is wrong with a PEM text, in words.
+/// Describes what is wrong with a PEM text.
 pub(super) fn pem_fault(error: &PemError) -> String {
     let why = if matches!(error, PemError::MissingSectionEnd { .. }) {
         "it is cut off: a line -----END … is missing"

@@ -1,12 +1,20 @@
-//! Why there is no connection, for people.
+//! Descriptions of TLS errors and refused certificates.
 
 use std::time::Duration;
 
 use rustls::{AlertDescription, CertificateError, Error};
 
-use super::verifier::Refusal;
-use crate::fetch::clock::Utc;
+use crate::fetch::clock::{Reading, Utc};
 use wireboot_proto::format::x509::Certificate;
+
+/// A refused certificate, and what it was checked against.
+pub(super) struct Refusal<'a> {
+    pub(super) certificate: &'a [u8],
+    pub(super) host: &'a str,
+    pub(super) reading: &'a Reading,
+    /// Where the trusted certificates are from.
+    pub(super) place: &'a str,
+}
 
 /// Returns what is wrong with a certificate, and what to do about it.
 pub(super) fn refusal(error: &CertificateError, refusal: &Refusal<'_>) -> String {
@@ -66,7 +74,7 @@ fn wrong_name(certificate: &Certificate<'_>, host: &str) -> String {
     }
 }
 
-/// Returns why a TLS connection ended.
+/// Describes the error that ended a TLS connection.
 pub(super) fn fault(error: &Error) -> String {
     if let Error::InvalidMessage(_) = error {
         "the server does not speak TLS".to_owned()
@@ -92,7 +100,7 @@ pub(super) fn fault(error: &Error) -> String {
     }
 }
 
-/// Takes the name of a variant apart: `HandshakeFailure` becomes "handshake failure".
+/// Splits the name of a variant into words: `HandshakeFailure` becomes "handshake failure".
 fn spaced(name: &str) -> String {
     let mut text = String::new();
     let mut is_inside = false;

@@ -1,6 +1,6 @@
-//! Judges the certificate of a server: as it stands, where the list of trusted ones has it, as curl
-//! does; otherwise by its authorities. Where it is not valid yet, the time servers of the network
-//! are asked.
+//! Checks the certificate of a server: accepted if the trust list contains it itself, as with curl;
+//! otherwise by its authorities. If it is not valid yet, the time servers of the network are
+//! queried.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,30 +13,21 @@ use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, Uni
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
 use super::authorities::Trusted;
-use super::reasons;
+use super::reasons::{self, Refusal};
 use crate::fetch::clock::{Clock, Reading};
 use wireboot_proto::format::x509::Certificate;
 
-/// The judge of one connection.
+/// The certificate verifier of one connection.
 #[derive(Debug)]
 pub(super) struct Verifier {
     authorities: Arc<WebPkiServerVerifier>,
-    /// Certificates that are trusted as they stand, octet for octet.
+    /// Certificates that are trusted themselves, compared byte for byte.
     trusted: Vec<CertificateDer<'static>>,
     place: String,
     algorithms: WebPkiSupportedAlgorithms,
     clock: Clock,
     interface: Option<String>,
     refusal: OnceLock<String>,
-}
-
-/// A certificate that is refused, and what it was judged by.
-pub(super) struct Refusal<'a> {
-    pub(super) certificate: &'a [u8],
-    pub(super) host: &'a str,
-    pub(super) reading: &'a Reading,
-    /// Where the trusted ones are from.
-    pub(super) place: &'a str,
 }
 
 impl Verifier {
@@ -59,7 +50,7 @@ impl Verifier {
         })
     }
 
-    /// Returns why the certificate was refused, for people.
+    /// Returns why the certificate was refused.
     pub(super) fn refusal(&self) -> Option<&str> {
         self.refusal.get().map(String::as_str)
     }
@@ -68,8 +59,8 @@ impl Verifier {
         self.trusted.iter().any(|trusted| trusted == certificate)
     }
 
-    /// Returns the certificate when it is trusted as it stands and rustls does not read it: it
-    /// refuses all versions but 3, also where no more than the key is asked for.
+    /// Returns the certificate if it is trusted itself and its version is below 3: webpki refuses
+    /// such certificates even where only their key is needed.
     fn old<'c>(&self, certificate: &'c CertificateDer<'_>) -> Option<Certificate<'c>> {
         let decoded = Certificate::decode(certificate).ok()?;
         (decoded.version < 3 && self.is_trusted(certificate)).then_some(decoded)
@@ -172,7 +163,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Judges a certificate that needs no issuer.
+/// Checks a certificate that is trusted itself.
 fn judge_as_it_stands(der: &[u8], host: &str, now: Duration) -> Result<(), CertificateError> {
     let certificate = Certificate::decode(der).map_err(|_| BadEncoding)?;
     let (not_before, not_after) = (certificate.not_before, certificate.not_after);
@@ -286,15 +277,15 @@ mod tests {
         let mut client = ClientConnection::new(Arc::new(client), name).unwrap();
         let mut server = ServerConnection::new(Arc::new(server)).unwrap();
         while client.is_handshaking() {
-            let mut octets = Vec::new();
-            client.write_tls(&mut octets).unwrap();
-            server.read_tls(&mut &octets[..]).unwrap();
+            let mut bytes = Vec::new();
+            client.write_tls(&mut bytes).unwrap();
+            server.read_tls(&mut &bytes[..]).unwrap();
             server.process_new_packets()?;
-            octets.clear();
+            bytes.clear();
             while server.wants_write() {
-                server.write_tls(&mut octets).unwrap();
+                server.write_tls(&mut bytes).unwrap();
             }
-            client.read_tls(&mut &octets[..]).unwrap();
+            client.read_tls(&mut &bytes[..]).unwrap();
             client.process_new_packets()?;
         }
         Ok(())

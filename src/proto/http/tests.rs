@@ -1,5 +1,9 @@
 //! Answers of servers, cut at every place.
 
+use core::time::Duration;
+
+use ureq_proto::http::StatusCode;
+
 use super::*;
 
 #[test]
@@ -141,7 +145,7 @@ fn a_download_goes_on_where_it_was_cut_or_begins_anew() {
     let partial = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 3-4/5\r\nContent-Length: 2\r\nETag: \"v1\"\r\n\r\nlo";
     let (body, events) = exchange(resumed, partial, 8);
     assert_eq!(body, b"lo");
-    let started = Event::Started(Start {
+    let started = Event::Started(BodyStart {
         from: 3,
         len: Some(5),
         validator: Some("\"v1\"".to_owned()),
@@ -151,7 +155,10 @@ fn a_download_goes_on_where_it_was_cut_or_begins_anew() {
     let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
     let (body, events) = exchange(get(Some((3, "\"v1\""))), whole, 8);
     assert_eq!(body, b"hello");
-    assert!(matches!(events[0], Event::Started(Start { from: 0, .. })));
+    assert!(matches!(
+        events[0],
+        Event::Started(BodyStart { from: 0, .. })
+    ));
 
     for wrong in ["bytes 2-4/5", "bytes 3-4/9", "bytes 3/5", "x"] {
         let answer =
@@ -328,12 +335,12 @@ fn get(resume: Option<(u64, &str)>) -> Get {
     })
 }
 
-/// Hands the answer in by `step` octets and closes.
+/// Hands the answer in by `step` bytes and closes.
 fn exchange(mut get: Get, answer: &[u8], step: usize) -> (Vec<u8>, Vec<Event>) {
     let mut body = Vec::new();
     let mut waiting = Vec::new();
-    for octets in answer.chunks(step) {
-        waiting.extend_from_slice(octets);
+    for bytes in answer.chunks(step) {
+        waiting.extend_from_slice(bytes);
         loop {
             let taken = get.handle_input(&waiting, Instant::ZERO);
             body.extend_from_slice(taken.body);

@@ -1,11 +1,11 @@
-//! Where a file is: tftp, http and https URLs (RFC 3986, RFC 3617) and their resolution.
+//! tftp, http and https URLs (RFC 3986, RFC 3617) and their resolution.
 //!
-//! A [`Url`] that exists is fetchable: its host is not empty, its path begins with `/`, and no
-//! part of it holds a control character. Credentials are kept for the request and shown nowhere.
-//! The fragment is no part of the address; `#sha256=` in it is a pin on the content.
+//! A [`Url`] is always valid: its host is not empty, its path begins with `/`, and it contains no
+//! control character. Credentials are used in the request and never shown. The fragment is not part
+//! of the address; `#sha256=` in it pins the content.
 //!
-//! TFTP knows file names, not paths, and the first `/` of a URL only ends the host: `tftp://h/a`
-//! asks for `a`, `tftp://h//a` for `/a`. A `?` is part of a file name.
+//! TFTP has file names, not paths, and the first `/` of a URL only ends the host: `tftp://h/a` asks
+//! for `a`, `tftp://h//a` for `/a`. A `?` is part of a file name.
 
 mod parts;
 
@@ -15,71 +15,14 @@ use core::net::Ipv4Addr;
 use core::str::FromStr;
 
 pub(crate) use parts::percent_decoded;
+pub use parts::{MAX_LEN, Scheme, Sha256, UrlError, without_credentials};
 
-use crate::packet::option::known::parse_hex;
-use crate::text::safe::Safe;
 use parts::{
     check_host, check_text, decode_path, encode, encode_where, parse_pin, percent_decoded_text,
     remove_dot_segments, split_fragment, split_port, split_query,
 };
 
-/// The longest URL taken, in octets.
-pub const MAX_LEN: usize = 8192;
-
-/// How a file is fetched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Scheme {
-    /// RFC 1350.
-    Tftp,
-    /// HTTP/1.1 in the clear.
-    Http,
-    /// HTTP/1.1 over TLS.
-    Https,
-}
-
-impl Scheme {
-    /// Returns the name as a URL has it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tftp => "tftp",
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-
-    /// Returns the port where none is named.
-    pub const fn default_port(self) -> u16 {
-        match self {
-            Self::Tftp => 69,
-            Self::Http => 80,
-            Self::Https => 443,
-        }
-    }
-}
-
-/// The SHA-256 that a file must have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Sha256(pub [u8; 32]);
-
-impl fmt::Display for Sha256 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
-    }
-}
-
-impl FromStr for Sha256 {
-    type Err = &'static str;
-
-    /// Reads 64 hexadecimal digits.
-    fn from_str(digits: &str) -> Result<Self, &'static str> {
-        let wrong = "a SHA-256 is 64 hexadecimal digits";
-        let octets = parse_hex(digits).filter(|_| digits.len() == 64);
-        let sha256 = octets.and_then(|octets| octets.try_into().ok());
-        sha256.map(Self).ok_or(wrong)
-    }
-}
-
-/// The address of a file; printed without credentials and without pin.
+/// The address of a file; shown without credentials and without pin.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Url {
     scheme: Scheme,
@@ -91,24 +34,12 @@ pub struct Url {
     sha256: Option<Sha256>,
 }
 
-/// A text that is no URL that can be fetched.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{}\": {what} (column {column})", Safe::name(text))]
-pub struct UrlError {
-    /// The text, without credentials.
-    pub text: String,
-    /// The octet the fault begins at, counted from 1.
-    pub column: usize,
-    /// The fault.
-    pub what: &'static str,
-}
-
 impl Url {
-    /// Returns the URL of the file `name` on a TFTP server, with nothing in the name decoded;
-    /// a pin at its end is taken off.
+    /// Returns the URL of the file `name` on a TFTP server; the name is not decoded, except for a
+    /// pin at its end.
     ///
     /// # Errors
-    /// A host that is none, a control character, or a bad pin.
+    /// An invalid host, a control character, or a bad pin.
     pub fn tftp(host: &str, name: &str) -> Result<Self, UrlError> {
         let fault = |column, what| UrlError::new(name, column, what);
         check_text(name)?;
@@ -140,7 +71,7 @@ impl Url {
     /// `server`, the DHCP server itself.
     ///
     /// # Errors
-    /// A boot file or a server name that does not parse.
+    /// A boot file or server name that is not valid.
     pub fn of_boot_file(
         boot_file: &str,
         next_server: Option<Ipv4Addr>,
@@ -158,14 +89,14 @@ impl Url {
         }
     }
 
-    /// Resolves `reference` against this URL (RFC 3986 §5.2); the credentials go on to the same
+    /// Resolves `reference` against this URL (RFC 3986 §5.2); the credentials are kept for the same
     /// host only.
     ///
-    /// A name before `:` is a scheme only where `//` follows, since file names hold colons. A
-    /// query alone, a fragment alone and an empty reference mean this very file.
+    /// A name before `:` is a scheme only where `//` follows, since file names hold colons. An
+    /// empty reference, or a query or fragment alone, refers to the same file.
     ///
     /// # Errors
-    /// What [`Url::from_str`] refuses.
+    /// A reference that is not valid, as [`Url::from_str`] has it.
     pub fn join(&self, reference: &str) -> Result<Self, UrlError> {
         if scheme_of(reference).is_some() {
             return reference.parse();
@@ -199,8 +130,8 @@ impl Url {
         Ok(joined)
     }
 
-    /// Returns the URL of `name` on this server, the name meant as a file name from the root:
-    /// over TFTP it is asked for as it stands, with its first `/` if it has one.
+    /// Returns the URL of the file `name` from the root of this server; over TFTP the name is used
+    /// unchanged, with its first `/` if it has one.
     ///
     /// # Errors
     /// A control character or a bad pin.
@@ -216,8 +147,8 @@ impl Url {
         }
     }
 
-    /// Returns the URL of the file `name` in the directory of this one, the name meant literally
-    /// over TFTP.
+    /// Returns the URL of the file `name` in the directory of this one; over TFTP the name is not
+    /// decoded.
     ///
     /// # Errors
     /// A control character or a bad pin.
@@ -233,17 +164,17 @@ impl Url {
         }
     }
 
-    /// Returns the URL of the file that has this one's path in `folder`, whether that ends in `/` or
-    /// not, and must have its hash.
+    /// Returns the URL of the file with this one's path below `folder`, whether that ends in `/` or
+    /// not, with the same pin.
     ///
     /// # Errors
-    /// The path is none for the other scheme.
+    /// The path is not valid in the other scheme.
     pub fn below(&self, folder: &Self) -> Result<Self, UrlError> {
         let folder = Self {
             path: format!("{}/", folder.path.trim_end_matches('/')),
             ..folder.clone()
         };
-        // It is a path whatever stands in it, and never a scheme.
+        // `./` keeps a name with `://` from being taken for a URL.
         let path = self.reference();
         let file = folder.join(&format!("./{}", path.trim_start_matches('/')))?;
         Ok(Self {
@@ -252,12 +183,12 @@ impl Url {
         })
     }
 
-    /// Returns how the file is fetched.
+    /// Returns the scheme.
     pub const fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// Returns the host: a name, or an address, an IPv6 one without its brackets.
+    /// Returns the host, a name or an address, IPv6 without brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -270,11 +201,12 @@ impl Url {
         }
     }
 
-    /// Returns host and port as the Host field of HTTP has them.
+    /// Returns host and port as in the Host header of HTTP.
     pub fn authority(&self) -> String {
-        let host = match self.host.contains(':') {
-            true => format!("[{}]", self.host),
-            false => self.host.clone(),
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
         };
         match self.port {
             Some(port) => format!("{host}:{port}"),
@@ -292,7 +224,7 @@ impl Url {
         self.query.as_deref()
     }
 
-    /// Returns path and query as the request line of HTTP has them.
+    /// Returns path and query as in the request line of HTTP.
     pub fn request_target(&self) -> String {
         match &self.query {
             Some(query) => format!("{}?{query}", self.path),
@@ -300,7 +232,7 @@ impl Url {
         }
     }
 
-    /// Returns the file name that a TFTP request asks for.
+    /// Returns the file name for a TFTP request.
     pub fn tftp_file(&self) -> &str {
         self.path.get(1..).unwrap_or_default()
     }
@@ -310,7 +242,7 @@ impl Url {
         self.path.get(self.directory().len()..).unwrap_or_default()
     }
 
-    /// Returns the last part of the path with nothing encoded.
+    /// Returns the last part of the path, decoded.
     pub fn plain_file_name(&self) -> String {
         let name = self.file_name();
         let decoded = match self.scheme {
@@ -320,7 +252,7 @@ impl Url {
         decoded.unwrap_or_else(|| name.to_owned())
     }
 
-    /// Returns `user:password`, decoded. For the request only, never for people.
+    /// Returns `user:password`, decoded; for the request only, never for messages.
     pub fn credentials(&self) -> Option<&str> {
         self.credentials.as_deref()
     }
@@ -330,7 +262,7 @@ impl Url {
         self.sha256
     }
 
-    /// Returns path and query as a URL has them.
+    /// Returns path and query as in a URL.
     fn reference(&self) -> String {
         match self.scheme {
             Scheme::Tftp => encode_where(&self.path, |c| {
@@ -340,10 +272,10 @@ impl Url {
         }
     }
 
-    /// Returns the path up to and with its last separator.
+    /// Returns the path up to and including its last separator.
     fn directory(&self) -> &str {
         let end = match self.scheme {
-            // Windows servers hand out names with backslashes.
+            // Windows servers use names with backslashes.
             Scheme::Tftp => self.path.rfind(['/', '\\']),
             Scheme::Http | Scheme::Https => self.path.rfind('/'),
         };
@@ -402,9 +334,10 @@ impl FromStr for Url {
             credentials,
             host: host.to_owned(),
             port,
-            path: match path.is_empty() {
-                true => "/".to_owned(),
-                false => remove_dot_segments(&path),
+            path: if path.is_empty() {
+                "/".to_owned()
+            } else {
+                remove_dot_segments(&path)
             },
             query: query.map(encode),
             sha256,
@@ -429,29 +362,7 @@ impl fmt::Debug for Url {
     }
 }
 
-impl UrlError {
-    fn new(text: &str, column: usize, what: &'static str) -> Self {
-        Self {
-            text: without_credentials(text),
-            column,
-            what,
-        }
-    }
-}
-
-/// Returns `text` with what stands between `://` and the last `@` of the host replaced.
-pub fn without_credentials(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return text.to_owned();
-    };
-    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    match authority.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://…@{host}{path}"),
-        None => text.to_owned(),
-    }
-}
-
-/// Returns the scheme's name when `text` begins with one and `://`.
+/// Returns the name of the scheme when `text` begins with one and `://`.
 pub(crate) fn scheme_of(text: &str) -> Option<&str> {
     let (name, _) = text.split_once("://")?;
     let mut letters = name.chars();

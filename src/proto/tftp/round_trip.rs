@@ -1,28 +1,31 @@
-//! How long to wait for an answer: RFC 6298, with bounds that suit a LAN.
+//! The retransmission timeout of RFC 6298, with bounds that suit a LAN.
 
 use core::time::Duration;
 
 use crate::time::Instant;
 
-/// What a busy server takes now and then, and no shorter timeout until losses show that it pays.
+/// The shortest timeout at first, as busy servers now and then take this long; losses lower it.
 const FIRST_SHORTEST: Duration = Duration::from_millis(3);
-/// A few times what an answer and the scheduling of two programs take.
+/// The shortest timeout after losses, a few times what an answer and scheduling take.
 const SHORTEST: Duration = Duration::from_micros(500);
-/// Where even that was too short, several times.
+/// The limit to which the shortest timeout grows when it was too short.
 const LONGEST_SHORTEST: Duration = Duration::from_millis(48);
+/// The longest timeout once the path is known: servers that repeat after 1 s are asked four times.
 const LONGEST: Duration = Duration::from_millis(250);
+/// The longest timeout of the request: without any answer it is sent six times in 15 s.
 const LONGEST_REQUEST: Duration = Duration::from_secs(4);
+/// The timeout of the first request; RFC 6298 §2.1 has 1 s, for paths longer than those of booting.
 const FIRST: Duration = Duration::from_millis(500);
 
 /// The smoothed round-trip time and the retransmission timeout that follows from it.
 #[derive(Debug)]
 pub(super) struct RoundTrip {
     smoothed: Option<(Duration, Duration)>,
-    /// When the packet went out whose answer is being timed; none after a repetition, since
-    /// the answer could be to either (Karn's rule).
+    /// When the packet was sent whose answer is timed; none after a repetition, since the answer
+    /// could be to either (Karn's algorithm, RFC 6298 §3).
     sent_at: Option<Instant>,
     repetitions: u32,
-    /// No timeout is shorter, on this path.
+    /// The shortest timeout on this path.
     shortest: Duration,
 }
 
@@ -36,29 +39,28 @@ impl RoundTrip {
         }
     }
 
-    /// Notes that a packet went out for the first time.
+    /// Records that a packet was sent for the first time.
     pub(super) const fn sent(&mut self, now: Instant) {
         self.sent_at = Some(now);
     }
 
-    /// Notes that it went out again, after the time was up.
+    /// Records that it was sent again after a timeout.
     pub(super) const fn repeated(&mut self) {
         self.sent_at = None;
         self.repetitions = self.repetitions.saturating_add(1);
     }
 
-    /// Notes that a packet went out again too early: it and the one before were both answered. A
-    /// busy server is slower now and then than ever before.
+    /// Records that a packet was sent again too early, since both copies were answered.
     pub(super) fn was_too_early(&mut self) {
         self.shortest = (self.shortest * 2).min(LONGEST_SHORTEST);
     }
 
-    /// Returns how often the last packet went out again.
+    /// Returns how often the last packet was repeated.
     pub(super) const fn repetitions(&self) -> u32 {
         self.repetitions
     }
 
-    /// Notes an answer that brought the transfer on.
+    /// Records an answer that advanced the transfer.
     pub(super) fn answered(&mut self, now: Instant) {
         if self.repetitions > 0 {
             self.shortest = (self.shortest * 7 / 8).max(SHORTEST);
@@ -77,8 +79,8 @@ impl RoundTrip {
         });
     }
 
-    /// Returns the time to wait before sending again: doubled by every repetition, and by every
-    /// second one when the path is known, since there is a loss to be expected now and then.
+    /// Returns the time to wait before sending again: doubled by every repetition before the first
+    /// answer, and by every second one after it, since single losses are no sign of overload.
     pub(super) fn timeout(&self) -> Duration {
         let (first, doublings, longest) = match self.smoothed {
             None => (FIRST, self.repetitions, LONGEST_REQUEST),
@@ -90,8 +92,7 @@ impl RoundTrip {
         (first * (1 << doublings.min(12))).min(longest)
     }
 
-    /// Returns the time after which an answer is not to be expected any more, of several packets one
-    /// of which will be answered.
+    /// Returns the time between the packets of a sweep, one of which will be answered.
     pub(super) fn pace(&self) -> Duration {
         let usual = self.smoothed.unwrap_or((FIRST, Duration::ZERO));
         (usual.0 + usual.1 * 4)

@@ -1,23 +1,27 @@
-//! What is asked of a server, and what is asked next when that did not go well.
+//! The options of a request, their negotiation, and what to request next after a failure.
 
 use core::fmt;
 use core::net::SocketAddr;
 
-use super::Failure;
-use crate::packet::tftp::{DATA_HEADER_LEN, ErrorCode};
+use super::failure::Failure;
+use crate::packet::tftp::{
+    BLKSIZE, DATA_HEADER_LEN, ErrorCode, Options, Packet, TIMEOUT, TSIZE, WINDOWSIZE,
+};
+use crate::prelude::*;
+use crate::text::safe::text_of;
 
-/// Octets in a block where no option says otherwise (RFC 1350 §2).
+/// Bytes in a block without the option `blksize` (RFC 1350 §2).
 pub(super) const DEFAULT_BLOCK_LEN: u16 = 512;
 const UDP_HEADER_LEN: u16 = 8;
-/// Octets of a window, 256 blocks that fill Ethernet's packets.
+/// Bytes in a window, 256 full packets of an Ethernet: a gigabit for 3 ms.
 const WINDOW_LEN: u32 = 256 * 1468;
 
 /// The options of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
-    /// Octets in a block, 8 to 65464.
+    /// Bytes in a block, 8 to 65464.
     pub block_len: u16,
-    /// Blocks in a row without an acknowledgment, 1 or more; the option is left out at 1.
+    /// Blocks per acknowledgment, 1 or more; the option is left out at 1.
     pub window: u16,
     /// Whether any option is sent; without, the two above are 512 and 1.
     pub options: bool,
@@ -34,15 +38,15 @@ impl fmt::Display for Terms {
 }
 
 impl Terms {
-    /// A request as RFC 1350 has it.
+    /// A request without options (RFC 1350).
     pub const PLAIN: Self = Self {
         block_len: DEFAULT_BLOCK_LEN,
         window: 1,
         options: false,
     };
 
-    /// Returns what is asked first: blocks that fill a datagram of `path_mtu` octets without
-    /// being fragmented, and windows that fill a path of 3 ms at a gigabit.
+    /// Returns the options of the first request: blocks that fill a packet of `path_mtu` bytes
+    /// without fragmentation, and windows that fill a path of 3 ms at a gigabit.
     pub fn best(path_mtu: u16, server: &SocketAddr) -> Self {
         let ip_header_len: u16 = if server.is_ipv4() { 20 } else { 40 };
         let headers = ip_header_len + UDP_HEADER_LEN + DATA_HEADER_LEN;
@@ -55,8 +59,8 @@ impl Terms {
         }
     }
 
-    /// Returns what to ask after `failure`, or none when asking again does not help. What is returned is
-    /// `self` only where there was something to be had.
+    /// Returns what to request after `failure`, or none when another request does not help. The
+    /// same options are returned only after a failure with progress.
     pub fn after(self, failure: &Failure) -> Option<Self> {
         match failure {
             Failure::Refused {
@@ -65,14 +69,14 @@ impl Terms {
             }
             | Failure::BadOptions(_)
             | Failure::Lossy => Some(self.with_smaller_window().unwrap_or(Self::PLAIN)),
-            // Servers older than RFC 2347 have no better code for what they do not know.
+            // Servers older than RFC 2347 have no better error code for unknown options.
             Failure::Refused {
                 code: ErrorCode::NOT_DEFINED | ErrorCode::ILLEGAL_OPERATION,
                 at_request: true,
                 ..
             } => Some(Self::PLAIN),
-            // Blocks as large as the first link allows may be too large for a later one, which mostly
-            // carries what an Ethernet does but for some headers around it.
+            // Blocks that fit the first link may be too large for a later one, which is mostly an
+            // Ethernet with tunnel headers.
             Failure::Silent { received: 0 } if self.options => Some(match self.block_len {
                 1429.. => Self {
                     block_len: 1428,
@@ -108,6 +112,67 @@ impl Terms {
             .find(|size| *size < self.window)?;
         Some(Self { window, ..self })
     }
+}
+
+/// The server's retransmission timeout in seconds, the least that RFC 2349 allows; our own is
+/// mostly shorter.
+const SERVER_TIMEOUT: &str = "1";
+
+/// Writes a request for `file` into `buf`.
+pub(super) fn encode_request(file: &str, terms: &Terms, buf: &mut Vec<u8>) {
+    let mut options = Vec::new();
+    if terms.options {
+        Options::encode(TSIZE, "0", &mut options);
+        Options::encode(BLKSIZE, &terms.block_len.to_string(), &mut options);
+        Options::encode(TIMEOUT, SERVER_TIMEOUT, &mut options);
+        if terms.window > 1 {
+            Options::encode(WINDOWSIZE, &terms.window.to_string(), &mut options);
+        }
+    }
+    let request = Packet::ReadRequest {
+        file: file.as_bytes(),
+        mode: b"octet",
+        options: Options::decode(&options).unwrap_or_default(),
+    };
+    request.encode(buf);
+}
+
+/// Returns the options negotiated by the server's answer, and the length that it announces.
+///
+/// A server may leave options out (RFC 2347) and lower a value (RFC 2348, 7440), but not add an
+/// option.
+///
+/// # Errors
+/// The option that was not requested or has a wrong value, as printable text.
+pub(super) fn agreed(asked: &Terms, options: Options<'_>) -> Result<(Terms, Option<u64>), String> {
+    let mut terms = Terms {
+        options: asked.options,
+        ..Terms::PLAIN
+    };
+    let mut len = None;
+    for (name, value) in options.iter() {
+        let wrong = || format!("{}={}", text_of(name), text_of(value));
+        let number: Option<u64> = core::str::from_utf8(value)
+            .ok()
+            .and_then(|value| value.trim().parse().ok());
+        let number = number.filter(|_| asked.options).ok_or_else(wrong)?;
+        let lowered = |limit: u16, least: u16| {
+            u16::try_from(number)
+                .ok()
+                .filter(|value| (least..=limit).contains(value))
+                .ok_or_else(wrong)
+        };
+        if name.eq_ignore_ascii_case(BLKSIZE.as_bytes()) {
+            terms.block_len = lowered(asked.block_len, 8)?;
+        } else if name.eq_ignore_ascii_case(WINDOWSIZE.as_bytes()) && asked.window > 1 {
+            terms.window = lowered(asked.window, 1)?;
+        } else if name.eq_ignore_ascii_case(TSIZE.as_bytes()) {
+            len = Some(number);
+        } else if !name.eq_ignore_ascii_case(TIMEOUT.as_bytes()) {
+            return Err(wrong());
+        }
+    }
+    Ok((terms, len))
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 
 mod model;
 
+use core::time::Duration;
+
 use super::*;
 use crate::packet::tftp::{BLKSIZE, TIMEOUT, TSIZE, WINDOWSIZE};
 use crate::time::Random;
@@ -114,7 +116,7 @@ fn the_servers_text_comes_with_the_error() {
     let error = b"\x00\x05\x00\x01File <x> \x1bnot found\0";
     assert_eq!(
         get.handle_input(address(TRANSFER), error, now),
-        Ok(Piece::NONE)
+        Ok(FileChunk::NONE)
     );
     let Some(Event::Failed(failure)) = get.poll_event() else {
         panic!();
@@ -138,7 +140,7 @@ fn an_option_nobody_asked_for_ends_the_transfer_and_the_server_is_told() {
         let _ = get.poll_transmit(&mut packet);
         assert_eq!(
             get.handle_input(address(TRANSFER), oack, now),
-            Ok(Piece::NONE)
+            Ok(FileChunk::NONE)
         );
         assert!(matches!(
             get.poll_event(),
@@ -175,10 +177,7 @@ fn a_packet_from_another_port_is_refused_without_harm() {
     );
     assert_eq!(
         get.handle_input(address(TRANSFER), data, now),
-        Ok(Piece {
-            at: 0,
-            octets: b"x"
-        })
+        Ok(FileChunk { at: 0, bytes: b"x" })
     );
 }
 
@@ -191,7 +190,7 @@ fn a_duplicate_of_data_is_not_acknowledged_twice() {
     assert_eq!(
         get.handle_input(address(TRANSFER), &block, now)
             .unwrap()
-            .octets
+            .bytes
             .len(),
         512
     );
@@ -264,8 +263,8 @@ fn a_file_of_another_length_than_announced_is_refused() {
         let oack = format!("\0\x06tsize\0{announced}\0");
         get.handle_input(address(TRANSFER), oack.as_bytes(), now)
             .unwrap();
-        let octets = get.handle_input(address(TRANSFER), b"\x00\x03\x00\x01abcd", now);
-        assert_eq!(octets, Ok(Piece::NONE));
+        let bytes = get.handle_input(address(TRANSFER), b"\x00\x03\x00\x01abcd", now);
+        assert_eq!(bytes, Ok(FileChunk::NONE));
         let started = get.poll_event();
         assert!(matches!(started, Some(Event::Started { .. })));
         let failure = Failure::WrongLen {
@@ -414,7 +413,7 @@ fn a_block_that_was_given_up_and_only_late_is_taken() {
     for (block, at) in [(4, 24), (5, 32)] {
         let data = data(block);
         let piece = get.handle_input(address(TRANSFER), &data, now).unwrap();
-        assert_eq!((piece.at, piece.octets.len()), (at, 8));
+        assert_eq!((piece.at, piece.bytes.len()), (at, 8));
     }
 }
 
@@ -477,9 +476,9 @@ fn fresh() -> (Get, Instant) {
         terms: Terms::best(1500, &address(REQUESTS_TO)),
         stall_timeout: Duration::from_secs(15),
         max_len: u64::MAX,
-        received: Extents::default(),
+        received: ByteRanges::default(),
         expected_len: None,
-        heard_at: None,
+        last_received_at: None,
         rate: None,
     };
     (Get::new(config, Instant::ZERO), Instant::ZERO)

@@ -1,4 +1,4 @@
-//! Whom a machine trusts, as a file of its initramfs says: a word and its value in each line.
+//! The trust policy of a machine, a file in its initramfs with a keyword and a value in each line.
 //!
 //! ```text
 //! # The key of the people who may say what starts here.
@@ -8,31 +8,31 @@
 //! allow-host boot.example.com
 //! ```
 //!
-//! A word that is not known ends the boot: a policy that is followed in part is none.
+//! An unknown keyword ends the boot, since a policy must not be followed in part.
 
 use crate::prelude::*;
 use crate::text::url::{Scheme, Url};
 
-/// The rules of a machine; without any, everything is allowed.
+/// The rules of a machine; the default allows everything.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policy {
-    /// Keys whose signatures count, as minisign writes them.
+    /// Trusted public keys, as minisign writes them.
     pub keys: Vec<String>,
-    /// Whether nothing is read or started that none of the keys has signed.
+    /// Whether every file must be signed with one of the keys.
     pub must_be_signed: bool,
-    /// How files may be fetched; any way when empty.
+    /// Allowed URL schemes; all when empty.
     pub schemes: Vec<Scheme>,
-    /// From where; any host when empty.
+    /// Allowed hosts; all when empty.
     pub hosts: Vec<String>,
 }
 
-/// A line that cannot be followed.
+/// A line of a policy that is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {word:?}: {what}")]
-pub struct Fault {
+pub struct PolicyError {
     /// The line, counted from 1.
     pub line: usize,
-    /// The word at fault.
+    /// The wrong word.
     pub word: String,
     /// What is wrong.
     pub what: &'static str,
@@ -42,14 +42,14 @@ impl Policy {
     /// Adds the rules of a file.
     ///
     /// # Errors
-    /// The first line that cannot be followed.
-    pub fn read(&mut self, text: &str) -> Result<(), Fault> {
+    /// The first line that is not valid.
+    pub fn read(&mut self, text: &str) -> Result<(), PolicyError> {
         for (line, number) in text.lines().zip(1..) {
             let mut words = line.split_whitespace();
             let Some(word) = words.next().filter(|word| !word.starts_with('#')) else {
                 continue;
             };
-            let fault = |word: &str, what| Fault {
+            let fault = |word: &str, what| PolicyError {
                 line: number,
                 word: word.to_owned(),
                 what,
@@ -81,7 +81,7 @@ impl Policy {
         Ok(())
     }
 
-    /// Says why nothing may be fetched from this address; none when it may.
+    /// Returns why this URL is not allowed; none when it is.
     pub fn refusal(&self, url: &Url) -> Option<String> {
         let scheme = url.scheme();
         if !self.schemes.is_empty() && !self.schemes.contains(&scheme) {

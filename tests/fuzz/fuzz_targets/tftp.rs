@@ -1,5 +1,5 @@
 #![no_main]
-use wireboot::tftp::{Config, Extents, Get, Terms};
+use wireboot::tftp::{Config, ByteRanges, Get, Terms};
 use wireboot::time::Instant;
 use wireboot::wire::tftp::Packet;
 
@@ -7,7 +7,7 @@ use wireboot::wire::tftp::Packet;
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let _ = Packet::decode(data);
     let server = ([192, 0, 2, 1], 69).into();
-    let mut received = Extents::default();
+    let mut received = ByteRanges::default();
     received.insert(0..100);
     let config = Config {
         server,
@@ -17,7 +17,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         max_len: 1 << 20,
         received,
         expected_len: None,
-        heard_at: None,
+        last_received_at: None,
         rate: None,
     };
     let mut now = Instant::ZERO;

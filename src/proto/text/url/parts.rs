@@ -1,15 +1,108 @@
-//! The parts of a URL: cut apart, checked, encoded and decoded.
+//! The parts of a URL: splitting, checking, encoding and decoding.
 
 use crate::prelude::*;
+use core::fmt;
 use core::net::Ipv6Addr;
+use core::str::FromStr;
 
-use super::{MAX_LEN, Scheme, Sha256, UrlError};
-use crate::packet::option::known::hex_octet;
+use crate::packet::option::known::{hex_octet, parse_hex};
+use crate::text::safe::Safe;
+
+/// The longest URL accepted, in bytes, as in nginx and Apache; RFC 9112 §3 recommends 8000 at
+/// least.
+pub const MAX_LEN: usize = 8192;
+
+/// The scheme of a URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// RFC 1350.
+    Tftp,
+    /// HTTP/1.1 in the clear.
+    Http,
+    /// HTTP/1.1 over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// Returns the name as a URL has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tftp => "tftp",
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// Returns the port where none is named.
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Tftp => 69,
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+/// A SHA-256 that a file must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Sha256(pub [u8; 32]);
+
+impl fmt::Display for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
+
+impl FromStr for Sha256 {
+    type Err = &'static str;
+
+    /// Reads 64 hexadecimal digits.
+    fn from_str(digits: &str) -> Result<Self, &'static str> {
+        let wrong = "a SHA-256 is 64 hexadecimal digits";
+        let bytes = parse_hex(digits).filter(|_| digits.len() == 64);
+        let sha256 = bytes.and_then(|bytes| bytes.try_into().ok());
+        sha256.map(Self).ok_or(wrong)
+    }
+}
+
+/// The error of a text that is not a supported URL.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{}\": {what} (column {column})", Safe::name(text))]
+pub struct UrlError {
+    /// The text, without credentials.
+    pub text: String,
+    /// The column of the error in bytes, counted from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub what: &'static str,
+}
+
+impl UrlError {
+    pub(super) fn new(text: &str, column: usize, what: &'static str) -> Self {
+        Self {
+            text: without_credentials(text),
+            column,
+            what,
+        }
+    }
+}
+
+/// Returns `text` with everything between `://` and the last `@` of the authority replaced.
+pub fn without_credentials(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return text.to_owned();
+    };
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://…@{host}{path}"),
+        None => text.to_owned(),
+    }
+}
 
 pub(super) fn check_text(text: &str) -> Result<(), UrlError> {
     if text.len() > MAX_LEN {
         let start: String = text.chars().take(64).collect();
-        return Err(UrlError::new(&start, MAX_LEN, "longer than 8192 octets"));
+        return Err(UrlError::new(&start, MAX_LEN, "longer than 8192 bytes"));
     }
     match text.find(|c: char| c.is_control()) {
         Some(at) => Err(UrlError::new(text, at + 1, "a control character")),
@@ -72,47 +165,48 @@ pub(super) fn parse_pin(fragment: &str) -> Result<Option<Sha256>, &'static str> 
     digits.parse().map(Some)
 }
 
-/// Brings a path into the form it is kept in: HTTP encoded, TFTP decoded and without the mode
-/// that RFC 3617 lets stand behind it.
+/// Normalises a path: percent-encoded for HTTP; decoded and without the mode suffix of RFC 3617 for
+/// TFTP.
 pub(super) fn decode_path(scheme: Scheme, path: &str) -> Result<String, &'static str> {
     match scheme {
         Scheme::Http | Scheme::Https => Ok(encode(path)),
         Scheme::Tftp => {
             let path = path.strip_suffix(";mode=octet").unwrap_or(path);
             let path = percent_decoded_text(path).ok_or("the file name is not UTF-8")?;
-            match path.contains(|c: char| c.is_control()) {
-                true => Err("a control character in the file name"),
-                false => Ok(path),
+            if path.contains(|c: char| c.is_control()) {
+                Err("a control character in the file name")
+            } else {
+                Ok(path)
             }
         }
     }
 }
 
-/// Returns the text that a percent-encoded one stands for; none when it is not UTF-8.
+/// Decodes a percent-encoded text; none when it is not UTF-8.
 pub(super) fn percent_decoded_text(text: &str) -> Option<String> {
     String::from_utf8(percent_decoded(text)).ok()
 }
 
-/// Returns the octets that a percent-encoded text stands for; a `%` that encodes nothing stays.
+/// Decodes a percent-encoded text; a `%` without two hexadecimal digits is kept.
 pub(crate) fn percent_decoded(text: &str) -> Vec<u8> {
-    let mut octets = Vec::with_capacity(text.len());
+    let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     loop {
         match rest {
-            [] => return octets,
+            [] => return bytes,
             [b'%', high, low, after @ ..] if hex_octet(*high, *low).is_some() => {
-                octets.extend(hex_octet(*high, *low));
+                bytes.extend(hex_octet(*high, *low));
                 rest = after;
             }
             [octet, after @ ..] => {
-                octets.push(*octet);
+                bytes.push(*octet);
                 rest = after;
             }
         }
     }
 }
 
-/// Encodes what may not stand in a path or query of HTTP; what is encoded already stays.
+/// Encodes the characters that a path or query of HTTP may not contain; encoded ones are kept.
 pub(super) fn encode(text: &str) -> String {
     encode_where(text, |c| {
         !(c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@/?%".contains(c))
@@ -140,7 +234,7 @@ fn hex_digit(value: u8) -> char {
     digit.unwrap_or('0').to_ascii_uppercase()
 }
 
-/// RFC 3986 §5.2.4, on a path that begins with `/`.
+/// Removes `.` and `..` from a path that begins with `/` (RFC 3986 §5.2.4).
 pub(super) fn remove_dot_segments(path: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
     let mut segments = path.split('/').skip(1).peekable();

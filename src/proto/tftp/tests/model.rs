@@ -6,8 +6,8 @@ use super::*;
 pub(super) struct Link {
     pub(super) server: Server,
     pub(super) terms: Terms,
-    pub(super) have: Extents,
-    pub(super) heard_at: Option<Instant>,
+    pub(super) have: ByteRanges,
+    pub(super) last_received_at: Option<Instant>,
     pub(super) max_len: u64,
     pub(super) loss_percent: u64,
     pub(super) random: Random,
@@ -21,8 +21,8 @@ impl Link {
         Self {
             server: Server::new(len),
             terms: Terms::best(1500, &address(REQUESTS_TO)),
-            have: Extents::default(),
-            heard_at: None,
+            have: ByteRanges::default(),
+            last_received_at: None,
             max_len: u64::MAX,
             loss_percent: 0,
             random: Random::new(9),
@@ -37,11 +37,11 @@ impl Link {
         get.config.terms = self.terms;
         get.config.received = self.have.clone();
         get.config.max_len = self.max_len;
-        get.config.heard_at = self.heard_at;
+        get.config.last_received_at = self.last_received_at;
         let mut get = Get::new(get.config, self.now);
         let result = self.exchange(&mut get);
         self.have = get.config.received.clone();
-        self.heard_at = get.config.heard_at;
+        self.last_received_at = get.config.last_received_at;
         self.get = Some(get);
         result
     }
@@ -86,9 +86,9 @@ impl Link {
                     && let Ok(piece) = get.handle_input(address(TRANSFER), &packet, self.now)
                 {
                     let at = usize::try_from(piece.at).unwrap();
-                    let end = at + piece.octets.len();
+                    let end = at + piece.bytes.len();
                     self.received.resize(self.received.len().max(end), 0);
-                    self.received[at..end].copy_from_slice(piece.octets);
+                    self.received[at..end].copy_from_slice(piece.bytes);
                 }
             }
         }

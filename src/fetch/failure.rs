@@ -1,0 +1,70 @@
+//! Why a file could not be fetched, and how errors of sockets and transfers become such a reason.
+
+use std::io::{self, ErrorKind};
+
+use crate::error::{Cause, Error};
+use wireboot_proto::text::url::Url;
+
+/// The reason why a file was not fetched.
+pub(super) enum Failure {
+    /// The server says that it has no such file.
+    Missing(Cause),
+    /// It is complete but is not the expected file; why.
+    Verification(String),
+    /// Nothing or not everything was received, and another attempt may help.
+    Passing(Cause),
+    /// Anything else.
+    Other(Cause),
+}
+
+impl Failure {
+    pub(super) fn about(self, url: &Url) -> Error {
+        match self {
+            Self::Verification(why) => Error::Verification {
+                what: url.to_string(),
+                why,
+            },
+            Self::Missing(source) | Self::Passing(source) | Self::Other(source) => Error::Fetch {
+                url: url.to_string(),
+                source,
+            },
+        }
+    }
+}
+
+/// Returns a transfer's failure as text.
+pub(super) fn text_of(failure: &dyn std::fmt::Display) -> Cause {
+    failure.to_string().into()
+}
+
+pub(super) fn other(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    Failure::Other(error.into())
+}
+
+pub(super) fn passing(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    Failure::Passing(error.into())
+}
+
+/// Describes an error of the step `what`; SO_RCVTIMEO expiring is EAGAIN to the caller (socket(7)).
+pub(super) fn broken(error: io::Error, what: &str) -> Failure {
+    let why = if is_timeout(&error) {
+        format!("{what} failed: no answer")
+    } else if error.kind() == ErrorKind::UnexpectedEof {
+        format!("{what} failed: the connection was closed")
+    } else {
+        format!("{what} failed: {error}")
+    };
+    Failure::Passing(why.into())
+}
+
+pub(super) fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+pub(super) fn unverified(fault: &dyn std::fmt::Display) -> Failure {
+    Failure::Verification(fault.to_string())
+}
+
+pub(super) fn no_address(url: &Url) -> Failure {
+    Failure::Passing(format!("{} has no address", url.host()).into())
+}

@@ -1,0 +1,106 @@
+//! The settings of all fetches, and the attempts at one address after the other.
+
+use std::time::Duration;
+
+use super::access::ServerAccess;
+use super::connection::IdleConnections;
+use super::failure::Failure;
+use super::progress::{Board, Style};
+use super::rotation::{AttemptEnd, Mirrors, NextServer, ServerRotation};
+use crate::error::Error;
+use crate::sys;
+use wireboot_proto::text::url::Url;
+use wireboot_proto::time::Seconds;
+use wireboot_proto::trust::policy::Policy;
+use wireboot_proto::trust::signature::Keys;
+use wireboot_proto::trust::sums::Sums;
+
+/// Fetches files from servers and their mirrors.
+#[derive(Debug, Clone)]
+pub struct Fetcher {
+    /// How servers are reached.
+    pub access: ServerAccess,
+    /// Each file must be signed with one of these keys; signatures are not checked when there are
+    /// none.
+    pub keys: Keys,
+    /// Where files may come from.
+    pub policy: Policy,
+    /// Mirrors, for files that are fetched into memory.
+    pub mirrors: Mirrors,
+    /// The hashes that files must have; any when none.
+    pub sums: Option<Sums>,
+    /// How long a server may be silent before the transfer fails.
+    pub stall_timeout: Duration,
+    /// Where progress is shown.
+    pub board: Board,
+    /// Idle connections for reuse.
+    pub idle: IdleConnections,
+}
+
+impl Default for Fetcher {
+    /// Any interface, no signature or hash required, no progress shown.
+    fn default() -> Self {
+        Self {
+            access: ServerAccess::default(),
+            keys: Keys::default(),
+            policy: Policy::default(),
+            mirrors: Mirrors::default(),
+            sums: None,
+            stall_timeout: STALL_TIMEOUT,
+            board: Board::new(Style::Silent),
+            idle: IdleConnections::default(),
+        }
+    }
+}
+
+/// The default limit for a silent server, three times the 5 s after which BSD's tftp repeats a
+/// packet.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Makes one attempt at an address.
+type Ask<'a> = &'a mut dyn FnMut(&Url, &NextServer) -> Result<(), (AttemptEnd, Failure)>;
+
+impl Fetcher {
+    /// Makes attempts at one address after the other until one succeeds or all are given up;
+    /// returns the index of the one that succeeded.
+    ///
+    /// # Errors
+    /// The last failure, and the address it is about.
+    pub(super) fn first_of<'u>(
+        &self,
+        addresses: &'u [Url],
+        ask: Ask<'_>,
+    ) -> Result<usize, (Option<&'u Url>, Failure)> {
+        let mut turns = ServerRotation::new(addresses.len(), self.stall_timeout, sys::seed());
+        let mut next = turns.first();
+        while let Some(turn) = next
+            && let Some(url) = addresses.get(turn.server)
+        {
+            std::thread::sleep(turn.pause);
+            self.access.await_address();
+            let Err((ending, failure)) = ask(url, &turn) else {
+                return Ok(turn.server);
+            };
+            next = turns.after(ending);
+            let Some(next) = &next else {
+                return Err((Some(url), failure));
+            };
+            let error = failure.about(url).chain();
+            if next.server == turn.server {
+                log::warn!("{error}; asking again in {:.1} s", Seconds(next.pause))
+            } else {
+                log::warn!("{error}; trying the next mirror")
+            }
+        }
+        Err((None, Failure::Other("no address is given".into())))
+    }
+
+    pub(super) fn failed(&self, url: Option<&Url>, failure: Failure) -> Error {
+        let Some(url) = url else {
+            return Error::Usage("no address given".to_owned());
+        };
+        let error = failure.about(url);
+        self.board.failed(&url.to_string(), &error.chain());
+        error
+    }
+}

@@ -1,0 +1,277 @@
+//! The order in which servers and mirrors are asked for a file, with pauses and time limits.
+//!
+//! All are asked in rounds. While there is more than one, the time limit is short in the first
+//! round and longer in each further one, so that a dead server costs seconds and a slow one gets
+//! another chance. Pauses are between rounds, longer each time; there is none between servers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::error::Error;
+use wireboot_proto::text::url::{Url, UrlError};
+use wireboot_proto::time::{Backoff, Random};
+
+/// Rounds without progress before giving up: with their pauses of 0.5, 1 and 2 s, a restarting
+/// server has time to return.
+const MAX_FRUITLESS: u32 = 4;
+/// The time limit of the first round, while there is another server.
+pub(super) const FIRST_PATIENCE: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(super) struct ServerRotation {
+    /// Indices of the servers that may still have the file, in the order in which they are asked.
+    servers: Vec<usize>,
+    /// The position in that list.
+    place: usize,
+    /// Rounds in a row without progress.
+    fruitless: u32,
+    stall_timeout: Duration,
+    backoff: Backoff,
+    random: Random,
+}
+
+/// The next server to ask.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NextServer {
+    /// Its index.
+    pub(super) server: usize,
+    /// How long to wait before asking it.
+    pub(super) pause: Duration,
+    /// How long it may be silent.
+    pub(super) patience: Duration,
+}
+
+/// The end of an attempt that did not complete the file.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum AttemptEnd {
+    /// The server does not have the file.
+    Hopeless,
+    /// Nothing new was received, but another attempt may help.
+    Fruitless,
+    /// More was received than before, and any server can continue.
+    Shared,
+    /// More was received than before, and only this server can continue.
+    Own,
+}
+
+impl ServerRotation {
+    /// Begins with `servers` servers; one alone may be silent for `stall_timeout`.
+    pub(super) fn new(servers: usize, stall_timeout: Duration, seed: u64) -> Self {
+        Self {
+            servers: (0..servers).collect(),
+            place: 0,
+            fruitless: 0,
+            stall_timeout: stall_timeout.max(Duration::from_millis(1)),
+            backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(4)),
+            random: Random::new(seed),
+        }
+    }
+
+    /// Returns the first server; none when there is none.
+    pub(super) fn first(&self) -> Option<NextServer> {
+        self.turn(Duration::ZERO)
+    }
+
+    /// Returns the next server after an attempt that ended so; none when it is time to give up.
+    pub(super) fn after(&mut self, ending: AttemptEnd) -> Option<NextServer> {
+        let is_fruitful = match ending {
+            AttemptEnd::Hopeless => {
+                if self.place < self.servers.len() {
+                    self.servers.remove(self.place);
+                }
+                false
+            }
+            AttemptEnd::Fruitless => {
+                self.place += 1;
+                false
+            }
+            AttemptEnd::Shared => {
+                self.place += 1;
+                true
+            }
+            AttemptEnd::Own => true,
+        };
+        if is_fruitful {
+            self.fruitless = 0;
+            self.backoff.reset();
+        }
+        let is_over = self.place >= self.servers.len();
+        if is_over {
+            self.place = 0;
+            self.fruitless += u32::from(!is_fruitful);
+        }
+        let pauses = is_over || matches!(ending, AttemptEnd::Own);
+        let pause = if pauses {
+            self.backoff.next_delay(&mut self.random)
+        } else {
+            Duration::ZERO
+        };
+        self.turn(pause).filter(|_| self.fruitless < MAX_FRUITLESS)
+    }
+
+    fn turn(&self, pause: Duration) -> Option<NextServer> {
+        let patience = match self.servers.len() {
+            0 | 1 => self.stall_timeout,
+            _ => self
+                .stall_timeout
+                .min(FIRST_PATIENCE * (1 << self.fruitless.min(MAX_FRUITLESS))),
+        };
+        Some(NextServer {
+            server: *self.servers.get(self.place)?,
+            pause,
+            patience,
+        })
+    }
+}
+
+/// Base URLs of mirrors, below which each file has the same path as on its own server.
+#[derive(Debug, Clone, Default)]
+pub struct Mirrors {
+    folders: Vec<Url>,
+    /// Which server is asked first; 0 is the file's own. After one wait for a dead server the next
+    /// file begins with one that works.
+    first: Arc<AtomicUsize>,
+}
+
+impl Mirrors {
+    /// Returns these mirrors, to be asked after each file's own server.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when one is not a URL.
+    pub fn of(folders: &[String]) -> Result<Self, Error> {
+        let folders = folders.iter().map(|folder| folder.parse());
+        let folders: Result<_, UrlError> = folders.collect();
+        Ok(Self {
+            folders: folders
+                .map_err(|error| Error::Usage(format!("the mirror is none: {error}")))?,
+            first: Arc::default(),
+        })
+    }
+
+    /// Returns all addresses of a file, in the order in which to try them.
+    pub(super) fn addresses(&self, url: &Url) -> Vec<Url> {
+        let mut all = vec![url.clone()];
+        for folder in &self.folders {
+            match url.below(folder) {
+                Ok(mirrored) => all.push(mirrored),
+                Err(error) => log::warn!("{url} cannot be on the mirror {folder}: {error}"),
+            }
+        }
+        let first = self.first.load(Ordering::Relaxed);
+        let len = all.len();
+        all.rotate_left(first % len);
+        all
+    }
+
+    /// Makes the server that was tried `after` this number of others the first from now on.
+    pub(super) fn prefer(&self, after: usize) {
+        if after > 0 && !self.folders.is_empty() {
+            let first = self.first.load(Ordering::Relaxed) + after;
+            let first = first % (self.folders.len() + 1);
+            self.first.store(first, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STALL_TIMEOUT: Duration = Duration::from_secs(15);
+
+    #[test]
+    fn all_are_asked_in_rounds_that_become_more_patient_with_pauses_between() {
+        let turns = play(2, |_| AttemptEnd::Fruitless);
+        let servers: Vec<_> = turns.iter().map(|turn| turn.server).collect();
+        assert_eq!(servers, [0, 1, 0, 1, 0, 1, 0, 1]);
+        let patience: Vec<_> = turns.iter().map(|turn| turn.patience.as_secs()).collect();
+        assert_eq!(patience, [5, 5, 10, 10, 15, 15, 15, 15]);
+        for (turn, expected) in turns.iter().zip([0, 0, 500, 0, 1_000, 0, 2_000, 0]) {
+            let pause = turn.pause.as_millis();
+            assert!((expected * 8 / 10..=expected * 12 / 10).contains(&pause));
+        }
+    }
+
+    #[test]
+    fn one_alone_is_waited_for_and_asked_four_times() {
+        let turns = play(1, |_| AttemptEnd::Fruitless);
+        assert_eq!(turns.len(), 4);
+        assert!(turns.iter().all(|turn| turn.patience == STALL_TIMEOUT));
+        assert_eq!(play(1, |_| AttemptEnd::Hopeless).len(), 1);
+        assert_eq!(ServerRotation::new(0, STALL_TIMEOUT, 1).first(), None);
+    }
+
+    #[test]
+    fn one_without_the_file_is_not_asked_again_and_the_last_one_left_is_waited_for() {
+        let turns = play(3, |turn| match turn.server {
+            0 | 2 => AttemptEnd::Hopeless,
+            _ => AttemptEnd::Fruitless,
+        });
+        let servers: Vec<_> = turns.iter().map(|turn| turn.server).collect();
+        assert_eq!(servers, [0, 1, 2, 1, 1, 1]);
+        assert!(turns[3..].iter().all(|turn| turn.patience == STALL_TIMEOUT));
+    }
+
+    #[test]
+    fn one_that_broke_off_goes_on_itself_where_no_other_can() {
+        let mut turns = ServerRotation::new(2, STALL_TIMEOUT, 1);
+        let turn = turns.after(AttemptEnd::Own).unwrap();
+        assert_eq!(turn.server, 0);
+        assert!(turn.pause >= Duration::from_millis(400));
+        assert_eq!(turns.after(AttemptEnd::Fruitless).unwrap().server, 1);
+        let turn = turns.after(AttemptEnd::Shared).unwrap();
+        assert_eq!((turn.server, turn.patience), (0, FIRST_PATIENCE));
+    }
+
+    #[test]
+    fn what_comes_bit_by_bit_is_not_given_up() {
+        for ending in [AttemptEnd::Own, AttemptEnd::Shared] {
+            let mut turns = ServerRotation::new(2, STALL_TIMEOUT, 1);
+            for _ in 0..100 {
+                assert!(turns.after(ending).is_some());
+                assert!(turns.after(AttemptEnd::Fruitless).is_some());
+            }
+        }
+    }
+
+    /// Returns all turns of a fetch in which each ends as `ending` says.
+    fn play(servers: usize, ending: impl Fn(&NextServer) -> AttemptEnd) -> Vec<NextServer> {
+        let mut turns = ServerRotation::new(servers, STALL_TIMEOUT, 1);
+        let mut all = Vec::new();
+        let mut next = turns.first();
+        while let Some(turn) = next {
+            next = turns.after(ending(&turn));
+            all.push(turn);
+        }
+        all
+    }
+
+    #[test]
+    fn the_server_that_gave_a_file_is_asked_first_from_then_on() {
+        let url = |text: &str| text.parse::<Url>().unwrap();
+        let mirrors = ["http://b/x/", "http://c/"].map(str::to_owned);
+        let mirrors = Mirrors::of(&mirrors).unwrap();
+        let order = |path: &str| {
+            let addresses = mirrors.addresses(&url(path));
+            addresses.iter().map(Url::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            order("http://a/d/f?q"),
+            ["http://a/d/f?q", "http://b/x/d/f?q", "http://c/d/f?q"]
+        );
+        mirrors.prefer(0);
+        mirrors.prefer(1);
+        mirrors.clone().prefer(1);
+        assert_eq!(
+            order("tftp://a/f"),
+            ["http://c/f", "tftp://a/f", "http://b/x/f"]
+        );
+        mirrors.prefer(1);
+        assert_eq!(
+            order("tftp://a/f"),
+            ["tftp://a/f", "http://b/x/f", "http://c/f"]
+        );
+        assert_eq!(Mirrors::default().addresses(&url("http://a/")).len(), 1);
+    }
+}

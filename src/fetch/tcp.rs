@@ -1,0 +1,190 @@
+//! TCP connections, bound to the interface, each to the first address that accepts it.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrStorage, connect, getsockopt, socket, sockopt,
+};
+
+use super::address::bind_to;
+use super::failure::{Failure, no_address, other, passing};
+use crate::sys::{self, SyscallError};
+use wireboot_proto::text::url::Url;
+use wireboot_proto::time::Instant;
+
+/// The delay before the next address is tried in parallel (RFC 8305 §5, Connection Attempt Delay).
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// A TCP connection on which reading and writing end at a deadline. A read timeout alone is not
+/// enough: rustls reads until a record is complete, however slowly its bytes arrive.
+#[derive(Debug)]
+pub(super) struct Tcp {
+    pub(super) stream: TcpStream,
+    pub(super) deadline: Instant,
+}
+
+impl Tcp {
+    fn check(&self) -> io::Result<()> {
+        if sys::now() >= self.deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Ok(())
+    }
+}
+
+impl Read for Tcp {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.check()?;
+        self.stream.read(bytes)
+    }
+}
+
+impl Write for Tcp {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.check()?;
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+/// Connects to the first address that accepts: each has a head start before the next is tried in
+/// parallel, with the families alternating (RFC 8305 §4, §5).
+pub(super) fn race(
+    interface: Option<&str>,
+    addresses: Vec<SocketAddr>,
+    url: &Url,
+    patience: Duration,
+) -> Result<TcpStream, Failure> {
+    let mut waiting = in_turn(addresses).into_iter();
+    let mut under_way: Vec<(SocketAddr, OwnedFd)> = Vec::new();
+    let mut failure = no_address(url);
+    let deadline = sys::now() + patience;
+    let mut next_at = sys::now();
+    let mut note = |address, error: SyscallError| {
+        log::debug!("{address}: {}", error.chain());
+        failure = passing(error);
+    };
+    loop {
+        if sys::now() >= next_at || under_way.is_empty() {
+            next_at = sys::now() + HEAD_START;
+            match waiting
+                .next()
+                .map(|address| (address, dial(interface, address)))
+            {
+                Some((address, Ok(socket))) => under_way.push((address, socket)),
+                Some((address, Err(error))) => {
+                    note(address, error);
+                    next_at = sys::now();
+                }
+                None if under_way.is_empty() => return Err(failure),
+                None => next_at = deadline,
+            }
+            if under_way.is_empty() {
+                continue;
+            }
+        }
+        let left = next_at.min(deadline).since(sys::now());
+        let mut polled: Vec<_> = under_way
+            .iter()
+            .map(|(_, socket)| PollFd::new(socket.as_fd(), PollFlags::POLLOUT))
+            .collect();
+        let timeout =
+            PollTimeout::try_from(left.as_micros().div_ceil(1_000)).unwrap_or(PollTimeout::MAX);
+        match poll(&mut polled, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(other(SyscallError::new("poll", errno))),
+        }
+        let ready = polled.iter().position(|polled| polled.any() == Some(true));
+        if let Some(index) = ready {
+            let (address, socket) = under_way.swap_remove(index);
+            match connected(socket, patience) {
+                Ok(stream) => return Ok(stream),
+                Err(error) => note(address, error),
+            }
+            next_at = sys::now();
+        } else if sys::now() >= deadline {
+            return Err(passing(SyscallError::new("connect", Errno::ETIMEDOUT)));
+        }
+    }
+}
+
+/// Interleaves the addresses of both families, the first one's family first.
+fn in_turn(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) = addresses
+        .into_iter()
+        .partition(|address| address.is_ipv6() == first_is_v6);
+    let mut second = second.into_iter();
+    let mut mixed = Vec::new();
+    for address in first {
+        mixed.push(address);
+        mixed.extend(second.next());
+    }
+    mixed.extend(second);
+    mixed
+}
+
+/// Starts connecting, without waiting.
+fn dial(interface: Option<&str>, address: SocketAddr) -> Result<OwnedFd, SyscallError> {
+    let failed = |call| move |errno| SyscallError::new(call, errno);
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::Inet,
+        SocketAddr::V6(_) => AddressFamily::Inet6,
+    };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket: OwnedFd =
+        socket(family, SockType::Stream, flags, None).map_err(failed("socket"))?;
+    bind_to(&socket, interface)?;
+    match connect(socket.as_raw_fd(), &SockaddrStorage::from(address)) {
+        Ok(()) | Err(Errno::EINPROGRESS | Errno::EINTR) => Ok(socket),
+        Err(errno) => Err(SyscallError::new("connect", errno)),
+    }
+}
+
+/// Returns the stream of a socket whose connection attempt has ended well.
+fn connected(socket: OwnedFd, patience: Duration) -> Result<TcpStream, SyscallError> {
+    match getsockopt(&socket, sockopt::SocketError) {
+        Ok(0) => {}
+        Ok(errno) => return Err(SyscallError::new("connect", Errno::from_raw(errno))),
+        Err(errno) => return Err(SyscallError::new("getsockopt(SO_ERROR)", errno)),
+    }
+    let stream = TcpStream::from(socket);
+    stream
+        .set_nonblocking(false)
+        .map_err(|source| SyscallError {
+            call: "ioctl(FIONBIO)",
+            source,
+        })?;
+    let _ = stream.set_nodelay(true);
+    // Applies to the TLS handshake too.
+    let _ = stream.set_read_timeout(Some(patience));
+    let _ = stream.set_write_timeout(Some(patience));
+    Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_take_turns() {
+        let [a, b, c, d] = [
+            "192.0.2.1:80",
+            "192.0.2.2:80",
+            "192.0.2.3:80",
+            "[2001:db8::1]:80",
+        ]
+        .map(|text| text.parse().unwrap());
+        assert_eq!(in_turn(vec![a, b, c, d]), [a, d, b, c]);
+        assert_eq!(in_turn(vec![d, a, b]), [d, a, b]);
+        assert_eq!(in_turn(Vec::new()), []);
+    }
+}

@@ -1,0 +1,122 @@
+//! The configuration of a transfer, and the events that it returns.
+
+use crate::prelude::*;
+use core::time::Duration;
+
+use ureq_proto::http::StatusCode;
+
+use crate::text::safe::Safe;
+use crate::text::url::Url;
+
+/// Configuration of a transfer.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file.
+    pub url: Url,
+    /// The transfer fails after this time without a byte.
+    pub stall_timeout: Duration,
+    /// The longest that the file may be, in bytes.
+    pub max_len: u64,
+    /// The part of the file that is already there.
+    pub resume: Option<Resume>,
+    /// The proxy that the request is sent to, where it is not a tunnel.
+    pub proxy: Option<Proxy>,
+}
+
+/// A proxy that gets the absolute URL in the request line (RFC 9112 §3.2.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    /// `user:password`.
+    pub credentials: Option<String>,
+}
+
+/// The part of a file that is already there, to resume behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resume {
+    /// Its length in bytes, 1 or more.
+    pub len: u64,
+    /// The entity tag or date of that file; without it the server continues with whatever file it
+    /// has now.
+    pub validator: Option<String>,
+}
+
+/// Progress of a transfer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The body begins.
+    Started(BodyStart),
+    /// The server redirects to another URL.
+    Redirected(Url),
+    /// The file is complete.
+    Done,
+    /// The transfer has failed.
+    Failed(Failure),
+}
+
+/// The head of an answer, about the bytes that follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BodyStart {
+    /// Their position in the file: 0, or the length to resume at.
+    pub from: u64,
+    /// The length of the whole file, when the server says so.
+    pub len: Option<u64>,
+    /// The entity tag or date for resuming this file.
+    pub validator: Option<String>,
+}
+
+/// The reason why a transfer failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The server has no such file.
+    #[error("the server answers {0}")]
+    Missing(StatusCode),
+    /// The server refuses for another reason.
+    #[error("the server answers {0}")]
+    Refused(StatusCode),
+    /// The answer is not HTTP.
+    #[error("the server's answer cannot be read: {0}")]
+    Malformed(String),
+    /// The redirection cannot be followed.
+    #[error("the redirection to \"{}\" cannot be followed", Safe::name(.0))]
+    BadRedirect(String),
+    /// The connection ended before the file.
+    #[error("the connection ended after {received} bytes")]
+    Truncated {
+        /// Bytes of the file received on this connection.
+        received: u64,
+    },
+    /// No byte was received for the stall timeout.
+    #[error("nothing more was received after {received} bytes")]
+    Stalled {
+        /// Bytes of the file received on this connection.
+        received: u64,
+    },
+    /// The server sends less than the least useful rate.
+    #[error(
+        "the server is too slow: {received} bytes received, the last at less than 512 a second"
+    )]
+    TooSlow {
+        /// Bytes of the file received on this connection.
+        received: u64,
+    },
+    /// The file is larger than allowed.
+    #[error("the file has more than the allowed {limit} bytes")]
+    TooLarge {
+        /// The limit.
+        limit: u64,
+    },
+}
+
+impl Failure {
+    /// Returns whether another request may help.
+    pub const fn is_passing(&self) -> bool {
+        match self {
+            Self::Truncated { .. } | Self::Stalled { .. } | Self::TooSlow { .. } => true,
+            Self::Refused(status) => matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504),
+            Self::Missing(_)
+            | Self::Malformed(_)
+            | Self::BadRedirect(_)
+            | Self::TooLarge { .. } => false,
+        }
+    }
+}
