@@ -28,7 +28,7 @@ use crate::sys::memfd::{Memfd, SealedFile};
 use crate::unpack;
 use wireboot_proto::boot::{BootPlan, HEAD_LEN, Part};
 use wireboot_proto::format::cpio;
-use wireboot_proto::format::kernel_image::{Kind, classify, command_line_limit};
+use wireboot_proto::format::kernel_image::{KernelFormat, classify, command_line_limit};
 use wireboot_proto::format::uki::{Packing, Uki, Zboot};
 use wireboot_proto::reader::DecodeError;
 use wireboot_proto::text::url::Url;
@@ -170,7 +170,7 @@ struct Parts {
 impl Parts {
     fn of_kernel(url: &Url, file: Rc<SealedFile>) -> Result<Self, Error> {
         let head = head_of(&file)?;
-        if classify(&head) == Kind::Uki
+        if classify(&head) == KernelFormat::Uki
             && let Some(uki) =
                 Uki::decode(&head, len_of(&file)?).map_err(|error| damaged(url, error))?
         {
@@ -218,7 +218,7 @@ impl Parts {
 /// Returns the kernel in a file that is one, packed or not.
 fn bare(url: &Url, file: Rc<SealedFile>) -> Result<Rc<SealedFile>, Error> {
     let head = head_of(&file)?;
-    if classify(&head) == Kind::Linux {
+    if classify(&head) == KernelFormat::Linux {
         return Ok(file);
     }
     let len = len_of(&file)?;
@@ -230,7 +230,7 @@ fn bare(url: &Url, file: Rc<SealedFile>) -> Result<Rc<SealedFile>, Error> {
     };
     if let Some((range, packing)) = packed {
         let unpacked = unpack(url, &file, range, packing, create("kernel")?)?;
-        if classify(&head_of(&unpacked)?) == Kind::Linux {
+        if classify(&head_of(&unpacked)?) == KernelFormat::Linux {
             return Ok(Rc::new(unpacked));
         }
     }

@@ -22,7 +22,7 @@ use crate::config::LinkConfig;
 use crate::error::Error;
 use crate::sys::netlink::RouteSocket;
 use crate::sys::{self, SyscallError};
-use wireboot_proto::netlink::route::{LinkInfo, Request};
+use wireboot_proto::netlink::route::{LinkInfo, NetlinkRequest};
 use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::time::Seconds;
 
@@ -100,7 +100,7 @@ pub fn find(config: &LinkConfig) -> Result<Found, Error> {
     let deadline = sys::now() + config.timeout;
     let mut watch = Watch::open()?;
     let mut present = BTreeMap::new();
-    let mut vlan = vlan::Wanted::new(config);
+    let mut vlan = vlan::RequestedVlan::new(config);
     let mut is_told = false;
     loop {
         while let Some(change) = watch.next_change()? {
@@ -291,7 +291,7 @@ impl Link {
 }
 
 fn set_up(socket: &mut RouteSocket, index: u32, up: bool) -> Result<(), SyscallError> {
-    socket.change(&Request::SetUp { index, up })
+    socket.change(&NetlinkRequest::SetUp { index, up })
 }
 
 fn open_socket() -> Result<RouteSocket, Error> {

@@ -8,7 +8,7 @@ use crate::link::Link;
 use crate::recorder;
 use crate::sys::SyscallError;
 use crate::sys::filter::ready::from_switch;
-use crate::sys::packet::{Options, PacketSocket};
+use crate::sys::packet::{PacketSocket, SocketConfig};
 use wireboot_proto::packet::neighbour::{GROUPS, Word};
 use wireboot_proto::switch::{Statement, Switch};
 use wireboot_proto::time::Instant;
@@ -27,9 +27,9 @@ impl Port {
     /// What the kernel says.
     pub(super) fn open(link: &Link, up_at: Instant) -> Result<Self, SyscallError> {
         let program = from_switch();
-        let options = Options {
+        let options = SocketConfig {
             groups: &GROUPS,
-            ..Options::new(link.index, &program)
+            ..SocketConfig::new(link.index, &program)
         };
         Ok(Self {
             socket: options.open()?,

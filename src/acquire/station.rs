@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::link::Link;
 use crate::recorder;
 use crate::sys::filter::ready::arp_about;
-use crate::sys::packet::{Options, PacketSocket};
+use crate::sys::packet::{PacketSocket, SocketConfig};
 use crate::sys::udp::UdpPort;
 use crate::sys::{self, SyscallError};
 use wireboot_proto::dhcp::Transmit;
@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) enum Heard<'a> {
     /// ARP about the address that is watched.
-    Arp(arp::Packet),
+    Arp(arp::ArpPacket),
     /// A datagram to port 68.
     Datagram {
         /// Who brought it.
@@ -200,7 +200,7 @@ impl Station {
     }
 
     /// Sends an ARP packet to every station.
-    pub(super) fn send_arp(&self, packet: &arp::Packet) {
+    pub(super) fn send_arp(&self, packet: &arp::ArpPacket) {
         log::debug!("{}: ARP about {}", self.name, packet.tpa);
         self.send_frame(&packet.encode_frame());
     }
@@ -223,7 +223,7 @@ impl Station {
                 return Ok((address, None));
             }
             let program = arp_about(address);
-            let mut options = Options::new(self.index, &program);
+            let mut options = SocketConfig::new(self.index, &program);
             options.protocol = ETHERTYPE_ARP;
             options.open().map(|socket| (address, Some(socket)))
         });
@@ -274,7 +274,7 @@ fn is_arp(octets: &[u8]) -> bool {
 }
 
 fn take_arp(name: &str, octets: &[u8], take: &mut impl FnMut(Heard<'_>)) {
-    match arp::Packet::decode_frame(octets) {
+    match arp::ArpPacket::decode_frame(octets) {
         Ok(packet) => take(Heard::Arp(packet)),
         Err(error) => log::debug!("{name}: ARP was discarded: {error}"),
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 
-use wireboot_proto::packet::option::known::{Value, hex};
+use wireboot_proto::packet::option::known::{OptionValue, hex};
 use wireboot_proto::packet::option::{Options, code};
 use wireboot_proto::packet::pxe;
 
@@ -67,8 +67,8 @@ fn sub_option(code: u8, value: &[u8]) -> String {
 }
 
 fn shown(code: u8, value: &[u8]) -> String {
-    let value = Value::read(code, value);
-    if let Value::Text(_) = value {
+    let value = OptionValue::read(code, value);
+    if let OptionValue::Text(_) = value {
         return format!("\"{value}\"");
     }
     value.to_string()

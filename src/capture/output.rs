@@ -8,12 +8,12 @@ use std::io::Write;
 use super::line;
 use crate::error::Error;
 use crate::sys::SyscallError;
-use wireboot_proto::format::pcapng::{self, Counters, Packet};
+use wireboot_proto::format::pcapng::{self, FrameRecord, InterfaceStatistics};
 use wireboot_proto::time::Timestamp;
 
 /// How frames are put down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum OutputFormat {
     /// One line each.
     Lines {
         /// With all DHCP options.
@@ -26,9 +26,9 @@ pub enum Format {
 }
 
 /// A destination for frames.
-pub struct Output<'a> {
+pub struct FrameWriter<'a> {
     to: &'a mut dyn Write,
-    format: Format,
+    format: OutputFormat,
     /// As long as it may become; what is to be written stands at its beginning.
     buf: Vec<u8>,
     filled: usize,
@@ -40,12 +40,12 @@ pub struct Output<'a> {
 /// Octets that are gathered before they are written.
 const BUFFER_LEN: usize = 64 * 1024;
 
-impl<'a> Output<'a> {
+impl<'a> FrameWriter<'a> {
     /// Begins an output of frames that pass `filter`.
     ///
     /// # Errors
     /// What the kernel says to writing.
-    pub fn begin(to: &'a mut dyn Write, format: Format, filter: &str) -> Result<Self, Error> {
+    pub fn begin(to: &'a mut dyn Write, format: OutputFormat, filter: &str) -> Result<Self, Error> {
         let mut output = Self {
             to,
             format,
@@ -54,7 +54,7 @@ impl<'a> Output<'a> {
             filter: filter.to_owned(),
             names: Vec::new(),
         };
-        if format == Format::Pcapng {
+        if format == OutputFormat::Pcapng {
             let mut block = Vec::new();
             pcapng::begin(concat!("wireboot ", env!("CARGO_PKG_VERSION")), &mut block);
             output.append(&block)?;
@@ -67,7 +67,7 @@ impl<'a> Output<'a> {
     /// # Errors
     /// What the kernel says to writing.
     pub fn interface(&mut self, name: String) -> Result<(), Error> {
-        if self.format == Format::Pcapng {
+        if self.format == OutputFormat::Pcapng {
             let mut block = Vec::new();
             pcapng::interface(&name, &self.filter, &mut block);
             self.append(&block)?;
@@ -82,8 +82,8 @@ impl<'a> Output<'a> {
     /// What the kernel says to writing.
     // Runs for every frame of a flood; whatever is not needed there is not inlined.
     #[inline(always)]
-    pub fn frame(&mut self, packet: &Packet, octets: &[u8]) -> Result<(), Error> {
-        let Format::Lines { verbose, .. } = self.format else {
+    pub fn frame(&mut self, packet: &FrameRecord, octets: &[u8]) -> Result<(), Error> {
+        let OutputFormat::Lines { verbose, .. } = self.format else {
             let len = pcapng::packet_len(packet, octets);
             if self.buf.len() - self.filled < len {
                 self.make_room(len)?;
@@ -98,7 +98,7 @@ impl<'a> Output<'a> {
     }
 
     #[cold]
-    fn lines(&mut self, packet: &Packet, octets: &[u8], verbose: bool) -> Result<(), Error> {
+    fn lines(&mut self, packet: &FrameRecord, octets: &[u8], verbose: bool) -> Result<(), Error> {
         let tagged;
         let (octets, tag_len) = match packet.tag {
             None => (octets, 0),
@@ -117,7 +117,7 @@ impl<'a> Output<'a> {
         }
         let len = packet.original_len.saturating_add(tag_len);
         text.push_str(&line::line(packet.timestamp, octets, len, verbose));
-        if let Format::Lines { octets: true, .. } = self.format {
+        if let OutputFormat::Lines { octets: true, .. } = self.format {
             text.push_str(&line::dump(octets));
         }
         text.push('\n');
@@ -132,9 +132,9 @@ impl<'a> Output<'a> {
         &mut self,
         interface: u32,
         now: Timestamp,
-        counters: &Counters,
+        counters: &InterfaceStatistics,
     ) -> Result<(), Error> {
-        if self.format != Format::Pcapng {
+        if self.format != OutputFormat::Pcapng {
             return Ok(());
         }
         let mut block = Vec::new();

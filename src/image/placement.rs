@@ -24,7 +24,7 @@ const OWN: [&str; 3] = ["Kernel code", "Kernel data", "Kernel bss"];
 
 /// Where each part lies, as ranges of physical addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placement {
+pub struct MemoryLayout {
     /// The kernel's image, with what it clears behind the file.
     pub kernel: Range<u64>,
     /// As much as the longest device tree takes.
@@ -46,7 +46,7 @@ pub struct NoRoom {
     largest: u64,
 }
 
-impl Placement {
+impl MemoryLayout {
     /// Finds the lowest place for each part, lengths in octets.
     ///
     /// # Errors
@@ -214,7 +214,7 @@ mod tests {
         let placement = place(IOMEM, IMAGE, Some(0x10_0001)).unwrap();
         assert_eq!(
             placement,
-            Placement {
+            MemoryLayout {
                 // The first piece is too short by a page.
                 kernel: 0x4220_0000..0x43ea_0000,
                 initrd: Some(0x4000_0000..0x4011_0000),
@@ -264,7 +264,7 @@ mod tests {
         }
     }
 
-    fn place(iomem: &str, image: Arm64Image, initrd: Option<u64>) -> Result<Placement, NoRoom> {
-        Placement::of(Memory::parse(iomem), image, 0x10_0000, initrd)
+    fn place(iomem: &str, image: Arm64Image, initrd: Option<u64>) -> Result<MemoryLayout, NoRoom> {
+        MemoryLayout::of(Memory::parse(iomem), image, 0x10_0000, initrd)
     }
 }

@@ -11,7 +11,7 @@ use std::thread;
 
 use super::alias;
 use crate::sys::module;
-use crate::sys::uevent::{DeviceNews, Heard};
+use crate::sys::uevent::{DeviceEvent, DeviceNews};
 use crate::unpack::{self, Packing};
 
 /// A device's driver may bring devices of its own: a PCI function, a virtio bus, a network card.
@@ -87,10 +87,10 @@ impl Index {
     fn follow(&self, news: &DeviceNews) {
         loop {
             match news.next_device() {
-                Ok(Heard::Device(modalias)) => {
+                Ok(DeviceEvent::Device(modalias)) => {
                     self.load_for(&BTreeSet::from([modalias]), &mut BTreeSet::new());
                 }
-                Ok(Heard::Lost) => self.load_for_devices(),
+                Ok(DeviceEvent::Lost) => self.load_for_devices(),
                 Err(error) => {
                     return log::warn!("devices that appear get no driver: {}", error.chain());
                 }

@@ -5,7 +5,7 @@ use crate::config::{LinkConfig, Vlan};
 use crate::error::Error;
 use crate::sys::SyscallError;
 use crate::sys::netlink::RouteSocket;
-use wireboot_proto::netlink::route::{LinkInfo, Request};
+use wireboot_proto::netlink::route::{LinkInfo, NetlinkRequest};
 
 /// What was done to have a VLAN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(super) struct Made {
 impl Made {
     /// Removes the VLAN, and lowers what is below if it was raised.
     pub(super) fn undo(self, index: u32, socket: &mut RouteSocket) {
-        let removed = socket.change(&Request::DeleteLink { index });
+        let removed = socket.change(&NetlinkRequest::DeleteLink { index });
         let lowered = match self.raised {
             true => set_up(socket, self.parent, false),
             false => Ok(()),
@@ -31,12 +31,12 @@ impl Made {
 
 /// The VLAN that the boot goes over, if it does.
 #[derive(Debug)]
-pub(super) struct Wanted<'a> {
+pub(super) struct RequestedVlan<'a> {
     vlan: Option<&'a Vlan>,
     made: Option<Made>,
 }
 
-impl<'a> Wanted<'a> {
+impl<'a> RequestedVlan<'a> {
     pub(super) fn new(config: &'a LinkConfig) -> Self {
         let vlan = config.vlan.as_ref();
         Self {
@@ -79,7 +79,7 @@ impl<'a> Wanted<'a> {
 
 fn make(vlan: &Vlan, parent: &LinkInfo, socket: &mut RouteSocket) -> Result<Made, SyscallError> {
     let parent_index = parent.index;
-    socket.change(&Request::AddVlan {
+    socket.change(&NetlinkRequest::AddVlan {
         name: vlan.name.clone(),
         parent: parent_index,
         id: vlan.id,

@@ -7,7 +7,7 @@ use super::unreadable;
 use crate::error::Error;
 use crate::sys::netlink::{LinkNews, News};
 use crate::sys::{self, SyscallError};
-use wireboot_proto::netlink::route::{LinkInfo, Message};
+use wireboot_proto::netlink::route::{LinkInfo, RouteMessage};
 use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::time::Instant;
 
@@ -114,13 +114,13 @@ impl Watch {
         let mut before = std::mem::take(&mut self.known);
         for message in self.news.dump().map_err(unreadable)? {
             let index = match &message {
-                Message::NewLink(link) | Message::DelLink(link) => link.index,
-                Message::NewAddress(_)
-                | Message::DelAddress(_)
-                | Message::NewRoute(_)
-                | Message::Ack(_)
-                | Message::Done
-                | Message::Other => continue,
+                RouteMessage::NewLink(link) | RouteMessage::DelLink(link) => link.index,
+                RouteMessage::NewAddress(_)
+                | RouteMessage::DelAddress(_)
+                | RouteMessage::NewRoute(_)
+                | RouteMessage::Ack(_)
+                | RouteMessage::Done
+                | RouteMessage::Other => continue,
             };
             self.known
                 .extend(before.remove(&index).map(|link| (index, link)));
@@ -132,30 +132,30 @@ impl Watch {
         Ok(())
     }
 
-    fn hear(&mut self, message: Message) {
+    fn hear(&mut self, message: RouteMessage) {
         let change = match message {
-            Message::NewLink(link) => {
+            RouteMessage::NewLink(link) => {
                 let before = self.known.insert(link.index, link.clone());
                 if before.is_some_and(|before| before.is_same_state(&link)) {
                     return;
                 }
                 Change { link, gone: false }
             }
-            Message::DelLink(link) => {
+            RouteMessage::DelLink(link) => {
                 if self.known.remove(&link.index).is_none() {
                     return;
                 }
                 Change { link, gone: true }
             }
-            Message::DelAddress(_) => {
+            RouteMessage::DelAddress(_) => {
                 self.may_lack_address = true;
                 return;
             }
-            Message::NewAddress(_)
-            | Message::NewRoute(_)
-            | Message::Ack(_)
-            | Message::Done
-            | Message::Other => return,
+            RouteMessage::NewAddress(_)
+            | RouteMessage::NewRoute(_)
+            | RouteMessage::Ack(_)
+            | RouteMessage::Done
+            | RouteMessage::Other => return,
         };
         self.pending.push_back(change);
     }

@@ -36,7 +36,7 @@ use crate::prelude::*;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use crate::packet::tftp::{ErrorCode, Options, Packet};
+use crate::packet::tftp::{ErrorCode, TftpOptions, TftpPacket};
 use crate::text::safe::text_of;
 use crate::time::{Instant, LeastRate};
 pub use extents::Extents;
@@ -167,8 +167,8 @@ impl Get {
             self.stranger = Some(source);
             return Err(Discard::UnknownTransfer);
         }
-        match Packet::decode(payload)? {
-            Packet::Data { block, data } => {
+        match TftpPacket::decode(payload)? {
+            TftpPacket::Data { block, data } => {
                 if expected.is_none() {
                     if block != 1 {
                         return Err(Discard::Unexpected);
@@ -178,10 +178,10 @@ impl Get {
                 }
                 self.handle_data(block, data, now)
             }
-            Packet::OptionAcknowledgment { options } => self
+            TftpPacket::OptionAcknowledgment { options } => self
                 .handle_options(source, options, now)
                 .map(|()| Piece::NONE),
-            Packet::Error { code, message } => {
+            TftpPacket::Error { code, message } => {
                 self.end(
                     source,
                     Failure::Refused {
@@ -193,9 +193,9 @@ impl Get {
                 );
                 Ok(Piece::NONE)
             }
-            Packet::ReadRequest { .. }
-            | Packet::WriteRequest { .. }
-            | Packet::Acknowledgment { .. } => Err(Discard::Unexpected),
+            TftpPacket::ReadRequest { .. }
+            | TftpPacket::WriteRequest { .. }
+            | TftpPacket::Acknowledgment { .. } => Err(Discard::Unexpected),
         }
     }
 
@@ -258,7 +258,7 @@ impl Get {
     pub fn poll_transmit(&mut self, buf: &mut Vec<u8>) -> Option<Transmit> {
         buf.clear();
         if let Some(destination) = self.stranger.take() {
-            let error = Packet::Error {
+            let error = TftpPacket::Error {
                 code: ErrorCode::UNKNOWN_TRANSFER,
                 message: b"unknown transfer",
             };
@@ -271,10 +271,10 @@ impl Get {
         };
         match self.due.take().or(burst.map(Due::Acknowledgment))? {
             Due::Request => encode_request(&self.config.file, &self.config.terms, buf),
-            Due::Acknowledgment(block) => Packet::Acknowledgment { block }.encode(buf),
+            Due::Acknowledgment(block) => TftpPacket::Acknowledgment { block }.encode(buf),
             Due::Error(code, message) => {
                 let message = message.as_bytes();
-                Packet::Error { code, message }.encode(buf);
+                TftpPacket::Error { code, message }.encode(buf);
             }
         }
         let destination = match &self.state {
@@ -339,7 +339,7 @@ impl Get {
     fn handle_options(
         &mut self,
         source: SocketAddr,
-        options: Options<'_>,
+        options: TftpOptions<'_>,
         now: Instant,
     ) -> Result<(), Discard> {
         match &self.state {

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use wireboot_proto::dhcp::lease::{Lease, Route};
 use wireboot_proto::packet::ipv4::netmask;
 use wireboot_proto::packet::option::code;
-use wireboot_proto::packet::option::known::{self, Value};
+use wireboot_proto::packet::option::known::{self, OptionValue};
 use wireboot_proto::text::grammar;
 
 /// Names that udhcpc gives to options that need no more than their words.
@@ -123,8 +123,8 @@ impl Variables {
             if ignored(code) {
                 continue;
             }
-            let value = Value::read(code, octets);
-            let is_name = matches!(value, Value::Text(_)) && NAMES.contains(&code);
+            let value = OptionValue::read(code, octets);
+            let is_name = matches!(value, OptionValue::Text(_)) && NAMES.contains(&code);
             let words = value.words();
             if is_name && !grammar::is_domain(&words) {
                 self.dropped.push(code);

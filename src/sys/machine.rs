@@ -160,7 +160,7 @@ fn memory(field: &str) -> Option<u64> {
 
 /// How a machine ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum PowerAction {
     /// It starts anew.
     Restart,
     /// It is switched off.
@@ -169,7 +169,7 @@ pub enum End {
     Halt,
 }
 
-impl fmt::Display for End {
+impl fmt::Display for PowerAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Restart => "the machine restarts",
@@ -183,11 +183,11 @@ impl fmt::Display for End {
 ///
 /// # Errors
 /// `reboot`: EPERM.
-pub fn end(how: End) -> Result<Infallible, SyscallError> {
+pub fn end(how: PowerAction) -> Result<Infallible, SyscallError> {
     let (mode, call) = match how {
-        End::Restart => (RebootMode::RB_AUTOBOOT, "reboot(RESTART)"),
-        End::PowerOff => (RebootMode::RB_POWER_OFF, "reboot(POWER_OFF)"),
-        End::Halt => (RebootMode::RB_HALT_SYSTEM, "reboot(HALT)"),
+        PowerAction::Restart => (RebootMode::RB_AUTOBOOT, "reboot(RESTART)"),
+        PowerAction::PowerOff => (RebootMode::RB_POWER_OFF, "reboot(POWER_OFF)"),
+        PowerAction::Halt => (RebootMode::RB_HALT_SYSTEM, "reboot(HALT)"),
     };
     nix::unistd::sync();
     nix::sys::reboot::reboot(mode).map_err(|errno| SyscallError::new(call, errno))

@@ -17,7 +17,7 @@ use nix::sys::socket::{
 
 use super::SyscallError;
 use wireboot_proto::netlink::message::{Ack, frames};
-use wireboot_proto::netlink::route::{LinkInfo, Message, Request};
+use wireboot_proto::netlink::route::{LinkInfo, NetlinkRequest, RouteMessage};
 
 /// The kernel builds parts of a dump up to this size when the reader offers as much; a larger
 /// message would be cut.
@@ -53,7 +53,7 @@ impl RouteSocket {
     ///
     /// # Errors
     /// What the kernel said, with its explanation, under the message's name.
-    pub fn change(&mut self, request: &Request) -> Result<(), SyscallError> {
+    pub fn change(&mut self, request: &NetlinkRequest) -> Result<(), SyscallError> {
         self.exchange(request, &mut [0; ANSWER_LEN]).map(drop)
     }
 
@@ -61,7 +61,7 @@ impl RouteSocket {
     ///
     /// # Errors
     /// What the kernel said, under the message's name.
-    pub fn dump(&mut self, request: &Request) -> Result<Vec<Message>, SyscallError> {
+    pub fn dump(&mut self, request: &NetlinkRequest) -> Result<Vec<RouteMessage>, SyscallError> {
         self.exchange(request, &mut vec![0; RECEIVE_LEN])
     }
 
@@ -71,8 +71,8 @@ impl RouteSocket {
     /// As [`Self::dump`].
     pub fn links(&mut self) -> Result<Vec<LinkInfo>, SyscallError> {
         let mut links = Vec::new();
-        for message in self.dump(&Request::Links)? {
-            if let Message::NewLink(link) = message {
+        for message in self.dump(&NetlinkRequest::Links)? {
+            if let RouteMessage::NewLink(link) = message {
                 links.push(link);
             }
         }
@@ -81,9 +81,9 @@ impl RouteSocket {
 
     fn exchange(
         &mut self,
-        request: &Request,
+        request: &NetlinkRequest,
         buf: &mut [u8],
-    ) -> Result<Vec<Message>, SyscallError> {
+    ) -> Result<Vec<RouteMessage>, SyscallError> {
         self.sequence = self.sequence.wrapping_add(1);
         exchange(self.socket.as_fd(), request, self.sequence, buf, false)
     }
@@ -102,7 +102,7 @@ pub struct LinkNews {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
     /// These changes, in order.
-    Changes(Vec<Message>),
+    Changes(Vec<RouteMessage>),
     /// More than the socket could hold: the state must be asked for anew.
     Lost,
     /// Nothing now.
@@ -136,11 +136,11 @@ impl LinkNews {
     ///
     /// # Errors
     /// What the kernel said.
-    pub fn dump(&mut self) -> Result<Vec<Message>, SyscallError> {
+    pub fn dump(&mut self) -> Result<Vec<RouteMessage>, SyscallError> {
         loop {
             self.sequence = self.sequence.wrapping_add(1);
             let (socket, buf) = (self.socket.as_fd(), &mut self.buf);
-            match exchange(socket, &Request::Links, self.sequence, buf, true) {
+            match exchange(socket, &NetlinkRequest::Links, self.sequence, buf, true) {
                 // There was more than the socket could hold.
                 Err(error) if error.source.raw_os_error() == Some(libc::ENOBUFS) => {}
                 result => return result,
@@ -161,7 +161,7 @@ impl LinkNews {
             Err(errno) => return Err(SyscallError::new(CALL, errno)),
         };
         let messages = frames(datagram)
-            .map(|frame| frame.and_then(|frame| Message::decode(&frame)))
+            .map(|frame| frame.and_then(|frame| RouteMessage::decode(&frame)))
             .collect::<Result<_, _>>()
             .map_err(|error| malformed(CALL, error))?;
         Ok(News::Changes(messages))
@@ -177,11 +177,11 @@ impl AsFd for LinkNews {
 /// Sends a request and returns what comes until it is answered, with or without the news among it.
 fn exchange(
     socket: BorrowedFd<'_>,
-    request: &Request,
+    request: &NetlinkRequest,
     sequence: u32,
     buf: &mut [u8],
     with_news: bool,
-) -> Result<Vec<Message>, SyscallError> {
+) -> Result<Vec<RouteMessage>, SyscallError> {
     let call = request.name();
     let failed = |errno| SyscallError::new(call, errno);
     let octets = request.encode(sequence);
@@ -201,17 +201,17 @@ fn exchange(
             if !is_answer && !with_news {
                 continue;
             }
-            match Message::decode(&frame).map_err(|error| malformed(call, error))? {
+            match RouteMessage::decode(&frame).map_err(|error| malformed(call, error))? {
                 // Of a request that was not waited for to its end.
-                Message::Ack(_) | Message::Done if !is_answer => {}
-                Message::Ack(Ack { errno: 0, .. }) | Message::Done => return Ok(answers),
-                Message::Ack(ack) => return Err(refusal(call, ack)),
-                message @ (Message::NewLink(_)
-                | Message::DelLink(_)
-                | Message::NewAddress(_)
-                | Message::DelAddress(_)
-                | Message::NewRoute(_)
-                | Message::Other) => answers.push(message),
+                RouteMessage::Ack(_) | RouteMessage::Done if !is_answer => {}
+                RouteMessage::Ack(Ack { errno: 0, .. }) | RouteMessage::Done => return Ok(answers),
+                RouteMessage::Ack(ack) => return Err(refusal(call, ack)),
+                message @ (RouteMessage::NewLink(_)
+                | RouteMessage::DelLink(_)
+                | RouteMessage::NewAddress(_)
+                | RouteMessage::DelAddress(_)
+                | RouteMessage::NewRoute(_)
+                | RouteMessage::Other) => answers.push(message),
             }
         }
     }

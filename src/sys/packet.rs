@@ -25,8 +25,8 @@ use nix::sys::socket::{
 };
 
 use super::SyscallError;
-use super::filter::Program;
-pub use metadata::{Direction, Metadata};
+use super::filter::FilterProgram;
+pub use metadata::{Metadata, PacketType};
 use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::time::Timestamp;
 
@@ -35,7 +35,7 @@ pub const ETH_P_ALL: u16 = 0x0003;
 
 /// What a frame begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum SocketType {
     /// The Ethernet header (`SOCK_RAW`).
     Raw,
     /// The payload of the Ethernet header, which the kernel takes off and puts on
@@ -73,13 +73,13 @@ impl std::ops::AddAssign for Statistics {
 
 /// How a socket is opened.
 #[derive(Debug, Clone)]
-pub struct Options<'a> {
+pub struct SocketConfig<'a> {
     /// Index of the interface.
     pub interface: u32,
     /// Which frames are received.
-    pub program: &'a Program,
+    pub program: &'a FilterProgram,
     /// What a frame begins with.
-    pub kind: Kind,
+    pub kind: SocketType,
     /// EtherType that is received, or [`ETH_P_ALL`]; 0 receives nothing (for sending only).
     pub protocol: u16,
     /// Frames sent by this machine are left out.
@@ -92,13 +92,13 @@ pub struct Options<'a> {
     pub groups: &'a [MacAddress],
 }
 
-impl<'a> Options<'a> {
+impl<'a> SocketConfig<'a> {
     /// Receives what passes `program`, of all protocols, but not what this machine sends.
-    pub const fn new(interface: u32, program: &'a Program) -> Self {
+    pub const fn new(interface: u32, program: &'a FilterProgram) -> Self {
         Self {
             interface,
             program,
-            kind: Kind::Raw,
+            kind: SocketType::Raw,
             protocol: ETH_P_ALL,
             ignore_outgoing: true,
             promiscuous: false,
@@ -122,8 +122,8 @@ impl<'a> Options<'a> {
         prepare: impl FnOnce(&OwnedFd) -> Result<T, SyscallError>,
     ) -> Result<(PacketSocket, T), SyscallError> {
         let kind = match self.kind {
-            Kind::Raw => SockType::Raw,
-            Kind::Datagram => SockType::Datagram,
+            SocketType::Raw => SockType::Raw,
+            SocketType::Datagram => SockType::Datagram,
         };
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let fd = socket(AddressFamily::Packet, kind, flags, None)
@@ -175,19 +175,19 @@ pub struct PacketSocket {
 }
 
 impl PacketSocket {
-    /// Opens a socket with the usual [`Options`].
+    /// Opens a socket with the usual [`SocketConfig`].
     ///
     /// # Errors
-    /// As [`Options::open`].
-    pub fn open(index: u32, program: &Program) -> Result<Self, SyscallError> {
-        Options::new(index, program).open()
+    /// As [`SocketConfig::open`].
+    pub fn open(index: u32, program: &FilterProgram) -> Result<Self, SyscallError> {
+        SocketConfig::new(index, program).open()
     }
 
     /// Puts another filter in place of the one that was not locked, and locks it.
     ///
     /// # Errors
     /// What the kernel says; EPERM when the filter is locked.
-    pub fn replace_filter(&self, program: &Program) -> Result<(), SyscallError> {
+    pub fn replace_filter(&self, program: &FilterProgram) -> Result<(), SyscallError> {
         attach(&self.fd, program)?;
         lock(&self.fd)
     }
@@ -231,7 +231,7 @@ impl PacketSocket {
         metadata.timestamp = timestamp;
         metadata.original_len = u32::try_from(message.bytes).unwrap_or(u32::MAX);
         if let Some(address) = message.address {
-            metadata.direction = Direction::from_kernel(address.pkttype());
+            metadata.direction = PacketType::from_kernel(address.pkttype());
         }
         Ok(Some(Received {
             len: message.bytes.min(capacity),
@@ -239,7 +239,7 @@ impl PacketSocket {
         }))
     }
 
-    /// Sends `frame` with its Ethernet header as it is ([`Kind::Raw`]).
+    /// Sends `frame` with its Ethernet header as it is ([`SocketType::Raw`]).
     ///
     /// # Errors
     /// What the kernel says: ENETDOWN, EMSGSIZE, ENOBUFS.
@@ -261,7 +261,7 @@ impl PacketSocket {
     }
 
     /// Sends `payload` to `destination` and has the kernel write the Ethernet header
-    /// ([`Kind::Datagram`]).
+    /// ([`SocketType::Datagram`]).
     ///
     /// # Errors
     /// What the kernel says: ENETDOWN, EMSGSIZE, ENOBUFS.
@@ -353,7 +353,7 @@ fn lock(fd: &OwnedFd) -> Result<(), SyscallError> {
         .map_err(|errno| SyscallError::new("setsockopt(SO_LOCK_FILTER)", errno))
 }
 
-fn attach(fd: &OwnedFd, program: &Program) -> Result<(), SyscallError> {
+fn attach(fd: &OwnedFd, program: &FilterProgram) -> Result<(), SyscallError> {
     let mut instructions: Vec<libc::sock_filter> = program
         .instructions()
         .iter()

@@ -9,7 +9,7 @@ use nix::sys::signal::{SigSet, Signal as Number};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::SyscallError;
-use super::machine::End;
+use super::machine::PowerAction;
 
 /// What a person or a supervisor wants of a program that stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,18 +45,18 @@ pub enum Order {
     /// A child has ended, or more than one.
     Reap,
     /// The machine is to end.
-    End(End),
+    End(PowerAction),
 }
 
 /// SIGINT is the kernel's, for Ctrl-Alt-Del; SIGTERM, SIGUSR1 and SIGUSR2 are what `reboot`, `halt`
 /// and `poweroff` of busybox send; SIGPWR comes when the current does not.
 const ORDERS: &[(Number, Order)] = &[
     (Number::SIGCHLD, Order::Reap),
-    (Number::SIGINT, Order::End(End::Restart)),
-    (Number::SIGTERM, Order::End(End::Restart)),
-    (Number::SIGUSR1, Order::End(End::Halt)),
-    (Number::SIGUSR2, Order::End(End::PowerOff)),
-    (Number::SIGPWR, Order::End(End::PowerOff)),
+    (Number::SIGINT, Order::End(PowerAction::Restart)),
+    (Number::SIGTERM, Order::End(PowerAction::Restart)),
+    (Number::SIGUSR1, Order::End(PowerAction::Halt)),
+    (Number::SIGUSR2, Order::End(PowerAction::PowerOff)),
+    (Number::SIGPWR, Order::End(PowerAction::PowerOff)),
 ];
 
 /// Receives signals, each as what it means here; none of them ends the process any longer.

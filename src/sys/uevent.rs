@@ -22,7 +22,7 @@ pub struct DeviceNews(OwnedFd);
 
 /// What was heard.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
+pub enum DeviceEvent {
     /// A device has appeared that says what it is, in the words of `modules.alias`.
     Device(String),
     /// More than the socket could hold: all devices must be looked at anew.
@@ -51,18 +51,18 @@ impl DeviceNews {
     ///
     /// # Errors
     /// What `recvfrom` says, with EINTR left out.
-    pub fn next_device(&self) -> Result<Heard, SyscallError> {
+    pub fn next_device(&self) -> Result<DeviceEvent, SyscallError> {
         let mut buf = [0; RECEIVE_LEN];
         loop {
             match recvfrom::<NetlinkAddr>(self.0.as_raw_fd(), &mut buf) {
                 // Number 0 is the kernel; a process must not choose modules for it.
                 Ok((len, Some(sender))) if sender.pid() == 0 => {
                     if let Some(modalias) = buf.get(..len).and_then(added_modalias) {
-                        return Ok(Heard::Device(modalias.to_owned()));
+                        return Ok(DeviceEvent::Device(modalias.to_owned()));
                     }
                 }
                 Ok(_) | Err(Errno::EINTR) => {}
-                Err(Errno::ENOBUFS) => return Ok(Heard::Lost),
+                Err(Errno::ENOBUFS) => return Ok(DeviceEvent::Lost),
                 Err(errno) => {
                     return Err(SyscallError::new("recvfrom(NETLINK_KOBJECT_UEVENT)", errno));
                 }

@@ -17,7 +17,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Pid, gettid};
 use wireboot::sys;
 use wireboot::sys::netlink::{LinkNews, News, RouteSocket};
-use wireboot_proto::netlink::route::{Message, Request};
+use wireboot_proto::netlink::route::{NetlinkRequest, RouteMessage};
 
 /// What every server here sets.
 const LEASED: u32 = 1400;
@@ -84,7 +84,7 @@ fn drop_carrier(far: &Far, wait: impl FnOnce(&mut LinkNews) + Send + 'static) ->
         let mut socket = RouteSocket::open().unwrap();
         let links = socket.links().unwrap();
         let index = links.iter().find(|link| link.name == "far").unwrap().index;
-        let mut set = |up| socket.change(&Request::SetUp { index, up }).unwrap();
+        let mut set = |up| socket.change(&NetlinkRequest::SetUp { index, up }).unwrap();
         go_first();
         ready.send(()).unwrap();
         wait_for_mtu(&mut news, LEASED);
@@ -105,8 +105,8 @@ fn wait_for_mtu(news: &mut LinkNews, mtu_octets: u32) {
         let News::Changes(messages) = news.take().unwrap() else {
             continue;
         };
-        let is_there = |message: &Message| {
-            matches!(message, Message::NewLink(link)
+        let is_there = |message: &RouteMessage| {
+            matches!(message, RouteMessage::NewLink(link)
                 if link.name == "near" && link.mtu_octets == Some(mtu_octets))
         };
         if messages.iter().any(is_there) {

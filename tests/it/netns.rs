@@ -10,7 +10,7 @@ use crate::common::client::{
 use crate::common::far::{Far, Server};
 use crate::common::servers::{dhcpd, dnsmasq, drop_acknowledgements, kea_at_once, udhcpd};
 use crate::common::{in_new_namespace, wait_until};
-use wireboot::sys::filter::Program;
+use wireboot::sys::filter::FilterProgram;
 use wireboot::sys::packet::PacketSocket;
 use wireboot_proto::dhcp::Client;
 use wireboot_proto::dhcp::config::Config;
@@ -145,7 +145,7 @@ fn in_a_crowd_that_is_not_answered_it_waits_for_its_turn() {
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
         let crowd = far.enter(move || {
             let far = nix::net::if_::if_nametoindex("far").unwrap();
-            let socket = PacketSocket::open(far, &Program::nothing()).unwrap();
+            let socket = PacketSocket::open(far, &FilterProgram::nothing()).unwrap();
             let tick = Duration::from_millis(1);
             while stopped.recv_timeout(tick) == Err(RecvTimeoutError::Timeout) {
                 // There is no carrier before the client has begun.
@@ -173,7 +173,7 @@ fn answers_with_a_priority_tag_are_taken_and_those_on_a_vlan_are_not() {
         let (listens, listening) = std::sync::mpsc::channel();
         let server = far.enter(move || {
             let far = nix::net::if_::if_nametoindex("far").unwrap();
-            let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
+            let sender = PacketSocket::open(far, &FilterProgram::nothing()).unwrap();
             let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 67)).unwrap();
             socket
                 .set_read_timeout(Some(Duration::from_secs(30)))

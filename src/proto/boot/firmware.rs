@@ -1,6 +1,6 @@
 //! Programs for the firmware: nothing here can run them, but their configuration can be read.
 
-use crate::format::kernel_image::Kind;
+use crate::format::kernel_image::KernelFormat;
 use crate::prelude::*;
 use crate::text::url::Url;
 
@@ -16,12 +16,12 @@ pub(super) enum Program {
 }
 
 /// Returns the program that a boot file is: by its octets when they tell, else by its name.
-pub(super) fn program(kind: Option<Kind>, url: &Url) -> Option<Program> {
+pub(super) fn program(kind: Option<KernelFormat>, url: &Url) -> Option<Program> {
     let name = url.file_name().to_ascii_lowercase();
     let is = |names: &[&str]| names.iter().any(|known| name.starts_with(known));
     match kind {
-        Some(Kind::Pxelinux) => Some(Program::Pxelinux),
-        Some(Kind::Grub) => Some(Program::Grub),
+        Some(KernelFormat::Pxelinux) => Some(Program::Pxelinux),
+        Some(KernelFormat::Grub) => Some(Program::Grub),
         Some(kind) if !kind.is_firmware_program() => None,
         _ if is(&[
             "pxelinux",

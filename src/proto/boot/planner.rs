@@ -6,7 +6,7 @@ use super::error::{Error, Place};
 use super::facts::Facts;
 use super::firmware::{Language, Program};
 use super::{Answer, BootPlan, Fetched, Purpose, Step, bls, firmware, grub, ipxe, pxelinux};
-use crate::format::kernel_image::{Kind, classify};
+use crate::format::kernel_image::{KernelFormat, classify};
 use crate::prelude::*;
 use crate::text::url::Url;
 
@@ -185,7 +185,7 @@ impl Planner {
             },
         };
         match classify(&head) {
-            Kind::Linux | Kind::Uki | Kind::Zboot => {
+            KernelFormat::Linux | KernelFormat::Uki | KernelFormat::Zboot => {
                 self.context.note(&place, "is a kernel");
                 let initrds = self.context.facts.initrds.iter().cloned();
                 Ok(Turn::Done(Box::new(BootPlan {
@@ -193,23 +193,24 @@ impl Planner {
                     ..BootPlan::of_kernel(url.clone().into(), String::new())
                 })))
             }
-            Kind::IpxeScript => {
+            KernelFormat::IpxeScript => {
                 self.context.note(&place, "is an iPXE script");
                 let machine = ipxe::Machine::new(url, &head, &mut self.context)?;
                 self.enter(State::Ipxe(Box::new(machine)))
             }
-            Kind::Text => self.text(url, &head),
-            kind @ (Kind::Efi | Kind::Pxelinux | Kind::Grub | Kind::Program) => {
-                match firmware::program(Some(kind), url) {
-                    Some(program) => self.configuration_of(program, url),
-                    None => Err(Error::new(
-                        &place,
-                        "",
-                        "a program for the firmware, which is gone once Linux runs; \
+            KernelFormat::Text => self.text(url, &head),
+            kind @ (KernelFormat::Efi
+            | KernelFormat::Pxelinux
+            | KernelFormat::Grub
+            | KernelFormat::Program) => match firmware::program(Some(kind), url) {
+                Some(program) => self.configuration_of(program, url),
+                None => Err(Error::new(
+                    &place,
+                    "",
+                    "a program for the firmware, which is gone once Linux runs; \
                          name a script, a configuration or a kernel as boot file",
-                    )),
-                }
-            }
+                )),
+            },
         }
     }
 

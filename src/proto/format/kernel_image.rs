@@ -5,7 +5,7 @@ use crate::reader::{DecodeError, Reader};
 
 /// A kind of file that a boot can begin with or lead to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum KernelFormat {
     /// A Linux kernel that kexec takes as it is: bzImage, or an arm64 or RISC-V Image.
     Linux,
     /// A unified kernel image ([`super::uki::Uki`]).
@@ -26,7 +26,7 @@ pub enum Kind {
     Text,
 }
 
-impl Kind {
+impl KernelFormat {
     /// Returns whether kexec can start the file, or what is in it.
     pub const fn is_kernel(self) -> bool {
         matches!(self, Self::Linux | Self::Uki | Self::Zboot)
@@ -57,26 +57,26 @@ fn has(head: &[u8], (at, magic): (usize, &[u8])) -> bool {
 }
 
 /// Returns what the file is that begins with `head`.
-pub fn classify(head: &[u8]) -> Kind {
+pub fn classify(head: &[u8]) -> KernelFormat {
     let has = |magic| has(head, magic);
     if head.starts_with(b"#!ipxe") || head.starts_with(b"#!gpxe") {
-        Kind::IpxeScript
+        KernelFormat::IpxeScript
     } else if has(X86_MAGIC) || has(ARM64_MAGIC) || has(RISCV_MAGIC) {
-        Kind::Linux
+        KernelFormat::Linux
     } else if is_text(head) {
-        Kind::Text
+        KernelFormat::Text
     } else if head.starts_with(b"MZ\0\0zimg") {
-        Kind::Zboot
+        KernelFormat::Zboot
     } else if matches!(Uki::decode(head, u64::MAX), Ok(Some(_))) {
-        Kind::Uki
+        KernelFormat::Uki
     } else if head.windows(11).any(|octets| octets == b"GNU GRUB  v") {
-        Kind::Grub
+        KernelFormat::Grub
     } else if head.windows(8).any(|octets| octets == b"PXELINUX") {
-        Kind::Pxelinux
+        KernelFormat::Pxelinux
     } else if head.starts_with(b"MZ") {
-        Kind::Efi
+        KernelFormat::Efi
     } else {
-        Kind::Program
+        KernelFormat::Program
     }
 }
 

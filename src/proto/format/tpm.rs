@@ -61,7 +61,7 @@ impl Bank {
 
 /// What a TPM answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum TpmError {
     /// A response code other than success.
     #[error("the TPM refused with code {0:#x}")]
     Refused(u32),
@@ -83,7 +83,7 @@ pub fn encode_get_banks() -> Vec<u8> {
 ///
 /// # Errors
 /// A refusal, or octets that are no such response.
-pub fn decode_banks(response: &[u8]) -> Result<(Vec<Bank>, usize), Fault> {
+pub fn decode_banks(response: &[u8]) -> Result<(Vec<Bank>, usize), TpmError> {
     let mut reader = body(response)?;
     reader.u8("moreData")?;
     let capability = reader.u32("capability")?;
@@ -133,7 +133,7 @@ pub fn encode_extend(pcr: u8, banks: &[Bank], sha256: &[u8; 32]) -> Vec<u8> {
 ///
 /// # Errors
 /// As [`decode_banks`].
-pub fn decode_done(response: &[u8]) -> Result<(), Fault> {
+pub fn decode_done(response: &[u8]) -> Result<(), TpmError> {
     body(response).map(|_| ())
 }
 
@@ -148,7 +148,7 @@ fn command(tag: u16, code: u32, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 }
 
 /// Takes off the header of a response that says success.
-fn body(response: &[u8]) -> Result<Reader<'_>, Fault> {
+fn body(response: &[u8]) -> Result<Reader<'_>, TpmError> {
     let mut reader = Reader::new(response);
     reader.u16("tag")?;
     let size = reader.u32("responseSize")?;
@@ -157,7 +157,7 @@ fn body(response: &[u8]) -> Result<Reader<'_>, Fault> {
     }
     match reader.u32("responseCode")? {
         0 => Ok(reader),
-        code => Err(Fault::Refused(code)),
+        code => Err(TpmError::Refused(code)),
     }
 }
 
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(decode_banks(&response), Ok((banks, 1)));
         for len in 0..response.len() {
             let error = decode_banks(&response[..len]).unwrap_err();
-            assert!(matches!(error, Fault::Malformed(_)), "{len}: {error}");
+            assert!(matches!(error, TpmError::Malformed(_)), "{len}: {error}");
         }
         let mut endless = response;
         endless[15..19].fill(0xff);
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn a_refusal_is_told_with_its_code() {
         let response = [0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x01, 0x01];
-        assert_eq!(decode_done(&response), Err(Fault::Refused(0x101)));
+        assert_eq!(decode_done(&response), Err(TpmError::Refused(0x101)));
         assert_eq!(
             encode_get_banks(),
             [

@@ -57,12 +57,12 @@ pub struct Certificate<'a> {
     pub is_authority: bool,
     /// It may be a server's: that is one of its purposes, or it has no list of them.
     pub is_for_servers: bool,
-    names: Vec<Name>,
+    names: Vec<AlternativeName>,
 }
 
 /// A subject alternative name of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Name {
+enum AlternativeName {
     Dns(String),
     Address(IpAddr),
 }
@@ -162,8 +162,8 @@ impl<'a> Certificate<'a> {
     /// Returns the alternative names, safe to print.
     pub fn alternative_names(&self) -> Vec<String> {
         let names = self.names.iter().map(|name| match name {
-            Name::Dns(name) => name.clone(),
-            Name::Address(address) => address.to_string(),
+            AlternativeName::Dns(name) => name.clone(),
+            AlternativeName::Address(address) => address.to_string(),
         });
         names.collect()
     }
@@ -177,8 +177,8 @@ impl<'a> Certificate<'a> {
         }
         let address = host.parse::<IpAddr>().ok();
         self.names.iter().any(|name| match name {
-            Name::Dns(name) => address.is_none() && is_name_of(name, host),
-            Name::Address(known) => address == Some(*known),
+            AlternativeName::Dns(name) => address.is_none() && is_name_of(name, host),
+            AlternativeName::Address(known) => address == Some(*known),
         })
     }
 }
@@ -195,13 +195,13 @@ fn is_name_of(name: &str, host: &str) -> bool {
     name.eq_ignore_ascii_case(host) || is_covered().unwrap_or(false)
 }
 
-fn alternative_name(tag: u8, name: &[u8]) -> Option<Name> {
+fn alternative_name(tag: u8, name: &[u8]) -> Option<AlternativeName> {
     match tag {
-        DNS_NAME => Some(Name::Dns(text_of(name))),
+        DNS_NAME => Some(AlternativeName::Dns(text_of(name))),
         IP_ADDRESS => {
             let v4 = <[u8; 4]>::try_from(name).map(IpAddr::from);
             let address = v4.or_else(|_| <[u8; 16]>::try_from(name).map(IpAddr::from));
-            address.ok().map(Name::Address)
+            address.ok().map(AlternativeName::Address)
         }
         _ => None,
     }

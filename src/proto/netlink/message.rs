@@ -42,7 +42,7 @@ const NLMSGERR_ATTR_MSG: u16 = 1;
 /// | nlmsg_len 4 | nlmsg_type 2 | nlmsg_flags 2 | nlmsg_seq 4 | nlmsg_pid 4 | payload … | pad |
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Frame<'a> {
+pub struct NetlinkMessage<'a> {
     /// What the message is (`nlmsg_type`).
     pub kind: u16,
     /// `nlmsg_flags`.
@@ -63,7 +63,7 @@ pub const fn frames(datagram: &[u8]) -> Frames<'_> {
 }
 
 impl<'a> Iterator for Frames<'a> {
-    type Item = Result<Frame<'a>, DecodeError>;
+    type Item = Result<NetlinkMessage<'a>, DecodeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.0.next_with(|reader| {
@@ -73,7 +73,7 @@ impl<'a> Iterator for Frames<'a> {
             let sequence = u32::from_ne_bytes(reader.array("nlmsg_seq")?);
             reader.take(4, "nlmsg_pid")?;
             let payload = Elements::body(reader, len, HEADER_LEN, "nlmsg_len")?;
-            Ok(Frame {
+            Ok(NetlinkMessage {
                 kind,
                 flags,
                 sequence,
@@ -190,7 +190,7 @@ impl Ack {
     ///
     /// # Errors
     /// [`DecodeError`] when the payload ends inside one of these.
-    pub fn decode(frame: &Frame<'_>) -> Result<Self, DecodeError> {
+    pub fn decode(frame: &NetlinkMessage<'_>) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(frame.payload);
         let errno = i32::from_ne_bytes(reader.array("error")?).saturating_neg();
         let mut text = None;
@@ -325,7 +325,7 @@ mod tests {
         payload.extend_from_slice(&request);
         let text = Builder::new(0, 0, 0, &[]).attribute(1, b"Nexthop has invalid gateway\0");
         payload.extend_from_slice(&text.finish()[HEADER_LEN..]);
-        let mut frame = Frame {
+        let mut frame = NetlinkMessage {
             kind: NLMSG_ERROR,
             flags: NLM_F_ACK_TLVS,
             sequence: 9,

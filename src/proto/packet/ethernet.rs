@@ -103,7 +103,7 @@ impl VlanTag {
 /// | destination 6 | source 6 | [8100 tci 2] | ethertype 2 | payload …
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Header {
+pub struct EthernetHeader {
     /// Receiver.
     pub destination: MacAddress,
     /// Sender.
@@ -114,7 +114,7 @@ pub struct Header {
     pub ethertype: u16,
 }
 
-impl Header {
+impl EthernetHeader {
     /// Octets of an untagged header.
     pub const LEN: usize = 14;
 
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_tagged_header_is_read_as_it_was_written() {
-        let header = Header {
+        let header = EthernetHeader {
             destination: MacAddress::BROADCAST,
             source: MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]),
             vlan: Some(0x2007),
@@ -167,12 +167,12 @@ mod tests {
         };
         let mut frame = Vec::new();
         header.encode(&mut frame);
-        assert_eq!(frame.len(), Header::LEN + 4);
+        assert_eq!(frame.len(), EthernetHeader::LEN + 4);
         for len in 0..frame.len() {
-            assert!(Header::decode(&frame[..len]).is_err());
+            assert!(EthernetHeader::decode(&frame[..len]).is_err());
         }
         frame.push(0x45);
-        assert_eq!(Header::decode(&frame), Ok((header, &[0x45][..])));
+        assert_eq!(EthernetHeader::decode(&frame), Ok((header, &[0x45][..])));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::prelude::*;
 use core::net::Ipv4Addr;
 
-use super::ethernet::{ETHERTYPE_IPV4, Header, MacAddress};
+use super::ethernet::{ETHERTYPE_IPV4, EthernetHeader, MacAddress};
 use super::ipv4;
 use super::udp::Datagram;
 use crate::reader::{DecodeError, Reader};
@@ -14,11 +14,11 @@ use crate::reader::{DecodeError, Reader};
 /// # Errors
 /// [`DecodeError`] for every other frame.
 pub fn decode(frame: &[u8], verify_udp: bool) -> Result<(MacAddress, Datagram<'_>), DecodeError> {
-    let (ethernet, packet) = Header::decode(frame)?;
+    let (ethernet, packet) = EthernetHeader::decode(frame)?;
     if ethernet.ethertype != ETHERTYPE_IPV4 {
         return Err(DecodeError::invalid("ethertype", ethernet.ethertype));
     }
-    let (ip, octets) = ipv4::Header::decode(packet)?;
+    let (ip, octets) = ipv4::Ipv4Header::decode(packet)?;
     if ip.protocol != ipv4::PROTOCOL_UDP {
         return Err(DecodeError::invalid("protocol", ip.protocol));
     }
@@ -29,7 +29,7 @@ pub fn decode(frame: &[u8], verify_udp: bool) -> Result<(MacAddress, Datagram<'_
 /// Returns the address that the IPv4 packet in a frame says it comes from, whatever else is wrong
 /// with it; none when it ends before.
 pub fn source(frame: &[u8]) -> Option<Ipv4Addr> {
-    let (_, packet) = Header::decode(frame).ok()?;
+    let (_, packet) = EthernetHeader::decode(frame).ok()?;
     let mut reader = Reader::new(packet);
     reader.take(12, "header").ok()?;
     reader.array("source").ok().map(Ipv4Addr::from)
@@ -45,15 +45,15 @@ pub fn encode(
     datagram: &Datagram<'_>,
 ) -> Result<Vec<u8>, DecodeError> {
     let udp_len = datagram.payload.len() + Datagram::HEADER_LEN;
-    let mut frame = Vec::with_capacity(Header::LEN + ipv4::Header::LEN + udp_len);
-    Header {
+    let mut frame = Vec::with_capacity(EthernetHeader::LEN + ipv4::Ipv4Header::LEN + udp_len);
+    EthernetHeader {
         destination,
         source,
         vlan: None,
         ethertype: ETHERTYPE_IPV4,
     }
     .encode(&mut frame);
-    ipv4::Header {
+    ipv4::Ipv4Header {
         source: *datagram.source.ip(),
         destination: *datagram.destination.ip(),
         protocol: ipv4::PROTOCOL_UDP,

@@ -28,7 +28,7 @@ pub fn same_network(one: Ipv4Addr, other: Ipv4Addr, prefix_len: u8) -> bool {
 
 /// What matters of an IPv4 header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Header {
+pub struct Ipv4Header {
     /// Sender.
     pub source: Ipv4Addr,
     /// Receiver.
@@ -37,7 +37,7 @@ pub struct Header {
     pub protocol: u8,
 }
 
-impl Header {
+impl Ipv4Header {
     /// Octets of a header without options.
     pub const LEN: usize = 20;
 
@@ -111,7 +111,7 @@ impl Header {
 mod tests {
     use super::*;
 
-    const HEADER: Header = Header {
+    const HEADER: Ipv4Header = Ipv4Header {
         source: Ipv4Addr::new(192, 0, 2, 1),
         destination: Ipv4Addr::BROADCAST,
         protocol: PROTOCOL_UDP,
@@ -136,7 +136,7 @@ mod tests {
     fn a_header_is_read_as_it_was_written_and_padding_is_cut_off() {
         let mut packet = packet();
         packet.extend_from_slice(&[0; 22]);
-        assert_eq!(Header::decode(&packet), Ok((HEADER, &b"data"[..])));
+        assert_eq!(Ipv4Header::decode(&packet), Ok((HEADER, &b"data"[..])));
     }
 
     #[test]
@@ -167,7 +167,7 @@ mod tests {
         packet[0] = 0x46;
         packet[3] += 4;
         assert_eq!(
-            Header::decode(&with_sum(packet)),
+            Ipv4Header::decode(&with_sum(packet)),
             Ok((HEADER, &b"data"[..]))
         );
     }
@@ -177,7 +177,7 @@ mod tests {
         let refused = |at: usize, octet: u8| {
             let mut packet = packet();
             packet[at] = octet;
-            Header::decode(&with_sum(packet)).unwrap_err()
+            Ipv4Header::decode(&with_sum(packet)).unwrap_err()
         };
         assert_eq!(refused(0, 0x65), DecodeError::invalid("version", 6_u8));
         assert_eq!(refused(3, 19), DecodeError::invalid("total length", 19_u8));
@@ -192,14 +192,14 @@ mod tests {
         let mut packet = packet();
         packet[8] ^= 1;
         assert_eq!(
-            Header::decode(&packet),
+            Ipv4Header::decode(&packet),
             Err(DecodeError::Checksum {
                 field: "IPv4 header"
             })
         );
         packet[0] = 0x44;
         assert_eq!(
-            Header::decode(&packet),
+            Ipv4Header::decode(&packet),
             Err(DecodeError::invalid("ihl", 4_u8))
         );
     }
@@ -208,7 +208,7 @@ mod tests {
     fn no_prefix_decodes() {
         let packet = packet();
         for len in 0..packet.len() {
-            assert!(Header::decode(&packet[..len]).is_err());
+            assert!(Ipv4Header::decode(&packet[..len]).is_err());
         }
     }
 }

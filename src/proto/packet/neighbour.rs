@@ -14,7 +14,7 @@ use crate::prelude::*;
 use core::time::Duration;
 
 use super::ethernet::{
-    ETHERTYPE_EAPOL, ETHERTYPE_LLDP, ETHERTYPE_MIN, ETHERTYPE_SLOW, Header, MacAddress,
+    ETHERTYPE_EAPOL, ETHERTYPE_LLDP, ETHERTYPE_MIN, ETHERTYPE_SLOW, EthernetHeader, MacAddress,
 };
 use crate::reader::{DecodeError, Reader};
 use crate::text::safe;
@@ -73,7 +73,7 @@ impl Word {
     /// # Errors
     /// [`DecodeError`] for a frame that is cut off or of no known protocol.
     pub fn decode(frame: &[u8]) -> Result<Self, DecodeError> {
-        let (header, payload) = Header::decode(frame)?;
+        let (header, payload) = EthernetHeader::decode(frame)?;
         let mut reader = Reader::new(payload);
         match header.ethertype {
             // A length: LLC follows, with the spanning tree's own access point or with SNAP.

@@ -348,11 +348,14 @@ mod tests {
     fn the_table_of_lengths_agrees_with_what_is_known_of_the_options() {
         for code in 1..=254 {
             let Some(len) = fixed_len(code) else { continue };
-            let value = known::Value::read(code, &vec![1; len]);
-            let is_list = matches!(value, known::Value::Addresses(_) | known::Value::Text(_));
+            let value = known::OptionValue::read(code, &vec![1; len]);
+            let is_list = matches!(
+                value,
+                known::OptionValue::Addresses(_) | known::OptionValue::Text(_)
+            );
             assert!(!is_list, "{code}");
             if known::is_known(code) {
-                assert!(!matches!(value, known::Value::Octets(_)), "{code}");
+                assert!(!matches!(value, known::OptionValue::Octets(_)), "{code}");
             }
         }
     }

@@ -1,7 +1,7 @@
 //! [`Terms`] as the options of a request, and what a server's answer leaves of them (RFC 2347).
 
 use super::Terms;
-use crate::packet::tftp::{BLKSIZE, Options, Packet, TIMEOUT, TSIZE, WINDOWSIZE};
+use crate::packet::tftp::{BLKSIZE, TIMEOUT, TSIZE, TftpOptions, TftpPacket, WINDOWSIZE};
 use crate::prelude::*;
 use crate::text::safe::text_of;
 
@@ -12,17 +12,17 @@ const SERVER_TIMEOUT: &str = "1";
 pub(super) fn encode_request(file: &str, terms: &Terms, buf: &mut Vec<u8>) {
     let mut options = Vec::new();
     if terms.options {
-        Options::encode(TSIZE, "0", &mut options);
-        Options::encode(BLKSIZE, &terms.block_len.to_string(), &mut options);
-        Options::encode(TIMEOUT, SERVER_TIMEOUT, &mut options);
+        TftpOptions::encode(TSIZE, "0", &mut options);
+        TftpOptions::encode(BLKSIZE, &terms.block_len.to_string(), &mut options);
+        TftpOptions::encode(TIMEOUT, SERVER_TIMEOUT, &mut options);
         if terms.window > 1 {
-            Options::encode(WINDOWSIZE, &terms.window.to_string(), &mut options);
+            TftpOptions::encode(WINDOWSIZE, &terms.window.to_string(), &mut options);
         }
     }
-    let request = Packet::ReadRequest {
+    let request = TftpPacket::ReadRequest {
         file: file.as_bytes(),
         mode: b"octet",
-        options: Options::decode(&options).unwrap_or_default(),
+        options: TftpOptions::decode(&options).unwrap_or_default(),
     };
     request.encode(buf);
 }
@@ -33,7 +33,10 @@ pub(super) fn encode_request(file: &str, terms: &Terms, buf: &mut Vec<u8>) {
 ///
 /// # Errors
 /// The option that does not fit, printable.
-pub(super) fn agreed(asked: &Terms, options: Options<'_>) -> Result<(Terms, Option<u64>), String> {
+pub(super) fn agreed(
+    asked: &Terms,
+    options: TftpOptions<'_>,
+) -> Result<(Terms, Option<u64>), String> {
     let mut terms = Terms {
         options: asked.options,
         ..Terms::PLAIN

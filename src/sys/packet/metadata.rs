@@ -4,13 +4,13 @@
 
 use std::mem;
 
-use crate::sys::filter::Packet;
+use crate::sys::filter::FilterInput;
 use wireboot_proto::packet::ethernet::VlanTag;
 use wireboot_proto::time::Timestamp;
 
 /// To whom a frame was addressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
+pub enum PacketType {
     /// To this interface.
     Host,
     /// To all.
@@ -23,7 +23,7 @@ pub enum Direction {
     Outgoing,
 }
 
-impl Direction {
+impl PacketType {
     /// Reads `sll_pkttype`.
     #[inline(always)]
     pub(in crate::sys) const fn from_kernel(kind: u8) -> Self {
@@ -66,7 +66,7 @@ pub struct Metadata {
     /// Frames were lost since the counters were last read.
     pub losing: bool,
     /// To whom it was addressed.
-    pub direction: Direction,
+    pub direction: PacketType,
 }
 
 impl Metadata {
@@ -91,7 +91,7 @@ impl Metadata {
             checksum_ready: status & libc::TP_STATUS_CSUMNOTREADY == 0,
             rxhash: 0,
             losing: status & libc::TP_STATUS_LOSING != 0,
-            direction: Direction::Host,
+            direction: PacketType::Host,
         }
     }
 
@@ -108,8 +108,8 @@ impl Metadata {
     }
 
     /// Shows `octets` to a filter as the kernel would.
-    pub const fn packet<'a>(&self, octets: &'a [u8], interface: u32) -> Packet<'a> {
-        Packet {
+    pub const fn packet<'a>(&self, octets: &'a [u8], interface: u32) -> FilterInput<'a> {
+        FilterInput {
             octets,
             original_len: self.original_len,
             vlan: self.vlan,

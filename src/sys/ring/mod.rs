@@ -27,8 +27,8 @@ use nix::errno::Errno;
 use nix::unistd::{SysconfVar, sysconf};
 
 use super::SyscallError;
-use super::filter::Program;
-use super::packet::{Metadata, Options, PacketSocket, Statistics, set_packet_option};
+use super::filter::FilterProgram;
+use super::packet::{Metadata, PacketSocket, SocketConfig, Statistics, set_packet_option};
 use mapping::{Geometry, Mapping};
 pub use transmit::TransmitRing;
 pub use walk::Batch;
@@ -73,7 +73,7 @@ impl Layout {
     /// Opens a socket whose receive or transmit ring, by `option`, has this shape.
     fn map(
         &self,
-        options: &Options<'_>,
+        options: &SocketConfig<'_>,
         option: libc::c_int,
     ) -> Result<(PacketSocket, Mapping), SyscallError> {
         let page_len = sysconf(SysconfVar::PAGE_SIZE)
@@ -164,19 +164,19 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Opens a ring with the usual [`Options`].
+    /// Opens a ring with the usual [`SocketConfig`].
     ///
     /// # Errors
-    /// As [`Options::open`]; also what the kernel says to the ring's size and its mapping.
-    pub fn open(index: u32, program: &Program, layout: Layout) -> Result<Self, SyscallError> {
-        Self::open_with(&Options::new(index, program), layout)
+    /// As [`SocketConfig::open`]; also what the kernel says to the ring's size and its mapping.
+    pub fn open(index: u32, program: &FilterProgram, layout: Layout) -> Result<Self, SyscallError> {
+        Self::open_with(&SocketConfig::new(index, program), layout)
     }
 
     /// Opens a ring on a socket with these options.
     ///
     /// # Errors
     /// As [`Ring::open`].
-    pub fn open_with(options: &Options<'_>, layout: Layout) -> Result<Self, SyscallError> {
+    pub fn open_with(options: &SocketConfig<'_>, layout: Layout) -> Result<Self, SyscallError> {
         let (socket, mapping) = layout.map(options, libc::PACKET_RX_RING)?;
         Ok(Self {
             walk: Walk::new(mapping, layout.version),
@@ -235,12 +235,12 @@ impl AsFd for Ring {
 
 /// A frame in the ring.
 #[derive(Debug, Clone, Copy)]
-pub struct Frame<'a> {
+pub struct RingFrame<'a> {
     octets: &'a [u8],
     metadata: Metadata,
 }
 
-impl Frame<'_> {
+impl RingFrame<'_> {
     /// Returns the octets, cut off when they did not fit.
     #[inline(always)]
     pub const fn octets(&self) -> &[u8] {

@@ -12,16 +12,16 @@ use libc::{
     tpacket3_hdr,
 };
 
-use super::Frame;
+use super::RingFrame;
 use super::mapping::Unit;
-use crate::sys::packet::{Direction, Metadata};
+use crate::sys::packet::{Metadata, PacketType};
 use wireboot_proto::time::Timestamp;
 
 /// A frame in a unit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Slot<'a> {
     /// The frame.
-    pub(super) frame: Frame<'a>,
+    pub(super) frame: RingFrame<'a>,
     /// Distance to the next header in the block; 0 behind the last (V3).
     pub(super) next_offset: usize,
 }
@@ -50,7 +50,7 @@ const V2_LEN: usize = libc::TPACKET2_HDRLEN - size_of::<u32>();
 /// Reads the header of a V2 slot; none when it points outside of the slot.
 #[inline(always)]
 pub(super) fn v2<'a>(unit: &Unit<'a>) -> Option<Slot<'a>> {
-    let header = Fields::<V2_LEN>::read(unit, size_of::<u32>())?;
+    let header = KernelStruct::<V2_LEN>::read(unit, size_of::<u32>())?;
     let field = |offset| offset - size_of::<u32>();
     let tci = header.half(field(offset_of!(tpacket2_hdr, tp_vlan_tci)))?;
     let tpid = header.half(field(offset_of!(tpacket2_hdr, tp_vlan_tpid)))?;
@@ -69,7 +69,7 @@ pub(super) fn v2<'a>(unit: &Unit<'a>) -> Option<Slot<'a>> {
 /// points outside of the block.
 #[inline(always)]
 pub(super) fn v3<'a>(unit: &Unit<'a>, at: usize) -> Option<Slot<'a>> {
-    let header = Fields::<{ libc::TPACKET3_HDRLEN }>::read(unit, at)?;
+    let header = KernelStruct::<{ libc::TPACKET3_HDRLEN }>::read(unit, at)?;
     let variant = offset_of!(tpacket3_hdr, hv1);
     let tci = header.word(variant + offset_of!(tpacket_hdr_variant1, tp_vlan_tci))?;
     let tpid = header.half(variant + offset_of!(tpacket_hdr_variant1, tp_vlan_tpid))?;
@@ -90,7 +90,7 @@ pub(super) fn v3<'a>(unit: &Unit<'a>, at: usize) -> Option<Slot<'a>> {
 
 /// Reads the header of a V3 block.
 pub(super) fn block(unit: &Unit<'_>) -> Option<Block> {
-    let counts = Fields::<8>::read(unit, BLOCK_COUNTS_AT)?;
+    let counts = KernelStruct::<8>::read(unit, BLOCK_COUNTS_AT)?;
     Some(Block {
         frames: counts.word(0)?,
         first_at: usize::try_from(counts.word(4)?).ok()?,
@@ -102,11 +102,11 @@ const BLOCK_COUNTS_AT: usize =
     offset_of!(tpacket_block_desc, hdr) + offset_of!(tpacket_hdr_v1, num_pkts);
 
 /// `N` octets of a kernel structure, its numbers in native octet order.
-struct Fields<'a, const N: usize>(&'a [u8; N]);
+struct KernelStruct<'a, const N: usize>(&'a [u8; N]);
 
 // These run for every frame of a flood, and only where they are inlined are all the checks of
 // offsets decided before.
-impl<'a, const N: usize> Fields<'a, N> {
+impl<'a, const N: usize> KernelStruct<'a, N> {
     #[inline(always)]
     fn read(unit: &Unit<'a>, at: usize) -> Option<Self> {
         unit.octets(at, N)?.first_chunk().map(Self)
@@ -128,9 +128,9 @@ impl<'a, const N: usize> Fields<'a, N> {
     }
 
     #[inline(always)]
-    fn direction(&self, link: usize) -> Option<Direction> {
+    fn direction(&self, link: usize) -> Option<PacketType> {
         let [kind] = self.array(link + offset_of!(sockaddr_ll, sll_pkttype))?;
-        Some(Direction::from_kernel(kind))
+        Some(PacketType::from_kernel(kind))
     }
 }
 
@@ -153,7 +153,7 @@ fn slot<'a>(
     let len = usize::try_from(len).ok()?;
     let octets = unit.octets(at, len)?;
     Some(Slot {
-        frame: Frame { octets, metadata },
+        frame: RingFrame { octets, metadata },
         next_offset: usize::try_from(next_offset).ok()?,
     })
 }

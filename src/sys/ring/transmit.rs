@@ -14,8 +14,8 @@ use nix::sys::socket::{MsgFlags, send};
 use super::mapping::Mapping;
 use super::{Layout, Version};
 use crate::sys::SyscallError;
-use crate::sys::filter::Program;
-use crate::sys::packet::{Options, PacketSocket};
+use crate::sys::filter::FilterProgram;
+use crate::sys::packet::{PacketSocket, SocketConfig};
 
 /// Octets of a slot that hold no frame: the kernel takes a frame from where a received one has its
 /// address.
@@ -54,10 +54,10 @@ impl TransmitRing {
             version: Version::V2 { slot_len },
             memory,
         };
-        let nothing = Program::nothing();
-        let options = Options {
+        let nothing = FilterProgram::nothing();
+        let options = SocketConfig {
             protocol: 0,
-            ..Options::new(interface, &nothing)
+            ..SocketConfig::new(interface, &nothing)
         };
         let (socket, mapping) = layout.map(&options, libc::PACKET_TX_RING)?;
         let slots = Slots::new(mapping);

@@ -4,7 +4,7 @@
 
 use super::mapping::{Mapping, Unit};
 use super::slot::{self, Block};
-use super::{Frame, Version};
+use super::{RingFrame, Version};
 
 /// The place in a ring.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ impl Batch<'_> {
         reason = "an iterator cannot lend, and no frame may outlive its batch"
     )]
     #[inline(always)]
-    pub fn next(&mut self) -> Option<Frame<'_>> {
+    pub fn next(&mut self) -> Option<RingFrame<'_>> {
         if self.left == 0 {
             return None;
         }
@@ -232,7 +232,7 @@ mod tests {
         assert!(!frame.checksum_ready() && frame.metadata().losing);
         assert_eq!(
             frame.metadata().direction,
-            crate::sys::packet::Direction::Broadcast
+            crate::sys::packet::PacketType::Broadcast
         );
     }
 

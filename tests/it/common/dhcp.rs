@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use wireboot::sys::filter::Program;
+use wireboot::sys::filter::FilterProgram;
 use wireboot::sys::packet::PacketSocket;
 use wireboot_proto::packet::dhcp::{Message, MessageType, Op};
 use wireboot_proto::packet::ethernet::MacAddress;
@@ -35,7 +35,7 @@ impl ScriptedDhcp {
         let (listens, listening) = mpsc::channel();
         let thread = far.enter(move || {
             let far = nix::net::if_::if_nametoindex("far").unwrap();
-            let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
+            let sender = PacketSocket::open(far, &FilterProgram::nothing()).unwrap();
             let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 67)).unwrap();
             let tick = Some(Duration::from_millis(20));
             socket.set_read_timeout(tick).unwrap();

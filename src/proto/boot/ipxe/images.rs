@@ -3,7 +3,7 @@
 use super::super::firmware::{self, Program};
 use super::super::{BootPlan, Part, Placement};
 use super::commands::Fault;
-use crate::format::kernel_image::{Kind, classify};
+use crate::format::kernel_image::{KernelFormat, classify};
 use crate::prelude::*;
 use crate::text::url::Url;
 
@@ -17,7 +17,7 @@ pub(super) struct Image {
     pub(super) url: Url,
     /// Its command line.
     pub(super) arguments: String,
-    pub(super) kind: Kind,
+    pub(super) kind: KernelFormat,
     /// Set when it has been loaded to be started, and is no initrd therefore.
     pub(super) is_kernel: bool,
     pub(super) trust: Trust,
@@ -47,7 +47,7 @@ impl Image {
             kind,
             is_kernel: false,
             trust: Trust::Unchecked,
-            text: if kind == Kind::IpxeScript {
+            text: if kind == KernelFormat::IpxeScript {
                 head
             } else {
                 Vec::new()
@@ -61,7 +61,7 @@ impl Image {
     /// An image that cannot be: where iPXE probes an image and has no type for it, the command
     /// fails with ENOEXEC and `||` takes over (`image_select` and `image_exec` of iPXE).
     pub(super) fn start(&self) -> Result<Start, Fault> {
-        if self.kind == Kind::IpxeScript {
+        if self.kind == KernelFormat::IpxeScript {
             return Ok(Start::Script);
         } else if self.kind.is_kernel() {
             return Ok(Start::Kernel);
@@ -70,7 +70,7 @@ impl Image {
             Some(Program::Pxelinux | Program::Grub) => return Ok(Start::BootLoader),
             // Another iPXE would begin with the same lease and the same script again.
             Some(Program::Ipxe) => "is another iPXE, and its scripts already run here",
-            None if self.kind == Kind::Text => {
+            None if self.kind == KernelFormat::Text => {
                 "is neither a kernel nor a script that begins with #!ipxe"
             }
             None => "is a program for the firmware, which is gone once Linux runs",
@@ -209,7 +209,7 @@ impl Images {
         let kernel = self.list.iter().find(|image| image.name == name);
         let kernel = kernel.ok_or_else(|| Fault::new(name, "no image has this name"))?;
         let initrds = self.list.iter().filter(|image| {
-            image.name != name && !image.is_kernel && image.kind != Kind::IpxeScript
+            image.name != name && !image.is_kernel && image.kind != KernelFormat::IpxeScript
         });
         let initrds: Result<Vec<_>, _> = initrds.map(initrd).collect();
         let part = Part {

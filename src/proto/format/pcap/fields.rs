@@ -5,12 +5,12 @@ use crate::reader::{DecodeError, Reader};
 
 /// A [`Reader`] of numbers in the order of the file.
 #[derive(Debug, Clone)]
-pub(super) struct Fields<'a> {
+pub(super) struct OrderedReader<'a> {
     pub(super) reader: Reader<'a>,
     pub(super) is_big_endian: bool,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> OrderedReader<'a> {
     pub(super) fn take(
         &mut self,
         len: usize,

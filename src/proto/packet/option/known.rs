@@ -15,7 +15,7 @@ use crate::text::safe::Safe;
 
 /// How the octets of an option are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum ValueForm {
     /// One address.
     Address,
     /// Addresses in a row.
@@ -38,11 +38,11 @@ enum Form {
     Octets,
 }
 
-use Form::{
+use ValueForm::{
     Address, Addresses, Codes, Flag, Names, Nested, Number, Octets, Presence, Routes, Text,
 };
 
-const KNOWN: &[(u8, &str, Form)] = &[
+const KNOWN: &[(u8, &str, ValueForm)] = &[
     (1, "subnet-mask", Address),
     (2, "time-offset", Number),
     (3, "routers", Addresses),
@@ -117,7 +117,7 @@ const KNOWN: &[(u8, &str, Form)] = &[
 
 const NAMELESS: &str = "option-";
 
-fn find(code: u8) -> Option<&'static (u8, &'static str, Form)> {
+fn find(code: u8) -> Option<&'static (u8, &'static str, ValueForm)> {
     KNOWN.iter().find(|known| known.0 == code)
 }
 
@@ -146,7 +146,7 @@ pub fn parse_code(text: &str) -> Option<u8> {
 
 /// What an option says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
+pub enum OptionValue {
     /// One address.
     Address(Ipv4Addr),
     /// Addresses in a row.
@@ -169,14 +169,14 @@ pub enum Value {
     Octets(Vec<u8>),
 }
 
-impl Value {
+impl OptionValue {
     /// Reads the octets of an option.
     pub fn read(code: u8, octets: &[u8]) -> Self {
         let form = find(code).map_or(Octets, |known| known.2);
         Self::of_form(form, code, octets).unwrap_or_else(|| Self::Octets(octets.to_vec()))
     }
 
-    fn of_form(form: Form, code: u8, octets: &[u8]) -> Option<Self> {
+    fn of_form(form: ValueForm, code: u8, octets: &[u8]) -> Option<Self> {
         // The readers of values take them out of a list.
         let alone = || {
             let mut options = Options::default();
@@ -184,27 +184,29 @@ impl Value {
             options
         };
         Some(match form {
-            Form::Address => Self::Address(alone().address(code)?),
-            Form::Addresses if !octets.is_empty() && octets.len().is_multiple_of(4) => {
+            ValueForm::Address => Self::Address(alone().address(code)?),
+            ValueForm::Addresses if !octets.is_empty() && octets.len().is_multiple_of(4) => {
                 Self::Addresses(alone().addresses(code))
             }
-            Form::Text => Self::Text(text(octets)?.to_owned()),
-            Form::Number => Self::Number(match octets.len() {
+            ValueForm::Text => Self::Text(text(octets)?.to_owned()),
+            ValueForm::Number => Self::Number(match octets.len() {
                 1 => alone().u8(code)?.into(),
                 2 => alone().u16(code)?.into(),
                 _ => alone().u32(code)?,
             }),
-            Form::Codes => Self::Codes(octets.to_vec()),
-            Form::Flag => Self::Flag(alone().u8(code)? != 0),
-            Form::Presence => Self::Flag(true),
-            Form::Routes => Self::Routes(super::read_classless_routes(octets)),
-            Form::Names => Self::Names(Some(alone().domain_search()).filter(|l| !l.is_empty())?),
-            Form::Nested => {
+            ValueForm::Codes => Self::Codes(octets.to_vec()),
+            ValueForm::Flag => Self::Flag(alone().u8(code)? != 0),
+            ValueForm::Presence => Self::Flag(true),
+            ValueForm::Routes => Self::Routes(super::read_classless_routes(octets)),
+            ValueForm::Names => {
+                Self::Names(Some(alone().domain_search()).filter(|l| !l.is_empty())?)
+            }
+            ValueForm::Nested => {
                 let mut options = Options::default();
                 options.read_encapsulated(octets).ok()?;
                 Self::Nested(options)
             }
-            Form::Addresses | Form::Octets => return None,
+            ValueForm::Addresses | ValueForm::Octets => return None,
         })
     }
 
@@ -234,13 +236,13 @@ impl Value {
 }
 
 /// For people: on one line, without anything that a terminal would follow.
-impl fmt::Display for Value {
+impl fmt::Display for OptionValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", Safe::line(self.words()))
     }
 }
 
-impl Serialize for Value {
+impl Serialize for OptionValue {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Number(number) => serializer.serialize_u32(*number),
@@ -249,13 +251,15 @@ impl Serialize for Value {
             Self::Names(names) => names.serialize(serializer),
             Self::Addresses(addresses) => serializer.collect_seq(texts(addresses)),
             Self::Routes(routes) => {
-                serializer.collect_seq(routes.iter().map(|(network, prefix_len, router)| Route {
-                    destination: format!("{network}/{prefix_len}"),
-                    router: router.to_string(),
+                serializer.collect_seq(routes.iter().map(|(network, prefix_len, router)| {
+                    RouteValue {
+                        destination: format!("{network}/{prefix_len}"),
+                        router: router.to_string(),
+                    }
                 }))
             }
             Self::Nested(options) => {
-                serializer.collect_seq(options.iter().map(|(code, octets)| Part {
+                serializer.collect_seq(options.iter().map(|(code, octets)| SubOption {
                     code,
                     hex: hex(octets),
                 }))
@@ -268,13 +272,13 @@ impl Serialize for Value {
 }
 
 #[derive(Serialize)]
-struct Route {
+struct RouteValue {
     destination: String,
     router: String,
 }
 
 #[derive(Serialize)]
-struct Part {
+struct SubOption {
     code: u8,
     hex: String,
 }
@@ -369,7 +373,7 @@ mod tests {
             (3, &[192, 0, 2], "c00002", "\"c00002\""),
             (43, &[6, 9, 1], "060901", "\"060901\""),
         ] {
-            let value = Value::read(code, octets);
+            let value = OptionValue::read(code, octets);
             assert_eq!(value.to_string(), words, "{code}");
             assert_eq!(serde_json::to_string(&value).unwrap(), json, "{code}");
         }
@@ -389,7 +393,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_an_option_holds_it_is_told_on_one_line(code: u8, octets in prop::collection::vec(any::<u8>(), 0..60)) {
-            let value = Value::read(code, &octets);
+            let value = OptionValue::read(code, &octets);
             prop_assert!(!value.to_string().contains(char::is_control));
             prop_assert!(serde_json::to_string(&value).is_ok());
         }
