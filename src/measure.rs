@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256 as Hasher};
 
 use crate::error::{Cause, Error};
 use crate::sys::SyscallError;
+use crate::sys::firmware::Tpm;
 use crate::sys::memfd::SealedFile;
-use crate::sys::tpm::Tpm;
 use wireboot_proto::format::tpm;
 use wireboot_proto::text::url::Sha256;
 

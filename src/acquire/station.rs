@@ -17,8 +17,7 @@ use wireboot_proto::dhcp::Transmit;
 use wireboot_proto::packet::arp;
 use wireboot_proto::packet::dhcp::{CLIENT_PORT, MessageType};
 use wireboot_proto::packet::ethernet::{ETHERTYPE_ARP, MacAddress};
-use wireboot_proto::packet::frame;
-use wireboot_proto::packet::udp::Datagram;
+use wireboot_proto::packet::udp::{self, Datagram};
 use wireboot_proto::reader::DecodeError;
 use wireboot_proto::time::{Instant, Timestamp};
 
@@ -123,7 +122,7 @@ impl Station {
             }
         })?;
         for (octets, metadata) in others {
-            match frame::decode(&octets, metadata.checksum_ready) {
+            match Datagram::decode_frame(&octets, metadata.checksum_ready) {
                 Ok((sender, datagram)) => {
                     self.neighbour = Some(sender);
                     let at = metadata.timestamp;
@@ -134,7 +133,7 @@ impl Station {
                     });
                 }
                 Err(why) => {
-                    let source = frame::source(&octets).unwrap_or(Ipv4Addr::UNSPECIFIED);
+                    let source = udp::ipv4_source(&octets).unwrap_or(Ipv4Addr::UNSPECIFIED);
                     take(Heard::Damaged { source, why });
                 }
             }
@@ -183,7 +182,7 @@ impl Station {
             payload,
         };
         let receiver = neighbour.unwrap_or(MacAddress::BROADCAST);
-        let frame = match frame::encode(self.mac, receiver, &datagram) {
+        let frame = match datagram.encode_frame(self.mac, receiver) {
             Ok(frame) => frame,
             Err(error) => return log::error!("{name}: a message cannot be sent: {error}"),
         };

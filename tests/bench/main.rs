@@ -27,7 +27,6 @@ use wireboot::sys::packet::PacketSocket;
 use wireboot::sys::ring::{Layout, Ring, TransmitRing, Version};
 use wireboot::sys::wait_readable;
 use wireboot_proto::packet::ethernet::MacAddress;
-use wireboot_proto::packet::frame;
 use wireboot_proto::packet::udp::Datagram;
 
 const FRAMES: u32 = 1_000_000;
@@ -124,7 +123,9 @@ fn a_lease_that_is_waited_for_under_a_flood_of_foreign_broadcasts() {
             payload: &payload,
         };
         let foreign = MacAddress([2, 0, 0, 0, 0, 9]);
-        let frame = frame::encode(foreign, MacAddress::BROADCAST, &datagram).unwrap();
+        let frame = datagram
+            .encode_frame(foreign, MacAddress::BROADCAST)
+            .unwrap();
         let sender = PacketSocket::open(far, &FilterProgram::nothing()).unwrap();
         let (cpu, wakes) = usage(pid);
         let started = Instant::now();

@@ -13,7 +13,6 @@ use wireboot::sys::filter::FilterProgram;
 use wireboot::sys::packet::PacketSocket;
 use wireboot_proto::packet::dhcp::{Message, Op};
 use wireboot_proto::packet::ethernet::MacAddress;
-use wireboot_proto::packet::frame;
 use wireboot_proto::packet::option::Options;
 use wireboot_proto::packet::udp::Datagram;
 
@@ -311,12 +310,10 @@ fn offer(options: Options) -> Vec<u8> {
         destination: SocketAddrV4::new(Ipv4Addr::BROADCAST, 68),
         payload: &payload,
     };
-    frame::encode(
-        MacAddress([2, 0, 0, 0, 0, 2]),
-        MacAddress::BROADCAST,
-        &datagram,
-    )
-    .unwrap()
+    let sender = MacAddress([2, 0, 0, 0, 0, 2]);
+    datagram
+        .encode_frame(sender, MacAddress::BROADCAST)
+        .unwrap()
 }
 
 /// A pcap file of these frames.

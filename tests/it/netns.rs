@@ -16,7 +16,6 @@ use wireboot_proto::dhcp::Client;
 use wireboot_proto::dhcp::config::Config;
 use wireboot_proto::packet::dhcp::{Message, MessageType, Op};
 use wireboot_proto::packet::ethernet::MacAddress;
-use wireboot_proto::packet::frame;
 use wireboot_proto::packet::option::{Options, code};
 use wireboot_proto::packet::udp::Datagram;
 use wireboot_proto::time::Instant;
@@ -222,7 +221,7 @@ fn tagged(question: &Message, message_type: u8, host: u8, tag: [u8; 4]) -> Vec<u
         payload: &payload,
     };
     let sender = MacAddress([2, 0, 0, 0, 0, host]);
-    let frame = frame::encode(sender, MacAddress::BROADCAST, &datagram);
+    let frame = datagram.encode_frame(sender, MacAddress::BROADCAST);
     let mut frame = frame.expect("a short message");
     frame.splice(12..12, tag);
     frame
@@ -250,5 +249,7 @@ fn discover_of_another() -> Vec<u8> {
         destination: transmit.destination,
         payload: &payload,
     };
-    frame::encode(mac, MacAddress::BROADCAST, &datagram).expect("a short message")
+    datagram
+        .encode_frame(mac, MacAddress::BROADCAST)
+        .expect("a short message")
 }

@@ -6,7 +6,6 @@
 pub mod arp;
 pub mod dhcp;
 pub mod ethernet;
-pub mod frame;
 pub mod ipv4;
 pub mod neighbour;
 pub mod option;

@@ -9,7 +9,6 @@ use wireboot::sys::filter::FilterProgram;
 use wireboot::sys::packet::PacketSocket;
 use wireboot_proto::packet::dhcp::{Message, MessageType, Op};
 use wireboot_proto::packet::ethernet::MacAddress;
-use wireboot_proto::packet::frame;
 use wireboot_proto::packet::option::{Options, code};
 use wireboot_proto::packet::udp::Datagram;
 
@@ -112,5 +111,7 @@ pub fn framed(message: &Message, port: u16) -> Vec<u8> {
         payload: &payload,
     };
     let sender = MacAddress([2, 0, 0, 0, 0, 1]);
-    frame::encode(sender, MacAddress::BROADCAST, &datagram).unwrap()
+    datagram
+        .encode_frame(sender, MacAddress::BROADCAST)
+        .unwrap()
 }
