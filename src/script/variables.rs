@@ -7,7 +7,7 @@ use wireboot_proto::dhcp::lease::{Lease, Route};
 use wireboot_proto::packet::ipv4::netmask;
 use wireboot_proto::packet::option::code;
 use wireboot_proto::packet::option::known::{self, OptionValue};
-use wireboot_proto::text::grammar;
+use wireboot_proto::text::validation;
 
 /// Names that udhcpc gives to options that need no more than their words.
 const UDHCPC: &[(u8, &str)] = &[
@@ -60,7 +60,7 @@ impl Variables {
 
     /// What is not harmless text is left out, and the option noted.
     fn set(&mut self, code: u8, name: &str, value: String) {
-        if !grammar::is_quotable(&value) {
+        if !validation::is_shell_safe(&value) {
             if !self.dropped.contains(&code) {
                 self.dropped.push(code);
             }
@@ -126,7 +126,7 @@ impl Variables {
             let value = OptionValue::read(code, octets);
             let is_name = matches!(value, OptionValue::Text(_)) && NAMES.contains(&code);
             let words = value.words();
-            if is_name && !grammar::is_domain(&words) {
+            if is_name && !validation::is_host_name(&words) {
                 self.dropped.push(code);
                 continue;
             }

@@ -7,9 +7,9 @@ pub mod arp;
 pub mod dhcp;
 pub mod ethernet;
 pub mod ipv4;
-pub mod neighbour;
 pub mod option;
 pub mod pxe;
+pub mod switch_frame;
 pub mod tftp;
 pub mod udp;
 

@@ -10,7 +10,7 @@ use super::{Condition, FilterProgram, Load, Size, WHOLE_FRAME, ancillary};
 use wireboot_proto::packet::dhcp::{CLIENT_PORT, SERVER_PORT};
 use wireboot_proto::packet::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, MacAddress};
 use wireboot_proto::packet::ipv4::PROTOCOL_UDP;
-use wireboot_proto::packet::neighbour;
+use wireboot_proto::packet::switch_frame;
 
 /// Where the IPv4 header begins in an untagged frame.
 const IPV4: u32 = 14;
@@ -87,7 +87,7 @@ pub fn dhcp_requests(are_discovers: bool) -> FilterProgram {
 /// Passes what switches say to the groups of their own protocols: the spanning tree, LACP, 802.1X,
 /// LLDP and PVST+.
 pub fn from_switch() -> FilterProgram {
-    let groups = neighbour::GROUPS.into_iter();
+    let groups = switch_frame::GROUPS.into_iter();
     let groups = groups.map(|group| Condition::is_mac(frame, 0, group));
     let any = groups.fold(Condition::Constant(false), Condition::or);
     program(&untagged().and(any))
