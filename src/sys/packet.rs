@@ -33,13 +33,15 @@ use wireboot_proto::time::Timestamp;
 /// All protocols (`ETH_P_ALL`), also those that a bridge or another handler takes away later.
 pub const ETH_P_ALL: u16 = 0x0003;
 
-/// What a frame begins with.
+/// The socket type, which decides who handles the Ethernet header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SocketType {
-    /// The Ethernet header (`SOCK_RAW`).
+    /// `SOCK_RAW`: frames begin with the Ethernet header.
     Raw,
-    /// The payload of the Ethernet header, which the kernel takes off and puts on
-    /// (`SOCK_DGRAM`).
+    /// `SOCK_DGRAM`: the kernel removes the header of received frames and writes that of frames
+    /// sent with [`PacketSocket::send_to`].
+    ///
+    /// The boot path uses raw sockets only. This is for other users of this library.
     Datagram,
 }
 

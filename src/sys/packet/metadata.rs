@@ -60,9 +60,6 @@ pub struct Metadata {
     /// False when the sender is this machine and its NIC has yet to fill in the checksum, so
     /// that it must not be verified.
     pub checksum_ready: bool,
-    /// The hash of its flow, by which the kernel spreads load; 0 when there is none (V3 rings
-    /// only).
-    pub rxhash: u32,
     /// Frames were lost since the counters were last read.
     pub losing: bool,
     /// To whom it was addressed.
@@ -89,7 +86,6 @@ impl Metadata {
             timestamp: Timestamp::from_nanos(0),
             vlan,
             checksum_ready: status & libc::TP_STATUS_CSUMNOTREADY == 0,
-            rxhash: 0,
             losing: status & libc::TP_STATUS_LOSING != 0,
             direction: PacketType::Host,
         }

@@ -5,15 +5,71 @@
 //! * [`Version::V3`]: blocks of frames of any length, handed over when full or after the retire
 //!   time. For capturing, where blocks save wake-ups.
 //!
-//! A [`TransmitRing`] goes the other way: a burst of frames is sent by one system call.
+//! A [`TransmitRing`] sends: one system call for a burst of frames. The boot path sends too few
+//! frames to need it; it is for other users of this library, and for the benchmarks.
 //!
-//! [`Ring::next_batch`] lends a slot or block, whose frames are lent one by one, and which is given
-//! back when dropped. A header that points outside of its slot costs that slot (V3: the rest of
-//! the block) and is counted in [`Ring::damaged`].
+//! [`Ring::next_batch`] lends a slot or block. Its frames are lent one by one, and dropping it
+//! returns the memory to the kernel. A header that points outside of its slot invalidates that slot
+//! (V3: the rest of the block) and is counted in [`Ring::damaged`].
 //!
-//! Setting up a ring waits for an RCU grace period of the kernel (11 ms in Linux 6.18, and
-//! 20 ms at the end). A [`Ring`] can be opened in another thread for that reason and handed
-//! over, while a plain [`PacketSocket`] with the same filter is read.
+//! Setting up a ring waits for an RCU grace period of the kernel (`packet_set_ring` calls
+//! `synchronize_net`; 11 ms in Linux 6.18, and 20 ms on closing). So a [`Ring`] can be opened in
+//! another thread and handed over, while a plain [`PacketSocket`] with the same filter is read.
+//!
+//! A burst through the loopback interface; without CAP_NET_RAW it says so and ends:
+//!
+//! ```
+//! use nix::errno::Errno;
+//! use wireboot::sys::filter::{Condition, Load, Size, WHOLE_FRAME};
+//! use wireboot::sys::ring::{Layout, Ring, TransmitRing};
+//! use wireboot::sys::{now, wait_readable};
+//! use std::os::fd::AsFd;
+//! use std::time::Duration;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let loopback = nix::net::if_::if_nametoindex("lo")?;
+//! // EtherType 0x88b5 is reserved for experiments (IEEE 802).
+//! let ethertype = Load::Frame { size: Size::Half, offset: 12 };
+//! let program = Condition::equal(ethertype, 0x88b5).compile(WHOLE_FRAME)?;
+//!
+//! let mut ring = match Ring::open(loopback, &program, Layout::SMALL) {
+//!     Err(error) if error.is(Errno::EPERM) => {
+//!         eprintln!("not run: a packet socket needs CAP_NET_RAW");
+//!         return Ok(());
+//!     }
+//!     ring => ring?,
+//! };
+//! let mut sender = TransmitRing::open(loopback, 1514, 64 * 1024)?;
+//! for number in 0..3 {
+//!     let mut frame = [0; 60];
+//!     frame[12..15].copy_from_slice(&[0x88, 0xb5, number]);
+//!     assert!(sender.put(&frame)?, "the ring has room for 16 frames");
+//! }
+//! match sender.flush() {
+//!     Err(error) if error.is(Errno::ENETDOWN) => {
+//!         eprintln!("not run: lo is down");
+//!         return Ok(());
+//!     }
+//!     lost => assert_eq!(lost?, 0),
+//! }
+//!
+//! let mut numbers: Vec<u8> = Vec::new();
+//! while numbers.len() < 3 {
+//!     let deadline = now() + Duration::from_secs(10);
+//!     let [readable] = wait_readable(&[ring.as_fd()], Some(deadline))?[..] else { unreachable!() };
+//!     assert!(readable, "frames arrive within 10 s");
+//!     // Every batch is used up and dropped before the next wait.
+//!     while let Some(mut batch) = ring.next_batch() {
+//!         while let Some(frame) = batch.next() {
+//!             numbers.extend(frame.octets().get(14));
+//!         }
+//!     }
+//! }
+//! assert_eq!(numbers, [0, 1, 2]);
+//! assert_eq!(ring.damaged(), 0);
+//! # Ok(())
+//! # }
+//! ```
 
 mod mapping;
 mod slot;
@@ -186,7 +242,9 @@ impl Ring {
         })
     }
 
-    /// Lends the frames that come next; none when there are none yet.
+    /// Lends the next received frames; none when there are none yet.
+    ///
+    /// When it returns none the caller waits until the ring is readable, as in the example above.
     pub fn next_batch(&mut self) -> Option<Batch<'_>> {
         if !self.walk.has_next() {
             self.found_none();
@@ -221,7 +279,7 @@ impl Ring {
         Ok(self.statistics)
     }
 
-    /// Returns how many slots (V3: rests of blocks) had a header that pointed outside of them.
+    /// Returns the number of slots (V3: rests of blocks) with a header that pointed outside of them.
     pub const fn damaged(&self) -> u64 {
         self.walk.damaged()
     }

@@ -76,7 +76,6 @@ pub(super) fn v3<'a>(unit: &Unit<'a>, at: usize) -> Option<Slot<'a>> {
     let status = header.word(offset_of!(tpacket3_hdr, tp_status))?;
     let tci = u16::try_from(tci & 0xffff).unwrap_or_default();
     let mut metadata = Metadata::from_status(status, tci, tpid);
-    metadata.rxhash = header.word(variant + offset_of!(tpacket_hdr_variant1, tp_rxhash))?;
     metadata.original_len = header.word(offset_of!(tpacket3_hdr, tp_len))?;
     let seconds = header.word(offset_of!(tpacket3_hdr, tp_sec))?;
     let nanoseconds = header.word(offset_of!(tpacket3_hdr, tp_nsec))?;
