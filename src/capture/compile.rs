@@ -1,4 +1,4 @@
-//! Filter expressions → conditions on octets, with the verdicts of libpcap.
+//! Filter expressions → conditions on bytes, with the verdicts of libpcap.
 //!
 //! Tests are made in libpcap's order, since a load beyond the end of the frame rejects it
 //! whatever the rest of the expression says.
@@ -48,7 +48,7 @@ pub enum Primitive {
     Ports(Transport, Endpoint, u16, u16),
 }
 
-/// Which end of a frame.
+/// Source or destination: the direction qualifier of pcap-filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
     /// The sender.
@@ -59,7 +59,7 @@ pub enum Endpoint {
     Either,
 }
 
-/// Where an address is looked for.
+/// The headers in which an address is searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
     /// In all of those below.
@@ -86,7 +86,7 @@ pub enum Transport {
 }
 
 impl Expression {
-    /// Compiles for frames whose tags all stand in their octets, as they do in files.
+    /// Compiles for frames whose tags all stand in their bytes, as they do in files.
     ///
     /// # Errors
     /// [`ProgramError::Length`] when the program is too long for the kernel.
@@ -125,12 +125,12 @@ impl Expression {
     }
 }
 
-/// What is known of the frame at one place of the expression.
+/// The layout of the frame, as far as known at one place of the expression.
 #[derive(Debug, Default)]
 struct FrameLayout {
-    /// Octets of the tags that earlier tests have stepped over.
+    /// Bytes of the tags that earlier tests have stepped over.
     tags_len: u32,
-    /// The outermost tag was taken out of the octets, and no test was about it so far.
+    /// The outermost tag was removed by the kernel, and no test has used it so far.
     tag_is_beside: bool,
 }
 

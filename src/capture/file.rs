@@ -1,4 +1,4 @@
-//! Capture files, shown or written anew: what `capture -r` does.
+//! Reading capture files, to print or filter them: `capture -r`.
 
 use std::io::{ErrorKind, Read, Write};
 
@@ -8,22 +8,22 @@ use crate::sys::SyscallError;
 use crate::sys::filter::{FilterInput, FilterProgram};
 use wireboot_proto::format::pcap::{CaptureItem, CaptureReader};
 
-/// What to take from a file, and what to do with it.
+/// Configuration of `capture -r`.
 #[derive(Debug)]
 pub struct ReadConfig {
     /// The file's name, for messages.
     pub name: String,
-    /// Which frames, whose tags stand in their octets.
+    /// The filter, compiled for frames that contain their tags.
     pub program: FilterProgram,
     /// The filter as it was written.
     pub filter: String,
-    /// Ends after so many frames.
+    /// Maximum number of frames.
     pub count: Option<u64>,
-    /// How frames are put down.
+    /// The output format.
     pub format: OutputFormat,
 }
 
-/// How many frames there were.
+/// Frame counters of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReadCounts {
     /// Frames in the file, as far as it was read.
@@ -32,14 +32,14 @@ pub struct ReadCounts {
     pub passed: u64,
 }
 
-/// Octets that are read at once.
+/// Bytes that are read at once.
 const CHUNK_LEN: usize = 64 * 1024;
 
-/// Reads a capture file to its end and puts down the frames that pass.
+/// Reads a capture file to its end and writes the frames that pass the filter.
 ///
 /// # Errors
-/// What the kernel says, and [`Error::Usage`] with the place where the file is broken; the frames
-/// before it have been put down then.
+/// [`Error::Usage`] with the offset at which the file is malformed; the frames before it have been
+/// written then.
 pub fn read(
     settings: &ReadConfig,
     from: &mut dyn Read,
@@ -60,11 +60,11 @@ fn copy(
 ) -> Result<(), Error> {
     let broken = |at: u64, why: &str| {
         let name = &settings.name;
-        Error::Usage(format!("{name}: at octet {at}: {why}"))
+        Error::Usage(format!("{name}: at byte {at}: {why}"))
     };
     let mut file = CaptureReader::default();
     let mut buf = Vec::new();
-    // Octets in front of `buf`, and where in it the next item begins.
+    // Bytes in front of `buf`, and where in it the next item begins.
     let (mut before, mut at) = (0_u64, 0_usize);
     let left = settings.count.unwrap_or(u64::MAX);
     while counters.passed < left {
@@ -105,7 +105,7 @@ fn copy(
     Ok(())
 }
 
-/// Forgets the first `used` octets and reads more behind the others; returns whether there were
+/// Forgets the first `used` bytes and reads more behind the others; returns whether there were
 /// any.
 fn fill(buf: &mut Vec<u8>, used: usize, from: &mut dyn Read) -> Result<bool, Error> {
     buf.drain(..used.min(buf.len()));
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(text.iter().filter(|octet| **octet == b'\n').count(), 1);
         assert_eq!(
             error.to_string(),
-            "x.pcap: at octet 100: the file ends in the middle of a block"
+            "x.pcap: at byte 100: the file ends in the middle of a block"
         );
     }
 }

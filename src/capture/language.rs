@@ -54,7 +54,7 @@ pub fn parse(text: &str) -> Result<Expression, SyntaxError> {
     }
 }
 
-/// Splits into words with the octet at which each begins.
+/// Splits into words with the byte at which each begins.
 fn words(text: &str) -> Vec<(usize, &str)> {
     let mut words = Vec::new();
     let mut rest = text;

@@ -16,7 +16,7 @@ use wireboot_proto::packet::{ipv4, option, tftp};
 use wireboot_proto::reader::{DecodeError, Reader};
 use wireboot_proto::time::Timestamp;
 
-/// Returns the line for a frame of `original_len` octets whose tags stand in `octets`, and with
+/// Returns the line for a frame of `original_len` bytes whose tags stand in `octets`, and with
 /// `verbose` one more line for each DHCP option.
 pub fn line(timestamp: Timestamp, octets: &[u8], original_len: u32, verbose: bool) -> String {
     let seconds = timestamp.as_secs() % 86_400;
@@ -33,7 +33,7 @@ pub fn line(timestamp: Timestamp, octets: &[u8], original_len: u32, verbose: boo
     text
 }
 
-/// Returns the octets in rows of sixteen, hexadecimal and as text.
+/// Returns the bytes in rows of sixteen, hexadecimal and as text.
 pub fn dump(octets: &[u8]) -> String {
     let mut text = String::new();
     for (row, chunk) in octets.chunks(16).enumerate() {
@@ -195,7 +195,7 @@ fn dhcp(payload: &[u8], verbose: bool, text: &mut String) -> Result<(), DecodeEr
     Ok(())
 }
 
-/// Returns the octets as text in which nothing can steer a terminal.
+/// Returns the bytes as text in which nothing can steer a terminal.
 fn text_of(octets: &[u8]) -> String {
     octets
         .iter()

@@ -1,4 +1,4 @@
-//! Capturing from interfaces until told to stop.
+//! Capturing from interfaces until a limit or a signal.
 
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -14,7 +14,7 @@ use crate::sys::{SyscallError, now, since_1970, wait_readable};
 use wireboot_proto::format::pcapng;
 use wireboot_proto::time::Instant;
 
-/// What to capture, and what to do with it.
+/// Configuration of a capture.
 #[derive(Debug)]
 pub struct CaptureConfig {
     /// Interfaces by index and name.
@@ -27,13 +27,13 @@ pub struct CaptureConfig {
     pub layout: Layout,
     /// Frames for other stations too.
     pub promiscuous: bool,
-    /// Ends after so many frames.
+    /// Maximum number of frames.
     pub count: Option<u64>,
-    /// How frames are put down.
+    /// The output format.
     pub format: OutputFormat,
 }
 
-/// What became of the frames that passed the filter on one interface.
+/// Frame counters of one interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CaptureCounts {
     /// Frames that are in the output.
@@ -59,9 +59,6 @@ impl CaptureCounts {
 
 /// Captures until `count` frames or one of [`Signals`]; returns the counters of each interface, in
 /// their order. What had passed the filter when the signal came is captured too.
-///
-/// # Errors
-/// What the kernel says, also to writing.
 pub fn capture(settings: &CaptureConfig, to: &mut dyn Write) -> Result<Vec<CaptureCounts>, Error> {
     // Blocked before anything is opened, so that a signal never ends us in the middle.
     let signals = Signals::open().map_err(|source| system("waiting for signals", source))?;
@@ -94,7 +91,7 @@ pub fn capture(settings: &CaptureConfig, to: &mut dyn Write) -> Result<Vec<Captu
 /// whole.
 const TURN: u64 = 10_000;
 
-/// An interface that is captured from.
+/// An interface with its ring and counters.
 struct CaptureSource<'a> {
     name: &'a str,
     ring: Ring,

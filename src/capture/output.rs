@@ -1,7 +1,7 @@
 //! Where captured frames go: lines for the eye, or a pcapng file.
 //!
 //! Both are gathered and written when there is much of it or nothing else to do, always up to the
-//! end of a line or block, so that whoever reads along sees no half of one.
+//! end of a line or block, so that a reader of the pipe never sees half of one.
 
 use std::io::Write;
 
@@ -11,21 +11,21 @@ use crate::sys::SyscallError;
 use wireboot_proto::format::pcapng::{self, FrameRecord, InterfaceStatistics};
 use wireboot_proto::time::Timestamp;
 
-/// How frames are put down.
+/// The output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputFormat {
     /// One line each.
     Lines {
         /// With all DHCP options.
         verbose: bool,
-        /// With the octets.
+        /// With the bytes.
         octets: bool,
     },
     /// Blocks of a pcapng file.
     Pcapng,
 }
 
-/// A destination for frames.
+/// A writer of frames in one of the formats.
 pub struct FrameWriter<'a> {
     to: &'a mut dyn Write,
     format: OutputFormat,
@@ -37,14 +37,11 @@ pub struct FrameWriter<'a> {
     names: Vec<String>,
 }
 
-/// Octets that are gathered before they are written.
+/// Bytes that are gathered before they are written.
 const BUFFER_LEN: usize = 64 * 1024;
 
 impl<'a> FrameWriter<'a> {
     /// Begins an output of frames that pass `filter`.
-    ///
-    /// # Errors
-    /// What the kernel says to writing.
     pub fn begin(to: &'a mut dyn Write, format: OutputFormat, filter: &str) -> Result<Self, Error> {
         let mut output = Self {
             to,
@@ -63,9 +60,6 @@ impl<'a> FrameWriter<'a> {
     }
 
     /// Introduces the interface with the next number, from 0.
-    ///
-    /// # Errors
-    /// What the kernel says to writing.
     pub fn interface(&mut self, name: String) -> Result<(), Error> {
         if self.format == OutputFormat::Pcapng {
             let mut block = Vec::new();
@@ -77,9 +71,6 @@ impl<'a> FrameWriter<'a> {
     }
 
     /// Puts a frame down.
-    ///
-    /// # Errors
-    /// What the kernel says to writing.
     // Runs for every frame of a flood; whatever is not needed there is not inlined.
     #[inline(always)]
     pub fn frame(&mut self, packet: &FrameRecord, octets: &[u8]) -> Result<(), Error> {
@@ -124,10 +115,7 @@ impl<'a> FrameWriter<'a> {
         self.append(text.as_bytes())
     }
 
-    /// Puts down what became of the frames of an interface, where the format has a place for it.
-    ///
-    /// # Errors
-    /// What the kernel says to writing.
+    /// Writes the counters of an interface, where the format has a place for them.
     pub fn counters(
         &mut self,
         interface: u32,
@@ -164,9 +152,6 @@ impl<'a> FrameWriter<'a> {
     }
 
     /// Writes what has been gathered.
-    ///
-    /// # Errors
-    /// What the kernel says.
     pub fn flush(&mut self) -> Result<(), Error> {
         let gathered = self.buf.get(..self.filled).unwrap_or_default();
         let written = self.to.write_all(gathered).and_then(|()| self.to.flush());

@@ -25,7 +25,7 @@ const FIRST_CODE: [u32; 6] = [
     0xd61f_0220, // br x17
 ];
 
-/// Where the device tree stands behind the first code, in octets.
+/// Where the device tree stands behind the first code, in bytes.
 const TREE_AT: usize = 64;
 
 /// An image laid out for this machine's memory.
@@ -93,7 +93,7 @@ impl Segments {
     }
 }
 
-/// What the next kernel is told.
+/// The command line and device tree for the next kernel.
 struct Told<'a> {
     command_line: &'a str,
     /// The device tree that this kernel was given.
@@ -151,7 +151,7 @@ fn head(placement: &MemoryLayout, told: &Told<'_>) -> Result<Vec<u8>, Error> {
     Ok(head)
 }
 
-/// Returns random octets once the kernel has some.
+/// Returns random bytes once the kernel has some.
 fn seeds() -> Option<Seeds> {
     let mut seeds = Seeds {
         kaslr: [0; 8],

@@ -22,7 +22,7 @@ use wireboot_proto::time::Instant;
 /// server that asks for less is mistaken or hostile.
 const SMALLEST_MTU: u16 = 576;
 
-/// Within which a driver that begins anew for an MTU has a carrier again.
+/// Timeout for the carrier after an MTU change, for which some drivers reset the card.
 const RESET_TIME: Duration = Duration::from_secs(5);
 
 impl Link {
@@ -98,7 +98,7 @@ impl Link {
         })
     }
 
-    /// Returns what the MTU was, octets, before a lease set another.
+    /// Returns what the MTU was, bytes, before a lease set another.
     pub fn mtu_before(&self) -> Option<u32> {
         self.changes().done.iter().find_map(|done| {
             if let Undo::Request(NetlinkRequest::SetMtu { mtu_octets, .. }) = done.undo {
@@ -110,7 +110,7 @@ impl Link {
     }
 
     /// Removes an address that an earlier process set, and its routes, and gives the interface the
-    /// MTU that it had, octets.
+    /// MTU that it had, bytes.
     ///
     /// # Errors
     /// [`Error::System`] without a route socket.
@@ -203,7 +203,7 @@ impl Link {
             return Ok(undo.map(Undo::Request));
         }
         log::warn!(
-            "{}: no carrier with its new MTU, which is set back",
+            "{}: no carrier with the new MTU; restoring the old one",
             self.name
         );
         self.changes().bad_mtu = Some(mtu_octets);
@@ -220,7 +220,7 @@ impl Link {
     }
 }
 
-/// What has been changed on an interface, each with what takes it back.
+/// Changes of an interface, each with its inverse.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     /// It was switched on.
@@ -252,7 +252,7 @@ struct Done {
     undo: Undo,
 }
 
-/// What takes a setting back.
+/// The inverse of a setting.
 #[derive(Debug)]
 enum Undo {
     Request(NetlinkRequest),
@@ -394,17 +394,14 @@ fn remove(
 fn take_back(socket: &mut RouteSocket, setting: &LinkSetting, undo: &NetlinkRequest) {
     // Often it is gone already: an interface that was removed takes everything with it.
     if let Err(error) = socket.change(undo) {
-        log::debug!(
-            "{setting} could not be taken back: {error}: {}",
-            error.source
-        );
+        log::debug!("{setting} could not be undone: {error}: {}", error.source);
     }
 }
 
-/// One thing to be set.
+/// One setting of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LinkSetting {
-    /// Largest packet, octets.
+    /// Largest packet, bytes.
     Mtu(u32),
     Address(Address),
     Route(KernelRoute),
@@ -420,7 +417,7 @@ impl LinkSetting {
     }
 }
 
-/// Sets an address; returns what takes it back.
+/// Sets an address; returns the inverse.
 fn set_address(socket: &mut RouteSocket, address: &Address) -> Result<Option<Undo>, SyscallError> {
     match socket.change(&NetlinkRequest::AddAddress(*address)) {
         Ok(()) => return Ok(Some(Undo::Request(NetlinkRequest::DeleteAddress(*address)))),
@@ -450,7 +447,7 @@ fn add_route(socket: &mut RouteSocket, route: &KernelRoute) -> Result<Option<Und
     match socket.change(&NetlinkRequest::AppendRoute(*route)) {
         Ok(()) => {
             log::warn!(
-                "{} stands behind another to the same network",
+                "{} is not preferred: another route to the same network exists",
                 LinkSetting::Route(*route)
             );
             Ok(undo())
@@ -463,7 +460,7 @@ fn add_route(socket: &mut RouteSocket, route: &KernelRoute) -> Result<Option<Und
 impl std::fmt::Display for LinkSetting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Mtu(mtu_octets) => write!(f, "the MTU of {mtu_octets} octets"),
+            Self::Mtu(mtu_octets) => write!(f, "the MTU of {mtu_octets} bytes"),
             Self::Address(address) => {
                 write!(f, "the address {}/{}", address.address, address.prefix_len)
             }
@@ -498,7 +495,7 @@ fn settings(index: u32, lease: &Lease, age: Duration) -> Vec<LinkSetting> {
     }
     match lease.mtu_octets {
         Some(mtu) if mtu < SMALLEST_MTU => log::warn!(
-            "the MTU of {mtu} octets from {} is ignored: less than {SMALLEST_MTU}",
+            "the MTU of {mtu} bytes from {} is ignored: less than {SMALLEST_MTU}",
             lease.server
         ),
         Some(mtu) => settings.push(LinkSetting::Mtu(mtu.into())),

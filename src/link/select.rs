@@ -6,7 +6,7 @@ use crate::config::LinkConfig;
 use wireboot_proto::netlink::route::{ARPHRD_ETHER, LinkInfo};
 use wireboot_proto::time::Seconds;
 
-/// What only `/sys` tells about an interface.
+/// Properties of an interface that only `/sys` has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct DeviceFacts {
     /// A device is behind it.
@@ -24,11 +24,11 @@ pub(super) fn facts(name: &str) -> DeviceFacts {
     }
 }
 
-/// The interfaces to use, and what stands against the others.
+/// The interfaces to use, and the reasons against the others.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Selection {
     pub(super) chosen: Vec<LinkInfo>,
-    /// What was asked for and is not there.
+    /// Requested interfaces that do not exist.
     pub(super) missing: Vec<String>,
     /// Name and reason of each that is there and of no use.
     passed_over: Vec<(String, &'static str)>,

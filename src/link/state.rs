@@ -21,7 +21,7 @@ pub(super) struct InterfaceState {
     pub(super) routes: Vec<(InstalledRoute, bool)>,
 }
 
-/// What was read from the kernel, and when.
+/// An object read from the kernel, with the time of reading.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Snapshot<T> {
     pub(super) value: T,
@@ -30,9 +30,6 @@ pub(super) struct Snapshot<T> {
 
 impl InterfaceState {
     /// Reads the state of an interface.
-    ///
-    /// # Errors
-    /// The call that failed.
     pub(super) fn read(socket: &mut RouteSocket, index: u32) -> Result<Self, SyscallError> {
         let read_at = sys::now();
         let known = |value| Snapshot { value, read_at };
@@ -139,9 +136,6 @@ impl Snapshot<Address> {
 }
 
 /// Returns the addresses of an interface.
-///
-/// # Errors
-/// The call that failed.
 pub(super) fn addresses(
     socket: &mut RouteSocket,
     index: u32,
@@ -162,7 +156,7 @@ fn put_back(socket: &mut RouteSocket, request: &NetlinkRequest) {
         // Somebody was faster.
         && !exists(&error)
     {
-        log::warn!("not put back as it was: {}", error.chain());
+        log::warn!("previous address or route not restored: {}", error.chain());
     }
 }
 

@@ -62,9 +62,6 @@ impl Alarm {
     }
 
     /// Sets the deadline, on the clock of [`now`], in place of the previous one.
-    ///
-    /// # Errors
-    /// `timerfd_settime`, which has no reason to fail here.
     pub fn set(&self, deadline: Option<Instant>) -> Result<(), SyscallError> {
         let set = match deadline {
             // Zero would disarm the timer (timerfd_settime(2)).

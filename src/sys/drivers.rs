@@ -19,16 +19,16 @@ const KERNEL_GROUP: u32 = 1;
 /// The kernel builds an announcement in 2 KiB.
 const RECEIVE_LEN: usize = 8 * 1024;
 
-/// A socket that hears of every device that appears, in the initial network namespace.
+/// A socket that receives uevents of new devices, in the initial network namespace.
 #[derive(Debug)]
 pub struct DeviceNews(OwnedFd);
 
-/// What was heard.
+/// A uevent that matters for loading modules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeviceEvent {
-    /// A device has appeared that says what it is, in the words of `modules.alias`.
+    /// A device was added; holds its MODALIAS, which `modules.alias` matches.
     Device(String),
-    /// More than the socket could hold: all devices must be looked at anew.
+    /// The socket's buffer overflowed: all devices must be enumerated again.
     Lost,
 }
 
@@ -51,9 +51,6 @@ impl DeviceNews {
     }
 
     /// Waits for the next device.
-    ///
-    /// # Errors
-    /// What `recvfrom` says, with EINTR left out.
     pub fn next_device(&self) -> Result<DeviceEvent, SyscallError> {
         let mut buf = [0; RECEIVE_LEN];
         loop {
@@ -74,7 +71,7 @@ impl DeviceNews {
     }
 }
 
-/// Reads `add@/devices/…`, `ACTION=add`, …, each ended by a zero octet; returns MODALIAS.
+/// Reads `add@/devices/…`, `ACTION=add`, …, each ended by a zero byte; returns MODALIAS.
 fn added_modalias(announcement: &[u8]) -> Option<&str> {
     let mut variables = announcement.split(|octet| *octet == 0);
     if !variables.next()?.starts_with(b"add@") {
@@ -87,11 +84,11 @@ fn added_modalias(announcement: &[u8]) -> Option<&str> {
 /// Has the kernel unpack the file, as it was built to: gzip, xz or zstd (since Linux 5.17).
 const MODULE_INIT_COMPRESSED_FILE: ModuleInitFlags = ModuleInitFlags::from_bits_retain(4);
 
-/// Loads a module from its file; one that is there already is no error.
+/// Loads a module from its file; one that is loaded already is no error.
 ///
 /// # Errors
-/// What `finit_module` says: ENOEXEC for another kernel's module, ENODEV when it finds nothing to do,
-/// EKEYREJECTED for one without a signature under lockdown.
+/// ENOEXEC for another kernel's module, ENODEV when it finds no device, EKEYREJECTED for an unsigned
+/// one under lockdown.
 pub fn load(file: &File) -> Result<(), SyscallError> {
     let result = finit_module(file, c"", ModuleInitFlags::empty());
     unless_there("finit_module", result)
@@ -106,10 +103,10 @@ pub fn load_packed(file: &File) -> Result<(), SyscallError> {
     unless_there("finit_module(COMPRESSED_FILE)", result)
 }
 
-/// Tells whether an error of [`load_packed`] may mean that the kernel unpacks nothing, or not that.
+/// Returns whether an error of [`load_packed`] may mean that the kernel cannot unpack this file.
 pub fn cannot_unpack(error: &SyscallError) -> bool {
-    // The first where it was built without CONFIG_MODULE_DECOMPRESS, the other where it knows no such
-    // flag or expects another kind.
+    // EOPNOTSUPP without CONFIG_MODULE_DECOMPRESS; EINVAL before Linux 5.17, which does not know the
+    // flag, or for another compression than it was built for.
     let codes = [Errno::EOPNOTSUPP, Errno::EINVAL];
     codes
         .iter()

@@ -18,10 +18,10 @@ pub fn smbios(name: &str) -> Option<String> {
     text(Path::new("/sys/class/dmi/id").join(name))
 }
 
-/// More than the part about one processor has in `/proc/cpuinfo`, in octets.
+/// More than the part about one processor has in `/proc/cpuinfo`, in bytes.
 const PROCESSOR_LEN: u64 = 16 << 10;
 
-/// What the kernel says of the first processor.
+/// The first processor's part of `/proc/cpuinfo`.
 #[derive(Debug, Clone, Default)]
 pub struct Processor(String);
 
@@ -113,13 +113,13 @@ impl Tpm {
         }
     }
 
-    /// Sends a command and returns the response, which may have up to `max_len` octets.
+    /// Sends a command and returns the response, which may have up to `max_len` bytes.
     ///
     /// # Errors
     /// `write` or `read`: ETIME when the TPM takes too long, EIO.
     pub fn transmit(&mut self, command: &[u8], max_len: usize) -> Result<Vec<u8>, SyscallError> {
         let failed = |call| move |source| SyscallError { call, source };
-        // The driver takes a command in one write and gives its response in one read.
+        // The driver expects a command in one write and returns its response in one read.
         let written = self
             .0
             .write(command)

@@ -35,12 +35,12 @@ use wireboot_proto::time::Instant;
 pub struct SyscallError {
     /// The call, with the option or message it was for: `setsockopt(PACKET_VERSION)`.
     pub call: &'static str,
-    /// What the kernel said.
+    /// The kernel's error.
     pub source: io::Error,
 }
 
 impl SyscallError {
-    /// Names the call that `errno` came from.
+    /// Creates the error of a call that returned `errno`.
     pub fn new(call: &'static str, errno: Errno) -> Self {
         Self {
             call,
@@ -48,7 +48,7 @@ impl SyscallError {
         }
     }
 
-    /// Returns whether this is what the kernel said.
+    /// Returns whether this is the kernel's error number.
     pub fn is(&self, errno: Errno) -> bool {
         self.source.raw_os_error() == Some(errno as i32)
     }
@@ -58,7 +58,7 @@ impl SyscallError {
         format!("{self}: {}", self.source)
     }
 
-    /// Names the call that just failed and takes its error from `errno`.
+    /// Creates the error of the call that just failed, from `errno`.
     pub fn last(call: &'static str) -> Self {
         Self {
             call,
@@ -85,13 +85,10 @@ pub fn random(octets: &mut [u8]) -> io::Result<()> {
     generator.open("/dev/random")?.read_exact(octets)
 }
 
-/// Waits until one of `sources` is readable or `deadline` has come; returns which are readable.
+/// Waits until one of `sources` is readable or `deadline` has passed; returns which are readable.
 ///
 /// At return without a readable source the deadline has passed, a twentieth of a millisecond ago.
 /// A signal ends the wait early with nothing readable.
-///
-/// # Errors
-/// What `ppoll` says, with EINTR left out.
 pub fn wait_readable(
     sources: &[BorrowedFd<'_>],
     deadline: Option<Instant>,

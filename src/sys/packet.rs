@@ -45,23 +45,23 @@ pub enum SocketType {
     Datagram,
 }
 
-/// A frame that was read into a buffer.
+/// A frame received into a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Received {
-    /// Octets in the buffer; fewer than `original_len` when the buffer was too small.
+    /// Bytes in the buffer; fewer than `original_len` when the buffer was too small.
     pub len: usize,
-    /// What else is known.
+    /// The kernel's metadata.
     pub metadata: Metadata,
 }
 
 /// The kernel's counters of a socket since they were last read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Statistics {
-    /// Frames that passed the filter, the lost ones among them.
+    /// Frames that passed the filter, dropped ones included.
     pub packets: u64,
-    /// Frames that passed the filter and were lost for want of room.
+    /// Frames that passed the filter and were dropped by the kernel: the buffer was full.
     pub drops: u64,
-    /// Times that a V3 ring was full and stood still.
+    /// Times that a V3 ring was full and the kernel stopped filling it.
     pub freezes: u64,
 }
 
@@ -73,7 +73,7 @@ impl std::ops::AddAssign for Statistics {
     }
 }
 
-/// How a socket is opened.
+/// The configuration of a packet socket.
 #[derive(Debug, Clone)]
 pub struct SocketConfig<'a> {
     /// Index of the interface.
@@ -88,7 +88,7 @@ pub struct SocketConfig<'a> {
     pub ignore_outgoing: bool,
     /// Frames for other stations are received while the socket is open.
     pub promiscuous: bool,
-    /// The filter stays what it is.
+    /// The filter cannot be changed later (SO_LOCK_FILTER).
     pub locked: bool,
     /// Groups that are received while the socket is open.
     pub groups: &'a [MacAddress],
@@ -185,10 +185,10 @@ impl PacketSocket {
         SocketConfig::new(index, program).open()
     }
 
-    /// Puts another filter in place of the one that was not locked, and locks it.
+    /// Replaces the unlocked filter, and locks the new one.
     ///
     /// # Errors
-    /// What the kernel says; EPERM when the filter is locked.
+    /// EPERM when the filter is locked.
     pub fn replace_filter(&self, program: &FilterProgram) -> Result<(), SyscallError> {
         attach(&self.fd, program)?;
         lock(&self.fd)
@@ -197,9 +197,6 @@ impl PacketSocket {
     /// Reads the next frame into `buf`; none when there is none yet.
     ///
     /// An interface that went down is not an error: it sends no frames.
-    ///
-    /// # Errors
-    /// What the kernel says.
     pub fn recv(&self, buf: &mut [u8]) -> Result<Option<Received>, SyscallError> {
         let mut control = nix::cmsg_space!(libc::tpacket_auxdata, libc::timespec);
         let capacity = buf.len();
@@ -244,18 +241,16 @@ impl PacketSocket {
     /// Sends `frame` with its Ethernet header as it is ([`SocketType::Raw`]).
     ///
     /// # Errors
-    /// What the kernel says: ENETDOWN, EMSGSIZE, ENOBUFS.
+    /// ENETDOWN, EMSGSIZE, ENOBUFS.
     pub fn send(&self, frame: &[u8]) -> Result<(), SyscallError> {
         send(self.fd.as_raw_fd(), frame, MsgFlags::empty())
             .map(drop)
             .map_err(|errno| SyscallError::new("send(AF_PACKET)", errno))
     }
 
-    /// Hands what is sent from now on to the driver at once, past the kernel's queues: they lose
-    /// it until they have noticed a new carrier. Other packet sockets do not see it then.
-    ///
-    /// # Errors
-    /// What the kernel says.
+    /// Sends frames past the kernel's queues, directly to the driver: until `linkwatch` has run after
+    /// a new carrier, up to 1 s, the queues are `noop_qdisc` and drop. Other packet sockets do not
+    /// see frames sent so.
     pub fn bypass_queues(&self, bypass: bool) -> Result<(), SyscallError> {
         let value = libc::c_int::from(bypass);
         set_packet_option(&self.fd, libc::PACKET_QDISC_BYPASS, &value)
@@ -266,7 +261,7 @@ impl PacketSocket {
     /// ([`SocketType::Datagram`]).
     ///
     /// # Errors
-    /// What the kernel says: ENETDOWN, EMSGSIZE, ENOBUFS.
+    /// ENETDOWN, EMSGSIZE, ENOBUFS.
     pub fn send_to(
         &self,
         interface: u32,
@@ -292,20 +287,14 @@ impl PacketSocket {
             .map_err(|errno| SyscallError::new("sendto(AF_PACKET)", errno))
     }
 
-    /// Has the kernel keep next to nothing of what arrives, which is then only counted.
-    ///
-    /// # Errors
-    /// What the kernel says.
+    /// Sets the smallest receive buffer, so that frames are counted and dropped.
     pub fn count_only(&self) -> Result<(), SyscallError> {
-        // The kernel takes the least that it allows.
+        // The kernel raises this to SOCK_MIN_RCVBUF.
         setsockopt(&self.fd, sockopt::RcvBuf, &0)
             .map_err(|errno| SyscallError::new("setsockopt(SO_RCVBUF)", errno))
     }
 
-    /// Returns the counters and sets them back to 0.
-    ///
-    /// # Errors
-    /// What the kernel says.
+    /// Returns the counters and resets them.
     pub fn statistics(&self) -> Result<Statistics, SyscallError> {
         let mut stats = libc::tpacket_stats_v3 {
             tp_packets: 0,
@@ -333,7 +322,7 @@ impl PacketSocket {
         })
     }
 
-    /// Takes the error that is pending on the socket, as after the interface went down.
+    /// Reads and clears the socket's pending error, such as ENETDOWN.
     pub(super) fn take_error(&self) -> Option<Errno> {
         match getsockopt(&self.fd, sockopt::SocketError) {
             Ok(0) => None,

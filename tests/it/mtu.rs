@@ -32,7 +32,7 @@ fn an_mtu_with_which_the_carrier_does_not_return_is_set_back_and_the_lease_goes_
         let server = dnsmasq(&far, "");
         let driver = drop_carrier(&far, |news| wait_for_mtu(news, BEFORE));
         let client = keep(&[]);
-        client.wait_for("near: no carrier with its new MTU, which is set back");
+        client.wait_for("near: no carrier with the new MTU; restoring the old one");
         driver.join().unwrap();
         assert_eq!(addresses(), ["192.0.2.100"]);
         // The link returned, so the address is confirmed, and with it comes the MTU again.
@@ -44,7 +44,7 @@ fn an_mtu_with_which_the_carrier_does_not_return_is_set_back_and_the_lease_goes_
         assert_eq!(asked(&server)[0], discovers);
         assert_eq!(addresses(), ["192.0.2.100"]);
         assert_eq!(mtu(), BEFORE);
-        assert_eq!(client.count("set back"), 1);
+        assert_eq!(client.count("restoring the old one"), 1);
     });
 }
 
@@ -68,7 +68,7 @@ fn an_mtu_with_which_the_carrier_returns_in_time_stays() {
         driver.join().unwrap();
         client.wait_for("192.0.2.100/24 from 192.0.2.1");
         is_configured();
-        assert_eq!(client.count("set back"), 0);
+        assert_eq!(client.count("restoring the old one"), 0);
     });
 }
 

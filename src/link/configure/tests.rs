@@ -34,7 +34,7 @@ fn an_ordinary_lease_sets_address_default_route_and_mtu_in_that_order() {
         text(&settings[1..]),
         [
             "the route to 0.0.0.0/0 via 192.0.2.1",
-            "the MTU of 1400 octets"
+            "the MTU of 1400 bytes"
         ]
     );
 }

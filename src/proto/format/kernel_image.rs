@@ -1,4 +1,4 @@
-//! What a file is, by its first octets.
+//! What a file is, by its first bytes.
 
 use super::uki::Uki;
 use crate::reader::{DecodeError, Reader};
@@ -80,12 +80,12 @@ pub fn classify(head: &[u8]) -> KernelFormat {
     }
 }
 
-/// What an arm64 Image says of where it may lie (Documentation/arch/arm64/booting.rst, §4).
+/// Placement requirements of an arm64 Image (Documentation/arch/arm64/booting.rst, §4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arm64Image {
-    /// Where the image begins behind a multiple of 2 MiB, in octets, less than 2 MiB.
+    /// Where the image begins behind a multiple of 2 MiB, in bytes, less than 2 MiB.
     pub text_offset: u64,
-    /// How many octets it takes from its beginning, which is more than the file has.
+    /// Size in memory, bytes: more than the file has, since `.bss` follows.
     pub image_size: u64,
 }
 
@@ -116,7 +116,7 @@ impl Arm64Image {
     }
 }
 
-/// Returns how many octets the command line may have: of a bzImage, where its header tells (boot
+/// Returns how many bytes the command line may have: of a bzImage, where its header tells (boot
 /// protocol 2.06), and of an arm64 Image, which cuts off what is longer.
 pub fn command_line_limit(head: &[u8]) -> Option<usize> {
     if has(head, ARM64_MAGIC) {
@@ -128,7 +128,7 @@ pub fn command_line_limit(head: &[u8]) -> Option<usize> {
     usize::try_from(limit).ok().filter(|_| is_told)
 }
 
-/// Returns whether the octets are text in UTF-8 or Latin-1: without any control character that
+/// Returns whether the bytes are text in UTF-8 or Latin-1: without any control character that
 /// text does not have.
 fn is_text(head: &[u8]) -> bool {
     head.iter()

@@ -1,9 +1,9 @@
 //! Capture files, read: pcap (draft-ietf-opsawg-pcap) with microseconds or nanoseconds, and pcapng
-//! (draft-ietf-opsawg-pcapng), in either octet order.
+//! (draft-ietf-opsawg-pcapng), in either byte order.
 //!
 //! ```text
 //! pcap    | magic 4 | version 4 | zone 4 | accuracy 4 | snap length 4 | link type 4 |
-//!         { seconds 4 | fraction 4 | captured 4 | original 4 | octets … }
+//!         { seconds 4 | fraction 4 | captured 4 | original 4 | bytes … }
 //! pcapng  { type 4 | length 4 | body … | length 4 }, bodies as written in [`super::pcapng`]
 //! ```
 //!
@@ -31,21 +31,21 @@ const PCAP_MICROSECONDS: u32 = 0xa1b2_c3d4;
 const PCAP_NANOSECONDS: u32 = 0xa1b2_3c4d;
 const PCAP_HEADER_LEN: usize = 24;
 
-/// Octets of the longest block or frame that is believed in.
+/// Bytes of the longest block or frame that is believed in.
 const MAX_LEN: u32 = 64 << 20;
 
-/// What stands next in a file.
+/// The next item of a capture file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CaptureItem<'a> {
     /// Another interface, with the next number from 0; its name, when it has one.
     Interface(Option<String>),
-    /// A frame, with its tags in its octets.
+    /// A frame, with its tags in its bytes.
     Frame(FrameRecord, &'a [u8]),
     /// Something else.
     Other,
 }
 
-/// The reader of one file.
+/// A decoder of one capture file, fed with what has been read so far.
 #[derive(Debug, Default)]
 pub struct CaptureReader {
     format: Option<CaptureFormat>,
@@ -71,8 +71,8 @@ struct CaptureInterface {
 }
 
 impl CaptureReader {
-    /// Reads what stands at the beginning of `octets`; returns it and how many octets it has, or
-    /// none when more octets are needed.
+    /// Decodes the item at the beginning of `octets`; returns it with its length in bytes, or
+    /// none when more bytes are needed.
     ///
     /// # Errors
     /// [`DecodeError`] for what is no capture file of Ethernet frames, or a broken one.
@@ -321,7 +321,7 @@ mod tests {
     use super::super::pcapng;
     use super::*;
 
-    /// Reads a whole file, handing over one octet more each time.
+    /// Reads a whole file, handing over one byte more each time.
     fn read(octets: &[u8]) -> Result<Vec<(CaptureItem<'_>, usize)>, DecodeError> {
         let (mut file, mut items) = (CaptureReader::default(), Vec::new());
         let (mut at, mut end) = (0, 0);

@@ -8,7 +8,7 @@ use crate::packet::ethernet::VlanTag;
 use crate::prelude::*;
 use crate::time::Timestamp;
 
-/// Which way a frame went.
+/// Direction of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameDirection {
     /// It arrived.
@@ -17,16 +17,16 @@ pub enum FrameDirection {
     Outbound,
 }
 
-/// What a file says of a frame beside its octets.
+/// The metadata of a frame in a capture file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameRecord {
     /// Number of the interface, in the order in which they were written, from 0.
     pub interface: u32,
     /// When.
     pub timestamp: Timestamp,
-    /// Octets on the wire, those of `tag` not counted.
+    /// Bytes on the wire, those of `tag` not counted.
     pub original_len: u32,
-    /// The tag that the kernel took out of the octets, to be put back behind the addresses.
+    /// The tag that the kernel removed from the frame, inserted again after the addresses.
     pub tag: Option<VlanTag>,
     /// Which way it went.
     pub direction: FrameDirection,
@@ -82,14 +82,14 @@ pub fn interface(name: &str, filter: &str, buf: &mut Vec<u8>) {
     });
 }
 
-/// Returns how many octets the block of a frame has.
+/// Returns how many bytes the block of a frame has.
 #[inline(always)]
 pub const fn packet_len(packet: &FrameRecord, octets: &[u8]) -> usize {
     let tag_len = if packet.tag.is_some() { 4 } else { 0 };
     HEAD_LEN + (octets.len() + tag_len).next_multiple_of(4) + TAIL_LEN
 }
 
-/// Writes the block of a frame to the beginning of `space` and returns how many octets it has;
+/// Writes the block of a frame to the beginning of `space` and returns how many bytes it has;
 /// none when there is no room for it.
 // Runs for every frame of a flood: it is put together in place, in few pieces of known size, and
 // without calls of what the optimiser for size would not inline.
@@ -130,9 +130,9 @@ pub fn packet(packet: &FrameRecord, octets: &[u8], space: &mut [u8]) -> Option<u
     Some(len)
 }
 
-/// Octets of a packet's block in front of the frame.
+/// Bytes of a packet block before the frame.
 const HEAD_LEN: usize = 28;
-/// Octets of a packet's block behind the frame and its padding.
+/// Bytes of a packet's block behind the frame and its padding.
 const TAIL_LEN: usize = 16;
 const LOW: u64 = 0xffff_ffff;
 const HIGH: u64 = !LOW;
@@ -190,10 +190,10 @@ fn copy_with_tag(tag: VlanTag, from: &[u8], to: &mut [u8]) {
     copy(rest, to.get_mut(addresses.len() + 4..).unwrap_or_default());
 }
 
-/// What became of the frames of an interface.
+/// Packet counters of an interface (Interface Statistics Block).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct InterfaceStatistics {
-    /// Frames that passed the filter, the lost ones among them.
+    /// Frames that passed the filter, dropped ones included.
     pub accepted: u64,
     /// Frames that passed the filter and that the kernel had no room for.
     pub lost: u64,
@@ -274,9 +274,9 @@ mod tests {
             705_032_711, // low
             5,           // captured
             60,          // on the wire
-            0x0403_0201, // the octets
+            0x0403_0201, // the bytes
             0x0000_0005, // and their padding
-            0x0004_0002, // epb_flags, 4 octets
+            0x0004_0002, // epb_flags, 4 bytes
             2,           // outbound
             0,           // end of options
             52,          // length again

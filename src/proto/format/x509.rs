@@ -31,7 +31,7 @@ const EXT_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25];
 const ANY_EXT_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25, 0x00];
 const SERVER_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
 
-/// A certificate whose signature nobody has checked.
+/// A certificate whose signature has not been verified.
 ///
 /// ```text
 /// SEQUENCE { SEQUENCE { [0] version, serialNumber, signature, issuer, validity, subject,
@@ -100,7 +100,7 @@ impl<'a> Certificate<'a> {
             not_after,
             key_info: from_key.get(..key_info_len).unwrap_or_default(),
             key_algorithm,
-            // The first octet counts the unused bits of the last, of which a key has none.
+            // The first byte counts the unused bits of the last, of which a key has none.
             key: key.get(1..).unwrap_or_default(),
             is_authority: false,
             is_for_servers: true,
@@ -183,7 +183,7 @@ impl<'a> Certificate<'a> {
     }
 }
 
-/// Returns whether `name` is `host`, or `*` stands for its first label (RFC 6125 §6.4.3).
+/// Returns whether `name` is `host`, or matches it with `*` for the first label (RFC 6125 §6.4.3).
 fn is_name_of(name: &str, host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     let is_covered = || {
@@ -309,7 +309,7 @@ fn expect<'a>(
     }
 }
 
-/// Reads a tag of one octet, a length of up to three, and the content.
+/// Reads a tag of one byte, a length of up to three, and the content.
 fn element<'a>(
     reader: &mut Reader<'a>,
     field: &'static str,

@@ -74,7 +74,7 @@ pub struct LinkInfo {
     pub name: String,
     /// Hardware type, [`ARPHRD_ETHER`] for Ethernet.
     pub hardware_type: u16,
-    /// Hardware address; none when it is not six octets long.
+    /// Hardware address; none when it is not six bytes long.
     pub mac: Option<MacAddress>,
     /// Whether it is switched on.
     pub up: bool,
@@ -83,7 +83,7 @@ pub struct LinkInfo {
     /// Whether the kernel's queues have taken notice of the carrier, up to a second later; what is
     /// handed to them before is lost in silence.
     pub running: bool,
-    /// Largest packet, octets.
+    /// Largest packet, bytes.
     pub mtu_octets: Option<u32>,
     /// The bridge, bond or other interface that it belongs to.
     pub master: Option<u32>,
@@ -371,7 +371,7 @@ fn ipv4(attribute: &Attribute<'_>, field: &'static str) -> Result<Ipv4Addr, Deco
     attribute.array::<4>(field).map(Ipv4Addr::from)
 }
 
-/// What the kernel tells.
+/// A decoded rtnetlink message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RouteMessage {
     /// A link is there, or has changed.

@@ -39,7 +39,7 @@ pub struct ArpPacket {
 }
 
 impl ArpPacket {
-    /// Octets of a packet.
+    /// Bytes of a packet.
     pub const LEN: usize = 28;
 
     /// Returns the question whether anybody uses `address` that teaches nobody that we would

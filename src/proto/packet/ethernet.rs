@@ -6,7 +6,7 @@ use core::str::FromStr;
 
 use crate::reader::{DecodeError, Reader};
 
-/// A hardware address of six octets.
+/// A hardware address of six bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct MacAddress(pub [u8; 6]);
 
@@ -22,7 +22,7 @@ impl fmt::Display for MacAddress {
     }
 }
 
-/// A text that is not six hexadecimal octets with `:` or `-` between them.
+/// A text that is not six hexadecimal bytes with `:` or `-` between them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is not a hardware address such as 52:54:00:12:34:56")]
 pub struct NotAMacAddress(String);
@@ -83,14 +83,14 @@ impl VlanTag {
         self.tci & 0x0fff
     }
 
-    /// Returns the tag as it stands in a frame.
+    /// Returns the tag as encoded in a frame.
     pub const fn octets(self) -> [u8; 4] {
         let [a, b] = self.tpid.to_be_bytes();
         let [c, d] = self.tci.to_be_bytes();
         [a, b, c, d]
     }
 
-    /// Returns `frame` as it was before the tag was taken out of it.
+    /// Returns `frame` with the tag inserted again, as it was on the wire.
     pub fn put_back(self, frame: &[u8]) -> Vec<u8> {
         let (addresses, rest) = frame.split_at(frame.len().min(12));
         [addresses, &self.octets(), rest].concat()
@@ -115,7 +115,7 @@ pub struct EthernetHeader {
 }
 
 impl EthernetHeader {
-    /// Octets of an untagged header.
+    /// Bytes of an untagged header.
     pub const LEN: usize = 14;
 
     /// Decodes a header and returns it with the payload behind it.

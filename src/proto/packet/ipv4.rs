@@ -1,6 +1,6 @@
 //! The IPv4 header (RFC 791).
 //!
-//! Options are skipped, fragments refused: nothing that a boot exchange needs comes in pieces.
+//! Options are skipped, and fragments are rejected: no message of a boot exchange needs them.
 
 use crate::prelude::*;
 use core::net::Ipv4Addr;
@@ -26,7 +26,7 @@ pub fn same_network(one: Ipv4Addr, other: Ipv4Addr, prefix_len: u8) -> bool {
     one & mask == other & mask
 }
 
-/// What matters of an IPv4 header.
+/// The fields of an IPv4 header that a boot uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ipv4Header {
     /// Sender.
@@ -38,7 +38,7 @@ pub struct Ipv4Header {
 }
 
 impl Ipv4Header {
-    /// Octets of a header without options.
+    /// Bytes of a header without options.
     pub const LEN: usize = 20;
 
     /// Decodes a header and returns it with the payload, cut to the header's total length.
@@ -86,11 +86,11 @@ impl Ipv4Header {
         Ok((header, payload))
     }
 
-    /// Appends the header of a packet with `payload_len` octets behind it, unfragmentable,
+    /// Appends the header of a packet with `payload_len` bytes behind it, unfragmentable,
     /// time to live 64.
     ///
     /// # Errors
-    /// [`DecodeError::Invalid`] when the packet would be longer than 65,535 octets.
+    /// [`DecodeError::Invalid`] when the packet would be longer than 65,535 bytes.
     pub fn encode(&self, payload_len: usize, buf: &mut Vec<u8>) -> Result<(), DecodeError> {
         let total_len = u16::try_from(payload_len + Self::LEN)
             .map_err(|_| DecodeError::invalid("total length", payload_len as u64))?;

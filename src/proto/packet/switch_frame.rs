@@ -175,7 +175,7 @@ mod tests {
         let mut payload = vec![0x42, 0x42, 3, 0, 0, version, version, flags];
         payload.resize(8 + 26, 0);
         payload.extend([20, 0, 2, 0, 15, 0]);
-        // Age stands in front of the times above.
+        // The message age precedes the times above.
         payload.drain(8..10);
         frame(39, &payload)
     }

@@ -20,12 +20,12 @@ pub struct Datagram<'a> {
 }
 
 impl<'a> Datagram<'a> {
-    /// Octets of the header.
+    /// Bytes of the header.
     pub const HEADER_LEN: usize = 8;
 
     /// Decodes a datagram out of the payload of an IPv4 packet between `source` and `destination`.
     ///
-    /// `verify` says whether the checksum is to be looked at: a sender's kernel may have left it
+    /// `verify` enables the checksum test: a sender's kernel may have left it
     /// to a network card that the packet never reached. A sum of 0 means that there is none.
     ///
     /// # Errors
@@ -62,7 +62,7 @@ impl<'a> Datagram<'a> {
     /// Appends the datagram, header first and with its checksum, to `buf`.
     ///
     /// # Errors
-    /// [`DecodeError::Invalid`] when it would be longer than 65,535 octets.
+    /// [`DecodeError::Invalid`] when it would be longer than 65,535 bytes.
     pub fn encode(&self, buf: &mut Vec<u8>) -> Result<(), DecodeError> {
         let len = self.payload.len() + Self::HEADER_LEN;
         let len_field =

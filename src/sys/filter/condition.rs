@@ -6,14 +6,14 @@
 use super::{FilterInstruction, FilterProgram, ProgramError, ancillary, code, ret};
 use wireboot_proto::packet::ethernet::MacAddress;
 
-/// How many octets a [`Load`] takes.
+/// The size of a [`Load`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
-    /// One octet.
+    /// One byte.
     Byte,
-    /// Two octets in network order.
+    /// Two bytes in network order.
     Half,
-    /// Four octets in network order.
+    /// Four bytes in network order.
     Word,
 }
 
@@ -27,23 +27,23 @@ impl Size {
     }
 }
 
-/// Where a value comes from.
+/// The source of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Load {
-    /// From the frame, `offset` octets behind its beginning.
+    /// From the frame, `offset` bytes behind its beginning.
     Frame {
-        /// Octets to take.
+        /// Bytes to take.
         size: Size,
-        /// Octets behind the beginning of the frame.
+        /// Bytes behind the beginning of the frame.
         offset: u32,
     },
     /// From behind an IPv4 header, however many options it has.
     BehindIpv4 {
-        /// Octets to take.
+        /// Bytes to take.
         size: Size,
         /// Where the IPv4 header begins in the frame.
         header: u32,
-        /// Octets behind the header's end.
+        /// Bytes behind the header's end.
         offset: u32,
     },
     /// The length of the frame on the wire.
@@ -82,7 +82,7 @@ impl Condition {
         Self::Equal(load, u32::MAX, number)
     }
 
-    /// The six octets at `offset`, as `load` reaches them, are this address. The last four are looked
+    /// The six bytes at `offset`, as `load` reaches them, are this address. The last four are looked
     /// at first, as libpcap does.
     pub fn is_mac(load: impl Fn(Size, u32) -> Load, offset: u32, address: MacAddress) -> Self {
         let MacAddress([a, b, c, d, e, f]) = address;
@@ -110,7 +110,7 @@ impl Condition {
         Self::Not(Box::new(self))
     }
 
-    /// Generates the program that keeps `snap_len` octets (1 or more) of frames for which the
+    /// Generates the program that keeps `snap_len` bytes (1 or more) of frames for which the
     /// condition holds.
     ///
     /// # Errors

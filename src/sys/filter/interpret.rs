@@ -7,9 +7,9 @@ use wireboot_proto::packet::ethernet::VlanTag;
 /// A frame as a program sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct FilterInput<'a> {
-    /// The octets at hand; loads beyond them reject the frame.
+    /// The bytes at hand; loads beyond them reject the frame.
     pub octets: &'a [u8],
-    /// Octets that the frame had on the wire.
+    /// Bytes that the frame had on the wire.
     pub original_len: u32,
     /// The tag that the kernel took out of `octets`.
     pub vlan: Option<VlanTag>,
@@ -20,7 +20,7 @@ pub struct FilterInput<'a> {
 }
 
 impl<'a> FilterInput<'a> {
-    /// Takes octets that are the whole frame.
+    /// Takes bytes that are the whole frame.
     pub fn new(octets: &'a [u8]) -> Self {
         Self {
             octets,
@@ -57,7 +57,7 @@ impl<'a> FilterInput<'a> {
 }
 
 impl FilterProgram {
-    /// Runs the program over `packet`; returns how many octets are to be kept, 0 to reject it.
+    /// Runs the program on `packet`; returns the number of bytes to capture, 0 to reject it.
     pub fn run_with(&self, packet: &FilterInput<'_>) -> u32 {
         self.interpret(packet).unwrap_or(0)
     }

@@ -20,7 +20,7 @@ pub use interpret::FilterInput;
 pub use ready::dhcp_replies;
 pub use text::TextError;
 
-/// Octets of a frame that an accepting program asks for: more than any frame has.
+/// Bytes of a frame that an accepting program asks for: more than any frame has.
 pub const WHOLE_FRAME: u32 = 262_144;
 
 /// One instruction, laid out as the kernel's `struct sock_filter`.
@@ -86,7 +86,7 @@ pub mod code {
     pub const TXA: u16 = 0x80;
 }
 
-/// Offsets at which Linux answers absolute loads with facts that are not in the frame.
+/// Offsets at which Linux answers absolute loads with metadata (`SKF_AD_*` in linux/filter.h).
 pub mod ancillary {
     /// Where they begin (`SKF_AD_OFF`).
     pub const OFFSET: u32 = 0xffff_f000;
@@ -113,7 +113,7 @@ pub mod ancillary {
     ];
 }
 
-/// Why a program is not one.
+/// A violated rule of filter programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProgramError {
     /// Its length is not within 1 to 4096.
@@ -182,14 +182,14 @@ impl FilterProgram {
         &self.instructions
     }
 
-    /// Runs the program over a frame that has nothing but its octets; returns how many of them
+    /// Runs the program over a frame that has nothing but its bytes; returns how many of them
     /// are to be kept, 0 to reject it.
     pub fn run(&self, frame: &[u8]) -> u32 {
         self.run_with(&FilterInput::new(frame))
     }
 }
 
-/// Returns from the program, keeping `len` octets.
+/// Returns from the program, keeping `len` bytes.
 const fn ret(len: u32) -> FilterInstruction {
     FilterInstruction {
         code: code::RET | code::K,

@@ -44,7 +44,7 @@ fn is_dhcp_reply(xid: Option<u32>, chaddr: Option<MacAddress>) -> Condition {
     untagged().and(condition)
 }
 
-/// Passes ARP that is about `address`: sent by who says to have it, or asking for it.
+/// Passes ARP about `address`: sent by a claimed owner, or asking for it.
 pub fn arp_about(address: Ipv4Addr) -> FilterProgram {
     program(&is_arp_about(address))
 }
@@ -62,7 +62,7 @@ fn is_arp_about(address: Ipv4Addr) -> Condition {
 }
 
 /// Passes what clients broadcast to DHCP servers: only DISCOVERs, or only what is none, which is
-/// REQUESTs and a rare DECLINE or INFORM. One octet is kept, for counting.
+/// REQUESTs and a rare DECLINE or INFORM. One byte is kept, for counting.
 ///
 /// DISCOVERs are known by their message type (option 53) in front, where clients have it.
 pub fn dhcp_requests(are_discovers: bool) -> FilterProgram {
@@ -84,7 +84,7 @@ pub fn dhcp_requests(are_discovers: bool) -> FilterProgram {
         .unwrap_or_else(|_| FilterProgram::nothing())
 }
 
-/// Passes what switches say to the groups of their own protocols: the spanning tree, LACP, 802.1X,
+/// Passes frames of switches to the multicast addresses of their protocols: STP, LACP, 802.1X,
 /// LLDP and PVST+.
 pub fn from_switch() -> FilterProgram {
     let groups = switch_frame::GROUPS.into_iter();
@@ -148,7 +148,7 @@ mod tests {
     const XID: u32 = 0x1234_5678;
     const CHADDR: MacAddress = MacAddress([0x52, 0x54, 0, 1, 2, 3]);
 
-    /// The octets up to `chaddr` of a DHCP reply, broadcast by 192.0.2.1.
+    /// The bytes up to `chaddr` of a DHCP reply, broadcast by 192.0.2.1.
     fn reply(ip_options: &[u8]) -> Vec<u8> {
         let mut frame = vec![0xff; 6];
         frame.extend([0x52, 0x54, 0, 9, 9, 9, 0x08, 0x00]);

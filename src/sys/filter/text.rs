@@ -94,7 +94,7 @@ fn describe(at: usize, instruction: FilterInstruction) -> (&'static str, String)
     }
 }
 
-/// Why a text is not a program.
+/// A syntax error in a program's text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TextError {
     /// The first line is not the number of the lines that follow it.
@@ -108,7 +108,7 @@ pub enum TextError {
     Line {
         /// Its number, from 1.
         line: usize,
-        /// What it says.
+        /// Its text.
         text: String,
     },
     /// The instructions are no program.

@@ -1,4 +1,4 @@
-//! What the kernel says about a frame beside its octets.
+//! The kernel's metadata of a frame.
 
 #![forbid(unsafe_code)]
 
@@ -8,7 +8,7 @@ use crate::sys::filter::FilterInput;
 use wireboot_proto::packet::ethernet::VlanTag;
 use wireboot_proto::time::Timestamp;
 
-/// To whom a frame was addressed.
+/// The packet type: whom a frame was addressed to (`sll_pkttype`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PacketType {
     /// To this interface.
@@ -48,14 +48,14 @@ impl PacketType {
     }
 }
 
-/// What the kernel says about a frame beside its octets.
+/// The kernel's metadata of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metadata {
-    /// Octets that the frame had on the wire, the tag in `vlan` not counted.
+    /// Bytes that the frame had on the wire, the tag in `vlan` not counted.
     pub original_len: u32,
     /// When it arrived by the kernel's wall clock.
     pub timestamp: Timestamp,
-    /// The outermost tag, which the kernel took out of the octets.
+    /// The outermost tag, which the kernel took out of the bytes.
     pub vlan: Option<VlanTag>,
     /// False when the sender is this machine and its NIC has yet to fill in the checksum, so
     /// that it must not be verified.

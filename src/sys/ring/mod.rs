@@ -61,7 +61,7 @@
 //!     // Every batch is used up and dropped before the next wait.
 //!     while let Some(mut batch) = ring.next_batch() {
 //!         while let Some(frame) = batch.next() {
-//!             numbers.extend(frame.octets().get(14));
+//!             numbers.extend(frame.bytes().get(14));
 //!         }
 //!     }
 //! }
@@ -92,18 +92,18 @@ use walk::Walk;
 use wireboot_proto::packet::ethernet::VlanTag;
 use wireboot_proto::time::Timestamp;
 
-/// How frames are handed over.
+/// The ring's version, which decides how the kernel hands frames over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
-    /// Each in a slot of its own, at once. A frame longer than `slot_len` less about 80 octets
+    /// Each in a slot of its own, at once. A frame longer than `slot_len` less about 80 bytes
     /// is cut off.
     V2 {
-        /// Octets of a slot: a multiple of 16 that divides the page size, or a multiple of it.
+        /// Bytes of a slot: a multiple of 16 that divides the page size, or a multiple of it.
         slot_len: u32,
     },
     /// In blocks.
     V3 {
-        /// Octets of a block: a multiple of the page size.
+        /// Bytes of a block: a multiple of the page size.
         block_len: u32,
         /// A block that is not full is handed over after this time, 1 ms or more.
         retire_time: Duration,
@@ -113,9 +113,9 @@ pub enum Version {
 /// The shape of a ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
-    /// How frames are handed over.
+    /// The ring's version, which decides how the kernel hands frames over.
     pub version: Version,
-    /// Memory for all of them, in octets; rounded down to whole slots or blocks, at least one.
+    /// Memory for all of them, in bytes; rounded down to whole slots or blocks, at least one.
     pub memory: u32,
 }
 
@@ -271,9 +271,6 @@ impl Ring {
     }
 
     /// Returns the kernel's counters since the ring was opened.
-    ///
-    /// # Errors
-    /// What the kernel says.
     pub fn statistics(&mut self) -> Result<Statistics, SyscallError> {
         self.statistics += self.socket.statistics()?;
         Ok(self.statistics)
@@ -299,19 +296,19 @@ pub struct RingFrame<'a> {
 }
 
 impl RingFrame<'_> {
-    /// Returns the octets, cut off when they did not fit.
+    /// Returns the bytes, cut off when they did not fit.
     #[inline(always)]
     pub const fn octets(&self) -> &[u8] {
         self.octets
     }
 
-    /// Returns all that the kernel says beside the octets.
+    /// Returns the kernel's metadata of the frame.
     #[inline(always)]
     pub const fn metadata(&self) -> Metadata {
         self.metadata
     }
 
-    /// Returns how many octets the frame had on the wire.
+    /// Returns how many bytes the frame had on the wire.
     #[inline(always)]
     pub const fn original_len(&self) -> u32 {
         self.metadata.original_len
@@ -323,7 +320,7 @@ impl RingFrame<'_> {
         self.metadata.timestamp
     }
 
-    /// Returns the outermost tag, which the kernel took out of the octets.
+    /// Returns the outermost tag, which the kernel took out of the bytes.
     #[inline(always)]
     pub const fn vlan(&self) -> Option<VlanTag> {
         self.metadata.vlan

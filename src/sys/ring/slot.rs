@@ -1,4 +1,4 @@
-//! The headers in front of frames in a ring: octets → [`Slot`], by checked reads only.
+//! The headers before frames in a ring: bytes → [`Slot`], by checked reads only.
 //!
 //! Offsets and lengths come from memory that someone else writes. They are believed only as far
 //! as they stay within the slot (V2) or block (V3).
@@ -26,25 +26,25 @@ pub(super) struct Slot<'a> {
     pub(super) next_offset: usize,
 }
 
-/// What a block says about its frames.
+/// The header of a V3 block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Block {
-    /// How many there are.
+    /// Number of frames.
     pub(super) frames: u32,
-    /// Where the first header stands.
+    /// Offset of the first frame's header.
     pub(super) first_at: usize,
 }
 
-/// Where the status word stands in a V2 slot.
+/// Offset of the status word in a V2 slot.
 pub(super) const V2_STATUS_AT: usize = offset_of!(tpacket2_hdr, tp_status);
-/// Where it stands in a V3 block.
+/// Offset of the status word in a V3 block.
 pub(super) const V3_STATUS_AT: usize =
     offset_of!(tpacket_block_desc, hdr) + offset_of!(tpacket_hdr_v1, block_status);
 
 const V2_LINK_AT: usize = size_of::<tpacket2_hdr>().next_multiple_of(libc::TPACKET_ALIGNMENT);
 const V3_LINK_AT: usize = size_of::<tpacket3_hdr>().next_multiple_of(libc::TPACKET_ALIGNMENT);
 
-/// Octets of a V2 header behind its status word.
+/// Bytes of a V2 header behind its status word.
 const V2_LEN: usize = libc::TPACKET2_HDRLEN - size_of::<u32>();
 
 /// Reads the header of a V2 slot; none when it points outside of the slot.
@@ -65,7 +65,7 @@ pub(super) fn v2<'a>(unit: &Unit<'a>) -> Option<Slot<'a>> {
     slot(unit, 0, mac, libc::TPACKET2_HDRLEN, len, metadata, 0)
 }
 
-/// Reads the header of the frame `at` octets behind the beginning of a V3 block; none when it
+/// Reads the header of the frame `at` bytes behind the beginning of a V3 block; none when it
 /// points outside of the block.
 #[inline(always)]
 pub(super) fn v3<'a>(unit: &Unit<'a>, at: usize) -> Option<Slot<'a>> {
@@ -96,11 +96,11 @@ pub(super) fn block(unit: &Unit<'_>) -> Option<Block> {
     })
 }
 
-/// Where the number of frames in a block stands, and behind it the place of the first.
+/// Offset of the number of frames in a block, which the offset of the first follows.
 const BLOCK_COUNTS_AT: usize =
     offset_of!(tpacket_block_desc, hdr) + offset_of!(tpacket_hdr_v1, num_pkts);
 
-/// `N` octets of a kernel structure, its numbers in native octet order.
+/// `N` bytes of a kernel structure, its numbers in native byte order.
 struct KernelStruct<'a, const N: usize>(&'a [u8; N]);
 
 // These run for every frame of a flood, and only where they are inlined are all the checks of
@@ -133,8 +133,8 @@ impl<'a, const N: usize> KernelStruct<'a, N> {
     }
 }
 
-/// Returns the slot whose octets stand `mac` behind its header at `at`, which has `header_len`
-/// octets, if they are within the unit.
+/// Returns the slot whose bytes stand `mac` behind its header at `at`, which has `header_len`
+/// bytes, if they are within the unit.
 #[inline(always)]
 fn slot<'a>(
     unit: &Unit<'a>,

@@ -1,4 +1,4 @@
-//! The fields of a capture file, in whose octet order they stand.
+//! The fields of a capture file, in whose byte order they stand.
 
 use super::super::pcapng::OPT_ENDOFOPT;
 use crate::reader::{DecodeError, Reader};
@@ -39,7 +39,7 @@ impl<'a> OrderedReader<'a> {
         self.array(field).map(u64::from_be_bytes)
     }
 
-    /// Takes the octets of a number, the most significant first.
+    /// Takes the bytes of a number, the most significant first.
     fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
         let mut octets = self.reader.array(field)?;
         if !self.is_big_endian {

@@ -1,4 +1,4 @@
-//! What is asked of the kernel, as messages of rtnetlink.
+//! Requests to the kernel, as rtnetlink messages.
 
 use super::{
     AF_INET, Address, IFF_UP, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MTU, InstalledRoute,
@@ -15,7 +15,7 @@ const IFLA_LINK: u16 = 5;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_VLAN_ID: u16 = 1;
 
-/// What the kernel is asked to do or to tell.
+/// A request to rtnetlink: a change, or a dump of objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NetlinkRequest {
     /// Describe every link.
@@ -35,7 +35,7 @@ pub enum NetlinkRequest {
     SetMtu {
         /// The link's number.
         index: u32,
-        /// The size, octets.
+        /// The size, bytes.
         mtu_octets: u32,
     },
     /// Make a link that carries the frames of one VLAN of another.

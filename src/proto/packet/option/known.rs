@@ -1,8 +1,8 @@
-//! The options by name, and what the octets of each mean: for people, for programs, and for lists
+//! The options by name, and what the bytes of each mean: for people, for programs, and for lists
 //! of options that people write.
 //!
 //! Names are those that configurations of DHCP servers and clients use. An option that is not here
-//! has the name `option-N` and octets for a value.
+//! has the name `option-N` and bytes for a value.
 
 use crate::prelude::*;
 use core::fmt;
@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 use super::{ClasslessRoute, Options, text};
 use crate::text::safe::Safe;
 
-/// How the octets of an option are read.
+/// How the bytes of an option are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ValueForm {
     /// One address.
@@ -21,13 +21,13 @@ enum ValueForm {
     /// Addresses in a row.
     Addresses,
     Text,
-    /// A number of one, two or four octets.
+    /// A number of one, two or four bytes.
     Number,
-    /// Numbers of one octet.
+    /// Numbers of one byte.
     Codes,
     /// 0 or 1.
     Flag,
-    /// What stands there counts, not its value.
+    /// Present or not; the value does not matter.
     Presence,
     /// Destinations with their routers (RFC 3442).
     Routes,
@@ -144,7 +144,7 @@ pub fn parse_code(text: &str) -> Option<u8> {
         .filter(|code| (1..=254).contains(code))
 }
 
-/// What an option says.
+/// The decoded value of an option.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OptionValue {
     /// One address.
@@ -170,7 +170,7 @@ pub enum OptionValue {
 }
 
 impl OptionValue {
-    /// Reads the octets of an option.
+    /// Reads the bytes of an option.
     pub fn read(code: u8, octets: &[u8]) -> Self {
         let form = find(code).map_or(Octets, |known| known.2);
         Self::of_form(form, code, octets).unwrap_or_else(|| Self::Octets(octets.to_vec()))
@@ -283,7 +283,7 @@ struct SubOption {
     hex: String,
 }
 
-/// Returns octets as pairs of hexadecimal digits.
+/// Returns bytes as pairs of hexadecimal digits.
 pub fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
@@ -302,7 +302,7 @@ pub fn parse_hex(text: &str) -> Option<Vec<u8>> {
     Some(octets)
 }
 
-/// Returns the octet that two hexadecimal digits stand for.
+/// Returns the byte of two hexadecimal digits.
 pub fn hex_octet(high: u8, low: u8) -> Option<u8> {
     let digit = |octet: u8| char::from(octet).to_digit(16);
     u8::try_from(digit(high)? << 4 | digit(low)?).ok()
