@@ -235,7 +235,7 @@ mod tests {
             (place("", &kernel(), None).map(drop), "/proc/iomem"),
             (place(IOMEM, &kernel(), Some(1 << 40)).map(drop), "initrd"),
             (head(&placement, &told(&bad)).map(drop), "/sys/firmware/fdt"),
-            (head(&placement, &file).map(drop), "magic is"),
+            (head(&placement, &file).map(drop), "invalid magic"),
         ] {
             let error = result.unwrap_err();
             assert_eq!(error.exit_code(), 9);

@@ -14,7 +14,7 @@ pub enum DecodeError {
         left: usize,
     },
     /// `field` has a value that its specification does not allow here.
-    #[error("{field} is {value}, which does not fit here")]
+    #[error("invalid {field} {value}")]
     Invalid {
         /// The field's name in its specification.
         field: &'static str,

@@ -9,31 +9,6 @@ use wireboot_proto::packet::option::code;
 use wireboot_proto::packet::option::known::{self, OptionValue};
 use wireboot_proto::text::validation;
 
-/// Names that udhcpc gives to options that need no more than their words.
-const UDHCPC: &[(u8, &str)] = &[
-    (2, "timezone"),
-    (4, "timesrv"),
-    (5, "namesrv"),
-    (7, "logsrv"),
-    (8, "cookiesrv"),
-    (9, "lprsrv"),
-    (13, "bootsize"),
-    (16, "swapsrv"),
-    (17, "rootpath"),
-    (23, "ipttl"),
-    (40, "nisdomain"),
-    (41, "nissrv"),
-    (42, "ntpsrv"),
-    (44, "wins"),
-    (56, "message"),
-    (100, "tzstr"),
-    (101, "tzdbstr"),
-    (209, "pxeconffile"),
-    (210, "pathprefix"),
-    (211, "reboottime"),
-    (252, "wpad"),
-];
-
 /// Options whose text is a name.
 const NAMES: [u8; 4] = [
     code::HOST_NAME,
@@ -130,12 +105,13 @@ impl Variables {
                 self.dropped.push(code);
                 continue;
             }
-            if let Some((_, name)) = UDHCPC.iter().find(|(known, _)| *known == code) {
+            if let Some(name) = known::udhcpc_name(code) {
                 self.set(code, name, words.clone());
             }
-            match known::is_known(code) {
-                true => self.set(code, &dhcpcd_name(code), words),
-                false => self.set(code, &format!("opt{code}"), words),
+            if known::is_known(code) {
+                self.set(code, &dhcpcd_name(code), words);
+            } else {
+                self.set(code, &format!("opt{code}"), words);
             }
         }
         for (name, value) in [
