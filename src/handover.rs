@@ -24,7 +24,7 @@ use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::packet::ipv4::netmask;
 use wireboot_proto::packet::option::code;
-use wireboot_proto::text::grammar;
+use wireboot_proto::text::validation;
 
 const RESOLV_CONF: &str = "etc/resolv.conf";
 const BEGIN: &str = "# wireboot: from here";
@@ -241,12 +241,12 @@ fn net_conf(interface: &str, lease: &Lease, uptime_seconds: u64) -> String {
         ("IPV4DNS1", address(dns.next())),
         ("HOSTNAME", text(&lease.host_name)),
         ("DNSDOMAIN", text(&lease.domain)),
-        ("NISDOMAIN", option(NIS_DOMAIN, grammar::is_domain)),
+        ("NISDOMAIN", option(NIS_DOMAIN, validation::is_host_name)),
         (
             "ROOTSERVER",
             address(lease.next_server.or(Some(lease.server))),
         ),
-        ("ROOTPATH", option(code::ROOT_PATH, grammar::is_path)),
+        ("ROOTPATH", option(code::ROOT_PATH, validation::is_path)),
         ("filename", text(&lease.boot_file)),
         ("UPTIME", uptime_seconds.to_string()),
         ("DHCPLEASETIME", lease_time.to_string()),

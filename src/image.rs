@@ -1,7 +1,7 @@
 //! From the files of a plan to what kexec takes: one kernel, one initrd, one command line.
 //!
 //! A unified kernel image is taken apart and a packed kernel unpacked, since the kernel's own
-//! loader knows neither; initrds are laid one behind the other, each at a multiple of four octets,
+//! loader knows neither; initrds are laid one behind the other, each at a multiple of four bytes,
 //! and plain files are wrapped into archives. What comes out is sealed, and made of sealed files
 //! that have been verified.
 
@@ -28,17 +28,17 @@ use crate::sys::memfd::{Memfd, SealedFile};
 use crate::unpack;
 use wireboot_proto::boot::{BootPlan, HEAD_LEN, PlanPart};
 use wireboot_proto::format::cpio;
-use wireboot_proto::format::kernel_image::{Kind, classify, command_line_limit};
+use wireboot_proto::format::kernel_image::{KernelFormat, classify, command_line_limit};
 use wireboot_proto::format::uki::{Packing, Uki, Zboot};
 use wireboot_proto::reader::DecodeError;
 use wireboot_proto::text::url::Url;
 
 use segments::Segments;
 
-/// The longest kernel that is unpacked, in octets.
+/// The longest kernel that is unpacked, in bytes.
 const MAX_KERNEL_LEN: u64 = 1 << 30;
 
-/// What is handed to kexec.
+/// The files and command line for kexec.
 #[derive(Debug)]
 pub struct Image {
     /// The kernel.
@@ -74,10 +74,11 @@ impl Image {
         let initrds = initrds?;
         let device_tree = plan.loaded_device_tree().filter(|_| TAKES_SEGMENTS);
         let device_tree = device_tree.map(fetched).transpose()?;
-        // What the plan says goes over what is built in.
-        let own = match plan.command_line.is_empty() {
-            true => std::mem::take(&mut parts.command_line),
-            false => plan.command_line.clone(),
+        // A command line of the plan replaces the built-in one.
+        let own = if plan.command_line.is_empty() {
+            std::mem::take(&mut parts.command_line)
+        } else {
+            plan.command_line.clone()
         };
         let command_line = plan.with_append(&own);
         let head = head_of(&parts.kernel)?;
@@ -85,7 +86,7 @@ impl Image {
             && command_line.len() > limit
         {
             let what = format!(
-                "its command line has {} octets, and this kernel takes {limit}",
+                "its command line has {} bytes, and this kernel accepts at most {limit}",
                 command_line.len()
             );
             return Err(not_bootable(&plan.kernel.url, &what));
@@ -98,7 +99,7 @@ impl Image {
         })
     }
 
-    /// Takes the hash of each part, and puts it into the TPM if there is one.
+    /// Hashes each part, and extends the TPM's PCRs if there is a TPM.
     ///
     /// # Errors
     /// [`Error::System`] when a part cannot be read back.
@@ -170,7 +171,7 @@ struct Parts {
 impl Parts {
     fn of_kernel(url: &Url, file: Rc<SealedFile>) -> Result<Self, Error> {
         let head = head_of(&file)?;
-        if classify(&head) == Kind::Uki
+        if classify(&head) == KernelFormat::Uki
             && let Some(uki) =
                 Uki::decode(&head, len_of(&file)?).map_err(|error| damaged(url, error))?
         {
@@ -218,7 +219,7 @@ impl Parts {
 /// Returns the kernel in a file that is one, packed or not.
 fn bare(url: &Url, file: Rc<SealedFile>) -> Result<Rc<SealedFile>, Error> {
     let head = head_of(&file)?;
-    if classify(&head) == Kind::Linux {
+    if classify(&head) == KernelFormat::Linux {
         return Ok(file);
     }
     let len = len_of(&file)?;
@@ -230,7 +231,7 @@ fn bare(url: &Url, file: Rc<SealedFile>) -> Result<Rc<SealedFile>, Error> {
     };
     if let Some((range, packing)) = packed {
         let unpacked = unpack(url, &file, range, packing, create("kernel")?)?;
-        if classify(&head_of(&unpacked)?) == Kind::Linux {
+        if classify(&head_of(&unpacked)?) == KernelFormat::Linux {
             return Ok(Rc::new(unpacked));
         }
     }

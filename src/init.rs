@@ -21,7 +21,7 @@ use crate::config::{Config, OnFailure};
 use crate::error::Error;
 use crate::link;
 use crate::sys;
-use crate::sys::machine::{self, End};
+use crate::sys::machine::{self, PowerAction};
 use supervisor::Supervisor;
 use wireboot_proto::time::{Backoff, Random, Seconds};
 
@@ -73,7 +73,7 @@ pub fn run() -> ! {
 ///
 /// # Errors
 /// How the machine is to end.
-fn attempt(supervisor: &Supervisor, config: &Config, pause: Duration) -> Result<(), End> {
+fn attempt(supervisor: &Supervisor, config: &Config, pause: Duration) -> Result<(), PowerAction> {
     match supervisor.run(&mut boot())?.as_str() {
         "exit code 0" => log::info!("the boot stopped where wireboot.stop-after says"),
         why => log::error!("the machine could not be booted: {why}"),
@@ -81,8 +81,8 @@ fn attempt(supervisor: &Supervisor, config: &Config, pause: Duration) -> Result<
     match config.boot.on_failure {
         OnFailure::Retry => {}
         OnFailure::Shell => shell(supervisor)?,
-        OnFailure::Reboot => return Err(End::Restart),
-        OnFailure::PowerOff => return Err(End::PowerOff),
+        OnFailure::Reboot => return Err(PowerAction::Restart),
+        OnFailure::PowerOff => return Err(PowerAction::PowerOff),
     }
     log::info!("trying again in {:.0} s", Seconds(pause));
     supervisor.pause(pause)
@@ -121,7 +121,7 @@ fn boot() -> Command {
 ///
 /// # Errors
 /// How the machine is to end.
-fn shell(supervisor: &Supervisor) -> Result<(), End> {
+fn shell(supervisor: &Supervisor) -> Result<(), PowerAction> {
     let path = ["/bin/sh", "/bin/busybox"]
         .into_iter()
         .find(|path| Path::new(path).exists());

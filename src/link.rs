@@ -1,5 +1,5 @@
 //! Network interfaces: finds those to boot from, raises them, waits for their carrier, and gives
-//! the winner what its lease says.
+//! the chosen one from its lease.
 //!
 //! Every change is remembered with its inverse, so that [`Link::restore`] leaves the machine as
 //! it was found.
@@ -22,7 +22,7 @@ use crate::config::LinkConfig;
 use crate::error::Error;
 use crate::sys::netlink::RouteSocket;
 use crate::sys::{self, SyscallError};
-use wireboot_proto::netlink::route::{LinkInfo, Request};
+use wireboot_proto::netlink::route::{LinkInfo, NetlinkRequest};
 use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::time::Seconds;
 
@@ -100,7 +100,7 @@ pub fn find(config: &LinkConfig) -> Result<Found, Error> {
     let deadline = sys::now() + config.timeout;
     let mut watch = Watch::open()?;
     let mut present = BTreeMap::new();
-    let mut vlan = vlan::Wanted::new(config);
+    let mut vlan = vlan::RequestedVlan::new(config);
     let mut is_told = false;
     loop {
         while let Some(change) = watch.next_change()? {
@@ -189,9 +189,6 @@ fn wait(links: &[Link], watch: &mut Watch, timeout: Duration) -> Result<usize, E
 }
 
 /// Switches the loopback interface on, as a machine without any other init has to.
-///
-/// # Errors
-/// [`Error::System`] when the kernel refuses.
 pub fn raise_loopback() -> Result<(), Error> {
     let mut socket = open_socket()?;
     // The kernel makes it first in every namespace, under this number.
@@ -201,7 +198,7 @@ pub fn raise_loopback() -> Result<(), Error> {
     })
 }
 
-/// Returns whether the interface has an IPv4 address; true when the kernel does not say.
+/// Returns whether the interface has an IPv4 address; true when that cannot be read.
 pub fn has_address(interface: &str) -> bool {
     let Ok(index) = if_nametoindex(interface) else {
         return false;
@@ -223,7 +220,7 @@ impl Link {
 
     /// Takes back everything that was set on the interface, and lowers it if it was raised here.
     ///
-    /// What cannot be taken back – the interface may be gone – is logged.
+    /// Failures – the interface may be gone – are logged.
     pub fn restore(&self) {
         self.undo(To::Found, true);
     }
@@ -291,7 +288,7 @@ impl Link {
 }
 
 fn set_up(socket: &mut RouteSocket, index: u32, up: bool) -> Result<(), SyscallError> {
-    socket.change(&Request::SetUp { index, up })
+    socket.change(&NetlinkRequest::SetUp { index, up })
 }
 
 fn open_socket() -> Result<RouteSocket, Error> {

@@ -1,9 +1,9 @@
-//! Measures what is about to be started: the SHA-256 of each part, told to people and put into the
-//! TPM, if the machine has one, before the kernel is loaded.
+//! Measures what is about to be started: the SHA-256 of each part is logged, and extended into the
+//! TPM, if there is one, before the kernel is loaded.
 //!
 //! The registers are those that GRUB uses, since this program stands where GRUB would: 9 for the
 //! files, as kexec takes them (a packed kernel unpacked, all initrds in one), 8 for the command
-//! line, without a zero octet behind it. So the register of a single file is the hash of nothing
+//! line, without a zero byte behind it. So the register of a single file is the hash of nothing
 //! (zeros) and the file's: anybody can compute what it must be.
 
 #![forbid(unsafe_code)]
@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256 as Hasher};
 
 use crate::error::{Cause, Error};
 use crate::sys::SyscallError;
+use crate::sys::firmware::Tpm;
 use crate::sys::memfd::SealedFile;
-use crate::sys::tpm::Tpm;
 use wireboot_proto::format::tpm;
 use wireboot_proto::text::url::Sha256;
 
@@ -55,9 +55,9 @@ pub fn parts<'a>(
         log::info!("{part}: SHA-256 {sha256}");
     }
     match extend(&parts) {
-        Ok(true) => log::info!("the TPM has them in PCR {FILES_PCR} and {COMMAND_LINE_PCR}"),
-        Ok(false) => log::debug!("there is no TPM to measure into"),
-        Err(error) => log::warn!("the TPM did not take the measurements: {error}"),
+        Ok(true) => log::info!("extended into PCR {FILES_PCR} and {COMMAND_LINE_PCR} of the TPM"),
+        Ok(false) => log::debug!("no TPM, measurements only logged"),
+        Err(error) => log::warn!("cannot extend the TPM: {error}"),
     }
     Ok(parts)
 }
@@ -70,7 +70,7 @@ fn extend(parts: &[Measurement]) -> Result<bool, Cause> {
     let mut send = |command: &[u8]| device.transmit(command, tpm::MAX_RESPONSE_LEN);
     let (banks, unknown) = tpm::decode_banks(&send(&tpm::encode_get_banks())?)?;
     if unknown > 0 {
-        log::warn!("{unknown} banks of the TPM are of algorithms not known here, and left as are");
+        log::warn!("{unknown} PCR banks of the TPM are not extended: unsupported hash algorithm");
     }
     for Measurement { pcr, sha256, .. } in parts {
         tpm::decode_done(&send(&tpm::encode_extend(*pcr, &banks, &sha256.0))?)?;

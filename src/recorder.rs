@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::sys;
 use crate::sys::file::{self, EVERYBODY, Target};
 use crate::sys::packet::Metadata;
-use wireboot_proto::format::pcapng::{self, Counters, Direction, Packet};
+use wireboot_proto::format::pcapng::{self, FrameDirection, FrameRecord, InterfaceStatistics};
 use wireboot_proto::packet::ethernet::VlanTag;
 use wireboot_proto::time::Timestamp;
 
@@ -29,12 +29,12 @@ static RECORDER: Mutex<Recorder> = Mutex::new(Recorder::new());
 /// Keeps a frame that `interface` has received.
 pub fn received(interface: &str, octets: &[u8], metadata: &Metadata) {
     let (time, tag) = (metadata.timestamp, metadata.vlan);
-    with(|recorder| recorder.push(interface, Direction::Inbound, time, tag, octets));
+    with(|recorder| recorder.push(interface, FrameDirection::Inbound, time, tag, octets));
 }
 
 /// Keeps a frame that `interface` sends.
 pub fn sent(interface: &str, octets: &[u8]) {
-    with(|recorder| recorder.push(interface, Direction::Outbound, now(), None, octets));
+    with(|recorder| recorder.push(interface, FrameDirection::Outbound, now(), None, octets));
 }
 
 /// Writes the frames to `file`; without one, to [`DEFAULT_FILE`] if `result` is a failure.
@@ -77,8 +77,8 @@ fn now() -> Timestamp {
 /// The last frames of a boot.
 #[derive(Debug)]
 struct Recorder {
-    interfaces: Vec<(String, Counters)>,
-    frames: VecDeque<(Packet, Vec<u8>)>,
+    interfaces: Vec<(String, InterfaceStatistics)>,
+    frames: VecDeque<(FrameRecord, Vec<u8>)>,
     octets: usize,
 }
 
@@ -100,7 +100,7 @@ impl Recorder {
     fn push(
         &mut self,
         interface: &str,
-        direction: Direction,
+        direction: FrameDirection,
         timestamp: Timestamp,
         tag: Option<VlanTag>,
         octets: &[u8],
@@ -113,7 +113,7 @@ impl Recorder {
             Some(index) => index,
             None => {
                 self.interfaces
-                    .push((interface.to_owned(), Counters::default()));
+                    .push((interface.to_owned(), InterfaceStatistics::default()));
                 self.interfaces.len() - 1
             }
         };
@@ -121,7 +121,7 @@ impl Recorder {
             counters.accepted += 1;
             counters.delivered += 1;
         }
-        let packet = Packet {
+        let packet = FrameRecord {
             interface: u32::try_from(index).unwrap_or(u32::MAX),
             timestamp,
             original_len: u32::try_from(octets.len()).unwrap_or(u32::MAX),
@@ -176,7 +176,7 @@ mod tests {
         for number in 0..1_000_u32 {
             let name = if number % 2 == 0 { "eth0" } else { "eth1" };
             let time = Timestamp::new(number.into(), 0);
-            recorder.push(name, Direction::Inbound, time, None, &[7; 1_000]);
+            recorder.push(name, FrameDirection::Inbound, time, None, &[7; 1_000]);
         }
         assert_eq!(recorder.frames.len(), Recorder::CAPACITY / 1_000);
         let last = recorder.frames.back().unwrap();

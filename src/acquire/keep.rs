@@ -8,7 +8,7 @@ use crate::config::DhcpConfig;
 use crate::error::Error;
 use crate::link::Watch;
 use crate::script::{self, Event};
-use crate::sys::alarm::Alarm;
+use crate::sys::clock::Alarm;
 use crate::sys::signal::{Signal, Signals};
 use crate::sys::{self, SyscallError};
 

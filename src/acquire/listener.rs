@@ -14,8 +14,8 @@ use super::crowd::Counters;
 use crate::link::Link;
 use crate::sys::SyscallError;
 use crate::sys::filter::ready::dhcp_replies_and_arp_about;
-use crate::sys::filter::{Program, dhcp_replies};
-use crate::sys::packet::{Metadata, Options, PacketSocket};
+use crate::sys::filter::{FilterProgram, dhcp_replies};
+use crate::sys::packet::{Metadata, PacketSocket, SocketConfig};
 use crate::sys::ring::{Layout, Ring};
 use wireboot_proto::dhcp::Heard;
 use wireboot_proto::packet::ethernet::MacAddress;
@@ -29,7 +29,7 @@ pub(super) struct Listener {
     ear: Ear,
     interface: u32,
     mac: MacAddress,
-    program: Program,
+    program: FilterProgram,
     counters: Option<Counters>,
     /// Brings a better ear, once one is made.
     coming: Option<Arc<Mutex<Coming>>>,
@@ -60,7 +60,7 @@ impl Listener {
     /// What the kernel says to the plain socket.
     pub(super) fn open(link: &Link) -> Result<Self, SyscallError> {
         let program = dhcp_replies(None, Some(link.mac));
-        let mut options = Options::new(link.index, &program);
+        let mut options = SocketConfig::new(link.index, &program);
         options.locked = false;
         let socket = options.open()?;
         Ok(Self {

@@ -8,8 +8,8 @@ use crate::link::Link;
 use crate::recorder;
 use crate::sys::SyscallError;
 use crate::sys::filter::ready::from_switch;
-use crate::sys::packet::{Options, PacketSocket};
-use wireboot_proto::packet::neighbour::{GROUPS, Word};
+use crate::sys::packet::{PacketSocket, SocketConfig};
+use wireboot_proto::packet::switch_frame::{GROUPS, SwitchFrame};
 use wireboot_proto::switch::{Statement, Switch};
 use wireboot_proto::time::Instant;
 
@@ -27,9 +27,9 @@ impl Port {
     /// What the kernel says.
     pub(super) fn open(link: &Link, up_at: Instant) -> Result<Self, SyscallError> {
         let program = from_switch();
-        let options = Options {
+        let options = SocketConfig {
             groups: &GROUPS,
-            ..Options::new(link.index, &program)
+            ..SocketConfig::new(link.index, &program)
         };
         Ok(Self {
             socket: options.open()?,
@@ -47,7 +47,7 @@ impl Port {
         while let Some(received) = self.socket.recv(&mut buf)? {
             let octets = buf.get(..received.len).unwrap_or_default();
             recorder::received(name, octets, &received.metadata);
-            match Word::decode(octets) {
+            match SwitchFrame::decode(octets) {
                 Ok(word) => self.switch.handle_input(word, now),
                 Err(error) => log::debug!("{name}: a frame of the switch was discarded: {error}"),
             }

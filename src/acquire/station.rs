@@ -10,15 +10,14 @@ use crate::error::Error;
 use crate::link::Link;
 use crate::recorder;
 use crate::sys::filter::ready::arp_about;
-use crate::sys::packet::{Options, PacketSocket};
+use crate::sys::packet::{PacketSocket, SocketConfig};
 use crate::sys::udp::UdpPort;
 use crate::sys::{self, SyscallError};
 use wireboot_proto::dhcp::Transmit;
 use wireboot_proto::packet::arp;
 use wireboot_proto::packet::dhcp::{CLIENT_PORT, MessageType};
 use wireboot_proto::packet::ethernet::{ETHERTYPE_ARP, MacAddress};
-use wireboot_proto::packet::frame;
-use wireboot_proto::packet::udp::Datagram;
+use wireboot_proto::packet::udp::{self, Datagram};
 use wireboot_proto::reader::DecodeError;
 use wireboot_proto::time::{Instant, Timestamp};
 
@@ -31,7 +30,7 @@ const PATIENCE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) enum Heard<'a> {
     /// ARP about the address that is watched.
-    Arp(arp::Packet),
+    Arp(arp::ArpPacket),
     /// A datagram to port 68.
     Datagram {
         /// Who brought it.
@@ -123,7 +122,7 @@ impl Station {
             }
         })?;
         for (octets, metadata) in others {
-            match frame::decode(&octets, metadata.checksum_ready) {
+            match Datagram::decode_frame(&octets, metadata.checksum_ready) {
                 Ok((sender, datagram)) => {
                     self.neighbour = Some(sender);
                     let at = metadata.timestamp;
@@ -134,7 +133,7 @@ impl Station {
                     });
                 }
                 Err(why) => {
-                    let source = frame::source(&octets).unwrap_or(Ipv4Addr::UNSPECIFIED);
+                    let source = udp::ipv4_source(&octets).unwrap_or(Ipv4Addr::UNSPECIFIED);
                     take(Heard::Damaged { source, why });
                 }
             }
@@ -183,7 +182,7 @@ impl Station {
             payload,
         };
         let receiver = neighbour.unwrap_or(MacAddress::BROADCAST);
-        let frame = match frame::encode(self.mac, receiver, &datagram) {
+        let frame = match datagram.encode_frame(self.mac, receiver) {
             Ok(frame) => frame,
             Err(error) => return log::error!("{name}: a message cannot be sent: {error}"),
         };
@@ -200,7 +199,7 @@ impl Station {
     }
 
     /// Sends an ARP packet to every station.
-    pub(super) fn send_arp(&self, packet: &arp::Packet) {
+    pub(super) fn send_arp(&self, packet: &arp::ArpPacket) {
         log::debug!("{}: ARP about {}", self.name, packet.tpa);
         self.send_frame(&packet.encode_frame());
     }
@@ -223,7 +222,7 @@ impl Station {
                 return Ok((address, None));
             }
             let program = arp_about(address);
-            let mut options = Options::new(self.index, &program);
+            let mut options = SocketConfig::new(self.index, &program);
             options.protocol = ETHERTYPE_ARP;
             options.open().map(|socket| (address, Some(socket)))
         });
@@ -274,7 +273,7 @@ fn is_arp(octets: &[u8]) -> bool {
 }
 
 fn take_arp(name: &str, octets: &[u8], take: &mut impl FnMut(Heard<'_>)) {
-    match arp::Packet::decode_frame(octets) {
+    match arp::ArpPacket::decode_frame(octets) {
         Ok(packet) => take(Heard::Arp(packet)),
         Err(error) => log::debug!("{name}: ARP was discarded: {error}"),
     }

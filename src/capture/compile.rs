@@ -1,11 +1,13 @@
-//! Filter expressions → conditions on octets, with the verdicts of libpcap.
+//! Filter expressions → conditions on bytes, with the verdicts of libpcap.
 //!
 //! Tests are made in libpcap's order, since a load beyond the end of the frame rejects it
 //! whatever the rest of the expression says.
 
 use std::net::IpAddr;
 
-use crate::sys::filter::{Condition, Load, Program, ProgramError, Size, WHOLE_FRAME, ancillary};
+use crate::sys::filter::{
+    Condition, FilterProgram, Load, ProgramError, Size, WHOLE_FRAME, ancillary,
+};
 use wireboot_proto::packet::ethernet::{
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_RARP, ETHERTYPE_VLAN, MacAddress,
 };
@@ -39,16 +41,16 @@ pub enum Primitive {
     /// A transport protocol, over IPv4 or IPv6.
     Transport(Transport),
     /// A hardware address.
-    EtherHost(Direction, MacAddress),
+    EtherHost(Endpoint, MacAddress),
     /// An IP address.
-    Host(Network, Direction, IpAddr),
+    Host(Network, Endpoint, IpAddr),
     /// Ports from the first to the last; never in a later fragment.
-    Ports(Transport, Direction, u16, u16),
+    Ports(Transport, Endpoint, u16, u16),
 }
 
-/// Which end of a frame.
+/// Source or destination: the direction qualifier of pcap-filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
+pub enum Endpoint {
     /// The sender.
     Source,
     /// The receiver.
@@ -57,7 +59,7 @@ pub enum Direction {
     Either,
 }
 
-/// Where an address is looked for.
+/// The headers in which an address is searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
     /// In all of those below.
@@ -84,12 +86,12 @@ pub enum Transport {
 }
 
 impl Expression {
-    /// Compiles for frames whose tags all stand in their octets, as they do in files.
+    /// Compiles for frames whose tags all stand in their bytes, as they do in files.
     ///
     /// # Errors
     /// [`ProgramError::Length`] when the program is too long for the kernel.
-    pub fn compile_for_files(&self) -> Result<Program, ProgramError> {
-        Frame::default().lower(self).compile(WHOLE_FRAME)
+    pub fn compile_for_files(&self) -> Result<FilterProgram, ProgramError> {
+        FrameLayout::default().lower(self).compile(WHOLE_FRAME)
     }
 
     /// Compiles for frames from the kernel, which takes the outermost tag out of those that
@@ -97,17 +99,17 @@ impl Expression {
     ///
     /// # Errors
     /// As [`Expression::compile_for_files`].
-    pub fn compile_for_kernel(&self) -> Result<Program, ProgramError> {
+    pub fn compile_for_kernel(&self) -> Result<FilterProgram, ProgramError> {
         if !self.mentions_vlan() {
             return self.compile_for_files();
         }
         let taken_out = Condition::equal(Load::Ancillary(ancillary::VLAN_TAG_PRESENT), 1);
-        let mut beside = Frame {
+        let mut beside = FrameLayout {
             tag_is_beside: true,
-            ..Frame::default()
+            ..FrameLayout::default()
         };
         let first = taken_out.clone().and(beside.lower(self));
-        let second = taken_out.negated().and(Frame::default().lower(self));
+        let second = taken_out.negated().and(FrameLayout::default().lower(self));
         first.or(second).compile(WHOLE_FRAME)
     }
 
@@ -123,12 +125,12 @@ impl Expression {
     }
 }
 
-/// What is known of the frame at one place of the expression.
+/// The layout of the frame, as far as known at one place of the expression.
 #[derive(Debug, Default)]
-struct Frame {
-    /// Octets of the tags that earlier tests have stepped over.
+struct FrameLayout {
+    /// Bytes of the tags that earlier tests have stepped over.
     tags_len: u32,
-    /// The outermost tag was taken out of the octets, and no test was about it so far.
+    /// The outermost tag was removed by the kernel, and no test has used it so far.
     tag_is_beside: bool,
 }
 
@@ -139,7 +141,7 @@ const IPPROTO_FRAGMENT: u32 = 44;
 const IPPROTO_ICMPV6: u32 = 58;
 const IPPROTO_SCTP: u32 = 132;
 
-impl Frame {
+impl FrameLayout {
     fn lower(&mut self, expression: &Expression) -> Condition {
         match expression {
             Expression::Everything => Condition::Constant(true),
@@ -215,7 +217,7 @@ impl Frame {
         )
     }
 
-    fn host(&self, network: Network, direction: Direction, address: IpAddr) -> Condition {
+    fn host(&self, network: Network, direction: Endpoint, address: IpAddr) -> Condition {
         let at = self.payload();
         match address {
             IpAddr::V4(address) => {
@@ -257,13 +259,7 @@ impl Frame {
         }
     }
 
-    fn ports(
-        &self,
-        transport: Transport,
-        direction: Direction,
-        first: u16,
-        last: u16,
-    ) -> Condition {
+    fn ports(&self, transport: Transport, direction: Endpoint, first: u16, last: u16) -> Condition {
         let within = |load| {
             if first == last {
                 Condition::equal(load, first.into())
@@ -297,7 +293,7 @@ impl Frame {
     }
 }
 
-impl Direction {
+impl Endpoint {
     fn choose(self, source: Condition, destination: Condition) -> Condition {
         match self {
             Self::Source => source,
@@ -317,7 +313,7 @@ impl Transport {
     }
 }
 
-fn ether_host(direction: Direction, address: MacAddress) -> Condition {
+fn ether_host(direction: Endpoint, address: MacAddress) -> Condition {
     let load = |size, offset| Load::Frame { size, offset };
     let is = |at| Condition::is_mac(load, at, address);
     direction.choose(is(6), is(0))

@@ -1,70 +1,70 @@
-//! Capture files, shown or written anew: what `capture -r` does.
+//! Reading capture files, to print or filter them: `capture -r`.
 
 use std::io::{ErrorKind, Read, Write};
 
-use super::output::{Format, Output};
+use super::output::{FrameWriter, OutputFormat};
 use crate::error::Error;
 use crate::sys::SyscallError;
-use crate::sys::filter::{Packet, Program};
-use wireboot_proto::format::pcap::{File, Item};
+use crate::sys::filter::{FilterInput, FilterProgram};
+use wireboot_proto::format::pcap::{CaptureItem, CaptureReader};
 
-/// What to take from a file, and what to do with it.
+/// Configuration of `capture -r`.
 #[derive(Debug)]
-pub struct Settings {
+pub struct ReadConfig {
     /// The file's name, for messages.
     pub name: String,
-    /// Which frames, whose tags stand in their octets.
-    pub program: Program,
+    /// The filter, compiled for frames that contain their tags.
+    pub program: FilterProgram,
     /// The filter as it was written.
     pub filter: String,
-    /// Ends after so many frames.
+    /// Maximum number of frames.
     pub count: Option<u64>,
-    /// How frames are put down.
-    pub format: Format,
+    /// The output format.
+    pub format: OutputFormat,
 }
 
-/// How many frames there were.
+/// Frame counters of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counters {
+pub struct ReadCounts {
     /// Frames in the file, as far as it was read.
     pub read: u64,
     /// Frames that passed the filter.
     pub passed: u64,
 }
 
-/// Octets that are read at once.
+/// Bytes that are read at once.
 const CHUNK_LEN: usize = 64 * 1024;
 
-/// Reads a capture file to its end and puts down the frames that pass.
+/// Reads a capture file to its end and writes the frames that pass the filter.
 ///
 /// # Errors
-/// What the kernel says, and [`Error::Usage`] with the place where the file is broken; the frames
-/// before it have been put down then.
+/// [`Error::Usage`] with the offset at which the file is malformed; the frames before it have been
+/// written then.
 pub fn read(
-    settings: &Settings,
+    settings: &ReadConfig,
     from: &mut dyn Read,
     to: &mut dyn Write,
-) -> Result<Counters, Error> {
-    let mut output = Output::begin(to, settings.format, &settings.filter)?;
-    let mut counters = Counters::default();
+) -> Result<ReadCounts, Error> {
+    let mut output = FrameWriter::begin(to, settings.format, &settings.filter)?;
+    let mut counters = ReadCounts::default();
     let result = copy(settings, from, &mut output, &mut counters);
     output.flush()?;
     result.map(|()| counters)
 }
 
 fn copy(
-    settings: &Settings,
+    settings: &ReadConfig,
     from: &mut dyn Read,
-    output: &mut Output<'_>,
-    counters: &mut Counters,
+    output: &mut FrameWriter<'_>,
+    counters: &mut ReadCounts,
 ) -> Result<(), Error> {
     let broken = |at: u64, why: &str| {
         let name = &settings.name;
-        Error::Usage(format!("{name}: at octet {at}: {why}"))
+        Error::Usage(format!("{name}: at byte {at}: {why}"))
     };
-    let mut file = File::default();
+    let mut file = CaptureReader::default();
     let mut buf = Vec::new();
-    // Octets in front of `buf`, and where in it the next item begins.
+    // Bytes in front of `buf`, and where in it the next item begins.
     let (mut before, mut at) = (0_u64, 0_usize);
     let left = settings.count.unwrap_or(u64::MAX);
     while counters.passed < left {
@@ -85,27 +85,27 @@ fn copy(
             continue;
         };
         match item {
-            Item::Interface(name) => output.interface(name.unwrap_or_default())?,
-            Item::Frame(packet, octets) => {
+            CaptureItem::Interface(name) => output.interface(name.unwrap_or_default())?,
+            CaptureItem::Frame(packet, octets) => {
                 counters.read += 1;
                 let original_len = packet.original_len;
-                let view = Packet {
+                let view = FilterInput {
                     original_len,
-                    ..Packet::new(octets)
+                    ..FilterInput::new(octets)
                 };
                 if settings.program.run_with(&view) != 0 {
                     counters.passed += 1;
                     output.frame(&packet, octets)?;
                 }
             }
-            Item::Other => {}
+            CaptureItem::Other => {}
         }
         at += len;
     }
     Ok(())
 }
 
-/// Forgets the first `used` octets and reads more behind the others; returns whether there were
+/// Forgets the first `used` bytes and reads more behind the others; returns whether there were
 /// any.
 fn fill(buf: &mut Vec<u8>, used: usize, from: &mut dyn Read) -> Result<bool, Error> {
     buf.drain(..used.min(buf.len()));
@@ -153,10 +153,10 @@ mod tests {
         frame
     }
 
-    fn settings(count: Option<u64>, format: Format) -> Settings {
+    fn settings(count: Option<u64>, format: OutputFormat) -> ReadConfig {
         let filter = "not arp".to_owned();
         let expression = super::super::language::parse(&filter).unwrap();
-        Settings {
+        ReadConfig {
             name: "x.pcap".to_owned(),
             program: expression.compile_for_files().unwrap(),
             filter,
@@ -165,7 +165,7 @@ mod tests {
         }
     }
 
-    const LINES: Format = Format::Lines {
+    const LINES: OutputFormat = OutputFormat::Lines {
         verbose: false,
         octets: false,
     };
@@ -188,7 +188,12 @@ mod tests {
         let file = pcap(&[&other, &other]);
         let (mut anew, mut lines, mut lines_anew) = (Vec::new(), Vec::new(), Vec::new());
         let lines_of = settings(None, LINES);
-        read(&settings(None, Format::Pcapng), &mut &file[..], &mut anew).unwrap();
+        read(
+            &settings(None, OutputFormat::Pcapng),
+            &mut &file[..],
+            &mut anew,
+        )
+        .unwrap();
         read(&lines_of, &mut &file[..], &mut lines).unwrap();
         read(&lines_of, &mut &anew[..], &mut lines_anew).unwrap();
         assert_eq!(lines, lines_anew);
@@ -204,7 +209,7 @@ mod tests {
         assert_eq!(text.iter().filter(|octet| **octet == b'\n').count(), 1);
         assert_eq!(
             error.to_string(),
-            "x.pcap: at octet 100: the file ends in the middle of a block"
+            "x.pcap: at byte 100: the file ends in the middle of a block"
         );
     }
 }

@@ -16,7 +16,7 @@
 
 use std::net::IpAddr;
 
-use super::compile::{Direction, Expression, Network, Primitive, Transport};
+use super::compile::{Endpoint, Expression, Network, Primitive, Transport};
 use wireboot_proto::packet::ethernet::{
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_RARP,
 };
@@ -38,7 +38,7 @@ pub struct SyntaxError {
 /// # Errors
 /// The first place that is not understood.
 pub fn parse(text: &str) -> Result<Expression, SyntaxError> {
-    let mut parser = Parser {
+    let mut parser = ExpressionParser {
         text,
         words: words(text),
         next: 0,
@@ -54,7 +54,7 @@ pub fn parse(text: &str) -> Result<Expression, SyntaxError> {
     }
 }
 
-/// Splits into words with the octet at which each begins.
+/// Splits into words with the byte at which each begins.
 fn words(text: &str) -> Vec<(usize, &str)> {
     let mut words = Vec::new();
     let mut rest = text;
@@ -75,7 +75,7 @@ fn words(text: &str) -> Vec<(usize, &str)> {
     words
 }
 
-struct Parser<'a> {
+struct ExpressionParser<'a> {
     text: &'a str,
     words: Vec<(usize, &'a str)>,
     next: usize,
@@ -85,7 +85,7 @@ struct Parser<'a> {
 /// Deeper than anyone nests, and shallow enough for a small stack.
 const MAX_DEPTH: usize = 100;
 
-impl<'a> Parser<'a> {
+impl<'a> ExpressionParser<'a> {
     fn peek(&self) -> Option<&'a str> {
         self.words.get(self.next).map(|(_, word)| *word)
     }
@@ -160,12 +160,12 @@ impl<'a> Parser<'a> {
             "ether", "arp", "rarp", "ip", "ip6", "icmp", "icmp6", "tcp", "udp",
         ]);
         let direction = match self.take(&["src", "dst"]) {
-            Some("src") => Direction::Source,
-            Some(_) => Direction::Destination,
-            None => Direction::Either,
+            Some("src") => Endpoint::Source,
+            Some(_) => Endpoint::Destination,
+            None => Endpoint::Either,
         };
         let kind = self.take(&["host", "port", "portrange"]);
-        let complete = direction == Direction::Either && kind.is_none();
+        let complete = direction == Endpoint::Either && kind.is_none();
         match (protocol, kind) {
             (Some(protocol), None) if complete && protocol != "ether" => {
                 if self
@@ -216,7 +216,7 @@ impl<'a> Parser<'a> {
         self.peek().and_then(|word| word.parse().ok())
     }
 
-    fn host(&mut self, network: Network, direction: Direction) -> Result<Primitive, SyntaxError> {
+    fn host(&mut self, network: Network, direction: Endpoint) -> Result<Primitive, SyntaxError> {
         let address = self
             .address()
             .ok_or_else(|| self.error("an IP address is expected here"))?;

@@ -9,14 +9,14 @@ use super::options;
 use wireboot_proto::packet::dhcp::{Message, Op};
 use wireboot_proto::packet::ethernet::{
     ETHERTYPE_ARP, ETHERTYPE_EAPOL, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_LLDP, ETHERTYPE_MIN,
-    ETHERTYPE_SLOW, Header,
+    ETHERTYPE_SLOW, EthernetHeader,
 };
 use wireboot_proto::packet::udp::Datagram;
 use wireboot_proto::packet::{ipv4, option, tftp};
 use wireboot_proto::reader::{DecodeError, Reader};
 use wireboot_proto::time::Timestamp;
 
-/// Returns the line for a frame of `original_len` octets whose tags stand in `octets`, and with
+/// Returns the line for a frame of `original_len` bytes whose tags stand in `octets`, and with
 /// `verbose` one more line for each DHCP option.
 pub fn line(timestamp: Timestamp, octets: &[u8], original_len: u32, verbose: bool) -> String {
     let seconds = timestamp.as_secs() % 86_400;
@@ -33,7 +33,7 @@ pub fn line(timestamp: Timestamp, octets: &[u8], original_len: u32, verbose: boo
     text
 }
 
-/// Returns the octets in rows of sixteen, hexadecimal and as text.
+/// Returns the bytes in rows of sixteen, hexadecimal and as text.
 pub fn dump(octets: &[u8]) -> String {
     let mut text = String::new();
     for (row, chunk) in octets.chunks(16).enumerate() {
@@ -51,7 +51,7 @@ pub fn dump(octets: &[u8]) -> String {
 }
 
 fn frame(octets: &[u8], verbose: bool, text: &mut String) -> Result<(), DecodeError> {
-    let (header, payload) = Header::decode(octets)?;
+    let (header, payload) = EthernetHeader::decode(octets)?;
     if let Some(tci) = header.vlan {
         let _ = write!(text, "vlan {}, ", tci & 0x0fff);
     }
@@ -116,7 +116,7 @@ fn protocol(number: u8) -> String {
 
 fn packet(payload: &[u8], verbose: bool, text: &mut String) -> Result<(), DecodeError> {
     text.push_str("IP ");
-    let (header, octets) = ipv4::Header::decode(payload)?;
+    let (header, octets) = ipv4::Ipv4Header::decode(payload)?;
     let (source, destination) = (header.source, header.destination);
     match header.protocol {
         6 => {
@@ -145,14 +145,14 @@ fn packet(payload: &[u8], verbose: bool, text: &mut String) -> Result<(), Decode
 }
 
 fn trivial(payload: &[u8], text: &mut String) -> Result<(), DecodeError> {
-    let packet = tftp::Packet::decode(payload)?;
+    let packet = tftp::TftpPacket::decode(payload)?;
     let (what, file) = match packet {
-        tftp::Packet::ReadRequest { file, .. } => ("read", file),
-        tftp::Packet::WriteRequest { file, .. } => ("write", file),
-        tftp::Packet::Data { .. }
-        | tftp::Packet::Acknowledgment { .. }
-        | tftp::Packet::Error { .. }
-        | tftp::Packet::OptionAcknowledgment { .. } => {
+        tftp::TftpPacket::ReadRequest { file, .. } => ("read", file),
+        tftp::TftpPacket::WriteRequest { file, .. } => ("write", file),
+        tftp::TftpPacket::Data { .. }
+        | tftp::TftpPacket::Acknowledgment { .. }
+        | tftp::TftpPacket::Error { .. }
+        | tftp::TftpPacket::OptionAcknowledgment { .. } => {
             // The opcode, which `decode` has found to be one of 3 to 6.
             let names = ["data", "acknowledgment", "error", "option acknowledgment"];
             let opcode = payload.get(1).map_or(0, |opcode| usize::from(*opcode));
@@ -195,7 +195,7 @@ fn dhcp(payload: &[u8], verbose: bool, text: &mut String) -> Result<(), DecodeEr
     Ok(())
 }
 
-/// Returns the octets as text in which nothing can steer a terminal.
+/// Returns the bytes as text in which nothing can steer a terminal.
 fn text_of(octets: &[u8]) -> String {
     octets
         .iter()

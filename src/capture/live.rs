@@ -1,48 +1,48 @@
-//! Capturing from interfaces until told to stop.
+//! Capturing from interfaces until a limit or a signal.
 
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use super::output::{Format, Output};
+use super::output::{FrameWriter, OutputFormat};
 use crate::error::Error;
-use crate::sys::filter::Program;
-use crate::sys::packet::{Direction, Options, Statistics};
+use crate::sys::filter::FilterProgram;
+use crate::sys::packet::{PacketType, SocketConfig, Statistics};
 use crate::sys::ring::{Layout, Ring};
 use crate::sys::signal::Signals;
 use crate::sys::{SyscallError, now, since_1970, wait_readable};
 use wireboot_proto::format::pcapng;
 use wireboot_proto::time::Instant;
 
-/// What to capture, and what to do with it.
+/// Configuration of a capture.
 #[derive(Debug)]
-pub struct Settings {
+pub struct CaptureConfig {
     /// Interfaces by index and name.
     pub interfaces: Vec<(u32, String)>,
     /// Which frames.
-    pub program: Program,
+    pub program: FilterProgram,
     /// The filter as it was written.
     pub filter: String,
     /// The rings, one for each interface.
     pub layout: Layout,
     /// Frames for other stations too.
     pub promiscuous: bool,
-    /// Ends after so many frames.
+    /// Maximum number of frames.
     pub count: Option<u64>,
-    /// How frames are put down.
-    pub format: Format,
+    /// The output format.
+    pub format: OutputFormat,
 }
 
-/// What became of the frames that passed the filter on one interface.
+/// Frame counters of one interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counters {
+pub struct CaptureCounts {
     /// Frames that are in the output.
     pub captured: u64,
     /// The kernel's counters.
     pub statistics: Statistics,
 }
 
-impl Counters {
+impl CaptureCounts {
     /// Frames that passed the filter and were neither captured nor lost for want of room: they
     /// came behind the last frame of `count`, or were not handed over in time.
     pub const fn left(&self) -> u64 {
@@ -59,13 +59,10 @@ impl Counters {
 
 /// Captures until `count` frames or one of [`Signals`]; returns the counters of each interface, in
 /// their order. What had passed the filter when the signal came is captured too.
-///
-/// # Errors
-/// What the kernel says, also to writing.
-pub fn capture(settings: &Settings, to: &mut dyn Write) -> Result<Vec<Counters>, Error> {
+pub fn capture(settings: &CaptureConfig, to: &mut dyn Write) -> Result<Vec<CaptureCounts>, Error> {
     // Blocked before anything is opened, so that a signal never ends us in the middle.
     let signals = Signals::open().map_err(|source| system("waiting for signals", source))?;
-    let mut session = Session::open(settings, to)?;
+    let mut session = Capture::open(settings, to)?;
     loop {
         let mut emptied = true;
         for number in 0..session.sources.len() {
@@ -94,35 +91,35 @@ pub fn capture(settings: &Settings, to: &mut dyn Write) -> Result<Vec<Counters>,
 /// whole.
 const TURN: u64 = 10_000;
 
-/// An interface that is captured from.
-struct Source<'a> {
+/// An interface with its ring and counters.
+struct CaptureSource<'a> {
     name: &'a str,
     ring: Ring,
-    counters: Counters,
+    counters: CaptureCounts,
 }
 
-struct Session<'a> {
-    sources: Vec<Source<'a>>,
-    output: Output<'a>,
+struct Capture<'a> {
+    sources: Vec<CaptureSource<'a>>,
+    output: FrameWriter<'a>,
     /// Frames to go.
     left: u64,
 }
 
-impl<'a> Session<'a> {
-    fn open(settings: &'a Settings, to: &'a mut dyn Write) -> Result<Self, Error> {
+impl<'a> Capture<'a> {
+    fn open(settings: &'a CaptureConfig, to: &'a mut dyn Write) -> Result<Self, Error> {
         let mut sources = Vec::new();
-        let mut output = Output::begin(to, settings.format, &settings.filter)?;
+        let mut output = FrameWriter::begin(to, settings.format, &settings.filter)?;
         for (index, name) in &settings.interfaces {
-            let options = Options {
+            let options = SocketConfig {
                 promiscuous: settings.promiscuous,
                 ignore_outgoing: false,
-                ..Options::new(*index, &settings.program)
+                ..SocketConfig::new(*index, &settings.program)
             };
             let ring = Ring::open_with(&options, settings.layout)
                 .map_err(|source| system(&format!("{name}: opening a packet ring"), source))?;
             output.interface(name.clone())?;
-            let counters = Counters::default();
-            sources.push(Source {
+            let counters = CaptureCounts::default();
+            sources.push(CaptureSource {
                 name,
                 ring,
                 counters,
@@ -151,7 +148,7 @@ impl<'a> Session<'a> {
                 && let Some(frame) = batch.next()
             {
                 taken += 1;
-                let packet = pcapng::Packet {
+                let packet = pcapng::FrameRecord {
                     interface: number,
                     timestamp: frame.timestamp(),
                     original_len: frame.original_len(),
@@ -207,13 +204,13 @@ impl<'a> Session<'a> {
     }
 
     /// Writes what is gathered and the counters.
-    fn finish(mut self) -> Result<Vec<Counters>, Error> {
+    fn finish(mut self) -> Result<Vec<CaptureCounts>, Error> {
         for (number, source) in (0_u32..).zip(&mut self.sources) {
             if source.ring.damaged() > 0 {
                 let (name, damaged) = (source.name, source.ring.damaged());
                 log::warn!("{name}: {damaged} slots of the packet ring were damaged");
             }
-            let counters = pcapng::Counters {
+            let counters = pcapng::InterfaceStatistics {
                 accepted: source.counters.statistics.packets,
                 lost: source.counters.statistics.drops,
                 delivered: source.counters.captured,
@@ -227,12 +224,13 @@ impl<'a> Session<'a> {
 }
 
 #[inline(always)]
-const fn direction(direction: Direction) -> pcapng::Direction {
+const fn direction(direction: PacketType) -> pcapng::FrameDirection {
     match direction {
-        Direction::Outgoing => pcapng::Direction::Outbound,
-        Direction::Host | Direction::Broadcast | Direction::Multicast | Direction::OtherHost => {
-            pcapng::Direction::Inbound
-        }
+        PacketType::Outgoing => pcapng::FrameDirection::Outbound,
+        PacketType::Host
+        | PacketType::Broadcast
+        | PacketType::Multicast
+        | PacketType::OtherHost => pcapng::FrameDirection::Inbound,
     }
 }
 

@@ -1,34 +1,34 @@
 //! Where captured frames go: lines for the eye, or a pcapng file.
 //!
 //! Both are gathered and written when there is much of it or nothing else to do, always up to the
-//! end of a line or block, so that whoever reads along sees no half of one.
+//! end of a line or block, so that a reader of the pipe never sees half of one.
 
 use std::io::Write;
 
 use super::line;
 use crate::error::Error;
 use crate::sys::SyscallError;
-use wireboot_proto::format::pcapng::{self, Counters, Packet};
+use wireboot_proto::format::pcapng::{self, FrameRecord, InterfaceStatistics};
 use wireboot_proto::time::Timestamp;
 
-/// How frames are put down.
+/// The output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum OutputFormat {
     /// One line each.
     Lines {
         /// With all DHCP options.
         verbose: bool,
-        /// With the octets.
+        /// With the bytes.
         octets: bool,
     },
     /// Blocks of a pcapng file.
     Pcapng,
 }
 
-/// A destination for frames.
-pub struct Output<'a> {
+/// A writer of frames in one of the formats.
+pub struct FrameWriter<'a> {
     to: &'a mut dyn Write,
-    format: Format,
+    format: OutputFormat,
     /// As long as it may become; what is to be written stands at its beginning.
     buf: Vec<u8>,
     filled: usize,
@@ -37,15 +37,12 @@ pub struct Output<'a> {
     names: Vec<String>,
 }
 
-/// Octets that are gathered before they are written.
+/// Bytes that are gathered before they are written.
 const BUFFER_LEN: usize = 64 * 1024;
 
-impl<'a> Output<'a> {
+impl<'a> FrameWriter<'a> {
     /// Begins an output of frames that pass `filter`.
-    ///
-    /// # Errors
-    /// What the kernel says to writing.
-    pub fn begin(to: &'a mut dyn Write, format: Format, filter: &str) -> Result<Self, Error> {
+    pub fn begin(to: &'a mut dyn Write, format: OutputFormat, filter: &str) -> Result<Self, Error> {
         let mut output = Self {
             to,
             format,
@@ -54,7 +51,7 @@ impl<'a> Output<'a> {
             filter: filter.to_owned(),
             names: Vec::new(),
         };
-        if format == Format::Pcapng {
+        if format == OutputFormat::Pcapng {
             let mut block = Vec::new();
             pcapng::begin(concat!("wireboot ", env!("CARGO_PKG_VERSION")), &mut block);
             output.append(&block)?;
@@ -63,11 +60,8 @@ impl<'a> Output<'a> {
     }
 
     /// Introduces the interface with the next number, from 0.
-    ///
-    /// # Errors
-    /// What the kernel says to writing.
     pub fn interface(&mut self, name: String) -> Result<(), Error> {
-        if self.format == Format::Pcapng {
+        if self.format == OutputFormat::Pcapng {
             let mut block = Vec::new();
             pcapng::interface(&name, &self.filter, &mut block);
             self.append(&block)?;
@@ -77,13 +71,10 @@ impl<'a> Output<'a> {
     }
 
     /// Puts a frame down.
-    ///
-    /// # Errors
-    /// What the kernel says to writing.
     // Runs for every frame of a flood; whatever is not needed there is not inlined.
     #[inline(always)]
-    pub fn frame(&mut self, packet: &Packet, octets: &[u8]) -> Result<(), Error> {
-        let Format::Lines { verbose, .. } = self.format else {
+    pub fn frame(&mut self, packet: &FrameRecord, octets: &[u8]) -> Result<(), Error> {
+        let OutputFormat::Lines { verbose, .. } = self.format else {
             let len = pcapng::packet_len(packet, octets);
             if self.buf.len() - self.filled < len {
                 self.make_room(len)?;
@@ -98,7 +89,7 @@ impl<'a> Output<'a> {
     }
 
     #[cold]
-    fn lines(&mut self, packet: &Packet, octets: &[u8], verbose: bool) -> Result<(), Error> {
+    fn lines(&mut self, packet: &FrameRecord, octets: &[u8], verbose: bool) -> Result<(), Error> {
         let tagged;
         let (octets, tag_len) = match packet.tag {
             None => (octets, 0),
@@ -117,24 +108,21 @@ impl<'a> Output<'a> {
         }
         let len = packet.original_len.saturating_add(tag_len);
         text.push_str(&line::line(packet.timestamp, octets, len, verbose));
-        if let Format::Lines { octets: true, .. } = self.format {
+        if let OutputFormat::Lines { octets: true, .. } = self.format {
             text.push_str(&line::dump(octets));
         }
         text.push('\n');
         self.append(text.as_bytes())
     }
 
-    /// Puts down what became of the frames of an interface, where the format has a place for it.
-    ///
-    /// # Errors
-    /// What the kernel says to writing.
+    /// Writes the counters of an interface, where the format has a place for them.
     pub fn counters(
         &mut self,
         interface: u32,
         now: Timestamp,
-        counters: &Counters,
+        counters: &InterfaceStatistics,
     ) -> Result<(), Error> {
-        if self.format != Format::Pcapng {
+        if self.format != OutputFormat::Pcapng {
             return Ok(());
         }
         let mut block = Vec::new();
@@ -164,9 +152,6 @@ impl<'a> Output<'a> {
     }
 
     /// Writes what has been gathered.
-    ///
-    /// # Errors
-    /// What the kernel says.
     pub fn flush(&mut self) -> Result<(), Error> {
         let gathered = self.buf.get(..self.filled).unwrap_or_default();
         let written = self.to.write_all(gathered).and_then(|()| self.to.flush());

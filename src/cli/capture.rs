@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::print;
 use crate::capture::compile::Expression;
-use crate::capture::output::Format;
+use crate::capture::output::OutputFormat;
 use crate::capture::{file, language, live};
 use crate::error::Error;
 use crate::settings::parse::{CaptureOptions, Settings};
 use crate::sys::SyscallError;
-use crate::sys::filter::Program;
+use crate::sys::filter::FilterProgram;
 use crate::sys::ring::{Layout, Version};
 
 /// As tcpdump's snapshots of ordinary frames.
@@ -47,7 +47,7 @@ struct Wanted {
 
 impl Wanted {
     /// Captures from interfaces.
-    fn capture(&self, program: Program) -> Result<(), Error> {
+    fn capture(&self, program: FilterProgram) -> Result<(), Error> {
         if self.interfaces.is_empty() {
             let advice = "no interface is given (-i IF), and no file (-r FILE); see 'wireboot capture --help'";
             return Err(Error::Usage(advice.to_owned()));
@@ -58,7 +58,7 @@ impl Wanted {
                 .map_err(|errno| Error::NoInterface(format!("{name}: {}", errno.desc())))?;
             interfaces.push((index, name.clone()));
         }
-        let settings = live::Settings {
+        let settings = live::CaptureConfig {
             interfaces,
             program,
             filter: self.filter.clone(),
@@ -83,7 +83,7 @@ impl Wanted {
         Ok(())
     }
 
-    fn read_file(&self, path: &str, program: Program) -> Result<(), Error> {
+    fn read_file(&self, path: &str, program: FilterProgram) -> Result<(), Error> {
         if !self.interfaces.is_empty() {
             return Err(Error::Usage("-r takes the place of -i".to_owned()));
         }
@@ -91,7 +91,7 @@ impl Wanted {
             "-" => Box::new(io::stdin()),
             path => Box::new(File::open(path).map_err(|source| cannot("open", path, source))?),
         };
-        let settings = file::Settings {
+        let settings = file::ReadConfig {
             name: path.to_owned(),
             program,
             filter: self.filter.clone(),
@@ -122,10 +122,10 @@ impl Wanted {
         }
     }
 
-    fn format(&self) -> Format {
+    fn format(&self) -> OutputFormat {
         match self.options.write {
-            Some(_) => Format::Pcapng,
-            None => Format::Lines {
+            Some(_) => OutputFormat::Pcapng,
+            None => OutputFormat::Lines {
                 verbose: self.is_verbose,
                 octets: self.options.octets,
             },
@@ -151,7 +151,7 @@ impl Wanted {
         }
     }
 
-    fn program(&self) -> Result<Program, Error> {
+    fn program(&self) -> Result<FilterProgram, Error> {
         let Some(path) = &self.options.bpf else {
             let expression =
                 language::parse(&self.filter).map_err(|error| Error::Usage(error.to_string()))?;
@@ -166,7 +166,7 @@ impl Wanted {
             return Err(Error::Usage("--bpf takes the place of a filter".to_owned()));
         }
         let text = fs::read_to_string(path).map_err(|source| cannot("read", path, source))?;
-        Program::parse(&text).map_err(|error| Error::Usage(format!("{path}: {error}")))
+        FilterProgram::parse(&text).map_err(|error| Error::Usage(format!("{path}: {error}")))
     }
 }
 

@@ -15,7 +15,7 @@ use std::net::Ipv4Addr;
 
 use crate::config::{Given, interface_name};
 use wireboot_proto::packet::ethernet::MacAddress;
-use wireboot_proto::text::grammar::is_domain;
+use wireboot_proto::text::validation::is_host_name;
 
 /// How the address is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -204,7 +204,7 @@ fn method(word: &str) -> Result<Option<Method>, String> {
 fn host_name(text: &str) -> Result<Option<String>, String> {
     match text {
         "" => Ok(None),
-        text if is_domain(text) => Ok(Some(text.to_owned())),
+        text if is_host_name(text) => Ok(Some(text.to_owned())),
         text => Err(format!("\"{text}\" is not a host name")),
     }
 }

@@ -1,4 +1,4 @@
-//! What the next kernel is told in its device tree (Documentation/devicetree/usage-model.rst, and
+//! The device tree for the next kernel (Documentation/devicetree/usage-model.rst, and
 //! the binding of `/chosen`); pure.
 
 use std::ops::Range;
@@ -14,7 +14,7 @@ const OF_EFI: &[u8] = b"linux,uefi-";
 /// How the root tells the form of addresses and lengths.
 const CELLS: [&[u8]; 2] = [b"#address-cells", b"#size-cells"];
 
-/// Random octets for the next kernel: it places itself by the first, and its generator of random
+/// Random bytes for the next kernel: it places itself by the first, and its generator of random
 /// numbers begins with the others.
 #[derive(Debug, Clone, Copy)]
 pub struct Seeds {
@@ -24,7 +24,7 @@ pub struct Seeds {
     pub rng: [u8; 64],
 }
 
-/// Tells the next kernel its command line, where its initrd lies, and random octets; what this
+/// Tells the next kernel its command line, where its initrd lies, and random bytes; what this
 /// kernel was told instead is taken away.
 pub fn hand_over<'a>(
     tree: &mut DeviceTree<'a>,
@@ -248,7 +248,7 @@ mod tests {
         }
     }
 
-    /// A tree with memory, whose place consists of these octets.
+    /// A tree with memory, whose place consists of these bytes.
     fn root(cells: u8, place: u8) -> Node<'static> {
         let mut memory = Node::default().take(b"memory@0");
         memory.set(b"device_type", &b"memory\0"[..]);

@@ -22,18 +22,18 @@ const WINDOW: u64 = 32 * GIB;
 /// filled when this kernel has ended.
 const OWN: [&str; 3] = ["Kernel code", "Kernel data", "Kernel bss"];
 
-/// Where each part lies, as ranges of physical addresses.
+/// Ranges of physical addresses for the parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placement {
+pub struct MemoryLayout {
     /// The kernel's image, with what it clears behind the file.
     pub kernel: Range<u64>,
-    /// As much as the longest device tree takes.
+    /// Space for the longest device tree.
     pub device_tree: Range<u64>,
     /// The initrd.
     pub initrd: Option<Range<u64>>,
 }
 
-/// No place for a part.
+/// The error that memory has no room for a part.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "no room in memory for the {part}: {} MiB in one piece needed, at most {} MiB there",
@@ -46,8 +46,8 @@ pub struct NoRoom {
     largest: u64,
 }
 
-impl Placement {
-    /// Finds the lowest place for each part, lengths in octets.
+impl MemoryLayout {
+    /// Finds the lowest place for each part, lengths in bytes.
     ///
     /// # Errors
     /// The part that there is no room for.
@@ -113,7 +113,7 @@ impl Memory {
         self.free.is_empty()
     }
 
-    /// Takes the lowest `len` octets within `window` that begin at a multiple of `align`.
+    /// Takes the lowest `len` bytes within `window` that begin at a multiple of `align`.
     fn take(
         &mut self,
         part: &'static str,
@@ -214,7 +214,7 @@ mod tests {
         let placement = place(IOMEM, IMAGE, Some(0x10_0001)).unwrap();
         assert_eq!(
             placement,
-            Placement {
+            MemoryLayout {
                 // The first piece is too short by a page.
                 kernel: 0x4220_0000..0x43ea_0000,
                 initrd: Some(0x4000_0000..0x4011_0000),
@@ -264,7 +264,7 @@ mod tests {
         }
     }
 
-    fn place(iomem: &str, image: Arm64Image, initrd: Option<u64>) -> Result<Placement, NoRoom> {
-        Placement::of(Memory::parse(iomem), image, 0x10_0000, initrd)
+    fn place(iomem: &str, image: Arm64Image, initrd: Option<u64>) -> Result<MemoryLayout, NoRoom> {
+        MemoryLayout::of(Memory::parse(iomem), image, 0x10_0000, initrd)
     }
 }

@@ -11,7 +11,7 @@ use wireboot_proto::format::fdt::{DeviceTree, MAX_LEN};
 use wireboot_proto::format::kernel_image::Arm64Image;
 
 use super::device_tree::{self, Seeds};
-use super::placement::{Memory, Placement};
+use super::placement::{Memory, MemoryLayout};
 use super::{Image, system};
 
 /// Sets x0 to the address of the device tree, x1 to x3 to 0, and goes to the kernel (booting.rst
@@ -25,13 +25,13 @@ const FIRST_CODE: [u32; 6] = [
     0xd61f_0220, // br x17
 ];
 
-/// Where the device tree stands behind the first code, in octets.
+/// Where the device tree stands behind the first code, in bytes.
 const TREE_AT: usize = 64;
 
 /// An image laid out for this machine's memory.
 #[derive(Debug)]
 pub(super) struct Segments {
-    placement: Placement,
+    placement: MemoryLayout,
     kernel: Mapped,
     initrd: Option<Mapped>,
     /// The first code, and the device tree.
@@ -73,7 +73,7 @@ impl Segments {
 
     /// Hands it to the kernel.
     pub(super) fn load(&self) -> Result<(), SyscallError> {
-        let Placement {
+        let MemoryLayout {
             kernel,
             device_tree,
             initrd,
@@ -93,7 +93,7 @@ impl Segments {
     }
 }
 
-/// What the next kernel is told.
+/// The command line and device tree for the next kernel.
 struct Told<'a> {
     command_line: &'a str,
     /// The device tree that this kernel was given.
@@ -103,7 +103,7 @@ struct Told<'a> {
     seeds: Option<Seeds>,
 }
 
-fn place(iomem: &str, kernel: &[u8], initrd_len: Option<u64>) -> Result<Placement, Error> {
+fn place(iomem: &str, kernel: &[u8], initrd_len: Option<u64>) -> Result<MemoryLayout, Error> {
     let header = Arm64Image::decode(kernel)
         .map_err(|error| cannot("the kernel's header is damaged", error))?
         .ok_or_else(|| impossible("what was fetched is no kernel for arm64"))?;
@@ -113,12 +113,12 @@ fn place(iomem: &str, kernel: &[u8], initrd_len: Option<u64>) -> Result<Placemen
             "/proc/iomem tells of no memory; it does so to root, outside of containers",
         ));
     }
-    Placement::of(memory, header, kernel.len() as u64, initrd_len)
+    MemoryLayout::of(memory, header, kernel.len() as u64, initrd_len)
         .map_err(|error| impossible(&error.to_string()))
 }
 
 /// Makes the first code and the device tree behind it.
-fn head(placement: &Placement, told: &Told<'_>) -> Result<Vec<u8>, Error> {
+fn head(placement: &MemoryLayout, told: &Told<'_>) -> Result<Vec<u8>, Error> {
     let damaged = "the machine's device tree (/sys/firmware/fdt) is damaged";
     let running = DeviceTree::decode(told.running).map_err(|error| cannot(damaged, error))?;
     let mut tree = match told.own_tree {
@@ -151,7 +151,7 @@ fn head(placement: &Placement, told: &Told<'_>) -> Result<Vec<u8>, Error> {
     Ok(head)
 }
 
-/// Returns random octets once the kernel has some.
+/// Returns random bytes once the kernel has some.
 fn seeds() -> Option<Seeds> {
     let mut seeds = Seeds {
         kaslr: [0; 8],
@@ -235,7 +235,7 @@ mod tests {
             (place("", &kernel(), None).map(drop), "/proc/iomem"),
             (place(IOMEM, &kernel(), Some(1 << 40)).map(drop), "initrd"),
             (head(&placement, &told(&bad)).map(drop), "/sys/firmware/fdt"),
-            (head(&placement, &file).map(drop), "magic is"),
+            (head(&placement, &file).map(drop), "invalid magic"),
         ] {
             let error = result.unwrap_err();
             assert_eq!(error.exit_code(), 9);

@@ -76,7 +76,7 @@ fn a_packed_kernel_is_unpacked() {
 #[test]
 #[cfg(feature = "unpack")]
 fn a_kernel_that_unpacks_to_more_than_the_memory_is_stopped_there() {
-    // 64 MiB of the same octet: by gzip, and by zstd in 512 blocks (RFC 8878 §3.1.1).
+    // 64 MiB of the same byte: by gzip, and by zstd in 512 blocks (RFC 8878 §3.1.1).
     let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     packer.write_all(&vec![0; 64 << 20]).unwrap();
     let gzip = packer.finish().unwrap();
@@ -117,7 +117,7 @@ fn what_is_no_kernel_goes_no_further() {
     assert!(error.to_string().contains("2047"), "{error}");
 }
 
-/// A file that says of itself that it is a bzImage whose command line may have 2047 octets.
+/// A file that says of itself that it is a bzImage whose command line may have 2047 bytes.
 fn kernel() -> Vec<u8> {
     let mut kernel = vec![0; 0x400];
     kernel[0x202..0x206].copy_from_slice(b"HdrS");

@@ -10,8 +10,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use super::alias;
-use crate::sys::module;
-use crate::sys::uevent::{DeviceNews, Heard};
+use crate::sys::drivers::{self, DeviceEvent, DeviceNews};
 use crate::unpack::{self, Packing};
 
 /// A device's driver may bring devices of its own: a PCI function, a virtio bus, a network card.
@@ -87,10 +86,10 @@ impl Index {
     fn follow(&self, news: &DeviceNews) {
         loop {
             match news.next_device() {
-                Ok(Heard::Device(modalias)) => {
+                Ok(DeviceEvent::Device(modalias)) => {
                     self.load_for(&BTreeSet::from([modalias]), &mut BTreeSet::new());
                 }
-                Ok(Heard::Lost) => self.load_for_devices(),
+                Ok(DeviceEvent::Lost) => self.load_for_devices(),
                 Err(error) => {
                     return log::warn!("devices that appear get no driver: {}", error.chain());
                 }
@@ -152,13 +151,13 @@ fn load_file(path: &Path) -> Result<(), String> {
     let packing = match path.extension().and_then(|suffix| suffix.to_str()) {
         Some("gz") => Some(Packing::Gzip),
         Some("zst") => Some(Packing::Zstd),
-        Some("ko") => return module::load(&file).map_err(|error| error.chain()),
+        Some("ko") => return drivers::load(&file).map_err(|error| error.chain()),
         _ => None,
     };
-    match module::load_packed(&file) {
+    match drivers::load_packed(&file) {
         Ok(()) => return Ok(()),
         // What it says to the flag, or to a packing it was not built for.
-        Err(error) if module::cannot_unpack(&error) => {}
+        Err(error) if drivers::cannot_unpack(&error) => {}
         Err(error) => return Err(error.chain()),
     }
     let packing = packing.ok_or(
@@ -167,7 +166,7 @@ fn load_file(path: &Path) -> Result<(), String> {
     )?;
     let mut octets = Vec::new();
     match unpack::unpack(file, packing, MAX_LEN, &mut octets) {
-        Ok(_) => module::load_octets(&octets).map_err(|error| error.chain()),
+        Ok(_) => drivers::load_octets(&octets).map_err(|error| error.chain()),
         Err(error) => Err(format!("the kernel does not unpack it, and here: {error}")),
     }
 }

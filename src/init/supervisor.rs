@@ -6,7 +6,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::sys::machine::{self, End};
+use crate::sys::machine::{self, PowerAction};
 use crate::sys::process::{self, Children};
 use crate::sys::signal::{Order, Signals};
 use crate::sys::{self, SyscallError};
@@ -43,7 +43,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// How the machine is to end, if that is said in the meantime; the program still runs then.
-    pub(super) fn run(&self, command: &mut Command) -> Result<String, End> {
+    pub(super) fn run(&self, command: &mut Command) -> Result<String, PowerAction> {
         let child = match process::spawn(command) {
             Ok(child) => child.id(),
             Err(error) => return Ok(format!("no process for it: {error}")),
@@ -62,7 +62,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// How the machine is to end, if that is said in the meantime.
-    pub(super) fn pause(&self, time: Duration) -> Result<(), End> {
+    pub(super) fn pause(&self, time: Duration) -> Result<(), PowerAction> {
         let until = sys::now() + time;
         while sys::now() < until {
             match process::reap() {
@@ -75,7 +75,7 @@ impl Supervisor {
 
     /// Ends the machine, once all others have ended or had their time to; returns only to say why the
     /// kernel does not do it.
-    pub(super) fn end(&self, how: End) -> SyscallError {
+    pub(super) fn end(&self, how: PowerAction) -> SyscallError {
         log::info!("{how}");
         process::ask_all_to_end();
         let until = sys::now() + TIME_TO_END;
@@ -95,7 +95,7 @@ impl Supervisor {
     }
 
     /// Waits until a child ends, or until `until`.
-    fn wait(&self, until: Option<Instant>) -> Result<(), End> {
+    fn wait(&self, until: Option<Instant>) -> Result<(), PowerAction> {
         let Some(signals) = &self.signals else {
             sleep(UNTOLD);
             return Ok(());

@@ -7,14 +7,14 @@ use std::net::Ipv4Addr;
 use std::slice;
 use std::time::Duration;
 
-use super::state::{Known, State, addresses, exists};
+use super::state::{InterfaceState, Snapshot, addresses, exists};
 use super::vlan::Made;
 use super::{Link, Watch, open_socket, unreadable, wait};
 use crate::error::Error;
 use crate::sys::netlink::RouteSocket;
 use crate::sys::{self, SyscallError};
 use wireboot_proto::dhcp::lease::Lease;
-use wireboot_proto::netlink::route::{Address, FOREVER, LinkInfo, Request, Route};
+use wireboot_proto::netlink::route::{Address, FOREVER, KernelRoute, LinkInfo, NetlinkRequest};
 use wireboot_proto::packet::ipv4::{netmask, same_network};
 use wireboot_proto::time::Instant;
 
@@ -22,7 +22,7 @@ use wireboot_proto::time::Instant;
 /// server that asks for less is mistaken or hostile.
 const SMALLEST_MTU: u16 = 576;
 
-/// Within which a driver that begins anew for an MTU has a carrier again.
+/// Timeout for the carrier after an MTU change, for which some drivers reset the card.
 const RESET_TIME: Duration = Duration::from_secs(5);
 
 impl Link {
@@ -64,7 +64,7 @@ impl Link {
         if before.iter().any(|(there, _)| *there == address) {
             return Ok(());
         }
-        let address = Setting::Address(Address {
+        let address = LinkSetting::Address(Address {
             index: self.index,
             address,
             prefix_len: 32,
@@ -90,7 +90,7 @@ impl Link {
     /// Returns the address that was set here.
     pub fn configured_address(&self) -> Option<Ipv4Addr> {
         self.changes().done.iter().find_map(|done| {
-            if let Setting::Address(address) = done.setting {
+            if let LinkSetting::Address(address) = done.setting {
                 Some(address.address)
             } else {
                 None
@@ -98,10 +98,10 @@ impl Link {
         })
     }
 
-    /// Returns what the MTU was, octets, before a lease set another.
+    /// Returns what the MTU was, bytes, before a lease set another.
     pub fn mtu_before(&self) -> Option<u32> {
         self.changes().done.iter().find_map(|done| {
-            if let Undo::Request(Request::SetMtu { mtu_octets, .. }) = done.undo {
+            if let Undo::Request(NetlinkRequest::SetMtu { mtu_octets, .. }) = done.undo {
                 Some(mtu_octets)
             } else {
                 None
@@ -110,7 +110,7 @@ impl Link {
     }
 
     /// Removes an address that an earlier process set, and its routes, and gives the interface the
-    /// MTU that it had, octets.
+    /// MTU that it had, bytes.
     ///
     /// # Errors
     /// [`Error::System`] without a route socket.
@@ -123,8 +123,8 @@ impl Link {
         let mut socket = open_socket()?;
         if let Some(mtu_octets) = mtu_octets {
             let index = self.index;
-            let request = Request::SetMtu { index, mtu_octets };
-            take_back(&mut socket, &Setting::Mtu(mtu_octets), &request);
+            let request = NetlinkRequest::SetMtu { index, mtu_octets };
+            take_back(&mut socket, &LinkSetting::Mtu(mtu_octets), &request);
         }
         let (_, others) =
             remove(&mut socket, self.index, (address, prefix_len), &[]).map_err(unreadable)?;
@@ -132,7 +132,7 @@ impl Link {
         Ok(())
     }
 
-    fn apply(&self, before: Option<(Ipv4Addr, u8)>, wanted: &[Setting]) -> Result<(), Error> {
+    fn apply(&self, before: Option<(Ipv4Addr, u8)>, wanted: &[LinkSetting]) -> Result<(), Error> {
         let mut socket = open_socket()?;
         // What was set here is known better than by a file.
         let before = before.filter(|_| self.changes().done.is_empty());
@@ -153,19 +153,19 @@ impl Link {
         set
     }
 
-    fn set_all(&self, wanted: &[Setting], socket: &mut RouteSocket) -> Result<(), Error> {
+    fn set_all(&self, wanted: &[LinkSetting], socket: &mut RouteSocket) -> Result<(), Error> {
         let mut fresh = Changes::default();
         for setting in wanted {
             let applied = match setting {
-                Setting::Mtu(mtu_octets) => self.set_mtu(socket, *mtu_octets),
-                Setting::Address(address) => set_address(socket, address),
-                Setting::Route(route) => add_route(socket, route),
+                LinkSetting::Mtu(mtu_octets) => self.set_mtu(socket, *mtu_octets),
+                LinkSetting::Address(address) => set_address(socket, address),
+                LinkSetting::Route(route) => add_route(socket, route),
             };
             match applied {
                 Ok(undo) => fresh
                     .done
                     .extend(undo.map(|undo| Done::now(*setting, undo))),
-                Err(source) if matches!(setting, Setting::Mtu(_)) => {
+                Err(source) if matches!(setting, LinkSetting::Mtu(_)) => {
                     log::warn!("{}", self.refused(setting.to_string(), source).chain());
                 }
                 Err(source) => {
@@ -193,7 +193,7 @@ impl Link {
         if is_bad || before.mtu_octets == Some(mtu_octets) {
             return Ok(None);
         }
-        let set = |mtu_octets| Request::SetMtu {
+        let set = |mtu_octets| NetlinkRequest::SetMtu {
             index: self.index,
             mtu_octets,
         };
@@ -203,7 +203,7 @@ impl Link {
             return Ok(undo.map(Undo::Request));
         }
         log::warn!(
-            "{}: no carrier with its new MTU, which is set back",
+            "{}: no carrier with the new MTU; restoring the old one",
             self.name
         );
         self.changes().bad_mtu = Some(mtu_octets);
@@ -220,7 +220,7 @@ impl Link {
     }
 }
 
-/// What has been changed on an interface, each with what takes it back.
+/// Changes of an interface, each with its inverse.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     /// It was switched on.
@@ -229,7 +229,7 @@ pub(super) struct Changes {
     pub(super) made: Option<Made>,
     done: Vec<Done>,
     /// What an earlier process had set and was removed.
-    removed: State,
+    removed: InterfaceState,
     /// With which there was no carrier.
     bad_mtu: Option<u32>,
 }
@@ -247,21 +247,21 @@ pub(super) enum To {
 /// A setting that has been made.
 #[derive(Debug)]
 struct Done {
-    setting: Setting,
+    setting: LinkSetting,
     at: Instant,
     undo: Undo,
 }
 
-/// What takes a setting back.
+/// The inverse of a setting.
 #[derive(Debug)]
 enum Undo {
-    Request(Request),
+    Request(NetlinkRequest),
     /// The address was there and is given the lifetimes again that it had.
-    Lifetimes(Known<Address>),
+    Lifetimes(Snapshot<Address>),
 }
 
 impl Done {
-    fn now(setting: Setting, undo: Undo) -> Self {
+    fn now(setting: LinkSetting, undo: Undo) -> Self {
         let at = sys::now();
         Self { setting, at, undo }
     }
@@ -271,7 +271,7 @@ impl Done {
             Undo::Request(request) => return take_back(socket, &self.setting, request),
             Undo::Lifetimes(before) => before,
         };
-        let Setting::Address(set) = self.setting else {
+        let LinkSetting::Address(set) = self.setting else {
             return;
         };
         let remaining = before
@@ -280,19 +280,22 @@ impl Done {
         let there = addresses(socket, set.index).unwrap_or_default();
         let there = there.into_iter().find(|there| there.is_same(&set));
         // Another client of the same lease may have renewed it meanwhile, or sets it again itself.
-        let set = Known {
+        let set = Snapshot {
             value: set,
             read_at: self.at,
         };
         if to == To::Found && there.is_some_and(|there| !set.is_as_set(&there)) {
             return;
         }
-        let request = remaining.map_or(Request::DeleteAddress(set.value), Request::SetAddress);
+        let request = remaining.map_or(
+            NetlinkRequest::DeleteAddress(set.value),
+            NetlinkRequest::SetAddress,
+        );
         take_back(socket, &self.setting, &request);
     }
 }
 
-impl Known<Address> {
+impl Snapshot<Address> {
     /// Returns whether the lifetime of `there` is what is left of the one that was set.
     fn is_as_set(&self, there: &Address) -> bool {
         let left = self.remaining().map_or(0, |left| left.valid_seconds);
@@ -316,8 +319,8 @@ impl Changes {
     }
 
     /// Takes back what is not among `wanted`.
-    fn undo_all_but(&mut self, wanted: &[Setting], index: u32, socket: &mut RouteSocket) {
-        let is_wanted = |known: &Setting| wanted.iter().any(|setting| setting.same(known));
+    fn undo_all_but(&mut self, wanted: &[LinkSetting], index: u32, socket: &mut RouteSocket) {
+        let is_wanted = |known: &LinkSetting| wanted.iter().any(|setting| setting.same(known));
         let (kept, stale) = std::mem::take(&mut self.done)
             .into_iter()
             .partition(|done| is_wanted(&done.setting));
@@ -343,19 +346,19 @@ fn undo(done: Vec<Done>, to: To, index: u32, socket: &mut RouteSocket) {
     if done.is_empty() {
         return;
     }
-    let before = State::read(socket, index);
+    let before = InterfaceState::read(socket, index);
     for done in done.iter().rev() {
         done.undo(to, socket);
     }
-    let (Ok(mut gone), Ok(after)) = (before, State::read(socket, index)) else {
+    let (Ok(mut gone), Ok(after)) = (before, InterfaceState::read(socket, index)) else {
         return;
     };
     gone.retain_missing_in(&after);
     for done in &done {
         match done.setting {
-            Setting::Address(address) => drop(gone.split_off(address.address)),
-            Setting::Route(route) => gone.routes.retain(|(known, _)| known.route != route),
-            Setting::Mtu(_) => {}
+            LinkSetting::Address(address) => drop(gone.split_off(address.address)),
+            LinkSetting::Route(route) => gone.routes.retain(|(known, _)| known.route != route),
+            LinkSetting::Mtu(_) => {}
         }
     }
     gone.put_back(socket);
@@ -367,47 +370,44 @@ fn remove(
     socket: &mut RouteSocket,
     index: u32,
     (address, prefix_len): (Ipv4Addr, u8),
-    wanted: &[Setting],
-) -> Result<(State, State), SyscallError> {
-    let is_wanted = |known: Setting| wanted.iter().any(|setting| setting.same(&known));
-    let mut gone = State::read(socket, index)?;
+    wanted: &[LinkSetting],
+) -> Result<(InterfaceState, InterfaceState), SyscallError> {
+    let is_wanted = |known: LinkSetting| wanted.iter().any(|setting| setting.same(&known));
+    let mut gone = InterfaceState::read(socket, index)?;
     for (known, _) in &gone.routes {
-        let setting = Setting::Route(known.route);
+        let setting = LinkSetting::Route(known.route);
         if known.is_of_dhcp() && known.route.source == Some(address) && !is_wanted(setting) {
-            take_back(socket, &setting, &Request::DeleteRoute(known.route));
+            take_back(socket, &setting, &NetlinkRequest::DeleteRoute(known.route));
         }
     }
-    for Known { value: there, .. } in &gone.addresses {
-        let setting = Setting::Address(*there);
+    for Snapshot { value: there, .. } in &gone.addresses {
+        let setting = LinkSetting::Address(*there);
         if (there.address, there.prefix_len) == (address, prefix_len) && !is_wanted(setting) {
-            take_back(socket, &setting, &Request::DeleteAddress(*there));
+            take_back(socket, &setting, &NetlinkRequest::DeleteAddress(*there));
         }
     }
-    gone.retain_missing_in(&State::read(socket, index)?);
+    gone.retain_missing_in(&InterfaceState::read(socket, index)?);
     let ours = gone.split_off(address);
     Ok((ours, gone))
 }
 
-fn take_back(socket: &mut RouteSocket, setting: &Setting, undo: &Request) {
+fn take_back(socket: &mut RouteSocket, setting: &LinkSetting, undo: &NetlinkRequest) {
     // Often it is gone already: an interface that was removed takes everything with it.
     if let Err(error) = socket.change(undo) {
-        log::debug!(
-            "{setting} could not be taken back: {error}: {}",
-            error.source
-        );
+        log::debug!("{setting} could not be undone: {error}: {}", error.source);
     }
 }
 
-/// One thing to be set.
+/// One setting of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Setting {
-    /// Largest packet, octets.
+enum LinkSetting {
+    /// Largest packet, bytes.
     Mtu(u32),
     Address(Address),
-    Route(Route),
+    Route(KernelRoute),
 }
 
-impl Setting {
+impl LinkSetting {
     /// Returns whether setting one is setting the other, lifetimes aside.
     fn same(&self, other: &Self) -> bool {
         match (self, other) {
@@ -417,38 +417,38 @@ impl Setting {
     }
 }
 
-/// Sets an address; returns what takes it back.
+/// Sets an address; returns the inverse.
 fn set_address(socket: &mut RouteSocket, address: &Address) -> Result<Option<Undo>, SyscallError> {
-    match socket.change(&Request::AddAddress(*address)) {
-        Ok(()) => return Ok(Some(Undo::Request(Request::DeleteAddress(*address)))),
+    match socket.change(&NetlinkRequest::AddAddress(*address)) {
+        Ok(()) => return Ok(Some(Undo::Request(NetlinkRequest::DeleteAddress(*address)))),
         Err(error) if !exists(&error) => return Err(error),
         Err(_) => {}
     }
     let before = addresses(socket, address.index)?;
     let before = before.into_iter().find(|there| there.is_same(address));
     let read_at = sys::now();
-    socket.change(&Request::SetAddress(*address))?;
+    socket.change(&NetlinkRequest::SetAddress(*address))?;
     Ok(Some(match before {
-        Some(value) => Undo::Lifetimes(Known { value, read_at }),
+        Some(value) => Undo::Lifetimes(Snapshot { value, read_at }),
         // It has just ended.
-        None => Undo::Request(Request::DeleteAddress(*address)),
+        None => Undo::Request(NetlinkRequest::DeleteAddress(*address)),
     }))
 }
 
 /// Adds a route; one to the same network that somebody else set stays in front of it. Returns what
 /// takes it back, or nothing when it was there already.
-fn add_route(socket: &mut RouteSocket, route: &Route) -> Result<Option<Undo>, SyscallError> {
-    let undo = || Some(Undo::Request(Request::DeleteRoute(*route)));
-    match socket.change(&Request::AddRoute(*route)) {
+fn add_route(socket: &mut RouteSocket, route: &KernelRoute) -> Result<Option<Undo>, SyscallError> {
+    let undo = || Some(Undo::Request(NetlinkRequest::DeleteRoute(*route)));
+    match socket.change(&NetlinkRequest::AddRoute(*route)) {
         Ok(()) => return Ok(undo()),
         Err(error) if !exists(&error) => return Err(error),
         Err(_) => {}
     }
-    match socket.change(&Request::AppendRoute(*route)) {
+    match socket.change(&NetlinkRequest::AppendRoute(*route)) {
         Ok(()) => {
             log::warn!(
-                "{} stands behind another to the same network",
-                Setting::Route(*route)
+                "{} is not preferred: another route to the same network exists",
+                LinkSetting::Route(*route)
             );
             Ok(undo())
         }
@@ -457,10 +457,10 @@ fn add_route(socket: &mut RouteSocket, route: &Route) -> Result<Option<Undo>, Sy
     }
 }
 
-impl std::fmt::Display for Setting {
+impl std::fmt::Display for LinkSetting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Mtu(mtu_octets) => write!(f, "the MTU of {mtu_octets} octets"),
+            Self::Mtu(mtu_octets) => write!(f, "the MTU of {mtu_octets} bytes"),
             Self::Address(address) => {
                 write!(f, "the address {}/{}", address.address, address.prefix_len)
             }
@@ -476,10 +476,10 @@ impl std::fmt::Display for Setting {
 }
 
 /// Returns what `lease` means for the interface `age` after its times began, in the order to be set.
-fn settings(index: u32, lease: &Lease, age: Duration) -> Vec<Setting> {
+fn settings(index: u32, lease: &Lease, age: Duration) -> Vec<LinkSetting> {
     let left = |time: Option<Duration>| seconds(time.map(|time| time.saturating_sub(age)));
     let mut settings = Vec::new();
-    settings.push(Setting::Address(Address {
+    settings.push(LinkSetting::Address(Address {
         index,
         address: lease.address,
         prefix_len: lease.prefix_len,
@@ -488,28 +488,28 @@ fn settings(index: u32, lease: &Lease, age: Duration) -> Vec<Setting> {
         valid_seconds: left(lease.lease_time),
     }));
     for route in routes(index, lease) {
-        let route = Setting::Route(route);
+        let route = LinkSetting::Route(route);
         if !settings.contains(&route) {
             settings.push(route);
         }
     }
     match lease.mtu_octets {
         Some(mtu) if mtu < SMALLEST_MTU => log::warn!(
-            "the MTU of {mtu} octets from {} is ignored: less than {SMALLEST_MTU}",
+            "the MTU of {mtu} bytes from {} is ignored: less than {SMALLEST_MTU}",
             lease.server
         ),
-        Some(mtu) => settings.push(Setting::Mtu(mtu.into())),
+        Some(mtu) => settings.push(LinkSetting::Mtu(mtu.into())),
         None => {}
     }
     settings
 }
 
 /// Returns the routes: first those that are on the link, since the others may lead through them.
-fn routes(index: u32, lease: &Lease) -> Vec<Route> {
+fn routes(index: u32, lease: &Lease) -> Vec<KernelRoute> {
     let mut on_link = Vec::new();
     let mut through = Vec::new();
     for route in &lease.routes {
-        let wanted = Route {
+        let wanted = KernelRoute {
             index,
             destination: route.destination & netmask(route.prefix_len),
             prefix_len: route.prefix_len.min(32),
@@ -537,7 +537,7 @@ fn routes(index: u32, lease: &Lease) -> Vec<Route> {
         // A cloud gives 192.0.2.10/32 with a router outside of that: only a route to the router
         // itself makes the kernel accept it.
         if !reachable {
-            on_link.push(Route {
+            on_link.push(KernelRoute {
                 destination: gateway,
                 prefix_len: 32,
                 gateway: None,

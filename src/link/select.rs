@@ -6,9 +6,9 @@ use crate::config::LinkConfig;
 use wireboot_proto::netlink::route::{ARPHRD_ETHER, LinkInfo};
 use wireboot_proto::time::Seconds;
 
-/// What only `/sys` tells about an interface.
+/// Properties of an interface that only `/sys` has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Facts {
+pub(super) struct DeviceFacts {
     /// A device is behind it.
     pub(super) has_device: bool,
     /// It needs an access point and a password before it carries anything.
@@ -16,19 +16,19 @@ pub(super) struct Facts {
 }
 
 /// Reads the facts about an interface.
-pub(super) fn facts(name: &str) -> Facts {
+pub(super) fn facts(name: &str) -> DeviceFacts {
     let directory = Path::new("/sys/class/net").join(name);
-    Facts {
+    DeviceFacts {
         has_device: directory.join("device").exists(),
         wireless: directory.join("phy80211").exists(),
     }
 }
 
-/// The interfaces to use, and what stands against the others.
+/// The interfaces to use, and the reasons against the others.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Selection {
     pub(super) chosen: Vec<LinkInfo>,
-    /// What was asked for and is not there.
+    /// Requested interfaces that do not exist.
     pub(super) missing: Vec<String>,
     /// Name and reason of each that is there and of no use.
     passed_over: Vec<(String, &'static str)>,
@@ -66,7 +66,7 @@ impl Selection {
 pub(super) fn select<'a>(
     config: &LinkConfig,
     links: impl Iterator<Item = &'a LinkInfo>,
-    facts: impl Fn(&str) -> Facts,
+    facts: impl Fn(&str) -> DeviceFacts,
 ) -> Selection {
     let mut selection = Selection {
         chosen: Vec::new(),
@@ -105,7 +105,7 @@ fn not_ethernet(link: &LinkInfo) -> Option<&'static str> {
     (!is_ethernet).then_some("not Ethernet")
 }
 
-fn not_a_nic(link: &LinkInfo, facts: Facts) -> Option<&'static str> {
+fn not_a_nic(link: &LinkInfo, facts: DeviceFacts) -> Option<&'static str> {
     if let Some(why) = not_ethernet(link) {
         Some(why)
     } else if link.master.is_some() {
@@ -168,7 +168,7 @@ mod tests {
             },
             link(8, "eth3"),
         ];
-        let facts = |name: &str| Facts {
+        let facts = |name: &str| DeviceFacts {
             wireless: name == "wlan0",
             has_device: name == "eth3",
         };
@@ -195,7 +195,7 @@ mod tests {
             interfaces: ["veth0", "eth0", "eth7"].map(str::to_owned).to_vec(),
             ..LinkConfig::default()
         };
-        let selection = select(&config, links.iter(), |_| Facts::default());
+        let selection = select(&config, links.iter(), |_| DeviceFacts::default());
         assert!(!selection.is_complete());
         assert_eq!(names(&selection), ["veth0", "eth0"]);
         assert_eq!(selection.missing, ["eth7"]);
@@ -214,7 +214,7 @@ mod tests {
             boot_interface: Some(mac),
             ..LinkConfig::default()
         };
-        let selection = select(&config, links.iter(), |_| Facts::default());
+        let selection = select(&config, links.iter(), |_| DeviceFacts::default());
         assert!(selection.is_complete());
         assert_eq!(names(&selection), ["eth1"]);
     }
@@ -226,13 +226,15 @@ mod tests {
             boot_interface: Some(MacAddress([0x52, 0x54, 0, 0, 0, 9])),
             ..LinkConfig::default()
         };
-        let selection = select(&config, links.iter(), |_| Facts::default());
+        let selection = select(&config, links.iter(), |_| DeviceFacts::default());
         assert_eq!(
             selection.explain(&config),
             "an interface with the BOOTIF address 52:54:00:00:00:09 did not appear within \
              30.0 s; found eth0 (not the BOOTIF address), dummy0 (virtual: name it to use it)"
         );
-        let selection = select(&LinkConfig::default(), [].iter(), |_| Facts::default());
+        let selection = select(&LinkConfig::default(), [].iter(), |_| {
+            DeviceFacts::default()
+        });
         assert_eq!(
             selection.explain(&LinkConfig::default()),
             "none appeared within 30.0 s; there is none at all: is the driver of the NIC loaded?"

@@ -9,43 +9,42 @@ use std::net::Ipv4Addr;
 
 use crate::sys::netlink::RouteSocket;
 use crate::sys::{self, SyscallError};
-use wireboot_proto::netlink::route::{Address, FOREVER, InstalledRoute, Message, Request, Route};
+use wireboot_proto::netlink::route::{
+    Address, FOREVER, InstalledRoute, KernelRoute, NetlinkRequest, RouteMessage,
+};
 use wireboot_proto::time::Instant;
 
 #[derive(Debug, Default)]
-pub(super) struct State {
-    pub(super) addresses: Vec<Known<Address>>,
+pub(super) struct InterfaceState {
+    pub(super) addresses: Vec<Snapshot<Address>>,
     /// Each route, and whether it stands in front of all others to its network with its metric.
     pub(super) routes: Vec<(InstalledRoute, bool)>,
 }
 
-/// What was read from the kernel, and when.
+/// An object read from the kernel, with the time of reading.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Known<T> {
+pub(super) struct Snapshot<T> {
     pub(super) value: T,
     pub(super) read_at: Instant,
 }
 
-impl State {
+impl InterfaceState {
     /// Reads the state of an interface.
-    ///
-    /// # Errors
-    /// The call that failed.
     pub(super) fn read(socket: &mut RouteSocket, index: u32) -> Result<Self, SyscallError> {
         let read_at = sys::now();
-        let known = |value| Known { value, read_at };
+        let known = |value| Snapshot { value, read_at };
         // The kernel lists routes to one network one behind the other (`fn_trie_dump_leaf`).
         let mut last = None;
         let mut state = Self {
             addresses: addresses(socket, index)?.into_iter().map(known).collect(),
             routes: Vec::new(),
         };
-        for message in socket.dump(&Request::Routes)? {
-            let Message::NewRoute(route) = message else {
+        for message in socket.dump(&NetlinkRequest::Routes)? {
+            let RouteMessage::NewRoute(route) = message else {
                 continue;
             };
             let InstalledRoute {
-                route: Route { index: over, .. },
+                route: KernelRoute { index: over, .. },
                 metric,
                 ..
             } = route;
@@ -91,8 +90,8 @@ impl State {
 
     /// Sets the addresses again, with the lifetimes that are left.
     pub(super) fn put_back_addresses(&self, socket: &mut RouteSocket) {
-        for address in self.addresses.iter().filter_map(Known::remaining) {
-            put_back(socket, &Request::AddAddress(address));
+        for address in self.addresses.iter().filter_map(Snapshot::remaining) {
+            put_back(socket, &NetlinkRequest::AddAddress(address));
         }
     }
 
@@ -100,7 +99,7 @@ impl State {
     pub(super) fn put_back_routes(&self, socket: &mut RouteSocket) {
         let routes = self.routes.iter();
         for (route, in_front) in routes.filter(|(route, _)| !route.is_of_kernel()) {
-            let request = Request::RestoreRoute {
+            let request = NetlinkRequest::RestoreRoute {
                 route: route.clone(),
                 in_front: *in_front,
             };
@@ -118,7 +117,7 @@ impl State {
     }
 }
 
-impl Known<Address> {
+impl Snapshot<Address> {
     /// Returns the address with the lifetimes that it has left; none when its time is over.
     pub(super) fn remaining(&self) -> Option<Address> {
         let elapsed = sys::now().since(self.read_at).as_secs();
@@ -137,16 +136,13 @@ impl Known<Address> {
 }
 
 /// Returns the addresses of an interface.
-///
-/// # Errors
-/// The call that failed.
 pub(super) fn addresses(
     socket: &mut RouteSocket,
     index: u32,
 ) -> Result<Vec<Address>, SyscallError> {
     let mut addresses = Vec::new();
-    for message in socket.dump(&Request::Addresses)? {
-        if let Message::NewAddress(address) = message
+    for message in socket.dump(&NetlinkRequest::Addresses)? {
+        if let RouteMessage::NewAddress(address) = message
             && address.index == index
         {
             addresses.push(address);
@@ -155,12 +151,12 @@ pub(super) fn addresses(
     Ok(addresses)
 }
 
-fn put_back(socket: &mut RouteSocket, request: &Request) {
+fn put_back(socket: &mut RouteSocket, request: &NetlinkRequest) {
     if let Err(error) = socket.change(request)
         // Somebody was faster.
         && !exists(&error)
     {
-        log::warn!("not put back as it was: {}", error.chain());
+        log::warn!("previous address or route not restored: {}", error.chain());
     }
 }
 

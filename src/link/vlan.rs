@@ -1,42 +1,43 @@
-//! A VLAN as an interface of its own (802.1Q), made when the interface below has appeared.
+//! VLAN interfaces (802.1Q), created when their parent has appeared.
 
 use super::{Link, open_socket, set_up};
 use crate::config::{LinkConfig, Vlan};
 use crate::error::Error;
 use crate::sys::SyscallError;
 use crate::sys::netlink::RouteSocket;
-use wireboot_proto::netlink::route::{LinkInfo, Request};
+use wireboot_proto::netlink::route::{LinkInfo, NetlinkRequest};
 
-/// What was done to have a VLAN.
+/// A created VLAN interface, with what to undo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Made {
     parent: u32,
-    /// The interface below was switched on.
+    /// Whether the parent interface was set up.
     raised: bool,
 }
 
 impl Made {
     /// Removes the VLAN, and lowers what is below if it was raised.
     pub(super) fn undo(self, index: u32, socket: &mut RouteSocket) {
-        let removed = socket.change(&Request::DeleteLink { index });
-        let lowered = match self.raised {
-            true => set_up(socket, self.parent, false),
-            false => Ok(()),
+        let removed = socket.change(&NetlinkRequest::DeleteLink { index });
+        let lowered = if self.raised {
+            set_up(socket, self.parent, false)
+        } else {
+            Ok(())
         };
         for error in [removed, lowered].into_iter().filter_map(Result::err) {
-            log::debug!("a VLAN is not taken back: {}", error.chain());
+            log::debug!("VLAN not removed: {}", error.chain());
         }
     }
 }
 
-/// The VLAN that the boot goes over, if it does.
+/// The VLAN to boot over, if configured.
 #[derive(Debug)]
-pub(super) struct Wanted<'a> {
+pub(super) struct RequestedVlan<'a> {
     vlan: Option<&'a Vlan>,
     made: Option<Made>,
 }
 
-impl<'a> Wanted<'a> {
+impl<'a> RequestedVlan<'a> {
     pub(super) fn new(config: &'a LinkConfig) -> Self {
         let vlan = config.vlan.as_ref();
         Self {
@@ -45,8 +46,7 @@ impl<'a> Wanted<'a> {
         }
     }
 
-    /// Makes it once the interface below is there; one that exists by its name is left to whoever
-    /// made it.
+    /// Creates it once its parent exists; an interface that has its name already is used as it is.
     ///
     /// # Errors
     /// [`Error::Configure`] with what the kernel refused: EOPNOTSUPP without its module 8021q.
@@ -79,7 +79,7 @@ impl<'a> Wanted<'a> {
 
 fn make(vlan: &Vlan, parent: &LinkInfo, socket: &mut RouteSocket) -> Result<Made, SyscallError> {
     let parent_index = parent.index;
-    socket.change(&Request::AddVlan {
+    socket.change(&NetlinkRequest::AddVlan {
         name: vlan.name.clone(),
         parent: parent_index,
         id: vlan.id,

@@ -7,24 +7,23 @@ use super::unreadable;
 use crate::error::Error;
 use crate::sys::netlink::{LinkNews, News};
 use crate::sys::{self, SyscallError};
-use wireboot_proto::netlink::route::{LinkInfo, Message};
+use wireboot_proto::netlink::route::{LinkInfo, RouteMessage};
 use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::time::Instant;
 
-/// The state that an interface has come to.
+/// A change of an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// The interface as it is now, or as it was last.
+    /// The interface as it is now, or as it was before removal.
     pub link: LinkInfo,
     /// Whether it has been removed.
     pub gone: bool,
 }
 
-/// Tells the state of every interface once, and then every change; readable when there may be
+/// Reports the state of every interface once, and then every change; readable when there may be
 /// one.
 ///
-/// When the kernel had more news than the socket could hold, the state is read anew, so nothing
-/// that lasts is ever missed.
+/// When the socket's buffer overflows, the state is read again, so no lasting change is missed.
 #[derive(Debug)]
 pub struct Watch {
     news: LinkNews,
@@ -71,7 +70,7 @@ impl Watch {
         Ok(self.pending.pop_front())
     }
 
-    /// Has the state of every interface told once more, in place of what is still to be told.
+    /// Reports the state of every interface again, in place of pending changes.
     pub fn repeat(&mut self) {
         self.pending.retain(|change| change.gone);
         let all = self.known.values().cloned();
@@ -79,10 +78,7 @@ impl Watch {
             .extend(all.map(|link| Change { link, gone: false }));
     }
 
-    /// Has addresses be watched too, for [`Watch::take_address_loss`].
-    ///
-    /// # Errors
-    /// [`Error::System`] when the kernel refuses.
+    /// Subscribes to address changes too, for [`Watch::take_address_loss`].
     pub fn follow_addresses(&mut self) -> Result<(), Error> {
         self.may_lack_address = true;
         self.news.add_addresses().map_err(unwatchable)
@@ -99,7 +95,7 @@ impl Watch {
         self.known.values().any(|link| link.mac == Some(mac))
     }
 
-    /// Waits until there may be a change, or `deadline` has come.
+    /// Waits until there may be a change, or `deadline` has passed.
     ///
     /// # Errors
     /// [`Error::System`] when `poll` fails.
@@ -114,13 +110,13 @@ impl Watch {
         let mut before = std::mem::take(&mut self.known);
         for message in self.news.dump().map_err(unreadable)? {
             let index = match &message {
-                Message::NewLink(link) | Message::DelLink(link) => link.index,
-                Message::NewAddress(_)
-                | Message::DelAddress(_)
-                | Message::NewRoute(_)
-                | Message::Ack(_)
-                | Message::Done
-                | Message::Other => continue,
+                RouteMessage::NewLink(link) | RouteMessage::DelLink(link) => link.index,
+                RouteMessage::NewAddress(_)
+                | RouteMessage::DelAddress(_)
+                | RouteMessage::NewRoute(_)
+                | RouteMessage::Ack(_)
+                | RouteMessage::Done
+                | RouteMessage::Other => continue,
             };
             self.known
                 .extend(before.remove(&index).map(|link| (index, link)));
@@ -132,30 +128,30 @@ impl Watch {
         Ok(())
     }
 
-    fn hear(&mut self, message: Message) {
+    fn hear(&mut self, message: RouteMessage) {
         let change = match message {
-            Message::NewLink(link) => {
+            RouteMessage::NewLink(link) => {
                 let before = self.known.insert(link.index, link.clone());
                 if before.is_some_and(|before| before.is_same_state(&link)) {
                     return;
                 }
                 Change { link, gone: false }
             }
-            Message::DelLink(link) => {
+            RouteMessage::DelLink(link) => {
                 if self.known.remove(&link.index).is_none() {
                     return;
                 }
                 Change { link, gone: true }
             }
-            Message::DelAddress(_) => {
+            RouteMessage::DelAddress(_) => {
                 self.may_lack_address = true;
                 return;
             }
-            Message::NewAddress(_)
-            | Message::NewRoute(_)
-            | Message::Ack(_)
-            | Message::Done
-            | Message::Other => return,
+            RouteMessage::NewAddress(_)
+            | RouteMessage::NewRoute(_)
+            | RouteMessage::Ack(_)
+            | RouteMessage::Done
+            | RouteMessage::Other => return,
         };
         self.pending.push_back(change);
     }

@@ -1,28 +1,28 @@
 //! Reads fields one after the other from received bytes, each with its name for the error.
 
-/// What made octets undecodable: the field, and why.
+/// The field at which decoding failed, and the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The input ends inside `field`.
-    #[error("{field} is cut off: {needed} octets needed, {left} left")]
+    #[error("{field} is cut off: {needed} bytes needed, {left} left")]
     Truncated {
         /// The field's name in its specification.
         field: &'static str,
-        /// Octets that the field takes.
+        /// Length of the field, bytes.
         needed: usize,
-        /// Octets that were left.
+        /// Bytes that were left.
         left: usize,
     },
     /// `field` has a value that its specification does not allow here.
-    #[error("{field} is {value}, which does not fit here")]
+    #[error("invalid {field} {value}")]
     Invalid {
         /// The field's name in its specification.
         field: &'static str,
         /// The value found.
         value: u64,
     },
-    /// The packet is a part of one, which nobody puts together here.
-    #[error("it came in fragments, which are not put together")]
+    /// The packet is an IPv4 fragment; reassembly is not supported.
+    #[error("the packet is a fragment, and reassembly is not supported")]
     Fragment,
     /// The checksum over `field` is wrong.
     #[error("the checksum of {field} is wrong")]
@@ -42,22 +42,22 @@ impl DecodeError {
     }
 }
 
-/// Hands out octets in order, each slice of the length asked for or an error.
+/// A cursor over bytes, whose reads return slices of checked length.
 #[derive(Debug, Clone)]
 pub struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    /// Starts at the first of `octets`.
+    /// Creates a reader at the beginning of `octets`.
     pub const fn new(octets: &'a [u8]) -> Self {
         Self { rest: octets }
     }
 
-    /// Takes the next `len` octets.
+    /// Reads the next `len` bytes.
     ///
     /// # Errors
-    /// [`DecodeError::Truncated`] when fewer are left; nothing is taken then.
+    /// [`DecodeError::Truncated`] when fewer are left; the position stays then.
     pub fn take(&mut self, len: usize, field: &'static str) -> Result<&'a [u8], DecodeError> {
         let (taken, rest) = self
             .rest
@@ -71,7 +71,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// Takes the next `N` octets as an array.
+    /// Reads the next `N` bytes as an array.
     ///
     /// # Errors
     /// [`DecodeError::Truncated`] when fewer are left.
@@ -81,7 +81,7 @@ impl<'a> Reader<'a> {
         Ok(array)
     }
 
-    /// Takes one octet.
+    /// Reads one byte.
     ///
     /// # Errors
     /// [`DecodeError::Truncated`] at the end.
@@ -89,7 +89,7 @@ impl<'a> Reader<'a> {
         self.array(field).map(u8::from_be_bytes)
     }
 
-    /// Takes two octets in network order.
+    /// Reads two bytes in network order.
     ///
     /// # Errors
     /// [`DecodeError::Truncated`] when fewer are left.
@@ -97,7 +97,7 @@ impl<'a> Reader<'a> {
         self.array(field).map(u16::from_be_bytes)
     }
 
-    /// Takes four octets in network order.
+    /// Reads four bytes in network order.
     ///
     /// # Errors
     /// [`DecodeError::Truncated`] when fewer are left.
@@ -105,12 +105,12 @@ impl<'a> Reader<'a> {
         self.array(field).map(u32::from_be_bytes)
     }
 
-    /// Returns what has not been taken.
+    /// Returns the unread rest.
     pub const fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// Returns whether everything has been taken.
+    /// Returns whether everything has been read.
     pub const fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }

@@ -12,7 +12,7 @@ use alloc::collections::VecDeque;
 use core::fmt;
 use core::time::Duration;
 
-use crate::packet::neighbour::{PortState, Word};
+use crate::packet::switch_frame::{PortState, SwitchFrame};
 use crate::time::Instant;
 
 /// Something that a person may want to know.
@@ -79,16 +79,16 @@ impl Switch {
     }
 
     /// Takes what the switch says.
-    pub fn handle_input(&mut self, word: Word, now: Instant) {
+    pub fn handle_input(&mut self, word: SwitchFrame, now: Instant) {
         match word {
-            Word::Bpdu {
+            SwitchFrame::Bpdu {
                 port,
                 forward_delay,
             } => self.handle_bpdu(port, forward_delay, now),
-            Word::Lacp { is_up: false } => self.say(Statement::LacpDown),
-            Word::Authentication => self.say(Statement::Authentication),
-            Word::Lldp { system, port } => self.say(Statement::Neighbour { system, port }),
-            Word::Lacp { is_up: true } | Word::Other => {}
+            SwitchFrame::Lacp { is_up: false } => self.say(Statement::LacpDown),
+            SwitchFrame::Authentication => self.say(Statement::Authentication),
+            SwitchFrame::Lldp { system, port } => self.say(Statement::Neighbour { system, port }),
+            SwitchFrame::Lacp { is_up: true } | SwitchFrame::Other => {}
         }
     }
 
@@ -167,8 +167,8 @@ mod tests {
             .collect()
     }
 
-    fn bpdu(port: Option<PortState>) -> Word {
-        Word::Bpdu {
+    fn bpdu(port: Option<PortState>) -> SwitchFrame {
+        SwitchFrame::Bpdu {
             port,
             forward_delay: DELAY,
         }
@@ -222,8 +222,8 @@ mod tests {
     fn everything_is_told_once() {
         let mut switch = Switch::new(at(0));
         for _ in 0..2 {
-            switch.handle_input(Word::Lacp { is_up: false }, at(1));
-            switch.handle_input(Word::Authentication, at(1));
+            switch.handle_input(SwitchFrame::Lacp { is_up: false }, at(1));
+            switch.handle_input(SwitchFrame::Authentication, at(1));
         }
         assert_eq!(told(&mut switch).len(), 2);
     }

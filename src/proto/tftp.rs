@@ -34,7 +34,7 @@ mod terms;
 use crate::prelude::*;
 use core::net::SocketAddr;
 
-use crate::packet::tftp::{ErrorCode, Options, Packet};
+use crate::packet::tftp::{ErrorCode, TftpOptions, TftpPacket};
 use crate::text::safe::text_of;
 use crate::time::{Instant, LeastRate};
 use blocks::BlockPosition;
@@ -56,7 +56,7 @@ const PATIENCE: u32 = 5;
 /// use std::collections::VecDeque;
 /// use std::net::SocketAddr;
 /// use std::time::Duration;
-/// use wireboot_proto::packet::tftp::Packet;
+/// use wireboot_proto::packet::tftp::TftpPacket;
 /// use wireboot_proto::tftp::{ByteRanges, Config, Event, Get, Terms};
 /// use wireboot_proto::time::Instant;
 ///
@@ -66,14 +66,14 @@ const PATIENCE: u32 = 5;
 /// let transfer_port: SocketAddr = "192.0.2.1:40000".parse()?;
 /// let file = vec![7; 700];
 /// let reply_to = |packet: &[u8]| {
-///     let block = match Packet::decode(packet).ok()? {
-///         Packet::ReadRequest { .. } => 1,
-///         Packet::Acknowledgment { block } => block + 1,
+///     let block = match TftpPacket::decode(packet).ok()? {
+///         TftpPacket::ReadRequest { .. } => 1,
+///         TftpPacket::Acknowledgment { block } => block + 1,
 ///         _ => return None,
 ///     };
 ///     let data = file.chunks(512).nth(usize::from(block) - 1)?;
 ///     let mut reply = Vec::new();
-///     Packet::Data { block, data }.encode(&mut reply);
+///     TftpPacket::Data { block, data }.encode(&mut reply);
 ///     Some(reply)
 /// };
 ///
@@ -191,8 +191,8 @@ impl Get {
             self.stranger = Some(source);
             return Err(Discard::UnknownTransfer);
         }
-        match Packet::decode(payload)? {
-            Packet::Data { block, data } => {
+        match TftpPacket::decode(payload)? {
+            TftpPacket::Data { block, data } => {
                 if expected.is_none() {
                     if block != 1 {
                         return Err(Discard::Unexpected);
@@ -202,10 +202,10 @@ impl Get {
                 }
                 self.handle_data(block, data, now)
             }
-            Packet::OptionAcknowledgment { options } => self
+            TftpPacket::OptionAcknowledgment { options } => self
                 .handle_options(source, options, now)
                 .map(|()| FileChunk::NONE),
-            Packet::Error { code, message } => {
+            TftpPacket::Error { code, message } => {
                 self.end(
                     source,
                     Failure::Refused {
@@ -217,9 +217,9 @@ impl Get {
                 );
                 Ok(FileChunk::NONE)
             }
-            Packet::ReadRequest { .. }
-            | Packet::WriteRequest { .. }
-            | Packet::Acknowledgment { .. } => Err(Discard::Unexpected),
+            TftpPacket::ReadRequest { .. }
+            | TftpPacket::WriteRequest { .. }
+            | TftpPacket::Acknowledgment { .. } => Err(Discard::Unexpected),
         }
     }
 
@@ -282,7 +282,7 @@ impl Get {
     pub fn poll_transmit(&mut self, buf: &mut Vec<u8>) -> Option<Transmit> {
         buf.clear();
         if let Some(destination) = self.stranger.take() {
-            let error = Packet::Error {
+            let error = TftpPacket::Error {
                 code: ErrorCode::UNKNOWN_TRANSFER,
                 message: b"unknown transfer",
             };
@@ -295,10 +295,10 @@ impl Get {
         };
         match self.due.take().or(burst.map(Due::Acknowledgment))? {
             Due::Request => encode_request(&self.config.file, &self.config.terms, buf),
-            Due::Acknowledgment(block) => Packet::Acknowledgment { block }.encode(buf),
+            Due::Acknowledgment(block) => TftpPacket::Acknowledgment { block }.encode(buf),
             Due::Error(code, message) => {
                 let message = message.as_bytes();
-                Packet::Error { code, message }.encode(buf);
+                TftpPacket::Error { code, message }.encode(buf);
             }
         }
         let destination = match &self.state {
@@ -363,7 +363,7 @@ impl Get {
     fn handle_options(
         &mut self,
         source: SocketAddr,
-        options: Options<'_>,
+        options: TftpOptions<'_>,
         now: Instant,
     ) -> Result<(), Discard> {
         match &self.state {

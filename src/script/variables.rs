@@ -6,33 +6,8 @@ use std::net::Ipv4Addr;
 use wireboot_proto::dhcp::lease::{Lease, Route};
 use wireboot_proto::packet::ipv4::netmask;
 use wireboot_proto::packet::option::code;
-use wireboot_proto::packet::option::known::{self, Value};
-use wireboot_proto::text::grammar;
-
-/// Names that udhcpc gives to options that need no more than their words.
-const UDHCPC: &[(u8, &str)] = &[
-    (2, "timezone"),
-    (4, "timesrv"),
-    (5, "namesrv"),
-    (7, "logsrv"),
-    (8, "cookiesrv"),
-    (9, "lprsrv"),
-    (13, "bootsize"),
-    (16, "swapsrv"),
-    (17, "rootpath"),
-    (23, "ipttl"),
-    (40, "nisdomain"),
-    (41, "nissrv"),
-    (42, "ntpsrv"),
-    (44, "wins"),
-    (56, "message"),
-    (100, "tzstr"),
-    (101, "tzdbstr"),
-    (209, "pxeconffile"),
-    (210, "pathprefix"),
-    (211, "reboottime"),
-    (252, "wpad"),
-];
+use wireboot_proto::packet::option::known::{self, OptionValue};
+use wireboot_proto::text::validation;
 
 /// Options whose text is a name.
 const NAMES: [u8; 4] = [
@@ -60,7 +35,7 @@ impl Variables {
 
     /// What is not harmless text is left out, and the option noted.
     fn set(&mut self, code: u8, name: &str, value: String) {
-        if !grammar::is_quotable(&value) {
+        if !validation::is_shell_safe(&value) {
             if !self.dropped.contains(&code) {
                 self.dropped.push(code);
             }
@@ -123,19 +98,20 @@ impl Variables {
             if ignored(code) {
                 continue;
             }
-            let value = Value::read(code, octets);
-            let is_name = matches!(value, Value::Text(_)) && NAMES.contains(&code);
+            let value = OptionValue::read(code, octets);
+            let is_name = matches!(value, OptionValue::Text(_)) && NAMES.contains(&code);
             let words = value.words();
-            if is_name && !grammar::is_domain(&words) {
+            if is_name && !validation::is_host_name(&words) {
                 self.dropped.push(code);
                 continue;
             }
-            if let Some((_, name)) = UDHCPC.iter().find(|(known, _)| *known == code) {
+            if let Some(name) = known::udhcpc_name(code) {
                 self.set(code, name, words.clone());
             }
-            match known::is_known(code) {
-                true => self.set(code, &dhcpcd_name(code), words),
-                false => self.set(code, &format!("opt{code}"), words),
+            if known::is_known(code) {
+                self.set(code, &dhcpcd_name(code), words);
+            } else {
+                self.set(code, &format!("opt{code}"), words);
             }
         }
         for (name, value) in [

@@ -12,7 +12,7 @@ use super::config::{Config, NoSuchName};
 use super::defs::{About, COMMANDS, Command, HELP_FLAG, Lands, SETTINGS, Setting, Takes};
 use crate::error::Error;
 use wireboot_proto::packet::option::known::parse_code;
-use wireboot_proto::text::grammar;
+use wireboot_proto::text::validation;
 use wireboot_proto::time::parse_seconds;
 
 /// The configuration and the commands' own options.
@@ -208,7 +208,7 @@ impl Input<'_> {
     }
 
     pub(super) fn host_name(&self) -> Result<String, String> {
-        if grammar::is_domain(self.value) {
+        if validation::is_host_name(self.value) {
             Ok(self.value.to_owned())
         } else {
             Err("not a host name".to_owned())
@@ -217,7 +217,7 @@ impl Input<'_> {
 
     /// Reads a text that fits into an option.
     pub(super) fn printable(&self) -> Result<String, String> {
-        if (1..=255).contains(&self.value.len()) && grammar::is_path(self.value) {
+        if (1..=255).contains(&self.value.len()) && validation::is_path(self.value) {
             Ok(self.value.to_owned())
         } else {
             Err("not 1 to 255 printable octets".to_owned())

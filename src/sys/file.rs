@@ -1,5 +1,5 @@
-//! Files that are replaced whole, so that nobody ever reads half of one, and what a path leads to that
-//! a user names for output.
+//! Files that are replaced atomically, so that no reader sees half of one, and the targets of paths
+//! that a user names for output.
 
 #![forbid(unsafe_code)]
 
@@ -13,7 +13,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, statfs};
 
-/// The mode of a file that everybody may read; the umask is taken from it.
+/// The mode of a file that everybody may read, less the umask.
 pub const EVERYBODY: u32 = 0o644;
 /// The mode of a file that its owner alone may read.
 pub const OWNER: u32 = 0o600;
@@ -21,13 +21,13 @@ pub const OWNER: u32 = 0o600;
 /// Writes a file beside `path` and puts it in its place; directories that are missing are made.
 ///
 /// # Errors
-/// What the file system says; no part of the file is left then.
+/// The file system's error; no part of the file is left then.
 pub fn replace(path: &Path, octets: &[u8], mode: u32) -> io::Result<()> {
     put(path, octets, mode, |_| Ok(()))
 }
 
-/// As [`replace`], and returns only when the file is on the disk, name and all: whenever the machine
-/// loses its power, either the old file is there or the new one, each whole.
+/// As [`replace`], and syncs file and directory: after a loss of power either the old file is there
+/// or the new one, complete.
 ///
 /// # Errors
 /// As [`replace`].
@@ -39,12 +39,12 @@ pub fn replace_durably(path: &Path, octets: &[u8], mode: u32) -> io::Result<()> 
     Ok(())
 }
 
-/// Puts the names of what is in `directory` on the disk, where its file system can.
+/// Syncs a directory, where its file system can.
 pub fn sync_names(directory: &Path) {
     let _ = File::open(directory).and_then(|directory| directory.sync_all());
 }
 
-/// What a path leads to that a user names for output.
+/// The target of a path that a user names for output.
 #[derive(Debug)]
 pub enum Target {
     /// A regular file, or none yet: one that is complete takes its place.
@@ -104,7 +104,7 @@ impl Target {
     }
 }
 
-/// The kernel follows as many (`MAXSYMLINKS`).
+/// The kernel's limit (`MAXSYMLINKS`).
 const MAX_LINKS: u32 = 40;
 
 /// Returns the directory that the last part of `path` is in.
@@ -133,9 +133,6 @@ fn is_of_the_kernel(directory: &Path) -> bool {
 /// Gives `file`, which is to stand at `path`, the owner and the permissions of what was there `before`.
 /// Those who may not give it away own it themselves; set-user-ID and set-group-ID bits are left out,
 /// since the content is another one.
-///
-/// # Errors
-/// What `fchmod` says.
 pub fn inherit(file: &File, path: &Path, before: &Metadata) -> io::Result<()> {
     if may_be_planted(directory(path), before) {
         return Ok(());
@@ -148,7 +145,7 @@ pub fn inherit(file: &File, path: &Path, before: &Metadata) -> io::Result<()> {
 /// Writes all of `content` into an open `target`: from its beginning, where it has one.
 ///
 /// # Errors
-/// What writing says: EPIPE when the reader of a FIFO has gone, ENOSPC at the end of a device.
+/// EPIPE when the reader of a FIFO has gone, ENOSPC at the end of a device.
 pub fn pour(content: &mut dyn Read, mut target: &File) -> io::Result<()> {
     let kind = |is: fn(&FileType) -> bool| {
         let metadata = target.metadata();
@@ -158,7 +155,7 @@ pub fn pour(content: &mut dyn Read, mut target: &File) -> io::Result<()> {
         target.set_len(0)?;
     }
     copy(content, &mut target)?;
-    // Only then it is known whether the disk has taken it.
+    // Write errors of a block device are reported by fsync only.
     if kind(FileType::is_block_device) {
         target.sync_all()?;
     }
@@ -167,9 +164,6 @@ pub fn pour(content: &mut dyn Read, mut target: &File) -> io::Result<()> {
 
 /// Copies all there is, and returns how many bytes that were. As [`io::copy`], of which there would be a
 /// copy of several KiB for each pair of types.
-///
-/// # Errors
-/// What reading and writing say.
 pub fn copy(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<u64> {
     io::copy(from, to)
 }

@@ -1,10 +1,12 @@
-//! What the kernel shows in /sys and /proc of firmware, processor and cards.
+//! Firmware, processor, cards and the TPM, through /sys, /proc and /dev.
 
 #![forbid(unsafe_code)]
 
-use std::fs;
-use std::io::{self, Read};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+
+use super::SyscallError;
 
 /// Returns whether the machine was started by EFI firmware.
 pub fn is_efi() -> bool {
@@ -16,10 +18,10 @@ pub fn smbios(name: &str) -> Option<String> {
     text(Path::new("/sys/class/dmi/id").join(name))
 }
 
-/// More than the part about one processor has in `/proc/cpuinfo`, in octets.
+/// More than the part about one processor has in `/proc/cpuinfo`, in bytes.
 const PROCESSOR_LEN: u64 = 16 << 10;
 
-/// What the kernel says of the first processor.
+/// The first processor's part of `/proc/cpuinfo`.
 #[derive(Debug, Clone, Default)]
 pub struct Processor(String);
 
@@ -87,6 +89,54 @@ fn text(path: PathBuf) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())
+}
+
+const TPM_DEVICE: &str = "/dev/tpmrm0";
+
+/// An open TPM.
+#[derive(Debug)]
+pub struct Tpm(File);
+
+impl Tpm {
+    /// Opens the machine's TPM 2.0; none when it has none, or the kernel no driver for it.
+    ///
+    /// # Errors
+    /// `open`: EACCES, EIO.
+    pub fn open() -> Result<Option<Self>, SyscallError> {
+        match OpenOptions::new().read(true).write(true).open(TPM_DEVICE) {
+            Ok(file) => Ok(Some(Self(file))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(SyscallError {
+                call: "open(/dev/tpmrm0)",
+                source,
+            }),
+        }
+    }
+
+    /// Sends a command and returns the response, which may have up to `max_len` bytes.
+    ///
+    /// # Errors
+    /// `write` or `read`: ETIME when the TPM takes too long, EIO.
+    pub fn transmit(&mut self, command: &[u8], max_len: usize) -> Result<Vec<u8>, SyscallError> {
+        let failed = |call| move |source| SyscallError { call, source };
+        // The driver expects a command in one write and returns its response in one read.
+        let written = self
+            .0
+            .write(command)
+            .map_err(failed("write(/dev/tpmrm0)"))?;
+        if written != command.len() {
+            return Err(failed("write(/dev/tpmrm0)")(
+                io::ErrorKind::WriteZero.into(),
+            ));
+        }
+        let mut response = vec![0; max_len];
+        let len = self
+            .0
+            .read(&mut response)
+            .map_err(failed("read(/dev/tpmrm0)"))?;
+        response.truncate(len);
+        Ok(response)
+    }
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ const LOAD_SEGMENTS: &str = "kexec_load";
 /// The files are read by the kernel itself, from their beginning, and may be in memory.
 ///
 /// # Errors
-/// What the kernel said; [`advice`] tells what it means.
+/// The kernel's refusal; [`advice`] explains it.
 pub fn load(
     kernel: BorrowedFd<'_>,
     initrd: Option<BorrowedFd<'_>>,
@@ -49,7 +49,7 @@ pub fn load(
         None => (-1, libc::KEXEC_FILE_NO_INITRAMFS),
     };
     // SAFETY: the pointer and the length are those of `text`, which lives through the call and
-    // ends with the zero octet that the kernel looks for; the descriptors are borrowed for as long.
+    // ends with the zero byte that the kernel looks for; the descriptors are borrowed for as long.
     let result = unsafe {
         libc::syscall(
             SYS_KEXEC_FILE_LOAD,
@@ -145,7 +145,7 @@ pub fn advice(error: &SyscallError) -> String {
     explain(errno, &situation).to_owned()
 }
 
-/// What else the machine says about whether it may start another kernel.
+/// Settings of the machine that forbid starting another kernel.
 #[derive(Debug, Clone, Copy, Default)]
 struct Situation {
     disabled: bool,
@@ -181,7 +181,7 @@ const fn explain(errno: i32, situation: &Situation) -> &'static str {
              image has none that it trusts: sign it with an enrolled key"
         }
         libc::EINVAL => {
-            "the command line is too long (2047 octets on x86 and ARM), or the image is damaged"
+            "the command line is too long (2047 bytes on x86 and ARM), or the image is damaged"
         }
         libc::ENOMEM | libc::EADDRNOTAVAIL => {
             "there is not enough memory in one piece for kernel and initrd"

@@ -47,7 +47,7 @@ pub fn open_console() -> Result<(), SyscallError> {
     Ok(())
 }
 
-/// Sets the machine's name; up to 64 octets.
+/// Sets the machine's name; up to 64 bytes.
 ///
 /// # Errors
 /// `sethostname`: EINVAL when it is too long, EPERM.
@@ -55,25 +55,25 @@ pub fn set_host_name(name: &str) -> Result<(), SyscallError> {
     nix::unistd::sethostname(name).map_err(|errno| SyscallError::new("sethostname", errno))
 }
 
-/// Returns the octets of memory that can be had without swapping; none when the kernel does not
+/// Returns the bytes of memory that can be had without swapping; none when the kernel does not
 /// say.
 pub fn available_memory() -> Option<u64> {
     memory("MemAvailable:")
 }
 
-/// A watch over a file that grows in memory, so that some memory stays free: where the kernel has none
-/// left it ends processes, in an initramfs the one whose end is a panic.
+/// A limit for files that grow in memory, so that some memory stays free: without any the kernel's
+/// OOM killer ends processes, in an initramfs process 1, which is a kernel panic.
 #[derive(Debug)]
 pub struct MemoryGuard {
     available: fn() -> Option<u64>,
-    /// Bytes that were written since the last look at what is available.
+    /// Bytes written since available memory was read.
     unseen: AtomicU64,
 }
 
 impl MemoryGuard {
-    /// Looking takes some 20 µs, a hundredth of the time in which so much is written.
+    /// Reading /proc/meminfo takes some 20 µs, a hundredth of the time that writing a step takes.
     const STEP: u64 = 4 << 20;
-    /// Stays free: for as many files as are fetched at a time, each a step ahead of its last look.
+    /// Memory that stays free: one step for each of the files that are fetched at a time.
     const RESERVE: u64 = 16 << 20;
 
     /// Begins to watch; `available` tells how many bytes are free, as [`available_memory`] does.
@@ -131,14 +131,11 @@ fn mib(len: u64) -> String {
 }
 
 /// Returns how many bytes of storage `file` takes; one may be written in parts, from its end too.
-///
-/// # Errors
-/// What `fstat` says.
 pub fn allocated(file: &File) -> io::Result<u64> {
     Ok(file.metadata()?.blocks() * 512)
 }
 
-/// Returns what is where in the machine's physical memory, in the form of `/proc/iomem`.
+/// Returns the map of physical memory, in the form of `/proc/iomem`.
 ///
 /// # Errors
 /// ENOENT without `/proc`.
@@ -146,7 +143,7 @@ pub fn memory_map() -> std::io::Result<String> {
     std::fs::read_to_string("/proc/iomem")
 }
 
-/// Returns how much memory the kernel has in all, in octets.
+/// Returns how much memory the kernel has in all, in bytes.
 pub fn total_memory() -> Option<u64> {
     memory("MemTotal:")
 }
@@ -158,18 +155,18 @@ fn memory(field: &str) -> Option<u64> {
     Some(kib << 10)
 }
 
-/// How a machine ends.
+/// The final action of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// It starts anew.
+pub enum PowerAction {
+    /// Reboot.
     Restart,
-    /// It is switched off.
+    /// Power off.
     PowerOff,
-    /// It stands still, with the current on.
+    /// Halt, with the power on.
     Halt,
 }
 
-impl fmt::Display for End {
+impl fmt::Display for PowerAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Restart => "the machine restarts",
@@ -179,21 +176,21 @@ impl fmt::Display for End {
     }
 }
 
-/// Ends the machine at once, after everything has been written to disk.
+/// Reboots, powers off or halts at once, after a sync of all disks.
 ///
 /// # Errors
 /// `reboot`: EPERM.
-pub fn end(how: End) -> Result<Infallible, SyscallError> {
+pub fn end(how: PowerAction) -> Result<Infallible, SyscallError> {
     let (mode, call) = match how {
-        End::Restart => (RebootMode::RB_AUTOBOOT, "reboot(RESTART)"),
-        End::PowerOff => (RebootMode::RB_POWER_OFF, "reboot(POWER_OFF)"),
-        End::Halt => (RebootMode::RB_HALT_SYSTEM, "reboot(HALT)"),
+        PowerAction::Restart => (RebootMode::RB_AUTOBOOT, "reboot(RESTART)"),
+        PowerAction::PowerOff => (RebootMode::RB_POWER_OFF, "reboot(POWER_OFF)"),
+        PowerAction::Halt => (RebootMode::RB_HALT_SYSTEM, "reboot(HALT)"),
     };
     nix::unistd::sync();
     nix::sys::reboot::reboot(mode).map_err(|errno| SyscallError::new(call, errno))
 }
 
-/// Has the kernel send SIGINT to process 1 for Ctrl-Alt-Del, in place of a restart without warning.
+/// Makes the kernel send SIGINT to process 1 for Ctrl-Alt-Del, in place of an immediate reboot.
 ///
 /// # Errors
 /// `reboot`: EPERM.

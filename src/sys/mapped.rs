@@ -15,7 +15,7 @@ use super::memfd::SealedFile;
 /// The content of a file; unmapped when dropped.
 #[derive(Debug)]
 pub struct Mapped {
-    /// INVARIANT: `base` is the beginning of `len` readable octets that this value owns and nobody
+    /// INVARIANT: `base` is the beginning of `len` readable bytes that this value owns and nobody
     /// changes; none is mapped when `len` is 0.
     base: NonNull<u8>,
     len: usize,
@@ -56,7 +56,7 @@ impl Drop for Mapped {
     fn drop(&mut self) {
         if self.len > 0 {
             // SAFETY: mapped in `new` with this length, and every borrow of it has ended. Failure
-            // would leave the memory mapped, which hurts nobody.
+            // would leave the memory mapped, which is harmless.
             let _ = unsafe { munmap(self.base.cast(), self.len) };
         }
     }

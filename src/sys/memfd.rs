@@ -34,12 +34,12 @@ impl Memfd {
         Self::create_within(name, machine::available_memory)
     }
 
-    /// Makes an empty file that grows only as long as `available` says that memory is left.
+    /// Creates an empty file that grows only while `available` returns enough memory.
     ///
     /// # Errors
     /// As [`Memfd::create`].
     pub fn create_within(name: &str, available: fn() -> Option<u64>) -> Result<Self, SyscallError> {
-        // The kernel takes 249 octets.
+        // The kernel's limit is 249 bytes (`MFD_NAME_MAX_LEN`).
         let printable = name.bytes().filter(|octet| *octet != 0).take(200);
         let name = CString::new(printable.collect::<Vec<_>>()).unwrap_or_default();
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
@@ -54,7 +54,7 @@ impl Memfd {
         })
     }
 
-    /// Returns what is to be asked before the file grows, otherwise than by `Write`.
+    /// Returns the limit to check before the file grows otherwise than by `Write`.
     pub const fn guard(&self) -> &MemoryGuard {
         &self.guard
     }
@@ -100,10 +100,7 @@ impl SealedFile {
         &self.0
     }
 
-    /// Returns how many octets it has.
-    ///
-    /// # Errors
-    /// What `fstat` says.
+    /// Returns how many bytes it has.
     pub fn size(&self) -> Result<u64, SyscallError> {
         let call = "fstat(memfd)";
         let metadata = self.0.metadata();
@@ -111,11 +108,8 @@ impl SealedFile {
         Ok(metadata.len())
     }
 
-    /// Returns what reads these octets, or those of them that there are. All readers of a file share
+    /// Returns what reads these bytes, or those of them that there are. All readers of a file share
     /// one place in it: one at a time.
-    ///
-    /// # Errors
-    /// What `lseek` says.
     pub fn reader(&self, range: Range<u64>) -> Result<Take<&File>, SyscallError> {
         let call = "lseek(memfd)";
         let mut file = &self.0;
@@ -124,10 +118,7 @@ impl SealedFile {
         Ok(file.take(range.end.saturating_sub(range.start)))
     }
 
-    /// Returns these octets, or those of them that there are.
-    ///
-    /// # Errors
-    /// The call that failed.
+    /// Returns these bytes, or those of them that there are.
     pub fn octets(&self, range: Range<u64>) -> Result<Vec<u8>, SyscallError> {
         let call = "read(memfd)";
         let mut octets = Vec::new();

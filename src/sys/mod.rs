@@ -1,7 +1,8 @@
 //! The kernel, one file per interface: the only I/O, and the only unsafe code, each file of
 //! which says why it needs it.
 
-pub mod alarm;
+pub mod clock;
+pub mod drivers;
 pub mod file;
 pub mod filter;
 pub mod firmware;
@@ -9,7 +10,6 @@ pub mod kexec;
 pub mod machine;
 pub mod mapped;
 pub mod memfd;
-pub mod module;
 pub mod netlink;
 pub mod packet;
 pub mod process;
@@ -17,19 +17,17 @@ pub mod resolver;
 pub mod ring;
 pub mod signal;
 pub mod terminal;
-pub mod tpm;
 pub mod udp;
-pub mod uevent;
 
 use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
-use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::time::TimeSpec;
 
-use wireboot_proto::time::{Instant, Timestamp};
+pub use clock::{now, since_1970, up_time, up_time_at};
+use wireboot_proto::time::Instant;
 
 /// A system call that failed, by name.
 #[derive(Debug, thiserror::Error)]
@@ -37,12 +35,12 @@ use wireboot_proto::time::{Instant, Timestamp};
 pub struct SyscallError {
     /// The call, with the option or message it was for: `setsockopt(PACKET_VERSION)`.
     pub call: &'static str,
-    /// What the kernel said.
+    /// The kernel's error.
     pub source: io::Error,
 }
 
 impl SyscallError {
-    /// Names the call that `errno` came from.
+    /// Creates the error of a call that returned `errno`.
     pub fn new(call: &'static str, errno: Errno) -> Self {
         Self {
             call,
@@ -50,7 +48,7 @@ impl SyscallError {
         }
     }
 
-    /// Returns whether this is what the kernel said.
+    /// Returns whether this is the kernel's error number.
     pub fn is(&self, errno: Errno) -> bool {
         self.source.raw_os_error() == Some(errno as i32)
     }
@@ -60,44 +58,13 @@ impl SyscallError {
         format!("{self}: {}", self.source)
     }
 
-    /// Names the call that just failed and takes its error from `errno`.
+    /// Creates the error of the call that just failed, from `errno`.
     pub fn last(call: &'static str) -> Self {
         Self {
             call,
             source: io::Error::last_os_error(),
         }
     }
-}
-
-/// Reads CLOCK_BOOTTIME, which goes on while the machine is suspended.
-pub fn now() -> Instant {
-    Instant::ZERO + up_time()
-}
-
-/// Returns the time since the kernel's start, suspension included.
-pub fn up_time() -> Duration {
-    clock(nix::time::ClockId::CLOCK_BOOTTIME)
-}
-
-/// Returns how long after the kernel's start it was at `timestamp`, a point in the near past; now,
-/// when there is none.
-pub fn up_time_at(timestamp: Timestamp) -> Duration {
-    if timestamp == Timestamp::default() {
-        return up_time();
-    }
-    let now = Timestamp::from(since_1970());
-    let ago = now.as_nanos().saturating_sub(timestamp.as_nanos());
-    up_time().saturating_sub(Duration::from_nanos(ago))
-}
-
-/// Reads the machine's wall clock, which somebody may set at any time.
-pub fn since_1970() -> Duration {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.unwrap_or_default()
-}
-
-fn clock(id: nix::time::ClockId) -> Duration {
-    nix::time::clock_gettime(id).map_or(Duration::ZERO, Duration::from)
 }
 
 /// Returns 64 random bits, from the kernel's generator even before it is fully seeded: good for
@@ -118,13 +85,10 @@ pub fn random(octets: &mut [u8]) -> io::Result<()> {
     generator.open("/dev/random")?.read_exact(octets)
 }
 
-/// Waits until one of `sources` is readable or `deadline` has come; returns which are readable.
+/// Waits until one of `sources` is readable or `deadline` has passed; returns which are readable.
 ///
 /// At return without a readable source the deadline has passed, a twentieth of a millisecond ago.
 /// A signal ends the wait early with nothing readable.
-///
-/// # Errors
-/// What `ppoll` says, with EINTR left out.
 pub fn wait_readable(
     sources: &[BorrowedFd<'_>],
     deadline: Option<Instant>,

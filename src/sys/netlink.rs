@@ -1,4 +1,4 @@
-//! The route socket: requests to the kernel's network configuration, and news from it.
+//! The rtnetlink socket: requests to the kernel's network configuration, and its notifications.
 
 #![allow(
     unsafe_code,
@@ -17,12 +17,12 @@ use nix::sys::socket::{
 
 use super::SyscallError;
 use wireboot_proto::netlink::message::{Ack, frames};
-use wireboot_proto::netlink::route::{LinkInfo, Message, Request};
+use wireboot_proto::netlink::route::{LinkInfo, NetlinkRequest, RouteMessage};
 
 /// The kernel builds parts of a dump up to this size when the reader offers as much; a larger
 /// message would be cut.
 const RECEIVE_LEN: usize = 32 * 1024;
-/// More than the answer to a change has: a number, what was asked, and a sentence.
+/// More than the answer to a change has: an error number, the request, and an explanation.
 const ANSWER_LEN: usize = 4096;
 
 /// A socket for requests, each answered before the next is sent.
@@ -52,16 +52,16 @@ impl RouteSocket {
     /// Makes one change and waits for the kernel's answer.
     ///
     /// # Errors
-    /// What the kernel said, with its explanation, under the message's name.
-    pub fn change(&mut self, request: &Request) -> Result<(), SyscallError> {
+    /// The kernel's error with its explanation, under the request's name.
+    pub fn change(&mut self, request: &NetlinkRequest) -> Result<(), SyscallError> {
         self.exchange(request, &mut [0; ANSWER_LEN]).map(drop)
     }
 
     /// Asks for every object of a kind.
     ///
     /// # Errors
-    /// What the kernel said, under the message's name.
-    pub fn dump(&mut self, request: &Request) -> Result<Vec<Message>, SyscallError> {
+    /// The kernel's error, under the request's name.
+    pub fn dump(&mut self, request: &NetlinkRequest) -> Result<Vec<RouteMessage>, SyscallError> {
         self.exchange(request, &mut vec![0; RECEIVE_LEN])
     }
 
@@ -71,8 +71,8 @@ impl RouteSocket {
     /// As [`Self::dump`].
     pub fn links(&mut self) -> Result<Vec<LinkInfo>, SyscallError> {
         let mut links = Vec::new();
-        for message in self.dump(&Request::Links)? {
-            if let Message::NewLink(link) = message {
+        for message in self.dump(&NetlinkRequest::Links)? {
+            if let RouteMessage::NewLink(link) = message {
                 links.push(link);
             }
         }
@@ -81,16 +81,16 @@ impl RouteSocket {
 
     fn exchange(
         &mut self,
-        request: &Request,
+        request: &NetlinkRequest,
         buf: &mut [u8],
-    ) -> Result<Vec<Message>, SyscallError> {
+    ) -> Result<Vec<RouteMessage>, SyscallError> {
         self.sequence = self.sequence.wrapping_add(1);
         exchange(self.socket.as_fd(), request, self.sequence, buf, false)
     }
 }
 
-/// A socket that receives every change of a link, and of addresses if that is asked for; it never
-/// blocks.
+/// A non-blocking socket that receives notifications of link changes, and on request of address
+/// changes.
 #[derive(Debug)]
 pub struct LinkNews {
     socket: OwnedFd,
@@ -98,22 +98,19 @@ pub struct LinkNews {
     sequence: u32,
 }
 
-/// What a look at the news brought.
+/// The result of reading notifications.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
-    /// These changes, in order.
-    Changes(Vec<Message>),
-    /// More than the socket could hold: the state must be asked for anew.
+    /// Changes, in order.
+    Changes(Vec<RouteMessage>),
+    /// The socket's buffer overflowed (ENOBUFS): the state must be dumped again.
     Lost,
-    /// Nothing now.
+    /// None are waiting.
     Nothing,
 }
 
 impl LinkNews {
     /// Subscribes to the changes in the network namespace of the calling thread, from now on.
-    ///
-    /// # Errors
-    /// The call that failed.
     pub fn open() -> Result<Self, SyscallError> {
         let groups = libc::RTMGRP_LINK.unsigned_abs();
         Ok(Self {
@@ -124,34 +121,25 @@ impl LinkNews {
     }
 
     /// Subscribes to IPv4 addresses too.
-    ///
-    /// # Errors
-    /// The call that failed.
     pub fn add_addresses(&self) -> Result<(), SyscallError> {
         set_option(&self.socket, ADD_MEMBERSHIP, IPV4_IFADDR)
     }
 
-    /// Asks for the state of every link, and returns what the kernel says until all are told:
-    /// news that come meanwhile are among it, each in its place.
-    ///
-    /// # Errors
-    /// What the kernel said.
-    pub fn dump(&mut self) -> Result<Vec<Message>, SyscallError> {
+    /// Dumps the state of every link; notifications that arrive during the dump are included, each in
+    /// its place.
+    pub fn dump(&mut self) -> Result<Vec<RouteMessage>, SyscallError> {
         loop {
             self.sequence = self.sequence.wrapping_add(1);
             let (socket, buf) = (self.socket.as_fd(), &mut self.buf);
-            match exchange(socket, &Request::Links, self.sequence, buf, true) {
-                // There was more than the socket could hold.
+            match exchange(socket, &NetlinkRequest::Links, self.sequence, buf, true) {
+                // The socket's buffer overflowed.
                 Err(error) if error.source.raw_os_error() == Some(libc::ENOBUFS) => {}
                 result => return result,
             }
         }
     }
 
-    /// Takes the next datagram of news.
-    ///
-    /// # Errors
-    /// What `recv` says, with EAGAIN and ENOBUFS turned into a value.
+    /// Reads the next datagram of notifications.
     pub fn take(&mut self) -> Result<News, SyscallError> {
         const CALL: &str = "recv(RTMGRP_LINK)";
         let datagram = match receive(self.socket.as_fd(), &mut self.buf) {
@@ -161,7 +149,7 @@ impl LinkNews {
             Err(errno) => return Err(SyscallError::new(CALL, errno)),
         };
         let messages = frames(datagram)
-            .map(|frame| frame.and_then(|frame| Message::decode(&frame)))
+            .map(|frame| frame.and_then(|frame| RouteMessage::decode(&frame)))
             .collect::<Result<_, _>>()
             .map_err(|error| malformed(CALL, error))?;
         Ok(News::Changes(messages))
@@ -174,14 +162,14 @@ impl AsFd for LinkNews {
     }
 }
 
-/// Sends a request and returns what comes until it is answered, with or without the news among it.
+/// Sends a request and returns the messages up to its answer, with or without notifications.
 fn exchange(
     socket: BorrowedFd<'_>,
-    request: &Request,
+    request: &NetlinkRequest,
     sequence: u32,
     buf: &mut [u8],
     with_news: bool,
-) -> Result<Vec<Message>, SyscallError> {
+) -> Result<Vec<RouteMessage>, SyscallError> {
     let call = request.name();
     let failed = |errno| SyscallError::new(call, errno);
     let octets = request.encode(sequence);
@@ -201,17 +189,17 @@ fn exchange(
             if !is_answer && !with_news {
                 continue;
             }
-            match Message::decode(&frame).map_err(|error| malformed(call, error))? {
-                // Of a request that was not waited for to its end.
-                Message::Ack(_) | Message::Done if !is_answer => {}
-                Message::Ack(Ack { errno: 0, .. }) | Message::Done => return Ok(answers),
-                Message::Ack(ack) => return Err(refusal(call, ack)),
-                message @ (Message::NewLink(_)
-                | Message::DelLink(_)
-                | Message::NewAddress(_)
-                | Message::DelAddress(_)
-                | Message::NewRoute(_)
-                | Message::Other) => answers.push(message),
+            match RouteMessage::decode(&frame).map_err(|error| malformed(call, error))? {
+                // The answer to an earlier request.
+                RouteMessage::Ack(_) | RouteMessage::Done if !is_answer => {}
+                RouteMessage::Ack(Ack { errno: 0, .. }) | RouteMessage::Done => return Ok(answers),
+                RouteMessage::Ack(ack) => return Err(refusal(call, ack)),
+                message @ (RouteMessage::NewLink(_)
+                | RouteMessage::DelLink(_)
+                | RouteMessage::NewAddress(_)
+                | RouteMessage::DelAddress(_)
+                | RouteMessage::NewRoute(_)
+                | RouteMessage::Other) => answers.push(message),
             }
         }
     }
@@ -235,7 +223,7 @@ type SocketOption = (libc::c_int, &'static str);
 
 /// Has the kernel put a sentence behind its error numbers (since Linux 4.12).
 const EXT_ACK: SocketOption = (libc::NETLINK_EXT_ACK, "setsockopt(NETLINK_EXT_ACK)");
-/// Subscribes to another group of news.
+/// Subscribes to another multicast group.
 const ADD_MEMBERSHIP: SocketOption = (
     libc::NETLINK_ADD_MEMBERSHIP,
     "setsockopt(NETLINK_ADD_MEMBERSHIP)",
@@ -265,8 +253,8 @@ fn set_option(
     }
 }
 
-/// Receives one datagram. A netlink socket of this kind hears only the kernel, since only a
-/// privileged process may send to another's port, and that one needs no tricks.
+/// Receives one datagram. Only the kernel sends to an rtnetlink socket: user space senders need
+/// CAP_NET_ADMIN (`netlink_sendmsg`), and such a process could change the configuration itself.
 fn receive<'a>(socket: BorrowedFd<'_>, buf: &'a mut [u8]) -> Result<&'a [u8], Errno> {
     let len = retry(|| recv(socket.as_raw_fd(), buf, MsgFlags::MSG_TRUNC))?;
     buf.get(..len).ok_or(Errno::EMSGSIZE)

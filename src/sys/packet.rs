@@ -25,41 +25,43 @@ use nix::sys::socket::{
 };
 
 use super::SyscallError;
-use super::filter::Program;
-pub use metadata::{Direction, Metadata};
+use super::filter::FilterProgram;
+pub use metadata::{Metadata, PacketType};
 use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::time::Timestamp;
 
 /// All protocols (`ETH_P_ALL`), also those that a bridge or another handler takes away later.
 pub const ETH_P_ALL: u16 = 0x0003;
 
-/// What a frame begins with.
+/// The socket type, which decides who handles the Ethernet header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// The Ethernet header (`SOCK_RAW`).
+pub enum SocketType {
+    /// `SOCK_RAW`: frames begin with the Ethernet header.
     Raw,
-    /// The payload of the Ethernet header, which the kernel takes off and puts on
-    /// (`SOCK_DGRAM`).
+    /// `SOCK_DGRAM`: the kernel removes the header of received frames and writes that of frames
+    /// sent with [`PacketSocket::send_to`].
+    ///
+    /// The boot path uses raw sockets only. This is for other users of this library.
     Datagram,
 }
 
-/// A frame that was read into a buffer.
+/// A frame received into a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Received {
-    /// Octets in the buffer; fewer than `original_len` when the buffer was too small.
+    /// Bytes in the buffer; fewer than `original_len` when the buffer was too small.
     pub len: usize,
-    /// What else is known.
+    /// The kernel's metadata.
     pub metadata: Metadata,
 }
 
 /// The kernel's counters of a socket since they were last read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Statistics {
-    /// Frames that passed the filter, the lost ones among them.
+    /// Frames that passed the filter, dropped ones included.
     pub packets: u64,
-    /// Frames that passed the filter and were lost for want of room.
+    /// Frames that passed the filter and were dropped by the kernel: the buffer was full.
     pub drops: u64,
-    /// Times that a V3 ring was full and stood still.
+    /// Times that a V3 ring was full and the kernel stopped filling it.
     pub freezes: u64,
 }
 
@@ -71,34 +73,34 @@ impl std::ops::AddAssign for Statistics {
     }
 }
 
-/// How a socket is opened.
+/// The configuration of a packet socket.
 #[derive(Debug, Clone)]
-pub struct Options<'a> {
+pub struct SocketConfig<'a> {
     /// Index of the interface.
     pub interface: u32,
     /// Which frames are received.
-    pub program: &'a Program,
+    pub program: &'a FilterProgram,
     /// What a frame begins with.
-    pub kind: Kind,
+    pub kind: SocketType,
     /// EtherType that is received, or [`ETH_P_ALL`]; 0 receives nothing (for sending only).
     pub protocol: u16,
     /// Frames sent by this machine are left out.
     pub ignore_outgoing: bool,
     /// Frames for other stations are received while the socket is open.
     pub promiscuous: bool,
-    /// The filter stays what it is.
+    /// The filter cannot be changed later (SO_LOCK_FILTER).
     pub locked: bool,
     /// Groups that are received while the socket is open.
     pub groups: &'a [MacAddress],
 }
 
-impl<'a> Options<'a> {
+impl<'a> SocketConfig<'a> {
     /// Receives what passes `program`, of all protocols, but not what this machine sends.
-    pub const fn new(interface: u32, program: &'a Program) -> Self {
+    pub const fn new(interface: u32, program: &'a FilterProgram) -> Self {
         Self {
             interface,
             program,
-            kind: Kind::Raw,
+            kind: SocketType::Raw,
             protocol: ETH_P_ALL,
             ignore_outgoing: true,
             promiscuous: false,
@@ -122,8 +124,8 @@ impl<'a> Options<'a> {
         prepare: impl FnOnce(&OwnedFd) -> Result<T, SyscallError>,
     ) -> Result<(PacketSocket, T), SyscallError> {
         let kind = match self.kind {
-            Kind::Raw => SockType::Raw,
-            Kind::Datagram => SockType::Datagram,
+            SocketType::Raw => SockType::Raw,
+            SocketType::Datagram => SockType::Datagram,
         };
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let fd = socket(AddressFamily::Packet, kind, flags, None)
@@ -175,19 +177,19 @@ pub struct PacketSocket {
 }
 
 impl PacketSocket {
-    /// Opens a socket with the usual [`Options`].
+    /// Opens a socket with the usual [`SocketConfig`].
     ///
     /// # Errors
-    /// As [`Options::open`].
-    pub fn open(index: u32, program: &Program) -> Result<Self, SyscallError> {
-        Options::new(index, program).open()
+    /// As [`SocketConfig::open`].
+    pub fn open(index: u32, program: &FilterProgram) -> Result<Self, SyscallError> {
+        SocketConfig::new(index, program).open()
     }
 
-    /// Puts another filter in place of the one that was not locked, and locks it.
+    /// Replaces the unlocked filter, and locks the new one.
     ///
     /// # Errors
-    /// What the kernel says; EPERM when the filter is locked.
-    pub fn replace_filter(&self, program: &Program) -> Result<(), SyscallError> {
+    /// EPERM when the filter is locked.
+    pub fn replace_filter(&self, program: &FilterProgram) -> Result<(), SyscallError> {
         attach(&self.fd, program)?;
         lock(&self.fd)
     }
@@ -195,9 +197,6 @@ impl PacketSocket {
     /// Reads the next frame into `buf`; none when there is none yet.
     ///
     /// An interface that went down is not an error: it sends no frames.
-    ///
-    /// # Errors
-    /// What the kernel says.
     pub fn recv(&self, buf: &mut [u8]) -> Result<Option<Received>, SyscallError> {
         let mut control = nix::cmsg_space!(libc::tpacket_auxdata, libc::timespec);
         let capacity = buf.len();
@@ -231,7 +230,7 @@ impl PacketSocket {
         metadata.timestamp = timestamp;
         metadata.original_len = u32::try_from(message.bytes).unwrap_or(u32::MAX);
         if let Some(address) = message.address {
-            metadata.direction = Direction::from_kernel(address.pkttype());
+            metadata.direction = PacketType::from_kernel(address.pkttype());
         }
         Ok(Some(Received {
             len: message.bytes.min(capacity),
@@ -239,21 +238,19 @@ impl PacketSocket {
         }))
     }
 
-    /// Sends `frame` with its Ethernet header as it is ([`Kind::Raw`]).
+    /// Sends `frame` with its Ethernet header as it is ([`SocketType::Raw`]).
     ///
     /// # Errors
-    /// What the kernel says: ENETDOWN, EMSGSIZE, ENOBUFS.
+    /// ENETDOWN, EMSGSIZE, ENOBUFS.
     pub fn send(&self, frame: &[u8]) -> Result<(), SyscallError> {
         send(self.fd.as_raw_fd(), frame, MsgFlags::empty())
             .map(drop)
             .map_err(|errno| SyscallError::new("send(AF_PACKET)", errno))
     }
 
-    /// Hands what is sent from now on to the driver at once, past the kernel's queues: they lose
-    /// it until they have noticed a new carrier. Other packet sockets do not see it then.
-    ///
-    /// # Errors
-    /// What the kernel says.
+    /// Sends frames past the kernel's queues, directly to the driver: until `linkwatch` has run after
+    /// a new carrier, up to 1 s, the queues are `noop_qdisc` and drop. Other packet sockets do not
+    /// see frames sent so.
     pub fn bypass_queues(&self, bypass: bool) -> Result<(), SyscallError> {
         let value = libc::c_int::from(bypass);
         set_packet_option(&self.fd, libc::PACKET_QDISC_BYPASS, &value)
@@ -261,10 +258,10 @@ impl PacketSocket {
     }
 
     /// Sends `payload` to `destination` and has the kernel write the Ethernet header
-    /// ([`Kind::Datagram`]).
+    /// ([`SocketType::Datagram`]).
     ///
     /// # Errors
-    /// What the kernel says: ENETDOWN, EMSGSIZE, ENOBUFS.
+    /// ENETDOWN, EMSGSIZE, ENOBUFS.
     pub fn send_to(
         &self,
         interface: u32,
@@ -290,20 +287,14 @@ impl PacketSocket {
             .map_err(|errno| SyscallError::new("sendto(AF_PACKET)", errno))
     }
 
-    /// Has the kernel keep next to nothing of what arrives, which is then only counted.
-    ///
-    /// # Errors
-    /// What the kernel says.
+    /// Sets the smallest receive buffer, so that frames are counted and dropped.
     pub fn count_only(&self) -> Result<(), SyscallError> {
-        // The kernel takes the least that it allows.
+        // The kernel raises this to SOCK_MIN_RCVBUF.
         setsockopt(&self.fd, sockopt::RcvBuf, &0)
             .map_err(|errno| SyscallError::new("setsockopt(SO_RCVBUF)", errno))
     }
 
-    /// Returns the counters and sets them back to 0.
-    ///
-    /// # Errors
-    /// What the kernel says.
+    /// Returns the counters and resets them.
     pub fn statistics(&self) -> Result<Statistics, SyscallError> {
         let mut stats = libc::tpacket_stats_v3 {
             tp_packets: 0,
@@ -331,7 +322,7 @@ impl PacketSocket {
         })
     }
 
-    /// Takes the error that is pending on the socket, as after the interface went down.
+    /// Reads and clears the socket's pending error, such as ENETDOWN.
     pub(super) fn take_error(&self) -> Option<Errno> {
         match getsockopt(&self.fd, sockopt::SocketError) {
             Ok(0) => None,
@@ -353,7 +344,7 @@ fn lock(fd: &OwnedFd) -> Result<(), SyscallError> {
         .map_err(|errno| SyscallError::new("setsockopt(SO_LOCK_FILTER)", errno))
 }
 
-fn attach(fd: &OwnedFd, program: &Program) -> Result<(), SyscallError> {
+fn attach(fd: &OwnedFd, program: &FilterProgram) -> Result<(), SyscallError> {
     let mut instructions: Vec<libc::sock_filter> = program
         .instructions()
         .iter()

@@ -26,7 +26,7 @@ pub enum Family {
 /// Returns the addresses of `host` in one family, with `port`.
 ///
 /// # Errors
-/// That there are none, or that no server could be asked, in words.
+/// No address was found, or no server could be asked; the text says which.
 pub fn lookup(host: &str, port: u16, family: Family) -> io::Result<Vec<SocketAddr>> {
     let name = CString::new(host)?;
     let hints = libc::addrinfo {
@@ -35,7 +35,7 @@ pub fn lookup(host: &str, port: u16, family: Family) -> io::Result<Vec<SocketAdd
             Family::V4 => libc::AF_INET,
             Family::V6 => libc::AF_INET6,
         },
-        // With any type, each address would come once for each.
+        // With any type, each address would be returned once per socket type.
         ai_socktype: libc::SOCK_STREAM,
         ai_protocol: 0,
         ai_addrlen: 0,
@@ -95,7 +95,7 @@ fn failure(host: &str, code: libc::c_int) -> io::Error {
     let why = match code {
         libc::EAI_SYSTEM => return io::Error::last_os_error(),
         libc::EAI_AGAIN => "the name servers in /etc/resolv.conf do not answer about",
-        libc::EAI_NONAME | libc::EAI_NODATA => "no address is known of",
+        libc::EAI_NONAME | libc::EAI_NODATA => "no address is known for",
         _ => "the name servers in /etc/resolv.conf refuse to answer about",
     };
     io::Error::other(format!("{why} {host}"))

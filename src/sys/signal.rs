@@ -9,9 +9,9 @@ use nix::sys::signal::{SigSet, Signal as Number};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::SyscallError;
-use super::machine::End;
+use super::machine::PowerAction;
 
-/// What a person or a supervisor wants of a program that stays.
+/// A signal to a program that keeps a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
     /// SIGHUP.
@@ -39,24 +39,24 @@ const NUMBERS: &[(Number, Signal)] = &[
     (Number::SIGUSR2, Signal::User2),
 ];
 
-/// What the first process of a machine is told.
+/// A request to the first process, sent as a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// A child has ended, or more than one.
     Reap,
     /// The machine is to end.
-    End(End),
+    End(PowerAction),
 }
 
-/// SIGINT is the kernel's, for Ctrl-Alt-Del; SIGTERM, SIGUSR1 and SIGUSR2 are what `reboot`, `halt`
-/// and `poweroff` of busybox send; SIGPWR comes when the current does not.
+/// The kernel sends SIGINT for Ctrl-Alt-Del; busybox `reboot`, `halt` and `poweroff` send SIGTERM,
+/// SIGUSR1 and SIGUSR2; a UPS daemon sends SIGPWR when power fails.
 const ORDERS: &[(Number, Order)] = &[
     (Number::SIGCHLD, Order::Reap),
-    (Number::SIGINT, Order::End(End::Restart)),
-    (Number::SIGTERM, Order::End(End::Restart)),
-    (Number::SIGUSR1, Order::End(End::Halt)),
-    (Number::SIGUSR2, Order::End(End::PowerOff)),
-    (Number::SIGPWR, Order::End(End::PowerOff)),
+    (Number::SIGINT, Order::End(PowerAction::Restart)),
+    (Number::SIGTERM, Order::End(PowerAction::Restart)),
+    (Number::SIGUSR1, Order::End(PowerAction::Halt)),
+    (Number::SIGUSR2, Order::End(PowerAction::PowerOff)),
+    (Number::SIGPWR, Order::End(PowerAction::PowerOff)),
 ];
 
 /// Receives signals, each as what it means here; none of them ends the process any longer.
@@ -69,19 +69,13 @@ pub struct Signals<T: 'static = Signal> {
 impl Signals {
     /// Begins to receive those named in [`Signal`]; to be called before any thread is started,
     /// since each has a mask of its own.
-    ///
-    /// # Errors
-    /// The call that failed.
     pub fn open() -> Result<Self, SyscallError> {
         Self::receive(NUMBERS)
     }
 }
 
 impl Signals<Order> {
-    /// Begins to receive what the first process is told; before any thread, as [`Signals::open`].
-    ///
-    /// # Errors
-    /// The call that failed.
+    /// Begins to receive the signals of the first process; before any thread, as [`Signals::open`].
     pub fn of_first_process() -> Result<Self, SyscallError> {
         Self::receive(ORDERS)
     }
@@ -104,10 +98,7 @@ impl<T: Copy> Signals<T> {
         })
     }
 
-    /// Takes the next signal; none when there is none now.
-    ///
-    /// # Errors
-    /// What `read` says.
+    /// Reads the next signal; none when none is pending.
     pub fn take(&self) -> Result<Option<T>, SyscallError> {
         let info = self.descriptor.read_signal();
         let info = info.map_err(|errno| SyscallError::new("read(signalfd)", errno))?;

@@ -1,5 +1,4 @@
-//! The kernel's own UDP on one interface, for messages between addresses that are configured, and what
-//! the kernel knows about the way.
+//! Kernel UDP sockets on one interface, for messages between configured addresses, and the path MTU.
 
 #![forbid(unsafe_code)]
 
@@ -17,16 +16,16 @@ use nix::{getsockopt_impl, sockopt_impl};
 
 use super::SyscallError;
 
-/// A port that is taken, so that the kernel answers nobody that it were unreachable, and that
-/// messages are sent from. What arrives is not read here: a packet socket hears it too.
+/// A bound UDP port: the source of sent messages, and the reason why the kernel does not answer
+/// received ones with ICMP port unreachable. Nothing is read here: a packet socket receives the same.
 #[derive(Debug)]
 pub struct UdpPort(OwnedFd);
 
 impl UdpPort {
-    /// Takes `port` on the interface named `interface`; other programs may share it.
+    /// Binds `port` on the interface named `interface`; other programs may share it.
     ///
     /// # Errors
-    /// The call that failed: EADDRINUSE when a program that shares with nobody has the port.
+    /// EADDRINUSE when a program without SO_REUSEADDR has bound the port.
     pub fn open(interface: &str, port: u16) -> Result<Self, SyscallError> {
         let (flags, kind) = (
             SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
@@ -48,7 +47,7 @@ impl UdpPort {
     /// Sends `payload` from `source`, an address of this machine.
     ///
     /// # Errors
-    /// What the kernel says: ENETUNREACH, EINVAL when `source` is not ours.
+    /// ENETUNREACH without a route, EINVAL when `source` is no address of this machine.
     pub fn send(
         &self,
         source: Ipv4Addr,
@@ -83,8 +82,8 @@ sockopt_impl!(
     libc::c_int
 );
 
-/// Returns the largest packet, in octets, that goes from a socket that is connected to `peer` without
-/// being fragmented: by the interface, by the route, and by what routers on the way have said. A
+/// Returns the largest packet, in bytes, that goes from a socket that is connected to `peer` without
+/// being fragmented: by interface, route, and the path MTU that routers have reported. A
 /// larger one than an IPv4 packet can be counts as the largest.
 ///
 /// # Errors

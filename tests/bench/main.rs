@@ -22,12 +22,11 @@ use std::time::{Duration, Instant};
 use common::{in_new_namespace, ip, pair, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use wireboot::sys::filter::Program;
+use wireboot::sys::filter::FilterProgram;
 use wireboot::sys::packet::PacketSocket;
 use wireboot::sys::ring::{Layout, Ring, TransmitRing, Version};
 use wireboot::sys::wait_readable;
 use wireboot_proto::packet::ethernet::MacAddress;
-use wireboot_proto::packet::frame;
 use wireboot_proto::packet::udp::Datagram;
 
 const FRAMES: u32 = 1_000_000;
@@ -124,8 +123,10 @@ fn a_lease_that_is_waited_for_under_a_flood_of_foreign_broadcasts() {
             payload: &payload,
         };
         let foreign = MacAddress([2, 0, 0, 0, 0, 9]);
-        let frame = frame::encode(foreign, MacAddress::BROADCAST, &datagram).unwrap();
-        let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
+        let frame = datagram
+            .encode_frame(foreign, MacAddress::BROADCAST)
+            .unwrap();
+        let sender = PacketSocket::open(far, &FilterProgram::nothing()).unwrap();
         let (cpu, wakes) = usage(pid);
         let started = Instant::now();
         let mut sent = 0_u32;
@@ -232,8 +233,8 @@ fn usage(pid: u32) -> (u64, u64) {
 fn the_delay_from_send_to_wake_up() {
     in_new_namespace(|| {
         let (near, far) = pair();
-        let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
-        let everything = Program::everything();
+        let sender = PacketSocket::open(far, &FilterProgram::nothing()).unwrap();
+        let everything = FilterProgram::everything();
         let v3 = |millis| Layout {
             version: Version::V3 {
                 block_len: 4096,

@@ -9,11 +9,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::common::{in_new_namespace, ip, pair, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use wireboot::sys::filter::Program;
+use wireboot::sys::filter::FilterProgram;
 use wireboot::sys::packet::PacketSocket;
 use wireboot_proto::packet::dhcp::{Message, Op};
 use wireboot_proto::packet::ethernet::MacAddress;
-use wireboot_proto::packet::frame;
 use wireboot_proto::packet::option::Options;
 use wireboot_proto::packet::udp::Datagram;
 
@@ -32,14 +31,14 @@ fn a_written_capture_opens_in_tshark_with_every_frame_until_sigterm() {
         let (near, far) = pair();
         for ring in ["v2", "v3"] {
             // Of several sockets the kernel serves the oldest last.
-            let watcher = PacketSocket::open(near, &Program::everything()).unwrap();
+            let watcher = PacketSocket::open(near, &FilterProgram::everything()).unwrap();
             let file = Temporary::new("pcapng", &[]);
             let filter = "ether host 52:54:00:01:02:03 and not ip";
             let child = capture(&["-i", "near", "--ring", ring, "-w", &file.0, filter]);
             wait_until("the ring is bound", || {
                 ip("-d link show near").contains("promiscuity 1")
             });
-            let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
+            let sender = PacketSocket::open(far, &FilterProgram::nothing()).unwrap();
             for number in 0..50 {
                 sender.send(&broadcast(0x88b5, number)).unwrap();
                 sender.send(&broadcast(0x0800, number)).unwrap();
@@ -77,7 +76,7 @@ fn several_interfaces_are_captured_into_one_stream() {
         wait_until("the second ring is bound", || {
             ip("-d link show far").contains("promiscuity 1")
         });
-        let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
+        let sender = PacketSocket::open(far, &FilterProgram::nothing()).unwrap();
         sender.send(&broadcast(0x0806, 1)).unwrap();
         let output = child.wait_with_output().unwrap();
         let counts = String::from_utf8(output.stderr).unwrap();
@@ -115,7 +114,7 @@ fn a_file_of_tcpdump_is_shown_frame_by_frame_with_its_times() {
                 .expect("tcpdump is installed");
             let mut said = BufReader::new(tcpdump.stderr.take().unwrap()).lines();
             assert!(said.any(|line| line.unwrap().contains("listening on")));
-            let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
+            let sender = PacketSocket::open(far, &FilterProgram::nothing()).unwrap();
             for number in 0..20 {
                 sender.send(&broadcast(0x88b5, number)).unwrap();
                 sender.send(&broadcast(0x0806, number)).unwrap();
@@ -311,12 +310,10 @@ fn offer(options: Options) -> Vec<u8> {
         destination: SocketAddrV4::new(Ipv4Addr::BROADCAST, 68),
         payload: &payload,
     };
-    frame::encode(
-        MacAddress([2, 0, 0, 0, 0, 2]),
-        MacAddress::BROADCAST,
-        &datagram,
-    )
-    .unwrap()
+    let sender = MacAddress([2, 0, 0, 0, 0, 2]);
+    datagram
+        .encode_frame(sender, MacAddress::BROADCAST)
+        .unwrap()
 }
 
 /// A pcap file of these frames.

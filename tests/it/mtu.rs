@@ -17,7 +17,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Pid, gettid};
 use wireboot::sys;
 use wireboot::sys::netlink::{LinkNews, News, RouteSocket};
-use wireboot_proto::netlink::route::{Message, Request};
+use wireboot_proto::netlink::route::{NetlinkRequest, RouteMessage};
 
 /// What every server here sets.
 const LEASED: u32 = 1400;
@@ -32,7 +32,7 @@ fn an_mtu_with_which_the_carrier_does_not_return_is_set_back_and_the_lease_goes_
         let server = dnsmasq(&far, "");
         let driver = drop_carrier(&far, |news| wait_for_mtu(news, BEFORE));
         let client = keep(&[]);
-        client.wait_for("near: no carrier with its new MTU, which is set back");
+        client.wait_for("near: no carrier with the new MTU; restoring the old one");
         driver.join().unwrap();
         assert_eq!(addresses(), ["192.0.2.100"]);
         // The link returned, so the address is confirmed, and with it comes the MTU again.
@@ -44,7 +44,7 @@ fn an_mtu_with_which_the_carrier_does_not_return_is_set_back_and_the_lease_goes_
         assert_eq!(asked(&server)[0], discovers);
         assert_eq!(addresses(), ["192.0.2.100"]);
         assert_eq!(mtu(), BEFORE);
-        assert_eq!(client.count("set back"), 1);
+        assert_eq!(client.count("restoring the old one"), 1);
     });
 }
 
@@ -68,7 +68,7 @@ fn an_mtu_with_which_the_carrier_returns_in_time_stays() {
         driver.join().unwrap();
         client.wait_for("192.0.2.100/24 from 192.0.2.1");
         is_configured();
-        assert_eq!(client.count("set back"), 0);
+        assert_eq!(client.count("restoring the old one"), 0);
     });
 }
 
@@ -84,7 +84,7 @@ fn drop_carrier(far: &Far, wait: impl FnOnce(&mut LinkNews) + Send + 'static) ->
         let mut socket = RouteSocket::open().unwrap();
         let links = socket.links().unwrap();
         let index = links.iter().find(|link| link.name == "far").unwrap().index;
-        let mut set = |up| socket.change(&Request::SetUp { index, up }).unwrap();
+        let mut set = |up| socket.change(&NetlinkRequest::SetUp { index, up }).unwrap();
         go_first();
         ready.send(()).unwrap();
         wait_for_mtu(&mut news, LEASED);
@@ -105,8 +105,8 @@ fn wait_for_mtu(news: &mut LinkNews, mtu_octets: u32) {
         let News::Changes(messages) = news.take().unwrap() else {
             continue;
         };
-        let is_there = |message: &Message| {
-            matches!(message, Message::NewLink(link)
+        let is_there = |message: &RouteMessage| {
+            matches!(message, RouteMessage::NewLink(link)
                 if link.name == "near" && link.mtu_octets == Some(mtu_octets))
         };
         if messages.iter().any(is_there) {

@@ -10,13 +10,12 @@ use crate::common::client::{
 use crate::common::far::{Far, Server};
 use crate::common::servers::{dhcpd, dnsmasq, drop_acknowledgements, kea_at_once, udhcpd};
 use crate::common::{in_new_namespace, wait_until};
-use wireboot::sys::filter::Program;
+use wireboot::sys::filter::FilterProgram;
 use wireboot::sys::packet::PacketSocket;
 use wireboot_proto::dhcp::Client;
 use wireboot_proto::dhcp::config::Config;
 use wireboot_proto::packet::dhcp::{Message, MessageType, Op};
 use wireboot_proto::packet::ethernet::MacAddress;
-use wireboot_proto::packet::frame;
 use wireboot_proto::packet::option::{Options, code};
 use wireboot_proto::packet::udp::Datagram;
 use wireboot_proto::time::Instant;
@@ -145,7 +144,7 @@ fn in_a_crowd_that_is_not_answered_it_waits_for_its_turn() {
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
         let crowd = far.enter(move || {
             let far = nix::net::if_::if_nametoindex("far").unwrap();
-            let socket = PacketSocket::open(far, &Program::nothing()).unwrap();
+            let socket = PacketSocket::open(far, &FilterProgram::nothing()).unwrap();
             let tick = Duration::from_millis(1);
             while stopped.recv_timeout(tick) == Err(RecvTimeoutError::Timeout) {
                 // There is no carrier before the client has begun.
@@ -173,7 +172,7 @@ fn answers_with_a_priority_tag_are_taken_and_those_on_a_vlan_are_not() {
         let (listens, listening) = std::sync::mpsc::channel();
         let server = far.enter(move || {
             let far = nix::net::if_::if_nametoindex("far").unwrap();
-            let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
+            let sender = PacketSocket::open(far, &FilterProgram::nothing()).unwrap();
             let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 67)).unwrap();
             socket
                 .set_read_timeout(Some(Duration::from_secs(30)))
@@ -222,7 +221,7 @@ fn tagged(question: &Message, message_type: u8, host: u8, tag: [u8; 4]) -> Vec<u
         payload: &payload,
     };
     let sender = MacAddress([2, 0, 0, 0, 0, host]);
-    let frame = frame::encode(sender, MacAddress::BROADCAST, &datagram);
+    let frame = datagram.encode_frame(sender, MacAddress::BROADCAST);
     let mut frame = frame.expect("a short message");
     frame.splice(12..12, tag);
     frame
@@ -250,5 +249,7 @@ fn discover_of_another() -> Vec<u8> {
         destination: transmit.destination,
         payload: &payload,
     };
-    frame::encode(mac, MacAddress::BROADCAST, &datagram).expect("a short message")
+    datagram
+        .encode_frame(mac, MacAddress::BROADCAST)
+        .expect("a short message")
 }

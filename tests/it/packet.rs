@@ -5,8 +5,8 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use crate::common::{in_new_namespace, ip, pair, wait_until};
-use wireboot::sys::filter::{Condition, Load, Program, Size, WHOLE_FRAME};
-use wireboot::sys::packet::{Direction, Kind, Options, PacketSocket};
+use wireboot::sys::filter::{Condition, FilterProgram, Load, Size, WHOLE_FRAME};
+use wireboot::sys::packet::{PacketSocket, PacketType, SocketConfig, SocketType};
 use wireboot::sys::ring::{Layout, Ring, TransmitRing, Version};
 use wireboot::sys::{now, wait_readable};
 use wireboot_proto::packet::ethernet::{MacAddress, VlanTag};
@@ -28,7 +28,7 @@ fn frame(number: u8, len: usize) -> Vec<u8> {
     frame
 }
 
-fn experimental() -> Program {
+fn experimental() -> FilterProgram {
     let size = Size::Half;
     Condition::equal(Load::Frame { size, offset: 12 }, 0x88b5)
         .compile(WHOLE_FRAME)
@@ -68,7 +68,7 @@ fn a_plain_socket_reads_what_passes_with_time_direction_and_true_length() {
     in_new_namespace(|| {
         let (near, far) = pair();
         let socket = PacketSocket::open(near, &experimental()).unwrap();
-        let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
+        let sender = PacketSocket::open(far, &FilterProgram::nothing()).unwrap();
         let mut other = frame(1, 60);
         other[12] = 0x99;
         sender.send(&other).unwrap();
@@ -78,7 +78,7 @@ fn a_plain_socket_reads_what_passes_with_time_direction_and_true_length() {
         let received = socket.recv(&mut buf).unwrap().unwrap();
         assert_eq!((received.len, received.metadata.original_len), (64, 90));
         assert_eq!(buf, frame(2, 90)[..64]);
-        assert_eq!(received.metadata.direction, Direction::Broadcast);
+        assert_eq!(received.metadata.direction, PacketType::Broadcast);
         let nanoseconds = received.metadata.timestamp.as_nanos();
         let age = std::time::UNIX_EPOCH + Duration::from_nanos(nanoseconds);
         assert!(age.elapsed().unwrap() < Duration::from_secs(60));
@@ -93,7 +93,7 @@ fn a_plain_socket_reads_what_passes_with_time_direction_and_true_length() {
 fn rings_of_both_versions_lend_frames_in_order_many_times_around() {
     in_new_namespace(|| {
         let (near, far) = pair();
-        let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
+        let sender = PacketSocket::open(far, &FilterProgram::nothing()).unwrap();
         for layout in [Layout::SMALL, V3] {
             let mut ring = Ring::open(near, &experimental(), layout).unwrap();
             for round in 0..20_u8 {
@@ -163,7 +163,7 @@ fn a_burst_with_a_frame_above_the_mtu_says_what_is_lost_and_the_next_one_is_sent
 fn a_full_ring_counts_what_it_loses_and_goes_on_afterwards() {
     in_new_namespace(|| {
         let (near, far) = pair();
-        let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
+        let sender = PacketSocket::open(far, &FilterProgram::nothing()).unwrap();
         for layout in [Layout::SMALL, V3] {
             let mut ring = Ring::open(near, &experimental(), layout).unwrap();
             for _ in 0..1_000 {
@@ -186,7 +186,7 @@ fn a_full_ring_counts_what_it_loses_and_goes_on_afterwards() {
 fn the_tag_is_taken_out_of_the_octets_and_told_beside_them() {
     in_new_namespace(|| {
         let (near, far) = pair();
-        let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
+        let sender = PacketSocket::open(far, &FilterProgram::nothing()).unwrap();
         let plain = PacketSocket::open(near, &experimental()).unwrap();
         let mut rings =
             [Layout::SMALL, V3].map(|layout| Ring::open(near, &experimental(), layout).unwrap());
@@ -216,7 +216,7 @@ fn the_tag_is_taken_out_of_the_octets_and_told_beside_them() {
 fn a_frame_larger_than_its_slot_is_cut_off_and_known_to_be() {
     in_new_namespace(|| {
         let (near, far) = pair();
-        let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
+        let sender = PacketSocket::open(far, &FilterProgram::nothing()).unwrap();
         let version = Version::V2 { slot_len: 256 };
         let layout = Layout {
             version,
@@ -243,7 +243,7 @@ fn a_ring_opened_before_the_link_is_raised_works_afterwards() {
         let opened = std::thread::spawn(move || Ring::open(near, &program, Layout::SMALL));
         let mut ring = opened.join().unwrap().unwrap();
         ip("link set near up");
-        let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
+        let sender = PacketSocket::open(far, &FilterProgram::nothing()).unwrap();
         // What the far end sends before the kernel has noticed its carrier is lost.
         wait_until("a frame in the ring", || {
             sender.send(&frame(3, 60)).unwrap();
@@ -269,12 +269,12 @@ fn a_ring_opened_before_the_link_is_raised_works_afterwards() {
 fn promiscuous_mode_and_groups_end_with_the_socket() {
     in_new_namespace(|| {
         let (near, _) = pair();
-        let everything = Program::everything();
+        let everything = FilterProgram::everything();
         let groups = [MacAddress([0x01, 0x80, 0xc2, 0, 0, 0x0e])];
-        let options = Options {
+        let options = SocketConfig {
             promiscuous: true,
             groups: &groups,
-            ..Options::new(near, &everything)
+            ..SocketConfig::new(near, &everything)
         };
         let socket = options.open().unwrap();
         assert!(ip("-d link show near").contains("promiscuity 1"));
@@ -290,12 +290,12 @@ fn promiscuous_mode_and_groups_end_with_the_socket() {
 fn a_datagram_socket_has_the_kernel_write_and_remove_the_ethernet_header() {
     in_new_namespace(|| {
         let (near, far) = pair();
-        let everything = Program::everything();
+        let everything = FilterProgram::everything();
         let open = |interface| {
-            let options = Options {
-                kind: Kind::Datagram,
+            let options = SocketConfig {
+                kind: SocketType::Datagram,
                 protocol: 0x88b5,
-                ..Options::new(interface, &everything)
+                ..SocketConfig::new(interface, &everything)
             };
             options.open().unwrap()
         };

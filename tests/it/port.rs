@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::common::far::Far;
 use crate::common::in_new_namespace;
-use wireboot::sys::filter::Program;
+use wireboot::sys::filter::FilterProgram;
 use wireboot::sys::packet::PacketSocket;
 
 #[test]
@@ -20,7 +20,7 @@ fn a_port_in_the_spanning_tree_is_told_of_and_asked_through_again_and_again() {
         let stopped = Arc::clone(&stop);
         let bridge = far.enter(move || {
             let index = nix::net::if_::if_nametoindex("far").unwrap();
-            let sender = PacketSocket::open(index, &Program::nothing()).unwrap();
+            let sender = PacketSocket::open(index, &FilterProgram::nothing()).unwrap();
             while !stopped.load(Ordering::Relaxed) {
                 // Fails while the near end is down.
                 let _ = sender.send(&bpdu());

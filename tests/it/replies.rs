@@ -104,7 +104,7 @@ const FAULTS: [(Framing, &str); 5] = [
     (with_a_wrong_checksum, "the checksum of UDP is wrong"),
     (
         in_fragments,
-        "it came in fragments, which are not put together",
+        "the packet is a fragment, and reassembly is not supported",
     ),
 ];
 

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::common::{in_new_namespace, pair};
 use wireboot::capture::language;
-use wireboot::sys::filter::{Packet, Program};
+use wireboot::sys::filter::{FilterInput, FilterProgram};
 use wireboot::sys::packet::PacketSocket;
 use wireboot::sys::ring::{Layout, Ring, Version};
 use wireboot_proto::packet::ethernet::VlanTag;
@@ -81,7 +81,7 @@ fn every_expression_has_the_verdicts_of_libpcap_on_frames_from_files() {
 fn every_expression_has_the_same_verdicts_in_the_kernel() {
     in_new_namespace(|| {
         let (near, far) = pair();
-        let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
+        let sender = PacketSocket::open(far, &FilterProgram::nothing()).unwrap();
         let frames: Vec<_> = frames()
             .into_iter()
             // The kernel drops what ends in a tag before any filter sees it.
@@ -106,8 +106,8 @@ fn every_expression_has_the_same_verdicts_in_the_kernel() {
                 .map(|frame| without_tag(frame))
                 .filter(|(octets, vlan)| {
                     let vlan = *vlan;
-                    let packet = Packet::new(octets);
-                    program.run_with(&Packet { vlan, ..packet }) != 0
+                    let packet = FilterInput::new(octets);
+                    program.run_with(&FilterInput { vlan, ..packet }) != 0
                 })
                 .collect();
             for frame in &frames {
@@ -142,7 +142,7 @@ fn captured(
     frames: &[Vec<u8>],
     layout: Layout,
 ) -> Vec<Vec<u8>> {
-    let ring = RefCell::new(Ring::open(interface, &Program::everything(), layout).unwrap());
+    let ring = RefCell::new(Ring::open(interface, &FilterProgram::everything(), layout).unwrap());
     for frame in frames {
         sender.send(frame).unwrap();
     }
@@ -162,13 +162,13 @@ fn captured(
     seen.into_inner()
 }
 
-fn libpcap(text: &str) -> Program {
+fn libpcap(text: &str) -> FilterProgram {
     let output = Command::new("tcpdump")
         .args(["-y", "EN10MB", "-ddd", text])
         .output()
         .expect("tcpdump is installed");
     assert!(output.status.success(), "{text}: {output:?}");
-    Program::parse(std::str::from_utf8(&output.stdout).unwrap()).unwrap()
+    FilterProgram::parse(std::str::from_utf8(&output.stdout).unwrap()).unwrap()
 }
 
 /// Takes the outermost tag out, as the kernel does with a frame that arrives.

@@ -8,7 +8,6 @@ use wireboot_proto::dhcp::identity::{self, Machine as Firmware};
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::dhcp::{Client, Event, Heard, Loss};
 use wireboot_proto::packet::ethernet::MacAddress;
-use wireboot_proto::packet::frame;
 use wireboot_proto::packet::udp::Datagram;
 use wireboot_proto::time::Instant;
 
@@ -64,7 +63,7 @@ impl Machine {
         let Some(client) = &mut self.client else {
             return;
         };
-        if let Ok((_, datagram)) = frame::decode(octets, true)
+        if let Ok((_, datagram)) = Datagram::decode_frame(octets, true)
             && client.handle_input(datagram, now).is_ok()
         {
             self.drain();
@@ -103,7 +102,9 @@ impl Machine {
                 Ipv4Addr::BROADCAST => MacAddress::BROADCAST,
                 server => mac_of(server),
             };
-            let frame = frame::encode(self.mac, receiver, &datagram).expect("a short message");
+            let frame = datagram
+                .encode_frame(self.mac, receiver)
+                .expect("a short message");
             self.told = sum(self.told, self.wire.carry(&frame));
             self.outgoing.push_back(frame);
             self.sent += 1;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
 use std::time::Duration;
 
-use wireboot_proto::packet::ethernet::{Header, MacAddress};
+use wireboot_proto::packet::ethernet::{EthernetHeader, MacAddress};
 use wireboot_proto::time::{Instant, Random};
 
 /// What takes part: a client, a server.
@@ -135,8 +135,8 @@ impl<S: Station> Network<S> {
     }
 
     fn transmit(&mut self, from: usize, frame: &Rc<[u8]>) {
-        let (header, _) = Header::decode(frame).expect("stations send whole frames");
-        if frame.len() > Header::LEN + self.conditions.mtu {
+        let (header, _) = EthernetHeader::decode(frame).expect("stations send whole frames");
+        if frame.len() > EthernetHeader::LEN + self.conditions.mtu {
             return;
         }
         if header.destination != MacAddress::BROADCAST {

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use wireboot_proto::packet::dhcp::{CLIENT_PORT, Message, MessageType, Op, SERVER_PORT};
 use wireboot_proto::packet::ethernet::MacAddress;
-use wireboot_proto::packet::frame;
 use wireboot_proto::packet::option::{Options, code};
 use wireboot_proto::packet::udp::Datagram;
 use wireboot_proto::time::Instant;
@@ -89,7 +88,7 @@ impl Server {
             self.leases.clear();
             return;
         }
-        let Ok((_, datagram)) = frame::decode(frame, true) else {
+        let Ok((_, datagram)) = Datagram::decode_frame(frame, true) else {
             return;
         };
         let Ok(message) = Message::decode(datagram.payload) else {
@@ -205,7 +204,9 @@ impl Server {
             destination: SocketAddrV4::new(to, CLIENT_PORT),
             payload: &payload,
         };
-        let frame = frame::encode(self.mac(), mac, &datagram).expect("a short message");
+        let frame = datagram
+            .encode_frame(self.mac(), mac)
+            .expect("a short message");
         self.outgoing.push_back(frame);
     }
 }

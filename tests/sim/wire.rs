@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use wireboot::sys::filter::Program;
+use wireboot::sys::filter::FilterProgram;
 use wireboot::sys::filter::ready::dhcp_requests;
 use wireboot_proto::dhcp::Heard;
 
@@ -13,8 +13,8 @@ use wireboot_proto::dhcp::Heard;
 pub struct Wire(Rc<Counters>);
 
 struct Counters {
-    discovers: Program,
-    requests: Program,
+    discovers: FilterProgram,
+    requests: FilterProgram,
     count: Cell<Heard>,
 }
 

@@ -16,7 +16,7 @@ use wireboot_proto::time::Timestamp;
 #[derive(Default)]
 pub(super) struct Output {
     messages: Vec<(Transmit, Vec<u8>)>,
-    packets: Vec<arp::Packet>,
+    packets: Vec<arp::ArpPacket>,
     /// What has come of a message, and when the kernel had that.
     events: Vec<(Option<Timestamp>, Event)>,
 }

@@ -26,15 +26,15 @@ fn an_ordinary_lease_sets_address_default_route_and_mtu_in_that_order() {
     // Seconds that have begun count.
     assert_eq!(
         later(Duration::from_millis(1_800_900)),
-        Some(Setting::Address(half))
+        Some(LinkSetting::Address(half))
     );
     let settings = settings(3, &lease, Duration::ZERO);
-    assert_eq!(settings[0], Setting::Address(address));
+    assert_eq!(settings[0], LinkSetting::Address(address));
     assert_eq!(
         text(&settings[1..]),
         [
             "the route to 0.0.0.0/0 via 192.0.2.1",
-            "the MTU of 1400 octets"
+            "the MTU of 1400 bytes"
         ]
     );
 }
@@ -91,13 +91,13 @@ fn routes_on_the_link_come_first_and_carry_gateways_outside_of_the_subnet() {
 
 #[test]
 fn an_mtu_below_what_every_host_must_take_is_not_set() {
-    for (mtu_octets, set) in [(68, None), (575, None), (576, Some(Setting::Mtu(576)))] {
+    for (mtu_octets, set) in [(68, None), (575, None), (576, Some(LinkSetting::Mtu(576)))] {
         let lease = Lease {
             mtu_octets: Some(mtu_octets),
             ..lease("192.0.2.10/24", &[])
         };
         let settings = settings(3, &lease, Duration::ZERO);
-        let mtu = settings.iter().find(|s| matches!(s, Setting::Mtu(_)));
+        let mtu = settings.iter().find(|s| matches!(s, LinkSetting::Mtu(_)));
         assert_eq!(mtu.copied(), set);
     }
 }
@@ -105,7 +105,7 @@ fn an_mtu_below_what_every_host_must_take_is_not_set() {
 #[test]
 fn a_lease_for_ever_and_a_network_of_two_have_no_end_and_no_broadcast_address() {
     let settings = settings(3, &lease("192.0.2.10/31", &[]), Duration::ZERO);
-    let [Setting::Address(address)] = settings[..] else {
+    let [LinkSetting::Address(address)] = settings[..] else {
         panic!("one address: {settings:?}");
     };
     assert_eq!(address.broadcast, None);
@@ -113,8 +113,8 @@ fn a_lease_for_ever_and_a_network_of_two_have_no_end_and_no_broadcast_address() 
     assert_eq!(address.preferred_seconds, FOREVER);
 }
 
-fn text(settings: &[Setting]) -> Vec<String> {
-    settings.iter().map(Setting::to_string).collect()
+fn text(settings: &[LinkSetting]) -> Vec<String> {
+    settings.iter().map(LinkSetting::to_string).collect()
 }
 
 fn lease(address: &str, routes: &[(&str, &str)]) -> Lease {

@@ -7,7 +7,7 @@ use super::context::{Context, Turn};
 use super::error::{Place, PlanError};
 use super::facts::Facts;
 use super::step::{Answer, Fetched};
-use crate::format::kernel_image::Kind;
+use crate::format::kernel_image::KernelFormat;
 use crate::prelude::*;
 use crate::text::url::Url;
 
@@ -23,12 +23,12 @@ pub(super) enum BootLoader {
 }
 
 /// Returns the program of a boot file: by its content where that is enough, else by its name.
-pub(super) fn program(kind: Option<Kind>, url: &Url) -> Option<BootLoader> {
+pub(super) fn program(kind: Option<KernelFormat>, url: &Url) -> Option<BootLoader> {
     let name = url.file_name().to_ascii_lowercase();
     let is = |names: &[&str]| names.iter().any(|known| name.starts_with(known));
     match kind {
-        Some(Kind::Pxelinux) => Some(BootLoader::Pxelinux),
-        Some(Kind::Grub) => Some(BootLoader::Grub),
+        Some(KernelFormat::Pxelinux) => Some(BootLoader::Pxelinux),
+        Some(KernelFormat::Grub) => Some(BootLoader::Grub),
         Some(kind) if !kind.is_firmware_program() => None,
         _ if is(&[
             "pxelinux",

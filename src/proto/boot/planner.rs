@@ -8,7 +8,7 @@ use super::loaders::{BootLoader, Language};
 use super::plan::{BootPlan, Purpose};
 use super::step::{Answer, Fetched, Step};
 use super::{bls, grub, ipxe, loaders, pxelinux};
-use crate::format::kernel_image::{Kind, classify};
+use crate::format::kernel_image::{KernelFormat, classify};
 use crate::prelude::*;
 use crate::text::url::Url;
 
@@ -131,7 +131,7 @@ impl Planner {
             },
         };
         match classify(&head) {
-            Kind::Linux | Kind::Uki | Kind::Zboot => {
+            KernelFormat::Linux | KernelFormat::Uki | KernelFormat::Zboot => {
                 self.context.note(&place, "is a kernel");
                 let initrds = self.context.facts.initrds.iter().cloned();
                 Ok(Turn::Done(Box::new(BootPlan {
@@ -139,22 +139,23 @@ impl Planner {
                     ..BootPlan::of_kernel(url.clone().into(), String::new())
                 })))
             }
-            Kind::IpxeScript => {
+            KernelFormat::IpxeScript => {
                 self.context.note(&place, "is an iPXE script");
                 let machine = ipxe::IpxeMachine::new(url, &head, &mut self.context)?;
                 self.enter(State::Ipxe(Box::new(machine)))
             }
-            Kind::Text => self.text(url, &head),
-            kind @ (Kind::Efi | Kind::Pxelinux | Kind::Grub | Kind::Program) => {
-                match loaders::program(Some(kind), url) {
-                    Some(program) => self.configuration_of(program, url),
-                    None => Err(PlanError::at(
-                        &place,
-                        "a program for the firmware, which no longer runs under Linux; \
+            KernelFormat::Text => self.text(url, &head),
+            kind @ (KernelFormat::Efi
+            | KernelFormat::Pxelinux
+            | KernelFormat::Grub
+            | KernelFormat::Program) => match loaders::program(Some(kind), url) {
+                Some(program) => self.configuration_of(program, url),
+                None => Err(PlanError::at(
+                    &place,
+                    "a program for the firmware, which no longer runs under Linux; \
                          name a script, a configuration or a kernel as boot file",
-                    )),
-                }
-            }
+                )),
+            },
         }
     }
 

@@ -210,7 +210,7 @@ impl Client {
     }
 
     /// Takes an ARP packet about [`Client::watched`].
-    pub fn handle_arp(&mut self, packet: &arp::Packet, now: Instant) {
+    pub fn handle_arp(&mut self, packet: &arp::ArpPacket, now: Instant) {
         self.now = now;
         let Some(guard) = &mut self.guard else { return };
         let address = guard.address();
@@ -264,7 +264,7 @@ impl Client {
     }
 
     /// Returns the next ARP packet to be sent, to every station.
-    pub fn poll_arp(&mut self) -> Option<arp::Packet> {
+    pub fn poll_arp(&mut self) -> Option<arp::ArpPacket> {
         self.guard.as_mut()?.poll_transmit()
     }
 

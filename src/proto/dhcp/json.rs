@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::lease::{Lease, Route};
 use crate::packet::option::code;
-use crate::packet::option::known::{self, Value};
+use crate::packet::option::known::{self, OptionValue};
 
 /// The fields of a lease.
 #[derive(Debug, Serialize)]
@@ -47,7 +47,7 @@ struct RouteFields {
 struct OptionFields {
     code: u8,
     name: String,
-    value: Value,
+    value: OptionValue,
     hex: String,
 }
 
@@ -88,7 +88,7 @@ impl<'a> From<&'a Lease> for Fields<'a> {
                 .map(|(code, octets)| OptionFields {
                     code,
                     name: known::name(code),
-                    value: Value::read(code, octets),
+                    value: OptionValue::read(code, octets),
                     hex: known::hex(octets),
                 })
                 .collect(),

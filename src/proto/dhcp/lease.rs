@@ -8,7 +8,7 @@ use core::time::Duration;
 use crate::dhcp::config::Given;
 use crate::packet::dhcp::Message;
 use crate::packet::option::{self, Options, code};
-use crate::text::grammar;
+use crate::text::validation;
 
 use super::boot_service::BootService;
 
@@ -108,10 +108,10 @@ impl Lease {
         let server_name = checked(
             options,
             code::TFTP_SERVER_NAME,
-            grammar::is_domain,
+            validation::is_host_name,
             &mut ignored,
         )
-        .or_else(|| owned(option::text(&message.sname)?, grammar::is_domain));
+        .or_else(|| owned(option::text(&message.sname)?, validation::is_host_name));
         let siaddr = Some(message.siaddr).filter(|address| !address.is_unspecified());
         // RFC 5859; some servers, such as those of switches, name the boot server by it alone.
         let listed = || {
@@ -129,18 +129,28 @@ impl Lease {
             broadcast: options.address(code::BROADCAST_ADDRESS),
             mtu_octets: mtu(options, &mut ignored),
             dns: options.addresses(code::DOMAIN_NAME_SERVER),
-            domain: checked(options, code::DOMAIN_NAME, grammar::is_domain, &mut ignored),
+            domain: checked(
+                options,
+                code::DOMAIN_NAME,
+                validation::is_host_name,
+                &mut ignored,
+            ),
             search: search(options, &mut ignored),
-            host_name: checked(options, code::HOST_NAME, grammar::is_domain, &mut ignored),
+            host_name: checked(
+                options,
+                code::HOST_NAME,
+                validation::is_host_name,
+                &mut ignored,
+            ),
             next_server,
             server_name,
             boot_file: checked(
                 options,
                 code::BOOT_FILE_NAME,
-                grammar::is_path,
+                validation::is_path,
                 &mut ignored,
             )
-            .or_else(|| owned(option::text(&message.file)?, grammar::is_path)),
+            .or_else(|| owned(option::text(&message.file)?, validation::is_path)),
             boot_service: BootService::read(options, server),
             lease_time: times.lease,
             renewal_time: times.renewal,
@@ -229,7 +239,7 @@ fn checked(
 fn search(options: &Options, ignored: &mut Vec<(u8, &'static str)>) -> Vec<String> {
     let mut names = options.domain_search();
     let count = names.len();
-    names.retain(|name| grammar::is_domain(name));
+    names.retain(|name| validation::is_host_name(name));
     if options.get(code::DOMAIN_SEARCH).is_some() && (names.len() < count || count == 0) {
         ignored.push((code::DOMAIN_SEARCH, "holds what is no domain name"));
     }

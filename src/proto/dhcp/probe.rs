@@ -10,7 +10,7 @@ use alloc::collections::VecDeque;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
-use crate::packet::arp::{Operation, Packet};
+use crate::packet::arp::{ArpPacket, Operation};
 use crate::packet::ethernet::MacAddress;
 use crate::time::{Instant, Random};
 
@@ -30,7 +30,7 @@ pub(super) struct Guard {
     chaddr: MacAddress,
     address: Ipv4Addr,
     phase: Phase,
-    due: VecDeque<Packet>,
+    due: VecDeque<ArpPacket>,
     /// Who had the address before us.
     holder: Option<MacAddress>,
 }
@@ -83,7 +83,7 @@ impl Guard {
 
     /// Asks now.
     pub(super) fn probe(&mut self) {
-        let packet = Packet::probe(self.chaddr, self.address);
+        let packet = ArpPacket::probe(self.chaddr, self.address);
         self.due.push_back(packet);
     }
 
@@ -98,12 +98,12 @@ impl Guard {
     }
 
     fn claim(&mut self) {
-        let packet = Packet::announcement(self.chaddr, self.address);
+        let packet = ArpPacket::announcement(self.chaddr, self.address);
         self.due.push_back(packet);
     }
 
     /// Takes a packet; returns who has the address when it must be given up.
-    pub(super) fn handle_input(&mut self, packet: &Packet, now: Instant) -> Option<MacAddress> {
+    pub(super) fn handle_input(&mut self, packet: &ArpPacket, now: Instant) -> Option<MacAddress> {
         if packet.sha == self.chaddr {
             return None;
         }
@@ -174,7 +174,7 @@ impl Guard {
     }
 
     /// Returns the next packet to be sent.
-    pub(super) fn poll_transmit(&mut self) -> Option<Packet> {
+    pub(super) fn poll_transmit(&mut self) -> Option<ArpPacket> {
         self.due.pop_front()
     }
 
@@ -219,7 +219,7 @@ mod tests {
                 now = guard.poll_timeout().unwrap();
                 guard.handle_timeout(now, &mut random);
                 while let Some(packet) = guard.poll_transmit() {
-                    assert_eq!(packet, Packet::probe(OURS, ADDRESS));
+                    assert_eq!(packet, ArpPacket::probe(OURS, ADDRESS));
                     probes += 1;
                 }
             }
@@ -231,18 +231,18 @@ mod tests {
 
     #[test]
     fn a_claim_or_a_probe_by_another_host_ends_probing_and_our_own_do_not() {
-        let probe = |sha| Packet::probe(sha, ADDRESS);
-        let claim = |sha| Packet::announcement(sha, ADDRESS);
+        let probe = |sha| ArpPacket::probe(sha, ADDRESS);
+        let claim = |sha| ArpPacket::announcement(sha, ADDRESS);
         for (packet, holder) in [
             (claim(OTHER), Some(OTHER)),
             (probe(OTHER), Some(OTHER)),
             (answer(), Some(OTHER)),
             (claim(OURS), None),
             (probe(OURS), None),
-            (Packet::probe(OTHER, Ipv4Addr::new(192, 0, 2, 7)), None),
+            (ArpPacket::probe(OTHER, Ipv4Addr::new(192, 0, 2, 7)), None),
             // Somebody who has an address looks for whoever has ours.
             (
-                Packet {
+                ArpPacket {
                     spa: Ipv4Addr::new(192, 0, 2, 7),
                     ..probe(OTHER)
                 },
@@ -260,7 +260,7 @@ mod tests {
     fn two_announcements_follow_each_other_after_two_seconds() {
         let (mut guard, mut random) = (Guard::overlapped(OURS, ADDRESS), Random::new(1));
         guard.announce(Instant::ZERO);
-        let announcement = Some(Packet::announcement(OURS, ADDRESS));
+        let announcement = Some(ArpPacket::announcement(OURS, ADDRESS));
         assert_eq!(guard.poll_transmit(), announcement);
         let later = guard.poll_timeout().unwrap();
         assert_eq!(later.as_millis(), 2_000);
@@ -272,12 +272,12 @@ mod tests {
     #[test]
     fn an_address_is_defended_once_in_ten_seconds_and_then_given_up() {
         let mut guard = announced();
-        let claim = Packet::announcement(OTHER, ADDRESS);
+        let claim = ArpPacket::announcement(OTHER, ADDRESS);
         for seconds in [100, 110] {
             let now = Instant::from_millis(seconds * 1_000);
             assert_eq!(guard.handle_input(&claim, now), None);
             let defence = guard.poll_transmit();
-            assert_eq!(defence, Some(Packet::announcement(OURS, ADDRESS)));
+            assert_eq!(defence, Some(ArpPacket::announcement(OURS, ADDRESS)));
         }
         let now = Instant::from_millis(119_999);
         assert_eq!(guard.handle_input(&claim, now), Some(OTHER));
@@ -288,13 +288,13 @@ mod tests {
         let mut guard = Guard::overlapped(OURS, ADDRESS);
         guard.announce(Instant::ZERO);
         assert_eq!(guard.handle_input(&answer(), Instant::ZERO), Some(OTHER));
-        let probe = Packet::probe(OTHER, ADDRESS);
+        let probe = ArpPacket::probe(OTHER, ADDRESS);
         assert_eq!(announced().handle_input(&probe, Instant::ZERO), None);
     }
 
     /// What a host that has the address says to our probe.
-    fn answer() -> Packet {
-        Packet {
+    fn answer() -> ArpPacket {
+        ArpPacket {
             operation: Operation::Reply,
             sha: OTHER,
             spa: ADDRESS,

@@ -517,7 +517,7 @@ struct Transcript {
     source: Ipv4Addr,
     last: Transmit,
     sent: Vec<Message>,
-    arp: Vec<arp::Packet>,
+    arp: Vec<arp::ArpPacket>,
     failures: Vec<Loss>,
     bounds: Vec<lease::Lease>,
     losses: Vec<Loss>,
@@ -626,7 +626,7 @@ impl Transcript {
 
     /// Does one of the things that a driver may do.
     fn acts(&mut self, action: u8) {
-        let claim = arp::Packet::announcement(MacAddress([2; 6]), ADDRESS);
+        let claim = arp::ArpPacket::announcement(MacAddress([2; 6]), ADDRESS);
         let crowd = Heard {
             discovers: u32::MAX,
             requests: 7,

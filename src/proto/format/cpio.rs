@@ -2,7 +2,7 @@
 //! Linux), for plain files that a plan places into the initial file system.
 //!
 //! Members are laid one behind the other by the kernel's own rules: an archive begins at a
-//! multiple of four octets, and zeros between archives count for nothing.
+//! multiple of four bytes, and zeros between archives count for nothing.
 
 use crate::boot::Placement;
 use crate::prelude::*;
@@ -12,8 +12,8 @@ const TRAILER: &str = "TRAILER!!!";
 const DIRECTORY: u32 = 0o040_000;
 const FILE: u32 = 0o100_000;
 
-/// Returns the octets of an archive before the content of the one file in it: the headers of the
-/// directories that are asked for, and of the file; `len` is the length of the file in octets,
+/// Returns the bytes of an archive before the content of the one file in it: the headers of the
+/// directories that are asked for, and of the file; `len` is the length of the file in bytes,
 /// which the format limits to 32 bits.
 pub fn before_file(placement: &Placement, len: u32) -> Vec<u8> {
     let path = placement.path.trim_matches('/');
@@ -30,14 +30,14 @@ pub fn before_file(placement: &Placement, len: u32) -> Vec<u8> {
     octets
 }
 
-/// Returns the octets of an archive behind a file of `len` octets: padding and the trailer.
+/// Returns the bytes of an archive behind a file of `len` bytes: padding and the trailer.
 pub fn after_file(len: u32) -> Vec<u8> {
     let mut octets = vec![0; padding(u64::from(len))];
     push_header(&mut octets, TRAILER, 0, 0);
     octets
 }
 
-/// Returns how many zeros stand behind `len` octets, 0 to 3.
+/// Returns the number of padding zeros after `len` bytes, 0 to 3.
 pub fn padding(len: u64) -> usize {
     match len % 4 {
         0 => 0,

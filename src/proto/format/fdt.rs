@@ -20,7 +20,7 @@ use alloc::collections::BTreeMap;
 
 use crate::reader::{DecodeError, Reader};
 
-/// The longest blob that an arm64 kernel takes, in octets (Documentation/arch/arm64/booting.rst).
+/// The longest blob that an arm64 kernel takes, in bytes (Documentation/arch/arm64/booting.rst).
 pub const MAX_LEN: usize = 2 << 20;
 
 const FDT_MAGIC: u32 = 0xd00d_feed;
@@ -34,15 +34,15 @@ const FDT_NOP: u32 = 4;
 const FDT_END: u32 = 9;
 /// How deep nodes may be nested; the kernel reads as deep.
 const MAX_DEPTH: usize = 64;
-/// The longest name of a node or property, in octets; the specification allows 31, and real ones
-/// have twice as many. Names may share their octets, so without a limit a short blob could be one
+/// The longest name of a node or property, in bytes; the specification allows 31, and real ones
+/// have twice as many. Names may share their bytes, so without a limit a short blob could be one
 /// of gigabytes once each is written out.
 const MAX_NAME_LEN: usize = 255;
 
 /// A device tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceTree<'a> {
-    /// Memory that the kernel leaves alone: addresses and lengths in octets.
+    /// Memory that the kernel leaves alone: addresses and lengths in bytes.
     pub reservations: Vec<(u64, u64)>,
     /// The number of the processor that the kernel is started on.
     pub boot_cpuid_phys: u32,
@@ -50,7 +50,7 @@ pub struct DeviceTree<'a> {
     pub root: Node<'a>,
 }
 
-/// A device, or what else a tree tells of.
+/// A node of the tree: a device, a bus, or a group such as `chosen`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Node<'a> {
     /// Its name, with the address behind `@` where it has one; empty for the root.
@@ -60,7 +60,7 @@ pub struct Node<'a> {
 }
 
 impl<'a> DeviceTree<'a> {
-    /// Reads a blob; octets behind its `totalsize` do not count.
+    /// Reads a blob; bytes behind its `totalsize` do not count.
     ///
     /// # Errors
     /// What is cut off, lies outside of the blob, or is no token where one must be.
@@ -185,7 +185,7 @@ impl<'a> Node<'a> {
         self.nodes.iter()
     }
 
-    /// Takes away the nodes within this one that are not to be kept.
+    /// Removes the child nodes that `keep` rejects.
     pub fn retain(&mut self, keep: impl FnMut(&Self) -> bool) {
         self.nodes.retain(keep);
     }
@@ -247,7 +247,7 @@ fn nodes<'a>(mut reader: Reader<'a>, strings: &'a [u8]) -> Result<Node<'a>, Deco
     }
 }
 
-/// Returns the octets before the first zero.
+/// Returns the bytes before the first zero.
 fn text<'a>(octets: &'a [u8], field: &'static str) -> Result<&'a [u8], DecodeError> {
     let octets = octets.get(..=MAX_NAME_LEN).unwrap_or(octets);
     let mut parts = octets.splitn(2, |octet| *octet == 0);
@@ -261,7 +261,7 @@ fn text<'a>(octets: &'a [u8], field: &'static str) -> Result<&'a [u8], DecodeErr
     }
 }
 
-/// Takes `len` octets and those up to the next multiple of four.
+/// Takes `len` bytes and those up to the next multiple of four.
 fn padded<'a>(
     reader: &mut Reader<'a>,
     len: usize,
@@ -277,7 +277,7 @@ fn padded<'a>(
 struct Structure<'a> {
     octets: Vec<u8>,
     strings: Vec<u8>,
-    /// Where each string stands.
+    /// Offset of each string.
     known: BTreeMap<&'a [u8], u32>,
 }
 

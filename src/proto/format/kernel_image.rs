@@ -1,11 +1,11 @@
-//! What a file is, by its first octets.
+//! What a file is, by its first bytes.
 
 use super::uki::Uki;
 use crate::reader::{DecodeError, Reader};
 
 /// A kind of file that a boot can begin with or lead to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum KernelFormat {
     /// A Linux kernel that kexec takes as it is: bzImage, or an arm64 or RISC-V Image.
     Linux,
     /// A unified kernel image ([`super::uki::Uki`]).
@@ -26,7 +26,7 @@ pub enum Kind {
     Text,
 }
 
-impl Kind {
+impl KernelFormat {
     /// Returns whether kexec can start the file, or what is in it.
     pub const fn is_kernel(self) -> bool {
         matches!(self, Self::Linux | Self::Uki | Self::Zboot)
@@ -57,35 +57,35 @@ fn has(head: &[u8], (at, magic): (usize, &[u8])) -> bool {
 }
 
 /// Returns what the file is that begins with `head`.
-pub fn classify(head: &[u8]) -> Kind {
+pub fn classify(head: &[u8]) -> KernelFormat {
     let has = |magic| has(head, magic);
     if head.starts_with(b"#!ipxe") || head.starts_with(b"#!gpxe") {
-        Kind::IpxeScript
+        KernelFormat::IpxeScript
     } else if has(X86_MAGIC) || has(ARM64_MAGIC) || has(RISCV_MAGIC) {
-        Kind::Linux
+        KernelFormat::Linux
     } else if is_text(head) {
-        Kind::Text
+        KernelFormat::Text
     } else if head.starts_with(b"MZ\0\0zimg") {
-        Kind::Zboot
+        KernelFormat::Zboot
     } else if matches!(Uki::decode(head, u64::MAX), Ok(Some(_))) {
-        Kind::Uki
+        KernelFormat::Uki
     } else if head.windows(11).any(|octets| octets == b"GNU GRUB  v") {
-        Kind::Grub
+        KernelFormat::Grub
     } else if head.windows(8).any(|octets| octets == b"PXELINUX") {
-        Kind::Pxelinux
+        KernelFormat::Pxelinux
     } else if head.starts_with(b"MZ") {
-        Kind::Efi
+        KernelFormat::Efi
     } else {
-        Kind::Program
+        KernelFormat::Program
     }
 }
 
-/// What an arm64 Image says of where it may lie (Documentation/arch/arm64/booting.rst, §4).
+/// Placement requirements of an arm64 Image (Documentation/arch/arm64/booting.rst, §4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arm64Image {
-    /// Where the image begins behind a multiple of 2 MiB, in octets, less than 2 MiB.
+    /// Where the image begins behind a multiple of 2 MiB, in bytes, less than 2 MiB.
     pub text_offset: u64,
-    /// How many octets it takes from its beginning, which is more than the file has.
+    /// Size in memory, bytes: more than the file has, since `.bss` follows.
     pub image_size: u64,
 }
 
@@ -116,7 +116,7 @@ impl Arm64Image {
     }
 }
 
-/// Returns how many octets the command line may have: of a bzImage, where its header tells (boot
+/// Returns how many bytes the command line may have: of a bzImage, where its header tells (boot
 /// protocol 2.06), and of an arm64 Image, which cuts off what is longer.
 pub fn command_line_limit(head: &[u8]) -> Option<usize> {
     if has(head, ARM64_MAGIC) {
@@ -128,7 +128,7 @@ pub fn command_line_limit(head: &[u8]) -> Option<usize> {
     usize::try_from(limit).ok().filter(|_| is_told)
 }
 
-/// Returns whether the octets are text in UTF-8 or Latin-1: without any control character that
+/// Returns whether the bytes are text in UTF-8 or Latin-1: without any control character that
 /// text does not have.
 fn is_text(head: &[u8]) -> bool {
     head.iter()

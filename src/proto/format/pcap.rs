@@ -1,9 +1,9 @@
 //! Capture files, read: pcap (draft-ietf-opsawg-pcap) with microseconds or nanoseconds, and pcapng
-//! (draft-ietf-opsawg-pcapng), in either octet order.
+//! (draft-ietf-opsawg-pcapng), in either byte order.
 //!
 //! ```text
 //! pcap    | magic 4 | version 4 | zone 4 | accuracy 4 | snap length 4 | link type 4 |
-//!         { seconds 4 | fraction 4 | captured 4 | original 4 | octets … }
+//!         { seconds 4 | fraction 4 | captured 4 | original 4 | bytes … }
 //! pcapng  { type 4 | length 4 | body … | length 4 }, bodies as written in [`super::pcapng`]
 //! ```
 //!
@@ -14,13 +14,13 @@
 mod fields;
 
 use super::pcapng::{
-    BYTE_ORDER_MAGIC, Direction, ENHANCED_PACKET, EPB_FLAGS, IF_NAME, IF_TSRESOL,
-    INTERFACE_DESCRIPTION, LINKTYPE_ETHERNET, Packet, SECTION_HEADER,
+    BYTE_ORDER_MAGIC, ENHANCED_PACKET, EPB_FLAGS, FrameDirection, FrameRecord, IF_NAME, IF_TSRESOL,
+    INTERFACE_DESCRIPTION, LINKTYPE_ETHERNET, SECTION_HEADER,
 };
 use crate::prelude::*;
 use crate::reader::{DecodeError, Reader};
 use crate::time::Timestamp;
-use fields::Fields;
+use fields::OrderedReader;
 
 /// Obsolete, but some old files have it.
 const PACKET: u32 = 2;
@@ -31,38 +31,38 @@ const PCAP_MICROSECONDS: u32 = 0xa1b2_c3d4;
 const PCAP_NANOSECONDS: u32 = 0xa1b2_3c4d;
 const PCAP_HEADER_LEN: usize = 24;
 
-/// Octets of the longest block or frame that is believed in.
+/// Bytes of the longest block or frame that is believed in.
 const MAX_LEN: u32 = 64 << 20;
 
-/// What stands next in a file.
+/// The next item of a capture file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Item<'a> {
+pub enum CaptureItem<'a> {
     /// Another interface, with the next number from 0; its name, when it has one.
     Interface(Option<String>),
-    /// A frame, with its tags in its octets.
-    Frame(Packet, &'a [u8]),
+    /// A frame, with its tags in its bytes.
+    Frame(FrameRecord, &'a [u8]),
     /// Something else.
     Other,
 }
 
-/// The reader of one file.
+/// A decoder of one capture file, fed with what has been read so far.
 #[derive(Debug, Default)]
-pub struct File {
-    format: Option<Format>,
+pub struct CaptureReader {
+    format: Option<CaptureFormat>,
     is_big_endian: bool,
-    interfaces: Vec<Interface>,
+    interfaces: Vec<CaptureInterface>,
     /// Interfaces of earlier sections, which go on counting.
     before: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
+enum CaptureFormat {
     Pcap { nanoseconds: bool },
     Pcapng,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Interface {
+struct CaptureInterface {
     /// Ticks of the clock in a second.
     resolution: u128,
     /// Seconds to be added.
@@ -70,27 +70,33 @@ struct Interface {
     snap_len: u32,
 }
 
-impl File {
-    /// Reads what stands at the beginning of `octets`; returns it and how many octets it has, or
-    /// none when more octets are needed.
+impl CaptureReader {
+    /// Decodes the item at the beginning of `octets`; returns it with its length in bytes, or
+    /// none when more bytes are needed.
     ///
     /// # Errors
     /// [`DecodeError`] for what is no capture file of Ethernet frames, or a broken one.
-    pub fn next<'a>(&mut self, octets: &'a [u8]) -> Result<Option<(Item<'a>, usize)>, DecodeError> {
+    pub fn next<'a>(
+        &mut self,
+        octets: &'a [u8],
+    ) -> Result<Option<(CaptureItem<'a>, usize)>, DecodeError> {
         match self.format {
             None => self.begin(octets),
-            Some(Format::Pcap { nanoseconds }) => self.record(octets, nanoseconds),
-            Some(Format::Pcapng) => self.block(octets),
+            Some(CaptureFormat::Pcap { nanoseconds }) => self.record(octets, nanoseconds),
+            Some(CaptureFormat::Pcapng) => self.block(octets),
         }
     }
 
-    fn begin<'a>(&mut self, octets: &'a [u8]) -> Result<Option<(Item<'a>, usize)>, DecodeError> {
+    fn begin<'a>(
+        &mut self,
+        octets: &'a [u8],
+    ) -> Result<Option<(CaptureItem<'a>, usize)>, DecodeError> {
         let Some(magic) = octets.first_chunk().copied().map(u32::from_be_bytes) else {
             return Ok(None);
         };
         let (native, is_big_endian) = match magic {
             SECTION_HEADER => {
-                self.format = Some(Format::Pcapng);
+                self.format = Some(CaptureFormat::Pcapng);
                 return self.block(octets);
             }
             PCAP_MICROSECONDS | PCAP_NANOSECONDS => (magic, true),
@@ -110,15 +116,15 @@ impl File {
         fields.skip(4, "snap length")?;
         // Above the link type: whether frames have a checksum at their end.
         ethernet(fields.u32("link type")? & 0xffff)?;
-        self.format = Some(Format::Pcap { nanoseconds });
-        Ok(Some((Item::Interface(None), PCAP_HEADER_LEN)))
+        self.format = Some(CaptureFormat::Pcap { nanoseconds });
+        Ok(Some((CaptureItem::Interface(None), PCAP_HEADER_LEN)))
     }
 
     fn record<'a>(
         &mut self,
         octets: &'a [u8],
         nanoseconds: bool,
-    ) -> Result<Option<(Item<'a>, usize)>, DecodeError> {
+    ) -> Result<Option<(CaptureItem<'a>, usize)>, DecodeError> {
         let Some((header, rest)) = octets.split_at_checked(16) else {
             return Ok(None);
         };
@@ -131,17 +137,20 @@ impl File {
             return Ok(None);
         };
         let unit = if nanoseconds { 1 } else { 1_000 };
-        let packet = Packet {
+        let packet = FrameRecord {
             interface: 0,
             timestamp: Timestamp::new(seconds.into(), fraction.saturating_mul(unit)),
             original_len,
             tag: None,
-            direction: Direction::Inbound,
+            direction: FrameDirection::Inbound,
         };
-        Ok(Some((Item::Frame(packet, frame), 16 + captured)))
+        Ok(Some((CaptureItem::Frame(packet, frame), 16 + captured)))
     }
 
-    fn block<'a>(&mut self, octets: &'a [u8]) -> Result<Option<(Item<'a>, usize)>, DecodeError> {
+    fn block<'a>(
+        &mut self,
+        octets: &'a [u8],
+    ) -> Result<Option<(CaptureItem<'a>, usize)>, DecodeError> {
         let Some(start) = octets.get(..12) else {
             return Ok(None);
         };
@@ -176,15 +185,18 @@ impl File {
             INTERFACE_DESCRIPTION => self.description(&mut body)?,
             ENHANCED_PACKET | PACKET => self.packet(kind, &mut body)?,
             SIMPLE_PACKET => self.simple_packet(&mut body)?,
-            _ => Item::Other,
+            _ => CaptureItem::Other,
         };
         Ok(Some((item, len)))
     }
 
-    fn description<'a>(&mut self, body: &mut Fields<'_>) -> Result<Item<'a>, DecodeError> {
+    fn description<'a>(
+        &mut self,
+        body: &mut OrderedReader<'_>,
+    ) -> Result<CaptureItem<'a>, DecodeError> {
         ethernet(body.u16("link type")?.into())?;
         body.skip(2, "reserved")?;
-        let mut interface = Interface {
+        let mut interface = CaptureInterface {
             resolution: 1_000_000,
             offset: 0,
             snap_len: body.u32("snap length")?,
@@ -204,10 +216,14 @@ impl File {
             }
         }
         self.interfaces.push(interface);
-        Ok(Item::Interface(name))
+        Ok(CaptureItem::Interface(name))
     }
 
-    fn packet<'a>(&self, kind: u32, body: &mut Fields<'a>) -> Result<Item<'a>, DecodeError> {
+    fn packet<'a>(
+        &self,
+        kind: u32,
+        body: &mut OrderedReader<'a>,
+    ) -> Result<CaptureItem<'a>, DecodeError> {
         let number = if kind == ENHANCED_PACKET {
             body.u32("interface")?
         } else {
@@ -222,23 +238,26 @@ impl File {
         let original_len = body.u32("original length")?;
         let octets = body.take(captured, "frame")?;
         body.skip(captured.next_multiple_of(4) - captured, "padding")?;
-        let mut direction = Direction::Inbound;
+        let mut direction = FrameDirection::Inbound;
         while let Some((code, mut value)) = body.option()? {
             if code == EPB_FLAGS && value.u32("epb_flags")? & 3 == 2 {
-                direction = Direction::Outbound;
+                direction = FrameDirection::Outbound;
             }
         }
-        let packet = Packet {
+        let packet = FrameRecord {
             interface: self.before.saturating_add(number),
             timestamp: interface.timestamp(ticks),
             original_len,
             tag: None,
             direction,
         };
-        Ok(Item::Frame(packet, octets))
+        Ok(CaptureItem::Frame(packet, octets))
     }
 
-    fn simple_packet<'a>(&self, body: &mut Fields<'a>) -> Result<Item<'a>, DecodeError> {
+    fn simple_packet<'a>(
+        &self,
+        body: &mut OrderedReader<'a>,
+    ) -> Result<CaptureItem<'a>, DecodeError> {
         let interface = self.interface(0)?;
         let original_len = body.u32("original length")?;
         let kept = match interface.snap_len {
@@ -246,31 +265,31 @@ impl File {
             snap_len => original_len.min(snap_len),
         };
         let octets = body.take(bounded("original length", kept)?, "frame")?;
-        let packet = Packet {
+        let packet = FrameRecord {
             interface: self.before,
             timestamp: Timestamp::default(),
             original_len,
             tag: None,
-            direction: Direction::Inbound,
+            direction: FrameDirection::Inbound,
         };
-        Ok(Item::Frame(packet, octets))
+        Ok(CaptureItem::Frame(packet, octets))
     }
 
-    fn interface(&self, number: u32) -> Result<Interface, DecodeError> {
+    fn interface(&self, number: u32) -> Result<CaptureInterface, DecodeError> {
         let index = usize::try_from(number).unwrap_or(usize::MAX);
         let known = self.interfaces.get(index).copied();
         known.ok_or(DecodeError::invalid("interface", number))
     }
 
-    const fn fields<'a>(&self, octets: &'a [u8]) -> Fields<'a> {
-        Fields {
+    const fn fields<'a>(&self, octets: &'a [u8]) -> OrderedReader<'a> {
+        OrderedReader {
             reader: Reader::new(octets),
             is_big_endian: self.is_big_endian,
         }
     }
 }
 
-impl Interface {
+impl CaptureInterface {
     fn timestamp(self, ticks: u64) -> Timestamp {
         let ticks = u128::from(ticks);
         let nanoseconds = (ticks % self.resolution)
@@ -302,9 +321,9 @@ mod tests {
     use super::super::pcapng;
     use super::*;
 
-    /// Reads a whole file, handing over one octet more each time.
-    fn read(octets: &[u8]) -> Result<Vec<(Item<'_>, usize)>, DecodeError> {
-        let (mut file, mut items) = (File::default(), Vec::new());
+    /// Reads a whole file, handing over one byte more each time.
+    fn read(octets: &[u8]) -> Result<Vec<(CaptureItem<'_>, usize)>, DecodeError> {
+        let (mut file, mut items) = (CaptureReader::default(), Vec::new());
         let (mut at, mut end) = (0, 0);
         while end <= octets.len() {
             match file.next(&octets[at..end])? {
@@ -319,8 +338,8 @@ mod tests {
         Ok(items)
     }
 
-    fn packet(interface: u32, timestamp: Timestamp, direction: Direction) -> Packet {
-        Packet {
+    fn packet(interface: u32, timestamp: Timestamp, direction: FrameDirection) -> FrameRecord {
+        FrameRecord {
             interface,
             timestamp,
             original_len: 60,
@@ -336,11 +355,11 @@ mod tests {
         for name in ["eth0", "eth1"] {
             pcapng::interface(name, "arp", &mut octets);
         }
-        let packet = packet(1, Timestamp::new(5, 7), Direction::Outbound);
+        let packet = packet(1, Timestamp::new(5, 7), FrameDirection::Outbound);
         let at = octets.len();
         octets.resize(at + pcapng::packet_len(&packet, &[1, 2, 3]), 0);
         pcapng::packet(&packet, &[1, 2, 3], &mut octets[at..]).unwrap();
-        let counters = pcapng::Counters::default();
+        let counters = pcapng::InterfaceStatistics::default();
         pcapng::statistics(1, Timestamp::default(), &counters, &mut octets);
         let items: Vec<_> = read(&octets)
             .unwrap()
@@ -350,11 +369,11 @@ mod tests {
         assert_eq!(
             items,
             [
-                Item::Other,
-                Item::Interface(Some("eth0".to_owned())),
-                Item::Interface(Some("eth1".to_owned())),
-                Item::Frame(packet, &[1, 2, 3]),
-                Item::Other,
+                CaptureItem::Other,
+                CaptureItem::Interface(Some("eth0".to_owned())),
+                CaptureItem::Interface(Some("eth1".to_owned())),
+                CaptureItem::Frame(packet, &[1, 2, 3]),
+                CaptureItem::Other,
             ]
         );
         for at in 0..octets.len() {
@@ -365,7 +384,7 @@ mod tests {
     }
 
     fn read_leniently(mut octets: &[u8]) -> Result<(), DecodeError> {
-        let mut file = File::default();
+        let mut file = CaptureReader::default();
         while let Some((_, len)) = file.next(octets)? {
             octets = &octets[len..];
         }
@@ -379,12 +398,12 @@ mod tests {
             for order in [u32::to_be_bytes, u32::to_le_bytes] {
                 let mut octets: Vec<u8> = words.iter().flat_map(|word| order(*word)).collect();
                 octets.extend([1, 2, 3]);
-                let packet = packet(0, Timestamp::new(5, 7_000), Direction::Inbound);
+                let packet = packet(0, Timestamp::new(5, 7_000), FrameDirection::Inbound);
                 assert_eq!(
                     read(&octets).unwrap(),
                     [
-                        (Item::Interface(None), 24),
-                        (Item::Frame(packet, &[1, 2, 3][..]), 19)
+                        (CaptureItem::Interface(None), 24),
+                        (CaptureItem::Frame(packet, &[1, 2, 3][..]), 19)
                     ]
                 );
             }
@@ -424,11 +443,20 @@ mod tests {
         .concat();
         let items = read(&file).unwrap();
         let half = Timestamp::new(11, 500_000_000);
-        let inbound = Direction::Inbound;
-        assert_eq!(items[2].0, Item::Frame(packet(0, half, inbound), &[1, 2]));
+        let inbound = FrameDirection::Inbound;
+        assert_eq!(
+            items[2].0,
+            CaptureItem::Frame(packet(0, half, inbound), &[1, 2])
+        );
         let never = Timestamp::default();
-        assert_eq!(items[3].0, Item::Frame(packet(0, never, inbound), &[3, 4]));
-        assert_eq!(items[6].0, Item::Frame(packet(1, never, inbound), &[3, 4]));
+        assert_eq!(
+            items[3].0,
+            CaptureItem::Frame(packet(0, never, inbound), &[3, 4])
+        );
+        assert_eq!(
+            items[6].0,
+            CaptureItem::Frame(packet(1, never, inbound), &[3, 4])
+        );
     }
 
     #[test]

@@ -8,28 +8,28 @@ use crate::packet::ethernet::VlanTag;
 use crate::prelude::*;
 use crate::time::Timestamp;
 
-/// Which way a frame went.
+/// Direction of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
+pub enum FrameDirection {
     /// It arrived.
     Inbound,
     /// It was sent from here.
     Outbound,
 }
 
-/// What a file says of a frame beside its octets.
+/// The metadata of a frame in a capture file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Packet {
+pub struct FrameRecord {
     /// Number of the interface, in the order in which they were written, from 0.
     pub interface: u32,
     /// When.
     pub timestamp: Timestamp,
-    /// Octets on the wire, those of `tag` not counted.
+    /// Bytes on the wire, those of `tag` not counted.
     pub original_len: u32,
-    /// The tag that the kernel took out of the octets, to be put back behind the addresses.
+    /// The tag that the kernel removed from the frame, inserted again after the addresses.
     pub tag: Option<VlanTag>,
     /// Which way it went.
-    pub direction: Direction,
+    pub direction: FrameDirection,
 }
 
 pub(super) const SECTION_HEADER: u32 = 0x0a0d_0d0a;
@@ -82,19 +82,19 @@ pub fn interface(name: &str, filter: &str, buf: &mut Vec<u8>) {
     });
 }
 
-/// Returns how many octets the block of a frame has.
+/// Returns how many bytes the block of a frame has.
 #[inline(always)]
-pub const fn packet_len(packet: &Packet, octets: &[u8]) -> usize {
+pub const fn packet_len(packet: &FrameRecord, octets: &[u8]) -> usize {
     let tag_len = if packet.tag.is_some() { 4 } else { 0 };
     HEAD_LEN + (octets.len() + tag_len).next_multiple_of(4) + TAIL_LEN
 }
 
-/// Writes the block of a frame to the beginning of `space` and returns how many octets it has;
+/// Writes the block of a frame to the beginning of `space` and returns how many bytes it has;
 /// none when there is no room for it.
 // Runs for every frame of a flood: it is put together in place, in few pieces of known size, and
 // without calls of what the optimiser for size would not inline.
 #[inline(always)]
-pub fn packet(packet: &Packet, octets: &[u8], space: &mut [u8]) -> Option<usize> {
+pub fn packet(packet: &FrameRecord, octets: &[u8], space: &mut [u8]) -> Option<usize> {
     let len = packet_len(packet, octets);
     let space = space.get_mut(..len)?;
     let len_field = u32::try_from(len).ok()?;
@@ -110,8 +110,8 @@ pub fn packet(packet: &Packet, octets: &[u8], space: &mut [u8]) -> Option<usize>
         put(original, 0, original_len.to_le_bytes());
     }
     let direction = match packet.direction {
-        Direction::Inbound => 1,
-        Direction::Outbound => 2,
+        FrameDirection::Inbound => 1,
+        FrameDirection::Outbound => 2,
     };
     let tail_at = len - TAIL_LEN;
     // First the padding, of which the frame takes what it needs.
@@ -130,9 +130,9 @@ pub fn packet(packet: &Packet, octets: &[u8], space: &mut [u8]) -> Option<usize>
     Some(len)
 }
 
-/// Octets of a packet's block in front of the frame.
+/// Bytes of a packet block before the frame.
 const HEAD_LEN: usize = 28;
-/// Octets of a packet's block behind the frame and its padding.
+/// Bytes of a packet's block behind the frame and its padding.
 const TAIL_LEN: usize = 16;
 const LOW: u64 = 0xffff_ffff;
 const HIGH: u64 = !LOW;
@@ -190,10 +190,10 @@ fn copy_with_tag(tag: VlanTag, from: &[u8], to: &mut [u8]) {
     copy(rest, to.get_mut(addresses.len() + 4..).unwrap_or_default());
 }
 
-/// What became of the frames of an interface.
+/// Packet counters of an interface (Interface Statistics Block).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counters {
-    /// Frames that passed the filter, the lost ones among them.
+pub struct InterfaceStatistics {
+    /// Frames that passed the filter, dropped ones included.
     pub accepted: u64,
     /// Frames that passed the filter and that the kernel had no room for.
     pub lost: u64,
@@ -202,7 +202,12 @@ pub struct Counters {
 }
 
 /// Appends the counters of an interface as they are at `now`.
-pub fn statistics(interface: u32, now: Timestamp, counters: &Counters, buf: &mut Vec<u8>) {
+pub fn statistics(
+    interface: u32,
+    now: Timestamp,
+    counters: &InterfaceStatistics,
+    buf: &mut Vec<u8>,
+) {
     block(INTERFACE_STATISTICS, buf, |buf| {
         buf.extend_from_slice(&interface.to_le_bytes());
         // The high word first, each in the order of the file.
@@ -250,9 +255,9 @@ mod tests {
 
     #[test]
     fn blocks_are_laid_out_as_the_draft_says() {
-        let direction = Direction::Outbound;
+        let direction = FrameDirection::Outbound;
         let timestamp = Timestamp::new(5, 7);
-        let header = Packet {
+        let header = FrameRecord {
             interface: 1,
             timestamp,
             original_len: 60,
@@ -269,9 +274,9 @@ mod tests {
             705_032_711, // low
             5,           // captured
             60,          // on the wire
-            0x0403_0201, // the octets
+            0x0403_0201, // the bytes
             0x0000_0005, // and their padding
-            0x0004_0002, // epb_flags, 4 octets
+            0x0004_0002, // epb_flags, 4 bytes
             2,           // outbound
             0,           // end of options
             52,          // length again
@@ -291,12 +296,12 @@ mod tests {
             tpid: 0x8100,
             tci: 5,
         };
-        let mut packet = Packet {
+        let mut packet = FrameRecord {
             interface: 0,
             timestamp: Timestamp::default(),
             original_len: 0,
             tag: None,
-            direction: Direction::Inbound,
+            direction: FrameDirection::Inbound,
         };
         for len in 0..=300 {
             let octets: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
@@ -321,7 +326,12 @@ mod tests {
         let mut buf = Vec::new();
         begin("wireboot", &mut buf);
         interface("eth0", "udp port 67", &mut buf);
-        statistics(0, Timestamp::new(1, 0), &Counters::default(), &mut buf);
+        statistics(
+            0,
+            Timestamp::new(1, 0),
+            &InterfaceStatistics::default(),
+            &mut buf,
+        );
         let mut at = 0;
         let mut kinds = Vec::new();
         while at < buf.len() {

@@ -1,10 +1,10 @@
-//! Commands to a TPM and what it answers, as far as measuring takes them (TPM 2.0 Library, Part 2
+//! The TPM commands that measuring needs, and their responses (TPM 2.0 Library, Part 2
 //! for the structures, Part 3 §22.2 PCR_Extend and §30.2 GetCapability).
 //!
 //! ```text
 //!  0       2               6              10
 //! +-------+---------------+---------------+----------- …
-//! |  tag  |  size, octets | command code, |  handles, authorization, parameters
+//! |  tag  |  size, bytes | command code, |  handles, authorization, parameters
 //! |       |  of the whole | response code |
 //! +-------+---------------+---------------+----------- …
 //! ```
@@ -12,7 +12,7 @@
 use crate::prelude::*;
 use crate::reader::{DecodeError, Reader};
 
-/// The longest response that is read, octets.
+/// The longest response that is read, bytes.
 pub const MAX_RESPONSE_LEN: usize = 4096;
 
 const ST_NO_SESSIONS: u16 = 0x8001;
@@ -26,15 +26,15 @@ const HEADER_LEN: u32 = 10;
 /// A set of PCRs whose values one hash algorithm makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bank {
-    /// Registers of 20 octets.
+    /// Registers of 20 bytes.
     Sha1,
-    /// Registers of 32 octets.
+    /// Registers of 32 bytes.
     Sha256,
-    /// Registers of 48 octets.
+    /// Registers of 48 bytes.
     Sha384,
-    /// Registers of 64 octets.
+    /// Registers of 64 bytes.
     Sha512,
-    /// Registers of 32 octets.
+    /// Registers of 32 bytes.
     Sm3,
 }
 
@@ -47,7 +47,7 @@ impl Bank {
         Self::Sm3,
     ];
 
-    /// Its TPM_ALG_ID, and the length of its digests in octets.
+    /// Its TPM_ALG_ID, and the length of its digests in bytes.
     const fn properties(self) -> (u16, usize) {
         match self {
             Self::Sha1 => (0x0004, 20),
@@ -59,9 +59,9 @@ impl Bank {
     }
 }
 
-/// What a TPM answered.
+/// An error response of a TPM, or a malformed one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum TpmError {
     /// A response code other than success.
     #[error("the TPM refused with code {0:#x}")]
     Refused(u32),
@@ -82,8 +82,8 @@ pub fn encode_get_banks() -> Vec<u8> {
 /// Reads the banks that are in use, and how many are of an algorithm not known here.
 ///
 /// # Errors
-/// A refusal, or octets that are no such response.
-pub fn decode_banks(response: &[u8]) -> Result<(Vec<Bank>, usize), Fault> {
+/// A refusal, or bytes that are no such response.
+pub fn decode_banks(response: &[u8]) -> Result<(Vec<Bank>, usize), TpmError> {
     let mut reader = body(response)?;
     reader.u8("moreData")?;
     let capability = reader.u32("capability")?;
@@ -133,7 +133,7 @@ pub fn encode_extend(pcr: u8, banks: &[Bank], sha256: &[u8; 32]) -> Vec<u8> {
 ///
 /// # Errors
 /// As [`decode_banks`].
-pub fn decode_done(response: &[u8]) -> Result<(), Fault> {
+pub fn decode_done(response: &[u8]) -> Result<(), TpmError> {
     body(response).map(|_| ())
 }
 
@@ -147,8 +147,8 @@ fn command(tag: u16, code: u32, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     octets
 }
 
-/// Takes off the header of a response that says success.
-fn body(response: &[u8]) -> Result<Reader<'_>, Fault> {
+/// Strips the header of a successful response.
+fn body(response: &[u8]) -> Result<Reader<'_>, TpmError> {
     let mut reader = Reader::new(response);
     reader.u16("tag")?;
     let size = reader.u32("responseSize")?;
@@ -157,7 +157,7 @@ fn body(response: &[u8]) -> Result<Reader<'_>, Fault> {
     }
     match reader.u32("responseCode")? {
         0 => Ok(reader),
-        code => Err(Fault::Refused(code)),
+        code => Err(TpmError::Refused(code)),
     }
 }
 
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(decode_banks(&response), Ok((banks, 1)));
         for len in 0..response.len() {
             let error = decode_banks(&response[..len]).unwrap_err();
-            assert!(matches!(error, Fault::Malformed(_)), "{len}: {error}");
+            assert!(matches!(error, TpmError::Malformed(_)), "{len}: {error}");
         }
         let mut endless = response;
         endless[15..19].fill(0xff);
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn a_refusal_is_told_with_its_code() {
         let response = [0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x01, 0x01];
-        assert_eq!(decode_done(&response), Err(Fault::Refused(0x101)));
+        assert_eq!(decode_done(&response), Err(TpmError::Refused(0x101)));
         assert_eq!(
             encode_get_banks(),
             [

@@ -1,6 +1,6 @@
 //! Kernels within EFI programs: unified kernel images (UAPI specification 5) and EFI zboot.
 //!
-//! Only the section table is read, from the first octets of the file; the driver takes the parts
+//! Only the section table is read, from the first bytes of the file; the driver takes the parts
 //! out of the file by their ranges, each of which lies within the file. Of a section that occurs
 //! twice the first counts, which is what the base profile of a UKI consists of. Left out: profiles
 //! other than the base, and signatures, which nobody checks once kexec starts the kernel.
@@ -10,7 +10,7 @@ use core::ops::Range;
 
 use crate::reader::DecodeError;
 
-/// The parts of a unified kernel image, as ranges of its file in octets.
+/// The parts of a unified kernel image, as ranges of its file in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Uki {
     /// The kernel.
@@ -35,7 +35,7 @@ pub enum Packing {
 /// A kernel that unpacks itself when EFI starts it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Zboot {
-    /// The packed kernel within the file, in octets.
+    /// The packed kernel within the file, in bytes.
     pub payload: Range<u64>,
     /// How it is packed.
     pub packing: Packing,
@@ -50,7 +50,7 @@ const SECTION_LEN: usize = 40;
 const MAX_SECTIONS: u16 = 96;
 
 impl Uki {
-    /// Reads the section table of a file of `len` octets that begins with `head`; none when it has
+    /// Reads the section table of a file of `len` bytes that begins with `head`; none when it has
     /// no kernel in it.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ impl Uki {
 
 impl Zboot {
     /// Reads the header of a zboot image (`drivers/firmware/efi/libstub/zboot-header.S` of Linux)
-    /// of `len` octets; none when the file is none.
+    /// of `len` bytes; none when the file is none.
     ///
     /// # Errors
     /// A header that is cut off, a payload outside of the file, or an unknown packing.

@@ -31,7 +31,7 @@ const EXT_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25];
 const ANY_EXT_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25, 0x00];
 const SERVER_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
 
-/// A certificate whose signature nobody has checked.
+/// A certificate whose signature has not been verified.
 ///
 /// ```text
 /// SEQUENCE { SEQUENCE { [0] version, serialNumber, signature, issuer, validity, subject,
@@ -57,12 +57,12 @@ pub struct Certificate<'a> {
     pub is_authority: bool,
     /// It may be a server's: that is one of its purposes, or it has no list of them.
     pub is_for_servers: bool,
-    names: Vec<Name>,
+    names: Vec<AlternativeName>,
 }
 
 /// A subject alternative name of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Name {
+enum AlternativeName {
     Dns(String),
     Address(IpAddr),
 }
@@ -100,7 +100,7 @@ impl<'a> Certificate<'a> {
             not_after,
             key_info: from_key.get(..key_info_len).unwrap_or_default(),
             key_algorithm,
-            // The first octet counts the unused bits of the last, of which a key has none.
+            // The first byte counts the unused bits of the last, of which a key has none.
             key: key.get(1..).unwrap_or_default(),
             is_authority: false,
             is_for_servers: true,
@@ -162,8 +162,8 @@ impl<'a> Certificate<'a> {
     /// Returns the alternative names, safe to print.
     pub fn alternative_names(&self) -> Vec<String> {
         let names = self.names.iter().map(|name| match name {
-            Name::Dns(name) => name.clone(),
-            Name::Address(address) => address.to_string(),
+            AlternativeName::Dns(name) => name.clone(),
+            AlternativeName::Address(address) => address.to_string(),
         });
         names.collect()
     }
@@ -177,13 +177,13 @@ impl<'a> Certificate<'a> {
         }
         let address = host.parse::<IpAddr>().ok();
         self.names.iter().any(|name| match name {
-            Name::Dns(name) => address.is_none() && is_name_of(name, host),
-            Name::Address(known) => address == Some(*known),
+            AlternativeName::Dns(name) => address.is_none() && is_name_of(name, host),
+            AlternativeName::Address(known) => address == Some(*known),
         })
     }
 }
 
-/// Returns whether `name` is `host`, or `*` stands for its first label (RFC 6125 §6.4.3).
+/// Returns whether `name` is `host`, or matches it with `*` for the first label (RFC 6125 §6.4.3).
 fn is_name_of(name: &str, host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     let is_covered = || {
@@ -195,13 +195,13 @@ fn is_name_of(name: &str, host: &str) -> bool {
     name.eq_ignore_ascii_case(host) || is_covered().unwrap_or(false)
 }
 
-fn alternative_name(tag: u8, name: &[u8]) -> Option<Name> {
+fn alternative_name(tag: u8, name: &[u8]) -> Option<AlternativeName> {
     match tag {
-        DNS_NAME => Some(Name::Dns(text_of(name))),
+        DNS_NAME => Some(AlternativeName::Dns(text_of(name))),
         IP_ADDRESS => {
             let v4 = <[u8; 4]>::try_from(name).map(IpAddr::from);
             let address = v4.or_else(|_| <[u8; 16]>::try_from(name).map(IpAddr::from));
-            address.ok().map(Name::Address)
+            address.ok().map(AlternativeName::Address)
         }
         _ => None,
     }
@@ -309,7 +309,7 @@ fn expect<'a>(
     }
 }
 
-/// Reads a tag of one octet, a length of up to three, and the content.
+/// Reads a tag of one byte, a length of up to three, and the content.
 fn element<'a>(
     reader: &mut Reader<'a>,
     field: &'static str,

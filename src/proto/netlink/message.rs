@@ -1,13 +1,13 @@
 //! Netlink framing (RFC 3549 §2.3.2): messages in a datagram, attributes in a message.
 //!
-//! Numbers are in the byte order of the machine, and everything is padded to four octets. A
+//! Numbers are in the byte order of the machine, and everything is padded to four bytes. A
 //! length that lies – shorter than its own header, longer than what is left – is an error, never
 //! a read past the end and never an endless loop.
 
 use crate::prelude::*;
 use crate::reader::{DecodeError, Reader};
 
-/// Octets of `nlmsghdr`.
+/// Bytes of `nlmsghdr`.
 pub const HEADER_LEN: usize = 16;
 
 /// The end of a change that was asked for: done, or refused (`nlmsg_type`).
@@ -42,12 +42,12 @@ const NLMSGERR_ATTR_MSG: u16 = 1;
 /// | nlmsg_len 4 | nlmsg_type 2 | nlmsg_flags 2 | nlmsg_seq 4 | nlmsg_pid 4 | payload … | pad |
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Frame<'a> {
+pub struct NetlinkMessage<'a> {
     /// What the message is (`nlmsg_type`).
     pub kind: u16,
     /// `nlmsg_flags`.
     pub flags: u16,
-    /// The number of the request that this answers; 0 for news that nobody asked for.
+    /// Sequence number of the request that this answers; 0 for a notification.
     pub sequence: u32,
     /// What is behind the header.
     pub payload: &'a [u8],
@@ -63,7 +63,7 @@ pub const fn frames(datagram: &[u8]) -> Frames<'_> {
 }
 
 impl<'a> Iterator for Frames<'a> {
-    type Item = Result<Frame<'a>, DecodeError>;
+    type Item = Result<NetlinkMessage<'a>, DecodeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.0.next_with(|reader| {
@@ -73,7 +73,7 @@ impl<'a> Iterator for Frames<'a> {
             let sequence = u32::from_ne_bytes(reader.array("nlmsg_seq")?);
             reader.take(4, "nlmsg_pid")?;
             let payload = Elements::body(reader, len, HEADER_LEN, "nlmsg_len")?;
-            Ok(Frame {
+            Ok(NetlinkMessage {
                 kind,
                 flags,
                 sequence,
@@ -123,7 +123,7 @@ impl<'a> Attribute<'a> {
         Reader::new(self.value).array(field)
     }
 
-    /// Reads the value as a number of four octets.
+    /// Reads the value as a number of four bytes.
     ///
     /// # Errors
     /// [`DecodeError::Truncated`] when it is shorter.
@@ -131,7 +131,7 @@ impl<'a> Attribute<'a> {
         self.array(field).map(u32::from_ne_bytes)
     }
 
-    /// Reads the value as a text that ends at its first zero octet; what is not UTF-8 becomes
+    /// Reads the value as a text that ends at its first zero byte; what is not UTF-8 becomes
     /// a replacement character.
     pub fn text(&self) -> String {
         let text = self.value.split(|octet| *octet == 0).next();
@@ -139,7 +139,7 @@ impl<'a> Attribute<'a> {
     }
 }
 
-/// Elements that begin with their own length and are padded to four octets.
+/// Elements that begin with their own length and are padded to four bytes.
 #[derive(Debug, Clone)]
 struct Elements<'a>(Reader<'a>);
 
@@ -158,7 +158,7 @@ impl<'a> Elements<'a> {
         Some(element)
     }
 
-    /// Takes what is behind a header of `header_len` octets, and the padding, which may be
+    /// Takes what is behind a header of `header_len` bytes, and the padding, which may be
     /// missing behind the last element.
     fn body(
         reader: &mut Reader<'a>,
@@ -180,7 +180,7 @@ impl<'a> Elements<'a> {
 pub struct Ack {
     /// A positive `errno`; 0 is success.
     pub errno: i32,
-    /// What the kernel has to say about it.
+    /// The kernel's explanation (NLMSGERR_ATTR_MSG).
     pub text: Option<String>,
 }
 
@@ -190,7 +190,7 @@ impl Ack {
     ///
     /// # Errors
     /// [`DecodeError`] when the payload ends inside one of these.
-    pub fn decode(frame: &Frame<'_>) -> Result<Self, DecodeError> {
+    pub fn decode(frame: &NetlinkMessage<'_>) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(frame.payload);
         let errno = i32::from_ne_bytes(reader.array("error")?).saturating_neg();
         let mut text = None;
@@ -229,7 +229,7 @@ impl Builder {
 
     /// Appends an attribute.
     ///
-    /// A value that does not fit into one (65 531 octets) is left out; none here comes near.
+    /// A value that does not fit into one (65 531 bytes) is left out; none here comes near.
     #[must_use]
     pub fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
         append(&mut self.0, kind, value);
@@ -325,7 +325,7 @@ mod tests {
         payload.extend_from_slice(&request);
         let text = Builder::new(0, 0, 0, &[]).attribute(1, b"Nexthop has invalid gateway\0");
         payload.extend_from_slice(&text.finish()[HEADER_LEN..]);
-        let mut frame = Frame {
+        let mut frame = NetlinkMessage {
             kind: NLMSG_ERROR,
             flags: NLM_F_ACK_TLVS,
             sequence: 9,

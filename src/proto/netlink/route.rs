@@ -9,12 +9,12 @@ use crate::prelude::*;
 use core::net::Ipv4Addr;
 
 use crate::netlink::message::{
-    Ack, Attribute, Builder, Frame, NLMSG_DONE, NLMSG_ERROR, attributes,
+    Ack, Attribute, Builder, NLMSG_DONE, NLMSG_ERROR, NetlinkMessage, attributes,
 };
 use crate::packet::ethernet::MacAddress;
 use crate::reader::{DecodeError, Reader};
 
-pub use request::Request;
+pub use request::NetlinkRequest;
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
@@ -74,7 +74,7 @@ pub struct LinkInfo {
     pub name: String,
     /// Hardware type, [`ARPHRD_ETHER`] for Ethernet.
     pub hardware_type: u16,
-    /// Hardware address; none when it is not six octets long.
+    /// Hardware address; none when it is not six bytes long.
     pub mac: Option<MacAddress>,
     /// Whether it is switched on.
     pub up: bool,
@@ -83,7 +83,7 @@ pub struct LinkInfo {
     /// Whether the kernel's queues have taken notice of the carrier, up to a second later; what is
     /// handed to them before is lost in silence.
     pub running: bool,
-    /// Largest packet, octets.
+    /// Largest packet, bytes.
     pub mtu_octets: Option<u32>,
     /// The bridge, bond or other interface that it belongs to.
     pub master: Option<u32>,
@@ -242,7 +242,7 @@ impl Address {
 
 /// An IPv4 route of the main table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Route {
+pub struct KernelRoute {
     /// Number of the link that it leads out of.
     pub index: u32,
     /// The network; its host bits are zero.
@@ -259,7 +259,7 @@ pub struct Route {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstalledRoute {
     /// Where it leads.
-    pub route: Route,
+    pub route: KernelRoute,
     /// Its metric: of several routes to one network the one with the lowest counts.
     pub metric: u32,
     /// Who made it (`rtm_protocol`).
@@ -294,7 +294,7 @@ impl InstalledRoute {
         reader.take(4, "rtm_flags")?;
         let mut index = None;
         let mut metric = 0;
-        let mut route = Route {
+        let mut route = KernelRoute {
             index: 0,
             destination: Ipv4Addr::UNSPECIFIED,
             prefix_len,
@@ -315,7 +315,7 @@ impl InstalledRoute {
         }
         let is_main = family == AF_INET && kind == RTN_UNICAST && table == u32::from(RT_TABLE_MAIN);
         Ok(index.filter(|_| is_main).map(|index| Self {
-            route: Route { index, ..route },
+            route: KernelRoute { index, ..route },
             metric,
             protocol,
             payload: payload.to_vec(),
@@ -334,7 +334,7 @@ impl InstalledRoute {
     }
 }
 
-impl Route {
+impl KernelRoute {
     fn encode(&self, kind: u16, flags: u16, sequence: u32) -> Vec<u8> {
         let scope = match self.gateway {
             Some(_) => RT_SCOPE_UNIVERSE,
@@ -371,9 +371,9 @@ fn ipv4(attribute: &Attribute<'_>, field: &'static str) -> Result<Ipv4Addr, Deco
     attribute.array::<4>(field).map(Ipv4Addr::from)
 }
 
-/// What the kernel tells.
+/// A decoded rtnetlink message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Message {
+pub enum RouteMessage {
     /// A link is there, or has changed.
     NewLink(LinkInfo),
     /// A link is gone.
@@ -392,12 +392,12 @@ pub enum Message {
     Other,
 }
 
-impl Message {
+impl RouteMessage {
     /// Decodes one message of a datagram from a route socket.
     ///
     /// # Errors
     /// [`DecodeError`] naming the field that is cut off or lies about its length.
-    pub fn decode(frame: &Frame<'_>) -> Result<Self, DecodeError> {
+    pub fn decode(frame: &NetlinkMessage<'_>) -> Result<Self, DecodeError> {
         let family = frame.payload.first().copied();
         Ok(match frame.kind {
             NLMSG_ERROR => Self::Ack(Ack::decode(frame)?),

@@ -3,7 +3,7 @@
 use crate::prelude::*;
 use core::net::Ipv4Addr;
 
-use super::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Header, MacAddress};
+use super::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, EthernetHeader, MacAddress};
 use crate::reader::{DecodeError, Reader};
 
 const HARDWARE_ETHERNET: u16 = 1;
@@ -25,7 +25,7 @@ pub enum Operation {
 /// | hrd 2 | pro 2 | hln 1 | pln 1 | op 2 | sha 6 | spa 4 | tha 6 | tpa 4 |
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Packet {
+pub struct ArpPacket {
     /// What it is for.
     pub operation: Operation,
     /// Hardware address of the sender.
@@ -38,8 +38,8 @@ pub struct Packet {
     pub tpa: Ipv4Addr,
 }
 
-impl Packet {
-    /// Octets of a packet.
+impl ArpPacket {
+    /// Bytes of a packet.
     pub const LEN: usize = 28;
 
     /// Returns the question whether anybody uses `address` that teaches nobody that we would
@@ -97,7 +97,7 @@ impl Packet {
     /// # Errors
     /// [`DecodeError`] for every other frame.
     pub fn decode_frame(frame: &[u8]) -> Result<Self, DecodeError> {
-        let (ethernet, octets) = Header::decode(frame)?;
+        let (ethernet, octets) = EthernetHeader::decode(frame)?;
         if ethernet.ethertype != ETHERTYPE_ARP {
             return Err(DecodeError::invalid("ethertype", ethernet.ethertype));
         }
@@ -106,8 +106,8 @@ impl Packet {
 
     /// Returns the frame that brings the packet from its sender to every station.
     pub fn encode_frame(&self) -> Vec<u8> {
-        let mut frame = Vec::with_capacity(Header::LEN + Self::LEN);
-        Header {
+        let mut frame = Vec::with_capacity(EthernetHeader::LEN + Self::LEN);
+        EthernetHeader {
             destination: MacAddress::BROADCAST,
             source: self.sha,
             vlan: None,
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_probe_is_written_as_rfc_5227_draws_it_and_read_again() {
-        let probe = Packet::probe(OURS, ADDRESS);
+        let probe = ArpPacket::probe(OURS, ADDRESS);
         let frame = probe.encode_frame();
         let expected = [
             &[0xff; 6][..], // to all
@@ -152,18 +152,18 @@ mod tests {
             &[192, 0, 2, 100],
         ];
         assert_eq!(frame, expected.concat());
-        assert_eq!(Packet::decode_frame(&frame), Ok(probe));
+        assert_eq!(ArpPacket::decode_frame(&frame), Ok(probe));
         for len in 0..frame.len() {
-            assert!(Packet::decode_frame(&frame[..len]).is_err());
+            assert!(ArpPacket::decode_frame(&frame[..len]).is_err());
         }
     }
 
     #[test]
     fn an_announcement_names_the_address_twice_and_padding_does_not_matter() {
-        let announcement = Packet::announcement(OURS, ADDRESS);
+        let announcement = ArpPacket::announcement(OURS, ADDRESS);
         let mut frame = announcement.encode_frame();
         frame.resize(60, 0);
-        assert_eq!(Packet::decode_frame(&frame), Ok(announcement));
+        assert_eq!(ArpPacket::decode_frame(&frame), Ok(announcement));
         assert_eq!((announcement.spa, announcement.tpa), (ADDRESS, ADDRESS));
     }
 
@@ -176,9 +176,9 @@ mod tests {
             (18, "ar$hln and ar$pln"),
             (21, "ar$op"),
         ] {
-            let mut frame = Packet::probe(OURS, ADDRESS).encode_frame();
+            let mut frame = ArpPacket::probe(OURS, ADDRESS).encode_frame();
             frame[at] ^= 0x40;
-            let error = Packet::decode_frame(&frame).unwrap_err();
+            let error = ArpPacket::decode_frame(&frame).unwrap_err();
             assert!(
                 matches!(error, DecodeError::Invalid { field: found, .. } if found == field),
                 "{field}: {error}"

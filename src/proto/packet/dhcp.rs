@@ -12,7 +12,7 @@ use crate::reader::{DecodeError, Reader};
 pub const SERVER_PORT: u16 = 67;
 /// UDP port of clients.
 pub const CLIENT_PORT: u16 = 68;
-/// Shortest message that old relays forward (RFC 1542 §2.1), octets.
+/// Shortest message that old relays forward (RFC 1542 §2.1), bytes.
 pub const MIN_LEN: usize = 300;
 
 const HTYPE_ETHERNET: u8 = 1;
@@ -22,7 +22,7 @@ const FLAG_BROADCAST: u16 = 0x8000;
 const OVERLOAD_FILE: u8 = 1;
 const OVERLOAD_SNAME: u8 = 2;
 
-/// Who speaks.
+/// Direction of a message: the `op` field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
     /// A client.
@@ -88,7 +88,7 @@ impl From<MessageType> for u8 {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Who speaks.
+    /// Direction: request or reply.
     pub op: Op,
     /// Transaction, chosen by the client.
     pub xid: u32,
@@ -136,7 +136,7 @@ impl Message {
 
     /// Decodes a message for an Ethernet client.
     ///
-    /// Options that cannot be read end only the area they stand in.
+    /// An undecodable option ends only its own area (`options`, `file` or `sname`).
     ///
     /// # Errors
     /// [`DecodeError`] when the fixed part is cut off, is for other hardware, or lacks the cookie.

@@ -6,7 +6,7 @@ use core::str::FromStr;
 
 use crate::reader::{DecodeError, Reader};
 
-/// A hardware address of six octets.
+/// A hardware address of six bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct MacAddress(pub [u8; 6]);
 
@@ -22,7 +22,7 @@ impl fmt::Display for MacAddress {
     }
 }
 
-/// A text that is not six hexadecimal octets with `:` or `-` between them.
+/// A text that is not six hexadecimal bytes with `:` or `-` between them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is not a hardware address such as 52:54:00:12:34:56")]
 pub struct NotAMacAddress(String);
@@ -83,14 +83,14 @@ impl VlanTag {
         self.tci & 0x0fff
     }
 
-    /// Returns the tag as it stands in a frame.
+    /// Returns the tag as encoded in a frame.
     pub const fn octets(self) -> [u8; 4] {
         let [a, b] = self.tpid.to_be_bytes();
         let [c, d] = self.tci.to_be_bytes();
         [a, b, c, d]
     }
 
-    /// Returns `frame` as it was before the tag was taken out of it.
+    /// Returns `frame` with the tag inserted again, as it was on the wire.
     pub fn put_back(self, frame: &[u8]) -> Vec<u8> {
         let (addresses, rest) = frame.split_at(frame.len().min(12));
         [addresses, &self.octets(), rest].concat()
@@ -103,7 +103,7 @@ impl VlanTag {
 /// | destination 6 | source 6 | [8100 tci 2] | ethertype 2 | payload …
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Header {
+pub struct EthernetHeader {
     /// Receiver.
     pub destination: MacAddress,
     /// Sender.
@@ -114,8 +114,8 @@ pub struct Header {
     pub ethertype: u16,
 }
 
-impl Header {
-    /// Octets of an untagged header.
+impl EthernetHeader {
+    /// Bytes of an untagged header.
     pub const LEN: usize = 14;
 
     /// Decodes a header and returns it with the payload behind it.
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_tagged_header_is_read_as_it_was_written() {
-        let header = Header {
+        let header = EthernetHeader {
             destination: MacAddress::BROADCAST,
             source: MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]),
             vlan: Some(0x2007),
@@ -167,12 +167,12 @@ mod tests {
         };
         let mut frame = Vec::new();
         header.encode(&mut frame);
-        assert_eq!(frame.len(), Header::LEN + 4);
+        assert_eq!(frame.len(), EthernetHeader::LEN + 4);
         for len in 0..frame.len() {
-            assert!(Header::decode(&frame[..len]).is_err());
+            assert!(EthernetHeader::decode(&frame[..len]).is_err());
         }
         frame.push(0x45);
-        assert_eq!(Header::decode(&frame), Ok((header, &[0x45][..])));
+        assert_eq!(EthernetHeader::decode(&frame), Ok((header, &[0x45][..])));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The IPv4 header (RFC 791).
 //!
-//! Options are skipped, fragments refused: nothing that a boot exchange needs comes in pieces.
+//! Options are skipped, and fragments are rejected: no message of a boot exchange needs them.
 
 use crate::prelude::*;
 use core::net::Ipv4Addr;
@@ -26,9 +26,9 @@ pub fn same_network(one: Ipv4Addr, other: Ipv4Addr, prefix_len: u8) -> bool {
     one & mask == other & mask
 }
 
-/// What matters of an IPv4 header.
+/// The fields of an IPv4 header that a boot uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Header {
+pub struct Ipv4Header {
     /// Sender.
     pub source: Ipv4Addr,
     /// Receiver.
@@ -37,8 +37,8 @@ pub struct Header {
     pub protocol: u8,
 }
 
-impl Header {
-    /// Octets of a header without options.
+impl Ipv4Header {
+    /// Bytes of a header without options.
     pub const LEN: usize = 20;
 
     /// Decodes a header and returns it with the payload, cut to the header's total length.
@@ -86,11 +86,11 @@ impl Header {
         Ok((header, payload))
     }
 
-    /// Appends the header of a packet with `payload_len` octets behind it, unfragmentable,
+    /// Appends the header of a packet with `payload_len` bytes behind it, unfragmentable,
     /// time to live 64.
     ///
     /// # Errors
-    /// [`DecodeError::Invalid`] when the packet would be longer than 65,535 octets.
+    /// [`DecodeError::Invalid`] when the packet would be longer than 65,535 bytes.
     pub fn encode(&self, payload_len: usize, buf: &mut Vec<u8>) -> Result<(), DecodeError> {
         let total_len = u16::try_from(payload_len + Self::LEN)
             .map_err(|_| DecodeError::invalid("total length", payload_len as u64))?;
@@ -111,7 +111,7 @@ impl Header {
 mod tests {
     use super::*;
 
-    const HEADER: Header = Header {
+    const HEADER: Ipv4Header = Ipv4Header {
         source: Ipv4Addr::new(192, 0, 2, 1),
         destination: Ipv4Addr::BROADCAST,
         protocol: PROTOCOL_UDP,
@@ -136,7 +136,7 @@ mod tests {
     fn a_header_is_read_as_it_was_written_and_padding_is_cut_off() {
         let mut packet = packet();
         packet.extend_from_slice(&[0; 22]);
-        assert_eq!(Header::decode(&packet), Ok((HEADER, &b"data"[..])));
+        assert_eq!(Ipv4Header::decode(&packet), Ok((HEADER, &b"data"[..])));
     }
 
     #[test]
@@ -167,7 +167,7 @@ mod tests {
         packet[0] = 0x46;
         packet[3] += 4;
         assert_eq!(
-            Header::decode(&with_sum(packet)),
+            Ipv4Header::decode(&with_sum(packet)),
             Ok((HEADER, &b"data"[..]))
         );
     }
@@ -177,7 +177,7 @@ mod tests {
         let refused = |at: usize, octet: u8| {
             let mut packet = packet();
             packet[at] = octet;
-            Header::decode(&with_sum(packet)).unwrap_err()
+            Ipv4Header::decode(&with_sum(packet)).unwrap_err()
         };
         assert_eq!(refused(0, 0x65), DecodeError::invalid("version", 6_u8));
         assert_eq!(refused(3, 19), DecodeError::invalid("total length", 19_u8));
@@ -192,14 +192,14 @@ mod tests {
         let mut packet = packet();
         packet[8] ^= 1;
         assert_eq!(
-            Header::decode(&packet),
+            Ipv4Header::decode(&packet),
             Err(DecodeError::Checksum {
                 field: "IPv4 header"
             })
         );
         packet[0] = 0x44;
         assert_eq!(
-            Header::decode(&packet),
+            Ipv4Header::decode(&packet),
             Err(DecodeError::invalid("ihl", 4_u8))
         );
     }
@@ -208,7 +208,7 @@ mod tests {
     fn no_prefix_decodes() {
         let packet = packet();
         for len in 0..packet.len() {
-            assert!(Header::decode(&packet[..len]).is_err());
+            assert!(Ipv4Header::decode(&packet[..len]).is_err());
         }
     }
 }

@@ -6,18 +6,17 @@
 pub mod arp;
 pub mod dhcp;
 pub mod ethernet;
-pub mod frame;
 pub mod ipv4;
-pub mod neighbour;
 pub mod option;
 pub mod pxe;
+pub mod switch_frame;
 pub mod tftp;
 pub mod udp;
 
 /// Returns the Internet checksum (RFC 1071) over all `parts` as if they stood in one row; every
 /// part but the last has an even length.
 ///
-/// Over octets that include a right checksum the result is 0.
+/// Over bytes that include a right checksum the result is 0.
 pub fn checksum(parts: &[&[u8]]) -> u16 {
     let mut sum: u32 = 0;
     for part in parts {

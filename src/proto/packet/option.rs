@@ -1,6 +1,6 @@
-//! DHCP options as they stand in a message (RFC 2131 §4.1, RFC 2132, RFC 3396).
+//! DHCP options as encoded in a message (RFC 2131 §4.1, RFC 2132, RFC 3396).
 //!
-//! The walker is the truth about what is in a message: it joins the parts of a split option in
+//! The walker joins the parts of a split option in
 //! any order, follows option overload (52) into `file` and `sname`, and keeps what it does not
 //! know. An option that holds one value of fixed length is never joined: of several, the first
 //! counts. Whatever is wrong with one option, those before it stay readable. Values are then decoded
@@ -146,7 +146,7 @@ impl Options {
         self.list.retain(|(known, _)| *known != code);
     }
 
-    /// Returns an option's octets.
+    /// Returns an option's bytes.
     pub fn get(&self, code: u8) -> Option<&[u8]> {
         self.iter()
             .find_map(|(known, value)| (known == code).then_some(value))
@@ -159,17 +159,17 @@ impl Options {
             .map(|(code, value)| (*code, value.as_slice()))
     }
 
-    /// Returns an option of one octet.
+    /// Returns an option of one byte.
     pub fn u8(&self, code: u8) -> Option<u8> {
         Some(u8::from_be_bytes(self.array(code)?))
     }
 
-    /// Returns an option of two octets.
+    /// Returns an option of two bytes.
     pub fn u16(&self, code: u8) -> Option<u16> {
         Some(u16::from_be_bytes(self.array(code)?))
     }
 
-    /// Returns an option of four octets.
+    /// Returns an option of four bytes.
     pub fn u32(&self, code: u8) -> Option<u32> {
         Some(u32::from_be_bytes(self.array(code)?))
     }
@@ -183,7 +183,7 @@ impl Options {
         self.get(code)?.try_into().ok()
     }
 
-    /// Returns an option that is a list of addresses; octets after the last whole one are dropped.
+    /// Returns an option that is a list of addresses; bytes after the last whole one are dropped.
     pub fn addresses(&self, code: u8) -> Vec<Ipv4Addr> {
         let (whole, _) = self.get(code).unwrap_or_default().as_chunks::<4>();
         whole.iter().copied().map(Ipv4Addr::from).collect()
@@ -211,7 +211,7 @@ impl Options {
         const NO_PXEDHCP: u8 = 176;
         let mut within = Self::default();
         let octets = self.get(code::IPXE_ENCAPSULATED).unwrap_or_default();
-        // What stands before a fault counts.
+        // Sub-options before a fault count.
         let _ = within.read_encapsulated(octets);
         let value = within.get(NO_PXEDHCP).unwrap_or_default();
         value.iter().any(|octet| *octet != 0)
@@ -231,10 +231,10 @@ impl Options {
     }
 }
 
-/// Returns the length of an option that holds one value of fixed length, octets; none for texts,
+/// Returns the length of an option that holds one value of fixed length, bytes; none for texts,
 /// lists and routes, whose parts RFC 3396 has joined, and for what is not known.
 ///
-/// Servers that are told to send such an option send it beside their own (dnsmasq 2.90 with
+/// Servers configured to send such an option send it in addition to their own (dnsmasq 2.90 with
 /// `--dhcp-option=54,…`), and joined the two would be no value at all.
 const fn fixed_len(code: u8) -> Option<usize> {
     Some(match code {
@@ -251,7 +251,7 @@ const fn fixed_len(code: u8) -> Option<usize> {
     })
 }
 
-/// Returns whether `part` says once more what the option says already, with or without a NUL
+/// Returns whether `part` repeats the option's value, with or without a NUL
 /// behind it. A part of full length does not: it is how RFC 3396 begins a longer value.
 fn is_repetition(value: &[u8], part: &[u8]) -> bool {
     let without_nul = |octets: &[u8]| octets.strip_suffix(&[0]).unwrap_or(octets).len();
@@ -276,7 +276,8 @@ fn decode_one(code: OptionCode, value: &[u8]) -> Option<DhcpOption> {
     DhcpOption::decode(&mut Decoder::new(&octets)).ok()
 }
 
-/// Reads a route list (RFC 3442) up to its first fault: only the octets of the prefix stand there.
+/// Decodes a route list (RFC 3442) up to its first fault. Only the significant bytes of a prefix
+/// are encoded.
 fn read_classless_routes(octets: &[u8]) -> Vec<ClasslessRoute> {
     let mut reader = Reader::new(octets);
     let mut routes = Vec::new();
@@ -348,11 +349,14 @@ mod tests {
     fn the_table_of_lengths_agrees_with_what_is_known_of_the_options() {
         for code in 1..=254 {
             let Some(len) = fixed_len(code) else { continue };
-            let value = known::Value::read(code, &vec![1; len]);
-            let is_list = matches!(value, known::Value::Addresses(_) | known::Value::Text(_));
+            let value = known::OptionValue::read(code, &vec![1; len]);
+            let is_list = matches!(
+                value,
+                known::OptionValue::Addresses(_) | known::OptionValue::Text(_)
+            );
             assert!(!is_list, "{code}");
             if known::is_known(code) {
-                assert!(!matches!(value, known::Value::Octets(_)), "{code}");
+                assert!(!matches!(value, known::OptionValue::Octets(_)), "{code}");
             }
         }
     }

@@ -1,7 +1,7 @@
-//! What option 43 says to a PXE client (PXE 2.1 §2.2.1, Table 2-1; RFC 2132 §8.4).
+//! Option 43 of a PXE server (PXE 2.1 §2.2.1, Table 2-1; RFC 2132 §8.4).
 //!
 //! ```text
-//! 6  discovery control   1 octet of bits
+//! 6  discovery control   1 byte of bits
 //! 7  discovery address   a multicast group
 //! 8  boot servers        { type (2), count (1), count × address }…
 //! 9  boot menu           { type (2), length (1), description }…
@@ -50,7 +50,7 @@ pub const fn name(code: u8) -> Option<&'static str> {
     })
 }
 
-/// How boot servers may be looked for; every bit takes something away.
+/// Allowed methods of boot server discovery; each bit forbids one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DiscoveryControl(pub u8);
 
@@ -70,18 +70,18 @@ impl DiscoveryControl {
         self.0 & 4 != 0
     }
 
-    /// A boot file that came with the option is taken without menu, prompt or discovery.
+    /// The boot file of the same message is booted without menu, prompt or discovery.
     pub const fn takes_offered_file(self) -> bool {
         self.0 & 8 != 0
     }
 }
 
-/// Where the servers of one type are.
+/// The boot servers of one type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootServers {
-    /// What they serve, as in the menu.
+    /// Their type, as in the menu.
     pub kind: u16,
-    /// Their addresses; with none, whoever answers will do.
+    /// Their addresses; when empty, any server that answers is accepted.
     pub addresses: Vec<Ipv4Addr>,
 }
 
@@ -90,25 +90,25 @@ pub struct BootServers {
 pub struct MenuItem {
     /// The type of server that boots it; 0 is the local disk.
     pub kind: u16,
-    /// What a person reads; control characters have been taken out.
+    /// Text for the menu, control characters escaped.
     pub description: String,
 }
 
 impl MenuItem {
-    /// The type that stands for the local disk.
+    /// The type of the local disk.
     pub const LOCAL_BOOT: u16 = 0;
 }
 
-/// What is shown before the menu, and for how long.
+/// The prompt before the menu, with its timeout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MenuPrompt {
-    /// Seconds until the first item is taken: 0 takes it at once, 255 waits for ever.
+    /// Seconds until the first item is booted: 0 at once, 255 never.
     pub timeout_seconds: u8,
-    /// What a person reads; control characters have been taken out.
+    /// Text for the menu, control characters escaped.
     pub text: String,
 }
 
-/// Which boot a server is asked for, or grants.
+/// The boot item (sub-option 71) that a client requests and a server grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BootItem {
     /// The type of server.
@@ -119,9 +119,6 @@ pub struct BootItem {
 
 impl BootItem {
     /// Decodes the value of sub-option 71.
-    ///
-    /// # Errors
-    /// [`DecodeError::Truncated`].
     pub fn decode(octets: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(octets);
         let (kind, layer) = (
@@ -141,20 +138,20 @@ impl BootItem {
     }
 }
 
-/// What a server says about booting by PXE.
+/// The PXE options of a server.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pxe {
-    /// How boot servers may be looked for; none when the server does not say.
+    /// Allowed methods of discovery; none when the server sends no such sub-option.
     pub discovery_control: Option<DiscoveryControl>,
-    /// The group that boot servers listen to.
+    /// Multicast group of boot servers.
     pub discovery_group: Option<Ipv4Addr>,
-    /// Where boot servers are.
+    /// Boot servers by type.
     pub boot_servers: Vec<BootServers>,
-    /// What can be booted, the default first.
+    /// Menu items, the default first.
     pub menu: Vec<MenuItem>,
-    /// How the menu is presented.
+    /// Prompt before the menu.
     pub prompt: Option<MenuPrompt>,
-    /// What a boot server grants.
+    /// The item that a boot server grants.
     pub boot_item: Option<BootItem>,
     /// Sub-options that were left out, and why.
     pub ignored: Vec<(u8, DecodeError)>,

@@ -66,9 +66,9 @@ impl ErrorCode {
 
 /// Option names and values, each ended by a NUL, checked to come in pairs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Options<'a>(&'a [u8]);
+pub struct TftpOptions<'a>(&'a [u8]);
 
-impl<'a> Options<'a> {
+impl<'a> TftpOptions<'a> {
     /// Checks that `octets` are names and values in pairs.
     ///
     /// # Errors
@@ -112,7 +112,7 @@ impl<'a> Options<'a> {
 /// OACK     | 6    | (name … 0 | value … 0)+ |
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Packet<'a> {
+pub enum TftpPacket<'a> {
     /// Asks for a file.
     ReadRequest {
         /// Its name.
@@ -120,7 +120,7 @@ pub enum Packet<'a> {
         /// `octet` or `netascii`.
         mode: &'a [u8],
         /// What the client would like.
-        options: Options<'a>,
+        options: TftpOptions<'a>,
     },
     /// Asks to store a file.
     WriteRequest {
@@ -129,7 +129,7 @@ pub enum Packet<'a> {
         /// `octet` or `netascii`.
         mode: &'a [u8],
         /// What the client would like.
-        options: Options<'a>,
+        options: TftpOptions<'a>,
     },
     /// A block; one shorter than the block size is the last.
     Data {
@@ -153,11 +153,11 @@ pub enum Packet<'a> {
     /// Says which options hold.
     OptionAcknowledgment {
         /// Those taken, with their values.
-        options: Options<'a>,
+        options: TftpOptions<'a>,
     },
 }
 
-impl<'a> Packet<'a> {
+impl<'a> TftpPacket<'a> {
     /// Decodes a datagram's payload. An error message may lack its final NUL, as some servers
     /// leave it out.
     ///
@@ -170,7 +170,7 @@ impl<'a> Packet<'a> {
             kind @ (RRQ | WRQ) => {
                 let (file, rest) = string(reader.rest(), "file name")?;
                 let (mode, rest) = string(rest, "mode")?;
-                let options = Options::decode(rest)?;
+                let options = TftpOptions::decode(rest)?;
                 Ok(if kind == RRQ {
                     Self::ReadRequest {
                         file,
@@ -201,7 +201,7 @@ impl<'a> Packet<'a> {
                     .unwrap_or_default(),
             }),
             OACK => Ok(Self::OptionAcknowledgment {
-                options: Options::decode(reader.rest())?,
+                options: TftpOptions::decode(reader.rest())?,
             }),
             opcode => Err(DecodeError::invalid("opcode", opcode)),
         }
@@ -268,13 +268,13 @@ mod tests {
     #[test]
     fn every_kind_of_packet_is_read_as_it_was_written_and_no_prefix_panics() {
         let mut options = Vec::new();
-        Options::encode(BLKSIZE, "1468", &mut options);
-        Options::encode(TSIZE, "0", &mut options);
-        let options = Options::decode(&options).unwrap();
+        TftpOptions::encode(BLKSIZE, "1468", &mut options);
+        TftpOptions::encode(TSIZE, "0", &mut options);
+        let options = TftpOptions::decode(&options).unwrap();
         let (file, mode) = (&b"pxelinux.0"[..], &b"octet"[..]);
         let packets = [
             (
-                Packet::ReadRequest {
+                TftpPacket::ReadRequest {
                     file,
                     mode,
                     options,
@@ -282,33 +282,33 @@ mod tests {
                 &b"\x00\x01pxelinux.0\0octet\0blksize\x001468\0tsize\x000\0"[..],
             ),
             (
-                Packet::WriteRequest {
+                TftpPacket::WriteRequest {
                     file,
                     mode,
-                    options: Options::default(),
+                    options: TftpOptions::default(),
                 },
                 b"\x00\x02pxelinux.0\0octet\0",
             ),
             (
-                Packet::Data {
+                TftpPacket::Data {
                     block: 0x0102,
                     data: b"abc",
                 },
                 b"\x00\x03\x01\x02abc",
             ),
             (
-                Packet::Acknowledgment { block: 0xffff },
+                TftpPacket::Acknowledgment { block: 0xffff },
                 b"\x00\x04\xff\xff",
             ),
             (
-                Packet::Error {
+                TftpPacket::Error {
                     code: ErrorCode(1),
                     message: b"no",
                 },
                 b"\x00\x05\x00\x01no\0",
             ),
             (
-                Packet::OptionAcknowledgment { options },
+                TftpPacket::OptionAcknowledgment { options },
                 b"\x00\x06blksize\x001468\0tsize\x000\0",
             ),
         ];
@@ -316,9 +316,9 @@ mod tests {
             let mut encoded = Vec::new();
             packet.encode(&mut encoded);
             assert_eq!(encoded, octets);
-            assert_eq!(Packet::decode(octets), Ok(packet));
+            assert_eq!(TftpPacket::decode(octets), Ok(packet));
             for len in 0..octets.len() {
-                let _ = Packet::decode(&octets[..len]);
+                let _ = TftpPacket::decode(&octets[..len]);
             }
         }
     }
@@ -331,12 +331,15 @@ mod tests {
             b"\x00\x01file\0octet\0blksize\0",
         ] {
             assert!(
-                matches!(Packet::decode(wrong), Err(DecodeError::Truncated { .. })),
+                matches!(
+                    TftpPacket::decode(wrong),
+                    Err(DecodeError::Truncated { .. })
+                ),
                 "{wrong:?}"
             );
         }
-        let empty = Packet::decode(b"\x00\x06\0\0").unwrap();
-        let Packet::OptionAcknowledgment { options } = empty else {
+        let empty = TftpPacket::decode(b"\x00\x06\0\0").unwrap();
+        let TftpPacket::OptionAcknowledgment { options } = empty else {
             panic!("{empty:?}");
         };
         assert_eq!(options.iter().collect::<Vec<_>>(), [(&b""[..], &b""[..])]);

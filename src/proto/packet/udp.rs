@@ -1,9 +1,10 @@
-//! The UDP header (RFC 768).
+//! UDP datagrams (RFC 768), alone or in an Ethernet frame with all headers.
 
 use crate::prelude::*;
 use core::net::{Ipv4Addr, SocketAddrV4};
 
-use super::ipv4::PROTOCOL_UDP;
+use super::ethernet::{ETHERTYPE_IPV4, EthernetHeader, MacAddress};
+use super::ipv4::{Ipv4Header, PROTOCOL_UDP};
 use crate::packet::checksum;
 use crate::reader::{DecodeError, Reader};
 
@@ -19,12 +20,12 @@ pub struct Datagram<'a> {
 }
 
 impl<'a> Datagram<'a> {
-    /// Octets of the header.
+    /// Bytes of the header.
     pub const HEADER_LEN: usize = 8;
 
     /// Decodes a datagram out of the payload of an IPv4 packet between `source` and `destination`.
     ///
-    /// `verify` says whether the checksum is to be looked at: a sender's kernel may have left it
+    /// `verify` enables the checksum test: a sender's kernel may have left it
     /// to a network card that the packet never reached. A sum of 0 means that there is none.
     ///
     /// # Errors
@@ -61,7 +62,7 @@ impl<'a> Datagram<'a> {
     /// Appends the datagram, header first and with its checksum, to `buf`.
     ///
     /// # Errors
-    /// [`DecodeError::Invalid`] when it would be longer than 65,535 octets.
+    /// [`DecodeError::Invalid`] when it would be longer than 65,535 bytes.
     pub fn encode(&self, buf: &mut Vec<u8>) -> Result<(), DecodeError> {
         let len = self.payload.len() + Self::HEADER_LEN;
         let len_field =
@@ -80,6 +81,61 @@ impl<'a> Datagram<'a> {
         buf.extend_from_slice(self.payload);
         Ok(())
     }
+
+    /// Decodes an Ethernet frame that carries a UDP datagram over IPv4; returns the datagram with
+    /// the sender's hardware address. `verify` as in [`Datagram::decode`].
+    ///
+    /// # Errors
+    /// [`DecodeError`] for every other frame.
+    pub fn decode_frame(frame: &'a [u8], verify: bool) -> Result<(MacAddress, Self), DecodeError> {
+        let (ethernet, packet) = EthernetHeader::decode(frame)?;
+        if ethernet.ethertype != ETHERTYPE_IPV4 {
+            return Err(DecodeError::invalid("ethertype", ethernet.ethertype));
+        }
+        let (ip, octets) = Ipv4Header::decode(packet)?;
+        if ip.protocol != PROTOCOL_UDP {
+            return Err(DecodeError::invalid("protocol", ip.protocol));
+        }
+        let datagram = Self::decode(ip.source, ip.destination, octets, verify)?;
+        Ok((ethernet.source, datagram))
+    }
+
+    /// Returns the frame that carries the datagram from `source` to `destination`.
+    ///
+    /// # Errors
+    /// [`DecodeError::Invalid`] when the datagram is too long for IPv4.
+    pub fn encode_frame(
+        &self,
+        source: MacAddress,
+        destination: MacAddress,
+    ) -> Result<Vec<u8>, DecodeError> {
+        let udp_len = self.payload.len() + Self::HEADER_LEN;
+        let mut frame = Vec::with_capacity(EthernetHeader::LEN + Ipv4Header::LEN + udp_len);
+        EthernetHeader {
+            destination,
+            source,
+            vlan: None,
+            ethertype: ETHERTYPE_IPV4,
+        }
+        .encode(&mut frame);
+        Ipv4Header {
+            source: *self.source.ip(),
+            destination: *self.destination.ip(),
+            protocol: PROTOCOL_UDP,
+        }
+        .encode(udp_len, &mut frame)?;
+        self.encode(&mut frame)?;
+        Ok(frame)
+    }
+}
+
+/// Returns the source address of the IPv4 packet in a frame, even of a damaged one; none when the
+/// frame ends before it.
+pub fn ipv4_source(frame: &[u8]) -> Option<Ipv4Addr> {
+    let (_, packet) = EthernetHeader::decode(frame).ok()?;
+    let mut reader = Reader::new(packet);
+    reader.take(12, "header").ok()?;
+    reader.array("source").ok().map(Ipv4Addr::from)
 }
 
 fn pseudo_header(source: Ipv4Addr, destination: Ipv4Addr, len: usize) -> [u8; 12] {
@@ -92,6 +148,7 @@ fn pseudo_header(source: Ipv4Addr, destination: Ipv4Addr, len: usize) -> [u8; 12
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packet::ethernet::ETHERTYPE_ARP;
 
     const FROM: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
     const TO: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
@@ -137,5 +194,49 @@ mod tests {
         buf[5] = 7;
         let error = DecodeError::invalid("length", 7_u8);
         assert_eq!(Datagram::decode(FROM, TO, &buf, true), Err(error));
+    }
+
+    const OURS: MacAddress = MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
+
+    fn discover() -> Vec<u8> {
+        let datagram = Datagram {
+            source: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68),
+            destination: SocketAddrV4::new(Ipv4Addr::BROADCAST, 67),
+            payload: b"payload",
+        };
+        datagram.encode_frame(OURS, MacAddress::BROADCAST).unwrap()
+    }
+
+    #[test]
+    fn a_frame_is_read_as_it_was_written() {
+        let frame = discover();
+        let (source, datagram) = Datagram::decode_frame(&frame, true).unwrap();
+        assert_eq!(source, OURS);
+        assert_eq!(datagram.destination.port(), 67);
+        assert_eq!(datagram.payload, b"payload");
+        for len in 0..frame.len() {
+            assert!(Datagram::decode_frame(&frame[..len], true).is_err());
+        }
+    }
+
+    #[test]
+    fn the_source_of_a_damaged_packet_is_known_as_far_as_it_goes() {
+        let mut frame = discover();
+        frame[26..30].copy_from_slice(&[192, 0, 2, 1]);
+        assert!(matches!(
+            Datagram::decode_frame(&frame, true),
+            Err(DecodeError::Checksum { .. })
+        ));
+        assert_eq!(ipv4_source(&frame), Some(Ipv4Addr::new(192, 0, 2, 1)));
+        assert_eq!(ipv4_source(&frame[..30]), Some(Ipv4Addr::new(192, 0, 2, 1)));
+        assert_eq!(ipv4_source(&frame[..29]), None);
+    }
+
+    #[test]
+    fn a_frame_of_another_protocol_is_refused() {
+        let mut frame = discover();
+        frame[12..14].copy_from_slice(&ETHERTYPE_ARP.to_be_bytes());
+        let error = DecodeError::invalid("ethertype", ETHERTYPE_ARP);
+        assert_eq!(Datagram::decode_frame(&frame, true), Err(error));
     }
 }

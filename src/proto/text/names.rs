@@ -1,8 +1,8 @@
-//! Settings whose values have names.
+//! Enumerations whose values have names in settings and files.
 
 use core::fmt;
 
-/// A text that is none of the names that a setting has; holds those.
+/// The error for a text that is none of an enumeration's names, which it lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoSuchName(pub &'static [&'static str]);
 
@@ -12,12 +12,12 @@ impl fmt::Display for NoSuchName {
     }
 }
 
-/// Implements `FromStr` and `Display` for a type whose values have names.
+/// Implements `FromStr` and `Display` for an enumeration from one list of names.
 #[macro_export]
 macro_rules! named {
     ($type:ident: $($name:literal => $value:ident),*) => {
         impl $type {
-            /// The names of the values, as flags and words have them.
+            /// The names of all values, in the order of the list.
             pub const NAMES: &'static [&'static str] = &[$($name),*];
         }
 

@@ -4,14 +4,14 @@
 //! take in UTF-8 too), a line break in a name makes a line of its own in a log, and the bidirectional
 //! controls of Unicode (UAX #9 §2) show a text in another order than it is used in. All of them are
 //! shown as escapes, and a text without end is cut off. Whatever goes to a terminal or into the log
-//! goes through [`Safe`]; what is handed to a program stays as it came.
+//! goes through [`Safe`]; what is passed to a program is not changed.
 
 use crate::prelude::*;
 use core::fmt::{self, Display, Formatter, Write};
 
 /// The longest line, in characters: twice the longest command line of Linux on a PC.
 const LINE_LEN: usize = 4096;
-/// The longest name within a line, so that what stands behind it is still seen.
+/// The longest name within a line, so that the text after it is still seen.
 const NAME_LEN: usize = 512;
 
 /// A text that is shown without anything that a terminal would obey, and not longer than its limit.
@@ -55,7 +55,7 @@ fn escape(text: &dyn Display, max_len: usize, f: &mut Formatter<'_>) -> fmt::Res
     }
 }
 
-/// Returns octets as text that may be shown, without the NULs that may pad it; what is not UTF-8
+/// Returns bytes as text that may be shown, without the NULs that may pad it; what is not UTF-8
 /// becomes a replacement character.
 pub fn text_of(octets: &[u8]) -> String {
     let text = String::from_utf8_lossy(octets);

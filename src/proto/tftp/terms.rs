@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 
 use super::failure::Failure;
 use crate::packet::tftp::{
-    BLKSIZE, DATA_HEADER_LEN, ErrorCode, Options, Packet, TIMEOUT, TSIZE, WINDOWSIZE,
+    BLKSIZE, DATA_HEADER_LEN, ErrorCode, TIMEOUT, TSIZE, TftpOptions, TftpPacket, WINDOWSIZE,
 };
 use crate::prelude::*;
 use crate::text::safe::text_of;
@@ -122,17 +122,17 @@ const SERVER_TIMEOUT: &str = "1";
 pub(super) fn encode_request(file: &str, terms: &Terms, buf: &mut Vec<u8>) {
     let mut options = Vec::new();
     if terms.options {
-        Options::encode(TSIZE, "0", &mut options);
-        Options::encode(BLKSIZE, &terms.block_len.to_string(), &mut options);
-        Options::encode(TIMEOUT, SERVER_TIMEOUT, &mut options);
+        TftpOptions::encode(TSIZE, "0", &mut options);
+        TftpOptions::encode(BLKSIZE, &terms.block_len.to_string(), &mut options);
+        TftpOptions::encode(TIMEOUT, SERVER_TIMEOUT, &mut options);
         if terms.window > 1 {
-            Options::encode(WINDOWSIZE, &terms.window.to_string(), &mut options);
+            TftpOptions::encode(WINDOWSIZE, &terms.window.to_string(), &mut options);
         }
     }
-    let request = Packet::ReadRequest {
+    let request = TftpPacket::ReadRequest {
         file: file.as_bytes(),
         mode: b"octet",
-        options: Options::decode(&options).unwrap_or_default(),
+        options: TftpOptions::decode(&options).unwrap_or_default(),
     };
     request.encode(buf);
 }
@@ -144,7 +144,10 @@ pub(super) fn encode_request(file: &str, terms: &Terms, buf: &mut Vec<u8>) {
 ///
 /// # Errors
 /// The option that was not requested or has a wrong value, as printable text.
-pub(super) fn agreed(asked: &Terms, options: Options<'_>) -> Result<(Terms, Option<u64>), String> {
+pub(super) fn agreed(
+    asked: &Terms,
+    options: TftpOptions<'_>,
+) -> Result<(Terms, Option<u64>), String> {
     let mut terms = Terms {
         options: asked.options,
         ..Terms::PLAIN

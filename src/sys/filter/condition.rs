@@ -3,17 +3,17 @@
 //! Code is generated from its end to its beginning. All jumps of classic BPF go forward, so when
 //! a test is emitted both of its targets already stand, and nothing has to be patched.
 
-use super::{Instruction, Program, ProgramError, ancillary, code, ret};
+use super::{FilterInstruction, FilterProgram, ProgramError, ancillary, code, ret};
 use wireboot_proto::packet::ethernet::MacAddress;
 
-/// How many octets a [`Load`] takes.
+/// The size of a [`Load`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
-    /// One octet.
+    /// One byte.
     Byte,
-    /// Two octets in network order.
+    /// Two bytes in network order.
     Half,
-    /// Four octets in network order.
+    /// Four bytes in network order.
     Word,
 }
 
@@ -27,23 +27,23 @@ impl Size {
     }
 }
 
-/// Where a value comes from.
+/// The source of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Load {
-    /// From the frame, `offset` octets behind its beginning.
+    /// From the frame, `offset` bytes behind its beginning.
     Frame {
-        /// Octets to take.
+        /// Bytes to take.
         size: Size,
-        /// Octets behind the beginning of the frame.
+        /// Bytes behind the beginning of the frame.
         offset: u32,
     },
     /// From behind an IPv4 header, however many options it has.
     BehindIpv4 {
-        /// Octets to take.
+        /// Bytes to take.
         size: Size,
         /// Where the IPv4 header begins in the frame.
         header: u32,
-        /// Octets behind the header's end.
+        /// Bytes behind the header's end.
         offset: u32,
     },
     /// The length of the frame on the wire.
@@ -82,7 +82,7 @@ impl Condition {
         Self::Equal(load, u32::MAX, number)
     }
 
-    /// The six octets at `offset`, as `load` reaches them, are this address. The last four are looked
+    /// The six bytes at `offset`, as `load` reaches them, are this address. The last four are looked
     /// at first, as libpcap does.
     pub fn is_mac(load: impl Fn(Size, u32) -> Load, offset: u32, address: MacAddress) -> Self {
         let MacAddress([a, b, c, d, e, f]) = address;
@@ -110,12 +110,12 @@ impl Condition {
         Self::Not(Box::new(self))
     }
 
-    /// Generates the program that keeps `snap_len` octets (1 or more) of frames for which the
+    /// Generates the program that keeps `snap_len` bytes (1 or more) of frames for which the
     /// condition holds.
     ///
     /// # Errors
     /// [`ProgramError`] when the condition is too long, or loads what cannot be loaded.
-    pub fn compile(&self, snap_len: u32) -> Result<Program, ProgramError> {
+    pub fn compile(&self, snap_len: u32) -> Result<FilterProgram, ProgramError> {
         let mut code = Backward::default();
         let reject = code.push(ret(0));
         let accept = code.push(ret(snap_len));
@@ -127,24 +127,24 @@ impl Condition {
 
 /// A place in the code, counted from its end: the number of instructions from it on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Label(usize);
+struct JumpTarget(usize);
 
 /// Instructions in reverse order.
 #[derive(Debug, Default)]
-struct Backward(Vec<Instruction>);
+struct Backward(Vec<FilterInstruction>);
 
 impl Backward {
-    const fn here(&self) -> Label {
-        Label(self.0.len())
+    const fn here(&self) -> JumpTarget {
+        JumpTarget(self.0.len())
     }
 
-    fn push(&mut self, instruction: Instruction) -> Label {
+    fn push(&mut self, instruction: FilterInstruction) -> JumpTarget {
         self.0.push(instruction);
         self.here()
     }
 
     fn statement(&mut self, code: u16, k: u32) {
-        self.push(Instruction {
+        self.push(FilterInstruction {
             code,
             jt: 0,
             jf: 0,
@@ -153,7 +153,7 @@ impl Backward {
     }
 
     /// Makes the code that follows (that is, the code emitted before) go on at `target`.
-    fn jump(&mut self, target: Label) {
+    fn jump(&mut self, target: JumpTarget) {
         let distance = self.here().0 - target.0;
         if distance > 0 {
             let distance = u32::try_from(distance).unwrap_or(u32::MAX);
@@ -162,7 +162,7 @@ impl Backward {
     }
 
     /// Returns a label that a conditional jump emitted within two instructions can reach.
-    fn near(&mut self, target: Label) -> Label {
+    fn near(&mut self, target: JumpTarget) -> JumpTarget {
         // One more instruction may come in between: the trampoline of the other target.
         if self.here().0 + 1 - target.0 > usize::from(u8::MAX) {
             self.jump(target);
@@ -171,11 +171,11 @@ impl Backward {
         target
     }
 
-    fn test(&mut self, test: u16, k: u32, yes: Label, no: Label) {
+    fn test(&mut self, test: u16, k: u32, yes: JumpTarget, no: JumpTarget) {
         let yes = self.near(yes);
         let no = self.near(no);
-        let distance = |label: Label| u8::try_from(self.here().0 - label.0).unwrap_or(u8::MAX);
-        self.push(Instruction {
+        let distance = |label: JumpTarget| u8::try_from(self.here().0 - label.0).unwrap_or(u8::MAX);
+        self.push(FilterInstruction {
             code: code::JMP | test | code::K,
             jt: distance(yes),
             jf: distance(no),
@@ -208,7 +208,7 @@ impl Backward {
     }
 
     /// Emits the code of `condition` and returns where it begins.
-    fn condition(&mut self, condition: &Condition, yes: Label, no: Label) -> Label {
+    fn condition(&mut self, condition: &Condition, yes: JumpTarget, no: JumpTarget) -> JumpTarget {
         match condition {
             Condition::Constant(holds) => return if *holds { yes } else { no },
             Condition::Equal(load, mask, number) => {
@@ -239,9 +239,9 @@ impl Backward {
         self.here()
     }
 
-    fn finish(mut self) -> Result<Program, ProgramError> {
+    fn finish(mut self) -> Result<FilterProgram, ProgramError> {
         self.0.reverse();
-        Program::new(self.0)
+        FilterProgram::new(self.0)
     }
 }
 

@@ -1,15 +1,15 @@
 //! Runs a program in user space, with the kernel's results: for tests, and for frames that come
 //! from files.
 
-use super::{Program, ancillary, code};
+use super::{FilterProgram, ancillary, code};
 use wireboot_proto::packet::ethernet::VlanTag;
 
 /// A frame as a program sees it.
 #[derive(Debug, Clone, Copy)]
-pub struct Packet<'a> {
-    /// The octets at hand; loads beyond them reject the frame.
+pub struct FilterInput<'a> {
+    /// The bytes at hand; loads beyond them reject the frame.
     pub octets: &'a [u8],
-    /// Octets that the frame had on the wire.
+    /// Bytes that the frame had on the wire.
     pub original_len: u32,
     /// The tag that the kernel took out of `octets`.
     pub vlan: Option<VlanTag>,
@@ -19,8 +19,8 @@ pub struct Packet<'a> {
     pub kind: u8,
 }
 
-impl<'a> Packet<'a> {
-    /// Takes octets that are the whole frame.
+impl<'a> FilterInput<'a> {
+    /// Takes bytes that are the whole frame.
     pub fn new(octets: &'a [u8]) -> Self {
         Self {
             octets,
@@ -56,14 +56,14 @@ impl<'a> Packet<'a> {
     }
 }
 
-impl Program {
-    /// Runs the program over `packet`; returns how many octets are to be kept, 0 to reject it.
-    pub fn run_with(&self, packet: &Packet<'_>) -> u32 {
+impl FilterProgram {
+    /// Runs the program on `packet`; returns the number of bytes to capture, 0 to reject it.
+    pub fn run_with(&self, packet: &FilterInput<'_>) -> u32 {
         self.interpret(packet).unwrap_or(0)
     }
 
     /// Returns none where a load fails or a division is by zero, which both reject the frame.
-    fn interpret(&self, packet: &Packet<'_>) -> Option<u32> {
+    fn interpret(&self, packet: &FilterInput<'_>) -> Option<u32> {
         use code::*;
         let (mut a, mut x, mut memory) = (0_u32, 0_u32, [0_u32; 16]);
         let mut at = 0_usize;
@@ -132,29 +132,29 @@ const fn compare(test: u16, a: u32, operand: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Instruction;
+    use super::super::FilterInstruction;
     use super::*;
 
-    fn run(instructions: &[(u16, u32)], packet: &Packet<'_>) -> u32 {
+    fn run(instructions: &[(u16, u32)], packet: &FilterInput<'_>) -> u32 {
         let instructions = instructions
             .iter()
-            .map(|(code, k)| Instruction {
+            .map(|(code, k)| FilterInstruction {
                 code: *code,
                 jt: 0,
                 jf: 1,
                 k: *k,
             })
             .collect();
-        Program::new(instructions).unwrap().run_with(packet)
+        FilterProgram::new(instructions).unwrap().run_with(packet)
     }
 
     #[test]
     fn registers_memory_and_arithmetic_work_as_in_the_kernel() {
         use code::*;
         let frame = [0x45, 1, 2, 3, 4, 5, 6, 7];
-        let packet = Packet {
+        let packet = FilterInput {
             original_len: 100,
-            ..Packet::new(&frame)
+            ..FilterInput::new(&frame)
         };
         let ret_a = (RET | A, 0);
         let table: [(&[(u16, u32)], u32); 12] = [
@@ -191,9 +191,9 @@ mod tests {
             tpid: 0x8100,
             tci: 0x2005,
         };
-        let packet = Packet {
+        let packet = FilterInput {
             vlan: Some(tag),
-            ..Packet::new(&[])
+            ..FilterInput::new(&[])
         };
         let load = code::LD | code::ABS;
         for (extension, tagged) in [
@@ -203,7 +203,7 @@ mod tests {
         ] {
             let program = [(load, extension), (code::RET | code::A, 0)];
             assert_eq!(run(&program, &packet), tagged);
-            assert_eq!(run(&program, &Packet::new(&[])), 0);
+            assert_eq!(run(&program, &FilterInput::new(&[])), 0);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Classic BPF as plain data: the programs that decide, in the kernel, which frames wake us.
 //!
-//! * [`Program`] is checked once, by the rules of the kernel's own checker, so that attaching it
-//!   cannot fail for its content and [interpreting](Program::run) it cannot run away.
+//! * [`FilterProgram`] is checked once, by the rules of the kernel's own checker, so that attaching it
+//!   cannot fail for its content and [interpreting](FilterProgram::run_with) it cannot run away.
 //! * [`Condition`] is how programs are written: tests joined by and, or and not.
 //! * [`ready`] holds the programs for DHCP, ARP, TFTP and PXE.
 //!
@@ -16,16 +16,16 @@ pub mod ready;
 mod text;
 
 pub use condition::{Condition, Load, Size};
-pub use interpret::Packet;
+pub use interpret::FilterInput;
 pub use ready::dhcp_replies;
 pub use text::TextError;
 
-/// Octets of a frame that an accepting program asks for: more than any frame has.
+/// Bytes of a frame that an accepting program asks for: more than any frame has.
 pub const WHOLE_FRAME: u32 = 262_144;
 
 /// One instruction, laid out as the kernel's `struct sock_filter`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Instruction {
+pub struct FilterInstruction {
     /// Operation, addressing and size; the constants of [`code`].
     pub code: u16,
     /// Instructions to skip when the comparison holds.
@@ -86,7 +86,7 @@ pub mod code {
     pub const TXA: u16 = 0x80;
 }
 
-/// Offsets at which Linux answers absolute loads with facts that are not in the frame.
+/// Offsets at which Linux answers absolute loads with metadata (`SKF_AD_*` in linux/filter.h).
 pub mod ancillary {
     /// Where they begin (`SKF_AD_OFF`).
     pub const OFFSET: u32 = 0xffff_f000;
@@ -113,7 +113,7 @@ pub mod ancillary {
     ];
 }
 
-/// Why a program is not one.
+/// A violated rule of filter programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProgramError {
     /// Its length is not within 1 to 4096.
@@ -148,17 +148,17 @@ pub enum ProgramError {
 
 /// A program that the kernel's checker accepts and that ends on every frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Program {
+pub struct FilterProgram {
     /// INVARIANT: passes [`check`]; the interpreter relies on it for its end, not for safety.
-    instructions: Vec<Instruction>,
+    instructions: Vec<FilterInstruction>,
 }
 
-impl Program {
+impl FilterProgram {
     /// Checks instructions by the rules of the kernel (`bpf_check_classic`).
     ///
     /// # Errors
     /// The first rule that is broken.
-    pub fn new(instructions: Vec<Instruction>) -> Result<Self, ProgramError> {
+    pub fn new(instructions: Vec<FilterInstruction>) -> Result<Self, ProgramError> {
         check(&instructions)?;
         Ok(Self { instructions })
     }
@@ -178,20 +178,20 @@ impl Program {
     }
 
     /// Returns the instructions in order.
-    pub fn instructions(&self) -> &[Instruction] {
+    pub fn instructions(&self) -> &[FilterInstruction] {
         &self.instructions
     }
 
-    /// Runs the program over a frame that has nothing but its octets; returns how many of them
+    /// Runs the program over a frame that has nothing but its bytes; returns how many of them
     /// are to be kept, 0 to reject it.
     pub fn run(&self, frame: &[u8]) -> u32 {
-        self.run_with(&Packet::new(frame))
+        self.run_with(&FilterInput::new(frame))
     }
 }
 
-/// Returns from the program, keeping `len` octets.
-const fn ret(len: u32) -> Instruction {
-    Instruction {
+/// Returns from the program, keeping `len` bytes.
+const fn ret(len: u32) -> FilterInstruction {
+    FilterInstruction {
         code: code::RET | code::K,
         jt: 0,
         jf: 0,
@@ -203,7 +203,7 @@ const fn ret(len: u32) -> Instruction {
 const MEMORY_WORDS: u32 = 16;
 const MAX_INSTRUCTIONS: usize = 4096;
 
-fn check(instructions: &[Instruction]) -> Result<(), ProgramError> {
+fn check(instructions: &[FilterInstruction]) -> Result<(), ProgramError> {
     if instructions.is_empty() || instructions.len() > MAX_INSTRUCTIONS {
         return Err(ProgramError::Length(instructions.len()));
     }
@@ -235,7 +235,7 @@ fn check(instructions: &[Instruction]) -> Result<(), ProgramError> {
 }
 
 /// Returns where the program can go on behind `instruction`, which stands at `at`.
-fn targets(at: usize, instruction: Instruction) -> Vec<usize> {
+fn targets(at: usize, instruction: FilterInstruction) -> Vec<usize> {
     let next = at + 1;
     if instruction.code & 7 == code::RET {
         Vec::new()
@@ -251,9 +251,9 @@ fn targets(at: usize, instruction: Instruction) -> Vec<usize> {
     }
 }
 
-fn check_operation(at: usize, instruction: Instruction) -> Result<(), ProgramError> {
+fn check_operation(at: usize, instruction: FilterInstruction) -> Result<(), ProgramError> {
     use code::*;
-    let Instruction { code, k, .. } = instruction;
+    let FilterInstruction { code, k, .. } = instruction;
     let known = match code & 7 {
         LD => match code & !7 {
             size if size & !(H | B) == ABS && size & (H | B) != H | B => {
@@ -294,14 +294,14 @@ fn check_operation(at: usize, instruction: Instruction) -> Result<(), ProgramErr
 mod tests {
     use super::*;
 
-    const fn instruction(code: u16, jt: u8, jf: u8, k: u32) -> Instruction {
-        Instruction { code, jt, jf, k }
+    const fn instruction(code: u16, jt: u8, jf: u8, k: u32) -> FilterInstruction {
+        FilterInstruction { code, jt, jf, k }
     }
 
     #[test]
     fn programs_that_the_kernel_refuses_are_refused_with_their_reason() {
         use ProgramError::*;
-        let refused: [(&[Instruction], ProgramError); 9] = [
+        let refused: [(&[FilterInstruction], ProgramError); 9] = [
             (&[], Length(0)),
             (&[instruction(code::LD | code::ABS, 0, 0, 0)], NoReturn),
             (
@@ -350,10 +350,14 @@ mod tests {
             ),
         ];
         for (program, error) in refused {
-            assert_eq!(Program::new(program.to_vec()), Err(error), "{program:?}");
+            assert_eq!(
+                FilterProgram::new(program.to_vec()),
+                Err(error),
+                "{program:?}"
+            );
         }
-        assert!(Program::new(vec![ret(0); 4097]).is_err());
-        assert!(Program::new(vec![ret(0); 4096]).is_ok());
+        assert!(FilterProgram::new(vec![ret(0); 4097]).is_err());
+        assert!(FilterProgram::new(vec![ret(0); 4096]).is_ok());
     }
 
     #[test]
@@ -366,6 +370,6 @@ mod tests {
             instruction(code::LD | code::MEM, 0, 0, 15),
             instruction(code::RET | code::A, 0, 0, 0),
         ];
-        assert_eq!(Program::new(program).unwrap().run(&[]), 0);
+        assert_eq!(FilterProgram::new(program).unwrap().run(&[]), 0);
     }
 }

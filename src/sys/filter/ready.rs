@@ -6,11 +6,11 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Condition, Load, Program, Size, WHOLE_FRAME, ancillary};
+use super::{Condition, FilterProgram, Load, Size, WHOLE_FRAME, ancillary};
 use wireboot_proto::packet::dhcp::{CLIENT_PORT, SERVER_PORT};
 use wireboot_proto::packet::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, MacAddress};
 use wireboot_proto::packet::ipv4::PROTOCOL_UDP;
-use wireboot_proto::packet::neighbour;
+use wireboot_proto::packet::switch_frame;
 
 /// Where the IPv4 header begins in an untagged frame.
 const IPV4: u32 = 14;
@@ -26,7 +26,7 @@ const BOOTREPLY: u32 = 2;
 /// In a rack that boots together a machine then wakes for its own replies only. Holds with IP
 /// options; fragments other than the first are refused, and so is another VLAN's traffic.
 /// Whatever passes is checked again in user space.
-pub fn dhcp_replies(xid: Option<u32>, chaddr: Option<MacAddress>) -> Program {
+pub fn dhcp_replies(xid: Option<u32>, chaddr: Option<MacAddress>) -> FilterProgram {
     program(&is_dhcp_reply(xid, chaddr))
 }
 
@@ -44,13 +44,13 @@ fn is_dhcp_reply(xid: Option<u32>, chaddr: Option<MacAddress>) -> Condition {
     untagged().and(condition)
 }
 
-/// Passes ARP that is about `address`: sent by who says to have it, or asking for it.
-pub fn arp_about(address: Ipv4Addr) -> Program {
+/// Passes ARP about `address`: sent by a claimed owner, or asking for it.
+pub fn arp_about(address: Ipv4Addr) -> FilterProgram {
     program(&is_arp_about(address))
 }
 
 /// Passes what [`dhcp_replies`] or [`arp_about`] passes.
-pub fn dhcp_replies_and_arp_about(chaddr: MacAddress, address: Ipv4Addr) -> Program {
+pub fn dhcp_replies_and_arp_about(chaddr: MacAddress, address: Ipv4Addr) -> FilterProgram {
     program(&is_dhcp_reply(None, Some(chaddr)).or(is_arp_about(address)))
 }
 
@@ -62,10 +62,10 @@ fn is_arp_about(address: Ipv4Addr) -> Condition {
 }
 
 /// Passes what clients broadcast to DHCP servers: only DISCOVERs, or only what is none, which is
-/// REQUESTs and a rare DECLINE or INFORM. One octet is kept, for counting.
+/// REQUESTs and a rare DECLINE or INFORM. One byte is kept, for counting.
 ///
 /// DISCOVERs are known by their message type (option 53) in front, where clients have it.
-pub fn dhcp_requests(are_discovers: bool) -> Program {
+pub fn dhcp_requests(are_discovers: bool) -> FilterProgram {
     let first_option = behind_ipv4(Size::Word, UDP_LEN + 240);
     let is_discover = Condition::Equal(first_option, 0xffff_ff00, 0x3501_0100);
     let kind = if are_discovers {
@@ -81,22 +81,22 @@ pub fn dhcp_requests(are_discovers: bool) -> Program {
         .and(is_request)
         .and(kind)
         .compile(1)
-        .unwrap_or_else(|_| Program::nothing())
+        .unwrap_or_else(|_| FilterProgram::nothing())
 }
 
-/// Passes what switches say to the groups of their own protocols: the spanning tree, LACP, 802.1X,
+/// Passes frames of switches to the multicast addresses of their protocols: STP, LACP, 802.1X,
 /// LLDP and PVST+.
-pub fn from_switch() -> Program {
-    let groups = neighbour::GROUPS.into_iter();
+pub fn from_switch() -> FilterProgram {
+    let groups = switch_frame::GROUPS.into_iter();
     let groups = groups.map(|group| Condition::is_mac(frame, 0, group));
     let any = groups.fold(Condition::Constant(false), Condition::or);
     program(&untagged().and(any))
 }
 
-fn program(condition: &Condition) -> Program {
+fn program(condition: &Condition) -> FilterProgram {
     condition
         .compile(WHOLE_FRAME)
-        .unwrap_or_else(|_| Program::nothing())
+        .unwrap_or_else(|_| FilterProgram::nothing())
 }
 
 const fn frame(size: Size, offset: u32) -> Load {
@@ -141,14 +141,14 @@ fn is_udp_to(port: u16) -> Condition {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Packet;
+    use super::super::FilterInput;
     use super::*;
     use wireboot_proto::packet::ethernet::VlanTag;
 
     const XID: u32 = 0x1234_5678;
     const CHADDR: MacAddress = MacAddress([0x52, 0x54, 0, 1, 2, 3]);
 
-    /// The octets up to `chaddr` of a DHCP reply, broadcast by 192.0.2.1.
+    /// The bytes up to `chaddr` of a DHCP reply, broadcast by 192.0.2.1.
     fn reply(ip_options: &[u8]) -> Vec<u8> {
         let mut frame = vec![0xff; 6];
         frame.extend([0x52, 0x54, 0, 9, 9, 9, 0x08, 0x00]);
@@ -235,9 +235,9 @@ mod tests {
     fn arp_about_an_address_passes_and_other_arp_does_not() {
         use wireboot_proto::packet::arp;
         let address = Ipv4Addr::new(192, 0, 2, 100);
-        let probe = arp::Packet::probe(CHADDR, address).encode_frame();
-        let claim = arp::Packet::announcement(CHADDR, address).encode_frame();
-        let other = arp::Packet::announcement(CHADDR, Ipv4Addr::new(192, 0, 2, 101));
+        let probe = arp::ArpPacket::probe(CHADDR, address).encode_frame();
+        let claim = arp::ArpPacket::announcement(CHADDR, address).encode_frame();
+        let other = arp::ArpPacket::announcement(CHADDR, Ipv4Addr::new(192, 0, 2, 101));
         let both = dhcp_replies_and_arp_about(CHADDR, address);
         for (program, of_reply) in [(arp_about(address), 0), (both, WHOLE_FRAME)] {
             assert_eq!(program.run(&probe), WHOLE_FRAME);
@@ -278,9 +278,9 @@ mod tests {
         let frame = reply(&[]);
         for (tci, passes) in [(0x0005, false), (0x6000, true), (0x6fff, false)] {
             let vlan = Some(VlanTag { tpid: 0x8100, tci });
-            let packet = Packet {
+            let packet = FilterInput {
                 vlan,
-                ..Packet::new(&frame)
+                ..FilterInput::new(&frame)
             };
             assert_eq!(program.run_with(&packet) != 0, passes, "{tci:#x}");
         }

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::{Instruction, Program, ProgramError, ancillary, code};
+use super::{FilterInstruction, FilterProgram, ProgramError, ancillary, code};
 
 /// Prints one instruction a line, in the format of `tcpdump -d`.
-impl fmt::Display for Program {
+impl fmt::Display for FilterProgram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, instruction) in self.instructions().iter().enumerate() {
             let (name, operand) = describe(at, *instruction);
@@ -24,9 +24,9 @@ impl fmt::Display for Program {
 }
 
 /// Returns the name and the operand of an instruction that stands at `at`.
-fn describe(at: usize, instruction: Instruction) -> (&'static str, String) {
+fn describe(at: usize, instruction: FilterInstruction) -> (&'static str, String) {
     use code::*;
-    let Instruction { code, k, .. } = instruction;
+    let FilterInstruction { code, k, .. } = instruction;
     let size = code & (H | B);
     let constant = |name| {
         let operand = if code & X == 0 {
@@ -94,7 +94,7 @@ fn describe(at: usize, instruction: Instruction) -> (&'static str, String) {
     }
 }
 
-/// Why a text is not a program.
+/// A syntax error in a program's text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TextError {
     /// The first line is not the number of the lines that follow it.
@@ -108,7 +108,7 @@ pub enum TextError {
     Line {
         /// Its number, from 1.
         line: usize,
-        /// What it says.
+        /// Its text.
         text: String,
     },
     /// The instructions are no program.
@@ -116,7 +116,7 @@ pub enum TextError {
     Program(#[from] ProgramError),
 }
 
-impl Program {
+impl FilterProgram {
     /// Reads what `tcpdump -ddd` prints: the number of instructions, then `code jt jf k` for
     /// each, in decimal.
     ///
@@ -140,9 +140,9 @@ impl Program {
     }
 }
 
-fn parse_line(line: &str) -> Option<Instruction> {
+fn parse_line(line: &str) -> Option<FilterInstruction> {
     let mut numbers = line.split_whitespace();
-    let instruction = Instruction {
+    let instruction = FilterInstruction {
         code: numbers.next()?.parse().ok()?,
         jt: numbers.next()?.parse().ok()?,
         jf: numbers.next()?.parse().ok()?,
@@ -169,14 +169,14 @@ mod tests {
             (005) ldxb     4*([14]&0xf)\n\
             (006) ret      #262144\n\
             (007) ret      #0\n";
-        assert_eq!(Program::parse(DDD).unwrap().to_string(), printed);
+        assert_eq!(FilterProgram::parse(DDD).unwrap().to_string(), printed);
     }
 
     #[test]
     fn a_text_that_is_no_program_is_refused_with_its_line() {
-        assert_eq!(Program::parse(""), Err(TextError::Count { lines: 0 }));
+        assert_eq!(FilterProgram::parse(""), Err(TextError::Count { lines: 0 }));
         assert_eq!(
-            Program::parse("2\n6 0 0 0"),
+            FilterProgram::parse("2\n6 0 0 0"),
             Err(TextError::Count { lines: 1 })
         );
         for line in ["6 0 0", "6 0 0 0 0", "6 256 0 0", "-6 0 0 0", "ret 0"] {
@@ -184,10 +184,10 @@ mod tests {
                 line: 2,
                 text: line.to_owned(),
             };
-            assert_eq!(Program::parse(&format!("1\n{line}\n")), Err(error));
+            assert_eq!(FilterProgram::parse(&format!("1\n{line}\n")), Err(error));
         }
         assert_eq!(
-            Program::parse("1\n40 0 0 12\n"),
+            FilterProgram::parse("1\n40 0 0 12\n"),
             Err(TextError::Program(ProgramError::NoReturn))
         );
     }

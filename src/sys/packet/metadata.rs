@@ -1,16 +1,16 @@
-//! What the kernel says about a frame beside its octets.
+//! The kernel's metadata of a frame.
 
 #![forbid(unsafe_code)]
 
 use std::mem;
 
-use crate::sys::filter::Packet;
+use crate::sys::filter::FilterInput;
 use wireboot_proto::packet::ethernet::VlanTag;
 use wireboot_proto::time::Timestamp;
 
-/// To whom a frame was addressed.
+/// The packet type: whom a frame was addressed to (`sll_pkttype`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
+pub enum PacketType {
     /// To this interface.
     Host,
     /// To all.
@@ -23,7 +23,7 @@ pub enum Direction {
     Outgoing,
 }
 
-impl Direction {
+impl PacketType {
     /// Reads `sll_pkttype`.
     #[inline(always)]
     pub(in crate::sys) const fn from_kernel(kind: u8) -> Self {
@@ -48,25 +48,22 @@ impl Direction {
     }
 }
 
-/// What the kernel says about a frame beside its octets.
+/// The kernel's metadata of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metadata {
-    /// Octets that the frame had on the wire, the tag in `vlan` not counted.
+    /// Bytes that the frame had on the wire, the tag in `vlan` not counted.
     pub original_len: u32,
     /// When it arrived by the kernel's wall clock.
     pub timestamp: Timestamp,
-    /// The outermost tag, which the kernel took out of the octets.
+    /// The outermost tag, which the kernel took out of the bytes.
     pub vlan: Option<VlanTag>,
     /// False when the sender is this machine and its NIC has yet to fill in the checksum, so
     /// that it must not be verified.
     pub checksum_ready: bool,
-    /// The hash of its flow, by which the kernel spreads load; 0 when there is none (V3 rings
-    /// only).
-    pub rxhash: u32,
     /// Frames were lost since the counters were last read.
     pub losing: bool,
     /// To whom it was addressed.
-    pub direction: Direction,
+    pub direction: PacketType,
 }
 
 impl Metadata {
@@ -89,9 +86,8 @@ impl Metadata {
             timestamp: Timestamp::from_nanos(0),
             vlan,
             checksum_ready: status & libc::TP_STATUS_CSUMNOTREADY == 0,
-            rxhash: 0,
             losing: status & libc::TP_STATUS_LOSING != 0,
-            direction: Direction::Host,
+            direction: PacketType::Host,
         }
     }
 
@@ -108,8 +104,8 @@ impl Metadata {
     }
 
     /// Shows `octets` to a filter as the kernel would.
-    pub const fn packet<'a>(&self, octets: &'a [u8], interface: u32) -> Packet<'a> {
-        Packet {
+    pub const fn packet<'a>(&self, octets: &'a [u8], interface: u32) -> FilterInput<'a> {
+        FilterInput {
             octets,
             original_len: self.original_len,
             vlan: self.vlan,

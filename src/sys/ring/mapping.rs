@@ -24,21 +24,21 @@ use crate::sys::SyscallError;
 pub(super) struct Geometry {
     /// Number of units, 1 or more.
     pub(super) units: usize,
-    /// Octets of one, a multiple of 8.
+    /// Bytes of one, a multiple of 8.
     pub(super) unit_len: usize,
-    /// Where the status word stands in a unit: a multiple of 4.
+    /// Offset of the status word in a unit: a multiple of 4.
     pub(super) status_at: usize,
 }
 
 impl Geometry {
-    /// Octets of a status word.
+    /// Bytes of a status word.
     const STATUS_LEN: usize = size_of::<u32>();
 
     const fn len(&self) -> usize {
         self.units * self.unit_len
     }
 
-    /// Where the octets begin that [`Unit::octets`] lends.
+    /// Where the bytes begin that [`Unit::octets`] lends.
     #[inline(always)]
     pub(super) const fn octets_at(&self) -> usize {
         self.status_at + Self::STATUS_LEN
@@ -48,7 +48,7 @@ impl Geometry {
 /// The mapped memory; unmapped when dropped.
 #[derive(Debug)]
 pub(super) struct Mapping {
-    /// INVARIANT: the beginning of `geometry.len()` readable and writable octets, aligned to 8,
+    /// INVARIANT: the beginning of `geometry.len()` readable and writable bytes, aligned to 8,
     /// which this value owns.
     base: NonNull<u8>,
     geometry: Geometry,
@@ -103,7 +103,7 @@ impl Mapping {
         if status & libc::TP_STATUS_USER == 0 {
             return None;
         }
-        // SAFETY: the octets are within the mapping, and no other slice covers them as long as
+        // SAFETY: the bytes are within the mapping, and no other slice covers them as long as
         // `self` is borrowed. The kernel has handed the unit over and writes to it no more until
         // `give_back`, which consumes the `Unit`.
         let octets = unsafe { octets.as_ref() };
@@ -133,7 +133,7 @@ impl Mapping {
         self.unit(index).map(|(word, _)| word)
     }
 
-    /// Returns the status word of unit number `index`, and the octets behind it.
+    /// Returns the status word of unit number `index`, and the bytes behind it.
     #[inline(always)]
     fn unit(&mut self, index: usize) -> Option<(&AtomicU32, NonNull<[u8]>)> {
         let Geometry {
@@ -159,7 +159,7 @@ impl Mapping {
     }
 }
 
-/// The bits of a status word that say that the kernel has not done with a unit of a transmit ring.
+/// Status bits of a unit in a transmit ring that the kernel still uses.
 const UNSENT_OR_SENDING: u32 =
     libc::TP_STATUS_SEND_REQUEST | libc::TP_STATUS_SENDING | libc::TP_STATUS_WRONG_FORMAT;
 
@@ -170,7 +170,7 @@ impl Drop for Mapping {
             return self.free_heap();
         }
         // SAFETY: mapped in `new` with this length, and every borrow of it has ended. Failure
-        // would leave the memory mapped, which hurts nobody.
+        // would leave the memory mapped, which is harmless.
         let _ = unsafe { munmap(self.base.cast(), self.geometry.len()) };
     }
 }
@@ -186,7 +186,7 @@ pub(super) struct Unit<'a> {
 }
 
 impl<'a> Unit<'a> {
-    /// Returns `len` octets that stand `at` octets behind the beginning of the unit; none when
+    /// Returns `len` bytes that stand `at` bytes behind the beginning of the unit; none when
     /// they reach beyond it, or into the status word and before.
     #[inline(always)]
     pub(super) fn octets(&self, at: usize, len: usize) -> Option<&'a [u8]> {
@@ -207,7 +207,7 @@ impl<'a> Unit<'a> {
 #[derive(Debug)]
 pub(super) struct Vacancy<'a> {
     word: &'a AtomicU32,
-    /// What stands behind the status word.
+    /// The bytes after the status word.
     pub(super) octets: &'a mut [u8],
 }
 

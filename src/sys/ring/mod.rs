@@ -5,15 +5,71 @@
 //! * [`Version::V3`]: blocks of frames of any length, handed over when full or after the retire
 //!   time. For capturing, where blocks save wake-ups.
 //!
-//! A [`TransmitRing`] goes the other way: a burst of frames is sent by one system call.
+//! A [`TransmitRing`] sends: one system call for a burst of frames. The boot path sends too few
+//! frames to need it; it is for other users of this library, and for the benchmarks.
 //!
-//! [`Ring::next_batch`] lends a slot or block, whose frames are lent one by one, and which is given
-//! back when dropped. A header that points outside of its slot costs that slot (V3: the rest of
-//! the block) and is counted in [`Ring::damaged`].
+//! [`Ring::next_batch`] lends a slot or block. Its frames are lent one by one, and dropping it
+//! returns the memory to the kernel. A header that points outside of its slot invalidates that slot
+//! (V3: the rest of the block) and is counted in [`Ring::damaged`].
 //!
-//! Setting up a ring waits for an RCU grace period of the kernel (11 ms in Linux 6.18, and
-//! 20 ms at the end). A [`Ring`] can be opened in another thread for that reason and handed
-//! over, while a plain [`PacketSocket`] with the same filter is read.
+//! Setting up a ring waits for an RCU grace period of the kernel (`packet_set_ring` calls
+//! `synchronize_net`; 11 ms in Linux 6.18, and 20 ms on closing). So a [`Ring`] can be opened in
+//! another thread and handed over, while a plain [`PacketSocket`] with the same filter is read.
+//!
+//! A burst through the loopback interface; without CAP_NET_RAW it says so and ends:
+//!
+//! ```
+//! use nix::errno::Errno;
+//! use wireboot::sys::filter::{Condition, Load, Size, WHOLE_FRAME};
+//! use wireboot::sys::ring::{Layout, Ring, TransmitRing};
+//! use wireboot::sys::{now, wait_readable};
+//! use std::os::fd::AsFd;
+//! use std::time::Duration;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let loopback = nix::net::if_::if_nametoindex("lo")?;
+//! // EtherType 0x88b5 is reserved for experiments (IEEE 802).
+//! let ethertype = Load::Frame { size: Size::Half, offset: 12 };
+//! let program = Condition::equal(ethertype, 0x88b5).compile(WHOLE_FRAME)?;
+//!
+//! let mut ring = match Ring::open(loopback, &program, Layout::SMALL) {
+//!     Err(error) if error.is(Errno::EPERM) => {
+//!         eprintln!("not run: a packet socket needs CAP_NET_RAW");
+//!         return Ok(());
+//!     }
+//!     ring => ring?,
+//! };
+//! let mut sender = TransmitRing::open(loopback, 1514, 64 * 1024)?;
+//! for number in 0..3 {
+//!     let mut frame = [0; 60];
+//!     frame[12..15].copy_from_slice(&[0x88, 0xb5, number]);
+//!     assert!(sender.put(&frame)?, "the ring has room for 16 frames");
+//! }
+//! match sender.flush() {
+//!     Err(error) if error.is(Errno::ENETDOWN) => {
+//!         eprintln!("not run: lo is down");
+//!         return Ok(());
+//!     }
+//!     lost => assert_eq!(lost?, 0),
+//! }
+//!
+//! let mut numbers: Vec<u8> = Vec::new();
+//! while numbers.len() < 3 {
+//!     let deadline = now() + Duration::from_secs(10);
+//!     let [readable] = wait_readable(&[ring.as_fd()], Some(deadline))?[..] else { unreachable!() };
+//!     assert!(readable, "frames arrive within 10 s");
+//!     // Every batch is used up and dropped before the next wait.
+//!     while let Some(mut batch) = ring.next_batch() {
+//!         while let Some(frame) = batch.next() {
+//!             numbers.extend(frame.bytes().get(14));
+//!         }
+//!     }
+//! }
+//! assert_eq!(numbers, [0, 1, 2]);
+//! assert_eq!(ring.damaged(), 0);
+//! # Ok(())
+//! # }
+//! ```
 
 mod mapping;
 mod slot;
@@ -27,8 +83,8 @@ use nix::errno::Errno;
 use nix::unistd::{SysconfVar, sysconf};
 
 use super::SyscallError;
-use super::filter::Program;
-use super::packet::{Metadata, Options, PacketSocket, Statistics, set_packet_option};
+use super::filter::FilterProgram;
+use super::packet::{Metadata, PacketSocket, SocketConfig, Statistics, set_packet_option};
 use mapping::{Geometry, Mapping};
 pub use transmit::TransmitRing;
 pub use walk::Batch;
@@ -36,18 +92,18 @@ use walk::Walk;
 use wireboot_proto::packet::ethernet::VlanTag;
 use wireboot_proto::time::Timestamp;
 
-/// How frames are handed over.
+/// The ring's version, which decides how the kernel hands frames over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
-    /// Each in a slot of its own, at once. A frame longer than `slot_len` less about 80 octets
+    /// Each in a slot of its own, at once. A frame longer than `slot_len` less about 80 bytes
     /// is cut off.
     V2 {
-        /// Octets of a slot: a multiple of 16 that divides the page size, or a multiple of it.
+        /// Bytes of a slot: a multiple of 16 that divides the page size, or a multiple of it.
         slot_len: u32,
     },
     /// In blocks.
     V3 {
-        /// Octets of a block: a multiple of the page size.
+        /// Bytes of a block: a multiple of the page size.
         block_len: u32,
         /// A block that is not full is handed over after this time, 1 ms or more.
         retire_time: Duration,
@@ -57,9 +113,9 @@ pub enum Version {
 /// The shape of a ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
-    /// How frames are handed over.
+    /// The ring's version, which decides how the kernel hands frames over.
     pub version: Version,
-    /// Memory for all of them, in octets; rounded down to whole slots or blocks, at least one.
+    /// Memory for all of them, in bytes; rounded down to whole slots or blocks, at least one.
     pub memory: u32,
 }
 
@@ -73,7 +129,7 @@ impl Layout {
     /// Opens a socket whose receive or transmit ring, by `option`, has this shape.
     fn map(
         &self,
-        options: &Options<'_>,
+        options: &SocketConfig<'_>,
         option: libc::c_int,
     ) -> Result<(PacketSocket, Mapping), SyscallError> {
         let page_len = sysconf(SysconfVar::PAGE_SIZE)
@@ -164,19 +220,19 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Opens a ring with the usual [`Options`].
+    /// Opens a ring with the usual [`SocketConfig`].
     ///
     /// # Errors
-    /// As [`Options::open`]; also what the kernel says to the ring's size and its mapping.
-    pub fn open(index: u32, program: &Program, layout: Layout) -> Result<Self, SyscallError> {
-        Self::open_with(&Options::new(index, program), layout)
+    /// As [`SocketConfig::open`]; also what the kernel says to the ring's size and its mapping.
+    pub fn open(index: u32, program: &FilterProgram, layout: Layout) -> Result<Self, SyscallError> {
+        Self::open_with(&SocketConfig::new(index, program), layout)
     }
 
     /// Opens a ring on a socket with these options.
     ///
     /// # Errors
     /// As [`Ring::open`].
-    pub fn open_with(options: &Options<'_>, layout: Layout) -> Result<Self, SyscallError> {
+    pub fn open_with(options: &SocketConfig<'_>, layout: Layout) -> Result<Self, SyscallError> {
         let (socket, mapping) = layout.map(options, libc::PACKET_RX_RING)?;
         Ok(Self {
             walk: Walk::new(mapping, layout.version),
@@ -186,7 +242,9 @@ impl Ring {
         })
     }
 
-    /// Lends the frames that come next; none when there are none yet.
+    /// Lends the next received frames; none when there are none yet.
+    ///
+    /// When it returns none the caller waits until the ring is readable, as in the example above.
     pub fn next_batch(&mut self) -> Option<Batch<'_>> {
         if !self.walk.has_next() {
             self.found_none();
@@ -213,15 +271,12 @@ impl Ring {
     }
 
     /// Returns the kernel's counters since the ring was opened.
-    ///
-    /// # Errors
-    /// What the kernel says.
     pub fn statistics(&mut self) -> Result<Statistics, SyscallError> {
         self.statistics += self.socket.statistics()?;
         Ok(self.statistics)
     }
 
-    /// Returns how many slots (V3: rests of blocks) had a header that pointed outside of them.
+    /// Returns the number of slots (V3: rests of blocks) with a header that pointed outside of them.
     pub const fn damaged(&self) -> u64 {
         self.walk.damaged()
     }
@@ -235,25 +290,25 @@ impl AsFd for Ring {
 
 /// A frame in the ring.
 #[derive(Debug, Clone, Copy)]
-pub struct Frame<'a> {
+pub struct RingFrame<'a> {
     octets: &'a [u8],
     metadata: Metadata,
 }
 
-impl Frame<'_> {
-    /// Returns the octets, cut off when they did not fit.
+impl RingFrame<'_> {
+    /// Returns the bytes, cut off when they did not fit.
     #[inline(always)]
     pub const fn octets(&self) -> &[u8] {
         self.octets
     }
 
-    /// Returns all that the kernel says beside the octets.
+    /// Returns the kernel's metadata of the frame.
     #[inline(always)]
     pub const fn metadata(&self) -> Metadata {
         self.metadata
     }
 
-    /// Returns how many octets the frame had on the wire.
+    /// Returns how many bytes the frame had on the wire.
     #[inline(always)]
     pub const fn original_len(&self) -> u32 {
         self.metadata.original_len
@@ -265,7 +320,7 @@ impl Frame<'_> {
         self.metadata.timestamp
     }
 
-    /// Returns the outermost tag, which the kernel took out of the octets.
+    /// Returns the outermost tag, which the kernel took out of the bytes.
     #[inline(always)]
     pub const fn vlan(&self) -> Option<VlanTag> {
         self.metadata.vlan

@@ -1,4 +1,4 @@
-//! The headers in front of frames in a ring: octets → [`Slot`], by checked reads only.
+//! The headers before frames in a ring: bytes → [`Slot`], by checked reads only.
 //!
 //! Offsets and lengths come from memory that someone else writes. They are believed only as far
 //! as they stay within the slot (V2) or block (V3).
@@ -12,45 +12,45 @@ use libc::{
     tpacket3_hdr,
 };
 
-use super::Frame;
+use super::RingFrame;
 use super::mapping::Unit;
-use crate::sys::packet::{Direction, Metadata};
+use crate::sys::packet::{Metadata, PacketType};
 use wireboot_proto::time::Timestamp;
 
 /// A frame in a unit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Slot<'a> {
     /// The frame.
-    pub(super) frame: Frame<'a>,
+    pub(super) frame: RingFrame<'a>,
     /// Distance to the next header in the block; 0 behind the last (V3).
     pub(super) next_offset: usize,
 }
 
-/// What a block says about its frames.
+/// The header of a V3 block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Block {
-    /// How many there are.
+    /// Number of frames.
     pub(super) frames: u32,
-    /// Where the first header stands.
+    /// Offset of the first frame's header.
     pub(super) first_at: usize,
 }
 
-/// Where the status word stands in a V2 slot.
+/// Offset of the status word in a V2 slot.
 pub(super) const V2_STATUS_AT: usize = offset_of!(tpacket2_hdr, tp_status);
-/// Where it stands in a V3 block.
+/// Offset of the status word in a V3 block.
 pub(super) const V3_STATUS_AT: usize =
     offset_of!(tpacket_block_desc, hdr) + offset_of!(tpacket_hdr_v1, block_status);
 
 const V2_LINK_AT: usize = size_of::<tpacket2_hdr>().next_multiple_of(libc::TPACKET_ALIGNMENT);
 const V3_LINK_AT: usize = size_of::<tpacket3_hdr>().next_multiple_of(libc::TPACKET_ALIGNMENT);
 
-/// Octets of a V2 header behind its status word.
+/// Bytes of a V2 header behind its status word.
 const V2_LEN: usize = libc::TPACKET2_HDRLEN - size_of::<u32>();
 
 /// Reads the header of a V2 slot; none when it points outside of the slot.
 #[inline(always)]
 pub(super) fn v2<'a>(unit: &Unit<'a>) -> Option<Slot<'a>> {
-    let header = Fields::<V2_LEN>::read(unit, size_of::<u32>())?;
+    let header = KernelStruct::<V2_LEN>::read(unit, size_of::<u32>())?;
     let field = |offset| offset - size_of::<u32>();
     let tci = header.half(field(offset_of!(tpacket2_hdr, tp_vlan_tci)))?;
     let tpid = header.half(field(offset_of!(tpacket2_hdr, tp_vlan_tpid)))?;
@@ -65,18 +65,17 @@ pub(super) fn v2<'a>(unit: &Unit<'a>) -> Option<Slot<'a>> {
     slot(unit, 0, mac, libc::TPACKET2_HDRLEN, len, metadata, 0)
 }
 
-/// Reads the header of the frame `at` octets behind the beginning of a V3 block; none when it
+/// Reads the header of the frame `at` bytes behind the beginning of a V3 block; none when it
 /// points outside of the block.
 #[inline(always)]
 pub(super) fn v3<'a>(unit: &Unit<'a>, at: usize) -> Option<Slot<'a>> {
-    let header = Fields::<{ libc::TPACKET3_HDRLEN }>::read(unit, at)?;
+    let header = KernelStruct::<{ libc::TPACKET3_HDRLEN }>::read(unit, at)?;
     let variant = offset_of!(tpacket3_hdr, hv1);
     let tci = header.word(variant + offset_of!(tpacket_hdr_variant1, tp_vlan_tci))?;
     let tpid = header.half(variant + offset_of!(tpacket_hdr_variant1, tp_vlan_tpid))?;
     let status = header.word(offset_of!(tpacket3_hdr, tp_status))?;
     let tci = u16::try_from(tci & 0xffff).unwrap_or_default();
     let mut metadata = Metadata::from_status(status, tci, tpid);
-    metadata.rxhash = header.word(variant + offset_of!(tpacket_hdr_variant1, tp_rxhash))?;
     metadata.original_len = header.word(offset_of!(tpacket3_hdr, tp_len))?;
     let seconds = header.word(offset_of!(tpacket3_hdr, tp_sec))?;
     let nanoseconds = header.word(offset_of!(tpacket3_hdr, tp_nsec))?;
@@ -90,23 +89,23 @@ pub(super) fn v3<'a>(unit: &Unit<'a>, at: usize) -> Option<Slot<'a>> {
 
 /// Reads the header of a V3 block.
 pub(super) fn block(unit: &Unit<'_>) -> Option<Block> {
-    let counts = Fields::<8>::read(unit, BLOCK_COUNTS_AT)?;
+    let counts = KernelStruct::<8>::read(unit, BLOCK_COUNTS_AT)?;
     Some(Block {
         frames: counts.word(0)?,
         first_at: usize::try_from(counts.word(4)?).ok()?,
     })
 }
 
-/// Where the number of frames in a block stands, and behind it the place of the first.
+/// Offset of the number of frames in a block, which the offset of the first follows.
 const BLOCK_COUNTS_AT: usize =
     offset_of!(tpacket_block_desc, hdr) + offset_of!(tpacket_hdr_v1, num_pkts);
 
-/// `N` octets of a kernel structure, its numbers in native octet order.
-struct Fields<'a, const N: usize>(&'a [u8; N]);
+/// `N` bytes of a kernel structure, its numbers in native byte order.
+struct KernelStruct<'a, const N: usize>(&'a [u8; N]);
 
 // These run for every frame of a flood, and only where they are inlined are all the checks of
 // offsets decided before.
-impl<'a, const N: usize> Fields<'a, N> {
+impl<'a, const N: usize> KernelStruct<'a, N> {
     #[inline(always)]
     fn read(unit: &Unit<'a>, at: usize) -> Option<Self> {
         unit.octets(at, N)?.first_chunk().map(Self)
@@ -128,14 +127,14 @@ impl<'a, const N: usize> Fields<'a, N> {
     }
 
     #[inline(always)]
-    fn direction(&self, link: usize) -> Option<Direction> {
+    fn direction(&self, link: usize) -> Option<PacketType> {
         let [kind] = self.array(link + offset_of!(sockaddr_ll, sll_pkttype))?;
-        Some(Direction::from_kernel(kind))
+        Some(PacketType::from_kernel(kind))
     }
 }
 
-/// Returns the slot whose octets stand `mac` behind its header at `at`, which has `header_len`
-/// octets, if they are within the unit.
+/// Returns the slot whose bytes stand `mac` behind its header at `at`, which has `header_len`
+/// bytes, if they are within the unit.
 #[inline(always)]
 fn slot<'a>(
     unit: &Unit<'a>,
@@ -153,7 +152,7 @@ fn slot<'a>(
     let len = usize::try_from(len).ok()?;
     let octets = unit.octets(at, len)?;
     Some(Slot {
-        frame: Frame { octets, metadata },
+        frame: RingFrame { octets, metadata },
         next_offset: usize::try_from(next_offset).ok()?,
     })
 }

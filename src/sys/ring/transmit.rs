@@ -14,18 +14,18 @@ use nix::sys::socket::{MsgFlags, send};
 use super::mapping::Mapping;
 use super::{Layout, Version};
 use crate::sys::SyscallError;
-use crate::sys::filter::Program;
-use crate::sys::packet::{Options, PacketSocket};
+use crate::sys::filter::FilterProgram;
+use crate::sys::packet::{PacketSocket, SocketConfig};
 
-/// Octets of a slot that hold no frame: the kernel takes a frame from where a received one has its
-/// address.
+/// Bytes of a slot before the frame: `tpacket_fill_skb` reads it from where a received slot has its
+/// `sockaddr_ll`.
 const HEADER_LEN: usize = libc::TPACKET2_HDRLEN - size_of::<libc::sockaddr_ll>();
-/// Octets of the status word, which the lent octets of a slot follow.
+/// Bytes of the status word, which the lent bytes of a slot follow.
 const STATUS_LEN: usize = size_of::<u32>();
 const LEN_AT: usize = offset_of!(tpacket2_hdr, tp_len) - STATUS_LEN;
 const FRAME_AT: usize = HEADER_LEN - STATUS_LEN;
 
-/// How long the kernel may have no room before that is an error, in milliseconds.
+/// Timeout while the kernel has no room, milliseconds; a working driver frees some within a few.
 const BUSY_MILLIS: u16 = 1_000;
 
 /// A socket with a mapped ring of slots (TPACKET_V2) for frames to be sent.
@@ -36,8 +36,8 @@ pub struct TransmitRing {
 }
 
 impl TransmitRing {
-    /// Opens a ring of `memory` octets on the interface with this index, for frames of up to
-    /// `frame_len` octets, Ethernet header included. It receives nothing.
+    /// Opens a ring of `memory` bytes on the interface with this index, for frames of up to
+    /// `frame_len` bytes, Ethernet header included. It receives nothing.
     ///
     /// # Errors
     /// As [`super::Ring::open`].
@@ -54,10 +54,10 @@ impl TransmitRing {
             version: Version::V2 { slot_len },
             memory,
         };
-        let nothing = Program::nothing();
-        let options = Options {
+        let nothing = FilterProgram::nothing();
+        let options = SocketConfig {
             protocol: 0,
-            ..Options::new(interface, &nothing)
+            ..SocketConfig::new(interface, &nothing)
         };
         let (socket, mapping) = layout.map(&options, libc::PACKET_TX_RING)?;
         let slots = Slots::new(mapping);
@@ -80,13 +80,13 @@ impl TransmitRing {
     /// with all behind it.
     ///
     /// # Errors
-    /// What the kernel says, such as ENETDOWN; what is not sent then is tried again by the next call.
+    /// ENETDOWN and other errors of `send`; unsent frames are tried again by the next call.
     pub fn flush(&mut self) -> Result<usize, SyscallError> {
         let fd = self.socket.as_fd();
         self.slots
             .flush(|_| {
                 loop {
-                    // The octets are in the ring.
+                    // The bytes are in the ring.
                     match send(fd.as_raw_fd(), &[], MsgFlags::empty()) {
                         Ok(_) => return Ok(()),
                         Err(Errno::EINTR) => {}
@@ -108,7 +108,7 @@ impl TransmitRing {
 #[derive(Debug)]
 struct Slots {
     mapping: Mapping,
-    /// The slot that is filled next. The kernel stands `filled` slots before it.
+    /// The slot that is filled next; the kernel sends next the one `filled` slots before it.
     next: usize,
     filled: usize,
 }
@@ -174,7 +174,7 @@ impl Slots {
             .count()
     }
 
-    /// Takes back what the kernel will not send, and returns how much that is.
+    /// Reclaims the slots that the kernel will not send, and returns their number.
     fn give_up(&mut self) -> usize {
         let mut lost = 0;
         let mut stuck_at = None;

@@ -4,9 +4,9 @@
 
 use super::mapping::{Mapping, Unit};
 use super::slot::{self, Block};
-use super::{Frame, Version};
+use super::{RingFrame, Version};
 
-/// The place in a ring.
+/// The position in a ring.
 #[derive(Debug)]
 pub(super) struct Walk {
     mapping: Mapping,
@@ -67,9 +67,9 @@ impl Walk {
 #[derive(Debug)]
 pub struct Batch<'a> {
     in_blocks: bool,
-    /// Frames to come.
+    /// Frames left.
     left: u32,
-    /// Where the next header stands.
+    /// Offset of the next header.
     at: usize,
     damaged: &'a mut u64,
     /// Ours until dropped.
@@ -83,7 +83,7 @@ impl Batch<'_> {
         reason = "an iterator cannot lend, and no frame may outlive its batch"
     )]
     #[inline(always)]
-    pub fn next(&mut self) -> Option<Frame<'_>> {
+    pub fn next(&mut self) -> Option<RingFrame<'_>> {
         if self.left == 0 {
             return None;
         }
@@ -232,7 +232,7 @@ mod tests {
         assert!(!frame.checksum_ready() && frame.metadata().losing);
         assert_eq!(
             frame.metadata().direction,
-            crate::sys::packet::Direction::Broadcast
+            crate::sys::packet::PacketType::Broadcast
         );
     }
 
@@ -258,7 +258,7 @@ mod tests {
         }
     }
 
-    /// Writes a frame header and one octet of frame; the header is `next` before the next one.
+    /// Writes a frame header and one byte of frame; the header is `next` before the next one.
     fn put_v3(walk: &mut Walk, at: usize, next: u32, mac: u16, snap_len: u32, octet: u8) {
         let header = [next, 7, 9, snap_len, 60, 0, halves(mac, mac), 0, 0, 0, 0, 0];
         write(walk, at, &header);

@@ -1,6 +1,6 @@
 #![no_main]
 use wireboot::capture::language;
-use wireboot::sys::filter::Program;
+use wireboot::sys::filter::FilterProgram;
 
 // A filter or a program, a line break, and a frame.
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
@@ -23,7 +23,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
             let _ = (program.run(frame), program.to_string());
         }
     }
-    if let Ok(program) = Program::parse(text) {
+    if let Ok(program) = FilterProgram::parse(text) {
         let _ = (program.run(frame), program.to_string());
     }
 });

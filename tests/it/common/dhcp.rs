@@ -5,11 +5,10 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use wireboot::sys::filter::Program;
+use wireboot::sys::filter::FilterProgram;
 use wireboot::sys::packet::PacketSocket;
 use wireboot_proto::packet::dhcp::{Message, MessageType, Op};
 use wireboot_proto::packet::ethernet::MacAddress;
-use wireboot_proto::packet::frame;
 use wireboot_proto::packet::option::{Options, code};
 use wireboot_proto::packet::udp::Datagram;
 
@@ -35,7 +34,7 @@ impl ScriptedDhcp {
         let (listens, listening) = mpsc::channel();
         let thread = far.enter(move || {
             let far = nix::net::if_::if_nametoindex("far").unwrap();
-            let sender = PacketSocket::open(far, &Program::nothing()).unwrap();
+            let sender = PacketSocket::open(far, &FilterProgram::nothing()).unwrap();
             let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 67)).unwrap();
             let tick = Some(Duration::from_millis(20));
             socket.set_read_timeout(tick).unwrap();
@@ -112,5 +111,7 @@ pub fn framed(message: &Message, port: u16) -> Vec<u8> {
         payload: &payload,
     };
     let sender = MacAddress([2, 0, 0, 0, 0, 1]);
-    frame::encode(sender, MacAddress::BROADCAST, &datagram).unwrap()
+    datagram
+        .encode_frame(sender, MacAddress::BROADCAST)
+        .unwrap()
 }

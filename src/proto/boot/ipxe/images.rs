@@ -3,7 +3,7 @@
 use super::super::loaders::{self, BootLoader};
 use super::super::plan::{BootPlan, Placement, PlanPart};
 use super::arguments::CommandFault;
-use crate::format::kernel_image::{Kind, classify};
+use crate::format::kernel_image::{KernelFormat, classify};
 use crate::prelude::*;
 use crate::text::url::Url;
 
@@ -17,7 +17,7 @@ pub(super) struct ScriptImage {
     pub(super) url: Url,
     /// Its command line.
     pub(super) arguments: String,
-    pub(super) kind: Kind,
+    pub(super) kind: KernelFormat,
     /// Whether it was loaded to be started, so that it is no initrd.
     pub(super) is_kernel: bool,
     pub(super) trust: ImageTrust,
@@ -47,7 +47,7 @@ impl ScriptImage {
             kind,
             is_kernel: false,
             trust: ImageTrust::Unchecked,
-            text: if kind == Kind::IpxeScript {
+            text: if kind == KernelFormat::IpxeScript {
                 head
             } else {
                 Vec::new()
@@ -61,7 +61,7 @@ impl ScriptImage {
     /// An image that cannot be: where iPXE probes an image and has no type for it, the command
     /// fails with ENOEXEC and what follows `||` runs (`image_select` and `image_exec` of iPXE).
     pub(super) fn start(&self) -> Result<StartMethod, CommandFault> {
-        if self.kind == Kind::IpxeScript {
+        if self.kind == KernelFormat::IpxeScript {
             return Ok(StartMethod::Script);
         } else if self.kind.is_kernel() {
             return Ok(StartMethod::Kernel);
@@ -70,7 +70,7 @@ impl ScriptImage {
             Some(BootLoader::Pxelinux | BootLoader::Grub) => return Ok(StartMethod::BootLoader),
             // Another iPXE would begin with the same lease and the same script again.
             Some(BootLoader::Ipxe) => "is another iPXE; its scripts are run already",
-            None if self.kind == Kind::Text => {
+            None if self.kind == KernelFormat::Text => {
                 "is neither a kernel nor a script with #!ipxe in its first line"
             }
             None => "is a program for the firmware, which no longer runs under Linux",
@@ -209,7 +209,7 @@ impl Images {
         let kernel = self.list.iter().find(|image| image.name == name);
         let kernel = kernel.ok_or_else(|| CommandFault::new(name, "no such image"))?;
         let initrds = self.list.iter().filter(|image| {
-            image.name != name && !image.is_kernel && image.kind != Kind::IpxeScript
+            image.name != name && !image.is_kernel && image.kind != KernelFormat::IpxeScript
         });
         let initrds: Result<Vec<_>, _> = initrds.map(initrd).collect();
         let part = PlanPart {

@@ -189,8 +189,8 @@ fn a_committed_lease_in_answer_to_the_discover_is_taken_if_it_was_asked_for() {
     assert_eq!(t.offers_to_client(&plain_ack, 67), unexpected);
     t.receives(committed);
     assert_eq!(t.bound().address, ADDRESS);
-    let probe = arp::Packet::probe(MAC, ADDRESS);
-    let announcement = arp::Packet::announcement(MAC, ADDRESS);
+    let probe = arp::ArpPacket::probe(MAC, ADDRESS);
+    let announcement = arp::ArpPacket::announcement(MAC, ADDRESS);
     assert_eq!(t.arp, [probe, announcement]);
 }
 
@@ -250,7 +250,7 @@ fn a_network_for_ipv6_is_left_alone_only_by_a_client_that_asked() {
 #[test]
 fn a_probe_goes_with_each_request_and_two_announcements_follow_the_lease() {
     let mut t = Transcript::in_requesting(plain());
-    let probe = arp::Packet::probe(MAC, ADDRESS);
+    let probe = arp::ArpPacket::probe(MAC, ADDRESS);
     assert_eq!(t.arp, [probe]);
     t.sends_after(400..=600, MessageType::Request);
     assert_eq!(t.arp, [probe, probe]);
@@ -258,7 +258,7 @@ fn a_probe_goes_with_each_request_and_two_announcements_follow_the_lease() {
     t.receives(ack(SERVER));
     t.bound();
     t.is_silent_for(Duration::from_secs(100));
-    assert_eq!(t.arp, [arp::Packet::announcement(MAC, ADDRESS); 2]);
+    assert_eq!(t.arp, [arp::ArpPacket::announcement(MAC, ADDRESS); 2]);
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn an_address_in_use_is_defended_once_and_given_up_at_the_second_claim() {
     t.arp.clear();
     t.claims_address();
     t.drain();
-    assert_eq!(t.arp, [arp::Packet::announcement(MAC, ADDRESS)]);
+    assert_eq!(t.arp, [arp::ArpPacket::announcement(MAC, ADDRESS)]);
     assert_eq!(t.client.state(), StateName::Bound);
     t.now += Duration::from_secs(9);
     t.claims_address();
@@ -335,7 +335,7 @@ fn strict_detection_probes_after_the_ack_and_before_the_address_is_used() {
         } else {
             t.is_silent_for(Duration::from_millis(3_100));
             assert_eq!(t.bound().address, ADDRESS);
-            let announced = |packet: &&arp::Packet| packet.spa == ADDRESS;
+            let announced = |packet: &&arp::ArpPacket| packet.spa == ADDRESS;
             assert_eq!(
                 (t.arp.len(), t.arp.iter().filter(announced).count()),
                 (4, 1)
@@ -382,7 +382,7 @@ impl Transcript {
 
     /// Another host says that it has our address.
     fn claims_address(&mut self) {
-        let claim = arp::Packet::announcement(OTHER, ADDRESS);
+        let claim = arp::ArpPacket::announcement(OTHER, ADDRESS);
         self.client.handle_arp(&claim, self.now);
     }
 }

@@ -1,16 +1,16 @@
-//! The fields of a capture file, in whose octet order they stand.
+//! The fields of a capture file, in whose byte order they stand.
 
 use super::super::pcapng::OPT_ENDOFOPT;
 use crate::reader::{DecodeError, Reader};
 
 /// A [`Reader`] of numbers in the order of the file.
 #[derive(Debug, Clone)]
-pub(super) struct Fields<'a> {
+pub(super) struct OrderedReader<'a> {
     pub(super) reader: Reader<'a>,
     pub(super) is_big_endian: bool,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> OrderedReader<'a> {
     pub(super) fn take(
         &mut self,
         len: usize,
@@ -39,7 +39,7 @@ impl<'a> Fields<'a> {
         self.array(field).map(u64::from_be_bytes)
     }
 
-    /// Takes the octets of a number, the most significant first.
+    /// Takes the bytes of a number, the most significant first.
     fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
         let mut octets = self.reader.array(field)?;
         if !self.is_big_endian {

@@ -1,9 +1,9 @@
-//! What is asked of the kernel, as messages of rtnetlink.
+//! Requests to the kernel, as rtnetlink messages.
 
 use super::{
     AF_INET, Address, IFF_UP, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MTU, InstalledRoute,
-    RTM_DELADDR, RTM_DELLINK, RTM_DELROUTE, RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE, RTM_NEWADDR,
-    RTM_NEWLINK, RTM_NEWROUTE, Route,
+    KernelRoute, RTM_DELADDR, RTM_DELLINK, RTM_DELROUTE, RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE,
+    RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE,
 };
 use crate::netlink::message::{
     Builder, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE,
@@ -15,9 +15,9 @@ const IFLA_LINK: u16 = 5;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_VLAN_ID: u16 = 1;
 
-/// What the kernel is asked to do or to tell.
+/// A request to rtnetlink: a change, or a dump of objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Request {
+pub enum NetlinkRequest {
     /// Describe every link.
     Links,
     /// Describe every IPv4 address.
@@ -35,7 +35,7 @@ pub enum Request {
     SetMtu {
         /// The link's number.
         index: u32,
-        /// The size, octets.
+        /// The size, bytes.
         mtu_octets: u32,
     },
     /// Make a link that carries the frames of one VLAN of another.
@@ -59,9 +59,9 @@ pub enum Request {
     /// Take an address from a link.
     DeleteAddress(Address),
     /// Make a route; fails when there is one to the same network.
-    AddRoute(Route),
+    AddRoute(KernelRoute),
     /// Make a route behind those that there are to the same network; fails when it is there.
-    AppendRoute(Route),
+    AppendRoute(KernelRoute),
     /// Make a route again that was there, in front of those that there are to the same network or
     /// behind them; fails when it is there.
     RestoreRoute {
@@ -71,10 +71,10 @@ pub enum Request {
         in_front: bool,
     },
     /// Remove a route.
-    DeleteRoute(Route),
+    DeleteRoute(KernelRoute),
 }
 
-impl Request {
+impl NetlinkRequest {
     /// Returns the message's name, with the attribute that it is for.
     pub const fn name(&self) -> &'static str {
         match self {

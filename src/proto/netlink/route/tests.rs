@@ -35,7 +35,7 @@ const LOCAL_ROUTE: &str = "\
 #[test]
 #[cfg(target_endian = "little")]
 fn a_vlan_is_asked_for_as_ip_does() {
-    let request = Request::AddVlan {
+    let request = NetlinkRequest::AddVlan {
         name: "vb.5".to_owned(),
         parent: 2,
         id: 5,
@@ -75,13 +75,13 @@ fn links_addresses_and_routes_are_read_from_what_a_kernel_said() {
         valid_seconds: 3600,
     };
     for (octets, message) in [
-        (LINK, Message::NewLink(link)),
-        (ADDRESS, Message::NewAddress(address)),
+        (LINK, RouteMessage::NewLink(link)),
+        (ADDRESS, RouteMessage::NewAddress(address)),
         (
             ROUTE,
-            Message::NewRoute(installed(DEFAULT_ROUTE, &hex(ROUTE))),
+            RouteMessage::NewRoute(installed(DEFAULT_ROUTE, &hex(ROUTE))),
         ),
-        (LOCAL_ROUTE, Message::Other),
+        (LOCAL_ROUTE, RouteMessage::Other),
     ] {
         assert_eq!(decode_all(&hex(octets)), [Ok(message)]);
     }
@@ -118,34 +118,34 @@ fn a_request_reads_back_as_what_was_asked_for() {
         valid_seconds: FOREVER,
     };
     assert_eq!(
-        decode_all(&Request::SetAddress(address).encode(1)),
-        [Ok(Message::NewAddress(address))]
+        decode_all(&NetlinkRequest::SetAddress(address).encode(1)),
+        [Ok(RouteMessage::NewAddress(address))]
     );
-    let on_link = Route {
+    let on_link = KernelRoute {
         prefix_len: 32,
         destination: Ipv4Addr::new(198, 51, 100, 1),
         gateway: None,
         ..DEFAULT_ROUTE
     };
     for route in [DEFAULT_ROUTE, on_link] {
-        let request = Request::AddRoute(route).encode(1);
+        let request = NetlinkRequest::AddRoute(route).encode(1);
         assert_eq!(
             decode_all(&request),
-            [Ok(Message::NewRoute(installed(route, &request)))]
+            [Ok(RouteMessage::NewRoute(installed(route, &request)))]
         );
     }
-    let up = Request::SetUp { index: 7, up: true }.encode(1);
+    let up = NetlinkRequest::SetUp { index: 7, up: true }.encode(1);
     assert!(matches!(
         &decode_all(&up)[..],
-        [Ok(Message::NewLink(link))] if link.index == 7 && link.up
+        [Ok(RouteMessage::NewLink(link))] if link.index == 7 && link.up
     ));
-    let mtu = Request::SetMtu {
+    let mtu = NetlinkRequest::SetMtu {
         index: 7,
         mtu_octets: 1400,
     };
     assert!(matches!(
         &decode_all(&mtu.encode(1))[..],
-        [Ok(Message::NewLink(link))] if link.mtu_octets == Some(1400)
+        [Ok(RouteMessage::NewLink(link))] if link.mtu_octets == Some(1400)
     ));
 }
 
@@ -162,7 +162,7 @@ fn a_deletion_names_the_address_and_not_its_lifetimes() {
     };
     let expected = hex("28000000 1500 0500 09000000 00000000\
          02 18 00 00 03000000 0800 0200 c000020a 0800 0100 c000020a");
-    assert_eq!(Request::DeleteAddress(address).encode(9), expected);
+    assert_eq!(NetlinkRequest::DeleteAddress(address).encode(9), expected);
 }
 
 #[test]
@@ -176,13 +176,13 @@ fn a_route_is_made_again_with_all_that_was_said_of_it_but_its_state() {
         0800 0100 cb007100 0800 0600 07000000 0800 0500 c0000201 0800 0400 03000000\
         0c00 0800 0800 0200 78050000";
     let messages = decode_all(&hex(described));
-    let [Ok(Message::NewRoute(route))] = &messages[..] else {
+    let [Ok(RouteMessage::NewRoute(route))] = &messages[..] else {
         panic!("a route: {messages:?}");
     };
     assert_eq!((route.metric, route.is_of_dhcp()), (7, false));
     let request = |in_front| {
         let route = route.clone();
-        Request::RestoreRoute { route, in_front }.encode(1)
+        NetlinkRequest::RestoreRoute { route, in_front }.encode(1)
     };
     let expected = described
         .replace("1800 0200 01000000 a62c0000", "1800 0504 01000000 00000000")
@@ -199,12 +199,12 @@ proptest! {
         flags in any::<u16>(),
         payload in proptest::collection::vec(any::<u8>(), 0..128),
     ) {
-        let frame = Frame { kind, flags, sequence: 1, payload: &payload };
-        let _ = Message::decode(&frame);
+        let frame = NetlinkMessage { kind, flags, sequence: 1, payload: &payload };
+        let _ = RouteMessage::decode(&frame);
     }
 }
 
-const DEFAULT_ROUTE: Route = Route {
+const DEFAULT_ROUTE: KernelRoute = KernelRoute {
     index: 3,
     destination: Ipv4Addr::UNSPECIFIED,
     prefix_len: 0,
@@ -213,7 +213,7 @@ const DEFAULT_ROUTE: Route = Route {
 };
 
 /// A route that a DHCP client made, with the description that is in `datagram`.
-fn installed(route: Route, datagram: &[u8]) -> InstalledRoute {
+fn installed(route: KernelRoute, datagram: &[u8]) -> InstalledRoute {
     InstalledRoute {
         route,
         metric: 0,
@@ -222,9 +222,9 @@ fn installed(route: Route, datagram: &[u8]) -> InstalledRoute {
     }
 }
 
-fn decode_all(datagram: &[u8]) -> Vec<Result<Message, DecodeError>> {
+fn decode_all(datagram: &[u8]) -> Vec<Result<RouteMessage, DecodeError>> {
     frames(datagram)
-        .map(|frame| frame.and_then(|frame| Message::decode(&frame)))
+        .map(|frame| frame.and_then(|frame| RouteMessage::decode(&frame)))
         .collect()
 }
 

@@ -1,8 +1,8 @@
-//! The options by name, and what the octets of each mean: for people, for programs, and for lists
-//! of options that people write.
+//! The table of options: names, titles and forms of their values, for output and for lists of
+//! options that people write.
 //!
-//! Names are those that configurations of DHCP servers and clients use. An option that is not here
-//! has the name `option-N` and octets for a value.
+//! Names are those of `dhcp-options(5)` and dnsmasq, titles those of tshark. An option without a
+//! row has the name `option-N` and bytes for a value.
 
 use crate::prelude::*;
 use core::fmt;
@@ -13,21 +13,21 @@ use serde::{Serialize, Serializer};
 use super::{ClasslessRoute, Options, text};
 use crate::text::safe::Safe;
 
-/// How the octets of an option are read.
+/// How the bytes of an option are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum ValueForm {
     /// One address.
     Address,
     /// Addresses in a row.
     Addresses,
     Text,
-    /// A number of one, two or four octets.
+    /// A number of one, two or four bytes.
     Number,
-    /// Numbers of one octet.
+    /// Numbers of one byte.
     Codes,
     /// 0 or 1.
     Flag,
-    /// What stands there counts, not its value.
+    /// Present or not; the value does not matter.
     Presence,
     /// Destinations with their routers (RFC 3442).
     Routes,
@@ -38,86 +38,190 @@ enum Form {
     Octets,
 }
 
-use Form::{
+use ValueForm::{
     Address, Addresses, Codes, Flag, Names, Nested, Number, Octets, Presence, Routes, Text,
 };
 
-const KNOWN: &[(u8, &str, Form)] = &[
-    (1, "subnet-mask", Address),
-    (2, "time-offset", Number),
-    (3, "routers", Addresses),
-    (4, "time-servers", Addresses),
-    (5, "name-servers", Addresses),
-    (6, "domain-name-servers", Addresses),
-    (7, "log-servers", Addresses),
-    (8, "cookie-servers", Addresses),
-    (9, "lpr-servers", Addresses),
-    (12, "host-name", Text),
-    (13, "boot-size", Number),
-    (15, "domain-name", Text),
-    (16, "swap-server", Address),
-    (17, "root-path", Text),
-    (18, "extensions-path", Text),
-    (19, "ip-forwarding", Flag),
-    (23, "default-ip-ttl", Number),
-    (26, "interface-mtu", Number),
-    (28, "broadcast-address", Address),
-    (31, "router-discovery", Flag),
-    (33, "static-routes", Addresses),
-    (40, "nis-domain", Text),
-    (41, "nis-servers", Addresses),
-    (42, "ntp-servers", Addresses),
-    (43, "vendor-encapsulated-options", Nested),
-    (44, "netbios-name-servers", Addresses),
-    (46, "netbios-node-type", Number),
-    (47, "netbios-scope", Text),
-    (50, "requested-address", Address),
-    (51, "lease-time", Number),
-    (52, "option-overload", Number),
-    (53, "message-type", Number),
-    (54, "server-identifier", Address),
-    (55, "parameter-request-list", Codes),
-    (56, "message", Text),
-    (57, "max-message-size", Number),
-    (58, "renewal-time", Number),
-    (59, "rebinding-time", Number),
-    (60, "vendor-class-identifier", Text),
-    (61, "client-identifier", Octets),
-    (66, "tftp-server-name", Text),
-    (67, "bootfile-name", Text),
-    (69, "smtp-servers", Addresses),
-    (70, "pop-servers", Addresses),
-    (77, "user-class", Octets),
-    (80, "rapid-commit", Presence),
-    (81, "client-fqdn", Octets),
-    (82, "relay-agent-information", Nested),
-    (93, "client-architecture", Number),
-    (94, "client-interface-id", Octets),
-    (97, "client-machine-id", Octets),
-    (100, "tz-posix", Text),
-    (101, "tz-database", Text),
-    (108, "ipv6-only-preferred", Number),
-    (114, "captive-portal", Text),
-    (116, "auto-configure", Number),
-    (118, "subnet-selection", Address),
-    (119, "domain-search", Names),
-    (120, "sip-servers", Octets),
-    (121, "classless-static-routes", Routes),
-    (124, "vendor-class", Octets),
-    (125, "vendor-specific", Octets),
-    (150, "tftp-server-address", Addresses),
-    (175, "ipxe-encapsulated", Nested),
-    (208, "pxelinux-magic", Octets),
-    (209, "config-file", Text),
-    (210, "path-prefix", Text),
-    (211, "reboot-time", Number),
-    (249, "ms-classless-static-routes", Routes),
-    (252, "wpad", Text),
-];
+/// Defines the table of options, the one place that names them. A named row has the code, the name
+/// in configurations and JSON, tshark's title, the form, and busybox udhcpc's variable where that is
+/// another name and holds the option as it is. A titled row has no name and shows as bytes.
+macro_rules! options {
+    (
+        named { $($code:literal $name:literal $title:literal $form:ident $($udhcpc:literal)?;)* }
+        titled { $($other:literal $other_title:literal;)* }
+    ) => {
+        const KNOWN: &[(u8, &str, ValueForm)] = &[$(($code, $name, $form)),*];
+
+        const UDHCPC: &[(u8, &str)] = &[$($(($code, $udhcpc),)?)*];
+
+        // One text, since an array would need two words more for each of them.
+        const TITLES: &str = concat!(
+            $("|", $code, ":", $title,)*
+            $("|", $other, ":", $other_title,)*
+        );
+    };
+}
+
+options! {
+    named {
+        1 "subnet-mask" "Subnet Mask" Address;
+        2 "time-offset" "Time Offset" Number "timezone";
+        3 "routers" "Router" Addresses;
+        4 "time-servers" "Time Server" Addresses "timesrv";
+        5 "name-servers" "Name Server" Addresses "namesrv";
+        6 "domain-name-servers" "Domain Name Server" Addresses;
+        7 "log-servers" "Log Server" Addresses "logsrv";
+        8 "cookie-servers" "Quotes Server" Addresses "cookiesrv";
+        9 "lpr-servers" "LPR Server" Addresses "lprsrv";
+        12 "host-name" "Host Name" Text;
+        13 "boot-size" "Boot File Size" Number "bootsize";
+        15 "domain-name" "Domain Name" Text;
+        16 "swap-server" "Swap Server" Address "swapsrv";
+        17 "root-path" "Root Path" Text "rootpath";
+        18 "extensions-path" "Extensions Path" Text;
+        19 "ip-forwarding" "IP Forwarding" Flag;
+        23 "default-ip-ttl" "Default IP Time-to-Live" Number "ipttl";
+        26 "interface-mtu" "Interface MTU" Number;
+        28 "broadcast-address" "Broadcast Address" Address;
+        31 "router-discovery" "Perform Router Discover" Flag;
+        33 "static-routes" "Static Route" Addresses;
+        40 "nis-domain" "Network Information Service Domain" Text "nisdomain";
+        41 "nis-servers" "Network Information Service Servers" Addresses "nissrv";
+        42 "ntp-servers" "Network Time Protocol Servers" Addresses "ntpsrv";
+        43 "vendor-encapsulated-options" "Vendor-Specific Information" Nested;
+        44 "netbios-name-servers" "NetBIOS over TCP/IP Name Server" Addresses "wins";
+        46 "netbios-node-type" "NetBIOS over TCP/IP Node Type" Number;
+        47 "netbios-scope" "NetBIOS over TCP/IP Scope" Text;
+        50 "requested-address" "Requested IP Address" Address;
+        51 "lease-time" "IP Address Lease Time" Number;
+        52 "option-overload" "Option Overload" Number;
+        53 "message-type" "DHCP Message Type" Number;
+        54 "server-identifier" "DHCP Server Identifier" Address;
+        55 "parameter-request-list" "Parameter Request List" Codes;
+        56 "message" "Message" Text "message";
+        57 "max-message-size" "Maximum DHCP Message Size" Number;
+        58 "renewal-time" "Renewal Time Value" Number;
+        59 "rebinding-time" "Rebinding Time Value" Number;
+        60 "vendor-class-identifier" "Vendor class identifier" Text;
+        61 "client-identifier" "Client identifier" Octets;
+        66 "tftp-server-name" "TFTP Server Name" Text;
+        67 "bootfile-name" "Bootfile name" Text;
+        69 "smtp-servers" "SMTP Server" Addresses;
+        70 "pop-servers" "POP3 Server" Addresses;
+        77 "user-class" "User Class Information" Octets;
+        80 "rapid-commit" "Rapid commit" Presence;
+        81 "client-fqdn" "Client Fully Qualified Domain Name" Octets;
+        82 "relay-agent-information" "Agent Information Option" Nested;
+        93 "client-architecture" "Client System Architecture" Number;
+        94 "client-interface-id" "Client Network Device Interface" Octets;
+        97 "client-machine-id" "UUID/GUID-based Client Identifier" Octets;
+        100 "tz-posix" "PCode" Text "tzstr";
+        101 "tz-database" "TCode" Text "tzdbstr";
+        108 "ipv6-only-preferred" "IPv6-Only Preferred" Number;
+        114 "captive-portal" "DHCP Captive-Portal" Text;
+        116 "auto-configure" "DHCP Auto-Configuration" Number;
+        118 "subnet-selection" "Subnet Selection Option" Address;
+        119 "domain-search" "Domain Search" Names;
+        120 "sip-servers" "SIP Servers" Octets;
+        121 "classless-static-routes" "Classless Static Route" Routes;
+        124 "vendor-class" "V-I Vendor Class" Octets;
+        125 "vendor-specific" "V-I Vendor-specific Information" Octets;
+        150 "tftp-server-address" "TFTP Server Address" Addresses;
+        175 "ipxe-encapsulated" "Etherboot" Nested;
+        208 "pxelinux-magic" "PXELINUX Magic" Octets;
+        209 "config-file" "PXE Configuration file" Text "pxeconffile";
+        210 "path-prefix" "PXE Path Prefix" Text "pathprefix";
+        211 "reboot-time" "Reboot Time" Number "reboottime";
+        249 "ms-classless-static-routes" "Classless Static Route (Microsoft)" Routes;
+        252 "wpad" "Proxy autodiscovery" Text "wpad";
+    }
+    titled {
+        10 "Impress Server";
+        11 "Resource Location Server";
+        14 "Merit Dump File";
+        20 "Non-Local Source Routing";
+        21 "Policy Filter";
+        22 "Maximum Datagram Reassembly Size";
+        24 "Path MTU Aging Timeout";
+        25 "Path MTU Plateau Table";
+        27 "All Subnets are Local";
+        29 "Perform Mask Discovery";
+        30 "Mask Supplier";
+        32 "Router Solicitation Address";
+        34 "Trailer Encapsulation";
+        35 "ARP Cache Timeout";
+        36 "Ethernet Encapsulation";
+        37 "TCP Default TTL";
+        38 "TCP Keepalive Interval";
+        39 "TCP Keepalive Garbage";
+        45 "NetBIOS over TCP/IP Datagram Distribution Name Server";
+        48 "X Window System Font Server";
+        49 "X Window System Display Manager";
+        62 "Novell/Netware IP domain";
+        63 "Novell Options";
+        64 "Network Information Service+ Domain";
+        65 "Network Information Service+ Servers";
+        68 "Mobile IP Home Agent";
+        71 "NNTP Server";
+        72 "Default WWW Server";
+        73 "Default Finger Server";
+        74 "Default IRC Server";
+        75 "StreetTalk Server";
+        76 "StreetTalk Directory Assistance Server";
+        78 "Directory Agent Information";
+        79 "Service Location Agent Scope";
+        83 "iSNS";
+        85 "Novell Directory Services Servers";
+        86 "Novell Directory Services Tree Name";
+        87 "Novell Directory Services Context";
+        88 "BCMCS Controller Domain Name";
+        89 "BCMCS Controller IPv4 address";
+        90 "Authentication";
+        91 "Client last transaction time";
+        92 "Associated IP option";
+        95 "LDAP";
+        98 "Open Group's User Authentication";
+        99 "Civic Addresses Configuration";
+        112 "NetInfo Parent Server Address";
+        113 "NetInfo Parent Server Tag";
+        117 "Name Service Search";
+        122 "CableLabs Client Configuration";
+        123 "Coordinate-based Location Configuration";
+        128 "DOCSIS full security server IP";
+        136 "PANA Authentication Agent";
+        137 "LoST Server Domain Name";
+        138 "CAPWAP Access Controllers";
+        139 "IPv4 Address-MoS";
+        140 "IPv4 FQDN-MoS";
+        141 "SIP UA Configuration Domains";
+        142 "IPv4 Address ANDSF";
+        143 "Zerotouch Redirect";
+        144 "Geospatial Location";
+        145 "Forcerenew Nonce Capable";
+        146 "RDNSS Selection";
+        151 "Leasequery Status code";
+        152 "Leasequery Base Time";
+        153 "Leasequery Start Time of State";
+        154 "Leasequery Query Start Time";
+        155 "Leasequery Query End Time";
+        156 "Leasequery Dhcp State";
+        157 "Leasequery Data Source";
+        158 "PCP Server";
+        159 "Portparams";
+        161 "Manufacturer Usage Description";
+        176 "IP Telephone";
+        177 "Etherboot";
+        212 "6RD";
+        213 "V4 Access Domain";
+        220 "Subnet Allocation";
+        221 "Virtual Subnet Selection";
+        242 "Avaya IP Telephone";
+    }
+}
 
 const NAMELESS: &str = "option-";
 
-fn find(code: u8) -> Option<&'static (u8, &'static str, Form)> {
+fn find(code: u8) -> Option<&'static (u8, &'static str, ValueForm)> {
     KNOWN.iter().find(|known| known.0 == code)
 }
 
@@ -127,6 +231,20 @@ pub fn name(code: u8) -> String {
         || format!("{NAMELESS}{code}"),
         |(_, name, _)| (*name).to_owned(),
     )
+}
+
+/// Returns the title that tshark shows for an option; none when it has none.
+pub fn title(code: u8) -> Option<&'static str> {
+    TITLES.split('|').find_map(|row| {
+        let (known, title) = row.split_once(':')?;
+        (known.parse() == Ok(code)).then_some(title)
+    })
+}
+
+/// Returns udhcpc's variable for an option, where it has another name than the option's own.
+pub fn udhcpc_name(code: u8) -> Option<&'static str> {
+    let mut names = UDHCPC.iter();
+    names.find_map(|(known, name)| (*known == code).then_some(*name))
 }
 
 /// Returns whether an option has a name of its own.
@@ -144,9 +262,9 @@ pub fn parse_code(text: &str) -> Option<u8> {
         .filter(|code| (1..=254).contains(code))
 }
 
-/// What an option says.
+/// The decoded value of an option.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
+pub enum OptionValue {
     /// One address.
     Address(Ipv4Addr),
     /// Addresses in a row.
@@ -169,14 +287,14 @@ pub enum Value {
     Octets(Vec<u8>),
 }
 
-impl Value {
-    /// Reads the octets of an option.
+impl OptionValue {
+    /// Reads the bytes of an option.
     pub fn read(code: u8, octets: &[u8]) -> Self {
         let form = find(code).map_or(Octets, |known| known.2);
         Self::of_form(form, code, octets).unwrap_or_else(|| Self::Octets(octets.to_vec()))
     }
 
-    fn of_form(form: Form, code: u8, octets: &[u8]) -> Option<Self> {
+    fn of_form(form: ValueForm, code: u8, octets: &[u8]) -> Option<Self> {
         // The readers of values take them out of a list.
         let alone = || {
             let mut options = Options::default();
@@ -184,27 +302,29 @@ impl Value {
             options
         };
         Some(match form {
-            Form::Address => Self::Address(alone().address(code)?),
-            Form::Addresses if !octets.is_empty() && octets.len().is_multiple_of(4) => {
+            ValueForm::Address => Self::Address(alone().address(code)?),
+            ValueForm::Addresses if !octets.is_empty() && octets.len().is_multiple_of(4) => {
                 Self::Addresses(alone().addresses(code))
             }
-            Form::Text => Self::Text(text(octets)?.to_owned()),
-            Form::Number => Self::Number(match octets.len() {
+            ValueForm::Text => Self::Text(text(octets)?.to_owned()),
+            ValueForm::Number => Self::Number(match octets.len() {
                 1 => alone().u8(code)?.into(),
                 2 => alone().u16(code)?.into(),
                 _ => alone().u32(code)?,
             }),
-            Form::Codes => Self::Codes(octets.to_vec()),
-            Form::Flag => Self::Flag(alone().u8(code)? != 0),
-            Form::Presence => Self::Flag(true),
-            Form::Routes => Self::Routes(super::read_classless_routes(octets)),
-            Form::Names => Self::Names(Some(alone().domain_search()).filter(|l| !l.is_empty())?),
-            Form::Nested => {
+            ValueForm::Codes => Self::Codes(octets.to_vec()),
+            ValueForm::Flag => Self::Flag(alone().u8(code)? != 0),
+            ValueForm::Presence => Self::Flag(true),
+            ValueForm::Routes => Self::Routes(super::read_classless_routes(octets)),
+            ValueForm::Names => {
+                Self::Names(Some(alone().domain_search()).filter(|l| !l.is_empty())?)
+            }
+            ValueForm::Nested => {
                 let mut options = Options::default();
                 options.read_encapsulated(octets).ok()?;
                 Self::Nested(options)
             }
-            Form::Addresses | Form::Octets => return None,
+            ValueForm::Addresses | ValueForm::Octets => return None,
         })
     }
 
@@ -234,13 +354,13 @@ impl Value {
 }
 
 /// For people: on one line, without anything that a terminal would follow.
-impl fmt::Display for Value {
+impl fmt::Display for OptionValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", Safe::line(self.words()))
     }
 }
 
-impl Serialize for Value {
+impl Serialize for OptionValue {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Number(number) => serializer.serialize_u32(*number),
@@ -249,13 +369,15 @@ impl Serialize for Value {
             Self::Names(names) => names.serialize(serializer),
             Self::Addresses(addresses) => serializer.collect_seq(texts(addresses)),
             Self::Routes(routes) => {
-                serializer.collect_seq(routes.iter().map(|(network, prefix_len, router)| Route {
-                    destination: format!("{network}/{prefix_len}"),
-                    router: router.to_string(),
+                serializer.collect_seq(routes.iter().map(|(network, prefix_len, router)| {
+                    RouteValue {
+                        destination: format!("{network}/{prefix_len}"),
+                        router: router.to_string(),
+                    }
                 }))
             }
             Self::Nested(options) => {
-                serializer.collect_seq(options.iter().map(|(code, octets)| Part {
+                serializer.collect_seq(options.iter().map(|(code, octets)| SubOption {
                     code,
                     hex: hex(octets),
                 }))
@@ -268,18 +390,18 @@ impl Serialize for Value {
 }
 
 #[derive(Serialize)]
-struct Route {
+struct RouteValue {
     destination: String,
     router: String,
 }
 
 #[derive(Serialize)]
-struct Part {
+struct SubOption {
     code: u8,
     hex: String,
 }
 
-/// Returns octets as pairs of hexadecimal digits.
+/// Returns bytes as pairs of hexadecimal digits.
 pub fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
@@ -298,7 +420,7 @@ pub fn parse_hex(text: &str) -> Option<Vec<u8>> {
     Some(octets)
 }
 
-/// Returns the octet that two hexadecimal digits stand for.
+/// Returns the byte of two hexadecimal digits.
 pub fn hex_octet(high: u8, low: u8) -> Option<u8> {
     let digit = |octet: u8| char::from(octet).to_digit(16);
     u8::try_from(digit(high)? << 4 | digit(low)?).ok()
@@ -332,7 +454,24 @@ mod tests {
     }
 
     #[test]
-    fn values_are_told_to_people_and_to_programs() {
+    fn titles_and_udhcpc_names_are_found_by_code() {
+        for (code, title, udhcpc) in [
+            (0, None, None),
+            (1, Some("Subnet Mask"), None),
+            (2, Some("Time Offset"), Some("timezone")),
+            (10, Some("Impress Server"), None),
+            (97, Some("UUID/GUID-based Client Identifier"), None),
+            (109, None, None),
+            (210, Some("PXE Path Prefix"), Some("pathprefix")),
+            (255, None, None),
+        ] {
+            assert_eq!(super::title(code), title, "{code}");
+            assert_eq!(udhcpc_name(code), udhcpc, "{code}");
+        }
+    }
+
+    #[test]
+    fn values_are_shown_to_people_and_to_programs() {
         for (code, octets, words, json) in [
             (
                 1,
@@ -369,7 +508,7 @@ mod tests {
             (3, &[192, 0, 2], "c00002", "\"c00002\""),
             (43, &[6, 9, 1], "060901", "\"060901\""),
         ] {
-            let value = Value::read(code, octets);
+            let value = OptionValue::read(code, octets);
             assert_eq!(value.to_string(), words, "{code}");
             assert_eq!(serde_json::to_string(&value).unwrap(), json, "{code}");
         }
@@ -388,8 +527,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_an_option_holds_it_is_told_on_one_line(code: u8, octets in prop::collection::vec(any::<u8>(), 0..60)) {
-            let value = Value::read(code, &octets);
+        fn whatever_an_option_holds_it_is_shown_on_one_line(code: u8, octets in prop::collection::vec(any::<u8>(), 0..60)) {
+            let value = OptionValue::read(code, &octets);
             prop_assert!(!value.to_string().contains(char::is_control));
             prop_assert!(serde_json::to_string(&value).is_ok());
         }

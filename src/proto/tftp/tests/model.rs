@@ -149,8 +149,8 @@ impl Server {
     }
 
     fn handle(&mut self, packet: &[u8]) {
-        match Packet::decode(packet).unwrap() {
-            Packet::ReadRequest { options, .. } => {
+        match TftpPacket::decode(packet).unwrap() {
+            TftpPacket::ReadRequest { options, .. } => {
                 (self.block_len, self.window, self.acknowledged) = (512, 1, 0);
                 let mut taken = Vec::new();
                 for (name, value) in options.iter() {
@@ -165,7 +165,7 @@ impl Server {
                         TSIZE => value = self.file.len(),
                         _ => {}
                     }
-                    Options::encode(name, &value.to_string(), &mut taken);
+                    TftpOptions::encode(name, &value.to_string(), &mut taken);
                 }
                 self.outgoing.clear();
                 if taken.is_empty() {
@@ -174,11 +174,11 @@ impl Server {
                     self.outgoing.push([&[0, 6], &taken[..]].concat());
                 }
             }
-            Packet::Acknowledgment { .. } if self.goes_on => {
+            TftpPacket::Acknowledgment { .. } if self.goes_on => {
                 self.send_window();
                 self.acknowledged += 1;
             }
-            Packet::Acknowledgment { block } => {
+            TftpPacket::Acknowledgment { block } => {
                 let first = self.acknowledged + u64::from(self.repeats_after.is_some());
                 // The acknowledgment of the options begins the first window.
                 let first = if self.acknowledged == 0 { 0 } else { first };
@@ -189,10 +189,10 @@ impl Server {
                     self.send_window();
                 }
             }
-            Packet::Error { .. } => self.outgoing.clear(),
-            Packet::WriteRequest { .. }
-            | Packet::Data { .. }
-            | Packet::OptionAcknowledgment { .. } => panic!("a client sends none of these"),
+            TftpPacket::Error { .. } => self.outgoing.clear(),
+            TftpPacket::WriteRequest { .. }
+            | TftpPacket::Data { .. }
+            | TftpPacket::OptionAcknowledgment { .. } => panic!("a client sends none of these"),
         }
     }
 

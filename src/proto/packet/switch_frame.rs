@@ -1,6 +1,6 @@
-//! What a switch says about the port that we are plugged into, as far as a boot has to know it:
-//! bridge protocol data units of the spanning tree (IEEE 802.1D-2004 §9.3; Cisco's PVST+ carries
-//! the same), LACP (IEEE 802.1AX §6.4.2), EAPOL (IEEE 802.1X §11.3) and LLDP (IEEE 802.1AB §8).
+//! Frames in which a switch reports the state of the port that this machine is plugged into: bridge
+//! protocol data units of the spanning tree (IEEE 802.1D-2004 §9.3;
+//! Cisco's PVST+ carries the same), LACP (IEEE 802.1AX §6.4.2), EAPOL (IEEE 802.1X §11.3) and LLDP (IEEE 802.1AB §8).
 //!
 //! ```text
 //! BPDU   | 42 42 03 | protocol 2 | version 1 | type 1 | flags 1 | root 8 | cost 4 | bridge 8 |
@@ -14,12 +14,12 @@ use crate::prelude::*;
 use core::time::Duration;
 
 use super::ethernet::{
-    ETHERTYPE_EAPOL, ETHERTYPE_LLDP, ETHERTYPE_MIN, ETHERTYPE_SLOW, Header, MacAddress,
+    ETHERTYPE_EAPOL, ETHERTYPE_LLDP, ETHERTYPE_MIN, ETHERTYPE_SLOW, EthernetHeader, MacAddress,
 };
 use crate::reader::{DecodeError, Reader};
 use crate::text::safe;
 
-/// Groups that switches speak to.
+/// Multicast addresses that switches send to: STP, slow protocols (LACP), EAPOL, LLDP, PVST+.
 pub const GROUPS: [MacAddress; 5] = [
     MacAddress([0x01, 0x80, 0xc2, 0, 0, 0]),
     MacAddress([0x01, 0x80, 0xc2, 0, 0, 2]),
@@ -28,55 +28,55 @@ pub const GROUPS: [MacAddress; 5] = [
     MacAddress([0x01, 0x00, 0x0c, 0xcc, 0xcc, 0xcd]),
 ];
 
-/// What a frame says.
+/// A frame from a switch, as far as a boot depends on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Word {
-    /// The spanning tree is alive on the port.
+pub enum SwitchFrame {
+    /// The port runs the spanning tree protocol.
     Bpdu {
-        /// Whether the port forwards; none from a bridge that does not tell (802.1D-1998).
+        /// State of the port; none from an 802.1D-1998 bridge, whose BPDUs lack it.
         port: Option<PortState>,
-        /// How long a port listens, and then learns.
+        /// Duration of listening, and again of learning, before the port forwards.
         forward_delay: Duration,
     },
-    /// The port is one of a bundle.
+    /// The port is a member of a link aggregation group.
     Lacp {
-        /// The switch forwards what comes from us.
+        /// Whether the switch forwards frames from this machine.
         is_up: bool,
     },
-    /// The port wants to know who we are.
+    /// The port requests 802.1X authentication.
     Authentication,
-    /// The names of the switch and the port, as far as given.
+    /// Names of switch and port, empty where not given.
     Lldp {
         /// System name.
         system: String,
         /// Port identifier or description.
         port: String,
     },
-    /// Nothing that matters.
+    /// A frame that a boot need not know about.
     Other,
 }
 
-/// What a port does with frames (IEEE 802.1D-2004 §17.10).
+/// A port's state (IEEE 802.1D-2004 §17.10).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortState {
-    /// It takes none.
+    /// Drops all frames.
     Discarding,
-    /// It looks at their senders.
+    /// Learns source addresses, and drops.
     Learning,
-    /// It forwards them.
+    /// Forwards frames.
     Forwarding,
 }
 
-impl Word {
-    /// Reads a frame to one of [`GROUPS`].
+impl SwitchFrame {
+    /// Decodes a frame to one of [`GROUPS`].
     ///
     /// # Errors
     /// [`DecodeError`] for a frame that is cut off or of no known protocol.
     pub fn decode(frame: &[u8]) -> Result<Self, DecodeError> {
-        let (header, payload) = Header::decode(frame)?;
+        let (header, payload) = EthernetHeader::decode(frame)?;
         let mut reader = Reader::new(payload);
         match header.ethertype {
-            // A length: LLC follows, with the spanning tree's own access point or with SNAP.
+            // An 802.3 length: LLC follows, with the spanning tree's SAP (0x42) or PVST+ in SNAP.
             0..ETHERTYPE_MIN => match reader.take(3, "LLC header")? {
                 [0x42, 0x42, 3] => bpdu(&mut reader),
                 [0xaa, 0xaa, 3] if reader.take(5, "SNAP header")? == [0, 0, 0x0c, 1, 0x0b] => {
@@ -92,12 +92,12 @@ impl Word {
     }
 }
 
-fn bpdu(reader: &mut Reader<'_>) -> Result<Word, DecodeError> {
+fn bpdu(reader: &mut Reader<'_>) -> Result<SwitchFrame, DecodeError> {
     reader.take(2, "protocol identifier")?;
     let version = reader.u8("protocol version")?;
-    // Configuration, and what 802.1D-2004 made of it; the other kind tells of changes elsewhere.
+    // Configuration BPDUs (0) and RST BPDUs (2); 0x80 notifies of topology changes elsewhere.
     if ![0, 2].contains(&reader.u8("BPDU type")?) {
-        return Ok(Word::Other);
+        return Ok(SwitchFrame::Other);
     }
     let flags = reader.u8("flags")?;
     reader.take(8 + 4 + 8 + 2 + 2 + 2 + 2, "identifiers and times")?;
@@ -109,45 +109,45 @@ fn bpdu(reader: &mut Reader<'_>) -> Result<Word, DecodeError> {
     });
     // The standard's own limits are 4 to 30 s.
     let forward_delay = Duration::from_millis(forward_delay.clamp(4_000, 30_000));
-    Ok(Word::Bpdu {
+    Ok(SwitchFrame::Bpdu {
         port,
         forward_delay,
     })
 }
 
-fn lacp(reader: &mut Reader<'_>) -> Result<Word, DecodeError> {
+fn lacp(reader: &mut Reader<'_>) -> Result<SwitchFrame, DecodeError> {
     if reader.u8("subtype")? != 1 {
-        return Ok(Word::Other);
+        return Ok(SwitchFrame::Other);
     }
     reader.take(1, "version")?;
     reader.take(2 + 2 + 6 + 2 + 2 + 2, "actor")?;
     let state = reader.u8("actor state")?;
     let (collecting, distributing) = (state & 0x10 != 0, state & 0x20 != 0);
-    Ok(Word::Lacp {
+    Ok(SwitchFrame::Lacp {
         is_up: collecting && distributing,
     })
 }
 
-fn eapol(reader: &mut Reader<'_>) -> Result<Word, DecodeError> {
+fn eapol(reader: &mut Reader<'_>) -> Result<SwitchFrame, DecodeError> {
     const EAP_PACKET: u8 = 0;
     const EAP_REQUEST: u8 = 1;
     reader.take(1, "version")?;
     let kind = reader.u8("packet type")?;
     reader.take(2, "body length")?;
     if kind == EAP_PACKET && reader.u8("EAP code")? == EAP_REQUEST {
-        return Ok(Word::Authentication);
+        return Ok(SwitchFrame::Authentication);
     }
-    Ok(Word::Other)
+    Ok(SwitchFrame::Other)
 }
 
-fn lldp(reader: &mut Reader<'_>) -> Result<Word, DecodeError> {
+fn lldp(reader: &mut Reader<'_>) -> Result<SwitchFrame, DecodeError> {
     let (mut system, mut port) = (String::new(), String::new());
     while !reader.is_empty() {
         let head = reader.u16("TLV header")?;
         let value = reader.take(usize::from(head & 0x1ff), "TLV value")?;
         match (head >> 9, value) {
             (0, _) => break,
-            // By MAC address the port is not named.
+            // Subtype 3 is a MAC address, which is no name of the port.
             (2, [subtype, name @ ..]) if *subtype != 3 && port.is_empty() => {
                 port = safe::text_of(name)
             }
@@ -156,7 +156,7 @@ fn lldp(reader: &mut Reader<'_>) -> Result<Word, DecodeError> {
             _ => {}
         }
     }
-    Ok(Word::Lldp { system, port })
+    Ok(SwitchFrame::Lldp { system, port })
 }
 
 #[cfg(test)]
@@ -175,7 +175,7 @@ mod tests {
         let mut payload = vec![0x42, 0x42, 3, 0, 0, version, version, flags];
         payload.resize(8 + 26, 0);
         payload.extend([20, 0, 2, 0, 15, 0]);
-        // Age stands in front of the times above.
+        // The message age precedes the times above.
         payload.drain(8..10);
         frame(39, &payload)
     }
@@ -189,14 +189,14 @@ mod tests {
             (2, 0x1c, Some(PortState::Learning)),
             (2, 0x3c, Some(PortState::Forwarding)),
         ] {
-            let expected = Word::Bpdu {
+            let expected = SwitchFrame::Bpdu {
                 port,
                 forward_delay,
             };
             let octets = bpdu(version, flags);
-            assert_eq!(Word::decode(&octets), Ok(expected));
+            assert_eq!(SwitchFrame::decode(&octets), Ok(expected));
             for len in 0..octets.len() {
-                assert!(Word::decode(&octets[..len]).is_err(), "{len}");
+                assert!(SwitchFrame::decode(&octets[..len]).is_err(), "{len}");
             }
         }
     }
@@ -208,21 +208,21 @@ mod tests {
         for (state, is_up) in [(0x3d, true), (0x0d, false), (0x1d, false)] {
             let payload = [&actor[..], &[state]].concat();
             assert_eq!(
-                Word::decode(&frame(0x8809, &payload)),
-                Ok(Word::Lacp { is_up })
+                SwitchFrame::decode(&frame(0x8809, &payload)),
+                Ok(SwitchFrame::Lacp { is_up })
             );
         }
         let request = [1, 0, 0, 5, 1, 1, 0, 5, 1];
         assert_eq!(
-            Word::decode(&frame(0x888e, &request)),
-            Ok(Word::Authentication)
+            SwitchFrame::decode(&frame(0x888e, &request)),
+            Ok(SwitchFrame::Authentication)
         );
         let lldp = b"\x02\x07\x04\x02\0\0\0\0\x01\x04\x04\x05Gi3\x0a\x04sw\x1b1\0\0";
-        let expected = Word::Lldp {
+        let expected = SwitchFrame::Lldp {
             system: "sw\\u{1b}1".to_owned(),
             port: "Gi3".to_owned(),
         };
-        assert_eq!(Word::decode(&frame(0x88cc, lldp)), Ok(expected));
-        assert!(Word::decode(&frame(0x0800, &[])).is_err());
+        assert_eq!(SwitchFrame::decode(&frame(0x88cc, lldp)), Ok(expected));
+        assert!(SwitchFrame::decode(&frame(0x0800, &[])).is_err());
     }
 }

@@ -1,26 +1,59 @@
-//! A deadline as something to wait for, on the clock that goes on while the machine is suspended:
-//! `poll` alone would sleep on for as long as the machine did.
+//! The machine's clocks, and a timer on the one that goes on while the machine is suspended.
 
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
 use super::SyscallError;
-use wireboot_proto::time::Instant;
+use wireboot_proto::time::{Instant, Timestamp};
 
-/// Is readable from its deadline on.
+/// Reads CLOCK_BOOTTIME, which goes on while the machine is suspended.
+pub fn now() -> Instant {
+    Instant::ZERO + up_time()
+}
+
+/// Returns the time since the kernel's start, suspension included.
+pub fn up_time() -> Duration {
+    clock(nix::time::ClockId::CLOCK_BOOTTIME)
+}
+
+/// Returns how long after the kernel's start it was at `timestamp`, a point in the near past; now,
+/// when there is none.
+pub fn up_time_at(timestamp: Timestamp) -> Duration {
+    if timestamp == Timestamp::default() {
+        return up_time();
+    }
+    let now = Timestamp::from(since_1970());
+    let ago = now.as_nanos().saturating_sub(timestamp.as_nanos());
+    up_time().saturating_sub(Duration::from_nanos(ago))
+}
+
+/// Reads the machine's wall clock, which somebody may set at any time.
+pub fn since_1970() -> Duration {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.unwrap_or_default()
+}
+
+fn clock(id: nix::time::ClockId) -> Duration {
+    nix::time::clock_gettime(id).map_or(Duration::ZERO, Duration::from)
+}
+
+/// A timer that is readable from its deadline on.
+///
+/// A timeout of `poll` counts CLOCK_MONOTONIC, which stands still while the machine is suspended;
+/// this one counts CLOCK_BOOTTIME.
 #[derive(Debug)]
 pub struct Alarm(TimerFd);
 
 impl Alarm {
-    /// Makes an alarm without a deadline.
+    /// Creates an alarm without a deadline.
     ///
     /// # Errors
-    /// The call that failed.
+    /// `timerfd_create`: EMFILE, or a kernel without timerfd.
     pub fn open() -> Result<Self, SyscallError> {
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         TimerFd::new(ClockId::CLOCK_BOOTTIME, flags)
@@ -28,13 +61,10 @@ impl Alarm {
             .map_err(|errno| SyscallError::new("timerfd_create", errno))
     }
 
-    /// Sets the deadline, of [`super::now`]'s clock, in place of the one before.
-    ///
-    /// # Errors
-    /// The call that failed.
+    /// Sets the deadline, on the clock of [`now`], in place of the previous one.
     pub fn set(&self, deadline: Option<Instant>) -> Result<(), SyscallError> {
         let set = match deadline {
-            // Zero would be no deadline.
+            // Zero would disarm the timer (timerfd_settime(2)).
             Some(deadline) => self.0.set(
                 Expiration::OneShot(TimeSpec::from_duration(
                     deadline.since(Instant::ZERO).max(Duration::from_nanos(1)),
@@ -55,7 +85,7 @@ impl AsFd for Alarm {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{now, wait_readable};
+    use super::super::wait_readable;
     use super::*;
 
     #[test]

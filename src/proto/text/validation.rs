@@ -1,8 +1,8 @@
-//! What text from the network must look like before anybody uses it, or is made to.
+//! Checks of text from the network before it is used: host names, paths, shell variables.
 
 /// Returns whether `text` is a host or domain name (RFC 1123 §2.1; underscores and a final dot
 /// are seen in practice) or an address.
-pub fn is_domain(text: &str) -> bool {
+pub fn is_host_name(text: &str) -> bool {
     let name = text.strip_suffix('.').unwrap_or(text);
     name.len() <= 253 && name.split('.').all(is_label)
 }
@@ -21,9 +21,9 @@ pub fn is_path(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(char::is_control)
 }
 
-/// Returns whether `text` stays text within quotes of either kind, whatever a shell does with them:
-/// no control characters, no quotes, and nothing that is expanded between them.
-pub fn is_quotable(text: &str) -> bool {
+/// Returns whether `text` stays one literal within a shell's single or double quotes: no control
+/// characters, no quotes, and nothing that a shell expands between double quotes.
+pub fn is_shell_safe(text: &str) -> bool {
     let is_special = |c| matches!(c, '$' | '`' | '\\' | '"' | '\'');
     !text.chars().any(|c| c.is_control() || is_special(c))
 }
@@ -42,7 +42,7 @@ mod tests {
             "example.com.",
             &"a".repeat(63),
         ] {
-            assert!(is_domain(good), "{good}");
+            assert!(is_host_name(good), "{good}");
         }
         for bad in [
             "",
@@ -56,17 +56,17 @@ mod tests {
             &"a".repeat(64),
             &"a.".repeat(130),
         ] {
-            assert!(!is_domain(bad), "{bad}");
+            assert!(!is_host_name(bad), "{bad}");
         }
     }
 
     #[test]
-    fn nothing_quotable_ends_quotes_or_is_expanded_in_them() {
+    fn nothing_shell_safe_ends_quotes_or_is_expanded_in_them() {
         for good in ["", "http://192.0.2.1/a?b=c&d=e;f", "ä (1) *"] {
-            assert!(is_quotable(good), "{good}");
+            assert!(is_shell_safe(good), "{good}");
         }
         for bad in ["$(reboot)", "`reboot`", "a\"b", "it's", "a\\", "a\nb", "\0"] {
-            assert!(!is_quotable(bad), "{bad}");
+            assert!(!is_shell_safe(bad), "{bad}");
         }
     }
 

@@ -1,10 +1,13 @@
-//! Devices as the kernel announces them, which is how a program without udev hears of late ones.
+//! Devices as the kernel announces them (uevents, which udev reads where there is one), and the
+//! modules that drive them.
 
 #![forbid(unsafe_code)]
 
+use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::kmod::{ModuleInitFlags, finit_module, init_module};
 use nix::sys::socket::{
     AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recvfrom, socket,
 };
@@ -16,16 +19,16 @@ const KERNEL_GROUP: u32 = 1;
 /// The kernel builds an announcement in 2 KiB.
 const RECEIVE_LEN: usize = 8 * 1024;
 
-/// A socket that hears of every device that appears, in the initial network namespace.
+/// A socket that receives uevents of new devices, in the initial network namespace.
 #[derive(Debug)]
 pub struct DeviceNews(OwnedFd);
 
-/// What was heard.
+/// A uevent that matters for loading modules.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
-    /// A device has appeared that says what it is, in the words of `modules.alias`.
+pub enum DeviceEvent {
+    /// A device was added; holds its MODALIAS, which `modules.alias` matches.
     Device(String),
-    /// More than the socket could hold: all devices must be looked at anew.
+    /// The socket's buffer overflowed: all devices must be enumerated again.
     Lost,
 }
 
@@ -48,21 +51,18 @@ impl DeviceNews {
     }
 
     /// Waits for the next device.
-    ///
-    /// # Errors
-    /// What `recvfrom` says, with EINTR left out.
-    pub fn next_device(&self) -> Result<Heard, SyscallError> {
+    pub fn next_device(&self) -> Result<DeviceEvent, SyscallError> {
         let mut buf = [0; RECEIVE_LEN];
         loop {
             match recvfrom::<NetlinkAddr>(self.0.as_raw_fd(), &mut buf) {
                 // Number 0 is the kernel; a process must not choose modules for it.
                 Ok((len, Some(sender))) if sender.pid() == 0 => {
                     if let Some(modalias) = buf.get(..len).and_then(added_modalias) {
-                        return Ok(Heard::Device(modalias.to_owned()));
+                        return Ok(DeviceEvent::Device(modalias.to_owned()));
                     }
                 }
                 Ok(_) | Err(Errno::EINTR) => {}
-                Err(Errno::ENOBUFS) => return Ok(Heard::Lost),
+                Err(Errno::ENOBUFS) => return Ok(DeviceEvent::Lost),
                 Err(errno) => {
                     return Err(SyscallError::new("recvfrom(NETLINK_KOBJECT_UEVENT)", errno));
                 }
@@ -71,7 +71,7 @@ impl DeviceNews {
     }
 }
 
-/// Reads `add@/devices/…`, `ACTION=add`, …, each ended by a zero octet; returns MODALIAS.
+/// Reads `add@/devices/…`, `ACTION=add`, …, each ended by a zero byte; returns MODALIAS.
 fn added_modalias(announcement: &[u8]) -> Option<&str> {
     let mut variables = announcement.split(|octet| *octet == 0);
     if !variables.next()?.starts_with(b"add@") {
@@ -79,6 +79,53 @@ fn added_modalias(announcement: &[u8]) -> Option<&str> {
     }
     let modalias = variables.find_map(|variable| variable.strip_prefix(b"MODALIAS="))?;
     std::str::from_utf8(modalias).ok()
+}
+
+/// Has the kernel unpack the file, as it was built to: gzip, xz or zstd (since Linux 5.17).
+const MODULE_INIT_COMPRESSED_FILE: ModuleInitFlags = ModuleInitFlags::from_bits_retain(4);
+
+/// Loads a module from its file; one that is loaded already is no error.
+///
+/// # Errors
+/// ENOEXEC for another kernel's module, ENODEV when it finds no device, EKEYREJECTED for an unsigned
+/// one under lockdown.
+pub fn load(file: &File) -> Result<(), SyscallError> {
+    let result = finit_module(file, c"", ModuleInitFlags::empty());
+    unless_there("finit_module", result)
+}
+
+/// Loads a packed module, as [`load`], if the kernel unpacks it.
+///
+/// # Errors
+/// Those of [`load`], and those of which [`cannot_unpack`] knows.
+pub fn load_packed(file: &File) -> Result<(), SyscallError> {
+    let result = finit_module(file, c"", MODULE_INIT_COMPRESSED_FILE);
+    unless_there("finit_module(COMPRESSED_FILE)", result)
+}
+
+/// Returns whether an error of [`load_packed`] may mean that the kernel cannot unpack this file.
+pub fn cannot_unpack(error: &SyscallError) -> bool {
+    // EOPNOTSUPP without CONFIG_MODULE_DECOMPRESS; EINVAL before Linux 5.17, which does not know the
+    // flag, or for another compression than it was built for.
+    let codes = [Errno::EOPNOTSUPP, Errno::EINVAL];
+    codes
+        .iter()
+        .any(|code| error.source.raw_os_error() == Some(*code as i32))
+}
+
+/// Loads a module from memory, as [`load`].
+///
+/// # Errors
+/// Those of [`load`].
+pub fn load_octets(octets: &[u8]) -> Result<(), SyscallError> {
+    unless_there("init_module", init_module(octets, c""))
+}
+
+fn unless_there(call: &'static str, result: Result<(), Errno>) -> Result<(), SyscallError> {
+    match result {
+        Ok(()) | Err(Errno::EEXIST) => Ok(()),
+        Err(errno) => Err(SyscallError::new(call, errno)),
+    }
 }
 
 #[cfg(test)]
