@@ -17,7 +17,10 @@ const MAX_VALUE_LEN: usize = 65_536;
 /// How many variables there may be; real configurations have some dozens.
 const MAX_VARIABLES: usize = 2_000;
 
-/// The result of a command.
+/// The effect of a command, or why the plan ends.
+pub(super) type StatementResult = Result<StatementEffect, PlanError>;
+
+/// The effect of a command.
 #[derive(Debug)]
 pub(super) enum StatementEffect {
     /// It succeeded or failed.

@@ -32,7 +32,10 @@ impl State {
     }
 }
 
-/// The result of a command.
+/// The effect of a command, or why it failed.
+pub(super) type CommandResult = Result<CommandEffect, CommandFault>;
+
+/// The effect of a command that has not failed.
 #[derive(Debug)]
 pub(super) enum CommandEffect {
     /// Success.
