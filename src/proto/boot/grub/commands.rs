@@ -10,7 +10,7 @@ use super::shell::{PendingStatement, Shell, StatementEffect, StatementResult};
 use super::test;
 use crate::prelude::*;
 
-/// A command: its names, and what it does.
+/// A command: its names, arguments and action.
 struct GrubCommand {
     names: &'static [&'static str],
     /// The options that may stand anywhere among its words; none where every word is left to the
@@ -21,7 +21,7 @@ struct GrubCommand {
     action: Action,
 }
 
-/// What a command does.
+/// The action of a command.
 enum Action {
     Run(Function),
     /// It succeeds and does nothing.

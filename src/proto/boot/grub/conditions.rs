@@ -34,7 +34,7 @@ const SMBIOS: [(i64, i64, &str); 16] = [
     (3, 5, "chassis_type"),
 ];
 
-/// How an environment block begins.
+/// The first line of an environment block (`GRUB_ENVBLK_SIGNATURE`).
 const ENVIRONMENT: &str = "# GRUB Environment Block\n";
 
 /// An option: its long name, its short one, and whether it has a value.

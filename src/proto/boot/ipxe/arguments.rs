@@ -8,7 +8,7 @@ use super::super::error::Place;
 use super::format::parse_integer;
 use crate::prelude::*;
 
-/// Why a command failed.
+/// The failure of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CommandFault {
     /// The word at fault; the command itself when none.

@@ -22,7 +22,7 @@ struct CommandRow {
     options: Option<&'static [CommandOption]>,
     /// How many words follow.
     words: RangeInclusive<usize>,
-    /// What is shown when there are fewer or more.
+    /// Shown when there are fewer or more words.
     usage: &'static str,
     run: Function,
 }

@@ -11,7 +11,7 @@ use super::state::{CommandEffect, CommandResult, ImageUse, PendingCommand, State
 use crate::prelude::*;
 use crate::text::url::Url;
 
-/// How many parameters a request may have, since a script can add them in a loop.
+/// Limit of parameters of a request, since a script can add them in a loop.
 const MAX_PARAMETERS: usize = 1_000;
 
 /// Starts an image, the one named or the one selected.
@@ -165,7 +165,7 @@ fn use_image(state: &mut State, name: &str, then: ImageUse) -> CommandResult {
         ImageUse::Select => {}
     }
     let image = image_of(state, name)?;
-    // What a script tries to start is no initrd of what it starts instead.
+    // An image that could not be started is no initrd of the next one.
     image.is_kernel = true;
     let start = image.start()?;
     let ImageUse::Start { in_place } = then else {

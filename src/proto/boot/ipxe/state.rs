@@ -93,7 +93,7 @@ pub(super) enum PendingCommand {
     Signature { name: String, signature: Box<Url> },
 }
 
-/// What is done with an image once it is loaded.
+/// The use of an image once it is loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ImageUse {
     /// Nothing; it is an initrd unless it is started later.
