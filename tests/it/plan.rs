@@ -1,5 +1,5 @@
-//! Configurations in the style of what public infrastructure serves, each with the transcript of
-//! the plan beside it: what is fetched, said and asked, and what is booted in the end.
+//! Configurations in the style of public infrastructure (tests/data/README.md), each with the
+//! transcript of its plan beside it: what is fetched, shown and asked, and what is booted.
 //!
 //! The server of these tests has the files of the case's folder, and a kernel or an initrd under
 //! every other name that is fetched as one, unless `missing` is part of it. Nobody sits at the

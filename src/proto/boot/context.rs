@@ -19,10 +19,10 @@ use crate::text::url::Url;
 const MAX_NOTES: usize = 2_000;
 const MAX_NOTE_LEN: usize = 1_000;
 
-/// How many commands, statements and conditions a plan may run. A script that waits five seconds
+/// Limit of commands, statements and conditions that a plan runs. A script that waits five seconds
 /// before each try gets through days with it; a menu of 1 MiB has some 20,000 lines.
 const MAX_STEPS: usize = 100_000;
-/// How much text a plan may read, expand and show, in bytes. Real plans stay below
+/// Limit of the text that a plan reads, expands and shows, in bytes. Real plans stay below
 /// 1 MiB, the longest single file that is read.
 const MAX_TEXT_LEN: usize = 16 << 20;
 

@@ -1,4 +1,4 @@
-//! Why there is no plan, with the place.
+//! Errors of a configuration, with file and line.
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -57,7 +57,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// Why there is no plan: the place, the word at fault, and what is wrong with it.
+/// The reason for having no plan: the place, the word at fault, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {}", self.without_place())]
 pub struct PlanError {
@@ -108,7 +108,7 @@ impl PlanError {
     }
 }
 
-/// Returns what is shown of a word: a server decides how long it is.
+/// Returns a word as it is shown: its length depends on the server.
 fn shortened(word: &str) -> &str {
     let end = word.char_indices().nth(MAX_WORD_LEN);
     end.and_then(|(end, _)| word.get(..end)).unwrap_or(word)

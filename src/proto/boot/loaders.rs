@@ -92,12 +92,11 @@ pub(super) fn language(text: &[u8]) -> Option<Language> {
 #[derive(Debug)]
 pub(super) struct Candidate {
     pub(super) url: Url,
-    /// What the name is made of: the MAC or IP address, or something else that tells machines apart;
-    /// none for the one that is for all machines.
+    /// The name of the machine in it; none for the file of all machines.
     pub(super) machine: Option<MachineName>,
 }
 
-/// What tells a machine from others, and what it is, as file names have it.
+/// A name of this machine in file names, such as its MAC address, and the kind of name.
 #[derive(Debug, Clone)]
 pub(super) struct MachineName {
     pub(super) kind: &'static str,

@@ -71,7 +71,7 @@ pub struct PlanPart {
     pub placement: Option<Placement>,
 }
 
-/// Where in the initial file system a plain file is placed.
+/// The place of a plain file in the initial file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
     /// The path, without its first `/`.

@@ -12,10 +12,10 @@ use crate::format::kernel_image::{KernelFormat, classify};
 use crate::prelude::*;
 use crate::text::url::Url;
 
-/// How many boot files may chain one to the next; they can chain in a circle.
+/// Limit of boot files that chain one to the next; they can chain in a circle.
 const MAX_CHAINS: usize = 32;
 
-/// How many files one plan may fetch, since a script can fetch in a loop.
+/// Limit of files that one plan fetches, since a script can fetch in a loop.
 const MAX_FETCHES: usize = 2_000;
 const UNUSED_DEVICE_TREE: &str = "is a device tree and is not loaded; the next kernel uses the \
                                   one that is running now";

@@ -3,14 +3,14 @@
 use core::ops::RangeInclusive;
 
 use super::super::context::Context;
-use super::super::error::{Place, PlanError};
+use super::super::error::Place;
 use super::super::step::Step;
 use super::conditions::{self, Call, GrubOption};
-use super::shell::{PendingStatement, Shell, StatementEffect};
+use super::shell::{PendingStatement, Shell, StatementEffect, StatementResult};
 use super::test;
 use crate::prelude::*;
 
-/// A command: its names, and what it does.
+/// A command: its names, arguments and action.
 struct GrubCommand {
     names: &'static [&'static str],
     /// The options that may stand anywhere among its words; none where every word is left to the
@@ -21,7 +21,7 @@ struct GrubCommand {
     action: Action,
 }
 
-/// What a command does.
+/// The action of a command.
 enum Action {
     Run(Function),
     /// It succeeds and does nothing.
@@ -30,7 +30,7 @@ enum Action {
     Fails(Option<&'static str>),
 }
 
-type Function = fn(&mut Shell, &Call<'_>, &mut Context) -> Result<StatementEffect, PlanError>;
+type Function = fn(&mut Shell, &mut Call<'_>) -> StatementResult;
 
 /// No limit to the number of words.
 const ANY: usize = usize::MAX;
@@ -44,7 +44,7 @@ const COMMANDS: &[GrubCommand] = &[
     row(&["initrd", "initrdefi", "initrd16"], initrd),
     row(&["devicetree"], device_tree),
     row(&["source", ".", "configfile", "normal"], source),
-    row(&["boot"], |_, _, _| Ok(StatementEffect::Boot)),
+    row(&["boot"], |_, _| Ok(StatementEffect::Boot)),
     row(&["return", "break"], leave),
     row(&["eval"], eval),
     with_options(
@@ -245,7 +245,7 @@ pub(super) fn run(
     words: &[String],
     place: &Place,
     context: &mut Context,
-) -> Result<StatementEffect, PlanError> {
+) -> StatementResult {
     let Some((name, words)) = words.split_first() else {
         return Ok(StatementEffect::Status(true));
     };
@@ -265,16 +265,16 @@ pub(super) fn run(
         Action::Fails(None) => return Ok(StatementEffect::Status(false)),
         Action::Fails(Some(why)) => return Ok(StatementEffect::fails(why)),
     };
-    let Some(call) = Call::parse(name, words, command.options, place) else {
+    let Some(mut call) = Call::parse(name, words, command.options, place, context) else {
         return Ok(StatementEffect::fails("fails: unknown option"));
     };
     if !command.words.contains(&call.words.len()) {
         return Ok(StatementEffect::fails("fails: wrong number of words"));
     }
-    run(shell, &call, context)
+    run(shell, &mut call)
 }
 
-fn set(shell: &mut Shell, call: &Call<'_>, _: &mut Context) -> Result<StatementEffect, PlanError> {
+fn set(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     for word in &call.words {
         if let Some((variable, value)) = word.split_once('=') {
             shell.assign(variable, value, call.place)?;
@@ -283,27 +283,19 @@ fn set(shell: &mut Shell, call: &Call<'_>, _: &mut Context) -> Result<StatementE
     Ok(StatementEffect::Status(true))
 }
 
-fn unset(
-    shell: &mut Shell,
-    call: &Call<'_>,
-    _: &mut Context,
-) -> Result<StatementEffect, PlanError> {
+fn unset(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     call.words.iter().for_each(|name| shell.unset(name));
     Ok(StatementEffect::Status(true))
 }
 
-fn echo(_: &mut Shell, call: &Call<'_>, _: &mut Context) -> Result<StatementEffect, PlanError> {
+fn echo(_: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     let words = call.words.iter().copied();
     let words: Vec<&str> = words.filter(|word| !word.starts_with('-')).collect();
     let step = Step::Say(words.join(" "));
     Ok(StatementEffect::Ask(step, PendingStatement::Nothing))
 }
 
-fn linux(
-    shell: &mut Shell,
-    call: &Call<'_>,
-    _: &mut Context,
-) -> Result<StatementEffect, PlanError> {
+fn linux(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     let Some((file, arguments)) = call.words.split_first() else {
         return Err(call.error("the file name is missing"));
     };
@@ -317,11 +309,7 @@ fn linux(
     Ok(StatementEffect::Status(true))
 }
 
-fn initrd(
-    shell: &mut Shell,
-    call: &Call<'_>,
-    _: &mut Context,
-) -> Result<StatementEffect, PlanError> {
+fn initrd(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     for file in &call.words {
         let url = shell.resolve(file, call.place)?;
         shell.load_initrd(url);
@@ -329,11 +317,7 @@ fn initrd(
     Ok(StatementEffect::Status(true))
 }
 
-fn device_tree(
-    shell: &mut Shell,
-    call: &Call<'_>,
-    _: &mut Context,
-) -> Result<StatementEffect, PlanError> {
+fn device_tree(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     let Some(file) = call.words.first() else {
         return Err(call.error("the file name is missing"));
     };
@@ -342,11 +326,7 @@ fn device_tree(
     Ok(StatementEffect::Status(true))
 }
 
-fn source(
-    shell: &mut Shell,
-    call: &Call<'_>,
-    _: &mut Context,
-) -> Result<StatementEffect, PlanError> {
+fn source(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     let file = match (call.words.first(), call.name) {
         (Some(file), _) => (*file).to_owned(),
         (None, "normal") => {
@@ -359,12 +339,12 @@ fn source(
     Ok(StatementEffect::Source { url, is_new })
 }
 
-fn leave(_: &mut Shell, call: &Call<'_>, _: &mut Context) -> Result<StatementEffect, PlanError> {
+fn leave(_: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     let code = call.words.first().map(|code| test::number(code) == 0);
     Ok(StatementEffect::Return(code))
 }
 
-fn eval(_: &mut Shell, call: &Call<'_>, _: &mut Context) -> Result<StatementEffect, PlanError> {
+fn eval(_: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     Ok(if call.words.is_empty() {
         StatementEffect::Status(true)
     } else {
@@ -372,20 +352,12 @@ fn eval(_: &mut Shell, call: &Call<'_>, _: &mut Context) -> Result<StatementEffe
     })
 }
 
-fn local_boot(
-    _: &mut Shell,
-    call: &Call<'_>,
-    _: &mut Context,
-) -> Result<StatementEffect, PlanError> {
+fn local_boot(_: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     let error = call.error("leaves without booting from the network");
     Err(error.local_boot())
 }
 
-fn unsupported(
-    _: &mut Shell,
-    call: &Call<'_>,
-    _: &mut Context,
-) -> Result<StatementEffect, PlanError> {
+fn unsupported(_: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     Err(call.error("is a GRUB command that is not supported"))
 }
 

@@ -9,7 +9,7 @@ use super::super::facts::Architecture;
 use super::super::plan::Purpose;
 use super::super::step::{Answer, Fetched, Step};
 use super::regexp::Regexp;
-use super::shell::{PendingStatement, Shell, StatementEffect};
+use super::shell::{PendingStatement, Shell, StatementEffect, StatementResult};
 use super::test::{Obstacle, judge, number};
 use crate::prelude::*;
 
@@ -34,7 +34,7 @@ const SMBIOS: [(i64, i64, &str); 16] = [
     (3, 5, "chassis_type"),
 ];
 
-/// How an environment block begins.
+/// The first line of an environment block (`GRUB_ENVBLK_SIGNATURE`).
 const ENVIRONMENT: &str = "# GRUB Environment Block\n";
 
 /// An option: its long name, its short one, and whether it has a value.
@@ -44,6 +44,8 @@ pub(super) type GrubOption = (&'static str, &'static str, bool);
 pub(super) struct Call<'a> {
     pub(super) name: &'a str,
     pub(super) place: &'a Place,
+    /// Facts, budget and notes of the plan.
+    pub(super) context: &'a mut Context,
     options: Vec<(&'static str, &'a str)>,
     pub(super) words: Vec<&'a str>,
 }
@@ -56,6 +58,7 @@ impl<'a> Call<'a> {
         words: &'a [String],
         known: Option<&[GrubOption]>,
         place: &'a Place,
+        context: &'a mut Context,
     ) -> Option<Self> {
         let (mut options, mut rest) = (Vec::new(), Vec::new());
         let mut words = words.iter().map(String::as_str);
@@ -63,6 +66,7 @@ impl<'a> Call<'a> {
             return Some(Self {
                 name,
                 place,
+                context,
                 options,
                 words: words.collect(),
             });
@@ -93,6 +97,7 @@ impl<'a> Call<'a> {
         Some(Self {
             name,
             place,
+            context,
             options,
             words: rest,
         })
@@ -116,11 +121,7 @@ impl<'a> Call<'a> {
     }
 }
 
-pub(super) fn test(
-    shell: &mut Shell,
-    call: &Call<'_>,
-    context: &mut Context,
-) -> Result<StatementEffect, PlanError> {
+pub(super) fn test(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     let words = match call.words.split_last() {
         Some((&"]", words)) => words,
         _ => &call.words,
@@ -135,7 +136,7 @@ pub(super) fn test(
             if judgement.asks_directory {
                 let text = "-d, -e, -f, -nt and -ot find no file: the network has no lists of \
                             files; -s asks for one";
-                context.note(call.place, text);
+                call.context.note(call.place, text);
             }
             Ok(StatementEffect::Status(judgement.holds))
         }
@@ -151,11 +152,7 @@ pub(super) fn test(
     }
 }
 
-pub(super) fn sleep(
-    _: &mut Shell,
-    call: &Call<'_>,
-    _: &mut Context,
-) -> Result<StatementEffect, PlanError> {
+pub(super) fn sleep(_: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     let seconds = u64::try_from(number(call.word(0))).unwrap_or(0);
     let step = Step::Sleep(Duration::from_secs(seconds));
     Ok(if seconds == 0 {
@@ -165,11 +162,7 @@ pub(super) fn sleep(
     })
 }
 
-pub(super) fn read(
-    _: &mut Shell,
-    call: &Call<'_>,
-    _: &mut Context,
-) -> Result<StatementEffect, PlanError> {
+pub(super) fn read(_: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     let name = call.words.first().map(|name| (*name).to_owned());
     let step = Step::Input {
         text: name.clone().unwrap_or_default(),
@@ -180,11 +173,7 @@ pub(super) fn read(
     Ok(StatementEffect::Ask(step, PendingStatement::Variable(name)))
 }
 
-pub(super) fn load_env(
-    shell: &mut Shell,
-    call: &Call<'_>,
-    _: &mut Context,
-) -> Result<StatementEffect, PlanError> {
+pub(super) fn load_env(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     let prefix = shell.variable("prefix").unwrap_or_default();
     let file = call.option("file");
     let file = file.map_or(format!("{prefix}/grubenv"), str::to_owned);
@@ -199,11 +188,7 @@ pub(super) fn load_env(
     ))
 }
 
-pub(super) fn verify(
-    shell: &mut Shell,
-    call: &Call<'_>,
-    _: &mut Context,
-) -> Result<StatementEffect, PlanError> {
+pub(super) fn verify(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     let [file, signature] = call.words.as_slice() else {
         return Ok(StatementEffect::fails(
             "fails: the keys that count are those of this machine, not one in a file",
@@ -217,11 +202,7 @@ pub(super) fn verify(
 }
 
 /// Adds 1 to a variable, or subtracts it.
-pub(super) fn count(
-    shell: &mut Shell,
-    call: &Call<'_>,
-    _: &mut Context,
-) -> Result<StatementEffect, PlanError> {
+pub(super) fn count(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     let name = call.word(0);
     let Some(value) = shell.variable(name) else {
         return Ok(StatementEffect::fails("fails: there is no such variable"));
@@ -232,30 +213,22 @@ pub(super) fn count(
     Ok(StatementEffect::Status(true))
 }
 
-pub(super) fn cpuid(
-    _: &mut Shell,
-    call: &Call<'_>,
-    context: &mut Context,
-) -> Result<StatementEffect, PlanError> {
-    let facts = &context.facts;
+pub(super) fn cpuid(_: &mut Shell, call: &mut Call<'_>) -> StatementResult {
+    let facts = &call.context.facts;
     let has_pae = || facts.cpu_flags.iter().any(|flag| flag == "pae");
     let is_pae = call.option("pae").is_some();
     let is_64_bit = facts.architecture == Architecture::X86_64;
     Ok(StatementEffect::Status(is_64_bit || is_pae && has_pae()))
 }
 
-pub(super) fn smbios(
-    shell: &mut Shell,
-    call: &Call<'_>,
-    context: &mut Context,
-) -> Result<StatementEffect, PlanError> {
+pub(super) fn smbios(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     let value = |name| call.option(name).map(number);
     let offset = value("get-string").or(value("get-uuid"));
     let wanted = value("type").zip(offset);
     let file = SMBIOS
         .iter()
         .find(|(kind, at, _)| Some((*kind, *at)) == wanted);
-    let Some(text) = file.and_then(|(_, _, name)| context.facts.smbios(name)) else {
+    let Some(text) = file.and_then(|(_, _, name)| call.context.facts.smbios(name)) else {
         return Ok(StatementEffect::fails(
             "fails: not available on this machine",
         ));
@@ -272,11 +245,7 @@ pub(super) fn smbios(
     }
 }
 
-pub(super) fn authenticate(
-    shell: &mut Shell,
-    _: &Call<'_>,
-    _: &mut Context,
-) -> Result<StatementEffect, PlanError> {
+pub(super) fn authenticate(shell: &mut Shell, _: &mut Call<'_>) -> StatementResult {
     Ok(if shell.variable("superusers").is_none() {
         StatementEffect::Status(true)
     } else {
@@ -284,11 +253,7 @@ pub(super) fn authenticate(
     })
 }
 
-pub(super) fn regexp(
-    shell: &mut Shell,
-    call: &Call<'_>,
-    context: &mut Context,
-) -> Result<StatementEffect, PlanError> {
+pub(super) fn regexp(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     let (expression, text) = (call.word(0), call.word(1));
     let regexp = match Regexp::new(expression) {
         Ok(regexp) => regexp,
@@ -299,8 +264,8 @@ pub(super) fn regexp(
         }
     };
     // The steps of the search are counted as text, to bound the time.
-    context.budget.produce(regexp.cost(text.len()));
-    context.budget.check()?;
+    call.context.budget.produce(regexp.cost(text.len()));
+    call.context.budget.check()?;
     let Some(groups) = regexp.find(text) else {
         return Ok(StatementEffect::Status(false));
     };

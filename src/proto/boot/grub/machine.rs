@@ -16,9 +16,9 @@ use super::parse::{Block, StatementKind, Word, parse};
 use super::shell::{PendingStatement, Shell, StatementEffect};
 use crate::text::url::Url;
 
-/// How many files a run may read; `source` can loop.
+/// Limit of files that a run reads; `source` can loop.
 const MAX_FILES: usize = 64;
-/// How deep files and functions may nest.
+/// Limit of nested files and functions.
 const MAX_DEPTH: usize = 32;
 
 /// The interpreter of GRUB configurations, up to a kernel.
@@ -59,7 +59,7 @@ struct BlockFrame {
     then: BlockEnd,
 }
 
-/// What happens at the end of a block.
+/// The action at the end of a block.
 #[derive(Debug)]
 enum BlockEnd {
     /// The statement behind it.

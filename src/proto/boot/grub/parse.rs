@@ -6,7 +6,7 @@ use core::num::NonZeroUsize;
 
 use super::super::error::{Place, PlanError};
 
-/// How deep blocks may nest.
+/// Limit of nested blocks, since the parser recurses.
 const MAX_DEPTH: usize = 32;
 
 /// A piece of a word.
@@ -31,7 +31,7 @@ pub(super) struct GrubStatement {
     pub(super) what: StatementKind,
 }
 
-/// What a statement does.
+/// The kind of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum StatementKind {
     /// Runs a command.

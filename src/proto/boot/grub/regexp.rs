@@ -6,10 +6,11 @@
 
 use crate::prelude::*;
 
-/// How long an expression may be, in bytes, and its code, in instructions.
+/// Limits of an expression in bytes and of its code in instructions: they bound the time and memory of
+/// a search, see [`Regexp::cost`].
 const MAX_TEXT_LEN: usize = 2_000;
 const MAX_LEN: usize = 10_000;
-/// How deep groups may nest.
+/// Limit of nested groups, since the compiler recurses.
 const MAX_DEPTH: usize = 50;
 
 /// An instruction; jumps are relative, so that code can be repeated.
@@ -36,14 +37,14 @@ pub(super) struct Regexp {
     slots: usize,
 }
 
-/// Where the groups of a match begin and end; the first is the whole match.
+/// Begin and end of each group of a match; the first is the whole match.
 pub(super) type Groups = Vec<Option<(usize, usize)>>;
 
 impl Regexp {
     /// Compiles an expression.
     ///
     /// # Errors
-    /// What is wrong with it, or not known here.
+    /// What is wrong with it, or not supported.
     pub(super) fn new(expression: &str) -> Result<Self, &'static str> {
         if expression.len() > MAX_TEXT_LEN {
             return Err(TOO_LONG);

@@ -14,10 +14,13 @@ use crate::text::url::Url;
 
 /// The longest value of a variable, in bytes.
 const MAX_VALUE_LEN: usize = 65_536;
-/// How many variables there may be; real configurations have some dozens.
+/// Limit of variables; real configurations have some dozens.
 const MAX_VARIABLES: usize = 2_000;
 
-/// The result of a command.
+/// The effect of a command, or why the plan ends.
+pub(super) type StatementResult = Result<StatementEffect, PlanError>;
+
+/// The effect of a command.
 #[derive(Debug)]
 pub(super) enum StatementEffect {
     /// It succeeded or failed.
@@ -59,7 +62,7 @@ pub(super) enum PendingStatement {
     Signature,
 }
 
-/// Variables, and what has been loaded so far.
+/// Variables, and the files loaded so far.
 #[derive(Debug, Default)]
 pub(super) struct Shell {
     variables: BTreeMap<String, String>,
@@ -220,7 +223,7 @@ impl Shell {
         self.device_tree = Some(url.into());
     }
 
-    /// Returns the plan of what is loaded; none when no kernel is.
+    /// Returns the plan of the loaded files; none without a kernel.
     pub(super) fn plan(&self) -> Option<BootPlan> {
         let (kernel, command_line) = self.kernel.clone()?;
         Some(BootPlan {

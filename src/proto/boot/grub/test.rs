@@ -4,7 +4,7 @@
 
 use crate::prelude::*;
 
-/// How deep parentheses may nest, as in GRUB.
+/// Limit of nested parentheses, as in GRUB.
 const MAX_DEPTH: usize = 100;
 
 /// Result of a condition.
@@ -16,7 +16,7 @@ pub(super) struct Judgement {
     pub(super) asks_directory: bool,
 }
 
-/// Why a condition cannot be judged.
+/// The reason why a condition cannot be judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Obstacle {
     /// The size of this file is not known yet.

@@ -3,11 +3,12 @@
 
 use core::time::Duration;
 
+use super::super::context::Context;
 use super::super::error::Place;
 use super::format::parse_integer;
 use crate::prelude::*;
 
-/// Why a command failed.
+/// The failure of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CommandFault {
     /// The word at fault; the command itself when none.
@@ -67,7 +68,9 @@ pub(super) struct Arguments<'a> {
     pub(super) command: &'a str,
     /// The line of the script.
     pub(super) place: &'a Place,
-    options: Vec<(&'static str, String)>,
+    /// Facts, budget and notes of the plan.
+    pub(super) context: &'a mut Context,
+    options: Vec<(&'static str, &'a str)>,
     /// The words after the options.
     pub(super) words: &'a [String],
 }
@@ -78,10 +81,12 @@ impl<'a> Arguments<'a> {
         command: &'a str,
         words: &'a [String],
         place: &'a Place,
+        context: &'a mut Context,
     ) -> Self {
         Self {
             command,
             place,
+            context,
             options: Vec::new(),
             words,
         }
@@ -94,8 +99,9 @@ impl<'a> Arguments<'a> {
     pub(super) fn parse(
         command: &'a str,
         mut words: &'a [String],
-        place: &'a Place,
         known: &[CommandOption],
+        place: &'a Place,
+        context: &'a mut Context,
     ) -> Result<Self, CommandFault> {
         let mut options = Vec::new();
         while let [word, rest @ ..] = words {
@@ -119,11 +125,12 @@ impl<'a> Arguments<'a> {
                 value = Some(next.as_str());
                 words = rest;
             }
-            options.push((option.long, value.unwrap_or_default().to_owned()));
+            options.push((option.long, value.unwrap_or_default()));
         }
         Ok(Self {
             command,
             place,
+            context,
             options,
             words,
         })
@@ -135,10 +142,10 @@ impl<'a> Arguments<'a> {
     }
 
     /// Returns the value of the option; the last one counts.
-    pub(super) fn value(&self, long: &str) -> Option<&str> {
+    pub(super) fn value(&self, long: &str) -> Option<&'a str> {
         let mut options = self.options.iter().rev();
         let value = options.find(|(name, _)| *name == long);
-        value.map(|(_, value)| value.as_str())
+        value.map(|(_, value)| *value)
     }
 
     /// Returns `--timeout` in milliseconds; 0 means none.

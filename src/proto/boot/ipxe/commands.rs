@@ -11,7 +11,7 @@ use super::arguments::{Arguments, CommandFault, CommandOption, flag, number, val
 use super::image_commands as image;
 use super::setting_commands as setting;
 use super::settings::is_our_interface;
-use super::state::{CommandEffect, PendingCommand, State};
+use super::state::{CommandEffect, CommandResult, PendingCommand, State};
 use crate::prelude::*;
 
 /// A command, as iPXE's `struct command` and `struct command_descriptor` describe it together.
@@ -22,12 +22,12 @@ struct CommandRow {
     options: Option<&'static [CommandOption]>,
     /// How many words follow.
     words: RangeInclusive<usize>,
-    /// What is shown when there are fewer or more.
+    /// Shown when there are fewer or more words.
     usage: &'static str,
     run: Function,
 }
 
-type Function = fn(&mut State, &Arguments<'_>, &mut Context) -> Result<CommandEffect, CommandFault>;
+type Function = fn(&mut State, &mut Arguments<'_>) -> CommandResult;
 
 /// No limit to the number of words.
 const ANY: usize = usize::MAX;
@@ -270,7 +270,7 @@ pub(super) fn run(
     words: &[String],
     place: &Place,
     context: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
+) -> CommandResult {
     let Some((name, words)) = words.split_first() else {
         return Ok(CommandEffect::Done);
     };
@@ -278,15 +278,15 @@ pub(super) fn run(
     let command = commands
         .find(|command| command.names.contains(&name.as_str()))
         .ok_or_else(|| CommandFault::new(name, "is not an iPXE command"))?;
-    let arguments = match command.options {
-        Some(known) => Arguments::parse(name, words, place, known)?,
-        None => Arguments::without_options(name, words, place),
+    let mut arguments = match command.options {
+        Some(known) => Arguments::parse(name, words, known, place, context)?,
+        None => Arguments::without_options(name, words, place, context),
     };
     if !command.words.contains(&arguments.words.len()) {
         let usage = format!("usage: {name} {}", command.usage);
         return Err(CommandFault::of_command(usage));
     }
-    (command.run)(state, &arguments, context)
+    (command.run)(state, &mut arguments)
 }
 
 /// Continues a command with the answer to its step.
@@ -296,7 +296,7 @@ pub(super) fn resume(
     answer: Answer,
     place: &Place,
     context: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
+) -> CommandResult {
     match pending {
         PendingCommand::Nothing => Ok(CommandEffect::Done),
         PendingCommand::Prompt if answer == Answer::Pressed => Ok(CommandEffect::Done),
@@ -322,38 +322,22 @@ pub(super) fn resume(
     }
 }
 
-fn echo(
-    _: &mut State,
-    arguments: &Arguments<'_>,
-    _: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
-    Ok(CommandEffect::say(arguments.text(0)))
+fn echo(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    Ok(CommandEffect::say(call.text(0)))
 }
 
-fn goto(
-    _: &mut State,
-    arguments: &Arguments<'_>,
-    _: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
-    Ok(CommandEffect::Goto(arguments.word(0).to_owned()))
+fn goto(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    Ok(CommandEffect::Goto(call.word(0).to_owned()))
 }
 
-fn exit(
-    _: &mut State,
-    arguments: &Arguments<'_>,
-    _: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
-    let code = arguments.words.first();
+fn exit(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    let code = call.words.first();
     let code = code.map_or(Ok(0), |code| number(code))?;
     Ok(CommandEffect::Exit(code))
 }
 
-fn sleep(
-    _: &mut State,
-    arguments: &Arguments<'_>,
-    _: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
-    let seconds = number(arguments.word(0))?;
+fn sleep(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    let seconds = number(call.word(0))?;
     let seconds = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
     Ok(CommandEffect::Ask(
         Step::Sleep(seconds),
@@ -362,21 +346,13 @@ fn sleep(
 }
 
 /// Runs the command behind `time`, without the time.
-fn time(
-    state: &mut State,
-    arguments: &Arguments<'_>,
-    context: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
-    run(state, arguments.words, arguments.place, context)
+fn time(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    run(state, call.words, call.place, call.context)
 }
 
 /// Succeeds when the interface that holds the lease is among those named.
-fn interface(
-    _: &mut State,
-    arguments: &Arguments<'_>,
-    _: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
-    let names = arguments.words;
+fn interface(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    let names = call.words;
     match names.first() {
         Some(first) if !names.iter().any(|name| is_our_interface(name)) => Err(CommandFault::new(
             first,
@@ -386,73 +362,52 @@ fn interface(
     }
 }
 
-fn interface_status(
-    _: &mut State,
-    _: &Arguments<'_>,
-    context: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
+fn interface_status(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
     Ok(CommandEffect::say(format!(
         "{} ({}): {}/{}",
-        context.facts.interface, context.facts.mac, context.facts.address, context.facts.prefix_len
+        call.context.facts.interface,
+        call.context.facts.mac,
+        call.context.facts.address,
+        call.context.facts.prefix_len
     )))
 }
 
 /// Answers `cpuid --ext 29`, by which scripts ask for the 64-bit mode of a PC.
-fn cpuid(
-    _: &mut State,
-    arguments: &Arguments<'_>,
-    context: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
-    let bit = number(arguments.word(0))?;
+fn cpuid(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    let bit = number(call.word(0))?;
     // Bit 29 of EDX in leaf 0x80000001 is LM, long mode.
-    let is_long_mode = arguments.has("ext") && !arguments.has("ecx") && bit == 29;
+    let is_long_mode = call.has("ext") && !call.has("ecx") && bit == 29;
     if !is_long_mode {
         return Err(CommandFault::of_command(
             "only bit 29 of --ext is supported",
         ));
     }
-    if context.facts.architecture != Architecture::X86_64 {
+    if call.context.facts.architecture != Architecture::X86_64 {
         return Err(CommandFault::of_command("the processor has no 64-bit mode"));
     }
     Ok(CommandEffect::Done)
 }
 
 /// Does nothing: the command has no effect on a plan.
-fn nothing(
-    _: &mut State,
-    _: &Arguments<'_>,
-    _: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
+fn nothing(_: &mut State, _: &mut Arguments<'_>) -> CommandResult {
     Ok(CommandEffect::Done)
 }
 
 /// Does nothing, and notes it: the script may rely on the command.
-fn nothing_noted(
-    _: &mut State,
-    arguments: &Arguments<'_>,
-    context: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
-    let text = format!("{} is ignored", arguments.command);
-    context.note(arguments.place, text);
+fn nothing_noted(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    let text = format!("{} is ignored", call.command);
+    call.context.note(call.place, text);
     Ok(CommandEffect::Done)
 }
 
-fn local_boot(
-    _: &mut State,
-    _: &Arguments<'_>,
-    _: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
+fn local_boot(_: &mut State, _: &mut Arguments<'_>) -> CommandResult {
     Err(CommandFault {
         is_local_boot: true,
         ..CommandFault::of_command("boots from a disk, not from the network")
     })
 }
 
-fn unsupported(
-    _: &mut State,
-    _: &Arguments<'_>,
-    _: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
+fn unsupported(_: &mut State, _: &mut Arguments<'_>) -> CommandResult {
     Err(CommandFault::of_command(
         "is an iPXE command that is not supported",
     ))

@@ -7,24 +7,20 @@ use super::super::plan::Purpose;
 use super::super::step::{Answer, Fetched, Step};
 use super::arguments::{Arguments, CommandFault};
 use super::images::{ImageTrust, ScriptImage, StartMethod};
-use super::state::{CommandEffect, ImageUse, PendingCommand, State};
+use super::state::{CommandEffect, CommandResult, ImageUse, PendingCommand, State};
 use crate::prelude::*;
 use crate::text::url::Url;
 
-/// How many parameters a request may have, since a script can add them in a loop.
+/// Limit of parameters of a request, since a script can add them in a loop.
 const MAX_PARAMETERS: usize = 1_000;
 
 /// Starts an image, the one named or the one selected.
-pub(super) fn start(
-    state: &mut State,
-    arguments: &Arguments<'_>,
-    context: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
+pub(super) fn start(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
     let then = ImageUse::Start {
-        in_place: arguments.has("replace"),
+        in_place: call.has("replace"),
     };
-    match (arguments.words, state.images.selected()) {
-        ([_, ..], _) => fetch(state, arguments, then, context),
+    match (call.words, state.images.selected()) {
+        ([_, ..], _) => fetch(state, call, then),
         ([], Some(selected)) => {
             let selected = selected.to_owned();
             use_image(state, &selected, then)
@@ -34,35 +30,22 @@ pub(super) fn start(
 }
 
 /// Fetches an image, and makes it the one that `boot` starts.
-pub(super) fn select(
-    state: &mut State,
-    arguments: &Arguments<'_>,
-    context: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
-    fetch(state, arguments, ImageUse::Select, context)
+pub(super) fn select(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    fetch(state, call, ImageUse::Select)
 }
 
 /// Fetches an image, which is an initrd unless it is selected later.
-pub(super) fn keep(
-    state: &mut State,
-    arguments: &Arguments<'_>,
-    context: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
-    fetch(state, arguments, ImageUse::Keep, context)
+pub(super) fn keep(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    fetch(state, call, ImageUse::Keep)
 }
 
-fn fetch(
-    state: &mut State,
-    arguments: &Arguments<'_>,
-    then: ImageUse,
-    context: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
+fn fetch(state: &mut State, call: &mut Arguments<'_>, then: ImageUse) -> CommandResult {
     let wanted = ImageReference {
-        reference: arguments.word(0),
-        name: arguments.value("name"),
-        command_line: arguments.text(1),
+        reference: call.word(0),
+        name: call.value("name"),
+        command_line: call.text(1),
     };
-    acquire(state, wanted, then, arguments.place, context)
+    acquire(state, wanted, then, call.place, call.context)
 }
 
 /// An image as a command names it.
@@ -81,7 +64,7 @@ fn acquire(
     then: ImageUse,
     place: &Place,
     context: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
+) -> CommandResult {
     if let Some(image) = state.images.find(wanted.reference) {
         if !wanted.command_line.is_empty() {
             image.arguments = wanted.command_line;
@@ -117,7 +100,7 @@ pub(super) fn fetched(
     answer: Answer,
     place: &Place,
     context: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
+) -> CommandResult {
     let (name, url, arguments) = image;
     let head = match answer.into_fetched() {
         Fetched::File(head) => head,
@@ -163,7 +146,7 @@ fn url_of(
     url.map_err(|error| CommandFault::new(reference, error.what))
 }
 
-fn use_image(state: &mut State, name: &str, then: ImageUse) -> Result<CommandEffect, CommandFault> {
+fn use_image(state: &mut State, name: &str, then: ImageUse) -> CommandResult {
     match &then {
         ImageUse::Keep => return Ok(CommandEffect::Done),
         ImageUse::Verify(signature) => {
@@ -182,7 +165,7 @@ fn use_image(state: &mut State, name: &str, then: ImageUse) -> Result<CommandEff
         ImageUse::Select => {}
     }
     let image = image_of(state, name)?;
-    // What a script tries to start is no initrd of what it starts instead.
+    // An image that could not be started is no initrd of the next one.
     image.is_kernel = true;
     let start = image.start()?;
     let ImageUse::Start { in_place } = then else {
@@ -209,55 +192,33 @@ fn image_of<'a>(state: &'a mut State, name: &str) -> Result<&'a mut ScriptImage,
     image.ok_or_else(|| CommandFault::new(name, "no such image"))
 }
 
-pub(super) fn set_arguments(
-    state: &mut State,
-    arguments: &Arguments<'_>,
-    _: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
-    image_of(state, arguments.word(0))?.arguments = arguments.text(1);
+pub(super) fn set_arguments(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    image_of(state, call.word(0))?.arguments = call.text(1);
     Ok(CommandEffect::Done)
 }
 
-pub(super) fn describe(
-    state: &mut State,
-    _: &Arguments<'_>,
-    _: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
+pub(super) fn describe(state: &mut State, _: &mut Arguments<'_>) -> CommandResult {
     Ok(CommandEffect::say(state.images.describe()))
 }
 
 /// Shows no sums, which are for people and decide nothing; the images must exist.
-pub(super) fn digest(
-    state: &mut State,
-    arguments: &Arguments<'_>,
-    context: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
-    for name in arguments.words {
+pub(super) fn digest(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    for name in call.words {
         image_of(state, name)?;
     }
-    let text = format!("{}: checksums are not shown", arguments.command);
-    context.note(arguments.place, text);
+    let text = format!("{}: checksums are not shown", call.command);
+    call.context.note(call.place, text);
     Ok(CommandEffect::Done)
 }
 
-pub(super) fn free(
-    state: &mut State,
-    arguments: &Arguments<'_>,
-    _: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
-    state
-        .images
-        .free(arguments.words.first().map(String::as_str));
+pub(super) fn free(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    state.images.free(call.words.first().map(String::as_str));
     Ok(CommandEffect::Done)
 }
 
-pub(super) fn verify(
-    state: &mut State,
-    arguments: &Arguments<'_>,
-    context: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
-    let reference = arguments.word(1);
-    if let Some(signer) = arguments.value("signer") {
+pub(super) fn verify(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    let reference = call.word(1);
+    if let Some(signer) = call.value("signer") {
         let what = "minisign signatures name no signer; restrict the keys instead";
         return Err(CommandFault::new(signer, what));
     }
@@ -265,18 +226,18 @@ pub(super) fn verify(
     // initrd.
     let signature = match state.images.find(reference) {
         Some(image) => image.url.clone(),
-        None => url_of(state, reference, arguments.place, context)?,
+        None => url_of(state, reference, call.place, call.context)?,
     };
-    if !arguments.has("keep") {
+    if !call.has("keep") {
         state.images.free(Some(reference));
     }
     let image = ImageReference {
-        reference: arguments.word(0),
+        reference: call.word(0),
         name: None,
         command_line: String::new(),
     };
     let then = ImageUse::Verify(Box::new(signature));
-    acquire(state, image, then, arguments.place, context)
+    acquire(state, image, then, call.place, call.context)
 }
 
 /// Records what the check of an image's signature found.
@@ -285,7 +246,7 @@ pub(super) fn verified(
     name: &str,
     signature: Url,
     answer: Answer,
-) -> Result<CommandEffect, CommandFault> {
+) -> CommandResult {
     let image = image_of(state, name)?;
     if let Answer::Failed(why) = answer {
         image.trust = ImageTrust::Refused;
@@ -295,40 +256,28 @@ pub(super) fn verified(
     Ok(CommandEffect::Done)
 }
 
-pub(super) fn set_trust(
-    state: &mut State,
-    arguments: &Arguments<'_>,
-    _: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
-    let is_demanded = !arguments.has("allow");
-    let is_permanent = arguments.has("permanent");
+pub(super) fn set_trust(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    let is_demanded = !call.has("allow");
+    let is_permanent = call.has("permanent");
     state.images.demand_trust(is_demanded, is_permanent)?;
     Ok(CommandEffect::Done)
 }
 
-pub(super) fn begin_parameters(
-    state: &mut State,
-    _: &Arguments<'_>,
-    _: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
+pub(super) fn begin_parameters(state: &mut State, _: &mut Arguments<'_>) -> CommandResult {
     state.parameters.clear();
     Ok(CommandEffect::Done)
 }
 
-pub(super) fn add_parameter(
-    state: &mut State,
-    arguments: &Arguments<'_>,
-    _: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
-    if arguments.has("header") {
+pub(super) fn add_parameter(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    if call.has("header") {
         let what = "headers cannot be added to a request";
         return Err(CommandFault::new("--header", what));
     }
-    let name = arguments.word(0).to_owned();
+    let name = call.word(0).to_owned();
     if state.parameters.len() >= MAX_PARAMETERS {
         let what = format!("more than {MAX_PARAMETERS} parameters");
         return Err(CommandFault::new(&name, what));
     }
-    state.parameters.push((name, arguments.text(1)));
+    state.parameters.push((name, call.text(1)));
     Ok(CommandEffect::Done)
 }

@@ -7,7 +7,7 @@ use crate::format::kernel_image::{KernelFormat, classify};
 use crate::prelude::*;
 use crate::text::url::Url;
 
-/// How many images may be loaded, since a script can load in a loop.
+/// Limit of loaded images, since a script can load in a loop.
 const MAX_IMAGES: usize = 256;
 
 /// A fetched file.
@@ -79,7 +79,7 @@ impl ScriptImage {
     }
 }
 
-/// How an image is started.
+/// The way to start an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StartMethod {
     /// By the commands in it.

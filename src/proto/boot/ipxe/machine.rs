@@ -13,7 +13,7 @@ use super::script::{Operator, ScriptLine, command, lines};
 use super::state::{CommandEffect, PendingCommand, State};
 use crate::text::url::Url;
 
-/// How deep scripts may nest by `chain`; a script can chain to itself.
+/// Limit of scripts nested by `chain`; a script can chain to itself.
 const MAX_DEPTH: usize = 16;
 
 /// The interpreter of iPXE scripts, up to what they boot.

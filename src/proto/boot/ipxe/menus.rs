@@ -6,9 +6,9 @@ use core::time::Duration;
 use super::super::menu::{Entry, Menu};
 use super::arguments::CommandFault;
 
-/// How many lines menus may have in all.
+/// Limit of lines in all menus together.
 const MAX_ITEMS: usize = 10_000;
-/// How many menus there may be at a time.
+/// Limit of menus at a time.
 const MAX_FORMS: usize = 256;
 
 /// A line of a menu or form.

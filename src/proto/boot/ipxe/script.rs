@@ -4,7 +4,7 @@ use crate::prelude::*;
 
 /// The longest word that expansion may make, in bytes.
 const MAX_WORD_LEN: usize = 65_536;
-/// How deep settings may lie in the values of settings.
+/// Limit of settings nested in the values of settings.
 const MAX_NESTING: usize = 100;
 
 /// A line, joined with those that its backslashes continue.
@@ -88,9 +88,9 @@ pub(super) fn expand(
     mut value: impl FnMut(&str) -> Result<Option<String>, &'static str>,
 ) -> Result<String, &'static str> {
     let mut expanded = String::with_capacity(word.len());
-    // Where in it the settings begin that are not closed yet.
+    // Where in it the open settings begin.
     let mut opened = Vec::new();
-    // What is left to read: texts, the next on top, and where each goes on.
+    // The texts left to read, the next on top, each with its position.
     let mut texts = vec![(word.to_owned(), 0)];
     while let Some((text, at)) = texts.last_mut() {
         let rest = text.get(*at..).unwrap_or_default();

@@ -8,48 +8,34 @@ use super::super::error::Place;
 use super::super::step::{Answer, Step};
 use super::arguments::{Arguments, CommandFault, number};
 use super::menus::FormItem;
-use super::state::{CommandEffect, PendingCommand, State};
+use super::state::{CommandEffect, CommandResult, PendingCommand, State};
 use crate::prelude::*;
 
-pub(super) fn set(
-    state: &mut State,
-    arguments: &Arguments<'_>,
-    _: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
-    state.set(arguments.word(0), &arguments.text(1))?;
+pub(super) fn set(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    state.set(call.word(0), &call.text(1))?;
     Ok(CommandEffect::Done)
 }
 
-pub(super) fn clear(
-    state: &mut State,
-    arguments: &Arguments<'_>,
-    _: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
-    state.settings.clear(arguments.word(0));
+pub(super) fn clear(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    state.settings.clear(call.word(0));
     Ok(CommandEffect::Done)
 }
 
-pub(super) fn increase(
-    state: &mut State,
-    arguments: &Arguments<'_>,
-    context: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
-    let name = arguments.word(0);
-    let increment = arguments.words.get(1).map_or(Ok(1), |word| number(word))?;
-    let result = state.settings.increase(name, increment, &context.facts);
+pub(super) fn increase(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    let name = call.word(0);
+    let increment = call.words.get(1).map_or(Ok(1), |word| number(word))?;
+    let result = state
+        .settings
+        .increase(name, increment, &call.context.facts);
     result.map_err(|what| CommandFault::new(name, what))?;
     Ok(CommandEffect::Done)
 }
 
-pub(super) fn show(
-    state: &mut State,
-    arguments: &Arguments<'_>,
-    context: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
-    let name = arguments.word(0);
-    let value = state.settings.text(name, &context.facts);
+pub(super) fn show(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    let name = call.word(0);
+    let value = state.settings.text(name, &call.context.facts);
     let value = value.ok_or_else(|| CommandFault::new(name, "is not set"))?;
-    Ok(CommandEffect::say(if arguments.has("quiet") {
+    Ok(CommandEffect::say(if call.has("quiet") {
         value
     } else {
         format!("{name} = {value}")
@@ -57,23 +43,15 @@ pub(super) fn show(
 }
 
 /// Succeeds when the text, in which a setting has been expanded, is not empty.
-pub(super) fn is_set(
-    _: &mut State,
-    arguments: &Arguments<'_>,
-    _: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
-    if arguments.word(0).is_empty() {
+pub(super) fn is_set(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    if call.word(0).is_empty() {
         return Err(CommandFault::of_command("is empty"));
     }
     Ok(CommandEffect::Done)
 }
 
-pub(super) fn is_equal(
-    _: &mut State,
-    arguments: &Arguments<'_>,
-    _: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
-    let (text, other) = (arguments.word(0), arguments.word(1));
+pub(super) fn is_equal(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    let (text, other) = (call.word(0), call.word(1));
     if text == other {
         Ok(CommandEffect::Done)
     } else {
@@ -81,18 +59,14 @@ pub(super) fn is_equal(
     }
 }
 
-pub(super) fn read(
-    state: &mut State,
-    arguments: &Arguments<'_>,
-    context: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
-    let setting = arguments.word(0).to_owned();
-    let text = state.settings.text(&setting, &context.facts);
+pub(super) fn read(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    let setting = call.word(0).to_owned();
+    let text = state.settings.text(&setting, &call.context.facts);
     let step = Step::Input {
         text: setting.clone(),
         default: text.unwrap_or_default(),
         is_secret: false,
-        timeout: arguments.timeout()?,
+        timeout: call.timeout()?,
     };
     let fields = VecDeque::new();
     Ok(CommandEffect::Ask(
@@ -102,97 +76,73 @@ pub(super) fn read(
 }
 
 /// Waits for a key.
-pub(super) fn prompt(
-    _: &mut State,
-    arguments: &Arguments<'_>,
-    _: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
+pub(super) fn prompt(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
     let step = Step::Prompt {
-        text: arguments.text(0),
-        key: arguments.key()?,
-        timeout: arguments.timeout()?,
+        text: call.text(0),
+        key: call.key()?,
+        timeout: call.timeout()?,
     };
     Ok(CommandEffect::Ask(step, PendingCommand::Prompt))
 }
 
 /// Begins a menu or form, which are the same until one of them is shown.
-pub(super) fn begin_menu(
-    state: &mut State,
-    arguments: &Arguments<'_>,
-    _: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
-    let name = arguments.value("name").unwrap_or_default();
-    if arguments.has("delete") {
+pub(super) fn begin_menu(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    let name = call.value("name").unwrap_or_default();
+    if call.has("delete") {
         state.menus.remove(name);
     } else {
-        state.menus.begin(name, arguments.text(0))?;
+        state.menus.begin(name, call.text(0))?;
     }
     Ok(CommandEffect::Done)
 }
 
-pub(super) fn add_item(
-    state: &mut State,
-    arguments: &Arguments<'_>,
-    _: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
-    let (name, text) = match arguments.words {
-        words if arguments.has("gap") => (None, words),
+pub(super) fn add_item(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    let (name, text) = match call.words {
+        words if call.has("gap") => (None, words),
         [name, text @ ..] => (Some(name), text),
         [] => (None, [].as_slice()),
     };
     let item = FormItem {
         name: name.filter(|name| !name.is_empty()).cloned(),
         text: text.join(" "),
-        key: arguments.key()?,
-        is_default: arguments.has("default"),
-        is_secret: arguments.has("secret"),
+        key: call.key()?,
+        is_default: call.has("default"),
+        is_secret: call.has("secret"),
     };
-    let menu = arguments.value("menu").or(arguments.value("form"));
+    let menu = call.value("menu").or(call.value("form"));
     state.menus.add(menu.unwrap_or_default(), item)?;
     Ok(CommandEffect::Done)
 }
 
-pub(super) fn choose(
-    state: &mut State,
-    arguments: &Arguments<'_>,
-    _: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
-    let setting = arguments.word(0).to_owned();
-    let name = arguments.value("menu").unwrap_or_default();
+pub(super) fn choose(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    let setting = call.word(0).to_owned();
+    let name = call.value("menu").unwrap_or_default();
     let form = state.menus.find(name)?;
-    let menu = form.menu(arguments.value("default"), arguments.timeout()?)?;
+    let menu = form.menu(call.value("default"), call.timeout()?)?;
     let names = form.items.iter().map(|item| item.name.clone()).collect();
-    if !arguments.has("keep") {
+    if !call.has("keep") {
         state.menus.remove(name);
     }
     let pending = PendingCommand::Choice { setting, names };
     Ok(CommandEffect::Ask(Step::Menu(menu), pending))
 }
 
-pub(super) fn present(
-    state: &mut State,
-    arguments: &Arguments<'_>,
-    context: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
-    let name = arguments.value("form").unwrap_or_default();
+pub(super) fn present(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    let name = call.value("form").unwrap_or_default();
     let items = &state.menus.find(name)?.items;
     // Each field is a step of its own, so their total length is counted here.
-    context
+    call.context
         .budget
         .produce(items.iter().map(|item| 16 + item.text.len()).sum());
     let fields = items.clone().into();
-    if !arguments.has("keep") {
+    if !call.has("keep") {
         state.menus.remove(name);
     }
     Ok(ask_fields(fields))
 }
 
 /// Asks for a name and a password.
-pub(super) fn login(
-    _: &mut State,
-    _: &Arguments<'_>,
-    _: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
+pub(super) fn login(_: &mut State, _: &mut Arguments<'_>) -> CommandResult {
     let field = |name: &str| FormItem {
         name: Some(name.to_owned()),
         text: name.to_owned(),
@@ -225,7 +175,7 @@ pub(super) fn entered(
     setting: &str,
     fields: VecDeque<FormItem>,
     answer: Answer,
-) -> Result<CommandEffect, CommandFault> {
+) -> CommandResult {
     let Answer::Text(text) = answer else {
         return Err(CommandFault::new(setting, "no text was entered"));
     };
@@ -241,7 +191,7 @@ pub(super) fn chosen(
     answer: &Answer,
     place: &Place,
     context: &mut Context,
-) -> Result<CommandEffect, CommandFault> {
+) -> CommandResult {
     let Answer::Chosen { entry, .. } = answer else {
         return Err(CommandFault::new(
             setting,

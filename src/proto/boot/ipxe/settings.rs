@@ -9,7 +9,7 @@ use super::super::facts::{Architecture, Facts};
 use super::format::{Type, integer_of, parse_integer};
 use super::script::expand;
 
-/// How many settings a script may set, each of up to 64 KiB, so that they must be limited.
+/// Limit of settings of a script; each may have 64 KiB.
 const MAX_SETTINGS: usize = 2_000;
 
 /// A value with the type it is shown in.

@@ -32,7 +32,10 @@ impl State {
     }
 }
 
-/// The result of a command.
+/// The effect of a command, or why it failed.
+pub(super) type CommandResult = Result<CommandEffect, CommandFault>;
+
+/// The effect of a command that has not failed.
 #[derive(Debug)]
 pub(super) enum CommandEffect {
     /// Success.
@@ -90,7 +93,7 @@ pub(super) enum PendingCommand {
     Signature { name: String, signature: Box<Url> },
 }
 
-/// What is done with an image once it is loaded.
+/// The use of an image once it is loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ImageUse {
     /// Nothing; it is an initrd unless it is started later.

@@ -12,7 +12,7 @@ pub(super) struct Text {
     pub(super) place: Place,
 }
 
-/// How the target of a label is booted.
+/// The directive that names the target of a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TargetKind {
     /// KERNEL: whatever its name says.
@@ -144,7 +144,7 @@ pub(super) struct Config {
     text: Option<Vec<String>>,
 }
 
-/// What is read next.
+/// The input to read next.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Flow {
     /// The next line.

@@ -15,14 +15,14 @@ use super::menus::EntryTarget;
 use super::paths::{Prefix, search_list};
 use crate::text::url::Url;
 
-/// How many files one plan may read by INCLUDE and CONFIG; CONFIG can loop.
+/// Limit of files read by INCLUDE and CONFIG; CONFIG can loop.
 const MAX_FILES: usize = 64;
-/// How deep INCLUDE may nest; a file can include itself.
+/// Limit of nested INCLUDEs; a file can include itself.
 const MAX_DEPTH: usize = 16;
-/// How many menus and prompts may be shown: without a limit two menus without entries to boot
+/// Limit of menus and prompts that are shown: without it two menus without entries to boot
 /// could refer to each other for ever when nobody is there.
 const MAX_QUESTIONS: usize = 1000;
-/// How many labels may follow each other by `ifcpu64.c32`.
+/// Limit of labels that refer to each other by `ifcpu64.c32`.
 const MAX_LABELS: usize = 16;
 
 /// The interpreter of pxelinux, from the search of its configuration to the kernel.
@@ -326,8 +326,8 @@ impl PxelinuxMachine {
         }
     }
 
-    /// Returns the label that a command line names, and the arguments behind it; what is no label
-    /// is the name of a kernel, unless IMPLICIT is 0.
+    /// Returns the label of a command line and the arguments after it; a word that is no label is the
+    /// name of a kernel, unless IMPLICIT is 0.
     fn command(&mut self, text: &Text) -> Option<(usize, String)> {
         if let Some(label) = self.config.named(text) {
             return Some((label.number, label.arguments));
@@ -353,7 +353,7 @@ impl PxelinuxMachine {
             && !self.config.only_labels
             && self.config.named(&default).is_none()
         {
-            // What is no label is the name of a kernel.
+            // A word that is no label is the name of a kernel (doc/syslinux.txt, IMPLICIT).
             let (name, arguments) = split_word(&default.value);
             let name = Text {
                 value: name.to_owned(),

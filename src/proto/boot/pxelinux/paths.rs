@@ -79,8 +79,8 @@ impl Prefix {
     }
 }
 
-/// Returns the names under which the configuration is searched, in order, each with what it is made
-/// of: option 209, the machine's UUID, its other names, and `default`.
+/// Returns the names under which the configuration is searched, in order, each with the
+/// name of the machine in it: option 209, the UUID, MAC and IP address, and `default` for all.
 pub(super) fn search_list(facts: &Facts) -> Vec<(String, Option<MachineName>)> {
     let mut names = Vec::new();
     if let Some(name) = facts.text_option(209) {
