@@ -94,7 +94,7 @@ impl Fetcher {
                 clock: Clock::of(time_servers.into_iter().map(IpAddr::from).collect()),
                 ..ServerAccess::default()
             },
-            keys: trust.demanded(),
+            keys: trust.required_keys(),
             policy: trust.policy.clone(),
             mirrors: Mirrors::of(&config.fetch.mirrors)?,
             board: Board::new(Style::for_people(config.output.quiet)),

@@ -55,13 +55,13 @@ impl Trust {
             add(path, key)?;
         }
         for key in BUILT_IN_KEYS.unwrap_or_default().split_whitespace() {
-            add("a key built in", key)?;
+            add("a built-in key", key)?;
         }
         for value in &config.keys {
             add_key(&mut keys, value)?;
         }
         if policy.must_be_signed && keys.is_empty() {
-            let what = "signatures are demanded, and no key is known whose would count";
+            let what = "signatures are required, but no key is known";
             return Err(Error::Usage(what.to_owned()));
         }
         Ok(Self { keys, policy })
@@ -69,7 +69,7 @@ impl Trust {
 
     /// Returns the keys one of which must have signed every file; none when signatures are not
     /// required.
-    pub fn demanded(&self) -> Keys {
+    pub fn required_keys(&self) -> Keys {
         if self.policy.must_be_signed {
             self.keys.clone()
         } else {
@@ -89,7 +89,9 @@ pub fn add_key(keys: &mut Keys, value: &str) -> Result<(), Error> {
     };
     added.map_err(|fault| {
         Error::Usage(match unread {
-            Some(error) => format!("cannot read the key {value}: {error}, and it is no key itself"),
+            Some(error) => {
+                format!("cannot read the key {value}: {error}, and it is not a key itself")
+            }
             None => format!("{value}: {fault}"),
         })
     })
@@ -110,8 +112,8 @@ mod tests {
                 ..TrustConfig::default()
             })
         };
-        assert!(with(&[KEY], false).unwrap().demanded().is_empty());
-        assert!(!with(&[KEY], true).unwrap().demanded().is_empty());
+        assert!(with(&[KEY], false).unwrap().required_keys().is_empty());
+        assert!(!with(&[KEY], true).unwrap().required_keys().is_empty());
         for error in [with(&[], true), with(&["nonsense"], false)] {
             assert_eq!(error.unwrap_err().exit_code(), 1);
         }

@@ -23,7 +23,7 @@ pub fn unpack(
     if len > max_len {
         Err(io::Error::new(
             io::ErrorKind::FileTooLarge,
-            format!("it unpacks to more than {max_len} bytes"),
+            format!("it decompresses to more than {max_len} bytes"),
         ))
     } else {
         Ok(len)

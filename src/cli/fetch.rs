@@ -19,17 +19,17 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
     let to_output = settings.fetch.output.as_deref() == Some(Path::new("-"));
     let refuse = |why: &str| Err(Error::Usage(why.to_owned()));
     if urls.is_empty() {
-        return refuse("no URL is given; see 'wireboot fetch --help'");
+        return refuse("no URL given; see 'wireboot fetch --help'");
     } else if settings.config.link.interfaces.len() > 1 {
         return refuse(
-            "files are fetched over one interface, and -i names several; see 'wireboot fetch --help'",
+            "fetch uses one interface, but -i names several; see 'wireboot fetch --help'",
         );
     } else if settings.config.trust.must_be_signed && settings.config.trust.keys.is_empty() {
-        return refuse("a signature is required, and no --key says whose");
+        return refuse("--require-signature needs a --key");
     } else if to_output && settings.json {
-        return refuse("standard output takes the file or --json, not both");
+        return refuse("standard output can take the file or --json, not both");
     } else if to_output && (urls.len() > 1 || io::stdout().is_terminal()) {
-        return refuse("standard output takes one file, and not on a terminal");
+        return refuse("standard output can take one file only, and not on a terminal");
     }
     fetch::check(&settings.config.fetch)?;
     let request = FetchJob {
@@ -157,7 +157,7 @@ fn no_url(error: UrlError) -> Error {
 fn target(url: &Url, output: Option<&Path>, several: bool) -> Result<PathBuf, Error> {
     let named = || match url.file_name() {
         "" | "." | ".." => Err(Error::Usage(format!(
-            "{url} ends in no file name; say one with -o"
+            "{url} does not end in a file name; give one with -o"
         ))),
         // Over TFTP a backslash is a separator too, and an encoded %2F is decoded.
         name => Ok(name.rsplit(['/', '\\']).next().unwrap_or(name)),

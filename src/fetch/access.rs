@@ -45,7 +45,7 @@ impl ServerAccess {
             return true;
         }
         let seconds = Seconds(self.address_timeout);
-        log::warn!("there is no address to fetch from; waiting up to {seconds:.0} s for one");
+        log::warn!("no IPv4 address left to fetch from; waiting up to {seconds:.0} s for one");
         let deadline = sys::now() + self.address_timeout;
         while sys::now() < deadline {
             std::thread::sleep(POLL_INTERVAL);

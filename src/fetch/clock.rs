@@ -104,11 +104,11 @@ impl fmt::Display for Reading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time = Utc(self.since_1970);
         match self.source {
-            ClockSource::Machine => write!(f, "it is {time} by the machine's clock"),
-            ClockSource::Server(server) => write!(f, "it is {time} by the time server {server}"),
+            ClockSource::Machine => write!(f, "{time} by the machine's clock"),
+            ClockSource::Server(server) => write!(f, "{time} by the time server {server}"),
             ClockSource::Build => write!(
                 f,
-                "it is taken to be {time}, when this program was built, since the machine's clock \
+                "{time}, the build of this program, since the machine's clock \
                  is behind"
             ),
         }
@@ -134,10 +134,10 @@ fn ask(servers: &[IpAddr], interface: Option<&str>) -> Option<ServerTime> {
     let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))
         .or_else(|_| UdpSocket::bind(("0.0.0.0", 0)))
         .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
-        .inspect_err(|error| log::warn!("cannot ask for the time: {error}"))
+        .inspect_err(|error| log::warn!("cannot query the time: {error}"))
         .ok()?;
     bind_to(&socket, interface)
-        .inspect_err(|error| log::warn!("cannot ask for the time: {error}"))
+        .inspect_err(|error| log::warn!("cannot query the time: {error}"))
         .ok()?;
     let is_v6 = socket.local_addr().is_ok_and(|address| address.is_ipv6());
     let config = Config {
@@ -154,7 +154,7 @@ fn ask(servers: &[IpAddr], interface: Option<&str>) -> Option<ServerTime> {
                 to.set_ip(ip.to_ipv6_mapped().into());
             }
             if let Err(error) = socket.send_to(&outgoing, to) {
-                log::debug!("asking {to} for the time: {error}");
+                log::debug!("cannot query {to} for the time: {error}");
             }
         }
         match query.poll_event() {
@@ -168,7 +168,7 @@ fn ask(servers: &[IpAddr], interface: Option<&str>) -> Option<ServerTime> {
             Some(Event::Failed) => {
                 let servers: Vec<_> = servers.iter().map(IpAddr::to_string).collect();
                 log::warn!(
-                    "no usable answer of the time servers {}",
+                    "no usable answer from the time servers {}",
                     servers.join(", ")
                 );
                 return None;
@@ -215,7 +215,9 @@ mod tests {
         assert!(clock.later_than(&by_build, None).is_none());
         let text = by_build.to_string();
         assert!(
-            text.starts_with("it is taken to be 20") && text.contains(" UTC"),
+            text.starts_with("20")
+                && text.contains("the build of this program")
+                && text.contains(" UTC"),
             "{text}"
         );
     }

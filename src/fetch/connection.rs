@@ -117,7 +117,7 @@ impl Connection {
             #[cfg(not(feature = "tls"))]
             Scheme::Https => {
                 let _ = (stream, access);
-                Err(Failure::Other("this build knows no TLS".into()))
+                Err(Failure::Other("this build does not support TLS".into()))
             }
         }
     }

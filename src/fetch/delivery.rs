@@ -111,7 +111,7 @@ impl<'a> Delivery<'a> {
             && found != pin
         {
             let found = found.map_or_else(|| "unknown".to_owned(), |found| found.to_string());
-            let why = format!("its SHA-256 is {found} and should be {expected}");
+            let why = format!("its SHA-256 is {found}, expected {expected}");
             return Err(Failure::Verification(why));
         }
         if self.needs_signature() {

@@ -66,5 +66,5 @@ pub(super) fn unverified(fault: &dyn std::fmt::Display) -> Failure {
 }
 
 pub(super) fn no_address(url: &Url) -> Failure {
-    Failure::Passing(format!("{} has no address", url.host()).into())
+    Failure::Passing(format!("no address found for {}", url.host()).into())
 }

@@ -48,7 +48,7 @@ fn lead<'scope>(
     let mut helpers = Vec::new();
     loop {
         if url.scheme() == Scheme::Https && cfg!(not(feature = "tls")) {
-            return Err(Failure::Other("this build knows no TLS".into()));
+            return Err(Failure::Other("this build does not support TLS".into()));
         }
         let claimed = lock(download).claim();
         let Some(span) = claimed else {
@@ -116,7 +116,7 @@ fn help(attempt: &Attempt<'_>, url: &Url, download: &Shared<'_, '_>) {
         let why = match end {
             Ok(HttpEnd::Done) => continue,
             Ok(HttpEnd::Redirected(to)) => format!("it is at {to} now"),
-            Ok(HttpEnd::Another) => "another file, or not in parts".to_owned(),
+            Ok(HttpEnd::Another) => "it has another file, or does not send parts".to_owned(),
             Ok(HttpEnd::Failed(failure)) => failure.to_string(),
             Err(failure) => failure.about(url).chain(),
         };

@@ -143,8 +143,7 @@ impl Mirrors {
         let folders = folders.iter().map(|folder| folder.parse());
         let folders: Result<_, UrlError> = folders.collect();
         Ok(Self {
-            folders: folders
-                .map_err(|error| Error::Usage(format!("the mirror is none: {error}")))?,
+            folders: folders.map_err(|error| Error::Usage(format!("bad mirror: {error}")))?,
             first: Arc::default(),
         })
     }

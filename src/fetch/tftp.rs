@@ -99,7 +99,7 @@ fn get_from(
                 continue;
             }
             TftpEnd::AddressLost => {
-                let why = "the address of this machine is gone";
+                let why = "the local address is gone";
                 return Err(Failure::Passing(why.into()).into());
             }
             TftpEnd::Failed(failure) => failure,

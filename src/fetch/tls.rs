@@ -36,7 +36,7 @@ impl Stream {
     pub(super) fn open(mut tcp: Tcp, url: &Url, access: &ServerAccess) -> Result<Self, Failure> {
         let name = ServerName::try_from(url.host().to_owned());
         let name = name.map_err(|_| {
-            let why = format!("{} is no name that a certificate can have", url.host());
+            let why = format!("{} is not a name that a certificate can have", url.host());
             Failure::Other(why.into())
         })?;
         let trusted = Trusted::read(access.ca.as_deref())?;
@@ -95,7 +95,7 @@ fn shake_hands(
     let port = url.port();
     let failed = |error: io::Error| {
         if is_timeout(&error) {
-            let why = format!("the TLS handshake does not end; is port {port} for https?");
+            let why = format!("no answer in the TLS handshake; is port {port} for https?");
             Failure::Passing(why.into())
         } else {
             broken(error, "the TLS handshake")

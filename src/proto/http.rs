@@ -327,9 +327,7 @@ impl Get {
                 let asked = self.config.resume.as_ref().map(|resume| resume.len);
                 match range {
                     Some((from, len)) if Some(from) == asked => Ok(HeadOutcome::Body { from, len }),
-                    _ => Err(Failure::Malformed(
-                        "another range than asked for".to_owned(),
-                    )),
+                    _ => Err(Failure::Malformed("not the requested range".to_owned())),
                 }
             }
             301 | 302 | 303 | 307 | 308 => {

@@ -114,7 +114,7 @@ fn a_length_that_cannot_be_right_is_refused_at_once() {
     for (answer, why) in [
         (
             "Content-Length: 4\r\n\r\nhello",
-            "1 bytes more than the server said",
+            "the answer is 1 bytes longer than its Content-Length",
         ),
         ("Content-Length: five\r\n\r\nhello", "cannot be read"),
         ("Content-Length: -5\r\n\r\nhello", "cannot be read"),
@@ -264,7 +264,10 @@ HUYuvEZ6VUCTieL4sXsBr8RPFQgnhift8Ti6GKAH7/tWtb+dD46qY6BGQsXpqjecU29fXwLgJ+HDrPHb
         _ => "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n".to_owned(),
     });
     let url = |name| server.url(name);
-    folder.succeeds(&["--key", KEY, &url("f")]);
+    let output = folder.run(&["--key", KEY, &url("f")]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    let signed = "/f: signature OK (key EDBC107B6DB4D4FD, \"the file f\")";
+    assert!(text.contains(signed), "{text}");
     assert_eq!(fs::read(folder.path("f")).unwrap(), b"content");
     fs::remove_file(folder.path("f")).unwrap();
     folder.succeeds(&["--sums", &url("SHA256SUMS"), &url("f")]);
@@ -279,7 +282,7 @@ HUYuvEZ6VUCTieL4sXsBr8RPFQgnhift8Ti6GKAH7/tWtb+dD46qY6BGQsXpqjecU29fXwLgJ+HDrPHb
     let text = folder.fails(8, &["--sums", &url("SHA256SUMS"), &url("changed")]);
     assert!(text.contains(SUM), "{text}");
     let text = folder.fails(8, &["--sums", &url("SHA256SUMS"), &url("unsigned")]);
-    assert!(text.contains("does not have \"unsigned\""), "{text}");
+    assert!(text.contains("does not contain \"unsigned\""), "{text}");
     let text = folder.fails(8, &["--sums", &url("SHA256SUMS"), "--key", KEY, &url("f")]);
     assert!(text.contains("SHA256SUMS.minisig"), "{text}");
     folder.fails(1, &["--require-signature", &url("f")]);
@@ -340,7 +343,7 @@ fn programs_are_told_by_json_how_it_goes() {
     let names: Vec<_> = events.iter().map(|event| &event["event"]).collect();
     assert_eq!(names, ["started", "done"]);
     assert_eq!(
-        (&events[0]["length"], &events[1]["bytes"]),
+        (&events[0]["length"], &events[1]["octets"]),
         (&5.into(), &5.into())
     );
 }

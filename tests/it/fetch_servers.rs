@@ -355,7 +355,7 @@ fn what_keeps_a_tls_connection_from_coming_about_is_said_in_plain_words() {
             (
                 7,
                 &*format!("--ca ca.pem --stall-timeout 1 https://localhost:{silent}/file"),
-                "the TLS handshake does not end; is port",
+                "no answer in the TLS handshake; is port",
             ),
             (
                 7,
@@ -370,7 +370,7 @@ fn what_keeps_a_tls_connection_from_coming_about_is_said_in_plain_words() {
             (
                 7,
                 "--ca ca.pem --stall-timeout 1 https://localhost:8446/file",
-                "the server wants to see a certificate; --cert FILE shows one",
+                "the server requires a client certificate; give one with --cert FILE",
             ),
             (
                 8,
@@ -390,12 +390,12 @@ fn what_keeps_a_tls_connection_from_coming_about_is_said_in_plain_words() {
             (
                 8,
                 "--ca bad.pem https://localhost:8443/file",
-                "cannot use the certificates in bad.pem: number 1 of it is no certificate",
+                "cannot use the certificates in bad.pem: entry 1 is not a certificate",
             ),
             (
                 8,
                 "--ca noise.pem https://localhost:8443/file",
-                "cannot use the certificates in noise.pem: it is no PEM",
+                "cannot use the certificates in noise.pem: it is not PEM",
             ),
             (
                 8,

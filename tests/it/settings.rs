@@ -107,7 +107,7 @@ fn what_is_wrong_with_the_arguments_is_said_in_a_line_that_names_the_flag_and_th
             "invalid value 'lunch' for '--stop-after STEP': none of link, lease, plan, image, load; see \
              'wireboot boot --help'",
         ),
-        ("fetch", "no URL is given; see 'wireboot fetch --help'"),
+        ("fetch", "no URL given; see 'wireboot fetch --help'"),
         (
             "fetch --parallel 0 http://192.0.2.1/a",
             "invalid value '0' for '--parallel N': not a number from 1 to 65535; see 'wireboot fetch \
@@ -120,7 +120,7 @@ fn what_is_wrong_with_the_arguments_is_said_in_a_line_that_names_the_flag_and_th
         ),
         (
             "fetch -i a,b http://192.0.2.1/a",
-            "files are fetched over one interface, and -i names several; see 'wireboot fetch --help'",
+            "fetch uses one interface, but -i names several; see 'wireboot fetch --help'",
         ),
         (
             "capture -c 0 -i lo",
@@ -190,7 +190,7 @@ fn files_that_are_named_are_read_before_anything_is_touched() {
     for (arguments, expected) in [
         (
             "boot --key gone",
-            format!("cannot read the key {gone}, and it is no key itself"),
+            format!("cannot read the key {gone}, and it is not a key itself"),
         ),
         (
             "boot --policy gone",
@@ -216,7 +216,7 @@ fn files_that_are_named_are_read_before_anything_is_touched() {
             "lease --release --script /etc",
             "cannot run the script /etc: it is no file".to_owned(),
         ),
-        ("boot --mirror nonsense", "the mirror is none: ".to_owned()),
+        ("boot --mirror nonsense", "bad mirror: ".to_owned()),
         (
             "boot --key GARBAGE",
             format!("{quoted}not a minisign public key"),
@@ -224,7 +224,7 @@ fn files_that_are_named_are_read_before_anything_is_touched() {
         ("boot --policy GARBAGE", format!("{quoted}line 1: ")),
         (
             "boot --ca GARBAGE",
-            format!("{quoted}no certificate is in it"),
+            format!("{quoted}it contains no certificate"),
         ),
         (
             "boot --certificate GARBAGE",
@@ -233,7 +233,7 @@ fn files_that_are_named_are_read_before_anything_is_touched() {
         ("boot --require-signature", "no key is known".to_owned()),
         (
             "fetch --key gone",
-            format!("cannot read the key {gone}, and it is no key itself"),
+            format!("cannot read the key {gone}, and it is not a key itself"),
         ),
         (
             "fetch --ca gone",

@@ -122,7 +122,7 @@ fn what_is_not_what_was_meant_is_never_started_and_what_is_does_start() {
     for (lines, reason) in [
         (
             "kernel vmlinuz\nimgverify vmlinuz missing.sig".to_owned(),
-            "and should be 0000",
+            "expected 0000",
         ),
         (
             "kernel vmlinuz\nimgverify vmlinuz foreign.sig".to_owned(),

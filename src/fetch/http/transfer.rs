@@ -128,7 +128,7 @@ fn exchange(
                     log::debug!("{url}: {error}");
                     get.handle_close(false);
                 } else if connection.has_lost_address() {
-                    log::debug!("{url}: the address that it was asked for from is gone");
+                    log::debug!("{url}: the local address is gone");
                     get.handle_close(false);
                 } else {
                     get.handle_timeout(sys::now());
@@ -148,7 +148,10 @@ fn exchange(
         connection.consume(len);
         match end {
             Some(HttpEnd::Done) if !rest.is_empty() && get.poll_timeout().is_none() => {
-                let why = format!("it has {} bytes more than the server said", rest.len());
+                let why = format!(
+                    "the answer is {} bytes longer than its Content-Length",
+                    rest.len()
+                );
                 return Ok(HttpEnd::Failed(TransferFailure::Malformed(why)));
             }
             Some(end) => return Ok(end),
@@ -206,7 +209,7 @@ fn note_events(
             Event::Done => {
                 download.finish(part.span);
                 return Ok(Some(if download.wants(part.span) {
-                    let why = "it ends before the length that the server said".to_owned();
+                    let why = "the answer is shorter than the announced length".to_owned();
                     HttpEnd::Failed(TransferFailure::Malformed(why))
                 } else {
                     HttpEnd::Done

@@ -74,7 +74,7 @@ fn read_file(
     for (index, certificate) in certificates.iter().enumerate() {
         roots
             .add(certificate.clone())
-            .map_err(|_| format!("number {} of it is no certificate", index + 1))?;
+            .map_err(|_| format!("entry {} is not a certificate", index + 1))?;
     }
     Ok(certificates)
 }
@@ -84,7 +84,7 @@ pub(super) fn read_certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let certificates = read.map_err(|error| pem_fault(&error))?;
     if certificates.is_empty() {
-        let why = "no certificate is in it; PEM is expected, with -----BEGIN CERTIFICATE-----";
+        let why = "it contains no certificate; PEM is expected, with -----BEGIN CERTIFICATE-----";
         return Err(why.to_owned());
     }
     Ok(certificates)
@@ -95,9 +95,9 @@ pub(super) fn pem_fault(error: &PemError) -> String {
     let why = if matches!(error, PemError::MissingSectionEnd { .. }) {
         "it is cut off: a line -----END … is missing"
     } else if matches!(error, PemError::NoItemsFound) {
-        "no private key is in it; PEM is expected, with -----BEGIN PRIVATE KEY-----"
+        "it contains no private key; PEM is expected, with -----BEGIN PRIVATE KEY-----"
     } else {
-        "it is no PEM"
+        "it is not PEM"
     };
     why.to_owned()
 }

@@ -49,15 +49,15 @@ pub(super) fn refusal(error: &CertificateError, refusal: &Refusal<'_>) -> String
         "self-signed certificate; trust it with --ca FILE".to_owned()
     } else if certificate.version < 3 {
         let version = certificate.version;
-        format!("it is of X.509 version {version}, and counts only when --ca FILE has it itself")
+        format!("it is X.509 version {version}, which is accepted only when --ca FILE contains it")
     } else if *error == CertificateError::UnknownIssuer {
         let issuer = certificate.issuer_name().unwrap_or_default();
         format!("unknown issuer {issuer:?}, not in {place}; --ca FILE names an authority to trust")
     } else if certificate.is_authority {
-        "it is an authority's and no server's, and counts only when --ca FILE has it itself"
+        "it is a CA certificate, which is accepted for a server only when --ca FILE contains it"
             .to_owned()
     } else if *error == CertificateError::BadSignature {
-        "a signature is wrong".to_owned()
+        "bad signature in the chain".to_owned()
     } else {
         spaced(&error.to_string())
     }
@@ -81,16 +81,16 @@ pub(super) fn fault(error: &Error) -> String {
     } else if let Error::AlertReceived(AlertDescription::ProtocolVersion) = error {
         "the server has neither TLS 1.3 nor TLS 1.2".to_owned()
     } else if let Error::AlertReceived(AlertDescription::CertificateRequired) = error {
-        "the server wants to see a certificate; --cert FILE shows one".to_owned()
+        "the server requires a client certificate; give one with --cert FILE".to_owned()
     } else if let Error::AlertReceived(alert) = error {
         let alert = spaced(&format!("{alert:?}"));
-        format!("the server ends the TLS connection: {alert}")
+        format!("the server closed the TLS connection: {alert}")
     } else if let Error::PeerIncompatible(why) = error {
         let why = spaced(&format!("{why:?}"));
-        format!("TLS 1.3 or 1.2 cannot be agreed on: {why}")
+        format!("no agreement on TLS 1.3 or 1.2: {why}")
     } else if let Error::PeerMisbehaved(why) = error {
         let why = spaced(&format!("{why:?}"));
-        format!("the server does not keep to TLS: {why}")
+        format!("the server violates the TLS protocol: {why}")
     } else if let Error::InvalidCertificate(why) = error {
         format!("bad certificate: {}", spaced(&why.to_string()))
     } else if let Error::InconsistentKeys(_) = error {
@@ -125,12 +125,12 @@ mod tests {
         let alert = Error::AlertReceived(AlertDescription::HandshakeFailure);
         assert_eq!(
             fault(&alert),
-            "the server ends the TLS connection: handshake failure"
+            "the server closed the TLS connection: handshake failure"
         );
         let old = Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon);
         assert_eq!(
             fault(&old),
-            "TLS 1.3 or 1.2 cannot be agreed on: no cipher suites in common"
+            "no agreement on TLS 1.3 or 1.2: no cipher suites in common"
         );
         assert_eq!(spaced("UnknownCA"), "unknown ca");
         assert_eq!(

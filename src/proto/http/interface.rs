@@ -92,9 +92,7 @@ pub enum Failure {
         received: u64,
     },
     /// The server sends less than the least useful rate.
-    #[error(
-        "the server is too slow: {received} bytes received, the last at less than 512 a second"
-    )]
+    #[error("the server is too slow: {received} bytes received, the last below 512 B/s")]
     TooSlow {
         /// Bytes of the file received on this connection.
         received: u64,

@@ -292,7 +292,7 @@ impl FromStr for Url {
         let fault = |column, what| UrlError::new(text, column, what);
         check_text(text)?;
         let name = scheme_of(text)
-            .ok_or_else(|| fault(1, "a URL begins with tftp://, http:// or https://"))?;
+            .ok_or_else(|| fault(1, "a URL must begin with tftp://, http:// or https://"))?;
         let scheme = [Scheme::Tftp, Scheme::Http, Scheme::Https]
             .into_iter()
             .find(|scheme| scheme.name().eq_ignore_ascii_case(name))
@@ -320,7 +320,7 @@ impl FromStr for Url {
             })
             .transpose()?;
         if credentials.is_some() && scheme == Scheme::Tftp {
-            return Err(fault(start + 1, "TFTP knows no user name"));
+            return Err(fault(start + 1, "TFTP has no user names"));
         }
 
         let (path, query) = split_query(scheme, rest);

@@ -21,7 +21,7 @@ pub enum Failure {
     #[error("the server answers with the option {0}, which was not requested")]
     BadOptions(String),
     /// No answer was received.
-    #[error("no answer to {requests} requests; is there a TFTP server, and may UDP pass?")]
+    #[error("no answer to {requests} requests; is a TFTP server running, and is UDP allowed?")]
     NoAnswer {
         /// Requests sent.
         requests: u32,
@@ -39,9 +39,7 @@ pub enum Failure {
         received: u64,
     },
     /// The server sends less than the least useful rate.
-    #[error(
-        "the server is too slow: {received} bytes received, the last at less than 512 a second"
-    )]
+    #[error("the server is too slow: {received} bytes received, the last below 512 B/s")]
     TooSlow {
         /// Bytes received until then.
         received: u64,

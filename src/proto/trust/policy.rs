@@ -56,15 +56,15 @@ impl Policy {
             };
             let value = words.next();
             if let Some(more) = words.next() {
-                return Err(fault(more, "one word too many"));
+                return Err(fault(more, "unexpected word"));
             }
             match (word, value) {
                 ("require-signature", None) => self.must_be_signed = true,
                 ("require-signature", Some(value)) => {
-                    return Err(fault(value, "one word too many"));
+                    return Err(fault(value, "unexpected word"));
                 }
                 ("key" | "allow-scheme" | "allow-host", None) => {
-                    return Err(fault(word, "its value is missing"));
+                    return Err(fault(word, "the value is missing"));
                 }
                 ("key", Some(key)) => self.keys.push(key.to_owned()),
                 ("allow-host", Some(host)) => self.hosts.push(host.to_ascii_lowercase()),
@@ -75,7 +75,7 @@ impl Policy {
                         scheme.ok_or_else(|| fault(name, "one of tftp, http and https"))?;
                     self.schemes.push(scheme);
                 }
-                _ => return Err(fault(word, "not a word of a policy")),
+                _ => return Err(fault(word, "unknown keyword")),
             }
         }
         Ok(())
@@ -86,12 +86,12 @@ impl Policy {
         let scheme = url.scheme();
         if !self.schemes.is_empty() && !self.schemes.contains(&scheme) {
             let name = scheme.name();
-            return Some(format!("the policy of this machine does not allow {name}"));
+            return Some(format!("the policy does not allow {name}"));
         }
         let host = url.host();
         let is_named = || (self.hosts.iter()).any(|name| name.eq_ignore_ascii_case(host));
         (!self.hosts.is_empty() && !is_named())
-            .then(|| format!("the policy of this machine does not allow the host {host}"))
+            .then(|| format!("the policy does not allow the host {host}"))
     }
 }
 

@@ -36,7 +36,7 @@ pub enum SignatureError {
     #[error("the signature is {0}, and only those of minisign are checked; sign with minisign -S")]
     OtherKind(&'static str),
     /// It was made by `minisign -S -l`.
-    #[error("the signature is of the old kind; sign without -l")]
+    #[error("the signature is of the legacy kind; sign without -l")]
     Legacy,
     /// It was made with another key.
     #[error("the signature is by none of the trusted keys")]

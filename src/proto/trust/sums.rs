@@ -12,10 +12,10 @@ pub const MAX_SUMS_LEN: u64 = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SumsError {
     /// A line in no format of `sha256sum`.
-    #[error("line {0} of the list of hashes has no SHA-256 and a name")]
+    #[error("line {0} of the list of hashes is not a SHA-256 and a name")]
     Line(usize),
     /// No line names the file, or two disagree about it.
-    #[error("the list of hashes does not have {0:?}")]
+    #[error("the list of hashes does not contain {0:?}")]
     Unlisted(String),
 }
 

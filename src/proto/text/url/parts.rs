@@ -119,7 +119,7 @@ pub(super) fn check_host(host: &str) -> Result<(), &'static str> {
             .map(drop)
             .map_err(|_| "not an IPv6 address"),
         _ if host.chars().all(is_name) => Ok(()),
-        _ => Err("the host has a character that no host name has"),
+        _ => Err("a character that host names cannot have"),
     }
 }
 
@@ -136,7 +136,7 @@ pub(super) fn split_port(host_port: &str) -> Result<(&str, Option<u16>), &'stati
     };
     match port {
         "" => Ok((host, None)),
-        _ if !port.bytes().all(|octet| octet.is_ascii_digit()) => Err("the port is no number"),
+        _ if !port.bytes().all(|octet| octet.is_ascii_digit()) => Err("the port is not a number"),
         _ => match port.parse() {
             Ok(0) | Err(_) => Err("a port is 1 to 65535"),
             Ok(port) => Ok((host, Some(port))),
@@ -161,7 +161,7 @@ pub(super) fn parse_pin(fragment: &str) -> Result<Option<Sha256>, &'static str> 
     }
     let digits = fragment
         .strip_prefix("sha256=")
-        .ok_or("after # only sha256= is known")?;
+        .ok_or("only sha256= is supported after #")?;
     digits.parse().map(Some)
 }
 
