@@ -8,21 +8,21 @@ mod boot_server;
 mod crowd;
 mod diagnosis;
 mod keep;
+mod lease_store;
 mod listener;
 mod machine;
-mod port;
-mod saved;
 mod session;
 mod station;
 #[cfg(feature = "discover")]
 mod survey;
+mod switch_port;
 
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 
 use crate::config::{Config, DhcpConfig};
 use crate::error::Error;
-use crate::handover::{self, Holder};
+use crate::handover::{self, HandOverIdentity};
 use crate::link::{self, Found, Link, Watch};
 use crate::script::{self, Event};
 use crate::sys;
@@ -34,8 +34,8 @@ use wireboot_proto::time::Instant;
 pub use binding::Binding;
 pub use boot_server::boot_file;
 pub use keep::keep;
+use session::LeaseChange;
 pub use session::Session;
-use session::Turn;
 #[cfg(feature = "discover")]
 pub use survey::{Surveyed, survey};
 
@@ -67,7 +67,7 @@ pub fn preview(
     let mut sessions = open(links, &config.dhcp)?;
     for session in &mut sessions {
         session.only_discover();
-        session.set_held(true);
+        session.set_defers_choice(true);
     }
     let end = until(
         &mut sessions,
@@ -140,7 +140,7 @@ pub fn without_dhcp(config: &Config, lease: Lease) -> Result<(Link, Lease), Erro
         link.restore();
         return Err(error);
     }
-    let holder = Holder {
+    let holder = HandOverIdentity {
         interface: &link.name,
         mac: link.mac,
         client_id: &[],
@@ -179,7 +179,7 @@ fn race(
 ) -> Result<Session, Error> {
     sessions
         .iter_mut()
-        .for_each(|session| session.set_held(true));
+        .for_each(|session| session.set_defers_choice(true));
     let winner = until(
         &mut sessions,
         &mut watch,
@@ -192,7 +192,7 @@ fn race(
     );
     let session = winner.map(|winner| {
         let mut session = sessions.swap_remove(winner);
-        session.set_held(false);
+        session.set_defers_choice(false);
         session.follow(watch);
         session
     });
@@ -222,14 +222,14 @@ fn until(
         for (place, session) in sessions.iter_mut().enumerate() {
             session.handle_input(watch, now)?;
             session.handle_timeout(now);
-            while let Some(turn) = session.next_turn() {
+            while let Some(turn) = session.poll_change() {
                 match turn {
-                    Turn::Bound(_) => return Ok(place),
-                    Turn::Refused(reason) => {
+                    LeaseChange::Bound(_) => return Ok(place),
+                    LeaseChange::Refused(reason) => {
                         let (script, name) = (config.dhcp.script.as_deref(), &session.link().name);
                         script::tell(script, name, Event::Nak(&reason));
                     }
-                    Turn::Lost => {}
+                    LeaseChange::Lost => {}
                 }
             }
         }
@@ -265,7 +265,10 @@ fn best_offer(sessions: &[Session], config: &Config, now: Instant) -> Option<usi
     let standings: Vec<_> = sessions.iter().map(Session::standing).collect();
     let best = standings.iter().flatten().map(|standing| standing.rank);
     let best = best.max();
-    if sessions.iter().any(|session| session.is_taking(best)) {
+    if sessions
+        .iter()
+        .any(|session| session.is_worth_awaiting(best))
+    {
         return None;
     }
     let is_ordered = !config.link.interfaces.is_empty();

@@ -34,7 +34,7 @@ const NIS_DOMAIN: u8 = 40;
 
 /// Who has the lease.
 #[derive(Debug, Clone, Copy)]
-pub struct Holder<'a> {
+pub struct HandOverIdentity<'a> {
     /// The interface's name.
     pub interface: &'a str,
     /// Its hardware address.
@@ -47,7 +47,7 @@ pub struct Holder<'a> {
 ///
 /// In a network namespace that is not the machine's own it does nothing: the files tell of the
 /// machine's network.
-pub fn write(holder: &Holder<'_>, lease: &Lease, to: HandOver) {
+pub fn write(holder: &HandOverIdentity<'_>, lease: &Lease, to: HandOver) {
     if !is_at_home() {
         log::debug!("in another network namespace: no resolver and no host name is set");
         return;
@@ -76,7 +76,7 @@ fn is_at_home() -> bool {
     }
 }
 
-fn write_files(root: &Path, holder: &Holder<'_>, lease: &Lease, to: HandOver) {
+fn write_files(root: &Path, holder: &HandOverIdentity<'_>, lease: &Lease, to: HandOver) {
     // A lease that says nothing takes away what the one before it said.
     let says = !lease.dns.is_empty() || lease.domain.is_some() || !lease.search.is_empty();
     complain(

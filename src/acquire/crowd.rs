@@ -6,16 +6,16 @@
 use crate::sys::SyscallError;
 use crate::sys::filter::ready::dhcp_requests;
 use crate::sys::packet::{PacketSocket, Statistics};
-use wireboot_proto::dhcp::Heard;
+use wireboot_proto::dhcp::RequestCounts;
 
 /// The counting sockets of one interface.
 #[derive(Debug)]
-pub(super) struct Counters {
+pub(super) struct RequestCounters {
     discovers: PacketSocket,
     requests: PacketSocket,
 }
 
-impl Counters {
+impl RequestCounters {
     /// Begins to count on the interface with this index.
     ///
     /// # Errors
@@ -32,14 +32,14 @@ impl Counters {
     }
 
     /// Returns what was heard since the last time.
-    pub(super) fn read(&self) -> Heard {
+    pub(super) fn read(&self) -> RequestCounts {
         let count = |socket: &PacketSocket| {
             let packets = socket
                 .statistics()
                 .map_or(0, |Statistics { packets, .. }| packets);
             u32::try_from(packets).unwrap_or(u32::MAX)
         };
-        Heard {
+        RequestCounts {
             discovers: count(&self.discovers),
             requests: count(&self.requests),
         }

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
-use super::session::{Session, Turn};
+use super::session::{LeaseChange, Session};
 use crate::config::DhcpConfig;
 use crate::error::Error;
 use crate::link::Watch;
@@ -65,7 +65,7 @@ impl Renewal {
     /// # Errors
     /// [`Error::System`] when a call fails that every machine should allow.
     pub(super) fn begin(mut session: Session, config: &DhcpConfig) -> Result<Self, Error> {
-        session.take_port();
+        session.bind_client_port();
         let mut watch = session.watch()?;
         watch.follow_addresses()?;
         Ok(Self {
@@ -105,9 +105,9 @@ impl Renewal {
         }
         session.handle_input(watch, now)?;
         session.handle_timeout(now);
-        while let Some(turn) = session.next_turn() {
+        while let Some(turn) = session.poll_change() {
             match turn {
-                Turn::Bound(lease) => {
+                LeaseChange::Bound(lease) => {
                     log::info!("{name}: {lease}");
                     match session.configure() {
                         Ok(lease) if *is_bound => script::tell(script, &name, Event::Renew(&lease)),
@@ -116,8 +116,8 @@ impl Renewal {
                     }
                     *is_bound = true;
                 }
-                Turn::Refused(reason) => script::tell(script, &name, Event::Nak(&reason)),
-                Turn::Lost => {
+                LeaseChange::Refused(reason) => script::tell(script, &name, Event::Nak(&reason)),
+                LeaseChange::Lost => {
                     session.clear();
                     script::tell(script, &name, Event::Deconfig);
                     *is_bound = false;

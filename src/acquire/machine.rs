@@ -1,12 +1,12 @@
 //! What the firmware says of the machine, as the kernel shows it in /sys.
 
 use crate::sys::firmware;
-use wireboot_proto::dhcp::identity::{Machine, parse_uuid};
+use wireboot_proto::dhcp::identity::{MachineIdentity, parse_uuid};
 
 /// Reads what there is; a machine without SMBIOS has no UUID.
-pub(super) fn read() -> Machine {
+pub(super) fn read() -> MachineIdentity {
     let uuid = firmware::smbios("product_uuid");
-    Machine {
+    MachineIdentity {
         architecture: architecture(firmware::is_efi()),
         uuid: uuid.and_then(|text| parse_uuid(&text)),
     }

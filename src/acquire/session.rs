@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::diagnosis::Diagnosis;
+use super::lease_store::{LeaseStore, SavedLease};
 use super::machine;
-use super::port::Port;
-use super::saved::{Saved, Shelf};
-use super::station::{Heard, Station};
+use super::station::{Reception, Station};
+use super::switch_port::SwitchPort;
 use crate::account::Moment;
-use crate::config::{DhcpConfig, Given, HandOver};
+use crate::config::{DhcpConfig, HandOver, StaticConfig};
 use crate::error::Error;
-use crate::handover::{self, Holder};
+use crate::handover::{self, HandOverIdentity};
 use crate::link::{Change, Link, Watch};
 use crate::sys;
 use output::Output;
@@ -27,12 +27,12 @@ use wireboot_proto::dhcp::offer::{Rank, Standing};
 use wireboot_proto::dhcp::{Client, StateName};
 use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::packet::option::code;
-use wireboot_proto::switch::Statement;
+use wireboot_proto::switch::SwitchEvent;
 use wireboot_proto::time::{Instant, Random};
 
 /// What the interface is to be given, or no longer to have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum LeaseChange {
     /// The lease is ours, for the first time or with new times and options.
     Bound(Box<Lease>),
     /// A server refused what it was asked for; its reason, or nothing.
@@ -47,11 +47,11 @@ pub struct Session {
     link: Arc<Link>,
     config: ClientConfig,
     /// What is set in place of what the server says.
-    given: Given,
+    given: StaticConfig,
     hand_over: HandOver,
-    shelf: Shelf,
+    lease_store: LeaseStore,
     /// What was on file when the session began.
-    saved_before: Option<Saved>,
+    saved_before: Option<SavedLease>,
     station: Station,
     /// Exists from the first carrier on.
     client: Option<Client>,
@@ -59,13 +59,13 @@ pub struct Session {
     has_carrier: bool,
     carrier_at: Instant,
     /// Listened to once nobody has answered the first DISCOVER.
-    port: Option<Port>,
+    port: Option<SwitchPort>,
     /// Offers are compared with those of other sessions, and one is taken when told to.
-    is_held: bool,
+    defers_choice: bool,
     /// The client's state as it reported it last.
     state: StateName,
     diagnosis: Diagnosis,
-    turns: VecDeque<Turn>,
+    changes: VecDeque<LeaseChange>,
     /// What happened on the way to the lease, each for the first time.
     moments: Vec<Moment>,
     /// Tells of the interface, once the lease is there.
@@ -93,8 +93,8 @@ impl Session {
         let client = client_config(&link, config);
         // Offers cannot be compared by asking for one address.
         let is_plain = config.proxy_wait.is_none();
-        let shelf = Shelf::new(config.lease_directory.as_deref());
-        let saved_before = shelf.read(link.mac);
+        let lease_store = LeaseStore::new(config.lease_directory.as_deref());
+        let saved_before = lease_store.read(link.mac);
         let saved = saved_before
             .as_ref()
             .filter(|_| is_plain && config.uses_lease_file)
@@ -105,16 +105,16 @@ impl Session {
             config: client,
             given: config.given.clone(),
             hand_over: config.hand_over,
-            shelf,
+            lease_store,
             station,
             client: None,
             has_carrier: false,
             carrier_at: Instant::ZERO,
             port: None,
-            is_held: false,
+            defers_choice: false,
             state: StateName::Init,
             diagnosis: Diagnosis::default(),
-            turns: VecDeque::new(),
+            changes: VecDeque::new(),
             moments: Vec::new(),
             watch: None,
             link: Arc::new(link),
@@ -124,14 +124,14 @@ impl Session {
     /// Asks only for the options of `address`, which is the interface's own.
     pub(super) fn inform(&mut self, address: Ipv4Addr) {
         self.begin = Begin::Inform(address);
-        self.station.take_port();
+        self.station.bind_client_port();
     }
 
     /// Has offers be taken only by [`Session::accept`], or not any longer.
-    pub(super) const fn set_held(&mut self, held: bool) {
-        self.is_held = held;
+    pub(super) const fn set_defers_choice(&mut self, defers: bool) {
+        self.defers_choice = defers;
         if let Some(client) = &mut self.client {
-            client.set_held(held);
+            client.set_defers_choice(defers);
         }
     }
 
@@ -155,9 +155,9 @@ impl Session {
 
     /// Returns whether an offer has been taken whose lease is worth waiting for, beside an offer
     /// elsewhere of the rank `other`.
-    pub(super) fn is_taking(&self, other: Option<Rank>) -> bool {
+    pub(super) fn is_worth_awaiting(&self, other: Option<Rank>) -> bool {
         let client = self.client.as_ref();
-        client.is_some_and(|client| client.is_taking(other))
+        client.is_some_and(|client| client.is_worth_awaiting(other))
     }
 
     /// Has nothing be asked for but offers, which bind nobody.
@@ -217,7 +217,7 @@ impl Session {
                 Some(client) => client.link_up(now),
                 None => {
                     let mut client = self.begin.client(self.config.clone(), now);
-                    client.set_held(self.is_held);
+                    client.set_defers_choice(self.defers_choice);
                     self.client = Some(client);
                 }
             }
@@ -242,16 +242,16 @@ impl Session {
         let received = self.station.receive(|heard| {
             let mut heard_at = None;
             match heard {
-                Heard::Arp(packet) if watch.is_ours(packet.sha) => {}
-                Heard::Arp(packet) => client.handle_arp(&packet, now),
-                Heard::Datagram { datagram, at, .. } => {
+                Reception::Arp(packet) if watch.is_ours(packet.sha) => {}
+                Reception::Arp(packet) => client.handle_arp(&packet, now),
+                Reception::Datagram { datagram, at, .. } => {
                     heard_at = Some(at);
                     let source = *datagram.source.ip();
                     if let Err(discard) = client.handle_input(datagram, now) {
                         discards.note(name, source, discard);
                     }
                 }
-                Heard::Damaged { source, why } => discards.note(name, source, why.into()),
+                Reception::Damaged { source, why } => discards.note(name, source, why.into()),
             }
             output.drain(client, heard_at);
         });
@@ -278,8 +278,8 @@ impl Session {
         });
         while let Some(statement) = port.poll_event() {
             log::info!("{name}: {statement}");
-            ask |= statement == Statement::Forwarding;
-            if !matches!(statement, Statement::Neighbour { .. }) {
+            ask |= statement == SwitchEvent::Forwarding;
+            if !matches!(statement, SwitchEvent::Neighbour { .. }) {
                 self.diagnosis.port = Some(statement.to_string());
             }
         }
@@ -299,7 +299,7 @@ impl Session {
             return;
         };
         if client.poll_timeout().is_some_and(|at| now >= at) {
-            client.handle_crowd(self.station.heard(), now);
+            client.handle_contention(self.station.heard(), now);
         }
         client.handle_timeout(now);
         self.drain();
@@ -317,7 +317,7 @@ impl Session {
     pub fn release(mut self) {
         if let Some(client) = &mut self.client {
             if client.lease().is_some() {
-                self.shelf.remove(self.link.mac);
+                self.lease_store.remove(self.link.mac);
                 handover::remove(&self.link.name);
             }
             client.release(sys::now());
@@ -336,11 +336,11 @@ impl Session {
         let mut lease = self.lease().cloned().ok_or_else(over)?;
         let age = self.lease_age();
         lease.amend(&self.given);
-        let before = self.shelf.read(self.link.mac);
+        let before = self.lease_store.read(self.link.mac);
         let before = before.map(|saved| (saved.address, saved.prefix_len));
         self.link.replace(before, &lease, age)?;
         let client_id = client_id(&self.config);
-        let holder = Holder {
+        let holder = HandOverIdentity {
             interface: &self.link.name,
             mac: self.link.mac,
             client_id: &client_id,
@@ -351,11 +351,11 @@ impl Session {
             // An earlier command may have set it for the same lease.
             let of_file = || {
                 lease.mtu_octets?;
-                self.shelf.read(mac)?.mtu_octets
+                self.lease_store.read(mac)?.mtu_octets
             };
             let mtu_octets = self.link.mtu_before().or_else(of_file);
-            let saved = Saved::new(mac, client_id, &lease, age, neighbour, mtu_octets);
-            self.shelf.write(&saved);
+            let saved = SavedLease::new(mac, client_id, &lease, age, neighbour, mtu_octets);
+            self.lease_store.write(&saved);
         }
         Ok(lease)
     }
@@ -364,27 +364,27 @@ impl Session {
     pub(super) fn clear(&self) {
         self.link.clear();
         handover::remove(&self.link.name);
-        self.shelf.remove(self.link.mac);
+        self.lease_store.remove(self.link.mac);
     }
 
     /// Takes port 68 in the kernel too; for a session that stays.
-    pub(super) fn take_port(&mut self) {
-        self.station.take_port();
+    pub(super) fn bind_client_port(&mut self) {
+        self.station.bind_client_port();
     }
 
-    pub(super) fn next_turn(&mut self) -> Option<Turn> {
-        self.turns.pop_front()
+    pub(super) fn poll_change(&mut self) -> Option<LeaseChange> {
+        self.changes.pop_front()
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let client = self.client.as_ref().and_then(Client::poll_timeout);
-        let port = self.port.as_ref().and_then(Port::poll_timeout);
+        let port = self.port.as_ref().and_then(SwitchPort::poll_timeout);
         let station = self.station.poll_timeout();
         [client, port, station].into_iter().flatten().min()
     }
 
     pub(super) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let port = self.port.as_ref().map(Port::source);
+        let port = self.port.as_ref().map(SwitchPort::source);
         self.station.sources().chain(port)
     }
 
@@ -420,8 +420,8 @@ impl Session {
         handover::remove(&self.link.name);
         self.link.restore();
         match &self.saved_before {
-            Some(saved) => self.shelf.write(saved),
-            None => self.shelf.remove(self.link.mac),
+            Some(saved) => self.lease_store.write(saved),
+            None => self.lease_store.remove(self.link.mac),
         }
     }
 
@@ -460,7 +460,7 @@ impl Session {
     /// Removes from the interface what an earlier process set for the lease on file, which is no
     /// longer ours.
     fn remove_saved(&self) {
-        let Some(saved) = self.shelf.read(self.link.mac) else {
+        let Some(saved) = self.lease_store.read(self.link.mac) else {
             return;
         };
         let taken = self
@@ -469,7 +469,7 @@ impl Session {
         if let Err(error) = taken {
             log::warn!("{}", error.chain());
         }
-        self.shelf.remove(self.link.mac);
+        self.lease_store.remove(self.link.mac);
     }
 
     fn drain(&mut self) {
@@ -499,19 +499,19 @@ impl Begin {
 /// # Errors
 /// As [`Session::open`], and when the kernel refuses.
 pub(super) fn release_saved(link: Link, config: &DhcpConfig) -> Result<bool, Error> {
-    let shelf = Shelf::new(config.lease_directory.as_deref());
-    let Some(saved) = shelf.read(link.mac) else {
+    let lease_store = LeaseStore::new(config.lease_directory.as_deref());
+    let Some(saved) = lease_store.read(link.mac) else {
         return Ok(false);
     };
     let mut session = Session::open(link, config)?;
     session.has_carrier = true;
     session.station.set_neighbour(saved.neighbour);
-    session.station.take_port();
+    session.station.bind_client_port();
     let mut client = Client::new(session.config.clone(), sys::now());
     client.give_back(saved.address, saved.server, sys::now());
     session.client = Some(client);
     session.drain();
-    session.shelf.remove(saved.mac);
+    session.lease_store.remove(saved.mac);
     handover::remove(&session.link.name);
     session
         .link

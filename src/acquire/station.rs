@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_millis(50);
 
 /// What was heard.
 #[derive(Debug)]
-pub(super) enum Heard<'a> {
+pub(super) enum Reception<'a> {
     /// ARP about the address that is watched.
     Arp(arp::Packet),
     /// A datagram to port 68.
@@ -92,7 +92,7 @@ impl Station {
 
     /// Takes port 68 in the kernel too, which then answers nobody that it were unreachable, and
     /// sends what has a source address.
-    pub(super) fn take_port(&mut self) {
+    pub(super) fn bind_client_port(&mut self) {
         match UdpPort::open(&self.name, CLIENT_PORT) {
             Ok(port) => self.port = Some(port),
             Err(error) => log::debug!("{}: {}", self.name, error.chain()),
@@ -104,7 +104,10 @@ impl Station {
     ///
     /// # Errors
     /// What the kernel says.
-    pub(super) fn receive(&mut self, mut take: impl FnMut(Heard<'_>)) -> Result<(), SyscallError> {
+    pub(super) fn receive(
+        &mut self,
+        mut take: impl FnMut(Reception<'_>),
+    ) -> Result<(), SyscallError> {
         let name = &self.name;
         if let Some((_, Some(socket))) = &self.arp {
             let mut buf = [0; MAX_FRAME_LEN];
@@ -127,7 +130,7 @@ impl Station {
                 Ok((sender, datagram)) => {
                     self.neighbour = Some(sender);
                     let at = metadata.timestamp;
-                    take(Heard::Datagram {
+                    take(Reception::Datagram {
                         sender,
                         datagram,
                         at,
@@ -135,7 +138,7 @@ impl Station {
                 }
                 Err(why) => {
                     let source = frame::source(&octets).unwrap_or(Ipv4Addr::UNSPECIFIED);
-                    take(Heard::Damaged { source, why });
+                    take(Reception::Damaged { source, why });
                 }
             }
         }
@@ -143,7 +146,7 @@ impl Station {
     }
 
     /// Returns what other machines have asked for since the last time.
-    pub(super) fn heard(&self) -> wireboot_proto::dhcp::Heard {
+    pub(super) fn heard(&self) -> wireboot_proto::dhcp::RequestCounts {
         self.listener.heard()
     }
 
@@ -161,9 +164,9 @@ impl Station {
     }
 
     /// Waits no longer, and stops counting what others ask for.
-    pub(super) fn leave_crowd(&mut self) {
+    pub(super) fn stop_counting(&mut self) {
         self.is_settled = true;
-        self.listener.leave_crowd();
+        self.listener.stop_counting();
     }
 
     /// Sends a DHCP message. One with a source address is left to the kernel, but for a RELEASE:
@@ -273,9 +276,9 @@ fn is_arp(octets: &[u8]) -> bool {
     octets.get(12..14) == Some(&ETHERTYPE_ARP.to_be_bytes())
 }
 
-fn take_arp(name: &str, octets: &[u8], take: &mut impl FnMut(Heard<'_>)) {
+fn take_arp(name: &str, octets: &[u8], take: &mut impl FnMut(Reception<'_>)) {
     match arp::Packet::decode_frame(octets) {
-        Ok(packet) => take(Heard::Arp(packet)),
+        Ok(packet) => take(Reception::Arp(packet)),
         Err(error) => log::debug!("{name}: ARP was discarded: {error}"),
     }
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use super::diagnosis::Diagnosis;
 use super::session::client_config;
-use super::station::{Heard, Station};
+use super::station::{Reception, Station};
 use crate::config::{Config, DhcpConfig};
 use crate::error::Error;
 use crate::link::{self, Change, Found, Link, Watch};
 use crate::sys::signal::Signals;
 use crate::sys::{self, SyscallError};
-use wireboot_proto::dhcp::survey::{Answer, Survey, Unknown};
+use wireboot_proto::dhcp::survey::{Survey, SurveyAnswer, Unknown};
 use wireboot_proto::packet::dhcp::MessageType;
 use wireboot_proto::time::Instant;
 
@@ -23,7 +23,7 @@ pub struct Surveyed {
     /// Whether it had a carrier, without which nobody was asked.
     pub had_carrier: bool,
     /// What was answered, in the order of arrival.
-    pub answers: Vec<Answer>,
+    pub answers: Vec<SurveyAnswer>,
     /// What is not known of the boot services that are offered.
     pub unknown: Vec<Unknown>,
     asker: Asker,
@@ -94,7 +94,7 @@ impl Surveyed {
                     match self.link.addresses() {
                         Ok(addresses) if addresses.is_empty() => {}
                         Ok(addresses) => {
-                            asker.station.take_port();
+                            asker.station.bind_client_port();
                             survey.ask_services_from(addresses);
                         }
                         Err(error) => log::warn!("{}: {}", self.link.name, error.chain()),
@@ -137,9 +137,9 @@ impl Asker {
         };
         let discards = &mut self.diagnosis.discards;
         let received = self.station.receive(|heard| match heard {
-            Heard::Arp(_) => {}
-            Heard::Damaged { source, why } => discards.note(name, source, why.into()),
-            Heard::Datagram {
+            Reception::Arp(_) => {}
+            Reception::Damaged { source, why } => discards.note(name, source, why.into()),
+            Reception::Datagram {
                 sender, datagram, ..
             } => {
                 if let Err(discard) = survey.handle_input(&datagram, sender, now) {

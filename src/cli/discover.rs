@@ -12,13 +12,13 @@ use crate::error::Error;
 use crate::link;
 use crate::recorder;
 use crate::settings::parse::Settings;
-use wireboot_proto::dhcp::survey::{Answer, Verdict, suspicions, verdicts};
+use wireboot_proto::dhcp::survey::{OfferVerdict, SurveyAnswer, suspicions, verdicts};
 
 /// An answer with what is thought of it.
 struct Row<'a> {
     interface: &'a str,
-    answer: &'a Answer,
-    verdict: Verdict,
+    answer: &'a SurveyAnswer,
+    verdict: OfferVerdict,
     suspicions: Vec<String>,
 }
 

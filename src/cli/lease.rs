@@ -15,7 +15,7 @@ use crate::recorder;
 use crate::script::{self, Event};
 use crate::settings::parse::Settings;
 use crate::sys::signal::Signals;
-use wireboot_proto::dhcp::json::Fields;
+use wireboot_proto::dhcp::json::LeaseFields;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::option::known;
 use wireboot_proto::text::safe::Safe;
@@ -120,7 +120,7 @@ struct Report<'a> {
     mac: String,
     client_id: Option<String>,
     #[serde(flatten)]
-    lease: Fields<'a>,
+    lease: LeaseFields<'a>,
 }
 
 fn print(settings: &Settings, link: &Link, session: Option<&Session>, lease: &Lease) {
@@ -129,7 +129,7 @@ fn print(settings: &Settings, link: &Link, session: Option<&Session>, lease: &Le
             interface: &link.name,
             mac: link.mac.to_string(),
             client_id: session.map(|session| known::hex(&session.client_id())),
-            lease: Fields::from(lease),
+            lease: LeaseFields::from(lease),
         };
         // Strings, numbers and lists of them always have a form in JSON.
         serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"

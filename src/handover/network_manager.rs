@@ -1,6 +1,6 @@
 //! A connection for NetworkManager: the same address, asked for by the same client identifier.
 
-use super::Holder;
+use super::HandOverIdentity;
 use wireboot_proto::dhcp::lease::Lease;
 
 pub(super) fn name(interface: &str) -> String {
@@ -8,8 +8,8 @@ pub(super) fn name(interface: &str) -> String {
 }
 
 /// Returns the keyfile.
-pub(super) fn keyfile(holder: &Holder<'_>, lease: &Lease) -> String {
-    let Holder {
+pub(super) fn keyfile(holder: &HandOverIdentity<'_>, lease: &Lease) -> String {
+    let HandOverIdentity {
         interface,
         mac,
         client_id,

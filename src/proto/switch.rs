@@ -12,12 +12,12 @@ use alloc::collections::VecDeque;
 use core::fmt;
 use core::time::Duration;
 
-use crate::packet::neighbour::{PortState, Word};
+use crate::packet::neighbour::{PortState, SwitchFrame};
 use crate::time::Instant;
 
 /// Something that a person may want to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Statement {
+pub enum SwitchEvent {
     /// Nothing of ours gets through for about this long.
     Blocked {
         /// Whether it has come to the second half.
@@ -40,7 +40,7 @@ pub enum Statement {
     },
 }
 
-impl fmt::Display for Statement {
+impl fmt::Display for SwitchEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Blocked { learning, left } => {
@@ -63,8 +63,8 @@ impl fmt::Display for Statement {
 pub struct Switch {
     up_at: Instant,
     blocked_until: Option<Instant>,
-    said: Vec<Statement>,
-    events: VecDeque<Statement>,
+    said: Vec<SwitchEvent>,
+    events: VecDeque<SwitchEvent>,
 }
 
 impl Switch {
@@ -79,16 +79,16 @@ impl Switch {
     }
 
     /// Takes what the switch says.
-    pub fn handle_input(&mut self, word: Word, now: Instant) {
+    pub fn handle_input(&mut self, word: SwitchFrame, now: Instant) {
         match word {
-            Word::Bpdu {
+            SwitchFrame::Bpdu {
                 port,
                 forward_delay,
             } => self.handle_bpdu(port, forward_delay, now),
-            Word::Lacp { is_up: false } => self.say(Statement::LacpDown),
-            Word::Authentication => self.say(Statement::Authentication),
-            Word::Lldp { system, port } => self.say(Statement::Neighbour { system, port }),
-            Word::Lacp { is_up: true } | Word::Other => {}
+            SwitchFrame::Lacp { is_up: false } => self.say(SwitchEvent::LacpDown),
+            SwitchFrame::Authentication => self.say(SwitchEvent::Authentication),
+            SwitchFrame::Lldp { system, port } => self.say(SwitchEvent::Neighbour { system, port }),
+            SwitchFrame::Lacp { is_up: true } | SwitchFrame::Other => {}
         }
     }
 
@@ -106,12 +106,12 @@ impl Switch {
         // The state that it began with is known; the end only comes nearer.
         let until = self.blocked_until.map_or(until, |known| known.min(until));
         let known = self.said.iter().any(
-            |said| matches!(said, Statement::Blocked { learning: said, .. } if *said == learning),
+            |said| matches!(said, SwitchEvent::Blocked { learning: said, .. } if *said == learning),
         );
         self.blocked_until = Some(until);
         if !known {
             let left = until.since(now);
-            self.say(Statement::Blocked { learning, left });
+            self.say(SwitchEvent::Blocked { learning, left });
         }
     }
 
@@ -124,7 +124,7 @@ impl Switch {
 
     fn open(&mut self) {
         if self.blocked_until.take().is_some() {
-            self.events.push_back(Statement::Forwarding);
+            self.events.push_back(SwitchEvent::Forwarding);
         }
     }
 
@@ -134,7 +134,7 @@ impl Switch {
     }
 
     /// Returns the next thing to tell.
-    pub fn poll_event(&mut self) -> Option<Statement> {
+    pub fn poll_event(&mut self) -> Option<SwitchEvent> {
         self.events.pop_front()
     }
 
@@ -143,7 +143,7 @@ impl Switch {
         self.blocked_until
     }
 
-    fn say(&mut self, statement: Statement) {
+    fn say(&mut self, statement: SwitchEvent) {
         if !self.said.contains(&statement) {
             self.said.push(statement.clone());
             self.events.push_back(statement);
@@ -167,8 +167,8 @@ mod tests {
             .collect()
     }
 
-    fn bpdu(port: Option<PortState>) -> Word {
-        Word::Bpdu {
+    fn bpdu(port: Option<PortState>) -> SwitchFrame {
+        SwitchFrame::Bpdu {
             port,
             forward_delay: DELAY,
         }
@@ -222,8 +222,8 @@ mod tests {
     fn everything_is_told_once() {
         let mut switch = Switch::new(at(0));
         for _ in 0..2 {
-            switch.handle_input(Word::Lacp { is_up: false }, at(1));
-            switch.handle_input(Word::Authentication, at(1));
+            switch.handle_input(SwitchFrame::Lacp { is_up: false }, at(1));
+            switch.handle_input(SwitchFrame::Authentication, at(1));
         }
         assert_eq!(told(&mut switch).len(), 2);
     }

@@ -3,7 +3,7 @@
 
 use std::net::Ipv4Addr;
 
-use wireboot_proto::dhcp::lease::{Lease, Route};
+use wireboot_proto::dhcp::lease::{Lease, StaticRoute};
 use wireboot_proto::packet::ipv4::netmask;
 use wireboot_proto::packet::option::code;
 use wireboot_proto::packet::option::known::{self, Value};
@@ -147,7 +147,7 @@ impl Variables {
     }
 }
 
-fn static_route(route: &Route) -> String {
+fn static_route(route: &StaticRoute) -> String {
     let gateway = route.gateway.unwrap_or(Ipv4Addr::UNSPECIFIED);
     format!("{}/{} {gateway}", route.destination, route.prefix_len)
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Session, Turn};
+use super::{LeaseChange, Session};
 use crate::account::Moment;
 use crate::acquire::listener::close;
-use crate::acquire::port::Port;
+use crate::acquire::switch_port::SwitchPort;
 use crate::sys;
 use wireboot_proto::dhcp::{Client, Event, Loss, StateName, Transmit};
 use wireboot_proto::packet::arp;
@@ -35,7 +35,7 @@ impl Output {
 }
 
 impl Session {
-    /// Sends messages first, since servers take longest; then the ear for ARP is opened, and then
+    /// Sends messages first, since servers take longest; then the receiver for ARP is opened, and then
     /// ARP is sent.
     pub(super) fn put_out(&mut self, output: Output) {
         for (transmit, payload) in output.messages {
@@ -47,7 +47,7 @@ impl Session {
             if transmit.message_type == MessageType::Discover {
                 self.diagnosis.discovers += 1;
                 if self.diagnosis.discovers > 1 && self.port.is_none() {
-                    let port = Port::open(&self.link, self.carrier_at);
+                    let port = SwitchPort::open(&self.link, self.carrier_at);
                     self.port = port.inspect_err(|error| log::debug!("{error}")).ok();
                 }
             }
@@ -91,12 +91,12 @@ impl Session {
                 for (code, why) in &lease.ignored {
                     log::warn!("{name}: option {code} of {} {why}; ignored", lease.server);
                 }
-                self.station.leave_crowd();
+                self.station.stop_counting();
                 if let Some(port) = self.port.take() {
                     close(Box::new(port));
                 }
                 self.note("ACK", at);
-                self.turns.push_back(Turn::Bound(lease));
+                self.changes.push_back(LeaseChange::Bound(lease));
             }
             Event::Failed(loss) => {
                 // Of the address on file, which an earlier process may have left on the interface.
@@ -107,7 +107,7 @@ impl Session {
             }
             Event::Lost(loss) => {
                 self.tell(loss);
-                self.turns.push_back(Turn::Lost);
+                self.changes.push_back(LeaseChange::Lost);
             }
             Event::Ipv6Only { server, wait } => {
                 let seconds = wait.as_secs();
@@ -123,8 +123,8 @@ impl Session {
         let name = &self.link.name;
         match loss {
             Loss::Refused { server, reason } => {
-                let turn = Turn::Refused(reason.clone().unwrap_or_default());
-                self.turns.push_back(turn);
+                let turn = LeaseChange::Refused(reason.clone().unwrap_or_default());
+                self.changes.push_back(turn);
                 let reason = reason.unwrap_or_else(|| "without a reason".to_owned());
                 let text = format!("{name}: {server} refused the address: {reason}");
                 log::warn!("{text}");
@@ -134,8 +134,8 @@ impl Session {
                 log::warn!("{name}: {server} does not answer requests for what it offered");
             }
             Loss::Expired => log::warn!("{name}: the lease has expired"),
-            Loss::Conflict { address, holder } => {
-                let text = format!("{name}: {address} was granted, but {holder} uses it");
+            Loss::Conflict { address, owner } => {
+                let text = format!("{name}: {address} was granted, but {owner} uses it");
                 log::warn!("{text}; declined");
                 self.diagnosis.refusal = Some(text);
             }

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::Row;
 use crate::cli::options;
-use wireboot_proto::dhcp::survey::Answer;
+use wireboot_proto::dhcp::survey::SurveyAnswer;
 use wireboot_proto::packet::option::code;
 use wireboot_proto::packet::pxe::Pxe;
 use wireboot_proto::text::safe::Safe;
@@ -94,7 +94,7 @@ fn offered(row: &Row<'_>) -> String {
 }
 
 /// Returns what an answer comes from.
-pub(super) fn kind(answer: &Answer) -> &'static str {
+pub(super) fn kind(answer: &SurveyAnswer) -> &'static str {
     if answer.asked.is_some() {
         "boot service"
     } else if answer.offer.is_proxy() {
@@ -157,7 +157,7 @@ fn menu(row: &Row<'_>) -> String {
 }
 
 /// Returns what a PXE server says in option 43.
-pub(super) fn pxe(answer: &Answer) -> Option<Pxe> {
+pub(super) fn pxe(answer: &SurveyAnswer) -> Option<Pxe> {
     let options = &answer.offer.lease.options;
     let class = options.get(code::VENDOR_CLASS)?;
     class

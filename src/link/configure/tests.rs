@@ -122,7 +122,7 @@ fn lease(address: &str, routes: &[(&str, &str)]) -> Lease {
     let routes = routes.iter().map(|(destination, gateway)| {
         let (destination, prefix_len) = prefix(destination);
         let gateway: Ipv4Addr = gateway.parse().unwrap();
-        lease::Route {
+        lease::StaticRoute {
             destination,
             prefix_len,
             gateway: (!gateway.is_unspecified()).then_some(gateway),

@@ -85,7 +85,7 @@ pub struct Introduction {
 
 /// What is given beside a lease, or in place of one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Given {
+pub struct StaticConfig {
     /// Our address and the bits of its network, 0 to 32; with it no DHCP server is asked.
     pub address: Option<(Ipv4Addr, u8)>,
     /// The boot server, for an address without DHCP.

@@ -25,7 +25,7 @@ const MAX_QUESTIONS: u32 = 8;
 
 /// Whom to ask, and for what.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
+pub struct BootQuestion {
     /// Our address.
     pub address: Ipv4Addr,
     /// Where the question goes.
@@ -36,7 +36,7 @@ pub struct Question {
     pub item: Option<BootItem>,
 }
 
-impl Question {
+impl BootQuestion {
     /// Asks for the boot file of a service, or for what was chosen from its menu, from `address`.
     pub fn new(address: Ipv4Addr, service: &BootService, item: Option<BootItem>) -> Self {
         let (destinations, believed) = match item {
@@ -68,7 +68,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Inquiry {
     config: Config,
-    question: Question,
+    question: BootQuestion,
     random: Random,
     xid: u32,
     began_at: Instant,
@@ -82,7 +82,7 @@ pub struct Inquiry {
 
 impl Inquiry {
     /// Begins; the question is due at once.
-    pub fn new(config: Config, question: Question, now: Instant) -> Self {
+    pub fn new(config: Config, question: BootQuestion, now: Instant) -> Self {
         let mut random = Random::new(config.seed);
         Self {
             xid: random.next_u32(),
@@ -219,7 +219,7 @@ mod tests {
     };
 
     fn begin(item: Option<BootItem>, believed: Option<Vec<Ipv4Addr>>) -> Inquiry {
-        let question = Question {
+        let question = BootQuestion {
             address: ADDRESS,
             destinations: vec![SocketAddrV4::new(SERVER, PXE_PORT)],
             believed,

@@ -7,13 +7,13 @@ use core::time::Duration;
 
 use serde::Serialize;
 
-use super::lease::{Lease, Route};
+use super::lease::{Lease, StaticRoute};
 use crate::packet::option::code;
 use crate::packet::option::known::{self, Value};
 
 /// The fields of a lease.
 #[derive(Debug, Serialize)]
-pub struct Fields<'a> {
+pub struct LeaseFields<'a> {
     address: String,
     prefix_length: u8,
     server: String,
@@ -58,7 +58,7 @@ struct IgnoredFields {
     why: &'static str,
 }
 
-impl<'a> From<&'a Lease> for Fields<'a> {
+impl<'a> From<&'a Lease> for LeaseFields<'a> {
     fn from(lease: &'a Lease) -> Self {
         let seconds = |time: Option<Duration>| time.map(|time| time.as_secs());
         let text = |address: Option<Ipv4Addr>| address.map(|address| address.to_string());
@@ -105,8 +105,8 @@ impl<'a> From<&'a Lease> for Fields<'a> {
     }
 }
 
-impl From<&Route> for RouteFields {
-    fn from(route: &Route) -> Self {
+impl From<&StaticRoute> for RouteFields {
+    fn from(route: &StaticRoute) -> Self {
         Self {
             destination: format!("{}/{}", route.destination, route.prefix_len),
             router: route.gateway.map(|gateway| gateway.to_string()),

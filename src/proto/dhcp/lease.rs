@@ -5,7 +5,7 @@ use core::fmt;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
-use crate::dhcp::config::Given;
+use crate::dhcp::config::StaticConfig;
 use crate::packet::dhcp::Message;
 use crate::packet::option::{self, Options, code};
 use crate::text::grammar;
@@ -20,7 +20,7 @@ const INFINITE: u32 = u32::MAX;
 
 /// A route, from option 121 (RFC 3442) or 3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Route {
+pub struct StaticRoute {
     /// The network.
     pub destination: Ipv4Addr,
     /// Its prefix, 0 to 32 bits.
@@ -39,7 +39,7 @@ pub struct Lease {
     /// The server that granted it (option 54).
     pub server: Ipv4Addr,
     /// Routes in the order to be set; option 121 rules out option 3 (RFC 3442).
-    pub routes: Vec<Route>,
+    pub routes: Vec<StaticRoute>,
     /// Broadcast address (option 28).
     pub broadcast: Option<Ipv4Addr>,
     /// Largest datagram, 68 octets or more (option 26).
@@ -154,7 +154,7 @@ impl Lease {
 impl Lease {
     /// Returns what is set without asking a server; none when no address is given. The server of
     /// such a lease is the boot server, or 0.0.0.0.
-    pub fn without_dhcp(given: &Given) -> Option<Self> {
+    pub fn without_dhcp(given: &StaticConfig) -> Option<Self> {
         let (address, prefix_len) = given.address?;
         let mut lease = Self {
             server: given.server.unwrap_or(Ipv4Addr::UNSPECIFIED),
@@ -166,17 +166,18 @@ impl Lease {
     }
 
     /// Puts what is given into a lease that a server granted.
-    pub fn amend(&mut self, given: &Given) {
+    pub fn amend(&mut self, given: &StaticConfig) {
         if given.ignores_server_dns {
             self.dns.clear();
         }
         self.dns.retain(|server| !given.dns.contains(server));
         self.dns.splice(0..0, given.dns.iter().copied());
         for (destination, prefix_len, gateway) in given.routes.iter().copied() {
-            let same =
-                |route: &Route| (route.destination, route.prefix_len) == (destination, prefix_len);
+            let same = |route: &StaticRoute| {
+                (route.destination, route.prefix_len) == (destination, prefix_len)
+            };
             self.routes.retain(|route| !same(route));
-            self.routes.push(Route {
+            self.routes.push(StaticRoute {
                 destination,
                 prefix_len,
                 gateway,
@@ -265,18 +266,18 @@ fn mtu(options: &Options, ignored: &mut Vec<(u8, &'static str)>) -> Option<u16> 
     Some(mtu)
 }
 
-fn routes(options: &Options) -> Vec<Route> {
+fn routes(options: &Options) -> Vec<StaticRoute> {
     if let Some(routes) = options.classless_routes() {
         return routes
             .into_iter()
-            .map(|(destination, prefix_len, gateway)| Route {
+            .map(|(destination, prefix_len, gateway)| StaticRoute {
                 destination,
                 prefix_len,
                 gateway: Some(gateway).filter(|gateway| !gateway.is_unspecified()),
             })
             .collect();
     }
-    let default = |gateway| Route {
+    let default = |gateway| StaticRoute {
         destination: Ipv4Addr::UNSPECIFIED,
         prefix_len: 0,
         gateway: Some(gateway),

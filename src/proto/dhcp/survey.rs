@@ -26,14 +26,14 @@ use service::Services;
 
 pub use service::{Asked, Unknown};
 pub use suspicion::suspicions;
-pub use verdict::{Verdict, verdicts};
+pub use verdict::{OfferVerdict, verdicts};
 
 /// More servers than any network has; a bound on what a hostile one can make us keep.
 const MAX_ANSWERS: usize = 256;
 
 /// What one server says to a DISCOVER, or to the question for a boot file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct SurveyAnswer {
     /// What it would grant; a boot server grants no address.
     pub offer: Offer,
     /// The question, if that was no DISCOVER.
@@ -63,7 +63,7 @@ pub struct Survey {
     /// Who has answered.
     known: Vec<(Ipv4Addr, MacAddress, Option<Ipv4Addr>, bool)>,
     services: Services,
-    answers: VecDeque<Answer>,
+    answers: VecDeque<SurveyAnswer>,
 }
 
 impl Survey {
@@ -107,7 +107,7 @@ impl Survey {
         now: Instant,
     ) -> Result<(), Discard> {
         self.now = now;
-        let answer = |offer, relay, asked| Answer {
+        let answer = |offer, relay, asked| SurveyAnswer {
             offer,
             asked,
             source: datagram.source,
@@ -175,7 +175,7 @@ impl Survey {
     }
 
     /// Returns the answers that have come, one at a time, each server's once.
-    pub fn poll_event(&mut self) -> Option<Answer> {
+    pub fn poll_event(&mut self) -> Option<SurveyAnswer> {
         self.answers.pop_front()
     }
 

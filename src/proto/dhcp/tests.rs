@@ -292,7 +292,8 @@ fn a_boot_file_that_was_asked_for_is_worth_more_patience_than_what_others_offer_
             t.next_message().1.message_type(),
             Some(MessageType::Request)
         );
-        let beside = [Rank::Plain, Rank::BootFile].map(|rank| t.client.is_taking(Some(rank)));
+        let beside =
+            [Rank::Plain, Rank::BootFile].map(|rank| t.client.is_worth_awaiting(Some(rank)));
         taking.push(beside);
     }
     let [once, more, never] = [[true, true], [true, false], [false, false]];
@@ -627,7 +628,7 @@ impl Transcript {
     /// Does one of the things that a driver may do.
     fn acts(&mut self, action: u8) {
         let claim = arp::Packet::announcement(MacAddress([2; 6]), ADDRESS);
-        let crowd = Heard {
+        let contention = RequestCounts {
             discovers: u32::MAX,
             requests: 7,
         };
@@ -638,7 +639,7 @@ impl Transcript {
             10 => self.client.inform(ADDRESS, self.now),
             11 => self.client.release(self.now),
             12 | 13 => self.client.handle_arp(&claim, self.now),
-            14 | 15 => self.client.handle_crowd(crowd, self.now),
+            14 | 15 => self.client.handle_contention(contention, self.now),
             _ => {}
         }
         self.drain();

@@ -30,7 +30,7 @@ pub const GROUPS: [MacAddress; 5] = [
 
 /// What a frame says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Word {
+pub enum SwitchFrame {
     /// The spanning tree is alive on the port.
     Bpdu {
         /// Whether the port forwards; none from a bridge that does not tell (802.1D-1998).
@@ -67,7 +67,7 @@ pub enum PortState {
     Forwarding,
 }
 
-impl Word {
+impl SwitchFrame {
     /// Reads a frame to one of [`GROUPS`].
     ///
     /// # Errors
@@ -92,12 +92,12 @@ impl Word {
     }
 }
 
-fn bpdu(reader: &mut Reader<'_>) -> Result<Word, DecodeError> {
+fn bpdu(reader: &mut Reader<'_>) -> Result<SwitchFrame, DecodeError> {
     reader.take(2, "protocol identifier")?;
     let version = reader.u8("protocol version")?;
     // Configuration, and what 802.1D-2004 made of it; the other kind tells of changes elsewhere.
     if ![0, 2].contains(&reader.u8("BPDU type")?) {
-        return Ok(Word::Other);
+        return Ok(SwitchFrame::Other);
     }
     let flags = reader.u8("flags")?;
     reader.take(8 + 4 + 8 + 2 + 2 + 2 + 2, "identifiers and times")?;
@@ -109,38 +109,38 @@ fn bpdu(reader: &mut Reader<'_>) -> Result<Word, DecodeError> {
     });
     // The standard's own limits are 4 to 30 s.
     let forward_delay = Duration::from_millis(forward_delay.clamp(4_000, 30_000));
-    Ok(Word::Bpdu {
+    Ok(SwitchFrame::Bpdu {
         port,
         forward_delay,
     })
 }
 
-fn lacp(reader: &mut Reader<'_>) -> Result<Word, DecodeError> {
+fn lacp(reader: &mut Reader<'_>) -> Result<SwitchFrame, DecodeError> {
     if reader.u8("subtype")? != 1 {
-        return Ok(Word::Other);
+        return Ok(SwitchFrame::Other);
     }
     reader.take(1, "version")?;
     reader.take(2 + 2 + 6 + 2 + 2 + 2, "actor")?;
     let state = reader.u8("actor state")?;
     let (collecting, distributing) = (state & 0x10 != 0, state & 0x20 != 0);
-    Ok(Word::Lacp {
+    Ok(SwitchFrame::Lacp {
         is_up: collecting && distributing,
     })
 }
 
-fn eapol(reader: &mut Reader<'_>) -> Result<Word, DecodeError> {
+fn eapol(reader: &mut Reader<'_>) -> Result<SwitchFrame, DecodeError> {
     const EAP_PACKET: u8 = 0;
     const EAP_REQUEST: u8 = 1;
     reader.take(1, "version")?;
     let kind = reader.u8("packet type")?;
     reader.take(2, "body length")?;
     if kind == EAP_PACKET && reader.u8("EAP code")? == EAP_REQUEST {
-        return Ok(Word::Authentication);
+        return Ok(SwitchFrame::Authentication);
     }
-    Ok(Word::Other)
+    Ok(SwitchFrame::Other)
 }
 
-fn lldp(reader: &mut Reader<'_>) -> Result<Word, DecodeError> {
+fn lldp(reader: &mut Reader<'_>) -> Result<SwitchFrame, DecodeError> {
     let (mut system, mut port) = (String::new(), String::new());
     while !reader.is_empty() {
         let head = reader.u16("TLV header")?;
@@ -156,7 +156,7 @@ fn lldp(reader: &mut Reader<'_>) -> Result<Word, DecodeError> {
             _ => {}
         }
     }
-    Ok(Word::Lldp { system, port })
+    Ok(SwitchFrame::Lldp { system, port })
 }
 
 #[cfg(test)]
@@ -189,14 +189,14 @@ mod tests {
             (2, 0x1c, Some(PortState::Learning)),
             (2, 0x3c, Some(PortState::Forwarding)),
         ] {
-            let expected = Word::Bpdu {
+            let expected = SwitchFrame::Bpdu {
                 port,
                 forward_delay,
             };
             let octets = bpdu(version, flags);
-            assert_eq!(Word::decode(&octets), Ok(expected));
+            assert_eq!(SwitchFrame::decode(&octets), Ok(expected));
             for len in 0..octets.len() {
-                assert!(Word::decode(&octets[..len]).is_err(), "{len}");
+                assert!(SwitchFrame::decode(&octets[..len]).is_err(), "{len}");
             }
         }
     }
@@ -208,21 +208,21 @@ mod tests {
         for (state, is_up) in [(0x3d, true), (0x0d, false), (0x1d, false)] {
             let payload = [&actor[..], &[state]].concat();
             assert_eq!(
-                Word::decode(&frame(0x8809, &payload)),
-                Ok(Word::Lacp { is_up })
+                SwitchFrame::decode(&frame(0x8809, &payload)),
+                Ok(SwitchFrame::Lacp { is_up })
             );
         }
         let request = [1, 0, 0, 5, 1, 1, 0, 5, 1];
         assert_eq!(
-            Word::decode(&frame(0x888e, &request)),
-            Ok(Word::Authentication)
+            SwitchFrame::decode(&frame(0x888e, &request)),
+            Ok(SwitchFrame::Authentication)
         );
         let lldp = b"\x02\x07\x04\x02\0\0\0\0\x01\x04\x04\x05Gi3\x0a\x04sw\x1b1\0\0";
-        let expected = Word::Lldp {
+        let expected = SwitchFrame::Lldp {
             system: "sw\\u{1b}1".to_owned(),
             port: "Gi3".to_owned(),
         };
-        assert_eq!(Word::decode(&frame(0x88cc, lldp)), Ok(expected));
-        assert!(Word::decode(&frame(0x0800, &[])).is_err());
+        assert_eq!(SwitchFrame::decode(&frame(0x88cc, lldp)), Ok(expected));
+        assert!(SwitchFrame::decode(&frame(0x0800, &[])).is_err());
     }
 }

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use super::Client;
 use super::output;
-use super::state::{Event, Held, Loss, State};
+use super::state::{ActiveLease, Event, Loss, State};
 use crate::dhcp::config::Detection;
 use crate::dhcp::lease::Lease;
 use crate::dhcp::message;
@@ -72,8 +72,8 @@ impl Client {
     /// Leaves SELECTING when the offers are good enough, or the wait for better ones is over.
     pub(super) fn decide(&mut self) {
         let is_ripe = |standing: Standing| standing.is_ripe(self.now);
-        if !self.is_held && self.standing().is_some_and(is_ripe) {
-            self.take_best();
+        if !self.defers_choice && self.standing().is_some_and(is_ripe) {
+            self.request_best();
         }
     }
 
@@ -86,7 +86,7 @@ impl Client {
     }
 
     /// Asks for the best offer, when there is one.
-    pub(super) fn take_best(&mut self) {
+    pub(super) fn request_best(&mut self) {
         let Some((best, proxy)) = self.best() else {
             return;
         };
@@ -110,7 +110,7 @@ impl Client {
             usable(reply.message.yiaddr)?;
         }
         let asked = self.state.granted();
-        let asked = asked.or(self.kept.as_ref().map(|held| &*held.lease));
+        let asked = asked.or(self.previous.as_ref().map(|active| &*active.lease));
         let server = reply.server_or(asked.map(|lease| lease.server))?;
         let mut lease = Lease::read(&reply.message, server);
         match &self.state {
@@ -147,8 +147,8 @@ impl Client {
                 }
             }
             // Any server may extend: one that took over, or moved, names itself.
-            State::Renewing { held, .. } | State::Rebinding { held, .. } => {
-                if held.lease.address != lease.address {
+            State::Renewing { active, .. } | State::Rebinding { active, .. } => {
+                if active.lease.address != lease.address {
                     return Err(Discard::WrongAddress(lease.address));
                 }
             }
@@ -165,7 +165,7 @@ impl Client {
         }
         let is_own = matches!(self.state, State::Informing { .. });
         let lease = Box::new(lease);
-        self.grant(Held {
+        self.grant(ActiveLease {
             lease,
             since,
             source: reply.source,
@@ -175,27 +175,28 @@ impl Client {
     }
 
     /// Takes a lease into use, or first makes sure that nobody else has its address.
-    fn grant(&mut self, held: Held) {
-        let (address, server) = (held.lease.address, held.lease.server);
-        let is_known = self.state.held().is_some() || matches!(self.state, State::Informing { .. });
+    fn grant(&mut self, active: ActiveLease) {
+        let (address, server) = (active.lease.address, active.lease.server);
+        let is_known =
+            self.state.active().is_some() || matches!(self.state, State::Informing { .. });
         if is_known || self.config.detection == Detection::Off {
-            return self.bind(held);
+            return self.bind(active);
         }
         if self.config.detection == Detection::Strict {
             let chaddr = self.config.chaddr;
             let guard = Guard::strict(chaddr, address, self.now, &mut self.random);
             self.guard = Some(guard);
-            return self.enter(State::Probing { held });
+            return self.enter(State::Probing { active });
         }
         let guard = self.guard.take().filter(|guard| guard.address() == address);
         // Nobody was asked before a lease that came without a REQUEST.
         let mut guard = guard.unwrap_or_else(|| self.asking(address));
-        if let Some(holder) = guard.holder() {
-            return self.decline(address, server, holder);
+        if let Some(owner) = guard.owner() {
+            return self.decline(address, server, owner);
         }
         guard.announce(self.now);
         self.guard = Some(guard);
-        self.bind(held);
+        self.bind(active);
     }
 
     /// Returns a guard that has begun to ask.
@@ -205,10 +206,10 @@ impl Client {
         guard
     }
 
-    pub(super) fn bind(&mut self, held: Held) {
-        let lease = held.lease.clone();
-        self.kept = None;
-        self.enter(State::Bound { held });
+    pub(super) fn bind(&mut self, active: ActiveLease) {
+        let lease = active.lease.clone();
+        self.previous = None;
+        self.enter(State::Bound { active });
         self.events.push_back(Event::Bound(lease));
     }
 
@@ -221,8 +222,8 @@ impl Client {
         };
         let was_asked = match &self.state {
             State::Requesting { offer, .. } => is_of(offer.lease.server, offer.source),
-            State::Renewing { held, .. } if reply.server.is_none() => {
-                is_of(held.lease.server, held.source)
+            State::Renewing { active, .. } if reply.server.is_none() => {
+                is_of(active.lease.server, active.source)
             }
             // Everybody was asked, or a server that may have been moved.
             State::Rebooting { .. } | State::Renewing { .. } | State::Rebinding { .. } => true,
@@ -260,21 +261,21 @@ impl Client {
 
     /// Another host has the address that is watched over. While a server has yet to commit it, the
     /// guard remembers that.
-    pub(super) fn handle_conflict(&mut self, address: Ipv4Addr, holder: MacAddress) {
-        let held = if let State::Probing { held } = &self.state {
-            Some(held)
+    pub(super) fn handle_conflict(&mut self, address: Ipv4Addr, owner: MacAddress) {
+        let active = if let State::Probing { active } = &self.state {
+            Some(active)
         } else {
-            self.state.held().or(self.kept.as_ref())
+            self.state.active().or(self.previous.as_ref())
         };
-        if let Some(held) = held
-            && held.lease.address == address
+        if let Some(active) = active
+            && active.lease.address == address
         {
-            self.decline(address, held.lease.server, holder);
+            self.decline(address, active.lease.server, owner);
         }
     }
 
     /// Refuses the address that another host has (DECLINE) and begins anew after a pause.
-    fn decline(&mut self, address: Ipv4Addr, server: Ipv4Addr, holder: MacAddress) {
+    fn decline(&mut self, address: Ipv4Addr, server: Ipv4Addr, owner: MacAddress) {
         let message = message::decline(&self.config, self.exchange(), address, server);
         let transmit = output::broadcast(MessageType::Decline);
         self.farewells.push_back((transmit, message));
@@ -283,7 +284,7 @@ impl Client {
             0..=MAX_CONFLICTS => CONFLICT_DELAY,
             _ => RATE_LIMIT_INTERVAL,
         };
-        self.lose(Loss::Conflict { address, holder }, self.now + pause);
+        self.lose(Loss::Conflict { address, owner }, self.now + pause);
     }
 
     /// Leaves the network to IPv6 for a while.
@@ -300,7 +301,7 @@ impl Client {
 
     /// Gives up the lease, if there is one, and what was asked for.
     pub(super) fn lose(&mut self, loss: Loss, start_at: Instant) {
-        let had = self.kept.take().is_some() || self.state.held().is_some();
+        let had = self.previous.take().is_some() || self.state.active().is_some();
         if !had {
             return self.fail(loss, start_at);
         }
@@ -310,11 +311,11 @@ impl Client {
 
     /// Begins anew at `start_at`, with a lease from before if there is one.
     pub(super) fn restart(&mut self, start_at: Instant) {
-        let kept = self.kept.as_ref().map(|held| held.lease.address);
+        let previous = self.previous.as_ref().map(|active| active.lease.address);
         self.guard = self
             .guard
             .take()
-            .filter(|guard| Some(guard.address()) == kept);
+            .filter(|guard| Some(guard.address()) == previous);
         self.enter(State::Init { start_at });
         self.tick();
     }

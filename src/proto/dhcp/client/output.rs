@@ -36,16 +36,16 @@ impl Client {
                 let message = message::request_known(config, exchange, *address);
                 (broadcast(MessageType::Request), message)
             }),
-            State::Renewing { held, resend } => {
-                resend.take_halving(now, held.rebind_at()).then(|| {
-                    let (address, server) = (held.lease.address, held.lease.server);
+            State::Renewing { active, resend } => {
+                resend.take_halving(now, active.rebind_at()).then(|| {
+                    let (address, server) = (active.lease.address, active.lease.server);
                     let message = message::request_extension(config, exchange, address);
                     (unicast(address, server, MessageType::Request), message)
                 })
             }
-            State::Rebinding { held, resend } => {
-                resend.take_halving(now, held.expires_at()).then(|| {
-                    let address = held.lease.address;
+            State::Rebinding { active, resend } => {
+                resend.take_halving(now, active.expires_at()).then(|| {
+                    let address = active.lease.address;
                     let message = message::request_extension(config, exchange, address);
                     (unicast(address, everyone, MessageType::Request), message)
                 })

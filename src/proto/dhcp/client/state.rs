@@ -95,7 +95,7 @@ pub enum Loss {
         /// The address.
         address: Ipv4Addr,
         /// Who has it.
-        holder: MacAddress,
+        owner: MacAddress,
     },
 }
 
@@ -113,7 +113,7 @@ pub struct Transmit {
 
 /// A lease and when it was asked for, which its times count from (RFC 2131 §4.4.5).
 #[derive(Debug, Clone)]
-pub(super) struct Held {
+pub(super) struct ActiveLease {
     pub(super) lease: Box<Lease>,
     pub(super) since: Instant,
     /// Where the ACK came from.
@@ -122,7 +122,7 @@ pub(super) struct Held {
     pub(super) is_own: bool,
 }
 
-impl Held {
+impl ActiveLease {
     /// The lease, if a server granted its address.
     pub(super) const fn granted(&self) -> Option<&Lease> {
         match self.is_own {
@@ -172,17 +172,17 @@ pub(super) enum State {
         resend: Resend,
     },
     Probing {
-        held: Held,
+        active: ActiveLease,
     },
     Bound {
-        held: Held,
+        active: ActiveLease,
     },
     Renewing {
-        held: Held,
+        active: ActiveLease,
         resend: Resend,
     },
     Rebinding {
-        held: Held,
+        active: ActiveLease,
         resend: Resend,
     },
     Informing {
@@ -209,11 +209,11 @@ impl State {
     }
 
     /// Returns the lease in use.
-    pub(super) const fn held(&self) -> Option<&Held> {
+    pub(super) const fn active(&self) -> Option<&ActiveLease> {
         match self {
-            Self::Bound { held } | Self::Renewing { held, .. } | Self::Rebinding { held, .. } => {
-                Some(held)
-            }
+            Self::Bound { active }
+            | Self::Renewing { active, .. }
+            | Self::Rebinding { active, .. } => Some(active),
             Self::Init { .. }
             | Self::Selecting { .. }
             | Self::Requesting { .. }
@@ -228,10 +228,10 @@ impl State {
     pub(super) const fn granted(&self) -> Option<&Lease> {
         match self {
             Self::Requesting { offer, .. } => Some(&offer.lease),
-            Self::Probing { held }
-            | Self::Bound { held }
-            | Self::Renewing { held, .. }
-            | Self::Rebinding { held, .. } => held.granted(),
+            Self::Probing { active }
+            | Self::Bound { active }
+            | Self::Renewing { active, .. }
+            | Self::Rebinding { active, .. } => active.granted(),
             Self::Init { .. }
             | Self::Selecting { .. }
             | Self::Rebooting { .. }

@@ -8,7 +8,7 @@ use core::time::Duration;
 use crate::dhcp::boot_service::{self, Next, PXE_PORT};
 use crate::dhcp::client::Transmit;
 use crate::dhcp::config::Config;
-use crate::dhcp::inquiry::{Event, Inquiry, Question};
+use crate::dhcp::inquiry::{BootQuestion, Event, Inquiry};
 use crate::dhcp::lease::Lease;
 use crate::dhcp::reply::Discard;
 use crate::packet::ipv4::same_network;
@@ -103,7 +103,7 @@ impl Services {
                 };
                 return self.leave(all, "not asked: the interface has no IPv4 address");
             };
-            let mut question = Question::new(address, service, item);
+            let mut question = BootQuestion::new(address, service, item);
             question.destinations.retain(|to| to.port() == PXE_PORT);
             if question.destinations.is_empty() {
                 self.leave(asked, "not asked: DHCP servers would hear the broadcast");

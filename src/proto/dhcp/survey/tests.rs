@@ -187,7 +187,7 @@ fn a_proxy_serves_its_own_interface_and_of_equal_ones_the_user_decides() {
         ..says(5)
     };
     let proxy = answer(&proxy);
-    let why = |interfaces: &[&[Answer]], is_ordered| {
+    let why = |interfaces: &[&[SurveyAnswer]], is_ordered| {
         let verdicts = verdicts(interfaces, is_ordered, Duration::from_secs(1)).concat();
         verdicts.into_iter().map(|v| v.why).collect::<Vec<_>>()
     };
@@ -203,7 +203,7 @@ fn a_proxy_serves_its_own_interface_and_of_equal_ones_the_user_decides() {
         ]
     );
     let first = "the first; nobody names a boot file or a server";
-    let lists: [&[Answer]; 2] = [&[two], &[one]];
+    let lists: [&[SurveyAnswer]; 2] = [&[two], &[one]];
     assert_eq!(
         why(&lists, false),
         ["as good as 192.0.2.1, but later", first]
@@ -354,10 +354,10 @@ fn message(says: &Says) -> Message {
     }
 }
 
-fn answer(says: &Says) -> Answer {
+fn answer(says: &Says) -> SurveyAnswer {
     let source = says.source.map_or(says.server, Ipv4Addr::from);
     let at = Instant::from_millis(says.millis);
-    Answer {
+    SurveyAnswer {
         asked: None,
         offer: Offer::read(&message(says), says.server, says.server),
         source: SocketAddrV4::new(source, 67),

@@ -278,7 +278,7 @@ fn an_address_that_answers_the_probe_is_declined_after_its_ack_and_never_used() 
     );
     let conflict = Loss::Conflict {
         address: ADDRESS,
-        holder: OTHER,
+        owner: OTHER,
     };
     assert_eq!((t.failure(), t.bounds.len()), (conflict, 0));
     t.sends_after(10_000..=10_000, MessageType::Discover);
@@ -311,7 +311,7 @@ fn an_address_in_use_is_defended_once_and_given_up_at_the_second_claim() {
     t.now += Duration::from_secs(9);
     t.claims_address();
     t.sends(MessageType::Decline);
-    assert!(matches!(t.loss(), Loss::Conflict { holder: OTHER, .. }));
+    assert!(matches!(t.loss(), Loss::Conflict { owner: OTHER, .. }));
     assert_eq!(t.client.lease(), None);
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddrV4;
 
 use super::*;
-use crate::dhcp::survey::{Answer, Survey, verdicts};
+use crate::dhcp::survey::{Survey, SurveyAnswer, verdicts};
 use crate::packet::dhcp::{Message, MessageType};
 use crate::packet::ethernet::MacAddress;
 use crate::packet::option::{Options, code};
@@ -255,7 +255,7 @@ fn give(
 
 /// Returns for each answer whether it is chosen, its boot file, and why.
 fn rows(survey: &mut Survey) -> Vec<(bool, String, String)> {
-    let answers: Vec<Answer> = std::iter::from_fn(|| survey.poll_event()).collect();
+    let answers: Vec<SurveyAnswer> = std::iter::from_fn(|| survey.poll_event()).collect();
     let verdicts = verdicts(&[&answers], false, Duration::from_secs(1)).concat();
     let files = answers
         .into_iter()

@@ -29,7 +29,7 @@ const MAX_LEN: u64 = 4096;
 
 /// A lease in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Saved {
+pub(super) struct SavedLease {
     /// Whose it is.
     pub(super) mac: MacAddress,
     /// As whom it was taken (option 61).
@@ -48,9 +48,9 @@ pub(super) struct Saved {
 /// The directories that leases are on file in; of two with a lease of the same interface the first
 /// has the newer one.
 #[derive(Debug)]
-pub(super) struct Shelf(Vec<PathBuf>);
+pub(super) struct LeaseStore(Vec<PathBuf>);
 
-impl Shelf {
+impl LeaseStore {
     /// Returns the usual directories, or `given` in place of them.
     pub(super) fn new(given: Option<&Path>) -> Self {
         if let Some(directory) = given {
@@ -62,12 +62,12 @@ impl Shelf {
     }
 
     /// Reads the lease of an interface, when there is one.
-    pub(super) fn read(&self, mac: MacAddress) -> Option<Saved> {
+    pub(super) fn read(&self, mac: MacAddress) -> Option<SavedLease> {
         self.0.iter().find_map(|directory| read(directory, mac))
     }
 
     /// Puts the lease in place of the one before, where it lasts longest.
-    pub(super) fn write(&self, saved: &Saved) {
+    pub(super) fn write(&self, saved: &SavedLease) {
         let mut directories = self.0.iter();
         while let Some(directory) = directories.next_back() {
             let path = path(directory, saved.mac);
@@ -89,7 +89,7 @@ impl Shelf {
     }
 }
 
-impl Saved {
+impl SavedLease {
     /// Describes a lease that was asked for `age` ago.
     pub(super) fn new(
         mac: MacAddress,
@@ -154,7 +154,7 @@ impl Saved {
     }
 }
 
-impl fmt::Display for Saved {
+impl fmt::Display for SavedLease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "mac={}", self.mac)?;
         writeln!(f, "client-id={}", known::hex(&self.client_id))?;
@@ -173,7 +173,7 @@ impl fmt::Display for Saved {
     }
 }
 
-fn read(directory: &Path, mac: MacAddress) -> Option<Saved> {
+fn read(directory: &Path, mac: MacAddress) -> Option<SavedLease> {
     let path = path(directory, mac);
     let mut text = String::new();
     let file = match File::open(&path) {
@@ -182,7 +182,7 @@ fn read(directory: &Path, mac: MacAddress) -> Option<Saved> {
     };
     let read = file.and_then(|file| file.take(MAX_LEN).read_to_string(&mut text));
     let saved = match read {
-        Ok(_) => Saved::parse(&text).filter(|saved| saved.mac == mac),
+        Ok(_) => SavedLease::parse(&text).filter(|saved| saved.mac == mac),
         Err(error) => {
             log::warn!("{}: {error}", path.display());
             return None;
@@ -214,8 +214,8 @@ mod tests {
 
     const MAC: MacAddress = MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
 
-    fn saved() -> Saved {
-        Saved {
+    fn saved() -> SavedLease {
+        SavedLease {
             mac: MAC,
             client_id: vec![1, 0x52, 0x54, 0, 0x12, 0x34, 0x56],
             address: Ipv4Addr::new(192, 0, 2, 100),
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_lease_is_read_as_it_was_written_and_any_line_less_or_changed_is_refused() {
-        let without_end = Saved {
+        let without_end = SavedLease {
             neighbour: None,
             mtu_octets: None,
             expires_at: None,
@@ -237,14 +237,14 @@ mod tests {
         };
         for saved in [saved(), without_end] {
             let text = saved.to_string();
-            assert_eq!(Saved::parse(&text).as_ref(), Some(&saved));
+            assert_eq!(SavedLease::parse(&text).as_ref(), Some(&saved));
             for line in text.lines() {
                 let (key, _) = line.split_once('=').unwrap();
                 if !["neighbour", "mtu"].contains(&key) {
-                    assert_eq!(Saved::parse(&text.replace(line, "")), None, "{line}");
+                    assert_eq!(SavedLease::parse(&text.replace(line, "")), None, "{line}");
                 }
                 let changed = text.replace(line, &format!("{key}=-"));
-                assert_eq!(Saved::parse(&changed), None, "{line}");
+                assert_eq!(SavedLease::parse(&changed), None, "{line}");
             }
         }
     }
@@ -257,14 +257,17 @@ mod tests {
             ("192.0.2.100/24", "127.0.0.1/8"),
             ("192.0.2.1\n", "224.0.0.1\n"),
         ] {
-            assert_eq!(Saved::parse(&saved().to_string().replace(good, bad)), None);
+            assert_eq!(
+                SavedLease::parse(&saved().to_string().replace(good, bad)),
+                None
+            );
         }
     }
 
     #[test]
     fn a_lease_that_is_over_or_anothers_is_not_used() {
         let valid_at = |expires_at: u64, now: u64| {
-            let saved = Saved {
+            let saved = SavedLease {
                 expires_at: Some(expires_at),
                 ..saved()
             };
@@ -283,7 +286,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_in_the_file_harms(text in "\\PC{0,40}(\n(mac|address|expires)=\\PC{0,20}){0,4}") {
-            let _ = Saved::parse(&text);
+            let _ = SavedLease::parse(&text);
         }
     }
 }

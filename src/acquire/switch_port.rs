@@ -9,18 +9,18 @@ use crate::recorder;
 use crate::sys::SyscallError;
 use crate::sys::filter::ready::from_switch;
 use crate::sys::packet::{Options, PacketSocket};
-use wireboot_proto::packet::neighbour::{GROUPS, Word};
-use wireboot_proto::switch::{Statement, Switch};
+use wireboot_proto::packet::neighbour::{GROUPS, SwitchFrame};
+use wireboot_proto::switch::{Switch, SwitchEvent};
 use wireboot_proto::time::Instant;
 
 /// The port that an interface is plugged into.
 #[derive(Debug)]
-pub(super) struct Port {
+pub(super) struct SwitchPort {
     socket: PacketSocket,
     switch: Switch,
 }
 
-impl Port {
+impl SwitchPort {
     /// Begins to listen; the carrier has been there since `up_at`.
     ///
     /// # Errors
@@ -47,7 +47,7 @@ impl Port {
         while let Some(received) = self.socket.recv(&mut buf)? {
             let octets = buf.get(..received.len).unwrap_or_default();
             recorder::received(name, octets, &received.metadata);
-            match Word::decode(octets) {
+            match SwitchFrame::decode(octets) {
                 Ok(word) => self.switch.handle_input(word, now),
                 Err(error) => log::debug!("{name}: a frame of the switch was discarded: {error}"),
             }
@@ -62,7 +62,7 @@ impl Port {
     }
 
     /// Returns the next thing to tell.
-    pub(super) fn poll_event(&mut self) -> Option<Statement> {
+    pub(super) fn poll_event(&mut self) -> Option<SwitchEvent> {
         self.switch.poll_event()
     }
 

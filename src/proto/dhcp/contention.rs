@@ -30,7 +30,7 @@ const LONGEST: u64 = 120_000;
 
 /// How many requests of other machines were broadcast on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Heard {
+pub struct RequestCounts {
     /// DISCOVERs.
     pub discovers: u32,
     /// REQUESTs.
@@ -39,54 +39,54 @@ pub struct Heard {
 
 /// Our place in the crowd.
 #[derive(Debug, Clone)]
-pub(super) struct Crowd {
-    looked_at: Instant,
+pub(super) struct Contention {
+    observed_at: Instant,
     /// None while we do not wait for it.
-    turn_at: Option<Instant>,
+    slot_at: Option<Instant>,
 }
 
-impl Crowd {
+impl Contention {
     /// No crowd is known of yet.
     pub(super) const fn new(now: Instant) -> Self {
         Self {
-            looked_at: now,
-            turn_at: None,
+            observed_at: now,
+            slot_at: None,
         }
     }
 
     /// Gives up a turn: the wire may be another one.
-    pub(super) const fn step_out(&mut self) {
-        self.turn_at = None;
+    pub(super) const fn reset(&mut self) {
+        self.slot_at = None;
     }
 
     /// Takes note of what was heard since the last time, while there is nothing to repeat.
-    pub(super) const fn look(&mut self, now: Instant) {
-        self.looked_at = now;
+    pub(super) const fn observe(&mut self, now: Instant) {
+        self.observed_at = now;
     }
 
     /// Returns how long a message that is due again, and not answered, has to wait before the
     /// crowd is looked at again, `heard` having been heard since the last time; none to send it.
     pub(super) fn wait(
         &mut self,
-        heard: Heard,
+        heard: RequestCounts,
         now: Instant,
         random: &mut Random,
     ) -> Option<Duration> {
-        let elapsed = millis(now.since(self.looked_at));
-        self.look(now);
-        let wait = match self.turn_at.take() {
+        let elapsed = millis(now.since(self.observed_at));
+        self.observe(now);
+        let wait = match self.slot_at.take() {
             None if heard.discovers.abs_diff(heard.requests) < CROWD => return None,
             None => random.next_u64() % heard.shares().saturating_mul(elapsed).clamp(1, LONGEST),
-            Some(turn_at) if now >= turn_at => return None,
-            Some(turn_at) => heard.adapt(millis(turn_at.since(now)), random),
+            Some(slot_at) if now >= slot_at => return None,
+            Some(slot_at) => heard.adapt(millis(slot_at.since(now)), random),
         };
         let wait = Duration::from_millis(wait.max(1));
-        self.turn_at = Some(now + wait);
+        self.slot_at = Some(now + wait);
         Some(wait.min(random.jitter(LOOK_INTERVAL, 20)))
     }
 }
 
-impl Heard {
+impl RequestCounts {
     /// In how many times the time listened all who asked can be served.
     fn shares(self) -> u64 {
         let (discovers, requests) = (u64::from(self.discovers), u64::from(self.requests));
@@ -122,16 +122,16 @@ mod tests {
 
     const START: Instant = Instant::ZERO;
 
-    fn heard(discovers: u32, requests: u32) -> Heard {
-        Heard {
+    fn heard(discovers: u32, requests: u32) -> RequestCounts {
+        RequestCounts {
             discovers,
             requests,
         }
     }
 
     /// Returns the wait of a client that has heard this in its first half second.
-    fn wait_after(heard: Heard, seed: u64) -> (Crowd, Option<Duration>) {
-        let mut crowd = Crowd::new(START);
+    fn wait_after(heard: RequestCounts, seed: u64) -> (Contention, Option<Duration>) {
+        let mut crowd = Contention::new(START);
         let wait = crowd.wait(heard, Instant::from_millis(500), &mut Random::new(seed));
         (crowd, wait)
     }
@@ -149,7 +149,7 @@ mod tests {
             .map(|seed| {
                 let (crowd, wait) = wait_after(heard(10_000, 249), seed);
                 assert!(wait.unwrap() <= Duration::from_millis(600));
-                crowd.turn_at.unwrap().as_millis() - 500
+                crowd.slot_at.unwrap().as_millis() - 500
             })
             .collect();
         turns.sort_unstable();
