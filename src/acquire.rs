@@ -3,19 +3,21 @@
 
 #![forbid(unsafe_code)]
 
+mod address_setup;
 mod binding;
 mod boot_server;
-mod crowd;
+mod client_config;
 mod diagnosis;
+mod dialogue;
 mod keep;
 mod lease_store;
 mod listener;
-mod machine;
 mod session;
 mod station;
 #[cfg(feature = "discover")]
 mod survey;
 mod switch_port;
+mod witness;
 
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
@@ -27,6 +29,7 @@ use crate::link::{self, Found, Link, Watch};
 use crate::script::{self, Event};
 use crate::sys;
 use crate::sys::signal::Signals;
+use wireboot_proto::dhcp;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::dhcp::offer;
 use wireboot_proto::time::Instant;
@@ -34,7 +37,6 @@ use wireboot_proto::time::Instant;
 pub use binding::Binding;
 pub use boot_server::boot_file;
 pub use keep::keep;
-use session::LeaseChange;
 pub use session::Session;
 #[cfg(feature = "discover")]
 pub use survey::{Surveyed, survey};
@@ -67,7 +69,6 @@ pub fn preview(
     let mut sessions = open(links, &config.dhcp)?;
     for session in &mut sessions {
         session.only_discover();
-        session.set_defers_choice(true);
     }
     let end = until(
         &mut sessions,
@@ -159,7 +160,7 @@ pub fn release_saved(links: Vec<Link>, config: &DhcpConfig) -> Result<usize, Err
     for link in links {
         let name = link.name.clone();
         if session::release_saved(link, config)? {
-            script::tell(config.script.as_deref(), &name, Event::Deconfig);
+            script::run(config.script.as_deref(), &name, Event::Deconfig);
             released += 1;
         }
     }
@@ -193,7 +194,7 @@ fn race(
     let session = winner.map(|winner| {
         let mut session = sessions.swap_remove(winner);
         session.set_defers_choice(false);
-        session.follow(watch);
+        session.set_link_monitor(watch);
         session
     });
     sessions.into_iter().for_each(Session::release);
@@ -222,14 +223,13 @@ fn until(
         for (place, session) in sessions.iter_mut().enumerate() {
             session.handle_input(watch, now)?;
             session.handle_timeout(now);
-            while let Some(turn) = session.poll_change() {
-                match turn {
-                    LeaseChange::Bound(_) => return Ok(place),
-                    LeaseChange::Refused(reason) => {
-                        let (script, name) = (config.dhcp.script.as_deref(), &session.link().name);
-                        script::tell(script, name, Event::Nak(&reason));
-                    }
-                    LeaseChange::Lost => {}
+            while let Some(event) = session.poll_event() {
+                if let dhcp::Event::Bound(_) = event {
+                    return Ok(place);
+                }
+                if let Some(reason) = event.refusal() {
+                    let (script, name) = (config.dhcp.script.as_deref(), &session.link().name);
+                    script::run(script, name, Event::Nak(reason));
                 }
             }
         }

@@ -65,9 +65,9 @@ impl<'a> Event<'a> {
 
 /// Tells `script`, if there is one, what became of the lease on `interface`, and waits until it is
 /// through with it. What goes wrong is logged.
-pub fn tell(script: Option<&Path>, interface: &str, event: Event<'_>) {
+pub fn run(script: Option<&Path>, interface: &str, event: Event<'_>) {
     if let Some(path) = script {
-        run(path, interface, event, MAX_TIME);
+        run_within(path, interface, event, MAX_TIME);
     }
 }
 
@@ -88,7 +88,7 @@ pub fn check(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn run(path: &Path, interface: &str, event: Event<'_>, max_time: Duration) {
+fn run_within(path: &Path, interface: &str, event: Event<'_>, max_time: Duration) {
     let (name, _) = event.names();
     let path_text = path.display();
     log::debug!("{interface}: {path_text} {name}");

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::binding::Binding;
+use super::client_config::client_config;
 use super::diagnosis::Discards;
-use super::session::client_config;
 use super::station::{Reception, Station};
 use crate::config::{Config, DhcpConfig};
 use crate::console::Console;

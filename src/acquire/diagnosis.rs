@@ -20,7 +20,7 @@ pub(super) struct Diagnosis {
     /// Who leaves this network to IPv6.
     pub(super) ipv6_only: Option<Ipv4Addr>,
     /// What the switch said of the port at last.
-    pub(super) port: Option<String>,
+    pub(super) switch_port: Option<String>,
     /// Frames that had been counted when it began.
     pub(super) received_before: Option<u64>,
 }
@@ -58,7 +58,8 @@ impl Diagnosis {
         };
         let asked = format!("{name}: no {wanted} in {seconds:.1} s; {sent} DISCOVERs sent");
         let discards = &self.discards;
-        if let (None, true, Some(port)) = (self.offered_by, discards.is_empty(), &self.port) {
+        if let (None, true, Some(port)) = (self.offered_by, discards.is_empty(), &self.switch_port)
+        {
             return Error::NoOffer(format!("{asked}; {port}"));
         }
         Error::NoOffer(match (self.offered_by, seen) {

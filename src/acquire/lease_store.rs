@@ -38,7 +38,7 @@ pub(super) struct SavedLease {
     pub(super) prefix_len: u8,
     pub(super) server: Ipv4Addr,
     /// Who brought the server's last message.
-    pub(super) neighbour: Option<MacAddress>,
+    pub(super) next_hop: Option<MacAddress>,
     /// What the interface's MTU was before the lease set another, octets.
     pub(super) mtu_octets: Option<u32>,
     /// Time since 1970, in seconds; none when it has no end.
@@ -96,7 +96,7 @@ impl SavedLease {
         client_id: Vec<u8>,
         lease: &Lease,
         age: Duration,
-        neighbour: Option<MacAddress>,
+        next_hop: Option<MacAddress>,
         mtu_octets: Option<u32>,
     ) -> Self {
         Self {
@@ -105,7 +105,7 @@ impl SavedLease {
             address: lease.address,
             prefix_len: lease.prefix_len,
             server: lease.server,
-            neighbour,
+            next_hop,
             mtu_octets,
             expires_at: lease
                 .lease_time
@@ -138,7 +138,7 @@ impl SavedLease {
             address: host(address)?,
             prefix_len: prefix_len.parse().ok().filter(|len| *len <= 32)?,
             server: host(value("server")?)?,
-            neighbour: match value("neighbour") {
+            next_hop: match value("neighbour") {
                 Some(text) => Some(text.parse().ok()?),
                 None => None,
             },
@@ -160,8 +160,8 @@ impl fmt::Display for SavedLease {
         writeln!(f, "client-id={}", known::hex(&self.client_id))?;
         writeln!(f, "address={}/{}", self.address, self.prefix_len)?;
         writeln!(f, "server={}", self.server)?;
-        if let Some(neighbour) = self.neighbour {
-            writeln!(f, "neighbour={neighbour}")?;
+        if let Some(next_hop) = self.next_hop {
+            writeln!(f, "neighbour={next_hop}")?;
         }
         if let Some(mtu_octets) = self.mtu_octets {
             writeln!(f, "mtu={mtu_octets}")?;
@@ -221,7 +221,7 @@ mod tests {
             address: Ipv4Addr::new(192, 0, 2, 100),
             prefix_len: 24,
             server: Ipv4Addr::new(192, 0, 2, 1),
-            neighbour: Some(MacAddress([2; 6])),
+            next_hop: Some(MacAddress([2; 6])),
             mtu_octets: Some(1500),
             expires_at: Some(u64::MAX),
         }
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn a_lease_is_read_as_it_was_written_and_any_line_less_or_changed_is_refused() {
         let without_end = SavedLease {
-            neighbour: None,
+            next_hop: None,
             mtu_octets: None,
             expires_at: None,
             ..saved()

@@ -10,12 +10,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use super::crowd::RequestCounters;
 use crate::link::Link;
 use crate::sys::SyscallError;
-use crate::sys::filter::ready::dhcp_replies_and_arp_about;
+use crate::sys::filter::ready::{dhcp_replies_and_arp_about, dhcp_requests};
 use crate::sys::filter::{Program, dhcp_replies};
-use crate::sys::packet::{Metadata, Options, PacketSocket};
+use crate::sys::packet::{Metadata, Options, PacketSocket, Statistics};
 use crate::sys::ring::{Layout, Ring};
 use wireboot_proto::dhcp::RequestCounts;
 use wireboot_proto::packet::ethernet::MacAddress;
@@ -159,7 +158,7 @@ impl Listener {
     }
 
     /// Returns what other machines have asked for since the last time.
-    pub(super) fn heard(&self) -> RequestCounts {
+    pub(super) fn request_counts(&self) -> RequestCounts {
         self.counters
             .as_ref()
             .map_or_else(RequestCounts::default, RequestCounters::read)
@@ -215,6 +214,44 @@ impl Drop for Listener {
     fn drop(&mut self) {
         self.stop_counting();
         close(Box::new(mem::replace(&mut self.receiver, Receiver::Closed)));
+    }
+}
+
+/// The counting sockets of one interface.
+#[derive(Debug)]
+pub(super) struct RequestCounters {
+    discovers: PacketSocket,
+    requests: PacketSocket,
+}
+
+impl RequestCounters {
+    /// Begins to count on the interface with this index.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(super) fn open(index: u32) -> Result<Self, SyscallError> {
+        let open = |are_discovers| {
+            let socket = PacketSocket::open(index, &dhcp_requests(are_discovers))?;
+            socket.count_only().map(|()| socket)
+        };
+        Ok(Self {
+            discovers: open(true)?,
+            requests: open(false)?,
+        })
+    }
+
+    /// Returns what was heard since the last time.
+    pub(super) fn read(&self) -> RequestCounts {
+        let count = |socket: &PacketSocket| {
+            let packets = socket
+                .statistics()
+                .map_or(0, |Statistics { packets, .. }| packets);
+            u32::try_from(packets).unwrap_or(u32::MAX)
+        };
+        RequestCounts {
+            discovers: count(&self.discovers),
+            requests: count(&self.requests),
+        }
     }
 }
 

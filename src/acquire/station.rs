@@ -63,7 +63,7 @@ pub(super) struct Station {
     /// Sends between configured addresses.
     port: Option<UdpPort>,
     /// Who brought the last message of a server: itself, or the router before it.
-    neighbour: Option<MacAddress>,
+    next_hop: Option<MacAddress>,
 }
 
 impl Station {
@@ -86,7 +86,7 @@ impl Station {
             opened_at: sys::now(),
             is_settled: false,
             port: None,
-            neighbour: None,
+            next_hop: None,
         })
     }
 
@@ -128,7 +128,7 @@ impl Station {
         for (octets, metadata) in others {
             match frame::decode(&octets, metadata.checksum_ready) {
                 Ok((sender, datagram)) => {
-                    self.neighbour = Some(sender);
+                    self.next_hop = Some(sender);
                     let at = metadata.timestamp;
                     take(Reception::Datagram {
                         sender,
@@ -146,8 +146,8 @@ impl Station {
     }
 
     /// Returns what other machines have asked for since the last time.
-    pub(super) fn heard(&self) -> wireboot_proto::dhcp::RequestCounts {
-        self.listener.heard()
+    pub(super) fn request_counts(&self) -> wireboot_proto::dhcp::RequestCounts {
+        self.listener.request_counts()
     }
 
     /// Takes notice of the time: a wait that has become long is prepared for.
@@ -179,13 +179,13 @@ impl Station {
         } = transmit;
         let name = &self.name;
         log::debug!("{name}: {message_type} to {destination}");
-        let neighbour = self.neighbour.filter(|_| !destination.ip().is_broadcast());
+        let next_hop = self.next_hop.filter(|_| !destination.ip().is_broadcast());
         let datagram = Datagram {
             source,
             destination,
             payload,
         };
-        let receiver = neighbour.unwrap_or(MacAddress::BROADCAST);
+        let receiver = next_hop.unwrap_or(MacAddress::BROADCAST);
         let frame = match frame::encode(self.mac, receiver, &datagram) {
             Ok(frame) => frame,
             Err(error) => return log::error!("{name}: a message cannot be sent: {error}"),
@@ -217,7 +217,7 @@ impl Station {
     }
 
     /// Hears ARP about `address` from now on, and about no other.
-    pub(super) fn watch(&mut self, address: Option<Ipv4Addr>) {
+    pub(super) fn set_conflict_watch(&mut self, address: Option<Ipv4Addr>) {
         if self.arp.as_ref().map(|(watched, _)| *watched) == address {
             return;
         }
@@ -256,19 +256,19 @@ impl Station {
     }
 
     /// Who brought the last message of a server.
-    pub(super) const fn neighbour(&self) -> Option<MacAddress> {
-        self.neighbour
+    pub(super) const fn next_hop(&self) -> Option<MacAddress> {
+        self.next_hop
     }
 
     /// Sends what goes to one server to this station.
-    pub(super) const fn set_neighbour(&mut self, neighbour: Option<MacAddress>) {
-        self.neighbour = neighbour;
+    pub(super) const fn set_next_hop(&mut self, next_hop: Option<MacAddress>) {
+        self.next_hop = next_hop;
     }
 }
 
 impl Drop for Station {
     fn drop(&mut self) {
-        self.watch(None);
+        self.set_conflict_watch(None);
     }
 }
 

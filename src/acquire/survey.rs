@@ -3,8 +3,8 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use super::client_config::client_config;
 use super::diagnosis::Diagnosis;
-use super::session::client_config;
 use super::station::{Reception, Station};
 use crate::config::{Config, DhcpConfig};
 use crate::error::Error;
@@ -165,8 +165,8 @@ impl Asker {
                 let is_discover = transmit.message_type == MessageType::Discover;
                 self.diagnosis.discovers += u32::from(is_discover);
                 // Where the kernel cannot send it, a frame goes to who brought the offer.
-                let neighbour = survey.neighbour(*transmit.destination.ip());
-                self.station.set_neighbour(neighbour);
+                let next_hop = survey.next_hop(*transmit.destination.ip());
+                self.station.set_next_hop(next_hop);
                 self.station.send(transmit, &payload);
             }
         }

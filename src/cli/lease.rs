@@ -59,17 +59,17 @@ fn follow(settings: &Settings, config: &Config) -> Result<(), Error> {
     let names: Vec<_> = found.links.iter().map(|link| link.name.clone()).collect();
     let session = acquire(wish.inform, found, config, &signals).inspect_err(|_| {
         for name in &names {
-            script::tell(script, name, Event::LeaseFail);
+            script::run(script, name, Event::LeaseFail);
         }
     })?;
     let name = session.link().name.clone();
-    script::tell(script, &name, Event::Deconfig);
+    script::run(script, &name, Event::Deconfig);
     account::extend(session.moments().iter().cloned());
     let (session, lease) = acquire::configure(session)?;
     account::note("address and routes are set");
     account::done("lease");
     account::save();
-    script::tell(script, &name, Event::Bound(&lease));
+    script::run(script, &name, Event::Bound(&lease));
     print(settings, session.link(), Some(&session), &lease);
     if wish.keep {
         return acquire::keep(session, &config.dhcp, &signals);

@@ -212,7 +212,7 @@ impl Client {
         self.handle_datagram(&datagram)
     }
 
-    /// Takes an ARP packet about [`Client::watched`].
+    /// Takes an ARP packet about [`Client::conflict_watch`].
     pub fn handle_arp(&mut self, packet: &arp::Packet, now: Instant) {
         self.now = now;
         let Some(guard) = &mut self.guard else { return };
@@ -305,7 +305,7 @@ impl Client {
     }
 
     /// Returns the address that ARP packets are to be heard about.
-    pub fn watched(&self) -> Option<Ipv4Addr> {
+    pub fn conflict_watch(&self) -> Option<Ipv4Addr> {
         self.guard.as_ref().map(Guard::address)
     }
 

@@ -206,7 +206,7 @@ impl Survey {
     }
 
     /// Returns who brought the offer of `server`.
-    pub fn neighbour(&self, server: Ipv4Addr) -> Option<MacAddress> {
+    pub fn next_hop(&self, server: Ipv4Addr) -> Option<MacAddress> {
         let mut known = self.known.iter();
         let (_, sender, ..) = known.find(|(known, ..)| *known == server)?;
         Some(*sender)

@@ -73,6 +73,23 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Returns the reason of the server that refused, empty if it gave none; none when it is no
+    /// refusal.
+    pub fn refusal(&self) -> Option<&str> {
+        match self {
+            Self::Failed(Loss::Refused { reason, .. })
+            | Self::Lost(Loss::Refused { reason, .. }) => Some(reason.as_deref().unwrap_or("")),
+            Self::Entered(_)
+            | Self::Offered(_)
+            | Self::Bound(_)
+            | Self::Failed(_)
+            | Self::Lost(_)
+            | Self::Ipv6Only { .. } => None,
+        }
+    }
+}
+
 /// Why a lease or an offer came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Loss {

@@ -356,7 +356,7 @@ fn without_detection_no_arp_is_sent_or_heard() {
     t.bound();
     t.claims_address();
     t.is_silent_for(Duration::from_secs(100));
-    assert_eq!((t.arp.len(), t.client.watched()), (0, None));
+    assert_eq!((t.arp.len(), t.client.conflict_watch()), (0, None));
 }
 
 fn lasting(seconds: u32) -> Message {

@@ -31,7 +31,7 @@ fn a_service_without_a_menu_is_asked_from_the_address_on_its_network() {
     assert_eq!(transmit.destination, SocketAddrV4::new(SERVICE, PXE_PORT));
     assert_eq!(message.message_type(), Some(MessageType::Request));
     assert_eq!(message.ciaddr, OURS);
-    assert_eq!(survey.neighbour(SERVICE), Some(MacAddress([3; 6])));
+    assert_eq!(survey.next_hop(SERVICE), Some(MacAddress([3; 6])));
     answers(&mut survey, *xid, b"", "boot.0").unwrap();
     assert_eq!(
         answers(&mut survey, *xid, b"", "other.0"),
