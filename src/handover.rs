@@ -213,8 +213,8 @@ fn net_conf(interface: &str, lease: &Lease, uptime_seconds: u64) -> String {
         text.unwrap_or_default().to_owned()
     };
     let lease_time = lease
-        .lease_time
-        .map_or(u64::from(u32::MAX), |time| time.as_secs());
+        .times
+        .map_or(u64::from(u32::MAX), |times| times.lease.as_secs());
     let mut search = lease.search.join(" ");
     if search.is_empty() {
         search = lease.domain.clone().unwrap_or_default();

@@ -137,6 +137,6 @@ impl AddressSetup {
     pub(super) fn is_missing(&self, lease: &Lease, age: Duration) -> bool {
         // In the last second the kernel removes the address by itself.
         let ends = |time: Duration| time <= age + Duration::from_secs(1);
-        !lease.lease_time.is_some_and(ends) && !self.has_address(lease)
+        !lease.times.is_some_and(|times| ends(times.lease)) && !self.has_address(lease)
     }
 }

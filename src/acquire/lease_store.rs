@@ -108,8 +108,8 @@ impl SavedLease {
             next_hop,
             mtu_octets,
             expires_at: lease
-                .lease_time
-                .map(|time| (sys::since_1970() + time.saturating_sub(age)).as_secs()),
+                .times
+                .map(|times| (sys::since_1970() + times.lease.saturating_sub(age)).as_secs()),
         }
     }
 

@@ -89,9 +89,18 @@ fn options(lease: &Lease) -> String {
         ("new_next_server", next_server),
         ("new_filename", text(&lease.boot_file)),
         ("new_dhcp_server_identifier", lease.server.to_string()),
-        ("new_dhcp_lease_time", seconds(lease.lease_time)),
-        ("new_dhcp_renewal_time", seconds(lease.renewal_time)),
-        ("new_dhcp_rebinding_time", seconds(lease.rebinding_time)),
+        (
+            "new_dhcp_lease_time",
+            seconds(lease.times.map(|times| times.lease)),
+        ),
+        (
+            "new_dhcp_renewal_time",
+            seconds(lease.times.map(|times| times.renewal)),
+        ),
+        (
+            "new_dhcp_rebinding_time",
+            seconds(lease.times.map(|times| times.rebinding)),
+        ),
     ]
     .into_iter()
     .filter(|(_, value)| !value.is_empty())

@@ -2,7 +2,7 @@ use super::*;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
-use wireboot_proto::dhcp::lease::StaticRoute;
+use wireboot_proto::dhcp::lease::{LeaseTimes, StaticRoute};
 use wireboot_proto::packet::dhcp::Message;
 use wireboot_proto::packet::option::Options;
 
@@ -279,9 +279,11 @@ fn lease() -> Lease {
         host_name: Some("client".to_owned()),
         next_server: Some(Ipv4Addr::new(192, 0, 2, 2)),
         boot_file: Some("menu.ipxe".to_owned()),
-        lease_time: Some(Duration::from_secs(3600)),
-        renewal_time: Some(Duration::from_secs(1800)),
-        rebinding_time: Some(Duration::from_secs(3150)),
+        times: Some(LeaseTimes {
+            lease: Duration::from_secs(3600),
+            renewal: Duration::from_secs(1800),
+            rebinding: Duration::from_secs(3150),
+        }),
         options,
         ..Lease::fixed(Ipv4Addr::new(192, 0, 2, 10), 24)
     }

@@ -484,8 +484,8 @@ fn settings(index: u32, lease: &Lease, age: Duration) -> Vec<Setting> {
         address: lease.address,
         prefix_len: lease.prefix_len,
         broadcast: lease.broadcast.or_else(|| broadcast(lease)),
-        preferred_seconds: left(lease.rebinding_time.or(lease.lease_time)),
-        valid_seconds: left(lease.lease_time),
+        preferred_seconds: left(lease.times.map(|times| times.rebinding)),
+        valid_seconds: left(lease.times.map(|times| times.lease)),
     }));
     for route in routes(index, lease) {
         let route = Setting::Route(route);

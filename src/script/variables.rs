@@ -83,8 +83,8 @@ impl Variables {
         let static_routes: Vec<_> = lease.routes.iter().map(static_route).collect();
         let is_classless = lease.options.classless_routes().is_some();
         let seconds = lease
-            .lease_time
-            .map_or(u64::from(u32::MAX), |time| time.as_secs());
+            .times
+            .map_or(u64::from(u32::MAX), |times| times.lease.as_secs());
         let mtu = lease
             .mtu_octets
             .map_or_else(String::new, |mtu| mtu.to_string());

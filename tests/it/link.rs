@@ -9,7 +9,7 @@ use serde_json::Value;
 use wireboot::config::LinkConfig;
 use wireboot::error::Error;
 use wireboot::link::{self, Change, Link, Watch};
-use wireboot_proto::dhcp::lease::{Lease, StaticRoute};
+use wireboot_proto::dhcp::lease::{Lease, LeaseTimes, StaticRoute};
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
@@ -333,9 +333,11 @@ fn default_by(router: [u8; 4]) -> StaticRoute {
 fn lease(address: [u8; 4], prefix_len: u8, routes: &[StaticRoute]) -> Lease {
     Lease {
         routes: routes.to_vec(),
-        lease_time: Some(Duration::from_secs(3600)),
-        renewal_time: Some(Duration::from_secs(1800)),
-        rebinding_time: Some(Duration::from_secs(3150)),
+        times: Some(LeaseTimes {
+            lease: Duration::from_secs(3600),
+            renewal: Duration::from_secs(1800),
+            rebinding: Duration::from_secs(3150),
+        }),
         ..Lease::fixed(address.into(), prefix_len)
     }
 }

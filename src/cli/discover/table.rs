@@ -105,10 +105,10 @@ pub(super) fn kind(answer: &SurveyAnswer) -> &'static str {
 }
 
 fn lease_time(row: &Row<'_>) -> String {
-    match row.answer.offer.lease.lease_time {
+    match row.answer.offer.lease.times {
         _ if kind(row.answer) != DHCP => String::new(),
         None => "ever".to_owned(),
-        Some(time) => format!("{} s", time.as_secs()),
+        Some(times) => format!("{} s", times.lease.as_secs()),
     }
 }
 

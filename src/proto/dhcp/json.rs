@@ -79,9 +79,9 @@ impl<'a> From<&'a Lease> for LeaseFields<'a> {
             server_name: lease.server_name.as_deref(),
             boot_file: lease.boot_file.as_deref(),
             class: lease.options.text(code::VENDOR_CLASS),
-            lease_seconds: seconds(lease.lease_time),
-            renewal_seconds: seconds(lease.renewal_time),
-            rebinding_seconds: seconds(lease.rebinding_time),
+            lease_seconds: seconds(lease.times.map(|times| times.lease)),
+            renewal_seconds: seconds(lease.times.map(|times| times.renewal)),
+            rebinding_seconds: seconds(lease.times.map(|times| times.rebinding)),
             options: lease
                 .options
                 .iter()

@@ -29,6 +29,17 @@ pub struct StaticRoute {
     pub gateway: Option<Ipv4Addr>,
 }
 
+/// Times of a lease, counted from when it was requested; renewal < rebinding < lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseTimes {
+    /// End of the lease (option 51).
+    pub lease: Duration,
+    /// T1 (option 58): the server is asked to renew.
+    pub renewal: Duration,
+    /// T2 (option 59): any server is asked.
+    pub rebinding: Duration,
+}
+
 /// An address with everything that came with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
@@ -60,12 +71,8 @@ pub struct Lease {
     pub boot_file: Option<String>,
     /// A way to a boot file, of a server that says it boots (options 60 and 43).
     pub boot_service: Option<BootService>,
-    /// How long the address is ours; none means for ever (option 51).
-    pub lease_time: Option<Duration>,
-    /// After this long the server is asked to renew (T1, option 58).
-    pub renewal_time: Option<Duration>,
-    /// After this long any server is asked (T2, option 59).
-    pub rebinding_time: Option<Duration>,
+    /// Times of the lease; none when it has no end.
+    pub times: Option<LeaseTimes>,
     /// All options as they came.
     pub options: Options,
     /// Options that were dropped since their value does not fit, and why.
@@ -90,9 +97,7 @@ impl Lease {
             server_name: None,
             boot_file: None,
             boot_service: None,
-            lease_time: None,
-            renewal_time: None,
-            rebinding_time: None,
+            times: None,
             options: Options::default(),
             ignored: Vec::new(),
         }
@@ -104,7 +109,6 @@ impl Lease {
     pub fn read(message: &Message, server: Ipv4Addr) -> Self {
         let options = &message.options;
         let mut ignored = Vec::new();
-        let times = Times::read(options);
         let server_name = checked(
             options,
             code::TFTP_SERVER_NAME,
@@ -142,9 +146,7 @@ impl Lease {
             )
             .or_else(|| owned(option::text(&message.file)?, grammar::is_path)),
             boot_service: BootService::read(options, server),
-            lease_time: times.lease,
-            renewal_time: times.renewal,
-            rebinding_time: times.rebinding,
+            times: LeaseTimes::read(options),
             options: options.clone(),
             ignored,
         }
@@ -205,8 +207,8 @@ impl fmt::Display for Lease {
             "{}/{} from {}",
             self.address, self.prefix_len, self.server
         )?;
-        match self.lease_time {
-            Some(time) => write!(f, " for {} s", time.as_secs()),
+        match self.times {
+            Some(times) => write!(f, " for {} s", times.lease.as_secs()),
             None => write!(f, " for ever"),
         }
     }
@@ -286,26 +288,13 @@ fn routes(options: &Options) -> Vec<StaticRoute> {
     first.map(default).into_iter().collect()
 }
 
-struct Times {
-    lease: Option<Duration>,
-    renewal: Option<Duration>,
-    rebinding: Option<Duration>,
-}
-
-impl Times {
-    /// Reads when the lease must be renewed (T1), rebound (T2) and given up.
+impl LeaseTimes {
+    /// Reads the times; none for an infinite lease (RFC 2132 §9.2).
     ///
-    /// Missing or unordered times are replaced by ½ and ⅞ of the lease time (RFC 2131 §4.4.5), so
-    /// that T1 < T2 < lease time always holds.
-    fn read(options: &Options) -> Self {
+    /// Missing or unordered times are replaced by ½ and ⅞ of the lease time (RFC 2131 §4.4.5).
+    fn read(options: &Options) -> Option<Self> {
         let lease = match options.u32(code::LEASE_TIME) {
-            Some(INFINITE) => {
-                return Self {
-                    lease: None,
-                    renewal: None,
-                    rebinding: None,
-                };
-            }
+            Some(INFINITE) => return None,
             Some(seconds) => Duration::from_secs(u64::from(seconds.max(1))),
             None => DEFAULT_LEASE_TIME,
         };
@@ -316,11 +305,11 @@ impl Times {
         let renewal = seconds(code::RENEWAL_TIME)
             .filter(|time| !time.is_zero() && *time < rebinding)
             .unwrap_or((lease / 2).min(rebinding / 8 * 7));
-        Self {
-            lease: Some(lease),
-            renewal: Some(renewal),
-            rebinding: Some(rebinding),
-        }
+        Some(Self {
+            lease,
+            renewal,
+            rebinding,
+        })
     }
 }
 
@@ -354,10 +343,6 @@ mod tests {
         Lease::read(&message, SERVER)
     }
 
-    fn seconds(time: Option<Duration>) -> Option<u64> {
-        time.map(|time| time.as_secs())
-    }
-
     #[test]
     fn times_are_ordered_whatever_the_server_says() {
         let times = |lease: u32, t1: u32, t2: u32| {
@@ -366,14 +351,14 @@ mod tests {
                 (58, &t1.to_be_bytes()),
                 (59, &t2.to_be_bytes()),
             ]);
-            assert!(lease.renewal_time < lease.rebinding_time);
-            assert!(lease.rebinding_time < lease.lease_time);
-            (seconds(lease.renewal_time), seconds(lease.rebinding_time))
+            let times = lease.times.unwrap();
+            assert!(times.renewal < times.rebinding && times.rebinding < times.lease);
+            (times.renewal.as_secs(), times.rebinding.as_secs())
         };
-        assert_eq!(times(3600, 1000, 2000), (Some(1000), Some(2000)));
-        assert_eq!(times(3600, 0, 0), (Some(1800), Some(3150)));
-        assert_eq!(times(3600, 3000, 2000), (Some(1750), Some(2000)));
-        assert_eq!(times(3600, 9000, 9000), (Some(1800), Some(3150)));
+        assert_eq!(times(3600, 1000, 2000), (1000, 2000));
+        assert_eq!(times(3600, 0, 0), (1800, 3150));
+        assert_eq!(times(3600, 3000, 2000), (1750, 2000));
+        assert_eq!(times(3600, 9000, 9000), (1800, 3150));
         times(1, 1, 1);
         times(0, 0, 0);
     }
@@ -381,8 +366,8 @@ mod tests {
     #[test]
     fn an_infinite_lease_has_no_times_and_a_missing_one_is_an_hour() {
         let lease = read(&[(51, &[255; 4]), (58, &[0, 0, 0, 9])]);
-        assert_eq!((lease.lease_time, lease.renewal_time), (None, None));
-        assert_eq!(seconds(read(&[]).lease_time), Some(3600));
+        assert_eq!(lease.times, None);
+        assert_eq!(read(&[]).times.unwrap().lease.as_secs(), 3600);
     }
 
     #[test]

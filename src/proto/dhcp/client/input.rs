@@ -154,8 +154,7 @@ impl Client {
             }
             State::Informing { .. } => {
                 // The address is not the server's, and so it has no end.
-                (lease.lease_time, lease.renewal_time) = (None, None);
-                lease.rebinding_time = None;
+                lease.times = None;
             }
             State::Init { .. }
             | State::Selecting { .. }

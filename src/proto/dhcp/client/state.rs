@@ -5,7 +5,7 @@ use core::fmt;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::time::Duration;
 
-use crate::dhcp::lease::Lease;
+use crate::dhcp::lease::{Lease, LeaseTimes};
 use crate::dhcp::offer::{Offer, Offers};
 use crate::dhcp::resend::Resend;
 use crate::packet::dhcp::MessageType;
@@ -150,21 +150,21 @@ impl ActiveLease {
 
     /// T1; none for a lease without end.
     pub(super) fn renew_at(&self) -> Option<Instant> {
-        self.after(self.lease.renewal_time)
+        self.after(|times| times.renewal)
     }
 
     /// T2; none for a lease without end.
     pub(super) fn rebind_at(&self) -> Option<Instant> {
-        self.after(self.lease.rebinding_time)
+        self.after(|times| times.rebinding)
     }
 
     /// When it is over; none for a lease without end.
     pub(super) fn expires_at(&self) -> Option<Instant> {
-        self.after(self.lease.lease_time)
+        self.after(|times| times.lease)
     }
 
-    fn after(&self, time: Option<Duration>) -> Option<Instant> {
-        time.map(|time| self.since + time)
+    fn after(&self, time: fn(LeaseTimes) -> Duration) -> Option<Instant> {
+        self.lease.times.map(|times| self.since + time(times))
     }
 }
 

@@ -206,7 +206,7 @@ fn an_inform_brings_options_for_the_address_that_is_there_without_end() {
     t.receives(answer);
     let lease = t.bound();
     assert_eq!((lease.address, lease.prefix_len), (ADDRESS, 24));
-    assert_eq!((lease.lease_time, t.client.poll_timeout()), (None, None));
+    assert_eq!((lease.times, t.client.poll_timeout()), (None, None));
 }
 
 #[test]
