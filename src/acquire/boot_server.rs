@@ -17,7 +17,6 @@ use wireboot_proto::boot::menu::{Entry, Menu};
 use wireboot_proto::dhcp::boot_service::{self, BootService, Next};
 use wireboot_proto::dhcp::inquiry::{BootQuestion, Event, Inquiry};
 use wireboot_proto::dhcp::lease::Lease;
-use wireboot_proto::dhcp::offer;
 use wireboot_proto::packet::pxe::{BootItem, MenuItem, MenuPrompt, Pxe};
 
 /// The answer to one question may bring a menu, and that another server; more is a loop.
@@ -41,7 +40,7 @@ pub fn boot_file(
     }
     for _ in 0..MAX_QUESTIONS {
         let link = binding.link();
-        let (service, item) = match boot_service::next(&lease) {
+        let (service, item) = match lease.next_boot_step() {
             Next::Nothing => return Ok(lease),
             Next::Ask(service) => (service, None),
             Next::Choose(service) => (service, Some(choose(service, console)?)),
@@ -53,7 +52,7 @@ pub fn boot_file(
             return Err(unanswered(service, item, &discards));
         };
         log::info!("{}: boot server {}", link.name, answer.server);
-        offer::adopt(&mut lease, &answer);
+        lease.adopt_boot(&answer.boot);
         if item.is_some() {
             lease.boot_service = None;
         }

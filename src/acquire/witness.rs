@@ -66,9 +66,8 @@ impl Witness {
         match event {
             Event::Entered(state) => log::debug!("{name}: {state}"),
             Event::Offered(offer) => {
-                let lease = &offer.lease;
-                log::debug!("{name}: {} offers {}", lease.server, lease.address);
-                self.diagnosis.offered_by = Some(lease.server);
+                log::debug!("{name}: {} offers {}", offer.server, offer.address);
+                self.diagnosis.offered_by = Some(offer.server);
                 self.note("OFFER", at);
             }
             Event::Bound(lease) => {

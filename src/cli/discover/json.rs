@@ -96,8 +96,8 @@ fn answer<'a>(row: &'a Row<'_>) -> Answer<'a> {
         chosen: row.verdict.is_chosen,
         why: &row.verdict.why,
         suspicions: &row.suspicions,
-        pxe: table::pxe(answer).map(PxeFields::from),
-        lease: LeaseFields::from(&answer.offer.lease),
+        pxe: table::pxe(&row.lease).map(PxeFields::from),
+        lease: LeaseFields::from(&row.lease),
     }
 }
 

@@ -13,7 +13,7 @@ use super::config::Config;
 use super::contention::{Contention, RequestCounts};
 use super::lease::Lease;
 use super::message::{self, Exchange};
-use super::offer::{self, Rank, Standing};
+use super::offer::{Rank, Standing};
 use super::probe::Guard;
 use super::reply::Discard;
 use super::resend::Resend;
@@ -109,11 +109,7 @@ impl Client {
     /// Returns what [`Client::accept`] would ask for, with the boot that it would have.
     pub fn preview(&self) -> Option<Lease> {
         let (best, proxy) = self.best()?;
-        let mut lease = best.lease.clone();
-        if let Some(proxy) = proxy {
-            offer::merge(&mut lease, &proxy.lease);
-        }
-        Some(lease)
+        Some(best.preview(proxy))
     }
 
     /// Returns whether a lease has been asked for that is worth waiting for by somebody who has another
@@ -168,11 +164,10 @@ impl Client {
     pub fn release(&mut self, now: Instant) {
         self.now = now;
         let previous = self.previous.take();
-        let leases = [
+        let granted = [
             previous.as_ref().and_then(ActiveLease::granted),
             self.state.granted(),
         ];
-        let granted = leases.map(|lease| Some((lease?.address, lease?.server)));
         for (address, server) in granted.into_iter().flatten() {
             self.give_back(address, server, now);
         }

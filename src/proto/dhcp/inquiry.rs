@@ -10,8 +10,8 @@ use core::net::{Ipv4Addr, SocketAddrV4};
 use super::boot_service::BootService;
 use super::client::Transmit;
 use super::config::Config;
-use super::lease::Lease;
 use super::message::{self, Exchange};
+use super::offer::Offer;
 use super::reply::{self, Discard};
 use super::resend::Resend;
 use crate::packet::dhcp::{CLIENT_PORT, Message, MessageType, SERVER_PORT};
@@ -58,8 +58,8 @@ impl BootQuestion {
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A server answered with this; it grants no address.
-    Answered(Box<Lease>),
+    /// A server answered with this, which grants no address.
+    Answered(Box<Offer>),
     /// Nobody answered.
     Unanswered,
 }
@@ -113,21 +113,22 @@ impl Inquiry {
         if believed.is_some_and(|believed| !believed.contains(&server)) {
             return Err(Discard::WrongServer(server));
         }
-        let lease = Lease::read(&reply.message, server);
+        let answer = Offer::read(reply.message, server, reply.source);
+        let boot = &answer.boot;
         // A DHCP server that hears the question takes it for one about the address.
-        let service = lease.boot_service.as_ref();
+        let service = boot.boot_service.as_ref();
         let answers = match (self.question.item, service) {
-            (None, Some(_)) => lease.boot_file.is_some() || has_menu(service.map(|it| &it.pxe)),
+            (None, Some(_)) => boot.boot_file.is_some() || has_menu(service.map(|it| &it.pxe)),
             (Some(item), Some(service)) => {
                 let granted = service.pxe.boot_item;
-                lease.boot_file.is_some() && granted.is_none_or(|granted| granted.kind == item.kind)
+                boot.boot_file.is_some() && granted.is_none_or(|granted| granted.kind == item.kind)
             }
-            (_, None) => lease.boot_file.is_some() && datagram.source.port() != SERVER_PORT,
+            (_, None) => boot.boot_file.is_some() && datagram.source.port() != SERVER_PORT,
         };
         if !answers {
             return Err(Discard::NoAnswer);
         }
-        self.end(Event::Answered(Box::new(lease)));
+        self.end(Event::Answered(Box::new(answer)));
         Ok(())
     }
 
@@ -283,10 +284,10 @@ mod tests {
         assert_eq!(sent(&mut inquiry), None);
         let answer = ack(&inquiry, SERVER, &ITEM.encode(), b"boot.0");
         input(&mut inquiry, &answer, PXE_PORT).unwrap();
-        let Some(Event::Answered(lease)) = inquiry.poll_event() else {
+        let Some(Event::Answered(offer)) = inquiry.poll_event() else {
             panic!("it is answered")
         };
-        assert_eq!(lease.boot_file.as_deref(), Some("boot.0"));
+        assert_eq!(offer.boot.boot_file.as_deref(), Some("boot.0"));
         assert_eq!((inquiry.poll_event(), inquiry.poll_timeout()), (None, None));
         let again = input(&mut inquiry, &answer, PXE_PORT);
         assert_eq!(again, Err(Discard::Unexpected(MessageType::Ack)));
@@ -332,10 +333,10 @@ mod tests {
             let mut octets = Vec::new();
             message.encode(&mut octets).unwrap();
             input(&mut inquiry, &octets, port).unwrap();
-            let Some(Event::Answered(lease)) = inquiry.poll_event() else {
+            let Some(Event::Answered(offer)) = inquiry.poll_event() else {
                 panic!("it is answered")
             };
-            assert_eq!(lease.server, SERVER);
+            assert_eq!(offer.server, SERVER);
         }
     }
 

@@ -7,10 +7,10 @@ use core::time::Duration;
 
 use crate::dhcp::config::StaticConfig;
 use crate::packet::dhcp::Message;
-use crate::packet::option::{self, Options, code};
+use crate::packet::option::{Options, code};
 use crate::text::grammar;
 
-use super::boot_service::BootService;
+use super::boot_service::{self, BootService, BootSource, IgnoredOptions, Next, checked_text};
 
 /// Lease time when an ACK names none, which RFC 2131 does not allow but servers do.
 const DEFAULT_LEASE_TIME: Duration = Duration::from_secs(3600);
@@ -76,7 +76,7 @@ pub struct Lease {
     /// All options as they came.
     pub options: Options,
     /// Options that were dropped since their value does not fit, and why.
-    pub ignored: Vec<(u8, &'static str)>,
+    pub ignored: IgnoredOptions,
 }
 
 impl Lease {
@@ -109,22 +109,7 @@ impl Lease {
     pub fn read(message: &Message, server: Ipv4Addr) -> Self {
         let options = &message.options;
         let mut ignored = Vec::new();
-        let server_name = checked(
-            options,
-            code::TFTP_SERVER_NAME,
-            grammar::is_domain,
-            &mut ignored,
-        )
-        .or_else(|| owned(option::text(&message.sname)?, grammar::is_domain));
-        let siaddr = Some(message.siaddr).filter(|address| !address.is_unspecified());
-        // RFC 5859; some servers, such as those of switches, name the boot server by it alone.
-        let listed = || {
-            options
-                .addresses(code::TFTP_SERVER_ADDRESS)
-                .first()
-                .copied()
-        };
-        let next_server = siaddr.or_else(|| listed().filter(|_| server_name.is_none()));
+        let boot = BootSource::read(message, server, &mut ignored);
         Self {
             address: message.yiaddr,
             prefix_len: prefix_len(message.yiaddr, options, &mut ignored),
@@ -133,19 +118,13 @@ impl Lease {
             broadcast: options.address(code::BROADCAST_ADDRESS),
             mtu_octets: mtu(options, &mut ignored),
             dns: options.addresses(code::DOMAIN_NAME_SERVER),
-            domain: checked(options, code::DOMAIN_NAME, grammar::is_domain, &mut ignored),
+            domain: checked_text(options, code::DOMAIN_NAME, grammar::is_domain, &mut ignored),
             search: search(options, &mut ignored),
-            host_name: checked(options, code::HOST_NAME, grammar::is_domain, &mut ignored),
-            next_server,
-            server_name,
-            boot_file: checked(
-                options,
-                code::BOOT_FILE_NAME,
-                grammar::is_path,
-                &mut ignored,
-            )
-            .or_else(|| owned(option::text(&message.file)?, grammar::is_path)),
-            boot_service: BootService::read(options, server),
+            host_name: checked_text(options, code::HOST_NAME, grammar::is_domain, &mut ignored),
+            next_server: boot.next_server,
+            server_name: boot.server_name,
+            boot_file: boot.boot_file,
+            boot_service: boot.boot_service,
             times: LeaseTimes::read(options),
             options: options.clone(),
             ignored,
@@ -154,6 +133,41 @@ impl Lease {
 }
 
 impl Lease {
+    /// Returns the lease that `server` grants by `ack`. Where that names no boot file, the first of
+    /// `offered` that does is adopted: some servers name the file in the OFFER only, and a ProxyDHCP
+    /// server only makes offers.
+    pub fn granted<'a>(
+        ack: &Message,
+        server: Ipv4Addr,
+        offered: impl IntoIterator<Item = &'a BootSource>,
+    ) -> Self {
+        let mut lease = Self::read(ack, server);
+        for boot in offered {
+            let has_boot = lease.boot_file.is_some() || lease.boot_service.is_some();
+            if !has_boot && boot.leads_to_file() {
+                lease.adopt_boot(boot);
+            }
+        }
+        lease
+    }
+
+    /// Replaces the boot file by that of another server, with all that goes with it.
+    pub fn adopt_boot(&mut self, boot: &BootSource) {
+        self.boot_file.clone_from(&boot.boot_file);
+        self.boot_service.clone_from(&boot.boot_service);
+        self.server_name.clone_from(&boot.server_name);
+        // A server that names no other serves the file itself.
+        self.next_server = boot.next_server.or(Some(boot.server));
+        for (code, value) in &boot.options {
+            self.options.set(*code, value.as_slice());
+        }
+    }
+
+    /// Returns what is to be done before the boot file is known.
+    pub fn next_boot_step(&self) -> Next<'_> {
+        boot_service::next(self.boot_file.as_deref(), self.boot_service.as_ref())
+    }
+
     /// Returns what is set without asking a server; none when no address is given. The server of
     /// such a lease is the boot server, or 0.0.0.0.
     pub fn without_dhcp(given: &StaticConfig) -> Option<Self> {
@@ -214,22 +228,8 @@ impl fmt::Display for Lease {
     }
 }
 
-fn checked(
-    options: &Options,
-    code: u8,
-    fits: fn(&str) -> bool,
-    ignored: &mut Vec<(u8, &'static str)>,
-) -> Option<String> {
-    options.get(code)?;
-    let value = options.text(code).and_then(|text| owned(text, fits));
-    if value.is_none() {
-        ignored.push((code, "is not well-formed text"));
-    }
-    value
-}
-
 /// Reads option 119. One name that is none costs only itself.
-fn search(options: &Options, ignored: &mut Vec<(u8, &'static str)>) -> Vec<String> {
+fn search(options: &Options, ignored: &mut IgnoredOptions) -> Vec<String> {
     let mut names = options.domain_search();
     let count = names.len();
     names.retain(|name| grammar::is_domain(name));
@@ -239,11 +239,7 @@ fn search(options: &Options, ignored: &mut Vec<(u8, &'static str)>) -> Vec<Strin
     names
 }
 
-fn owned(text: &str, fits: fn(&str) -> bool) -> Option<String> {
-    fits(text).then(|| text.to_owned())
-}
-
-fn prefix_len(address: Ipv4Addr, options: &Options, ignored: &mut Vec<(u8, &'static str)>) -> u8 {
+fn prefix_len(address: Ipv4Addr, options: &Options, ignored: &mut IgnoredOptions) -> u8 {
     if let Some(mask) = options.address(code::SUBNET_MASK) {
         let mask = u32::from(mask);
         let ones = mask.leading_ones();
@@ -259,7 +255,7 @@ fn prefix_len(address: Ipv4Addr, options: &Options, ignored: &mut Vec<(u8, &'sta
     }
 }
 
-fn mtu(options: &Options, ignored: &mut Vec<(u8, &'static str)>) -> Option<u16> {
+fn mtu(options: &Options, ignored: &mut IgnoredOptions) -> Option<u16> {
     let mtu = options.u16(code::INTERFACE_MTU)?;
     if mtu < MIN_MTU {
         ignored.push((code::INTERFACE_MTU, "is below 68 octets"));

@@ -118,16 +118,12 @@ impl Survey {
         };
         let reply = match reply::read(datagram, self.xid, self.config.chaddr) {
             Err(discard @ Discard::WrongXid(_)) => {
-                let (asked, lease) = self.services.handle_input(datagram, discard, now)?;
+                let (asked, offer) = self.services.handle_input(datagram, discard, now)?;
                 if asked.entry.is_none() {
                     self.services
-                        .follow(&lease, &self.config, &mut self.random, now);
+                        .follow(&offer.boot, &self.config, &mut self.random, now);
                 }
-                let offer = Offer {
-                    lease: *lease,
-                    source: *datagram.source.ip(),
-                };
-                self.answers.push_back(answer(offer, None, Some(asked)));
+                self.answers.push_back(answer(*offer, None, Some(asked)));
                 return Ok(());
             }
             reply => reply?,
@@ -136,15 +132,15 @@ impl Survey {
             return Err(Discard::Unexpected(reply.message_type));
         }
         let server = reply.named_server()?;
-        let offer = Offer::read(&reply.message, server, reply.source);
         let relay = Some(reply.message.giaddr).filter(|relay| !relay.is_unspecified());
+        let offer = Offer::read(reply.message, server, reply.source);
         let who = (server, sender, relay, offer.is_proxy());
         if self.known.contains(&who) || self.known.len() >= MAX_ANSWERS {
             return Err(Discard::Repeated(server));
         }
         self.known.push(who);
         self.services
-            .follow(&offer.lease, &self.config, &mut self.random, now);
+            .follow(&offer.boot, &self.config, &mut self.random, now);
         self.answers.push_back(answer(offer, relay, None));
         Ok(())
     }

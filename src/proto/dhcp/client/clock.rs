@@ -36,7 +36,7 @@ impl Client {
             }
             State::Selecting { .. } => self.decide(),
             State::Requesting { offer, resend, .. } if resend.is_spent(now, MAX_REQUESTS) => {
-                let server = offer.lease.server;
+                let server = offer.server;
                 self.fail(Loss::Unanswered { server }, now);
             }
             State::Rebooting { resend, .. } if resend.is_spent(now, MAX_REBOOT_REQUESTS) => {

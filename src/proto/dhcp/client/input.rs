@@ -10,7 +10,7 @@ use super::state::{ActiveLease, Event, Loss, State};
 use crate::dhcp::config::Detection;
 use crate::dhcp::lease::Lease;
 use crate::dhcp::message;
-use crate::dhcp::offer::{self, Offer, Standing};
+use crate::dhcp::offer::{Offer, Standing};
 use crate::dhcp::probe::Guard;
 use crate::dhcp::reply::{self, Discard, Reply};
 use crate::dhcp::resend::Resend;
@@ -34,7 +34,7 @@ impl Client {
     pub(super) fn handle_datagram(&mut self, datagram: &Datagram<'_>) -> Result<(), Discard> {
         let reply = reply::read(datagram, self.xid, self.config.chaddr)?;
         match reply.message_type {
-            MessageType::Offer => self.handle_offer(&reply),
+            MessageType::Offer => self.handle_offer(reply),
             MessageType::Ack => self.handle_ack(reply),
             MessageType::Nak => self.handle_nak(&reply),
             other @ (MessageType::Discover
@@ -45,7 +45,7 @@ impl Client {
         }
     }
 
-    fn handle_offer(&mut self, reply: &Reply) -> Result<(), Discard> {
+    fn handle_offer(&mut self, reply: Reply) -> Result<(), Discard> {
         let State::Selecting {
             offers, decide_at, ..
         } = &mut self.state
@@ -53,13 +53,14 @@ impl Client {
             return Err(Discard::Unexpected(MessageType::Offer));
         };
         let server = reply.named_server()?;
-        let offer = Offer::read(&reply.message, server, reply.source);
+        let wait = ipv6_only(&self.config.requested, &reply.message);
+        let offer = Offer::read(reply.message, server, reply.source);
         if !offer.is_proxy() {
-            if let Some(wait) = ipv6_only(&self.config.requested, &reply.message) {
+            if let Some(wait) = wait {
                 self.leave_to_ipv6(server, wait);
                 return Ok(());
             }
-            usable(offer.lease.address)?;
+            usable(offer.address)?;
             decide_at.get_or_insert(self.now + self.config.proxy_wait);
         }
         self.events
@@ -91,7 +92,7 @@ impl Client {
             return;
         };
         let (offer, proxy) = (Box::new(best.clone()), proxy.cloned().map(Box::new));
-        self.watch(offer.lease.address);
+        self.watch(offer.address);
         let resend = Resend::new(self.now);
         self.enter(State::Requesting {
             offer,
@@ -109,16 +110,15 @@ impl Client {
         } else {
             usable(reply.message.yiaddr)?;
         }
-        let asked = self.state.granted();
-        let asked = asked.or(self.previous.as_ref().map(|active| &*active.lease));
-        let server = reply.server_or(asked.map(|lease| lease.server))?;
-        let mut lease = Lease::read(&reply.message, server);
-        match &self.state {
+        let previous = self.previous.as_ref();
+        let asked = previous.map(|active| active.server);
+        let asked = self.state.granted().map(|(_, server)| server).or(asked);
+        let server = reply.server_or(asked)?;
+        let (ack, address) = (&reply.message, reply.message.yiaddr);
+        let mut lease = match &self.state {
             State::Selecting { offers, .. } if self.config.rapid_commit && commits_at_once => {
                 reply.named_server()?;
-                if let Some(proxy) = offers.proxy() {
-                    offer::merge(&mut lease, &proxy.lease);
-                }
+                Lease::granted(ack, server, offers.proxy().map(|proxy| &proxy.boot))
             }
             State::Requesting {
                 offer: chosen,
@@ -127,46 +127,46 @@ impl Client {
             } => {
                 // A failover partner may answer in place of who offered, under its own name, or
                 // a server that names itself in the OFFER only.
-                let is_by_who_offered = reply.server == Some(chosen.lease.server);
-                if !is_by_who_offered && chosen.lease.address != lease.address {
+                let is_by_who_offered = reply.server == Some(chosen.server);
+                if !is_by_who_offered && chosen.address != address {
                     return Err(Discard::WrongServer(server));
                 }
-                // Some servers name the boot file in the OFFER only.
-                offer::merge(&mut lease, &chosen.lease);
-                if let Some(proxy) = proxy {
-                    offer::merge(&mut lease, &proxy.lease);
-                }
+                let offered = [Some(chosen), proxy.as_ref()].into_iter().flatten();
+                Lease::granted(ack, server, offered.map(|offer| &offer.boot))
             }
-            State::Rebooting { address, .. } => {
-                if reply.server.is_none() && *address != lease.address {
-                    return Err(Discard::WrongAddress(lease.address));
+            State::Rebooting { address: known, .. } => {
+                if reply.server.is_none() && *known != address {
+                    return Err(Discard::WrongAddress(address));
                 }
-                if let Some(wait) = ipv6_only(&self.config.requested, &reply.message) {
+                if let Some(wait) = ipv6_only(&self.config.requested, ack) {
                     self.leave_to_ipv6(server, wait);
                     return Ok(());
                 }
+                Lease::read(ack, server)
             }
             // Any server may extend: one that took over, or moved, names itself.
             State::Renewing { active, .. } | State::Rebinding { active, .. } => {
-                if active.lease.address != lease.address {
-                    return Err(Discard::WrongAddress(lease.address));
+                if active.lease.address != address {
+                    return Err(Discard::WrongAddress(address));
                 }
+                Lease::read(ack, server)
             }
-            State::Informing { .. } => {
-                // The address is not the server's, and so it has no end.
-                lease.times = None;
-            }
+            State::Informing { .. } => Lease::read(ack, server),
             State::Init { .. }
             | State::Selecting { .. }
             | State::Probing { .. }
             | State::Bound { .. }
             | State::Stopped => return Err(Discard::Unexpected(MessageType::Ack)),
-        }
+        };
         let is_own = matches!(self.state, State::Informing { .. });
-        let lease = Box::new(lease);
+        if is_own {
+            // The address is not the server's, and so it has no end.
+            lease.times = None;
+        }
         self.grant(ActiveLease {
-            lease,
+            lease: Box::new(lease),
             since,
+            server,
             source: reply.source,
             is_own,
         });
@@ -175,7 +175,7 @@ impl Client {
 
     /// Takes a lease into use, or first makes sure that nobody else has its address.
     fn grant(&mut self, active: ActiveLease) {
-        let (address, server) = (active.lease.address, active.lease.server);
+        let (address, server) = (active.lease.address, active.server);
         let is_known =
             self.state.active().is_some() || matches!(self.state, State::Informing { .. });
         if is_known || self.config.detection == Detection::Off {
@@ -220,9 +220,9 @@ impl Client {
             None => [server, source].contains(&reply.source),
         };
         let was_asked = match &self.state {
-            State::Requesting { offer, .. } => is_of(offer.lease.server, offer.source),
+            State::Requesting { offer, .. } => is_of(offer.server, offer.source),
             State::Renewing { active, .. } if reply.server.is_none() => {
-                is_of(active.lease.server, active.source)
+                is_of(active.server, active.source)
             }
             // Everybody was asked, or a server that may have been moved.
             State::Rebooting { .. } | State::Renewing { .. } | State::Rebinding { .. } => true,
@@ -269,7 +269,7 @@ impl Client {
         if let Some(active) = active
             && active.lease.address == address
         {
-            self.decline(address, active.lease.server, owner);
+            self.decline(address, active.server, owner);
         }
     }
 

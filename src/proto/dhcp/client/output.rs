@@ -22,7 +22,7 @@ impl Client {
                 (broadcast(MessageType::Discover), message)
             }),
             State::Requesting { offer, resend, .. } => resend.take(now, random).then(|| {
-                let (address, server) = (offer.lease.address, offer.lease.server);
+                let (address, server) = (offer.address, offer.server);
                 if let Some(guard) = &mut self.guard {
                     guard.probe();
                 }
@@ -38,7 +38,7 @@ impl Client {
             }),
             State::Renewing { active, resend } => {
                 resend.take_halving(now, active.rebind_at()).then(|| {
-                    let (address, server) = (active.lease.address, active.lease.server);
+                    let (address, server) = (active.lease.address, active.server);
                     let message = message::request_extension(config, exchange, address);
                     (unicast(address, server, MessageType::Request), message)
                 })

@@ -133,6 +133,7 @@ pub struct Transmit {
 pub(super) struct ActiveLease {
     pub(super) lease: Box<Lease>,
     pub(super) since: Instant,
+    pub(super) server: Ipv4Addr,
     /// Where the ACK came from.
     pub(super) source: Ipv4Addr,
     /// Nobody granted the address, only what goes with it (INFORM).
@@ -140,12 +141,9 @@ pub(super) struct ActiveLease {
 }
 
 impl ActiveLease {
-    /// The lease, if a server granted its address.
-    pub(super) const fn granted(&self) -> Option<&Lease> {
-        match self.is_own {
-            true => None,
-            false => Some(&self.lease),
-        }
+    /// Returns the address and the server that granted it.
+    pub(super) fn granted(&self) -> Option<(Ipv4Addr, Ipv4Addr)> {
+        (!self.is_own).then_some((self.lease.address, self.server))
     }
 
     /// T1; none for a lease without end.
@@ -241,10 +239,11 @@ impl State {
         }
     }
 
-    /// Returns what a server has set aside for us: a lease, or an offer that has been asked for.
-    pub(super) const fn granted(&self) -> Option<&Lease> {
+    /// Returns the address that a server has reserved for us by a lease, or by an offer that has been
+    /// requested, and the server.
+    pub(super) fn granted(&self) -> Option<(Ipv4Addr, Ipv4Addr)> {
         match self {
-            Self::Requesting { offer, .. } => Some(&offer.lease),
+            Self::Requesting { offer, .. } => Some((offer.address, offer.server)),
             Self::Probing { active }
             | Self::Bound { active }
             | Self::Renewing { active, .. }

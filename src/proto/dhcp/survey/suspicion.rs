@@ -42,20 +42,20 @@ const FACTS: [(Fact, &str); 3] = [
 ];
 
 fn subnet(answer: &SurveyAnswer) -> Option<String> {
-    let lease = &answer.offer.lease;
+    let lease = &answer.offer.lease();
     let network = lease.address & netmask(lease.prefix_len);
     let is_granted = !answer.offer.is_proxy() && answer.asked.is_none();
     is_granted.then(|| format!("{network}/{}", lease.prefix_len))
 }
 
 fn router(answer: &SurveyAnswer) -> Option<String> {
-    let routes = &answer.offer.lease.routes;
+    let routes = &answer.offer.lease().routes;
     let default = routes.iter().find(|route| route.prefix_len == 0)?;
     Some(default.gateway?.to_string())
 }
 
 fn resolvers(answer: &SurveyAnswer) -> Option<String> {
-    let dns = &answer.offer.lease.dns;
+    let dns = &answer.offer.lease().dns;
     // Their order is a matter of sharing the load.
     let mut dns: Vec<_> = dns.iter().map(ToString::to_string).collect();
     dns.sort_unstable();
@@ -80,22 +80,22 @@ fn contradiction(value: &str, values: &[Option<String>]) -> Option<String> {
 
 /// Two machines that take themselves for one server. Through relays one server has many.
 fn twin(answer: &SurveyAnswer, answers: &[&SurveyAnswer]) -> Option<String> {
-    let server = |answer: &SurveyAnswer| (answer.offer.lease.server, answer.relay);
+    let server = |answer: &SurveyAnswer| (answer.offer.server, answer.relay);
     let twin = answers.iter().find(|other| {
         answer.relay.is_none() && server(other) == server(answer) && other.sender != answer.sender
     })?;
-    let (server, sender) = (answer.offer.lease.server, twin.sender);
+    let (server, sender) = (answer.offer.server, twin.sender);
     Some(format!("{sender} answers as server {server} too"))
 }
 
 fn proxied_source(answer: &SurveyAnswer) -> Option<String> {
-    let (source, server) = (*answer.source.ip(), answer.offer.lease.server);
+    let (source, server) = (*answer.source.ip(), answer.offer.server);
     let is_other = answer.relay.is_none() && source != server;
     is_other.then(|| format!("answers as server {server} from {source}"))
 }
 
 fn unreachable_router(answer: &SurveyAnswer) -> Option<String> {
-    let lease = &answer.offer.lease;
+    let lease = &answer.offer.lease();
     let is_outside = |router: &Ipv4Addr| !same_network(*router, lease.address, lease.prefix_len);
     let routers = lease.routes.iter().filter_map(|route| route.gateway);
     let on_link = |router: &Ipv4Addr| {

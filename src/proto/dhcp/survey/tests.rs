@@ -50,7 +50,7 @@ fn each_server_is_heard_once_and_only_its_offer() {
     assert_eq!(give(&ack, 3), Err(Discard::Unexpected(MessageType::Ack)));
     let answer = survey.poll_event().unwrap();
     assert_eq!(answer.after, Duration::from_millis(40));
-    assert_eq!(answer.offer.lease.server, server);
+    assert_eq!(answer.offer.server, server);
     assert_eq!(answer.relay, None);
     assert!(survey.poll_event().is_some() && survey.poll_event().is_none());
 }
@@ -157,7 +157,7 @@ fn a_server_that_rules_out_proxies_is_not_made_to_wait_for_them() {
     let mut plain = answer(&says(1));
     plain
         .offer
-        .lease
+        .message
         .options
         .set(code::IPXE_ENCAPSULATED, [176, 1, 1]);
     let proxy = answer(&Says {
@@ -359,7 +359,7 @@ fn answer(says: &Says) -> SurveyAnswer {
     let at = Instant::from_millis(says.millis);
     SurveyAnswer {
         asked: None,
-        offer: Offer::read(&message(says), says.server, says.server),
+        offer: Offer::read(message(says), says.server, says.server),
         source: SocketAddrV4::new(source, 67),
         sender: MacAddress([says.sender; 6]),
         relay: Some(says.relay.into()).filter(|relay: &Ipv4Addr| !relay.is_unspecified()),

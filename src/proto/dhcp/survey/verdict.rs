@@ -62,7 +62,7 @@ impl InterfaceOffers {
     fn add(&mut self, answer: &SurveyAnswer, proxy_wait: Duration) {
         let offer = &answer.offer;
         if !offer.is_proxy() {
-            if !is_host(offer.lease.address) {
+            if !is_host(offer.address) {
                 return;
             }
             self.decide_at.get_or_insert(answer.at + proxy_wait);
@@ -130,7 +130,7 @@ impl<'a> BootChoice<'a> {
         let offers = &heard.get(place)?.offers;
         let answers = interfaces.get(place)?;
         let find = |offer: &Offer| {
-            let who = |offer: &Offer| (offer.lease.server, offer.lease.address, offer.is_proxy());
+            let who = |offer: &Offer| (offer.server, offer.address, offer.is_proxy());
             let mut answers = answers.iter().filter(is_offer);
             answers.rfind(|answer| answer.at <= made_at && who(&answer.offer) == who(offer))
         };
@@ -160,7 +160,7 @@ impl<'a> BootChoice<'a> {
             praise(format!("brings {rank}, which {server} does not"))
         } else if answer.offer.is_proxy() {
             OfferVerdict::against(self.against_proxy(place, answer))
-        } else if is_host(answer.offer.lease.address) {
+        } else if is_host(answer.offer.address) {
             OfferVerdict::against(self.against_offer(place, answer))
         } else {
             OfferVerdict::against(unusable(answer))
@@ -234,10 +234,10 @@ impl<'a> BootChoice<'a> {
 fn unusable(answer: &SurveyAnswer) -> String {
     match answer.offer.is_proxy() || answer.asked.is_some() {
         true => "nobody offers an address to boot with".to_owned(),
-        false => format!("{} is not a host's address", answer.offer.lease.address),
+        false => format!("{} is not a host's address", answer.offer.address),
     }
 }
 
 const fn server(answer: &SurveyAnswer) -> Ipv4Addr {
-    answer.offer.lease.server
+    answer.offer.server
 }

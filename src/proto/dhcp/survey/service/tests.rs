@@ -67,7 +67,7 @@ fn every_entry_of_a_menu_but_the_local_disk_is_asked_for() {
         .poll_event()
         .and_then(|_| survey.poll_event())
         .unwrap();
-    assert_eq!(answer.offer.lease.boot_file.as_deref(), Some("install.0"));
+    assert_eq!(answer.offer.boot.boot_file.as_deref(), Some("install.0"));
     let entry = answer.asked.unwrap().entry.unwrap();
     assert_eq!(entry, "Install!");
     let unknown: Vec<_> = survey.end().into_iter().map(|it| it.what).collect();
@@ -259,7 +259,7 @@ fn rows(survey: &mut Survey) -> Vec<(bool, String, String)> {
     let verdicts = verdicts(&[&answers], false, Duration::from_secs(1)).concat();
     let files = answers
         .into_iter()
-        .map(|answer| answer.offer.lease.boot_file.unwrap_or_default());
+        .map(|answer| answer.offer.boot.boot_file.unwrap_or_default());
     verdicts
         .into_iter()
         .zip(files)
