@@ -242,10 +242,7 @@ fn net_conf(interface: &str, lease: &Lease, uptime_seconds: u64) -> String {
         ("HOSTNAME", text(&lease.host_name)),
         ("DNSDOMAIN", text(&lease.domain)),
         ("NISDOMAIN", option(NIS_DOMAIN, grammar::is_domain)),
-        (
-            "ROOTSERVER",
-            address(lease.next_server.or(Some(lease.server))),
-        ),
+        ("ROOTSERVER", address(lease.next_server.or(lease.server))),
         ("ROOTPATH", option(code::ROOT_PATH, grammar::is_path)),
         ("filename", text(&lease.boot_file)),
         ("UPTIME", uptime_seconds.to_string()),

@@ -121,7 +121,7 @@ fn command(path: &Path, interface: &str, event: Event<'_>) -> Command {
     if let Some(lease) = event.lease() {
         let variables = Variables::of(lease);
         for code in variables.dropped {
-            let (server, option) = (lease.server, known::name(code));
+            let (server, option) = (lease.server_text(), known::name(code));
             log::warn!(
                 "{interface}: {option} of {server} is kept from the script: it is not plain text"
             );

@@ -84,7 +84,9 @@ impl AddressSetup {
         };
         let mtu_octets = self.link.mtu_before().or_else(mtu_on_file);
         let saved = SavedLease::new(mac, client_id, lease, age, next_hop, mtu_octets);
-        self.lease_store.write(&saved);
+        if let Some(saved) = saved {
+            self.lease_store.write(&saved);
+        }
     }
 
     /// Removes what [`AddressSetup::configure`] set, and the lease file.

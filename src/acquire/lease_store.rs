@@ -90,7 +90,8 @@ impl LeaseStore {
 }
 
 impl SavedLease {
-    /// Describes a lease that was asked for `age` ago.
+    /// Describes a lease that was requested `age` ago; none for one without a server, which nobody
+    /// could be asked for again.
     pub(super) fn new(
         mac: MacAddress,
         client_id: Vec<u8>,
@@ -98,19 +99,19 @@ impl SavedLease {
         age: Duration,
         next_hop: Option<MacAddress>,
         mtu_octets: Option<u32>,
-    ) -> Self {
-        Self {
+    ) -> Option<Self> {
+        Some(Self {
             mac,
             client_id,
             address: lease.address,
             prefix_len: lease.prefix_len,
-            server: lease.server,
+            server: lease.server?,
             next_hop,
             mtu_octets,
             expires_at: lease
                 .times
                 .map(|times| (sys::since_1970() + times.lease.saturating_sub(age)).as_secs()),
-        }
+        })
     }
 
     /// Returns whether it may still be used, `now` after 1970, by who is known as `client_id`. A clock

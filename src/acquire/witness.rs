@@ -72,7 +72,10 @@ impl Witness {
             }
             Event::Bound(lease) => {
                 for (code, why) in &lease.ignored {
-                    log::warn!("{name}: option {code} of {} {why}; ignored", lease.server);
+                    log::warn!(
+                        "{name}: option {code} of {} {why}; ignored",
+                        lease.server_text()
+                    );
                 }
                 if let Some(port) = self.switch_port.take() {
                     close(Box::new(port));

@@ -268,7 +268,7 @@ fn lease() -> Lease {
     let mut options = Options::default();
     options.set(code::ROOT_PATH, "/srv/root");
     Lease {
-        server: Ipv4Addr::new(192, 0, 2, 1),
+        server: Some(Ipv4Addr::new(192, 0, 2, 1)),
         routes: vec![StaticRoute {
             destination: Ipv4Addr::UNSPECIFIED,
             prefix_len: 0,

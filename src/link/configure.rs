@@ -496,7 +496,7 @@ fn settings(index: u32, lease: &Lease, age: Duration) -> Vec<Setting> {
     match lease.mtu_octets {
         Some(mtu) if mtu < SMALLEST_MTU => log::warn!(
             "the MTU of {mtu} octets from {} is ignored: less than {SMALLEST_MTU}",
-            lease.server
+            lease.server_text()
         ),
         Some(mtu) => settings.push(Setting::Mtu(mtu.into())),
         None => {}

@@ -92,7 +92,7 @@ impl Variables {
             (code::PAD, "ip", lease.address.to_string()),
             (code::PAD, "subnet", mask.to_string()),
             (code::PAD, "mask", lease.prefix_len.to_string()),
-            (code::PAD, "serverid", lease.server.to_string()),
+            (code::PAD, "serverid", address(lease.server)),
             (code::PAD, "lease", seconds.to_string()),
             (code::PAD, "broadcast", address(lease.broadcast)),
             (code::PAD, "router", words(&routers)),

@@ -16,7 +16,7 @@ use crate::packet::option::known::{self, Value};
 pub struct LeaseFields<'a> {
     address: String,
     prefix_length: u8,
-    server: String,
+    server: Option<String>,
     routes: Vec<RouteFields>,
     broadcast: Option<String>,
     mtu: Option<u16>,
@@ -66,7 +66,7 @@ impl<'a> From<&'a Lease> for LeaseFields<'a> {
         Self {
             address: lease.address.to_string(),
             prefix_length: lease.prefix_len,
-            server: lease.server.to_string(),
+            server: text(lease.server),
             routes: lease.routes.iter().map(RouteFields::from).collect(),
             broadcast: text(lease.broadcast),
             mtu: lease.mtu_octets,

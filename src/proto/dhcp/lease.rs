@@ -47,8 +47,9 @@ pub struct Lease {
     pub address: Ipv4Addr,
     /// Prefix of the address, 0 to 32 bits (option 1, or by class when absent).
     pub prefix_len: u8,
-    /// The server that granted it (option 54).
-    pub server: Ipv4Addr,
+    /// Server that granted it (option 54); of a configured address the boot server, if one is
+    /// configured.
+    pub server: Option<Ipv4Addr>,
     /// Routes in the order to be set; option 121 rules out option 3 (RFC 3442).
     pub routes: Vec<StaticRoute>,
     /// Broadcast address (option 28).
@@ -85,7 +86,7 @@ impl Lease {
         Self {
             address,
             prefix_len,
-            server: Ipv4Addr::UNSPECIFIED,
+            server: None,
             routes: Vec::new(),
             broadcast: None,
             mtu_octets: None,
@@ -113,7 +114,7 @@ impl Lease {
         Self {
             address: message.yiaddr,
             prefix_len: prefix_len(message.yiaddr, options, &mut ignored),
-            server,
+            server: Some(server),
             routes: routes(options),
             broadcast: options.address(code::BROADCAST_ADDRESS),
             mtu_octets: mtu(options, &mut ignored),
@@ -168,12 +169,11 @@ impl Lease {
         boot_service::next(self.boot_file.as_deref(), self.boot_service.as_ref())
     }
 
-    /// Returns what is set without asking a server; none when no address is given. The server of
-    /// such a lease is the boot server, or 0.0.0.0.
+    /// Returns what is set without asking a server; none when no address is configured.
     pub fn without_dhcp(given: &StaticConfig) -> Option<Self> {
         let (address, prefix_len) = given.address?;
         let mut lease = Self {
-            server: given.server.unwrap_or(Ipv4Addr::UNSPECIFIED),
+            server: given.server,
             next_server: given.server,
             ..Self::fixed(address, prefix_len)
         };
@@ -205,6 +205,12 @@ impl Lease {
         self.mtu_octets = given.mtu_octets.or(self.mtu_octets);
     }
 
+    /// Returns the server for a message to people.
+    pub fn server_text(&self) -> String {
+        self.server
+            .map_or_else(|| "no server".to_owned(), |server| server.to_string())
+    }
+
     /// Returns whether no server granted it.
     pub fn is_without_dhcp(&self) -> bool {
         self.options.iter().next().is_none()
@@ -213,14 +219,11 @@ impl Lease {
 
 impl fmt::Display for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_without_dhcp() {
-            return write!(f, "{}/{} as given", self.address, self.prefix_len);
-        }
-        write!(
-            f,
-            "{}/{} from {}",
-            self.address, self.prefix_len, self.server
-        )?;
+        let (address, prefix_len) = (self.address, self.prefix_len);
+        let Some(server) = self.server.filter(|_| !self.is_without_dhcp()) else {
+            return write!(f, "{address}/{prefix_len} as given");
+        };
+        write!(f, "{address}/{prefix_len} from {server}")?;
         match self.times {
             Some(times) => write!(f, " for {} s", times.lease.as_secs()),
             None => write!(f, " for ever"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wireboot::config::Detection;
 use wireboot_proto::dhcp::config::Config;
-use wireboot_proto::dhcp::inquiry::{Inquiry, Question};
+use wireboot_proto::dhcp::inquiry::{Inquiry, BootQuestion};
 use wireboot_proto::dhcp::survey::{Survey, suspicions, verdicts};
 use wireboot_proto::dhcp::{Client, RequestCounts};
 use wireboot_proto::time::Instant;
@@ -120,7 +120,7 @@ pub fn inquiry(mut data: &[u8]) {
     let mut now = Instant::ZERO;
     let server = SocketAddrV4::new([192, 0, 2, 1].into(), 67);
     let is_item = data.split_off_first().is_some_and(|first| first % 2 == 0);
-    let question = Question {
+    let question = BootQuestion {
         address: [192, 0, 2, 9].into(),
         destinations: vec![server],
         believed: None,

@@ -89,7 +89,7 @@ fn a_server_that_moved_extends_the_lease_and_is_asked_the_next_time() {
         t.next_message();
     }
     t.receives(ack(OTHER_SERVER));
-    assert_eq!(t.bound().server, OTHER_SERVER);
+    assert_eq!(t.bound().server, Some(OTHER_SERVER));
     t.sends_after(1_800_000..=1_800_000, MessageType::Request);
     assert_eq!(*t.last.destination.ip(), OTHER_SERVER);
 }
