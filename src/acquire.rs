@@ -42,8 +42,8 @@ pub use session::Session;
 pub use survey::{Surveyed, survey};
 
 /// Raises the interfaces and acquires a lease on one of them, whose session is returned. The
-/// others are left as they were found, and what was granted there is given back; on failure, or
-/// when a signal comes, all are.
+/// others are left as they were found, and what was granted there is released; on failure, or
+/// on a signal, all are.
 ///
 /// Listening begins before the interfaces are raised, asking the moment one has a carrier.
 ///
@@ -150,11 +150,11 @@ pub fn without_dhcp(config: &Config, lease: Lease) -> Result<(Link, Lease), Erro
     Ok((link, lease))
 }
 
-/// Gives back the leases that are on file for these interfaces, and takes away what they were given
-/// for them; the script is told. Returns how many there were.
+/// Releases the leases that are on file for these interfaces, and takes away what they were given
+/// for them; the script is run. Returns how many there were.
 ///
 /// # Errors
-/// What the kernel refuses.
+/// [`Error::Configure`] with what the kernel refused.
 pub fn release_saved(links: Vec<Link>, config: &DhcpConfig) -> Result<usize, Error> {
     let mut released = 0;
     for link in links {
@@ -303,7 +303,7 @@ fn wait(
     }
 }
 
-/// Tells of the interface that came furthest.
+/// Returns the error of the interface that got furthest, and logs the others.
 fn failure(sessions: &[Session], carrier_at: Option<Instant>, started_at: Instant) -> Error {
     let now = sys::now();
     let Some(carrier_at) = carrier_at else {

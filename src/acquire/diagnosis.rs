@@ -1,4 +1,4 @@
-//! What to tell when nothing comes of an interface.
+//! Reasons why there is no lease on an interface, for the error message.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -9,17 +9,17 @@ use crate::link::Link;
 use wireboot_proto::dhcp::Discard;
 use wireboot_proto::time::Seconds;
 
-/// What has been seen of servers so far.
+/// Facts about the servers so far.
 #[derive(Debug, Default)]
 pub(super) struct Diagnosis {
     pub(super) discovers: u32,
     pub(super) offered_by: Option<Ipv4Addr>,
     pub(super) discards: Discards,
-    /// Why the last address was not to be had.
+    /// Reason why the last address was refused.
     pub(super) refusal: Option<String>,
-    /// Who leaves this network to IPv6.
+    /// Server that leaves this network to IPv6.
     pub(super) ipv6_only: Option<Ipv4Addr>,
-    /// What the switch said of the port at last.
+    /// Last event of the switch port.
     pub(super) switch_port: Option<String>,
     /// Frames that had been counted when it began.
     pub(super) received_before: Option<u64>,
@@ -41,7 +41,7 @@ impl Diagnosis {
         self.nobody(link, "lease", waited, received)
     }
 
-    /// Says what may be the reason that nothing of what was `wanted` has come.
+    /// Returns the error of an interface on which nothing `wanted` was received, with its likely reason.
     pub(super) fn nobody(
         &self,
         link: &Link,

@@ -71,9 +71,11 @@ impl LeaseStore {
         let mut directories = self.0.iter();
         while let Some(directory) = directories.next_back() {
             let path = path(directory, saved.mac);
-            let replace = match directory == Path::new(UNTIL_RESTART) {
-                true => file::replace,
-                false => file::replace_durably,
+            // /run is in memory, where fsync has nothing to do.
+            let replace = if directory == Path::new(UNTIL_RESTART) {
+                file::replace
+            } else {
+                file::replace_durably
             };
             match replace(&path, saved.to_string().as_bytes(), EVERYBODY) {
                 // What is left in front of it would be taken for newer.
@@ -115,7 +117,7 @@ impl SavedLease {
     }
 
     /// Returns whether it may still be used, `now` after 1970, by who is known as `client_id`. A clock
-    /// that does not know the time, now or when the lease was granted, tells nothing about its end: the
+    /// that does not know the time, now or when the lease was granted, knows nothing about its end: the
     /// server is asked then, and refuses what is over (RFC 2131 §4.3.2).
     pub(super) fn is_valid_for(&self, client_id: &[u8], now: Duration) -> bool {
         let known = BUILT_AT.as_secs()..=now.as_secs();

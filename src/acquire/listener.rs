@@ -54,9 +54,6 @@ struct Preparation {
 impl Listener {
     /// Begins to listen. The filter knows our hardware address and not the `xid`, which changes
     /// with each exchange while the filter is locked.
-    ///
-    /// # Errors
-    /// What the kernel says to the plain socket.
     pub(super) fn open(link: &Link) -> Result<Self, SyscallError> {
         let program = dhcp_replies(None, Some(link.mac));
         let mut options = Options::new(link.index, &program);
@@ -73,18 +70,18 @@ impl Listener {
         })
     }
 
-    /// Hears ARP about `address` too from now on; false when that takes a socket of its own, since
+    /// Receives ARP about `address` too from now on; false when that takes a socket of its own, since
     /// the filter is locked or a ring has it.
-    pub(super) fn hear_arp(&mut self, address: Ipv4Addr) -> bool {
+    pub(super) fn watch_arp(&mut self, address: Ipv4Addr) -> bool {
         let Receiver::Plain(socket) = &self.receiver else {
             return false;
         };
         let program = dhcp_replies_and_arp_about(self.mac, address);
-        let is_heard = self.preparation.is_none() && socket.replace_filter(&program).is_ok();
-        if is_heard {
+        let is_set = self.preparation.is_none() && socket.replace_filter(&program).is_ok();
+        if is_set {
             self.program = program;
         }
-        is_heard
+        is_set
     }
 
     /// Prepares for a long wait: has a ring made, and then what others ask for counted, since
@@ -96,12 +93,12 @@ impl Listener {
         thread::spawn(move || {
             let make = || {
                 let ring = Ring::open(index, &program, Layout::SMALL)?;
-                // What comes too late is closed here.
-                if !hand_over(&preparation, |preparation| preparation.ring = Some(ring)) {
+                // What is ready too late is closed here.
+                if !update(&preparation, |preparation| preparation.ring = Some(ring)) {
                     return Ok(());
                 }
                 let counters = RequestCounters::open(index)?;
-                hand_over(&preparation, |preparation| {
+                update(&preparation, |preparation| {
                     preparation.counters = Some(counters)
                 });
                 Ok::<_, SyscallError>(())
@@ -113,9 +110,6 @@ impl Listener {
     }
 
     /// Hands every frame that has arrived to `take`.
-    ///
-    /// # Errors
-    /// What the kernel says.
     pub(super) fn receive(
         &mut self,
         mut take: impl FnMut(&[u8], Metadata),
@@ -128,14 +122,14 @@ impl Listener {
                 }
             }
         }
-        let (ring, counters) = self.come();
+        let (ring, counters) = self.take_ready();
         if let Some(ring) = ring {
             ring.socket().bypass_queues(self.bypasses_queues)?;
             let plain = mem::replace(&mut self.receiver, Receiver::Mapped(ring));
             close(Box::new(plain));
         }
         self.counters = counters.or_else(|| self.counters.take());
-        // What came to the socket and to the ring is seen twice; the second is not expected.
+        // A frame that both socket and ring received is handled twice; the client ignores the second.
         if let Receiver::Mapped(ring) = &mut self.receiver {
             while let Some(mut batch) = ring.next_batch() {
                 while let Some(frame) = batch.next() {
@@ -147,10 +141,10 @@ impl Listener {
     }
 
     /// Returns what has been made meanwhile.
-    fn come(&self) -> (Option<Ring>, Option<RequestCounters>) {
+    fn take_ready(&self) -> (Option<Ring>, Option<RequestCounters>) {
         let (mut ring, mut counters) = (None, None);
         if let Some(preparation) = &self.preparation {
-            hand_over(preparation, |preparation| {
+            update(preparation, |preparation| {
                 (ring, counters) = (preparation.ring.take(), preparation.counters.take());
             });
         }
@@ -168,7 +162,7 @@ impl Listener {
     pub(super) fn stop_counting(&mut self) {
         let preparation = self.preparation.take();
         if let Some(preparation) = &preparation {
-            hand_over(preparation, |preparation| preparation.is_late = true);
+            update(preparation, |preparation| preparation.is_late = true);
         }
         let counters = self.counters.take();
         if preparation.is_some() || counters.is_some() {
@@ -177,17 +171,11 @@ impl Listener {
     }
 
     /// Sends a frame as it is.
-    ///
-    /// # Errors
-    /// What the kernel says.
     pub(super) fn send(&self, frame: &[u8]) -> Result<(), SyscallError> {
         self.socket().map_or(Ok(()), |socket| socket.send(frame))
     }
 
     /// As [`PacketSocket::bypass_queues`].
-    ///
-    /// # Errors
-    /// What the kernel says.
     pub(super) fn bypass_queues(&mut self, bypass: bool) -> Result<(), SyscallError> {
         if mem::replace(&mut self.bypasses_queues, bypass) == bypass {
             return Ok(());
@@ -226,9 +214,6 @@ pub(super) struct RequestCounters {
 
 impl RequestCounters {
     /// Begins to count on the interface with this index.
-    ///
-    /// # Errors
-    /// What the kernel says.
     pub(super) fn open(index: u32) -> Result<Self, SyscallError> {
         let open = |are_discovers| {
             let socket = PacketSocket::open(index, &dhcp_requests(are_discovers))?;
@@ -240,7 +225,7 @@ impl RequestCounters {
         })
     }
 
-    /// Returns what was heard since the last time.
+    /// Returns the counts since the last call.
     pub(super) fn read(&self) -> RequestCounts {
         let count = |socket: &PacketSocket| {
             let packets = socket
@@ -255,13 +240,14 @@ impl RequestCounters {
     }
 }
 
-/// Has `give` change what comes, unless that is too late; returns whether it was not.
-fn hand_over(preparation: &Mutex<Preparation>, give: impl FnOnce(&mut Preparation)) -> bool {
+/// Calls `change` on what is being prepared, unless nobody waits for it any longer; returns whether it
+/// was called.
+fn update(preparation: &Mutex<Preparation>, change: impl FnOnce(&mut Preparation)) -> bool {
     let mut preparation = preparation.lock().unwrap_or_else(PoisonError::into_inner);
     if preparation.is_late {
         return false;
     }
-    give(&mut preparation);
+    change(&mut preparation);
     true
 }
 

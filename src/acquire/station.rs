@@ -1,5 +1,5 @@
 //! An interface as a station on its network: the one place that every message passes which is sent
-//! or heard, as a frame or by the kernel.
+//! or received, as a frame or by the kernel.
 
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -27,7 +27,7 @@ use wireboot_proto::time::{Instant, Timestamp};
 /// delay after which it is asked again.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// What was heard.
+/// Packet received.
 #[derive(Debug)]
 pub(super) enum Reception<'a> {
     /// ARP about the address that is watched.
@@ -48,26 +48,26 @@ pub(super) enum Reception<'a> {
     Damaged { source: Ipv4Addr, why: DecodeError },
 }
 
-/// Sends and hears for one interface.
+/// Sockets of one interface.
 #[derive(Debug)]
 pub(super) struct Station {
     index: u32,
     name: String,
     mac: MacAddress,
     listener: Listener,
-    /// The address that ARP is heard about, with a socket where the listener does not hear it.
+    /// Address that is watched by ARP, with a socket where the listener does not receive it.
     arp: Option<(Ipv4Addr, Option<PacketSocket>)>,
     opened_at: Instant,
     /// Nothing more is done for a long wait.
     is_settled: bool,
     /// Sends between configured addresses.
     port: Option<UdpPort>,
-    /// Who brought the last message of a server: itself, or the router before it.
+    /// Sender of the last frame from a server: itself, or the router before it.
     next_hop: Option<MacAddress>,
 }
 
 impl Station {
-    /// Begins to hear DHCP replies on `link`, which may be down.
+    /// Begins to receive DHCP replies on `link`, which may be down.
     ///
     /// # Errors
     /// [`Error::Configure`] without CAP_NET_RAW.
@@ -101,9 +101,6 @@ impl Station {
 
     /// Hands everything that has arrived to `take`: first ARP, which says whether a lease that has
     /// arrived can be used.
-    ///
-    /// # Errors
-    /// What the kernel says.
     pub(super) fn receive(
         &mut self,
         mut take: impl FnMut(Reception<'_>),
@@ -120,9 +117,10 @@ impl Station {
         let mut others = Vec::new();
         self.listener.receive(|octets, metadata| {
             recorder::received(name, octets, &metadata);
-            match is_arp(octets) {
-                true => take_arp(name, octets, &mut take),
-                false => others.push((octets.to_vec(), metadata)),
+            if is_arp(octets) {
+                take_arp(name, octets, &mut take);
+            } else {
+                others.push((octets.to_vec(), metadata));
             }
         })?;
         for (octets, metadata) in others {
@@ -150,7 +148,7 @@ impl Station {
         self.listener.request_counts()
     }
 
-    /// Takes notice of the time: a wait that has become long is prepared for.
+    /// Drives the timers: prepares for a long wait once it has become one.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|at| now >= at) {
             self.is_settled = true;
@@ -216,13 +214,13 @@ impl Station {
         }
     }
 
-    /// Hears ARP about `address` from now on, and about no other.
+    /// Receives ARP about `address` from now on, and about no other.
     pub(super) fn set_conflict_watch(&mut self, address: Option<Ipv4Addr>) {
         if self.arp.as_ref().map(|(watched, _)| *watched) == address {
             return;
         }
         let opened = address.map(|address| {
-            if self.listener.hear_arp(address) {
+            if self.listener.watch_arp(address) {
                 return Ok((address, None));
             }
             let program = arp_about(address);
@@ -239,7 +237,7 @@ impl Station {
         }
     }
 
-    /// Takes notice of whether the kernel's queues are in use yet.
+    /// Sets whether the kernel's queues are in use yet.
     pub(super) fn set_running(&mut self, running: bool) {
         if let Err(error) = self.listener.bypass_queues(!running) {
             log::debug!("{}: {}", self.name, error.chain());
@@ -255,7 +253,7 @@ impl Station {
         self.listener.source().into_iter().chain(arp)
     }
 
-    /// Who brought the last message of a server.
+    /// The sender of the last frame from a server.
     pub(super) const fn next_hop(&self) -> Option<MacAddress> {
         self.next_hop
     }

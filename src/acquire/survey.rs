@@ -15,7 +15,7 @@ use wireboot_proto::dhcp::survey::{Survey, SurveyAnswer, Unknown};
 use wireboot_proto::packet::dhcp::MessageType;
 use wireboot_proto::time::Instant;
 
-/// What came of one interface.
+/// Result of the survey on one interface.
 #[derive(Debug)]
 pub struct Surveyed {
     /// The interface, as it was found.

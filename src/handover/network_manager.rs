@@ -14,9 +14,10 @@ pub(super) fn keyfile(holder: &HandOverIdentity<'_>, lease: &Lease) -> String {
         mac,
         client_id,
     } = holder;
-    let method = match lease.is_without_dhcp() {
-        false => format!("method=auto\ndhcp-client-id={}\n", super::hex(client_id)),
-        true => manual(lease),
+    let method = if lease.is_without_dhcp() {
+        manual(lease)
+    } else {
+        format!("method=auto\ndhcp-client-id={}\n", super::hex(client_id))
     };
     format!(
         "[connection]\nid=wireboot-{interface}\nuuid={}\ntype=ethernet\n\n\
@@ -48,9 +49,10 @@ fn manual(lease: &Lease) -> String {
         .iter()
         .map(|server| format!("{server};"))
         .collect();
-    let dns = match servers.is_empty() {
-        true => String::new(),
-        false => format!("dns={servers}\n"),
+    let dns = if servers.is_empty() {
+        String::new()
+    } else {
+        format!("dns={servers}\n")
     };
     format!("{text}\n{routes}{dns}")
 }

@@ -57,7 +57,7 @@ pub(super) fn unit(holder: &HandOverIdentity<'_>, lease: &Lease) -> Result<Strin
             );
             line(&mut text, "DUIDRawData", super::hex(duid));
         }
-        _ => return Err("it can only be told of identifiers by hardware address or DUID"),
+        _ => return Err("it knows client identifiers by hardware address or DUID only"),
     }
     Ok(text)
 }

@@ -115,7 +115,7 @@ impl Variables {
         }
     }
 
-    /// Adds each option that came, under dhcpcd's name for it, and udhcpc's if that has another;
+    /// Adds each option received, under dhcpcd's name for it, and udhcpc's if that has another;
     /// one that nobody knows is `optN`, in hexadecimal digits.
     fn add_options(&mut self, lease: &Lease) {
         let ignored = |code| lease.ignored.iter().any(|(ignored, _)| *ignored == code);
@@ -133,9 +133,10 @@ impl Variables {
             if let Some((_, name)) = UDHCPC.iter().find(|(known, _)| *known == code) {
                 self.set(code, name, words.clone());
             }
-            match known::is_known(code) {
-                true => self.set(code, &dhcpcd_name(code), words),
-                false => self.set(code, &format!("opt{code}"), words),
+            if known::is_known(code) {
+                self.set(code, &dhcpcd_name(code), words);
+            } else {
+                self.set(code, &format!("opt{code}"), words);
             }
         }
         for (name, value) in [

@@ -82,7 +82,7 @@ impl Client {
     }
 
     /// Asks for the options that go with an address that we have from elsewhere (INFORM); the
-    /// lease that comes of it has no end.
+    /// resulting lease has no end.
     pub fn inform(&mut self, address: Ipv4Addr, now: Instant) {
         self.begin(now);
         let resend = Resend::new(now);
@@ -184,7 +184,7 @@ impl Client {
         self.enter(State::Stopped);
     }
 
-    /// Takes notice that the link is there again: what is being asked is asked again at once, and
+    /// Handles a new carrier: what is being asked is asked again at once, and
     /// a client with a lease has its address confirmed, since the network may be another one.
     pub fn link_up(&mut self, now: Instant) {
         self.now = now;
@@ -198,16 +198,16 @@ impl Client {
         }
     }
 
-    /// Takes a datagram that came to port 68.
+    /// Handles a datagram to port 68.
     ///
     /// # Errors
-    /// Why it was not taken; the client is as it was.
+    /// The reason to ignore it; the client is unchanged.
     pub fn handle_input(&mut self, datagram: Datagram<'_>, now: Instant) -> Result<(), Discard> {
         self.now = now;
         self.handle_datagram(&datagram)
     }
 
-    /// Takes an ARP packet about [`Client::conflict_watch`].
+    /// Handles an ARP packet about [`Client::conflict_watch`].
     pub fn handle_arp(&mut self, packet: &arp::Packet, now: Instant) {
         self.now = now;
         let Some(guard) = &mut self.guard else { return };
@@ -217,8 +217,8 @@ impl Client {
         }
     }
 
-    /// Takes notice of what other machines have asked for since the last time. To be called before
-    /// [`Client::handle_timeout`] when [`Client::poll_timeout`] has come; without it, the client
+    /// Handles the counts of what other machines have asked for since the last call. To be called before
+    /// [`Client::handle_timeout`] when [`Client::poll_timeout`] is reached; without it, the client
     /// takes itself to be alone.
     pub fn handle_contention(&mut self, heard: RequestCounts, now: Instant) {
         self.now = now;
@@ -246,7 +246,7 @@ impl Client {
         }
     }
 
-    /// Takes notice of the time.
+    /// Drives the timers.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
         self.tick();
@@ -299,7 +299,7 @@ impl Client {
         active.map(|active| active.since)
     }
 
-    /// Returns the address that ARP packets are to be heard about.
+    /// Returns the address to be watched for ARP packets of other hosts.
     pub fn conflict_watch(&self) -> Option<Ipv4Addr> {
         self.guard.as_ref().map(Guard::address)
     }
@@ -308,9 +308,10 @@ impl Client {
     fn confirm(&mut self, active: ActiveLease) {
         let (address, is_own) = (active.lease.address, active.is_own);
         self.previous = Some(active);
-        match is_own {
-            true => self.inform(address, self.now),
-            false => self.reboot(address, self.now),
+        if is_own {
+            self.inform(address, self.now);
+        } else {
+            self.reboot(address, self.now);
         }
     }
 

@@ -15,7 +15,7 @@ const UNDI: [u8; 3] = [1, 3, 16];
 /// Type of the machine identifier: a UUID (RFC 4578 §2.3).
 const TYPE_UUID: u8 = 0;
 
-/// Type of a client identifier that tells the interface and the machine (RFC 4361 §6.1).
+/// Type of a client identifier that names the interface and the machine (RFC 4361 §6.1).
 const TYPE_DUID: u8 = 255;
 /// A UUID that the firmware has stored (RFC 6355), in the order in which it is written.
 const DUID_UUID: [u8; 2] = [0, 4];
@@ -50,7 +50,7 @@ impl MachineIdentity {
 }
 
 /// Returns the options by which the machine introduces itself: client identifier, classes,
-/// architecture, and its name, when it has one. `machine` is called when some of it is told.
+/// architecture, and its name, when it has one. `machine` is called when some of it is sent.
 pub fn options(
     identify: Identify,
     introduction: &Introduction,

@@ -23,7 +23,7 @@ use crate::time::{Instant, Random};
 /// How often servers are asked before they are given up: about 8.5 s.
 const MAX_QUESTIONS: u32 = 8;
 
-/// Whom to ask, and for what.
+/// Question for a boot file, and the servers that are asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootQuestion {
     /// Our address.
@@ -55,7 +55,7 @@ impl BootQuestion {
     }
 }
 
-/// What came of it.
+/// End of an inquiry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A server answered with this, which grants no address.
@@ -98,10 +98,10 @@ impl Inquiry {
         }
     }
 
-    /// Takes a datagram that came to port 68.
+    /// Handles a datagram to port 68.
     ///
     /// # Errors
-    /// Why it is no answer.
+    /// The reason why it is no answer.
     pub fn handle_input(&mut self, datagram: Datagram<'_>, now: Instant) -> Result<(), Discard> {
         self.now = now;
         let reply = reply::read(&datagram, self.xid, self.config.chaddr)?;
@@ -132,7 +132,7 @@ impl Inquiry {
         Ok(())
     }
 
-    /// Takes notice of the time.
+    /// Drives the timers.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
         if self.is_over {
@@ -166,6 +166,7 @@ impl Inquiry {
     fn message(&self) -> Message {
         let exchange = Exchange::new(self.xid, self.began_at, self.now);
         let address = self.question.address;
+        // PXE 2.1 asks by REQUEST; some servers answer only an INFORM.
         let mut message = match self.resend.sent() % 2 {
             1 => message::request_extension(&self.config, exchange, address),
             _ => message::inform(&self.config, exchange, address),
@@ -181,7 +182,7 @@ impl Inquiry {
         self.xid
     }
 
-    /// Returns what came of the question, once.
+    /// Returns the end of the question, once.
     pub const fn poll_event(&mut self) -> Option<Event> {
         self.event.take()
     }

@@ -1,4 +1,4 @@
-//! What a server granted, under names of meaning.
+//! A lease: the address and configuration that a server granted, by name.
 
 use crate::prelude::*;
 use core::fmt;
@@ -40,7 +40,7 @@ pub struct LeaseTimes {
     pub rebinding: Duration,
 }
 
-/// An address with everything that came with it.
+/// Address with the configuration that was granted with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     /// Our address (`yiaddr`).
@@ -74,7 +74,7 @@ pub struct Lease {
     pub boot_service: Option<BootService>,
     /// Times of the lease; none when it has no end.
     pub times: Option<LeaseTimes>,
-    /// All options as they came.
+    /// All options as received.
     pub options: Options,
     /// Options that were dropped since their value does not fit, and why.
     pub ignored: IgnoredOptions,

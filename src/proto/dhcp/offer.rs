@@ -47,7 +47,7 @@ pub struct Offer {
     pub address: Ipv4Addr,
     /// Server (option 54).
     pub server: Ipv4Addr,
-    /// Where it came from: the server, or the relay or router before it.
+    /// Source address: the server, or the relay or router before it.
     pub source: Ipv4Addr,
     /// Boot that it brings.
     pub boot: BootSource,
@@ -55,7 +55,7 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// Reads an OFFER of `server` that came from `source`.
+    /// Reads an OFFER of `server` with the source address `source`.
     pub fn read(message: Message, server: Ipv4Addr, source: Ipv4Addr) -> Self {
         Self {
             address: message.yiaddr,
@@ -91,7 +91,7 @@ impl Offer {
         }
     }
 
-    /// Returns whether it comes from a ProxyDHCP server: boot service without an address.
+    /// Returns whether it is from a ProxyDHCP server: boot service without an address.
     pub fn is_proxy(&self) -> bool {
         let class = self.message.options.get(code::VENDOR_CLASS);
         self.address.is_unspecified()

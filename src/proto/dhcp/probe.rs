@@ -2,7 +2,7 @@
 //! is ours, and defends it.
 //!
 //! In one point this goes beyond the RFC: a guard that is [overlapped](Guard::overlapped) asks
-//! together with the DHCP REQUEST and is done when the ACK comes, so that detection costs no time.
+//! together with the DHCP REQUEST and is done when the ACK arrives, so that detection costs no time.
 //! Most hosts answer ARP sooner than a server commits a lease; a slower one is still noticed while
 //! the guard stands, since its answer to the probe says that it was there before.
 
@@ -24,14 +24,14 @@ const ANNOUNCE_NUM: u32 = 2;
 const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Watches over one address.
+/// Conflict detector of one address.
 #[derive(Debug, Clone)]
 pub(super) struct Guard {
     chaddr: MacAddress,
     address: Ipv4Addr,
     phase: GuardPhase,
     due: VecDeque<Packet>,
-    /// Who had the address before us.
+    /// Host that had the address before us.
     owner: Option<MacAddress>,
 }
 
@@ -43,7 +43,7 @@ enum GuardPhase {
         sent: u32,
         next_at: Instant,
     },
-    /// No answer came to the probes.
+    /// No answer to the probes was received.
     Clear,
     Announcing {
         sent: u32,
@@ -56,7 +56,7 @@ enum GuardPhase {
 }
 
 impl Guard {
-    /// A guard that asks when it is told to.
+    /// Returns a guard that probes when [`Guard::probe`] is called.
     pub(super) fn overlapped(chaddr: MacAddress, address: Ipv4Addr) -> Self {
         Self {
             chaddr,
@@ -102,7 +102,7 @@ impl Guard {
         self.due.push_back(packet);
     }
 
-    /// Takes a packet; returns who has the address when it must be given up.
+    /// Handles a packet; returns the owner of the address when it must be given up.
     pub(super) fn handle_input(&mut self, packet: &Packet, now: Instant) -> Option<MacAddress> {
         if packet.sha == self.chaddr {
             return None;
@@ -140,7 +140,7 @@ impl Guard {
         }
     }
 
-    /// Takes notice of the time.
+    /// Drives the timers.
     pub(super) fn handle_timeout(&mut self, now: Instant, random: &mut Random) {
         match &mut self.phase {
             GuardPhase::Probing { sent, next_at } if now >= *next_at => {
@@ -196,7 +196,7 @@ impl Guard {
         matches!(self.phase, GuardPhase::Clear)
     }
 
-    /// Returns who had the address before it was ours.
+    /// Returns the host that had the address before it was ours.
     pub(super) const fn owner(&self) -> Option<MacAddress> {
         self.owner
     }

@@ -31,7 +31,7 @@ pub use verdict::{OfferVerdict, verdicts};
 /// More servers than any network has; a bound on what a hostile one can make us keep.
 const MAX_ANSWERS: usize = 256;
 
-/// What one server says to a DISCOVER, or to the question for a boot file.
+/// Answer of one server to a DISCOVER, or to the question for a boot file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SurveyAnswer {
     /// What it would grant; a boot server grants no address.
@@ -40,11 +40,11 @@ pub struct SurveyAnswer {
     pub asked: Option<Asked>,
     /// Where the datagram came from.
     pub source: SocketAddrV4,
-    /// Who brought it: the server itself, or the router or relay before it.
+    /// Sender of the frame: the server itself, or the router or relay before it.
     pub sender: MacAddress,
     /// The relay that it went through (`giaddr`).
     pub relay: Option<Ipv4Addr>,
-    /// When it came.
+    /// Time of arrival.
     pub at: Instant,
     /// How long after the first DISCOVER.
     pub after: Duration,
@@ -60,7 +60,7 @@ pub struct Survey {
     until: Instant,
     now: Instant,
     resend: Resend,
-    /// Who has answered.
+    /// Servers that have answered.
     known: Vec<(Ipv4Addr, MacAddress, Option<Ipv4Addr>, bool)>,
     services: Services,
     answers: VecDeque<SurveyAnswer>,
@@ -90,16 +90,16 @@ impl Survey {
         self.services.ask_from(addresses);
     }
 
-    /// Takes notice that the link is there again: what is being asked is asked again at once.
+    /// Handles a new carrier: what is being asked is asked again at once.
     pub const fn link_up(&mut self, now: Instant) {
         self.now = now;
         self.resend.restart(now);
     }
 
-    /// Takes a datagram that came to port 68, brought by `sender`.
+    /// Handles a datagram to port 68 in a frame of `sender`.
     ///
     /// # Errors
-    /// Why it was not taken. A server that has answered before is [`Discard::Repeated`].
+    /// The reason to ignore it. A server that has answered before is [`Discard::Repeated`].
     pub fn handle_input(
         &mut self,
         datagram: &Datagram<'_>,
@@ -145,7 +145,7 @@ impl Survey {
         Ok(())
     }
 
-    /// Takes notice of the time.
+    /// Drives the timers.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
         if self.is_collecting() {
@@ -170,7 +170,7 @@ impl Survey {
         Some(output::broadcast(MessageType::Discover))
     }
 
-    /// Returns the answers that have come, one at a time, each server's once.
+    /// Returns the answers received, one at a time, each server's once.
     pub fn poll_event(&mut self) -> Option<SurveyAnswer> {
         self.answers.pop_front()
     }
@@ -201,7 +201,7 @@ impl Survey {
         self.services.end()
     }
 
-    /// Returns who brought the offer of `server`.
+    /// Returns the sender of the frame with the offer of `server`.
     pub fn next_hop(&self, server: Ipv4Addr) -> Option<MacAddress> {
         let mut known = self.known.iter();
         let (_, sender, ..) = known.find(|(known, ..)| *known == server)?;

@@ -1,4 +1,4 @@
-//! What the time does to the client.
+//! Timers of the client.
 
 use super::Client;
 use super::state::{ActiveLease, Event, Loss, State, StateName};

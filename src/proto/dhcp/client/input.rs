@@ -1,4 +1,4 @@
-//! What replies and ARP packets do to the client.
+//! Input of the client: replies and ARP packets.
 
 use crate::prelude::*;
 use core::net::Ipv4Addr;
@@ -27,7 +27,7 @@ const CONFLICT_DELAY: Duration = Duration::from_secs(10);
 /// Number of conflicts after which the pause is longer, and that pause (RFC 5227 §2.1.1).
 const MAX_CONFLICTS: u32 = 10;
 const RATE_LIMIT_INTERVAL: Duration = Duration::from_secs(60);
-/// Shortest time that a network for IPv6 is left alone (RFC 8925 §3.4, MIN_V6ONLY_WAIT).
+/// Shortest time without DHCP on a network for IPv6 (RFC 8925 §3.4, MIN_V6ONLY_WAIT).
 const MIN_V6ONLY_WAIT: Duration = Duration::from_secs(300);
 
 impl Client {
@@ -173,7 +173,7 @@ impl Client {
         Ok(())
     }
 
-    /// Takes a lease into use, or first makes sure that nobody else has its address.
+    /// Binds a lease, or first makes sure that nobody else has its address.
     fn grant(&mut self, active: ActiveLease) {
         let (address, server) = (active.lease.address, active.server);
         let is_known =
@@ -213,8 +213,8 @@ impl Client {
     }
 
     fn handle_nak(&mut self, reply: &Reply) -> Result<(), Discard> {
-        // One that does not name its server counts when it comes from where that server's last
-        // word came from, so that nobody else ends the exchange.
+        // One that does not name its server counts when its source is that of the server's last
+        // message, so that nobody else ends the exchange.
         let is_of = |server: Ipv4Addr, source: Ipv4Addr| match reply.server {
             Some(named) => named == server,
             None => [server, source].contains(&reply.source),
@@ -328,7 +328,7 @@ fn usable(address: Ipv4Addr) -> Result<(), Discard> {
     }
 }
 
-/// Returns how long a client that asked for option 108 leaves the network alone (RFC 8925 §3.2).
+/// Returns how long a client that asked for option 108 sends nothing (RFC 8925 §3.2).
 fn ipv6_only(requested: &[u8], message: &Message) -> Option<Duration> {
     let seconds = message.options.u32(code::IPV6_ONLY_PREFERRED)?;
     requested

@@ -1,4 +1,4 @@
-//! What the client has to say.
+//! Messages of the client.
 
 use core::net::{Ipv4Addr, SocketAddrV4};
 

@@ -1,4 +1,4 @@
-//! What the client can be in, and what it says of itself.
+//! States of the client, and the events that it reports.
 
 use crate::prelude::*;
 use core::fmt;
@@ -49,17 +49,17 @@ impl fmt::Display for StateName {
     }
 }
 
-/// What became of the client.
+/// Change of the client that its program may have to follow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// It has come to another state.
+    /// It has entered another state.
     Entered(StateName),
     /// A server offers this; ProxyDHCP servers offer no address.
     Offered(Box<Offer>),
     /// The lease is ours; for a known address, with new times and options. It takes the place of
     /// the one before.
     Bound(Box<Lease>),
-    /// What was offered or asked for came to nothing; a lease from before is still ours.
+    /// What was offered or requested was not granted; an earlier lease is still ours.
     Failed(Loss),
     /// The lease is over: its address must not be used any longer.
     Lost(Loss),
@@ -90,7 +90,7 @@ impl Event {
     }
 }
 
-/// Why a lease or an offer came to nothing.
+/// Reason why a lease was lost, or an offer not granted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Loss {
     /// The server refused it, with its reason (option 56) if it gave one.
@@ -107,7 +107,7 @@ pub enum Loss {
     },
     /// Nobody extended it in time.
     Expired,
-    /// Another host has the address; the server has been told.
+    /// Another host has the address; the server has been sent a DECLINE.
     Conflict {
         /// The address.
         address: Ipv4Addr,
@@ -116,7 +116,7 @@ pub enum Loss {
     },
 }
 
-/// Between whom a message goes. Without a source address it must be sent as a raw frame to every
+/// Addresses of a message to be sent. Without a source address it must be sent as a raw frame to every
 /// station; with one, by the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transmit {
@@ -134,7 +134,7 @@ pub(super) struct ActiveLease {
     pub(super) lease: Box<Lease>,
     pub(super) since: Instant,
     pub(super) server: Ipv4Addr,
-    /// Where the ACK came from.
+    /// Source address of the ACK.
     pub(super) source: Ipv4Addr,
     /// Nobody granted the address, only what goes with it (INFORM).
     pub(super) is_own: bool,
@@ -173,7 +173,7 @@ pub(super) enum State {
     },
     Selecting {
         offers: Offers,
-        /// When the best offer is taken although a better one may come.
+        /// When the best offer is requested although a better one may follow.
         decide_at: Option<Instant>,
         resend: Resend,
     },

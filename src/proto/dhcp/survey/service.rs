@@ -135,10 +135,10 @@ impl Services {
         }
     }
 
-    /// Takes a datagram that may be an answer; returns to what.
+    /// Handles a datagram that may be an answer; returns the question and the answer.
     ///
     /// # Errors
-    /// Why it is none; `otherwise` when it belongs to none of the questions.
+    /// The reason to ignore it; `otherwise` when it belongs to none of the questions.
     pub(super) fn handle_input(
         &mut self,
         datagram: &Datagram<'_>,

@@ -1,5 +1,5 @@
 //! Which of the answers a boot would take, and why the others not: the choice of
-//! [`super::super::offer`], made again with what was heard, and told.
+//! [`super::super::offer`], made again with what was received, and explained.
 
 use crate::prelude::*;
 use core::net::Ipv4Addr;
@@ -10,7 +10,7 @@ use crate::dhcp::offer::{Offer, Offers, Rank, choose};
 use crate::dhcp::reply::is_host;
 use crate::time::{Instant, Seconds};
 
-/// What a boot would do with an answer.
+/// Decision of a boot about an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OfferVerdict {
     /// It would be taken: its address, or the boot file that it adds to another's.
@@ -19,7 +19,7 @@ pub struct OfferVerdict {
     pub why: String,
 }
 
-/// Judges the answers heard on several interfaces, in the order of their arrival on each, as a boot
+/// Judges the answers received on several interfaces, in the order of their arrival on each, as a boot
 /// would that lets an offer without a boot file wait for `proxy_wait`; of equals the interface first
 /// in the list is taken if the list `is_ordered`, by its user. Returns a verdict for each answer.
 pub fn verdicts(
@@ -51,7 +51,7 @@ impl OfferVerdict {
     }
 }
 
-/// What has been heard on one interface so far.
+/// Offers received on one interface so far.
 #[derive(Default)]
 struct InterfaceOffers {
     offers: Offers,
@@ -232,9 +232,10 @@ impl<'a> BootChoice<'a> {
 }
 
 fn unusable(answer: &SurveyAnswer) -> String {
-    match answer.offer.is_proxy() || answer.asked.is_some() {
-        true => "nobody offers an address to boot with".to_owned(),
-        false => format!("{} is not a host's address", answer.offer.address),
+    if answer.offer.is_proxy() || answer.asked.is_some() {
+        "nobody offers an address to boot with".to_owned()
+    } else {
+        format!("{} is not a host's address", answer.offer.address)
     }
 }
 
