@@ -36,6 +36,7 @@ use wireboot_proto::time::Instant;
 
 pub use binding::Binding;
 pub use boot_server::boot_file;
+use diagnosis::{received_now, received_on};
 pub use keep::keep;
 pub use session::Session;
 #[cfg(feature = "discover")]
@@ -334,22 +335,4 @@ fn failure(sessions: &[Session], carrier_at: Option<Instant>, started_at: Instan
         log::error!("{}", error.chain());
     }
     last.unwrap_or_else(|| Error::NoOffer("no interface was asked on".to_owned()))
-}
-
-/// Returns how many frames each interface, by its number, has received.
-fn received_now() -> Vec<(u32, u64)> {
-    let mut received = Vec::new();
-    if let Ok(mut watch) = Watch::open() {
-        while let Ok(Some(change)) = watch.next_change() {
-            received.push((change.link.index, change.link.received));
-        }
-    }
-    received
-}
-
-/// Returns what was counted last for an interface.
-fn received_on(link: &Link, received: &[(u32, u64)]) -> Option<u64> {
-    let mut received = received.iter().rev();
-    let (_, count) = received.find(|(index, _)| *index == link.index)?;
-    Some(*count)
 }

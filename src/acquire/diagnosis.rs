@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::link::Link;
+use crate::link::{Link, Watch};
 use wireboot_proto::dhcp::Discard;
 use wireboot_proto::time::Seconds;
 
@@ -124,6 +124,24 @@ impl fmt::Display for Discards {
         }
         Ok(())
     }
+}
+
+/// Returns how many frames each interface, by its number, has received.
+pub(super) fn received_now() -> Vec<(u32, u64)> {
+    let mut received = Vec::new();
+    if let Ok(mut watch) = Watch::open() {
+        while let Ok(Some(change)) = watch.next_change() {
+            received.push((change.link.index, change.link.received));
+        }
+    }
+    received
+}
+
+/// Returns what was counted last for an interface.
+pub(super) fn received_on(link: &Link, received: &[(u32, u64)]) -> Option<u64> {
+    let mut received = received.iter().rev();
+    let (_, count) = received.find(|(index, _)| *index == link.index)?;
+    Some(*count)
 }
 
 #[cfg(test)]

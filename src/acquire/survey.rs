@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::client_config::client_config;
-use super::diagnosis::Diagnosis;
+use super::diagnosis::{Diagnosis, received_now, received_on};
 use super::station::{Reception, Station};
 use crate::config::{Config, DhcpConfig};
 use crate::error::Error;
@@ -236,11 +236,11 @@ fn ask(
 
 /// Counts the frames that the interfaces have received, and says what is not known.
 fn end(surveyed: &mut [Surveyed]) -> Result<(), Error> {
-    let received = super::received_now();
+    let received = received_now();
     for one in surveyed {
         let survey = one.asker.survey.as_mut();
         one.unknown = survey.map_or_else(Vec::new, Survey::end);
-        one.asker.received_last = super::received_on(&one.link, &received);
+        one.asker.received_last = received_on(&one.link, &received);
     }
     Ok(())
 }
