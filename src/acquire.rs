@@ -3,45 +3,48 @@
 
 #![forbid(unsafe_code)]
 
+mod address_setup;
 mod binding;
 mod boot_server;
-mod crowd;
+mod client_config;
 mod diagnosis;
+mod dialogue;
 mod keep;
+mod lease_store;
 mod listener;
-mod machine;
-mod port;
-mod saved;
 mod session;
 mod station;
 #[cfg(feature = "discover")]
 mod survey;
+mod switch_port;
+mod witness;
 
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 
 use crate::config::{Config, DhcpConfig};
 use crate::error::Error;
-use crate::handover::{self, Holder};
+use crate::handover::{self, HandOverIdentity};
 use crate::link::{self, Found, Link, Watch};
 use crate::script::{self, Event};
 use crate::sys;
 use crate::sys::signal::Signals;
+use wireboot_proto::dhcp;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::dhcp::offer;
 use wireboot_proto::time::Instant;
 
 pub use binding::Binding;
 pub use boot_server::boot_file;
+use diagnosis::{received_now, received_on};
 pub use keep::keep;
 pub use session::Session;
-use session::Turn;
 #[cfg(feature = "discover")]
 pub use survey::{Surveyed, survey};
 
 /// Raises the interfaces and acquires a lease on one of them, whose session is returned. The
-/// others are left as they were found, and what was granted there is given back; on failure, or
-/// when a signal comes, all are.
+/// others are left as they were found, and what was granted there is released; on failure, or
+/// on a signal, all are.
 ///
 /// Listening begins before the interfaces are raised, asking the moment one has a carrier.
 ///
@@ -67,7 +70,6 @@ pub fn preview(
     let mut sessions = open(links, &config.dhcp)?;
     for session in &mut sessions {
         session.only_discover();
-        session.set_held(true);
     }
     let end = until(
         &mut sessions,
@@ -140,7 +142,7 @@ pub fn without_dhcp(config: &Config, lease: Lease) -> Result<(Link, Lease), Erro
         link.restore();
         return Err(error);
     }
-    let holder = Holder {
+    let holder = HandOverIdentity {
         interface: &link.name,
         mac: link.mac,
         client_id: &[],
@@ -149,17 +151,17 @@ pub fn without_dhcp(config: &Config, lease: Lease) -> Result<(Link, Lease), Erro
     Ok((link, lease))
 }
 
-/// Gives back the leases that are on file for these interfaces, and takes away what they were given
-/// for them; the script is told. Returns how many there were.
+/// Releases the leases that are on file for these interfaces, and takes away what they were given
+/// for them; the script is run. Returns how many there were.
 ///
 /// # Errors
-/// What the kernel refuses.
+/// [`Error::Configure`] with what the kernel refused.
 pub fn release_saved(links: Vec<Link>, config: &DhcpConfig) -> Result<usize, Error> {
     let mut released = 0;
     for link in links {
         let name = link.name.clone();
         if session::release_saved(link, config)? {
-            script::tell(config.script.as_deref(), &name, Event::Deconfig);
+            script::run(config.script.as_deref(), &name, Event::Deconfig);
             released += 1;
         }
     }
@@ -179,7 +181,7 @@ fn race(
 ) -> Result<Session, Error> {
     sessions
         .iter_mut()
-        .for_each(|session| session.set_held(true));
+        .for_each(|session| session.set_defers_choice(true));
     let winner = until(
         &mut sessions,
         &mut watch,
@@ -192,8 +194,8 @@ fn race(
     );
     let session = winner.map(|winner| {
         let mut session = sessions.swap_remove(winner);
-        session.set_held(false);
-        session.follow(watch);
+        session.set_defers_choice(false);
+        session.set_link_monitor(watch);
         session
     });
     sessions.into_iter().for_each(Session::release);
@@ -222,14 +224,13 @@ fn until(
         for (place, session) in sessions.iter_mut().enumerate() {
             session.handle_input(watch, now)?;
             session.handle_timeout(now);
-            while let Some(turn) = session.next_turn() {
-                match turn {
-                    Turn::Bound(_) => return Ok(place),
-                    Turn::Refused(reason) => {
-                        let (script, name) = (config.dhcp.script.as_deref(), &session.link().name);
-                        script::tell(script, name, Event::Nak(&reason));
-                    }
-                    Turn::Lost => {}
+            while let Some(event) = session.poll_event() {
+                if let dhcp::Event::Bound(_) = event {
+                    return Ok(place);
+                }
+                if let Some(reason) = event.refusal() {
+                    let (script, name) = (config.dhcp.script.as_deref(), &session.link().name);
+                    script::run(script, name, Event::Nak(reason));
                 }
             }
         }
@@ -265,7 +266,10 @@ fn best_offer(sessions: &[Session], config: &Config, now: Instant) -> Option<usi
     let standings: Vec<_> = sessions.iter().map(Session::standing).collect();
     let best = standings.iter().flatten().map(|standing| standing.rank);
     let best = best.max();
-    if sessions.iter().any(|session| session.is_taking(best)) {
+    if sessions
+        .iter()
+        .any(|session| session.is_worth_awaiting(best))
+    {
         return None;
     }
     let is_ordered = !config.link.interfaces.is_empty();
@@ -300,7 +304,7 @@ fn wait(
     }
 }
 
-/// Tells of the interface that came furthest.
+/// Returns the error of the interface that got furthest, and logs the others.
 fn failure(sessions: &[Session], carrier_at: Option<Instant>, started_at: Instant) -> Error {
     let now = sys::now();
     let Some(carrier_at) = carrier_at else {
@@ -331,22 +335,4 @@ fn failure(sessions: &[Session], carrier_at: Option<Instant>, started_at: Instan
         log::error!("{}", error.chain());
     }
     last.unwrap_or_else(|| Error::NoOffer("no interface was asked on".to_owned()))
-}
-
-/// Returns how many frames each interface, by its number, has received.
-fn received_now() -> Vec<(u32, u64)> {
-    let mut received = Vec::new();
-    if let Ok(mut watch) = Watch::open() {
-        while let Ok(Some(change)) = watch.next_change() {
-            received.push((change.link.index, change.link.received));
-        }
-    }
-    received
-}
-
-/// Returns what was counted last for an interface.
-fn received_on(link: &Link, received: &[(u32, u64)]) -> Option<u64> {
-    let mut received = received.iter().rev();
-    let (_, count) = received.find(|(index, _)| *index == link.index)?;
-    Some(*count)
 }

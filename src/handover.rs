@@ -1,4 +1,4 @@
-//! What the lease leaves for those who come later: resolvers in `/etc/resolv.conf`, the host
+//! Files for the programs that take over the network after this one: resolvers in `/etc/resolv.conf`, the host
 //! name, and klibc's `/run/net-INTERFACE.conf`, which scripts of an initramfs read; to whom it is
 //! asked for, the files of dracut, systemd-networkd and NetworkManager.
 //!
@@ -32,9 +32,9 @@ const END: &str = "# wireboot: to here";
 /// Option 40, the domain of the Network Information Service (RFC 2132 §8.1).
 const NIS_DOMAIN: u8 = 40;
 
-/// Who has the lease.
+/// Interface and client that a lease belongs to.
 #[derive(Debug, Clone, Copy)]
-pub struct Holder<'a> {
+pub struct HandOverIdentity<'a> {
     /// The interface's name.
     pub interface: &'a str,
     /// Its hardware address.
@@ -45,9 +45,9 @@ pub struct Holder<'a> {
 
 /// Leaves what `lease` says about its holder's interface, and sets the host name where there is none.
 ///
-/// In a network namespace that is not the machine's own it does nothing: the files tell of the
+/// In a network namespace that is not the machine's own it does nothing: the files describe the
 /// machine's network.
-pub fn write(holder: &Holder<'_>, lease: &Lease, to: HandOver) {
+pub fn write(holder: &HandOverIdentity<'_>, lease: &Lease, to: HandOver) {
     if !is_at_home() {
         log::debug!("in another network namespace: no resolver and no host name is set");
         return;
@@ -76,12 +76,12 @@ fn is_at_home() -> bool {
     }
 }
 
-fn write_files(root: &Path, holder: &Holder<'_>, lease: &Lease, to: HandOver) {
+fn write_files(root: &Path, holder: &HandOverIdentity<'_>, lease: &Lease, to: HandOver) {
     // A lease that says nothing takes away what the one before it said.
-    let says = !lease.dns.is_empty() || lease.domain.is_some() || !lease.search.is_empty();
-    complain(
+    let has_resolvers = !lease.dns.is_empty() || lease.domain.is_some() || !lease.search.is_empty();
+    warn_of_error(
         RESOLV_CONF,
-        replace_resolv_conf(root, Some(lease).filter(|_| says)),
+        replace_resolv_conf(root, Some(lease).filter(|_| has_resolvers)),
     );
     let interface = holder.interface;
     let text = net_conf(interface, lease, sys::now().as_millis() / 1000);
@@ -102,7 +102,7 @@ fn write_files(root: &Path, holder: &Holder<'_>, lease: &Lease, to: HandOver) {
         files.extend(all.map(|(name, text)| (name, text, EVERYBODY)));
     }
     for (name, text, mode) in files {
-        complain(
+        warn_of_error(
             &name,
             file::replace(&root.join(&name), text.as_bytes(), mode),
         );
@@ -110,7 +110,7 @@ fn write_files(root: &Path, holder: &Holder<'_>, lease: &Lease, to: HandOver) {
 }
 
 fn remove_files(root: &Path, interface: &str) {
-    complain(RESOLV_CONF, replace_resolv_conf(root, None));
+    warn_of_error(RESOLV_CONF, replace_resolv_conf(root, None));
     let mut names = vec![
         net_conf_name(interface),
         networkd::name(interface),
@@ -121,12 +121,12 @@ fn remove_files(root: &Path, interface: &str) {
         if let Err(error) = fs::remove_file(root.join(&name))
             && error.kind() != io::ErrorKind::NotFound
         {
-            complain(&name, Err(error));
+            warn_of_error(&name, Err(error));
         }
     }
 }
 
-fn complain(file: &str, result: io::Result<()>) {
+fn warn_of_error(file: &str, result: io::Result<()>) {
     if let Err(error) = result {
         log::warn!("/{file} is not written: {error}");
     }
@@ -213,16 +213,17 @@ fn net_conf(interface: &str, lease: &Lease, uptime_seconds: u64) -> String {
         text.unwrap_or_default().to_owned()
     };
     let lease_time = lease
-        .lease_time
-        .map_or(u64::from(u32::MAX), |time| time.as_secs());
+        .times
+        .map_or(u64::from(u32::MAX), |times| times.lease.as_secs());
     let mut search = lease.search.join(" ");
     if search.is_empty() {
         search = lease.domain.clone().unwrap_or_default();
     }
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let proto = match lease.is_without_dhcp() {
-        true => "none",
-        false => "dhcp",
+    let proto = if lease.is_without_dhcp() {
+        "none"
+    } else {
+        "dhcp"
     };
     [
         ("DEVICE", interface.to_owned()),
@@ -242,10 +243,7 @@ fn net_conf(interface: &str, lease: &Lease, uptime_seconds: u64) -> String {
         ("HOSTNAME", text(&lease.host_name)),
         ("DNSDOMAIN", text(&lease.domain)),
         ("NISDOMAIN", option(NIS_DOMAIN, validation::is_host_name)),
-        (
-            "ROOTSERVER",
-            address(lease.next_server.or(Some(lease.server))),
-        ),
+        ("ROOTSERVER", address(lease.next_server.or(lease.server))),
         ("ROOTPATH", option(code::ROOT_PATH, validation::is_path)),
         ("filename", text(&lease.boot_file)),
         ("UPTIME", uptime_seconds.to_string()),

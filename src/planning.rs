@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 
 use crate::config::{self, BootConfig, Config, Identify, Report};
@@ -96,7 +97,8 @@ pub fn facts(
 ) -> Result<Facts, Error> {
     let name = boot_file(&config.boot, lease)?;
     let next_server = lease.next_server.filter(|ip| !ip.is_unspecified());
-    let server = next_server.unwrap_or(lease.server);
+    let dhcp_server = lease.server.unwrap_or(Ipv4Addr::UNSPECIFIED);
+    let server = next_server.unwrap_or(dhcp_server);
     // The address may depend on all the other facts.
     let unexpanded = Url::tftp(&server.to_string(), "/").map_err(no_address)?;
     let mut facts = Facts::new(unexpanded, mac, lease.address, server);
@@ -105,7 +107,7 @@ pub fn facts(
     facts.prefix_len = lease.prefix_len;
     let default = lease.routes.iter().find(|route| route.prefix_len == 0);
     facts.gateway = default.and_then(|route| route.gateway);
-    facts.dhcp_server = lease.server;
+    facts.dhcp_server = dhcp_server;
     facts.dns.clone_from(&lease.dns);
     facts.domain.clone_from(&lease.domain);
     facts.host_name.clone_from(&lease.host_name);
@@ -153,7 +155,7 @@ fn boot_file<'a>(config: &'a BootConfig, lease: &'a Lease) -> Result<&'a str, Er
             format!(
                 "the server {} names no boot file (option 67); configure one there, or use \
                  --boot-file",
-                lease.server
+                lease.server_text()
             )
         },
         source: None,
@@ -164,7 +166,8 @@ fn boot_file<'a>(config: &'a BootConfig, lease: &'a Lease) -> Result<&'a str, Er
 /// Returns where the boot file of this name is.
 fn url_of(name: &str, lease: &Lease) -> Result<Url, Error> {
     let server_name = lease.server_name.as_deref();
-    Url::of_boot_file(name, lease.next_server, server_name, lease.server).map_err(no_address)
+    let server = lease.server.unwrap_or(Ipv4Addr::UNSPECIFIED);
+    Url::of_boot_file(name, lease.next_server, server_name, server).map_err(no_address)
 }
 
 fn no_address(error: UrlError) -> Error {
@@ -384,7 +387,7 @@ mod tests {
     fn settings_in_the_boot_file_of_a_lease_are_expanded_for_ipxe_alone() {
         let address = [192, 0, 2, 2].into();
         let mut lease = Lease::fixed(address, 24);
-        lease.server = [192, 0, 2, 1].into();
+        lease.server = Some([192, 0, 2, 1].into());
         lease.host_name = Some("node 7".to_owned());
         lease
             .options

@@ -1,10 +1,10 @@
-//! Tells a script what becomes of a lease, as busybox's udhcpc does: the event as its only
+//! Runs a script for each change of a lease, as busybox's udhcpc does: the event as its only
 //! argument, everything else in the environment.
 //!
 //! The script is executed, never handed to a shell as text; its environment holds nothing but the
 //! variables and a PATH. A text that would not stay one between quotes is left out with a warning,
 //! since scripts write such values into files that shells read. It has a bounded time, after which it
-//! is killed with all that it started; what becomes of it never costs the lease.
+//! is killed with all that it started; its failure never costs the lease.
 
 #![forbid(unsafe_code)]
 
@@ -28,7 +28,7 @@ use wireboot_proto::time::Seconds;
 const MAX_TIME: Duration = Duration::from_secs(30);
 const SYSTEM_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What became of a lease, under udhcpc's names.
+/// Change of a lease, under udhcpc's names.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
     /// The interface has no address, or must not use it any longer.
@@ -63,15 +63,15 @@ impl<'a> Event<'a> {
     }
 }
 
-/// Tells `script`, if there is one, what became of the lease on `interface`, and waits until it is
-/// through with it. What goes wrong is logged.
-pub fn tell(script: Option<&Path>, interface: &str, event: Event<'_>) {
+/// Runs `script`, if there is one, for a change of the lease on `interface`, and waits for its end.
+/// Failures are logged.
+pub fn run(script: Option<&Path>, interface: &str, event: Event<'_>) {
     if let Some(path) = script {
-        run(path, interface, event, MAX_TIME);
+        run_within(path, interface, event, MAX_TIME);
     }
 }
 
-/// Makes sure that there is a program to be told.
+/// Checks that the script is a program.
 ///
 /// # Errors
 /// [`Error::Usage`] when there is no such file or it cannot be executed.
@@ -88,7 +88,7 @@ pub fn check(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn run(path: &Path, interface: &str, event: Event<'_>, max_time: Duration) {
+fn run_within(path: &Path, interface: &str, event: Event<'_>, max_time: Duration) {
     let (name, _) = event.names();
     let path_text = path.display();
     log::debug!("{interface}: {path_text} {name}");
@@ -121,7 +121,7 @@ fn command(path: &Path, interface: &str, event: Event<'_>) -> Command {
     if let Some(lease) = event.lease() {
         let variables = Variables::of(lease);
         for code in variables.dropped {
-            let (server, option) = (lease.server, known::name(code));
+            let (server, option) = (lease.server_text(), known::name(code));
             log::warn!(
                 "{interface}: {option} of {server} is kept from the script: it is not plain text"
             );

@@ -31,7 +31,7 @@ pub struct Binding {
 /// Where the address is from.
 #[derive(Debug)]
 enum Leased {
-    /// Given without DHCP: there is nothing to renew.
+    /// Set without DHCP: there is nothing to renew.
     Static,
     /// From a server, and not renewed at the moment.
     Idle(Box<Session>),

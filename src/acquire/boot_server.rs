@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use super::binding::Binding;
+use super::client_config::client_config;
 use super::diagnosis::Discards;
-use super::session::client_config;
-use super::station::{Heard, Station};
+use super::station::{Reception, Station};
 use crate::config::{Config, DhcpConfig};
 use crate::console::Console;
 use crate::error::Error;
@@ -15,9 +15,8 @@ use crate::sys::{self, SyscallError};
 use wireboot_proto::boot::Answer;
 use wireboot_proto::boot::menu::{Entry, Menu};
 use wireboot_proto::dhcp::boot_service::{self, BootService, Next};
-use wireboot_proto::dhcp::inquiry::{Event, Inquiry, Question};
+use wireboot_proto::dhcp::inquiry::{BootQuestion, Event, Inquiry};
 use wireboot_proto::dhcp::lease::Lease;
-use wireboot_proto::dhcp::offer;
 use wireboot_proto::packet::pxe::{BootItem, MenuItem, MenuPrompt, Pxe};
 
 /// The answer to one question may bring a menu, and that another server; more is a loop.
@@ -41,19 +40,19 @@ pub fn boot_file(
     }
     for _ in 0..MAX_QUESTIONS {
         let link = binding.link();
-        let (service, item) = match boot_service::next(&lease) {
+        let (service, item) = match lease.next_boot_step() {
             Next::Nothing => return Ok(lease),
             Next::Ask(service) => (service, None),
             Next::Choose(service) => (service, Some(choose(service, console)?)),
         };
         log::debug!("{}: asking the boot server {}", link.name, service.server);
-        let question = Question::new(binding.address(), service, item);
+        let question = BootQuestion::new(binding.address(), service, item);
         let mut discards = Discards::default();
         let Event::Answered(answer) = ask(link, &config.dhcp, question, &mut discards)? else {
             return Err(unanswered(service, item, &discards));
         };
         log::info!("{}: boot server {}", link.name, answer.server);
-        offer::adopt(&mut lease, &answer);
+        lease.adopt_boot(&answer.boot);
         if item.is_some() {
             lease.boot_service = None;
         }
@@ -106,19 +105,19 @@ fn menu(pxe: &Pxe) -> Menu {
 fn ask(
     link: &Link,
     config: &DhcpConfig,
-    question: Question,
+    question: BootQuestion,
     discards: &mut Discards,
 ) -> Result<Event, Error> {
     let mut station = Station::open(link)?;
-    station.take_port();
+    station.bind_client_port();
     let mut inquiry = Inquiry::new(client_config(link, config), question, sys::now());
     let mut payload = Vec::new();
     loop {
         let now = sys::now();
-        let hear = |heard: Heard<'_>| match heard {
-            Heard::Arp(_) => {}
-            Heard::Damaged { source, why } => discards.note(&link.name, source, why.into()),
-            Heard::Datagram { datagram, .. } => {
+        let hear = |heard: Reception<'_>| match heard {
+            Reception::Arp(_) => {}
+            Reception::Damaged { source, why } => discards.note(&link.name, source, why.into()),
+            Reception::Datagram { datagram, .. } => {
                 let source = *datagram.source.ip();
                 if let Err(discard) = inquiry.handle_input(datagram, now) {
                     discards.note(&link.name, source, discard);

@@ -1,26 +1,26 @@
-//! What to tell when nothing comes of an interface.
+//! Reasons why there is no lease on an interface, for the error message.
 
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::link::Link;
+use crate::link::{Link, Watch};
 use wireboot_proto::dhcp::Discard;
 use wireboot_proto::time::Seconds;
 
-/// What has been seen of servers so far.
+/// Facts about the servers so far.
 #[derive(Debug, Default)]
 pub(super) struct Diagnosis {
     pub(super) discovers: u32,
     pub(super) offered_by: Option<Ipv4Addr>,
     pub(super) discards: Discards,
-    /// Why the last address was not to be had.
+    /// Reason why the last address was refused.
     pub(super) refusal: Option<String>,
-    /// Who leaves this network to IPv6.
+    /// Server that leaves this network to IPv6.
     pub(super) ipv6_only: Option<Ipv4Addr>,
-    /// What the switch said of the port at last.
-    pub(super) port: Option<String>,
+    /// Last event of the switch port.
+    pub(super) switch_port: Option<String>,
     /// Frames that had been counted when it began.
     pub(super) received_before: Option<u64>,
 }
@@ -41,7 +41,7 @@ impl Diagnosis {
         self.nobody(link, "lease", waited, received)
     }
 
-    /// Says what may be the reason that nothing of what was `wanted` has come.
+    /// Returns the error of an interface on which nothing `wanted` was received, with its likely reason.
     pub(super) fn nobody(
         &self,
         link: &Link,
@@ -58,7 +58,8 @@ impl Diagnosis {
         };
         let asked = format!("{name}: no {wanted} in {seconds:.1} s; {sent} DISCOVERs sent");
         let discards = &self.discards;
-        if let (None, true, Some(port)) = (self.offered_by, discards.is_empty(), &self.port) {
+        if let (None, true, Some(port)) = (self.offered_by, discards.is_empty(), &self.switch_port)
+        {
             return Error::NoOffer(format!("{asked}; {port}"));
         }
         Error::NoOffer(match (self.offered_by, seen) {
@@ -123,6 +124,24 @@ impl fmt::Display for Discards {
         }
         Ok(())
     }
+}
+
+/// Returns how many frames each interface, by its number, has received.
+pub(super) fn received_now() -> Vec<(u32, u64)> {
+    let mut received = Vec::new();
+    if let Ok(mut watch) = Watch::open() {
+        while let Ok(Some(change)) = watch.next_change() {
+            received.push((change.link.index, change.link.received));
+        }
+    }
+    received
+}
+
+/// Returns what was counted last for an interface.
+pub(super) fn received_on(link: &Link, received: &[(u32, u64)]) -> Option<u64> {
+    let mut received = received.iter().rev();
+    let (_, count) = received.find(|(index, _)| *index == link.index)?;
+    Some(*count)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
-use super::session::{Session, Turn};
+use super::session::Session;
 use crate::config::DhcpConfig;
 use crate::error::Error;
 use crate::link::Watch;
@@ -11,6 +11,7 @@ use crate::script::{self, Event};
 use crate::sys::clock::Alarm;
 use crate::sys::signal::{Signal, Signals};
 use crate::sys::{self, SyscallError};
+use wireboot_proto::dhcp;
 
 /// Keeps the lease of a configured session until a signal ends it.
 ///
@@ -37,7 +38,7 @@ pub fn keep(session: Session, config: &DhcpConfig, signals: &Signals) -> Result<
                     session, script, ..
                 } = renewal;
                 session.release();
-                script::tell(script.as_deref(), &name, Event::Deconfig);
+                script::run(script.as_deref(), &name, Event::Deconfig);
                 log::info!("{name}: released the lease");
                 return Ok(());
             }
@@ -65,8 +66,8 @@ impl Renewal {
     /// # Errors
     /// [`Error::System`] when a call fails that every machine should allow.
     pub(super) fn begin(mut session: Session, config: &DhcpConfig) -> Result<Self, Error> {
-        session.take_port();
-        let mut watch = session.watch()?;
+        session.bind_client_port();
+        let mut watch = session.take_link_monitor()?;
         watch.follow_addresses()?;
         Ok(Self {
             watch,
@@ -105,23 +106,29 @@ impl Renewal {
         }
         session.handle_input(watch, now)?;
         session.handle_timeout(now);
-        while let Some(turn) = session.next_turn() {
-            match turn {
-                Turn::Bound(lease) => {
+        while let Some(event) = session.poll_event() {
+            if let Some(reason) = event.refusal() {
+                script::run(script, &name, Event::Nak(reason));
+            }
+            match event {
+                dhcp::Event::Bound(lease) => {
                     log::info!("{name}: {lease}");
                     match session.configure() {
-                        Ok(lease) if *is_bound => script::tell(script, &name, Event::Renew(&lease)),
-                        Ok(lease) => script::tell(script, &name, Event::Bound(&lease)),
+                        Ok(lease) if *is_bound => script::run(script, &name, Event::Renew(&lease)),
+                        Ok(lease) => script::run(script, &name, Event::Bound(&lease)),
                         Err(error) => log::error!("{}", error.chain()),
                     }
                     *is_bound = true;
                 }
-                Turn::Refused(reason) => script::tell(script, &name, Event::Nak(&reason)),
-                Turn::Lost => {
+                dhcp::Event::Lost(_) => {
                     session.clear();
-                    script::tell(script, &name, Event::Deconfig);
+                    script::run(script, &name, Event::Deconfig);
                     *is_bound = false;
                 }
+                dhcp::Event::Entered(_)
+                | dhcp::Event::Offered(_)
+                | dhcp::Event::Failed(_)
+                | dhcp::Event::Ipv6Only { .. } => {}
             }
         }
         Ok(())

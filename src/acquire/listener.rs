@@ -1,4 +1,4 @@
-//! The ear on one interface: a filtered packet socket at once, a mapped ring for a long wait.
+//! The receiver on one interface: a filtered packet socket at once, a mapped ring for a long wait.
 //!
 //! Mapping a ring waits for the kernel (about 11 ms, and 20 to close it), a whole exchange on a quiet
 //! network takes less than one. So a ring is made only when there is time for it, as when a carrier is
@@ -10,14 +10,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use super::crowd::Counters;
 use crate::link::Link;
 use crate::sys::SyscallError;
-use crate::sys::filter::ready::dhcp_replies_and_arp_about;
+use crate::sys::filter::ready::{dhcp_replies_and_arp_about, dhcp_requests};
 use crate::sys::filter::{FilterProgram, dhcp_replies};
-use crate::sys::packet::{Metadata, PacketSocket, SocketConfig};
+use crate::sys::packet::{Metadata, PacketSocket, SocketConfig, Statistics};
 use crate::sys::ring::{Layout, Ring};
-use wireboot_proto::dhcp::Heard;
+use wireboot_proto::dhcp::RequestCounts;
 use wireboot_proto::packet::ethernet::MacAddress;
 
 /// Longer than any message we ask for.
@@ -26,18 +25,18 @@ pub(super) const MAX_FRAME_LEN: usize = 2048;
 /// Receives the DHCP replies for one interface, and sends frames on it.
 #[derive(Debug)]
 pub(super) struct Listener {
-    ear: Ear,
+    receiver: Receiver,
     interface: u32,
     mac: MacAddress,
     program: FilterProgram,
-    counters: Option<Counters>,
-    /// Brings a better ear, once one is made.
-    coming: Option<Arc<Mutex<Coming>>>,
+    counters: Option<RequestCounters>,
+    /// Brings a better receiver, once one is made.
+    preparation: Option<Arc<Mutex<Preparation>>>,
     bypasses_queues: bool,
 }
 
 #[derive(Debug)]
-enum Ear {
+enum Receiver {
     Plain(PacketSocket),
     Mapped(Ring),
     Closed,
@@ -45,9 +44,9 @@ enum Ear {
 
 /// What is made on a thread, off the path.
 #[derive(Debug, Default)]
-struct Coming {
+struct Preparation {
     ring: Option<Ring>,
-    counters: Option<Counters>,
+    counters: Option<RequestCounters>,
     /// Nobody waits for it any longer.
     is_late: bool,
 }
@@ -55,54 +54,53 @@ struct Coming {
 impl Listener {
     /// Begins to listen. The filter knows our hardware address and not the `xid`, which changes
     /// with each exchange while the filter is locked.
-    ///
-    /// # Errors
-    /// What the kernel says to the plain socket.
     pub(super) fn open(link: &Link) -> Result<Self, SyscallError> {
         let program = dhcp_replies(None, Some(link.mac));
         let mut options = SocketConfig::new(link.index, &program);
         options.locked = false;
         let socket = options.open()?;
         Ok(Self {
-            ear: Ear::Plain(socket),
+            receiver: Receiver::Plain(socket),
             interface: link.index,
             mac: link.mac,
             program,
             counters: None,
-            coming: None,
+            preparation: None,
             bypasses_queues: false,
         })
     }
 
-    /// Hears ARP about `address` too from now on; false when that takes a socket of its own, since
+    /// Receives ARP about `address` too from now on; false when that takes a socket of its own, since
     /// the filter is locked or a ring has it.
-    pub(super) fn hear_arp(&mut self, address: Ipv4Addr) -> bool {
-        let Ear::Plain(socket) = &self.ear else {
+    pub(super) fn watch_arp(&mut self, address: Ipv4Addr) -> bool {
+        let Receiver::Plain(socket) = &self.receiver else {
             return false;
         };
         let program = dhcp_replies_and_arp_about(self.mac, address);
-        let is_heard = self.coming.is_none() && socket.replace_filter(&program).is_ok();
-        if is_heard {
+        let is_set = self.preparation.is_none() && socket.replace_filter(&program).is_ok();
+        if is_set {
             self.program = program;
         }
-        is_heard
+        is_set
     }
 
     /// Prepares for a long wait: has a ring made, and then what others ask for counted, since
     /// whoever has no answer yet may be one of many.
     pub(super) fn settle(&mut self) {
-        let coming = Arc::new(Mutex::new(Coming::default()));
-        self.coming = Some(Arc::clone(&coming));
+        let preparation = Arc::new(Mutex::new(Preparation::default()));
+        self.preparation = Some(Arc::clone(&preparation));
         let (index, program) = (self.interface, self.program.clone());
         thread::spawn(move || {
             let make = || {
                 let ring = Ring::open(index, &program, Layout::SMALL)?;
-                // What comes too late is closed here.
-                if !hand_over(&coming, |coming| coming.ring = Some(ring)) {
+                // What is ready too late is closed here.
+                if !update(&preparation, |preparation| preparation.ring = Some(ring)) {
                     return Ok(());
                 }
-                let counters = Counters::open(index)?;
-                hand_over(&coming, |coming| coming.counters = Some(counters));
+                let counters = RequestCounters::open(index)?;
+                update(&preparation, |preparation| {
+                    preparation.counters = Some(counters)
+                });
                 Ok::<_, SyscallError>(())
             };
             if let Err(error) = make() {
@@ -112,14 +110,11 @@ impl Listener {
     }
 
     /// Hands every frame that has arrived to `take`.
-    ///
-    /// # Errors
-    /// What the kernel says.
     pub(super) fn receive(
         &mut self,
         mut take: impl FnMut(&[u8], Metadata),
     ) -> Result<(), SyscallError> {
-        if let Ear::Plain(socket) = &self.ear {
+        if let Receiver::Plain(socket) = &self.receiver {
             let mut buf = [0; MAX_FRAME_LEN];
             while let Some(received) = socket.recv(&mut buf)? {
                 if let Some(octets) = buf.get(..received.len) {
@@ -127,15 +122,15 @@ impl Listener {
                 }
             }
         }
-        let (ring, counters) = self.come();
+        let (ring, counters) = self.take_ready();
         if let Some(ring) = ring {
             ring.socket().bypass_queues(self.bypasses_queues)?;
-            let plain = mem::replace(&mut self.ear, Ear::Mapped(ring));
+            let plain = mem::replace(&mut self.receiver, Receiver::Mapped(ring));
             close(Box::new(plain));
         }
         self.counters = counters.or_else(|| self.counters.take());
-        // What came to the socket and to the ring is seen twice; the second is not expected.
-        if let Ear::Mapped(ring) = &mut self.ear {
+        // A frame that both socket and ring received is handled twice; the client ignores the second.
+        if let Receiver::Mapped(ring) = &mut self.receiver {
             while let Some(mut batch) = ring.next_batch() {
                 while let Some(frame) = batch.next() {
                     take(frame.octets(), frame.metadata());
@@ -146,47 +141,41 @@ impl Listener {
     }
 
     /// Returns what has been made meanwhile.
-    fn come(&self) -> (Option<Ring>, Option<Counters>) {
+    fn take_ready(&self) -> (Option<Ring>, Option<RequestCounters>) {
         let (mut ring, mut counters) = (None, None);
-        if let Some(coming) = &self.coming {
-            hand_over(coming, |coming| {
-                (ring, counters) = (coming.ring.take(), coming.counters.take());
+        if let Some(preparation) = &self.preparation {
+            update(preparation, |preparation| {
+                (ring, counters) = (preparation.ring.take(), preparation.counters.take());
             });
         }
         (ring, counters)
     }
 
     /// Returns what other machines have asked for since the last time.
-    pub(super) fn heard(&self) -> Heard {
+    pub(super) fn request_counts(&self) -> RequestCounts {
         self.counters
             .as_ref()
-            .map_or_else(Heard::default, Counters::read)
+            .map_or_else(RequestCounts::default, RequestCounters::read)
     }
 
-    /// Stops counting what others ask for, and waits for no better ear.
-    pub(super) fn leave_crowd(&mut self) {
-        let coming = self.coming.take();
-        if let Some(coming) = &coming {
-            hand_over(coming, |coming| coming.is_late = true);
+    /// Stops counting what others ask for, and waits for no better receiver.
+    pub(super) fn stop_counting(&mut self) {
+        let preparation = self.preparation.take();
+        if let Some(preparation) = &preparation {
+            update(preparation, |preparation| preparation.is_late = true);
         }
         let counters = self.counters.take();
-        if coming.is_some() || counters.is_some() {
-            close(Box::new((coming, counters)));
+        if preparation.is_some() || counters.is_some() {
+            close(Box::new((preparation, counters)));
         }
     }
 
     /// Sends a frame as it is.
-    ///
-    /// # Errors
-    /// What the kernel says.
     pub(super) fn send(&self, frame: &[u8]) -> Result<(), SyscallError> {
         self.socket().map_or(Ok(()), |socket| socket.send(frame))
     }
 
     /// As [`PacketSocket::bypass_queues`].
-    ///
-    /// # Errors
-    /// What the kernel says.
     pub(super) fn bypass_queues(&mut self, bypass: bool) -> Result<(), SyscallError> {
         if mem::replace(&mut self.bypasses_queues, bypass) == bypass {
             return Ok(());
@@ -201,28 +190,64 @@ impl Listener {
     }
 
     const fn socket(&self) -> Option<&PacketSocket> {
-        match &self.ear {
-            Ear::Plain(socket) => Some(socket),
-            Ear::Mapped(ring) => Some(ring.socket()),
-            Ear::Closed => None,
+        match &self.receiver {
+            Receiver::Plain(socket) => Some(socket),
+            Receiver::Mapped(ring) => Some(ring.socket()),
+            Receiver::Closed => None,
         }
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.leave_crowd();
-        close(Box::new(mem::replace(&mut self.ear, Ear::Closed)));
+        self.stop_counting();
+        close(Box::new(mem::replace(&mut self.receiver, Receiver::Closed)));
     }
 }
 
-/// Has `give` change what comes, unless that is too late; returns whether it was not.
-fn hand_over(coming: &Mutex<Coming>, give: impl FnOnce(&mut Coming)) -> bool {
-    let mut coming = coming.lock().unwrap_or_else(PoisonError::into_inner);
-    if coming.is_late {
+/// The counting sockets of one interface.
+#[derive(Debug)]
+pub(super) struct RequestCounters {
+    discovers: PacketSocket,
+    requests: PacketSocket,
+}
+
+impl RequestCounters {
+    /// Begins to count on the interface with this index.
+    pub(super) fn open(index: u32) -> Result<Self, SyscallError> {
+        let open = |are_discovers| {
+            let socket = PacketSocket::open(index, &dhcp_requests(are_discovers))?;
+            socket.count_only().map(|()| socket)
+        };
+        Ok(Self {
+            discovers: open(true)?,
+            requests: open(false)?,
+        })
+    }
+
+    /// Returns the counts since the last call.
+    pub(super) fn read(&self) -> RequestCounts {
+        let count = |socket: &PacketSocket| {
+            let packets = socket
+                .statistics()
+                .map_or(0, |Statistics { packets, .. }| packets);
+            u32::try_from(packets).unwrap_or(u32::MAX)
+        };
+        RequestCounts {
+            discovers: count(&self.discovers),
+            requests: count(&self.requests),
+        }
+    }
+}
+
+/// Calls `change` on what is being prepared, unless nobody waits for it any longer; returns whether it
+/// was called.
+fn update(preparation: &Mutex<Preparation>, change: impl FnOnce(&mut Preparation)) -> bool {
+    let mut preparation = preparation.lock().unwrap_or_else(PoisonError::into_inner);
+    if preparation.is_late {
         return false;
     }
-    give(&mut coming);
+    change(&mut preparation);
     true
 }
 

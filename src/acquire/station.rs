@@ -1,5 +1,5 @@
 //! An interface as a station on its network: the one place that every message passes which is sent
-//! or heard, as a frame or by the kernel.
+//! or received, as a frame or by the kernel.
 
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -26,9 +26,9 @@ use wireboot_proto::time::{Instant, Timestamp};
 /// delay after which it is asked again.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// What was heard.
+/// Packet received.
 #[derive(Debug)]
-pub(super) enum Heard<'a> {
+pub(super) enum Reception<'a> {
     /// ARP about the address that is watched.
     Arp(arp::ArpPacket),
     /// A datagram to port 68.
@@ -47,26 +47,26 @@ pub(super) enum Heard<'a> {
     Damaged { source: Ipv4Addr, why: DecodeError },
 }
 
-/// Sends and hears for one interface.
+/// Sockets of one interface.
 #[derive(Debug)]
 pub(super) struct Station {
     index: u32,
     name: String,
     mac: MacAddress,
     listener: Listener,
-    /// The address that ARP is heard about, with a socket where the listener does not hear it.
+    /// Address that is watched by ARP, with a socket where the listener does not receive it.
     arp: Option<(Ipv4Addr, Option<PacketSocket>)>,
     opened_at: Instant,
     /// Nothing more is done for a long wait.
     is_settled: bool,
     /// Sends between configured addresses.
     port: Option<UdpPort>,
-    /// Who brought the last message of a server: itself, or the router before it.
-    neighbour: Option<MacAddress>,
+    /// Sender of the last frame from a server: itself, or the router before it.
+    next_hop: Option<MacAddress>,
 }
 
 impl Station {
-    /// Begins to hear DHCP replies on `link`, which may be down.
+    /// Begins to receive DHCP replies on `link`, which may be down.
     ///
     /// # Errors
     /// [`Error::Configure`] without CAP_NET_RAW.
@@ -85,13 +85,13 @@ impl Station {
             opened_at: sys::now(),
             is_settled: false,
             port: None,
-            neighbour: None,
+            next_hop: None,
         })
     }
 
     /// Takes port 68 in the kernel too, which then answers nobody that it were unreachable, and
     /// sends what has a source address.
-    pub(super) fn take_port(&mut self) {
+    pub(super) fn bind_client_port(&mut self) {
         match UdpPort::open(&self.name, CLIENT_PORT) {
             Ok(port) => self.port = Some(port),
             Err(error) => log::debug!("{}: {}", self.name, error.chain()),
@@ -100,10 +100,10 @@ impl Station {
 
     /// Hands everything that has arrived to `take`: first ARP, which says whether a lease that has
     /// arrived can be used.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub(super) fn receive(&mut self, mut take: impl FnMut(Heard<'_>)) -> Result<(), SyscallError> {
+    pub(super) fn receive(
+        &mut self,
+        mut take: impl FnMut(Reception<'_>),
+    ) -> Result<(), SyscallError> {
         let name = &self.name;
         if let Some((_, Some(socket))) = &self.arp {
             let mut buf = [0; MAX_FRAME_LEN];
@@ -116,17 +116,18 @@ impl Station {
         let mut others = Vec::new();
         self.listener.receive(|octets, metadata| {
             recorder::received(name, octets, &metadata);
-            match is_arp(octets) {
-                true => take_arp(name, octets, &mut take),
-                false => others.push((octets.to_vec(), metadata)),
+            if is_arp(octets) {
+                take_arp(name, octets, &mut take);
+            } else {
+                others.push((octets.to_vec(), metadata));
             }
         })?;
         for (octets, metadata) in others {
             match Datagram::decode_frame(&octets, metadata.checksum_ready) {
                 Ok((sender, datagram)) => {
-                    self.neighbour = Some(sender);
+                    self.next_hop = Some(sender);
                     let at = metadata.timestamp;
-                    take(Heard::Datagram {
+                    take(Reception::Datagram {
                         sender,
                         datagram,
                         at,
@@ -134,7 +135,7 @@ impl Station {
                 }
                 Err(why) => {
                     let source = udp::ipv4_source(&octets).unwrap_or(Ipv4Addr::UNSPECIFIED);
-                    take(Heard::Damaged { source, why });
+                    take(Reception::Damaged { source, why });
                 }
             }
         }
@@ -142,11 +143,11 @@ impl Station {
     }
 
     /// Returns what other machines have asked for since the last time.
-    pub(super) fn heard(&self) -> wireboot_proto::dhcp::Heard {
-        self.listener.heard()
+    pub(super) fn request_counts(&self) -> wireboot_proto::dhcp::RequestCounts {
+        self.listener.request_counts()
     }
 
-    /// Takes notice of the time: a wait that has become long is prepared for.
+    /// Drives the timers: prepares for a long wait once it has become one.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|at| now >= at) {
             self.is_settled = true;
@@ -160,9 +161,9 @@ impl Station {
     }
 
     /// Waits no longer, and stops counting what others ask for.
-    pub(super) fn leave_crowd(&mut self) {
+    pub(super) fn stop_counting(&mut self) {
         self.is_settled = true;
-        self.listener.leave_crowd();
+        self.listener.stop_counting();
     }
 
     /// Sends a DHCP message. One with a source address is left to the kernel, but for a RELEASE:
@@ -175,13 +176,13 @@ impl Station {
         } = transmit;
         let name = &self.name;
         log::debug!("{name}: {message_type} to {destination}");
-        let neighbour = self.neighbour.filter(|_| !destination.ip().is_broadcast());
+        let next_hop = self.next_hop.filter(|_| !destination.ip().is_broadcast());
         let datagram = Datagram {
             source,
             destination,
             payload,
         };
-        let receiver = neighbour.unwrap_or(MacAddress::BROADCAST);
+        let receiver = next_hop.unwrap_or(MacAddress::BROADCAST);
         let frame = match datagram.encode_frame(self.mac, receiver) {
             Ok(frame) => frame,
             Err(error) => return log::error!("{name}: a message cannot be sent: {error}"),
@@ -212,13 +213,13 @@ impl Station {
         }
     }
 
-    /// Hears ARP about `address` from now on, and about no other.
-    pub(super) fn watch(&mut self, address: Option<Ipv4Addr>) {
+    /// Receives ARP about `address` from now on, and about no other.
+    pub(super) fn set_conflict_watch(&mut self, address: Option<Ipv4Addr>) {
         if self.arp.as_ref().map(|(watched, _)| *watched) == address {
             return;
         }
         let opened = address.map(|address| {
-            if self.listener.hear_arp(address) {
+            if self.listener.watch_arp(address) {
                 return Ok((address, None));
             }
             let program = arp_about(address);
@@ -235,7 +236,7 @@ impl Station {
         }
     }
 
-    /// Takes notice of whether the kernel's queues are in use yet.
+    /// Sets whether the kernel's queues are in use yet.
     pub(super) fn set_running(&mut self, running: bool) {
         if let Err(error) = self.listener.bypass_queues(!running) {
             log::debug!("{}: {}", self.name, error.chain());
@@ -251,20 +252,20 @@ impl Station {
         self.listener.source().into_iter().chain(arp)
     }
 
-    /// Who brought the last message of a server.
-    pub(super) const fn neighbour(&self) -> Option<MacAddress> {
-        self.neighbour
+    /// The sender of the last frame from a server.
+    pub(super) const fn next_hop(&self) -> Option<MacAddress> {
+        self.next_hop
     }
 
     /// Sends what goes to one server to this station.
-    pub(super) const fn set_neighbour(&mut self, neighbour: Option<MacAddress>) {
-        self.neighbour = neighbour;
+    pub(super) const fn set_next_hop(&mut self, next_hop: Option<MacAddress>) {
+        self.next_hop = next_hop;
     }
 }
 
 impl Drop for Station {
     fn drop(&mut self) {
-        self.watch(None);
+        self.set_conflict_watch(None);
     }
 }
 
@@ -272,9 +273,9 @@ fn is_arp(octets: &[u8]) -> bool {
     octets.get(12..14) == Some(&ETHERTYPE_ARP.to_be_bytes())
 }
 
-fn take_arp(name: &str, octets: &[u8], take: &mut impl FnMut(Heard<'_>)) {
+fn take_arp(name: &str, octets: &[u8], take: &mut impl FnMut(Reception<'_>)) {
     match arp::ArpPacket::decode_frame(octets) {
-        Ok(packet) => take(Heard::Arp(packet)),
+        Ok(packet) => take(Reception::Arp(packet)),
         Err(error) => log::debug!("{name}: ARP was discarded: {error}"),
     }
 }

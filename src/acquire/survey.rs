@@ -3,19 +3,19 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use super::diagnosis::Diagnosis;
-use super::session::client_config;
-use super::station::{Heard, Station};
+use super::client_config::client_config;
+use super::diagnosis::{Diagnosis, received_now, received_on};
+use super::station::{Reception, Station};
 use crate::config::{Config, DhcpConfig};
 use crate::error::Error;
 use crate::link::{self, Change, Found, Link, Watch};
 use crate::sys::signal::Signals;
 use crate::sys::{self, SyscallError};
-use wireboot_proto::dhcp::survey::{Answer, Survey, Unknown};
+use wireboot_proto::dhcp::survey::{Survey, SurveyAnswer, Unknown};
 use wireboot_proto::packet::dhcp::MessageType;
 use wireboot_proto::time::Instant;
 
-/// What came of one interface.
+/// Result of the survey on one interface.
 #[derive(Debug)]
 pub struct Surveyed {
     /// The interface, as it was found.
@@ -23,7 +23,7 @@ pub struct Surveyed {
     /// Whether it had a carrier, without which nobody was asked.
     pub had_carrier: bool,
     /// What was answered, in the order of arrival.
-    pub answers: Vec<Answer>,
+    pub answers: Vec<SurveyAnswer>,
     /// What is not known of the boot services that are offered.
     pub unknown: Vec<Unknown>,
     asker: Asker,
@@ -94,7 +94,7 @@ impl Surveyed {
                     match self.link.addresses() {
                         Ok(addresses) if addresses.is_empty() => {}
                         Ok(addresses) => {
-                            asker.station.take_port();
+                            asker.station.bind_client_port();
                             survey.ask_services_from(addresses);
                         }
                         Err(error) => log::warn!("{}: {}", self.link.name, error.chain()),
@@ -137,9 +137,9 @@ impl Asker {
         };
         let discards = &mut self.diagnosis.discards;
         let received = self.station.receive(|heard| match heard {
-            Heard::Arp(_) => {}
-            Heard::Damaged { source, why } => discards.note(name, source, why.into()),
-            Heard::Datagram {
+            Reception::Arp(_) => {}
+            Reception::Damaged { source, why } => discards.note(name, source, why.into()),
+            Reception::Datagram {
                 sender, datagram, ..
             } => {
                 if let Err(discard) = survey.handle_input(&datagram, sender, now) {
@@ -165,8 +165,8 @@ impl Asker {
                 let is_discover = transmit.message_type == MessageType::Discover;
                 self.diagnosis.discovers += u32::from(is_discover);
                 // Where the kernel cannot send it, a frame goes to who brought the offer.
-                let neighbour = survey.neighbour(*transmit.destination.ip());
-                self.station.set_neighbour(neighbour);
+                let next_hop = survey.next_hop(*transmit.destination.ip());
+                self.station.set_next_hop(next_hop);
                 self.station.send(transmit, &payload);
             }
         }
@@ -236,11 +236,11 @@ fn ask(
 
 /// Counts the frames that the interfaces have received, and says what is not known.
 fn end(surveyed: &mut [Surveyed]) -> Result<(), Error> {
-    let received = super::received_now();
+    let received = received_now();
     for one in surveyed {
         let survey = one.asker.survey.as_mut();
         one.unknown = survey.map_or_else(Vec::new, Survey::end);
-        one.asker.received_last = super::received_on(&one.link, &received);
+        one.asker.received_last = received_on(&one.link, &received);
     }
     Ok(())
 }

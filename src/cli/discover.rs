@@ -12,13 +12,16 @@ use crate::error::Error;
 use crate::link;
 use crate::recorder;
 use crate::settings::parse::Settings;
-use wireboot_proto::dhcp::survey::{Answer, Verdict, suspicions, verdicts};
+use wireboot_proto::dhcp::lease::Lease;
+use wireboot_proto::dhcp::survey::{OfferVerdict, SurveyAnswer, suspicions, verdicts};
 
 /// An answer with what is thought of it.
 struct Row<'a> {
     interface: &'a str,
-    answer: &'a Answer,
-    verdict: Verdict,
+    answer: &'a SurveyAnswer,
+    /// What would be granted.
+    lease: Lease,
+    verdict: OfferVerdict,
     suspicions: Vec<String>,
 }
 
@@ -73,12 +76,13 @@ fn rows<'a>(surveyed: &'a [Surveyed], config: &Config) -> Vec<Row<'a>> {
         for ((answer, suspicions), mut verdict) in answers.into_iter().zip(suspicions).zip(verdicts)
         {
             for unknown in &one.unknown {
-                if answer.asked.is_none() && unknown.service == answer.offer.lease.server {
+                if answer.asked.is_none() && unknown.service == answer.offer.server {
                     verdict.why.push_str(&format!("; {}", unknown.what));
                 }
             }
             rows.push(Row {
                 interface: &one.link.name,
+                lease: answer.offer.lease(),
                 answer,
                 verdict,
                 suspicions,

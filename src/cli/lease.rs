@@ -15,7 +15,7 @@ use crate::recorder;
 use crate::script::{self, Event};
 use crate::settings::parse::Settings;
 use crate::sys::signal::Signals;
-use wireboot_proto::dhcp::json::Fields;
+use wireboot_proto::dhcp::json::LeaseFields;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::option::known;
 use wireboot_proto::text::safe::Safe;
@@ -59,17 +59,17 @@ fn follow(settings: &Settings, config: &Config) -> Result<(), Error> {
     let names: Vec<_> = found.links.iter().map(|link| link.name.clone()).collect();
     let session = acquire(wish.inform, found, config, &signals).inspect_err(|_| {
         for name in &names {
-            script::tell(script, name, Event::LeaseFail);
+            script::run(script, name, Event::LeaseFail);
         }
     })?;
     let name = session.link().name.clone();
-    script::tell(script, &name, Event::Deconfig);
+    script::run(script, &name, Event::Deconfig);
     account::extend(session.moments().iter().cloned());
     let (session, lease) = acquire::configure(session)?;
     account::note("address and routes are set");
     account::done("lease");
     account::save();
-    script::tell(script, &name, Event::Bound(&lease));
+    script::run(script, &name, Event::Bound(&lease));
     print(settings, session.link(), Some(&session), &lease);
     if wish.keep {
         return acquire::keep(session, &config.dhcp, &signals);
@@ -120,7 +120,7 @@ struct Report<'a> {
     mac: String,
     client_id: Option<String>,
     #[serde(flatten)]
-    lease: Fields<'a>,
+    lease: LeaseFields<'a>,
 }
 
 fn print(settings: &Settings, link: &Link, session: Option<&Session>, lease: &Lease) {
@@ -129,7 +129,7 @@ fn print(settings: &Settings, link: &Link, session: Option<&Session>, lease: &Le
             interface: &link.name,
             mac: link.mac.to_string(),
             client_id: session.map(|session| known::hex(&session.client_id())),
-            lease: Fields::from(lease),
+            lease: LeaseFields::from(lease),
         };
         // Strings, numbers and lists of them always have a form in JSON.
         serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"

@@ -13,7 +13,7 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
-use crate::config::{Given, interface_name};
+use crate::config::{StaticConfig, interface_name};
 use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::text::validation::is_host_name;
 
@@ -83,7 +83,7 @@ impl IpRequest {
     }
 
     /// Adds to `given` what is to be set.
-    pub(super) fn give(&self, given: &mut Given) {
+    pub(super) fn give(&self, given: &mut StaticConfig) {
         if self.is_static() {
             given.address = self.address.zip(self.prefix_len);
             given.server = self.server;

@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::{
-    BootConfig, Detection, DhcpConfig, FetchConfig, Given, Identify, LinkConfig, OnFailure,
-    OutputConfig, Step,
+    BootConfig, Detection, DhcpConfig, FetchConfig, Identify, LinkConfig, OnFailure, OutputConfig,
+    StaticConfig, Step,
 };
 use proptest::prelude::*;
 
@@ -256,7 +256,7 @@ fn an_address_without_dhcp_and_all_that_goes_with_it_is_given() {
                 nameserver=192.0.2.53 rd.route=198.51.100.0/24:192.0.2.254 rd.peerdns=0";
     let line = parse(text, Config::default());
     let gateway = Some(Ipv4Addr::new(192, 0, 2, 1));
-    let given = Given {
+    let given = StaticConfig {
         address: Some((Ipv4Addr::new(192, 0, 2, 10), 24)),
         server: Some(Ipv4Addr::new(192, 0, 2, 2)),
         routes: vec![

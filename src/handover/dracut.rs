@@ -72,6 +72,7 @@ fn options(lease: &Lease) -> String {
         .mtu_octets
         .map_or_else(String::new, |mtu| mtu.to_string());
     let root_path = lease.options.text(code::ROOT_PATH).unwrap_or_default();
+    let server = lease.server.map_or_else(String::new, |it| it.to_string());
     let next_server = lease
         .next_server
         .map_or_else(String::new, |it| it.to_string());
@@ -88,10 +89,19 @@ fn options(lease: &Lease) -> String {
         ("new_root_path", root_path.to_owned()),
         ("new_next_server", next_server),
         ("new_filename", text(&lease.boot_file)),
-        ("new_dhcp_server_identifier", lease.server.to_string()),
-        ("new_dhcp_lease_time", seconds(lease.lease_time)),
-        ("new_dhcp_renewal_time", seconds(lease.renewal_time)),
-        ("new_dhcp_rebinding_time", seconds(lease.rebinding_time)),
+        ("new_dhcp_server_identifier", server),
+        (
+            "new_dhcp_lease_time",
+            seconds(lease.times.map(|times| times.lease)),
+        ),
+        (
+            "new_dhcp_renewal_time",
+            seconds(lease.times.map(|times| times.renewal)),
+        ),
+        (
+            "new_dhcp_rebinding_time",
+            seconds(lease.times.map(|times| times.rebinding)),
+        ),
     ]
     .into_iter()
     .filter(|(_, value)| !value.is_empty())

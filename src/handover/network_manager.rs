@@ -1,6 +1,6 @@
 //! A connection for NetworkManager: the same address, asked for by the same client identifier.
 
-use super::Holder;
+use super::HandOverIdentity;
 use wireboot_proto::dhcp::lease::Lease;
 
 pub(super) fn name(interface: &str) -> String {
@@ -8,15 +8,16 @@ pub(super) fn name(interface: &str) -> String {
 }
 
 /// Returns the keyfile.
-pub(super) fn keyfile(holder: &Holder<'_>, lease: &Lease) -> String {
-    let Holder {
+pub(super) fn keyfile(holder: &HandOverIdentity<'_>, lease: &Lease) -> String {
+    let HandOverIdentity {
         interface,
         mac,
         client_id,
     } = holder;
-    let method = match lease.is_without_dhcp() {
-        false => format!("method=auto\ndhcp-client-id={}\n", super::hex(client_id)),
-        true => manual(lease),
+    let method = if lease.is_without_dhcp() {
+        manual(lease)
+    } else {
+        format!("method=auto\ndhcp-client-id={}\n", super::hex(client_id))
     };
     format!(
         "[connection]\nid=wireboot-{interface}\nuuid={}\ntype=ethernet\n\n\
@@ -48,9 +49,10 @@ fn manual(lease: &Lease) -> String {
         .iter()
         .map(|server| format!("{server};"))
         .collect();
-    let dns = match servers.is_empty() {
-        true => String::new(),
-        false => format!("dns={servers}\n"),
+    let dns = if servers.is_empty() {
+        String::new()
+    } else {
+        format!("dns={servers}\n")
     };
     format!("{text}\n{routes}{dns}")
 }

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use super::Holder;
+use super::HandOverIdentity;
 use wireboot_proto::dhcp::lease::Lease;
 
 /// First octet of a client identifier made of IAID and DUID (RFC 4361 §6.1).
@@ -16,7 +16,7 @@ pub(super) fn name(interface: &str) -> String {
 }
 
 /// Returns the unit, or why there can be none.
-pub(super) fn unit(holder: &Holder<'_>, lease: &Lease) -> Result<String, &'static str> {
+pub(super) fn unit(holder: &HandOverIdentity<'_>, lease: &Lease) -> Result<String, &'static str> {
     // By address, since the name may become another one; VLANs, which have it too, are no ether.
     let mut text = format!("[Match]\nMACAddress={}\nType=ether\n\n", holder.mac);
     // The root file system may be behind the address, so not even an expired lease removes it.
@@ -31,7 +31,7 @@ pub(super) fn unit(holder: &Holder<'_>, lease: &Lease) -> Result<String, &'stati
             line(&mut text, "DNS", server);
         }
         for route in &lease.routes {
-            text.push_str("\n[Route]\n");
+            text.push_str("\n[StaticRoute]\n");
             line(
                 &mut text,
                 "Destination",
@@ -57,7 +57,7 @@ pub(super) fn unit(holder: &Holder<'_>, lease: &Lease) -> Result<String, &'stati
             );
             line(&mut text, "DUIDRawData", super::hex(duid));
         }
-        _ => return Err("it can only be told of identifiers by hardware address or DUID"),
+        _ => return Err("it knows client identifiers by hardware address or DUID only"),
     }
     Ok(text)
 }

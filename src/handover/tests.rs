@@ -2,7 +2,7 @@ use super::*;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
-use wireboot_proto::dhcp::lease::Route;
+use wireboot_proto::dhcp::lease::{LeaseTimes, StaticRoute};
 use wireboot_proto::packet::dhcp::Message;
 use wireboot_proto::packet::option::Options;
 
@@ -161,14 +161,14 @@ fn networkd_is_told_who_asked_for_the_lease() {
         "[Match]\nMACAddress=52:54:00:12:34:56\nType=ether\n\n\
          [Network]\nKeepConfiguration=yes\nDHCP=ipv4\n\n[DHCPv4]\nClientIdentifier=mac\n"
     );
-    let by_duid = Holder {
+    let by_duid = HandOverIdentity {
         client_id: &[255, 0, 0, 0, 7, 0, 4, 0xab, 0xcd],
         ..HOLDER
     };
     let unit = networkd::unit(&by_duid, &lease()).unwrap();
     let expected = "ClientIdentifier=duid\nIAID=7\nDUIDType=4\nDUIDRawData=ab:cd\n";
     assert!(unit.ends_with(expected), "{unit}");
-    let by_name = Holder {
+    let by_name = HandOverIdentity {
         client_id: b"\0name",
         ..HOLDER
     };
@@ -177,24 +177,24 @@ fn networkd_is_told_who_asked_for_the_lease() {
 
 #[test]
 fn an_address_without_dhcp_is_handed_over_as_it_is() {
-    let given = crate::config::Given {
+    let given = crate::config::StaticConfig {
         address: Some((Ipv4Addr::new(192, 0, 2, 10), 24)),
         routes: vec![
             (Ipv4Addr::UNSPECIFIED, 0, Some(Ipv4Addr::new(192, 0, 2, 1))),
             (Ipv4Addr::new(198, 51, 100, 0), 24, None),
         ],
         dns: vec![Ipv4Addr::new(192, 0, 2, 53)],
-        ..crate::config::Given::default()
+        ..crate::config::StaticConfig::default()
     };
     let lease = Lease::without_dhcp(&given).unwrap();
-    let holder = Holder {
+    let holder = HandOverIdentity {
         client_id: &[],
         ..HOLDER
     };
     let unit = networkd::unit(&holder, &lease).unwrap();
     let expected = "[Network]\nKeepConfiguration=yes\nAddress=192.0.2.10/24\nDNS=192.0.2.53\n\n\
-                    [Route]\nDestination=0.0.0.0/0\nGateway=192.0.2.1\n\n\
-                    [Route]\nDestination=198.51.100.0/24\n";
+                    [StaticRoute]\nDestination=0.0.0.0/0\nGateway=192.0.2.1\n\n\
+                    [StaticRoute]\nDestination=198.51.100.0/24\n";
     assert!(unit.ends_with(expected), "{unit}");
     let keyfile = network_manager::keyfile(&holder, &lease);
     let expected = "[ipv4]\nmethod=manual\naddress1=192.0.2.10/24,192.0.2.1\n\
@@ -224,7 +224,7 @@ fn a_link_in_the_place_of_the_file_is_left_to_who_made_it() {
     assert!(!root.0.join("run/stub-resolv.conf").exists());
 }
 
-const HOLDER: Holder<'_> = Holder {
+const HOLDER: HandOverIdentity<'_> = HandOverIdentity {
     interface: "eth0",
     mac: MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]),
     client_id: &[1, 0x52, 0x54, 0, 0x12, 0x34, 0x56],
@@ -268,8 +268,8 @@ fn lease() -> Lease {
     let mut options = Options::default();
     options.set(code::ROOT_PATH, "/srv/root");
     Lease {
-        server: Ipv4Addr::new(192, 0, 2, 1),
-        routes: vec![Route {
+        server: Some(Ipv4Addr::new(192, 0, 2, 1)),
+        routes: vec![StaticRoute {
             destination: Ipv4Addr::UNSPECIFIED,
             prefix_len: 0,
             gateway: Some(Ipv4Addr::new(192, 0, 2, 1)),
@@ -279,9 +279,11 @@ fn lease() -> Lease {
         host_name: Some("client".to_owned()),
         next_server: Some(Ipv4Addr::new(192, 0, 2, 2)),
         boot_file: Some("menu.ipxe".to_owned()),
-        lease_time: Some(Duration::from_secs(3600)),
-        renewal_time: Some(Duration::from_secs(1800)),
-        rebinding_time: Some(Duration::from_secs(3150)),
+        times: Some(LeaseTimes {
+            lease: Duration::from_secs(3600),
+            renewal: Duration::from_secs(1800),
+            rebinding: Duration::from_secs(3150),
+        }),
         options,
         ..Lease::fixed(Ipv4Addr::new(192, 0, 2, 10), 24)
     }

@@ -484,8 +484,8 @@ fn settings(index: u32, lease: &Lease, age: Duration) -> Vec<LinkSetting> {
         address: lease.address,
         prefix_len: lease.prefix_len,
         broadcast: lease.broadcast.or_else(|| broadcast(lease)),
-        preferred_seconds: left(lease.rebinding_time.or(lease.lease_time)),
-        valid_seconds: left(lease.lease_time),
+        preferred_seconds: left(lease.times.map(|times| times.rebinding)),
+        valid_seconds: left(lease.times.map(|times| times.lease)),
     }));
     for route in routes(index, lease) {
         let route = LinkSetting::Route(route);
@@ -496,7 +496,7 @@ fn settings(index: u32, lease: &Lease, age: Duration) -> Vec<LinkSetting> {
     match lease.mtu_octets {
         Some(mtu) if mtu < SMALLEST_MTU => log::warn!(
             "the MTU of {mtu} bytes from {} is ignored: less than {SMALLEST_MTU}",
-            lease.server
+            lease.server_text()
         ),
         Some(mtu) => settings.push(LinkSetting::Mtu(mtu.into())),
         None => {}

@@ -1,6 +1,8 @@
 //! The part of wireboot that does no I/O: packets, formats, protocol machines and boot plans.
 //!
-//! Machines own no socket and read no clock: what was received and the time are arguments.
+//! Machines own no socket and read no clock: what was received and the time are arguments. A reader
+//! who is new here starts with [`dhcp`], whose example drives a client from DISCOVER to lease; the
+//! other machines ([`tftp`], [`http`], [`sntp`], [`boot`]) are driven by the same verbs.
 
 #![forbid(unsafe_code)]
 // Tests print and make files; the crate itself does neither.

@@ -1,9 +1,9 @@
-//! What is to be thought of the switch port, from what the switch says: a machine without clock
-//! and sockets.
+//! State of the switch port, from the frames that the switch sends: a machine without clock and
+//! sockets.
 //!
 //! A port that has just come up forwards nothing until the spanning tree has listened and learned,
-//! twice the forward delay (IEEE 802.1D-2004 §17.17). Bridges of before 2001 do not tell how far
-//! they are, so that it is counted from the carrier.
+//! twice the forward delay (IEEE 802.1D-2004 §17.17). Bridges of before 2001 do not send the
+//! state of the port, so it is counted from the carrier.
 
 #![forbid(unsafe_code)]
 
@@ -15,21 +15,21 @@ use core::time::Duration;
 use crate::packet::switch_frame::{PortState, SwitchFrame};
 use crate::time::Instant;
 
-/// Something that a person may want to know.
+/// Change of the port, or a fact about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Statement {
+pub enum SwitchEvent {
     /// Nothing of ours gets through for about this long.
     Blocked {
-        /// Whether it has come to the second half.
+        /// Whether it is in the second half, learning.
         learning: bool,
         /// Until it forwards, at most.
         left: Duration,
     },
-    /// What was blocked is open.
+    /// The port has become open.
     Forwarding,
-    /// The port waits for a partner in its bundle.
+    /// The port waits for an LACP partner to join its bundle.
     LacpDown,
-    /// The port lets nobody through who has not said who he is.
+    /// The port asks for 802.1X authentication.
     Authentication,
     /// Where we are plugged in.
     Neighbour {
@@ -40,7 +40,7 @@ pub enum Statement {
     },
 }
 
-impl fmt::Display for Statement {
+impl fmt::Display for SwitchEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Blocked { learning, left } => {
@@ -58,36 +58,39 @@ impl fmt::Display for Statement {
     }
 }
 
-/// The port of one interface.
+/// Model of the port that an interface is plugged into.
 #[derive(Debug)]
 pub struct Switch {
     up_at: Instant,
     blocked_until: Option<Instant>,
-    said: Vec<Statement>,
-    events: VecDeque<Statement>,
+    /// Events returned already: switches repeat their frames every few seconds.
+    reported: Vec<SwitchEvent>,
+    events: VecDeque<SwitchEvent>,
 }
 
 impl Switch {
-    /// Begins with a carrier that came at `up_at`.
+    /// Starts with a carrier since `up_at`.
     pub const fn new(up_at: Instant) -> Self {
         Self {
             up_at,
             blocked_until: None,
-            said: Vec::new(),
+            reported: Vec::new(),
             events: VecDeque::new(),
         }
     }
 
-    /// Takes what the switch says.
-    pub fn handle_input(&mut self, word: SwitchFrame, now: Instant) {
-        match word {
+    /// Handles a frame of the switch.
+    pub fn handle_input(&mut self, frame: SwitchFrame, now: Instant) {
+        match frame {
             SwitchFrame::Bpdu {
                 port,
                 forward_delay,
             } => self.handle_bpdu(port, forward_delay, now),
-            SwitchFrame::Lacp { is_up: false } => self.say(Statement::LacpDown),
-            SwitchFrame::Authentication => self.say(Statement::Authentication),
-            SwitchFrame::Lldp { system, port } => self.say(Statement::Neighbour { system, port }),
+            SwitchFrame::Lacp { is_up: false } => self.report(SwitchEvent::LacpDown),
+            SwitchFrame::Authentication => self.report(SwitchEvent::Authentication),
+            SwitchFrame::Lldp { system, port } => {
+                self.report(SwitchEvent::Neighbour { system, port })
+            }
             SwitchFrame::Lacp { is_up: true } | SwitchFrame::Other => {}
         }
     }
@@ -105,17 +108,17 @@ impl Switch {
         }
         // The state that it began with is known; the end only comes nearer.
         let until = self.blocked_until.map_or(until, |known| known.min(until));
-        let known = self.said.iter().any(
-            |said| matches!(said, Statement::Blocked { learning: said, .. } if *said == learning),
+        let known = self.reported.iter().any(
+            |said| matches!(said, SwitchEvent::Blocked { learning: said, .. } if *said == learning),
         );
         self.blocked_until = Some(until);
         if !known {
             let left = until.since(now);
-            self.say(Statement::Blocked { learning, left });
+            self.report(SwitchEvent::Blocked { learning, left });
         }
     }
 
-    /// Takes notice of the time.
+    /// Drives the timers.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.blocked_until.is_some_and(|until| until <= now) {
             self.open();
@@ -124,7 +127,7 @@ impl Switch {
 
     fn open(&mut self) {
         if self.blocked_until.take().is_some() {
-            self.events.push_back(Statement::Forwarding);
+            self.events.push_back(SwitchEvent::Forwarding);
         }
     }
 
@@ -133,8 +136,8 @@ impl Switch {
         self.blocked_until.is_some()
     }
 
-    /// Returns the next thing to tell.
-    pub fn poll_event(&mut self) -> Option<Statement> {
+    /// Returns the next event.
+    pub fn poll_event(&mut self) -> Option<SwitchEvent> {
         self.events.pop_front()
     }
 
@@ -143,9 +146,9 @@ impl Switch {
         self.blocked_until
     }
 
-    fn say(&mut self, statement: Statement) {
-        if !self.said.contains(&statement) {
-            self.said.push(statement.clone());
+    fn report(&mut self, statement: SwitchEvent) {
+        if !self.reported.contains(&statement) {
+            self.reported.push(statement.clone());
             self.events.push_back(statement);
         }
     }
@@ -161,7 +164,7 @@ mod tests {
         Instant::from_millis(seconds * 1_000)
     }
 
-    fn told(switch: &mut Switch) -> Vec<String> {
+    fn events(switch: &mut Switch) -> Vec<String> {
         std::iter::from_fn(|| switch.poll_event())
             .map(|statement| statement.to_string())
             .collect()
@@ -175,27 +178,27 @@ mod tests {
     }
 
     #[test]
-    fn a_bridge_that_does_not_tell_is_counted_from_the_carrier() {
+    fn a_bridge_that_does_not_send_its_state_is_counted_from_the_carrier() {
         let mut switch = Switch::new(at(10));
         switch.handle_input(bpdu(None), at(12));
         assert_eq!(
-            told(&mut switch),
+            events(&mut switch),
             ["the port is in STP listening, about 28 s to go"]
         );
         switch.handle_input(bpdu(None), at(14));
-        assert_eq!(told(&mut switch), [""; 0]);
+        assert_eq!(events(&mut switch), [""; 0]);
         switch.handle_input(bpdu(None), at(27));
         assert_eq!(
-            told(&mut switch),
+            events(&mut switch),
             ["the port is in STP learning, about 13 s to go"]
         );
         assert!(switch.is_blocked());
         assert_eq!(switch.poll_timeout(), Some(at(40)));
         switch.handle_timeout(at(40));
-        assert_eq!(told(&mut switch), ["the port forwards now"]);
+        assert_eq!(events(&mut switch), ["the port forwards now"]);
         assert!(!switch.is_blocked() && switch.poll_timeout().is_none());
         switch.handle_input(bpdu(None), at(42));
-        assert_eq!(told(&mut switch), [""; 0]);
+        assert_eq!(events(&mut switch), [""; 0]);
     }
 
     #[test]
@@ -203,28 +206,28 @@ mod tests {
         let mut switch = Switch::new(at(0));
         switch.handle_input(bpdu(Some(PortState::Discarding)), at(1));
         assert_eq!(
-            told(&mut switch),
+            events(&mut switch),
             ["the port is in STP listening, about 30 s to go"]
         );
         switch.handle_input(bpdu(Some(PortState::Learning)), at(3));
         assert_eq!(
-            told(&mut switch),
+            events(&mut switch),
             ["the port is in STP learning, about 15 s to go"]
         );
         switch.handle_input(bpdu(Some(PortState::Forwarding)), at(5));
-        assert_eq!(told(&mut switch), ["the port forwards now"]);
+        assert_eq!(events(&mut switch), ["the port forwards now"]);
         let mut open = Switch::new(at(0));
         open.handle_input(bpdu(Some(PortState::Forwarding)), at(1));
-        assert_eq!(told(&mut open), [""; 0]);
+        assert_eq!(events(&mut open), [""; 0]);
     }
 
     #[test]
-    fn everything_is_told_once() {
+    fn every_event_is_reported_once() {
         let mut switch = Switch::new(at(0));
         for _ in 0..2 {
             switch.handle_input(SwitchFrame::Lacp { is_up: false }, at(1));
             switch.handle_input(SwitchFrame::Authentication, at(1));
         }
-        assert_eq!(told(&mut switch).len(), 2);
+        assert_eq!(events(&mut switch).len(), 2);
     }
 }

@@ -118,7 +118,7 @@ fn events_without_a_lease_have_their_names_and_a_refusal_its_text() {
 fn a_script_that_hangs_is_killed_with_all_that_it_started() {
     let script = Probe::new("sleep 1000 & echo $! > out; wait");
     let began_at = sys::now();
-    run(
+    run_within(
         &script.path,
         "near",
         Event::Deconfig,
@@ -141,7 +141,7 @@ fn a_script_that_hangs_is_killed_with_all_that_it_started() {
 
 #[test]
 fn a_script_that_is_not_there_or_fails_costs_nothing() {
-    run(
+    run_within(
         Path::new("/nonexistent/script"),
         "near",
         Event::Deconfig,
@@ -149,7 +149,7 @@ fn a_script_that_is_not_there_or_fails_costs_nothing() {
     );
     let script = Probe::new("exit 7");
     script.run(Event::Deconfig);
-    tell(None, "near", Event::Deconfig);
+    run(None, "near", Event::Deconfig);
 }
 
 /// A script in a folder of its own, where it leaves what it heard in `out`.
@@ -179,7 +179,7 @@ impl Probe {
     }
 
     fn run(&self, event: Event<'_>) {
-        run(&self.path, "near", event, MAX_TIME);
+        run_within(&self.path, "near", event, MAX_TIME);
     }
 
     fn said(&self) -> String {

@@ -3,7 +3,7 @@
 
 use std::net::Ipv4Addr;
 
-use wireboot_proto::dhcp::lease::{Lease, Route};
+use wireboot_proto::dhcp::lease::{Lease, StaticRoute};
 use wireboot_proto::packet::ipv4::netmask;
 use wireboot_proto::packet::option::code;
 use wireboot_proto::packet::option::known::{self, OptionValue};
@@ -58,8 +58,8 @@ impl Variables {
         let static_routes: Vec<_> = lease.routes.iter().map(static_route).collect();
         let is_classless = lease.options.classless_routes().is_some();
         let seconds = lease
-            .lease_time
-            .map_or(u64::from(u32::MAX), |time| time.as_secs());
+            .times
+            .map_or(u64::from(u32::MAX), |times| times.lease.as_secs());
         let mtu = lease
             .mtu_octets
             .map_or_else(String::new, |mtu| mtu.to_string());
@@ -67,7 +67,7 @@ impl Variables {
             (code::PAD, "ip", lease.address.to_string()),
             (code::PAD, "subnet", mask.to_string()),
             (code::PAD, "mask", lease.prefix_len.to_string()),
-            (code::PAD, "serverid", lease.server.to_string()),
+            (code::PAD, "serverid", address(lease.server)),
             (code::PAD, "lease", seconds.to_string()),
             (code::PAD, "broadcast", address(lease.broadcast)),
             (code::PAD, "router", words(&routers)),
@@ -90,7 +90,7 @@ impl Variables {
         }
     }
 
-    /// Adds each option that came, under dhcpcd's name for it, and udhcpc's if that has another;
+    /// Adds each option received, under dhcpcd's name for it, and udhcpc's if that has another;
     /// one that nobody knows is `optN`, in hexadecimal digits.
     fn add_options(&mut self, lease: &Lease) {
         let ignored = |code| lease.ignored.iter().any(|(ignored, _)| *ignored == code);
@@ -123,7 +123,7 @@ impl Variables {
     }
 }
 
-fn static_route(route: &Route) -> String {
+fn static_route(route: &StaticRoute) -> String {
     let gateway = route.gateway.unwrap_or(Ipv4Addr::UNSPECIFIED);
     format!("{}/{} {gateway}", route.destination, route.prefix_len)
 }

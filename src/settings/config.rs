@@ -8,7 +8,7 @@ use wireboot_proto::named;
 use wireboot_proto::packet::ethernet::MacAddress;
 pub use wireboot_proto::text::names::NoSuchName;
 
-pub use wireboot_proto::dhcp::config::{ClientId, Detection, Given, Identify, Introduction};
+pub use wireboot_proto::dhcp::config::{ClientId, Detection, Identify, Introduction, StaticConfig};
 
 /// One step of the path, as named by `--stop-after`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -195,7 +195,7 @@ impl Default for LinkConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DhcpConfig {
     /// What is given beside a lease, or in place of one.
-    pub given: Given,
+    pub given: StaticConfig,
     /// How long to wait for a lease, counted from the carrier.
     pub timeout: Duration,
     /// How the machine presents itself to DHCP servers.
@@ -219,7 +219,7 @@ pub struct DhcpConfig {
 impl Default for DhcpConfig {
     fn default() -> Self {
         Self {
-            given: Given::default(),
+            given: StaticConfig::default(),
             timeout: Duration::from_secs(60),
             identify: Identify::default(),
             introduction: Introduction::default(),

@@ -9,7 +9,7 @@ use serde_json::Value;
 use wireboot::config::LinkConfig;
 use wireboot::error::Error;
 use wireboot::link::{self, Change, Link, Watch};
-use wireboot_proto::dhcp::lease::{Lease, Route};
+use wireboot_proto::dhcp::lease::{Lease, LeaseTimes, StaticRoute};
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
@@ -322,20 +322,22 @@ fn mtu(interface: &str) -> u64 {
     links.get(0).and_then(|link| link["mtu"].as_u64()).unwrap()
 }
 
-fn default_by(router: [u8; 4]) -> Route {
-    Route {
+fn default_by(router: [u8; 4]) -> StaticRoute {
+    StaticRoute {
         destination: Ipv4Addr::UNSPECIFIED,
         prefix_len: 0,
         gateway: Some(router.into()),
     }
 }
 
-fn lease(address: [u8; 4], prefix_len: u8, routes: &[Route]) -> Lease {
+fn lease(address: [u8; 4], prefix_len: u8, routes: &[StaticRoute]) -> Lease {
     Lease {
         routes: routes.to_vec(),
-        lease_time: Some(Duration::from_secs(3600)),
-        renewal_time: Some(Duration::from_secs(1800)),
-        rebinding_time: Some(Duration::from_secs(3150)),
+        times: Some(LeaseTimes {
+            lease: Duration::from_secs(3600),
+            renewal: Duration::from_secs(1800),
+            rebinding: Duration::from_secs(3150),
+        }),
         ..Lease::fixed(address.into(), prefix_len)
     }
 }

@@ -1,7 +1,7 @@
 //! `wireboot lease` against real servers, each test in network namespaces of its own.
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
 use crate::common::client::{
@@ -169,32 +169,37 @@ fn answers_with_a_priority_tag_are_taken_and_those_on_a_vlan_are_not() {
     const VLAN_5: [u8; 4] = [0x81, 0x00, 0xe0, 0x05];
     in_new_namespace(|| {
         let far = Far::plug_in();
-        let (listens, listening) = std::sync::mpsc::channel();
+        let (listens, listening) = mpsc::channel();
+        let (leased, has_lease) = mpsc::channel();
         let server = far.enter(move || {
             let far = nix::net::if_::if_nametoindex("far").unwrap();
             let sender = PacketSocket::open(far, &FilterProgram::nothing()).unwrap();
             let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 67)).unwrap();
             socket
-                .set_read_timeout(Some(Duration::from_secs(30)))
+                .set_read_timeout(Some(Duration::from_millis(50)))
                 .unwrap();
             listens.send(()).unwrap();
             let mut buf = [0; 2048];
-            for (asked, answer) in [(MessageType::Discover, 2), (MessageType::Request, 5)] {
-                let question = loop {
-                    let (len, _) = socket.recv_from(&mut buf).expect("it is asked");
-                    let message = Message::decode(buf.get(..len).unwrap()).unwrap();
-                    if message.message_type() == Some(asked) {
-                        break message;
-                    }
+            // A frame is dropped until this end has noticed its carrier, so every question is
+            // answered, as a real server does.
+            while has_lease.try_recv() == Err(TryRecvError::Empty) {
+                let Ok((len, _)) = socket.recv_from(&mut buf) else {
+                    continue;
                 };
-                sender.send(&tagged(&question, answer, 66, VLAN_5)).unwrap();
-                sender
-                    .send(&tagged(&question, answer, 100, URGENT))
-                    .unwrap();
+                let question = Message::decode(buf.get(..len).unwrap()).unwrap();
+                let answer = match question.message_type() {
+                    Some(MessageType::Discover) => 2,
+                    Some(MessageType::Request) => 5,
+                    _ => continue,
+                };
+                for (host, tag) in [(66, VLAN_5), (100, URGENT)] {
+                    sender.send(&tagged(&question, answer, host, tag)).unwrap();
+                }
             }
         });
         listening.recv().unwrap();
         succeeds(lease("20"));
+        leased.send(()).unwrap();
         server.join().unwrap();
         assert_eq!(addresses(), ["192.0.2.100"]);
     });

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
 use wireboot_proto::dhcp::config::{Config, Identify, Introduction};
-use wireboot_proto::dhcp::identity::{self, Machine as Firmware};
+use wireboot_proto::dhcp::identity::{self, MachineIdentity as Firmware};
 use wireboot_proto::dhcp::lease::Lease;
-use wireboot_proto::dhcp::{Client, Event, Heard, Loss};
+use wireboot_proto::dhcp::{Client, Event, Loss, RequestCounts};
 use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::packet::udp::Datagram;
 use wireboot_proto::time::Instant;
@@ -21,7 +21,7 @@ pub struct Machine {
     client: Option<Client>,
     wire: Wire,
     /// Of what the wire has counted, what the client was told or has sent itself.
-    told: Heard,
+    told: RequestCounts,
     outgoing: VecDeque<Vec<u8>>,
     pub sent: u32,
     pub lease: Option<Box<Lease>>,
@@ -47,7 +47,7 @@ impl Machine {
             config,
             client: None,
             wire,
-            told: Heard::default(),
+            told: RequestCounts::default(),
             outgoing: VecDeque::new(),
             sent: 0,
             lease: None,
@@ -80,7 +80,7 @@ impl Machine {
         let client = self
             .client
             .get_or_insert_with(|| Client::new(config.clone(), now));
-        client.handle_crowd(heard, now);
+        client.handle_contention(heard, now);
         client.handle_timeout(now);
         self.drain();
         let next = self.poll_timeout();

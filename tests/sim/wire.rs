@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use wireboot::sys::filter::FilterProgram;
 use wireboot::sys::filter::ready::dhcp_requests;
-use wireboot_proto::dhcp::Heard;
+use wireboot_proto::dhcp::RequestCounts;
 
 /// One wire, as each of its machines knows it.
 #[derive(Clone)]
@@ -15,7 +15,7 @@ pub struct Wire(Rc<Counters>);
 struct Counters {
     discovers: FilterProgram,
     requests: FilterProgram,
-    count: Cell<Heard>,
+    count: Cell<RequestCounts>,
 }
 
 impl Default for Wire {
@@ -30,8 +30,8 @@ impl Default for Wire {
 
 impl Wire {
     /// Counts a frame; returns what it adds.
-    pub fn carry(&self, frame: &[u8]) -> Heard {
-        let counted = Heard {
+    pub fn carry(&self, frame: &[u8]) -> RequestCounts {
+        let counted = RequestCounts {
             discovers: self.0.discovers.run(frame),
             requests: self.0.requests.run(frame),
         };
@@ -40,20 +40,20 @@ impl Wire {
     }
 
     /// Returns everything counted so far.
-    pub fn count(&self) -> Heard {
+    pub fn count(&self) -> RequestCounts {
         self.0.count.get()
     }
 }
 
-pub const fn sum(one: Heard, other: Heard) -> Heard {
-    Heard {
+pub const fn sum(one: RequestCounts, other: RequestCounts) -> RequestCounts {
+    RequestCounts {
         discovers: one.discovers + other.discovers,
         requests: one.requests + other.requests,
     }
 }
 
-pub const fn difference(whole: Heard, part: Heard) -> Heard {
-    Heard {
+pub const fn difference(whole: RequestCounts, part: RequestCounts) -> RequestCounts {
+    RequestCounts {
         discovers: whole.discovers - part.discovers,
         requests: whole.requests - part.requests,
     }

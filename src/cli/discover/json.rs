@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Row, table};
 use crate::acquire::Surveyed;
-use wireboot_proto::dhcp::json::Fields;
+use wireboot_proto::dhcp::json::LeaseFields;
 use wireboot_proto::packet::pxe::Pxe;
 
 #[derive(Serialize)]
@@ -35,7 +35,7 @@ struct Answer<'a> {
     suspicions: &'a [String],
     pxe: Option<PxeFields>,
     #[serde(flatten)]
-    lease: Fields<'a>,
+    lease: LeaseFields<'a>,
 }
 
 #[derive(Serialize)]
@@ -96,8 +96,8 @@ fn answer<'a>(row: &'a Row<'_>) -> Answer<'a> {
         chosen: row.verdict.is_chosen,
         why: &row.verdict.why,
         suspicions: &row.suspicions,
-        pxe: table::pxe(answer).map(PxeFields::from),
-        lease: Fields::from(&answer.offer.lease),
+        pxe: table::pxe(&row.lease).map(PxeFields::from),
+        lease: LeaseFields::from(&row.lease),
     }
 }
 

@@ -4,7 +4,8 @@ use std::net::Ipv4Addr;
 
 use super::Row;
 use crate::cli::options;
-use wireboot_proto::dhcp::survey::Answer;
+use wireboot_proto::dhcp::lease::Lease;
+use wireboot_proto::dhcp::survey::SurveyAnswer;
 use wireboot_proto::packet::option::code;
 use wireboot_proto::packet::pxe::Pxe;
 use wireboot_proto::text::safe::Safe;
@@ -19,14 +20,14 @@ type Column = (&'static str, fn(&Row<'_>) -> String);
 const COLUMNS: &[Column] = &[
     ("", mark),
     ("INTERFACE", |row| row.interface.to_owned()),
-    ("SERVER", |row| row.answer.offer.lease.server.to_string()),
+    ("SERVER", |row| row.answer.offer.server.to_string()),
     ("RELAY", |row| address(row.answer.relay)),
     ("FROM", |row| row.answer.sender.to_string()),
     ("OFFERS", offered),
     ("FOR", lease_time),
     ("ROUTER", router),
     ("BOOT FILE", |row| {
-        row.answer.offer.lease.boot_file.clone().unwrap_or_default()
+        row.answer.offer.boot.boot_file.clone().unwrap_or_default()
     }),
     ("NEXT SERVER", next_server),
     ("CLASS", class),
@@ -45,14 +46,17 @@ pub(super) fn text(rows: &[Row<'_>], shows_options: bool) -> String {
     let mut text = table(rows);
     for row in rows {
         for suspicion in &row.suspicions {
-            let (interface, server) = (row.interface, row.answer.offer.lease.server);
+            let (interface, server) = (row.interface, row.answer.offer.server);
             let suspicion = Safe::line(suspicion);
             text.push_str(&format!("! {interface}: {server} {suspicion}\n"));
         }
     }
     for row in rows.iter().filter(|_| shows_options) {
-        let lease = &row.answer.offer.lease;
-        text.push_str(&format!("\n{} {}\n", row.interface, lease.server));
+        let lease = &row.lease;
+        text.push_str(&format!(
+            "\n{} {}\n",
+            row.interface, row.answer.offer.server
+        ));
         text.push_str(&options::text(lease));
     }
     text
@@ -86,7 +90,7 @@ fn mark(row: &Row<'_>) -> String {
 }
 
 fn offered(row: &Row<'_>) -> String {
-    let lease = &row.answer.offer.lease;
+    let lease = &row.lease;
     match kind(row.answer) {
         DHCP => format!("{}/{}", lease.address, lease.prefix_len),
         kind => kind.to_owned(),
@@ -94,7 +98,7 @@ fn offered(row: &Row<'_>) -> String {
 }
 
 /// Returns what an answer comes from.
-pub(super) fn kind(answer: &Answer) -> &'static str {
+pub(super) fn kind(answer: &SurveyAnswer) -> &'static str {
     if answer.asked.is_some() {
         "boot service"
     } else if answer.offer.is_proxy() {
@@ -105,20 +109,20 @@ pub(super) fn kind(answer: &Answer) -> &'static str {
 }
 
 fn lease_time(row: &Row<'_>) -> String {
-    match row.answer.offer.lease.lease_time {
+    match row.lease.times {
         _ if kind(row.answer) != DHCP => String::new(),
         None => "ever".to_owned(),
-        Some(time) => format!("{} s", time.as_secs()),
+        Some(times) => format!("{} s", times.lease.as_secs()),
     }
 }
 
 fn router(row: &Row<'_>) -> String {
-    let mut routes = row.answer.offer.lease.routes.iter();
+    let mut routes = row.lease.routes.iter();
     address(routes.find_map(|route| route.gateway.filter(|_| route.prefix_len == 0)))
 }
 
 fn next_server(row: &Row<'_>) -> String {
-    let lease = &row.answer.offer.lease;
+    let lease = &row.lease;
     match (lease.next_server, &lease.server_name) {
         (Some(server), Some(name)) if *name != server.to_string() => format!("{server} ({name})"),
         (Some(server), _) => server.to_string(),
@@ -127,7 +131,7 @@ fn next_server(row: &Row<'_>) -> String {
 }
 
 fn class(row: &Row<'_>) -> String {
-    let class = row.answer.offer.lease.options.text(code::VENDOR_CLASS);
+    let class = row.lease.options.text(code::VENDOR_CLASS);
     class.unwrap_or_default().to_owned()
 }
 
@@ -137,7 +141,7 @@ fn menu(row: &Row<'_>) -> String {
     if let Some(entry) = asked.and_then(|asked| asked.entry.as_ref()) {
         return entry.clone();
     }
-    let Some(pxe) = pxe(row.answer) else {
+    let Some(pxe) = pxe(&row.lease) else {
         return String::new();
     };
     let mut parts: Vec<_> = pxe
@@ -157,8 +161,8 @@ fn menu(row: &Row<'_>) -> String {
 }
 
 /// Returns what a PXE server says in option 43.
-pub(super) fn pxe(answer: &Answer) -> Option<Pxe> {
-    let options = &answer.offer.lease.options;
+pub(super) fn pxe(lease: &Lease) -> Option<Pxe> {
+    let options = &lease.options;
     let class = options.get(code::VENDOR_CLASS)?;
     class
         .starts_with(b"PXEClient")

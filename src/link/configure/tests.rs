@@ -5,8 +5,11 @@ use wireboot_proto::dhcp::lease;
 fn an_ordinary_lease_sets_address_default_route_and_mtu_in_that_order() {
     let lease = Lease {
         mtu_octets: Some(1400),
-        lease_time: Some(Duration::from_secs(3600)),
-        rebinding_time: Some(Duration::from_secs(3150)),
+        times: Some(lease::LeaseTimes {
+            lease: Duration::from_secs(3600),
+            renewal: Duration::from_secs(1800),
+            rebinding: Duration::from_secs(3150),
+        }),
         ..lease("192.0.2.10/24", &[("0.0.0.0/0", "192.0.2.1")])
     };
     let address = Address {
@@ -122,7 +125,7 @@ fn lease(address: &str, routes: &[(&str, &str)]) -> Lease {
     let routes = routes.iter().map(|(destination, gateway)| {
         let (destination, prefix_len) = prefix(destination);
         let gateway: Ipv4Addr = gateway.parse().unwrap();
-        lease::Route {
+        lease::StaticRoute {
             destination,
             prefix_len,
             gateway: (!gateway.is_unspecified()).then_some(gateway),

@@ -7,10 +7,10 @@
 use crate::prelude::*;
 use core::net::{Ipv4Addr, SocketAddrV4};
 
-use super::lease::Lease;
-use crate::packet::dhcp::SERVER_PORT;
-use crate::packet::option::{Options, code};
+use crate::packet::dhcp::{Message, SERVER_PORT};
+use crate::packet::option::{self, Options, code};
 use crate::packet::pxe::Pxe;
+use crate::text::validation;
 
 /// The port on which servers are asked for boot files.
 pub const PXE_PORT: u16 = 4011;
@@ -25,6 +25,90 @@ pub struct BootService {
     pub server: Ipv4Addr,
     /// How.
     pub pxe: Pxe,
+}
+
+/// Part of an OFFER or ACK that says where the boot file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootSource {
+    /// Server that sent the message.
+    pub server: Ipv4Addr,
+    /// Server of the boot file (`siaddr`, or option 150 where no other server is named).
+    pub next_server: Option<Ipv4Addr>,
+    /// Name of that server (option 66, or `sname`).
+    pub server_name: Option<String>,
+    /// Boot file (option 67, or `file`): a path or a URL.
+    pub boot_file: Option<String>,
+    /// Way to a boot file, of a server that says it boots (options 60 and 43).
+    pub boot_service: Option<BootService>,
+    /// Options that say how the file is to be used.
+    pub options: Vec<(u8, Vec<u8>)>,
+}
+
+impl BootSource {
+    /// Reads what `message` of `server` says; options with a value that does not fit are added to
+    /// `ignored`.
+    pub fn read(message: &Message, server: Ipv4Addr, ignored: &mut IgnoredOptions) -> Self {
+        let options = &message.options;
+        let server_name = checked_text(
+            options,
+            code::TFTP_SERVER_NAME,
+            validation::is_host_name,
+            ignored,
+        )
+        .or_else(|| owned(option::text(&message.sname)?, validation::is_host_name));
+        let siaddr = Some(message.siaddr).filter(|address| !address.is_unspecified());
+        // RFC 5859; some servers, such as those of switches, name the boot server by it alone.
+        let listed = || {
+            let addresses = options.addresses(code::TFTP_SERVER_ADDRESS);
+            addresses.first().copied()
+        };
+        let boot_file = checked_text(options, code::BOOT_FILE_NAME, validation::is_path, ignored)
+            .or_else(|| owned(option::text(&message.file)?, validation::is_path));
+        let used_with_file = [code::VENDOR_SPECIFIC, code::CONFIG_FILE, code::PATH_PREFIX];
+        Self {
+            server,
+            next_server: siaddr.or_else(|| listed().filter(|_| server_name.is_none())),
+            server_name,
+            boot_file,
+            boot_service: BootService::read(options, server),
+            options: used_with_file
+                .into_iter()
+                .filter_map(|code| Some((code, options.get(code)?.to_vec())))
+                .collect(),
+        }
+    }
+
+    /// Returns whether it names a boot file or a way to one.
+    pub const fn leads_to_file(&self) -> bool {
+        self.boot_file.is_some() || self.boot_service.is_some()
+    }
+
+    /// Returns what is to be done before the boot file is known.
+    pub fn next(&self) -> Next<'_> {
+        next(self.boot_file.as_deref(), self.boot_service.as_ref())
+    }
+}
+
+/// Codes of options that are not followed, each with the reason.
+pub type IgnoredOptions = Vec<(u8, &'static str)>;
+
+/// Returns the text of an option; one that does not fit the grammar is added to `ignored`.
+pub(super) fn checked_text(
+    options: &Options,
+    code: u8,
+    fits: fn(&str) -> bool,
+    ignored: &mut IgnoredOptions,
+) -> Option<String> {
+    options.get(code)?;
+    let value = options.text(code).and_then(|text| owned(text, fits));
+    if value.is_none() {
+        ignored.push((code, "is not well-formed text"));
+    }
+    value
+}
+
+fn owned(text: &str, fits: fn(&str) -> bool) -> Option<String> {
+    fits(text).then(|| text.to_owned())
 }
 
 /// What is to be done before the boot file is known.
@@ -82,12 +166,13 @@ impl BootService {
     }
 }
 
-/// Returns what is to be done before the boot file of `lease` is known.
-pub fn next(lease: &Lease) -> Next<'_> {
-    let Some(service) = &lease.boot_service else {
+/// Returns what is to be done before the boot file is known, where the server names `boot_file` and
+/// `service`.
+pub fn next<'a>(boot_file: Option<&str>, service: Option<&'a BootService>) -> Next<'a> {
+    let Some(service) = service else {
         return Next::Nothing;
     };
-    let has_file = lease.boot_file.is_some();
+    let has_file = boot_file.is_some();
     let control = service.pxe.discovery_control.unwrap_or_default();
     if has_file && control.takes_offered_file() {
         Next::Nothing
@@ -145,20 +230,18 @@ mod tests {
     #[test]
     fn a_menu_goes_before_a_file_unless_the_service_says_not_to() {
         const MENU: [u8; 7] = [9, 5, 0, 1, 2, b'L', b'x'];
-        let with = |vendor: &[u8], boot_file: Option<&str>| Lease {
-            boot_file: boot_file.map(str::to_owned),
-            boot_service: Some(service(vendor)),
-            ..Lease::fixed([192, 0, 2, 9].into(), 24)
+        let chooses = |vendor: &[u8], file| {
+            let service = service(vendor);
+            matches!(next(file, Some(&service)), Next::Choose(_))
         };
-        let chooses = |lease: &Lease| matches!(next(lease), Next::Choose(_));
-        assert!(chooses(&with(&MENU, None)));
-        assert!(chooses(&with(&MENU, Some("x"))));
+        assert!(chooses(&MENU, None));
+        assert!(chooses(&MENU, Some("x")));
         let direct = [&MENU[..], &[6, 1, 8]].concat();
-        assert_eq!(next(&with(&direct, Some("x"))), Next::Nothing);
-        assert!(chooses(&with(&direct, None)));
-        assert_eq!(next(&with(&[], Some("x"))), Next::Nothing);
-        assert!(matches!(next(&with(&[], None)), Next::Ask(_)));
-        let plain = Lease::fixed([192, 0, 2, 9].into(), 24);
-        assert_eq!(next(&plain), Next::Nothing);
+        assert_eq!(next(Some("x"), Some(&service(&direct))), Next::Nothing);
+        assert!(chooses(&direct, None));
+        let bare = service(&[]);
+        assert_eq!(next(Some("x"), Some(&bare)), Next::Nothing);
+        assert_eq!(next(None, Some(&bare)), Next::Ask(&bare));
+        assert_eq!(next(None, None), Next::Nothing);
     }
 }

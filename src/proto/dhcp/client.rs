@@ -10,10 +10,10 @@ use alloc::collections::VecDeque;
 use core::net::Ipv4Addr;
 
 use super::config::Config;
-use super::crowd::{Crowd, Heard};
+use super::contention::{Contention, RequestCounts};
 use super::lease::Lease;
 use super::message::{self, Exchange};
-use super::offer::{self, Rank, Standing};
+use super::offer::{Rank, Standing};
 use super::probe::Guard;
 use super::reply::Discard;
 use super::resend::Resend;
@@ -22,8 +22,8 @@ use crate::packet::dhcp::{Message, MessageType};
 use crate::packet::udp::Datagram;
 use crate::time::{Instant, Random};
 
+use state::{ActiveLease, State};
 pub use state::{Event, Loss, StateName, Transmit};
-use state::{Held, State};
 
 /// How many REQUESTs for the better offer are waited for: about 2.5 s, within which a third of all
 /// packets may be lost.
@@ -41,12 +41,12 @@ pub struct Client {
     state: State,
     /// A lease that is still ours while its confirmation or another one is sought; the states in
     /// which it is in use have it themselves.
-    kept: Option<Held>,
+    previous: Option<ActiveLease>,
     /// Watches over the address that is asked for or in use, if that is wanted.
     guard: Option<Guard>,
     conflicts: u32,
-    is_held: bool,
-    crowd: Crowd,
+    defers_choice: bool,
+    contention: Contention,
     /// Messages that are sent once and never answered: DECLINE, RELEASE.
     farewells: VecDeque<(Transmit, Message)>,
     events: VecDeque<Event>,
@@ -63,11 +63,11 @@ impl Client {
             began_at: now,
             now,
             state: State::Init { start_at: now },
-            kept: None,
+            previous: None,
             guard: None,
             conflicts: 0,
-            is_held: false,
-            crowd: Crowd::new(now),
+            defers_choice: false,
+            contention: Contention::new(now),
             farewells: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -82,17 +82,17 @@ impl Client {
     }
 
     /// Asks for the options that go with an address that we have from elsewhere (INFORM); the
-    /// lease that comes of it has no end.
+    /// resulting lease has no end.
     pub fn inform(&mut self, address: Ipv4Addr, now: Instant) {
         self.begin(now);
         let resend = Resend::new(now);
         self.enter(State::Informing { address, resend });
     }
 
-    /// While held, an offer is taken by [`Client::accept`] only: somebody compares the offers that
-    /// several clients have.
-    pub const fn set_held(&mut self, held: bool) {
-        self.is_held = held;
+    /// While the choice is deferred, only [`Client::accept`] requests an offer: the caller compares
+    /// the offers to several clients.
+    pub const fn set_defers_choice(&mut self, defers: bool) {
+        self.defers_choice = defers;
     }
 
     /// Returns what the offers are worth that there are to choose from.
@@ -109,17 +109,13 @@ impl Client {
     /// Returns what [`Client::accept`] would ask for, with the boot that it would have.
     pub fn preview(&self) -> Option<Lease> {
         let (best, proxy) = self.best()?;
-        let mut lease = best.lease.clone();
-        if let Some(proxy) = proxy {
-            offer::merge(&mut lease, &proxy.lease);
-        }
-        Some(lease)
+        Some(best.preview(proxy))
     }
 
     /// Returns whether a lease has been asked for that is worth waiting for by somebody who has another
     /// offer, of the rank `other`: until the first REQUEST is likely to be lost, or longer when this
     /// one brings more of a boot.
-    pub fn is_taking(&self, other: Option<Rank>) -> bool {
+    pub fn is_worth_awaiting(&self, other: Option<Rank>) -> bool {
         match &self.state {
             State::Requesting {
                 offer,
@@ -146,19 +142,19 @@ impl Client {
     /// Takes the best offer there is.
     pub fn accept(&mut self, now: Instant) {
         self.now = now;
-        self.take_best();
+        self.request_best();
     }
 
     /// Has the lease renewed now, or what is being asked asked again.
     pub fn renew(&mut self, now: Instant) {
         self.now = now;
-        if let State::Bound { held } = &self.state {
-            let (held, resend) = (held.clone(), Resend::new(now));
-            if held.is_own {
-                return self.confirm(held);
+        if let State::Bound { active } = &self.state {
+            let (active, resend) = (active.clone(), Resend::new(now));
+            if active.is_own {
+                return self.confirm(active);
             }
             self.begin(now);
-            self.enter(State::Renewing { held, resend });
+            self.enter(State::Renewing { active, resend });
         } else if let Some(resend) = self.state.resend() {
             resend.restart(now);
         }
@@ -167,9 +163,11 @@ impl Client {
     /// Gives back what was granted (RELEASE) and stops for good.
     pub fn release(&mut self, now: Instant) {
         self.now = now;
-        let kept = self.kept.take();
-        let leases = [kept.as_ref().and_then(Held::granted), self.state.granted()];
-        let granted = leases.map(|lease| Some((lease?.address, lease?.server)));
+        let previous = self.previous.take();
+        let granted = [
+            previous.as_ref().and_then(ActiveLease::granted),
+            self.state.granted(),
+        ];
         for (address, server) in granted.into_iter().flatten() {
             self.give_back(address, server, now);
         }
@@ -186,13 +184,13 @@ impl Client {
         self.enter(State::Stopped);
     }
 
-    /// Takes notice that the link is there again: what is being asked is asked again at once, and
+    /// Handles a new carrier: what is being asked is asked again at once, and
     /// a client with a lease has its address confirmed, since the network may be another one.
     pub fn link_up(&mut self, now: Instant) {
         self.now = now;
-        self.crowd.step_out();
-        if let Some(held) = self.state.held() {
-            self.confirm(held.clone());
+        self.contention.reset();
+        if let Some(active) = self.state.active() {
+            self.confirm(active.clone());
         } else if let State::Init { start_at } = &mut self.state {
             *start_at = now;
         } else if let Some(resend) = self.state.resend() {
@@ -200,29 +198,29 @@ impl Client {
         }
     }
 
-    /// Takes a datagram that came to port 68.
+    /// Handles a datagram to port 68.
     ///
     /// # Errors
-    /// Why it was not taken; the client is as it was.
+    /// The reason to ignore it; the client is unchanged.
     pub fn handle_input(&mut self, datagram: Datagram<'_>, now: Instant) -> Result<(), Discard> {
         self.now = now;
         self.handle_datagram(&datagram)
     }
 
-    /// Takes an ARP packet about [`Client::watched`].
+    /// Handles an ARP packet about [`Client::conflict_watch`].
     pub fn handle_arp(&mut self, packet: &arp::ArpPacket, now: Instant) {
         self.now = now;
         let Some(guard) = &mut self.guard else { return };
         let address = guard.address();
-        if let Some(holder) = guard.handle_input(packet, now) {
-            self.handle_conflict(address, holder);
+        if let Some(owner) = guard.handle_input(packet, now) {
+            self.handle_conflict(address, owner);
         }
     }
 
-    /// Takes notice of what other machines have asked for since the last time. To be called before
-    /// [`Client::handle_timeout`] when [`Client::poll_timeout`] has come; without it, the client
+    /// Handles the counts of what other machines have asked for since the last call. To be called before
+    /// [`Client::handle_timeout`] when [`Client::poll_timeout`] is reached; without it, the client
     /// takes itself to be alone.
-    pub fn handle_crowd(&mut self, heard: Heard, now: Instant) {
+    pub fn handle_contention(&mut self, heard: RequestCounts, now: Instant) {
         self.now = now;
         let resend = match &mut self.state {
             State::Selecting { resend, .. }
@@ -241,14 +239,14 @@ impl Client {
             | State::Renewing { .. }
             | State::Rebinding { .. }
             | State::Informing { .. }
-            | State::Stopped => return self.crowd.look(now),
+            | State::Stopped => return self.contention.observe(now),
         };
-        if let Some(wait) = self.crowd.wait(heard, now, &mut self.random) {
+        if let Some(wait) = self.contention.wait(heard, now, &mut self.random) {
             resend.postpone(now + wait, heard.requests > 0);
         }
     }
 
-    /// Takes notice of the time.
+    /// Drives the timers.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
         self.tick();
@@ -291,28 +289,29 @@ impl Client {
 
     /// Returns the lease that is ours, in use or while another one is sought.
     pub fn lease(&self) -> Option<&Lease> {
-        let held = self.state.held().or(self.kept.as_ref());
-        held.map(|held| &*held.lease)
+        let active = self.state.active().or(self.previous.as_ref());
+        active.map(|active| &*active.lease)
     }
 
     /// Returns when that lease was asked for, which its times count from.
     pub fn lease_since(&self) -> Option<Instant> {
-        let held = self.state.held().or(self.kept.as_ref());
-        held.map(|held| held.since)
+        let active = self.state.active().or(self.previous.as_ref());
+        active.map(|active| active.since)
     }
 
-    /// Returns the address that ARP packets are to be heard about.
-    pub fn watched(&self) -> Option<Ipv4Addr> {
+    /// Returns the address to be watched for ARP packets of other hosts.
+    pub fn conflict_watch(&self) -> Option<Ipv4Addr> {
         self.guard.as_ref().map(Guard::address)
     }
 
     /// Keeps a lease and asks whether it holds here.
-    fn confirm(&mut self, held: Held) {
-        let (address, is_own) = (held.lease.address, held.is_own);
-        self.kept = Some(held);
-        match is_own {
-            true => self.inform(address, self.now),
-            false => self.reboot(address, self.now),
+    fn confirm(&mut self, active: ActiveLease) {
+        let (address, is_own) = (active.lease.address, active.is_own);
+        self.previous = Some(active);
+        if is_own {
+            self.inform(address, self.now);
+        } else {
+            self.reboot(address, self.now);
         }
     }
 

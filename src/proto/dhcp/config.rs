@@ -1,4 +1,4 @@
-//! What the client is told before it begins.
+//! Configuration of a client.
 
 use crate::prelude::*;
 use core::net::Ipv4Addr;
@@ -10,7 +10,7 @@ use crate::packet::ethernet::MacAddress;
 use crate::packet::option::code;
 use crate::packet::option::known::parse_hex;
 
-/// What the machine says it is (options 60, 77, 93, 94 and 97), which decides what servers offer.
+/// Kind of boot client that the machine presents itself as (options 60, 77, 93, 94 and 97), which decides what servers offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Identify {
     /// PXE firmware: servers answer with a firmware program.
@@ -83,9 +83,9 @@ pub struct Introduction {
     pub not_requested: Vec<u8>,
 }
 
-/// What is given beside a lease, or in place of one.
+/// Settings of the user that go beside a lease, or in place of one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Given {
+pub struct StaticConfig {
     /// Our address and the bits of its network, 0 to 32; with it no DHCP server is asked.
     pub address: Option<(Ipv4Addr, u8)>,
     /// The boot server, for an address without DHCP.
@@ -157,7 +157,7 @@ pub fn requested(identify: Identify, introduction: &Introduction) -> Vec<u8> {
     list
 }
 
-/// The client's part of the configuration.
+/// Configuration of a client on one interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Our hardware address.

@@ -15,7 +15,7 @@ const UNDI: [u8; 3] = [1, 3, 16];
 /// Type of the machine identifier: a UUID (RFC 4578 §2.3).
 const TYPE_UUID: u8 = 0;
 
-/// Type of a client identifier that tells the interface and the machine (RFC 4361 §6.1).
+/// Type of a client identifier that names the interface and the machine (RFC 4361 §6.1).
 const TYPE_DUID: u8 = 255;
 /// A UUID that the firmware has stored (RFC 6355), in the order in which it is written.
 const DUID_UUID: [u8; 2] = [0, 4];
@@ -27,14 +27,14 @@ const FQDN_ENCODED: u8 = 4;
 
 /// What the firmware says of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Machine {
+pub struct MachineIdentity {
     /// Processor and firmware, by the numbers of RFC 4578 and its registry.
     pub architecture: u16,
     /// UUID in the firmware's order of octets.
     pub uuid: Option<[u8; 16]>,
 }
 
-impl Machine {
+impl MachineIdentity {
     /// Returns the number of this architecture for boot by HTTP, where there is one.
     const fn http_architecture(self) -> u16 {
         match self.architecture {
@@ -50,13 +50,13 @@ impl Machine {
 }
 
 /// Returns the options by which the machine introduces itself: client identifier, classes,
-/// architecture, and its name, when it has one. `machine` is called when some of it is told.
+/// architecture, and its name, when it has one. `machine` is called when some of it is sent.
 pub fn options(
     identify: Identify,
     introduction: &Introduction,
     host_name: Option<&str>,
     chaddr: MacAddress,
-    machine: impl FnOnce() -> Machine,
+    machine: impl FnOnce() -> MachineIdentity,
 ) -> Vec<(u8, Vec<u8>)> {
     let machine = LazyCell::new(machine);
     let client_id = client_id(&introduction.client_id, chaddr, || machine.uuid);
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     const MAC: MacAddress = MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
-    const MACHINE: Machine = Machine {
+    const MACHINE: MachineIdentity = MachineIdentity {
         architecture: 7,
         uuid: Some([9; 16]),
     };
@@ -209,7 +209,7 @@ mod tests {
         let of_uuid = value_of(&duid, 61).unwrap();
         assert_eq!(of_uuid[..7], [255, 0, 0x12, 0x34, 0x56, 0, 4]);
         assert_eq!(of_uuid.len(), 7 + 16);
-        let machine = Machine {
+        let machine = MachineIdentity {
             uuid: None,
             ..MACHINE
         };

@@ -10,8 +10,8 @@ use core::net::{Ipv4Addr, SocketAddrV4};
 use super::boot_service::BootService;
 use super::client::Transmit;
 use super::config::Config;
-use super::lease::Lease;
 use super::message::{self, Exchange};
+use super::offer::Offer;
 use super::reply::{self, Discard};
 use super::resend::Resend;
 use crate::packet::dhcp::{CLIENT_PORT, Message, MessageType, SERVER_PORT};
@@ -23,9 +23,9 @@ use crate::time::{Instant, Random};
 /// How often servers are asked before they are given up: about 8.5 s.
 const MAX_QUESTIONS: u32 = 8;
 
-/// Whom to ask, and for what.
+/// Question for a boot file, and the servers that are asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
+pub struct BootQuestion {
     /// Our address.
     pub address: Ipv4Addr,
     /// Where the question goes.
@@ -36,7 +36,7 @@ pub struct Question {
     pub item: Option<BootItem>,
 }
 
-impl Question {
+impl BootQuestion {
     /// Asks for the boot file of a service, or for what was chosen from its menu, from `address`.
     pub fn new(address: Ipv4Addr, service: &BootService, item: Option<BootItem>) -> Self {
         let (destinations, believed) = match item {
@@ -55,11 +55,11 @@ impl Question {
     }
 }
 
-/// What came of it.
+/// End of an inquiry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A server answered with this; it grants no address.
-    Answered(Box<Lease>),
+    /// A server answered with this, which grants no address.
+    Answered(Box<Offer>),
     /// Nobody answered.
     Unanswered,
 }
@@ -68,7 +68,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Inquiry {
     config: Config,
-    question: Question,
+    question: BootQuestion,
     random: Random,
     xid: u32,
     began_at: Instant,
@@ -82,7 +82,7 @@ pub struct Inquiry {
 
 impl Inquiry {
     /// Begins; the question is due at once.
-    pub fn new(config: Config, question: Question, now: Instant) -> Self {
+    pub fn new(config: Config, question: BootQuestion, now: Instant) -> Self {
         let mut random = Random::new(config.seed);
         Self {
             xid: random.next_u32(),
@@ -98,10 +98,10 @@ impl Inquiry {
         }
     }
 
-    /// Takes a datagram that came to port 68.
+    /// Handles a datagram to port 68.
     ///
     /// # Errors
-    /// Why it is no answer.
+    /// The reason why it is no answer.
     pub fn handle_input(&mut self, datagram: Datagram<'_>, now: Instant) -> Result<(), Discard> {
         self.now = now;
         let reply = reply::read(&datagram, self.xid, self.config.chaddr)?;
@@ -113,25 +113,26 @@ impl Inquiry {
         if believed.is_some_and(|believed| !believed.contains(&server)) {
             return Err(Discard::WrongServer(server));
         }
-        let lease = Lease::read(&reply.message, server);
+        let answer = Offer::read(reply.message, server, reply.source);
+        let boot = &answer.boot;
         // A DHCP server that hears the question takes it for one about the address.
-        let service = lease.boot_service.as_ref();
+        let service = boot.boot_service.as_ref();
         let answers = match (self.question.item, service) {
-            (None, Some(_)) => lease.boot_file.is_some() || has_menu(service.map(|it| &it.pxe)),
+            (None, Some(_)) => boot.boot_file.is_some() || has_menu(service.map(|it| &it.pxe)),
             (Some(item), Some(service)) => {
                 let granted = service.pxe.boot_item;
-                lease.boot_file.is_some() && granted.is_none_or(|granted| granted.kind == item.kind)
+                boot.boot_file.is_some() && granted.is_none_or(|granted| granted.kind == item.kind)
             }
-            (_, None) => lease.boot_file.is_some() && datagram.source.port() != SERVER_PORT,
+            (_, None) => boot.boot_file.is_some() && datagram.source.port() != SERVER_PORT,
         };
         if !answers {
             return Err(Discard::NoAnswer);
         }
-        self.end(Event::Answered(Box::new(lease)));
+        self.end(Event::Answered(Box::new(answer)));
         Ok(())
     }
 
-    /// Takes notice of the time.
+    /// Drives the timers.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
         if self.is_over {
@@ -165,6 +166,7 @@ impl Inquiry {
     fn message(&self) -> Message {
         let exchange = Exchange::new(self.xid, self.began_at, self.now);
         let address = self.question.address;
+        // PXE 2.1 asks by REQUEST; some servers answer only an INFORM.
         let mut message = match self.resend.sent() % 2 {
             1 => message::request_extension(&self.config, exchange, address),
             _ => message::inform(&self.config, exchange, address),
@@ -180,7 +182,7 @@ impl Inquiry {
         self.xid
     }
 
-    /// Returns what came of the question, once.
+    /// Returns the end of the question, once.
     pub const fn poll_event(&mut self) -> Option<Event> {
         self.event.take()
     }
@@ -219,7 +221,7 @@ mod tests {
     };
 
     fn begin(item: Option<BootItem>, believed: Option<Vec<Ipv4Addr>>) -> Inquiry {
-        let question = Question {
+        let question = BootQuestion {
             address: ADDRESS,
             destinations: vec![SocketAddrV4::new(SERVER, PXE_PORT)],
             believed,
@@ -283,10 +285,10 @@ mod tests {
         assert_eq!(sent(&mut inquiry), None);
         let answer = ack(&inquiry, SERVER, &ITEM.encode(), b"boot.0");
         input(&mut inquiry, &answer, PXE_PORT).unwrap();
-        let Some(Event::Answered(lease)) = inquiry.poll_event() else {
+        let Some(Event::Answered(offer)) = inquiry.poll_event() else {
             panic!("it is answered")
         };
-        assert_eq!(lease.boot_file.as_deref(), Some("boot.0"));
+        assert_eq!(offer.boot.boot_file.as_deref(), Some("boot.0"));
         assert_eq!((inquiry.poll_event(), inquiry.poll_timeout()), (None, None));
         let again = input(&mut inquiry, &answer, PXE_PORT);
         assert_eq!(again, Err(Discard::Unexpected(MessageType::Ack)));
@@ -332,10 +334,10 @@ mod tests {
             let mut octets = Vec::new();
             message.encode(&mut octets).unwrap();
             input(&mut inquiry, &octets, port).unwrap();
-            let Some(Event::Answered(lease)) = inquiry.poll_event() else {
+            let Some(Event::Answered(offer)) = inquiry.poll_event() else {
                 panic!("it is answered")
             };
-            assert_eq!(lease.server, SERVER);
+            assert_eq!(offer.server, SERVER);
         }
     }
 

@@ -7,16 +7,16 @@ use core::time::Duration;
 
 use serde::Serialize;
 
-use super::lease::{Lease, Route};
+use super::lease::{Lease, StaticRoute};
 use crate::packet::option::code;
 use crate::packet::option::known::{self, OptionValue};
 
 /// The fields of a lease.
 #[derive(Debug, Serialize)]
-pub struct Fields<'a> {
+pub struct LeaseFields<'a> {
     address: String,
     prefix_length: u8,
-    server: String,
+    server: Option<String>,
     routes: Vec<RouteFields>,
     broadcast: Option<String>,
     mtu: Option<u16>,
@@ -58,7 +58,7 @@ struct IgnoredFields {
     why: &'static str,
 }
 
-impl<'a> From<&'a Lease> for Fields<'a> {
+impl<'a> From<&'a Lease> for LeaseFields<'a> {
     fn from(lease: &'a Lease) -> Self {
         let seconds = |time: Option<Duration>| time.map(|time| time.as_secs());
         let text = |address: Option<Ipv4Addr>| address.map(|address| address.to_string());
@@ -66,7 +66,7 @@ impl<'a> From<&'a Lease> for Fields<'a> {
         Self {
             address: lease.address.to_string(),
             prefix_length: lease.prefix_len,
-            server: lease.server.to_string(),
+            server: text(lease.server),
             routes: lease.routes.iter().map(RouteFields::from).collect(),
             broadcast: text(lease.broadcast),
             mtu: lease.mtu_octets,
@@ -79,9 +79,9 @@ impl<'a> From<&'a Lease> for Fields<'a> {
             server_name: lease.server_name.as_deref(),
             boot_file: lease.boot_file.as_deref(),
             class: lease.options.text(code::VENDOR_CLASS),
-            lease_seconds: seconds(lease.lease_time),
-            renewal_seconds: seconds(lease.renewal_time),
-            rebinding_seconds: seconds(lease.rebinding_time),
+            lease_seconds: seconds(lease.times.map(|times| times.lease)),
+            renewal_seconds: seconds(lease.times.map(|times| times.renewal)),
+            rebinding_seconds: seconds(lease.times.map(|times| times.rebinding)),
             options: lease
                 .options
                 .iter()
@@ -105,8 +105,8 @@ impl<'a> From<&'a Lease> for Fields<'a> {
     }
 }
 
-impl From<&Route> for RouteFields {
-    fn from(route: &Route) -> Self {
+impl From<&StaticRoute> for RouteFields {
+    fn from(route: &StaticRoute) -> Self {
         Self {
             destination: format!("{}/{}", route.destination, route.prefix_len),
             router: route.gateway.map(|gateway| gateway.to_string()),

@@ -1,16 +1,16 @@
-//! What a server granted, under names of meaning.
+//! A lease: the address and configuration that a server granted, by name.
 
 use crate::prelude::*;
 use core::fmt;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
-use crate::dhcp::config::Given;
+use crate::dhcp::config::StaticConfig;
 use crate::packet::dhcp::Message;
-use crate::packet::option::{self, Options, code};
+use crate::packet::option::{Options, code};
 use crate::text::validation;
 
-use super::boot_service::BootService;
+use super::boot_service::{self, BootService, BootSource, IgnoredOptions, Next, checked_text};
 
 /// Lease time when an ACK names none, which RFC 2131 does not allow but servers do.
 const DEFAULT_LEASE_TIME: Duration = Duration::from_secs(3600);
@@ -20,7 +20,7 @@ const INFINITE: u32 = u32::MAX;
 
 /// A route, from option 121 (RFC 3442) or 3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Route {
+pub struct StaticRoute {
     /// The network.
     pub destination: Ipv4Addr,
     /// Its prefix, 0 to 32 bits.
@@ -29,17 +29,29 @@ pub struct Route {
     pub gateway: Option<Ipv4Addr>,
 }
 
-/// An address with everything that came with it.
+/// Times of a lease, counted from when it was requested; renewal < rebinding < lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseTimes {
+    /// End of the lease (option 51).
+    pub lease: Duration,
+    /// T1 (option 58): the server is asked to renew.
+    pub renewal: Duration,
+    /// T2 (option 59): any server is asked.
+    pub rebinding: Duration,
+}
+
+/// Address with the configuration that was granted with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     /// Our address (`yiaddr`).
     pub address: Ipv4Addr,
     /// Prefix of the address, 0 to 32 bits (option 1, or by class when absent).
     pub prefix_len: u8,
-    /// The server that granted it (option 54).
-    pub server: Ipv4Addr,
+    /// Server that granted it (option 54); of a configured address the boot server, if one is
+    /// configured.
+    pub server: Option<Ipv4Addr>,
     /// Routes in the order to be set; option 121 rules out option 3 (RFC 3442).
-    pub routes: Vec<Route>,
+    pub routes: Vec<StaticRoute>,
     /// Broadcast address (option 28).
     pub broadcast: Option<Ipv4Addr>,
     /// Largest datagram, 68 octets or more (option 26).
@@ -60,16 +72,12 @@ pub struct Lease {
     pub boot_file: Option<String>,
     /// A way to a boot file, of a server that says it boots (options 60 and 43).
     pub boot_service: Option<BootService>,
-    /// How long the address is ours; none means for ever (option 51).
-    pub lease_time: Option<Duration>,
-    /// After this long the server is asked to renew (T1, option 58).
-    pub renewal_time: Option<Duration>,
-    /// After this long any server is asked (T2, option 59).
-    pub rebinding_time: Option<Duration>,
-    /// All options as they came.
+    /// Times of the lease; none when it has no end.
+    pub times: Option<LeaseTimes>,
+    /// All options as received.
     pub options: Options,
     /// Options that were dropped since their value does not fit, and why.
-    pub ignored: Vec<(u8, &'static str)>,
+    pub ignored: IgnoredOptions,
 }
 
 impl Lease {
@@ -78,7 +86,7 @@ impl Lease {
         Self {
             address,
             prefix_len,
-            server: Ipv4Addr::UNSPECIFIED,
+            server: None,
             routes: Vec::new(),
             broadcast: None,
             mtu_octets: None,
@@ -90,9 +98,7 @@ impl Lease {
             server_name: None,
             boot_file: None,
             boot_service: None,
-            lease_time: None,
-            renewal_time: None,
-            rebinding_time: None,
+            times: None,
             options: Options::default(),
             ignored: Vec::new(),
         }
@@ -104,57 +110,33 @@ impl Lease {
     pub fn read(message: &Message, server: Ipv4Addr) -> Self {
         let options = &message.options;
         let mut ignored = Vec::new();
-        let times = Times::read(options);
-        let server_name = checked(
-            options,
-            code::TFTP_SERVER_NAME,
-            validation::is_host_name,
-            &mut ignored,
-        )
-        .or_else(|| owned(option::text(&message.sname)?, validation::is_host_name));
-        let siaddr = Some(message.siaddr).filter(|address| !address.is_unspecified());
-        // RFC 5859; some servers, such as those of switches, name the boot server by it alone.
-        let listed = || {
-            options
-                .addresses(code::TFTP_SERVER_ADDRESS)
-                .first()
-                .copied()
-        };
-        let next_server = siaddr.or_else(|| listed().filter(|_| server_name.is_none()));
+        let boot = BootSource::read(message, server, &mut ignored);
         Self {
             address: message.yiaddr,
             prefix_len: prefix_len(message.yiaddr, options, &mut ignored),
-            server,
+            server: Some(server),
             routes: routes(options),
             broadcast: options.address(code::BROADCAST_ADDRESS),
             mtu_octets: mtu(options, &mut ignored),
             dns: options.addresses(code::DOMAIN_NAME_SERVER),
-            domain: checked(
+            domain: checked_text(
                 options,
                 code::DOMAIN_NAME,
                 validation::is_host_name,
                 &mut ignored,
             ),
             search: search(options, &mut ignored),
-            host_name: checked(
+            host_name: checked_text(
                 options,
                 code::HOST_NAME,
                 validation::is_host_name,
                 &mut ignored,
             ),
-            next_server,
-            server_name,
-            boot_file: checked(
-                options,
-                code::BOOT_FILE_NAME,
-                validation::is_path,
-                &mut ignored,
-            )
-            .or_else(|| owned(option::text(&message.file)?, validation::is_path)),
-            boot_service: BootService::read(options, server),
-            lease_time: times.lease,
-            renewal_time: times.renewal,
-            rebinding_time: times.rebinding,
+            next_server: boot.next_server,
+            server_name: boot.server_name,
+            boot_file: boot.boot_file,
+            boot_service: boot.boot_service,
+            times: LeaseTimes::read(options),
             options: options.clone(),
             ignored,
         }
@@ -162,12 +144,46 @@ impl Lease {
 }
 
 impl Lease {
-    /// Returns what is set without asking a server; none when no address is given. The server of
-    /// such a lease is the boot server, or 0.0.0.0.
-    pub fn without_dhcp(given: &Given) -> Option<Self> {
+    /// Returns the lease that `server` grants by `ack`. Where that names no boot file, the first of
+    /// `offered` that does is adopted: some servers name the file in the OFFER only, and a ProxyDHCP
+    /// server only makes offers.
+    pub fn granted<'a>(
+        ack: &Message,
+        server: Ipv4Addr,
+        offered: impl IntoIterator<Item = &'a BootSource>,
+    ) -> Self {
+        let mut lease = Self::read(ack, server);
+        for boot in offered {
+            let has_boot = lease.boot_file.is_some() || lease.boot_service.is_some();
+            if !has_boot && boot.leads_to_file() {
+                lease.adopt_boot(boot);
+            }
+        }
+        lease
+    }
+
+    /// Replaces the boot file by that of another server, with all that goes with it.
+    pub fn adopt_boot(&mut self, boot: &BootSource) {
+        self.boot_file.clone_from(&boot.boot_file);
+        self.boot_service.clone_from(&boot.boot_service);
+        self.server_name.clone_from(&boot.server_name);
+        // A server that names no other serves the file itself.
+        self.next_server = boot.next_server.or(Some(boot.server));
+        for (code, value) in &boot.options {
+            self.options.set(*code, value.as_slice());
+        }
+    }
+
+    /// Returns what is to be done before the boot file is known.
+    pub fn next_boot_step(&self) -> Next<'_> {
+        boot_service::next(self.boot_file.as_deref(), self.boot_service.as_ref())
+    }
+
+    /// Returns what is set without asking a server; none when no address is configured.
+    pub fn without_dhcp(given: &StaticConfig) -> Option<Self> {
         let (address, prefix_len) = given.address?;
         let mut lease = Self {
-            server: given.server.unwrap_or(Ipv4Addr::UNSPECIFIED),
+            server: given.server,
             next_server: given.server,
             ..Self::fixed(address, prefix_len)
         };
@@ -176,17 +192,18 @@ impl Lease {
     }
 
     /// Puts what is given into a lease that a server granted.
-    pub fn amend(&mut self, given: &Given) {
+    pub fn amend(&mut self, given: &StaticConfig) {
         if given.ignores_server_dns {
             self.dns.clear();
         }
         self.dns.retain(|server| !given.dns.contains(server));
         self.dns.splice(0..0, given.dns.iter().copied());
         for (destination, prefix_len, gateway) in given.routes.iter().copied() {
-            let same =
-                |route: &Route| (route.destination, route.prefix_len) == (destination, prefix_len);
+            let same = |route: &StaticRoute| {
+                (route.destination, route.prefix_len) == (destination, prefix_len)
+            };
             self.routes.retain(|route| !same(route));
-            self.routes.push(Route {
+            self.routes.push(StaticRoute {
                 destination,
                 prefix_len,
                 gateway,
@@ -198,6 +215,12 @@ impl Lease {
         self.mtu_octets = given.mtu_octets.or(self.mtu_octets);
     }
 
+    /// Returns the server for a message to people.
+    pub fn server_text(&self) -> String {
+        self.server
+            .map_or_else(|| "no server".to_owned(), |server| server.to_string())
+    }
+
     /// Returns whether no server granted it.
     pub fn is_without_dhcp(&self) -> bool {
         self.options.iter().next().is_none()
@@ -206,37 +229,20 @@ impl Lease {
 
 impl fmt::Display for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_without_dhcp() {
-            return write!(f, "{}/{} as given", self.address, self.prefix_len);
-        }
-        write!(
-            f,
-            "{}/{} from {}",
-            self.address, self.prefix_len, self.server
-        )?;
-        match self.lease_time {
-            Some(time) => write!(f, " for {} s", time.as_secs()),
+        let (address, prefix_len) = (self.address, self.prefix_len);
+        let Some(server) = self.server.filter(|_| !self.is_without_dhcp()) else {
+            return write!(f, "{address}/{prefix_len} as given");
+        };
+        write!(f, "{address}/{prefix_len} from {server}")?;
+        match self.times {
+            Some(times) => write!(f, " for {} s", times.lease.as_secs()),
             None => write!(f, " for ever"),
         }
     }
 }
 
-fn checked(
-    options: &Options,
-    code: u8,
-    fits: fn(&str) -> bool,
-    ignored: &mut Vec<(u8, &'static str)>,
-) -> Option<String> {
-    options.get(code)?;
-    let value = options.text(code).and_then(|text| owned(text, fits));
-    if value.is_none() {
-        ignored.push((code, "is not well-formed text"));
-    }
-    value
-}
-
 /// Reads option 119. One name that is none costs only itself.
-fn search(options: &Options, ignored: &mut Vec<(u8, &'static str)>) -> Vec<String> {
+fn search(options: &Options, ignored: &mut IgnoredOptions) -> Vec<String> {
     let mut names = options.domain_search();
     let count = names.len();
     names.retain(|name| validation::is_host_name(name));
@@ -246,11 +252,7 @@ fn search(options: &Options, ignored: &mut Vec<(u8, &'static str)>) -> Vec<Strin
     names
 }
 
-fn owned(text: &str, fits: fn(&str) -> bool) -> Option<String> {
-    fits(text).then(|| text.to_owned())
-}
-
-fn prefix_len(address: Ipv4Addr, options: &Options, ignored: &mut Vec<(u8, &'static str)>) -> u8 {
+fn prefix_len(address: Ipv4Addr, options: &Options, ignored: &mut IgnoredOptions) -> u8 {
     if let Some(mask) = options.address(code::SUBNET_MASK) {
         let mask = u32::from(mask);
         let ones = mask.leading_ones();
@@ -266,7 +268,7 @@ fn prefix_len(address: Ipv4Addr, options: &Options, ignored: &mut Vec<(u8, &'sta
     }
 }
 
-fn mtu(options: &Options, ignored: &mut Vec<(u8, &'static str)>) -> Option<u16> {
+fn mtu(options: &Options, ignored: &mut IgnoredOptions) -> Option<u16> {
     let mtu = options.u16(code::INTERFACE_MTU)?;
     if mtu < MIN_MTU {
         ignored.push((code::INTERFACE_MTU, "is below 68 octets"));
@@ -275,18 +277,18 @@ fn mtu(options: &Options, ignored: &mut Vec<(u8, &'static str)>) -> Option<u16> 
     Some(mtu)
 }
 
-fn routes(options: &Options) -> Vec<Route> {
+fn routes(options: &Options) -> Vec<StaticRoute> {
     if let Some(routes) = options.classless_routes() {
         return routes
             .into_iter()
-            .map(|(destination, prefix_len, gateway)| Route {
+            .map(|(destination, prefix_len, gateway)| StaticRoute {
                 destination,
                 prefix_len,
                 gateway: Some(gateway).filter(|gateway| !gateway.is_unspecified()),
             })
             .collect();
     }
-    let default = |gateway| Route {
+    let default = |gateway| StaticRoute {
         destination: Ipv4Addr::UNSPECIFIED,
         prefix_len: 0,
         gateway: Some(gateway),
@@ -295,26 +297,13 @@ fn routes(options: &Options) -> Vec<Route> {
     first.map(default).into_iter().collect()
 }
 
-struct Times {
-    lease: Option<Duration>,
-    renewal: Option<Duration>,
-    rebinding: Option<Duration>,
-}
-
-impl Times {
-    /// Reads when the lease must be renewed (T1), rebound (T2) and given up.
+impl LeaseTimes {
+    /// Reads the times; none for an infinite lease (RFC 2132 §9.2).
     ///
-    /// Missing or unordered times are replaced by ½ and ⅞ of the lease time (RFC 2131 §4.4.5), so
-    /// that T1 < T2 < lease time always holds.
-    fn read(options: &Options) -> Self {
+    /// Missing or unordered times are replaced by ½ and ⅞ of the lease time (RFC 2131 §4.4.5).
+    fn read(options: &Options) -> Option<Self> {
         let lease = match options.u32(code::LEASE_TIME) {
-            Some(INFINITE) => {
-                return Self {
-                    lease: None,
-                    renewal: None,
-                    rebinding: None,
-                };
-            }
+            Some(INFINITE) => return None,
             Some(seconds) => Duration::from_secs(u64::from(seconds.max(1))),
             None => DEFAULT_LEASE_TIME,
         };
@@ -325,11 +314,11 @@ impl Times {
         let renewal = seconds(code::RENEWAL_TIME)
             .filter(|time| !time.is_zero() && *time < rebinding)
             .unwrap_or((lease / 2).min(rebinding / 8 * 7));
-        Self {
-            lease: Some(lease),
-            renewal: Some(renewal),
-            rebinding: Some(rebinding),
-        }
+        Some(Self {
+            lease,
+            renewal,
+            rebinding,
+        })
     }
 }
 
@@ -363,10 +352,6 @@ mod tests {
         Lease::read(&message, SERVER)
     }
 
-    fn seconds(time: Option<Duration>) -> Option<u64> {
-        time.map(|time| time.as_secs())
-    }
-
     #[test]
     fn times_are_ordered_whatever_the_server_says() {
         let times = |lease: u32, t1: u32, t2: u32| {
@@ -375,14 +360,14 @@ mod tests {
                 (58, &t1.to_be_bytes()),
                 (59, &t2.to_be_bytes()),
             ]);
-            assert!(lease.renewal_time < lease.rebinding_time);
-            assert!(lease.rebinding_time < lease.lease_time);
-            (seconds(lease.renewal_time), seconds(lease.rebinding_time))
+            let times = lease.times.unwrap();
+            assert!(times.renewal < times.rebinding && times.rebinding < times.lease);
+            (times.renewal.as_secs(), times.rebinding.as_secs())
         };
-        assert_eq!(times(3600, 1000, 2000), (Some(1000), Some(2000)));
-        assert_eq!(times(3600, 0, 0), (Some(1800), Some(3150)));
-        assert_eq!(times(3600, 3000, 2000), (Some(1750), Some(2000)));
-        assert_eq!(times(3600, 9000, 9000), (Some(1800), Some(3150)));
+        assert_eq!(times(3600, 1000, 2000), (1000, 2000));
+        assert_eq!(times(3600, 0, 0), (1800, 3150));
+        assert_eq!(times(3600, 3000, 2000), (1750, 2000));
+        assert_eq!(times(3600, 9000, 9000), (1800, 3150));
         times(1, 1, 1);
         times(0, 0, 0);
     }
@@ -390,8 +375,8 @@ mod tests {
     #[test]
     fn an_infinite_lease_has_no_times_and_a_missing_one_is_an_hour() {
         let lease = read(&[(51, &[255; 4]), (58, &[0, 0, 0, 9])]);
-        assert_eq!((lease.lease_time, lease.renewal_time), (None, None));
-        assert_eq!(seconds(read(&[]).lease_time), Some(3600));
+        assert_eq!(lease.times, None);
+        assert_eq!(read(&[]).times.unwrap().lease.as_secs(), 3600);
     }
 
     #[test]

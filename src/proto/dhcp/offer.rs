@@ -5,7 +5,7 @@ use core::cmp::Reverse;
 use core::fmt;
 use core::net::Ipv4Addr;
 
-use super::boot_service::PXE_CLIENT;
+use super::boot_service::{BootSource, PXE_CLIENT};
 use super::lease::Lease;
 use crate::packet::dhcp::Message;
 use crate::packet::option::code;
@@ -38,42 +38,63 @@ impl fmt::Display for Rank {
     }
 }
 
-/// An OFFER.
+/// What a server says to a DISCOVER: an address that it would lease, and a boot.
+///
+/// A boot server's answer to a later question is one without an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
-    /// What it would grant.
-    pub lease: Lease,
-    /// Where it came from: the server, or the relay or router before it.
+    /// Address (`yiaddr`), 0.0.0.0 from a ProxyDHCP server.
+    pub address: Ipv4Addr,
+    /// Server (option 54).
+    pub server: Ipv4Addr,
+    /// Source address: the server, or the relay or router before it.
     pub source: Ipv4Addr,
+    /// Boot that it brings.
+    pub boot: BootSource,
+    pub(super) message: Message,
 }
 
 impl Offer {
-    /// Reads an OFFER of `server` that came from `source`.
-    pub fn read(message: &Message, server: Ipv4Addr, source: Ipv4Addr) -> Self {
+    /// Reads an OFFER of `server` with the source address `source`.
+    pub fn read(message: Message, server: Ipv4Addr, source: Ipv4Addr) -> Self {
         Self {
-            lease: Lease::read(message, server),
+            address: message.yiaddr,
+            server,
             source,
+            // What is wrong with an option is reported with the lease.
+            boot: BootSource::read(&message, server, &mut Vec::new()),
+            message,
         }
+    }
+
+    /// Returns the lease if the server granted just what it offers.
+    pub fn lease(&self) -> Lease {
+        Lease::read(&self.message, self.server)
+    }
+
+    /// Returns that lease with the boot of `proxy`, as [`Lease::granted`].
+    pub(super) fn preview(&self, proxy: Option<&Self>) -> Lease {
+        Lease::granted(&self.message, self.server, proxy.map(|proxy| &proxy.boot))
     }
 
     /// Returns how much of a boot it brings.
     pub const fn rank(&self) -> Rank {
-        let lease = &self.lease;
-        if lease.boot_file.is_some() {
+        let boot = &self.boot;
+        if boot.boot_file.is_some() {
             Rank::BootFile
-        } else if lease.boot_service.is_some() {
+        } else if boot.boot_service.is_some() {
             Rank::BootService
-        } else if lease.next_server.is_some() || lease.server_name.is_some() {
+        } else if boot.next_server.is_some() || boot.server_name.is_some() {
             Rank::NextServer
         } else {
             Rank::Plain
         }
     }
 
-    /// Returns whether it comes from a ProxyDHCP server: boot service without an address.
+    /// Returns whether it is from a ProxyDHCP server: boot service without an address.
     pub fn is_proxy(&self) -> bool {
-        let class = self.lease.options.get(code::VENDOR_CLASS);
-        self.lease.address.is_unspecified()
+        let class = self.message.options.get(code::VENDOR_CLASS);
+        self.address.is_unspecified()
             && class.is_some_and(|class| {
                 class.starts_with(PXE_CLIENT) || class.starts_with(HTTP_CLIENT)
             })
@@ -95,10 +116,7 @@ impl Offers {
         } else {
             &mut self.addresses
         };
-        match list
-            .iter_mut()
-            .find(|known| known.lease.server == offer.lease.server)
-        {
+        match list.iter_mut().find(|known| known.server == offer.server) {
             Some(known) => *known = offer,
             None => list.push(offer),
         }
@@ -123,7 +141,7 @@ impl Offers {
     /// Returns what they are worth to a client that has to decide at `decide_at`.
     pub fn standing(&self, wants_boot_file: bool, decide_at: Option<Instant>) -> Option<Standing> {
         let rank = self.rank()?;
-        let is_last_word = |best: &Offer| best.lease.options.rules_out_proxies();
+        let is_last_word = |best: &Offer| best.message.options.rules_out_proxies();
         Some(Standing {
             rank,
             is_enough: !wants_boot_file
@@ -171,28 +189,6 @@ pub fn choose(standings: &[Option<Standing>], is_ordered: bool, now: Instant) ->
         (Reverse(standing.rank), arrival, *place)
     });
     best.map(|(place, _)| place)
-}
-
-/// Gives a lease that leads to no boot file what another server says about it.
-pub fn merge(lease: &mut Lease, other: &Lease) {
-    let leads_nowhere = |lease: &Lease| lease.boot_file.is_none() && lease.boot_service.is_none();
-    if leads_nowhere(lease) && !leads_nowhere(other) {
-        adopt(lease, other);
-    }
-}
-
-/// Gives a lease the boot file that another server names, and what goes with it.
-pub fn adopt(lease: &mut Lease, other: &Lease) {
-    lease.boot_file.clone_from(&other.boot_file);
-    lease.boot_service.clone_from(&other.boot_service);
-    lease.server_name.clone_from(&other.server_name);
-    // A server that names no other serves the file itself.
-    lease.next_server = other.next_server.or(Some(other.server));
-    for code in [code::VENDOR_SPECIFIC, code::CONFIG_FILE, code::PATH_PREFIX] {
-        if let Some(value) = other.options.get(code) {
-            lease.options.set(code, value);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! is ours, and defends it.
 //!
 //! In one point this goes beyond the RFC: a guard that is [overlapped](Guard::overlapped) asks
-//! together with the DHCP REQUEST and is done when the ACK comes, so that detection costs no time.
+//! together with the DHCP REQUEST and is done when the ACK arrives, so that detection costs no time.
 //! Most hosts answer ARP sooner than a server commits a lease; a slower one is still noticed while
 //! the guard stands, since its answer to the probe says that it was there before.
 
@@ -24,26 +24,26 @@ const ANNOUNCE_NUM: u32 = 2;
 const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Watches over one address.
+/// Conflict detector of one address.
 #[derive(Debug, Clone)]
 pub(super) struct Guard {
     chaddr: MacAddress,
     address: Ipv4Addr,
-    phase: Phase,
+    phase: GuardPhase,
     due: VecDeque<ArpPacket>,
-    /// Who had the address before us.
-    holder: Option<MacAddress>,
+    /// Host that had the address before us.
+    owner: Option<MacAddress>,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Phase {
+enum GuardPhase {
     /// A probe goes with each REQUEST.
     Asking,
     Probing {
         sent: u32,
         next_at: Instant,
     },
-    /// No answer came to the probes.
+    /// No answer to the probes was received.
     Clear,
     Announcing {
         sent: u32,
@@ -56,14 +56,14 @@ enum Phase {
 }
 
 impl Guard {
-    /// A guard that asks when it is told to.
+    /// Returns a guard that probes when [`Guard::probe`] is called.
     pub(super) fn overlapped(chaddr: MacAddress, address: Ipv4Addr) -> Self {
         Self {
             chaddr,
             address,
-            phase: Phase::Asking,
+            phase: GuardPhase::Asking,
             due: VecDeque::new(),
-            holder: None,
+            owner: None,
         }
     }
 
@@ -76,7 +76,7 @@ impl Guard {
     ) -> Self {
         let next_at = now + random.between(Duration::ZERO, PROBE_WAIT);
         Self {
-            phase: Phase::Probing { sent: 0, next_at },
+            phase: GuardPhase::Probing { sent: 0, next_at },
             ..Self::overlapped(chaddr, address)
         }
     }
@@ -90,7 +90,7 @@ impl Guard {
     /// Says that the address is ours, twice (RFC 5227 §2.3), and defends it from now on.
     pub(super) fn announce(&mut self, now: Instant) {
         self.claim();
-        self.phase = Phase::Announcing {
+        self.phase = GuardPhase::Announcing {
             sent: 1,
             next_at: now + ANNOUNCE_INTERVAL,
             defended_at: None,
@@ -102,7 +102,7 @@ impl Guard {
         self.due.push_back(packet);
     }
 
-    /// Takes a packet; returns who has the address when it must be given up.
+    /// Handles a packet; returns the owner of the address when it must be given up.
     pub(super) fn handle_input(&mut self, packet: &ArpPacket, now: Instant) -> Option<MacAddress> {
         if packet.sha == self.chaddr {
             return None;
@@ -114,12 +114,16 @@ impl Guard {
             && packet.spa.is_unspecified()
             && packet.tpa == self.address;
         match &mut self.phase {
-            Phase::Asking | Phase::Probing { .. } | Phase::Clear if claims || probes_too => {
-                self.holder.get_or_insert(packet.sha);
-                self.holder
+            GuardPhase::Asking | GuardPhase::Probing { .. } | GuardPhase::Clear
+                if claims || probes_too =>
+            {
+                self.owner.get_or_insert(packet.sha);
+                self.owner
             }
-            Phase::Announcing { .. } if answers_probe => Some(packet.sha),
-            Phase::Announcing { defended_at, .. } | Phase::Defending { defended_at } if claims => {
+            GuardPhase::Announcing { .. } if answers_probe => Some(packet.sha),
+            GuardPhase::Announcing { defended_at, .. } | GuardPhase::Defending { defended_at }
+                if claims =>
+            {
                 let is_again = defended_at.is_some_and(|at| now.since(at) < DEFEND_INTERVAL);
                 if is_again {
                     return Some(packet.sha);
@@ -128,20 +132,20 @@ impl Guard {
                 self.claim();
                 None
             }
-            Phase::Asking
-            | Phase::Probing { .. }
-            | Phase::Clear
-            | Phase::Announcing { .. }
-            | Phase::Defending { .. } => None,
+            GuardPhase::Asking
+            | GuardPhase::Probing { .. }
+            | GuardPhase::Clear
+            | GuardPhase::Announcing { .. }
+            | GuardPhase::Defending { .. } => None,
         }
     }
 
-    /// Takes notice of the time.
+    /// Drives the timers.
     pub(super) fn handle_timeout(&mut self, now: Instant, random: &mut Random) {
         match &mut self.phase {
-            Phase::Probing { sent, next_at } if now >= *next_at => {
+            GuardPhase::Probing { sent, next_at } if now >= *next_at => {
                 if *sent == PROBE_NUM {
-                    self.phase = Phase::Clear;
+                    self.phase = GuardPhase::Clear;
                     return;
                 }
                 *sent += 1;
@@ -152,7 +156,7 @@ impl Guard {
                     };
                 self.probe();
             }
-            Phase::Announcing {
+            GuardPhase::Announcing {
                 sent,
                 next_at,
                 defended_at,
@@ -161,15 +165,15 @@ impl Guard {
                 *next_at = now + ANNOUNCE_INTERVAL;
                 if *sent == ANNOUNCE_NUM {
                     let defended_at = *defended_at;
-                    self.phase = Phase::Defending { defended_at };
+                    self.phase = GuardPhase::Defending { defended_at };
                 }
                 self.claim();
             }
-            Phase::Asking
-            | Phase::Probing { .. }
-            | Phase::Clear
-            | Phase::Announcing { .. }
-            | Phase::Defending { .. } => {}
+            GuardPhase::Asking
+            | GuardPhase::Probing { .. }
+            | GuardPhase::Clear
+            | GuardPhase::Announcing { .. }
+            | GuardPhase::Defending { .. } => {}
         }
     }
 
@@ -180,19 +184,21 @@ impl Guard {
 
     pub(super) const fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Probing { next_at, .. } | Phase::Announcing { next_at, .. } => Some(next_at),
-            Phase::Asking | Phase::Clear | Phase::Defending { .. } => None,
+            GuardPhase::Probing { next_at, .. } | GuardPhase::Announcing { next_at, .. } => {
+                Some(next_at)
+            }
+            GuardPhase::Asking | GuardPhase::Clear | GuardPhase::Defending { .. } => None,
         }
     }
 
     /// Returns whether all probes were sent and nobody answered.
     pub(super) const fn is_clear(&self) -> bool {
-        matches!(self.phase, Phase::Clear)
+        matches!(self.phase, GuardPhase::Clear)
     }
 
-    /// Returns who had the address before it was ours.
-    pub(super) const fn holder(&self) -> Option<MacAddress> {
-        self.holder
+    /// Returns the host that had the address before it was ours.
+    pub(super) const fn owner(&self) -> Option<MacAddress> {
+        self.owner
     }
 
     pub(super) const fn address(&self) -> Ipv4Addr {
@@ -233,7 +239,7 @@ mod tests {
     fn a_claim_or_a_probe_by_another_host_ends_probing_and_our_own_do_not() {
         let probe = |sha| ArpPacket::probe(sha, ADDRESS);
         let claim = |sha| ArpPacket::announcement(sha, ADDRESS);
-        for (packet, holder) in [
+        for (packet, owner) in [
             (claim(OTHER), Some(OTHER)),
             (probe(OTHER), Some(OTHER)),
             (answer(), Some(OTHER)),
@@ -251,8 +257,8 @@ mod tests {
         ] {
             let mut guard = Guard::overlapped(OURS, ADDRESS);
             guard.probe();
-            assert_eq!(guard.handle_input(&packet, Instant::ZERO), holder);
-            assert_eq!(guard.holder(), holder);
+            assert_eq!(guard.handle_input(&packet, Instant::ZERO), owner);
+            assert_eq!(guard.owner(), owner);
         }
     }
 

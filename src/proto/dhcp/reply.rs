@@ -11,7 +11,7 @@ use crate::packet::option::code;
 use crate::packet::udp::Datagram;
 use crate::reader::DecodeError;
 
-/// Why a datagram was not taken. Never an error: anybody can send anything.
+/// Reason why a datagram is ignored. Never an error: anybody can send anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Discard {
     /// It is no DHCP message.
@@ -32,7 +32,7 @@ pub enum Discard {
     /// It does not say whose it is.
     #[error("no server identifier")]
     NoServerIdentifier,
-    /// It does not come from the server that was asked.
+    /// It is from another server than the one that was asked.
     #[error("server {0} was not asked")]
     WrongServer(Ipv4Addr),
     /// It grants another address than the one that was asked for.
@@ -71,7 +71,7 @@ pub(super) struct Reply {
     /// Who it says it is of (option 54). RFC 2131 Table 3 demands it of every reply; some servers
     /// leave it out of ACKs and NAKs.
     pub(super) server: Option<Ipv4Addr>,
-    /// Where it came from: the server, or the relay or router before it.
+    /// Source address: the server, or the relay or router before it.
     pub(super) source: Ipv4Addr,
 }
 
@@ -81,7 +81,7 @@ impl Reply {
         self.server.ok_or(Discard::NoServerIdentifier)
     }
 
-    /// Returns who it says it is of, or else who was `asked`, or else where it came from.
+    /// Returns who it says it is of, or else who was `asked`, or else its source address.
     pub(super) fn server_or(&self, asked: Option<Ipv4Addr>) -> Result<Ipv4Addr, Discard> {
         let source = Some(self.source).filter(|source| is_host(*source));
         let server = self.server.or(asked).or(source);

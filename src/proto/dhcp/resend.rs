@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use crate::time::{Backoff, Instant, Random};
 
+// RFC 2131 §4.1 recommends 4 s at first and 64 s at most; here a machine waits for the answer.
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(16);
 /// How often a delay is used before it doubles.
@@ -35,7 +36,7 @@ impl Resend {
         }
     }
 
-    /// Makes the message due when its time has come.
+    /// Makes the message due when its time is reached.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.is_due |= now >= self.next_at;
     }

@@ -26,25 +26,25 @@ use service::Services;
 
 pub use service::{Asked, Unknown};
 pub use suspicion::suspicions;
-pub use verdict::{Verdict, verdicts};
+pub use verdict::{OfferVerdict, verdicts};
 
 /// More servers than any network has; a bound on what a hostile one can make us keep.
 const MAX_ANSWERS: usize = 256;
 
-/// What one server says to a DISCOVER, or to the question for a boot file.
+/// Answer of one server to a DISCOVER, or to the question for a boot file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct SurveyAnswer {
     /// What it would grant; a boot server grants no address.
     pub offer: Offer,
     /// The question, if that was no DISCOVER.
     pub asked: Option<Asked>,
     /// Where the datagram came from.
     pub source: SocketAddrV4,
-    /// Who brought it: the server itself, or the router or relay before it.
+    /// Sender of the frame: the server itself, or the router or relay before it.
     pub sender: MacAddress,
     /// The relay that it went through (`giaddr`).
     pub relay: Option<Ipv4Addr>,
-    /// When it came.
+    /// Time of arrival.
     pub at: Instant,
     /// How long after the first DISCOVER.
     pub after: Duration,
@@ -60,10 +60,10 @@ pub struct Survey {
     until: Instant,
     now: Instant,
     resend: Resend,
-    /// Who has answered.
+    /// Servers that have answered.
     known: Vec<(Ipv4Addr, MacAddress, Option<Ipv4Addr>, bool)>,
     services: Services,
-    answers: VecDeque<Answer>,
+    answers: VecDeque<SurveyAnswer>,
 }
 
 impl Survey {
@@ -90,16 +90,16 @@ impl Survey {
         self.services.ask_from(addresses);
     }
 
-    /// Takes notice that the link is there again: what is being asked is asked again at once.
+    /// Handles a new carrier: what is being asked is asked again at once.
     pub const fn link_up(&mut self, now: Instant) {
         self.now = now;
         self.resend.restart(now);
     }
 
-    /// Takes a datagram that came to port 68, brought by `sender`.
+    /// Handles a datagram to port 68 in a frame of `sender`.
     ///
     /// # Errors
-    /// Why it was not taken. A server that has answered before is [`Discard::Repeated`].
+    /// The reason to ignore it. A server that has answered before is [`Discard::Repeated`].
     pub fn handle_input(
         &mut self,
         datagram: &Datagram<'_>,
@@ -107,7 +107,7 @@ impl Survey {
         now: Instant,
     ) -> Result<(), Discard> {
         self.now = now;
-        let answer = |offer, relay, asked| Answer {
+        let answer = |offer, relay, asked| SurveyAnswer {
             offer,
             asked,
             source: datagram.source,
@@ -118,16 +118,12 @@ impl Survey {
         };
         let reply = match reply::read(datagram, self.xid, self.config.chaddr) {
             Err(discard @ Discard::WrongXid(_)) => {
-                let (asked, lease) = self.services.handle_input(datagram, discard, now)?;
+                let (asked, offer) = self.services.handle_input(datagram, discard, now)?;
                 if asked.entry.is_none() {
                     self.services
-                        .follow(&lease, &self.config, &mut self.random, now);
+                        .follow(&offer.boot, &self.config, &mut self.random, now);
                 }
-                let offer = Offer {
-                    lease: *lease,
-                    source: *datagram.source.ip(),
-                };
-                self.answers.push_back(answer(offer, None, Some(asked)));
+                self.answers.push_back(answer(*offer, None, Some(asked)));
                 return Ok(());
             }
             reply => reply?,
@@ -136,20 +132,20 @@ impl Survey {
             return Err(Discard::Unexpected(reply.message_type));
         }
         let server = reply.named_server()?;
-        let offer = Offer::read(&reply.message, server, reply.source);
         let relay = Some(reply.message.giaddr).filter(|relay| !relay.is_unspecified());
+        let offer = Offer::read(reply.message, server, reply.source);
         let who = (server, sender, relay, offer.is_proxy());
         if self.known.contains(&who) || self.known.len() >= MAX_ANSWERS {
             return Err(Discard::Repeated(server));
         }
         self.known.push(who);
         self.services
-            .follow(&offer.lease, &self.config, &mut self.random, now);
+            .follow(&offer.boot, &self.config, &mut self.random, now);
         self.answers.push_back(answer(offer, relay, None));
         Ok(())
     }
 
-    /// Takes notice of the time.
+    /// Drives the timers.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
         if self.is_collecting() {
@@ -174,8 +170,8 @@ impl Survey {
         Some(output::broadcast(MessageType::Discover))
     }
 
-    /// Returns the answers that have come, one at a time, each server's once.
-    pub fn poll_event(&mut self) -> Option<Answer> {
+    /// Returns the answers received, one at a time, each server's once.
+    pub fn poll_event(&mut self) -> Option<SurveyAnswer> {
         self.answers.pop_front()
     }
 
@@ -205,8 +201,8 @@ impl Survey {
         self.services.end()
     }
 
-    /// Returns who brought the offer of `server`.
-    pub fn neighbour(&self, server: Ipv4Addr) -> Option<MacAddress> {
+    /// Returns the sender of the frame with the offer of `server`.
+    pub fn next_hop(&self, server: Ipv4Addr) -> Option<MacAddress> {
         let mut known = self.known.iter();
         let (_, sender, ..) = known.find(|(known, ..)| *known == server)?;
         Some(*sender)

@@ -150,11 +150,11 @@ fn an_ack_of_another_address_counts_only_from_who_offered() {
 fn a_failover_partner_grants_what_was_asked_for_and_is_asked_to_renew_it() {
     let mut t = Transcript::in_requesting(plain());
     t.receives(ack(OTHER_SERVER));
-    assert_eq!(t.bound().server, OTHER_SERVER);
+    assert_eq!(t.bound().server, Some(OTHER_SERVER));
     t.sends_after(1_800_000..=1_800_000, MessageType::Request);
     assert_eq!(*t.last.destination.ip(), OTHER_SERVER);
     t.receives(ack(SERVER));
-    assert_eq!(t.bound().server, SERVER);
+    assert_eq!(t.bound().server, Some(SERVER));
 }
 
 #[test]
@@ -169,15 +169,15 @@ fn an_ack_without_a_server_identifier_is_of_who_was_asked() {
     let mut t = Transcript::in_requesting(plain());
     t.source = relay;
     t.receives(nameless());
-    assert_eq!(t.bound().server, SERVER);
+    assert_eq!(t.bound().server, Some(SERVER));
     t.sends_after(1_800_000..=1_800_000, MessageType::Request);
     t.receives(nameless());
-    assert_eq!(t.bound().server, SERVER);
+    assert_eq!(t.bound().server, Some(SERVER));
     t.client.link_up(t.now);
     t.sends(MessageType::Request);
     assert_eq!(t.client.state(), StateName::Rebooting);
     t.receives(nameless());
-    assert_eq!(t.bound().server, SERVER);
+    assert_eq!(t.bound().server, Some(SERVER));
     // Who granted the address of the last time is not known: whoever answers is as good.
     let mut t = Transcript::new(plain());
     t.client.reboot(ADDRESS, t.now);
@@ -192,7 +192,7 @@ fn an_ack_without_a_server_identifier_is_of_who_was_asked() {
     assert_eq!(t.offers_to_client(&other, 67), nobody);
     t.source = OTHER_SERVER;
     t.receives(nameless());
-    assert_eq!(t.bound().server, OTHER_SERVER);
+    assert_eq!(t.bound().server, Some(OTHER_SERVER));
 }
 
 #[test]
@@ -292,7 +292,8 @@ fn a_boot_file_that_was_asked_for_is_worth_more_patience_than_what_others_offer_
             t.next_message().1.message_type(),
             Some(MessageType::Request)
         );
-        let beside = [Rank::Plain, Rank::BootFile].map(|rank| t.client.is_taking(Some(rank)));
+        let beside =
+            [Rank::Plain, Rank::BootFile].map(|rank| t.client.is_worth_awaiting(Some(rank)));
         taking.push(beside);
     }
     let [once, more, never] = [[true, true], [true, false], [false, false]];
@@ -332,7 +333,7 @@ fn a_proxy_gives_its_boot_file_to_a_plain_lease() {
         t.sends(MessageType::Request);
         t.receives(ack(SERVER));
         let lease = t.bound();
-        assert_eq!(lease.server, SERVER);
+        assert_eq!(lease.server, Some(SERVER));
         assert_eq!(lease.boot_file.as_deref(), Some("boot/kernel"));
         assert_eq!(lease.next_server, Some(OTHER_SERVER));
     }
@@ -627,7 +628,7 @@ impl Transcript {
     /// Does one of the things that a driver may do.
     fn acts(&mut self, action: u8) {
         let claim = arp::ArpPacket::announcement(MacAddress([2; 6]), ADDRESS);
-        let crowd = Heard {
+        let contention = RequestCounts {
             discovers: u32::MAX,
             requests: 7,
         };
@@ -638,7 +639,7 @@ impl Transcript {
             10 => self.client.inform(ADDRESS, self.now),
             11 => self.client.release(self.now),
             12 | 13 => self.client.handle_arp(&claim, self.now),
-            14 | 15 => self.client.handle_crowd(crowd, self.now),
+            14 | 15 => self.client.handle_contention(contention, self.now),
             _ => {}
         }
         self.drain();

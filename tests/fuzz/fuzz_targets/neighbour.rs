@@ -1,11 +1,11 @@
 #![no_main]
 use wireboot::switch::Switch;
 use wireboot::time::Instant;
-use wireboot::wire::neighbour::Word;
+use wireboot::wire::neighbour::SwitchFrame;
 
 // Frames of a switch, each behind its length and the seconds since the one before.
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let _ = Word::decode(data);
+    let _ = SwitchFrame::decode(data);
     let mut now = Instant::ZERO;
     let mut switch = Switch::new(now);
     let mut rest = data;
@@ -13,7 +13,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         let (frame, after) = after.split_at(usize::from(*len).min(after.len()));
         rest = after;
         now += std::time::Duration::from_secs(u64::from(*seconds));
-        if let Ok(word) = Word::decode(frame) {
+        if let Ok(word) = SwitchFrame::decode(frame) {
             switch.handle_input(word, now);
         }
         switch.handle_timeout(now);

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use wireboot::config::Detection;
 use wireboot_proto::dhcp::config::Config;
-use wireboot_proto::dhcp::inquiry::{Inquiry, Question};
+use wireboot_proto::dhcp::inquiry::{Inquiry, BootQuestion};
 use wireboot_proto::dhcp::survey::{Survey, suspicions, verdicts};
-use wireboot_proto::dhcp::{Client, Heard};
+use wireboot_proto::dhcp::{Client, RequestCounts};
 use wireboot_proto::time::Instant;
 use wireboot_proto::packet::arp;
 use wireboot_proto::packet::dhcp::MessageType;
@@ -75,7 +75,7 @@ pub fn client(mut data: &[u8]) {
     };
     let address = [192, 0, 2, 9].into();
     let claim = arp::Packet::announcement(MacAddress([2; 6]), address);
-    let crowd = Heard {
+    let crowd = RequestCounts {
         discovers: 1_000,
         requests: 10,
     };
@@ -88,13 +88,13 @@ pub fn client(mut data: &[u8]) {
             client.handle_timeout(now);
         } else if *first < 128 {
             match first {
-                119 => client.handle_crowd(crowd, now),
+                119 => client.handle_contention(crowd, now),
                 120 => client.link_up(now),
                 121 => client.renew(now),
                 122 => client.reboot(address, now),
                 123 => client.inform(address, now),
                 124 => client.release(now),
-                125 => client.set_held(true),
+                125 => client.set_defers_choice(true),
                 126 => client.accept(now),
                 _ => client.handle_arp(&claim, now),
             }
@@ -120,7 +120,7 @@ pub fn inquiry(mut data: &[u8]) {
     let mut now = Instant::ZERO;
     let server = SocketAddrV4::new([192, 0, 2, 1].into(), 67);
     let is_item = data.split_off_first().is_some_and(|first| first % 2 == 0);
-    let question = Question {
+    let question = BootQuestion {
         address: [192, 0, 2, 9].into(),
         destinations: vec![server],
         believed: None,

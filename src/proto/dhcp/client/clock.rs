@@ -1,7 +1,7 @@
-//! What the time does to the client.
+//! Timers of the client.
 
 use super::Client;
-use super::state::{Event, Held, Loss, State, StateName};
+use super::state::{ActiveLease, Event, Loss, State, StateName};
 use crate::dhcp::offer::Offers;
 use crate::dhcp::resend::Resend;
 use crate::time::Instant;
@@ -17,9 +17,9 @@ impl Client {
         if let Some(guard) = &mut self.guard {
             guard.handle_timeout(now, &mut self.random);
         }
-        let is_over = |held: &Held| held.expires_at().is_some_and(|at| now >= at);
-        if self.kept.as_ref().is_some_and(is_over) {
-            self.kept = None;
+        let is_over = |active: &ActiveLease| active.expires_at().is_some_and(|at| now >= at);
+        if self.previous.as_ref().is_some_and(is_over) {
+            self.previous = None;
             self.events.push_back(Event::Lost(Loss::Expired));
         }
         if let Some(resend) = self.state.resend() {
@@ -36,27 +36,27 @@ impl Client {
             }
             State::Selecting { .. } => self.decide(),
             State::Requesting { offer, resend, .. } if resend.is_spent(now, MAX_REQUESTS) => {
-                let server = offer.lease.server;
+                let server = offer.server;
                 self.fail(Loss::Unanswered { server }, now);
             }
             State::Rebooting { resend, .. } if resend.is_spent(now, MAX_REBOOT_REQUESTS) => {
                 self.restart(now);
             }
-            State::Probing { held } => {
-                let held = held.clone();
+            State::Probing { active } => {
+                let active = active.clone();
                 if let Some(guard) = &mut self.guard
                     && guard.is_clear()
                 {
                     guard.announce(now);
-                    self.bind(held);
+                    self.bind(active);
                     self.tick();
                 }
             }
-            State::Bound { held }
-            | State::Renewing { held, .. }
-            | State::Rebinding { held, .. } => {
-                let held = held.clone();
-                self.extend(held);
+            State::Bound { active }
+            | State::Renewing { active, .. }
+            | State::Rebinding { active, .. } => {
+                let active = active.clone();
+                self.extend(active);
             }
             State::Init { .. }
             | State::Requesting { .. }
@@ -67,20 +67,20 @@ impl Client {
     }
 
     /// Sees to a lease in use: T1, T2 and its end.
-    fn extend(&mut self, held: Held) {
+    fn extend(&mut self, active: ActiveLease) {
         let now = self.now;
         let reached = |at: Option<Instant>| at.is_some_and(|at| now >= at);
         let name = self.state.name();
-        if reached(held.expires_at()) {
+        if reached(active.expires_at()) {
             self.lose(Loss::Expired, now);
-        } else if reached(held.rebind_at()) && name != StateName::Rebinding {
+        } else if reached(active.rebind_at()) && name != StateName::Rebinding {
             self.begin(now);
             let resend = Resend::new(now);
-            self.enter(State::Rebinding { held, resend });
-        } else if reached(held.renew_at()) && name == StateName::Bound {
+            self.enter(State::Rebinding { active, resend });
+        } else if reached(active.renew_at()) && name == StateName::Bound {
             self.begin(now);
             let resend = Resend::new(now);
-            self.enter(State::Renewing { held, resend });
+            self.enter(State::Renewing { active, resend });
         }
     }
 
@@ -92,19 +92,19 @@ impl Client {
                 decide_at, resend, ..
             } => {
                 // Somebody else decides, and knows since when.
-                let at = decide_at.filter(|at| !self.is_held || *at > self.now);
+                let at = decide_at.filter(|at| !self.defers_choice || *at > self.now);
                 (at, Some(resend.next_at()))
             }
             State::Requesting { resend, .. }
             | State::Rebooting { resend, .. }
             | State::Informing { resend, .. } => (Some(resend.next_at()), None),
-            State::Bound { held } => (held.renew_at(), held.expires_at()),
-            State::Renewing { held, resend } => (held.rebind_at(), Some(resend.next_at())),
-            State::Rebinding { held, resend } => (held.expires_at(), Some(resend.next_at())),
+            State::Bound { active } => (active.renew_at(), active.expires_at()),
+            State::Renewing { active, resend } => (active.rebind_at(), Some(resend.next_at())),
+            State::Rebinding { active, resend } => (active.expires_at(), Some(resend.next_at())),
             State::Probing { .. } | State::Stopped => (None, None),
         };
         let guard = self.guard.as_ref().and_then(|guard| guard.poll_timeout());
-        let kept = self.kept.as_ref().and_then(Held::expires_at);
-        [first, second, guard, kept]
+        let previous = self.previous.as_ref().and_then(ActiveLease::expires_at);
+        [first, second, guard, previous]
     }
 }

@@ -1,4 +1,4 @@
-//! What replies and ARP packets do to the client.
+//! Input of the client: replies and ARP packets.
 
 use crate::prelude::*;
 use core::net::Ipv4Addr;
@@ -6,11 +6,11 @@ use core::time::Duration;
 
 use super::Client;
 use super::output;
-use super::state::{Event, Held, Loss, State};
+use super::state::{ActiveLease, Event, Loss, State};
 use crate::dhcp::config::Detection;
 use crate::dhcp::lease::Lease;
 use crate::dhcp::message;
-use crate::dhcp::offer::{self, Offer, Standing};
+use crate::dhcp::offer::{Offer, Standing};
 use crate::dhcp::probe::Guard;
 use crate::dhcp::reply::{self, Discard, Reply};
 use crate::dhcp::resend::Resend;
@@ -27,14 +27,14 @@ const CONFLICT_DELAY: Duration = Duration::from_secs(10);
 /// Number of conflicts after which the pause is longer, and that pause (RFC 5227 §2.1.1).
 const MAX_CONFLICTS: u32 = 10;
 const RATE_LIMIT_INTERVAL: Duration = Duration::from_secs(60);
-/// Shortest time that a network for IPv6 is left alone (RFC 8925 §3.4, MIN_V6ONLY_WAIT).
+/// Shortest time without DHCP on a network for IPv6 (RFC 8925 §3.4, MIN_V6ONLY_WAIT).
 const MIN_V6ONLY_WAIT: Duration = Duration::from_secs(300);
 
 impl Client {
     pub(super) fn handle_datagram(&mut self, datagram: &Datagram<'_>) -> Result<(), Discard> {
         let reply = reply::read(datagram, self.xid, self.config.chaddr)?;
         match reply.message_type {
-            MessageType::Offer => self.handle_offer(&reply),
+            MessageType::Offer => self.handle_offer(reply),
             MessageType::Ack => self.handle_ack(reply),
             MessageType::Nak => self.handle_nak(&reply),
             other @ (MessageType::Discover
@@ -45,7 +45,7 @@ impl Client {
         }
     }
 
-    fn handle_offer(&mut self, reply: &Reply) -> Result<(), Discard> {
+    fn handle_offer(&mut self, reply: Reply) -> Result<(), Discard> {
         let State::Selecting {
             offers, decide_at, ..
         } = &mut self.state
@@ -53,13 +53,14 @@ impl Client {
             return Err(Discard::Unexpected(MessageType::Offer));
         };
         let server = reply.named_server()?;
-        let offer = Offer::read(&reply.message, server, reply.source);
+        let wait = ipv6_only(&self.config.requested, &reply.message);
+        let offer = Offer::read(reply.message, server, reply.source);
         if !offer.is_proxy() {
-            if let Some(wait) = ipv6_only(&self.config.requested, &reply.message) {
+            if let Some(wait) = wait {
                 self.leave_to_ipv6(server, wait);
                 return Ok(());
             }
-            usable(offer.lease.address)?;
+            usable(offer.address)?;
             decide_at.get_or_insert(self.now + self.config.proxy_wait);
         }
         self.events
@@ -72,8 +73,8 @@ impl Client {
     /// Leaves SELECTING when the offers are good enough, or the wait for better ones is over.
     pub(super) fn decide(&mut self) {
         let is_ripe = |standing: Standing| standing.is_ripe(self.now);
-        if !self.is_held && self.standing().is_some_and(is_ripe) {
-            self.take_best();
+        if !self.defers_choice && self.standing().is_some_and(is_ripe) {
+            self.request_best();
         }
     }
 
@@ -86,12 +87,12 @@ impl Client {
     }
 
     /// Asks for the best offer, when there is one.
-    pub(super) fn take_best(&mut self) {
+    pub(super) fn request_best(&mut self) {
         let Some((best, proxy)) = self.best() else {
             return;
         };
         let (offer, proxy) = (Box::new(best.clone()), proxy.cloned().map(Box::new));
-        self.watch(offer.lease.address);
+        self.watch(offer.address);
         let resend = Resend::new(self.now);
         self.enter(State::Requesting {
             offer,
@@ -109,16 +110,15 @@ impl Client {
         } else {
             usable(reply.message.yiaddr)?;
         }
-        let asked = self.state.granted();
-        let asked = asked.or(self.kept.as_ref().map(|held| &*held.lease));
-        let server = reply.server_or(asked.map(|lease| lease.server))?;
-        let mut lease = Lease::read(&reply.message, server);
-        match &self.state {
+        let previous = self.previous.as_ref();
+        let asked = previous.map(|active| active.server);
+        let asked = self.state.granted().map(|(_, server)| server).or(asked);
+        let server = reply.server_or(asked)?;
+        let (ack, address) = (&reply.message, reply.message.yiaddr);
+        let mut lease = match &self.state {
             State::Selecting { offers, .. } if self.config.rapid_commit && commits_at_once => {
                 reply.named_server()?;
-                if let Some(proxy) = offers.proxy() {
-                    offer::merge(&mut lease, &proxy.lease);
-                }
+                Lease::granted(ack, server, offers.proxy().map(|proxy| &proxy.boot))
             }
             State::Requesting {
                 offer: chosen,
@@ -127,75 +127,75 @@ impl Client {
             } => {
                 // A failover partner may answer in place of who offered, under its own name, or
                 // a server that names itself in the OFFER only.
-                let is_by_who_offered = reply.server == Some(chosen.lease.server);
-                if !is_by_who_offered && chosen.lease.address != lease.address {
+                let is_by_who_offered = reply.server == Some(chosen.server);
+                if !is_by_who_offered && chosen.address != address {
                     return Err(Discard::WrongServer(server));
                 }
-                // Some servers name the boot file in the OFFER only.
-                offer::merge(&mut lease, &chosen.lease);
-                if let Some(proxy) = proxy {
-                    offer::merge(&mut lease, &proxy.lease);
-                }
+                let offered = [Some(chosen), proxy.as_ref()].into_iter().flatten();
+                Lease::granted(ack, server, offered.map(|offer| &offer.boot))
             }
-            State::Rebooting { address, .. } => {
-                if reply.server.is_none() && *address != lease.address {
-                    return Err(Discard::WrongAddress(lease.address));
+            State::Rebooting { address: known, .. } => {
+                if reply.server.is_none() && *known != address {
+                    return Err(Discard::WrongAddress(address));
                 }
-                if let Some(wait) = ipv6_only(&self.config.requested, &reply.message) {
+                if let Some(wait) = ipv6_only(&self.config.requested, ack) {
                     self.leave_to_ipv6(server, wait);
                     return Ok(());
                 }
+                Lease::read(ack, server)
             }
             // Any server may extend: one that took over, or moved, names itself.
-            State::Renewing { held, .. } | State::Rebinding { held, .. } => {
-                if held.lease.address != lease.address {
-                    return Err(Discard::WrongAddress(lease.address));
+            State::Renewing { active, .. } | State::Rebinding { active, .. } => {
+                if active.lease.address != address {
+                    return Err(Discard::WrongAddress(address));
                 }
+                Lease::read(ack, server)
             }
-            State::Informing { .. } => {
-                // The address is not the server's, and so it has no end.
-                (lease.lease_time, lease.renewal_time) = (None, None);
-                lease.rebinding_time = None;
-            }
+            State::Informing { .. } => Lease::read(ack, server),
             State::Init { .. }
             | State::Selecting { .. }
             | State::Probing { .. }
             | State::Bound { .. }
             | State::Stopped => return Err(Discard::Unexpected(MessageType::Ack)),
-        }
+        };
         let is_own = matches!(self.state, State::Informing { .. });
-        let lease = Box::new(lease);
-        self.grant(Held {
-            lease,
+        if is_own {
+            // The address is not the server's, and so it has no end.
+            lease.times = None;
+        }
+        self.grant(ActiveLease {
+            lease: Box::new(lease),
             since,
+            server,
             source: reply.source,
             is_own,
         });
         Ok(())
     }
 
-    /// Takes a lease into use, or first makes sure that nobody else has its address.
-    fn grant(&mut self, held: Held) {
-        let (address, server) = (held.lease.address, held.lease.server);
-        let is_known = self.state.held().is_some() || matches!(self.state, State::Informing { .. });
+    /// Binds a lease, or first makes sure that nobody else has its address.
+    fn grant(&mut self, active: ActiveLease) {
+        let (address, server) = (active.lease.address, active.server);
+        let is_known =
+            self.state.active().is_some() || matches!(self.state, State::Informing { .. });
         if is_known || self.config.detection == Detection::Off {
-            return self.bind(held);
+            return self.bind(active);
         }
         if self.config.detection == Detection::Strict {
             let chaddr = self.config.chaddr;
             let guard = Guard::strict(chaddr, address, self.now, &mut self.random);
             self.guard = Some(guard);
-            return self.enter(State::Probing { held });
+            return self.enter(State::Probing { active });
         }
         let guard = self.guard.take().filter(|guard| guard.address() == address);
         // Nobody was asked before a lease that came without a REQUEST.
         let mut guard = guard.unwrap_or_else(|| self.asking(address));
-        if let Some(holder) = guard.holder() {
-            return self.decline(address, server, holder);
+        if let Some(owner) = guard.owner() {
+            return self.decline(address, server, owner);
         }
         guard.announce(self.now);
         self.guard = Some(guard);
-        self.bind(held);
+        self.bind(active);
     }
 
     /// Returns a guard that has begun to ask.
@@ -205,24 +205,24 @@ impl Client {
         guard
     }
 
-    pub(super) fn bind(&mut self, held: Held) {
-        let lease = held.lease.clone();
-        self.kept = None;
-        self.enter(State::Bound { held });
+    pub(super) fn bind(&mut self, active: ActiveLease) {
+        let lease = active.lease.clone();
+        self.previous = None;
+        self.enter(State::Bound { active });
         self.events.push_back(Event::Bound(lease));
     }
 
     fn handle_nak(&mut self, reply: &Reply) -> Result<(), Discard> {
-        // One that does not name its server counts when it comes from where that server's last
-        // word came from, so that nobody else ends the exchange.
+        // One that does not name its server counts when its source is that of the server's last
+        // message, so that nobody else ends the exchange.
         let is_of = |server: Ipv4Addr, source: Ipv4Addr| match reply.server {
             Some(named) => named == server,
             None => [server, source].contains(&reply.source),
         };
         let was_asked = match &self.state {
-            State::Requesting { offer, .. } => is_of(offer.lease.server, offer.source),
-            State::Renewing { held, .. } if reply.server.is_none() => {
-                is_of(held.lease.server, held.source)
+            State::Requesting { offer, .. } => is_of(offer.server, offer.source),
+            State::Renewing { active, .. } if reply.server.is_none() => {
+                is_of(active.server, active.source)
             }
             // Everybody was asked, or a server that may have been moved.
             State::Rebooting { .. } | State::Renewing { .. } | State::Rebinding { .. } => true,
@@ -260,21 +260,21 @@ impl Client {
 
     /// Another host has the address that is watched over. While a server has yet to commit it, the
     /// guard remembers that.
-    pub(super) fn handle_conflict(&mut self, address: Ipv4Addr, holder: MacAddress) {
-        let held = if let State::Probing { held } = &self.state {
-            Some(held)
+    pub(super) fn handle_conflict(&mut self, address: Ipv4Addr, owner: MacAddress) {
+        let active = if let State::Probing { active } = &self.state {
+            Some(active)
         } else {
-            self.state.held().or(self.kept.as_ref())
+            self.state.active().or(self.previous.as_ref())
         };
-        if let Some(held) = held
-            && held.lease.address == address
+        if let Some(active) = active
+            && active.lease.address == address
         {
-            self.decline(address, held.lease.server, holder);
+            self.decline(address, active.server, owner);
         }
     }
 
     /// Refuses the address that another host has (DECLINE) and begins anew after a pause.
-    fn decline(&mut self, address: Ipv4Addr, server: Ipv4Addr, holder: MacAddress) {
+    fn decline(&mut self, address: Ipv4Addr, server: Ipv4Addr, owner: MacAddress) {
         let message = message::decline(&self.config, self.exchange(), address, server);
         let transmit = output::broadcast(MessageType::Decline);
         self.farewells.push_back((transmit, message));
@@ -283,7 +283,7 @@ impl Client {
             0..=MAX_CONFLICTS => CONFLICT_DELAY,
             _ => RATE_LIMIT_INTERVAL,
         };
-        self.lose(Loss::Conflict { address, holder }, self.now + pause);
+        self.lose(Loss::Conflict { address, owner }, self.now + pause);
     }
 
     /// Leaves the network to IPv6 for a while.
@@ -300,7 +300,7 @@ impl Client {
 
     /// Gives up the lease, if there is one, and what was asked for.
     pub(super) fn lose(&mut self, loss: Loss, start_at: Instant) {
-        let had = self.kept.take().is_some() || self.state.held().is_some();
+        let had = self.previous.take().is_some() || self.state.active().is_some();
         if !had {
             return self.fail(loss, start_at);
         }
@@ -310,11 +310,11 @@ impl Client {
 
     /// Begins anew at `start_at`, with a lease from before if there is one.
     pub(super) fn restart(&mut self, start_at: Instant) {
-        let kept = self.kept.as_ref().map(|held| held.lease.address);
+        let previous = self.previous.as_ref().map(|active| active.lease.address);
         self.guard = self
             .guard
             .take()
-            .filter(|guard| Some(guard.address()) == kept);
+            .filter(|guard| Some(guard.address()) == previous);
         self.enter(State::Init { start_at });
         self.tick();
     }
@@ -328,7 +328,7 @@ fn usable(address: Ipv4Addr) -> Result<(), Discard> {
     }
 }
 
-/// Returns how long a client that asked for option 108 leaves the network alone (RFC 8925 §3.2).
+/// Returns how long a client that asked for option 108 sends nothing (RFC 8925 §3.2).
 fn ipv6_only(requested: &[u8], message: &Message) -> Option<Duration> {
     let seconds = message.options.u32(code::IPV6_ONLY_PREFERRED)?;
     requested

@@ -1,4 +1,4 @@
-//! What the client has to say.
+//! Messages of the client.
 
 use core::net::{Ipv4Addr, SocketAddrV4};
 
@@ -22,7 +22,7 @@ impl Client {
                 (broadcast(MessageType::Discover), message)
             }),
             State::Requesting { offer, resend, .. } => resend.take(now, random).then(|| {
-                let (address, server) = (offer.lease.address, offer.lease.server);
+                let (address, server) = (offer.address, offer.server);
                 if let Some(guard) = &mut self.guard {
                     guard.probe();
                 }
@@ -36,16 +36,16 @@ impl Client {
                 let message = message::request_known(config, exchange, *address);
                 (broadcast(MessageType::Request), message)
             }),
-            State::Renewing { held, resend } => {
-                resend.take_halving(now, held.rebind_at()).then(|| {
-                    let (address, server) = (held.lease.address, held.lease.server);
+            State::Renewing { active, resend } => {
+                resend.take_halving(now, active.rebind_at()).then(|| {
+                    let (address, server) = (active.lease.address, active.server);
                     let message = message::request_extension(config, exchange, address);
                     (unicast(address, server, MessageType::Request), message)
                 })
             }
-            State::Rebinding { held, resend } => {
-                resend.take_halving(now, held.expires_at()).then(|| {
-                    let address = held.lease.address;
+            State::Rebinding { active, resend } => {
+                resend.take_halving(now, active.expires_at()).then(|| {
+                    let address = active.lease.address;
                     let message = message::request_extension(config, exchange, address);
                     (unicast(address, everyone, MessageType::Request), message)
                 })

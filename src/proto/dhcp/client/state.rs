@@ -1,11 +1,11 @@
-//! What the client can be in, and what it says of itself.
+//! States of the client, and the events that it reports.
 
 use crate::prelude::*;
 use core::fmt;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::time::Duration;
 
-use crate::dhcp::lease::Lease;
+use crate::dhcp::lease::{Lease, LeaseTimes};
 use crate::dhcp::offer::{Offer, Offers};
 use crate::dhcp::resend::Resend;
 use crate::packet::dhcp::MessageType;
@@ -49,17 +49,17 @@ impl fmt::Display for StateName {
     }
 }
 
-/// What became of the client.
+/// Change of the client that its program may have to follow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// It has come to another state.
+    /// It has entered another state.
     Entered(StateName),
     /// A server offers this; ProxyDHCP servers offer no address.
     Offered(Box<Offer>),
     /// The lease is ours; for a known address, with new times and options. It takes the place of
     /// the one before.
     Bound(Box<Lease>),
-    /// What was offered or asked for came to nothing; a lease from before is still ours.
+    /// What was offered or requested was not granted; an earlier lease is still ours.
     Failed(Loss),
     /// The lease is over: its address must not be used any longer.
     Lost(Loss),
@@ -73,7 +73,24 @@ pub enum Event {
     },
 }
 
-/// Why a lease or an offer came to nothing.
+impl Event {
+    /// Returns the reason of the server that refused, empty if it gave none; none when it is no
+    /// refusal.
+    pub fn refusal(&self) -> Option<&str> {
+        match self {
+            Self::Failed(Loss::Refused { reason, .. })
+            | Self::Lost(Loss::Refused { reason, .. }) => Some(reason.as_deref().unwrap_or("")),
+            Self::Entered(_)
+            | Self::Offered(_)
+            | Self::Bound(_)
+            | Self::Failed(_)
+            | Self::Lost(_)
+            | Self::Ipv6Only { .. } => None,
+        }
+    }
+}
+
+/// Reason why a lease was lost, or an offer not granted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Loss {
     /// The server refused it, with its reason (option 56) if it gave one.
@@ -90,16 +107,16 @@ pub enum Loss {
     },
     /// Nobody extended it in time.
     Expired,
-    /// Another host has the address; the server has been told.
+    /// Another host has the address; the server has been sent a DECLINE.
     Conflict {
         /// The address.
         address: Ipv4Addr,
         /// Who has it.
-        holder: MacAddress,
+        owner: MacAddress,
     },
 }
 
-/// Between whom a message goes. Without a source address it must be sent as a raw frame to every
+/// Addresses of a message to be sent. Without a source address it must be sent as a raw frame to every
 /// station; with one, by the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transmit {
@@ -113,41 +130,39 @@ pub struct Transmit {
 
 /// A lease and when it was asked for, which its times count from (RFC 2131 §4.4.5).
 #[derive(Debug, Clone)]
-pub(super) struct Held {
+pub(super) struct ActiveLease {
     pub(super) lease: Box<Lease>,
     pub(super) since: Instant,
-    /// Where the ACK came from.
+    pub(super) server: Ipv4Addr,
+    /// Source address of the ACK.
     pub(super) source: Ipv4Addr,
     /// Nobody granted the address, only what goes with it (INFORM).
     pub(super) is_own: bool,
 }
 
-impl Held {
-    /// The lease, if a server granted its address.
-    pub(super) const fn granted(&self) -> Option<&Lease> {
-        match self.is_own {
-            true => None,
-            false => Some(&self.lease),
-        }
+impl ActiveLease {
+    /// Returns the address and the server that granted it.
+    pub(super) fn granted(&self) -> Option<(Ipv4Addr, Ipv4Addr)> {
+        (!self.is_own).then_some((self.lease.address, self.server))
     }
 
     /// T1; none for a lease without end.
     pub(super) fn renew_at(&self) -> Option<Instant> {
-        self.after(self.lease.renewal_time)
+        self.after(|times| times.renewal)
     }
 
     /// T2; none for a lease without end.
     pub(super) fn rebind_at(&self) -> Option<Instant> {
-        self.after(self.lease.rebinding_time)
+        self.after(|times| times.rebinding)
     }
 
     /// When it is over; none for a lease without end.
     pub(super) fn expires_at(&self) -> Option<Instant> {
-        self.after(self.lease.lease_time)
+        self.after(|times| times.lease)
     }
 
-    fn after(&self, time: Option<Duration>) -> Option<Instant> {
-        time.map(|time| self.since + time)
+    fn after(&self, time: fn(LeaseTimes) -> Duration) -> Option<Instant> {
+        self.lease.times.map(|times| self.since + time(times))
     }
 }
 
@@ -158,7 +173,7 @@ pub(super) enum State {
     },
     Selecting {
         offers: Offers,
-        /// When the best offer is taken although a better one may come.
+        /// When the best offer is requested although a better one may follow.
         decide_at: Option<Instant>,
         resend: Resend,
     },
@@ -172,17 +187,17 @@ pub(super) enum State {
         resend: Resend,
     },
     Probing {
-        held: Held,
+        active: ActiveLease,
     },
     Bound {
-        held: Held,
+        active: ActiveLease,
     },
     Renewing {
-        held: Held,
+        active: ActiveLease,
         resend: Resend,
     },
     Rebinding {
-        held: Held,
+        active: ActiveLease,
         resend: Resend,
     },
     Informing {
@@ -209,11 +224,11 @@ impl State {
     }
 
     /// Returns the lease in use.
-    pub(super) const fn held(&self) -> Option<&Held> {
+    pub(super) const fn active(&self) -> Option<&ActiveLease> {
         match self {
-            Self::Bound { held } | Self::Renewing { held, .. } | Self::Rebinding { held, .. } => {
-                Some(held)
-            }
+            Self::Bound { active }
+            | Self::Renewing { active, .. }
+            | Self::Rebinding { active, .. } => Some(active),
             Self::Init { .. }
             | Self::Selecting { .. }
             | Self::Requesting { .. }
@@ -224,14 +239,15 @@ impl State {
         }
     }
 
-    /// Returns what a server has set aside for us: a lease, or an offer that has been asked for.
-    pub(super) const fn granted(&self) -> Option<&Lease> {
+    /// Returns the address that a server has reserved for us by a lease, or by an offer that has been
+    /// requested, and the server.
+    pub(super) fn granted(&self) -> Option<(Ipv4Addr, Ipv4Addr)> {
         match self {
-            Self::Requesting { offer, .. } => Some(&offer.lease),
-            Self::Probing { held }
-            | Self::Bound { held }
-            | Self::Renewing { held, .. }
-            | Self::Rebinding { held, .. } => held.granted(),
+            Self::Requesting { offer, .. } => Some((offer.address, offer.server)),
+            Self::Probing { active }
+            | Self::Bound { active }
+            | Self::Renewing { active, .. }
+            | Self::Rebinding { active, .. } => active.granted(),
             Self::Init { .. }
             | Self::Selecting { .. }
             | Self::Rebooting { .. }

@@ -5,11 +5,11 @@ use crate::prelude::*;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
-use crate::dhcp::boot_service::{self, Next, PXE_PORT};
+use crate::dhcp::boot_service::{BootSource, Next, PXE_PORT};
 use crate::dhcp::client::Transmit;
 use crate::dhcp::config::Config;
-use crate::dhcp::inquiry::{Event, Inquiry, Question};
-use crate::dhcp::lease::Lease;
+use crate::dhcp::inquiry::{BootQuestion, Event, Inquiry};
+use crate::dhcp::offer::Offer;
 use crate::dhcp::reply::Discard;
 use crate::packet::ipv4::same_network;
 use crate::packet::pxe::{BootItem, MenuItem};
@@ -67,16 +67,16 @@ impl Services {
         self.addresses = addresses;
     }
 
-    /// Begins to ask for what the service of `lease` leads to, if it has one: for each entry, if that
+    /// Begins to ask for what the service of `boot` leads to, if it has one: for each entry, if that
     /// is a menu. Two machines that take themselves for one server have one service.
     pub(super) fn follow(
         &mut self,
-        lease: &Lease,
+        boot: &BootSource,
         config: &Config,
         random: &mut Random,
         now: Instant,
     ) {
-        let (service, entries) = match boot_service::next(lease) {
+        let (service, entries) = match boot.next() {
             Next::Nothing => return,
             Next::Ask(service) => (service, vec![None]),
             Next::Choose(service) => (service, service.pxe.menu.iter().map(Some).collect()),
@@ -103,7 +103,7 @@ impl Services {
                 };
                 return self.leave(all, "not asked: the interface has no IPv4 address");
             };
-            let mut question = Question::new(address, service, item);
+            let mut question = BootQuestion::new(address, service, item);
             question.destinations.retain(|to| to.port() == PXE_PORT);
             if question.destinations.is_empty() {
                 self.leave(asked, "not asked: DHCP servers would hear the broadcast");
@@ -135,16 +135,16 @@ impl Services {
         }
     }
 
-    /// Takes a datagram that may be an answer; returns to what.
+    /// Handles a datagram that may be an answer; returns the question and the answer.
     ///
     /// # Errors
-    /// Why it is none; `otherwise` when it belongs to none of the questions.
+    /// The reason to ignore it; `otherwise` when it belongs to none of the questions.
     pub(super) fn handle_input(
         &mut self,
         datagram: &Datagram<'_>,
         otherwise: Discard,
         now: Instant,
-    ) -> Result<(Asked, Box<Lease>), Discard> {
+    ) -> Result<(Asked, Box<Offer>), Discard> {
         let open = self.open.iter_mut().enumerate();
         let mut results =
             open.map(|(place, (_, inquiry))| (place, inquiry.handle_input(*datagram, now)));
@@ -154,7 +154,7 @@ impl Services {
         result?;
         let (asked, mut inquiry) = self.open.swap_remove(place);
         match inquiry.poll_event() {
-            Some(Event::Answered(lease)) => Ok((asked, lease)),
+            Some(Event::Answered(offer)) => Ok((asked, offer)),
             Some(Event::Unanswered) | None => Err(otherwise),
         }
     }

@@ -7,12 +7,12 @@
 use crate::prelude::*;
 use core::net::Ipv4Addr;
 
-use super::Answer;
+use super::SurveyAnswer;
 use crate::packet::ipv4::{netmask, same_network};
 use crate::packet::option::code;
 
 /// Returns for each of the answers on one network what is odd about it, a sentence each.
-pub fn suspicions(answers: &[&Answer]) -> Vec<Vec<String>> {
+pub fn suspicions(answers: &[&SurveyAnswer]) -> Vec<Vec<String>> {
     let mut found = vec![Vec::new(); answers.len()];
     for (known, title) in FACTS {
         let values: Vec<_> = answers.iter().map(|answer| known(answer)).collect();
@@ -32,7 +32,7 @@ pub fn suspicions(answers: &[&Answer]) -> Vec<Vec<String>> {
     found
 }
 
-type Fact = fn(&Answer) -> Option<String>;
+type Fact = fn(&SurveyAnswer) -> Option<String>;
 
 /// What servers of one network agree about.
 const FACTS: [(Fact, &str); 3] = [
@@ -41,21 +41,21 @@ const FACTS: [(Fact, &str); 3] = [
     (resolvers, "the resolver"),
 ];
 
-fn subnet(answer: &Answer) -> Option<String> {
-    let lease = &answer.offer.lease;
+fn subnet(answer: &SurveyAnswer) -> Option<String> {
+    let lease = &answer.offer.lease();
     let network = lease.address & netmask(lease.prefix_len);
     let is_granted = !answer.offer.is_proxy() && answer.asked.is_none();
     is_granted.then(|| format!("{network}/{}", lease.prefix_len))
 }
 
-fn router(answer: &Answer) -> Option<String> {
-    let routes = &answer.offer.lease.routes;
+fn router(answer: &SurveyAnswer) -> Option<String> {
+    let routes = &answer.offer.lease().routes;
     let default = routes.iter().find(|route| route.prefix_len == 0)?;
     Some(default.gateway?.to_string())
 }
 
-fn resolvers(answer: &Answer) -> Option<String> {
-    let dns = &answer.offer.lease.dns;
+fn resolvers(answer: &SurveyAnswer) -> Option<String> {
+    let dns = &answer.offer.lease().dns;
     // Their order is a matter of sharing the load.
     let mut dns: Vec<_> = dns.iter().map(ToString::to_string).collect();
     dns.sort_unstable();
@@ -79,23 +79,23 @@ fn contradiction(value: &str, values: &[Option<String>]) -> Option<String> {
 }
 
 /// Two machines that take themselves for one server. Through relays one server has many.
-fn twin(answer: &Answer, answers: &[&Answer]) -> Option<String> {
-    let server = |answer: &Answer| (answer.offer.lease.server, answer.relay);
+fn twin(answer: &SurveyAnswer, answers: &[&SurveyAnswer]) -> Option<String> {
+    let server = |answer: &SurveyAnswer| (answer.offer.server, answer.relay);
     let twin = answers.iter().find(|other| {
         answer.relay.is_none() && server(other) == server(answer) && other.sender != answer.sender
     })?;
-    let (server, sender) = (answer.offer.lease.server, twin.sender);
+    let (server, sender) = (answer.offer.server, twin.sender);
     Some(format!("{sender} answers as server {server} too"))
 }
 
-fn proxied_source(answer: &Answer) -> Option<String> {
-    let (source, server) = (*answer.source.ip(), answer.offer.lease.server);
+fn proxied_source(answer: &SurveyAnswer) -> Option<String> {
+    let (source, server) = (*answer.source.ip(), answer.offer.server);
     let is_other = answer.relay.is_none() && source != server;
     is_other.then(|| format!("answers as server {server} from {source}"))
 }
 
-fn unreachable_router(answer: &Answer) -> Option<String> {
-    let lease = &answer.offer.lease;
+fn unreachable_router(answer: &SurveyAnswer) -> Option<String> {
+    let lease = &answer.offer.lease();
     let is_outside = |router: &Ipv4Addr| !same_network(*router, lease.address, lease.prefix_len);
     let routers = lease.routes.iter().filter_map(|route| route.gateway);
     let on_link = |router: &Ipv4Addr| {

@@ -50,7 +50,7 @@ fn each_server_is_heard_once_and_only_its_offer() {
     assert_eq!(give(&ack, 3), Err(Discard::Unexpected(MessageType::Ack)));
     let answer = survey.poll_event().unwrap();
     assert_eq!(answer.after, Duration::from_millis(40));
-    assert_eq!(answer.offer.lease.server, server);
+    assert_eq!(answer.offer.server, server);
     assert_eq!(answer.relay, None);
     assert!(survey.poll_event().is_some() && survey.poll_event().is_none());
 }
@@ -157,7 +157,7 @@ fn a_server_that_rules_out_proxies_is_not_made_to_wait_for_them() {
     let mut plain = answer(&says(1));
     plain
         .offer
-        .lease
+        .message
         .options
         .set(code::IPXE_ENCAPSULATED, [176, 1, 1]);
     let proxy = answer(&Says {
@@ -187,7 +187,7 @@ fn a_proxy_serves_its_own_interface_and_of_equal_ones_the_user_decides() {
         ..says(5)
     };
     let proxy = answer(&proxy);
-    let why = |interfaces: &[&[Answer]], is_ordered| {
+    let why = |interfaces: &[&[SurveyAnswer]], is_ordered| {
         let verdicts = verdicts(interfaces, is_ordered, Duration::from_secs(1)).concat();
         verdicts.into_iter().map(|v| v.why).collect::<Vec<_>>()
     };
@@ -203,7 +203,7 @@ fn a_proxy_serves_its_own_interface_and_of_equal_ones_the_user_decides() {
         ]
     );
     let first = "the first; nobody names a boot file or a server";
-    let lists: [&[Answer]; 2] = [&[two], &[one]];
+    let lists: [&[SurveyAnswer]; 2] = [&[two], &[one]];
     assert_eq!(
         why(&lists, false),
         ["as good as 192.0.2.1, but later", first]
@@ -354,12 +354,12 @@ fn message(says: &Says) -> Message {
     }
 }
 
-fn answer(says: &Says) -> Answer {
+fn answer(says: &Says) -> SurveyAnswer {
     let source = says.source.map_or(says.server, Ipv4Addr::from);
     let at = Instant::from_millis(says.millis);
-    Answer {
+    SurveyAnswer {
         asked: None,
-        offer: Offer::read(&message(says), says.server, says.server),
+        offer: Offer::read(message(says), says.server, says.server),
         source: SocketAddrV4::new(source, 67),
         sender: MacAddress([says.sender; 6]),
         relay: Some(says.relay.into()).filter(|relay: &Ipv4Addr| !relay.is_unspecified()),

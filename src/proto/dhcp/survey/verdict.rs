@@ -1,33 +1,33 @@
 //! Which of the answers a boot would take, and why the others not: the choice of
-//! [`super::super::offer`], made again with what was heard, and told.
+//! [`super::super::offer`], made again with what was received, and explained.
 
 use crate::prelude::*;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
-use super::{Answer, Asked};
+use super::{Asked, SurveyAnswer};
 use crate::dhcp::offer::{Offer, Offers, Rank, choose};
 use crate::dhcp::reply::is_host;
 use crate::time::{Instant, Seconds};
 
-/// What a boot would do with an answer.
+/// Decision of a boot about an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub struct OfferVerdict {
     /// It would be taken: its address, or the boot file that it adds to another's.
     pub is_chosen: bool,
     /// Why, or why not.
     pub why: String,
 }
 
-/// Judges the answers heard on several interfaces, in the order of their arrival on each, as a boot
+/// Judges the answers received on several interfaces, in the order of their arrival on each, as a boot
 /// would that lets an offer without a boot file wait for `proxy_wait`; of equals the interface first
 /// in the list is taken if the list `is_ordered`, by its user. Returns a verdict for each answer.
 pub fn verdicts(
-    interfaces: &[&[Answer]],
+    interfaces: &[&[SurveyAnswer]],
     is_ordered: bool,
     proxy_wait: Duration,
-) -> Vec<Vec<Verdict>> {
-    let choice = Choice::make(interfaces, is_ordered, proxy_wait);
+) -> Vec<Vec<OfferVerdict>> {
+    let choice = BootChoice::make(interfaces, is_ordered, proxy_wait);
     let interfaces = interfaces.iter().enumerate();
     interfaces
         .map(|(place, answers)| {
@@ -35,14 +35,14 @@ pub fn verdicts(
             answers
                 .map(|answer| match &choice {
                     Some(choice) => choice.verdict(place, answer),
-                    None => Verdict::against(unusable(answer)),
+                    None => OfferVerdict::against(unusable(answer)),
                 })
                 .collect()
         })
         .collect()
 }
 
-impl Verdict {
+impl OfferVerdict {
     fn against(why: impl Into<String>) -> Self {
         Self {
             is_chosen: false,
@@ -51,18 +51,18 @@ impl Verdict {
     }
 }
 
-/// What has been heard on one interface so far.
+/// Offers received on one interface so far.
 #[derive(Default)]
-struct Heard {
+struct InterfaceOffers {
     offers: Offers,
     decide_at: Option<Instant>,
 }
 
-impl Heard {
-    fn add(&mut self, answer: &Answer, proxy_wait: Duration) {
+impl InterfaceOffers {
+    fn add(&mut self, answer: &SurveyAnswer, proxy_wait: Duration) {
         let offer = &answer.offer;
         if !offer.is_proxy() {
-            if !is_host(offer.lease.address) {
+            if !is_host(offer.address) {
                 return;
             }
             self.decide_at.get_or_insert(answer.at + proxy_wait);
@@ -72,20 +72,27 @@ impl Heard {
 }
 
 /// The choice, and what it was made between.
-struct Choice<'a> {
+struct BootChoice<'a> {
     place: usize,
-    offer: &'a Answer,
+    offer: &'a SurveyAnswer,
     /// Brings the boot that the offer lacks.
-    proxy: Option<&'a Answer>,
+    proxy: Option<&'a SurveyAnswer>,
     made_at: Instant,
     is_ordered: bool,
 }
 
-impl<'a> Choice<'a> {
+impl<'a> BootChoice<'a> {
     /// Makes the choice; none when nobody offers an address.
-    fn make(interfaces: &[&'a [Answer]], is_ordered: bool, proxy_wait: Duration) -> Option<Self> {
-        let mut heard: Vec<_> = interfaces.iter().map(|_| Heard::default()).collect();
-        let is_offer = |answer: &&Answer| answer.asked.is_none();
+    fn make(
+        interfaces: &[&'a [SurveyAnswer]],
+        is_ordered: bool,
+        proxy_wait: Duration,
+    ) -> Option<Self> {
+        let mut heard: Vec<_> = interfaces
+            .iter()
+            .map(|_| InterfaceOffers::default())
+            .collect();
+        let is_offer = |answer: &&SurveyAnswer| answer.asked.is_none();
         let mut queues: Vec<_> = interfaces
             .iter()
             .map(|answers| answers.iter().filter(is_offer).peekable())
@@ -96,14 +103,15 @@ impl<'a> Choice<'a> {
             let (_, place, queue) = next.min_by_key(|(at, place, _)| (*at, *place))?;
             Some((place, queue.next()?))
         });
-        let choose = |heard: &[Heard], now| {
+        let choose = |heard: &[InterfaceOffers], now| {
             let standings: Vec<_> = heard
                 .iter()
                 .map(|heard| heard.offers.standing(true, heard.decide_at))
                 .collect();
             Some((choose(&standings, is_ordered, now)?, now))
         };
-        let over_at = |heard: &[Heard]| heard.iter().filter_map(|heard| heard.decide_at).min();
+        let over_at =
+            |heard: &[InterfaceOffers]| heard.iter().filter_map(|heard| heard.decide_at).min();
         let mut made = None;
         for (place, answer) in arrivals {
             made = over_at(&heard)
@@ -122,7 +130,7 @@ impl<'a> Choice<'a> {
         let offers = &heard.get(place)?.offers;
         let answers = interfaces.get(place)?;
         let find = |offer: &Offer| {
-            let who = |offer: &Offer| (offer.lease.server, offer.lease.address, offer.is_proxy());
+            let who = |offer: &Offer| (offer.server, offer.address, offer.is_proxy());
             let mut answers = answers.iter().filter(is_offer);
             answers.rfind(|answer| answer.at <= made_at && who(&answer.offer) == who(offer))
         };
@@ -137,9 +145,9 @@ impl<'a> Choice<'a> {
         })
     }
 
-    fn verdict(&self, place: usize, answer: &Answer) -> Verdict {
-        let is = |chosen: &Answer| core::ptr::eq(chosen, answer);
-        let praise = |why| Verdict {
+    fn verdict(&self, place: usize, answer: &SurveyAnswer) -> OfferVerdict {
+        let is = |chosen: &SurveyAnswer| core::ptr::eq(chosen, answer);
+        let praise = |why| OfferVerdict {
             is_chosen: true,
             why,
         };
@@ -151,16 +159,16 @@ impl<'a> Choice<'a> {
             let (rank, server) = (answer.offer.rank(), server(self.offer));
             praise(format!("brings {rank}, which {server} does not"))
         } else if answer.offer.is_proxy() {
-            Verdict::against(self.against_proxy(place, answer))
-        } else if is_host(answer.offer.lease.address) {
-            Verdict::against(self.against_offer(place, answer))
+            OfferVerdict::against(self.against_proxy(place, answer))
+        } else if is_host(answer.offer.address) {
+            OfferVerdict::against(self.against_offer(place, answer))
         } else {
-            Verdict::against(unusable(answer))
+            OfferVerdict::against(unusable(answer))
         }
     }
 
     /// Judges what a boot service leads to.
-    fn on_service(&self, place: usize, asked: &Asked) -> Verdict {
+    fn on_service(&self, place: usize, asked: &Asked) -> OfferVerdict {
         let leads = server(self.proxy.unwrap_or(self.offer)) == asked.service;
         let is_taken = leads && place == self.place;
         let why = match (is_taken, asked.is_first) {
@@ -168,7 +176,7 @@ impl<'a> Choice<'a> {
             (true, true) => "where the boot service leads to",
             (true, false) => "if it is chosen from the menu",
         };
-        Verdict {
+        OfferVerdict {
             is_chosen: is_taken && asked.is_first,
             why: why.to_owned(),
         }
@@ -188,7 +196,7 @@ impl<'a> Choice<'a> {
         }
     }
 
-    fn against_proxy(&self, place: usize, answer: &Answer) -> String {
+    fn against_proxy(&self, place: usize, answer: &SurveyAnswer) -> String {
         let own = self.offer.offer.rank();
         if answer.offer.rank() < Rank::BootService {
             "names no boot file".to_owned()
@@ -201,13 +209,13 @@ impl<'a> Choice<'a> {
         }
     }
 
-    fn against_offer(&self, place: usize, answer: &Answer) -> String {
+    fn against_offer(&self, place: usize, answer: &SurveyAnswer) -> String {
         // On the same interface a proxy would have served either.
         let rival = self.proxy.filter(|_| place != self.place);
         self.against(place, answer, rival.unwrap_or(self.offer))
     }
 
-    fn against(&self, place: usize, answer: &Answer, rival: &Answer) -> String {
+    fn against(&self, place: usize, answer: &SurveyAnswer, rival: &SurveyAnswer) -> String {
         let (rank, better, name) = (answer.offer.rank(), rival.offer.rank(), server(rival));
         if rank < better {
             return format!("{rank}; {name} brings {better}");
@@ -223,13 +231,14 @@ impl<'a> Choice<'a> {
     }
 }
 
-fn unusable(answer: &Answer) -> String {
-    match answer.offer.is_proxy() || answer.asked.is_some() {
-        true => "nobody offers an address to boot with".to_owned(),
-        false => format!("{} is not a host's address", answer.offer.lease.address),
+fn unusable(answer: &SurveyAnswer) -> String {
+    if answer.offer.is_proxy() || answer.asked.is_some() {
+        "nobody offers an address to boot with".to_owned()
+    } else {
+        format!("{} is not a host's address", answer.offer.address)
     }
 }
 
-const fn server(answer: &Answer) -> Ipv4Addr {
-    answer.offer.lease.server
+const fn server(answer: &SurveyAnswer) -> Ipv4Addr {
+    answer.offer.server
 }

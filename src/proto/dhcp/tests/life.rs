@@ -89,7 +89,7 @@ fn a_server_that_moved_extends_the_lease_and_is_asked_the_next_time() {
         t.next_message();
     }
     t.receives(ack(OTHER_SERVER));
-    assert_eq!(t.bound().server, OTHER_SERVER);
+    assert_eq!(t.bound().server, Some(OTHER_SERVER));
     t.sends_after(1_800_000..=1_800_000, MessageType::Request);
     assert_eq!(*t.last.destination.ip(), OTHER_SERVER);
 }
@@ -206,7 +206,7 @@ fn an_inform_brings_options_for_the_address_that_is_there_without_end() {
     t.receives(answer);
     let lease = t.bound();
     assert_eq!((lease.address, lease.prefix_len), (ADDRESS, 24));
-    assert_eq!((lease.lease_time, t.client.poll_timeout()), (None, None));
+    assert_eq!((lease.times, t.client.poll_timeout()), (None, None));
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn an_address_that_answers_the_probe_is_declined_after_its_ack_and_never_used() 
     );
     let conflict = Loss::Conflict {
         address: ADDRESS,
-        holder: OTHER,
+        owner: OTHER,
     };
     assert_eq!((t.failure(), t.bounds.len()), (conflict, 0));
     t.sends_after(10_000..=10_000, MessageType::Discover);
@@ -311,7 +311,7 @@ fn an_address_in_use_is_defended_once_and_given_up_at_the_second_claim() {
     t.now += Duration::from_secs(9);
     t.claims_address();
     t.sends(MessageType::Decline);
-    assert!(matches!(t.loss(), Loss::Conflict { holder: OTHER, .. }));
+    assert!(matches!(t.loss(), Loss::Conflict { owner: OTHER, .. }));
     assert_eq!(t.client.lease(), None);
 }
 
@@ -356,7 +356,7 @@ fn without_detection_no_arp_is_sent_or_heard() {
     t.bound();
     t.claims_address();
     t.is_silent_for(Duration::from_secs(100));
-    assert_eq!((t.arp.len(), t.client.watched()), (0, None));
+    assert_eq!((t.arp.len(), t.client.conflict_watch()), (0, None));
 }
 
 fn lasting(seconds: u32) -> Message {

@@ -3,7 +3,7 @@
 use std::net::SocketAddrV4;
 
 use super::*;
-use crate::dhcp::survey::{Answer, Survey, verdicts};
+use crate::dhcp::survey::{Survey, SurveyAnswer, verdicts};
 use crate::packet::dhcp::{Message, MessageType};
 use crate::packet::ethernet::MacAddress;
 use crate::packet::option::{Options, code};
@@ -31,7 +31,7 @@ fn a_service_without_a_menu_is_asked_from_the_address_on_its_network() {
     assert_eq!(transmit.destination, SocketAddrV4::new(SERVICE, PXE_PORT));
     assert_eq!(message.message_type(), Some(MessageType::Request));
     assert_eq!(message.ciaddr, OURS);
-    assert_eq!(survey.neighbour(SERVICE), Some(MacAddress([3; 6])));
+    assert_eq!(survey.next_hop(SERVICE), Some(MacAddress([3; 6])));
     answers(&mut survey, *xid, b"", "boot.0").unwrap();
     assert_eq!(
         answers(&mut survey, *xid, b"", "other.0"),
@@ -67,7 +67,7 @@ fn every_entry_of_a_menu_but_the_local_disk_is_asked_for() {
         .poll_event()
         .and_then(|_| survey.poll_event())
         .unwrap();
-    assert_eq!(answer.offer.lease.boot_file.as_deref(), Some("install.0"));
+    assert_eq!(answer.offer.boot.boot_file.as_deref(), Some("install.0"));
     let entry = answer.asked.unwrap().entry.unwrap();
     assert_eq!(entry, "Install!");
     let unknown: Vec<_> = survey.end().into_iter().map(|it| it.what).collect();
@@ -255,11 +255,11 @@ fn give(
 
 /// Returns for each answer whether it is chosen, its boot file, and why.
 fn rows(survey: &mut Survey) -> Vec<(bool, String, String)> {
-    let answers: Vec<Answer> = std::iter::from_fn(|| survey.poll_event()).collect();
+    let answers: Vec<SurveyAnswer> = std::iter::from_fn(|| survey.poll_event()).collect();
     let verdicts = verdicts(&[&answers], false, Duration::from_secs(1)).concat();
     let files = answers
         .into_iter()
-        .map(|answer| answer.offer.lease.boot_file.unwrap_or_default());
+        .map(|answer| answer.offer.boot.boot_file.unwrap_or_default());
     verdicts
         .into_iter()
         .zip(files)

@@ -1,14 +1,14 @@
 //! Many machines that are switched on together, before a server that cannot answer them all at
 //! once.
 //!
-//! Requests are broadcast, so a client can hear how the others fare, without waking for them: who
-//! gets an OFFER follows it with a REQUEST. REQUESTs over time are therefore what the server can
+//! Requests are broadcast, so a client can count those of the others, without waking for them: a
+//! client that gets an OFFER sends a REQUEST next. REQUESTs over time are therefore what the server can
 //! do, and DISCOVERs over REQUESTs is by how much it is asked too often. Both hold for a wire
-//! where only a part of all machines is heard, and for servers of every speed, none of which need
+//! on which only a part of all machines is seen, and for servers of every speed, none of which need
 //! be known.
 //!
 //! A client that is not answered while others ask in vain takes a turn at random within the time
-//! in which all of them can be served at the pace heard. While it waits it looks at the crowd
+//! in which all of them can be served at the pace observed. While it waits it reads the counts
 //! twice a second, and puts its turn off by as much as DISCOVERs outnumber REQUESTs, or brings it
 //! forward when they do not. A client alone on its wire repeats at its usual interval.
 
@@ -16,12 +16,12 @@ use core::time::Duration;
 
 use crate::time::{Instant, Random};
 
-/// A difference between DISCOVERs and REQUESTs that shows a crowd: either so many were not
-/// answered, or so many had asked before we did.
-const CROWD: u32 = 4;
+/// Difference between DISCOVERs and REQUESTs that shows contention: either this many were not
+/// answered, or this many had been sent before we looked.
+const CONTENTION: u32 = 4;
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// A turn is at least within so many times what has been waited in vain. Who comes late hears few
-/// DISCOVERs, since the others have fallen silent to wait.
+/// Least length of the time that a turn is drawn from, in multiples of the wait so far. A late client
+/// counts few DISCOVERs, since the others are silent while they wait.
 const LEAST_SHARES: u64 = 16;
 /// What a turn is brought forward by when every DISCOVER is answered, in percent of the wait.
 const HASTE_PERCENT: u64 = 20;
@@ -30,64 +30,64 @@ const LONGEST: u64 = 120_000;
 
 /// How many requests of other machines were broadcast on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Heard {
+pub struct RequestCounts {
     /// DISCOVERs.
     pub discovers: u32,
     /// REQUESTs.
     pub requests: u32,
 }
 
-/// Our place in the crowd.
+/// Waiting time of one client among many.
 #[derive(Debug, Clone)]
-pub(super) struct Crowd {
-    looked_at: Instant,
+pub(super) struct Contention {
+    observed_at: Instant,
     /// None while we do not wait for it.
-    turn_at: Option<Instant>,
+    slot_at: Option<Instant>,
 }
 
-impl Crowd {
-    /// No crowd is known of yet.
+impl Contention {
+    /// Starts as the only client.
     pub(super) const fn new(now: Instant) -> Self {
         Self {
-            looked_at: now,
-            turn_at: None,
+            observed_at: now,
+            slot_at: None,
         }
     }
 
     /// Gives up a turn: the wire may be another one.
-    pub(super) const fn step_out(&mut self) {
-        self.turn_at = None;
+    pub(super) const fn reset(&mut self) {
+        self.slot_at = None;
     }
 
-    /// Takes note of what was heard since the last time, while there is nothing to repeat.
-    pub(super) const fn look(&mut self, now: Instant) {
-        self.looked_at = now;
+    /// Starts the counts anew, while there is nothing to repeat.
+    pub(super) const fn observe(&mut self, now: Instant) {
+        self.observed_at = now;
     }
 
     /// Returns how long a message that is due again, and not answered, has to wait before the
-    /// crowd is looked at again, `heard` having been heard since the last time; none to send it.
+    /// next `counts` are looked at; none to send it.
     pub(super) fn wait(
         &mut self,
-        heard: Heard,
+        counts: RequestCounts,
         now: Instant,
         random: &mut Random,
     ) -> Option<Duration> {
-        let elapsed = millis(now.since(self.looked_at));
-        self.look(now);
-        let wait = match self.turn_at.take() {
-            None if heard.discovers.abs_diff(heard.requests) < CROWD => return None,
-            None => random.next_u64() % heard.shares().saturating_mul(elapsed).clamp(1, LONGEST),
-            Some(turn_at) if now >= turn_at => return None,
-            Some(turn_at) => heard.adapt(millis(turn_at.since(now)), random),
+        let elapsed = millis(now.since(self.observed_at));
+        self.observe(now);
+        let wait = match self.slot_at.take() {
+            None if counts.discovers.abs_diff(counts.requests) < CONTENTION => return None,
+            None => random.next_u64() % counts.shares().saturating_mul(elapsed).clamp(1, LONGEST),
+            Some(slot_at) if now >= slot_at => return None,
+            Some(slot_at) => counts.adapt(millis(slot_at.since(now)), random),
         };
         let wait = Duration::from_millis(wait.max(1));
-        self.turn_at = Some(now + wait);
+        self.slot_at = Some(now + wait);
         Some(wait.min(random.jitter(LOOK_INTERVAL, 20)))
     }
 }
 
-impl Heard {
-    /// In how many times the time listened all who asked can be served.
+impl RequestCounts {
+    /// Returns how many times the time observed it takes to serve all that asked.
     fn shares(self) -> u64 {
         let (discovers, requests) = (u64::from(self.discovers), u64::from(self.requests));
         // With few on the wire not much is known, and little at stake.
@@ -106,7 +106,7 @@ impl Heard {
         } else if adapted <= LONGEST {
             adapted.min(wait * 2)
         } else {
-            // Cut off at the limit, all turns would come there.
+            // Cut off at the limit, all turns would be at that moment.
             random.next_u64() % LONGEST
         }
     }
@@ -122,18 +122,18 @@ mod tests {
 
     const START: Instant = Instant::ZERO;
 
-    fn heard(discovers: u32, requests: u32) -> Heard {
-        Heard {
+    fn heard(discovers: u32, requests: u32) -> RequestCounts {
+        RequestCounts {
             discovers,
             requests,
         }
     }
 
     /// Returns the wait of a client that has heard this in its first half second.
-    fn wait_after(heard: Heard, seed: u64) -> (Crowd, Option<Duration>) {
-        let mut crowd = Crowd::new(START);
-        let wait = crowd.wait(heard, Instant::from_millis(500), &mut Random::new(seed));
-        (crowd, wait)
+    fn wait_after(heard: RequestCounts, seed: u64) -> (Contention, Option<Duration>) {
+        let mut contention = Contention::new(START);
+        let wait = contention.wait(heard, Instant::from_millis(500), &mut Random::new(seed));
+        (contention, wait)
     }
 
     #[test]
@@ -147,9 +147,9 @@ mod tests {
     fn turns_are_spread_over_the_time_in_which_all_are_served() {
         let mut turns: Vec<u64> = (0..1_000)
             .map(|seed| {
-                let (crowd, wait) = wait_after(heard(10_000, 249), seed);
+                let (contention, wait) = wait_after(heard(10_000, 249), seed);
                 assert!(wait.unwrap() <= Duration::from_millis(600));
-                crowd.turn_at.unwrap().as_millis() - 500
+                contention.slot_at.unwrap().as_millis() - 500
             })
             .collect();
         turns.sort_unstable();
@@ -167,12 +167,12 @@ mod tests {
         assert_eq!(heard(100, 150).adapt(1_000, &mut random), 667);
         assert_eq!(heard(0, 0).adapt(1_000, &mut random), 500);
         assert!(heard(900, 1).adapt(LONGEST, &mut random) < LONGEST);
-        let (mut crowd, mut wait) = wait_after(heard(u32::MAX, 0), 1);
+        let (mut contention, mut wait) = wait_after(heard(u32::MAX, 0), 1);
         let mut now = Instant::from_millis(500);
         for _ in 0..60 {
             let Some(time) = wait else { return };
             now += time;
-            wait = crowd.wait(heard(0, 0), now, &mut random);
+            wait = contention.wait(heard(0, 0), now, &mut random);
         }
         panic!("its turn never comes");
     }

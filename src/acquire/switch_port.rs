@@ -1,5 +1,5 @@
-//! Listens to what the switch says of the port, beside the path: by a socket of its own, whose
-//! filter passes only frames to the groups that switches speak to.
+//! Receiver of the frames by which a switch describes its port, beside the path: a socket of its own,
+//! whose filter passes only frames to the multicast groups of those protocols.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -10,21 +10,18 @@ use crate::sys::SyscallError;
 use crate::sys::filter::ready::from_switch;
 use crate::sys::packet::{PacketSocket, SocketConfig};
 use wireboot_proto::packet::switch_frame::{GROUPS, SwitchFrame};
-use wireboot_proto::switch::{Statement, Switch};
+use wireboot_proto::switch::{Switch, SwitchEvent};
 use wireboot_proto::time::Instant;
 
 /// The port that an interface is plugged into.
 #[derive(Debug)]
-pub(super) struct Port {
+pub(super) struct SwitchPort {
     socket: PacketSocket,
     switch: Switch,
 }
 
-impl Port {
+impl SwitchPort {
     /// Begins to listen; the carrier has been there since `up_at`.
-    ///
-    /// # Errors
-    /// What the kernel says.
     pub(super) fn open(link: &Link, up_at: Instant) -> Result<Self, SyscallError> {
         let program = from_switch();
         let options = SocketConfig {
@@ -37,32 +34,29 @@ impl Port {
         })
     }
 
-    /// Takes what the switch has said; returns whether that is a reason to ask again at once.
-    ///
-    /// # Errors
-    /// What the kernel says.
+    /// Reads the frames received; returns whether they are a reason to ask servers again at once.
     pub(super) fn receive(&mut self, name: &str, now: Instant) -> Result<bool, SyscallError> {
         let mut buf = [0; MAX_FRAME_LEN];
-        let mut heard = false;
+        let mut is_any = false;
         while let Some(received) = self.socket.recv(&mut buf)? {
             let octets = buf.get(..received.len).unwrap_or_default();
             recorder::received(name, octets, &received.metadata);
             match SwitchFrame::decode(octets) {
-                Ok(word) => self.switch.handle_input(word, now),
+                Ok(frame) => self.switch.handle_input(frame, now),
                 Err(error) => log::debug!("{name}: a frame of the switch was discarded: {error}"),
             }
-            heard = true;
+            is_any = true;
         }
-        Ok(heard && self.switch.is_blocked())
+        Ok(is_any && self.switch.is_blocked())
     }
 
-    /// Takes notice of the time.
+    /// Drives the timers.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.switch.handle_timeout(now);
     }
 
-    /// Returns the next thing to tell.
-    pub(super) fn poll_event(&mut self) -> Option<Statement> {
+    /// Returns the next event.
+    pub(super) fn poll_event(&mut self) -> Option<SwitchEvent> {
         self.switch.poll_event()
     }
 

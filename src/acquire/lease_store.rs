@@ -29,7 +29,7 @@ const MAX_LEN: u64 = 4096;
 
 /// A lease in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Saved {
+pub(super) struct SavedLease {
     /// Whose it is.
     pub(super) mac: MacAddress,
     /// As whom it was taken (option 61).
@@ -38,7 +38,7 @@ pub(super) struct Saved {
     pub(super) prefix_len: u8,
     pub(super) server: Ipv4Addr,
     /// Who brought the server's last message.
-    pub(super) neighbour: Option<MacAddress>,
+    pub(super) next_hop: Option<MacAddress>,
     /// What the interface's MTU was before the lease set another, octets.
     pub(super) mtu_octets: Option<u32>,
     /// Time since 1970, in seconds; none when it has no end.
@@ -48,9 +48,9 @@ pub(super) struct Saved {
 /// The directories that leases are on file in; of two with a lease of the same interface the first
 /// has the newer one.
 #[derive(Debug)]
-pub(super) struct Shelf(Vec<PathBuf>);
+pub(super) struct LeaseStore(Vec<PathBuf>);
 
-impl Shelf {
+impl LeaseStore {
     /// Returns the usual directories, or `given` in place of them.
     pub(super) fn new(given: Option<&Path>) -> Self {
         if let Some(directory) = given {
@@ -62,18 +62,20 @@ impl Shelf {
     }
 
     /// Reads the lease of an interface, when there is one.
-    pub(super) fn read(&self, mac: MacAddress) -> Option<Saved> {
+    pub(super) fn read(&self, mac: MacAddress) -> Option<SavedLease> {
         self.0.iter().find_map(|directory| read(directory, mac))
     }
 
     /// Puts the lease in place of the one before, where it lasts longest.
-    pub(super) fn write(&self, saved: &Saved) {
+    pub(super) fn write(&self, saved: &SavedLease) {
         let mut directories = self.0.iter();
         while let Some(directory) = directories.next_back() {
             let path = path(directory, saved.mac);
-            let replace = match directory == Path::new(UNTIL_RESTART) {
-                true => file::replace,
-                false => file::replace_durably,
+            // /run is in memory, where fsync has nothing to do.
+            let replace = if directory == Path::new(UNTIL_RESTART) {
+                file::replace
+            } else {
+                file::replace_durably
             };
             match replace(&path, saved.to_string().as_bytes(), EVERYBODY) {
                 // What is left in front of it would be taken for newer.
@@ -89,32 +91,33 @@ impl Shelf {
     }
 }
 
-impl Saved {
-    /// Describes a lease that was asked for `age` ago.
+impl SavedLease {
+    /// Describes a lease that was requested `age` ago; none for one without a server, which nobody
+    /// could be asked for again.
     pub(super) fn new(
         mac: MacAddress,
         client_id: Vec<u8>,
         lease: &Lease,
         age: Duration,
-        neighbour: Option<MacAddress>,
+        next_hop: Option<MacAddress>,
         mtu_octets: Option<u32>,
-    ) -> Self {
-        Self {
+    ) -> Option<Self> {
+        Some(Self {
             mac,
             client_id,
             address: lease.address,
             prefix_len: lease.prefix_len,
-            server: lease.server,
-            neighbour,
+            server: lease.server?,
+            next_hop,
             mtu_octets,
             expires_at: lease
-                .lease_time
-                .map(|time| (sys::since_1970() + time.saturating_sub(age)).as_secs()),
-        }
+                .times
+                .map(|times| (sys::since_1970() + times.lease.saturating_sub(age)).as_secs()),
+        })
     }
 
     /// Returns whether it may still be used, `now` after 1970, by who is known as `client_id`. A clock
-    /// that does not know the time, now or when the lease was granted, tells nothing about its end: the
+    /// that does not know the time, now or when the lease was granted, knows nothing about its end: the
     /// server is asked then, and refuses what is over (RFC 2131 §4.3.2).
     pub(super) fn is_valid_for(&self, client_id: &[u8], now: Duration) -> bool {
         let known = BUILT_AT.as_secs()..=now.as_secs();
@@ -138,7 +141,7 @@ impl Saved {
             address: host(address)?,
             prefix_len: prefix_len.parse().ok().filter(|len| *len <= 32)?,
             server: host(value("server")?)?,
-            neighbour: match value("neighbour") {
+            next_hop: match value("neighbour") {
                 Some(text) => Some(text.parse().ok()?),
                 None => None,
             },
@@ -154,14 +157,14 @@ impl Saved {
     }
 }
 
-impl fmt::Display for Saved {
+impl fmt::Display for SavedLease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "mac={}", self.mac)?;
         writeln!(f, "client-id={}", known::hex(&self.client_id))?;
         writeln!(f, "address={}/{}", self.address, self.prefix_len)?;
         writeln!(f, "server={}", self.server)?;
-        if let Some(neighbour) = self.neighbour {
-            writeln!(f, "neighbour={neighbour}")?;
+        if let Some(next_hop) = self.next_hop {
+            writeln!(f, "neighbour={next_hop}")?;
         }
         if let Some(mtu_octets) = self.mtu_octets {
             writeln!(f, "mtu={mtu_octets}")?;
@@ -173,7 +176,7 @@ impl fmt::Display for Saved {
     }
 }
 
-fn read(directory: &Path, mac: MacAddress) -> Option<Saved> {
+fn read(directory: &Path, mac: MacAddress) -> Option<SavedLease> {
     let path = path(directory, mac);
     let mut text = String::new();
     let file = match File::open(&path) {
@@ -182,7 +185,7 @@ fn read(directory: &Path, mac: MacAddress) -> Option<Saved> {
     };
     let read = file.and_then(|file| file.take(MAX_LEN).read_to_string(&mut text));
     let saved = match read {
-        Ok(_) => Saved::parse(&text).filter(|saved| saved.mac == mac),
+        Ok(_) => SavedLease::parse(&text).filter(|saved| saved.mac == mac),
         Err(error) => {
             log::warn!("{}: {error}", path.display());
             return None;
@@ -214,14 +217,14 @@ mod tests {
 
     const MAC: MacAddress = MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
 
-    fn saved() -> Saved {
-        Saved {
+    fn saved() -> SavedLease {
+        SavedLease {
             mac: MAC,
             client_id: vec![1, 0x52, 0x54, 0, 0x12, 0x34, 0x56],
             address: Ipv4Addr::new(192, 0, 2, 100),
             prefix_len: 24,
             server: Ipv4Addr::new(192, 0, 2, 1),
-            neighbour: Some(MacAddress([2; 6])),
+            next_hop: Some(MacAddress([2; 6])),
             mtu_octets: Some(1500),
             expires_at: Some(u64::MAX),
         }
@@ -229,22 +232,22 @@ mod tests {
 
     #[test]
     fn a_lease_is_read_as_it_was_written_and_any_line_less_or_changed_is_refused() {
-        let without_end = Saved {
-            neighbour: None,
+        let without_end = SavedLease {
+            next_hop: None,
             mtu_octets: None,
             expires_at: None,
             ..saved()
         };
         for saved in [saved(), without_end] {
             let text = saved.to_string();
-            assert_eq!(Saved::parse(&text).as_ref(), Some(&saved));
+            assert_eq!(SavedLease::parse(&text).as_ref(), Some(&saved));
             for line in text.lines() {
                 let (key, _) = line.split_once('=').unwrap();
                 if !["neighbour", "mtu"].contains(&key) {
-                    assert_eq!(Saved::parse(&text.replace(line, "")), None, "{line}");
+                    assert_eq!(SavedLease::parse(&text.replace(line, "")), None, "{line}");
                 }
                 let changed = text.replace(line, &format!("{key}=-"));
-                assert_eq!(Saved::parse(&changed), None, "{line}");
+                assert_eq!(SavedLease::parse(&changed), None, "{line}");
             }
         }
     }
@@ -257,14 +260,17 @@ mod tests {
             ("192.0.2.100/24", "127.0.0.1/8"),
             ("192.0.2.1\n", "224.0.0.1\n"),
         ] {
-            assert_eq!(Saved::parse(&saved().to_string().replace(good, bad)), None);
+            assert_eq!(
+                SavedLease::parse(&saved().to_string().replace(good, bad)),
+                None
+            );
         }
     }
 
     #[test]
     fn a_lease_that_is_over_or_anothers_is_not_used() {
         let valid_at = |expires_at: u64, now: u64| {
-            let saved = Saved {
+            let saved = SavedLease {
                 expires_at: Some(expires_at),
                 ..saved()
             };
@@ -283,7 +289,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_in_the_file_harms(text in "\\PC{0,40}(\n(mac|address|expires)=\\PC{0,20}){0,4}") {
-            let _ = Saved::parse(&text);
+            let _ = SavedLease::parse(&text);
         }
     }
 }

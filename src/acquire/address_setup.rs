@@ -1,0 +1,144 @@
+//! What a lease sets outside this process: addresses and routes of the interface, the files for the
+//! programs that come later, and the lease file.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::lease_store::{LeaseStore, SavedLease};
+use crate::config::{DhcpConfig, HandOver, StaticConfig};
+use crate::error::Error;
+use crate::handover::{self, HandOverIdentity};
+use crate::link::Link;
+use wireboot_proto::dhcp::lease::Lease;
+use wireboot_proto::packet::ethernet::MacAddress;
+
+/// Setter of what the leases of one interface say.
+#[derive(Debug)]
+pub(super) struct AddressSetup {
+    link: Arc<Link>,
+    /// Takes precedence over what the server says.
+    static_config: StaticConfig,
+    hand_over: HandOver,
+    lease_store: LeaseStore,
+    /// The lease on file when the session began.
+    saved_before: Option<SavedLease>,
+}
+
+impl AddressSetup {
+    pub(super) fn new(link: Arc<Link>, config: &DhcpConfig) -> Self {
+        let lease_store = LeaseStore::new(config.lease_directory.as_deref());
+        Self {
+            saved_before: lease_store.read(link.mac),
+            link,
+            static_config: config.given.clone(),
+            hand_over: config.hand_over,
+            lease_store,
+        }
+    }
+
+    /// Returns the lease that was on file at first.
+    pub(super) const fn saved_before(&self) -> Option<&SavedLease> {
+        self.saved_before.as_ref()
+    }
+
+    /// Changes a lease to what is set for it.
+    pub(super) fn amend(&self, lease: &mut Lease) {
+        lease.amend(&self.static_config);
+    }
+
+    /// Sets what `lease` says, `age` after it was requested, and writes the files of `client_id`.
+    ///
+    /// # Errors
+    /// [`Error::Configure`] with what the kernel refused.
+    pub(super) fn configure(
+        &self,
+        lease: &Lease,
+        age: Duration,
+        client_id: &[u8],
+    ) -> Result<(), Error> {
+        let before = self.lease_store.read(self.link.mac);
+        let before = before.map(|saved| (saved.address, saved.prefix_len));
+        self.link.replace(before, lease, age)?;
+        let identity = HandOverIdentity {
+            interface: &self.link.name,
+            mac: self.link.mac,
+            client_id,
+        };
+        handover::write(&identity, lease, self.hand_over);
+        Ok(())
+    }
+
+    /// Writes the lease file; the server's messages arrive from `next_hop`.
+    pub(super) fn save(
+        &self,
+        lease: &Lease,
+        age: Duration,
+        client_id: Vec<u8>,
+        next_hop: Option<MacAddress>,
+    ) {
+        let mac = self.link.mac;
+        // An earlier command may have set the MTU for the same lease.
+        let mtu_on_file = || {
+            lease.mtu_octets?;
+            self.lease_store.read(mac)?.mtu_octets
+        };
+        let mtu_octets = self.link.mtu_before().or_else(mtu_on_file);
+        let saved = SavedLease::new(mac, client_id, lease, age, next_hop, mtu_octets);
+        if let Some(saved) = saved {
+            self.lease_store.write(&saved);
+        }
+    }
+
+    /// Removes what [`AddressSetup::configure`] set, and the lease file.
+    pub(super) fn clear(&self) {
+        self.link.clear();
+        self.remove_files();
+    }
+
+    /// Removes the files, but nothing from the interface.
+    pub(super) fn remove_files(&self) {
+        handover::remove(&self.link.name);
+        self.lease_store.remove(self.link.mac);
+    }
+
+    /// Puts the interface and the lease file back as they were at first.
+    pub(super) fn restore(&self) {
+        handover::remove(&self.link.name);
+        self.link.restore();
+        match &self.saved_before {
+            Some(saved) => self.lease_store.write(saved),
+            None => self.lease_store.remove(self.link.mac),
+        }
+    }
+
+    /// Removes the lease file and what an earlier process set on the interface for it; false without
+    /// such a file.
+    ///
+    /// # Errors
+    /// [`Error::Configure`] with what the kernel refused; the file is removed all the same.
+    pub(super) fn remove_saved(&self) -> Result<bool, Error> {
+        let Some(saved) = self.lease_store.read(self.link.mac) else {
+            return Ok(false);
+        };
+        let removed = self
+            .link
+            .take_back(saved.address, saved.prefix_len, saved.mtu_octets);
+        self.lease_store.remove(self.link.mac);
+        removed.map(|()| true)
+    }
+
+    /// Returns whether the interface has the address of `lease`.
+    pub(super) fn has_address(&self, lease: &Lease) -> bool {
+        let addresses = self.link.addresses().unwrap_or_default();
+        let mut addresses = addresses.iter();
+        addresses.any(|there| *there == (lease.address, lease.prefix_len))
+    }
+
+    /// Returns whether the address of `lease` should be on the interface and is not, `age` after it was
+    /// requested.
+    pub(super) fn is_missing(&self, lease: &Lease, age: Duration) -> bool {
+        // In the last second the kernel removes the address by itself.
+        let ends = |time: Duration| time <= age + Duration::from_secs(1);
+        !lease.times.is_some_and(|times| ends(times.lease)) && !self.has_address(lease)
+    }
+}

@@ -1,0 +1,166 @@
+//! Record of what happened on one interface: log lines, the moments of the timeline, and what the
+//! error says when there is no lease.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::diagnosis::Diagnosis;
+use super::listener::close;
+use super::switch_port::SwitchPort;
+use crate::account::Moment;
+use crate::error::Error;
+use crate::link::Link;
+use crate::sys;
+use wireboot_proto::dhcp::{Event, Loss};
+use wireboot_proto::packet::dhcp::MessageType;
+use wireboot_proto::switch::SwitchEvent;
+use wireboot_proto::time::Instant;
+
+/// Observer of one interface, its DHCP messages and its switch port.
+#[derive(Debug)]
+pub(super) struct Witness {
+    link: Arc<Link>,
+    pub(super) diagnosis: Diagnosis,
+    /// Each for the first time.
+    moments: Vec<Moment>,
+    carrier_at: Instant,
+    /// Opened once the first DISCOVER is not answered: most boots never need it.
+    switch_port: Option<SwitchPort>,
+}
+
+impl Witness {
+    pub(super) fn new(link: Arc<Link>) -> Self {
+        Self {
+            link,
+            diagnosis: Diagnosis::default(),
+            moments: Vec::new(),
+            carrier_at: Instant::ZERO,
+            switch_port: None,
+        }
+    }
+
+    /// Records a carrier. The port may be another one, so the next one is opened anew.
+    pub(super) fn handle_carrier(&mut self, now: Instant) {
+        log::debug!("{}: carrier", self.link.name);
+        self.note("carrier", sys::up_time());
+        self.carrier_at = now;
+        self.switch_port = None;
+    }
+
+    /// Records a message that is about to be sent.
+    pub(super) fn handle_transmit(&mut self, message_type: MessageType) {
+        if message_type == MessageType::Discover {
+            self.diagnosis.discovers += 1;
+            if self.diagnosis.discovers > 1 && self.switch_port.is_none() {
+                let port = SwitchPort::open(&self.link, self.carrier_at);
+                self.switch_port = port.inspect_err(|error| log::debug!("{error}")).ok();
+            }
+        }
+        self.note(&message_type.to_string(), sys::up_time());
+    }
+
+    /// Records an event of the client, of a message that was received at `at`.
+    pub(super) fn handle_event(&mut self, event: &Event, at: Duration) {
+        let name = &self.link.name;
+        match event {
+            Event::Entered(state) => log::debug!("{name}: {state}"),
+            Event::Offered(offer) => {
+                log::debug!("{name}: {} offers {}", offer.server, offer.address);
+                self.diagnosis.offered_by = Some(offer.server);
+                self.note("OFFER", at);
+            }
+            Event::Bound(lease) => {
+                for (code, why) in &lease.ignored {
+                    log::warn!(
+                        "{name}: option {code} of {} {why}; ignored",
+                        lease.server_text()
+                    );
+                }
+                if let Some(port) = self.switch_port.take() {
+                    close(Box::new(port));
+                }
+                self.note("ACK", at);
+            }
+            Event::Failed(loss) | Event::Lost(loss) => self.handle_loss(loss),
+            Event::Ipv6Only { server, wait } => {
+                let seconds = wait.as_secs();
+                log::warn!(
+                    "{name}: {server} says that this network is for IPv6 (option 108); no DHCP for \
+                     {seconds} s"
+                );
+                self.diagnosis.ipv6_only = Some(*server);
+            }
+        }
+    }
+
+    fn handle_loss(&mut self, loss: &Loss) {
+        let name = &self.link.name;
+        match loss {
+            Loss::Refused { server, reason } => {
+                let reason = reason.as_deref().unwrap_or("without a reason");
+                let text = format!("{name}: {server} refused the address: {reason}");
+                log::warn!("{text}");
+                self.diagnosis.refusal = Some(text);
+            }
+            Loss::Unanswered { server } => {
+                log::warn!("{name}: {server} does not answer requests for what it offered");
+            }
+            Loss::Expired => log::warn!("{name}: the lease has expired"),
+            Loss::Conflict { address, owner } => {
+                let text = format!("{name}: {address} was granted, but {owner} uses it");
+                log::warn!("{text}; declined");
+                self.diagnosis.refusal = Some(text);
+            }
+        }
+    }
+
+    /// Reads the frames of the switch, and drives its timers. Returns whether servers are to be asked
+    /// again at once: with each frame while the port is blocked, lest the growing delay outlast it,
+    /// and when it opens.
+    pub(super) fn handle_switch(&mut self, now: Instant) -> bool {
+        let Some(port) = &mut self.switch_port else {
+            return false;
+        };
+        let name = &self.link.name;
+        port.handle_timeout(now);
+        let mut ask = port.receive(name, now).unwrap_or_else(|error| {
+            log::debug!("{name}: {}", error.chain());
+            false
+        });
+        while let Some(event) = port.poll_event() {
+            log::info!("{name}: {event}");
+            ask |= event == SwitchEvent::Forwarding;
+            if !matches!(event, SwitchEvent::Neighbour { .. }) {
+                self.diagnosis.switch_port = Some(event.to_string());
+            }
+        }
+        ask
+    }
+
+    /// Notes what happened for the first time on the way to the lease.
+    fn note(&mut self, what: &str, at: Duration) {
+        if self.moments.iter().all(|moment| moment.what() != what) {
+            self.moments.push(Moment::new(what, at));
+        }
+    }
+
+    pub(super) fn moments(&self) -> &[Moment] {
+        &self.moments
+    }
+
+    /// Returns the error of an interface without a lease after `waited`; `received` is its counter of
+    /// frames now.
+    pub(super) fn failure(&self, waited: Duration, received: Option<u64>) -> Error {
+        self.diagnosis.failure(&self.link, waited, received)
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.switch_port.as_ref()?.poll_timeout()
+    }
+
+    /// Returns the descriptor to wait on for frames of the switch.
+    pub(super) fn source(&self) -> Option<BorrowedFd<'_>> {
+        self.switch_port.as_ref().map(SwitchPort::source)
+    }
+}
