@@ -134,8 +134,12 @@ pub fn configure(session: Session) -> Result<(Session, Lease), Error> {
 ///
 /// # Errors
 /// As [`link::first_up`], and [`Error::Configure`] with what the kernel refused.
-pub fn without_dhcp(config: &Config, lease: Lease) -> Result<(Link, Lease), Error> {
-    let link = link::first_up(&config.link)?;
+pub fn without_dhcp(
+    config: &Config,
+    lease: Lease,
+    signals: Option<&Signals>,
+) -> Result<(Link, Lease), Error> {
+    let link = link::first_up(&config.link, signals)?;
     if let Err(error) = link.configure(&lease) {
         link.restore();
         return Err(error);
@@ -293,9 +297,7 @@ fn wait(
         return Ok(());
     };
     match signals.take().map_err(cannot)? {
-        Some(signal) => Err(Error::NoOffer(format!(
-            "interrupted ({signal}) before there was a lease"
-        ))),
+        Some(_) => Err(Error::Interrupted),
         None => Ok(()),
     }
 }

@@ -13,6 +13,7 @@ use crate::link;
 use crate::measure::Measurement;
 use crate::planning::{self, Outcome};
 use crate::recorder;
+use crate::sys::signal::Signals;
 use crate::trust::Trust;
 use wireboot_proto::dhcp::lease::Lease;
 
@@ -31,16 +32,20 @@ fn steps(config: &Config) -> Result<Step, Error> {
     // Before anything is touched: what is wrong with these files is no different with an address.
     let trust = Trust::of(&config.trust)?;
     fetch::check(&config.fetch)?;
+    let signals = Signals::open().map_err(|source| Error::System {
+        doing: "cannot receive signals".to_owned(),
+        source,
+    })?;
     if config.boot.stops_after(Step::Link) {
-        return link::up(&config.link).map(|_| Step::Link);
+        return link::up(&config.link, Some(&signals)).map(|_| Step::Link);
     }
-    let (mut binding, lease) = lease(config)?;
+    let (mut binding, lease) = lease(config, &signals)?;
     account::done("lease");
     log::info!("{}: {lease}", binding.link().name);
     if config.boot.stops_after(Step::Lease) {
         return Ok(Step::Lease);
     }
-    match boot(config, &trust, &mut binding, &lease) {
+    match boot(config, &trust, &mut binding, &lease, signals) {
         Ok(step) => {
             binding.settle();
             Ok(step)
@@ -56,12 +61,13 @@ fn steps(config: &Config) -> Result<Step, Error> {
 ///
 /// # Errors
 /// As its steps; the machine's network is then as it was before.
-fn lease(config: &Config) -> Result<(Binding, Lease), Error> {
+fn lease(config: &Config, signals: &Signals) -> Result<(Binding, Lease), Error> {
     if let Some(lease) = Lease::without_dhcp(&config.dhcp.given) {
-        let (link, lease) = acquire::without_dhcp(config, lease)?;
+        let (link, lease) = acquire::without_dhcp(config, lease, Some(signals))?;
         return Ok((Binding::fixed(link, lease.address), lease));
     }
-    let session = acquire::lease(link::find(&config.link)?, config, None)?;
+    let found = link::find(&config.link, Some(signals))?;
+    let session = acquire::lease(found, config, Some(signals))?;
     account::extend(session.moments().iter().cloned());
     let (session, lease) = acquire::configure(session)?;
     account::note("address and routes are set");
@@ -74,8 +80,9 @@ fn boot(
     trust: &Trust,
     binding: &mut Binding,
     lease: &Lease,
+    signals: Signals,
 ) -> Result<Step, Error> {
-    binding.renew(&config.dhcp)?;
+    binding.renew(&config.dhcp, signals)?;
     let console = Console::new(config.boot.unattended);
     let lease = &acquire::boot_file(binding, lease.clone(), config, console)?;
     account::done("boot server");

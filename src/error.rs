@@ -36,6 +36,9 @@ pub enum Error {
     /// Nobody made an offer that could be taken.
     #[error("{0}")]
     NoOffer(String),
+    /// A signal ended the command, such as that of Ctrl-C; what it had set is as before.
+    #[error("interrupted")]
+    Interrupted,
     /// A server refused, or the address is in use.
     #[error("{0}")]
     Refused(String),
@@ -97,7 +100,7 @@ impl Error {
         match self {
             Self::Usage(_) => 1,
             Self::NoInterface(_) | Self::NoCarrier { .. } => 2,
-            Self::NoOffer(_) => 3,
+            Self::NoOffer(_) | Self::Interrupted => 3,
             Self::Refused(_) => 4,
             Self::Configure { .. } | Self::System { .. } => 5,
             Self::NothingBootable { .. } => 6,
@@ -110,6 +113,13 @@ impl Error {
     /// Returns whether the arguments or a configuration are at fault.
     pub const fn is_usage(&self) -> bool {
         matches!(self, Self::Usage(_))
+    }
+
+    /// Prints why the process ends, as the last line on standard error; returns its exit code.
+    pub fn print(&self) -> u8 {
+        let kind = if self.is_usage() { "error: " } else { "" };
+        eprintln!("wireboot: {kind}{}", Safe::line(self.chain()));
+        self.exit_code()
     }
 
     /// Returns the text with all its causes, in one line.

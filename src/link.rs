@@ -21,6 +21,7 @@ use nix::net::if_::if_nametoindex;
 use crate::config::LinkConfig;
 use crate::error::Error;
 use crate::sys::netlink::RouteSocket;
+use crate::sys::signal::Signals;
 use crate::sys::{self, SyscallError};
 use wireboot_proto::netlink::route::{LinkInfo, Request};
 use wireboot_proto::packet::ethernet::MacAddress;
@@ -59,8 +60,8 @@ pub struct Found {
 /// # Errors
 /// As [`find`] and [`raise`], and [`Error::NoCarrier`] when none has a carrier within the
 /// `timeout` of `config`; what was raised is lowered again then.
-pub fn up(config: &LinkConfig) -> Result<Vec<Link>, Error> {
-    raised(config).map(|(found, _)| found.links)
+pub fn up(config: &LinkConfig, signals: Option<&Signals>) -> Result<Vec<Link>, Error> {
+    raised(config, signals).map(|(found, _)| found.links)
 }
 
 /// As [`up`], but returns only the first interface with a carrier; the others are left as they
@@ -68,17 +69,18 @@ pub fn up(config: &LinkConfig) -> Result<Vec<Link>, Error> {
 ///
 /// # Errors
 /// As [`up`].
-pub fn first_up(config: &LinkConfig) -> Result<Link, Error> {
-    let (Found { mut links, .. }, first) = raised(config)?;
+pub fn first_up(config: &LinkConfig, signals: Option<&Signals>) -> Result<Link, Error> {
+    let (Found { mut links, .. }, first) = raised(config, signals)?;
     let link = links.swap_remove(first);
     links.iter().for_each(Link::restore);
     Ok(link)
 }
 
 /// Returns the interfaces, raised, and the place of the first with a carrier.
-fn raised(config: &LinkConfig) -> Result<(Found, usize), Error> {
-    let mut found = find(config)?;
-    match raise(&found.links).and_then(|()| wait(&found.links, &mut found.watch, config.timeout)) {
+fn raised(config: &LinkConfig, signals: Option<&Signals>) -> Result<(Found, usize), Error> {
+    let mut found = find(config, signals)?;
+    let Found { links, watch } = &mut found;
+    match raise(&*links).and_then(|()| wait(links, watch, config.timeout, signals)) {
         Ok(first) => Ok((found, first)),
         Err(error) => {
             found.links.iter().for_each(Link::restore);
@@ -95,8 +97,9 @@ fn raised(config: &LinkConfig) -> Result<(Found, usize), Error> {
 /// when the time is over.
 ///
 /// # Errors
-/// [`Error::NoInterface`] with what was found and why each was of no use.
-pub fn find(config: &LinkConfig) -> Result<Found, Error> {
+/// [`Error::NoInterface`] with what was found and why each was of no use, [`Error::Interrupted`] by
+/// one of `signals`.
+pub fn find(config: &LinkConfig, signals: Option<&Signals>) -> Result<Found, Error> {
     let deadline = sys::now() + config.timeout;
     let mut watch = Watch::open()?;
     let mut present = BTreeMap::new();
@@ -129,7 +132,7 @@ pub fn find(config: &LinkConfig) -> Result<Found, Error> {
             let seconds = Seconds(config.timeout);
             log::info!("waiting up to {seconds:.0} s for a network interface to appear");
         }
-        watch.wait(deadline)?;
+        watch.wait(deadline, signals)?;
     }
 }
 
@@ -166,7 +169,12 @@ pub fn raise<'a>(links: impl IntoIterator<Item = &'a Link>) -> Result<(), Error>
 }
 
 /// Waits until one of the interfaces has a carrier; returns its place among them.
-fn wait(links: &[Link], watch: &mut Watch, timeout: Duration) -> Result<usize, Error> {
+fn wait(
+    links: &[Link],
+    watch: &mut Watch,
+    timeout: Duration,
+    signals: Option<&Signals>,
+) -> Result<usize, Error> {
     let start = sys::now();
     let deadline = start + timeout;
     loop {
@@ -184,7 +192,7 @@ fn wait(links: &[Link], watch: &mut Watch, timeout: Duration) -> Result<usize, E
                 waited: sys::now().since(start),
             });
         }
-        watch.wait(deadline)?;
+        watch.wait(deadline, signals)?;
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
 
 fn ask(settings: &Settings) -> Result<(), Error> {
     let (config, wait) = (&settings.config, settings.discover.wait);
-    let found = link::find(&config.link)?;
+    let found = link::find(&config.link, None)?;
     let signals = receive_signals()?;
     let surveyed = acquire::survey(found, config, wait, &signals)?;
     let rows = rows(&surveyed, config);

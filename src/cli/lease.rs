@@ -48,7 +48,7 @@ fn follow(settings: &Settings, config: &Config) -> Result<(), Error> {
         return without_dhcp(settings, config, lease);
     }
     account::begin();
-    let found = link::find(&config.link)?;
+    let found = link::find(&config.link, None)?;
     let signals = receive_signals()?;
     if wish.dry_run {
         let (session, lease) = acquire::preview(found, config, Some(&signals))?;
@@ -93,9 +93,9 @@ fn acquire(
 /// Sets an address that the kernel's command line gives; there is nothing to keep about it.
 fn without_dhcp(settings: &Settings, config: &Config, lease: Lease) -> Result<(), Error> {
     let (link, lease) = if settings.lease.dry_run {
-        (link::first_up(&config.link)?, lease)
+        (link::first_up(&config.link, None)?, lease)
     } else {
-        acquire::without_dhcp(config, lease)?
+        acquire::without_dhcp(config, lease, None)?
     };
     print(settings, &link, None, &lease);
     if settings.lease.dry_run {
@@ -105,7 +105,7 @@ fn without_dhcp(settings: &Settings, config: &Config, lease: Lease) -> Result<()
 }
 
 fn release(config: &Config) -> Result<(), Error> {
-    match acquire::release_saved(link::find(&config.link)?.links, &config.dhcp)? {
+    match acquire::release_saved(link::find(&config.link, None)?.links, &config.dhcp)? {
         0 => Err(Error::Usage(
             "there is no lease to give back: none is on file (--lease-dir says where)".to_owned(),
         )),
