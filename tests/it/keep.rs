@@ -396,7 +396,7 @@ fn a_boot_keeps_its_lease_while_it_pauses_and_while_a_menu_waits() {
         let mut command = boot_command(&["--boot-file", "http://192.0.2.1/script"]);
         command.env("TERM", "linux");
         let mut boot = Terminal::start(command);
-        boot.shows(&["Machines", "chosen a", "stopped after Image"]);
+        boot.shows(&["Machines", "chosen a", "stopped after image"]);
         assert!(boot.child.wait().unwrap().success());
         assert_eq!(changes.count("Deleted"), 0);
         assert_eq!(addresses(), ["192.0.2.100"]);
