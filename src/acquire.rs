@@ -22,6 +22,7 @@ use std::os::fd::AsFd;
 
 use crate::config::{Config, DhcpConfig};
 use crate::error::Error;
+use crate::gate::Gate;
 use crate::handover::{self, Holder};
 use crate::link::{self, Found, Link, Watch};
 use crate::script::{self, Event};
@@ -38,6 +39,26 @@ pub use session::Session;
 use session::Turn;
 #[cfg(feature = "discover")]
 pub use survey::{Surveyed, survey};
+
+/// Finds the interfaces, acquires a lease on one of them, or has its address without DHCP, and
+/// configures it; on failure the machine's network is as it was before.
+///
+/// # Errors
+/// As [`link::find`], [`lease()`], [`configure`] and [`without_dhcp`].
+pub fn bind(config: &Config, gate: &Gate, signals: &Signals) -> Result<(Binding, Lease), Error> {
+    if let Some(lease) = Lease::without_dhcp(&config.dhcp.given) {
+        let (link, lease) = without_dhcp(config, lease, Some(signals))?;
+        log::info!("{}: {lease}", link.name);
+        return Ok((Binding::fixed(link, lease.address), lease));
+    }
+    let found = link::find(&config.link, &gate.recorder, Some(signals))?;
+    let session = self::lease(found, config, Some(signals))?;
+    gate.timeline.extend(session.moments().iter().cloned());
+    let (session, lease) = configure(session)?;
+    gate.timeline.note("address and routes are set");
+    log::info!("{}: {lease}", session.link().name);
+    Ok((Binding::leased(session, lease.address), lease))
+}
 
 /// Raises the interfaces and acquires a lease on one of them, whose session is returned. The
 /// others are left as they were found, and what was granted there is given back; on failure, or

@@ -95,6 +95,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// Names the failure to receive signals, without which nothing is begun that they must undo.
+    pub fn no_signals(source: SyscallError) -> Self {
+        Self::System {
+            doing: "cannot receive signals".to_owned(),
+            source,
+        }
+    }
+
     /// Returns the exit code of the process: 1 to 9, by step.
     pub const fn exit_code(&self) -> u8 {
         match self {

@@ -37,6 +37,7 @@ use crate::error::{Cause, Error};
 use crate::sys::file::{self, Target};
 use crate::sys::memfd::{Memfd, SealedFile};
 use crate::sys::{self, SyscallError};
+use crate::timeline::Timeline;
 use crate::trust::Trust;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::option::code;
@@ -86,6 +87,8 @@ pub struct Fetcher {
     pub board: Board,
     /// Connections that may be used again.
     pub idle: Idle,
+    /// Where the begin and end of each transfer are noted.
+    pub timeline: Timeline,
 }
 
 impl Default for Fetcher {
@@ -105,6 +108,7 @@ impl Default for Fetcher {
             stall_timeout: STALL_TIMEOUT,
             board: Board::new(Style::Silent),
             idle: Idle::default(),
+            timeline: Timeline::default(),
         }
     }
 }
@@ -158,6 +162,7 @@ impl Fetcher {
         interface: &str,
         lease: &Lease,
         trust: &Trust,
+        timeline: &Timeline,
     ) -> Result<Self, Error> {
         let time_servers = lease.options.addresses(code::NTP_SERVERS);
         Ok(Self {
@@ -170,6 +175,7 @@ impl Fetcher {
             policy: trust.policy.clone(),
             mirrors: Mirrors::of(&config.fetch.mirrors)?,
             board: Board::new(Style::for_people(config.output.quiet)),
+            timeline: timeline.clone(),
             ..Self::default()
         })
     }

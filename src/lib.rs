@@ -9,11 +9,12 @@
 //! | first process | [`init`] | what the kernel starts |
 //! | the path | [`agent`] | the whole boot, step by step |
 //! | drivers | [`acquire`], `capture`, [`fetch`], [`image`], [`planning`] | drive the machines of the pure crate |
-//! | devices | [`link`], [`console`], [`account`], [`handover`], [`recorder`], [`script`], [`measure`], [`trust`], [`unpack`] | what the drivers read from and write to |
+//! | devices | [`link`], [`console`], [`handover`], [`script`], [`measure`], [`trust`], [`unpack`] | what the drivers read from and write to |
+//! | gate | [`gate`] | what a boot carries from step to step |
+//! | records | [`timeline`], [`recorder`] | what a run leaves behind for people |
 //! | values | [`error`], [`settings`], [`config`], [`cmdline`] | settings and errors |
 //! | kernel | [`sys`] | system calls, with the only unsafe code |
 
-pub mod account;
 pub mod acquire;
 pub mod agent;
 #[cfg(feature = "capture")]
@@ -23,6 +24,7 @@ pub mod cmdline;
 pub mod console;
 pub mod error;
 pub mod fetch;
+pub mod gate;
 pub mod handover;
 pub mod image;
 pub mod init;
@@ -33,6 +35,7 @@ pub mod recorder;
 pub mod script;
 pub mod settings;
 pub mod sys;
+pub mod timeline;
 pub mod trust;
 pub mod unpack;
 

@@ -20,6 +20,7 @@ use nix::net::if_::if_nametoindex;
 
 use crate::config::LinkConfig;
 use crate::error::Error;
+use crate::recorder::Recorder;
 use crate::sys::netlink::RouteSocket;
 use crate::sys::signal::Signals;
 use crate::sys::{self, SyscallError};
@@ -40,6 +41,8 @@ pub struct Link {
     pub name: String,
     /// Its hardware address.
     pub mac: MacAddress,
+    /// Where frames that cross it by a packet socket are recorded.
+    pub recorder: Recorder,
     /// Whether it was switched on when it was found.
     was_up: bool,
     changes: Mutex<configure::Changes>,
@@ -78,7 +81,7 @@ pub fn first_up(config: &LinkConfig, signals: Option<&Signals>) -> Result<Link, 
 
 /// Returns the interfaces, raised, and the place of the first with a carrier.
 fn raised(config: &LinkConfig, signals: Option<&Signals>) -> Result<(Found, usize), Error> {
-    let mut found = find(config, signals)?;
+    let mut found = find(config, &Recorder::default(), signals)?;
     let Found { links, watch } = &mut found;
     match raise(&*links).and_then(|()| wait(links, watch, config.timeout, signals)) {
         Ok(first) => Ok((found, first)),
@@ -99,7 +102,11 @@ fn raised(config: &LinkConfig, signals: Option<&Signals>) -> Result<(Found, usiz
 /// # Errors
 /// [`Error::NoInterface`] with what was found and why each was of no use, [`Error::Interrupted`] by
 /// one of `signals`.
-pub fn find(config: &LinkConfig, signals: Option<&Signals>) -> Result<Found, Error> {
+pub fn find(
+    config: &LinkConfig,
+    recorder: &Recorder,
+    signals: Option<&Signals>,
+) -> Result<Found, Error> {
     let deadline = sys::now() + config.timeout;
     let mut watch = Watch::open()?;
     let mut present = BTreeMap::new();
@@ -120,7 +127,10 @@ pub fn find(config: &LinkConfig, signals: Option<&Signals>) -> Result<Found, Err
             for missing in &selection.missing {
                 log::warn!("{missing}: no such interface; going on without it");
             }
-            let links = selection.chosen.into_iter().map(Link::new);
+            let links = selection
+                .chosen
+                .into_iter()
+                .map(|info| Link::new(info, recorder));
             let links = links.inspect(|link| vlan.hand_over(link)).collect();
             watch.repeat();
             return Ok(Found { links, watch });
@@ -219,11 +229,12 @@ pub fn has_address(interface: &str) -> bool {
 }
 
 impl Link {
-    fn new(info: LinkInfo) -> Self {
+    fn new(info: LinkInfo, recorder: &Recorder) -> Self {
         Self {
             index: info.index,
             name: info.name,
             mac: info.mac.unwrap_or_default(),
+            recorder: recorder.clone(),
             was_up: info.up,
             changes: Mutex::default(),
         }

@@ -83,6 +83,25 @@ pub struct Outcome {
     pub files: Files,
 }
 
+impl Outcome {
+    /// Fetches the parts of the plan that are not among the files yet.
+    ///
+    /// # Errors
+    /// The first error of `fetch`, which gets a URL and the largest length in bytes.
+    pub fn fetch_parts(
+        &mut self,
+        fetch: impl Fn(&Url, u64) -> Result<SealedFile, Error>,
+    ) -> Result<(), Error> {
+        for (part, purpose) in self.plan.parts() {
+            if self.files.get(&part.url).is_none() {
+                self.files
+                    .add(&part.url, fetch(&part.url, purpose.max_len())?);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Gathers what a plan may depend on.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::listener::{Listener, MAX_FRAME_LEN, close};
 use crate::error::Error;
 use crate::link::Link;
-use crate::recorder;
+use crate::recorder::Recorder;
 use crate::sys::filter::ready::arp_about;
 use crate::sys::packet::{Options, PacketSocket};
 use crate::sys::udp::UdpPort;
@@ -54,6 +54,7 @@ pub(super) struct Station {
     index: u32,
     name: String,
     mac: MacAddress,
+    recorder: Recorder,
     listener: Listener,
     /// The address that ARP is heard about, with a socket where the listener does not hear it.
     arp: Option<(Ipv4Addr, Option<PacketSocket>)>,
@@ -81,6 +82,7 @@ impl Station {
             index: link.index,
             name: link.name.clone(),
             mac: link.mac,
+            recorder: link.recorder.clone(),
             listener,
             arp: None,
             opened_at: sys::now(),
@@ -110,13 +112,13 @@ impl Station {
             let mut buf = [0; MAX_FRAME_LEN];
             while let Some(received) = socket.recv(&mut buf)? {
                 let octets = buf.get(..received.len).unwrap_or_default();
-                recorder::received(name, octets, &received.metadata);
+                self.recorder.received(name, octets, &received.metadata);
                 take_arp(name, octets, &mut take);
             }
         }
         let mut others = Vec::new();
         self.listener.receive(|octets, metadata| {
-            recorder::received(name, octets, &metadata);
+            self.recorder.received(name, octets, &metadata);
             match is_arp(octets) {
                 true => take_arp(name, octets, &mut take),
                 false => others.push((octets.to_vec(), metadata)),
@@ -192,7 +194,7 @@ impl Station {
             match port.send(*source.ip(), destination, payload) {
                 // What the kernel makes of it differs by the IP identification at most, where the
                 // next hop is who brought the last message.
-                Ok(()) => return recorder::sent(name, &frame),
+                Ok(()) => return self.recorder.sent(name, &frame),
                 Err(error) => log::debug!("{name}: {}", error.chain()),
             }
         }
@@ -206,7 +208,7 @@ impl Station {
     }
 
     fn send_frame(&self, frame: &[u8]) {
-        recorder::sent(&self.name, frame);
+        self.recorder.sent(&self.name, frame);
         // It will be sent again; an interface that just went down is no reason to give up.
         if let Err(error) = self.listener.send(frame) {
             log::warn!("{}: {}", self.name, error.chain());

@@ -1,15 +1,15 @@
 //! `wireboot account`: where the time of the last boot went.
 
 use super::print;
-use crate::account;
 use crate::error::Error;
 use crate::settings::parse::Settings;
+use crate::timeline;
 
 pub(super) fn run(settings: &Settings) -> Result<(), Error> {
     let path = if settings.json {
-        account::JSON
+        timeline::JSON
     } else {
-        account::TEXT
+        timeline::TEXT
     };
     let text = std::fs::read_to_string(path).map_err(|error| {
         Error::Usage(format!(

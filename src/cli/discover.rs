@@ -5,13 +5,14 @@ mod table;
 
 use std::time::Duration;
 
-use super::{print, receive_signals};
+use super::print;
 use crate::acquire::{self, Surveyed};
 use crate::config::Config;
 use crate::error::Error;
 use crate::link;
-use crate::recorder;
+use crate::recorder::Recorder;
 use crate::settings::parse::Settings;
+use crate::sys::signal::Signals;
 use wireboot_proto::dhcp::survey::{Answer, Verdict, suspicions, verdicts};
 
 /// An answer with what is thought of it.
@@ -23,14 +24,15 @@ struct Row<'a> {
 }
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
-    let result = ask(&settings);
-    recorder::save_after(settings.config.output.record.as_deref(), result)
+    let recorder = Recorder::default();
+    let result = ask(&settings, &recorder);
+    recorder.save_after(settings.config.output.record.as_deref(), result)
 }
 
-fn ask(settings: &Settings) -> Result<(), Error> {
+fn ask(settings: &Settings, recorder: &Recorder) -> Result<(), Error> {
     let (config, wait) = (&settings.config, settings.discover.wait);
-    let found = link::find(&config.link, None)?;
-    let signals = receive_signals()?;
+    let found = link::find(&config.link, recorder, None)?;
+    let signals = Signals::open().map_err(Error::no_signals)?;
     let surveyed = acquire::survey(found, config, wait, &signals)?;
     let rows = rows(&surveyed, config);
     let text = if settings.json {

@@ -5,16 +5,16 @@ use std::net::Ipv4Addr;
 
 use serde::Serialize;
 
-use super::{options, receive_signals};
-use crate::account;
+use super::options;
 use crate::acquire::{self, Session};
 use crate::config::Config;
 use crate::error::Error;
 use crate::link::{self, Found, Link};
-use crate::recorder;
+use crate::recorder::Recorder;
 use crate::script::{self, Event};
 use crate::settings::parse::Settings;
 use crate::sys::signal::Signals;
+use crate::timeline::Timeline;
 use wireboot_proto::dhcp::json::Fields;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::option::known;
@@ -22,10 +22,12 @@ use wireboot_proto::text::safe::Safe;
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
     let config = &settings.config;
-    recorder::save_after(config.output.record.as_deref(), follow(&settings, config))
+    let recorder = Recorder::default();
+    let result = follow(&settings, config, &recorder);
+    recorder.save_after(config.output.record.as_deref(), result)
 }
 
-fn follow(settings: &Settings, config: &Config) -> Result<(), Error> {
+fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(), Error> {
     let wish = &settings.lease;
     if usize::from(wish.keep) + usize::from(wish.release) + usize::from(wish.dry_run) > 1 {
         return Err(Error::Usage(
@@ -42,14 +44,14 @@ fn follow(settings: &Settings, config: &Config) -> Result<(), Error> {
         script::check(path)?;
     }
     if wish.release {
-        return release(config);
+        return release(config, recorder);
     }
     if let Some(lease) = Lease::without_dhcp(&config.dhcp.given) {
         return without_dhcp(settings, config, lease);
     }
-    account::begin();
-    let found = link::find(&config.link, None)?;
-    let signals = receive_signals()?;
+    let timeline = Timeline::begin();
+    let found = link::find(&config.link, recorder, None)?;
+    let signals = Signals::open().map_err(Error::no_signals)?;
     if wish.dry_run {
         let (session, lease) = acquire::preview(found, config, Some(&signals))?;
         print(settings, session.link(), Some(&session), &lease);
@@ -64,11 +66,11 @@ fn follow(settings: &Settings, config: &Config) -> Result<(), Error> {
     })?;
     let name = session.link().name.clone();
     script::tell(script, &name, Event::Deconfig);
-    account::extend(session.moments().iter().cloned());
+    timeline.extend(session.moments().iter().cloned());
     let (session, lease) = acquire::configure(session)?;
-    account::note("address and routes are set");
-    account::done("lease");
-    account::save();
+    timeline.note("address and routes are set");
+    timeline.done("lease");
+    timeline.save();
     script::tell(script, &name, Event::Bound(&lease));
     print(settings, session.link(), Some(&session), &lease);
     if wish.keep {
@@ -104,8 +106,11 @@ fn without_dhcp(settings: &Settings, config: &Config, lease: Lease) -> Result<()
     Ok(())
 }
 
-fn release(config: &Config) -> Result<(), Error> {
-    match acquire::release_saved(link::find(&config.link, None)?.links, &config.dhcp)? {
+fn release(config: &Config, recorder: &Recorder) -> Result<(), Error> {
+    match acquire::release_saved(
+        link::find(&config.link, recorder, None)?.links,
+        &config.dhcp,
+    )? {
         0 => Err(Error::Usage(
             "there is no lease to give back: none is on file (--lease-dir says where)".to_owned(),
         )),

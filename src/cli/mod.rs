@@ -26,7 +26,6 @@ use crate::init;
 use crate::settings::defs::Command;
 use crate::settings::help as texts;
 use crate::settings::parse::{self, Invocation, Request, Settings};
-use crate::sys::signal::Signals;
 
 /// Runs the command that the arguments name.
 ///
@@ -144,15 +143,6 @@ fn version() -> String {
 /// Prints to standard output. Whoever reads may close the pipe; nobody is left to say so to.
 fn print(text: &str) {
     let _ = write!(std::io::stdout(), "{text}");
-}
-
-/// Begins to receive signals, which would end the process before it could leave the network as it
-/// was; to be called before any thread is started.
-fn receive_signals() -> Result<Signals, Error> {
-    Signals::open().map_err(|source| Error::System {
-        doing: "cannot receive signals".to_owned(),
-        source,
-    })
 }
 
 /// Returns whether the kernel started this process to be its first. In a container a command may be

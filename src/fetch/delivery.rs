@@ -11,7 +11,6 @@ use super::progress::{Board, Style};
 use super::sink::{Sink, Store};
 use super::turns::{Ending, Turn};
 use super::{Failure, Fetcher, http, other, signed, tftp, unverified};
-use crate::account;
 use wireboot_proto::text::url::{Scheme, Sha256, Url};
 use wireboot_proto::time::LeastRate;
 
@@ -79,10 +78,11 @@ impl<'a> Delivery<'a> {
     /// # Errors
     /// Why the file is not there and whole, and how the turn ended by that.
     pub(super) fn take(&mut self, url: &Url, turn: &Turn) -> Result<(), (Ending, Failure)> {
-        account::note(format!("{url}: asked for"));
+        let timeline = &self.fetcher.timeline;
+        timeline.note(format!("{url}: asked for"));
         let came = self.visit(url, turn);
         let what = if came.is_ok() { "whole" } else { "failed" };
-        account::note(format!("{url}: {what}"));
+        timeline.note(format!("{url}: {what}"));
         came.map_err(|failure| match self.ending(url, &failure) {
             Ok(ending) => (ending, failure),
             Err(error) => (Ending::Hopeless, other(error)),

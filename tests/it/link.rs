@@ -9,6 +9,7 @@ use serde_json::Value;
 use wireboot::config::LinkConfig;
 use wireboot::error::Error;
 use wireboot::link::{self, Change, Link, Watch};
+use wireboot::recorder::Recorder;
 use wireboot_proto::dhcp::lease::{Lease, Route};
 
 #[test]
@@ -76,7 +77,7 @@ fn without_a_name_virtual_interfaces_are_passed_over_and_told() {
             timeout: Duration::ZERO,
             ..LinkConfig::default()
         };
-        let error = link::find(&config, None).unwrap_err();
+        let error = link::find(&config, &Recorder::default(), None).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         let text = error.to_string();
         assert!(text.contains("lo (not Ethernet)"), "{text}");
@@ -283,7 +284,7 @@ fn pair() -> Link {
 }
 
 fn found(names: &[&str]) -> Link {
-    link::find(&named(names), None)
+    link::find(&named(names), &Recorder::default(), None)
         .unwrap()
         .links
         .pop()

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{Session, Turn};
-use crate::account::Moment;
 use crate::acquire::listener::close;
 use crate::acquire::port::Port;
 use crate::sys;
+use crate::timeline::Moment;
 use wireboot_proto::dhcp::{Client, Event, Loss, StateName, Transmit};
 use wireboot_proto::packet::arp;
 use wireboot_proto::packet::dhcp::MessageType;
