@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::io::{self, IsTerminal};
 use std::rc::Rc;
 
 use crate::config::{self, BootConfig, Config, Identify, Report};
@@ -303,9 +304,17 @@ pub fn report(config: &Config, plan: &BootPlan, notes: &[Note]) {
     match config.output.report {
         Report::Json if is_last => println!("{}", report::json(plan)),
         Report::Plan if is_last => print!("{}", report::text(plan)),
+        // At a terminal the log has just shown each of them.
+        Report::Explain if is_log_beside_output() => print!("{}", report::text(plan)),
         Report::Explain => print!("{}{}", report::explain(notes), report::text(plan)),
         Report::Json | Report::Plan => {}
     }
+}
+
+/// Returns whether the log is on the screen that standard output goes to.
+fn is_log_beside_output() -> bool {
+    let is_logged = log::log_enabled!(log::Level::Info);
+    is_logged && io::stdout().is_terminal() && io::stderr().is_terminal()
 }
 
 /// Answers that a fetch failed, and keeps why: its exit code is the right one if the plan fails too.

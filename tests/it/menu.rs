@@ -185,6 +185,25 @@ const ACTIVE: [&str; 5] = ["\x1b[5m", "\x1b]0;x", "\x07", "\u{9b}2J", "\u{202e}"
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
+fn the_reasons_of_a_plan_are_shown_once_wherever_the_log_goes() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = serve(&far, "default first\nlabel first\nkernel k1\n");
+        let reason = "default:1: is the default";
+        for flags in ["--explain", "--explain --quiet"] {
+            let mut boot = start_with(flags);
+            boot.shows(&["command line  BOOT_IMAGE=k1"]);
+            assert_eq!(boot.written().matches(reason).count(), 1, "{flags}");
+            assert!(boot.child.wait().unwrap().success());
+        }
+        let output = command("--explain").output().unwrap();
+        let shown = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(shown.matches(reason).count(), 1, "{shown}");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
 fn what_comes_from_the_network_cannot_steer_the_terminal() {
     in_new_namespace(|| {
         let far = Far::plug_in();
@@ -276,10 +295,14 @@ fn start() -> Terminal {
 }
 
 fn start_with(flags: &str) -> Terminal {
+    Terminal::start(command(flags))
+}
+
+fn command(flags: &str) -> Command {
     let arguments = format!("boot -i near --stop-after plan --timeout 20 {flags}");
     let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
     command.args(arguments.split_whitespace());
-    Terminal::start(command)
+    command
 }
 
 /// Waits for the plan to be printed, and for the end.
