@@ -16,17 +16,13 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::cmdline;
 use crate::config::{Config, OnFailure};
-use crate::error::Error;
 use crate::link;
+use crate::settings::cmdline::{self, KERNEL_COMMAND_LINE};
 use crate::sys;
 use crate::sys::machine::{self, End};
 use supervisor::Supervisor;
 use wireboot_proto::time::{Backoff, Random, Seconds};
-
-/// Where the kernel shows its command line.
-pub const KERNEL_COMMAND_LINE: &str = "/proc/cmdline";
 
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -92,7 +88,7 @@ fn attempt(supervisor: &Supervisor, config: &Config, pause: Duration) -> Result<
 /// which reads it too.
 fn config() -> Config {
     let mut config = Config::for_boot();
-    let text = command_line(KERNEL_COMMAND_LINE).unwrap_or_default();
+    let text = cmdline::read(KERNEL_COMMAND_LINE).unwrap_or_default();
     cmdline::apply(&text, &mut config);
     config
 }
@@ -133,24 +129,4 @@ fn shell(supervisor: &Supervisor) -> Result<(), End> {
     let end = supervisor.run(Command::new(path).arg("sh"))?;
     log::info!("{path}: {end}");
     Ok(())
-}
-
-/// Adds what a kernel command line in the file `path` says to `config`; returns what could not be
-/// followed, a sentence each.
-///
-/// # Errors
-/// [`Error::Usage`] when the file cannot be read.
-pub fn apply_command_line(path: &str, config: &mut Config) -> Result<Vec<String>, Error> {
-    Ok(cmdline::apply(&command_line(path)?, config))
-}
-
-/// Reads a kernel command line. Octets that are no UTF-8 become U+FFFD: they may be in words of
-/// others, such as a label, and only the words that have them are lost.
-///
-/// # Errors
-/// [`Error::Usage`] when the file cannot be read.
-pub fn command_line(path: &str) -> Result<String, Error> {
-    let octets =
-        fs::read(path).map_err(|error| Error::Usage(format!("cannot read {path}: {error}")))?;
-    Ok(String::from_utf8_lossy(&octets).into_owned())
 }

@@ -12,7 +12,7 @@
 //! | devices | [`link`], [`console`], [`handover`], [`script`], [`measure`], [`trust`], [`unpack`] | what the drivers read from and write to |
 //! | gate | [`gate`] | what a boot carries from step to step |
 //! | records | [`timeline`], [`recorder`] | what a run leaves behind for people |
-//! | values | [`error`], [`settings`], [`config`], [`cmdline`] | settings and errors |
+//! | values | [`error`], [`settings`], [`config`] | settings and errors |
 //! | kernel | [`sys`] | system calls, with the only unsafe code |
 
 pub mod acquire;
@@ -20,7 +20,6 @@ pub mod agent;
 #[cfg(feature = "capture")]
 pub mod capture;
 pub mod cli;
-pub mod cmdline;
 pub mod console;
 pub mod error;
 pub mod fetch;

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cmdline;
 pub mod config;
 pub mod defs;
 pub mod help;

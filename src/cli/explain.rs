@@ -1,17 +1,16 @@
 //! `wireboot explain`: what a kernel command line means to wireboot.
 
 use super::print;
-use crate::cmdline::{self, Meaning, Remark};
 use crate::config::Config;
 use crate::error::Error;
-use crate::init::{self, KERNEL_COMMAND_LINE};
+use crate::settings::cmdline::{self, KERNEL_COMMAND_LINE, Meaning, Remark};
 use crate::settings::parse::Settings;
 use wireboot_proto::time::Seconds;
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
     let mut texts = settings.operands;
     if texts.is_empty() {
-        texts.push(init::command_line(KERNEL_COMMAND_LINE)?);
+        texts.push(cmdline::read(KERNEL_COMMAND_LINE)?);
     }
     let line = cmdline::parse(&texts.join(" "), Config::for_boot());
     let text: String = line.remarks.iter().map(describe).collect();

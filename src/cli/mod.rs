@@ -23,6 +23,7 @@ use ::log::LevelFilter;
 use crate::config::Config;
 use crate::error::Error;
 use crate::init;
+use crate::settings::cmdline;
 use crate::settings::defs::Command;
 use crate::settings::help as texts;
 use crate::settings::parse::{self, Invocation, Request, Settings};
@@ -82,7 +83,7 @@ fn settings(invocation: &Invocation) -> Result<Settings, Error> {
     if !settings.command_lines.is_empty() {
         let mut config = default;
         for path in &settings.command_lines {
-            complaints.extend(init::apply_command_line(path, &mut config)?);
+            complaints.extend(cmdline::apply(&cmdline::read(path)?, &mut config));
         }
         // Once more, since flags win over words.
         settings = invocation.over(config)?;

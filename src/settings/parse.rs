@@ -535,7 +535,7 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cmdline;
+    use crate::settings::cmdline;
 
     #[test]
     fn every_flag_of_every_command_is_read_and_its_help_names_it() {

@@ -8,19 +8,19 @@
 #![forbid(unsafe_code)]
 
 mod ip;
-mod words;
 
+use std::fs;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::config::{self, Config, Vlan};
-use crate::settings::parse;
+use super::config::{self, Config, Vlan};
+use super::parse;
+use crate::error::Error;
 use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::packet::option::known::parse_hex;
 use wireboot_proto::time::parse_seconds;
 
 pub use ip::{IpRequest, Method};
-pub use words::words;
 
 /// What a command line says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -60,7 +60,21 @@ pub enum Meaning {
     Refused(String),
 }
 
-/// Changes `config` as `text` says; returns what could not be followed, a sentence each.
+/// The file in which the kernel shows its command line.
+pub const KERNEL_COMMAND_LINE: &str = "/proc/cmdline";
+
+/// Reads a kernel command line from a file. Bytes that are not UTF-8 become U+FFFD: they may be in
+/// words of others, such as a label, and only the words that have them are lost.
+///
+/// # Errors
+/// [`Error::Usage`] when the file cannot be read.
+pub fn read(path: &str) -> Result<String, Error> {
+    let bytes =
+        fs::read(path).map_err(|error| Error::Usage(format!("cannot read {path}: {error}")))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Changes `config` as `text` says; returns a sentence for each word that was refused.
 pub fn apply(text: &str, config: &mut Config) -> Vec<String> {
     let line = parse(text, std::mem::take(config));
     let refusals = line.remarks.iter().filter_map(Remark::refusal).collect();
@@ -344,6 +358,47 @@ const fn not(is_off: bool) -> &'static str {
 
 fn seconds(text: &str) -> Result<Duration, String> {
     parse_seconds(text).ok_or_else(|| format!("\"{text}\" is not a number of seconds"))
+}
+
+/// Splits a command line into words, as the kernel does (`lib/cmdline.c`, `next_arg`).
+///
+/// A double quote switches quoting on and off anywhere; blanks inside of quotes do not end the
+/// word. The quotes around a whole word, or around a whole value behind `=`, are taken off; others
+/// stay. There are no escapes.
+pub fn words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut quoted = false;
+    for character in text.chars() {
+        quoted ^= character == '"';
+        if character.is_ascii_whitespace() && !quoted {
+            words.extend(unquote(&std::mem::take(&mut word)));
+        } else {
+            word.push(character);
+        }
+    }
+    words.extend(unquote(&word));
+    words
+}
+
+fn unquote(word: &str) -> Option<String> {
+    if word.is_empty() {
+        return None;
+    }
+    let bare = |text: &str| {
+        let text = text.strip_prefix('"')?;
+        Some(text.strip_suffix('"').unwrap_or(text).to_owned())
+    };
+    if let Some(whole) = bare(word) {
+        return Some(whole);
+    }
+    Some(match word.split_once('=') {
+        Some((key, value)) => match bare(value) {
+            Some(value) => format!("{key}={value}"),
+            None => word.to_owned(),
+        },
+        None => word.to_owned(),
+    })
 }
 
 #[cfg(test)]
