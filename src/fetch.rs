@@ -58,6 +58,10 @@ use turns::{Ending, Turn, Turns};
 
 /// How files are fetched.
 #[derive(Debug, Clone)]
+#[cfg_attr(
+    not(feature = "tls"),
+    allow(dead_code, reason = "certificates and their clock are for https alone")
+)]
 pub struct Fetcher {
     /// The interface that all traffic goes through; any when none.
     pub interface: Option<String>,

@@ -250,13 +250,6 @@ pub struct BootConfig {
     pub on_failure: OnFailure,
 }
 
-impl BootConfig {
-    /// Returns whether the boot goes no further than `step`.
-    pub fn stops_after(&self, step: Step) -> bool {
-        self.stop_after.is_some_and(|last| last <= step)
-    }
-}
-
 /// From where files come besides their own servers, and who https servers and this machine are to
 /// each other.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
