@@ -20,7 +20,7 @@ use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::packet::option::known::parse_hex;
 use wireboot_proto::time::parse_seconds;
 
-pub use ip::{IpRequest, Method};
+pub use ip::{IpRequest, Method, misspelled_method};
 
 /// What a command line says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -149,7 +149,7 @@ impl CommandLine {
                 format!("waits {} s for a lease", time.as_secs())
             }),
             "rd.neednet" => {
-                return Some(Meaning::Needless("the network is always set up"));
+                return Some(Meaning::Needless("the network is always configured"));
             }
             "rd.peerdns" => {
                 self.config.dhcp.given.ignores_server_dns = is_off(value);

@@ -511,8 +511,8 @@ fn suggestion<'a>(word: &str, names: impl Iterator<Item = &'a str>, prefix: &str
     }
 }
 
-/// Returns how many octets must be put in, left out or replaced to make `b` of `a` (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
+/// Returns the number of bytes to insert, remove or replace to make `b` of `a` (Levenshtein).
+pub(super) fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (line, octet) in a.bytes().enumerate() {
         let mut diagonal = line;
