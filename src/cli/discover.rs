@@ -16,7 +16,7 @@ use crate::sys::signal::Signals;
 use wireboot_proto::dhcp::survey::{Answer, Verdict, suspicions, verdicts};
 
 /// An answer with what is thought of it.
-struct Row<'a> {
+struct AnswerRow<'a> {
     interface: &'a str,
     answer: &'a Answer,
     verdict: Verdict,
@@ -60,7 +60,7 @@ fn ask(settings: &Settings, recorder: &Recorder) -> Result<(), Error> {
 }
 
 /// Returns all answers with what is thought of them, in the order of interfaces and arrival.
-fn rows<'a>(surveyed: &'a [Surveyed], config: &Config) -> Vec<Row<'a>> {
+fn rows<'a>(surveyed: &'a [Surveyed], config: &Config) -> Vec<AnswerRow<'a>> {
     let answers: Vec<_> = surveyed.iter().map(|one| &one.answers[..]).collect();
     let is_ordered = !config.link.interfaces.is_empty();
     let verdicts = verdicts(
@@ -79,7 +79,7 @@ fn rows<'a>(surveyed: &'a [Surveyed], config: &Config) -> Vec<Row<'a>> {
                     verdict.why.push_str(&format!("; {}", unknown.what));
                 }
             }
-            rows.push(Row {
+            rows.push(AnswerRow {
                 interface: &one.link.name,
                 answer,
                 verdict,

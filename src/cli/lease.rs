@@ -5,7 +5,6 @@ use std::net::Ipv4Addr;
 
 use serde::Serialize;
 
-use super::options;
 use crate::acquire::{self, Session};
 use crate::config::Config;
 use crate::error::Error;
@@ -17,7 +16,7 @@ use crate::sys::signal::Signals;
 use crate::timeline::Timeline;
 use wireboot_proto::dhcp::json::Fields;
 use wireboot_proto::dhcp::lease::Lease;
-use wireboot_proto::packet::option::known;
+use wireboot_proto::packet::option::known::{self, Value};
 use wireboot_proto::text::safe::Safe;
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
@@ -167,7 +166,20 @@ fn text(settings: &Settings, interface: &str, lease: &Lease) -> String {
         text.push_str(&format!("{interface}: boot file {}\n", Safe::name(file)));
     }
     if settings.verbosity > 0 {
-        text.push_str(&options::text(lease));
+        text.push_str(&options(lease));
+    }
+    text
+}
+
+/// Returns a line for each option, and one for each that is not used.
+pub(super) fn options(lease: &Lease) -> String {
+    let mut text = String::new();
+    for (code, bytes) in lease.options.iter() {
+        let (name, value) = (known::name(code), Value::read(code, bytes));
+        text.push_str(&format!("  {code:>3}  {name:<28}  {value}\n"));
+    }
+    for (code, why) in &lease.ignored {
+        text.push_str(&format!("  {code:>3}  not followed: it {why}\n"));
     }
     text
 }
