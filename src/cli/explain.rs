@@ -1,4 +1,4 @@
-//! `wireboot explain`: what a kernel command line means to wireboot.
+//! `wireboot explain`: the meaning of a kernel command line to wireboot.
 
 use std::path::Path;
 
@@ -59,14 +59,17 @@ fn summary(config: &Config) -> String {
     };
     let file = match &config.boot.file {
         Some(file) => file.clone(),
+        None if config.dhcp.given.address.is_some() => {
+            "nothing: without DHCP there is no boot file but wireboot.boot-file=".to_owned()
+        }
         None => "the boot file of the lease".to_owned(),
     };
     let address = match config.dhcp.given.address {
         Some((address, prefix_len)) => format!("{address}/{prefix_len}, without DHCP"),
-        None => format!("by DHCP, within {} s", Seconds(config.dhcp.timeout)),
+        None => format!("by DHCP, up to {} s", Seconds(config.dhcp.timeout)),
     };
     format!(
-        "interfaces: {interfaces}, waited for {} s\naddress: {address}\nboots: {file}\n\
+        "interfaces: {interfaces}, up to {} s for a carrier\naddress: {address}\nboots: {file}\n\
          on failure: {}\n",
         Seconds(config.link.timeout),
         config.boot.on_failure,
@@ -104,8 +107,8 @@ mod tests {
             "ip=:::::eth1:dhcp: an address by DHCP on eth1\n\
              rd.neednet=1: ignored (the network is always configured)\n\
              bridge=br0:eth1: NOT SUPPORTED: a bridge cannot be set up; boot over one of its ports\n\
-             interfaces: eth1, waited for 30 s\n\
-             address: by DHCP, within 60 s\n\
+             interfaces: eth1, up to 30 s for a carrier\n\
+             address: by DHCP, up to 60 s\n\
              boots: the boot file of the lease\n\
              on failure: retry\n"
         );

@@ -1,4 +1,4 @@
-//! `wireboot lease`: acquires a lease and configures the interface; keeps it, or gives it back.
+//! `wireboot lease`: acquires a lease and configures the interface; renews or releases it.
 
 use std::io::Write;
 use std::net::Ipv4Addr;
@@ -35,7 +35,7 @@ fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(
     }
     if wish.dry_run && wish.inform.is_some() {
         return Err(Error::Usage(
-            "--inform sets its address before it asks, which --dry-run must not: give one of them"
+            "--inform sets its address before it asks, which --dry-run must not do: use one of them"
                 .to_owned(),
         ));
     }
@@ -91,7 +91,7 @@ fn acquire(
     }
 }
 
-/// Sets an address that the kernel's command line gives; there is nothing to keep about it.
+/// Sets an address from the kernel's command line; there is nothing to renew about it.
 fn without_dhcp(settings: &Settings, config: &Config, lease: Lease) -> Result<(), Error> {
     let (link, lease) = if settings.lease.dry_run {
         (link::first_up(&config.link, None)?, lease)
@@ -111,7 +111,8 @@ fn release(config: &Config, recorder: &Recorder) -> Result<(), Error> {
         &config.dhcp,
     )? {
         0 => Err(Error::Usage(
-            "there is no lease to give back: none is on file (--lease-dir says where)".to_owned(),
+            "there is no lease to release: none is stored in the lease directory (--lease-dir)"
+                .to_owned(),
         )),
         _ => Ok(()),
     }
@@ -142,7 +143,7 @@ fn print(settings: &Settings, link: &Link, session: Option<&Session>, lease: &Le
     } else {
         text(settings, &link.name, lease)
     };
-    // Whoever reads may close the pipe; the lease is there all the same.
+    // The reader may have closed the pipe; the lease is in force all the same.
     let _ = write!(std::io::stdout(), "{text}");
 }
 
