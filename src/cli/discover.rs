@@ -1,4 +1,4 @@
-//! `wireboot discover`: who answers on the network, with what, and what a boot would take of it.
+//! `wireboot discover`: all answers of DHCP servers, and the one a boot would use.
 
 mod json;
 mod table;
@@ -51,10 +51,7 @@ fn ask(settings: &Settings, recorder: &Recorder) -> Result<(), Error> {
         }
     }
     for silent in surveyed.iter().filter(|one| !one.had_carrier) {
-        log::warn!(
-            "{}: no carrier, so nobody was asked there",
-            silent.link.name
-        );
+        log::warn!("{}: no carrier, nothing was sent there", silent.link.name);
     }
     Ok(())
 }
@@ -90,7 +87,7 @@ fn rows<'a>(surveyed: &'a [Surveyed], config: &Config) -> Vec<AnswerRow<'a>> {
     rows
 }
 
-/// Tells of each interface why nobody may have answered there.
+/// Returns why there may be no answer, for each interface.
 fn failure(surveyed: &[Surveyed], wait: Duration) -> Error {
     let asked = surveyed.iter().filter(|one| one.had_carrier);
     let mut errors: Vec<_> = asked.map(|one| one.failure(wait)).collect();

@@ -3,7 +3,7 @@
 //!
 //! A word that is about the network is followed, or refused with the reason; none is dropped in
 //! silence, and the rest still counts: a machine that boots by itself has nobody to correct it.
-//! Words that are not about the network belong to somebody else and pass unseen.
+//! Words that are not about the network are for other programs and are ignored.
 
 #![forbid(unsafe_code)]
 
@@ -27,7 +27,7 @@ pub use ip::{IpRequest, Method, misspelled_method};
 pub struct CommandLine {
     /// The configuration that follows from it.
     pub config: Config,
-    /// What became of each word about the network, in order.
+    /// The words about the network with their meanings, in order.
     pub remarks: Vec<Remark>,
     /// `ifname=`: names that stand for hardware addresses.
     aliases: Vec<(String, MacAddress)>,
@@ -40,7 +40,7 @@ pub struct CommandLine {
     requests: Vec<(String, IpRequest)>,
 }
 
-/// A word and what became of it.
+/// A word about the network and its meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remark {
     /// The word as it stood.
@@ -100,7 +100,7 @@ pub fn parse(text: &str, config: Config) -> CommandLine {
         let meaning = if word.contains(char::REPLACEMENT_CHARACTER) {
             // That it is about the network is all that is known of it.
             let is_known = CommandLine::default().take(key, value).is_some();
-            is_known.then(|| Meaning::Refused("it has octets that are no UTF-8".to_owned()))
+            is_known.then(|| Meaning::Refused("it is not valid UTF-8".to_owned()))
         } else {
             line.take(key, value)
         };
@@ -290,7 +290,7 @@ impl CommandLine {
                 interface.is_none_or(|interface| interface == device)
             });
         }
-        // An address that is given is where the machine is to be; a lease may come or not.
+        // A static address wins: the machine is to have it, whatever a DHCP server offers.
         if let Some(first) = requests.iter().position(|(_, request)| request.is_static()) {
             let chosen = requests.swap_remove(first);
             for (word, _) in std::mem::replace(&mut requests, vec![chosen]) {
@@ -339,7 +339,7 @@ impl Remark {
     }
 }
 
-/// Reads the name that udev gives by address, which nobody gives in an initramfs without udev:
+/// Parses the name that udev derives from the address, which an initramfs without udev lacks:
 /// `enx525400123456`.
 fn named_by_address(name: &str) -> Option<MacAddress> {
     let digits = name.strip_prefix("enx")?;
@@ -363,7 +363,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 /// Splits a command line into words, as the kernel does (`lib/cmdline.c`, `next_arg`).
 ///
 /// A double quote switches quoting on and off anywhere; blanks inside of quotes do not end the
-/// word. The quotes around a whole word, or around a whole value behind `=`, are taken off; others
+/// word. The quotes around a whole word, or around a whole value behind `=`, are removed; others
 /// stay. There are no escapes.
 pub fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();

@@ -150,7 +150,7 @@ pub fn boot_interface(text: &str) -> Result<MacAddress, String> {
     mac.ok_or_else(|| "not 01 and a hardware address such as 01-52-54-00-12-34-56".to_owned())
 }
 
-/// The whole configuration of a run. Each section goes to those who need it.
+/// The configuration of a run. Each function gets only its section.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Config {
     /// Which interfaces are used.
@@ -159,7 +159,7 @@ pub struct Config {
     pub dhcp: DhcpConfig,
     /// What is booted, and how far.
     pub boot: BootConfig,
-    /// From where files come besides their own servers.
+    /// Mirrors and certificates.
     pub fetch: FetchConfig,
     /// Which files may be started.
     pub trust: TrustConfig,
@@ -250,8 +250,7 @@ pub struct BootConfig {
     pub on_failure: OnFailure,
 }
 
-/// From where files come besides their own servers, and who https servers and this machine are to
-/// each other.
+/// Mirrors, and the certificates of https servers and of this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FetchConfig {
     /// The URLs of folders in which files are looked for that their own servers do not give.

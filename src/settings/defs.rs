@@ -580,7 +580,7 @@ pub static SETTINGS: &[Setting] = &[
         help: "trust signatures of this minisign key, in a file beside the signed one with .minisig \
                appended to its name; a file or the key itself; may be repeated",
         lands: Lands::Config(|config, input| {
-            // Keys add up wherever they come from.
+            // Keys of all sources are added up.
             config.trust.keys.push(input.value.to_owned());
             Ok(())
         }),
@@ -592,7 +592,7 @@ pub static SETTINGS: &[Setting] = &[
         help: "read and start only files signed by one of the trusted keys; an error if there is no \
                such key",
         lands: Lands::Config(|config, input| {
-            // A demand is never taken back.
+            // A policy is only ever tightened.
             config.trust.must_be_signed |= input.is_on()?;
             Ok(())
         }),
@@ -811,7 +811,7 @@ pub static SETTINGS: &[Setting] = &[
         }),
         ..NOTHING
     },
-    // What DHCP servers are told and asked.
+    // What is sent to and requested from DHCP servers.
     Setting {
         name: "identify",
         of: NETWORK | WORD,

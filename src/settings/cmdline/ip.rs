@@ -47,7 +47,7 @@ pub struct IpRequest {
     pub prefix_len: Option<u8>,
     /// Our name.
     pub host_name: Option<String>,
-    /// Largest packet, octets.
+    /// The MTU, in bytes.
     pub mtu_octets: Option<u16>,
     /// The hardware address.
     pub mac: Option<MacAddress>,
@@ -63,7 +63,7 @@ impl IpRequest {
         self.method == Method::Static
     }
 
-    /// Names what is asked for and not done.
+    /// Names the fields that have no effect.
     pub(super) fn unused(&self) -> Vec<&'static str> {
         let by_dhcp = !self.is_static();
         [
