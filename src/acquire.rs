@@ -24,6 +24,7 @@ use std::os::fd::AsFd;
 
 use crate::config::{Config, DhcpConfig};
 use crate::error::Error;
+use crate::gate::Gate;
 use crate::handover::{self, HandOverIdentity};
 use crate::link::{self, Found, Link, Watch};
 use crate::script::{self, Event};
@@ -41,6 +42,26 @@ pub use keep::keep;
 pub use session::Session;
 #[cfg(feature = "discover")]
 pub use survey::{Surveyed, survey};
+
+/// Finds the interfaces, acquires a lease on one of them, or has its address without DHCP, and
+/// configures it; on failure the machine's network is as it was before.
+///
+/// # Errors
+/// As [`link::find`], [`lease()`], [`configure`] and [`without_dhcp`].
+pub fn bind(config: &Config, gate: &Gate, signals: &Signals) -> Result<(Binding, Lease), Error> {
+    if let Some(lease) = Lease::without_dhcp(&config.dhcp.given) {
+        let (link, lease) = without_dhcp(config, lease, Some(signals))?;
+        log::info!("{}: {lease}", link.name);
+        return Ok((Binding::fixed(link, lease.address), lease));
+    }
+    let found = link::find(&config.link, &gate.recorder, Some(signals))?;
+    let session = self::lease(found, config, Some(signals))?;
+    gate.timeline.extend(session.moments().iter().cloned());
+    let (session, lease) = configure(session)?;
+    gate.timeline.note("address and routes are set");
+    log::info!("{}: {lease}", session.link().name);
+    Ok((Binding::leased(session, lease.address), lease))
+}
 
 /// Raises the interfaces and acquires a lease on one of them, whose session is returned. The
 /// others are left as they were found, and what was granted there is released; on failure, or
@@ -136,8 +157,12 @@ pub fn configure(session: Session) -> Result<(Session, Lease), Error> {
 ///
 /// # Errors
 /// As [`link::first_up`], and [`Error::Configure`] with what the kernel refused.
-pub fn without_dhcp(config: &Config, lease: Lease) -> Result<(Link, Lease), Error> {
-    let link = link::first_up(&config.link)?;
+pub fn without_dhcp(
+    config: &Config,
+    lease: Lease,
+    signals: Option<&Signals>,
+) -> Result<(Link, Lease), Error> {
+    let link = link::first_up(&config.link, signals)?;
     if let Err(error) = link.configure(&lease) {
         link.restore();
         return Err(error);
@@ -297,9 +322,7 @@ fn wait(
         return Ok(());
     };
     match signals.take().map_err(cannot)? {
-        Some(signal) => Err(Error::NoOffer(format!(
-            "interrupted ({signal}) before there was a lease"
-        ))),
+        Some(_) => Err(Error::Interrupted),
         None => Ok(()),
     }
 }

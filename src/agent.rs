@@ -1,87 +1,70 @@
-//! The whole boot, step by step; each consumes what the one before produced.
+//! The whole boot, step by step; each step consumes what the one before produced.
 
 #![forbid(unsafe_code)]
 
-use crate::account;
+use std::convert::Infallible;
+
 use crate::acquire::{self, Binding};
 use crate::config::{Config, Step};
 use crate::console::Console;
 use crate::error::Error;
 use crate::fetch::{self, Fetcher};
+use crate::gate::{Exit, Gate};
 use crate::image::Image;
 use crate::link;
 use crate::measure::Measurement;
-use crate::planning::{self, Planned};
-use crate::recorder;
+use crate::planning;
+use crate::sys::signal::Signals;
 use crate::trust::Trust;
 use wireboot_proto::dhcp::lease::Lease;
 
-/// Boots the machine from the network; returns only when told to stop after a step, or to say why
-/// it could not. On failure the network is as it was before.
+/// Boots the machine from the network; returns only after the step of `--stop-after`.
 ///
 /// # Errors
-/// As its steps.
+/// Why a step failed; the network is then as it was before.
 pub fn run(config: &Config) -> Result<Step, Error> {
-    account::begin();
-    let end = account::save_after(steps(config));
-    recorder::save_after(config.output.record.as_deref(), end)
+    let gate = Gate::open(config);
+    let Err(exit) = boot(config, &gate);
+    gate.close_after(exit)
 }
 
-fn steps(config: &Config) -> Result<Step, Error> {
-    // Before anything is touched: what is wrong with these files is no different with an address.
+fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
+    // Before anything is touched: a fault in these files is the same with an address.
     let trust = Trust::of(&config.trust)?;
     fetch::check(&config.fetch)?;
-    if config.boot.stops_after(Step::Link) {
-        return link::up(&config.link).map(|_| Step::Link);
+    let signals = Signals::open().map_err(Error::no_signals)?;
+    if gate.is_last(Step::Link) {
+        link::up(&config.link, Some(&signals))?;
     }
-    let (mut binding, lease) = lease(config)?;
-    account::done("lease");
-    log::info!("{}: {lease}", binding.link().name);
-    if config.boot.stops_after(Step::Lease) {
-        return Ok(Step::Lease);
+    gate.pass(Step::Link)?;
+    // Raises the interfaces itself, since it listens on them before they are up.
+    let (mut binding, lease) = acquire::bind(config, gate, &signals)?;
+    gate.pass(Step::Lease)?;
+    let Err(exit) = follow(config, gate, &trust, &mut binding, lease, signals);
+    match exit {
+        Exit::After(_) => binding.settle(),
+        Exit::Failed(_) => binding.restore(),
     }
-    match boot(config, &trust, &mut binding, &lease) {
-        Ok(step) => {
-            binding.settle();
-            Ok(step)
-        }
-        Err(error) => {
-            binding.restore();
-            Err(error)
-        }
-    }
+    Err(exit)
 }
 
-/// Finds the interfaces, acquires a lease on one of them and configures it.
-///
-/// # Errors
-/// As its steps; the machine's network is then as it was before.
-fn lease(config: &Config) -> Result<(Binding, Lease), Error> {
-    if let Some(lease) = Lease::without_dhcp(&config.dhcp.given) {
-        let (link, lease) = acquire::without_dhcp(config, lease)?;
-        return Ok((Binding::fixed(link, lease.address), lease));
-    }
-    let session = acquire::lease(link::find(&config.link)?, config, None)?;
-    account::extend(session.moments().iter().cloned());
-    let (session, lease) = acquire::configure(session)?;
-    account::note("address and routes are set");
-    Ok((Binding::leased(session, lease.address), lease))
-}
-
-/// Goes on from the lease, which is renewed beside all that follows, up to the jump.
-fn boot(
+/// Follows the boot file of the lease to a kernel, and starts it.
+fn follow(
     config: &Config,
+    gate: &Gate,
     trust: &Trust,
     binding: &mut Binding,
-    lease: &Lease,
-) -> Result<Step, Error> {
-    binding.renew(&config.dhcp)?;
+    lease: Lease,
+    signals: Signals,
+) -> Result<Infallible, Exit> {
+    // From here on the lease is renewed beside everything else, and a signal undoes it.
+    binding.renew(&config.dhcp, signals)?;
     let console = Console::new(config.boot.unattended);
-    let lease = &acquire::boot_file(binding, lease.clone(), config, console)?;
-    account::done("boot server");
+    let lease = acquire::boot_file(binding, lease, config, console)?;
+    gate.timeline.done("boot server");
     let link = binding.link();
-    let fetcher = Fetcher::new(config, &link.name, lease, trust)?;
-    let facts = planning::facts(config, &link.name, link.mac, lease)?;
+    let fetcher = Fetcher::new(config, &link.name, &lease, trust, &gate.timeline)?;
+    let facts = planning::facts(config, &link.name, link.mac, &lease)?;
     let mut outcome = planning::plan(
         facts,
         console,
@@ -89,41 +72,20 @@ fn boot(
         |url, file, signature| fetcher.verify(url, file, signature, &trust.keys),
     )?;
     planning::report(config, &outcome.plan, &outcome.notes);
-    account::done("plan");
-    if config.boot.stops_after(Step::Plan) {
-        return Ok(Step::Plan);
-    }
-    let image = image(&mut outcome, &fetcher)?;
-    account::done("fetch");
-    if config.boot.stops_after(Step::Image) {
-        return Ok(Step::Image);
-    }
+    gate.pass(Step::Plan)?;
+    outcome.fetch_parts(|url, max_len| fetcher.need(url, max_len))?;
+    let image = Image::assemble(&outcome.plan, |url| outcome.files.get(url))?;
+    gate.pass(Step::Image)?;
     for Measurement { part, sha256, .. } in image.measure()? {
-        account::note(format!("{part}: SHA-256 {sha256}"));
+        gate.timeline.note(format!("{part}: SHA-256 {sha256}"));
     }
-    account::done("measure");
+    gate.timeline.done("measure");
     image.load()?;
-    account::done("load");
-    log::info!("{}", account::summary());
-    if config.boot.stops_after(Step::Load) {
-        return Ok(Step::Load);
-    }
+    gate.pass(Step::Load)?;
     let kernel = &outcome.plan.kernel.url;
     log::info!("starting {kernel} with \"{}\"", image.command_line);
-    account::note("kexec");
-    account::save();
-    recorder::save_after(config.output.record.as_deref(), Ok(()))?;
+    gate.close();
     binding.settle();
     binding.link().quiesce();
-    image.start().map(|never| match never {})
-}
-
-fn image(outcome: &mut Planned, fetcher: &Fetcher) -> Result<Image, Error> {
-    let Planned { plan, files, .. } = outcome;
-    for (part, purpose) in plan.parts() {
-        if files.get(&part.url).is_none() {
-            files.add(&part.url, fetcher.need(&part.url, purpose.max_len())?);
-        }
-    }
-    Image::assemble(plan, |url| files.get(url))
+    Ok(image.start()?)
 }

@@ -1,6 +1,6 @@
-//! What can end the path: one variant per step, each with its exit code.
+//! The errors that end a command: one variant per step, each with its exit code.
 //!
-//! A variant's text says what and where, and what to try; its cause follows as `source`.
+//! A variant's text says what, where and what to try; its cause is the `source`.
 
 #![forbid(unsafe_code)]
 
@@ -10,19 +10,19 @@ use crate::sys::SyscallError;
 use wireboot_proto::text::safe::Safe;
 use wireboot_proto::time::Seconds;
 
-/// A cause of any type, printed after the text of the variant that holds it.
+/// A cause of any type, which is printed after the text of the variant.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why the path ended.
+/// The error that ended a command.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Arguments or configuration that cannot be followed.
+    /// Invalid arguments or configuration.
     #[error("{0}")]
     Usage(String),
-    /// No interface that could carry the boot.
+    /// No interface to boot from.
     #[error("no usable network interface: {0}")]
     NoInterface(String),
-    /// The interface is there, but nothing is on its other end.
+    /// The interface exists, but has no link partner.
     #[error(
         "{interface}: no carrier after {:.1} s; is the cable in and the switch port enabled?",
         Seconds(*waited)
@@ -30,29 +30,32 @@ pub enum Error {
     NoCarrier {
         /// The interfaces waited for, separated by spaces.
         interface: String,
-        /// How long.
+        /// The time waited.
         waited: Duration,
     },
-    /// Nobody made an offer that could be taken.
+    /// No usable offer in time.
     #[error("{0}")]
     NoOffer(String),
+    /// A signal ended the command, such as that of Ctrl-C; what it had set is as before.
+    #[error("interrupted")]
+    Interrupted,
     /// A server refused, or the address is in use.
     #[error("{0}")]
     Refused(String),
-    /// The kernel did not take the configuration.
+    /// The kernel rejected a part of the configuration.
     #[error("{interface}: cannot set {what}")]
     Configure {
         /// The interface.
         interface: String,
-        /// What was being set, with its value.
+        /// The setting, with its value.
         what: String,
         /// The call that failed.
         source: SyscallError,
     },
-    /// The lease or its boot file leads to nothing that can be started.
+    /// The lease or its boot file leads to no kernel.
     #[error("nothing to boot: {what}")]
     NothingBootable {
-        /// What was looked at and missed.
+        /// The boot file or what is missing.
         what: String,
         /// The parse error, when there is one.
         source: Option<Cause>,
@@ -65,26 +68,26 @@ pub enum Error {
         /// Why.
         source: Cause,
     },
-    /// A file came whole and is not what it should be.
+    /// A file was received completely and does not match its hash or signature.
     #[error("{what} failed verification: {why}")]
     Verification {
         /// The file.
         what: String,
-        /// What differs.
+        /// The mismatch.
         why: String,
     },
     /// The image cannot be started on this machine.
     #[error("cannot start the fetched kernel: {advice}")]
     Kexec {
-        /// What the refusal means and what to try.
+        /// What the kernel's error means and what to try.
         advice: String,
-        /// The call that failed, or what could not be read.
+        /// The call that failed, or the unreadable file.
         source: Option<Cause>,
     },
     /// A system call failed that every machine should allow.
     #[error("{doing}")]
     System {
-        /// What was being done.
+        /// The action, as "cannot …".
         doing: String,
         /// The call.
         source: SyscallError,
@@ -92,12 +95,20 @@ pub enum Error {
 }
 
 impl Error {
+    /// Names the failure to receive signals, without which nothing is begun that they must undo.
+    pub fn no_signals(source: SyscallError) -> Self {
+        Self::System {
+            doing: "cannot receive signals".to_owned(),
+            source,
+        }
+    }
+
     /// Returns the exit code of the process: 1 to 9, by step.
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 1,
             Self::NoInterface(_) | Self::NoCarrier { .. } => 2,
-            Self::NoOffer(_) => 3,
+            Self::NoOffer(_) | Self::Interrupted => 3,
             Self::Refused(_) => 4,
             Self::Configure { .. } | Self::System { .. } => 5,
             Self::NothingBootable { .. } => 6,
@@ -110,6 +121,13 @@ impl Error {
     /// Returns whether the arguments or a configuration are at fault.
     pub const fn is_usage(&self) -> bool {
         matches!(self, Self::Usage(_))
+    }
+
+    /// Prints why the process ends, as the last line on standard error; returns its exit code.
+    pub fn print(&self) -> u8 {
+        let kind = if self.is_usage() { "error: " } else { "" };
+        eprintln!("wireboot: {kind}{}", Safe::line(self.chain()));
+        self.exit_code()
     }
 
     /// Returns the text with all its causes, in one line.

@@ -36,6 +36,7 @@ use crate::error::Error;
 use crate::sys::SyscallError;
 use crate::sys::file::{self, Target};
 use crate::sys::memfd::{Memfd, SealedFile};
+use crate::timeline::Timeline;
 use crate::trust::Trust;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::option::code;
@@ -43,7 +44,6 @@ use wireboot_proto::text::url::Url;
 
 pub use access::ServerAccess;
 pub use clock::Clock;
-pub use connection::IdleConnections;
 use delivery::{Delivery, DeliveryKind};
 use failure::{Failure, other};
 pub use fetcher::{Fetcher, STALL_TIMEOUT};
@@ -83,6 +83,7 @@ impl Fetcher {
         interface: &str,
         lease: &Lease,
         trust: &Trust,
+        timeline: &Timeline,
     ) -> Result<Self, Error> {
         let time_servers = lease.options.addresses(code::NTP_SERVERS);
         Ok(Self {
@@ -98,6 +99,7 @@ impl Fetcher {
             policy: trust.policy.clone(),
             mirrors: Mirrors::of(&config.fetch.mirrors)?,
             board: Board::new(Style::for_people(config.output.quiet)),
+            timeline: timeline.clone(),
             ..Self::default()
         })
     }

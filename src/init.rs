@@ -1,12 +1,10 @@
 //! The first process of a machine that boots from an initramfs with nothing else in it.
 //!
-//! It never ends: the boot runs in a child, so that not even a crash there takes the kernel with
-//! it; this process supervises, reaps, and does what the command line says when the boot failed, and
-//! what it is told by signals at any time.
+//! It never exits, since the kernel panics when process 1 does: the boot runs in a child. This process
+//! supervises it, reaps, acts on `wireboot.on-failure`, and obeys signals at any time.
 
 #![forbid(unsafe_code)]
 
-mod alias;
 mod modules;
 mod supervisor;
 
@@ -16,22 +14,18 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::cmdline;
 use crate::config::{Config, OnFailure};
-use crate::error::Error;
 use crate::link;
+use crate::settings::cmdline::{self, KERNEL_COMMAND_LINE};
 use crate::sys;
 use crate::sys::machine::{self, PowerAction};
 use supervisor::Supervisor;
 use wireboot_proto::time::{Backoff, Random, Seconds};
 
-/// Where the kernel shows its command line.
-pub const KERNEL_COMMAND_LINE: &str = "/proc/cmdline";
-
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// What is mounted first: type, target, options.
+/// File systems to mount first: type, target, options.
 const MOUNTS: [(&str, &str, &str); 4] = [
     ("proc", "/proc", ""),
     ("sysfs", "/sys", ""),
@@ -39,22 +33,22 @@ const MOUNTS: [(&str, &str, &str); 4] = [
     ("tmpfs", "/run", "mode=0755"),
 ];
 
-/// Boots the machine, again and again if need be.
+/// Boots the machine; retries until it succeeds.
 pub fn run() -> ! {
     let mounted = mount_all();
     if let Err(error) = machine::open_console() {
         log::error!("{}", error.chain());
     }
-    for complaint in mounted {
-        log::error!("{complaint}");
+    for error in mounted {
+        log::error!("{error}");
     }
-    // Before there is any other thread, or anybody who would send a signal.
+    // Before there is any other thread: each has a signal mask of its own.
     let supervisor = Supervisor::begin();
     let config = config();
     if let Err(error) = link::raise_loopback() {
         log::warn!("{}", error.chain());
     }
-    // These two no device asks for.
+    // No device has these in its modalias.
     let vlan = config.link.vlan.as_ref().map(|_| "8021q");
     modules::load_and_follow(["af_packet"].into_iter().chain(vlan));
     let mut random = Random::new(sys::seed());
@@ -62,17 +56,17 @@ pub fn run() -> ! {
     loop {
         let pause = pauses.next_delay(&mut random);
         if let Err(end) = attempt(&supervisor, &config, pause) {
-            // Only a kernel that refuses comes back from it.
+            // Returns only if the kernel refuses to end the machine.
             log::error!("{}", supervisor.end(end).chain());
             sleep(pause);
         }
     }
 }
 
-/// Boots once, and does what is to be done when that has failed, with a pause at the end.
+/// Boots once, acts on a failure, and pauses.
 ///
 /// # Errors
-/// How the machine is to end.
+/// How the machine is to end, by a signal or `wireboot.on-failure`.
 fn attempt(supervisor: &Supervisor, config: &Config, pause: Duration) -> Result<(), PowerAction> {
     match supervisor.run(&mut boot())?.as_str() {
         "exit code 0" => log::info!("the boot stopped where wireboot.stop-after says"),
@@ -88,26 +82,26 @@ fn attempt(supervisor: &Supervisor, config: &Config, pause: Duration) -> Result<
     supervisor.pause(pause)
 }
 
-/// Reads the configuration from the kernel's command line; complaints are left to the child,
-/// which reads it too.
+/// Reads the configuration from the kernel's command line; the child reads it too and logs what it
+/// refuses.
 fn config() -> Config {
     let mut config = Config::for_boot();
-    let text = command_line(KERNEL_COMMAND_LINE).unwrap_or_default();
+    let text = cmdline::read(KERNEL_COMMAND_LINE).unwrap_or_default();
     cmdline::apply(&text, &mut config);
     config
 }
 
-/// Returns complaints about what could not be mounted.
+/// Mounts the file systems; returns an error message for each failure.
 fn mount_all() -> Vec<String> {
-    let mut complaints = Vec::new();
+    let mut errors = Vec::new();
     for (kind, target, options) in MOUNTS {
         let made = fs::create_dir_all(target);
         if let Err(error) = machine::mount(kind, target, options) {
             let made = made.map_or_else(|error| format!(" ({error})"), |()| String::new());
-            complaints.push(format!("cannot mount {target}{made}: {}", error.source));
+            errors.push(format!("cannot mount {target}{made}: {}", error.source));
         }
     }
-    complaints
+    errors
 }
 
 /// Returns the command that boots, in a process of its own.
@@ -117,10 +111,10 @@ fn boot() -> Command {
     command
 }
 
-/// Starts a shell for a person and waits for its end.
+/// Starts a shell on the console and waits for its exit.
 ///
 /// # Errors
-/// How the machine is to end.
+/// How the machine is to end, if a signal said so meanwhile.
 fn shell(supervisor: &Supervisor) -> Result<(), PowerAction> {
     let path = ["/bin/sh", "/bin/busybox"]
         .into_iter()
@@ -129,28 +123,8 @@ fn shell(supervisor: &Supervisor) -> Result<(), PowerAction> {
         log::error!("there is no /bin/sh to start");
         return Ok(());
     };
-    log::info!("starting {path}; its end tries the boot again");
+    log::info!("starting {path}; exit it to try the boot again");
     let end = supervisor.run(Command::new(path).arg("sh"))?;
     log::info!("{path}: {end}");
     Ok(())
-}
-
-/// Adds what a kernel command line in the file `path` says to `config`; returns what could not be
-/// followed, a sentence each.
-///
-/// # Errors
-/// [`Error::Usage`] when the file cannot be read.
-pub fn apply_command_line(path: &str, config: &mut Config) -> Result<Vec<String>, Error> {
-    Ok(cmdline::apply(&command_line(path)?, config))
-}
-
-/// Reads a kernel command line. Octets that are no UTF-8 become U+FFFD: they may be in words of
-/// others, such as a label, and only the words that have them are lost.
-///
-/// # Errors
-/// [`Error::Usage`] when the file cannot be read.
-pub fn command_line(path: &str) -> Result<String, Error> {
-    let octets =
-        fs::read(path).map_err(|error| Error::Usage(format!("cannot read {path}: {error}")))?;
-    Ok(String::from_utf8_lossy(&octets).into_owned())
 }

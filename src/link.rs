@@ -20,7 +20,9 @@ use nix::net::if_::if_nametoindex;
 
 use crate::config::LinkConfig;
 use crate::error::Error;
+use crate::recorder::Recorder;
 use crate::sys::netlink::RouteSocket;
+use crate::sys::signal::Signals;
 use crate::sys::{self, SyscallError};
 use wireboot_proto::netlink::route::{LinkInfo, NetlinkRequest};
 use wireboot_proto::packet::ethernet::MacAddress;
@@ -39,6 +41,8 @@ pub struct Link {
     pub name: String,
     /// Its hardware address.
     pub mac: MacAddress,
+    /// Where frames that cross it by a packet socket are recorded.
+    pub recorder: Recorder,
     /// Whether it was switched on when it was found.
     was_up: bool,
     changes: Mutex<configure::Changes>,
@@ -59,8 +63,8 @@ pub struct Found {
 /// # Errors
 /// As [`find`] and [`raise`], and [`Error::NoCarrier`] when none has a carrier within the
 /// `timeout` of `config`; what was raised is lowered again then.
-pub fn up(config: &LinkConfig) -> Result<Vec<Link>, Error> {
-    raised(config).map(|(found, _)| found.links)
+pub fn up(config: &LinkConfig, signals: Option<&Signals>) -> Result<Vec<Link>, Error> {
+    raised(config, signals).map(|(found, _)| found.links)
 }
 
 /// As [`up`], but returns only the first interface with a carrier; the others are left as they
@@ -68,17 +72,18 @@ pub fn up(config: &LinkConfig) -> Result<Vec<Link>, Error> {
 ///
 /// # Errors
 /// As [`up`].
-pub fn first_up(config: &LinkConfig) -> Result<Link, Error> {
-    let (Found { mut links, .. }, first) = raised(config)?;
+pub fn first_up(config: &LinkConfig, signals: Option<&Signals>) -> Result<Link, Error> {
+    let (Found { mut links, .. }, first) = raised(config, signals)?;
     let link = links.swap_remove(first);
     links.iter().for_each(Link::restore);
     Ok(link)
 }
 
 /// Returns the interfaces, raised, and the place of the first with a carrier.
-fn raised(config: &LinkConfig) -> Result<(Found, usize), Error> {
-    let mut found = find(config)?;
-    match raise(&found.links).and_then(|()| wait(&found.links, &mut found.watch, config.timeout)) {
+fn raised(config: &LinkConfig, signals: Option<&Signals>) -> Result<(Found, usize), Error> {
+    let mut found = find(config, &Recorder::default(), signals)?;
+    let Found { links, watch } = &mut found;
+    match raise(&*links).and_then(|()| wait(links, watch, config.timeout, signals)) {
         Ok(first) => Ok((found, first)),
         Err(error) => {
             found.links.iter().for_each(Link::restore);
@@ -95,8 +100,13 @@ fn raised(config: &LinkConfig) -> Result<(Found, usize), Error> {
 /// when the time is over.
 ///
 /// # Errors
-/// [`Error::NoInterface`] with what was found and why each was of no use.
-pub fn find(config: &LinkConfig) -> Result<Found, Error> {
+/// [`Error::NoInterface`] with what was found and why each was of no use, [`Error::Interrupted`] by
+/// one of `signals`.
+pub fn find(
+    config: &LinkConfig,
+    recorder: &Recorder,
+    signals: Option<&Signals>,
+) -> Result<Found, Error> {
     let deadline = sys::now() + config.timeout;
     let mut watch = Watch::open()?;
     let mut present = BTreeMap::new();
@@ -117,7 +127,10 @@ pub fn find(config: &LinkConfig) -> Result<Found, Error> {
             for missing in &selection.missing {
                 log::warn!("{missing}: no such interface; going on without it");
             }
-            let links = selection.chosen.into_iter().map(Link::new);
+            let links = selection
+                .chosen
+                .into_iter()
+                .map(|info| Link::new(info, recorder));
             let links = links.inspect(|link| vlan.hand_over(link)).collect();
             watch.repeat();
             return Ok(Found { links, watch });
@@ -129,7 +142,7 @@ pub fn find(config: &LinkConfig) -> Result<Found, Error> {
             let seconds = Seconds(config.timeout);
             log::info!("waiting up to {seconds:.0} s for a network interface to appear");
         }
-        watch.wait(deadline)?;
+        watch.wait(deadline, signals)?;
     }
 }
 
@@ -166,7 +179,12 @@ pub fn raise<'a>(links: impl IntoIterator<Item = &'a Link>) -> Result<(), Error>
 }
 
 /// Waits until one of the interfaces has a carrier; returns its place among them.
-fn wait(links: &[Link], watch: &mut Watch, timeout: Duration) -> Result<usize, Error> {
+fn wait(
+    links: &[Link],
+    watch: &mut Watch,
+    timeout: Duration,
+    signals: Option<&Signals>,
+) -> Result<usize, Error> {
     let start = sys::now();
     let deadline = start + timeout;
     loop {
@@ -184,7 +202,7 @@ fn wait(links: &[Link], watch: &mut Watch, timeout: Duration) -> Result<usize, E
                 waited: sys::now().since(start),
             });
         }
-        watch.wait(deadline)?;
+        watch.wait(deadline, signals)?;
     }
 }
 
@@ -208,11 +226,12 @@ pub fn has_address(interface: &str) -> bool {
 }
 
 impl Link {
-    fn new(info: LinkInfo) -> Self {
+    fn new(info: LinkInfo, recorder: &Recorder) -> Self {
         Self {
             index: info.index,
             name: info.name,
             mac: info.mac.unwrap_or_default(),
+            recorder: recorder.clone(),
             was_up: info.up,
             changes: Mutex::default(),
         }

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::io::{self, IsTerminal};
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 
@@ -82,6 +83,25 @@ pub struct Planned {
     pub notes: Vec<Note>,
     /// The files fetched while planning; parts of the plan may be among them.
     pub files: Files,
+}
+
+impl Planned {
+    /// Fetches the parts of the plan that are not among the files yet.
+    ///
+    /// # Errors
+    /// The first error of `fetch`, which gets a URL and the largest length in bytes.
+    pub fn fetch_parts(
+        &mut self,
+        fetch: impl Fn(&Url, u64) -> Result<SealedFile, Error>,
+    ) -> Result<(), Error> {
+        for (part, purpose) in self.plan.parts() {
+            if self.files.get(&part.url).is_none() {
+                self.files
+                    .add(&part.url, fetch(&part.url, purpose.max_len())?);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Collects the facts that a plan depends on.
@@ -293,9 +313,17 @@ pub fn report(config: &Config, plan: &BootPlan, notes: &[Note]) {
     match config.output.report {
         Report::Json if is_last => println!("{}", report::json(plan)),
         Report::Plan if is_last => print!("{}", report::text(plan)),
+        // At a terminal the log has just shown each of them.
+        Report::Explain if is_log_beside_output() => print!("{}", report::text(plan)),
         Report::Explain => print!("{}{}", report::explain(notes), report::text(plan)),
         Report::Json | Report::Plan => {}
     }
+}
+
+/// Returns whether the log is on the screen that standard output goes to.
+fn is_log_beside_output() -> bool {
+    let is_logged = log::log_enabled!(log::Level::Info);
+    is_logged && io::stdout().is_terminal() && io::stderr().is_terminal()
 }
 
 /// Answers that a fetch failed, and stores the error for the exit code if the plan fails too.

@@ -1,19 +1,17 @@
 //! The flight recorder: the last frames that were sent and received for a lease, for when it fails.
 //!
-//! There is one in a process, as there is one log: whoever reads or sends a frame by a packet
-//! socket tells [`received`] or [`sent`], and the command writes a file in the end ([`save_after`]).
-//! It holds a bounded number of octets; the oldest frames go first, and how many there were is part
-//! of the file. A renewal, which the kernel's own socket carries, is kept as the frame that it makes;
-//! files that are fetched are left out.
+//! Each user of a packet socket has a handle and calls [`Recorder::received`] and
+//! [`Recorder::sent`]; the command writes a file at its end ([`Recorder::save_after`]). The memory is
+//! bounded: the oldest frames are dropped first, and the file has their number. A renewal, which the
+//! kernel's own socket sends, is recorded as the frame that results; fetched files are not recorded.
 
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::error::Error;
 use crate::sys;
 use crate::sys::file::{self, EVERYBODY, Target};
 use crate::sys::packet::Metadata;
@@ -21,53 +19,54 @@ use wireboot_proto::format::pcapng::{self, FrameDirection, FrameRecord, Interfac
 use wireboot_proto::packet::ethernet::VlanTag;
 use wireboot_proto::time::Timestamp;
 
-/// Where frames are written to when a command fails and was not told where to.
+/// File for the frames of a command that fails without `--record`.
 pub const DEFAULT_FILE: &str = "/run/wireboot/failure.pcapng";
 
-static RECORDER: Mutex<Recorder> = Mutex::new(Recorder::new());
+/// A handle of the recorder; its clones record into the same memory.
+#[derive(Debug, Clone, Default)]
+pub struct Recorder(Arc<Mutex<Frames>>);
 
-/// Keeps a frame that `interface` has received.
-pub fn received(interface: &str, octets: &[u8], metadata: &Metadata) {
-    let (time, tag) = (metadata.timestamp, metadata.vlan);
-    with(|recorder| recorder.push(interface, FrameDirection::Inbound, time, tag, octets));
-}
-
-/// Keeps a frame that `interface` sends.
-pub fn sent(interface: &str, octets: &[u8]) {
-    with(|recorder| recorder.push(interface, FrameDirection::Outbound, now(), None, octets));
-}
-
-/// Writes the frames to `file`; without one, to [`DEFAULT_FILE`] if `result` is a failure.
-/// Returns `result`: a file that cannot be written is warned of.
-///
-/// # Errors
-/// As `result`.
-pub fn save_after<T>(file: Option<&str>, result: Result<T, Error>) -> Result<T, Error> {
-    let path = match (file, &result) {
-        (Some(path), _) => path,
-        (None, Err(_)) if with(|recorder| !recorder.is_empty()) => DEFAULT_FILE,
-        (None, _) => return result,
-    };
-    match save(Path::new(path)) {
-        Ok(count) => log::info!("the last {count} frames are in {path}"),
-        Err(error) => log::warn!("the last frames cannot be written to {path}: {error}"),
+impl Recorder {
+    /// Records a frame that `interface` has received.
+    pub fn received(&self, interface: &str, bytes: &[u8], metadata: &Metadata) {
+        let (time, tag) = (metadata.timestamp, metadata.vlan);
+        self.with(|frames| frames.push(interface, FrameDirection::Inbound, time, tag, bytes));
     }
-    result
-}
 
-/// Returns how many frames were written.
-fn save(path: &Path) -> io::Result<usize> {
-    let (octets, count) = with(|recorder| (recorder.pcapng(now()), recorder.frames.len()));
-    match Target::find(path)? {
-        Target::Name { path, .. } => file::replace(&path, &octets, EVERYBODY)?,
-        Target::Open(target) => file::pour(&mut &octets[..], &target)?,
+    /// Records a frame that `interface` sends.
+    pub fn sent(&self, interface: &str, bytes: &[u8]) {
+        self.with(|frames| frames.push(interface, FrameDirection::Outbound, now(), None, bytes));
     }
-    Ok(count)
-}
 
-fn with<T>(take: impl FnOnce(&mut Recorder) -> T) -> T {
-    // Frames are whole whatever happened to another thread.
-    take(&mut RECORDER.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Writes the frames to `file`; without one, to [`DEFAULT_FILE`] if `result` is a failure.
+    /// Returns `result`: that a file cannot be written is only a warning.
+    pub fn save_after<T, E>(&self, file: Option<&str>, result: Result<T, E>) -> Result<T, E> {
+        let path = match (file, &result) {
+            (Some(path), _) => path,
+            (None, Err(_)) if self.with(|frames| !frames.is_empty()) => DEFAULT_FILE,
+            (None, _) => return result,
+        };
+        match self.save(Path::new(path)) {
+            Ok(count) => log::info!("the last {count} frames are in {path}"),
+            Err(error) => log::warn!("the last frames cannot be written to {path}: {error}"),
+        }
+        result
+    }
+
+    /// Returns the number of frames written.
+    fn save(&self, path: &Path) -> io::Result<usize> {
+        let (bytes, count) = self.with(|frames| (frames.pcapng(now()), frames.packets.len()));
+        match Target::find(path)? {
+            Target::Name { path, .. } => file::replace(&path, &bytes, EVERYBODY)?,
+            Target::Open(target) => file::pour(&mut &bytes[..], &target)?,
+        }
+        Ok(count)
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Frames) -> T) -> T {
+        // No thread can leave half a frame behind, so a poisoned lock is as good as any.
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 fn now() -> Timestamp {
@@ -75,35 +74,28 @@ fn now() -> Timestamp {
 }
 
 /// The last frames of a boot.
-#[derive(Debug)]
-struct Recorder {
+#[derive(Debug, Default)]
+struct Frames {
     interfaces: Vec<(String, InterfaceStatistics)>,
-    frames: VecDeque<(FrameRecord, Vec<u8>)>,
-    octets: usize,
+    packets: VecDeque<(FrameRecord, Vec<u8>)>,
+    bytes: usize,
 }
 
-impl Recorder {
-    /// Octets of frames that are kept: a few hundred DHCP messages.
+impl Frames {
+    /// Bytes of frames: enough for a few hundred DHCP messages.
     const CAPACITY: usize = 128 * 1024;
 
-    const fn new() -> Self {
-        Self {
-            interfaces: Vec::new(),
-            frames: VecDeque::new(),
-            octets: 0,
-        }
-    }
-
-    /// Keeps a frame that crossed `interface` (a name) at `timestamp`.
+    /// Adds a frame that crossed `interface` (a name) at `timestamp`.
     ///
-    /// `tag` is the one that the kernel took out of `octets`; it is put back.
+    /// `tag` is the VLAN tag that the kernel moved from the frame to its metadata; the file has it in
+    /// the frame again.
     fn push(
         &mut self,
         interface: &str,
         direction: FrameDirection,
         timestamp: Timestamp,
         tag: Option<VlanTag>,
-        octets: &[u8],
+        bytes: &[u8],
     ) {
         let index = match self
             .interfaces
@@ -124,16 +116,16 @@ impl Recorder {
         let packet = FrameRecord {
             interface: u32::try_from(index).unwrap_or(u32::MAX),
             timestamp,
-            original_len: u32::try_from(octets.len()).unwrap_or(u32::MAX),
+            original_len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
             tag,
             direction,
         };
-        self.octets += octets.len();
-        self.frames.push_back((packet, octets.to_vec()));
-        while self.octets > Self::CAPACITY
-            && let Some((packet, octets)) = self.frames.pop_front()
+        self.bytes += bytes.len();
+        self.packets.push_back((packet, bytes.to_vec()));
+        while self.bytes > Self::CAPACITY
+            && let Some((packet, bytes)) = self.packets.pop_front()
         {
-            self.octets -= octets.len();
+            self.bytes -= bytes.len();
             let index = usize::try_from(packet.interface).unwrap_or(usize::MAX);
             if let Some((_, counters)) = self.interfaces.get_mut(index) {
                 counters.delivered -= 1;
@@ -142,21 +134,21 @@ impl Recorder {
     }
 
     fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.packets.is_empty()
     }
 
     /// Returns the frames as the content of a pcapng file; `now` is the time of its end.
     fn pcapng(&self, now: Timestamp) -> Vec<u8> {
-        let mut file = Vec::with_capacity(self.octets + 48 * self.frames.len() + 512);
+        let mut file = Vec::with_capacity(self.bytes + 48 * self.packets.len() + 512);
         pcapng::begin("wireboot", &mut file);
         for (name, _) in &self.interfaces {
             pcapng::interface(name, "", &mut file);
         }
-        for (packet, octets) in &self.frames {
+        for (packet, bytes) in &self.packets {
             let start = file.len();
-            file.resize(start + pcapng::packet_len(packet, octets), 0);
+            file.resize(start + pcapng::packet_len(packet, bytes), 0);
             let space = file.get_mut(start..).unwrap_or_default();
-            pcapng::packet(packet, octets, space);
+            pcapng::packet(packet, bytes, space);
         }
         for (index, (_, counters)) in (0..).zip(&self.interfaces) {
             pcapng::statistics(index, now, counters, &mut file);
@@ -171,19 +163,19 @@ mod tests {
 
     #[test]
     fn the_last_frames_are_kept_and_the_memory_is_bounded() {
-        let mut recorder = Recorder::new();
-        assert!(recorder.is_empty());
+        let mut frames = Frames::default();
+        assert!(frames.is_empty());
         for number in 0..1_000_u32 {
             let name = if number % 2 == 0 { "eth0" } else { "eth1" };
             let time = Timestamp::new(number.into(), 0);
-            recorder.push(name, FrameDirection::Inbound, time, None, &[7; 1_000]);
+            frames.push(name, FrameDirection::Inbound, time, None, &[7; 1_000]);
         }
-        assert_eq!(recorder.frames.len(), Recorder::CAPACITY / 1_000);
-        let last = recorder.frames.back().unwrap();
+        assert_eq!(frames.packets.len(), Frames::CAPACITY / 1_000);
+        let last = frames.packets.back().unwrap();
         assert_eq!((last.0.interface, last.0.timestamp.as_secs()), (1, 999));
-        let kept: u64 = recorder.interfaces.iter().map(|(_, c)| c.delivered).sum();
-        let seen: u64 = recorder.interfaces.iter().map(|(_, c)| c.accepted).sum();
+        let kept: u64 = frames.interfaces.iter().map(|(_, c)| c.delivered).sum();
+        let seen: u64 = frames.interfaces.iter().map(|(_, c)| c.accepted).sum();
         assert_eq!((kept, seen), (131, 1_000));
-        assert!(recorder.pcapng(Timestamp::default()).len() < Recorder::CAPACITY + 16_384);
+        assert!(frames.pcapng(Timestamp::default()).len() < Frames::CAPACITY + 16_384);
     }
 }

@@ -17,7 +17,9 @@ use crate::config::DhcpConfig;
 use crate::error::Error;
 use crate::handover;
 use crate::link::Link;
-use crate::sys::SyscallError;
+use crate::sys::signal::Signals;
+use crate::sys::terminal::Terminal;
+use crate::sys::{self, SyscallError};
 
 /// An interface that has its address, from a lease or without DHCP.
 #[derive(Debug)]
@@ -71,15 +73,25 @@ impl Binding {
         self.link.configured_address().unwrap_or(self.address)
     }
 
-    /// Begins to renew the lease, if there is one.
+    /// Begins to renew the lease, if there is one, and to wait for `signals`: one ends the process,
+    /// with the interface as it was found, until [`Binding::settle`].
     ///
     /// # Errors
     /// [`Error::System`] when a call fails that every machine should allow.
-    pub fn renew(&mut self, config: &DhcpConfig) -> Result<(), Error> {
+    pub fn renew(&mut self, config: &DhcpConfig, signals: Signals) -> Result<(), Error> {
         let session = match std::mem::replace(&mut self.lease, Leased::Gone) {
             Leased::Idle(session) => session,
             other @ (Leased::Static | Leased::Renewed(..) | Leased::Gone) => {
                 self.lease = other;
+                let link = Arc::clone(&self.link);
+                thread::spawn(move || {
+                    while sys::wait_readable(&[signals.as_fd()], None).is_ok() {
+                        if let Ok(Some(_)) = signals.take() {
+                            restore_static(&link);
+                            exit_interrupted();
+                        }
+                    }
+                });
                 return Ok(());
             }
         };
@@ -98,9 +110,15 @@ impl Binding {
                 if let Err(error) = renewal.handle_events() {
                     break Err(error);
                 }
-                match renewal.wait(stop.as_fd()) {
-                    Ok(false) => {}
-                    Ok(true) => break Ok(()),
+                match renewal.wait([stop.as_fd(), signals.as_fd()]) {
+                    Ok([true, _]) => break Ok(()),
+                    Ok([false, false]) => {}
+                    Ok([false, true]) => {
+                        if let Ok(Some(_)) = signals.take() {
+                            renewal.end().restore();
+                            exit_interrupted();
+                        }
+                    }
                     Err(error) => break Err(error),
                 }
             };
@@ -136,10 +154,19 @@ impl Binding {
         self.settle();
         match self.lease {
             Leased::Idle(session) => session.restore(),
-            Leased::Static | Leased::Renewed(..) | Leased::Gone => {
-                handover::remove(&self.link.name);
-                self.link.restore();
-            }
+            Leased::Static | Leased::Renewed(..) | Leased::Gone => restore_static(&self.link),
         }
     }
+}
+
+fn restore_static(link: &Link) {
+    handover::remove(&link.name);
+    link.restore();
+}
+
+/// Ends the process at once: the other threads may be in a fetch, a menu or a pause, each with waits
+/// of its own.
+fn exit_interrupted() -> ! {
+    Terminal::restore();
+    std::process::exit(Error::Interrupted.print().into())
 }

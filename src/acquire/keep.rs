@@ -45,7 +45,7 @@ pub fn keep(session: Session, config: &DhcpConfig, signals: &Signals) -> Result<
             None => {}
         }
         renewal.handle_events()?;
-        renewal.wait(signals.as_fd())?;
+        renewal.wait([signals.as_fd()])?;
     }
 }
 
@@ -134,17 +134,21 @@ impl Renewal {
         Ok(())
     }
 
-    /// Waits until something is due, or `other` is readable; returns whether that is.
+    /// Waits until something is due, or one of `others` is readable; returns which of those are.
     ///
     /// # Errors
     /// [`Error::System`] when `poll` fails.
-    pub(super) fn wait(&self, other: BorrowedFd<'_>) -> Result<bool, Error> {
+    pub(super) fn wait<const N: usize>(
+        &self,
+        others: [BorrowedFd<'_>; N],
+    ) -> Result<[bool; N], Error> {
         let deadline = self.session.poll_timeout();
         self.alarm.set(deadline).map_err(cannot_wait)?;
-        let mut sources = vec![other, self.watch.as_fd(), self.alarm.as_fd()];
+        let mut sources = others.to_vec();
+        sources.extend([self.watch.as_fd(), self.alarm.as_fd()]);
         sources.extend(self.session.sources());
         let readable = sys::wait_readable(&sources, None).map_err(cannot_wait)?;
-        Ok(readable.first() == Some(&true))
+        Ok(readable.first_chunk().copied().unwrap_or([false; N]))
     }
 
     /// The interface's name.

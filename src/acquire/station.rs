@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::listener::{Listener, MAX_FRAME_LEN, close};
 use crate::error::Error;
 use crate::link::Link;
-use crate::recorder;
+use crate::recorder::Recorder;
 use crate::sys::filter::ready::arp_about;
 use crate::sys::packet::{PacketSocket, SocketConfig};
 use crate::sys::udp::UdpPort;
@@ -53,6 +53,7 @@ pub(super) struct Station {
     index: u32,
     name: String,
     mac: MacAddress,
+    recorder: Recorder,
     listener: Listener,
     /// Address that is watched by ARP, with a socket where the listener does not receive it.
     arp: Option<(Ipv4Addr, Option<PacketSocket>)>,
@@ -80,6 +81,7 @@ impl Station {
             index: link.index,
             name: link.name.clone(),
             mac: link.mac,
+            recorder: link.recorder.clone(),
             listener,
             arp: None,
             opened_at: sys::now(),
@@ -109,13 +111,13 @@ impl Station {
             let mut buf = [0; MAX_FRAME_LEN];
             while let Some(received) = socket.recv(&mut buf)? {
                 let octets = buf.get(..received.len).unwrap_or_default();
-                recorder::received(name, octets, &received.metadata);
+                self.recorder.received(name, octets, &received.metadata);
                 take_arp(name, octets, &mut take);
             }
         }
         let mut others = Vec::new();
         self.listener.receive(|octets, metadata| {
-            recorder::received(name, octets, &metadata);
+            self.recorder.received(name, octets, &metadata);
             if is_arp(octets) {
                 take_arp(name, octets, &mut take);
             } else {
@@ -192,7 +194,7 @@ impl Station {
             match port.send(*source.ip(), destination, payload) {
                 // What the kernel makes of it differs by the IP identification at most, where the
                 // next hop is who brought the last message.
-                Ok(()) => return recorder::sent(name, &frame),
+                Ok(()) => return self.recorder.sent(name, &frame),
                 Err(error) => log::debug!("{name}: {}", error.chain()),
             }
         }
@@ -206,7 +208,7 @@ impl Station {
     }
 
     fn send_frame(&self, frame: &[u8]) {
-        recorder::sent(&self.name, frame);
+        self.recorder.sent(&self.name, frame);
         // It will be sent again; an interface that just went down is no reason to give up.
         if let Err(error) = self.listener.send(frame) {
             log::warn!("{}: {}", self.name, error.chain());

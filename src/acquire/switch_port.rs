@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use super::listener::MAX_FRAME_LEN;
 use crate::link::Link;
-use crate::recorder;
+use crate::recorder::Recorder;
 use crate::sys::SyscallError;
 use crate::sys::filter::ready::from_switch;
 use crate::sys::packet::{PacketSocket, SocketConfig};
@@ -17,6 +17,7 @@ use wireboot_proto::time::Instant;
 #[derive(Debug)]
 pub(super) struct SwitchPort {
     socket: PacketSocket,
+    recorder: Recorder,
     switch: Switch,
 }
 
@@ -30,6 +31,7 @@ impl SwitchPort {
         };
         Ok(Self {
             socket: options.open()?,
+            recorder: link.recorder.clone(),
             switch: Switch::new(up_at),
         })
     }
@@ -40,7 +42,7 @@ impl SwitchPort {
         let mut is_any = false;
         while let Some(received) = self.socket.recv(&mut buf)? {
             let octets = buf.get(..received.len).unwrap_or_default();
-            recorder::received(name, octets, &received.metadata);
+            self.recorder.received(name, octets, &received.metadata);
             match SwitchFrame::decode(octets) {
                 Ok(frame) => self.switch.handle_input(frame, now),
                 Err(error) => log::debug!("{name}: a frame of the switch was discarded: {error}"),

@@ -20,7 +20,7 @@ const BLOCK_LEN: u32 = 256 * 1024;
 const RETIRE_TIME: Duration = Duration::from_millis(100);
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
-    let wanted = Wanted {
+    let wanted = CaptureTask {
         interfaces: settings.config.link.interfaces,
         filter: settings.operands.join(" "),
         is_verbose: settings.verbosity > 0,
@@ -38,14 +38,14 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
 }
 
 /// What is captured, from where, and what is shown of it.
-struct Wanted {
+struct CaptureTask {
     interfaces: Vec<String>,
     filter: String,
     is_verbose: bool,
     options: CaptureOptions,
 }
 
-impl Wanted {
+impl CaptureTask {
     /// Captures from interfaces.
     fn capture(&self, program: FilterProgram) -> Result<(), Error> {
         if self.interfaces.is_empty() {

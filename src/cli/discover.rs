@@ -1,22 +1,23 @@
-//! `wireboot discover`: who answers on the network, with what, and what a boot would take of it.
+//! `wireboot discover`: all answers of DHCP servers, and the one a boot would use.
 
 mod json;
 mod table;
 
 use std::time::Duration;
 
-use super::{print, receive_signals};
+use super::print;
 use crate::acquire::{self, Surveyed};
 use crate::config::Config;
 use crate::error::Error;
 use crate::link;
-use crate::recorder;
+use crate::recorder::Recorder;
 use crate::settings::parse::Settings;
+use crate::sys::signal::Signals;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::dhcp::survey::{OfferVerdict, SurveyAnswer, suspicions, verdicts};
 
 /// An answer with what is thought of it.
-struct Row<'a> {
+struct AnswerRow<'a> {
     interface: &'a str,
     answer: &'a SurveyAnswer,
     /// What would be granted.
@@ -26,14 +27,15 @@ struct Row<'a> {
 }
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
-    let result = ask(&settings);
-    recorder::save_after(settings.config.output.record.as_deref(), result)
+    let recorder = Recorder::default();
+    let result = ask(&settings, &recorder);
+    recorder.save_after(settings.config.output.record.as_deref(), result)
 }
 
-fn ask(settings: &Settings) -> Result<(), Error> {
+fn ask(settings: &Settings, recorder: &Recorder) -> Result<(), Error> {
     let (config, wait) = (&settings.config, settings.discover.wait);
-    let found = link::find(&config.link)?;
-    let signals = receive_signals()?;
+    let found = link::find(&config.link, recorder, None)?;
+    let signals = Signals::open().map_err(Error::no_signals)?;
     let surveyed = acquire::survey(found, config, wait, &signals)?;
     let rows = rows(&surveyed, config);
     let text = if settings.json {
@@ -52,16 +54,13 @@ fn ask(settings: &Settings) -> Result<(), Error> {
         }
     }
     for silent in surveyed.iter().filter(|one| !one.had_carrier) {
-        log::warn!(
-            "{}: no carrier, so nobody was asked there",
-            silent.link.name
-        );
+        log::warn!("{}: no carrier, nothing was sent there", silent.link.name);
     }
     Ok(())
 }
 
 /// Returns all answers with what is thought of them, in the order of interfaces and arrival.
-fn rows<'a>(surveyed: &'a [Surveyed], config: &Config) -> Vec<Row<'a>> {
+fn rows<'a>(surveyed: &'a [Surveyed], config: &Config) -> Vec<AnswerRow<'a>> {
     let answers: Vec<_> = surveyed.iter().map(|one| &one.answers[..]).collect();
     let is_ordered = !config.link.interfaces.is_empty();
     let verdicts = verdicts(
@@ -80,7 +79,7 @@ fn rows<'a>(surveyed: &'a [Surveyed], config: &Config) -> Vec<Row<'a>> {
                     verdict.why.push_str(&format!("; {}", unknown.what));
                 }
             }
-            rows.push(Row {
+            rows.push(AnswerRow {
                 interface: &one.link.name,
                 lease: answer.offer.lease(),
                 answer,
@@ -92,7 +91,7 @@ fn rows<'a>(surveyed: &'a [Surveyed], config: &Config) -> Vec<Row<'a>> {
     rows
 }
 
-/// Tells of each interface why nobody may have answered there.
+/// Returns why there may be no answer, for each interface.
 fn failure(surveyed: &[Surveyed], wait: Duration) -> Error {
     let asked = surveyed.iter().filter(|one| one.had_carrier);
     let mut errors: Vec<_> = asked.map(|one| one.failure(wait)).collect();

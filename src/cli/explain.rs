@@ -1,17 +1,18 @@
-//! `wireboot explain`: what a kernel command line means to wireboot.
+//! `wireboot explain`: the meaning of a kernel command line to wireboot.
+
+use std::path::Path;
 
 use super::print;
-use crate::cmdline::{self, Meaning, Remark};
 use crate::config::Config;
 use crate::error::Error;
-use crate::init::{self, KERNEL_COMMAND_LINE};
+use crate::settings::cmdline::{self, KERNEL_COMMAND_LINE, Meaning, Remark};
 use crate::settings::parse::Settings;
 use wireboot_proto::time::Seconds;
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
     let mut texts = settings.operands;
     if texts.is_empty() {
-        texts.push(init::command_line(KERNEL_COMMAND_LINE)?);
+        texts.push(cmdline::read(KERNEL_COMMAND_LINE)?);
     }
     let line = cmdline::parse(&texts.join(" "), Config::for_boot());
     let text: String = line.remarks.iter().map(describe).collect();
@@ -23,16 +24,30 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
         .count()
     {
         0 => Ok(()),
-        1 => Err(Error::Usage("1 word cannot be followed".to_owned())),
-        count => Err(Error::Usage(format!("{count} words cannot be followed"))),
+        1 => Err(Error::Usage("1 word is not supported".to_owned())),
+        count => Err(Error::Usage(format!("{count} words are not supported"))),
     }
 }
 
 fn describe(remark: &Remark) -> String {
     match &remark.meaning {
-        Meaning::Followed(meaning) => format!("{}: {meaning}\n", remark.word),
-        Meaning::Needless(why) => format!("{}: needless, {why}\n", remark.word),
-        Meaning::Refused(why) => format!("{}: NOT FOLLOWED, {why}\n", remark.word),
+        Meaning::Followed(meaning) => {
+            format!("{}: {meaning}{}\n", remark.word, doubt(&remark.word))
+        }
+        Meaning::Needless(why) => format!("{}: ignored ({why})\n", remark.word),
+        Meaning::Refused(why) => format!("{}: NOT SUPPORTED: {why}\n", remark.word),
+    }
+}
+
+/// Asks whether an interface that does not exist is a misspelled method. It is not refused: its driver
+/// may be loaded later.
+fn doubt(word: &str) -> String {
+    let interface = word.strip_prefix("ip=").unwrap_or_default();
+    match cmdline::misspelled_method(interface) {
+        Some(method) if !Path::new("/sys/class/net").join(interface).exists() => {
+            format!(" (there is no such interface now; did you mean ip={method}?)")
+        }
+        Some(_) | None => String::new(),
     }
 }
 
@@ -44,14 +59,17 @@ fn summary(config: &Config) -> String {
     };
     let file = match &config.boot.file {
         Some(file) => file.clone(),
+        None if config.dhcp.given.address.is_some() => {
+            "nothing: without DHCP there is no boot file but wireboot.boot-file=".to_owned()
+        }
         None => "the boot file of the lease".to_owned(),
     };
     let address = match config.dhcp.given.address {
         Some((address, prefix_len)) => format!("{address}/{prefix_len}, without DHCP"),
-        None => format!("by DHCP, within {} s", Seconds(config.dhcp.timeout)),
+        None => format!("by DHCP, up to {} s", Seconds(config.dhcp.timeout)),
     };
     format!(
-        "interfaces: {interfaces}, waited for {} s\naddress: {address}\nboots: {file}\n\
+        "interfaces: {interfaces}, up to {} s for a carrier\naddress: {address}\nboots: {file}\n\
          on failure: {}\n",
         Seconds(config.link.timeout),
         config.boot.on_failure,
@@ -63,7 +81,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_word_is_told_and_what_follows_from_all() {
+    fn an_interface_named_almost_as_a_method_is_questioned() {
+        for (word, expected) in [
+            ("ip=dchp", "did you mean ip=dhcp?)"),
+            ("ip=dhpc", "did you mean ip=dhcp?)"),
+            ("ip=boot", "did you mean ip=bootp?)"),
+            ("ip=eno1", "an address by DHCP on eno1"),
+            ("ip=lo", "an address by DHCP on lo"),
+        ] {
+            let line = cmdline::parse(word, Config::for_boot());
+            let text: String = line.remarks.iter().map(describe).collect();
+            assert!(text.trim_end().ends_with(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn each_word_is_explained_and_the_resulting_configuration() {
         let line = cmdline::parse(
             "quiet ip=:::::eth1:dhcp rd.neednet=1 bridge=br0:eth1",
             Config::for_boot(),
@@ -72,10 +105,10 @@ mod tests {
         assert_eq!(
             text + &summary(&line.config),
             "ip=:::::eth1:dhcp: an address by DHCP on eth1\n\
-             rd.neednet=1: needless, the network is always set up\n\
-             bridge=br0:eth1: NOT FOLLOWED, a bridge cannot be set up; boot over one of its ports\n\
-             interfaces: eth1, waited for 30 s\n\
-             address: by DHCP, within 60 s\n\
+             rd.neednet=1: ignored (the network is always configured)\n\
+             bridge=br0:eth1: NOT SUPPORTED: a bridge cannot be set up; boot over one of its ports\n\
+             interfaces: eth1, up to 30 s for a carrier\n\
+             address: by DHCP, up to 60 s\n\
              boots: the boot file of the lease\n\
              on failure: retry\n"
         );

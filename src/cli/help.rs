@@ -1,4 +1,4 @@
-//! `wireboot help`: what can be said, as text, manual page or completions.
+//! `wireboot help`: help as text, manual page or shell completions.
 
 use super::print;
 use crate::error::Error;
@@ -35,7 +35,7 @@ pub(super) fn run(settings: &Settings) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns the manual page or the completions that are asked for.
+/// Returns the manual page or the shell completions, if requested.
 #[cfg(feature = "manual")]
 fn manual(settings: &Settings, topic: Option<&str>) -> Option<String> {
     use crate::settings::manual;

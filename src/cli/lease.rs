@@ -1,31 +1,32 @@
-//! `wireboot lease`: acquires a lease and configures the interface; keeps it, or gives it back.
+//! `wireboot lease`: acquires a lease and configures the interface; renews or releases it.
 
 use std::io::Write;
 use std::net::Ipv4Addr;
 
 use serde::Serialize;
 
-use super::{options, receive_signals};
-use crate::account;
 use crate::acquire::{self, Session};
 use crate::config::Config;
 use crate::error::Error;
 use crate::link::{self, Found, Link};
-use crate::recorder;
+use crate::recorder::Recorder;
 use crate::script::{self, Event};
 use crate::settings::parse::Settings;
 use crate::sys::signal::Signals;
+use crate::timeline::Timeline;
 use wireboot_proto::dhcp::json::LeaseFields;
 use wireboot_proto::dhcp::lease::Lease;
-use wireboot_proto::packet::option::known;
+use wireboot_proto::packet::option::known::{self, OptionValue};
 use wireboot_proto::text::safe::Safe;
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
     let config = &settings.config;
-    recorder::save_after(config.output.record.as_deref(), follow(&settings, config))
+    let recorder = Recorder::default();
+    let result = follow(&settings, config, &recorder);
+    recorder.save_after(config.output.record.as_deref(), result)
 }
 
-fn follow(settings: &Settings, config: &Config) -> Result<(), Error> {
+fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(), Error> {
     let wish = &settings.lease;
     if usize::from(wish.keep) + usize::from(wish.release) + usize::from(wish.dry_run) > 1 {
         return Err(Error::Usage(
@@ -34,7 +35,7 @@ fn follow(settings: &Settings, config: &Config) -> Result<(), Error> {
     }
     if wish.dry_run && wish.inform.is_some() {
         return Err(Error::Usage(
-            "--inform sets its address before it asks, which --dry-run must not: give one of them"
+            "--inform sets its address before it asks, which --dry-run must not do: use one of them"
                 .to_owned(),
         ));
     }
@@ -42,14 +43,14 @@ fn follow(settings: &Settings, config: &Config) -> Result<(), Error> {
         script::check(path)?;
     }
     if wish.release {
-        return release(config);
+        return release(config, recorder);
     }
     if let Some(lease) = Lease::without_dhcp(&config.dhcp.given) {
         return without_dhcp(settings, config, lease);
     }
-    account::begin();
-    let found = link::find(&config.link)?;
-    let signals = receive_signals()?;
+    let timeline = Timeline::begin();
+    let found = link::find(&config.link, recorder, None)?;
+    let signals = Signals::open().map_err(Error::no_signals)?;
     if wish.dry_run {
         let (session, lease) = acquire::preview(found, config, Some(&signals))?;
         print(settings, session.link(), Some(&session), &lease);
@@ -64,11 +65,11 @@ fn follow(settings: &Settings, config: &Config) -> Result<(), Error> {
     })?;
     let name = session.link().name.clone();
     script::run(script, &name, Event::Deconfig);
-    account::extend(session.moments().iter().cloned());
+    timeline.extend(session.moments().iter().cloned());
     let (session, lease) = acquire::configure(session)?;
-    account::note("address and routes are set");
-    account::done("lease");
-    account::save();
+    timeline.note("address and routes are set");
+    timeline.done("lease");
+    timeline.save();
     script::run(script, &name, Event::Bound(&lease));
     print(settings, session.link(), Some(&session), &lease);
     if wish.keep {
@@ -90,12 +91,12 @@ fn acquire(
     }
 }
 
-/// Sets an address that the kernel's command line gives; there is nothing to keep about it.
+/// Sets an address from the kernel's command line; there is nothing to renew about it.
 fn without_dhcp(settings: &Settings, config: &Config, lease: Lease) -> Result<(), Error> {
     let (link, lease) = if settings.lease.dry_run {
-        (link::first_up(&config.link)?, lease)
+        (link::first_up(&config.link, None)?, lease)
     } else {
-        acquire::without_dhcp(config, lease)?
+        acquire::without_dhcp(config, lease, None)?
     };
     print(settings, &link, None, &lease);
     if settings.lease.dry_run {
@@ -104,10 +105,14 @@ fn without_dhcp(settings: &Settings, config: &Config, lease: Lease) -> Result<()
     Ok(())
 }
 
-fn release(config: &Config) -> Result<(), Error> {
-    match acquire::release_saved(link::find(&config.link)?.links, &config.dhcp)? {
+fn release(config: &Config, recorder: &Recorder) -> Result<(), Error> {
+    match acquire::release_saved(
+        link::find(&config.link, recorder, None)?.links,
+        &config.dhcp,
+    )? {
         0 => Err(Error::Usage(
-            "there is no lease to give back: none is on file (--lease-dir says where)".to_owned(),
+            "there is no lease to release: none is stored in the lease directory (--lease-dir)"
+                .to_owned(),
         )),
         _ => Ok(()),
     }
@@ -138,7 +143,7 @@ fn print(settings: &Settings, link: &Link, session: Option<&Session>, lease: &Le
     } else {
         text(settings, &link.name, lease)
     };
-    // Whoever reads may close the pipe; the lease is there all the same.
+    // The reader may have closed the pipe; the lease is in force all the same.
     let _ = write!(std::io::stdout(), "{text}");
 }
 
@@ -162,7 +167,20 @@ fn text(settings: &Settings, interface: &str, lease: &Lease) -> String {
         text.push_str(&format!("{interface}: boot file {}\n", Safe::name(file)));
     }
     if settings.verbosity > 0 {
-        text.push_str(&options::text(lease));
+        text.push_str(&options(lease));
+    }
+    text
+}
+
+/// Returns a line for each option, and one for each that is not used.
+pub(super) fn options(lease: &Lease) -> String {
+    let mut text = String::new();
+    for (code, bytes) in lease.options.iter() {
+        let (name, value) = (known::name(code), OptionValue::read(code, bytes));
+        text.push_str(&format!("  {code:>3}  {name:<28}  {value}\n"));
+    }
+    for (code, why) in &lease.ignored {
+        text.push_str(&format!("  {code:>3}  not followed: it {why}\n"));
     }
     text
 }

@@ -1,9 +1,7 @@
-//! The commands: one short file each, which turns settings into calls and results into text.
+//! The commands, which turn settings into calls and results into text.
 
 #![forbid(unsafe_code)]
 
-mod account;
-mod boot;
 #[cfg(feature = "capture")]
 mod capture;
 #[cfg(feature = "discover")]
@@ -13,20 +11,21 @@ mod fetch;
 mod help;
 mod lease;
 mod log;
-mod options;
 
 use std::fmt::Write as _;
 use std::io::Write;
 
 use ::log::LevelFilter;
 
+use crate::agent;
 use crate::config::Config;
 use crate::error::Error;
 use crate::init;
+use crate::settings::cmdline;
 use crate::settings::defs::Command;
 use crate::settings::help as texts;
 use crate::settings::parse::{self, Invocation, Request, Settings};
-use crate::sys::signal::Signals;
+use crate::timeline;
 
 /// Runs the command that the arguments name.
 ///
@@ -55,19 +54,19 @@ pub fn run() -> Result<(), Error> {
         Command::Discover => discover::run(settings),
         #[cfg(not(feature = "discover"))]
         Command::Discover => Err(left_out("discover")),
-        Command::Boot => boot::run(&settings),
+        Command::Boot => boot(&settings),
         Command::Fetch => fetch::run(settings),
         #[cfg(feature = "capture")]
         Command::Capture => capture::run(settings),
         #[cfg(not(feature = "capture"))]
         Command::Capture => Err(left_out("capture")),
-        Command::Account => account::run(&settings),
+        Command::Account => account(&settings),
         Command::Explain => explain::run(settings),
         Command::Help => help::run(&settings),
     }
 }
 
-/// Returns what defaults, words and flags come to, and starts the log as they say.
+/// Returns the settings that follow from defaults, kernel words and flags, and starts the log.
 fn settings(invocation: &Invocation) -> Result<Settings, Error> {
     let default = match invocation.about.command {
         Command::Boot | Command::Discover => Config::for_boot(),
@@ -83,13 +82,13 @@ fn settings(invocation: &Invocation) -> Result<Settings, Error> {
     if !settings.command_lines.is_empty() {
         let mut config = default;
         for path in &settings.command_lines {
-            complaints.extend(init::apply_command_line(path, &mut config)?);
+            complaints.extend(cmdline::apply(&cmdline::read(path)?, &mut config));
         }
         // Once more, since flags win over words.
         settings = invocation.over(config)?;
     }
     let verbosity = match invocation.about.command {
-        // There it is about what is shown of frames.
+        // Its -v shows more of each frame, and must not fill the log.
         Command::Capture => 0,
         Command::Lease
         | Command::Discover
@@ -106,7 +105,30 @@ fn settings(invocation: &Invocation) -> Result<Settings, Error> {
     Ok(settings)
 }
 
-/// Says that the program was built without a command.
+/// `wireboot boot`: the whole path, from the interface to the jump into the fetched kernel.
+fn boot(settings: &Settings) -> Result<(), Error> {
+    let step = agent::run(&settings.config)?;
+    ::log::info!("stopped after {step} (--stop-after)");
+    Ok(())
+}
+
+/// `wireboot account`: where the time of the last lease or boot went.
+fn account(settings: &Settings) -> Result<(), Error> {
+    let path = if settings.json {
+        timeline::JSON
+    } else {
+        timeline::TEXT
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Error::Usage(format!(
+            "no timeline of a lease or boot on this machine since its start: {path}: {error}"
+        ))
+    })?;
+    print(&text);
+    Ok(())
+}
+
+/// Returns the error for a command that was left out of this build.
 #[cfg(not(all(feature = "capture", feature = "discover")))]
 fn left_out(command: &str) -> Error {
     Error::Usage(format!(
@@ -114,7 +136,7 @@ fn left_out(command: &str) -> Error {
     ))
 }
 
-/// Returns the version, and what was built of it.
+/// Returns the version, the target and the features.
 fn version() -> String {
     let mut text = format!(
         "wireboot {} (commit {}, {}-{}{}",
@@ -141,23 +163,14 @@ fn version() -> String {
     text
 }
 
-/// Prints to standard output. Whoever reads may close the pipe; nobody is left to say so to.
+/// Prints to standard output. The reader may have closed the pipe, which is no error.
 fn print(text: &str) {
     let _ = write!(std::io::stdout(), "{text}");
 }
 
-/// Begins to receive signals, which would end the process before it could leave the network as it
-/// was; to be called before any thread is started.
-fn receive_signals() -> Result<Signals, Error> {
-    Signals::open().map_err(|source| Error::System {
-        doing: "cannot receive signals".to_owned(),
-        source,
-    })
-}
-
-/// Returns whether the kernel started this process to be its first. In a container a command may be
-/// process 1 too; the kernel's has the name it was looked for under, and the words of the kernel's
-/// command line that nobody knew as arguments.
+/// Returns whether the kernel started this process as its first. In a container a command may be
+/// process 1 too; the kernel's is named init (kernel_init) and has the unknown words of the kernel
+/// command line as arguments.
 fn is_init() -> bool {
     let mut arguments = std::env::args_os();
     let name = arguments.next().map(std::path::PathBuf::from);

@@ -13,7 +13,6 @@ use super::progress::{Board, Style};
 use super::rotation::{AttemptEnd, NextServer};
 use super::sink::{Sink, Store};
 use super::{http, tftp};
-use crate::account;
 use wireboot_proto::text::url::{Scheme, Sha256, Url};
 use wireboot_proto::time::LeastRate;
 
@@ -71,10 +70,11 @@ impl<'a> Delivery<'a> {
         turn: &NextServer,
         verify: Verify<'_>,
     ) -> Result<(), (AttemptEnd, Failure)> {
-        account::note(format!("{url}: asked for"));
+        let timeline = &self.fetcher.timeline;
+        timeline.note(format!("{url}: asked for"));
         let result = self.attempt(url, turn, verify);
         let what = if result.is_ok() { "whole" } else { "failed" };
-        account::note(format!("{url}: {what}"));
+        timeline.note(format!("{url}: {what}"));
         result.map_err(|failure| match self.ending(url, &failure) {
             Ok(ending) => (ending, failure),
             Err(error) => (AttemptEnd::Hopeless, other(error)),

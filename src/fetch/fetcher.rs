@@ -9,6 +9,7 @@ use super::progress::{Board, Style};
 use super::rotation::{AttemptEnd, Mirrors, NextServer, ServerRotation};
 use crate::error::Error;
 use crate::sys;
+use crate::timeline::Timeline;
 use wireboot_proto::text::url::Url;
 use wireboot_proto::time::Seconds;
 use wireboot_proto::trust::policy::Policy;
@@ -35,6 +36,8 @@ pub struct Fetcher {
     pub board: Board,
     /// Idle connections for reuse.
     pub idle: IdleConnections,
+    /// Where the begin and end of each transfer are noted.
+    pub timeline: Timeline,
 }
 
 impl Default for Fetcher {
@@ -49,6 +52,7 @@ impl Default for Fetcher {
             stall_timeout: STALL_TIMEOUT,
             board: Board::new(Style::Silent),
             idle: IdleConnections::default(),
+            timeline: Timeline::default(),
         }
     }
 }

@@ -1,29 +1,29 @@
 //! Loads the modules that the machine's devices ask for, as udev and modprobe would: by modalias,
 //! through `modules.alias`, `modules.dep` and `modules.softdep`.
 //!
-//! Packed modules are left to the kernel, which unpacks the one kind it was built for, or none; what
-//! it refuses is unpacked here.
+//! Compressed modules are given to the kernel, which decompresses the one format it was built for, or
+//! none; the others are decompressed here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use super::alias;
 use crate::sys::drivers::{self, DeviceEvent, DeviceNews};
 use crate::unpack::{self, Packing};
 
-/// A device's driver may bring devices of its own: a PCI function, a virtio bus, a network card.
+/// Rounds over all devices. A driver may add devices of its own, such as a PCI function, a virtio bus
+/// and a network card, each with another driver.
 const MAX_ROUNDS: usize = 8;
-/// The longest module that is unpacked here, in octets; the longest of Debian's has 24 MiB.
+/// The longest module that is decompressed here, in bytes; the longest of Debian's has 24 MiB.
 const MAX_LEN: u64 = 256 << 20;
 
 /// Loads the modules of these names and those of all devices, and from then on of each device that
 /// appears.
 ///
-/// A card behind a slow bus, or one that is plugged in, comes when the boot already waits for it.
+/// A card behind a slow bus, or one that is plugged in, appears when the boot already waits for it.
 pub(super) fn load_and_follow<'a>(names: impl Iterator<Item = &'a str>) {
-    // First, so that no device falls between the look at all of them and the news.
+    // Subscribed first, so that no device is missed between the list of all and the first event.
     let news = DeviceNews::open();
     let Some(index) = Index::read() else {
         log::debug!("no modules in the archive; the kernel must have its drivers built in");
@@ -41,16 +41,16 @@ pub(super) fn load_and_follow<'a>(names: impl Iterator<Item = &'a str>) {
     }
 }
 
-/// What the running kernel's modules are for and need.
+/// The modules of the running kernel: their devices and their dependencies.
 struct Index {
     folder: PathBuf,
     /// Patterns of devices, and the module for each.
     aliases: Vec<(String, String)>,
     /// Files by the modules' names, with the files that must be loaded before, last first.
     files: BTreeMap<String, Vec<String>>,
-    /// What modules want before them, by name, and would do without.
+    /// Modules to load before, if they exist (`pre:` of a soft dependency).
     before: BTreeMap<String, Vec<String>>,
-    /// What they want behind them.
+    /// Modules to load after, if they exist (`post:`).
     behind: BTreeMap<String, Vec<String>>,
 }
 
@@ -82,7 +82,7 @@ impl Index {
         }
     }
 
-    /// Loads the modules of the devices that appear, as long as they are told of.
+    /// Loads the modules of the devices that appear, until the socket fails.
     fn follow(&self, news: &DeviceNews) {
         loop {
             match news.next_device() {
@@ -105,12 +105,12 @@ impl Index {
 
     /// Returns the modules for the devices, each once.
     fn wanted(&self, modaliases: &BTreeSet<String>) -> BTreeSet<String> {
-        let fits = |pattern: &str| modaliases.iter().any(|text| alias::matches(pattern, text));
+        let fits = |pattern: &str| modaliases.iter().any(|text| matches_alias(pattern, text));
         let wanted = self.aliases.iter().filter(|(pattern, _)| fits(pattern));
         wanted.map(|(_, module)| module.clone()).collect()
     }
 
-    /// Loads a module behind those it needs and wants, and before those it wants then.
+    /// Loads a module in the order of its dependencies.
     fn load(&self, name: &str, loaded: &mut BTreeSet<String>) {
         for path in self.order(name, loaded) {
             match load_file(&self.folder.join(&path)) {
@@ -127,7 +127,7 @@ impl Index {
         else {
             return Vec::new();
         };
-        // First, since wishes may go in circles.
+        // Before the recursion, since soft dependencies may be circular.
         if !known.insert(name.to_owned()) {
             return Vec::new();
         }
@@ -145,7 +145,7 @@ impl Index {
     }
 }
 
-/// Puts a module into the kernel, packed or not.
+/// Loads a module into the kernel, compressed or not.
 fn load_file(path: &Path) -> Result<(), String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     let packing = match path.extension().and_then(|suffix| suffix.to_str()) {
@@ -156,7 +156,7 @@ fn load_file(path: &Path) -> Result<(), String> {
     };
     match drivers::load_packed(&file) {
         Ok(()) => return Ok(()),
-        // What it says to the flag, or to a packing it was not built for.
+        // EINVAL for the flag MODULE_INIT_COMPRESSED_FILE, or for another format than its own.
         Err(error) if drivers::cannot_unpack(&error) => {}
         Err(error) => return Err(error.chain()),
     }
@@ -194,7 +194,7 @@ fn parse_dependencies(text: &str) -> BTreeMap<String, Vec<String>> {
     files
 }
 
-/// `softdep MODULE pre: WANTED… post: WANTED…` in each line; returns what stands behind `place`.
+/// `softdep MODULE pre: WANTED… post: WANTED…` in each line; returns what follows `place`.
 fn parse_wishes(text: &str, place: &str) -> BTreeMap<String, Vec<String>> {
     let mut wishes = BTreeMap::new();
     for line in text.lines() {
@@ -217,6 +217,59 @@ fn parse_wishes(text: &str, place: &str) -> BTreeMap<String, Vec<String>> {
     wishes
 }
 
+/// Returns whether `text` fits `pattern` of `*`, `?`, `[set]` and plain characters, as fnmatch
+/// has them.
+fn matches_alias(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let (mut p, mut t) = (0, 0);
+    // Where to go on when what follows the last * does not fit: try one byte further.
+    let mut retry: Option<(usize, usize)> = None;
+    while t < text.len() || p < pattern.len() {
+        if pattern.get(p) == Some(&b'*') {
+            retry = Some((p, t));
+            p += 1;
+            continue;
+        }
+        let after = match (pattern.get(p), text.get(t)) {
+            (Some(b'?'), Some(_)) => Some(p + 1),
+            (Some(b'['), Some(byte)) => after_set(pattern, p, *byte),
+            (Some(expected), Some(byte)) if expected == byte => Some(p + 1),
+            _ => None,
+        };
+        match (after, retry) {
+            (Some(after), _) => (p, t) = (after, t + 1),
+            (None, Some((star, at))) if at < text.len() => {
+                retry = Some((star, at + 1));
+                (p, t) = (star + 1, at + 1);
+            }
+            (None, _) => return false,
+        }
+    }
+    true
+}
+
+/// Returns where the pattern goes on behind the set at `at`, when `byte` is in the set.
+fn after_set(pattern: &[u8], at: usize, byte: u8) -> Option<usize> {
+    let set = pattern.get(at + 1..)?;
+    let len = set.iter().position(|byte| *byte == b']')?;
+    let set = set.get(..len)?;
+    let mut rest = set;
+    while let Some((first, more)) = rest.split_first() {
+        rest = more;
+        let last = match more {
+            [b'-', last, after @ ..] => {
+                rest = after;
+                last
+            }
+            _ => first,
+        };
+        if (*first..=*last).contains(&byte) {
+            return Some(at + len + 2);
+        }
+    }
+    None
+}
+
 /// A module's name is its file's, with `_` for every `-`.
 fn module_name(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
@@ -224,7 +277,7 @@ fn module_name(path: &str) -> String {
     name.replace('-', "_")
 }
 
-/// Returns what all devices say they are.
+/// Returns the modalias of each device.
 fn modaliases() -> BTreeSet<String> {
     let entries = |path: &Path| {
         let entries = fs::read_dir(path).into_iter().flatten().flatten();
@@ -271,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_module_only_wants_is_loaded_before_and_behind_it_even_in_circles() {
+    fn soft_dependencies_are_loaded_before_and_after_even_if_circular() {
         let wishes = "# comment\nsoftdep r8169 pre: absent post: last\nsoftdep r8169 pre: realtek\n\
             softdep realtek pre: r8169\nsoftdep\n";
         let index = Index {
@@ -283,5 +336,30 @@ mod tests {
         };
         let order = index.order("r8169", &mut BTreeSet::new());
         assert_eq!(order, ["libphy.ko", "realtek.ko", "r8169.ko", "last.ko"]);
+    }
+
+    #[test]
+    fn patterns_match_as_the_kernel_writes_them() {
+        for (pattern, text, fits) in [
+            ("virtio:d00000001v*", "virtio:d00000001v00001AF4", true),
+            ("virtio:d00000001v*", "virtio:d00000002v00001AF4", false),
+            (
+                "pci:v00008086d000010D3sv*sd*bc*sc*i*",
+                "pci:v00008086d000010D3sv00008086sd0000A01Fbc02sc00i00",
+                true,
+            ),
+            ("usb:v0B95p772[AB-D]d*", "usb:v0B95p772Bd0001", true),
+            ("usb:v0B95p772[AB-D]d*", "usb:v0B95p772Ed0001", false),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("*", "", true),
+            ("a*b*c", "aXbYbZc", true),
+            ("a*b*c", "aXbYbZ", false),
+            ("[", "[", false),
+            ("", "", true),
+            ("", "a", false),
+        ] {
+            assert_eq!(matches_alias(pattern, text), fits, "{pattern} {text}");
+        }
     }
 }

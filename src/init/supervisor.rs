@@ -1,5 +1,5 @@
-//! What the first process owes to all others: whoever loses its parent becomes its child, and a child
-//! that has ended stays until it is reaped; and it alone ends the machine in good order.
+//! The duties of process 1: orphans become its children, a child that has exited stays a zombie until
+//! it is reaped, and only process 1 can shut the machine down in order.
 
 use std::os::fd::AsFd;
 use std::process::Command;
@@ -12,12 +12,12 @@ use crate::sys::signal::{Order, Signals};
 use crate::sys::{self, SyscallError};
 use wireboot_proto::time::Instant;
 
-/// How long others may take to end before they are killed.
+/// Time between SIGTERM and SIGKILL for all other processes.
 const TIME_TO_END: Duration = Duration::from_secs(1);
-/// How often children are looked after where nothing tells of their end.
-const UNTOLD: Duration = Duration::from_millis(200);
+/// Interval of polling for children where there is no signalfd.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// The first process, as it looks after the others.
+/// Process 1 as the parent of all others.
 #[derive(Debug)]
 pub(super) struct Supervisor {
     /// None on a kernel that has no descriptors for signals.
@@ -25,8 +25,8 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Begins to receive signals, that of Ctrl-Alt-Del among them; to be called before any thread is
-    /// started.
+    /// Begins to receive signals, that of Ctrl-Alt-Del among them. Must be called before any thread is
+    /// started, since each has a signal mask of its own.
     pub(super) fn begin() -> Self {
         let signals = Signals::of_first_process();
         let claimed = machine::claim_ctrl_alt_del();
@@ -39,21 +39,21 @@ impl Supervisor {
         }
     }
 
-    /// Runs a program to its end; returns how that was, in words.
+    /// Runs a program until it exits; returns its exit status as text.
     ///
     /// # Errors
-    /// How the machine is to end, if that is said in the meantime; the program still runs then.
+    /// How the machine is to end, if a signal says so meanwhile; the program still runs then.
     pub(super) fn run(&self, command: &mut Command) -> Result<String, PowerAction> {
         let child = match process::spawn(command) {
             Ok(child) => child.id(),
-            Err(error) => return Ok(format!("no process for it: {error}")),
+            Err(error) => return Ok(format!("cannot start it: {error}")),
         };
         loop {
             match process::reap() {
                 Children::Ended { pid, end } if pid == child => return Ok(end),
                 Children::Ended { .. } => {}
                 Children::Running => self.wait(None)?,
-                Children::None => return Ok("it is gone".to_owned()),
+                Children::None => return Ok("exited unnoticed".to_owned()),
             }
         }
     }
@@ -61,7 +61,7 @@ impl Supervisor {
     /// Waits for `time`.
     ///
     /// # Errors
-    /// How the machine is to end, if that is said in the meantime.
+    /// How the machine is to end, if a signal says so meanwhile.
     pub(super) fn pause(&self, time: Duration) -> Result<(), PowerAction> {
         let until = sys::now() + time;
         while sys::now() < until {
@@ -73,8 +73,8 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Ends the machine, once all others have ended or had their time to; returns only to say why the
-    /// kernel does not do it.
+    /// Ends the machine, once all other processes have exited or had their time to; returns only if the
+    /// kernel refuses, with its error.
     pub(super) fn end(&self, how: PowerAction) -> SyscallError {
         log::info!("{how}");
         process::ask_all_to_end();
@@ -82,7 +82,7 @@ impl Supervisor {
         while sys::now() < until {
             match process::reap() {
                 Children::Ended { .. } => {}
-                // Whatever else it is told, it is ending.
+                // A second signal changes nothing any more.
                 Children::Running => drop(self.wait(Some(until))),
                 Children::None => break,
             }
@@ -97,19 +97,19 @@ impl Supervisor {
     /// Waits until a child ends, or until `until`.
     fn wait(&self, until: Option<Instant>) -> Result<(), PowerAction> {
         let Some(signals) = &self.signals else {
-            sleep(UNTOLD);
+            sleep(POLL_INTERVAL);
             return Ok(());
         };
         let order = sys::wait_readable(&[signals.as_fd()], until).and_then(|_| signals.take());
         match order {
             Ok(Some(Order::End(end))) => {
-                log::info!("there is a signal to end");
+                log::info!("received a signal to end the machine");
                 Err(end)
             }
             Ok(Some(Order::Reap) | None) => Ok(()),
             Err(error) => {
                 log::warn!("{}", error.chain());
-                sleep(UNTOLD);
+                sleep(POLL_INTERVAL);
                 Ok(())
             }
         }

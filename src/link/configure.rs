@@ -215,7 +215,7 @@ impl Link {
     fn has_carrier_again(&self) -> bool {
         let watch = Watch::open();
         watch
-            .and_then(|mut watch| wait(slice::from_ref(self), &mut watch, RESET_TIME))
+            .and_then(|mut watch| wait(slice::from_ref(self), &mut watch, RESET_TIME, None))
             .is_ok()
     }
 }

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use super::unreadable;
 use crate::error::Error;
 use crate::sys::netlink::{LinkNews, News};
+use crate::sys::signal::Signals;
 use crate::sys::{self, SyscallError};
 use wireboot_proto::netlink::route::{LinkInfo, RouteMessage};
 use wireboot_proto::packet::ethernet::MacAddress;
@@ -98,12 +99,19 @@ impl Watch {
     /// Waits until there may be a change, or `deadline` has passed.
     ///
     /// # Errors
-    /// [`Error::System`] when `poll` fails.
-    pub fn wait(&self, deadline: Instant) -> Result<(), Error> {
-        if self.pending.is_empty() {
-            sys::wait_readable(&[self.as_fd()], Some(deadline)).map_err(unwatchable)?;
+    /// [`Error::Interrupted`] by one of `signals`, [`Error::System`] when `poll` fails.
+    pub fn wait(&self, deadline: Instant, signals: Option<&Signals>) -> Result<(), Error> {
+        if !self.pending.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let mut sources = vec![self.as_fd()];
+        sources.extend(signals.map(AsFd::as_fd));
+        sys::wait_readable(&sources, Some(deadline)).map_err(unwatchable)?;
+        let signal = signals.map(Signals::take).transpose();
+        match signal.map_err(unwatchable)?.flatten() {
+            Some(_) => Err(Error::Interrupted),
+            None => Ok(()),
+        }
     }
 
     fn read_all(&mut self) -> Result<(), Error> {

@@ -1,4 +1,4 @@
-//! What the user asked for, from argv and the kernel command line: plain values.
+//! The configuration as plain values, from defaults, kernel words and flags.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -17,11 +17,11 @@ pub enum Step {
     Link,
     /// The address is configured.
     Lease,
-    /// It is known what to boot.
+    /// The boot file has led to a plan.
     Plan,
-    /// Kernel and initrds are in memory.
+    /// All parts of the plan are in memory.
     Image,
-    /// The kernel has been loaded; all but the jump.
+    /// The plan's end is ready, such as a loaded kernel; only the jump is missing.
     Load,
 }
 
@@ -57,7 +57,7 @@ pub enum OnFailure {
 named!(OnFailure:
     "retry" => Retry, "shell" => Shell, "reboot" => Reboot, "poweroff" => PowerOff);
 
-/// Who goes on with the lease, besides those who read klibc's file: what is written for them.
+/// Programs that take over the lease, besides those that read klibc's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HandOver {
     /// The files that dracut's modules look for.
@@ -122,7 +122,7 @@ impl FromStr for Vlan {
     }
 }
 
-/// Reads the name of an interface: 1 to 15 octets without blank, slash and colon.
+/// Parses an interface name: 1 to 15 bytes without white space, slash and colon.
 ///
 /// # Errors
 /// Why it cannot be one (the kernel's `dev_valid_name`).
@@ -150,18 +150,18 @@ pub fn boot_interface(text: &str) -> Result<MacAddress, String> {
     mac.ok_or_else(|| "not 01 and a hardware address such as 01-52-54-00-12-34-56".to_owned())
 }
 
-/// The whole configuration of a run. Each section goes to those who need it.
+/// The configuration of a run. Each function gets only its section.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Config {
     /// Which interfaces are used.
     pub link: LinkConfig,
-    /// How a lease is acquired, and what becomes of it.
+    /// How a lease is acquired and used.
     pub dhcp: DhcpConfig,
     /// What is booted, and how far.
     pub boot: BootConfig,
-    /// From where files come besides their own servers.
+    /// Mirrors and certificates.
     pub fetch: FetchConfig,
-    /// Whose files are started.
+    /// Which files may be started.
     pub trust: TrustConfig,
     /// What is printed and recorded.
     pub output: OutputConfig,
@@ -191,7 +191,7 @@ impl Default for LinkConfig {
     }
 }
 
-/// How a lease is acquired, and what becomes of it.
+/// How a lease is acquired and used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DhcpConfig {
     /// What is given beside a lease, or in place of one.
@@ -200,19 +200,19 @@ pub struct DhcpConfig {
     pub timeout: Duration,
     /// How the machine presents itself to DHCP servers.
     pub identify: Identify,
-    /// What else it tells and asks them.
+    /// What else is sent to and requested from them.
     pub introduction: Introduction,
     /// How long an offer without a boot file waits for a better one; none takes the first.
     pub proxy_wait: Option<Duration>,
-    /// How thoroughly it is made sure that no other host has the address.
+    /// How address conflicts are detected.
     pub detection: Detection,
     /// Whether a client that takes the first offer asks for the address of the lease file first.
     pub uses_lease_file: bool,
     /// The directory of the lease file, in place of the usual one.
     pub lease_directory: Option<PathBuf>,
-    /// A script that is told what becomes of a lease.
+    /// A script that is run on each lease event.
     pub script: Option<PathBuf>,
-    /// Who goes on with the lease.
+    /// Programs that take over the lease.
     pub hand_over: HandOver,
 }
 
@@ -236,37 +236,28 @@ impl Default for DhcpConfig {
 /// What is booted, and how far.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BootConfig {
-    /// A boot file that takes the place of the one in the lease.
+    /// A boot file instead of that of the lease.
     pub file: Option<String>,
     /// Initrds for a boot file that is a kernel itself, as paths beside it or URLs.
     pub initrds: Vec<String>,
-    /// Text put behind the command line of the kernel that is started.
+    /// Text appended to the command line of the started kernel.
     pub append: Option<String>,
     /// The step to stop after.
     pub stop_after: Option<Step>,
-    /// Whether menus are left to their defaults though there is a terminal.
+    /// Whether menus choose their defaults although there is a terminal.
     pub unattended: bool,
     /// What PID 1 does when the boot has failed.
     pub on_failure: OnFailure,
 }
 
-impl BootConfig {
-    /// Returns whether the boot goes no further than `step`.
-    pub fn stops_after(&self, step: Step) -> bool {
-        self.stop_after.is_some_and(|last| last <= step)
-    }
-}
-
-/// From where files come besides their own servers, and who https servers and this machine are to
-/// each other.
+/// Mirrors, and the certificates of https servers and of this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FetchConfig {
     /// The URLs of folders in which files are looked for that their own servers do not give.
     pub mirrors: Vec<String>,
-    /// The file, in PEM, of the authorities whose word on https servers counts; the usual ones when
-    /// none.
+    /// PEM file of the certificate authorities for https servers; those of the system if none.
     pub ca: Option<String>,
-    /// The file, in PEM, of the certificate that this machine shows to https servers, and its key.
+    /// PEM file of the client certificate for https servers, and its key.
     pub certificate: Option<String>,
 }
 
@@ -275,7 +266,7 @@ pub struct FetchConfig {
 pub struct TrustConfig {
     /// The file of the policy, in place of the usual one.
     pub policy: Option<String>,
-    /// Keys whose signatures count, or files with such keys.
+    /// Trusted keys, or files with such keys.
     pub keys: Vec<String>,
     /// Whether every file must be signed.
     pub must_be_signed: bool,
@@ -286,9 +277,9 @@ pub struct TrustConfig {
 pub struct OutputConfig {
     /// What the plan is printed as.
     pub report: Report,
-    /// No progress and no notes, only errors.
+    /// Whether only errors are printed.
     pub quiet: bool,
-    /// Where the last frames are written to, in the end, whatever it is.
+    /// File for the last frames, on success too.
     pub record: Option<String>,
 }
 

@@ -63,14 +63,14 @@ pub static COMMANDS: [About; 8] = [
         name: "discover",
         usage: &["[FLAG]…"],
         has_operands: false,
-        purpose: "show what every server offers, and take nothing",
+        purpose: "show the offers of every server, and accept none",
         text: &[
-            "Shows every offer and ProxyDHCP answer of every server; the one that a boot would take \
-             is marked * and WHY gives the reason. Takes none, and leaves the interfaces as they \
-             were. From an interface that has an IPv4 address, the boot services that are offered \
-             are asked for their boot files (port 4011). Servers that contradict the others or \
-             themselves are marked !. Without -i it asks on every Ethernet interface with a device \
-             behind it. Ends with exit code 3 when nobody answers.",
+            "Shows every offer and ProxyDHCP answer of every server; the one that a boot would use \
+             is marked * and WHY gives the reason. Accepts none, and leaves the interfaces as they \
+             were. On an interface that has an IPv4 address, offered boot services are queried for \
+             their boot files (port 4011). Servers that contradict the others or themselves are \
+             marked !. Without -i, all Ethernet interfaces with a device behind them are used. Exit \
+             code 3 if no server answers.",
         ],
         closing: &[],
     },
@@ -95,9 +95,8 @@ pub static COMMANDS: [About; 8] = [
         purpose: "get files by tftp and http",
         text: &[
             "Fetches files by tftp://, http:// and https://. A file appears under its name only when \
-             it has come whole and is what was asked for: has the hash that #sha256=… behind its \
-             URL asks for, that is listed, or a good signature. A FIFO, a device and /dev/stdout \
-             are written into once it has.",
+             it is complete and verified: by the hash in its URL (#sha256=…) or in a list, or by a \
+             signature. A FIFO, a device and /dev/stdout are written only then.",
         ],
         closing: &[
             "The environment's http_proxy, https_proxy, all_proxy and no_proxy are followed.",
@@ -114,13 +113,13 @@ pub static COMMANDS: [About; 8] = [
         purpose: "show frames, or write them to a file",
         text: &[
             "Shows the frames that pass the filter, one line each; times are UTC. The filter is the \
-             part of pcap-filter that boots are about: arp, rarp, ip, ip6, icmp, icmp6, tcp, udp, \
+             part of pcap-filter that matters for network boot: arp, rarp, ip, ip6, icmp, icmp6, tcp, udp, \
              vlan, ether host, host, src, dst, port, portrange, and, or, not, ( ).",
         ],
         closing: &[
             "A file that is written grows under its name and always ends with a whole block, so \
-             that it can be read along. SIGINT, SIGTERM and SIGHUP end the capture, with every \
-             frame that came before.",
+             that it can be read at any time. SIGINT, SIGTERM and SIGHUP end the capture; all \
+             frames received before are written.",
         ],
     },
     About {
@@ -131,8 +130,8 @@ pub static COMMANDS: [About; 8] = [
         purpose: "show where the time of the last boot went",
         text: &[
             "Shows where the time of the last lease or boot went: each moment with the seconds since \
-             the kernel's start and since the moment before, then the steps. The moments of frames \
-             are the kernel's own.",
+             the kernel's start and since the moment before, then the steps. Frames have the \
+             kernel's timestamps.",
         ],
         closing: &[],
     },
@@ -141,11 +140,11 @@ pub static COMMANDS: [About; 8] = [
         name: "explain",
         usage: &["[COMMANDLINE]…"],
         has_operands: true,
-        purpose: "say what a kernel command line means here",
+        purpose: "show what a kernel command line means to wireboot",
         text: &[
-            "Says what each word of a kernel command line means to wireboot, and what follows from \
-             all of them; without an argument that of the running kernel. Words that are not named \
-             are none of its business. Ends with exit code 1 when a word cannot be followed.",
+            "Shows what each word of a kernel command line means to wireboot, and the resulting \
+             configuration; without an argument, of the running kernel's. Words that are not about \
+             the network are not shown. Exit code 1 if a word is not supported.",
         ],
         closing: &[],
     },
@@ -266,8 +265,8 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "keep",
         of: LEASE,
-        help: "stay and renew the lease; SIGHUP renews now, SIGTERM ends and leaves the lease, \
-               SIGUSR2 gives it back",
+        help: "stay and renew the lease; SIGHUP renews now, SIGTERM exits and keeps the lease, \
+               SIGUSR2 releases it",
         lands: Lands::Own(|all, _| {
             all.lease.keep = true;
             Ok(())
@@ -277,7 +276,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "release",
         of: LEASE,
-        help: "give back the lease that an earlier command took, and its address",
+        help: "release the lease of an earlier command, and remove its address",
         lands: Lands::Own(|all, _| {
             all.lease.release = true;
             Ok(())
@@ -298,7 +297,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "no-lease-file",
         of: LEASE,
-        help: "do not ask for the address of the last time first",
+        help: "do not try to reuse the previous address",
         lands: Lands::Config(|config, _| {
             config.dhcp.uses_lease_file = false;
             Ok(())
@@ -309,9 +308,8 @@ pub static SETTINGS: &[Setting] = &[
         name: "lease-dir",
         of: LEASE | WORD,
         takes: Takes::Value("DIR"),
-        help: "keep what is known of the last time in DIR, such as on a disk that is mounted \
-               (/var/lib/wireboot if there is such a directory, else /run/wireboot, which a \
-               restart empties)",
+        help: "store leases in DIR, such as on a mounted disk (/var/lib/wireboot if it exists, else \
+               /run/wireboot, which is lost on reboot)",
         lands: Lands::Config(|config, input| {
             config.dhcp.lease_directory = Some(input.value.into());
             Ok(())
@@ -322,9 +320,9 @@ pub static SETTINGS: &[Setting] = &[
         name: "script",
         of: LEASE,
         takes: Takes::Value("FILE"),
-        help: "run FILE when something becomes of the lease, as udhcpc does: the event (deconfig, \
-               bound, renew, nak, leasefail) is its argument, the rest is in variables; addresses \
-               and routes are set before it is run",
+        help: "run FILE on each lease event, as udhcpc does: the event (deconfig, bound, renew, nak, \
+               leasefail) is its argument, lease data is in variables; addresses and routes are \
+               set before it runs",
         lands: Lands::Config(|config, input| {
             config.dhcp.script = Some(input.value.into());
             Ok(())
@@ -335,9 +333,9 @@ pub static SETTINGS: &[Setting] = &[
         name: "hand-over",
         of: LEASE | WORD,
         takes: Takes::Value("TO,…"),
-        help: "write files for those who go on with the lease: dracut, networkd (the unit keeps the \
-               address, with the same client identifier), network-manager; those that klibc's \
-               ipconfig leaves are always written",
+        help: "write files for programs that take over the lease: dracut, networkd (a unit that keeps \
+               the address, with the same client identifier), network-manager; those of klibc's \
+               ipconfig are always written",
         lands: Lands::Config(|config, input| {
             config.dhcp.hand_over = input.named()?;
             Ok(())
@@ -347,8 +345,8 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "dry-run",
         of: LEASE,
-        help: "ask for offers only, and print what the best one would set; neither the interface nor a \
-               lease that it has is changed",
+        help: "request offers only, and print what the best one would set; the interface and its \
+               lease are not changed",
         lands: Lands::Own(|all, _| {
             all.lease.dry_run = true;
             Ok(())
@@ -385,7 +383,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "mirrors",
         of: FETCH,
-        help: "the URLs are all of one file; the first that gives it counts",
+        help: "all URLs are of the same file; the first that delivers it is used",
         lands: Lands::Own(|all, _| {
             all.fetch.mirrors = true;
             Ok(())
@@ -408,7 +406,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "sums",
         of: FETCH,
         takes: Takes::Value("URL"),
-        help: "take hashes from this list, as sha256sum writes it; a path names a file here",
+        help: "check hashes against this list, as sha256sum writes it; a path is that of a local file",
         lands: Lands::Own(|all, input| {
             all.fetch.sums = Some(input.value.to_owned());
             Ok(())
@@ -419,8 +417,8 @@ pub static SETTINGS: &[Setting] = &[
         name: "ntp",
         of: FETCH,
         takes: Takes::Value("ADDRESS"),
-        help: "the server to ask for the time when a certificate is to be judged and the machine's \
-               clock is behind; may be given several times",
+        help: "an NTP server for the time when a certificate is checked and the machine's clock is \
+               behind; may be repeated",
         lands: Lands::Own(|all, input| {
             all.fetch.time_servers.push(input.parsed("an IP address")?);
             Ok(())
@@ -431,7 +429,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "mtu",
         of: FETCH,
         takes: Takes::Value("OCTETS"),
-        help: "the largest packet that the path carries (as the route to the server says)",
+        help: "the path MTU, in bytes (that of the route to the server)",
         lands: Lands::Own(|all, input| {
             all.fetch.path_mtu = Some(input.number(68, u16::MAX)?);
             Ok(())
@@ -454,8 +452,8 @@ pub static SETTINGS: &[Setting] = &[
         of: FETCH,
         takes: Takes::Value("SECS"),
         default: "15",
-        help: "give up when nothing has come for so long; with --mirrors, the next is asked after \
-               5 at first; in any case when less than 15 KiB come within 30 s",
+        help: "give up when nothing has been received for this long; with --mirrors, the next is \
+               tried after 5 at first; always below 15 KiB in 30 s",
         lands: Lands::Own(|all, input| {
             all.fetch.stall_timeout = Some(input.seconds()?);
             Ok(())
@@ -467,7 +465,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "boot-file",
         of: BOOT | WORD,
         takes: Takes::Value("URL"),
-        help: "begin with this path or URL in place of the lease's boot file",
+        help: "start with this path or URL instead of the lease's boot file",
         lands: Lands::Config(|config, input| {
             config.boot.file = Some(input.value.to_owned());
             Ok(())
@@ -478,8 +476,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "initrd",
         of: BOOT | WORD,
         takes: Takes::Value("URL"),
-        help: "an initrd, as a path or URL, for a boot file that is a kernel; may be given several \
-               times",
+        help: "an initrd, as a path or URL, for a boot file that is a kernel; may be repeated",
         lands: Lands::Config(|config, input| input.add_to(&mut config.boot.initrds)),
         ..NOTHING
     },
@@ -487,10 +484,10 @@ pub static SETTINGS: &[Setting] = &[
         name: "mirror",
         of: BOOT | WORD,
         takes: Takes::Value("URL"),
-        help: "a folder on another server, such as http://192.0.2.2/copy, in which files are looked \
-               for, by their whole paths, that their own server does not give, gives damaged (with \
-               a pin), or lacks where the plan names them; that server is asked first from then \
-               on; may be given several times",
+        help: "a folder on another server, such as http://192.0.2.2/copy, that has files under their \
+               full paths; it is used for a file that its own server does not deliver, delivers \
+               damaged (with a pin) or lacks although the plan names it, and is tried first from \
+               then on; may be repeated",
         lands: Lands::Config(|config, input| input.add_to(&mut config.fetch.mirrors)),
         ..NOTHING
     },
@@ -498,8 +495,8 @@ pub static SETTINGS: &[Setting] = &[
         name: "append",
         of: BOOT | WORD,
         takes: Takes::Value("TEXT"),
-        help: "put TEXT behind the kernel's command line; {ip}, {bootif}, {address}, {netmask}, \
-               {gateway}, {server}, {mac}, {hostname} and {uuid} in it become what the lease says",
+        help: "append TEXT to the kernel's command line; {ip}, {bootif}, {address}, {netmask}, \
+               {gateway}, {server}, {mac}, {hostname} and {uuid} in it are replaced by the values of the lease",
         lands: Lands::Config(|config, input| {
             config.boot.append = Some(input.value.to_owned());
             Ok(())
@@ -510,7 +507,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "stop-after",
         of: BOOT | WORD,
         takes: Takes::OneOf("STEP", Step::NAMES),
-        help: "end after this step",
+        help: "stop after this step",
         lands: Lands::Config(|config, input| {
             config.boot.stop_after = Some(input.named()?);
             Ok(())
@@ -544,7 +541,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "unattended",
         of: BOOT | WORD,
-        help: "take the default of every menu at once",
+        help: "choose the default of every menu at once",
         lands: Lands::Config(|config, input| {
             config.boot.unattended = input.is_on()?;
             Ok(())
@@ -556,7 +553,7 @@ pub static SETTINGS: &[Setting] = &[
         of: WORD,
         takes: Takes::OneOf("WHAT", OnFailure::NAMES),
         default: "retry",
-        help: "what the first process does when a boot has failed",
+        help: "what process 1 does when a boot has failed",
         lands: Lands::Config(|config, input| {
             config.boot.on_failure = input.named()?;
             Ok(())
@@ -580,10 +577,10 @@ pub static SETTINGS: &[Setting] = &[
         name: "key",
         of: BOOT | FETCH,
         takes: Takes::Value("KEY"),
-        help: "count signatures of this minisign key, in a file named as the signed one with \
-               .minisig behind it; a file or the key itself; may be given several times",
+        help: "trust signatures of this minisign key, in a file beside the signed one with .minisig \
+               appended to its name; a file or the key itself; may be repeated",
         lands: Lands::Config(|config, input| {
-            // Keys add up wherever they come from.
+            // Keys of all sources are added up.
             config.trust.keys.push(input.value.to_owned());
             Ok(())
         }),
@@ -592,10 +589,10 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "require-signature",
         of: BOOT | FETCH | WORD,
-        help: "read and start nothing that none of the known keys has signed; an error where no key \
-               is known",
+        help: "read and start only files signed by one of the trusted keys; an error if there is no \
+               such key",
         lands: Lands::Config(|config, input| {
-            // A demand is never taken back.
+            // A policy is only ever tightened.
             config.trust.must_be_signed |= input.is_on()?;
             Ok(())
         }),
@@ -606,7 +603,7 @@ pub static SETTINGS: &[Setting] = &[
         of: BOOT | FETCH | WORD,
         takes: Takes::Value("FILE"),
         help: "trust only the certificates in this PEM file, of authorities or of https servers \
-               themselves (the system's)",
+               themselves (those of the system)",
         lands: Lands::Config(|config, input| {
             config.fetch.ca = Some(input.value.to_owned());
             Ok(())
@@ -617,7 +614,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "certificate",
         of: BOOT | FETCH | WORD,
         takes: Takes::Value("FILE"),
-        help: "show https servers the certificate in this PEM file, which has its key too",
+        help: "present the client certificate in this PEM file, which has its key too, to https servers",
         lands: Lands::Config(|config, input| {
             config.fetch.certificate = Some(input.value.to_owned());
             Ok(())
@@ -630,7 +627,7 @@ pub static SETTINGS: &[Setting] = &[
         short: Some('r'),
         of: CAPTURE,
         takes: Takes::Value("FILE"),
-        help: "take the frames of a pcap or pcapng file instead; - is standard input",
+        help: "read the frames from a pcap or pcapng file; - is standard input",
         lands: Lands::Own(|all, input| {
             all.capture.read = Some(input.value.to_owned());
             Ok(())
@@ -665,7 +662,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "octets",
         short: Some('x'),
         of: CAPTURE,
-        help: "show octets",
+        help: "show bytes in hexadecimal",
         lands: Lands::Own(|all, _| {
             all.capture.octets = true;
             Ok(())
@@ -676,7 +673,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "no-promiscuous-mode",
         short: Some('p'),
         of: CAPTURE,
-        help: "leave frames for other stations alone",
+        help: "ignore frames for other stations (no promiscuous mode)",
         lands: Lands::Own(|all, _| {
             all.capture.own_only = true;
             Ok(())
@@ -756,7 +753,7 @@ pub static SETTINGS: &[Setting] = &[
         short: Some('i'),
         of: NETWORK | FETCH | CAPTURE | WORD,
         takes: Takes::Value("IF"),
-        help: "use this interface; several may be given, with commas between or the flag again",
+        help: "use this interface; several are separated by commas, or the flag is repeated",
         lands: Lands::Config(|config, input| {
             let names = input.value.split(',').map(interface_name);
             let names: Vec<_> = names.collect::<Result<_, _>>()?;
@@ -814,12 +811,12 @@ pub static SETTINGS: &[Setting] = &[
         }),
         ..NOTHING
     },
-    // What DHCP servers are told and asked.
+    // What is sent to and requested from DHCP servers.
     Setting {
         name: "identify",
         of: NETWORK | WORD,
         takes: Takes::OneOf("WHAT", Identify::NAMES),
-        help: "be this to DHCP servers (ipxe for a boot, else plain)",
+        help: "client type sent to DHCP servers (ipxe for a boot, else plain)",
         lands: Lands::Config(|config, input| {
             config.dhcp.identify = input.named()?;
             Ok(())
@@ -830,7 +827,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "request",
         of: NETWORK | WORD,
         takes: Takes::Value("LIST"),
-        help: "ask for these DHCP options too, by number or name, with commas between; 'wireboot \
+        help: "request these DHCP options too, by number or name, separated by commas; 'wireboot \
                help options' lists the names",
         lands: Lands::Config(|config, input| {
             input.add_codes_to(&mut config.dhcp.introduction.requested)
@@ -841,7 +838,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "no-request",
         of: NETWORK | WORD,
         takes: Takes::Value("LIST"),
-        help: "do not ask for these",
+        help: "do not request these DHCP options",
         lands: Lands::Config(|config, input| {
             input.add_codes_to(&mut config.dhcp.introduction.not_requested)
         }),
@@ -852,8 +849,8 @@ pub static SETTINGS: &[Setting] = &[
         of: NETWORK | WORD,
         takes: Takes::Value("mac|duid|HEX"),
         default: "mac",
-        help: "be known to servers by the hardware address, a duid (RFC 4361: the firmware's UUID, \
-               or else the hardware address) or octets in hexadecimal",
+        help: "client identifier: the hardware address, a duid (RFC 4361: the firmware's UUID, or \
+               else the hardware address) or bytes in hexadecimal",
         lands: Lands::Config(|config, input| {
             config.dhcp.introduction.client_id = input.value.parse::<ClientId>()?;
             Ok(())
@@ -864,8 +861,8 @@ pub static SETTINGS: &[Setting] = &[
         name: "hostname",
         of: NETWORK | WORD,
         takes: Takes::Value("NAME"),
-        help: "give servers this name (one with a dot in option 81, another in 12), and take it in \
-               place of the lease's",
+        help: "send this host name (one with a dot in option 81, another in 12), and use it instead \
+               of the lease's",
         lands: Lands::Config(|config, input| {
             config.dhcp.given.host_name = Some(input.host_name()?);
             Ok(())
@@ -876,7 +873,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "vendor-class",
         of: NETWORK | WORD,
         takes: Takes::Value("TEXT"),
-        help: "say this in option 60",
+        help: "send this vendor class (option 60)",
         lands: Lands::Config(|config, input| {
             config.dhcp.introduction.vendor_class = Some(input.printable()?);
             Ok(())
@@ -887,7 +884,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "user-class",
         of: NETWORK | WORD,
         takes: Takes::Value("TEXT"),
-        help: "say this in option 77",
+        help: "send this user class (option 77)",
         lands: Lands::Config(|config, input| {
             config.dhcp.introduction.user_class = Some(input.printable()?);
             Ok(())
@@ -898,7 +895,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "proxy-wait",
         of: NETWORK | WORD,
         takes: Takes::Value("SECS"),
-        help: "let an offer without a boot file wait for a better one (1 for a boot; lease takes \
+        help: "seconds to wait for a better offer if one has no boot file (1 for a boot; lease uses \
                the first)",
         lands: Lands::Config(|config, input| {
             config.dhcp.proxy_wait = Some(input.seconds()?);
@@ -911,8 +908,8 @@ pub static SETTINGS: &[Setting] = &[
         of: NETWORK | WORD,
         takes: Takes::OneOf("HOW", Detection::NAMES),
         default: "overlapped",
-        help: "look for another host with the address: while the server is asked, as RFC 5227 has \
-               it (strict, which takes 4 to 7 s), or not at all",
+        help: "detect address conflicts: while the server is asked (overlapped), as in RFC 5227 \
+               (strict, which takes 4 to 7 s), or not at all",
         lands: Lands::Config(|config, input| {
             config.dhcp.detection = input.named()?;
             Ok(())
@@ -971,7 +968,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "verbose",
         short: Some('v'),
         of: NETWORK | FETCH | CAPTURE,
-        help: "say every step; twice: every packet. With capture, show DHCP options",
+        help: "log every step; twice: every packet. With capture, show DHCP options",
         lands: Lands::Own(|all, _| {
             all.verbosity += 1;
             Ok(())
@@ -982,7 +979,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "quiet",
         short: Some('q'),
         of: NETWORK | FETCH | WORD,
-        help: "say nothing but errors",
+        help: "print only errors",
         lands: Lands::Config(|config, input| {
             config.output.quiet = input.is_on()?;
             Ok(())
@@ -1027,7 +1024,7 @@ pub static FOREIGN: &[Foreign] = &[
     },
     Foreign {
         words: &["BOOTIF=01-MAC"],
-        help: "use the interface with this hardware address; rd.bootif=0 has it ignored",
+        help: "use the interface with this hardware address; ignored with rd.bootif=0",
     },
     Foreign {
         words: &["ifname=IF:MAC"],
@@ -1052,7 +1049,7 @@ pub static FOREIGN: &[Foreign] = &[
     },
     Foreign {
         words: &["rd.peerdns=0"],
-        help: "leave out the resolvers of the lease",
+        help: "ignore the resolvers of the lease",
     },
     Foreign {
         words: &["rd.net.timeout.carrier=SECS", "rd.net.timeout.iflink=SECS"],

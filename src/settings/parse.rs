@@ -45,11 +45,11 @@ pub struct Settings {
 pub struct LeaseOptions {
     /// It is renewed until a signal comes.
     pub keep: bool,
-    /// The last one is given back.
+    /// Whether the last lease is released.
     pub release: bool,
     /// Nothing is configured.
     pub dry_run: bool,
-    /// Only options are asked for, for this address.
+    /// The address to request only options for (INFORM).
     pub inform: Option<Ipv4Addr>,
 }
 
@@ -80,11 +80,11 @@ pub struct FetchOptions {
     pub parallel: u16,
     /// A list of hashes: URL or path.
     pub sums: Option<String>,
-    /// Servers that are asked for the time.
+    /// NTP servers.
     pub time_servers: Vec<IpAddr>,
-    /// The largest packet that the path carries, octets.
+    /// The path MTU, in bytes.
     pub path_mtu: Option<u16>,
-    /// The longest file, octets.
+    /// The largest accepted file, in bytes.
     pub max_len: Option<u64>,
     /// How long a server may be silent.
     pub stall_timeout: Option<Duration>,
@@ -220,7 +220,7 @@ impl Input<'_> {
         if (1..=255).contains(&self.value.len()) && validation::is_path(self.value) {
             Ok(self.value.to_owned())
         } else {
-            Err("not 1 to 255 printable octets".to_owned())
+            Err("not 1 to 255 printable bytes".to_owned())
         }
     }
 
@@ -274,7 +274,7 @@ pub struct Invocation {
 /// Reads the arguments behind the program's name.
 ///
 /// # Errors
-/// [`Error::Usage`] for what nobody knows, and for a value that is missing.
+/// [`Error::Usage`] for an unknown flag or command, and for a missing value.
 pub fn request(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, Error> {
     let unicode = |text: OsString| {
         text.into_string()
@@ -511,8 +511,8 @@ fn suggestion<'a>(word: &str, names: impl Iterator<Item = &'a str>, prefix: &str
     }
 }
 
-/// Returns how many octets must be put in, left out or replaced to make `b` of `a` (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
+/// Returns the number of bytes to insert, remove or replace to make `b` of `a` (Levenshtein).
+pub(super) fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (line, octet) in a.bytes().enumerate() {
         let mut diagonal = line;
@@ -535,7 +535,7 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cmdline;
+    use crate::settings::cmdline;
 
     #[test]
     fn every_flag_of_every_command_is_read_and_its_help_names_it() {
@@ -644,7 +644,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_that_nobody_knows_is_told_with_the_nearest_one() {
+    fn an_unknown_flag_is_reported_with_the_nearest_known_one() {
         for (name, expected) in [
             ("--timeut", "(did you mean '--timeout'?)"),
             ("--interfaces", "(did you mean '--interface'?)"),

@@ -4,6 +4,7 @@
 
 use std::io::{IsTerminal, Stdin, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::sys::termios::{
@@ -12,11 +13,14 @@ use nix::sys::termios::{
 
 use super::SyscallError;
 
+/// The settings to restore while a [`Terminal`] is open, for a thread that ends the process: what
+/// the thread that opened it would drop, it drops no longer then.
+static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
 /// Standard input and output, while they are read key by key; closed, they are as before.
 #[derive(Debug)]
 pub struct Terminal {
     input: Stdin,
-    before: Termios,
 }
 
 impl Terminal {
@@ -42,9 +46,17 @@ impl Terminal {
                 *character = value;
             }
         }
+        before_open().get_or_insert(before);
         tcsetattr(&input, SetArg::TCSADRAIN, &raw)
             .map_err(|errno| SyscallError::new("tcsetattr", errno))?;
-        Ok(Some(Self { input, before }))
+        Ok(Some(Self { input }))
+    }
+
+    /// Restores the settings that an open terminal had before, if there is one.
+    pub fn restore() {
+        if let Some(before) = before_open().take() {
+            let _ = tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, &before);
+        }
     }
 
     /// Reads what has been typed; nothing when nothing was.
@@ -74,6 +86,10 @@ impl AsFd for Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        let _ = tcsetattr(&self.input, SetArg::TCSADRAIN, &self.before);
+        Self::restore();
     }
+}
+
+fn before_open() -> MutexGuard<'static, Option<Termios>> {
+    BEFORE.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use wireboot::config::LinkConfig;
 use wireboot::error::Error;
 use wireboot::link::{self, Change, Link, Watch};
+use wireboot::recorder::Recorder;
 use wireboot_proto::dhcp::lease::{Lease, LeaseTimes, StaticRoute};
 
 #[test]
@@ -21,7 +22,7 @@ fn a_named_interface_is_raised_and_waited_for_until_its_carrier_comes() {
             wait_until("near is raised", || ip("-o link show near").contains(",UP"));
             ip("link set far up");
         });
-        let links = link::up(&named(&["near"])).unwrap();
+        let links = link::up(&named(&["near"]), None).unwrap();
         plug.join().unwrap();
         assert_eq!(links.len(), 1);
         assert!(ip("-o link show near").contains("LOWER_UP"));
@@ -56,7 +57,7 @@ fn no_carrier_is_an_error_that_names_the_interfaces_and_leaves_them_as_they_were
             timeout: Duration::from_millis(50),
             ..named(&["b1", "a1"])
         };
-        let error = link::up(&config).unwrap_err();
+        let error = link::up(&config, None).unwrap_err();
         assert!(
             matches!(&error, Error::NoCarrier { interface, waited }
                 if interface == "b1 a1" && *waited >= config.timeout),
@@ -76,7 +77,7 @@ fn without_a_name_virtual_interfaces_are_passed_over_and_told() {
             timeout: Duration::ZERO,
             ..LinkConfig::default()
         };
-        let error = link::find(&config).unwrap_err();
+        let error = link::find(&config, &Recorder::default(), None).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         let text = error.to_string();
         assert!(text.contains("lo (not Ethernet)"), "{text}");
@@ -271,7 +272,7 @@ fn next_of(watch: &mut Watch, link: &Link) -> Change {
             }
         }
         assert!(wireboot::sys::now() < deadline, "no change");
-        watch.wait(deadline).unwrap();
+        watch.wait(deadline, None).unwrap();
     }
 }
 
@@ -283,7 +284,11 @@ fn pair() -> Link {
 }
 
 fn found(names: &[&str]) -> Link {
-    link::find(&named(names)).unwrap().links.pop().unwrap()
+    link::find(&named(names), &Recorder::default(), None)
+        .unwrap()
+        .links
+        .pop()
+        .unwrap()
 }
 
 fn named(names: &[&str]) -> LinkConfig {

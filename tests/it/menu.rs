@@ -4,10 +4,15 @@
 use std::fs;
 use std::process::Command;
 
+use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::tcgetattr;
+use nix::unistd::Pid;
+
+use crate::common::client::json;
 use crate::common::far::{Far, Server};
-use crate::common::in_new_namespace;
 use crate::common::servers::dnsmasq;
 use crate::common::terminal::Terminal;
+use crate::common::{in_new_namespace, ip};
 
 const MENU: &str = "menu title Machines\nui menu.c32\ntimeout 600\n\
     label first\nmenu default\nkernel k1\nappend word=one\n\
@@ -62,14 +67,65 @@ fn escape_leaves_the_menu_and_the_terminal_is_as_it_was() {
         let far = Far::plug_in();
         let _server = serve(&far, MENU);
         let mut boot = start();
-        let before = nix::sys::termios::tcgetattr(boot.near()).unwrap();
+        let before = tcgetattr(boot.near()).unwrap();
         boot.shows(&["starts in"]);
         boot.types("\x1b");
         boot.shows(&["nothing was chosen from the menu"]);
         assert_eq!(boot.child.wait().unwrap().code(), Some(6));
-        let after = nix::sys::termios::tcgetattr(boot.near()).unwrap();
+        let after = tcgetattr(boot.near()).unwrap();
         assert_eq!(after.local_flags, before.local_flags);
     });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_signal_in_a_menu_leaves_network_and_terminal_as_they_were() {
+    for (signal, more) in [
+        (Signal::SIGINT, ""),
+        (Signal::SIGTERM, "--kernel-command-line words"),
+    ] {
+        in_new_namespace(move || {
+            let far = Far::plug_in();
+            let _server = serve(&far, MENU);
+            ip("link set near up");
+            ip("address add 192.0.2.100/24 dev near valid_lft 5000 preferred_lft 4000");
+            ip("address add 203.0.113.9/32 dev near");
+            ip("route add default via 192.0.2.9 dev near metric 7");
+            let network = || {
+                (
+                    set_addresses(),
+                    ip("-4 route show"),
+                    ip("-d link show near"),
+                )
+            };
+            let before = network();
+            let words =
+                "ip=192.0.2.10:192.0.2.1:192.0.2.1:24::near:none wireboot.boot-file=pxelinux.0";
+            let words = far.write("words", words);
+            let mut boot = start_with(&more.replace("words", &words));
+            let settings = tcgetattr(boot.near()).unwrap();
+            boot.shows(&["Machines", "starts in"]);
+            assert_ne!(network(), before);
+            let pid = i32::try_from(boot.child.id()).unwrap();
+            kill(Pid::from_raw(pid), signal).unwrap();
+            boot.shows(&["wireboot: interrupted\r\n"]);
+            assert_eq!(boot.child.wait().unwrap().code(), Some(3));
+            assert_eq!(network(), before);
+            let after = tcgetattr(boot.near()).unwrap();
+            assert_eq!(after.local_flags, settings.local_flags);
+        });
+    }
+}
+
+/// The addresses of `near`, each with its time to the full hundred seconds.
+fn set_addresses() -> Vec<(String, u64)> {
+    let link = &json("-4 -j address show near")[0];
+    let addresses = link["addr_info"].as_array().unwrap().iter();
+    let described = addresses.map(|address| {
+        let time = address["valid_life_time"].as_u64().unwrap();
+        (address["local"].to_string(), time.next_multiple_of(100))
+    });
+    described.collect()
 }
 
 const PROMPT: &str = "default first\nprompt 1\ntimeout 600\nsay Type a label.\n\
@@ -129,6 +185,25 @@ const ACTIVE: [&str; 5] = ["\x1b[5m", "\x1b]0;x", "\x07", "\u{9b}2J", "\u{202e}"
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
+fn the_reasons_of_a_plan_are_shown_once_wherever_the_log_goes() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = serve(&far, "default first\nlabel first\nkernel k1\n");
+        let reason = "default:1: is the default";
+        for flags in ["--explain", "--explain --quiet"] {
+            let mut boot = start_with(flags);
+            boot.shows(&["command line  BOOT_IMAGE=k1"]);
+            assert_eq!(boot.written().matches(reason).count(), 1, "{flags}");
+            assert!(boot.child.wait().unwrap().success());
+        }
+        let output = command("--explain").output().unwrap();
+        let shown = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(shown.matches(reason).count(), 1, "{shown}");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
 fn what_comes_from_the_network_cannot_steer_the_terminal() {
     in_new_namespace(|| {
         let far = Far::plug_in();
@@ -153,7 +228,7 @@ fn what_comes_from_the_network_cannot_steer_the_terminal() {
             "label a\\u{1b}[5m",
             "command line  BOOT_IMAGE=k1 A\\u{1b}[5m",
         ]);
-        boot.shows(&["stopped after Plan"]);
+        boot.shows(&["stopped after plan"]);
         assert!(boot.child.wait().unwrap().success());
         is_clean(&boot);
     });
@@ -220,10 +295,14 @@ fn start() -> Terminal {
 }
 
 fn start_with(flags: &str) -> Terminal {
+    Terminal::start(command(flags))
+}
+
+fn command(flags: &str) -> Command {
     let arguments = format!("boot -i near --stop-after plan --timeout 20 {flags}");
     let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
     command.args(arguments.split_whitespace());
-    Terminal::start(command)
+    command
 }
 
 /// Waits for the plan to be printed, and for the end.

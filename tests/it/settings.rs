@@ -62,7 +62,7 @@ fn octets_that_are_no_utf_8_cost_only_the_words_that_have_them() {
         "ip=\u{fffd} :dhcp",
     ] {
         let refusal =
-            format!("\"{word}\" on the kernel command line is not followed: it has octets");
+            format!("\"{word}\" on the kernel command line is not followed: it is not valid");
         assert!(text.contains(&refusal), "{text}");
     }
     assert!(!text.contains("label"), "{text}");

@@ -11,7 +11,7 @@ fn ctrl_alt_del_restarts_the_machine_in_good_order() {
     machine.says(&["trying again in"]);
     machine.monitor("sendkey ctrl-alt-delete");
     machine.says(&[
-        "there is a signal to end",
+        "received a signal to end the machine",
         "the machine restarts",
         "reboot: Restarting system",
     ]);
@@ -32,7 +32,7 @@ fn a_person_at_the_shell_restarts_the_machine_or_switches_it_off() {
             "sh -c 'trap \"echo asked to end; exit\" TERM; while :; do sleep 0.1; done' &\n",
         );
         machine.types(&format!("echo ready-$((40 + 2)); {command}\n"));
-        machine.says(&["ready-42", "there is a signal to end"]);
+        machine.says(&["ready-42", "received a signal to end the machine"]);
         machine.says(&["asked to end", end]);
         machine.ends();
     }

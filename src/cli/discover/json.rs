@@ -2,19 +2,19 @@
 
 use serde::Serialize;
 
-use super::{Row, table};
+use super::{AnswerRow, table};
 use crate::acquire::Surveyed;
 use wireboot_proto::dhcp::json::LeaseFields;
 use wireboot_proto::packet::pxe::Pxe;
 
 #[derive(Serialize)]
 struct Report<'a> {
-    interfaces: Vec<Interface<'a>>,
+    interfaces: Vec<JsonInterface<'a>>,
     answers: Vec<Answer<'a>>,
 }
 
 #[derive(Serialize)]
-struct Interface<'a> {
+struct JsonInterface<'a> {
     name: &'a str,
     mac: String,
     carrier: bool,
@@ -42,19 +42,19 @@ struct Answer<'a> {
 struct PxeFields {
     discovery_control: Option<u8>,
     discovery_group: Option<String>,
-    boot_servers: Vec<BootServers>,
-    menu: Vec<MenuItem>,
+    boot_servers: Vec<JsonBootServers>,
+    menu: Vec<JsonMenuItem>,
     prompt: Option<Prompt>,
 }
 
 #[derive(Serialize)]
-struct BootServers {
+struct JsonBootServers {
     kind: u16,
     addresses: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct MenuItem {
+struct JsonMenuItem {
     kind: u16,
     description: String,
 }
@@ -65,7 +65,7 @@ struct Prompt {
     text: String,
 }
 
-pub(super) fn text(surveyed: &[Surveyed], rows: &[Row<'_>]) -> String {
+pub(super) fn text(surveyed: &[Surveyed], rows: &[AnswerRow<'_>]) -> String {
     let report = Report {
         interfaces: surveyed.iter().map(interface).collect(),
         answers: rows.iter().map(answer).collect(),
@@ -74,15 +74,15 @@ pub(super) fn text(surveyed: &[Surveyed], rows: &[Row<'_>]) -> String {
     serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"
 }
 
-fn interface(surveyed: &Surveyed) -> Interface<'_> {
-    Interface {
+fn interface(surveyed: &Surveyed) -> JsonInterface<'_> {
+    JsonInterface {
         name: &surveyed.link.name,
         mac: surveyed.link.mac.to_string(),
         carrier: surveyed.had_carrier,
     }
 }
 
-fn answer<'a>(row: &'a Row<'_>) -> Answer<'a> {
+fn answer<'a>(row: &'a AnswerRow<'_>) -> Answer<'a> {
     let answer = row.answer;
     let asked = answer.asked.as_ref();
     Answer {
@@ -103,11 +103,11 @@ fn answer<'a>(row: &'a Row<'_>) -> Answer<'a> {
 
 impl From<Pxe> for PxeFields {
     fn from(pxe: Pxe) -> Self {
-        let boot_servers = pxe.boot_servers.iter().map(|servers| BootServers {
+        let boot_servers = pxe.boot_servers.iter().map(|servers| JsonBootServers {
             kind: servers.kind,
             addresses: servers.addresses.iter().map(ToString::to_string).collect(),
         });
-        let menu = pxe.menu.into_iter().map(|item| MenuItem {
+        let menu = pxe.menu.into_iter().map(|item| JsonMenuItem {
             kind: item.kind,
             description: item.description,
         });

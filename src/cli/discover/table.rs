@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use super::Row;
-use crate::cli::options;
+use super::AnswerRow;
+use crate::cli::lease::options;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::dhcp::survey::SurveyAnswer;
 use wireboot_proto::packet::option::code;
@@ -14,7 +14,7 @@ use wireboot_proto::text::safe::Safe;
 const DHCP: &str = "dhcp";
 
 /// A column: its title, and what it shows of a row.
-type Column = (&'static str, fn(&Row<'_>) -> String);
+type Column = (&'static str, fn(&AnswerRow<'_>) -> String);
 
 /// A column without any value is left out.
 const COLUMNS: &[Column] = &[
@@ -39,7 +39,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 /// Returns the table, what stands out below it, and the options of each answer if wanted.
-pub(super) fn text(rows: &[Row<'_>], shows_options: bool) -> String {
+pub(super) fn text(rows: &[AnswerRow<'_>], shows_options: bool) -> String {
     if rows.is_empty() {
         return String::new();
     }
@@ -57,12 +57,12 @@ pub(super) fn text(rows: &[Row<'_>], shows_options: bool) -> String {
             "\n{} {}\n",
             row.interface, row.answer.offer.server
         ));
-        text.push_str(&options::text(lease));
+        text.push_str(&options(lease));
     }
     text
 }
 
-fn table(rows: &[Row<'_>]) -> String {
+fn table(rows: &[AnswerRow<'_>]) -> String {
     let mut lines = vec![String::new(); rows.len() + 1];
     for (title, value) in COLUMNS {
         let values: Vec<_> = rows
@@ -83,13 +83,13 @@ fn table(rows: &[Row<'_>]) -> String {
     lines.collect()
 }
 
-fn mark(row: &Row<'_>) -> String {
+fn mark(row: &AnswerRow<'_>) -> String {
     let chosen = if row.verdict.is_chosen { "*" } else { "" };
     let odd = if row.suspicions.is_empty() { "" } else { "!" };
     format!("{chosen}{odd}")
 }
 
-fn offered(row: &Row<'_>) -> String {
+fn offered(row: &AnswerRow<'_>) -> String {
     let lease = &row.lease;
     match kind(row.answer) {
         DHCP => format!("{}/{}", lease.address, lease.prefix_len),
@@ -108,7 +108,7 @@ pub(super) fn kind(answer: &SurveyAnswer) -> &'static str {
     }
 }
 
-fn lease_time(row: &Row<'_>) -> String {
+fn lease_time(row: &AnswerRow<'_>) -> String {
     match row.lease.times {
         _ if kind(row.answer) != DHCP => String::new(),
         None => "ever".to_owned(),
@@ -116,12 +116,12 @@ fn lease_time(row: &Row<'_>) -> String {
     }
 }
 
-fn router(row: &Row<'_>) -> String {
+fn router(row: &AnswerRow<'_>) -> String {
     let mut routes = row.lease.routes.iter();
     address(routes.find_map(|route| route.gateway.filter(|_| route.prefix_len == 0)))
 }
 
-fn next_server(row: &Row<'_>) -> String {
+fn next_server(row: &AnswerRow<'_>) -> String {
     let lease = &row.lease;
     match (lease.next_server, &lease.server_name) {
         (Some(server), Some(name)) if *name != server.to_string() => format!("{server} ({name})"),
@@ -130,13 +130,13 @@ fn next_server(row: &Row<'_>) -> String {
     }
 }
 
-fn class(row: &Row<'_>) -> String {
+fn class(row: &AnswerRow<'_>) -> String {
     let class = row.lease.options.text(code::VENDOR_CLASS);
     class.unwrap_or_default().to_owned()
 }
 
 /// What option 43 says to a PXE client, in short; of a boot service the entry that it was asked for.
-fn menu(row: &Row<'_>) -> String {
+fn menu(row: &AnswerRow<'_>) -> String {
     let asked = row.answer.asked.as_ref();
     if let Some(entry) = asked.and_then(|asked| asked.entry.as_ref()) {
         return entry.clone();

@@ -1,5 +1,5 @@
 #![no_main]
-use wireboot::{cmdline, config::Config};
+use wireboot::settings::{cmdline, config::Config};
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     let _ = cmdline::parse(text, Config::default());

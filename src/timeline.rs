@@ -1,30 +1,28 @@
-//! Where the time of a boot went: moments, and the steps between them.
+//! The timeline of a boot: its moments, and how long each step took.
 //!
-//! There is one in a process, as there is one log. The moments of what came over the wire are those
-//! of the kernel's own timestamps. All times count from the kernel's start, so that they can be laid
-//! beside its log.
+//! Received packets have the kernel's own timestamps. All times count from the kernel's start, so
+//! that they can be compared with its log.
 
 #![forbid(unsafe_code)]
 
 use std::fmt;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::error::Error;
 use crate::sys;
 use crate::sys::file::{self, EVERYBODY};
 use wireboot_proto::text::safe::Safe;
 use wireboot_proto::time::Instant;
 
-/// Where the account of the last boot stands, for programs.
+/// File of the timeline of the last lease or boot, for programs.
 pub const JSON: &str = "/run/wireboot/account.json";
-/// Where the account of the last boot stands, for people.
+/// File of the timeline of the last lease or boot, for people.
 pub const TEXT: &str = "/run/wireboot/account.txt";
 
-/// Something that happened.
+/// An event and when it happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Moment {
     what: String,
@@ -33,7 +31,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// Notes what happened, and when, counted from the kernel's start.
+    /// Notes an event; `at` counts from the kernel's start.
     pub fn new(what: impl Into<String>, at: Duration) -> Self {
         Self {
             what: what.into(),
@@ -41,109 +39,91 @@ impl Moment {
         }
     }
 
-    /// What happened.
+    /// The event.
     pub fn what(&self) -> &str {
         &self.what
     }
 }
 
-static ACCOUNT: Mutex<Account> = Mutex::new(Account::new());
+/// A handle of the timeline; its clones write to the same one.
+#[derive(Debug, Clone, Default)]
+pub struct Timeline(Arc<Mutex<Moments>>);
 
-/// Begins to count, anew if there was a boot before.
-pub fn begin() {
-    with(|account| {
-        *account = Account::new();
-        account.last = sys::now();
-    });
-    note("wireboot begins");
-}
+impl Timeline {
+    /// Begins a timeline now.
+    pub fn begin() -> Self {
+        let timeline = Self::default();
+        timeline.with(|all| all.last = sys::now());
+        timeline.note("wireboot begins");
+        timeline
+    }
 
-/// Notes that a step has ended now.
-pub fn done(step: &'static str) {
-    with(|account| account.done(step, sys::now()));
-}
+    /// Notes that a step has ended now.
+    pub fn done(&self, step: &'static str) {
+        self.with(|all| all.done(step, sys::now()));
+    }
 
-/// Notes that something happens now.
-pub fn note(what: impl Into<String>) {
-    extend([Moment::new(what, sys::up_time())]);
-}
+    /// Notes an event that happens now.
+    pub fn note(&self, what: impl Into<String>) {
+        self.extend([Moment::new(what, sys::up_time())]);
+    }
 
-/// Takes moments that are over.
-pub fn extend(moments: impl IntoIterator<Item = Moment>) {
-    with(|account| account.moments.extend(moments));
-}
+    /// Adds events of the past.
+    pub fn extend(&self, moments: impl IntoIterator<Item = Moment>) {
+        self.with(|all| all.moments.extend(moments));
+    }
 
-/// Tells how long each step took, in a line.
-pub fn summary() -> String {
-    with(|account| account.to_string())
-}
+    /// Returns how long each step took, in one line.
+    pub fn summary(&self) -> String {
+        self.with(|all| all.to_string())
+    }
 
-/// Puts the account where `wireboot account` finds it; one that cannot be put there is missed by
-/// nobody.
-pub fn save() {
-    let (json, text) = with(|account| (account.json(), account.text()));
-    for (path, text) in [(JSON, json), (TEXT, text)] {
-        if let Err(error) = file::replace(Path::new(path), text.as_bytes(), EVERYBODY) {
-            log::debug!("{path} is not written: {error}");
+    /// Writes the files that `wireboot account` reads. A failure is only logged: no boot depends on
+    /// them.
+    pub fn save(&self) {
+        let (json, text) = self.with(|all| (all.json(), all.text()));
+        for (path, text) in [(JSON, json), (TEXT, text)] {
+            if let Err(error) = file::replace(Path::new(path), text.as_bytes(), EVERYBODY) {
+                log::debug!("{path} is not written: {error}");
+            }
         }
     }
-}
 
-/// Notes how it ended and puts the account where it is found. Returns `result`.
-///
-/// # Errors
-/// As `result`.
-pub fn save_after<T: fmt::Display>(result: Result<T, Error>) -> Result<T, Error> {
-    match &result {
-        Ok(step) => note(format!("stopped after {step}")),
-        Err(error) => note(error.chain()),
+    fn with<T>(&self, act: impl FnOnce(&mut Moments) -> T) -> T {
+        // No thread can leave half a moment behind, so a poisoned lock is as good as any.
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
-    save();
-    result
-}
-
-fn with<T>(take: impl FnOnce(&mut Account) -> T) -> T {
-    // Moments are whole whatever happened to another thread.
-    take(&mut ACCOUNT.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// The steps done so far, each with the time it took, and the moments.
-#[derive(Debug, Serialize)]
-struct Account {
+#[derive(Debug, Default, Serialize)]
+struct Moments {
     #[serde(skip)]
     last: Instant,
-    steps: Vec<Step>,
+    steps: Vec<StepTime>,
     moments: Vec<Moment>,
 }
 
 #[derive(Debug, Serialize)]
-struct Step {
+struct StepTime {
     step: &'static str,
     took_ms: u64,
 }
 
-impl Account {
-    const fn new() -> Self {
-        Self {
-            last: Instant::ZERO,
-            steps: Vec::new(),
-            moments: Vec::new(),
-        }
-    }
-
+impl Moments {
     fn done(&mut self, step: &'static str, now: Instant) {
         let took_ms = now.as_millis() - self.last.as_millis().min(now.as_millis());
-        self.steps.push(Step { step, took_ms });
+        self.steps.push(StepTime { step, took_ms });
         self.last = now;
     }
 
-    /// Returns it for programs.
+    /// Returns the timeline as JSON.
     fn json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default() + "\n"
     }
 
-    /// Returns it for people: a line for each moment, with the time since the kernel's start and
-    /// since the moment before, and one with the steps.
+    /// Returns a line for each moment, with the time since the kernel's start and since the moment
+    /// before, and one with the steps.
     fn text(&self) -> String {
         let mut moments: Vec<_> = self.moments.iter().collect();
         moments.sort_by_key(|moment| moment.at_us);
@@ -162,10 +142,10 @@ fn seconds(us: u64) -> String {
     format!("{}.{:06}", us / 1_000_000, us % 1_000_000)
 }
 
-impl fmt::Display for Account {
+impl fmt::Display for Moments {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total: u64 = self.steps.iter().map(|step| step.took_ms).sum();
-        for Step { step, took_ms } in &self.steps {
+        for StepTime { step, took_ms } in &self.steps {
             write!(f, "{step} {took_ms} ms, ")?;
         }
         write!(f, "together {total} ms")
@@ -177,16 +157,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_are_told_in_their_order_and_with_what_lies_between() {
+    fn moments_are_listed_in_their_order_each_with_the_time_since_the_one_before() {
         let moment = |what, at_us| Moment::new(what, Duration::from_micros(at_us));
-        let account = Account {
+        let moments = Moments {
             last: Instant::ZERO,
             steps: vec![
-                Step {
+                StepTime {
                     step: "lease",
                     took_ms: 13,
                 },
-                Step {
+                StepTime {
                     step: "plan",
                     took_ms: 4,
                 },
@@ -198,12 +178,12 @@ mod tests {
             ],
         };
         assert_eq!(
-            account.text(),
+            moments.text(),
             "   6.120000 s  +0.000000  wireboot begins\n   6.131001 s  +0.011001  OFFER\n   \
              6.133002 s  +0.002001  ACK\nlease 13 ms, plan 4 ms, together 17 ms\n"
         );
         assert_eq!(
-            account.json(),
+            moments.json(),
             "{\"steps\":[{\"step\":\"lease\",\"took_ms\":13},{\"step\":\"plan\",\"took_ms\":4}],\
              \"moments\":[{\"what\":\"wireboot begins\",\"at_us\":6120000},\
              {\"what\":\"ACK\",\"at_us\":6133002},{\"what\":\"OFFER\",\"at_us\":6131001}]}\n"

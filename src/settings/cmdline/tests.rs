@@ -319,3 +319,18 @@ fn followed(text: &str) -> Vec<String> {
         });
     meanings.collect()
 }
+
+#[test]
+fn quotes_are_read_as_the_kernel_reads_them() {
+    for (text, expected) in [
+        ("", &[][..]),
+        (" a  b\tc\n", &["a", "b", "c"]),
+        ("x=\"a b\" c", &["x=a b", "c"]),
+        ("\"x=a b\" c", &["x=a b", "c"]),
+        ("x=a\" \"b", &["x=a\" \"b"]),
+        ("x=\"never closed here", &["x=never closed here"]),
+        ("\"\"", &[""]),
+    ] {
+        assert_eq!(words(text), expected, "{text}");
+    }
+}

@@ -14,6 +14,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 
 use crate::config::{StaticConfig, interface_name};
+use crate::settings::parse::distance;
 use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::text::validation::is_host_name;
 
@@ -46,7 +47,7 @@ pub struct IpRequest {
     pub prefix_len: Option<u8>,
     /// Our name.
     pub host_name: Option<String>,
-    /// Largest packet, octets.
+    /// The MTU, in bytes.
     pub mtu_octets: Option<u16>,
     /// The hardware address.
     pub mac: Option<MacAddress>,
@@ -62,7 +63,7 @@ impl IpRequest {
         self.method == Method::Static
     }
 
-    /// Names what is asked for and not done.
+    /// Names the fields that have no effect.
     pub(super) fn unused(&self) -> Vec<&'static str> {
         let by_dhcp = !self.is_static();
         [
@@ -199,6 +200,19 @@ fn method(word: &str) -> Result<Option<Method>, String> {
         "ibft" => return Err("the iSCSI boot firmware table is not read".to_owned()),
         _ => None,
     })
+}
+
+/// Returns the method that the value of `ip=`, read as an interface, may be a misspelling of: with one
+/// wrong letter, or with its letters in another order.
+pub fn misspelled_method(value: &str) -> Option<&'static str> {
+    let sorted = |text: &str| {
+        let mut letters: Vec<_> = text.bytes().collect();
+        letters.sort_unstable();
+        letters
+    };
+    ["dhcp", "both", "bootp", "none", "static"]
+        .into_iter()
+        .find(|method| distance(value, method) == 1 || sorted(value) == sorted(method))
 }
 
 fn host_name(text: &str) -> Result<Option<String>, String> {

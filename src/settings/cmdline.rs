@@ -3,31 +3,31 @@
 //!
 //! A word that is about the network is followed, or refused with the reason; none is dropped in
 //! silence, and the rest still counts: a machine that boots by itself has nobody to correct it.
-//! Words that are not about the network belong to somebody else and pass unseen.
+//! Words that are not about the network are for other programs and are ignored.
 
 #![forbid(unsafe_code)]
 
 mod ip;
-mod words;
 
+use std::fs;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::config::{self, Config, Vlan};
-use crate::settings::parse;
+use super::config::{self, Config, Vlan};
+use super::parse;
+use crate::error::Error;
 use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::packet::option::known::parse_hex;
 use wireboot_proto::time::parse_seconds;
 
-pub use ip::{IpRequest, Method};
-pub use words::words;
+pub use ip::{IpRequest, Method, misspelled_method};
 
 /// What a command line says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CommandLine {
     /// The configuration that follows from it.
     pub config: Config,
-    /// What became of each word about the network, in order.
+    /// The words about the network with their meanings, in order.
     pub remarks: Vec<Remark>,
     /// `ifname=`: names that stand for hardware addresses.
     aliases: Vec<(String, MacAddress)>,
@@ -40,7 +40,7 @@ pub struct CommandLine {
     requests: Vec<(String, IpRequest)>,
 }
 
-/// A word and what became of it.
+/// A word about the network and its meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remark {
     /// The word as it stood.
@@ -60,7 +60,21 @@ pub enum Meaning {
     Refused(String),
 }
 
-/// Changes `config` as `text` says; returns what could not be followed, a sentence each.
+/// The file in which the kernel shows its command line.
+pub const KERNEL_COMMAND_LINE: &str = "/proc/cmdline";
+
+/// Reads a kernel command line from a file. Bytes that are not UTF-8 become U+FFFD: they may be in
+/// words of others, such as a label, and only the words that have them are lost.
+///
+/// # Errors
+/// [`Error::Usage`] when the file cannot be read.
+pub fn read(path: &str) -> Result<String, Error> {
+    let bytes =
+        fs::read(path).map_err(|error| Error::Usage(format!("cannot read {path}: {error}")))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Changes `config` as `text` says; returns a sentence for each word that was refused.
 pub fn apply(text: &str, config: &mut Config) -> Vec<String> {
     let line = parse(text, std::mem::take(config));
     let refusals = line.remarks.iter().filter_map(Remark::refusal).collect();
@@ -86,7 +100,7 @@ pub fn parse(text: &str, config: Config) -> CommandLine {
         let meaning = if word.contains(char::REPLACEMENT_CHARACTER) {
             // That it is about the network is all that is known of it.
             let is_known = CommandLine::default().take(key, value).is_some();
-            is_known.then(|| Meaning::Refused("it has octets that are no UTF-8".to_owned()))
+            is_known.then(|| Meaning::Refused("it is not valid UTF-8".to_owned()))
         } else {
             line.take(key, value)
         };
@@ -135,7 +149,7 @@ impl CommandLine {
                 format!("waits {} s for a lease", time.as_secs())
             }),
             "rd.neednet" => {
-                return Some(Meaning::Needless("the network is always set up"));
+                return Some(Meaning::Needless("the network is always configured"));
             }
             "rd.peerdns" => {
                 self.config.dhcp.given.ignores_server_dns = is_off(value);
@@ -276,7 +290,7 @@ impl CommandLine {
                 interface.is_none_or(|interface| interface == device)
             });
         }
-        // An address that is given is where the machine is to be; a lease may come or not.
+        // A static address wins: the machine is to have it, whatever a DHCP server offers.
         if let Some(first) = requests.iter().position(|(_, request)| request.is_static()) {
             let chosen = requests.swap_remove(first);
             for (word, _) in std::mem::replace(&mut requests, vec![chosen]) {
@@ -325,7 +339,7 @@ impl Remark {
     }
 }
 
-/// Reads the name that udev gives by address, which nobody gives in an initramfs without udev:
+/// Parses the name that udev derives from the address, which an initramfs without udev lacks:
 /// `enx525400123456`.
 fn named_by_address(name: &str) -> Option<MacAddress> {
     let digits = name.strip_prefix("enx")?;
@@ -344,6 +358,47 @@ const fn not(is_off: bool) -> &'static str {
 
 fn seconds(text: &str) -> Result<Duration, String> {
     parse_seconds(text).ok_or_else(|| format!("\"{text}\" is not a number of seconds"))
+}
+
+/// Splits a command line into words, as the kernel does (`lib/cmdline.c`, `next_arg`).
+///
+/// A double quote switches quoting on and off anywhere; blanks inside of quotes do not end the
+/// word. The quotes around a whole word, or around a whole value behind `=`, are removed; others
+/// stay. There are no escapes.
+pub fn words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut quoted = false;
+    for character in text.chars() {
+        quoted ^= character == '"';
+        if character.is_ascii_whitespace() && !quoted {
+            words.extend(unquote(&std::mem::take(&mut word)));
+        } else {
+            word.push(character);
+        }
+    }
+    words.extend(unquote(&word));
+    words
+}
+
+fn unquote(word: &str) -> Option<String> {
+    if word.is_empty() {
+        return None;
+    }
+    let bare = |text: &str| {
+        let text = text.strip_prefix('"')?;
+        Some(text.strip_suffix('"').unwrap_or(text).to_owned())
+    };
+    if let Some(whole) = bare(word) {
+        return Some(whole);
+    }
+    Some(match word.split_once('=') {
+        Some((key, value)) => match bare(value) {
+            Some(value) => format!("{key}={value}"),
+            None => word.to_owned(),
+        },
+        None => word.to_owned(),
+    })
 }
 
 #[cfg(test)]
