@@ -153,7 +153,7 @@ fn what_comes_from_the_network_cannot_steer_the_terminal() {
             "label a\\u{1b}[5m",
             "command line  BOOT_IMAGE=k1 A\\u{1b}[5m",
         ]);
-        boot.shows(&["stopped after Plan"]);
+        boot.shows(&["stopped after plan"]);
         assert!(boot.child.wait().unwrap().success());
         is_clean(&boot);
     });
