@@ -12,12 +12,13 @@ use crate::prelude::*;
 
 /// A command: its names, arguments and action.
 struct GrubCommand {
-    names: &'static [&'static str],
+    /// Its names, with spaces between, which need less room than a list.
+    names: &'static str,
     /// The options that may stand anywhere among its words; none where every word is left to the
     /// function.
     options: Option<&'static [GrubOption]>,
     /// How many words there are beside the options.
-    words: RangeInclusive<usize>,
+    words: RangeInclusive<u8>,
     action: Action,
 }
 
@@ -32,60 +33,50 @@ enum Action {
 
 type Function = fn(&mut Shell, &mut Call<'_>) -> StatementResult;
 
-/// No limit to the number of words.
-const ANY: usize = usize::MAX;
+/// No limit to the number of words: more than 254 count as this.
+const ANY: u8 = u8::MAX;
 
 const COMMANDS: &[GrubCommand] = &[
-    row(&["set"], set),
-    row(&["unset"], unset),
-    row(&["test", "["], conditions::test),
-    row(&["echo"], echo),
-    row(&["linux", "linuxefi", "linux16"], linux),
-    row(&["initrd", "initrdefi", "initrd16"], initrd),
-    row(&["devicetree"], device_tree),
-    row(&["source", ".", "configfile", "normal"], source),
-    row(&["boot"], |_, _| Ok(StatementEffect::Boot)),
-    row(&["return", "break"], leave),
-    row(&["eval"], eval),
+    row("set", set),
+    row("unset", unset),
+    row("test [", conditions::test),
+    row("echo", echo),
+    row("linux linuxefi linux16", linux),
+    row("initrd initrdefi initrd16", initrd),
+    row("devicetree", device_tree),
+    row("source . configfile normal", source),
+    row("boot", |_, _| Ok(StatementEffect::Boot)),
+    row("return break", leave),
+    row("eval", eval),
+    with_options("regexp", &[("set", "s", true)], 2..=2, conditions::regexp),
     with_options(
-        &["regexp"],
-        &[("set", "s", true)],
-        2..=2,
-        conditions::regexp,
-    ),
-    with_options(
-        &["sleep"],
+        "sleep",
         &[("verbose", "v", false), ("interruptible", "i", false)],
         1..=1,
         conditions::sleep,
     ),
+    with_options("read", &[("silent", "s", false)], 0..=ANY, conditions::read),
     with_options(
-        &["read"],
-        &[("silent", "s", false)],
-        0..=ANY,
-        conditions::read,
-    ),
-    with_options(
-        &["load_env"],
+        "load_env",
         &[("file", "f", true), ("skip-sig", "s", false)],
         0..=ANY,
         conditions::load_env,
     ),
     with_options(
-        &["verify_detached"],
+        "verify_detached",
         &[("skip-sig", "s", false)],
         2..=3,
         conditions::verify,
     ),
-    with_options(&["increment", "decrement"], &[], 1..=1, conditions::count),
+    with_options("increment decrement", &[], 1..=1, conditions::count),
     with_options(
-        &["cpuid"],
+        "cpuid",
         &[("long-mode", "l", false), ("pae", "p", false)],
         0..=0,
         conditions::cpuid,
     ),
     with_options(
-        &["smbios"],
+        "smbios",
         &[
             ("type", "t", true),
             ("get-string", "s", true),
@@ -95,103 +86,40 @@ const COMMANDS: &[GrubCommand] = &[
         0..=0,
         conditions::smbios,
     ),
-    with_options(&["authenticate"], &[], 0..=ANY, conditions::authenticate),
-    row(&["exit", "fwsetup", "halt", "reboot"], local_boot),
+    with_options("authenticate", &[], 0..=ANY, conditions::authenticate),
+    row("exit fwsetup halt reboot", local_boot),
     row(
-        &[
-            "chainloader",
-            "multiboot",
-            "multiboot2",
-            "module",
-            "module2",
-            "blscfg",
-            "drivemap",
-            "ntldr",
-            "xen_hypervisor",
-            "loopback",
-            "cryptomount",
-        ],
+        "chainloader multiboot multiboot2 module module2 blscfg drivemap ntldr xen_hypervisor loopback cryptomount",
         unsupported,
     ),
     // These have nothing to do: modules are built in, the network is up, and passwords are not
     // asked for.
     fixed(
-        &[
-            "true",
-            "background_color",
-            "clear",
-            "export",
-            "insmod",
-            "net_add_addr",
-            "net_add_dns",
-            "net_add_route",
-            "net_bootp",
-            "net_del_addr",
-            "net_dhcp",
-            "net_ls_addr",
-            "password",
-            "password_pbkdf2",
-            "rmmod",
-            "serial",
-            "setparams",
-            "shift",
-            "terminal",
-            "terminal_input",
-            "terminal_output",
-        ],
+        "true background_color clear export insmod net_add_addr net_add_dns net_add_route net_bootp net_del_addr net_dhcp net_ls_addr password password_pbkdf2 rmmod serial setparams shift terminal terminal_input terminal_output",
         Action::Succeeds,
     ),
-    fixed(&["false"], Action::Fails(None)),
+    fixed("false", Action::Fails(None)),
     // These cannot do their work here, so a condition must not rely on them.
     fixed(
-        &[
-            "gptsync",
-            "hdparm",
-            "nativedisk",
-            "parttool",
-            "probe",
-            "search",
-            "search.file",
-            "search.fs_label",
-            "search.fs_uuid",
-            "search_fs_file",
-            "search_fs_uuid",
-            "search_label",
-        ],
+        "gptsync hdparm nativedisk parttool probe search search.file search.fs_label search.fs_uuid search_fs_file search_fs_uuid search_label",
         Action::Fails(Some("fails: disks are not searched, only the network")),
     ),
     fixed(
-        &["save_env", "list_env", "ls"],
+        "save_env list_env ls",
         Action::Fails(Some("fails: a boot server neither stores nor lists files")),
     ),
     fixed(
-        &["trust", "distrust", "list_trusted"],
+        "trust distrust list_trusted",
         Action::Fails(Some(
             "fails: the keys that count are those of this machine, for minisign",
         )),
     ),
     fixed(
-        &["keystatus"],
+        "keystatus",
         Action::Fails(Some("fails: the state of keys is not known")),
     ),
     fixed(
-        &[
-            "acpi",
-            "background_image",
-            "cat",
-            "cmp",
-            "date",
-            "hashsum",
-            "hwmatch",
-            "keymap",
-            "loadfont",
-            "loadkeys",
-            "lsefi",
-            "play",
-            "rdmsr",
-            "videoinfo",
-            "videotest",
-        ],
+        "acpi background_image cat cmp date hashsum hwmatch keymap loadfont loadkeys lsefi play rdmsr videoinfo videotest",
         Action::Fails(Some("fails: not supported")),
     ),
 ];
@@ -212,11 +140,11 @@ pub(super) const USUAL_FUNCTIONS: &[&str] = &[
     "videomode",
 ];
 
-const fn row(names: &'static [&'static str], run: Function) -> GrubCommand {
+const fn row(names: &'static str, run: Function) -> GrubCommand {
     fixed(names, Action::Run(run))
 }
 
-const fn fixed(names: &'static [&'static str], action: Action) -> GrubCommand {
+const fn fixed(names: &'static str, action: Action) -> GrubCommand {
     GrubCommand {
         names,
         options: None,
@@ -226,9 +154,9 @@ const fn fixed(names: &'static [&'static str], action: Action) -> GrubCommand {
 }
 
 const fn with_options(
-    names: &'static [&'static str],
+    names: &'static str,
     options: &'static [GrubOption],
-    words: RangeInclusive<usize>,
+    words: RangeInclusive<u8>,
     run: Function,
 ) -> GrubCommand {
     GrubCommand {
@@ -256,7 +184,9 @@ pub(super) fn run(
         return Ok(StatementEffect::Status(true));
     }
     let mut commands = COMMANDS.iter();
-    let Some(command) = commands.find(|command| command.names.contains(&name.as_str())) else {
+    let Some(command) =
+        commands.find(|command| command.names.split(' ').any(|known| known == name))
+    else {
         return Ok(StatementEffect::Call(name.clone()));
     };
     let run = match command.action {
@@ -268,7 +198,10 @@ pub(super) fn run(
     let Some(mut call) = Call::parse(name, words, command.options, place, context) else {
         return Ok(StatementEffect::fails("fails: unknown option"));
     };
-    if !command.words.contains(&call.words.len()) {
+    if !command
+        .words
+        .contains(&u8::try_from(call.words.len()).unwrap_or(ANY))
+    {
         return Ok(StatementEffect::fails("fails: wrong number of words"));
     }
     run(shell, &mut call)
@@ -376,7 +309,7 @@ mod tests {
 
     #[test]
     fn every_command_has_one_row() {
-        let names = COMMANDS.iter().flat_map(|command| command.names);
+        let names = COMMANDS.iter().flat_map(|command| command.names.split(' '));
         let mut names: Vec<_> = names.collect();
         names.sort();
         let double = names.windows(2).find(|pair| pair[0] == pair[1]);

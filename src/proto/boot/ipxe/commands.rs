@@ -16,12 +16,12 @@ use crate::prelude::*;
 
 /// A command, as iPXE's `struct command` and `struct command_descriptor` describe it together.
 struct CommandRow {
-    /// Its names; several where iPXE has aliases, or where all of them do the same here.
-    names: &'static [&'static str],
+    /// Its names, with spaces between; several where iPXE has aliases, or where all of them do the same here.
+    names: &'static str,
     /// The options before its words; none where the function gets every word.
     options: Option<&'static [CommandOption]>,
     /// How many words follow.
-    words: RangeInclusive<usize>,
+    words: RangeInclusive<u8>,
     /// Shown when there are fewer or more words.
     usage: &'static str,
     run: Function,
@@ -29,45 +29,45 @@ struct CommandRow {
 
 type Function = fn(&mut State, &mut Arguments<'_>) -> CommandResult;
 
-/// No limit to the number of words.
-const ANY: usize = usize::MAX;
+/// No limit to the number of words: more than 254 count as this.
+const ANY: u8 = u8::MAX;
 
 const COMMANDS: &[CommandRow] = &[
-    row(&["set"], &[], 1..=ANY, "NAME [TEXT...]", setting::set),
-    row(&["clear"], &[], 1..=ANY, "NAME", setting::clear),
-    row(&["inc"], &[], 1..=ANY, "NAME [NUMBER]", setting::increase),
+    row("set", &[], 1..=ANY, "NAME [TEXT...]", setting::set),
+    row("clear", &[], 1..=ANY, "NAME", setting::clear),
+    row("inc", &[], 1..=ANY, "NAME [NUMBER]", setting::increase),
     row(
-        &["read"],
+        "read",
         &[valued("timeout", 't')],
         1..=ANY,
         "[--timeout MS] NAME",
         setting::read,
     ),
     row(
-        &["show"],
+        "show",
         &[flag("quiet", 'q')],
         1..=ANY,
         "[--quiet] NAME",
         setting::show,
     ),
-    row(&["isset"], &[], 1..=1, "TEXT", setting::is_set),
-    row(&["iseq"], &[], 2..=2, "TEXT TEXT", setting::is_equal),
+    row("isset", &[], 1..=1, "TEXT", setting::is_set),
+    row("iseq", &[], 2..=2, "TEXT TEXT", setting::is_equal),
     row(
-        &["prompt"],
+        "prompt",
         &[valued("key", 'k'), valued("timeout", 't')],
         0..=ANY,
         "",
         setting::prompt,
     ),
     row(
-        &["menu", "form"],
+        "menu form",
         &[valued("name", 'n'), flag("delete", 'd')],
         0..=ANY,
         "",
         setting::begin_menu,
     ),
     row(
-        &["item"],
+        "item",
         &[
             valued("menu", 'm'),
             valued("form", 'f'),
@@ -81,7 +81,7 @@ const COMMANDS: &[CommandRow] = &[
         setting::add_item,
     ),
     row(
-        &["choose"],
+        "choose",
         &[
             valued("menu", 'm'),
             valued("default", 'd'),
@@ -94,45 +94,45 @@ const COMMANDS: &[CommandRow] = &[
         setting::choose,
     ),
     row(
-        &["present"],
+        "present",
         &[valued("form", 'f'), flag("keep", 'k')],
         0..=ANY,
         "",
         setting::present,
     ),
-    raw(&["login"], setting::login),
+    raw("login", setting::login),
     row(
-        &["chain", "imgexec", "boot"],
+        "chain imgexec boot",
         IMAGE_OPTIONS,
         0..=ANY,
         "",
         image::start,
     ),
     row(
-        &["kernel", "imgselect", "imgload"],
+        "kernel imgselect imgload",
         IMAGE_OPTIONS,
         1..=ANY,
         "[--name NAME] ADDRESS [WORD...]",
         image::select,
     ),
     row(
-        &["initrd", "imgfetch", "module"],
+        "initrd imgfetch module",
         IMAGE_OPTIONS,
         1..=ANY,
         "[--name NAME] ADDRESS [WORD...]",
         image::keep,
     ),
     row(
-        &["imgargs"],
+        "imgargs",
         &[],
         1..=ANY,
         "IMAGE [WORD...]",
         image::set_arguments,
     ),
-    row(&["imgfree"], &[], 0..=ANY, "", image::free),
-    raw(&["imgstat"], image::describe),
+    row("imgfree", &[], 0..=ANY, "", image::free),
+    raw("imgstat", image::describe),
     row(
-        &["imgverify"],
+        "imgverify",
         &[
             valued("signer", 's'),
             valued("timeout", 't'),
@@ -144,15 +144,15 @@ const COMMANDS: &[CommandRow] = &[
         image::verify,
     ),
     row(
-        &["imgtrust"],
+        "imgtrust",
         &[flag("allow", 'a'), flag("permanent", 'p')],
         0..=0,
         "[--allow] [--permanent]",
         image::set_trust,
     ),
-    row(&["md5sum", "sha1sum"], &[], 0..=ANY, "", image::digest),
+    row("md5sum sha1sum", &[], 0..=ANY, "", image::digest),
     row(
-        &["params"],
+        "params",
         &[
             valued("name", 'n'),
             valued("method", 'm'),
@@ -163,68 +163,37 @@ const COMMANDS: &[CommandRow] = &[
         image::begin_parameters,
     ),
     row(
-        &["param"],
+        "param",
         &[valued("params", 'p'), flag("header", 'H')],
         1..=ANY,
         "NAME [TEXT...]",
         image::add_parameter,
     ),
-    row(&["echo"], &[flag("n", 'n')], 0..=ANY, "", echo),
-    row(&["goto"], &[], 1..=1, "LABEL", goto),
-    raw(&["exit"], exit),
-    row(&["sleep"], &[], 1..=ANY, "SECONDS", sleep),
-    raw(&["time"], time),
+    row("echo", &[flag("n", 'n')], 0..=ANY, "", echo),
+    row("goto", &[], 1..=1, "LABEL", goto),
+    raw("exit", exit),
+    row("sleep", &[], 1..=ANY, "SECONDS", sleep),
+    raw("time", time),
     row(
-        &["dhcp", "ifconf", "ifopen", "ifclose", "iflinkwait"],
+        "dhcp ifconf ifopen ifclose iflinkwait",
         &[valued("configurator", 'c'), valued("timeout", 't')],
         0..=ANY,
         "",
         interface,
     ),
-    raw(&["ifstat", "route", "ipstat", "nstat"], interface_status),
+    raw("ifstat route ipstat nstat", interface_status),
     row(
-        &["cpuid"],
+        "cpuid",
         &[flag("ext", 'e'), flag("ecx", 'c')],
         1..=ANY,
         "--ext 29",
         cpuid,
     ),
-    raw(&["console", "colour", "color", "cpair", "sync"], nothing),
+    raw("console colour color cpair sync", nothing),
+    raw("ntp shim fdt certstore certstat certfree", nothing_noted),
+    raw("sanboot", local_boot),
     raw(
-        &["ntp", "shim", "fdt", "certstore", "certstat", "certfree"],
-        nothing_noted,
-    ),
-    raw(&["sanboot"], local_boot),
-    raw(
-        &[
-            "sanhook",
-            "sanunhook",
-            "fcels",
-            "fcstat",
-            "pxebs",
-            "autoboot",
-            "shell",
-            "config",
-            "reboot",
-            "poweroff",
-            "imgextract",
-            "imgdecrypt",
-            "imgset",
-            "imgmem",
-            "ping",
-            "nslookup",
-            "lotest",
-            "vcreate",
-            "vdestroy",
-            "ibstat",
-            "iwlist",
-            "iwstat",
-            "pciscan",
-            "usbscan",
-            "gdbstub",
-            "help",
-            "profstat",
-        ],
+        "sanhook sanunhook fcels fcstat pxebs autoboot shell config reboot poweroff imgextract imgdecrypt imgset imgmem ping nslookup lotest vcreate vdestroy ibstat iwlist iwstat pciscan usbscan gdbstub help profstat",
         unsupported,
     ),
 ];
@@ -238,9 +207,9 @@ const IMAGE_OPTIONS: &[CommandOption] = &[
 ];
 
 const fn row(
-    names: &'static [&'static str],
+    names: &'static str,
     options: &'static [CommandOption],
-    words: RangeInclusive<usize>,
+    words: RangeInclusive<u8>,
     usage: &'static str,
     run: Function,
 ) -> CommandRow {
@@ -254,7 +223,7 @@ const fn row(
 }
 
 /// Returns a row of commands whose words mean nothing here, or only to their function.
-const fn raw(names: &'static [&'static str], run: Function) -> CommandRow {
+const fn raw(names: &'static str, run: Function) -> CommandRow {
     CommandRow {
         names,
         options: None,
@@ -276,13 +245,16 @@ pub(super) fn run(
     };
     let mut commands = COMMANDS.iter();
     let command = commands
-        .find(|command| command.names.contains(&name.as_str()))
+        .find(|command| command.names.split(' ').any(|known| known == name))
         .ok_or_else(|| CommandFault::new(name, "is not an iPXE command"))?;
     let mut arguments = match command.options {
         Some(known) => Arguments::parse(name, words, known, place, context)?,
         None => Arguments::without_options(name, words, place, context),
     };
-    if !command.words.contains(&arguments.words.len()) {
+    if !command
+        .words
+        .contains(&u8::try_from(arguments.words.len()).unwrap_or(ANY))
+    {
         let usage = format!("usage: {name} {}", command.usage);
         return Err(CommandFault::of_command(usage));
     }
@@ -421,7 +393,7 @@ mod tests {
 
     #[test]
     fn every_command_has_one_row_and_says_how_it_is_used() {
-        let names = COMMANDS.iter().flat_map(|command| command.names);
+        let names = COMMANDS.iter().flat_map(|command| command.names.split(' '));
         let mut names: Vec<_> = names.collect();
         names.sort();
         let double = names.windows(2).find(|pair| pair[0] == pair[1]);
