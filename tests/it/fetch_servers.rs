@@ -93,7 +93,7 @@ fn servers_whose_certificate_does_not_prove_who_they_are_are_refused() {
                 "self-signed certificate; trust it with --ca FILE",
             );
         }
-        let expired = "it expired on 2020-02-01 00:00 UTC; it is 20";
+        let expired = "it expired on 2020-02-01 00:00 UTC; 20";
         refused(&["--ca", "ca.pem", &url(8444)], expired);
         refused(&["--ca", "ca.pem", &url(8444)], "by the machine's clock");
         let elsewhere = "it is not for localhost but for elsewhere.example";
@@ -209,7 +209,7 @@ fn certificates_are_judged_by_the_machines_clock_unless_that_is_behind() {
         assert_eq!(code, Some(8), "{text}");
         let (code, text) = fetch(unset, 8444);
         assert_eq!(code, Some(8), "{text}");
-        assert!(text.contains("when this program was built"), "{text}");
+        assert!(text.contains("the build of this program"), "{text}");
         assert!(begun.elapsed() < Duration::from_secs(15));
     });
 }
@@ -289,7 +289,7 @@ fn a_certificate_in_the_list_is_trusted_as_it_stands_as_curl_does() {
             (
                 "over.pem",
                 "https://localhost:8448/file",
-                Some("it expired on 2020-02-01 00:00 UTC; it is 20"),
+                Some("it expired on 2020-02-01 00:00 UTC; 20"),
             ),
         ] {
             let output = folder.run(&["--ca", ca, "-o", "come", url]);
@@ -373,39 +373,39 @@ fn what_keeps_a_tls_connection_from_coming_about_is_said_in_plain_words() {
                 "the server requires a client certificate; give one with --cert FILE",
             ),
             (
-                8,
+                1,
                 "--ca empty.pem https://localhost:8443/file",
-                "cannot use the certificates in empty.pem: no certificate is in it; PEM is expected",
+                "cannot use the certificates in empty.pem: it contains no certificate; PEM is expected",
             ),
             (
-                8,
+                1,
                 "--ca text.pem https://localhost:8443/file",
-                "cannot use the certificates in text.pem: no certificate is in it; PEM is expected",
+                "cannot use the certificates in text.pem: it contains no certificate; PEM is expected",
             ),
             (
-                8,
+                1,
                 "--ca cut.pem https://localhost:8443/file",
                 "cannot use the certificates in cut.pem: it is cut off",
             ),
             (
-                8,
+                1,
                 "--ca bad.pem https://localhost:8443/file",
                 "cannot use the certificates in bad.pem: entry 1 is not a certificate",
             ),
             (
-                8,
+                1,
                 "--ca noise.pem https://localhost:8443/file",
                 "cannot use the certificates in noise.pem: it is not PEM",
             ),
             (
-                8,
+                1,
                 "--ca gone.pem https://localhost:8443/file",
-                "cannot use the certificates in gone.pem: No such file",
+                "cannot read the authorities in gone.pem: No such file",
             ),
             (
-                7,
+                1,
                 "--ca ca.pem --cert ca.pem https://localhost:8444/file",
-                "cannot use the certificate and key in ca.pem: no private key is in it",
+                "cannot use the certificate and key in ca.pem: it contains no private key",
             ),
         ] {
             let arguments: Vec<_> = arguments.split(' ').collect();
