@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use super::alias;
-use crate::sys::drivers::{self, DeviceEvent, DeviceNews};
+use crate::sys::drivers::{self, DeviceEvent, UeventSocket};
 use crate::unpack::{self, Packing};
 
 /// A device's driver may bring devices of its own: a PCI function, a virtio bus, a network card.
@@ -24,7 +24,7 @@ const MAX_LEN: u64 = 256 << 20;
 /// A card behind a slow bus, or one that is plugged in, comes when the boot already waits for it.
 pub(super) fn load_and_follow<'a>(names: impl Iterator<Item = &'a str>) {
     // First, so that no device falls between the look at all of them and the news.
-    let news = DeviceNews::open();
+    let news = UeventSocket::open();
     let Some(index) = Index::read() else {
         log::debug!("no modules in the archive; the kernel must have its drivers built in");
         return;
@@ -83,7 +83,7 @@ impl Index {
     }
 
     /// Loads the modules of the devices that appear, as long as they are told of.
-    fn follow(&self, news: &DeviceNews) {
+    fn follow(&self, news: &UeventSocket) {
         loop {
             match news.next_device() {
                 Ok(DeviceEvent::Device(modalias)) => {
