@@ -57,7 +57,7 @@ impl Segments {
         let initrd_len = initrd.as_ref().map(|octets| octets.len() as u64);
         let placement = place(&memory, &kernel, initrd_len)?;
         log::debug!("{placement:x?}");
-        let told = Told {
+        let told = BootParameters {
             command_line: &image.command_line,
             running: &running,
             own_tree: own_tree.as_deref(),
@@ -94,7 +94,7 @@ impl Segments {
 }
 
 /// The command line and device tree for the next kernel.
-struct Told<'a> {
+struct BootParameters<'a> {
     command_line: &'a str,
     /// The device tree that this kernel was given.
     running: &'a [u8],
@@ -118,7 +118,7 @@ fn place(iomem: &str, kernel: &[u8], initrd_len: Option<u64>) -> Result<MemoryLa
 }
 
 /// Makes the first code and the device tree behind it.
-fn head(placement: &MemoryLayout, told: &Told<'_>) -> Result<Vec<u8>, Error> {
+fn head(placement: &MemoryLayout, told: &BootParameters<'_>) -> Result<Vec<u8>, Error> {
     let damaged = "the machine's device tree (/sys/firmware/fdt) is damaged";
     let running = DeviceTree::decode(told.running).map_err(|error| cannot(damaged, error))?;
     let mut tree = match told.own_tree {
@@ -213,7 +213,7 @@ mod tests {
         let mut file = DeviceTree::decode(&running).unwrap();
         file.root.set(b"model", &b"board\0"[..]);
         let file = file.encode().unwrap();
-        let told = Told {
+        let told = BootParameters {
             own_tree: Some(&file),
             ..told(&running)
         };
@@ -226,7 +226,7 @@ mod tests {
     fn what_cannot_be_started_is_refused_with_the_reason() {
         let placement = place(IOMEM, &kernel(), None).unwrap();
         let (good, bad) = (tree(), b"\xd0\x0d\xfe\xed".to_vec());
-        let file = Told {
+        let file = BootParameters {
             own_tree: Some(b"<html>"),
             ..told(&good)
         };
@@ -243,8 +243,8 @@ mod tests {
         }
     }
 
-    fn told(running: &[u8]) -> Told<'_> {
-        Told {
+    fn told(running: &[u8]) -> BootParameters<'_> {
+        BootParameters {
             command_line: "quiet",
             running,
             own_tree: None,

@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use crate::sys::drivers::{self, DeviceEvent, DeviceNews};
+use crate::sys::drivers::{self, DeviceEvent, UeventSocket};
 use crate::unpack::{self, Packing};
 
 /// Rounds over all devices. A driver may add devices of its own, such as a PCI function, a virtio bus
@@ -24,7 +24,7 @@ const MAX_LEN: u64 = 256 << 20;
 /// A card behind a slow bus, or one that is plugged in, appears when the boot already waits for it.
 pub(super) fn load_and_follow<'a>(names: impl Iterator<Item = &'a str>) {
     // Subscribed first, so that no device is missed between the list of all and the first event.
-    let news = DeviceNews::open();
+    let news = UeventSocket::open();
     let Some(index) = Index::read() else {
         log::debug!("no modules in the archive; the kernel must have its drivers built in");
         return;
@@ -83,7 +83,7 @@ impl Index {
     }
 
     /// Loads the modules of the devices that appear, until the socket fails.
-    fn follow(&self, news: &DeviceNews) {
+    fn follow(&self, news: &UeventSocket) {
         loop {
             match news.next_device() {
                 Ok(DeviceEvent::Device(modalias)) => {

@@ -8,7 +8,7 @@ use std::slice;
 use std::time::Duration;
 
 use super::state::{InterfaceState, Snapshot, addresses, exists};
-use super::vlan::Made;
+use super::vlan::CreatedVlan;
 use super::{Link, Watch, open_socket, unreadable, wait};
 use crate::error::Error;
 use crate::sys::netlink::RouteSocket;
@@ -164,7 +164,7 @@ impl Link {
             match applied {
                 Ok(undo) => fresh
                     .done
-                    .extend(undo.map(|undo| Done::now(*setting, undo))),
+                    .extend(undo.map(|undo| AppliedSetting::now(*setting, undo))),
                 Err(source) if matches!(setting, LinkSetting::Mtu(_)) => {
                     log::warn!("{}", self.refused(setting.to_string(), source).chain());
                 }
@@ -226,8 +226,8 @@ pub(super) struct Changes {
     /// It was switched on.
     pub(super) raised: bool,
     /// It was made.
-    pub(super) made: Option<Made>,
-    done: Vec<Done>,
+    pub(super) made: Option<CreatedVlan>,
+    done: Vec<AppliedSetting>,
     /// What an earlier process had set and was removed.
     removed: InterfaceState,
     /// With which there was no carrier.
@@ -246,7 +246,7 @@ pub(super) enum To {
 
 /// A setting that has been made.
 #[derive(Debug)]
-struct Done {
+struct AppliedSetting {
     setting: LinkSetting,
     at: Instant,
     undo: Undo,
@@ -260,7 +260,7 @@ enum Undo {
     Lifetimes(Snapshot<Address>),
 }
 
-impl Done {
+impl AppliedSetting {
     fn now(setting: LinkSetting, undo: Undo) -> Self {
         let at = sys::now();
         Self { setting, at, undo }
@@ -342,7 +342,7 @@ impl Changes {
 }
 
 /// Takes settings back, the last first, and nothing else of the interface with them.
-fn undo(done: Vec<Done>, to: To, index: u32, socket: &mut RouteSocket) {
+fn undo(done: Vec<AppliedSetting>, to: To, index: u32, socket: &mut RouteSocket) {
     if done.is_empty() {
         return;
     }

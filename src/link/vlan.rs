@@ -9,13 +9,13 @@ use wireboot_proto::netlink::route::{LinkInfo, NetlinkRequest};
 
 /// A created VLAN interface, with what to undo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Made {
+pub(super) struct CreatedVlan {
     parent: u32,
     /// Whether the parent interface was set up.
     raised: bool,
 }
 
-impl Made {
+impl CreatedVlan {
     /// Removes the VLAN, and lowers what is below if it was raised.
     pub(super) fn undo(self, index: u32, socket: &mut RouteSocket) {
         let removed = socket.change(&NetlinkRequest::DeleteLink { index });
@@ -34,7 +34,7 @@ impl Made {
 #[derive(Debug)]
 pub(super) struct RequestedVlan<'a> {
     vlan: Option<&'a Vlan>,
-    made: Option<Made>,
+    made: Option<CreatedVlan>,
 }
 
 impl<'a> RequestedVlan<'a> {
@@ -77,7 +77,11 @@ impl<'a> RequestedVlan<'a> {
     }
 }
 
-fn make(vlan: &Vlan, parent: &LinkInfo, socket: &mut RouteSocket) -> Result<Made, SyscallError> {
+fn make(
+    vlan: &Vlan,
+    parent: &LinkInfo,
+    socket: &mut RouteSocket,
+) -> Result<CreatedVlan, SyscallError> {
     let parent_index = parent.index;
     socket.change(&NetlinkRequest::AddVlan {
         name: vlan.name.clone(),
@@ -87,7 +91,7 @@ fn make(vlan: &Vlan, parent: &LinkInfo, socket: &mut RouteSocket) -> Result<Made
     if !parent.up {
         set_up(socket, parent_index, true)?;
     }
-    Ok(Made {
+    Ok(CreatedVlan {
         parent: parent_index,
         raised: !parent.up,
     })

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use super::unreadable;
 use crate::error::Error;
-use crate::sys::netlink::{LinkNews, News};
+use crate::sys::netlink::{LinkSubscription, Notifications};
 use crate::sys::signal::Signals;
 use crate::sys::{self, SyscallError};
 use wireboot_proto::netlink::route::{LinkInfo, RouteMessage};
@@ -27,7 +27,7 @@ pub struct Change {
 /// When the socket's buffer overflows, the state is read again, so no lasting change is missed.
 #[derive(Debug)]
 pub struct Watch {
-    news: LinkNews,
+    news: LinkSubscription,
     known: BTreeMap<u32, LinkInfo>,
     pending: VecDeque<Change>,
     /// An address of some interface is gone, or may be.
@@ -41,7 +41,7 @@ impl Watch {
     /// [`Error::System`] when the kernel refuses the socket.
     pub fn open() -> Result<Self, Error> {
         let mut watch = Self {
-            news: LinkNews::open().map_err(unwatchable)?,
+            news: LinkSubscription::open().map_err(unwatchable)?,
             known: BTreeMap::new(),
             pending: VecDeque::new(),
             may_lack_address: false,
@@ -58,12 +58,12 @@ impl Watch {
     pub fn next_change(&mut self) -> Result<Option<Change>, Error> {
         while self.pending.is_empty() {
             match self.news.take().map_err(unwatchable)? {
-                News::Nothing => return Ok(None),
-                News::Lost => {
+                Notifications::Nothing => return Ok(None),
+                Notifications::Lost => {
                     self.may_lack_address = true;
                     self.read_all()?;
                 }
-                News::Changes(messages) => messages.into_iter().for_each(|message| {
+                Notifications::Changes(messages) => messages.into_iter().for_each(|message| {
                     self.hear(message);
                 }),
             }

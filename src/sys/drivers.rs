@@ -21,7 +21,7 @@ const RECEIVE_LEN: usize = 8 * 1024;
 
 /// A socket that receives uevents of new devices, in the initial network namespace.
 #[derive(Debug)]
-pub struct DeviceNews(OwnedFd);
+pub struct UeventSocket(OwnedFd);
 
 /// A uevent that matters for loading modules.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub enum DeviceEvent {
     Lost,
 }
 
-impl DeviceNews {
+impl UeventSocket {
     /// Subscribes, from now on.
     ///
     /// # Errors

@@ -92,7 +92,7 @@ impl RouteSocket {
 /// A non-blocking socket that receives notifications of link changes, and on request of address
 /// changes.
 #[derive(Debug)]
-pub struct LinkNews {
+pub struct LinkSubscription {
     socket: OwnedFd,
     buf: Vec<u8>,
     sequence: u32,
@@ -100,7 +100,7 @@ pub struct LinkNews {
 
 /// The result of reading notifications.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
+pub enum Notifications {
     /// Changes, in order.
     Changes(Vec<RouteMessage>),
     /// The socket's buffer overflowed (ENOBUFS): the state must be dumped again.
@@ -109,7 +109,7 @@ pub enum News {
     Nothing,
 }
 
-impl LinkNews {
+impl LinkSubscription {
     /// Subscribes to the changes in the network namespace of the calling thread, from now on.
     pub fn open() -> Result<Self, SyscallError> {
         let groups = libc::RTMGRP_LINK.unsigned_abs();
@@ -140,23 +140,23 @@ impl LinkNews {
     }
 
     /// Reads the next datagram of notifications.
-    pub fn take(&mut self) -> Result<News, SyscallError> {
+    pub fn take(&mut self) -> Result<Notifications, SyscallError> {
         const CALL: &str = "recv(RTMGRP_LINK)";
         let datagram = match receive(self.socket.as_fd(), &mut self.buf) {
             Ok(datagram) => datagram,
-            Err(Errno::EAGAIN) => return Ok(News::Nothing),
-            Err(Errno::ENOBUFS) => return Ok(News::Lost),
+            Err(Errno::EAGAIN) => return Ok(Notifications::Nothing),
+            Err(Errno::ENOBUFS) => return Ok(Notifications::Lost),
             Err(errno) => return Err(SyscallError::new(CALL, errno)),
         };
         let messages = frames(datagram)
             .map(|frame| frame.and_then(|frame| RouteMessage::decode(&frame)))
             .collect::<Result<_, _>>()
             .map_err(|error| malformed(CALL, error))?;
-        Ok(News::Changes(messages))
+        Ok(Notifications::Changes(messages))
     }
 }
 
-impl AsFd for LinkNews {
+impl AsFd for LinkSubscription {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }

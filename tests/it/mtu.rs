@@ -16,7 +16,7 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, gettid};
 use wireboot::sys;
-use wireboot::sys::netlink::{LinkNews, News, RouteSocket};
+use wireboot::sys::netlink::{LinkSubscription, Notifications, RouteSocket};
 use wireboot_proto::netlink::route::{NetlinkRequest, RouteMessage};
 
 /// What every server here sets.
@@ -77,8 +77,11 @@ fn an_mtu_with_which_the_carrier_returns_in_time_stays() {
 ///
 /// The client looks for the carrier a few microseconds after it has set the MTU. Between these two, the
 /// kernel wakes this thread, which goes before the client on their only processor.
-fn drop_carrier(far: &Far, wait: impl FnOnce(&mut LinkNews) + Send + 'static) -> JoinHandle<()> {
-    let mut news = LinkNews::open().unwrap();
+fn drop_carrier(
+    far: &Far,
+    wait: impl FnOnce(&mut LinkSubscription) + Send + 'static,
+) -> JoinHandle<()> {
+    let mut news = LinkSubscription::open().unwrap();
     let (ready, is_ready) = channel();
     let driver = far.enter(move || {
         let mut socket = RouteSocket::open().unwrap();
@@ -97,12 +100,12 @@ fn drop_carrier(far: &Far, wait: impl FnOnce(&mut LinkNews) + Send + 'static) ->
 }
 
 /// Waits until the kernel tells that `near` has an MTU.
-fn wait_for_mtu(news: &mut LinkNews, mtu_octets: u32) {
+fn wait_for_mtu(news: &mut LinkSubscription, mtu_octets: u32) {
     let deadline = sys::now() + Duration::from_secs(30);
     loop {
         sys::wait_readable(&[news.as_fd()], Some(deadline)).unwrap();
         assert!(sys::now() < deadline, "never: an MTU of {mtu_octets}");
-        let News::Changes(messages) = news.take().unwrap() else {
+        let Notifications::Changes(messages) = news.take().unwrap() else {
             continue;
         };
         let is_there = |message: &RouteMessage| {

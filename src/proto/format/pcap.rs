@@ -11,16 +11,13 @@
 //! than memory, or a pipe. Left out: link types other than Ethernet, which are refused, and blocks
 //! that hold no frames, which are stepped over.
 
-mod fields;
-
 use super::pcapng::{
     BYTE_ORDER_MAGIC, ENHANCED_PACKET, EPB_FLAGS, FrameDirection, FrameRecord, IF_NAME, IF_TSRESOL,
-    INTERFACE_DESCRIPTION, LINKTYPE_ETHERNET, SECTION_HEADER,
+    INTERFACE_DESCRIPTION, LINKTYPE_ETHERNET, OPT_ENDOFOPT, SECTION_HEADER,
 };
 use crate::prelude::*;
 use crate::reader::{DecodeError, Reader};
 use crate::time::Timestamp;
-use fields::OrderedReader;
 
 /// Obsolete, but some old files have it.
 const PACKET: u32 = 2;
@@ -314,6 +311,64 @@ fn ethernet(link_type: u32) -> Result<(), DecodeError> {
 fn bounded(field: &'static str, len: u32) -> Result<usize, DecodeError> {
     let within = usize::try_from(len).ok().filter(|_| len <= MAX_LEN);
     within.ok_or(DecodeError::invalid(field, len))
+}
+
+/// A [`Reader`] of numbers in the order of the file.
+#[derive(Debug, Clone)]
+struct OrderedReader<'a> {
+    reader: Reader<'a>,
+    is_big_endian: bool,
+}
+
+impl<'a> OrderedReader<'a> {
+    fn take(&mut self, len: usize, field: &'static str) -> Result<&'a [u8], DecodeError> {
+        self.reader.take(len, field)
+    }
+
+    fn skip(&mut self, len: usize, field: &'static str) -> Result<(), DecodeError> {
+        self.take(len, field).map(drop)
+    }
+
+    const fn rest(&self) -> &'a [u8] {
+        self.reader.rest()
+    }
+
+    fn u16(&mut self, field: &'static str) -> Result<u16, DecodeError> {
+        self.array(field).map(u16::from_be_bytes)
+    }
+
+    fn u32(&mut self, field: &'static str) -> Result<u32, DecodeError> {
+        self.array(field).map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self, field: &'static str) -> Result<u64, DecodeError> {
+        self.array(field).map(u64::from_be_bytes)
+    }
+
+    /// Takes the bytes of a number, the most significant first.
+    fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
+        let mut octets = self.reader.array(field)?;
+        if !self.is_big_endian {
+            octets.reverse();
+        }
+        Ok(octets)
+    }
+
+    /// Takes the next option; none at their end.
+    fn option(&mut self) -> Result<Option<(u16, Self)>, DecodeError> {
+        if self.reader.is_empty() {
+            return Ok(None);
+        }
+        let code = self.u16("option code")?;
+        let len = usize::from(self.u16("option length")?);
+        if code == OPT_ENDOFOPT {
+            return Ok(None);
+        }
+        let reader = Reader::new(self.take(len, "option value")?);
+        self.skip(len.next_multiple_of(4) - len, "padding of an option")?;
+        let value = Self { reader, ..*self };
+        Ok(Some((code, value)))
+    }
 }
 
 #[cfg(test)]
