@@ -41,10 +41,8 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
     let (mut binding, lease) = acquire::bind(config, gate, &signals)?;
     gate.pass(Step::Lease)?;
     let Err(exit) = follow(config, gate, &trust, &mut binding, lease, signals);
-    match exit {
-        Exit::After(_) => binding.settle(),
-        Exit::Failed(_) => binding.restore(),
-    }
+    // A step behind the lease was only looked at, and nobody renews the lease from here on.
+    binding.restore();
     Err(exit)
 }
 

@@ -367,6 +367,13 @@ fn seal(file: Memfd) -> Result<SealedFile, Error> {
 }
 
 fn copying(source: io::Error) -> Error {
+    // A machine with more memory boots it.
+    if source.kind() == io::ErrorKind::OutOfMemory {
+        return Error::Fetch {
+            url: "kernel and initrds together".to_owned(),
+            source: source.into(),
+        };
+    }
     system(SyscallError {
         call: "copy",
         source,

@@ -13,6 +13,10 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The interface, packet size and certificates for reaching servers.
 #[derive(Debug, Clone, Default)]
+#[cfg_attr(
+    not(feature = "tls"),
+    allow(dead_code, reason = "certificates and their clock are for https alone")
+)]
 pub struct ServerAccess {
     /// The interface that all traffic goes through; any when none.
     pub interface: Option<String>,

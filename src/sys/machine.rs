@@ -122,7 +122,8 @@ impl MemoryGuard {
 }
 
 fn out_of_memory(needed: &str, available: u64) -> io::Error {
-    let why = format!("{needed} of memory; {} available", mib(available));
+    let (available, kept) = (mib(available), mib(MemoryGuard::RESERVE));
+    let why = format!("{needed} of memory; {available} available, and {kept} stay free");
     io::Error::new(io::ErrorKind::OutOfMemory, why)
 }
 

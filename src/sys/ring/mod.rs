@@ -61,7 +61,7 @@
 //!     // Every batch is used up and dropped before the next wait.
 //!     while let Some(mut batch) = ring.next_batch() {
 //!         while let Some(frame) = batch.next() {
-//!             numbers.extend(frame.bytes().get(14));
+//!             numbers.extend(frame.octets().get(14));
 //!         }
 //!     }
 //! }

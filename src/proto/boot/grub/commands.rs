@@ -4,6 +4,7 @@ use core::ops::RangeInclusive;
 
 use super::super::context::Context;
 use super::super::error::Place;
+use super::super::plan::Purpose;
 use super::super::step::Step;
 use super::conditions::{self, Call, GrubOption};
 use super::shell::{PendingStatement, Shell, StatementEffect, StatementResult};
@@ -233,6 +234,9 @@ fn linux(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
         return Err(call.error("the file name is missing"));
     };
     let url = shell.resolve(file, call.place)?;
+    if let Some(effect) = shell.missing(&url, Purpose::Kernel) {
+        return Ok(effect);
+    }
     let mut command_line = format!("BOOT_IMAGE={file}");
     for argument in arguments {
         command_line.push(' ');
@@ -243,10 +247,17 @@ fn linux(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
 }
 
 fn initrd(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
-    for file in &call.words {
-        let url = shell.resolve(file, call.place)?;
-        shell.load_initrd(url);
+    let urls = call
+        .words
+        .iter()
+        .map(|file| shell.resolve(file, call.place));
+    let urls = urls.collect::<Result<Vec<_>, _>>()?;
+    for url in &urls {
+        if let Some(effect) = shell.missing(url, Purpose::Initrd) {
+            return Ok(effect);
+        }
     }
+    urls.into_iter().for_each(|url| shell.load_initrd(url));
     Ok(StatementEffect::Status(true))
 }
 

@@ -268,6 +268,9 @@ impl GrubMachine {
         context: &mut Context,
     ) -> Result<Option<Turn>, PlanError> {
         let words = self.shell.expand(words, &mut context.budget)?;
+        let decides =
+            |frame: &BlockFrame| matches!(frame.then, BlockEnd::Decide { .. } | BlockEnd::Invert);
+        self.shell.is_condition = self.frames.iter().any(decides);
         match commands::run(&mut self.shell, &words, place, context)? {
             StatementEffect::Status(status) => self.status(status),
             StatementEffect::Fails(why) => {

@@ -6,7 +6,7 @@ use alloc::collections::BTreeMap;
 use super::super::context::Budget;
 use super::super::error::{Place, PlanError};
 use super::super::facts::{Architecture, Facts};
-use super::super::plan::{BootPlan, PlanPart};
+use super::super::plan::{BootPlan, PlanPart, Purpose};
 use super::super::step::Step;
 use super::parse::{Word, WordPiece};
 use crate::prelude::*;
@@ -71,6 +71,8 @@ pub(super) struct Shell {
     device_tree: Option<PlanPart>,
     /// Lengths of files that conditions need, by URL; 0 for missing files.
     pub(super) sizes: BTreeMap<String, usize>,
+    /// Whether the status of the command under way decides what runs next.
+    pub(super) is_condition: bool,
 }
 
 impl Shell {
@@ -205,6 +207,26 @@ impl Shell {
             }
         }
         Ok(expanded)
+    }
+
+    /// Where the status decides what runs next, returns how a command that loads `url` continues: it
+    /// asks for the file, or fails without it. Elsewhere files are fetched once the plan is known.
+    pub(super) fn missing(&self, url: &Url, purpose: Purpose) -> Option<StatementEffect> {
+        if !self.is_condition {
+            return None;
+        }
+        match self.sizes.get(&url.to_string()) {
+            None => {
+                let step = Step::Fetch {
+                    url: url.clone(),
+                    purpose,
+                };
+                let pending = PendingStatement::Size(url.clone());
+                Some(StatementEffect::Ask(step, pending))
+            }
+            Some(0) => Some(StatementEffect::Fails(format!("{url} not found").into())),
+            Some(_) => None,
+        }
     }
 
     /// Loads a kernel; initrds of one before are dropped, as GRUB does (`grub_cmd_linux`).
