@@ -1,6 +1,6 @@
 #![no_main]
-use wireboot::dhcp::lease::Lease;
-use wireboot::wire::dhcp::Message;
+use wireboot_proto::dhcp::lease::Lease;
+use wireboot_proto::packet::dhcp::Message;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     if let Ok(message) = Message::decode(data) {

@@ -1,6 +1,6 @@
 #![no_main]
 use wireboot::image::device_tree::{Seeds, complete, hand_over};
-use wireboot::wire::fdt::DeviceTree;
+use wireboot_proto::format::fdt::DeviceTree;
 
 // One or two trees, the first of which is that of the machine.
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

@@ -1,7 +1,7 @@
 #![no_main]
-use wireboot::wire::frame;
+use wireboot_proto::packet::udp::Datagram;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let _ = frame::decode(data, true);
-    let _ = frame::decode(data, false);
+    let _ = Datagram::decode_frame(data, true);
+    let _ = Datagram::decode_frame(data, false);
 });

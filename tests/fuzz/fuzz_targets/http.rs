@@ -1,6 +1,6 @@
 #![no_main]
-use wireboot::http::{Config, Get, Resume};
-use wireboot::time::Instant;
+use wireboot_proto::http::{Config, Get, Resume};
+use wireboot_proto::time::Instant;
 
 // The first octet says how the answer that follows is cut.
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

@@ -1,6 +1,6 @@
 #![no_main]
 use wireboot::capture::line::{dump, line};
-use wireboot::time::Timestamp;
+use wireboot_proto::time::Timestamp;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let text = line(Timestamp::from_nanos(1), data, 60, true);

@@ -1,8 +1,8 @@
 #![no_main]
-use wireboot::plan::menu::keys::{decode, is_unfinished};
-use wireboot::plan::menu::session::Session;
-use wireboot::plan::menu::{Entry, Menu};
-use wireboot::time::Instant;
+use wireboot_proto::boot::menu::keys::{decode, is_unfinished};
+use wireboot_proto::boot::menu::session::MenuSession;
+use wireboot_proto::boot::menu::{Entry, Menu};
+use wireboot_proto::time::Instant;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let entry = |octet: &u8| Entry {
@@ -17,7 +17,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         selected: data.first().map(|octet| usize::from(*octet)),
         ..Menu::default()
     };
-    let mut session = Session::new(menu, Instant::ZERO);
+    let mut session = MenuSession::new(menu, Instant::ZERO);
     is_unfinished(data);
     for key in decode(data) {
         session.handle_key(key);

@@ -1,7 +1,7 @@
 #![no_main]
-use wireboot::switch::Switch;
-use wireboot::time::Instant;
-use wireboot::wire::neighbour::SwitchFrame;
+use wireboot_proto::packet::switch_frame::SwitchFrame;
+use wireboot_proto::switch::Switch;
+use wireboot_proto::time::Instant;
 
 // Frames of a switch, each behind its length and the seconds since the one before.
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

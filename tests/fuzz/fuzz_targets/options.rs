@@ -1,6 +1,6 @@
 #![no_main]
-use wireboot::wire::option::Options;
-use wireboot::wire::option::known::{Value, name, parse_code};
+use wireboot_proto::packet::option::Options;
+use wireboot_proto::packet::option::known::{OptionValue, name, parse_code};
 
 // The first octet is the code of an option, the others what it holds; and all are a list.
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
@@ -10,7 +10,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         options.set(*code, octets);
     }
     for (code, octets) in options.iter() {
-        let value = Value::read(code, octets).to_string();
+        let value = OptionValue::read(code, octets).to_string();
         assert!(!value.contains(char::is_control));
         assert!(code == 0 || code == 255 || parse_code(&name(code)) == Some(code));
     }

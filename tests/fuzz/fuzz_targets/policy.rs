@@ -1,5 +1,5 @@
 #![no_main]
-use wireboot::plan::policy::Policy;
+use wireboot_proto::trust::policy::Policy;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let mut policy = Policy::default();

@@ -1,5 +1,5 @@
 #![no_main]
-use wireboot::wire::pxe::Pxe;
+use wireboot_proto::packet::pxe::Pxe;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let pxe = Pxe::read(data);

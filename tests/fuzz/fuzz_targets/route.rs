@@ -1,9 +1,9 @@
 #![no_main]
-use wireboot::wire::netlink::frames;
-use wireboot::wire::route::Message;
+use wireboot_proto::netlink::message::frames;
+use wireboot_proto::netlink::route::RouteMessage;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     for frame in frames(data).flatten() {
-        let _ = Message::decode(&frame);
+        let _ = RouteMessage::decode(&frame);
     }
 });

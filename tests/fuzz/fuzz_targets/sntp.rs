@@ -1,6 +1,6 @@
 #![no_main]
-use wireboot::sntp::{Config, PORT, Query};
-use wireboot::time::Instant;
+use wireboot_proto::sntp::{Config, PORT, Query};
+use wireboot_proto::time::Instant;
 
 // Packets of a server, each behind its length and the milliseconds since the one before, with the
 // number of the request put in where it belongs.
@@ -8,6 +8,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let server = [192, 0, 2, 1].into();
     let config = Config {
         servers: vec![server, [192, 0, 2, 2].into()],
+        not_before: std::time::Duration::from_secs(1_800_000_000),
         seed: 1,
     };
     let mut now = Instant::ZERO;

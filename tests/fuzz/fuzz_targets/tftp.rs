@@ -1,11 +1,11 @@
 #![no_main]
-use wireboot::tftp::{Config, ByteRanges, Get, Terms};
-use wireboot::time::Instant;
-use wireboot::wire::tftp::Packet;
+use wireboot_proto::packet::tftp::TftpPacket;
+use wireboot_proto::tftp::{ByteRanges, Config, Get, Terms};
+use wireboot_proto::time::Instant;
 
 // Packets of a server, each behind its length and the milliseconds since the one before.
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let _ = Packet::decode(data);
+    let _ = TftpPacket::decode(data);
     let server = ([192, 0, 2, 1], 69).into();
     let mut received = ByteRanges::default();
     received.insert(0..100);

@@ -1,5 +1,5 @@
 #![no_main]
-use wireboot::wire::tpm::{decode_banks, decode_done, encode_extend};
+use wireboot_proto::format::tpm::{decode_banks, decode_done, encode_extend};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     if let Ok((banks, _)) = decode_banks(data) {

@@ -1,6 +1,6 @@
 #![no_main]
-use wireboot::plan::kernel_image::classify;
-use wireboot::plan::uki::{Uki, Zboot};
+use wireboot_proto::format::kernel_image::classify;
+use wireboot_proto::format::uki::{Uki, Zboot};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let len = data.len() as u64;

@@ -1,5 +1,5 @@
 #![no_main]
-use wireboot::plan::url::Url;
+use wireboot_proto::text::url::Url;
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     let (base, reference) = text.split_once('\n').unwrap_or((text, ""));

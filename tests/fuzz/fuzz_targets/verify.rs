@@ -1,5 +1,6 @@
 #![no_main]
-use wireboot::verify::{Keys, Signature, Sums};
+use wireboot_proto::trust::signature::{Keys, Signature};
+use wireboot_proto::trust::sums::Sums;
 
 const KEY: &str = "RWT91LRtexC87fNKxFfV3/R29qj91MclNhbBK3rFk5Q1jOviuGZC82aP";
 

@@ -3,18 +3,18 @@
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use wireboot::config::Detection;
 use wireboot_proto::dhcp::config::Config;
-use wireboot_proto::dhcp::inquiry::{Inquiry, BootQuestion};
+use wireboot_proto::dhcp::config::Detection;
+use wireboot_proto::dhcp::inquiry::{BootQuestion, Inquiry};
 use wireboot_proto::dhcp::survey::{Survey, suspicions, verdicts};
 use wireboot_proto::dhcp::{Client, RequestCounts};
-use wireboot_proto::time::Instant;
 use wireboot_proto::packet::arp;
 use wireboot_proto::packet::dhcp::MessageType;
 use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::packet::option::code;
 use wireboot_proto::packet::pxe::BootItem;
 use wireboot_proto::packet::udp::Datagram;
+use wireboot_proto::time::Instant;
 
 use wireboot_proto::boot::{Answer, Facts, Planner, Step};
 
@@ -74,7 +74,7 @@ pub fn client(mut data: &[u8]) {
         _ => Detection::Off,
     };
     let address = [192, 0, 2, 9].into();
-    let claim = arp::Packet::announcement(MacAddress([2; 6]), address);
+    let claim = arp::ArpPacket::announcement(MacAddress([2; 6]), address);
     let crowd = RequestCounts {
         discovers: 1_000,
         requests: 10,
