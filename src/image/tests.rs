@@ -103,7 +103,10 @@ fn a_kernel_that_unpacks_to_more_than_the_memory_is_stopped_there() {
             text.contains("tftp://h/k: unpacked, it needs more than"),
             "{text}"
         );
-        assert!(text.ends_with("MiB of memory; 9 MiB available"), "{text}");
+        assert!(
+            text.ends_with("MiB of memory; 9 MiB available, and 16 MiB stay free"),
+            "{text}"
+        );
     }
 }
 

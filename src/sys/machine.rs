@@ -232,7 +232,10 @@ mod tests {
         // 3 MiB are there, 4 are let pass and 16 stay free.
         some.reserve(file, (100 - 16 + 4 + 3) << 20).unwrap();
         let error = some.reserve(file, 92 << 20).unwrap_err().to_string();
-        assert_eq!(error, "it needs 92 MiB of memory; 100 MiB available");
+        assert_eq!(
+            error,
+            "it needs 92 MiB of memory; 100 MiB available, and 16 MiB stay free"
+        );
         none.reserve(file, 7 << 20).unwrap();
         unknown.reserve(file, u64::MAX).unwrap();
     }

@@ -479,7 +479,10 @@ fn a_file_of_unknown_length_is_stopped_where_memory_ends() {
             has_free(1_000);
             let text = folder.fails(7, &["-o", "-", &url]);
             assert!(text.contains("it needs more than"), "{text}");
-            assert!(text.ends_with("MiB of memory; 12 MiB available"), "{text}");
+            assert!(
+                text.ends_with("MiB of memory; 12 MiB available, and 16 MiB stay free"),
+                "{text}"
+            );
         }
         // What announces its length is not even begun, and what is small is fetched.
         let server = Scripted::new(|request, _| match path(request) {
@@ -488,7 +491,7 @@ fn a_file_of_unknown_length_is_stopped_where_memory_ends() {
         });
         let text = folder.fails(7, &["-o", "-", &server.url("f")]);
         assert!(
-            text.ends_with("it needs 48 MiB of memory; 12 MiB available"),
+            text.ends_with("it needs 48 MiB of memory; 12 MiB available, and 16 MiB stay free"),
             "{text}"
         );
         assert_eq!(server.requests(), 1);

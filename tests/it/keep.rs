@@ -127,7 +127,7 @@ fn sigterm_leaves_the_lease_which_a_later_command_gives_back() {
         assert_eq!(json("-j link show near")[0]["mtu"], 1500);
         let (code, text) = wireboot(&["--release"]);
         assert_eq!(code, Some(1), "{text}");
-        assert!(text.contains("no lease to give back"), "{text}");
+        assert!(text.contains("no lease to release"), "{text}");
     });
 }
 
@@ -369,15 +369,17 @@ fn a_boot_keeps_a_lease_of_eight_seconds_over_a_download_of_twenty() {
         let changes = address_changes();
         count(&far, "ip saddr 192.0.2.100 ip daddr 192.0.2.1 udp dport 67");
         let began_at = Instant::now();
-        let mut boot = boot(&["--boot-file", "http://192.0.2.1/kernel"]);
-        assert_eq!(boot.exit_code(), Some(0));
+        let mut boot = boot(&["--boot-file", "http://192.0.2.1/script"]);
+        boot.wait_for("kernel: 2441 KiB in");
         assert!(began_at.elapsed() > Duration::from_secs(16), "too fast");
         // At half of the time, by unicast.
         assert!(counted(&far) >= 3);
         assert_eq!(changes.count("Deleted"), 0);
-        // It stays in force for what is started.
         assert_eq!(addresses(), ["192.0.2.100"]);
         assert_eq!(server.count("DHCPRELEASE"), 0);
+        // A boot that ends before the jump puts the network back.
+        assert_eq!(boot.exit_code(), Some(0));
+        is_as_it_was();
     });
 }
 
@@ -389,24 +391,25 @@ fn a_boot_keeps_its_lease_while_it_pauses_and_while_a_menu_waits() {
         let _server = dhcpd(&far, "max-lease-time 6; min-lease-time 6;");
         let folder = slow_kernel(&far, 100_000);
         let script = "#!ipxe\nsleep 8\nmenu Machines\nitem a A\nchoose --timeout 9000 --default a x\n\
-            echo chosen ${x}\nkernel kernel\nboot\n";
+            echo chosen ${x}\nsleep 3\nkernel kernel\nboot\n";
         far.write("served/script", script);
         let _http = nginx(&far, &folder);
         let changes = address_changes();
         let mut command = boot_command(&["--boot-file", "http://192.0.2.1/script"]);
         command.env("TERM", "linux");
         let mut boot = Terminal::start(command);
-        boot.shows(&["Machines", "chosen a", "stopped after image"]);
-        assert!(boot.child.wait().unwrap().success());
+        boot.shows(&["Machines", "chosen a"]);
         assert_eq!(changes.count("Deleted"), 0);
         assert_eq!(addresses(), ["192.0.2.100"]);
+        boot.shows(&["stopped after image"]);
+        assert!(boot.child.wait().unwrap().success());
     });
 }
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_download_by_http_goes_on_from_another_address() {
-    let folder = goes_on_from_another_address(nginx, "http://192.0.2.1/kernel");
+    let folder = goes_on_from_another_address(nginx, "http://192.0.2.1/script");
     let log = folder.lines().filter(|line| line.contains("GET /kernel"));
     let log: Vec<_> = log.collect();
     // What has been received is not asked for again.
@@ -417,7 +420,7 @@ fn a_download_by_http_goes_on_from_another_address() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_download_by_tftp_goes_on_from_another_address() {
     let tftp = |far: &Far, folder: &Path| tftpd_hpa(far, folder.to_str().unwrap());
-    goes_on_from_another_address(tftp, "tftp://192.0.2.1/kernel");
+    goes_on_from_another_address(tftp, "tftp://192.0.2.1/script");
 }
 
 #[test]
@@ -427,7 +430,7 @@ fn a_boot_without_an_address_waits_for_the_server_to_return() {
         let far = Far::plug_in();
         let server = dhcpd(&far, "max-lease-time 4; min-lease-time 4;");
         let _http = nginx(&far, &slow_kernel(&far, 1_500_000));
-        let mut boot = boot(&["--boot-file", "http://192.0.2.1/kernel"]);
+        let mut boot = boot(&["--boot-file", "http://192.0.2.1/script"]);
         boot.wait_for("from 192.0.2.1 for 4 s");
         drop(server);
         boot.wait_for("the lease has expired");
@@ -435,8 +438,9 @@ fn a_boot_without_an_address_waits_for_the_server_to_return() {
         // Longer than the retries of a fetch take.
         std::thread::sleep(Duration::from_secs(9));
         let _server = dhcpd(&far, "max-lease-time 4; min-lease-time 4;");
-        assert_eq!(boot.exit_code(), Some(0));
+        boot.wait_for("kernel: 1464 KiB in");
         assert_eq!(addresses(), ["192.0.2.100"]);
+        assert_eq!(boot.exit_code(), Some(0));
     });
 }
 
@@ -604,12 +608,13 @@ fn what_a_killed_client_left_goes_before_a_boot_sets_another_address() {
         let more = format!("{range} --dhcp-option=3,192.0.2.2");
         let _server = far.serve(&format!("{DNSMASQ} {more}"), "DHCP, IP range");
         let _http = nginx(&far, &slow_kernel(&far, 100_000));
-        let mut boot = boot(&["--boot-file", "http://192.0.2.1/kernel"]);
-        assert_eq!(boot.exit_code(), Some(0));
+        let mut boot = boot(&["--boot-file", "http://192.0.2.1/script"]);
+        boot.wait_for("kernel: 97 KiB");
         has_moved();
         // The other one was behind the first one of its subnet.
         assert_eq!(addresses(), ["192.0.2.7", "192.0.2.150"]);
         assert!(ip("-4 route show").contains("203.0.113.64/26 dev near"));
+        assert_eq!(boot.exit_code(), Some(0));
     });
 }
 
@@ -651,8 +656,8 @@ fn has_moved() {
     assert!(!ip("-4 route show").contains("192.0.2.100"));
 }
 
-/// Runs a boot whose file is misspelt, and one of whose menu nothing is chosen, and asserts that what
-/// the kernel has is as before.
+/// Runs a boot whose file is misspelt, one of whose menu nothing is chosen, and one that only asks what
+/// would be booted, and asserts that what the kernel has is as before.
 fn fails_and_leaves_all_as_it_was(far: &Far) {
     far.write("script", "#!ipxe\nmenu M\nitem a A\nchoose x || exit 1\n");
     let (routes, before) = (ip("-4 route show"), addresses());
@@ -666,7 +671,22 @@ fn fails_and_leaves_all_as_it_was(far: &Far) {
     left.shows(&["1 A"]);
     left.types("\x1b");
     assert_eq!(left.child.wait().unwrap().code(), Some(6));
-    assert_eq!((ip("-4 route show"), addresses()), (routes, before));
+    let now = (ip("-4 route show"), addresses());
+    assert_eq!(now, (routes.clone(), before.clone()));
+    far.write("planned", "#!ipxe\nkernel http://192.0.2.1/kernel\nboot\n");
+    far.write("kernel", &format!("{:514}HdrS{:1000}", "", ""));
+    for step in ["plan", "image"] {
+        let mut asked = boot(&[
+            "--boot-file",
+            "http://192.0.2.1/planned",
+            "--stop-after",
+            step,
+        ]);
+        asked.wait_for(&format!("stopped after {step}"));
+        assert_eq!(asked.exit_code(), Some(0));
+        let now = (ip("-4 route show"), addresses());
+        assert_eq!(now, (routes.clone(), before.clone()), "{step}");
+    }
 }
 
 /// Returns the valid and the preferred lifetime of an address of `near`, seconds.
@@ -699,15 +719,17 @@ fn goes_on_from_another_address(
         );
         second.wait_for("DHCPNAK(far) 192.0.2.100");
         boot.wait_for("near: 192.0.2.150/24 from 192.0.2.1");
-        assert_eq!(boot.exit_code(), Some(0));
+        boot.wait_for("kernel: 1953 KiB in");
         assert_eq!(addresses(), ["192.0.2.150"]);
+        assert_eq!(boot.exit_code(), Some(0));
         let log = std::fs::read_to_string(far.folder.join("access.log"));
         send.send(log.unwrap_or_default()).unwrap();
     });
     receive.recv().unwrap()
 }
 
-/// Makes a folder with a kernel of so many octets, and a network over which 1 Mbit comes a second.
+/// Makes a folder with a kernel of `len` bytes and a script that pauses once it has fetched that, and
+/// a network of 1 Mbit/s.
 fn slow_kernel(far: &Far, len: usize) -> PathBuf {
     let folder = far.folder.join("served");
     std::fs::create_dir(&folder).unwrap();
@@ -717,6 +739,8 @@ fn slow_kernel(far: &Far, len: usize) -> PathBuf {
     kernel[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
     kernel[0x202..0x208].copy_from_slice(b"HdrS\x0f\x02");
     std::fs::write(folder.join("kernel"), kernel).unwrap();
+    let script = "#!ipxe\nkernel kernel\nsleep 3\nboot\n";
+    std::fs::write(folder.join("script"), script).unwrap();
     far.run("tc qdisc add dev far root tbf rate 1mbit burst 4kb latency 200ms");
     folder
 }
