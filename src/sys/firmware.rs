@@ -91,6 +91,7 @@ fn text(path: PathBuf) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
+// Not /dev/tpm0, which one process at a time may open (EBUSY); since Linux 4.12.
 const TPM_DEVICE: &str = "/dev/tpmrm0";
 
 /// An open TPM.

@@ -44,6 +44,7 @@ impl Memfd {
         let name = CString::new(printable.collect::<Vec<_>>()).unwrap_or_default();
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let file = match memfd_create(name.as_c_str(), flags | MFD_NOEXEC_SEAL) {
+            // memfd_create refuses flags that it does not know.
             Err(Errno::EINVAL) => memfd_create(name.as_c_str(), flags),
             file => file,
         };
@@ -69,6 +70,7 @@ impl Memfd {
     /// # Errors
     /// `fcntl(F_ADD_SEALS)`: EBUSY while the file is mapped for writing.
     pub fn seal(self) -> Result<SealedFile, SyscallError> {
+        // F_SEAL_SEAL alone would only keep others from adding the rest (fcntl(2)).
         let seals = SealFlag::F_SEAL_SHRINK
             | SealFlag::F_SEAL_GROW
             | SealFlag::F_SEAL_WRITE

@@ -33,8 +33,10 @@ impl UdpPort {
         );
         let socket = socket(AddressFamily::Inet, kind, flags, None)
             .map_err(|errno| SyscallError::new("socket(AF_INET)", errno))?;
+        // For UDP a port is shared only if all of its sockets ask for it (socket(7)).
         setsockopt(&socket, ReuseAddr, &true)
             .and_then(|()| setsockopt(&socket, Broadcast, &true))
+            // Raised to SOCK_MIN_RCVBUF by the kernel; what nobody reads is dropped then, not kept.
             .and_then(|()| setsockopt(&socket, RcvBuf, &0))
             .and_then(|()| setsockopt(&socket, BindToDevice, &OsString::from(interface)))
             .map_err(|errno| SyscallError::new("setsockopt(AF_INET)", errno))?;
@@ -55,7 +57,9 @@ impl UdpPort {
         payload: &[u8],
     ) -> Result<(), SyscallError> {
         let source = libc::in_pktinfo {
+            // 0 leaves the interface to SO_BINDTODEVICE.
             ipi_ifindex: 0,
+            // When sending, this field is the source, and ipi_addr is not looked at (ip(7)).
             ipi_spec_dst: libc::in_addr {
                 s_addr: u32::from_ne_bytes(source.octets()),
             },

@@ -73,6 +73,7 @@ impl Metadata {
         let vlan = if status & libc::TP_STATUS_VLAN_VALID == 0 {
             None
         } else {
+            // Kernels before 3.14 tell the tag but not its TPID.
             let tpid = if status & libc::TP_STATUS_VLAN_TPID_VALID == 0 {
                 wireboot_proto::packet::ethernet::ETHERTYPE_VLAN
             } else {
