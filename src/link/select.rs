@@ -19,6 +19,7 @@ pub(super) struct DeviceFacts {
 pub(super) fn facts(name: &str) -> DeviceFacts {
     let directory = Path::new("/sys/class/net").join(name);
     DeviceFacts {
+        // Bridges, tunnels and dummies have no such link in sysfs.
         has_device: directory.join("device").exists(),
         wireless: directory.join("phy80211").exists(),
     }
@@ -108,8 +109,11 @@ fn not_ethernet(link: &LinkInfo) -> Option<&'static str> {
 fn not_a_nic(link: &LinkInfo, facts: DeviceFacts) -> Option<&'static str> {
     if let Some(why) = not_ethernet(link) {
         Some(why)
+    // Its frames go to the master before IPv4 sees them (rx_handler), so an address here hears
+    // nothing.
     } else if link.master.is_some() {
         Some("belongs to a bridge or bond")
+    // IFLA_INFO_KIND is told for veth, VLANs, bonds and their like, and for no card.
     } else if link.kind.is_some() || !(link.has_device || facts.has_device) {
         Some("virtual: name it to use it")
     } else if facts.wireless {
