@@ -74,6 +74,7 @@ fn follow(
     outcome.fetch_parts(|url, max_len| fetcher.need(url, max_len))?;
     let image = Image::assemble(&outcome.plan, |url| outcome.files.get(url))?;
     gate.pass(Step::Image)?;
+    // Before the kernel has it: the TCG asks that a stage is measured before it gets control.
     for Measurement { part, sha256, .. } in image.measure()? {
         gate.timeline.note(format!("{part}: SHA-256 {sha256}"));
     }

@@ -232,6 +232,7 @@ fn keys(terminal: &Terminal, deadline: Option<Instant>) -> Result<Vec<Key>, Sysc
         let readable = sys::wait_readable(&[terminal.as_fd()], deadline)?;
         let more = terminal.read(typed.get_mut(len..).unwrap_or_default())?;
         len += more;
+        // Readable, and nothing to read: the terminal has hung up.
         if more == 0 && len < typed.len() && readable.contains(&true) {
             return Err(SyscallError::new("read(terminal)", Errno::EIO));
         }

@@ -26,6 +26,7 @@ const FIRST_CODE: [u32; 6] = [
 ];
 
 /// Where the device tree stands behind the first code, in bytes.
+// A device tree begins at a multiple of eight bytes (booting.rst §2).
 const TREE_AT: usize = 64;
 
 /// An image laid out for this machine's memory.

@@ -51,6 +51,8 @@ impl Supervisor {
         loop {
             match process::reap() {
                 Children::Ended { pid, end } if pid == child => return Ok(end),
+                // One SIGCHLD may stand for several children (signal(7)): all are reaped before the
+                // next wait.
                 Children::Ended { .. } => {}
                 Children::Running => self.wait(None)?,
                 Children::None => return Ok("exited unnoticed".to_owned()),
@@ -87,6 +89,7 @@ impl Supervisor {
                 Children::None => break,
             }
         }
+        // What ignores SIGTERM would keep its file systems busy through the last sync.
         process::kill_all();
         match machine::end(how) {
             Ok(never) => match never {},
