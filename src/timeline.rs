@@ -126,6 +126,7 @@ impl Moments {
     /// before, and one with the steps.
     fn text(&self) -> String {
         let mut moments: Vec<_> = self.moments.iter().collect();
+        // Those of a lease are added once it is there, with the kernel's earlier timestamps.
         moments.sort_by_key(|moment| moment.at_us);
         let mut text = String::new();
         let mut before = moments.first().map_or(0, |moment| moment.at_us);

@@ -134,6 +134,7 @@ impl Connection {
             return true;
         }
         let readable = sys::wait_readable(&[self.tcp().as_fd()], Some(sys::now()));
+        // What an idle connection holds unasked is a FIN, a TLS alert or a 408 (RFC 9110 §15.5.9).
         readable.map_or(true, |sources| sources.contains(&true))
     }
 

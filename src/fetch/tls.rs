@@ -46,6 +46,8 @@ impl Stream {
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(other)?
+            // rustls's word for any verifier of one's own; this one adds the clock and --ca's own
+            // certificates.
             .dangerous()
             .with_custom_certificate_verifier(verifier.clone());
         let config = match &access.client_certificate {
@@ -132,6 +134,8 @@ fn explain(error: &rustls::Error, refusal: Option<&str>, port: u16) -> Failure {
         Failure::Verification(format!("the server's certificate is not accepted: {why}"))
     } else if let rustls::Error::InvalidMessage(_) = error {
         Failure::Other(format!("{why} on port {port}; is http:// meant?").into())
+    // "Unrelated to the peer", such as a lack of memory (RFC 8446 §6.2): another attempt may
+    // succeed.
     } else if *error == rustls::Error::AlertReceived(AlertDescription::InternalError) {
         Failure::Passing(why.into())
     } else if matches!(

@@ -68,6 +68,7 @@ impl Link {
         let address = LinkSetting::Address(Address {
             index: self.index,
             address,
+            // With /32 the kernel makes no route to a network beside the address (fib_add_ifaddr).
             prefix_len: 32,
             broadcast: None,
             preferred_seconds: FOREVER,
