@@ -62,6 +62,7 @@ fn frame(octets: &[u8], verbose: bool, text: &mut String) -> Result<(), DecodeEr
         other => {
             let (source, destination) = (header.source, header.destination);
             let _ = match other {
+                // Below 0x0600 the field is a length (IEEE 802.3 §3.2.6).
                 0..ETHERTYPE_MIN => write!(text, "{source} > {destination}: 802.3"),
                 ETHERTYPE_LLDP => write!(text, "{source} > {destination}: LLDP"),
                 ETHERTYPE_SLOW => write!(text, "{source} > {destination}: slow protocol"),

@@ -16,6 +16,7 @@ use crate::sys::ring::{Layout, Version};
 
 /// As tcpdump's snapshots of ordinary frames.
 const SLOT_LEN: u32 = 2048;
+// Under a flood larger blocks halve the wake-ups.
 const BLOCK_LEN: u32 = 256 * 1024;
 const RETIRE_TIME: Duration = Duration::from_millis(100);
 

@@ -114,6 +114,7 @@ pub fn parse(text: &str, config: Config) -> CommandLine {
 
 impl CommandLine {
     fn take(&mut self, key: &str, value: Option<&str>) -> Option<Meaning> {
+        // The kernel takes both for the same in its own parameters (parameq in kernel/params.c).
         let key = key.replace('_', "-");
         if let Some(own) = key.strip_prefix("wireboot.") {
             return Some(
