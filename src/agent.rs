@@ -84,6 +84,7 @@ fn follow(
     let kernel = &outcome.plan.kernel.url;
     log::info!("starting {kernel} with \"{}\"", image.command_line);
     gate.close();
+    // No RELEASE: the next kernel asks for the same address and would find it given away.
     binding.settle();
     binding.link().quiesce();
     Ok(image.start()?)

@@ -180,6 +180,7 @@ impl Station {
         } = transmit;
         let name = &self.name;
         log::debug!("{name}: {message_type} to {destination}");
+        // A unicast needs a next hop, and there may be no route yet to ask the kernel for one.
         let next_hop = self.next_hop.filter(|_| !destination.ip().is_broadcast());
         let datagram = Datagram {
             source,

@@ -37,6 +37,7 @@ pub fn line(timestamp: Timestamp, octets: &[u8], original_len: u32, verbose: boo
 pub fn dump(octets: &[u8]) -> String {
     let mut text = String::new();
     for (row, chunk) in octets.chunks(16).enumerate() {
+        // The layout of tcpdump -X, which scripts and eyes know.
         let _ = write!(text, "\n\t0x{:04x}: ", row * 16);
         for pair in chunk.chunks(2) {
             text.push(' ');

@@ -182,6 +182,7 @@ impl Origin {
     pub(super) fn of(url: &Url, proxy: Option<&Url>) -> Self {
         Self {
             scheme: url.scheme(),
+            // Case does not tell hosts apart (RFC 9110 §4.2.3).
             host: url.host().to_ascii_lowercase(),
             port: url.port(),
             proxy: proxy.map(Url::to_string),

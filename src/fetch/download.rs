@@ -167,8 +167,9 @@ impl<'s> Download<'s> {
             let known_by = own.and_then(|source| source.validator.clone());
             is_mixed = self.is_mixed() || known_by.is_none();
             validator = validator.or(known_by);
-        // 200 where 206 was asked for: another file by now, or no ranges here (RFC 9110 §13.1.5).
         } else if self.sink.len() > 0 {
+            // 200 where 206 was asked for: another file by now, or no ranges here (RFC 9110
+            // §13.1.5).
             self.sink.restart()?;
             self.spans.restart(span);
         }

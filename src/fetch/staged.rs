@@ -39,6 +39,7 @@ impl Staged {
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let hidden = directory.join(format!(".{name}.{:016x}", sys::seed()));
         let mut options = OpenOptions::new();
+        // O_TMPFILE demands write access (open(2)); hashes and signatures read the file back.
         options.read(true).write(true);
         if before.is_some() {
             // Until the permissions of the old file are set.

@@ -134,9 +134,9 @@ fn explain(error: &rustls::Error, refusal: Option<&str>, port: u16) -> Failure {
         Failure::Verification(format!("the server's certificate is not accepted: {why}"))
     } else if let rustls::Error::InvalidMessage(_) = error {
         Failure::Other(format!("{why} on port {port}; is http:// meant?").into())
-    // "Unrelated to the peer", such as a lack of memory (RFC 8446 §6.2): another attempt may
-    // succeed.
     } else if *error == rustls::Error::AlertReceived(AlertDescription::InternalError) {
+        // "Unrelated to the peer", such as a lack of memory (RFC 8446 §6.2): another attempt may
+        // succeed.
         Failure::Passing(why.into())
     } else if matches!(
         error,

@@ -62,6 +62,8 @@ impl Index {
         // r8169 needs its PHY's driver on some cards, and only this file says so.
         let wishes = read("modules.softdep").unwrap_or_default();
         let index = Self {
+            // The text that depmod writes; modules.alias.bin beside it is an index for libkmod
+            // alone.
             aliases: parse_aliases(&read("modules.alias").unwrap_or_default()),
             files: parse_dependencies(&read("modules.dep")?),
             before: parse_wishes(&wishes, "pre:"),

@@ -13,6 +13,7 @@ use crate::sys::{self, SyscallError};
 use wireboot_proto::time::Instant;
 
 /// Time between SIGTERM and SIGKILL for all other processes.
+// As busybox's init waits between the two signals.
 const TIME_TO_END: Duration = Duration::from_secs(1);
 /// Interval of polling for children where there is no signalfd.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);

@@ -109,12 +109,12 @@ fn not_ethernet(link: &LinkInfo) -> Option<&'static str> {
 fn not_a_nic(link: &LinkInfo, facts: DeviceFacts) -> Option<&'static str> {
     if let Some(why) = not_ethernet(link) {
         Some(why)
-    // Its frames go to the master before IPv4 sees them (rx_handler), so an address here hears
-    // nothing.
     } else if link.master.is_some() {
+        // Its frames go to the master before IPv4 sees them (rx_handler), so an address here hears
+        // nothing.
         Some("belongs to a bridge or bond")
-    // IFLA_INFO_KIND is told for veth, VLANs, bonds and their like, and for no card.
     } else if link.kind.is_some() || !(link.has_device || facts.has_device) {
+        // IFLA_INFO_KIND is told for veth, VLANs, bonds and their like, and for no card.
         Some("virtual: name it to use it")
     } else if facts.wireless {
         Some("wireless")

@@ -172,6 +172,7 @@ pub fn copy(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<u64> {
 }
 
 fn put(path: &Path, octets: &[u8], mode: u32, sync: fn(&File) -> io::Result<()>) -> io::Result<()> {
+    // Beside the target, since rename(2) does not cross file systems (EXDEV).
     let mut name = path.as_os_str().to_owned();
     // Of several that write at once each has its own, and the last one stays.
     name.push(format!(".wireboot-{}", std::process::id()));

@@ -178,6 +178,7 @@ const fn explain(errno: i32, situation: &Situation) -> &'static str {
         libc::EACCES => "a security policy (SELinux, LoadPin, IMA) forbids it",
         // kexec_trylock: the kernel has one place for an image, and no queue.
         libc::EBUSY => "another image is being loaded at this moment; try again",
+        // None of the kernel's loaders knows the file (kexec_image_probe_default).
         libc::ENOEXEC => {
             "what was fetched is no kernel that this machine starts: it takes a bzImage on x86, \
              an Image (not compressed) on ARM"
@@ -190,6 +191,7 @@ const fn explain(errno: i32, situation: &Situation) -> &'static str {
         libc::EINVAL => {
             "the command line is too long (2047 bytes on x86 and ARM), or the image is damaged"
         }
+        // Each part needs one contiguous range of physical memory (kexec_locate_mem_hole).
         libc::ENOMEM | libc::EADDRNOTAVAIL => {
             "there is not enough memory in one piece for kernel and initrd"
         }

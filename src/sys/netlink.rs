@@ -24,6 +24,7 @@ use wireboot_proto::netlink::route::{LinkInfo, NetlinkRequest, RouteMessage};
 // netlink_recvmsg caps what it learns of a reader's buffer at 32 KiB: more would bring nothing.
 const RECEIVE_LEN: usize = 32 * 1024;
 /// More than the answer to a change has: an error number, the request, and an explanation.
+// A refusal repeats the request unless NETLINK_CAP_ACK is set (netlink(7)).
 const ANSWER_LEN: usize = 4096;
 
 /// A socket for requests, each answered before the next is sent.
@@ -179,7 +180,7 @@ fn exchange(
     loop {
         let datagram = match receive(socket, buf) {
             Err(Errno::EAGAIN) => {
-                // No timeout: the kernel handles a request within send(2), so an answer is always under way.
+                // No timeout: the kernel handles a request within send(2).
                 super::wait_readable(&[socket], None)?;
                 continue;
             }

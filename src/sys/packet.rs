@@ -127,6 +127,8 @@ impl<'a> SocketConfig<'a> {
             SocketType::Raw => SockType::Raw,
             SocketType::Datagram => SockType::Datagram,
         };
+        // Scripts and shells would inherit a raw socket otherwise, without having CAP_NET_RAW
+        // themselves.
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let fd = socket(AddressFamily::Packet, kind, flags, None)
             .map_err(|errno| SyscallError::new("socket(AF_PACKET)", errno))?;
