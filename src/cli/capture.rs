@@ -137,6 +137,8 @@ impl CaptureTask {
         Ok(match self.options.write.as_deref() {
             None | Some("-") => Box::new(io::stdout()),
             Some(path) => {
+                // Not atomic, unlike fetched files: as with tcpdump -w, others read the file while
+                // it grows.
                 let file = File::create(path);
                 Box::new(file.map_err(|source| cannot("create", path, source))?)
             }

@@ -133,6 +133,7 @@ impl<'s> Download<'s> {
     pub(super) fn resume(&self, span: SpanId, url: &Url, may_mix: bool) -> Option<Resume> {
         let len = self.spans.next(span).filter(|next| *next > 0)?;
         let source = self.source.as_ref()?;
+        // An entity tag means something to its own server only (RFC 9110 §8.8.3).
         let validator = source.validator.clone().filter(|_| source.url == *url);
         (validator.is_some() || may_mix).then_some(Resume { len, validator })
     }

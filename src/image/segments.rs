@@ -90,6 +90,8 @@ impl Segments {
         if let (Some(octets), Some(at)) = (&self.initrd, initrd) {
             segments.push(segment(octets, at));
         }
+        // arm64 puts a device tree into x0 only for files that it has loaded itself
+        // (kimage->arch.dtb_mem).
         kexec::load_segments(device_tree.start, &segments)
     }
 }

@@ -134,6 +134,7 @@ impl CommandLine {
                 Err("what the machine says it is comes from wireboot.identify".to_owned())
             }
             "ifname" => self.alias(value),
+            // dracut demands it where there are several ip= (dracut.cmdline(7)).
             "bootdev" => {
                 self.boot_device = Some(value.to_owned());
                 Ok(format!("of several interfaces, {value} is the one"))

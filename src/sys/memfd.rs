@@ -72,7 +72,6 @@ impl Memfd {
     /// # Errors
     /// `fcntl(F_ADD_SEALS)`: EBUSY while the file is mapped for writing.
     pub fn seal(self) -> Result<SealedFile, SyscallError> {
-        // F_SEAL_SEAL alone would only keep others from adding the rest (fcntl(2)).
         let seals = SealFlag::F_SEAL_SHRINK
             | SealFlag::F_SEAL_GROW
             | SealFlag::F_SEAL_WRITE

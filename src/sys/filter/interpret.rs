@@ -48,7 +48,6 @@ impl<'a> FilterInput<'a> {
             ancillary::PROTOCOL => self.load(code::H, 12),
             ancillary::PKTTYPE => Some(self.kind.into()),
             ancillary::IFINDEX => Some(self.interface),
-            // runs.
             ancillary::VLAN_TAG => Some(self.vlan.map_or(0, |tag| tag.tci.into())),
             ancillary::VLAN_TAG_PRESENT => Some(self.vlan.is_some().into()),
             ancillary::VLAN_TPID => Some(self.vlan.map_or(0, |tag| tag.tpid.into())),

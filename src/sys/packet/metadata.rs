@@ -32,6 +32,7 @@ impl PacketType {
             libc::PACKET_MULTICAST => Self::Multicast,
             libc::PACKET_OTHERHOST => Self::OtherHost,
             libc::PACKET_OUTGOING => Self::Outgoing,
+            // The other types never reach user space (linux/if_packet.h).
             _ => Self::Host,
         }
     }
