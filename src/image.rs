@@ -134,6 +134,7 @@ impl Image {
             }
         }
         match self.load_files() {
+            // Debian's kernels for arm64 have no kexec_file_load, up to 6.12.
             Err(error) if TAKES_SEGMENTS && error.is(Errno::ENOSYS) => {
                 Segments::of(self)?.load().map_err(refused)
             }

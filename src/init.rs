@@ -53,6 +53,7 @@ pub fn run() -> ! {
     }
     // No device has these in its modalias.
     let vlan = config.link.vlan.as_ref().map(|_| "8021q");
+    // For a packet socket the kernel starts /sbin/modprobe itself, which is not in the archive.
     modules::load_and_follow(["af_packet"].into_iter().chain(vlan));
     let mut random = Random::new(sys::seed());
     let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);

@@ -71,6 +71,7 @@ impl Renewal {
         // without a socket.
         session.bind_client_port();
         let mut watch = session.take_link_monitor()?;
+        // Whoever removes the address tells nobody: RTM_DELADDR is the only sign.
         watch.follow_addresses()?;
         Ok(Self {
             watch,

@@ -24,6 +24,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// and splice(2) takes no less.
 const READ_LEN: usize = 1 << 20;
 /// The same for each of several connections, which together use at most twice the memory.
+// Four connections hold 3 MiB beyond the file so, and 5.3 MiB with whole reads, at the same rate.
 const SHARED_READ_LEN: usize = READ_LEN / 4;
 
 /// A connection to a server.

@@ -165,6 +165,7 @@ fn load_file(path: &Path) -> Result<(), String> {
         Err(error) if drivers::cannot_unpack(&error) => {}
         Err(error) => return Err(error.chain()),
     }
+    // Debian 12's kernels are among those that unpack none.
     let packing = packing.ok_or(
         "the kernel does not unpack it (CONFIG_MODULE_DECOMPRESS), and only .gz and .zst are \
          unpacked here: put it into the archive unpacked",
