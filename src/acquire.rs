@@ -121,6 +121,7 @@ pub fn inform(
     signals: Option<&Signals>,
 ) -> Result<Session, Error> {
     let Found { links, watch } = found;
+    // RFC 2131 §3.4: INFORM is about one address, which one interface has.
     if links.len() > 1 {
         return Err(Error::Usage(
             "an address is on one interface: say which with -i".to_owned(),
@@ -146,6 +147,8 @@ pub fn configure(session: Session) -> Result<(Session, Lease), Error> {
             if session.has_address() {
                 session.restore();
             } else {
+                // Nobody would renew it, and the server keeps the address from others until it is
+                // over.
                 session.release();
             }
             Err(error)
@@ -235,6 +238,7 @@ fn until(
     signals: Option<&Signals>,
     mut choose: impl FnMut(&mut [Session], Instant) -> Option<usize>,
 ) -> Result<usize, Error> {
+    // After the sockets are open: what arrives right after the carrier would be lost otherwise.
     link::raise(sessions.iter().map(Session::link))?;
     let started_at = sys::now();
     let mut carrier_at = None;
@@ -250,6 +254,8 @@ fn until(
             session.handle_input(watch, now)?;
             session.handle_timeout(now);
             while let Some(event) = session.poll_event() {
+                // The others are released by the caller: what is left to run would hold an address
+                // each.
                 if let dhcp::Event::Bound(_) = event {
                     return Ok(place);
                 }
@@ -266,6 +272,8 @@ fn until(
             carrier_at = Some(now);
         }
         let deadline = carrier_at.map_or(started_at + config.link.timeout, |at| {
+            // Counted from the carrier: autonegotiation takes seconds, which is no fault of the
+            // server's.
             at + config.dhcp.timeout
         });
         if now >= deadline || sessions.iter().all(Session::is_hopeless) {
@@ -291,6 +299,7 @@ fn best_offer(sessions: &[Session], config: &Config, now: Instant) -> Option<usi
     let standings: Vec<_> = sessions.iter().map(Session::standing).collect();
     let best = standings.iter().flatten().map(|standing| standing.rank);
     let best = best.max();
+    // Each REQUEST binds an address on a server, which stays unused until its lease ends.
     if sessions
         .iter()
         .any(|session| session.is_worth_awaiting(best))
@@ -318,6 +327,7 @@ fn wait(
     sources.extend(signals.map(AsFd::as_fd));
     let readable = sys::wait_readable(&sources, Some(until)).map_err(cannot)?;
     // They stand last.
+    // Read only then, which is a system call less for each packet.
     let Some(signals) = signals.filter(|_| readable.last() == Some(&true)) else {
         return Ok(());
     };
@@ -340,6 +350,7 @@ fn failure(sessions: &[Session], carrier_at: Option<Instant>, started_at: Instan
             waited: now.since(started_at),
         };
     };
+    // The counters come by netlink for all interfaces at once, and cost nothing while all is well.
     let received = received_now();
     let begun = sessions.iter().filter(|session| session.has_begun());
     let mut errors: Vec<_> = begun

@@ -74,6 +74,7 @@ fn follow(
     outcome.fetch_parts(|url, max_len| fetcher.need(url, max_len))?;
     let image = Image::assemble(&outcome.plan, |url| outcome.files.get(url))?;
     gate.pass(Step::Image)?;
+    // Before the kernel has it: the TCG asks that a stage is measured before it gets control.
     for Measurement { part, sha256, .. } in image.measure()? {
         gate.timeline.note(format!("{part}: SHA-256 {sha256}"));
     }
@@ -83,6 +84,7 @@ fn follow(
     let kernel = &outcome.plan.kernel.url;
     log::info!("starting {kernel} with \"{}\"", image.command_line);
     gate.close();
+    // No RELEASE: the next kernel asks for the same address and would find it given away.
     binding.settle();
     binding.link().quiesce();
     Ok(image.start()?)

@@ -25,6 +25,7 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 const CLEAR_LINE: &str = "\r\x1b[K";
 
 /// How long the rest of a key's sequence may take: at 1200 bits per second six bytes need 50 ms.
+// An arrow whose first byte came alone would be Escape, and leave the menu.
 const KEY_TIME: Duration = Duration::from_millis(100);
 
 /// The person at the console, or none.
@@ -232,6 +233,7 @@ fn keys(terminal: &Terminal, deadline: Option<Instant>) -> Result<Vec<Key>, Sysc
         let readable = sys::wait_readable(&[terminal.as_fd()], deadline)?;
         let more = terminal.read(typed.get_mut(len..).unwrap_or_default())?;
         len += more;
+        // Readable, and nothing to read: the terminal has hung up.
         if more == 0 && len < typed.len() && readable.contains(&true) {
             return Err(SyscallError::new("read(terminal)", Errno::EIO));
         }

@@ -164,6 +164,7 @@ impl Fetcher {
             // What is written to a device or FIFO cannot be undone, so the file is verified first.
             Target::Open(target) => {
                 let system = |error: SyscallError| cannot(io::Error::other(error));
+                // A memory file, since nothing tells how much a FIFO's reader has acted on already.
                 let file = Memfd::create("output").map_err(system)?;
                 self.deliver(mirrors, max_len, &file, false)?;
                 let file = file.seal().map_err(system)?;

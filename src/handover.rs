@@ -71,6 +71,7 @@ pub fn remove(interface: &str) {
 fn is_at_home() -> bool {
     let namespace = |process| fs::read_link(format!("/proc/{process}/ns/net"));
     match (namespace("1"), namespace("thread-self")) {
+        // thread-self, since each thread may be in a namespace of its own (setns(2)).
         (Ok(machine), Ok(ours)) => machine == ours,
         _ => false,
     }
@@ -193,6 +194,8 @@ fn resolvers(lease: &Lease) -> String {
         domains.extend(lease.domain.clone());
     }
     if !domains.is_empty() {
+        // Of `search` and `domain` the last one counts (resolv.conf(5)), so that only one is
+        // written.
         text.push_str(&format!("search {}\n", domains.join(" ")));
     }
     for server in &lease.dns {
@@ -214,6 +217,7 @@ fn net_conf(interface: &str, lease: &Lease, uptime_seconds: u64) -> String {
     };
     let lease_time = lease
         .times
+        // 0xffffffff is a lease without end (RFC 2131 §3.3).
         .map_or(u64::from(u32::MAX), |times| times.lease.as_secs());
     let mut search = lease.search.join(" ");
     if search.is_empty() {
@@ -239,6 +243,7 @@ fn net_conf(interface: &str, lease: &Lease, uptime_seconds: u64) -> String {
             address(gateway.and_then(|route| route.gateway)),
         ),
         ("IPV4DNS0", address(dns.next())),
+        // klibc's ipconfig has two name servers, and scripts read these two names.
         ("IPV4DNS1", address(dns.next())),
         ("HOSTNAME", text(&lease.host_name)),
         ("DNSDOMAIN", text(&lease.domain)),

@@ -36,6 +36,7 @@ use wireboot_proto::text::url::Url;
 use segments::Segments;
 
 /// The longest kernel that is unpacked, in bytes.
+// 35 kB of a packed file can grow to 1 GiB.
 const MAX_KERNEL_LEN: u64 = 1 << 30;
 
 /// The files and command line for kexec.
@@ -123,6 +124,7 @@ impl Image {
     pub fn load(&self) -> Result<(), Error> {
         if TAKES_SEGMENTS && self.device_tree.is_some() {
             match Segments::of(self)?.load() {
+                // Lockdown forbids kexec_load, which verifies nothing, and lets signed files pass.
                 Err(error) if error.is(Errno::ENOSYS) || error.is(Errno::EPERM) => log::warn!(
                     "the device tree is not loaded, and the next kernel gets the one that this \
                      machine runs with: {}",
@@ -132,6 +134,7 @@ impl Image {
             }
         }
         match self.load_files() {
+            // Debian's kernels for arm64 have no kexec_file_load, up to 6.12.
             Err(error) if TAKES_SEGMENTS && error.is(Errno::ENOSYS) => {
                 Segments::of(self)?.load().map_err(refused)
             }
@@ -211,6 +214,8 @@ impl Parts {
             kernel: bare(url, Rc::new(copy(file, &uki.linux)?))?,
             initrds: initrds?,
             device_tree,
+            // PE sections are padded with zeros, and the text of one is often a file's with its
+            // newline.
             command_line: command_line.trim_matches(['\0', '\n', ' ']).to_owned(),
         })
     }
@@ -225,6 +230,7 @@ fn bare(url: &Url, file: Rc<SealedFile>) -> Result<Rc<SealedFile>, Error> {
     let len = len_of(&file)?;
     let packed = match Zboot::decode(&head, len).map_err(|error| damaged(url, error))? {
         Some(zboot) => Some((zboot.payload, zboot.packing)),
+        // Distributions ship kernels for arm64 as Image.gz, without an EFI stub that unpacks.
         None => head
             .starts_with(GZIP_MAGIC)
             .then_some((0..len, Packing::Gzip)),
@@ -270,12 +276,14 @@ fn joined(
     let mut all = Joined::create()?;
     for file in &own {
         all.append(file)?;
+        // unpack_to_rootfs (init/initramfs.c) takes an archive only at a multiple of four bytes.
         all.pad()?;
     }
     for (part, file) in parts {
         match &part.placement {
             None => all.append(file)?,
             Some(placement) => {
+                // A newc header has eight hexadecimal digits for the size (buffer-format.rst).
                 let len = u32::try_from(len_of(file)?).map_err(|_| {
                     not_bootable(&part.url, "is too long to be placed as a file (4 GiB)")
                 })?;

@@ -29,12 +29,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const MOUNTS: [(&str, &str, &str); 4] = [
     ("proc", "/proc", ""),
     ("sysfs", "/sys", ""),
+    // CONFIG_DEVTMPFS_MOUNT does not hold for an initramfs.
     ("devtmpfs", "/dev", "mode=0755"),
+    // The root of a tmpfs is 1777 otherwise.
     ("tmpfs", "/run", "mode=0755"),
 ];
 
 /// Boots the machine; retries until it succeeds.
 pub fn run() -> ! {
+    // First, since /dev/console comes with devtmpfs; what failed is logged once it is open.
     let mounted = mount_all();
     if let Err(error) = machine::open_console() {
         log::error!("{}", error.chain());
@@ -50,6 +53,7 @@ pub fn run() -> ! {
     }
     // No device has these in its modalias.
     let vlan = config.link.vlan.as_ref().map(|_| "8021q");
+    // For a packet socket the kernel starts /sbin/modprobe itself, which is not in the archive.
     modules::load_and_follow(["af_packet"].into_iter().chain(vlan));
     let mut random = Random::new(sys::seed());
     let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
@@ -106,6 +110,7 @@ fn mount_all() -> Vec<String> {
 
 /// Returns the command that boots, in a process of its own.
 fn boot() -> Command {
+    // The archive may have this program under any name, and the link needs none.
     let mut command = Command::new("/proc/self/exe");
     command.args(["boot", "--kernel-command-line", KERNEL_COMMAND_LINE]);
     command

@@ -279,6 +279,7 @@ impl Link {
         if !lower {
             return;
         }
+        // Last: the kernel removes every route of an interface that goes down (fib_disable_ip).
         if std::mem::take(&mut changes.raised)
             && let Err(error) = set_up(&mut socket, self.index, false)
         {

@@ -68,6 +68,8 @@ fn extend(parts: &[Measurement]) -> Result<bool, Cause> {
         return Ok(false);
     };
     let mut send = |command: &[u8]| device.transmit(command, tpm::MAX_RESPONSE_LEN);
+    // All active banks: one that is left out could be extended with anything by whoever comes
+    // later.
     let (banks, unknown) = tpm::decode_banks(&send(&tpm::encode_get_banks())?)?;
     if unknown > 0 {
         log::warn!("{unknown} PCR banks of the TPM are not extended: unsupported hash algorithm");

@@ -139,6 +139,7 @@ impl Frames {
 
     /// Returns the frames as the content of a pcapng file; `now` is the time of its end.
     fn pcapng(&self, now: Timestamp) -> Vec<u8> {
+        // An enhanced packet block has 32 bytes around its frame, and some of options and padding.
         let mut file = Vec::with_capacity(self.bytes + 48 * self.packets.len() + 512);
         pcapng::begin("wireboot", &mut file);
         for (name, _) in &self.interfaces {

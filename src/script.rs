@@ -130,6 +130,7 @@ fn command(path: &Path, interface: &str, event: Event<'_>) -> Command {
     }
     // Its standard output is not mixed with ours, which a program may read.
     command.stdin(Stdio::null()).stdout(std::io::stderr());
+    // One signal then reaches all that it starts (kill(2), negative id).
     command.process_group(0);
     command
 }
@@ -139,11 +140,13 @@ fn wait(mut child: Child, max_time: Duration) -> std::io::Result<Option<ExitStat
     let deadline = sys::now() + max_time;
     let mut pause = Duration::from_millis(1);
     loop {
+        // waitpid(2) has no timeout; the pauses stay short beside what scripts take.
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
         if sys::now() >= deadline {
             process::kill_group(child.id());
+            // Otherwise it stays a zombie for as long as the lease is kept.
             child.wait()?;
             return Ok(None);
         }

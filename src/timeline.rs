@@ -27,6 +27,7 @@ pub const TEXT: &str = "/run/wireboot/account.txt";
 pub struct Moment {
     what: String,
     /// Microseconds since the kernel's start.
+    // An answer on a LAN takes some 50 of them, and would be none in milliseconds.
     at_us: u64,
 }
 
@@ -126,6 +127,7 @@ impl Moments {
     /// before, and one with the steps.
     fn text(&self) -> String {
         let mut moments: Vec<_> = self.moments.iter().collect();
+        // Those of a lease are added once it is there, with the kernel's earlier timestamps.
         moments.sort_by_key(|moment| moment.at_us);
         let mut text = String::new();
         let mut before = moments.first().map_or(0, |moment| moment.at_us);

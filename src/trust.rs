@@ -38,6 +38,7 @@ impl Trust {
             Ok(text) => policy
                 .read(&text)
                 .map_err(|fault| Error::Usage(format!("{path}: {fault}")))?,
+            // A policy that is named and missing must not mean that all is allowed.
             Err(error) if error.kind() == ErrorKind::NotFound && config.policy.is_none() => {}
             Err(error) => {
                 return Err(Error::Usage(format!(
@@ -83,6 +84,7 @@ impl Trust {
 /// # Errors
 /// [`Error::Usage`] for a value that is neither a readable file nor a key.
 pub fn add_key(keys: &mut Keys, value: &str) -> Result<(), Error> {
+    // A key of minisign has 56 characters of base64, which nobody names a file.
     let (added, unread) = match fs::read_to_string(value) {
         Ok(text) => (keys.add(&text), None),
         Err(error) => (keys.add(value), Some(error)),

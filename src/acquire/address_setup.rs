@@ -58,6 +58,7 @@ impl AddressSetup {
     ) -> Result<(), Error> {
         let before = self.lease_store.read(self.link.mac);
         let before = before.map(|saved| (saved.address, saved.prefix_len));
+        // A renewal must not take the address away first: its connections would end with it.
         self.link.replace(before, lease, age)?;
         let identity = HandOverIdentity {
             interface: &self.link.name,

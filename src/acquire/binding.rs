@@ -102,6 +102,7 @@ impl Binding {
                 source,
             },
         };
+        // A pipe, since the thread sleeps in poll, which no flag or channel ends.
         let (stop, stopper) = pipe().map_err(failed)?;
         let mut renewal = Renewal::begin(*session, config)?;
         let thread = thread::spawn(move || {
@@ -168,5 +169,6 @@ fn restore_static(link: &Link) {
 /// of its own.
 fn exit_interrupted() -> ! {
     Terminal::restore();
+    // What must be put back is put back by now; destructors of other threads do not run.
     std::process::exit(Error::Interrupted.print().into())
 }

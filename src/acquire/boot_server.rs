@@ -75,6 +75,7 @@ fn choose(service: &BootService, console: Console) -> Result<BootItem, Error> {
         ))),
         Some(item) => Ok(BootItem {
             kind: item.kind,
+            // PXE 2.1, option 43 tag 71: layer 0 asks for the bootstrap's first file.
             layer: 0,
         }),
         None => Err(nothing(format!("nothing was chosen {from}"))),
@@ -109,6 +110,7 @@ fn ask(
     discards: &mut Discards,
 ) -> Result<Event, Error> {
     let mut station = Station::open(link)?;
+    // The address is set, so without a socket the kernel answers ICMP port unreachable.
     station.bind_client_port();
     let mut inquiry = Inquiry::new(client_config(link, config), question, sys::now());
     let mut payload = Vec::new();

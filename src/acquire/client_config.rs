@@ -22,6 +22,7 @@ pub(super) fn client_config(link: &Link, config: &DhcpConfig) -> ClientConfig {
         requested: requested(config.identify, &config.introduction),
         wants_boot_file: config.proxy_wait.is_some(),
         proxy_wait: config.proxy_wait.unwrap_or_default(),
+        // A committed lease cannot be compared with other offers (RFC 4039 §3.1).
         rapid_commit: config.proxy_wait.is_none(),
         detection: config.detection,
         ..ClientConfig::new(link.mac, seed(link.mac))
@@ -39,6 +40,7 @@ pub(super) fn client_id(config: &ClientConfig) -> Vec<u8> {
 /// of equal machines that start from equal images.
 fn seed(MacAddress([a, b, c, d, e, f]): MacAddress) -> u64 {
     let mac = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+    // Equal seeds would give a rack equal delays, which is what the jitter of RFC 2131 §4.1 avoids.
     Random::new(sys::seed() ^ Random::new(mac).next_u64()).next_u64()
 }
 
@@ -54,6 +56,8 @@ fn machine_identity() -> MachineIdentity {
 /// Returns the client system architecture type (RFC 4578 §2.1 and its IANA registry).
 const fn architecture(is_efi: bool) -> u16 {
     match (is_efi, cfg!(target_arch = "x86_64")) {
+        // 7 is what firmware on x86-64 sends; RFC 4578 had 7 and 9 swapped against it (its erratum
+        // 4625).
         (true, true) => 7,
         (true, false) if cfg!(target_arch = "x86") => 6,
         _ if cfg!(target_arch = "aarch64") => 11,

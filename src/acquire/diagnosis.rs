@@ -94,6 +94,8 @@ impl Discards {
     /// Logs that a reply was discarded, and counts it unless that is usual.
     pub(super) fn note(&mut self, interface: &str, source: Ipv4Addr, why: Discard) {
         log::debug!("{interface}: a reply of {source} was discarded: {why}");
+        // Offers come twice where a relay and a server share a network, which says nothing about a
+        // fault.
         if why.is_usual() {
             return;
         }
@@ -139,6 +141,7 @@ pub(super) fn received_now() -> Vec<(u32, u64)> {
 
 /// Returns what was counted last for an interface.
 pub(super) fn received_on(link: &Link, received: &[(u32, u64)]) -> Option<u64> {
+    // Notifications during the dump are in it too, so that the last count is the newest.
     let mut received = received.iter().rev();
     let (_, count) = received.find(|(index, _)| *index == link.index)?;
     Some(*count)

@@ -77,6 +77,7 @@ impl Dialogue {
     /// another one.
     pub(super) fn handle_carrier(&mut self, now: Instant) {
         if let Some(client) = &mut self.client {
+            // RFC 2131 §3.7: a client that may be on another network confirms its address first.
             return client.link_up(now);
         }
         let mut client = Client::new(self.config.clone(), now);
@@ -121,6 +122,7 @@ impl Dialogue {
     pub(super) fn handle_timeout(&mut self, count: impl FnOnce() -> RequestCounts, now: Instant) {
         self.with_client(None, |client| {
             if client.poll_timeout().is_some_and(|at| now >= at) {
+                // Reading PACKET_STATISTICS resets them, so it waits until the count is used.
                 client.handle_contention(count(), now);
             }
             client.handle_timeout(now);

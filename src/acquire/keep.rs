@@ -33,6 +33,7 @@ pub fn keep(session: Session, config: &DhcpConfig, signals: &Signals) -> Result<
                 log::info!("{name}: ends, and leaves the lease as it is");
                 return Ok(());
             }
+            // SIGUSR2 releases for udhcpc as well.
             Some(Signal::User2) => {
                 let Renewal {
                     session, script, ..
@@ -66,8 +67,11 @@ impl Renewal {
     /// # Errors
     /// [`Error::System`] when a call fails that every machine should allow.
     pub(super) fn begin(mut session: Session, config: &DhcpConfig) -> Result<Self, Error> {
+        // Renewals are answered by unicast to port 68, which the kernel would refuse by ICMP
+        // without a socket.
         session.bind_client_port();
         let mut watch = session.take_link_monitor()?;
+        // Whoever removes the address tells nobody: RTM_DELADDR is the only sign.
         watch.follow_addresses()?;
         Ok(Self {
             watch,
@@ -97,6 +101,8 @@ impl Renewal {
                 continue;
             }
             if change.gone {
+                // A card plugged in again has another index, and packet sockets are bound to the
+                // old one.
                 return Err(Error::NoInterface(format!("{name} has been removed")));
             }
             session.handle_link(&change, now);
@@ -143,6 +149,8 @@ impl Renewal {
         others: [BorrowedFd<'_>; N],
     ) -> Result<[bool; N], Error> {
         let deadline = self.session.poll_timeout();
+        // A timeout of poll stands still in suspend, and T1 would come late by as long as that
+        // took.
         self.alarm.set(deadline).map_err(cannot_wait)?;
         let mut sources = others.to_vec();
         sources.extend([self.watch.as_fd(), self.alarm.as_fd()]);

@@ -21,6 +21,7 @@ use wireboot_proto::packet::option::known;
 use wireboot_proto::time::BUILT_AT;
 
 /// Where it lies as long as the machine runs.
+// dracut and initramfs-tools move /run into the system; the rest of an initramfs is deleted.
 const UNTIL_RESTART: &str = "/run/wireboot";
 /// Where it lies for longer, when there is such a directory.
 const LASTING: &str = "/var/lib/wireboot";
@@ -112,6 +113,7 @@ impl SavedLease {
             mtu_octets,
             expires_at: lease
                 .times
+                // Wall-clock time, since the monotonic clocks begin anew with the next kernel.
                 .map(|times| (sys::since_1970() + times.lease.saturating_sub(age)).as_secs()),
         })
     }
@@ -120,6 +122,7 @@ impl SavedLease {
     /// that does not know the time, now or when the lease was granted, knows nothing about its end: the
     /// server is asked then, and refuses what is over (RFC 2131 §4.3.2).
     pub(super) fn is_valid_for(&self, client_id: &[u8], now: Duration) -> bool {
+        // Machines without a battery-backed clock start in 1970, or at the date of their kernel.
         let known = BUILT_AT.as_secs()..=now.as_secs();
         let is_over = self.expires_at.is_some_and(|at| known.contains(&at));
         !is_over && self.client_id == client_id
@@ -139,6 +142,7 @@ impl SavedLease {
             mac: value("mac")?.parse().ok()?,
             client_id: known::parse_hex(value("client-id")?)?,
             address: host(address)?,
+            // Shifts by more than 32 bits would follow from it.
             prefix_len: prefix_len.parse().ok().filter(|len| *len <= 32)?,
             server: host(value("server")?)?,
             next_hop: match value("neighbour") {
@@ -181,6 +185,7 @@ fn read(directory: &Path, mac: MacAddress) -> Option<SavedLease> {
     let mut text = String::new();
     let file = match File::open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        // Any other error is told: a file that is there and cannot be read is no missing lease.
         file => file,
     };
     let read = file.and_then(|file| file.take(MAX_LEN).read_to_string(&mut text));

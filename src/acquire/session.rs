@@ -49,6 +49,7 @@ impl Session {
         let link = Arc::new(link);
         let setup = AddressSetup::new(Arc::clone(&link), config);
         // Offers cannot be compared by asking for one address.
+        // INIT-REBOOT asks one server for one address, and hears no proxy and no second offer.
         let is_plain = config.proxy_wait.is_none();
         let saved = setup
             .saved_before()
@@ -172,11 +173,14 @@ impl Session {
 
     /// Handles a change of the interface.
     pub(super) fn handle_link(&mut self, change: &Change, now: Instant) {
+        // carrier is IFF_LOWER_UP, which comes up to a second before IFF_RUNNING.
         let carrier = change.link.carrier && !change.gone;
         self.witness
             .diagnosis
             .received_before
             .get_or_insert(change.link.received);
+        // IFF_RUNNING follows the carrier by up to 1 s (linkwatch), and until then noop_qdisc drops
+        // what is sent.
         self.station.set_running(change.link.running);
         if carrier && !self.has_carrier {
             self.witness.handle_carrier(now);
@@ -273,6 +277,8 @@ impl Session {
         match &event {
             Event::Bound(_) => self.station.stop_counting(),
             // Of the address on file, which an earlier process may have left on the interface.
+            // A NAK in INIT-REBOOT says that the address on file is wrong for this network (RFC
+            // 2131 §4.3.2).
             Event::Failed(Loss::Refused { .. }) if state == StateName::Rebooting => {
                 if let Err(error) = self.setup.remove_saved() {
                     log::warn!("{}", error.chain());
@@ -348,6 +354,7 @@ impl Session {
         if self.lease().is_some() {
             self.setup.remove_files();
         }
+        // RELEASE goes out while the address is still set (RFC 2131 §4.4.6).
         self.dialogue.release(sys::now());
         self.send();
         self.link.clear_and_lower();
@@ -362,6 +369,7 @@ impl Session {
     /// Leaves the lease in force, and what is open to the end of the process: the kernel closes it
     /// then, which takes as long as closing it here and needs no threads.
     pub fn outlive(self) {
+        // Each packet socket costs a grace period to close, here as at the process's end: about 8 ms.
         std::mem::forget(self);
     }
 }

@@ -96,6 +96,8 @@ impl Station {
     pub(super) fn bind_client_port(&mut self) {
         match UdpPort::open(&self.name, CLIENT_PORT) {
             Ok(port) => self.port = Some(port),
+            // Another client may hold the port without SO_REUSEADDR; the packet socket receives all
+            // the same.
             Err(error) => log::debug!("{}: {}", self.name, error.chain()),
         }
     }
@@ -178,6 +180,7 @@ impl Station {
         } = transmit;
         let name = &self.name;
         log::debug!("{name}: {message_type} to {destination}");
+        // A unicast needs a next hop, and there may be no route yet to ask the kernel for one.
         let next_hop = self.next_hop.filter(|_| !destination.ip().is_broadcast());
         let datagram = Datagram {
             source,
@@ -189,6 +192,8 @@ impl Station {
             Ok(frame) => frame,
             Err(error) => return log::error!("{name}: a message cannot be sent: {error}"),
         };
+        // The kernel's routes and ARP reach a server behind a router, which a frame of ours could
+        // not.
         let by_kernel = !source.ip().is_unspecified() && message_type != MessageType::Release;
         if by_kernel && let Some(port) = &self.port {
             match port.send(*source.ip(), destination, payload) {
@@ -226,6 +231,7 @@ impl Station {
             }
             let program = arp_about(address);
             let mut options = SocketConfig::new(self.index, &program);
+            // The kernel then hands over ARP only, and no filter has to look at the rest.
             options.protocol = ETHERTYPE_ARP;
             options.open().map(|socket| (address, Some(socket)))
         });

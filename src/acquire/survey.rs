@@ -227,6 +227,7 @@ fn ask(
             .collect();
         sources.push(watch.as_fd());
         sources.push(signals.as_fd());
+        // Interfaces without a carrier are left out: their timers have not begun.
         sys::wait_readable(&sources, Some(until)).map_err(cannot_wait)?;
         if signals.take().map_err(cannot_wait)?.is_some() {
             return end(surveyed);

@@ -26,6 +26,7 @@ impl SwitchPort {
     pub(super) fn open(link: &Link, up_at: Instant) -> Result<Self, SyscallError> {
         let program = from_switch();
         let options = SocketConfig {
+            // A card drops frames to groups that nobody has joined.
             groups: &GROUPS,
             ..SocketConfig::new(link.index, &program)
         };

@@ -44,6 +44,7 @@ impl Witness {
     pub(super) fn handle_carrier(&mut self, now: Instant) {
         log::debug!("{}: carrier", self.link.name);
         self.note("carrier", sys::up_time());
+        // Spanning tree counts its two forward delays (15 s each by default) from here.
         self.carrier_at = now;
         self.switch_port = None;
     }
@@ -52,6 +53,8 @@ impl Witness {
     pub(super) fn handle_transmit(&mut self, message_type: MessageType) {
         if message_type == MessageType::Discover {
             self.diagnosis.discovers += 1;
+            // A second packet socket costs a grace period to close, and an answered DISCOVER needs
+            // none.
             if self.diagnosis.discovers > 1 && self.switch_port.is_none() {
                 let port = SwitchPort::open(&self.link, self.carrier_at);
                 self.switch_port = port.inspect_err(|error| log::debug!("{error}")).ok();

@@ -180,6 +180,7 @@ impl FrameLayout {
         let mut tci = Load::Ancillary(ancillary::VLAN_TAG);
         let mut condition = Condition::Constant(true);
         if !std::mem::take(&mut self.tag_is_beside) {
+            // As libpcap's gen_vlan: 802.1Q, 802.1ad, and what stacked tags had before that.
             condition = any([ETHERTYPE_VLAN, 0x88a8, 0x9100].map(|tpid| self.ethertype(tpid)));
             tci = half(14 + self.tags_len);
             self.tags_len += 4;
@@ -283,6 +284,7 @@ impl FrameLayout {
         let ipv6 = self
             .ethertype(ETHERTYPE_IPV6)
             .and(protocols(header + 6))
+            // Right behind the fixed header: libpcap steps over no extension headers for ports.
             .and(direction.choose(within(half(header + 40)), within(half(header + 42))));
         let ipv4 = self
             .ethertype(ETHERTYPE_IPV4)
@@ -306,6 +308,7 @@ impl Endpoint {
 impl Transport {
     const fn numbers(self) -> &'static [u32] {
         match self {
+            // In the order in which `tcpdump -d port 53` prints them.
             Self::Any => &[IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP],
             Self::Tcp => &[IPPROTO_TCP],
             Self::Udp => &[IPPROTO_UDP],

@@ -258,6 +258,7 @@ impl<'a> ExpressionParser<'a> {
             self.error(format!("{what} is expected here"))
         })?;
         self.next += 1;
+        // libpcap takes a range in either order too (gen_portrangeop).
         Ok((first.min(last), first.max(last)))
     }
 }
@@ -290,6 +291,7 @@ fn alone(protocol: &str) -> Primitive {
 /// Reads a port by number, or by one of the names that a boot knows.
 fn port(word: &str) -> Option<u16> {
     Some(match word {
+        // tcpdump looks names up in /etc/services, which an initramfs does not have.
         "bootps" => 67,
         "bootpc" => 68,
         "tftp" => 69,

@@ -37,6 +37,7 @@ pub fn line(timestamp: Timestamp, octets: &[u8], original_len: u32, verbose: boo
 pub fn dump(octets: &[u8]) -> String {
     let mut text = String::new();
     for (row, chunk) in octets.chunks(16).enumerate() {
+        // The layout of tcpdump -X, which scripts and eyes know.
         let _ = write!(text, "\n\t0x{:04x}: ", row * 16);
         for pair in chunk.chunks(2) {
             text.push(' ');
@@ -62,6 +63,7 @@ fn frame(octets: &[u8], verbose: bool, text: &mut String) -> Result<(), DecodeEr
         other => {
             let (source, destination) = (header.source, header.destination);
             let _ = match other {
+                // Below 0x0600 the field is a length (IEEE 802.3 §3.2.6).
                 0..ETHERTYPE_MIN => write!(text, "{source} > {destination}: 802.3"),
                 ETHERTYPE_LLDP => write!(text, "{source} > {destination}: LLDP"),
                 ETHERTYPE_SLOW => write!(text, "{source} > {destination}: slow protocol"),

@@ -112,6 +112,7 @@ impl<'a> Capture<'a> {
         for (index, name) in &settings.interfaces {
             let options = SocketConfig {
                 promiscuous: settings.promiscuous,
+                // tcpdump too shows what the machine itself sends.
                 ignore_outgoing: false,
                 ..SocketConfig::new(*index, &settings.program)
             };

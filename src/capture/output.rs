@@ -38,6 +38,7 @@ pub struct FrameWriter<'a> {
 }
 
 /// Bytes that are gathered before they are written.
+// As much as a pipe holds (pipe(7)).
 const BUFFER_LEN: usize = 64 * 1024;
 
 impl<'a> FrameWriter<'a> {

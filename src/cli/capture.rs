@@ -16,6 +16,7 @@ use crate::sys::ring::{Layout, Version};
 
 /// As tcpdump's snapshots of ordinary frames.
 const SLOT_LEN: u32 = 2048;
+// Under a flood larger blocks halve the wake-ups.
 const BLOCK_LEN: u32 = 256 * 1024;
 const RETIRE_TIME: Duration = Duration::from_millis(100);
 
@@ -136,6 +137,8 @@ impl CaptureTask {
         Ok(match self.options.write.as_deref() {
             None | Some("-") => Box::new(io::stdout()),
             Some(path) => {
+                // Not atomic, unlike fetched files: as with tcpdump -w, others read the file while
+                // it grows.
                 let file = File::create(path);
                 Box::new(file.map_err(|source| cannot("create", path, source))?)
             }

@@ -64,6 +64,8 @@ fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(
         }
     })?;
     let name = session.link().name.clone();
+    // udhcpc calls deconfig before the first lease, and its scripts raise and clear the interface
+    // there.
     script::run(script, &name, Event::Deconfig);
     timeline.extend(session.moments().iter().cloned());
     let (session, lease) = acquire::configure(session)?;

@@ -165,6 +165,7 @@ fn version() -> String {
 
 /// Prints to standard output. The reader may have closed the pipe, which is no error.
 fn print(text: &str) {
+    // println! panics on a closed pipe, since Rust ignores SIGPIPE from the start of a program.
     let _ = write!(std::io::stdout(), "{text}");
 }
 

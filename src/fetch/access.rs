@@ -51,6 +51,8 @@ impl ServerAccess {
         let seconds = Seconds(self.address_timeout);
         log::warn!("no IPv4 address left to fetch from; waiting up to {seconds:.0} s for one");
         let deadline = sys::now() + self.address_timeout;
+        // Asked of the kernel again and again, so that a fetch needs no link to who renews the
+        // lease.
         while sys::now() < deadline {
             std::thread::sleep(POLL_INTERVAL);
             if self.has_address() {

@@ -146,6 +146,7 @@ fn ask(servers: &[IpAddr], interface: Option<&str>) -> Option<ServerTime> {
         seed: sys::seed(),
     };
     let mut query = Query::new(config, sys::now());
+    // An answer has 48 bytes (RFC 5905 §7.3), and more only with extensions that are not asked for.
     let (mut outgoing, mut incoming) = (Vec::new(), [0; 512]);
     loop {
         while let Some(transmit) = query.poll_transmit(&mut outgoing) {

@@ -24,6 +24,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// and splice(2) takes no less.
 const READ_LEN: usize = 1 << 20;
 /// The same for each of several connections, which together use at most twice the memory.
+// Four connections hold 3 MiB beyond the file so, and 5.3 MiB with whole reads, at the same rate.
 const SHARED_READ_LEN: usize = READ_LEN / 4;
 
 /// A connection to a server.
@@ -134,6 +135,7 @@ impl Connection {
             return true;
         }
         let readable = sys::wait_readable(&[self.tcp().as_fd()], Some(sys::now()));
+        // What an idle connection holds unasked is a FIN, a TLS alert or a 408 (RFC 9110 §15.5.9).
         readable.map_or(true, |sources| sources.contains(&true))
     }
 
@@ -181,6 +183,7 @@ impl Origin {
     pub(super) fn of(url: &Url, proxy: Option<&Url>) -> Self {
         Self {
             scheme: url.scheme(),
+            // Case does not tell hosts apart (RFC 9110 §4.2.3).
             host: url.host().to_ascii_lowercase(),
             port: url.port(),
             proxy: proxy.map(Url::to_string),

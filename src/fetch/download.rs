@@ -133,6 +133,7 @@ impl<'s> Download<'s> {
     pub(super) fn resume(&self, span: SpanId, url: &Url, may_mix: bool) -> Option<Resume> {
         let len = self.spans.next(span).filter(|next| *next > 0)?;
         let source = self.source.as_ref()?;
+        // An entity tag means something to its own server only (RFC 9110 §8.8.3).
         let validator = source.validator.clone().filter(|_| source.url == *url);
         (validator.is_some() || may_mix).then_some(Resume { len, validator })
     }
@@ -168,6 +169,8 @@ impl<'s> Download<'s> {
             is_mixed = self.is_mixed() || known_by.is_none();
             validator = validator.or(known_by);
         } else if self.sink.len() > 0 {
+            // 200 where 206 was asked for: another file by now, or no ranges here (RFC 9110
+            // §13.1.5).
             self.sink.restart()?;
             self.spans.restart(span);
         }

@@ -34,6 +34,7 @@ impl Failure {
 
 /// Returns a transfer's failure as text.
 pub(super) fn text_of(failure: &dyn std::fmt::Display) -> Cause {
+    // The code that shows the fields of a failure would take 1.5 KiB of the small binary.
     failure.to_string().into()
 }
 

@@ -55,6 +55,7 @@ pub(super) fn of(
 /// Returns whether `list` names `host` or a domain that contains it.
 fn is_listed(host: &str, list: &str) -> bool {
     let host = host.to_ascii_lowercase();
+    // As in curl: commas or blanks between entries, and a leading dot means nothing.
     list.split([',', ' ']).any(|entry| {
         let entry = entry.trim().trim_matches(['[', ']']).to_ascii_lowercase();
         let domain = entry.trim_start_matches('.');

@@ -16,6 +16,7 @@ use wireboot_proto::time::{Backoff, Random};
 /// server has time to return.
 const MAX_FRUITLESS: u32 = 4;
 /// The time limit of the first round, while there is another server.
+// With the full limit a silent first server cost 43 s before a mirror was asked.
 pub(super) const FIRST_PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]

@@ -86,6 +86,7 @@ impl Fetcher {
             Delivery::begin(self, DeliveryKind::Signature, MAX_SIGNATURE_LEN, &store);
         let taken = delivery.run(url, turn, &mut |_| Ok(()));
         taken.map_err(|(ending, failure)| match failure {
+            // Or a server could switch the check off by having no signature.
             Failure::Missing(why) => {
                 let why = format!("there is no signature {url}: {why}");
                 (ending, Failure::Verification(why))

@@ -39,6 +39,7 @@ impl Staged {
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let hidden = directory.join(format!(".{name}.{:016x}", sys::seed()));
         let mut options = OpenOptions::new();
+        // O_TMPFILE demands write access (open(2)); hashes and signatures read the file back.
         options.read(true).write(true);
         if before.is_some() {
             // Until the permissions of the old file are set.
@@ -77,6 +78,7 @@ impl Staged {
     /// zeros, which takes as long as writing the file.
     pub(super) fn reserve(&self, len: u64) -> io::Result<()> {
         let system = fstatvfs(&self.file)?;
+        // f_bavail counts units of f_frsize, not of f_bsize (statvfs(3)).
         let free = system.blocks_available() * system.fragment_size();
         let missing = len.saturating_sub(machine::allocated(&self.file)?);
         if system.blocks() > 0 && free < missing {
@@ -101,9 +103,12 @@ impl Staged {
 
     /// Syncs the file to the disk and gives it its name.
     pub(super) fn publish(mut self) -> io::Result<()> {
+        // Before it has its name: after a crash the name could stand for an empty file otherwise.
         self.file.sync_all()?;
         if !self.is_named {
             match self.link_as(&self.target) {
+                // linkat(2) never replaces a name; only rename does, and that takes a file that has
+                // one.
                 Err(Errno::EEXIST) => {
                     self.link_as(&self.hidden)?;
                     self.is_named = true;
@@ -120,6 +125,7 @@ impl Staged {
     }
 
     fn link_as(&self, path: &Path) -> Result<(), Errno> {
+        // AT_EMPTY_PATH would need CAP_DAC_READ_SEARCH (open(2), O_TMPFILE).
         let nameless = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         let follow = AtFlags::AT_SYMLINK_FOLLOW;
         linkat(AT_FDCWD, nameless.as_str(), AT_FDCWD, path, follow)

@@ -97,6 +97,7 @@ pub(super) fn race(
             .map(|(_, socket)| PollFd::new(socket.as_fd(), PollFlags::POLLOUT))
             .collect();
         let timeout =
+            // Rounded up, or the loop would spin through the last millisecond.
             PollTimeout::try_from(left.as_micros().div_ceil(1_000)).unwrap_or(PollTimeout::MAX);
         match poll(&mut polled, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
@@ -144,6 +145,7 @@ fn dial(interface: Option<&str>, address: SocketAddr) -> Result<OwnedFd, Syscall
         socket(family, SockType::Stream, flags, None).map_err(failed("socket"))?;
     bind_to(&socket, interface)?;
     match connect(socket.as_raw_fd(), &SockaddrStorage::from(address)) {
+        // After EINTR the attempt goes on in the background as well (connect(2)).
         Ok(()) | Err(Errno::EINPROGRESS | Errno::EINTR) => Ok(socket),
         Err(errno) => Err(SyscallError::new("connect", errno)),
     }
@@ -151,6 +153,7 @@ fn dial(interface: Option<&str>, address: SocketAddr) -> Result<OwnedFd, Syscall
 
 /// Returns the stream of a socket whose connection attempt has ended well.
 fn connected(socket: OwnedFd, patience: Duration) -> Result<TcpStream, SyscallError> {
+    // A failed attempt makes the socket writable too (connect(2), EINPROGRESS).
     match getsockopt(&socket, sockopt::SocketError) {
         Ok(0) => {}
         Ok(errno) => return Err(SyscallError::new("connect", Errno::from_raw(errno))),
@@ -158,11 +161,14 @@ fn connected(socket: OwnedFd, patience: Duration) -> Result<TcpStream, SyscallEr
     }
     let stream = TcpStream::from(socket);
     stream
+        // SO_RCVTIMEO and SO_SNDTIMEO mean nothing for a socket that does not block (socket(7)).
         .set_nonblocking(false)
         .map_err(|source| SyscallError {
             call: "ioctl(FIONBIO)",
             source,
         })?;
+    // A TLS handshake is small writes, which Nagle's algorithm holds back for an ACK (RFC 9293
+    // §3.7.4).
     let _ = stream.set_nodelay(true);
     // Applies to the TLS handshake too.
     let _ = stream.set_read_timeout(Some(patience));

@@ -165,6 +165,8 @@ fn transfer(
     config: Config,
     sink: &mut Sink<'_>,
 ) -> Result<(Config, TftpEnd), Failure> {
+    // A new port is a new transfer identifier (RFC 1350 §4): late packets of the last one are
+    // strangers.
     let mut socket = Socket::open(access, config.server, &config.terms)?;
     let now = sys::now();
     let mut get = Get::new(config, now);

@@ -46,6 +46,8 @@ impl Stream {
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(other)?
+            // rustls's word for any verifier of one's own; this one adds the clock and --ca's own
+            // certificates.
             .dangerous()
             .with_custom_certificate_verifier(verifier.clone());
         let config = match &access.client_certificate {
@@ -133,6 +135,8 @@ fn explain(error: &rustls::Error, refusal: Option<&str>, port: u16) -> Failure {
     } else if let rustls::Error::InvalidMessage(_) = error {
         Failure::Other(format!("{why} on port {port}; is http:// meant?").into())
     } else if *error == rustls::Error::AlertReceived(AlertDescription::InternalError) {
+        // "Unrelated to the peer", such as a lack of memory (RFC 8446 §6.2): another attempt may
+        // succeed.
         Failure::Passing(why.into())
     } else if matches!(
         error,

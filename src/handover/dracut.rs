@@ -31,10 +31,12 @@ pub(super) fn files(interface: &str, lease: &Lease) -> Vec<(String, String)> {
     let gateway = lease.routes.iter().find(|route| route.prefix_len == 0);
     let gateway = gateway.and_then(|route| route.gateway).map(|gateway| {
         let interface = quoted(interface);
+        // dracut's setup_net runs this file; `add` would fail, since the route is set already.
         format!("ip route replace default via '{gateway}' dev {interface}\n")
     });
     let host_name = lease.host_name.as_ref();
     let host_name =
+        // Run by the same function of dracut's net-lib.sh, so it is a command and not a name.
         host_name.map(|name| format!("echo {} > /proc/sys/kernel/hostname\n", quoted(name)));
     let has_resolvers = !lease.dns.is_empty() || lease.domain.is_some();
     let resolvers = has_resolvers.then(|| super::resolvers(lease));

@@ -22,6 +22,8 @@ pub(super) fn keyfile(holder: &HandOverIdentity<'_>, lease: &Lease) -> String {
     format!(
         "[connection]\nid=wireboot-{interface}\nuuid={}\ntype=ethernet\n\n\
          [ethernet]\nmac-address={mac}\n\n[ipv4]\n{method}may-fail=false\n",
+        // NetworkManager tells connections apart by it: a random one would make a new one at each
+        // boot.
         uuid(mac.0)
     )
 }

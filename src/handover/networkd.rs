@@ -12,6 +12,7 @@ use wireboot_proto::dhcp::lease::Lease;
 const IAID_AND_DUID: u8 = 255;
 
 pub(super) fn name(interface: &str) -> String {
+    // Of all units that match, the first by name counts (systemd.network(5)).
     format!("run/systemd/network/05-wireboot-{interface}.network")
 }
 
@@ -48,6 +49,7 @@ pub(super) fn unit(holder: &HandOverIdentity<'_>, lease: &Lease) -> Result<Strin
     match holder.client_id {
         id if id == [1, a, b, c, d, e, f] => line(&mut text, "ClientIdentifier", "mac"),
         [IAID_AND_DUID, a, b, c, d, kind_high, kind_low, duid @ ..] => {
+            // networkd writes 255, IAID and the DUID's type itself, so that each is told apart.
             line(&mut text, "ClientIdentifier", "duid");
             line(&mut text, "IAID", u32::from_be_bytes([*a, *b, *c, *d]));
             line(

@@ -37,6 +37,7 @@ pub fn hand_over<'a>(
         address(chosen.property(INITRD_START)),
         address(chosen.property(INITRD_END)),
     ) {
+        // This kernel's own initrd is reserved there, and its memory is free for the next one.
         tree.reservations
             .retain(|(address, len)| (*address, address.wrapping_add(*len)) != (start, end));
     }
@@ -60,6 +61,7 @@ pub fn hand_over<'a>(
         chosen.set(b"kaslr-seed", seeds.kaslr.to_vec());
         chosen.set(b"rng-seed", seeds.rng.to_vec());
     }
+    // As of_kexec_alloc_and_setup_fdt sets it.
     chosen.set(b"linux,booted-from-kexec", Vec::new());
     tree.root.put(chosen);
 }
@@ -117,6 +119,7 @@ pub fn complete<'a>(tree: &mut DeviceTree<'a>, running: &DeviceTree<'a>) -> Resu
 pub struct OtherCells;
 
 fn is_memory(node: &Node<'_>) -> bool {
+    // By this property and not by the name, as the Devicetree Specification (§3.4) has it.
     node.property(b"device_type") == Some(b"memory\0")
 }
 

@@ -58,6 +58,8 @@ impl MemoryLayout {
         initrd_len: Option<u64>,
     ) -> Result<Self, NoRoom> {
         let everywhere = 0..u64::MAX;
+        // image_size has what is cleared behind the file, and is 0 before Linux 3.17 (booting.rst
+        // §3).
         let needed = image.image_size.max(kernel_len);
         let needed = needed.saturating_add(image.text_offset);
         let block = memory.take("kernel", needed, BLOCK, &everywhere)?;
@@ -91,6 +93,8 @@ impl Memory {
             let Some((range, name)) = line.split_once(" : ") else {
                 continue;
             };
+            // Two blanks a level are all that /proc/iomem tells of nesting (r_show in
+            // kernel/resource.c).
             let is_top = !range.starts_with(' ');
             if is_top {
                 is_in_ram = name == "System RAM";

@@ -26,6 +26,7 @@ const FIRST_CODE: [u32; 6] = [
 ];
 
 /// Where the device tree stands behind the first code, in bytes.
+// A device tree begins at a multiple of eight bytes (booting.rst §2).
 const TREE_AT: usize = 64;
 
 /// An image laid out for this machine's memory.
@@ -89,6 +90,8 @@ impl Segments {
         if let (Some(octets), Some(at)) = (&self.initrd, initrd) {
             segments.push(segment(octets, at));
         }
+        // arm64 puts a device tree into x0 only for files that it has loaded itself
+        // (kimage->arch.dtb_mem).
         kexec::load_segments(device_tree.start, &segments)
     }
 }

@@ -59,8 +59,11 @@ impl Index {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
         let folder = Path::new("/lib/modules").join(release.trim());
         let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
+        // r8169 needs its PHY's driver on some cards, and only this file says so.
         let wishes = read("modules.softdep").unwrap_or_default();
         let index = Self {
+            // The text that depmod writes; modules.alias.bin beside it is an index for libkmod
+            // alone.
             aliases: parse_aliases(&read("modules.alias").unwrap_or_default()),
             files: parse_dependencies(&read("modules.dep")?),
             before: parse_wishes(&wishes, "pre:"),
@@ -89,6 +92,8 @@ impl Index {
                 Ok(DeviceEvent::Device(modalias)) => {
                     self.load_for(&BTreeSet::from([modalias]), &mut BTreeSet::new());
                 }
+                // Loading what is loaded is EEXIST, which counts as done, so that all may be gone
+                // through again.
                 Ok(DeviceEvent::Lost) => self.load_for_devices(),
                 Err(error) => {
                     return log::warn!("devices that appear get no driver: {}", error.chain());
@@ -160,6 +165,7 @@ fn load_file(path: &Path) -> Result<(), String> {
         Err(error) if drivers::cannot_unpack(&error) => {}
         Err(error) => return Err(error.chain()),
     }
+    // Debian 12's kernels are among those that unpack none.
     let packing = packing.ok_or(
         "the kernel does not unpack it (CONFIG_MODULE_DECOMPRESS), and only .gz and .zst are \
          unpacked here: put it into the archive unpacked",
@@ -274,6 +280,7 @@ fn after_set(pattern: &[u8], at: usize, byte: u8) -> Option<usize> {
 fn module_name(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
     let name = file.split(".ko").next().unwrap_or(file);
+    // The kernel names modules with `_` only, whatever the file is called (modprobe(8)).
     name.replace('-', "_")
 }
 

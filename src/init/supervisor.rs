@@ -13,6 +13,7 @@ use crate::sys::{self, SyscallError};
 use wireboot_proto::time::Instant;
 
 /// Time between SIGTERM and SIGKILL for all other processes.
+// As busybox's init waits between the two signals.
 const TIME_TO_END: Duration = Duration::from_secs(1);
 /// Interval of polling for children where there is no signalfd.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -51,6 +52,8 @@ impl Supervisor {
         loop {
             match process::reap() {
                 Children::Ended { pid, end } if pid == child => return Ok(end),
+                // One SIGCHLD may stand for several children (signal(7)): all are reaped before the
+                // next wait.
                 Children::Ended { .. } => {}
                 Children::Running => self.wait(None)?,
                 Children::None => return Ok("exited unnoticed".to_owned()),
@@ -87,6 +90,7 @@ impl Supervisor {
                 Children::None => break,
             }
         }
+        // What ignores SIGTERM would keep its file systems busy through the last sync.
         process::kill_all();
         match machine::end(how) {
             Ok(never) => match never {},

@@ -23,6 +23,7 @@ use wireboot_proto::time::Instant;
 const SMALLEST_MTU: u16 = 576;
 
 /// Timeout for the carrier after an MTU change, for which some drivers reset the card.
+// 1000BASE-T takes two to three seconds to negotiate anew after a reset.
 const RESET_TIME: Duration = Duration::from_secs(5);
 
 impl Link {
@@ -67,6 +68,7 @@ impl Link {
         let address = LinkSetting::Address(Address {
             index: self.index,
             address,
+            // With /32 the kernel makes no route to a network beside the address (fib_add_ifaddr).
             prefix_len: 32,
             broadcast: None,
             preferred_seconds: FOREVER,
@@ -419,6 +421,7 @@ impl LinkSetting {
 
 /// Sets an address; returns the inverse.
 fn set_address(socket: &mut RouteSocket, address: &Address) -> Result<Option<Undo>, SyscallError> {
+    // NLM_F_EXCL first: EEXIST tells that it was there, which NLM_F_REPLACE alone would hide.
     match socket.change(&NetlinkRequest::AddAddress(*address)) {
         Ok(()) => return Ok(Some(Undo::Request(NetlinkRequest::DeleteAddress(*address)))),
         Err(error) if !exists(&error) => return Err(error),
@@ -444,6 +447,8 @@ fn add_route(socket: &mut RouteSocket, route: &KernelRoute) -> Result<Option<Und
         Err(error) if !exists(&error) => return Err(error),
         Err(_) => {}
     }
+    // NLM_F_APPEND puts it behind those with the same metric, which keep the traffic
+    // (fib_table_insert).
     match socket.change(&NetlinkRequest::AppendRoute(*route)) {
         Ok(()) => {
             log::warn!(
@@ -479,12 +484,14 @@ impl std::fmt::Display for LinkSetting {
 fn settings(index: u32, lease: &Lease, age: Duration) -> Vec<LinkSetting> {
     let left = |time: Option<Duration>| seconds(time.map(|time| time.saturating_sub(age)));
     let mut settings = Vec::new();
+    // First: fib_create_info refuses routes whose preferred source is no address of this machine.
     settings.push(LinkSetting::Address(Address {
         index,
         address: lease.address,
         prefix_len: lease.prefix_len,
         broadcast: lease.broadcast.or_else(|| broadcast(lease)),
         preferred_seconds: left(lease.times.map(|times| times.rebinding)),
+        // The kernel's check_lifetime removes the address then, even when this process is gone.
         valid_seconds: left(lease.times.map(|times| times.lease)),
     }));
     for route in routes(index, lease) {
@@ -511,11 +518,15 @@ fn routes(index: u32, lease: &Lease) -> Vec<KernelRoute> {
     for route in &lease.routes {
         let wanted = KernelRoute {
             index,
+            // Bits beyond the prefix are EINVAL for the kernel (fib_valid_key_len), and servers
+            // send them.
             destination: route.destination & netmask(route.prefix_len),
             prefix_len: route.prefix_len.min(32),
             // A server that names ourselves as the router means that all is on the link, where
             // some router answers ARP for it.
             gateway: route.gateway.filter(|gateway| *gateway != lease.address),
+            // The kernel removes routes with this source together with the address
+            // (fib_sync_down_addr).
             source: Some(lease.address),
         };
         if wanted.gateway.is_none() {

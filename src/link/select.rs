@@ -19,6 +19,7 @@ pub(super) struct DeviceFacts {
 pub(super) fn facts(name: &str) -> DeviceFacts {
     let directory = Path::new("/sys/class/net").join(name);
     DeviceFacts {
+        // Bridges, tunnels and dummies have no such link in sysfs.
         has_device: directory.join("device").exists(),
         wireless: directory.join("phy80211").exists(),
     }
@@ -109,8 +110,11 @@ fn not_a_nic(link: &LinkInfo, facts: DeviceFacts) -> Option<&'static str> {
     if let Some(why) = not_ethernet(link) {
         Some(why)
     } else if link.master.is_some() {
+        // Its frames go to the master before IPv4 sees them (rx_handler), so an address here hears
+        // nothing.
         Some("belongs to a bridge or bond")
     } else if link.kind.is_some() || !(link.has_device || facts.has_device) {
+        // IFLA_INFO_KIND is told for veth, VLANs, bonds and their like, and for no card.
         Some("virtual: name it to use it")
     } else if facts.wireless {
         Some("wireless")

@@ -123,6 +123,7 @@ impl Snapshot<Address> {
         let elapsed = sys::now().since(self.read_at).as_secs();
         let elapsed = u32::try_from(elapsed).unwrap_or(FOREVER);
         let left = |seconds| match seconds {
+            // INFINITY_LIFE_TIME does not count down.
             FOREVER => FOREVER,
             seconds => seconds.saturating_sub(elapsed),
         };

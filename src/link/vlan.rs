@@ -88,6 +88,7 @@ fn make(
         parent: parent_index,
         id: vlan.id,
     })?;
+    // vlan_dev_open answers ENETDOWN while the interface below is down.
     if !parent.up {
         set_up(socket, parent_index, true)?;
     }

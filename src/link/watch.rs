@@ -81,6 +81,7 @@ impl Watch {
 
     /// Subscribes to address changes too, for [`Watch::take_address_loss`].
     pub fn follow_addresses(&mut self) -> Result<(), Error> {
+        // An address may have gone before the subscription.
         self.may_lack_address = true;
         self.news.add_addresses().map_err(unwatchable)
     }

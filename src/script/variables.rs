@@ -77,6 +77,8 @@ impl Variables {
             (code::DOMAIN_NAME, "domain", text(&lease.domain)),
             (code::DOMAIN_SEARCH, "search", lease.search.join(" ")),
             (code::HOST_NAME, "hostname", text(&lease.host_name)),
+            // udhcpc has sname and boot_file for the header's fields, tftp and bootfile for options
+            // 66 and 67.
             (code::TFTP_SERVER_NAME, "sname", text(&lease.server_name)),
             (code::TFTP_SERVER_NAME, "tftp", text(&lease.server_name)),
             (code::BOOT_FILE_NAME, "boot_file", text(&lease.boot_file)),

@@ -114,6 +114,7 @@ pub fn parse(text: &str, config: Config) -> CommandLine {
 
 impl CommandLine {
     fn take(&mut self, key: &str, value: Option<&str>) -> Option<Meaning> {
+        // The kernel takes both for the same in its own parameters (parameq in kernel/params.c).
         let key = key.replace('_', "-");
         if let Some(own) = key.strip_prefix("wireboot.") {
             return Some(
@@ -133,6 +134,7 @@ impl CommandLine {
                 Err("what the machine says it is comes from wireboot.identify".to_owned())
             }
             "ifname" => self.alias(value),
+            // dracut demands it where there are several ip= (dracut.cmdline(7)).
             "bootdev" => {
                 self.boot_device = Some(value.to_owned());
                 Ok(format!("of several interfaces, {value} is the one"))

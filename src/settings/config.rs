@@ -112,6 +112,7 @@ impl FromStr for Vlan {
         // eth0.7, eth0.0007, vlan7 and vlan0007 are in use (dracut.cmdline(7)).
         let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
         let digits = name.rsplit_once('.').map_or(digits, |(_, digits)| digits);
+        // 0 is priority without a VLAN, and 4095 is reserved (IEEE 802.1Q).
         let id = digits.parse().ok().filter(|id| (1..=4094).contains(id));
         let id = id.ok_or("the VLAN's interface does not end with its number, 1 to 4094")?;
         Ok(Self {
@@ -128,6 +129,7 @@ impl FromStr for Vlan {
 /// Why it cannot be one (the kernel's `dev_valid_name`).
 pub fn interface_name(text: &str) -> Result<String, String> {
     let is_separator = |c: char| c == '/' || c == ':' || c.is_ascii_whitespace();
+    // IFNAMSIZ is 16 with the zero byte.
     let fits = (1..=15).contains(&text.len());
     if fits && !text.contains(is_separator) && !matches!(text, "." | "..") {
         Ok(text.to_owned())
@@ -220,6 +222,8 @@ impl Default for DhcpConfig {
     fn default() -> Self {
         Self {
             given: StaticConfig::default(),
+            // Longer than the 30 s for which spanning tree keeps a new port blocked by default
+            // (IEEE 802.1D).
             timeout: Duration::from_secs(60),
             identify: Identify::default(),
             introduction: Introduction::default(),

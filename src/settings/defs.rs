@@ -431,6 +431,7 @@ pub static SETTINGS: &[Setting] = &[
         takes: Takes::Value("OCTETS"),
         help: "the path MTU, in bytes (that of the route to the server)",
         lands: Lands::Own(|all, input| {
+            // Every link passes packets of 68 bytes (RFC 791 §3.2).
             all.fetch.path_mtu = Some(input.number(68, u16::MAX)?);
             Ok(())
         }),
@@ -907,6 +908,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "acd",
         of: NETWORK | WORD,
         takes: Takes::OneOf("HOW", Detection::NAMES),
+        // Strict: up to 1 s, two gaps of 1 to 2 s, and 2 s until the announcement (RFC 5227 §1.1).
         default: "overlapped",
         help: "detect address conflicts: while the server is asked (overlapped), as in RFC 5227 \
                (strict, which takes 4 to 7 s), or not at all",

@@ -161,6 +161,7 @@ fn escaped(text: &str) -> String {
     let text = text
         .replace('\\', "\\e")
         .replace('-', "\\-")
+        // man on a console without UTF-8 has no sign for it.
         .replace('…', "...");
     if text.starts_with(['.', '\'']) {
         format!("\\&{text}")

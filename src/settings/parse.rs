@@ -217,6 +217,7 @@ impl Input<'_> {
 
     /// Reads a text that fits into an option.
     pub(super) fn printable(&self) -> Result<String, String> {
+        // The length of an option is one byte (RFC 2132 §2).
         if (1..=255).contains(&self.value.len()) && validation::is_path(self.value) {
             Ok(self.value.to_owned())
         } else {
@@ -235,6 +236,7 @@ impl Input<'_> {
     /// Adds options by number or name, with commas between them.
     pub(super) fn add_codes_to(&self, list: &mut Vec<u8>) -> Result<(), String> {
         let code = |text: &str| {
+            // 0 and 255 are pad and end, which have no value (RFC 2132 §3).
             parse_code(text).ok_or_else(|| {
                 format!(
                     "not a list of DHCP options: \"{text}\" is no option's name, and no number from 1 \

@@ -27,6 +27,7 @@ pub fn up_time_at(timestamp: Timestamp) -> Duration {
     if timestamp == Timestamp::default() {
         return up_time();
     }
+    // The kernel stamps frames by the wall clock, the timeline counts from the kernel's start.
     let now = Timestamp::from(since_1970());
     let ago = now.as_nanos().saturating_sub(timestamp.as_nanos());
     up_time().saturating_sub(Duration::from_nanos(ago))
@@ -56,6 +57,7 @@ impl Alarm {
     /// `timerfd_create`: EMFILE, or a kernel without timerfd.
     pub fn open() -> Result<Self, SyscallError> {
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+        // Timers take this clock since Linux 3.15 (timerfd_create(2)).
         TimerFd::new(ClockId::CLOCK_BOOTTIME, flags)
             .map(Self)
             .map_err(|errno| SyscallError::new("timerfd_create", errno))
@@ -69,6 +71,7 @@ impl Alarm {
                 Expiration::OneShot(TimeSpec::from_duration(
                     deadline.since(Instant::ZERO).max(Duration::from_nanos(1)),
                 )),
+                // A relative one would be late by what passed since the clock was read.
                 TimerSetTimeFlags::TFD_TIMER_ABSTIME,
             ),
             None => self.0.unset(),

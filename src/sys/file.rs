@@ -32,6 +32,8 @@ pub fn replace(path: &Path, octets: &[u8], mode: u32) -> io::Result<()> {
 /// # Errors
 /// As [`replace`].
 pub fn replace_durably(path: &Path, octets: &[u8], mode: u32) -> io::Result<()> {
+    // The content first: a rename that reaches the disk before it leaves an empty file after a
+    // crash.
     put(path, octets, mode, File::sync_all)?;
     if let Some(directory) = path.parent() {
         sync_names(directory);
@@ -41,6 +43,7 @@ pub fn replace_durably(path: &Path, octets: &[u8], mode: u32) -> io::Result<()> 
 
 /// Syncs a directory, where its file system can.
 pub fn sync_names(directory: &Path) {
+    // fsync of a file does not say that its directory entry is on the disk (fsync(2)).
     let _ = File::open(directory).and_then(|directory| directory.sync_all());
 }
 
@@ -169,12 +172,14 @@ pub fn copy(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<u64> {
 }
 
 fn put(path: &Path, octets: &[u8], mode: u32, sync: fn(&File) -> io::Result<()>) -> io::Result<()> {
+    // Beside the target, since rename(2) does not cross file systems (EXDEV).
     let mut name = path.as_os_str().to_owned();
     // Of several that write at once each has its own, and the last one stays.
     name.push(format!(".wireboot-{}", std::process::id()));
     let new = Path::new(&name);
     let create = || {
         let mut options = fs::OpenOptions::new();
+        // O_EXCL follows no symbolic link that somebody has put under this name (open(2)).
         options.write(true).create_new(true).mode(mode).open(new)
     };
     let file = create().or_else(|error| {

@@ -15,6 +15,7 @@ pub fn is_efi() -> bool {
 
 /// Returns an SMBIOS text by its name in `/sys/class/dmi/id`; none when it is missing or empty.
 pub fn smbios(name: &str) -> Option<String> {
+    // UUID and serial numbers have mode 0400 there: for others than root they are missing.
     text(Path::new("/sys/class/dmi/id").join(name))
 }
 
@@ -91,6 +92,7 @@ fn text(path: PathBuf) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
+// Not /dev/tpm0, which one process at a time may open (EBUSY); since Linux 4.12.
 const TPM_DEVICE: &str = "/dev/tpmrm0";
 
 /// An open TPM.

@@ -43,9 +43,11 @@ pub fn load(
     const CALL: &str = "kexec_file_load";
     let command_line =
         CString::new(command_line).map_err(|_| SyscallError::new(CALL, Errno::EINVAL))?;
+    // The length counts the zero byte: without one at the end the call is EINVAL.
     let text = command_line.as_bytes_with_nul();
     let (initrd, flags) = match initrd {
         Some(initrd) => (initrd.as_raw_fd(), 0),
+        // Without the flag the kernel reads descriptor -1 and answers EBADF.
         None => (-1, libc::KEXEC_FILE_NO_INITRAMFS),
     };
     // SAFETY: the pointer and the length are those of `text`, which lives through the call and
@@ -104,6 +106,7 @@ pub fn load_segments(entry: u64, segments: &[Segment<'_>]) -> Result<(), Syscall
     };
     let raw = segments.iter().map(raw).collect::<Result<Vec<_>, _>>()?;
     let entry = address(entry)?;
+    // KEXEC_ARCH_DEFAULT, and not KEXEC_ON_CRASH.
     let of_this_kind: libc::c_long = 0;
     // SAFETY: pointer and length are those of `raw`, each of whose pointers and lengths are those
     // of a slice that is borrowed through the call; nothing is written to them.
@@ -127,6 +130,7 @@ pub fn load_segments(entry: u64, segments: &[Segment<'_>]) -> Result<(), Syscall
 /// # Errors
 /// EINVAL when none is loaded, EPERM without CAP_SYS_BOOT.
 pub fn reboot_into_loaded() -> Result<Infallible, SyscallError> {
+    // kernel_kexec shuts devices down but writes no file system back.
     nix::unistd::sync();
     reboot(RebootMode::RB_KEXEC).map_err(|errno| SyscallError::new("reboot(KEXEC)", errno))
 }
@@ -163,6 +167,7 @@ const fn explain(errno: i32, situation: &Situation) -> &'static str {
             "the running kernel cannot: it needs CONFIG_KEXEC_FILE (the generic kernels of the \
              distributions have it), or CONFIG_KEXEC on arm64"
         }
+        // CAP_SYS_BOOT, the sysctl and lockdown all share this number in the kernel.
         libc::EPERM if situation.disabled => {
             "kernel.kexec_load_disabled is 1, and only a restart takes that back"
         }
@@ -171,11 +176,14 @@ const fn explain(errno: i32, situation: &Situation) -> &'static str {
         }
         libc::EPERM => "that takes root with CAP_SYS_BOOT, outside of containers",
         libc::EACCES => "a security policy (SELinux, LoadPin, IMA) forbids it",
+        // kexec_trylock: the kernel has one place for an image, and no queue.
         libc::EBUSY => "another image is being loaded at this moment; try again",
+        // None of the kernel's loaders knows the file (kexec_image_probe_default).
         libc::ENOEXEC => {
             "what was fetched is no kernel that this machine starts: it takes a bzImage on x86, \
              an Image (not compressed) on ARM"
         }
+        // verify_pefile_signature: ENODATA without a signature, ENOKEY for an unknown signer.
         libc::ENODATA | libc::EKEYREJECTED | libc::ENOKEY | libc::EBADMSG => {
             "the running kernel is locked down (secure boot) or demands signatures, and this \
              image has none that it trusts: sign it with an enrolled key"
@@ -183,6 +191,7 @@ const fn explain(errno: i32, situation: &Situation) -> &'static str {
         libc::EINVAL => {
             "the command line is too long (2047 bytes on x86 and ARM), or the image is damaged"
         }
+        // Each part needs one contiguous range of physical memory (kexec_locate_mem_hole).
         libc::ENOMEM | libc::EADDRNOTAVAIL => {
             "there is not enough memory in one piece for kernel and initrd"
         }

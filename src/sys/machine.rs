@@ -35,6 +35,7 @@ pub fn mount(kind: &str, target: &str, options: &str) -> Result<(), SyscallError
 /// # Errors
 /// `open`: ENOENT without /dev, ENODEV when the kernel was given no console.
 pub fn open_console() -> Result<(), SyscallError> {
+    // The kernel does it before /init only if the archive has that node (console_on_rootfs).
     let console = nix::fcntl::open("/dev/console", OFlag::O_RDWR, Mode::empty())
         .map_err(|errno| SyscallError::new("open(/dev/console)", errno))?;
     for result in [
@@ -133,6 +134,7 @@ fn mib(len: u64) -> String {
 
 /// Returns how many bytes of storage `file` takes; one may be written in parts, from its end too.
 pub fn allocated(file: &File) -> io::Result<u64> {
+    // st_blocks counts 512 bytes, whatever the file system's block size (stat(2)).
     Ok(file.metadata()?.blocks() * 512)
 }
 
@@ -153,6 +155,7 @@ fn memory(field: &str) -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(field))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    // It says kB and means 1024 bytes (proc_meminfo(5)).
     Some(kib << 10)
 }
 
@@ -187,6 +190,7 @@ pub fn end(how: PowerAction) -> Result<Infallible, SyscallError> {
         PowerAction::PowerOff => (RebootMode::RB_POWER_OFF, "reboot(POWER_OFF)"),
         PowerAction::Halt => (RebootMode::RB_HALT_SYSTEM, "reboot(HALT)"),
     };
+    // reboot(2) itself syncs nothing.
     nix::unistd::sync();
     nix::sys::reboot::reboot(mode).map_err(|errno| SyscallError::new(call, errno))
 }

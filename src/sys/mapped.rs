@@ -30,8 +30,10 @@ impl Mapped {
         let failed = |errno| SyscallError::new("mmap(memfd)", errno);
         let len = usize::try_from(file.size()?).map_err(|_| failed(Errno::ENOMEM))?;
         let base = match NonZeroUsize::new(len) {
+            // mmap(2) refuses a length of 0 with EINVAL.
             None => NonNull::dangling(),
             Some(len) => {
+                // Before Linux 6.7 F_SEAL_WRITE forbids MAP_SHARED even for reading (EPERM).
                 let flags = MapFlags::MAP_PRIVATE;
                 // SAFETY: a new mapping at an address of the kernel's choice; it aliases nothing.
                 unsafe { mmap(None, len, ProtFlags::PROT_READ, flags, file, 0) }

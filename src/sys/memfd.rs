@@ -42,8 +42,11 @@ impl Memfd {
         // The kernel's limit is 249 bytes (`MFD_NAME_MAX_LEN`).
         let printable = name.bytes().filter(|octet| *octet != 0).take(200);
         let name = CString::new(printable.collect::<Vec<_>>()).unwrap_or_default();
+        // Without ALLOW_SEALING a file begins with F_SEAL_SEAL and takes no other seal
+        // (memfd_create(2)).
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let file = match memfd_create(name.as_c_str(), flags | MFD_NOEXEC_SEAL) {
+            // memfd_create refuses flags that it does not know.
             Err(Errno::EINVAL) => memfd_create(name.as_c_str(), flags),
             file => file,
         };

@@ -71,6 +71,8 @@ impl SyscallError {
 /// jitter and transaction numbers, not for keys.
 pub fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
+    // getrandom with GRND_INSECURE: plain getrandom held the first DISCOVER back by 1 to 4 s in an
+    // emulator.
     RandomState::new().hash_one(0)
 }
 
@@ -81,6 +83,8 @@ pub fn seed() -> u64 {
 pub fn random(octets: &mut [u8]) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = std::fs::OpenOptions::new();
+    // Without it the read waits for the kernel's seeding, which takes seconds on a machine just
+    // started.
     let generator = options.read(true).custom_flags(libc::O_NONBLOCK);
     generator.open("/dev/random")?.read_exact(octets)
 }
@@ -98,6 +102,7 @@ pub fn wait_readable(
         .iter()
         .map(|source| PollFd::new(*source, PollFlags::POLLIN))
         .collect();
+    // poll(2) counts milliseconds, and answers on a LAN take some 50 µs.
     match nix::poll::ppoll(&mut polled, timeout, None) {
         Ok(_) | Err(Errno::EINTR) => Ok(polled
             .iter()

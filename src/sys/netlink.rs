@@ -21,8 +21,10 @@ use wireboot_proto::netlink::route::{LinkInfo, NetlinkRequest, RouteMessage};
 
 /// The kernel builds parts of a dump up to this size when the reader offers as much; a larger
 /// message would be cut.
+// netlink_recvmsg caps what it learns of a reader's buffer at 32 KiB: more would bring nothing.
 const RECEIVE_LEN: usize = 32 * 1024;
 /// More than the answer to a change has: an error number, the request, and an explanation.
+// A refusal repeats the request unless NETLINK_CAP_ACK is set (netlink(7)).
 const ANSWER_LEN: usize = 4096;
 
 /// A socket for requests, each answered before the next is sent.
@@ -178,6 +180,7 @@ fn exchange(
     loop {
         let datagram = match receive(socket, buf) {
             Err(Errno::EAGAIN) => {
+                // No timeout: the kernel handles a request within send(2).
                 super::wait_readable(&[socket], None)?;
                 continue;
             }
@@ -213,6 +216,7 @@ fn open(flags: SockFlag, groups: u32) -> Result<OwnedFd, SyscallError> {
         SockProtocol::NetlinkRoute,
     )
     .map_err(|errno| SyscallError::new("socket(NETLINK_ROUTE)", errno))?;
+    // With 0 the kernel picks a free port number (netlink_autobind); the process id may be in use.
     bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups))
         .map_err(|errno| SyscallError::new("bind(NETLINK_ROUTE)", errno))?;
     Ok(socket)
@@ -229,6 +233,7 @@ const ADD_MEMBERSHIP: SocketOption = (
     "setsockopt(NETLINK_ADD_MEMBERSHIP)",
 );
 /// The group of IPv4 addresses, RTNLGRP_IPV4_IFADDR of linux/rtnetlink.h.
+// A number, not a bit as in the mask that bind(2) takes: netlink(7), NETLINK_ADD_MEMBERSHIP.
 const IPV4_IFADDR: libc::c_int = 5;
 
 fn set_option(
@@ -256,6 +261,8 @@ fn set_option(
 /// Receives one datagram. Only the kernel sends to an rtnetlink socket: user space senders need
 /// CAP_NET_ADMIN (`netlink_sendmsg`), and such a process could change the configuration itself.
 fn receive<'a>(socket: BorrowedFd<'_>, buf: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+    // MSG_TRUNC returns the datagram's real length, so that a cut one is an error, not half a
+    // message.
     let len = retry(|| recv(socket.as_raw_fd(), buf, MsgFlags::MSG_TRUNC))?;
     buf.get(..len).ok_or(Errno::EMSGSIZE)
 }

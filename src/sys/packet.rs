@@ -127,6 +127,8 @@ impl<'a> SocketConfig<'a> {
             SocketType::Raw => SockType::Raw,
             SocketType::Datagram => SockType::Datagram,
         };
+        // Scripts and shells would inherit a raw socket otherwise, without having CAP_NET_RAW
+        // themselves.
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let fd = socket(AddressFamily::Packet, kind, flags, None)
             .map_err(|errno| SyscallError::new("socket(AF_PACKET)", errno))?;
@@ -145,21 +147,31 @@ impl<'a> SocketConfig<'a> {
             }
         }
         let on: libc::c_int = 1;
+        // The kernel takes the VLAN tag out of the bytes (skb_vlan_untag); only here is it still
+        // told.
         set_packet_option(&fd, libc::PACKET_AUXDATA, &on)
             .map_err(|errno| SyscallError::new("setsockopt(PACKET_AUXDATA)", errno))?;
+        // The kernel stamps frames on arrival only while some socket asks for it
+        // (net_enable_timestamp).
         setsockopt(&fd, sockopt::ReceiveTimestampns, &true)
             .map_err(|errno| SyscallError::new("setsockopt(SO_TIMESTAMPNS)", errno))?;
+        // Before bind: packet_set_ring unhooks a bound socket while it works, and frames would be
+        // lost.
         let prepared = prepare(&fd)?;
         bind(&fd, self.interface, self.protocol)?;
         // Binding to an interface that is down leaves ENETDOWN behind for the next call. The
         // socket works once the interface is up.
         let _ = getsockopt(&fd, sockopt::SocketError);
         if self.promiscuous {
+            // Not IFF_PROMISC, which outlives a crash: a membership ends with its socket
+            // (packet(7)).
             join(&fd, self.interface, libc::PACKET_MR_PROMISC, None)?;
         }
         for group in self.groups {
+            // Without it the card's own filter drops groups before any packet socket sees them.
             join(&fd, self.interface, libc::PACKET_MR_MULTICAST, Some(*group))?;
         }
+        // Last, since every later SO_ATTACH_FILTER fails with EPERM (SOCK_FILTER_LOCKED).
         if self.locked {
             lock(&fd)?;
         }
@@ -205,9 +217,12 @@ impl PacketSocket {
             self.fd.as_raw_fd(),
             &mut parts,
             Some(&mut control),
+            // MSG_TRUNC: the length on the wire is returned, though the buffer holds less
+            // (packet(7)).
             MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC,
         ) {
             Ok(message) => message,
+            // packet_notifier leaves ENETDOWN on each socket when its interface goes down.
             Err(Errno::EAGAIN | Errno::EINTR | Errno::ENETDOWN) => return Ok(None),
             Err(errno) => return Err(SyscallError::new("recvmsg(AF_PACKET)", errno)),
         };
@@ -290,6 +305,8 @@ impl PacketSocket {
     /// Sets the smallest receive buffer, so that frames are counted and dropped.
     pub fn count_only(&self) -> Result<(), SyscallError> {
         // The kernel raises this to SOCK_MIN_RCVBUF.
+        // packet_rcv runs the filter before it looks for room, so dropped frames are those that
+        // match.
         setsockopt(&self.fd, sockopt::RcvBuf, &0)
             .map_err(|errno| SyscallError::new("setsockopt(SO_RCVBUF)", errno))
     }
@@ -316,6 +333,7 @@ impl PacketSocket {
         Errno::result(result)
             .map_err(|errno| SyscallError::new("getsockopt(PACKET_STATISTICS)", errno))?;
         Ok(Statistics {
+            // packet_getsockopt adds tp_drops to tp_packets, unlike what the names suggest.
             packets: stats.tp_packets.into(),
             drops: stats.tp_drops.into(),
             freezes: stats.tp_freeze_q_cnt.into(),
@@ -403,6 +421,7 @@ fn link_address(
 ) -> Result<libc::sockaddr_ll, SyscallError> {
     let mut link = libc::sockaddr_ll {
         sll_family: u16::try_from(libc::AF_PACKET).unwrap_or_default(),
+        // The one field of sockaddr_ll in network byte order (packet(7)).
         sll_protocol: protocol.to_be(),
         sll_ifindex: i32::try_from(interface)
             .map_err(|_| SyscallError::new("interface index", Errno::ENODEV))?,

@@ -14,6 +14,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 /// Every process that may be signalled but this one.
+// kill(2): on Linux -1 leaves out process 1 and the caller.
 const ALL_OTHERS: Pid = Pid::from_raw(-1);
 
 /// Starts a program that no signal is kept from, whichever this thread receives as

@@ -87,6 +87,8 @@ impl<T: Copy> Signals<T> {
         for (number, _) in meanings {
             mask.add(*number);
         }
+        // A signalfd gets blocked signals only; others still take their default action
+        // (signalfd(2)).
         mask.thread_block()
             .map_err(|errno| SyscallError::new("pthread_sigmask", errno))?;
         let descriptor =

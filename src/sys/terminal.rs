@@ -39,6 +39,8 @@ impl Terminal {
         raw.local_flags -=
             LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG | LocalFlags::IEXTEN;
         for (index, value) in [
+            // With both 0 a read returns at once; the wait is in poll, with a deadline
+            // (termios(3)).
             (SpecialCharacterIndices::VMIN, 0),
             (SpecialCharacterIndices::VTIME, 0),
         ] {
@@ -47,6 +49,7 @@ impl Terminal {
             }
         }
         before_open().get_or_insert(before);
+        // Not TCSAFLUSH: what has been typed meanwhile counts.
         tcsetattr(&input, SetArg::TCSADRAIN, &raw)
             .map_err(|errno| SyscallError::new("tcsetattr", errno))?;
         Ok(Some(Self { input }))

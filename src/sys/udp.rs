@@ -33,9 +33,13 @@ impl UdpPort {
         );
         let socket = socket(AddressFamily::Inet, kind, flags, None)
             .map_err(|errno| SyscallError::new("socket(AF_INET)", errno))?;
+        // For UDP a port is shared only if all of its sockets ask for it (socket(7)).
         setsockopt(&socket, ReuseAddr, &true)
+            // REBINDING broadcasts (RFC 2131 §4.4.5), which is EACCES without this (socket(7)).
             .and_then(|()| setsockopt(&socket, Broadcast, &true))
+            // Raised to SOCK_MIN_RCVBUF by the kernel; what nobody reads is dropped then, not kept.
             .and_then(|()| setsockopt(&socket, RcvBuf, &0))
+            // With two interfaces on one network the routing table may choose the other one.
             .and_then(|()| setsockopt(&socket, BindToDevice, &OsString::from(interface)))
             .map_err(|errno| SyscallError::new("setsockopt(AF_INET)", errno))?;
         let any = SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port));
@@ -55,7 +59,9 @@ impl UdpPort {
         payload: &[u8],
     ) -> Result<(), SyscallError> {
         let source = libc::in_pktinfo {
+            // 0 leaves the interface to SO_BINDTODEVICE.
             ipi_ifindex: 0,
+            // When sending, this field is the source, and ipi_addr is not looked at (ip(7)).
             ipi_spec_dst: libc::in_addr {
                 s_addr: u32::from_ne_bytes(source.octets()),
             },

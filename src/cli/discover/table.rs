@@ -150,6 +150,7 @@ fn menu(row: &AnswerRow<'_>) -> String {
         .map(|item| item.description.clone())
         .collect();
     parts.extend(pxe.prompt.map(|prompt| match prompt.timeout_seconds {
+        // PXE 2.1, Table 2-1: 255 is no number of seconds.
         255 => format!("\"{}\" for ever", prompt.text),
         seconds => format!("\"{}\" for {seconds} s", prompt.text),
     }));

@@ -146,6 +146,7 @@ impl Spans {
 
     /// Restarts the file as one free span.
     pub(super) fn forget(&mut self) {
+        // A new one, since connections that are not over yet still write under the old.
         self.last_id += 1;
         self.restart(SpanId(self.last_id));
         self.release(SpanId(self.last_id));

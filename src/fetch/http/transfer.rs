@@ -55,6 +55,7 @@ pub(super) fn transfer(
 ) -> Result<HttpEnd, Failure> {
     let idle = &attempt.idle;
     let proxy = proxy::of(url, |name| std::env::var(name).ok())?;
+    // A proxy takes the whole URL for http (RFC 9112 §3.2.2), and a tunnel for https.
     let in_the_clear = proxy.as_ref().filter(|_| url.scheme() == Scheme::Http);
     let config = Config {
         url: url.clone(),
@@ -90,6 +91,8 @@ pub(super) fn transfer(
         match connection.write_all(&request) {
             Ok(()) => break (connection, get),
             Err(error) if is_new => return Err(broken(error, "sending the request")),
+            // A server may close an idle connection at any time, and GET may be repeated (RFC 9112
+            // §9.3.1).
             Err(_) => {}
         }
     };
@@ -147,6 +150,7 @@ fn exchange(
         rest = bytes.get(consumed..).unwrap_or_default().to_vec();
         connection.consume(len);
         match end {
+            // Length or body is wrong then, and nothing tells which.
             Some(HttpEnd::Done) if !rest.is_empty() && get.poll_timeout().is_none() => {
                 let why = format!(
                     "the answer is {} bytes longer than its Content-Length",

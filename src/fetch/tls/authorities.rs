@@ -11,6 +11,7 @@ use rustls::pki_types::pem::{Error as PemError, PemObject};
 use crate::fetch::failure::Failure;
 
 /// Where distributions keep the list of the authorities they trust.
+// Debian, Fedora and Alpine, in this order.
 const SYSTEM_ROOTS: [&str; 3] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",

@@ -46,6 +46,7 @@ pub(super) fn refusal(error: &CertificateError, refusal: &Refusal<'_>) -> String
     ) {
         "it is not for servers: its extendedKeyUsage lacks serverAuth".to_owned()
     } else if certificate.is_self_issued() {
+        // For webpki such a certificate has an unknown issuer, which tells nobody what to do.
         "self-signed certificate; trust it with --ca FILE".to_owned()
     } else if certificate.version < 3 {
         let version = certificate.version;
@@ -76,6 +77,7 @@ fn wrong_name(certificate: &Certificate<'_>, host: &str) -> String {
 
 /// Describes the error that ended a TLS connection.
 pub(super) fn fault(error: &Error) -> String {
+    // An HTTP server answers with text, whose first byte is no content type (RFC 8446 §5.1).
     if let Error::InvalidMessage(_) = error {
         "the server does not speak TLS".to_owned()
     } else if let Error::AlertReceived(AlertDescription::ProtocolVersion) = error {

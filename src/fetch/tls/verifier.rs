@@ -79,6 +79,8 @@ impl ServerCertVerifier for Verifier {
         let host = server_name.to_str();
         let is_trusted = self.is_trusted(end_entity);
         let judge = |reading: &Reading| {
+            // `openssl req -x509` makes CA:TRUE, which webpki refuses for a server
+            // (CaUsedAsEndEntity).
             if is_trusted {
                 judge_as_it_stands(end_entity, &host, reading.since_1970)?;
                 return Ok(ServerCertVerified::assertion());

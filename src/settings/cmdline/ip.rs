@@ -140,6 +140,7 @@ pub(super) fn parse(value: &str) -> Result<IpRequest, String> {
     };
     let how = next();
     request.method = match (method(how)?, request.address) {
+        // `off` and `none` beside an address mean static assignment (nfsroot.rst).
         (Some(Method::Off), Some(_)) => Method::Static,
         (Some(method), _) => method,
         (None, Some(_)) if how.is_empty() => Method::Static,
@@ -148,6 +149,7 @@ pub(super) fn parse(value: &str) -> Result<IpRequest, String> {
     };
     rest(&mut request, fields.collect())?;
     if request.method == Method::Static && request.prefix_len.is_none() {
+        // As the kernel's own ip= fills a netmask in (ic_defaults in net/ipv4/ipconfig.c).
         request.prefix_len = request.address.map(class);
     }
     Ok(request)
@@ -167,6 +169,7 @@ fn rest(request: &mut IpRequest, fields: Vec<&str>) -> Result<(), String> {
         return too_many(fields.get(3..));
     }
     if !first.is_empty() {
+        // Less carries no IPv4: every link passes 68 octets unfragmented (RFC 791 §3.2).
         let mtu = first.parse().ok().filter(|mtu| *mtu >= 68);
         let mtu = mtu.ok_or_else(|| format!("\"{first}\" is not an MTU or a resolver"))?;
         request.mtu_octets = Some(mtu);

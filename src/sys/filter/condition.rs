@@ -120,6 +120,7 @@ impl Condition {
         let reject = code.push(ret(0));
         let accept = code.push(ret(snap_len));
         let entry = code.condition(self, accept, reject);
+        // A constant or shared target may lie elsewhere than at the next instruction.
         code.jump(entry);
         code.finish()
     }
@@ -164,6 +165,7 @@ impl Backward {
     /// Returns a label that a conditional jump emitted within two instructions can reach.
     fn near(&mut self, target: JumpTarget) -> JumpTarget {
         // One more instruction may come in between: the trampoline of the other target.
+        // jt and jf have 8 bits; only an unconditional jump has 32 (struct sock_filter).
         if self.here().0 + 1 - target.0 > usize::from(u8::MAX) {
             self.jump(target);
             return self.here();
@@ -197,6 +199,7 @@ impl Backward {
                     code::LD | size.code() | code::IND,
                     header.saturating_add(offset),
                 );
+                // The one instruction made for it: four times the low half of the byte, IPv4's IHL.
                 self.statement(code::LDX | code::B | code::MSH, header);
             }
             Load::Length => self.statement(code::LD | code::LEN, 0),

@@ -110,11 +110,13 @@ fn calculate(operation: u16, a: u32, operand: u32) -> Option<u32> {
         code::ADD => a.wrapping_add(operand),
         code::SUB => a.wrapping_sub(operand),
         code::MUL => a.wrapping_mul(operand),
+        // bpf_convert_filter makes the program return 0 where X is 0.
         code::DIV => a.checked_div(operand)?,
         code::MOD => a.checked_rem(operand)?,
         code::OR => a | operand,
         code::AND => a & operand,
         code::XOR => a ^ operand,
+        // The kernel masks a count from X with 31 as well (___bpf_prog_run).
         code::LSH => a.wrapping_shl(operand),
         code::RSH => a.wrapping_shr(operand),
         _ => a.wrapping_neg(),

@@ -21,6 +21,7 @@ pub use ready::dhcp_replies;
 pub use text::TextError;
 
 /// Bytes of a frame that an accepting program asks for: more than any frame has.
+// tcpdump's own snap length (MAXIMUM_SNAPLEN of libpcap), so that `-d` prints the same last line.
 pub const WHOLE_FRAME: u32 = 262_144;
 
 /// One instruction, laid out as the kernel's `struct sock_filter`.
@@ -201,6 +202,7 @@ const fn ret(len: u32) -> FilterInstruction {
 
 /// Registers `M[0]` to `M[15]`.
 const MEMORY_WORDS: u32 = 16;
+// BPF_MAXINSNS of linux/bpf_common.h.
 const MAX_INSTRUCTIONS: usize = 4096;
 
 fn check(instructions: &[FilterInstruction]) -> Result<(), ProgramError> {
@@ -208,6 +210,7 @@ fn check(instructions: &[FilterInstruction]) -> Result<(), ProgramError> {
         return Err(ProgramError::Length(instructions.len()));
     }
     // Bit n of `written`: M[n] is set on every way to this instruction.
+    // As check_load_and_stores: unset memory would show what the kernel's stack held.
     let mut arriving = vec![u16::MAX; instructions.len()];
     if let Some(first) = arriving.first_mut() {
         *first = 0;
@@ -257,6 +260,8 @@ fn check_operation(at: usize, instruction: FilterInstruction) -> Result<(), Prog
     let known = match code & 7 {
         LD => match code & !7 {
             size if size & !(H | B) == ABS && size & (H | B) != H | B => {
+                // From 0xfff0_0000 on (SKF_NET_OFF) loads mean other headers or metadata, not bytes
+                // of the frame.
                 k < ancillary::OFFSET - 0x000f_f000 || ancillary::KNOWN.contains(&k)
             }
             size if size & !(H | B) == IND => size & (H | B) != H | B,
@@ -272,6 +277,7 @@ fn check_operation(at: usize, instruction: FilterInstruction) -> Result<(), Prog
         ST | STX => code & !7 == 0 && k < MEMORY_WORDS,
         ALU => match code & 0xfff0 {
             NEG => code & X == 0,
+            // bpf_check_classic refuses a constant 0 here, and shifts of 32 or more below.
             DIV | MOD => code & X != 0 || k != 0,
             LSH | RSH => code & X != 0 || k < 32,
             ADD | SUB | MUL | OR | AND | XOR => true,

@@ -39,6 +39,7 @@ fn is_dhcp_reply(xid: Option<u32>, chaddr: Option<MacAddress>) -> Condition {
         condition = condition.and(Condition::equal(bootp(Size::Word, 4), xid));
     }
     if let Some(chaddr) = chaddr {
+        // By chaddr and not by the frame's destination: replies may be broadcast (RFC 2131 §4.1).
         condition = condition.and(Condition::is_mac(bootp, 28, chaddr));
     }
     untagged().and(condition)
@@ -58,6 +59,7 @@ fn is_arp_about(address: Ipv4Addr) -> Condition {
     let is_it = |at| Condition::equal(frame(Size::Word, ARP + at), address.to_bits());
     untagged()
         .and(is_ethertype(ETHERTYPE_ARP))
+        // Sender and target address: a probe has the address as target only (RFC 5227 §2.1.1).
         .and(is_it(14).or(is_it(24)))
 }
 
@@ -66,6 +68,7 @@ fn is_arp_about(address: Ipv4Addr) -> Condition {
 ///
 /// DISCOVERs are known by their message type (option 53) in front, where clients have it.
 pub fn dhcp_requests(are_discovers: bool) -> FilterProgram {
+    // 236 bytes of BOOTP and 4 of magic cookie (RFC 2131 §3).
     let first_option = behind_ipv4(Size::Word, UDP_LEN + 240);
     let is_discover = Condition::Equal(first_option, 0xffff_ff00, 0x3501_0100);
     let kind = if are_discovers {
@@ -80,6 +83,7 @@ pub fn dhcp_requests(are_discovers: bool) -> FilterProgram {
         .and(is_broadcast)
         .and(is_request)
         .and(kind)
+        // The frames are counted and never read, so that one byte is enough to accept them.
         .compile(1)
         .unwrap_or_else(|_| FilterProgram::nothing())
 }
@@ -116,6 +120,8 @@ fn untagged() -> Condition {
     // Some kernels leave an old tag behind that is not present any more.
     Condition::equal(Load::Ancillary(ancillary::VLAN_TAG_PRESENT), 0).or(Condition::Equal(
         Load::Ancillary(ancillary::VLAN_TAG),
+        // The VLAN identifier's twelve bits; the others are priority and drop eligibility (IEEE
+        // 802.1Q).
         0x0fff,
         0,
     ))
@@ -132,6 +138,7 @@ fn is_udp_with_header() -> Condition {
             frame(Size::Byte, IPV4 + 9),
             PROTOCOL_UDP.into(),
         ))
+        // The fragment offset (RFC 791 §3.1): a later fragment's first bytes are no UDP header.
         .and(Condition::AnyBit(frame(Size::Half, IPV4 + 6), 0x1fff).negated())
 }
 

@@ -48,6 +48,7 @@ fn describe(at: usize, instruction: FilterInstruction) -> (&'static str, String)
             };
             let operand = match k {
                 _ if how == IND => format!("[x + {k}]"),
+                // Names as bpf_image of libpcap prints them.
                 ancillary::VLAN_TAG => "[vlan_tci]".to_owned(),
                 ancillary::VLAN_TAG_PRESENT => "[vlanp]".to_owned(),
                 ancillary::VLAN_TPID => "[vlan_tpid]".to_owned(),
@@ -126,6 +127,7 @@ impl FilterProgram {
         let mut lines = text.lines();
         let count = lines.next().and_then(|line| line.trim().parse().ok());
         let lines: Vec<_> = lines.filter(|line| !line.trim().is_empty()).collect();
+        // Output that was cut would still be a valid program, of another meaning.
         if count != Some(lines.len()) {
             return Err(TextError::Count { lines: lines.len() });
         }

@@ -32,6 +32,7 @@ impl PacketType {
             libc::PACKET_MULTICAST => Self::Multicast,
             libc::PACKET_OTHERHOST => Self::OtherHost,
             libc::PACKET_OUTGOING => Self::Outgoing,
+            // The other types never reach user space (linux/if_packet.h).
             _ => Self::Host,
         }
     }
@@ -73,6 +74,7 @@ impl Metadata {
         let vlan = if status & libc::TP_STATUS_VLAN_VALID == 0 {
             None
         } else {
+            // Kernels before 3.14 tell the tag but not its TPID.
             let tpid = if status & libc::TP_STATUS_VLAN_TPID_VALID == 0 {
                 wireboot_proto::packet::ethernet::ETHERTYPE_VLAN
             } else {

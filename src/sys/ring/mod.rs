@@ -122,6 +122,8 @@ pub struct Layout {
 impl Layout {
     /// 32 slots of 2 KiB, for the few frames of a DHCP exchange.
     pub const SMALL: Self = Self {
+        // V2: a reply wakes after 63 µs; V3 takes 0.56 ms with its shortest retire time (Linux
+        // 6.18).
         version: Version::V2 { slot_len: 2048 },
         memory: 64 * 1024,
     };
@@ -141,10 +143,12 @@ impl Layout {
             .request(page_len)
             .ok_or_else(|| SyscallError::new("size of the packet ring", Errno::EINVAL))?;
         options.open_prepared(|fd| {
+            // enum tpacket_versions counts from 0: V2 is 1 and V3 is 2.
             let version: libc::c_int = match self.version {
                 Version::V2 { .. } => 1,
                 Version::V3 { .. } => 2,
             };
+            // Before the ring: with one, the kernel answers EBUSY.
             set_packet_option(fd, libc::PACKET_VERSION, &version)
                 .map_err(|errno| SyscallError::new("setsockopt(PACKET_VERSION)", errno))?;
             let set = match self.version {
@@ -168,6 +172,7 @@ impl Layout {
     fn request(&self, page_len: u32) -> Option<(libc::tpacket_req3, Geometry)> {
         let (block_len, slot_len, retire_time, status_at) = match self.version {
             Version::V2 { slot_len } => {
+                // packet_set_ring refuses slots that are no multiple of TPACKET_ALIGNMENT (EINVAL).
                 let slot_len = slot_len.next_multiple_of(ALIGNMENT);
                 let fits = slot_len <= page_len && page_len.is_multiple_of(slot_len);
                 let block_len = if fits {
@@ -182,6 +187,7 @@ impl Layout {
                 block_len,
                 retire_time,
             } => {
+                // packet_set_ring refuses blocks that are no whole pages (EINVAL).
                 let block_len = block_len.max(page_len).next_multiple_of(page_len);
                 (block_len, block_len, retire_time, slot::V3_STATUS_AT)
             }
@@ -193,6 +199,7 @@ impl Layout {
             tp_block_nr: blocks,
             tp_frame_size: slot_len,
             tp_frame_nr: slots,
+            // With 0 the kernel makes a time up from the link's speed (prb_calc_retire_blk_tmo).
             tp_retire_blk_tov: u32::try_from(retire_time.as_millis()).ok()?.max(1),
             tp_sizeof_priv: 0,
             tp_feature_req_word: libc::TP_FT_REQ_FILL_RXHASH,

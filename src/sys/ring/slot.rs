@@ -41,6 +41,7 @@ pub(super) const V2_STATUS_AT: usize = offset_of!(tpacket2_hdr, tp_status);
 pub(super) const V3_STATUS_AT: usize =
     offset_of!(tpacket_block_desc, hdr) + offset_of!(tpacket_hdr_v1, block_status);
 
+// tpacket_rcv writes the sockaddr_ll behind the aligned header, not behind the header itself.
 const V2_LINK_AT: usize = size_of::<tpacket2_hdr>().next_multiple_of(libc::TPACKET_ALIGNMENT);
 const V3_LINK_AT: usize = size_of::<tpacket3_hdr>().next_multiple_of(libc::TPACKET_ALIGNMENT);
 
@@ -74,6 +75,7 @@ pub(super) fn v3<'a>(unit: &Unit<'a>, at: usize) -> Option<Slot<'a>> {
     let tci = header.word(variant + offset_of!(tpacket_hdr_variant1, tp_vlan_tci))?;
     let tpid = header.half(variant + offset_of!(tpacket_hdr_variant1, tp_vlan_tpid))?;
     let status = header.word(offset_of!(tpacket3_hdr, tp_status))?;
+    // 32 bits wide in V3, 16 in V2 (tpacket_hdr_variant1 in linux/if_packet.h).
     let tci = u16::try_from(tci & 0xffff).unwrap_or_default();
     let mut metadata = Metadata::from_status(status, tci, tpid);
     metadata.original_len = header.word(offset_of!(tpacket3_hdr, tp_len))?;
@@ -145,6 +147,7 @@ fn slot<'a>(
     metadata: Metadata,
     next_offset: u32,
 ) -> Option<Slot<'a>> {
+    // tpacket_rcv puts no frame before the end of header and address: less is not of its making.
     if usize::from(mac) < header_len {
         return None;
     }

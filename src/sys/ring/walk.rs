@@ -101,6 +101,7 @@ impl Batch<'_> {
         self.left -= 1;
         // A distance of 0 would lend the same frame again; the end of memory is found damaged.
         self.at = match slot.next_offset {
+            // prb_close_block writes 0 into the last header of a block.
             0 => usize::MAX,
             distance => self.at.saturating_add(distance),
         };
