@@ -9,6 +9,7 @@ mod modules;
 mod supervisor;
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
@@ -129,7 +130,38 @@ fn shell(supervisor: &Supervisor) -> Result<(), PowerAction> {
         return Ok(());
     };
     log::info!("starting {path}; exit it to try the boot again");
-    let end = supervisor.run(Command::new(path).arg("sh"))?;
+    let end = supervisor.run(&mut shell_command(path))?;
     log::info!("{path}: {end}");
     Ok(())
+}
+
+/// Returns the command that starts the shell in `path`. By its name busybox knows which of its programs
+/// is meant; a shell would take an argument for a script.
+fn shell_command(path: &str) -> Command {
+    let mut command = Command::new(path);
+    command.arg0("sh");
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::process::Stdio;
+
+    use super::*;
+
+    #[test]
+    fn a_shell_and_busybox_read_commands_and_no_script() {
+        let paths = ["/bin/sh", "/bin/busybox"];
+        for path in paths.into_iter().filter(|path| Path::new(path).exists()) {
+            let mut command = shell_command(path);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = command.spawn().unwrap();
+            let mut input = child.stdin.take().unwrap();
+            input.write_all(b"echo here\n").unwrap();
+            drop(input);
+            let output = child.wait_with_output().unwrap();
+            assert_eq!(output.stdout, b"here\n", "{path}");
+        }
+    }
 }
