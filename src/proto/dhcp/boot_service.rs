@@ -55,6 +55,7 @@ impl BootSource {
             validation::is_host_name,
             ignored,
         )
+        // RFC 2132 §9.4: option 66 takes the place of `sname` where that field holds options.
         .or_else(|| owned(option::text(&message.sname)?, validation::is_host_name));
         let siaddr = Some(message.siaddr).filter(|address| !address.is_unspecified());
         // RFC 5859; some servers, such as those of switches, name the boot server by it alone.
@@ -63,7 +64,9 @@ impl BootSource {
             addresses.first().copied()
         };
         let boot_file = checked_text(options, code::BOOT_FILE_NAME, validation::is_path, ignored)
+            // RFC 2132 §9.5: option 67 takes the place of `file` in the same way.
             .or_else(|| owned(option::text(&message.file)?, validation::is_path));
+        // 43 has PXE's menu and servers; 209 and 210 lead pxelinux to its files (RFC 5071).
         let used_with_file = [code::VENDOR_SPECIFIC, code::CONFIG_FILE, code::PATH_PREFIX];
         Self {
             server,
@@ -145,6 +148,7 @@ impl BootService {
             .map(|address| SocketAddrV4::new(address, PXE_PORT))
             .collect();
         if control.allows_broadcast() {
+            // PXE 2.1: the broadcast goes to DHCP's port, and only the other two to 4011.
             destinations.push(SocketAddrV4::new(Ipv4Addr::BROADCAST, SERVER_PORT));
         }
         if destinations.is_empty() {

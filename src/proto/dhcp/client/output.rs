@@ -26,6 +26,8 @@ impl Client {
                 if let Some(guard) = &mut self.guard {
                     guard.probe();
                 }
+                // RFC 2131 §3.1: by broadcast, so that the servers that were not chosen learn of
+                // it.
                 let message = message::request_offered(config, exchange, address, server);
                 (broadcast(MessageType::Request), message)
             }),
@@ -39,6 +41,8 @@ impl Client {
             State::Renewing { active, resend } => {
                 resend.take_halving(now, active.rebind_at()).then(|| {
                     let (address, server) = (active.lease.address, active.server);
+                    // RFC 2131 §4.4.5: renewals go to the server that granted the lease, not
+                    // through relays.
                     let message = message::request_extension(config, exchange, address);
                     (unicast(address, server, MessageType::Request), message)
                 })
