@@ -108,6 +108,7 @@ impl ArpPacket {
     pub fn encode_frame(&self) -> Vec<u8> {
         let mut frame = Vec::with_capacity(EthernetHeader::LEN + Self::LEN);
         EthernetHeader {
+            // RFC 5227 §2.1.1 and §2.3: probes and announcements are broadcast.
             destination: MacAddress::BROADCAST,
             source: self.sha,
             vlan: None,

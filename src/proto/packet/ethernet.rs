@@ -36,6 +36,7 @@ impl FromStr for MacAddress {
         let mut parts = text.split([':', '-']);
         for octet in &mut octets {
             let part = parts.next().ok_or_else(error)?;
+            // `from_str_radix` takes a plus sign.
             if part.is_empty() || part.len() > 2 || part.starts_with('+') {
                 return Err(error());
             }
@@ -92,6 +93,7 @@ impl VlanTag {
 
     /// Returns `frame` with the tag inserted again, as it was on the wire.
     pub fn put_back(self, frame: &[u8]) -> Vec<u8> {
+        // The kernel takes the tag out before a packet socket sees the frame (`skb_vlan_untag`).
         let (addresses, rest) = frame.split_at(frame.len().min(12));
         [addresses, &self.octets(), rest].concat()
     }
