@@ -150,6 +150,8 @@ impl Facts {
         let host_name = self.host_name.clone().unwrap_or_default();
         let uuid = self.smbios("product_uuid").unwrap_or_default();
         let mac = self.mac.to_string();
+        // The kernel's order (nfsroot.rst): client:server:gateway:netmask:host
+        // name:device:autoconf.
         let ip = format!(
             "{}:{}:{gateway}:{}:{host_name}:{}:none",
             self.address,
@@ -177,6 +179,7 @@ impl Facts {
     /// Returns the hardware address as `BOOTIF=` and names of files have it: the type, 01 for
     /// Ethernet, and six bytes.
     pub fn hardware_address(&self) -> String {
+        // 01 is the hardware type of Ethernet in ARP, which pxelinux writes in front.
         format!("01-{}", self.mac).replace(':', "-")
     }
 

@@ -201,6 +201,7 @@ impl Planner {
                 self.enter(State::Grub(Box::new(machine)))
             }
             BootLoader::Ipxe => {
+                // iPXE itself looks for autoexec.ipxe where it came from (efi_autoexec.c).
                 let text = "is iPXE; continuing with autoexec.ipxe beside it";
                 self.context.note(&place, text);
                 let script = url.join("autoexec.ipxe");

@@ -35,6 +35,7 @@ const SMBIOS: [(i64, i64, &str); 16] = [
 ];
 
 /// The first line of an environment block (`GRUB_ENVBLK_SIGNATURE`).
+// GRUB_ENVBLK_SIGNATURE; grub_envblk_open() refuses a file without it.
 const ENVIRONMENT: &str = "# GRUB Environment Block\n";
 
 /// An option: its long name, its short one, and whether it has a value.
@@ -246,6 +247,7 @@ pub(super) fn smbios(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult 
 }
 
 pub(super) fn authenticate(shell: &mut Shell, _: &mut Call<'_>) -> StatementResult {
+    // Without superusers GRUB asks nobody, whatever --users says.
     Ok(if shell.variable("superusers").is_none() {
         StatementEffect::Status(true)
     } else {
@@ -355,6 +357,7 @@ fn variables(lines: &str) -> impl Iterator<Item = (&str, String)> {
         let mut value = value.chars();
         let mut plain = String::new();
         while let Some(letter) = value.next() {
+            // grub-editenv writes a backslash in front of a backslash and of a line end.
             plain.extend(if letter == '\\' {
                 value.next()
             } else {

@@ -97,6 +97,8 @@ impl GrubMachine {
         let facts = &context.facts;
         let mut names = Vec::new();
         for directory in ["grub/", "", "/grub/"] {
+            // The order of GRUB's grub-core/net/net.c: MAC, the address with ever fewer digits,
+            // grub.cfg.
             for machine in names_of(facts).map(Some).chain([None]) {
                 let name = match &machine {
                     Some(machine) => format!("{directory}grub.cfg-{}", machine.name),
@@ -163,6 +165,7 @@ impl GrubMachine {
                         context.note(&from, format!("reads {url}"));
                         if is_new {
                             self.frames.clear();
+                            // configfile begins a new menu; source adds to the one there is.
                             self.entries.clear();
                         }
                         self.enter(&url, &text, &from, context)?;

@@ -120,6 +120,7 @@ pub(super) fn choose(state: &mut State, call: &mut Arguments<'_>) -> CommandResu
     let form = state.menus.find(name)?;
     let menu = form.menu(call.value("default"), call.timeout()?)?;
     let names = form.items.iter().map(|item| item.name.clone()).collect();
+    // iPXE drops a menu that was shown unless --keep is given.
     if !call.has("keep") {
         state.menus.remove(name);
     }

@@ -73,6 +73,7 @@ pub fn decode(octets: &[u8]) -> Vec<Key> {
 /// Returns whether the bytes end within the sequence of a key: a lone Escape, or an arrow key that
 /// has not been received completely.
 pub fn is_unfinished(octets: &[u8]) -> bool {
+    // On a slow line the first byte of an arrow came alone, counted as Escape, and left the menu.
     let escape = octets.iter().rposition(|octet| *octet == 0x1b);
     let sequence = escape.and_then(|at| octets.get(at + 1..));
     sequence.is_some_and(|sequence| match sequence {
@@ -91,6 +92,7 @@ fn of_sequence(sequence: &str) -> Option<Key> {
         "B" => Key::Down,
         "C" => Key::Right,
         "D" => Key::Left,
+        // xterm sends H, the Linux console 1~, rxvt 7~; End likewise.
         "H" | "1~" | "7~" => Key::Home,
         "F" | "4~" | "8~" => Key::End,
         "3~" => Key::Delete,

@@ -317,6 +317,8 @@ impl PxelinuxMachine {
             Ok(Turn::Done(plan)) => {
                 let url = plan.kernel.url.clone();
                 let name = name.to_owned();
+                // Fetched at once, so that a slip leads back to the prompt and does not end the
+                // boot.
                 self.phase = State::Trying { plan, name };
                 let purpose = Purpose::Kernel;
                 Ok(Turn::Ask(Step::Fetch { url, purpose }))
