@@ -43,6 +43,7 @@ impl KernelFormat {
 
 /// Offset and value of the magic number of the x86 boot protocol (Documentation/arch/x86/boot.rst
 /// of Linux).
+// Documentation/arch/x86/boot.rst, and booting.rst and boot-image-header.rst for the other two.
 const X86_MAGIC: (usize, &[u8]) = (0x202, b"HdrS");
 /// The same of an arm64 Image (Documentation/arch/arm64/booting.rst).
 const ARM64_MAGIC: (usize, &[u8]) = (56, b"ARMd");
@@ -50,6 +51,7 @@ const ARM64_MAGIC: (usize, &[u8]) = (56, b"ARMd");
 const RISCV_MAGIC: (usize, &[u8]) = (56, b"RSC\x05");
 
 /// With the zero behind it (arch/arm64/include/uapi/asm/setup.h).
+// COMMAND_LINE_SIZE in arch/arm64/include/uapi/asm/setup.h; the header does not tell it.
 const ARM64_COMMAND_LINE_SIZE: usize = 2048;
 
 fn has(head: &[u8], (at, magic): (usize, &[u8])) -> bool {
@@ -106,6 +108,7 @@ impl Arm64Image {
         if text_offset % 4096 != 0 || text_offset >= 2 << 20 {
             return Err(DecodeError::invalid("text_offset", text_offset));
         }
+        // Kernels before 3.17 have 0 here, and then `text_offset` may be wrong, too (booting.rst).
         if image_size == 0 {
             return Err(DecodeError::invalid("image_size", image_size));
         }
@@ -124,6 +127,7 @@ pub fn command_line_limit(head: &[u8]) -> Option<usize> {
     }
     let protocol = u16::from_le_bytes(*head.get(0x206..)?.first_chunk()?);
     let limit = u32::from_le_bytes(*head.get(0x238..)?.first_chunk()?);
+    // `cmdline_size` exists since boot protocol 2.06.
     let is_told = has(head, X86_MAGIC) && protocol >= 0x206;
     usize::try_from(limit).ok().filter(|_| is_told)
 }

@@ -20,6 +20,7 @@ use crate::reader::{DecodeError, Reader};
 use crate::time::Timestamp;
 
 /// Obsolete, but some old files have it.
+// Obsolete, and still in old captures.
 const PACKET: u32 = 2;
 const SIMPLE_PACKET: u32 = 3;
 const IF_TSOFFSET: u16 = 14;
@@ -159,6 +160,7 @@ impl CaptureReader {
                 magic => return Err(DecodeError::invalid("byte-order magic", magic)),
             };
             self.before += u32::try_from(self.interfaces.len()).unwrap_or(u32::MAX);
+            // Interfaces are numbered anew in each section.
             self.interfaces.clear();
         }
         let mut fields = self.fields(start);
@@ -194,6 +196,7 @@ impl CaptureReader {
         ethernet(body.u16("link type")?.into())?;
         body.skip(2, "reserved")?;
         let mut interface = CaptureInterface {
+            // The draft has microseconds where if_tsresol is missing.
             resolution: 1_000_000,
             offset: 0,
             snap_len: body.u32("snap length")?,
@@ -255,6 +258,7 @@ impl CaptureReader {
         &self,
         body: &mut OrderedReader<'a>,
     ) -> Result<CaptureItem<'a>, DecodeError> {
+        // A simple packet has neither interface nor time; the draft gives it the first interface.
         let interface = self.interface(0)?;
         let original_len = body.u32("original length")?;
         let kept = match interface.snap_len {

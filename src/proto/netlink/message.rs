@@ -107,6 +107,7 @@ impl<'a> Iterator for Attributes<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         self.0.next_with(|reader| {
             let len = u16::from_ne_bytes(reader.array("nla_len")?);
+            // The two bits above are NLA_F_NESTED and NLA_F_NET_BYTEORDER.
             let kind = u16::from_ne_bytes(reader.array("nla_type")?) & 0x3fff;
             let value = Elements::body(reader, len.into(), 4, "nla_len")?;
             Ok(Attribute { kind, value })
@@ -169,6 +170,7 @@ impl<'a> Elements<'a> {
         let invalid = DecodeError::invalid(field, len);
         let len = usize::try_from(len).map_err(|_| invalid)?;
         let body = reader.take(len.checked_sub(header_len).ok_or(invalid)?, field)?;
+        // The last message of a datagram may come without its padding.
         let padding = (len.next_multiple_of(4) - len).min(reader.rest().len());
         reader.take(padding, field)?;
         Ok(body)
@@ -197,6 +199,7 @@ impl Ack {
         if frame.flags & NLM_F_ACK_TLVS != 0 {
             let len = u32::from_ne_bytes(reader.array("nlmsg_len")?);
             reader.take(HEADER_LEN - 4, "nlmsghdr")?;
+            // netlink_ack() of the kernel repeats the whole request unless the flag says otherwise.
             if frame.flags & NLM_F_CAPPED == 0 {
                 Elements::body(&mut reader, len, HEADER_LEN, "nlmsg_len")?;
             }

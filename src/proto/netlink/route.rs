@@ -113,6 +113,7 @@ impl LinkInfo {
         let index = u32::from_ne_bytes(reader.array("ifi_index")?);
         let flags = u32::from_ne_bytes(reader.array("ifi_flags")?);
         reader.take(4, "ifi_change")?;
+        // IFF_RUNNING follows the carrier by up to a second; IFF_LOWER_UP does not.
         let carrier = flags & IFF_LOWER_UP != 0;
         let mut link = Self {
             index,
@@ -203,6 +204,7 @@ impl Address {
         for attribute in attributes(reader.rest()) {
             let attribute = attribute?;
             match attribute.kind {
+                // On a point-to-point link IFA_ADDRESS is the other end (linux/if_addr.h).
                 IFA_LOCAL => address.address = ipv4(&attribute, "IFA_LOCAL")?,
                 IFA_BROADCAST => address.broadcast = Some(ipv4(&attribute, "IFA_BROADCAST")?),
                 IFA_CACHEINFO => {
@@ -309,6 +311,7 @@ impl InstalledRoute {
                 RTA_GATEWAY => route.gateway = Some(ipv4(&attribute, "RTA_GATEWAY")?),
                 RTA_PRIORITY => metric = attribute.u32("RTA_PRIORITY")?,
                 RTA_PREFSRC => route.source = Some(ipv4(&attribute, "RTA_PREFSRC")?),
+                // `rtm_table` has 8 bits; larger tables are only in the attribute.
                 RTA_TABLE => table = attribute.u32("RTA_TABLE")?,
                 _ => {}
             }
@@ -328,6 +331,7 @@ impl InstalledRoute {
         let mut payload = self.payload.clone();
         if let Some(state) = payload.get_mut(8..12) {
             let known = <[u8; 4]>::try_from(&*state).map_or(0, u32::from_ne_bytes);
+            // fib_create_info() refuses a route whose flags say dead or link down.
             state.copy_from_slice(&(known & RTNH_F_ONLINK).to_ne_bytes());
         }
         Builder::new(RTM_NEWROUTE, flags, sequence, &payload).finish()
@@ -338,6 +342,7 @@ impl KernelRoute {
     fn encode(&self, kind: u16, flags: u16, sequence: u32) -> Vec<u8> {
         let scope = match self.gateway {
             Some(_) => RT_SCOPE_UNIVERSE,
+            // As ip-route(8): without a gateway the destination is on the link.
             None => RT_SCOPE_LINK,
         };
         let fixed = [

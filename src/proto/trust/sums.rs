@@ -57,10 +57,12 @@ impl FromStr for Sums {
 }
 
 fn parse_line(line: &str) -> Option<(String, Sha256)> {
+    // The other form is of BSD's sha256 and of sha256sum --tag.
     let (name, digits) = match line.strip_prefix("SHA256 (") {
         Some(rest) => rest.rsplit_once(") = ")?,
         None => {
             let (digits, name) = line.split_once(' ')?;
+            // sha256sum writes * in front of a file that was read as binary.
             let name = name.strip_prefix([' ', '*']).unwrap_or(name);
             (name, digits)
         }
