@@ -403,6 +403,7 @@ impl GrubMachine {
             match name.as_str() {
                 "--id" => id = value.or_else(|| words.next()),
                 "--hotkey" => key = value.or_else(|| words.next()),
+                // A class is for themes; users are asked about only where superusers are set.
                 "--class" | "--users" => drop(value.or_else(|| words.next())),
                 "--unrestricted" => is_unrestricted = true,
                 _ if title.is_none() && !word.starts_with("--") => title = Some(word),
@@ -503,6 +504,7 @@ impl GrubMachine {
     fn default_entry(&self) -> Option<usize> {
         let default = self.shell.variable("default").unwrap_or_default();
         let name = default.split('>').next().unwrap_or_default();
+        // As get_entry_number() of grub-core/normal/menu.c: a number first, then a title or an id.
         let number = name.parse::<usize>().ok();
         let number = number.filter(|number| *number < self.entries.len());
         let named = |item: &GrubEntry| item.title == name || item.id.as_deref() == Some(name);
@@ -536,6 +538,7 @@ impl GrubMachine {
             .map_or("", |(_, rest)| rest)
             .to_owned();
         self.shell.set("default", &rest);
+        // GRUB sets it, and savedefault of grub-mkconfig stores it.
         self.shell.set("chosen", &item.title);
         self.entries.clear();
         self.is_in_entry = true;

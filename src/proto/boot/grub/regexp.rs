@@ -9,6 +9,7 @@ use crate::prelude::*;
 /// Limits of an expression in bytes and of its code in instructions: they bound the time and memory of
 /// a search, see [`Regexp::cost`].
 const MAX_TEXT_LEN: usize = 2_000;
+// Intervals multiply: ((a{99}){99}){99} has some 20 bytes and would be a million instructions.
 const MAX_LEN: usize = 10_000;
 /// Limit of nested groups, since the compiler recurses.
 const MAX_DEPTH: usize = 50;
