@@ -129,6 +129,8 @@ impl BootService {
     /// Reads what the options of `server` offer; none when it does not say that it boots.
     pub fn read(options: &Options, server: Ipv4Addr) -> Option<Self> {
         let class = options.get(code::VENDOR_CLASS)?;
+        // Option 43 means what option 60 says; of other vendors its numbers are others (RFC 2132
+        // §8.4).
         class.starts_with(PXE_CLIENT).then(|| Self {
             server,
             pxe: Pxe::read(options.get(code::VENDOR_SPECIFIC).unwrap_or_default()),

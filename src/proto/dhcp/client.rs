@@ -130,6 +130,7 @@ impl Client {
                 let patience = if rank > other { MORE_REQUESTS } else { 1 };
                 resend.sent() <= patience
             }
+            // The server has committed the address already; probing ends within 7 s.
             State::Probing { .. } => true,
             State::Init { .. }
             | State::Selecting { .. }

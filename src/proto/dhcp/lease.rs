@@ -203,6 +203,7 @@ impl Lease {
             let same = |route: &StaticRoute| {
                 (route.destination, route.prefix_len) == (destination, prefix_len)
             };
+            // The kernel refuses a second route to the same network with the same metric (EEXIST).
             self.routes.retain(|route| !same(route));
             self.routes.push(StaticRoute {
                 destination,

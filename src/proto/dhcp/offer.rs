@@ -147,7 +147,7 @@ impl Offers {
             rank,
             is_enough: !wants_boot_file
                 || rank >= Rank::BootService
-                // iPXE skips its wait of a second for proxies then, too.
+                // iPXE does not wait for proxies then, either.
                 || self.best().is_some_and(is_last_word),
             decide_at: decide_at?,
         })

@@ -246,6 +246,7 @@ impl Client {
         if !was_asked {
             return Err(Discard::WrongServer(server));
         }
+        // RFC 2132 §9.9: a server says there why it refuses.
         let text = reply.message.options.text(code::MESSAGE);
         let loss = Loss::Refused {
             server,

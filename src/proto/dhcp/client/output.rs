@@ -49,6 +49,7 @@ impl Client {
             }
             State::Rebinding { active, resend } => {
                 resend.take_halving(now, active.expires_at()).then(|| {
+                    // RFC 2131 §4.4.5: at T2 everybody is asked, since the server may be gone.
                     let address = active.lease.address;
                     let message = message::request_extension(config, exchange, address);
                     (unicast(address, everyone, MessageType::Request), message)
