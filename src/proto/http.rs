@@ -339,6 +339,7 @@ impl Get {
             301 | 302 | 303 | 307 | 308 => {
                 let location = header(response, LOCATION).unwrap_or_default();
                 let bad = || Failure::BadRedirect(location.to_owned());
+                // RFC 9110 §10.2.2: the address may be relative to that of the request.
                 let url = self.config.url.join(location).map_err(|_| bad())?;
                 let allowed = match (self.config.url.scheme(), url.scheme()) {
                     (Scheme::Https, scheme) => scheme == Scheme::Https,

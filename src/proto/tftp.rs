@@ -48,6 +48,7 @@ use terms::{agreed, encode_request};
 
 /// After this part of the stall timeout without a packet a new request is sent: 3 s of 15, time for
 /// three timeouts of a server that repeats every second.
+// QEMU's server has forgotten a transfer whose last block is lost, and is asked anew within this.
 const PATIENCE: u32 = 5;
 
 /// State machine of one read request; the caller owns the socket and the clock.
@@ -448,6 +449,8 @@ impl Get {
                 let is_new_round = reception.ahead.is_none_or(|seen| distance <= seen);
                 reception.ahead = Some(distance);
                 self.retransmit_at = now + self.round_trip.timeout();
+                // A smaller window loses less with each gap: RFC 7440 §4 has the server send all of
+                // it again.
                 if is_new_round && reception.is_lossy() {
                     let server = reception.server;
                     let farewell = (ErrorCode::NOT_DEFINED, "asking again for a smaller window");

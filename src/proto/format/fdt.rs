@@ -110,6 +110,7 @@ impl<'a> DeviceTree<'a> {
         let mut structure = Structure::default();
         structure.node(&self.root);
         structure.word(FDT_END);
+        // 40 bytes and pairs of 16 keep the reservations on 8 bytes and the structure on 4 (§5.6).
         let structure_at = HEADER_LEN + reservations.len();
         let strings_at = structure_at + structure.octets.len();
         let len = strings_at + structure.strings.len();

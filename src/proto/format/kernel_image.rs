@@ -71,6 +71,7 @@ pub fn classify(head: &[u8]) -> KernelFormat {
         KernelFormat::Zboot
     } else if matches!(Uki::decode(head, u64::MAX), Ok(Some(_))) {
         KernelFormat::Uki
+    // The headline of its menu (grub-core/normal/main.c), with two spaces.
     } else if head.windows(11).any(|octets| octets == b"GNU GRUB  v") {
         KernelFormat::Grub
     } else if head.windows(8).any(|octets| octets == b"PXELINUX") {
@@ -136,6 +137,7 @@ pub fn command_line_limit(head: &[u8]) -> Option<usize> {
 /// text does not have.
 fn is_text(head: &[u8]) -> bool {
     head.iter()
+        // Those control characters that file(1) counts as text, and all bytes of UTF-8.
         .all(|octet| *octet >= 0x20 && *octet != 0x7f || matches!(octet, 0x07..=0x0d | 0x1b))
 }
 

@@ -103,6 +103,7 @@ impl<'a> Certificate<'a> {
             // The first byte counts the unused bits of the last, of which a key has none.
             key: key.get(1..).unwrap_or_default(),
             is_authority: false,
+            // RFC 5280 §4.2.1.12: without extKeyUsage a key is for every purpose.
             is_for_servers: true,
             names: Vec::new(),
         };
@@ -172,6 +173,7 @@ impl<'a> Certificate<'a> {
     /// name counts where there is no alternative name.
     pub fn is_for(&self, host: &str) -> bool {
         if self.names.is_empty() {
+            // RFC 6125 §6.4.4: the common name counts where no alternative name is given.
             let name = self.common_name();
             return name.is_some_and(|name| is_name_of(&name, host));
         }

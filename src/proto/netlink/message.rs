@@ -225,6 +225,7 @@ impl Builder {
         octets.extend_from_slice(&kind.to_ne_bytes());
         octets.extend_from_slice(&flags.to_ne_bytes());
         octets.extend_from_slice(&sequence.to_ne_bytes());
+        // nlmsg_pid: the kernel fills in the port of the socket.
         octets.extend_from_slice(&[0; 4]);
         octets.extend_from_slice(fixed);
         Self(octets)

@@ -59,6 +59,7 @@ const RTA_TABLE: u16 = 15;
 
 const RT_TABLE_MAIN: u8 = 254;
 const RTPROT_KERNEL: u8 = 2;
+// What systemd-networkd and dhcpcd mark routes of a lease with, so each knows whose they are.
 const RTPROT_DHCP: u8 = 16;
 const RTNH_F_ONLINK: u32 = 4;
 const RT_SCOPE_UNIVERSE: u8 = 0;
@@ -132,6 +133,7 @@ impl LinkInfo {
         for attribute in attributes(reader.rest()) {
             let attribute = attribute?;
             match attribute.kind {
+                // InfiniBand has 20 bytes here, which are no MAC address.
                 IFLA_ADDRESS => link.mac = attribute.value.try_into().ok().map(MacAddress),
                 IFLA_IFNAME => link.name = attribute.text(),
                 IFLA_MTU => link.mtu_octets = Some(attribute.u32("IFLA_MTU")?),
@@ -228,6 +230,7 @@ impl Address {
             if let Some(broadcast) = self.broadcast {
                 builder = builder.attribute(IFA_BROADCAST, &broadcast.octets());
             }
+            // struct ifa_cacheinfo: preferred, valid, and two stamps that the kernel sets.
             let mut times = [0; 16];
             let (lifetimes, _) = times.as_chunks_mut::<4>();
             for (octets, seconds) in lifetimes

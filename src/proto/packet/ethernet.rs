@@ -130,6 +130,7 @@ impl EthernetHeader {
         let source = MacAddress(reader.array("source")?);
         let mut ethertype = reader.u16("ethertype")?;
         let mut vlan = None;
+        // The kernel leaves a tag in the frame where it is the inner one of two.
         if ethertype == ETHERTYPE_VLAN {
             vlan = Some(reader.u16("tag control information")?);
             ethertype = reader.u16("ethertype")?;

@@ -307,6 +307,7 @@ impl FromStr for Url {
         }
         .unwrap_or(rest.len());
         let (authority, rest) = rest.split_at_checked(authority_len).unwrap_or((rest, ""));
+        // The last one, as curl does: a password may have an @ of its own.
         let (credentials, host_port) = match authority.rsplit_once('@') {
             Some((credentials, host_port)) => (Some(credentials), host_port),
             None => (None, authority),

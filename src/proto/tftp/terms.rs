@@ -175,6 +175,7 @@ pub(super) fn agreed(
                 .filter(|value| (least..=limit).contains(value))
                 .ok_or_else(wrong)
         };
+        // RFC 2347 §2: names of options are the same in capitals.
         if name.eq_ignore_ascii_case(BLKSIZE.as_bytes()) {
             terms.block_len = lowered(asked.block_len, 8)?;
         } else if name.eq_ignore_ascii_case(WINDOWSIZE.as_bytes()) && asked.window > 1 {

@@ -171,6 +171,7 @@ pub(super) fn decode_path(scheme: Scheme, path: &str) -> Result<String, &'static
     match scheme {
         Scheme::Http | Scheme::Https => Ok(encode(path)),
         Scheme::Tftp => {
+            // RFC 3617 §3 knows netascii too, which no boot file is sent in.
             let path = path.strip_suffix(";mode=octet").unwrap_or(path);
             let path = percent_decoded_text(path).ok_or("the file name is not UTF-8")?;
             if path.contains(|c: char| c.is_control()) {
@@ -217,6 +218,7 @@ pub(super) fn encode_where(text: &str, must: impl Fn(char) -> bool) -> String {
     let mut encoded = String::with_capacity(text.len());
     for c in text.chars() {
         if must(c) {
+            // RFC 3986 §2.5: other letters are encoded as their bytes in UTF-8.
             for octet in c.encode_utf8(&mut [0; 4]).bytes() {
                 encoded.push('%');
                 encoded.push(hex_digit(octet >> 4));
