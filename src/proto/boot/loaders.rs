@@ -82,6 +82,7 @@ pub(super) fn language(text: &[u8]) -> Option<Language> {
             "options" | "machine-id" | "uki" | "efi" | "sort-key" | "architecture" => {
                 return Some(Language::Entry);
             }
+            // GRUB has this word, too: without any other it is a boot loader entry.
             "linux" => has_kernel = true,
             _ => {}
         }

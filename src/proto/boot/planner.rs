@@ -223,6 +223,7 @@ impl Planner {
         let facts = &self.context.facts;
         plan.append = facts.append.as_ref().map(|text| facts.fill_in(text));
         plan.loads_device_tree = facts.architecture.loads_device_trees();
+        // kexec_file_load takes no device tree; only kernels for arm64 are started by kexec_load.
         if let Some(tree) = &plan.device_tree
             && !plan.loads_device_tree
         {

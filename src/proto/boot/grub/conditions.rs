@@ -92,6 +92,7 @@ impl<'a> Call<'a> {
                 let value = if *has_value { words.next()? } else { "" };
                 options.push((*name, value));
             } else {
+                // As grub_arg_parse() has it, options may stand behind words.
                 rest.push(word);
             }
         }
@@ -218,6 +219,7 @@ pub(super) fn cpuid(_: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     let facts = &call.context.facts;
     let has_pae = || facts.cpu_flags.iter().any(|flag| flag == "pae");
     let is_pae = call.option("pae").is_some();
+    // Long mode needs PAE, so a processor of 64 bits has both.
     let is_64_bit = facts.architecture == Architecture::X86_64;
     Ok(StatementEffect::Status(is_64_bit || is_pae && has_pae()))
 }

@@ -242,6 +242,7 @@ impl IpxeMachine {
             let what = format!("scripts chain deeper than {MAX_DEPTH}");
             return Err(self.error(CommandFault::new(&file.to_string(), what), context));
         }
+        // ${cwuri} and relative names refer to the script that runs.
         self.state.settings.current = file.to_string();
         self.scripts.push(Script::new(file, text, context)?);
         Ok(())

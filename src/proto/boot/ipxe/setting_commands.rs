@@ -64,6 +64,7 @@ pub(super) fn read(state: &mut State, call: &mut Arguments<'_>) -> CommandResult
     let text = state.settings.text(&setting, &call.context.facts);
     let step = Step::Input {
         text: setting.clone(),
+        // iPXE lets the value that is there be edited.
         default: text.unwrap_or_default(),
         is_secret: false,
         timeout: call.timeout()?,
@@ -151,6 +152,7 @@ pub(super) fn login(_: &mut State, _: &mut Arguments<'_>) -> CommandResult {
         is_default: false,
         is_secret: name == "password",
     };
+    // The names under which iPXE's login stores them.
     Ok(ask_fields(["username", "password"].map(field).into()))
 }
 

@@ -385,6 +385,8 @@ impl Config {
     fn fault(&mut self, place: &Place, word: &str, what: &str) {
         let fault = PlanError::new(place, word, what);
         match self.label() {
+            // One odd line must not keep the other labels from booting: it counts when its label
+            // does.
             Some(label) => label.faults.push(fault),
             None => self.faults.push(fault),
         }
@@ -442,6 +444,7 @@ fn is_function_key(keyword: &str) -> bool {
     let number = keyword
         .strip_prefix('f')
         .and_then(|digits| digits.parse().ok());
+    // F1 to F12; F0 is an older name of F10 (doc/syslinux.txt).
     number.is_some_and(|number: u8| number <= 12)
 }
 

@@ -304,6 +304,7 @@ impl PxelinuxMachine {
             value: if is_fixed { name } else { line }.to_owned(),
             place: place.clone(),
         };
+        // doc/syslinux.txt: the line that failed is put behind the command of ONERROR.
         let on_error = self.config.on_error.as_ref().map(|command| Text {
             value: join([command, line]),
             place,
@@ -454,6 +455,7 @@ impl PxelinuxMachine {
                     if let Some(directory) = directory {
                         self.prefix = self.prefix.within(&directory);
                     }
+                    // CONFIG begins anew: labels of the configuration that names it are gone.
                     self.config = Config::new();
                     self.phase = State::Reading {
                         sources: Vec::new(),
@@ -493,6 +495,7 @@ impl SourceFile {
     fn new(url: &Url, text: &[u8], context: &mut Context) -> Result<Self, PlanError> {
         let place = Place::whole(url);
         context.budget.read(&place, text.len())?;
+        // Editors of Windows put a byte order mark in front.
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         let text = String::from_utf8_lossy(text);
         let lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
