@@ -183,6 +183,7 @@ impl Get {
                 };
                 let is_complete = call.can_proceed();
                 self.received += len as u64;
+                // Chunks announce no length of the whole, so it is counted as it comes.
                 if from.saturating_add(self.received) > self.config.max_len {
                     self.fail(self.too_large());
                     return taken;

@@ -130,6 +130,7 @@ impl Offers {
 
     /// Returns the boot that the best offer lacks and a ProxyDHCP server brings.
     pub fn proxy(&self) -> Option<&Offer> {
+        // A next server alone names no file, so a proxy that has no more is of no use.
         first_of_highest_rank(&self.proxies).filter(|proxy| proxy.rank() >= Rank::BootService)
     }
 

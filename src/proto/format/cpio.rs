@@ -55,6 +55,7 @@ fn push_header(octets: &mut Vec<u8>, name: &str, mode: u32, len: u32) {
     // With c_nlink 1, init/initramfs.c looks for no hard links by c_ino (maybe_link).
     let fields = [0, mode, 0, 0, 1, 0, len, 0, 0, 0, 0, name_len, 0];
     let start = octets.len();
+    // newc without checksums; 070702 would have the sum of a file before the file is here.
     octets.extend(b"070701");
     for field in fields {
         octets.extend(format!("{field:08x}").bytes());

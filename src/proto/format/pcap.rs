@@ -152,6 +152,7 @@ impl CaptureReader {
         let Some(start) = octets.get(..12) else {
             return Ok(None);
         };
+        // 0a0d0d0a reads alike in both byte orders, which the magic behind it then tells.
         if start.starts_with(&SECTION_HEADER.to_be_bytes()) {
             let magic = start.last_chunk().copied().map(u32::from_be_bytes);
             self.is_big_endian = match magic.unwrap_or_default() {
@@ -167,6 +168,7 @@ impl CaptureReader {
         let kind = fields.u32("block type")?;
         let len_field = fields.u32("block length")?;
         let len = bounded("block length", len_field)?;
+        // Type and two lengths are 12 bytes; a length of 0 would never end.
         if len < 12 || len % 4 != 0 {
             return Err(DecodeError::invalid("block length", len_field));
         }
@@ -240,6 +242,7 @@ impl CaptureReader {
         body.skip(captured.next_multiple_of(4) - captured, "padding")?;
         let mut direction = FrameDirection::Inbound;
         while let Some((code, mut value)) = body.option()? {
+            // Bits 0 and 1: 1 is inbound, 2 outbound.
             if code == EPB_FLAGS && value.u32("epb_flags")? & 3 == 2 {
                 direction = FrameDirection::Outbound;
             }

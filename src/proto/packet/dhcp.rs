@@ -165,6 +165,7 @@ impl Message {
         let siaddr = Ipv4Addr::from(reader.array("siaddr")?);
         let giaddr = Ipv4Addr::from(reader.array("giaddr")?);
         let chaddr = MacAddress(reader.array("chaddr")?);
+        // RFC 2131 §2: 16 bytes, of which Ethernet has 6.
         reader.take(10, "chaddr")?;
         let sname = reader.take(64, "sname")?;
         let file = reader.take(128, "file")?;
@@ -173,6 +174,7 @@ impl Message {
             other => return Err(DecodeError::invalid("magic cookie", other)),
         }
         let mut options = Options::default();
+        // What stands before a fault counts: one bad option must not cost the lease.
         let _ = options.read_area(reader.rest());
         let overload = options.u8(code::OVERLOAD).unwrap_or(0);
         let mut field = |holds_options: u8, octets: &[u8]| {

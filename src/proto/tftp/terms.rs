@@ -70,6 +70,8 @@ impl Terms {
                 ..
             }
             | Failure::BadOptions(_)
+            // Smaller steps first: without options a block is 512 bytes, each acknowledged by
+            // itself.
             | Failure::Lossy => Some(self.with_smaller_window().unwrap_or(Self::PLAIN)),
             // Servers older than RFC 2347 have no better error code for unknown options.
             Failure::Refused {

@@ -33,6 +33,7 @@ impl Sums {
         let last = |path: &str| path.rsplit('/').next() == Some(name);
         let mut found = self.0.iter().filter(|(path, _)| last(path));
         let (_, sum) = found.next().ok_or_else(unlisted)?;
+        // A name twice with two hashes decides nothing.
         if found.all(|(_, other)| other == sum) && !name.is_empty() {
             Ok(*sum)
         } else {

@@ -138,6 +138,7 @@ pub(super) fn split_port(host_port: &str) -> Result<(&str, Option<u16>), &'stati
         "" => Ok((host, None)),
         _ if !port.bytes().all(|octet| octet.is_ascii_digit()) => Err("the port is not a number"),
         _ => match port.parse() {
+            // RFC 6335 §6 reserves port 0.
             Ok(0) | Err(_) => Err("a port is 1 to 65535"),
             Ok(port) => Ok((host, Some(port))),
         },
@@ -159,6 +160,7 @@ pub(super) fn parse_pin(fragment: &str) -> Result<Option<Sha256>, &'static str> 
     if fragment.is_empty() {
         return Ok(None);
     }
+    // RFC 3986 §3.5: a fragment never reaches the server, so any server can have a pinned file.
     let digits = fragment
         .strip_prefix("sha256=")
         .ok_or("only sha256= is supported after #")?;
