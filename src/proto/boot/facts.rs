@@ -179,7 +179,6 @@ impl Facts {
     /// Returns the hardware address as `BOOTIF=` and names of files have it: the type, 01 for
     /// Ethernet, and six bytes.
     pub fn hardware_address(&self) -> String {
-        // 01 is the hardware type of Ethernet in ARP, which pxelinux writes in front.
         format!("01-{}", self.mac).replace(':', "-")
     }
 

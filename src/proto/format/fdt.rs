@@ -21,7 +21,6 @@ use alloc::collections::BTreeMap;
 use crate::reader::{DecodeError, Reader};
 
 /// The longest blob that an arm64 kernel takes, in bytes (Documentation/arch/arm64/booting.rst).
-// Documentation/arch/arm64/booting.rst: a device tree must not exceed 2 MiB.
 pub const MAX_LEN: usize = 2 << 20;
 
 const FDT_MAGIC: u32 = 0xd00d_feed;

@@ -43,7 +43,6 @@ impl KernelFormat {
 
 /// Offset and value of the magic number of the x86 boot protocol (Documentation/arch/x86/boot.rst
 /// of Linux).
-// Documentation/arch/x86/boot.rst, and booting.rst and boot-image-header.rst for the other two.
 const X86_MAGIC: (usize, &[u8]) = (0x202, b"HdrS");
 /// The same of an arm64 Image (Documentation/arch/arm64/booting.rst).
 const ARM64_MAGIC: (usize, &[u8]) = (56, b"ARMd");
@@ -51,7 +50,7 @@ const ARM64_MAGIC: (usize, &[u8]) = (56, b"ARMd");
 const RISCV_MAGIC: (usize, &[u8]) = (56, b"RSC\x05");
 
 /// With the zero behind it (arch/arm64/include/uapi/asm/setup.h).
-// COMMAND_LINE_SIZE in arch/arm64/include/uapi/asm/setup.h; the header does not tell it.
+// The header of an Image does not tell it, unlike that of x86.
 const ARM64_COMMAND_LINE_SIZE: usize = 2048;
 
 fn has(head: &[u8], (at, magic): (usize, &[u8])) -> bool {

@@ -20,7 +20,6 @@ use crate::reader::{DecodeError, Reader};
 use crate::time::Timestamp;
 
 /// Obsolete, but some old files have it.
-// Obsolete, and still in old captures.
 const PACKET: u32 = 2;
 const SIMPLE_PACKET: u32 = 3;
 const IF_TSOFFSET: u16 = 14;

@@ -249,7 +249,7 @@ fn time(reader: &mut Reader<'_>) -> Result<Duration, DecodeError> {
         Ok(value)
     };
     let year = match (number(year_len)?, tag) {
-        // RFC 5280 §4.1.2.5.1.
+        // RFC 5280 §4.1.2.5.1 splits the centuries there.
         (year @ 50.., UTC_TIME) => 1900 + year,
         (year, UTC_TIME) => 2000 + year,
         (year, _) => year,

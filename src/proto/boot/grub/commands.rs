@@ -14,8 +14,7 @@ use crate::prelude::*;
 /// A command: its names, arguments and action.
 struct GrubCommand {
     /// Its names, with spaces between, which need less room than a list.
-    // In one text: as a list, each name costs 16 bytes and a relocation; two such tables were 8
-    // KiB.
+    // As a list each name costs 16 bytes and a relocation; two such tables were 8 KiB.
     names: &'static str,
     /// The options that may stand anywhere among its words; none where every word is left to the
     /// function.

@@ -35,7 +35,7 @@ const SMBIOS: [(i64, i64, &str); 16] = [
 ];
 
 /// The first line of an environment block (`GRUB_ENVBLK_SIGNATURE`).
-// GRUB_ENVBLK_SIGNATURE; grub_envblk_open() refuses a file without it.
+// grub_envblk_open() refuses a file without it.
 const ENVIRONMENT: &str = "# GRUB Environment Block\n";
 
 /// An option: its long name, its short one, and whether it has a value.

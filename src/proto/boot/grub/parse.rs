@@ -7,7 +7,6 @@ use core::num::NonZeroUsize;
 use super::super::error::{Place, PlanError};
 
 /// Limit of nested blocks, since the parser recurses.
-// The parser calls itself for each block, so that depth is stack.
 const MAX_DEPTH: usize = 32;
 
 /// A piece of a word.
@@ -116,8 +115,6 @@ impl StatementParser<'_> {
                         Some("then" | "elif" | "else" | "fi") => {
                             return Err(self.error(*line, token, "has no if"));
                         }
-                        // Not by calling itself: some hundred thousand "!" in a file overflowed the
-                        // stack.
                         Some("!") => {
                             self.skip();
                             let what = StatementKind::Command(self.words());

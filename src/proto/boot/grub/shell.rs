@@ -111,7 +111,7 @@ impl Shell {
                 "grub_platform",
                 if facts.is_efi { "efi" } else { "pc" }.to_owned(),
             ),
-            // grub-core/normal/main.c sets these, and files of grub-mkconfig ask for them.
+            // grub-core/normal/main.c sets the features to y; files of grub-mkconfig ask for them.
             ("feature_menuentry_id", "y".to_owned()),
             ("menuentry_id_option", "--id".to_owned()),
             ("feature_default_font_path", "y".to_owned()),

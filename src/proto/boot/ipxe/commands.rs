@@ -17,8 +17,7 @@ use crate::prelude::*;
 /// A command, as iPXE's `struct command` and `struct command_descriptor` describe it together.
 struct CommandRow {
     /// Its names, with spaces between; several where iPXE has aliases, or where all of them do the same here.
-    // In one text: as a list, each name costs 16 bytes and a relocation; two such tables were 8
-    // KiB.
+    // As a list each name costs 16 bytes and a relocation; two such tables were 8 KiB.
     names: &'static str,
     /// The options before its words; none where the function gets every word.
     options: Option<&'static [CommandOption]>,
@@ -349,7 +348,6 @@ fn interface_status(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
 
 /// Answers `cpuid --ext 29`, by which scripts ask for the 64-bit mode of a PC.
 fn cpuid(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
-    // Scripts ask for this bit to choose between kernels of 64 and of 32 bits.
     let bit = number(call.word(0))?;
     // Bit 29 of EDX in leaf 0x80000001 is LM, long mode.
     let is_long_mode = call.has("ext") && !call.has("ecx") && bit == 29;

@@ -10,7 +10,7 @@ use super::format::{Type, integer_of, parse_integer};
 use super::script::expand;
 
 /// Limit of settings of a script; each may have 64 KiB.
-// With 64 KiB each, this is the 128 MiB that all of them may take.
+// All of them together take 128 MiB at most.
 const MAX_SETTINGS: usize = 2_000;
 
 /// A value with the type it is shown in.
