@@ -209,6 +209,7 @@ impl Get {
             }
             State::Ended => {}
         }
+        // Bytes of the file alone count, or a server could go on for ever with chunk extensions.
         self.rate.count(taken.body.len(), now);
         taken
     }

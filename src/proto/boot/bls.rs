@@ -39,6 +39,7 @@ pub(super) fn plan(url: &Url, text: &[u8], context: &mut Context) -> Result<Boot
             "initrd" => initrds.push(part()?),
             "options" => options.push(value),
             "devicetree" => device_tree = Some(part()?),
+            // Entries of Fedora have keys for GRUB (grub_…) beside those of the specification.
             "title" | "version" | "machine-id" | "sort-key" | "architecture" | "profile"
             | "grub_users" | "grub_hotkey" | "grub_arg" | "grub_class" | "id" => {}
             _ => {

@@ -110,6 +110,8 @@ fn client_id(
             let [_, _, iaid @ ..] = mac;
             let duid = match uuid() {
                 Some(uuid) => [&DUID_UUID[..], &reordered(uuid)].concat(),
+                // A DUID-LLT needs a clock and a place to be kept in (RFC 8415 §11.2), which an
+                // initramfs lacks.
                 None => [&DUID_LL[..], &mac].concat(),
             };
             [&[TYPE_DUID], &iaid[..], &duid].concat()

@@ -102,6 +102,7 @@ pub(super) fn read(
     if message.xid != xid {
         return Err(Discard::WrongXid(message.xid));
     }
+    // Two machines may draw the same xid.
     if message.chaddr != chaddr {
         return Err(Discard::WrongChaddr(message.chaddr));
     }

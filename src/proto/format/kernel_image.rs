@@ -60,6 +60,7 @@ fn has(head: &[u8], (at, magic): (usize, &[u8])) -> bool {
 /// Returns what the file is that begins with `head`.
 pub fn classify(head: &[u8]) -> KernelFormat {
     let has = |magic| has(head, magic);
+    // gPXE came before iPXE, which runs its scripts as well.
     if head.starts_with(b"#!ipxe") || head.starts_with(b"#!gpxe") {
         KernelFormat::IpxeScript
     } else if has(X86_MAGIC) || has(ARM64_MAGIC) || has(RISCV_MAGIC) {

@@ -22,6 +22,7 @@ pub const NLM_F_ACK: u16 = 0x4;
 /// Asks for every object there is.
 pub const NLM_F_DUMP: u16 = 0x300;
 /// Takes the place of an existing object.
+// Bits of NLM_F_DUMP again: this is what they mean in requests that make something.
 pub const NLM_F_REPLACE: u16 = 0x100;
 /// Fails when the object exists.
 pub const NLM_F_EXCL: u16 = 0x200;
@@ -194,6 +195,7 @@ impl Ack {
     /// [`DecodeError`] when the payload ends inside one of these.
     pub fn decode(frame: &NetlinkMessage<'_>) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(frame.payload);
+        // The kernel sends error numbers negative, and 0 for success.
         let errno = i32::from_ne_bytes(reader.array("error")?).saturating_neg();
         let mut text = None;
         if frame.flags & NLM_F_ACK_TLVS != 0 {

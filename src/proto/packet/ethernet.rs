@@ -33,6 +33,7 @@ impl FromStr for MacAddress {
     fn from_str(text: &str) -> Result<Self, NotAMacAddress> {
         let error = || NotAMacAddress(text.to_owned());
         let mut octets = [0; 6];
+        // Linux writes colons; Windows, and IEEE 802 itself, hyphens.
         let mut parts = text.split([':', '-']);
         for octet in &mut octets {
             let part = parts.next().ok_or_else(error)?;

@@ -58,6 +58,7 @@ impl Ipv4Header {
         }
         let mut after_header = Reader::new(packet);
         let mut reader = Reader::new(after_header.take(header_len, "header")?);
+        // RFC 1071 §1: over a header with its right sum in place, the sum is 0.
         if checksum(&[reader.rest()]) != 0 {
             return Err(DecodeError::Checksum {
                 field: "IPv4 header",

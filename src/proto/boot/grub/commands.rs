@@ -43,6 +43,7 @@ const COMMANDS: &[GrubCommand] = &[
     row("unset", unset),
     row("test [", conditions::test),
     row("echo", echo),
+    // linuxefi is of distributions' GRUB for EFI, linux16 of that for PCs; both load a kernel.
     row("linux linuxefi linux16", linux),
     row("initrd initrdefi initrd16", initrd),
     row("devicetree", device_tree),

@@ -275,6 +275,7 @@ impl ScriptSettings {
 }
 
 /// Returns whether a scope or interface name means the interface that holds the lease.
+// netX is the interface that was opened last; here one alone is open.
 pub(super) fn is_our_interface(scope: &str) -> bool {
     matches!(
         scope,

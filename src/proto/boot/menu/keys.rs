@@ -40,6 +40,7 @@ pub fn decode(octets: &[u8]) -> Vec<Key> {
     let mut letters = text.chars().peekable();
     while let Some(letter) = letters.next() {
         let key = match letter {
+            // Escape begins CSI ([), or SS3 (O) while cursor keys are in application mode.
             '\x1b' => match letters.next_if(|next| matches!(next, '[' | 'O')) {
                 None => Some(Key::Escape),
                 Some(_) => {
@@ -55,6 +56,7 @@ pub fn decode(octets: &[u8]) -> Vec<Key> {
             },
             '\r' | '\n' => Some(Key::Enter),
             '\t' => Some(Key::Tab),
+            // Terminals send one or the other for the same key.
             '\x08' | '\x7f' => Some(Key::Backspace),
             '\x01' => Some(Key::Home),
             '\x05' => Some(Key::End),
