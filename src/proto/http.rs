@@ -124,6 +124,7 @@ const CHUNK_BUFFER_LEN: usize = 64 << 10;
 /// The most bytes of all heads and trailers of an answer; curl accepts 300 KiB.
 const MAX_OVERHEAD: usize = 256 << 10;
 /// The most informational responses (1xx) before the answer: RFC 8297 lets a server send several.
+// A server that sent them without end once held a fetch for ever.
 const MAX_INFORMATIONAL: u32 = 10;
 
 impl Get {
@@ -182,12 +183,14 @@ impl Get {
                 };
                 let is_complete = call.can_proceed();
                 self.received += len as u64;
+                // Chunks announce no length of the whole, so it is counted as it comes.
                 if from.saturating_add(self.received) > self.config.max_len {
                     self.fail(self.too_large());
                     return taken;
                 }
                 if is_complete {
                     self.end(Event::Done);
+                // Trailers and chunk extensions have no length of their own in RFC 9112 §7.1.
                 } else if in_trailers || consumed == 0 {
                     self.count_overhead(bytes.len(), consumed);
                 }
@@ -206,6 +209,7 @@ impl Get {
             }
             State::Ended => {}
         }
+        // Bytes of the file alone count, or a server could go on for ever with chunk extensions.
         self.rate.count(taken.body.len(), now);
         taken
     }
@@ -214,6 +218,7 @@ impl Get {
     /// error.
     pub fn handle_close(&mut self, orderly: bool) {
         match &self.state {
+            // RFC 9112 §6.3: without length and chunks, the body ends with the connection.
             State::UntilClose { .. } if orderly => self.end(Event::Done),
             State::Head(_)
             | State::Sized { .. }
@@ -290,6 +295,7 @@ impl Get {
             return consumed;
         };
         self.overhead += consumed;
+        // The head has a time limit of its own; a server may work on it before the first byte.
         self.rate = LeastRate::new(self.config.stall_timeout, now);
         match self.judge(&response) {
             Err(failure) => self.fail(failure),
@@ -327,12 +333,15 @@ impl Get {
                 let asked = self.config.resume.as_ref().map(|resume| resume.len);
                 match range {
                     Some((from, len)) if Some(from) == asked => Ok(HeadOutcome::Body { from, len }),
+                    // RFC 9110 §15.3.7: a client must look which range has come.
                     _ => Err(Failure::Malformed("not the requested range".to_owned())),
                 }
             }
+            // 300 offers a choice, 304 is about a cache, and 305 is deprecated (RFC 9110 §15.4).
             301 | 302 | 303 | 307 | 308 => {
                 let location = header(response, LOCATION).unwrap_or_default();
                 let bad = || Failure::BadRedirect(location.to_owned());
+                // RFC 9110 §10.2.2: the address may be relative to that of the request.
                 let url = self.config.url.join(location).map_err(|_| bad())?;
                 let allowed = match (self.config.url.scheme(), url.scheme()) {
                     (Scheme::Https, scheme) => scheme == Scheme::Https,
@@ -344,6 +353,7 @@ impl Get {
                     Err(bad())
                 }
             }
+            // Told apart: a search for a configuration goes on with the next name.
             404 | 410 => Err(Failure::Missing(status)),
             _ => Err(Failure::Refused(status)),
         }
@@ -372,6 +382,7 @@ impl Get {
                     }
                     len = Some(end);
                     let connection = header(response, CONNECTION).unwrap_or_default();
+                    // RFC 9112 §9.3: 1.1 keeps the connection by default, 1.0 only by an extension.
                     self.keeps_alive = response.version() == Version::HTTP_11
                         && !connection.to_ascii_lowercase().contains("close");
                     State::Sized { left }
@@ -388,6 +399,7 @@ impl Get {
             }
         };
         let validator = header(response, ETAG)
+            // RFC 9110 §13.1.5: a weak validator must not be sent in If-Range.
             .filter(|tag| !tag.starts_with("W/"))
             .or_else(|| header(response, LAST_MODIFIED));
         self.events.push(Event::Started(BodyStart {
@@ -427,6 +439,8 @@ fn ask(config: &Config) -> Result<(Vec<u8>, Call<RecvResponse>), Failure> {
     let mut request = Request::get(url.to_string())
         .header(HOST, url.authority())
         .header(USER_AGENT, concat!("wireboot/", env!("CARGO_PKG_VERSION")))
+        // Without this header any coding is acceptable (RFC 9110 §12.5.3), and pins are of the
+        // plain file.
         .header(ACCEPT_ENCODING, "identity");
     if let Some(credentials) = url.credentials() {
         request = request.header(AUTHORIZATION, basic(credentials));
@@ -455,6 +469,7 @@ fn ask(config: &Config) -> Result<(Vec<u8>, Call<RecvResponse>), Failure> {
         len += call.write(rest).map_err(|error| malformed(&error))?;
     }
     bytes.truncate(len);
+    // `ureq-proto` writes the origin form; a proxy needs the absolute form (RFC 9112 §3.2.2).
     if config.proxy.is_some() && bytes.starts_with(b"GET /") {
         let server = format!("http://{}", url.authority());
         bytes.splice(4..4, server.into_bytes());

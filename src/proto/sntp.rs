@@ -129,12 +129,14 @@ impl Query {
             return Err(Discard::Unexpected);
         };
         let answer = ServerReply::decode(payload)?;
+        // RFC 4330 §5: the originate timestamp must be what the request had as transmit timestamp.
         if source != SocketAddr::new(server, PORT) || answer.originate != nonce {
             return Err(Discard::Unexpected);
         }
         let since_1970 = since_1970(answer.transmit);
         let false_ticker = if !answer.is_synchronized || answer.transmit == 0 {
             Some(Discard::Unsynchronized)
+        // A time server could otherwise make expired certificates valid by going backwards.
         } else if since_1970 < self.config.not_before {
             Some(Discard::Behind)
         } else {
@@ -168,6 +170,8 @@ impl Query {
             // No leap indicator, version 4, mode 3: client.
             buf.push(0b00_100_011);
             buf.resize(PACKET_LEN - 8, 0);
+            // RFC 4330 §5 has the client's own time here; a random number tells an observer no
+            // clock.
             buf.extend_from_slice(&nonce.to_be_bytes());
             Transmit {
                 destination: SocketAddr::new(server, PORT),
@@ -230,6 +234,7 @@ impl ServerReply {
         let originate = time("originate timestamp")?;
         time("receive timestamp")?;
         let transmit = time("transmit timestamp")?;
+        // Mode 5, broadcast, answers no request (RFC 4330 §4).
         if first & 0b111 != 4 {
             return Err(DecodeError::Invalid {
                 field: "mode",
@@ -237,6 +242,7 @@ impl ServerReply {
             });
         }
         Ok(Self {
+            // RFC 4330 §4: leap indicator 3 is an unset clock; stratum 0 is a kiss-o'-death.
             is_synchronized: first >> 6 != 3 && (1..16).contains(&stratum),
             originate,
             transmit,

@@ -100,6 +100,7 @@ impl Switch {
         let (until, learning) = match port {
             Some(PortState::Forwarding) => (now, true),
             Some(PortState::Learning) => (now + delay, true),
+            // Rapid bridges go on sooner; this is the most that IEEE 802.1D lets it take.
             Some(PortState::Discarding) => (now + delay * 2, false),
             None => (listened_at + delay, now >= listened_at),
         };
@@ -107,6 +108,7 @@ impl Switch {
             return self.open();
         }
         // The state that it began with is known; the end only comes nearer.
+        // A BPDU is sent every 2 s by default, and each would start the wait anew.
         let until = self.blocked_until.map_or(until, |known| known.min(until));
         let known = self.reported.iter().any(
             |said| matches!(said, SwitchEvent::Blocked { learning: said, .. } if *said == learning),

@@ -48,6 +48,7 @@ use terms::{agreed, encode_request};
 
 /// After this part of the stall timeout without a packet a new request is sent: 3 s of 15, time for
 /// three timeouts of a server that repeats every second.
+// QEMU's server has forgotten a transfer whose last block is lost, and is asked anew within this.
 const PATIENCE: u32 = 5;
 
 /// State machine of one read request; the caller owns the socket and the clock.
@@ -184,16 +185,20 @@ impl Get {
             State::Receiving(reception) => Some(reception.server),
             State::Ended { .. } => return Err(Discard::Unexpected),
         };
+        // RFC 1350 §4 compares only ports, which any host on the network can guess.
         if source.ip() != self.config.server.ip() {
             return Err(Discard::WrongServer);
         }
         if expected.is_some_and(|server| server.port() != source.port()) {
+            // RFC 1350 §4: such a source gets an ERROR, and the transfer goes on.
             self.stranger = Some(source);
             return Err(Discard::UnknownTransfer);
         }
         match TftpPacket::decode(payload)? {
             TftpPacket::Data { block, data } => {
                 if expected.is_none() {
+                    // A server that knows no options begins with block 1; anything else is left
+                    // from an older transfer.
                     if block != 1 {
                         return Err(Discard::Unexpected);
                     }
@@ -205,6 +210,7 @@ impl Get {
             TftpPacket::OptionAcknowledgment { options } => self
                 .handle_options(source, options, now)
                 .map(|()| FileChunk::NONE),
+            // RFC 1350 §2: an ERROR ends the transfer and is neither acknowledged nor repeated.
             TftpPacket::Error { code, message } => {
                 self.end(
                     source,
@@ -237,6 +243,8 @@ impl Get {
                 };
                 self.end(self.config.server, failure, None);
             }
+            // Only silence ended a transfer once, and a server that sent a byte a second held it
+            // for ever.
             State::Requesting { .. } if now >= self.rate.due_at() => {
                 let received = self.config.received.count();
                 self.end(self.config.server, Failure::TooSlow { received }, None);
@@ -274,6 +282,7 @@ impl Get {
             State::Receiving(reception) => reception.server,
             State::Requesting { .. } | State::Ended { .. } => return,
         };
+        // RFC 1350 has no code for "no longer wanted"; 3 is "disk full or allocation exceeded".
         self.due = Some(Due::Error(ErrorCode::DISK_FULL, message));
         self.state = State::Ended { server };
     }
@@ -377,6 +386,8 @@ impl Get {
         let (terms, len) = match agreed(&self.config.terms, options) {
             Ok(agreed) => agreed,
             Err(option) => {
+                // RFC 2347: an OACK may only have options of the request; error 8 ends the
+                // transfer.
                 let farewell = (ErrorCode::OPTION_NEGOTIATION, "option not asked for");
                 self.end(source, Failure::BadOptions(option), Some(farewell));
                 return Ok(());
@@ -389,11 +400,13 @@ impl Get {
             let farewell = (ErrorCode::DISK_FULL, "file too large");
             self.end(source, Failure::TooLarge { limit }, Some(farewell));
         } else if let (Some(before), Some(now)) = (self.config.expected_len, len)
+            // The parts of two files under one name would make a third.
             && before != now
         {
             let farewell = (ErrorCode::NOT_DEFINED, "file changed");
             self.end(source, Failure::Changed { before, now }, Some(farewell));
         } else {
+            // RFC 2347: an OACK is acknowledged as block 0.
             self.round_trip.sent(now);
             self.acknowledge(now);
         }
@@ -426,6 +439,7 @@ impl Get {
             return Err(Discard::Oversize);
         }
         let is_repeating = self.round_trip.repetitions() > 0;
+        // A repeated acknowledgment and the first one may both be answered, with a block each.
         let may_be_ahead = is_repeating || reception.was_ahead;
         let skipped = match reception.blocks.place(block, may_be_ahead) {
             BlockPosition::Next => 0,
@@ -435,6 +449,8 @@ impl Get {
                 let is_new_round = reception.ahead.is_none_or(|seen| distance <= seen);
                 reception.ahead = Some(distance);
                 self.retransmit_at = now + self.round_trip.timeout();
+                // A smaller window loses less with each gap: RFC 7440 §4 has the server send all of
+                // it again.
                 if is_new_round && reception.is_lossy() {
                     let server = reception.server;
                     let farewell = (ErrorCode::NOT_DEFINED, "asking again for a smaller window");
@@ -453,6 +469,7 @@ impl Get {
         let at = reception.position() + u64::from(skipped) * u64::from(reception.terms.block_len);
         reception.advance(skipped, is_repeating, now);
         let end = at + data.len() as u64;
+        // RFC 1350 §6: the first block that is not full is the last, even when it is empty.
         let is_last = data.len() < usize::from(reception.terms.block_len);
         let window_is_full = reception.in_window >= reception.terms.window;
         let server = reception.server;

@@ -160,6 +160,7 @@ impl Date {
     pub const fn at(since_1970: Duration) -> Self {
         // Counted from the first of March of the year 0, leap days come last.
         let days = since_1970.as_secs() / 86_400 + 719_468;
+        // An era has 400 years; this is civil_from_days() by Howard Hinnant.
         let (era, day_of_era) = (days / 146_097, days % 146_097);
         let year_of_era =
             (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -241,6 +242,7 @@ impl Random {
 
     /// Returns the next 64 bits.
     pub fn next_u64(&mut self) -> u64 {
+        // Constants of SplitMix64: Steele, Lea and Flood 2014, with Stafford's mix 13.
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -261,6 +263,7 @@ impl Random {
 
     /// Returns a duration from `least` to `most`.
     pub fn between(&mut self, least: Duration, most: Duration) -> Duration {
+        // The remainder prefers some values by less than one part in 10^13.
         let part = self.next_u64() % 1_000_001;
         let spread = most.saturating_sub(least);
         let offset = spread.as_nanos() * u128::from(part) / 1_000_000;
@@ -280,6 +283,7 @@ pub struct Backoff {
 
 impl Backoff {
     /// The jitter, in percent of the delay.
+    // RFC 2131 §4.1 has one second either way, which is more than the whole first delay here.
     pub const JITTER_PERCENT: u32 = 20;
 
     /// Starts at `first` and doubles up to `longest`.

@@ -34,9 +34,12 @@ pub(super) fn plan(url: &Url, text: &[u8], context: &mut Context) -> Result<Boot
                 context.note(&place, format!("the kernel is {value}"));
                 kernel = Some(part()?);
             }
+            // UAPI specification 1: `initrd` and `options` may stand there more than once, and all
+            // count.
             "initrd" => initrds.push(part()?),
             "options" => options.push(value),
             "devicetree" => device_tree = Some(part()?),
+            // Entries of Fedora have keys for GRUB (grub_…) beside those of the specification.
             "title" | "version" | "machine-id" | "sort-key" | "architecture" | "profile"
             | "grub_users" | "grub_hotkey" | "grub_arg" | "grub_class" | "id" => {}
             _ => {

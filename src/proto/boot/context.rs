@@ -16,11 +16,13 @@ use crate::text::safe::Safe;
 use crate::text::url::Url;
 
 /// Limits of the notes and of their length in characters, since their number depends on the server.
+// A script that chains to itself made hundreds of megabytes of notes under the fuzzer.
 const MAX_NOTES: usize = 2_000;
 const MAX_NOTE_LEN: usize = 1_000;
 
 /// Limit of commands, statements and conditions that a plan runs. A script that waits five seconds
 /// before each try gets through days with it; a menu of 1 MiB has some 20,000 lines.
+// Limits for each file let a script of 1 MiB keep the processor busy for minutes.
 const MAX_STEPS: usize = 100_000;
 /// Limit of the text that a plan reads, expands and shows, in bytes. Real plans stay below
 /// 1 MiB, the longest single file that is read.

@@ -150,6 +150,8 @@ impl Facts {
         let host_name = self.host_name.clone().unwrap_or_default();
         let uuid = self.smbios("product_uuid").unwrap_or_default();
         let mac = self.mac.to_string();
+        // The kernel's order (nfsroot.rst): client:server:gateway:netmask:host
+        // name:device:autoconf.
         let ip = format!(
             "{}:{}:{gateway}:{}:{host_name}:{}:none",
             self.address,

@@ -40,6 +40,7 @@ pub(super) fn program(kind: Option<KernelFormat>, url: &Url) -> Option<BootLoade
         {
             Some(BootLoader::Pxelinux)
         }
+        // These are built for firmware in many flavours, and only the name tells iPXE from another.
         _ if is(&["ipxe", "undionly", "snponly", "snp.efi", "gpxe"]) => Some(BootLoader::Ipxe),
         _ if is(&[
             "grub", "shim", "bootnet", "bootx64", "bootaa64", "core.", "mm",
@@ -81,6 +82,7 @@ pub(super) fn language(text: &[u8]) -> Option<Language> {
             "options" | "machine-id" | "uki" | "efi" | "sort-key" | "architecture" => {
                 return Some(Language::Entry);
             }
+            // GRUB has this word, too: without any other it is a boot loader entry.
             "linux" => has_kernel = true,
             _ => {}
         }

@@ -201,6 +201,7 @@ impl Planner {
                 self.enter(State::Grub(Box::new(machine)))
             }
             BootLoader::Ipxe => {
+                // iPXE itself looks for autoexec.ipxe where it came from (efi_autoexec.c).
                 let text = "is iPXE; continuing with autoexec.ipxe beside it";
                 self.context.note(&place, text);
                 let script = url.join("autoexec.ipxe");
@@ -222,6 +223,7 @@ impl Planner {
         let facts = &self.context.facts;
         plan.append = facts.append.as_ref().map(|text| facts.fill_in(text));
         plan.loads_device_tree = facts.architecture.loads_device_trees();
+        // kexec_file_load takes no device tree; only kernels for arm64 are started by kexec_load.
         if let Some(tree) = &plan.device_tree
             && !plan.loads_device_tree
         {

@@ -55,6 +55,7 @@ impl BootSource {
             validation::is_host_name,
             ignored,
         )
+        // RFC 2132 §9.4: option 66 takes the place of `sname` where that field holds options.
         .or_else(|| owned(option::text(&message.sname)?, validation::is_host_name));
         let siaddr = Some(message.siaddr).filter(|address| !address.is_unspecified());
         // RFC 5859; some servers, such as those of switches, name the boot server by it alone.
@@ -63,7 +64,9 @@ impl BootSource {
             addresses.first().copied()
         };
         let boot_file = checked_text(options, code::BOOT_FILE_NAME, validation::is_path, ignored)
+            // RFC 2132 §9.5: option 67 takes the place of `file` in the same way.
             .or_else(|| owned(option::text(&message.file)?, validation::is_path));
+        // 43 has PXE's menu and servers; 209 and 210 lead pxelinux to its files (RFC 5071).
         let used_with_file = [code::VENDOR_SPECIFIC, code::CONFIG_FILE, code::PATH_PREFIX];
         Self {
             server,
@@ -126,6 +129,8 @@ impl BootService {
     /// Reads what the options of `server` offer; none when it does not say that it boots.
     pub fn read(options: &Options, server: Ipv4Addr) -> Option<Self> {
         let class = options.get(code::VENDOR_CLASS)?;
+        // Option 43 means what option 60 says; of other vendors its numbers are others (RFC 2132
+        // §8.4).
         class.starts_with(PXE_CLIENT).then(|| Self {
             server,
             pxe: Pxe::read(options.get(code::VENDOR_SPECIFIC).unwrap_or_default()),
@@ -145,6 +150,7 @@ impl BootService {
             .map(|address| SocketAddrV4::new(address, PXE_PORT))
             .collect();
         if control.allows_broadcast() {
+            // PXE 2.1: the broadcast goes to DHCP's port, and only the other two to 4011.
             destinations.push(SocketAddrV4::new(Ipv4Addr::BROADCAST, SERVER_PORT));
         }
         if destinations.is_empty() {

@@ -27,6 +27,7 @@ pub use state::{Event, Loss, StateName, Transmit};
 
 /// How many REQUESTs for the better offer are waited for: about 2.5 s, within which a third of all
 /// packets may be lost.
+// With one, a single late answer had the other interface's plain lease taken, which boots nothing.
 const MORE_REQUESTS: u32 = 4;
 
 /// A DHCP client on one interface.
@@ -62,6 +63,8 @@ impl Client {
             config,
             began_at: now,
             now,
+            // RFC 2131 §4.4.1 has a random wait of 1 to 10 s here; the pace of others takes its
+            // place.
             state: State::Init { start_at: now },
             previous: None,
             guard: None,
@@ -127,6 +130,7 @@ impl Client {
                 let patience = if rank > other { MORE_REQUESTS } else { 1 };
                 resend.sent() <= patience
             }
+            // The server has committed the address already; probing ends within 7 s.
             State::Probing { .. } => true,
             State::Init { .. }
             | State::Selecting { .. }
@@ -178,6 +182,7 @@ impl Client {
     /// Gives back an address that `server` granted to an earlier client (RELEASE).
     pub fn give_back(&mut self, address: Ipv4Addr, server: Ipv4Addr, now: Instant) {
         self.now = now;
+        // RFC 2131 §4.4.6: a RELEASE is never answered, and a server does not depend on it.
         let message = message::release(&self.config, self.exchange(), address, server);
         let transmit = output::unicast(address, server, MessageType::Release);
         self.farewells.push_back((transmit, message));
@@ -189,6 +194,7 @@ impl Client {
     pub fn link_up(&mut self, now: Instant) {
         self.now = now;
         self.contention.reset();
+        // RFC 2131 §3.7: the address is verified after every disconnection from the network.
         if let Some(active) = self.state.active() {
             self.confirm(active.clone());
         } else if let State::Init { start_at } = &mut self.state {
@@ -308,6 +314,8 @@ impl Client {
     fn confirm(&mut self, active: ActiveLease) {
         let (address, is_own) = (active.lease.address, active.is_own);
         self.previous = Some(active);
+        // A REQUEST would ask a server to grant, and later to take back, an address that is not its
+        // own.
         if is_own {
             self.inform(address, self.now);
         } else {
@@ -317,7 +325,10 @@ impl Client {
 
     /// Begins another exchange: a new `xid`, and `secs` from 0.
     fn begin(&mut self, now: Instant) {
+        // RFC 2131 §4.1 lets each repetition have a new xid; with one for all, late answers still
+        // count.
         self.xid = self.random.next_u32();
+        // RFC 2131 table 1: `secs` counts from the begin of an acquisition or of a renewal.
         self.began_at = now;
         self.now = now;
     }

@@ -39,6 +39,8 @@ impl MachineIdentity {
     const fn http_architecture(self) -> u16 {
         match self.architecture {
             6 => 15,
+            // RFC 4578 has 9 for x86-64 and 7 for EFI byte code, but x86-64 firmware sends 7 (its
+            // erratum).
             7 | 9 => 16,
             10 => 18,
             11 => 19,
@@ -66,6 +68,8 @@ pub fn options(
         Identify::Plain => None,
         Identify::Pxe => Some(("PXEClient", machine.architecture)),
         Identify::Ipxe => {
+            // Configurations of servers match this text, as iPXE sends it: without the lengths of
+            // RFC 3004.
             user_class = Some("iPXE");
             options.push((code::IPXE_ENCAPSULATED, ipxe_features()));
             Some(("PXEClient", machine.architecture))
@@ -78,6 +82,7 @@ pub fn options(
         options.push((code::CLIENT_SYSTEM, architecture.to_be_bytes().to_vec()));
         options.push((code::CLIENT_NDI, UNDI.to_vec()));
         if let Some(uuid) = machine.uuid {
+            // RFC 4578 §2.3 has it in every message of a PXE client; a machine may have no UUID.
             options.push((code::CLIENT_MACHINE_ID, [&[TYPE_UUID], &uuid[..]].concat()));
         }
     }
@@ -105,6 +110,8 @@ fn client_id(
             let [_, _, iaid @ ..] = mac;
             let duid = match uuid() {
                 Some(uuid) => [&DUID_UUID[..], &reordered(uuid)].concat(),
+                // A DUID-LLT needs a clock and a place to be kept in (RFC 8415 §11.2), which an
+                // initramfs lacks.
                 None => [&DUID_LL[..], &mac].concat(),
             };
             [&[TYPE_DUID], &iaid[..], &duid].concat()
@@ -119,6 +126,7 @@ fn named(name: &str) -> (u8, Vec<u8>) {
     if !name.contains('.') {
         return (code::HOST_NAME, name.into());
     }
+    // RFC 4702 §2.2: the two result codes are obsolete, and 0 from a client.
     let mut value = vec![FQDN_SERVER_UPDATES | FQDN_ENCODED, 0, 0];
     for label in name.split('.') {
         value.extend(u8::try_from(label.len()));
@@ -130,6 +138,7 @@ fn named(name: &str) -> (u8, Vec<u8>) {
 
 /// Returns what tells configurations of servers that this is iPXE and what it can boot from.
 fn ipxe_features() -> Vec<u8> {
+    // iPXE's include/ipxe/features.h has these numbers as DHCP_EB_FEATURE_….
     const HTTP: u8 = 0x13;
     const HTTPS: u8 = 0x14;
     const TFTP: u8 = 0x15;
@@ -140,6 +149,7 @@ fn ipxe_features() -> Vec<u8> {
     if cfg!(feature = "tls") {
         features.push(HTTPS);
     }
+    // Length 1, and version 1 of the feature.
     features.iter().flat_map(|code| [*code, 1, 1]).collect()
 }
 

@@ -13,6 +13,7 @@ use crate::text::validation;
 use super::boot_service::{self, BootService, BootSource, IgnoredOptions, Next, checked_text};
 
 /// Lease time when an ACK names none, which RFC 2131 does not allow but servers do.
+// udhcpc of busybox takes an hour, too.
 const DEFAULT_LEASE_TIME: Duration = Duration::from_secs(3600);
 /// Smallest MTU that IPv4 allows, octets (RFC 791).
 const MIN_MTU: u16 = 68;
@@ -202,6 +203,7 @@ impl Lease {
             let same = |route: &StaticRoute| {
                 (route.destination, route.prefix_len) == (destination, prefix_len)
             };
+            // The kernel refuses a second route to the same network with the same metric (EEXIST).
             self.routes.retain(|route| !same(route));
             self.routes.push(StaticRoute {
                 destination,
@@ -259,8 +261,10 @@ fn prefix_len(address: Ipv4Addr, options: &Options, ignored: &mut IgnoredOptions
         if mask.count_ones() == ones {
             return u8::try_from(ones).unwrap_or(32);
         }
+        // RFC 950 allowed gaps; the kernel knows prefixes only (`ifa_prefixlen` of rtnetlink).
         ignored.push((code::SUBNET_MASK, "has a gap"));
     }
+    // The classes of RFC 791 §3.2: without option 1 nothing else tells the prefix.
     match address.octets() {
         [..128, _, _, _] => 8,
         [..192, _, _, _] => 16,
@@ -293,6 +297,7 @@ fn routes(options: &Options) -> Vec<StaticRoute> {
         prefix_len: 0,
         gateway: Some(gateway),
     };
+    // RFC 2132 §3.5: routers are listed in order of preference, and one default route is enough.
     let first = options.addresses(code::ROUTER).into_iter().next();
     first.map(default).into_iter().collect()
 }
@@ -304,11 +309,13 @@ impl LeaseTimes {
     fn read(options: &Options) -> Option<Self> {
         let lease = match options.u32(code::LEASE_TIME) {
             Some(INFINITE) => return None,
+            // A lease of 0 s would be over before it is set, and be asked for without a pause.
             Some(seconds) => Duration::from_secs(u64::from(seconds.max(1))),
             None => DEFAULT_LEASE_TIME,
         };
         let seconds = |code| Some(Duration::from_secs(u64::from(options.u32(code)?)));
         let rebinding = seconds(code::REBINDING_TIME)
+            // RFC 2131 §4.4.5: T1 must be before T2, and T2 before the end.
             .filter(|time| !time.is_zero() && *time < lease)
             .unwrap_or(lease / 8 * 7);
         let renewal = seconds(code::RENEWAL_TIME)

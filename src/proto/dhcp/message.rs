@@ -9,6 +9,7 @@ use crate::packet::option::{Options, code};
 use crate::time::Instant;
 
 /// Largest message that we take, octets: a whole Ethernet frame's worth.
+// 1500 less 20 for IPv4 and 8 for UDP; RFC 2132 §9.10 has 576 as the least.
 const MAX_MESSAGE_SIZE: u16 = 1472;
 
 /// What the messages of one exchange have in common.
@@ -31,6 +32,7 @@ impl Exchange {
 pub(super) fn discover(config: &Config, exchange: Exchange) -> Message {
     let mut message = asking(config, exchange, MessageType::Discover);
     if config.rapid_commit {
+        // RFC 4039 §3.1: in a DISCOVER alone; any server that hears it may commit an address.
         message.options.set(code::RAPID_COMMIT, []);
     }
     message
@@ -39,6 +41,7 @@ pub(super) fn discover(config: &Config, exchange: Exchange) -> Message {
 /// Returns the INFORM of a host that has `address`.
 pub(super) fn inform(config: &Config, exchange: Exchange, address: Ipv4Addr) -> Message {
     let mut message = asking(config, exchange, MessageType::Inform);
+    // RFC 2131 §4.3.5: the answer to an INFORM goes to `ciaddr`.
     message.ciaddr = address;
     message
 }
@@ -50,6 +53,7 @@ pub(super) fn request_offered(
     address: Ipv4Addr,
     server: Ipv4Addr,
 ) -> Message {
+    // RFC 2131 §4.3.2: requested address and server identifier, and no `ciaddr`, mean SELECTING.
     let mut message = request_known(config, exchange, address);
     message
         .options
@@ -59,6 +63,7 @@ pub(super) fn request_offered(
 
 /// Returns the REQUEST for an address known from before: INIT-REBOOT.
 pub(super) fn request_known(config: &Config, exchange: Exchange, address: Ipv4Addr) -> Message {
+    // RFC 2131 §4.3.2: a server identifier would make it an answer to an offer (SELECTING).
     let mut message = asking(config, exchange, MessageType::Request);
     message
         .options
@@ -68,6 +73,7 @@ pub(super) fn request_known(config: &Config, exchange: Exchange, address: Ipv4Ad
 
 /// Returns the REQUEST that extends the lease of `address`: RENEWING and REBINDING.
 pub(super) fn request_extension(config: &Config, exchange: Exchange, address: Ipv4Addr) -> Message {
+    // RFC 2131 §4.3.2: `ciaddr` alone; a requested address would make it INIT-REBOOT.
     let mut message = asking(config, exchange, MessageType::Request);
     message.ciaddr = address;
     message
@@ -80,6 +86,7 @@ pub(super) fn decline(
     address: Ipv4Addr,
     server: Ipv4Addr,
 ) -> Message {
+    // RFC 2131 Table 5: `ciaddr` must be 0, since the address was never used.
     let mut message = bare(config, exchange, MessageType::Decline);
     message
         .options
@@ -97,6 +104,7 @@ pub(super) fn release(
     address: Ipv4Addr,
     server: Ipv4Addr,
 ) -> Message {
+    // RFC 2131 Table 5: `ciaddr` names the address here, and option 50 must not.
     let mut message = bare(config, exchange, MessageType::Release);
     message.ciaddr = address;
     message

@@ -94,6 +94,7 @@ impl Offer {
     /// Returns whether it is from a ProxyDHCP server: boot service without an address.
     pub fn is_proxy(&self) -> bool {
         let class = self.message.options.get(code::VENDOR_CLASS);
+        // PXE 2.1 §2.2: a ProxyDHCP server leases nothing, so `yiaddr` is 0.0.0.0.
         self.address.is_unspecified()
             && class.is_some_and(|class| {
                 class.starts_with(PXE_CLIENT) || class.starts_with(HTTP_CLIENT)
@@ -129,6 +130,7 @@ impl Offers {
 
     /// Returns the boot that the best offer lacks and a ProxyDHCP server brings.
     pub fn proxy(&self) -> Option<&Offer> {
+        // A next server alone names no file, so a proxy that has no more is of no use.
         first_of_highest_rank(&self.proxies).filter(|proxy| proxy.rank() >= Rank::BootService)
     }
 
@@ -146,6 +148,7 @@ impl Offers {
             rank,
             is_enough: !wants_boot_file
                 || rank >= Rank::BootService
+                // iPXE does not wait for proxies then, either.
                 || self.best().is_some_and(is_last_word),
             decide_at: decide_at?,
         })

@@ -74,6 +74,7 @@ impl Guard {
         now: Instant,
         random: &mut Random,
     ) -> Self {
+        // RFC 5227 §2.1.1: machines that are switched on together must not probe at once.
         let next_at = now + random.between(Duration::ZERO, PROBE_WAIT);
         Self {
             phase: GuardPhase::Probing { sent: 0, next_at },
@@ -104,12 +105,15 @@ impl Guard {
 
     /// Handles a packet; returns the owner of the address when it must be given up.
     pub(super) fn handle_input(&mut self, packet: &ArpPacket, now: Instant) -> Option<MacAddress> {
+        // Wireless access points send a broadcast back to its sender, too.
         if packet.sha == self.chaddr {
             return None;
         }
         let claims = packet.spa == self.address;
+        // A probe has no sender address, so only its answer is to 0.0.0.0.
         let answers_probe =
             claims && packet.operation == Operation::Reply && packet.tpa.is_unspecified();
+        // RFC 5227 §2.1.1: a probe of another host for the same address is a conflict as well.
         let probes_too = packet.operation == Operation::Request
             && packet.spa.is_unspecified()
             && packet.tpa == self.address;
@@ -124,6 +128,7 @@ impl Guard {
             GuardPhase::Announcing { defended_at, .. } | GuardPhase::Defending { defended_at }
                 if claims =>
             {
+                // RFC 5227 §2.4 (b): one defence in 10 s, and then the address is given up.
                 let is_again = defended_at.is_some_and(|at| now.since(at) < DEFEND_INTERVAL);
                 if is_again {
                     return Some(packet.sha);
@@ -151,6 +156,7 @@ impl Guard {
                 *sent += 1;
                 *next_at = now
                     + match *sent {
+                        // RFC 5227 §2.1.1: an answer to the last probe may take this long.
                         PROBE_NUM => ANNOUNCE_WAIT,
                         _ => random.between(PROBE_MIN, PROBE_MAX),
                     };

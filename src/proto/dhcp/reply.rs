@@ -102,6 +102,7 @@ pub(super) fn read(
     if message.xid != xid {
         return Err(Discard::WrongXid(message.xid));
     }
+    // Two machines may draw the same xid.
     if message.chaddr != chaddr {
         return Err(Discard::WrongChaddr(message.chaddr));
     }
@@ -121,5 +122,6 @@ pub(super) fn read(
 /// Returns whether a host can have this address.
 pub fn is_host(address: Ipv4Addr) -> bool {
     let [first, ..] = address.octets();
+    // RFC 1122 §3.2.1.3: 0 is "this network", 224 and up are groups and reserved.
     first != 0 && first < 224 && !address.is_loopback()
 }

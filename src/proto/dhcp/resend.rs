@@ -63,6 +63,7 @@ impl Resend {
         if !self.is_due {
             return false;
         }
+        // A lease of two minutes has 45 s from T1 to T2, less than the minute of the RFC.
         let delay = match end_at.map(|end_at| end_at.since(now)) {
             Some(remaining) => (remaining / 2).max(SHORTEST_EXTENSION.min(remaining / 3)),
             None => SHORTEST_EXTENSION,

@@ -134,6 +134,7 @@ impl Survey {
         let server = reply.named_server()?;
         let relay = Some(reply.message.giaddr).filter(|relay| !relay.is_unspecified());
         let offer = Offer::read(reply.message, server, reply.source);
+        // With the sender: two machines that answer as one server are what a survey is to find.
         let who = (server, sender, relay, offer.is_proxy());
         if self.known.contains(&who) || self.known.len() >= MAX_ANSWERS {
             return Err(Discard::Repeated(server));

@@ -21,6 +21,7 @@ pub fn before_file(placement: &Placement, len: u32) -> Vec<u8> {
     let slashes: Vec<usize> = path.match_indices('/').map(|(at, _)| at).collect();
     let wanted = placement.make_directories.unwrap_or(slashes.len());
     let skipped = slashes.len().saturating_sub(wanted);
+    // init/initramfs.c of the kernel makes no parent directories.
     for at in slashes.into_iter().skip(skipped) {
         let directory = path.get(..at).unwrap_or_default();
         push_header(&mut octets, directory, DIRECTORY | 0o755, 0);
@@ -51,8 +52,10 @@ fn push_header(octets: &mut Vec<u8>, name: &str, mode: u32, len: u32) {
     let name_len = u32::try_from(name.len() + 1).unwrap_or(u32::MAX);
     // c_ino, c_mode, c_uid, c_gid, c_nlink, c_mtime, c_filesize, four of device numbers,
     // c_namesize, c_check.
+    // With c_nlink 1, init/initramfs.c looks for no hard links by c_ino (maybe_link).
     let fields = [0, mode, 0, 0, 1, 0, len, 0, 0, 0, 0, name_len, 0];
     let start = octets.len();
+    // newc without checksums; 070702 would have the sum of a file before the file is here.
     octets.extend(b"070701");
     for field in fields {
         octets.extend(format!("{field:08x}").bytes());

@@ -25,6 +25,7 @@ pub const MAX_LEN: usize = 2 << 20;
 
 const FDT_MAGIC: u32 = 0xd00d_feed;
 const VERSION: u32 = 17;
+// What dtc writes: version 17 only adds a length to the header of 16.
 const LAST_COMP_VERSION: u32 = 16;
 const HEADER_LEN: usize = 40;
 const FDT_BEGIN_NODE: u32 = 1;
@@ -33,6 +34,7 @@ const FDT_PROP: u32 = 3;
 const FDT_NOP: u32 = 4;
 const FDT_END: u32 = 9;
 /// How deep nodes may be nested; the kernel reads as deep.
+// FDT_MAX_DEPTH in drivers/of/fdt.c of the kernel.
 const MAX_DEPTH: usize = 64;
 /// The longest name of a node or property, in bytes; the specification allows 31, and real ones
 /// have twice as many. Names may share their bytes, so without a limit a short blob could be one
@@ -107,6 +109,7 @@ impl<'a> DeviceTree<'a> {
         let mut structure = Structure::default();
         structure.node(&self.root);
         structure.word(FDT_END);
+        // 40 bytes and pairs of 16 keep the reservations on 8 bytes and the structure on 4 (§5.6).
         let structure_at = HEADER_LEN + reservations.len();
         let strings_at = structure_at + structure.octets.len();
         let len = strings_at + structure.strings.len();

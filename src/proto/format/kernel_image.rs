@@ -50,6 +50,7 @@ const ARM64_MAGIC: (usize, &[u8]) = (56, b"ARMd");
 const RISCV_MAGIC: (usize, &[u8]) = (56, b"RSC\x05");
 
 /// With the zero behind it (arch/arm64/include/uapi/asm/setup.h).
+// The header of an Image does not tell it, unlike that of x86.
 const ARM64_COMMAND_LINE_SIZE: usize = 2048;
 
 fn has(head: &[u8], (at, magic): (usize, &[u8])) -> bool {
@@ -59,6 +60,7 @@ fn has(head: &[u8], (at, magic): (usize, &[u8])) -> bool {
 /// Returns what the file is that begins with `head`.
 pub fn classify(head: &[u8]) -> KernelFormat {
     let has = |magic| has(head, magic);
+    // gPXE came before iPXE, which runs its scripts as well.
     if head.starts_with(b"#!ipxe") || head.starts_with(b"#!gpxe") {
         KernelFormat::IpxeScript
     } else if has(X86_MAGIC) || has(ARM64_MAGIC) || has(RISCV_MAGIC) {
@@ -69,6 +71,7 @@ pub fn classify(head: &[u8]) -> KernelFormat {
         KernelFormat::Zboot
     } else if matches!(Uki::decode(head, u64::MAX), Ok(Some(_))) {
         KernelFormat::Uki
+    // The headline of its menu (grub-core/normal/main.c), with two spaces.
     } else if head.windows(11).any(|octets| octets == b"GNU GRUB  v") {
         KernelFormat::Grub
     } else if head.windows(8).any(|octets| octets == b"PXELINUX") {
@@ -106,6 +109,7 @@ impl Arm64Image {
         if text_offset % 4096 != 0 || text_offset >= 2 << 20 {
             return Err(DecodeError::invalid("text_offset", text_offset));
         }
+        // Kernels before 3.17 have 0 here, and then `text_offset` may be wrong, too (booting.rst).
         if image_size == 0 {
             return Err(DecodeError::invalid("image_size", image_size));
         }
@@ -124,6 +128,7 @@ pub fn command_line_limit(head: &[u8]) -> Option<usize> {
     }
     let protocol = u16::from_le_bytes(*head.get(0x206..)?.first_chunk()?);
     let limit = u32::from_le_bytes(*head.get(0x238..)?.first_chunk()?);
+    // `cmdline_size` exists since boot protocol 2.06.
     let is_told = has(head, X86_MAGIC) && protocol >= 0x206;
     usize::try_from(limit).ok().filter(|_| is_told)
 }
@@ -132,6 +137,7 @@ pub fn command_line_limit(head: &[u8]) -> Option<usize> {
 /// text does not have.
 fn is_text(head: &[u8]) -> bool {
     head.iter()
+        // Those control characters that file(1) counts as text, and all bytes of UTF-8.
         .all(|octet| *octet >= 0x20 && *octet != 0x7f || matches!(octet, 0x07..=0x0d | 0x1b))
 }
 

@@ -151,6 +151,7 @@ impl CaptureReader {
         let Some(start) = octets.get(..12) else {
             return Ok(None);
         };
+        // 0a0d0d0a reads alike in both byte orders, which the magic behind it then tells.
         if start.starts_with(&SECTION_HEADER.to_be_bytes()) {
             let magic = start.last_chunk().copied().map(u32::from_be_bytes);
             self.is_big_endian = match magic.unwrap_or_default() {
@@ -159,12 +160,14 @@ impl CaptureReader {
                 magic => return Err(DecodeError::invalid("byte-order magic", magic)),
             };
             self.before += u32::try_from(self.interfaces.len()).unwrap_or(u32::MAX);
+            // Interfaces are numbered anew in each section.
             self.interfaces.clear();
         }
         let mut fields = self.fields(start);
         let kind = fields.u32("block type")?;
         let len_field = fields.u32("block length")?;
         let len = bounded("block length", len_field)?;
+        // Type and two lengths are 12 bytes; a length of 0 would never end.
         if len < 12 || len % 4 != 0 {
             return Err(DecodeError::invalid("block length", len_field));
         }
@@ -194,6 +197,7 @@ impl CaptureReader {
         ethernet(body.u16("link type")?.into())?;
         body.skip(2, "reserved")?;
         let mut interface = CaptureInterface {
+            // The draft has microseconds where if_tsresol is missing.
             resolution: 1_000_000,
             offset: 0,
             snap_len: body.u32("snap length")?,
@@ -237,6 +241,7 @@ impl CaptureReader {
         body.skip(captured.next_multiple_of(4) - captured, "padding")?;
         let mut direction = FrameDirection::Inbound;
         while let Some((code, mut value)) = body.option()? {
+            // Bits 0 and 1: 1 is inbound, 2 outbound.
             if code == EPB_FLAGS && value.u32("epb_flags")? & 3 == 2 {
                 direction = FrameDirection::Outbound;
             }
@@ -255,6 +260,7 @@ impl CaptureReader {
         &self,
         body: &mut OrderedReader<'a>,
     ) -> Result<CaptureItem<'a>, DecodeError> {
+        // A simple packet has neither interface nor time; the draft gives it the first interface.
         let interface = self.interface(0)?;
         let original_len = body.u32("original length")?;
         let kept = match interface.snap_len {

@@ -73,6 +73,7 @@ pub fn interface(name: &str, filter: &str, buf: &mut Vec<u8>) {
         if !name.is_empty() {
             option(IF_NAME, name.as_bytes(), buf);
         }
+        // Ten to the minus nine; without it readers take microseconds.
         option(IF_TSRESOL, &[9], buf);
         if !filter.is_empty() {
             // 0: the filter is given as text.

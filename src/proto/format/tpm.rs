@@ -13,6 +13,7 @@ use crate::prelude::*;
 use crate::reader::{DecodeError, Reader};
 
 /// The longest response that is read, bytes.
+// TPM_BUFSIZE of the kernel's driver (drivers/char/tpm/tpm.h).
 pub const MAX_RESPONSE_LEN: usize = 4096;
 
 const ST_NO_SESSIONS: u16 = 0x8001;
@@ -50,6 +51,7 @@ impl Bank {
     /// Its TPM_ALG_ID, and the length of its digests in bytes.
     const fn properties(self) -> (u16, usize) {
         match self {
+            // Identifiers of the TCG Algorithm Registry.
             Self::Sha1 => (0x0004, 20),
             Self::Sha256 => (0x000b, 32),
             Self::Sha384 => (0x000c, 48),
@@ -96,6 +98,7 @@ pub fn decode_banks(response: &[u8]) -> Result<(Vec<Bank>, usize), TpmError> {
         let algorithm = reader.u16("hash of TPMS_PCR_SELECTION")?;
         let len = reader.u8("sizeofSelect")?;
         let select = reader.take(len.into(), "pcrSelect")?;
+        // A TPM lists a bank that is switched off, too, with no PCR selected.
         if select.iter().all(|octet| *octet == 0) {
             continue;
         }

@@ -47,6 +47,7 @@ const PE_SIGNATURE: &[u8] = b"PE\0\0";
 const COFF_LEN: usize = 20;
 const SECTION_LEN: usize = 40;
 /// Real images have about a dozen.
+// The PE specification: the loader of Windows accepts no more than 96.
 const MAX_SECTIONS: u16 = 96;
 
 impl Uki {
@@ -66,6 +67,7 @@ impl Uki {
                 b".initrd" => &mut initrd,
                 b".cmdline" => &mut uki.command_line,
                 b".dtb" => &mut uki.device_tree,
+                // The kernel finds early microcode only in front of the other initrds.
                 b".ucode" if uki.initrds.is_empty() => {
                     uki.initrds.push(within(range, len)?);
                     continue;
@@ -91,6 +93,7 @@ impl Zboot {
         if head.get(4..8) != Some(b"zimg") {
             return Ok(None);
         }
+        // Offsets of drivers/firmware/efi/libstub/zboot-header.S.
         let start = u64::from(u32_at(head, 8, "zboot payload offset")?);
         let payload_len = u64::from(u32_at(head, 12, "zboot payload size")?);
         let name: [u8; 4] = array_at(head, 24, "zboot compression type")?;

@@ -103,6 +103,7 @@ impl<'a> Certificate<'a> {
             // The first byte counts the unused bits of the last, of which a key has none.
             key: key.get(1..).unwrap_or_default(),
             is_authority: false,
+            // RFC 5280 §4.2.1.12: without extKeyUsage a key is for every purpose.
             is_for_servers: true,
             names: Vec::new(),
         };
@@ -172,6 +173,7 @@ impl<'a> Certificate<'a> {
     /// name counts where there is no alternative name.
     pub fn is_for(&self, host: &str) -> bool {
         if self.names.is_empty() {
+            // RFC 6125 §6.4.4: the common name counts where no alternative name is given.
             let name = self.common_name();
             return name.is_some_and(|name| is_name_of(&name, host));
         }
@@ -187,6 +189,7 @@ impl<'a> Certificate<'a> {
 fn is_name_of(name: &str, host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     let is_covered = || {
+        // RFC 6125 §6.4.3: * stands for the first label as a whole, and for no more than it.
         let (domain, (_, rest)) = name.strip_prefix("*.").zip(host.split_once('.'))?;
         // No certificate is for all of a top-level domain, nor for addresses.
         let is_wide = !domain.contains('.') || host.parse::<IpAddr>().is_ok();
@@ -246,6 +249,7 @@ fn time(reader: &mut Reader<'_>) -> Result<Duration, DecodeError> {
         Ok(value)
     };
     let year = match (number(year_len)?, tag) {
+        // RFC 5280 §4.1.2.5.1 splits the centuries there.
         (year @ 50.., UTC_TIME) => 1900 + year,
         (year, UTC_TIME) => 2000 + year,
         (year, _) => year,
@@ -262,6 +266,7 @@ fn time(reader: &mut Reader<'_>) -> Result<Duration, DecodeError> {
         (year.saturating_sub(1), month + 9)
     };
     let days = year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    // Days from the first of March of the year 0 to 1970.
     let Some(days) = days.checked_sub(719_468) else {
         return Ok(Duration::ZERO);
     };

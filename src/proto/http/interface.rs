@@ -110,6 +110,8 @@ impl Failure {
     pub const fn is_passing(&self) -> bool {
         match self {
             Self::Truncated { .. } | Self::Stalled { .. } | Self::TooSlow { .. } => true,
+            // RFC 9110 §15.5.9 and §15.6, and 429 of RFC 6585 §4: the same request may succeed
+            // later.
             Self::Refused(status) => matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504),
             Self::Missing(_)
             | Self::Malformed(_)

@@ -22,6 +22,7 @@ pub const NLM_F_ACK: u16 = 0x4;
 /// Asks for every object there is.
 pub const NLM_F_DUMP: u16 = 0x300;
 /// Takes the place of an existing object.
+// Bits of NLM_F_DUMP again: this is what they mean in requests that make something.
 pub const NLM_F_REPLACE: u16 = 0x100;
 /// Fails when the object exists.
 pub const NLM_F_EXCL: u16 = 0x200;
@@ -107,6 +108,7 @@ impl<'a> Iterator for Attributes<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         self.0.next_with(|reader| {
             let len = u16::from_ne_bytes(reader.array("nla_len")?);
+            // The two bits above are NLA_F_NESTED and NLA_F_NET_BYTEORDER.
             let kind = u16::from_ne_bytes(reader.array("nla_type")?) & 0x3fff;
             let value = Elements::body(reader, len.into(), 4, "nla_len")?;
             Ok(Attribute { kind, value })
@@ -169,6 +171,7 @@ impl<'a> Elements<'a> {
         let invalid = DecodeError::invalid(field, len);
         let len = usize::try_from(len).map_err(|_| invalid)?;
         let body = reader.take(len.checked_sub(header_len).ok_or(invalid)?, field)?;
+        // The last message of a datagram may come without its padding.
         let padding = (len.next_multiple_of(4) - len).min(reader.rest().len());
         reader.take(padding, field)?;
         Ok(body)
@@ -192,11 +195,13 @@ impl Ack {
     /// [`DecodeError`] when the payload ends inside one of these.
     pub fn decode(frame: &NetlinkMessage<'_>) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(frame.payload);
+        // The kernel sends error numbers negative, and 0 for success.
         let errno = i32::from_ne_bytes(reader.array("error")?).saturating_neg();
         let mut text = None;
         if frame.flags & NLM_F_ACK_TLVS != 0 {
             let len = u32::from_ne_bytes(reader.array("nlmsg_len")?);
             reader.take(HEADER_LEN - 4, "nlmsghdr")?;
+            // netlink_ack() of the kernel repeats the whole request unless the flag says otherwise.
             if frame.flags & NLM_F_CAPPED == 0 {
                 Elements::body(&mut reader, len, HEADER_LEN, "nlmsg_len")?;
             }
@@ -222,6 +227,7 @@ impl Builder {
         octets.extend_from_slice(&kind.to_ne_bytes());
         octets.extend_from_slice(&flags.to_ne_bytes());
         octets.extend_from_slice(&sequence.to_ne_bytes());
+        // nlmsg_pid: the kernel fills in the port of the socket.
         octets.extend_from_slice(&[0; 4]);
         octets.extend_from_slice(fixed);
         Self(octets)

@@ -59,6 +59,7 @@ const RTA_TABLE: u16 = 15;
 
 const RT_TABLE_MAIN: u8 = 254;
 const RTPROT_KERNEL: u8 = 2;
+// What systemd-networkd and dhcpcd mark routes of a lease with, so each knows whose they are.
 const RTPROT_DHCP: u8 = 16;
 const RTNH_F_ONLINK: u32 = 4;
 const RT_SCOPE_UNIVERSE: u8 = 0;
@@ -113,6 +114,7 @@ impl LinkInfo {
         let index = u32::from_ne_bytes(reader.array("ifi_index")?);
         let flags = u32::from_ne_bytes(reader.array("ifi_flags")?);
         reader.take(4, "ifi_change")?;
+        // IFF_RUNNING follows the carrier by up to a second; IFF_LOWER_UP does not.
         let carrier = flags & IFF_LOWER_UP != 0;
         let mut link = Self {
             index,
@@ -131,6 +133,7 @@ impl LinkInfo {
         for attribute in attributes(reader.rest()) {
             let attribute = attribute?;
             match attribute.kind {
+                // InfiniBand has 20 bytes here, which are no MAC address.
                 IFLA_ADDRESS => link.mac = attribute.value.try_into().ok().map(MacAddress),
                 IFLA_IFNAME => link.name = attribute.text(),
                 IFLA_MTU => link.mtu_octets = Some(attribute.u32("IFLA_MTU")?),
@@ -203,6 +206,7 @@ impl Address {
         for attribute in attributes(reader.rest()) {
             let attribute = attribute?;
             match attribute.kind {
+                // On a point-to-point link IFA_ADDRESS is the other end (linux/if_addr.h).
                 IFA_LOCAL => address.address = ipv4(&attribute, "IFA_LOCAL")?,
                 IFA_BROADCAST => address.broadcast = Some(ipv4(&attribute, "IFA_BROADCAST")?),
                 IFA_CACHEINFO => {
@@ -226,6 +230,7 @@ impl Address {
             if let Some(broadcast) = self.broadcast {
                 builder = builder.attribute(IFA_BROADCAST, &broadcast.octets());
             }
+            // struct ifa_cacheinfo: preferred, valid, and two stamps that the kernel sets.
             let mut times = [0; 16];
             let (lifetimes, _) = times.as_chunks_mut::<4>();
             for (octets, seconds) in lifetimes
@@ -309,6 +314,7 @@ impl InstalledRoute {
                 RTA_GATEWAY => route.gateway = Some(ipv4(&attribute, "RTA_GATEWAY")?),
                 RTA_PRIORITY => metric = attribute.u32("RTA_PRIORITY")?,
                 RTA_PREFSRC => route.source = Some(ipv4(&attribute, "RTA_PREFSRC")?),
+                // `rtm_table` has 8 bits; larger tables are only in the attribute.
                 RTA_TABLE => table = attribute.u32("RTA_TABLE")?,
                 _ => {}
             }
@@ -328,6 +334,7 @@ impl InstalledRoute {
         let mut payload = self.payload.clone();
         if let Some(state) = payload.get_mut(8..12) {
             let known = <[u8; 4]>::try_from(&*state).map_or(0, u32::from_ne_bytes);
+            // fib_create_info() refuses a route whose flags say dead or link down.
             state.copy_from_slice(&(known & RTNH_F_ONLINK).to_ne_bytes());
         }
         Builder::new(RTM_NEWROUTE, flags, sequence, &payload).finish()
@@ -338,6 +345,7 @@ impl KernelRoute {
     fn encode(&self, kind: u16, flags: u16, sequence: u32) -> Vec<u8> {
         let scope = match self.gateway {
             Some(_) => RT_SCOPE_UNIVERSE,
+            // As ip-route(8): without a gateway the destination is on the link.
             None => RT_SCOPE_LINK,
         };
         let fixed = [

@@ -49,6 +49,7 @@ impl ArpPacket {
             operation: Operation::Request,
             sha,
             spa: Ipv4Addr::UNSPECIFIED,
+            // RFC 5227 §2.1.1: all zeros, since it is what is asked for.
             tha: MacAddress([0; 6]),
             tpa: address,
         }
@@ -57,6 +58,7 @@ impl ArpPacket {
     /// Returns the message that we use `address` (RFC 5227 §2.3).
     pub const fn announcement(sha: MacAddress, address: Ipv4Addr) -> Self {
         Self {
+            // RFC 5227 §2.3: an announcement is a probe with the sender's address filled in.
             spa: address,
             ..Self::probe(sha, address)
         }
@@ -108,6 +110,7 @@ impl ArpPacket {
     pub fn encode_frame(&self) -> Vec<u8> {
         let mut frame = Vec::with_capacity(EthernetHeader::LEN + Self::LEN);
         EthernetHeader {
+            // RFC 5227 §2.1.1 and §2.3: probes and announcements are broadcast.
             destination: MacAddress::BROADCAST,
             source: self.sha,
             vlan: None,

@@ -15,6 +15,7 @@ pub const CLIENT_PORT: u16 = 68;
 /// Shortest message that old relays forward (RFC 1542 §2.1), bytes.
 pub const MIN_LEN: usize = 300;
 
+// Linux has wireless interfaces as Ethernet (ARPHRD_ETHER), so they are of this type, too.
 const HTYPE_ETHERNET: u8 = 1;
 const HLEN_ETHERNET: u8 = 6;
 const MAGIC_COOKIE: u32 = 0x6382_5363;
@@ -164,6 +165,7 @@ impl Message {
         let siaddr = Ipv4Addr::from(reader.array("siaddr")?);
         let giaddr = Ipv4Addr::from(reader.array("giaddr")?);
         let chaddr = MacAddress(reader.array("chaddr")?);
+        // RFC 2131 §2: 16 bytes, of which Ethernet has 6.
         reader.take(10, "chaddr")?;
         let sname = reader.take(64, "sname")?;
         let file = reader.take(128, "file")?;
@@ -172,6 +174,7 @@ impl Message {
             other => return Err(DecodeError::invalid("magic cookie", other)),
         }
         let mut options = Options::default();
+        // What stands before a fault counts: one bad option must not cost the lease.
         let _ = options.read_area(reader.rest());
         let overload = options.u8(code::OVERLOAD).unwrap_or(0);
         let mut field = |holds_options: u8, octets: &[u8]| {
@@ -181,6 +184,7 @@ impl Message {
             let _ = options.read_area(octets);
             Vec::new()
         };
+        // RFC 3396 §5: parts are joined in the order `options`, `file`, `sname`.
         let file = field(OVERLOAD_FILE, file);
         let sname = field(OVERLOAD_SNAME, sname);
         Ok(Self {
@@ -212,6 +216,7 @@ impl Message {
     /// # Errors
     /// [`DecodeError::Invalid`] when `sname` or `file` is longer than its field.
     pub fn encode(&self, buf: &mut Vec<u8>) -> Result<(), DecodeError> {
+        // RFC 2131 §2: both are strings with a NUL at their end.
         if self.sname.len() >= 64 {
             return Err(DecodeError::invalid("sname", self.sname.len() as u64));
         }
@@ -224,6 +229,7 @@ impl Message {
             Op::BootReply => 2,
         };
         let flags = if self.broadcast { FLAG_BROADCAST } else { 0 };
+        // RFC 2131 §2: a client sets `hops` to 0; relays count it up.
         buf.extend_from_slice(&[op, HTYPE_ETHERNET, HLEN_ETHERNET, 0]);
         buf.extend_from_slice(&self.xid.to_be_bytes());
         buf.extend_from_slice(&self.secs.to_be_bytes());

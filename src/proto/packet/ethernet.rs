@@ -33,9 +33,11 @@ impl FromStr for MacAddress {
     fn from_str(text: &str) -> Result<Self, NotAMacAddress> {
         let error = || NotAMacAddress(text.to_owned());
         let mut octets = [0; 6];
+        // Linux writes colons; Windows, and IEEE 802 itself, hyphens.
         let mut parts = text.split([':', '-']);
         for octet in &mut octets {
             let part = parts.next().ok_or_else(error)?;
+            // `from_str_radix` takes a plus sign.
             if part.is_empty() || part.len() > 2 || part.starts_with('+') {
                 return Err(error());
             }
@@ -92,6 +94,7 @@ impl VlanTag {
 
     /// Returns `frame` with the tag inserted again, as it was on the wire.
     pub fn put_back(self, frame: &[u8]) -> Vec<u8> {
+        // The kernel takes the tag out before a packet socket sees the frame (`skb_vlan_untag`).
         let (addresses, rest) = frame.split_at(frame.len().min(12));
         [addresses, &self.octets(), rest].concat()
     }
@@ -128,6 +131,7 @@ impl EthernetHeader {
         let source = MacAddress(reader.array("source")?);
         let mut ethertype = reader.u16("ethertype")?;
         let mut vlan = None;
+        // The kernel leaves a tag in the frame where it is the inner one of two.
         if ethertype == ETHERTYPE_VLAN {
             vlan = Some(reader.u16("tag control information")?);
             ethertype = reader.u16("ethertype")?;

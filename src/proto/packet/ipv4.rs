@@ -51,12 +51,14 @@ impl Ipv4Header {
         if version_ihl >> 4 != 4 {
             return Err(DecodeError::invalid("version", version_ihl >> 4));
         }
+        // RFC 791 §3.1: the length is in words of 32 bits.
         let header_len = usize::from(version_ihl & 0x0f) * 4;
         if header_len < Self::LEN {
             return Err(DecodeError::invalid("ihl", version_ihl & 0x0f));
         }
         let mut after_header = Reader::new(packet);
         let mut reader = Reader::new(after_header.take(header_len, "header")?);
+        // RFC 1071 §1: over a header with its right sum in place, the sum is 0.
         if checksum(&[reader.rest()]) != 0 {
             return Err(DecodeError::Checksum {
                 field: "IPv4 header",
@@ -66,6 +68,7 @@ impl Ipv4Header {
         let total_len = usize::from(reader.u16("total length")?);
         reader.take(2, "identification")?;
         let fragment = reader.u16("fragment offset")?;
+        // More fragments, or an offset; the bit above is "don't fragment".
         if fragment & 0x3fff != 0 {
             return Err(DecodeError::Fragment);
         }
@@ -77,6 +80,7 @@ impl Ipv4Header {
         let payload_len = total_len
             .checked_sub(header_len)
             .ok_or(DecodeError::invalid("total length", total_len as u64))?;
+        // Ethernet pads short frames to 60 bytes, which are not part of the packet.
         let payload = after_header.take(payload_len, "payload")?;
         let header = Self {
             source,
@@ -97,6 +101,7 @@ impl Ipv4Header {
         let mut header = Vec::with_capacity(Self::LEN);
         header.extend_from_slice(&[0x45, 0x10]); // no options; low delay, as DHCP clients use
         header.extend_from_slice(&total_len.to_be_bytes());
+        // RFC 6864 §4.1: a packet that is never in fragments may have any identification.
         header.extend_from_slice(&[0, 0, 0x40, 0, 64, self.protocol]);
         let addresses = [self.source.octets(), self.destination.octets()].concat();
         let sum = checksum(&[&header, &addresses]);

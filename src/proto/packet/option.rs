@@ -95,6 +95,7 @@ impl Options {
         while !reader.is_empty() {
             match reader.u8("option code")? {
                 code::PAD => {}
+                // What is behind is padding; RFC 2132 §3.2.
                 code::END => break,
                 code => {
                     let len = reader.u8("option length")?;
@@ -112,6 +113,7 @@ impl Options {
     /// `xid`, and early in a boot the kernel has it wait for them: a second or more.
     pub fn encode(&self, buf: &mut Vec<u8>) {
         for (code, value) in self.iter() {
+            // RFC 3396 §4 splits anywhere; 255 is what the length byte holds.
             for part in value.chunks(255).chain(value.is_empty().then_some(value)) {
                 buf.push(code);
                 buf.extend(u8::try_from(part.len()));
@@ -201,6 +203,7 @@ impl Options {
     pub fn classless_routes(&self) -> Option<Vec<ClasslessRoute>> {
         let octets = self
             .get(code::CLASSLESS_STATIC_ROUTE)
+            // Windows had 249 before RFC 3442 had a number; the values are encoded alike.
             .or_else(|| self.get(code::MS_CLASSLESS_STATIC_ROUTE))?;
         Some(read_classless_routes(octets))
     }

@@ -133,6 +133,7 @@ impl BootItem {
         let mut octets = vec![code::BOOT_ITEM, 4];
         octets.extend_from_slice(&self.kind.to_be_bytes());
         octets.extend_from_slice(&self.layer.to_be_bytes());
+        // PXE 2.1 ends option 43 with 255.
         octets.push(super::option::code::END);
         octets
     }
@@ -201,6 +202,7 @@ impl Pxe {
                 while !reader.is_empty() {
                     let kind = reader.u16("menu item type")?;
                     let len = usize::from(reader.u8("menu item length")?);
+                    // It goes to a terminal, where an escape sequence would be obeyed.
                     let description = safe::text_of(reader.take(len, "menu item description")?);
                     self.menu.push(MenuItem { kind, description });
                 }

@@ -122,6 +122,7 @@ fn lacp(reader: &mut Reader<'_>) -> Result<SwitchFrame, DecodeError> {
     reader.take(1, "version")?;
     reader.take(2 + 2 + 6 + 2 + 2 + 2, "actor")?;
     let state = reader.u8("actor state")?;
+    // Bits 4 and 5 of the actor's state; the switch forwards to a partner only with both.
     let (collecting, distributing) = (state & 0x10 != 0, state & 0x20 != 0);
     Ok(SwitchFrame::Lacp {
         is_up: collecting && distributing,

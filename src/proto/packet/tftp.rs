@@ -9,6 +9,7 @@ use crate::prelude::*;
 use crate::reader::{DecodeError, Reader};
 
 /// Port of a server's first packet.
+// RFC 1350 §4: only the request goes there; the server answers from a port of its own.
 pub const PORT: u16 = 69;
 /// Octets of opcode and block number before the data of a DATA packet.
 pub const DATA_HEADER_LEN: u16 = 4;
@@ -93,6 +94,7 @@ impl<'a> TftpOptions<'a> {
     /// Returns the pairs in order; names differ in case from server to server.
     pub fn iter(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         let mut strings = self.0.split(|octet| *octet == 0);
+        // Behind the last NUL there is one more, empty text, which has no partner.
         core::iter::from_fn(move || Some((strings.next()?, strings.next()?)))
     }
 

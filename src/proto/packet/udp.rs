@@ -142,6 +142,7 @@ fn pseudo_header(source: Ipv4Addr, destination: Ipv4Addr, len: usize) -> [u8; 12
     let [a, b, c, d] = source.octets();
     let [e, f, g, h] = destination.octets();
     let [.., high, low] = len.to_be_bytes();
+    // RFC 768: the sum covers the addresses, so that a datagram that was led astray is noticed.
     [a, b, c, d, e, f, g, h, 0, PROTOCOL_UDP, high, low]
 }
 

@@ -47,6 +47,7 @@ impl Url {
             return Err(fault(1, "the file name is empty"));
         }
         check_host(host).map_err(|what| UrlError::new(host, 1, what))?;
+        // A # of another kind is part of a name over TFTP.
         let (name, sha256) = match name.rfind("#sha256=") {
             Some(at) => (
                 name.get(..at).unwrap_or_default(),
@@ -102,6 +103,7 @@ impl Url {
             return reference.parse();
         }
         check_text(reference)?;
+        // RFC 3986 §4.2: another host, with the same scheme.
         if reference.starts_with("//") {
             return format!("{}:{reference}", self.scheme.name()).parse();
         }
@@ -307,6 +309,7 @@ impl FromStr for Url {
         }
         .unwrap_or(rest.len());
         let (authority, rest) = rest.split_at_checked(authority_len).unwrap_or((rest, ""));
+        // The last one, as curl does: a password may have an @ of its own.
         let (credentials, host_port) = match authority.rsplit_once('@') {
             Some((credentials, host_port)) => (Some(credentials), host_port),
             None => (None, authority),

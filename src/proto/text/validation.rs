@@ -4,6 +4,7 @@
 /// are seen in practice) or an address.
 pub fn is_host_name(text: &str) -> bool {
     let name = text.strip_suffix('.').unwrap_or(text);
+    // RFC 1035 §2.3.4 has 255 bytes, of which the lengths of the first and last label take two.
     name.len() <= 253 && name.split('.').all(is_label)
 }
 

@@ -106,6 +106,8 @@ impl Blocks {
         let due = self.on_wire(self.count + 1);
         let distance = match self.roll_over {
             Some(RollOver::ToOne) if number == 0 => return BlockPosition::Elsewhere,
+            // Counting from 1 leaves out 0, so the distance over the end is one less than modulo
+            // 65536.
             Some(RollOver::ToOne) if number < due => number + (u16::MAX - due),
             _ => number.wrapping_sub(due),
         };

@@ -89,6 +89,7 @@ impl Policy {
             return Some(format!("the policy does not allow {name}"));
         }
         let host = url.host();
+        // RFC 4343: case makes no difference in names of hosts.
         let is_named = || (self.hosts.iter()).any(|name| name.eq_ignore_ascii_case(host));
         (!self.hosts.is_empty() && !is_named())
             .then(|| format!("the policy does not allow the host {host}"))

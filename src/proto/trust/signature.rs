@@ -115,6 +115,7 @@ fn parse_key(line: &str) -> Option<Key> {
     let bytes = base64::engine::general_purpose::STANDARD
         .decode(line)
         .ok()?;
+    // Behind the two letters of the algorithm; minisign shows it as a little-endian number.
     let id = bytes.get(2..10)?.try_into().ok()?;
     Some(Key {
         public,

@@ -33,6 +33,7 @@ impl Sums {
         let last = |path: &str| path.rsplit('/').next() == Some(name);
         let mut found = self.0.iter().filter(|(path, _)| last(path));
         let (_, sum) = found.next().ok_or_else(unlisted)?;
+        // A name twice with two hashes decides nothing.
         if found.all(|(_, other)| other == sum) && !name.is_empty() {
             Ok(*sum)
         } else {
@@ -57,10 +58,12 @@ impl FromStr for Sums {
 }
 
 fn parse_line(line: &str) -> Option<(String, Sha256)> {
+    // The other form is of BSD's sha256 and of sha256sum --tag.
     let (name, digits) = match line.strip_prefix("SHA256 (") {
         Some(rest) => rest.rsplit_once(") = ")?,
         None => {
             let (digits, name) = line.split_once(' ')?;
+            // sha256sum writes * in front of a file that was read as binary.
             let name = name.strip_prefix([' ', '*']).unwrap_or(name);
             (name, digits)
         }

@@ -14,6 +14,7 @@ use crate::prelude::*;
 /// A command: its names, arguments and action.
 struct GrubCommand {
     /// Its names, with spaces between, which need less room than a list.
+    // As a list each name costs 16 bytes and a relocation; two such tables were 8 KiB.
     names: &'static str,
     /// The options that may stand anywhere among its words; none where every word is left to the
     /// function.
@@ -42,6 +43,7 @@ const COMMANDS: &[GrubCommand] = &[
     row("unset", unset),
     row("test [", conditions::test),
     row("echo", echo),
+    // linuxefi is of distributions' GRUB for EFI, linux16 of that for PCs; both load a kernel.
     row("linux linuxefi linux16", linux),
     row("initrd initrdefi initrd16", initrd),
     row("devicetree", device_tree),
@@ -237,6 +239,7 @@ fn linux(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     if let Some(effect) = shell.missing(&url, Purpose::Kernel) {
         return Ok(effect);
     }
+    // GRUB's loaders put this word (LINUX_IMAGE) in front; dracut's fips module reads it.
     let mut command_line = format!("BOOT_IMAGE={file}");
     for argument in arguments {
         command_line.push(' ');
@@ -253,6 +256,7 @@ fn initrd(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
         .map(|file| shell.resolve(file, call.place));
     let urls = urls.collect::<Result<Vec<_>, _>>()?;
     for url in &urls {
+        // Only in a condition: elsewhere a missing file ends the boot when it is fetched.
         if let Some(effect) = shell.missing(url, Purpose::Initrd) {
             return Ok(effect);
         }
@@ -307,6 +311,7 @@ fn unsupported(_: &mut Shell, call: &mut Call<'_>) -> StatementResult {
 
 /// Returns a word as the kernel's command line has it: in quotes when it holds a space.
 fn quoted(word: &str) -> String {
+    // As grub_create_loader_cmdline() of grub-core/lib/cmdline.c.
     if word.contains(' ') {
         format!("\"{}\"", word.replace('"', "\\\""))
     } else {

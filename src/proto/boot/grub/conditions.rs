@@ -35,6 +35,7 @@ const SMBIOS: [(i64, i64, &str); 16] = [
 ];
 
 /// The first line of an environment block (`GRUB_ENVBLK_SIGNATURE`).
+// grub_envblk_open() refuses a file without it.
 const ENVIRONMENT: &str = "# GRUB Environment Block\n";
 
 /// An option: its long name, its short one, and whether it has a value.
@@ -91,6 +92,7 @@ impl<'a> Call<'a> {
                 let value = if *has_value { words.next()? } else { "" };
                 options.push((*name, value));
             } else {
+                // As grub_arg_parse() has it, options may stand behind words.
                 rest.push(word);
             }
         }
@@ -217,6 +219,7 @@ pub(super) fn cpuid(_: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     let facts = &call.context.facts;
     let has_pae = || facts.cpu_flags.iter().any(|flag| flag == "pae");
     let is_pae = call.option("pae").is_some();
+    // Long mode needs PAE, so a processor of 64 bits has both.
     let is_64_bit = facts.architecture == Architecture::X86_64;
     Ok(StatementEffect::Status(is_64_bit || is_pae && has_pae()))
 }
@@ -246,6 +249,7 @@ pub(super) fn smbios(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult 
 }
 
 pub(super) fn authenticate(shell: &mut Shell, _: &mut Call<'_>) -> StatementResult {
+    // Without superusers GRUB asks nobody, whatever --users says.
     Ok(if shell.variable("superusers").is_none() {
         StatementEffect::Status(true)
     } else {
@@ -355,6 +359,7 @@ fn variables(lines: &str) -> impl Iterator<Item = (&str, String)> {
         let mut value = value.chars();
         let mut plain = String::new();
         while let Some(letter) = value.next() {
+            // grub-editenv writes a backslash in front of a backslash and of a line end.
             plain.extend(if letter == '\\' {
                 value.next()
             } else {

@@ -97,6 +97,8 @@ impl GrubMachine {
         let facts = &context.facts;
         let mut names = Vec::new();
         for directory in ["grub/", "", "/grub/"] {
+            // The order of GRUB's grub-core/net/net.c: MAC, the address with ever fewer digits,
+            // grub.cfg.
             for machine in names_of(facts).map(Some).chain([None]) {
                 let name = match &machine {
                     Some(machine) => format!("{directory}grub.cfg-{}", machine.name),
@@ -163,6 +165,7 @@ impl GrubMachine {
                         context.note(&from, format!("reads {url}"));
                         if is_new {
                             self.frames.clear();
+                            // configfile begins a new menu; source adds to the one there is.
                             self.entries.clear();
                         }
                         self.enter(&url, &text, &from, context)?;
@@ -400,6 +403,7 @@ impl GrubMachine {
             match name.as_str() {
                 "--id" => id = value.or_else(|| words.next()),
                 "--hotkey" => key = value.or_else(|| words.next()),
+                // A class is for themes; users are asked about only where superusers are set.
                 "--class" | "--users" => drop(value.or_else(|| words.next())),
                 "--unrestricted" => is_unrestricted = true,
                 _ if title.is_none() && !word.starts_with("--") => title = Some(word),
@@ -500,6 +504,7 @@ impl GrubMachine {
     fn default_entry(&self) -> Option<usize> {
         let default = self.shell.variable("default").unwrap_or_default();
         let name = default.split('>').next().unwrap_or_default();
+        // As get_entry_number() of grub-core/normal/menu.c: a number first, then a title or an id.
         let number = name.parse::<usize>().ok();
         let number = number.filter(|number| *number < self.entries.len());
         let named = |item: &GrubEntry| item.title == name || item.id.as_deref() == Some(name);
@@ -533,6 +538,7 @@ impl GrubMachine {
             .map_or("", |(_, rest)| rest)
             .to_owned();
         self.shell.set("default", &rest);
+        // GRUB sets it, and savedefault of grub-mkconfig stores it.
         self.shell.set("chosen", &item.title);
         self.entries.clear();
         self.is_in_entry = true;

@@ -9,6 +9,7 @@ use crate::prelude::*;
 /// Limits of an expression in bytes and of its code in instructions: they bound the time and memory of
 /// a search, see [`Regexp::cost`].
 const MAX_TEXT_LEN: usize = 2_000;
+// Intervals multiply: ((a{99}){99}){99} has some 20 bytes and would be a million instructions.
 const MAX_LEN: usize = 10_000;
 /// Limit of nested groups, since the compiler recurses.
 const MAX_DEPTH: usize = 50;
@@ -70,6 +71,7 @@ impl Regexp {
     /// Searches a text.
     pub(super) fn find(&self, text: &str) -> Option<Groups> {
         let text = text.as_bytes();
+        // For all starts together: what failed from one place fails from there again.
         let mut visited = vec![false; self.cost(text.len())];
         (0..=text.len()).find_map(|start| self.longest_at(text, start, &mut visited))
     }
@@ -82,6 +84,7 @@ impl Regexp {
         }
         let mut slots = vec![None; self.slots];
         let mut longest: Option<(usize, Vec<Option<usize>>)> = None;
+        // A list, since a text of 64 KiB would take as many calls within each other.
         let mut jobs = vec![Job::Visit(0, start)];
         while let Some(job) = jobs.pop() {
             let (at, position) = match job {
@@ -98,6 +101,8 @@ impl Regexp {
                 continue;
             }
             let Some(instruction) = self.code.get(at) else {
+                // POSIX.1 XBD §9.1 wants the longest of the leftmost matches, and not the first
+                // alternative.
                 if longest.as_ref().is_none_or(|(end, _)| position > *end) {
                     longest = Some((position, slots.clone()));
                 }
@@ -206,6 +211,7 @@ impl Compiler<'_> {
         Ok(vec![match byte {
             b'(' => return self.group(),
             b'[' => self.set()?,
+            // GRUB compiles with REG_EXTENDED alone, so a line end is a character like others.
             b'.' => any_of(&[], true),
             b'^' => RegexpInstruction::Start,
             b'$' => RegexpInstruction::End,
@@ -213,6 +219,7 @@ impl Compiler<'_> {
             b'\\' => {
                 let escaped = self.next().ok_or("ends with a \\")?;
                 match escaped {
+                    // Additions of gnulib, whose regcomp() GRUB has.
                     b'w' | b'W' => any_of(WORD, escaped == b'W'),
                     b's' | b'S' => any_of(SPACE, escaped == b'S'),
                     _ if escaped.is_ascii_punctuation() => any_of(&[(escaped, escaped)], false),
@@ -277,6 +284,8 @@ impl Compiler<'_> {
         loop {
             let byte = self.next().ok_or(UNCLOSED)?;
             match (byte, self.rest) {
+                // POSIX.1 XBD §9.3.5: ] in the first place, and - in the last, stand for
+                // themselves.
                 (b']', _) if !is_first => break,
                 (b'[', [b':', name @ ..]) => {
                     let end = name

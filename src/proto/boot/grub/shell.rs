@@ -15,6 +15,7 @@ use crate::text::url::Url;
 /// The longest value of a variable, in bytes.
 const MAX_VALUE_LEN: usize = 65_536;
 /// Limit of variables; real configurations have some dozens.
+// A file of 1 MiB could set a hundred thousand, each to 64 KiB.
 const MAX_VARIABLES: usize = 2_000;
 
 /// The effect of a command, or why the plan ends.
@@ -79,6 +80,7 @@ impl Shell {
     /// Begins with the variables that GRUB sets for the network.
     pub(super) fn new(file: &Url, facts: &Facts) -> Self {
         let server = file.host();
+        // With the port: otherwise kernels of http://host:8080 would be fetched from port 80.
         let device = format!("{},{}", file.scheme().name(), file.authority());
         let directory = match file.path().rsplit_once('/') {
             Some((directory, _)) => directory,
@@ -100,6 +102,7 @@ impl Shell {
             ("pxe_default_server", server.to_owned()),
             ("net_default_mac", mac.clone()),
             ("net_default_ip", facts.address.to_string()),
+            // GRUB on EFI numbers cards as efinet0 and up.
             ("net_default_interface", "efinet0".to_owned()),
             ("net_efinet0_mac", mac),
             ("net_efinet0_ip", facts.address.to_string()),
@@ -108,6 +111,7 @@ impl Shell {
                 "grub_platform",
                 if facts.is_efi { "efi" } else { "pc" }.to_owned(),
             ),
+            // grub-core/normal/main.c sets the features to y; files of grub-mkconfig ask for them.
             ("feature_menuentry_id", "y".to_owned()),
             ("menuentry_id_option", "--id".to_owned()),
             ("feature_default_font_path", "y".to_owned()),
@@ -153,9 +157,11 @@ impl Shell {
             return Err(PlanError::new(place, name, what));
         }
         if value.len() > MAX_VALUE_LEN {
+            // An empty value in its place would change what conditions decide.
             let what = format!("its value is longer than {MAX_VALUE_LEN} bytes");
             return Err(PlanError::new(place, name, what));
         }
+        // Accepting it would promise a check that nobody does: GRUB's signatures are OpenPGP.
         if name == "check_signatures" && value == "enforce" {
             let what = "signatures of all files cannot be enforced by a configuration; \
                         use require-signature in the policy of this machine";
@@ -232,6 +238,7 @@ impl Shell {
     /// Loads a kernel; initrds of one before are dropped, as GRUB does (`grub_cmd_linux`).
     pub(super) fn load_kernel(&mut self, url: Url, command_line: String) {
         self.kernel = Some((url, command_line));
+        // GRUB unloads what was loaded before (grub_loader_unset), the initrds with it.
         self.initrds.clear();
     }
 

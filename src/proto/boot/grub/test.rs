@@ -70,6 +70,7 @@ pub(super) fn judge(
         }
         if let [operator, word, after @ ..] = rest {
             let holds = match *operator {
+                // grub_net_fs_dir() lists nothing, so GRUB finds no file over the network either.
                 "-d" | "-e" | "-f" => {
                     asks_directory = true;
                     Some(false)
@@ -111,6 +112,7 @@ pub(super) fn judge(
                     });
                 }
             },
+            // Counted and not nested: a file of 1 MiB with only these overflowed the stack.
             Some("!") => level.is_inverted = !level.is_inverted,
             Some("-a") => {}
             Some("-o") => {
@@ -149,6 +151,7 @@ fn compare(a: &str, operator: &str, b: &str) -> Option<bool> {
 
 /// Returns whether an operator compares when two files were changed; a number of seconds may follow.
 fn is_about_time(operator: &str) -> bool {
+    // GRUB compares three letters, as seconds of tolerance may stand behind them (-nt5).
     operator.starts_with("-nt") || operator.starts_with("-ot")
 }
 
@@ -171,6 +174,7 @@ pub(super) fn number(word: &str) -> i64 {
     let number = digits.chars().filter_map(|c| c.to_digit(radix));
     let number = number.fold(0_i64, |number, digit| {
         number
+            // grub_strtol() ends at the largest number as well.
             .saturating_mul(i64::from(radix))
             .saturating_add(i64::from(digit))
     });

@@ -159,6 +159,7 @@ impl<'a> Arguments<'a> {
         let number = parse_integer(value).and_then(|number| u64::try_from(number).ok());
         match number {
             Some(milliseconds) => {
+                // In iPXE a timeout of 0 is none.
                 let timeout = Some(milliseconds).filter(|timeout| *timeout > 0);
                 Ok(timeout.map(Duration::from_millis))
             }

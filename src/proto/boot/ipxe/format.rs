@@ -117,11 +117,13 @@ pub(super) fn parse_integer(text: &str) -> Option<i64> {
         Some(digits) => (true, digits),
         None => (false, text),
     };
+    // As strtoul() with base 0, which iPXE reads numbers with: 0x is hexadecimal, 0 octal.
     let (digits, radix) = match digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
         Some(digits) => (digits, 16),
         None if digits.len() > 1 && digits.starts_with('0') => (digits, 8),
         None => (digits, 10),
     };
+    // `from_str_radix` takes a sign of its own, so "--1" would be 1.
     if digits.starts_with(['+', '-']) {
         return None;
     }
@@ -193,6 +195,7 @@ fn uuid(octets: &[u8]) -> String {
 }
 
 fn swapped(octets: &[u8]) -> Vec<u8> {
+    // SMBIOS 2.6 and UEFI have the first three fields of a GUID little-endian.
     const ORDER: [usize; 16] = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
     ORDER
         .iter()

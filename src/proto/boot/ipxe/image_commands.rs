@@ -174,6 +174,8 @@ fn use_image(state: &mut State, name: &str, then: ImageUse) -> CommandResult {
     };
     match start {
         StartMethod::Script => {
+            // script_exec() of iPXE unregisters a script while it runs, so that boot does not start
+            // it again.
             let (file, text) = (image.url.clone(), core::mem::take(&mut image.text));
             state.images.free(Some(name));
             Ok(CommandEffect::Run {
@@ -249,6 +251,7 @@ pub(super) fn verified(
 ) -> CommandResult {
     let image = image_of(state, name)?;
     if let Answer::Failed(why) = answer {
+        // A file with a bad signature is started by no command any more, nor loaded as initrd.
         image.trust = ImageTrust::Refused;
         return Err(CommandFault::new(name, why));
     }

@@ -163,6 +163,7 @@ impl Images {
         is_demanded: bool,
         is_permanent: bool,
     ) -> Result<(), CommandFault> {
+        // As image_set_trust() of iPXE: what is permanent stays, and asking for it again succeeds.
         if !self.trust_is_permanent {
             self.trust_is_demanded = is_demanded;
             self.trust_is_permanent = is_permanent;
@@ -208,6 +209,7 @@ impl Images {
     pub(super) fn plan(&self, name: &str) -> Result<BootPlan, CommandFault> {
         let kernel = self.list.iter().find(|image| image.name == name);
         let kernel = kernel.ok_or_else(|| CommandFault::new(name, "no such image"))?;
+        // As in iPXE: every image that is loaded is an initrd of the one that is started.
         let initrds = self.list.iter().filter(|image| {
             image.name != name && !image.is_kernel && image.kind != KernelFormat::IpxeScript
         });
@@ -233,6 +235,7 @@ fn initrd(image: &ScriptImage) -> Result<PlanPart, CommandFault> {
         .next()
         .map(|path| path.trim_start_matches('/'))
         .filter(|path| !path.is_empty());
+    // iPXE's default (include/ipxe/cpio.h).
     let mut mode = 0o644;
     let mut make_directories = Some(0);
     for word in words {

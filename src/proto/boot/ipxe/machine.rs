@@ -122,6 +122,8 @@ impl IpxeMachine {
                 }
                 continue;
             };
+            // As core/exec.c of iPXE: a part that is passed over leaves the result of the one
+            // before it.
             let runs = match script.operator {
                 Operator::And => script.last.is_ok(),
                 Operator::Or => script.last.is_err(),
@@ -172,6 +174,7 @@ impl IpxeMachine {
             return Err(without_boot(context));
         };
         match (script.operator, result) {
+            // A failure ends the script (terminate_on_exit_or_failure() in image/script.c of iPXE).
             (Operator::End, Err(error)) => self.ended(Err(error), context),
             (Operator::End, Ok(())) => {
                 script.at = None;
@@ -232,12 +235,14 @@ impl IpxeMachine {
         in_place: bool,
         context: &mut Context,
     ) -> Result<(), PlanError> {
+        // Depth does not bound scripts that replace themselves; the budget of the plan does.
         if in_place {
             self.scripts.pop();
         } else if self.scripts.len() >= MAX_DEPTH {
             let what = format!("scripts chain deeper than {MAX_DEPTH}");
             return Err(self.error(CommandFault::new(&file.to_string(), what), context));
         }
+        // ${cwuri} and relative names refer to the script that runs.
         self.state.settings.current = file.to_string();
         self.scripts.push(Script::new(file, text, context)?);
         Ok(())

@@ -64,6 +64,7 @@ pub(super) fn read(state: &mut State, call: &mut Arguments<'_>) -> CommandResult
     let text = state.settings.text(&setting, &call.context.facts);
     let step = Step::Input {
         text: setting.clone(),
+        // iPXE lets the value that is there be edited.
         default: text.unwrap_or_default(),
         is_secret: false,
         timeout: call.timeout()?,
@@ -120,6 +121,7 @@ pub(super) fn choose(state: &mut State, call: &mut Arguments<'_>) -> CommandResu
     let form = state.menus.find(name)?;
     let menu = form.menu(call.value("default"), call.timeout()?)?;
     let names = form.items.iter().map(|item| item.name.clone()).collect();
+    // iPXE drops a menu that was shown unless --keep is given.
     if !call.has("keep") {
         state.menus.remove(name);
     }
@@ -150,6 +152,7 @@ pub(super) fn login(_: &mut State, _: &mut Arguments<'_>) -> CommandResult {
         is_default: false,
         is_secret: name == "password",
     };
+    // The names under which iPXE's login stores them.
     Ok(ask_fields(["username", "password"].map(field).into()))
 }
 

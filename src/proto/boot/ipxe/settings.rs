@@ -10,6 +10,7 @@ use super::format::{Type, integer_of, parse_integer};
 use super::script::expand;
 
 /// Limit of settings of a script; each may have 64 KiB.
+// All of them together take 128 MiB at most.
 const MAX_SETTINGS: usize = 2_000;
 
 /// A value with the type it is shown in.
@@ -205,6 +206,7 @@ impl ScriptSettings {
             "chip" => facts.card.as_ref().and_then(|(_, driver)| text(driver)),
             "bustype" => facts.card.as_ref().and_then(|_| text("PCI")),
             "busid" => facts.card.as_ref().map(|((vendor, device), _)| {
+                // struct dhcp_netdev_desc of iPXE; bus type 1 is PCI.
                 let octets = [&[1][..], &vendor.to_be_bytes(), &device.to_be_bytes()];
                 SettingValue::new(Type::Hex(""), octets.concat())
             }),
@@ -273,6 +275,7 @@ impl ScriptSettings {
 }
 
 /// Returns whether a scope or interface name means the interface that holds the lease.
+// netX is the interface that was opened last; here one alone is open.
 pub(super) fn is_our_interface(scope: &str) -> bool {
     matches!(
         scope,
@@ -282,6 +285,7 @@ pub(super) fn is_our_interface(scope: &str) -> bool {
 
 /// Returns a number that is known.
 fn number(number: u64) -> Option<SettingValue> {
+    // 0 stands for a fact that the machine did not tell.
     let number = u32::try_from(number).ok().filter(|number| *number > 0)?;
     Some(SettingValue::new(Type::UINT32, number.to_be_bytes()))
 }

@@ -40,6 +40,7 @@ pub fn decode(octets: &[u8]) -> Vec<Key> {
     let mut letters = text.chars().peekable();
     while let Some(letter) = letters.next() {
         let key = match letter {
+            // Escape begins CSI ([), or SS3 (O) while cursor keys are in application mode.
             '\x1b' => match letters.next_if(|next| matches!(next, '[' | 'O')) {
                 None => Some(Key::Escape),
                 Some(_) => {
@@ -55,6 +56,7 @@ pub fn decode(octets: &[u8]) -> Vec<Key> {
             },
             '\r' | '\n' => Some(Key::Enter),
             '\t' => Some(Key::Tab),
+            // Terminals send one or the other for the same key.
             '\x08' | '\x7f' => Some(Key::Backspace),
             '\x01' => Some(Key::Home),
             '\x05' => Some(Key::End),
@@ -73,6 +75,7 @@ pub fn decode(octets: &[u8]) -> Vec<Key> {
 /// Returns whether the bytes end within the sequence of a key: a lone Escape, or an arrow key that
 /// has not been received completely.
 pub fn is_unfinished(octets: &[u8]) -> bool {
+    // On a slow line the first byte of an arrow came alone, counted as Escape, and left the menu.
     let escape = octets.iter().rposition(|octet| *octet == 0x1b);
     let sequence = escape.and_then(|at| octets.get(at + 1..));
     sequence.is_some_and(|sequence| match sequence {
@@ -91,6 +94,7 @@ fn of_sequence(sequence: &str) -> Option<Key> {
         "B" => Key::Down,
         "C" => Key::Right,
         "D" => Key::Left,
+        // xterm sends H, the Linux console 1~, rxvt 7~; End likewise.
         "H" | "1~" | "7~" => Key::Home,
         "F" | "4~" | "8~" => Key::End,
         "3~" => Key::Delete,

@@ -36,6 +36,8 @@ impl MenuSession {
 
     /// Handles a key; any key ends the countdown, and the first one shows a hidden menu.
     pub fn handle_key(&mut self, key: Key) -> Option<Answer> {
+        // A key ends the countdown, as in the menus of iPXE, GRUB and pxelinux; TOTALTIMEOUT goes
+        // on.
         self.answer_at = None;
         if core::mem::take(&mut self.is_hidden) {
             return None;
@@ -67,6 +69,7 @@ impl MenuSession {
             }
             Key::Enter => return self.choose(self.bar?),
             Key::Escape => return Some(Answer::Cancelled),
+            // Tab edits in menus of pxelinux, e in those of GRUB.
             Key::Tab => self.edit(),
             Key::Char(letter) => return self.handle_char(letter),
             Key::Left | Key::Right | Key::Backspace | Key::Delete => {}

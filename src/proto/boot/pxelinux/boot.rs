@@ -60,6 +60,7 @@ pub(super) fn boot(
         TargetKind::Kernel if has_suffix(name, &[".c32"]) => {
             module(name, &join([rest, &options]), target, prefix, context)
         }
+        // doc/syslinux.txt: behind KERNEL the ending of the name tells what the file is.
         TargetKind::Kernel if has_suffix(name, &[".0", ".pxe", ".kpxe", ".kkpxe", ".efi"]) => {
             prefix.resolve(name, &target.place).map(BootTarget::Chain)
         }
@@ -89,6 +90,7 @@ pub(super) fn boot(
 /// Returns the arguments that belong to the label: its APPEND, or else the global one.
 pub(super) fn own_options<'a>(config: &'a Config, label: &'a BootLabel) -> &'a str {
     match (&label.append, &config.append) {
+        // doc/syslinux.txt: "APPEND -" is for a label that takes no words from the global APPEND.
         (Some(append), _) if append.value == "-" => "",
         (Some(append), _) | (None, Some(append)) => &append.value,
         (None, None) => "",
@@ -272,6 +274,7 @@ fn system_options(bits: u32, place: &Place, context: &mut Context) -> String {
     if bits & 1 != 0 {
         let gateway = facts.gateway.unwrap_or(core::net::Ipv4Addr::UNSPECIFIED);
         let (address, server) = (facts.address, facts.boot_server);
+        // pxelinux has four fields here; the kernel takes those that are missing as empty.
         let ip = format!("{address}:{server}:{gateway}:{}", facts.netmask());
         add("ip", Some(ip));
     }

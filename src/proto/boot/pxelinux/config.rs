@@ -188,6 +188,7 @@ impl Config {
         match keyword.as_str() {
             "label" => self.begin_label(value()),
             // The last DEFAULT is used, also when it names a menu module.
+            // Debian's netboot tree names a label in an include and the menu module behind it.
             "default" if is_menu_module(rest) => {
                 self.has_menu = true;
                 self.default = None;
@@ -198,6 +199,7 @@ impl Config {
                 let (module, file) = split_word(rest);
                 if !is_menu_module(module) {
                     self.fault(place, module, "UI supports the menu modules only");
+                // "~" is the main configuration, which is being read (doc/menu.txt).
                 } else if !file.is_empty() && !file.starts_with('~') {
                     return Flow::Include(split_word(file).0.to_owned());
                 }
@@ -208,6 +210,7 @@ impl Config {
             "onerror" => self.on_error = Some(rest.to_owned()).filter(|rest| !rest.is_empty()),
             "timeout" | "totaltimeout" => match rest.parse::<u32>() {
                 Ok(tenths) => {
+                    // doc/syslinux.txt: tenths of a second, and 0 waits for ever.
                     let timeout = Duration::from_millis(u64::from(tenths) * 100);
                     let timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
                     if keyword == "timeout" {
@@ -232,6 +235,7 @@ impl Config {
                 Some(label) => label.append = Some(value()),
                 None => self.append = Some(value()),
             },
+            // SYSAPPEND is the name of IPAPPEND since Syslinux 5.
             "ipappend" | "sysappend" => match parse_bits(rest) {
                 Some(bits) => match self.label() {
                     Some(label) => label.sysappend = Some(bits),
@@ -381,6 +385,8 @@ impl Config {
     fn fault(&mut self, place: &Place, word: &str, what: &str) {
         let fault = PlanError::new(place, word, what);
         match self.label() {
+            // One odd line must not keep the other labels from booting: it counts when its label
+            // does.
             Some(label) => label.faults.push(fault),
             None => self.faults.push(fault),
         }
@@ -438,6 +444,7 @@ fn is_function_key(keyword: &str) -> bool {
     let number = keyword
         .strip_prefix('f')
         .and_then(|digits| digits.parse().ok());
+    // F1 to F12; F0 is an older name of F10 (doc/syslinux.txt).
     number.is_some_and(|number: u8| number <= 12)
 }
 

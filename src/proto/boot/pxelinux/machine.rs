@@ -304,6 +304,7 @@ impl PxelinuxMachine {
             value: if is_fixed { name } else { line }.to_owned(),
             place: place.clone(),
         };
+        // doc/syslinux.txt: the line that failed is put behind the command of ONERROR.
         let on_error = self.config.on_error.as_ref().map(|command| Text {
             value: join([command, line]),
             place,
@@ -317,6 +318,8 @@ impl PxelinuxMachine {
             Ok(Turn::Done(plan)) => {
                 let url = plan.kernel.url.clone();
                 let name = name.to_owned();
+                // Fetched at once, so that a slip leads back to the prompt and does not end the
+                // boot.
                 self.phase = State::Trying { plan, name };
                 let purpose = Purpose::Kernel;
                 Ok(Turn::Ask(Step::Fetch { url, purpose }))
@@ -452,6 +455,7 @@ impl PxelinuxMachine {
                     if let Some(directory) = directory {
                         self.prefix = self.prefix.within(&directory);
                     }
+                    // CONFIG begins anew: labels of the configuration that names it are gone.
                     self.config = Config::new();
                     self.phase = State::Reading {
                         sources: Vec::new(),
@@ -491,6 +495,7 @@ impl SourceFile {
     fn new(url: &Url, text: &[u8], context: &mut Context) -> Result<Self, PlanError> {
         let place = Place::whole(url);
         context.budget.read(&place, text.len())?;
+        // Editors of Windows put a byte order mark in front.
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         let text = String::from_utf8_lossy(text);
         let lines: Vec<String> = text.split('\n').map(str::to_owned).collect();

@@ -20,6 +20,7 @@ impl Prefix {
     pub(super) fn new(base: &Url, facts: &Facts) -> Self {
         Self {
             base: base.clone(),
+            // RFC 5071 §5: option 210 stands before every name that is not a whole one.
             text: facts.text_option(210),
         }
     }
@@ -87,6 +88,7 @@ pub(super) fn search_list(facts: &Facts) -> Vec<(String, Option<MachineName>)> {
         let kind = "option 209";
         names.push((name.clone(), Some(MachineName { kind, name })));
     }
+    // pxelinux asks for the UUID first, in lower case (doc/pxelinux.txt).
     let uuid = facts.smbios("product_uuid").map(|uuid| MachineName {
         kind: "UUID",
         name: uuid.to_ascii_lowercase(),

@@ -7,8 +7,10 @@ use crate::dhcp::resend::Resend;
 use crate::time::Instant;
 
 /// How often a REQUEST is sent before its offer is given up: about 8.5 s.
+// RFC 2131 §3.1 suggests four REQUESTs in 60 s, which is long for a machine that boots.
 const MAX_REQUESTS: u32 = 8;
 /// How often a known address is asked for before a new one is (INIT-REBOOT): about 3.5 s.
+// RFC 2131 §3.2 allows use of the unconfirmed address then; the network may be another one.
 const MAX_REBOOT_REQUESTS: u32 = 5;
 
 impl Client {
@@ -71,6 +73,7 @@ impl Client {
         let now = self.now;
         let reached = |at: Option<Instant>| at.is_some_and(|at| now >= at);
         let name = self.state.name();
+        // The end first: after a suspend, T1, T2 and the end may all have passed at once.
         if reached(active.expires_at()) {
             self.lose(Loss::Expired, now);
         } else if reached(active.rebind_at()) && name != StateName::Rebinding {

@@ -21,6 +21,7 @@ use crate::packet::udp::Datagram;
 use crate::time::Instant;
 
 /// Pause after a refusal, so that a server which refuses all is not flooded.
+// RFC 2131 §3.1 has no pause behind a NAK.
 const RESTART_DELAY: Duration = Duration::from_millis(500);
 /// Pause after a DECLINE (RFC 2131 §3.1).
 const CONFLICT_DELAY: Duration = Duration::from_secs(10);
@@ -61,6 +62,7 @@ impl Client {
                 return Ok(());
             }
             usable(offer.address)?;
+            // From the first offer on: later ones must not make the wait for a proxy longer.
             decide_at.get_or_insert(self.now + self.config.proxy_wait);
         }
         self.events
@@ -104,8 +106,11 @@ impl Client {
     fn handle_ack(&mut self, mut reply: Reply) -> Result<(), Discard> {
         let commits_at_once = reply.message.options.get(code::RAPID_COMMIT).is_some();
         let asked_at = self.state.resend().map(|resend| resend.sent_at());
+        // RFC 2131 §4.4.1: a lease ends its duration after the REQUEST was sent, not after the ACK
+        // came.
         let since = asked_at.unwrap_or(self.now);
         if let State::Informing { address, .. } = &self.state {
+            // RFC 2131 §4.3.5: the answer to an INFORM should leave `yiaddr` empty.
             reply.message.yiaddr = *address;
         } else {
             usable(reply.message.yiaddr)?;
@@ -117,6 +122,8 @@ impl Client {
         let (ack, address) = (&reply.message, reply.message.yiaddr);
         let mut lease = match &self.state {
             State::Selecting { offers, .. } if self.config.rapid_commit && commits_at_once => {
+                // Nobody was chosen before it, so only the ACK can say who must be asked for a
+                // renewal.
                 reply.named_server()?;
                 Lease::granted(ack, server, offers.proxy().map(|proxy| &proxy.boot))
             }
@@ -178,6 +185,8 @@ impl Client {
         let (address, server) = (active.lease.address, active.server);
         let is_known =
             self.state.active().is_some() || matches!(self.state, State::Informing { .. });
+        // RFC 5227 §2.1: an address is probed before its first use, and not again while it is in
+        // use.
         if is_known || self.config.detection == Detection::Off {
             return self.bind(active);
         }
@@ -237,6 +246,7 @@ impl Client {
         if !was_asked {
             return Err(Discard::WrongServer(server));
         }
+        // RFC 2132 §9.9: a server says there why it refuses.
         let text = reply.message.options.text(code::MESSAGE);
         let loss = Loss::Refused {
             server,
@@ -276,6 +286,7 @@ impl Client {
     /// Refuses the address that another host has (DECLINE) and begins anew after a pause.
     fn decline(&mut self, address: Ipv4Addr, server: Ipv4Addr, owner: MacAddress) {
         let message = message::decline(&self.config, self.exchange(), address, server);
+        // RFC 2131 §4.4.4: broadcast, since the client declines the address it would be sent from.
         let transmit = output::broadcast(MessageType::Decline);
         self.farewells.push_back((transmit, message));
         self.conflicts = self.conflicts.saturating_add(1);

@@ -26,6 +26,8 @@ impl Client {
                 if let Some(guard) = &mut self.guard {
                     guard.probe();
                 }
+                // RFC 2131 §3.1: by broadcast, so that the servers that were not chosen learn of
+                // it.
                 let message = message::request_offered(config, exchange, address, server);
                 (broadcast(MessageType::Request), message)
             }),
@@ -39,12 +41,15 @@ impl Client {
             State::Renewing { active, resend } => {
                 resend.take_halving(now, active.rebind_at()).then(|| {
                     let (address, server) = (active.lease.address, active.server);
+                    // RFC 2131 §4.4.5: renewals go to the server that granted the lease, not
+                    // through relays.
                     let message = message::request_extension(config, exchange, address);
                     (unicast(address, server, MessageType::Request), message)
                 })
             }
             State::Rebinding { active, resend } => {
                 resend.take_halving(now, active.expires_at()).then(|| {
+                    // RFC 2131 §4.4.5: at T2 everybody is asked, since the server may be gone.
                     let address = active.lease.address;
                     let message = message::request_extension(config, exchange, address);
                     (unicast(address, everyone, MessageType::Request), message)

@@ -35,6 +35,7 @@ impl fmt::Display for StateName {
     /// Writes the name as the RFC has it, and what it means where that is not plain.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            // In capitals what RFC 2131 has in figure 5; it has no state for probing and INFORM.
             Self::Init => "INIT",
             Self::Selecting => "SELECTING, waiting for offers",
             Self::Requesting => "REQUESTING the address offered",
@@ -143,6 +144,7 @@ pub(super) struct ActiveLease {
 impl ActiveLease {
     /// Returns the address and the server that granted it.
     pub(super) fn granted(&self) -> Option<(Ipv4Addr, Ipv4Addr)> {
+        // Nobody granted an own address, so nobody is to take it back.
         (!self.is_own).then_some((self.lease.address, self.server))
     }
 
@@ -243,6 +245,7 @@ impl State {
     /// requested, and the server.
     pub(super) fn granted(&self) -> Option<(Ipv4Addr, Ipv4Addr)> {
         match self {
+            // The ACK may be under way.
             Self::Requesting { offer, .. } => Some((offer.address, offer.server)),
             Self::Probing { active }
             | Self::Bound { active }

@@ -104,6 +104,7 @@ impl Services {
                 return self.leave(all, "not asked: the interface has no IPv4 address");
             };
             let mut question = BootQuestion::new(address, service, item);
+            // DHCP servers listen on port 67, and to them a REQUEST is about the address.
             question.destinations.retain(|to| to.port() == PXE_PORT);
             if question.destinations.is_empty() {
                 self.leave(asked, "not asked: DHCP servers would hear the broadcast");
@@ -113,11 +114,14 @@ impl Services {
                 return self.leave(asked, "not asked: there are too many");
             }
             let config = Config {
+                // With a seed of its own each question has an xid of its own, which tells the
+                // answers apart.
                 seed: random.next_u64(),
                 ..config.clone()
             };
             self.asked.push((service.server, item));
             self.open.push((asked, Inquiry::new(config, question, now)));
+            // One end for all: with two, a survey that had nothing left to wait for ran in circles.
             self.until = self.until.max(now + PATIENCE);
         }
     }

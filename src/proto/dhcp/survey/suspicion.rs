@@ -82,6 +82,7 @@ fn contradiction(value: &str, values: &[Option<String>]) -> Option<String> {
 fn twin(answer: &SurveyAnswer, answers: &[&SurveyAnswer]) -> Option<String> {
     let server = |answer: &SurveyAnswer| (answer.offer.server, answer.relay);
     let twin = answers.iter().find(|other| {
+        // A relay's hardware address is that of the router, whichever server has answered.
         answer.relay.is_none() && server(other) == server(answer) && other.sender != answer.sender
     })?;
     let (server, sender) = (answer.offer.server, twin.sender);
@@ -104,6 +105,7 @@ fn unreachable_router(answer: &SurveyAnswer) -> Option<String> {
     };
     let router = routers
         .filter(is_outside)
+        // Clouds such as Google's lease /32 addresses, whose router is in no subnet.
         .find(|router| !on_link(router) && lease.prefix_len < 32)?;
     let option = match lease.options.classless_routes() {
         Some(_) => code::CLASSLESS_STATIC_ROUTE,

@@ -132,6 +132,7 @@ impl<'a> BootChoice<'a> {
         let find = |offer: &Offer| {
             let who = |offer: &Offer| (offer.server, offer.address, offer.is_proxy());
             let mut answers = answers.iter().filter(is_offer);
+            // The last one, which is what `Offers::add` keeps of a server that repeats itself.
             answers.rfind(|answer| answer.at <= made_at && who(&answer.offer) == who(offer))
         };
         let offer = find(offers.best()?)?;

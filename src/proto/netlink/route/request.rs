@@ -100,6 +100,7 @@ impl NetlinkRequest {
         const DO: u16 = NLM_F_REQUEST | NLM_F_ACK;
         const DUMP: u16 = NLM_F_REQUEST | NLM_F_DUMP;
         match self {
+            // struct ifinfomsg, all zero: AF_UNSPEC has links of every kind described.
             Self::Links => Builder::new(RTM_GETLINK, DUMP, sequence, &[0; 16]).finish(),
             Self::Addresses => {
                 Builder::new(RTM_GETADDR, DUMP, sequence, &[AF_INET, 0, 0, 0, 0, 0, 0, 0]).finish()
@@ -113,6 +114,7 @@ impl NetlinkRequest {
             }
             Self::SetUp { index, up } => {
                 let flags = if *up { IFF_UP } else { 0 };
+                // ifi_change has only this flag, so that all others stay as they are.
                 let fixed = link_part(*index, flags, IFF_UP);
                 Builder::new(RTM_NEWLINK, DO, sequence, &fixed).finish()
             }
@@ -125,6 +127,7 @@ impl NetlinkRequest {
                 let data = nested(IFLA_VLAN_ID, &id.to_ne_bytes());
                 let mut info = nested(IFLA_INFO_KIND, b"vlan\0");
                 info.extend(nested(IFLA_INFO_DATA, &data));
+                // With EXCL, so that no link of that name that somebody else made is changed.
                 let flags = DO | NLM_F_CREATE | NLM_F_EXCL;
                 Builder::new(RTM_NEWLINK, flags, sequence, &link_part(0, 0, 0))
                     .attribute(IFLA_IFNAME, format!("{name}\0").as_bytes())
@@ -149,6 +152,7 @@ impl NetlinkRequest {
                 route.encode(RTM_NEWROUTE, DO | NLM_F_CREATE | NLM_F_APPEND, sequence)
             }
             Self::RestoreRoute { route, in_front } => {
+                // NLM_F_CREATE alone puts a route in front, as `ip route prepend` does.
                 let place = if *in_front { 0 } else { NLM_F_APPEND };
                 route.encode(DO | NLM_F_CREATE | place, sequence)
             }

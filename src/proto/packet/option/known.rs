@@ -54,6 +54,7 @@ macro_rules! options {
 
         // One text for each column: an array of texts takes 20 bytes more for each of them.
         const NAMES: &str = concat!($("|", $code, ":", $name,)*);
+        // Its names are those of dhcp_option_strings in networking/udhcp/common.c of busybox.
         const UDHCPC: &str = concat!($($("|", $code, ":", $udhcpc,)?)*);
         const TITLES: &str = concat!(
             $("|", $code, ":", $title,)*
@@ -261,6 +262,7 @@ pub fn parse_code(text: &str) -> Option<u8> {
     let named = || Some(rows(NAMES).find(|(_, name)| *name == text)?.0);
     number
         .or_else(named)
+        // 0 pads and 255 ends; neither has a value.
         .filter(|code| (1..=254).contains(code))
 }
 

@@ -138,6 +138,7 @@ pub(super) fn split_port(host_port: &str) -> Result<(&str, Option<u16>), &'stati
         "" => Ok((host, None)),
         _ if !port.bytes().all(|octet| octet.is_ascii_digit()) => Err("the port is not a number"),
         _ => match port.parse() {
+            // RFC 6335 §6 reserves port 0.
             Ok(0) | Err(_) => Err("a port is 1 to 65535"),
             Ok(port) => Ok((host, Some(port))),
         },
@@ -159,6 +160,7 @@ pub(super) fn parse_pin(fragment: &str) -> Result<Option<Sha256>, &'static str> 
     if fragment.is_empty() {
         return Ok(None);
     }
+    // RFC 3986 §3.5: a fragment never reaches the server, so any server can have a pinned file.
     let digits = fragment
         .strip_prefix("sha256=")
         .ok_or("only sha256= is supported after #")?;
@@ -171,6 +173,7 @@ pub(super) fn decode_path(scheme: Scheme, path: &str) -> Result<String, &'static
     match scheme {
         Scheme::Http | Scheme::Https => Ok(encode(path)),
         Scheme::Tftp => {
+            // RFC 3617 §3 knows netascii too, which no boot file is sent in.
             let path = path.strip_suffix(";mode=octet").unwrap_or(path);
             let path = percent_decoded_text(path).ok_or("the file name is not UTF-8")?;
             if path.contains(|c: char| c.is_control()) {
@@ -217,6 +220,7 @@ pub(super) fn encode_where(text: &str, must: impl Fn(char) -> bool) -> String {
     let mut encoded = String::with_capacity(text.len());
     for c in text.chars() {
         if must(c) {
+            // RFC 3986 §2.5: other letters are encoded as their bytes in UTF-8.
             for octet in c.encode_utf8(&mut [0; 4]).bytes() {
                 encoded.push('%');
                 encoded.push(hex_digit(octet >> 4));
