@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 
@@ -310,14 +310,16 @@ pub fn plan(
 /// Prints what `config` wants to see of the plan.
 pub fn report(config: &Config, plan: &BootPlan, notes: &[Note]) {
     let is_last = config.boot.stop_after == Some(config::Step::Plan);
-    match config.output.report {
-        Report::Json if is_last => println!("{}", report::json(plan)),
-        Report::Plan if is_last => print!("{}", report::text(plan)),
+    let text = match config.output.report {
+        Report::Json if is_last => report::json(plan) + "\n",
+        Report::Plan if is_last => report::text(plan),
         // At a terminal the log has just shown each of them.
-        Report::Explain if is_log_beside_output() => print!("{}", report::text(plan)),
-        Report::Explain => print!("{}{}", report::explain(notes), report::text(plan)),
-        Report::Json | Report::Plan => {}
-    }
+        Report::Explain if is_log_beside_output() => report::text(plan),
+        Report::Explain => report::explain(notes) + &report::text(plan),
+        Report::Json | Report::Plan => return,
+    };
+    // A reader such as head may have closed the pipe, which is no reason to panic.
+    let _ = io::stdout().write_all(text.as_bytes());
 }
 
 /// Returns whether the log is on the screen that standard output goes to.

@@ -148,7 +148,8 @@ impl CaptureTask {
     /// Prints counters, unless asked for to where frames do not go.
     fn tell(&self, text: &str) {
         if self.options.prints_counters && self.options.write.as_deref() != Some("-") {
-            println!("{text}");
+            // Whoever reads may have closed the pipe.
+            let _ = writeln!(io::stdout(), "{text}");
         } else {
             eprintln!("{text}");
         }

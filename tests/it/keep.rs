@@ -484,6 +484,24 @@ fn a_boot_that_fails_leaves_an_address_with_its_lifetimes_and_routes_as_they_wer
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
+fn a_plan_that_nobody_reads_is_no_fault() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = dnsmasq(&far, "");
+        let _http = nginx(&far, &slow_kernel(&far, 2_000));
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = boot_command(&["--boot-file", "http://192.0.2.1/kernel"]);
+        command.args(["--stop-after", "plan"]).stdout(writer);
+        let output = command.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{text}");
+        assert!(text.contains("stopped after plan"), "{text}");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
 fn a_boot_that_fails_puts_back_the_lease_of_an_earlier_command() {
     for range in ["192.0.2.100", "192.0.2.150"] {
         in_new_namespace(move || {
