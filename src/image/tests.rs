@@ -111,6 +111,19 @@ fn a_kernel_that_unpacks_to_more_than_the_memory_is_stopped_there() {
 }
 
 #[test]
+fn parts_that_do_not_fit_into_memory_together_end_as_a_fetch_does() {
+    let error = copying(io::Error::new(io::ErrorKind::OutOfMemory, "it needs more"));
+    assert_eq!(error.exit_code(), 7);
+    assert!(
+        error.chain().ends_with("it needs more"),
+        "{}",
+        error.chain()
+    );
+    let other = copying(io::Error::from(io::ErrorKind::BrokenPipe));
+    assert_eq!(other.exit_code(), 5);
+}
+
+#[test]
 fn what_is_no_kernel_goes_no_further() {
     for file in [b"<html>".to_vec(), Vec::new(), b"MZ".to_vec()] {
         let error = assemble(&plan("", &[]), &[("k", file)]).unwrap_err();
