@@ -148,8 +148,7 @@ impl CaptureTask {
     /// Prints counters, unless asked for to where frames do not go.
     fn tell(&self, text: &str) {
         if self.options.prints_counters && self.options.write.as_deref() != Some("-") {
-            // Whoever reads may have closed the pipe.
-            let _ = writeln!(io::stdout(), "{text}");
+            super::print(&format!("{text}\n"));
         } else {
             eprintln!("{text}");
         }

@@ -1,6 +1,5 @@
 //! `wireboot lease`: acquires a lease and configures the interface; renews or releases it.
 
-use std::io::Write;
 use std::net::Ipv4Addr;
 
 use serde::Serialize;
@@ -145,8 +144,7 @@ fn print(settings: &Settings, link: &Link, session: Option<&Session>, lease: &Le
     } else {
         text(settings, &link.name, lease)
     };
-    // The reader may have closed the pipe; the lease is in force all the same.
-    let _ = write!(std::io::stdout(), "{text}");
+    super::print(&text);
 }
 
 fn text(settings: &Settings, interface: &str, lease: &Lease) -> String {
