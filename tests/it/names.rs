@@ -15,10 +15,7 @@ use crate::common::{in_new_namespace, ip};
 #[test]
 #[ignore = "needs CAP_NET_ADMIN, dnsmasq and python3"]
 fn a_name_is_looked_up_where_the_lease_says_and_each_of_its_addresses_is_tried() {
-    let programs = [
-        env!("CARGO_BIN_EXE_wireboot").to_owned(),
-        shell("static_binary --no-default-features"),
-    ];
+    let programs = programs();
     in_new_namespace(move || {
         let far = Far::plug_in();
         far.run("ip address add fd00::1/64 dev far nodad");
@@ -115,10 +112,7 @@ while True:
 #[test]
 #[ignore = "needs CAP_NET_ADMIN and python3"]
 fn a_server_that_does_not_answer_for_one_family_does_not_spoil_the_other() {
-    let programs = [
-        env!("CARGO_BIN_EXE_wireboot").to_owned(),
-        shell("static_binary --no-default-features"),
-    ];
+    let programs = programs();
     in_new_namespace(move || {
         let far = Far::plug_in();
         far.run("ip address add fd00::1/64 dev far nodad");
@@ -167,4 +161,12 @@ fn a_server_that_does_not_answer_for_one_family_does_not_spoil_the_other() {
             names.wait_for("AAAA silent");
         }
     });
+}
+
+/// The program with glibc's resolver, and the static one with musl's.
+fn programs() -> [String; 2] {
+    [
+        env!("CARGO_BIN_EXE_wireboot").to_owned(),
+        shell("static_binary --no-default-features"),
+    ]
 }
