@@ -4,6 +4,8 @@
 //! time for that is from [`super::clock`].
 
 mod authorities;
+mod p256;
+mod provider;
 mod reasons;
 mod verifier;
 
@@ -14,7 +16,6 @@ use std::sync::Arc;
 
 use rustls::client::ClientConnection;
 use rustls::client::WantsClientCert;
-use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{AlertDescription, ClientConfig, ConfigBuilder, RootCertStore, StreamOwned};
@@ -24,6 +25,7 @@ use super::failure::{Failure, broken, is_timeout, other};
 use super::tcp::Tcp;
 use crate::error::Error;
 use authorities::{Trusted, pem_fault, read_certificates};
+use provider::provider;
 use verifier::Verifier;
 use wireboot_proto::text::url::Url;
 
@@ -42,7 +44,7 @@ impl Stream {
         let trusted = Trusted::read(access.ca.as_deref())?;
         let (clock, interface) = (access.clock.clone(), access.interface.clone());
         let verifier = Arc::new(Verifier::new(trusted, clock, interface).map_err(other)?);
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(other)?
@@ -183,7 +185,7 @@ pub(super) fn check(ca: Option<&str>, certificate: Option<&str>) -> Result<(), E
             Trusted::read(Some(Path::new(path)))?;
         }
         if let Some(path) = certificate {
-            let provider = Arc::new(ring::default_provider());
+            let provider = Arc::new(provider());
             let builder = ClientConfig::builder_with_provider(provider);
             let builder = builder.with_safe_default_protocol_versions();
             let builder = builder

@@ -95,6 +95,8 @@ pub(super) fn fault(error: &Error) -> String {
         format!("the server violates the TLS protocol: {why}")
     } else if let Error::InvalidCertificate(why) = error {
         format!("bad certificate: {}", spaced(&why.to_string()))
+    } else if let Error::General(why) = error {
+        why.clone()
     } else if let Error::InconsistentKeys(_) = error {
         "the key does not belong to the certificate".to_owned()
     } else {

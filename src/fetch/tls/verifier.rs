@@ -8,11 +8,12 @@ use std::time::Duration;
 use rustls::CertificateError::{self, BadEncoding, BadSignature, InvalidPurpose, NotValidForName};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, ring, verify_tls13_signature_with_raw_key};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
 use super::authorities::Trusted;
+use super::provider::provider;
 use super::reasons::{self, Refusal};
 use crate::fetch::clock::{Clock, Reading};
 use wireboot_proto::format::x509::Certificate;
@@ -36,7 +37,7 @@ impl Verifier {
         clock: Clock,
         interface: Option<String>,
     ) -> Result<Self, VerifierBuilderError> {
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(provider());
         let algorithms = provider.signature_verification_algorithms;
         let roots = Arc::new(trusted.roots);
         Ok(Self {
@@ -270,7 +271,7 @@ mod tests {
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth();
         let key = PrivateKeyDer::from_pem_slice(key).unwrap();
-        let key = ring::sign::any_supported_type(&key).unwrap();
+        let key = provider().key_provider.load_private_key(key).unwrap();
         let shown = Shown(Arc::new(CertifiedKey::new(vec![der(shown)], key)));
         let server = with_version(ServerConfig::builder_with_provider, version)
             .with_no_client_auth()
@@ -297,7 +298,7 @@ mod tests {
         builder: fn(Arc<CryptoProvider>) -> ConfigBuilder<S, WantsVersions>,
         version: &'static SupportedProtocolVersion,
     ) -> ConfigBuilder<S, WantsVerifier> {
-        let builder = builder(Arc::new(ring::default_provider()));
+        let builder = builder(Arc::new(provider()));
         builder.with_protocol_versions(&[version]).unwrap()
     }
 
