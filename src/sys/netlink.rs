@@ -15,7 +15,7 @@ use nix::sys::socket::{
     socket,
 };
 
-use super::SyscallError;
+use super::error::SyscallError;
 use wireboot_proto::netlink::message::{Ack, frames};
 use wireboot_proto::netlink::route::{LinkInfo, NetlinkRequest, RouteMessage};
 
@@ -181,7 +181,7 @@ fn exchange(
         let datagram = match receive(socket, buf) {
             Err(Errno::EAGAIN) => {
                 // No timeout: the kernel handles a request within send(2).
-                super::wait_readable(&[socket], None)?;
+                super::clock::wait_readable(&[socket], None)?;
                 continue;
             }
             datagram => datagram.map_err(failed)?,

@@ -11,7 +11,7 @@ use nix::sys::termios::{
     LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr,
 };
 
-use super::SyscallError;
+use super::error::SyscallError;
 
 /// The settings to restore while a [`Terminal`] is open, for a thread that ends the process: what
 /// the thread that opened it would drop, it drops no longer then.
