@@ -7,9 +7,12 @@
 #![forbid(unsafe_code)]
 
 pub mod cmdline;
+pub mod commands;
 pub mod config;
 pub mod defs;
 pub mod help;
+pub mod input;
 #[cfg(feature = "manual")]
 pub mod manual;
+pub mod options;
 pub mod parse;

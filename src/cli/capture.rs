@@ -9,7 +9,7 @@ use crate::capture::compile::Expression;
 use crate::capture::output::OutputFormat;
 use crate::capture::{file, language, live};
 use crate::error::Error;
-use crate::settings::parse::{CaptureOptions, Settings};
+use crate::settings::options::{CaptureOptions, Settings};
 use crate::sys::SyscallError;
 use crate::sys::filter::FilterProgram;
 use crate::sys::ring::{Layout, Version};

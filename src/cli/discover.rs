@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::link;
 use crate::recorder::Recorder;
-use crate::settings::parse::Settings;
+use crate::settings::options::Settings;
 use crate::sys::signal::Signals;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::dhcp::survey::{OfferVerdict, SurveyAnswer, suspicions, verdicts};

@@ -2,9 +2,9 @@
 
 use super::print;
 use crate::error::Error;
-use crate::settings::defs::COMMANDS;
+use crate::settings::commands::COMMANDS;
 use crate::settings::help;
-use crate::settings::parse::Settings;
+use crate::settings::options::Settings;
 
 pub(super) fn run(settings: &Settings) -> Result<(), Error> {
     let ([] | [_]) = &settings.operands[..] else {

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::link::{self, Found, Link};
 use crate::recorder::Recorder;
 use crate::script::{self, Event};
-use crate::settings::parse::Settings;
+use crate::settings::options::Settings;
 use crate::sys::signal::Signals;
 use crate::timeline::Timeline;
 use wireboot_proto::dhcp::json::LeaseFields;

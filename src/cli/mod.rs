@@ -22,9 +22,10 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::init;
 use crate::settings::cmdline;
-use crate::settings::defs::Command;
+use crate::settings::commands::Command;
 use crate::settings::help as texts;
-use crate::settings::parse::{self, Invocation, Request, Settings};
+use crate::settings::options::Settings;
+use crate::settings::parse::{self, Invocation, Request};
 use crate::timeline;
 
 /// Runs the command that the arguments name.
