@@ -24,7 +24,7 @@ use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::packet::ipv4::netmask;
 use wireboot_proto::packet::option::code;
-use wireboot_proto::text::validation;
+use wireboot_proto::text::names;
 
 const RESOLV_CONF: &str = "etc/resolv.conf";
 const BEGIN: &str = "# wireboot: from here";
@@ -247,9 +247,9 @@ fn net_conf(interface: &str, lease: &Lease, uptime_seconds: u64) -> String {
         ("IPV4DNS1", address(dns.next())),
         ("HOSTNAME", text(&lease.host_name)),
         ("DNSDOMAIN", text(&lease.domain)),
-        ("NISDOMAIN", option(NIS_DOMAIN, validation::is_host_name)),
+        ("NISDOMAIN", option(NIS_DOMAIN, names::is_host_name)),
         ("ROOTSERVER", address(lease.next_server.or(lease.server))),
-        ("ROOTPATH", option(code::ROOT_PATH, validation::is_path)),
+        ("ROOTPATH", option(code::ROOT_PATH, names::is_path)),
         ("filename", text(&lease.boot_file)),
         ("UPTIME", uptime_seconds.to_string()),
         ("DHCPLEASETIME", lease_time.to_string()),

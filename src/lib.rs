@@ -31,7 +31,19 @@
 mod acquire;
 mod agent;
 #[cfg(feature = "capture")]
-pub mod capture;
+pub mod capture {
+    //! Frames from the ring to the eye or to a file.
+
+    #![forbid(unsafe_code)]
+
+    pub mod compile;
+    pub mod file;
+    pub mod language;
+    pub mod line;
+    pub mod live;
+    mod options;
+    pub mod output;
+}
 pub mod cli;
 mod console;
 pub mod error;
@@ -46,7 +58,26 @@ mod measure;
 mod planning;
 pub mod recorder;
 mod script;
-pub mod settings;
+pub mod settings {
+    //! The settings: each is one row of [`defs::SETTINGS`], and its flag, its word on the
+    //! kernel's command line, its help, its line in the manual and its completion come from that row.
+    //!
+    //! The later in this list wins: defaults, the words of the files of `--kernel-command-line` in their
+    //! order, flags. Keys and the demand for signatures are only ever added to.
+
+    #![forbid(unsafe_code)]
+
+    pub mod cmdline;
+    pub mod commands;
+    pub mod config;
+    pub mod defs;
+    pub mod help;
+    pub mod input;
+    #[cfg(feature = "manual")]
+    pub mod manual;
+    pub mod options;
+    pub mod parse;
+}
 pub mod sys;
 mod timeline;
 mod trust;

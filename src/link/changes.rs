@@ -6,7 +6,8 @@ use super::state::{InterfaceState, Snapshot, addresses, exists};
 use super::vlan::CreatedVlan;
 use crate::sys::netlink::RouteSocket;
 use crate::sys::{self, SyscallError};
-use wireboot_proto::netlink::route::{Address, FOREVER, KernelRoute, NetlinkRequest};
+use wireboot_proto::netlink::request::NetlinkRequest;
+use wireboot_proto::netlink::route::{Address, FOREVER, KernelRoute};
 use wireboot_proto::time::Instant;
 
 /// Changes of an interface, each with its inverse.

@@ -15,7 +15,8 @@ use crate::recorder::Recorder;
 use crate::sys::SyscallError;
 use crate::sys::netlink::RouteSocket;
 use wireboot_proto::dhcp::lease::Lease;
-use wireboot_proto::netlink::route::{Address, FOREVER, LinkInfo, NetlinkRequest};
+use wireboot_proto::netlink::request::NetlinkRequest;
+use wireboot_proto::netlink::route::{Address, FOREVER, LinkInfo};
 use wireboot_proto::packet::ethernet::MacAddress;
 
 /// Timeout for the carrier after an MTU change, for which some drivers reset the card.

@@ -10,9 +10,8 @@ use std::net::Ipv4Addr;
 use crate::error::Error;
 use crate::sys::netlink::RouteSocket;
 use crate::sys::{self, SyscallError};
-use wireboot_proto::netlink::route::{
-    Address, FOREVER, InstalledRoute, KernelRoute, NetlinkRequest, RouteMessage,
-};
+use wireboot_proto::netlink::request::NetlinkRequest;
+use wireboot_proto::netlink::route::{Address, FOREVER, InstalledRoute, KernelRoute, RouteMessage};
 use wireboot_proto::time::Instant;
 
 #[derive(Debug, Default)]

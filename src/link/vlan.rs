@@ -5,7 +5,8 @@ use crate::config::{LinkConfig, Vlan};
 use crate::error::Error;
 use crate::sys::SyscallError;
 use crate::sys::netlink::RouteSocket;
-use wireboot_proto::netlink::route::{LinkInfo, NetlinkRequest};
+use wireboot_proto::netlink::request::NetlinkRequest;
+use wireboot_proto::netlink::route::LinkInfo;
 
 /// A created VLAN interface, with what to undo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::config::NoSuchName;
 use wireboot_proto::packet::option::known::parse_code;
-use wireboot_proto::text::validation;
+use wireboot_proto::text::names;
 use wireboot_proto::time::parse_seconds;
 
 /// A value for a setting, and how it was given.
@@ -60,7 +60,7 @@ impl Input<'_> {
     }
 
     pub(super) fn host_name(&self) -> Result<String, String> {
-        if validation::is_host_name(self.value) {
+        if names::is_host_name(self.value) {
             Ok(self.value.to_owned())
         } else {
             Err("not a host name".to_owned())
@@ -70,7 +70,7 @@ impl Input<'_> {
     /// Reads a text that fits into an option.
     pub(super) fn printable(&self) -> Result<String, String> {
         // The length of an option is one byte (RFC 2132 §2).
-        if (1..=255).contains(&self.value.len()) && validation::is_path(self.value) {
+        if (1..=255).contains(&self.value.len()) && names::is_path(self.value) {
             Ok(self.value.to_owned())
         } else {
             Err("not 1 to 255 printable bytes".to_owned())

@@ -17,7 +17,8 @@ use nix::sys::socket::{
 
 use super::error::SyscallError;
 use wireboot_proto::netlink::message::{Ack, frames};
-use wireboot_proto::netlink::route::{LinkInfo, NetlinkRequest, RouteMessage};
+use wireboot_proto::netlink::request::NetlinkRequest;
+use wireboot_proto::netlink::route::{LinkInfo, RouteMessage};
 
 /// The kernel builds parts of a dump up to this size when the reader offers as much; a larger
 /// message would be cut.

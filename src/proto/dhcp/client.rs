@@ -2,7 +2,7 @@
 
 mod clock;
 mod input;
-pub(super) mod output;
+mod output;
 mod state;
 
 use crate::prelude::*;
@@ -184,7 +184,7 @@ impl Client {
         self.now = now;
         // RFC 2131 §4.4.6: a RELEASE is never answered, and a server does not depend on it.
         let message = message::release(&self.config, self.exchange(), address, server);
-        let transmit = output::unicast(address, server, MessageType::Release);
+        let transmit = Transmit::unicast(address, server, MessageType::Release);
         self.farewells.push_back((transmit, message));
         self.enter(State::Stopped);
     }

@@ -1,7 +1,5 @@
 //! A program of the filter machine: its instructions, and the rules that they keep.
 
-#![forbid(unsafe_code)]
-
 /// Bytes of a frame that an accepting program asks for: more than any frame has.
 // tcpdump's own snap length (MAXIMUM_SNAPLEN of libpcap), so that `-d` prints the same last line.
 pub const WHOLE_FRAME: u32 = 262_144;

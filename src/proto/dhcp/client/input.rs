@@ -5,8 +5,7 @@ use core::net::Ipv4Addr;
 use core::time::Duration;
 
 use super::Client;
-use super::output;
-use super::state::{ActiveLease, Event, Loss, State};
+use super::state::{ActiveLease, Event, Loss, State, Transmit};
 use crate::dhcp::config::Detection;
 use crate::dhcp::lease::Lease;
 use crate::dhcp::message;
@@ -287,7 +286,7 @@ impl Client {
     fn decline(&mut self, address: Ipv4Addr, server: Ipv4Addr, owner: MacAddress) {
         let message = message::decline(&self.config, self.exchange(), address, server);
         // RFC 2131 §4.4.4: broadcast, since the client declines the address it would be sent from.
-        let transmit = output::broadcast(MessageType::Decline);
+        let transmit = Transmit::broadcast(MessageType::Decline);
         self.farewells.push_back((transmit, message));
         self.conflicts = self.conflicts.saturating_add(1);
         let pause = match self.conflicts {
