@@ -4,11 +4,13 @@
 #![forbid(unsafe_code)]
 
 use std::convert::Infallible;
+use std::fmt::Display;
 
 use crate::config::{Config, Step};
 use crate::error::Error;
 use crate::recorder::Recorder;
 use crate::timeline::Timeline;
+use wireboot_proto::text::url::Url;
 
 /// What a boot takes with it from step to step, and leaves behind at its end.
 #[derive(Debug)]
@@ -49,8 +51,23 @@ impl Gate {
     }
 
     /// Returns whether the boot ends after `step`.
-    pub fn is_last(&self, step: Step) -> bool {
+    fn is_last(&self, step: Step) -> bool {
         self.stop_after == Some(step)
+    }
+
+    /// Ends the boot after `step`, which is done by `act`, if it is the last one.
+    ///
+    /// # Errors
+    /// [`Exit::After`] if it was the last one, and the error of `act`.
+    pub fn end_with<T>(
+        &self,
+        step: Step,
+        act: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<(), Exit> {
+        if self.is_last(step) {
+            act()?;
+        }
+        self.pass(step)
     }
 
     /// Notes that `step` is done.
@@ -75,8 +92,18 @@ impl Gate {
         Ok(())
     }
 
-    /// Saves what a boot leaves behind, before the machine is another kernel's.
-    pub fn close(&self) {
+    /// Notes the measurements of what is started.
+    pub fn measured(&self, measurements: impl IntoIterator<Item = impl Display>) {
+        for measurement in measurements {
+            self.timeline.note(measurement.to_string());
+        }
+        self.timeline.done("measure");
+    }
+
+    /// Logs what is started, and saves what a boot leaves behind, before the machine is another
+    /// kernel's.
+    pub fn close(&self, kernel: &Url, command_line: &str) {
+        log::info!("starting {kernel} with \"{command_line}\"");
         self.timeline.note("kexec");
         self.timeline.save();
         // Nothing can be returned from a success that was not put in.

@@ -13,7 +13,8 @@
 //! | commands | [`cli`] | what a person starts |
 //! | first process | `init` | what the kernel starts |
 //! | the path | `agent` | the whole boot, step by step |
-//! | drivers | `acquire`, `capture`, `fetch`, [`image`], `planning` | drive the machines of the pure crate |
+//! | plan | `planning` | follows the boot file to a plan, and the plan to an image |
+//! | drivers | `acquire`, `capture`, `fetch`, [`image`] | drive the machines of the pure crate |
 //! | devices | [`link`], `console`, `handover`, `script`, `measure`, `trust`, `unpack` | what the drivers read from and write to |
 //! | gate | `gate` | what a boot carries from step to step |
 //! | records | `timeline`, [`recorder`] | what a run leaves behind for people |

@@ -10,13 +10,18 @@ use std::rc::Rc;
 use crate::config::{self, Config, Report};
 use crate::console::Console;
 use crate::error::Error;
+use crate::fetch::Fetcher;
+use crate::image::Image;
+use crate::link::Link;
 use crate::sys::SyscallError;
 use crate::sys::memfd::SealedFile;
 use crate::sys::terminal;
-pub use facts::facts;
+use crate::trust::Trust;
+use facts::facts;
 use wireboot_proto::boot::{
     Answer, BootPlan, Facts, HEAD_LEN, Note, Planner, Purpose, Step, report,
 };
+use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::text::url::Url;
 
 /// The files that have been fetched, by their addresses.
@@ -25,7 +30,7 @@ pub struct Files(Vec<(Url, Rc<SealedFile>)>);
 
 impl Files {
     /// Returns the file of this address.
-    pub fn get(&self, url: &Url) -> Option<Rc<SealedFile>> {
+    fn get(&self, url: &Url) -> Option<Rc<SealedFile>> {
         let mut files = self.0.iter();
         let found = files.find(|(known, _)| known == url);
         found.map(|(_, file)| file.clone())
@@ -44,7 +49,7 @@ impl Files {
     }
 
     /// Stores a file in place of one with the same address.
-    pub fn add(&mut self, url: &Url, file: SealedFile) -> Rc<SealedFile> {
+    fn add(&mut self, url: &Url, file: SealedFile) -> Rc<SealedFile> {
         let file = Rc::new(file);
         self.0.retain(|(known, _)| known != url);
         self.0.push((url.clone(), file.clone()));
@@ -64,22 +69,40 @@ pub struct Planned {
 }
 
 impl Planned {
-    /// Fetches the parts of the plan that are not among the files yet.
+    /// Fetches the parts of the plan that are not among the files yet, and makes the image of all.
     ///
     /// # Errors
-    /// The first error of `fetch`, which gets a URL and the largest length in bytes.
-    pub fn fetch_parts(
-        &mut self,
-        fetch: impl Fn(&Url, u64) -> Result<SealedFile, Error>,
-    ) -> Result<(), Error> {
+    /// That of the first part that cannot be fetched, and those of [`Image::assemble`].
+    pub fn assemble(&mut self, fetcher: &Fetcher) -> Result<Image, Error> {
         for (part, purpose) in self.plan.parts() {
             if self.files.get(&part.url).is_none() {
-                self.files
-                    .add(&part.url, fetch(&part.url, purpose.max_len())?);
+                let file = fetcher.need(&part.url, purpose.max_len())?;
+                self.files.add(&part.url, file);
             }
         }
-        Ok(())
+        Image::assemble(&self.plan, |url| self.files.get(url))
     }
+}
+
+/// Follows the boot file of `lease` to a plan, and prints of it what `config` asks for.
+///
+/// # Errors
+/// As [`facts`] and [`drive`].
+pub fn follow(
+    config: &Config,
+    link: &Link,
+    lease: &Lease,
+    fetcher: &Fetcher,
+    trust: &Trust,
+) -> Result<Planned, Error> {
+    let planned = drive(
+        facts(config, &link.name, link.mac, lease)?,
+        Console::new(config.boot.unattended),
+        |url, purpose| fetcher.get(url, purpose.max_len()),
+        |url, file, signature| fetcher.verify(url, file, signature, &trust.keys),
+    )?;
+    report(config, &planned.plan, &planned.notes);
+    Ok(planned)
 }
 
 /// Makes the plan; `fetch` returns a file, verified and sealed, or none when the server does not
@@ -89,7 +112,7 @@ impl Planned {
 /// # Errors
 /// [`Error::NothingBootable`] with file, line and word, or the error of the fetch that ended the
 /// plan.
-pub fn plan(
+fn drive(
     facts: Facts,
     console: Console,
     mut fetch: impl FnMut(&Url, Purpose) -> Result<Option<SealedFile>, Error>,
@@ -178,7 +201,7 @@ pub fn plan(
 }
 
 /// Prints what `config` wants to see of the plan.
-pub fn report(config: &Config, plan: &BootPlan, notes: &[Note]) {
+fn report(config: &Config, plan: &BootPlan, notes: &[Note]) {
     let is_last = config.boot.stop_after == Some(config::Step::Plan);
     let text = match config.output.report {
         Report::Json if is_last => report::json(plan) + "\n",
@@ -240,7 +263,7 @@ mod tests {
         kernel[0x202..0x206].copy_from_slice(b"HdrS");
         let script = b"#!ipxe\nimgfetch --name a k\nimgfree a\nkernel k\nboot\n";
         let mut fetched = Vec::new();
-        let outcome = plan(
+        let outcome = drive(
             test_facts(),
             Console::Unattended,
             |url, _| {
@@ -272,14 +295,14 @@ mod tests {
                 source: "no route".into(),
             })
         };
-        let error = plan(test_facts(), Console::Unattended, refused, unsigned).unwrap_err();
+        let error = drive(test_facts(), Console::Unattended, refused, unsigned).unwrap_err();
         assert_eq!(error.exit_code(), 7);
         let script = |_: &Url, _: Purpose| Ok(Some(sealed(b"#!ipxe\nfrobnicate\n")));
-        let error = plan(test_facts(), Console::Unattended, script, unsigned).unwrap_err();
+        let error = drive(test_facts(), Console::Unattended, script, unsigned).unwrap_err();
         assert_eq!(error.exit_code(), 6);
         assert!(error.chain().contains("boot.ipxe:2: \"frobnicate\""));
         let missing = |_: &Url, _: Purpose| Ok(None);
-        let error = plan(test_facts(), Console::Unattended, missing, unsigned).unwrap_err();
+        let error = drive(test_facts(), Console::Unattended, missing, unsigned).unwrap_err();
         assert_eq!(error.exit_code(), 6);
     }
 
@@ -301,7 +324,7 @@ mod tests {
                 }
                 unsigned(url, file, signature)
             };
-            plan(test_facts(), Console::Unattended, fetch, verify).unwrap_err()
+            drive(test_facts(), Console::Unattended, fetch, verify).unwrap_err()
         };
         let script = b"#!ipxe\nimgverify next next.sig\nchain next\n";
         let error = plan_of(script, false);
