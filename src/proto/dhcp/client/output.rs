@@ -2,8 +2,8 @@
 
 use core::net::Ipv4Addr;
 
-use super::Client;
 use super::state::{State, Transmit};
+use super::transitions::Client;
 use crate::dhcp::message;
 use crate::packet::dhcp::{Message, MessageType};
 
