@@ -5,7 +5,7 @@
 use std::convert::Infallible;
 
 use crate::acquire;
-use crate::config::{Config, Step};
+use crate::config::{Config, Stage};
 use crate::console::Console;
 use crate::error::Error;
 use crate::fetch::{self, Fetcher};
@@ -17,7 +17,7 @@ use crate::trust::Trust;
 
 /// Boots the machine from the network; returns only after the step of `--stop-after`, or with why a
 /// step failed: the network is then as it was before.
-pub fn run(config: &Config) -> Result<Step, Error> {
+pub fn run(config: &Config) -> Result<Stage, Error> {
     let gate = Gate::open(config);
     let Err(exit) = boot(config, &gate);
     gate.close_after(exit)
@@ -29,9 +29,9 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
     fetch::check(&config.fetch)?;
     let signals = Signals::open().map_err(Error::no_signals)?;
     // Otherwise the next step raises the interfaces, since it listens on them before they are up.
-    gate.end_with(Step::Link, || link::up(&config.link, Some(&signals)))?;
+    gate.end_with(Stage::Link, || link::up(&config.link, Some(&signals)))?;
     let (mut binding, lease) = acquire::bind(config, gate, &signals)?;
-    gate.pass(Step::Lease)?;
+    gate.pass(Stage::Lease)?;
     let follow = || -> Result<Infallible, Exit> {
         // From here on the lease is renewed beside everything else, and a signal undoes it.
         binding.renew(&config.dhcp, signals)?;
@@ -40,13 +40,13 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
         gate.timeline.done("boot server");
         let fetcher = Fetcher::new(config, &binding.link().name, &lease, &trust, &gate.timeline)?;
         let mut planned = planning::follow(config, binding.link(), &lease, &fetcher, &trust)?;
-        gate.pass(Step::Plan)?;
+        gate.pass(Stage::Plan)?;
         let image = planned.assemble(&fetcher)?;
-        gate.pass(Step::Image)?;
+        gate.pass(Stage::Image)?;
         // Before the kernel has it: the TCG asks that a stage is measured before it gets control.
         gate.measured(image.measure()?);
         image.load()?;
-        gate.pass(Step::Load)?;
+        gate.pass(Stage::Load)?;
         gate.close(&planned.plan.kernel.url, &image.command_line);
         // No RELEASE: the next kernel asks for the same address and would find it given away.
         binding.settle();

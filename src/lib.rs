@@ -54,7 +54,18 @@ mod handover;
 pub mod image;
 mod init;
 pub mod link;
-pub mod manual;
+pub mod manual {
+    //! Chapters about wireboot for those who change, judge or audit it.
+
+    #[doc = include_str!("manual/architecture.md")]
+    pub mod architecture {}
+
+    #[doc = include_str!("manual/contributing.md")]
+    pub mod contributing {}
+
+    #[doc = include_str!("manual/security.md")]
+    pub mod security {}
+}
 mod measure;
 mod planning;
 pub mod recorder;

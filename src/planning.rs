@@ -7,7 +7,7 @@ mod facts;
 use std::io::{self, IsTerminal};
 use std::rc::Rc;
 
-use crate::config::{self, Config, Report};
+use crate::config::{self, Config, PlanOutput};
 use crate::console::Console;
 use crate::error::Error;
 use crate::fetch::Fetcher;
@@ -202,14 +202,14 @@ fn drive(
 
 /// Prints what `config` wants to see of the plan.
 fn report(config: &Config, plan: &BootPlan, notes: &[Note]) {
-    let is_last = config.boot.stop_after == Some(config::Step::Plan);
+    let is_last = config.boot.stop_after == Some(config::Stage::Plan);
     let text = match config.output.report {
-        Report::Json if is_last => report::json(plan) + "\n",
-        Report::Plan if is_last => report::text(plan),
+        PlanOutput::Json if is_last => report::json(plan) + "\n",
+        PlanOutput::Plan if is_last => report::text(plan),
         // At a terminal the log has just shown each of them.
-        Report::Explain if is_log_beside_output() => report::text(plan),
-        Report::Explain => report::explain(notes) + &report::text(plan),
-        Report::Json | Report::Plan => return,
+        PlanOutput::Explain if is_log_beside_output() => report::text(plan),
+        PlanOutput::Explain => report::explain(notes) + &report::text(plan),
+        PlanOutput::Json | PlanOutput::Plan => return,
     };
     terminal::print(&text);
 }

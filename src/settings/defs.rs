@@ -1,7 +1,7 @@
 //! The table of settings.
 
 use super::commands::Command;
-use super::config::{ClientId, Config, Detection, Identify, OnFailure, Report, Step};
+use super::config::{ClientId, Config, Detection, Identify, OnFailure, PlanOutput, Stage};
 use super::config::{boot_interface, interface_name};
 use super::input::Input;
 use super::options::Settings;
@@ -355,7 +355,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "stop-after",
         of: BOOT | WORD,
-        takes: Takes::OneOf("STEP", Step::NAMES),
+        takes: Takes::OneOf("STEP", Stage::NAMES),
         help: "stop after this step",
         lands: Lands::Config(|config, input| {
             config.boot.stop_after = Some(input.named()?);
@@ -369,9 +369,9 @@ pub static SETTINGS: &[Setting] = &[
         help: "print which file and line each decision came from",
         lands: Lands::Config(|config, input| {
             config.output.report = if input.is_on()? {
-                Report::Explain
+                PlanOutput::Explain
             } else {
-                Report::Plan
+                PlanOutput::Plan
             };
             Ok(())
         }),
@@ -382,7 +382,7 @@ pub static SETTINGS: &[Setting] = &[
         of: BOOT,
         help: "with --stop-after plan: print the plan as JSON",
         lands: Lands::Config(|config, _| {
-            config.output.report = Report::Json;
+            config.output.report = PlanOutput::Json;
             Ok(())
         }),
         ..NOTHING
