@@ -6,14 +6,15 @@
 
 #![forbid(unsafe_code)]
 
-mod configure;
+mod changes;
+mod interface;
+mod lease_settings;
 mod select;
 mod state;
 mod vlan;
 mod watch;
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use nix::net::if_::if_nametoindex;
@@ -21,32 +22,14 @@ use nix::net::if_::if_nametoindex;
 use crate::config::LinkConfig;
 use crate::error::Error;
 use crate::recorder::Recorder;
+use crate::sys;
 use crate::sys::netlink::RouteSocket;
 use crate::sys::signal::Signals;
-use crate::sys::{self, SyscallError};
-use wireboot_proto::netlink::route::{LinkInfo, NetlinkRequest};
-use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::time::Seconds;
 
-use configure::To;
-use state::addresses;
+pub use interface::Link;
+use state::{addresses, open_socket, set_up};
 pub use watch::{Change, Watch};
-
-/// An Ethernet interface that the boot may use.
-#[derive(Debug)]
-pub struct Link {
-    /// Its number, which stays when it is renamed.
-    pub index: u32,
-    /// Its name at the time it was found.
-    pub name: String,
-    /// Its hardware address.
-    pub mac: MacAddress,
-    /// Where frames that cross it by a packet socket are recorded.
-    pub recorder: Recorder,
-    /// Whether it was switched on when it was found.
-    was_up: bool,
-    changes: Mutex<configure::Changes>,
-}
 
 /// What [`find`] has found.
 #[derive(Debug)]
@@ -131,7 +114,8 @@ pub fn find(
                 .chosen
                 .into_iter()
                 .map(|info| Link::new(info, recorder));
-            let links = links.inspect(|link| vlan.hand_over(link)).collect();
+            let links = links.inspect(|link| link.changes().made = vlan.take_created(&link.name));
+            let links = links.collect();
             watch.repeat();
             return Ok(Found { links, watch });
         }
@@ -186,24 +170,15 @@ fn wait(
     signals: Option<&Signals>,
 ) -> Result<usize, Error> {
     let start = sys::now();
-    let deadline = start + timeout;
-    loop {
-        while let Some(Change { link, gone }) = watch.next_change()? {
-            let place = links.iter().position(|ours| ours.index == link.index);
-            if let (Some(place), true, false) = (place, link.carrier, gone) {
-                log::debug!("{}: carrier", link.name);
-                return Ok(place);
-            }
+    let indices: Vec<_> = links.iter().map(|link| link.index).collect();
+    let place = watch.wait_for_carrier(&indices, timeout, signals)?;
+    place.ok_or_else(|| {
+        let names: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
+        Error::NoCarrier {
+            interface: names.join(" "),
+            waited: sys::now().since(start),
         }
-        if sys::now() >= deadline {
-            let names: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
-            return Err(Error::NoCarrier {
-                interface: names.join(" "),
-                waited: sys::now().since(start),
-            });
-        }
-        watch.wait(deadline, signals)?;
-    }
+    })
 }
 
 /// Switches the loopback interface on, as a machine without any other init has to.
@@ -223,104 +198,4 @@ pub fn has_address(interface: &str) -> bool {
     };
     let addresses = RouteSocket::open().and_then(|mut socket| addresses(&mut socket, index));
     addresses.map_or(true, |addresses| !addresses.is_empty())
-}
-
-impl Link {
-    fn new(info: LinkInfo, recorder: &Recorder) -> Self {
-        Self {
-            index: info.index,
-            name: info.name,
-            mac: info.mac.unwrap_or_default(),
-            recorder: recorder.clone(),
-            was_up: info.up,
-            changes: Mutex::default(),
-        }
-    }
-
-    /// Takes back everything that was set on the interface, and lowers it if it was raised here.
-    ///
-    /// Failures – the interface may be gone – are logged.
-    pub fn restore(&self) {
-        self.undo(To::Found, true);
-    }
-
-    /// Removes what was set on the interface, an address that an earlier process had set for the same
-    /// lease too, since the lease is over or released; leaves the interface switched on.
-    pub fn clear(&self) {
-        self.undo(To::End, false);
-    }
-
-    /// As [`Link::clear`], and lowers the interface if it was raised here.
-    pub fn clear_and_lower(&self) {
-        self.undo(To::End, true);
-    }
-
-    /// Switches the interface off, so that the card writes to no memory that will be another
-    /// kernel's. One that cannot be is logged: the card's driver is told to stop too.
-    pub fn quiesce(&self) {
-        let lowered = open_socket().map(|mut socket| set_up(&mut socket, self.index, false));
-        match lowered {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => log::debug!("{}: {}", self.name, error.chain()),
-            Err(error) => log::debug!("{}: not switched off: {}", self.name, error.chain()),
-        }
-    }
-
-    fn undo(&self, to: To, lower: bool) {
-        let mut changes = self.changes();
-        if changes.is_empty() {
-            return;
-        }
-        let mut socket = match open_socket() {
-            Ok(socket) => socket,
-            Err(error) => return log::warn!("{}: not restored: {}", self.name, error.chain()),
-        };
-        changes.undo(to, self.index, &mut socket);
-        if !lower {
-            return;
-        }
-        // Last: the kernel removes every route of an interface that goes down (fib_disable_ip).
-        if std::mem::take(&mut changes.raised)
-            && let Err(error) = set_up(&mut socket, self.index, false)
-        {
-            log::warn!("{}: {}", self.name, error.chain());
-        }
-        if let Some(made) = changes.made.take() {
-            made.undo(self.index, &mut socket);
-        }
-    }
-
-    fn changes(&self) -> std::sync::MutexGuard<'_, configure::Changes> {
-        // The list is whole even when another thread panicked while it held it.
-        match self.changes.lock() {
-            Ok(changes) => changes,
-            Err(poisoned) => poisoned.into_inner(),
-        }
-    }
-
-    fn refused(&self, what: impl Into<String>, source: SyscallError) -> Error {
-        Error::Configure {
-            interface: self.name.clone(),
-            what: what.into(),
-            source,
-        }
-    }
-}
-
-fn set_up(socket: &mut RouteSocket, index: u32, up: bool) -> Result<(), SyscallError> {
-    socket.change(&NetlinkRequest::SetUp { index, up })
-}
-
-fn open_socket() -> Result<RouteSocket, Error> {
-    RouteSocket::open().map_err(|source| Error::System {
-        doing: "cannot open a route socket".to_owned(),
-        source,
-    })
-}
-
-fn unreadable(source: SyscallError) -> Error {
-    Error::System {
-        doing: "cannot list the network interfaces".to_owned(),
-        source,
-    }
 }

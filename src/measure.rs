@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::fmt;
 use std::io::Read;
 
 use sha2::{Digest, Sha256 as Hasher};
@@ -33,6 +34,12 @@ pub struct Measurement {
     pub sha256: Sha256,
 }
 
+impl fmt::Display for Measurement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: SHA-256 {}", self.part, self.sha256)
+    }
+}
+
 /// Measures all that is handed to kexec: `files` with what each is, and the command line.
 ///
 /// A TPM that does not do its part is no reason to stop: its registers then lack what a secret
@@ -51,8 +58,8 @@ pub fn parts<'a>(
     }
     let command_line = Sha256(Hasher::digest(command_line).into());
     parts.push(measured("command line", COMMAND_LINE_PCR, command_line));
-    for Measurement { part, sha256, .. } in &parts {
-        log::info!("{part}: SHA-256 {sha256}");
+    for measurement in &parts {
+        log::info!("{measurement}");
     }
     match extend(&parts) {
         Ok(true) => log::info!("extended into PCR {FILES_PCR} and {COMMAND_LINE_PCR} of the TPM"),

@@ -24,7 +24,7 @@ pub const DEFAULT_FILE: &str = "/run/wireboot/failure.pcapng";
 
 /// A handle of the recorder; its clones record into the same memory.
 #[derive(Debug, Clone, Default)]
-pub struct Recorder(Arc<Mutex<Frames>>);
+pub struct Recorder(Arc<Mutex<RecordedFrames>>);
 
 impl Recorder {
     /// Records a frame that `interface` has received.
@@ -63,7 +63,7 @@ impl Recorder {
         Ok(count)
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Frames) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut RecordedFrames) -> T) -> T {
         // No thread can leave half a frame behind, so a poisoned lock is as good as any.
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -75,13 +75,13 @@ fn now() -> Timestamp {
 
 /// The last frames of a boot.
 #[derive(Debug, Default)]
-struct Frames {
+struct RecordedFrames {
     interfaces: Vec<(String, InterfaceStatistics)>,
     packets: VecDeque<(FrameRecord, Vec<u8>)>,
     bytes: usize,
 }
 
-impl Frames {
+impl RecordedFrames {
     /// Bytes of frames: enough for a few hundred DHCP messages.
     const CAPACITY: usize = 128 * 1024;
 
@@ -164,19 +164,19 @@ mod tests {
 
     #[test]
     fn the_last_frames_are_kept_and_the_memory_is_bounded() {
-        let mut frames = Frames::default();
+        let mut frames = RecordedFrames::default();
         assert!(frames.is_empty());
         for number in 0..1_000_u32 {
             let name = if number % 2 == 0 { "eth0" } else { "eth1" };
             let time = Timestamp::new(number.into(), 0);
             frames.push(name, FrameDirection::Inbound, time, None, &[7; 1_000]);
         }
-        assert_eq!(frames.packets.len(), Frames::CAPACITY / 1_000);
+        assert_eq!(frames.packets.len(), RecordedFrames::CAPACITY / 1_000);
         let last = frames.packets.back().unwrap();
         assert_eq!((last.0.interface, last.0.timestamp.as_secs()), (1, 999));
         let kept: u64 = frames.interfaces.iter().map(|(_, c)| c.delivered).sum();
         let seen: u64 = frames.interfaces.iter().map(|(_, c)| c.accepted).sum();
         assert_eq!((kept, seen), (131, 1_000));
-        assert!(frames.pcapng(Timestamp::default()).len() < Frames::CAPACITY + 16_384);
+        assert!(frames.pcapng(Timestamp::default()).len() < RecordedFrames::CAPACITY + 16_384);
     }
 }

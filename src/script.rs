@@ -21,7 +21,7 @@ use crate::sys::{self, process};
 use variables::Variables;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::option::known;
-use wireboot_proto::text::validation;
+use wireboot_proto::text::names;
 use wireboot_proto::time::Seconds;
 
 /// How long it may take; longer than resolvers and time servers take to restart.
@@ -114,7 +114,7 @@ fn command(path: &Path, interface: &str, event: Event<'_>) -> Command {
     command.env("PATH", SYSTEM_PATH);
     command.env("interface", interface).env("reason", reason);
     if let Event::Nak(text) = event
-        && validation::is_shell_safe(text)
+        && names::is_shell_safe(text)
     {
         command.env("message", text);
     }

@@ -4,15 +4,15 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use super::print;
 use crate::capture::compile::Expression;
 use crate::capture::output::OutputFormat;
 use crate::capture::{file, language, live};
 use crate::error::Error;
-use crate::settings::parse::{CaptureOptions, Settings};
+use crate::settings::options::{CaptureOptions, Settings};
 use crate::sys::SyscallError;
 use crate::sys::filter::FilterProgram;
 use crate::sys::ring::{Layout, Version};
+use crate::sys::terminal::print;
 
 /// As tcpdump's snapshots of ordinary frames.
 const SLOT_LEN: u32 = 2048;
@@ -148,7 +148,7 @@ impl CaptureTask {
     /// Prints counters, unless asked for to where frames do not go.
     fn tell(&self, text: &str) {
         if self.options.prints_counters && self.options.write.as_deref() != Some("-") {
-            super::print(&format!("{text}\n"));
+            print(&format!("{text}\n"));
         } else {
             eprintln!("{text}");
         }

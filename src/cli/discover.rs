@@ -1,30 +1,20 @@
 //! `wireboot discover`: all answers of DHCP servers, and the one a boot would use.
 
-mod json;
-mod table;
+mod answers;
 
 use std::time::Duration;
 
-use super::print;
 use crate::acquire::{self, Surveyed};
 use crate::config::Config;
 use crate::error::Error;
 use crate::link;
 use crate::recorder::Recorder;
-use crate::settings::parse::Settings;
+use crate::settings::options::Settings;
 use crate::sys::signal::Signals;
-use wireboot_proto::dhcp::lease::Lease;
-use wireboot_proto::dhcp::survey::{OfferVerdict, SurveyAnswer, suspicions, verdicts};
+use crate::sys::terminal::print;
 
-/// An answer with what is thought of it.
-struct AnswerRow<'a> {
-    interface: &'a str,
-    answer: &'a SurveyAnswer,
-    /// What would be granted.
-    lease: Lease,
-    verdict: OfferVerdict,
-    suspicions: Vec<String>,
-}
+use answers::AnswerRow;
+use wireboot_proto::dhcp::survey::{suspicions, verdicts};
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
     let recorder = Recorder::default();
@@ -39,9 +29,9 @@ fn ask(settings: &Settings, recorder: &Recorder) -> Result<(), Error> {
     let surveyed = acquire::survey(found, config, wait, &signals)?;
     let rows = rows(&surveyed, config);
     let text = if settings.json {
-        json::text(&surveyed, &rows)
+        answers::json(&surveyed, &rows)
     } else {
-        table::text(&rows, settings.verbosity > 0)
+        answers::text(&rows, settings.verbosity > 0)
     };
     print(&text);
     if rows.is_empty() {

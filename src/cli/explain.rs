@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::print;
 use crate::config::Config;
 use crate::error::Error;
 use crate::settings::cmdline::{self, KERNEL_COMMAND_LINE, Meaning, Remark};
-use crate::settings::parse::Settings;
+use crate::settings::options::Settings;
+use crate::sys::terminal::print;
 use wireboot_proto::time::Seconds;
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::Error;
 use crate::fetch::{self, Board, Clock, Fetcher, STALL_TIMEOUT, ServerAccess, Style};
-use crate::settings::parse::{FetchOptions, Settings};
+use crate::settings::options::{FetchOptions, Settings};
 use crate::sys::file;
 use crate::trust;
 use wireboot_proto::text::url::{Url, UrlError};

@@ -10,8 +10,9 @@ use crate::error::Error;
 use crate::link::{self, Found, Link};
 use crate::recorder::Recorder;
 use crate::script::{self, Event};
-use crate::settings::parse::Settings;
+use crate::settings::options::Settings;
 use crate::sys::signal::Signals;
+use crate::sys::terminal;
 use crate::timeline::Timeline;
 use wireboot_proto::dhcp::json::LeaseFields;
 use wireboot_proto::dhcp::lease::Lease;
@@ -121,7 +122,7 @@ fn release(config: &Config, recorder: &Recorder) -> Result<(), Error> {
 
 /// A lease for programs; the README documents the fields.
 #[derive(Serialize)]
-struct Report<'a> {
+struct LeaseReport<'a> {
     interface: &'a str,
     mac: String,
     client_id: Option<String>,
@@ -131,7 +132,7 @@ struct Report<'a> {
 
 fn print(settings: &Settings, link: &Link, session: Option<&Session>, lease: &Lease) {
     let text = if settings.json {
-        let report = Report {
+        let report = LeaseReport {
             interface: &link.name,
             mac: link.mac.to_string(),
             client_id: session.map(|session| known::hex(&session.client_id())),
@@ -144,7 +145,7 @@ fn print(settings: &Settings, link: &Link, session: Option<&Session>, lease: &Le
     } else {
         text(settings, &link.name, lease)
     };
-    super::print(&text);
+    terminal::print(&text);
 }
 
 fn text(settings: &Settings, interface: &str, lease: &Lease) -> String {

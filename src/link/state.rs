@@ -7,11 +7,11 @@
 
 use std::net::Ipv4Addr;
 
+use crate::error::Error;
 use crate::sys::netlink::RouteSocket;
 use crate::sys::{self, SyscallError};
-use wireboot_proto::netlink::route::{
-    Address, FOREVER, InstalledRoute, KernelRoute, NetlinkRequest, RouteMessage,
-};
+use wireboot_proto::netlink::request::NetlinkRequest;
+use wireboot_proto::netlink::route::{Address, FOREVER, InstalledRoute, KernelRoute, RouteMessage};
 use wireboot_proto::time::Instant;
 
 #[derive(Debug, Default)]
@@ -163,4 +163,25 @@ fn put_back(socket: &mut RouteSocket, request: &NetlinkRequest) {
 
 pub(super) fn exists(error: &SyscallError) -> bool {
     error.source.kind() == std::io::ErrorKind::AlreadyExists
+}
+
+/// Switches an interface on or off.
+pub(super) fn set_up(socket: &mut RouteSocket, index: u32, up: bool) -> Result<(), SyscallError> {
+    socket.change(&NetlinkRequest::SetUp { index, up })
+}
+
+/// Opens a socket for requests to rtnetlink.
+pub(super) fn open_socket() -> Result<RouteSocket, Error> {
+    RouteSocket::open().map_err(|source| Error::System {
+        doing: "cannot open a route socket".to_owned(),
+        source,
+    })
+}
+
+/// Returns the error of a list that the kernel did not give.
+pub(super) fn unreadable(source: SyscallError) -> Error {
+    Error::System {
+        doing: "cannot list the network interfaces".to_owned(),
+        source,
+    }
 }

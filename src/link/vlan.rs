@@ -1,11 +1,12 @@
 //! VLAN interfaces (802.1Q), created when their parent has appeared.
 
-use super::{Link, open_socket, set_up};
+use super::state::{open_socket, set_up};
 use crate::config::{LinkConfig, Vlan};
 use crate::error::Error;
 use crate::sys::SyscallError;
 use crate::sys::netlink::RouteSocket;
-use wireboot_proto::netlink::route::{LinkInfo, NetlinkRequest};
+use wireboot_proto::netlink::request::NetlinkRequest;
+use wireboot_proto::netlink::route::LinkInfo;
 
 /// A created VLAN interface, with what to undo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,11 +70,10 @@ impl<'a> RequestedVlan<'a> {
         Ok(())
     }
 
-    /// Has what was made undone by the owner of `link`, if that is it.
-    pub(super) fn hand_over(&mut self, link: &Link) {
-        if self.vlan.is_some_and(|vlan| vlan.name == link.name) {
-            link.changes().made = self.made.take();
-        }
+    /// Returns what was made, to be undone by the owner of the interface `name`, if that is it.
+    pub(super) fn take_created(&mut self, name: &str) -> Option<CreatedVlan> {
+        self.made
+            .take_if(|_| self.vlan.is_some_and(|vlan| vlan.name == name))
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
-use super::unreadable;
+use super::state::unreadable;
 use crate::error::Error;
 use crate::sys::netlink::{LinkSubscription, Notifications};
 use crate::sys::signal::Signals;
@@ -112,6 +113,33 @@ impl Watch {
         match signal.map_err(unwatchable)?.flatten() {
             Some(_) => Err(Error::Interrupted),
             None => Ok(()),
+        }
+    }
+
+    /// Waits until one of the interfaces with these numbers has a carrier; returns its place among
+    /// them, or none after `timeout`.
+    ///
+    /// # Errors
+    /// As [`Watch::wait`].
+    pub(super) fn wait_for_carrier(
+        &mut self,
+        interfaces: &[u32],
+        timeout: Duration,
+        signals: Option<&Signals>,
+    ) -> Result<Option<usize>, Error> {
+        let deadline = sys::now() + timeout;
+        loop {
+            while let Some(Change { link, gone }) = self.next_change()? {
+                let place = interfaces.iter().position(|index| *index == link.index);
+                if let (Some(place), true, false) = (place, link.carrier, gone) {
+                    log::debug!("{}: carrier", link.name);
+                    return Ok(Some(place));
+                }
+            }
+            if sys::now() >= deadline {
+                return Ok(None);
+            }
+            self.wait(deadline, signals)?;
         }
     }
 

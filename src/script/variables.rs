@@ -7,7 +7,7 @@ use wireboot_proto::dhcp::lease::{Lease, StaticRoute};
 use wireboot_proto::packet::ipv4::netmask;
 use wireboot_proto::packet::option::code;
 use wireboot_proto::packet::option::known::{self, OptionValue};
-use wireboot_proto::text::validation;
+use wireboot_proto::text::names;
 
 /// Options whose text is a name.
 const NAMES: [u8; 4] = [
@@ -35,7 +35,7 @@ impl Variables {
 
     /// What is not harmless text is left out, and the option noted.
     fn set(&mut self, code: u8, name: &str, value: String) {
-        if !validation::is_shell_safe(&value) {
+        if !names::is_shell_safe(&value) {
             if !self.dropped.contains(&code) {
                 self.dropped.push(code);
             }
@@ -103,7 +103,7 @@ impl Variables {
             let value = OptionValue::read(code, octets);
             let is_name = matches!(value, OptionValue::Text(_)) && NAMES.contains(&code);
             let words = value.words();
-            if is_name && !validation::is_host_name(&words) {
+            if is_name && !names::is_host_name(&words) {
                 self.dropped.push(code);
                 continue;
             }

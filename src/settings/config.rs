@@ -10,9 +10,9 @@ pub use wireboot_proto::text::names::NoSuchName;
 
 pub use wireboot_proto::dhcp::config::{ClientId, Detection, Identify, Introduction, StaticConfig};
 
-/// One step of the path, as named by `--stop-after`.
+/// A stage of a boot, as named by `--stop-after`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Step {
+pub enum Stage {
     /// The interface is up.
     Link,
     /// The address is configured.
@@ -25,12 +25,12 @@ pub enum Step {
     Load,
 }
 
-named!(Step:
+named!(Stage:
     "link" => Link, "lease" => Lease, "plan" => Plan, "image" => Image, "load" => Load);
 
 /// What is printed of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Report {
+pub enum PlanOutput {
     /// The plan, when it is the last step.
     #[default]
     Plan,
@@ -247,7 +247,7 @@ pub struct BootConfig {
     /// Text appended to the command line of the started kernel.
     pub append: Option<String>,
     /// The step to stop after.
-    pub stop_after: Option<Step>,
+    pub stop_after: Option<Stage>,
     /// Whether menus choose their defaults although there is a terminal.
     pub unattended: bool,
     /// What PID 1 does when the boot has failed.
@@ -280,7 +280,7 @@ pub struct TrustConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OutputConfig {
     /// What the plan is printed as.
-    pub report: Report,
+    pub report: PlanOutput,
     /// Whether only errors are printed.
     pub quiet: bool,
     /// File for the last frames, on success too.

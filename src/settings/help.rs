@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::defs::{About, COMMANDS, Command, SETTINGS, Setting, Takes};
+use super::commands::{About, COMMANDS, Command};
+use super::defs::{SETTINGS, Setting, Takes};
 use wireboot_proto::packet::option::known;
 
 /// Where the text beside a name begins, and where lines end: that of the narrowest console.

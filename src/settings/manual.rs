@@ -2,11 +2,9 @@
 
 use std::fmt::Write;
 
-use super::defs::{About, COMMANDS, Command, FOREIGN, SETTINGS, Setting, Takes};
+use super::commands::{About, COMMANDS, Command};
+use super::defs::{FOREIGN, SETTINGS, Setting, Takes};
 use super::help::{EXIT_CODES, described, described_word, word_usage};
-
-/// The shells that completions are made for.
-pub const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
 /// What `wireboot help` is about besides commands.
 const TOPICS: [&str; 2] = ["words", "options"];
@@ -170,7 +168,7 @@ fn escaped(text: &str) -> String {
     }
 }
 
-/// Returns the completions for one of [`SHELLS`].
+/// Returns the completions for one of the [shells](super::defs::SHELLS).
 pub fn completions(shell: &str) -> String {
     match shell {
         "bash" => bash(),
@@ -375,6 +373,7 @@ fn fish() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::defs::SHELLS;
 
     /// Where the README has the table, which `BLESS=1 cargo test --lib readme` writes anew.
     const MARKS: (&str, &str) = ("<!-- words -->\n", "<!-- end of words -->\n");

@@ -1,14 +1,17 @@
-//! The machine's clocks, and a timer on the one that goes on while the machine is suspended.
+//! The machine's clocks, a timer on the one that goes on while the machine is suspended, and the wait
+//! until a descriptor is readable or a deadline has passed.
 
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, SystemTime};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
-use super::SyscallError;
+use super::error::SyscallError;
 use wireboot_proto::time::{Instant, Timestamp};
 
 /// Reads CLOCK_BOOTTIME, which goes on while the machine is suspended.
@@ -86,9 +89,31 @@ impl AsFd for Alarm {
     }
 }
 
+/// Waits until one of `sources` is readable or `deadline` has passed; returns which are readable.
+///
+/// At return without a readable source the deadline has passed, a twentieth of a millisecond ago.
+/// A signal ends the wait early with nothing readable.
+pub fn wait_readable(
+    sources: &[BorrowedFd<'_>],
+    deadline: Option<Instant>,
+) -> Result<Vec<bool>, SyscallError> {
+    let timeout = deadline.map(|deadline| TimeSpec::from_duration(deadline.since(now())));
+    let mut polled: Vec<_> = sources
+        .iter()
+        .map(|source| PollFd::new(*source, PollFlags::POLLIN))
+        .collect();
+    // poll(2) counts milliseconds, and answers on a LAN take some 50 µs.
+    match nix::poll::ppoll(&mut polled, timeout, None) {
+        Ok(_) | Err(Errno::EINTR) => Ok(polled
+            .iter()
+            .map(|polled| polled.any().unwrap_or(false))
+            .collect()),
+        Err(errno) => Err(SyscallError::new("ppoll", errno)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::wait_readable;
     use super::*;
 
     #[test]

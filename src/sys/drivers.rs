@@ -12,7 +12,7 @@ use nix::sys::socket::{
     AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recvfrom, socket,
 };
 
-use super::SyscallError;
+use super::error::SyscallError;
 
 /// The group that the kernel sends to; udev's own is another.
 const KERNEL_GROUP: u32 = 1;

@@ -6,7 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::SyscallError;
+use super::error::SyscallError;
 
 /// Returns whether the machine was started by EFI firmware.
 pub fn is_efi() -> bool {

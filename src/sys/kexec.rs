@@ -13,7 +13,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use nix::errno::Errno;
 use nix::sys::reboot::{RebootMode, reboot};
 
-use super::SyscallError;
+use super::error::SyscallError;
 
 /// The call's number. The libc crate lacks it for musl on arm64, which has the kernel's generic
 /// table (include/uapi/asm-generic/unistd.h).

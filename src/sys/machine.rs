@@ -1,11 +1,11 @@
-//! The machine as a whole: file systems, name, restart, power.
+//! The machine as a whole: file systems, name, random numbers, restart, power.
 
 #![forbid(unsafe_code)]
 
 use std::convert::Infallible;
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,7 +16,7 @@ use nix::sys::reboot::RebootMode;
 use nix::sys::stat::Mode;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
-use super::SyscallError;
+use super::error::SyscallError;
 
 /// Mounts one of the kernel's own file systems; one that is mounted there already is no error.
 ///
@@ -54,6 +54,28 @@ pub fn open_console() -> Result<(), SyscallError> {
 /// `sethostname`: EINVAL when it is too long, EPERM.
 pub fn set_host_name(name: &str) -> Result<(), SyscallError> {
     nix::unistd::sethostname(name).map_err(|errno| SyscallError::new("sethostname", errno))
+}
+
+/// Returns 64 random bits, from the kernel's generator even before it is fully seeded: good for
+/// jitter and transaction numbers, not for keys.
+pub fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    // getrandom with GRND_INSECURE: plain getrandom held the first DISCOVER back by 1 to 4 s in an
+    // emulator.
+    RandomState::new().hash_one(0)
+}
+
+/// Fills `buf` with random bytes, good for keys too.
+///
+/// # Errors
+/// EAGAIN until the kernel's generator is fully seeded, and ENOENT without `/dev`.
+pub fn random(buf: &mut [u8]) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = std::fs::OpenOptions::new();
+    // Without it the read waits for the kernel's seeding, which takes seconds on a machine just
+    // started.
+    let generator = options.read(true).custom_flags(libc::O_NONBLOCK);
+    generator.open("/dev/random")?.read_exact(buf)
 }
 
 /// Returns the bytes of memory that can be had without swapping; none when the kernel does not

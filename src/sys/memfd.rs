@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use super::SyscallError;
+use super::error::SyscallError;
 use super::machine::{self, MemoryGuard};
 
 /// Not executable, ever; since Linux 6.3, which otherwise logs a warning.

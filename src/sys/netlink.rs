@@ -15,9 +15,10 @@ use nix::sys::socket::{
     socket,
 };
 
-use super::SyscallError;
+use super::error::SyscallError;
 use wireboot_proto::netlink::message::{Ack, frames};
-use wireboot_proto::netlink::route::{LinkInfo, NetlinkRequest, RouteMessage};
+use wireboot_proto::netlink::request::NetlinkRequest;
+use wireboot_proto::netlink::route::{LinkInfo, RouteMessage};
 
 /// The kernel builds parts of a dump up to this size when the reader offers as much; a larger
 /// message would be cut.
@@ -181,7 +182,7 @@ fn exchange(
         let datagram = match receive(socket, buf) {
             Err(Errno::EAGAIN) => {
                 // No timeout: the kernel handles a request within send(2).
-                super::wait_readable(&[socket], None)?;
+                super::clock::wait_readable(&[socket], None)?;
                 continue;
             }
             datagram => datagram.map_err(failed)?,

@@ -14,7 +14,7 @@ use nix::sys::socket::{
 };
 use nix::{getsockopt_impl, sockopt_impl};
 
-use super::SyscallError;
+use super::error::SyscallError;
 
 /// A bound UDP port: the source of sent messages, and the reason why the kernel does not answer
 /// received ones with ICMP port unreachable. Nothing is read here: a packet socket receives the same.

@@ -1,5 +1,6 @@
 //! Holds the source to what the compiler cannot say: within the binary's crate dependencies point
-//! down, as the table in `src/lib.rs` has the layers, and unsafe code is in the files listed here.
+//! down, as the table in `src/lib.rs` has the layers; files import each other in no circle; and unsafe code
+//! is in the files listed here.
 //! That the pure crate does no I/O, `no_std` and its manifest see to.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,6 +63,133 @@ fn unsafe_code_is_where_it_is_expected() {
     for root in ["main.rs", "proto/lib.rs"] {
         assert!(sources[root].contains("#![forbid(unsafe_code)]"), "{root}");
     }
+}
+
+/// Files that still import each other; one that no longer does has to leave this list.
+const IN_CIRCLES: &[&str] = &[
+    "image.rs",
+    "image/segments.rs",
+    "sys/ring/mod.rs",
+    "sys/ring/slot.rs",
+    "sys/ring/transmit.rs",
+    "sys/ring/walk.rs",
+];
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let sources = sources();
+    let files: BTreeMap<_, _> = sources.keys().map(|path| (module(path), path)).collect();
+    let mut uses = BTreeSet::new();
+    for (path, text) in &sources {
+        let product = text.split("#[cfg(test)]\nmod ").next().unwrap();
+        let is_test = path.ends_with("tests.rs") || path.contains("/tests/");
+        for used in paths(product).iter().filter(|_| !is_test) {
+            uses.extend(file_of(used, &module(path), &files).map(|file| (path.as_str(), file)));
+        }
+    }
+    assert!(uses.len() > 500, "only {} uses were found", uses.len());
+    // A file is in no circle if it uses none of those left, or none of those uses it.
+    loop {
+        let (users, used): (BTreeSet<_>, BTreeSet<_>) = uses.iter().copied().unzip();
+        let before = uses.len();
+        uses.retain(|(user, file)| used.contains(user) && users.contains(file));
+        if uses.len() == before {
+            assert_eq!(
+                users.into_iter().collect::<Vec<_>>(),
+                IN_CIRCLES,
+                "{uses:?}"
+            );
+            return;
+        }
+    }
+}
+
+/// Returns the path of a file's module; those of the pure crate begin with `proto`.
+fn module(file: &str) -> Vec<&str> {
+    let mut module: Vec<_> = file.trim_end_matches(".rs").split('/').collect();
+    module.pop_if(|last| matches!(*last, "mod" | "lib" | "main"));
+    module
+}
+
+/// Returns the file that a path leads to, as it is written in the file of the module `from`: that of
+/// the deepest module on it, if that is another one.
+fn file_of<'a>(
+    path: &[&str],
+    from: &[&str],
+    files: &BTreeMap<Vec<&str>, &'a String>,
+) -> Option<&'a str> {
+    let mut module = from.to_vec();
+    let mut rest = path.iter().peekable();
+    if rest.next_if_eq(&&"crate").is_some() {
+        module.truncate(usize::from(from.first() == Some(&"proto")));
+    } else if path.first() != Some(&"super") {
+        module.push(rest.next()?);
+        files.get(&module)?;
+    }
+    while rest.next_if_eq(&&"super").is_some() {
+        module.pop();
+    }
+    module.extend(rest);
+    while !files.contains_key(&module) && module.pop().is_some() {}
+    let file = files.get(&module)?.as_str();
+    (module != from).then_some(file)
+}
+
+/// Returns every path of at least two names in `code`, those in the braces of a `use` each.
+fn paths(code: &str) -> Vec<Vec<&str>> {
+    let code = code.lines().map(|line| line.split("//").next().unwrap());
+    let mut paths = Vec::new();
+    let mut path = Vec::new();
+    // The path before each open brace, empty for a block.
+    let mut outer = Vec::new();
+    let mut is_joined = false;
+    for token in code.flat_map(tokens) {
+        match token {
+            "::" => {
+                is_joined = true;
+                // It goes on, so that what is before was no path of its own.
+                paths.pop_if(|last| *last == path);
+            }
+            "{" => {
+                outer.push(if is_joined { path.clone() } else { Vec::new() });
+                is_joined = !outer.last().unwrap().is_empty();
+            }
+            name if name.starts_with(|c: char| c.is_alphanumeric() || c == '_') => {
+                if !is_joined {
+                    path = outer.last().cloned().unwrap_or_default();
+                }
+                path.push(name);
+                paths.push(path.clone());
+                is_joined = false;
+            }
+            other => {
+                if other == "}" {
+                    outer.pop();
+                }
+                is_joined = false;
+                path = outer.last().cloned().unwrap_or_default();
+            }
+        }
+    }
+    paths.retain(|path| path.len() > 1);
+    paths
+}
+
+/// Returns the names, braces and other signs of a line; `::` is one sign.
+fn tokens(line: &str) -> impl Iterator<Item = &str> {
+    let mut rest = line;
+    std::iter::from_fn(move || {
+        rest = rest.trim_start();
+        let is_name = |c: char| c.is_alphanumeric() || c == '_';
+        let len = match rest.chars().next()? {
+            c if is_name(c) => rest.find(|c| !is_name(c)).unwrap_or(rest.len()),
+            ':' if rest.starts_with("::") => 2,
+            c => c.len_utf8(),
+        };
+        let (token, after) = rest.split_at(len);
+        rest = after;
+        Some(token)
+    })
 }
 
 /// Returns the layer of each module, from 0 at the top, as the rows of the table have them.

@@ -10,7 +10,7 @@ use core::net::{Ipv4Addr, SocketAddrV4};
 use crate::packet::dhcp::{Message, SERVER_PORT};
 use crate::packet::option::{self, Options, code};
 use crate::packet::pxe::Pxe;
-use crate::text::validation;
+use crate::text::names;
 
 /// The port on which servers are asked for boot files.
 pub const PXE_PORT: u16 = 4011;
@@ -52,20 +52,20 @@ impl BootSource {
         let server_name = checked_text(
             options,
             code::TFTP_SERVER_NAME,
-            validation::is_host_name,
+            names::is_host_name,
             ignored,
         )
         // RFC 2132 §9.4: option 66 takes the place of `sname` where that field holds options.
-        .or_else(|| owned(option::text(&message.sname)?, validation::is_host_name));
+        .or_else(|| owned(option::text(&message.sname)?, names::is_host_name));
         let siaddr = Some(message.siaddr).filter(|address| !address.is_unspecified());
         // RFC 5859; some servers, such as those of switches, name the boot server by it alone.
         let listed = || {
             let addresses = options.addresses(code::TFTP_SERVER_ADDRESS);
             addresses.first().copied()
         };
-        let boot_file = checked_text(options, code::BOOT_FILE_NAME, validation::is_path, ignored)
+        let boot_file = checked_text(options, code::BOOT_FILE_NAME, names::is_path, ignored)
             // RFC 2132 §9.5: option 67 takes the place of `file` in the same way.
-            .or_else(|| owned(option::text(&message.file)?, validation::is_path));
+            .or_else(|| owned(option::text(&message.file)?, names::is_path));
         // 43 has PXE's menu and servers; 209 and 210 lead pxelinux to its files (RFC 5071).
         let used_with_file = [code::VENDOR_SPECIFIC, code::CONFIG_FILE, code::PATH_PREFIX];
         Self {

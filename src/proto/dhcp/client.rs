@@ -1,9 +1,9 @@
-//! The client itself: what its driver may do with it.
+//! The client as its driver sees it.
 
-mod clock;
 mod input;
-pub(super) mod output;
+mod output;
 mod state;
+mod transitions;
 
 use crate::prelude::*;
 use alloc::collections::VecDeque;
@@ -12,46 +12,24 @@ use core::net::Ipv4Addr;
 use super::config::Config;
 use super::contention::{Contention, RequestCounts};
 use super::lease::Lease;
-use super::message::{self, Exchange};
-use super::offer::{Rank, Standing};
+use super::message;
+use super::offer::Rank;
 use super::probe::Guard;
 use super::reply::Discard;
 use super::resend::Resend;
 use crate::packet::arp;
-use crate::packet::dhcp::{Message, MessageType};
+use crate::packet::dhcp::MessageType;
 use crate::packet::udp::Datagram;
 use crate::time::{Instant, Random};
 
 use state::{ActiveLease, State};
 pub use state::{Event, Loss, StateName, Transmit};
+pub use transitions::Client;
 
 /// How many REQUESTs for the better offer are waited for: about 2.5 s, within which a third of all
 /// packets may be lost.
 // With one, a single late answer had the other interface's plain lease taken, which boots nothing.
 const MORE_REQUESTS: u32 = 4;
-
-/// A DHCP client on one interface.
-#[derive(Debug)]
-pub struct Client {
-    config: Config,
-    random: Random,
-    xid: u32,
-    /// When the exchange began, for `secs`.
-    began_at: Instant,
-    now: Instant,
-    state: State,
-    /// A lease that is still ours while its confirmation or another one is sought; the states in
-    /// which it is in use have it themselves.
-    previous: Option<ActiveLease>,
-    /// Watches over the address that is asked for or in use, if that is wanted.
-    guard: Option<Guard>,
-    conflicts: u32,
-    defers_choice: bool,
-    contention: Contention,
-    /// Messages that are sent once and never answered: DECLINE, RELEASE.
-    farewells: VecDeque<(Transmit, Message)>,
-    events: VecDeque<Event>,
-}
 
 impl Client {
     /// Begins in INIT; the first DISCOVER is due at once.
@@ -76,37 +54,10 @@ impl Client {
         }
     }
 
-    /// Asks for an address that was ours before (INIT-REBOOT) instead of any.
-    pub fn reboot(&mut self, address: Ipv4Addr, now: Instant) {
-        self.begin(now);
-        self.watch(address);
-        let resend = Resend::new(now);
-        self.enter(State::Rebooting { address, resend });
-    }
-
-    /// Asks for the options that go with an address that we have from elsewhere (INFORM); the
-    /// resulting lease has no end.
-    pub fn inform(&mut self, address: Ipv4Addr, now: Instant) {
-        self.begin(now);
-        let resend = Resend::new(now);
-        self.enter(State::Informing { address, resend });
-    }
-
     /// While the choice is deferred, only [`Client::accept`] requests an offer: the caller compares
     /// the offers to several clients.
     pub const fn set_defers_choice(&mut self, defers: bool) {
         self.defers_choice = defers;
-    }
-
-    /// Returns what the offers are worth that there are to choose from.
-    pub fn standing(&self) -> Option<Standing> {
-        let State::Selecting {
-            offers, decide_at, ..
-        } = &self.state
-        else {
-            return None;
-        };
-        offers.standing(self.config.wants_boot_file, *decide_at)
     }
 
     /// Returns what [`Client::accept`] would ask for, with the boot that it would have.
@@ -184,7 +135,7 @@ impl Client {
         self.now = now;
         // RFC 2131 §4.4.6: a RELEASE is never answered, and a server does not depend on it.
         let message = message::release(&self.config, self.exchange(), address, server);
-        let transmit = output::unicast(address, server, MessageType::Release);
+        let transmit = Transmit::unicast(address, server, MessageType::Release);
         self.farewells.push_back((transmit, message));
         self.enter(State::Stopped);
     }
@@ -308,38 +259,5 @@ impl Client {
     /// Returns the address to be watched for ARP packets of other hosts.
     pub fn conflict_watch(&self) -> Option<Ipv4Addr> {
         self.guard.as_ref().map(Guard::address)
-    }
-
-    /// Keeps a lease and asks whether it holds here.
-    fn confirm(&mut self, active: ActiveLease) {
-        let (address, is_own) = (active.lease.address, active.is_own);
-        self.previous = Some(active);
-        // A REQUEST would ask a server to grant, and later to take back, an address that is not its
-        // own.
-        if is_own {
-            self.inform(address, self.now);
-        } else {
-            self.reboot(address, self.now);
-        }
-    }
-
-    /// Begins another exchange: a new `xid`, and `secs` from 0.
-    fn begin(&mut self, now: Instant) {
-        // RFC 2131 §4.1 lets each repetition have a new xid; with one for all, late answers still
-        // count.
-        self.xid = self.random.next_u32();
-        // RFC 2131 table 1: `secs` counts from the begin of an acquisition or of a renewal.
-        self.began_at = now;
-        self.now = now;
-    }
-
-    fn exchange(&self) -> Exchange {
-        Exchange::new(self.xid, self.began_at, self.now)
-    }
-
-    /// The only way from one state to another.
-    fn enter(&mut self, state: State) {
-        self.state = state;
-        self.events.push_back(Event::Entered(self.state.name()));
     }
 }

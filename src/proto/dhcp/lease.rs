@@ -8,7 +8,7 @@ use core::time::Duration;
 use crate::dhcp::config::StaticConfig;
 use crate::packet::dhcp::Message;
 use crate::packet::option::{Options, code};
-use crate::text::validation;
+use crate::text::names;
 
 use super::boot_service::{self, BootService, BootSource, IgnoredOptions, Next, checked_text};
 
@@ -123,16 +123,11 @@ impl Lease {
             domain: checked_text(
                 options,
                 code::DOMAIN_NAME,
-                validation::is_host_name,
+                names::is_host_name,
                 &mut ignored,
             ),
             search: search(options, &mut ignored),
-            host_name: checked_text(
-                options,
-                code::HOST_NAME,
-                validation::is_host_name,
-                &mut ignored,
-            ),
+            host_name: checked_text(options, code::HOST_NAME, names::is_host_name, &mut ignored),
             next_server: boot.next_server,
             server_name: boot.server_name,
             boot_file: boot.boot_file,
@@ -247,7 +242,7 @@ impl fmt::Display for Lease {
 fn search(options: &Options, ignored: &mut IgnoredOptions) -> Vec<String> {
     let mut names = options.domain_search();
     let count = names.len();
-    names.retain(|name| validation::is_host_name(name));
+    names.retain(|name| names::is_host_name(name));
     if options.get(code::DOMAIN_SEARCH).is_some() && (names.len() < count || count == 0) {
         ignored.push((code::DOMAIN_SEARCH, "holds what is no domain name"));
     }

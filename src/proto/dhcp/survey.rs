@@ -3,16 +3,15 @@
 //!
 //! The five verbs are those of [`super::Client`].
 
+mod answer;
 mod service;
-mod suspicion;
-mod verdict;
 
 use crate::prelude::*;
 use alloc::collections::VecDeque;
-use core::net::{Ipv4Addr, SocketAddrV4};
+use core::net::Ipv4Addr;
 use core::time::Duration;
 
-use super::client::{Transmit, output};
+use super::client::Transmit;
 use super::config::Config;
 use super::message::{self, Exchange};
 use super::offer::Offer;
@@ -24,31 +23,11 @@ use crate::packet::udp::Datagram;
 use crate::time::{Instant, Random};
 use service::Services;
 
+pub use answer::{OfferVerdict, SurveyAnswer, suspicions, verdicts};
 pub use service::{Asked, Unknown};
-pub use suspicion::suspicions;
-pub use verdict::{OfferVerdict, verdicts};
 
 /// More servers than any network has; a bound on what a hostile one can make us keep.
 const MAX_ANSWERS: usize = 256;
-
-/// Answer of one server to a DISCOVER, or to the question for a boot file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SurveyAnswer {
-    /// What it would grant; a boot server grants no address.
-    pub offer: Offer,
-    /// The question, if that was no DISCOVER.
-    pub asked: Option<Asked>,
-    /// Where the datagram came from.
-    pub source: SocketAddrV4,
-    /// Sender of the frame: the server itself, or the router or relay before it.
-    pub sender: MacAddress,
-    /// The relay that it went through (`giaddr`).
-    pub relay: Option<Ipv4Addr>,
-    /// Time of arrival.
-    pub at: Instant,
-    /// How long after the first DISCOVER.
-    pub after: Duration,
-}
 
 /// The survey of the servers on one interface.
 #[derive(Debug)]
@@ -168,7 +147,7 @@ impl Survey {
         buf.clear();
         // Everything in the message is ours and short, so encoding it cannot fail.
         message.encode(buf).ok()?;
-        Some(output::broadcast(MessageType::Discover))
+        Some(Transmit::broadcast(MessageType::Discover))
     }
 
     /// Returns the answers received, one at a time, each server's once.

@@ -3,8 +3,6 @@
 //! Of the many attributes only those are decoded that decide something here; the others are
 //! passed over, as the protocol wants it. IPv6 is left out.
 
-mod request;
-
 use crate::prelude::*;
 use core::net::Ipv4Addr;
 
@@ -14,36 +12,34 @@ use crate::netlink::message::{
 use crate::packet::ethernet::MacAddress;
 use crate::reader::{DecodeError, Reader};
 
-pub use request::NetlinkRequest;
-
-const RTM_NEWLINK: u16 = 16;
-const RTM_DELLINK: u16 = 17;
-const RTM_GETLINK: u16 = 18;
-const RTM_NEWADDR: u16 = 20;
-const RTM_DELADDR: u16 = 21;
-const RTM_GETADDR: u16 = 22;
-const RTM_NEWROUTE: u16 = 24;
-const RTM_DELROUTE: u16 = 25;
-const RTM_GETROUTE: u16 = 26;
+pub(super) const RTM_NEWLINK: u16 = 16;
+pub(super) const RTM_DELLINK: u16 = 17;
+pub(super) const RTM_GETLINK: u16 = 18;
+pub(super) const RTM_NEWADDR: u16 = 20;
+pub(super) const RTM_DELADDR: u16 = 21;
+pub(super) const RTM_GETADDR: u16 = 22;
+pub(super) const RTM_NEWROUTE: u16 = 24;
+pub(super) const RTM_DELROUTE: u16 = 25;
+pub(super) const RTM_GETROUTE: u16 = 26;
 
 const AF_UNSPEC: u8 = 0;
-const AF_INET: u8 = 2;
+pub(super) const AF_INET: u8 = 2;
 
 /// Hardware type of Ethernet, in `ifi_type` as in ARP.
 pub const ARPHRD_ETHER: u16 = 1;
 
-const IFF_UP: u32 = 0x1;
+pub(super) const IFF_UP: u32 = 0x1;
 const IFF_RUNNING: u32 = 0x40;
 const IFF_LOWER_UP: u32 = 0x10000;
 
 const IFLA_ADDRESS: u16 = 1;
-const IFLA_IFNAME: u16 = 3;
-const IFLA_MTU: u16 = 4;
+pub(super) const IFLA_IFNAME: u16 = 3;
+pub(super) const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
-const IFLA_LINKINFO: u16 = 18;
+pub(super) const IFLA_LINKINFO: u16 = 18;
 const IFLA_PARENT_DEV_NAME: u16 = 56;
 const IFLA_STATS64: u16 = 23;
-const IFLA_INFO_KIND: u16 = 1;
+pub(super) const IFLA_INFO_KIND: u16 = 1;
 
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
@@ -220,7 +216,7 @@ impl Address {
         Ok(address)
     }
 
-    fn encode(&self, kind: u16, flags: u16, sequence: u32) -> Vec<u8> {
+    pub(super) fn encode(&self, kind: u16, flags: u16, sequence: u32) -> Vec<u8> {
         let mut fixed = vec![AF_INET, self.prefix_len, 0, RT_SCOPE_UNIVERSE];
         fixed.extend_from_slice(&self.index.to_ne_bytes());
         let mut builder = Builder::new(kind, flags, sequence, &fixed)
@@ -330,7 +326,7 @@ impl InstalledRoute {
 
     /// Encodes a request for the same route. Of its flags the kernel takes only the one that says
     /// that the router is on the link; the others (dead, without a carrier) are states.
-    fn encode(&self, flags: u16, sequence: u32) -> Vec<u8> {
+    pub(super) fn encode(&self, flags: u16, sequence: u32) -> Vec<u8> {
         let mut payload = self.payload.clone();
         if let Some(state) = payload.get_mut(8..12) {
             let known = <[u8; 4]>::try_from(&*state).map_or(0, u32::from_ne_bytes);
@@ -342,7 +338,7 @@ impl InstalledRoute {
 }
 
 impl KernelRoute {
-    fn encode(&self, kind: u16, flags: u16, sequence: u32) -> Vec<u8> {
+    pub(super) fn encode(&self, kind: u16, flags: u16, sequence: u32) -> Vec<u8> {
         let scope = match self.gateway {
             Some(_) => RT_SCOPE_UNIVERSE,
             // As ip-route(8): without a gateway the destination is on the link.

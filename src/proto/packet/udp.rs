@@ -5,7 +5,7 @@ use core::net::{Ipv4Addr, SocketAddrV4};
 
 use super::ethernet::{ETHERTYPE_IPV4, EthernetHeader, MacAddress};
 use super::ipv4::{Ipv4Header, PROTOCOL_UDP};
-use crate::packet::checksum;
+use crate::packet::ipv4::checksum;
 use crate::reader::{DecodeError, Reader};
 
 /// A UDP datagram with both its ends.

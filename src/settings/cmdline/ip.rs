@@ -16,7 +16,7 @@ use std::net::Ipv4Addr;
 use crate::config::{StaticConfig, interface_name};
 use crate::settings::parse::distance;
 use wireboot_proto::packet::ethernet::MacAddress;
-use wireboot_proto::text::validation::is_host_name;
+use wireboot_proto::text::names::is_host_name;
 
 /// How the address is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::{
     BootConfig, Detection, DhcpConfig, FetchConfig, Identify, LinkConfig, OnFailure, OutputConfig,
-    StaticConfig, Step,
+    Stage, StaticConfig,
 };
 use proptest::prelude::*;
 
@@ -196,7 +196,7 @@ fn own_settings_reach_the_configuration() {
             ..DhcpConfig::default()
         },
         boot: BootConfig {
-            stop_after: Some(Step::Plan),
+            stop_after: Some(Stage::Plan),
             append: Some("console=ttyS0 quiet".to_owned()),
             file: Some("http://192.0.2.1/menu.ipxe".to_owned()),
             on_failure: OnFailure::PowerOff,

@@ -6,7 +6,8 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Condition, FilterProgram, Load, Size, WHOLE_FRAME, ancillary};
+use super::condition::{Condition, Load, Size};
+use super::program::{FilterProgram, WHOLE_FRAME, ancillary};
 use wireboot_proto::packet::dhcp::{CLIENT_PORT, SERVER_PORT};
 use wireboot_proto::packet::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, MacAddress};
 use wireboot_proto::packet::ipv4::PROTOCOL_UDP;
@@ -148,7 +149,7 @@ fn is_udp_to(port: u16) -> Condition {
 
 #[cfg(test)]
 mod tests {
-    use super::super::FilterInput;
+    use super::super::interpret::FilterInput;
     use super::*;
     use wireboot_proto::packet::ethernet::VlanTag;
 

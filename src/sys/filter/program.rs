@@ -1,24 +1,4 @@
-//! Classic BPF as plain data: the programs that decide, in the kernel, which frames wake us.
-//!
-//! * [`FilterProgram`] is checked once, by the rules of the kernel's own checker, so that attaching it
-//!   cannot fail for its content and [interpreting](FilterProgram::run_with) it cannot run away.
-//! * [`Condition`] is how programs are written: tests joined by and, or and not.
-//! * [`ready`] holds the programs for DHCP, ARP, TFTP and PXE.
-//!
-//! Left out: the kernel's extensions that no program here or from `tcpdump` uses (netlink
-//! attributes, random numbers, loads relative to the network header).
-
-#![forbid(unsafe_code)]
-
-mod condition;
-mod interpret;
-pub mod ready;
-mod text;
-
-pub use condition::{Condition, Load, Size};
-pub use interpret::FilterInput;
-pub use ready::dhcp_replies;
-pub use text::TextError;
+//! A program of the filter machine: its instructions, and the rules that they keep.
 
 /// Bytes of a frame that an accepting program asks for: more than any frame has.
 // tcpdump's own snap length (MAXIMUM_SNAPLEN of libpcap), so that `-d` prints the same last line.
@@ -182,16 +162,10 @@ impl FilterProgram {
     pub fn instructions(&self) -> &[FilterInstruction] {
         &self.instructions
     }
-
-    /// Runs the program over a frame that has nothing but its bytes; returns how many of them
-    /// are to be kept, 0 to reject it.
-    pub fn run(&self, frame: &[u8]) -> u32 {
-        self.run_with(&FilterInput::new(frame))
-    }
 }
 
 /// Returns from the program, keeping `len` bytes.
-const fn ret(len: u32) -> FilterInstruction {
+pub(super) const fn ret(len: u32) -> FilterInstruction {
     FilterInstruction {
         code: code::RET | code::K,
         jt: 0,

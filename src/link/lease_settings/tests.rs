@@ -20,7 +20,7 @@ fn an_ordinary_lease_sets_address_default_route_and_mtu_in_that_order() {
         preferred_seconds: 3150,
         valid_seconds: 3600,
     };
-    let later = |age| settings(3, &lease, age).into_iter().next();
+    let later = |age| lease_settings(3, &lease, age).into_iter().next();
     let half = Address {
         preferred_seconds: 1350,
         valid_seconds: 1800,
@@ -31,7 +31,7 @@ fn an_ordinary_lease_sets_address_default_route_and_mtu_in_that_order() {
         later(Duration::from_millis(1_800_900)),
         Some(LinkSetting::Address(half))
     );
-    let settings = settings(3, &lease, Duration::ZERO);
+    let settings = lease_settings(3, &lease, Duration::ZERO);
     assert_eq!(settings[0], LinkSetting::Address(address));
     assert_eq!(
         text(&settings[1..]),
@@ -83,7 +83,7 @@ fn routes_on_the_link_come_first_and_carry_gateways_outside_of_the_subnet() {
             &["203.0.113.0/24 via 192.0.2.1"],
         ),
     ] {
-        let settings = settings(3, &lease(address, routes), Duration::ZERO);
+        let settings = lease_settings(3, &lease(address, routes), Duration::ZERO);
         let expected: Vec<_> = expected
             .iter()
             .map(|e| format!("the route to {e}"))
@@ -99,7 +99,7 @@ fn an_mtu_below_what_every_host_must_take_is_not_set() {
             mtu_octets: Some(mtu_octets),
             ..lease("192.0.2.10/24", &[])
         };
-        let settings = settings(3, &lease, Duration::ZERO);
+        let settings = lease_settings(3, &lease, Duration::ZERO);
         let mtu = settings.iter().find(|s| matches!(s, LinkSetting::Mtu(_)));
         assert_eq!(mtu.copied(), set);
     }
@@ -107,7 +107,7 @@ fn an_mtu_below_what_every_host_must_take_is_not_set() {
 
 #[test]
 fn a_lease_for_ever_and_a_network_of_two_have_no_end_and_no_broadcast_address() {
-    let settings = settings(3, &lease("192.0.2.10/31", &[]), Duration::ZERO);
+    let settings = lease_settings(3, &lease("192.0.2.10/31", &[]), Duration::ZERO);
     let [LinkSetting::Address(address)] = settings[..] else {
         panic!("one address: {settings:?}");
     };

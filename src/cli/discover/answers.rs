@@ -1,14 +1,27 @@
-//! Answers for people.
+//! The answers as a table for people, and as JSON for programs.
 
 use std::net::Ipv4Addr;
 
-use super::AnswerRow;
+use serde::Serialize;
+
+use crate::acquire::Surveyed;
 use crate::cli::lease::options;
+use wireboot_proto::dhcp::json::LeaseFields;
 use wireboot_proto::dhcp::lease::Lease;
-use wireboot_proto::dhcp::survey::SurveyAnswer;
+use wireboot_proto::dhcp::survey::{OfferVerdict, SurveyAnswer};
 use wireboot_proto::packet::option::code;
 use wireboot_proto::packet::pxe::Pxe;
 use wireboot_proto::text::safe::Safe;
+
+/// An answer with what is thought of it.
+pub(super) struct AnswerRow<'a> {
+    pub(super) interface: &'a str,
+    pub(super) answer: &'a SurveyAnswer,
+    /// What would be granted.
+    pub(super) lease: Lease,
+    pub(super) verdict: OfferVerdict,
+    pub(super) suspicions: Vec<String>,
+}
 
 /// The kind of an answer that offers an address.
 const DHCP: &str = "dhcp";
@@ -98,7 +111,7 @@ fn offered(row: &AnswerRow<'_>) -> String {
 }
 
 /// Returns what an answer comes from.
-pub(super) fn kind(answer: &SurveyAnswer) -> &'static str {
+fn kind(answer: &SurveyAnswer) -> &'static str {
     if answer.asked.is_some() {
         "boot service"
     } else if answer.offer.is_proxy() {
@@ -162,7 +175,7 @@ fn menu(row: &AnswerRow<'_>) -> String {
 }
 
 /// Returns what a PXE server says in option 43.
-pub(super) fn pxe(lease: &Lease) -> Option<Pxe> {
+fn pxe(lease: &Lease) -> Option<Pxe> {
     let options = &lease.options;
     let class = options.get(code::VENDOR_CLASS)?;
     class
@@ -173,4 +186,122 @@ pub(super) fn pxe(lease: &Lease) -> Option<Pxe> {
 
 fn address(address: Option<Ipv4Addr>) -> String {
     address.map_or_else(String::new, |address| address.to_string())
+}
+
+#[derive(Serialize)]
+struct DiscoverReport<'a> {
+    interfaces: Vec<JsonInterface<'a>>,
+    answers: Vec<JsonAnswer<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonInterface<'a> {
+    name: &'a str,
+    mac: String,
+    carrier: bool,
+}
+
+#[derive(Serialize)]
+struct JsonAnswer<'a> {
+    interface: &'a str,
+    /// "dhcp", "proxy" or "boot service".
+    kind: &'static str,
+    entry: Option<&'a str>,
+    source: String,
+    sender: String,
+    relay: Option<String>,
+    after_ms: u64,
+    chosen: bool,
+    why: &'a str,
+    suspicions: &'a [String],
+    pxe: Option<PxeFields>,
+    #[serde(flatten)]
+    lease: LeaseFields<'a>,
+}
+
+#[derive(Serialize)]
+struct PxeFields {
+    discovery_control: Option<u8>,
+    discovery_group: Option<String>,
+    boot_servers: Vec<JsonBootServers>,
+    menu: Vec<JsonMenuItem>,
+    prompt: Option<Prompt>,
+}
+
+#[derive(Serialize)]
+struct JsonBootServers {
+    kind: u16,
+    addresses: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct JsonMenuItem {
+    kind: u16,
+    description: String,
+}
+
+#[derive(Serialize)]
+struct Prompt {
+    timeout_seconds: u8,
+    text: String,
+}
+
+/// Returns the answers for programs; the README documents the fields.
+pub(super) fn json(surveyed: &[Surveyed], rows: &[AnswerRow<'_>]) -> String {
+    let report = DiscoverReport {
+        interfaces: surveyed.iter().map(json_interface).collect(),
+        answers: rows.iter().map(json_answer).collect(),
+    };
+    // Strings, numbers and lists of them always have a form in JSON.
+    serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"
+}
+
+fn json_interface(surveyed: &Surveyed) -> JsonInterface<'_> {
+    JsonInterface {
+        name: &surveyed.link.name,
+        mac: surveyed.link.mac.to_string(),
+        carrier: surveyed.had_carrier,
+    }
+}
+
+fn json_answer<'a>(row: &'a AnswerRow<'_>) -> JsonAnswer<'a> {
+    let answer = row.answer;
+    let asked = answer.asked.as_ref();
+    JsonAnswer {
+        interface: row.interface,
+        kind: kind(answer),
+        entry: asked.and_then(|asked| asked.entry.as_deref()),
+        source: answer.source.ip().to_string(),
+        sender: answer.sender.to_string(),
+        relay: answer.relay.map(|relay| relay.to_string()),
+        after_ms: u64::try_from(answer.after.as_millis()).unwrap_or(u64::MAX),
+        chosen: row.verdict.is_chosen,
+        why: &row.verdict.why,
+        suspicions: &row.suspicions,
+        pxe: pxe(&row.lease).map(PxeFields::from),
+        lease: LeaseFields::from(&row.lease),
+    }
+}
+
+impl From<Pxe> for PxeFields {
+    fn from(pxe: Pxe) -> Self {
+        let boot_servers = pxe.boot_servers.iter().map(|servers| JsonBootServers {
+            kind: servers.kind,
+            addresses: servers.addresses.iter().map(ToString::to_string).collect(),
+        });
+        let menu = pxe.menu.into_iter().map(|item| JsonMenuItem {
+            kind: item.kind,
+            description: item.description,
+        });
+        Self {
+            discovery_control: pxe.discovery_control.map(|control| control.0),
+            discovery_group: pxe.discovery_group.map(|group| group.to_string()),
+            boot_servers: boot_servers.collect(),
+            menu: menu.collect(),
+            prompt: pxe.prompt.map(|prompt| Prompt {
+                timeout_seconds: prompt.timeout_seconds,
+                text: prompt.text,
+            }),
+        }
+    }
 }
