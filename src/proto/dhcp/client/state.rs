@@ -131,7 +131,7 @@ pub struct Transmit {
 
 impl Transmit {
     /// From no address to every station.
-    pub(in crate::dhcp) const fn broadcast(message_type: MessageType) -> Self {
+    pub(crate) const fn broadcast(message_type: MessageType) -> Self {
         Self::unicast(Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST, message_type)
     }
 
