@@ -246,10 +246,10 @@ impl FrameLayout {
                     let (words, _) = words.as_chunks::<4>();
                     (0_u32..).zip(words).fold(
                         Condition::Constant(true),
-                        |condition, (index, octets)| {
+                        |condition, (index, bytes)| {
                             condition.and(Condition::equal(
                                 word(at + start + 4 * index),
-                                u32::from_be_bytes(*octets),
+                                u32::from_be_bytes(*bytes),
                             ))
                         },
                     )

@@ -86,16 +86,16 @@ fn copy(
         };
         match item {
             CaptureItem::Interface(name) => output.interface(name.unwrap_or_default())?,
-            CaptureItem::Frame(packet, octets) => {
+            CaptureItem::Frame(packet, bytes) => {
                 counters.read += 1;
                 let original_len = packet.original_len;
                 let view = FilterInput {
                     original_len,
-                    ..FilterInput::new(octets)
+                    ..FilterInput::new(bytes)
                 };
                 if settings.program.run_with(&view) != 0 {
                     counters.passed += 1;
-                    output.frame(&packet, octets)?;
+                    output.frame(&packet, bytes)?;
                 }
             }
             CaptureItem::Other => {}
@@ -167,7 +167,7 @@ mod tests {
 
     const LINES: OutputFormat = OutputFormat::Lines {
         verbose: false,
-        octets: false,
+        bytes: false,
     };
 
     #[test]
@@ -206,7 +206,7 @@ mod tests {
         file.pop();
         let mut text = Vec::new();
         let error = read(&settings(None, LINES), &mut &file[..], &mut text).unwrap_err();
-        assert_eq!(text.iter().filter(|octet| **octet == b'\n').count(), 1);
+        assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 1);
         assert_eq!(
             error.to_string(),
             "x.pcap: at byte 100: the file ends in the middle of a block"

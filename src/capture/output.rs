@@ -19,7 +19,7 @@ pub enum OutputFormat {
         /// With all DHCP options.
         verbose: bool,
         /// With the bytes.
-        octets: bool,
+        bytes: bool,
     },
     /// Blocks of a pcapng file.
     Pcapng,
@@ -74,28 +74,28 @@ impl<'a> FrameWriter<'a> {
     /// Puts a frame down.
     // Runs for every frame of a flood; whatever is not needed there is not inlined.
     #[inline(always)]
-    pub fn frame(&mut self, packet: &FrameRecord, octets: &[u8]) -> Result<(), Error> {
+    pub fn frame(&mut self, packet: &FrameRecord, bytes: &[u8]) -> Result<(), Error> {
         let OutputFormat::Lines { verbose, .. } = self.format else {
-            let len = pcapng::packet_len(packet, octets);
+            let len = pcapng::packet_len(packet, bytes);
             if self.buf.len() - self.filled < len {
                 self.make_room(len)?;
             }
             if let Some(space) = self.buf.get_mut(self.filled..self.filled + len) {
-                pcapng::packet(packet, octets, space);
+                pcapng::packet(packet, bytes, space);
                 self.filled += len;
             }
             return Ok(());
         };
-        self.lines(packet, octets, verbose)
+        self.lines(packet, bytes, verbose)
     }
 
     #[cold]
-    fn lines(&mut self, packet: &FrameRecord, octets: &[u8], verbose: bool) -> Result<(), Error> {
+    fn lines(&mut self, packet: &FrameRecord, bytes: &[u8], verbose: bool) -> Result<(), Error> {
         let tagged;
-        let (octets, tag_len) = match packet.tag {
-            None => (octets, 0),
+        let (bytes, tag_len) = match packet.tag {
+            None => (bytes, 0),
             Some(tag) => {
-                tagged = tag.put_back(octets);
+                tagged = tag.put_back(bytes);
                 (tagged.as_slice(), 4)
             }
         };
@@ -108,9 +108,9 @@ impl<'a> FrameWriter<'a> {
             text.push(' ');
         }
         let len = packet.original_len.saturating_add(tag_len);
-        text.push_str(&line::line(packet.timestamp, octets, len, verbose));
-        if let OutputFormat::Lines { octets: true, .. } = self.format {
-            text.push_str(&line::dump(octets));
+        text.push_str(&line::line(packet.timestamp, bytes, len, verbose));
+        if let OutputFormat::Lines { bytes: true, .. } = self.format {
+            text.push_str(&line::dump(bytes));
         }
         text.push('\n');
         self.append(text.as_bytes())
@@ -131,14 +131,14 @@ impl<'a> FrameWriter<'a> {
         self.append(&block)
     }
 
-    fn append(&mut self, octets: &[u8]) -> Result<(), Error> {
-        if self.buf.len() - self.filled < octets.len() {
-            self.make_room(octets.len())?;
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if self.buf.len() - self.filled < bytes.len() {
+            self.make_room(bytes.len())?;
         }
         let space = self.buf.get_mut(self.filled..).unwrap_or_default();
-        if let Some(space) = space.get_mut(..octets.len()) {
-            space.copy_from_slice(octets);
-            self.filled += octets.len();
+        if let Some(space) = space.get_mut(..bytes.len()) {
+            space.copy_from_slice(bytes);
+            self.filled += bytes.len();
         }
         Ok(())
     }

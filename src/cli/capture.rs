@@ -128,7 +128,7 @@ impl CaptureTask {
             Some(_) => OutputFormat::Pcapng,
             None => OutputFormat::Lines {
                 verbose: self.is_verbose,
-                octets: self.options.octets,
+                bytes: self.options.bytes,
             },
         }
     }

@@ -170,9 +170,9 @@ fn load_file(path: &Path) -> Result<(), String> {
         "the kernel does not unpack it (CONFIG_MODULE_DECOMPRESS), and only .gz and .zst are \
          unpacked here: put it into the archive unpacked",
     )?;
-    let mut octets = Vec::new();
-    match unpack::unpack(file, packing, MAX_LEN, &mut octets) {
-        Ok(_) => drivers::load_octets(&octets).map_err(|error| error.chain()),
+    let mut bytes = Vec::new();
+    match unpack::unpack(file, packing, MAX_LEN, &mut bytes) {
+        Ok(_) => drivers::load_bytes(&bytes).map_err(|error| error.chain()),
         Err(error) => Err(format!("the kernel does not unpack it, and here: {error}")),
     }
 }

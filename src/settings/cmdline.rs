@@ -345,8 +345,8 @@ impl Remark {
 /// `enx525400123456`.
 fn named_by_address(name: &str) -> Option<MacAddress> {
     let digits = name.strip_prefix("enx")?;
-    let octets = parse_hex(digits).filter(|_| digits.len() == 12)?;
-    octets.try_into().ok().map(MacAddress)
+    let bytes = parse_hex(digits).filter(|_| digits.len() == 12)?;
+    bytes.try_into().ok().map(MacAddress)
 }
 
 /// Returns whether a value switches off what it belongs to, as dracut reads it.

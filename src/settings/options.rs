@@ -113,8 +113,8 @@ pub struct CaptureOptions {
     pub own_only: bool,
     /// The capture ends after so many frames.
     pub count: Option<u64>,
-    /// Octets are shown.
-    pub octets: bool,
+    /// Bytes are shown.
+    pub bytes: bool,
     /// The ring hands over frames and not blocks.
     pub one_by_one: bool,
     /// Memory of a ring.
@@ -131,7 +131,7 @@ impl Default for CaptureOptions {
             prints_counters: false,
             own_only: false,
             count: None,
-            octets: false,
+            bytes: false,
             one_by_one: false,
             buffer_kib: 2048,
         }

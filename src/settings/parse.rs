@@ -274,11 +274,11 @@ fn suggestion<'a>(word: &str, names: impl Iterator<Item = &'a str>, prefix: &str
 /// Returns the number of bytes to insert, remove or replace to make `b` of `a` (Levenshtein).
 pub(super) fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (line, octet) in a.bytes().enumerate() {
+    for (line, byte) in a.bytes().enumerate() {
         let mut diagonal = line;
         let mut left = line + 1;
         for (cell, other) in row.iter_mut().skip(1).zip(b.bytes()) {
-            let replaced = diagonal + usize::from(octet != other);
+            let replaced = diagonal + usize::from(byte != other);
             diagonal = *cell;
             left = replaced.min(diagonal + 1).min(left + 1);
             *cell = left;
@@ -368,7 +368,7 @@ mod tests {
         .unwrap();
         assert_eq!(settings.config.link.interfaces, ["eth0"]);
         assert_eq!((settings.verbosity, settings.capture.count), (1, Some(4)));
-        assert!(settings.capture.octets);
+        assert!(settings.capture.bytes);
         assert_eq!(settings.operands, ["arp", "-x"]);
         let settings = run(&["fetch", "-o", "-", "--cert", "c.pem", "http://192.0.2.1/"]).unwrap();
         assert_eq!(settings.config.fetch.certificate.as_deref(), Some("c.pem"));
@@ -443,7 +443,7 @@ mod tests {
                 Takes::Nothing => return None,
                 Takes::OneOf(_, names) => names[0],
                 Takes::Value("SECS" | "N" | "KIB") => "2",
-                Takes::Value("OCTETS") => "1500",
+                Takes::Value("BYTES") => "1500",
                 Takes::Value("ADDRESS") => "192.0.2.1",
                 Takes::Value("MAC") => "52:54:00:12:34:56",
                 Takes::Value("NAME:IF") => "v7:eth0",

@@ -115,7 +115,7 @@ fn what_is_wrong_with_the_arguments_is_said_in_a_line_that_names_the_flag_and_th
         ),
         (
             "fetch --mtu 67 http://192.0.2.1/a",
-            "invalid value '67' for '--mtu OCTETS': not a number from 68 to 65535; see 'wireboot fetch \
+            "invalid value '67' for '--mtu BYTES': not a number from 68 to 65535; see 'wireboot fetch \
              --help'",
         ),
         (

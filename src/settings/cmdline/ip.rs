@@ -169,7 +169,7 @@ fn rest(request: &mut IpRequest, fields: Vec<&str>) -> Result<(), String> {
         return too_many(fields.get(3..));
     }
     if !first.is_empty() {
-        // Less carries no IPv4: every link passes 68 octets unfragmented (RFC 791 §3.2).
+        // Less carries no IPv4: every link passes 68 bytes unfragmented (RFC 791 §3.2).
         let mtu = first.parse().ok().filter(|mtu| *mtu >= 68);
         let mtu = mtu.ok_or_else(|| format!("\"{first}\" is not an MTU or a resolver"))?;
         request.mtu_octets = Some(mtu);
