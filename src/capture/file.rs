@@ -26,13 +26,13 @@ pub struct ReadConfig {
 /// Frame counters of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReadCounts {
-    /// Frames in the file, as far as it was read.
+    /// Frames read from the file.
     pub read: u64,
     /// Frames that passed the filter.
     pub passed: u64,
 }
 
-/// Bytes that are read at once.
+/// Size of one read, in bytes.
 const CHUNK_LEN: usize = 64 * 1024;
 
 /// Reads a capture file to its end and writes the frames that pass the filter.
@@ -64,7 +64,7 @@ fn copy(
     };
     let mut file = CaptureReader::default();
     let mut buf = Vec::new();
-    // Bytes in front of `buf`, and where in it the next item begins.
+    // Offset of `buf` in the file, and of the next item in `buf`.
     let (mut before, mut at) = (0_u64, 0_usize);
     let left = settings.count.unwrap_or(u64::MAX);
     while counters.passed < left {
@@ -105,8 +105,7 @@ fn copy(
     Ok(())
 }
 
-/// Forgets the first `used` bytes and reads more behind the others; returns whether there were
-/// any.
+/// Discards the first `used` bytes and reads more; returns whether there were any.
 fn fill(buf: &mut Vec<u8>, used: usize, from: &mut dyn Read) -> Result<bool, Error> {
     buf.drain(..used.min(buf.len()));
     let len = buf.len();

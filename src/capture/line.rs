@@ -1,6 +1,6 @@
-//! One line a frame, in the manner of tcpdump.
+//! One line for each frame, in the format of tcpdump.
 //!
-//! Whatever is not understood is named with its length; nothing is left out.
+//! Payloads that are not decoded are shown with their protocol and length.
 
 use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -16,7 +16,7 @@ use wireboot_proto::packet::{ipv4, option, tftp};
 use wireboot_proto::reader::{DecodeError, Reader};
 use wireboot_proto::time::Timestamp;
 
-/// Returns the line for a frame of `original_len` bytes whose tags stand in `bytes`, and with
+/// Returns the line for a frame of `original_len` bytes with its tags in `bytes`, and with
 /// `verbose` one more line for each DHCP option.
 pub fn line(timestamp: Timestamp, bytes: &[u8], original_len: u32, verbose: bool) -> String {
     let seconds = timestamp.as_secs() % 86_400;
@@ -37,7 +37,7 @@ pub fn line(timestamp: Timestamp, bytes: &[u8], original_len: u32, verbose: bool
 pub fn dump(bytes: &[u8]) -> String {
     let mut text = String::new();
     for (row, chunk) in bytes.chunks(16).enumerate() {
-        // The layout of tcpdump -X, which scripts and eyes know.
+        // The layout of tcpdump -X, which scripts parse.
         let _ = write!(text, "\n\t0x{:04x}: ", row * 16);
         for pair in chunk.chunks(2) {
             text.push(' ');
@@ -127,7 +127,7 @@ fn packet(payload: &[u8], verbose: bool, text: &mut String) -> Result<(), Decode
             let _ = write!(text, "{source}.{from} > {destination}.{to}: TCP");
         }
         ipv4::PROTOCOL_UDP => {
-            // Sums that a network card has yet to fill in are common on the sender's side.
+            // On the sender's side the network card often fills in the checksum later.
             let datagram = Datagram::decode(source, destination, bytes, false)?;
             let (from, to) = (datagram.source.port(), datagram.destination.port());
             let _ = write!(text, "{source}.{from} > {destination}.{to}: ");
@@ -197,7 +197,7 @@ fn dhcp(payload: &[u8], verbose: bool, text: &mut String) -> Result<(), DecodeEr
     Ok(())
 }
 
-/// Returns the bytes as text in which nothing can steer a terminal.
+/// Returns the bytes as text without control characters.
 fn text_of(bytes: &[u8]) -> String {
     bytes
         .iter()

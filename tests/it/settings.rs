@@ -129,7 +129,7 @@ fn what_is_wrong_with_the_arguments_is_said_in_a_line_that_names_the_flag_and_th
         ),
         (
             "capture",
-            "no interface is given (-i IF), and no file (-r FILE); see 'wireboot capture --help'",
+            "no interface given (-i IF) and no file (-r FILE); see 'wireboot capture --help'",
         ),
         (
             "help nonsense",

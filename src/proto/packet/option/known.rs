@@ -39,7 +39,7 @@ enum ValueForm {
 }
 
 use ValueForm::{
-    Address, Addresses, Codes, Flag, Names, Nested, Number, Bytes, Presence, Routes, Text,
+    Address, Addresses, Bytes, Codes, Flag, Names, Nested, Number, Presence, Routes, Text,
 };
 
 /// Defines the table of options, the one place that names them. A named row has the code, the name
