@@ -74,8 +74,8 @@ pub fn run() -> ! {
 /// How the machine is to end, by a signal or `wireboot.on-failure`.
 fn attempt(supervisor: &Supervisor, config: &Config, pause: Duration) -> Result<(), PowerAction> {
     match supervisor.run(&mut boot())?.as_str() {
-        "exit code 0" => log::info!("the boot stopped where wireboot.stop-after says"),
-        why => log::error!("the machine could not be booted: {why}"),
+        "exit code 0" => log::info!("stopped as wireboot.stop-after says"),
+        why => log::error!("boot failed: {why}"),
     }
     match config.boot.on_failure {
         OnFailure::Retry => {}
@@ -83,7 +83,7 @@ fn attempt(supervisor: &Supervisor, config: &Config, pause: Duration) -> Result<
         OnFailure::Reboot => return Err(PowerAction::Restart),
         OnFailure::PowerOff => return Err(PowerAction::PowerOff),
     }
-    log::info!("trying again in {:.0} s", Seconds(pause));
+    log::info!("retrying in {:.0} s", Seconds(pause));
     supervisor.pause(pause)
 }
 
@@ -126,10 +126,10 @@ fn shell(supervisor: &Supervisor) -> Result<(), PowerAction> {
         .into_iter()
         .find(|path| Path::new(path).exists());
     let Some(path) = path else {
-        log::error!("there is no /bin/sh to start");
+        log::error!("no /bin/sh to start");
         return Ok(());
     };
-    log::info!("starting {path}; exit it to try the boot again");
+    log::info!("starting {path}; exit it to retry the boot");
     let end = supervisor.run(&mut shell_command(path))?;
     log::info!("{path}: {end}");
     Ok(())

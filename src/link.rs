@@ -1,8 +1,7 @@
-//! Network interfaces: finds those to boot from, raises them, waits for their carrier, and gives
-//! the chosen one from its lease.
+//! Network interfaces: finds those to boot from, sets them up, waits for their carrier, and configures
+//! the chosen one.
 //!
-//! Every change is remembered with its inverse, so that [`Link::restore`] leaves the machine as
-//! it was found.
+//! Every change is stored with its inverse, so that [`Link::restore`] undoes all of them.
 
 #![forbid(unsafe_code)]
 
@@ -31,12 +30,12 @@ pub use interface::Link;
 use state::{addresses, open_socket, set_up};
 pub use watch::{Change, Watch};
 
-/// What [`find`] has found.
+/// The result of [`find`].
 #[derive(Debug)]
 pub struct Found {
     /// The interfaces.
     pub links: Vec<Link>,
-    /// Tells the state of all interfaces, and then what changes.
+    /// The monitor that reports their state and changes.
     pub watch: Watch,
 }
 
@@ -45,13 +44,13 @@ pub struct Found {
 ///
 /// # Errors
 /// As [`find`] and [`raise`], and [`Error::NoCarrier`] when none has a carrier within the
-/// `timeout` of `config`; what was raised is lowered again then.
+/// `timeout` of `config`; interfaces that were set up are set down again then.
 pub fn up(config: &LinkConfig, signals: Option<&Signals>) -> Result<Vec<Link>, Error> {
     raised(config, signals).map(|(found, _)| found.links)
 }
 
-/// As [`up`], but returns only the first interface with a carrier; the others are left as they
-/// were found.
+/// As [`up`], but returns only the first interface with a carrier; the others are
+/// restored.
 ///
 /// # Errors
 /// As [`up`].
@@ -62,7 +61,7 @@ pub fn first_up(config: &LinkConfig, signals: Option<&Signals>) -> Result<Link, 
     Ok(link)
 }
 
-/// Returns the interfaces, raised, and the place of the first with a carrier.
+/// Returns the interfaces, set up, and the index of the first with a carrier.
 fn raised(config: &LinkConfig, signals: Option<&Signals>) -> Result<(Found, usize), Error> {
     let mut found = find(config, &Recorder::default(), signals)?;
     let Found { links, watch } = &mut found;
@@ -79,12 +78,12 @@ fn raised(config: &LinkConfig, signals: Option<&Signals>) -> Result<(Found, usiz
 /// appear.
 ///
 /// Named interfaces go first, then the one with the address in `BOOTIF`; without either, every
-/// Ethernet interface with a device behind it. Of several named ones those that are there must do
-/// when the time is over.
+/// Ethernet interface with a device behind it. If some of several named
+/// ones are missing at the timeout, the others are used.
 ///
 /// # Errors
-/// [`Error::NoInterface`] with what was found and why each was of no use, [`Error::Interrupted`] by
-/// one of `signals`.
+/// [`Error::NoInterface`] with the interfaces found and why none was usable, [`Error::Interrupted`]
+/// by one of `signals`.
 pub fn find(
     config: &LinkConfig,
     recorder: &Recorder,
@@ -94,7 +93,7 @@ pub fn find(
     let mut watch = Watch::open()?;
     let mut present = BTreeMap::new();
     let mut vlan = vlan::RequestedVlan::new(config);
-    let mut is_told = false;
+    let mut is_reported = false;
     loop {
         while let Some(change) = watch.next_change()? {
             if change.gone {
@@ -105,10 +104,10 @@ pub fn find(
         }
         vlan.make(present.values())?;
         let selection = select::select(config, present.values(), select::facts);
-        let over = sys::now() >= deadline;
-        if selection.is_complete() || (over && !selection.chosen.is_empty()) {
+        let is_timeout = sys::now() >= deadline;
+        if selection.is_complete() || (is_timeout && !selection.chosen.is_empty()) {
             for missing in &selection.missing {
-                log::warn!("{missing}: no such interface; going on without it");
+                log::warn!("{missing}: no such interface; continuing without it");
             }
             let links = selection
                 .chosen
@@ -119,10 +118,10 @@ pub fn find(
             watch.repeat();
             return Ok(Found { links, watch });
         }
-        if over {
+        if is_timeout {
             return Err(Error::NoInterface(selection.explain(config)));
         }
-        if !std::mem::replace(&mut is_told, true) {
+        if !std::mem::replace(&mut is_reported, true) {
             let seconds = Seconds(config.timeout);
             log::info!("waiting up to {seconds:.0} s for a network interface to appear");
         }
@@ -130,11 +129,10 @@ pub fn find(
     }
 }
 
-/// Switches the interfaces on, and remembers which were off.
+/// Sets the interfaces up, and stores which were down.
 ///
 /// # Errors
-/// [`Error::Configure`] when none of them could be switched on; one that cannot is only logged
-/// while there are others.
+/// [`Error::Configure`] if none of them could be set up; otherwise a failure is only logged.
 pub fn raise<'a>(links: impl IntoIterator<Item = &'a Link>) -> Result<(), Error> {
     let (off, on): (Vec<_>, Vec<_>) = links.into_iter().partition(|link| !link.was_up);
     if off.is_empty() {
@@ -146,7 +144,7 @@ pub fn raise<'a>(links: impl IntoIterator<Item = &'a Link>) -> Result<(), Error>
     for link in off {
         match set_up(&mut socket, link.index, true) {
             Ok(()) => {
-                log::debug!("{}: raised", link.name);
+                log::debug!("{}: up", link.name);
                 link.changes().raised = true;
                 any_up = true;
             }
@@ -162,7 +160,7 @@ pub fn raise<'a>(links: impl IntoIterator<Item = &'a Link>) -> Result<(), Error>
     Ok(())
 }
 
-/// Waits until one of the interfaces has a carrier; returns its place among them.
+/// Waits until one of the interfaces has a carrier; returns its index.
 fn wait(
     links: &[Link],
     watch: &mut Watch,
@@ -181,12 +179,12 @@ fn wait(
     })
 }
 
-/// Switches the loopback interface on, as a machine without any other init has to.
+/// Sets the loopback interface up, which is the task of init.
 pub fn raise_loopback() -> Result<(), Error> {
     let mut socket = open_socket()?;
-    // The kernel makes it first in every namespace, under this number.
+    // The kernel creates it first in every namespace, with this index.
     set_up(&mut socket, 1, true).map_err(|source| Error::System {
-        doing: "cannot raise lo".to_owned(),
+        doing: "cannot set up lo".to_owned(),
         source,
     })
 }

@@ -89,13 +89,13 @@ fn extend(parts: &[Measurement]) -> Result<bool, Cause> {
 
 fn hash_of(file: &SealedFile) -> Result<Sha256, Error> {
     let mut hasher = Hasher::new();
-    let mut octets = vec![0; 128 << 10];
+    let mut bytes = vec![0; 128 << 10];
     let mut read = || {
         let mut reader = file.reader(0..u64::MAX)?;
         loop {
-            match reader.read(&mut octets) {
+            match reader.read(&mut bytes) {
                 Ok(0) => return Ok(()),
-                Ok(len) => hasher.update(octets.get(..len).unwrap_or_default()),
+                Ok(len) => hasher.update(bytes.get(..len).unwrap_or_default()),
                 Err(source) => {
                     let call = "read(memfd)";
                     return Err(SyscallError { call, source });

@@ -346,9 +346,9 @@ mod tests {
         Facts::new(SCRIPT.parse().unwrap(), MacAddress([2; 6]), address, server)
     }
 
-    fn sealed(octets: &[u8]) -> SealedFile {
+    fn sealed(bytes: &[u8]) -> SealedFile {
         let mut file = Memfd::create("test").unwrap();
-        file.write_all(octets).unwrap();
+        file.write_all(bytes).unwrap();
         file.seal().unwrap()
     }
 }

@@ -48,7 +48,7 @@ impl Recorder {
         };
         match self.save(Path::new(path)) {
             Ok(count) => log::info!("the last {count} frames are in {path}"),
-            Err(error) => log::warn!("the last frames cannot be written to {path}: {error}"),
+            Err(error) => log::warn!("cannot write the last frames to {path}: {error}"),
         }
         result
     }

@@ -1,4 +1,4 @@
-//! DHCP options for the eye, by the names under which tshark knows them.
+//! DHCP options as text, by the names that tshark uses.
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;

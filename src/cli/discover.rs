@@ -18,11 +18,11 @@ use wireboot_proto::dhcp::survey::{suspicions, verdicts};
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
     let recorder = Recorder::default();
-    let result = ask(&settings, &recorder);
+    let result = survey(&settings, &recorder);
     recorder.save_after(settings.config.output.record.as_deref(), result)
 }
 
-fn ask(settings: &Settings, recorder: &Recorder) -> Result<(), Error> {
+fn survey(settings: &Settings, recorder: &Recorder) -> Result<(), Error> {
     let (config, wait) = (&settings.config, settings.discover.wait);
     let found = link::find(&config.link, recorder, None)?;
     let signals = Signals::open().map_err(Error::no_signals)?;
@@ -44,12 +44,12 @@ fn ask(settings: &Settings, recorder: &Recorder) -> Result<(), Error> {
         }
     }
     for silent in surveyed.iter().filter(|one| !one.had_carrier) {
-        log::warn!("{}: no carrier, nothing was sent there", silent.link.name);
+        log::warn!("{}: no carrier, nothing sent", silent.link.name);
     }
     Ok(())
 }
 
-/// Returns all answers with what is thought of them, in the order of interfaces and arrival.
+/// Returns all answers with the verdicts on them, in the order of interfaces and arrival.
 fn rows<'a>(surveyed: &'a [Surveyed], config: &Config) -> Vec<AnswerRow<'a>> {
     let answers: Vec<_> = surveyed.iter().map(|one| &one.answers[..]).collect();
     let is_ordered = !config.link.interfaces.is_empty();
@@ -81,7 +81,7 @@ fn rows<'a>(surveyed: &'a [Surveyed], config: &Config) -> Vec<AnswerRow<'a>> {
     rows
 }
 
-/// Returns why there may be no answer, for each interface.
+/// Returns why there may be no answer; logs it for all interfaces but the last.
 fn failure(surveyed: &[Surveyed], wait: Duration) -> Error {
     let asked = surveyed.iter().filter(|one| one.had_carrier);
     let mut errors: Vec<_> = asked.map(|one| one.failure(wait)).collect();
@@ -89,5 +89,5 @@ fn failure(surveyed: &[Surveyed], wait: Duration) -> Error {
     for error in errors {
         log::error!("{}", error.chain());
     }
-    last.unwrap_or_else(|| Error::NoOffer("no interface was asked on".to_owned()))
+    last.unwrap_or_else(|| Error::NoOffer("no interface has a carrier".to_owned()))
 }

@@ -1,4 +1,4 @@
-//! The commands, which turn settings into calls and results into text.
+//! The commands: their settings are turned into calls, and the results into text.
 
 #![forbid(unsafe_code)]
 
@@ -28,7 +28,7 @@ use crate::timeline;
 /// Runs the command that the arguments name.
 ///
 /// # Errors
-/// What ended the command; `main` prints it and takes the exit code from it.
+/// The error that ended the command; `main` prints it and exits with its code.
 pub fn run() -> Result<(), Error> {
     if is_init() {
         settings::start_log(LevelFilter::Info);
@@ -51,20 +51,20 @@ pub fn run() -> Result<(), Error> {
         #[cfg(feature = "discover")]
         Command::Discover => discover::run(settings),
         #[cfg(not(feature = "discover"))]
-        Command::Discover => Err(left_out("discover")),
+        Command::Discover => Err(not_built_in("discover")),
         Command::Boot => boot(&settings),
         Command::Fetch => fetch::run(settings),
         #[cfg(feature = "capture")]
         Command::Capture => capture::run(settings),
         #[cfg(not(feature = "capture"))]
-        Command::Capture => Err(left_out("capture")),
+        Command::Capture => Err(not_built_in("capture")),
         Command::Account => account(&settings),
         Command::Explain => explain::run(settings),
         Command::Help => help(&settings),
     }
 }
 
-/// `wireboot boot`: the whole path, from the interface to the jump into the fetched kernel.
+/// `wireboot boot`: the whole boot, from the interface to the jump into the fetched kernel.
 fn boot(settings: &Settings) -> Result<(), Error> {
     let step = agent::run(&settings.config)?;
     log::info!("stopped after {step} (--stop-after)");
@@ -80,7 +80,7 @@ fn account(settings: &Settings) -> Result<(), Error> {
     };
     let text = std::fs::read_to_string(path).map_err(|error| {
         Error::Usage(format!(
-            "no timeline of a lease or boot on this machine since its start: {path}: {error}"
+            "no lease or boot on this machine since it was started: {path}: {error}"
         ))
     })?;
     print(&text);
@@ -91,7 +91,7 @@ fn account(settings: &Settings) -> Result<(), Error> {
 fn help(settings: &Settings) -> Result<(), Error> {
     let ([] | [_]) = &settings.operands[..] else {
         return Err(Error::Usage(
-            "help is about one thing at a time; see 'wireboot help --help'".to_owned(),
+            "help takes one topic; see 'wireboot help --help'".to_owned(),
         ));
     };
     let topic = settings.operands.first().map(String::as_str);
@@ -109,7 +109,7 @@ fn help(settings: &Settings) -> Result<(), Error> {
         (None, Some("options")) => texts::options(),
         (None, Some(other)) => {
             return Err(Error::Usage(format!(
-                "there is no help on '{other}'; 'wireboot help' lists the commands"
+                "no help on '{other}'; 'wireboot help' lists the commands"
             )));
         }
     };
@@ -129,7 +129,7 @@ fn manual(settings: &Settings, topic: Option<&str>) -> Option<String> {
 
 /// Returns the error for a command that was left out of this build.
 #[cfg(not(all(feature = "capture", feature = "discover")))]
-fn left_out(command: &str) -> Error {
+fn not_built_in(command: &str) -> Error {
     Error::Usage(format!(
         "this wireboot was built without the command {command}; 'wireboot --version' lists its features"
     ))
@@ -162,9 +162,9 @@ fn version() -> String {
     text
 }
 
-/// Returns whether the kernel started this process as its first. In a container a command may be
-/// process 1 too; the kernel's is named init (kernel_init) and has the unknown words of the kernel
-/// command line as arguments.
+/// Returns whether the kernel started this process as process 1. In a container a command may be
+/// process 1 too; the kernel's is named init, and its arguments are the words of the kernel command
+/// line that the kernel does not know (kernel_init).
 fn is_init() -> bool {
     let mut arguments = std::env::args_os();
     let name = arguments.next().map(std::path::PathBuf::from);

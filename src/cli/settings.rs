@@ -1,4 +1,4 @@
-//! The settings of a command, from defaults, kernel words and flags; and the log as they set it.
+//! The settings of a command, from defaults, kernel words and flags; and the log level that they set.
 
 use std::io::Write;
 
@@ -31,11 +31,11 @@ pub(super) fn read(invocation: &Invocation) -> Result<Settings, Error> {
         for path in &settings.command_lines {
             complaints.extend(cmdline::apply(&cmdline::read(path)?, &mut config));
         }
-        // Once more, since flags win over words.
+        // Again, since flags override words.
         settings = invocation.over(config)?;
     }
     let verbosity = match invocation.about.command {
-        // Its -v shows more of each frame, and must not fill the log.
+        // Its -v is for the frames and not for the log.
         Command::Capture => 0,
         Command::Lease
         | Command::Discover
@@ -56,11 +56,11 @@ pub(super) fn read(invocation: &Invocation) -> Result<Settings, Error> {
 pub(super) fn start_log(level: LevelFilter) {
     let mut builder = env_logger::Builder::new();
     builder.filter_level(level);
-    // It logs requests unredacted, with passwords.
+    // ureq logs requests with their passwords.
     builder.filter_module("ureq_proto", LevelFilter::Off);
     builder.parse_env("WIREBOOT_LOG");
-    // Erases the rest of a progress bar that may be on the line.
-    let end = match Style::for_people(false) {
+    // Erases the rest of a progress bar on the same line.
+    let line_end = match Style::for_people(false) {
         Style::Bar => "\x1b[K",
         Style::Lines | Style::Json | Style::Silent => "",
     };
@@ -68,11 +68,11 @@ pub(super) fn start_log(level: LevelFilter) {
         let text = Safe::line(record.args());
         let is_own = record.target().starts_with("wireboot");
         if is_own || record.level() <= Level::Info {
-            writeln!(line, "wireboot: {text}{end}")
+            writeln!(line, "wireboot: {text}{line_end}")
         } else {
             // Debug messages of a library make sense only with its name.
             let library = record.target().split("::").next().unwrap_or_default();
-            writeln!(line, "wireboot: {library}: {text}{end}")
+            writeln!(line, "wireboot: {library}: {text}{line_end}")
         }
     });
     // Fails only if there is a logger already, as in tests.

@@ -26,7 +26,7 @@ pub(super) fn load_and_follow<'a>(names: impl Iterator<Item = &'a str>) {
     // Subscribed first, so that no device is missed between the list of all and the first event.
     let news = UeventSocket::open();
     let Some(index) = Index::read() else {
-        log::debug!("no modules in the archive; the kernel must have its drivers built in");
+        log::debug!("no modules in the archive; the drivers must be built into the kernel");
         return;
     };
     for name in names {
@@ -36,8 +36,13 @@ pub(super) fn load_and_follow<'a>(names: impl Iterator<Item = &'a str>) {
     let followed = news.map(|news| thread::Builder::new().spawn(move || index.follow(&news)));
     match followed {
         Ok(Ok(_)) => {}
-        Ok(Err(error)) => log::warn!("devices that appear late get no driver: {error}"),
-        Err(error) => log::warn!("devices that appear late get no driver: {}", error.chain()),
+        Ok(Err(error)) => {
+            log::warn!("no drivers are loaded for devices that appear later: {error}")
+        }
+        Err(error) => log::warn!(
+            "no drivers are loaded for devices that appear later: {}",
+            error.chain()
+        ),
     }
 }
 
@@ -96,7 +101,10 @@ impl Index {
                 // through again.
                 Ok(DeviceEvent::Lost) => self.load_for_devices(),
                 Err(error) => {
-                    return log::warn!("devices that appear get no driver: {}", error.chain());
+                    return log::warn!(
+                        "no more drivers are loaded for devices that appear: {}",
+                        error.chain()
+                    );
                 }
             }
         }
@@ -167,13 +175,15 @@ fn load_file(path: &Path) -> Result<(), String> {
     }
     // Debian 12's kernels are among those that unpack none.
     let packing = packing.ok_or(
-        "the kernel does not unpack it (CONFIG_MODULE_DECOMPRESS), and only .gz and .zst are \
-         unpacked here: put it into the archive unpacked",
+        "the kernel cannot decompress it (CONFIG_MODULE_DECOMPRESS), and wireboot only .gz and .zst: \
+         decompress it in the archive",
     )?;
-    let mut octets = Vec::new();
-    match unpack::unpack(file, packing, MAX_LEN, &mut octets) {
-        Ok(_) => drivers::load_octets(&octets).map_err(|error| error.chain()),
-        Err(error) => Err(format!("the kernel does not unpack it, and here: {error}")),
+    let mut bytes = Vec::new();
+    match unpack::unpack(file, packing, MAX_LEN, &mut bytes) {
+        Ok(_) => drivers::load_bytes(&bytes).map_err(|error| error.chain()),
+        Err(error) => Err(format!(
+            "neither the kernel nor wireboot can decompress it: {error}"
+        )),
     }
 }
 

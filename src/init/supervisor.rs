@@ -56,7 +56,7 @@ impl Supervisor {
                 // next wait.
                 Children::Ended { .. } => {}
                 Children::Running => self.wait(None)?,
-                Children::None => return Ok("exited unnoticed".to_owned()),
+                Children::None => return Ok("exit status unknown".to_owned()),
             }
         }
     }

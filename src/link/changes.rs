@@ -1,4 +1,4 @@
-//! Settings of an interface – address, routes, MTU – and how each is taken back.
+//! Settings of an interface – address, routes, MTU – and how each is undone.
 
 use std::net::Ipv4Addr;
 
@@ -13,28 +13,28 @@ use wireboot_proto::time::Instant;
 /// Changes of an interface, each with its inverse.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    /// It was switched on.
+    /// It was set up.
     pub(super) raised: bool,
-    /// It was made.
+    /// The VLAN, if it was created.
     pub(super) made: Option<CreatedVlan>,
     pub(super) done: Vec<AppliedSetting>,
-    /// What an earlier process had set and was removed.
+    /// Addresses and routes of an earlier process that were removed.
     pub(super) removed: InterfaceState,
-    /// With which there was no carrier.
+    /// The MTU with which there was no carrier.
     pub(super) bad_mtu: Option<u32>,
 }
 
-/// Up to where changes are taken back.
+/// How far changes are undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum To {
-    /// All is as it was found.
+    /// To the state in which the interface was found.
     Found,
-    /// As [`To::Found`], but that the lease is over: an address that ends by itself was of the same
-    /// lease and is not left there, and what was removed for it does not return.
+    /// To the state without the lease: an address with a lifetime belonged to the same lease and is
+    /// removed too, and addresses that were removed for it are not restored.
     End,
 }
 
-/// A setting that has been made.
+/// A setting that has been applied.
 #[derive(Debug)]
 pub(super) struct AppliedSetting {
     pub(super) setting: LinkSetting,
@@ -46,12 +46,12 @@ pub(super) struct AppliedSetting {
 #[derive(Debug)]
 pub(super) enum Undo {
     Request(NetlinkRequest),
-    /// The address was there and is given the lifetimes again that it had.
+    /// The address existed, and gets its previous lifetimes.
     Lifetimes(Snapshot<Address>),
 }
 
 impl AppliedSetting {
-    /// Returns a setting that was made just now.
+    /// Returns a setting that is applied now.
     pub(super) fn now(setting: LinkSetting, undo: Undo) -> Self {
         let at = sys::now();
         Self { setting, at, undo }
@@ -70,7 +70,7 @@ impl AppliedSetting {
             .filter(|left| to == To::Found || left.valid_seconds == FOREVER);
         let there = addresses(socket, set.index).unwrap_or_default();
         let there = there.into_iter().find(|there| there.is_same(&set));
-        // Another client of the same lease may have renewed it meanwhile, or sets it again itself.
+        // Another client of the same lease may have renewed it.
         let set = Snapshot {
             value: set,
             read_at: self.at,
@@ -87,11 +87,11 @@ impl AppliedSetting {
 }
 
 impl Snapshot<Address> {
-    /// Returns whether the lifetime of `there` is what is left of the one that was set.
-    fn is_as_set(&self, there: &Address) -> bool {
+    /// Returns whether the lifetime of `current` is the rest of the one that was set.
+    fn is_as_set(&self, current: &Address) -> bool {
         let left = self.remaining().map_or(0, |left| left.valid_seconds);
-        // The kernel counts by seconds.
-        left.abs_diff(there.valid_seconds) <= 1
+        // The kernel counts seconds.
+        left.abs_diff(current.valid_seconds) <= 1
     }
 }
 
@@ -100,7 +100,7 @@ impl Changes {
         !self.raised && self.made.is_none() && self.done.is_empty() && self.removed.is_empty()
     }
 
-    /// Takes back everything that was set, the last first.
+    /// Undoes all settings, the last one first.
     pub(super) fn undo(&mut self, to: To, index: u32, socket: &mut RouteSocket) {
         let done = std::mem::take(&mut self.done);
         undo(done, to, index, socket);
@@ -109,7 +109,7 @@ impl Changes {
         }
     }
 
-    /// Takes back what is not among `wanted`.
+    /// Undoes the settings that are not among `wanted`.
     pub(super) fn undo_all_but(
         &mut self,
         wanted: &[LinkSetting],
@@ -124,8 +124,8 @@ impl Changes {
         undo(stale, To::End, index, socket);
     }
 
-    /// Adds what is new. What was known already keeps its older inverse, which leads back to
-    /// before the first lease.
+    /// Adds new settings. Those that are known keep their older inverse, which leads back to before
+    /// the first lease.
     pub(super) fn add(&mut self, fresh: Self) {
         for done in fresh.done {
             let mut known = self.done.iter_mut();
@@ -137,7 +137,7 @@ impl Changes {
     }
 }
 
-/// Takes settings back, the last first, and nothing else of the interface with them.
+/// Undoes settings, the last one first, and restores what the kernel removes with them.
 fn undo(done: Vec<AppliedSetting>, to: To, index: u32, socket: &mut RouteSocket) {
     if done.is_empty() {
         return;
@@ -160,8 +160,8 @@ fn undo(done: Vec<AppliedSetting>, to: To, index: u32, socket: &mut RouteSocket)
     gone.put_back(socket);
 }
 
-/// Removes an address that is not among `wanted`, and the routes of a DHCP client from it that are
-/// not; returns what is gone of it, and what the kernel removed beside.
+/// Removes an address and the routes of a DHCP client from it unless they are among `wanted`; returns
+/// what was removed of it, and what the kernel removed with it.
 pub(super) fn remove(
     socket: &mut RouteSocket,
     index: u32,
@@ -188,7 +188,7 @@ pub(super) fn remove(
 }
 
 pub(super) fn take_back(socket: &mut RouteSocket, setting: &LinkSetting, undo: &NetlinkRequest) {
-    // Often it is gone already: an interface that was removed takes everything with it.
+    // Often it no longer exists, as after the removal of the interface.
     if let Err(error) = socket.change(undo) {
         log::debug!("{setting} could not be undone: {error}: {}", error.source);
     }
@@ -197,14 +197,14 @@ pub(super) fn take_back(socket: &mut RouteSocket, setting: &LinkSetting, undo: &
 /// One setting of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LinkSetting {
-    /// Largest packet, bytes.
+    /// The MTU, in bytes.
     Mtu(u32),
     Address(Address),
     Route(KernelRoute),
 }
 
 impl LinkSetting {
-    /// Returns whether setting one is setting the other, lifetimes aside.
+    /// Returns whether both are the same setting, lifetimes aside.
     fn same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Address(one), Self::Address(other)) => one.is_same(other),
@@ -218,7 +218,7 @@ pub(super) fn set_address(
     socket: &mut RouteSocket,
     address: &Address,
 ) -> Result<Option<Undo>, SyscallError> {
-    // NLM_F_EXCL first: EEXIST tells that it was there, which NLM_F_REPLACE alone would hide.
+    // NLM_F_EXCL first: EEXIST shows that it existed, which NLM_F_REPLACE alone would hide.
     match socket.change(&NetlinkRequest::AddAddress(*address)) {
         Ok(()) => return Ok(Some(Undo::Request(NetlinkRequest::DeleteAddress(*address)))),
         Err(error) if !exists(&error) => return Err(error),
@@ -230,13 +230,12 @@ pub(super) fn set_address(
     socket.change(&NetlinkRequest::SetAddress(*address))?;
     Ok(Some(match before {
         Some(value) => Undo::Lifetimes(Snapshot { value, read_at }),
-        // It has just ended.
+        // It has just expired.
         None => Undo::Request(NetlinkRequest::DeleteAddress(*address)),
     }))
 }
 
-/// Adds a route; one to the same network that somebody else set stays in front of it. Returns what
-/// takes it back, or nothing when it was there already.
+/// Adds a route, after others to the same network; returns the inverse, or nothing if it existed.
 pub(super) fn add_route(
     socket: &mut RouteSocket,
     route: &KernelRoute,
@@ -247,8 +246,7 @@ pub(super) fn add_route(
         Err(error) if !exists(&error) => return Err(error),
         Err(_) => {}
     }
-    // NLM_F_APPEND puts it behind those with the same metric, which keep the traffic
-    // (fib_table_insert).
+    // NLM_F_APPEND adds it after those with the same metric, which stay in use (fib_table_insert).
     match socket.change(&NetlinkRequest::AppendRoute(*route)) {
         Ok(()) => {
             log::warn!(

@@ -1,4 +1,4 @@
-//! An Ethernet interface, and what is changed on it: each change is remembered with its inverse.
+//! An Ethernet interface and its configuration; each change is stored with its inverse.
 
 use std::net::Ipv4Addr;
 use std::sync::{Mutex, MutexGuard};
@@ -20,21 +20,21 @@ use wireboot_proto::netlink::route::{Address, FOREVER, LinkInfo};
 use wireboot_proto::packet::ethernet::MacAddress;
 
 /// Timeout for the carrier after an MTU change, for which some drivers reset the card.
-// 1000BASE-T takes two to three seconds to negotiate anew after a reset.
+// 1000BASE-T takes two to three seconds to renegotiate after a reset.
 const RESET_TIME: Duration = Duration::from_secs(5);
 
 /// An Ethernet interface that the boot may use.
 #[derive(Debug)]
 pub struct Link {
-    /// Its number, which stays when it is renamed.
+    /// Its index, which a rename does not change.
     pub index: u32,
-    /// Its name at the time it was found.
+    /// Its name when it was found.
     pub name: String,
     /// Its hardware address.
     pub mac: MacAddress,
-    /// Where frames that cross it by a packet socket are recorded.
+    /// The recorder of frames of packet sockets.
     pub recorder: Recorder,
-    /// Whether it was switched on when it was found.
+    /// Whether it was up when it was found.
     pub(super) was_up: bool,
     changes: Mutex<Changes>,
 }
@@ -51,32 +51,32 @@ impl Link {
         }
     }
 
-    /// Takes back everything that was set on the interface, and lowers it if it was raised here.
+    /// Undoes all changes, and sets the interface down if it was set up here.
     ///
     /// Failures – the interface may be gone – are logged.
     pub fn restore(&self) {
         self.undo(To::Found, true);
     }
 
-    /// Removes what was set on the interface, an address that an earlier process had set for the same
-    /// lease too, since the lease is over or released; leaves the interface switched on.
+    /// Undoes the changes for a lease that is over or released, with an address that an earlier process
+    /// had set for it; the interface stays up.
     pub fn clear(&self) {
         self.undo(To::End, false);
     }
 
-    /// As [`Link::clear`], and lowers the interface if it was raised here.
+    /// As [`Link::clear`], and sets the interface down if it was set up here.
     pub fn clear_and_lower(&self) {
         self.undo(To::End, true);
     }
 
-    /// Switches the interface off, so that the card writes to no memory that will be another
-    /// kernel's. One that cannot be is logged: the card's driver is told to stop too.
+    /// Sets the interface down, so that the card does not write to the next kernel's memory. A failure
+    /// is only logged: kexec stops the card's driver too.
     pub fn quiesce(&self) {
         let lowered = open_socket().map(|mut socket| set_up(&mut socket, self.index, false));
         match lowered {
             Ok(Ok(())) => {}
             Ok(Err(error)) => log::debug!("{}: {}", self.name, error.chain()),
-            Err(error) => log::debug!("{}: not switched off: {}", self.name, error.chain()),
+            Err(error) => log::debug!("{}: not set down: {}", self.name, error.chain()),
         }
     }
 
@@ -104,9 +104,9 @@ impl Link {
         }
     }
 
-    /// Returns the changes that were made here.
+    /// Returns the changes made by this process.
     pub(super) fn changes(&self) -> MutexGuard<'_, Changes> {
-        // The list is whole even when another thread panicked while it held it.
+        // The list is consistent even if another thread panicked while it held the lock.
         match self.changes.lock() {
             Ok(changes) => changes,
             Err(poisoned) => poisoned.into_inner(),
@@ -126,10 +126,9 @@ impl Link {
 impl Link {
     /// Sets address, routes and MTU of `lease`.
     ///
-    /// Either all of them are in place at the end, or none that was not there before; an MTU
-    /// that the driver refuses, or has no carrier with, is only logged. With another lease than
-    /// the last time, what only the older one said – which is over – is removed first; with the
-    /// same one, the lifetimes begin anew.
+    /// Either all of them are set at the end, or none; an MTU that the driver refuses, or has no
+    /// carrier with, is only logged. Settings of the previous lease that are not part of this one are
+    /// removed first; for the others the lifetimes are renewed.
     ///
     /// # Errors
     /// [`Error::Configure`] with what the kernel refused.
@@ -137,9 +136,9 @@ impl Link {
         self.replace(None, lease, Duration::ZERO)
     }
 
-    /// As [`Link::configure`]; what an earlier process set for `before`, an address and the bits of
-    /// its network, and what is not part of this lease, is removed first: that address and the routes
-    /// of a DHCP client from it. [`Link::restore`] puts it back. The times of the lease began `age` ago.
+    /// As [`Link::configure`]; the address `before` of an earlier process, with its prefix length, and
+    /// the routes of a DHCP client from it are removed first unless they are part of this lease;
+    /// [`Link::restore`] restores them. The lease was granted `age` ago.
     ///
     /// # Errors
     /// As [`Link::configure`].
@@ -152,11 +151,11 @@ impl Link {
         self.apply(before, &lease_settings(self.index, lease, age))
     }
 
-    /// Gives the interface an address without end and without a network; nothing when it has the
-    /// address.
+    /// Adds an address with an infinite lifetime and without a network; does nothing if the interface
+    /// has it.
     ///
     /// # Errors
-    /// [`Error::Configure`] when the kernel refuses.
+    /// [`Error::Configure`] with the kernel's error.
     pub fn add_address(&self, address: Ipv4Addr) -> Result<(), Error> {
         let before = self.addresses()?;
         if before.iter().any(|(there, _)| *there == address) {
@@ -165,7 +164,7 @@ impl Link {
         let address = LinkSetting::Address(Address {
             index: self.index,
             address,
-            // With /32 the kernel makes no route to a network beside the address (fib_add_ifaddr).
+            // With /32 the kernel adds no route to a network (fib_add_ifaddr).
             prefix_len: 32,
             broadcast: None,
             preferred_seconds: FOREVER,
@@ -174,7 +173,7 @@ impl Link {
         self.apply(None, &[address])
     }
 
-    /// Returns the interface's addresses, each with the bits of its network.
+    /// Returns the interface's addresses, each with its prefix length.
     ///
     /// # Errors
     /// [`Error::System`] without a route socket.
@@ -186,7 +185,7 @@ impl Link {
             .collect())
     }
 
-    /// Returns the address that was set here.
+    /// Returns the address set by this process.
     pub fn configured_address(&self) -> Option<Ipv4Addr> {
         self.changes().done.iter().find_map(|done| {
             if let LinkSetting::Address(address) = done.setting {
@@ -197,7 +196,7 @@ impl Link {
         })
     }
 
-    /// Returns what the MTU was, bytes, before a lease set another.
+    /// Returns the MTU before a lease changed it, in bytes.
     pub fn mtu_before(&self) -> Option<u32> {
         self.changes().done.iter().find_map(|done| {
             if let Undo::Request(NetlinkRequest::SetMtu { mtu_octets, .. }) = done.undo {
@@ -208,8 +207,7 @@ impl Link {
         })
     }
 
-    /// Removes an address that an earlier process set, and its routes, and gives the interface the
-    /// MTU that it had, bytes.
+    /// Removes an address that an earlier process set, and its routes, and restores the MTU, in bytes.
     ///
     /// # Errors
     /// [`Error::System`] without a route socket.
@@ -233,15 +231,15 @@ impl Link {
 
     fn apply(&self, before: Option<(Ipv4Addr, u8)>, wanted: &[LinkSetting]) -> Result<(), Error> {
         let mut socket = open_socket()?;
-        // What was set here is known better than by a file.
+        // The changes of this process are more accurate than a file.
         let before = before.filter(|_| self.changes().done.is_empty());
-        // First, since the kernel removes with an address the later ones of the same subnet.
+        // First, since the kernel removes later addresses of the same subnet with the first one.
         self.changes().undo_all_but(wanted, self.index, &mut socket);
         let (removed, others) = match before {
             Some(before) => remove(&mut socket, self.index, before, wanted).map_err(unreadable)?,
             None => Default::default(),
         };
-        // As before, addresses of others stand in front, and their routes may need the new one.
+        // Addresses of others come first again; their routes may need the new address.
         others.put_back_addresses(&mut socket);
         let set = self.set_all(wanted, &mut socket);
         others.put_back_routes(&mut socket);
@@ -277,8 +275,8 @@ impl Link {
         Ok(())
     }
 
-    /// Sets the MTU, which the kernel refuses when it is more than the device can; returns what takes
-    /// it back, or nothing when it is as it was.
+    /// Sets the MTU, which the kernel refuses if the device does not support it; returns the inverse, or
+    /// nothing if the MTU did not change.
     fn set_mtu(
         &self,
         socket: &mut RouteSocket,

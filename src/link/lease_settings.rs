@@ -11,22 +11,22 @@ use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::netlink::route::{Address, FOREVER, KernelRoute};
 use wireboot_proto::packet::ipv4::{netmask, same_network};
 
-/// Every host must take a datagram of this size (RFC 791 §3.1), and less serves no one here: a
-/// server that asks for less is mistaken or hostile.
+/// Every host must accept a datagram of this size (RFC 791 §3.1): a server that sets a smaller MTU is
+/// mistaken or hostile.
 const SMALLEST_MTU: u16 = 576;
 
-/// Returns what `lease` means for the interface `age` after its times began, in the order to be set.
+/// Returns the settings of a lease that was granted `age` ago, in the order to be applied.
 pub(super) fn lease_settings(index: u32, lease: &Lease, age: Duration) -> Vec<LinkSetting> {
     let left = |time: Option<Duration>| seconds(time.map(|time| time.saturating_sub(age)));
     let mut settings = Vec::new();
-    // First: fib_create_info refuses routes whose preferred source is no address of this machine.
+    // First: fib_create_info refuses routes whose preferred source is no local address.
     settings.push(LinkSetting::Address(Address {
         index,
         address: lease.address,
         prefix_len: lease.prefix_len,
         broadcast: lease.broadcast.or_else(|| broadcast(lease)),
         preferred_seconds: left(lease.times.map(|times| times.rebinding)),
-        // The kernel's check_lifetime removes the address then, even when this process is gone.
+        // The kernel removes the address then (check_lifetime), even without this process.
         valid_seconds: left(lease.times.map(|times| times.lease)),
     }));
     for route in routes(index, lease) {
@@ -46,7 +46,7 @@ pub(super) fn lease_settings(index: u32, lease: &Lease, age: Duration) -> Vec<Li
     settings
 }
 
-/// Returns the routes: first those that are on the link, since the others may lead through them.
+/// Returns the routes: first those on the link, which the routers of the others may need.
 fn routes(index: u32, lease: &Lease) -> Vec<KernelRoute> {
     let mut on_link = Vec::new();
     let mut through = Vec::new();
@@ -57,8 +57,8 @@ fn routes(index: u32, lease: &Lease) -> Vec<KernelRoute> {
             // send them.
             destination: route.destination & netmask(route.prefix_len),
             prefix_len: route.prefix_len.min(32),
-            // A server that names ourselves as the router means that all is on the link, where
-            // some router answers ARP for it.
+            // The client's own address as the router means that the network is on the link, where some
+            // router answers ARP for it.
             gateway: route.gateway.filter(|gateway| *gateway != lease.address),
             // The kernel removes routes with this source together with the address
             // (fib_sync_down_addr).
@@ -80,8 +80,8 @@ fn routes(index: u32, lease: &Lease) -> Vec<KernelRoute> {
             || on_link
                 .iter()
                 .any(|known| reaches(known.destination, known.prefix_len));
-        // A cloud gives 192.0.2.10/32 with a router outside of that: only a route to the router
-        // itself makes the kernel accept it.
+        // Clouds lease 192.0.2.10/32 with a router outside of it: the kernel accepts that only with a
+        // route to the router.
         if !reachable {
             on_link.push(KernelRoute {
                 destination: gateway,
@@ -96,7 +96,7 @@ fn routes(index: u32, lease: &Lease) -> Vec<KernelRoute> {
 }
 
 fn broadcast(lease: &Lease) -> Option<Ipv4Addr> {
-    // RFC 3021: a network of two has no broadcast address, nor has one of one.
+    // RFC 3021: /31 has no broadcast address, nor has /32.
     (lease.prefix_len < 31).then(|| lease.address | !netmask(lease.prefix_len))
 }
 

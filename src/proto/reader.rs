@@ -49,9 +49,9 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Creates a reader at the beginning of `octets`.
-    pub const fn new(octets: &'a [u8]) -> Self {
-        Self { rest: octets }
+    /// Creates a reader at the beginning of `bytes`.
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
     }
 
     /// Reads the next `len` bytes.

@@ -96,11 +96,11 @@ impl Variables {
     /// one that nobody knows is `optN`, in hexadecimal digits.
     fn add_options(&mut self, lease: &Lease) {
         let ignored = |code| lease.ignored.iter().any(|(ignored, _)| *ignored == code);
-        for (code, octets) in lease.options.iter() {
+        for (code, bytes) in lease.options.iter() {
             if ignored(code) {
                 continue;
             }
-            let value = OptionValue::read(code, octets);
+            let value = OptionValue::read(code, bytes);
             let is_name = matches!(value, OptionValue::Text(_)) && NAMES.contains(&code);
             let words = value.words();
             if is_name && !names::is_host_name(&words) {

@@ -21,22 +21,22 @@ pub enum Command {
     Help,
 }
 
-/// A command as people see it.
+/// The description of a command.
 #[derive(Debug)]
 pub struct About {
     /// The command.
     pub command: Command,
     /// Its name.
     pub name: &'static str,
-    /// What stands behind its name, one form each.
+    /// The arguments after its name, one form each.
     pub usage: &'static [&'static str],
-    /// Whether it has arguments that are no flags.
+    /// Whether it takes arguments other than flags.
     pub has_operands: bool,
-    /// What it does, in a line.
+    /// Its purpose, in one line.
     pub purpose: &'static str,
-    /// What it does, a paragraph each.
+    /// The description, one paragraph each.
     pub text: &'static [&'static str],
-    /// What is said below the flags, a paragraph each.
+    /// The paragraphs below the flags.
     pub closing: &'static [&'static str],
 }
 

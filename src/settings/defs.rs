@@ -276,7 +276,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "mtu",
         of: FETCH,
-        takes: Takes::Value("OCTETS"),
+        takes: Takes::Value("BYTES"),
         help: "the path MTU, in bytes (that of the route to the server)",
         lands: Lands::Own(|all, input| {
             // Every link passes packets of 68 bytes (RFC 791 §3.2).
@@ -288,7 +288,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "max-size",
         of: FETCH,
-        takes: Takes::Value("OCTETS"),
+        takes: Takes::Value("BYTES"),
         help: "refuse a file that is longer",
         lands: Lands::Own(|all, input| {
             all.fetch.max_len = Some(input.number(0, u64::MAX)?);
@@ -513,7 +513,7 @@ pub static SETTINGS: &[Setting] = &[
         of: CAPTURE,
         help: "show bytes in hexadecimal",
         lands: Lands::Own(|all, _| {
-            all.capture.octets = true;
+            all.capture.bytes = true;
             Ok(())
         }),
         ..NOTHING

@@ -1,4 +1,4 @@
-//! The value of a setting as it was given, and what can be read from it.
+//! The value of a setting as text, and its parsers.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,17 +8,17 @@ use wireboot_proto::packet::option::known::parse_code;
 use wireboot_proto::text::names;
 use wireboot_proto::time::parse_seconds;
 
-/// A value for a setting, and how it was given.
+/// The value of a setting, as text.
 #[derive(Debug)]
 pub struct Input<'a> {
     /// The value; empty for a flag that has none.
     pub value: &'a str,
-    /// Whether a list begins with it, in place of one from a source that counts less.
+    /// Whether it begins a list, which replaces that of a source of lower precedence.
     pub is_first: bool,
 }
 
 impl Input<'_> {
-    /// Reads a setting that is on or off.
+    /// Parses on or off.
     pub(super) fn is_on(&self) -> Result<bool, String> {
         match self.value {
             "" | "1" | "yes" | "true" | "on" => Ok(true),
@@ -67,7 +67,7 @@ impl Input<'_> {
         }
     }
 
-    /// Reads a text that fits into an option.
+    /// Parses a text that fits into a DHCP option.
     pub(super) fn printable(&self) -> Result<String, String> {
         // The length of an option is one byte (RFC 2132 §2).
         if (1..=255).contains(&self.value.len()) && names::is_path(self.value) {
@@ -85,14 +85,14 @@ impl Input<'_> {
         Ok(())
     }
 
-    /// Adds options by number or name, with commas between them.
+    /// Parses options by number or name, separated by commas, and adds them to `list`.
     pub(super) fn add_codes_to(&self, list: &mut Vec<u8>) -> Result<(), String> {
         let code = |text: &str| {
             // 0 and 255 are pad and end, which have no value (RFC 2132 §3).
             parse_code(text).ok_or_else(|| {
                 format!(
-                    "not a list of DHCP options: \"{text}\" is no option's name, and no number from 1 \
-                     to 254; 'wireboot help options' lists the names"
+                    "not a list of DHCP options: \"{text}\" is neither the name of an option nor a number \
+                     from 1 to 254; 'wireboot help options' lists the names"
                 )
             })
         };

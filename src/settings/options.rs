@@ -23,28 +23,28 @@ pub struct Settings {
     pub help: HelpOptions,
     /// Files with words of a kernel's command line.
     pub command_lines: Vec<String>,
-    /// Whether the output is for programs.
+    /// Whether the output is JSON.
     pub json: bool,
     /// How often `-v` was given.
     pub verbosity: usize,
-    /// What is no flag.
+    /// The arguments other than flags.
     pub operands: Vec<String>,
 }
 
-/// What is done about the lease.
+/// Options of `wireboot lease`.
 #[derive(Debug, Default)]
 pub struct LeaseOptions {
-    /// It is renewed until a signal comes.
+    /// Whether it is renewed until a signal.
     pub keep: bool,
     /// Whether the last lease is released.
     pub release: bool,
-    /// Nothing is configured.
+    /// Whether nothing is configured.
     pub dry_run: bool,
     /// The address to request only options for (INFORM).
     pub inform: Option<Ipv4Addr>,
 }
 
-/// How servers are surveyed.
+/// Options of `wireboot discover`.
 #[derive(Debug)]
 pub struct DiscoverOptions {
     /// How long answers are collected.
@@ -54,18 +54,18 @@ pub struct DiscoverOptions {
 impl Default for DiscoverOptions {
     fn default() -> Self {
         Self {
-            // The third DISCOVER, after 1.5 s, has time to be answered.
+            // Enough for the answers to the third DISCOVER, after 1.5 s.
             wait: Duration::from_secs(3),
         }
     }
 }
 
-/// How files are fetched.
+/// Options of `wireboot fetch`.
 #[derive(Debug)]
 pub struct FetchOptions {
     /// The file or directory to store them under.
     pub output: Option<PathBuf>,
-    /// All URLs are of one file.
+    /// Whether all URLs are of the same file.
     pub mirrors: bool,
     /// Files fetched at a time.
     pub parallel: u16,
@@ -96,7 +96,7 @@ impl Default for FetchOptions {
     }
 }
 
-/// How frames are captured.
+/// Options of `wireboot capture`.
 #[derive(Debug)]
 pub struct CaptureOptions {
     /// A file to read in place of interfaces.
@@ -105,19 +105,19 @@ pub struct CaptureOptions {
     pub write: Option<String>,
     /// A file with a filter program.
     pub bpf: Option<String>,
-    /// The program is printed, and that is all.
+    /// Whether only the filter program is printed.
     pub prints_program: bool,
-    /// Counters go to standard output.
+    /// Whether counters go to standard output.
     pub prints_counters: bool,
-    /// Frames for other stations are left alone.
+    /// Whether frames for other stations are ignored.
     pub own_only: bool,
-    /// The capture ends after so many frames.
+    /// Maximum number of frames.
     pub count: Option<u64>,
-    /// Octets are shown.
-    pub octets: bool,
-    /// The ring hands over frames and not blocks.
+    /// Whether bytes are shown.
+    pub bytes: bool,
+    /// Whether the ring hands over single frames instead of blocks.
     pub one_by_one: bool,
-    /// Memory of a ring.
+    /// Memory of a ring, in KiB.
     pub buffer_kib: u32,
 }
 
@@ -131,18 +131,18 @@ impl Default for CaptureOptions {
             prints_counters: false,
             own_only: false,
             count: None,
-            octets: false,
+            bytes: false,
             one_by_one: false,
             buffer_kib: 2048,
         }
     }
 }
 
-/// What help is printed as.
+/// Options of `wireboot help`.
 #[derive(Debug, Default)]
 pub struct HelpOptions {
-    /// As a manual page.
+    /// Whether it is a manual page.
     pub man: bool,
-    /// As completions for this shell.
+    /// The shell to print completions for.
     pub completion: Option<&'static str>,
 }

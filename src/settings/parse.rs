@@ -11,7 +11,7 @@ use super::input::Input;
 use super::options::Settings;
 use crate::error::Error;
 
-/// What the arguments ask for.
+/// The request that the arguments make.
 #[derive(Debug)]
 pub enum Request {
     /// Help, on this command if there is one.
@@ -31,7 +31,7 @@ pub struct Invocation {
     operands: Vec<String>,
 }
 
-/// Reads the arguments behind the program's name.
+/// Parses the arguments after the name of the program.
 ///
 /// # Errors
 /// [`Error::Usage`] for an unknown flag or command, and for a missing value.
@@ -60,7 +60,7 @@ pub fn request(arguments: impl IntoIterator<Item = OsString>) -> Result<Request,
             }
         },
         None => Err(Error::Usage(
-            "no command is given; 'wireboot help' lists them".to_owned(),
+            "no command given; 'wireboot help' lists them".to_owned(),
         )),
     }
 }
@@ -117,10 +117,10 @@ impl Invocation {
         Ok(Request::Run(invocation))
     }
 
-    /// Returns what the flags make of `config`, which holds the defaults and what words say.
+    /// Applies the flags to `config`, which has the defaults and the kernel words.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a value that is none.
+    /// [`Error::Usage`] for an invalid value.
     pub fn over(&self, config: Config) -> Result<Settings, Error> {
         let mut settings = Settings {
             config,
@@ -142,7 +142,7 @@ impl Invocation {
                 self.fault(&format!("invalid value '{value}' for '{usage}': {why}"))
             })?;
         }
-        // A flag for a VLAN asks for its interface too, whatever -i names.
+        // --vlan also selects its interface, in addition to those of -i.
         let config = &mut settings.config;
         if let Some(vlan) = &config.link.vlan
             && self.flags.iter().any(|(setting, _)| setting.name == "vlan")
@@ -153,7 +153,7 @@ impl Invocation {
         Ok(settings)
     }
 
-    /// Returns an error that says where the help is.
+    /// Returns a usage error that refers to the help of the command.
     pub fn fault(&self, what: &str) -> Error {
         let name = self.about.name;
         Error::Usage(format!("{what}; see 'wireboot {name} --help'"))
@@ -186,7 +186,7 @@ impl Invocation {
             let value = value.map(str::to_owned).or_else(|| arguments.next());
             value
                 .filter(|value| !value.is_empty())
-                .ok_or_else(|| self.fault(&format!("a value is missing for '{}'", usage())))?
+                .ok_or_else(|| self.fault(&format!("missing value for '{}'", usage())))?
         } else if value.is_some() {
             return Err(self.fault(&format!("'{}' takes no value", usage())));
         } else {
@@ -212,7 +212,7 @@ impl Invocation {
             .iter()
             .find(|about| elsewhere.is_some_and(|setting| setting.is_flag_of(about.command)));
         let advice = match other {
-            Some(other) => format!(" (it is one of 'wireboot {}')", other.name),
+            Some(other) => format!(" (it is a flag of 'wireboot {}')", other.name),
             None => {
                 let own = SETTINGS
                     .iter()
@@ -224,11 +224,10 @@ impl Invocation {
     }
 }
 
-/// Follows a word of the kernel's command line; `key` is what stands behind `wireboot.`. Returns the
-/// setting's name.
+/// Applies a word of the kernel's command line, `wireboot.` and `key`; returns the setting's name.
 ///
 /// # Errors
-/// Why the word cannot be followed.
+/// Why the word cannot be applied.
 pub fn word(
     config: &mut Config,
     key: &str,
@@ -239,12 +238,12 @@ pub fn word(
     let Some(setting) = words.find(|setting| setting.is_named(key)) else {
         let names = SETTINGS.iter().filter(|setting| setting.is_word());
         let nearest = suggestion(key, names.map(|setting| setting.name), "wireboot.");
-        return Err(format!("there is no such setting{nearest}"));
+        return Err(format!("unknown setting{nearest}"));
     };
     let name = setting.name;
     let value = value.unwrap_or_default();
     if value.is_empty() && setting.takes != Takes::Nothing {
-        return Err(format!("it needs a value: wireboot.{name}=VALUE"));
+        return Err(format!("it takes a value: wireboot.{name}=VALUE"));
     }
     let input = Input {
         value,
@@ -252,18 +251,18 @@ pub fn word(
     };
     let set = match setting.lands {
         Lands::Config(set) => set(config, &input),
-        // Words do not reach the options of commands; a test keeps such rows out of the table.
+        // A test makes sure that no word is an option of a command.
         Lands::Own(_) => Err("no setting for a boot".to_owned()),
     };
     set.map(|()| name)
         .map_err(|why| format!("\"{value}\" is {why}"))
 }
 
-/// Returns a question about what may have been meant, if one of the names is near enough.
+/// Returns a question whether one of the names was meant, if one is similar.
 fn suggestion<'a>(word: &str, names: impl Iterator<Item = &'a str>, prefix: &str) -> String {
     let near = names.map(|name| (distance(word, name), name)).min();
     match near {
-        // A letter in three.
+        // One letter in three may differ.
         Some((distance, name)) if distance * 3 <= word.len().max(3) => {
             format!(" (did you mean '{prefix}{name}'?)")
         }
@@ -274,17 +273,17 @@ fn suggestion<'a>(word: &str, names: impl Iterator<Item = &'a str>, prefix: &str
 /// Returns the number of bytes to insert, remove or replace to make `b` of `a` (Levenshtein).
 pub(super) fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (line, octet) in a.bytes().enumerate() {
+    for (line, byte) in a.bytes().enumerate() {
         let mut diagonal = line;
         let mut left = line + 1;
         for (cell, other) in row.iter_mut().skip(1).zip(b.bytes()) {
-            let replaced = diagonal + usize::from(octet != other);
+            let replaced = diagonal + usize::from(byte != other);
             diagonal = *cell;
             left = replaced.min(diagonal + 1).min(left + 1);
             *cell = left;
         }
     }
-    // The first cell, which stands for an empty `b`, is not in the loop.
+    // The loop does not update the first cell, which is for an empty `b`.
     if b.is_empty() {
         a.len()
     } else {
@@ -368,7 +367,7 @@ mod tests {
         .unwrap();
         assert_eq!(settings.config.link.interfaces, ["eth0"]);
         assert_eq!((settings.verbosity, settings.capture.count), (1, Some(4)));
-        assert!(settings.capture.octets);
+        assert!(settings.capture.bytes);
         assert_eq!(settings.operands, ["arp", "-x"]);
         let settings = run(&["fetch", "-o", "-", "--cert", "c.pem", "http://192.0.2.1/"]).unwrap();
         assert_eq!(settings.config.fetch.certificate.as_deref(), Some("c.pem"));
@@ -410,7 +409,7 @@ mod tests {
             ("--timeut", "(did you mean '--timeout'?)"),
             ("--interfaces", "(did you mean '--interface'?)"),
             ("--lnk-timeout", "(did you mean '--link-timeout'?)"),
-            ("--explain", "(it is one of 'wireboot boot')"),
+            ("--explain", "(it is a flag of 'wireboot boot')"),
             ("--nothing-like-it", "'--nothing-like-it'; see"),
             ("--", "a"),
         ] {
@@ -443,7 +442,7 @@ mod tests {
                 Takes::Nothing => return None,
                 Takes::OneOf(_, names) => names[0],
                 Takes::Value("SECS" | "N" | "KIB") => "2",
-                Takes::Value("OCTETS") => "1500",
+                Takes::Value("BYTES") => "1500",
                 Takes::Value("ADDRESS") => "192.0.2.1",
                 Takes::Value("MAC") => "52:54:00:12:34:56",
                 Takes::Value("NAME:IF") => "v7:eth0",

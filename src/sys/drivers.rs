@@ -73,7 +73,7 @@ impl UeventSocket {
 
 /// Reads `add@/devices/…`, `ACTION=add`, …, each ended by a zero byte; returns MODALIAS.
 fn added_modalias(announcement: &[u8]) -> Option<&str> {
-    let mut variables = announcement.split(|octet| *octet == 0);
+    let mut variables = announcement.split(|byte| *byte == 0);
     if !variables.next()?.starts_with(b"add@") {
         return None;
     }
@@ -117,8 +117,8 @@ pub fn cannot_unpack(error: &SyscallError) -> bool {
 ///
 /// # Errors
 /// Those of [`load`].
-pub fn load_octets(octets: &[u8]) -> Result<(), SyscallError> {
-    unless_there("init_module", init_module(octets, c""))
+pub fn load_bytes(bytes: &[u8]) -> Result<(), SyscallError> {
+    unless_there("init_module", init_module(bytes, c""))
 }
 
 fn unless_there(call: &'static str, result: Result<(), Errno>) -> Result<(), SyscallError> {

@@ -22,8 +22,8 @@ pub const OWNER: u32 = 0o600;
 ///
 /// # Errors
 /// The file system's error; no part of the file is left then.
-pub fn replace(path: &Path, octets: &[u8], mode: u32) -> io::Result<()> {
-    put(path, octets, mode, |_| Ok(()))
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    put(path, bytes, mode, |_| Ok(()))
 }
 
 /// As [`replace`], and syncs file and directory: after a loss of power either the old file is there
@@ -31,10 +31,10 @@ pub fn replace(path: &Path, octets: &[u8], mode: u32) -> io::Result<()> {
 ///
 /// # Errors
 /// As [`replace`].
-pub fn replace_durably(path: &Path, octets: &[u8], mode: u32) -> io::Result<()> {
+pub fn replace_durably(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     // The content first: a rename that reaches the disk before it leaves an empty file after a
     // crash.
-    put(path, octets, mode, File::sync_all)?;
+    put(path, bytes, mode, File::sync_all)?;
     if let Some(directory) = path.parent() {
         sync_names(directory);
     }
@@ -171,7 +171,7 @@ pub fn copy(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<u64> {
     io::copy(from, to)
 }
 
-fn put(path: &Path, octets: &[u8], mode: u32, sync: fn(&File) -> io::Result<()>) -> io::Result<()> {
+fn put(path: &Path, bytes: &[u8], mode: u32, sync: fn(&File) -> io::Result<()>) -> io::Result<()> {
     // Beside the target, since rename(2) does not cross file systems (EXDEV).
     let mut name = path.as_os_str().to_owned();
     // Of several that write at once each has its own, and the last one stays.
@@ -192,7 +192,7 @@ fn put(path: &Path, octets: &[u8], mode: u32, sync: fn(&File) -> io::Result<()>)
         create()
     });
     let done = file
-        .and_then(|mut file| file.write_all(octets).and_then(|()| sync(&file)))
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| sync(&file)))
         .and_then(|()| match fs::metadata(path) {
             // Whoever made it readable for more or fewer had a reason.
             Ok(before) if mode == EVERYBODY => fs::set_permissions(new, before.permissions()),

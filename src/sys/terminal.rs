@@ -66,8 +66,8 @@ impl Terminal {
     ///
     /// # Errors
     /// `read`: EIO when the terminal has hung up.
-    pub fn read(&self, octets: &mut [u8]) -> Result<usize, SyscallError> {
-        match nix::unistd::read(&self.input, octets) {
+    pub fn read(&self, bytes: &mut [u8]) -> Result<usize, SyscallError> {
+        match nix::unistd::read(&self.input, bytes) {
             Err(Errno::EINTR | Errno::EAGAIN) => Ok(0),
             result => result.map_err(|errno| SyscallError::new("read(terminal)", errno)),
         }

@@ -99,8 +99,8 @@ pub fn path_mtu(socket: &impl AsFd, peer: &SocketAddr) -> Result<u16, SyscallErr
         SocketAddr::V4(_) => getsockopt(socket, IpMtu),
         SocketAddr::V6(_) => getsockopt(socket, Ipv6Mtu),
     };
-    let octets = mtu.map_err(|errno| SyscallError::new("getsockopt(IP_MTU)", errno))?;
-    Ok(u16::try_from(octets).unwrap_or(u16::MAX))
+    let bytes = mtu.map_err(|errno| SyscallError::new("getsockopt(IP_MTU)", errno))?;
+    Ok(u16::try_from(bytes).unwrap_or(u16::MAX))
 }
 
 #[cfg(test)]

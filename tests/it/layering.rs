@@ -114,19 +114,19 @@ fn module(file: &str) -> Vec<&str> {
 /// Returns the file that a path leads to, as it is written in the file of the module `from`: that of
 /// the deepest module on it, if that is another one.
 fn file_of<'a>(
-    path: &[&str],
+    path: &str,
     from: &[&str],
     files: &BTreeMap<Vec<&str>, &'a String>,
 ) -> Option<&'a str> {
     let mut module = from.to_vec();
-    let mut rest = path.iter().peekable();
-    if rest.next_if_eq(&&"crate").is_some() {
+    let mut rest = path.split("::").peekable();
+    if rest.next_if_eq(&"crate").is_some() {
         module.truncate(usize::from(from.first() == Some(&"proto")));
-    } else if path.first() != Some(&"super") {
+    } else if !path.starts_with("super") {
         module.push(rest.next()?);
         files.get(&module)?;
     }
-    while rest.next_if_eq(&&"super").is_some() {
+    while rest.next_if_eq(&"super").is_some() {
         module.pop();
     }
     module.extend(rest);
@@ -135,61 +135,32 @@ fn file_of<'a>(
     (module != from).then_some(file)
 }
 
-/// Returns every path of at least two names in `code`, those in the braces of a `use` each.
-fn paths(code: &str) -> Vec<Vec<&str>> {
+/// Returns every path in `code`, those in the braces of a `use` each.
+fn paths(code: &str) -> Vec<String> {
     let code = code.lines().map(|line| line.split("//").next().unwrap());
+    let code = code.collect::<Vec<_>>().join("\n");
+    let is_sign = |c: char| !c.is_alphanumeric() && !matches!(c, '_' | ':');
     let mut paths = Vec::new();
-    let mut path = Vec::new();
-    // The path before each open brace, empty for a block.
-    let mut outer = Vec::new();
-    let mut is_joined = false;
-    for token in code.flat_map(tokens) {
-        match token {
-            "::" => {
-                is_joined = true;
-                // It goes on, so that what is before was no path of its own.
-                paths.pop_if(|last| *last == path);
-            }
-            "{" => {
-                outer.push(if is_joined { path.clone() } else { Vec::new() });
-                is_joined = !outer.last().unwrap().is_empty();
-            }
-            name if name.starts_with(|c: char| c.is_alphanumeric() || c == '_') => {
-                if !is_joined {
-                    path = outer.last().cloned().unwrap_or_default();
-                }
-                path.push(name);
-                paths.push(path.clone());
-                is_joined = false;
-            }
-            other => {
-                if other == "}" {
-                    outer.pop();
-                }
-                is_joined = false;
-                path = outer.last().cloned().unwrap_or_default();
-            }
+    // What each open brace continues: a path, or nothing where it begins a block.
+    let mut outer = vec![String::new()];
+    for piece in code.split_inclusive(is_sign) {
+        let path = format!(
+            "{}{}",
+            outer.last().unwrap(),
+            piece.trim_end_matches(is_sign)
+        );
+        let sign = piece.chars().last();
+        if sign == Some('{') {
+            let is_use = path.ends_with("::");
+            outer.push(if is_use { path.clone() } else { String::new() });
+        } else if sign == Some('}') && outer.len() > 1 {
+            outer.pop();
+        }
+        if path.contains("::") && !path.ends_with("::") {
+            paths.push(path);
         }
     }
-    paths.retain(|path| path.len() > 1);
     paths
-}
-
-/// Returns the names, braces and other signs of a line; `::` is one sign.
-fn tokens(line: &str) -> impl Iterator<Item = &str> {
-    let mut rest = line;
-    std::iter::from_fn(move || {
-        rest = rest.trim_start();
-        let is_name = |c: char| c.is_alphanumeric() || c == '_';
-        let len = match rest.chars().next()? {
-            c if is_name(c) => rest.find(|c| !is_name(c)).unwrap_or(rest.len()),
-            ':' if rest.starts_with("::") => 2,
-            c => c.len_utf8(),
-        };
-        let (token, after) = rest.split_at(len);
-        rest = after;
-        Some(token)
-    })
 }
 
 /// Returns the layer of each module, from 0 at the top, as the rows of the table have them.

@@ -15,7 +15,7 @@ fn a_boot_that_fails_switches_the_machine_off_when_told_so() {
     let mut machine = boots(&served, "missing", "wireboot.on-failure=poweroff");
     machine.says(&[
         "wireboot: eth0: 10.0.2.15/24 from 10.0.2.2",
-        "the machine could not be booted",
+        "boot failed",
         "reboot: Power down",
     ]);
     machine.ends();
@@ -28,7 +28,7 @@ fn a_boot_that_fails_restarts_the_machine_when_told_so() {
     let mut machine = boots(&served, "missing", "wireboot.on-failure=reboot");
     machine.says(&[
         "wireboot: eth0: 10.0.2.15/24 from 10.0.2.2",
-        "the machine could not be booted",
+        "boot failed",
         "reboot: Restarting system",
     ]);
     machine.ends();
@@ -39,7 +39,7 @@ fn a_boot_that_fails_restarts_the_machine_when_told_so() {
 fn a_boot_that_fails_is_tried_again_until_the_server_has_what_it_needs() {
     let served = Served::new("retry");
     let mut machine = boots(&served, "pxelinux.0", "wireboot.on-failure=retry");
-    machine.says(&["the machine could not be booted", "trying again in"]);
+    machine.says(&["boot failed", "retrying in"]);
     served.put("pxelinux.cfg/default", format!("{CONFIGURATION}pear"));
     machine.says(&["Greetings from the second kernel.", "word=pear"]);
     machine.ends();

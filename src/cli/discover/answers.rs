@@ -13,11 +13,11 @@ use wireboot_proto::packet::option::code;
 use wireboot_proto::packet::pxe::Pxe;
 use wireboot_proto::text::safe::Safe;
 
-/// An answer with what is thought of it.
+/// An answer with the verdict on it.
 pub(super) struct AnswerRow<'a> {
     pub(super) interface: &'a str,
     pub(super) answer: &'a SurveyAnswer,
-    /// What would be granted.
+    /// The lease that would be granted.
     pub(super) lease: Lease,
     pub(super) verdict: OfferVerdict,
     pub(super) suspicions: Vec<String>,
@@ -26,7 +26,7 @@ pub(super) struct AnswerRow<'a> {
 /// The kind of an answer that offers an address.
 const DHCP: &str = "dhcp";
 
-/// A column: its title, and what it shows of a row.
+/// A column: its title and its value in a row.
 type Column = (&'static str, fn(&AnswerRow<'_>) -> String);
 
 /// A column without any value is left out.
@@ -36,7 +36,7 @@ const COLUMNS: &[Column] = &[
     ("SERVER", |row| row.answer.offer.server.to_string()),
     ("RELAY", |row| address(row.answer.relay)),
     ("FROM", |row| row.answer.sender.to_string()),
-    ("OFFERS", offered),
+    ("OFFERS", offer),
     ("FOR", lease_time),
     ("ROUTER", router),
     ("BOOT FILE", |row| {
@@ -51,7 +51,7 @@ const COLUMNS: &[Column] = &[
     ("WHY", |row| row.verdict.why.clone()),
 ];
 
-/// Returns the table, what stands out below it, and the options of each answer if wanted.
+/// Returns the table, the suspicions below it, and on request the options of each answer.
 pub(super) fn text(rows: &[AnswerRow<'_>], shows_options: bool) -> String {
     if rows.is_empty() {
         return String::new();
@@ -98,11 +98,11 @@ fn table(rows: &[AnswerRow<'_>]) -> String {
 
 fn mark(row: &AnswerRow<'_>) -> String {
     let chosen = if row.verdict.is_chosen { "*" } else { "" };
-    let odd = if row.suspicions.is_empty() { "" } else { "!" };
-    format!("{chosen}{odd}")
+    let suspicious = if row.suspicions.is_empty() { "" } else { "!" };
+    format!("{chosen}{suspicious}")
 }
 
-fn offered(row: &AnswerRow<'_>) -> String {
+fn offer(row: &AnswerRow<'_>) -> String {
     let lease = &row.lease;
     match kind(row.answer) {
         DHCP => format!("{}/{}", lease.address, lease.prefix_len),
@@ -110,7 +110,7 @@ fn offered(row: &AnswerRow<'_>) -> String {
     }
 }
 
-/// Returns what an answer comes from.
+/// Returns the kind of server that an answer is from.
 fn kind(answer: &SurveyAnswer) -> &'static str {
     if answer.asked.is_some() {
         "boot service"
@@ -148,7 +148,7 @@ fn class(row: &AnswerRow<'_>) -> String {
     class.unwrap_or_default().to_owned()
 }
 
-/// What option 43 says to a PXE client, in short; of a boot service the entry that it was asked for.
+/// Returns a summary of the boot menu in option 43, or the entry that a boot service was asked for.
 fn menu(row: &AnswerRow<'_>) -> String {
     let asked = row.answer.asked.as_ref();
     if let Some(entry) = asked.and_then(|asked| asked.entry.as_ref()) {
@@ -163,7 +163,7 @@ fn menu(row: &AnswerRow<'_>) -> String {
         .map(|item| item.description.clone())
         .collect();
     parts.extend(pxe.prompt.map(|prompt| match prompt.timeout_seconds {
-        // PXE 2.1, Table 2-1: 255 is no number of seconds.
+        // PXE 2.1, Table 2-1: 255 means no timeout.
         255 => format!("\"{}\" for ever", prompt.text),
         seconds => format!("\"{}\" for {seconds} s", prompt.text),
     }));
@@ -174,7 +174,7 @@ fn menu(row: &AnswerRow<'_>) -> String {
     parts.join(", ")
 }
 
-/// Returns what a PXE server says in option 43.
+/// Returns option 43 of a PXE server.
 fn pxe(lease: &Lease) -> Option<Pxe> {
     let options = &lease.options;
     let class = options.get(code::VENDOR_CLASS)?;

@@ -48,8 +48,8 @@ pub enum ClientId {
     Mac,
     /// The interface and the machine, which stay whoever asks (RFC 4361).
     Duid,
-    /// These octets.
-    Octets(Vec<u8>),
+    /// These bytes.
+    Bytes(Vec<u8>),
 }
 
 impl FromStr for ClientId {
@@ -59,9 +59,9 @@ impl FromStr for ClientId {
         match text {
             "mac" => Ok(Self::Mac),
             "duid" => Ok(Self::Duid),
-            // A type and at least one octet (RFC 2132 §9.14).
+            // A type and at least one byte (RFC 2132 §9.14).
             text => match parse_hex(text) {
-                Some(octets) if (2..=255).contains(&octets.len()) => Ok(Self::Octets(octets)),
+                Some(bytes) if (2..=255).contains(&bytes.len()) => Ok(Self::Bytes(bytes)),
                 _ => Err("not mac, duid or 2 to 255 octets in hexadecimal digits"),
             },
         }
@@ -98,7 +98,7 @@ pub struct StaticConfig {
     pub ignores_server_dns: bool,
     /// Our name, in place of the lease's.
     pub host_name: Option<String>,
-    /// Largest packet, octets, in place of the lease's.
+    /// Largest packet, bytes, in place of the lease's.
     pub mtu_octets: Option<u16>,
 }
 

@@ -30,7 +30,7 @@ const FQDN_ENCODED: u8 = 4;
 pub struct MachineIdentity {
     /// Processor and firmware, by the numbers of RFC 4578 and its registry.
     pub architecture: u16,
-    /// UUID in the firmware's order of octets.
+    /// UUID in the firmware's order of bytes.
     pub uuid: Option<[u8; 16]>,
 }
 
@@ -104,7 +104,7 @@ fn client_id(
     let MacAddress(mac) = chaddr;
     match kind {
         ClientId::Mac => [&[ETHERNET], &mac[..]].concat(),
-        ClientId::Octets(octets) => octets.clone(),
+        ClientId::Bytes(bytes) => bytes.clone(),
         ClientId::Duid => {
             // The interface's part is what dhcpcd makes it: stable, and different on each.
             let [_, _, iaid @ ..] = mac;
@@ -153,7 +153,7 @@ fn ipxe_features() -> Vec<u8> {
     features.iter().flat_map(|code| [*code, 1, 1]).collect()
 }
 
-/// Returns a UUID with its first three fields in the other order of octets.
+/// Returns a UUID with its first three fields in the other order of bytes.
 fn reordered(mut uuid: [u8; 16]) -> [u8; 16] {
     for field in [0..4, 4..6, 6..8] {
         if let Some(field) = uuid.get_mut(field) {
@@ -170,8 +170,8 @@ pub fn parse_uuid(text: &str) -> Option<[u8; 16]> {
     if digits.len() != 32 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
-    let octets = u128::from_str_radix(&digits, 16).ok()?.to_be_bytes();
-    Some(reordered(octets))
+    let bytes = u128::from_str_radix(&digits, 16).ok()?.to_be_bytes();
+    Some(reordered(bytes))
 }
 
 #[cfg(test)]
@@ -213,8 +213,8 @@ mod tests {
     fn the_client_identifier_is_the_address_the_duid_or_what_is_given() {
         let mac = [1, 0x52, 0x54, 0, 0x12, 0x34, 0x56];
         assert_eq!(value_of(&known_by(ClientId::Mac), 61).unwrap(), mac);
-        let octets = known_by("00:ab:cd".parse().unwrap());
-        assert_eq!(value_of(&octets, 61).unwrap(), [0, 0xab, 0xcd]);
+        let bytes = known_by("00:ab:cd".parse().unwrap());
+        assert_eq!(value_of(&bytes, 61).unwrap(), [0, 0xab, 0xcd]);
         let duid = known_by(ClientId::Duid);
         let of_uuid = value_of(&duid, 61).unwrap();
         assert_eq!(of_uuid[..7], [255, 0, 0x12, 0x34, 0x56, 0, 4]);

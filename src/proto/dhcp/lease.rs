@@ -15,7 +15,7 @@ use super::boot_service::{self, BootService, BootSource, IgnoredOptions, Next, c
 /// Lease time when an ACK names none, which RFC 2131 does not allow but servers do.
 // udhcpc of busybox takes an hour, too.
 const DEFAULT_LEASE_TIME: Duration = Duration::from_secs(3600);
-/// Smallest MTU that IPv4 allows, octets (RFC 791).
+/// Smallest MTU that IPv4 allows, bytes (RFC 791).
 const MIN_MTU: u16 = 68;
 const INFINITE: u32 = u32::MAX;
 
@@ -55,7 +55,7 @@ pub struct Lease {
     pub routes: Vec<StaticRoute>,
     /// Broadcast address (option 28).
     pub broadcast: Option<Ipv4Addr>,
-    /// Largest datagram, 68 octets or more (option 26).
+    /// Largest datagram, 68 bytes or more (option 26).
     pub mtu_octets: Option<u16>,
     /// Resolvers (option 6).
     pub dns: Vec<Ipv4Addr>,

@@ -8,7 +8,7 @@ use crate::packet::dhcp::{Message, MessageType, Op};
 use crate::packet::option::{Options, code};
 use crate::time::Instant;
 
-/// Largest message that we take, octets: a whole Ethernet frame's worth.
+/// Largest message that we take, bytes: a whole Ethernet frame's worth.
 // 1500 less 20 for IPv4 and 8 for UDP; RFC 2132 §9.10 has 576 as the least.
 const MAX_MESSAGE_SIZE: u16 = 1472;
 

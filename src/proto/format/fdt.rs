@@ -66,14 +66,14 @@ impl<'a> DeviceTree<'a> {
     ///
     /// # Errors
     /// What is cut off, lies outside of the blob, or is no token where one must be.
-    pub fn decode(octets: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut header = Reader::new(octets);
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut header = Reader::new(bytes);
         let magic = header.u32("magic")?;
         if magic != FDT_MAGIC {
             return Err(DecodeError::invalid("magic", magic));
         }
         let total_size = header.u32("totalsize")?;
-        let blob = Reader::new(octets).take(total_size as usize, "totalsize")?;
+        let blob = Reader::new(bytes).take(total_size as usize, "totalsize")?;
         let structure_at = header.u32("off_dt_struct")?;
         let strings_at = header.u32("off_dt_strings")?;
         let reservations_at = header.u32("off_mem_rsvmap")?;
@@ -111,7 +111,7 @@ impl<'a> DeviceTree<'a> {
         structure.word(FDT_END);
         // 40 bytes and pairs of 16 keep the reservations on 8 bytes and the structure on 4 (§5.6).
         let structure_at = HEADER_LEN + reservations.len();
-        let strings_at = structure_at + structure.octets.len();
+        let strings_at = structure_at + structure.bytes.len();
         let len = strings_at + structure.strings.len();
         if len > MAX_LEN {
             return None;
@@ -127,12 +127,12 @@ impl<'a> DeviceTree<'a> {
             LAST_COMP_VERSION,
             self.boot_cpuid_phys,
             word(structure.strings.len()),
-            word(structure.octets.len()),
+            word(structure.bytes.len()),
         ] {
             blob.extend(field.to_be_bytes());
         }
         blob.append(&mut reservations);
-        blob.append(&mut structure.octets);
+        blob.append(&mut structure.bytes);
         blob.append(&mut structure.strings);
         Some(blob)
     }
@@ -251,15 +251,15 @@ fn nodes<'a>(mut reader: Reader<'a>, strings: &'a [u8]) -> Result<Node<'a>, Deco
 }
 
 /// Returns the bytes before the first zero.
-fn text<'a>(octets: &'a [u8], field: &'static str) -> Result<&'a [u8], DecodeError> {
-    let octets = octets.get(..=MAX_NAME_LEN).unwrap_or(octets);
-    let mut parts = octets.splitn(2, |octet| *octet == 0);
+fn text<'a>(bytes: &'a [u8], field: &'static str) -> Result<&'a [u8], DecodeError> {
+    let bytes = bytes.get(..=MAX_NAME_LEN).unwrap_or(bytes);
+    let mut parts = bytes.splitn(2, |byte| *byte == 0);
     match (parts.next(), parts.next()) {
         (Some(text), Some(_)) => Ok(text),
         _ => Err(DecodeError::Truncated {
             field,
-            needed: octets.len() + 1,
-            left: octets.len(),
+            needed: bytes.len() + 1,
+            left: bytes.len(),
         }),
     }
 }
@@ -278,7 +278,7 @@ fn padded<'a>(
 /// The structure block and its strings, while they are written.
 #[derive(Default)]
 struct Structure<'a> {
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     strings: Vec<u8>,
     /// Offset of each string.
     known: BTreeMap<&'a [u8], u32>,
@@ -287,15 +287,15 @@ struct Structure<'a> {
 impl<'a> Structure<'a> {
     fn node(&mut self, node: &Node<'a>) {
         self.word(FDT_BEGIN_NODE);
-        self.octets.extend(node.name);
-        self.octets.push(0);
+        self.bytes.extend(node.name);
+        self.bytes.push(0);
         self.pad();
         for (name, value) in &node.properties {
             self.word(FDT_PROP);
             self.word(word(value.len()));
             let at = self.string(name);
             self.word(at);
-            self.octets.extend(value.iter());
+            self.bytes.extend(value.iter());
             self.pad();
         }
         for inner in &node.nodes {
@@ -314,11 +314,11 @@ impl<'a> Structure<'a> {
     }
 
     fn word(&mut self, word: u32) {
-        self.octets.extend(word.to_be_bytes());
+        self.bytes.extend(word.to_be_bytes());
     }
 
     fn pad(&mut self) {
-        self.octets.resize(self.octets.len().next_multiple_of(4), 0);
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
     }
 }
 
@@ -407,9 +407,9 @@ pub(crate) mod tests {
     fn whatever_octet_is_damaged_reading_ends_well() {
         let blob = BLOB.concat();
         for at in 0..blob.len() {
-            for octet in [0, 1, 2, 4, 0x7f, 0xff] {
+            for byte in [0, 1, 2, 4, 0x7f, 0xff] {
                 let mut damaged = blob.clone();
-                damaged[at] = octet;
+                damaged[at] = byte;
                 if let Ok(tree) = DeviceTree::decode(&damaged) {
                     let written = tree.encode().unwrap();
                     assert_eq!(DeviceTree::decode(&written).as_ref(), Ok(&tree));

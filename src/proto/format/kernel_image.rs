@@ -72,9 +72,9 @@ pub fn classify(head: &[u8]) -> KernelFormat {
     } else if matches!(Uki::decode(head, u64::MAX), Ok(Some(_))) {
         KernelFormat::Uki
     // The headline of its menu (grub-core/normal/main.c), with two spaces.
-    } else if head.windows(11).any(|octets| octets == b"GNU GRUB  v") {
+    } else if head.windows(11).any(|bytes| bytes == b"GNU GRUB  v") {
         KernelFormat::Grub
-    } else if head.windows(8).any(|octets| octets == b"PXELINUX") {
+    } else if head.windows(8).any(|bytes| bytes == b"PXELINUX") {
         KernelFormat::Pxelinux
     } else if head.starts_with(b"MZ") {
         KernelFormat::Efi
@@ -138,7 +138,7 @@ pub fn command_line_limit(head: &[u8]) -> Option<usize> {
 fn is_text(head: &[u8]) -> bool {
     head.iter()
         // Those control characters that file(1) counts as text, and all bytes of UTF-8.
-        .all(|octet| *octet >= 0x20 && *octet != 0x7f || matches!(octet, 0x07..=0x0d | 0x1b))
+        .all(|byte| *byte >= 0x20 && *byte != 0x7f || matches!(byte, 0x07..=0x0d | 0x1b))
 }
 
 #[cfg(test)]

@@ -68,33 +68,33 @@ struct CaptureInterface {
 }
 
 impl CaptureReader {
-    /// Decodes the item at the beginning of `octets`; returns it with its length in bytes, or
+    /// Decodes the item at the beginning of `bytes`; returns it with its length in bytes, or
     /// none when more bytes are needed.
     ///
     /// # Errors
     /// [`DecodeError`] for what is no capture file of Ethernet frames, or a broken one.
     pub fn next<'a>(
         &mut self,
-        octets: &'a [u8],
+        bytes: &'a [u8],
     ) -> Result<Option<(CaptureItem<'a>, usize)>, DecodeError> {
         match self.format {
-            None => self.begin(octets),
-            Some(CaptureFormat::Pcap { nanoseconds }) => self.record(octets, nanoseconds),
-            Some(CaptureFormat::Pcapng) => self.block(octets),
+            None => self.begin(bytes),
+            Some(CaptureFormat::Pcap { nanoseconds }) => self.record(bytes, nanoseconds),
+            Some(CaptureFormat::Pcapng) => self.block(bytes),
         }
     }
 
     fn begin<'a>(
         &mut self,
-        octets: &'a [u8],
+        bytes: &'a [u8],
     ) -> Result<Option<(CaptureItem<'a>, usize)>, DecodeError> {
-        let Some(magic) = octets.first_chunk().copied().map(u32::from_be_bytes) else {
+        let Some(magic) = bytes.first_chunk().copied().map(u32::from_be_bytes) else {
             return Ok(None);
         };
         let (native, is_big_endian) = match magic {
             SECTION_HEADER => {
                 self.format = Some(CaptureFormat::Pcapng);
-                return self.block(octets);
+                return self.block(bytes);
             }
             PCAP_MICROSECONDS | PCAP_NANOSECONDS => (magic, true),
             swapped => (swapped.swap_bytes(), false),
@@ -104,7 +104,7 @@ impl CaptureReader {
             PCAP_NANOSECONDS => true,
             _ => return Err(DecodeError::invalid("magic number", magic)),
         };
-        let Some(header) = octets.get(..PCAP_HEADER_LEN) else {
+        let Some(header) = bytes.get(..PCAP_HEADER_LEN) else {
             return Ok(None);
         };
         self.is_big_endian = is_big_endian;
@@ -119,10 +119,10 @@ impl CaptureReader {
 
     fn record<'a>(
         &mut self,
-        octets: &'a [u8],
+        bytes: &'a [u8],
         nanoseconds: bool,
     ) -> Result<Option<(CaptureItem<'a>, usize)>, DecodeError> {
-        let Some((header, rest)) = octets.split_at_checked(16) else {
+        let Some((header, rest)) = bytes.split_at_checked(16) else {
             return Ok(None);
         };
         let mut fields = self.fields(header);
@@ -146,9 +146,9 @@ impl CaptureReader {
 
     fn block<'a>(
         &mut self,
-        octets: &'a [u8],
+        bytes: &'a [u8],
     ) -> Result<Option<(CaptureItem<'a>, usize)>, DecodeError> {
-        let Some(start) = octets.get(..12) else {
+        let Some(start) = bytes.get(..12) else {
             return Ok(None);
         };
         // 0a0d0d0a reads alike in both byte orders, which the magic behind it then tells.
@@ -171,7 +171,7 @@ impl CaptureReader {
         if len < 12 || len % 4 != 0 {
             return Err(DecodeError::invalid("block length", len_field));
         }
-        let Some(block) = octets.get(..len) else {
+        let Some(block) = bytes.get(..len) else {
             return Ok(None);
         };
         let mut whole = self.fields(block);
@@ -237,7 +237,7 @@ impl CaptureReader {
         let ticks = u64::from(high) << 32 | u64::from(body.u32("timestamp")?);
         let captured = bounded("captured length", body.u32("captured length")?)?;
         let original_len = body.u32("original length")?;
-        let octets = body.take(captured, "frame")?;
+        let bytes = body.take(captured, "frame")?;
         body.skip(captured.next_multiple_of(4) - captured, "padding")?;
         let mut direction = FrameDirection::Inbound;
         while let Some((code, mut value)) = body.option()? {
@@ -253,7 +253,7 @@ impl CaptureReader {
             tag: None,
             direction,
         };
-        Ok(CaptureItem::Frame(packet, octets))
+        Ok(CaptureItem::Frame(packet, bytes))
     }
 
     fn simple_packet<'a>(
@@ -267,7 +267,7 @@ impl CaptureReader {
             0 => original_len,
             snap_len => original_len.min(snap_len),
         };
-        let octets = body.take(bounded("original length", kept)?, "frame")?;
+        let bytes = body.take(bounded("original length", kept)?, "frame")?;
         let packet = FrameRecord {
             interface: self.before,
             timestamp: Timestamp::default(),
@@ -275,7 +275,7 @@ impl CaptureReader {
             tag: None,
             direction: FrameDirection::Inbound,
         };
-        Ok(CaptureItem::Frame(packet, octets))
+        Ok(CaptureItem::Frame(packet, bytes))
     }
 
     fn interface(&self, number: u32) -> Result<CaptureInterface, DecodeError> {
@@ -284,9 +284,9 @@ impl CaptureReader {
         known.ok_or(DecodeError::invalid("interface", number))
     }
 
-    const fn fields<'a>(&self, octets: &'a [u8]) -> OrderedReader<'a> {
+    const fn fields<'a>(&self, bytes: &'a [u8]) -> OrderedReader<'a> {
         OrderedReader {
-            reader: Reader::new(octets),
+            reader: Reader::new(bytes),
             is_big_endian: self.is_big_endian,
         }
     }
@@ -353,11 +353,11 @@ impl<'a> OrderedReader<'a> {
 
     /// Takes the bytes of a number, the most significant first.
     fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
-        let mut octets = self.reader.array(field)?;
+        let mut bytes = self.reader.array(field)?;
         if !self.is_big_endian {
-            octets.reverse();
+            bytes.reverse();
         }
-        Ok(octets)
+        Ok(bytes)
     }
 
     /// Takes the next option; none at their end.
@@ -383,11 +383,11 @@ mod tests {
     use super::*;
 
     /// Reads a whole file, handing over one byte more each time.
-    fn read(octets: &[u8]) -> Result<Vec<(CaptureItem<'_>, usize)>, DecodeError> {
+    fn read(bytes: &[u8]) -> Result<Vec<(CaptureItem<'_>, usize)>, DecodeError> {
         let (mut file, mut items) = (CaptureReader::default(), Vec::new());
         let (mut at, mut end) = (0, 0);
-        while end <= octets.len() {
-            match file.next(&octets[at..end])? {
+        while end <= bytes.len() {
+            match file.next(&bytes[at..end])? {
                 Some((item, len)) => {
                     at += len;
                     items.push((item, len));
@@ -395,7 +395,7 @@ mod tests {
                 None => end += 1,
             }
         }
-        assert_eq!(at, octets.len());
+        assert_eq!(at, bytes.len());
         Ok(items)
     }
 
@@ -411,18 +411,18 @@ mod tests {
 
     #[test]
     fn what_was_written_as_pcapng_is_read_again() {
-        let mut octets = Vec::new();
-        pcapng::begin("wireboot", &mut octets);
+        let mut bytes = Vec::new();
+        pcapng::begin("wireboot", &mut bytes);
         for name in ["eth0", "eth1"] {
-            pcapng::interface(name, "arp", &mut octets);
+            pcapng::interface(name, "arp", &mut bytes);
         }
         let packet = packet(1, Timestamp::new(5, 7), FrameDirection::Outbound);
-        let at = octets.len();
-        octets.resize(at + pcapng::packet_len(&packet, &[1, 2, 3]), 0);
-        pcapng::packet(&packet, &[1, 2, 3], &mut octets[at..]).unwrap();
+        let at = bytes.len();
+        bytes.resize(at + pcapng::packet_len(&packet, &[1, 2, 3]), 0);
+        pcapng::packet(&packet, &[1, 2, 3], &mut bytes[at..]).unwrap();
         let counters = pcapng::InterfaceStatistics::default();
-        pcapng::statistics(1, Timestamp::default(), &counters, &mut octets);
-        let items: Vec<_> = read(&octets)
+        pcapng::statistics(1, Timestamp::default(), &counters, &mut bytes);
+        let items: Vec<_> = read(&bytes)
             .unwrap()
             .into_iter()
             .map(|item| item.0)
@@ -437,17 +437,17 @@ mod tests {
                 CaptureItem::Other,
             ]
         );
-        for at in 0..octets.len() {
-            octets[at] ^= 0x55;
-            let _ = read_leniently(&octets);
-            octets[at] ^= 0x55;
+        for at in 0..bytes.len() {
+            bytes[at] ^= 0x55;
+            let _ = read_leniently(&bytes);
+            bytes[at] ^= 0x55;
         }
     }
 
-    fn read_leniently(mut octets: &[u8]) -> Result<(), DecodeError> {
+    fn read_leniently(mut bytes: &[u8]) -> Result<(), DecodeError> {
         let mut file = CaptureReader::default();
-        while let Some((_, len)) = file.next(octets)? {
-            octets = &octets[len..];
+        while let Some((_, len)) = file.next(bytes)? {
+            bytes = &bytes[len..];
         }
         Ok(())
     }
@@ -457,11 +457,11 @@ mod tests {
         for (magic, fraction) in [(PCAP_MICROSECONDS, 7), (PCAP_NANOSECONDS, 7_000)] {
             let words = [magic, 0x0004_0002, 0, 0, 262_144, 1, 5, fraction, 3, 60];
             for order in [u32::to_be_bytes, u32::to_le_bytes] {
-                let mut octets: Vec<u8> = words.iter().flat_map(|word| order(*word)).collect();
-                octets.extend([1, 2, 3]);
+                let mut bytes: Vec<u8> = words.iter().flat_map(|word| order(*word)).collect();
+                bytes.extend([1, 2, 3]);
                 let packet = packet(0, Timestamp::new(5, 7_000), FrameDirection::Inbound);
                 assert_eq!(
-                    read(&octets).unwrap(),
+                    read(&bytes).unwrap(),
                     [
                         (CaptureItem::Interface(None), 24),
                         (CaptureItem::Frame(packet, &[1, 2, 3][..]), 19)
@@ -529,7 +529,7 @@ mod tests {
         let with = |block: Vec<u8>| [section.clone(), block].concat();
         let mut lengths = block(99, &[0]);
         lengths[15] = 20;
-        for (octets, field) in [
+        for (bytes, field) in [
             (b"#!ipxe".to_vec(), "magic number"),
             (block(SECTION_HEADER, &[1, 1]), "byte-order magic"),
             (with(block(1, &[113 << 16, 0])), "link type (1 is Ethernet)"),
@@ -544,7 +544,7 @@ mod tests {
             ),
             (with(lengths), "second block length"),
         ] {
-            let error = read_leniently(&octets).unwrap_err();
+            let error = read_leniently(&bytes).unwrap_err();
             assert!(error.to_string().contains(field), "{field}: {error}");
         }
     }

@@ -85,9 +85,9 @@ pub fn interface(name: &str, filter: &str, buf: &mut Vec<u8>) {
 
 /// Returns how many bytes the block of a frame has.
 #[inline(always)]
-pub const fn packet_len(packet: &FrameRecord, octets: &[u8]) -> usize {
+pub const fn packet_len(packet: &FrameRecord, bytes: &[u8]) -> usize {
     let tag_len = if packet.tag.is_some() { 4 } else { 0 };
-    HEAD_LEN + (octets.len() + tag_len).next_multiple_of(4) + TAIL_LEN
+    HEAD_LEN + (bytes.len() + tag_len).next_multiple_of(4) + TAIL_LEN
 }
 
 /// Writes the block of a frame to the beginning of `space` and returns how many bytes it has;
@@ -95,12 +95,12 @@ pub const fn packet_len(packet: &FrameRecord, octets: &[u8]) -> usize {
 // Runs for every frame of a flood: it is put together in place, in few pieces of known size, and
 // without calls of what the optimiser for size would not inline.
 #[inline(always)]
-pub fn packet(packet: &FrameRecord, octets: &[u8], space: &mut [u8]) -> Option<usize> {
-    let len = packet_len(packet, octets);
+pub fn packet(packet: &FrameRecord, bytes: &[u8], space: &mut [u8]) -> Option<usize> {
+    let len = packet_len(packet, bytes);
     let space = space.get_mut(..len)?;
     let len_field = u32::try_from(len).ok()?;
     let tag_len = if packet.tag.is_some() { 4 } else { 0 };
-    let captured = u32::try_from(octets.len()).ok()? + tag_len;
+    let captured = u32::try_from(bytes.len()).ok()? + tag_len;
     let original_len = packet.original_len.saturating_add(tag_len).max(captured);
     let nanoseconds = packet.timestamp.as_nanos();
     let head = space.first_chunk_mut::<HEAD_LEN>()?;
@@ -125,8 +125,8 @@ pub fn packet(packet: &FrameRecord, octets: &[u8], space: &mut [u8]) -> Option<u
     put(space, tail_at + 8, pair(OPT_ENDOFOPT.into(), len_field));
     let body = space.get_mut(HEAD_LEN..tail_at)?;
     match packet.tag {
-        None => copy(octets, body),
-        Some(tag) => copy_with_tag(tag, octets, body),
+        None => copy(bytes, body),
+        Some(tag) => copy_with_tag(tag, bytes, body),
     }
     Some(len)
 }
@@ -144,13 +144,13 @@ const fn pair(first: u32, second: u32) -> [u8; 8] {
     (first as u64 | (second as u64) << 32).to_le_bytes()
 }
 
-/// Writes `octets` from `at` on; nothing where there is no room for all.
+/// Writes `bytes` from `at` on; nothing where there is no room for all.
 #[inline(always)]
-fn put<const N: usize>(space: &mut [u8], at: usize, octets: [u8; N]) {
+fn put<const N: usize>(space: &mut [u8], at: usize, bytes: [u8; N]) {
     if let Some(space) = space.get_mut(at..)
         && let Some(to) = space.first_chunk_mut()
     {
-        *to = octets;
+        *to = bytes;
     }
 }
 
@@ -240,14 +240,14 @@ fn option(code: u16, value: &[u8], buf: &mut Vec<u8>) {
     padded(value.get(..len.into()).unwrap_or(value), buf);
 }
 
-fn padded(octets: &[u8], buf: &mut Vec<u8>) {
-    buf.extend_from_slice(octets);
-    let padding = octets.len().next_multiple_of(4) - octets.len();
+fn padded(bytes: &[u8], buf: &mut Vec<u8>) {
+    buf.extend_from_slice(bytes);
+    let padding = bytes.len().next_multiple_of(4) - bytes.len();
     buf.resize(buf.len() + padding, 0);
 }
 
-fn len_of(octets: &[u8]) -> u32 {
-    u32::try_from(octets.len()).unwrap_or(u32::MAX)
+fn len_of(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -305,19 +305,19 @@ mod tests {
             direction: FrameDirection::Inbound,
         };
         for len in 0..=300 {
-            let octets: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
-            let mut tagged = octets.clone();
-            tagged.splice(12.min(octets.len())..12.min(octets.len()), tag.octets());
-            for (tag, expected) in [(None, &octets), (Some(tag), &tagged)] {
+            let bytes: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+            let mut tagged = bytes.clone();
+            tagged.splice(12.min(bytes.len())..12.min(bytes.len()), tag.octets());
+            for (tag, expected) in [(None, &bytes), (Some(tag), &tagged)] {
                 packet.tag = tag;
                 let mut space = [0xff; 400];
-                let len = super::packet(&packet, &octets, &mut space).unwrap();
-                assert_eq!(len, packet_len(&packet, &octets));
+                let len = super::packet(&packet, &bytes, &mut space).unwrap();
+                assert_eq!(len, packet_len(&packet, &bytes));
                 let end = 28 + expected.len();
                 assert_eq!(space[28..end], expected[..]);
-                assert!(space[end..len - 16].iter().all(|octet| *octet == 0));
-                assert!(space[len..].iter().all(|octet| *octet == 0xff));
-                assert_eq!(super::packet(&packet, &octets, &mut space[..len - 1]), None);
+                assert!(space[end..len - 16].iter().all(|byte| *byte == 0));
+                assert!(space[len..].iter().all(|byte| *byte == 0xff));
+                assert_eq!(super::packet(&packet, &bytes, &mut space[..len - 1]), None);
             }
         }
     }

@@ -74,9 +74,9 @@ pub enum TpmError {
 
 /// Returns the command that asks which banks there are.
 pub fn encode_get_banks() -> Vec<u8> {
-    command(ST_NO_SESSIONS, CC_GET_CAPABILITY, |octets| {
+    command(ST_NO_SESSIONS, CC_GET_CAPABILITY, |bytes| {
         for value in [CAP_PCRS, 0, 1] {
-            octets.extend(value.to_be_bytes());
+            bytes.extend(value.to_be_bytes());
         }
     })
 }
@@ -99,7 +99,7 @@ pub fn decode_banks(response: &[u8]) -> Result<(Vec<Bank>, usize), TpmError> {
         let len = reader.u8("sizeofSelect")?;
         let select = reader.take(len.into(), "pcrSelect")?;
         // A TPM lists a bank that is switched off, too, with no PCR selected.
-        if select.iter().all(|octet| *octet == 0) {
+        if select.iter().all(|byte| *byte == 0) {
             continue;
         }
         let mut known = Bank::ALL.into_iter();
@@ -117,17 +117,17 @@ pub fn decode_banks(response: &[u8]) -> Result<(Vec<Bank>, usize), TpmError> {
 /// Banks of other lengths get it cut short or filled up with zeros, so that none of them looks as
 /// if nothing had been started.
 pub fn encode_extend(pcr: u8, banks: &[Bank], sha256: &[u8; 32]) -> Vec<u8> {
-    command(ST_SESSIONS, CC_PCR_EXTEND, |octets| {
-        octets.extend(u32::from(pcr).to_be_bytes());
+    command(ST_SESSIONS, CC_PCR_EXTEND, |bytes| {
+        bytes.extend(u32::from(pcr).to_be_bytes());
         // The empty password: handle, no nonce, no attributes, no secret.
-        octets.extend(9_u32.to_be_bytes());
-        octets.extend(RS_PW.to_be_bytes());
-        octets.extend([0; 5]);
-        octets.extend(u32_of(banks.len()).to_be_bytes());
+        bytes.extend(9_u32.to_be_bytes());
+        bytes.extend(RS_PW.to_be_bytes());
+        bytes.extend([0; 5]);
+        bytes.extend(u32_of(banks.len()).to_be_bytes());
         for (algorithm, len) in banks.iter().map(|bank| bank.properties()) {
-            octets.extend(algorithm.to_be_bytes());
+            bytes.extend(algorithm.to_be_bytes());
             let digest = sha256.iter().copied().chain(core::iter::repeat(0));
-            octets.extend(digest.take(len));
+            bytes.extend(digest.take(len));
         }
     })
 }
@@ -143,11 +143,11 @@ pub fn decode_done(response: &[u8]) -> Result<(), TpmError> {
 fn command(tag: u16, code: u32, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut parameters = Vec::new();
     write(&mut parameters);
-    let mut octets = tag.to_be_bytes().to_vec();
-    octets.extend((HEADER_LEN + u32_of(parameters.len())).to_be_bytes());
-    octets.extend(code.to_be_bytes());
-    octets.append(&mut parameters);
-    octets
+    let mut bytes = tag.to_be_bytes().to_vec();
+    bytes.extend((HEADER_LEN + u32_of(parameters.len())).to_be_bytes());
+    bytes.extend(code.to_be_bytes());
+    bytes.append(&mut parameters);
+    bytes
 }
 
 /// Strips the header of a successful response.

@@ -135,7 +135,7 @@ fn sections(head: &[u8]) -> Result<impl Iterator<Item = Section<'_>>, DecodeErro
 fn section(head: &[u8], at: usize) -> Section<'_> {
     let header: [u8; SECTION_LEN] = array_at(head, at, "section header")?;
     let name = head.get(at..at + 8).unwrap_or_default();
-    let end = name.iter().position(|octet| *octet == 0).unwrap_or(8);
+    let end = name.iter().position(|byte| *byte == 0).unwrap_or(8);
     let virtual_len = u32_at(&header, 8, "VirtualSize")?;
     let raw_len = u32_at(&header, 16, "SizeOfRawData")?;
     let start = u64::from(u32_at(&header, 20, "PointerToRawData")?);
@@ -167,8 +167,8 @@ fn array_at<const N: usize>(
     at: usize,
     field: &'static str,
 ) -> Result<[u8; N], DecodeError> {
-    let octets = head.get(at..).and_then(|rest| rest.first_chunk::<N>());
-    octets.copied().ok_or(DecodeError::Truncated {
+    let bytes = head.get(at..).and_then(|rest| rest.first_chunk::<N>());
+    bytes.copied().ok_or(DecodeError::Truncated {
         field,
         needed: at.saturating_add(N),
         left: head.len(),

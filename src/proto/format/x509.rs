@@ -414,9 +414,9 @@ mod tests {
             (GENERALIZED_TIME, "20500101000000.5Z", None),
             (OCTET_STRING, "20500101000000Z", None),
         ] {
-            let mut octets = vec![tag, u8::try_from(text.len()).unwrap()];
-            octets.extend_from_slice(text.as_bytes());
-            let read = time(&mut Reader::new(&octets)).ok();
+            let mut bytes = vec![tag, u8::try_from(text.len()).unwrap()];
+            bytes.extend_from_slice(text.as_bytes());
+            let read = time(&mut Reader::new(&bytes)).ok();
             assert_eq!(read.map(|time| time.as_secs()), expected, "{text}");
         }
     }

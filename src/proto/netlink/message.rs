@@ -98,8 +98,8 @@ pub struct Attribute<'a> {
 pub struct Attributes<'a>(Elements<'a>);
 
 /// Splits what is behind a message's fixed part, or the value of a nest, into attributes.
-pub const fn attributes(octets: &[u8]) -> Attributes<'_> {
-    Attributes(Elements(Reader::new(octets)))
+pub const fn attributes(bytes: &[u8]) -> Attributes<'_> {
+    Attributes(Elements(Reader::new(bytes)))
 }
 
 impl<'a> Iterator for Attributes<'a> {
@@ -136,7 +136,7 @@ impl<'a> Attribute<'a> {
     /// Reads the value as a text that ends at its first zero byte; what is not UTF-8 becomes
     /// a replacement character.
     pub fn text(&self) -> String {
-        let text = self.value.split(|octet| *octet == 0).next();
+        let text = self.value.split(|byte| *byte == 0).next();
         String::from_utf8_lossy(text.unwrap_or_default()).into_owned()
     }
 }
@@ -223,14 +223,14 @@ pub struct Builder(Vec<u8>);
 impl Builder {
     /// Starts a message with its fixed part, whose length is a multiple of four.
     pub fn new(kind: u16, flags: u16, sequence: u32, fixed: &[u8]) -> Self {
-        let mut octets = vec![0; 4];
-        octets.extend_from_slice(&kind.to_ne_bytes());
-        octets.extend_from_slice(&flags.to_ne_bytes());
-        octets.extend_from_slice(&sequence.to_ne_bytes());
+        let mut bytes = vec![0; 4];
+        bytes.extend_from_slice(&kind.to_ne_bytes());
+        bytes.extend_from_slice(&flags.to_ne_bytes());
+        bytes.extend_from_slice(&sequence.to_ne_bytes());
         // nlmsg_pid: the kernel fills in the port of the socket.
-        octets.extend_from_slice(&[0; 4]);
-        octets.extend_from_slice(fixed);
-        Self(octets)
+        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(fixed);
+        Self(bytes)
     }
 
     /// Appends an attribute.
@@ -245,8 +245,8 @@ impl Builder {
     /// Completes the message.
     pub fn finish(mut self) -> Vec<u8> {
         let len = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
-        for (octet, value) in self.0.iter_mut().zip(len.to_ne_bytes()) {
-            *octet = value;
+        for (byte, value) in self.0.iter_mut().zip(len.to_ne_bytes()) {
+            *byte = value;
         }
         self.0
     }
@@ -254,17 +254,17 @@ impl Builder {
 
 /// Encodes an attribute, to be the value of another one.
 pub fn nested(kind: u16, value: &[u8]) -> Vec<u8> {
-    let mut octets = Vec::new();
-    append(&mut octets, kind, value);
-    octets
+    let mut bytes = Vec::new();
+    append(&mut bytes, kind, value);
+    bytes
 }
 
-fn append(octets: &mut Vec<u8>, kind: u16, value: &[u8]) {
+fn append(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
     if let Ok(len) = u16::try_from(value.len() + 4) {
-        octets.extend_from_slice(&len.to_ne_bytes());
-        octets.extend_from_slice(&kind.to_ne_bytes());
-        octets.extend_from_slice(value);
-        octets.resize(octets.len().next_multiple_of(4), 0);
+        bytes.extend_from_slice(&len.to_ne_bytes());
+        bytes.extend_from_slice(&kind.to_ne_bytes());
+        bytes.extend_from_slice(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
     }
 }
 
@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_length_that_lies_ends_the_walk_with_an_error() {
-        for (octets, error) in [
+        for (bytes, error) in [
             // Shorter than its own header: would never advance.
             ([0_u8, 0, 1, 0], Some(0_u8)),
             ([3, 0, 1, 0], Some(3)),
@@ -304,11 +304,11 @@ mod tests {
             ([8, 0, 1, 0], None),
             ([0xff, 0xff, 1, 0], None),
         ] {
-            let mut octets = octets;
+            let mut bytes = bytes;
             if cfg!(target_endian = "big") {
-                octets = [octets[1], octets[0], octets[3], octets[2]];
+                bytes = [bytes[1], bytes[0], bytes[3], bytes[2]];
             }
-            let mut walk = attributes(&octets);
+            let mut walk = attributes(&bytes);
             match error {
                 Some(value) => assert_eq!(
                     walk.next(),
@@ -357,9 +357,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_walk_over_anything_ends(octets in proptest::collection::vec(any::<u8>(), 0..256)) {
-            prop_assert!(frames(&octets).count() <= octets.len() / HEADER_LEN + 1);
-            prop_assert!(attributes(&octets).count() <= octets.len() / 4 + 1);
+        fn a_walk_over_anything_ends(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
+            prop_assert!(frames(&bytes).count() <= bytes.len() / HEADER_LEN + 1);
+            prop_assert!(attributes(&bytes).count() <= bytes.len() / 4 + 1);
         }
     }
 }

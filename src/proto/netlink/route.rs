@@ -229,11 +229,11 @@ impl Address {
             // struct ifa_cacheinfo: preferred, valid, and two stamps that the kernel sets.
             let mut times = [0; 16];
             let (lifetimes, _) = times.as_chunks_mut::<4>();
-            for (octets, seconds) in lifetimes
+            for (bytes, seconds) in lifetimes
                 .iter_mut()
                 .zip([self.preferred_seconds, self.valid_seconds])
             {
-                *octets = seconds.to_ne_bytes();
+                *bytes = seconds.to_ne_bytes();
             }
             builder = builder.attribute(IFA_CACHEINFO, &times);
         }

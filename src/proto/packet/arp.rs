@@ -68,8 +68,8 @@ impl ArpPacket {
     ///
     /// # Errors
     /// [`DecodeError`] when it is cut off, or for other hardware, protocols and operations.
-    pub fn decode(octets: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(octets);
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
         for (field, expected) in [
             ("ar$hrd", HARDWARE_ETHERNET),
             ("ar$pro", ETHERTYPE_IPV4),
@@ -99,11 +99,11 @@ impl ArpPacket {
     /// # Errors
     /// [`DecodeError`] for every other frame.
     pub fn decode_frame(frame: &[u8]) -> Result<Self, DecodeError> {
-        let (ethernet, octets) = EthernetHeader::decode(frame)?;
+        let (ethernet, bytes) = EthernetHeader::decode(frame)?;
         if ethernet.ethertype != ETHERTYPE_ARP {
             return Err(DecodeError::invalid("ethertype", ethernet.ethertype));
         }
-        Self::decode(octets)
+        Self::decode(bytes)
     }
 
     /// Returns the frame that brings the packet from its sender to every station.

@@ -32,21 +32,21 @@ impl FromStr for MacAddress {
 
     fn from_str(text: &str) -> Result<Self, NotAMacAddress> {
         let error = || NotAMacAddress(text.to_owned());
-        let mut octets = [0; 6];
+        let mut bytes = [0; 6];
         // Linux writes colons; Windows, and IEEE 802 itself, hyphens.
         let mut parts = text.split([':', '-']);
-        for octet in &mut octets {
+        for byte in &mut bytes {
             let part = parts.next().ok_or_else(error)?;
             // `from_str_radix` takes a plus sign.
             if part.is_empty() || part.len() > 2 || part.starts_with('+') {
                 return Err(error());
             }
-            *octet = u8::from_str_radix(part, 16).map_err(|_| error())?;
+            *byte = u8::from_str_radix(part, 16).map_err(|_| error())?;
         }
         parts
             .next()
             .is_none()
-            .then_some(Self(octets))
+            .then_some(Self(bytes))
             .ok_or_else(error)
     }
 }

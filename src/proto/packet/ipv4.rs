@@ -123,8 +123,8 @@ pub fn checksum(parts: &[&[u8]]) -> u16 {
             sum += u32::from(u16::from_be_bytes(*pair));
             sum = (sum & 0xffff) + (sum >> 16);
         }
-        for octet in odd {
-            sum += u32::from(*octet) << 8;
+        for byte in odd {
+            sum += u32::from(*byte) << 8;
             sum = (sum & 0xffff) + (sum >> 16);
         }
     }
@@ -198,9 +198,9 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused_with_its_field() {
-        let refused = |at: usize, octet: u8| {
+        let refused = |at: usize, byte: u8| {
             let mut packet = packet();
-            packet[at] = octet;
+            packet[at] = byte;
             Ipv4Header::decode(&with_sum(packet)).unwrap_err()
         };
         assert_eq!(refused(0, 0x65), DecodeError::invalid("version", 6_u8));
@@ -238,9 +238,9 @@ mod tests {
 
     #[test]
     fn the_checksum_is_that_of_the_example_in_rfc_1071() {
-        let octets = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
-        assert_eq!(checksum(&[&octets]), !0xddf2);
-        assert_eq!(checksum(&[&octets[..4], &octets[4..]]), !0xddf2);
-        assert_eq!(checksum(&[&octets, &(!0xddf2_u16).to_be_bytes()]), 0);
+        let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
+        assert_eq!(checksum(&[&bytes]), !0xddf2);
+        assert_eq!(checksum(&[&bytes[..4], &bytes[4..]]), !0xddf2);
+        assert_eq!(checksum(&[&bytes, &(!0xddf2_u16).to_be_bytes()]), 0);
     }
 }

@@ -127,7 +127,7 @@ impl Options {
         let Some((_, value)) = self.list.iter_mut().find(|(known, _)| *known == code) else {
             return self.list.push((code, part.to_vec()));
         };
-        let is_whole = |octets: &[u8]| fixed_len == Some(octets.len());
+        let is_whole = |bytes: &[u8]| fixed_len == Some(bytes.len());
         if is_whole(value) || is_repetition(value, part) {
             return;
         }
@@ -201,11 +201,11 @@ impl Options {
     ///
     /// A malformed list yields its routes up to the fault.
     pub fn classless_routes(&self) -> Option<Vec<ClasslessRoute>> {
-        let octets = self
+        let bytes = self
             .get(code::CLASSLESS_STATIC_ROUTE)
             // Windows had 249 before RFC 3442 had a number; the values are encoded alike.
             .or_else(|| self.get(code::MS_CLASSLESS_STATIC_ROUTE))?;
-        Some(read_classless_routes(octets))
+        Some(read_classless_routes(bytes))
     }
 
     /// Returns whether the server says to iPXE (option 175) that no ProxyDHCP server is to be waited
@@ -213,17 +213,17 @@ impl Options {
     pub fn rules_out_proxies(&self) -> bool {
         const NO_PXEDHCP: u8 = 176;
         let mut within = Self::default();
-        let octets = self.get(code::IPXE_ENCAPSULATED).unwrap_or_default();
+        let bytes = self.get(code::IPXE_ENCAPSULATED).unwrap_or_default();
         // Sub-options before a fault count.
-        let _ = within.read_encapsulated(octets);
+        let _ = within.read_encapsulated(bytes);
         let value = within.get(NO_PXEDHCP).unwrap_or_default();
-        value.iter().any(|octet| *octet != 0)
+        value.iter().any(|byte| *byte != 0)
     }
 
     /// Returns the search list of option 119 (RFC 3397, with compression), as dotted names.
     pub fn domain_search(&self) -> Vec<String> {
-        let octets = self.get(code::DOMAIN_SEARCH).unwrap_or_default();
-        let Some(DhcpOption::DomainSearch(names)) = decode_one(OptionCode::DomainSearch, octets)
+        let bytes = self.get(code::DOMAIN_SEARCH).unwrap_or_default();
+        let Some(DhcpOption::DomainSearch(names)) = decode_one(OptionCode::DomainSearch, bytes)
         else {
             return Vec::new();
         };
@@ -257,15 +257,15 @@ const fn fixed_len(code: u8) -> Option<usize> {
 /// Returns whether `part` repeats the option's value, with or without a NUL
 /// behind it. A part of full length does not: it is how RFC 3396 begins a longer value.
 fn is_repetition(value: &[u8], part: &[u8]) -> bool {
-    let without_nul = |octets: &[u8]| octets.strip_suffix(&[0]).unwrap_or(octets).len();
+    let without_nul = |bytes: &[u8]| bytes.strip_suffix(&[0]).unwrap_or(bytes).len();
     let (len, other_len) = (without_nul(value), without_nul(part));
     len > 0 && value.len() < 255 && value.get(..len) == part.get(..other_len)
 }
 
-/// Returns the text in `octets` up to the first NUL; none when it is empty or not UTF-8.
-pub fn text(octets: &[u8]) -> Option<&str> {
-    let octets = octets.split(|octet| *octet == 0).next()?;
-    core::str::from_utf8(octets)
+/// Returns the text in `bytes` up to the first NUL; none when it is empty or not UTF-8.
+pub fn text(bytes: &[u8]) -> Option<&str> {
+    let bytes = bytes.split(|byte| *byte == 0).next()?;
+    core::str::from_utf8(bytes)
         .ok()
         .filter(|text| !text.is_empty())
 }
@@ -274,15 +274,15 @@ pub fn text(octets: &[u8]) -> Option<&str> {
 fn decode_one(code: OptionCode, value: &[u8]) -> Option<DhcpOption> {
     let mut options = Options::default();
     options.set(code.into(), value);
-    let mut octets = Vec::new();
-    options.encode(&mut octets);
-    DhcpOption::decode(&mut Decoder::new(&octets)).ok()
+    let mut bytes = Vec::new();
+    options.encode(&mut bytes);
+    DhcpOption::decode(&mut Decoder::new(&bytes)).ok()
 }
 
 /// Decodes a route list (RFC 3442) up to its first fault. Only the significant bytes of a prefix
 /// are encoded.
-fn read_classless_routes(octets: &[u8]) -> Vec<ClasslessRoute> {
-    let mut reader = Reader::new(octets);
+fn read_classless_routes(bytes: &[u8]) -> Vec<ClasslessRoute> {
+    let mut reader = Reader::new(bytes);
     let mut routes = Vec::new();
     while let Ok(prefix_len @ 0..=32) = reader.u8("prefix length") {
         let significant = usize::from(prefix_len.div_ceil(8));
@@ -293,8 +293,8 @@ fn read_classless_routes(octets: &[u8]) -> Vec<ClasslessRoute> {
             break;
         };
         let mut destination = [0; 4];
-        for (octet, known) in destination.iter_mut().zip(prefix) {
-            *octet = *known;
+        for (byte, known) in destination.iter_mut().zip(prefix) {
+            *byte = *known;
         }
         // Servers may leave bits set beyond the prefix; RFC 3442 has the client clear them.
         let destination = Ipv4Addr::from(destination) & netmask(prefix_len);
@@ -329,8 +329,8 @@ mod tests {
     #[test]
     fn of_an_option_of_fixed_length_that_comes_twice_the_first_counts() {
         for (code, len) in (1..=254).filter_map(|code| Some((code, fixed_len(code)?))) {
-            let part = |octet: u8, len: usize| {
-                [vec![code, u8::try_from(len).unwrap()], vec![octet; len]].concat()
+            let part = |byte: u8, len: usize| {
+                [vec![code, u8::try_from(len).unwrap()], vec![byte; len]].concat()
             };
             let (first, second) = (part(1, len), part(2, len));
             let twice = [&first[..], &second].concat();
@@ -359,7 +359,7 @@ mod tests {
             );
             assert!(!is_list, "{code}");
             if known::is_known(code) {
-                assert!(!matches!(value, known::OptionValue::Octets(_)), "{code}");
+                assert!(!matches!(value, known::OptionValue::Bytes(_)), "{code}");
             }
         }
     }
@@ -375,7 +375,7 @@ mod tests {
         ] {
             for code in [12, 66, 67, 209] {
                 let part =
-                    |octets: &[u8]| [&[code, u8::try_from(octets.len()).unwrap()], octets].concat();
+                    |bytes: &[u8]| [&[code, u8::try_from(bytes.len()).unwrap()], bytes].concat();
                 let joined = options(&[part(first), part(second)].concat());
                 assert_eq!(joined.get(code), Some(expected), "{code}");
             }
@@ -464,12 +464,12 @@ mod tests {
 
     #[test]
     fn a_route_list_longer_than_one_option_is_read_whole() {
-        let mut octets = Vec::new();
+        let mut bytes = Vec::new();
         for network in 0..100 {
-            octets.extend_from_slice(&[24, 10, 0, network, 192, 0, 2, 1]);
+            bytes.extend_from_slice(&[24, 10, 0, network, 192, 0, 2, 1]);
         }
         let mut options = Options::default();
-        options.set(code::CLASSLESS_STATIC_ROUTE, octets);
+        options.set(code::CLASSLESS_STATIC_ROUTE, bytes);
         assert_eq!(options.classless_routes().unwrap().len(), 100);
     }
 

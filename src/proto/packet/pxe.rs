@@ -119,8 +119,8 @@ pub struct BootItem {
 
 impl BootItem {
     /// Decodes the value of sub-option 71.
-    pub fn decode(octets: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(octets);
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
         let (kind, layer) = (
             reader.u16("boot item type")?,
             reader.u16("boot item layer")?,
@@ -130,12 +130,12 @@ impl BootItem {
 
     /// Returns the whole of option 43 that asks for this item.
     pub fn encode(self) -> Vec<u8> {
-        let mut octets = vec![code::BOOT_ITEM, 4];
-        octets.extend_from_slice(&self.kind.to_be_bytes());
-        octets.extend_from_slice(&self.layer.to_be_bytes());
+        let mut bytes = vec![code::BOOT_ITEM, 4];
+        bytes.extend_from_slice(&self.kind.to_be_bytes());
+        bytes.extend_from_slice(&self.layer.to_be_bytes());
         // PXE 2.1 ends option 43 with 255.
-        octets.push(super::option::code::END);
-        octets
+        bytes.push(super::option::code::END);
+        bytes
     }
 }
 
@@ -305,9 +305,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_stands_there_nothing_panics(octets in prop::collection::vec(any::<u8>(), 0..300)) {
-            let pxe = Pxe::read(&octets);
-            prop_assert!(pxe.menu.len() <= octets.len());
+        fn whatever_stands_there_nothing_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let pxe = Pxe::read(&bytes);
+            prop_assert!(pxe.menu.len() <= bytes.len());
         }
     }
 }

@@ -194,10 +194,10 @@ mod tests {
                 port,
                 forward_delay,
             };
-            let octets = bpdu(version, flags);
-            assert_eq!(SwitchFrame::decode(&octets), Ok(expected));
-            for len in 0..octets.len() {
-                assert!(SwitchFrame::decode(&octets[..len]).is_err(), "{len}");
+            let bytes = bpdu(version, flags);
+            assert_eq!(SwitchFrame::decode(&bytes), Ok(expected));
+            for len in 0..bytes.len() {
+                assert!(SwitchFrame::decode(&bytes[..len]).is_err(), "{len}");
             }
         }
     }

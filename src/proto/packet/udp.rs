@@ -33,10 +33,10 @@ impl<'a> Datagram<'a> {
     pub fn decode(
         source: Ipv4Addr,
         destination: Ipv4Addr,
-        octets: &'a [u8],
+        bytes: &'a [u8],
         verify: bool,
     ) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(octets);
+        let mut reader = Reader::new(bytes);
         let source_port = reader.u16("source port")?;
         let destination_port = reader.u16("destination port")?;
         let len = usize::from(reader.u16("length")?);
@@ -46,7 +46,7 @@ impl<'a> Datagram<'a> {
             .ok_or(DecodeError::invalid("length", len as u64))?;
         let payload = reader.take(payload_len, "payload")?;
         if verify && sum != 0 {
-            let datagram = Reader::new(octets).take(len, "length")?;
+            let datagram = Reader::new(bytes).take(len, "length")?;
             let pseudo = pseudo_header(source, destination, len);
             if checksum(&[&pseudo, datagram]) != 0 {
                 return Err(DecodeError::Checksum { field: "UDP" });
@@ -92,11 +92,11 @@ impl<'a> Datagram<'a> {
         if ethernet.ethertype != ETHERTYPE_IPV4 {
             return Err(DecodeError::invalid("ethertype", ethernet.ethertype));
         }
-        let (ip, octets) = Ipv4Header::decode(packet)?;
+        let (ip, bytes) = Ipv4Header::decode(packet)?;
         if ip.protocol != PROTOCOL_UDP {
             return Err(DecodeError::invalid("protocol", ip.protocol));
         }
-        let datagram = Self::decode(ip.source, ip.destination, octets, verify)?;
+        let datagram = Self::decode(ip.source, ip.destination, bytes, verify)?;
         Ok((ethernet.source, datagram))
     }
 

@@ -17,7 +17,7 @@ fn is_label(label: &str) -> bool {
         && !label.ends_with('-')
         && label
             .bytes()
-            .all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'))
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 /// Returns whether `text` can be a path or URL: not empty, and without control characters.

@@ -104,18 +104,18 @@ fn what_cannot_be_followed_is_refused_with_its_reason() {
     for (text, reason) in [
         (
             "ip=192.0.2.10::::client:eth0:dhcp",
-            "nothing is done about the address beside DHCP",
+            "it sets the address beside DHCP",
         ),
         (
             "ip=:::::eth0:dhcp:192.0.2.53::192.0.2.123",
-            "nothing is done about the time server",
+            "it sets the time server",
         ),
         (
             "ip=eth0:dhcp::52:54:00:12:34:56",
-            "about the hardware address",
+            "it sets the hardware address",
         ),
-        ("ip=off", "switches the network off"),
-        ("ip=none", "switches the network off"),
+        ("ip=off", "disables the network"),
+        ("ip=none", "disables the network"),
         ("ip=dhcp6", "IPv6"),
         ("ip=eth0:auto6", "IPv6"),
         ("ip=[2001:db8::1]::[2001:db8::2]:64::eth0:none", "IPv6"),
@@ -155,7 +155,7 @@ fn what_cannot_be_followed_is_refused_with_its_reason() {
         ),
         ("wireboot.timeout=soon", "\"soon\" is not a number"),
         ("wireboot.boot-file", "wireboot.boot-file=VALUE"),
-        ("wireboot.colour=blue", "no such setting"),
+        ("wireboot.colour=blue", "unknown setting"),
     ] {
         let refusals = apply(text, &mut Config::default());
         let [refusal] = &refusals[..] else {

@@ -173,9 +173,9 @@ mod tests {
         frame
     }
 
-    fn changed(at: usize, octet: u8) -> Vec<u8> {
+    fn changed(at: usize, byte: u8) -> Vec<u8> {
         let mut frame = reply(&[]);
-        frame[at] = octet;
+        frame[at] = byte;
         frame
     }
 
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn what_is_not_a_reply_to_us_does_not_pass() {
         let program = dhcp_replies(Some(XID), Some(CHADDR));
-        for (at, octet, what) in [
+        for (at, byte, what) in [
             (12, 0x86, "not IPv4"),
             (13, 0x06, "ARP"),
             (23, 6, "TCP"),
@@ -217,7 +217,7 @@ mod tests {
             (70, 0, "another chaddr, high part"),
             (75, 0, "another chaddr, low part"),
         ] {
-            assert_eq!(program.run(&changed(at, octet)), 0, "{what}");
+            assert_eq!(program.run(&changed(at, byte)), 0, "{what}");
         }
         assert_eq!(
             dhcp_replies(None, Some(CHADDR)).run(&changed(46, 0)),
