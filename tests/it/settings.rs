@@ -229,7 +229,10 @@ fn files_that_are_named_are_read_before_anything_is_touched() {
             "boot --certificate GARBAGE",
             format!("the certificate and key in {quoted}"),
         ),
-        ("boot --require-signature", "no key is configured".to_owned()),
+        (
+            "boot --require-signature",
+            "no key is configured".to_owned(),
+        ),
         (
             "fetch --key gone",
             format!("cannot read the key {gone}, and it is not a key"),
