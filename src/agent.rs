@@ -36,7 +36,7 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
         // From here on the lease is renewed beside everything else, and a signal undoes it.
         binding.renew(&config.dhcp, signals)?;
         let console = Console::new(config.boot.unattended);
-        let lease = acquire::boot_file(&mut binding, lease, config, console)?;
+        let lease = acquire::boot_file(&binding, lease, config, console)?;
         gate.timeline.done("boot server");
         let fetcher = Fetcher::new(config, &binding.link().name, &lease, &trust, &gate.timeline)?;
         let mut planned = planning::follow(config, binding.link(), &lease, &fetcher, &trust)?;
