@@ -12,19 +12,19 @@ use crate::recorder::Recorder;
 use crate::timeline::Timeline;
 use wireboot_proto::text::url::Url;
 
-/// What a boot takes with it from stage to stage, and leaves behind at its end.
+/// The records of a boot, which are passed from stage to stage and saved at its end.
 #[derive(Debug)]
 pub struct Gate {
-    /// The moments of the boot.
+    /// The timeline of the boot.
     pub timeline: Timeline,
     /// The last frames of the boot.
     pub recorder: Recorder,
     stop_after: Option<Stage>,
-    /// The file for the frames, however the boot ends.
+    /// The file for the frames, on success too.
     record: Option<String>,
 }
 
-/// Why a boot does not go on.
+/// Why a boot ends.
 #[derive(Debug)]
 pub enum Exit {
     /// Its last stage is done.
@@ -70,13 +70,13 @@ impl Gate {
         self.pass(stage)
     }
 
-    /// Notes that `stage` is done.
+    /// Records that `stage` is done.
     ///
     /// # Errors
     /// [`Exit::After`] if it was the last one.
     pub fn pass(&self, stage: Stage) -> Result<(), Exit> {
         match stage {
-            // Not a time of its own: a lease is acquired on interfaces from before they are up.
+            // Not timed: the lease is acquired while the interfaces come up.
             Stage::Link => {}
             Stage::Lease => self.timeline.done("lease"),
             Stage::Plan => self.timeline.done("plan"),
@@ -92,7 +92,7 @@ impl Gate {
         Ok(())
     }
 
-    /// Notes the measurements of what is started.
+    /// Records the measurements.
     pub fn measured(&self, measurements: impl IntoIterator<Item = impl Display>) {
         for measurement in measurements {
             self.timeline.note(measurement.to_string());
@@ -100,17 +100,16 @@ impl Gate {
         self.timeline.done("measure");
     }
 
-    /// Logs what is started, and saves what a boot leaves behind, before the machine is another
-    /// kernel's.
+    /// Logs the start of the kernel, and saves the records before it.
     pub fn close(&self, kernel: &Url, command_line: &str) {
         log::info!("starting {kernel} with \"{command_line}\"");
         self.timeline.note("kexec");
         self.timeline.save();
-        // Nothing can be returned from a success that was not put in.
+        // The result is the one that is passed.
         let _ = (self.recorder).save_after(self.record.as_deref(), Ok::<(), Infallible>(()));
     }
 
-    /// Saves what a boot leaves behind that has ended with `exit`; returns its last stage.
+    /// Saves the records of a boot that has ended with `exit`; returns its last stage.
     ///
     /// # Errors
     /// The error of `exit`.

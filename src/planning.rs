@@ -24,19 +24,19 @@ use wireboot_proto::boot::{
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::text::url::Url;
 
-/// The files that have been fetched, by their addresses.
+/// Fetched files by their URLs.
 #[derive(Debug, Default)]
 pub struct Files(Vec<(Url, Rc<SealedFile>)>);
 
 impl Files {
-    /// Returns the file of this address.
+    /// Returns the file of this URL.
     fn get(&self, url: &Url) -> Option<Rc<SealedFile>> {
         let mut files = self.0.iter();
         let found = files.find(|(known, _)| known == url);
         found.map(|(_, file)| file.clone())
     }
 
-    /// Returns the file of this address, after a fetch the first time.
+    /// Returns the file of this address, fetched the first time.
     fn get_or(
         &mut self,
         url: &Url,
@@ -48,7 +48,7 @@ impl Files {
         }
     }
 
-    /// Stores a file in place of one with the same address.
+    /// Stores a file, replacing one with the same URL.
     fn add(&mut self, url: &Url, file: SealedFile) -> Rc<SealedFile> {
         let file = Rc::new(file);
         self.0.retain(|(known, _)| known != url);
@@ -105,9 +105,8 @@ pub fn follow(
     Ok(planned)
 }
 
-/// Makes the plan; `fetch` returns a file, verified and sealed, or none when the server does not
-/// have it, and `verify` checks one by the signature at the second address, when the plan asks for
-/// that.
+/// Makes the plan; `fetch` returns a file, verified and sealed, or none if the server does not have
+/// it, and `verify` checks one by the signature at the second URL, if the plan demands that.
 ///
 /// # Errors
 /// [`Error::NothingBootable`] with file, line and word, or the error of the fetch that ended the
@@ -200,13 +199,13 @@ fn drive(
     }
 }
 
-/// Prints what `config` wants to see of the plan.
+/// Prints the plan in the format of `config`.
 fn report(config: &Config, plan: &BootPlan, notes: &[Note]) {
     let is_last = config.boot.stop_after == Some(config::Stage::Plan);
     let text = match config.output.report {
         PlanOutput::Json if is_last => report::json(plan) + "\n",
         PlanOutput::Plan if is_last => report::text(plan),
-        // At a terminal the log has just shown each of them.
+        // On a terminal the log has just shown the notes.
         PlanOutput::Explain if is_log_beside_output() => report::text(plan),
         PlanOutput::Explain => report::explain(notes) + &report::text(plan),
         PlanOutput::Json | PlanOutput::Plan => return,
@@ -214,7 +213,7 @@ fn report(config: &Config, plan: &BootPlan, notes: &[Note]) {
     terminal::print(&text);
 }
 
-/// Returns whether the log is on the screen that standard output goes to.
+/// Returns whether log and standard output go to the terminal.
 fn is_log_beside_output() -> bool {
     let is_logged = log::log_enabled!(log::Level::Info);
     is_logged && io::stdout().is_terminal() && io::stderr().is_terminal()

@@ -1,9 +1,9 @@
-//! The flight recorder: the last frames that were sent and received for a lease, for when it fails.
+//! The flight recorder: the last frames sent and received for a lease, to be saved if it fails.
 //!
 //! Each user of a packet socket has a handle and calls [`Recorder::received`] and
 //! [`Recorder::sent`]; the command writes a file at its end ([`Recorder::save_after`]). The memory is
-//! bounded: the oldest frames are dropped first, and the file has their number. A renewal, which the
-//! kernel's own socket sends, is recorded as the frame that results; fetched files are not recorded.
+//! bounded: the oldest frames are dropped first, and the file has their number. Renewals, which use a UDP
+//! socket, are recorded as the resulting frame; fetched files are not recorded.
 
 #![forbid(unsafe_code)]
 
@@ -39,7 +39,7 @@ impl Recorder {
     }
 
     /// Writes the frames to `file`; without one, to [`DEFAULT_FILE`] if `result` is a failure.
-    /// Returns `result`: that a file cannot be written is only a warning.
+    /// Returns `result`; a file that cannot be written is only a warning.
     pub fn save_after<T, E>(&self, file: Option<&str>, result: Result<T, E>) -> Result<T, E> {
         let path = match (file, &result) {
             (Some(path), _) => path,
@@ -64,7 +64,7 @@ impl Recorder {
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut RecordedFrames) -> T) -> T {
-        // No thread can leave half a frame behind, so a poisoned lock is as good as any.
+        // No thread leaves half a frame, so that a poisoned lock is no fault.
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -85,10 +85,10 @@ impl RecordedFrames {
     /// Bytes of frames: enough for a few hundred DHCP messages.
     const CAPACITY: usize = 128 * 1024;
 
-    /// Adds a frame that crossed `interface` (a name) at `timestamp`.
+    /// Adds a frame sent or received by `interface` (a name) at `timestamp`.
     ///
     /// `tag` is the VLAN tag that the kernel moved from the frame to its metadata; the file has it in
-    /// the frame again.
+    /// the frame.
     fn push(
         &mut self,
         interface: &str,
@@ -139,7 +139,7 @@ impl RecordedFrames {
 
     /// Returns the frames as the content of a pcapng file; `now` is the time of its end.
     fn pcapng(&self, now: Timestamp) -> Vec<u8> {
-        // An enhanced packet block has 32 bytes around its frame, and some of options and padding.
+        // An enhanced packet block has 32 bytes beside its frame, options and padding.
         let mut file = Vec::with_capacity(self.bytes + 48 * self.packets.len() + 512);
         pcapng::begin("wireboot", &mut file);
         for (name, _) in &self.interfaces {

@@ -226,7 +226,7 @@ mod tests {
         );
         for len in 0..frame.len() {
             assert!(
-                line(time, &frame[..len], 64, true).contains("cut off"),
+                line(time, &frame[..len], 64, true).contains("truncated"),
                 "{len}"
             );
         }

@@ -35,7 +35,7 @@ const SMBIOS: [&str; 16] = [
 ///
 /// # Errors
 /// [`Error::NothingBootable`] when neither lease nor configuration has a boot file, or its name is
-/// not a valid address.
+/// not a valid URL.
 pub fn facts(
     config: &Config,
     interface: &str,
@@ -47,7 +47,7 @@ pub fn facts(
     let dhcp_server = lease.server.unwrap_or(Ipv4Addr::UNSPECIFIED);
     let server = next_server.unwrap_or(dhcp_server);
     // The address may depend on all the other facts.
-    let unexpanded = Url::tftp(&server.to_string(), "/").map_err(no_address)?;
+    let unexpanded = Url::tftp(&server.to_string(), "/").map_err(invalid_url)?;
     let mut facts = Facts::new(unexpanded, mac, lease.address, server);
     interface.clone_into(&mut facts.interface);
     name.clone_into(&mut facts.boot_file_name);
@@ -84,7 +84,7 @@ pub fn facts(
     facts.append.clone_from(&config.boot.append);
     for name in &config.boot.initrds {
         let url = facts.boot_file.join(name).map_err(|error| {
-            let what = format!("the initrd is not a valid address: {error}");
+            let what = format!("the initrd is not a valid URL: {error}");
             Error::Usage(what)
         })?;
         facts.initrds.push(url);
@@ -110,16 +110,16 @@ fn boot_file<'a>(config: &'a BootConfig, lease: &'a Lease) -> Result<&'a str, Er
     Ok(name)
 }
 
-/// Returns where the boot file of this name is.
+/// Returns the URL of the boot file.
 fn url_of(name: &str, lease: &Lease) -> Result<Url, Error> {
     let server_name = lease.server_name.as_deref();
     let server = lease.server.unwrap_or(Ipv4Addr::UNSPECIFIED);
-    Url::of_boot_file(name, lease.next_server, server_name, server).map_err(no_address)
+    Url::of_boot_file(name, lease.next_server, server_name, server).map_err(invalid_url)
 }
 
-fn no_address(error: UrlError) -> Error {
+fn invalid_url(error: UrlError) -> Error {
     Error::NothingBootable {
-        what: "the boot file is not a valid address".to_owned(),
+        what: "the boot file is not a valid URL".to_owned(),
         source: Some(error.into()),
     }
 }
@@ -188,7 +188,7 @@ mod tests {
                 "tftp://192.0.2.1//${mac:hexhyp}"
             );
         }
-        // What the user names is meant as it is.
+        // A name given by the user is not expanded.
         other.dhcp.identify = Identify::Ipxe;
         other.boot.file = Some("a${mac}".to_owned());
         let facts = facts_of("x", &other).unwrap();

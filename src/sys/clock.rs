@@ -1,5 +1,4 @@
-//! The machine's clocks, a timer on the one that goes on while the machine is suspended, and the wait
-//! until a descriptor is readable or a deadline has passed.
+//! The machine's clocks, a timer that includes suspension, and waiting for descriptors with a deadline.
 
 #![forbid(unsafe_code)]
 
@@ -24,19 +23,19 @@ pub fn up_time() -> Duration {
     clock(nix::time::ClockId::CLOCK_BOOTTIME)
 }
 
-/// Returns how long after the kernel's start it was at `timestamp`, a point in the near past; now,
-/// when there is none.
+/// Returns the time since the kernel's start at `timestamp`, which is in the near past; without a
+/// timestamp, until now.
 pub fn up_time_at(timestamp: Timestamp) -> Duration {
     if timestamp == Timestamp::default() {
         return up_time();
     }
-    // The kernel stamps frames by the wall clock, the timeline counts from the kernel's start.
+    // Timestamps of frames are of the wall clock; the timeline counts from the kernel's start.
     let now = Timestamp::from(since_1970());
     let ago = now.as_nanos().saturating_sub(timestamp.as_nanos());
     up_time().saturating_sub(Duration::from_nanos(ago))
 }
 
-/// Reads the machine's wall clock, which somebody may set at any time.
+/// Reads the wall clock, which may be set at any time.
 pub fn since_1970() -> Duration {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.unwrap_or_default()
@@ -48,7 +47,7 @@ fn clock(id: nix::time::ClockId) -> Duration {
 
 /// A timer that is readable from its deadline on.
 ///
-/// A timeout of `poll` counts CLOCK_MONOTONIC, which stands still while the machine is suspended;
+/// A timeout of `poll` counts CLOCK_MONOTONIC, which stops while the machine is suspended;
 /// this one counts CLOCK_BOOTTIME.
 #[derive(Debug)]
 pub struct Alarm(TimerFd);
@@ -60,7 +59,7 @@ impl Alarm {
     /// `timerfd_create`: EMFILE, or a kernel without timerfd.
     pub fn open() -> Result<Self, SyscallError> {
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
-        // Timers take this clock since Linux 3.15 (timerfd_create(2)).
+        // Timers support this clock since Linux 3.15 (timerfd_create(2)).
         TimerFd::new(ClockId::CLOCK_BOOTTIME, flags)
             .map(Self)
             .map_err(|errno| SyscallError::new("timerfd_create", errno))
@@ -74,7 +73,7 @@ impl Alarm {
                 Expiration::OneShot(TimeSpec::from_duration(
                     deadline.since(Instant::ZERO).max(Duration::from_nanos(1)),
                 )),
-                // A relative one would be late by what passed since the clock was read.
+                // A relative one would be late by the time since the clock was read.
                 TimerSetTimeFlags::TFD_TIMER_ABSTIME,
             ),
             None => self.0.unset(),
@@ -91,8 +90,7 @@ impl AsFd for Alarm {
 
 /// Waits until one of `sources` is readable or `deadline` has passed; returns which are readable.
 ///
-/// At return without a readable source the deadline has passed, a twentieth of a millisecond ago.
-/// A signal ends the wait early with nothing readable.
+/// If none is readable, the deadline has passed, some 50 µs ago, or a signal has interrupted the wait.
 pub fn wait_readable(
     sources: &[BorrowedFd<'_>],
     deadline: Option<Instant>,
@@ -102,7 +100,7 @@ pub fn wait_readable(
         .iter()
         .map(|source| PollFd::new(*source, PollFlags::POLLIN))
         .collect();
-    // poll(2) counts milliseconds, and answers on a LAN take some 50 µs.
+    // ppoll, since the timeout of poll(2) is in milliseconds, and replies on a LAN take some 50 µs.
     match nix::poll::ppoll(&mut polled, timeout, None) {
         Ok(_) | Err(Errno::EINTR) => Ok(polled
             .iter()
@@ -117,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_alarm_rings_at_its_deadline_and_not_before() {
+    fn an_alarm_is_readable_at_its_deadline_and_not_before() {
         let alarm = Alarm::open().unwrap();
         let soon = now() + Duration::from_millis(20);
         alarm.set(Some(soon)).unwrap();

@@ -1,15 +1,15 @@
-//! The kernel, one file per interface: the only I/O, and the only unsafe code, each file of
-//! which says why it needs it.
+//! System calls, one file per kernel interface: the only I/O, and the only unsafe code, with its
+//! reason in each file.
 
 pub mod clock;
 pub mod drivers;
 mod error;
 pub mod file;
 pub mod filter {
-    //! Classic BPF as plain data: the programs that decide, in the kernel, which frames wake us.
+    //! Classic BPF as plain data: the programs by which the kernel filters the frames of a socket.
     //!
     //! * [`FilterProgram`] is checked once, by the rules of the kernel's own checker, so that attaching it
-    //!   cannot fail for its content and [interpreting](FilterProgram::run_with) it cannot run away.
+    //!   cannot fail for its content and [interpreting](FilterProgram::run_with) it always ends.
     //! * [`Condition`] is how programs are written: tests joined by and, or and not.
     //! * [`ready`] holds the programs for DHCP, ARP, TFTP and PXE.
     //!

@@ -189,7 +189,7 @@ fn files_that_are_named_are_read_before_anything_is_touched() {
     for (arguments, expected) in [
         (
             "boot --key gone",
-            format!("cannot read the key {gone}, and it is not a key itself"),
+            format!("cannot read the key {gone}, and it is not a key"),
         ),
         (
             "boot --policy gone",
@@ -213,7 +213,7 @@ fn files_that_are_named_are_read_before_anything_is_touched() {
         ),
         (
             "lease --release --script /etc",
-            "cannot run the script /etc: it is no file".to_owned(),
+            "cannot run the script /etc: it is not a file".to_owned(),
         ),
         ("boot --mirror nonsense", "bad mirror: ".to_owned()),
         (
@@ -229,10 +229,13 @@ fn files_that_are_named_are_read_before_anything_is_touched() {
             "boot --certificate GARBAGE",
             format!("the certificate and key in {quoted}"),
         ),
-        ("boot --require-signature", "no key is known".to_owned()),
+        (
+            "boot --require-signature",
+            "no key is configured".to_owned(),
+        ),
         (
             "fetch --key gone",
-            format!("cannot read the key {gone}, and it is not a key itself"),
+            format!("cannot read the key {gone}, and it is not a key"),
         ),
         (
             "fetch --ca gone",

@@ -71,18 +71,18 @@ pub struct Lease {
     pub server_name: Option<String>,
     /// The boot file (option 67, or `file`): a path or a URL.
     pub boot_file: Option<String>,
-    /// A way to a boot file, of a server that says it boots (options 60 and 43).
+    /// The boot service, of a PXE server (options 60 and 43).
     pub boot_service: Option<BootService>,
-    /// Times of the lease; none when it has no end.
+    /// Times of the lease; none if it is infinite.
     pub times: Option<LeaseTimes>,
     /// All options as received.
     pub options: Options,
-    /// Options that were dropped since their value does not fit, and why.
+    /// Ignored options, with the reason.
     pub ignored: IgnoredOptions,
 }
 
 impl Lease {
-    /// Returns the lease of an address that no server granted: for ever, and without anything else.
+    /// Returns an infinite lease of an address without a server or options.
     pub fn fixed(address: Ipv4Addr, prefix_len: u8) -> Self {
         Self {
             address,
@@ -105,9 +105,9 @@ impl Lease {
         }
     }
 
-    /// Reads what `message` grants; `server` is its option 54.
+    /// Reads the lease in `message`; `server` is its option 54.
     ///
-    /// Values that do not fit are left out and listed in [`Lease::ignored`].
+    /// Invalid values are left out and listed in [`Lease::ignored`].
     pub fn read(message: &Message, server: Ipv4Addr) -> Self {
         let options = &message.options;
         let mut ignored = Vec::new();
@@ -140,9 +140,9 @@ impl Lease {
 }
 
 impl Lease {
-    /// Returns the lease that `server` grants by `ack`. Where that names no boot file, the first of
-    /// `offered` that does is adopted: some servers name the file in the OFFER only, and a ProxyDHCP
-    /// server only makes offers.
+    /// Returns the lease that `server` grants by `ack`. If that has no boot file, the first in
+    /// `offered` is used: some servers send the file in the OFFER only, and a ProxyDHCP server sends only
+    /// offers.
     pub fn granted<'a>(
         ack: &Message,
         server: Ipv4Addr,
@@ -158,24 +158,24 @@ impl Lease {
         lease
     }
 
-    /// Replaces the boot file by that of another server, with all that goes with it.
+    /// Replaces the boot information by that of another server.
     pub fn adopt_boot(&mut self, boot: &BootSource) {
         self.boot_file.clone_from(&boot.boot_file);
         self.boot_service.clone_from(&boot.boot_service);
         self.server_name.clone_from(&boot.server_name);
-        // A server that names no other serves the file itself.
+        // Without a next server the server itself has the file.
         self.next_server = boot.next_server.or(Some(boot.server));
         for (code, value) in &boot.options {
             self.options.set(*code, value.as_slice());
         }
     }
 
-    /// Returns what is to be done before the boot file is known.
+    /// Returns the next step towards the boot file.
     pub fn next_boot_step(&self) -> Next<'_> {
         boot_service::next(self.boot_file.as_deref(), self.boot_service.as_ref())
     }
 
-    /// Returns what is set without asking a server; none when no address is configured.
+    /// Returns the lease of a static address; none if none is configured.
     pub fn without_dhcp(given: &StaticConfig) -> Option<Self> {
         let (address, prefix_len) = given.address?;
         let mut lease = Self {
@@ -187,7 +187,7 @@ impl Lease {
         Some(lease)
     }
 
-    /// Puts what is given into a lease that a server granted.
+    /// Applies static settings to a lease of a server.
     pub fn amend(&mut self, given: &StaticConfig) {
         if given.ignores_server_dns {
             self.dns.clear();
@@ -218,7 +218,7 @@ impl Lease {
             .map_or_else(|| "no server".to_owned(), |server| server.to_string())
     }
 
-    /// Returns whether no server granted it.
+    /// Returns whether it was not granted by a server.
     pub fn is_without_dhcp(&self) -> bool {
         self.options.iter().next().is_none()
     }
@@ -238,7 +238,7 @@ impl fmt::Display for Lease {
     }
 }
 
-/// Reads option 119. One name that is none costs only itself.
+/// Reads option 119. Invalid names are skipped.
 fn search(options: &Options, ignored: &mut IgnoredOptions) -> Vec<String> {
     let mut names = options.domain_search();
     let count = names.len();
@@ -256,10 +256,10 @@ fn prefix_len(address: Ipv4Addr, options: &Options, ignored: &mut IgnoredOptions
         if mask.count_ones() == ones {
             return u8::try_from(ones).unwrap_or(32);
         }
-        // RFC 950 allowed gaps; the kernel knows prefixes only (`ifa_prefixlen` of rtnetlink).
+        // RFC 950 allowed gaps; the kernel has only prefixes (`ifa_prefixlen` of rtnetlink).
         ignored.push((code::SUBNET_MASK, "has a gap"));
     }
-    // The classes of RFC 791 §3.2: without option 1 nothing else tells the prefix.
+    // The classes of RFC 791 §3.2, for lack of option 1.
     match address.octets() {
         [..128, _, _, _] => 8,
         [..192, _, _, _] => 16,
@@ -304,7 +304,7 @@ impl LeaseTimes {
     fn read(options: &Options) -> Option<Self> {
         let lease = match options.u32(code::LEASE_TIME) {
             Some(INFINITE) => return None,
-            // A lease of 0 s would be over before it is set, and be asked for without a pause.
+            // A lease of 0 s would expire at once, and be requested without a pause.
             Some(seconds) => Duration::from_secs(u64::from(seconds.max(1))),
             None => DEFAULT_LEASE_TIME,
         };

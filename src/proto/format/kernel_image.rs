@@ -1,16 +1,16 @@
-//! What a file is, by its first bytes.
+//! Recognizes the format of a file by its first bytes.
 
 use super::uki::Uki;
 use crate::reader::{DecodeError, Reader};
 
-/// A kind of file that a boot can begin with or lead to.
+/// The format of a boot file or of a file that it loads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KernelFormat {
-    /// A Linux kernel that kexec takes as it is: bzImage, or an arm64 or RISC-V Image.
+    /// A Linux kernel that kexec can load: bzImage, or an arm64 or RISC-V Image.
     Linux,
     /// A unified kernel image ([`super::uki::Uki`]).
     Uki,
-    /// A kernel that unpacks itself ([`super::uki::Zboot`]).
+    /// A self-decompressing kernel ([`super::uki::Zboot`]).
     Zboot,
     /// Another EFI program.
     Efi,
@@ -18,16 +18,16 @@ pub enum KernelFormat {
     Pxelinux,
     /// Another program without text, such as a PXE network bootstrap program.
     Program,
-    /// GRUB, whichever firmware it was made for.
+    /// GRUB, for any firmware.
     Grub,
     /// A script for iPXE.
     IpxeScript,
-    /// Another text.
+    /// Any other text.
     Text,
 }
 
 impl KernelFormat {
-    /// Returns whether kexec can start the file, or what is in it.
+    /// Returns whether kexec can start the file, or a kernel in it.
     pub const fn is_kernel(self) -> bool {
         matches!(self, Self::Linux | Self::Uki | Self::Zboot)
     }
@@ -49,18 +49,18 @@ const ARM64_MAGIC: (usize, &[u8]) = (56, b"ARMd");
 /// The same of a RISC-V Image (Documentation/arch/riscv/boot-image-header.rst).
 const RISCV_MAGIC: (usize, &[u8]) = (56, b"RSC\x05");
 
-/// With the zero behind it (arch/arm64/include/uapi/asm/setup.h).
-// The header of an Image does not tell it, unlike that of x86.
+/// Including the zero at the end (arch/arm64/include/uapi/asm/setup.h).
+// The header of an Image does not have it, unlike that of x86.
 const ARM64_COMMAND_LINE_SIZE: usize = 2048;
 
 fn has(head: &[u8], (at, magic): (usize, &[u8])) -> bool {
     head.get(at..at + magic.len()) == Some(magic)
 }
 
-/// Returns what the file is that begins with `head`.
+/// Returns the format of a file that begins with `head`.
 pub fn classify(head: &[u8]) -> KernelFormat {
     let has = |magic| has(head, magic);
-    // gPXE came before iPXE, which runs its scripts as well.
+    // gPXE is the predecessor of iPXE, which runs its scripts too.
     if head.starts_with(b"#!ipxe") || head.starts_with(b"#!gpxe") {
         KernelFormat::IpxeScript
     } else if has(X86_MAGIC) || has(ARM64_MAGIC) || has(RISCV_MAGIC) {
@@ -86,17 +86,17 @@ pub fn classify(head: &[u8]) -> KernelFormat {
 /// Placement requirements of an arm64 Image (Documentation/arch/arm64/booting.rst, §4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arm64Image {
-    /// Where the image begins behind a multiple of 2 MiB, in bytes, less than 2 MiB.
+    /// Offset from a multiple of 2 MiB, in bytes, less than 2 MiB.
     pub text_offset: u64,
-    /// Size in memory, bytes: more than the file has, since `.bss` follows.
+    /// Size in memory, in bytes: larger than the file, since it includes `.bss`.
     pub image_size: u64,
 }
 
 impl Arm64Image {
-    /// Reads the header; none when the file is no arm64 Image.
+    /// Decodes the header; none if the file is no arm64 Image.
     ///
     /// # Errors
-    /// Images of Linux before 3.17, which do not say how long they are, and places that are none.
+    /// Images of Linux before 3.17, which lack their size, and invalid offsets.
     pub fn decode(head: &[u8]) -> Result<Option<Self>, DecodeError> {
         if !has(head, ARM64_MAGIC) {
             return Ok(None);
@@ -109,7 +109,7 @@ impl Arm64Image {
         if text_offset % 4096 != 0 || text_offset >= 2 << 20 {
             return Err(DecodeError::invalid("text_offset", text_offset));
         }
-        // Kernels before 3.17 have 0 here, and then `text_offset` may be wrong, too (booting.rst).
+        // Kernels before 3.17 have 0 here, and their `text_offset` may be wrong (booting.rst).
         if image_size == 0 {
             return Err(DecodeError::invalid("image_size", image_size));
         }
@@ -120,8 +120,8 @@ impl Arm64Image {
     }
 }
 
-/// Returns how many bytes the command line may have: of a bzImage, where its header tells (boot
-/// protocol 2.06), and of an arm64 Image, which cuts off what is longer.
+/// Returns the maximum length of the command line, in bytes: of a bzImage, if its header has it (boot
+/// protocol 2.06), and of an arm64 Image, which truncates longer ones.
 pub fn command_line_limit(head: &[u8]) -> Option<usize> {
     if has(head, ARM64_MAGIC) {
         return Some(ARM64_COMMAND_LINE_SIZE - 1);
@@ -133,8 +133,8 @@ pub fn command_line_limit(head: &[u8]) -> Option<usize> {
     usize::try_from(limit).ok().filter(|_| is_told)
 }
 
-/// Returns whether the bytes are text in UTF-8 or Latin-1: without any control character that
-/// text does not have.
+/// Returns whether the bytes are text in UTF-8 or Latin-1, without control characters other than
+/// those of text.
 fn is_text(head: &[u8]) -> bool {
     head.iter()
         // Those control characters that file(1) counts as text, and all bytes of UTF-8.

@@ -1,4 +1,4 @@
-//! Capture files, read: pcap (draft-ietf-opsawg-pcap) with microseconds or nanoseconds, and pcapng
+//! Decodes capture files: pcap (draft-ietf-opsawg-pcap) with microseconds or nanoseconds, and pcapng
 //! (draft-ietf-opsawg-pcapng), in either byte order.
 //!
 //! ```text
@@ -7,9 +7,8 @@
 //! pcapng  { type 4 | length 4 | body … | length 4 }, bodies as written in [`super::pcapng`]
 //! ```
 //!
-//! Frames are taken off the beginning of what has been read so far, so that a file may be larger
-//! than memory, or a pipe. Left out: link types other than Ethernet, which are refused, and blocks
-//! that hold no frames, which are stepped over.
+//! Frames are decoded from the bytes read so far, so that a file may be larger than memory, or a pipe.
+//! Link types other than Ethernet are refused; blocks without frames are skipped.
 
 use super::pcapng::{
     BYTE_ORDER_MAGIC, ENHANCED_PACKET, EPB_FLAGS, FrameDirection, FrameRecord, IF_NAME, IF_TSRESOL,
@@ -19,7 +18,7 @@ use crate::prelude::*;
 use crate::reader::{DecodeError, Reader};
 use crate::time::Timestamp;
 
-/// Obsolete, but some old files have it.
+/// Obsolete, but in some old files.
 const PACKET: u32 = 2;
 const SIMPLE_PACKET: u32 = 3;
 const IF_TSOFFSET: u16 = 14;
@@ -28,27 +27,27 @@ const PCAP_MICROSECONDS: u32 = 0xa1b2_c3d4;
 const PCAP_NANOSECONDS: u32 = 0xa1b2_3c4d;
 const PCAP_HEADER_LEN: usize = 24;
 
-/// Bytes of the longest block or frame that is believed in.
+/// Length of the longest accepted block or frame, in bytes.
 const MAX_LEN: u32 = 64 << 20;
 
 /// The next item of a capture file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CaptureItem<'a> {
-    /// Another interface, with the next number from 0; its name, when it has one.
+    /// An interface, numbered from 0 in the order of the file; its name, if it has one.
     Interface(Option<String>),
-    /// A frame, with its tags in its bytes.
+    /// A frame, including its tags.
     Frame(FrameRecord, &'a [u8]),
     /// Something else.
     Other,
 }
 
-/// A decoder of one capture file, fed with what has been read so far.
+/// A decoder of one capture file.
 #[derive(Debug, Default)]
 pub struct CaptureReader {
     format: Option<CaptureFormat>,
     is_big_endian: bool,
     interfaces: Vec<CaptureInterface>,
-    /// Interfaces of earlier sections, which go on counting.
+    /// The number of interfaces in earlier sections.
     before: u32,
 }
 
@@ -69,10 +68,10 @@ struct CaptureInterface {
 
 impl CaptureReader {
     /// Decodes the item at the beginning of `bytes`; returns it with its length in bytes, or
-    /// none when more bytes are needed.
+    /// none if more bytes are needed.
     ///
     /// # Errors
-    /// [`DecodeError`] for what is no capture file of Ethernet frames, or a broken one.
+    /// [`DecodeError`] if it is not a capture file of Ethernet frames, or malformed.
     pub fn next<'a>(
         &mut self,
         bytes: &'a [u8],
@@ -151,7 +150,7 @@ impl CaptureReader {
         let Some(start) = bytes.get(..12) else {
             return Ok(None);
         };
-        // 0a0d0d0a reads alike in both byte orders, which the magic behind it then tells.
+        // 0a0d0d0a is the same in both byte orders; the magic number after it shows the order.
         if start.starts_with(&SECTION_HEADER.to_be_bytes()) {
             let magic = start.last_chunk().copied().map(u32::from_be_bytes);
             self.is_big_endian = match magic.unwrap_or_default() {
@@ -160,7 +159,7 @@ impl CaptureReader {
                 magic => return Err(DecodeError::invalid("byte-order magic", magic)),
             };
             self.before += u32::try_from(self.interfaces.len()).unwrap_or(u32::MAX);
-            // Interfaces are numbered anew in each section.
+            // Each section numbers its interfaces from 0.
             self.interfaces.clear();
         }
         let mut fields = self.fields(start);
@@ -197,7 +196,7 @@ impl CaptureReader {
         ethernet(body.u16("link type")?.into())?;
         body.skip(2, "reserved")?;
         let mut interface = CaptureInterface {
-            // The draft has microseconds where if_tsresol is missing.
+            // The draft: without if_tsresol the resolution is a microsecond.
             resolution: 1_000_000,
             offset: 0,
             snap_len: body.u32("snap length")?,
@@ -351,7 +350,7 @@ impl<'a> OrderedReader<'a> {
         self.array(field).map(u64::from_be_bytes)
     }
 
-    /// Takes the bytes of a number, the most significant first.
+    /// Reads the bytes of a number, the most significant first.
     fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
         let mut bytes = self.reader.array(field)?;
         if !self.is_big_endian {
@@ -360,7 +359,7 @@ impl<'a> OrderedReader<'a> {
         Ok(bytes)
     }
 
-    /// Takes the next option; none at their end.
+    /// Reads the next option; none at the end.
     fn option(&mut self) -> Result<Option<(u16, Self)>, DecodeError> {
         if self.reader.is_empty() {
             return Ok(None);

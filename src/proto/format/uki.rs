@@ -1,9 +1,9 @@
 //! Kernels within EFI programs: unified kernel images (UAPI specification 5) and EFI zboot.
 //!
-//! Only the section table is read, from the first bytes of the file; the driver takes the parts
-//! out of the file by their ranges, each of which lies within the file. Of a section that occurs
-//! twice the first counts, which is what the base profile of a UKI consists of. Left out: profiles
-//! other than the base, and signatures, which nobody checks once kexec starts the kernel.
+//! Only the section table is decoded, from the first bytes of the file; the driver reads the parts by
+//! their ranges, each within the file. Of repeated sections the first is used, which is that of the base
+//! profile of a UKI. Other profiles are not supported, and signatures not checked: kexec does not check
+//! them either.
 
 use crate::prelude::*;
 use core::ops::Range;
@@ -23,7 +23,7 @@ pub struct Uki {
     pub device_tree: Option<Range<u64>>,
 }
 
-/// How the kernel in a zboot image is packed.
+/// The compression of the kernel in a zboot image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packing {
     /// RFC 1952.
@@ -32,12 +32,12 @@ pub enum Packing {
     Zstd,
 }
 
-/// A kernel that unpacks itself when EFI starts it.
+/// A self-decompressing kernel for EFI.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Zboot {
-    /// The packed kernel within the file, in bytes.
+    /// The range of the compressed kernel in the file, in bytes.
     pub payload: Range<u64>,
-    /// How it is packed.
+    /// Its compression.
     pub packing: Packing,
 }
 
@@ -46,16 +46,16 @@ const PE_POINTER: usize = 0x3c;
 const PE_SIGNATURE: &[u8] = b"PE\0\0";
 const COFF_LEN: usize = 20;
 const SECTION_LEN: usize = 40;
-/// Real images have about a dozen.
+/// Maximum number of sections; images have about a dozen.
 // The PE specification: the loader of Windows accepts no more than 96.
 const MAX_SECTIONS: u16 = 96;
 
 impl Uki {
-    /// Reads the section table of a file of `len` bytes that begins with `head`; none when it has
-    /// no kernel in it.
+    /// Decodes the section table of a file of `len` bytes that begins with `head`; none if it has no
+    /// kernel.
     ///
     /// # Errors
-    /// A table that is cut off, or a section that lies outside of the file.
+    /// A truncated table, or a section outside the file.
     pub fn decode(head: &[u8], len: u64) -> Result<Option<Self>, DecodeError> {
         let mut uki = Self::default();
         let mut linux = None;
@@ -67,7 +67,7 @@ impl Uki {
                 b".initrd" => &mut initrd,
                 b".cmdline" => &mut uki.command_line,
                 b".dtb" => &mut uki.device_tree,
-                // The kernel finds early microcode only in front of the other initrds.
+                // The kernel finds early microcode only before the other initrds.
                 b".ucode" if uki.initrds.is_empty() => {
                     uki.initrds.push(within(range, len)?);
                     continue;
@@ -88,7 +88,7 @@ impl Zboot {
     /// of `len` bytes; none when the file is none.
     ///
     /// # Errors
-    /// A header that is cut off, a payload outside of the file, or an unknown packing.
+    /// A truncated header, a payload outside the file, or an unknown compression.
     pub fn decode(head: &[u8], len: u64) -> Result<Option<Self>, DecodeError> {
         if head.get(4..8) != Some(b"zimg") {
             return Ok(None);
@@ -114,7 +114,7 @@ impl Zboot {
 
 type Section<'a> = Result<(&'a [u8], Range<u64>), DecodeError>;
 
-/// Returns name and place of each section (PE/COFF §3 and §4).
+/// Returns name and range of each section (PE/COFF §3 and §4).
 fn sections(head: &[u8]) -> Result<impl Iterator<Item = Section<'_>>, DecodeError> {
     let pe = u32_at(head, PE_POINTER, "e_lfanew")? as usize;
     let signature: [u8; 4] = array_at(head, pe, "PE signature")?;

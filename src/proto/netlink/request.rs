@@ -1,4 +1,4 @@
-//! Requests to the kernel, as rtnetlink messages.
+//! Requests of rtnetlink.
 
 use crate::netlink::message::{
     Builder, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE,
@@ -18,59 +18,58 @@ const IFLA_VLAN_ID: u16 = 1;
 /// A request to rtnetlink: a change, or a dump of objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NetlinkRequest {
-    /// Describe every link.
+    /// List all links.
     Links,
-    /// Describe every IPv4 address.
+    /// List all IPv4 addresses.
     Addresses,
-    /// Describe every IPv4 route.
+    /// List all IPv4 routes.
     Routes,
-    /// Switch a link on or off.
+    /// Set a link up or down.
     SetUp {
-        /// The link's number.
+        /// The link's index.
         index: u32,
-        /// On, or off.
+        /// Up or down.
         up: bool,
     },
-    /// Set the largest packet of a link.
+    /// Set the MTU of a link.
     SetMtu {
-        /// The link's number.
+        /// The link's index.
         index: u32,
-        /// The size, bytes.
+        /// The MTU, in bytes.
         mtu_octets: u32,
     },
-    /// Make a link that carries the frames of one VLAN of another.
+    /// Create a VLAN link.
     AddVlan {
         /// Its name.
         name: String,
-        /// Number of the link below.
+        /// Index of the parent link.
         parent: u32,
         /// VLAN identifier, 1 to 4094.
         id: u16,
     },
-    /// Remove a link that was made.
+    /// Delete a link.
     DeleteLink {
-        /// The link's number.
+        /// The link's index.
         index: u32,
     },
-    /// Give a link an address; fails when it has it.
+    /// Add an address; fails if the link has it.
     AddAddress(Address),
-    /// Give a link an address, or an address that it has new lifetimes.
+    /// Add an address, or set the lifetimes of one that the link has.
     SetAddress(Address),
-    /// Take an address from a link.
+    /// Delete an address.
     DeleteAddress(Address),
-    /// Make a route; fails when there is one to the same network.
+    /// Add a route; fails if there is one to the same network.
     AddRoute(KernelRoute),
-    /// Make a route behind those that there are to the same network; fails when it is there.
+    /// Append a route after others to the same network; fails if it exists.
     AppendRoute(KernelRoute),
-    /// Make a route again that was there, in front of those that there are to the same network or
-    /// behind them; fails when it is there.
+    /// Restore a route, before or after others to the same network; fails if it exists.
     RestoreRoute {
-        /// What the kernel said of it.
+        /// The route as the kernel described it.
         route: InstalledRoute,
-        /// Whether it is to be the one that counts.
+        /// Whether it goes before the others.
         in_front: bool,
     },
-    /// Remove a route.
+    /// Delete a route.
     DeleteRoute(KernelRoute),
 }
 
@@ -100,7 +99,7 @@ impl NetlinkRequest {
         const DO: u16 = NLM_F_REQUEST | NLM_F_ACK;
         const DUMP: u16 = NLM_F_REQUEST | NLM_F_DUMP;
         match self {
-            // struct ifinfomsg, all zero: AF_UNSPEC has links of every kind described.
+            // struct ifinfomsg, all zero: AF_UNSPEC, links of every kind.
             Self::Links => Builder::new(RTM_GETLINK, DUMP, sequence, &[0; 16]).finish(),
             Self::Addresses => {
                 Builder::new(RTM_GETADDR, DUMP, sequence, &[AF_INET, 0, 0, 0, 0, 0, 0, 0]).finish()
@@ -127,7 +126,7 @@ impl NetlinkRequest {
                 let data = nested(IFLA_VLAN_ID, &id.to_ne_bytes());
                 let mut info = nested(IFLA_INFO_KIND, b"vlan\0");
                 info.extend(nested(IFLA_INFO_DATA, &data));
-                // With EXCL, so that no link of that name that somebody else made is changed.
+                // With EXCL, so that an existing link of that name is not changed.
                 let flags = DO | NLM_F_CREATE | NLM_F_EXCL;
                 Builder::new(RTM_NEWLINK, flags, sequence, &link_part(0, 0, 0))
                     .attribute(IFLA_IFNAME, format!("{name}\0").as_bytes())
@@ -152,7 +151,7 @@ impl NetlinkRequest {
                 route.encode(RTM_NEWROUTE, DO | NLM_F_CREATE | NLM_F_APPEND, sequence)
             }
             Self::RestoreRoute { route, in_front } => {
-                // NLM_F_CREATE alone puts a route in front, as `ip route prepend` does.
+                // NLM_F_CREATE alone adds the route before others, as `ip route prepend`.
                 let place = if *in_front { 0 } else { NLM_F_APPEND };
                 route.encode(DO | NLM_F_CREATE | place, sequence)
             }

@@ -1,7 +1,6 @@
 //! rtnetlink (RFC 3549 §3): links, IPv4 addresses and IPv4 routes.
 //!
-//! Of the many attributes only those are decoded that decide something here; the others are
-//! passed over, as the protocol wants it. IPv6 is left out.
+//! Attributes that are not used here are skipped. IPv6 is not supported.
 
 use crate::prelude::*;
 use core::net::Ipv4Addr;
@@ -55,7 +54,7 @@ const RTA_TABLE: u16 = 15;
 
 const RT_TABLE_MAIN: u8 = 254;
 const RTPROT_KERNEL: u8 = 2;
-// What systemd-networkd and dhcpcd mark routes of a lease with, so each knows whose they are.
+// The protocol of routes of a lease, as set by systemd-networkd and dhcpcd.
 const RTPROT_DHCP: u8 = 16;
 const RTNH_F_ONLINK: u32 = 4;
 const RT_SCOPE_UNIVERSE: u8 = 0;
@@ -65,35 +64,35 @@ const RTN_UNICAST: u8 = 1;
 /// A network interface as the kernel describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkInfo {
-    /// Its number.
+    /// Its index.
     pub index: u32,
     /// Its name.
     pub name: String,
     /// Hardware type, [`ARPHRD_ETHER`] for Ethernet.
     pub hardware_type: u16,
-    /// Hardware address; none when it is not six bytes long.
+    /// Hardware address; none if it is not six bytes long.
     pub mac: Option<MacAddress>,
-    /// Whether it is switched on.
+    /// Whether it is set up.
     pub up: bool,
-    /// Whether it is up and something is on the other end.
+    /// Whether it is up and has a link partner.
     pub carrier: bool,
-    /// Whether the kernel's queues have taken notice of the carrier, up to a second later; what is
-    /// handed to them before is lost in silence.
+    /// Whether the kernel's queues are active, up to a second after the carrier; packets sent before are
+    /// dropped.
     pub running: bool,
-    /// Largest packet, bytes.
+    /// The MTU, in bytes.
     pub mtu_octets: Option<u32>,
     /// The bridge, bond or other interface that it belongs to.
     pub master: Option<u32>,
-    /// What a virtual interface is: `veth`, `bridge`, `vlan` …
+    /// The kind of a virtual interface: `veth`, `bridge`, `vlan` …
     pub kind: Option<String>,
-    /// Whether a device is behind it (kernels since 5.14 say so here).
+    /// Whether it has a hardware device (reported since Linux 5.14).
     pub has_device: bool,
-    /// Frames received since it was made.
+    /// Frames received since it was created.
     pub received: u64,
 }
 
 impl LinkInfo {
-    /// Returns whether `other` tells the same but for what counts on by itself.
+    /// Returns whether `other` is the same apart from counters.
     pub fn is_same_state(&self, other: &Self) -> bool {
         let received = other.received;
         Self {
@@ -129,7 +128,7 @@ impl LinkInfo {
         for attribute in attributes(reader.rest()) {
             let attribute = attribute?;
             match attribute.kind {
-                // InfiniBand has 20 bytes here, which are no MAC address.
+                // 20 bytes on InfiniBand, which are no MAC address.
                 IFLA_ADDRESS => link.mac = attribute.value.try_into().ok().map(MacAddress),
                 IFLA_IFNAME => link.name = attribute.text(),
                 IFLA_MTU => link.mtu_octets = Some(attribute.u32("IFLA_MTU")?),
@@ -162,7 +161,7 @@ fn info_kind(nest: &[u8]) -> Result<Option<String>, DecodeError> {
 /// An IPv4 address on a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Address {
-    /// The link's number.
+    /// The link's index.
     pub index: u32,
     /// The address.
     pub address: Ipv4Addr,
@@ -176,7 +175,7 @@ pub struct Address {
     pub valid_seconds: u32,
 }
 
-/// A lifetime that does not end.
+/// An infinite lifetime.
 pub const FOREVER: u32 = u32::MAX;
 
 impl Address {
@@ -244,7 +243,7 @@ impl Address {
 /// An IPv4 route of the main table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KernelRoute {
-    /// Number of the link that it leads out of.
+    /// Index of its link.
     pub index: u32,
     /// The network; its host bits are zero.
     pub destination: Ipv4Addr,
@@ -252,35 +251,35 @@ pub struct KernelRoute {
     pub prefix_len: u8,
     /// The router; none when the network is on the link.
     pub gateway: Option<Ipv4Addr>,
-    /// The address that our packets carry.
+    /// The preferred source address.
     pub source: Option<Ipv4Addr>,
 }
 
 /// A route as the kernel describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstalledRoute {
-    /// Where it leads.
+    /// Destination and router.
     pub route: KernelRoute,
-    /// Its metric: of several routes to one network the one with the lowest counts.
+    /// Its metric: of several routes to one network the lowest is preferred.
     pub metric: u32,
-    /// Who made it (`rtm_protocol`).
+    /// Its origin (`rtm_protocol`).
     protocol: u8,
-    /// The whole description, from which the kernel makes the same route again.
+    /// The complete message, to restore the route from.
     payload: Vec<u8>,
 }
 
 impl InstalledRoute {
-    /// Returns whether a DHCP client made it.
+    /// Returns whether a DHCP client added it.
     pub const fn is_of_dhcp(&self) -> bool {
         self.protocol == RTPROT_DHCP
     }
 
-    /// Returns whether the kernel made it, which it does for each address.
+    /// Returns whether the kernel added it, as for each address.
     pub const fn is_of_kernel(&self) -> bool {
         self.protocol == RTPROT_KERNEL
     }
 
-    /// Decodes a route; none when it is not a unicast route of the main table over one link.
+    /// Decodes a route; none unless it is a unicast route of the main table over one link.
     fn decode(payload: &[u8]) -> Result<Option<Self>, DecodeError> {
         // struct rtmsg: family, dst_len, src_len, tos, table, protocol, scope, type: 1 each;
         // flags 4.
@@ -324,8 +323,8 @@ impl InstalledRoute {
         }))
     }
 
-    /// Encodes a request for the same route. Of its flags the kernel takes only the one that says
-    /// that the router is on the link; the others (dead, without a carrier) are states.
+    /// Encodes a request for the same route, with RTNH_F_ONLINK as the only flag; the others (dead, link
+    /// down) are states.
     pub(super) fn encode(&self, flags: u16, sequence: u32) -> Vec<u8> {
         let mut payload = self.payload.clone();
         if let Some(state) = payload.get_mut(8..12) {
@@ -378,21 +377,21 @@ fn ipv4(attribute: &Attribute<'_>, field: &'static str) -> Result<Ipv4Addr, Deco
 /// A decoded rtnetlink message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RouteMessage {
-    /// A link is there, or has changed.
+    /// A link is new or has changed.
     NewLink(LinkInfo),
-    /// A link is gone.
+    /// A link was removed.
     DelLink(LinkInfo),
-    /// An address is there, or has changed.
+    /// An address is new or has changed.
     NewAddress(Address),
-    /// An address is gone.
+    /// An address was removed.
     DelAddress(Address),
-    /// A route is there, or has changed.
+    /// A route is new or has changed.
     NewRoute(InstalledRoute),
-    /// The request has been done, or refused.
+    /// The answer to a request.
     Ack(Ack),
     /// The dump is complete.
     Done,
-    /// Something else.
+    /// Any other message.
     Other,
 }
 
@@ -400,13 +399,13 @@ impl RouteMessage {
     /// Decodes one message of a datagram from a route socket.
     ///
     /// # Errors
-    /// [`DecodeError`] naming the field that is cut off or lies about its length.
+    /// [`DecodeError`] with the truncated or invalid field.
     pub fn decode(frame: &NetlinkMessage<'_>) -> Result<Self, DecodeError> {
         let family = frame.payload.first().copied();
         Ok(match frame.kind {
             NLMSG_ERROR => Self::Ack(Ack::decode(frame)?),
             NLMSG_DONE => Self::Done,
-            // A bridge tells of its ports in the same words under its own family.
+            // A bridge reports its ports in messages of the same type under its own family.
             RTM_NEWLINK if family == Some(AF_UNSPEC) => {
                 Self::NewLink(LinkInfo::decode(frame.payload)?)
             }

@@ -12,10 +12,10 @@ use crate::reader::{DecodeError, Reader};
 pub const SERVER_PORT: u16 = 67;
 /// UDP port of clients.
 pub const CLIENT_PORT: u16 = 68;
-/// Shortest message that old relays forward (RFC 1542 §2.1), bytes.
+/// Length of the shortest message that old relays forward (RFC 1542 §2.1), in bytes.
 pub const MIN_LEN: usize = 300;
 
-// Linux has wireless interfaces as Ethernet (ARPHRD_ETHER), so they are of this type, too.
+// Linux presents wireless interfaces as Ethernet (ARPHRD_ETHER) too.
 const HTYPE_ETHERNET: u8 = 1;
 const HLEN_ETHERNET: u8 = 6;
 const MAGIC_COOKIE: u32 = 0x6382_5363;
@@ -32,7 +32,7 @@ pub enum Op {
     BootReply,
 }
 
-/// What a message is for (RFC 2132 §9.6).
+/// The type of a message (RFC 2132 §9.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "RFC 2131 Table 2 says what each is")]
 pub enum MessageType {
@@ -91,15 +91,15 @@ impl From<MessageType> for u8 {
 pub struct Message {
     /// Direction: request or reply.
     pub op: Op,
-    /// Transaction, chosen by the client.
+    /// Transaction identifier, chosen by the client.
     pub xid: u32,
     /// Seconds since the client began.
     pub secs: u16,
     /// Whether the client asks for replies by broadcast.
     pub broadcast: bool,
-    /// The client's address, when it can already receive there.
+    /// The client's address, if it can receive there.
     pub ciaddr: Ipv4Addr,
-    /// "Your" address: what the server gives.
+    /// "Your" address: the one that the server offers or grants.
     pub yiaddr: Ipv4Addr,
     /// The next server of the boot.
     pub siaddr: Ipv4Addr,
@@ -140,7 +140,7 @@ impl Message {
     /// An undecodable option ends only its own area (`options`, `file` or `sname`).
     ///
     /// # Errors
-    /// [`DecodeError`] when the fixed part is cut off, is for other hardware, or lacks the cookie.
+    /// [`DecodeError`] if the fixed part is truncated, is for other hardware, or lacks the cookie.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let op = match reader.u8("op")? {
@@ -174,7 +174,7 @@ impl Message {
             other => return Err(DecodeError::invalid("magic cookie", other)),
         }
         let mut options = Options::default();
-        // What stands before a fault counts: one bad option must not cost the lease.
+        // Options before a fault are used: one bad option must not cost the lease.
         let _ = options.read_area(reader.rest());
         let overload = options.u8(code::OVERLOAD).unwrap_or(0);
         let mut field = |holds_options: u8, bytes: &[u8]| {
@@ -203,7 +203,7 @@ impl Message {
         })
     }
 
-    /// Returns the message type (option 53), when there is one that RFC 2131 knows.
+    /// Returns the message type (option 53), if it is one of RFC 2131.
     pub fn message_type(&self) -> Option<MessageType> {
         let value = self.options.u8(code::MESSAGE_TYPE)?;
         MessageType::ALL
@@ -229,7 +229,7 @@ impl Message {
             Op::BootReply => 2,
         };
         let flags = if self.broadcast { FLAG_BROADCAST } else { 0 };
-        // RFC 2131 §2: a client sets `hops` to 0; relays count it up.
+        // RFC 2131 §2: a client sets `hops` to 0; relays increment it.
         buf.extend_from_slice(&[op, HTYPE_ETHERNET, HLEN_ETHERNET, 0]);
         buf.extend_from_slice(&self.xid.to_be_bytes());
         buf.extend_from_slice(&self.secs.to_be_bytes());

@@ -8,28 +8,28 @@ use super::ipv4::{Ipv4Header, PROTOCOL_UDP};
 use crate::packet::ipv4::checksum;
 use crate::reader::{DecodeError, Reader};
 
-/// A UDP datagram with both its ends.
+/// A UDP datagram with its addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Datagram<'a> {
     /// Sender.
     pub source: SocketAddrV4,
     /// Receiver.
     pub destination: SocketAddrV4,
-    /// What it carries.
+    /// The payload.
     pub payload: &'a [u8],
 }
 
 impl<'a> Datagram<'a> {
-    /// Bytes of the header.
+    /// Length of the header, in bytes.
     pub const HEADER_LEN: usize = 8;
 
-    /// Decodes a datagram out of the payload of an IPv4 packet between `source` and `destination`.
+    /// Decodes a datagram from the payload of an IPv4 packet from `source` to `destination`.
     ///
-    /// `verify` enables the checksum test: a sender's kernel may have left it
-    /// to a network card that the packet never reached. A sum of 0 means that there is none.
+    /// `verify` enables the checksum test: a local sender's kernel may have left the checksum to a
+    /// network card that the packet never reached. 0 means no checksum.
     ///
     /// # Errors
-    /// [`DecodeError`] for a length that does not fit, or a wrong sum.
+    /// [`DecodeError`] for an invalid length or a wrong checksum.
     pub fn decode(
         source: Ipv4Addr,
         destination: Ipv4Addr,
@@ -62,7 +62,7 @@ impl<'a> Datagram<'a> {
     /// Appends the datagram, header first and with its checksum, to `buf`.
     ///
     /// # Errors
-    /// [`DecodeError::Invalid`] when it would be longer than 65,535 bytes.
+    /// [`DecodeError::Invalid`] if it would be longer than 65,535 bytes.
     pub fn encode(&self, buf: &mut Vec<u8>) -> Result<(), DecodeError> {
         let len = self.payload.len() + Self::HEADER_LEN;
         let len_field =
@@ -129,8 +129,8 @@ impl<'a> Datagram<'a> {
     }
 }
 
-/// Returns the source address of the IPv4 packet in a frame, even of a damaged one; none when the
-/// frame ends before it.
+/// Returns the source address of the IPv4 packet in a frame, which may be damaged; none if the frame
+/// is too short.
 pub fn ipv4_source(frame: &[u8]) -> Option<Ipv4Addr> {
     let (_, packet) = EthernetHeader::decode(frame).ok()?;
     let mut reader = Reader::new(packet);
@@ -142,7 +142,7 @@ fn pseudo_header(source: Ipv4Addr, destination: Ipv4Addr, len: usize) -> [u8; 12
     let [a, b, c, d] = source.octets();
     let [e, f, g, h] = destination.octets();
     let [.., high, low] = len.to_be_bytes();
-    // RFC 768: the sum covers the addresses, so that a datagram that was led astray is noticed.
+    // RFC 768: the checksum includes the addresses, against misrouted datagrams.
     [a, b, c, d, e, f, g, h, 0, PROTOCOL_UDP, high, low]
 }
 

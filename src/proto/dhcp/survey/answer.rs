@@ -17,12 +17,12 @@ use crate::packet::ipv4::{netmask, same_network};
 use crate::packet::option::code;
 use crate::time::{Instant, Seconds};
 
-/// Answer of one server to a DISCOVER, or to the question for a boot file.
+/// The answer of a server to a DISCOVER, or to a query for a boot file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SurveyAnswer {
-    /// What it would grant; a boot server grants no address.
+    /// The offer; without an address from a boot server.
     pub offer: Offer,
-    /// The question, if that was no DISCOVER.
+    /// The query, if that was no DISCOVER.
     pub asked: Option<Asked>,
     /// Where the datagram came from.
     pub source: SocketAddrV4,
@@ -39,15 +39,15 @@ pub struct SurveyAnswer {
 /// Decision of a boot about an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OfferVerdict {
-    /// It would be taken: its address, or the boot file that it adds to another's.
+    /// Whether a boot would use its address, or its boot file with another's address.
     pub is_chosen: bool,
-    /// Why, or why not.
+    /// The reason.
     pub why: String,
 }
 
-/// Judges the answers received on several interfaces, in the order of their arrival on each, as a boot
-/// would that lets an offer without a boot file wait for `proxy_wait`; of equals the interface first
-/// in the list is taken if the list `is_ordered`, by its user. Returns a verdict for each answer.
+/// Returns the verdicts of a boot on the answers of each interface, in the order of arrival. Offers
+/// without a boot file wait for `proxy_wait`; if `is_ordered` by the user, the first interface in the
+/// list wins among equals.
 pub fn verdicts(
     interfaces: &[&[SurveyAnswer]],
     is_ordered: bool,
@@ -270,7 +270,7 @@ const fn server(answer: &SurveyAnswer) -> Ipv4Addr {
     answer.offer.server
 }
 
-/// Returns for each of the answers on one network what is odd about it, a sentence each.
+/// Returns the suspicions about each of the answers on one network, a sentence each.
 pub fn suspicions(answers: &[&SurveyAnswer]) -> Vec<Vec<String>> {
     let mut found = vec![Vec::new(); answers.len()];
     for (known, title) in FACTS {

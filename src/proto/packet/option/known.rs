@@ -1,8 +1,7 @@
-//! The table of options: names, titles and forms of their values, for output and for lists of
-//! options that people write.
+//! The table of options: names, titles and formats, for output and for lists of options in settings.
 //!
-//! Names are those of `dhcp-options(5)` and dnsmasq, titles those of tshark. An option without a
-//! row has the name `option-N` and bytes for a value.
+//! Names are those of `dhcp-options(5)` and dnsmasq, titles those of tshark. An option that is not in
+//! the table has the name `option-N`, and its value is shown as bytes.
 
 use crate::prelude::*;
 use core::fmt;
@@ -13,12 +12,12 @@ use serde::{Serialize, Serializer};
 use super::{ClasslessRoute, Options, text};
 use crate::text::safe::Safe;
 
-/// How the bytes of an option are read.
+/// The format of an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ValueForm {
     /// One address.
     Address,
-    /// Addresses in a row.
+    /// A list of addresses.
     Addresses,
     Text,
     /// A number of one, two or four bytes.
@@ -33,7 +32,7 @@ enum ValueForm {
     Routes,
     /// Domain names, compressed (RFC 3397).
     Names,
-    /// Options within the option.
+    /// Encapsulated options.
     Nested,
     Bytes,
 }
@@ -42,7 +41,7 @@ use ValueForm::{
     Address, Addresses, Bytes, Codes, Flag, Names, Nested, Number, Presence, Routes, Text,
 };
 
-/// Defines the table of options, the one place that names them. A named row has the code, the name
+/// Defines the table of options. A named row has the code, the name
 /// in configurations and JSON, tshark's title, the form, and busybox udhcpc's variable where that is
 /// another name and holds the option as it is. A titled row has no name and shows as bytes.
 macro_rules! options {
@@ -52,9 +51,9 @@ macro_rules! options {
     ) => {
         const FORMS: &[(u8, ValueForm)] = &[$(($code, $form)),*];
 
-        // One text for each column: an array of texts takes 20 bytes more for each of them.
+        // One string for each column: an array of strings takes 20 bytes more for each.
         const NAMES: &str = concat!($("|", $code, ":", $name,)*);
-        // Its names are those of dhcp_option_strings in networking/udhcp/common.c of busybox.
+        // Names of dhcp_option_strings in networking/udhcp/common.c of busybox.
         const UDHCPC: &str = concat!($($("|", $code, ":", $udhcpc,)?)*);
         const TITLES: &str = concat!(
             $("|", $code, ":", $title,)*
@@ -240,29 +239,29 @@ pub fn name(code: u8) -> String {
     find(NAMES, code).map_or_else(|| format!("{NAMELESS}{code}"), str::to_owned)
 }
 
-/// Returns the title that tshark shows for an option; none when it has none.
+/// Returns tshark's title of an option, if it has one.
 pub fn title(code: u8) -> Option<&'static str> {
     find(TITLES, code)
 }
 
-/// Returns udhcpc's variable for an option, where it has another name than the option's own.
+/// Returns udhcpc's variable for an option, if its name is another than the option's.
 pub fn udhcpc_name(code: u8) -> Option<&'static str> {
     find(UDHCPC, code)
 }
 
-/// Returns whether an option has a name of its own.
+/// Returns whether an option is in the table.
 pub fn is_known(code: u8) -> bool {
     find(NAMES, code).is_some()
 }
 
-/// Reads what a person calls an option: its number, or its name with hyphens or underscores.
+/// Parses the number of an option, or its name with hyphens or underscores.
 pub fn parse_code(text: &str) -> Option<u8> {
     let text = text.to_ascii_lowercase().replace('_', "-");
     let number = text.strip_prefix(NAMELESS).unwrap_or(&text).parse().ok();
     let named = || Some(rows(NAMES).find(|(_, name)| *name == text)?.0);
     number
         .or_else(named)
-        // 0 pads and 255 ends; neither has a value.
+        // 0 is padding and 255 the end; neither has a value.
         .filter(|code| (1..=254).contains(code))
 }
 
@@ -271,9 +270,9 @@ pub fn parse_code(text: &str) -> Option<u8> {
 pub enum OptionValue {
     /// One address.
     Address(Ipv4Addr),
-    /// Addresses in a row.
+    /// A list of addresses.
     Addresses(Vec<Ipv4Addr>),
-    /// Text, not checked in any way.
+    /// Text, unchecked.
     Text(String),
     /// A number.
     Number(u32),
@@ -281,18 +280,18 @@ pub enum OptionValue {
     Codes(Vec<u8>),
     /// On or off.
     Flag(bool),
-    /// Destinations with their prefixes and routers.
+    /// Routes: destinations with prefix lengths and routers.
     Routes(Vec<ClasslessRoute>),
     /// Domain names.
     Names(Vec<String>),
-    /// Options within the option.
+    /// Encapsulated options.
     Nested(Options),
-    /// Not known, or not of the form that the option has.
+    /// Unknown, or malformed.
     Bytes(Vec<u8>),
 }
 
 impl OptionValue {
-    /// Reads the bytes of an option.
+    /// Decodes the bytes of an option.
     pub fn read(code: u8, bytes: &[u8]) -> Self {
         let mut forms = FORMS.iter();
         let form = forms.find_map(|(known, form)| (*known == code).then_some(*form));
@@ -301,7 +300,7 @@ impl OptionValue {
     }
 
     fn of_form(form: ValueForm, code: u8, bytes: &[u8]) -> Option<Self> {
-        // The readers of values take them out of a list.
+        // The decoders take options from a list.
         let alone = || {
             let mut options = Options::default();
             options.set(code, bytes);
@@ -334,7 +333,7 @@ impl OptionValue {
         })
     }
 
-    /// Returns what a shell script can make use of: lists with a space between their members.
+    /// Returns the value for a shell script: lists are separated by spaces.
     pub fn words(&self) -> String {
         match self {
             Self::Address(address) => address.to_string(),
@@ -359,7 +358,7 @@ impl OptionValue {
     }
 }
 
-/// For people: on one line, without anything that a terminal would follow.
+/// One line of text, without control characters.
 impl fmt::Display for OptionValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", Safe::line(self.words()))
@@ -412,7 +411,7 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Reads pairs of hexadecimal digits, which colons may part.
+/// Parses pairs of hexadecimal digits, optionally separated by colons.
 pub fn parse_hex(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     for part in text.split(':') {
