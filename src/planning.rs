@@ -217,8 +217,8 @@ fn add_machine(facts: &mut Facts) {
 /// that.
 ///
 /// # Errors
-/// [`Error::NothingBootable`] with file, line and word, or the error of the fetch that ended the
-/// plan.
+/// [`Error::NothingBootable`] with file, line and word, [`Error::Instead`] with what the boot file
+/// says to do, or the error of the fetch that ended the plan.
 pub fn plan(
     facts: Facts,
     console: Console,
@@ -298,9 +298,15 @@ pub fn plan(
             }
             Step::Failed(error) => {
                 // The fetch failed, not the plan; its exit code is more specific.
-                return Err(failed_fetch.unwrap_or_else(|| Error::NothingBootable {
-                    what: "no kernel to boot".to_owned(),
-                    source: Some(error.into()),
+                return Err(failed_fetch.unwrap_or_else(|| match error.outcome {
+                    Some(outcome) => Error::Instead {
+                        outcome,
+                        source: error.into(),
+                    },
+                    None => Error::NothingBootable {
+                        what: "no kernel to boot".to_owned(),
+                        source: Some(error.into()),
+                    },
                 }));
             }
         };
@@ -408,6 +414,14 @@ mod tests {
         let error = plan(test_facts(), Console::Unattended, script, unsigned).unwrap_err();
         assert_eq!(error.exit_code(), 6);
         assert!(error.chain().contains("boot.ipxe:2: \"frobnicate\""));
+        let exit = |_: &Url, _: Purpose| Ok(Some(sealed(b"#!ipxe\nexit\n")));
+        let error = plan(test_facts(), Console::Unattended, exit, unsigned).unwrap_err();
+        assert_eq!(error.exit_code(), 10);
+        assert!(
+            error.chain().contains("the local disk"),
+            "{}",
+            error.chain()
+        );
         let missing = |_: &Url, _: Purpose| Ok(None);
         let error = plan(test_facts(), Console::Unattended, missing, unsigned).unwrap_err();
         assert_eq!(error.exit_code(), 6);

@@ -57,6 +57,22 @@ pub enum OnFailure {
 named!(OnFailure:
     "retry" => Retry, "shell" => Shell, "reboot" => Reboot, "poweroff" => PowerOff);
 
+/// What PID 1 does when the boot file says to boot from a local disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnLocalBoot {
+    /// Restarts the machine.
+    Reboot,
+    /// Switches the machine off.
+    PowerOff,
+    /// Starts `/bin/sh` on the console.
+    Shell,
+    /// Exits, for a process that runs it as the first one of a namespace.
+    Exit,
+}
+
+named!(OnLocalBoot:
+    "reboot" => Reboot, "poweroff" => PowerOff, "shell" => Shell, "exit" => Exit);
+
 /// Programs that take over the lease, besides those that read klibc's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HandOver {
@@ -252,6 +268,8 @@ pub struct BootConfig {
     pub unattended: bool,
     /// What PID 1 does when the boot has failed.
     pub on_failure: OnFailure,
+    /// What PID 1 does when a local disk is to be booted; what it does after a failure if none.
+    pub on_local_boot: Option<OnLocalBoot>,
 }
 
 /// Mirrors, and the certificates of https servers and of this machine.

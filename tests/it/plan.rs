@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use wireboot_proto::boot::menu::{Entry, Menu};
-use wireboot_proto::boot::{Answer, Architecture, BootPlan, Facts, Planner, Purpose, Step};
+use wireboot_proto::boot::{
+    Answer, Architecture, BootPlan, Facts, Outcome, Planner, Purpose, Step,
+};
 use wireboot_proto::text::url::Url;
 
 #[test]
@@ -352,10 +354,11 @@ fn transcript(case: &Path, choices: Option<&[&str]>) -> String {
                 return shortened(&lines);
             }
             Step::Failed(error) => {
-                let kind = if error.is_local_boot {
-                    "local"
-                } else {
-                    "error"
+                let kind = match error.outcome {
+                    Some(Outcome::LocalBoot) => "local",
+                    Some(Outcome::Reboot) => "reboot",
+                    Some(Outcome::PowerOff) => "poweroff",
+                    None => "error",
                 };
                 writeln!(lines, "{kind} {error}").unwrap();
                 return shortened(&lines);

@@ -33,13 +33,13 @@ fn the_first_entry_of_a_menu_is_asked_for_when_nobody_chooses() {
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
-fn the_local_disk_is_refused_with_the_name_of_its_entry() {
+fn the_local_disk_has_an_exit_code_of_its_own_and_its_entry_is_named() {
     in_new_namespace(|| {
         let far = Far::plug_in();
         let services = service("Disk", "0") + &service("Second", "second.ipxe");
         let _server = dnsmasq(&far, &format!("{services} --pxe-prompt=Boot,1"));
         let output = boot();
-        assert_eq!(output.status.code(), Some(6), "{output:?}");
+        assert_eq!(output.status.code(), Some(10), "{output:?}");
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(text.contains("\"Disk\" was chosen"), "{text}");
     });

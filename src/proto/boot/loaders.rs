@@ -52,6 +52,71 @@ pub(super) fn program(kind: Option<KernelFormat>, url: &Url) -> Option<BootLoade
     }
 }
 
+const FIRMWARE: &str = "is a program for the firmware, which no longer runs under Linux";
+const WINDOWS: &str = "starts Windows, which kexec cannot: it starts Linux kernels alone";
+
+/// Programs that configurations start in the place of a kernel, and what is to be said of them. A
+/// name may be open at one end (`*`); the first row that fits counts.
+const PROGRAMS: &[(&str, &str)] = &[
+    (
+        "memdisk*",
+        "emulates a disk for PC firmware, which no longer runs under Linux; \
+         boot the kernel and initrd in that disk image instead",
+    ),
+    (
+        "wimboot* bootmgr* bootmgfw* wdsnbp* wdsmgfw* startrom* pxeboot.n12 *.wim",
+        WINDOWS,
+    ),
+    (
+        "*.lkrn *.krn",
+        "is iPXE, which needs the firmware; name its script as boot file or in a CONFIG label",
+    ),
+    (
+        "mboot.c32 mboot.efi",
+        "starts multiboot kernels such as Xen and ESXi, which kexec cannot: it starts Linux kernels \
+         alone",
+    ),
+    (
+        "xen xen.gz xen.efi xen-4* tboot*",
+        "is a multiboot kernel, which kexec cannot start here; boot Linux without it",
+    ),
+    (
+        "*.iso",
+        "is an ISO image, which kexec cannot start; boot the kernel and initrd in it instead",
+    ),
+    ("*.c32 *.com *.cbt *.bs *.bss *.exe", FIRMWARE),
+];
+
+/// Returns why kexec cannot start the program of this name; none if only its content tells.
+pub(super) fn program_refusal(name: &str) -> Option<&'static str> {
+    let name = name.rsplit('/').next().unwrap_or_default();
+    let name = name.to_ascii_lowercase();
+    let is = |known: &str| match (known.strip_prefix('*'), known.strip_suffix('*')) {
+        (Some(end), _) => name.ends_with(end),
+        (None, Some(beginning)) => name.starts_with(beginning),
+        (None, None) => name == known,
+    };
+    let row = PROGRAMS.iter().find(|(names, _)| names.split(' ').any(is));
+    row.map(|(_, what)| *what)
+}
+
+/// Returns why a multiboot kernel, such as Xen, is refused: `modules` are the lines of its modules,
+/// of which the first is the kernel of Dom0 and the others are its initrds.
+pub(super) fn multiboot_refusal<'a>(modules: impl IntoIterator<Item = &'a str>) -> String {
+    let mut what = "is a multiboot kernel such as Xen, which kexec cannot start here".to_owned();
+    let mut joint = "; Linux without it is the kernel";
+    for module in modules
+        .into_iter()
+        .map(str::trim)
+        .filter(|module| !module.is_empty())
+    {
+        what.push_str(joint);
+        what.push_str(&format!(" \"{module}\""));
+        joint = " with the initrd";
+    }
+    what
+}
+
 /// The language of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Language {
@@ -217,4 +282,47 @@ pub(super) fn names_of(facts: &Facts) -> impl Iterator<Item = MachineName> {
         name: facts.hardware_address(),
     };
     core::iter::once(mac).chain(by_address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_that_are_no_kernels_are_known_by_name() {
+        for (name, expected) in [
+            ("/tools/memdisk", Some("disk image")),
+            ("boot/MEMDISK-6.04", Some("disk image")),
+            ("wimboot", Some("Windows")),
+            ("wimboot.i386", Some("Windows")),
+            ("Boot/x64/wdsnbp.com", Some("Windows")),
+            ("bootmgr.exe", Some("Windows")),
+            ("ipxe.lkrn", Some("iPXE")),
+            ("efi/mboot.efi", Some("ESXi")),
+            ("xen-4.17-amd64.gz", Some("multiboot")),
+            ("live.iso", Some("ISO image")),
+            ("hdt.c32", Some("firmware")),
+            ("vmlinuz", None),
+            ("linux.efi", None),
+            ("linux.0", None),
+            ("kernel.bin", None),
+            ("xenial/vmlinuz", None),
+        ] {
+            let what = program_refusal(name);
+            assert_eq!(what.is_some(), expected.is_some(), "{name}: {what:?}");
+            let what = what.unwrap_or_default();
+            assert!(
+                what.contains(expected.unwrap_or_default()),
+                "{name}: {what}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_multiboot_kernel_is_refused_with_the_linux_that_it_would_start() {
+        let what = multiboot_refusal(["vmlinuz root=/dev/sda1", " initrd.img ", ""]);
+        let linux = "the kernel \"vmlinuz root=/dev/sda1\" with the initrd \"initrd.img\"";
+        assert!(what.ends_with(linux), "{what}");
+        assert!(multiboot_refusal([]).ends_with("cannot start here"));
+    }
 }

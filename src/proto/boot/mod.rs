@@ -76,6 +76,6 @@ pub use context::Note;
 pub use error::{Place, PlanError};
 pub use facts::{Architecture, Facts};
 pub use ipxe::expand_settings;
-pub use plan::{BootPlan, HEAD_LEN, Placement, PlanPart, Purpose};
+pub use plan::{BootPlan, HEAD_LEN, Outcome, Placement, PlanPart, Purpose};
 pub use planner::Planner;
 pub use step::{Answer, Step};

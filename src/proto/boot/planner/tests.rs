@@ -4,7 +4,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::boot::Architecture;
+use crate::boot::{Architecture, Outcome};
 
 #[test]
 fn a_bare_kernel_is_recognised_by_its_octets_and_fetched_once() {
@@ -251,7 +251,7 @@ fn the_prompt_is_shown_again_when_a_line_cannot_be_booted() {
     for (line, expected) in [
         ("missing x", "Could not find kernel image: missing"),
         ("odd", "unknown or unsupported directive"),
-        ("tool.c32", "is a program for PC firmware"),
+        ("tool.c32", "is a program for the firmware"),
     ] {
         let Step::Say(said) = prompt.answer(text(line)) else {
             panic!("{line}")
@@ -274,7 +274,7 @@ fn the_prompt_is_shown_again_when_a_line_cannot_be_booted() {
         "BOOT_IMAGE=k a=1 1"
     );
     let end = Prompt::begin(PROMPT).answer(text("disk"));
-    assert!(matches!(end, Step::Failed(error) if error.is_local_boot));
+    assert!(matches!(end, Step::Failed(error) if error.outcome == Some(Outcome::LocalBoot)));
 }
 
 #[test]

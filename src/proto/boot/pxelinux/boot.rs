@@ -2,6 +2,7 @@
 
 use super::super::context::Context;
 use super::super::error::{Place, PlanError};
+use super::super::loaders::{multiboot_refusal, program_refusal};
 use super::super::plan::{BootPlan, PlanPart};
 use super::config::{BootLabel, Config, TargetKind, Text, is_menu_module, split_word};
 use super::paths::Prefix;
@@ -64,18 +65,10 @@ pub(super) fn boot(
         TargetKind::Kernel if has_suffix(name, &[".0", ".pxe", ".kpxe", ".kkpxe", ".efi"]) => {
             prefix.resolve(name, &target.place).map(BootTarget::Chain)
         }
-        TargetKind::Kernel if has_suffix(name, &["memdisk"]) => Err(PlanError::new(
-            &target.place,
-            name,
-            "needs PC firmware (it emulates a disk), which no longer runs under Linux",
-        )),
-        TargetKind::Kernel
-            if has_suffix(name, &[".com", ".cbt", ".bin", ".bs", ".bss", ".img"]) =>
-        {
-            let what = "needs PC firmware, which no longer runs under Linux";
-            Err(PlanError::new(&target.place, name, what))
-        }
         TargetKind::Kernel | TargetKind::Linux => {
+            if let Some(what) = program_refusal(name) {
+                return Err(PlanError::new(&target.place, name, what));
+            }
             let kernel = Text {
                 value: name.to_owned(),
                 place: target.place.clone(),
@@ -201,7 +194,12 @@ fn module(
         "reboot.c32" | "poweroff.c32" | "poweroff.com" => {
             refuse("reboots or powers off, and boots nothing")
         }
-        _ => refuse("is a program for PC firmware, which no longer runs under Linux"),
+        "mboot.c32" if arguments.split_whitespace().any(|word| word == "---") => {
+            // The first is the multiboot kernel itself (com32/modules/mboot.c).
+            let modules = arguments.split("---").skip(1);
+            refuse(&multiboot_refusal(modules))
+        }
+        _ => refuse(program_refusal(name).unwrap_or("is no module that is known here")),
     }
 }
 

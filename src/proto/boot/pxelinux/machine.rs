@@ -324,7 +324,7 @@ impl PxelinuxMachine {
                 let purpose = Purpose::Kernel;
                 Ok(Turn::Ask(Step::Fetch { url, purpose }))
             }
-            Err(error) if !error.is_local_boot => self.refuse(error.to_string(), context),
+            Err(error) if error.outcome.is_none() => self.refuse(error.to_string(), context),
             turn => turn,
         }
     }
