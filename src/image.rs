@@ -26,9 +26,11 @@ use crate::sys::file::copy as copy_all;
 use crate::sys::kexec::{self, TAKES_SEGMENTS};
 use crate::sys::memfd::{Memfd, SealedFile};
 use crate::unpack;
-use wireboot_proto::boot::{BootPlan, HEAD_LEN, PlanPart};
+use wireboot_proto::boot::{BootPlan, HEAD_LEN, PlanPart, kernel_refusal};
 use wireboot_proto::format::cpio;
-use wireboot_proto::format::kernel_image::{KernelFormat, classify, command_line_limit};
+use wireboot_proto::format::kernel_image::{
+    GZIP_MAGIC, KernelFormat, classify, command_line_limit,
+};
 use wireboot_proto::format::uki::{Packing, Uki, Zboot};
 use wireboot_proto::reader::DecodeError;
 use wireboot_proto::text::url::Url;
@@ -241,13 +243,10 @@ fn bare(url: &Url, file: Rc<SealedFile>) -> Result<Rc<SealedFile>, Error> {
             return Ok(Rc::new(unpacked));
         }
     }
-    Err(not_bootable(
-        url,
-        "is no Linux kernel: neither a bzImage, an Image, packed or not, nor a unified kernel image",
-    ))
+    let what = kernel_refusal(url, &head);
+    let what = what.unwrap_or_else(|| "holds no Linux kernel".to_owned());
+    Err(not_bootable(url, &what))
 }
-
-const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b, 8];
 
 fn damaged(url: &Url, error: DecodeError) -> Error {
     Error::NothingBootable {

@@ -15,7 +15,8 @@ use crate::sys::firmware::{self, Processor};
 use crate::sys::memfd::SealedFile;
 use crate::sys::{self, machine};
 use wireboot_proto::boot::{
-    Answer, BootPlan, Facts, HEAD_LEN, Note, Planner, Purpose, Step, expand_settings, report,
+    Answer, BootPlan, Facts, HEAD_LEN, Note, Planner, Purpose, Step, expand_settings,
+    kernel_refusal, report,
 };
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::ethernet::MacAddress;
@@ -86,18 +87,31 @@ pub struct Planned {
 }
 
 impl Planned {
-    /// Fetches the parts of the plan that are not among the files yet.
+    /// Fetches the parts of the plan that are not among the files yet, the kernel first.
     ///
     /// # Errors
-    /// The first error of `fetch`, which gets a URL and the largest length in bytes.
+    /// [`Error::NothingBootable`] when the kernel is none, before anything else is fetched, and the
+    /// first error of `fetch`, which gets a URL and the largest length in bytes.
     pub fn fetch_parts(
         &mut self,
         fetch: impl Fn(&Url, u64) -> Result<SealedFile, Error>,
     ) -> Result<(), Error> {
         for (part, purpose) in self.plan.parts() {
-            if self.files.get(&part.url).is_none() {
-                self.files
-                    .add(&part.url, fetch(&part.url, purpose.max_len())?);
+            let file = match self.files.get(&part.url) {
+                Some(file) => file,
+                None => {
+                    let file = fetch(&part.url, purpose.max_len())?;
+                    self.files.add(&part.url, file)
+                }
+            };
+            // The kernel comes first: what goes with it may be gigabytes.
+            if purpose == Purpose::Kernel
+                && let Some(what) = kernel_refusal(&part.url, &head_of(&file)?)
+            {
+                return Err(Error::NothingBootable {
+                    what: format!("{} {what}", part.url),
+                    source: None,
+                });
             }
         }
         Ok(())
@@ -342,15 +356,19 @@ fn failed(failed_fetch: &mut Option<Error>, error: Error) -> Answer {
 }
 
 fn answer_of(file: &SealedFile) -> Result<Answer, Error> {
-    let read = || {
-        let head = file.octets(0..HEAD_LEN as u64)?;
-        let len = file.size()?;
-        Ok(Answer::File { head, len })
-    };
-    read().map_err(|source| Error::System {
+    let len = file.size().map_err(unreadable)?;
+    head_of(file).map(|head| Answer::File { head, len })
+}
+
+fn head_of(file: &SealedFile) -> Result<Vec<u8>, Error> {
+    file.octets(0..HEAD_LEN as u64).map_err(unreadable)
+}
+
+fn unreadable(source: SyscallError) -> Error {
+    Error::System {
         doing: "cannot read a fetched file".to_owned(),
         source,
-    })
+    }
 }
 
 fn terminal(source: SyscallError) -> Error {
@@ -367,13 +385,13 @@ mod tests {
 
     use super::*;
     use crate::sys::memfd::Memfd;
+    use wireboot_proto::format::kernel_image::fixture::{bz_image, bz_image_of};
 
     const SCRIPT: &str = "http://192.0.2.1/boot.ipxe";
 
     #[test]
     fn a_file_is_fetched_once_and_kept_for_the_image() {
-        let mut kernel = vec![0; 0x300];
-        kernel[0x202..0x206].copy_from_slice(b"HdrS");
+        let kernel = bz_image();
         let script = b"#!ipxe\nimgfetch --name a k\nimgfree a\nkernel k\nboot\n";
         let mut fetched = Vec::new();
         let outcome = plan(
@@ -398,6 +416,22 @@ mod tests {
                 .iter()
                 .any(|note| note.place.line == NonZeroUsize::new(4))
         );
+    }
+
+    #[test]
+    fn what_is_no_kernel_ends_the_boot_before_its_initrds_are_fetched() {
+        let script: &[u8] = b"default a\nlabel a\nkernel disk\nappend initrd=large.img\n";
+        let script = |_: &Url, _: Purpose| Ok(Some(sealed(script)));
+        let mut planned = plan(test_facts(), Console::Unattended, script, unsigned).unwrap();
+        let fetched = std::cell::RefCell::new(Vec::new());
+        let fetch = |url: &Url, _| {
+            fetched.borrow_mut().push(url.file_name().to_owned());
+            Ok(sealed(&bz_image_of(0x203, 0, "MEMDISK 6.04")))
+        };
+        let error = planned.fetch_parts(fetch).unwrap_err();
+        assert_eq!(*fetched.borrow(), ["disk"]);
+        assert_eq!(error.exit_code(), 6);
+        assert!(error.chain().contains("MEMDISK 6.04"), "{}", error.chain());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::*;
 use wireboot_proto::boot::Placement;
+use wireboot_proto::format::kernel_image::fixture::bz_image;
 
 #[test]
 fn a_kernel_and_one_initrd_are_handed_over_as_they_are() {
@@ -133,13 +134,8 @@ fn what_is_no_kernel_goes_no_further() {
     assert!(error.to_string().contains("2047"), "{error}");
 }
 
-/// A file that says of itself that it is a bzImage whose command line may have 2047 bytes.
 fn kernel() -> Vec<u8> {
-    let mut kernel = vec![0; 0x400];
-    kernel[0x202..0x206].copy_from_slice(b"HdrS");
-    kernel[0x206..0x208].copy_from_slice(&[0x0f, 0x02]);
-    kernel[0x238..0x23c].copy_from_slice(&2047_u32.to_le_bytes());
-    kernel
+    bz_image()
 }
 
 fn plan(command_line: &str, initrds: &[&str]) -> BootPlan {

@@ -14,6 +14,7 @@ use wireboot_proto::boot::menu::{Entry, Menu};
 use wireboot_proto::boot::{
     Answer, Architecture, BootPlan, Facts, Outcome, Planner, Purpose, Step,
 };
+use wireboot_proto::format::kernel_image::fixture::bz_image;
 use wireboot_proto::text::url::Url;
 
 #[test]
@@ -446,9 +447,7 @@ fn serve(folder: &Path, url: &Url, purpose: Purpose) -> Answer {
 }
 
 fn kernel() -> Vec<u8> {
-    let mut kernel = vec![0; 0x400];
-    kernel[0x202..0x206].copy_from_slice(b"HdrS");
-    kernel
+    bz_image()
 }
 
 fn facts(boot_file: &str) -> Facts {

@@ -7,7 +7,7 @@ use super::context::{Context, Turn};
 use super::error::{Place, PlanError};
 use super::facts::Facts;
 use super::step::{Answer, Fetched};
-use crate::format::kernel_image::KernelFormat;
+use crate::format::kernel_image::{GZIP_MAGIC, KernelFormat, classify, version_text};
 use crate::prelude::*;
 use crate::text::url::Url;
 
@@ -98,6 +98,65 @@ pub(super) fn program_refusal(name: &str) -> Option<&'static str> {
     };
     let row = PROGRAMS.iter().find(|(names, _)| names.split(' ').any(is));
     row.map(|(_, what)| *what)
+}
+
+/// What a file is that is no kernel, by bytes at its beginning.
+const HEADS: &[(usize, &[u8], &str)] = &[
+    // The volume descriptor of ISO 9660, which follows 16 sectors of anything.
+    (
+        0x8001,
+        b"CD001",
+        "is an ISO image, which kexec cannot start; boot the kernel and initrd in it instead",
+    ),
+    (
+        0,
+        b"\x7fELF",
+        "is an ELF file: a multiboot kernel such as Xen, or a kernel as it is linked (vmlinux); name \
+         a bzImage (vmlinuz)",
+    ),
+    (0, b"MSWIM\0\0\0", WINDOWS),
+    (
+        0,
+        b"\xd0\x0d\xfe\xed",
+        "is a FIT image for U-Boot, or a device tree; name the kernel in it",
+    ),
+    (
+        0,
+        b"\x27\x05\x19\x56",
+        "is a uImage for U-Boot; name the kernel in it",
+    ),
+    (0, b"MZ", FIRMWARE),
+];
+
+/// Returns why kexec cannot start the file at `url` that begins with `head`; none for a kernel, and
+/// for a packed file, which tells only when it is unpacked.
+pub fn kernel_refusal(url: &Url, head: &[u8]) -> Option<String> {
+    let kind = classify(head);
+    if kind.is_kernel() || head.starts_with(GZIP_MAGIC) {
+        return None;
+    }
+    let is = |(at, magic, _): &&(usize, &[u8], _)| {
+        let at = *at;
+        head.get(at..at + magic.len()) == Some(magic)
+    };
+    let by_head = || HEADS.iter().find(is).map(|(_, _, what)| *what);
+    let what = match program_refusal(url.file_name()).or_else(by_head) {
+        Some(what) => what,
+        None if kind == KernelFormat::OldBzImage => {
+            "is no 64-bit Linux kernel, but a 32-bit one or a program in that form, such as memdisk, \
+             wimboot or iPXE"
+        }
+        None if kind == KernelFormat::Text => "is a text and no kernel",
+        None => {
+            "is no Linux kernel: neither a bzImage, an Image, packed or not, nor a unified kernel image"
+        }
+    };
+    Some(match version_text(head) {
+        Some(version) if kind == KernelFormat::OldBzImage => {
+            format!("{what} (it says that it is \"{version}\")")
+        }
+        _ => what.to_owned(),
+    })
 }
 
 /// Returns why a multiboot kernel, such as Xen, is refused: `modules` are the lines of its modules,
@@ -287,6 +346,7 @@ pub(super) fn names_of(facts: &Facts) -> impl Iterator<Item = MachineName> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::kernel_image::fixture;
 
     #[test]
     fn programs_that_are_no_kernels_are_known_by_name() {
@@ -315,6 +375,38 @@ mod tests {
                 what.contains(expected.unwrap_or_default()),
                 "{name}: {what}"
             );
+        }
+    }
+
+    #[test]
+    fn files_that_are_no_kernels_are_known_by_their_first_bytes() {
+        let iso = [&[0; 0x8001][..], b"CD001"].concat();
+        let page = b"<html>not found</html>";
+        for (head, expected) in [
+            (fixture::bz_image(), None),
+            (b"\x1f\x8b\x08".to_vec(), None),
+            (
+                fixture::bz_image_of(0x203, 0, "MEMDISK 6.04"),
+                Some("(it says that it is \"MEMDISK 6.04\")"),
+            ),
+            (fixture::bz_image_of(0x206, 0, ""), Some("wimboot or iPXE")),
+            (iso, Some("an ISO image")),
+            (b"\x7fELF\x02".to_vec(), Some("multiboot")),
+            (b"MSWIM\0\0\0".to_vec(), Some("Windows")),
+            (b"\xd0\x0d\xfe\xed".to_vec(), Some("FIT image")),
+            (b"\x27\x05\x19\x56".to_vec(), Some("uImage")),
+            (
+                [&b"MZ"[..], &[0; 0x400]].concat(),
+                Some("program for the firmware"),
+            ),
+            (page.to_vec(), Some("a text")),
+            (b"\x01\0".to_vec(), Some("no Linux kernel")),
+        ] {
+            let url = "http://192.0.2.1/k".parse().unwrap();
+            let what = kernel_refusal(&url, &head);
+            assert_eq!(what.is_some(), expected.is_some(), "{what:?}");
+            let what = what.unwrap_or_default();
+            assert!(what.contains(expected.unwrap_or_default()), "{what}");
         }
     }
 

@@ -5,11 +5,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::boot::{Architecture, Outcome};
+use crate::format::kernel_image::fixture::bz_image;
 
 #[test]
 fn a_bare_kernel_is_recognised_by_its_octets_and_fetched_once() {
-    let mut kernel = vec![0; 0x300];
-    kernel[0x202..0x206].copy_from_slice(b"HdrS");
+    let kernel = bz_image();
     let mut facts = facts("http://192.0.2.1/strange-name.txt");
     facts.initrds = vec!["http://192.0.2.1/initrd".parse().unwrap()];
     facts.append = Some("quiet".to_owned());
