@@ -52,6 +52,37 @@ fn a_unified_kernel_image_is_taken_apart() {
 }
 
 #[test]
+fn the_command_line_chooses_the_profile_of_a_unified_kernel_image() {
+    let uki = wireboot_proto::format::uki::fixture::file(&[
+        (".linux", &kernel()),
+        (".cmdline", b"usual"),
+        (".profile", b"ID=usual"),
+        (".profile", b"ID=reset"),
+        (".cmdline", b"reset"),
+    ]);
+    let files = [("k", uki), ("bare", kernel())];
+    for (line, expected) in [
+        ("", "usual quiet"),
+        ("@0", "usual quiet"),
+        ("@1", "reset quiet"),
+        ("@1 mine", "mine quiet"),
+        ("@x mine", "@x mine quiet"),
+    ] {
+        let image = assemble(&plan(line, &[]), &files).unwrap();
+        assert_eq!(image.command_line, expected, "{line}");
+    }
+    let error = assemble(&plan("@2", &[]), &files).unwrap_err();
+    assert!(error.chain().contains("profile"), "{}", error.chain());
+    // Another kernel has no profiles.
+    let mut bare = plan("@1 mine", &[]);
+    bare.kernel = PlanPart::from(Url::tftp("h", "bare").unwrap());
+    assert_eq!(
+        assemble(&bare, &files).unwrap().command_line,
+        "@1 mine quiet"
+    );
+}
+
+#[test]
 #[cfg(feature = "unpack")]
 fn a_packed_kernel_is_unpacked() {
     let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

@@ -81,7 +81,7 @@ pub fn classify(head: &[u8]) -> KernelFormat {
         KernelFormat::Text
     } else if head.starts_with(b"MZ\0\0zimg") {
         KernelFormat::Zboot
-    } else if matches!(Uki::decode(head, u64::MAX), Ok(Some(_))) {
+    } else if matches!(Uki::decode(head, u64::MAX, 0), Ok(Some(_))) {
         KernelFormat::Uki
     // The headline of its menu (grub-core/normal/main.c), with two spaces.
     } else if head.windows(11).any(|octets| octets == b"GNU GRUB  v") {
