@@ -220,6 +220,7 @@ fn add_machine(facts: &mut Facts) {
     facts.processor = (field("vendor_id"), field("model name"));
     let flags = processor.field("flags").split_whitespace();
     facts.cpu_flags = flags.map(str::to_owned).collect();
+    facts.processors = std::thread::available_parallelism().map_or(0, usize::from);
     facts.memory_mib = machine::total_memory().unwrap_or(0) >> 20;
     facts.unix_time = sys::since_1970().as_secs();
     facts.card = firmware::pci_card(&facts.interface).map(|card| (card.id, card.driver));
@@ -292,11 +293,12 @@ pub fn plan(
                 .input(&text, &default, is_secret, timeout)
                 .map_err(terminal)?,
             Step::CommandLine {
+                help_keys,
                 labels,
                 timeout,
                 total_timeout,
             } => console
-                .command_line(&labels, timeout, total_timeout)
+                .command_line(&labels, help_keys, timeout, total_timeout)
                 .map_err(terminal)?,
             Step::Say(text) => {
                 console.say(&text);

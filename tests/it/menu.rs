@@ -13,6 +13,7 @@ use crate::common::far::{Far, Server};
 use crate::common::servers::dnsmasq;
 use crate::common::terminal::Terminal;
 use crate::common::{in_new_namespace, ip};
+use wireboot_proto::format::kernel_image::fixture::bz_image;
 
 const MENU: &str = "menu title Machines\nui menu.c32\ntimeout 600\n\
     label first\nmenu default\nkernel k1\nappend word=one\n\
@@ -137,7 +138,7 @@ fn a_label_is_typed_at_the_prompt() {
     in_new_namespace(|| {
         let far = Far::plug_in();
         let _server = serve(&far, PROMPT);
-        far.write("k2", "kernel");
+        std::fs::write(far.folder.join("k2"), bz_image()).unwrap();
         let mut boot = start();
         boot.shows(&["Type a label.", "boot: "]);
         boot.types("\t");
@@ -169,7 +170,7 @@ fn the_prompt_boots_the_default_in_time_unless_a_key_is_pressed() {
         plans(boot, "/k1", "BOOT_IMAGE=k1 word=one");
         plans(start_with("--unattended"), "/k1", "BOOT_IMAGE=k1 word=one");
 
-        far.write("k2", "kernel");
+        std::fs::write(far.folder.join("k2"), bz_image()).unwrap();
         let mut boot = start();
         boot.shows(&["boot: "]);
         boot.types("rescue");
