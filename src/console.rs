@@ -122,6 +122,7 @@ impl Console {
             label: text,
             is_secret,
             choices: "",
+            help_keys: 0,
             answer_at: timeout.map(|timeout| now + timeout),
             end_at: None,
         }
@@ -135,6 +136,7 @@ impl Console {
     pub fn command_line(
         self,
         labels: &str,
+        help_keys: u16,
         timeout: Option<Duration>,
         total_timeout: Option<Duration>,
     ) -> Result<Answer, SyscallError> {
@@ -146,6 +148,7 @@ impl Console {
             label: "boot",
             is_secret: false,
             choices: labels,
+            help_keys,
             answer_at: timeout.map(|timeout| now + timeout),
             end_at: total_timeout.map(|timeout| now + timeout),
         }
@@ -186,6 +189,9 @@ struct LineQuestion<'a> {
     is_secret: bool,
     /// The list that Tab shows.
     choices: &'a str,
+    /// The function keys that answer it.
+    help_keys: u16,
+    /// When it ends unless a key is pressed.
     /// When it times out unless a key is pressed.
     answer_at: Option<Instant>,
     /// When it times out in any case.
@@ -213,6 +219,10 @@ impl LineQuestion<'_> {
                     break 'typing Answer::Text(line.text());
                 } else if key == Key::Escape {
                     break 'typing Answer::Cancelled;
+                } else if let Key::Function(number) = key
+                    && self.help_keys & 1 << (number % 16) != 0
+                {
+                    break 'typing Answer::Help(number);
                 } else if key == Key::Tab && !self.choices.is_empty() {
                     terminal.show(&format!("\n{}\n", Safe::line(self.choices)));
                 }

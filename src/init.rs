@@ -1,7 +1,8 @@
 //! The first process of a machine that boots from an initramfs with nothing else in it.
 //!
-//! It never exits, since the kernel panics if process 1 does: the boot runs in a child. This process
-//! supervises it, reaps children, acts on `wireboot.on-failure`, and handles signals at any time.
+//! It never exits, since the kernel panics when process 1 does: the boot runs in a child. This process
+//! supervises it, reaps, acts on `wireboot.on-failure` and `wireboot.on-localboot`, and obeys signals
+//! at any time.
 
 #![forbid(unsafe_code)]
 
@@ -11,11 +12,12 @@ mod supervisor;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{self, Command};
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::config::{Config, OnFailure};
+use crate::config::{Config, OnFailure, OnLocalBoot};
+use crate::error;
 use crate::link;
 use crate::settings::cmdline::{self, KERNEL_COMMAND_LINE};
 use crate::sys;
@@ -73,11 +75,25 @@ pub fn run() -> ! {
 /// # Errors
 /// How the machine ends, by a signal or `wireboot.on-failure`.
 fn attempt(supervisor: &Supervisor, config: &Config, pause: Duration) -> Result<(), PowerAction> {
-    match supervisor.run(&mut boot())?.as_str() {
-        "exit code 0" => log::info!("stopped as wireboot.stop-after says"),
-        why => log::error!("boot failed: {why}"),
+    let mut then = config.boot.on_failure;
+    let why = supervisor.run(&mut boot())?;
+    match why
+        .strip_prefix("exit code ")
+        .and_then(|code| code.parse().ok())
+    {
+        Some(0) => log::info!("the boot stopped where wireboot.stop-after says"),
+        Some(error::REBOOT) => return Err(PowerAction::Restart),
+        Some(error::POWER_OFF) => return Err(PowerAction::PowerOff),
+        Some(error::LOCAL_BOOT) => match config.boot.on_local_boot {
+            Some(OnLocalBoot::Reboot) => return Err(PowerAction::Restart),
+            Some(OnLocalBoot::PowerOff) => return Err(PowerAction::PowerOff),
+            Some(OnLocalBoot::Exit) => process::exit(error::LOCAL_BOOT.into()),
+            Some(OnLocalBoot::Shell) => then = OnFailure::Shell,
+            None => log::warn!("this machine cannot go on to its disk: see wireboot.on-localboot"),
+        },
+        Some(1..) | None => log::error!("the machine could not be booted: {why}"),
     }
-    match config.boot.on_failure {
+    match then {
         OnFailure::Retry => {}
         OnFailure::Shell => shell(supervisor)?,
         OnFailure::Reboot => return Err(PowerAction::Restart),

@@ -19,7 +19,7 @@ use crate::sys::terminal;
 use crate::trust::Trust;
 use facts::facts;
 use wireboot_proto::boot::{
-    Answer, BootPlan, Facts, HEAD_LEN, Note, Planner, Purpose, Step, report,
+    Answer, BootPlan, Facts, HEAD_LEN, Note, Planner, Purpose, Step, kernel_refusal, report,
 };
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::text::url::Url;
@@ -69,18 +69,40 @@ pub struct Planned {
 }
 
 impl Planned {
-    /// Fetches the parts of the plan that are not among the files yet, and makes the image of all.
+    /// Fetches the parts of the plan that are not among the files yet, the kernel first, and makes
+    /// the image of all.
     ///
     /// # Errors
-    /// That of the first part that cannot be fetched, and those of [`Image::assemble`].
+    /// [`Error::NothingBootable`] if the kernel is none, before anything else is fetched, that of the
+    /// first part that cannot be fetched, and those of [`Image::assemble`].
     pub fn assemble(&mut self, fetcher: &Fetcher) -> Result<Image, Error> {
+        self.fetch_parts(|url, max_len| fetcher.need(url, max_len))?;
+        Image::assemble(&self.plan, |url| self.files.get(url))
+    }
+
+    fn fetch_parts(
+        &mut self,
+        fetch: impl Fn(&Url, u64) -> Result<SealedFile, Error>,
+    ) -> Result<(), Error> {
         for (part, purpose) in self.plan.parts() {
-            if self.files.get(&part.url).is_none() {
-                let file = fetcher.need(&part.url, purpose.max_len())?;
-                self.files.add(&part.url, file);
+            let file = match self.files.get(&part.url) {
+                Some(file) => file,
+                None => {
+                    let file = fetch(&part.url, purpose.max_len())?;
+                    self.files.add(&part.url, file)
+                }
+            };
+            // The kernel comes first: what goes with it may be gigabytes.
+            if purpose == Purpose::Kernel
+                && let Some(what) = kernel_refusal(&part.url, &head_of(&file)?)
+            {
+                return Err(Error::NothingBootable {
+                    what: format!("{} {what}", part.url),
+                    source: None,
+                });
             }
         }
-        Image::assemble(&self.plan, |url| self.files.get(url))
+        Ok(())
     }
 }
 
@@ -109,8 +131,8 @@ pub fn follow(
 /// it, and `verify` checks one by the signature at the second URL, if the plan demands that.
 ///
 /// # Errors
-/// [`Error::NothingBootable`] with file, line and word, or the error of the fetch that ended the
-/// plan.
+/// [`Error::NothingBootable`] with file, line and word, [`Error::Instead`] with what the boot file says
+/// to do, or the error of the fetch that ended the plan.
 fn drive(
     facts: Facts,
     console: Console,
@@ -170,11 +192,12 @@ fn drive(
                 .input(&text, &default, is_secret, timeout)
                 .map_err(no_terminal)?,
             Step::CommandLine {
+                help_keys,
                 labels,
                 timeout,
                 total_timeout,
             } => console
-                .command_line(&labels, timeout, total_timeout)
+                .command_line(&labels, help_keys, timeout, total_timeout)
                 .map_err(no_terminal)?,
             Step::Say(text) => {
                 console.say(&text);
@@ -190,9 +213,15 @@ fn drive(
             }
             Step::Failed(error) => {
                 // The fetch failed, not the plan; its exit code is more specific.
-                return Err(failed_fetch.unwrap_or_else(|| Error::NothingBootable {
-                    what: "no kernel to boot".to_owned(),
-                    source: Some(error.into()),
+                return Err(failed_fetch.unwrap_or_else(|| match error.outcome {
+                    Some(outcome) => Error::Instead {
+                        outcome,
+                        source: error.into(),
+                    },
+                    None => Error::NothingBootable {
+                        what: "no kernel to boot".to_owned(),
+                        source: Some(error.into()),
+                    },
                 }));
             }
         };
@@ -227,15 +256,19 @@ fn failed(failed_fetch: &mut Option<Error>, error: Error) -> Answer {
 }
 
 fn answer_of(file: &SealedFile) -> Result<Answer, Error> {
-    let read = || {
-        let head = file.octets(0..HEAD_LEN as u64)?;
-        let len = file.size()?;
-        Ok(Answer::File { head, len })
-    };
-    read().map_err(|source| Error::System {
+    let len = file.size().map_err(unreadable)?;
+    head_of(file).map(|head| Answer::File { head, len })
+}
+
+fn head_of(file: &SealedFile) -> Result<Vec<u8>, Error> {
+    file.octets(0..HEAD_LEN as u64).map_err(unreadable)
+}
+
+fn unreadable(source: SyscallError) -> Error {
+    Error::System {
         doing: "cannot read a fetched file".to_owned(),
         source,
-    })
+    }
 }
 
 fn no_terminal(source: SyscallError) -> Error {
@@ -252,14 +285,14 @@ mod tests {
 
     use super::*;
     use crate::sys::memfd::Memfd;
+    use wireboot_proto::format::kernel_image::fixture::{bz_image, bz_image_of};
     use wireboot_proto::packet::ethernet::MacAddress;
 
     const SCRIPT: &str = "http://192.0.2.1/boot.ipxe";
 
     #[test]
     fn a_file_is_fetched_once_and_kept_for_the_image() {
-        let mut kernel = vec![0; 0x300];
-        kernel[0x202..0x206].copy_from_slice(b"HdrS");
+        let kernel = bz_image();
         let script = b"#!ipxe\nimgfetch --name a k\nimgfree a\nkernel k\nboot\n";
         let mut fetched = Vec::new();
         let outcome = drive(
@@ -287,6 +320,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_kernel_ends_the_boot_before_its_initrds_are_fetched() {
+        let script: &[u8] = b"default a\nlabel a\nkernel disk\nappend initrd=large.img\n";
+        let script = |_: &Url, _: Purpose| Ok(Some(sealed(script)));
+        let mut planned = drive(test_facts(), Console::Unattended, script, unsigned).unwrap();
+        let fetched = std::cell::RefCell::new(Vec::new());
+        let fetch = |url: &Url, _| {
+            fetched.borrow_mut().push(url.file_name().to_owned());
+            Ok(sealed(&bz_image_of(0x203, 0, "MEMDISK 6.04")))
+        };
+        let error = planned.fetch_parts(fetch).unwrap_err();
+        assert_eq!(*fetched.borrow(), ["disk"]);
+        assert_eq!(error.exit_code(), 6);
+        assert!(error.chain().contains("MEMDISK 6.04"), "{}", error.chain());
+    }
+
+    #[test]
     fn a_failed_fetch_is_reported_as_such_and_a_bad_script_with_its_line() {
         let refused = |_: &Url, _: Purpose| {
             Err(Error::Fetch {
@@ -300,6 +349,14 @@ mod tests {
         let error = drive(test_facts(), Console::Unattended, script, unsigned).unwrap_err();
         assert_eq!(error.exit_code(), 6);
         assert!(error.chain().contains("boot.ipxe:2: \"frobnicate\""));
+        let exit = |_: &Url, _: Purpose| Ok(Some(sealed(b"#!ipxe\nexit\n")));
+        let error = drive(test_facts(), Console::Unattended, exit, unsigned).unwrap_err();
+        assert_eq!(error.exit_code(), 10);
+        assert!(
+            error.chain().contains("the local disk"),
+            "{}",
+            error.chain()
+        );
         let missing = |_: &Url, _: Purpose| Ok(None);
         let error = drive(test_facts(), Console::Unattended, missing, unsigned).unwrap_err();
         assert_eq!(error.exit_code(), 6);

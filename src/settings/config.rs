@@ -57,7 +57,23 @@ pub enum OnFailure {
 named!(OnFailure:
     "retry" => Retry, "shell" => Shell, "reboot" => Reboot, "poweroff" => PowerOff);
 
-/// Programs that the lease is handed over to, besides those that read klibc's file.
+/// What PID 1 does when the boot file says to boot from a local disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnLocalBoot {
+    /// Restarts the machine.
+    Reboot,
+    /// Switches the machine off.
+    PowerOff,
+    /// Starts `/bin/sh` on the console.
+    Shell,
+    /// Exits, for a process that runs it as the first one of a namespace.
+    Exit,
+}
+
+named!(OnLocalBoot:
+    "reboot" => Reboot, "poweroff" => PowerOff, "shell" => Shell, "exit" => Exit);
+
+/// Programs that take over the lease, besides those that read klibc's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HandOver {
     /// The files that dracut's modules look for.
@@ -252,6 +268,8 @@ pub struct BootConfig {
     pub unattended: bool,
     /// The action of process 1 after a failed boot.
     pub on_failure: OnFailure,
+    /// What PID 1 does when a local disk is to be booted; what it does after a failure if none.
+    pub on_local_boot: Option<OnLocalBoot>,
 }
 
 /// Mirrors, and the certificates of https servers and of this machine.

@@ -1,7 +1,9 @@
 //! The table of settings.
 
 use super::commands::Command;
-use super::config::{ClientId, Config, Detection, Identify, OnFailure, PlanOutput, Stage};
+use super::config::{
+    ClientId, Config, Detection, Identify, OnFailure, OnLocalBoot, PlanOutput, Stage,
+};
 use super::config::{boot_interface, interface_name};
 use super::input::Input;
 use super::options::Settings;
@@ -405,6 +407,19 @@ pub static SETTINGS: &[Setting] = &[
         help: "what process 1 does when a boot has failed",
         lands: Lands::Config(|config, input| {
             config.boot.on_failure = input.named()?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "on-localboot",
+        of: WORD,
+        takes: Takes::OneOf("WHAT", OnLocalBoot::NAMES),
+        help: "what process 1 does when the boot file says to boot from a local disk (localboot, exit, \
+               sanboot): exit ends it with exit code 10, after which the kernel panics; without this \
+               word, as wireboot.on-failure",
+        lands: Lands::Config(|config, input| {
+            config.boot.on_local_boot = Some(input.named()?);
             Ok(())
         }),
         ..NOTHING

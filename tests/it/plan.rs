@@ -11,7 +11,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use wireboot_proto::boot::menu::{Entry, Menu};
-use wireboot_proto::boot::{Answer, Architecture, BootPlan, Facts, Planner, Purpose, Step};
+use wireboot_proto::boot::{
+    Answer, Architecture, BootPlan, Facts, Outcome, Planner, Purpose, Step,
+};
+use wireboot_proto::format::kernel_image::fixture::bz_image;
 use wireboot_proto::text::url::Url;
 
 #[test]
@@ -352,10 +355,11 @@ fn transcript(case: &Path, choices: Option<&[&str]>) -> String {
                 return shortened(&lines);
             }
             Step::Failed(error) => {
-                let kind = if error.is_local_boot {
-                    "local"
-                } else {
-                    "error"
+                let kind = match error.outcome {
+                    Some(Outcome::LocalBoot) => "local",
+                    Some(Outcome::Reboot) => "reboot",
+                    Some(Outcome::PowerOff) => "poweroff",
+                    None => "error",
                 };
                 writeln!(lines, "{kind} {error}").unwrap();
                 return shortened(&lines);
@@ -443,9 +447,7 @@ fn serve(folder: &Path, url: &Url, purpose: Purpose) -> Answer {
 }
 
 fn kernel() -> Vec<u8> {
-    let mut kernel = vec![0; 0x400];
-    kernel[0x202..0x206].copy_from_slice(b"HdrS");
-    kernel
+    bz_image()
 }
 
 fn facts(boot_file: &str) -> Facts {

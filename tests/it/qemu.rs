@@ -36,6 +36,23 @@ fn a_boot_that_fails_restarts_the_machine_when_told_so() {
 
 #[test]
 #[ignore = "needs qemu-system-x86_64"]
+fn a_boot_file_that_leads_to_the_disk_or_switches_off_is_obeyed() {
+    let served = Served::new("outcomes");
+    let words = "wireboot.on-failure=retry wireboot.on-localboot=reboot";
+    for (label, expected) in [
+        ("localboot 0", "reboot: Restarting system"),
+        ("com32 poweroff.c32", "reboot: Power down"),
+    ] {
+        let text = format!("default end\nlabel end\n {label}\n");
+        served.put("pxelinux.cfg/default", text);
+        let mut machine = boots(&served, "pxelinux.0", words);
+        machine.says(&["nothing to boot from the network", expected]);
+        machine.ends();
+    }
+}
+
+#[test]
+#[ignore = "needs qemu-system-x86_64"]
 fn a_boot_that_fails_is_tried_again_until_the_server_has_what_it_needs() {
     let served = Served::new("retry");
     let mut machine = boots(&served, "pxelinux.0", "wireboot.on-failure=retry");

@@ -145,16 +145,18 @@ impl Planner {
                 self.enter(State::Ipxe(Box::new(machine)))
             }
             KernelFormat::Text => self.text(url, &head),
-            kind @ (KernelFormat::Efi
+            kind @ (KernelFormat::OldBzImage
+            | KernelFormat::Efi
             | KernelFormat::Pxelinux
             | KernelFormat::Grub
             | KernelFormat::Program) => match loaders::program(Some(kind), url) {
                 Some(program) => self.configuration_of(program, url),
-                None => Err(PlanError::at(
-                    &place,
-                    "a program for the firmware, which no longer runs under Linux; \
-                         name a script, a configuration or a kernel as boot file",
-                )),
+                None => {
+                    let what = loaders::kernel_refusal(url, &head).unwrap_or_default();
+                    let what =
+                        format!("{what}; name a script, a configuration or a kernel as boot file");
+                    Err(PlanError::at(&place, what))
+                }
             },
         }
     }

@@ -8,6 +8,9 @@ use crate::reader::{DecodeError, Reader};
 pub enum KernelFormat {
     /// A Linux kernel that kexec can load: bzImage, or an arm64 or RISC-V Image.
     Linux,
+    /// The header of a bzImage, and no 64-bit kernel: a 32-bit one, or a program that loaders take for
+    /// a kernel, such as memdisk, wimboot and iPXE.
+    OldBzImage,
     /// A unified kernel image ([`super::uki::Uki`]).
     Uki,
     /// A self-decompressing kernel ([`super::uki::Zboot`]).
@@ -36,10 +39,13 @@ impl KernelFormat {
     pub const fn is_firmware_program(self) -> bool {
         matches!(
             self,
-            Self::Efi | Self::Pxelinux | Self::Grub | Self::Program
+            Self::OldBzImage | Self::Efi | Self::Pxelinux | Self::Grub | Self::Program
         )
     }
 }
+
+/// The beginning of a file packed by gzip (RFC 1952 §2.3.1).
+pub const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b, 8];
 
 /// Offset and value of the magic number of the x86 boot protocol (Documentation/arch/x86/boot.rst
 /// of Linux).
@@ -63,13 +69,19 @@ pub fn classify(head: &[u8]) -> KernelFormat {
     // gPXE is the predecessor of iPXE, which runs its scripts too.
     if head.starts_with(b"#!ipxe") || head.starts_with(b"#!gpxe") {
         KernelFormat::IpxeScript
-    } else if has(X86_MAGIC) || has(ARM64_MAGIC) || has(RISCV_MAGIC) {
+    } else if has(X86_MAGIC) {
+        if has_64_bit_entry(head) {
+            KernelFormat::Linux
+        } else {
+            KernelFormat::OldBzImage
+        }
+    } else if has(ARM64_MAGIC) || has(RISCV_MAGIC) {
         KernelFormat::Linux
     } else if is_text(head) {
         KernelFormat::Text
     } else if head.starts_with(b"MZ\0\0zimg") {
         KernelFormat::Zboot
-    } else if matches!(Uki::decode(head, u64::MAX), Ok(Some(_))) {
+    } else if matches!(Uki::decode(head, u64::MAX, 0), Ok(Some(_))) {
         KernelFormat::Uki
     // The headline of its menu (grub-core/normal/main.c), with two spaces.
     } else if head.windows(11).any(|bytes| bytes == b"GNU GRUB  v") {
@@ -81,6 +93,25 @@ pub fn classify(head: &[u8]) -> KernelFormat {
     } else {
         KernelFormat::Program
     }
+}
+
+/// Returns whether a bzImage has what kexec_file_load demands (`bzImage64_probe` of Linux): boot
+/// protocol 2.12 and XLF_KERNEL_64.
+fn has_64_bit_entry(head: &[u8]) -> bool {
+    let protocol = head.get(0x206..).and_then(|rest| rest.first_chunk());
+    let flags = head.get(0x236).copied().unwrap_or_default();
+    protocol.is_some_and(|protocol| u16::from_le_bytes(*protocol) >= 0x20c) && flags & 1 != 0
+}
+
+/// Returns the version that a bzImage tells of itself, such as "MEMDISK 6.04"; none when it has none.
+pub fn version_text(head: &[u8]) -> Option<&str> {
+    // `kernel_version` is relative to the end of the first sector.
+    let at = u16::from_le_bytes(*head.get(0x20e..)?.first_chunk()?);
+    let text = head.get(0x200 + usize::from(at)..).filter(|_| at != 0)?;
+    let text = text.split(|octet| *octet == 0).next()?;
+    core::str::from_utf8(text)
+        .ok()
+        .filter(|text| !text.is_empty() && text.len() <= 80)
 }
 
 /// Placement requirements of an arm64 Image (Documentation/arch/arm64/booting.rst, §4).
@@ -141,9 +172,60 @@ fn is_text(head: &[u8]) -> bool {
         .all(|byte| *byte >= 0x20 && *byte != 0x7f || matches!(byte, 0x07..=0x0d | 0x1b))
 }
 
+/// Files for tests.
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fixture {
+    use crate::prelude::*;
+
+    /// Returns the header of a 64-bit bzImage whose command line may have 2047 bytes.
+    pub fn bz_image() -> Vec<u8> {
+        bz_image_of(0x20f, 3, "6.12.0")
+    }
+
+    /// Returns the header of a bzImage of this boot protocol with these `xloadflags`, which says that
+    /// it is `version`.
+    pub fn bz_image_of(protocol: u16, flags: u8, version: &str) -> Vec<u8> {
+        let mut kernel = vec![0; 0x300];
+        let mut put = |at: usize, octets: &[u8]| {
+            kernel.splice(at..at + octets.len(), octets.iter().copied());
+        };
+        put(0x1fe, b"\x55\xaa\xeb\x66HdrS");
+        put(0x206, &protocol.to_le_bytes());
+        put(0x20e, &0x100_u16.to_le_bytes());
+        put(0x236, &[flags]);
+        put(0x238, &2047_u32.to_le_bytes());
+        kernel.extend(version.as_bytes());
+        kernel.resize(0x400, 0);
+        kernel
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::fixture::{bz_image, bz_image_of};
     use super::*;
+
+    #[test]
+    fn only_a_bz_image_with_a_64_bit_entry_is_a_kernel() {
+        assert_eq!(classify(&bz_image()), KernelFormat::Linux);
+        for (protocol, flags, version) in [
+            (0x203, 0, "MEMDISK 6.04"),
+            (0x206, 3, "wimboot v2.8"),
+            (0x20c, 2, "6.1.0-686"),
+        ] {
+            let head = bz_image_of(protocol, flags, version);
+            assert_eq!(classify(&head), KernelFormat::OldBzImage, "{version}");
+            assert!(classify(&head).is_firmware_program());
+            assert_eq!(version_text(&head), Some(version));
+        }
+        // wimboot is an EFI program, too.
+        let mut head = bz_image_of(0x206, 0, "");
+        head[..2].copy_from_slice(b"MZ");
+        assert_eq!(classify(&head), KernelFormat::OldBzImage);
+        assert_eq!(version_text(&head), None);
+        assert_eq!(version_text(&head[..0x280]), None);
+        assert_eq!(classify(&bz_image()[..0x236]), KernelFormat::OldBzImage);
+    }
 
     #[test]
     fn an_arm64_image_says_where_it_may_lie() {

@@ -1,9 +1,9 @@
 //! Kernels within EFI programs: unified kernel images (UAPI specification 5) and EFI zboot.
 //!
-//! Only the section table is decoded, from the first bytes of the file; the driver reads the parts by
-//! their ranges, each within the file. Of repeated sections the first is used, which is that of the base
-//! profile of a UKI. Other profiles are not supported, and signatures not checked: kexec does not check
-//! them either.
+//! Only the section table is read, from the first bytes of the file; the driver takes the parts
+//! out of the file by their ranges, each of which lies within the file. Left out: device trees of
+//! which one is to be chosen by the hardware (`.dtbauto`, `.hwids`), and signatures, which nobody
+//! checks once kexec starts the kernel.
 
 use crate::prelude::*;
 use core::ops::Range;
@@ -21,6 +21,8 @@ pub struct Uki {
     pub command_line: Option<Range<u64>>,
     /// A device tree.
     pub device_tree: Option<Range<u64>>,
+    /// Whether it has device trees of which the hardware chooses one (`.dtbauto`).
+    pub has_automatic_trees: bool,
 }
 
 /// The compression of the kernel in a zboot image.
@@ -51,35 +53,73 @@ const SECTION_LEN: usize = 40;
 const MAX_SECTIONS: u16 = 96;
 
 impl Uki {
-    /// Decodes the section table of a file of `len` bytes that begins with `head`; none if it has no
-    /// kernel.
+    /// Reads the section table of a file of `len` bytes that begins with `head`; none when it has
+    /// no kernel in it. The sections of the profile replace those of the same name that stand before
+    /// all profiles; a file without profiles is its profile 0.
     ///
     /// # Errors
-    /// A truncated table, or a section outside the file.
-    pub fn decode(head: &[u8], len: u64) -> Result<Option<Self>, DecodeError> {
-        let mut uki = Self::default();
-        let mut linux = None;
-        let mut initrd = None;
+    /// A table that is cut off, a section that lies outside of the file, or no such profile.
+    pub fn decode(head: &[u8], len: u64, profile: usize) -> Result<Option<Self>, DecodeError> {
+        let mut base = Sections::default();
+        let mut own = Sections::default();
+        // The profile that the sections belong to, counted from 1.
+        let mut current = 0;
         for section in sections(head)? {
             let (name, range) = section?;
-            let slot = match name {
-                b".linux" => &mut linux,
-                b".initrd" => &mut initrd,
-                b".cmdline" => &mut uki.command_line,
-                b".dtb" => &mut uki.device_tree,
-                // The kernel finds early microcode only before the other initrds.
-                b".ucode" if uki.initrds.is_empty() => {
-                    uki.initrds.push(within(range, len)?);
-                    continue;
-                }
-                _ => continue,
-            };
-            if slot.is_none() {
-                *slot = Some(within(range, len)?);
+            if name == b".profile" {
+                current += 1;
+            } else if current == 0 {
+                base.add(name, range, len)?;
+            } else if current == profile + 1 {
+                own.add(name, range, len)?;
             }
         }
-        uki.initrds.extend(initrd);
-        Ok(linux.map(|linux| Self { linux, ..uki }))
+        if current.max(1) <= profile {
+            return Err(DecodeError::invalid("profile", profile as u64));
+        }
+        let [
+            linux,
+            initrd,
+            command_line,
+            microcode,
+            device_tree,
+            automatic,
+        ] = core::array::from_fn(|number| {
+            let own = own.0.get_mut(number).and_then(Option::take);
+            own.or_else(|| base.0.get_mut(number).and_then(Option::take))
+        });
+        Ok(linux.map(|linux| Self {
+            linux,
+            // The kernel finds early microcode only in front of the other initrds.
+            initrds: microcode.into_iter().chain(initrd).collect(),
+            command_line,
+            device_tree,
+            has_automatic_trees: automatic.is_some(),
+        }))
+    }
+}
+
+/// The sections of a UKI that are used, in the order of [`SECTIONS`]; of several of one name the
+/// first.
+#[derive(Default)]
+struct Sections([Option<Range<u64>>; SECTIONS.len()]);
+
+const SECTIONS: [&[u8]; 6] = [
+    b".linux",
+    b".initrd",
+    b".cmdline",
+    b".ucode",
+    b".dtb",
+    b".dtbauto",
+];
+
+impl Sections {
+    fn add(&mut self, name: &[u8], range: Range<u64>, len: u64) -> Result<(), DecodeError> {
+        let slots = SECTIONS.iter().zip(&mut self.0);
+        for (_, slot) in slots.filter(|(known, slot)| **known == name && slot.is_none()) {
+            *slot = Some(within(range.clone(), len)?);
+        }
+        Ok(())
     }
 }
 
@@ -242,21 +282,64 @@ mod tests {
             (".linux", 0xa00, 0x123, 0x200),
             (".linux", 0x400, 1, 0x200),
         ]);
-        let uki = Uki::decode(&image, 0x1000).unwrap().unwrap();
+        let uki = Uki::decode(&image, 0x1000, 0).unwrap().unwrap();
         assert_eq!(uki.linux, 0xa00..0xb23);
         assert_eq!(uki.initrds, [0xc00..0xd00, 0x800..0x9f0]);
         assert_eq!(uki.command_line, Some(0x600..0x609));
         assert_eq!(uki.device_tree, None);
-        assert_eq!(Uki::decode(&pe(&[(".text", 0, 1, 1)]), 10), Ok(None));
+        assert_eq!(Uki::decode(&pe(&[(".text", 0, 1, 1)]), 10, 0), Ok(None));
+    }
+
+    #[test]
+    fn a_profile_has_its_own_sections_over_those_before_all_profiles() {
+        let image = pe(&[
+            (".linux", 0x400, 1, 0x200),
+            (".cmdline", 0x600, 2, 0x200),
+            (".initrd", 0x800, 3, 0x200),
+            (".profile", 0xa00, 4, 0x200),
+            (".profile", 0xc00, 5, 0x200),
+            (".cmdline", 0xe00, 6, 0x200),
+            (".ucode", 0x1000, 7, 0x200),
+            (".profile", 0x1200, 8, 0x200),
+            (".cmdline", 0x1400, 9, 0x200),
+            (".initrd", 0x1600, 10, 0x200),
+            (".dtbauto", 0x1800, 11, 0x200),
+        ]);
+        let of = |profile| Uki::decode(&image, 0x2000, profile);
+        let [base, second, third] = [0, 1, 2].map(|profile| of(profile).unwrap().unwrap());
+        assert_eq!(base.command_line, Some(0x600..0x602));
+        assert_eq!(base.initrds, vec![0x800..0x803; 1]);
+        assert_eq!(second.command_line, Some(0xe00..0xe06));
+        assert_eq!(second.initrds, [0x1000..0x1007, 0x800..0x803]);
+        assert_eq!(third.command_line, Some(0x1400..0x1409));
+        assert_eq!(third.initrds, vec![0x1600..0x160a; 1]);
+        assert_eq!(
+            [&base, &second, &third].map(|uki| uki.linux.start),
+            [0x400; 3]
+        );
+        let automatic = [&base, &second, &third].map(|uki| uki.has_automatic_trees);
+        assert_eq!(automatic, [false, false, true]);
+        assert_eq!(of(3), Err(DecodeError::invalid("profile", 3_u64)));
+        // A first profile with sections of its own, and a file without profiles.
+        let image = pe(&[
+            (".cmdline", 0x400, 1, 0x200),
+            (".linux", 0x600, 1, 0x200),
+            (".profile", 0x800, 1, 0x200),
+            (".cmdline", 0xa00, 1, 0x200),
+        ]);
+        let uki = Uki::decode(&image, 0x1000, 0).unwrap().unwrap();
+        assert_eq!(uki.command_line, Some(0xa00..0xa01));
+        let image = pe(&[(".linux", 0x600, 1, 0x200)]);
+        assert!(Uki::decode(&image, 0x1000, 1).is_err());
     }
 
     #[test]
     fn a_section_outside_of_the_file_is_refused() {
         let image = pe(&[(".linux", 0xa00, 0x123, 0x200)]);
-        let error = Uki::decode(&image, 0xb22).unwrap_err();
+        let error = Uki::decode(&image, 0xb22, 0).unwrap_err();
         assert!(matches!(error, DecodeError::Invalid { value: 0xb23, .. }));
         let image = pe(&[(".linux", u32::MAX, u32::MAX, u32::MAX)]);
-        assert!(Uki::decode(&image, u64::from(u32::MAX)).is_err());
+        assert!(Uki::decode(&image, u64::from(u32::MAX), 0).is_err());
     }
 
     #[test]
@@ -264,7 +347,7 @@ mod tests {
         let image = pe(&[(".linux", 0x400, 5, 0x200)]);
         let end = image.len();
         for len in 0..end {
-            let result = Uki::decode(&image[..len], 0x1000);
+            let result = Uki::decode(&image[..len], 0x1000, 0);
             assert!(
                 matches!(result, Err(DecodeError::Truncated { .. })),
                 "{len}"

@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::{
-    BootConfig, Detection, DhcpConfig, FetchConfig, Identify, LinkConfig, OnFailure, OutputConfig,
-    Stage, StaticConfig,
+    BootConfig, Detection, DhcpConfig, FetchConfig, Identify, LinkConfig, OnFailure, OnLocalBoot,
+    OutputConfig, Stage, StaticConfig,
 };
 use proptest::prelude::*;
 
@@ -175,7 +175,8 @@ fn own_settings_reach_the_configuration() {
     let refusals = apply(
         "root=/dev/ram0 wireboot.interface=eth0,eth1 wireboot.link_timeout=5 wireboot.timeout=2.5 \
          wireboot.stop-after=plan wireboot.append=\"console=ttyS0 quiet\" \
-         wireboot.boot-file=http://192.0.2.1/menu.ipxe wireboot.on-failure=poweroff wireboot.quiet \
+         wireboot.boot-file=http://192.0.2.1/menu.ipxe wireboot.on-failure=poweroff \
+         wireboot.on-localboot=reboot wireboot.quiet \
          wireboot.identify=http wireboot.acd=off wireboot.proxy-wait=0 wireboot.mirror=http://a/ \
          wireboot.mirror=http://b/ wireboot.lease-dir=/mnt/leases -- wireboot.interface=eth9",
         &mut config,
@@ -200,6 +201,7 @@ fn own_settings_reach_the_configuration() {
             append: Some("console=ttyS0 quiet".to_owned()),
             file: Some("http://192.0.2.1/menu.ipxe".to_owned()),
             on_failure: OnFailure::PowerOff,
+            on_local_boot: Some(OnLocalBoot::Reboot),
             ..BootConfig::default()
         },
         fetch: FetchConfig {

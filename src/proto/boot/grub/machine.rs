@@ -495,8 +495,7 @@ impl GrubMachine {
             text: item.title.clone(),
             is_choice: !self.is_restricted(item),
             key: item.key,
-            command_line: None,
-            help: None,
+            ..Entry::default()
         }
     }
 

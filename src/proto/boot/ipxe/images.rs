@@ -18,6 +18,8 @@ pub(super) struct ScriptImage {
     /// Its command line.
     pub(super) arguments: String,
     pub(super) kind: KernelFormat,
+    /// Why it cannot be started as a kernel.
+    refusal: Option<String>,
     /// Whether it was loaded to be started, so that it is no initrd.
     pub(super) is_kernel: bool,
     pub(super) trust: ImageTrust,
@@ -42,6 +44,7 @@ impl ScriptImage {
         let kind = classify(&head);
         Self {
             name: name.to_owned(),
+            refusal: loaders::kernel_refusal(&url, &head),
             url,
             arguments,
             kind,
@@ -73,7 +76,7 @@ impl ScriptImage {
             None if self.kind == KernelFormat::Text => {
                 "is neither a kernel nor a script with #!ipxe in its first line"
             }
-            None => "is a program for the firmware, which no longer runs under Linux",
+            None => self.refusal.as_deref().unwrap_or("is no kernel"),
         };
         Err(CommandFault::new(&self.name, what))
     }
