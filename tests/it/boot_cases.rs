@@ -38,7 +38,7 @@ fn boot_files_of_sites_lead_to_the_plans_that_their_users_get() {
             }
         }
     }
-    assert!(count >= 15, "only {count} cases");
+    assert!(count >= 130, "only {count} cases");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
