@@ -169,9 +169,9 @@ const USUAL_FUNCTIONS: &str = "efi_quiet export_env gfxmode gfxpayload grub_plat
 /// What a command without effect does to a condition.
 pub(super) const NO_EFFECT: &str = "has no effect here, and decides nothing";
 
-/// Returns whether functions of this name are often called without being defined.
-pub(super) fn is_usual_function(name: &str) -> bool {
-    USUAL_FUNCTIONS.split(' ').any(|known| known == name)
+/// Returns the function of distributions that has this name, if there is one.
+pub(super) fn usual_function(name: &str) -> Option<&'static str> {
+    USUAL_FUNCTIONS.split(' ').find(|known| *known == name)
 }
 
 const fn row(names: &'static str, run: Function) -> GrubCommand {
@@ -386,6 +386,42 @@ fn unsupported(_: &mut Shell, call: &mut Call<'_>) -> StatementResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_manual_names_the_commands_without_effect() {
+        let manual = include_str!("../../../manual/boot-files.md");
+        let (_, section) = manual.split_once("Commands without effect").unwrap();
+        let lists = section.lines().filter_map(|line| line.strip_prefix("> "));
+        let lists: Vec<_> = lists.take(2).map(|list| list.replace('`', "")).collect();
+        assert_eq!(lists, [WITHOUT_EFFECT, USUAL_FUNCTIONS]);
+    }
+
+    #[test]
+    fn commands_without_effect_are_noted_once_and_decide_nothing() {
+        use super::super::super::context::{Budget, Context};
+        use super::super::super::facts::Facts;
+        let url: crate::text::url::Url = "http://192.0.2.1/grub.cfg".parse().unwrap();
+        let (address, server) = ([192, 0, 2, 2].into(), [192, 0, 2, 1].into());
+        let facts = Facts::new(url.clone(), Default::default(), address, server);
+        let place = Place::whole(&url);
+        for name in WITHOUT_EFFECT.split(' ') {
+            let mut shell = Shell::new(&url, &facts);
+            let mut context = Context::new(facts.clone(), Budget::new(place.clone()));
+            let words = [name.to_owned(), "x".to_owned()];
+            for _ in 0..2 {
+                let effect = run(&mut shell, &words, &place, &mut context);
+                assert!(
+                    matches!(effect, Ok(StatementEffect::Status(true))),
+                    "{name}"
+                );
+                assert_eq!(context.notes().len(), 1, "{name}");
+                assert!(context.notes()[0].text.starts_with(name));
+            }
+            shell.is_condition = true;
+            let effect = run(&mut shell, &words, &place, &mut context);
+            assert!(matches!(effect, Ok(StatementEffect::Unknown(_))), "{name}");
+        }
+    }
 
     #[test]
     fn every_command_has_one_row() {

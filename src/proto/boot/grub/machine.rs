@@ -344,12 +344,16 @@ impl GrubMachine {
                         .variables
                         .scopes
                         .push(words.get(1..).unwrap_or_default().to_vec());
-                } else if commands::is_usual_function(&name) {
-                    self.stack.status(true);
+                } else if let Some(known) = commands::usual_function(&name) {
                     if self.stack.shell.is_condition {
                         self.stack
                             .unknown(&name, commands::NO_EFFECT, place, context);
+                        return Ok(None);
                     }
+                    if self.stack.shell.noted.insert(known) {
+                        context.note(place, format!("{name} {}", commands::NO_EFFECT));
+                    }
+                    self.stack.status(true);
                 } else {
                     // GRUB continues, and real files rely on it.
                     let error =
