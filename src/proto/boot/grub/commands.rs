@@ -283,9 +283,13 @@ fn unset(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
 }
 
 fn export(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
-    call.words
-        .iter()
-        .for_each(|name| shell.variables.export(name));
+    for name in &call.words {
+        // It may get its value later (grub_env_export).
+        if shell.variables.value(name).is_none() {
+            shell.variables.assign(name, "", call.place)?;
+        }
+        shell.variables.export(name);
+    }
     Ok(StatementEffect::Status(true))
 }
 
@@ -307,9 +311,17 @@ fn source(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
         }
         (None, _) => return Ok(StatementEffect::fails("fails: the file name is missing")),
     };
-    let is_new = matches!(call.name, "configfile" | "normal");
-    let url = shell.variables.resolve(&file, call.place)?;
-    Ok(StatementEffect::Source { url, is_new })
+    // normal keeps variables and menu (grub_cmd_normal).
+    let is_new = call.name == "configfile";
+    match shell.variables.resolve(&file, call.place) {
+        Ok(url) => Ok(StatementEffect::Source { url, is_new }),
+        Err(error) => {
+            shell.blame = Some(error);
+            Ok(StatementEffect::fails(
+                "fails: the file is on no device of the network",
+            ))
+        }
+    }
 }
 
 fn leave(_: &mut Shell, call: &mut Call<'_>) -> StatementResult {

@@ -79,8 +79,13 @@ pub(super) fn load_env(shell: &mut Shell, call: &mut Call<'_>) -> StatementResul
     let file = call.option("file");
     let file = file.map_or(format!("{prefix}/grubenv"), str::to_owned);
     let names = call.words.iter().map(|name| (*name).to_owned()).collect();
+    let Ok(url) = shell.variables.resolve(&file, call.place) else {
+        return Ok(StatementEffect::fails(
+            "fails: the file is on no device of the network",
+        ));
+    };
     let step = Step::Fetch {
-        url: shell.variables.resolve(&file, call.place)?,
+        url,
         purpose: Purpose::Configuration,
     };
     Ok(StatementEffect::Ask(

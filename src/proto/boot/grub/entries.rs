@@ -26,16 +26,13 @@ pub(super) struct GrubEntry {
 }
 
 impl GrubEntry {
-    /// Parses the words of `menuentry` or `submenu`.
-    ///
-    /// # Errors
-    /// There is no title.
+    /// Parses the words of `menuentry` or `submenu`; none without a title, which is noted.
     pub(super) fn parse(
         words: Vec<String>,
         body: Block,
         place: &Place,
         context: &mut Context,
-    ) -> Result<Self, PlanError> {
+    ) -> Option<Self> {
         let is_submenu = words.first().is_some_and(|word| word == "submenu");
         let mut words = words.into_iter().skip(1);
         let (mut arguments, mut id, mut key) = (Vec::new(), None, None);
@@ -64,9 +61,10 @@ impl GrubEntry {
             }
         }
         let Some(title) = arguments.first().cloned() else {
-            return Err(PlanError::new(place, "menuentry", "the title is missing"));
+            context.note(place, "a menu entry without a title is left out");
+            return None;
         };
-        Ok(Self {
+        Some(Self {
             title,
             id,
             key: key.and_then(|key| hotkey(&key)),

@@ -257,9 +257,9 @@ impl GrubMachine {
                     .shell
                     .variables
                     .expand(&words, &mut context.budget)?;
-                let entry = GrubEntry::parse(words, body, place, context)?;
-                self.stack.entries.push(entry);
-                self.stack.status(true);
+                let entry = GrubEntry::parse(words, body, place, context);
+                self.stack.status(entry.is_some());
+                self.stack.entries.extend(entry);
             }
             StatementKind::Function { name, body } => {
                 self.functions.insert(name, (place.file.clone(), body));
@@ -356,10 +356,12 @@ impl GrubMachine {
                     self.stack.status(true);
                 } else {
                     // GRUB continues, and real files rely on it.
-                    let error =
-                        self.stack
-                            .unknown(&name, "is not a supported command", place, context);
-                    return Ok(Some(Turn::Ask(Step::Say(error))));
+                    let what = "is not a supported command";
+                    let error = PlanError::new(place, &name, what);
+                    self.stack.unknown(&name, what, place, context);
+                    let text = error.to_string();
+                    self.stack.shell.blame = Some(error);
+                    return Ok(Some(Turn::Ask(Step::Say(text))));
                 }
             }
         }
@@ -412,6 +414,7 @@ impl GrubMachine {
             .value("timeout")
             .map(str::to_owned);
         self.stack.entries.clear();
+        self.stack.shell.blame = None;
         if item.is_submenu {
             self.stack.open_context(context)?;
             // GRUB boots the default of a submenu at once where nobody pressed a key. Whether

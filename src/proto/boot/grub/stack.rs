@@ -176,20 +176,12 @@ impl BlockStack {
         None
     }
 
-    /// Handles a command of which nobody can say whether it would succeed; returns why.
-    pub(super) fn unknown(
-        &mut self,
-        name: &str,
-        what: &str,
-        place: &Place,
-        context: &mut Context,
-    ) -> String {
+    /// Handles a command of which nobody can say whether it would succeed.
+    pub(super) fn unknown(&mut self, name: &str, what: &str, place: &Place, context: &mut Context) {
         let error = PlanError::new(place, name, what);
         context.note(place, error.without_place());
         self.status(false);
-        let text = error.to_string();
         self.unjudged = Some(error);
-        text
     }
 
     /// Returns the status of what has run, or its opposite, which nobody knows where the status is
