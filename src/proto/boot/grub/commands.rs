@@ -348,6 +348,8 @@ fn shift(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
             "fails: there are not so many arguments",
         ));
     };
+    // The others move, which would cost more than the steps of a loop over many arguments.
+    call.context.budget.produce(words.len());
     words.drain(..count);
     Ok(StatementEffect::Status(true))
 }

@@ -118,6 +118,9 @@ impl Lexer<'_> {
     /// Ends the word under way, and adds this token behind it.
     fn end_word(&mut self, token: Option<Token>) {
         let word = self.word.take().map(Token::Word);
+        let is_empty = word.is_none() && matches!(self.tokens.last(), None | Some((_, Token::End)));
+        // An empty line is not worth a token: a file may have a million.
+        let token = token.filter(|token| *token != Token::End || !is_empty);
         let tokens = word.into_iter().chain(token);
         self.tokens.extend(tokens.map(|token| (self.line, token)));
     }

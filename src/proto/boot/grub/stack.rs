@@ -29,7 +29,8 @@ pub(super) struct BlockStack {
     contexts: Vec<(VariableMap, Vec<GrubEntry>)>,
     /// The last command, if nobody can say whether it would have succeeded.
     unjudged: Option<PlanError>,
-    /// Files that the last command loads, of which nobody knows yet whether they are there.
+    /// Files that the last command loads, of which nobody knows yet whether they are there; the first
+    /// is the last of the list.
     unchecked: Vec<(Url, Purpose)>,
 }
 
@@ -159,7 +160,9 @@ impl BlockStack {
         if self.unchecked.is_empty() || !words.iter().flatten().any(is_status) {
             return None;
         }
-        for (url, purpose) in core::mem::take(&mut self.unchecked) {
+        while let Some((url, purpose)) = self.unchecked.pop() {
+            // Each look counts: the command runs again for each of the files.
+            context.budget.produce(url.path().len());
             match self.shell.sizes.get(&url.to_string()) {
                 Some(0) => {
                     context.note(place, format!("{url} not found"));
@@ -365,5 +368,6 @@ impl BlockStack {
             .set("?", if status { "0" } else { "1" });
         self.unjudged = None;
         self.unchecked = core::mem::take(&mut self.shell.loading);
+        self.unchecked.reverse();
     }
 }
