@@ -1,162 +1,239 @@
-//! Boot files as sites serve them, each in a folder with what it must lead to (tests/data/README.md):
-//! the files and the command line of the plan, or why there is none.
+//! Boot files as sites serve them, each in a folder of `tests/data/boot` with what is to come of it.
 //!
-//! The server has the files of the folder, under any host name; all else is made up from its name: a
-//! kernel, an initrd, or nothing where it is a configuration. Nobody sits at the console.
+//! A folder has the file `boot` (or `boot.NAME`), the files that it refers to, and `expect`: the plan,
+//! a line each of `kernel URL`, `initrd URL [as PATH]`, `cmdline TEXT` and `fdt URL`; or `local`,
+//! `reboot` or `poweroff`; or `fail TEXT`, where the error holds TEXT. Lines with # are comments; `note
+//! TEXT` asks for a note that holds TEXT. `case.json` may name the boot file (`file`), the firmware
+//! (`efi`) and the scheme (`scheme`). What is not in the folder is made up by its name.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use wireboot_proto::boot::{
-    Answer, Architecture, BootPlan, Facts, HEAD_LEN, Planner, Step, kernel_refusal,
+    Answer, Architecture, BootPlan, Facts, Outcome, PlanPart, Planner, Purpose, Step,
+    kernel_refusal,
 };
 use wireboot_proto::format::kernel_image::fixture::{bz_image, bz_image_of};
 use wireboot_proto::text::url::Url;
 
-/// Limit of steps: a plan that needs more does not end.
-const MAX_STEPS: usize = 20_000;
+const SERVER: &str = "192.0.2.1";
 
 #[test]
-fn boot_files_of_sites_lead_to_what_is_expected_of_them() {
+fn boot_files_lead_where_their_users_expect() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/boot");
     let mut wrong = Vec::new();
     let mut count = 0;
-    for loader in folders(&root) {
-        for case in folders(&loader) {
+    for language in folders(&root) {
+        for case in folders(&language) {
             count += 1;
             let expected = fs::read_to_string(case.join("expect")).unwrap();
-            let expected = expected.lines().map(str::trim);
-            let expected: Vec<_> = expected
-                .filter(|line| !line.is_empty() && !line.starts_with('#'))
-                .collect();
-            let found = plan(&case);
-            let is_right = match (expected.as_slice(), &found) {
-                ([failure], Err(error)) => {
-                    (failure.strip_prefix("fail ")).is_some_and(|part| error.contains(part))
+            let found = outcome(&case);
+            let lines = expected.lines().filter(|line| !line.starts_with('#'));
+            let lines = lines.map(str::trim_end).filter(|line| !line.is_empty());
+            let (notes, plan): (Vec<_>, Vec<_>) = lines.partition(|line| line.starts_with("note "));
+            let is_plan = match (plan.as_slice(), found.end.as_slice()) {
+                ([line], [end]) if line.starts_with("fail ") => {
+                    end.starts_with("fail ") && end.contains(&line[5..])
                 }
-                (lines, Ok(found)) => lines == found,
-                (_, Err(_)) => false,
+                (plan, end) => plan == end,
             };
-            if !is_right {
-                wrong.push(format!("{}\n{expected:#?}\n{found:#?}", case.display()));
+            let is_noted = |line: &&str| found.notes.iter().any(|note| note.contains(&line[5..]));
+            if !is_plan || !notes.iter().all(is_noted) {
+                let (end, notes) = (found.end.join("\n"), found.notes.join("\n"));
+                let case = case.display();
+                wrong.push(format!(
+                    "{case}\n--- expected\n{expected}\n--- found\n{end}\n--- notes\n{notes}\n"
+                ));
             }
         }
     }
-    assert!(count >= 30, "only {count} cases");
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(count >= 40, "only {count} cases");
+    let (len, wrong) = (wrong.len(), wrong.join("\n"));
+    assert!(wrong.is_empty(), "{wrong}\n{len} of {count} are wrong");
 }
 
-fn folders(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap();
-    let paths = entries.map(|entry| entry.unwrap().path());
-    let mut folders: Vec<_> = paths.filter(|path| path.is_dir()).collect();
+fn folders(path: &Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(path).unwrap();
+    let mut folders: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    folders.retain(|path| path.is_dir());
     folders.sort();
     folders
 }
 
-/// Returns the lines of the plan of a case, or why there is none.
-fn plan(case: &Path) -> Result<Vec<String>, String> {
-    let options: BTreeMap<String, serde_json::Value> = fs::read(case.join("case.json"))
-        .map_or_else(
-            |_| BTreeMap::new(),
-            |text| serde_json::from_slice(&text).unwrap(),
-        );
-    let option = |name: &str| options.get(name).and_then(serde_json::Value::as_str);
-    let scheme = option("scheme").unwrap_or("http");
-    let file = option("file").unwrap_or("boot");
-    let is_efi = options.get("efi") == Some(&true.into());
-    let mut planner = Planner::new(facts(&format!("{scheme}://192.0.2.1/{file}"), is_efi));
+/// The end of a case, as lines of `expect`, and the notes on the way.
+struct Found {
+    end: Vec<String>,
+    notes: Vec<String>,
+}
+
+fn outcome(case: &Path) -> Found {
+    let about = fs::read(case.join("case.json")).unwrap_or_else(|_| b"{}".to_vec());
+    let about: serde_json::Value = serde_json::from_slice(&about).unwrap();
+    let text = |key: &str| about[key].as_str().map(str::to_owned);
+    let boot = text("file").unwrap_or_else(|| {
+        let mut names = fs::read_dir(case).unwrap().map(|entry| {
+            let name = entry.unwrap().file_name();
+            name.into_string().unwrap()
+        });
+        let is_boot = |name: &String| name == "boot" || name.starts_with("boot.");
+        names.find(is_boot).expect("a boot file")
+    });
+    let scheme = text("scheme").unwrap_or_else(|| "http".to_owned());
+    let mut facts = facts(&format!("{scheme}://{SERVER}/{boot}"));
+    facts.is_efi = about["efi"].as_bool().unwrap_or(false);
+    let mut planner = Planner::new(facts);
     let mut answer = Answer::Begin;
-    for _ in 0..MAX_STEPS {
-        answer = match planner.next(answer) {
-            Step::Fetch { url, .. } => serve(case, &url),
+    for _ in 0..20_000 {
+        let step = planner.next(answer);
+        answer = match step {
+            Step::Fetch { url, purpose } => serve(case, &url, purpose),
+            // Nobody sits at the console.
             Step::Menu(menu) => menu.unattended(),
             Step::Prompt { .. } | Step::Input { .. } | Step::CommandLine { .. } => Answer::TimedOut,
-            Step::Verify { .. } => Answer::Failed("no such signature".to_owned()),
+            Step::Verify { signature, .. }
+                if serve(case, &signature, Purpose::Configuration) != Answer::Missing =>
+            {
+                Answer::Done
+            }
+            Step::Verify { url, signature } => {
+                Answer::Failed(format!("there is no signature {signature} of {url}"))
+            }
             Step::Say(_) | Step::Sleep(_) => Answer::Done,
-            Step::Done(plan) => return judged(case, &plan),
-            Step::Failed(error) => return Err(error.to_string()),
+            Step::Done(plan) => {
+                // As the boot does, which fetches the kernel first.
+                let lines = match refusal(case, &plan.kernel.url) {
+                    Some(why) => vec![format!("fail {why}")],
+                    None => lines_of(&plan),
+                };
+                return found(lines, &planner);
+            }
+            Step::Failed(error) => {
+                let line = match error.outcome {
+                    Some(Outcome::LocalBoot) => "local".to_owned(),
+                    Some(Outcome::Reboot) => "reboot".to_owned(),
+                    Some(Outcome::PowerOff) => "poweroff".to_owned(),
+                    None => format!("fail {error}"),
+                };
+                return found(vec![line], &planner);
+            }
         };
     }
     panic!("{} does not end", case.display());
 }
 
-/// Returns the lines of a plan whose kernel is one, as the boot fetches it first.
-fn judged(case: &Path, plan: &BootPlan) -> Result<Vec<String>, String> {
-    let Answer::File { head, .. } = serve(case, &plan.kernel.url) else {
-        return Err(format!("{} is missing", plan.kernel.url));
+/// Returns why the file cannot be started as a kernel.
+fn refusal(case: &Path, url: &Url) -> Option<String> {
+    let Answer::File { head, .. } = serve(case, url, Purpose::Kernel) else {
+        return Some(format!("{url} is missing"));
     };
-    if let Some(what) = kernel_refusal(&plan.kernel.url, &head) {
-        return Err(format!("{} {what}", plan.kernel.url));
-    }
+    kernel_refusal(url, &head).map(|what| format!("{url} {what}"))
+}
+
+fn found(end: Vec<String>, planner: &Planner) -> Found {
+    let notes = planner.notes().iter().map(ToString::to_string).collect();
+    Found { end, notes }
+}
+
+fn lines_of(plan: &BootPlan) -> Vec<String> {
+    let place = |part: &PlanPart| match &part.placement {
+        Some(place) => format!(" as {}", place.path),
+        None => String::new(),
+    };
     let mut lines = vec![format!("kernel {}", plan.kernel.url)];
-    for initrd in &plan.initrds {
-        let path = initrd.placement.as_ref();
-        let path = path.map_or(String::new(), |place| format!(" as {}", place.path));
-        lines.push(format!("initrd {}{path}", initrd.url));
-    }
-    let words: Vec<_> = plan.command_line.split_whitespace().collect();
-    lines.push(format!("cmdline {}", words.join(" ")).trim_end().to_owned());
-    lines.extend(
-        plan.device_tree
-            .iter()
-            .map(|tree| format!("fdt {}", tree.url)),
+    let initrds = plan.initrds.iter();
+    lines.extend(initrds.map(|part| format!("initrd {}{}", part.url, place(part))));
+    lines.push(
+        format!("cmdline {}", plan.command_line)
+            .trim_end()
+            .to_owned(),
     );
-    Ok(lines)
+    let tree = plan.device_tree.iter();
+    lines.extend(tree.map(|part| format!("fdt {}", part.url)));
+    lines
 }
 
-fn serve(case: &Path, url: &Url) -> Answer {
-    let path = url.path().trim_start_matches('/');
-    let octets = fs::read(case.join(path)).ok().filter(|_| !path.is_empty());
-    let Some(octets) = octets.or_else(|| made_up(path)) else {
-        return Answer::Missing;
-    };
-    Answer::File {
-        len: octets.len() as u64,
-        head: octets.into_iter().take(HEAD_LEN).collect(),
-    }
-}
-
-/// Returns the content of a file that no case has, by its name.
-fn made_up(path: &str) -> Option<Vec<u8>> {
-    let name = path.rsplit('/').next()?.to_ascii_lowercase();
-    let ends_with = |endings: &str| endings.split(' ').any(|ending| name.ends_with(ending));
-    let is_configuration = path.contains("pxelinux.cfg/") || name.contains("grub.cfg");
-    if is_configuration || name.is_empty() || name.contains("missing") {
-        return None;
-    }
-    if ends_with(".ipxe .cfg .conf .php .txt .msg .c32 .lst .sig .json .html .mod .png .env") {
-        return None;
-    }
-    Some(match name.as_str() {
-        name if name.starts_with("memdisk") => bz_image_of(0x203, 0, "MEMDISK 6.04"),
-        name if name.starts_with("wimboot") => bz_image_of(0x206, 0, "wimboot"),
-        _ if path.contains("i386") && name.contains("vmlinuz") => {
-            bz_image_of(0x20c, 2, "6.1.0-686")
-        }
-        _ if ends_with(".lkrn") => bz_image_of(0x203, 0, "iPXE"),
-        _ if ends_with(".iso") => [&[0; 0x8001][..], b"CD001"].concat(),
-        _ if ends_with(".efi") => [&b"MZ"[..], &[0; 0x400]].concat(),
-        _ if ends_with(".0 .kpxe .pxe .bs .com") => b"\xea\x05\x00\xc0".to_vec(),
-        _ if ends_with(".dtb .dtbo") => b"\xd0\x0d\xfe\xed".to_vec(),
-        _ if ends_with(".gz .xz .img .cpio .squashfs .wim") || name.contains("initr") => {
-            b"070701".to_vec()
-        }
-        _ => bz_image(),
-    })
-}
-
-fn facts(boot_file: &str, is_efi: bool) -> Facts {
+fn facts(boot_file: &str) -> Facts {
     let mac = "52:54:00:12:34:56".parse().unwrap();
     let (address, server) = ([192, 0, 2, 21].into(), [192, 0, 2, 1].into());
     let mut facts = Facts::new(boot_file.parse().unwrap(), mac, address, server);
-    facts.interface = "eth0".to_owned();
-    facts.gateway = Some([192, 0, 2, 254].into());
-    facts.host_name = Some("node1".to_owned());
     facts.architecture = Architecture::X86_64;
+    facts.interface = "eth0".to_owned();
+    facts.host_name = Some("node7".to_owned());
+    facts.options.insert(12, b"node7".to_vec());
+    facts.options.insert(2, vec![0, 0, 14, 16]);
+    facts.domain = Some("example.org".to_owned());
+    facts.gateway = Some([192, 0, 2, 254].into());
+    facts.dns = vec![server];
     facts.cpu_flags = ["fpu", "pae", "lm"].map(str::to_owned).into();
     facts.processors = 2;
-    facts.is_efi = is_efi;
+    for (name, text) in [
+        ("product_uuid", "B8945908-D6A6-41A9-611D-74A6AB80B83D"),
+        ("product_serial", "SN-0042"),
+        ("product_name", "Rack 9000"),
+        ("sys_vendor", "Example Corp."),
+        ("chassis_type", "23"),
+        ("chassis_asset_tag", "rack 4 #7"),
+    ] {
+        facts.smbios.insert(name.to_owned(), text.to_owned());
+    }
     facts
+}
+
+/// Returns the file from the folder of the case, or one that is made up.
+fn serve(case: &Path, url: &Url, purpose: Purpose) -> Answer {
+    let path = url.path().trim_start_matches('/');
+    let mut local = case.join(path);
+    if local.is_dir() {
+        local = local.join("index.html");
+    }
+    if !path.contains("..")
+        && let Ok(octets) = fs::read(local)
+    {
+        return file(octets);
+    }
+    match made_up(path) {
+        Some(octets) if purpose != Purpose::Configuration => file(octets),
+        _ => Answer::Missing,
+    }
+}
+
+fn file(octets: Vec<u8>) -> Answer {
+    Answer::File {
+        len: octets.len() as u64,
+        head: octets,
+    }
+}
+
+/// Endings of texts, which a server has only if they are in the folder.
+const TEXTS: &str =
+    "ipxe cfg conf php txt sig asc minisig yaml ign ks json lst msg html sh env c32 mod png";
+
+fn made_up(path: &str) -> Option<Vec<u8>> {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let name = name.to_ascii_lowercase();
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    if name.is_empty()
+        || TEXTS.split(' ').any(|text| ending == text)
+        || path.contains("pxelinux.cfg/")
+        || name.contains("missing")
+    {
+        return None;
+    }
+    if name.starts_with("memdisk") || name.starts_with("wimboot") {
+        return Some(bz_image_of(0x203, 0, "MEMDISK 6.04"));
+    }
+    if path.contains("i386") && name.contains("vmlinuz") {
+        return Some(bz_image_of(0x20c, 2, "6.1.0-686"));
+    }
+    Some(match ending {
+        "lkrn" => bz_image_of(0x203, 0, "iPXE"),
+        "iso" => [vec![0; 0x8001], b"CD001".to_vec(), vec![0; 0x800]].concat(),
+        "efi" if !name.contains("linux") => [&b"MZ"[..], &[0; 0x400]].concat(),
+        "0" if name.contains("pxelinux") => b"\xea\0PXELINUX 6.04\0".to_vec(),
+        "0" | "pxe" | "kpxe" | "kkpxe" | "bs" | "com" => [0xea, 5, 0, 0xc0, 7].repeat(50),
+        "dtb" | "dtbo" => [&b"\xd0\x0d\xfe\xed"[..], &[0; 60]].concat(),
+        "gz" | "img" | "xz" | "cpio" | "squashfs" | "wim" => b"070701".repeat(20),
+        _ if name.contains("initr") || name == "ird" => b"070701".repeat(20),
+        _ => bz_image(),
+    })
 }

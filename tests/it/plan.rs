@@ -178,6 +178,50 @@ fn a_text_of_a_mebibyte_is_planned_or_refused_in_seconds() {
             fill("set x='eval \"$x\"'\n", "eval \"$x\" ; ", "\n"),
         ),
         ("grub.cfg", fill("set x=\"", "y", "")),
+        ("grub.cfg", fill("set x=y\nwhile true; do ", ";", "done\n")),
+        ("grub.cfg", fill("for x in ", "a ", "; do done\n")),
+        (
+            "grub.cfg",
+            fill("for x in ", "a ", "; do for y in a b; do done; done\n"),
+        ),
+        (
+            "grub.cfg",
+            fill(
+                "function f {\nwhile [ $# -gt 0 ]; do shift; done\n}\nf ",
+                "a ",
+                "\n",
+            ),
+        ),
+        (
+            "grub.cfg",
+            fill(
+                "function f {\nsetparams $@ $@\nf $@\n}\nmenuentry a b {\nf x\n",
+                "echo $*\n",
+                "}\n",
+            ),
+        ),
+        (
+            "grub.cfg",
+            fill("set x=y\nlinux k\ninitrd ", "i ", "\necho $?\n"),
+        ),
+        (
+            "grub.cfg",
+            numbered(
+                "set x=y\nlinux k\ninitrd",
+                &|n| format!(" {n}"),
+                "\necho $?\n",
+            ),
+        ),
+        (
+            "grub.cfg",
+            fill(
+                &format!("set x={long}\nexport x\n"),
+                "export x\n",
+                "configfile /grub.cfg\n",
+            ),
+        ),
+        ("grub.cfg", fill("set x=y\nx ", "{ ", "")),
+        ("grub.cfg", fill("set x=y\nx ", "{ y }; x ", "")),
         ("p.cfg", fill("label x\n", "label a\nmenu exit\n", "")),
         (
             "p.cfg",

@@ -198,7 +198,8 @@ pub(super) fn language(text: &[u8]) -> Option<Language> {
         let word = words.next().unwrap_or_default().to_ascii_lowercase();
         match word.as_str() {
             "menuentry" | "submenu" | "set" | "if" | "function" | "insmod" | "source"
-            | "configfile" | "search" | "boot" | "linuxefi" | "for" => {
+            | "configfile" | "search" | "boot" | "linuxefi" | "for" | "while" | "until"
+            | "export" | "load_env" | "blscfg" | "regexp" | "eval" => {
                 return Some(Language::Grub);
             }
             "label" | "default" | "ui" | "include" | "menu" | "prompt" | "timeout" | "kernel"
