@@ -68,6 +68,7 @@ fn follow(
         console,
         |url, purpose| fetcher.get(url, purpose.max_len()),
         |url, file, signature| fetcher.verify(url, file, signature, &trust.keys),
+        |query| fetcher.answer(query),
     )?;
     planning::report(config, &outcome.plan, &outcome.notes);
     gate.pass(Step::Plan)?;

@@ -15,7 +15,7 @@ use crate::sys::firmware::{self, Processor};
 use crate::sys::memfd::SealedFile;
 use crate::sys::{self, machine};
 use wireboot_proto::boot::{
-    Answer, BootPlan, Facts, HEAD_LEN, Note, Planner, Purpose, Step, expand_settings,
+    Answer, BootPlan, Facts, HEAD_LEN, Note, Planner, Purpose, Query, Step, expand_settings,
     kernel_refusal, report,
 };
 use wireboot_proto::dhcp::lease::Lease;
@@ -227,8 +227,8 @@ fn add_machine(facts: &mut Facts) {
 }
 
 /// Makes the plan; `fetch` returns a file, verified and sealed, or none when the server does not
-/// have it, and `verify` checks one by the signature at the second address, when the plan asks for
-/// that.
+/// have it, `verify` checks one by the signature at the second address, and `query` answers a
+/// question to the network, when the plan asks for that.
 ///
 /// # Errors
 /// [`Error::NothingBootable`] with file, line and word, [`Error::Instead`] with what the boot file
@@ -238,6 +238,7 @@ pub fn plan(
     console: Console,
     mut fetch: impl FnMut(&Url, Purpose) -> Result<Option<SealedFile>, Error>,
     verify: impl Fn(&Url, &SealedFile, &Url) -> Result<(), Error>,
+    query: impl Fn(Query) -> Answer,
 ) -> Result<Planned, Error> {
     let mut planner = Planner::new(facts);
     let mut files = Files::default();
@@ -302,6 +303,7 @@ pub fn plan(
                 console.say(&text);
                 Answer::Done
             }
+            Step::Query(question) => query(question),
             Step::Sleep(time) => console.sleep(time).map_err(terminal)?,
             Step::Done(plan) => {
                 return Ok(Planned {
@@ -406,6 +408,7 @@ mod tests {
                 })))
             },
             unsigned,
+            unanswered,
         )
         .unwrap();
         assert_eq!(fetched, [SCRIPT, "http://192.0.2.1/k"]);
@@ -422,7 +425,14 @@ mod tests {
     fn what_is_no_kernel_ends_the_boot_before_its_initrds_are_fetched() {
         let script: &[u8] = b"default a\nlabel a\nkernel disk\nappend initrd=large.img\n";
         let script = |_: &Url, _: Purpose| Ok(Some(sealed(script)));
-        let mut planned = plan(test_facts(), Console::Unattended, script, unsigned).unwrap();
+        let mut planned = plan(
+            test_facts(),
+            Console::Unattended,
+            script,
+            unsigned,
+            unanswered,
+        )
+        .unwrap();
         let fetched = std::cell::RefCell::new(Vec::new());
         let fetch = |url: &Url, _| {
             fetched.borrow_mut().push(url.file_name().to_owned());
@@ -442,14 +452,35 @@ mod tests {
                 source: "no route".into(),
             })
         };
-        let error = plan(test_facts(), Console::Unattended, refused, unsigned).unwrap_err();
+        let error = plan(
+            test_facts(),
+            Console::Unattended,
+            refused,
+            unsigned,
+            unanswered,
+        )
+        .unwrap_err();
         assert_eq!(error.exit_code(), 7);
         let script = |_: &Url, _: Purpose| Ok(Some(sealed(b"#!ipxe\nfrobnicate\n")));
-        let error = plan(test_facts(), Console::Unattended, script, unsigned).unwrap_err();
+        let error = plan(
+            test_facts(),
+            Console::Unattended,
+            script,
+            unsigned,
+            unanswered,
+        )
+        .unwrap_err();
         assert_eq!(error.exit_code(), 6);
         assert!(error.chain().contains("boot.ipxe:2: \"frobnicate\""));
         let exit = |_: &Url, _: Purpose| Ok(Some(sealed(b"#!ipxe\nexit\n")));
-        let error = plan(test_facts(), Console::Unattended, exit, unsigned).unwrap_err();
+        let error = plan(
+            test_facts(),
+            Console::Unattended,
+            exit,
+            unsigned,
+            unanswered,
+        )
+        .unwrap_err();
         assert_eq!(error.exit_code(), 10);
         assert!(
             error.chain().contains("the local disk"),
@@ -457,7 +488,14 @@ mod tests {
             error.chain()
         );
         let missing = |_: &Url, _: Purpose| Ok(None);
-        let error = plan(test_facts(), Console::Unattended, missing, unsigned).unwrap_err();
+        let error = plan(
+            test_facts(),
+            Console::Unattended,
+            missing,
+            unsigned,
+            unanswered,
+        )
+        .unwrap_err();
         assert_eq!(error.exit_code(), 6);
     }
 
@@ -531,7 +569,7 @@ mod tests {
                 }
                 unsigned(url, file, signature)
             };
-            plan(test_facts(), Console::Unattended, fetch, verify).unwrap_err()
+            plan(test_facts(), Console::Unattended, fetch, verify, unanswered).unwrap_err()
         };
         let script = b"#!ipxe\nimgverify next next.sig\nchain next\n";
         let error = plan_of(script, false);
@@ -546,6 +584,10 @@ mod tests {
             what: url.to_string(),
             why: format!("there is no {signature}"),
         })
+    }
+
+    fn unanswered(_: Query) -> Answer {
+        Answer::Failed("no answer".to_owned())
     }
 
     fn test_facts() -> Facts {

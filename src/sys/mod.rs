@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod drivers;
+pub mod echo;
 pub mod file;
 pub mod filter;
 pub mod firmware;

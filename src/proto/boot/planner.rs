@@ -57,15 +57,17 @@ impl Planner {
     pub fn next(&mut self, mut answer: Answer) -> Step {
         loop {
             let end = match self.turn(answer) {
-                Ok(Turn::Ask(Step::Fetch { url, .. } | Step::Verify { url, .. }))
-                    if self.fetches == MAX_FETCHES =>
-                {
+                Ok(Turn::Ask(step)) if step.is_request() && self.fetches == MAX_FETCHES => {
                     let what = format!("more than {MAX_FETCHES} files were requested");
-                    Step::Failed(PlanError::at(&Place::whole(&url), what))
+                    let place = if let Step::Fetch { url, .. } | Step::Verify { url, .. } = &step {
+                        Place::whole(url)
+                    } else {
+                        Place::whole(&self.context.facts.boot_file)
+                    };
+                    Step::Failed(PlanError::at(&place, what))
                 }
                 Ok(Turn::Ask(step)) => {
-                    self.fetches +=
-                        usize::from(matches!(step, Step::Fetch { .. } | Step::Verify { .. }));
+                    self.fetches += usize::from(step.is_request());
                     self.context.budget.produce(step.text_len());
                     match self.context.budget.check() {
                         Ok(()) => return step,
