@@ -5,6 +5,7 @@ use alloc::collections::VecDeque;
 
 use super::super::context::Context;
 use super::super::error::Place;
+use super::super::facts::Facts;
 use super::super::step::{Answer, Step};
 use super::arguments::{Arguments, CommandFault, number};
 use super::menus::FormItem;
@@ -178,11 +179,14 @@ pub(super) fn entered(
     setting: &str,
     fields: VecDeque<FormItem>,
     answer: Answer,
+    facts: &Facts,
 ) -> CommandResult {
-    let Answer::Text(text) = answer else {
+    if let Answer::Text(text) = answer {
+        state.set(setting, &text)?;
+    } else if answer != Answer::TimedOut || state.settings.text(setting, facts).is_none() {
+        // With nobody there, the value that was to be edited stays.
         return Err(CommandFault::new(setting, "no text was entered"));
-    };
-    state.set(setting, &text)?;
+    }
     Ok(ask_fields(fields))
 }
 

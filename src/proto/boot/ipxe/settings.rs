@@ -128,10 +128,35 @@ impl ScriptSettings {
             _ => None,
         });
         let kind = kind.unwrap_or(Type::String);
+        // As storef_setting() of iPXE: an empty text deletes.
+        if text.is_empty() {
+            self.own.remove(&name.key());
+            return Ok(());
+        }
         let octets = kind
             .parse(text)
             .ok_or_else(|| format!("\"{text}\" is not of the type of \"{}\"", name.name))?;
         self.store(&name, SettingValue::new(kind, octets))
+    }
+
+    /// Sets `name` to these bytes.
+    ///
+    /// # Errors
+    /// An unknown type, or too many settings.
+    pub(super) fn set_octets(&mut self, name: &str, octets: Vec<u8>) -> Result<(), String> {
+        let name = SettingName::parse(name);
+        let kind = name.wanted()?.unwrap_or(Type::String);
+        self.store(&name, SettingValue::new(kind, octets))
+    }
+
+    /// Adds to the options of the lease those that the script has set by their numbers.
+    pub(super) fn copy_options_to(&self, options: &mut BTreeMap<u8, Vec<u8>>) {
+        for (key, value) in &self.own {
+            let name = key.strip_prefix("net0/").or(key.strip_prefix('/'));
+            if let Some(code) = name.and_then(|name| name.parse().ok()) {
+                options.insert(code, value.octets.clone());
+            }
+        }
     }
 
     /// Removes what the script has set; the value of machine or lease is visible again.
