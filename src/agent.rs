@@ -62,7 +62,8 @@ fn follow(
     gate.timeline.done("boot server");
     let link = binding.link();
     let fetcher = Fetcher::new(config, &link.name, &lease, trust, &gate.timeline)?;
-    let facts = planning::facts(config, &link.name, link.mac, &lease)?;
+    let mut facts = planning::facts(config, &link.name, link.mac, &lease)?;
+    facts.must_be_signed = trust.policy.must_be_signed;
     let mut outcome = planning::plan(
         facts,
         console,

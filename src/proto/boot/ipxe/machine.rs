@@ -153,6 +153,7 @@ impl IpxeMachine {
                 continue;
             }
             let mut expanded = Vec::with_capacity(now.len());
+            self.state.settings.uses_lease = false;
             for word in now {
                 let Context { facts, budget, .. } = context;
                 let result = self.state.settings.expand(word, facts, budget);
