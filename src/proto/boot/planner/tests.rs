@@ -481,6 +481,36 @@ proptest! {
 }
 
 #[test]
+fn a_server_that_offers_ipxe_to_ipxe_is_to_be_told_who_asks() {
+    for name in [
+        "undionly.kpxe",
+        "ipxe.efi",
+        "snp.efi",
+        "snponly.efi",
+        "52-54-00-12-34-56/ipxe.efi",
+    ] {
+        let url = format!("tftp://192.0.2.1/{name}");
+        for files in [vec![], vec![(url.as_str(), &b"MZ\0\0"[..])]] {
+            let (steps, end) = drive(facts(&url), &files);
+            assert!(
+                steps.last().unwrap().ends_with("/autoexec.ipxe"),
+                "{steps:?}"
+            );
+            let Step::Failed(error) = end else {
+                panic!("{end:?}")
+            };
+            assert!(error.what.contains("--user-class Tinkerbell"), "{error}");
+        }
+    }
+    // The script is there, and what it chains to is not: that is another matter.
+    let url = "tftp://192.0.2.1/ipxe.efi";
+    let script = b"#!ipxe\nchain pxelinux.0\n";
+    let files = [("tftp://192.0.2.1/autoexec.ipxe", &script[..])];
+    let (_, end) = drive(facts(url), &files);
+    assert!(matches!(end, Step::Failed(error) if error.what == "the server has no such file"));
+}
+
+#[test]
 fn an_unsigned_lease_adds_no_words_to_the_command_line_of_a_signed_script() {
     let url = "http://192.0.2.1/b.ipxe";
     let plan_of = |script: &str, must_be_signed: bool| {
