@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 
 use wireboot_proto::boot::{
-    Answer, Architecture, BootPlan, Facts, Outcome, PlanPart, Planner, Query, Step,
+    Answer, Architecture, BootPlan, Facts, Outcome, PlanPart, Planner, Purpose, Query, Step,
 };
 use wireboot_proto::format::kernel_image::fixture::{bz_image, bz_image_of};
 use wireboot_proto::text::url::Url;
@@ -27,18 +27,17 @@ fn boot_files_lead_where_their_users_expect() {
             count += 1;
             let expected = fs::read_to_string(case.join("expect")).unwrap();
             let found = outcome(&case);
-            let is_fit = |line: &str| match line.split_once(' ') {
-                Some(("fail", text)) => found.end.iter().any(|found| {
-                    let error = found.strip_prefix("fail ");
-                    error.is_some_and(|error| error.contains(text))
-                }),
-                Some(("note", text)) => found.notes.iter().any(|note| note.contains(text)),
-                _ => found.end.iter().any(|found| found == line),
-            };
             let lines = expected.lines().filter(|line| !line.starts_with('#'));
-            let lines: Vec<_> = lines.map(str::trim_end).filter(|l| !l.is_empty()).collect();
-            let in_plan = lines.iter().filter(|line| !line.starts_with("note "));
-            if !lines.iter().all(|line| is_fit(line)) || in_plan.count() != found.end.len() {
+            let lines = lines.map(str::trim_end).filter(|line| !line.is_empty());
+            let (notes, plan): (Vec<_>, Vec<_>) = lines.partition(|line| line.starts_with("note "));
+            let is_plan = match (plan.as_slice(), found.end.as_slice()) {
+                ([line], [end]) if line.starts_with("fail ") => {
+                    end.starts_with("fail ") && end.contains(&line[5..])
+                }
+                (plan, end) => plan == end,
+            };
+            let is_noted = |line: &&str| found.notes.iter().any(|note| note.contains(&line[5..]));
+            if !is_plan || !notes.iter().all(is_noted) {
                 let (end, notes) = (found.end.join("\n"), found.notes.join("\n"));
                 let case = case.display();
                 wrong.push(format!(
@@ -86,11 +85,13 @@ fn outcome(case: &Path) -> Found {
     for _ in 0..20_000 {
         let step = planner.next(answer);
         answer = match step {
-            Step::Fetch { url, .. } => serve(case, &url),
+            Step::Fetch { url, purpose } => serve(case, &url, purpose),
             // Nobody sits at the console.
             Step::Menu(menu) => menu.unattended(),
             Step::Prompt { .. } | Step::Input { .. } | Step::CommandLine { .. } => Answer::TimedOut,
-            Step::Verify { signature, .. } if serve(case, &signature) != Answer::Missing => {
+            Step::Verify { signature, .. }
+                if serve(case, &signature, Purpose::Configuration) != Answer::Missing =>
+            {
                 Answer::Done
             }
             Step::Verify { url, signature } => {
@@ -146,7 +147,9 @@ fn facts(boot_file: &str) -> Facts {
     let mut facts = Facts::new(boot_file.parse().unwrap(), mac, address, server);
     facts.architecture = Architecture::X86_64;
     facts.interface = "eth0".to_owned();
-    facts.host_name = Some("node1".to_owned());
+    facts.host_name = Some("node7".to_owned());
+    facts.options.insert(12, b"node7".to_vec());
+    facts.options.insert(2, vec![0, 0, 14, 16]);
     facts.domain = Some("example.org".to_owned());
     facts.gateway = Some(server);
     facts.dns = vec![server];
@@ -154,8 +157,9 @@ fn facts(boot_file: &str) -> Facts {
     for (name, text) in [
         ("product_uuid", "B8945908-D6A6-41A9-611D-74A6AB80B83D"),
         ("product_serial", "SN-0042"),
-        ("product_name", "Model 7"),
-        ("sys_vendor", "Example"),
+        ("product_name", "Rack 9000"),
+        ("sys_vendor", "Example Corp."),
+        ("chassis_type", "23"),
         ("chassis_asset_tag", "rack 4 #7"),
     ] {
         facts.smbios.insert(name.to_owned(), text.to_owned());
@@ -164,15 +168,20 @@ fn facts(boot_file: &str) -> Facts {
 }
 
 /// Returns the file from the folder of the case, or one that is made up.
-fn serve(case: &Path, url: &Url) -> Answer {
+fn serve(case: &Path, url: &Url, purpose: Purpose) -> Answer {
     let path = url.path().trim_start_matches('/');
-    let local = case.join(path);
-    if !path.is_empty() && !path.contains("..") && local.is_file() {
-        return file(fs::read(local).unwrap());
+    let mut local = case.join(path);
+    if local.is_dir() {
+        local = local.join("index.html");
+    }
+    if !path.contains("..")
+        && let Ok(octets) = fs::read(local)
+    {
+        return file(octets);
     }
     match made_up(path) {
-        Some(octets) => file(octets),
-        None => Answer::Missing,
+        Some(octets) if purpose != Purpose::Configuration => file(octets),
+        _ => Answer::Missing,
     }
 }
 

@@ -545,6 +545,37 @@ mod tests {
     }
 
     #[test]
+    fn the_manual_lists_the_commands_without_effect_and_those_that_fail() {
+        let manual = include_str!("../../../manual/boot-files.md");
+        let (_, manual) = manual.split_once("## iPXE").unwrap();
+        let section = manual.split("\n## ").next().unwrap();
+        for (begin, names) in [
+            ("These commands succeed without effect", WITHOUT_EFFECT),
+            ("These commands fail", UNSUPPORTED),
+        ] {
+            let mut lines = section.lines();
+            let line = lines.find(|line| line.starts_with(begin)).unwrap();
+            // Up to the end of the sentence.
+            let line = line.split("`. ").next().unwrap();
+            let listed = line.split('`').skip(1).step_by(2);
+            let listed = listed.filter(|name| !name.starts_with('-'));
+            let mut known: Vec<_> = names.split(' ').collect();
+            known.sort_unstable();
+            assert_eq!(listed.collect::<Vec<_>>(), known, "{begin}");
+        }
+        // Each is noted, and neither a failure nor a condition of anything.
+        for name in WITHOUT_EFFECT.split(' ') {
+            let (notes, result) = run_alone(&[name.to_owned(), "x".to_owned()]);
+            assert!(matches!(result, Ok(CommandEffect::Done)), "{name}");
+            assert_eq!(notes, [format!("{name} has no effect")]);
+        }
+        for name in UNSUPPORTED.split(' ') {
+            let (_, result) = run_alone(&[name.to_owned()]);
+            assert!(result.is_err(), "{name}");
+        }
+    }
+
+    #[test]
     fn a_word_too_many_or_too_few_shows_the_usage() {
         for line in ["goto", "goto a b", "iseq a", "iseq a b c", "imgverify a"] {
             let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
@@ -557,11 +588,18 @@ mod tests {
     }
 
     fn fault_of(words: &[String]) -> CommandFault {
+        run_alone(words).1.unwrap_err()
+    }
+
+    /// Runs a command; returns what it notes, and its result.
+    fn run_alone(words: &[String]) -> (Vec<String>, CommandResult) {
         let url: crate::text::url::Url = "http://192.0.2.1/a.ipxe".parse().unwrap();
         let (address, server) = ([192, 0, 2, 2].into(), [192, 0, 2, 1].into());
         let place = Place::whole(&url);
         let facts = Facts::new(url, Default::default(), address, server);
         let mut context = Context::new(facts, Budget::new(place.clone()));
-        run(&mut State::default(), words, &place, &mut context).unwrap_err()
+        let result = run(&mut State::default(), words, &place, &mut context);
+        let notes = context.notes().iter().map(|note| note.text.clone());
+        (notes.collect(), result)
     }
 }
