@@ -67,7 +67,10 @@ fn follow(
     let mut outcome = planning::plan(
         facts,
         console,
-        |url, purpose| fetcher.get(url, purpose.max_len()),
+        |url, purpose, limit| match limit {
+            Some(limit) => fetcher.within(limit).get(url, purpose.max_len()),
+            None => fetcher.get(url, purpose.max_len()),
+        },
         |url, file, signature| fetcher.verify(url, file, signature, &trust.keys),
         |query| fetcher.answer(query),
     )?;

@@ -6,6 +6,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::net::Ipv4Addr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::config::{self, BootConfig, Config, Identify, Report};
 use crate::console::Console;
@@ -227,7 +228,7 @@ fn add_machine(facts: &mut Facts) {
 }
 
 /// Makes the plan; `fetch` returns a file, verified and sealed, or none when the server does not
-/// have it, `verify` checks one by the signature at the second address, and `query` answers a
+/// have it, from a server that may be silent for the time given; `verify` checks one by the signature at the second address, and `query` answers a
 /// question to the network, when the plan asks for that.
 ///
 /// # Errors
@@ -236,7 +237,7 @@ fn add_machine(facts: &mut Facts) {
 pub fn plan(
     facts: Facts,
     console: Console,
-    mut fetch: impl FnMut(&Url, Purpose) -> Result<Option<SealedFile>, Error>,
+    mut fetch: impl FnMut(&Url, Purpose, Option<Duration>) -> Result<Option<SealedFile>, Error>,
     verify: impl Fn(&Url, &SealedFile, &Url) -> Result<(), Error>,
     query: impl Fn(Query) -> Answer,
 ) -> Result<Planned, Error> {
@@ -244,6 +245,7 @@ pub fn plan(
     let mut files = Files::default();
     let mut logged = 0;
     let mut failed_fetch = None;
+    let mut limit = None;
     let mut answer = Answer::Begin;
     loop {
         let step = planner.next(answer);
@@ -259,7 +261,8 @@ pub fn plan(
         answer = match step {
             Step::Fetch { url, purpose } => {
                 failed_fetch = None;
-                match files.get_or(&url, || fetch(&url, purpose)) {
+                let limit = limit.take();
+                match files.get_or(&url, || fetch(&url, purpose, limit)) {
                     Ok(Some(file)) => answer_of(&file)?,
                     Ok(None) => Answer::Missing,
                     Err(error) => failed(&mut failed_fetch, error),
@@ -267,7 +270,7 @@ pub fn plan(
             }
             Step::Verify { url, signature } => {
                 failed_fetch = None;
-                let verified = match files.get_or(&url, || fetch(&url, Purpose::BootFile)) {
+                let verified = match files.get_or(&url, || fetch(&url, Purpose::BootFile, None)) {
                     Ok(Some(file)) => verify(&url, &file, &signature),
                     Ok(None) => Err(Error::Verification {
                         what: url.to_string(),
@@ -301,6 +304,10 @@ pub fn plan(
                 .map_err(terminal)?,
             Step::Say(text) => {
                 console.say(&text);
+                Answer::Done
+            }
+            Step::Limit(time) => {
+                limit = Some(time);
                 Answer::Done
             }
             Step::Query(question) => query(question),
@@ -399,7 +406,7 @@ mod tests {
         let outcome = plan(
             test_facts(),
             Console::Unattended,
-            |url, _| {
+            |url, _, _| {
                 fetched.push(url.to_string());
                 Ok(Some(sealed(if url.to_string() == SCRIPT {
                     script
@@ -424,7 +431,7 @@ mod tests {
     #[test]
     fn what_is_no_kernel_ends_the_boot_before_its_initrds_are_fetched() {
         let script: &[u8] = b"default a\nlabel a\nkernel disk\nappend initrd=large.img\n";
-        let script = |_: &Url, _: Purpose| Ok(Some(sealed(script)));
+        let script = |_: &Url, _: Purpose, _| Ok(Some(sealed(script)));
         let mut planned = plan(
             test_facts(),
             Console::Unattended,
@@ -446,7 +453,7 @@ mod tests {
 
     #[test]
     fn a_failed_fetch_is_reported_as_such_and_a_bad_script_with_its_line() {
-        let refused = |_: &Url, _: Purpose| {
+        let refused = |_: &Url, _: Purpose, _| {
             Err(Error::Fetch {
                 url: "x".to_owned(),
                 source: "no route".into(),
@@ -461,7 +468,7 @@ mod tests {
         )
         .unwrap_err();
         assert_eq!(error.exit_code(), 7);
-        let script = |_: &Url, _: Purpose| Ok(Some(sealed(b"#!ipxe\nfrobnicate\n")));
+        let script = |_: &Url, _: Purpose, _| Ok(Some(sealed(b"#!ipxe\nfrobnicate\n")));
         let error = plan(
             test_facts(),
             Console::Unattended,
@@ -472,7 +479,7 @@ mod tests {
         .unwrap_err();
         assert_eq!(error.exit_code(), 6);
         assert!(error.chain().contains("boot.ipxe:2: \"frobnicate\""));
-        let exit = |_: &Url, _: Purpose| Ok(Some(sealed(b"#!ipxe\nexit\n")));
+        let exit = |_: &Url, _: Purpose, _| Ok(Some(sealed(b"#!ipxe\nexit\n")));
         let error = plan(
             test_facts(),
             Console::Unattended,
@@ -487,7 +494,7 @@ mod tests {
             "{}",
             error.chain()
         );
-        let missing = |_: &Url, _: Purpose| Ok(None);
+        let missing = |_: &Url, _: Purpose, _| Ok(None);
         let error = plan(
             test_facts(),
             Console::Unattended,
@@ -554,7 +561,7 @@ mod tests {
     #[test]
     fn a_script_that_is_not_what_was_signed_is_not_run() {
         let plan_of = |script: &'static [u8], is_good: bool| {
-            let fetch = |url: &Url, _: Purpose| {
+            let fetch = |url: &Url, _: Purpose, _| {
                 let text: &[u8] = match url.file_name() {
                     "boot.ipxe" => script,
                     _ => b"#!ipxe\nfrobnicate\n",

@@ -225,7 +225,7 @@ fn end_of(file: &str, text: &[u8]) -> String {
             Step::Prompt { .. } | Step::Input { .. } | Step::CommandLine { .. } => Answer::TimedOut,
             Step::Verify { .. } => Answer::Failed("no signature".to_owned()),
             Step::Query(_) => Answer::Failed("no answer".to_owned()),
-            Step::Say(_) | Step::Sleep(_) => Answer::Done,
+            Step::Say(_) | Step::Sleep(_) | Step::Limit(_) => Answer::Done,
             Step::Done(_) => return "planned".to_owned(),
             Step::Failed(error) => return error.to_string(),
         };
@@ -358,6 +358,10 @@ fn transcript(case: &Path, choices: Option<&[&str]>) -> String {
                         Answer::Failed("no answer".to_owned())
                     }
                 }
+            }
+            Step::Limit(time) => {
+                writeln!(lines, "limit {time:?}").unwrap();
+                Answer::Done
             }
             Step::Sleep(time) => {
                 writeln!(lines, "sleep {time:?}").unwrap();

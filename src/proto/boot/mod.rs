@@ -44,7 +44,7 @@
 //!         Step::Prompt { .. } | Step::Input { .. } | Step::CommandLine { .. } => Answer::TimedOut,
 //!         Step::Verify { .. } => Answer::Failed("there are no keys".into()),
 //!         Step::Query(_) => Answer::Failed("there is no network".into()),
-//!         Step::Say(_) | Step::Sleep(_) => Answer::Done,
+//!         Step::Say(_) | Step::Sleep(_) | Step::Limit(_) => Answer::Done,
 //!         Step::Done(plan) => break plan,
 //!         Step::Failed(error) => return Err(error.into()),
 //!     };

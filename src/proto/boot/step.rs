@@ -62,6 +62,8 @@ pub enum Step {
     },
     /// A line to show. Answered by `Done`.
     Say(String),
+    /// A limit for the next fetch, from when on nothing is received. Answered by `Done`.
+    Limit(Duration),
     /// A question to the network. Answered as the query says, or by `Failed`.
     Query(Query),
     /// A pause. Answered by `Done`.
@@ -92,7 +94,7 @@ impl Step {
             }
             Self::CommandLine { labels, .. } => labels.len(),
             Self::Query(Query::Address(host) | Query::Echo { host, .. }) => host.len(),
-            Self::Sleep(_) | Self::Done(_) | Self::Failed(_) => 0,
+            Self::Limit(_) | Self::Sleep(_) | Self::Done(_) | Self::Failed(_) => 0,
         }
     }
 }

@@ -52,7 +52,11 @@ pub fn plan(data: &[u8]) {
                 Answer::Failed("a bad signature".to_owned())
             }
             Step::Query(Query::Address(host)) => Answer::Text(host),
-            Step::Say(_) | Step::Sleep(_) | Step::Verify { .. } | Step::Query(_) => Answer::Done,
+            Step::Say(_)
+            | Step::Sleep(_)
+            | Step::Limit(_)
+            | Step::Verify { .. }
+            | Step::Query(_) => Answer::Done,
             Step::Done(_) | Step::Failed(_) => return,
         };
     }

@@ -355,6 +355,10 @@ pub(super) fn resume(
         PendingCommand::Input { setting, fields } => {
             setting::entered(state, &setting, fields, answer, &context.facts)
         }
+        PendingCommand::Limit(next) => {
+            let (step, pending) = *next;
+            Ok(CommandEffect::Ask(step, pending))
+        }
         PendingCommand::Reply { setting } => replied(state, setting, answer),
         PendingCommand::Choice { setting, names } => {
             setting::chosen(state, &setting, &names, &answer, place, context)

@@ -1,5 +1,7 @@
 //! The commands about images: fetch them, name them, check them, start them.
 
+use core::time::Duration;
+
 use super::super::context::Context;
 use super::super::error::Place;
 use super::super::plan::Purpose;
@@ -49,7 +51,7 @@ pub(super) fn set_setting(state: &mut State, call: &mut Arguments<'_>) -> Comman
         setting: call.word(0).to_owned(),
         is_kept: call.has("keep"),
     };
-    let wanted = ImageReference::plain(call.word(1));
+    let wanted = ImageReference::plain(call.word(1), call.timeout()?);
     acquire(state, wanted, then, call.place, call.context)
 }
 
@@ -59,7 +61,7 @@ pub(super) fn extract(state: &mut State, call: &mut Arguments<'_>) -> CommandRes
     let then = ImageUse::Extract {
         name: call.value("name").map(str::to_owned),
     };
-    let wanted = ImageReference::plain(call.word(0));
+    let wanted = ImageReference::plain(call.word(0), call.timeout()?);
     acquire(state, wanted, then, call.place, call.context)
 }
 
@@ -68,6 +70,7 @@ fn fetch(state: &mut State, call: &mut Arguments<'_>, then: ImageUse) -> Command
         reference: call.word(0),
         name: call.value("name"),
         command_line: call.text(1),
+        timeout: call.timeout()?,
     };
     acquire(state, wanted, then, call.place, call.context)
 }
@@ -79,14 +82,17 @@ struct ImageReference<'a> {
     /// The name it shall have.
     name: Option<&'a str>,
     command_line: String,
+    /// How long its server may be silent.
+    timeout: Option<Duration>,
 }
 
 impl<'a> ImageReference<'a> {
-    const fn plain(reference: &'a str) -> Self {
+    const fn plain(reference: &'a str, timeout: Option<Duration>) -> Self {
         Self {
             reference,
             name: None,
             command_line: String::new(),
+            timeout,
         }
     }
 }
@@ -123,18 +129,20 @@ fn acquire(
         ImageUse::Extract { .. } => Purpose::Initrd,
         ImageUse::Start { .. } | ImageUse::Verify(_) => Purpose::BootFile,
     };
-    Ok(CommandEffect::Ask(
-        Step::Fetch {
-            url: url.clone(),
-            purpose,
-        },
-        PendingCommand::Image {
-            name,
-            url: Box::new(url),
-            arguments: wanted.command_line,
-            then,
-        },
-    ))
+    let pending = PendingCommand::Image {
+        name,
+        url: Box::new(url.clone()),
+        arguments: wanted.command_line,
+        then,
+    };
+    let step = Step::Fetch { url, purpose };
+    Ok(match wanted.timeout {
+        Some(timeout) => CommandEffect::Ask(
+            Step::Limit(timeout),
+            PendingCommand::Limit(Box::new((step, pending))),
+        ),
+        None => CommandEffect::Ask(step, pending),
+    })
 }
 
 /// Adds the image that has been fetched, and does with it what its command is for.
@@ -310,7 +318,7 @@ fn sum_images(
     let Some((name, others)) = missing.and_then(|at| names.get(at..)?.split_first()) else {
         return Ok(CommandEffect::Done);
     };
-    let wanted = ImageReference::plain(name);
+    let wanted = ImageReference::plain(name, None);
     let others = others.to_vec();
     acquire(state, wanted, ImageUse::Digest { others }, place, context)
 }
@@ -356,7 +364,7 @@ pub(super) fn verify(state: &mut State, call: &mut Arguments<'_>) -> CommandResu
         }
         None => url_of(state, reference, call.place, call.context)?,
     };
-    let image = ImageReference::plain(call.word(0));
+    let image = ImageReference::plain(call.word(0), call.timeout()?);
     let then = ImageUse::Verify(Box::new(signature));
     acquire(state, image, then, call.place, call.context)
 }

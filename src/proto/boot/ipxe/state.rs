@@ -88,6 +88,8 @@ pub(super) enum PendingCommand {
         setting: String,
         fields: VecDeque<FormItem>,
     },
+    /// The limit for this fetch.
+    Limit(Box<(Step, Self)>),
     /// The answer to a query, for a setting if it is a text.
     Reply { setting: Option<String> },
     /// A choice for a setting.

@@ -591,7 +591,7 @@ fn drive_on(planner: &mut Planner, files: &[(&str, &[u8])]) -> (Vec<String>, Ste
             Step::Prompt { .. } | Step::Input { .. } | Step::CommandLine { .. } => Answer::TimedOut,
             Step::Verify { .. } => Answer::Failed("no signature".to_owned()),
             Step::Query(_) => Answer::Failed("no answer".to_owned()),
-            Step::Say(_) | Step::Sleep(_) => Answer::Done,
+            Step::Say(_) | Step::Sleep(_) | Step::Limit(_) => Answer::Done,
         };
     }
     panic!("the planner does not end")
