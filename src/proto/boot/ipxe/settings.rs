@@ -272,6 +272,7 @@ impl ScriptSettings {
                     .or_else(|| self.builtin(name.name, facts)),
                 scope if is_our_interface(scope) => lease(name.name),
                 "smbios" => smbios(name.name, facts),
+                "builtin" => self.builtin(name.name, facts),
                 _ => None,
             },
         }
