@@ -258,6 +258,9 @@ impl Images {
         };
         let mut trees = self.list.iter();
         let tree = trees.find(|image| Some(image.id) == self.device_tree);
+        if let Some(tree) = tree.filter(|tree| tree.trust == ImageTrust::Refused) {
+            return Err(CommandFault::new(&tree.name, REFUSED));
+        }
         let (part, device_tree) = (part(kernel), tree.map(part));
         Ok(BootPlan {
             initrds: initrds?,
