@@ -118,8 +118,9 @@ fn acquire(
         let id = image.id;
         return use_image(state, id, then, place, context);
     }
-    let url = url_of(state, wanted.reference, place, context)?;
-    let name = wanted.name.unwrap_or_else(|| url.file_name()).to_owned();
+    let url = url_of(state, wanted.reference, place)?;
+    let default = url.plain_file_name();
+    let name = wanted.name.unwrap_or(&default).to_owned();
     let purpose = match then {
         ImageUse::Keep | ImageUse::Digest { .. } => Purpose::Initrd,
         ImageUse::Select => Purpose::Kernel,
@@ -171,27 +172,23 @@ pub(super) fn fetched(
     use_image(state, id, then, place, context)
 }
 
-/// Resolves an address against the script; parameters go into its query.
-fn url_of(
-    state: &mut State,
-    reference: &str,
-    place: &Place,
-    context: &mut Context,
-) -> Result<Url, CommandFault> {
+/// Resolves an address against the script, with the parameters that it names.
+fn url_of(state: &mut State, reference: &str, place: &Place) -> Result<Url, CommandFault> {
     if reference.is_empty() {
         // For iPXE an empty address is that of the script itself, which then runs in itself for ever.
         let what = "the address is empty: a setting in it is not set";
         return Err(CommandFault::of_command(what));
     }
-    let address = match reference.split_once("##params") {
-        Some((address, list)) => {
-            let list = state.parameters.take(list.trim_start_matches('='));
-            list.apply_to(address, place, context)?
-        }
-        None => reference.to_owned(),
+    let (address, list) = match reference.split_once("##params") {
+        Some((address, list)) => (address, Some(list.trim_start_matches('='))),
+        None => (reference, None),
     };
-    let url = place.file.join(&address);
-    url.map_err(|error| CommandFault::new(reference, error.what))
+    let url = place.file.join(address);
+    let url = url.map_err(|error| CommandFault::new(reference, error.what))?;
+    match list.and_then(|name| state.parameters.take(name)) {
+        Some(list) => Ok(url.with_form(list.form()?)),
+        None => Ok(url),
+    }
 }
 
 fn use_image(
@@ -362,7 +359,7 @@ pub(super) fn verify(state: &mut State, call: &mut Arguments<'_>) -> CommandResu
             }
             url
         }
-        None => url_of(state, reference, call.place, call.context)?,
+        None => url_of(state, reference, call.place)?,
     };
     let image = ImageReference::plain(call.word(0), call.timeout()?);
     let then = ImageUse::Verify(Box::new(signature));

@@ -1,11 +1,10 @@
 //! Parameters of requests, from `params` and `param`.
 
-use super::super::context::Context;
-use super::super::error::Place;
 use super::arguments::{Arguments, CommandFault};
 use super::format::Type;
 use super::state::{CommandEffect, CommandResult, State};
 use crate::prelude::*;
+use crate::text::url::Form;
 
 /// Limit of parameters in all lists together, since a script can add them in a loop.
 const MAX_PARAMETERS: usize = 1_000;
@@ -18,8 +17,8 @@ pub(super) struct ParameterList {
     method: String,
     /// Names and values of the form.
     fields: Vec<(String, String)>,
-    /// The names of the headers.
-    headers: Vec<String>,
+    /// Names and values of the headers.
+    headers: Vec<(String, String)>,
 }
 
 /// All lists of a run.
@@ -27,45 +26,30 @@ pub(super) struct ParameterList {
 pub(super) struct Parameters(Vec<ParameterList>);
 
 impl Parameters {
-    /// Takes the list of this name, which serves one request (`parse_uri` of iPXE claims it); an
-    /// empty one when there is none.
-    pub(super) fn take(&mut self, name: &str) -> ParameterList {
+    /// Takes the list of this name, which serves one request (`parse_uri` of iPXE claims it).
+    pub(super) fn take(&mut self, name: &str) -> Option<ParameterList> {
         let at = self.0.iter().position(|list| list.name == name);
-        at.map(|at| self.0.swap_remove(at)).unwrap_or_default()
+        at.map(|at| self.0.swap_remove(at))
     }
 }
 
 impl ParameterList {
-    /// Returns the address with the form in its query.
+    /// Returns the request of the list: as iPXE, a POST where it has fields and no method.
     ///
     /// # Errors
-    /// A request that needs more than a GET: the server would take it for another one.
-    pub(super) fn apply_to(
-        &self,
-        address: &str,
-        place: &Place,
-        context: &mut Context,
-    ) -> Result<String, CommandFault> {
-        let method = self.method.as_str();
-        if let Some(header) = self.headers.first() {
-            let what = "the request needs this header, and only plain requests are sent";
-            return Err(CommandFault::new(header, what));
-        }
-        if !["", "GET", "POST"].contains(&method) {
-            let what = "the request needs this method, and only GET is sent";
-            return Err(CommandFault::new(method, what));
-        }
-        if self.fields.is_empty() {
-            return Ok(address.to_owned());
-        }
-        let text = "parameters are sent in the query of a GET, not as a form";
-        context.note(place, text);
+    /// A method or header that is not valid.
+    pub(super) fn form(self) -> Result<Form, CommandFault> {
         let value = |value: &str| Type::UriString.format(value.as_bytes());
         let fields = self.fields.iter();
         let fields = fields.map(|(name, text)| format!("{}={}", value(name), value(text)));
-        let query = fields.collect::<Vec<_>>().join("&");
-        let separator = if address.contains('?') { '&' } else { '?' };
-        Ok(format!("{address}{separator}{query}"))
+        let body = fields.collect::<Vec<_>>().join("&");
+        let method = match self.method.as_str() {
+            "" if body.is_empty() => "GET",
+            "" => "POST",
+            method => method,
+        };
+        let form = Form::new(method, &self.headers, body);
+        form.map_err(|word| CommandFault::new(&word, "is no valid method or header of a request"))
     }
 }
 
@@ -98,12 +82,12 @@ pub(super) fn add(state: &mut State, call: &mut Arguments<'_>) -> CommandResult 
     }
     let found = lists.iter_mut().find(|known| known.name == list);
     let found = found.ok_or_else(|| CommandFault::new(list, "no such list of parameters"))?;
-    let name = call.word(0).to_owned();
-    if call.has("header") {
-        found.headers.push(name);
+    let list = if call.has("header") {
+        &mut found.headers
     } else {
-        found.fields.push((name, call.text(1)));
-    }
+        &mut found.fields
+    };
+    list.push((call.word(0).to_owned(), call.text(1)));
     Ok(CommandEffect::Done)
 }
 
