@@ -18,6 +18,7 @@ mod http;
 mod names;
 mod progress;
 mod proxy;
+mod query;
 mod rotation;
 mod signed;
 mod sink;

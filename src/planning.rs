@@ -6,6 +6,7 @@ mod facts;
 
 use std::io::{self, IsTerminal};
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::config::{self, Config, PlanOutput};
 use crate::console::Console;
@@ -19,7 +20,7 @@ use crate::sys::terminal;
 use crate::trust::Trust;
 use facts::facts;
 use wireboot_proto::boot::{
-    Answer, BootPlan, Facts, HEAD_LEN, Note, Planner, Purpose, Step, kernel_refusal, report,
+    Answer, BootPlan, Facts, HEAD_LEN, Note, Planner, Purpose, Query, Step, kernel_refusal, report,
 };
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::text::url::Url;
@@ -117,18 +118,25 @@ pub fn follow(
     fetcher: &Fetcher,
     trust: &Trust,
 ) -> Result<Planned, Error> {
+    let mut facts = facts(config, &link.name, link.mac, lease)?;
+    facts.must_be_signed = trust.policy.must_be_signed;
     let planned = drive(
-        facts(config, &link.name, link.mac, lease)?,
+        facts,
         Console::new(config.boot.unattended),
-        |url, purpose| fetcher.get(url, purpose.max_len()),
+        |url, purpose, limit| match limit {
+            Some(limit) => fetcher.within(limit).get(url, purpose.max_len()),
+            None => fetcher.get(url, purpose.max_len()),
+        },
         |url, file, signature| fetcher.verify(url, file, signature, &trust.keys),
+        |query| fetcher.answer(query),
     )?;
     report(config, &planned.plan, &planned.notes);
     Ok(planned)
 }
 
-/// Makes the plan; `fetch` returns a file, verified and sealed, or none if the server does not have
-/// it, and `verify` checks one by the signature at the second URL, if the plan demands that.
+/// Makes the plan; `fetch` returns a file, verified and sealed, or none if the server, which may be
+/// silent for the time given, does not have it; `verify` checks one by the signature at the second URL,
+/// and `query` answers a question about the network.
 ///
 /// # Errors
 /// [`Error::NothingBootable`] with file, line and word, [`Error::Instead`] with what the boot file says
@@ -136,13 +144,15 @@ pub fn follow(
 fn drive(
     facts: Facts,
     console: Console,
-    mut fetch: impl FnMut(&Url, Purpose) -> Result<Option<SealedFile>, Error>,
+    mut fetch: impl FnMut(&Url, Purpose, Option<Duration>) -> Result<Option<SealedFile>, Error>,
     verify: impl Fn(&Url, &SealedFile, &Url) -> Result<(), Error>,
+    query: impl Fn(Query) -> Answer,
 ) -> Result<Planned, Error> {
     let mut planner = Planner::new(facts);
     let mut files = Files::default();
     let mut logged = 0;
     let mut failed_fetch = None;
+    let mut limit = None;
     let mut answer = Answer::Begin;
     loop {
         let step = planner.next(answer);
@@ -158,7 +168,8 @@ fn drive(
         answer = match step {
             Step::Fetch { url, purpose } => {
                 failed_fetch = None;
-                match files.get_or(&url, || fetch(&url, purpose)) {
+                let limit = limit.take();
+                match files.get_or(&url, || fetch(&url, purpose, limit)) {
                     Ok(Some(file)) => answer_of(&file)?,
                     Ok(None) => Answer::Missing,
                     Err(error) => failed(&mut failed_fetch, error),
@@ -166,7 +177,7 @@ fn drive(
             }
             Step::Verify { url, signature } => {
                 failed_fetch = None;
-                let verified = match files.get_or(&url, || fetch(&url, Purpose::BootFile)) {
+                let verified = match files.get_or(&url, || fetch(&url, Purpose::BootFile, None)) {
                     Ok(Some(file)) => verify(&url, &file, &signature),
                     Ok(None) => Err(Error::Verification {
                         what: url.to_string(),
@@ -203,6 +214,11 @@ fn drive(
                 console.say(&text);
                 Answer::Done
             }
+            Step::Limit(time) => {
+                limit = Some(time);
+                Answer::Done
+            }
+            Step::Query(question) => query(question),
             Step::Sleep(time) => console.sleep(time).map_err(no_terminal)?,
             Step::Done(plan) => {
                 return Ok(Planned {
@@ -298,7 +314,7 @@ mod tests {
         let outcome = drive(
             test_facts(),
             Console::Unattended,
-            |url, _| {
+            |url, _, _| {
                 fetched.push(url.to_string());
                 Ok(Some(sealed(if url.to_string() == SCRIPT {
                     script
@@ -307,6 +323,7 @@ mod tests {
                 })))
             },
             unsigned,
+            unanswered,
         )
         .unwrap();
         assert_eq!(fetched, [SCRIPT, "http://192.0.2.1/k"]);
@@ -322,8 +339,15 @@ mod tests {
     #[test]
     fn what_is_no_kernel_ends_the_boot_before_its_initrds_are_fetched() {
         let script: &[u8] = b"default a\nlabel a\nkernel disk\nappend initrd=large.img\n";
-        let script = |_: &Url, _: Purpose| Ok(Some(sealed(script)));
-        let mut planned = drive(test_facts(), Console::Unattended, script, unsigned).unwrap();
+        let script = |_: &Url, _: Purpose, _| Ok(Some(sealed(script)));
+        let mut planned = drive(
+            test_facts(),
+            Console::Unattended,
+            script,
+            unsigned,
+            unanswered,
+        )
+        .unwrap();
         let fetched = std::cell::RefCell::new(Vec::new());
         let fetch = |url: &Url, _| {
             fetched.borrow_mut().push(url.file_name().to_owned());
@@ -337,35 +361,63 @@ mod tests {
 
     #[test]
     fn a_failed_fetch_is_reported_as_such_and_a_bad_script_with_its_line() {
-        let refused = |_: &Url, _: Purpose| {
+        let refused = |_: &Url, _: Purpose, _| {
             Err(Error::Fetch {
                 url: "x".to_owned(),
                 source: "no route".into(),
             })
         };
-        let error = drive(test_facts(), Console::Unattended, refused, unsigned).unwrap_err();
+        let error = drive(
+            test_facts(),
+            Console::Unattended,
+            refused,
+            unsigned,
+            unanswered,
+        )
+        .unwrap_err();
         assert_eq!(error.exit_code(), 7);
-        let script = |_: &Url, _: Purpose| Ok(Some(sealed(b"#!ipxe\nfrobnicate\n")));
-        let error = drive(test_facts(), Console::Unattended, script, unsigned).unwrap_err();
+        let script = |_: &Url, _: Purpose, _| Ok(Some(sealed(b"#!ipxe\nfrobnicate\n")));
+        let error = drive(
+            test_facts(),
+            Console::Unattended,
+            script,
+            unsigned,
+            unanswered,
+        )
+        .unwrap_err();
         assert_eq!(error.exit_code(), 6);
         assert!(error.chain().contains("boot.ipxe:2: \"frobnicate\""));
-        let exit = |_: &Url, _: Purpose| Ok(Some(sealed(b"#!ipxe\nexit\n")));
-        let error = drive(test_facts(), Console::Unattended, exit, unsigned).unwrap_err();
+        let exit = |_: &Url, _: Purpose, _| Ok(Some(sealed(b"#!ipxe\nexit\n")));
+        let error = drive(
+            test_facts(),
+            Console::Unattended,
+            exit,
+            unsigned,
+            unanswered,
+        )
+        .unwrap_err();
         assert_eq!(error.exit_code(), 10);
         assert!(
             error.chain().contains("the local disk"),
             "{}",
             error.chain()
         );
-        let missing = |_: &Url, _: Purpose| Ok(None);
-        let error = drive(test_facts(), Console::Unattended, missing, unsigned).unwrap_err();
+        let missing = |_: &Url, _: Purpose, _| Ok(None);
+        let error = drive(
+            test_facts(),
+            Console::Unattended,
+            missing,
+            unsigned,
+            unanswered,
+        )
+        .unwrap_err();
         assert_eq!(error.exit_code(), 6);
     }
 
     #[test]
     fn a_script_that_is_not_what_was_signed_is_not_run() {
         let plan_of = |script: &'static [u8], is_good: bool| {
-            let fetch = |url: &Url, _: Purpose| {
+            let fetch = |url: &Url, _: Purpose, _| {
                 let text: &[u8] = match url.file_name() {
                     "boot.ipxe" => script,
                     _ => b"#!ipxe\nfrobnicate\n",
@@ -380,7 +432,7 @@ mod tests {
                 }
                 unsigned(url, file, signature)
             };
-            drive(test_facts(), Console::Unattended, fetch, verify).unwrap_err()
+            drive(test_facts(), Console::Unattended, fetch, verify, unanswered).unwrap_err()
         };
         let script = b"#!ipxe\nimgverify next next.sig\nchain next\n";
         let error = plan_of(script, false);
@@ -395,6 +447,10 @@ mod tests {
             what: url.to_string(),
             why: format!("there is no {signature}"),
         })
+    }
+
+    fn unanswered(_: Query) -> Answer {
+        Answer::Failed("no answer".to_owned())
     }
 
     fn test_facts() -> Facts {

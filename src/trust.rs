@@ -61,6 +61,7 @@ impl Trust {
         for value in &config.keys {
             add_key(&mut keys, value)?;
         }
+        keys.oldest = policy.oldest_signature;
         if policy.must_be_signed && keys.is_empty() {
             let what = "signatures are required, but no key is configured";
             return Err(Error::Usage(what.to_owned()));

@@ -6,7 +6,7 @@ use super::access::ServerAccess;
 use super::connection::IdleConnections;
 use super::failure::Failure;
 use super::progress::{Board, Style};
-use super::rotation::{AttemptEnd, Mirrors, NextServer, ServerRotation};
+use super::rotation::{AttemptEnd, Mirrors, NextServer, ROUNDS, ServerRotation};
 use crate::error::Error;
 use crate::sys;
 use crate::timeline::Timeline;
@@ -32,6 +32,8 @@ pub struct Fetcher {
     pub sums: Option<Sums>,
     /// How long a server may be silent before the transfer fails.
     pub stall_timeout: Duration,
+    /// Rounds of attempts without progress before giving up.
+    pub rounds: u32,
     /// Where progress is shown.
     pub board: Board,
     /// Idle connections for reuse.
@@ -50,6 +52,7 @@ impl Default for Fetcher {
             mirrors: Mirrors::default(),
             sums: None,
             stall_timeout: STALL_TIMEOUT,
+            rounds: ROUNDS,
             board: Board::new(Style::Silent),
             idle: IdleConnections::default(),
             timeline: Timeline::default(),
@@ -65,6 +68,15 @@ pub const STALL_TIMEOUT: Duration = Duration::from_secs(15);
 type Ask<'a> = &'a mut dyn FnMut(&Url, &NextServer) -> Result<(), (AttemptEnd, Failure)>;
 
 impl Fetcher {
+    /// Returns a fetcher that gives up a server which is silent for `limit`, after one attempt.
+    pub fn within(&self, limit: Duration) -> Self {
+        Self {
+            stall_timeout: self.stall_timeout.min(limit),
+            rounds: 1,
+            ..self.clone()
+        }
+    }
+
     /// Makes attempts at one address after the other until one succeeds or all are given up;
     /// returns the index of the one that succeeded.
     ///
@@ -76,6 +88,7 @@ impl Fetcher {
         ask: Ask<'_>,
     ) -> Result<usize, (Option<&'u Url>, Failure)> {
         let mut turns = ServerRotation::new(addresses.len(), self.stall_timeout, sys::seed());
+        turns.rounds = self.rounds;
         let mut next = turns.first();
         while let Some(turn) = next
             && let Some(url) = addresses.get(turn.server)

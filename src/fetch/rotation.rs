@@ -14,7 +14,7 @@ use wireboot_proto::time::{Backoff, Random};
 
 /// Rounds without progress before giving up: with their pauses of 0.5, 1 and 2 s, a restarting
 /// server has time to return.
-const MAX_FRUITLESS: u32 = 4;
+pub(super) const ROUNDS: u32 = 4;
 /// The time limit of the first round, while there is another server.
 // With the full limit a silent first server cost 43 s before a mirror was asked.
 pub(super) const FIRST_PATIENCE: Duration = Duration::from_secs(5);
@@ -27,6 +27,8 @@ pub(super) struct ServerRotation {
     place: usize,
     /// Rounds in a row without progress.
     fruitless: u32,
+    /// How many of them are made.
+    pub(super) rounds: u32,
     stall_timeout: Duration,
     backoff: Backoff,
     random: Random,
@@ -63,6 +65,7 @@ impl ServerRotation {
             servers: (0..servers).collect(),
             place: 0,
             fruitless: 0,
+            rounds: ROUNDS,
             stall_timeout: stall_timeout.max(Duration::from_millis(1)),
             backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(4)),
             random: Random::new(seed),
@@ -108,7 +111,7 @@ impl ServerRotation {
         } else {
             Duration::ZERO
         };
-        self.turn(pause).filter(|_| self.fruitless < MAX_FRUITLESS)
+        self.turn(pause).filter(|_| self.fruitless < self.rounds)
     }
 
     fn turn(&self, pause: Duration) -> Option<NextServer> {
@@ -116,7 +119,7 @@ impl ServerRotation {
             0 | 1 => self.stall_timeout,
             _ => self
                 .stall_timeout
-                .min(FIRST_PATIENCE * (1 << self.fruitless.min(MAX_FRUITLESS))),
+                .min(FIRST_PATIENCE * (1 << self.fruitless.min(ROUNDS))),
         };
         Some(NextServer {
             server: *self.servers.get(self.place)?,

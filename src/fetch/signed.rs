@@ -111,7 +111,7 @@ impl Fetcher {
                 len => check.update(bytes.get(..len).unwrap_or_default()),
             }
         }
-        let signer = check.finish().map_err(wrong)?;
+        let signer = check.finish(&signed.plain_file_name()).map_err(wrong)?;
         log::info!("{signed}: signature OK ({signer})");
         Ok(())
     }

@@ -474,6 +474,9 @@ fn ask(config: &Config) -> Result<(Vec<u8>, Call<RecvResponse>), Failure> {
         let server = format!("http://{}", url.authority());
         bytes.splice(4..4, server.into_bytes());
     }
+    if let Some(form) = url.form() {
+        form.apply_to(&mut bytes);
+    }
     match call.proceed().map_err(|error| malformed(&error))? {
         Some(SendRequestResult::RecvResponse(call)) => Ok((bytes, call)),
         Some(SendRequestResult::Await100(_) | SendRequestResult::SendBody(_)) | None => {

@@ -179,6 +179,29 @@ impl Date {
     }
 }
 
+impl Date {
+    /// Returns when the day `text` begins, as YYYY-MM-DD in UTC, since 1970; none when there is no such
+    /// day.
+    pub fn parse(text: &str) -> Option<Duration> {
+        let mut parts = text.splitn(3, '-').map(|part| part.parse::<u32>().ok());
+        let mut next = || parts.next().flatten().map(u64::from);
+        let (year, month, day) = (next()?, next()?, next()?);
+        // The inverse of `at`, days_from_civil() by Howard Hinnant.
+        let (year_of_march, months) = if month > 2 {
+            (year, month - 3)
+        } else {
+            (year.checked_sub(1)?, month + 9)
+        };
+        let (era, year_of_era) = (year_of_march / 400, year_of_march % 400);
+        let day_of_year = (153 * months + 2) / 5 + day.checked_sub(1)?;
+        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+        let days = (era * 146_097 + day_of_era).checked_sub(719_468)?;
+        let begin = Duration::from_secs(days * 86_400);
+        // The 30th of February is another day.
+        (Self::at(begin) == Self { year, month, day }).then_some(begin)
+    }
+}
+
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { year, month, day } = self;
@@ -316,6 +339,30 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn days_are_read_as_they_are_written() {
+        for seconds in [0, 951_782_400, 1_709_164_800, 1_795_824_000, 32_503_593_600] {
+            let begin = Duration::from_secs(seconds);
+            assert_eq!(Date::parse(&Date::at(begin).to_string()), Some(begin));
+        }
+        for text in [
+            "",
+            "2026",
+            "2026-11",
+            "2026-02-30",
+            "2026-13-01",
+            "2026-00-01",
+            "2026-01-00",
+            "1969-12-31",
+            "2026-1-1-1",
+            "0-1-1",
+            "x-1-1",
+            "4294967295-12-31x",
+        ] {
+            assert_eq!(Date::parse(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn delays_double_up_to_the_longest_with_a_fifth_of_jitter() {

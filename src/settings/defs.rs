@@ -430,7 +430,7 @@ pub static SETTINGS: &[Setting] = &[
         of: BOOT,
         takes: Takes::Value("FILE"),
         help: "follow the rules in FILE (/etc/wireboot/policy, if it is there): lines of key KEY, \
-               require-signature, allow-scheme NAME, allow-host NAME",
+               require-signature, oldest-signature YYYY-MM-DD, allow-scheme NAME, allow-host NAME",
         lands: Lands::Config(|config, input| {
             config.trust.policy = Some(input.value.to_owned());
             Ok(())

@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod drivers;
+pub mod echo;
 mod error;
 pub mod file;
 pub mod filter {

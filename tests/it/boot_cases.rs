@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 
 use wireboot_proto::boot::{
-    Answer, Architecture, BootPlan, Facts, Outcome, PlanPart, Planner, Purpose, Step,
+    Answer, Architecture, BootPlan, Facts, Outcome, PlanPart, Planner, Purpose, Query, Step,
     kernel_refusal,
 };
 use wireboot_proto::format::kernel_image::fixture::{bz_image, bz_image_of};
@@ -98,7 +98,12 @@ fn outcome(case: &Path) -> Found {
             Step::Verify { url, signature } => {
                 Answer::Failed(format!("there is no signature {signature} of {url}"))
             }
-            Step::Say(_) | Step::Sleep(_) => Answer::Done,
+            Step::Query(Query::Address(host)) if host.ends_with(".example.com") => {
+                Answer::Text("192.0.2.77".to_owned())
+            }
+            Step::Query(Query::Echo { host, .. }) if host == SERVER => Answer::Done,
+            Step::Query(_) => Answer::Failed("there is no answer".to_owned()),
+            Step::Say(_) | Step::Sleep(_) | Step::Limit(_) => Answer::Done,
             Step::Done(plan) => {
                 // As the boot does, which fetches the kernel first.
                 let lines = match refusal(case, &plan.kernel.url) {

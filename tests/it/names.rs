@@ -110,6 +110,61 @@ while True:
 "#;
 
 #[test]
+#[ignore = "needs CAP_NET_ADMIN, dnsmasq and python3"]
+fn a_script_asks_the_network_before_it_decides() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let folder = Folder::new();
+        let options = "--dhcp-option=6,192.0.2.1 --dhcp-boot=http://192.0.2.1/boot.ipxe";
+        let _leases = dnsmasq(&far, options);
+        let _names = far.serve(
+            "dnsmasq --conf-file=/dev/null --no-daemon --user=root --pid-file= --no-resolv --no-hosts
+             --local=/boot.example/ --host-record=files.boot.example,192.0.2.1",
+            "started",
+        );
+        let served = folder.served();
+        let _web = far.serve(
+            &format!("python3 -u -m http.server -d {} 80", served.display()),
+            "Serving HTTP",
+        );
+        // It accepts connections, and says nothing.
+        let silent = far.write(
+            "silent.py",
+            "import socket, time\n\
+             server = socket.create_server((\"192.0.2.1\", 81))\n\
+             print(\"ready\", flush=True)\n\
+             time.sleep(300)\n",
+        );
+        let _silent = far.serve(&format!("python3 {silent}"), "ready");
+        fs::write(
+            served.join("boot.ipxe"),
+            "#!ipxe\n\
+             chain --timeout 500 http://192.0.2.1:81/version.ipxe || set version none\n\
+             nslookup files files.boot.example || set files none\n\
+             nslookup other gone.boot.example || set other none\n\
+             ping --count 1 ${files} && set near yes || set near no\n\
+             ping --count 2 --timeout 100 192.0.2.77 && set far yes || set far no\n\
+             kernel vmlinuz ${version} ${files} ${other} ${near} ${far}\n\
+             boot\n",
+        )
+        .unwrap();
+        let mut kernel = vec![0; 0x400];
+        kernel[0x1fe..0x206].copy_from_slice(b"\x55\xaa\xeb\x66HdrS");
+        kernel[0x206..0x208].copy_from_slice(&0x20f_u16.to_le_bytes());
+        kernel[0x236] = 3;
+        fs::write(served.join("vmlinuz"), kernel).unwrap();
+        let begun = Instant::now();
+        let words = ["boot", "-i", "near", "--unattended", "--stop-after", "plan"];
+        let output = at_home().args(words).output().unwrap();
+        let plan = String::from_utf8_lossy(&output.stdout);
+        let expected = "command line  none 192.0.2.1 none yes no\n";
+        assert!(plan.ends_with(expected), "{plan}{output:?}");
+        // Four attempts of 15 s each would be made without a limit.
+        assert!(begun.elapsed() < Duration::from_secs(40), "{output:?}");
+    });
+}
+
+#[test]
 #[ignore = "needs CAP_NET_ADMIN and python3"]
 fn a_server_that_does_not_answer_for_one_family_does_not_spoil_the_other() {
     let programs = programs();

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use wireboot_proto::boot::menu::{Entry, Menu};
 use wireboot_proto::boot::{
-    Answer, Architecture, BootPlan, Facts, Outcome, Planner, Purpose, Step,
+    Answer, Architecture, BootPlan, Facts, Outcome, Planner, Purpose, Query, Step,
 };
 use wireboot_proto::format::kernel_image::fixture::bz_image;
 use wireboot_proto::text::url::Url;
@@ -268,7 +268,8 @@ fn end_of(file: &str, text: &[u8]) -> String {
             Step::Menu(menu) => menu.unattended(),
             Step::Prompt { .. } | Step::Input { .. } | Step::CommandLine { .. } => Answer::TimedOut,
             Step::Verify { .. } => Answer::Failed("no signature".to_owned()),
-            Step::Say(_) | Step::Sleep(_) => Answer::Done,
+            Step::Query(_) => Answer::Failed("no answer".to_owned()),
+            Step::Say(_) | Step::Sleep(_) | Step::Limit(_) => Answer::Done,
             Step::Done(_) => return "planned".to_owned(),
             Step::Failed(error) => return error.to_string(),
         };
@@ -389,6 +390,22 @@ fn transcript(case: &Path, choices: Option<&[&str]>) -> String {
                 } else {
                     Answer::Failed("the signature does not fit the file".to_owned())
                 }
+            }
+            Step::Query(query) => {
+                writeln!(lines, "query {query:?}").unwrap();
+                match query {
+                    Query::Address(host) if host.ends_with(".example.com") => {
+                        Answer::Text("192.0.2.77".to_owned())
+                    }
+                    Query::Echo { host, .. } if host == "192.0.2.1" => Answer::Done,
+                    Query::Address(_) | Query::Echo { .. } => {
+                        Answer::Failed("no answer".to_owned())
+                    }
+                }
+            }
+            Step::Limit(time) => {
+                writeln!(lines, "limit {time:?}").unwrap();
+                Answer::Done
             }
             Step::Sleep(time) => {
                 writeln!(lines, "sleep {time:?}").unwrap();

@@ -95,6 +95,9 @@ pub struct Facts {
     pub card: Option<((u16, u16), String)>,
     /// Whether the machine was started by EFI firmware.
     pub is_efi: bool,
+    /// Whether every file must be signed: then text of the lease, which nobody has signed, must not
+    /// bring words of its own into a command line.
+    pub must_be_signed: bool,
     /// Initrds for a boot file that is a kernel itself.
     pub initrds: Vec<Url>,
     /// Text appended to every command line; see [`Facts::fill_in`].
@@ -127,6 +130,7 @@ impl Facts {
             unix_time: 0,
             card: None,
             is_efi: false,
+            must_be_signed: false,
             initrds: Vec::new(),
             append: None,
         }
@@ -137,11 +141,20 @@ impl Facts {
         self.smbios.get(name).map(String::as_str)
     }
 
-    /// Returns an option that is text, up to its first NUL.
+    /// Returns an option that is text, up to its first NUL; none for one that may not be used, by
+    /// [`Facts::allows`].
     pub fn text_option(&self, code: u8) -> Option<String> {
         let octets = self.options.get(&code)?;
         let text = octets.split(|octet| *octet == 0).next()?;
-        (!text.is_empty()).then(|| String::from_utf8_lossy(text).into_owned())
+        let text = String::from_utf8_lossy(text).into_owned();
+        (!text.is_empty() && self.allows(&text)).then_some(text)
+    }
+
+    /// Returns whether a text of the lease may become part of a command line: where files must be
+    /// signed, one with white space or control characters may not, since it would be further words.
+    pub fn allows(&self, text: &str) -> bool {
+        let splits = |c: char| c.is_whitespace() || c.is_control();
+        !self.must_be_signed || !text.contains(splits)
     }
 
     /// Replaces the placeholders in what the user appends: `{ip}` by the address in the form of the

@@ -43,7 +43,8 @@
 //!         Step::Menu(menu) => menu.unattended(),
 //!         Step::Prompt { .. } | Step::Input { .. } | Step::CommandLine { .. } => Answer::TimedOut,
 //!         Step::Verify { .. } => Answer::Failed("there are no keys".into()),
-//!         Step::Say(_) | Step::Sleep(_) => Answer::Done,
+//!         Step::Query(_) => Answer::Failed("there is no network".into()),
+//!         Step::Say(_) | Step::Sleep(_) | Step::Limit(_) => Answer::Done,
 //!         Step::Done(plan) => break plan,
 //!         Step::Failed(error) => return Err(error.into()),
 //!     };
@@ -80,4 +81,4 @@ pub use ipxe::expand_settings;
 pub use loaders::kernel_refusal;
 pub use plan::{BootPlan, HEAD_LEN, Outcome, Placement, PlanPart, Purpose};
 pub use planner::Planner;
-pub use step::{Answer, Step};
+pub use step::{Answer, Query, Step};

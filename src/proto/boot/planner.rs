@@ -17,6 +17,13 @@ const MAX_CHAINS: usize = 32;
 
 /// Limit of files that one plan fetches, since a script can fetch in a loop.
 const MAX_FETCHES: usize = 2_000;
+/// The script that iPXE looks for beside itself (efi_autoexec.c).
+const AUTOEXEC: &str = "autoexec.ipxe";
+
+/// What is said of a server that offers iPXE to what is an iPXE already, and no script beside it.
+const NO_SCRIPT: &str = "the server has no such file: it offers iPXE itself, as it does to firmware; send \
+                         the user class by which it knows the iPXE that gets its script \
+                         (--user-class; for Tinkerbell's Smee: --user-class Tinkerbell)";
 const UNUSED_DEVICE_TREE: &str = "is a device tree and is not loaded; the next kernel uses the \
                                   one that is running now";
 
@@ -27,6 +34,8 @@ pub struct Planner {
     state: State,
     chains: usize,
     fetches: usize,
+    /// Whether the boot file is the script that iPXE looks for by itself.
+    is_autoexec: bool,
 }
 
 #[derive(Debug)]
@@ -50,6 +59,7 @@ impl Planner {
             },
             chains: 0,
             fetches: 0,
+            is_autoexec: false,
         }
     }
 
@@ -57,15 +67,17 @@ impl Planner {
     pub fn next(&mut self, mut answer: Answer) -> Step {
         loop {
             let end = match self.turn(answer) {
-                Ok(Turn::Ask(Step::Fetch { url, .. } | Step::Verify { url, .. }))
-                    if self.fetches == MAX_FETCHES =>
-                {
+                Ok(Turn::Ask(step)) if step.is_request() && self.fetches == MAX_FETCHES => {
                     let what = format!("more than {MAX_FETCHES} files were requested");
-                    Step::Failed(PlanError::at(&Place::whole(&url), what))
+                    let place = if let Step::Fetch { url, .. } | Step::Verify { url, .. } = &step {
+                        Place::whole(url)
+                    } else {
+                        Place::whole(&self.context.facts.boot_file)
+                    };
+                    Step::Failed(PlanError::at(&place, what))
                 }
                 Ok(Turn::Ask(step)) => {
-                    self.fetches +=
-                        usize::from(matches!(step, Step::Fetch { .. } | Step::Verify { .. }));
+                    self.fetches += usize::from(step.is_request());
                     self.context.budget.produce(step.text_len());
                     match self.context.budget.check() {
                         Ok(()) => return step,
@@ -99,6 +111,7 @@ impl Planner {
                     let what = format!("more than {MAX_CHAINS} boot files chain one to the next");
                     return Err(PlanError::at(&Place::whole(&url), what));
                 }
+                self.is_autoexec &= url.file_name() == AUTOEXEC;
                 self.state = State::BootFile(url.clone());
                 Ok(Turn::Ask(Step::Fetch {
                     url,
@@ -127,6 +140,7 @@ impl Planner {
             Fetched::Missing => match loaders::program(None, url) {
                 // The name says which program it is, and the configuration may exist without it.
                 Some(program) => return self.configuration_of(program, url),
+                None if self.is_autoexec => return Err(PlanError::at(&place, NO_SCRIPT)),
                 None => return Err(PlanError::at(&place, "the server has no such file")),
             },
         };
@@ -206,10 +220,11 @@ impl Planner {
                 // iPXE itself looks for autoexec.ipxe where it came from (efi_autoexec.c).
                 let text = "is iPXE; continuing with autoexec.ipxe beside it";
                 self.context.note(&place, text);
-                let script = url.join("autoexec.ipxe");
+                self.is_autoexec = true;
+                let script = url.join(AUTOEXEC);
                 script
                     .map(Turn::Chain)
-                    .map_err(|error| PlanError::new(&place, "autoexec.ipxe", error.what))
+                    .map_err(|error| PlanError::new(&place, AUTOEXEC, error.what))
             }
         }
     }

@@ -64,6 +64,10 @@ pub enum Step {
     },
     /// A line to show. Answered by `Done`.
     Say(String),
+    /// A limit for the next fetch, from when on nothing is received. Answered by `Done`.
+    Limit(Duration),
+    /// A question to the network. Answered as the query says, or by `Failed`.
+    Query(Query),
     /// A pause. Answered by `Done`.
     Sleep(Duration),
     /// The plan; the end.
@@ -73,6 +77,14 @@ pub enum Step {
 }
 
 impl Step {
+    /// Returns whether it makes a server work; the number of these is limited.
+    pub(super) const fn is_request(&self) -> bool {
+        matches!(
+            self,
+            Self::Fetch { .. } | Self::Verify { .. } | Self::Query(_)
+        )
+    }
+
     /// Returns how much text it shows or asks for, in bytes.
     pub(super) fn text_len(&self) -> usize {
         match self {
@@ -83,9 +95,26 @@ impl Step {
                 url.path().len() + url.query().map_or(0, str::len)
             }
             Self::CommandLine { labels, .. } => labels.len(),
-            Self::Sleep(_) | Self::Done(_) | Self::Failed(_) => 0,
+            Self::Query(Query::Address(host) | Query::Echo { host, .. }) => host.len(),
+            Self::Limit(_) | Self::Sleep(_) | Self::Done(_) | Self::Failed(_) => 0,
         }
     }
+}
+
+/// A question to the network that is no fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Query {
+    /// The first address of this host. Answered by `Text`.
+    Address(String),
+    /// Whether this host answers ICMP echo requests. Answered by `Done` when it answers one.
+    Echo {
+        /// The host.
+        host: String,
+        /// How many requests are sent at most.
+        count: u16,
+        /// How long to wait for each answer.
+        timeout: Duration,
+    },
 }
 
 /// The answer to a [`Step`].

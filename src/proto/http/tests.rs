@@ -5,6 +5,7 @@ use core::time::Duration;
 use ureq_proto::http::StatusCode;
 
 use super::*;
+use crate::text::url::Form;
 
 #[test]
 fn a_file_arrives_whole_however_the_answer_is_framed_and_cut() {
@@ -205,6 +206,63 @@ fn credentials_are_in_the_request_and_nowhere_else() {
         "{request}"
     );
     assert!(!format!("{:?}", get.config).contains("secret"));
+}
+
+#[test]
+fn a_form_goes_with_its_request_and_with_no_other() {
+    let form = |method: &str, headers: &[(&str, &str)], body: &str| {
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        Form::new(method, &headers, body.to_owned())
+    };
+    let url: Url = "http://192.0.2.1/a/b?c".parse().unwrap();
+    let request_of = |url: &Url| {
+        let mut get = of(Config {
+            url: url.clone(),
+            ..config("http://192.0.2.1/")
+        });
+        String::from_utf8(get.poll_transmit().unwrap()).unwrap()
+    };
+    let token = [("X-Token", "secret \n"), ("Accept", "a, b")];
+    let put = url.clone().with_form(form("PUT", &token, "").unwrap());
+    let request = request_of(&put);
+    assert!(request.starts_with("PUT /a/b?c HTTP/1.1\r\n"), "{request}");
+    let end = "\r\nX-Token: secret\r\nAccept: a, b\r\nContent-Length: 0\r\n\r\n";
+    assert!(request.ends_with(end), "{request}");
+    // It may hold a password.
+    assert!(!format!("{put}{put:?}").contains("secret"));
+    let post = url
+        .clone()
+        .with_form(form("POST", &[], "a=b&c=d%20e").unwrap());
+    let request = request_of(&post);
+    let end =
+        "Content-Length: 11\r\nContent-Type: application/x-www-form-urlencoded\r\n\r\na=b&c=d%20e";
+    assert!(request.ends_with(end), "{request}");
+    assert_eq!(request.matches("\r\n\r\n").count(), 1, "{request}");
+    // What the file refers to, and where it is redirected, is asked for as ever.
+    for reference in ["next", "/next", "?d", "", "http://192.0.2.1/a/b?c"] {
+        let next = request_of(&put.join(reference).unwrap());
+        assert!(next.starts_with("GET /"), "{next}");
+        assert!(!next.contains("secret"), "{next}");
+    }
+    // No second request can be hidden in one.
+    for (method, headers) in [
+        ("", vec![]),
+        ("GET /x", vec![]),
+        ("GET\r\n", vec![]),
+        ("GET", vec![("", "a")]),
+        ("GET", vec![("A:", "a")]),
+        ("GET", vec![("A\r\nB", "a")]),
+        ("GET", vec![("A", "a\r\nB: c")]),
+        ("GET", vec![("A", "a\0")]),
+    ] {
+        assert!(
+            form(method, &headers, "").is_err(),
+            "{method:?} {headers:?}"
+        );
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@
 mod parts;
 
 use crate::prelude::*;
+use alloc::sync::Arc;
 use core::fmt;
 use core::net::Ipv4Addr;
 use core::str::FromStr;
@@ -32,6 +33,65 @@ pub struct Url {
     path: String,
     query: Option<String>,
     sha256: Option<Sha256>,
+    form: Option<Arc<Form>>,
+}
+
+/// What an HTTP request has beside the address, where it is more than a plain GET. Never shown: it may
+/// hold a password or token.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Form {
+    method: String,
+    /// Whole lines.
+    headers: String,
+    body: String,
+}
+
+impl Form {
+    /// Returns the request with this method, these headers by name and value, and this body in the form
+    /// of `application/x-www-form-urlencoded`.
+    ///
+    /// # Errors
+    /// The method or header that is not valid (RFC 9110 §5.6.2, §5.5).
+    pub fn new(method: &str, headers: &[(String, String)], body: String) -> Result<Self, String> {
+        let is_token = |text: &str| {
+            let is_letter = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+            !text.is_empty() && text.chars().all(is_letter)
+        };
+        if !is_token(method) {
+            return Err(method.to_owned());
+        }
+        let mut lines = String::new();
+        for (name, value) in headers {
+            // A value that was read from a file may end in a newline.
+            let value = value.trim();
+            if !is_token(name) || value.contains(char::is_control) {
+                return Err(name.clone());
+            }
+            lines += &format!("{name}: {value}\r\n");
+        }
+        Ok(Self {
+            method: method.to_owned(),
+            headers: lines,
+            body,
+        })
+    }
+
+    /// Makes the request of a GET, up to its empty line, the one that this is.
+    pub(crate) fn apply_to(&self, get: &mut Vec<u8>) {
+        let mut headers = self.headers.clone();
+        // RFC 9110 §8.6: also where a method that has a body has an empty one.
+        if self.method != "GET" {
+            headers += &format!("Content-Length: {}\r\n", self.body.len());
+        }
+        if !self.body.is_empty() {
+            headers += "Content-Type: application/x-www-form-urlencoded\r\n";
+        }
+        let end = get.len().saturating_sub(2);
+        get.splice(end..end, headers.into_bytes());
+        let method = get.iter().position(|octet| *octet == b' ');
+        get.splice(..method.unwrap_or(0), self.method.bytes());
+        get.extend(self.body.bytes());
+    }
 }
 
 impl Url {
@@ -64,6 +124,7 @@ impl Url {
             path: format!("/{name}"),
             query: None,
             sha256,
+            form: None,
         })
     }
 
@@ -114,6 +175,7 @@ impl Url {
         let mut joined = Self {
             sha256,
             query: query.map(encode),
+            form: None,
             ..self.clone()
         };
         if path.is_empty() {
@@ -264,6 +326,19 @@ impl Url {
         self.sha256
     }
 
+    /// Returns the URL with a request that is more than a GET; every address that is resolved against it
+    /// is without.
+    #[must_use]
+    pub fn with_form(self, form: Form) -> Self {
+        let form = Some(Arc::new(form));
+        Self { form, ..self }
+    }
+
+    /// Returns what the request has beside the address.
+    pub fn form(&self) -> Option<&Form> {
+        self.form.as_deref()
+    }
+
     /// Returns path and query as in a URL.
     fn reference(&self) -> String {
         match self.scheme {
@@ -344,6 +419,7 @@ impl FromStr for Url {
             },
             query: query.map(encode),
             sha256,
+            form: None,
         })
     }
 }

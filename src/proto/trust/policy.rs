@@ -4,14 +4,18 @@
 //! # The key of the people who may say what starts here.
 //! key RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
 //! require-signature
+//! oldest-signature 2026-11-01
 //! allow-scheme https
 //! allow-host boot.example.com
 //! ```
 //!
 //! An unknown keyword ends the boot, since a policy must not be followed in part.
 
+use core::time::Duration;
+
 use crate::prelude::*;
 use crate::text::url::{Scheme, Url};
+use crate::time::Date;
 
 /// The rules of a machine; the default allows everything.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -20,6 +24,8 @@ pub struct Policy {
     pub keys: Vec<String>,
     /// Whether every file must be signed with one of the keys.
     pub must_be_signed: bool,
+    /// Signatures from before do not count; since 1970.
+    pub oldest_signature: Duration,
     /// Allowed URL schemes; all when empty.
     pub schemes: Vec<Scheme>,
     /// Allowed hosts; all when empty.
@@ -63,10 +69,16 @@ impl Policy {
                 ("require-signature", Some(value)) => {
                     return Err(fault(value, "unexpected word"));
                 }
-                ("key" | "allow-scheme" | "allow-host", None) => {
+                ("key" | "oldest-signature" | "allow-scheme" | "allow-host", None) => {
                     return Err(fault(word, "the value is missing"));
                 }
                 ("key", Some(key)) => self.keys.push(key.to_owned()),
+                ("oldest-signature", Some(day)) => {
+                    let begin = Date::parse(day);
+                    let begin = begin.ok_or_else(|| fault(day, "a day, as YYYY-MM-DD"))?;
+                    // The latest counts: a policy is only ever tightened.
+                    self.oldest_signature = self.oldest_signature.max(begin);
+                }
                 ("allow-host", Some(host)) => self.hosts.push(host.to_ascii_lowercase()),
                 ("allow-scheme", Some(name)) => {
                     let all = [Scheme::Tftp, Scheme::Http, Scheme::Https];
@@ -110,6 +122,10 @@ mod tests {
             .unwrap();
         assert_eq!(policy.keys, ["RWQ1", "RWQ2"]);
         assert!(policy.must_be_signed);
+        policy
+            .read("oldest-signature 2026-11-28\noldest-signature 2026-01-01")
+            .unwrap();
+        assert_eq!(policy.oldest_signature.as_secs(), 1_795_824_000);
         for allowed in ["https://boot.EXAMPLE.com:8443/k", "tftp://192.0.2.1/k"] {
             assert_eq!(policy.refusal(&url(allowed)), None, "{allowed}");
         }
@@ -131,6 +147,9 @@ mod tests {
             ("key a b", 1, "b"),
             ("require-signature no", 1, "no"),
             ("allow-scheme ftp", 1, "ftp"),
+            ("oldest-signature", 1, "oldest-signature"),
+            ("oldest-signature 2026-02-30", 1, "2026-02-30"),
+            ("oldest-signature yesterday", 1, "yesterday"),
         ] {
             let fault = Policy::default().read(text).unwrap_err();
             assert_eq!((fault.line, fault.word.as_str()), (line, word), "{text}");

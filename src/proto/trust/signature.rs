@@ -44,11 +44,21 @@ pub enum SignatureError {
     /// The file or the signature was modified.
     #[error("the signature does not fit the file")]
     Mismatch,
+    /// The trusted comment names another file.
+    #[error("the signature is for the file {0:?}")]
+    OtherFile(String),
+    /// It is older than the policy allows, or does not say how old it is.
+    #[error("the signature is {0}, and the policy has oldest-signature {1}")]
+    TooOld(String, Date),
 }
 
 /// The trusted public keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Keys(Vec<TrustedKey>);
+pub struct Keys {
+    list: Vec<TrustedKey>,
+    /// Signatures from before do not count; since 1970.
+    pub oldest: Duration,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct TrustedKey {
@@ -74,13 +84,13 @@ impl Keys {
         if keys.is_empty() {
             return Err(SignatureError::Key("there is none".to_owned()));
         }
-        self.0.append(&mut keys);
+        self.list.append(&mut keys);
         Ok(())
     }
 
     /// Returns whether there are none.
     pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.list.is_empty()
     }
 
     /// Starts checking a file against a signature.
@@ -89,16 +99,16 @@ impl Keys {
     /// [`SignatureError::UnknownKey`] when no trusted key made it, [`SignatureError::Legacy`] for
     /// the old kind.
     pub fn check<'k>(&'k self, signature: &'k Signature) -> Result<Check<'k>, SignatureError> {
-        for key in &self.0 {
+        for key in &self.list {
             match key.public.verify_stream(&signature.0) {
                 Ok(verifier) => {
-                    let comment = text_of(signature.0.trusted_comment().as_bytes());
                     return Ok(Check {
                         verifier,
                         signer: Signer {
                             key_id: key.id,
-                            comment,
+                            comment: signature.0.trusted_comment().to_owned(),
                         },
+                        oldest: self.oldest,
                     });
                 }
                 Err(Error::UnsupportedLegacyMode) => return Err(SignatureError::Legacy),
@@ -127,8 +137,23 @@ fn parse_key(line: &str) -> Option<TrustedKey> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signer {
     key_id: u64,
-    /// The trusted comment, which is signed too; safe to print.
+    /// The trusted comment, which is signed too.
     comment: String,
+}
+
+impl Signer {
+    /// Returns a field of the default comment, `timestamp:SECONDS`, `file:NAME` and `hashed` with tabs
+    /// between.
+    fn field(&self, name: &str) -> Option<&str> {
+        let mut fields = self.comment.split('\t');
+        fields.find_map(|field| field.strip_prefix(name)?.strip_prefix(':'))
+    }
+
+    /// Returns when the file was signed, since 1970, if the comment says so.
+    fn time(&self) -> Option<Duration> {
+        let seconds = self.field("timestamp")?.parse().ok()?;
+        Some(Duration::from_secs(seconds))
+    }
 }
 
 impl fmt::Display for Signer {
@@ -136,11 +161,9 @@ impl fmt::Display for Signer {
     /// `minisign -t` has replaced the default one, which begins with the time.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "key {:016X}, ", self.key_id)?;
-        let time = self.comment.strip_prefix("timestamp:");
-        let seconds = time.map(|time| time.split(|c: char| !c.is_ascii_digit()).next());
-        match seconds.flatten().and_then(|digits| digits.parse().ok()) {
-            Some(seconds) => Date::at(Duration::from_secs(seconds)).fmt(f),
-            None => write!(f, "\"{}\"", self.comment),
+        match self.time() {
+            Some(time) => Date::at(time).fmt(f),
+            None => write!(f, "\"{}\"", text_of(self.comment.as_bytes())),
         }
     }
 }
@@ -203,6 +226,7 @@ fn other_kind(bytes: &[u8]) -> Option<&'static str> {
 pub struct Check<'k> {
     verifier: StreamVerifier<'k>,
     signer: Signer,
+    oldest: Duration,
 }
 
 impl Check<'_> {
@@ -211,15 +235,29 @@ impl Check<'_> {
         self.verifier.update(bytes);
     }
 
-    /// Ends the file; returns who signed it.
+    /// Ends the file, which has this name; returns who signed it.
     ///
     /// # Errors
-    /// [`SignatureError::Mismatch`] when it is not the file that was signed.
-    pub fn finish(mut self) -> Result<Signer, SignatureError> {
+    /// [`SignatureError::Mismatch`] when it is not the file that was signed,
+    /// [`SignatureError::OtherFile`] when that had another name, and [`SignatureError::TooOld`].
+    pub fn finish(mut self, name: &str) -> Result<Signer, SignatureError> {
+        // First of all: until then the comment may be anybody's.
         let checked = self.verifier.finalize();
-        checked
-            .map(|()| self.signer)
-            .map_err(|_| SignatureError::Mismatch)
+        checked.map_err(|_| SignatureError::Mismatch)?;
+        if let Some(signed) = self.signer.field("file")
+            && signed != name
+        {
+            return Err(SignatureError::OtherFile(text_of(signed.as_bytes())));
+        }
+        let time = self.signer.time();
+        if self.oldest > Duration::ZERO && time.is_none_or(|time| time < self.oldest) {
+            let age = match time {
+                Some(time) => format!("of {}", Date::at(time)),
+                None => "without a timestamp".to_owned(),
+            };
+            return Err(SignatureError::TooOld(age, Date::at(self.oldest)));
+        }
+        Ok(self.signer)
     }
 }
 
@@ -269,7 +307,7 @@ KTlO7nzwxQljSe5JJpiXUNgeM+yvn8F3v17ebuUnDjweiiJVQnq5kSGhe5rZcwvH/lzWDcuGB+haacp0
         };
         for (comment, expected) in [
             (
-                r"timestamp:1795890464\tfile:s1\thashed",
+                "timestamp:1795890464\tfile:s1\thashed",
                 "key 0000000000001234, 2026-11-28",
             ),
             ("timestamp:0", "key 0000000000001234, 1970-01-01"),
@@ -335,6 +373,58 @@ KTlO7nzwxQljSe5JJpiXUNgeM+yvn8F3v17ebuUnDjweiiJVQnq5kSGhe5rZcwvH/lzWDcuGB+haacp0
         }
     }
 
+    const DATED_KEY: &str = "RWQKR1WW2ELeSk1ks3laxYnDbx+NGGaCZruWDrYoMfM6t6Kk+ZshFHT8";
+    /// Of "content", before the trusted comment.
+    const DATED: &str = "RUQKR1WW2ELeSqoIzBjEwwGbrjN8TrUzWdjT1fPabpmB1KDMep7KM2SVwAKKL1J3NvkT6kDbSHm2FRgQuFa6iSeUTfdIA1nvtAQ=";
+    const COMMENTS: [(&str, &str); 3] = [
+        (
+            "timestamp:1700000000\tfile:f\thashed",
+            "dywo1KxNecZ0TpBIVEhvKdkmtjpbAmU8BvBJZ6L1iP6wuUVCyCf9J46PyCDmKRcp0iIuixEEWoNjuf4TFnmoAQ==",
+        ),
+        (
+            "timestamp:1700000000\tfile:g\thashed",
+            "IHOb0pt0Nx17ho6FkR/S5C+9FiHnI/Sct/kCKFAOnGAyE23qGj8KzZI8fUJgvuHqwDft0umKO+WtSSqKNKYVCA==",
+        ),
+        (
+            "release 7",
+            "fYS364ziUvi+NtVJPWwB2ZQPIXAerVL61w5LMI/yQ189xJvwEUeVdb3dJL6K8MbBXsq/iCt8KroP2Fa7deweCA==",
+        ),
+    ];
+
+    #[test]
+    fn a_signature_counts_for_the_file_that_it_names_and_from_the_day_of_the_policy_on() {
+        let checked = |(comment, global): (&str, &str), name: &str, oldest: &str| {
+            let mut keys = Keys::default();
+            keys.add(DATED_KEY)?;
+            keys.oldest = Date::parse(oldest).unwrap_or_default();
+            let text =
+                format!("untrusted comment: x\n{DATED}\ntrusted comment: {comment}\n{global}\n");
+            let signature = text.parse()?;
+            let mut check = keys.check(&signature)?;
+            check.update(b"content");
+            check.finish(name).map(|signer| signer.to_string())
+        };
+        let [of_f, of_g, free] = COMMENTS;
+        let signer = |what: &str| Ok(format!("key 4ADE42D89655470A, {what}"));
+        assert_eq!(checked(of_f, "f", ""), signer("2023-11-14"));
+        assert_eq!(checked(free, "f", ""), signer("\"release 7\""));
+        for (comment, name, other) in [(of_f, "g", "f"), (of_g, "f", "g"), (of_f, "", "f")] {
+            let error = SignatureError::OtherFile(other.to_owned());
+            assert_eq!(checked(comment, name, ""), Err(error));
+        }
+        assert_eq!(checked(of_f, "f", "2023-11-14"), signer("2023-11-14"));
+        for (comment, age) in [(of_f, "of 2023-11-14"), (free, "without a timestamp")] {
+            let error = checked(comment, "f", "2023-11-15").unwrap_err().to_string();
+            let expected =
+                format!("the signature is {age}, and the policy has oldest-signature 2023-11-15");
+            assert_eq!(error, expected);
+        }
+        // What is not signed is not believed, not even to refuse it.
+        let (_, global) = of_g;
+        let forged = ("timestamp:1900000000\tfile:f\thashed", global);
+        assert_eq!(checked(forged, "f", ""), Err(SignatureError::Mismatch));
+    }
+
     fn check(keys: &str, signature: &str, content: &[u8]) -> Result<String, SignatureError> {
         let mut known = Keys::default();
         known.add(keys)?;
@@ -343,6 +433,6 @@ KTlO7nzwxQljSe5JJpiXUNgeM+yvn8F3v17ebuUnDjweiiJVQnq5kSGhe5rZcwvH/lzWDcuGB+haacp0
         let (first, second) = content.split_at(content.len() / 2);
         check.update(first);
         check.update(second);
-        check.finish().map(|signer| signer.to_string())
+        check.finish("f").map(|signer| signer.to_string())
     }
 }

@@ -16,7 +16,7 @@ use wireboot_proto::packet::pxe::BootItem;
 use wireboot_proto::packet::udp::Datagram;
 use wireboot_proto::time::Instant;
 
-use wireboot_proto::boot::{Answer, Facts, Planner, Step};
+use wireboot_proto::boot::{Answer, Facts, Planner, Query, Step};
 
 /// How many steps a plan may take: its own limits end it before.
 const MAX_STEPS: usize = 200_000;
@@ -124,7 +124,12 @@ fn drive(boot_file: &str, data: &[u8]) {
             Step::Verify { url, .. } if url.path().len() % 2 == 0 => {
                 Answer::Failed("a bad signature".to_owned())
             }
-            Step::Say(_) | Step::Sleep(_) | Step::Verify { .. } => Answer::Done,
+            Step::Query(Query::Address(host)) => Answer::Text(host),
+            Step::Say(_)
+            | Step::Sleep(_)
+            | Step::Limit(_)
+            | Step::Verify { .. }
+            | Step::Query(_) => Answer::Done,
             Step::Done(_) | Step::Failed(_) => return,
         };
     }

@@ -1,5 +1,5 @@
-//! The arguments of a command: its options (`--timeout 5000`, `--timeout=5000`, `-t 5000`, `-t5000`), up
-//! to the first word that is none, then its words; and why a command failed.
+//! The arguments of a command: its options (`--timeout 5000`, `--timeout=5000`, `-t 5000`, `-t5000`, and
+//! `-ar` for `-a -r`), up to the first word that is none, then its words; and why a command failed.
 
 use core::time::Duration;
 
@@ -41,6 +41,29 @@ pub(super) struct CommandOption {
     long: &'static str,
     short: char,
     has_value: bool,
+}
+
+impl CommandOption {
+    /// Returns its value: that in the same word, or the next word.
+    fn value<'a>(
+        &self,
+        word: &str,
+        value: Option<&'a str>,
+        words: &mut &'a [String],
+    ) -> Result<&'a str, CommandFault> {
+        if !self.has_value {
+            return Ok("");
+        }
+        if let Some(value) = value {
+            return Ok(value);
+        }
+        let [next, rest @ ..] = *words else {
+            let what = "the value of the option is missing";
+            return Err(CommandFault::new(word, what));
+        };
+        *words = rest;
+        Ok(next)
+    }
 }
 
 /// Returns an option without value.
@@ -113,19 +136,30 @@ impl<'a> Arguments<'a> {
                 break;
             }
             words = rest;
-            let (option, mut value) = find(word, known)
-                .ok_or_else(|| CommandFault::new(word, "not an option of this command"))?;
-            if option.has_value && value.is_none() {
-                let [next, rest @ ..] = words else {
-                    return Err(CommandFault::new(
-                        word,
-                        "the value of the option is missing",
-                    ));
+            let unknown = || CommandFault::new(word, "not an option of this command");
+            if let Some(long) = word.strip_prefix("--") {
+                let (name, value) = match long.split_once('=') {
+                    Some((name, value)) => (name, Some(value)),
+                    None => (long, None),
                 };
-                value = Some(next.as_str());
-                words = rest;
+                let option = known.iter().find(|known| known.long == name);
+                let is_fit = |option: &&CommandOption| option.has_value || value.is_none();
+                let option = option.filter(is_fit).ok_or_else(unknown)?;
+                options.push((option.long, option.value(word, value, &mut words)?));
+                continue;
             }
-            options.push((option.long, value.unwrap_or_default()));
+            // Several may stand together; the first that has a value takes the rest (getopt of iPXE).
+            let mut letters = word.get(1..).unwrap_or_default().chars();
+            while let Some(letter) = letters.next() {
+                let option = known.iter().find(|known| known.short == letter);
+                let option = option.ok_or_else(unknown)?;
+                let rest = letters.as_str();
+                let value = Some(rest).filter(|rest| !rest.is_empty());
+                options.push((option.long, option.value(word, value, &mut words)?));
+                if option.has_value {
+                    break;
+                }
+            }
         }
         Ok(Self {
             command,
@@ -156,7 +190,9 @@ impl<'a> Arguments<'a> {
         let Some(value) = self.value("timeout") else {
             return Ok(None);
         };
-        let number = parse_integer(value).and_then(|number| u64::try_from(number).ok());
+        let number = number(value)
+            .ok()
+            .and_then(|number| u64::try_from(number).ok());
         match number {
             Some(milliseconds) => {
                 // In iPXE a timeout of 0 is none.
@@ -179,7 +215,7 @@ impl<'a> Arguments<'a> {
         match (letters.next(), letters.next()) {
             (Some(key), None) => Ok(Some(key)),
             _ => {
-                let code = u32::try_from(number(text)?).ok();
+                let code = u32::try_from(number(text)?).ok().filter(|code| *code > 0);
                 // Keys without a character have codes from 0x100 on (iPXE's <ipxe/keys.h>).
                 Ok(code.filter(|code| *code < 0x80).and_then(char::from_u32))
             }
@@ -197,29 +233,13 @@ impl<'a> Arguments<'a> {
     }
 }
 
-/// Parses a number.
+/// Parses a number; an empty word is 0, as for strtoul() in `parse_integer` of iPXE.
 ///
 /// # Errors
 /// The word is not a number.
 pub(super) fn number(word: &str) -> Result<i64, CommandFault> {
+    if word.is_empty() {
+        return Ok(0);
+    }
     parse_integer(word).ok_or_else(|| CommandFault::new(word, "is not a number"))
-}
-
-fn find<'a>(word: &'a str, known: &[CommandOption]) -> Option<(CommandOption, Option<&'a str>)> {
-    if let Some(long) = word.strip_prefix("--") {
-        let (name, value) = match long.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (long, None),
-        };
-        let option = known.iter().find(|known| known.long == name)?;
-        return (option.has_value || value.is_none()).then_some((*option, value));
-    }
-    let mut letters = word.strip_prefix('-')?.chars();
-    let short = letters.next()?;
-    let option = known.iter().find(|known| known.short == short)?;
-    match (option.has_value, letters.as_str()) {
-        (_, "") => Some((*option, None)),
-        (true, value) => Some((*option, Some(value))),
-        (false, _) => None,
-    }
 }

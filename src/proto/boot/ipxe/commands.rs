@@ -6,7 +6,8 @@ use core::time::Duration;
 use super::super::context::Context;
 use super::super::error::Place;
 use super::super::facts::Architecture;
-use super::super::step::{Answer, Step};
+use super::super::plan::Outcome;
+use super::super::step::{Answer, Query, Step};
 use super::arguments::{Arguments, CommandFault, CommandOption, flag, number, valued};
 use super::image_commands as image;
 use super::setting_commands as setting;
@@ -125,10 +126,33 @@ const COMMANDS: &[CommandRow] = &[
     ),
     row(
         "imgargs",
-        &[],
+        IMAGE_OPTIONS,
         1..=ANY,
         "IMAGE [WORD...]",
         image::set_arguments,
+    ),
+    row(
+        "imgextract",
+        &[
+            valued("name", 'n'),
+            valued("timeout", 't'),
+            flag("keep", 'k'),
+            flag("quiet", 'q'),
+        ],
+        1..=1,
+        "[--name NAME] IMAGE",
+        image::extract,
+    ),
+    row(
+        "imgset",
+        &[
+            valued("timeout", 't'),
+            flag("keep", 'k'),
+            flag("quiet", 'q'),
+        ],
+        2..=2,
+        "[--keep] SETTING IMAGE",
+        image::set_setting,
     ),
     row("imgfree", &[], 0..=ANY, "", image::free),
     raw("imgstat", image::describe),
@@ -151,8 +175,20 @@ const COMMANDS: &[CommandRow] = &[
         "[--allow] [--permanent]",
         image::set_trust,
     ),
-    // Menus show sums to people with them, and as unknown commands they ended such installers.
-    row("md5sum sha1sum", &[], 0..=ANY, "", image::digest),
+    row(
+        "md5sum sha1sum",
+        &[valued("set", 's')],
+        1..=ANY,
+        "IMAGE...",
+        image::digest,
+    ),
+    row(
+        "fdt",
+        &[valued("timeout", 't'), flag("quiet", 'q')],
+        0..=1,
+        "[ADDRESS]",
+        image::device_tree,
+    ),
     row(
         "params",
         &[
@@ -160,16 +196,16 @@ const COMMANDS: &[CommandRow] = &[
             valued("method", 'm'),
             flag("delete", 'd'),
         ],
-        0..=ANY,
-        "",
-        image::begin_parameters,
+        0..=0,
+        "[--name NAME] [--method METHOD] [--delete]",
+        setting::params,
     ),
     row(
         "param",
         &[valued("params", 'p'), flag("header", 'H')],
         1..=ANY,
-        "NAME [TEXT...]",
-        image::add_parameter,
+        "[--params NAME] [--header] NAME [TEXT...]",
+        setting::param,
     ),
     row("echo", &[flag("n", 'n')], 0..=ANY, "", echo),
     row("goto", &[], 1..=1, "LABEL", goto),
@@ -191,14 +227,51 @@ const COMMANDS: &[CommandRow] = &[
         "--ext 29",
         cpuid,
     ),
-    raw("console colour color cpair sync", nothing),
-    raw("ntp shim fdt certstore certstat certfree", nothing_noted),
-    raw("sanboot", local_boot),
-    raw(
-        "sanhook sanunhook fcels fcstat pxebs autoboot shell config reboot poweroff imgextract imgdecrypt imgset imgmem ping nslookup lotest vcreate vdestroy ibstat iwlist iwstat pciscan usbscan gdbstub help profstat",
-        unsupported,
+    row("nslookup", &[], 2..=2, "SETTING HOST", look_up),
+    row(
+        "ping",
+        &[
+            valued("size", 's'),
+            valued("timeout", 't'),
+            valued("count", 'c'),
+            flag("quiet", 'q'),
+        ],
+        1..=1,
+        "[--count NUMBER] [--timeout MS] HOST",
+        ping,
     ),
+    row(
+        "reboot poweroff",
+        &[flag("warm", 'w'), flag("setup", 's')],
+        0..=0,
+        "[--warm]",
+        power,
+    ),
+    raw(WITHOUT_EFFECT, nothing),
+    row(
+        "sanboot",
+        &[
+            valued("drive", 'd'),
+            flag("no-describe", 'n'),
+            flag("keep", 'k'),
+            valued("filename", 'f'),
+            valued("extra", 'e'),
+            valued("label", 'l'),
+            valued("uuid", 'u'),
+        ],
+        0..=ANY,
+        "",
+        local_boot,
+    ),
+    raw(UNSUPPORTED, unsupported),
 ];
+
+/// Commands that succeed and change nothing here. `src/manual/boot-files.md` lists them.
+const WITHOUT_EFFECT: &str =
+    "console colour color cpair sync ntp shim certstore certstat certfree sanhook sanunhook";
+
+/// Commands that fail: what they are for needs iPXE's own drivers, or somebody at its shell.
+const UNSUPPORTED: &str = "fcels fcstat pxebs autoboot shell config imgdecrypt imgmem lotest vcreate vdestroy ibstat iwlist iwstat pciscan usbscan gdbstub help profstat";
 
 const IMAGE_OPTIONS: &[CommandOption] = &[
     valued("name", 'n'),
@@ -279,8 +352,13 @@ pub(super) fn resume(
             "the key was not pressed in time",
         )),
         PendingCommand::Input { setting, fields } => {
-            setting::entered(state, &setting, fields, answer)
+            setting::entered(state, &setting, fields, answer, &context.facts)
         }
+        PendingCommand::Limit(next) => {
+            let (step, pending) = *next;
+            Ok(CommandEffect::Ask(step, pending))
+        }
+        PendingCommand::Reply { setting } => replied(state, setting, answer),
         PendingCommand::Choice { setting, names } => {
             setting::chosen(state, &setting, &names, &answer, place, context)
         }
@@ -289,9 +367,9 @@ pub(super) fn resume(
             url,
             arguments,
             then,
-        } => image::fetched(state, (name, url, arguments), then, answer, place, context),
-        PendingCommand::Signature { name, signature } => {
-            image::verified(state, &name, *signature, answer)
+        } => image::fetched(state, (name, *url, arguments), then, answer, place, context),
+        PendingCommand::Signature { id, signature } => {
+            image::verified(state, id, *signature, answer)
         }
     }
 }
@@ -362,23 +440,86 @@ fn cpuid(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
     Ok(CommandEffect::Done)
 }
 
-/// Does nothing: the command has no effect on a plan.
-fn nothing(_: &mut State, _: &mut Arguments<'_>) -> CommandResult {
-    Ok(CommandEffect::Done)
-}
-
 /// Does nothing, and notes it: the script may rely on the command.
-fn nothing_noted(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
-    let text = format!("{} is ignored", call.command);
+fn nothing(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    let text = format!("{} has no effect", call.command);
     call.context.note(call.place, text);
     Ok(CommandEffect::Done)
 }
 
-fn local_boot(_: &mut State, _: &mut Arguments<'_>) -> CommandResult {
-    Err(CommandFault {
-        is_local_boot: true,
-        ..CommandFault::of_command("boots from a disk, not from the network")
-    })
+fn local_boot(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    let mut disks = call.words.iter().filter(|disk| !disk.is_empty());
+    let Some(disk) = disks.next() else {
+        return Err(CommandFault {
+            is_local_boot: true,
+            ..CommandFault::of_command("boots from a disk, not from the network")
+        });
+    };
+    let path = disk.split(['?', '#']).next().unwrap_or_default();
+    let kind = if path.to_ascii_lowercase().ends_with(".iso") {
+        "an ISO image"
+    } else {
+        "a disk of the network"
+    };
+    let what = format!(
+        "is {kind}, which only firmware can start; boot the kernel and initrd on it instead"
+    );
+    Err(CommandFault::new(disk, what))
+}
+
+/// Asks for the address of a host.
+fn look_up(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    let query = Query::Address(call.word(1).to_owned());
+    let setting = Some(call.word(0).to_owned());
+    Ok(CommandEffect::Ask(
+        Step::Query(query),
+        PendingCommand::Reply { setting },
+    ))
+}
+
+/// Asks for an echo, as often as --count says; without it iPXE does not end by itself.
+fn ping(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    let count = call.value("count").map_or(Ok(1), number)?;
+    let query = Query::Echo {
+        host: call.word(0).to_owned(),
+        count: u16::try_from(count).map_or(1, |count| count.clamp(1, MAX_ECHOES)),
+        timeout: call.timeout()?.unwrap_or(ECHO_TIMEOUT),
+    };
+    let setting = None;
+    Ok(CommandEffect::Ask(
+        Step::Query(query),
+        PendingCommand::Reply { setting },
+    ))
+}
+
+/// iPXE's PING_DEFAULT_TIMEOUT.
+const ECHO_TIMEOUT: Duration = Duration::from_secs(1);
+const MAX_ECHOES: u16 = 100;
+
+/// Handles what a query has found.
+fn replied(state: &mut State, setting: Option<String>, answer: Answer) -> CommandResult {
+    if let (Answer::Text(text), Some(setting)) = (&answer, &setting) {
+        state.set(setting, text)?;
+        return Ok(CommandEffect::Done);
+    }
+    if answer == Answer::Done && setting.is_none() {
+        return Ok(CommandEffect::Done);
+    }
+    Err(CommandFault::of_command(
+        if let Answer::Failed(why) = answer {
+            why
+        } else {
+            "there was no answer".to_owned()
+        },
+    ))
+}
+
+fn power(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    Ok(CommandEffect::Instead(if call.command == "poweroff" {
+        Outcome::PowerOff
+    } else {
+        Outcome::Reboot
+    }))
 }
 
 fn unsupported(_: &mut State, _: &mut Arguments<'_>) -> CommandResult {
@@ -407,6 +548,37 @@ mod tests {
     }
 
     #[test]
+    fn the_manual_lists_the_commands_without_effect_and_those_that_fail() {
+        let manual = include_str!("../../../manual/boot-files.md");
+        let (_, manual) = manual.split_once("## iPXE").unwrap();
+        let section = manual.split("\n## ").next().unwrap();
+        for (begin, names) in [
+            ("These commands succeed without effect", WITHOUT_EFFECT),
+            ("These commands fail", UNSUPPORTED),
+        ] {
+            let mut lines = section.lines();
+            let line = lines.find(|line| line.starts_with(begin)).unwrap();
+            // Up to the end of the sentence.
+            let line = line.split("`. ").next().unwrap();
+            let listed = line.split('`').skip(1).step_by(2);
+            let listed = listed.filter(|name| !name.starts_with('-'));
+            let mut known: Vec<_> = names.split(' ').collect();
+            known.sort_unstable();
+            assert_eq!(listed.collect::<Vec<_>>(), known, "{begin}");
+        }
+        // Each is noted, and neither a failure nor a condition of anything.
+        for name in WITHOUT_EFFECT.split(' ') {
+            let (notes, result) = run_alone(&[name.to_owned(), "x".to_owned()]);
+            assert!(matches!(result, Ok(CommandEffect::Done)), "{name}");
+            assert_eq!(notes, [format!("{name} has no effect")]);
+        }
+        for name in UNSUPPORTED.split(' ') {
+            let (_, result) = run_alone(&[name.to_owned()]);
+            assert!(result.is_err(), "{name}");
+        }
+    }
+
+    #[test]
     fn a_word_too_many_or_too_few_shows_the_usage() {
         for line in ["goto", "goto a b", "iseq a", "iseq a b c", "imgverify a"] {
             let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
@@ -419,11 +591,18 @@ mod tests {
     }
 
     fn fault_of(words: &[String]) -> CommandFault {
+        run_alone(words).1.unwrap_err()
+    }
+
+    /// Runs a command; returns what it notes, and its result.
+    fn run_alone(words: &[String]) -> (Vec<String>, CommandResult) {
         let url: crate::text::url::Url = "http://192.0.2.1/a.ipxe".parse().unwrap();
         let (address, server) = ([192, 0, 2, 2].into(), [192, 0, 2, 1].into());
         let place = Place::whole(&url);
         let facts = Facts::new(url, Default::default(), address, server);
         let mut context = Context::new(facts, Budget::new(place.clone()));
-        run(&mut State::default(), words, &place, &mut context).unwrap_err()
+        let result = run(&mut State::default(), words, &place, &mut context);
+        let notes = context.notes().iter().map(|note| note.text.clone());
+        (notes.collect(), result)
     }
 }

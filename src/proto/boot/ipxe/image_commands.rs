@@ -1,32 +1,29 @@
-//! The commands about images: fetch them, name them, start them, and the
-//! parameters of their requests.
+//! The commands about images: fetch them, name them, check them, start them.
+
+use core::time::Duration;
 
 use super::super::context::Context;
 use super::super::error::Place;
 use super::super::plan::Purpose;
 use super::super::step::{Answer, Fetched, Step};
 use super::arguments::{Arguments, CommandFault};
-use super::images::{ImageTrust, ScriptImage, StartMethod};
+use super::images::{ImageId, ImageTrust, REFUSED, ScriptImage, StartMethod};
 use super::state::{CommandEffect, CommandResult, ImageUse, PendingCommand, State};
 use crate::prelude::*;
 use crate::text::url::Url;
-
-/// Limit of parameters of a request, since a script can add them in a loop.
-const MAX_PARAMETERS: usize = 1_000;
 
 /// Starts an image, the one named or the one selected.
 pub(super) fn start(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
     let then = ImageUse::Start {
         in_place: call.has("replace"),
     };
-    match (call.words, state.images.selected()) {
-        ([_, ..], _) => fetch(state, call, then),
-        ([], Some(selected)) => {
-            let selected = selected.to_owned();
-            use_image(state, &selected, then)
-        }
-        ([], None) => Err(CommandFault::new("boot", "no kernel has been loaded")),
+    if !call.words.is_empty() {
+        return fetch(state, call, then);
     }
+    let selected = state.images.selected().map(|image| image.id);
+    let selected =
+        selected.ok_or_else(|| CommandFault::new("boot", "no kernel has been loaded"))?;
+    use_image(state, selected, then, call.place, call.context)
 }
 
 /// Fetches an image, and makes it the one that `boot` starts.
@@ -39,11 +36,41 @@ pub(super) fn keep(state: &mut State, call: &mut Arguments<'_>) -> CommandResult
     fetch(state, call, ImageUse::Keep)
 }
 
+/// Fetches the device tree of the kernel; without an address there is none.
+pub(super) fn device_tree(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    state.images.device_tree = None;
+    if call.words.is_empty() {
+        return Ok(CommandEffect::Done);
+    }
+    fetch(state, call, ImageUse::DeviceTree)
+}
+
+/// Sets a setting to the content of a file.
+pub(super) fn set_setting(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    let then = ImageUse::Set {
+        setting: call.word(0).to_owned(),
+        is_kept: call.has("keep"),
+    };
+    let wanted = ImageReference::plain(call.word(1), call.timeout()?);
+    acquire(state, wanted, then, call.place, call.context)
+}
+
+/// Gives a packed file the name that it has when it is unpacked. It stays packed: as an initrd the
+/// kernel unpacks it, and it cannot be used as anything else.
+pub(super) fn extract(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    let then = ImageUse::Extract {
+        name: call.value("name").map(str::to_owned),
+    };
+    let wanted = ImageReference::plain(call.word(0), call.timeout()?);
+    acquire(state, wanted, then, call.place, call.context)
+}
+
 fn fetch(state: &mut State, call: &mut Arguments<'_>, then: ImageUse) -> CommandResult {
     let wanted = ImageReference {
         reference: call.word(0),
         name: call.value("name"),
         command_line: call.text(1),
+        timeout: call.timeout()?,
     };
     acquire(state, wanted, then, call.place, call.context)
 }
@@ -55,6 +82,19 @@ struct ImageReference<'a> {
     /// The name it shall have.
     name: Option<&'a str>,
     command_line: String,
+    /// How long its server may be silent.
+    timeout: Option<Duration>,
+}
+
+impl<'a> ImageReference<'a> {
+    const fn plain(reference: &'a str, timeout: Option<Duration>) -> Self {
+        Self {
+            reference,
+            name: None,
+            command_line: String::new(),
+            timeout,
+        }
+    }
 }
 
 /// Fetches an image, or uses the one that has this name already.
@@ -65,31 +105,45 @@ fn acquire(
     place: &Place,
     context: &mut Context,
 ) -> CommandResult {
-    if let Some(image) = state.images.find(wanted.reference) {
+    // imgfetch always fetches; the other commands use an image that is there (usr/imgmgmt.c).
+    if then != ImageUse::Keep
+        && let Some(image) = state.images.find(wanted.reference)
+    {
         if !wanted.command_line.is_empty() {
             image.arguments = wanted.command_line;
         }
-        return use_image(state, wanted.reference, then);
+        if let Some(name) = wanted.name {
+            name.clone_into(&mut image.name);
+        }
+        let id = image.id;
+        return use_image(state, id, then, place, context);
     }
-    let url = url_of(state, wanted.reference, place, context)?;
-    let name = wanted.name.unwrap_or_else(|| url.file_name()).to_owned();
+    let url = url_of(state, wanted.reference, place)?;
+    let default = url.plain_file_name();
+    let name = wanted.name.unwrap_or(&default).to_owned();
     let purpose = match then {
-        ImageUse::Keep => Purpose::Initrd,
+        ImageUse::Keep | ImageUse::Digest { .. } => Purpose::Initrd,
         ImageUse::Select => Purpose::Kernel,
+        ImageUse::Set { .. } => Purpose::Configuration,
+        ImageUse::DeviceTree => Purpose::DeviceTree,
+        // The packed file becomes an initrd, if anything.
+        ImageUse::Extract { .. } => Purpose::Initrd,
         ImageUse::Start { .. } | ImageUse::Verify(_) => Purpose::BootFile,
     };
-    Ok(CommandEffect::Ask(
-        Step::Fetch {
-            url: url.clone(),
-            purpose,
-        },
-        PendingCommand::Image {
-            name,
-            url,
-            arguments: wanted.command_line,
-            then,
-        },
-    ))
+    let pending = PendingCommand::Image {
+        name,
+        url: Box::new(url.clone()),
+        arguments: wanted.command_line,
+        then,
+    };
+    let step = Step::Fetch { url, purpose };
+    Ok(match wanted.timeout {
+        Some(timeout) => CommandEffect::Ask(
+            Step::Limit(timeout),
+            PendingCommand::Limit(Box::new((step, pending))),
+        ),
+        None => CommandEffect::Ask(step, pending),
+    })
 }
 
 /// Adds the image that has been fetched, and does with it what its command is for.
@@ -113,108 +167,179 @@ pub(super) fn fetched(
         Fetched::Failed(why) => return Err(CommandFault::new(&url.to_string(), why)),
     };
     context.note(place, format!("loads {url} as {name}"));
-    state
-        .images
-        .add(ScriptImage::new(&name, url, arguments, head))?;
-    use_image(state, &name, then)
+    let image = ScriptImage::new(&name, url, arguments, head);
+    let id = state.images.add(image)?;
+    use_image(state, id, then, place, context)
 }
 
-/// Resolves an address against the script; parameters go into its query.
-fn url_of(
-    state: &State,
-    reference: &str,
+/// Resolves an address against the script, with the parameters that it names.
+fn url_of(state: &mut State, reference: &str, place: &Place) -> Result<Url, CommandFault> {
+    if reference.is_empty() {
+        // For iPXE an empty address is that of the script itself, which then runs in itself for ever.
+        let what = "the address is empty: a setting in it is not set";
+        return Err(CommandFault::of_command(what));
+    }
+    let (address, list) = match reference.split_once("##params") {
+        Some((address, list)) => (address, Some(list.trim_start_matches('='))),
+        None => (reference, None),
+    };
+    let url = place.file.join(address);
+    let url = url.map_err(|error| CommandFault::new(reference, error.what))?;
+    match list.and_then(|name| state.parameters.take(name)) {
+        Some(list) => Ok(url.with_form(list.form()?)),
+        None => Ok(url),
+    }
+}
+
+fn use_image(
+    state: &mut State,
+    id: ImageId,
+    then: ImageUse,
     place: &Place,
     context: &mut Context,
-) -> Result<Url, CommandFault> {
-    let address = match reference.split_once("##params") {
-        Some((address, _)) => {
-            let text = "parameters are sent in the query of a GET, not as a form";
-            context.note(place, text);
-            let string = super::format::Type::UriString;
-            let pairs = state.parameters.iter();
-            let pairs = pairs.map(|(name, value)| {
-                let value = string.format(value.as_bytes());
-                format!("{name}={value}")
-            });
-            let separator = if address.contains('?') { '&' } else { '?' };
-            let query = pairs.collect::<Vec<_>>().join("&");
-            format!("{address}{separator}{query}")
-        }
-        None => reference.to_owned(),
-    };
-    let url = place.file.join(&address);
-    url.map_err(|error| CommandFault::new(reference, error.what))
-}
-
-fn use_image(state: &mut State, name: &str, then: ImageUse) -> CommandResult {
-    match &then {
+) -> CommandResult {
+    let image = state.images.get(id)?;
+    let in_place = match then {
         ImageUse::Keep => return Ok(CommandEffect::Done),
         ImageUse::Verify(signature) => {
-            let (url, signature) = (image_of(state, name)?.url.clone(), signature.clone());
             let step = Step::Verify {
-                url,
+                url: image.url.clone(),
                 signature: signature.clone(),
             };
-            let name = name.to_owned();
             return Ok(CommandEffect::Ask(
                 step,
-                PendingCommand::Signature { name, signature },
+                PendingCommand::Signature { id, signature },
             ));
         }
-        ImageUse::Start { .. } => state.images.check_trust(name)?,
-        ImageUse::Select => {}
-    }
-    let image = image_of(state, name)?;
-    // An image that could not be started is no initrd of the next one.
-    image.is_kernel = true;
-    let start = image.start()?;
-    let ImageUse::Start { in_place } = then else {
-        state.images.select(name);
-        return Ok(CommandEffect::Done);
+        ImageUse::Set { setting, is_kept } => return set_to_content(state, id, &setting, is_kept),
+        ImageUse::Extract { name } => return extracted(image, name),
+        ImageUse::Digest { others } => return sum_images(state, &others, place, context),
+        ImageUse::DeviceTree => {
+            state.images.device_tree = Some(id);
+            return Ok(CommandEffect::Done);
+        }
+        // An image that could not be started is no initrd of the next one.
+        ImageUse::Select => {
+            image.is_kernel = true;
+            image.start()?;
+            state.images.select(id);
+            return Ok(CommandEffect::Done);
+        }
+        ImageUse::Start { in_place } => in_place,
     };
-    match start {
+    image.is_kernel = true;
+    let image = image.clone();
+    // As image_exec() of iPXE: what cannot run at all is said first.
+    let method = image.start()?;
+    let is_loader = method == StartMethod::BootLoader;
+    state.images.check_trust(&image, is_loader)?;
+    match method {
         StartMethod::Script => {
             // script_exec() of iPXE unregisters a script while it runs, so that boot does not start
             // it again.
-            let (file, text) = (image.url.clone(), core::mem::take(&mut image.text));
-            state.images.free(Some(name));
+            state.images.free(id);
             Ok(CommandEffect::Run {
-                file,
-                text,
+                file: image.url,
+                text: image.text.unwrap_or_default(),
                 in_place,
             })
         }
-        StartMethod::Kernel => Ok(CommandEffect::Plan(Box::new(state.images.plan(name)?))),
-        StartMethod::BootLoader => Ok(CommandEffect::Chain(image.url.clone())),
+        StartMethod::Kernel => Ok(CommandEffect::Plan(Box::new(state.images.plan(&image)?))),
+        StartMethod::BootLoader => {
+            // The loader gets the lease from iPXE, with what the script has set of it.
+            let Context { facts, .. } = context;
+            state.settings.copy_options_to(&mut facts.options);
+            Ok(CommandEffect::Chain(image.url))
+        }
     }
 }
 
-fn image_of<'a>(state: &'a mut State, name: &str) -> Result<&'a mut ScriptImage, CommandFault> {
-    let image = state.images.find(name);
-    image.ok_or_else(|| CommandFault::new(name, "no such image"))
+fn set_to_content(state: &mut State, id: ImageId, setting: &str, is_kept: bool) -> CommandResult {
+    let image = state.images.get(id)?;
+    if image.trust == ImageTrust::Refused {
+        return Err(CommandFault::new(&image.name, REFUSED));
+    }
+    let text = image.text.clone();
+    let fault = CommandFault::new(&image.name, "is too long for a setting");
+    if !is_kept {
+        state.images.free(id);
+    }
+    let text = text.ok_or(fault)?;
+    state.set_content(setting, text)?;
+    Ok(CommandEffect::Done)
+}
+
+fn extracted(image: &mut ScriptImage, name: Option<String>) -> CommandResult {
+    let name = name.unwrap_or_else(|| {
+        let stem = image.name.rsplit_once('.').map(|(stem, _)| stem);
+        stem.unwrap_or(&image.name).to_owned()
+    });
+    if !image.is_archive {
+        let what = "is no archive that the kernel unpacks";
+        return Err(CommandFault::new(&image.name, what));
+    }
+    image.name = name;
+    Ok(CommandEffect::Done)
 }
 
 pub(super) fn set_arguments(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
-    image_of(state, call.word(0))?.arguments = call.text(1);
-    Ok(CommandEffect::Done)
+    match state.images.find(call.word(0)) {
+        Some(image) => {
+            image.arguments = call.text(1);
+            Ok(CommandEffect::Done)
+        }
+        None => fetch(state, call, ImageUse::Keep),
+    }
+}
+
+/// Shows no sums, which are for people and decide nothing.
+pub(super) fn digest(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    if call.has("set") {
+        return Err(CommandFault::new("--set", "sums are not computed"));
+    }
+    let text = format!("{}: checksums are not shown", call.command);
+    call.context.note(call.place, text);
+    sum_images(state, call.words, call.place, call.context)
+}
+
+/// Fetches those of the images that are not there.
+fn sum_images(
+    state: &mut State,
+    names: &[String],
+    place: &Place,
+    context: &mut Context,
+) -> CommandResult {
+    let missing = names
+        .iter()
+        .position(|name| state.images.find(name).is_none());
+    let Some((name, others)) = missing.and_then(|at| names.get(at..)?.split_first()) else {
+        return Ok(CommandEffect::Done);
+    };
+    let wanted = ImageReference::plain(name, None);
+    let others = others.to_vec();
+    acquire(state, wanted, ImageUse::Digest { others }, place, context)
 }
 
 pub(super) fn describe(state: &mut State, _: &mut Arguments<'_>) -> CommandResult {
     Ok(CommandEffect::say(state.images.describe()))
 }
 
-/// Shows no sums, which are for people and decide nothing; the images must exist.
-pub(super) fn digest(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
-    for name in call.words {
-        image_of(state, name)?;
-    }
-    let text = format!("{}: checksums are not shown", call.command);
-    call.context.note(call.place, text);
-    Ok(CommandEffect::Done)
-}
-
 pub(super) fn free(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
-    state.images.free(call.words.first().map(String::as_str));
+    if call.words.is_empty() {
+        state.images.free_all();
+    }
+    for name in call.words {
+        match state.images.find(name) {
+            Some(image) => {
+                let id = image.id;
+                state.images.free(id);
+            }
+            // A script that has run is freed already, unlike in iPXE.
+            None => call
+                .context
+                .note(call.place, format!("there is no image {name} to free")),
+        }
+    }
     Ok(CommandEffect::Done)
 }
 
@@ -227,17 +352,16 @@ pub(super) fn verify(state: &mut State, call: &mut Arguments<'_>) -> CommandResu
     // The signature may have been fetched as an image; iPXE frees it, so that it is not loaded as an
     // initrd.
     let signature = match state.images.find(reference) {
-        Some(image) => image.url.clone(),
-        None => url_of(state, reference, call.place, call.context)?,
+        Some(image) => {
+            let (id, url) = (image.id, image.url.clone());
+            if !call.has("keep") {
+                state.images.free(id);
+            }
+            url
+        }
+        None => url_of(state, reference, call.place)?,
     };
-    if !call.has("keep") {
-        state.images.free(Some(reference));
-    }
-    let image = ImageReference {
-        reference: call.word(0),
-        name: None,
-        command_line: String::new(),
-    };
+    let image = ImageReference::plain(call.word(0), call.timeout()?);
     let then = ImageUse::Verify(Box::new(signature));
     acquire(state, image, then, call.place, call.context)
 }
@@ -245,42 +369,28 @@ pub(super) fn verify(state: &mut State, call: &mut Arguments<'_>) -> CommandResu
 /// Records what the check of an image's signature found.
 pub(super) fn verified(
     state: &mut State,
-    name: &str,
+    id: ImageId,
     signature: Url,
     answer: Answer,
 ) -> CommandResult {
-    let image = image_of(state, name)?;
-    if let Answer::Failed(why) = answer {
-        // A file with a bad signature is started by no command any more, nor loaded as initrd.
-        image.trust = ImageTrust::Refused;
-        return Err(CommandFault::new(name, why));
+    let image = state.images.get(id)?;
+    if answer == Answer::Done {
+        image.trust = ImageTrust::Verified(signature);
+        return Ok(CommandEffect::Done);
     }
-    image.trust = ImageTrust::Verified(signature);
-    Ok(CommandEffect::Done)
+    // A file with a bad signature is started by no command any more, nor loaded as initrd.
+    image.trust = ImageTrust::Refused;
+    let why = if let Answer::Failed(why) = answer {
+        why
+    } else {
+        "the signature was not checked".to_owned()
+    };
+    Err(CommandFault::new(&image.name, why))
 }
 
 pub(super) fn set_trust(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
     let is_demanded = !call.has("allow");
     let is_permanent = call.has("permanent");
     state.images.demand_trust(is_demanded, is_permanent)?;
-    Ok(CommandEffect::Done)
-}
-
-pub(super) fn begin_parameters(state: &mut State, _: &mut Arguments<'_>) -> CommandResult {
-    state.parameters.clear();
-    Ok(CommandEffect::Done)
-}
-
-pub(super) fn add_parameter(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
-    if call.has("header") {
-        let what = "headers cannot be added to a request";
-        return Err(CommandFault::new("--header", what));
-    }
-    let name = call.word(0).to_owned();
-    if state.parameters.len() >= MAX_PARAMETERS {
-        let what = format!("more than {MAX_PARAMETERS} parameters");
-        return Err(CommandFault::new(&name, what));
-    }
-    state.parameters.push((name, call.text(1)));
     Ok(CommandEffect::Done)
 }

@@ -10,9 +10,20 @@ use crate::text::url::Url;
 /// Limit of loaded images, since a script can load in a loop.
 const MAX_IMAGES: usize = 256;
 
+/// The longest file that is kept as text: what `imgset` may make of it, in bytes.
+const MAX_TEXT_LEN: usize = 65_536;
+
+/// The first bytes of archives for the kernel: cpio as it is, with and without checksums, and what
+/// gzip has packed.
+const ARCHIVES: [&[u8]; 3] = [b"070701", b"070702", b"\x1f\x8b"];
+
+/// The number of an image; names are not unique.
+pub(super) type ImageId = usize;
+
 /// A fetched file.
 #[derive(Debug, Clone)]
 pub(super) struct ScriptImage {
+    pub(super) id: ImageId,
     pub(super) name: String,
     pub(super) url: Url,
     /// Its command line.
@@ -20,11 +31,13 @@ pub(super) struct ScriptImage {
     pub(super) kind: KernelFormat,
     /// Why it cannot be started as a kernel.
     refusal: Option<String>,
+    /// Whether it is an archive that the kernel unpacks, as far as its first bytes say.
+    pub(super) is_archive: bool,
     /// Whether it was loaded to be started, so that it is no initrd.
     pub(super) is_kernel: bool,
     pub(super) trust: ImageTrust,
-    /// The text of a script.
-    pub(super) text: Vec<u8>,
+    /// The text of a script, or of another short file.
+    pub(super) text: Option<Vec<u8>>,
 }
 
 /// Result of `imgverify`.
@@ -42,19 +55,18 @@ impl ScriptImage {
     /// Returns the image of a file that begins with `head`.
     pub(super) fn new(name: &str, url: Url, arguments: String, head: Vec<u8>) -> Self {
         let kind = classify(&head);
+        let is_kept = kind == KernelFormat::IpxeScript || head.len() <= MAX_TEXT_LEN;
         Self {
+            id: 0,
             name: name.to_owned(),
             refusal: loaders::kernel_refusal(&url, &head),
             url,
             arguments,
             kind,
+            is_archive: ARCHIVES.iter().any(|magic| head.starts_with(magic)),
             is_kernel: false,
             trust: ImageTrust::Unchecked,
-            text: if kind == KernelFormat::IpxeScript {
-                head
-            } else {
-                Vec::new()
-            },
+            text: is_kept.then_some(head),
         }
     }
 
@@ -66,7 +78,8 @@ impl ScriptImage {
     pub(super) fn start(&self) -> Result<StartMethod, CommandFault> {
         if self.kind == KernelFormat::IpxeScript {
             return Ok(StartMethod::Script);
-        } else if self.kind.is_kernel() {
+        }
+        if self.kind.is_kernel() {
             return Ok(StartMethod::Kernel);
         }
         let what = match loaders::program(Some(self.kind), &self.url) {
@@ -102,13 +115,16 @@ impl ScriptImage {
     }
 }
 
-const REFUSED: &str = "its signature is bad: imgverify has failed for it";
+pub(super) const REFUSED: &str = "its signature is bad: imgverify has failed for it";
 
 /// All images of a run, in the order in which they were fetched.
 #[derive(Debug, Default)]
 pub(super) struct Images {
     list: Vec<ScriptImage>,
-    selected: Option<String>,
+    last_id: ImageId,
+    selected: Option<ImageId>,
+    /// The device tree of the kernel.
+    pub(super) device_tree: Option<ImageId>,
     /// Set by `imgtrust`: nothing starts that is not verified, scripts neither.
     trust_is_demanded: bool,
     /// Set when no `imgtrust` can change that any more.
@@ -116,45 +132,57 @@ pub(super) struct Images {
 }
 
 impl Images {
-    /// Returns the image of this name.
+    /// Returns the first image of this name (`find_image` of iPXE).
     pub(super) fn find(&mut self, name: &str) -> Option<&mut ScriptImage> {
         self.list.iter_mut().find(|image| image.name == name)
     }
 
-    /// Adds an image in place of one with the same name.
+    /// Returns the image of this number.
+    ///
+    /// # Errors
+    /// It has been freed.
+    pub(super) fn get(&mut self, id: ImageId) -> Result<&mut ScriptImage, CommandFault> {
+        let image = self.list.iter_mut().find(|image| image.id == id);
+        image.ok_or_else(|| CommandFault::of_command("the image has been freed"))
+    }
+
+    /// Adds an image and returns its number. Files of one name in two directories are two images
+    /// (`register_image` of iPXE); a file that is fetched again replaces itself.
     ///
     /// # Errors
     /// Too many images.
-    pub(super) fn add(&mut self, image: ScriptImage) -> Result<(), CommandFault> {
-        self.list.retain(|other| other.name != image.name);
+    pub(super) fn add(&mut self, image: ScriptImage) -> Result<ImageId, CommandFault> {
+        self.list
+            .retain(|other| other.name != image.name || other.url != image.url);
         if self.list.len() >= MAX_IMAGES {
             let what = format!("more than {MAX_IMAGES} images are loaded");
             return Err(CommandFault::new(&image.name, what));
         }
-        self.list.push(image);
-        Ok(())
+        self.last_id += 1;
+        let id = self.last_id;
+        self.list.push(ScriptImage { id, ..image });
+        Ok(id)
     }
 
     /// Makes the image the one that `boot` starts.
-    pub(super) fn select(&mut self, name: &str) {
-        self.selected = Some(name.to_owned());
-        if let Some(image) = self.find(name) {
-            image.is_kernel = true;
-        }
+    pub(super) const fn select(&mut self, id: ImageId) {
+        self.selected = Some(id);
     }
 
-    /// Returns the name of the image that `boot` starts.
-    pub(super) fn selected(&self) -> Option<&str> {
-        self.selected.as_deref()
+    /// Returns the image that `boot` starts.
+    pub(super) fn selected(&mut self) -> Option<&mut ScriptImage> {
+        let selected = self.selected?;
+        self.get(selected).ok()
     }
 
-    /// Removes the image of this name, or all.
-    pub(super) fn free(&mut self, name: Option<&str>) {
-        self.list
-            .retain(|image| name.is_some_and(|name| image.name != name));
-        if name.is_none() || name == self.selected.as_deref() {
-            self.selected = None;
-        }
+    /// Removes the image of this number.
+    pub(super) fn free(&mut self, id: ImageId) {
+        self.list.retain(|image| image.id != id);
+    }
+
+    /// Removes all images.
+    pub(super) fn free_all(&mut self) {
+        self.list.clear();
     }
 
     /// Demands, or no longer, that what starts is verified (`image_set_trust` of iPXE).
@@ -178,20 +206,26 @@ impl Images {
         Ok(())
     }
 
-    /// Makes sure that the image of this name may start.
+    /// Makes sure that an image may start; `is_loader` says that what follows it cannot be verified.
     ///
     /// # Errors
     /// Its check has failed; or it has not been checked, and `imgtrust` demands it.
-    pub(super) fn check_trust(&self, name: &str) -> Result<(), CommandFault> {
-        let image = self.list.iter().find(|image| image.name == name);
-        let what = match image.map(|image| &image.trust) {
-            Some(ImageTrust::Refused) => REFUSED,
-            Some(ImageTrust::Unchecked) if self.trust_is_demanded => {
+    pub(super) fn check_trust(
+        &self,
+        image: &ScriptImage,
+        is_loader: bool,
+    ) -> Result<(), CommandFault> {
+        let what = match &image.trust {
+            ImageTrust::Refused => REFUSED,
+            ImageTrust::Unchecked if self.trust_is_demanded => {
                 "imgtrust demands a verified image, and no imgverify has verified this one"
             }
-            Some(ImageTrust::Unchecked | ImageTrust::Verified(_)) | None => return Ok(()),
+            ImageTrust::Verified(_) if self.trust_is_demanded && is_loader => {
+                "imgtrust demands verified files, and its configuration cannot be verified"
+            }
+            ImageTrust::Unchecked | ImageTrust::Verified(_) => return Ok(()),
         };
-        Err(CommandFault::new(name, what))
+        Err(CommandFault::new(&image.name, what))
     }
 
     /// Returns a line per image for people.
@@ -205,24 +239,32 @@ impl Images {
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    /// Returns the plan that starts the image of this name with all others as initrds.
+    /// Returns the plan that starts this image with all others as initrds.
     ///
     /// # Errors
     /// An initrd whose signature is bad, or a bad placement.
-    pub(super) fn plan(&self, name: &str) -> Result<BootPlan, CommandFault> {
-        let kernel = self.list.iter().find(|image| image.name == name);
-        let kernel = kernel.ok_or_else(|| CommandFault::new(name, "no such image"))?;
+    pub(super) fn plan(&self, kernel: &ScriptImage) -> Result<BootPlan, CommandFault> {
         // As in iPXE: every image that is loaded is an initrd of the one that is started.
         let initrds = self.list.iter().filter(|image| {
-            image.name != name && !image.is_kernel && image.kind != KernelFormat::IpxeScript
+            image.id != kernel.id
+                && Some(image.id) != self.device_tree
+                && !image.is_kernel
+                && image.kind != KernelFormat::IpxeScript
         });
         let initrds: Result<Vec<_>, _> = initrds.map(initrd).collect();
-        let part = PlanPart {
-            signature: kernel.signature(),
-            ..kernel.url.clone().into()
+        let part = |image: &ScriptImage| PlanPart {
+            signature: image.signature(),
+            ..image.url.clone().into()
         };
+        let mut trees = self.list.iter();
+        let tree = trees.find(|image| Some(image.id) == self.device_tree);
+        if let Some(tree) = tree.filter(|tree| tree.trust == ImageTrust::Refused) {
+            return Err(CommandFault::new(&tree.name, REFUSED));
+        }
+        let (part, device_tree) = (part(kernel), tree.map(part));
         Ok(BootPlan {
             initrds: initrds?,
+            device_tree,
             ..BootPlan::of_kernel(part, kernel.arguments.clone())
         })
     }

@@ -74,6 +74,11 @@ impl IpxeMachine {
                     self.pending = Some(pending);
                     return Ok(Turn::Ask(step));
                 }
+                Ok(CommandEffect::Instead(outcome)) => {
+                    let place = self.place(context);
+                    let error = PlanError::at(&place, outcome.to_string());
+                    return Err(error.with_outcome(outcome));
+                }
                 Ok(CommandEffect::Plan(plan)) => return Ok(Turn::Done(plan)),
                 Ok(CommandEffect::Chain(url)) => return Ok(Turn::Chain(url)),
                 Ok(CommandEffect::Done) => self.finished(Ok(()), context)?,
@@ -148,6 +153,7 @@ impl IpxeMachine {
                 continue;
             }
             let mut expanded = Vec::with_capacity(now.len());
+            self.state.settings.uses_lease = false;
             for word in now {
                 let Context { facts, budget, .. } = context;
                 let result = self.state.settings.expand(word, facts, budget);

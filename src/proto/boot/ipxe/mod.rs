@@ -18,6 +18,7 @@ mod image_commands;
 mod images;
 mod machine;
 mod menus;
+mod parameters;
 mod script;
 mod setting_commands;
 mod settings;

@@ -1,10 +1,11 @@
-//! Commands that set settings, from the script or from what a person enters: `set`, `read`, menus
-//! and forms.
+//! Commands that set settings, from the script or from what a person enters, and parameters of
+//! requests: `set`, `read`, `param`, menus and forms.
 
 use alloc::collections::VecDeque;
 
 use super::super::context::Context;
 use super::super::error::Place;
+use super::super::facts::Facts;
 use super::super::step::{Answer, Step};
 use super::arguments::{Arguments, CommandFault, number};
 use super::menus::FormItem;
@@ -13,6 +14,24 @@ use crate::prelude::*;
 
 pub(super) fn set(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
     state.set(call.word(0), &call.text(1))?;
+    Ok(CommandEffect::Done)
+}
+
+pub(super) fn params(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    let name = call.value("name").unwrap_or_default();
+    if call.has("delete") {
+        state.parameters.take(name);
+    } else {
+        let method = call.value("method").unwrap_or_default();
+        state.parameters.begin(name, method)?;
+    }
+    Ok(CommandEffect::Done)
+}
+
+pub(super) fn param(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    let list = call.value("params").unwrap_or_default();
+    let parameter = (call.word(0).to_owned(), call.text(1));
+    state.parameters.add(list, call.has("header"), parameter)?;
     Ok(CommandEffect::Done)
 }
 
@@ -178,11 +197,14 @@ pub(super) fn entered(
     setting: &str,
     fields: VecDeque<FormItem>,
     answer: Answer,
+    facts: &Facts,
 ) -> CommandResult {
-    let Answer::Text(text) = answer else {
+    if let Answer::Text(text) = answer {
+        state.set(setting, &text)?;
+    } else if answer != Answer::TimedOut || state.settings.text(setting, facts).is_none() {
+        // With nobody there, the value that was to be edited stays.
         return Err(CommandFault::new(setting, "no text was entered"));
-    };
-    state.set(setting, &text)?;
+    }
     Ok(ask_fields(fields))
 }
 

@@ -13,11 +13,23 @@ use super::script::expand;
 // All of them together take 128 MiB at most.
 const MAX_SETTINGS: usize = 2_000;
 
+/// Who has made a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// The script, the machine or this program.
+    Script,
+    /// The script, of values of the lease; as a text they have been checked.
+    Derived,
+    /// The lease.
+    Lease,
+}
+
 /// A value with the type it is shown in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SettingValue {
     octets: Vec<u8>,
     kind: Type,
+    origin: Origin,
 }
 
 impl SettingValue {
@@ -25,6 +37,7 @@ impl SettingValue {
         Self {
             octets: octets.into(),
             kind,
+            origin: Origin::Script,
         }
     }
 
@@ -83,15 +96,17 @@ pub(super) struct ScriptSettings {
     pub(super) current: String,
     /// Why the last command failed, `${errno}`.
     pub(super) last_error: String,
+    /// Whether the words of the command have come from the lease, in part.
+    pub(super) uses_lease: bool,
 }
+
+const UNSIGNED_WORDS: &str = "a value of the lease has white space or control characters, and only what is signed may add words";
 
 impl ScriptSettings {
     /// Returns the text of the setting `name`, in the type that the name asks for.
     pub(super) fn text(&self, name: &str, facts: &Facts) -> Option<String> {
-        let name = SettingName::parse(name);
-        let value = self.value(&name, facts)?;
-        let kind = name.wanted().ok()?.unwrap_or(value.kind);
-        Some(kind.format(&value.octets))
+        let read = self.read(name, facts).ok()?;
+        read.map(|(text, _)| text)
     }
 
     /// Replaces the settings in `word` by their texts.
@@ -99,20 +114,51 @@ impl ScriptSettings {
     /// # Errors
     /// A word that grows without end.
     pub(super) fn expand(
-        &self,
+        &mut self,
         word: &str,
         facts: &Facts,
         budget: &mut Budget,
     ) -> Result<String, &'static str> {
-        expand(word, |name| {
-            let value = self.text(name, facts);
+        let mut uses_lease = false;
+        let expanded = expand(word, |name| {
+            let value = self.read(name, facts)?;
+            uses_lease |= value.as_ref().is_some_and(|(_, is_of_lease)| *is_of_lease);
+            let value = value.map(|(text, _)| text);
             // 64 for the time of the look-up, or empty settings would cost nothing.
             let len = 64 + name.len() + value.as_ref().map_or(0, String::len);
             budget
                 .produce(len)
                 .then_some(value)
                 .ok_or("expands to too much text")
-        })
+        });
+        self.uses_lease |= uses_lease;
+        expanded
+    }
+
+    /// Returns the text of the setting `name`, and whether it has come from the lease.
+    ///
+    /// # Errors
+    /// A text of the lease that may not be used.
+    fn read(&self, name: &str, facts: &Facts) -> Result<Option<(String, bool)>, &'static str> {
+        let name = SettingName::parse(name);
+        let Some(value) = self.value(&name, facts) else {
+            return Ok(None);
+        };
+        let Ok(wanted) = name.wanted() else {
+            return Ok(None);
+        };
+        let text = wanted.unwrap_or(value.kind).format(&value.octets);
+        // The script has put a derived text together of parts that were checked when they were read;
+        // what it has decoded was not.
+        let is_checked = match value.origin {
+            Origin::Script => true,
+            Origin::Derived => value.kind == Type::String,
+            Origin::Lease => false,
+        };
+        if !is_checked && !facts.allows(&text) {
+            return Err(UNSIGNED_WORDS);
+        }
+        Ok(Some((text, value.origin != Origin::Script)))
     }
 
     /// Sets `name` to what `text` means in the type of the name, text when it has none.
@@ -128,10 +174,35 @@ impl ScriptSettings {
             _ => None,
         });
         let kind = kind.unwrap_or(Type::String);
+        // As storef_setting() of iPXE: an empty text deletes.
+        if text.is_empty() {
+            self.own.remove(&name.key());
+            return Ok(());
+        }
         let octets = kind
             .parse(text)
             .ok_or_else(|| format!("\"{text}\" is not of the type of \"{}\"", name.name))?;
         self.store(&name, SettingValue::new(kind, octets))
+    }
+
+    /// Sets `name` to these bytes.
+    ///
+    /// # Errors
+    /// An unknown type, or too many settings.
+    pub(super) fn set_octets(&mut self, name: &str, octets: Vec<u8>) -> Result<(), String> {
+        let name = SettingName::parse(name);
+        let kind = name.wanted()?.unwrap_or(Type::String);
+        self.store(&name, SettingValue::new(kind, octets))
+    }
+
+    /// Adds to the options of the lease those that the script has set by their numbers.
+    pub(super) fn copy_options_to(&self, options: &mut BTreeMap<u8, Vec<u8>>) {
+        for (key, value) in &self.own {
+            let name = key.strip_prefix("net0/").or(key.strip_prefix('/'));
+            if let Some(code) = name.and_then(|name| name.parse().ok()) {
+                options.insert(code, value.octets.clone());
+            }
+        }
     }
 
     /// Removes what the script has set; the value of machine or lease is visible again.
@@ -171,7 +242,13 @@ impl ScriptSettings {
         if self.own.len() >= MAX_SETTINGS {
             return Err(format!("more than {MAX_SETTINGS} settings"));
         }
-        self.own.insert(name.key(), value);
+        let origin = if self.uses_lease {
+            Origin::Derived
+        } else {
+            Origin::Script
+        };
+        self.own
+            .insert(name.key(), SettingValue { origin, ..value });
         Ok(())
     }
 
@@ -182,15 +259,20 @@ impl ScriptSettings {
             let net = self.own.get(&format!("net0/{}", name.name));
             net.filter(|_| name.scope.is_empty())
         };
+        let lease = |name: &str| {
+            let value = self.interface(name, facts)?;
+            let origin = Origin::Lease;
+            Some(SettingValue { origin, ..value })
+        };
         match in_scope.or_else(anywhere) {
             Some(value) => Some(value.clone()),
             None => match name.scope {
-                "" => self
-                    .interface(name.name, facts)
+                "" => lease(name.name)
                     .or_else(|| smbios(name.name, facts))
                     .or_else(|| self.builtin(name.name, facts)),
-                scope if is_our_interface(scope) => self.interface(name.name, facts),
+                scope if is_our_interface(scope) => lease(name.name),
                 "smbios" => smbios(name.name, facts),
+                "builtin" => self.builtin(name.name, facts),
                 _ => None,
             },
         }

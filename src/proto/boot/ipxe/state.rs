@@ -2,11 +2,12 @@
 
 use alloc::collections::VecDeque;
 
-use super::super::plan::BootPlan;
+use super::super::plan::{BootPlan, Outcome};
 use super::super::step::Step;
 use super::arguments::CommandFault;
-use super::images::Images;
+use super::images::{ImageId, Images};
 use super::menus::{FormItem, Menus};
+use super::parameters::Parameters;
 use super::settings::ScriptSettings;
 use crate::prelude::*;
 use crate::text::url::Url;
@@ -17,8 +18,7 @@ pub(super) struct State {
     pub(super) settings: ScriptSettings,
     pub(super) images: Images,
     pub(super) menus: Menus,
-    /// The parameters for a request, from `param`.
-    pub(super) parameters: Vec<(String, String)>,
+    pub(super) parameters: Parameters,
 }
 
 impl State {
@@ -28,6 +28,15 @@ impl State {
     /// A text that is not of the setting's type, or too many settings.
     pub(super) fn set(&mut self, name: &str, text: &str) -> Result<(), CommandFault> {
         let result = self.settings.set(name, text);
+        result.map_err(|what| CommandFault::new(name, what))
+    }
+
+    /// Sets a setting to the bytes of a file.
+    ///
+    /// # Errors
+    /// An unknown type, or too many settings.
+    pub(super) fn set_content(&mut self, name: &str, octets: Vec<u8>) -> Result<(), CommandFault> {
+        let result = self.settings.set_octets(name, octets);
         result.map_err(|what| CommandFault::new(name, what))
     }
 }
@@ -54,6 +63,8 @@ pub(super) enum CommandEffect {
     },
     /// Another boot file.
     Chain(Url),
+    /// What is to be done instead of a boot.
+    Instead(Outcome),
     /// A plan.
     Plan(Box<BootPlan>),
 }
@@ -77,6 +88,10 @@ pub(super) enum PendingCommand {
         setting: String,
         fields: VecDeque<FormItem>,
     },
+    /// The limit for this fetch.
+    Limit(Box<(Step, Self)>),
+    /// The answer to a query, for a setting if it is a text.
+    Reply { setting: Option<String> },
     /// A choice for a setting.
     Choice {
         setting: String,
@@ -85,12 +100,12 @@ pub(super) enum PendingCommand {
     /// The file of an image.
     Image {
         name: String,
-        url: Url,
+        url: Box<Url>,
         arguments: String,
         then: ImageUse,
     },
     /// The check of an image's signature.
-    Signature { name: String, signature: Box<Url> },
+    Signature { id: ImageId, signature: Box<Url> },
 }
 
 /// The use of an image once it is loaded.
@@ -104,4 +119,12 @@ pub(super) enum ImageUse {
     Start { in_place: bool },
     /// This signature of it is checked.
     Verify(Box<Url>),
+    /// A setting becomes its content.
+    Set { setting: String, is_kept: bool },
+    /// It is the device tree of the kernel.
+    DeviceTree,
+    /// It is unpacked under this name, or its own without the suffix.
+    Extract { name: Option<String> },
+    /// Its sum would be shown, and then those of these.
+    Digest { others: Vec<String> },
 }

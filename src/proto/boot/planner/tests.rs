@@ -295,6 +295,93 @@ proptest! {
     }
 }
 
+#[test]
+fn a_server_that_offers_ipxe_to_ipxe_is_to_be_told_who_asks() {
+    for name in [
+        "undionly.kpxe",
+        "ipxe.efi",
+        "snp.efi",
+        "snponly.efi",
+        "52-54-00-12-34-56/ipxe.efi",
+    ] {
+        let url = format!("tftp://192.0.2.1/{name}");
+        for files in [vec![], vec![(url.as_str(), &b"MZ\0\0"[..])]] {
+            let (steps, end) = drive(facts(&url), &files);
+            assert!(
+                steps.last().unwrap().ends_with("/autoexec.ipxe"),
+                "{steps:?}"
+            );
+            let Step::Failed(error) = end else {
+                panic!("{end:?}")
+            };
+            assert!(error.what.contains("--user-class Tinkerbell"), "{error}");
+        }
+    }
+    // The script is there, and what it chains to is not: that is another matter.
+    let url = "tftp://192.0.2.1/ipxe.efi";
+    let script = b"#!ipxe\nchain pxelinux.0\n";
+    let files = [("tftp://192.0.2.1/autoexec.ipxe", &script[..])];
+    let (_, end) = drive(facts(url), &files);
+    assert!(matches!(end, Step::Failed(error) if error.what == "the server has no such file"));
+}
+
+#[test]
+fn an_unsigned_lease_adds_no_words_to_the_command_line_of_a_signed_script() {
+    let url = "http://192.0.2.1/b.ipxe";
+    let plan_of = |script: &str, must_be_signed: bool| {
+        let mut facts = facts(url);
+        facts.must_be_signed = must_be_signed;
+        let option = |text: &str| text.as_bytes().to_vec();
+        facts.options.insert(17, option("x init=/bin/sh"));
+        facts.options.insert(60, option("a%20init=/bin/sh"));
+        facts.options.insert(43, vec![1, 3, b'a', b'\t', b'b']);
+        facts
+            .options
+            .insert(203, option("iqn.2010-04.com.example:disk"));
+        facts.boot_file_name = "b.ipxe\x0binit=/bin/sh".to_owned();
+        let script = format!("#!ipxe\n{script}\n");
+        let (_, end) = drive(
+            facts,
+            &[(url, script.as_bytes()), ("http://192.0.2.1/k", b"\x7fELF")],
+        );
+        end
+    };
+    // The planner asks for the kernel only if no word before it was refused.
+    let is_refused = |script: &str| {
+        let Step::Failed(error) = plan_of(script, true) else {
+            panic!("{script}")
+        };
+        error.what.starts_with("a value of the lease")
+    };
+    for script in [
+        "kernel k root=${17:string}",
+        "kernel k root=${net0/root-path}",
+        "kernel k a=${filename}",
+        "kernel k a=${43.1:string}",
+        "set a ${root-path}\nkernel k ${a}",
+        "set a:uristring ${60:string}\nkernel k ${a:string}",
+        "set a ${60:string}\nset b:uristring ${a}\nset c ${b:string}\nkernel k ${c}",
+        "set a:hex ${17:hex}\nkernel k ${a:string}",
+        "set a:base64 ${17:base64}\nimgargs k ${a:string}",
+    ] {
+        assert!(is_refused(script), "{script}");
+        let Step::Failed(error) = plan_of(script, false) else {
+            panic!("{script}")
+        };
+        assert!(!error.what.starts_with("a value of the lease"), "{error}");
+    }
+    for script in [
+        "kernel k iqn=${initiator-iqn} host=${hostname} ip=${ip} mac=${mac}",
+        "kernel k root=${17:uristring} raw=${17:hex} class=${60:string}",
+        "set a ${initiator-iqn} quiet\nset b ${a} more\nkernel k ${b}",
+        "set a:hex ${mac:hex}\nkernel k ${a} ${a:hexhyp}",
+        "set space:hex 20:20\nset a ${space:string}x y\nkernel k ${a}",
+        "set 17:string a b\nkernel k ${17:string}",
+    ] {
+        assert!(!is_refused(script), "{script}");
+    }
+}
+
 /// Drives a new planner with these files and nobody at the console.
 fn drive(facts: Facts, files: &[(&str, &[u8])]) -> (Vec<String>, Step) {
     drive_on(&mut Planner::new(facts), files)
@@ -318,7 +405,8 @@ fn drive_on(planner: &mut Planner, files: &[(&str, &[u8])]) -> (Vec<String>, Ste
             Step::Menu(menu) => menu.unattended(),
             Step::Prompt { .. } | Step::Input { .. } | Step::CommandLine { .. } => Answer::TimedOut,
             Step::Verify { .. } => Answer::Failed("no signature".to_owned()),
-            Step::Say(_) | Step::Sleep(_) => Answer::Done,
+            Step::Query(_) => Answer::Failed("no answer".to_owned()),
+            Step::Say(_) | Step::Sleep(_) | Step::Limit(_) => Answer::Done,
         };
     }
     panic!("the planner does not end")
