@@ -110,7 +110,7 @@ impl Planned {
 /// Follows the boot file of `lease` to a plan, and prints of it what `config` asks for.
 ///
 /// # Errors
-/// As [`facts`] and [`drive`].
+/// As [`facts()`] and [`drive`].
 pub fn follow(
     config: &Config,
     link: &Link,

@@ -1,4 +1,4 @@
-//! Names to addresses, by the C library's resolver: `/etc/hosts`, then the servers in
+//! Resolves names by the C library: `/etc/hosts`, then the servers in
 //! `/etc/resolv.conf`.
 //!
 //! One family at a time. The standard library asks for both at once, and musl then fails as a whole
@@ -26,7 +26,7 @@ pub enum Family {
 /// Returns the addresses of `host` in one family, with `port`.
 ///
 /// # Errors
-/// No address was found, or no server could be asked; the text says which.
+/// The message of `gai_strerror`: no address, or no server reached.
 pub fn lookup(host: &str, port: u16, family: Family) -> io::Result<Vec<SocketAddr>> {
     let name = CString::new(host)?;
     let hints = libc::addrinfo {
@@ -59,7 +59,7 @@ pub fn lookup(host: &str, port: u16, family: Family) -> io::Result<Vec<SocketAdd
     Ok(addresses)
 }
 
-/// What `getaddrinfo` returned.
+/// The result of `getaddrinfo`.
 ///
 /// INVARIANT: null, or a list of its making that nobody else frees.
 struct List(*mut libc::addrinfo);

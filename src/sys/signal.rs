@@ -1,4 +1,4 @@
-//! Signals as something to wait for, in place of something that interrupts.
+//! Signals received through a signalfd, in place of handlers.
 
 #![forbid(unsafe_code)]
 
@@ -11,7 +11,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::error::SyscallError;
 use super::machine::PowerAction;
 
-/// A signal to a program that keeps a lease.
+/// A signal to a process that keeps a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
     /// SIGHUP.
@@ -42,9 +42,9 @@ const NUMBERS: &[(Number, Signal)] = &[
 /// A request to the first process, sent as a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// A child has ended, or more than one.
+    /// One or more children have ended.
     Reap,
-    /// The machine is to end.
+    /// A request to end the machine.
     End(PowerAction),
 }
 
@@ -59,7 +59,7 @@ const ORDERS: &[(Number, Order)] = &[
     (Number::SIGPWR, Order::End(PowerAction::PowerOff)),
 ];
 
-/// Receives signals, each as what it means here; none of them ends the process any longer.
+/// A receiver of signals, which then no longer end the process.
 #[derive(Debug)]
 pub struct Signals<T: 'static = Signal> {
     descriptor: SignalFd,
@@ -67,8 +67,8 @@ pub struct Signals<T: 'static = Signal> {
 }
 
 impl Signals {
-    /// Begins to receive those named in [`Signal`]; to be called before any thread is started,
-    /// since each has a mask of its own.
+    /// Begins to receive those of [`Signal`]; to be called before any thread is started, since each has
+    /// its own mask.
     pub fn open() -> Result<Self, SyscallError> {
         Self::receive(NUMBERS)
     }
@@ -87,8 +87,7 @@ impl<T: Copy> Signals<T> {
         for (number, _) in meanings {
             mask.add(*number);
         }
-        // A signalfd gets blocked signals only; others still take their default action
-        // (signalfd(2)).
+        // A signalfd receives only blocked signals (signalfd(2)).
         mask.thread_block()
             .map_err(|errno| SyscallError::new("pthread_sigmask", errno))?;
         let descriptor =

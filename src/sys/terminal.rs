@@ -13,21 +13,21 @@ use nix::sys::termios::{
 
 use super::error::SyscallError;
 
-/// The settings to restore while a [`Terminal`] is open, for a thread that ends the process: what
-/// the thread that opened it would drop, it drops no longer then.
+/// The settings to restore while a [`Terminal`] is open, also for another thread that ends the process,
+/// which drops nothing.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
-/// Standard input and output, while they are read key by key; closed, they are as before.
+/// Standard input and output in raw mode; the settings are restored when it is dropped.
 #[derive(Debug)]
 pub struct Terminal {
     input: Stdin,
 }
 
 impl Terminal {
-    /// Takes the terminal over; none when standard input is no terminal.
+    /// Opens the terminal; none if standard input is no terminal.
     ///
     /// # Errors
-    /// `tcgetattr` or `tcsetattr`: the terminal has gone.
+    /// `tcgetattr` or `tcsetattr`: the terminal has hung up.
     pub fn open() -> Result<Option<Self>, SyscallError> {
         let input = std::io::stdin();
         if !input.is_terminal() {
@@ -35,7 +35,7 @@ impl Terminal {
         }
         let before = tcgetattr(&input).map_err(|errno| SyscallError::new("tcgetattr", errno))?;
         let mut raw = before.clone();
-        // ISIG goes too, so that Ctrl-C is a key; output keeps its translation of line ends.
+        // Without ISIG, so that Ctrl-C is a key; the translation of line ends stays.
         raw.local_flags -=
             LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG | LocalFlags::IEXTEN;
         for (index, value) in [
@@ -49,7 +49,7 @@ impl Terminal {
             }
         }
         before_open().get_or_insert(before);
-        // Not TCSAFLUSH: what has been typed meanwhile counts.
+        // Not TCSAFLUSH, which discards typed keys.
         tcsetattr(&input, SetArg::TCSADRAIN, &raw)
             .map_err(|errno| SyscallError::new("tcsetattr", errno))?;
         Ok(Some(Self { input }))
@@ -62,7 +62,7 @@ impl Terminal {
         }
     }
 
-    /// Reads what has been typed; nothing when nothing was.
+    /// Reads typed bytes, if there are any.
     ///
     /// # Errors
     /// `read`: EIO when the terminal has hung up.
@@ -73,7 +73,7 @@ impl Terminal {
         }
     }
 
-    /// Shows a text; a terminal that cannot show it is no reason to stop.
+    /// Shows a text; errors are ignored.
     pub fn show(&self, text: &str) {
         let mut output = std::io::stdout();
         let _ = output.write_all(text.as_bytes());

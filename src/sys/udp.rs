@@ -33,11 +33,11 @@ impl UdpPort {
         );
         let socket = socket(AddressFamily::Inet, kind, flags, None)
             .map_err(|errno| SyscallError::new("socket(AF_INET)", errno))?;
-        // For UDP a port is shared only if all of its sockets ask for it (socket(7)).
+        // A UDP port is shared only if all of its sockets set this (socket(7)).
         setsockopt(&socket, ReuseAddr, &true)
             // REBINDING broadcasts (RFC 2131 §4.4.5), which is EACCES without this (socket(7)).
             .and_then(|()| setsockopt(&socket, Broadcast, &true))
-            // Raised to SOCK_MIN_RCVBUF by the kernel; what nobody reads is dropped then, not kept.
+            // Raised to SOCK_MIN_RCVBUF by the kernel; unread datagrams are dropped early.
             .and_then(|()| setsockopt(&socket, RcvBuf, &0))
             // With two interfaces on one network the routing table may choose the other one.
             .and_then(|()| setsockopt(&socket, BindToDevice, &OsString::from(interface)))
@@ -61,7 +61,7 @@ impl UdpPort {
         let source = libc::in_pktinfo {
             // 0 leaves the interface to SO_BINDTODEVICE.
             ipi_ifindex: 0,
-            // When sending, this field is the source, and ipi_addr is not looked at (ip(7)).
+            // When sending, this field is the source, and ipi_addr is ignored (ip(7)).
             ipi_spec_dst: libc::in_addr {
                 s_addr: u32::from_ne_bytes(source.octets()),
             },
@@ -88,9 +88,8 @@ sockopt_impl!(
     libc::c_int
 );
 
-/// Returns the largest packet, in bytes, that goes from a socket that is connected to `peer` without
-/// being fragmented: by interface, route, and the path MTU that routers have reported. A
-/// larger one than an IPv4 packet can be counts as the largest.
+/// Returns the path MTU of a socket connected to `peer`, in bytes: that of interface, route and routers,
+/// up to the largest IPv4 packet.
 ///
 /// # Errors
 /// The call that failed: ENOTCONN when it is not connected.

@@ -125,7 +125,7 @@ fn the_card_of_bootif_is_the_one_that_is_used() {
     );
     let words = "BOOTIF=01-52-54-00-12-34-56 wireboot.typo=1";
     let mut machine = start(&devices, words);
-    machine.says(&["\"wireboot.typo=1\" on the kernel command line is not followed"]);
+    machine.says(&["\"wireboot.typo=1\" on the kernel command line is ignored"]);
     machine.says(&[&format!("eth1: {LEASE}"), "Power down"]);
 }
 

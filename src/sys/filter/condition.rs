@@ -1,7 +1,7 @@
-//! Programs as conditions: tests joined by and, or and not, turned into instructions.
+//! Conditions – tests joined by and, or and not – and their compilation to programs.
 //!
-//! Code is generated from its end to its beginning. All jumps of classic BPF go forward, so when
-//! a test is emitted both of its targets already stand, and nothing has to be patched.
+//! Code is generated from its end to its beginning: all jumps of classic BPF go forward, so that both
+//! targets of a test are known when it is emitted.
 
 use super::program::{FilterInstruction, FilterProgram, ProgramError, ancillary, code, ret};
 use wireboot_proto::packet::ethernet::MacAddress;
@@ -30,25 +30,25 @@ impl Size {
 /// The source of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Load {
-    /// From the frame, `offset` bytes behind its beginning.
+    /// From the frame, at `offset`.
     Frame {
-        /// Bytes to take.
+        /// Bytes to load.
         size: Size,
-        /// Bytes behind the beginning of the frame.
+        /// Offset in the frame.
         offset: u32,
     },
-    /// From behind an IPv4 header, however many options it has.
+    /// From the payload of an IPv4 packet, after options.
     BehindIpv4 {
-        /// Bytes to take.
+        /// Bytes to load.
         size: Size,
-        /// Where the IPv4 header begins in the frame.
+        /// Offset of the IPv4 header in the frame.
         header: u32,
-        /// Bytes behind the header's end.
+        /// Offset in the payload.
         offset: u32,
     },
     /// The length of the frame on the wire.
     Length,
-    /// A fact that is not in the frame: one of [`ancillary::KNOWN`].
+    /// Metadata of the frame: one of [`ancillary::KNOWN`].
     Ancillary(u32),
 }
 
@@ -70,9 +70,9 @@ pub enum Condition {
     AnyBit(Load, u32),
     /// The condition does not hold.
     Not(Box<Self>),
-    /// Both hold; the second is looked at only if the first does.
+    /// Both hold; the second is evaluated only if the first does.
     And(Box<Self>, Box<Self>),
-    /// One of them holds; the second is looked at only if the first does not.
+    /// One of them holds; the second is evaluated only if the first does not.
     Or(Box<Self>, Box<Self>),
 }
 
@@ -82,8 +82,8 @@ impl Condition {
         Self::Equal(load, u32::MAX, number)
     }
 
-    /// The six bytes at `offset`, as `load` reaches them, are this address. The last four are looked
-    /// at first, as libpcap does.
+    /// The six bytes at `offset`, as `load` reaches them, are this address. The last four are
+    /// compared first, as by libpcap.
     pub fn is_mac(load: impl Fn(Size, u32) -> Load, offset: u32, address: MacAddress) -> Self {
         let MacAddress([a, b, c, d, e, f]) = address;
         let first = u16::from_be_bytes([a, b]).into();
@@ -114,19 +114,19 @@ impl Condition {
     /// condition holds.
     ///
     /// # Errors
-    /// [`ProgramError`] when the condition is too long, or loads what cannot be loaded.
+    /// [`ProgramError`] if the condition is too long, or has an invalid load.
     pub fn compile(&self, snap_len: u32) -> Result<FilterProgram, ProgramError> {
         let mut code = Backward::default();
         let reject = code.push(ret(0));
         let accept = code.push(ret(snap_len));
         let entry = code.condition(self, accept, reject);
-        // A constant or shared target may lie elsewhere than at the next instruction.
+        // The target of a constant is not always the next instruction.
         code.jump(entry);
         code.finish()
     }
 }
 
-/// A place in the code, counted from its end: the number of instructions from it on.
+/// A position in the code: the number of instructions from it to the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct JumpTarget(usize);
 
@@ -153,7 +153,7 @@ impl Backward {
         });
     }
 
-    /// Makes the code that follows (that is, the code emitted before) go on at `target`.
+    /// Emits a jump to `target`, unless that is the next instruction.
     fn jump(&mut self, target: JumpTarget) {
         let distance = self.here().0 - target.0;
         if distance > 0 {
@@ -164,7 +164,7 @@ impl Backward {
 
     /// Returns a label that a conditional jump emitted within two instructions can reach.
     fn near(&mut self, target: JumpTarget) -> JumpTarget {
-        // One more instruction may come in between: the trampoline of the other target.
+        // One more instruction may be in between: the trampoline of the other target.
         // jt and jf have 8 bits; only an unconditional jump has 32 (struct sock_filter).
         if self.here().0 + 1 - target.0 > usize::from(u8::MAX) {
             self.jump(target);

@@ -7,20 +7,20 @@ use wireboot_proto::packet::ethernet::VlanTag;
 /// A frame as a program sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct FilterInput<'a> {
-    /// The bytes at hand; loads beyond them reject the frame.
+    /// The captured bytes; loads beyond them reject the frame.
     pub octets: &'a [u8],
-    /// Bytes that the frame had on the wire.
+    /// Length of the frame on the wire, in bytes.
     pub original_len: u32,
-    /// The tag that the kernel took out of `octets`.
+    /// The tag that the kernel removed from `octets`.
     pub vlan: Option<VlanTag>,
     /// Index of the interface, 0 when unknown.
     pub interface: u32,
-    /// To whom it was addressed: `PACKET_HOST` and its like.
+    /// Its packet type: `PACKET_HOST` and the like.
     pub kind: u8,
 }
 
 impl<'a> FilterInput<'a> {
-    /// Takes bytes that are the whole frame.
+    /// Creates the input of a complete frame without metadata.
     pub fn new(octets: &'a [u8]) -> Self {
         Self {
             octets,
@@ -57,8 +57,7 @@ impl<'a> FilterInput<'a> {
 }
 
 impl FilterProgram {
-    /// Runs the program over a frame that has nothing but its bytes; returns how many of them
-    /// are to be kept, 0 to reject it.
+    /// Runs the program over a frame without metadata; returns how many bytes to keep, 0 to reject it.
     pub fn run(&self, frame: &[u8]) -> u32 {
         self.run_with(&FilterInput::new(frame))
     }

@@ -1,6 +1,6 @@
-//! A program of the filter machine: its instructions, and the rules that they keep.
+//! Filter programs: their instructions, and the checks of the kernel.
 
-/// Bytes of a frame that an accepting program asks for: more than any frame has.
+/// Return value of an accepting program: more bytes than any frame has.
 // tcpdump's own snap length (MAXIMUM_SNAPLEN of libpcap), so that `-d` prints the same last line.
 pub const WHOLE_FRAME: u32 = 262_144;
 
@@ -9,9 +9,9 @@ pub const WHOLE_FRAME: u32 = 262_144;
 pub struct FilterInstruction {
     /// Operation, addressing and size; the constants of [`code`].
     pub code: u16,
-    /// Instructions to skip when the comparison holds.
+    /// Instructions to skip if the comparison holds.
     pub jt: u8,
-    /// Instructions to skip when it does not.
+    /// Instructions to skip if it does not.
     pub jf: u8,
     /// Operand: constant, offset, or distance of a jump.
     pub k: u32,
@@ -71,15 +71,15 @@ pub mod code {
 pub mod ancillary {
     /// Where they begin (`SKF_AD_OFF`).
     pub const OFFSET: u32 = 0xffff_f000;
-    /// EtherType, as the kernel sees it.
+    /// EtherType.
     pub const PROTOCOL: u32 = OFFSET;
-    /// To whom the frame was addressed (`PACKET_HOST`, …).
+    /// Packet type (`PACKET_HOST`, …).
     pub const PKTTYPE: u32 = OFFSET + 4;
     /// Index of the interface.
     pub const IFINDEX: u32 = OFFSET + 8;
-    /// Control information of the tag that the kernel took out of the frame.
+    /// Control information of the tag that the kernel removed from the frame.
     pub const VLAN_TAG: u32 = OFFSET + 44;
-    /// 1 when there is such a tag.
+    /// 1 if there is such a tag.
     pub const VLAN_TAG_PRESENT: u32 = OFFSET + 48;
     /// Its EtherType.
     pub const VLAN_TPID: u32 = OFFSET + 60;
@@ -116,7 +116,7 @@ pub enum ProgramError {
         /// Its index.
         at: usize,
     },
-    /// A load from memory that some way there leaves unset.
+    /// A load from memory that is not written on every path.
     #[error("instruction {at} reads memory that was not written")]
     Memory {
         /// Its index.
@@ -127,7 +127,7 @@ pub enum ProgramError {
     NoReturn,
 }
 
-/// A program that the kernel's checker accepts and that ends on every frame.
+/// A program that the kernel accepts and that ends on every frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilterProgram {
     /// INVARIANT: passes [`check`]; the interpreter relies on it for its end, not for safety.
@@ -138,20 +138,20 @@ impl FilterProgram {
     /// Checks instructions by the rules of the kernel (`bpf_check_classic`).
     ///
     /// # Errors
-    /// The first rule that is broken.
+    /// The first violated rule.
     pub fn new(instructions: Vec<FilterInstruction>) -> Result<Self, ProgramError> {
         check(&instructions)?;
         Ok(Self { instructions })
     }
 
-    /// Returns the program that accepts every frame whole.
+    /// Returns the program that accepts every frame.
     pub fn everything() -> Self {
         Self {
             instructions: vec![ret(WHOLE_FRAME)],
         }
     }
 
-    /// Returns the program that accepts no frame: what a socket has until its real one is known.
+    /// Returns the program that rejects every frame, for a socket without its final filter.
     pub fn nothing() -> Self {
         Self {
             instructions: vec![ret(0)],
@@ -183,8 +183,8 @@ fn check(instructions: &[FilterInstruction]) -> Result<(), ProgramError> {
     if instructions.is_empty() || instructions.len() > MAX_INSTRUCTIONS {
         return Err(ProgramError::Length(instructions.len()));
     }
-    // Bit n of `written`: M[n] is set on every way to this instruction.
-    // As check_load_and_stores: unset memory would show what the kernel's stack held.
+    // Bit n of `written`: M[n] is written on every path to this instruction.
+    // As check_load_and_stores: unwritten memory would leak the kernel's stack.
     let mut arriving = vec![u16::MAX; instructions.len()];
     if let Some(first) = arriving.first_mut() {
         *first = 0;
@@ -211,7 +211,7 @@ fn check(instructions: &[FilterInstruction]) -> Result<(), ProgramError> {
     Ok(())
 }
 
-/// Returns where the program can go on behind `instruction`, which stands at `at`.
+/// Returns the possible successors of `instruction` at `at`.
 fn targets(at: usize, instruction: FilterInstruction) -> Vec<usize> {
     let next = at + 1;
     if instruction.code & 7 == code::RET {

@@ -1,8 +1,7 @@
-//! The programs that the boot itself needs.
+//! The filter programs of a boot.
 //!
-//! All of them look at the frame as the kernel shows it: the outermost 802.1Q tag is taken out.
-//! A frame that belongs to another VLAN than the port's own is not for us, so a tag that was
-//! taken out must name VLAN 0 (which only carries a priority).
+//! The kernel has removed the outermost 802.1Q tag from the frame. A removed tag must be of VLAN 0
+//! (priority only): frames of other VLANs are rejected.
 
 use std::net::Ipv4Addr;
 
@@ -24,9 +23,9 @@ const BOOTREPLY: u32 = 2;
 /// Passes DHCP and BOOTP replies: UDP to port 68 with `op` 2 and, when given, our `xid` and
 /// `chaddr`.
 ///
-/// In a rack that boots together a machine then wakes for its own replies only. Holds with IP
-/// options; fragments other than the first are refused, and so is another VLAN's traffic.
-/// Whatever passes is checked again in user space.
+/// In a rack that boots at once, a machine is woken only for its own replies. IP options are supported;
+/// fragments other than the first are rejected, and so are other VLANs. User space checks all frames
+/// again.
 pub fn dhcp_replies(xid: Option<u32>, chaddr: Option<MacAddress>) -> FilterProgram {
     program(&is_dhcp_reply(xid, chaddr))
 }
