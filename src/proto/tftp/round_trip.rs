@@ -149,12 +149,13 @@ impl RoundTrip {
     /// answer, and by every second one after it, since single losses are no sign of overload.
     pub(super) fn timeout(&self) -> Duration {
         let (first, doublings, longest) = match self.smoothed {
-            None => (FIRST, self.repetitions, LONGEST_REQUEST),
+            None => (FIRST.max(self.held), self.repetitions, LONGEST_REQUEST),
             Some((mean, variation)) => {
                 // RFC 6298 §2.3: K = 4.
                 let first = (mean + variation * 4).max(self.shortest);
+                let first = first.max(self.held);
                 let longest = LONGEST.max(first);
-                (first.max(self.held), self.repetitions / 2, longest)
+                (first, self.repetitions / 2, longest)
             }
         };
         (first * (1 << doublings.min(12))).min(longest)
