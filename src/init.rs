@@ -20,6 +20,7 @@ use crate::link;
 use crate::settings::cmdline::{self, KERNEL_COMMAND_LINE};
 use crate::sys;
 use crate::sys::machine::{self, PowerAction};
+use crate::timeline::{BEFORE, Timeline};
 use supervisor::Supervisor;
 use wireboot_proto::time::{Backoff, Random, Seconds};
 
@@ -38,6 +39,8 @@ const MOUNTS: [(&str, &str, &str); 4] = [
 
 /// Boots the machine; retries until it succeeds.
 pub fn run() -> ! {
+    let timeline = Timeline::default();
+    timeline.note("process 1 begins");
     // First, since /dev/console comes with devtmpfs; what failed is logged once it is open.
     let mounted = mount_all();
     if let Err(error) = machine::open_console() {
@@ -55,12 +58,12 @@ pub fn run() -> ! {
     // No device has these in its modalias.
     let vlan = config.link.vlan.as_ref().map(|_| "8021q");
     // For a packet socket the kernel starts /sbin/modprobe itself, which is not in the archive.
-    modules::load_and_follow(["af_packet"].into_iter().chain(vlan));
+    modules::load_and_follow(&timeline, ["af_packet"].into_iter().chain(vlan));
     let mut random = Random::new(sys::seed());
     let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
         let pause = pauses.next_delay(&mut random);
-        if let Err(end) = attempt(&supervisor, &config, pause) {
+        if let Err(end) = attempt(&supervisor, &timeline, &config, pause) {
             // Returns only if the kernel refuses to end the machine.
             log::error!("{}", supervisor.end(end).chain());
             sleep(pause);
@@ -72,8 +75,16 @@ pub fn run() -> ! {
 ///
 /// # Errors
 /// How the machine is to end, by a signal or `wireboot.on-failure`.
-fn attempt(supervisor: &Supervisor, config: &Config, pause: Duration) -> Result<(), PowerAction> {
-    match supervisor.run(&mut boot())?.as_str() {
+fn attempt(
+    supervisor: &Supervisor,
+    timeline: &Timeline,
+    config: &Config,
+    pause: Duration,
+) -> Result<(), PowerAction> {
+    match supervisor
+        .run(boot().env(BEFORE, timeline.lines()))?
+        .as_str()
+    {
         "exit code 0" => log::info!("the boot stopped where wireboot.stop-after says"),
         why => log::error!("the machine could not be booted: {why}"),
     }

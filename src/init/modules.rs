@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use crate::sys::drivers::{self, DeviceEvent, UeventSocket};
+use crate::timeline::Timeline;
 use crate::unpack::{self, Packing};
 
 /// Rounds over all devices. A driver may add devices of its own, such as a PCI function, a virtio bus
@@ -19,13 +20,13 @@ const MAX_ROUNDS: usize = 8;
 const MAX_LEN: u64 = 256 << 20;
 
 /// Loads the modules of these names and those of all devices, and from then on of each device that
-/// appears.
+/// appears; notes in `timeline` when each was loaded.
 ///
 /// A card behind a slow bus, or one that is plugged in, appears when the boot already waits for it.
-pub(super) fn load_and_follow<'a>(names: impl Iterator<Item = &'a str>) {
+pub(super) fn load_and_follow<'a>(timeline: &Timeline, names: impl Iterator<Item = &'a str>) {
     // Subscribed first, so that no device is missed between the list of all and the first event.
     let news = UeventSocket::open();
-    let Some(index) = Index::read() else {
+    let Some(index) = Index::read(timeline) else {
         log::debug!("no modules in the archive; the kernel must have its drivers built in");
         return;
     };
@@ -52,10 +53,11 @@ struct Index {
     before: BTreeMap<String, Vec<String>>,
     /// Modules to load after, if they exist (`post:`).
     behind: BTreeMap<String, Vec<String>>,
+    timeline: Timeline,
 }
 
 impl Index {
-    fn read() -> Option<Self> {
+    fn read(timeline: &Timeline) -> Option<Self> {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
         let folder = Path::new("/lib/modules").join(release.trim());
         let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
@@ -69,6 +71,7 @@ impl Index {
             before: parse_wishes(&wishes, "pre:"),
             behind: parse_wishes(&wishes, "post:"),
             folder,
+            timeline: timeline.clone(),
         };
         Some(index)
     }
@@ -119,7 +122,10 @@ impl Index {
     fn load(&self, name: &str, loaded: &mut BTreeSet<String>) {
         for path in self.order(name, loaded) {
             match load_file(&self.folder.join(&path)) {
-                Ok(()) => log::debug!("module {path}"),
+                Ok(()) => {
+                    log::debug!("module {path}");
+                    self.timeline.note(format!("module {}", module_name(&path)));
+                }
                 Err(error) => log::warn!("module {path}: {error}"),
             }
         }
@@ -315,6 +321,7 @@ mod tests {
             ),
             before: BTreeMap::new(),
             behind: BTreeMap::new(),
+            timeline: Timeline::default(),
         };
         let devices = BTreeSet::from(["virtio:d00000001v00001AF4".to_owned()]);
         let wanted: Vec<_> = index.wanted(&devices).into_iter().collect();
@@ -340,6 +347,7 @@ mod tests {
             files: parse_dependencies("r8169.ko:\nrealtek.ko: libphy.ko\nlibphy.ko:\nlast.ko:\n"),
             before: parse_wishes(wishes, "pre:"),
             behind: parse_wishes(wishes, "post:"),
+            timeline: Timeline::default(),
         };
         let order = index.order("r8169", &mut BTreeSet::new());
         assert_eq!(order, ["libphy.ko", "realtek.ko", "r8169.ko", "last.ko"]);
