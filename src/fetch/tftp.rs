@@ -125,9 +125,10 @@ fn get_from(
                 Failure::Other(text_of(&failure)).into()
             });
         };
-        match failure {
-            TransferFailure::Holes { .. } => say_again(url, &failure, &config),
-            _ => log::debug!("{url}: {failure}; asking again with {terms}"),
+        if let TransferFailure::Holes { .. } = failure {
+            say_again(url, &failure, &config);
+        } else {
+            log::debug!("{url}: {failure}; asking again with {terms}");
         }
         config.terms = terms;
     }
