@@ -22,6 +22,7 @@ use crate::link;
 use crate::settings::cmdline::{self, KERNEL_COMMAND_LINE};
 use crate::sys;
 use crate::sys::machine::{self, PowerAction};
+use crate::timeline::{BEFORE, Timeline};
 use supervisor::Supervisor;
 use wireboot_proto::time::{Backoff, Random, Seconds};
 
@@ -40,6 +41,8 @@ const MOUNTS: [(&str, &str, &str); 4] = [
 
 /// Boots the machine; retries until it succeeds.
 pub fn run() -> ! {
+    let timeline = Timeline::default();
+    timeline.note("process 1 begins");
     // First, since devtmpfs has /dev/console; failures are logged once it is open.
     let mounted = mount_all();
     if let Err(error) = machine::open_console() {
@@ -57,12 +60,12 @@ pub fn run() -> ! {
     // No device has them in its modalias.
     let vlan = config.link.vlan.as_ref().map(|_| "8021q");
     // For a packet socket the kernel starts /sbin/modprobe itself, which is not in the archive.
-    modules::load_and_follow(["af_packet"].into_iter().chain(vlan));
+    modules::load_and_follow(&timeline, ["af_packet"].into_iter().chain(vlan));
     let mut random = Random::new(sys::seed());
     let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
         let pause = pauses.next_delay(&mut random);
-        if let Err(end) = attempt(&supervisor, &config, pause) {
+        if let Err(end) = attempt(&supervisor, &timeline, &config, pause) {
             // Returns only if the kernel refuses.
             log::error!("{}", supervisor.end(end).chain());
             sleep(pause);
@@ -74,14 +77,19 @@ pub fn run() -> ! {
 ///
 /// # Errors
 /// How the machine ends, by a signal or `wireboot.on-failure`.
-fn attempt(supervisor: &Supervisor, config: &Config, pause: Duration) -> Result<(), PowerAction> {
+fn attempt(
+    supervisor: &Supervisor,
+    timeline: &Timeline,
+    config: &Config,
+    pause: Duration,
+) -> Result<(), PowerAction> {
     let mut then = config.boot.on_failure;
-    let why = supervisor.run(&mut boot())?;
+    let why = supervisor.run(boot().env(BEFORE, timeline.lines()))?;
     match why
         .strip_prefix("exit code ")
         .and_then(|code| code.parse().ok())
     {
-        Some(0) => log::info!("the boot stopped where wireboot.stop-after says"),
+        Some(0) => log::info!("stopped as wireboot.stop-after says"),
         Some(error::REBOOT) => return Err(PowerAction::Restart),
         Some(error::POWER_OFF) => return Err(PowerAction::PowerOff),
         Some(error::LOCAL_BOOT) => match config.boot.on_local_boot {
@@ -91,7 +99,7 @@ fn attempt(supervisor: &Supervisor, config: &Config, pause: Duration) -> Result<
             Some(OnLocalBoot::Shell) => then = OnFailure::Shell,
             None => log::warn!("this machine cannot go on to its disk: see wireboot.on-localboot"),
         },
-        Some(1..) | None => log::error!("the machine could not be booted: {why}"),
+        Some(1..) | None => log::error!("boot failed: {why}"),
     }
     match then {
         OnFailure::Retry => {}

@@ -22,6 +22,10 @@ pub const JSON: &str = "/run/wireboot/account.json";
 /// File of the timeline of the last lease or boot, for people.
 pub const TEXT: &str = "/run/wireboot/account.txt";
 
+/// Environment variable with the moments before this process, a line each, as process 1 gives them
+/// to the boot.
+pub const BEFORE: &str = "WIREBOOT_MOMENTS";
+
 /// An event and when it happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Moment {
@@ -40,6 +44,15 @@ impl Moment {
         }
     }
 
+    /// Reads a line of [`Timeline::lines`].
+    fn parse(line: &str) -> Option<Self> {
+        let (at_us, what) = line.split_once(' ')?;
+        Some(Self {
+            what: what.to_owned(),
+            at_us: at_us.parse().ok()?,
+        })
+    }
+
     /// The event.
     pub fn what(&self) -> &str {
         &self.what
@@ -51,9 +64,11 @@ impl Moment {
 pub struct Timeline(Arc<Mutex<Moments>>);
 
 impl Timeline {
-    /// Begins a timeline now.
+    /// Begins a timeline now, behind the moments of process 1.
     pub fn begin() -> Self {
         let timeline = Self::default();
+        let before = std::env::var(BEFORE).unwrap_or_default();
+        timeline.extend(before.lines().filter_map(Moment::parse));
         timeline.with(|all| all.last = sys::now());
         timeline.note("wireboot begins");
         timeline
@@ -72,6 +87,12 @@ impl Timeline {
     /// Adds earlier events.
     pub fn extend(&self, moments: impl IntoIterator<Item = Moment>) {
         self.with(|all| all.moments.extend(moments));
+    }
+
+    /// Returns the moments for [`BEFORE`].
+    pub fn lines(&self) -> String {
+        let line = |Moment { what, at_us }: &Moment| format!("{at_us} {}\n", Safe::line(what));
+        self.with(|all| all.moments.iter().map(line).collect())
     }
 
     /// Returns how long each step took, in one line.
@@ -156,6 +177,16 @@ impl fmt::Display for Moments {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_moments_of_process_1_are_read_as_they_were_written() {
+        let timeline = Timeline::default();
+        let moments = [Moment::new("module virtio_net", Duration::from_micros(7))];
+        timeline.extend(moments.clone());
+        let read: Vec<_> = timeline.lines().lines().map(Moment::parse).collect();
+        assert_eq!(read, moments.map(Some));
+        assert_eq!(["", "7", "x y"].map(Moment::parse), [None, None, None]);
+    }
 
     #[test]
     fn moments_are_listed_in_their_order_each_with_the_time_since_the_one_before() {

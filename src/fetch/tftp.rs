@@ -3,6 +3,7 @@
 
 mod socket;
 
+use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use super::sink::Sink;
 use crate::sys;
 use socket::Socket;
 use wireboot_proto::packet::tftp::ErrorCode;
+use wireboot_proto::text::url::Url;
 use wireboot_proto::tftp::{ByteRanges, Config, Event, Failure as TransferFailure, Get, Terms};
 use wireboot_proto::time::Instant;
 
@@ -95,7 +97,7 @@ fn get_from(
             // The server identifies a transfer by our address too (RFC 1350 §4), so a new request
             // fetches the rest.
             TftpEnd::AddressLost if access.await_address() => {
-                log::debug!("{url}: asking again from another address");
+                say_again(url, &"the address has changed", &config);
                 continue;
             }
             TftpEnd::AddressLost => {
@@ -123,9 +125,20 @@ fn get_from(
                 Failure::Other(text_of(&failure)).into()
             });
         };
-        log::debug!("{url}: {failure}; asking again with {terms}");
+        if let TransferFailure::Holes { .. } = failure {
+            say_again(url, &failure, &config);
+        } else {
+            log::debug!("{url}: {failure}; asking again with {terms}");
+        }
         config.terms = terms;
     }
+}
+
+/// Tells people why the progress stands still: a server sends all of a file again, since no TFTP
+/// option begins in the middle of one.
+fn say_again(url: &Url, why: &dyn Display, config: &Config) {
+    let received = config.received.count();
+    log::info!("{url}: {why}; asking again for the file, of which {received} bytes are here");
 }
 
 /// Returns the largest packet to ask the server for. The MTU is mostly the same in both directions,

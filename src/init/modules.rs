@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use crate::sys::drivers::{self, DeviceEvent, UeventSocket};
+use crate::timeline::Timeline;
 use crate::unpack::{self, Packing};
 
 /// Rounds over all devices: a driver may add devices that need other drivers, such as a virtio bus with
@@ -19,11 +20,12 @@ const MAX_ROUNDS: usize = 8;
 const MAX_LEN: u64 = 256 << 20;
 
 /// Loads modules by name and those of all devices, and in the background those of each new device:
-/// a card on a slow bus, or one that is plugged in, appears while the boot waits for it.
-pub(super) fn load_and_follow<'a>(names: impl Iterator<Item = &'a str>) {
+/// a card on a slow bus, or one that is plugged in, appears while the boot waits for it. `timeline`
+/// gets the moment when each was loaded.
+pub(super) fn load_and_follow<'a>(timeline: &Timeline, names: impl Iterator<Item = &'a str>) {
     // Subscribed first, so that no device is missed between enumeration and the first event.
     let uevents = UeventSocket::open();
-    let Some(index) = Index::read() else {
+    let Some(index) = Index::read(timeline) else {
         log::debug!("no modules in the archive; the drivers must be built into the kernel");
         return;
     };
@@ -56,10 +58,11 @@ struct Index {
     before: BTreeMap<String, Vec<String>>,
     /// Modules to load after, if they exist (`post:`).
     after: BTreeMap<String, Vec<String>>,
+    timeline: Timeline,
 }
 
 impl Index {
-    fn read() -> Option<Self> {
+    fn read(timeline: &Timeline) -> Option<Self> {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
         let folder = Path::new("/lib/modules").join(release.trim());
         let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
@@ -72,6 +75,7 @@ impl Index {
             before: parse_soft_dependencies(&soft, "pre:"),
             after: parse_soft_dependencies(&soft, "post:"),
             folder,
+            timeline: timeline.clone(),
         };
         Some(index)
     }
@@ -124,7 +128,10 @@ impl Index {
     fn load(&self, name: &str, loaded: &mut BTreeSet<String>) {
         for path in self.order(name, loaded) {
             match load_file(&self.folder.join(&path)) {
-                Ok(()) => log::debug!("module {path}"),
+                Ok(()) => {
+                    log::debug!("module {path}");
+                    self.timeline.note(format!("module {}", module_name(&path)));
+                }
                 Err(error) => log::warn!("module {path}: {error}"),
             }
         }
@@ -321,6 +328,7 @@ mod tests {
             ),
             before: BTreeMap::new(),
             after: BTreeMap::new(),
+            timeline: Timeline::default(),
         };
         let devices = BTreeSet::from(["virtio:d00000001v00001AF4".to_owned()]);
         let wanted: Vec<_> = index.wanted(&devices).into_iter().collect();
@@ -346,6 +354,7 @@ mod tests {
             files: parse_dependencies("r8169.ko:\nrealtek.ko: libphy.ko\nlibphy.ko:\nlast.ko:\n"),
             before: parse_soft_dependencies(soft, "pre:"),
             after: parse_soft_dependencies(soft, "post:"),
+            timeline: Timeline::default(),
         };
         let order = index.order("r8169", &mut BTreeSet::new());
         assert_eq!(order, ["libphy.ko", "realtek.ko", "r8169.ko", "last.ko"]);

@@ -131,6 +131,27 @@ fn the_card_of_bootif_is_the_one_that_is_used() {
 
 #[test]
 #[ignore = "needs qemu-system-x86_64"]
+fn the_account_has_the_moments_of_process_1_by_the_clock_of_the_kernel() {
+    let own = Served::empty("account");
+    let archive = own.archive_with_shell("");
+    let words = "ip=dhcp wireboot.stop-after=lease wireboot.on-failure=shell";
+    let devices = format!("{NETWORK} -device {CARD}");
+    let setup = Setup::new(words).initramfs(&archive).with(&devices);
+    let mut machine = setup.start();
+    machine.says(&["starting /bin/busybox"]);
+    machine.types("/init account\n");
+    let modules = [
+        "module virtio_pci",
+        "module net_failover",
+        "module virtio_net",
+    ];
+    machine.says(&["process 1 begins"]);
+    machine.says(&modules);
+    machine.says(&["wireboot begins", "DISCOVER", "ACK"]);
+}
+
+#[test]
+#[ignore = "needs qemu-system-x86_64"]
 fn a_tagged_vlan_is_made_and_booted_over() {
     let (machine_port, network_port) = trunk(7);
     let devices = format!(

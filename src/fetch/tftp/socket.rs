@@ -59,6 +59,8 @@ impl Socket {
         terms: &Terms,
     ) -> Result<Self, Failure> {
         let udp = open(access, server).map_err(other)?;
+        // Without it a nap is 50 µs longer, a twentieth of what a window takes (prctl(2)).
+        let _ = nix::sys::prctl::set_timerslack(1);
         // Without CAP_NET_ADMIN the limit of net.core.rmem_max applies.
         let _ = setsockopt(&udp, sockopt::RcvBufForce, &RECEIVE_BUFFER)
             .or_else(|_| setsockopt(&udp, sockopt::RcvBuf, &RECEIVE_BUFFER));
@@ -102,6 +104,7 @@ impl Socket {
             Some(nap) => {
                 let slept = sleep(nap);
                 self.receive_ready(due)?;
+                self.pace.note_nap(nap, slept);
                 self.pace.learn(slept, due, self.received.len());
             }
             None if !self.wait(deadline, now)? => self.exact = EXACT_AFTER_LOSS,
@@ -193,6 +196,11 @@ const SHORTEST: Duration = Duration::from_micros(20);
 /// Longer naps would delay the timers of the transfer, half a millisecond and more.
 const LONGEST: Duration = Duration::from_millis(1);
 
+/// A nap that ends so much later was held up by other programs: a slice of the scheduler is 3 ms.
+const LATE: Duration = Duration::from_micros(500);
+/// For how many packets no nap is tried then, eight windows.
+const AWAKE: u32 = 2048;
+
 /// Estimates how far apart the packets of a window are.
 ///
 /// Where the kernel sleeps much longer than it is asked to, naps become shorter until there are none.
@@ -201,6 +209,8 @@ struct PacketPace {
     per_packet: Duration,
     /// Nothing arrived during the last nap; the next packet is waited for.
     is_stalled: bool,
+    /// How many packets are waited for one by one, since the machine is busy.
+    awake: u32,
 }
 
 impl Default for PacketPace {
@@ -209,6 +219,7 @@ impl Default for PacketPace {
         Self {
             per_packet: Duration::from_micros(4),
             is_stalled: false,
+            awake: 0,
         }
     }
 }
@@ -219,7 +230,8 @@ impl PacketPace {
         let due = u32::try_from(due).unwrap_or(u32::MAX);
         let nap = self.per_packet.saturating_mul(due).min(LONGEST);
         let is_worth_it = nap >= SHORTEST && self.per_packet <= LONGEST / 4;
-        (due > 1 && is_worth_it && !self.is_stalled).then_some(nap)
+        let is_asleep = !self.is_stalled && self.awake == 0;
+        (due > 1 && is_worth_it && is_asleep).then_some(nap)
     }
 
     /// Learns from a nap in which `arrived` of the `due` packets arrived.
@@ -235,9 +247,21 @@ impl PacketPace {
         self.is_stalled = arrived == 0;
     }
 
+    /// Notes how long a nap was. Where other programs want the processor it ends late, by what the
+    /// scheduler lets them run; a packet that is waited for comes with the sender's turn.
+    fn note_nap(&mut self, asked: Duration, slept: Duration) {
+        if slept > asked + LATE {
+            self.awake = AWAKE;
+        }
+    }
+
     /// Notes a packet that was waited for; a sender that was slow may be fast again.
     fn note_single(&mut self) {
         self.is_stalled = false;
+        if self.awake > 0 {
+            self.awake -= 1;
+            return;
+        }
         self.per_packet = self.per_packet * 15 / 16;
     }
 }
@@ -308,6 +332,20 @@ mod tests {
         assert_eq!(pace.nap(255), Some(LONGEST));
         pace.learn(LONGEST, 255, 255);
         assert!(pace.nap(255).unwrap() < LONGEST);
+    }
+
+    #[test]
+    fn where_a_nap_ends_late_packets_are_waited_for_one_by_one_for_a_while() {
+        let mut pace = PacketPace::default();
+        let nap = pace.nap(255).unwrap();
+        pace.note_nap(nap, nap + LATE);
+        assert_eq!(pace.nap(255), Some(nap));
+        pace.note_nap(nap, Duration::from_millis(4));
+        for _ in 0..AWAKE {
+            assert_eq!(pace.nap(255), None);
+            pace.note_single();
+        }
+        assert_eq!(pace.nap(255), Some(nap));
     }
 
     #[test]

@@ -382,6 +382,24 @@ fn blocks_that_are_too_large_for_a_later_link_are_asked_for_smaller() {
 }
 
 #[test]
+fn a_block_lost_on_a_slow_path_is_waited_for() {
+    for lost in [100, 700, 1_300] {
+        for before in [0, 800_000] {
+            let mut link = Link::new(2_000_000);
+            link.server.knows = &[TSIZE, BLKSIZE];
+            link.server.repeats_after = Some(Duration::from_secs(1));
+            link.server.loses_once = Some(lost);
+            link.path = Some(Path::new(Duration::from_millis(12), 19, 2));
+            link.have.insert(0..before);
+            link.received = link.server.file.clone();
+            assert_eq!(link.run(), Ok(()), "{lost} {before}");
+            // A second longer than 1,363 packets take.
+            assert!(link.now < Instant::from_millis(18_500), "{:?}", link.now);
+        }
+    }
+}
+
+#[test]
 fn a_single_lost_block_is_waited_for_when_that_is_cheaper_than_another_pass() {
     let mut link = Link::new(10_000_000);
     link.server.knows = &[TSIZE, BLKSIZE];
