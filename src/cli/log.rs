@@ -14,12 +14,12 @@ pub(super) fn start(level: LevelFilter) {
     // It logs requests unredacted, with passwords.
     builder.filter_module("ureq_proto", LevelFilter::Off);
     builder.parse_env("WIREBOOT_LOG");
-    // Erases the rest of a progress bar that may be on the line.
-    let end = match Style::for_people(false) {
-        Style::Bar => "\x1b[K",
-        Style::Lines | Style::Json | Style::Silent => "",
-    };
-    builder.format(move |line, record| {
+    builder.format(|line, record| {
+        // Erases the rest of a progress bar that may be on the line.
+        let end = match Style::for_people(false) {
+            Style::Bar => "\x1b[K",
+            Style::Lines | Style::Json | Style::Silent => "",
+        };
         let text = Safe::line(record.args());
         let is_own = record.target().starts_with("wireboot");
         if is_own || record.level() <= Level::Info {

@@ -25,7 +25,7 @@ use crate::settings::cmdline;
 use crate::settings::defs::Command;
 use crate::settings::help as texts;
 use crate::settings::parse::{self, Invocation, Request, Settings};
-use crate::timeline;
+use crate::timeline::{self, Timeline};
 
 /// Runs the command that the arguments name.
 ///
@@ -114,17 +114,13 @@ fn boot(settings: &Settings) -> Result<(), Error> {
 
 /// `wireboot account`: where the time of the last lease or boot went.
 fn account(settings: &Settings) -> Result<(), Error> {
-    let path = if settings.json {
-        timeline::JSON
-    } else {
-        timeline::TEXT
-    };
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let (people, programs) = Timeline::read().map_err(|error| {
         Error::Usage(format!(
-            "no timeline of a lease or boot on this machine since its start: {path}: {error}"
+            "no timeline of a lease or boot on this machine since its start: {}: {error}",
+            timeline::FILE
         ))
     })?;
-    print(&text);
+    print(if settings.json { &programs } else { &people });
     Ok(())
 }
 
