@@ -196,7 +196,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::System`] when the kernel fails to deliver them.
-    pub(super) fn handle_input(&mut self, monitor: &Watch, now: Instant) -> Result<(), Error> {
+    pub(super) fn handle_input(&mut self, monitor: &mut Watch, now: Instant) -> Result<(), Error> {
         if !self.has_begun() {
             return Ok(());
         }

@@ -229,6 +229,7 @@ fn ask(
         sources.push(signals.as_fd());
         // Interfaces without a carrier are left out: their timers have not begun.
         sys::wait_readable(&sources, Some(until)).map_err(cannot_wait)?;
+        watch.set_readable();
         if signals.take().map_err(cannot_wait)?.is_some() {
             return end(surveyed);
         }

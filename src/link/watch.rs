@@ -30,6 +30,10 @@ pub struct Watch {
     news: LinkSubscription,
     known: BTreeMap<u32, LinkInfo>,
     pending: VecDeque<Change>,
+    /// The interfaces that are not in `known` have been asked for too.
+    is_complete: bool,
+    /// There may be notifications to read.
+    is_readable: bool,
     /// An address of some interface is gone, or may be.
     may_lack_address: bool,
 }
@@ -40,15 +44,39 @@ impl Watch {
     /// # Errors
     /// [`Error::System`] when the kernel refuses the socket.
     pub fn open() -> Result<Self, Error> {
+        Self::open_for(&[])
+    }
+
+    /// As [`Watch::open`], but when all of these interfaces exist, their state alone is reported at
+    /// first: a machine may have thousands.
+    ///
+    /// # Errors
+    /// As [`Watch::open`].
+    pub fn open_for(names: &[String]) -> Result<Self, Error> {
         let mut watch = Self {
             news: LinkSubscription::open().map_err(unwatchable)?,
             known: BTreeMap::new(),
             pending: VecDeque::new(),
+            is_complete: false,
+            is_readable: false,
             may_lack_address: false,
         };
         // After the subscription, so that nothing happens in between.
-        watch.read_all()?;
+        for name in names {
+            // What it is refused for is asked again about all.
+            let messages = watch.news.link(name).unwrap_or_default();
+            messages.into_iter().for_each(|message| watch.hear(message));
+        }
+        let is_known = |name: &String| watch.known.values().any(|link| link.name == *name);
+        if names.is_empty() || !names.iter().all(is_known) {
+            watch.read_all()?;
+        }
         Ok(watch)
+    }
+
+    /// Tells that the descriptor is readable: [`Watch::next_change`] looks for notifications only then.
+    pub const fn set_readable(&mut self) {
+        self.is_readable = true;
     }
 
     /// Returns the next change, or none when there is none now; never blocks.
@@ -56,9 +84,9 @@ impl Watch {
     /// # Errors
     /// [`Error::System`] when the socket fails.
     pub fn next_change(&mut self) -> Result<Option<Change>, Error> {
-        while self.pending.is_empty() {
+        while self.pending.is_empty() && self.is_readable {
             match self.news.take().map_err(unwatchable)? {
-                Notifications::Nothing => return Ok(None),
+                Notifications::Nothing => self.is_readable = false,
                 Notifications::Lost => {
                     self.may_lack_address = true;
                     self.read_all()?;
@@ -93,7 +121,12 @@ impl Watch {
     }
 
     /// Returns whether an interface of this machine has the address.
-    pub fn is_ours(&self, mac: MacAddress) -> bool {
+    pub fn is_ours(&mut self, mac: MacAddress) -> bool {
+        if !self.is_complete
+            && let Err(error) = self.read_all()
+        {
+            log::debug!("{}", error.chain());
+        }
         self.known.values().any(|link| link.mac == Some(mac))
     }
 
@@ -101,13 +134,14 @@ impl Watch {
     ///
     /// # Errors
     /// [`Error::Interrupted`] by one of `signals`, [`Error::System`] when `poll` fails.
-    pub fn wait(&self, deadline: Instant, signals: Option<&Signals>) -> Result<(), Error> {
+    pub fn wait(&mut self, deadline: Instant, signals: Option<&Signals>) -> Result<(), Error> {
         if !self.pending.is_empty() {
             return Ok(());
         }
         let mut sources = vec![self.as_fd()];
         sources.extend(signals.map(AsFd::as_fd));
-        sys::wait_readable(&sources, Some(deadline)).map_err(unwatchable)?;
+        let readable = sys::wait_readable(&sources, Some(deadline)).map_err(unwatchable)?;
+        self.is_readable |= readable.first() == Some(&true);
         let signal = signals.map(Signals::take).transpose();
         match signal.map_err(unwatchable)?.flatten() {
             Some(_) => Err(Error::Interrupted),
@@ -116,8 +150,10 @@ impl Watch {
     }
 
     fn read_all(&mut self) -> Result<(), Error> {
+        let messages = self.news.dump().map_err(unreadable)?;
+        self.is_complete = true;
         let mut before = std::mem::take(&mut self.known);
-        for message in self.news.dump().map_err(unreadable)? {
+        for message in messages {
             let index = match &message {
                 RouteMessage::NewLink(link) | RouteMessage::DelLink(link) => link.index,
                 RouteMessage::NewAddress(_)
