@@ -118,7 +118,7 @@ impl Station {
             }
         }
         let mut others = Vec::new();
-        self.listener.receive(|octets, metadata| {
+        self.listener.receive(name, |octets, metadata| {
             self.recorder.received(name, octets, &metadata);
             if is_arp(octets) {
                 take_arp(name, octets, &mut take);
@@ -251,6 +251,12 @@ impl Station {
         }
     }
 
+    /// Closes the packet sockets: nothing is received or sent any more.
+    pub(super) fn close(&mut self) {
+        self.set_conflict_watch(None);
+        self.listener.close();
+    }
+
     /// What to wait on.
     pub(super) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let arp = self
@@ -273,7 +279,7 @@ impl Station {
 
 impl Drop for Station {
     fn drop(&mut self) {
-        self.set_conflict_watch(None);
+        self.close();
     }
 }
 

@@ -25,6 +25,7 @@ use crate::settings::cmdline;
 use crate::settings::defs::Command;
 use crate::settings::help as texts;
 use crate::settings::parse::{self, Invocation, Request, Settings};
+use crate::sys::rcu;
 use crate::timeline::{self, Timeline};
 
 /// Runs the command that the arguments name.
@@ -98,6 +99,7 @@ fn settings(invocation: &Invocation) -> Result<Settings, Error> {
         | Command::Explain
         | Command::Help => settings.verbosity,
     };
+    rcu::allow(settings.config.link.expedites);
     log::start(log::level(settings.config.output.quiet, verbosity));
     for complaint in complaints {
         ::log::warn!("{complaint}");

@@ -14,6 +14,7 @@ pub mod memfd;
 pub mod netlink;
 pub mod packet;
 pub mod process;
+pub mod rcu;
 pub mod resolver;
 pub mod ring;
 pub mod signal;

@@ -46,6 +46,7 @@ mod pxe;
 mod qemu;
 mod recorder;
 mod replies;
+mod ring;
 mod script;
 mod scripts;
 mod servers;
