@@ -226,7 +226,8 @@ fn race(
         session.set_link_monitor(watch);
         session
     });
-    sessions.into_iter().for_each(Session::release);
+    let is_won = session.is_ok();
+    sessions.into_iter().for_each(|other| other.end(is_won));
     session
 }
 

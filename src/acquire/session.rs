@@ -349,13 +349,20 @@ impl Session {
         self.setup.clear();
     }
 
-    /// Releases what was granted or may have been, and removes from the interface what was set for it.
-    pub fn release(mut self) {
+    /// Releases what was granted, and removes from the interface what was set for it.
+    pub fn release(self) {
+        self.end(false);
+    }
+
+    /// As [`Session::release`]; with `withdraws` also what a server may just be granting, since another
+    /// session has the lease.
+    #[inline(never)]
+    pub(super) fn end(mut self, withdraws: bool) {
         if self.lease().is_some() {
             self.setup.remove_files();
         }
         // RELEASE goes out while the address is still set (RFC 2131 §4.4.6).
-        self.dialogue.release(sys::now());
+        self.dialogue.release(withdraws, sys::now());
         self.send();
         self.link.clear_and_lower();
     }

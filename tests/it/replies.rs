@@ -319,3 +319,24 @@ fn in_fragments(answer: Message) -> Vec<u8> {
     frame.splice(SUM..SUM + 2, sum);
     frame
 }
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn an_offer_that_is_never_confirmed_is_not_released() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let server = ScriptedDhcp::start(&far, |question| {
+            let is_discover = question.message_type() == Some(MessageType::Discover);
+            let answer = grant(question).filter(|_| is_discover);
+            answer
+                .map(|answer| framed(&answer, 67))
+                .into_iter()
+                .collect()
+        });
+        let (code, said) = wireboot(&["--timeout", "2"]);
+        assert_eq!(code, Some(3), "{said}");
+        let asked = server.asked();
+        assert!(asked.contains(&MessageType::Request), "{asked:?}");
+        assert!(!asked.contains(&MessageType::Release), "{asked:?}");
+    });
+}
