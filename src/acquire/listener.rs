@@ -14,7 +14,7 @@ use std::thread;
 
 use crate::link::Link;
 use crate::sys::SyscallError;
-use crate::sys::filter::ready::{dhcp_replies_and_arp_about, dhcp_requests};
+use crate::sys::filter::ready::{dhcp_replies_and_arp_about, dhcp_requests, stray_replies};
 use crate::sys::filter::{FilterProgram, dhcp_replies};
 use crate::sys::packet::{Metadata, PacketSocket, SocketConfig, Statistics};
 use crate::sys::rcu;
@@ -103,7 +103,7 @@ impl Listener {
     /// Prepares for a long wait: has a ring made, if there is none, and counts what others ask for, since
     /// whoever has no answer yet may be one of many.
     pub(super) fn settle(&mut self) {
-        let counters = RequestCounters::open(self.interface);
+        let counters = RequestCounters::open(self.interface, self.mac);
         let counters = counters.inspect_err(|error| log::debug!("{}", error.chain()));
         self.counters = counters.ok();
         let Receiver::Plain(_) = self.receiver else {
@@ -163,6 +163,26 @@ impl Listener {
             .map_or_else(RequestCounts::default, RequestCounters::read)
     }
 
+    /// Says how many replies to us were none that may be used, and why; none when there were none. They
+    /// are counted from [`Listener::settle`] on, and once.
+    pub(super) fn stray_replies(&self) -> Option<String> {
+        let socket = &self.counters.as_ref()?.strays;
+        let (mut count, mut tag) = (0, None);
+        while count < MAX_STRAYS
+            && let Ok(Some(received)) = socket.recv(&mut [0; 1])
+        {
+            (count, tag) = (
+                count + 1,
+                received.metadata.vlan.filter(|tag| tag.vid() != 0),
+            );
+        }
+        let what = match tag {
+            Some(tag) => format!("is tagged for VLAN {}, not this port's", tag.vid()),
+            None => "is marked as a request (op 1), which servers must not send".to_owned(),
+        };
+        (count > 0).then(|| format!("ignored replies: {count}; the last one {what}"))
+    }
+
     /// Stops counting what others ask for, and waits for no better receiver.
     pub(super) fn stop_counting(&mut self) {
         let preparation = self.preparation.take();
@@ -211,16 +231,21 @@ impl Listener {
     }
 }
 
+/// More than the socket's buffer holds.
+const MAX_STRAYS: u32 = 1000;
+
 /// The counting sockets of one interface.
 #[derive(Debug)]
 pub(super) struct RequestCounters {
     discovers: PacketSocket,
     requests: PacketSocket,
+    /// Receives what is no reply to us only by its VLAN or its `op`.
+    strays: PacketSocket,
 }
 
 impl RequestCounters {
-    /// Begins to count on the interface with this index.
-    pub(super) fn open(index: u32) -> Result<Self, SyscallError> {
+    /// Begins to count on the interface with this index and hardware address.
+    pub(super) fn open(index: u32, mac: MacAddress) -> Result<Self, SyscallError> {
         let open = |are_discovers| {
             let socket = PacketSocket::open(index, &dhcp_requests(are_discovers))?;
             // The kernel counts what passes the filter even when nothing is ever read.
@@ -229,6 +254,7 @@ impl RequestCounters {
         Ok(Self {
             discovers: open(true)?,
             requests: open(false)?,
+            strays: PacketSocket::open(index, &stray_replies(mac))?,
         })
     }
 

@@ -168,7 +168,8 @@ impl Session {
     /// Returns the error of an interface without a lease after `waited`; `received` is its counter of
     /// frames now.
     pub(super) fn failure(&self, waited: Duration, received: Option<u64>) -> Error {
-        self.witness.failure(waited, received)
+        self.witness
+            .failure(waited, received, self.station.stray_replies())
     }
 
     /// Handles a change of the interface.

@@ -151,6 +151,11 @@ impl Station {
         self.listener.request_counts()
     }
 
+    /// As [`Listener::stray_replies`].
+    pub(super) fn stray_replies(&self) -> Option<String> {
+        self.listener.stray_replies()
+    }
+
     /// Drives the timers: prepares for a long wait once it has become one.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|at| now >= at) {
