@@ -226,7 +226,8 @@ fn race(
         session.set_link_monitor(watch);
         session
     });
-    sessions.into_iter().for_each(Session::release);
+    let is_won = session.is_ok();
+    sessions.into_iter().for_each(|other| other.end(is_won));
     session
 }
 
@@ -312,7 +313,7 @@ fn best_offer(sessions: &[Session], config: &Config, now: Instant) -> Option<usi
 
 fn wait(
     sessions: &[Session],
-    watch: &Watch,
+    watch: &mut Watch,
     signals: Option<&Signals>,
     deadline: Instant,
 ) -> Result<(), Error> {
@@ -328,7 +329,12 @@ fn wait(
     let readable = sys::wait_readable(&sources, Some(until)).map_err(cannot)?;
     // They stand last.
     // Read only then, which is a system call less for each packet.
-    let Some(signals) = signals.filter(|_| readable.last() == Some(&true)) else {
+    let mut readable = readable.into_iter().rev();
+    let is_signalled = signals.is_some() && readable.next() == Some(true);
+    if readable.next() == Some(true) {
+        watch.set_readable();
+    }
+    let Some(signals) = signals.filter(|_| is_signalled) else {
         return Ok(());
     };
     match signals.take().map_err(cannot)? {

@@ -52,11 +52,8 @@ pub fn remove(interface: &str) {
 
 fn is_machine_namespace() -> bool {
     let namespace = |process| fs::read_link(format!("/proc/{process}/ns/net"));
-    match (namespace("1"), namespace("thread-self")) {
-        // thread-self, since each thread may be in a namespace of its own (setns(2)).
-        (Ok(machine), Ok(own)) => machine == own,
-        _ => false,
-    }
+    // thread-self, since each thread may be in a namespace of its own (setns(2)).
+    namespace("1").is_ok_and(|machine| namespace("thread-self").is_ok_and(|ours| machine == ours))
 }
 
 fn write_files(root: &Path, identity: &HandOverIdentity<'_>, lease: &Lease, to: HandOver) {

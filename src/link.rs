@@ -90,7 +90,10 @@ pub fn find(
     signals: Option<&Signals>,
 ) -> Result<Found, Error> {
     let deadline = sys::now() + config.timeout;
-    let mut watch = Watch::open()?;
+    // A VLAN needs its parent, which is not named.
+    let is_named = config.vlan.is_none();
+    let names = is_named.then_some(&*config.interfaces);
+    let mut watch = Watch::open_for(names.unwrap_or_default())?;
     let mut present = BTreeMap::new();
     let mut vlan = vlan::RequestedVlan::new(config);
     let mut is_reported = false;

@@ -4,6 +4,11 @@
 
 use std::process::ExitCode;
 
+use wireboot::sys::heap::Heap;
+
+#[global_allocator]
+static HEAP: Heap = Heap::new();
+
 fn main() -> ExitCode {
     match wireboot::cli::run() {
         Ok(()) => ExitCode::SUCCESS,

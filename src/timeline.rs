@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,14 +15,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::sys;
-use crate::sys::file::{self, EVERYBODY};
+use crate::sys::file;
 use wireboot_proto::text::safe::Safe;
 use wireboot_proto::time::Instant;
 
-/// File of the timeline of the last lease or boot, for programs.
-pub const JSON: &str = "/run/wireboot/account.json";
-/// File of the timeline of the last lease or boot, for people.
-pub const TEXT: &str = "/run/wireboot/account.txt";
+/// File of the timeline of the last lease or boot: lines for people, and behind them one in JSON, for
+/// programs. One file, since each takes half a dozen system calls at the end of a lease.
+pub const FILE: &str = "/run/wireboot/account.txt";
 
 /// Environment variable with the moments before this process, a line each, as process 1 gives them
 /// to the boot.
@@ -100,14 +101,22 @@ impl Timeline {
         self.with(|all| all.to_string())
     }
 
-    /// Writes the files that `wireboot account` reads. A failure is only logged.
+    /// Writes the file that `wireboot account` reads. A failure is only logged: no boot depends on it.
     pub fn save(&self) {
-        let (json, text) = self.with(|all| (all.json(), all.text()));
-        for (path, text) in [(JSON, json), (TEXT, text)] {
-            if let Err(error) = file::replace(Path::new(path), text.as_bytes(), EVERYBODY) {
-                log::debug!("cannot write {path}: {error}");
-            }
+        let text = self.with(|all| all.text() + &all.json());
+        if let Err(error) = file::replace_own(Path::new(FILE), text.as_bytes()) {
+            log::debug!("{FILE} is not written: {error}");
         }
+    }
+
+    /// Reads the file that [`Timeline::save`] has written: its lines for people, and its JSON.
+    ///
+    /// # Errors
+    /// The file system's error; InvalidData for something else.
+    pub fn read() -> io::Result<(String, String)> {
+        let text = fs::read_to_string(FILE)?;
+        let (people, programs) = text.rsplit_once("\n{").ok_or(io::ErrorKind::InvalidData)?;
+        Ok((format!("{people}\n"), format!("{{{programs}")))
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Moments) -> T) -> T {

@@ -1,6 +1,7 @@
 //! What a lease sets outside this process: addresses and routes of the interface, the files for the
 //! programs that come later, and the lease file.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub(super) struct AddressSetup {
     lease_store: LeaseStore,
     /// The lease on file when the session began.
     saved_before: Option<SavedLease>,
+    /// Another one may be on file since.
+    has_saved: Cell<bool>,
 }
 
 impl AddressSetup {
@@ -33,6 +36,7 @@ impl AddressSetup {
             static_config: config.given.clone(),
             hand_over: config.hand_over,
             lease_store,
+            has_saved: Cell::new(false),
         }
     }
 
@@ -56,7 +60,11 @@ impl AddressSetup {
         age: Duration,
         client_id: &[u8],
     ) -> Result<(), Error> {
-        let before = self.lease_store.read(self.link.mac);
+        let before = if self.has_saved.get() {
+            self.lease_store.read(self.link.mac)
+        } else {
+            self.saved_before.clone()
+        };
         let before = before.map(|saved| (saved.address, saved.prefix_len));
         // A renewal must not take the address away first: its connections would end with it.
         self.link.replace(before, lease, age)?;
@@ -87,6 +95,7 @@ impl AddressSetup {
         let saved = SavedLease::new(mac, client_id, lease, age, next_hop, mtu_octets);
         if let Some(saved) = saved {
             self.lease_store.write(&saved);
+            self.has_saved.set(true);
         }
     }
 

@@ -7,12 +7,16 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::link::{Link, Watch};
 use wireboot_proto::dhcp::Discard;
+use wireboot_proto::packet::dhcp::MessageType;
 use wireboot_proto::time::Seconds;
 
 /// Facts about the servers so far.
 #[derive(Debug, Default)]
 pub(super) struct Diagnosis {
-    pub(super) discovers: u32,
+    /// Number of DISCOVERs, or of INFORMs.
+    pub(super) asked: u32,
+    /// INFORMs were sent.
+    is_inform: bool,
     pub(super) offered_by: Option<Ipv4Addr>,
     pub(super) discards: Discards,
     /// Reason why the last address was refused.
@@ -26,8 +30,21 @@ pub(super) struct Diagnosis {
 }
 
 impl Diagnosis {
+    /// Counts a message that is sent to find a server.
+    pub(super) fn count(&mut self, message_type: MessageType) {
+        let is_inform = message_type == MessageType::Inform;
+        self.is_inform |= is_inform;
+        self.asked += u32::from(is_inform || message_type == MessageType::Discover);
+    }
+
     /// Says why there is no lease on `link` after `waited`, `received` frames being counted now.
-    pub(super) fn failure(&self, link: &Link, waited: Duration, received: Option<u64>) -> Error {
+    pub(super) fn failure(
+        &self,
+        link: &Link,
+        waited: Duration,
+        received: Option<u64>,
+        strays: Option<String>,
+    ) -> Error {
         if let Some(refusal) = &self.refusal {
             return Error::Refused(refusal.clone());
         }
@@ -38,7 +55,7 @@ impl Diagnosis {
                  to have an IPv4 address all the same"
             ));
         }
-        self.nobody(link, "lease", waited, received)
+        self.nobody(link, "lease", waited, received, strays)
     }
 
     /// Returns the error of an interface on which nothing `wanted` was received, with its likely reason.
@@ -48,19 +65,22 @@ impl Diagnosis {
         wanted: &str,
         waited: Duration,
         received: Option<u64>,
+        strays: Option<String>,
     ) -> Error {
         let name = &link.name;
         let seconds = Seconds(waited);
-        let sent = self.discovers;
+        let sent = self.asked;
+        let kind = if self.is_inform { "INFORM" } else { "DISCOVER" };
         let seen = match (self.received_before, received) {
             (Some(before), Some(now)) => now.saturating_sub(before),
             _ => 0,
         };
-        let asked = format!("{name}: no {wanted} in {seconds:.1} s; {sent} DISCOVERs sent");
+        let asked = format!("{name}: no {wanted} in {seconds:.1} s; {sent} {kind}s sent");
         let discards = &self.discards;
-        if let (None, true, Some(port)) = (self.offered_by, discards.is_empty(), &self.switch_port)
-        {
-            return Error::NoOffer(format!("{asked}; {port}"));
+        // Where replies arrive, the switch port is not what holds them up.
+        let reason = strays.as_ref().or(self.switch_port.as_ref());
+        if let (None, true, Some(reason)) = (self.offered_by, discards.is_empty(), reason) {
+            return Error::NoOffer(format!("{asked}; {reason}"));
         }
         Error::NoOffer(match (self.offered_by, seen) {
             (Some(server), _) if !discards.is_empty() => {
@@ -150,7 +170,6 @@ pub(super) fn received_on(link: &Link, received: &[(u32, u64)]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wireboot_proto::packet::dhcp::MessageType;
 
     #[test]
     fn discarded_replies_are_counted_by_sender_with_the_last_reason() {

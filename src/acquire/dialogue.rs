@@ -138,8 +138,15 @@ impl Dialogue {
         self.with_client(None, |client| client.renew(now));
     }
 
-    pub(super) fn release(&mut self, now: Instant) {
-        self.with_client(None, |client| client.release(now));
+    /// Ends with a RELEASE of what was granted; with `withdraws` also of what was only requested.
+    pub(super) fn release(&mut self, withdraws: bool, now: Instant) {
+        self.with_client(None, |client| {
+            if withdraws {
+                client.withdraw(now);
+            } else {
+                client.release(now);
+            }
+        });
     }
 
     /// Calls `act` on the client, if there is one, and queues what it has to send and to report.

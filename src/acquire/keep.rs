@@ -145,7 +145,7 @@ impl Renewal {
     /// # Errors
     /// [`Error::System`] when `poll` fails.
     pub(super) fn wait<const N: usize>(
-        &self,
+        &mut self,
         others: [BorrowedFd<'_>; N],
     ) -> Result<[bool; N], Error> {
         let deadline = self.session.poll_timeout();
@@ -156,6 +156,7 @@ impl Renewal {
         sources.extend([self.watch.as_fd(), self.alarm.as_fd()]);
         sources.extend(self.session.sources());
         let readable = sys::wait_readable(&sources, None).map_err(cannot_wait)?;
+        self.watch.set_readable();
         Ok(readable.first_chunk().copied().unwrap_or([false; N]))
     }
 

@@ -7,11 +7,12 @@
 //! whole, and read as something that anybody may have written.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use nix::fcntl::OFlag;
 
 use crate::sys;
 use crate::sys::file::{self, EVERYBODY};
@@ -72,13 +73,14 @@ impl LeaseStore {
         let mut directories = self.0.iter();
         while let Some(directory) = directories.next_back() {
             let path = path(directory, saved.mac);
+            let text = saved.to_string();
             // /run is in memory, where fsync has nothing to do.
             let replace = if directory == Path::new(UNTIL_RESTART) {
-                file::replace
+                file::replace_own
             } else {
-                file::replace_durably
+                |path: &Path, octets: &[u8]| file::replace_durably(path, octets, EVERYBODY)
             };
-            match replace(&path, saved.to_string().as_bytes(), EVERYBODY) {
+            match replace(&path, text.as_bytes()) {
                 // What is left in front of it would be taken for newer.
                 Ok(()) => return directories.for_each(|older| remove(older, saved.mac)),
                 Err(error) => log::warn!("{} is not written: {error}", path.display()),
@@ -183,7 +185,7 @@ impl fmt::Display for SavedLease {
 fn read(directory: &Path, mac: MacAddress) -> Option<SavedLease> {
     let path = path(directory, mac);
     let mut text = String::new();
-    let file = match File::open(&path) {
+    let file = match file::open(&path, OFlag::O_RDONLY) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         // Any other error is told: a file that is there and cannot be read is no missing lease.
         file => file,

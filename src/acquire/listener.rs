@@ -1,8 +1,10 @@
-//! The receiver on one interface: a filtered packet socket at once, a mapped ring for a long wait.
+//! The receiver on one interface: a mapped ring of a filtered packet socket.
 //!
-//! Mapping a ring waits for the kernel (about 11 ms, and 20 to close it), a whole exchange on a quiet
-//! network takes less than one. So a ring is made only when there is time for it, as when a carrier is
-//! waited for, on a thread, while the plain socket is read; and sockets are closed on one.
+//! Setting a ring up waits for the kernel, and so does closing any packet socket, but not where grace
+//! periods can be made short (see [`rcu`]): some 10 µs each. Elsewhere it takes 13 to 28 ms, and a whole
+//! exchange on a quiet network less than one. There a plain socket is read at first, and a ring made
+//! only when there is time for it, as when a carrier is waited for, on a thread; and sockets are closed
+//! on one.
 
 use std::mem;
 use std::net::Ipv4Addr;
@@ -12,9 +14,10 @@ use std::thread;
 
 use crate::link::Link;
 use crate::sys::SyscallError;
-use crate::sys::filter::ready::{dhcp_replies_and_arp_about, dhcp_requests};
+use crate::sys::filter::ready::{dhcp_replies_and_arp_about, dhcp_requests, stray_replies};
 use crate::sys::filter::{FilterProgram, dhcp_replies};
 use crate::sys::packet::{Metadata, PacketSocket, SocketConfig, Statistics};
+use crate::sys::rcu;
 use crate::sys::ring::{Layout, Ring};
 use wireboot_proto::dhcp::RequestCounts;
 use wireboot_proto::packet::ethernet::MacAddress;
@@ -29,6 +32,8 @@ pub(super) struct Listener {
     interface: u32,
     mac: MacAddress,
     program: FilterProgram,
+    /// The filter can be replaced no more.
+    is_locked: bool,
     counters: Option<RequestCounters>,
     /// Brings a better receiver, once one is made.
     preparation: Option<Arc<Mutex<Preparation>>>,
@@ -42,13 +47,13 @@ enum Receiver {
     Closed,
 }
 
-/// What is made on a thread, off the path.
-#[derive(Debug, Default)]
-struct Preparation {
-    ring: Option<Ring>,
-    counters: Option<RequestCounters>,
+/// A ring that is made on a thread, off the path.
+#[derive(Debug)]
+enum Preparation {
+    Begun,
+    Ready(Ring),
     /// Nobody waits for it any longer.
-    is_late: bool,
+    Late,
 }
 
 impl Listener {
@@ -57,12 +62,20 @@ impl Listener {
     pub(super) fn open(link: &Link) -> Result<Self, SyscallError> {
         let program = dhcp_replies(None, Some(link.mac));
         let mut options = SocketConfig::new(link.index, &program);
-        // Open for one replacement: ARP joins later and needs no second socket (each costs 7 ms to
-        // close).
+        // Open for one replacement: ARP joins later and needs no second socket.
         options.locked = false;
-        let socket = options.open()?;
+        // The kernel changes its own code for it, on each processor and back.
+        options.stamps_early = false;
+        let receiver = match Ring::open_at_once(&options, Layout::SMALL)? {
+            Ok(ring) => Receiver::Mapped(ring),
+            Err((socket, why)) => {
+                log::debug!("{}: no ring at first: {why}", link.name);
+                Receiver::Plain(socket)
+            }
+        };
         Ok(Self {
-            receiver: Receiver::Plain(socket),
+            receiver,
+            is_locked: false,
             interface: link.index,
             mac: link.mac,
             program,
@@ -73,49 +86,43 @@ impl Listener {
     }
 
     /// Receives ARP about `address` too from now on; false when that takes a socket of its own, since
-    /// the filter is locked or a ring has it.
+    /// the filter is locked or a ring is made with it.
     pub(super) fn watch_arp(&mut self, address: Ipv4Addr) -> bool {
-        let Receiver::Plain(socket) = &self.receiver else {
+        if self.is_locked || self.preparation.is_some() {
             return false;
-        };
+        }
         let program = dhcp_replies_and_arp_about(self.mac, address);
-        let is_set = self.preparation.is_none() && socket.replace_filter(&program).is_ok();
-        if is_set {
+        let replaced = self.socket().map(|socket| socket.replace_filter(&program));
+        self.is_locked = matches!(replaced, Some(Ok(())));
+        if self.is_locked {
             self.program = program;
         }
-        is_set
+        self.is_locked
     }
 
-    /// Prepares for a long wait: has a ring made, and then what others ask for counted, since
+    /// Prepares for a long wait: has a ring made, if there is none, and counts what others ask for, since
     /// whoever has no answer yet may be one of many.
     pub(super) fn settle(&mut self) {
-        let preparation = Arc::new(Mutex::new(Preparation::default()));
+        let counters = RequestCounters::open(self.interface, self.mac);
+        let counters = counters.inspect_err(|error| log::debug!("{}", error.chain()));
+        self.counters = counters.ok();
+        let Receiver::Plain(_) = self.receiver else {
+            return;
+        };
+        let preparation = Arc::new(Mutex::new(Preparation::Begun));
         self.preparation = Some(Arc::clone(&preparation));
         let (index, program) = (self.interface, self.program.clone());
-        thread::spawn(move || {
-            let make = || {
-                // 11 ms in synchronize_net (Linux 6.18), several times a whole exchange on a quiet
-                // LAN.
-                let ring = Ring::open(index, &program, Layout::SMALL)?;
-                // What is ready too late is closed here.
-                if !update(&preparation, |preparation| preparation.ring = Some(ring)) {
-                    return Ok(());
-                }
-                let counters = RequestCounters::open(index)?;
-                update(&preparation, |preparation| {
-                    preparation.counters = Some(counters)
-                });
-                Ok::<_, SyscallError>(())
-            };
-            if let Err(error) = make() {
-                log::debug!("{}", error.chain());
-            }
+        thread::spawn(move || match Ring::open(index, &program, Layout::SMALL) {
+            // What is ready too late is closed here.
+            Ok(ring) => drop(exchange(&preparation, Preparation::Ready(ring))),
+            Err(error) => log::debug!("{}", error.chain()),
         });
     }
 
-    /// Hands every frame that has arrived to `take`.
+    /// Hands every frame that has arrived on `interface` to `take`.
     pub(super) fn receive(
         &mut self,
+        interface: &str,
         mut take: impl FnMut(&[u8], Metadata),
     ) -> Result<(), SyscallError> {
         if let Receiver::Plain(socket) = &self.receiver {
@@ -124,37 +131,29 @@ impl Listener {
             let mut buf = [0; MAX_FRAME_LEN];
             while let Some(received) = socket.recv(&mut buf)? {
                 if let Some(octets) = buf.get(..received.len) {
+                    log::debug!("{interface}: {} bytes from a plain socket", received.len);
                     take(octets, received.metadata);
                 }
             }
         }
-        let (ring, counters) = self.take_ready();
-        if let Some(ring) = ring {
+        let ready = self.preparation.as_deref();
+        let ready = ready.map(|preparation| exchange(preparation, Preparation::Begun));
+        if let Some(Preparation::Ready(ring)) = ready {
             ring.socket().bypass_queues(self.bypasses_queues)?;
+            self.is_locked = true;
             let plain = mem::replace(&mut self.receiver, Receiver::Mapped(ring));
             close(Box::new(plain));
         }
-        self.counters = counters.or_else(|| self.counters.take());
         // A frame that both socket and ring received is handled twice; the client ignores the second.
         if let Receiver::Mapped(ring) = &mut self.receiver {
             while let Some(mut batch) = ring.next_batch() {
                 while let Some(frame) = batch.next() {
+                    log::debug!("{interface}: {} bytes from the ring", frame.octets().len());
                     take(frame.octets(), frame.metadata());
                 }
             }
         }
         Ok(())
-    }
-
-    /// Returns what has been made meanwhile.
-    fn take_ready(&self) -> (Option<Ring>, Option<RequestCounters>) {
-        let (mut ring, mut counters) = (None, None);
-        if let Some(preparation) = &self.preparation {
-            update(preparation, |preparation| {
-                (ring, counters) = (preparation.ring.take(), preparation.counters.take());
-            });
-        }
-        (ring, counters)
     }
 
     /// Returns what other machines have asked for since the last time.
@@ -164,15 +163,42 @@ impl Listener {
             .map_or_else(RequestCounts::default, RequestCounters::read)
     }
 
+    /// Says how many replies to us were none that may be used, and why; none when there were none. They
+    /// are counted from [`Listener::settle`] on, and once.
+    pub(super) fn stray_replies(&self) -> Option<String> {
+        let socket = &self.counters.as_ref()?.strays;
+        let (mut count, mut tag) = (0, None);
+        while count < MAX_STRAYS
+            && let Ok(Some(received)) = socket.recv(&mut [0; 1])
+        {
+            (count, tag) = (
+                count + 1,
+                received.metadata.vlan.filter(|tag| tag.vid() != 0),
+            );
+        }
+        let what = match tag {
+            Some(tag) => format!("is tagged for VLAN {}, not this port's", tag.vid()),
+            None => "is marked as a request (op 1), which servers must not send".to_owned(),
+        };
+        (count > 0).then(|| format!("ignored replies: {count}; the last one {what}"))
+    }
+
     /// Stops counting what others ask for, and waits for no better receiver.
     pub(super) fn stop_counting(&mut self) {
         let preparation = self.preparation.take();
-        if let Some(preparation) = &preparation {
-            update(preparation, |preparation| preparation.is_late = true);
-        }
+        let ready = preparation.map(|preparation| exchange(&preparation, Preparation::Late));
         let counters = self.counters.take();
-        if preparation.is_some() || counters.is_some() {
-            close(Box::new((preparation, counters)));
+        if ready.is_some() || counters.is_some() {
+            close(Box::new((ready, counters)));
+        }
+    }
+
+    /// Closes the sockets.
+    pub(super) fn close(&mut self) {
+        self.stop_counting();
+        let receiver = mem::replace(&mut self.receiver, Receiver::Closed);
+        if !matches!(receiver, Receiver::Closed) {
+            close(Box::new(receiver));
         }
     }
 
@@ -205,23 +231,21 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.stop_counting();
-        close(Box::new(mem::replace(&mut self.receiver, Receiver::Closed)));
-    }
-}
+/// More than the socket's buffer holds.
+const MAX_STRAYS: u32 = 1000;
 
 /// The counting sockets of one interface.
 #[derive(Debug)]
 pub(super) struct RequestCounters {
     discovers: PacketSocket,
     requests: PacketSocket,
+    /// Receives what is no reply to us only by its VLAN or its `op`.
+    strays: PacketSocket,
 }
 
 impl RequestCounters {
-    /// Begins to count on the interface with this index.
-    pub(super) fn open(index: u32) -> Result<Self, SyscallError> {
+    /// Begins to count on the interface with this index and hardware address.
+    pub(super) fn open(index: u32, mac: MacAddress) -> Result<Self, SyscallError> {
         let open = |are_discovers| {
             let socket = PacketSocket::open(index, &dhcp_requests(are_discovers))?;
             // The kernel counts what passes the filter even when nothing is ever read.
@@ -230,6 +254,7 @@ impl RequestCounters {
         Ok(Self {
             discovers: open(true)?,
             requests: open(false)?,
+            strays: PacketSocket::open(index, &stray_replies(mac))?,
         })
     }
 
@@ -248,20 +273,19 @@ impl RequestCounters {
     }
 }
 
-/// Calls `change` on what is being prepared, unless nobody waits for it any longer; returns whether it
-/// was called.
-fn update(preparation: &Mutex<Preparation>, change: impl FnOnce(&mut Preparation)) -> bool {
+/// Puts `next` in the place of what is prepared, and returns that; `next`, once that is too late.
+fn exchange(preparation: &Mutex<Preparation>, next: Preparation) -> Preparation {
     let mut preparation = preparation.lock().unwrap_or_else(PoisonError::into_inner);
-    if preparation.is_late {
-        return false;
+    if let Preparation::Late = *preparation {
+        return next;
     }
-    change(&mut preparation);
-    true
+    mem::replace(&mut preparation, next)
 }
 
-/// Closes sockets where nobody waits for it.
+/// Closes sockets; where that takes long, where nobody waits for it.
 pub(super) fn close(sockets: Box<dyn Send>) {
-    // packet_release waits for an RCU grace period: 7 ms for a plain socket, 20 ms for a ring
-    // (Linux 6.18).
-    thread::spawn(move || drop(sockets));
+    let mut sockets = Some(sockets);
+    if rcu::expedited(|| drop(sockets.take())).is_err() {
+        thread::spawn(move || drop(sockets));
+    }
 }

@@ -18,7 +18,7 @@ use crate::config::DhcpConfig;
 use crate::error::Error;
 use crate::handover;
 use crate::link::{Change, Link, Watch};
-use crate::sys;
+use crate::sys::{self, rcu};
 use crate::timeline::Moment;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::dhcp::offer::{Rank, Standing};
@@ -168,7 +168,8 @@ impl Session {
     /// Returns the error of an interface without a lease after `waited`; `received` is its counter of
     /// frames now.
     pub(super) fn failure(&self, waited: Duration, received: Option<u64>) -> Error {
-        self.witness.failure(waited, received)
+        self.witness
+            .failure(waited, received, self.station.stray_replies())
     }
 
     /// Handles a change of the interface.
@@ -196,7 +197,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::System`] when the kernel fails to deliver them.
-    pub(super) fn handle_input(&mut self, monitor: &Watch, now: Instant) -> Result<(), Error> {
+    pub(super) fn handle_input(&mut self, monitor: &mut Watch, now: Instant) -> Result<(), Error> {
         if !self.has_begun() {
             return Ok(());
         }
@@ -349,13 +350,20 @@ impl Session {
         self.setup.clear();
     }
 
-    /// Releases what was granted or may have been, and removes from the interface what was set for it.
-    pub fn release(mut self) {
+    /// Releases what was granted, and removes from the interface what was set for it.
+    pub fn release(self) {
+        self.end(false);
+    }
+
+    /// As [`Session::release`]; with `withdraws` also what a server may just be granting, since another
+    /// session has the lease.
+    #[inline(never)]
+    pub(super) fn end(mut self, withdraws: bool) {
         if self.lease().is_some() {
             self.setup.remove_files();
         }
         // RELEASE goes out while the address is still set (RFC 2131 §4.4.6).
-        self.dialogue.release(sys::now());
+        self.dialogue.release(withdraws, sys::now());
         self.send();
         self.link.clear_and_lower();
     }
@@ -366,10 +374,11 @@ impl Session {
         self.setup.restore();
     }
 
-    /// Leaves the lease in force, and what is open to the end of the process: the kernel closes it
-    /// then, which takes as long as closing it here and needs no threads.
-    pub fn outlive(self) {
-        // Each packet socket costs a grace period to close, here as at the process's end: about 8 ms.
+    /// Leaves the lease in force, and closes the packet sockets; where that takes long, they are left to
+    /// the end of the process, which takes as long and needs no threads.
+    pub fn outlive(mut self) {
+        // Nothing else that is open needs an end of its own.
+        let _ = rcu::expedited(|| self.station.close());
         std::mem::forget(self);
     }
 }

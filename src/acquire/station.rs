@@ -118,7 +118,7 @@ impl Station {
             }
         }
         let mut others = Vec::new();
-        self.listener.receive(|octets, metadata| {
+        self.listener.receive(name, |octets, metadata| {
             self.recorder.received(name, octets, &metadata);
             if is_arp(octets) {
                 take_arp(name, octets, &mut take);
@@ -149,6 +149,11 @@ impl Station {
     /// Returns what other machines have asked for since the last time.
     pub(super) fn request_counts(&self) -> wireboot_proto::dhcp::RequestCounts {
         self.listener.request_counts()
+    }
+
+    /// As [`Listener::stray_replies`].
+    pub(super) fn stray_replies(&self) -> Option<String> {
+        self.listener.stray_replies()
     }
 
     /// Drives the timers: prepares for a long wait once it has become one.
@@ -251,6 +256,12 @@ impl Station {
         }
     }
 
+    /// Closes the packet sockets: nothing is received or sent any more.
+    pub(super) fn close(&mut self) {
+        self.set_conflict_watch(None);
+        self.listener.close();
+    }
+
     /// What to wait on.
     pub(super) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let arp = self
@@ -273,7 +284,7 @@ impl Station {
 
 impl Drop for Station {
     fn drop(&mut self) {
-        self.set_conflict_watch(None);
+        self.close();
     }
 }
 

@@ -12,7 +12,6 @@ use crate::link::{self, Change, Found, Link, Watch};
 use crate::sys::signal::Signals;
 use crate::sys::{self, SyscallError};
 use wireboot_proto::dhcp::survey::{Survey, SurveyAnswer, Unknown};
-use wireboot_proto::packet::dhcp::MessageType;
 use wireboot_proto::time::Instant;
 
 /// Result of the survey on one interface.
@@ -65,9 +64,10 @@ impl Surveyed {
     /// Says what may be the reason that nobody has answered in `wait`.
     pub fn failure(&self, wait: Duration) -> Error {
         let received = self.asker.received_last;
+        let strays = self.asker.station.stray_replies();
         self.asker
             .diagnosis
-            .nobody(&self.link, "offer", wait, received)
+            .nobody(&self.link, "offer", wait, received, strays)
     }
 
     /// Says which answers were discarded, and why; empty when none was.
@@ -162,8 +162,7 @@ impl Asker {
         let mut payload = Vec::new();
         while let Some(transmit) = survey.poll_transmit(&mut payload) {
             if self.has_carrier {
-                let is_discover = transmit.message_type == MessageType::Discover;
-                self.diagnosis.discovers += u32::from(is_discover);
+                self.diagnosis.count(transmit.message_type);
                 // Where the kernel cannot send it, a frame goes to who brought the offer.
                 let next_hop = survey.next_hop(*transmit.destination.ip());
                 self.station.set_next_hop(next_hop);
@@ -229,6 +228,7 @@ fn ask(
         sources.push(signals.as_fd());
         // Interfaces without a carrier are left out: their timers have not begun.
         sys::wait_readable(&sources, Some(until)).map_err(cannot_wait)?;
+        watch.set_readable();
         if signals.take().map_err(cannot_wait)?.is_some() {
             return end(surveyed);
         }

@@ -51,11 +51,10 @@ impl Witness {
 
     /// Records a message that is about to be sent.
     pub(super) fn handle_transmit(&mut self, message_type: MessageType) {
+        self.diagnosis.count(message_type);
         if message_type == MessageType::Discover {
-            self.diagnosis.discovers += 1;
-            // A second packet socket costs a grace period to close, and an answered DISCOVER needs
-            // none.
-            if self.diagnosis.discovers > 1 && self.switch_port.is_none() {
+            // Most DISCOVERs are answered and need no second packet socket.
+            if self.diagnosis.asked > 1 && self.switch_port.is_none() {
                 let port = SwitchPort::open(&self.link, self.carrier_at);
                 self.switch_port = port.inspect_err(|error| log::debug!("{error}")).ok();
             }
@@ -153,9 +152,14 @@ impl Witness {
     }
 
     /// Returns the error of an interface without a lease after `waited`; `received` is its counter of
-    /// frames now.
-    pub(super) fn failure(&self, waited: Duration, received: Option<u64>) -> Error {
-        self.diagnosis.failure(&self.link, waited, received)
+    /// frames now, and `strays` says which replies were none of ours.
+    pub(super) fn failure(
+        &self,
+        waited: Duration,
+        received: Option<u64>,
+        strays: Option<String>,
+    ) -> Error {
+        self.diagnosis.failure(&self.link, waited, received, strays)
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {

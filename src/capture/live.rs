@@ -8,6 +8,7 @@ use super::output::{FrameWriter, OutputFormat};
 use crate::error::Error;
 use crate::sys::filter::FilterProgram;
 use crate::sys::packet::{PacketType, SocketConfig, Statistics};
+use crate::sys::rcu;
 use crate::sys::ring::{Layout, Ring};
 use crate::sys::signal::Signals;
 use crate::sys::{SyscallError, now, since_1970, wait_readable};
@@ -220,7 +221,9 @@ impl<'a> Capture<'a> {
                 .counters(number, since_1970().into(), &counters)?;
         }
         self.output.flush()?;
-        Ok(self.sources.iter().map(|source| source.counters).collect())
+        let counters = self.sources.iter().map(|source| source.counters).collect();
+        rcu::hastened(|| drop(self.sources));
+        Ok(counters)
     }
 }
 

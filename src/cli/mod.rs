@@ -23,7 +23,7 @@ use crate::settings::help as texts;
 use crate::settings::options::Settings;
 use crate::settings::parse::{self, Request};
 use crate::sys::terminal::print;
-use crate::timeline;
+use crate::timeline::{self, Timeline};
 
 /// Runs the command that the arguments name.
 ///
@@ -73,17 +73,13 @@ fn boot(settings: &Settings) -> Result<(), Error> {
 
 /// `wireboot account`: where the time of the last lease or boot went.
 fn account(settings: &Settings) -> Result<(), Error> {
-    let path = if settings.json {
-        timeline::JSON
-    } else {
-        timeline::TEXT
-    };
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let (people, programs) = Timeline::read().map_err(|error| {
         Error::Usage(format!(
-            "no lease or boot on this machine since it was started: {path}: {error}"
+            "no lease or boot on this machine since it was started: {}: {error}",
+            timeline::FILE
         ))
     })?;
-    print(&text);
+    print(if settings.json { &programs } else { &people });
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use crate::settings::cmdline;
 use crate::settings::commands::Command;
 use crate::settings::options::Settings;
 use crate::settings::parse::Invocation;
+use crate::sys::rcu;
 use wireboot_proto::text::safe::Safe;
 
 /// Returns the settings that follow from defaults, kernel words and flags, and starts the log.
@@ -45,6 +46,7 @@ pub(super) fn read(invocation: &Invocation) -> Result<Settings, Error> {
         | Command::Explain
         | Command::Help => settings.verbosity,
     };
+    rcu::allow(settings.config.link.expedites);
     start_log(level(settings.config.output.quiet, verbosity));
     for complaint in complaints {
         log::warn!("{complaint}");
@@ -59,12 +61,12 @@ pub(super) fn start_log(level: LevelFilter) {
     // ureq logs requests with their passwords.
     builder.filter_module("ureq_proto", LevelFilter::Off);
     builder.parse_env("WIREBOOT_LOG");
-    // Erases the rest of a progress bar on the same line.
-    let line_end = match Style::for_people(false) {
-        Style::Bar => "\x1b[K",
-        Style::Lines | Style::Json | Style::Silent => "",
-    };
-    builder.format(move |line, record| {
+    builder.format(|line, record| {
+        // Erases the rest of a progress bar on the same line.
+        let line_end = match Style::for_people(false) {
+            Style::Bar => "\x1b[K",
+            Style::Lines | Style::Json | Style::Silent => "",
+        };
         let text = Safe::line(record.args());
         let is_own = record.target().starts_with("wireboot");
         if is_own || record.level() <= Level::Info {

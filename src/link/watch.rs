@@ -31,6 +31,10 @@ pub struct Watch {
     subscription: LinkSubscription,
     known: BTreeMap<u32, LinkInfo>,
     pending: VecDeque<Change>,
+    /// Whether the interfaces that are not in `known` have been requested too.
+    is_complete: bool,
+    /// Whether there may be notifications to read.
+    is_readable: bool,
     /// Whether an interface may have lost an address.
     may_lack_address: bool,
 }
@@ -41,15 +45,41 @@ impl Watch {
     /// # Errors
     /// [`Error::System`] when the kernel refuses the socket.
     pub fn open() -> Result<Self, Error> {
+        Self::open_for(&[])
+    }
+
+    /// As [`Watch::open`], but when all of these interfaces exist, their state alone is reported at
+    /// first: a machine may have thousands.
+    ///
+    /// # Errors
+    /// As [`Watch::open`].
+    pub fn open_for(names: &[String]) -> Result<Self, Error> {
         let mut watch = Self {
             subscription: LinkSubscription::open().map_err(unwatchable)?,
             known: BTreeMap::new(),
             pending: VecDeque::new(),
+            is_complete: false,
+            is_readable: false,
             may_lack_address: false,
         };
         // After the subscription, so that no change is missed.
-        watch.read_all()?;
+        for name in names {
+            // If it is refused, all are requested.
+            let messages = watch.subscription.link(name).unwrap_or_default();
+            messages
+                .into_iter()
+                .for_each(|message| watch.handle_message(message));
+        }
+        let is_known = |name: &String| watch.known.values().any(|link| link.name == *name);
+        if names.is_empty() || !names.iter().all(is_known) {
+            watch.read_all()?;
+        }
         Ok(watch)
+    }
+
+    /// Notes that the descriptor is readable: [`Watch::next_change`] reads notifications only then.
+    pub const fn set_readable(&mut self) {
+        self.is_readable = true;
     }
 
     /// Returns the next change, or none when there is none now; never blocks.
@@ -57,9 +87,9 @@ impl Watch {
     /// # Errors
     /// [`Error::System`] when the socket fails.
     pub fn next_change(&mut self) -> Result<Option<Change>, Error> {
-        while self.pending.is_empty() {
+        while self.pending.is_empty() && self.is_readable {
             match self.subscription.take().map_err(unwatchable)? {
-                Notifications::Nothing => return Ok(None),
+                Notifications::Nothing => self.is_readable = false,
                 Notifications::Lost => {
                     self.may_lack_address = true;
                     self.read_all()?;
@@ -94,7 +124,12 @@ impl Watch {
     }
 
     /// Returns whether an interface of this machine has the address.
-    pub fn is_ours(&self, mac: MacAddress) -> bool {
+    pub fn is_ours(&mut self, mac: MacAddress) -> bool {
+        if !self.is_complete
+            && let Err(error) = self.read_all()
+        {
+            log::debug!("{}", error.chain());
+        }
         self.known.values().any(|link| link.mac == Some(mac))
     }
 
@@ -102,13 +137,14 @@ impl Watch {
     ///
     /// # Errors
     /// [`Error::Interrupted`] by one of `signals`, [`Error::System`] when `poll` fails.
-    pub fn wait(&self, deadline: Instant, signals: Option<&Signals>) -> Result<(), Error> {
+    pub fn wait(&mut self, deadline: Instant, signals: Option<&Signals>) -> Result<(), Error> {
         if !self.pending.is_empty() {
             return Ok(());
         }
         let mut sources = vec![self.as_fd()];
         sources.extend(signals.map(AsFd::as_fd));
-        sys::wait_readable(&sources, Some(deadline)).map_err(unwatchable)?;
+        let readable = sys::wait_readable(&sources, Some(deadline)).map_err(unwatchable)?;
+        self.is_readable |= readable.first() == Some(&true);
         let signal = signals.map(Signals::take).transpose();
         match signal.map_err(unwatchable)?.flatten() {
             Some(_) => Err(Error::Interrupted),
@@ -144,8 +180,10 @@ impl Watch {
     }
 
     fn read_all(&mut self) -> Result<(), Error> {
+        let messages = self.subscription.dump().map_err(unreadable)?;
+        self.is_complete = true;
         let mut before = std::mem::take(&mut self.known);
-        for message in self.subscription.dump().map_err(unreadable)? {
+        for message in messages {
             let index = match &message {
                 RouteMessage::NewLink(link) | RouteMessage::DelLink(link) => link.index,
                 RouteMessage::NewAddress(_)

@@ -196,6 +196,8 @@ pub struct LinkConfig {
     pub vlan: Option<Vlan>,
     /// How long to wait for an interface and its carrier.
     pub timeout: Duration,
+    /// Whether grace periods may be expedited for packet sockets.
+    pub expedites: bool,
 }
 
 impl Default for LinkConfig {
@@ -205,6 +207,7 @@ impl Default for LinkConfig {
             boot_interface: None,
             vlan: None,
             timeout: Duration::from_secs(30),
+            expedites: true,
         }
     }
 }

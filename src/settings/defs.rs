@@ -782,6 +782,17 @@ pub static SETTINGS: &[Setting] = &[
         ..NOTHING
     },
     Setting {
+        name: "no-expedite",
+        of: NETWORK | CAPTURE | WORD,
+        help: "leave /sys/kernel/rcu_expedited alone, which else is set for some microseconds when a \
+               packet socket is set up or closed, so that the kernel does not take 10 to 30 ms for it",
+        lands: Lands::Config(|config, _| {
+            config.link.expedites = false;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
         name: "kernel-command-line",
         of: NETWORK,
         takes: Takes::Value("FILE"),

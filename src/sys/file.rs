@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, statfs};
 
@@ -17,12 +17,40 @@ pub const EVERYBODY: u32 = 0o644;
 /// The mode of a file that only its owner may read.
 pub const OWNER: u32 = 0o600;
 
-/// Writes a temporary file and renames it to `path`; creates missing directories.
+/// Opens a file; close-on-exec, as every one here.
+///
+/// # Errors
+/// The file system's error.
+// open(2) of musl asks for close-on-exec a second time, by fcntl; openat(2) does not.
+pub fn open(path: &Path, flags: OFlag) -> io::Result<File> {
+    create(path, flags, 0)
+}
+
+fn create(path: &Path, flags: OFlag, mode: u32) -> io::Result<File> {
+    let (flags, mode) = (flags | OFlag::O_CLOEXEC, Mode::from_bits_truncate(mode));
+    loop {
+        match openat(AT_FDCWD, path, flags, mode) {
+            Err(Errno::EINTR) => {}
+            opened => return Ok(opened?.into()),
+        }
+    }
+}
+
+/// Writes a file beside `path` and puts it in its place; directories that are missing are made. With
+/// [`EVERYBODY`] a file that is there hands its permissions on.
 ///
 /// # Errors
 /// The file system's error; no part of the file is left then.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    put(path, bytes, mode, |_| Ok(()))
+    put(path, bytes, mode, &|file| inherit_mode(file, path, mode))
+}
+
+/// As [`replace`], for a file that only this program writes: its permissions are those of every file.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_own(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    put(path, bytes, EVERYBODY, &|_| Ok(()))
 }
 
 /// As [`replace`], and syncs file and directory: after a loss of power the file is either the
@@ -31,15 +59,26 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 /// # Errors
 /// As [`replace`].
 pub fn replace_durably(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    // The content first: otherwise a crash may leave the new name with an empty file.
-    put(path, bytes, mode, File::sync_all)?;
+    // The content first: a rename that reaches the disk before it leaves an empty file after a
+    // crash.
+    put(path, bytes, mode, &|file| {
+        inherit_mode(file, path, mode).and_then(|()| file.sync_all())
+    })?;
     if let Some(directory) = path.parent() {
         sync_names(directory);
     }
     Ok(())
 }
 
-/// Syncs a directory, if its file system supports that.
+fn inherit_mode(file: &File, path: &Path, mode: u32) -> io::Result<()> {
+    match fs::metadata(path) {
+        // Whoever made it readable for more or fewer had a reason.
+        Ok(before) if mode == EVERYBODY => file.set_permissions(before.permissions()),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Syncs a directory, where its file system can.
 pub fn sync_names(directory: &Path) {
     // fsync of a file does not include its directory entry (fsync(2)).
     let _ = File::open(directory).and_then(|directory| directory.sync_all());
@@ -169,33 +208,30 @@ pub fn copy(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<u64> {
     io::copy(from, to)
 }
 
-fn put(path: &Path, bytes: &[u8], mode: u32, sync: fn(&File) -> io::Result<()>) -> io::Result<()> {
+fn put(
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    finish: &dyn Fn(&File) -> io::Result<()>,
+) -> io::Result<()> {
     // Beside the target, since rename(2) does not cross file systems (EXDEV).
     let mut name = path.as_os_str().to_owned();
     // Each of several concurrent writers has its own; the last one wins.
     name.push(format!(".wireboot-{}", std::process::id()));
     let new = Path::new(&name);
-    let create = || {
-        let mut options = fs::OpenOptions::new();
-        // O_EXCL does not follow a symbolic link of this name (open(2)).
-        options.write(true).create_new(true).mode(mode).open(new)
-    };
-    let file = create().or_else(|error| {
+    // O_EXCL follows no symbolic link that somebody has put under this name (open(2)).
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
+    let file = create(new, flags, mode).or_else(|error| {
         match (error.kind(), path.parent()) {
             (io::ErrorKind::NotFound, Some(directory)) => fs::create_dir_all(directory)?,
             // A leftover of an earlier process, or a file of another user, is not written to.
             (io::ErrorKind::AlreadyExists, _) => fs::remove_file(new)?,
             _ => return Err(error),
         }
-        create()
+        create(new, flags, mode)
     });
     let done = file
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| sync(&file)))
-        .and_then(|()| match fs::metadata(path) {
-            // The mode of an existing file is kept.
-            Ok(before) if mode == EVERYBODY => fs::set_permissions(new, before.permissions()),
-            Ok(_) | Err(_) => Ok(()),
-        })
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| finish(&file)))
         .and_then(|()| fs::rename(new, path));
     if done.is_err() {
         let _ = fs::remove_file(new);

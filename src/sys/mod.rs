@@ -34,6 +34,7 @@ pub mod filter {
     pub use text::TextError;
 }
 pub mod firmware;
+pub mod heap;
 pub mod kexec;
 pub mod machine;
 pub mod mapped;
@@ -41,6 +42,7 @@ pub mod memfd;
 pub mod netlink;
 pub mod packet;
 pub mod process;
+pub mod rcu;
 pub mod resolver;
 pub mod ring;
 pub mod signal;

@@ -16,7 +16,7 @@ use nix::sys::socket::{
 };
 
 use super::error::SyscallError;
-use wireboot_proto::netlink::message::{Ack, frames};
+use wireboot_proto::netlink::message::{Ack, NLM_F_MULTI, frames};
 use wireboot_proto::netlink::request::NetlinkRequest;
 use wireboot_proto::netlink::route::{LinkInfo, RouteMessage};
 
@@ -130,10 +130,22 @@ impl LinkSubscription {
     /// Dumps the state of every link; notifications that arrive during the dump are included, each in
     /// its place.
     pub fn dump(&mut self) -> Result<Vec<RouteMessage>, SyscallError> {
+        self.ask(&NetlinkRequest::Links)
+    }
+
+    /// Asks for the state of the link of this name, as [`LinkSubscription::dump`].
+    ///
+    /// # Errors
+    /// ENODEV when there is none.
+    pub fn link(&mut self, name: &str) -> Result<Vec<RouteMessage>, SyscallError> {
+        self.ask(&NetlinkRequest::Link(name.to_owned()))
+    }
+
+    fn ask(&mut self, request: &NetlinkRequest) -> Result<Vec<RouteMessage>, SyscallError> {
         loop {
             self.sequence = self.sequence.wrapping_add(1);
             let (socket, buf) = (self.socket.as_fd(), &mut self.buf);
-            match exchange(socket, &NetlinkRequest::Links, self.sequence, buf, true) {
+            match exchange(socket, request, self.sequence, buf, true) {
                 // The socket's buffer overflowed.
                 Err(error) if error.source.raw_os_error() == Some(libc::ENOBUFS) => {}
                 result => return result,
@@ -202,7 +214,12 @@ fn exchange(
                 | RouteMessage::NewAddress(_)
                 | RouteMessage::DelAddress(_)
                 | RouteMessage::NewRoute(_)
-                | RouteMessage::Other) => answers.push(message),
+                | RouteMessage::Other) => {
+                    answers.push(message);
+                    if is_answer && frame.flags & NLM_F_MULTI == 0 {
+                        return Ok(answers);
+                    }
+                }
             }
         }
     }

@@ -92,6 +92,9 @@ pub struct SocketConfig<'a> {
     pub locked: bool,
     /// Groups that are received while the socket is open.
     pub groups: &'a [MacAddress],
+    /// Frames in a ring have the time at which the driver handed them over, and not that at which they
+    /// were put into the ring, a microsecond or so later.
+    pub stamps_early: bool,
 }
 
 impl<'a> SocketConfig<'a> {
@@ -106,6 +109,7 @@ impl<'a> SocketConfig<'a> {
             promiscuous: false,
             locked: true,
             groups: &[],
+            stamps_early: true,
         }
     }
 
@@ -114,15 +118,13 @@ impl<'a> SocketConfig<'a> {
     /// # Errors
     /// The call that the kernel refused; `socket` with EPERM without CAP_NET_RAW.
     pub fn open(&self) -> Result<PacketSocket, SyscallError> {
-        self.open_prepared(|_| Ok(())).map(|(socket, ())| socket)
+        let fd = self.begin()?;
+        read_metadata(&fd)?;
+        self.finish(fd)
     }
 
-    /// Opens the socket and has `prepare` run on it after the filter is in place and before
-    /// the first frame can arrive.
-    pub(super) fn open_prepared<T>(
-        &self,
-        prepare: impl FnOnce(&OwnedFd) -> Result<T, SyscallError>,
-    ) -> Result<(PacketSocket, T), SyscallError> {
+    /// Opens the socket with its filter; no frame can arrive before [`SocketConfig::finish`].
+    pub(super) fn begin(&self) -> Result<OwnedFd, SyscallError> {
         let kind = match self.kind {
             SocketType::Raw => SockType::Raw,
             SocketType::Datagram => SockType::Datagram,
@@ -146,18 +148,13 @@ impl<'a> SocketConfig<'a> {
                 }
             }
         }
-        let on: libc::c_int = 1;
-        // The kernel takes the VLAN tag out of the bytes (skb_vlan_untag); only here is it still
-        // told.
-        set_packet_option(&fd, libc::PACKET_AUXDATA, &on)
-            .map_err(|errno| SyscallError::new("setsockopt(PACKET_AUXDATA)", errno))?;
-        // The kernel stamps frames on arrival only while some socket asks for it
-        // (net_enable_timestamp).
-        setsockopt(&fd, sockopt::ReceiveTimestampns, &true)
-            .map_err(|errno| SyscallError::new("setsockopt(SO_TIMESTAMPNS)", errno))?;
-        // Before bind: packet_set_ring unhooks a bound socket while it works, and frames would be
-        // lost.
-        let prepared = prepare(&fd)?;
+        Ok(fd)
+    }
+
+    /// Begins to receive.
+    // A ring is set up before: packet_set_ring unhooks a bound socket while it works, and frames would
+    // be lost.
+    pub(super) fn finish(&self, fd: OwnedFd) -> Result<PacketSocket, SyscallError> {
         bind(&fd, self.interface, self.protocol)?;
         // Binding to an interface that is down leaves ENETDOWN behind for the next call. The
         // socket works once the interface is up.
@@ -175,14 +172,15 @@ impl<'a> SocketConfig<'a> {
         if self.locked {
             lock(&fd)?;
         }
-        Ok((PacketSocket { fd }, prepared))
+        Ok(PacketSocket { fd })
     }
 }
 
 /// A socket on one interface.
 ///
-/// Memberships (promiscuous mode, groups) end when it is dropped. Closing waits for the kernel
-/// (7 ms in Linux 6.18), so it is dropped off the path where time counts.
+/// Memberships (promiscuous mode, groups) end when it is dropped. Closing waits for the kernel (7 ms
+/// in Linux 6.18), so where time counts it is dropped off the path, or with short grace periods
+/// ([`rcu`](super::rcu)).
 #[derive(Debug)]
 pub struct PacketSocket {
     fd: OwnedFd,
@@ -209,6 +207,7 @@ impl PacketSocket {
     /// Reads the next frame into `buf`; none when there is none yet.
     ///
     /// An interface that went down is not an error: it sends no frames.
+    #[inline(never)]
     pub fn recv(&self, buf: &mut [u8]) -> Result<Option<Received>, SyscallError> {
         let mut control = nix::cmsg_space!(libc::tpacket_auxdata, libc::timespec);
         let capacity = buf.len();
@@ -354,6 +353,23 @@ impl AsFd for PacketSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// Has the kernel hand over with each frame that is read what a ring has beside it.
+pub(super) fn read_metadata(fd: &OwnedFd) -> Result<(), SyscallError> {
+    let on: libc::c_int = 1;
+    // The kernel takes the VLAN tag out of the bytes (skb_vlan_untag); only here is it still told.
+    set_packet_option(fd, libc::PACKET_AUXDATA, &on)
+        .map_err(|errno| SyscallError::new("setsockopt(PACKET_AUXDATA)", errno))?;
+    stamp(fd)
+}
+
+/// Has the kernel stamp frames on arrival.
+pub(super) fn stamp(fd: &OwnedFd) -> Result<(), SyscallError> {
+    // It does so only while some socket asks for it, since it changes its own code for that
+    // (net_enable_timestamp).
+    setsockopt(fd, sockopt::ReceiveTimestampns, &true)
+        .map_err(|errno| SyscallError::new("setsockopt(SO_TIMESTAMPNS)", errno))
 }
 
 fn lock(fd: &OwnedFd) -> Result<(), SyscallError> {

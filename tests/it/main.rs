@@ -47,6 +47,7 @@ mod pxe;
 mod qemu;
 mod recorder;
 mod replies;
+mod ring;
 mod script;
 mod scripts;
 mod servers;

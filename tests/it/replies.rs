@@ -319,3 +319,79 @@ fn in_fragments(answer: Message) -> Vec<u8> {
     frame.splice(SUM..SUM + 2, sum);
     frame
 }
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn replies_that_are_ignored_for_their_tag_or_op_are_named() {
+    type Spoil = fn(Vec<u8>) -> Vec<u8>;
+    let cases: [(Spoil, &str); 2] = [
+        (
+            |mut frame| {
+                frame.splice(12..12, [0x81, 0x00, 0x00, 0x07]);
+                frame
+            },
+            "tagged for VLAN 7,",
+        ),
+        (
+            |mut frame| {
+                // Behind Ethernet, IPv4 and UDP, without a sum.
+                frame[14 + 20 + 8] = 1;
+                frame[14 + 20 + 6..14 + 20 + 8].fill(0);
+                frame
+            },
+            "marked as a request (op 1)",
+        ),
+    ];
+    for (spoil, why) in cases {
+        in_new_namespace(move || {
+            let far = Far::plug_in();
+            let _server = ScriptedDhcp::start(&far, move |question| {
+                let answer = grant(question);
+                answer
+                    .map(|answer| spoil(framed(&answer, 67)))
+                    .into_iter()
+                    .collect()
+            });
+            let (code, said) = wireboot(&["--timeout", "3"]);
+            assert_eq!(code, Some(3), "{said}");
+            let last = said.lines().last().unwrap();
+            assert!(last.contains("DISCOVERs sent; "), "{said}");
+            assert!(last.contains("ignored replies: "), "{said}");
+            assert!(last.contains(why), "{said}");
+        });
+    }
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn informs_without_an_answer_are_counted_as_such() {
+    in_new_namespace(|| {
+        let _far = Far::plug_in();
+        let (code, said) = wireboot(&["--inform", "192.0.2.9", "--timeout", "2"]);
+        assert_eq!(code, Some(3), "{said}");
+        let last = said.lines().last().unwrap();
+        let (sent, _) = last.split_once(" INFORMs sent").expect(last);
+        assert!(!sent.ends_with(" 0"), "{said}");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn an_offer_that_is_never_confirmed_is_not_released() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let server = ScriptedDhcp::start(&far, |question| {
+            let is_discover = question.message_type() == Some(MessageType::Discover);
+            let answer = grant(question).filter(|_| is_discover);
+            answer
+                .map(|answer| framed(&answer, 67))
+                .into_iter()
+                .collect()
+        });
+        let (code, said) = wireboot(&["--timeout", "2"]);
+        assert_eq!(code, Some(3), "{said}");
+        let asked = server.asked();
+        assert!(asked.contains(&MessageType::Request), "{asked:?}");
+        assert!(!asked.contains(&MessageType::Release), "{asked:?}");
+    });
+}

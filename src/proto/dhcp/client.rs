@@ -113,13 +113,25 @@ impl Client {
         }
     }
 
-    /// Releases the lease (RELEASE) and stops.
+    /// Gives back what was granted (RELEASE) and stops for good. What was requested and not granted yet is
+    /// nobody's to release (RFC 2131 §3.1, §4.4.6): the server ends it by itself.
     pub fn release(&mut self, now: Instant) {
+        let is_granted = !matches!(self.state, State::Requesting { .. });
+        self.end(is_granted, now);
+    }
+
+    /// As [`Client::release`], and gives back what was requested too: for a client that is not to have
+    /// the lease any more which is just being granted to it.
+    pub fn withdraw(&mut self, now: Instant) {
+        self.end(true, now);
+    }
+
+    fn end(&mut self, gives_back: bool, now: Instant) {
         self.now = now;
         let previous = self.previous.take();
         let granted = [
             previous.as_ref().and_then(ActiveLease::granted),
-            self.state.granted(),
+            self.state.granted().filter(|_| gives_back),
         ];
         for (address, server) in granted.into_iter().flatten() {
             self.give_back(address, server, now);

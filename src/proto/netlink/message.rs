@@ -17,6 +17,8 @@ pub const NLMSG_DONE: u16 = 3;
 
 /// It is a request.
 pub const NLM_F_REQUEST: u16 = 0x1;
+/// One of several messages that are an answer together; the last one is [`NLMSG_DONE`].
+pub const NLM_F_MULTI: u16 = 0x2;
 /// Requests an answer on success too.
 pub const NLM_F_ACK: u16 = 0x4;
 /// Requests all objects.

@@ -20,6 +20,8 @@ const IFLA_VLAN_ID: u16 = 1;
 pub enum NetlinkRequest {
     /// List all links.
     Links,
+    /// Describe the link of this name, or of this alternative name.
+    Link(String),
     /// List all IPv4 addresses.
     Addresses,
     /// List all IPv4 routes.
@@ -77,7 +79,7 @@ impl NetlinkRequest {
     /// Returns the message's name, with the attribute that it is for.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Links => "netlink(RTM_GETLINK)",
+            Self::Links | Self::Link(_) => "netlink(RTM_GETLINK)",
             Self::Addresses => "netlink(RTM_GETADDR)",
             Self::Routes => "netlink(RTM_GETROUTE)",
             Self::SetUp { up: true, .. } => "netlink(RTM_NEWLINK, up)",
@@ -101,6 +103,12 @@ impl NetlinkRequest {
         match self {
             // struct ifinfomsg, all zero: AF_UNSPEC, links of every kind.
             Self::Links => Builder::new(RTM_GETLINK, DUMP, sequence, &[0; 16]).finish(),
+            Self::Link(name) => {
+                // The answer is the end of it, and needs no acknowledgement.
+                Builder::new(RTM_GETLINK, NLM_F_REQUEST, sequence, &[0; 16])
+                    .attribute(IFLA_IFNAME, format!("{name}\0").as_bytes())
+                    .finish()
+            }
             Self::Addresses => {
                 Builder::new(RTM_GETADDR, DUMP, sequence, &[AF_INET, 0, 0, 0, 0, 0, 0, 0]).finish()
             }

@@ -30,6 +30,21 @@ pub fn dhcp_replies(xid: Option<u32>, chaddr: Option<MacAddress>) -> FilterProgr
     program(&is_dhcp_reply(xid, chaddr))
 }
 
+/// Passes what [`dhcp_replies`] would pass for `chaddr` but for another VLAN's tag or for `op`.
+pub fn stray_replies(chaddr: MacAddress) -> FilterProgram {
+    let is_reply = Condition::equal(behind_ipv4(Size::Byte, UDP_LEN), BOOTREPLY);
+    let is_ours = Condition::is_mac(
+        |size, offset| behind_ipv4(size, UDP_LEN + offset),
+        28,
+        chaddr,
+    );
+    program(
+        &is_udp_to(CLIENT_PORT)
+            .and(is_ours)
+            .and(untagged().and(is_reply).negated()),
+    )
+}
+
 /// The condition of [`dhcp_replies`].
 fn is_dhcp_reply(xid: Option<u32>, chaddr: Option<MacAddress>) -> Condition {
     let bootp = |size, offset| behind_ipv4(size, UDP_LEN + offset);

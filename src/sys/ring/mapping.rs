@@ -66,14 +66,10 @@ impl Mapping {
         assert!(geometry.octets_at() <= geometry.unit_len && geometry.unit_len.is_multiple_of(8));
         let len = NonZeroUsize::new(geometry.len())
             .ok_or_else(|| SyscallError::new("mmap(AF_PACKET)", Errno::EINVAL))?;
-        let map = |flags| {
-            let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-            // SAFETY: a new mapping at an address of the kernel's choice; it aliases nothing.
-            unsafe { mmap(None, len, access, MapFlags::MAP_SHARED | flags, fd, 0) }
-        };
-        // Locked memory is limited for those without CAP_IPC_LOCK; the ring works without.
-        let base = map(MapFlags::MAP_LOCKED)
-            .or_else(|_| map(MapFlags::empty()))
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // packet_mmap maps the pages at once, and they stay in memory without MAP_LOCKED.
+        // SAFETY: a new mapping at an address of the kernel's choice; it aliases nothing.
+        let base = unsafe { mmap(None, len, access, MapFlags::MAP_SHARED, fd, 0) }
             .map_err(|errno| SyscallError::new("mmap(AF_PACKET)", errno))?
             .cast();
         Ok(Self {

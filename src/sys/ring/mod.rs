@@ -13,8 +13,9 @@
 //! (V3: the rest of the block) and is counted in [`Ring::damaged`].
 //!
 //! Setting up a ring waits for an RCU grace period of the kernel (`packet_set_ring` calls
-//! `synchronize_net`; 11 ms in Linux 6.18, and 20 ms on closing). So a [`Ring`] can be opened in
-//! another thread and handed over, while a plain [`PacketSocket`] with the same filter is read.
+//! `synchronize_net`), and closing one for two: 9 and 14 µs where these are short (see [`rcu`]), 13 to
+//! 16 and 28 ms elsewhere. There a [`Ring`] can be opened in another thread and handed over, while a
+//! plain [`PacketSocket`] with the same filter is read.
 //!
 //! A burst through the loopback interface; without CAP_NET_RAW it says so and ends:
 //!
@@ -76,7 +77,8 @@ mod slot;
 mod transmit;
 mod walk;
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -84,7 +86,10 @@ use nix::unistd::{SysconfVar, sysconf};
 
 use super::SyscallError;
 use super::filter::FilterProgram;
-use super::packet::{Metadata, PacketSocket, SocketConfig, Statistics, set_packet_option};
+use super::packet::{
+    Metadata, PacketSocket, SocketConfig, Statistics, read_metadata, set_packet_option, stamp,
+};
+use super::rcu::{self, Lengthy};
 use mapping::{Geometry, Mapping};
 pub use transmit::TransmitRing;
 pub use walk::Batch;
@@ -120,20 +125,35 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// 32 slots of 2 KiB, for the few frames of a DHCP exchange.
+    /// 16 slots of 2 KiB, for the few frames of a DHCP exchange.
     pub const SMALL: Self = Self {
         // V2: a reply wakes after 63 µs; V3 takes 0.56 ms with its shortest retire time (Linux
         // 6.18).
         version: Version::V2 { slot_len: 2048 },
-        memory: 64 * 1024,
+        memory: 32 * 1024,
     };
 
-    /// Opens a socket whose receive or transmit ring, by `option`, has this shape.
+    /// Sets up and maps a receive ring; unless `waits`, only where that takes no time.
     fn map(
         &self,
+        fd: &OwnedFd,
         options: &SocketConfig<'_>,
-        option: libc::c_int,
-    ) -> Result<(PacketSocket, Mapping), SyscallError> {
+        waits: bool,
+    ) -> Result<Result<Mapping, Lengthy>, SyscallError> {
+        let set = || self.set(fd, libc::PACKET_RX_RING);
+        let geometry = match rcu::expedited(set) {
+            Ok(geometry) => geometry?,
+            Err(_) if waits => set()?,
+            Err(why) => return read_metadata(fd).map(|()| Err(why)),
+        };
+        if options.stamps_early {
+            stamp(fd)?;
+        }
+        Mapping::new(fd, geometry).map(Ok)
+    }
+
+    /// Sets up the ring that `option` names; returns what its mapping will look like.
+    fn set(&self, fd: &OwnedFd, option: libc::c_int) -> Result<Geometry, SyscallError> {
         let page_len = sysconf(SysconfVar::PAGE_SIZE)
             .ok()
             .flatten()
@@ -142,30 +162,28 @@ impl Layout {
         let (request, geometry) = self
             .request(page_len)
             .ok_or_else(|| SyscallError::new("size of the packet ring", Errno::EINVAL))?;
-        options.open_prepared(|fd| {
-            // enum tpacket_versions counts from 0: V2 is 1 and V3 is 2.
-            let version: libc::c_int = match self.version {
-                Version::V2 { .. } => 1,
-                Version::V3 { .. } => 2,
-            };
-            // Before the ring: with one, the kernel answers EBUSY.
-            set_packet_option(fd, libc::PACKET_VERSION, &version)
-                .map_err(|errno| SyscallError::new("setsockopt(PACKET_VERSION)", errno))?;
-            let set = match self.version {
-                Version::V2 { .. } => {
-                    let request = libc::tpacket_req {
-                        tp_block_size: request.tp_block_size,
-                        tp_block_nr: request.tp_block_nr,
-                        tp_frame_size: request.tp_frame_size,
-                        tp_frame_nr: request.tp_frame_nr,
-                    };
-                    set_packet_option(fd, option, &request)
-                }
-                Version::V3 { .. } => set_packet_option(fd, option, &request),
-            };
-            set.map_err(|errno| SyscallError::new("setsockopt(packet ring)", errno))?;
-            Mapping::new(fd, geometry)
-        })
+        // enum tpacket_versions counts from 0: V2 is 1 and V3 is 2.
+        let version: libc::c_int = match self.version {
+            Version::V2 { .. } => 1,
+            Version::V3 { .. } => 2,
+        };
+        // Before the ring: with one, the kernel answers EBUSY.
+        set_packet_option(fd, libc::PACKET_VERSION, &version)
+            .map_err(|errno| SyscallError::new("setsockopt(PACKET_VERSION)", errno))?;
+        let set = match self.version {
+            Version::V2 { .. } => {
+                let request = libc::tpacket_req {
+                    tp_block_size: request.tp_block_size,
+                    tp_block_nr: request.tp_block_nr,
+                    tp_frame_size: request.tp_frame_size,
+                    tp_frame_nr: request.tp_frame_nr,
+                };
+                set_packet_option(fd, option, &request)
+            }
+            Version::V3 { .. } => set_packet_option(fd, option, &request),
+        };
+        set.map_err(|errno| SyscallError::new("setsockopt(packet ring)", errno))?;
+        Ok(geometry)
     }
 
     /// Returns the request to the kernel and what the mapping will look like.
@@ -202,7 +220,7 @@ impl Layout {
             // With 0 the kernel makes a time up from the link's speed (prb_calc_retire_blk_tmo).
             tp_retire_blk_tov: u32::try_from(retire_time.as_millis()).ok()?.max(1),
             tp_sizeof_priv: 0,
-            tp_feature_req_word: libc::TP_FT_REQ_FILL_RXHASH,
+            tp_feature_req_word: 0,
         };
         let geometry = Geometry {
             units: usize::try_from(slots).ok()?,
@@ -240,13 +258,46 @@ impl Ring {
     /// # Errors
     /// As [`Ring::open`].
     pub fn open_with(options: &SocketConfig<'_>, layout: Layout) -> Result<Self, SyscallError> {
-        let (socket, mapping) = layout.map(options, libc::PACKET_RX_RING)?;
-        Ok(Self {
-            walk: Walk::new(mapping, layout.version),
+        let opened = Self::open_or_not(options, layout, true)?;
+        opened.map_err(|(_, why)| SyscallError {
+            call: "setsockopt(packet ring)",
+            source: io::Error::other(why),
+        })
+    }
+
+    /// Opens a ring where setting it up takes no longer than the rest, or else a plain socket with the
+    /// same options and the reason.
+    ///
+    /// # Errors
+    /// As [`Ring::open`].
+    pub fn open_at_once(
+        options: &SocketConfig<'_>,
+        layout: Layout,
+    ) -> Result<Result<Self, (PacketSocket, Lengthy)>, SyscallError> {
+        Self::open_or_not(options, layout, false)
+    }
+
+    fn open_or_not(
+        options: &SocketConfig<'_>,
+        layout: Layout,
+        waits: bool,
+    ) -> Result<Result<Self, (PacketSocket, Lengthy)>, SyscallError> {
+        let fd = options.begin()?;
+        let mapping = layout.map(&fd, options, waits)?;
+        let socket = options.finish(fd)?;
+        Ok(match mapping {
+            Ok(mapping) => Ok(Self::new(socket, mapping, layout.version)),
+            Err(why) => Err((socket, why)),
+        })
+    }
+
+    fn new(socket: PacketSocket, mapping: Mapping, version: Version) -> Self {
+        Self {
+            walk: Walk::new(mapping, version),
             socket,
             statistics: Statistics::default(),
             idle: false,
-        })
+        }
     }
 
     /// Lends the next received frames; none when there are none yet.
@@ -346,11 +397,11 @@ mod tests {
 
     #[test]
     fn slots_fill_pages_on_every_page_size() {
-        for (page_len, blocks, slots) in [(4096, 16, 32), (65536, 1, 32)] {
+        for (page_len, blocks, slots) in [(4096, 8, 16), (65536, 1, 32)] {
             let (request, geometry) = Layout::SMALL.request(page_len).unwrap();
             assert_eq!(request.tp_block_size, page_len);
             assert_eq!((request.tp_block_nr, request.tp_frame_nr), (blocks, slots));
-            assert_eq!((geometry.units, geometry.unit_len), (32, 2048));
+            assert_eq!((geometry.units, geometry.unit_len), (slots as usize, 2048));
         }
         let large = Layout {
             version: Version::V2 { slot_len: 9_100 },

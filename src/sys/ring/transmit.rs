@@ -16,6 +16,7 @@ use super::{Layout, Version};
 use crate::sys::SyscallError;
 use crate::sys::filter::FilterProgram;
 use crate::sys::packet::{PacketSocket, SocketConfig};
+use crate::sys::rcu;
 
 /// Bytes of a slot before the frame: `tpacket_fill_skb` reads it from where a received slot has its
 /// `sockaddr_ll`.
@@ -59,7 +60,10 @@ impl TransmitRing {
             protocol: 0,
             ..SocketConfig::new(interface, &nothing)
         };
-        let (socket, mapping) = layout.map(&options, libc::PACKET_TX_RING)?;
+        let fd = options.begin()?;
+        let geometry = rcu::hastened(|| layout.set(&fd, libc::PACKET_TX_RING))?;
+        let mapping = Mapping::new(&fd, geometry)?;
+        let socket = options.finish(fd)?;
         let slots = Slots::new(mapping);
         Ok(Self { slots, socket })
     }

@@ -162,9 +162,13 @@ fn a_release_goes_to_the_server_and_the_client_falls_silent() {
 }
 
 #[test]
-fn what_was_asked_for_and_may_have_been_committed_is_released_too() {
+fn what_was_only_requested_is_given_back_by_who_withdraws_and_not_released() {
     let mut t = Transcript::in_requesting(plain());
     t.client.release(t.now);
+    assert_eq!(t.client.poll_transmit(&mut Vec::new()), None);
+    assert_eq!(t.client.poll_timeout(), None);
+    let mut t = Transcript::in_requesting(plain());
+    t.client.withdraw(t.now);
     assert_eq!(t.sends(MessageType::Release).ciaddr, ADDRESS);
 }
 

@@ -237,3 +237,12 @@ fn hex(text: &str) -> Vec<u8> {
         .map(|pair| u8::try_from(pair[0] * 16 + pair[1]).unwrap())
         .collect()
 }
+
+#[test]
+#[cfg(target_endian = "little")]
+fn a_link_is_asked_for_by_its_name_without_an_acknowledgement() {
+    let expected = hex("2c000000 1200 0100 09000000 00000000\
+         00 00 0000 00000000 00000000 00000000 0900 0300 6e65617200 000000");
+    let request = NetlinkRequest::Link("near".to_owned());
+    assert_eq!(request.encode(9), expected);
+}
