@@ -79,7 +79,7 @@ fn follow(
         gate.timeline.note(format!("{part}: SHA-256 {sha256}"));
     }
     gate.timeline.done("measure");
-    image.load()?;
+    image.load(config.boot.loader)?;
     gate.pass(Step::Load)?;
     let kernel = &outcome.plan.kernel.url;
     log::info!("starting {kernel} with \"{}\"", image.command_line);

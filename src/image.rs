@@ -7,6 +7,8 @@
 
 #![forbid(unsafe_code)]
 
+mod boot_params;
+mod bzimage;
 pub mod device_tree;
 pub mod placement;
 mod segments;
@@ -19,11 +21,12 @@ use std::rc::Rc;
 
 use nix::errno::Errno;
 
+use crate::config::Loader;
 use crate::error::Error;
 use crate::measure::{self, Measurement};
 use crate::sys::SyscallError;
 use crate::sys::file::copy as copy_all;
-use crate::sys::kexec::{self, TAKES_SEGMENTS};
+use crate::sys::kexec::{self, TAKES_DEVICE_TREE, TAKES_SEGMENTS};
 use crate::sys::memfd::{Memfd, SealedFile};
 use crate::unpack;
 use wireboot_proto::boot::{BootPlan, HEAD_LEN, PlanPart};
@@ -73,7 +76,7 @@ impl Image {
             .map(|part| Ok((part, fetched(part)?)))
             .collect();
         let initrds = initrds?;
-        let device_tree = plan.loaded_device_tree().filter(|_| TAKES_SEGMENTS);
+        let device_tree = plan.loaded_device_tree().filter(|_| TAKES_DEVICE_TREE);
         let device_tree = device_tree.map(fetched).transpose()?;
         // A command line of the plan replaces the built-in one.
         let own = if plan.command_line.is_empty() {
@@ -115,14 +118,14 @@ impl Image {
         measure::parts(files, &self.command_line)
     }
 
-    /// Hands the image to kexec, which keeps it: the files, so that the kernel verifies them as its
-    /// policy wants, or what memory is to be filled with (arm64), where the kernel takes no files or
-    /// there is a device tree, which it would not take.
+    /// Hands the image to kexec, which keeps it: the files, which the kernel verifies as its policy
+    /// wants, or what memory is to be filled with, whichever `loader` prefers. The other way is gone
+    /// where that one is refused; a device tree is not taken with files.
     ///
     /// # Errors
     /// [`Error::Kexec`] with what the refusal means.
-    pub fn load(&self) -> Result<(), Error> {
-        if TAKES_SEGMENTS && self.device_tree.is_some() {
+    pub fn load(&self, loader: Loader) -> Result<(), Error> {
+        if TAKES_DEVICE_TREE && self.device_tree.is_some() {
             match Segments::of(self)?.load() {
                 // Lockdown forbids kexec_load, which verifies nothing, and lets signed files pass.
                 Err(error) if error.is(Errno::ENOSYS) || error.is(Errno::EPERM) => log::warn!(
@@ -132,13 +135,24 @@ impl Image {
                 ),
                 result => return result.map_err(refused),
             }
+        } else if TAKES_SEGMENTS && loader == Loader::Segments {
+            match self.load_segments() {
+                Err(error) => log::debug!("the kernel reads the files itself: {}", error.chain()),
+                loaded => return loaded,
+            }
         }
         match self.load_files() {
             // Debian's kernels for arm64 have no kexec_file_load, up to 6.12.
-            Err(error) if TAKES_SEGMENTS && error.is(Errno::ENOSYS) => {
-                Segments::of(self)?.load().map_err(refused)
-            }
+            Err(error) if TAKES_SEGMENTS && error.is(Errno::ENOSYS) => self.load_segments(),
             result => result.map_err(refused),
+        }
+    }
+
+    fn load_segments(&self) -> Result<(), Error> {
+        if cfg!(target_arch = "x86_64") {
+            bzimage::load(self).map_err(refused)
+        } else {
+            Segments::of(self)?.load().map_err(refused)
         }
     }
 
@@ -200,7 +214,7 @@ impl Parts {
         };
         let command_line = String::from_utf8_lossy(&command_line);
         let device_tree = match &uki.device_tree {
-            Some(range) if TAKES_SEGMENTS => Some(Rc::new(copy(file, range)?)),
+            Some(range) if TAKES_DEVICE_TREE => Some(Rc::new(copy(file, range)?)),
             Some(_) => {
                 log::warn!(
                     "the device tree within the kernel image is not loaded: the next kernel gets \

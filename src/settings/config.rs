@@ -57,6 +57,28 @@ pub enum OnFailure {
 named!(OnFailure:
     "retry" => Retry, "shell" => Shell, "reboot" => Reboot, "poweroff" => PowerOff);
 
+/// How a kernel is handed to kexec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loader {
+    /// The running kernel reads the files (`kexec_file_load`).
+    File,
+    /// Memory is laid out here (`kexec_load`).
+    Segments,
+}
+
+named!(Loader: "file" => File, "segments" => Segments);
+
+impl Default for Loader {
+    fn default() -> Self {
+        // On arm64 kexec_file_load hashes nothing, since there is no purgatory.
+        if cfg!(target_arch = "x86_64") {
+            Self::Segments
+        } else {
+            Self::File
+        }
+    }
+}
+
 /// Programs that take over the lease, besides those that read klibc's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HandOver {
@@ -252,6 +274,8 @@ pub struct BootConfig {
     pub unattended: bool,
     /// What PID 1 does when the boot has failed.
     pub on_failure: OnFailure,
+    /// How the kernel is handed to kexec, at first.
+    pub loader: Loader,
 }
 
 /// Mirrors, and the certificates of https servers and of this machine.

@@ -1,6 +1,6 @@
 //! The table of commands and settings.
 
-use super::config::{ClientId, Config, Detection, Identify, OnFailure, Report, Step};
+use super::config::{ClientId, Config, Detection, Identify, Loader, OnFailure, Report, Step};
 use super::config::{boot_interface, interface_name};
 use super::parse::{Input, Settings};
 
@@ -545,6 +545,18 @@ pub static SETTINGS: &[Setting] = &[
         help: "choose the default of every menu at once",
         lands: Lands::Config(|config, input| {
             config.boot.unattended = input.is_on()?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "loader",
+        of: BOOT | WORD,
+        takes: Takes::OneOf("HOW", Loader::NAMES),
+        help: "kexec by kexec_file_load or by kexec_load; the other one is tried after a refusal \
+               (segments on x86-64, else file)",
+        lands: Lands::Config(|config, input| {
+            config.boot.loader = input.named()?;
             Ok(())
         }),
         ..NOTHING
