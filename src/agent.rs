@@ -12,7 +12,7 @@ use crate::fetch::{self, Fetcher};
 use crate::gate::{Exit, Gate};
 use crate::image::Image;
 use crate::link;
-use crate::measure::Measurement;
+use crate::measure;
 use crate::planning;
 use crate::sys::signal::Signals;
 use crate::trust::Trust;
@@ -61,7 +61,8 @@ fn follow(
     let lease = acquire::boot_file(binding, lease, config, console)?;
     gate.timeline.done("boot server");
     let link = binding.link();
-    let fetcher = Fetcher::new(config, &link.name, &lease, trust, &gate.timeline)?;
+    let mut fetcher = Fetcher::new(config, &link.name, &lease, trust, &gate.timeline)?;
+    fetcher.hashes = measure::is_wanted(config, !fetcher.keys.is_empty());
     let facts = planning::facts(config, &link.name, link.mac, &lease)?;
     let mut outcome = planning::plan(
         facts,
@@ -72,11 +73,12 @@ fn follow(
     planning::report(config, &outcome.plan, &outcome.notes);
     gate.pass(Step::Plan)?;
     outcome.fetch_parts(|url, max_len| fetcher.need(url, max_len))?;
-    let image = Image::assemble(&outcome.plan, |url| outcome.files.get(url))?;
+    let files = outcome.files;
+    let image = Image::assemble(&outcome.plan, move |url| files.get(url), fetcher.hashes)?;
     gate.pass(Step::Image)?;
     // Before the kernel has it: the TCG asks that a stage is measured before it gets control.
-    for Measurement { part, sha256, .. } in image.measure()? {
-        gate.timeline.note(format!("{part}: SHA-256 {sha256}"));
+    for measurement in image.measure(fetcher.hashes)? {
+        gate.timeline.extend([measurement.moment()]);
     }
     gate.timeline.done("measure");
     image.load(config.boot.loader)?;

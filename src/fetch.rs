@@ -35,6 +35,7 @@ use crate::config::{Config, FetchConfig};
 use crate::error::Error;
 use crate::sys::SyscallError;
 use crate::sys::file::{self, Target};
+use crate::sys::hashing::Hashing;
 use crate::sys::memfd::{Memfd, SealedFile};
 use crate::timeline::Timeline;
 use crate::trust::Trust;
@@ -71,6 +72,12 @@ pub fn check(config: &FetchConfig) -> Result<(), Error> {
     #[cfg(feature = "tls")]
     tls::check(config.ca.as_deref(), config.certificate.as_deref())?;
     Ok(())
+}
+
+/// A file that is in its store.
+struct Delivered {
+    /// Its hash, where somebody wants one.
+    hashing: Option<Hashing>,
 }
 
 impl Fetcher {
@@ -131,8 +138,9 @@ impl Fetcher {
     ) -> Result<Option<SealedFile>, Error> {
         let failed = |error| other(error).about(url);
         let file = Memfd::create(url.file_name()).map_err(failed)?;
-        let is_there = self.deliver(&self.mirrors.addresses(url), max_len, &file, may_lack)?;
-        is_there.then(|| file.seal().map_err(failed)).transpose()
+        let delivered = self.deliver(&self.mirrors.addresses(url), max_len, &file, may_lack)?;
+        let sealed = delivered.map(|done| file.seal_hashed(done.hashing).map_err(failed));
+        sealed.transpose()
     }
 
     /// Stores the file under the name `target`, where it appears only once it is complete and
@@ -174,15 +182,15 @@ impl Fetcher {
         }
     }
 
-    /// Fetches the file that is at all of these addresses into `store`; returns false when
-    /// `may_lack` is set and a server says that it does not have the file.
+    /// Fetches the file that is at all of these addresses into `store`; returns none when `may_lack`
+    /// is set and a server says that it does not have the file.
     fn deliver(
         &self,
         addresses: &[Url],
         max_len: u64,
         store: &dyn Store,
         may_lack: bool,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<Delivered>, Error> {
         let mut delivery = Delivery::begin(self, DeliveryKind::File, max_len, store);
         let mut is_there = true;
         let verify =
@@ -201,7 +209,9 @@ impl Fetcher {
         match taken {
             Ok(server) => {
                 self.mirrors.prefer(server);
-                Ok(is_there)
+                Ok(is_there.then(|| Delivered {
+                    hashing: delivery.into_hashing(),
+                }))
             }
             Err((url, failure)) => Err(self.failed(url, failure)),
         }

@@ -57,7 +57,9 @@ pub struct Image {
 
 impl Image {
     /// Makes the image of `plan`; `file` returns the file that was fetched from an address, and
-    /// verified as the plan asks.
+    /// verified as the plan asks. It goes before anything is copied, so that no file stays in memory
+    /// beside the parts that are made from it. Parts are hashed while they are made where `hashes`
+    /// says so.
     ///
     /// # Errors
     /// [`Error::NothingBootable`] when the kernel is none or the command line is too long for it,
@@ -65,11 +67,12 @@ impl Image {
     pub fn assemble(
         plan: &BootPlan,
         file: impl Fn(&Url) -> Option<Rc<SealedFile>>,
+        hashes: bool,
     ) -> Result<Self, Error> {
         let fetched = |part: &PlanPart| {
             file(&part.url).ok_or_else(|| not_bootable(&part.url, "has not been fetched"))
         };
-        let mut parts = Parts::of_kernel(&plan.kernel.url, fetched(&plan.kernel)?)?;
+        let kernel = fetched(&plan.kernel)?;
         let initrds: Result<Vec<_>, Error> = plan
             .initrds
             .iter()
@@ -78,6 +81,8 @@ impl Image {
         let initrds = initrds?;
         let device_tree = plan.loaded_device_tree().filter(|_| TAKES_DEVICE_TREE);
         let device_tree = device_tree.map(fetched).transpose()?;
+        drop(file);
+        let mut parts = Parts::of_kernel(&plan.kernel.url, kernel, hashes)?;
         // A command line of the plan replaces the built-in one.
         let own = if plan.command_line.is_empty() {
             std::mem::take(&mut parts.command_line)
@@ -97,17 +102,18 @@ impl Image {
         }
         Ok(Self {
             kernel: parts.kernel,
-            initrd: joined(parts.initrds, &initrds)?,
+            initrd: joined(parts.initrds, initrds, hashes)?,
             device_tree: device_tree.or(parts.device_tree),
             command_line,
         })
     }
 
-    /// Hashes each part, and extends the TPM's PCRs if there is a TPM.
+    /// Extends the TPM's PCRs, if there is a TPM, by the hash of each part. Those that are not known
+    /// are computed where `is_wanted` or a TPM asks for them.
     ///
     /// # Errors
     /// [`Error::System`] when a part cannot be read back.
-    pub fn measure(&self) -> Result<Vec<Measurement>, Error> {
+    pub fn measure(&self, is_wanted: bool) -> Result<Vec<Measurement>, Error> {
         let files = [
             ("kernel", Some(&self.kernel)),
             ("initrd", self.initrd.as_ref()),
@@ -115,7 +121,7 @@ impl Image {
         ];
         let files = files.into_iter();
         let files = files.filter_map(|(part, file)| Some((part, file?.as_ref())));
-        measure::parts(files, &self.command_line)
+        measure::parts(files, &self.command_line, is_wanted)
     }
 
     /// Hands the image to kexec, which keeps it: the files, which the kernel verifies as its policy
@@ -186,24 +192,24 @@ struct Parts {
 }
 
 impl Parts {
-    fn of_kernel(url: &Url, file: Rc<SealedFile>) -> Result<Self, Error> {
+    fn of_kernel(url: &Url, file: Rc<SealedFile>, hashes: bool) -> Result<Self, Error> {
         let head = head_of(&file)?;
         if classify(&head) == KernelFormat::Uki
             && let Some(uki) =
                 Uki::decode(&head, len_of(&file)?).map_err(|error| damaged(url, error))?
         {
-            return Self::of_uki(url, &uki, &file);
+            return Self::of_uki(url, &uki, &file, hashes);
         }
         Ok(Self {
-            kernel: bare(url, file)?,
+            kernel: bare(url, file, hashes)?,
             initrds: Vec::new(),
             device_tree: None,
             command_line: String::new(),
         })
     }
 
-    fn of_uki(url: &Url, uki: &Uki, file: &SealedFile) -> Result<Self, Error> {
-        let initrds = uki.initrds.iter().map(|range| copy(file, range));
+    fn of_uki(url: &Url, uki: &Uki, file: &SealedFile, hashes: bool) -> Result<Self, Error> {
+        let initrds = uki.initrds.iter().map(|range| copy(file, range, hashes));
         let initrds: Result<Vec<_>, Error> = initrds.collect();
         let command_line = match &uki.command_line {
             Some(range) => {
@@ -214,7 +220,7 @@ impl Parts {
         };
         let command_line = String::from_utf8_lossy(&command_line);
         let device_tree = match &uki.device_tree {
-            Some(range) if TAKES_DEVICE_TREE => Some(Rc::new(copy(file, range)?)),
+            Some(range) if TAKES_DEVICE_TREE => Some(Rc::new(copy(file, range, hashes)?)),
             Some(_) => {
                 log::warn!(
                     "the device tree within the kernel image is not loaded: the next kernel gets \
@@ -225,7 +231,7 @@ impl Parts {
             None => None,
         };
         Ok(Self {
-            kernel: bare(url, Rc::new(copy(file, &uki.linux)?))?,
+            kernel: bare(url, Rc::new(copy(file, &uki.linux, hashes)?), hashes)?,
             initrds: initrds?,
             device_tree,
             // PE sections are padded with zeros, and the text of one is often a file's with its
@@ -236,7 +242,7 @@ impl Parts {
 }
 
 /// Returns the kernel in a file that is one, packed or not.
-fn bare(url: &Url, file: Rc<SealedFile>) -> Result<Rc<SealedFile>, Error> {
+fn bare(url: &Url, file: Rc<SealedFile>, hashes: bool) -> Result<Rc<SealedFile>, Error> {
     let head = head_of(&file)?;
     if classify(&head) == KernelFormat::Linux {
         return Ok(file);
@@ -250,7 +256,7 @@ fn bare(url: &Url, file: Rc<SealedFile>) -> Result<Rc<SealedFile>, Error> {
             .then_some((0..len, Packing::Gzip)),
     };
     if let Some((range, packing)) = packed {
-        let unpacked = unpack(url, &file, range, packing, create("kernel")?)?;
+        let unpacked = unpack(url, &file, range, packing, create("kernel", hashes)?)?;
         if classify(&head_of(&unpacked)?) == KernelFormat::Linux {
             return Ok(Rc::new(unpacked));
         }
@@ -277,32 +283,37 @@ fn not_bootable(url: &Url, what: &str) -> Error {
     }
 }
 
-/// Lays all initrds one behind the other; a single archive stays the file that it is.
+/// Lays all initrds one behind the other; a single archive stays the file that it is. Each file goes
+/// once it has been copied.
 fn joined(
     own: Vec<SealedFile>,
-    parts: &[(&PlanPart, Rc<SealedFile>)],
+    parts: Vec<(&PlanPart, Rc<SealedFile>)>,
+    hashes: bool,
 ) -> Result<Option<Rc<SealedFile>>, Error> {
-    match (own.as_slice(), parts) {
+    match (own.as_slice(), parts.as_slice()) {
         ([], []) => return Ok(None),
         ([], [(part, file)]) if part.placement.is_none() => return Ok(Some(file.clone())),
         _ => {}
     }
-    let mut all = Joined::create()?;
-    for file in &own {
-        all.append(file)?;
+    let mut all = Joined {
+        file: create("initrd", hashes)?,
+        len: 0,
+    };
+    for file in own {
+        all.append(&file)?;
         // unpack_to_rootfs (init/initramfs.c) takes an archive only at a multiple of four bytes.
         all.pad()?;
     }
     for (part, file) in parts {
         match &part.placement {
-            None => all.append(file)?,
+            None => all.append(&file)?,
             Some(placement) => {
                 // A newc header has eight hexadecimal digits for the size (buffer-format.rst).
-                let len = u32::try_from(len_of(file)?).map_err(|_| {
+                let len = u32::try_from(len_of(&file)?).map_err(|_| {
                     not_bootable(&part.url, "is too long to be placed as a file (4 GiB)")
                 })?;
                 all.write(&cpio::before_file(placement, len))?;
-                all.append(file)?;
+                all.append(&file)?;
                 all.write(&cpio::after_file(len))?;
             }
         }
@@ -318,13 +329,6 @@ struct Joined {
 }
 
 impl Joined {
-    fn create() -> Result<Self, Error> {
-        Ok(Self {
-            file: create("initrd")?,
-            len: 0,
-        })
-    }
-
     fn append(&mut self, file: &SealedFile) -> Result<(), Error> {
         let mut reader = file.reader(0..u64::MAX).map_err(system)?;
         self.len += copy_all(&mut reader, &mut self.file).map_err(copying)?;
@@ -365,8 +369,8 @@ fn unpack(
 }
 
 /// Copies a part of a file into one of its own.
-fn copy(file: &SealedFile, range: &Range<u64>) -> Result<SealedFile, Error> {
-    let mut copied = create("part")?;
+fn copy(file: &SealedFile, range: &Range<u64>, hashes: bool) -> Result<SealedFile, Error> {
+    let mut copied = create("part", hashes)?;
     let mut part = file.reader(range.clone()).map_err(system)?;
     copy_all(&mut part, &mut copied).map_err(copying)?;
     seal(copied)
@@ -380,8 +384,13 @@ fn len_of(file: &SealedFile) -> Result<u64, Error> {
     file.size().map_err(system)
 }
 
-fn create(name: &str) -> Result<Memfd, Error> {
-    Memfd::create(name).map_err(system)
+/// Makes a file for a part, which is hashed while it is written where `hashes` says so.
+fn create(name: &str, hashes: bool) -> Result<Memfd, Error> {
+    let mut file = Memfd::create(name).map_err(system)?;
+    if hashes {
+        file.hash_writes();
+    }
+    Ok(file)
 }
 
 fn seal(file: Memfd) -> Result<SealedFile, Error> {

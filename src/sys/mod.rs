@@ -6,6 +6,7 @@ pub mod drivers;
 pub mod file;
 pub mod filter;
 pub mod firmware;
+pub mod hashing;
 pub mod kexec;
 pub mod machine;
 pub mod mapped;
