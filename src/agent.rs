@@ -44,8 +44,8 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
         let image = planned.assemble(&fetcher)?;
         gate.pass(Stage::Image)?;
         // Before the kernel has it: the TCG asks that a stage is measured before it gets control.
-        gate.measured(image.measure()?);
-        image.load()?;
+        gate.measured(image.measure(fetcher.hashes)?);
+        image.load(config.boot.loader)?;
         gate.pass(Stage::Load)?;
         gate.close(&planned.plan.kernel.url, &image.command_line);
         // No RELEASE: the next kernel asks for the same address and would find it given away.

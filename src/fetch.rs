@@ -34,8 +34,10 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{Config, FetchConfig};
 use crate::error::Error;
+use crate::measure;
 use crate::sys::SyscallError;
 use crate::sys::file::{self, Target};
+use crate::sys::hashing::Hashing;
 use crate::sys::memfd::{Memfd, SealedFile};
 use crate::timeline::Timeline;
 use crate::trust::Trust;
@@ -74,6 +76,12 @@ pub fn check(config: &FetchConfig) -> Result<(), Error> {
     Ok(())
 }
 
+/// A file that is in its store.
+struct Delivered {
+    /// Its hash, where somebody wants one.
+    hashing: Option<Hashing>,
+}
+
 impl Fetcher {
     /// Returns a fetcher that works over `interface` with this lease.
     ///
@@ -99,6 +107,7 @@ impl Fetcher {
             keys: trust.required_keys(),
             policy: trust.policy.clone(),
             mirrors: Mirrors::of(&config.fetch.mirrors)?,
+            hashes: measure::is_wanted(config, trust.policy.must_be_signed),
             board: Board::new(Style::for_people(config.output.quiet)),
             timeline: timeline.clone(),
             ..Self::default()
@@ -132,8 +141,9 @@ impl Fetcher {
     ) -> Result<Option<SealedFile>, Error> {
         let failed = |error| other(error).about(url);
         let file = Memfd::create(url.file_name()).map_err(failed)?;
-        let is_there = self.deliver(&self.mirrors.addresses(url), max_len, &file, may_lack)?;
-        is_there.then(|| file.seal().map_err(failed)).transpose()
+        let delivered = self.deliver(&self.mirrors.addresses(url), max_len, &file, may_lack)?;
+        let sealed = delivered.map(|done| file.seal_hashed(done.hashing).map_err(failed));
+        sealed.transpose()
     }
 
     /// Stores the file under the name `target`, where it appears only once it is complete and
@@ -175,15 +185,15 @@ impl Fetcher {
         }
     }
 
-    /// Fetches the file that is at all of these addresses into `store`; returns false when
-    /// `may_lack` is set and a server says that it does not have the file.
+    /// Fetches the file that is at all of these addresses into `store`; returns none when `may_lack`
+    /// is set and a server says that it does not have the file.
     fn deliver(
         &self,
         addresses: &[Url],
         max_len: u64,
         store: &dyn Store,
         may_lack: bool,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<Delivered>, Error> {
         let mut delivery = Delivery::begin(self, DeliveryKind::File, max_len, store);
         let mut is_there = true;
         let verify =
@@ -202,7 +212,9 @@ impl Fetcher {
         match taken {
             Ok(server) => {
                 self.mirrors.prefer(server);
-                Ok(is_there)
+                Ok(is_there.then(|| Delivered {
+                    hashing: delivery.into_hashing(),
+                }))
             }
             Err((url, failure)) => Err(self.failed(url, failure)),
         }

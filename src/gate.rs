@@ -4,12 +4,11 @@
 #![forbid(unsafe_code)]
 
 use std::convert::Infallible;
-use std::fmt::Display;
 
 use crate::config::{Config, Stage};
 use crate::error::Error;
 use crate::recorder::Recorder;
-use crate::timeline::Timeline;
+use crate::timeline::{Moment, Timeline};
 use wireboot_proto::text::url::Url;
 
 /// The records of a boot, which are passed from stage to stage and saved at its end.
@@ -93,10 +92,9 @@ impl Gate {
     }
 
     /// Records the measurements.
-    pub fn measured(&self, measurements: impl IntoIterator<Item = impl Display>) {
-        for measurement in measurements {
-            self.timeline.note(measurement.to_string());
-        }
+    pub fn measured(&self, measurements: impl IntoIterator<Item = impl Into<Moment>>) {
+        self.timeline
+            .extend(measurements.into_iter().map(Into::into));
         self.timeline.done("measure");
     }
 

@@ -7,6 +7,8 @@
 
 #![forbid(unsafe_code)]
 
+mod boot_params;
+mod bzimage;
 pub mod device_tree;
 pub mod placement;
 mod segments;
@@ -19,11 +21,12 @@ use std::rc::Rc;
 
 use nix::errno::Errno;
 
+use crate::config::Loader;
 use crate::error::Error;
 use crate::measure::{self, Measurement};
 use crate::sys::SyscallError;
 use crate::sys::file::copy as copy_all;
-use crate::sys::kexec::{self, TAKES_SEGMENTS};
+use crate::sys::kexec::{self, TAKES_DEVICE_TREE, TAKES_SEGMENTS};
 use crate::sys::memfd::{Memfd, SealedFile};
 use crate::unpack;
 use wireboot_proto::boot::{BootPlan, HEAD_LEN, PlanPart, kernel_refusal};
@@ -56,7 +59,9 @@ pub struct Image {
 
 impl Image {
     /// Makes the image of `plan`; `file` returns the file that was fetched from an address, and
-    /// verified as the plan asks.
+    /// verified as the plan asks. It goes before anything is copied, so that no file stays in memory
+    /// beside the parts that are made from it. Parts are hashed while they are made where `hashes`
+    /// says so.
     ///
     /// # Errors
     /// [`Error::NothingBootable`] when the kernel is none or the command line is too long for it,
@@ -64,20 +69,23 @@ impl Image {
     pub fn assemble(
         plan: &BootPlan,
         file: impl Fn(&Url) -> Option<Rc<SealedFile>>,
+        hashes: bool,
     ) -> Result<Self, Error> {
         let fetched = |part: &PlanPart| {
             file(&part.url).ok_or_else(|| not_bootable(&part.url, "has not been fetched"))
         };
-        let (profile, plan_line) = profile_of(&plan.command_line);
-        let mut parts = Parts::of_kernel(&plan.kernel.url, fetched(&plan.kernel)?, profile)?;
+        let kernel = fetched(&plan.kernel)?;
         let initrds: Result<Vec<_>, Error> = plan
             .initrds
             .iter()
             .map(|part| Ok((part, fetched(part)?)))
             .collect();
         let initrds = initrds?;
-        let device_tree = plan.loaded_device_tree().filter(|_| TAKES_SEGMENTS);
+        let device_tree = plan.loaded_device_tree().filter(|_| TAKES_DEVICE_TREE);
         let device_tree = device_tree.map(fetched).transpose()?;
+        drop(file);
+        let (profile, plan_line) = profile_of(&plan.command_line);
+        let mut parts = Parts::of_kernel(&plan.kernel.url, kernel, profile, hashes)?;
         // A command line of the plan replaces the built-in one.
         let own = if !parts.is_unified {
             plan.command_line.clone()
@@ -99,17 +107,18 @@ impl Image {
         }
         Ok(Self {
             kernel: parts.kernel,
-            initrd: joined(parts.initrds, &initrds)?,
+            initrd: joined(parts.initrds, initrds, hashes)?,
             device_tree: device_tree.or(parts.device_tree),
             command_line,
         })
     }
 
-    /// Hashes each part, and extends the TPM's PCRs if there is a TPM.
+    /// Extends the TPM's PCRs, if there is a TPM, by the hash of each part. Those that are not known
+    /// are computed where `is_wanted` or a TPM asks for them.
     ///
     /// # Errors
     /// [`Error::System`] when a part cannot be read back.
-    pub fn measure(&self) -> Result<Vec<Measurement>, Error> {
+    pub fn measure(&self, is_wanted: bool) -> Result<Vec<Measurement>, Error> {
         let files = [
             ("kernel", Some(&self.kernel)),
             ("initrd", self.initrd.as_ref()),
@@ -117,17 +126,17 @@ impl Image {
         ];
         let files = files.into_iter();
         let files = files.filter_map(|(part, file)| Some((part, file?.as_ref())));
-        measure::parts(files, &self.command_line)
+        measure::parts(files, &self.command_line, is_wanted)
     }
 
-    /// Hands the image to kexec, which keeps it: the files, so that the kernel verifies them as its
-    /// policy wants, or what memory is to be filled with (arm64), where the kernel takes no files or
-    /// there is a device tree, which it would not take.
+    /// Hands the image to kexec, which keeps it: the files, which the kernel verifies as its policy
+    /// wants, or what memory is to be filled with, whichever `loader` prefers. The other way is gone
+    /// where that one is refused; a device tree is not taken with files.
     ///
     /// # Errors
     /// [`Error::Kexec`] with what the refusal means.
-    pub fn load(&self) -> Result<(), Error> {
-        if TAKES_SEGMENTS && self.device_tree.is_some() {
+    pub fn load(&self, loader: Loader) -> Result<(), Error> {
+        if TAKES_DEVICE_TREE && self.device_tree.is_some() {
             match Segments::of(self)?.load() {
                 // Lockdown forbids kexec_load, which verifies nothing, and lets signed files pass.
                 Err(error) if error.is(Errno::ENOSYS) || error.is(Errno::EPERM) => log::warn!(
@@ -137,13 +146,24 @@ impl Image {
                 ),
                 result => return result.map_err(refused),
             }
+        } else if TAKES_SEGMENTS && loader == Loader::Segments {
+            match self.load_segments() {
+                Err(error) => log::debug!("the kernel reads the files itself: {}", error.chain()),
+                loaded => return loaded,
+            }
         }
         match self.load_files() {
             // Debian's kernels for arm64 have no kexec_file_load, up to 6.12.
-            Err(error) if TAKES_SEGMENTS && error.is(Errno::ENOSYS) => {
-                Segments::of(self)?.load().map_err(refused)
-            }
+            Err(error) if TAKES_SEGMENTS && error.is(Errno::ENOSYS) => self.load_segments(),
             result => result.map_err(refused),
+        }
+    }
+
+    fn load_segments(&self) -> Result<(), Error> {
+        if cfg!(target_arch = "x86_64") {
+            bzimage::load(self).map_err(refused)
+        } else {
+            Segments::of(self)?.load().map_err(refused)
         }
     }
 
@@ -188,16 +208,21 @@ struct Parts {
 }
 
 impl Parts {
-    fn of_kernel(url: &Url, file: Rc<SealedFile>, profile: usize) -> Result<Self, Error> {
+    fn of_kernel(
+        url: &Url,
+        file: Rc<SealedFile>,
+        profile: usize,
+        hashes: bool,
+    ) -> Result<Self, Error> {
         let head = head_of(&file)?;
         if classify(&head) == KernelFormat::Uki
             && let Some(uki) =
                 Uki::decode(&head, len_of(&file)?, profile).map_err(|error| damaged(url, error))?
         {
-            return Self::of_uki(url, &uki, &file);
+            return Self::of_uki(url, &uki, &file, hashes);
         }
         Ok(Self {
-            kernel: bare(url, file)?,
+            kernel: bare(url, file, hashes)?,
             is_unified: false,
             initrds: Vec::new(),
             device_tree: None,
@@ -205,8 +230,8 @@ impl Parts {
         })
     }
 
-    fn of_uki(url: &Url, uki: &Uki, file: &SealedFile) -> Result<Self, Error> {
-        let initrds = uki.initrds.iter().map(|range| copy(file, range));
+    fn of_uki(url: &Url, uki: &Uki, file: &SealedFile, hashes: bool) -> Result<Self, Error> {
+        let initrds = uki.initrds.iter().map(|range| copy(file, range, hashes));
         let initrds: Result<Vec<_>, Error> = initrds.collect();
         let command_line = match &uki.command_line {
             Some(range) => {
@@ -217,7 +242,7 @@ impl Parts {
         };
         let command_line = String::from_utf8_lossy(&command_line);
         let device_tree = match &uki.device_tree {
-            Some(range) if TAKES_SEGMENTS => Some(Rc::new(copy(file, range)?)),
+            Some(range) if TAKES_DEVICE_TREE => Some(Rc::new(copy(file, range, hashes)?)),
             None if !uki.has_automatic_trees => None,
             _ => {
                 log::warn!(
@@ -228,7 +253,7 @@ impl Parts {
             }
         };
         Ok(Self {
-            kernel: bare(url, Rc::new(copy(file, &uki.linux)?))?,
+            kernel: bare(url, Rc::new(copy(file, &uki.linux, hashes)?), hashes)?,
             is_unified: true,
             initrds: initrds?,
             device_tree,
@@ -240,7 +265,7 @@ impl Parts {
 }
 
 /// Returns the kernel in a file that is one, packed or not.
-fn bare(url: &Url, file: Rc<SealedFile>) -> Result<Rc<SealedFile>, Error> {
+fn bare(url: &Url, file: Rc<SealedFile>, hashes: bool) -> Result<Rc<SealedFile>, Error> {
     let head = head_of(&file)?;
     if classify(&head) == KernelFormat::Linux {
         return Ok(file);
@@ -254,7 +279,7 @@ fn bare(url: &Url, file: Rc<SealedFile>) -> Result<Rc<SealedFile>, Error> {
             .then_some((0..len, Packing::Gzip)),
     };
     if let Some((range, packing)) = packed {
-        let unpacked = unpack(url, &file, range, packing, create("kernel")?)?;
+        let unpacked = unpack(url, &file, range, packing, create("kernel", hashes)?)?;
         if classify(&head_of(&unpacked)?) == KernelFormat::Linux {
             return Ok(Rc::new(unpacked));
         }
@@ -278,32 +303,37 @@ fn not_bootable(url: &Url, what: &str) -> Error {
     }
 }
 
-/// Lays all initrds one behind the other; a single archive stays the file that it is.
+/// Lays all initrds one behind the other; a single archive stays the file that it is. Each file goes
+/// once it has been copied.
 fn joined(
     own: Vec<SealedFile>,
-    parts: &[(&PlanPart, Rc<SealedFile>)],
+    parts: Vec<(&PlanPart, Rc<SealedFile>)>,
+    hashes: bool,
 ) -> Result<Option<Rc<SealedFile>>, Error> {
-    match (own.as_slice(), parts) {
+    match (own.as_slice(), parts.as_slice()) {
         ([], []) => return Ok(None),
         ([], [(part, file)]) if part.placement.is_none() => return Ok(Some(file.clone())),
         _ => {}
     }
-    let mut all = Joined::create()?;
-    for file in &own {
-        all.append(file)?;
+    let mut all = Joined {
+        file: create("initrd", hashes)?,
+        len: 0,
+    };
+    for file in own {
+        all.append(&file)?;
         // unpack_to_rootfs (init/initramfs.c) takes an archive only at a multiple of four bytes.
         all.pad()?;
     }
     for (part, file) in parts {
         match &part.placement {
-            None => all.append(file)?,
+            None => all.append(&file)?,
             Some(placement) => {
                 // A newc header has eight hexadecimal digits for the size (buffer-format.rst).
-                let len = u32::try_from(len_of(file)?).map_err(|_| {
+                let len = u32::try_from(len_of(&file)?).map_err(|_| {
                     not_bootable(&part.url, "is too long to be placed as a file (4 GiB)")
                 })?;
                 all.write(&cpio::before_file(placement, len))?;
-                all.append(file)?;
+                all.append(&file)?;
                 all.write(&cpio::after_file(len))?;
             }
         }
@@ -319,13 +349,6 @@ struct Joined {
 }
 
 impl Joined {
-    fn create() -> Result<Self, Error> {
-        Ok(Self {
-            file: create("initrd")?,
-            len: 0,
-        })
-    }
-
     fn append(&mut self, file: &SealedFile) -> Result<(), Error> {
         let mut reader = file.reader(0..u64::MAX).map_err(system)?;
         self.len += copy_all(&mut reader, &mut self.file).map_err(copying)?;
@@ -366,8 +389,8 @@ fn unpack(
 }
 
 /// Copies a part of a file into one of its own.
-fn copy(file: &SealedFile, range: &Range<u64>) -> Result<SealedFile, Error> {
-    let mut copied = create("part")?;
+fn copy(file: &SealedFile, range: &Range<u64>, hashes: bool) -> Result<SealedFile, Error> {
+    let mut copied = create("part", hashes)?;
     let mut part = file.reader(range.clone()).map_err(system)?;
     copy_all(&mut part, &mut copied).map_err(copying)?;
     seal(copied)
@@ -381,8 +404,13 @@ fn len_of(file: &SealedFile) -> Result<u64, Error> {
     file.size().map_err(system)
 }
 
-fn create(name: &str) -> Result<Memfd, Error> {
-    Memfd::create(name).map_err(system)
+/// Makes a file for a part, which is hashed while it is written where `hashes` says so.
+fn create(name: &str, hashes: bool) -> Result<Memfd, Error> {
+    let mut file = Memfd::create(name).map_err(system)?;
+    if hashes {
+        file.hash_writes();
+    }
+    Ok(file)
 }
 
 fn seal(file: Memfd) -> Result<SealedFile, Error> {

@@ -78,7 +78,9 @@ impl Planned {
     /// first part that cannot be fetched, and those of [`Image::assemble`].
     pub fn assemble(&mut self, fetcher: &Fetcher) -> Result<Image, Error> {
         self.fetch_parts(|url, max_len| fetcher.need(url, max_len))?;
-        Image::assemble(&self.plan, |url| self.files.get(url))
+        // No file stays in memory beside the parts that are made from it.
+        let files = std::mem::take(&mut self.files);
+        Image::assemble(&self.plan, move |url| files.get(url), fetcher.hashes)
     }
 
     fn fetch_parts(

@@ -13,6 +13,7 @@ use super::progress::{Board, Style};
 use super::rotation::{AttemptEnd, NextServer};
 use super::sink::{Sink, Store};
 use super::{http, tftp};
+use crate::sys::hashing::Hashing;
 use wireboot_proto::text::url::{Scheme, Sha256, Url};
 use wireboot_proto::time::LeastRate;
 
@@ -25,6 +26,8 @@ pub(super) struct Delivery<'a> {
     most_received: u64,
     /// Whether one server may continue where another broke off, unless the file is not checked.
     may_mix: bool,
+    /// The hash of the complete file, where somebody wants one.
+    hashing: Option<Hashing>,
 }
 
 /// Checks the complete file against its signature, after a successful transfer.
@@ -50,14 +53,24 @@ impl<'a> Delivery<'a> {
             DeliveryKind::File => fetcher.board.begin(),
             DeliveryKind::Signature => Board::new(Style::Silent).begin(),
         };
+        let mut sink = Sink::new(store, progress);
+        if fetcher.hashes && what == DeliveryKind::File {
+            sink.hash_if_long();
+        }
         Self {
             fetcher,
             what,
             max_len,
-            download: Download::new(Sink::new(store, progress)),
+            download: Download::new(sink),
             most_received: 0,
             may_mix: true,
+            hashing: None,
         }
+    }
+
+    /// Returns the hash of the file, once that has been fetched.
+    pub(super) fn into_hashing(self) -> Option<Hashing> {
+        self.hashing
     }
 
     /// Fetches what is missing from one of the servers.
@@ -106,13 +119,16 @@ impl<'a> Delivery<'a> {
             }
             Scheme::Http | Scheme::Https => http::get(&attempt, &mut self.download)?,
         }
-        let found = self.download.sink().complete().map_err(other)?;
-        if let Some(expected) = pin
-            && found != pin
-        {
-            let found = found.map_or_else(|| "unknown".to_owned(), |found| found.to_string());
-            let why = format!("its SHA-256 is {found}, expected {expected}");
-            return Err(Failure::Verification(why));
+        self.hashing = self.download.sink().complete().map_err(other)?;
+        if let Some(expected) = pin {
+            let found = self.hashing.as_mut().map(Hashing::finish);
+            let found = found.transpose().map_err(other)?;
+            let found = found.map(|found| found.sha256);
+            if found != pin {
+                let found = found.map_or_else(|| "unknown".to_owned(), |found| found.to_string());
+                let why = format!("its SHA-256 is {found}, expected {expected}");
+                return Err(Failure::Verification(why));
+            }
         }
         if self.needs_signature() {
             verify(turn)?;

@@ -30,6 +30,8 @@ pub struct Fetcher {
     pub mirrors: Mirrors,
     /// The hashes that files must have; any when none.
     pub sums: Option<Sums>,
+    /// Whether long files are hashed beside the transfer, for whoever asks for their hashes later.
+    pub hashes: bool,
     /// How long a server may be silent before the transfer fails.
     pub stall_timeout: Duration,
     /// Rounds of attempts without progress before giving up.
@@ -51,6 +53,7 @@ impl Default for Fetcher {
             policy: Policy::default(),
             mirrors: Mirrors::default(),
             sums: None,
+            hashes: false,
             stall_timeout: STALL_TIMEOUT,
             rounds: ROUNDS,
             board: Board::new(Style::Silent),

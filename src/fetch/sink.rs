@@ -4,21 +4,20 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::{self, JoinHandle};
-
-use sha2::{Digest, Sha256 as Hasher};
 
 use super::progress::Progress;
 use super::staged::Staged;
+use crate::sys::hashing::Hashing;
 use crate::sys::machine::MemoryGuard;
 use crate::sys::memfd::Memfd;
-use wireboot_proto::text::url::{Sha256, Url};
+use wireboot_proto::text::url::Url;
 use wireboot_proto::time::Instant;
 
 /// Bytes collected for one write(2): some ninety full packets of an Ethernet.
 const BUFFER_LEN: usize = 128 << 10;
+
+/// A file that is shorter is hashed in less time than a thread for it takes to start, some 0.1 ms.
+const HASHED_BESIDE: u64 = 256 << 10;
 
 /// A file in memory or on a disk that is being written.
 pub(super) trait Store: Sync {
@@ -69,8 +68,9 @@ pub(super) struct Sink<'a> {
     progress: Progress,
     /// Bytes written from the start without a gap.
     in_order: u64,
-    /// Present for a file that must have a known hash.
     hashing: Option<Hashing>,
+    /// Whether a long file is hashed although it need not have a certain hash.
+    hashes: bool,
 }
 
 impl<'a> Sink<'a> {
@@ -83,7 +83,13 @@ impl<'a> Sink<'a> {
             progress,
             in_order: 0,
             hashing: None,
+            hashes: false,
         }
+    }
+
+    /// Hashes the file beside the transfer, for whoever asks later, if it is long.
+    pub(super) const fn hash_if_long(&mut self) {
+        self.hashes = true;
     }
 
     /// Starts computing the hash, of what is already written too.
@@ -132,8 +138,8 @@ impl<'a> Sink<'a> {
         self.buffer.clear();
         (self.buffer_at, self.received, self.in_order) = (0, 0, 0);
         match self.hashing.take() {
-            Some(_) => self.hash(),
-            None => Ok(()),
+            Some(_) if !self.hashes => self.hash(),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -156,12 +162,14 @@ impl<'a> Sink<'a> {
         len.map_or(Ok(()), |len| self.store.reserve(len))
     }
 
-    /// Writes the rest of the buffer; returns the hash of the file, where one is computed.
-    pub(super) fn complete(&mut self) -> io::Result<Option<Sha256>> {
+    /// Writes the rest of the buffer; returns the hash of the file under way, where one is computed.
+    pub(super) fn complete(&mut self) -> io::Result<Option<Hashing>> {
         self.flush()?;
         let hashing = self.hashing.take();
-        let hash = hashing.map(|hashing| hashing.finish(self.received));
-        hash.transpose()
+        if let Some(hashing) = &hashing {
+            hashing.end(self.received);
+        }
+        Ok(hashing)
     }
 
     /// Reports that the file is complete and verified.
@@ -183,6 +191,10 @@ impl<'a> Sink<'a> {
     fn note_written(&mut self, at: u64, len: usize) {
         if at == self.in_order {
             self.in_order += len as u64;
+            if self.hashes && self.in_order >= HASHED_BESIDE {
+                // Without a thread it is hashed in the end.
+                let _ = self.hash();
+            }
             if let Some(hashing) = &self.hashing {
                 hashing.advance(self.in_order);
             }
@@ -198,103 +210,33 @@ fn write_out(store: &dyn Store, bytes: &[u8], at: u64) -> io::Result<()> {
     store.file().write_all_at(bytes, at)
 }
 
-/// Bytes read back at a time, as many as are written at a time.
-const READ_LEN: usize = 128 << 10;
-
-/// The SHA-256 of a file, computed during the transfer by a thread that reads back what is written:
-/// hashing takes about as long as receiving, and two processors do both in the time of one.
-/// Dropping it stops the thread.
-struct Hashing {
-    shared: Arc<Shared>,
-    /// None once it has been joined.
-    handle: Option<JoinHandle<io::Result<Sha256>>>,
-}
-
-#[derive(Default)]
-struct Shared {
-    /// Bytes from the start of the file that are written and will not change.
-    written: AtomicU64,
-    /// Whether all bytes are written.
-    ended: AtomicBool,
-}
-
-impl Hashing {
-    /// Starts hashing a file of which nothing is written yet.
-    fn start(file: &File) -> io::Result<Self> {
-        let file = file.try_clone()?;
-        let shared = Arc::new(Shared::default());
-        // 1 GiB with a pin takes 0.93 s so, and 1.34 s when hashed in line (veth, two processors).
-        let handle = thread::Builder::new().spawn({
-            let shared = Arc::clone(&shared);
-            move || hash(&file, &shared)
-        })?;
-        Ok(Self {
-            shared,
-            handle: Some(handle),
-        })
-    }
-
-    /// Notes that `written` bytes from the start of the file are written.
-    fn advance(&self, written: u64) {
-        self.shared.written.store(written, Ordering::Release);
-        self.wake();
-    }
-
-    /// Waits for the hash of all `len` bytes.
-    fn finish(mut self, len: u64) -> io::Result<Sha256> {
-        self.advance(len);
-        self.end();
-        let ended = self.handle.take().map(JoinHandle::join);
-        match ended {
-            Some(Ok(hash)) => hash,
-            Some(Err(_)) | None => Err(io::Error::other("the hash was not computed")),
-        }
-    }
-
-    fn end(&self) {
-        self.shared.ended.store(true, Ordering::Release);
-        self.wake();
-    }
-
-    fn wake(&self) {
-        if let Some(handle) = &self.handle {
-            handle.thread().unpark();
-        }
-    }
-}
-
-impl Drop for Hashing {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-fn hash(file: &File, shared: &Shared) -> io::Result<Sha256> {
-    let mut hasher = Hasher::new();
-    let mut buffer = vec![0; READ_LEN];
-    let mut hashed = 0;
-    loop {
-        // Read before `written`, since it is set after it.
-        let ended = shared.ended.load(Ordering::Acquire);
-        let written = shared.written.load(Ordering::Acquire);
-        let left = written.saturating_sub(hashed);
-        let len = usize::try_from(left).map_or(READ_LEN, |left| left.min(READ_LEN));
-        match buffer.get_mut(..len) {
-            Some(bytes) if len > 0 => {
-                file.read_exact_at(bytes, hashed)?;
-                hasher.update(bytes);
-                hashed += len as u64;
-            }
-            _ if ended => return Ok(Sha256(hasher.finalize().into())),
-            _ => thread::park(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use sha2::Digest;
+    use wireboot_proto::text::url::Sha256;
+
     use super::*;
     use crate::fetch::progress::{Board, Style};
+
+    #[test]
+    fn a_long_file_is_hashed_beside_the_transfer_and_a_short_one_is_not() {
+        let content = vec![7; 1 << 20];
+        for (len, is_hashed) in [(1 << 10, false), (1 << 20, true)] {
+            let content = &content[..len];
+            let store = Memfd::create("test").unwrap();
+            let mut sink = Sink::new(&store, Board::new(Style::Silent).begin());
+            sink.hash_if_long();
+            sink.write_at(0, b"something else").unwrap();
+            sink.restart().unwrap();
+            sink.write_at(0, content).unwrap();
+            let hashing = sink.complete().unwrap();
+            assert_eq!(hashing.is_some(), is_hashed);
+            let sealed = store.seal_hashed(hashing).unwrap();
+            let expected = Sha256(sha2::Sha256::digest(content).into());
+            assert_eq!(sealed.is_hashed(), is_hashed);
+            assert_eq!(sealed.hash().unwrap().sha256, expected);
+        }
+    }
 
     #[test]
     fn pieces_out_of_turn_make_the_same_file_and_hash() {
@@ -312,7 +254,8 @@ mod tests {
         for piece in pieces {
             sink.write_at(piece.start as u64, &content[piece]).unwrap();
         }
-        assert_eq!(sink.complete().unwrap(), Some(expected));
+        let mut hashing = sink.complete().unwrap().unwrap();
+        assert_eq!(hashing.finish().unwrap().sha256, expected);
         let mut written = vec![0; content.len()];
         store.file().read_exact_at(&mut written, 0).unwrap();
         assert!(written == content);

@@ -20,7 +20,7 @@ const WINDOW: u64 = 32 * GIB;
 
 /// What `/proc/iomem` calls memory that the next kernel can have, though this one is in it: it is
 /// filled when this kernel has ended.
-const OWN: [&str; 3] = ["Kernel code", "Kernel data", "Kernel bss"];
+const OWN: [&str; 4] = ["Kernel code", "Kernel rodata", "Kernel data", "Kernel bss"];
 
 /// Ranges of physical addresses for the parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +85,7 @@ pub struct Memory {
 
 impl Memory {
     /// Reads `/proc/iomem`, which shows addresses to those with CAP_SYS_ADMIN only, and zeros to
-    /// others. What is reserved within the memory (firmware, tables that devices read) is left out.
+    /// others; the kernel has them in order. What is reserved within the memory (firmware, tables that devices read) is left out.
     pub fn parse(iomem: &str) -> Self {
         let mut memory = Self { free: Vec::new() };
         let mut is_in_ram = false;
@@ -108,7 +108,6 @@ impl Memory {
                 (true | false, _) => {}
             }
         }
-        memory.free.sort_by_key(|range| range.start);
         memory
     }
 
@@ -118,7 +117,7 @@ impl Memory {
     }
 
     /// Takes the lowest `len` bytes within `window` that begin at a multiple of `align`.
-    fn take(
+    pub(super) fn take(
         &mut self,
         part: &'static str,
         len: u64,
@@ -148,12 +147,12 @@ impl Memory {
         let start = reserved.start - reserved.start % PAGE;
         let end = reserved.end.checked_next_multiple_of(PAGE);
         let end = end.unwrap_or(u64::MAX);
-        let around = |free: &Range<u64>| {
+        for free in std::mem::take(&mut self.free) {
             let below = free.start..free.end.min(start);
             let above = free.start.max(end)..free.end;
-            [below, above].into_iter().filter(|range| !range.is_empty())
-        };
-        self.free = self.free.iter().flat_map(around).collect();
+            let rest = [below, above].into_iter();
+            self.free.extend(rest.filter(|range| !range.is_empty()));
+        }
     }
 }
 

@@ -182,12 +182,16 @@ fn plan(command_line: &str, initrds: &[&str]) -> BootPlan {
 }
 
 fn assemble(plan: &BootPlan, files: &[(&str, Vec<u8>)]) -> Result<Image, Error> {
-    Image::assemble(plan, |url| {
-        let (_, octets) = files.iter().find(|(name, _)| *name == url.tftp_file())?;
-        let mut file = Memfd::create("test").unwrap();
-        file.write_all(octets).unwrap();
-        Some(Rc::new(file.seal().unwrap()))
-    })
+    Image::assemble(
+        plan,
+        |url| {
+            let (_, octets) = files.iter().find(|(name, _)| *name == url.tftp_file())?;
+            let mut file = Memfd::create("test").unwrap();
+            file.write_all(octets).unwrap();
+            Some(Rc::new(file.seal().unwrap()))
+        },
+        true,
+    )
 }
 
 fn read(file: &SealedFile) -> Vec<u8> {

@@ -73,6 +73,28 @@ pub enum OnLocalBoot {
 named!(OnLocalBoot:
     "reboot" => Reboot, "poweroff" => PowerOff, "shell" => Shell, "exit" => Exit);
 
+/// How a kernel is handed to kexec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loader {
+    /// The running kernel reads the files (`kexec_file_load`).
+    File,
+    /// Memory is laid out here (`kexec_load`).
+    Segments,
+}
+
+named!(Loader: "file" => File, "segments" => Segments);
+
+impl Default for Loader {
+    fn default() -> Self {
+        // On arm64 kexec_file_load hashes nothing, since there is no purgatory.
+        if cfg!(target_arch = "x86_64") {
+            Self::Segments
+        } else {
+            Self::File
+        }
+    }
+}
+
 /// Programs that take over the lease, besides those that read klibc's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HandOver {
@@ -273,6 +295,8 @@ pub struct BootConfig {
     pub on_failure: OnFailure,
     /// What PID 1 does when a local disk is to be booted; what it does after a failure if none.
     pub on_local_boot: Option<OnLocalBoot>,
+    /// How the kernel is handed to kexec, at first.
+    pub loader: Loader,
 }
 
 /// Mirrors, and the certificates of https servers and of this machine.

@@ -2,7 +2,7 @@
 
 use super::commands::Command;
 use super::config::{
-    ClientId, Config, Detection, Identify, OnFailure, OnLocalBoot, PlanOutput, Stage,
+    ClientId, Config, Detection, Identify, Loader, OnFailure, OnLocalBoot, PlanOutput, Stage,
 };
 use super::config::{boot_interface, interface_name};
 use super::input::Input;
@@ -395,6 +395,18 @@ pub static SETTINGS: &[Setting] = &[
         help: "choose the default of every menu at once",
         lands: Lands::Config(|config, input| {
             config.boot.unattended = input.is_on()?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "loader",
+        of: BOOT | WORD,
+        takes: Takes::OneOf("HOW", Loader::NAMES),
+        help: "kexec by kexec_file_load or by kexec_load; the other one is tried after a refusal \
+               (segments on x86-64, else file)",
+        lands: Lands::Config(|config, input| {
+            config.boot.loader = input.named()?;
             Ok(())
         }),
         ..NOTHING

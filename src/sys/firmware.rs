@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 
 use super::error::SyscallError;
 
+const EFI: &str = "/sys/firmware/efi";
+
 /// Returns whether the machine was started by EFI firmware.
 pub fn is_efi() -> bool {
-    Path::new("/sys/firmware/efi").exists()
+    Path::new(EFI).exists()
 }
 
 /// Returns an SMBIOS text by its name in `/sys/class/dmi/id`; none when it is missing or empty.
@@ -51,6 +53,66 @@ impl Processor {
 /// ENOENT if it was booted without one, EACCES except for root.
 pub fn device_tree() -> io::Result<Vec<u8>> {
     fs::read("/sys/firmware/fdt")
+}
+
+/// Returns the boot parameters that the running kernel was given (`struct boot_params` of x86).
+///
+/// # Errors
+/// ENOENT on other processors.
+pub fn boot_params() -> io::Result<Vec<u8>> {
+    fs::read("/sys/kernel/boot_params/data")
+}
+
+/// What a kernel that is started by another one has to know about EFI, since the firmware tells it
+/// once only: addresses of tables, and the map of memory that its runtime services use.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EfiRuntime {
+    /// Physical address of the vendor's name.
+    pub fw_vendor: u64,
+    /// Physical address of the configuration tables.
+    pub config_table: u64,
+    /// Physical address of the SMBIOS entry point, 0 without.
+    pub smbios: u64,
+    /// The map: type, physical address, virtual address, pages and attributes of each region, in 64
+    /// bits each, as a kernel reads them (`efi_memory_desc_t`).
+    pub map: Vec<u8>,
+}
+
+impl EfiRuntime {
+    /// Reads it from `/sys/firmware/efi`; none when the kernel lacks a part of it
+    /// (`CONFIG_EFI_RUNTIME_MAP`).
+    pub fn read() -> Option<Self> {
+        let mut map = Vec::new();
+        for region in 0_u32.. {
+            let number = |name| efi_number(&format!("runtime-map/{region}/{name}"));
+            let Some(kind) = number("type") else {
+                break;
+            };
+            map.extend(kind.to_le_bytes());
+            for name in ["phys_addr", "virt_addr", "num_pages", "attribute"] {
+                map.extend(number(name)?.to_le_bytes());
+            }
+        }
+        if map.is_empty() {
+            return None;
+        }
+        let systab = text(Path::new(EFI).join("systab"))?;
+        let smbios = systab.lines().find_map(|line| line.strip_prefix("SMBIOS="));
+        Some(Self {
+            fw_vendor: efi_number("fw_vendor")?,
+            config_table: efi_number("config_table")?,
+            smbios: smbios.and_then(hexadecimal).unwrap_or(0),
+            map,
+        })
+    }
+}
+
+fn efi_number(name: &str) -> Option<u64> {
+    hexadecimal(&text(Path::new(EFI).join(name))?)
+}
+
+fn hexadecimal(text: &str) -> Option<u64> {
+    u64::from_str_radix(text.trim_start_matches("0x"), 16).ok()
 }
 
 /// A network card on the PCI bus.
@@ -99,7 +161,12 @@ const TPM_DEVICE: &str = "/dev/tpmrm0";
 pub struct Tpm(File);
 
 impl Tpm {
-    /// Opens the machine's TPM 2.0; none without a TPM or its driver.
+    /// Returns whether the machine has a TPM 2.0, and the kernel a driver for it.
+    pub fn exists() -> bool {
+        Path::new(TPM_DEVICE).exists()
+    }
+
+    /// Opens the machine's TPM 2.0; none when it has none, or the kernel no driver for it.
     ///
     /// # Errors
     /// `open`: EACCES, EIO.

@@ -22,9 +22,11 @@ const SYS_KEXEC_FILE_LOAD: libc::c_long = 294;
 #[cfg(not(target_arch = "aarch64"))]
 const SYS_KEXEC_FILE_LOAD: libc::c_long = libc::SYS_kexec_file_load;
 
-/// Whether [`load_segments`] is supported on this processor, since the caller must know the kernel's
-/// entry.
-pub const TAKES_SEGMENTS: bool = cfg!(target_arch = "aarch64");
+/// Whether [`load_segments`] is of use on this processor: who calls it knows how a kernel begins.
+pub const TAKES_SEGMENTS: bool = cfg!(any(target_arch = "aarch64", target_arch = "x86_64"));
+
+/// Whether a kernel of this processor gets a device tree, by [`load_segments`].
+pub const TAKES_DEVICE_TREE: bool = cfg!(target_arch = "aarch64");
 
 /// The call behind [`load_segments`].
 const LOAD_SEGMENTS: &str = "kexec_load";
@@ -63,10 +65,7 @@ pub fn load(
             libc::c_long::from(flags),
         )
     };
-    match result {
-        0 => Ok(()),
-        _ => Err(SyscallError::last(CALL)),
-    }
+    outcome(result, CALL)
 }
 
 /// A memory segment of the next kernel.
@@ -80,7 +79,7 @@ pub struct Segment<'a> {
 
 /// Loads memory segments for [`reboot_into_loaded`], which then jumps to the physical address `entry`.
 ///
-/// This is for kernels without the call behind [`load`]: nothing is verified.
+/// Nothing is verified: kernels that are locked down refuse it.
 ///
 /// # Errors
 /// As [`load`].
@@ -93,19 +92,16 @@ pub fn load_segments(entry: u64, segments: &[Segment<'_>]) -> Result<(), Syscall
         mem: usize,
         memsz: usize,
     }
-    let address = |address| {
-        usize::try_from(address).map_err(|_| SyscallError::new(LOAD_SEGMENTS, Errno::EADDRNOTAVAIL))
+    // An address that there is not on this processor: the kernel refuses it (EADDRNOTAVAIL).
+    let address = |address| usize::try_from(address).unwrap_or(usize::MAX);
+    let raw = |segment: &Segment<'_>| Raw {
+        buf: segment.octets.as_ptr(),
+        bufsz: segment.octets.len(),
+        mem: address(segment.at.start),
+        memsz: address(segment.at.end - segment.at.start),
     };
-    let raw = |segment: &Segment<'_>| {
-        Ok(Raw {
-            buf: segment.octets.as_ptr(),
-            bufsz: segment.octets.len(),
-            mem: address(segment.at.start)?,
-            memsz: address(segment.at.end - segment.at.start)?,
-        })
-    };
-    let raw = segments.iter().map(raw).collect::<Result<Vec<_>, _>>()?;
-    let entry = address(entry)?;
+    let raw: Vec<_> = segments.iter().map(raw).collect();
+    let entry = address(entry);
     // KEXEC_ARCH_DEFAULT, and not KEXEC_ON_CRASH.
     let of_this_kind: libc::c_long = 0;
     // SAFETY: pointer and length are those of `raw`, each of whose pointers and lengths are those
@@ -119,10 +115,15 @@ pub fn load_segments(entry: u64, segments: &[Segment<'_>]) -> Result<(), Syscall
             of_this_kind,
         )
     };
-    match result {
-        0 => Ok(()),
-        _ => Err(SyscallError::last(LOAD_SEGMENTS)),
+    outcome(result, LOAD_SEGMENTS)
+}
+
+fn outcome(result: libc::c_long, call: &'static str) -> Result<(), SyscallError> {
+    if result != 0 {
+        return Err(SyscallError::last(call));
     }
+    log::debug!("loaded by {call}");
+    Ok(())
 }
 
 /// Jumps into the loaded kernel once everything has been written to disk; no service is stopped.

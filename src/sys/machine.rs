@@ -14,7 +14,7 @@ use nix::fcntl::OFlag;
 use nix::mount::MsFlags;
 use nix::sys::reboot::RebootMode;
 use nix::sys::stat::Mode;
-use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
+use nix::unistd::{SysconfVar, dup2_stderr, dup2_stdin, dup2_stdout, sysconf};
 
 use super::error::SyscallError;
 
@@ -165,6 +165,14 @@ pub fn allocated(file: &File) -> io::Result<u64> {
 /// ENOENT without `/proc`.
 pub fn memory_map() -> std::io::Result<String> {
     std::fs::read_to_string("/proc/iomem")
+}
+
+/// Returns the number of processors online; 1 if the kernel does not say.
+pub fn processors() -> usize {
+    // Not available_parallelism of the standard library, which reads limits of control groups too.
+    let online = sysconf(SysconfVar::_NPROCESSORS_ONLN);
+    let online = online.ok().flatten().unwrap_or(1);
+    usize::try_from(online).unwrap_or(1)
 }
 
 /// Returns the total memory, in bytes.

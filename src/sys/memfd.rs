@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::cell::RefCell;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Take, Write};
@@ -13,6 +14,7 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::error::SyscallError;
+use super::hashing::{Hashed, Hashing, hash_now};
 use super::machine::{self, MemoryGuard};
 
 /// Not executable. Since Linux 6.3, which otherwise logs a warning.
@@ -23,6 +25,10 @@ const MFD_NOEXEC_SEAL: MFdFlags = MFdFlags::from_bits_retain(0x8);
 pub struct Memfd {
     file: File,
     guard: MemoryGuard,
+    /// Present where the file is hashed while it is written.
+    hashing: Option<Hashing>,
+    /// Bytes written by `Write`.
+    written: u64,
 }
 
 impl Memfd {
@@ -54,7 +60,15 @@ impl Memfd {
         Ok(Self {
             file: file.into(),
             guard: MemoryGuard::new(available),
+            hashing: None,
+            written: 0,
         })
+    }
+
+    /// Hashes what is written from now on, by `Write` only, beside the writing.
+    pub fn hash_writes(&mut self) {
+        // Without a thread it is hashed in the end.
+        self.hashing = Hashing::start(&self.file).ok();
     }
 
     /// Returns the limit to check before the file grows otherwise than by `Write`.
@@ -71,21 +85,41 @@ impl Memfd {
     ///
     /// # Errors
     /// `fcntl(F_ADD_SEALS)`: EBUSY while the file is mapped for writing.
-    pub fn seal(self) -> Result<SealedFile, SyscallError> {
+    pub fn seal(mut self) -> Result<SealedFile, SyscallError> {
+        let hashing = self.hashing.take();
+        if let Some(hashing) = &hashing {
+            hashing.end(self.written);
+        }
+        self.seal_hashed(hashing)
+    }
+
+    /// As [`Memfd::seal`], with the hash of the file under way.
+    ///
+    /// # Errors
+    /// As [`Memfd::seal`].
+    pub fn seal_hashed(self, hashing: Option<Hashing>) -> Result<SealedFile, SyscallError> {
         let seals = SealFlag::F_SEAL_SHRINK
             | SealFlag::F_SEAL_GROW
             | SealFlag::F_SEAL_WRITE
             | SealFlag::F_SEAL_SEAL;
         fcntl(&self.file, FcntlArg::F_ADD_SEALS(seals))
             .map_err(|errno| SyscallError::new("fcntl(F_ADD_SEALS)", errno))?;
-        Ok(SealedFile(self.file))
+        Ok(SealedFile {
+            file: self.file,
+            hashing: RefCell::new(hashing),
+        })
     }
 }
 
 impl Write for Memfd {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
         self.guard.grow(&self.file, octets.len())?;
-        self.file.write(octets)
+        let len = self.file.write(octets)?;
+        self.written += len as u64;
+        if let Some(hashing) = &self.hashing {
+            hashing.advance(self.written);
+        }
+        Ok(len)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -95,27 +129,49 @@ impl Write for Memfd {
 
 /// A complete, sealed memory file: the verified content is the content that is started.
 #[derive(Debug)]
-pub struct SealedFile(File);
+pub struct SealedFile {
+    file: File,
+    /// Present where it was begun before the file was complete.
+    hashing: RefCell<Option<Hashing>>,
+}
 
 impl SealedFile {
     /// Returns the file, to read from.
     pub const fn file(&self) -> &File {
-        &self.0
+        &self.file
     }
 
     /// Returns its size, in bytes.
     pub fn size(&self) -> Result<u64, SyscallError> {
         let call = "fstat(memfd)";
-        let metadata = self.0.metadata();
+        let metadata = self.file.metadata();
         let metadata = metadata.map_err(|source| SyscallError { call, source })?;
         Ok(metadata.len())
     }
 
-    /// Returns a reader of these bytes, up to the end of the file. All readers of a file share its
-    /// offset: use one at a time.
+    /// Returns whether its hash is known, or will be soon.
+    pub fn is_hashed(&self) -> bool {
+        self.hashing.borrow().is_some()
+    }
+
+    /// Returns its hash, if need be after the time that computing it takes.
+    ///
+    /// # Errors
+    /// The file cannot be read back.
+    pub fn hash(&self) -> Result<Hashed, SyscallError> {
+        let hashed = match &mut *self.hashing.borrow_mut() {
+            Some(hashing) => hashing.finish(),
+            None => hash_now(&self.file),
+        };
+        let call = "read(memfd)";
+        hashed.map_err(|source| SyscallError { call, source })
+    }
+
+    /// Returns what reads these bytes, or those of them that there are. All readers of a file share
+    /// one place in it: one at a time.
     pub fn reader(&self, range: Range<u64>) -> Result<Take<&File>, SyscallError> {
         let call = "lseek(memfd)";
-        let mut file = &self.0;
+        let mut file = &self.file;
         file.seek(SeekFrom::Start(range.start))
             .map_err(|source| SyscallError { call, source })?;
         Ok(file.take(range.end.saturating_sub(range.start)))
@@ -134,7 +190,7 @@ impl SealedFile {
 
 impl AsFd for SealedFile {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.file.as_fd()
     }
 }
 

@@ -34,6 +34,7 @@ pub mod filter {
     pub use text::TextError;
 }
 pub mod firmware;
+pub mod hashing;
 pub mod heap;
 pub mod kexec;
 pub mod machine;

@@ -5,7 +5,8 @@ use std::process::Command;
 use crate::common::client::{lease, succeeds};
 use crate::common::far::Far;
 use crate::common::in_new_namespace;
-use crate::common::servers::dnsmasq;
+use crate::common::machine::Served;
+use crate::common::servers::{dnsmasq, nginx};
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
@@ -37,6 +38,50 @@ fn a_lease_leaves_an_account_of_its_moments_in_their_order() {
             at.unwrap()
         });
         assert!(times.all(|at| at > 0), "{json}");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_file_is_hashed_by_the_time_that_the_next_one_is_there() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let served = Served::empty("hashed");
+        let mut kernel = vec![7; 1 << 20];
+        // The signature of a bzImage, in the Linux boot protocol 2.15.
+        kernel[0x202..0x208].copy_from_slice(b"HdrS\x0f\x02");
+        kernel[0x238..0x23c].copy_from_slice(&2047_u32.to_le_bytes());
+        served.put("kernel", kernel);
+        served.put("initrd", vec![8; 1 << 20]);
+        served.put("script", "#!ipxe\nkernel kernel\ninitrd initrd\nboot\n");
+        let _http = nginx(&far, &served.folder);
+        let _leases = dnsmasq(&far, "--dhcp-boot=http://192.0.2.1/script");
+        // The initrd takes a second.
+        far.run("tc qdisc add dev far root tbf rate 8mbit burst 32kb latency 200ms");
+        // With --explain somebody asks for the hashes, on one processor too.
+        let flags = "boot -i near --stop-after load --explain";
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
+        // The kernel is none, whatever kexec says about that.
+        let output = command.args(flags.split(' ')).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{said}");
+
+        let account = account(&["--json"]);
+        let json: serde_json::Value = serde_json::from_str(&account).unwrap();
+        let at = |begin: &str, end: &str| {
+            let moments = json["moments"].as_array().unwrap();
+            let moment = moments.iter().find(|moment| {
+                let what = moment["what"].as_str().unwrap();
+                what.starts_with(begin) && what.ends_with(end)
+            });
+            let at = moment.and_then(|moment| moment["at_us"].as_u64());
+            at.unwrap_or_else(|| panic!("no {begin}…{end} in {json}"))
+        };
+        // sha256sum of the file.
+        let sum = "f734fd153f0107e14acaff3ebd022929744147b00b7b07df96a50489818f0229";
+        let hashed = at("kernel: SHA-256 ", sum);
+        assert!(hashed < at("http://192.0.2.1/initrd", ": whole"), "{json}");
+        assert!(at("initrd: SHA-256 ", "") > hashed, "{json}");
     });
 }
 

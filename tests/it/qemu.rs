@@ -63,6 +63,85 @@ fn a_boot_that_fails_is_tried_again_until_the_server_has_what_it_needs() {
 }
 
 #[test]
+#[ignore = "needs qemu-system-x86_64"]
+fn both_loaders_tell_the_next_kernel_the_same_about_the_machine() {
+    let served = Served::new("loaders");
+    let server = served.over_http();
+    let configuration = format!(
+        "default greeting\nlabel greeting\n kernel {server}/vmlinuz\n initrd {server}/greeting\n \
+         append console=ttyS0 no_timer_check panic=-1 word=plum\n"
+    );
+    served.put("pxelinux.cfg/default", configuration);
+    let ovmf = shell("debian_package ovmf");
+    let efi = format!("-machine q35 -bios {ovmf}/usr/share/ovmf/OVMF.fd");
+    for firmware in ["-machine pc", &efi] {
+        let [file, segments] = ["file", "segments"].map(|loader| {
+            let words = "wireboot.on-failure=poweroff WIREBOOT_LOG=debug ip=dhcp";
+            let mut machine = Setup::new(&format!("{words} wireboot.loader={loader}"))
+                .with(firmware)
+                .on_own_network(&served, "pxelinux.0")
+                .start();
+            let call = match loader {
+                "file" => "loaded by kexec_file_load",
+                _ => "loaded by kexec_load",
+            };
+            machine.says(&[
+                call,
+                "wireboot: starting",
+                "Linux version",
+                "Greetings from the second kernel.",
+                "word=plum",
+            ]);
+            let said = machine.ends();
+            let (first, second) = said.split_once("wireboot: starting").unwrap();
+            // Hashing takes a second of the one processor, and nobody asks for it.
+            assert!(first.contains("command line: SHA-256 "), "{first}");
+            assert!(!first.contains("kernel: SHA-256 "), "{first}");
+            facts_of_the_firmware(second)
+        });
+        assert!(file.len() > 20, "{file:#?}");
+        assert_eq!(file, segments, "with {firmware}");
+    }
+}
+
+/// Returns what a kernel says on its console about the map of the memory, in which ranges of a kind
+/// that meet are one, and about EFI, ACPI, the console and the machine.
+fn facts_of_the_firmware(console: &str) -> Vec<String> {
+    let mut facts = Vec::new();
+    let mut last: Option<(u64, u64, String)> = None;
+    let lines = console.lines().filter_map(|line| line.split_once("] "));
+    for (_, line) in lines {
+        if let Some(range) = line.strip_prefix("BIOS-e820: [mem 0x") {
+            let (range, kind) = range.split_once("] ").unwrap();
+            let (first, end) = range.split_once("-0x").unwrap();
+            let [first, end] = [first, end].map(|hex| u64::from_str_radix(hex, 16).unwrap());
+            match &mut last {
+                Some((_, before, same)) if *before + 1 == first && *same == kind => *before = end,
+                _ => {
+                    facts.extend(last.take().map(|range| format!("{range:x?}")));
+                    last = Some((first, end, kind.to_owned()));
+                }
+            }
+        }
+        let topics = [
+            "efi",
+            "ACPI: ",
+            "Console: ",
+            "printk: console",
+            "DMI: ",
+            "SMBIOS ",
+        ];
+        if topics.iter().any(|topic| line.starts_with(topic)) {
+            facts.push(line.to_owned());
+        }
+    }
+    facts.extend(last.map(|range| format!("{range:x?}")));
+    // Drivers speak at the same time.
+    facts.sort();
+    facts
+}
+
+#[test]
 #[ignore = "needs cpio and kmod"]
 fn the_same_input_gives_the_same_archive() {
     let output = std::env::temp_dir().join(format!("wireboot-again-{}", std::process::id()));

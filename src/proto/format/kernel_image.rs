@@ -1,5 +1,7 @@
 //! Recognizes the format of a file by its first bytes.
 
+use core::ops::Range;
+
 use super::uki::Uki;
 use crate::reader::{DecodeError, Reader};
 
@@ -151,8 +153,72 @@ impl Arm64Image {
     }
 }
 
-/// Returns the maximum length of the command line, in bytes: of a bzImage, if its header has it (boot
-/// protocol 2.06), and of an arm64 Image, which truncates longer ones.
+/// What a bzImage for 64-bit x86 asks of whoever starts it at its 64-bit entry
+/// (Documentation/arch/x86/boot.rst, "64-bit Boot Protocol").
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BzImage {
+    /// The part of the file that belongs into `boot_params`, at the same offset as in the file.
+    pub setup_header: Range<usize>,
+    /// Where the protected-mode part begins in the file, in bytes: what follows is loaded.
+    pub code_at: usize,
+    /// Memory that the kernel needs from its beginning until it has read the map of it, in bytes.
+    pub init_size: u64,
+    /// The address that it begins at is a multiple of this, a power of two.
+    pub alignment: u64,
+    /// Whether kernel, initrd and parameters may lie above 4 GiB.
+    pub is_loaded_anywhere: bool,
+}
+
+/// Offset of the setup header in the file and in `boot_params`.
+const SETUP_HEADER: usize = 0x1f1;
+/// The first boot protocol with `xloadflags`.
+const PROTOCOL_2_12: u16 = 0x20c;
+/// `xloadflags`: has the 64-bit entry, may be above 4 GiB, starts with five levels of page tables.
+const XLF_KERNEL_64: u16 = 1 << 0;
+const XLF_CAN_BE_LOADED_ABOVE_4G: u16 = 1 << 1;
+const XLF_5LEVEL: u16 = 1 << 5;
+/// `loadflags`: the protected-mode part is loaded at 1 MiB or above.
+const LOADED_HIGH: u8 = 1;
+
+impl BzImage {
+    /// The 64-bit entry, in bytes behind the beginning of the protected-mode part.
+    pub const ENTRY: u64 = 0x200;
+
+    /// Reads the header; none when the kernel is for another processor, or cannot be started where
+    /// a 64-bit kernel ends, whatever its page tables are like.
+    pub fn decode(head: &[u8]) -> Option<Self> {
+        fn field<const N: usize>(head: &[u8], at: usize) -> Option<[u8; N]> {
+            head.get(at..)?.first_chunk().copied()
+        }
+        let [setup_sectors] = field(head, SETUP_HEADER)?;
+        let [header_len] = field(head, 0x201)?;
+        let protocol = u16::from_le_bytes(field(head, 0x206)?);
+        let [load_flags] = field(head, 0x211)?;
+        let alignment = u64::from(u32::from_le_bytes(field(head, 0x230)?));
+        let [relocatable] = field(head, 0x234)?;
+        let flags = u16::from_le_bytes(field(head, 0x236)?);
+        let init_size = u64::from(u32::from_le_bytes(field(head, 0x260)?));
+        let wanted = XLF_KERNEL_64 | XLF_5LEVEL;
+        let is_fit = has(head, X86_MAGIC)
+            && protocol >= PROTOCOL_2_12
+            && load_flags & LOADED_HIGH != 0
+            && relocatable != 0
+            && flags & wanted == wanted
+            && alignment.is_power_of_two();
+        // 0 means 4, for images of long ago (boot.rst, `setup_sects`).
+        let sectors = if setup_sectors == 0 { 4 } else { setup_sectors };
+        is_fit.then(|| Self {
+            setup_header: SETUP_HEADER..0x202 + usize::from(header_len),
+            code_at: (usize::from(sectors) + 1) * 512,
+            init_size,
+            alignment,
+            is_loaded_anywhere: flags & XLF_CAN_BE_LOADED_ABOVE_4G != 0,
+        })
+    }
+}
+
+/// Returns how many bytes the command line may have: of a bzImage, where its header tells (boot
+/// protocol 2.06), and of an arm64 Image, which cuts off what is longer.
 pub fn command_line_limit(head: &[u8]) -> Option<usize> {
     if has(head, ARM64_MAGIC) {
         return Some(ARM64_COMMAND_LINE_SIZE - 1);
@@ -225,6 +291,43 @@ mod tests {
         assert_eq!(version_text(&head), None);
         assert_eq!(version_text(&head[..0x280]), None);
         assert_eq!(classify(&bz_image()[..0x236]), KernelFormat::OldBzImage);
+    }
+
+    #[test]
+    fn a_bzimage_says_what_its_64_bit_entry_needs() {
+        let mut head = vec![0; 0x270];
+        head[0x1f1] = 39;
+        head[0x201] = 0x6a;
+        head[0x202..0x208].copy_from_slice(b"HdrS\x0f\x02");
+        head[0x211] = 1;
+        head[0x230..0x237].copy_from_slice(&[0, 0, 0x20, 0, 1, 21, 0x3f]);
+        head[0x260..0x264].copy_from_slice(&0x312_d000_u32.to_le_bytes());
+        let image = BzImage {
+            setup_header: 0x1f1..0x26c,
+            code_at: 40 * 512,
+            init_size: 0x312_d000,
+            alignment: 0x20_0000,
+            is_loaded_anywhere: true,
+        };
+        assert_eq!(BzImage::decode(&head), Some(image));
+        for (at, value) in [
+            (0x202, b'h'), // another magic number
+            (0x207, 1),    // protocol 1.15
+            (0x211, 0),    // a zImage
+            (0x230, 1),    // no power of two
+            (0x234, 0),    // not relocatable
+            (0x236, 0x1f), // four levels of page tables only
+            (0x236, 0x3e), // a 32-bit kernel
+        ] {
+            let mut other = head.clone();
+            other[at] = value;
+            assert_eq!(BzImage::decode(&other), None, "{at:#x}");
+        }
+        head[0x1f1] = 0;
+        assert_eq!(BzImage::decode(&head).unwrap().code_at, 5 * 512);
+        for len in 0..0x264 {
+            assert_eq!(BzImage::decode(&head[..len]), None);
+        }
     }
 
     #[test]
