@@ -2,11 +2,13 @@
 //!
 //! A [`Url`] is always valid: its host is not empty, its path begins with `/`, and it contains no
 //! control character. Credentials are used in the request and never shown. The fragment is not part
-//! of the address; `#sha256=` in it pins the content.
+//! of the address; `#sha256=` in it pins the content, and `#/` begins the path of a file inside of an
+//! image.
 //!
 //! TFTP has file names, not paths, and the first `/` of a URL only ends the host: `tftp://h/a` asks
 //! for `a`, `tftp://h//a` for `/a`. A `?` is part of a file name.
 
+mod image;
 mod parts;
 
 use crate::prelude::*;
@@ -17,6 +19,7 @@ use core::str::FromStr;
 pub(crate) use parts::percent_decoded;
 pub use parts::{MAX_LEN, Scheme, Sha256, UrlError, without_credentials};
 
+use image::Inside;
 use parts::{
     check_host, check_text, decode_path, encode, encode_where, parse_pin, percent_decoded_text,
     remove_dot_segments, split_fragment, split_port, split_query,
@@ -32,6 +35,8 @@ pub struct Url {
     path: String,
     query: Option<String>,
     sha256: Option<Sha256>,
+    /// The file meant, where the address is that of an image.
+    inside: Option<Box<Inside>>,
 }
 
 impl Url {
@@ -64,6 +69,7 @@ impl Url {
             path: format!("/{name}"),
             query: None,
             sha256,
+            inside: None,
         })
     }
 
@@ -99,6 +105,9 @@ impl Url {
     /// # Errors
     /// A reference that is not valid, as [`Url::from_str`] has it.
     pub fn join(&self, reference: &str) -> Result<Self, UrlError> {
+        if self.inside.is_some() {
+            return self.join_in_image(reference);
+        }
         if scheme_of(reference).is_some() {
             return reference.parse();
         }
@@ -107,12 +116,13 @@ impl Url {
         if reference.starts_with("//") {
             return format!("{}:{reference}", self.scheme.name()).parse();
         }
-        let (rest, pin) = split_fragment(reference);
-        let sha256 =
-            parse_pin(pin).map_err(|what| UrlError::new(reference, rest.len() + 1, what))?;
+        let (rest, fragment) = split_fragment(reference);
+        let (sha256, inside) = parse_fragment(fragment)
+            .map_err(|what| UrlError::new(reference, rest.len() + 1, what))?;
         let (path, query) = split_query(self.scheme, rest);
         let mut joined = Self {
             sha256,
+            inside,
             query: query.map(encode),
             ..self.clone()
         };
@@ -138,6 +148,9 @@ impl Url {
     /// # Errors
     /// A control character or a bad pin.
     pub fn with_file_name(&self, name: &str) -> Result<Self, UrlError> {
+        if self.inside.is_some() {
+            return self.in_image(&format!("/{}", name.trim_start_matches('/')));
+        }
         match self.scheme {
             Scheme::Tftp => Ok(Self {
                 port: self.port,
@@ -155,6 +168,9 @@ impl Url {
     /// # Errors
     /// A control character or a bad pin.
     pub fn beside(&self, name: &str) -> Result<Self, UrlError> {
+        if self.inside.is_some() {
+            return self.in_image(name);
+        }
         match self.scheme {
             Scheme::Tftp => {
                 let directory = self.directory().get(1..).unwrap_or_default();
@@ -174,6 +190,7 @@ impl Url {
     pub fn below(&self, folder: &Self) -> Result<Self, UrlError> {
         let folder = Self {
             path: format!("{}/", folder.path.trim_end_matches('/')),
+            inside: None,
             ..folder.clone()
         };
         // `./` keeps a name with `://` from being taken for a URL.
@@ -181,6 +198,7 @@ impl Url {
         let file = folder.join(&format!("./{}", path.trim_start_matches('/')))?;
         Ok(Self {
             sha256: self.sha256,
+            inside: self.inside.clone(),
             ..file
         })
     }
@@ -216,9 +234,10 @@ impl Url {
         }
     }
 
-    /// Returns the path from its first `/`: percent-encoded for HTTP, plain for TFTP.
+    /// Returns the path from its first `/`: percent-encoded for HTTP, plain for TFTP and inside of an
+    /// image.
     pub fn path(&self) -> &str {
-        &self.path
+        self.path_in_image().unwrap_or(&self.path)
     }
 
     /// Returns the query without its `?`, percent-encoded.
@@ -226,7 +245,8 @@ impl Url {
         self.query.as_deref()
     }
 
-    /// Returns path and query as in the request line of HTTP.
+    /// Returns path and query as in the request line of HTTP: those of the image for a file inside of
+    /// one.
     pub fn request_target(&self) -> String {
         match &self.query {
             Some(query) => format!("{}?{query}", self.path),
@@ -241,15 +261,17 @@ impl Url {
 
     /// Returns the last part of the path, without query; empty for a directory.
     pub fn file_name(&self) -> &str {
-        self.path.get(self.directory().len()..).unwrap_or_default()
+        self.path()
+            .get(self.directory().len()..)
+            .unwrap_or_default()
     }
 
     /// Returns the last part of the path, decoded.
     pub fn plain_file_name(&self) -> String {
         let name = self.file_name();
         let decoded = match self.scheme {
-            Scheme::Tftp => None,
-            Scheme::Http | Scheme::Https => percent_decoded_text(name),
+            Scheme::Http | Scheme::Https if self.inside.is_none() => percent_decoded_text(name),
+            Scheme::Tftp | Scheme::Http | Scheme::Https => None,
         };
         decoded.unwrap_or_else(|| name.to_owned())
     }
@@ -260,8 +282,11 @@ impl Url {
     }
 
     /// Returns the hash that the file must have.
-    pub const fn sha256(&self) -> Option<Sha256> {
-        self.sha256
+    pub fn sha256(&self) -> Option<Sha256> {
+        match &self.inside {
+            Some(inside) => inside.sha256,
+            None => self.sha256,
+        }
     }
 
     /// Returns path and query as in a URL.
@@ -276,14 +301,13 @@ impl Url {
 
     /// Returns the path up to and including its last separator.
     fn directory(&self) -> &str {
+        let path = self.path();
         let end = match self.scheme {
             // Windows servers use names with backslashes.
-            Scheme::Tftp => self.path.rfind(['/', '\\']),
-            Scheme::Http | Scheme::Https => self.path.rfind('/'),
+            Scheme::Tftp => path.rfind(['/', '\\']),
+            Scheme::Http | Scheme::Https => path.rfind('/'),
         };
-        self.path
-            .get(..end.map_or(0, |at| at + 1))
-            .unwrap_or_default()
+        path.get(..end.map_or(0, |at| at + 1)).unwrap_or_default()
     }
 }
 
@@ -300,8 +324,9 @@ impl FromStr for Url {
             .find(|scheme| scheme.name().eq_ignore_ascii_case(name))
             .ok_or_else(|| fault(1, "only tftp, http and https can be fetched"))?;
         let start = name.len() + 3;
-        let (rest, pin) = split_fragment(text.get(start..).unwrap_or_default());
-        let sha256 = parse_pin(pin).map_err(|what| fault(start + rest.len() + 1, what))?;
+        let (rest, fragment) = split_fragment(text.get(start..).unwrap_or_default());
+        let (sha256, inside) =
+            parse_fragment(fragment).map_err(|what| fault(start + rest.len() + 1, what))?;
 
         let authority_len = match scheme {
             Scheme::Tftp => rest.find('/'),
@@ -344,6 +369,7 @@ impl FromStr for Url {
             },
             query: query.map(encode),
             sha256,
+            inside,
         })
     }
 }
@@ -351,18 +377,30 @@ impl FromStr for Url {
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, authority) = (self.scheme.name(), self.authority());
-        write!(f, "{scheme}://{authority}{}", self.reference())
+        write!(f, "{scheme}://{authority}{}", self.reference())?;
+        match &self.inside {
+            Some(inside) => write!(f, "#{}", inside.fragment()),
+            None => Ok(()),
+        }
     }
 }
 
 impl fmt::Debug for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)?;
-        match self.sha256 {
+        match self.sha256() {
             Some(sha256) => write!(f, "#sha256={sha256}"),
             None => Ok(()),
         }
     }
+}
+
+/// Reads a fragment: a pin, or the file inside of an image.
+fn parse_fragment(fragment: &str) -> Result<(Option<Sha256>, Option<Box<Inside>>), &'static str> {
+    if fragment.starts_with('/') {
+        return Ok((None, Some(Box::new(Inside::parse(fragment)?))));
+    }
+    Ok((parse_pin(fragment)?, None))
 }
 
 /// Returns the name of the scheme when `text` begins with one and `://`.
