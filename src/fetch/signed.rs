@@ -91,9 +91,10 @@ impl Fetcher {
                 let why = format!("there is no signature {url}: {why}");
                 (ending, Failure::Verification(why))
             }
-            failure @ (Failure::Passing(_) | Failure::Verification(_) | Failure::Other(_)) => {
-                (ending, failure)
-            }
+            failure @ (Failure::Passing(_)
+            | Failure::Verification(_)
+            | Failure::NoParts(_)
+            | Failure::Other(_)) => (ending, failure),
         })?;
         let mut content = store.file();
         content.seek(SeekFrom::Start(0)).map_err(unreadable)?;
