@@ -252,7 +252,12 @@ pub fn plan(
             }
             Step::Verify { url, signature } => {
                 failed_fetch = None;
-                let verified = match files.get_or(&url, || fetch(&url, Purpose::BootFile)) {
+                let purpose = if url.names_iso() {
+                    Purpose::Initrd
+                } else {
+                    Purpose::BootFile
+                };
+                let verified = match files.get_or(&url, || fetch(&url, purpose)) {
                     Ok(Some(file)) => verify(&url, &file, &signature),
                     Ok(None) => Err(Error::Verification {
                         what: url.to_string(),

@@ -105,6 +105,20 @@ pub(super) fn file(
     }
 }
 
+/// Stores an image that has been verified, whose files are read from there from then on.
+///
+/// # Errors
+/// It is no image, or there are too many open files.
+pub(super) fn keep(fetcher: &Fetcher, url: &Url, whole: &SealedFile) -> Result<(), Error> {
+    let whole = whole.try_clone().map_err(|error| other(error).about(url))?;
+    let image = Image::of_whole(url, whole)?;
+    let images = fetcher.images.0.lock();
+    let mut images = images.unwrap_or_else(PoisonError::into_inner);
+    images.retain(|(known, _)| known != url);
+    images.push((url.clone(), image));
+    Ok(())
+}
+
 /// Why a file was not found in an image.
 enum ImageError {
     Iso(IsoError),
@@ -119,10 +133,6 @@ impl From<IsoError> for ImageError {
 
 impl Image {
     fn open(fetcher: &Fetcher, url: &Url, may_lack: bool) -> Result<Option<Self>, Error> {
-        let invalid = |what: &str| {
-            let why = format!("is no ISO image that can be read: {what}");
-            Failure::Other(why.into()).about(url)
-        };
         let why_whole = if url.sha256().is_some() || fetcher.sums.is_some() {
             "its hash is that of the whole image"
         } else if !fetcher.keys.is_empty() {
@@ -133,9 +143,7 @@ impl Image {
             match Parts::begin(fetcher, url, may_lack)? {
                 Begun::Parts(parts) => {
                     let head = parts.chunks.get(&0).map(Vec::as_slice);
-                    let volume = Volume::decode(head.unwrap_or_default());
-                    let volume = volume.map_err(|error| invalid(&error.to_string()))?;
-                    let volume = volume.ok_or_else(|| invalid("it has no volume descriptor"))?;
+                    let volume = volume_of(url, head.unwrap_or_default())?;
                     let content = Content::Parts(parts);
                     return Ok(Some(Self { volume, content }));
                 }
@@ -144,15 +152,16 @@ impl Image {
             }
         };
         log::info!("{url}: fetching the whole image into memory, since {why_whole}");
-        let Some(whole) = fetcher.to_memory(url, MAX_IMAGE_LEN, may_lack)? else {
-            return Ok(None);
-        };
+        let whole = fetcher.to_memory(url, MAX_IMAGE_LEN, may_lack)?;
+        whole.map(|whole| Self::of_whole(url, whole)).transpose()
+    }
+
+    fn of_whole(url: &Url, whole: SealedFile) -> Result<Self, Error> {
         let head = whole.octets(0..HEAD_LEN);
         let head = head.map_err(|error| other(error).about(url))?;
-        let volume = Volume::decode(&head).map_err(|error| invalid(&error.to_string()))?;
-        let volume = volume.ok_or_else(|| invalid("it has no volume descriptor"))?;
+        let volume = volume_of(url, &head)?;
         let content = Content::Whole(whole);
-        Ok(Some(Self { volume, content }))
+        Ok(Self { volume, content })
     }
 
     fn find(
@@ -223,6 +232,20 @@ impl Image {
     }
 }
 
+/// Reads the volume descriptors at the beginning of an image.
+fn volume_of(url: &Url, head: &[u8]) -> Result<Volume, Error> {
+    let why = match Volume::decode(head) {
+        Ok(Some(volume)) => return Ok(volume),
+        Ok(None) => "it has no volume descriptor".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let why = format!(
+        "it is no ISO image that can be read ({why}), and other disk images need PC firmware \
+         (memdisk), which no longer runs under Linux"
+    );
+    Err(Failure::Other(why.into()).about(url))
+}
+
 /// Appends what is read.
 fn append(from: &mut dyn io::Read, sink: &mut Sink<'_>) -> io::Result<()> {
     let mut bytes = vec![0; 128 << 10];
@@ -233,6 +256,9 @@ fn append(from: &mut dyn io::Read, sink: &mut Sink<'_>) -> io::Result<()> {
         }
     }
 }
+
+/// Why a part was not received, and from which address it was last asked for.
+type RequestFailure = Box<(Url, Failure)>;
 
 /// The result of the first request for a part.
 enum Begun {
@@ -247,12 +273,14 @@ impl Parts {
         let mut parts = Self::default();
         match parts.chunk(fetcher, url, 0, CHUNK_LEN) {
             Ok(()) => Ok(Begun::Parts(parts)),
-            Err((_, Failure::NoParts(_))) => Ok(Begun::NoParts),
-            Err((_, Failure::Missing(why))) if may_lack => {
-                log::debug!("{url}: {why}");
-                Ok(Begun::Missing)
-            }
-            Err((asked, failure)) => Err(fetcher.failed(Some(&asked), failure)),
+            Err(error) => match *error {
+                (_, Failure::NoParts(_)) => Ok(Begun::NoParts),
+                (_, Failure::Missing(why)) if may_lack => {
+                    log::debug!("{url}: {why}");
+                    Ok(Begun::Missing)
+                }
+                (asked, failure) => Err(fetcher.failed(Some(&asked), failure)),
+            },
         }
     }
 
@@ -269,7 +297,7 @@ impl Parts {
                     return Err(Failure::Other(why.into()).about(url));
                 }
                 let fetched = self.chunk(fetcher, url, start, start + CHUNK_LEN);
-                fetched.map_err(|(asked, failure)| fetcher.failed(Some(&asked), failure))?;
+                fetched.map_err(|error| fetcher.failed(Some(&error.0), error.1))?;
             }
             let chunk = self.chunks.get(&start).map(Vec::as_slice);
             let chunk = chunk.unwrap_or_default();
@@ -292,8 +320,8 @@ impl Parts {
         url: &Url,
         start: u64,
         end: u64,
-    ) -> Result<(), (Url, Failure)> {
-        let failed = |failure| (url.clone(), failure);
+    ) -> Result<(), RequestFailure> {
+        let failed = |failure| Box::new((url.clone(), failure));
         let directory = url.in_image("/").map_err(|error| failed(other(error)))?;
         let file = Memfd::create("directories").map_err(|error| failed(other(error)))?;
         self.request(
@@ -321,7 +349,7 @@ impl Parts {
     ) -> Result<(), Error> {
         let len = part.end - part.start;
         let requested = self.request(fetcher, url, kind, part, store);
-        requested.map_err(|(asked, failure)| fetcher.failed(Some(&asked), failure))?;
+        requested.map_err(|error| fetcher.failed(Some(&error.0), error.1))?;
         let metadata = store.file().metadata();
         let metadata = metadata.map_err(|error| other(error).about(url))?;
         if metadata.len() == len {
@@ -342,7 +370,7 @@ impl Parts {
         kind: DeliveryKind,
         part: Extent,
         store: &Memfd,
-    ) -> Result<(), (Url, Failure)> {
+    ) -> Result<(), RequestFailure> {
         let addresses = fetcher.mirrors.addresses(url);
         let len = part.end - part.start;
         let mut delivery = Delivery::begin(fetcher, kind, len, store).within(part);
@@ -360,9 +388,12 @@ impl Parts {
             (Ok(server), _) => fetcher.mirrors.prefer(server),
             // The image can be had whole, wherever else a part could not.
             (Err((asked, _)), Some(why)) => {
-                return Err((asked.unwrap_or(url).clone(), Failure::NoParts(why.into())));
+                let failure = Failure::NoParts(why.into());
+                return Err(Box::new((asked.unwrap_or(url).clone(), failure)));
             }
-            (Err((asked, failure)), None) => return Err((asked.unwrap_or(url).clone(), failure)),
+            (Err((asked, failure)), None) => {
+                return Err(Box::new((asked.unwrap_or(url).clone(), failure)));
+            }
         }
         let validator = delivery.validator().map(|(url, validator)| {
             // The same for all files of the image.
@@ -374,7 +405,7 @@ impl Parts {
             && before != now
         {
             let why = "the image was replaced on the server while it was read";
-            return Err((url.clone(), Failure::Other(why.into())));
+            return Err(Box::new((url.clone(), Failure::Other(why.into()))));
         }
         self.validator = self.validator.take().or(validator);
         Ok(())

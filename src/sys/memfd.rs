@@ -103,6 +103,15 @@ impl SealedFile {
         &self.0
     }
 
+    /// Returns the same file again; all readers of both share one place in it.
+    #[cfg(feature = "iso")]
+    pub fn try_clone(&self) -> Result<Self, SyscallError> {
+        let call = "fcntl(F_DUPFD_CLOEXEC)";
+        let file = self.0.try_clone();
+        file.map(Self)
+            .map_err(|source| SyscallError { call, source })
+    }
+
     /// Returns how many bytes it has.
     pub fn size(&self) -> Result<u64, SyscallError> {
         let call = "fstat(memfd)";

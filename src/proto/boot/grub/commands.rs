@@ -89,10 +89,11 @@ const COMMANDS: &[GrubCommand] = &[
         0..=0,
         conditions::smbios,
     ),
+    row("loopback", loopback),
     with_options("authenticate", &[], 0..=ANY, conditions::authenticate),
     row("exit fwsetup halt reboot", local_boot),
     row(
-        "chainloader multiboot multiboot2 module module2 blscfg drivemap ntldr xen_hypervisor loopback cryptomount",
+        "chainloader multiboot multiboot2 module module2 blscfg drivemap ntldr xen_hypervisor cryptomount",
         unsupported,
     ),
     // These have nothing to do: modules are built in, the network is up, and passwords are not
@@ -271,6 +272,26 @@ fn device_tree(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     };
     let url = shell.resolve(file, call.place)?;
     shell.load_device_tree(url);
+    Ok(StatementEffect::Status(true))
+}
+
+/// Makes an ISO image a device, `(NAME)`; with `-d` it is none any more.
+fn loopback(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
+    let (name, image) = match call.words.as_slice() {
+        ["-d" | "--delete", name] => (name, None),
+        [name, file] => {
+            let image = shell.resolve(file, call.place)?;
+            if image.path_in_image().is_some() {
+                return Err(call.error("an image inside of an image is not supported"));
+            }
+            if let Some(effect) = shell.missing(&image, Purpose::Kernel) {
+                return Ok(effect);
+            }
+            (name, Some(image))
+        }
+        _ => return Err(call.error("wants the name of a device and a file")),
+    };
+    shell.set_loop(name, image, call.place)?;
     Ok(StatementEffect::Status(true))
 }
 

@@ -18,6 +18,9 @@ const MAX_VALUE_LEN: usize = 65_536;
 // A file of 1 MiB could set a hundred thousand, each to 64 KiB.
 const MAX_VARIABLES: usize = 2_000;
 
+/// Limit of loopback devices; one is usual, and a loop could make more.
+const MAX_LOOPS: usize = 64;
+
 /// The effect of a command, or why the plan ends.
 pub(super) type StatementResult = Result<StatementEffect, PlanError>;
 
@@ -70,6 +73,8 @@ pub(super) struct Shell {
     kernel: Option<(Url, String)>,
     initrds: Vec<PlanPart>,
     device_tree: Option<PlanPart>,
+    /// The images that are devices, by the names of these.
+    loops: BTreeMap<String, Url>,
     /// Lengths of files that conditions need, by URL; 0 for missing files.
     pub(super) sizes: BTreeMap<String, usize>,
     /// Whether the status of the command under way decides what runs next.
@@ -80,8 +85,15 @@ impl Shell {
     /// Begins with the variables that GRUB sets for the network.
     pub(super) fn new(file: &Url, facts: &Facts) -> Self {
         let server = file.host();
+        // GRUB calls the drive with the medium it comes from so.
+        let loops = file.image().map(|image| ("cd0".to_owned(), image));
         // With the port: otherwise kernels of http://host:8080 would be fetched from port 80.
-        let device = format!("{},{}", file.scheme().name(), file.authority());
+        let device = match &loops {
+            Some((name, _)) => name.clone(),
+            None => format!("{},{}", file.scheme().name(), file.authority()),
+        };
+        // What loopback.cfg asks for: the name of the image on its disk.
+        let iso_path = loops.as_ref().map_or("", |(_, image)| image.path());
         let directory = match file.path().rsplit_once('/') {
             Some((directory, _)) => directory,
             None => "",
@@ -117,12 +129,14 @@ impl Shell {
             ("feature_default_font_path", "y".to_owned()),
             ("feature_all_video_module", "y".to_owned()),
             ("feature_timeout_style", "y".to_owned()),
+            ("iso_path", iso_path.to_owned()),
             ("?", "0".to_owned()),
         ];
         Self {
             variables: variables
                 .map(|(name, value)| (name.to_owned(), value))
                 .into(),
+            loops: loops.into_iter().collect(),
             ..Self::default()
         }
     }
@@ -252,6 +266,28 @@ impl Shell {
         self.device_tree = Some(url.into());
     }
 
+    /// Makes an image a device, or makes it none any more.
+    ///
+    /// # Errors
+    /// Too many devices.
+    pub(super) fn set_loop(
+        &mut self,
+        name: &str,
+        image: Option<Url>,
+        place: &Place,
+    ) -> Result<(), PlanError> {
+        let Some(image) = image else {
+            self.loops.remove(name);
+            return Ok(());
+        };
+        if self.loops.len() >= MAX_LOOPS {
+            let what = format!("more than {MAX_LOOPS} loopback devices");
+            return Err(PlanError::new(place, name, what));
+        }
+        self.loops.insert(name.to_owned(), image);
+        Ok(())
+    }
+
     /// Returns the plan of the loaded files; none without a kernel.
     pub(super) fn plan(&self) -> Option<BootPlan> {
         let (kernel, command_line) = self.kernel.clone()?;
@@ -273,9 +309,20 @@ impl Shell {
         if crate::text::url::scheme_of(name).is_some() {
             return parse(name);
         }
+        // It may be set as a whole device, (loop), or as its name.
         let root = self.variable("root").unwrap_or_default();
+        let root = root.trim_matches(['(', ')']);
         let device = name.strip_prefix('(').and_then(|rest| rest.split_once(')'));
         let (device, file) = device.unwrap_or((root, name));
+        let image = self.loops.get(device).or_else(|| {
+            // Another name for the drive with the medium.
+            let is_drive = device.starts_with("cd");
+            self.loops.get("cd0").filter(|_| is_drive)
+        });
+        if let Some(image) = image {
+            let path = format!("/{}", file.trim_start_matches('/'));
+            return image.in_image(&path).map_err(|error| error.what);
+        }
         let (protocol, server) = match device.split_once(',') {
             Some(parts) => parts,
             None => (

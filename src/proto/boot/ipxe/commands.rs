@@ -193,7 +193,21 @@ const COMMANDS: &[CommandRow] = &[
     ),
     raw("console colour color cpair sync", nothing),
     raw("ntp shim fdt certstore certstat certfree", nothing_noted),
-    raw("sanboot", local_boot),
+    row(
+        "sanboot",
+        &[
+            valued("drive", 'd'),
+            flag("no-describe", 'n'),
+            flag("keep", 'k'),
+            valued("filename", 'f'),
+            valued("extra", 'e'),
+            valued("label", 'l'),
+            valued("uuid", 'u'),
+        ],
+        0..=ANY,
+        "",
+        start_disk,
+    ),
     raw(
         "sanhook sanunhook fcels fcstat pxebs autoboot shell config reboot poweroff imgextract imgdecrypt imgset imgmem ping nslookup lotest vcreate vdestroy ibstat iwlist iwstat pciscan usbscan gdbstub help profstat",
         unsupported,
@@ -374,7 +388,13 @@ fn nothing_noted(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
     Ok(CommandEffect::Done)
 }
 
-fn local_boot(_: &mut State, _: &mut Arguments<'_>) -> CommandResult {
+/// Starts an ISO image; other disks need the firmware.
+fn start_disk(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    let disk = call.words.first().map_or("", String::as_str);
+    let path = disk.split(['?', '#']).next().unwrap_or_default();
+    if path.to_ascii_lowercase().ends_with(".iso") {
+        return image::start(state, call);
+    }
     Err(CommandFault {
         is_local_boot: true,
         ..CommandFault::of_command("boots from a disk, not from the network")

@@ -65,6 +65,8 @@ impl ScriptImage {
             return Ok(StartMethod::Script);
         } else if self.kind.is_kernel() {
             return Ok(StartMethod::Kernel);
+        } else if self.url.names_iso() {
+            return Ok(StartMethod::BootLoader);
         }
         let what = match loaders::program(Some(self.kind), &self.url) {
             Some(BootLoader::Pxelinux | BootLoader::Grub) => return Ok(StartMethod::BootLoader),
@@ -86,7 +88,7 @@ pub(super) enum StartMethod {
     Script,
     /// As the kernel of a plan.
     Kernel,
-    /// By reading the configuration of the boot loader that it is.
+    /// By reading the configuration of the boot loader that it is, or that an ISO image has.
     BootLoader,
 }
 

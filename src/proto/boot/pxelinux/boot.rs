@@ -64,11 +64,22 @@ pub(super) fn boot(
         TargetKind::Kernel if has_suffix(name, &[".0", ".pxe", ".kpxe", ".kkpxe", ".efi"]) => {
             prefix.resolve(name, &target.place).map(BootTarget::Chain)
         }
-        TargetKind::Kernel if has_suffix(name, &["memdisk"]) => Err(PlanError::new(
-            &target.place,
-            name,
-            "needs PC firmware (it emulates a disk), which no longer runs under Linux",
-        )),
+        TargetKind::Kernel | TargetKind::Linux if has_suffix(name, &[".iso"]) => {
+            prefix.resolve(name, &target.place).map(BootTarget::Chain)
+        }
+        #[cfg(feature = "iso")]
+        TargetKind::Kernel | TargetKind::Linux if is_memdisk(name) => {
+            let options = join([rest, &options]);
+            let plan = linux(config, label, target, &options, prefix, context)?;
+            // The planner reads the image itself.
+            if plan.initrds.iter().any(|part| part.url.names_iso()) {
+                return Ok(BootTarget::Plan(Box::new(plan)));
+            }
+            Err(PlanError::new(&target.place, name, MEMDISK))
+        }
+        TargetKind::Kernel if has_suffix(name, &["memdisk"]) => {
+            Err(PlanError::new(&target.place, name, MEMDISK))
+        }
         TargetKind::Kernel
             if has_suffix(name, &[".com", ".cbt", ".bin", ".bs", ".bss", ".img"]) =>
         {
@@ -85,6 +96,15 @@ pub(super) fn boot(
                 .map(|plan| BootTarget::Plan(Box::new(plan)))
         }
     }
+}
+
+const MEMDISK: &str =
+    "memdisk needs PC firmware (it emulates a disk), which no longer runs under Linux";
+
+#[cfg(feature = "iso")]
+fn is_memdisk(name: &str) -> bool {
+    let name = name.rsplit('/').next().unwrap_or_default();
+    name.to_ascii_lowercase().starts_with("memdisk")
 }
 
 /// Returns the arguments that belong to the label: its APPEND, or else the global one.

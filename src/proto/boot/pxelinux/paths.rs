@@ -28,6 +28,13 @@ impl Prefix {
     /// Returns the prefix for a configuration that is the boot file itself: its directory, or the
     /// parent when it is in `pxelinux.cfg`.
     pub(super) fn of_file(file: &Url, facts: &Facts) -> Self {
+        // ISOLINUX begins in the directory of its configuration, and has no options of DHCP.
+        if let Some((directory, _)) = file.path_in_image().and_then(|path| path.rsplit_once('/')) {
+            return Self {
+                base: file.clone(),
+                text: Some(format!("{directory}/")),
+            };
+        }
         let directory = file.path().rsplit('/').nth(1);
         let base = match directory {
             Some("pxelinux.cfg" | "extlinux" | "syslinux") => file.join("../pxelinux.0").ok(),

@@ -168,7 +168,8 @@ fn find(image: &[u8], path: &str) -> Result<Option<Found>, IsoError> {
 }
 
 fn cut(image: &[u8], part: Extent) -> Vec<u8> {
-    let (start, end) = (part.start as usize, part.end as usize);
+    let index = |place: u64| usize::try_from(place).unwrap();
+    let (start, end) = (index(part.start), index(part.end));
     image
         .get(start..end.min(image.len()))
         .unwrap_or_default()
