@@ -3,6 +3,9 @@
 #[doc = include_str!("manual/architecture.md")]
 pub mod architecture {}
 
+#[doc = include_str!("manual/boot-files.md")]
+pub mod boot_files {}
+
 #[doc = include_str!("manual/contributing.md")]
 pub mod contributing {}
 
