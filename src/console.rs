@@ -1,5 +1,5 @@
 //! The console: menus, prompts and input lines of a plan. Without a terminal, or with `--unattended`,
-//! they get the answers of a machine without a user.
+//! they get default answers.
 
 #![forbid(unsafe_code)]
 
@@ -25,15 +25,15 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 const CLEAR_LINE: &str = "\r\x1b[K";
 
 /// How long the rest of a key's sequence may take: at 1200 bits per second six bytes need 50 ms.
-// An arrow whose first byte came alone would be Escape, and leave the menu.
+// The first byte of an arrow key alone is Escape, which leaves the menu.
 const KEY_TIME: Duration = Duration::from_millis(100);
 
-/// The person at the console, or none.
+/// Whether there is a user at the console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Console {
-    /// A person, if there is a terminal.
+    /// A user, if there is a terminal.
     Attended,
-    /// Nobody.
+    /// No user.
     Unattended,
 }
 
@@ -47,12 +47,12 @@ impl Console {
         }
     }
 
-    /// Shows a menu and returns what was chosen.
+    /// Shows a menu and returns the choice.
     ///
     /// # Errors
-    /// A terminal that has gone.
+    /// The terminal has hung up.
     pub fn menu(self, menu: Menu) -> Result<Answer, SyscallError> {
-        // A timeout of nothing is no question.
+        // With a timeout of zero the menu is not shown.
         let is_question = menu.timeout != Some(Duration::ZERO);
         let Some(terminal) = self.terminal(is_question)? else {
             return Ok(menu.unattended());
@@ -65,7 +65,7 @@ impl Console {
             }
             let lines = session.lines(now, HEIGHT).join("\n");
             terminal.show(&format!("{CLEAR}{lines}"));
-            // Once a second, so that the countdown is seen to run.
+            // Once a second, for the countdown.
             let tick = session
                 .poll_timeout()
                 .map(|at| at.min(now + Duration::from_secs(1)));
@@ -78,10 +78,10 @@ impl Console {
         Ok(answer)
     }
 
-    /// Waits for a key; `Pressed` when it is the right one.
+    /// Waits for a key; `Pressed` if it is `key`, or any key without one.
     ///
     /// # Errors
-    /// A terminal that has gone.
+    /// The terminal has hung up.
     pub fn prompt(
         self,
         text: &str,
@@ -106,7 +106,7 @@ impl Console {
     /// Asks for a line of text.
     ///
     /// # Errors
-    /// A terminal that has gone.
+    /// The terminal has hung up.
     pub fn input(
         self,
         text: &str,
@@ -122,6 +122,7 @@ impl Console {
             label: text,
             is_secret,
             choices: "",
+            help_keys: 0,
             answer_at: timeout.map(|timeout| now + timeout),
             end_at: None,
         }
@@ -131,10 +132,11 @@ impl Console {
     /// Asks at the `boot:` prompt; Tab lists `labels`.
     ///
     /// # Errors
-    /// A terminal that has gone.
+    /// The terminal has hung up.
     pub fn command_line(
         self,
         labels: &str,
+        help_keys: u16,
         timeout: Option<Duration>,
         total_timeout: Option<Duration>,
     ) -> Result<Answer, SyscallError> {
@@ -146,6 +148,7 @@ impl Console {
             label: "boot",
             is_secret: false,
             choices: labels,
+            help_keys,
             answer_at: timeout.map(|timeout| now + timeout),
             end_at: total_timeout.map(|timeout| now + timeout),
         }
@@ -184,11 +187,14 @@ struct LineQuestion<'a> {
     label: &'a str,
     /// Whether the text is hidden.
     is_secret: bool,
-    /// What Tab shows.
+    /// The list that Tab shows.
     choices: &'a str,
+    /// The function keys that answer it.
+    help_keys: u16,
     /// When it ends unless a key is pressed.
+    /// When it times out unless a key is pressed.
     answer_at: Option<Instant>,
-    /// When it ends in any case.
+    /// When it times out in any case.
     end_at: Option<Instant>,
 }
 
@@ -213,6 +219,10 @@ impl LineQuestion<'_> {
                     break 'typing Answer::Text(line.text());
                 } else if key == Key::Escape {
                     break 'typing Answer::Cancelled;
+                } else if let Key::Function(number) = key
+                    && self.help_keys & 1 << (number % 16) != 0
+                {
+                    break 'typing Answer::Help(number);
                 } else if key == Key::Tab && !self.choices.is_empty() {
                     terminal.show(&format!("\n{}\n", Safe::line(self.choices)));
                 }
@@ -233,7 +243,7 @@ fn keys(terminal: &Terminal, deadline: Option<Instant>) -> Result<Vec<Key>, Sysc
         let readable = sys::wait_readable(&[terminal.as_fd()], deadline)?;
         let more = terminal.read(typed.get_mut(len..).unwrap_or_default())?;
         len += more;
-        // Readable, and nothing to read: the terminal has hung up.
+        // Readable without data: the terminal has hung up.
         if more == 0 && len < typed.len() && readable.contains(&true) {
             return Err(SyscallError::new("read(terminal)", Errno::EIO));
         }

@@ -7,11 +7,20 @@
 use std::time::Duration;
 
 use crate::sys::SyscallError;
+use wireboot_proto::boot::Outcome;
 use wireboot_proto::text::safe::Safe;
 use wireboot_proto::time::Seconds;
 
 /// A cause of any type, which is printed after the text of the variant.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Exit codes of a boot whose boot file says to boot from a local disk, to restart the machine or to
+/// switch it off.
+pub const LOCAL_BOOT: u8 = 10;
+/// See [`LOCAL_BOOT`].
+pub const REBOOT: u8 = 11;
+/// See [`LOCAL_BOOT`].
+pub const POWER_OFF: u8 = 12;
 
 /// The error that ended a command.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +69,14 @@ pub enum Error {
         /// The parse error, when there is one.
         source: Option<Cause>,
     },
+    /// The boot file says to do something else than to boot from the network.
+    #[error("nothing to boot from the network, {outcome}")]
+    Instead {
+        /// What is to be done.
+        outcome: Outcome,
+        /// Which line or entry says so.
+        source: Cause,
+    },
     /// A file could not be fetched.
     #[error("cannot fetch {}", Safe::name(url))]
     Fetch {
@@ -103,7 +120,8 @@ impl Error {
         }
     }
 
-    /// Returns the exit code of the process: 1 to 9, by step.
+    /// Returns the exit code of the process: 1 to 9, by step, and from 10 on what is to be done
+    /// instead of a boot from the network.
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 1,
@@ -115,6 +133,11 @@ impl Error {
             Self::Fetch { .. } => 7,
             Self::Verification { .. } => 8,
             Self::Kexec { .. } => 9,
+            Self::Instead { outcome, .. } => match outcome {
+                Outcome::LocalBoot => LOCAL_BOOT,
+                Outcome::Reboot => REBOOT,
+                Outcome::PowerOff => POWER_OFF,
+            },
         }
     }
 

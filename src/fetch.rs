@@ -17,6 +17,8 @@ mod fetcher;
 mod http;
 #[cfg(feature = "iso")]
 mod image;
+#[cfg(feature = "iso")]
+mod images;
 mod names;
 mod progress;
 mod proxy;

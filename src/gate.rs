@@ -1,33 +1,35 @@
-//! The gate that a boot passes after each step: it notes the time the step took, and ends the boot
-//! where `--stop-after` says.
+//! The gate that a boot passes after each stage: it notes the time that the stage took, and ends the
+//! boot where `--stop-after` says.
 
 #![forbid(unsafe_code)]
 
 use std::convert::Infallible;
+use std::fmt::Display;
 
-use crate::config::{Config, Step};
+use crate::config::{Config, Stage};
 use crate::error::Error;
 use crate::recorder::Recorder;
 use crate::timeline::Timeline;
+use wireboot_proto::text::url::Url;
 
-/// What a boot takes with it from step to step, and leaves behind at its end.
+/// The records of a boot, which are passed from stage to stage and saved at its end.
 #[derive(Debug)]
 pub struct Gate {
-    /// The moments of the boot.
+    /// The timeline of the boot.
     pub timeline: Timeline,
     /// The last frames of the boot.
     pub recorder: Recorder,
-    stop_after: Option<Step>,
-    /// The file for the frames, however the boot ends.
+    stop_after: Option<Stage>,
+    /// The file for the frames, on success too.
     record: Option<String>,
 }
 
-/// Why a boot does not go on.
+/// Why a boot ends.
 #[derive(Debug)]
 pub enum Exit {
-    /// Its last step is done.
-    After(Step),
-    /// A step has failed.
+    /// Its last stage is done.
+    After(Stage),
+    /// A stage has failed.
     Failed(Error),
 }
 
@@ -48,52 +50,76 @@ impl Gate {
         }
     }
 
-    /// Returns whether the boot ends after `step`.
-    pub fn is_last(&self, step: Step) -> bool {
-        self.stop_after == Some(step)
+    /// Returns whether the boot ends after `stage`.
+    fn is_last(&self, stage: Stage) -> bool {
+        self.stop_after == Some(stage)
     }
 
-    /// Notes that `step` is done.
+    /// Ends the boot after `stage`, which is done by `act`, if it is the last one.
+    ///
+    /// # Errors
+    /// [`Exit::After`] if it was the last one, and the error of `act`.
+    pub fn end_with<T>(
+        &self,
+        stage: Stage,
+        act: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<(), Exit> {
+        if self.is_last(stage) {
+            act()?;
+        }
+        self.pass(stage)
+    }
+
+    /// Records that `stage` is done.
     ///
     /// # Errors
     /// [`Exit::After`] if it was the last one.
-    pub fn pass(&self, step: Step) -> Result<(), Exit> {
-        match step {
-            // Not a time of its own: a lease is acquired on interfaces from before they are up.
-            Step::Link => {}
-            Step::Lease => self.timeline.done("lease"),
-            Step::Plan => self.timeline.done("plan"),
-            Step::Image => self.timeline.done("fetch"),
-            Step::Load => {
+    pub fn pass(&self, stage: Stage) -> Result<(), Exit> {
+        match stage {
+            // Not timed: the lease is acquired while the interfaces come up.
+            Stage::Link => {}
+            Stage::Lease => self.timeline.done("lease"),
+            Stage::Plan => self.timeline.done("plan"),
+            Stage::Image => self.timeline.done("fetch"),
+            Stage::Load => {
                 self.timeline.done("load");
                 log::info!("{}", self.timeline.summary());
             }
         }
-        if self.is_last(step) {
-            return Err(Exit::After(step));
+        if self.is_last(stage) {
+            return Err(Exit::After(stage));
         }
         Ok(())
     }
 
-    /// Saves what a boot leaves behind, before the machine is another kernel's.
-    pub fn close(&self) {
+    /// Records the measurements.
+    pub fn measured(&self, measurements: impl IntoIterator<Item = impl Display>) {
+        for measurement in measurements {
+            self.timeline.note(measurement.to_string());
+        }
+        self.timeline.done("measure");
+    }
+
+    /// Logs the start of the kernel, and saves the records before it.
+    pub fn close(&self, kernel: &Url, command_line: &str) {
+        log::info!("starting {kernel} with \"{command_line}\"");
         self.timeline.note("kexec");
         self.timeline.save();
-        // Nothing can be returned from a success that was not put in.
+        // The result is the one that is passed.
         let _ = (self.recorder).save_after(self.record.as_deref(), Ok::<(), Infallible>(()));
     }
 
-    /// Saves what a boot leaves behind that has ended with `exit`; returns its last step.
+    /// Saves the records of a boot that has ended with `exit`; returns its last stage.
     ///
     /// # Errors
     /// The error of `exit`.
-    pub fn close_after(&self, exit: Exit) -> Result<Step, Error> {
+    pub fn close_after(&self, exit: Exit) -> Result<Stage, Error> {
         let result = match exit {
-            Exit::After(step) => Ok(step),
+            Exit::After(stage) => Ok(stage),
             Exit::Failed(error) => Err(error),
         };
         match &result {
-            Ok(step) => self.timeline.note(format!("stopped after {step}")),
+            Ok(stage) => self.timeline.note(format!("stopped after {stage}")),
             Err(error) => self.timeline.note(error.chain()),
         }
         self.timeline.save();
@@ -108,19 +134,25 @@ mod tests {
     #[test]
     fn a_boot_ends_at_its_last_step_and_goes_on_after_all_others() {
         let mut config = Config::for_boot();
-        let steps = [Step::Link, Step::Lease, Step::Plan, Step::Image, Step::Load];
-        for last in steps {
+        let stages = [
+            Stage::Link,
+            Stage::Lease,
+            Stage::Plan,
+            Stage::Image,
+            Stage::Load,
+        ];
+        for last in stages {
             config.boot.stop_after = Some(last);
             let gate = Gate::open(&config);
-            for step in steps {
-                let exit = gate.pass(step).err();
+            for stage in stages {
+                let exit = gate.pass(stage).err();
                 let stops = matches!(exit, Some(Exit::After(at)) if at == last);
-                assert_eq!(stops, step == last, "{step} of {last}");
+                assert_eq!(stops, stage == last, "{stage} of {last}");
             }
         }
         config.boot.stop_after = None;
         let gate = Gate::open(&config);
-        assert!(steps.into_iter().all(|step| gate.pass(step).is_ok()));
+        assert!(stages.into_iter().all(|stage| gate.pass(stage).is_ok()));
         let summary = gate.timeline.summary();
         for step in ["lease ", "plan ", "fetch ", "load "] {
             assert!(summary.contains(step), "{summary}");

@@ -26,9 +26,11 @@ use crate::sys::file::copy as copy_all;
 use crate::sys::kexec::{self, TAKES_SEGMENTS};
 use crate::sys::memfd::{Memfd, SealedFile};
 use crate::unpack;
-use wireboot_proto::boot::{BootPlan, HEAD_LEN, PlanPart};
+use wireboot_proto::boot::{BootPlan, HEAD_LEN, PlanPart, kernel_refusal};
 use wireboot_proto::format::cpio;
-use wireboot_proto::format::kernel_image::{KernelFormat, classify, command_line_limit};
+use wireboot_proto::format::kernel_image::{
+    GZIP_MAGIC, KernelFormat, classify, command_line_limit,
+};
 use wireboot_proto::format::uki::{Packing, Uki, Zboot};
 use wireboot_proto::reader::DecodeError;
 use wireboot_proto::text::url::Url;
@@ -66,7 +68,8 @@ impl Image {
         let fetched = |part: &PlanPart| {
             file(&part.url).ok_or_else(|| not_bootable(&part.url, "has not been fetched"))
         };
-        let mut parts = Parts::of_kernel(&plan.kernel.url, fetched(&plan.kernel)?)?;
+        let (profile, plan_line) = profile_of(&plan.command_line);
+        let mut parts = Parts::of_kernel(&plan.kernel.url, fetched(&plan.kernel)?, profile)?;
         let initrds: Result<Vec<_>, Error> = plan
             .initrds
             .iter()
@@ -76,10 +79,12 @@ impl Image {
         let device_tree = plan.loaded_device_tree().filter(|_| TAKES_SEGMENTS);
         let device_tree = device_tree.map(fetched).transpose()?;
         // A command line of the plan replaces the built-in one.
-        let own = if plan.command_line.is_empty() {
+        let own = if !parts.is_unified {
+            plan.command_line.clone()
+        } else if plan_line.is_empty() {
             std::mem::take(&mut parts.command_line)
         } else {
-            plan.command_line.clone()
+            plan_line.to_owned()
         };
         let command_line = plan.with_append(&own);
         let head = head_of(&parts.kernel)?;
@@ -163,25 +168,37 @@ fn refused(source: SyscallError) -> Error {
     }
 }
 
+/// Splits off the number of a UKI's profile, which stands before its command line as `@N` (UAPI
+/// specification 5, Multi-Profile UKIs); 0 without one.
+fn profile_of(command_line: &str) -> (usize, &str) {
+    let (first, rest) = command_line.split_once(' ').unwrap_or((command_line, ""));
+    let number = first
+        .strip_prefix('@')
+        .and_then(|digits| digits.parse().ok());
+    number.map_or((0, command_line), |number| (number, rest.trim_start()))
+}
+
 /// What a kernel file holds.
 struct Parts {
     kernel: Rc<SealedFile>,
+    is_unified: bool,
     initrds: Vec<SealedFile>,
     device_tree: Option<Rc<SealedFile>>,
     command_line: String,
 }
 
 impl Parts {
-    fn of_kernel(url: &Url, file: Rc<SealedFile>) -> Result<Self, Error> {
+    fn of_kernel(url: &Url, file: Rc<SealedFile>, profile: usize) -> Result<Self, Error> {
         let head = head_of(&file)?;
         if classify(&head) == KernelFormat::Uki
             && let Some(uki) =
-                Uki::decode(&head, len_of(&file)?).map_err(|error| damaged(url, error))?
+                Uki::decode(&head, len_of(&file)?, profile).map_err(|error| damaged(url, error))?
         {
             return Self::of_uki(url, &uki, &file);
         }
         Ok(Self {
             kernel: bare(url, file)?,
+            is_unified: false,
             initrds: Vec::new(),
             device_tree: None,
             command_line: String::new(),
@@ -201,17 +218,18 @@ impl Parts {
         let command_line = String::from_utf8_lossy(&command_line);
         let device_tree = match &uki.device_tree {
             Some(range) if TAKES_SEGMENTS => Some(Rc::new(copy(file, range)?)),
-            Some(_) => {
+            None if !uki.has_automatic_trees => None,
+            _ => {
                 log::warn!(
-                    "the device tree within the kernel image is not loaded: the next kernel gets \
-                     the one that this machine runs with"
+                    "{url}: the device tree in it for this machine (.dtb, .dtbauto) is not loaded: \
+                     the next kernel gets the one that this machine runs with"
                 );
                 None
             }
-            None => None,
         };
         Ok(Self {
             kernel: bare(url, Rc::new(copy(file, &uki.linux)?))?,
+            is_unified: true,
             initrds: initrds?,
             device_tree,
             // PE sections are padded with zeros, and the text of one is often a file's with its
@@ -241,13 +259,10 @@ fn bare(url: &Url, file: Rc<SealedFile>) -> Result<Rc<SealedFile>, Error> {
             return Ok(Rc::new(unpacked));
         }
     }
-    Err(not_bootable(
-        url,
-        "is no Linux kernel: neither a bzImage, an Image, packed or not, nor a unified kernel image",
-    ))
+    let what = kernel_refusal(url, &head);
+    let what = what.unwrap_or_else(|| "holds no Linux kernel".to_owned());
+    Err(not_bootable(url, &what))
 }
-
-const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b, 8];
 
 fn damaged(url: &Url, error: DecodeError) -> Error {
     Error::NothingBootable {

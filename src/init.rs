@@ -1,7 +1,8 @@
 //! The first process of a machine that boots from an initramfs with nothing else in it.
 //!
 //! It never exits, since the kernel panics when process 1 does: the boot runs in a child. This process
-//! supervises it, reaps, acts on `wireboot.on-failure`, and obeys signals at any time.
+//! supervises it, reaps, acts on `wireboot.on-failure` and `wireboot.on-localboot`, and obeys signals
+//! at any time.
 
 #![forbid(unsafe_code)]
 
@@ -11,11 +12,12 @@ mod supervisor;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{self, Command};
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::config::{Config, OnFailure};
+use crate::config::{Config, OnFailure, OnLocalBoot};
+use crate::error;
 use crate::link;
 use crate::settings::cmdline::{self, KERNEL_COMMAND_LINE};
 use crate::sys;
@@ -38,7 +40,7 @@ const MOUNTS: [(&str, &str, &str); 4] = [
 
 /// Boots the machine; retries until it succeeds.
 pub fn run() -> ! {
-    // First, since /dev/console comes with devtmpfs; what failed is logged once it is open.
+    // First, since devtmpfs has /dev/console; failures are logged once it is open.
     let mounted = mount_all();
     if let Err(error) = machine::open_console() {
         log::error!("{}", error.chain());
@@ -46,13 +48,13 @@ pub fn run() -> ! {
     for error in mounted {
         log::error!("{error}");
     }
-    // Before there is any other thread: each has a signal mask of its own.
+    // Before any other thread is started: each has its own signal mask.
     let supervisor = Supervisor::begin();
     let config = config();
     if let Err(error) = link::raise_loopback() {
         log::warn!("{}", error.chain());
     }
-    // No device has these in its modalias.
+    // No device has them in its modalias.
     let vlan = config.link.vlan.as_ref().map(|_| "8021q");
     // For a packet socket the kernel starts /sbin/modprobe itself, which is not in the archive.
     modules::load_and_follow(["af_packet"].into_iter().chain(vlan));
@@ -61,7 +63,7 @@ pub fn run() -> ! {
     loop {
         let pause = pauses.next_delay(&mut random);
         if let Err(end) = attempt(&supervisor, &config, pause) {
-            // Returns only if the kernel refuses to end the machine.
+            // Returns only if the kernel refuses.
             log::error!("{}", supervisor.end(end).chain());
             sleep(pause);
         }
@@ -71,24 +73,38 @@ pub fn run() -> ! {
 /// Boots once, acts on a failure, and pauses.
 ///
 /// # Errors
-/// How the machine is to end, by a signal or `wireboot.on-failure`.
+/// How the machine ends, by a signal or `wireboot.on-failure`.
 fn attempt(supervisor: &Supervisor, config: &Config, pause: Duration) -> Result<(), PowerAction> {
-    match supervisor.run(&mut boot())?.as_str() {
-        "exit code 0" => log::info!("the boot stopped where wireboot.stop-after says"),
-        why => log::error!("the machine could not be booted: {why}"),
+    let mut then = config.boot.on_failure;
+    let why = supervisor.run(&mut boot())?;
+    match why
+        .strip_prefix("exit code ")
+        .and_then(|code| code.parse().ok())
+    {
+        Some(0) => log::info!("the boot stopped where wireboot.stop-after says"),
+        Some(error::REBOOT) => return Err(PowerAction::Restart),
+        Some(error::POWER_OFF) => return Err(PowerAction::PowerOff),
+        Some(error::LOCAL_BOOT) => match config.boot.on_local_boot {
+            Some(OnLocalBoot::Reboot) => return Err(PowerAction::Restart),
+            Some(OnLocalBoot::PowerOff) => return Err(PowerAction::PowerOff),
+            Some(OnLocalBoot::Exit) => process::exit(error::LOCAL_BOOT.into()),
+            Some(OnLocalBoot::Shell) => then = OnFailure::Shell,
+            None => log::warn!("this machine cannot go on to its disk: see wireboot.on-localboot"),
+        },
+        Some(1..) | None => log::error!("the machine could not be booted: {why}"),
     }
-    match config.boot.on_failure {
+    match then {
         OnFailure::Retry => {}
         OnFailure::Shell => shell(supervisor)?,
         OnFailure::Reboot => return Err(PowerAction::Restart),
         OnFailure::PowerOff => return Err(PowerAction::PowerOff),
     }
-    log::info!("trying again in {:.0} s", Seconds(pause));
+    log::info!("retrying in {:.0} s", Seconds(pause));
     supervisor.pause(pause)
 }
 
-/// Reads the configuration from the kernel's command line; the child reads it too and logs what it
-/// refuses.
+/// Reads the configuration from the kernel's command line; the child reads it too and logs its
+/// faults.
 fn config() -> Config {
     let mut config = Config::for_boot();
     let text = cmdline::read(KERNEL_COMMAND_LINE).unwrap_or_default();
@@ -111,7 +127,7 @@ fn mount_all() -> Vec<String> {
 
 /// Returns the command that boots, in a process of its own.
 fn boot() -> Command {
-    // The archive may have this program under any name, and the link needs none.
+    // The program may have any name in the archive.
     let mut command = Command::new("/proc/self/exe");
     command.args(["boot", "--kernel-command-line", KERNEL_COMMAND_LINE]);
     command
@@ -120,23 +136,23 @@ fn boot() -> Command {
 /// Starts a shell on the console and waits for its exit.
 ///
 /// # Errors
-/// How the machine is to end, if a signal said so meanwhile.
+/// How the machine ends, if a signal requests that.
 fn shell(supervisor: &Supervisor) -> Result<(), PowerAction> {
     let path = ["/bin/sh", "/bin/busybox"]
         .into_iter()
         .find(|path| Path::new(path).exists());
     let Some(path) = path else {
-        log::error!("there is no /bin/sh to start");
+        log::error!("no /bin/sh to start");
         return Ok(());
     };
-    log::info!("starting {path}; exit it to try the boot again");
+    log::info!("starting {path}; exit it to retry the boot");
     let end = supervisor.run(&mut shell_command(path))?;
     log::info!("{path}: {end}");
     Ok(())
 }
 
-/// Returns the command that starts the shell in `path`. By its name busybox knows which of its programs
-/// is meant; a shell would take an argument for a script.
+/// Returns the command that starts the shell in `path`. busybox selects the shell by the program's name,
+/// since another shell would take an argument for a script.
 fn shell_command(path: &str) -> Command {
     let mut command = Command::new(path);
     command.arg0("sh");

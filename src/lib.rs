@@ -13,7 +13,8 @@
 //! | commands | [`cli`] | what a person starts |
 //! | first process | `init` | what the kernel starts |
 //! | the path | `agent` | the whole boot, step by step |
-//! | drivers | `acquire`, `capture`, `fetch`, [`image`], `planning` | drive the machines of the pure crate |
+//! | plan | `planning` | follows the boot file to a plan, and the plan to an image |
+//! | drivers | `acquire`, `capture`, `fetch`, [`image`] | drive the machines of the pure crate |
 //! | devices | [`link`], `console`, `handover`, `script`, `measure`, `trust`, `unpack` | what the drivers read from and write to |
 //! | gate | `gate` | what a boot carries from step to step |
 //! | records | `timeline`, [`recorder`] | what a run leaves behind for people |
@@ -31,7 +32,19 @@
 mod acquire;
 mod agent;
 #[cfg(feature = "capture")]
-pub mod capture;
+pub mod capture {
+    //! Frames from the ring to the eye or to a file.
+
+    #![forbid(unsafe_code)]
+
+    pub mod compile;
+    pub mod file;
+    pub mod language;
+    pub mod line;
+    pub mod live;
+    mod options;
+    pub mod output;
+}
 pub mod cli;
 mod console;
 pub mod error;
@@ -41,12 +54,45 @@ mod handover;
 pub mod image;
 mod init;
 pub mod link;
-pub mod manual;
+pub mod manual {
+    //! Chapters about wireboot for those who change, judge or audit it.
+
+    #[doc = include_str!("manual/architecture.md")]
+    pub mod architecture {}
+
+    #[doc = include_str!("manual/boot-files.md")]
+    pub mod boot_files {}
+
+    #[doc = include_str!("manual/contributing.md")]
+    pub mod contributing {}
+
+    #[doc = include_str!("manual/security.md")]
+    pub mod security {}
+}
 mod measure;
 mod planning;
 pub mod recorder;
 mod script;
-pub mod settings;
+pub mod settings {
+    //! The settings: each is one row of [`defs::SETTINGS`], and its flag, its word on the
+    //! kernel's command line, its help, its line in the manual and its completion come from that row.
+    //!
+    //! The later in this list wins: defaults, the words of the files of `--kernel-command-line` in their
+    //! order, flags. Keys and the demand for signatures are only ever added to.
+
+    #![forbid(unsafe_code)]
+
+    pub mod cmdline;
+    pub mod commands;
+    pub mod config;
+    pub mod defs;
+    pub mod help;
+    pub mod input;
+    #[cfg(feature = "manual")]
+    pub mod manual;
+    pub mod options;
+    pub mod parse;
+}
 pub mod sys;
 mod timeline;
 mod trust;

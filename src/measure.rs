@@ -1,13 +1,13 @@
-//! Measures what is about to be started: the SHA-256 of each part is logged, and extended into the
-//! TPM, if there is one, before the kernel is loaded.
+//! Measures the parts of the boot: the SHA-256 of each is logged, and extended into the PCRs of the TPM,
+//! if there is one, before the kernel is loaded.
 //!
-//! The registers are those that GRUB uses, since this program stands where GRUB would: 9 for the
-//! files, as kexec takes them (a packed kernel unpacked, all initrds in one), 8 for the command
-//! line, without a zero byte behind it. So the register of a single file is the hash of nothing
-//! (zeros) and the file's: anybody can compute what it must be.
+//! The PCRs are those of GRUB: 9 for the files as handed to kexec (the kernel decompressed, all initrds
+//! in one), 8 for the command line, without a terminating zero. The value of a PCR with a single file is
+//! the hash of zeros and the file's hash, so that it can be computed in advance.
 
 #![forbid(unsafe_code)]
 
+use std::fmt;
 use std::io::Read;
 
 use sha2::{Digest, Sha256 as Hasher};
@@ -22,24 +22,29 @@ use wireboot_proto::text::url::Sha256;
 const FILES_PCR: u8 = 9;
 const COMMAND_LINE_PCR: u8 = 8;
 
-/// A part of what is started.
+/// The measurement of a part of the boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Measurement {
-    /// Which part.
+    /// The part.
     pub part: &'static str,
-    /// The register of the TPM that it belongs to.
+    /// The PCR that it is extended into.
     pub pcr: u8,
     /// Its hash.
     pub sha256: Sha256,
 }
 
-/// Measures all that is handed to kexec: `files` with what each is, and the command line.
+impl fmt::Display for Measurement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: SHA-256 {}", self.part, self.sha256)
+    }
+}
+
+/// Measures everything that is handed to kexec: `files`, each with its name, and the command line.
 ///
-/// A TPM that does not do its part is no reason to stop: its registers then lack what a secret
-/// would have been sealed to.
+/// A failure of the TPM does not end the boot: without the measurements it does not unseal secrets.
 ///
 /// # Errors
-/// [`Error::System`] when a part cannot be read back.
+/// [`Error::System`] if a part cannot be read.
 pub fn parts<'a>(
     files: impl Iterator<Item = (&'static str, &'a SealedFile)>,
     command_line: &str,
@@ -51,8 +56,8 @@ pub fn parts<'a>(
     }
     let command_line = Sha256(Hasher::digest(command_line).into());
     parts.push(measured("command line", COMMAND_LINE_PCR, command_line));
-    for Measurement { part, sha256, .. } in &parts {
-        log::info!("{part}: SHA-256 {sha256}");
+    for measurement in &parts {
+        log::info!("{measurement}");
     }
     match extend(&parts) {
         Ok(true) => log::info!("extended into PCR {FILES_PCR} and {COMMAND_LINE_PCR} of the TPM"),
@@ -62,14 +67,13 @@ pub fn parts<'a>(
     Ok(parts)
 }
 
-/// Extends the registers; returns whether there is a TPM.
+/// Extends the PCRs; returns whether there is a TPM.
 fn extend(parts: &[Measurement]) -> Result<bool, Cause> {
     let Some(mut device) = Tpm::open()? else {
         return Ok(false);
     };
     let mut send = |command: &[u8]| device.transmit(command, tpm::MAX_RESPONSE_LEN);
-    // All active banks: one that is left out could be extended with anything by whoever comes
-    // later.
+    // All active banks: later software could extend an unused bank with forged measurements.
     let (banks, unknown) = tpm::decode_banks(&send(&tpm::encode_get_banks())?)?;
     if unknown > 0 {
         log::warn!("{unknown} PCR banks of the TPM are not extended: unsupported hash algorithm");
@@ -82,13 +86,13 @@ fn extend(parts: &[Measurement]) -> Result<bool, Cause> {
 
 fn hash_of(file: &SealedFile) -> Result<Sha256, Error> {
     let mut hasher = Hasher::new();
-    let mut octets = vec![0; 128 << 10];
+    let mut bytes = vec![0; 128 << 10];
     let mut read = || {
         let mut reader = file.reader(0..u64::MAX)?;
         loop {
-            match reader.read(&mut octets) {
+            match reader.read(&mut bytes) {
                 Ok(0) => return Ok(()),
-                Ok(len) => hasher.update(octets.get(..len).unwrap_or_default()),
+                Ok(len) => hasher.update(bytes.get(..len).unwrap_or_default()),
                 Err(source) => {
                     let call = "read(memfd)";
                     return Err(SyscallError { call, source });
@@ -97,7 +101,7 @@ fn hash_of(file: &SealedFile) -> Result<Sha256, Error> {
         }
     };
     read().map_err(|source| Error::System {
-        doing: "cannot read back what is to be measured".to_owned(),
+        doing: "cannot read a part to measure it".to_owned(),
         source,
     })?;
     Ok(Sha256(hasher.finalize().into()))

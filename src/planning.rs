@@ -1,59 +1,42 @@
-//! Drives [`Planner`]: collects the facts, fetches files, shows menus, and stores every file so that
-//! none is fetched twice.
+//! Drives [`Planner`]: fetches files, shows menus, and stores every file so that none is fetched twice.
 
 #![forbid(unsafe_code)]
 
-use std::io::{self, IsTerminal, Write};
-use std::net::Ipv4Addr;
+mod facts;
+
+use std::io::{self, IsTerminal};
 use std::rc::Rc;
 
-use crate::config::{self, BootConfig, Config, Identify, Report};
+use crate::config::{self, Config, PlanOutput};
 use crate::console::Console;
 use crate::error::Error;
+use crate::fetch::Fetcher;
+use crate::image::Image;
+use crate::link::Link;
 use crate::sys::SyscallError;
-use crate::sys::firmware::{self, Processor};
 use crate::sys::memfd::SealedFile;
-use crate::sys::{self, machine};
+use crate::sys::terminal;
+use crate::trust::Trust;
+use facts::facts;
 use wireboot_proto::boot::{
-    Answer, BootPlan, Facts, HEAD_LEN, Note, Planner, Purpose, Step, expand_settings, report,
+    Answer, BootPlan, Facts, HEAD_LEN, Note, Planner, Purpose, Step, kernel_refusal, report,
 };
 use wireboot_proto::dhcp::lease::Lease;
-use wireboot_proto::packet::ethernet::MacAddress;
-use wireboot_proto::text::url::{Url, UrlError};
+use wireboot_proto::text::url::Url;
 
-/// SMBIOS strings that configurations use, by their names in `/sys/class/dmi/id`.
-const SMBIOS: [&str; 16] = [
-    "product_uuid",
-    "sys_vendor",
-    "product_name",
-    "product_version",
-    "product_serial",
-    "product_sku",
-    "product_family",
-    "board_vendor",
-    "board_name",
-    "board_version",
-    "board_serial",
-    "board_asset_tag",
-    "chassis_asset_tag",
-    "chassis_type",
-    "bios_vendor",
-    "bios_version",
-];
-
-/// The files that have been fetched, by their addresses.
+/// Fetched files by their URLs.
 #[derive(Debug, Default)]
 pub struct Files(Vec<(Url, Rc<SealedFile>)>);
 
 impl Files {
-    /// Returns the file of this address.
-    pub fn get(&self, url: &Url) -> Option<Rc<SealedFile>> {
+    /// Returns the file of this URL.
+    fn get(&self, url: &Url) -> Option<Rc<SealedFile>> {
         let mut files = self.0.iter();
         let found = files.find(|(known, _)| known == url);
         found.map(|(_, file)| file.clone())
     }
 
-    /// Returns the file of this address, after a fetch the first time.
+    /// Returns the file of this address, fetched the first time.
     fn get_or(
         &mut self,
         url: &Url,
@@ -65,8 +48,8 @@ impl Files {
         }
     }
 
-    /// Stores a file in place of one with the same address.
-    pub fn add(&mut self, url: &Url, file: SealedFile) -> Rc<SealedFile> {
+    /// Stores a file, replacing one with the same URL.
+    fn add(&mut self, url: &Url, file: SealedFile) -> Rc<SealedFile> {
         let file = Rc::new(file);
         self.0.retain(|(known, _)| known != url);
         self.0.push((url.clone(), file.clone()));
@@ -86,140 +69,71 @@ pub struct Planned {
 }
 
 impl Planned {
-    /// Fetches the parts of the plan that are not among the files yet.
+    /// Fetches the parts of the plan that are not among the files yet, the kernel first, and makes
+    /// the image of all.
     ///
     /// # Errors
-    /// The first error of `fetch`, which gets a URL and the largest length in bytes.
-    pub fn fetch_parts(
+    /// [`Error::NothingBootable`] if the kernel is none, before anything else is fetched, that of the
+    /// first part that cannot be fetched, and those of [`Image::assemble`].
+    pub fn assemble(&mut self, fetcher: &Fetcher) -> Result<Image, Error> {
+        self.fetch_parts(|url, max_len| fetcher.need(url, max_len))?;
+        Image::assemble(&self.plan, |url| self.files.get(url))
+    }
+
+    fn fetch_parts(
         &mut self,
         fetch: impl Fn(&Url, u64) -> Result<SealedFile, Error>,
     ) -> Result<(), Error> {
         for (part, purpose) in self.plan.parts() {
-            if self.files.get(&part.url).is_none() {
-                self.files
-                    .add(&part.url, fetch(&part.url, purpose.max_len())?);
+            let file = match self.files.get(&part.url) {
+                Some(file) => file,
+                None => {
+                    let file = fetch(&part.url, purpose.max_len())?;
+                    self.files.add(&part.url, file)
+                }
+            };
+            // The kernel comes first: what goes with it may be gigabytes.
+            if purpose == Purpose::Kernel
+                && let Some(what) = kernel_refusal(&part.url, &head_of(&file)?)
+            {
+                return Err(Error::NothingBootable {
+                    what: format!("{} {what}", part.url),
+                    source: None,
+                });
             }
         }
         Ok(())
     }
 }
 
-/// Collects the facts that a plan depends on.
+/// Follows the boot file of `lease` to a plan, and prints of it what `config` asks for.
 ///
 /// # Errors
-/// [`Error::NothingBootable`] when neither lease nor configuration has a boot file, or its name is
-/// not a valid address.
-pub fn facts(
+/// As [`facts`] and [`drive`].
+pub fn follow(
     config: &Config,
-    interface: &str,
-    mac: MacAddress,
+    link: &Link,
     lease: &Lease,
-) -> Result<Facts, Error> {
-    let name = boot_file(&config.boot, lease)?;
-    let next_server = lease.next_server.filter(|ip| !ip.is_unspecified());
-    let dhcp_server = lease.server.unwrap_or(Ipv4Addr::UNSPECIFIED);
-    let server = next_server.unwrap_or(dhcp_server);
-    // The address may depend on all the other facts.
-    let unexpanded = Url::tftp(&server.to_string(), "/").map_err(no_address)?;
-    let mut facts = Facts::new(unexpanded, mac, lease.address, server);
-    interface.clone_into(&mut facts.interface);
-    name.clone_into(&mut facts.boot_file_name);
-    facts.prefix_len = lease.prefix_len;
-    let default = lease.routes.iter().find(|route| route.prefix_len == 0);
-    facts.gateway = default.and_then(|route| route.gateway);
-    facts.dhcp_server = dhcp_server;
-    facts.dns.clone_from(&lease.dns);
-    facts.domain.clone_from(&lease.domain);
-    facts.host_name.clone_from(&lease.host_name);
-    let options = lease.options.iter();
-    facts.options = options
-        .map(|(code, value)| (code, value.to_vec()))
-        .collect();
-    add_machine(&mut facts);
-    // iPXE expands settings in the name that a server gives it (fetch_next_server_and_filename).
-    let is_ipxe = config.boot.file.is_none() && config.dhcp.identify == Identify::Ipxe;
-    let name = if is_ipxe {
-        let expanded = expand_settings(name, &facts);
-        expanded.map_err(|what| Error::NothingBootable {
-            what: format!("the boot file {name:?} cannot be expanded: {what}"),
-            source: None,
-        })?
-    } else {
-        name.to_owned()
-    };
-    facts.boot_file = url_of(&name, lease)?;
-    if next_server.is_none()
-        && let Ok(address) = facts.boot_file.host().parse()
-    {
-        // For HTTP boot the server is only known from the address.
-        facts.boot_server = address;
-    }
-    facts.append.clone_from(&config.boot.append);
-    for name in &config.boot.initrds {
-        let url = facts.boot_file.join(name).map_err(|error| {
-            let what = format!("the initrd is not a valid address: {error}");
-            Error::Usage(what)
-        })?;
-        facts.initrds.push(url);
-    }
-    Ok(facts)
+    fetcher: &Fetcher,
+    trust: &Trust,
+) -> Result<Planned, Error> {
+    let planned = drive(
+        facts(config, &link.name, link.mac, lease)?,
+        Console::new(config.boot.unattended),
+        |url, purpose| fetcher.get(url, purpose.max_len()),
+        |url, file, signature| fetcher.verify(url, file, signature, &trust.keys),
+    )?;
+    report(config, &planned.plan, &planned.notes);
+    Ok(planned)
 }
 
-/// Returns the name of the boot file.
-fn boot_file<'a>(config: &'a BootConfig, lease: &'a Lease) -> Result<&'a str, Error> {
-    let name = config.file.as_ref().or(lease.boot_file.as_ref());
-    let name = name.ok_or_else(|| Error::NothingBootable {
-        what: if lease.is_without_dhcp() {
-            "without DHCP there is no boot file; use --boot-file".to_owned()
-        } else {
-            format!(
-                "the server {} names no boot file (option 67); configure one there, or use \
-                 --boot-file",
-                lease.server_text()
-            )
-        },
-        source: None,
-    })?;
-    Ok(name)
-}
-
-/// Returns where the boot file of this name is.
-fn url_of(name: &str, lease: &Lease) -> Result<Url, Error> {
-    let server_name = lease.server_name.as_deref();
-    let server = lease.server.unwrap_or(Ipv4Addr::UNSPECIFIED);
-    Url::of_boot_file(name, lease.next_server, server_name, server).map_err(no_address)
-}
-
-fn no_address(error: UrlError) -> Error {
-    Error::NothingBootable {
-        what: "the boot file is not a valid address".to_owned(),
-        source: Some(error.into()),
-    }
-}
-
-/// Adds what the kernel reports about this machine.
-fn add_machine(facts: &mut Facts) {
-    let smbios = |name| Some((str::to_owned(name), firmware::smbios(name)?));
-    facts.smbios = SMBIOS.into_iter().filter_map(smbios).collect();
-    let processor = Processor::first();
-    let field = |name| processor.field(name).to_owned();
-    facts.processor = (field("vendor_id"), field("model name"));
-    let flags = processor.field("flags").split_whitespace();
-    facts.cpu_flags = flags.map(str::to_owned).collect();
-    facts.memory_mib = machine::total_memory().unwrap_or(0) >> 20;
-    facts.unix_time = sys::since_1970().as_secs();
-    facts.card = firmware::pci_card(&facts.interface).map(|card| (card.id, card.driver));
-    facts.is_efi = firmware::is_efi();
-}
-
-/// Makes the plan; `fetch` returns a file, verified and sealed, or none when the server does not
-/// have it, and `verify` checks one by the signature at the second address, when the plan asks for
-/// that.
+/// Makes the plan; `fetch` returns a file, verified and sealed, or none if the server does not have
+/// it, and `verify` checks one by the signature at the second URL, if the plan demands that.
 ///
 /// # Errors
-/// [`Error::NothingBootable`] with file, line and word, or the error of the fetch that ended the
-/// plan.
-pub fn plan(
+/// [`Error::NothingBootable`] with file, line and word, [`Error::Instead`] with what the boot file says
+/// to do, or the error of the fetch that ended the plan.
+fn drive(
     facts: Facts,
     console: Console,
     mut fetch: impl FnMut(&Url, Purpose) -> Result<Option<SealedFile>, Error>,
@@ -270,9 +184,9 @@ pub fn plan(
                     Err(error) => failed(&mut failed_fetch, error),
                 }
             }
-            Step::Menu(menu) => console.menu(menu).map_err(terminal)?,
+            Step::Menu(menu) => console.menu(menu).map_err(no_terminal)?,
             Step::Prompt { text, key, timeout } => {
-                console.prompt(&text, key, timeout).map_err(terminal)?
+                console.prompt(&text, key, timeout).map_err(no_terminal)?
             }
             Step::Input {
                 text,
@@ -281,19 +195,20 @@ pub fn plan(
                 timeout,
             } => console
                 .input(&text, &default, is_secret, timeout)
-                .map_err(terminal)?,
+                .map_err(no_terminal)?,
             Step::CommandLine {
+                help_keys,
                 labels,
                 timeout,
                 total_timeout,
             } => console
-                .command_line(&labels, timeout, total_timeout)
-                .map_err(terminal)?,
+                .command_line(&labels, help_keys, timeout, total_timeout)
+                .map_err(no_terminal)?,
             Step::Say(text) => {
                 console.say(&text);
                 Answer::Done
             }
-            Step::Sleep(time) => console.sleep(time).map_err(terminal)?,
+            Step::Sleep(time) => console.sleep(time).map_err(no_terminal)?,
             Step::Done(plan) => {
                 return Ok(Planned {
                     plan: *plan,
@@ -303,31 +218,36 @@ pub fn plan(
             }
             Step::Failed(error) => {
                 // The fetch failed, not the plan; its exit code is more specific.
-                return Err(failed_fetch.unwrap_or_else(|| Error::NothingBootable {
-                    what: "no kernel to boot".to_owned(),
-                    source: Some(error.into()),
+                return Err(failed_fetch.unwrap_or_else(|| match error.outcome {
+                    Some(outcome) => Error::Instead {
+                        outcome,
+                        source: error.into(),
+                    },
+                    None => Error::NothingBootable {
+                        what: "no kernel to boot".to_owned(),
+                        source: Some(error.into()),
+                    },
                 }));
             }
         };
     }
 }
 
-/// Prints what `config` wants to see of the plan.
-pub fn report(config: &Config, plan: &BootPlan, notes: &[Note]) {
-    let is_last = config.boot.stop_after == Some(config::Step::Plan);
+/// Prints the plan in the format of `config`.
+fn report(config: &Config, plan: &BootPlan, notes: &[Note]) {
+    let is_last = config.boot.stop_after == Some(config::Stage::Plan);
     let text = match config.output.report {
-        Report::Json if is_last => report::json(plan) + "\n",
-        Report::Plan if is_last => report::text(plan),
-        // At a terminal the log has just shown each of them.
-        Report::Explain if is_log_beside_output() => report::text(plan),
-        Report::Explain => report::explain(notes) + &report::text(plan),
-        Report::Json | Report::Plan => return,
+        PlanOutput::Json if is_last => report::json(plan) + "\n",
+        PlanOutput::Plan if is_last => report::text(plan),
+        // On a terminal the log has just shown the notes.
+        PlanOutput::Explain if is_log_beside_output() => report::text(plan),
+        PlanOutput::Explain => report::explain(notes) + &report::text(plan),
+        PlanOutput::Json | PlanOutput::Plan => return,
     };
-    // A reader such as head may have closed the pipe, which is no reason to panic.
-    let _ = io::stdout().write_all(text.as_bytes());
+    terminal::print(&text);
 }
 
-/// Returns whether the log is on the screen that standard output goes to.
+/// Returns whether log and standard output go to the terminal.
 fn is_log_beside_output() -> bool {
     let is_logged = log::log_enabled!(log::Level::Info);
     is_logged && io::stdout().is_terminal() && io::stderr().is_terminal()
@@ -341,18 +261,22 @@ fn failed(failed_fetch: &mut Option<Error>, error: Error) -> Answer {
 }
 
 fn answer_of(file: &SealedFile) -> Result<Answer, Error> {
-    let read = || {
-        let head = file.octets(0..HEAD_LEN as u64)?;
-        let len = file.size()?;
-        Ok(Answer::File { head, len })
-    };
-    read().map_err(|source| Error::System {
-        doing: "cannot read a fetched file".to_owned(),
-        source,
-    })
+    let len = file.size().map_err(unreadable)?;
+    head_of(file).map(|head| Answer::File { head, len })
 }
 
-fn terminal(source: SyscallError) -> Error {
+fn head_of(file: &SealedFile) -> Result<Vec<u8>, Error> {
+    file.octets(0..HEAD_LEN as u64).map_err(unreadable)
+}
+
+fn unreadable(source: SyscallError) -> Error {
+    Error::System {
+        doing: "cannot read a fetched file".to_owned(),
+        source,
+    }
+}
+
+fn no_terminal(source: SyscallError) -> Error {
     Error::System {
         doing: "cannot use the terminal".to_owned(),
         source,
@@ -366,16 +290,17 @@ mod tests {
 
     use super::*;
     use crate::sys::memfd::Memfd;
+    use wireboot_proto::format::kernel_image::fixture::{bz_image, bz_image_of};
+    use wireboot_proto::packet::ethernet::MacAddress;
 
     const SCRIPT: &str = "http://192.0.2.1/boot.ipxe";
 
     #[test]
     fn a_file_is_fetched_once_and_kept_for_the_image() {
-        let mut kernel = vec![0; 0x300];
-        kernel[0x202..0x206].copy_from_slice(b"HdrS");
+        let kernel = bz_image();
         let script = b"#!ipxe\nimgfetch --name a k\nimgfree a\nkernel k\nboot\n";
         let mut fetched = Vec::new();
-        let outcome = plan(
+        let outcome = drive(
             test_facts(),
             Console::Unattended,
             |url, _| {
@@ -400,6 +325,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_kernel_ends_the_boot_before_its_initrds_are_fetched() {
+        let script: &[u8] = b"default a\nlabel a\nkernel disk\nappend initrd=large.img\n";
+        let script = |_: &Url, _: Purpose| Ok(Some(sealed(script)));
+        let mut planned = drive(test_facts(), Console::Unattended, script, unsigned).unwrap();
+        let fetched = std::cell::RefCell::new(Vec::new());
+        let fetch = |url: &Url, _| {
+            fetched.borrow_mut().push(url.file_name().to_owned());
+            Ok(sealed(&bz_image_of(0x203, 0, "MEMDISK 6.04")))
+        };
+        let error = planned.fetch_parts(fetch).unwrap_err();
+        assert_eq!(*fetched.borrow(), ["disk"]);
+        assert_eq!(error.exit_code(), 6);
+        assert!(error.chain().contains("MEMDISK 6.04"), "{}", error.chain());
+    }
+
+    #[test]
     fn a_failed_fetch_is_reported_as_such_and_a_bad_script_with_its_line() {
         let refused = |_: &Url, _: Purpose| {
             Err(Error::Fetch {
@@ -407,67 +348,23 @@ mod tests {
                 source: "no route".into(),
             })
         };
-        let error = plan(test_facts(), Console::Unattended, refused, unsigned).unwrap_err();
+        let error = drive(test_facts(), Console::Unattended, refused, unsigned).unwrap_err();
         assert_eq!(error.exit_code(), 7);
         let script = |_: &Url, _: Purpose| Ok(Some(sealed(b"#!ipxe\nfrobnicate\n")));
-        let error = plan(test_facts(), Console::Unattended, script, unsigned).unwrap_err();
+        let error = drive(test_facts(), Console::Unattended, script, unsigned).unwrap_err();
         assert_eq!(error.exit_code(), 6);
         assert!(error.chain().contains("boot.ipxe:2: \"frobnicate\""));
+        let exit = |_: &Url, _: Purpose| Ok(Some(sealed(b"#!ipxe\nexit\n")));
+        let error = drive(test_facts(), Console::Unattended, exit, unsigned).unwrap_err();
+        assert_eq!(error.exit_code(), 10);
+        assert!(
+            error.chain().contains("the local disk"),
+            "{}",
+            error.chain()
+        );
         let missing = |_: &Url, _: Purpose| Ok(None);
-        let error = plan(test_facts(), Console::Unattended, missing, unsigned).unwrap_err();
+        let error = drive(test_facts(), Console::Unattended, missing, unsigned).unwrap_err();
         assert_eq!(error.exit_code(), 6);
-    }
-
-    #[test]
-    fn settings_in_the_boot_file_of_a_lease_are_expanded_for_ipxe_alone() {
-        let address = [192, 0, 2, 2].into();
-        let mut lease = Lease::fixed(address, 24);
-        lease.server = Some([192, 0, 2, 1].into());
-        lease.host_name = Some("node 7".to_owned());
-        lease
-            .options
-            .set(17, *b"nfs://${next-server}/${mac:hexraw}");
-        let facts_of = |name: &str, config: &Config| {
-            let mut lease = lease.clone();
-            lease.boot_file = Some(name.to_owned());
-            facts(config, "eth0", MacAddress([0x52, 0x54, 0, 1, 2, 3]), &lease)
-        };
-        let ipxe = Config::for_boot();
-        for (name, expected) in [
-            (
-                "http://${next-server}/ipxe/${mac:hexhyp}?name=${hostname:uristring}&none=${17.1}",
-                "http://192.0.2.1/ipxe/52-54-00-01-02-03?name=node%207&none=",
-            ),
-            (
-                "${net0/mac:hex}.ipxe",
-                "tftp://192.0.2.1/52:54:00:01:02:03.ipxe",
-            ),
-            ("at/${ip}/${open", "tftp://192.0.2.1/at/192.0.2.2/${open"),
-            ("${root-path}/x", "nfs://192.0.2.1/525400010203"),
-            ("plain$.0", "tftp://192.0.2.1/plain$.0"),
-        ] {
-            match facts_of(name, &ipxe) {
-                Ok(facts) => {
-                    assert_eq!(facts.boot_file.to_string(), expected);
-                    assert_eq!(facts.boot_file_name, name);
-                }
-                Err(error) => assert!(error.chain().contains(expected), "{}", error.chain()),
-            }
-        }
-        let mut other = Config::for_boot();
-        for identify in [Identify::Pxe, Identify::Http, Identify::Plain] {
-            other.dhcp.identify = identify;
-            let facts = facts_of("/${mac:hexhyp}", &other).unwrap();
-            assert_eq!(
-                facts.boot_file.to_string(),
-                "tftp://192.0.2.1//${mac:hexhyp}"
-            );
-        }
-        // What the user names is meant as it is.
-        other.dhcp.identify = Identify::Ipxe;
-        other.boot.file = Some("a${mac}".to_owned());
-        let facts = facts_of("x", &other).unwrap();
-        assert_eq!(facts.boot_file.to_string(), "tftp://192.0.2.1/a${mac}");
     }
 
     #[test]
@@ -488,7 +385,7 @@ mod tests {
                 }
                 unsigned(url, file, signature)
             };
-            plan(test_facts(), Console::Unattended, fetch, verify).unwrap_err()
+            drive(test_facts(), Console::Unattended, fetch, verify).unwrap_err()
         };
         let script = b"#!ipxe\nimgverify next next.sig\nchain next\n";
         let error = plan_of(script, false);
@@ -510,9 +407,9 @@ mod tests {
         Facts::new(SCRIPT.parse().unwrap(), MacAddress([2; 6]), address, server)
     }
 
-    fn sealed(octets: &[u8]) -> SealedFile {
+    fn sealed(bytes: &[u8]) -> SealedFile {
         let mut file = Memfd::create("test").unwrap();
-        file.write_all(octets).unwrap();
+        file.write_all(bytes).unwrap();
         file.seal().unwrap()
     }
 }

@@ -1,9 +1,9 @@
-//! The flight recorder: the last frames that were sent and received for a lease, for when it fails.
+//! The flight recorder: the last frames sent and received for a lease, to be saved if it fails.
 //!
 //! Each user of a packet socket has a handle and calls [`Recorder::received`] and
 //! [`Recorder::sent`]; the command writes a file at its end ([`Recorder::save_after`]). The memory is
-//! bounded: the oldest frames are dropped first, and the file has their number. A renewal, which the
-//! kernel's own socket sends, is recorded as the frame that results; fetched files are not recorded.
+//! bounded: the oldest frames are dropped first, and the file has their number. Renewals, which use a UDP
+//! socket, are recorded as the resulting frame; fetched files are not recorded.
 
 #![forbid(unsafe_code)]
 
@@ -24,7 +24,7 @@ pub const DEFAULT_FILE: &str = "/run/wireboot/failure.pcapng";
 
 /// A handle of the recorder; its clones record into the same memory.
 #[derive(Debug, Clone, Default)]
-pub struct Recorder(Arc<Mutex<Frames>>);
+pub struct Recorder(Arc<Mutex<RecordedFrames>>);
 
 impl Recorder {
     /// Records a frame that `interface` has received.
@@ -39,7 +39,7 @@ impl Recorder {
     }
 
     /// Writes the frames to `file`; without one, to [`DEFAULT_FILE`] if `result` is a failure.
-    /// Returns `result`: that a file cannot be written is only a warning.
+    /// Returns `result`; a file that cannot be written is only a warning.
     pub fn save_after<T, E>(&self, file: Option<&str>, result: Result<T, E>) -> Result<T, E> {
         let path = match (file, &result) {
             (Some(path), _) => path,
@@ -48,7 +48,7 @@ impl Recorder {
         };
         match self.save(Path::new(path)) {
             Ok(count) => log::info!("the last {count} frames are in {path}"),
-            Err(error) => log::warn!("the last frames cannot be written to {path}: {error}"),
+            Err(error) => log::warn!("cannot write the last frames to {path}: {error}"),
         }
         result
     }
@@ -63,8 +63,8 @@ impl Recorder {
         Ok(count)
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Frames) -> T) -> T {
-        // No thread can leave half a frame behind, so a poisoned lock is as good as any.
+    fn with<T>(&self, act: impl FnOnce(&mut RecordedFrames) -> T) -> T {
+        // No thread leaves half a frame, so that a poisoned lock is no fault.
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -75,20 +75,20 @@ fn now() -> Timestamp {
 
 /// The last frames of a boot.
 #[derive(Debug, Default)]
-struct Frames {
+struct RecordedFrames {
     interfaces: Vec<(String, InterfaceStatistics)>,
     packets: VecDeque<(FrameRecord, Vec<u8>)>,
     bytes: usize,
 }
 
-impl Frames {
+impl RecordedFrames {
     /// Bytes of frames: enough for a few hundred DHCP messages.
     const CAPACITY: usize = 128 * 1024;
 
-    /// Adds a frame that crossed `interface` (a name) at `timestamp`.
+    /// Adds a frame sent or received by `interface` (a name) at `timestamp`.
     ///
     /// `tag` is the VLAN tag that the kernel moved from the frame to its metadata; the file has it in
-    /// the frame again.
+    /// the frame.
     fn push(
         &mut self,
         interface: &str,
@@ -139,7 +139,7 @@ impl Frames {
 
     /// Returns the frames as the content of a pcapng file; `now` is the time of its end.
     fn pcapng(&self, now: Timestamp) -> Vec<u8> {
-        // An enhanced packet block has 32 bytes around its frame, and some of options and padding.
+        // An enhanced packet block has 32 bytes beside its frame, options and padding.
         let mut file = Vec::with_capacity(self.bytes + 48 * self.packets.len() + 512);
         pcapng::begin("wireboot", &mut file);
         for (name, _) in &self.interfaces {
@@ -164,19 +164,19 @@ mod tests {
 
     #[test]
     fn the_last_frames_are_kept_and_the_memory_is_bounded() {
-        let mut frames = Frames::default();
+        let mut frames = RecordedFrames::default();
         assert!(frames.is_empty());
         for number in 0..1_000_u32 {
             let name = if number % 2 == 0 { "eth0" } else { "eth1" };
             let time = Timestamp::new(number.into(), 0);
             frames.push(name, FrameDirection::Inbound, time, None, &[7; 1_000]);
         }
-        assert_eq!(frames.packets.len(), Frames::CAPACITY / 1_000);
+        assert_eq!(frames.packets.len(), RecordedFrames::CAPACITY / 1_000);
         let last = frames.packets.back().unwrap();
         assert_eq!((last.0.interface, last.0.timestamp.as_secs()), (1, 999));
         let kept: u64 = frames.interfaces.iter().map(|(_, c)| c.delivered).sum();
         let seen: u64 = frames.interfaces.iter().map(|(_, c)| c.accepted).sum();
         assert_eq!((kept, seen), (131, 1_000));
-        assert!(frames.pcapng(Timestamp::default()).len() < Frames::CAPACITY + 16_384);
+        assert!(frames.pcapng(Timestamp::default()).len() < RecordedFrames::CAPACITY + 16_384);
     }
 }

@@ -1,10 +1,10 @@
 //! Runs a script for each change of a lease, as busybox's udhcpc does: the event as its only
 //! argument, everything else in the environment.
 //!
-//! The script is executed, never handed to a shell as text; its environment holds nothing but the
-//! variables and a PATH. A text that would not stay one between quotes is left out with a warning,
-//! since scripts write such values into files that shells read. It has a bounded time, after which it
-//! is killed with all that it started; its failure never costs the lease.
+//! The script is executed directly, not by a shell; its environment has only the variables and PATH.
+//! Values that are not safe within quotes are left out with a warning, since scripts write them into
+//! files that shells read. At a timeout the script is killed with all its children; its failure does
+//! not affect the lease.
 
 #![forbid(unsafe_code)]
 
@@ -21,10 +21,10 @@ use crate::sys::{self, process};
 use variables::Variables;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::option::known;
-use wireboot_proto::text::validation;
+use wireboot_proto::text::names;
 use wireboot_proto::time::Seconds;
 
-/// How long it may take; longer than resolvers and time servers take to restart.
+/// Timeout, longer than the restart of resolvers and time servers takes.
 const MAX_TIME: Duration = Duration::from_secs(30);
 const SYSTEM_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -33,18 +33,18 @@ const SYSTEM_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 pub enum Event<'a> {
     /// The interface has no address, or must not use it any longer.
     Deconfig,
-    /// A lease has been taken.
+    /// A lease has been acquired.
     Bound(&'a Lease),
-    /// It goes on, with other times and perhaps other options.
+    /// The lease has been renewed; options may have changed.
     Renew(&'a Lease),
-    /// A server refused; its text.
+    /// A server refused, with its message.
     Nak(&'a str),
-    /// There is none in time.
+    /// No lease in time.
     LeaseFail,
 }
 
 impl<'a> Event<'a> {
-    /// Returns the script's argument, and dhcpcd's word for it.
+    /// Returns the script's argument, and dhcpcd's name of the event.
     const fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::Deconfig => ("deconfig", "STOP"),
@@ -80,7 +80,7 @@ pub fn check(path: &Path) -> Result<(), Error> {
         |why: String| Error::Usage(format!("cannot run the script {}: {why}", path.display()));
     let metadata = std::fs::metadata(path).map_err(|error| unusable(error.to_string()))?;
     if !metadata.is_file() {
-        return Err(unusable("it is no file".to_owned()));
+        return Err(unusable("it is not a file".to_owned()));
     }
     if metadata.permissions().mode() & 0o111 == 0 {
         return Err(unusable("it is not executable".to_owned()));
@@ -94,14 +94,14 @@ fn run_within(path: &Path, interface: &str, event: Event<'_>, max_time: Duration
     log::debug!("{interface}: {path_text} {name}");
     let child = match process::spawn(&mut command(path, interface, event)) {
         Ok(child) => child,
-        Err(error) => return log::error!("{path_text} cannot be run: {error}"),
+        Err(error) => return log::error!("cannot run {path_text}: {error}"),
     };
     match wait(child, max_time) {
         Ok(Some(status)) if status.success() => {}
         Ok(Some(status)) => log::warn!("{path_text} {name}: {status}"),
         Ok(None) => {
             let seconds = Seconds(max_time);
-            log::error!("{path_text} {name}: killed, since it took more than {seconds} s");
+            log::error!("{path_text} {name}: timeout after {seconds} s, killed");
         }
         Err(error) => log::error!("{path_text} {name}: {error}"),
     }
@@ -114,7 +114,7 @@ fn command(path: &Path, interface: &str, event: Event<'_>) -> Command {
     command.env("PATH", SYSTEM_PATH);
     command.env("interface", interface).env("reason", reason);
     if let Event::Nak(text) = event
-        && validation::is_shell_safe(text)
+        && names::is_shell_safe(text)
     {
         command.env("message", text);
     }
@@ -123,14 +123,14 @@ fn command(path: &Path, interface: &str, event: Event<'_>) -> Command {
         for code in variables.dropped {
             let (server, option) = (lease.server_text(), known::name(code));
             log::warn!(
-                "{interface}: {option} of {server} is kept from the script: it is not plain text"
+                "{interface}: {option} of {server} is not passed to the script: it is not plain text"
             );
         }
         command.envs(variables.list);
     }
-    // Its standard output is not mixed with ours, which a program may read.
+    // Not the standard output of this process, which a program may read.
     command.stdin(Stdio::null()).stdout(std::io::stderr());
-    // One signal then reaches all that it starts (kill(2), negative id).
+    // A process group of its own, for one signal to all its children (kill(2), negative id).
     command.process_group(0);
     command
 }
@@ -140,7 +140,7 @@ fn wait(mut child: Child, max_time: Duration) -> std::io::Result<Option<ExitStat
     let deadline = sys::now() + max_time;
     let mut pause = Duration::from_millis(1);
     loop {
-        // waitpid(2) has no timeout; the pauses stay short beside what scripts take.
+        // waitpid(2) has no timeout; the pauses are short compared with the run time of scripts.
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }

@@ -1,7 +1,7 @@
 //! The timeline of a boot: its moments, and how long each step took.
 //!
-//! Received packets have the kernel's own timestamps. All times count from the kernel's start, so
-//! that they can be compared with its log.
+//! Received packets have the kernel's timestamps. All times are since the kernel's start, as in its
+//! log.
 
 #![forbid(unsafe_code)]
 
@@ -27,12 +27,12 @@ pub const TEXT: &str = "/run/wireboot/account.txt";
 pub struct Moment {
     what: String,
     /// Microseconds since the kernel's start.
-    // An answer on a LAN takes some 50 of them, and would be none in milliseconds.
+    // Not milliseconds, since a reply on a LAN takes some 50 µs.
     at_us: u64,
 }
 
 impl Moment {
-    /// Notes an event; `at` counts from the kernel's start.
+    /// Creates an event; `at` is the time since the kernel's start.
     pub fn new(what: impl Into<String>, at: Duration) -> Self {
         Self {
             what: what.into(),
@@ -46,7 +46,7 @@ impl Moment {
     }
 }
 
-/// A handle of the timeline; its clones write to the same one.
+/// A handle of the timeline; clones write to the same timeline.
 #[derive(Debug, Clone, Default)]
 pub struct Timeline(Arc<Mutex<Moments>>);
 
@@ -59,17 +59,17 @@ impl Timeline {
         timeline
     }
 
-    /// Notes that a step has ended now.
+    /// Records the end of a step.
     pub fn done(&self, step: &'static str) {
         self.with(|all| all.done(step, sys::now()));
     }
 
-    /// Notes an event that happens now.
+    /// Records an event.
     pub fn note(&self, what: impl Into<String>) {
         self.extend([Moment::new(what, sys::up_time())]);
     }
 
-    /// Adds events of the past.
+    /// Adds earlier events.
     pub fn extend(&self, moments: impl IntoIterator<Item = Moment>) {
         self.with(|all| all.moments.extend(moments));
     }
@@ -79,19 +79,18 @@ impl Timeline {
         self.with(|all| all.to_string())
     }
 
-    /// Writes the files that `wireboot account` reads. A failure is only logged: no boot depends on
-    /// them.
+    /// Writes the files that `wireboot account` reads. A failure is only logged.
     pub fn save(&self) {
         let (json, text) = self.with(|all| (all.json(), all.text()));
         for (path, text) in [(JSON, json), (TEXT, text)] {
             if let Err(error) = file::replace(Path::new(path), text.as_bytes(), EVERYBODY) {
-                log::debug!("{path} is not written: {error}");
+                log::debug!("cannot write {path}: {error}");
             }
         }
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Moments) -> T) -> T {
-        // No thread can leave half a moment behind, so a poisoned lock is as good as any.
+        // No thread leaves half a moment, so that a poisoned lock is no fault.
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -127,7 +126,7 @@ impl Moments {
     /// before, and one with the steps.
     fn text(&self) -> String {
         let mut moments: Vec<_> = self.moments.iter().collect();
-        // Those of a lease are added once it is there, with the kernel's earlier timestamps.
+        // Those of a lease are added after it was granted, with earlier timestamps.
         moments.sort_by_key(|moment| moment.at_us);
         let mut text = String::new();
         let mut before = moments.first().map_or(0, |moment| moment.at_us);
@@ -150,7 +149,7 @@ impl fmt::Display for Moments {
         for StepTime { step, took_ms } in &self.steps {
             write!(f, "{step} {took_ms} ms, ")?;
         }
-        write!(f, "together {total} ms")
+        write!(f, "total {total} ms")
     }
 }
 
@@ -182,7 +181,7 @@ mod tests {
         assert_eq!(
             moments.text(),
             "   6.120000 s  +0.000000  wireboot begins\n   6.131001 s  +0.011001  OFFER\n   \
-             6.133002 s  +0.002001  ACK\nlease 13 ms, plan 4 ms, together 17 ms\n"
+             6.133002 s  +0.002001  ACK\nlease 13 ms, plan 4 ms, total 17 ms\n"
         );
         assert_eq!(
             moments.json(),

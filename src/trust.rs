@@ -38,7 +38,7 @@ impl Trust {
             Ok(text) => policy
                 .read(&text)
                 .map_err(|fault| Error::Usage(format!("{path}: {fault}")))?,
-            // A policy that is named and missing must not mean that all is allowed.
+            // A missing policy file must not allow everything.
             Err(error) if error.kind() == ErrorKind::NotFound && config.policy.is_none() => {}
             Err(error) => {
                 return Err(Error::Usage(format!(
@@ -62,7 +62,7 @@ impl Trust {
             add_key(&mut keys, value)?;
         }
         if policy.must_be_signed && keys.is_empty() {
-            let what = "signatures are required, but no key is known";
+            let what = "signatures are required, but no key is configured";
             return Err(Error::Usage(what.to_owned()));
         }
         Ok(Self { keys, policy })
@@ -84,7 +84,7 @@ impl Trust {
 /// # Errors
 /// [`Error::Usage`] for a value that is neither a readable file nor a key.
 pub fn add_key(keys: &mut Keys, value: &str) -> Result<(), Error> {
-    // A key of minisign has 56 characters of base64, which nobody names a file.
+    // A minisign key is 56 characters of base64, which is no likely file name.
     let (added, unread) = match fs::read_to_string(value) {
         Ok(text) => (keys.add(&text), None),
         Err(error) => (keys.add(value), Some(error)),
@@ -92,7 +92,7 @@ pub fn add_key(keys: &mut Keys, value: &str) -> Result<(), Error> {
     added.map_err(|fault| {
         Error::Usage(match unread {
             Some(error) => {
-                format!("cannot read the key {value}: {error}, and it is not a key itself")
+                format!("cannot read the key {value}: {error}, and it is not a key")
             }
             None => format!("{value}: {fault}"),
         })

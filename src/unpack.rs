@@ -60,7 +60,7 @@ mod tests {
         let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         packer.write_all(&[7; 1_000]).unwrap();
         let gzip = packer.finish().unwrap();
-        // One block of 1,000 times the same octet (RFC 8878 §3.1.1).
+        // One block of 1,000 times the same byte (RFC 8878 §3.1.1).
         let zstd = [0x28, 0xb5, 0x2f, 0xfd, 0x60, 0xe8, 2, 0x43, 0x1f, 0, 7];
         for (packing, packed) in [(Packing::Gzip, &gzip[..]), (Packing::Zstd, &zstd)] {
             let mut bytes = Vec::new();

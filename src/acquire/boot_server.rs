@@ -12,8 +12,8 @@ use crate::console::Console;
 use crate::error::Error;
 use crate::link::Link;
 use crate::sys::{self, SyscallError};
-use wireboot_proto::boot::Answer;
 use wireboot_proto::boot::menu::{Entry, Menu};
+use wireboot_proto::boot::{Answer, Outcome};
 use wireboot_proto::dhcp::boot_service::{self, BootService, Next};
 use wireboot_proto::dhcp::inquiry::{BootQuestion, Event, Inquiry};
 use wireboot_proto::dhcp::lease::Lease;
@@ -28,7 +28,8 @@ const FOR_EVER: u8 = 255;
 /// to; as it is when it names one itself, or the user does.
 ///
 /// # Errors
-/// [`Error::NothingBootable`] when no boot server answers, or the local disk is chosen.
+/// [`Error::NothingBootable`] when no boot server answers, [`Error::Instead`] when the local disk is
+/// chosen.
 pub fn boot_file(
     binding: &Binding,
     mut lease: Lease,
@@ -69,10 +70,10 @@ fn choose(service: &BootService, console: Console) -> Result<BootItem, Error> {
     };
     let from = format!("from the boot menu of {}", service.server);
     match chosen {
-        Some(item) if item.kind == MenuItem::LOCAL_BOOT => Err(nothing(format!(
-            "\"{}\" was chosen {from}, which is the local disk; only the network is booted from here",
-            item.description
-        ))),
+        Some(item) if item.kind == MenuItem::LOCAL_BOOT => Err(Error::Instead {
+            outcome: Outcome::LocalBoot,
+            source: format!("\"{}\" was chosen {from}", item.description).into(),
+        }),
         Some(item) => Ok(BootItem {
             kind: item.kind,
             // PXE 2.1, option 43 tag 71: layer 0 asks for the bootstrap's first file.

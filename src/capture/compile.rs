@@ -1,4 +1,4 @@
-//! Filter expressions → conditions on bytes, with the verdicts of libpcap.
+//! Compiles filter expressions to conditions on bytes, with the same results as libpcap.
 //!
 //! Tests are made in libpcap's order, since a load beyond the end of the frame rejects it
 //! whatever the rest of the expression says.
@@ -12,7 +12,7 @@ use wireboot_proto::packet::ethernet::{
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_RARP, ETHERTYPE_VLAN, MacAddress,
 };
 
-/// A filter, parsed.
+/// A parsed filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expression {
     /// Holds for every frame.
@@ -86,7 +86,7 @@ pub enum Transport {
 }
 
 impl Expression {
-    /// Compiles for frames whose tags all stand in their bytes, as they do in files.
+    /// Compiles for frames that contain all their tags, as they do in files.
     ///
     /// # Errors
     /// [`ProgramError::Length`] when the program is too long for the kernel.
@@ -94,8 +94,8 @@ impl Expression {
         FrameLayout::default().lower(self).compile(WHOLE_FRAME)
     }
 
-    /// Compiles for frames from the kernel, which takes the outermost tag out of those that
-    /// arrive, but not of those that leave.
+    /// Compiles for frames from the kernel, which removes the outermost tag from received frames,
+    /// but not from sent ones.
     ///
     /// # Errors
     /// As [`Expression::compile_for_files`].
@@ -125,7 +125,7 @@ impl Expression {
     }
 }
 
-/// The layout of the frame, as far as known at one place of the expression.
+/// The layout of the frame, as known at one point of the expression.
 #[derive(Debug, Default)]
 struct FrameLayout {
     /// Bytes of the tags that earlier tests have stepped over.
@@ -205,7 +205,7 @@ impl FrameLayout {
             .and(Condition::equal(octet(self.payload() + 9), number))
     }
 
-    /// Holds also when a fragment header stands in between.
+    /// Also holds behind a fragment header.
     fn ipv6_protocol(&self, number: u32) -> Condition {
         let next_header = octet(self.payload() + 6);
         let behind_fragment = octet(self.payload() + 40);
@@ -246,10 +246,10 @@ impl FrameLayout {
                     let (words, _) = words.as_chunks::<4>();
                     (0_u32..).zip(words).fold(
                         Condition::Constant(true),
-                        |condition, (index, octets)| {
+                        |condition, (index, bytes)| {
                             condition.and(Condition::equal(
                                 word(at + start + 4 * index),
-                                u32::from_be_bytes(*octets),
+                                u32::from_be_bytes(*bytes),
                             ))
                         },
                     )

@@ -26,13 +26,13 @@ pub struct ReadConfig {
 /// Frame counters of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReadCounts {
-    /// Frames in the file, as far as it was read.
+    /// Frames read from the file.
     pub read: u64,
     /// Frames that passed the filter.
     pub passed: u64,
 }
 
-/// Bytes that are read at once.
+/// Size of one read, in bytes.
 const CHUNK_LEN: usize = 64 * 1024;
 
 /// Reads a capture file to its end and writes the frames that pass the filter.
@@ -64,7 +64,7 @@ fn copy(
     };
     let mut file = CaptureReader::default();
     let mut buf = Vec::new();
-    // Bytes in front of `buf`, and where in it the next item begins.
+    // Offset of `buf` in the file, and of the next item in `buf`.
     let (mut before, mut at) = (0_u64, 0_usize);
     let left = settings.count.unwrap_or(u64::MAX);
     while counters.passed < left {
@@ -86,16 +86,16 @@ fn copy(
         };
         match item {
             CaptureItem::Interface(name) => output.interface(name.unwrap_or_default())?,
-            CaptureItem::Frame(packet, octets) => {
+            CaptureItem::Frame(packet, bytes) => {
                 counters.read += 1;
                 let original_len = packet.original_len;
                 let view = FilterInput {
                     original_len,
-                    ..FilterInput::new(octets)
+                    ..FilterInput::new(bytes)
                 };
                 if settings.program.run_with(&view) != 0 {
                     counters.passed += 1;
-                    output.frame(&packet, octets)?;
+                    output.frame(&packet, bytes)?;
                 }
             }
             CaptureItem::Other => {}
@@ -105,8 +105,7 @@ fn copy(
     Ok(())
 }
 
-/// Forgets the first `used` bytes and reads more behind the others; returns whether there were
-/// any.
+/// Discards the first `used` bytes and reads more; returns whether there were any.
 fn fill(buf: &mut Vec<u8>, used: usize, from: &mut dyn Read) -> Result<bool, Error> {
     buf.drain(..used.min(buf.len()));
     let len = buf.len();
@@ -167,7 +166,7 @@ mod tests {
 
     const LINES: OutputFormat = OutputFormat::Lines {
         verbose: false,
-        octets: false,
+        bytes: false,
     };
 
     #[test]
@@ -206,7 +205,7 @@ mod tests {
         file.pop();
         let mut text = Vec::new();
         let error = read(&settings(None, LINES), &mut &file[..], &mut text).unwrap_err();
-        assert_eq!(text.iter().filter(|octet| **octet == b'\n').count(), 1);
+        assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 1);
         assert_eq!(
             error.to_string(),
             "x.pcap: at byte 100: the file ends in the middle of a block"

@@ -1,4 +1,4 @@
-//! The filter language: the part of pcap-filter(7) that is typed at a boot console.
+//! The filter language, a subset of pcap-filter(7).
 //!
 //! ```text
 //! expression = term { ("and" | "&&" | "or" | "||") term }     equal rank, from left to right
@@ -10,9 +10,9 @@
 //!            | ["tcp" | "udp"] ["src" | "dst"] ("port" PORT | "portrange" FIRST-LAST)
 //! ```
 //!
-//! As in pcap-filter, `vlan` changes what stands behind it: the rest of the expression is about
-//! the frame inside of the tag. Left out, and refused with their place: everything else, and
-//! values without qualifiers after `and` and `or` (`port 67 or 68`).
+//! As in pcap-filter, the expression after `vlan` is about the frame inside the tag. Everything else
+//! is refused with its position, and so are values without qualifiers after `and` and `or`
+//! (`port 67 or 68`).
 
 use std::net::IpAddr;
 
@@ -21,7 +21,7 @@ use wireboot_proto::packet::ethernet::{
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_RARP,
 };
 
-/// What was not understood, and where.
+/// A syntax error, with its position.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}\n  {text}\n  {:>width$}", "^", width = .at + 1)]
 pub struct SyntaxError {
@@ -29,14 +29,14 @@ pub struct SyntaxError {
     pub what: String,
     /// The expression.
     pub text: String,
-    /// Characters before the place.
+    /// Characters before the error.
     pub at: usize,
 }
 
-/// Parses a filter; an empty one holds for every frame.
+/// Parses a filter; an empty one passes every frame.
 ///
 /// # Errors
-/// The first place that is not understood.
+/// The first syntax error.
 pub fn parse(text: &str) -> Result<Expression, SyntaxError> {
     let mut parser = ExpressionParser {
         text,
@@ -54,7 +54,7 @@ pub fn parse(text: &str) -> Result<Expression, SyntaxError> {
     }
 }
 
-/// Splits into words with the byte at which each begins.
+/// Splits into words, each with its offset in bytes.
 fn words(text: &str) -> Vec<(usize, &str)> {
     let mut words = Vec::new();
     let mut rest = text;
@@ -82,7 +82,7 @@ struct ExpressionParser<'a> {
     depth: usize,
 }
 
-/// Deeper than anyone nests, and shallow enough for a small stack.
+/// Limit of nesting, for a small stack.
 const MAX_DEPTH: usize = 100;
 
 impl<'a> ExpressionParser<'a> {
@@ -96,7 +96,7 @@ impl<'a> ExpressionParser<'a> {
         Some(word)
     }
 
-    /// Complains about the next word.
+    /// Returns an error about the next word.
     fn error(&self, what: impl Into<String>) -> SyntaxError {
         let at = self
             .words
@@ -258,7 +258,7 @@ impl<'a> ExpressionParser<'a> {
             self.error(format!("{what} is expected here"))
         })?;
         self.next += 1;
-        // libpcap takes a range in either order too (gen_portrangeop).
+        // As libpcap, which accepts a range in either order (gen_portrangeop).
         Ok((first.min(last), first.max(last)))
     }
 }
@@ -274,7 +274,7 @@ fn network(protocol: Option<&str>) -> Option<Network> {
     }
 }
 
-/// Returns the meaning of a protocol that stands alone.
+/// Returns the test for a protocol by itself.
 fn alone(protocol: &str) -> Primitive {
     match protocol {
         "arp" => Primitive::EtherType(ETHERTYPE_ARP),
@@ -288,7 +288,7 @@ fn alone(protocol: &str) -> Primitive {
     }
 }
 
-/// Reads a port by number, or by one of the names that a boot knows.
+/// Parses a port number, or the name of a port that a boot uses.
 fn port(word: &str) -> Option<u16> {
     Some(match word {
         // tcpdump looks names up in /etc/services, which an initramfs does not have.

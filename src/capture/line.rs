@@ -1,6 +1,6 @@
-//! One line a frame, in the manner of tcpdump.
+//! One line for each frame, in the format of tcpdump.
 //!
-//! Whatever is not understood is named with its length; nothing is left out.
+//! Payloads that are not decoded are shown with their protocol and length.
 
 use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -16,33 +16,33 @@ use wireboot_proto::packet::{ipv4, option, tftp};
 use wireboot_proto::reader::{DecodeError, Reader};
 use wireboot_proto::time::Timestamp;
 
-/// Returns the line for a frame of `original_len` bytes whose tags stand in `octets`, and with
+/// Returns the line for a frame of `original_len` bytes with its tags in `bytes`, and with
 /// `verbose` one more line for each DHCP option.
-pub fn line(timestamp: Timestamp, octets: &[u8], original_len: u32, verbose: bool) -> String {
+pub fn line(timestamp: Timestamp, bytes: &[u8], original_len: u32, verbose: bool) -> String {
     let seconds = timestamp.as_secs() % 86_400;
     let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
     let nanoseconds = timestamp.subsec_nanos();
     let mut text = format!("{hours:02}:{minutes:02}:{seconds:02}.{nanoseconds:09} ");
-    if let Err(error) = frame(octets, verbose, &mut text) {
+    if let Err(error) = frame(bytes, verbose, &mut text) {
         let _ = write!(text, "[{error}]");
     }
     let _ = write!(text, ", length {original_len}");
-    if u32::try_from(octets.len()).is_ok_and(|len| len < original_len) {
-        let _ = write!(text, " ({} captured)", octets.len());
+    if u32::try_from(bytes.len()).is_ok_and(|len| len < original_len) {
+        let _ = write!(text, " ({} captured)", bytes.len());
     }
     text
 }
 
 /// Returns the bytes in rows of sixteen, hexadecimal and as text.
-pub fn dump(octets: &[u8]) -> String {
+pub fn dump(bytes: &[u8]) -> String {
     let mut text = String::new();
-    for (row, chunk) in octets.chunks(16).enumerate() {
-        // The layout of tcpdump -X, which scripts and eyes know.
+    for (row, chunk) in bytes.chunks(16).enumerate() {
+        // The layout of tcpdump -X, which scripts parse.
         let _ = write!(text, "\n\t0x{:04x}: ", row * 16);
         for pair in chunk.chunks(2) {
             text.push(' ');
-            for octet in pair {
-                let _ = write!(text, "{octet:02x}");
+            for byte in pair {
+                let _ = write!(text, "{byte:02x}");
             }
         }
         let width = 42 - chunk.len() * 2 - chunk.len().div_ceil(2);
@@ -51,8 +51,8 @@ pub fn dump(octets: &[u8]) -> String {
     text
 }
 
-fn frame(octets: &[u8], verbose: bool, text: &mut String) -> Result<(), DecodeError> {
-    let (header, payload) = EthernetHeader::decode(octets)?;
+fn frame(bytes: &[u8], verbose: bool, text: &mut String) -> Result<(), DecodeError> {
+    let (header, payload) = EthernetHeader::decode(bytes)?;
     if let Some(tci) = header.vlan {
         let _ = write!(text, "vlan {}, ", tci & 0x0fff);
     }
@@ -118,17 +118,17 @@ fn protocol(number: u8) -> String {
 
 fn packet(payload: &[u8], verbose: bool, text: &mut String) -> Result<(), DecodeError> {
     text.push_str("IP ");
-    let (header, octets) = ipv4::Ipv4Header::decode(payload)?;
+    let (header, bytes) = ipv4::Ipv4Header::decode(payload)?;
     let (source, destination) = (header.source, header.destination);
     match header.protocol {
         6 => {
-            let mut reader = Reader::new(octets);
+            let mut reader = Reader::new(bytes);
             let (from, to) = (reader.u16("source port")?, reader.u16("destination port")?);
             let _ = write!(text, "{source}.{from} > {destination}.{to}: TCP");
         }
         ipv4::PROTOCOL_UDP => {
-            // Sums that a network card has yet to fill in are common on the sender's side.
-            let datagram = Datagram::decode(source, destination, octets, false)?;
+            // On the sender's side the network card often fills in the checksum later.
+            let datagram = Datagram::decode(source, destination, bytes, false)?;
             let (from, to) = (datagram.source.port(), datagram.destination.port());
             let _ = write!(text, "{source}.{from} > {destination}.{to}: ");
             match (from, to) {
@@ -197,12 +197,12 @@ fn dhcp(payload: &[u8], verbose: bool, text: &mut String) -> Result<(), DecodeEr
     Ok(())
 }
 
-/// Returns the bytes as text in which nothing can steer a terminal.
-fn text_of(octets: &[u8]) -> String {
-    octets
+/// Returns the bytes as text without control characters.
+fn text_of(bytes: &[u8]) -> String {
+    bytes
         .iter()
-        .map(|octet| match octet {
-            b' '..=b'~' => char::from(*octet),
+        .map(|byte| match byte {
+            b' '..=b'~' => char::from(*byte),
             _ => '.',
         })
         .collect()
@@ -226,7 +226,7 @@ mod tests {
         );
         for len in 0..frame.len() {
             assert!(
-                line(time, &frame[..len], 64, true).contains("cut off"),
+                line(time, &frame[..len], 64, true).contains("truncated"),
                 "{len}"
             );
         }

@@ -1,4 +1,4 @@
-//! Capturing from interfaces until a limit or a signal.
+//! Captures from interfaces until a limit or a signal.
 
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -19,13 +19,13 @@ use wireboot_proto::time::Instant;
 pub struct CaptureConfig {
     /// Interfaces by index and name.
     pub interfaces: Vec<(u32, String)>,
-    /// Which frames.
+    /// The filter program.
     pub program: FilterProgram,
     /// The filter as it was written.
     pub filter: String,
-    /// The rings, one for each interface.
+    /// The layout of the rings, one for each interface.
     pub layout: Layout,
-    /// Frames for other stations too.
+    /// Whether frames for other stations are captured.
     pub promiscuous: bool,
     /// Maximum number of frames.
     pub count: Option<u64>,
@@ -36,15 +36,15 @@ pub struct CaptureConfig {
 /// Frame counters of one interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CaptureCounts {
-    /// Frames that are in the output.
+    /// Frames written to the output.
     pub captured: u64,
     /// The kernel's counters.
     pub statistics: Statistics,
 }
 
 impl CaptureCounts {
-    /// Frames that passed the filter and were neither captured nor lost for want of room: they
-    /// came behind the last frame of `count`, or were not handed over in time.
+    /// Frames that passed the filter and were neither captured nor dropped: they came after the last
+    /// frame of `count`, or too late.
     pub const fn left(&self) -> u64 {
         self.in_ring().saturating_sub(self.captured)
     }
@@ -58,21 +58,22 @@ impl CaptureCounts {
 }
 
 /// Captures until `count` frames or one of [`Signals`]; returns the counters of each interface, in
-/// their order. What had passed the filter when the signal came is captured too.
+/// their order. Frames that passed the filter before the signal are captured too.
 pub fn capture(settings: &CaptureConfig, to: &mut dyn Write) -> Result<Vec<CaptureCounts>, Error> {
-    // Blocked before anything is opened, so that a signal never ends us in the middle.
+    // Blocked before anything is opened, so that a signal never ends the process before the output
+    // is complete.
     let signals = Signals::open().map_err(|source| system("waiting for signals", source))?;
     let mut session = Capture::open(settings, to)?;
     loop {
         let mut emptied = true;
         for number in 0..session.sources.len() {
-            emptied &= session.take(number, u64::MAX)? < TURN;
+            emptied &= session.read(number, u64::MAX)? < TURN;
         }
         if session.left == 0 {
-            session.count()?;
+            session.read_counters()?;
             break;
         }
-        // Under load the rings may never be empty, and the signal must be seen nevertheless.
+        // Under load the rings may never be empty, and the signal must still be seen.
         let deadline = if emptied {
             session.output.flush()?;
             None
@@ -87,8 +88,7 @@ pub fn capture(settings: &CaptureConfig, to: &mut dyn Write) -> Result<Vec<Captu
     session.finish()
 }
 
-/// Frames that are taken from one interface before the others have their turn; a batch is taken
-/// whole.
+/// Frames read from one interface before the next one; a batch is read completely.
 const TURN: u64 = 10_000;
 
 /// An interface with its ring and counters.
@@ -101,7 +101,7 @@ struct CaptureSource<'a> {
 struct Capture<'a> {
     sources: Vec<CaptureSource<'a>>,
     output: FrameWriter<'a>,
-    /// Frames to go.
+    /// Frames left until the limit.
     left: u64,
 }
 
@@ -112,7 +112,7 @@ impl<'a> Capture<'a> {
         for (index, name) in &settings.interfaces {
             let options = SocketConfig {
                 promiscuous: settings.promiscuous,
-                // tcpdump too shows what the machine itself sends.
+                // As tcpdump, which shows frames that the machine sends.
                 ignore_outgoing: false,
                 ..SocketConfig::new(*index, &settings.program)
             };
@@ -133,22 +133,22 @@ impl<'a> Capture<'a> {
         })
     }
 
-    /// Takes the frames that are there, those of a turn and `at_most` so many, and returns how many
-    /// it were: fewer than both when the ring has no more.
-    fn take(&mut self, number: usize, at_most: u64) -> Result<u64, Error> {
+    /// Reads frames from a ring, up to `limit` and those of one turn; returns how many: fewer than
+    /// both if the ring has no more.
+    fn read(&mut self, number: usize, limit: u64) -> Result<u64, Error> {
         let Some(source) = self.sources.get_mut(number) else {
             return Ok(0);
         };
         let number = u32::try_from(number).unwrap_or(u32::MAX);
-        let at_most = at_most.min(self.left);
-        let mut taken = 0;
-        while taken < at_most.min(TURN)
+        let limit = limit.min(self.left);
+        let mut count = 0;
+        while count < limit.min(TURN)
             && let Some(mut batch) = source.ring.next_batch()
         {
-            while taken < at_most
+            while count < limit
                 && let Some(frame) = batch.next()
             {
-                taken += 1;
+                count += 1;
                 let packet = pcapng::FrameRecord {
                     interface: number,
                     timestamp: frame.timestamp(),
@@ -159,9 +159,9 @@ impl<'a> Capture<'a> {
                 self.output.frame(&packet, frame.octets())?;
             }
         }
-        self.left -= taken;
-        source.counters.captured += taken;
-        Ok(taken)
+        self.left -= count;
+        source.counters.captured += count;
+        Ok(count)
     }
 
     /// Waits for frames or a signal; returns whether there was a signal.
@@ -173,8 +173,8 @@ impl<'a> Capture<'a> {
         Ok(signals.is_some() && readable.first() == Some(&true))
     }
 
-    /// Reads the kernel's counters; what passes the filter from now on does not count.
-    fn count(&mut self) -> Result<(), Error> {
+    /// Reads the kernel's counters; frames that pass the filter later are not counted.
+    fn read_counters(&mut self) -> Result<(), Error> {
         for source in &mut self.sources {
             let statistics = source.ring.statistics();
             source.counters.statistics =
@@ -183,10 +183,10 @@ impl<'a> Capture<'a> {
         Ok(())
     }
 
-    /// Takes what has passed the filter by now: the kernel keeps a block of V3 to itself until
-    /// its retire time is over.
+    /// Reads the frames that have passed the filter by now: the kernel hands over a block of V3 only
+    /// when it is full or its retire time is over.
     fn drain(&mut self) -> Result<(), Error> {
-        self.count()?;
+        self.read_counters()?;
         let until = now() + DRAIN_TIME;
         loop {
             let mut all = true;
@@ -195,7 +195,7 @@ impl<'a> Capture<'a> {
                     .sources
                     .get(number)
                     .map_or(0, |source| source.counters.left());
-                all &= self.take(number, left)? == left;
+                all &= self.read(number, left)? == left;
             }
             if all || self.left == 0 || now() >= until {
                 return Ok(());
@@ -204,7 +204,7 @@ impl<'a> Capture<'a> {
         }
     }
 
-    /// Writes what is gathered and the counters.
+    /// Writes the rest of the output and the counters.
     fn finish(mut self) -> Result<Vec<CaptureCounts>, Error> {
         for (number, source) in (0_u32..).zip(&mut self.sources) {
             if source.ring.damaged() > 0 {
@@ -235,7 +235,7 @@ const fn direction(direction: PacketType) -> pcapng::FrameDirection {
     }
 }
 
-/// How long the last frames are waited for, many times the retire time.
+/// Timeout for the last frames, many times the retire time.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 fn system(doing: &str, source: SyscallError) -> Error {

@@ -1,4 +1,4 @@
-//! DHCP options for the eye, by the names under which tshark knows them.
+//! DHCP options as text, by the names that tshark uses.
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
@@ -108,7 +108,7 @@ mod tests {
 \t\tBoot Menu (9): 0 \"hi\"
 \t\tMenu Prompt (10): 9 s, \"go\"
 \t\tMulticast Address (7): c0000204 [invalid discovery address 3221225988]
-\t\t[option length is cut off: 1 bytes needed, 0 left]"
+\t\t[option length is truncated: 1 bytes needed, 0 left]"
         );
     }
 }

@@ -1,7 +1,7 @@
-//! Where captured frames go: lines for the eye, or a pcapng file.
+//! The output of captured frames: lines of text, or a pcapng file.
 //!
-//! Both are gathered and written when there is much of it or nothing else to do, always up to the
-//! end of a line or block, so that a reader of the pipe never sees half of one.
+//! Both are buffered, and written when the buffer is full or no more frames are waiting, always up to
+//! the end of a line or block, so that a reader of the pipe never sees half of one.
 
 use std::io::Write;
 
@@ -19,7 +19,7 @@ pub enum OutputFormat {
         /// With all DHCP options.
         verbose: bool,
         /// With the bytes.
-        octets: bool,
+        bytes: bool,
     },
     /// Blocks of a pcapng file.
     Pcapng,
@@ -29,7 +29,7 @@ pub enum OutputFormat {
 pub struct FrameWriter<'a> {
     to: &'a mut dyn Write,
     format: OutputFormat,
-    /// As long as it may become; what is to be written stands at its beginning.
+    /// The buffer, of its full length; the first `filled` bytes are to be written.
     buf: Vec<u8>,
     filled: usize,
     filter: String,
@@ -37,7 +37,7 @@ pub struct FrameWriter<'a> {
     names: Vec<String>,
 }
 
-/// Bytes that are gathered before they are written.
+/// Length of the buffer, in bytes.
 // As much as a pipe holds (pipe(7)).
 const BUFFER_LEN: usize = 64 * 1024;
 
@@ -60,7 +60,7 @@ impl<'a> FrameWriter<'a> {
         Ok(output)
     }
 
-    /// Introduces the interface with the next number, from 0.
+    /// Adds an interface; they are numbered from 0.
     pub fn interface(&mut self, name: String) -> Result<(), Error> {
         if self.format == OutputFormat::Pcapng {
             let mut block = Vec::new();
@@ -71,31 +71,31 @@ impl<'a> FrameWriter<'a> {
         Ok(())
     }
 
-    /// Puts a frame down.
-    // Runs for every frame of a flood; whatever is not needed there is not inlined.
+    /// Writes a frame.
+    // Runs for every frame of a flood; what is rarely needed is not inlined.
     #[inline(always)]
-    pub fn frame(&mut self, packet: &FrameRecord, octets: &[u8]) -> Result<(), Error> {
+    pub fn frame(&mut self, packet: &FrameRecord, bytes: &[u8]) -> Result<(), Error> {
         let OutputFormat::Lines { verbose, .. } = self.format else {
-            let len = pcapng::packet_len(packet, octets);
+            let len = pcapng::packet_len(packet, bytes);
             if self.buf.len() - self.filled < len {
                 self.make_room(len)?;
             }
             if let Some(space) = self.buf.get_mut(self.filled..self.filled + len) {
-                pcapng::packet(packet, octets, space);
+                pcapng::packet(packet, bytes, space);
                 self.filled += len;
             }
             return Ok(());
         };
-        self.lines(packet, octets, verbose)
+        self.lines(packet, bytes, verbose)
     }
 
     #[cold]
-    fn lines(&mut self, packet: &FrameRecord, octets: &[u8], verbose: bool) -> Result<(), Error> {
+    fn lines(&mut self, packet: &FrameRecord, bytes: &[u8], verbose: bool) -> Result<(), Error> {
         let tagged;
-        let (octets, tag_len) = match packet.tag {
-            None => (octets, 0),
+        let (bytes, tag_len) = match packet.tag {
+            None => (bytes, 0),
             Some(tag) => {
-                tagged = tag.put_back(octets);
+                tagged = tag.put_back(bytes);
                 (tagged.as_slice(), 4)
             }
         };
@@ -108,15 +108,15 @@ impl<'a> FrameWriter<'a> {
             text.push(' ');
         }
         let len = packet.original_len.saturating_add(tag_len);
-        text.push_str(&line::line(packet.timestamp, octets, len, verbose));
-        if let OutputFormat::Lines { octets: true, .. } = self.format {
-            text.push_str(&line::dump(octets));
+        text.push_str(&line::line(packet.timestamp, bytes, len, verbose));
+        if let OutputFormat::Lines { bytes: true, .. } = self.format {
+            text.push_str(&line::dump(bytes));
         }
         text.push('\n');
         self.append(text.as_bytes())
     }
 
-    /// Writes the counters of an interface, where the format has a place for them.
+    /// Writes the counters of an interface, if the format has them.
     pub fn counters(
         &mut self,
         interface: u32,
@@ -131,14 +131,14 @@ impl<'a> FrameWriter<'a> {
         self.append(&block)
     }
 
-    fn append(&mut self, octets: &[u8]) -> Result<(), Error> {
-        if self.buf.len() - self.filled < octets.len() {
-            self.make_room(octets.len())?;
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if self.buf.len() - self.filled < bytes.len() {
+            self.make_room(bytes.len())?;
         }
         let space = self.buf.get_mut(self.filled..).unwrap_or_default();
-        if let Some(space) = space.get_mut(..octets.len()) {
-            space.copy_from_slice(octets);
-            self.filled += octets.len();
+        if let Some(space) = space.get_mut(..bytes.len()) {
+            space.copy_from_slice(bytes);
+            self.filled += bytes.len();
         }
         Ok(())
     }
@@ -152,7 +152,7 @@ impl<'a> FrameWriter<'a> {
         Ok(())
     }
 
-    /// Writes what has been gathered.
+    /// Writes the buffer.
     pub fn flush(&mut self) -> Result<(), Error> {
         let gathered = self.buf.get(..self.filled).unwrap_or_default();
         let written = self.to.write_all(gathered).and_then(|()| self.to.flush());

@@ -4,41 +4,41 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use super::print;
 use crate::capture::compile::Expression;
 use crate::capture::output::OutputFormat;
 use crate::capture::{file, language, live};
 use crate::error::Error;
-use crate::settings::parse::{CaptureOptions, Settings};
+use crate::settings::options::{CaptureOptions, Settings};
 use crate::sys::SyscallError;
 use crate::sys::filter::FilterProgram;
 use crate::sys::ring::{Layout, Version};
+use crate::sys::terminal::print;
 
-/// As tcpdump's snapshots of ordinary frames.
+// As tcpdump's default for Ethernet.
 const SLOT_LEN: u32 = 2048;
 // Under a flood larger blocks halve the wake-ups.
 const BLOCK_LEN: u32 = 256 * 1024;
 const RETIRE_TIME: Duration = Duration::from_millis(100);
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
-    let wanted = CaptureTask {
+    let task = CaptureTask {
         interfaces: settings.config.link.interfaces,
         filter: settings.operands.join(" "),
         is_verbose: settings.verbosity > 0,
         options: settings.capture,
     };
-    let program = wanted.program()?;
-    if wanted.options.prints_program {
+    let program = task.program()?;
+    if task.options.prints_program {
         print(&program.to_string());
         return Ok(());
     }
-    match &wanted.options.read {
-        Some(path) => wanted.read_file(path, program),
-        None => wanted.capture(program),
+    match &task.options.read {
+        Some(path) => task.read_file(path, program),
+        None => task.capture(program),
     }
 }
 
-/// What is captured, from where, and what is shown of it.
+/// The frames to capture, their source and the output.
 struct CaptureTask {
     interfaces: Vec<String>,
     filter: String,
@@ -50,7 +50,8 @@ impl CaptureTask {
     /// Captures from interfaces.
     fn capture(&self, program: FilterProgram) -> Result<(), Error> {
         if self.interfaces.is_empty() {
-            let advice = "no interface is given (-i IF), and no file (-r FILE); see 'wireboot capture --help'";
+            let advice =
+                "no interface given (-i IF) and no file (-r FILE); see 'wireboot capture --help'";
             return Err(Error::Usage(advice.to_owned()));
         }
         let mut interfaces = Vec::new();
@@ -71,9 +72,9 @@ impl CaptureTask {
         let all = live::capture(&settings, &mut *self.destination()?)?;
         for (name, counters) in self.interfaces.iter().zip(all) {
             let kernel = counters.statistics;
-            self.tell(&format!(
-                "{name}: {} frames captured, {} passed the filter: {} of them were lost for want \
-                 of room, {} were left behind the end; {} standstills",
+            self.print_counters(&format!(
+                "{name}: {} frames captured, {} received by filter, {} dropped by kernel, {} after the \
+                 end, {} queue freezes",
                 counters.captured,
                 kernel.packets,
                 kernel.drops,
@@ -86,9 +87,9 @@ impl CaptureTask {
 
     fn read_file(&self, path: &str, program: FilterProgram) -> Result<(), Error> {
         if !self.interfaces.is_empty() {
-            return Err(Error::Usage("-r takes the place of -i".to_owned()));
+            return Err(Error::Usage("-r and -i exclude each other".to_owned()));
         }
-        let mut from: Box<dyn Read> = match path {
+        let mut input: Box<dyn Read> = match path {
             "-" => Box::new(io::stdin()),
             path => Box::new(File::open(path).map_err(|source| cannot("open", path, source))?),
         };
@@ -99,11 +100,11 @@ impl CaptureTask {
             count: self.options.count,
             format: self.format(),
         };
-        let counters = file::read(&settings, &mut *from, &mut *self.destination()?)?;
+        let counters = file::read(&settings, &mut *input, &mut *self.destination()?)?;
         if self.options.prints_counters {
             let (read, passed) = (counters.read, counters.passed);
-            self.tell(&format!(
-                "{path}: {read} frames, {passed} passed the filter"
+            self.print_counters(&format!(
+                "{path}: {read} frames read, {passed} passed the filter"
             ));
         }
         Ok(())
@@ -128,7 +129,7 @@ impl CaptureTask {
             Some(_) => OutputFormat::Pcapng,
             None => OutputFormat::Lines {
                 verbose: self.is_verbose,
-                octets: self.options.octets,
+                bytes: self.options.bytes,
             },
         }
     }
@@ -145,10 +146,10 @@ impl CaptureTask {
         })
     }
 
-    /// Prints counters, unless asked for to where frames do not go.
-    fn tell(&self, text: &str) {
+    /// Prints counters to standard error; on request to standard output, unless frames go there.
+    fn print_counters(&self, text: &str) {
         if self.options.prints_counters && self.options.write.as_deref() != Some("-") {
-            super::print(&format!("{text}\n"));
+            print(&format!("{text}\n"));
         } else {
             eprintln!("{text}");
         }
@@ -166,7 +167,9 @@ impl CaptureTask {
                 .map_err(|error| Error::Usage(format!("the filter: {error}")));
         };
         if !self.filter.is_empty() {
-            return Err(Error::Usage("--bpf takes the place of a filter".to_owned()));
+            return Err(Error::Usage(
+                "--bpf and a filter exclude each other".to_owned(),
+            ));
         }
         let text = fs::read_to_string(path).map_err(|source| cannot("read", path, source))?;
         FilterProgram::parse(&text).map_err(|error| Error::Usage(format!("{path}: {error}")))

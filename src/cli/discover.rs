@@ -1,47 +1,37 @@
 //! `wireboot discover`: all answers of DHCP servers, and the one a boot would use.
 
-mod json;
-mod table;
+mod answers;
 
 use std::time::Duration;
 
-use super::print;
 use crate::acquire::{self, Surveyed};
 use crate::config::Config;
 use crate::error::Error;
 use crate::link;
 use crate::recorder::Recorder;
-use crate::settings::parse::Settings;
+use crate::settings::options::Settings;
 use crate::sys::signal::Signals;
-use wireboot_proto::dhcp::lease::Lease;
-use wireboot_proto::dhcp::survey::{OfferVerdict, SurveyAnswer, suspicions, verdicts};
+use crate::sys::terminal::print;
 
-/// An answer with what is thought of it.
-struct AnswerRow<'a> {
-    interface: &'a str,
-    answer: &'a SurveyAnswer,
-    /// What would be granted.
-    lease: Lease,
-    verdict: OfferVerdict,
-    suspicions: Vec<String>,
-}
+use answers::AnswerRow;
+use wireboot_proto::dhcp::survey::{suspicions, verdicts};
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
     let recorder = Recorder::default();
-    let result = ask(&settings, &recorder);
+    let result = survey(&settings, &recorder);
     recorder.save_after(settings.config.output.record.as_deref(), result)
 }
 
-fn ask(settings: &Settings, recorder: &Recorder) -> Result<(), Error> {
+fn survey(settings: &Settings, recorder: &Recorder) -> Result<(), Error> {
     let (config, wait) = (&settings.config, settings.discover.wait);
     let found = link::find(&config.link, recorder, None)?;
     let signals = Signals::open().map_err(Error::no_signals)?;
     let surveyed = acquire::survey(found, config, wait, &signals)?;
     let rows = rows(&surveyed, config);
     let text = if settings.json {
-        json::text(&surveyed, &rows)
+        answers::json(&surveyed, &rows)
     } else {
-        table::text(&rows, settings.verbosity > 0)
+        answers::text(&rows, settings.verbosity > 0)
     };
     print(&text);
     if rows.is_empty() {
@@ -54,12 +44,12 @@ fn ask(settings: &Settings, recorder: &Recorder) -> Result<(), Error> {
         }
     }
     for silent in surveyed.iter().filter(|one| !one.had_carrier) {
-        log::warn!("{}: no carrier, nothing was sent there", silent.link.name);
+        log::warn!("{}: no carrier, nothing sent", silent.link.name);
     }
     Ok(())
 }
 
-/// Returns all answers with what is thought of them, in the order of interfaces and arrival.
+/// Returns all answers with the verdicts on them, in the order of interfaces and arrival.
 fn rows<'a>(surveyed: &'a [Surveyed], config: &Config) -> Vec<AnswerRow<'a>> {
     let answers: Vec<_> = surveyed.iter().map(|one| &one.answers[..]).collect();
     let is_ordered = !config.link.interfaces.is_empty();
@@ -91,7 +81,7 @@ fn rows<'a>(surveyed: &'a [Surveyed], config: &Config) -> Vec<AnswerRow<'a>> {
     rows
 }
 
-/// Returns why there may be no answer, for each interface.
+/// Returns why there may be no answer; logs it for all interfaces but the last.
 fn failure(surveyed: &[Surveyed], wait: Duration) -> Error {
     let asked = surveyed.iter().filter(|one| one.had_carrier);
     let mut errors: Vec<_> = asked.map(|one| one.failure(wait)).collect();
@@ -99,5 +89,5 @@ fn failure(surveyed: &[Surveyed], wait: Duration) -> Error {
     for error in errors {
         log::error!("{}", error.chain());
     }
-    last.unwrap_or_else(|| Error::NoOffer("no interface was asked on".to_owned()))
+    last.unwrap_or_else(|| Error::NoOffer("no interface has a carrier".to_owned()))
 }

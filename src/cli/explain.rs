@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::print;
 use crate::config::Config;
 use crate::error::Error;
 use crate::settings::cmdline::{self, KERNEL_COMMAND_LINE, Meaning, Remark};
-use crate::settings::parse::Settings;
+use crate::settings::options::Settings;
+use crate::sys::terminal::print;
 use wireboot_proto::time::Seconds;
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
@@ -32,20 +32,20 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
 fn describe(remark: &Remark) -> String {
     match &remark.meaning {
         Meaning::Followed(meaning) => {
-            format!("{}: {meaning}{}\n", remark.word, doubt(&remark.word))
+            format!("{}: {meaning}{}\n", remark.word, question(&remark.word))
         }
         Meaning::Needless(why) => format!("{}: ignored ({why})\n", remark.word),
         Meaning::Refused(why) => format!("{}: NOT SUPPORTED: {why}\n", remark.word),
     }
 }
 
-/// Asks whether an interface that does not exist is a misspelled method. It is not refused: its driver
-/// may be loaded later.
-fn doubt(word: &str) -> String {
+/// Returns a question if the word names an interface that does not exist and may be a misspelled
+/// method. It is no error: the driver may be loaded later.
+fn question(word: &str) -> String {
     let interface = word.strip_prefix("ip=").unwrap_or_default();
     match cmdline::misspelled_method(interface) {
         Some(method) if !Path::new("/sys/class/net").join(interface).exists() => {
-            format!(" (there is no such interface now; did you mean ip={method}?)")
+            format!(" (no such interface now; did you mean ip={method}?)")
         }
         Some(_) | None => String::new(),
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::Error;
 use crate::fetch::{self, Board, Clock, Fetcher, STALL_TIMEOUT, ServerAccess, Style};
-use crate::settings::parse::{FetchOptions, Settings};
+use crate::settings::options::{FetchOptions, Settings};
 use crate::sys::file;
 use crate::trust;
 use wireboot_proto::text::url::{Url, UrlError};
@@ -15,7 +15,7 @@ use wireboot_proto::trust::sums::{MAX_SUMS_LEN, Sums, SumsError};
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
     let urls = settings.operands.iter().map(|text| text.parse());
-    let urls: Vec<Url> = urls.collect::<Result<_, _>>().map_err(no_url)?;
+    let urls: Vec<Url> = urls.collect::<Result<_, _>>().map_err(invalid_url)?;
     let to_output = settings.fetch.output.as_deref() == Some(Path::new("-"));
     let refuse = |why: &str| Err(Error::Usage(why.to_owned()));
     if urls.is_empty() {
@@ -27,9 +27,9 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
     } else if settings.config.trust.must_be_signed && settings.config.trust.keys.is_empty() {
         return refuse("--require-signature needs a --key");
     } else if to_output && settings.json {
-        return refuse("standard output can take the file or --json, not both");
+        return refuse("the file and --json cannot both go to standard output");
     } else if to_output && (urls.len() > 1 || io::stdout().is_terminal()) {
-        return refuse("standard output can take one file only, and not on a terminal");
+        return refuse("only one file can go to standard output, and not to a terminal");
     }
     fetch::check(&settings.config.fetch)?;
     let request = FetchJob {
@@ -77,7 +77,7 @@ struct FetchJob {
 impl FetchJob {
     fn run(mut self, to_output: bool) -> Result<(), Error> {
         if let Some(sums) = &self.options.sums {
-            self.fetcher.sums = Some(self.list_of_hashes(sums)?);
+            self.fetcher.sums = Some(self.read_sums(sums)?);
         }
         let output = self.options.output.as_deref();
         match self.urls.first() {
@@ -88,10 +88,10 @@ impl FetchJob {
             }
             Some(_) | None => {}
         }
-        let several = self.urls.len() > 1;
-        // All names are known to be good before the first octet is asked for.
+        let has_several = self.urls.len() > 1;
+        // Before anything is fetched, so that a bad name costs no transfer.
         let targets = self.urls.iter().map(|url| {
-            let target = target(url, output, several)?;
+            let target = target(url, output, has_several)?;
             Ok((url, target))
         });
         let targets: Vec<_> = targets.collect::<Result<_, Error>>()?;
@@ -121,12 +121,12 @@ impl FetchJob {
         let Some(first) = failures.next() else {
             return Ok(());
         };
-        // The first failure is returned, and printed last.
+        // Logged before the first one, which the caller prints.
         failures.for_each(|error| log::error!("{}", error.chain()));
         Err(first)
     }
 
-    fn list_of_hashes(&self, place: &str) -> Result<Sums, Error> {
+    fn read_sums(&self, place: &str) -> Result<Sums, Error> {
         let Ok(url) = place.parse::<Url>() else {
             let unusable = |why: String| Error::Usage(format!("--sums {place}: {why}"));
             let text = std::fs::read_to_string(place);
@@ -149,12 +149,12 @@ impl FetchJob {
     }
 }
 
-fn no_url(error: UrlError) -> Error {
+fn invalid_url(error: UrlError) -> Error {
     Error::Usage(error.to_string())
 }
 
-/// Returns the path to store the file of `url` under.
-fn target(url: &Url, output: Option<&Path>, several: bool) -> Result<PathBuf, Error> {
+/// Returns the path under which the file of `url` is stored.
+fn target(url: &Url, output: Option<&Path>, has_several: bool) -> Result<PathBuf, Error> {
     let named = || match url.file_name() {
         "" | "." | ".." => Err(Error::Usage(format!(
             "{url} does not end in a file name; give one with -o"
@@ -164,7 +164,7 @@ fn target(url: &Url, output: Option<&Path>, several: bool) -> Result<PathBuf, Er
     };
     match output {
         None => Ok(PathBuf::from(named()?)),
-        Some(output) if several || output.is_dir() => Ok(output.join(named()?)),
+        Some(output) if has_several || output.is_dir() => Ok(output.join(named()?)),
         Some(output) => Ok(output.to_owned()),
     }
 }

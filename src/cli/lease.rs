@@ -10,8 +10,9 @@ use crate::error::Error;
 use crate::link::{self, Found, Link};
 use crate::recorder::Recorder;
 use crate::script::{self, Event};
-use crate::settings::parse::Settings;
+use crate::settings::options::Settings;
 use crate::sys::signal::Signals;
+use crate::sys::terminal;
 use crate::timeline::Timeline;
 use wireboot_proto::dhcp::json::LeaseFields;
 use wireboot_proto::dhcp::lease::Lease;
@@ -26,22 +27,22 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
 }
 
 fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(), Error> {
-    let wish = &settings.lease;
-    if usize::from(wish.keep) + usize::from(wish.release) + usize::from(wish.dry_run) > 1 {
+    let options = &settings.lease;
+    if usize::from(options.keep) + usize::from(options.release) + usize::from(options.dry_run) > 1 {
         return Err(Error::Usage(
             "--keep, --release and --dry-run exclude each other".to_owned(),
         ));
     }
-    if wish.dry_run && wish.inform.is_some() {
+    if options.dry_run && options.inform.is_some() {
         return Err(Error::Usage(
-            "--inform sets its address before it asks, which --dry-run must not do: use one of them"
+            "--inform sets its address first, which --dry-run must not do: use one of them"
                 .to_owned(),
         ));
     }
     if let Some(path) = &config.dhcp.script {
         script::check(path)?;
     }
-    if wish.release {
+    if options.release {
         return release(config, recorder);
     }
     if let Some(lease) = Lease::without_dhcp(&config.dhcp.given) {
@@ -50,14 +51,14 @@ fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(
     let timeline = Timeline::begin();
     let found = link::find(&config.link, recorder, None)?;
     let signals = Signals::open().map_err(Error::no_signals)?;
-    if wish.dry_run {
+    if options.dry_run {
         let (session, lease) = acquire::preview(found, config, Some(&signals))?;
         print(settings, session.link(), Some(&session), &lease);
         return Ok(());
     }
     let script = config.dhcp.script.as_deref();
     let names: Vec<_> = found.links.iter().map(|link| link.name.clone()).collect();
-    let session = acquire(wish.inform, found, config, &signals).inspect_err(|_| {
+    let session = acquire(options.inform, found, config, &signals).inspect_err(|_| {
         for name in &names {
             script::run(script, name, Event::LeaseFail);
         }
@@ -73,7 +74,7 @@ fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(
     timeline.save();
     script::run(script, &name, Event::Bound(&lease));
     print(settings, session.link(), Some(&session), &lease);
-    if wish.keep {
+    if options.keep {
         return acquire::keep(session, &config.dhcp, &signals);
     }
     session.outlive();
@@ -92,7 +93,7 @@ fn acquire(
     }
 }
 
-/// Sets an address from the kernel's command line; there is nothing to renew about it.
+/// Sets an address from the kernel's command line, which needs no renewal.
 fn without_dhcp(settings: &Settings, config: &Config, lease: Lease) -> Result<(), Error> {
     let (link, lease) = if settings.lease.dry_run {
         (link::first_up(&config.link, None)?, lease)
@@ -112,16 +113,15 @@ fn release(config: &Config, recorder: &Recorder) -> Result<(), Error> {
         &config.dhcp,
     )? {
         0 => Err(Error::Usage(
-            "there is no lease to release: none is stored in the lease directory (--lease-dir)"
-                .to_owned(),
+            "no lease to release: none is stored in the lease directory (--lease-dir)".to_owned(),
         )),
         _ => Ok(()),
     }
 }
 
-/// A lease for programs; the README documents the fields.
+/// The JSON output; the README documents the fields.
 #[derive(Serialize)]
-struct Report<'a> {
+struct LeaseReport<'a> {
     interface: &'a str,
     mac: String,
     client_id: Option<String>,
@@ -131,7 +131,7 @@ struct Report<'a> {
 
 fn print(settings: &Settings, link: &Link, session: Option<&Session>, lease: &Lease) {
     let text = if settings.json {
-        let report = Report {
+        let report = LeaseReport {
             interface: &link.name,
             mac: link.mac.to_string(),
             client_id: session.map(|session| known::hex(&session.client_id())),
@@ -144,7 +144,7 @@ fn print(settings: &Settings, link: &Link, session: Option<&Session>, lease: &Le
     } else {
         text(settings, &link.name, lease)
     };
-    super::print(&text);
+    terminal::print(&text);
 }
 
 fn text(settings: &Settings, interface: &str, lease: &Lease) -> String {
@@ -172,7 +172,7 @@ fn text(settings: &Settings, interface: &str, lease: &Lease) -> String {
     text
 }
 
-/// Returns a line for each option, and one for each that is not used.
+/// Returns a line for each option, and one for each option that is ignored.
 pub(super) fn options(lease: &Lease) -> String {
     let mut text = String::new();
     for (code, bytes) in lease.options.iter() {

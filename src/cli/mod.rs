@@ -1,4 +1,4 @@
-//! The commands, which turn settings into calls and results into text.
+//! The commands: their settings are turned into calls, and the results into text.
 
 #![forbid(unsafe_code)]
 
@@ -8,32 +8,30 @@ mod capture;
 mod discover;
 mod explain;
 mod fetch;
-mod help;
 mod lease;
-mod log;
+mod settings;
 
 use std::fmt::Write as _;
-use std::io::Write;
 
-use ::log::LevelFilter;
+use log::LevelFilter;
 
 use crate::agent;
-use crate::config::Config;
 use crate::error::Error;
 use crate::init;
-use crate::settings::cmdline;
-use crate::settings::defs::Command;
+use crate::settings::commands::{COMMANDS, Command};
 use crate::settings::help as texts;
-use crate::settings::parse::{self, Invocation, Request, Settings};
+use crate::settings::options::Settings;
+use crate::settings::parse::{self, Request};
+use crate::sys::terminal::print;
 use crate::timeline;
 
 /// Runs the command that the arguments name.
 ///
 /// # Errors
-/// What ended the command; `main` prints it and takes the exit code from it.
+/// The error that ended the command; `main` prints it and exits with its code.
 pub fn run() -> Result<(), Error> {
     if is_init() {
-        log::start(LevelFilter::Info);
+        settings::start_log(LevelFilter::Info);
         init::run();
     }
     let invocation = match parse::request(std::env::args_os().skip(1))? {
@@ -47,68 +45,29 @@ pub fn run() -> Result<(), Error> {
         }
         Request::Run(invocation) => invocation,
     };
-    let settings = settings(&invocation)?;
+    let settings = settings::read(&invocation)?;
     match invocation.about.command {
         Command::Lease => lease::run(settings),
         #[cfg(feature = "discover")]
         Command::Discover => discover::run(settings),
         #[cfg(not(feature = "discover"))]
-        Command::Discover => Err(left_out("discover")),
+        Command::Discover => Err(not_built_in("discover")),
         Command::Boot => boot(&settings),
         Command::Fetch => fetch::run(settings),
         #[cfg(feature = "capture")]
         Command::Capture => capture::run(settings),
         #[cfg(not(feature = "capture"))]
-        Command::Capture => Err(left_out("capture")),
+        Command::Capture => Err(not_built_in("capture")),
         Command::Account => account(&settings),
         Command::Explain => explain::run(settings),
-        Command::Help => help::run(&settings),
+        Command::Help => help(&settings),
     }
 }
 
-/// Returns the settings that follow from defaults, kernel words and flags, and starts the log.
-fn settings(invocation: &Invocation) -> Result<Settings, Error> {
-    let default = match invocation.about.command {
-        Command::Boot | Command::Discover => Config::for_boot(),
-        Command::Lease
-        | Command::Fetch
-        | Command::Capture
-        | Command::Account
-        | Command::Explain
-        | Command::Help => Config::default(),
-    };
-    let mut settings = invocation.over(default.clone())?;
-    let mut complaints = Vec::new();
-    if !settings.command_lines.is_empty() {
-        let mut config = default;
-        for path in &settings.command_lines {
-            complaints.extend(cmdline::apply(&cmdline::read(path)?, &mut config));
-        }
-        // Once more, since flags win over words.
-        settings = invocation.over(config)?;
-    }
-    let verbosity = match invocation.about.command {
-        // Its -v shows more of each frame, and must not fill the log.
-        Command::Capture => 0,
-        Command::Lease
-        | Command::Discover
-        | Command::Boot
-        | Command::Fetch
-        | Command::Account
-        | Command::Explain
-        | Command::Help => settings.verbosity,
-    };
-    log::start(log::level(settings.config.output.quiet, verbosity));
-    for complaint in complaints {
-        ::log::warn!("{complaint}");
-    }
-    Ok(settings)
-}
-
-/// `wireboot boot`: the whole path, from the interface to the jump into the fetched kernel.
+/// `wireboot boot`: the whole boot, from the interface to the jump into the fetched kernel.
 fn boot(settings: &Settings) -> Result<(), Error> {
     let step = agent::run(&settings.config)?;
-    ::log::info!("stopped after {step} (--stop-after)");
+    log::info!("stopped after {step} (--stop-after)");
     Ok(())
 }
 
@@ -121,16 +80,56 @@ fn account(settings: &Settings) -> Result<(), Error> {
     };
     let text = std::fs::read_to_string(path).map_err(|error| {
         Error::Usage(format!(
-            "no timeline of a lease or boot on this machine since its start: {path}: {error}"
+            "no lease or boot on this machine since it was started: {path}: {error}"
         ))
     })?;
     print(&text);
     Ok(())
 }
 
+/// `wireboot help`: help as text, manual page or shell completions.
+fn help(settings: &Settings) -> Result<(), Error> {
+    let ([] | [_]) = &settings.operands[..] else {
+        return Err(Error::Usage(
+            "help takes one topic; see 'wireboot help --help'".to_owned(),
+        ));
+    };
+    let topic = settings.operands.first().map(String::as_str);
+    let command = COMMANDS.iter().find(|about| topic == Some(about.name));
+    #[cfg(feature = "manual")]
+    if let Some(text) = manual(settings, topic) {
+        print(&text);
+        return Ok(());
+    }
+    let text = match (command, topic) {
+        (Some(about), _) => texts::command(about.command),
+        (None, None) => texts::program(),
+        #[cfg(feature = "manual")]
+        (None, Some("words")) => texts::words(),
+        (None, Some("options")) => texts::options(),
+        (None, Some(other)) => {
+            return Err(Error::Usage(format!(
+                "no help on '{other}'; 'wireboot help' lists the commands"
+            )));
+        }
+    };
+    print(&text);
+    Ok(())
+}
+
+/// Returns the manual page or the shell completions, if requested.
+#[cfg(feature = "manual")]
+fn manual(settings: &Settings, topic: Option<&str>) -> Option<String> {
+    use crate::settings::manual;
+    if let Some(shell) = settings.help.completion {
+        return Some(manual::completions(shell));
+    }
+    settings.help.man.then(|| manual::page(topic)).flatten()
+}
+
 /// Returns the error for a command that was left out of this build.
 #[cfg(not(all(feature = "capture", feature = "discover")))]
-fn left_out(command: &str) -> Error {
+fn not_built_in(command: &str) -> Error {
     Error::Usage(format!(
         "this wireboot was built without the command {command}; 'wireboot --version' lists its features"
     ))
@@ -163,15 +162,9 @@ fn version() -> String {
     text
 }
 
-/// Prints to standard output. The reader may have closed the pipe, which is no error.
-fn print(text: &str) {
-    // println! panics on a closed pipe, since Rust ignores SIGPIPE from the start of a program.
-    let _ = write!(std::io::stdout(), "{text}");
-}
-
-/// Returns whether the kernel started this process as its first. In a container a command may be
-/// process 1 too; the kernel's is named init (kernel_init) and has the unknown words of the kernel
-/// command line as arguments.
+/// Returns whether the kernel started this process as process 1. In a container a command may be
+/// process 1 too; the kernel's is named init, and its arguments are the words of the kernel command
+/// line that the kernel does not know (kernel_init).
 fn is_init() -> bool {
     let mut arguments = std::env::args_os();
     let name = arguments.next().map(std::path::PathBuf::from);

@@ -6,7 +6,7 @@ use super::access::ServerAccess;
 use super::connection::IdleConnections;
 use super::failure::Failure;
 #[cfg(feature = "iso")]
-use super::image::Images;
+use super::images::Images;
 use super::progress::{Board, Style};
 use super::rotation::{AttemptEnd, Mirrors, NextServer, ServerRotation};
 use crate::error::Error;

@@ -2,18 +2,17 @@
 //! and then the files that are wanted. Elsewhere, and where only the whole image can be verified, it is
 //! fetched into memory once.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use super::delivery::{Delivery, DeliveryKind};
 use super::failure::{Failure, other};
 use super::fetcher::Fetcher;
+use super::images::{Content, Image, Parts, volume_of};
 use super::progress::{Board, Style};
 use super::sink::{Sink, Store};
 use crate::error::Error;
 use crate::sys::memfd::{Memfd, SealedFile};
-use wireboot_proto::format::iso9660::{Extent, Found, HEAD_LEN, IsoError, Volume};
+use wireboot_proto::format::iso9660::{Extent, Found, IsoError};
 use wireboot_proto::text::url::{Scheme, Url};
 
 /// Bytes read of the directories at a time: programs that make images put them all behind each other,
@@ -23,32 +22,6 @@ const CHUNK_LEN: u64 = 128 << 10;
 const MAX_DIRECTORIES_LEN: u64 = 32 << 20;
 /// The longest image that is fetched whole, in bytes; available memory mostly sets a lower limit.
 const MAX_IMAGE_LEN: u64 = 16 << 30;
-
-/// The images that files have been read from, by their addresses.
-#[derive(Debug, Clone, Default)]
-pub struct Images(Arc<Mutex<Vec<(Url, Image)>>>);
-
-/// An image.
-#[derive(Debug)]
-struct Image {
-    volume: Volume,
-    content: Content,
-}
-
-#[derive(Debug)]
-enum Content {
-    Whole(SealedFile),
-    Parts(Parts),
-}
-
-/// What has been read of an image that is on its server.
-#[derive(Debug, Default)]
-struct Parts {
-    /// By their places in the image, in chunks.
-    chunks: BTreeMap<u64, Vec<u8>>,
-    /// Where the first part came from, and by what the server there tells the image from another.
-    validator: Option<(Url, String)>,
-}
 
 /// Returns a file of an image, or the names in a directory of it, a line each; none when there is no
 /// such file, or no such image and `may_lack` is set.
@@ -62,8 +35,7 @@ pub(super) fn file(
     max_len: u64,
     may_lack: bool,
 ) -> Result<Option<SealedFile>, Error> {
-    let images = fetcher.images.0.lock();
-    let mut images = images.unwrap_or_else(PoisonError::into_inner);
+    let mut images = fetcher.images.lock();
     let known = images.iter().position(|(known, _)| known == image);
     if known.is_none() {
         match Image::open(fetcher, image, may_lack)? {
@@ -112,8 +84,7 @@ pub(super) fn file(
 pub(super) fn keep(fetcher: &Fetcher, url: &Url, whole: &SealedFile) -> Result<(), Error> {
     let whole = whole.try_clone().map_err(|error| other(error).about(url))?;
     let image = Image::of_whole(url, whole)?;
-    let images = fetcher.images.0.lock();
-    let mut images = images.unwrap_or_else(PoisonError::into_inner);
+    let mut images = fetcher.images.lock();
     images.retain(|(known, _)| known != url);
     images.push((url.clone(), image));
     Ok(())
@@ -142,7 +113,7 @@ impl Image {
         } else {
             match Parts::begin(fetcher, url, may_lack)? {
                 Begun::Parts(parts) => {
-                    let head = parts.chunks.get(&0).map(Vec::as_slice);
+                    let head = parts.known(0);
                     let volume = volume_of(url, head.unwrap_or_default())?;
                     let content = Content::Parts(parts);
                     return Ok(Some(Self { volume, content }));
@@ -154,14 +125,6 @@ impl Image {
         log::info!("{url}: fetching the whole image into memory, since {why_whole}");
         let whole = fetcher.to_memory(url, MAX_IMAGE_LEN, may_lack)?;
         whole.map(|whole| Self::of_whole(url, whole)).transpose()
-    }
-
-    fn of_whole(url: &Url, whole: SealedFile) -> Result<Self, Error> {
-        let head = whole.octets(0..HEAD_LEN);
-        let head = head.map_err(|error| other(error).about(url))?;
-        let volume = volume_of(url, &head)?;
-        let content = Content::Whole(whole);
-        Ok(Self { volume, content })
     }
 
     fn find(
@@ -232,20 +195,6 @@ impl Image {
     }
 }
 
-/// Reads the volume descriptors at the beginning of an image.
-fn volume_of(url: &Url, head: &[u8]) -> Result<Volume, Error> {
-    let why = match Volume::decode(head) {
-        Ok(Some(volume)) => return Ok(volume),
-        Ok(None) => "it has no volume descriptor".to_owned(),
-        Err(error) => error.to_string(),
-    };
-    let why = format!(
-        "it is no ISO image that can be read ({why}), and other disk images need PC firmware \
-         (memdisk), which no longer runs under Linux"
-    );
-    Err(Failure::Other(why.into()).about(url))
-}
-
 /// Appends what is read.
 fn append(from: &mut dyn io::Read, sink: &mut Sink<'_>) -> io::Result<()> {
     let mut bytes = vec![0; 128 << 10];
@@ -290,7 +239,7 @@ impl Parts {
         let mut at = part.start;
         while at < part.end {
             let start = at - at % CHUNK_LEN;
-            if !self.chunks.contains_key(&start) {
+            if self.known(start).is_none() {
                 let read = self.chunks.len() as u64 * CHUNK_LEN;
                 if read >= MAX_DIRECTORIES_LEN {
                     let why = format!("its directories have more than {MAX_DIRECTORIES_LEN} bytes");
@@ -299,8 +248,7 @@ impl Parts {
                 let fetched = self.chunk(fetcher, url, start, start + CHUNK_LEN);
                 fetched.map_err(|error| fetcher.failed(Some(&error.0), error.1))?;
             }
-            let chunk = self.chunks.get(&start).map(Vec::as_slice);
-            let chunk = chunk.unwrap_or_default();
+            let chunk = self.known(start).unwrap_or_default();
             let index = |place: u64| usize::try_from(place - start).unwrap_or(usize::MAX);
             let end = index(part.end.min(start + CHUNK_LEN)).min(chunk.len());
             let Some(piece) = chunk.get(index(at)..end).filter(|piece| !piece.is_empty()) else {
@@ -333,8 +281,8 @@ impl Parts {
         )?;
         let file = file.seal().map_err(|error| failed(other(error)))?;
         let bytes = file.octets(0..CHUNK_LEN);
-        self.chunks
-            .insert(start, bytes.map_err(|error| failed(other(error)))?);
+        let bytes = bytes.map_err(|error| failed(other(error)))?;
+        self.chunks.push((start, bytes));
         Ok(())
     }
 

@@ -90,14 +90,11 @@ pub(super) fn tunnel(
     // Byte by byte, since bytes behind the head belong to the TLS handshake.
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") && head.len() < MAX_HEAD_LEN {
-        let mut octet = [0];
-        stream.read_exact(&mut octet).map_err(failed)?;
-        head.extend_from_slice(&octet);
+        let mut byte = [0];
+        stream.read_exact(&mut byte).map_err(failed)?;
+        head.extend_from_slice(&byte);
     }
-    let line = head
-        .split(|octet| *octet == b'\r')
-        .next()
-        .unwrap_or_default();
+    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let line = text_of(line);
     let mut words = line.split(' ');
     match (words.next(), words.next()) {

@@ -1,10 +1,14 @@
+use super::initramfs::NIS_DOMAIN;
+use super::resolv_conf::{BEGIN, END, resolv_conf};
 use super::*;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 use wireboot_proto::dhcp::lease::{LeaseTimes, StaticRoute};
 use wireboot_proto::packet::dhcp::Message;
-use wireboot_proto::packet::option::Options;
+use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::packet::option::{Options, code};
 
 #[test]
 fn resolvers_go_in_front_and_the_lines_of_others_stay() {
@@ -135,7 +139,7 @@ fn files_are_written_whole_and_taken_back_without_a_trace() {
 
 #[test]
 fn dracut_finds_its_marks_and_the_variables_of_dhclient() {
-    let files = dracut::files("eth0", &lease());
+    let files = dracut_files("eth0", &lease());
     let content = |name: &str| {
         let file = files.iter().find(|file| file.0 == name);
         &file.unwrap_or_else(|| panic!("no {name} in {files:?}")).1
@@ -157,7 +161,7 @@ fn dracut_finds_its_marks_and_the_variables_of_dhclient() {
 #[test]
 fn networkd_is_told_who_asked_for_the_lease() {
     assert_eq!(
-        networkd::unit(&HOLDER, &lease()).unwrap(),
+        networkd_unit(&HOLDER, &lease()).unwrap(),
         "[Match]\nMACAddress=52:54:00:12:34:56\nType=ether\n\n\
          [Network]\nKeepConfiguration=yes\nDHCP=ipv4\n\n[DHCPv4]\nClientIdentifier=mac\n"
     );
@@ -165,14 +169,14 @@ fn networkd_is_told_who_asked_for_the_lease() {
         client_id: &[255, 0, 0, 0, 7, 0, 4, 0xab, 0xcd],
         ..HOLDER
     };
-    let unit = networkd::unit(&by_duid, &lease()).unwrap();
+    let unit = networkd_unit(&by_duid, &lease()).unwrap();
     let expected = "ClientIdentifier=duid\nIAID=7\nDUIDType=4\nDUIDRawData=ab:cd\n";
     assert!(unit.ends_with(expected), "{unit}");
     let by_name = HandOverIdentity {
         client_id: b"\0name",
         ..HOLDER
     };
-    assert!(networkd::unit(&by_name, &lease()).is_err());
+    assert!(networkd_unit(&by_name, &lease()).is_err());
 }
 
 #[test]
@@ -191,12 +195,12 @@ fn an_address_without_dhcp_is_handed_over_as_it_is() {
         client_id: &[],
         ..HOLDER
     };
-    let unit = networkd::unit(&holder, &lease).unwrap();
+    let unit = networkd_unit(&holder, &lease).unwrap();
     let expected = "[Network]\nKeepConfiguration=yes\nAddress=192.0.2.10/24\nDNS=192.0.2.53\n\n\
                     [StaticRoute]\nDestination=0.0.0.0/0\nGateway=192.0.2.1\n\n\
                     [StaticRoute]\nDestination=198.51.100.0/24\n";
     assert!(unit.ends_with(expected), "{unit}");
-    let keyfile = network_manager::keyfile(&holder, &lease);
+    let keyfile = keyfile(&holder, &lease);
     let expected = "[ipv4]\nmethod=manual\naddress1=192.0.2.10/24,192.0.2.1\n\
                     route1=198.51.100.0/24\ndns=192.0.2.53;\nmay-fail=false\n";
     assert!(keyfile.ends_with(expected), "{keyfile}");
@@ -206,7 +210,7 @@ fn an_address_without_dhcp_is_handed_over_as_it_is() {
 #[test]
 fn network_manager_is_told_who_asked_for_the_lease() {
     assert_eq!(
-        network_manager::keyfile(&HOLDER, &lease()),
+        keyfile(&HOLDER, &lease()),
         "[connection]\nid=wireboot-eth0\nuuid=77697265-626f-8f74-8000-525400123456\n\
          type=ethernet\n\n[ethernet]\nmac-address=52:54:00:12:34:56\n\n\
          [ipv4]\nmethod=auto\ndhcp-client-id=01:52:54:00:12:34:56\nmay-fail=false\n"

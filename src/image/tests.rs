@@ -2,6 +2,7 @@
 
 use super::*;
 use wireboot_proto::boot::Placement;
+use wireboot_proto::format::kernel_image::fixture::bz_image;
 
 #[test]
 fn a_kernel_and_one_initrd_are_handed_over_as_they_are() {
@@ -48,6 +49,37 @@ fn a_unified_kernel_image_is_taken_apart() {
     assert_eq!(image.command_line, "root=x quiet");
     let image = assemble(&plan("mine", &[]), &files).unwrap();
     assert_eq!(image.command_line, "mine quiet");
+}
+
+#[test]
+fn the_command_line_chooses_the_profile_of_a_unified_kernel_image() {
+    let uki = wireboot_proto::format::uki::fixture::file(&[
+        (".linux", &kernel()),
+        (".cmdline", b"usual"),
+        (".profile", b"ID=usual"),
+        (".profile", b"ID=reset"),
+        (".cmdline", b"reset"),
+    ]);
+    let files = [("k", uki), ("bare", kernel())];
+    for (line, expected) in [
+        ("", "usual quiet"),
+        ("@0", "usual quiet"),
+        ("@1", "reset quiet"),
+        ("@1 mine", "mine quiet"),
+        ("@x mine", "@x mine quiet"),
+    ] {
+        let image = assemble(&plan(line, &[]), &files).unwrap();
+        assert_eq!(image.command_line, expected, "{line}");
+    }
+    let error = assemble(&plan("@2", &[]), &files).unwrap_err();
+    assert!(error.chain().contains("profile"), "{}", error.chain());
+    // Another kernel has no profiles.
+    let mut bare = plan("@1 mine", &[]);
+    bare.kernel = PlanPart::from(Url::tftp("h", "bare").unwrap());
+    assert_eq!(
+        assemble(&bare, &files).unwrap().command_line,
+        "@1 mine quiet"
+    );
 }
 
 #[test]
@@ -133,13 +165,8 @@ fn what_is_no_kernel_goes_no_further() {
     assert!(error.to_string().contains("2047"), "{error}");
 }
 
-/// A file that says of itself that it is a bzImage whose command line may have 2047 bytes.
 fn kernel() -> Vec<u8> {
-    let mut kernel = vec![0; 0x400];
-    kernel[0x202..0x206].copy_from_slice(b"HdrS");
-    kernel[0x206..0x208].copy_from_slice(&[0x0f, 0x02]);
-    kernel[0x238..0x23c].copy_from_slice(&2047_u32.to_le_bytes());
-    kernel
+    bz_image()
 }
 
 fn plan(command_line: &str, initrds: &[&str]) -> BootPlan {

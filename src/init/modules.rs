@@ -1,8 +1,8 @@
-//! Loads the modules that the machine's devices ask for, as udev and modprobe would: by modalias,
-//! through `modules.alias`, `modules.dep` and `modules.softdep`.
+//! Loads the modules of the machine's devices, as udev and modprobe do: by modalias, with
+//! `modules.alias`, `modules.dep` and `modules.softdep`.
 //!
-//! Compressed modules are given to the kernel, which decompresses the one format it was built for, or
-//! none; the others are decompressed here.
+//! The kernel decompresses modules in the format that it was built for, if any; others are decompressed
+//! here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -12,46 +12,50 @@ use std::thread;
 use crate::sys::drivers::{self, DeviceEvent, UeventSocket};
 use crate::unpack::{self, Packing};
 
-/// Rounds over all devices. A driver may add devices of its own, such as a PCI function, a virtio bus
-/// and a network card, each with another driver.
+/// Rounds over all devices: a driver may add devices that need other drivers, such as a virtio bus with
+/// a network card.
 const MAX_ROUNDS: usize = 8;
 /// The longest module that is decompressed here, in bytes; the longest of Debian's has 24 MiB.
 const MAX_LEN: u64 = 256 << 20;
 
-/// Loads the modules of these names and those of all devices, and from then on of each device that
-/// appears.
-///
-/// A card behind a slow bus, or one that is plugged in, appears when the boot already waits for it.
+/// Loads modules by name and those of all devices, and in the background those of each new device:
+/// a card on a slow bus, or one that is plugged in, appears while the boot waits for it.
 pub(super) fn load_and_follow<'a>(names: impl Iterator<Item = &'a str>) {
-    // Subscribed first, so that no device is missed between the list of all and the first event.
-    let news = UeventSocket::open();
+    // Subscribed first, so that no device is missed between enumeration and the first event.
+    let uevents = UeventSocket::open();
     let Some(index) = Index::read() else {
-        log::debug!("no modules in the archive; the kernel must have its drivers built in");
+        log::debug!("no modules in the archive; the drivers must be built into the kernel");
         return;
     };
     for name in names {
         index.load(name, &mut BTreeSet::new());
     }
     index.load_for_devices();
-    let followed = news.map(|news| thread::Builder::new().spawn(move || index.follow(&news)));
+    let followed =
+        uevents.map(|uevents| thread::Builder::new().spawn(move || index.follow(&uevents)));
     match followed {
         Ok(Ok(_)) => {}
-        Ok(Err(error)) => log::warn!("devices that appear late get no driver: {error}"),
-        Err(error) => log::warn!("devices that appear late get no driver: {}", error.chain()),
+        Ok(Err(error)) => {
+            log::warn!("no drivers are loaded for devices that appear later: {error}")
+        }
+        Err(error) => log::warn!(
+            "no drivers are loaded for devices that appear later: {}",
+            error.chain()
+        ),
     }
 }
 
 /// The modules of the running kernel: their devices and their dependencies.
 struct Index {
     folder: PathBuf,
-    /// Patterns of devices, and the module for each.
+    /// Modalias patterns, and the module for each.
     aliases: Vec<(String, String)>,
     /// Files by the modules' names, with the files that must be loaded before, last first.
     files: BTreeMap<String, Vec<String>>,
     /// Modules to load before, if they exist (`pre:` of a soft dependency).
     before: BTreeMap<String, Vec<String>>,
     /// Modules to load after, if they exist (`post:`).
-    behind: BTreeMap<String, Vec<String>>,
+    after: BTreeMap<String, Vec<String>>,
 }
 
 impl Index {
@@ -60,20 +64,19 @@ impl Index {
         let folder = Path::new("/lib/modules").join(release.trim());
         let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
         // r8169 needs its PHY's driver on some cards, and only this file says so.
-        let wishes = read("modules.softdep").unwrap_or_default();
+        let soft = read("modules.softdep").unwrap_or_default();
         let index = Self {
-            // The text that depmod writes; modules.alias.bin beside it is an index for libkmod
-            // alone.
+            // The text form; modules.alias.bin is for libkmod.
             aliases: parse_aliases(&read("modules.alias").unwrap_or_default()),
             files: parse_dependencies(&read("modules.dep")?),
-            before: parse_wishes(&wishes, "pre:"),
-            behind: parse_wishes(&wishes, "post:"),
+            before: parse_soft_dependencies(&soft, "pre:"),
+            after: parse_soft_dependencies(&soft, "post:"),
             folder,
         };
         Some(index)
     }
 
-    /// Loads modules until no device asks for another one.
+    /// Loads modules until no device needs another one.
     fn load_for_devices(&self) {
         let mut loaded = BTreeSet::new();
         for _ in 0..MAX_ROUNDS {
@@ -86,17 +89,19 @@ impl Index {
     }
 
     /// Loads the modules of the devices that appear, until the socket fails.
-    fn follow(&self, news: &UeventSocket) {
+    fn follow(&self, uevents: &UeventSocket) {
         loop {
-            match news.next_device() {
+            match uevents.next_device() {
                 Ok(DeviceEvent::Device(modalias)) => {
                     self.load_for(&BTreeSet::from([modalias]), &mut BTreeSet::new());
                 }
-                // Loading what is loaded is EEXIST, which counts as done, so that all may be gone
-                // through again.
+                // Loading a loaded module is EEXIST, which is no error.
                 Ok(DeviceEvent::Lost) => self.load_for_devices(),
                 Err(error) => {
-                    return log::warn!("devices that appear get no driver: {}", error.chain());
+                    return log::warn!(
+                        "no more drivers are loaded for devices that appear: {}",
+                        error.chain()
+                    );
                 }
             }
         }
@@ -125,8 +130,8 @@ impl Index {
         }
     }
 
-    /// Returns the files to load for a module that are not among `known`, which then has their
-    /// modules.
+    /// Returns the files to load for a module, without those of modules in `known`, and adds theirs
+    /// to it.
     fn order(&self, name: &str, known: &mut BTreeSet<String>) -> Vec<String> {
         let Some((file, needed)) = self.files.get(name).and_then(|files| files.split_first())
         else {
@@ -143,7 +148,7 @@ impl Index {
             order.extend(self.order(&name, known));
         }
         order.push(file.clone());
-        for name in names(&self.behind) {
+        for name in names(&self.after) {
             order.extend(self.order(&name, known));
         }
         order
@@ -165,19 +170,21 @@ fn load_file(path: &Path) -> Result<(), String> {
         Err(error) if drivers::cannot_unpack(&error) => {}
         Err(error) => return Err(error.chain()),
     }
-    // Debian 12's kernels are among those that unpack none.
+    // Such as the kernels of Debian 12.
     let packing = packing.ok_or(
-        "the kernel does not unpack it (CONFIG_MODULE_DECOMPRESS), and only .gz and .zst are \
-         unpacked here: put it into the archive unpacked",
+        "the kernel cannot decompress it (CONFIG_MODULE_DECOMPRESS), and wireboot only .gz and .zst: \
+         decompress it in the archive",
     )?;
-    let mut octets = Vec::new();
-    match unpack::unpack(file, packing, MAX_LEN, &mut octets) {
-        Ok(_) => drivers::load_octets(&octets).map_err(|error| error.chain()),
-        Err(error) => Err(format!("the kernel does not unpack it, and here: {error}")),
+    let mut bytes = Vec::new();
+    match unpack::unpack(file, packing, MAX_LEN, &mut bytes) {
+        Ok(_) => drivers::load_bytes(&bytes).map_err(|error| error.chain()),
+        Err(error) => Err(format!(
+            "neither the kernel nor wireboot can decompress it: {error}"
+        )),
     }
 }
 
-/// `alias PATTERN MODULE` in each line.
+/// Parses lines `alias PATTERN MODULE`.
 fn parse_aliases(text: &str) -> Vec<(String, String)> {
     let words = |line: &str| {
         let mut words = line.split_whitespace();
@@ -187,7 +194,7 @@ fn parse_aliases(text: &str) -> Vec<(String, String)> {
     text.lines().filter_map(words).collect()
 }
 
-/// `FILE: NEEDED…` in each line.
+/// Parses lines `FILE: NEEDED…`.
 fn parse_dependencies(text: &str) -> BTreeMap<String, Vec<String>> {
     let mut files = BTreeMap::new();
     for line in text.lines() {
@@ -200,9 +207,9 @@ fn parse_dependencies(text: &str) -> BTreeMap<String, Vec<String>> {
     files
 }
 
-/// `softdep MODULE pre: WANTED… post: WANTED…` in each line; returns what follows `place`.
-fn parse_wishes(text: &str, place: &str) -> BTreeMap<String, Vec<String>> {
-    let mut wishes = BTreeMap::new();
+/// Parses lines `softdep MODULE pre: NAME… post: NAME…`; returns the names after `place`.
+fn parse_soft_dependencies(text: &str, place: &str) -> BTreeMap<String, Vec<String>> {
+    let mut modules = BTreeMap::new();
     for line in text.lines() {
         let Some((module, words)) = line
             .strip_prefix("softdep ")
@@ -210,25 +217,24 @@ fn parse_wishes(text: &str, place: &str) -> BTreeMap<String, Vec<String>> {
         else {
             continue;
         };
-        let mut is_there = false;
-        let wanted: &mut Vec<_> = wishes.entry(module_name(module)).or_default();
+        let mut is_place = false;
+        let wanted: &mut Vec<_> = modules.entry(module_name(module)).or_default();
         for word in words.split_whitespace() {
             match word {
-                "pre:" | "post:" => is_there = word == place,
-                name if is_there => wanted.push(module_name(name)),
+                "pre:" | "post:" => is_place = word == place,
+                name if is_place => wanted.push(module_name(name)),
                 _ => {}
             }
         }
     }
-    wishes
+    modules
 }
 
-/// Returns whether `text` fits `pattern` of `*`, `?`, `[set]` and plain characters, as fnmatch
-/// has them.
+/// Returns whether `text` matches `pattern` with `*`, `?` and `[set]`, as fnmatch(3).
 fn matches_alias(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
-    // Where to go on when what follows the last * does not fit: try one byte further.
+    // Where to continue if the rest after the last * does not match: one byte further.
     let mut retry: Option<(usize, usize)> = None;
     while t < text.len() || p < pattern.len() {
         if pattern.get(p) == Some(&b'*') {
@@ -254,7 +260,7 @@ fn matches_alias(pattern: &str, text: &str) -> bool {
     true
 }
 
-/// Returns where the pattern goes on behind the set at `at`, when `byte` is in the set.
+/// Returns the offset after the set at `at`, if `byte` is in the set.
 fn after_set(pattern: &[u8], at: usize, byte: u8) -> Option<usize> {
     let set = pattern.get(at + 1..)?;
     let len = set.iter().position(|byte| *byte == b']')?;
@@ -276,7 +282,7 @@ fn after_set(pattern: &[u8], at: usize, byte: u8) -> Option<usize> {
     None
 }
 
-/// A module's name is its file's, with `_` for every `-`.
+/// Returns a module's name, which is its file's with `_` for every `-`.
 fn module_name(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
     let name = file.split(".ko").next().unwrap_or(file);
@@ -314,7 +320,7 @@ mod tests {
                  kernel/net/core/failover.ko\n\nbroken\n",
             ),
             before: BTreeMap::new(),
-            behind: BTreeMap::new(),
+            after: BTreeMap::new(),
         };
         let devices = BTreeSet::from(["virtio:d00000001v00001AF4".to_owned()]);
         let wanted: Vec<_> = index.wanted(&devices).into_iter().collect();
@@ -332,14 +338,14 @@ mod tests {
 
     #[test]
     fn soft_dependencies_are_loaded_before_and_after_even_if_circular() {
-        let wishes = "# comment\nsoftdep r8169 pre: absent post: last\nsoftdep r8169 pre: realtek\n\
+        let soft = "# comment\nsoftdep r8169 pre: absent post: last\nsoftdep r8169 pre: realtek\n\
             softdep realtek pre: r8169\nsoftdep\n";
         let index = Index {
             folder: PathBuf::new(),
             aliases: Vec::new(),
             files: parse_dependencies("r8169.ko:\nrealtek.ko: libphy.ko\nlibphy.ko:\nlast.ko:\n"),
-            before: parse_wishes(wishes, "pre:"),
-            behind: parse_wishes(wishes, "post:"),
+            before: parse_soft_dependencies(soft, "pre:"),
+            after: parse_soft_dependencies(soft, "post:"),
         };
         let order = index.order("r8169", &mut BTreeSet::new());
         assert_eq!(order, ["libphy.ko", "realtek.ko", "r8169.ko", "last.ko"]);

@@ -1,5 +1,4 @@
-//! The duties of process 1: orphans become its children, a child that has exited stays a zombie until
-//! it is reaped, and only process 1 can shut the machine down in order.
+//! The duties of process 1: it reaps its children, orphans among them, and shuts the machine down.
 
 use std::os::fd::AsFd;
 use std::process::Command;
@@ -21,7 +20,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Process 1 as the parent of all others.
 #[derive(Debug)]
 pub(super) struct Supervisor {
-    /// None on a kernel that has no descriptors for signals.
+    /// None on a kernel without signalfd.
     signals: Option<Signals<Order>>,
 }
 
@@ -43,7 +42,7 @@ impl Supervisor {
     /// Runs a program until it exits; returns its exit status as text.
     ///
     /// # Errors
-    /// How the machine is to end, if a signal says so meanwhile; the program still runs then.
+    /// How the machine ends, if a signal requests that; the program is still running then.
     pub(super) fn run(&self, command: &mut Command) -> Result<String, PowerAction> {
         let child = match process::spawn(command) {
             Ok(child) => child.id(),
@@ -52,11 +51,11 @@ impl Supervisor {
         loop {
             match process::reap() {
                 Children::Ended { pid, end } if pid == child => return Ok(end),
-                // One SIGCHLD may stand for several children (signal(7)): all are reaped before the
+                // One SIGCHLD may be for several children (signal(7)): all are reaped before the
                 // next wait.
                 Children::Ended { .. } => {}
                 Children::Running => self.wait(None)?,
-                Children::None => return Ok("exited unnoticed".to_owned()),
+                Children::None => return Ok("exit status unknown".to_owned()),
             }
         }
     }
@@ -64,7 +63,7 @@ impl Supervisor {
     /// Waits for `time`.
     ///
     /// # Errors
-    /// How the machine is to end, if a signal says so meanwhile.
+    /// How the machine ends, if a signal requests that.
     pub(super) fn pause(&self, time: Duration) -> Result<(), PowerAction> {
         let until = sys::now() + time;
         while sys::now() < until {
@@ -76,21 +75,21 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Ends the machine, once all other processes have exited or had their time to; returns only if the
-    /// kernel refuses, with its error.
+    /// Ends the machine after all other processes have exited or a timeout; returns only if the kernel
+    /// refuses, with its error.
     pub(super) fn end(&self, how: PowerAction) -> SyscallError {
         log::info!("{how}");
-        process::ask_all_to_end();
+        process::terminate_all();
         let until = sys::now() + TIME_TO_END;
         while sys::now() < until {
             match process::reap() {
                 Children::Ended { .. } => {}
-                // A second signal changes nothing any more.
+                // A second signal changes nothing.
                 Children::Running => drop(self.wait(Some(until))),
                 Children::None => break,
             }
         }
-        // What ignores SIGTERM would keep its file systems busy through the last sync.
+        // A process that ignores SIGTERM would write during the last sync.
         process::kill_all();
         match machine::end(how) {
             Ok(never) => match never {},

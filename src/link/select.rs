@@ -1,4 +1,4 @@
-//! Which of the interfaces that are there to boot from, and why not the others.
+//! Selects the interfaces to boot from, with the reason against each of the others.
 
 use std::path::Path;
 
@@ -9,17 +9,17 @@ use wireboot_proto::time::Seconds;
 /// Properties of an interface that only `/sys` has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct DeviceFacts {
-    /// A device is behind it.
+    /// Whether it has a hardware device.
     pub(super) has_device: bool,
-    /// It needs an access point and a password before it carries anything.
+    /// Whether it is wireless, which needs an access point and a password.
     pub(super) wireless: bool,
 }
 
-/// Reads the facts about an interface.
+/// Reads the properties of an interface.
 pub(super) fn facts(name: &str) -> DeviceFacts {
     let directory = Path::new("/sys/class/net").join(name);
     DeviceFacts {
-        // Bridges, tunnels and dummies have no such link in sysfs.
+        // Bridges, tunnels and dummy interfaces have no such link in sysfs.
         has_device: directory.join("device").exists(),
         wireless: directory.join("phy80211").exists(),
     }
@@ -31,7 +31,7 @@ pub(super) struct Selection {
     pub(super) chosen: Vec<LinkInfo>,
     /// Requested interfaces that do not exist.
     pub(super) missing: Vec<String>,
-    /// Name and reason of each that is there and of no use.
+    /// Name of each other interface, and the reason against it.
     passed_over: Vec<(String, &'static str)>,
 }
 
@@ -41,7 +41,7 @@ impl Selection {
         !self.chosen.is_empty() && self.missing.is_empty()
     }
 
-    /// Says in one line what was wanted, what is there, and what to try.
+    /// Returns an error message: the interfaces requested, those found, and what to try.
     pub(super) fn explain(&self, config: &LinkConfig) -> String {
         let waited = Seconds(config.timeout);
         let mut text = match &self.missing[..] {
@@ -50,7 +50,7 @@ impl Selection {
         };
         text.push_str(&format!(" within {waited:.1} s; "));
         if self.passed_over.is_empty() {
-            text.push_str("there is none at all: is the driver of the NIC loaded?");
+            text.push_str("no interface exists: is the driver of the NIC loaded?");
         } else {
             let found: Vec<_> = self
                 .passed_over
@@ -86,13 +86,13 @@ pub(super) fn select<'a>(
         }
     }
     selection.missing = missing(config, &selection.chosen);
-    // In the order in which they were named.
+    // In the order of the configuration.
     let place = |link: &LinkInfo| config.interfaces.iter().position(|name| *name == link.name);
     selection.chosen.sort_by_key(place);
     selection
 }
 
-/// A name is enough to take any Ethernet interface: a bridge, a VLAN, one end of a veth pair.
+/// By name any Ethernet interface is accepted: a bridge, a VLAN, one end of a veth pair.
 fn not_named(config: &LinkConfig, link: &LinkInfo) -> Option<&'static str> {
     if !config.interfaces.contains(&link.name) {
         Some("not named")
@@ -110,11 +110,10 @@ fn not_a_nic(link: &LinkInfo, facts: DeviceFacts) -> Option<&'static str> {
     if let Some(why) = not_ethernet(link) {
         Some(why)
     } else if link.master.is_some() {
-        // Its frames go to the master before IPv4 sees them (rx_handler), so an address here hears
-        // nothing.
+        // Its frames go to the master before IPv4 sees them (rx_handler).
         Some("belongs to a bridge or bond")
     } else if link.kind.is_some() || !(link.has_device || facts.has_device) {
-        // IFLA_INFO_KIND is told for veth, VLANs, bonds and their like, and for no card.
+        // The kernel reports IFLA_INFO_KIND for veth, VLANs, bonds and the like, and for no card.
         Some("virtual: name it to use it")
     } else if facts.wireless {
         Some("wireless")
@@ -193,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_taken_in_their_order_and_the_missing_one_is_told() {
+    fn names_are_used_in_their_order_and_the_missing_one_is_reported() {
         let links = [device(2, "eth0"), device(3, "eth1"), link(4, "veth0")];
         let config = LinkConfig {
             interfaces: ["veth0", "eth0", "eth7"].map(str::to_owned).to_vec(),
@@ -224,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fruitless_search_tells_what_was_found_and_why_it_was_no_use() {
+    fn a_failed_search_reports_what_was_found_and_why_it_was_not_usable() {
         let links = [device(2, "eth0"), link(8, "dummy0")];
         let config = LinkConfig {
             boot_interface: Some(MacAddress([0x52, 0x54, 0, 0, 0, 9])),
@@ -241,7 +240,7 @@ mod tests {
         });
         assert_eq!(
             selection.explain(&LinkConfig::default()),
-            "none appeared within 30.0 s; there is none at all: is the driver of the NIC loaded?"
+            "none appeared within 30.0 s; no interface exists: is the driver of the NIC loaded?"
         );
     }
 

@@ -1,23 +1,23 @@
-//! The addresses and routes of an interface at one moment, to tell what a change removed beside what
-//! it was for, and to put that back.
+//! The addresses and routes of an interface at one time, to find out what the kernel removed with a
+//! change, and to restore that.
 //!
-//! The kernel removes with an address the routes from it, with the first address of a subnet the
-//! later ones there (unless `promote_secondaries` is set), and with the last address of an interface
-//! all routes over it (`fib_disable_ip`).
+//! With an address the kernel removes the routes from it, with the first address of a subnet the later
+//! ones of it (unless `promote_secondaries` is set), and with the last address of an interface all
+//! routes over it (`fib_disable_ip`).
 
 use std::net::Ipv4Addr;
 
+use crate::error::Error;
 use crate::sys::netlink::RouteSocket;
 use crate::sys::{self, SyscallError};
-use wireboot_proto::netlink::route::{
-    Address, FOREVER, InstalledRoute, KernelRoute, NetlinkRequest, RouteMessage,
-};
+use wireboot_proto::netlink::request::NetlinkRequest;
+use wireboot_proto::netlink::route::{Address, FOREVER, InstalledRoute, KernelRoute, RouteMessage};
 use wireboot_proto::time::Instant;
 
 #[derive(Debug, Default)]
 pub(super) struct InterfaceState {
     pub(super) addresses: Vec<Snapshot<Address>>,
-    /// Each route, and whether it stands in front of all others to its network with its metric.
+    /// Each route, and whether it is the first to its network with its metric.
     pub(super) routes: Vec<(InstalledRoute, bool)>,
 }
 
@@ -33,7 +33,7 @@ impl InterfaceState {
     pub(super) fn read(socket: &mut RouteSocket, index: u32) -> Result<Self, SyscallError> {
         let read_at = sys::now();
         let known = |value| Snapshot { value, read_at };
-        // The kernel lists routes to one network one behind the other (`fn_trie_dump_leaf`).
+        // The kernel lists routes to one network in a row (`fn_trie_dump_leaf`).
         let mut last = None;
         let mut state = Self {
             addresses: addresses(socket, index)?.into_iter().map(known).collect(),
@@ -57,8 +57,8 @@ impl InterfaceState {
         Ok(state)
     }
 
-    /// Leaves only what is not in `later` too, which is in the same order: a router may have a million
-    /// routes. What somebody has added meanwhile may leave more.
+    /// Retains what `later` lacks. Both are in the same order, since a router may have a million routes;
+    /// routes added in between may leave more than that.
     pub(super) fn retain_missing_in(&mut self, later: &Self) {
         self.addresses.retain(|known| {
             let mut there = later.addresses.iter();
@@ -69,7 +69,7 @@ impl InterfaceState {
             .retain(|(route, _)| there.next_if(|there| *there == route).is_none());
     }
 
-    /// Separates an address and all routes from it.
+    /// Splits off an address and all routes from it.
     pub(super) fn split_off(&mut self, address: Ipv4Addr) -> Self {
         let (addresses, routes) = (&mut self.addresses, &mut self.routes);
         Self {
@@ -82,20 +82,20 @@ impl InterfaceState {
         }
     }
 
-    /// Sets all of it again.
+    /// Restores addresses and routes.
     pub(super) fn put_back(&self, socket: &mut RouteSocket) {
         self.put_back_addresses(socket);
         self.put_back_routes(socket);
     }
 
-    /// Sets the addresses again, with the lifetimes that are left.
+    /// Restores the addresses with their remaining lifetimes.
     pub(super) fn put_back_addresses(&self, socket: &mut RouteSocket) {
         for address in self.addresses.iter().filter_map(Snapshot::remaining) {
             put_back(socket, &NetlinkRequest::AddAddress(address));
         }
     }
 
-    /// Makes the routes again but those that the kernel makes itself with each address.
+    /// Restores the routes, without those that the kernel adds with each address.
     pub(super) fn put_back_routes(&self, socket: &mut RouteSocket) {
         let routes = self.routes.iter();
         for (route, in_front) in routes.filter(|(route, _)| !route.is_of_kernel()) {
@@ -118,7 +118,7 @@ impl InterfaceState {
 }
 
 impl Snapshot<Address> {
-    /// Returns the address with the lifetimes that it has left; none when its time is over.
+    /// Returns the address with its remaining lifetimes; none if it has expired.
     pub(super) fn remaining(&self) -> Option<Address> {
         let elapsed = sys::now().since(self.read_at).as_secs();
         let elapsed = u32::try_from(elapsed).unwrap_or(FOREVER);
@@ -154,7 +154,7 @@ pub(super) fn addresses(
 
 fn put_back(socket: &mut RouteSocket, request: &NetlinkRequest) {
     if let Err(error) = socket.change(request)
-        // Somebody was faster.
+        // Another program was faster.
         && !exists(&error)
     {
         log::warn!("previous address or route not restored: {}", error.chain());
@@ -163,4 +163,25 @@ fn put_back(socket: &mut RouteSocket, request: &NetlinkRequest) {
 
 pub(super) fn exists(error: &SyscallError) -> bool {
     error.source.kind() == std::io::ErrorKind::AlreadyExists
+}
+
+/// Sets an interface up or down.
+pub(super) fn set_up(socket: &mut RouteSocket, index: u32, up: bool) -> Result<(), SyscallError> {
+    socket.change(&NetlinkRequest::SetUp { index, up })
+}
+
+/// Opens a socket for requests to rtnetlink.
+pub(super) fn open_socket() -> Result<RouteSocket, Error> {
+    RouteSocket::open().map_err(|source| Error::System {
+        doing: "cannot open a route socket".to_owned(),
+        source,
+    })
+}
+
+/// Returns the error of a failed dump.
+pub(super) fn unreadable(source: SyscallError) -> Error {
+    Error::System {
+        doing: "cannot list the network interfaces".to_owned(),
+        source,
+    }
 }

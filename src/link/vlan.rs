@@ -1,13 +1,14 @@
-//! VLAN interfaces (802.1Q), created when their parent has appeared.
+//! VLAN interfaces (802.1Q), created once their parent exists.
 
-use super::{Link, open_socket, set_up};
+use super::state::{open_socket, set_up};
 use crate::config::{LinkConfig, Vlan};
 use crate::error::Error;
 use crate::sys::SyscallError;
 use crate::sys::netlink::RouteSocket;
-use wireboot_proto::netlink::route::{LinkInfo, NetlinkRequest};
+use wireboot_proto::netlink::request::NetlinkRequest;
+use wireboot_proto::netlink::route::LinkInfo;
 
-/// A created VLAN interface, with what to undo.
+/// A VLAN interface that was created, and its inverse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CreatedVlan {
     parent: u32,
@@ -16,7 +17,7 @@ pub(super) struct CreatedVlan {
 }
 
 impl CreatedVlan {
-    /// Removes the VLAN, and lowers what is below if it was raised.
+    /// Removes the VLAN, and sets its parent down if it was set up.
     pub(super) fn undo(self, index: u32, socket: &mut RouteSocket) {
         let removed = socket.change(&NetlinkRequest::DeleteLink { index });
         let lowered = if self.raised {
@@ -46,10 +47,10 @@ impl<'a> RequestedVlan<'a> {
         }
     }
 
-    /// Creates it once its parent exists; an interface that has its name already is used as it is.
+    /// Creates it once its parent exists; an existing interface of its name is used as it is.
     ///
     /// # Errors
-    /// [`Error::Configure`] with what the kernel refused: EOPNOTSUPP without its module 8021q.
+    /// [`Error::Configure`] with the kernel's error: EOPNOTSUPP without its module 8021q.
     pub(super) fn make<'b>(
         &mut self,
         present: impl Iterator<Item = &'b LinkInfo> + Clone,
@@ -62,18 +63,20 @@ impl<'a> RequestedVlan<'a> {
             let made = make(vlan, parent, &mut open_socket()?);
             self.made = Some(made.map_err(|source| Error::Configure {
                 interface: vlan.name.clone(),
-                what: format!("up VLAN {} of {} (it takes 8021q)", vlan.id, vlan.parent),
+                what: format!(
+                    "up VLAN {} of {} (needs the module 8021q)",
+                    vlan.id, vlan.parent
+                ),
                 source,
             })?);
         }
         Ok(())
     }
 
-    /// Has what was made undone by the owner of `link`, if that is it.
-    pub(super) fn hand_over(&mut self, link: &Link) {
-        if self.vlan.is_some_and(|vlan| vlan.name == link.name) {
-            link.changes().made = self.made.take();
-        }
+    /// Returns the created VLAN if `name` is its interface, whose owner undoes it.
+    pub(super) fn take_created(&mut self, name: &str) -> Option<CreatedVlan> {
+        self.made
+            .take_if(|_| self.vlan.is_some_and(|vlan| vlan.name == name))
     }
 }
 
@@ -88,7 +91,7 @@ fn make(
         parent: parent_index,
         id: vlan.id,
     })?;
-    // vlan_dev_open answers ENETDOWN while the interface below is down.
+    // vlan_dev_open returns ENETDOWN while the parent is down.
     if !parent.up {
         set_up(socket, parent_index, true)?;
     }

@@ -1,9 +1,10 @@
-//! Changes of interfaces as they happen: appeared, carrier up or down, gone.
+//! Monitors interfaces: new, carrier up or down, removed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
-use super::unreadable;
+use super::state::unreadable;
 use crate::error::Error;
 use crate::sys::netlink::{LinkSubscription, Notifications};
 use crate::sys::signal::Signals;
@@ -21,32 +22,32 @@ pub struct Change {
     pub gone: bool,
 }
 
-/// Reports the state of every interface once, and then every change; readable when there may be
-/// one.
+/// A monitor of all interfaces: reports the state of each once, and then every change. Its descriptor
+/// is readable if there may be one.
 ///
-/// When the socket's buffer overflows, the state is read again, so no lasting change is missed.
+/// If the socket's buffer overflows, the state is read again, so that no lasting change is missed.
 #[derive(Debug)]
 pub struct Watch {
-    news: LinkSubscription,
+    subscription: LinkSubscription,
     known: BTreeMap<u32, LinkInfo>,
     pending: VecDeque<Change>,
-    /// An address of some interface is gone, or may be.
+    /// Whether an interface may have lost an address.
     may_lack_address: bool,
 }
 
 impl Watch {
-    /// Begins to watch the network namespace of the calling thread.
+    /// Opens a monitor of the network namespace of the calling thread.
     ///
     /// # Errors
     /// [`Error::System`] when the kernel refuses the socket.
     pub fn open() -> Result<Self, Error> {
         let mut watch = Self {
-            news: LinkSubscription::open().map_err(unwatchable)?,
+            subscription: LinkSubscription::open().map_err(unwatchable)?,
             known: BTreeMap::new(),
             pending: VecDeque::new(),
             may_lack_address: false,
         };
-        // After the subscription, so that nothing happens in between.
+        // After the subscription, so that no change is missed.
         watch.read_all()?;
         Ok(watch)
     }
@@ -57,21 +58,21 @@ impl Watch {
     /// [`Error::System`] when the socket fails.
     pub fn next_change(&mut self) -> Result<Option<Change>, Error> {
         while self.pending.is_empty() {
-            match self.news.take().map_err(unwatchable)? {
+            match self.subscription.take().map_err(unwatchable)? {
                 Notifications::Nothing => return Ok(None),
                 Notifications::Lost => {
                     self.may_lack_address = true;
                     self.read_all()?;
                 }
                 Notifications::Changes(messages) => messages.into_iter().for_each(|message| {
-                    self.hear(message);
+                    self.handle_message(message);
                 }),
             }
         }
         Ok(self.pending.pop_front())
     }
 
-    /// Reports the state of every interface again, in place of pending changes.
+    /// Reports the state of every interface once more, in place of pending changes.
     pub fn repeat(&mut self) {
         self.pending.retain(|change| change.gone);
         let all = self.known.values().cloned();
@@ -81,9 +82,9 @@ impl Watch {
 
     /// Subscribes to address changes too, for [`Watch::take_address_loss`].
     pub fn follow_addresses(&mut self) -> Result<(), Error> {
-        // An address may have gone before the subscription.
+        // An address may have been removed before the subscription.
         self.may_lack_address = true;
-        self.news.add_addresses().map_err(unwatchable)
+        self.subscription.add_addresses().map_err(unwatchable)
     }
 
     /// Returns whether an interface may have lost an address since the last time, as of the last
@@ -115,9 +116,36 @@ impl Watch {
         }
     }
 
+    /// Waits until one of the interfaces with these indices has a carrier; returns its position
+    /// among them, or none after `timeout`.
+    ///
+    /// # Errors
+    /// As [`Watch::wait`].
+    pub(super) fn wait_for_carrier(
+        &mut self,
+        interfaces: &[u32],
+        timeout: Duration,
+        signals: Option<&Signals>,
+    ) -> Result<Option<usize>, Error> {
+        let deadline = sys::now() + timeout;
+        loop {
+            while let Some(Change { link, gone }) = self.next_change()? {
+                let place = interfaces.iter().position(|index| *index == link.index);
+                if let (Some(place), true, false) = (place, link.carrier, gone) {
+                    log::debug!("{}: carrier", link.name);
+                    return Ok(Some(place));
+                }
+            }
+            if sys::now() >= deadline {
+                return Ok(None);
+            }
+            self.wait(deadline, signals)?;
+        }
+    }
+
     fn read_all(&mut self) -> Result<(), Error> {
         let mut before = std::mem::take(&mut self.known);
-        for message in self.news.dump().map_err(unreadable)? {
+        for message in self.subscription.dump().map_err(unreadable)? {
             let index = match &message {
                 RouteMessage::NewLink(link) | RouteMessage::DelLink(link) => link.index,
                 RouteMessage::NewAddress(_)
@@ -129,7 +157,7 @@ impl Watch {
             };
             self.known
                 .extend(before.remove(&index).map(|link| (index, link)));
-            self.hear(message);
+            self.handle_message(message);
         }
         for link in before.into_values() {
             self.pending.push_back(Change { link, gone: true });
@@ -137,7 +165,7 @@ impl Watch {
         Ok(())
     }
 
-    fn hear(&mut self, message: RouteMessage) {
+    fn handle_message(&mut self, message: RouteMessage) {
         let change = match message {
             RouteMessage::NewLink(link) => {
                 let before = self.known.insert(link.index, link.clone());
@@ -168,7 +196,7 @@ impl Watch {
 
 impl AsFd for Watch {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.news.as_fd()
+        self.subscription.as_fd()
     }
 }
 

@@ -12,15 +12,71 @@ extern crate alloc;
 
 pub mod boot;
 pub mod dhcp;
-pub mod format;
+pub mod format {
+    //! Formats of files: captures, kernels and their archives, device trees, the TPM's messages.
+
+    pub mod cpio;
+    pub mod fdt;
+    #[cfg(feature = "iso")]
+    pub mod iso9660;
+    pub mod kernel_image;
+    pub mod pcap;
+    pub mod pcapng;
+    pub mod tpm;
+    pub mod uki;
+    #[cfg(feature = "tls")]
+    pub mod x509;
+}
 pub mod http;
-pub mod netlink;
-pub mod packet;
-mod prelude;
+pub mod netlink {
+    //! Messages of rtnetlink: links, addresses and routes (rtnetlink(7)).
+
+    pub mod message;
+    pub mod request;
+    pub mod route;
+}
+pub mod packet {
+    //! Packets on the wire: headers and messages, decoded and encoded without state.
+    //!
+    //! `decode` never panics and never reads past its input, whatever it is given; `encode` writes
+    //! what `decode` reads.
+
+    pub mod arp;
+    pub mod dhcp;
+    pub mod ethernet;
+    pub mod ipv4;
+    pub mod option;
+    pub mod pxe;
+    pub mod switch_frame;
+    pub mod tftp;
+    pub mod udp;
+}
+mod prelude {
+    //! What `std` would bring into scope and `no_std` does not.
+
+    pub(crate) use alloc::borrow::ToOwned;
+    pub(crate) use alloc::boxed::Box;
+    pub(crate) use alloc::string::{String, ToString};
+    pub(crate) use alloc::vec::Vec;
+    pub(crate) use alloc::{format, vec};
+}
 pub mod reader;
 pub mod sntp;
 pub mod switch;
-pub mod text;
+pub mod text {
+    //! Text that comes from the network or goes to people: addresses of files, names, and what may be
+    //! shown.
+
+    pub mod names;
+    pub mod safe;
+    pub mod url;
+}
 pub mod tftp;
 pub mod time;
-pub mod trust;
+pub mod trust {
+    //! What may be started: signatures, lists of hashes, and the policy.
+
+    pub mod policy;
+    pub mod signature;
+    pub mod sums;
+}

@@ -1,10 +1,10 @@
-//! Reads fields one after the other from received bytes, each with its name for the error.
+//! A reader of fields from received bytes; errors have the name of the field.
 
 /// The field at which decoding failed, and the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The input ends inside `field`.
-    #[error("{field} is cut off: {needed} bytes needed, {left} left")]
+    #[error("{field} is truncated: {needed} bytes needed, {left} left")]
     Truncated {
         /// The field's name in its specification.
         field: &'static str,
@@ -49,9 +49,9 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Creates a reader at the beginning of `octets`.
-    pub const fn new(octets: &'a [u8]) -> Self {
-        Self { rest: octets }
+    /// Creates a reader at the beginning of `bytes`.
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
     }
 
     /// Reads the next `len` bytes.

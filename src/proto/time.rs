@@ -92,7 +92,7 @@ impl fmt::Display for Seconds {
 pub fn parse_seconds(text: &str) -> Option<Duration> {
     const YEAR: Duration = Duration::from_secs(365 * 86_400);
     let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |text: &str| text.bytes().all(|octet| octet.is_ascii_digit());
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if (whole.is_empty() && decimals.is_empty()) || !digits(whole) || !digits(decimals) {
         return None;
     }

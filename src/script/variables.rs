@@ -1,5 +1,5 @@
 //! A lease as the environment of a script: the variables of busybox's udhcpc, and those of dhcpcd
-//! that can be had from the names of options.
+//! that follow from the names of options.
 
 use std::net::Ipv4Addr;
 
@@ -7,7 +7,7 @@ use wireboot_proto::dhcp::lease::{Lease, StaticRoute};
 use wireboot_proto::packet::ipv4::netmask;
 use wireboot_proto::packet::option::code;
 use wireboot_proto::packet::option::known::{self, OptionValue};
-use wireboot_proto::text::validation;
+use wireboot_proto::text::names;
 
 /// Options whose text is a name.
 const NAMES: [u8; 4] = [
@@ -25,7 +25,7 @@ pub(super) struct Variables {
 }
 
 impl Variables {
-    /// Returns what there is to say about `lease`.
+    /// Returns the variables of `lease`.
     pub(super) fn of(lease: &Lease) -> Self {
         let mut variables = Self::default();
         variables.add_udhcpc(lease);
@@ -33,9 +33,9 @@ impl Variables {
         variables
     }
 
-    /// What is not harmless text is left out, and the option noted.
+    /// Sets a variable; leaves out unsafe text, and notes the option.
     fn set(&mut self, code: u8, name: &str, value: String) {
-        if !validation::is_shell_safe(&value) {
+        if !names::is_shell_safe(&value) {
             if !self.dropped.contains(&code) {
                 self.dropped.push(code);
             }
@@ -92,18 +92,18 @@ impl Variables {
         }
     }
 
-    /// Adds each option received, under dhcpcd's name for it, and udhcpc's if that has another;
-    /// one that nobody knows is `optN`, in hexadecimal digits.
+    /// Adds each option received, under dhcpcd's name and udhcpc's if that is another; unknown ones as
+    /// `optN`, in hexadecimal digits.
     fn add_options(&mut self, lease: &Lease) {
         let ignored = |code| lease.ignored.iter().any(|(ignored, _)| *ignored == code);
-        for (code, octets) in lease.options.iter() {
+        for (code, bytes) in lease.options.iter() {
             if ignored(code) {
                 continue;
             }
-            let value = OptionValue::read(code, octets);
+            let value = OptionValue::read(code, bytes);
             let is_name = matches!(value, OptionValue::Text(_)) && NAMES.contains(&code);
             let words = value.words();
-            if is_name && !validation::is_host_name(&words) {
+            if is_name && !names::is_host_name(&words) {
                 self.dropped.push(code);
                 continue;
             }

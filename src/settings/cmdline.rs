@@ -1,9 +1,9 @@
-//! The kernel command line → [`Config`], in every dialect in use: the kernel's own and klibc's
-//! `ip=`, dracut's, that of NetworkManager's and systemd's generators, and `wireboot.KEY=VALUE`.
+//! Parses the kernel command line into [`Config`]: `ip=` in the forms of the kernel, klibc, dracut,
+//! NetworkManager and systemd, dracut's other words, and `wireboot.KEY=VALUE`.
 //!
-//! A word that is about the network is followed, or refused with the reason; none is dropped in
-//! silence, and the rest still counts: a machine that boots by itself has nobody to correct it.
-//! Words that are not about the network are for other programs and are ignored.
+//! A word about the network is applied, or reported with the reason, and then the others are still
+//! applied: nobody is there to correct the command line of a machine that boots by itself. Words that
+//! are not about the network are for other programs and ignored.
 
 #![forbid(unsafe_code)]
 
@@ -22,7 +22,7 @@ use wireboot_proto::time::parse_seconds;
 
 pub use ip::{IpRequest, Method, misspelled_method};
 
-/// What a command line says.
+/// The meaning of a command line.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CommandLine {
     /// The configuration that follows from it.
@@ -34,37 +34,37 @@ pub struct CommandLine {
     boot_device: Option<String>,
     /// `rd.bootif=0`
     ignores_boot_if: bool,
-    /// Own settings that a word has been followed for.
+    /// Settings of `wireboot.` that have been set.
     own: Vec<&'static str>,
-    /// Words of `ip=` and what they ask for.
+    /// The words `ip=`, each with its value.
     requests: Vec<(String, IpRequest)>,
 }
 
 /// A word about the network and its meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remark {
-    /// The word as it stood.
+    /// The word as written.
     pub word: String,
-    /// What it means here.
+    /// Its meaning to wireboot.
     pub meaning: Meaning,
 }
 
-/// What a word means here.
+/// The meaning of a word to wireboot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Meaning {
-    /// It is followed.
+    /// It is applied.
     Followed(String),
-    /// It asks for something that is not needed here, so nothing is lost without it.
+    /// It has no effect here and needs none.
     Needless(&'static str),
-    /// It cannot be followed, for this reason.
+    /// It is not supported, for this reason.
     Refused(String),
 }
 
 /// The file in which the kernel shows its command line.
 pub const KERNEL_COMMAND_LINE: &str = "/proc/cmdline";
 
-/// Reads a kernel command line from a file. Bytes that are not UTF-8 become U+FFFD: they may be in
-/// words of others, such as a label, and only the words that have them are lost.
+/// Reads a kernel command line from a file. Bytes that are not UTF-8 become U+FFFD: only
+/// the words that contain them are lost, such as a label for another program.
 ///
 /// # Errors
 /// [`Error::Usage`] when the file cannot be read.
@@ -82,8 +82,8 @@ pub fn apply(text: &str, config: &mut Config) -> Vec<String> {
     refusals
 }
 
-/// Reads a command line over the defaults in `config`. What stands behind `--` is for the first
-/// process's own arguments and not read.
+/// Parses a command line over the defaults in `config`. What follows `--` are arguments of the first
+/// process, and ignored.
 pub fn parse(text: &str, config: Config) -> CommandLine {
     let mut line = CommandLine {
         config,
@@ -98,7 +98,7 @@ pub fn parse(text: &str, config: Config) -> CommandLine {
             None => (word.as_str(), None),
         };
         let meaning = if word.contains(char::REPLACEMENT_CHARACTER) {
-            // That it is about the network is all that is known of it.
+            // Its key is one about the network; the value is unreadable.
             let is_known = CommandLine::default().take(key, value).is_some();
             is_known.then(|| Meaning::Refused("it is not valid UTF-8".to_owned()))
         } else {
@@ -114,7 +114,7 @@ pub fn parse(text: &str, config: Config) -> CommandLine {
 
 impl CommandLine {
     fn take(&mut self, key: &str, value: Option<&str>) -> Option<Meaning> {
-        // The kernel takes both for the same in its own parameters (parameq in kernel/params.c).
+        // As the kernel in its own parameters (parameq in kernel/params.c).
         let key = key.replace('_', "-");
         if let Some(own) = key.strip_prefix("wireboot.") {
             return Some(
@@ -128,16 +128,16 @@ impl CommandLine {
             "BOOTIF" => self.boot_if(value),
             "rd.bootif" => {
                 self.ignores_boot_if = is_off(value);
-                Ok(format!("BOOTIF is {}looked at", not(is_off(value))))
+                Ok(format!("BOOTIF is {}used", not(is_off(value))))
             }
             "rd.net.dhcp.vendor-class" => {
-                Err("what the machine says it is comes from wireboot.identify".to_owned())
+                Err("the client type is set by wireboot.identify".to_owned())
             }
             "ifname" => self.alias(value),
-            // dracut demands it where there are several ip= (dracut.cmdline(7)).
+            // dracut requires it if there are several ip= (dracut.cmdline(7)).
             "bootdev" => {
                 self.boot_device = Some(value.to_owned());
-                Ok(format!("of several interfaces, {value} is the one"))
+                Ok(format!("boots over {value}"))
             }
             "rd.net.timeout.carrier" | "rd.net.timeout.iflink" => seconds(value).map(|time| {
                 self.config.link.timeout = time;
@@ -156,18 +156,16 @@ impl CommandLine {
             "rd.peerdns" => {
                 self.config.dhcp.given.ignores_server_dns = is_off(value);
                 let not = not(is_off(value));
-                Ok(format!("the server's resolvers are {not}asked"))
+                Ok(format!("the server's resolvers are {not}used"))
             }
             "rd.net.dhcp.retry" => {
-                return Some(Meaning::Needless(
-                    "requests are repeated until the time is over",
-                ));
+                return Some(Meaning::Needless("requests are repeated until the timeout"));
             }
             "rd.net.timeout.ifup"
             | "rd.net.timeout.route"
             | "rd.net.timeout.ipv6dad"
             | "rd.net.timeout.ipv6auto" => {
-                return Some(Meaning::Needless("there is no such step to wait for"));
+                return Some(Meaning::Needless("there is nothing to wait for"));
             }
             "vlan" | "rd.vlan" => self.vlan(value),
             "bond" | "team" | "bridge" | "rd.bond" | "rd.team" | "rd.bridge" => Err(format!(
@@ -185,13 +183,13 @@ impl CommandLine {
         let request = ip::parse(value)?;
         let text = request.to_string();
         if request.method == Method::Off {
-            return Err("it switches the network off".to_owned());
+            return Err("it disables the network".to_owned());
         }
         let unused = request.unused();
         if !unused.is_empty() {
             self.remarks.push(Remark {
                 word: format!("ip={value}"),
-                meaning: Meaning::Refused(format!("nothing is done about {}", unused.join(", "))),
+                meaning: Meaning::Refused(format!("it sets {}", unused.join(", "))),
             });
         }
         self.requests.push((format!("ip={value}"), request));
@@ -201,10 +199,7 @@ impl CommandLine {
     fn vlan(&mut self, value: &str) -> Result<String, String> {
         let vlan: Vlan = value.parse()?;
         if let Some(other) = &self.config.link.vlan {
-            return Err(format!(
-                "the boot goes over the VLAN {} already",
-                other.name
-            ));
+            return Err(format!("another VLAN is configured: {}", other.name));
         }
         let meaning = format!("{} is the VLAN {} on {}", vlan.name, vlan.id, vlan.parent);
         self.config.link.vlan = Some(vlan);
@@ -250,13 +245,15 @@ impl CommandLine {
             .parse()
             .map_err(|_| format!("\"{value}\" is not an IPv4 address"))?;
         self.config.dhcp.given.dns.push(address);
-        Ok(format!("the resolver {address} is asked first"))
+        Ok(format!("the resolver {address}, before those of the lease"))
     }
 
     fn boot_if(&mut self, value: &str) -> Result<String, String> {
         let mac = config::boot_interface(value)?;
         self.config.link.boot_interface = Some(mac);
-        Ok(format!("boots over the interface with the address {mac}"))
+        Ok(format!(
+            "boots over the interface with the MAC address {mac}"
+        ))
     }
 
     fn alias(&mut self, value: &str) -> Result<String, String> {
@@ -265,7 +262,9 @@ impl CommandLine {
             .and_then(|(name, mac)| Some((name, mac.parse::<MacAddress>().ok()?)))
             .ok_or("it is not a name, a colon and a hardware address")?;
         self.aliases.push((name.to_owned(), mac));
-        Ok(format!("{name} means the interface with the address {mac}"))
+        Ok(format!(
+            "{name} means the interface with the MAC address {mac}"
+        ))
     }
 
     fn own(&mut self, key: &str, value: Option<&str>) -> Result<String, String> {
@@ -276,11 +275,11 @@ impl CommandLine {
             is_first
         };
         let name = parse::word(&mut self.config, key, value, is_first)?;
-        let said = value.filter(|value| !value.is_empty()).unwrap_or("on");
-        Ok(format!("{name} is {said}"))
+        let state = value.filter(|value| !value.is_empty()).unwrap_or("on");
+        Ok(format!("{name} is {state}"))
     }
 
-    /// Brings `ip=`, `bootdev=`, `ifname=` and `vlan=` together once all of them are known.
+    /// Combines `ip=`, `bootdev=`, `ifname=` and `vlan=`, in any order on the line.
     fn choose_interfaces(&mut self) {
         if self.ignores_boot_if {
             self.config.link.boot_interface = None;
@@ -292,7 +291,7 @@ impl CommandLine {
                 interface.is_none_or(|interface| interface == device)
             });
         }
-        // A static address wins: the machine is to have it, whatever a DHCP server offers.
+        // A static address wins over DHCP.
         if let Some(first) = requests.iter().position(|(_, request)| request.is_static()) {
             let chosen = requests.swap_remove(first);
             for (word, _) in std::mem::replace(&mut requests, vec![chosen]) {
@@ -329,11 +328,11 @@ impl CommandLine {
 }
 
 impl Remark {
-    /// Says why the word is not followed, when it is not.
+    /// Returns a message if the word is not supported.
     pub fn refusal(&self) -> Option<String> {
         match &self.meaning {
             Meaning::Refused(why) => Some(format!(
-                "\"{}\" on the kernel command line is not followed: {why}",
+                "\"{}\" on the kernel command line is ignored: {why}",
                 self.word
             )),
             Meaning::Followed(_) | Meaning::Needless(_) => None,
@@ -345,11 +344,11 @@ impl Remark {
 /// `enx525400123456`.
 fn named_by_address(name: &str) -> Option<MacAddress> {
     let digits = name.strip_prefix("enx")?;
-    let octets = parse_hex(digits).filter(|_| digits.len() == 12)?;
-    octets.try_into().ok().map(MacAddress)
+    let bytes = parse_hex(digits).filter(|_| digits.len() == 12)?;
+    bytes.try_into().ok().map(MacAddress)
 }
 
-/// Returns whether a value switches off what it belongs to, as dracut reads it.
+/// Returns whether a value means off, as in dracut.
 fn is_off(value: &str) -> bool {
     matches!(value, "0" | "no" | "off")
 }
@@ -364,9 +363,8 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 /// Splits a command line into words, as the kernel does (`lib/cmdline.c`, `next_arg`).
 ///
-/// A double quote switches quoting on and off anywhere; blanks inside of quotes do not end the
-/// word. The quotes around a whole word, or around a whole value behind `=`, are removed; others
-/// stay. There are no escapes.
+/// A double quote switches quoting on and off anywhere; blanks within quotes do not end the
+/// word. Quotes around a whole word, or around a whole value after `=`, are removed; others stay. There are no escapes.
 pub fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();

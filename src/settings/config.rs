@@ -10,9 +10,9 @@ pub use wireboot_proto::text::names::NoSuchName;
 
 pub use wireboot_proto::dhcp::config::{ClientId, Detection, Identify, Introduction, StaticConfig};
 
-/// One step of the path, as named by `--stop-after`.
+/// A stage of a boot, as named by `--stop-after`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Step {
+pub enum Stage {
     /// The interface is up.
     Link,
     /// The address is configured.
@@ -21,29 +21,29 @@ pub enum Step {
     Plan,
     /// All parts of the plan are in memory.
     Image,
-    /// The plan's end is ready, such as a loaded kernel; only the jump is missing.
+    /// The kernel is loaded.
     Load,
 }
 
-named!(Step:
+named!(Stage:
     "link" => Link, "lease" => Lease, "plan" => Plan, "image" => Image, "load" => Load);
 
-/// What is printed of a plan.
+/// The output about a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Report {
-    /// The plan, when it is the last step.
+pub enum PlanOutput {
+    /// The plan, if it is the last stage.
     #[default]
     Plan,
     /// The same as JSON.
     Json,
-    /// Which file and line each decision came from, and the plan.
+    /// The plan, and the file and line of each decision.
     Explain,
 }
 
-/// What PID 1 does when the boot has failed.
+/// The action of process 1 after a failed boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnFailure {
-    /// Starts again after a pause that grows.
+    /// Retry, after a growing pause.
     #[default]
     Retry,
     /// Starts `/bin/sh` on the console.
@@ -56,6 +56,22 @@ pub enum OnFailure {
 
 named!(OnFailure:
     "retry" => Retry, "shell" => Shell, "reboot" => Reboot, "poweroff" => PowerOff);
+
+/// What PID 1 does when the boot file says to boot from a local disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnLocalBoot {
+    /// Restarts the machine.
+    Reboot,
+    /// Switches the machine off.
+    PowerOff,
+    /// Starts `/bin/sh` on the console.
+    Shell,
+    /// Exits, for a process that runs it as the first one of a namespace.
+    Exit,
+}
+
+named!(OnLocalBoot:
+    "reboot" => Reboot, "poweroff" => PowerOff, "shell" => Shell, "exit" => Exit);
 
 /// Programs that take over the lease, besides those that read klibc's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -75,7 +91,7 @@ impl HandOver {
 impl FromStr for HandOver {
     type Err = NoSuchName;
 
-    /// Reads `dracut`, `networkd` and `network-manager`, separated by commas.
+    /// Parses `dracut`, `networkd` and `network-manager`, separated by commas.
     fn from_str(text: &str) -> Result<Self, NoSuchName> {
         let mut to = Self::default();
         for name in text.split(',') {
@@ -90,12 +106,12 @@ impl FromStr for HandOver {
     }
 }
 
-/// A tagged VLAN (802.1Q) that the boot goes over.
+/// A tagged VLAN (802.1Q) to boot over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vlan {
     /// The name of its interface.
     pub name: String,
-    /// Its number, 1 to 4094.
+    /// Its VLAN identifier, 1 to 4094.
     pub id: u16,
     /// The interface that carries it.
     pub parent: String,
@@ -104,7 +120,7 @@ pub struct Vlan {
 impl FromStr for Vlan {
     type Err = String;
 
-    /// Reads `NAME:PARENT`; the name ends with the number.
+    /// Parses `NAME:PARENT`; the name ends with the VLAN identifier.
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, parent) = text
             .split_once(':')
@@ -126,7 +142,7 @@ impl FromStr for Vlan {
 /// Parses an interface name: 1 to 15 bytes without white space, slash and colon.
 ///
 /// # Errors
-/// Why it cannot be one (the kernel's `dev_valid_name`).
+/// The rule that it breaks (the kernel's `dev_valid_name`).
 pub fn interface_name(text: &str) -> Result<String, String> {
     let is_separator = |c: char| c == '/' || c == ':' || c.is_ascii_whitespace();
     // IFNAMSIZ is 16 with the zero byte.
@@ -138,10 +154,10 @@ pub fn interface_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// Reads the value of `BOOTIF=`.
+/// Parses the value of `BOOTIF=`.
 ///
 /// # Errors
-/// What it should be.
+/// The format that it should have.
 pub fn boot_interface(text: &str) -> Result<MacAddress, String> {
     // PXELINUX puts the hardware type in front: 01 is Ethernet.
     let address = match text.len() {
@@ -159,13 +175,13 @@ pub struct Config {
     pub link: LinkConfig,
     /// How a lease is acquired and used.
     pub dhcp: DhcpConfig,
-    /// What is booted, and how far.
+    /// The boot file, and how far the boot goes.
     pub boot: BootConfig,
     /// Mirrors and certificates.
     pub fetch: FetchConfig,
-    /// Which files may be started.
+    /// Policy, keys and signatures.
     pub trust: TrustConfig,
-    /// What is printed and recorded.
+    /// Output and recording.
     pub output: OutputConfig,
 }
 
@@ -196,21 +212,21 @@ impl Default for LinkConfig {
 /// How a lease is acquired and used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DhcpConfig {
-    /// What is given beside a lease, or in place of one.
+    /// Static settings, beside a lease or in place of one.
     pub given: StaticConfig,
     /// How long to wait for a lease, counted from the carrier.
     pub timeout: Duration,
     /// How the machine presents itself to DHCP servers.
     pub identify: Identify,
-    /// What else is sent to and requested from them.
+    /// Options sent to and requested from them.
     pub introduction: Introduction,
     /// How long an offer without a boot file waits for a better one; none takes the first.
     pub proxy_wait: Option<Duration>,
     /// How address conflicts are detected.
     pub detection: Detection,
-    /// Whether a client that takes the first offer asks for the address of the lease file first.
+    /// Whether a client that accepts the first offer first requests the address of the lease file.
     pub uses_lease_file: bool,
-    /// The directory of the lease file, in place of the usual one.
+    /// The directory of the lease file, in place of the default.
     pub lease_directory: Option<PathBuf>,
     /// A script that is run on each lease event.
     pub script: Option<PathBuf>,
@@ -237,7 +253,7 @@ impl Default for DhcpConfig {
     }
 }
 
-/// What is booted, and how far.
+/// The boot file, and how far the boot goes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BootConfig {
     /// A boot file instead of that of the lease.
@@ -247,28 +263,30 @@ pub struct BootConfig {
     /// Text appended to the command line of the started kernel.
     pub append: Option<String>,
     /// The step to stop after.
-    pub stop_after: Option<Step>,
-    /// Whether menus choose their defaults although there is a terminal.
+    pub stop_after: Option<Stage>,
+    /// Whether menus choose their defaults even on a terminal.
     pub unattended: bool,
-    /// What PID 1 does when the boot has failed.
+    /// The action of process 1 after a failed boot.
     pub on_failure: OnFailure,
+    /// What PID 1 does when a local disk is to be booted; what it does after a failure if none.
+    pub on_local_boot: Option<OnLocalBoot>,
 }
 
 /// Mirrors, and the certificates of https servers and of this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FetchConfig {
-    /// The URLs of folders in which files are looked for that their own servers do not give.
+    /// The URLs of directories with copies of files that their own servers do not deliver.
     pub mirrors: Vec<String>,
-    /// PEM file of the certificate authorities for https servers; those of the system if none.
+    /// PEM file of the certificate authorities for https servers; the system's list if none.
     pub ca: Option<String>,
     /// PEM file of the client certificate for https servers, and its key.
     pub certificate: Option<String>,
 }
 
-/// Whose files are started.
+/// Policy, keys and signatures.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TrustConfig {
-    /// The file of the policy, in place of the usual one.
+    /// The policy file, in place of the default.
     pub policy: Option<String>,
     /// Trusted keys, or files with such keys.
     pub keys: Vec<String>,
@@ -276,20 +294,20 @@ pub struct TrustConfig {
     pub must_be_signed: bool,
 }
 
-/// What is printed and recorded.
+/// Output and recording.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OutputConfig {
-    /// What the plan is printed as.
-    pub report: Report,
+    /// The output about the plan.
+    pub report: PlanOutput,
     /// Whether only errors are printed.
     pub quiet: bool,
-    /// File for the last frames, on success too.
+    /// File for the last frames, written on success too.
     pub record: Option<String>,
 }
 
 impl Config {
-    /// Returns the configuration of a boot: known to servers as iPXE, so that they hand over
-    /// scripts and not firmware, and with a second's patience for a boot file.
+    /// Returns the configuration of a boot: it identifies itself as iPXE, so that servers send scripts
+    /// and not firmware, and waits a second for an offer with a boot file.
     pub fn for_boot() -> Self {
         Self {
             dhcp: DhcpConfig {

@@ -1,166 +1,12 @@
-//! The table of commands and settings.
+//! The table of settings.
 
-use super::config::{ClientId, Config, Detection, Identify, OnFailure, Report, Step};
+use super::commands::Command;
+use super::config::{
+    ClientId, Config, Detection, Identify, OnFailure, OnLocalBoot, PlanOutput, Stage,
+};
 use super::config::{boot_interface, interface_name};
-use super::parse::{Input, Settings};
-
-/// A command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Command {
-    /// `wireboot lease`
-    Lease,
-    /// `wireboot discover`
-    Discover,
-    /// `wireboot boot`
-    Boot,
-    /// `wireboot fetch`
-    Fetch,
-    /// `wireboot capture`
-    Capture,
-    /// `wireboot account`
-    Account,
-    /// `wireboot explain`
-    Explain,
-    /// `wireboot help`
-    Help,
-}
-
-/// A command as people see it.
-#[derive(Debug)]
-pub struct About {
-    /// The command.
-    pub command: Command,
-    /// Its name.
-    pub name: &'static str,
-    /// What stands behind its name, one form each.
-    pub usage: &'static [&'static str],
-    /// Whether it has arguments that are no flags.
-    pub has_operands: bool,
-    /// What it does, in a line.
-    pub purpose: &'static str,
-    /// What it does, a paragraph each.
-    pub text: &'static [&'static str],
-    /// What is said below the flags, a paragraph each.
-    pub closing: &'static [&'static str],
-}
-
-/// All commands, in the order in which they are listed.
-pub static COMMANDS: [About; 8] = [
-    About {
-        command: Command::Lease,
-        name: "lease",
-        usage: &["[FLAG]…"],
-        has_operands: false,
-        purpose: "acquire a lease and configure the interface",
-        text: &[
-            "Acquires a DHCP lease and configures address, routes and MTU. Without -i every Ethernet \
-             interface with a device behind it is tried at once; the first lease wins.",
-        ],
-        closing: &[],
-    },
-    About {
-        command: Command::Discover,
-        name: "discover",
-        usage: &["[FLAG]…"],
-        has_operands: false,
-        purpose: "show the offers of every server, and accept none",
-        text: &[
-            "Shows every offer and ProxyDHCP answer of every server; the one that a boot would use \
-             is marked * and WHY gives the reason. Accepts none, and leaves the interfaces as they \
-             were. On an interface that has an IPv4 address, offered boot services are queried for \
-             their boot files (port 4011). Servers that contradict the others or themselves are \
-             marked !. Without -i, all Ethernet interfaces with a device behind them are used. Exit \
-             code 3 if no server answers.",
-        ],
-        closing: &[],
-    },
-    About {
-        command: Command::Boot,
-        name: "boot",
-        usage: &["[FLAG]…"],
-        has_operands: false,
-        purpose: "link, lease, plan, fetch, verify, kexec",
-        text: &[
-            "Acquires a lease, follows its boot file to a kernel and initrds, fetches them and \
-             starts them with kexec, at once: disks are written to, but nothing is unmounted or \
-             stopped.",
-        ],
-        closing: &[],
-    },
-    About {
-        command: Command::Fetch,
-        name: "fetch",
-        usage: &["[FLAG]… URL…"],
-        has_operands: true,
-        purpose: "get files by tftp and http",
-        text: &[
-            "Fetches files by tftp://, http:// and https://. A file appears under its name only when \
-             it is complete and verified: by the hash in its URL (#sha256=…) or in a list, or by a \
-             signature. A FIFO, a device and /dev/stdout are written only then.",
-        ],
-        closing: &[
-            "The environment's http_proxy, https_proxy, all_proxy and no_proxy are followed.",
-        ],
-    },
-    About {
-        command: Command::Capture,
-        name: "capture",
-        usage: &[
-            "-i IF [-i IF]… [FLAG]… [FILTER]",
-            "-r FILE [FLAG]… [FILTER]",
-        ],
-        has_operands: true,
-        purpose: "show frames, or write them to a file",
-        text: &[
-            "Shows the frames that pass the filter, one line each; times are UTC. The filter is the \
-             part of pcap-filter that matters for network boot: arp, rarp, ip, ip6, icmp, icmp6, tcp, udp, \
-             vlan, ether host, host, src, dst, port, portrange, and, or, not, ( ).",
-        ],
-        closing: &[
-            "A file that is written grows under its name and always ends with a whole block, so \
-             that it can be read at any time. SIGINT, SIGTERM and SIGHUP end the capture; all \
-             frames received before are written.",
-        ],
-    },
-    About {
-        command: Command::Account,
-        name: "account",
-        usage: &["[FLAG]…"],
-        has_operands: false,
-        purpose: "show where the time of the last boot went",
-        text: &[
-            "Shows where the time of the last lease or boot went: each moment with the seconds since \
-             the kernel's start and since the moment before, then the steps. Frames have the \
-             kernel's timestamps.",
-        ],
-        closing: &[],
-    },
-    About {
-        command: Command::Explain,
-        name: "explain",
-        usage: &["[COMMANDLINE]…"],
-        has_operands: true,
-        purpose: "show what a kernel command line means to wireboot",
-        text: &[
-            "Shows what each word of a kernel command line means to wireboot, and the resulting \
-             configuration; without an argument, of the running kernel's. Words that are not about \
-             the network are not shown. Exit code 1 if a word is not supported.",
-        ],
-        closing: &[],
-    },
-    About {
-        command: Command::Help,
-        name: "help",
-        usage: &["[FLAG] [COMMAND | words | options]"],
-        has_operands: true,
-        purpose: "show help on a command, kernel words, DHCP options",
-        text: &[
-            "Shows the flags of a command, the words of the kernel command line, or the names of \
-             DHCP options, as --request takes them.",
-        ],
-        closing: &[],
-    },
-];
+use super::input::Input;
+use super::options::Settings;
 
 /// What a setting takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -245,6 +91,10 @@ const NETWORK: u16 = LEASE | DISCOVER | BOOT;
 
 /// The name of the flag that every command has.
 pub const HELP_FLAG: &str = "help";
+
+/// The shells that completions are made for.
+#[cfg(feature = "manual")]
+pub const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
 /// Names of earlier versions, which are not shown, and what they are called now.
 const ALIASES: [(&str, &str); 2] = [("cert", "certificate"), ("command-line-append", "append")];
@@ -428,7 +278,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "mtu",
         of: FETCH,
-        takes: Takes::Value("OCTETS"),
+        takes: Takes::Value("BYTES"),
         help: "the path MTU, in bytes (that of the route to the server)",
         lands: Lands::Own(|all, input| {
             // Every link passes packets of 68 bytes (RFC 791 §3.2).
@@ -440,7 +290,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "max-size",
         of: FETCH,
-        takes: Takes::Value("OCTETS"),
+        takes: Takes::Value("BYTES"),
         help: "refuse a file that is longer",
         lands: Lands::Own(|all, input| {
             all.fetch.max_len = Some(input.number(0, u64::MAX)?);
@@ -507,7 +357,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "stop-after",
         of: BOOT | WORD,
-        takes: Takes::OneOf("STEP", Step::NAMES),
+        takes: Takes::OneOf("STEP", Stage::NAMES),
         help: "stop after this step",
         lands: Lands::Config(|config, input| {
             config.boot.stop_after = Some(input.named()?);
@@ -521,9 +371,9 @@ pub static SETTINGS: &[Setting] = &[
         help: "print which file and line each decision came from",
         lands: Lands::Config(|config, input| {
             config.output.report = if input.is_on()? {
-                Report::Explain
+                PlanOutput::Explain
             } else {
-                Report::Plan
+                PlanOutput::Plan
             };
             Ok(())
         }),
@@ -534,7 +384,7 @@ pub static SETTINGS: &[Setting] = &[
         of: BOOT,
         help: "with --stop-after plan: print the plan as JSON",
         lands: Lands::Config(|config, _| {
-            config.output.report = Report::Json;
+            config.output.report = PlanOutput::Json;
             Ok(())
         }),
         ..NOTHING
@@ -557,6 +407,19 @@ pub static SETTINGS: &[Setting] = &[
         help: "what process 1 does when a boot has failed",
         lands: Lands::Config(|config, input| {
             config.boot.on_failure = input.named()?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "on-localboot",
+        of: WORD,
+        takes: Takes::OneOf("WHAT", OnLocalBoot::NAMES),
+        help: "what process 1 does when the boot file says to boot from a local disk (localboot, exit, \
+               sanboot): exit ends it with exit code 10, after which the kernel panics; without this \
+               word, as wireboot.on-failure",
+        lands: Lands::Config(|config, input| {
+            config.boot.on_local_boot = Some(input.named()?);
             Ok(())
         }),
         ..NOTHING
@@ -665,7 +528,7 @@ pub static SETTINGS: &[Setting] = &[
         of: CAPTURE,
         help: "show bytes in hexadecimal",
         lands: Lands::Own(|all, _| {
-            all.capture.octets = true;
+            all.capture.bytes = true;
             Ok(())
         }),
         ..NOTHING
@@ -958,10 +821,10 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "completion",
         of: HELP,
-        takes: Takes::OneOf("SHELL", &super::manual::SHELLS),
+        takes: Takes::OneOf("SHELL", &SHELLS),
         help: "print the completions for this shell instead",
         lands: Lands::Own(|all, input| {
-            all.help.completion = Some(input.one_of(&super::manual::SHELLS)?);
+            all.help.completion = Some(input.one_of(&SHELLS)?);
             Ok(())
         }),
         ..NOTHING

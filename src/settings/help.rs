@@ -1,15 +1,16 @@
-//! Help for a terminal, and the README's table of words, from the rows.
+//! Help for a terminal, from the rows.
 
 use std::fmt::Write;
 
-use super::defs::{About, COMMANDS, Command, SETTINGS, Setting, Takes};
+use super::commands::{About, COMMANDS, Command};
+use super::defs::{SETTINGS, Setting, Takes};
 use wireboot_proto::packet::option::known;
 
-/// Where the text beside a name begins, and where lines end: that of the narrowest console.
+/// The column of the text beside a name, and the width of the narrowest console.
 const INDENT: usize = 24;
 const WIDTH: usize = 80;
 
-/// What ended a command, by exit code from 0.
+/// The meanings of the exit codes, from 0.
 pub(super) const EXIT_CODES: [&str; 10] = [
     "done",
     "usage",
@@ -89,7 +90,7 @@ pub fn options() -> String {
         .collect()
 }
 
-/// Returns a word as it is written.
+/// Returns a word with its value.
 #[cfg(feature = "manual")]
 pub(super) fn word_usage(setting: &Setting) -> String {
     match setting.takes {
@@ -99,7 +100,7 @@ pub(super) fn word_usage(setting: &Setting) -> String {
     }
 }
 
-/// Returns what a setting does, with the names that it takes and its default.
+/// Returns the description of a setting, with the values that it accepts and its default.
 pub(super) fn described(setting: &Setting) -> String {
     let names = match setting.takes {
         Takes::OneOf(_, names) => format!(": {}", names.join(", ")),
@@ -108,7 +109,7 @@ pub(super) fn described(setting: &Setting) -> String {
     format!("{}{names}{}", setting.help, default(setting))
 }
 
-/// Returns what a word does; its usage has the names that it takes.
+/// Returns the description of a word; its usage has the values that it accepts.
 #[cfg(feature = "manual")]
 pub(super) fn described_word(setting: &Setting) -> String {
     format!("{}{}", setting.help, default(setting))
@@ -121,7 +122,7 @@ fn default(setting: &Setting) -> String {
     }
 }
 
-/// Adds a name and what is said about it.
+/// Adds a name and its description.
 fn item(to: &mut String, name: &str, about: &str) {
     let _ = write!(to, "  {name}");
     let end = 2 + name.chars().count();

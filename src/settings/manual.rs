@@ -2,13 +2,11 @@
 
 use std::fmt::Write;
 
-use super::defs::{About, COMMANDS, Command, FOREIGN, SETTINGS, Setting, Takes};
+use super::commands::{About, COMMANDS, Command};
+use super::defs::{FOREIGN, SETTINGS, Setting, Takes};
 use super::help::{EXIT_CODES, described, described_word, word_usage};
 
-/// The shells that completions are made for.
-pub const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
-
-/// What `wireboot help` is about besides commands.
+/// The topics of `wireboot help` besides commands.
 const TOPICS: [&str; 2] = ["words", "options"];
 
 /// Returns the page on a command, on the kernel's command line (`words`) or on the program; none when
@@ -33,7 +31,7 @@ fn program() -> String {
     section(&mut page, "DESCRIPTION");
     paragraph(
         &mut page,
-        "Takes a DHCP lease over a packet socket before any address exists, follows the boot file to \
+        "Acquires a DHCP lease over a packet socket before any address exists, follows the boot file to \
          a kernel and its initrds, fetches them into memory and starts them with kexec. Run as \
          process 1 of an initramfs it boots by the words of the kernel command line, which \
          wireboot-words(7) lists.",
@@ -155,8 +153,8 @@ fn item(page: &mut String, name: &str, about: &str) {
     let _ = writeln!(page, ".TP\n\\fB{}\\fR\n{}", escaped(name), escaped(about));
 }
 
-/// Writes a text so that roff reads it as it stands: a hyphen stays one that can be copied, and a
-/// line that begins with a dot is no request.
+/// Escapes a text for roff: a hyphen stays one that can be copied, and a line that begins with a dot
+/// is no request.
 fn escaped(text: &str) -> String {
     let text = text
         .replace('\\', "\\e")
@@ -170,7 +168,7 @@ fn escaped(text: &str) -> String {
     }
 }
 
-/// Returns the completions for one of [`SHELLS`].
+/// Returns the completions for one of the [shells](super::defs::SHELLS).
 pub fn completions(shell: &str) -> String {
     match shell {
         "bash" => bash(),
@@ -179,7 +177,7 @@ pub fn completions(shell: &str) -> String {
     }
 }
 
-/// What the value of a flag is completed with.
+/// The candidates for the value of a flag.
 enum Candidates {
     Files,
     Directories,
@@ -209,7 +207,7 @@ fn topics() -> String {
     names.join(" ")
 }
 
-/// Returns the first part of a help text, for a line beside a candidate.
+/// Returns the first part of a help text, to be shown beside a candidate.
 fn brief(setting: &Setting) -> &'static str {
     let end = ["; ", " (", ": "]
         .iter()
@@ -375,6 +373,7 @@ fn fish() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::defs::SHELLS;
 
     /// Where the README has the table, which `BLESS=1 cargo test --lib readme` writes anew.
     const MARKS: (&str, &str) = ("<!-- words -->\n", "<!-- end of words -->\n");

@@ -1,259 +1,17 @@
-//! Flags and words → values, both through the rows of [`SETTINGS`].
+//! Parses flags and kernel words, both by the rows of [`SETTINGS`].
 //!
-//! Nothing is read here but what is handed in: the files that flags name are read by the commands.
+//! Files that flags name are read by the commands and not here.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
-use std::str::FromStr;
-use std::time::Duration;
 
-use super::config::{Config, NoSuchName};
-use super::defs::{About, COMMANDS, Command, HELP_FLAG, Lands, SETTINGS, Setting, Takes};
+use super::commands::{About, COMMANDS, Command};
+use super::config::Config;
+use super::defs::{HELP_FLAG, Lands, SETTINGS, Setting, Takes};
+use super::input::Input;
+use super::options::Settings;
 use crate::error::Error;
-use wireboot_proto::packet::option::known::parse_code;
-use wireboot_proto::text::validation;
-use wireboot_proto::time::parse_seconds;
 
-/// The configuration and the commands' own options.
-#[derive(Debug, Default)]
-pub struct Settings {
-    /// The configuration.
-    pub config: Config,
-    /// Options of `lease`.
-    pub lease: LeaseOptions,
-    /// Options of `discover`.
-    pub discover: DiscoverOptions,
-    /// Options of `fetch`.
-    pub fetch: FetchOptions,
-    /// Options of `capture`.
-    pub capture: CaptureOptions,
-    /// Options of `help`.
-    pub help: HelpOptions,
-    /// Files with words of a kernel's command line.
-    pub command_lines: Vec<String>,
-    /// Whether the output is for programs.
-    pub json: bool,
-    /// How often `-v` was given.
-    pub verbosity: usize,
-    /// What is no flag.
-    pub operands: Vec<String>,
-}
-
-/// What is done about the lease.
-#[derive(Debug, Default)]
-pub struct LeaseOptions {
-    /// It is renewed until a signal comes.
-    pub keep: bool,
-    /// Whether the last lease is released.
-    pub release: bool,
-    /// Nothing is configured.
-    pub dry_run: bool,
-    /// The address to request only options for (INFORM).
-    pub inform: Option<Ipv4Addr>,
-}
-
-/// How servers are surveyed.
-#[derive(Debug)]
-pub struct DiscoverOptions {
-    /// How long answers are collected.
-    pub wait: Duration,
-}
-
-impl Default for DiscoverOptions {
-    fn default() -> Self {
-        Self {
-            // The third DISCOVER, after 1.5 s, has time to be answered.
-            wait: Duration::from_secs(3),
-        }
-    }
-}
-
-/// How files are fetched.
-#[derive(Debug)]
-pub struct FetchOptions {
-    /// The file or directory to store them under.
-    pub output: Option<PathBuf>,
-    /// All URLs are of one file.
-    pub mirrors: bool,
-    /// Files fetched at a time.
-    pub parallel: u16,
-    /// A list of hashes: URL or path.
-    pub sums: Option<String>,
-    /// NTP servers.
-    pub time_servers: Vec<IpAddr>,
-    /// The path MTU, in bytes.
-    pub path_mtu: Option<u16>,
-    /// The largest accepted file, in bytes.
-    pub max_len: Option<u64>,
-    /// How long a server may be silent.
-    pub stall_timeout: Option<Duration>,
-}
-
-impl Default for FetchOptions {
-    fn default() -> Self {
-        Self {
-            output: None,
-            mirrors: false,
-            parallel: 4,
-            sums: None,
-            time_servers: Vec::new(),
-            path_mtu: None,
-            max_len: None,
-            stall_timeout: None,
-        }
-    }
-}
-
-/// How frames are captured.
-#[derive(Debug)]
-pub struct CaptureOptions {
-    /// A file to read in place of interfaces.
-    pub read: Option<String>,
-    /// A file to write in place of lines.
-    pub write: Option<String>,
-    /// A file with a filter program.
-    pub bpf: Option<String>,
-    /// The program is printed, and that is all.
-    pub prints_program: bool,
-    /// Counters go to standard output.
-    pub prints_counters: bool,
-    /// Frames for other stations are left alone.
-    pub own_only: bool,
-    /// The capture ends after so many frames.
-    pub count: Option<u64>,
-    /// Octets are shown.
-    pub octets: bool,
-    /// The ring hands over frames and not blocks.
-    pub one_by_one: bool,
-    /// Memory of a ring.
-    pub buffer_kib: u32,
-}
-
-impl Default for CaptureOptions {
-    fn default() -> Self {
-        Self {
-            read: None,
-            write: None,
-            bpf: None,
-            prints_program: false,
-            prints_counters: false,
-            own_only: false,
-            count: None,
-            octets: false,
-            one_by_one: false,
-            buffer_kib: 2048,
-        }
-    }
-}
-
-/// What help is printed as.
-#[derive(Debug, Default)]
-pub struct HelpOptions {
-    /// As a manual page.
-    pub man: bool,
-    /// As completions for this shell.
-    pub completion: Option<&'static str>,
-}
-
-/// A value for a setting, and how it was given.
-#[derive(Debug)]
-pub struct Input<'a> {
-    /// The value; empty for a flag that has none.
-    pub value: &'a str,
-    /// Whether a list begins with it, in place of one from a source that counts less.
-    pub is_first: bool,
-}
-
-impl Input<'_> {
-    /// Reads a setting that is on or off.
-    pub(super) fn is_on(&self) -> Result<bool, String> {
-        match self.value {
-            "" | "1" | "yes" | "true" | "on" => Ok(true),
-            "0" | "no" | "false" | "off" => Ok(false),
-            _ => Err("neither on nor off".to_owned()),
-        }
-    }
-
-    pub(super) fn seconds(&self) -> Result<Duration, String> {
-        parse_seconds(self.value)
-            .ok_or_else(|| "not a number of seconds from 0 to a year".to_owned())
-    }
-
-    pub(super) fn number<T: TryFrom<u64> + Into<u64>>(
-        &self,
-        least: u64,
-        most: T,
-    ) -> Result<T, String> {
-        let most = most.into();
-        let number = self.value.parse().ok();
-        let number = number.filter(|number| (least..=most).contains(number));
-        let number = number.and_then(|number| T::try_from(number).ok());
-        number.ok_or_else(|| format!("not a number from {least} to {most}"))
-    }
-
-    pub(super) fn parsed<T: FromStr>(&self, what: &str) -> Result<T, String> {
-        self.value.parse().map_err(|_| format!("not {what}"))
-    }
-
-    pub(super) fn named<T: FromStr<Err = NoSuchName>>(&self) -> Result<T, String> {
-        self.value
-            .parse()
-            .map_err(|error: NoSuchName| error.to_string())
-    }
-
-    pub(super) fn one_of(&self, names: &'static [&'static str]) -> Result<&'static str, String> {
-        let name = names.iter().find(|name| **name == self.value);
-        name.copied().ok_or_else(|| NoSuchName(names).to_string())
-    }
-
-    pub(super) fn host_name(&self) -> Result<String, String> {
-        if validation::is_host_name(self.value) {
-            Ok(self.value.to_owned())
-        } else {
-            Err("not a host name".to_owned())
-        }
-    }
-
-    /// Reads a text that fits into an option.
-    pub(super) fn printable(&self) -> Result<String, String> {
-        // The length of an option is one byte (RFC 2132 §2).
-        if (1..=255).contains(&self.value.len()) && validation::is_path(self.value) {
-            Ok(self.value.to_owned())
-        } else {
-            Err("not 1 to 255 printable bytes".to_owned())
-        }
-    }
-
-    pub(super) fn add_to(&self, list: &mut Vec<String>) -> Result<(), String> {
-        if self.is_first {
-            list.clear();
-        }
-        list.push(self.value.to_owned());
-        Ok(())
-    }
-
-    /// Adds options by number or name, with commas between them.
-    pub(super) fn add_codes_to(&self, list: &mut Vec<u8>) -> Result<(), String> {
-        let code = |text: &str| {
-            // 0 and 255 are pad and end, which have no value (RFC 2132 §3).
-            parse_code(text).ok_or_else(|| {
-                format!(
-                    "not a list of DHCP options: \"{text}\" is no option's name, and no number from 1 \
-                     to 254; 'wireboot help options' lists the names"
-                )
-            })
-        };
-        let codes: Vec<u8> = self.value.split(',').map(code).collect::<Result<_, _>>()?;
-        if self.is_first {
-            list.clear();
-        }
-        list.extend(codes);
-        Ok(())
-    }
-}
-
-/// What the arguments ask for.
+/// The request that the arguments make.
 #[derive(Debug)]
 pub enum Request {
     /// Help, on this command if there is one.
@@ -273,7 +31,7 @@ pub struct Invocation {
     operands: Vec<String>,
 }
 
-/// Reads the arguments behind the program's name.
+/// Parses the arguments after the name of the program.
 ///
 /// # Errors
 /// [`Error::Usage`] for an unknown flag or command, and for a missing value.
@@ -302,7 +60,7 @@ pub fn request(arguments: impl IntoIterator<Item = OsString>) -> Result<Request,
             }
         },
         None => Err(Error::Usage(
-            "no command is given; 'wireboot help' lists them".to_owned(),
+            "no command given; 'wireboot help' lists them".to_owned(),
         )),
     }
 }
@@ -359,10 +117,10 @@ impl Invocation {
         Ok(Request::Run(invocation))
     }
 
-    /// Returns what the flags make of `config`, which holds the defaults and what words say.
+    /// Applies the flags to `config`, which has the defaults and the kernel words.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a value that is none.
+    /// [`Error::Usage`] for an invalid value.
     pub fn over(&self, config: Config) -> Result<Settings, Error> {
         let mut settings = Settings {
             config,
@@ -384,7 +142,7 @@ impl Invocation {
                 self.fault(&format!("invalid value '{value}' for '{usage}': {why}"))
             })?;
         }
-        // A flag for a VLAN asks for its interface too, whatever -i names.
+        // --vlan also selects its interface, in addition to those of -i.
         let config = &mut settings.config;
         if let Some(vlan) = &config.link.vlan
             && self.flags.iter().any(|(setting, _)| setting.name == "vlan")
@@ -395,7 +153,7 @@ impl Invocation {
         Ok(settings)
     }
 
-    /// Returns an error that says where the help is.
+    /// Returns a usage error that refers to the help of the command.
     pub fn fault(&self, what: &str) -> Error {
         let name = self.about.name;
         Error::Usage(format!("{what}; see 'wireboot {name} --help'"))
@@ -428,7 +186,7 @@ impl Invocation {
             let value = value.map(str::to_owned).or_else(|| arguments.next());
             value
                 .filter(|value| !value.is_empty())
-                .ok_or_else(|| self.fault(&format!("a value is missing for '{}'", usage())))?
+                .ok_or_else(|| self.fault(&format!("missing value for '{}'", usage())))?
         } else if value.is_some() {
             return Err(self.fault(&format!("'{}' takes no value", usage())));
         } else {
@@ -454,7 +212,7 @@ impl Invocation {
             .iter()
             .find(|about| elsewhere.is_some_and(|setting| setting.is_flag_of(about.command)));
         let advice = match other {
-            Some(other) => format!(" (it is one of 'wireboot {}')", other.name),
+            Some(other) => format!(" (it is a flag of 'wireboot {}')", other.name),
             None => {
                 let own = SETTINGS
                     .iter()
@@ -466,11 +224,10 @@ impl Invocation {
     }
 }
 
-/// Follows a word of the kernel's command line; `key` is what stands behind `wireboot.`. Returns the
-/// setting's name.
+/// Applies a word of the kernel's command line, `wireboot.` and `key`; returns the setting's name.
 ///
 /// # Errors
-/// Why the word cannot be followed.
+/// Why the word cannot be applied.
 pub fn word(
     config: &mut Config,
     key: &str,
@@ -481,12 +238,12 @@ pub fn word(
     let Some(setting) = words.find(|setting| setting.is_named(key)) else {
         let names = SETTINGS.iter().filter(|setting| setting.is_word());
         let nearest = suggestion(key, names.map(|setting| setting.name), "wireboot.");
-        return Err(format!("there is no such setting{nearest}"));
+        return Err(format!("unknown setting{nearest}"));
     };
     let name = setting.name;
     let value = value.unwrap_or_default();
     if value.is_empty() && setting.takes != Takes::Nothing {
-        return Err(format!("it needs a value: wireboot.{name}=VALUE"));
+        return Err(format!("it takes a value: wireboot.{name}=VALUE"));
     }
     let input = Input {
         value,
@@ -494,18 +251,18 @@ pub fn word(
     };
     let set = match setting.lands {
         Lands::Config(set) => set(config, &input),
-        // Words do not reach the options of commands; a test keeps such rows out of the table.
+        // A test makes sure that no word is an option of a command.
         Lands::Own(_) => Err("no setting for a boot".to_owned()),
     };
     set.map(|()| name)
         .map_err(|why| format!("\"{value}\" is {why}"))
 }
 
-/// Returns a question about what may have been meant, if one of the names is near enough.
+/// Returns a question whether one of the names was meant, if one is similar.
 fn suggestion<'a>(word: &str, names: impl Iterator<Item = &'a str>, prefix: &str) -> String {
     let near = names.map(|name| (distance(word, name), name)).min();
     match near {
-        // A letter in three.
+        // One letter in three may differ.
         Some((distance, name)) if distance * 3 <= word.len().max(3) => {
             format!(" (did you mean '{prefix}{name}'?)")
         }
@@ -516,17 +273,17 @@ fn suggestion<'a>(word: &str, names: impl Iterator<Item = &'a str>, prefix: &str
 /// Returns the number of bytes to insert, remove or replace to make `b` of `a` (Levenshtein).
 pub(super) fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (line, octet) in a.bytes().enumerate() {
+    for (line, byte) in a.bytes().enumerate() {
         let mut diagonal = line;
         let mut left = line + 1;
         for (cell, other) in row.iter_mut().skip(1).zip(b.bytes()) {
-            let replaced = diagonal + usize::from(octet != other);
+            let replaced = diagonal + usize::from(byte != other);
             diagonal = *cell;
             left = replaced.min(diagonal + 1).min(left + 1);
             *cell = left;
         }
     }
-    // The first cell, which stands for an empty `b`, is not in the loop.
+    // The loop does not update the first cell, which is for an empty `b`.
     if b.is_empty() {
         a.len()
     } else {
@@ -538,6 +295,7 @@ pub(super) fn distance(a: &str, b: &str) -> usize {
 mod tests {
     use super::*;
     use crate::settings::cmdline;
+    use std::time::Duration;
 
     #[test]
     fn every_flag_of_every_command_is_read_and_its_help_names_it() {
@@ -609,7 +367,7 @@ mod tests {
         .unwrap();
         assert_eq!(settings.config.link.interfaces, ["eth0"]);
         assert_eq!((settings.verbosity, settings.capture.count), (1, Some(4)));
-        assert!(settings.capture.octets);
+        assert!(settings.capture.bytes);
         assert_eq!(settings.operands, ["arp", "-x"]);
         let settings = run(&["fetch", "-o", "-", "--cert", "c.pem", "http://192.0.2.1/"]).unwrap();
         assert_eq!(settings.config.fetch.certificate.as_deref(), Some("c.pem"));
@@ -651,7 +409,7 @@ mod tests {
             ("--timeut", "(did you mean '--timeout'?)"),
             ("--interfaces", "(did you mean '--interface'?)"),
             ("--lnk-timeout", "(did you mean '--link-timeout'?)"),
-            ("--explain", "(it is one of 'wireboot boot')"),
+            ("--explain", "(it is a flag of 'wireboot boot')"),
             ("--nothing-like-it", "'--nothing-like-it'; see"),
             ("--", "a"),
         ] {
@@ -684,7 +442,7 @@ mod tests {
                 Takes::Nothing => return None,
                 Takes::OneOf(_, names) => names[0],
                 Takes::Value("SECS" | "N" | "KIB") => "2",
-                Takes::Value("OCTETS") => "1500",
+                Takes::Value("BYTES") => "1500",
                 Takes::Value("ADDRESS") => "192.0.2.1",
                 Takes::Value("MAC") => "52:54:00:12:34:56",
                 Takes::Value("NAME:IF") => "v7:eth0",

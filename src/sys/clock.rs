@@ -1,14 +1,16 @@
-//! The machine's clocks, and a timer on the one that goes on while the machine is suspended.
+//! The machine's clocks, a timer that includes suspension, and waiting for descriptors with a deadline.
 
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, SystemTime};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
-use super::SyscallError;
+use super::error::SyscallError;
 use wireboot_proto::time::{Instant, Timestamp};
 
 /// Reads CLOCK_BOOTTIME, which goes on while the machine is suspended.
@@ -21,19 +23,19 @@ pub fn up_time() -> Duration {
     clock(nix::time::ClockId::CLOCK_BOOTTIME)
 }
 
-/// Returns how long after the kernel's start it was at `timestamp`, a point in the near past; now,
-/// when there is none.
+/// Returns the time since the kernel's start at `timestamp`, which is in the near past; without a
+/// timestamp, until now.
 pub fn up_time_at(timestamp: Timestamp) -> Duration {
     if timestamp == Timestamp::default() {
         return up_time();
     }
-    // The kernel stamps frames by the wall clock, the timeline counts from the kernel's start.
+    // Timestamps of frames are of the wall clock; the timeline counts from the kernel's start.
     let now = Timestamp::from(since_1970());
     let ago = now.as_nanos().saturating_sub(timestamp.as_nanos());
     up_time().saturating_sub(Duration::from_nanos(ago))
 }
 
-/// Reads the machine's wall clock, which somebody may set at any time.
+/// Reads the wall clock, which may be set at any time.
 pub fn since_1970() -> Duration {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.unwrap_or_default()
@@ -45,7 +47,7 @@ fn clock(id: nix::time::ClockId) -> Duration {
 
 /// A timer that is readable from its deadline on.
 ///
-/// A timeout of `poll` counts CLOCK_MONOTONIC, which stands still while the machine is suspended;
+/// A timeout of `poll` counts CLOCK_MONOTONIC, which stops while the machine is suspended;
 /// this one counts CLOCK_BOOTTIME.
 #[derive(Debug)]
 pub struct Alarm(TimerFd);
@@ -57,7 +59,7 @@ impl Alarm {
     /// `timerfd_create`: EMFILE, or a kernel without timerfd.
     pub fn open() -> Result<Self, SyscallError> {
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
-        // Timers take this clock since Linux 3.15 (timerfd_create(2)).
+        // Timers support this clock since Linux 3.15 (timerfd_create(2)).
         TimerFd::new(ClockId::CLOCK_BOOTTIME, flags)
             .map(Self)
             .map_err(|errno| SyscallError::new("timerfd_create", errno))
@@ -71,7 +73,7 @@ impl Alarm {
                 Expiration::OneShot(TimeSpec::from_duration(
                     deadline.since(Instant::ZERO).max(Duration::from_nanos(1)),
                 )),
-                // A relative one would be late by what passed since the clock was read.
+                // A relative one would be late by the time since the clock was read.
                 TimerSetTimeFlags::TFD_TIMER_ABSTIME,
             ),
             None => self.0.unset(),
@@ -86,13 +88,34 @@ impl AsFd for Alarm {
     }
 }
 
+/// Waits until one of `sources` is readable or `deadline` has passed; returns which are readable.
+///
+/// If none is readable, the deadline has passed, some 50 µs ago, or a signal has interrupted the wait.
+pub fn wait_readable(
+    sources: &[BorrowedFd<'_>],
+    deadline: Option<Instant>,
+) -> Result<Vec<bool>, SyscallError> {
+    let timeout = deadline.map(|deadline| TimeSpec::from_duration(deadline.since(now())));
+    let mut polled: Vec<_> = sources
+        .iter()
+        .map(|source| PollFd::new(*source, PollFlags::POLLIN))
+        .collect();
+    // ppoll, since the timeout of poll(2) is in milliseconds, and replies on a LAN take some 50 µs.
+    match nix::poll::ppoll(&mut polled, timeout, None) {
+        Ok(_) | Err(Errno::EINTR) => Ok(polled
+            .iter()
+            .map(|polled| polled.any().unwrap_or(false))
+            .collect()),
+        Err(errno) => Err(SyscallError::new("ppoll", errno)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::wait_readable;
     use super::*;
 
     #[test]
-    fn an_alarm_rings_at_its_deadline_and_not_before() {
+    fn an_alarm_is_readable_at_its_deadline_and_not_before() {
         let alarm = Alarm::open().unwrap();
         let soon = now() + Duration::from_millis(20);
         alarm.set(Some(soon)).unwrap();

@@ -1,5 +1,4 @@
-//! Devices as the kernel announces them (uevents, which udev reads where there is one), and the
-//! modules that drive them.
+//! Uevents of new devices, as udev receives them, and loading of kernel modules.
 
 #![forbid(unsafe_code)]
 
@@ -12,11 +11,11 @@ use nix::sys::socket::{
     AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recvfrom, socket,
 };
 
-use super::SyscallError;
+use super::error::SyscallError;
 
-/// The group that the kernel sends to; udev's own is another.
+/// The multicast group of the kernel; udev's is another.
 const KERNEL_GROUP: u32 = 1;
-/// The kernel builds an announcement in 2 KiB.
+/// The kernel's buffer for a uevent (UEVENT_BUFFER_SIZE).
 const RECEIVE_LEN: usize = 8 * 1024;
 
 /// A socket that receives uevents of new devices, in the initial network namespace.
@@ -33,7 +32,7 @@ pub enum DeviceEvent {
 }
 
 impl UeventSocket {
-    /// Subscribes, from now on.
+    /// Subscribes to uevents.
     ///
     /// # Errors
     /// The call that failed; EPROTONOSUPPORT on a kernel without hotplugging.
@@ -55,7 +54,7 @@ impl UeventSocket {
         let mut buf = [0; RECEIVE_LEN];
         loop {
             match recvfrom::<NetlinkAddr>(self.0.as_raw_fd(), &mut buf) {
-                // Number 0 is the kernel; a process must not choose modules for it.
+                // Port 0 is the kernel; a process must not choose the modules to load.
                 Ok((len, Some(sender))) if sender.pid() == 0 => {
                     if let Some(modalias) = buf.get(..len).and_then(added_modalias) {
                         return Ok(DeviceEvent::Device(modalias.to_owned()));
@@ -71,9 +70,9 @@ impl UeventSocket {
     }
 }
 
-/// Reads `add@/devices/…`, `ACTION=add`, …, each ended by a zero byte; returns MODALIAS.
+/// Parses `add@/devices/…`, `ACTION=add`, …, each ended by a zero byte; returns MODALIAS.
 fn added_modalias(announcement: &[u8]) -> Option<&str> {
-    let mut variables = announcement.split(|octet| *octet == 0);
+    let mut variables = announcement.split(|byte| *byte == 0);
     if !variables.next()?.starts_with(b"add@") {
         return None;
     }
@@ -81,7 +80,8 @@ fn added_modalias(announcement: &[u8]) -> Option<&str> {
     std::str::from_utf8(modalias).ok()
 }
 
-/// Has the kernel unpack the file, as it was built to: gzip, xz or zstd (since Linux 5.17).
+/// The kernel decompresses the file, in the format that it was built for: gzip, xz or zstd (since
+/// Linux 5.17).
 const MODULE_INIT_COMPRESSED_FILE: ModuleInitFlags = ModuleInitFlags::from_bits_retain(4);
 
 /// Loads a module from its file; one that is loaded already is no error.
@@ -94,16 +94,16 @@ pub fn load(file: &File) -> Result<(), SyscallError> {
     unless_there("finit_module", result)
 }
 
-/// Loads a packed module, as [`load`], if the kernel unpacks it.
+/// Loads a compressed module, as [`load`], if the kernel can decompress it.
 ///
 /// # Errors
-/// Those of [`load`], and those of which [`cannot_unpack`] knows.
+/// Those of [`load`], and those of [`cannot_unpack`].
 pub fn load_packed(file: &File) -> Result<(), SyscallError> {
     let result = finit_module(file, c"", MODULE_INIT_COMPRESSED_FILE);
     unless_there("finit_module(COMPRESSED_FILE)", result)
 }
 
-/// Returns whether an error of [`load_packed`] may mean that the kernel cannot unpack this file.
+/// Returns whether an error of [`load_packed`] may mean that the kernel cannot decompress the file.
 pub fn cannot_unpack(error: &SyscallError) -> bool {
     // EOPNOTSUPP without CONFIG_MODULE_DECOMPRESS; EINVAL before Linux 5.17, which does not know the
     // flag, or for another compression than it was built for.
@@ -117,8 +117,8 @@ pub fn cannot_unpack(error: &SyscallError) -> bool {
 ///
 /// # Errors
 /// Those of [`load`].
-pub fn load_octets(octets: &[u8]) -> Result<(), SyscallError> {
-    unless_there("init_module", init_module(octets, c""))
+pub fn load_bytes(bytes: &[u8]) -> Result<(), SyscallError> {
+    unless_there("init_module", init_module(bytes, c""))
 }
 
 fn unless_there(call: &'static str, result: Result<(), Errno>) -> Result<(), SyscallError> {

@@ -1,5 +1,4 @@
-//! Files that are replaced atomically, so that no reader sees half of one, and the targets of paths
-//! that a user names for output.
+//! Atomic replacement of files, and the targets of output paths given by users.
 
 #![forbid(unsafe_code)]
 
@@ -13,63 +12,63 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, statfs};
 
-/// The mode of a file that everybody may read, less the umask.
+/// The mode of a file that everybody may read, before the umask.
 pub const EVERYBODY: u32 = 0o644;
-/// The mode of a file that its owner alone may read.
+/// The mode of a file that only its owner may read.
 pub const OWNER: u32 = 0o600;
 
-/// Writes a file beside `path` and puts it in its place; directories that are missing are made.
+/// Writes a temporary file and renames it to `path`; creates missing directories.
 ///
 /// # Errors
 /// The file system's error; no part of the file is left then.
-pub fn replace(path: &Path, octets: &[u8], mode: u32) -> io::Result<()> {
-    put(path, octets, mode, |_| Ok(()))
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    put(path, bytes, mode, |_| Ok(()))
 }
 
-/// As [`replace`], and syncs file and directory: after a loss of power either the old file is there
-/// or the new one, complete.
+/// As [`replace`], and syncs file and directory: after a loss of power the file is either the
+/// old one or the complete new one.
 ///
 /// # Errors
 /// As [`replace`].
-pub fn replace_durably(path: &Path, octets: &[u8], mode: u32) -> io::Result<()> {
-    // The content first: a rename that reaches the disk before it leaves an empty file after a
-    // crash.
-    put(path, octets, mode, File::sync_all)?;
+pub fn replace_durably(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    // The content first: otherwise a crash may leave the new name with an empty file.
+    put(path, bytes, mode, File::sync_all)?;
     if let Some(directory) = path.parent() {
         sync_names(directory);
     }
     Ok(())
 }
 
-/// Syncs a directory, where its file system can.
+/// Syncs a directory, if its file system supports that.
 pub fn sync_names(directory: &Path) {
-    // fsync of a file does not say that its directory entry is on the disk (fsync(2)).
+    // fsync of a file does not include its directory entry (fsync(2)).
     let _ = File::open(directory).and_then(|directory| directory.sync_all());
 }
 
-/// The target of a path that a user names for output.
+/// The target of an output path given by a user.
 #[derive(Debug)]
 pub enum Target {
-    /// A regular file, or none yet: one that is complete takes its place.
+    /// A regular file, or none yet; it is replaced by the complete file.
     Name {
-        /// Its real place, no symbolic link.
+        /// Its path, with symbolic links resolved.
         path: PathBuf,
-        /// What is there now.
+        /// The existing file.
         before: Option<Metadata>,
     },
-    /// A device, a FIFO or a file that is open already (`/dev/stdout`): it is written into.
+    /// A device, a FIFO or an open file (`/dev/stdout`), which is written to.
     Open(File),
 }
 
 impl Target {
     /// Follows `path` through symbolic links, as opening it would. Opening a FIFO waits for its reader.
     ///
-    /// A link or FIFO of somebody else in a directory like `/tmp` is refused, as the kernel does where
-    /// `fs.protected_symlinks` and `fs.protected_fifos` are set: they are 0 until user space sets them,
-    /// which an initramfs seldom does.
+    /// A link or FIFO of another user in a directory like `/tmp` is refused, as by the kernel with
+    /// `fs.protected_symlinks` and `fs.protected_fifos`, which user space has to set and an initramfs
+    /// seldom does.
     ///
     /// # Errors
-    /// EACCES for what is refused; ENXIO for a socket, EISDIR for a directory; what the file system says.
+    /// EACCES for a refused link or FIFO, ENXIO for a socket, EISDIR for a directory; errors of the file
+    /// system.
     pub fn find(path: &Path) -> io::Result<Self> {
         let mut path = path.to_owned();
         for _ in 0..MAX_LINKS {
@@ -84,7 +83,7 @@ impl Target {
             if (kind.is_symlink() || kind.is_fifo()) && may_be_planted(directory, &found) {
                 return Err(Errno::EACCES.into());
             }
-            // Files are made by the kernel alone there, and its links lead to what has no path.
+            // Only the kernel creates files there, and its links lead to objects without a path.
             if is_of_the_kernel(directory) {
                 return Self::open(&path);
             } else if kind.is_symlink() {
@@ -101,7 +100,7 @@ impl Target {
 
     fn open(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
-        // A terminal must not become the one that controls this process.
+        // A terminal must not become the controlling terminal of this process.
         options.write(true).custom_flags(OFlag::O_NOCTTY.bits());
         options.open(path).map(Self::Open)
     }
@@ -110,7 +109,7 @@ impl Target {
 /// The kernel's limit (`MAXSYMLINKS`).
 const MAX_LINKS: u32 = 40;
 
-/// Returns the directory that the last part of `path` is in.
+/// Returns the directory of the last component of `path`.
 pub fn directory(path: &Path) -> &Path {
     let parent = path.parent();
     parent
@@ -118,8 +117,8 @@ pub fn directory(path: &Path) -> &Path {
         .unwrap_or(Path::new("."))
 }
 
-/// Whether anybody can have put `found` into `directory`, which is neither its owner nor this process
-/// (`may_follow_link` in the kernel's fs/namei.c).
+/// Returns whether a user other than the owner of `directory` and this process may have created
+/// `found` in it (`may_follow_link` in the kernel's fs/namei.c).
 fn may_be_planted(directory: &Path, found: &Metadata) -> bool {
     const FOR_ALL: u32 = Mode::S_ISVTX.bits() | Mode::S_IWOTH.bits();
     found.uid() != nix::unistd::geteuid().as_raw()
@@ -133,9 +132,8 @@ fn is_of_the_kernel(directory: &Path) -> bool {
     kind.is_ok_and(|kind| kind == PROC_SUPER_MAGIC || kind == SYSFS_MAGIC)
 }
 
-/// Gives `file`, which is to stand at `path`, the owner and the permissions of what was there `before`.
-/// Those who may not give it away own it themselves; set-user-ID and set-group-ID bits are left out,
-/// since the content is another one.
+/// Gives `file`, which replaces `before` at `path`, the owner and permissions of that file, without
+/// set-user-ID and set-group-ID, since the content is another. An unprivileged process stays the owner.
 pub fn inherit(file: &File, path: &Path, before: &Metadata) -> io::Result<()> {
     if may_be_planted(directory(path), before) {
         return Ok(());
@@ -145,7 +143,7 @@ pub fn inherit(file: &File, path: &Path, before: &Metadata) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(before.mode() & 0o777))
 }
 
-/// Writes all of `content` into an open `target`: from its beginning, where it has one.
+/// Writes `content` to an open `target`, from its beginning if it is seekable.
 ///
 /// # Errors
 /// EPIPE when the reader of a FIFO has gone, ENOSPC at the end of a device.
@@ -165,36 +163,36 @@ pub fn pour(content: &mut dyn Read, mut target: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Copies all there is, and returns how many bytes that were. As [`io::copy`], of which there would be a
-/// copy of several KiB for each pair of types.
+/// Copies all bytes and returns their number. As [`io::copy`], which takes several KiB of code for each
+/// pair of types.
 pub fn copy(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<u64> {
     io::copy(from, to)
 }
 
-fn put(path: &Path, octets: &[u8], mode: u32, sync: fn(&File) -> io::Result<()>) -> io::Result<()> {
+fn put(path: &Path, bytes: &[u8], mode: u32, sync: fn(&File) -> io::Result<()>) -> io::Result<()> {
     // Beside the target, since rename(2) does not cross file systems (EXDEV).
     let mut name = path.as_os_str().to_owned();
-    // Of several that write at once each has its own, and the last one stays.
+    // Each of several concurrent writers has its own; the last one wins.
     name.push(format!(".wireboot-{}", std::process::id()));
     let new = Path::new(&name);
     let create = || {
         let mut options = fs::OpenOptions::new();
-        // O_EXCL follows no symbolic link that somebody has put under this name (open(2)).
+        // O_EXCL does not follow a symbolic link of this name (open(2)).
         options.write(true).create_new(true).mode(mode).open(new)
     };
     let file = create().or_else(|error| {
         match (error.kind(), path.parent()) {
             (io::ErrorKind::NotFound, Some(directory)) => fs::create_dir_all(directory)?,
-            // What an earlier process left there, or somebody else put there, is not written through.
+            // A leftover of an earlier process, or a file of another user, is not written to.
             (io::ErrorKind::AlreadyExists, _) => fs::remove_file(new)?,
             _ => return Err(error),
         }
         create()
     });
     let done = file
-        .and_then(|mut file| file.write_all(octets).and_then(|()| sync(&file)))
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| sync(&file)))
         .and_then(|()| match fs::metadata(path) {
-            // Whoever made it readable for more or fewer had a reason.
+            // The mode of an existing file is kept.
             Ok(before) if mode == EVERYBODY => fs::set_permissions(new, before.permissions()),
             Ok(_) | Err(_) => Ok(()),
         })

@@ -6,7 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::SyscallError;
+use super::error::SyscallError;
 
 /// Returns whether the machine was started by EFI firmware.
 pub fn is_efi() -> bool {
@@ -15,11 +15,11 @@ pub fn is_efi() -> bool {
 
 /// Returns an SMBIOS text by its name in `/sys/class/dmi/id`; none when it is missing or empty.
 pub fn smbios(name: &str) -> Option<String> {
-    // UUID and serial numbers have mode 0400 there: for others than root they are missing.
+    // UUID and serial numbers are readable by root only (mode 0400).
     text(Path::new("/sys/class/dmi/id").join(name))
 }
 
-/// More than the part about one processor has in `/proc/cpuinfo`, in bytes.
+/// Maximum length of the part about one processor in `/proc/cpuinfo`, in bytes.
 const PROCESSOR_LEN: u64 = 16 << 10;
 
 /// The first processor's part of `/proc/cpuinfo`.
@@ -45,11 +45,10 @@ impl Processor {
     }
 }
 
-/// Returns the device tree that the running kernel was given, as it was given, but for what it has
-/// wiped out (seeds).
+/// Returns the device tree that the running kernel was booted with, without the seeds, which it erases.
 ///
 /// # Errors
-/// ENOENT where it was given none, EACCES for others than root.
+/// ENOENT if it was booted without one, EACCES except for root.
 pub fn device_tree() -> io::Result<Vec<u8>> {
     fs::read("/sys/firmware/fdt")
 }
@@ -63,12 +62,12 @@ pub struct PciCard {
     pub driver: String,
 }
 
-/// Returns the card behind a network interface; none when it is on another bus or there is none.
+/// Returns the PCI card of a network interface; none if it is on another bus or virtual.
 pub fn pci_card(interface: &str) -> Option<PciCard> {
     let device = Path::new("/sys/class/net").join(interface).join("device");
     let mut device = fs::canonicalize(device).ok()?;
     let driver = last_part(fs::read_link(device.join("driver")).ok()?)?;
-    // A virtio card is a device of its own on a PCI one.
+    // A virtio card is a device of its own below the PCI device.
     while last_part(fs::read_link(device.join("subsystem")).ok()?)? != "pci" {
         device.pop();
     }
@@ -100,7 +99,7 @@ const TPM_DEVICE: &str = "/dev/tpmrm0";
 pub struct Tpm(File);
 
 impl Tpm {
-    /// Opens the machine's TPM 2.0; none when it has none, or the kernel no driver for it.
+    /// Opens the machine's TPM 2.0; none without a TPM or its driver.
     ///
     /// # Errors
     /// `open`: EACCES, EIO.

@@ -13,7 +13,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use nix::errno::Errno;
 use nix::sys::reboot::{RebootMode, reboot};
 
-use super::SyscallError;
+use super::error::SyscallError;
 
 /// The call's number. The libc crate lacks it for musl on arm64, which has the kernel's generic
 /// table (include/uapi/asm-generic/unistd.h).
@@ -22,14 +22,15 @@ const SYS_KEXEC_FILE_LOAD: libc::c_long = 294;
 #[cfg(not(target_arch = "aarch64"))]
 const SYS_KEXEC_FILE_LOAD: libc::c_long = libc::SYS_kexec_file_load;
 
-/// Whether [`load_segments`] is of use on this processor: who calls it knows how a kernel begins.
+/// Whether [`load_segments`] is supported on this processor, since the caller must know the kernel's
+/// entry.
 pub const TAKES_SEGMENTS: bool = cfg!(target_arch = "aarch64");
 
 /// The call behind [`load_segments`].
 const LOAD_SEGMENTS: &str = "kexec_load";
 
-/// Has the kernel read another kernel and its initrd, verify them as its policy wants, and keep
-/// them for [`reboot_into_loaded`].
+/// Loads another kernel and its initrd for [`reboot_into_loaded`]; the running kernel verifies them
+/// according to its policy.
 ///
 /// The files are read by the kernel itself, from their beginning, and may be in memory.
 ///
@@ -68,17 +69,16 @@ pub fn load(
     }
 }
 
-/// A part of memory that the next kernel finds filled.
+/// A memory segment of the next kernel.
 #[derive(Debug, Clone)]
 pub struct Segment<'a> {
-    /// What it is filled with, zeros behind.
+    /// Its content, followed by zeros.
     pub octets: &'a [u8],
-    /// Where it is, in multiples of the size of a page.
+    /// Its physical address range, in multiples of the page size.
     pub at: Range<u64>,
 }
 
-/// Has the kernel keep what memory is to be filled with, for [`reboot_into_loaded`], which then
-/// jumps to the address `entry` without address translation.
+/// Loads memory segments for [`reboot_into_loaded`], which then jumps to the physical address `entry`.
 ///
 /// This is for kernels without the call behind [`load`]: nothing is verified.
 ///
@@ -135,7 +135,7 @@ pub fn reboot_into_loaded() -> Result<Infallible, SyscallError> {
     reboot(RebootMode::RB_KEXEC).map_err(|errno| SyscallError::new("reboot(KEXEC)", errno))
 }
 
-/// Says what a refusal of one of these calls means and what to try.
+/// Returns the meaning of an error of these calls, and what to try.
 pub fn advice(error: &SyscallError) -> String {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     let situation = Situation {

@@ -1,11 +1,11 @@
-//! The machine as a whole: file systems, name, restart, power.
+//! The machine as a whole: file systems, name, random numbers, restart, power.
 
 #![forbid(unsafe_code)]
 
 use std::convert::Infallible;
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,7 +16,7 @@ use nix::sys::reboot::RebootMode;
 use nix::sys::stat::Mode;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
-use super::SyscallError;
+use super::error::SyscallError;
 
 /// Mounts one of the kernel's own file systems; one that is mounted there already is no error.
 ///
@@ -56,8 +56,29 @@ pub fn set_host_name(name: &str) -> Result<(), SyscallError> {
     nix::unistd::sethostname(name).map_err(|errno| SyscallError::new("sethostname", errno))
 }
 
-/// Returns the bytes of memory that can be had without swapping; none when the kernel does not
-/// say.
+/// Returns 64 random bits, from the kernel's generator even before it is fully seeded: good for
+/// jitter and transaction numbers, not for keys.
+pub fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    // getrandom with GRND_INSECURE: plain getrandom held the first DISCOVER back by 1 to 4 s in an
+    // emulator.
+    RandomState::new().hash_one(0)
+}
+
+/// Fills `buf` with random bytes, good for keys too.
+///
+/// # Errors
+/// EAGAIN until the kernel's generator is fully seeded, and ENOENT without `/dev`.
+pub fn random(buf: &mut [u8]) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = std::fs::OpenOptions::new();
+    // Without it the read waits for the kernel's seeding, which takes seconds on a machine just
+    // started.
+    let generator = options.read(true).custom_flags(libc::O_NONBLOCK);
+    generator.open("/dev/random")?.read_exact(buf)
+}
+
+/// Returns the memory available without swapping, in bytes; none if the kernel does not report it.
 pub fn available_memory() -> Option<u64> {
     memory("MemAvailable:")
 }
@@ -77,7 +98,7 @@ impl MemoryGuard {
     /// Memory that stays free: one step for each of the files that are fetched at a time.
     const RESERVE: u64 = 16 << 20;
 
-    /// Begins to watch; `available` tells how many bytes are free, as [`available_memory`] does.
+    /// Creates a limit; `available` returns the available memory, as [`available_memory`] does.
     pub const fn new(available: fn() -> Option<u64>) -> Self {
         Self {
             available,
@@ -85,10 +106,10 @@ impl MemoryGuard {
         }
     }
 
-    /// Makes sure that `file` may grow to `len` bytes; small ones always may.
+    /// Checks that `file` may grow to `len` bytes; small files always may.
     ///
     /// # Errors
-    /// ENOMEM's kind, with both figures.
+    /// [`io::ErrorKind::OutOfMemory`] with both figures.
     pub fn reserve(&self, file: &File, len: u64) -> io::Result<()> {
         let missing = len.saturating_sub(allocated(file)?);
         match (self.available)() {
@@ -102,7 +123,7 @@ impl MemoryGuard {
         }
     }
 
-    /// Makes sure that `file` may grow by `len` bytes more, of whatever there will be in all.
+    /// Checks that `file` may grow by `len` more bytes, if its final length is unknown.
     ///
     /// # Errors
     /// As [`MemoryGuard::reserve`].
@@ -132,7 +153,7 @@ fn mib(len: u64) -> String {
     format!("{} MiB", len.div_ceil(1 << 20))
 }
 
-/// Returns how many bytes of storage `file` takes; one may be written in parts, from its end too.
+/// Returns the storage that `file` occupies, in bytes; a file may be written in parts.
 pub fn allocated(file: &File) -> io::Result<u64> {
     // st_blocks counts 512 bytes, whatever the file system's block size (stat(2)).
     Ok(file.metadata()?.blocks() * 512)
@@ -146,7 +167,7 @@ pub fn memory_map() -> std::io::Result<String> {
     std::fs::read_to_string("/proc/iomem")
 }
 
-/// Returns how much memory the kernel has in all, in bytes.
+/// Returns the total memory, in bytes.
 pub fn total_memory() -> Option<u64> {
     memory("MemTotal:")
 }
@@ -155,7 +176,7 @@ fn memory(field: &str) -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(field))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    // It says kB and means 1024 bytes (proc_meminfo(5)).
+    // Its unit kB is 1024 bytes (proc_meminfo(5)).
     Some(kib << 10)
 }
 

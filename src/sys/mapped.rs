@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
-use super::SyscallError;
+use super::error::SyscallError;
 use super::memfd::SealedFile;
 
 /// The content of a file; unmapped when dropped.

@@ -1,4 +1,4 @@
-//! Files in memory that cannot change any more once they are complete.
+//! Memory files that are sealed once they are complete: they cannot change any more.
 
 #![forbid(unsafe_code)]
 
@@ -12,10 +12,10 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use super::SyscallError;
+use super::error::SyscallError;
 use super::machine::{self, MemoryGuard};
 
-/// Not executable, ever; since Linux 6.3, which otherwise logs a warning.
+/// Not executable. Since Linux 6.3, which otherwise logs a warning.
 const MFD_NOEXEC_SEAL: MFdFlags = MFdFlags::from_bits_retain(0x8);
 
 /// A file in memory that is being written.
@@ -26,7 +26,7 @@ pub struct Memfd {
 }
 
 impl Memfd {
-    /// Makes an empty file; `name` shows in `/proc/self/fd` only.
+    /// Creates an empty file; `name` shows in `/proc/self/fd` only.
     ///
     /// # Errors
     /// `memfd_create`: too many open files, or no memory.
@@ -62,12 +62,12 @@ impl Memfd {
         &self.guard
     }
 
-    /// Returns the file, for what `Write` cannot do: to cut it, to write at a place, to read back.
+    /// Returns the file, for truncation, writes at an offset and reads.
     pub const fn file(&self) -> &File {
         &self.file
     }
 
-    /// Closes the content to every change, by any descriptor, for good.
+    /// Seals the file: its content can no longer change through any descriptor.
     ///
     /// # Errors
     /// `fcntl(F_ADD_SEALS)`: EBUSY while the file is mapped for writing.
@@ -93,7 +93,7 @@ impl Write for Memfd {
     }
 }
 
-/// A file in memory that is complete: what has been verified is what will be started.
+/// A complete, sealed memory file: the verified content is the content that is started.
 #[derive(Debug)]
 pub struct SealedFile(File);
 
@@ -112,7 +112,7 @@ impl SealedFile {
             .map_err(|source| SyscallError { call, source })
     }
 
-    /// Returns how many bytes it has.
+    /// Returns its size, in bytes.
     pub fn size(&self) -> Result<u64, SyscallError> {
         let call = "fstat(memfd)";
         let metadata = self.0.metadata();
@@ -120,8 +120,8 @@ impl SealedFile {
         Ok(metadata.len())
     }
 
-    /// Returns what reads these bytes, or those of them that there are. All readers of a file share
-    /// one place in it: one at a time.
+    /// Returns a reader of these bytes, up to the end of the file. All readers of a file share its
+    /// offset: use one at a time.
     pub fn reader(&self, range: Range<u64>) -> Result<Take<&File>, SyscallError> {
         let call = "lseek(memfd)";
         let mut file = &self.0;
@@ -130,7 +130,7 @@ impl SealedFile {
         Ok(file.take(range.end.saturating_sub(range.start)))
     }
 
-    /// Returns these bytes, or those of them that there are.
+    /// Returns these bytes, up to the end of the file.
     pub fn octets(&self, range: Range<u64>) -> Result<Vec<u8>, SyscallError> {
         let call = "read(memfd)";
         let mut octets = Vec::new();

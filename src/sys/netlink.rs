@@ -15,15 +15,15 @@ use nix::sys::socket::{
     socket,
 };
 
-use super::SyscallError;
+use super::error::SyscallError;
 use wireboot_proto::netlink::message::{Ack, frames};
-use wireboot_proto::netlink::route::{LinkInfo, NetlinkRequest, RouteMessage};
+use wireboot_proto::netlink::request::NetlinkRequest;
+use wireboot_proto::netlink::route::{LinkInfo, RouteMessage};
 
-/// The kernel builds parts of a dump up to this size when the reader offers as much; a larger
-/// message would be cut.
-// netlink_recvmsg caps what it learns of a reader's buffer at 32 KiB: more would bring nothing.
+/// Buffer for a dump: the kernel fills messages up to this size, and truncates larger ones.
+// netlink_recvmsg uses no more than 32 KiB of a reader's buffer size.
 const RECEIVE_LEN: usize = 32 * 1024;
-/// More than the answer to a change has: an error number, the request, and an explanation.
+/// Buffer for the answer to a change: an error number, the request, and an explanation.
 // A refusal repeats the request unless NETLINK_CAP_ACK is set (netlink(7)).
 const ANSWER_LEN: usize = 4096;
 
@@ -41,7 +41,7 @@ impl RouteSocket {
     /// The call that failed; EAFNOSUPPORT on a kernel without networking.
     pub fn open() -> Result<Self, SyscallError> {
         let socket = open(SockFlag::empty(), 0)?;
-        // Older kernels answer without a text.
+        // Older kernels do not explain errors.
         if let Err(error) = set_option(&socket, EXT_ACK, 1) {
             log::debug!("{}", error.chain());
         }
@@ -51,7 +51,7 @@ impl RouteSocket {
         })
     }
 
-    /// Makes one change and waits for the kernel's answer.
+    /// Sends a request for a change and waits for the kernel's answer.
     ///
     /// # Errors
     /// The kernel's error with its explanation, under the request's name.
@@ -59,7 +59,7 @@ impl RouteSocket {
         self.exchange(request, &mut [0; ANSWER_LEN]).map(drop)
     }
 
-    /// Asks for every object of a kind.
+    /// Dumps all objects of a kind.
     ///
     /// # Errors
     /// The kernel's error, under the request's name.
@@ -67,7 +67,7 @@ impl RouteSocket {
         self.exchange(request, &mut vec![0; RECEIVE_LEN])
     }
 
-    /// Asks for every link.
+    /// Dumps all links.
     ///
     /// # Errors
     /// As [`Self::dump`].
@@ -181,7 +181,7 @@ fn exchange(
         let datagram = match receive(socket, buf) {
             Err(Errno::EAGAIN) => {
                 // No timeout: the kernel handles a request within send(2).
-                super::wait_readable(&[socket], None)?;
+                super::clock::wait_readable(&[socket], None)?;
                 continue;
             }
             datagram => datagram.map_err(failed)?,
@@ -225,7 +225,7 @@ fn open(flags: SockFlag, groups: u32) -> Result<OwnedFd, SyscallError> {
 /// An option of netlink sockets, with its name.
 type SocketOption = (libc::c_int, &'static str);
 
-/// Has the kernel put a sentence behind its error numbers (since Linux 4.12).
+/// Error messages beside error numbers (since Linux 4.12).
 const EXT_ACK: SocketOption = (libc::NETLINK_EXT_ACK, "setsockopt(NETLINK_EXT_ACK)");
 /// Subscribes to another multicast group.
 const ADD_MEMBERSHIP: SocketOption = (
@@ -233,7 +233,7 @@ const ADD_MEMBERSHIP: SocketOption = (
     "setsockopt(NETLINK_ADD_MEMBERSHIP)",
 );
 /// The group of IPv4 addresses, RTNLGRP_IPV4_IFADDR of linux/rtnetlink.h.
-// A number, not a bit as in the mask that bind(2) takes: netlink(7), NETLINK_ADD_MEMBERSHIP.
+// A number, not a bit as in the mask of bind(2): netlink(7), NETLINK_ADD_MEMBERSHIP.
 const IPV4_IFADDR: libc::c_int = 5;
 
 fn set_option(
@@ -261,8 +261,7 @@ fn set_option(
 /// Receives one datagram. Only the kernel sends to an rtnetlink socket: user space senders need
 /// CAP_NET_ADMIN (`netlink_sendmsg`), and such a process could change the configuration itself.
 fn receive<'a>(socket: BorrowedFd<'_>, buf: &'a mut [u8]) -> Result<&'a [u8], Errno> {
-    // MSG_TRUNC returns the datagram's real length, so that a cut one is an error, not half a
-    // message.
+    // MSG_TRUNC returns the datagram's real length, so that a truncated one is an error.
     let len = retry(|| recv(socket.as_raw_fd(), buf, MsgFlags::MSG_TRUNC))?;
     buf.get(..len).ok_or(Errno::EMSGSIZE)
 }
@@ -292,7 +291,7 @@ fn refusal(call: &'static str, ack: Ack) -> SyscallError {
     SyscallError { call, source }
 }
 
-/// An error number with the kernel's sentence about it.
+/// An error number with the kernel's message.
 #[derive(Debug)]
 struct Explained {
     plain: io::Error,

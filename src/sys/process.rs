@@ -1,4 +1,4 @@
-//! The processes below this one.
+//! Child processes.
 
 #![allow(
     unsafe_code,
@@ -13,12 +13,12 @@ use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-/// Every process that may be signalled but this one.
+/// All processes that this one may signal.
 // kill(2): on Linux -1 leaves out process 1 and the caller.
 const ALL_OTHERS: Pid = Pid::from_raw(-1);
 
-/// Starts a program that no signal is kept from, whichever this thread receives as
-/// [`super::signal::Signals`] does: a mask is inherited.
+/// Starts a program with an empty signal mask: otherwise it inherits that of this thread, which blocks
+/// the signals of [`super::signal::Signals`].
 ///
 /// # Errors
 /// As [`Command::spawn`].
@@ -29,26 +29,26 @@ pub fn spawn(command: &mut Command) -> io::Result<Child> {
     command.spawn()
 }
 
-/// What a look at the children has found.
+/// The state of the children.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Children {
-    /// One has ended, and is no more.
+    /// One has ended and was reaped.
     Ended {
         /// Its id.
         pid: u32,
-        /// How it ended, in words.
+        /// Its exit status as text.
         end: String,
     },
-    /// All of them run.
+    /// All of them are running.
     Running,
     /// There are none.
     None,
 }
 
-/// Takes leave of a child that has ended, whichever; does not wait.
+/// Reaps a child that has ended, if there is one; does not wait.
 pub fn reap() -> Children {
     loop {
-        // ECHILD is the one error that can be.
+        // ECHILD is the only possible error.
         let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) else {
             return Children::None;
         };
@@ -67,20 +67,19 @@ pub fn reap() -> Children {
     }
 }
 
-/// Kills the process group that the child `leader`, not yet waited for, is the first of. Nothing is
-/// left to do when it has ended.
+/// Kills the process group of the child `leader`, which has not been reaped. No error if it has ended.
 pub fn kill_group(leader: u32) {
     if let Ok(leader) = i32::try_from(leader) {
         let _ = killpg(Pid::from_raw(leader), Signal::SIGKILL);
     }
 }
 
-/// Asks every other process of the machine to end. That there is none is no error.
-pub fn ask_all_to_end() {
+/// Sends SIGTERM to all other processes. No error if there are none.
+pub fn terminate_all() {
     let _ = kill(ALL_OTHERS, Signal::SIGTERM);
 }
 
-/// Ends every other process of the machine.
+/// Sends SIGKILL to all other processes.
 pub fn kill_all() {
     let _ = kill(ALL_OTHERS, Signal::SIGKILL);
 }

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::sys::signal::{SigSet, Signal as Number};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use super::SyscallError;
+use super::error::SyscallError;
 use super::machine::PowerAction;
 
 /// A signal to a program that keeps a lease.

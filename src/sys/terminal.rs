@@ -1,4 +1,4 @@
-//! The terminal that a person sits at: keys one by one instead of lines.
+//! Standard input and output: keys of a terminal one by one instead of lines, and printed text.
 
 #![forbid(unsafe_code)]
 
@@ -11,7 +11,7 @@ use nix::sys::termios::{
     LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr,
 };
 
-use super::SyscallError;
+use super::error::SyscallError;
 
 /// The settings to restore while a [`Terminal`] is open, for a thread that ends the process: what
 /// the thread that opened it would drop, it drops no longer then.
@@ -66,8 +66,8 @@ impl Terminal {
     ///
     /// # Errors
     /// `read`: EIO when the terminal has hung up.
-    pub fn read(&self, octets: &mut [u8]) -> Result<usize, SyscallError> {
-        match nix::unistd::read(&self.input, octets) {
+    pub fn read(&self, bytes: &mut [u8]) -> Result<usize, SyscallError> {
+        match nix::unistd::read(&self.input, bytes) {
             Err(Errno::EINTR | Errno::EAGAIN) => Ok(0),
             result => result.map_err(|errno| SyscallError::new("read(terminal)", errno)),
         }
@@ -91,6 +91,12 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         Self::restore();
     }
+}
+
+/// Prints to standard output. The reader may have closed the pipe, which is no error.
+pub fn print(text: &str) {
+    // print! panics on a closed pipe, since Rust ignores SIGPIPE from the start of a program.
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn before_open() -> MutexGuard<'static, Option<Termios>> {

@@ -14,7 +14,7 @@ use nix::sys::socket::{
 };
 use nix::{getsockopt_impl, sockopt_impl};
 
-use super::SyscallError;
+use super::error::SyscallError;
 
 /// A bound UDP port: the source of sent messages, and the reason why the kernel does not answer
 /// received ones with ICMP port unreachable. Nothing is read here: a packet socket receives the same.
@@ -99,8 +99,8 @@ pub fn path_mtu(socket: &impl AsFd, peer: &SocketAddr) -> Result<u16, SyscallErr
         SocketAddr::V4(_) => getsockopt(socket, IpMtu),
         SocketAddr::V6(_) => getsockopt(socket, Ipv6Mtu),
     };
-    let octets = mtu.map_err(|errno| SyscallError::new("getsockopt(IP_MTU)", errno))?;
-    Ok(u16::try_from(octets).unwrap_or(u16::MAX))
+    let bytes = mtu.map_err(|errno| SyscallError::new("getsockopt(IP_MTU)", errno))?;
+    Ok(u16::try_from(bytes).unwrap_or(u16::MAX))
 }
 
 #[cfg(test)]

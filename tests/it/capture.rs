@@ -56,7 +56,7 @@ fn a_written_capture_opens_in_tshark_with_every_frame_until_sigterm() {
             assert!(output.status.success());
             let counts = String::from_utf8(output.stderr).unwrap();
             assert!(
-                counts.contains("51 frames captured, 51 passed the filter: 0 of them"),
+                counts.contains("51 frames captured, 51 received by filter, 0 dropped by kernel"),
                 "{counts}"
             );
             let mut expected = "60\t\n".repeat(50);
@@ -81,7 +81,7 @@ fn several_interfaces_are_captured_into_one_stream() {
         let output = child.wait_with_output().unwrap();
         let counts = String::from_utf8(output.stderr).unwrap();
         for name in ["near", "far"] {
-            let counted = format!("{name}: 1 frames captured, 1 passed the filter");
+            let counted = format!("{name}: 1 frames captured, 1 received by filter");
             assert!(counts.contains(&counted), "{counts}");
         }
         let file = Temporary::new("pcapng", &output.stdout);

@@ -165,7 +165,7 @@ fn a_vlan_on_which_nobody_answers_is_taken_away_again() {
 fn without_any_card_the_end_says_so_and_the_first_process_lives_on() {
     let mut machine = start("", "wireboot.link-timeout=1");
     machine.says(&["no usable network interface: none appeared within 1.0 s; found lo"]);
-    machine.says(&["the machine could not be booted", "Power down"]);
+    machine.says(&["boot failed", "Power down"]);
 }
 
 /// Starts a machine with the QEMU arguments `devices`, which stops after the lease.

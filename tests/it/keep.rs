@@ -15,6 +15,7 @@ use crate::common::terminal::Terminal;
 use crate::common::tftp::tftpd_hpa;
 use crate::common::{in_new_namespace, ip, wait_until};
 use nix::sys::signal::Signal;
+use wireboot_proto::format::kernel_image::fixture::bz_image;
 
 /// Seconds that the renewal run takes when the environment names no other number.
 const RENEWAL_SECONDS: u64 = 12;
@@ -692,7 +693,7 @@ fn fails_and_leaves_all_as_it_was(far: &Far) {
     let now = (ip("-4 route show"), addresses());
     assert_eq!(now, (routes.clone(), before.clone()));
     far.write("planned", "#!ipxe\nkernel http://192.0.2.1/kernel\nboot\n");
-    far.write("kernel", &format!("{:514}HdrS{:1000}", "", ""));
+    std::fs::write(far.folder.join("kernel"), bz_image()).unwrap();
     for step in ["plan", "image"] {
         let mut asked = boot(&[
             "--boot-file",
@@ -751,11 +752,9 @@ fn goes_on_from_another_address(
 fn slow_kernel(far: &Far, len: usize) -> PathBuf {
     let folder = far.folder.join("served");
     std::fs::create_dir(&folder).unwrap();
-    let mut kernel = vec![0; len];
-    // The signature of a bzImage, and what is behind it, in the Linux boot protocol 2.15.
+    let mut kernel = bz_image();
+    kernel.resize(len, 0);
     kernel[0x1f1] = 4;
-    kernel[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
-    kernel[0x202..0x208].copy_from_slice(b"HdrS\x0f\x02");
     std::fs::write(folder.join("kernel"), kernel).unwrap();
     let script = "#!ipxe\nkernel kernel\nsleep 3\nboot\n";
     std::fs::write(folder.join("script"), script).unwrap();

@@ -1,5 +1,6 @@
 //! Holds the source to what the compiler cannot say: within the binary's crate dependencies point
-//! down, as the table in `src/lib.rs` has the layers, and unsafe code is in the files listed here.
+//! down, as the table in `src/lib.rs` has the layers; files import each other in no circle; and unsafe code
+//! is in the files listed here.
 //! That the pure crate does no I/O, `no_std` and its manifest see to.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,6 +63,104 @@ fn unsafe_code_is_where_it_is_expected() {
     for root in ["main.rs", "proto/lib.rs"] {
         assert!(sources[root].contains("#![forbid(unsafe_code)]"), "{root}");
     }
+}
+
+/// Files that still import each other; one that no longer does has to leave this list.
+const IN_CIRCLES: &[&str] = &[
+    "image.rs",
+    "image/segments.rs",
+    "sys/ring/mod.rs",
+    "sys/ring/slot.rs",
+    "sys/ring/transmit.rs",
+    "sys/ring/walk.rs",
+];
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let sources = sources();
+    let files: BTreeMap<_, _> = sources.keys().map(|path| (module(path), path)).collect();
+    let mut uses = BTreeSet::new();
+    for (path, text) in &sources {
+        let product = text.split("#[cfg(test)]\nmod ").next().unwrap();
+        let is_test = path.ends_with("tests.rs") || path.contains("/tests/");
+        for used in paths(product).iter().filter(|_| !is_test) {
+            uses.extend(file_of(used, &module(path), &files).map(|file| (path.as_str(), file)));
+        }
+    }
+    assert!(uses.len() > 500, "only {} uses were found", uses.len());
+    // A file is in no circle if it uses none of those left, or none of those uses it.
+    loop {
+        let (users, used): (BTreeSet<_>, BTreeSet<_>) = uses.iter().copied().unzip();
+        let before = uses.len();
+        uses.retain(|(user, file)| used.contains(user) && users.contains(file));
+        if uses.len() == before {
+            assert_eq!(
+                users.into_iter().collect::<Vec<_>>(),
+                IN_CIRCLES,
+                "{uses:?}"
+            );
+            return;
+        }
+    }
+}
+
+/// Returns the path of a file's module; those of the pure crate begin with `proto`.
+fn module(file: &str) -> Vec<&str> {
+    let mut module: Vec<_> = file.trim_end_matches(".rs").split('/').collect();
+    module.pop_if(|last| matches!(*last, "mod" | "lib" | "main"));
+    module
+}
+
+/// Returns the file that a path leads to, as it is written in the file of the module `from`: that of
+/// the deepest module on it, if that is another one.
+fn file_of<'a>(
+    path: &str,
+    from: &[&str],
+    files: &BTreeMap<Vec<&str>, &'a String>,
+) -> Option<&'a str> {
+    let mut module = from.to_vec();
+    let mut rest = path.split("::").peekable();
+    if rest.next_if_eq(&"crate").is_some() {
+        module.truncate(usize::from(from.first() == Some(&"proto")));
+    } else if !path.starts_with("super") {
+        module.push(rest.next()?);
+        files.get(&module)?;
+    }
+    while rest.next_if_eq(&"super").is_some() {
+        module.pop();
+    }
+    module.extend(rest);
+    while !files.contains_key(&module) && module.pop().is_some() {}
+    let file = files.get(&module)?.as_str();
+    (module != from).then_some(file)
+}
+
+/// Returns every path in `code`, those in the braces of a `use` each.
+fn paths(code: &str) -> Vec<String> {
+    let code = code.lines().map(|line| line.split("//").next().unwrap());
+    let code = code.collect::<Vec<_>>().join("\n");
+    let is_sign = |c: char| !c.is_alphanumeric() && !matches!(c, '_' | ':');
+    let mut paths = Vec::new();
+    // What each open brace continues: a path, or nothing where it begins a block.
+    let mut outer = vec![String::new()];
+    for piece in code.split_inclusive(is_sign) {
+        let path = format!(
+            "{}{}",
+            outer.last().unwrap(),
+            piece.trim_end_matches(is_sign)
+        );
+        let sign = piece.chars().last();
+        if sign == Some('{') {
+            let is_use = path.ends_with("::");
+            outer.push(if is_use { path.clone() } else { String::new() });
+        } else if sign == Some('}') && outer.len() > 1 {
+            outer.pop();
+        }
+        if path.contains("::") && !path.ends_with("::") {
+            paths.push(path);
+        }
+    }
+    paths
 }
 
 /// Returns the layer of each module, from 0 at the top, as the rows of the table have them.

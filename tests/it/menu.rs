@@ -13,6 +13,7 @@ use crate::common::far::{Far, Server};
 use crate::common::servers::dnsmasq;
 use crate::common::terminal::Terminal;
 use crate::common::{in_new_namespace, ip};
+use wireboot_proto::format::kernel_image::fixture::bz_image;
 
 const MENU: &str = "menu title Machines\nui menu.c32\ntimeout 600\n\
     label first\nmenu default\nkernel k1\nappend word=one\n\
@@ -137,7 +138,7 @@ fn a_label_is_typed_at_the_prompt() {
     in_new_namespace(|| {
         let far = Far::plug_in();
         let _server = serve(&far, PROMPT);
-        far.write("k2", "kernel");
+        std::fs::write(far.folder.join("k2"), bz_image()).unwrap();
         let mut boot = start();
         boot.shows(&["Type a label.", "boot: "]);
         boot.types("\t");
@@ -160,6 +161,38 @@ fn a_label_is_typed_at_the_prompt() {
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
+fn function_keys_show_their_files_and_hot_keys_move_the_bar() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = serve(&far, &format!("{PROMPT}display hello.msg\nf1 help.msg\n"));
+        far.write("hello.msg", "\x0cWelcome to this rack.\n");
+        far.write("help.msg", "Ask the operator.\n");
+        std::fs::write(far.folder.join("k2"), bz_image()).unwrap();
+        let mut boot = start();
+        boot.shows(&["Welcome to this rack.", "boot: "]);
+        boot.types("\x1bOP");
+        boot.shows(&["Ask the operator.", "boot: "]);
+        // Ctrl-U.
+        boot.types("first x\x15rescue y\r");
+        plans(boot, "/k2", "BOOT_IMAGE=k2 word=two y");
+
+        let entries = MENU.replace("label third\n", "label third\nmenu label T^hird\n");
+        far.write("pxelinux.cfg/default", &format!("{entries}f1 help.msg\n"));
+        let mut boot = start();
+        boot.shows(&["starts in"]);
+        boot.types("h");
+        boot.shows(&["\x1b[7m  3 Third", "Enter starts, Tab edits"]);
+        boot.types("\x1bOP");
+        boot.shows(&["Ask the operator.", "Press a key for the menu"]);
+        boot.types(" ");
+        boot.shows(&["1 first"]);
+        boot.types("h\r");
+        plans(boot, "/k3", "BOOT_IMAGE=k3 word=three");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
 fn the_prompt_boots_the_default_in_time_unless_a_key_is_pressed() {
     in_new_namespace(|| {
         let far = Far::plug_in();
@@ -169,7 +202,7 @@ fn the_prompt_boots_the_default_in_time_unless_a_key_is_pressed() {
         plans(boot, "/k1", "BOOT_IMAGE=k1 word=one");
         plans(start_with("--unattended"), "/k1", "BOOT_IMAGE=k1 word=one");
 
-        far.write("k2", "kernel");
+        std::fs::write(far.folder.join("k2"), bz_image()).unwrap();
         let mut boot = start();
         boot.shows(&["boot: "]);
         boot.types("rescue");

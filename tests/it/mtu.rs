@@ -17,7 +17,8 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Pid, gettid};
 use wireboot::sys;
 use wireboot::sys::netlink::{LinkSubscription, Notifications, RouteSocket};
-use wireboot_proto::netlink::route::{NetlinkRequest, RouteMessage};
+use wireboot_proto::netlink::request::NetlinkRequest;
+use wireboot_proto::netlink::route::RouteMessage;
 
 /// What every server here sets.
 const LEASED: u32 = 1400;

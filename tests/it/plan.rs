@@ -11,7 +11,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use wireboot_proto::boot::menu::{Entry, Menu};
-use wireboot_proto::boot::{Answer, Architecture, BootPlan, Facts, Planner, Purpose, Step};
+use wireboot_proto::boot::{
+    Answer, Architecture, BootPlan, Facts, Outcome, Planner, Purpose, Step,
+};
+use wireboot_proto::format::kernel_image::fixture::bz_image;
 use wireboot_proto::text::url::Url;
 
 #[test]
@@ -175,6 +178,50 @@ fn a_text_of_a_mebibyte_is_planned_or_refused_in_seconds() {
             fill("set x='eval \"$x\"'\n", "eval \"$x\" ; ", "\n"),
         ),
         ("grub.cfg", fill("set x=\"", "y", "")),
+        ("grub.cfg", fill("set x=y\nwhile true; do ", ";", "done\n")),
+        ("grub.cfg", fill("for x in ", "a ", "; do done\n")),
+        (
+            "grub.cfg",
+            fill("for x in ", "a ", "; do for y in a b; do done; done\n"),
+        ),
+        (
+            "grub.cfg",
+            fill(
+                "function f {\nwhile [ $# -gt 0 ]; do shift; done\n}\nf ",
+                "a ",
+                "\n",
+            ),
+        ),
+        (
+            "grub.cfg",
+            fill(
+                "function f {\nsetparams $@ $@\nf $@\n}\nmenuentry a b {\nf x\n",
+                "echo $*\n",
+                "}\n",
+            ),
+        ),
+        (
+            "grub.cfg",
+            fill("set x=y\nlinux k\ninitrd ", "i ", "\necho $?\n"),
+        ),
+        (
+            "grub.cfg",
+            numbered(
+                "set x=y\nlinux k\ninitrd",
+                &|n| format!(" {n}"),
+                "\necho $?\n",
+            ),
+        ),
+        (
+            "grub.cfg",
+            fill(
+                &format!("set x={long}\nexport x\n"),
+                "export x\n",
+                "configfile /grub.cfg\n",
+            ),
+        ),
+        ("grub.cfg", fill("set x=y\nx ", "{ ", "")),
+        ("grub.cfg", fill("set x=y\nx ", "{ y }; x ", "")),
         ("p.cfg", fill("label x\n", "label a\nmenu exit\n", "")),
         (
             "p.cfg",
@@ -352,10 +399,11 @@ fn transcript(case: &Path, choices: Option<&[&str]>) -> String {
                 return shortened(&lines);
             }
             Step::Failed(error) => {
-                let kind = if error.is_local_boot {
-                    "local"
-                } else {
-                    "error"
+                let kind = match error.outcome {
+                    Some(Outcome::LocalBoot) => "local",
+                    Some(Outcome::Reboot) => "reboot",
+                    Some(Outcome::PowerOff) => "poweroff",
+                    None => "error",
                 };
                 writeln!(lines, "{kind} {error}").unwrap();
                 return shortened(&lines);
@@ -443,9 +491,7 @@ fn serve(folder: &Path, url: &Url, purpose: Purpose) -> Answer {
 }
 
 fn kernel() -> Vec<u8> {
-    let mut kernel = vec![0; 0x400];
-    kernel[0x202..0x206].copy_from_slice(b"HdrS");
-    kernel
+    bz_image()
 }
 
 fn facts(boot_file: &str) -> Facts {

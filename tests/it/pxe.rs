@@ -10,6 +10,7 @@ use crate::common::far::{Far, Server};
 use crate::common::servers::{DNSMASQ, dhcpd, dnsmasq, kea};
 use crate::common::{in_new_namespace, ip, wait_until};
 use serde_json::Value;
+use wireboot_proto::format::kernel_image::fixture::bz_image;
 use wireboot_proto::packet::dhcp::{Message, Op};
 use wireboot_proto::packet::option::{Options, code};
 use wireboot_proto::packet::pxe::BootItem;
@@ -33,13 +34,13 @@ fn the_first_entry_of_a_menu_is_asked_for_when_nobody_chooses() {
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
-fn the_local_disk_is_refused_with_the_name_of_its_entry() {
+fn the_local_disk_has_an_exit_code_of_its_own_and_its_entry_is_named() {
     in_new_namespace(|| {
         let far = Far::plug_in();
         let services = service("Disk", "0") + &service("Second", "second.ipxe");
         let _server = dnsmasq(&far, &format!("{services} --pxe-prompt=Boot,1"));
         let output = boot();
-        assert_eq!(output.status.code(), Some(6), "{output:?}");
+        assert_eq!(output.status.code(), Some(10), "{output:?}");
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(text.contains("\"Disk\" was chosen"), "{text}");
     });
@@ -265,9 +266,7 @@ fn planned(output: &Output) -> String {
 /// Writes scripts that tell which one is booted, and returns what makes dnsmasq serve them.
 fn serve_files(far: &Far, names: &[&str]) -> String {
     // As much of a kernel as a plan looks at.
-    let mut kernel = vec![0; 0x400];
-    kernel[0x1fe..0x206].copy_from_slice(b"\x55\xaa\0\0HdrS");
-    std::fs::write(far.folder.join("vmlinuz"), kernel).unwrap();
+    std::fs::write(far.folder.join("vmlinuz"), bz_image()).unwrap();
     for name in names {
         far.write(name, &format!("{SCRIPT}{name}\nboot\n"));
     }

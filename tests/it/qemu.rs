@@ -15,7 +15,7 @@ fn a_boot_that_fails_switches_the_machine_off_when_told_so() {
     let mut machine = boots(&served, "missing", "wireboot.on-failure=poweroff");
     machine.says(&[
         "wireboot: eth0: 10.0.2.15/24 from 10.0.2.2",
-        "the machine could not be booted",
+        "boot failed",
         "reboot: Power down",
     ]);
     machine.ends();
@@ -28,7 +28,7 @@ fn a_boot_that_fails_restarts_the_machine_when_told_so() {
     let mut machine = boots(&served, "missing", "wireboot.on-failure=reboot");
     machine.says(&[
         "wireboot: eth0: 10.0.2.15/24 from 10.0.2.2",
-        "the machine could not be booted",
+        "boot failed",
         "reboot: Restarting system",
     ]);
     machine.ends();
@@ -36,10 +36,27 @@ fn a_boot_that_fails_restarts_the_machine_when_told_so() {
 
 #[test]
 #[ignore = "needs qemu-system-x86_64"]
+fn a_boot_file_that_leads_to_the_disk_or_switches_off_is_obeyed() {
+    let served = Served::new("outcomes");
+    let words = "wireboot.on-failure=retry wireboot.on-localboot=reboot";
+    for (label, expected) in [
+        ("localboot 0", "reboot: Restarting system"),
+        ("com32 poweroff.c32", "reboot: Power down"),
+    ] {
+        let text = format!("default end\nlabel end\n {label}\n");
+        served.put("pxelinux.cfg/default", text);
+        let mut machine = boots(&served, "pxelinux.0", words);
+        machine.says(&["nothing to boot from the network", expected]);
+        machine.ends();
+    }
+}
+
+#[test]
+#[ignore = "needs qemu-system-x86_64"]
 fn a_boot_that_fails_is_tried_again_until_the_server_has_what_it_needs() {
     let served = Served::new("retry");
     let mut machine = boots(&served, "pxelinux.0", "wireboot.on-failure=retry");
-    machine.says(&["the machine could not be booted", "trying again in"]);
+    machine.says(&["boot failed", "retrying in"]);
     served.put("pxelinux.cfg/default", format!("{CONFIGURATION}pear"));
     machine.says(&["Greetings from the second kernel.", "word=pear"]);
     machine.ends();

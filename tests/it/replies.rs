@@ -314,7 +314,7 @@ fn in_fragments(answer: Message) -> Vec<u8> {
     let mut header = frame.get(14..34).expect("an IPv4 header").to_vec();
     header.splice(6..8, [0x20, 0]);
     header.splice(10..12, [0, 0]);
-    let sum = wireboot_proto::packet::checksum(&[&header]).to_be_bytes();
+    let sum = wireboot_proto::packet::ipv4::checksum(&[&header]).to_be_bytes();
     frame.splice(FLAGS..FLAGS + 2, [0x20, 0]);
     frame.splice(SUM..SUM + 2, sum);
     frame

@@ -61,8 +61,7 @@ fn octets_that_are_no_utf_8_cost_only_the_words_that_have_them() {
         "bootdev=\u{fffd}\u{fffd}",
         "ip=\u{fffd} :dhcp",
     ] {
-        let refusal =
-            format!("\"{word}\" on the kernel command line is not followed: it is not valid");
+        let refusal = format!("\"{word}\" on the kernel command line is ignored: it is not valid");
         assert!(text.contains(&refusal), "{text}");
     }
     assert!(!text.contains("label"), "{text}");
@@ -71,7 +70,7 @@ fn octets_that_are_no_utf_8_cost_only_the_words_that_have_them() {
 #[test]
 fn what_is_wrong_with_the_arguments_is_said_in_a_line_that_names_the_flag_and_the_help() {
     for (arguments, expected) in [
-        ("", "no command is given; 'wireboot help' lists them"),
+        ("", "no command given; 'wireboot help' lists them"),
         (
             "lese",
             "unknown command 'lese' (did you mean 'lease'?); 'wireboot help' lists the commands",
@@ -91,11 +90,11 @@ fn what_is_wrong_with_the_arguments_is_said_in_a_line_that_names_the_flag_and_th
         ),
         (
             "boot --timeout=",
-            "a value is missing for '--timeout SECS'; see 'wireboot boot --help'",
+            "missing value for '--timeout SECS'; see 'wireboot boot --help'",
         ),
         (
             "boot -i",
-            "a value is missing for '--interface IF'; see 'wireboot boot --help'",
+            "missing value for '--interface IF'; see 'wireboot boot --help'",
         ),
         (
             "lease --keep=no",
@@ -115,7 +114,7 @@ fn what_is_wrong_with_the_arguments_is_said_in_a_line_that_names_the_flag_and_th
         ),
         (
             "fetch --mtu 67 http://192.0.2.1/a",
-            "invalid value '67' for '--mtu OCTETS': not a number from 68 to 65535; see 'wireboot fetch \
+            "invalid value '67' for '--mtu BYTES': not a number from 68 to 65535; see 'wireboot fetch \
              --help'",
         ),
         (
@@ -129,11 +128,11 @@ fn what_is_wrong_with_the_arguments_is_said_in_a_line_that_names_the_flag_and_th
         ),
         (
             "capture",
-            "no interface is given (-i IF), and no file (-r FILE); see 'wireboot capture --help'",
+            "no interface given (-i IF) and no file (-r FILE); see 'wireboot capture --help'",
         ),
         (
             "help nonsense",
-            "there is no help on 'nonsense'; 'wireboot help' lists the commands",
+            "no help on 'nonsense'; 'wireboot help' lists the commands",
         ),
     ] {
         let text = fails(&arguments.split_whitespace().collect::<Vec<_>>());
@@ -190,7 +189,7 @@ fn files_that_are_named_are_read_before_anything_is_touched() {
     for (arguments, expected) in [
         (
             "boot --key gone",
-            format!("cannot read the key {gone}, and it is not a key itself"),
+            format!("cannot read the key {gone}, and it is not a key"),
         ),
         (
             "boot --policy gone",
@@ -214,7 +213,7 @@ fn files_that_are_named_are_read_before_anything_is_touched() {
         ),
         (
             "lease --release --script /etc",
-            "cannot run the script /etc: it is no file".to_owned(),
+            "cannot run the script /etc: it is not a file".to_owned(),
         ),
         ("boot --mirror nonsense", "bad mirror: ".to_owned()),
         (
@@ -230,10 +229,13 @@ fn files_that_are_named_are_read_before_anything_is_touched() {
             "boot --certificate GARBAGE",
             format!("the certificate and key in {quoted}"),
         ),
-        ("boot --require-signature", "no key is known".to_owned()),
+        (
+            "boot --require-signature",
+            "no key is configured".to_owned(),
+        ),
         (
             "fetch --key gone",
-            format!("cannot read the key {gone}, and it is not a key itself"),
+            format!("cannot read the key {gone}, and it is not a key"),
         ),
         (
             "fetch --ca gone",

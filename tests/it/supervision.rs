@@ -8,7 +8,7 @@ use crate::common::machine::{Machine, Served, Setup};
 #[ignore = "needs qemu-system-x86_64"]
 fn ctrl_alt_del_restarts_the_machine_in_good_order() {
     let mut machine = Setup::new("wireboot.link-timeout=0").start();
-    machine.says(&["trying again in"]);
+    machine.says(&["retrying in"]);
     machine.monitor("sendkey ctrl-alt-delete");
     machine.says(&[
         "received a signal to end the machine",
@@ -50,7 +50,7 @@ fn the_first_process_survives_signals_and_reaps_orphans() {
     machine.types("while [ -e /proc/$orphan ]; do sleep 0.1; done; echo reaped-$((40 + 2))\n");
     machine.says(&["reaped-42"]);
     machine.types("exit\n");
-    machine.says(&["exit code 0", "trying again in"]);
+    machine.says(&["exit code 0", "retrying in"]);
 }
 
 /// Starts a machine without a network, whose boot fails at once and leaves a person a shell.

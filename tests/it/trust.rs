@@ -142,7 +142,7 @@ fn what_is_not_what_was_meant_is_never_started_and_what_is_does_start() {
             "greeting.cut",
         ),
     ] {
-        machine.says(&[reason, "trying again in"]);
+        machine.says(&[reason, "retrying in"]);
         script(&lines);
     }
     let console = machine.ends();

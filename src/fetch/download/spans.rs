@@ -9,7 +9,7 @@ const SMALLEST: u64 = 2 << 20;
 
 /// Identifies a connection's span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::fetch) struct SpanId(u32);
+pub(crate) struct SpanId(u32);
 
 /// The missing spans in file order, none empty.
 #[derive(Debug, PartialEq, Eq)]

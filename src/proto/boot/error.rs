@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::num::NonZeroUsize;
 
+use super::plan::Outcome;
 use crate::prelude::*;
 use crate::text::safe::Safe;
 use crate::text::url::{Url, without_credentials};
@@ -67,8 +68,8 @@ pub struct PlanError {
     pub word: Option<String>,
     /// What is wrong, and what to try.
     pub what: String,
-    /// Whether nothing is wrong at all: the configuration says to boot from a local disk.
-    pub is_local_boot: bool,
+    /// What the configuration says to do instead, if nothing is wrong at all.
+    pub outcome: Option<Outcome>,
 }
 
 impl PlanError {
@@ -87,16 +88,21 @@ impl PlanError {
             place: place.clone(),
             word: None,
             what: what.into(),
-            is_local_boot: false,
+            outcome: None,
+        }
+    }
+
+    /// Returns the error, marked as what the configuration says to do.
+    pub(super) fn with_outcome(self, outcome: Outcome) -> Self {
+        Self {
+            outcome: Some(outcome),
+            ..self
         }
     }
 
     /// Returns the error, marked as the wish to boot from a local disk.
     pub(super) fn local_boot(self) -> Self {
-        Self {
-            is_local_boot: true,
-            ..self
-        }
+        self.with_outcome(Outcome::LocalBoot)
     }
 
     /// Returns the text without the place.

@@ -83,6 +83,8 @@ pub struct Facts {
     pub architecture: Architecture,
     /// Its features, by their names in `/proc/cpuinfo`; empty where it lists none.
     pub cpu_flags: Vec<String>,
+    /// How many processors the machine has; 0 when not known.
+    pub processors: usize,
     /// Vendor and model of the processor.
     pub processor: (String, String),
     /// The memory, in MiB; 0 when not known.
@@ -119,6 +121,7 @@ impl Facts {
             smbios: BTreeMap::new(),
             architecture: Architecture::HERE,
             cpu_flags: Vec::new(),
+            processors: 0,
             processor: Default::default(),
             memory_mib: 0,
             unix_time: 0,

@@ -8,13 +8,14 @@ mod distributions;
 
 use super::context::{Context, Turn};
 use super::error::{Place, PlanError};
-use super::loaders::Language;
+use super::loaders::{Language, is_memdisk};
 use super::plan::{BootPlan, Purpose};
 use super::step::{Answer, Fetched, Step};
 use crate::prelude::*;
 use crate::text::url::Url;
 
 pub(super) use distributions::HandOver;
+use distributions::in_image;
 
 /// Where ISOLINUX looks for its configuration, in its order (core/fs/iso9660/iso9660.c).
 const ISOLINUX: &[&str] = &[
@@ -160,18 +161,12 @@ impl IsoSearch {
     }
 }
 
-fn in_image(image: &Url, path: &str) -> Result<Url, PlanError> {
-    let url = image.in_image(path);
-    url.map_err(|error| PlanError::new(&Place::whole(image), path, error.what))
-}
-
 /// Returns the ISO image of a plan that would start it by memdisk.
 pub(super) fn of_memdisk(plan: &BootPlan) -> Option<&Url> {
-    let name = plan.kernel.url.file_name().to_ascii_lowercase();
     let mut images = plan.initrds.iter().filter(|part| part.url.names_iso());
     images
         .next()
-        .filter(|_| name.starts_with("memdisk"))
+        .filter(|_| is_memdisk(plan.kernel.url.file_name()))
         .map(|part| &part.url)
 }
 

@@ -7,7 +7,7 @@ use super::context::{Context, Turn};
 use super::error::{Place, PlanError};
 use super::facts::Facts;
 use super::step::{Answer, Fetched};
-use crate::format::kernel_image::KernelFormat;
+use crate::format::kernel_image::{GZIP_MAGIC, KernelFormat, classify, version_text};
 use crate::prelude::*;
 use crate::text::url::Url;
 
@@ -52,6 +52,137 @@ pub(super) fn program(kind: Option<KernelFormat>, url: &Url) -> Option<BootLoade
     }
 }
 
+const FIRMWARE: &str = "is a program for the firmware, which no longer runs under Linux";
+const WINDOWS: &str = "starts Windows, which kexec cannot: it starts Linux kernels alone";
+
+/// Programs that configurations start in the place of a kernel, and what is to be said of them. A
+/// name may be open at one end (`*`); the first row that fits counts.
+const PROGRAMS: &[(&str, &str)] = &[
+    (
+        "memdisk*",
+        "emulates a disk for PC firmware, which no longer runs under Linux; \
+         boot the kernel and initrd in that disk image instead",
+    ),
+    (
+        "wimboot* bootmgr* bootmgfw* wdsnbp* wdsmgfw* startrom* pxeboot.n12 *.wim",
+        WINDOWS,
+    ),
+    (
+        "*.lkrn *.krn",
+        "is iPXE, which needs the firmware; name its script as boot file or in a CONFIG label",
+    ),
+    (
+        "mboot.c32 mboot.efi",
+        "starts multiboot kernels such as Xen and ESXi, which kexec cannot: it starts Linux kernels \
+         alone",
+    ),
+    (
+        "xen xen.gz xen.efi xen-4* tboot*",
+        "is a multiboot kernel, which kexec cannot start here; boot Linux without it",
+    ),
+    (
+        "*.iso",
+        "is an ISO image, which kexec cannot start; boot the kernel and initrd in it instead",
+    ),
+    ("*.c32 *.com *.cbt *.bs *.bss *.exe", FIRMWARE),
+];
+
+/// Returns whether a file of this name is memdisk, which emulates a disk with its initrd.
+#[cfg(feature = "iso")]
+pub(super) fn is_memdisk(name: &str) -> bool {
+    let name = name.rsplit('/').next().unwrap_or_default();
+    name.to_ascii_lowercase().starts_with("memdisk")
+}
+
+/// Returns why kexec cannot start the program of this name; none if only its content tells.
+pub(super) fn program_refusal(name: &str) -> Option<&'static str> {
+    let name = name.rsplit('/').next().unwrap_or_default();
+    let name = name.to_ascii_lowercase();
+    let is = |known: &str| match (known.strip_prefix('*'), known.strip_suffix('*')) {
+        (Some(end), _) => name.ends_with(end),
+        (None, Some(beginning)) => name.starts_with(beginning),
+        (None, None) => name == known,
+    };
+    let row = PROGRAMS.iter().find(|(names, _)| names.split(' ').any(is));
+    row.map(|(_, what)| *what)
+}
+
+/// What a file is that is no kernel, by bytes at its beginning.
+const HEADS: &[(usize, &[u8], &str)] = &[
+    // The volume descriptor of ISO 9660, which follows 16 sectors of anything.
+    (
+        0x8001,
+        b"CD001",
+        "is an ISO image, which kexec cannot start; boot the kernel and initrd in it instead",
+    ),
+    (
+        0,
+        b"\x7fELF",
+        "is an ELF file: a multiboot kernel such as Xen, or a kernel as it is linked (vmlinux); name \
+         a bzImage (vmlinuz)",
+    ),
+    (0, b"MSWIM\0\0\0", WINDOWS),
+    (
+        0,
+        b"\xd0\x0d\xfe\xed",
+        "is a FIT image for U-Boot, or a device tree; name the kernel in it",
+    ),
+    (
+        0,
+        b"\x27\x05\x19\x56",
+        "is a uImage for U-Boot; name the kernel in it",
+    ),
+    (0, b"MZ", FIRMWARE),
+];
+
+/// Returns why kexec cannot start the file at `url` that begins with `head`; none for a kernel, and
+/// for a packed file, which tells only when it is unpacked.
+pub fn kernel_refusal(url: &Url, head: &[u8]) -> Option<String> {
+    let kind = classify(head);
+    if kind.is_kernel() || head.starts_with(GZIP_MAGIC) {
+        return None;
+    }
+    let is = |(at, magic, _): &&(usize, &[u8], _)| {
+        let at = *at;
+        head.get(at..at + magic.len()) == Some(magic)
+    };
+    let by_head = || HEADS.iter().find(is).map(|(_, _, what)| *what);
+    let what = match program_refusal(url.file_name()).or_else(by_head) {
+        Some(what) => what,
+        None if kind == KernelFormat::OldBzImage => {
+            "is no 64-bit Linux kernel, but a 32-bit one or a program in that form, such as memdisk, \
+             wimboot or iPXE"
+        }
+        None if kind == KernelFormat::Text => "is a text and no kernel",
+        None => {
+            "is no Linux kernel: neither a bzImage, an Image, packed or not, nor a unified kernel image"
+        }
+    };
+    Some(match version_text(head) {
+        Some(version) if kind == KernelFormat::OldBzImage => {
+            format!("{what} (it says that it is \"{version}\")")
+        }
+        _ => what.to_owned(),
+    })
+}
+
+/// Returns why a multiboot kernel, such as Xen, is refused: `modules` are the lines of its modules,
+/// of which the first is the kernel of Dom0 and the others are its initrds.
+pub(super) fn multiboot_refusal<'a>(modules: impl IntoIterator<Item = &'a str>) -> String {
+    let mut what = "is a multiboot kernel such as Xen, which kexec cannot start here".to_owned();
+    let mut joint = "; Linux without it is the kernel";
+    for module in modules
+        .into_iter()
+        .map(str::trim)
+        .filter(|module| !module.is_empty())
+    {
+        what.push_str(joint);
+        what.push_str(&format!(" \"{module}\""));
+        joint = " with the initrd";
+    }
+    what
+}
+
 /// The language of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Language {
@@ -74,7 +205,8 @@ pub(super) fn language(text: &[u8]) -> Option<Language> {
         let word = words.next().unwrap_or_default().to_ascii_lowercase();
         match word.as_str() {
             "menuentry" | "submenu" | "set" | "if" | "function" | "insmod" | "source"
-            | "configfile" | "search" | "boot" | "linuxefi" | "for" => {
+            | "configfile" | "search" | "boot" | "linuxefi" | "for" | "while" | "until"
+            | "export" | "load_env" | "blscfg" | "regexp" | "eval" => {
                 return Some(Language::Grub);
             }
             "label" | "default" | "ui" | "include" | "menu" | "prompt" | "timeout" | "kernel"
@@ -217,4 +349,80 @@ pub(super) fn names_of(facts: &Facts) -> impl Iterator<Item = MachineName> {
         name: facts.hardware_address(),
     };
     core::iter::once(mac).chain(by_address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::kernel_image::fixture;
+
+    #[test]
+    fn programs_that_are_no_kernels_are_known_by_name() {
+        for (name, expected) in [
+            ("/tools/memdisk", Some("disk image")),
+            ("boot/MEMDISK-6.04", Some("disk image")),
+            ("wimboot", Some("Windows")),
+            ("wimboot.i386", Some("Windows")),
+            ("Boot/x64/wdsnbp.com", Some("Windows")),
+            ("bootmgr.exe", Some("Windows")),
+            ("ipxe.lkrn", Some("iPXE")),
+            ("efi/mboot.efi", Some("ESXi")),
+            ("xen-4.17-amd64.gz", Some("multiboot")),
+            ("live.iso", Some("ISO image")),
+            ("hdt.c32", Some("firmware")),
+            ("vmlinuz", None),
+            ("linux.efi", None),
+            ("linux.0", None),
+            ("kernel.bin", None),
+            ("xenial/vmlinuz", None),
+        ] {
+            let what = program_refusal(name);
+            assert_eq!(what.is_some(), expected.is_some(), "{name}: {what:?}");
+            let what = what.unwrap_or_default();
+            assert!(
+                what.contains(expected.unwrap_or_default()),
+                "{name}: {what}"
+            );
+        }
+    }
+
+    #[test]
+    fn files_that_are_no_kernels_are_known_by_their_first_bytes() {
+        let iso = [&[0; 0x8001][..], b"CD001"].concat();
+        let page = b"<html>not found</html>";
+        for (head, expected) in [
+            (fixture::bz_image(), None),
+            (b"\x1f\x8b\x08".to_vec(), None),
+            (
+                fixture::bz_image_of(0x203, 0, "MEMDISK 6.04"),
+                Some("(it says that it is \"MEMDISK 6.04\")"),
+            ),
+            (fixture::bz_image_of(0x206, 0, ""), Some("wimboot or iPXE")),
+            (iso, Some("an ISO image")),
+            (b"\x7fELF\x02".to_vec(), Some("multiboot")),
+            (b"MSWIM\0\0\0".to_vec(), Some("Windows")),
+            (b"\xd0\x0d\xfe\xed".to_vec(), Some("FIT image")),
+            (b"\x27\x05\x19\x56".to_vec(), Some("uImage")),
+            (
+                [&b"MZ"[..], &[0; 0x400]].concat(),
+                Some("program for the firmware"),
+            ),
+            (page.to_vec(), Some("a text")),
+            (b"\x01\0".to_vec(), Some("no Linux kernel")),
+        ] {
+            let url = "http://192.0.2.1/k".parse().unwrap();
+            let what = kernel_refusal(&url, &head);
+            assert_eq!(what.is_some(), expected.is_some(), "{what:?}");
+            let what = what.unwrap_or_default();
+            assert!(what.contains(expected.unwrap_or_default()), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_multiboot_kernel_is_refused_with_the_linux_that_it_would_start() {
+        let what = multiboot_refusal(["vmlinuz root=/dev/sda1", " initrd.img ", ""]);
+        let linux = "the kernel \"vmlinuz root=/dev/sda1\" with the initrd \"initrd.img\"";
+        assert!(what.ends_with(linux), "{what}");
+        assert!(multiboot_refusal([]).ends_with("cannot start here"));
+    }
 }

@@ -23,6 +23,9 @@ pub struct Menu {
     pub on_timeout: Option<usize>,
     /// Shown only when a key is pressed within the timeout.
     pub is_hidden: bool,
+    /// The function keys that answer the menu with [`Answer::Help`](super::Answer::Help): bit 1 is
+    /// F1.
+    pub help_keys: u16,
 }
 
 /// A line of a menu.
@@ -34,6 +37,8 @@ pub struct Entry {
     pub is_choice: bool,
     /// The key that chooses it.
     pub key: Option<char>,
+    /// Whether that key only moves the bar to it.
+    pub key_moves_bar: bool,
     /// The command line, where it may be edited.
     pub command_line: Option<String>,
     /// More about the entry, shown while the bar is on it.

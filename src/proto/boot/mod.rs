@@ -25,7 +25,8 @@
 //!
 //! let script = "#!ipxe\nkernel vmlinuz ip=${ip} quiet\ninitrd initrd.img\nboot\n";
 //! let mut kernel = vec![0; 0x300];
-//! kernel[0x202..0x206].copy_from_slice(b"HdrS"); // The magic number of an x86 kernel.
+//! kernel[0x202..0x208].copy_from_slice(b"HdrS\x0f\x02"); // An x86 kernel of boot protocol 2.15
+//! kernel[0x236] = 1; // with a 64-bit entry.
 //! let files = HashMap::from([
 //!     ("http://192.0.2.1/boot.ipxe", script.into()),
 //!     ("http://192.0.2.1/vmlinuz", kernel),
@@ -82,6 +83,7 @@ pub use context::Note;
 pub use error::{Place, PlanError};
 pub use facts::{Architecture, Facts};
 pub use ipxe::expand_settings;
-pub use plan::{BootPlan, HEAD_LEN, Placement, PlanPart, Purpose};
+pub use loaders::kernel_refusal;
+pub use plan::{BootPlan, HEAD_LEN, Outcome, Placement, PlanPart, Purpose};
 pub use planner::Planner;
 pub use step::{Answer, Step};

@@ -1,8 +1,31 @@
 //! A boot plan: the files to load, the command line, and what each file is fetched for.
 
+use core::fmt;
+
 use crate::format::fdt;
 use crate::prelude::*;
 use crate::text::url::Url;
+
+/// What a configuration says to do in place of starting a kernel; no fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Boot from the next device, such as the disk.
+    LocalBoot,
+    /// Restart the machine.
+    Reboot,
+    /// Switch the machine off.
+    PowerOff,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LocalBoot => "the local disk is to be booted",
+            Self::Reboot => "the machine is to restart",
+            Self::PowerOff => "the machine is to be switched off",
+        })
+    }
+}
 
 /// A kernel to start, with its initrds and command line.
 #[derive(Debug, Clone, PartialEq, Eq)]

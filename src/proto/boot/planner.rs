@@ -203,16 +203,18 @@ impl Planner {
                 self.enter(State::Ipxe(Box::new(machine)))
             }
             KernelFormat::Text => self.text(url, &head),
-            kind @ (KernelFormat::Efi
+            kind @ (KernelFormat::OldBzImage
+            | KernelFormat::Efi
             | KernelFormat::Pxelinux
             | KernelFormat::Grub
             | KernelFormat::Program) => match loaders::program(Some(kind), url) {
                 Some(program) => self.configuration_of(program, url),
-                None => Err(PlanError::at(
-                    &place,
-                    "a program for the firmware, which no longer runs under Linux; \
-                         name a script, a configuration or a kernel as boot file",
-                )),
+                None => {
+                    let what = loaders::kernel_refusal(url, &head).unwrap_or_default();
+                    let what =
+                        format!("{what}; name a script, a configuration or a kernel as boot file");
+                    Err(PlanError::at(&place, what))
+                }
             },
         }
     }
@@ -334,7 +336,7 @@ impl Planner {
     /// Tries another configuration of the image when one leads to no plan. Nothing was shown of it yet,
     /// or a second menu would follow the choice in the first.
     fn try_other_configuration(&mut self, error: PlanError) -> Result<Turn, PlanError> {
-        let Some(mut search) = self.image.take().filter(|_| !error.is_local_boot) else {
+        let Some(mut search) = self.image.take().filter(|_| error.outcome.is_none()) else {
             return Err(error);
         };
         let searched = search.retry(error, &mut self.context)?;

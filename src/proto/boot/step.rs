@@ -26,7 +26,7 @@ pub enum Step {
         /// The signature.
         signature: Box<Url>,
     },
-    /// A choice. Answered by `Chosen`, `Cancelled` or `TimedOut`; with nobody to ask, by
+    /// A choice. Answered by `Chosen`, `Help`, `Cancelled` or `TimedOut`; with nobody to ask, by
     /// [`Menu::unattended`].
     Menu(Menu),
     /// A key press. Answered by `Pressed`, `Cancelled` or `TimedOut`; with nobody to ask, by
@@ -50,9 +50,11 @@ pub enum Step {
         /// How long to wait for the first key; for ever when none.
         timeout: Option<Duration>,
     },
-    /// What to boot, typed at a `boot:` prompt. Answered by `Text`, `Cancelled` or `TimedOut`;
-    /// with nobody to ask, by `TimedOut`.
+    /// What to boot, typed at a `boot:` prompt. Answered by `Text`, `Help`, `Cancelled` or
+    /// `TimedOut`; with nobody to ask, by `TimedOut`.
     CommandLine {
+        /// The function keys that are answered by `Help`: bit 1 is F1.
+        help_keys: u16,
         /// What may be typed, with spaces between, for those who ask.
         labels: String,
         /// How long to wait for the first key; for ever when none.
@@ -113,6 +115,8 @@ pub enum Answer {
     Pressed,
     /// The line was entered.
     Text(String),
+    /// The function key of this number was pressed.
+    Help(u8),
     /// The user cancelled.
     Cancelled,
     /// Nobody answered.
@@ -139,6 +143,7 @@ impl Answer {
             | Self::Chosen { .. }
             | Self::Pressed
             | Self::Text(_)
+            | Self::Help(_)
             | Self::Cancelled
             | Self::TimedOut
             | Self::Done => Fetched::Failed("the file was not fetched".to_owned()),

@@ -1,8 +1,8 @@
-//! What a server offers beside an address: a way to a boot file (PXE 2.1 §2.2).
+//! Boot services of PXE (PXE 2.1 §2.2): how a server without a boot file in its offer leads to one.
 //!
-//! A server that says it is PXEClient (option 60) and names no boot file knows one: it is asked
-//! for it on port 4011. When it sends a menu, an entry is chosen first, and then a boot server of
-//! that type is asked, wherever option 43 allows it to be looked for.
+//! A server that sends PXEClient (option 60) and no boot file is queried for one on port 4011. If it
+//! sends a menu, an entry is chosen first, and then boot servers of that type are queried, by the
+//! discovery methods that option 43 allows.
 
 use crate::prelude::*;
 use core::net::{Ipv4Addr, SocketAddrV4};
@@ -10,24 +10,24 @@ use core::net::{Ipv4Addr, SocketAddrV4};
 use crate::packet::dhcp::{Message, SERVER_PORT};
 use crate::packet::option::{self, Options, code};
 use crate::packet::pxe::Pxe;
-use crate::text::validation;
+use crate::text::names;
 
-/// The port on which servers are asked for boot files.
+/// The port of boot services.
 pub const PXE_PORT: u16 = 4011;
 
-/// How the class of a server that boots begins (option 60).
+/// The prefix of the vendor class of a PXE server (option 60).
 pub(super) const PXE_CLIENT: &[u8] = b"PXEClient";
 
-/// A server's way to a boot file.
+/// The boot service of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootService {
-    /// Who offers it.
+    /// The server.
     pub server: Ipv4Addr,
-    /// How.
+    /// Its PXE options.
     pub pxe: Pxe,
 }
 
-/// Part of an OFFER or ACK that says where the boot file is.
+/// The boot information of an OFFER or ACK.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootSource {
     /// Server that sent the message.
@@ -38,35 +38,35 @@ pub struct BootSource {
     pub server_name: Option<String>,
     /// Boot file (option 67, or `file`): a path or a URL.
     pub boot_file: Option<String>,
-    /// Way to a boot file, of a server that says it boots (options 60 and 43).
+    /// The boot service, of a PXE server (options 60 and 43).
     pub boot_service: Option<BootService>,
-    /// Options that say how the file is to be used.
+    /// Options for the boot file.
     pub options: Vec<(u8, Vec<u8>)>,
 }
 
 impl BootSource {
-    /// Reads what `message` of `server` says; options with a value that does not fit are added to
+    /// Reads the boot information in `message` of `server`; options with invalid values are added to
     /// `ignored`.
     pub fn read(message: &Message, server: Ipv4Addr, ignored: &mut IgnoredOptions) -> Self {
         let options = &message.options;
         let server_name = checked_text(
             options,
             code::TFTP_SERVER_NAME,
-            validation::is_host_name,
+            names::is_host_name,
             ignored,
         )
-        // RFC 2132 §9.4: option 66 takes the place of `sname` where that field holds options.
-        .or_else(|| owned(option::text(&message.sname)?, validation::is_host_name));
+        // RFC 2132 §9.4: option 66 replaces `sname` if that field holds options.
+        .or_else(|| owned(option::text(&message.sname)?, names::is_host_name));
         let siaddr = Some(message.siaddr).filter(|address| !address.is_unspecified());
-        // RFC 5859; some servers, such as those of switches, name the boot server by it alone.
+        // RFC 5859; some servers, such as those of switches, send only this option.
         let listed = || {
             let addresses = options.addresses(code::TFTP_SERVER_ADDRESS);
             addresses.first().copied()
         };
-        let boot_file = checked_text(options, code::BOOT_FILE_NAME, validation::is_path, ignored)
-            // RFC 2132 §9.5: option 67 takes the place of `file` in the same way.
-            .or_else(|| owned(option::text(&message.file)?, validation::is_path));
-        // 43 has PXE's menu and servers; 209 and 210 lead pxelinux to its files (RFC 5071).
+        let boot_file = checked_text(options, code::BOOT_FILE_NAME, names::is_path, ignored)
+            // RFC 2132 §9.5: option 67 replaces `file` in the same way.
+            .or_else(|| owned(option::text(&message.file)?, names::is_path));
+        // 43 has PXE's menu and servers; 209 and 210 are for pxelinux (RFC 5071).
         let used_with_file = [code::VENDOR_SPECIFIC, code::CONFIG_FILE, code::PATH_PREFIX];
         Self {
             server,
@@ -81,21 +81,21 @@ impl BootSource {
         }
     }
 
-    /// Returns whether it names a boot file or a way to one.
+    /// Returns whether it has a boot file or a boot service.
     pub const fn leads_to_file(&self) -> bool {
         self.boot_file.is_some() || self.boot_service.is_some()
     }
 
-    /// Returns what is to be done before the boot file is known.
+    /// Returns the next step towards the boot file.
     pub fn next(&self) -> Next<'_> {
         next(self.boot_file.as_deref(), self.boot_service.as_ref())
     }
 }
 
-/// Codes of options that are not followed, each with the reason.
+/// Codes of ignored options, each with the reason.
 pub type IgnoredOptions = Vec<(u8, &'static str)>;
 
-/// Returns the text of an option; one that does not fit the grammar is added to `ignored`.
+/// Returns the text of an option; an invalid one is added to `ignored`.
 pub(super) fn checked_text(
     options: &Options,
     code: u8,
@@ -114,31 +114,30 @@ fn owned(text: &str, fits: fn(&str) -> bool) -> Option<String> {
     fits(text).then(|| text.to_owned())
 }
 
-/// What is to be done before the boot file is known.
+/// The next step towards the boot file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next<'a> {
-    /// Nothing: it is known, or nobody offers one.
+    /// None: it is known, or no server offers one.
     Nothing,
-    /// The service is asked for it.
+    /// Query the service.
     Ask(&'a BootService),
-    /// Somebody chooses from the menu of the service.
+    /// Choose from the menu of the service.
     Choose(&'a BootService),
 }
 
 impl BootService {
-    /// Reads what the options of `server` offer; none when it does not say that it boots.
+    /// Reads the boot service in the options of `server`; none if it is no PXE server.
     pub fn read(options: &Options, server: Ipv4Addr) -> Option<Self> {
         let class = options.get(code::VENDOR_CLASS)?;
-        // Option 43 means what option 60 says; of other vendors its numbers are others (RFC 2132
-        // §8.4).
+        // The format of option 43 depends on the vendor class in option 60 (RFC 2132 §8.4).
         class.starts_with(PXE_CLIENT).then(|| Self {
             server,
             pxe: Pxe::read(options.get(code::VENDOR_SPECIFIC).unwrap_or_default()),
         })
     }
 
-    /// Returns where boot servers of type `kind` are asked, all at once: the group, everybody and
-    /// the listed ones, as far as the service allows it.
+    /// Returns the destinations of queries for boot servers of type `kind`: multicast group, broadcast and
+    /// the listed servers, as far as the service allows it.
     pub fn destinations(&self, kind: u16) -> Vec<SocketAddrV4> {
         let control = self.pxe.discovery_control.unwrap_or_default();
         let listed = self.pxe.servers(kind).unwrap_or_default();
@@ -150,7 +149,7 @@ impl BootService {
             .map(|address| SocketAddrV4::new(address, PXE_PORT))
             .collect();
         if control.allows_broadcast() {
-            // PXE 2.1: the broadcast goes to DHCP's port, and only the other two to 4011.
+            // PXE 2.1: broadcasts go to DHCP's port, the others to 4011.
             destinations.push(SocketAddrV4::new(Ipv4Addr::BROADCAST, SERVER_PORT));
         }
         if destinations.is_empty() {
@@ -159,21 +158,20 @@ impl BootService {
         destinations
     }
 
-    /// Returns the only servers whose answers count for type `kind`; none when all do.
+    /// Returns the servers whose answers are accepted for type `kind`; none if all are.
     pub fn believed(&self, kind: u16) -> Option<&[Ipv4Addr]> {
         let control = self.pxe.discovery_control?;
         let servers = self.pxe.servers(kind).unwrap_or_default();
         (control.only_listed() && !servers.is_empty()).then_some(servers)
     }
 
-    /// Returns where the service itself is asked.
+    /// Returns the destination of queries to the service itself.
     pub const fn address(&self) -> SocketAddrV4 {
         SocketAddrV4::new(self.server, PXE_PORT)
     }
 }
 
-/// Returns what is to be done before the boot file is known, where the server names `boot_file` and
-/// `service`.
+/// Returns the next step towards the boot file, given what the server sent.
 pub fn next<'a>(boot_file: Option<&str>, service: Option<&'a BootService>) -> Next<'a> {
     let Some(service) = service else {
         return Next::Nothing;

@@ -1,9 +1,9 @@
-//! The client itself: what its driver may do with it.
+//! The client as its driver sees it.
 
-mod clock;
 mod input;
-pub(super) mod output;
+mod output;
 mod state;
+mod transitions;
 
 use crate::prelude::*;
 use alloc::collections::VecDeque;
@@ -12,46 +12,24 @@ use core::net::Ipv4Addr;
 use super::config::Config;
 use super::contention::{Contention, RequestCounts};
 use super::lease::Lease;
-use super::message::{self, Exchange};
-use super::offer::{Rank, Standing};
+use super::message;
+use super::offer::Rank;
 use super::probe::Guard;
 use super::reply::Discard;
 use super::resend::Resend;
 use crate::packet::arp;
-use crate::packet::dhcp::{Message, MessageType};
+use crate::packet::dhcp::MessageType;
 use crate::packet::udp::Datagram;
 use crate::time::{Instant, Random};
 
 use state::{ActiveLease, State};
 pub use state::{Event, Loss, StateName, Transmit};
+pub use transitions::Client;
 
-/// How many REQUESTs for the better offer are waited for: about 2.5 s, within which a third of all
-/// packets may be lost.
-// With one, a single late answer had the other interface's plain lease taken, which boots nothing.
+/// Number of REQUESTs for a better offer before another interface is used: about 2.5 s, with up to a
+/// third of all packets lost.
+// With one, a single late answer was enough to use the other interface's lease, without a boot file.
 const MORE_REQUESTS: u32 = 4;
-
-/// A DHCP client on one interface.
-#[derive(Debug)]
-pub struct Client {
-    config: Config,
-    random: Random,
-    xid: u32,
-    /// When the exchange began, for `secs`.
-    began_at: Instant,
-    now: Instant,
-    state: State,
-    /// A lease that is still ours while its confirmation or another one is sought; the states in
-    /// which it is in use have it themselves.
-    previous: Option<ActiveLease>,
-    /// Watches over the address that is asked for or in use, if that is wanted.
-    guard: Option<Guard>,
-    conflicts: u32,
-    defers_choice: bool,
-    contention: Contention,
-    /// Messages that are sent once and never answered: DECLINE, RELEASE.
-    farewells: VecDeque<(Transmit, Message)>,
-    events: VecDeque<Event>,
-}
 
 impl Client {
     /// Begins in INIT; the first DISCOVER is due at once.
@@ -63,8 +41,7 @@ impl Client {
             config,
             began_at: now,
             now,
-            // RFC 2131 §4.4.1 has a random wait of 1 to 10 s here; the pace of others takes its
-            // place.
+            // RFC 2131 §4.4.1: a random delay of 1 to 10 s; replaced by `contention`.
             state: State::Init { start_at: now },
             previous: None,
             guard: None,
@@ -76,48 +53,20 @@ impl Client {
         }
     }
 
-    /// Asks for an address that was ours before (INIT-REBOOT) instead of any.
-    pub fn reboot(&mut self, address: Ipv4Addr, now: Instant) {
-        self.begin(now);
-        self.watch(address);
-        let resend = Resend::new(now);
-        self.enter(State::Rebooting { address, resend });
-    }
-
-    /// Asks for the options that go with an address that we have from elsewhere (INFORM); the
-    /// resulting lease has no end.
-    pub fn inform(&mut self, address: Ipv4Addr, now: Instant) {
-        self.begin(now);
-        let resend = Resend::new(now);
-        self.enter(State::Informing { address, resend });
-    }
-
     /// While the choice is deferred, only [`Client::accept`] requests an offer: the caller compares
     /// the offers to several clients.
     pub const fn set_defers_choice(&mut self, defers: bool) {
         self.defers_choice = defers;
     }
 
-    /// Returns what the offers are worth that there are to choose from.
-    pub fn standing(&self) -> Option<Standing> {
-        let State::Selecting {
-            offers, decide_at, ..
-        } = &self.state
-        else {
-            return None;
-        };
-        offers.standing(self.config.wants_boot_file, *decide_at)
-    }
-
-    /// Returns what [`Client::accept`] would ask for, with the boot that it would have.
+    /// Returns the lease that [`Client::accept`] would request, with its boot file.
     pub fn preview(&self) -> Option<Lease> {
         let (best, proxy) = self.best()?;
         Some(best.preview(proxy))
     }
 
-    /// Returns whether a lease has been asked for that is worth waiting for by somebody who has another
-    /// offer, of the rank `other`: until the first REQUEST is likely to be lost, or longer when this
-    /// one brings more of a boot.
+    /// Returns whether the caller, which has another offer of the rank `other`, should wait for the lease
+    /// requested here: for one REQUEST, or for several if this offer ranks higher.
     pub fn is_worth_awaiting(&self, other: Option<Rank>) -> bool {
         match &self.state {
             State::Requesting {
@@ -143,13 +92,13 @@ impl Client {
         }
     }
 
-    /// Takes the best offer there is.
+    /// Requests the best offer.
     pub fn accept(&mut self, now: Instant) {
         self.now = now;
         self.request_best();
     }
 
-    /// Has the lease renewed now, or what is being asked asked again.
+    /// Renews the lease now, or repeats the current request.
     pub fn renew(&mut self, now: Instant) {
         self.now = now;
         if let State::Bound { active } = &self.state {
@@ -164,7 +113,7 @@ impl Client {
         }
     }
 
-    /// Gives back what was granted (RELEASE) and stops for good.
+    /// Releases the lease (RELEASE) and stops.
     pub fn release(&mut self, now: Instant) {
         self.now = now;
         let previous = self.previous.take();
@@ -179,18 +128,18 @@ impl Client {
         self.enter(State::Stopped);
     }
 
-    /// Gives back an address that `server` granted to an earlier client (RELEASE).
+    /// Releases an address that `server` granted to an earlier client (RELEASE).
     pub fn give_back(&mut self, address: Ipv4Addr, server: Ipv4Addr, now: Instant) {
         self.now = now;
-        // RFC 2131 §4.4.6: a RELEASE is never answered, and a server does not depend on it.
+        // RFC 2131 §4.4.6: a RELEASE is not answered, and servers do not depend on it.
         let message = message::release(&self.config, self.exchange(), address, server);
-        let transmit = output::unicast(address, server, MessageType::Release);
+        let transmit = Transmit::unicast(address, server, MessageType::Release);
         self.farewells.push_back((transmit, message));
         self.enter(State::Stopped);
     }
 
-    /// Handles a new carrier: what is being asked is asked again at once, and
-    /// a client with a lease has its address confirmed, since the network may be another one.
+    /// Handles a new carrier: the current request is repeated at once, and a lease is confirmed, since the
+    /// network may be another one.
     pub fn link_up(&mut self, now: Instant) {
         self.now = now;
         self.contention.reset();
@@ -223,9 +172,9 @@ impl Client {
         }
     }
 
-    /// Handles the counts of what other machines have asked for since the last call. To be called before
-    /// [`Client::handle_timeout`] when [`Client::poll_timeout`] is reached; without it, the client
-    /// takes itself to be alone.
+    /// Handles the counts of requests of other machines since the last call. To be called before
+    /// [`Client::handle_timeout`] at [`Client::poll_timeout`]; without it, the client assumes that it is
+    /// alone.
     pub fn handle_contention(&mut self, heard: RequestCounts, now: Instant) {
         self.now = now;
         let resend = match &mut self.state {
@@ -258,27 +207,27 @@ impl Client {
         self.tick();
     }
 
-    /// Writes the next message to be sent to `buf`, in place of what it holds.
+    /// Writes the next message to be sent to `buf`, replacing its content.
     pub fn poll_transmit(&mut self, buf: &mut Vec<u8>) -> Option<Transmit> {
         let (transmit, message) = self.farewells.pop_front().or_else(|| self.due())?;
         buf.clear();
-        // Everything in the message is ours and short, so encoding it cannot fail.
+        // All fields are from this client and short, so that encoding cannot fail.
         message.encode(buf).ok()?;
         Some(transmit)
     }
 
-    /// Returns the next ARP packet to be sent, to every station.
+    /// Returns the next ARP packet to be broadcast.
     pub fn poll_arp(&mut self) -> Option<arp::ArpPacket> {
         self.guard.as_mut()?.poll_transmit()
     }
 
-    /// Returns what has happened, one at a time.
+    /// Returns the next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// Returns when [`Client::handle_timeout`] must be called; none when there is nothing to wait
-    /// for but input.
+    /// Returns when [`Client::handle_timeout`] must be called; none if only input is
+    /// expected.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.deadlines().into_iter().flatten().min()
     }
@@ -293,13 +242,13 @@ impl Client {
         self.state.name()
     }
 
-    /// Returns the lease that is ours, in use or while another one is sought.
+    /// Returns the current lease, in use or while it is confirmed.
     pub fn lease(&self) -> Option<&Lease> {
         let active = self.state.active().or(self.previous.as_ref());
         active.map(|active| &*active.lease)
     }
 
-    /// Returns when that lease was asked for, which its times count from.
+    /// Returns when that lease was requested, which is the start of its times.
     pub fn lease_since(&self) -> Option<Instant> {
         let active = self.state.active().or(self.previous.as_ref());
         active.map(|active| active.since)
@@ -308,38 +257,5 @@ impl Client {
     /// Returns the address to be watched for ARP packets of other hosts.
     pub fn conflict_watch(&self) -> Option<Ipv4Addr> {
         self.guard.as_ref().map(Guard::address)
-    }
-
-    /// Keeps a lease and asks whether it holds here.
-    fn confirm(&mut self, active: ActiveLease) {
-        let (address, is_own) = (active.lease.address, active.is_own);
-        self.previous = Some(active);
-        // A REQUEST would ask a server to grant, and later to take back, an address that is not its
-        // own.
-        if is_own {
-            self.inform(address, self.now);
-        } else {
-            self.reboot(address, self.now);
-        }
-    }
-
-    /// Begins another exchange: a new `xid`, and `secs` from 0.
-    fn begin(&mut self, now: Instant) {
-        // RFC 2131 §4.1 lets each repetition have a new xid; with one for all, late answers still
-        // count.
-        self.xid = self.random.next_u32();
-        // RFC 2131 table 1: `secs` counts from the begin of an acquisition or of a renewal.
-        self.began_at = now;
-        self.now = now;
-    }
-
-    fn exchange(&self) -> Exchange {
-        Exchange::new(self.xid, self.began_at, self.now)
-    }
-
-    /// The only way from one state to another.
-    fn enter(&mut self, state: State) {
-        self.state = state;
-        self.events.push_back(Event::Entered(self.state.name()));
     }
 }

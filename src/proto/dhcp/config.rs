@@ -10,14 +10,14 @@ use crate::packet::ethernet::MacAddress;
 use crate::packet::option::code;
 use crate::packet::option::known::parse_hex;
 
-/// Kind of boot client that the machine presents itself as (options 60, 77, 93, 94 and 97), which decides what servers offer.
+/// The client type sent to servers (options 60, 77, 93, 94 and 97), on which their offers depend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Identify {
-    /// PXE firmware: servers answer with a firmware program.
+    /// PXE firmware: servers send a boot program.
     Pxe,
-    /// iPXE: servers that know it answer with a script.
+    /// iPXE: servers configured for it send a script.
     Ipxe,
-    /// UEFI HTTP boot: servers answer with a URL.
+    /// UEFI HTTP boot: servers send a URL.
     Http,
     /// No boot client.
     #[default]
@@ -26,30 +26,30 @@ pub enum Identify {
 
 named!(Identify: "pxe" => Pxe, "ipxe" => Ipxe, "http" => Http, "plain" => Plain);
 
-/// How thoroughly it is made sure that no other host has the address (RFC 5227).
+/// Address conflict detection (RFC 5227).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Detection {
-    /// As the RFC has it: 4 to 7 s of probing before the address is used.
+    /// As in the RFC: 4 to 7 s of probing before the address is used.
     Strict,
-    /// Probed while the server is asked, which costs no time.
+    /// Probing during the REQUEST, which takes no extra time.
     #[default]
     Overlapped,
-    /// Not at all; no ARP is sent.
+    /// None; no ARP is sent.
     Off,
 }
 
 named!(Detection: "strict" => Strict, "overlapped" => Overlapped, "off" => Off);
 
-/// What a server knows the machine by (option 61).
+/// The client identifier (option 61).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum ClientId {
-    /// The hardware address, as most clients have it.
+    /// The hardware address, as of most clients.
     #[default]
     Mac,
-    /// The interface and the machine, which stay whoever asks (RFC 4361).
+    /// IAID and DUID, the same for every client program (RFC 4361).
     Duid,
-    /// These octets.
-    Octets(Vec<u8>),
+    /// These bytes.
+    Bytes(Vec<u8>),
 }
 
 impl FromStr for ClientId {
@@ -59,53 +59,52 @@ impl FromStr for ClientId {
         match text {
             "mac" => Ok(Self::Mac),
             "duid" => Ok(Self::Duid),
-            // A type and at least one octet (RFC 2132 §9.14).
+            // A type and at least one byte (RFC 2132 §9.14).
             text => match parse_hex(text) {
-                Some(octets) if (2..=255).contains(&octets.len()) => Ok(Self::Octets(octets)),
+                Some(bytes) if (2..=255).contains(&bytes.len()) => Ok(Self::Bytes(bytes)),
                 _ => Err("not mac, duid or 2 to 255 octets in hexadecimal digits"),
             },
         }
     }
 }
 
-/// How the machine introduces itself to DHCP servers, besides [`Identify`], and what it asks for.
+/// Options sent to and requested from servers, besides those of [`Identify`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Introduction {
-    /// What it is known by.
+    /// The client identifier.
     pub client_id: ClientId,
-    /// Option 60 in place of what it would be.
+    /// Option 60, in place of the default.
     pub vendor_class: Option<String>,
-    /// Option 77 in place of what it would be.
+    /// Option 77, in place of the default.
     pub user_class: Option<String>,
-    /// Options asked for besides the usual ones.
+    /// Additional requested options.
     pub requested: Vec<u8>,
-    /// Options that are not asked for.
+    /// Options that are not requested.
     pub not_requested: Vec<u8>,
 }
 
-/// Settings of the user that go beside a lease, or in place of one.
+/// Static settings, beside a lease or in place of one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StaticConfig {
-    /// Our address and the bits of its network, 0 to 32; with it no DHCP server is asked.
+    /// The address and its prefix length, 0 to 32; with it DHCP is not used.
     pub address: Option<(Ipv4Addr, u8)>,
     /// The boot server, for an address without DHCP.
     pub server: Option<Ipv4Addr>,
-    /// Networks, their bits, and the router to each; none when it is on the link.
+    /// Routes: network, prefix length and router; without a router it is on the link.
     pub routes: Vec<(Ipv4Addr, u8, Option<Ipv4Addr>)>,
     /// Resolvers, asked before those of the lease.
     pub dns: Vec<Ipv4Addr>,
-    /// Whether the resolvers of the lease are left out.
+    /// Whether the resolvers of the lease are ignored.
     pub ignores_server_dns: bool,
-    /// Our name, in place of the lease's.
+    /// The host name, in place of the lease's.
     pub host_name: Option<String>,
-    /// Largest packet, octets, in place of the lease's.
+    /// The MTU in bytes, in place of the lease's.
     pub mtu_octets: Option<u16>,
 }
 
-/// The options asked for (option 55), in order of preference; 121 stands before 3 (RFC 3442).
+/// The requested options (option 55), in order of preference; 121 before 3 (RFC 3442).
 ///
-/// Not IPv6-only preferred (108): who asks for it can do without IPv4 (RFC 8925 §3.1), and a boot by
-/// this program cannot.
+/// Without IPv6-only preferred (108), which is for hosts that do not need IPv4 (RFC 8925 §3.1).
 pub const REQUESTED: &[u8] = &[
     code::SUBNET_MASK,
     code::CLASSLESS_STATIC_ROUTE,
@@ -133,11 +132,10 @@ pub const REQUESTED: &[u8] = &[
     code::REBOOT_TIME,
 ];
 
-/// What PXE clients ask for besides: numbers that RFC 4578 §3 leaves to vendors.
+/// Additional options requested by PXE clients, which RFC 4578 §3 leaves to vendors.
 const PXE_VENDOR: core::ops::RangeInclusive<u8> = 128..=135;
 
-/// Returns the options asked for by a machine that presents itself as `identify`, with the wishes
-/// of its user.
+/// Returns the options requested by the client type `identify` and by the user.
 pub fn requested(identify: Identify, introduction: &Introduction) -> Vec<u8> {
     let mut list = REQUESTED.to_vec();
     match identify {
@@ -160,27 +158,27 @@ pub fn requested(identify: Identify, introduction: &Introduction) -> Vec<u8> {
 /// Configuration of a client on one interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Our hardware address.
+    /// The hardware address of the interface.
     pub chaddr: MacAddress,
     /// Options sent with every message: client identifier, classes, architecture.
     pub identity: Vec<(u8, Vec<u8>)>,
-    /// Options asked for.
+    /// Requested options.
     pub requested: Vec<u8>,
-    /// Where jitter and transaction numbers come from: another one for each machine and start.
+    /// The seed of jitter and transaction identifiers, different for each machine and start.
     pub seed: u64,
-    /// Whether an offer with a boot file is worth waiting for.
+    /// Whether to wait for an offer with a boot file.
     pub wants_boot_file: bool,
     /// How long an offer without a boot file waits for a better one.
     pub proxy_wait: Duration,
-    /// Whether a server may commit a lease in answer to the DISCOVER (RFC 4039), so that half of
-    /// the exchange is enough. Not for a client that compares offers: each would be committed.
+    /// Whether a server may grant a lease in answer to the DISCOVER (RFC 4039). Not for a client that
+    /// compares offers: each would be committed.
     pub rapid_commit: bool,
-    /// How thoroughly it is made sure that no other host has the address.
+    /// Address conflict detection.
     pub detection: Detection,
 }
 
 impl Config {
-    /// Returns the configuration of a plain client: the first offer is taken.
+    /// Returns the configuration of a plain client, which accepts the first offer.
     pub fn new(chaddr: MacAddress, seed: u64) -> Self {
         Self {
             chaddr,

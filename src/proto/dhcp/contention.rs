@@ -1,35 +1,34 @@
-//! Many machines that are switched on together, before a server that cannot answer them all at
-//! once.
+//! Backoff for many machines that are switched on together, and a server that cannot answer all of them
+//! at once.
 //!
-//! Requests are broadcast, so a client can count those of the others, without waking for them: a
-//! client that gets an OFFER sends a REQUEST next. REQUESTs over time are therefore what the server can
-//! do, and DISCOVERs over REQUESTs is by how much it is asked too often. Both hold for a wire
-//! on which only a part of all machines is seen, and for servers of every speed, none of which need
-//! be known.
+//! Requests are broadcast, so that a client can count those of others, without being woken for them. A
+//! client with an OFFER sends a REQUEST next: the rate of REQUESTs is the server's throughput, and the
+//! ratio of DISCOVERs to REQUESTs its overload. Both hold on a segment with only a part of all machines,
+//! and for servers of any speed.
 //!
-//! A client that is not answered while others ask in vain takes a turn at random within the time
-//! in which all of them can be served at the pace observed. While it waits it reads the counts
-//! twice a second, and puts its turn off by as much as DISCOVERs outnumber REQUESTs, or brings it
-//! forward when they do not. A client alone on its wire repeats at its usual interval.
+//! A client without an answer, while others have none either, waits for a random time within that in
+//! which all can be served at the observed rate. Meanwhile it reads the counts twice a second, and
+//! extends its wait by the ratio of DISCOVERs to REQUESTs, or shortens it if there is no overload. A
+//! client alone on its segment repeats at its usual interval.
 
 use core::time::Duration;
 
 use crate::time::{Instant, Random};
 
-/// Difference between DISCOVERs and REQUESTs that shows contention: either this many were not
-/// answered, or this many had been sent before we looked.
+/// Difference between DISCOVERs and REQUESTs that shows contention: this many were not answered, or sent
+/// before the counts began.
 // In the simulation, 10,000 clients of a server for 1,000 a second take 1.04 times the least time.
 const CONTENTION: u32 = 4;
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// Least length of the time that a turn is drawn from, in multiples of the wait so far. A late client
-/// counts few DISCOVERs, since the others are silent while they wait.
+/// Minimum of the random time, in multiples of the wait so far. A late client counts few DISCOVERs, since
+/// the others are silent while they wait.
 const LEAST_SHARES: u64 = 16;
-/// What a turn is brought forward by when every DISCOVER is answered, in percent of the wait.
+/// Reduction of the wait if every DISCOVER is answered, in percent.
 const HASTE_PERCENT: u64 = 20;
-/// The longest that a turn is put off, in milliseconds.
+/// Maximum extension of the wait, in milliseconds.
 const LONGEST: u64 = 120_000;
 
-/// How many requests of other machines were broadcast on the wire.
+/// Broadcast requests of other machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RequestCounts {
     /// DISCOVERs.
@@ -38,11 +37,11 @@ pub struct RequestCounts {
     pub requests: u32,
 }
 
-/// Waiting time of one client among many.
+/// The backoff of one client among many.
 #[derive(Debug, Clone)]
 pub(super) struct Contention {
     observed_at: Instant,
-    /// None while we do not wait for it.
+    /// None while the client does not wait.
     slot_at: Option<Instant>,
 }
 
@@ -55,18 +54,18 @@ impl Contention {
         }
     }
 
-    /// Gives up a turn: the wire may be another one.
+    /// Resets the wait: the segment may be another one.
     pub(super) const fn reset(&mut self) {
         self.slot_at = None;
     }
 
-    /// Starts the counts anew, while there is nothing to repeat.
+    /// Restarts the counts, while there is nothing to repeat.
     pub(super) const fn observe(&mut self, now: Instant) {
         self.observed_at = now;
     }
 
-    /// Returns how long a message that is due again, and not answered, has to wait before the
-    /// next `counts` are looked at; none to send it.
+    /// Returns how long an unanswered message that is due has to wait before the next look at `counts`; none
+    /// to send it.
     pub(super) fn wait(
         &mut self,
         counts: RequestCounts,
@@ -77,7 +76,7 @@ impl Contention {
         self.observe(now);
         let wait = match self.slot_at.take() {
             None if counts.discovers.abs_diff(counts.requests) < CONTENTION => return None,
-            // Without turns, 10,000 machines asked again half a second later, and a tenth was
+            // Without the wait, 10,000 machines repeated half a second later, and a tenth was
             // answered.
             None => random.next_u64() % counts.shares().saturating_mul(elapsed).clamp(1, LONGEST),
             Some(slot_at) if now >= slot_at => return None,
@@ -90,15 +89,15 @@ impl Contention {
 }
 
 impl RequestCounts {
-    /// Returns how many times the time observed it takes to serve all that asked.
+    /// Returns the time to serve all machines, in multiples of the observed time.
     fn shares(self) -> u64 {
         let (discovers, requests) = (u64::from(self.discovers), u64::from(self.requests));
-        // With few on the wire not much is known, and little at stake.
+        // Few requests say little, and matter little.
         let least = LEAST_SHARES.min((discovers + requests) / 2);
         (discovers / (requests + 1)).max(least)
     }
 
-    /// Changes what remains of a wait, in milliseconds: to a half at least, and twice at most.
+    /// Scales the rest of a wait, in milliseconds, by a half to two.
     fn adapt(self, wait: u64, random: &mut Random) -> u64 {
         let (discovers, requests) = (u64::from(self.discovers), u64::from(self.requests));
         let adapted = wait * (2 * discovers + 1) / (2 * requests + 1);
@@ -109,7 +108,7 @@ impl RequestCounts {
         } else if adapted <= LONGEST {
             adapted.min(wait * 2)
         } else {
-            // Cut off at the limit, all turns would be at that moment.
+            // A hard limit would make all clients send at the same time.
             random.next_u64() % LONGEST
         }
     }

@@ -1,5 +1,5 @@
-//! Who we say we are: client identifier, classes, architecture and machine (RFC 2132, RFC 3004,
-//! RFC 4361, RFC 4578).
+//! Options by which a client identifies itself: client identifier, classes, architecture and machine (RFC
+//! 2132, RFC 3004, RFC 4361, RFC 4578).
 
 use crate::prelude::*;
 use core::cell::LazyCell;
@@ -15,27 +15,27 @@ const UNDI: [u8; 3] = [1, 3, 16];
 /// Type of the machine identifier: a UUID (RFC 4578 §2.3).
 const TYPE_UUID: u8 = 0;
 
-/// Type of a client identifier that names the interface and the machine (RFC 4361 §6.1).
+/// Type of a client identifier of IAID and DUID (RFC 4361 §6.1).
 const TYPE_DUID: u8 = 255;
-/// A UUID that the firmware has stored (RFC 6355), in the order in which it is written.
+/// DUID-UUID (RFC 6355), in the order of the text.
 const DUID_UUID: [u8; 2] = [0, 4];
-/// The hardware address of an interface that stays, Ethernet (RFC 8415 §11.4).
+/// DUID-LL of Ethernet (RFC 8415 §11.4).
 const DUID_LL: [u8; 4] = [0, 3, 0, ETHERNET];
 /// Flags of option 81: the server is to update the DNS; the name is encoded as there.
 const FQDN_SERVER_UPDATES: u8 = 1;
 const FQDN_ENCODED: u8 = 4;
 
-/// What the firmware says of the machine.
+/// The machine as described by its firmware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MachineIdentity {
     /// Processor and firmware, by the numbers of RFC 4578 and its registry.
     pub architecture: u16,
-    /// UUID in the firmware's order of octets.
+    /// UUID in the firmware's order of bytes.
     pub uuid: Option<[u8; 16]>,
 }
 
 impl MachineIdentity {
-    /// Returns the number of this architecture for boot by HTTP, where there is one.
+    /// Returns the number of this architecture for HTTP boot, if it has one.
     const fn http_architecture(self) -> u16 {
         match self.architecture {
             6 => 15,
@@ -51,8 +51,8 @@ impl MachineIdentity {
     }
 }
 
-/// Returns the options by which the machine introduces itself: client identifier, classes,
-/// architecture, and its name, when it has one. `machine` is called when some of it is sent.
+/// Returns the options: client identifier, classes, architecture, and the host name if there is one.
+/// `machine` is called only if it is needed.
 pub fn options(
     identify: Identify,
     introduction: &Introduction,
@@ -68,8 +68,7 @@ pub fn options(
         Identify::Plain => None,
         Identify::Pxe => Some(("PXEClient", machine.architecture)),
         Identify::Ipxe => {
-            // Configurations of servers match this text, as iPXE sends it: without the lengths of
-            // RFC 3004.
+            // Without the lengths of RFC 3004, as iPXE sends it and servers match it.
             user_class = Some("iPXE");
             options.push((code::IPXE_ENCAPSULATED, ipxe_features()));
             Some(("PXEClient", machine.architecture))
@@ -82,7 +81,7 @@ pub fn options(
         options.push((code::CLIENT_SYSTEM, architecture.to_be_bytes().to_vec()));
         options.push((code::CLIENT_NDI, UNDI.to_vec()));
         if let Some(uuid) = machine.uuid {
-            // RFC 4578 §2.3 has it in every message of a PXE client; a machine may have no UUID.
+            // RFC 4578 §2.3: in every message of a PXE client; a machine may have no UUID.
             options.push((code::CLIENT_MACHINE_ID, [&[TYPE_UUID], &uuid[..]].concat()));
         }
     }
@@ -104,14 +103,13 @@ fn client_id(
     let MacAddress(mac) = chaddr;
     match kind {
         ClientId::Mac => [&[ETHERNET], &mac[..]].concat(),
-        ClientId::Octets(octets) => octets.clone(),
+        ClientId::Bytes(bytes) => bytes.clone(),
         ClientId::Duid => {
-            // The interface's part is what dhcpcd makes it: stable, and different on each.
+            // The IAID is that of dhcpcd: stable, and different for each interface.
             let [_, _, iaid @ ..] = mac;
             let duid = match uuid() {
                 Some(uuid) => [&DUID_UUID[..], &reordered(uuid)].concat(),
-                // A DUID-LLT needs a clock and a place to be kept in (RFC 8415 §11.2), which an
-                // initramfs lacks.
+                // A DUID-LLT needs a clock and storage (RFC 8415 §11.2), which an initramfs lacks.
                 None => [&DUID_LL[..], &mac].concat(),
             };
             [&[TYPE_DUID], &iaid[..], &duid].concat()
@@ -119,8 +117,8 @@ fn client_id(
     }
 }
 
-/// Returns the option by which a server learns our name: a whole domain name is for its entry in
-/// the DNS too (RFC 4702), which rules out the plain host name beside it (§3.1).
+/// Returns the option with the host name: of a fully qualified name option 81, for DNS updates (RFC
+/// 4702), without option 12 beside it (§3.1).
 fn named(name: &str) -> (u8, Vec<u8>) {
     let name = name.trim_end_matches('.');
     if !name.contains('.') {
@@ -136,7 +134,7 @@ fn named(name: &str) -> (u8, Vec<u8>) {
     (code::CLIENT_FQDN, value)
 }
 
-/// Returns what tells configurations of servers that this is iPXE and what it can boot from.
+/// Returns option 175, by which servers recognize iPXE and its features.
 fn ipxe_features() -> Vec<u8> {
     // iPXE's include/ipxe/features.h has these numbers as DHCP_EB_FEATURE_….
     const HTTP: u8 = 0x13;
@@ -153,7 +151,7 @@ fn ipxe_features() -> Vec<u8> {
     features.iter().flat_map(|code| [*code, 1, 1]).collect()
 }
 
-/// Returns a UUID with its first three fields in the other order of octets.
+/// Returns a UUID with the bytes of its first three fields swapped.
 fn reordered(mut uuid: [u8; 16]) -> [u8; 16] {
     for field in [0..4, 4..6, 6..8] {
         if let Some(field) = uuid.get_mut(field) {
@@ -163,15 +161,15 @@ fn reordered(mut uuid: [u8; 16]) -> [u8; 16] {
     uuid
 }
 
-/// Reads a UUID as the kernel shows it (`product_uuid`) and returns it as the firmware has it: the
-/// first three fields little-endian (SMBIOS 2.6).
+/// Parses a UUID in the kernel's form (`product_uuid`) and returns the firmware's: with the first three
+/// fields little-endian (SMBIOS 2.6).
 pub fn parse_uuid(text: &str) -> Option<[u8; 16]> {
     let digits: String = text.trim().chars().filter(|c| *c != '-').collect();
     if digits.len() != 32 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
-    let octets = u128::from_str_radix(&digits, 16).ok()?.to_be_bytes();
-    Some(reordered(octets))
+    let bytes = u128::from_str_radix(&digits, 16).ok()?.to_be_bytes();
+    Some(reordered(bytes))
 }
 
 #[cfg(test)]
@@ -213,8 +211,8 @@ mod tests {
     fn the_client_identifier_is_the_address_the_duid_or_what_is_given() {
         let mac = [1, 0x52, 0x54, 0, 0x12, 0x34, 0x56];
         assert_eq!(value_of(&known_by(ClientId::Mac), 61).unwrap(), mac);
-        let octets = known_by("00:ab:cd".parse().unwrap());
-        assert_eq!(value_of(&octets, 61).unwrap(), [0, 0xab, 0xcd]);
+        let bytes = known_by("00:ab:cd".parse().unwrap());
+        assert_eq!(value_of(&bytes, 61).unwrap(), [0, 0xab, 0xcd]);
         let duid = known_by(ClientId::Duid);
         let of_uuid = value_of(&duid, 61).unwrap();
         assert_eq!(of_uuid[..7], [255, 0, 0x12, 0x34, 0x56, 0, 4]);

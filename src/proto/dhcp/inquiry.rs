@@ -260,9 +260,9 @@ mod tests {
             file: file.to_vec(),
             options,
         };
-        let mut octets = Vec::new();
-        message.encode(&mut octets).unwrap();
-        octets
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes).unwrap();
+        bytes
     }
 
     fn input(inquiry: &mut Inquiry, payload: &[u8], port: u16) -> Result<(), Discard> {
@@ -324,17 +324,17 @@ mod tests {
             (40_000, false, false),
         ] {
             let mut inquiry = begin(None, Some(vec![SERVER]));
-            let octets = ack(&inquiry, SERVER, &[], b"boot.0");
-            let mut message = Message::decode(&octets).unwrap();
+            let bytes = ack(&inquiry, SERVER, &[], b"boot.0");
+            let mut message = Message::decode(&bytes).unwrap();
             if !class {
                 message.options.remove(code::VENDOR_CLASS);
             }
             if !identifier {
                 message.options.remove(code::SERVER_IDENTIFIER);
             }
-            let mut octets = Vec::new();
-            message.encode(&mut octets).unwrap();
-            input(&mut inquiry, &octets, port).unwrap();
+            let mut bytes = Vec::new();
+            message.encode(&mut bytes).unwrap();
+            input(&mut inquiry, &bytes, port).unwrap();
             let Some(Event::Answered(offer)) = inquiry.poll_event() else {
                 panic!("it is answered")
             };

@@ -8,14 +8,14 @@ use core::time::Duration;
 use crate::dhcp::config::StaticConfig;
 use crate::packet::dhcp::Message;
 use crate::packet::option::{Options, code};
-use crate::text::validation;
+use crate::text::names;
 
 use super::boot_service::{self, BootService, BootSource, IgnoredOptions, Next, checked_text};
 
 /// Lease time when an ACK names none, which RFC 2131 does not allow but servers do.
 // udhcpc of busybox takes an hour, too.
 const DEFAULT_LEASE_TIME: Duration = Duration::from_secs(3600);
-/// Smallest MTU that IPv4 allows, octets (RFC 791).
+/// Smallest MTU that IPv4 allows, bytes (RFC 791).
 const MIN_MTU: u16 = 68;
 const INFINITE: u32 = u32::MAX;
 
@@ -55,7 +55,7 @@ pub struct Lease {
     pub routes: Vec<StaticRoute>,
     /// Broadcast address (option 28).
     pub broadcast: Option<Ipv4Addr>,
-    /// Largest datagram, 68 octets or more (option 26).
+    /// Largest datagram, 68 bytes or more (option 26).
     pub mtu_octets: Option<u16>,
     /// Resolvers (option 6).
     pub dns: Vec<Ipv4Addr>,
@@ -71,18 +71,18 @@ pub struct Lease {
     pub server_name: Option<String>,
     /// The boot file (option 67, or `file`): a path or a URL.
     pub boot_file: Option<String>,
-    /// A way to a boot file, of a server that says it boots (options 60 and 43).
+    /// The boot service, of a PXE server (options 60 and 43).
     pub boot_service: Option<BootService>,
-    /// Times of the lease; none when it has no end.
+    /// Times of the lease; none if it is infinite.
     pub times: Option<LeaseTimes>,
     /// All options as received.
     pub options: Options,
-    /// Options that were dropped since their value does not fit, and why.
+    /// Ignored options, with the reason.
     pub ignored: IgnoredOptions,
 }
 
 impl Lease {
-    /// Returns the lease of an address that no server granted: for ever, and without anything else.
+    /// Returns an infinite lease of an address without a server or options.
     pub fn fixed(address: Ipv4Addr, prefix_len: u8) -> Self {
         Self {
             address,
@@ -105,9 +105,9 @@ impl Lease {
         }
     }
 
-    /// Reads what `message` grants; `server` is its option 54.
+    /// Reads the lease in `message`; `server` is its option 54.
     ///
-    /// Values that do not fit are left out and listed in [`Lease::ignored`].
+    /// Invalid values are left out and listed in [`Lease::ignored`].
     pub fn read(message: &Message, server: Ipv4Addr) -> Self {
         let options = &message.options;
         let mut ignored = Vec::new();
@@ -123,16 +123,11 @@ impl Lease {
             domain: checked_text(
                 options,
                 code::DOMAIN_NAME,
-                validation::is_host_name,
+                names::is_host_name,
                 &mut ignored,
             ),
             search: search(options, &mut ignored),
-            host_name: checked_text(
-                options,
-                code::HOST_NAME,
-                validation::is_host_name,
-                &mut ignored,
-            ),
+            host_name: checked_text(options, code::HOST_NAME, names::is_host_name, &mut ignored),
             next_server: boot.next_server,
             server_name: boot.server_name,
             boot_file: boot.boot_file,
@@ -145,9 +140,9 @@ impl Lease {
 }
 
 impl Lease {
-    /// Returns the lease that `server` grants by `ack`. Where that names no boot file, the first of
-    /// `offered` that does is adopted: some servers name the file in the OFFER only, and a ProxyDHCP
-    /// server only makes offers.
+    /// Returns the lease that `server` grants by `ack`. If that has no boot file, the first in
+    /// `offered` is used: some servers send the file in the OFFER only, and a ProxyDHCP server sends only
+    /// offers.
     pub fn granted<'a>(
         ack: &Message,
         server: Ipv4Addr,
@@ -163,24 +158,24 @@ impl Lease {
         lease
     }
 
-    /// Replaces the boot file by that of another server, with all that goes with it.
+    /// Replaces the boot information by that of another server.
     pub fn adopt_boot(&mut self, boot: &BootSource) {
         self.boot_file.clone_from(&boot.boot_file);
         self.boot_service.clone_from(&boot.boot_service);
         self.server_name.clone_from(&boot.server_name);
-        // A server that names no other serves the file itself.
+        // Without a next server the server itself has the file.
         self.next_server = boot.next_server.or(Some(boot.server));
         for (code, value) in &boot.options {
             self.options.set(*code, value.as_slice());
         }
     }
 
-    /// Returns what is to be done before the boot file is known.
+    /// Returns the next step towards the boot file.
     pub fn next_boot_step(&self) -> Next<'_> {
         boot_service::next(self.boot_file.as_deref(), self.boot_service.as_ref())
     }
 
-    /// Returns what is set without asking a server; none when no address is configured.
+    /// Returns the lease of a static address; none if none is configured.
     pub fn without_dhcp(given: &StaticConfig) -> Option<Self> {
         let (address, prefix_len) = given.address?;
         let mut lease = Self {
@@ -192,7 +187,7 @@ impl Lease {
         Some(lease)
     }
 
-    /// Puts what is given into a lease that a server granted.
+    /// Applies static settings to a lease of a server.
     pub fn amend(&mut self, given: &StaticConfig) {
         if given.ignores_server_dns {
             self.dns.clear();
@@ -223,7 +218,7 @@ impl Lease {
             .map_or_else(|| "no server".to_owned(), |server| server.to_string())
     }
 
-    /// Returns whether no server granted it.
+    /// Returns whether it was not granted by a server.
     pub fn is_without_dhcp(&self) -> bool {
         self.options.iter().next().is_none()
     }
@@ -243,11 +238,11 @@ impl fmt::Display for Lease {
     }
 }
 
-/// Reads option 119. One name that is none costs only itself.
+/// Reads option 119. Invalid names are skipped.
 fn search(options: &Options, ignored: &mut IgnoredOptions) -> Vec<String> {
     let mut names = options.domain_search();
     let count = names.len();
-    names.retain(|name| validation::is_host_name(name));
+    names.retain(|name| names::is_host_name(name));
     if options.get(code::DOMAIN_SEARCH).is_some() && (names.len() < count || count == 0) {
         ignored.push((code::DOMAIN_SEARCH, "holds what is no domain name"));
     }
@@ -261,10 +256,10 @@ fn prefix_len(address: Ipv4Addr, options: &Options, ignored: &mut IgnoredOptions
         if mask.count_ones() == ones {
             return u8::try_from(ones).unwrap_or(32);
         }
-        // RFC 950 allowed gaps; the kernel knows prefixes only (`ifa_prefixlen` of rtnetlink).
+        // RFC 950 allowed gaps; the kernel has only prefixes (`ifa_prefixlen` of rtnetlink).
         ignored.push((code::SUBNET_MASK, "has a gap"));
     }
-    // The classes of RFC 791 §3.2: without option 1 nothing else tells the prefix.
+    // The classes of RFC 791 §3.2, for lack of option 1.
     match address.octets() {
         [..128, _, _, _] => 8,
         [..192, _, _, _] => 16,
@@ -309,7 +304,7 @@ impl LeaseTimes {
     fn read(options: &Options) -> Option<Self> {
         let lease = match options.u32(code::LEASE_TIME) {
             Some(INFINITE) => return None,
-            // A lease of 0 s would be over before it is set, and be asked for without a pause.
+            // A lease of 0 s would expire at once, and be requested without a pause.
             Some(seconds) => Duration::from_secs(u64::from(seconds.max(1))),
             None => DEFAULT_LEASE_TIME,
         };

@@ -8,11 +8,11 @@ use crate::packet::dhcp::{Message, MessageType, Op};
 use crate::packet::option::{Options, code};
 use crate::time::Instant;
 
-/// Largest message that we take, octets: a whole Ethernet frame's worth.
-// 1500 less 20 for IPv4 and 8 for UDP; RFC 2132 §9.10 has 576 as the least.
+/// Largest message accepted (option 57), in bytes: one Ethernet frame.
+// 1500 less 20 for IPv4 and 8 for UDP; the minimum is 576 (RFC 2132 §9.10).
 const MAX_MESSAGE_SIZE: u16 = 1472;
 
-/// What the messages of one exchange have in common.
+/// The fields common to the messages of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Exchange {
     pub(super) xid: u32,
@@ -32,7 +32,7 @@ impl Exchange {
 pub(super) fn discover(config: &Config, exchange: Exchange) -> Message {
     let mut message = asking(config, exchange, MessageType::Discover);
     if config.rapid_commit {
-        // RFC 4039 §3.1: in a DISCOVER alone; any server that hears it may commit an address.
+        // RFC 4039 §3.1: only in a DISCOVER; any server may then commit an address.
         message.options.set(code::RAPID_COMMIT, []);
     }
     message
@@ -46,7 +46,7 @@ pub(super) fn inform(config: &Config, exchange: Exchange, address: Ipv4Addr) -> 
     message
 }
 
-/// Returns the REQUEST for what `server` offered.
+/// Returns the REQUEST for the offer of `server`.
 pub(super) fn request_offered(
     config: &Config,
     exchange: Exchange,
@@ -61,7 +61,7 @@ pub(super) fn request_offered(
     message
 }
 
-/// Returns the REQUEST for an address known from before: INIT-REBOOT.
+/// Returns the REQUEST for a previous address: INIT-REBOOT.
 pub(super) fn request_known(config: &Config, exchange: Exchange, address: Ipv4Addr) -> Message {
     // RFC 2131 §4.3.2: a server identifier would make it an answer to an offer (SELECTING).
     let mut message = asking(config, exchange, MessageType::Request);
@@ -104,7 +104,7 @@ pub(super) fn release(
     address: Ipv4Addr,
     server: Ipv4Addr,
 ) -> Message {
-    // RFC 2131 Table 5: `ciaddr` names the address here, and option 50 must not.
+    // RFC 2131 Table 5: with the address in `ciaddr`, and without option 50.
     let mut message = bare(config, exchange, MessageType::Release);
     message.ciaddr = address;
     message
@@ -130,7 +130,7 @@ fn asking(config: &Config, exchange: Exchange, message_type: MessageType) -> Mes
 fn bare(config: &Config, exchange: Exchange, message_type: MessageType) -> Message {
     let mut options = Options::default();
     options.set(code::MESSAGE_TYPE, [u8::from(message_type)]);
-    // All that may go with a DECLINE or RELEASE (RFC 2131 Table 5).
+    // The only other option of a DECLINE or RELEASE (RFC 2131 Table 5).
     for (code, value) in &config.identity {
         if *code == code::CLIENT_IDENTIFIER {
             options.set(*code, value.as_slice());
@@ -140,7 +140,7 @@ fn bare(config: &Config, exchange: Exchange, message_type: MessageType) -> Messa
         op: Op::BootRequest,
         xid: exchange.xid,
         secs: exchange.secs,
-        // The packet socket hears unicast replies before the address is set.
+        // The packet socket receives unicast replies before the address is set.
         broadcast: false,
         ciaddr: Ipv4Addr::UNSPECIFIED,
         yiaddr: Ipv4Addr::UNSPECIFIED,

@@ -1,4 +1,4 @@
-//! Which offer wins, and what a ProxyDHCP server adds to it (PXE 2.1 §2.2).
+//! The choice among offers, and ProxyDHCP offers, which add a boot file to another (PXE 2.1 §2.2).
 
 use crate::prelude::*;
 use core::cmp::Reverse;
@@ -11,17 +11,17 @@ use crate::packet::dhcp::Message;
 use crate::packet::option::code;
 use crate::time::Instant;
 
-/// How the class of a server begins that offers boot by HTTP (UEFI 2.10 §24.7).
+/// The prefix of the vendor class of a server for HTTP boot (UEFI 2.10 §24.7).
 const HTTP_CLIENT: &[u8] = b"HTTPClient";
 
-/// How much of a boot an offer brings, least first.
+/// The rank of an offer, lowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
     /// An address only.
     Plain,
-    /// A server, but no file.
+    /// A next server, but no file.
     NextServer,
-    /// A server that will name a boot file when asked.
+    /// A PXE boot service.
     BootService,
     /// A boot file.
     BootFile,
@@ -38,9 +38,8 @@ impl fmt::Display for Rank {
     }
 }
 
-/// What a server says to a DISCOVER: an address that it would lease, and a boot.
-///
-/// A boot server's answer to a later question is one without an address.
+/// An offer: an address and boot information. A ProxyDHCP server's, and a boot server's answer to a later
+/// query, have no address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
     /// Address (`yiaddr`), 0.0.0.0 from a ProxyDHCP server.
@@ -49,7 +48,7 @@ pub struct Offer {
     pub server: Ipv4Addr,
     /// Source address: the server, or the relay or router before it.
     pub source: Ipv4Addr,
-    /// Boot that it brings.
+    /// The boot information.
     pub boot: BootSource,
     pub(super) message: Message,
 }
@@ -61,23 +60,23 @@ impl Offer {
             address: message.yiaddr,
             server,
             source,
-            // What is wrong with an option is reported with the lease.
+            // Invalid options are reported with the lease.
             boot: BootSource::read(&message, server, &mut Vec::new()),
             message,
         }
     }
 
-    /// Returns the lease if the server granted just what it offers.
+    /// Returns the lease that the server would grant.
     pub fn lease(&self) -> Lease {
         Lease::read(&self.message, self.server)
     }
 
-    /// Returns that lease with the boot of `proxy`, as [`Lease::granted`].
+    /// Returns that lease with the boot information of `proxy`, as [`Lease::granted`].
     pub(super) fn preview(&self, proxy: Option<&Self>) -> Lease {
         Lease::granted(&self.message, self.server, proxy.map(|proxy| &proxy.boot))
     }
 
-    /// Returns how much of a boot it brings.
+    /// Returns its rank.
     pub const fn rank(&self) -> Rank {
         let boot = &self.boot;
         if boot.boot_file.is_some() {
@@ -110,7 +109,7 @@ pub struct Offers {
 }
 
 impl Offers {
-    /// Adds an offer, in place of one that the same server made before.
+    /// Adds an offer, replacing an earlier one of the same server.
     pub fn add(&mut self, offer: Offer) {
         let list = if offer.is_proxy() {
             &mut self.proxies
@@ -123,24 +122,24 @@ impl Offers {
         }
     }
 
-    /// Returns the best offer of an address: the one with most of a boot, then the first.
+    /// Returns the best offer of an address: the highest rank, then the first.
     pub fn best(&self) -> Option<&Offer> {
         first_of_highest_rank(&self.addresses)
     }
 
-    /// Returns the boot that the best offer lacks and a ProxyDHCP server brings.
+    /// Returns the ProxyDHCP offer with boot information that the best offer lacks.
     pub fn proxy(&self) -> Option<&Offer> {
-        // A next server alone names no file, so a proxy that has no more is of no use.
+        // A next server alone is of no use from a proxy.
         first_of_highest_rank(&self.proxies).filter(|proxy| proxy.rank() >= Rank::BootService)
     }
 
-    /// Returns how much of a boot they bring together; none without an address.
+    /// Returns their combined rank; none without an address.
     pub fn rank(&self) -> Option<Rank> {
         let best = self.best()?.rank();
         Some(self.proxy().map_or(best, |proxy| proxy.rank().max(best)))
     }
 
-    /// Returns what they are worth to a client that has to decide at `decide_at`.
+    /// Returns their standing for a client that decides at `decide_at`.
     pub fn standing(&self, wants_boot_file: bool, decide_at: Option<Instant>) -> Option<Standing> {
         let rank = self.rank()?;
         let is_last_word = |best: &Offer| best.message.options.rules_out_proxies();
@@ -148,7 +147,7 @@ impl Offers {
             rank,
             is_enough: !wants_boot_file
                 || rank >= Rank::BootService
-                // iPXE does not wait for proxies then, either.
+                // As iPXE, which does not wait for proxies then.
                 || self.best().is_some_and(is_last_word),
             decide_at: decide_at?,
         })
@@ -156,18 +155,18 @@ impl Offers {
 }
 
 fn first_of_highest_rank(offers: &[Offer]) -> Option<&Offer> {
-    // `max_by_key` would take the last one of equals.
+    // `max_by_key` returns the last one of equals.
     offers.iter().rev().max_by_key(|offer| offer.rank())
 }
 
-/// What the offers on one interface are worth, to be compared with those on others.
+/// The standing of the offers on one interface, to be compared with those on others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
-    /// How much of a boot they bring.
+    /// Their combined rank.
     pub rank: Rank,
-    /// Nothing better is worth waiting for.
+    /// Whether no better offer is expected.
     pub is_enough: bool,
-    /// When they must do; the first offer was there a fixed time before.
+    /// When the wait for a better one ends, a fixed time after the first offer.
     pub decide_at: Instant,
 }
 
@@ -178,9 +177,9 @@ impl Standing {
     }
 }
 
-/// Returns the place of the interface whose offer is to be taken now: none while all can wait, and
-/// then the one with most of a boot. Of equals it is the first in the list when the user gave its
-/// order, and otherwise the one whose first offer was there first.
+/// Returns the index of the interface whose offer is accepted now: none while all can wait, then the one
+/// of the highest rank. Among equals it is the first in the list if the user gave its order, otherwise
+/// the one with the earliest offer.
 pub fn choose(standings: &[Option<Standing>], is_ordered: bool, now: Instant) -> Option<usize> {
     let known = || {
         let places = standings.iter().enumerate();

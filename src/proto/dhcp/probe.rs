@@ -1,10 +1,8 @@
-//! Address conflict detection (RFC 5227): asks whether another host has the address, says that it
-//! is ours, and defends it.
+//! Address conflict detection (RFC 5227): probes, announces and defends an address.
 //!
-//! In one point this goes beyond the RFC: a guard that is [overlapped](Guard::overlapped) asks
-//! together with the DHCP REQUEST and is done when the ACK arrives, so that detection costs no time.
-//! Most hosts answer ARP sooner than a server commits a lease; a slower one is still noticed while
-//! the guard stands, since its answer to the probe says that it was there before.
+//! An [overlapped](Guard::overlapped) guard deviates from the RFC: it probes together with the DHCP REQUEST
+//! and is done when the ACK arrives, so that detection takes no extra time. Most hosts answer ARP before a
+//! server grants a lease; the answer of a slower one is still detected later.
 
 use alloc::collections::VecDeque;
 use core::net::Ipv4Addr;
@@ -31,7 +29,7 @@ pub(super) struct Guard {
     address: Ipv4Addr,
     phase: GuardPhase,
     due: VecDeque<ArpPacket>,
-    /// Host that had the address before us.
+    /// The host that has the address.
     owner: Option<MacAddress>,
 }
 
@@ -67,7 +65,7 @@ impl Guard {
         }
     }
 
-    /// A guard that asks at its own pace (RFC 5227 §2.1.1).
+    /// Returns a guard with the timing of RFC 5227 §2.1.1.
     pub(super) fn strict(
         chaddr: MacAddress,
         address: Ipv4Addr,
@@ -82,13 +80,13 @@ impl Guard {
         }
     }
 
-    /// Asks now.
+    /// Probes now.
     pub(super) fn probe(&mut self) {
         let packet = ArpPacket::probe(self.chaddr, self.address);
         self.due.push_back(packet);
     }
 
-    /// Says that the address is ours, twice (RFC 5227 §2.3), and defends it from now on.
+    /// Announces the address, twice (RFC 5227 §2.3), and defends it from now on.
     pub(super) fn announce(&mut self, now: Instant) {
         self.claim();
         self.phase = GuardPhase::Announcing {
@@ -103,14 +101,14 @@ impl Guard {
         self.due.push_back(packet);
     }
 
-    /// Handles a packet; returns the owner of the address when it must be given up.
+    /// Handles a packet; returns the owner of the address if it must be given up.
     pub(super) fn handle_input(&mut self, packet: &ArpPacket, now: Instant) -> Option<MacAddress> {
-        // Wireless access points send a broadcast back to its sender, too.
+        // Wireless access points send broadcasts back to their sender.
         if packet.sha == self.chaddr {
             return None;
         }
         let claims = packet.spa == self.address;
-        // A probe has no sender address, so only its answer is to 0.0.0.0.
+        // Only the answer to a probe is to 0.0.0.0, since a probe has no sender address.
         let answers_probe =
             claims && packet.operation == Operation::Reply && packet.tpa.is_unspecified();
         // RFC 5227 §2.1.1: a probe of another host for the same address is a conflict as well.
@@ -197,12 +195,12 @@ impl Guard {
         }
     }
 
-    /// Returns whether all probes were sent and nobody answered.
+    /// Returns whether all probes were sent without an answer.
     pub(super) const fn is_clear(&self) -> bool {
         matches!(self.phase, GuardPhase::Clear)
     }
 
-    /// Returns the host that had the address before it was ours.
+    /// Returns the host that has the address.
     pub(super) const fn owner(&self) -> Option<MacAddress> {
         self.owner
     }

@@ -1,7 +1,7 @@
-//! Which replies are for us: the checks of RFC 2131 §4.4, from cheap to specific.
+//! Checks of replies (RFC 2131 §4.4), from cheap to specific.
 //!
-//! The port that a reply comes from is none of them: RFC 2131 §4.1 fixes only where messages go, and
-//! a server behind address translation, as in a cluster, answers from any.
+//! The source port is not checked: RFC 2131 §4.1 fixes only destination ports, and a server behind address
+//! translation, as in a cluster, answers from any port.
 
 use core::net::Ipv4Addr;
 
@@ -11,10 +11,10 @@ use crate::packet::option::code;
 use crate::packet::udp::Datagram;
 use crate::reader::DecodeError;
 
-/// Reason why a datagram is ignored. Never an error: anybody can send anything.
+/// Reason why a datagram is ignored. Not an error, since any host can send anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Discard {
-    /// It is no DHCP message.
+    /// It is not a DHCP message.
     #[error("{0}")]
     Malformed(#[from] DecodeError),
     /// It is another client's request.
@@ -26,25 +26,25 @@ pub enum Discard {
     /// It is for another machine.
     #[error("chaddr {0} is not ours")]
     WrongChaddr(MacAddress),
-    /// It is a BOOTP reply, or has a type that RFC 2131 does not know.
+    /// It is a BOOTP reply, or of a type that is not in RFC 2131.
     #[error("no DHCP message type")]
     NoMessageType,
-    /// It does not say whose it is.
+    /// It has no server identifier.
     #[error("no server identifier")]
     NoServerIdentifier,
-    /// It is from another server than the one that was asked.
+    /// It is from another server than the requested one.
     #[error("server {0} was not asked")]
     WrongServer(Ipv4Addr),
-    /// It grants another address than the one that was asked for.
-    #[error("{0} is not the address that was asked for")]
+    /// It grants another address than the requested one.
+    #[error("{0} is not the requested address")]
     WrongAddress(Ipv4Addr),
-    /// It grants an address that no host can have.
+    /// It grants an address that is not a host's.
     #[error("{0} is not a host's address")]
     UnusableAddress(Ipv4Addr),
-    /// It does not bring what was asked for.
-    #[error("it does not answer the question")]
+    /// It has no boot file for the query.
+    #[error("it does not answer the query")]
     NoAnswer,
-    /// This server has said so already.
+    /// This server has answered before.
     #[error("server {0} has answered before")]
     Repeated(Ipv4Addr),
     /// Nothing of this type is expected now.
@@ -53,8 +53,7 @@ pub enum Discard {
 }
 
 impl Discard {
-    /// Returns whether there is nothing wrong with the message: it comes once more, or another offer
-    /// was chosen already.
+    /// Returns whether the message is valid but late: a duplicate, or after another offer was chosen.
     pub const fn is_usual(self) -> bool {
         matches!(
             self,
@@ -63,25 +62,25 @@ impl Discard {
     }
 }
 
-/// A reply that is for us.
+/// A reply to this client.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) message: Message,
     pub(super) message_type: MessageType,
-    /// Who it says it is of (option 54). RFC 2131 Table 3 demands it of every reply; some servers
-    /// leave it out of ACKs and NAKs.
+    /// The server identifier (option 54). RFC 2131 Table 3 requires it in every reply; some servers omit
+    /// it from ACKs and NAKs.
     pub(super) server: Option<Ipv4Addr>,
     /// Source address: the server, or the relay or router before it.
     pub(super) source: Ipv4Addr,
 }
 
 impl Reply {
-    /// Returns who it says it is of.
+    /// Returns the server identifier.
     pub(super) fn named_server(&self) -> Result<Ipv4Addr, Discard> {
         self.server.ok_or(Discard::NoServerIdentifier)
     }
 
-    /// Returns who it says it is of, or else who was `asked`, or else its source address.
+    /// Returns the server identifier, or else the server that was `asked`, or else the source address.
     pub(super) fn server_or(&self, asked: Option<Ipv4Addr>) -> Result<Ipv4Addr, Discard> {
         let source = Some(self.source).filter(|source| is_host(*source));
         let server = self.server.or(asked).or(source);
@@ -89,7 +88,7 @@ impl Reply {
     }
 }
 
-/// Decodes a datagram and checks that it answers our exchange `xid`.
+/// Decodes a datagram and checks that it belongs to the exchange `xid`.
 pub(super) fn read(
     datagram: &Datagram<'_>,
     xid: u32,
@@ -119,7 +118,7 @@ pub(super) fn read(
     })
 }
 
-/// Returns whether a host can have this address.
+/// Returns whether this can be the address of a host.
 pub fn is_host(address: Ipv4Addr) -> bool {
     let [first, ..] = address.octets();
     // RFC 1122 §3.2.1.3: 0 is "this network", 224 and up are groups and reserved.

@@ -1,18 +1,17 @@
-//! Asks everybody what they would grant, and takes nothing: DISCOVERs, whatever is offered in answer
-//! to them, and what offered boot services lead to, where we have an address to ask from.
+//! Collects the offers of all servers and accepts none: the answers to DISCOVERs, and those of offered
+//! boot services if the interface has an address.
 //!
 //! The five verbs are those of [`super::Client`].
 
+mod answer;
 mod service;
-mod suspicion;
-mod verdict;
 
 use crate::prelude::*;
 use alloc::collections::VecDeque;
-use core::net::{Ipv4Addr, SocketAddrV4};
+use core::net::Ipv4Addr;
 use core::time::Duration;
 
-use super::client::{Transmit, output};
+use super::client::Transmit;
 use super::config::Config;
 use super::message::{self, Exchange};
 use super::offer::Offer;
@@ -24,31 +23,11 @@ use crate::packet::udp::Datagram;
 use crate::time::{Instant, Random};
 use service::Services;
 
+pub use answer::{OfferVerdict, SurveyAnswer, suspicions, verdicts};
 pub use service::{Asked, Unknown};
-pub use suspicion::suspicions;
-pub use verdict::{OfferVerdict, verdicts};
 
-/// More servers than any network has; a bound on what a hostile one can make us keep.
+/// Maximum number of answers stored, more than any network has servers.
 const MAX_ANSWERS: usize = 256;
-
-/// Answer of one server to a DISCOVER, or to the question for a boot file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SurveyAnswer {
-    /// What it would grant; a boot server grants no address.
-    pub offer: Offer,
-    /// The question, if that was no DISCOVER.
-    pub asked: Option<Asked>,
-    /// Where the datagram came from.
-    pub source: SocketAddrV4,
-    /// Sender of the frame: the server itself, or the router or relay before it.
-    pub sender: MacAddress,
-    /// The relay that it went through (`giaddr`).
-    pub relay: Option<Ipv4Addr>,
-    /// Time of arrival.
-    pub at: Instant,
-    /// How long after the first DISCOVER.
-    pub after: Duration,
-}
 
 /// The survey of the servers on one interface.
 #[derive(Debug)]
@@ -67,7 +46,7 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Begins to ask; it is over after `wait`.
+    /// Begins a survey that ends after `wait`.
     pub fn new(config: Config, wait: Duration, now: Instant) -> Self {
         let mut random = Random::new(config.seed);
         Self {
@@ -84,13 +63,13 @@ impl Survey {
         }
     }
 
-    /// Has the boot services asked that are offered, from one of `addresses`, which are the interface's
-    /// own, each with the bits of its network.
+    /// Also queries offered boot services, from one of `addresses`, those of the interface, each with its
+    /// prefix length.
     pub fn ask_services_from(&mut self, addresses: Vec<(Ipv4Addr, u8)>) {
         self.services.ask_from(addresses);
     }
 
-    /// Handles a new carrier: what is being asked is asked again at once.
+    /// Handles a new carrier: the DISCOVER is repeated at once.
     pub const fn link_up(&mut self, now: Instant) {
         self.now = now;
         self.resend.restart(now);
@@ -134,7 +113,7 @@ impl Survey {
         let server = reply.named_server()?;
         let relay = Some(reply.message.giaddr).filter(|relay| !relay.is_unspecified());
         let offer = Offer::read(reply.message, server, reply.source);
-        // With the sender: two machines that answer as one server are what a survey is to find.
+        // With the sender, to find two machines with one server identifier.
         let who = (server, sender, relay, offer.is_proxy());
         if self.known.contains(&who) || self.known.len() >= MAX_ANSWERS {
             return Err(Discard::Repeated(server));
@@ -155,7 +134,7 @@ impl Survey {
         self.services.handle_timeout(now);
     }
 
-    /// Writes the next message to be sent to `buf`, in place of what it holds.
+    /// Writes the next message to be sent to `buf`, replacing its content.
     pub fn poll_transmit(&mut self, buf: &mut Vec<u8>) -> Option<Transmit> {
         if self.is_over() {
             return None;
@@ -166,9 +145,9 @@ impl Survey {
         let exchange = Exchange::new(self.xid, self.began_at, self.now);
         let message = message::discover(&self.config, exchange);
         buf.clear();
-        // Everything in the message is ours and short, so encoding it cannot fail.
+        // All fields are from this client and short, so that encoding cannot fail.
         message.encode(buf).ok()?;
-        Some(output::broadcast(MessageType::Discover))
+        Some(Transmit::broadcast(MessageType::Discover))
     }
 
     /// Returns the answers received, one at a time, each server's once.
@@ -176,7 +155,7 @@ impl Survey {
         self.answers.pop_front()
     }
 
-    /// Returns when [`Survey::handle_timeout`] must be called; none when the survey is over.
+    /// Returns when [`Survey::handle_timeout`] must be called; none after the end.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let collecting = self
             .is_collecting()
@@ -191,12 +170,12 @@ impl Survey {
         self.xid
     }
 
-    /// Returns whether nothing more is asked.
+    /// Returns whether the survey has ended.
     pub fn is_over(&self) -> bool {
         !self.is_collecting() && self.services.is_over(self.now)
     }
 
-    /// Asks nothing more; returns what is not known of the services that are offered.
+    /// Ends the survey; returns the offered services without an answer.
     pub fn end(&mut self) -> Vec<Unknown> {
         self.until = self.now;
         self.services.end()

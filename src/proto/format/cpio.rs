@@ -1,41 +1,41 @@
-//! Headers of cpio archives in the format `newc` (Documentation/driver-api/early-userspace of
-//! Linux), for plain files that a plan places into the initial file system.
+//! Headers of cpio archives in the format `newc` (Documentation/driver-api/early-userspace of Linux), for
+//! files that a plan adds to the initramfs.
 //!
-//! Members are laid one behind the other by the kernel's own rules: an archive begins at a
-//! multiple of four bytes, and zeros between archives count for nothing.
+//! Archives are concatenated by the kernel's rules: each begins at a multiple of four bytes, and zeros
+//! between them are skipped.
 
 use crate::boot::Placement;
 use crate::prelude::*;
 
-/// What every archive ends with.
+/// The name of the last member of an archive.
 const TRAILER: &str = "TRAILER!!!";
 const DIRECTORY: u32 = 0o040_000;
 const FILE: u32 = 0o100_000;
 
-/// Returns the bytes of an archive before the content of the one file in it: the headers of the
-/// directories that are asked for, and of the file; `len` is the length of the file in bytes,
-/// which the format limits to 32 bits.
+/// Returns an archive of one file up to its content: the headers of its directories, as far as
+/// requested, and of the file; `len` is the length of the file in bytes, which the format limits to
+/// 32 bits.
 pub fn before_file(placement: &Placement, len: u32) -> Vec<u8> {
     let path = placement.path.trim_matches('/');
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     let slashes: Vec<usize> = path.match_indices('/').map(|(at, _)| at).collect();
     let wanted = placement.make_directories.unwrap_or(slashes.len());
     let skipped = slashes.len().saturating_sub(wanted);
-    // init/initramfs.c of the kernel makes no parent directories.
+    // The kernel creates no parent directories (init/initramfs.c).
     for at in slashes.into_iter().skip(skipped) {
         let directory = path.get(..at).unwrap_or_default();
-        push_header(&mut octets, directory, DIRECTORY | 0o755, 0);
+        push_header(&mut bytes, directory, DIRECTORY | 0o755, 0);
     }
     let mode = FILE | u32::from(placement.mode & 0o7777);
-    push_header(&mut octets, path, mode, len);
-    octets
+    push_header(&mut bytes, path, mode, len);
+    bytes
 }
 
-/// Returns the bytes of an archive behind a file of `len` bytes: padding and the trailer.
+/// Returns the rest of an archive after a file of `len` bytes: padding and the trailer.
 pub fn after_file(len: u32) -> Vec<u8> {
-    let mut octets = vec![0; padding(u64::from(len))];
-    push_header(&mut octets, TRAILER, 0, 0);
-    octets
+    let mut bytes = vec![0; padding(u64::from(len))];
+    push_header(&mut bytes, TRAILER, 0, 0);
+    bytes
 }
 
 /// Returns the number of padding zeros after `len` bytes, 0 to 3.
@@ -48,22 +48,22 @@ pub fn padding(len: u64) -> usize {
     }
 }
 
-fn push_header(octets: &mut Vec<u8>, name: &str, mode: u32, len: u32) {
+fn push_header(bytes: &mut Vec<u8>, name: &str, mode: u32, len: u32) {
     let name_len = u32::try_from(name.len() + 1).unwrap_or(u32::MAX);
     // c_ino, c_mode, c_uid, c_gid, c_nlink, c_mtime, c_filesize, four of device numbers,
     // c_namesize, c_check.
-    // With c_nlink 1, init/initramfs.c looks for no hard links by c_ino (maybe_link).
+    // With c_nlink 1 the kernel looks for no hard links by c_ino (maybe_link).
     let fields = [0, mode, 0, 0, 1, 0, len, 0, 0, 0, 0, name_len, 0];
-    let start = octets.len();
-    // newc without checksums; 070702 would have the sum of a file before the file is here.
-    octets.extend(b"070701");
+    let start = bytes.len();
+    // newc without checksums: 070702 needs the checksum before the file has been read.
+    bytes.extend(b"070701");
     for field in fields {
-        octets.extend(format!("{field:08x}").bytes());
+        bytes.extend(format!("{field:08x}").bytes());
     }
-    octets.extend(name.bytes());
-    octets.push(0);
-    let header_len = (octets.len() - start) as u64;
-    octets.resize(octets.len() + padding(header_len), 0);
+    bytes.extend(name.bytes());
+    bytes.push(0);
+    let header_len = (bytes.len() - start) as u64;
+    bytes.resize(bytes.len() + padding(header_len), 0);
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
-//! The flattened device tree, which tells a kernel what its machine is made of (Devicetree
-//! Specification 0.4 §5).
+//! The flattened device tree, which describes the hardware to a kernel (Devicetree Specification 0.4
+//! §5).
 //!
-//! [`DeviceTree::decode`] takes a blob apart, [`DeviceTree::encode`] writes one anew, without the
-//! gaps that the first may have had. Left out: versions before 17, which nobody has written since
-//! 2007.
+//! [`DeviceTree::decode`] parses a blob, [`DeviceTree::encode`] writes one, without gaps. Versions
+//! before 17, from before 2007, are not supported.
 //!
 //! ```text
 //! +--------+--------------+------------------+---------+
@@ -20,12 +19,12 @@ use alloc::collections::BTreeMap;
 
 use crate::reader::{DecodeError, Reader};
 
-/// The longest blob that an arm64 kernel takes, in bytes (Documentation/arch/arm64/booting.rst).
+/// The longest blob that an arm64 kernel accepts, in bytes (Documentation/arch/arm64/booting.rst).
 pub const MAX_LEN: usize = 2 << 20;
 
 const FDT_MAGIC: u32 = 0xd00d_feed;
 const VERSION: u32 = 17;
-// What dtc writes: version 17 only adds a length to the header of 16.
+// As dtc: version 17 only adds a length to the header of 16.
 const LAST_COMP_VERSION: u32 = 16;
 const HEADER_LEN: usize = 40;
 const FDT_BEGIN_NODE: u32 = 1;
@@ -33,47 +32,47 @@ const FDT_END_NODE: u32 = 2;
 const FDT_PROP: u32 = 3;
 const FDT_NOP: u32 = 4;
 const FDT_END: u32 = 9;
-/// How deep nodes may be nested; the kernel reads as deep.
+/// The limit of nesting, as in the kernel.
 // FDT_MAX_DEPTH in drivers/of/fdt.c of the kernel.
 const MAX_DEPTH: usize = 64;
-/// The longest name of a node or property, in bytes; the specification allows 31, and real ones
-/// have twice as many. Names may share their bytes, so without a limit a short blob could be one
-/// of gigabytes once each is written out.
+/// The longest name of a node or property, in bytes; the specification allows 31, and existing trees
+/// have up to twice as many. Names may share bytes, so that without a limit a short blob could expand
+/// to gigabytes.
 const MAX_NAME_LEN: usize = 255;
 
 /// A device tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceTree<'a> {
-    /// Memory that the kernel leaves alone: addresses and lengths in bytes.
+    /// Reserved memory: addresses and lengths in bytes.
     pub reservations: Vec<(u64, u64)>,
-    /// The number of the processor that the kernel is started on.
+    /// The number of the boot processor.
     pub boot_cpuid_phys: u32,
-    /// The node that all others are in.
+    /// The root node.
     pub root: Node<'a>,
 }
 
 /// A node of the tree: a device, a bus, or a group such as `chosen`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Node<'a> {
-    /// Its name, with the address behind `@` where it has one; empty for the root.
+    /// Its name, with `@` and an address if it has one; empty for the root.
     pub name: &'a [u8],
     properties: Vec<(&'a [u8], Cow<'a, [u8]>)>,
     nodes: Vec<Self>,
 }
 
 impl<'a> DeviceTree<'a> {
-    /// Reads a blob; bytes behind its `totalsize` do not count.
+    /// Decodes a blob; bytes after its `totalsize` are ignored.
     ///
     /// # Errors
-    /// What is cut off, lies outside of the blob, or is no token where one must be.
-    pub fn decode(octets: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut header = Reader::new(octets);
+    /// [`DecodeError`] for a truncated part, an offset outside the blob, or an invalid token.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut header = Reader::new(bytes);
         let magic = header.u32("magic")?;
         if magic != FDT_MAGIC {
             return Err(DecodeError::invalid("magic", magic));
         }
         let total_size = header.u32("totalsize")?;
-        let blob = Reader::new(octets).take(total_size as usize, "totalsize")?;
+        let blob = Reader::new(bytes).take(total_size as usize, "totalsize")?;
         let structure_at = header.u32("off_dt_struct")?;
         let strings_at = header.u32("off_dt_strings")?;
         let reservations_at = header.u32("off_mem_rsvmap")?;
@@ -97,10 +96,10 @@ impl<'a> DeviceTree<'a> {
         })
     }
 
-    /// Writes a blob; none when it would be longer than [`MAX_LEN`].
+    /// Encodes a blob; none if it would be longer than [`MAX_LEN`].
     pub fn encode(&self) -> Option<Vec<u8>> {
         let mut reservations = Vec::new();
-        // A pair of zeros ends the list, so none is written within it.
+        // A pair of zeros ends the list, so none is written before.
         for (address, len) in self.reservations.iter().filter(|pair| **pair != (0, 0)) {
             reservations.extend(address.to_be_bytes());
             reservations.extend(len.to_be_bytes());
@@ -109,9 +108,9 @@ impl<'a> DeviceTree<'a> {
         let mut structure = Structure::default();
         structure.node(&self.root);
         structure.word(FDT_END);
-        // 40 bytes and pairs of 16 keep the reservations on 8 bytes and the structure on 4 (§5.6).
+        // The header of 40 bytes and pairs of 16 align reservations to 8 bytes and the structure to 4 (§5.6).
         let structure_at = HEADER_LEN + reservations.len();
-        let strings_at = structure_at + structure.octets.len();
+        let strings_at = structure_at + structure.bytes.len();
         let len = strings_at + structure.strings.len();
         if len > MAX_LEN {
             return None;
@@ -127,12 +126,12 @@ impl<'a> DeviceTree<'a> {
             LAST_COMP_VERSION,
             self.boot_cpuid_phys,
             word(structure.strings.len()),
-            word(structure.octets.len()),
+            word(structure.bytes.len()),
         ] {
             blob.extend(field.to_be_bytes());
         }
         blob.append(&mut reservations);
-        blob.append(&mut structure.octets);
+        blob.append(&mut structure.bytes);
         blob.append(&mut structure.strings);
         Some(blob)
     }
@@ -151,23 +150,23 @@ impl<'a> Node<'a> {
         self.properties.iter().map(|(name, value)| (*name, value))
     }
 
-    /// Gives a property a value, whether it was there before or not.
+    /// Sets a property.
     pub fn set(&mut self, name: &'a [u8], value: impl Into<Cow<'a, [u8]>>) {
         self.remove(name);
         self.properties.push((name, value.into()));
     }
 
-    /// Takes a property away.
+    /// Removes a property.
     pub fn remove(&mut self, name: &[u8]) {
         self.properties.retain(|(known, _)| *known != name);
     }
 
-    /// Returns the node of this name within this one, if there is one.
+    /// Returns the child node of this name, if there is one.
     pub fn node(&self, name: &[u8]) -> Option<&Self> {
         self.nodes.iter().find(|node| node.name == name)
     }
 
-    /// Takes the node of this name out of this one; an empty one when there is none.
+    /// Removes and returns the child node of this name, or an empty one.
     pub fn take(&mut self, name: &'a [u8]) -> Self {
         match self.nodes.iter().position(|node| node.name == name) {
             Some(at) => self.nodes.remove(at),
@@ -178,12 +177,12 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Puts a node into this one.
+    /// Adds a child node.
     pub fn put(&mut self, node: Self) {
         self.nodes.push(node);
     }
 
-    /// Returns the nodes directly within this one.
+    /// Returns the child nodes.
     pub fn nodes(&self) -> impl Iterator<Item = &Self> {
         self.nodes.iter()
     }
@@ -194,7 +193,7 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Returns a reader of what begins at `at`.
+/// Returns a reader of the bytes from `at` on.
 fn from<'a>(blob: &'a [u8], at: u32, field: &'static str) -> Result<Reader<'a>, DecodeError> {
     let mut reader = Reader::new(blob);
     reader.take(at as usize, field)?;
@@ -213,9 +212,9 @@ fn reservations(mut reader: Reader<'_>) -> Result<Vec<(u64, u64)>, DecodeError> 
     }
 }
 
-/// Reads the structure block; the root ends it.
+/// Decodes the structure block, up to the end of the root.
 fn nodes<'a>(mut reader: Reader<'a>, strings: &'a [u8]) -> Result<Node<'a>, DecodeError> {
-    // The nodes that are open, the root first.
+    // Open nodes, the root first.
     let mut open: Vec<Node<'a>> = Vec::new();
     loop {
         let token = reader.u32("token")?;
@@ -251,20 +250,20 @@ fn nodes<'a>(mut reader: Reader<'a>, strings: &'a [u8]) -> Result<Node<'a>, Deco
 }
 
 /// Returns the bytes before the first zero.
-fn text<'a>(octets: &'a [u8], field: &'static str) -> Result<&'a [u8], DecodeError> {
-    let octets = octets.get(..=MAX_NAME_LEN).unwrap_or(octets);
-    let mut parts = octets.splitn(2, |octet| *octet == 0);
+fn text<'a>(bytes: &'a [u8], field: &'static str) -> Result<&'a [u8], DecodeError> {
+    let bytes = bytes.get(..=MAX_NAME_LEN).unwrap_or(bytes);
+    let mut parts = bytes.splitn(2, |byte| *byte == 0);
     match (parts.next(), parts.next()) {
         (Some(text), Some(_)) => Ok(text),
         _ => Err(DecodeError::Truncated {
             field,
-            needed: octets.len() + 1,
-            left: octets.len(),
+            needed: bytes.len() + 1,
+            left: bytes.len(),
         }),
     }
 }
 
-/// Takes `len` bytes and those up to the next multiple of four.
+/// Reads `len` bytes and the padding to a multiple of four.
 fn padded<'a>(
     reader: &mut Reader<'a>,
     len: usize,
@@ -275,10 +274,10 @@ fn padded<'a>(
     Ok(taken)
 }
 
-/// The structure block and its strings, while they are written.
+/// A writer of the structure block and its strings.
 #[derive(Default)]
 struct Structure<'a> {
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     strings: Vec<u8>,
     /// Offset of each string.
     known: BTreeMap<&'a [u8], u32>,
@@ -287,15 +286,15 @@ struct Structure<'a> {
 impl<'a> Structure<'a> {
     fn node(&mut self, node: &Node<'a>) {
         self.word(FDT_BEGIN_NODE);
-        self.octets.extend(node.name);
-        self.octets.push(0);
+        self.bytes.extend(node.name);
+        self.bytes.push(0);
         self.pad();
         for (name, value) in &node.properties {
             self.word(FDT_PROP);
             self.word(word(value.len()));
             let at = self.string(name);
             self.word(at);
-            self.octets.extend(value.iter());
+            self.bytes.extend(value.iter());
             self.pad();
         }
         for inner in &node.nodes {
@@ -314,15 +313,15 @@ impl<'a> Structure<'a> {
     }
 
     fn word(&mut self, word: u32) {
-        self.octets.extend(word.to_be_bytes());
+        self.bytes.extend(word.to_be_bytes());
     }
 
     fn pad(&mut self) {
-        self.octets.resize(self.octets.len().next_multiple_of(4), 0);
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
     }
 }
 
-/// A length as a field; one that does not fit makes a blob longer than [`MAX_LEN`].
+/// Returns a length as a field; one that does not fit makes the blob longer than [`MAX_LEN`].
 fn word(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
@@ -407,9 +406,9 @@ pub(crate) mod tests {
     fn whatever_octet_is_damaged_reading_ends_well() {
         let blob = BLOB.concat();
         for at in 0..blob.len() {
-            for octet in [0, 1, 2, 4, 0x7f, 0xff] {
+            for byte in [0, 1, 2, 4, 0x7f, 0xff] {
                 let mut damaged = blob.clone();
-                damaged[at] = octet;
+                damaged[at] = byte;
                 if let Ok(tree) = DeviceTree::decode(&damaged) {
                     let written = tree.encode().unwrap();
                     assert_eq!(DeviceTree::decode(&written).as_ref(), Ok(&tree));

@@ -1,4 +1,4 @@
-//! Capture files, read: pcap (draft-ietf-opsawg-pcap) with microseconds or nanoseconds, and pcapng
+//! Decodes capture files: pcap (draft-ietf-opsawg-pcap) with microseconds or nanoseconds, and pcapng
 //! (draft-ietf-opsawg-pcapng), in either byte order.
 //!
 //! ```text
@@ -7,9 +7,8 @@
 //! pcapng  { type 4 | length 4 | body … | length 4 }, bodies as written in [`super::pcapng`]
 //! ```
 //!
-//! Frames are taken off the beginning of what has been read so far, so that a file may be larger
-//! than memory, or a pipe. Left out: link types other than Ethernet, which are refused, and blocks
-//! that hold no frames, which are stepped over.
+//! Frames are decoded from the bytes read so far, so that a file may be larger than memory, or a pipe.
+//! Link types other than Ethernet are refused; blocks without frames are skipped.
 
 use super::pcapng::{
     BYTE_ORDER_MAGIC, ENHANCED_PACKET, EPB_FLAGS, FrameDirection, FrameRecord, IF_NAME, IF_TSRESOL,
@@ -19,7 +18,7 @@ use crate::prelude::*;
 use crate::reader::{DecodeError, Reader};
 use crate::time::Timestamp;
 
-/// Obsolete, but some old files have it.
+/// Obsolete, but in some old files.
 const PACKET: u32 = 2;
 const SIMPLE_PACKET: u32 = 3;
 const IF_TSOFFSET: u16 = 14;
@@ -28,27 +27,27 @@ const PCAP_MICROSECONDS: u32 = 0xa1b2_c3d4;
 const PCAP_NANOSECONDS: u32 = 0xa1b2_3c4d;
 const PCAP_HEADER_LEN: usize = 24;
 
-/// Bytes of the longest block or frame that is believed in.
+/// Length of the longest accepted block or frame, in bytes.
 const MAX_LEN: u32 = 64 << 20;
 
 /// The next item of a capture file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CaptureItem<'a> {
-    /// Another interface, with the next number from 0; its name, when it has one.
+    /// An interface, numbered from 0 in the order of the file; its name, if it has one.
     Interface(Option<String>),
-    /// A frame, with its tags in its bytes.
+    /// A frame, including its tags.
     Frame(FrameRecord, &'a [u8]),
     /// Something else.
     Other,
 }
 
-/// A decoder of one capture file, fed with what has been read so far.
+/// A decoder of one capture file.
 #[derive(Debug, Default)]
 pub struct CaptureReader {
     format: Option<CaptureFormat>,
     is_big_endian: bool,
     interfaces: Vec<CaptureInterface>,
-    /// Interfaces of earlier sections, which go on counting.
+    /// The number of interfaces in earlier sections.
     before: u32,
 }
 
@@ -68,33 +67,33 @@ struct CaptureInterface {
 }
 
 impl CaptureReader {
-    /// Decodes the item at the beginning of `octets`; returns it with its length in bytes, or
-    /// none when more bytes are needed.
+    /// Decodes the item at the beginning of `bytes`; returns it with its length in bytes, or
+    /// none if more bytes are needed.
     ///
     /// # Errors
-    /// [`DecodeError`] for what is no capture file of Ethernet frames, or a broken one.
+    /// [`DecodeError`] if it is not a capture file of Ethernet frames, or malformed.
     pub fn next<'a>(
         &mut self,
-        octets: &'a [u8],
+        bytes: &'a [u8],
     ) -> Result<Option<(CaptureItem<'a>, usize)>, DecodeError> {
         match self.format {
-            None => self.begin(octets),
-            Some(CaptureFormat::Pcap { nanoseconds }) => self.record(octets, nanoseconds),
-            Some(CaptureFormat::Pcapng) => self.block(octets),
+            None => self.begin(bytes),
+            Some(CaptureFormat::Pcap { nanoseconds }) => self.record(bytes, nanoseconds),
+            Some(CaptureFormat::Pcapng) => self.block(bytes),
         }
     }
 
     fn begin<'a>(
         &mut self,
-        octets: &'a [u8],
+        bytes: &'a [u8],
     ) -> Result<Option<(CaptureItem<'a>, usize)>, DecodeError> {
-        let Some(magic) = octets.first_chunk().copied().map(u32::from_be_bytes) else {
+        let Some(magic) = bytes.first_chunk().copied().map(u32::from_be_bytes) else {
             return Ok(None);
         };
         let (native, is_big_endian) = match magic {
             SECTION_HEADER => {
                 self.format = Some(CaptureFormat::Pcapng);
-                return self.block(octets);
+                return self.block(bytes);
             }
             PCAP_MICROSECONDS | PCAP_NANOSECONDS => (magic, true),
             swapped => (swapped.swap_bytes(), false),
@@ -104,7 +103,7 @@ impl CaptureReader {
             PCAP_NANOSECONDS => true,
             _ => return Err(DecodeError::invalid("magic number", magic)),
         };
-        let Some(header) = octets.get(..PCAP_HEADER_LEN) else {
+        let Some(header) = bytes.get(..PCAP_HEADER_LEN) else {
             return Ok(None);
         };
         self.is_big_endian = is_big_endian;
@@ -119,10 +118,10 @@ impl CaptureReader {
 
     fn record<'a>(
         &mut self,
-        octets: &'a [u8],
+        bytes: &'a [u8],
         nanoseconds: bool,
     ) -> Result<Option<(CaptureItem<'a>, usize)>, DecodeError> {
-        let Some((header, rest)) = octets.split_at_checked(16) else {
+        let Some((header, rest)) = bytes.split_at_checked(16) else {
             return Ok(None);
         };
         let mut fields = self.fields(header);
@@ -146,12 +145,12 @@ impl CaptureReader {
 
     fn block<'a>(
         &mut self,
-        octets: &'a [u8],
+        bytes: &'a [u8],
     ) -> Result<Option<(CaptureItem<'a>, usize)>, DecodeError> {
-        let Some(start) = octets.get(..12) else {
+        let Some(start) = bytes.get(..12) else {
             return Ok(None);
         };
-        // 0a0d0d0a reads alike in both byte orders, which the magic behind it then tells.
+        // 0a0d0d0a is the same in both byte orders; the magic number after it shows the order.
         if start.starts_with(&SECTION_HEADER.to_be_bytes()) {
             let magic = start.last_chunk().copied().map(u32::from_be_bytes);
             self.is_big_endian = match magic.unwrap_or_default() {
@@ -160,7 +159,7 @@ impl CaptureReader {
                 magic => return Err(DecodeError::invalid("byte-order magic", magic)),
             };
             self.before += u32::try_from(self.interfaces.len()).unwrap_or(u32::MAX);
-            // Interfaces are numbered anew in each section.
+            // Each section numbers its interfaces from 0.
             self.interfaces.clear();
         }
         let mut fields = self.fields(start);
@@ -171,7 +170,7 @@ impl CaptureReader {
         if len < 12 || len % 4 != 0 {
             return Err(DecodeError::invalid("block length", len_field));
         }
-        let Some(block) = octets.get(..len) else {
+        let Some(block) = bytes.get(..len) else {
             return Ok(None);
         };
         let mut whole = self.fields(block);
@@ -197,7 +196,7 @@ impl CaptureReader {
         ethernet(body.u16("link type")?.into())?;
         body.skip(2, "reserved")?;
         let mut interface = CaptureInterface {
-            // The draft has microseconds where if_tsresol is missing.
+            // The draft: without if_tsresol the resolution is a microsecond.
             resolution: 1_000_000,
             offset: 0,
             snap_len: body.u32("snap length")?,
@@ -237,7 +236,7 @@ impl CaptureReader {
         let ticks = u64::from(high) << 32 | u64::from(body.u32("timestamp")?);
         let captured = bounded("captured length", body.u32("captured length")?)?;
         let original_len = body.u32("original length")?;
-        let octets = body.take(captured, "frame")?;
+        let bytes = body.take(captured, "frame")?;
         body.skip(captured.next_multiple_of(4) - captured, "padding")?;
         let mut direction = FrameDirection::Inbound;
         while let Some((code, mut value)) = body.option()? {
@@ -253,7 +252,7 @@ impl CaptureReader {
             tag: None,
             direction,
         };
-        Ok(CaptureItem::Frame(packet, octets))
+        Ok(CaptureItem::Frame(packet, bytes))
     }
 
     fn simple_packet<'a>(
@@ -267,7 +266,7 @@ impl CaptureReader {
             0 => original_len,
             snap_len => original_len.min(snap_len),
         };
-        let octets = body.take(bounded("original length", kept)?, "frame")?;
+        let bytes = body.take(bounded("original length", kept)?, "frame")?;
         let packet = FrameRecord {
             interface: self.before,
             timestamp: Timestamp::default(),
@@ -275,7 +274,7 @@ impl CaptureReader {
             tag: None,
             direction: FrameDirection::Inbound,
         };
-        Ok(CaptureItem::Frame(packet, octets))
+        Ok(CaptureItem::Frame(packet, bytes))
     }
 
     fn interface(&self, number: u32) -> Result<CaptureInterface, DecodeError> {
@@ -284,9 +283,9 @@ impl CaptureReader {
         known.ok_or(DecodeError::invalid("interface", number))
     }
 
-    const fn fields<'a>(&self, octets: &'a [u8]) -> OrderedReader<'a> {
+    const fn fields<'a>(&self, bytes: &'a [u8]) -> OrderedReader<'a> {
         OrderedReader {
-            reader: Reader::new(octets),
+            reader: Reader::new(bytes),
             is_big_endian: self.is_big_endian,
         }
     }
@@ -351,16 +350,16 @@ impl<'a> OrderedReader<'a> {
         self.array(field).map(u64::from_be_bytes)
     }
 
-    /// Takes the bytes of a number, the most significant first.
+    /// Reads the bytes of a number, the most significant first.
     fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
-        let mut octets = self.reader.array(field)?;
+        let mut bytes = self.reader.array(field)?;
         if !self.is_big_endian {
-            octets.reverse();
+            bytes.reverse();
         }
-        Ok(octets)
+        Ok(bytes)
     }
 
-    /// Takes the next option; none at their end.
+    /// Reads the next option; none at the end.
     fn option(&mut self) -> Result<Option<(u16, Self)>, DecodeError> {
         if self.reader.is_empty() {
             return Ok(None);
@@ -383,11 +382,11 @@ mod tests {
     use super::*;
 
     /// Reads a whole file, handing over one byte more each time.
-    fn read(octets: &[u8]) -> Result<Vec<(CaptureItem<'_>, usize)>, DecodeError> {
+    fn read(bytes: &[u8]) -> Result<Vec<(CaptureItem<'_>, usize)>, DecodeError> {
         let (mut file, mut items) = (CaptureReader::default(), Vec::new());
         let (mut at, mut end) = (0, 0);
-        while end <= octets.len() {
-            match file.next(&octets[at..end])? {
+        while end <= bytes.len() {
+            match file.next(&bytes[at..end])? {
                 Some((item, len)) => {
                     at += len;
                     items.push((item, len));
@@ -395,7 +394,7 @@ mod tests {
                 None => end += 1,
             }
         }
-        assert_eq!(at, octets.len());
+        assert_eq!(at, bytes.len());
         Ok(items)
     }
 
@@ -411,18 +410,18 @@ mod tests {
 
     #[test]
     fn what_was_written_as_pcapng_is_read_again() {
-        let mut octets = Vec::new();
-        pcapng::begin("wireboot", &mut octets);
+        let mut bytes = Vec::new();
+        pcapng::begin("wireboot", &mut bytes);
         for name in ["eth0", "eth1"] {
-            pcapng::interface(name, "arp", &mut octets);
+            pcapng::interface(name, "arp", &mut bytes);
         }
         let packet = packet(1, Timestamp::new(5, 7), FrameDirection::Outbound);
-        let at = octets.len();
-        octets.resize(at + pcapng::packet_len(&packet, &[1, 2, 3]), 0);
-        pcapng::packet(&packet, &[1, 2, 3], &mut octets[at..]).unwrap();
+        let at = bytes.len();
+        bytes.resize(at + pcapng::packet_len(&packet, &[1, 2, 3]), 0);
+        pcapng::packet(&packet, &[1, 2, 3], &mut bytes[at..]).unwrap();
         let counters = pcapng::InterfaceStatistics::default();
-        pcapng::statistics(1, Timestamp::default(), &counters, &mut octets);
-        let items: Vec<_> = read(&octets)
+        pcapng::statistics(1, Timestamp::default(), &counters, &mut bytes);
+        let items: Vec<_> = read(&bytes)
             .unwrap()
             .into_iter()
             .map(|item| item.0)
@@ -437,17 +436,17 @@ mod tests {
                 CaptureItem::Other,
             ]
         );
-        for at in 0..octets.len() {
-            octets[at] ^= 0x55;
-            let _ = read_leniently(&octets);
-            octets[at] ^= 0x55;
+        for at in 0..bytes.len() {
+            bytes[at] ^= 0x55;
+            let _ = read_leniently(&bytes);
+            bytes[at] ^= 0x55;
         }
     }
 
-    fn read_leniently(mut octets: &[u8]) -> Result<(), DecodeError> {
+    fn read_leniently(mut bytes: &[u8]) -> Result<(), DecodeError> {
         let mut file = CaptureReader::default();
-        while let Some((_, len)) = file.next(octets)? {
-            octets = &octets[len..];
+        while let Some((_, len)) = file.next(bytes)? {
+            bytes = &bytes[len..];
         }
         Ok(())
     }
@@ -457,11 +456,11 @@ mod tests {
         for (magic, fraction) in [(PCAP_MICROSECONDS, 7), (PCAP_NANOSECONDS, 7_000)] {
             let words = [magic, 0x0004_0002, 0, 0, 262_144, 1, 5, fraction, 3, 60];
             for order in [u32::to_be_bytes, u32::to_le_bytes] {
-                let mut octets: Vec<u8> = words.iter().flat_map(|word| order(*word)).collect();
-                octets.extend([1, 2, 3]);
+                let mut bytes: Vec<u8> = words.iter().flat_map(|word| order(*word)).collect();
+                bytes.extend([1, 2, 3]);
                 let packet = packet(0, Timestamp::new(5, 7_000), FrameDirection::Inbound);
                 assert_eq!(
-                    read(&octets).unwrap(),
+                    read(&bytes).unwrap(),
                     [
                         (CaptureItem::Interface(None), 24),
                         (CaptureItem::Frame(packet, &[1, 2, 3][..]), 19)
@@ -529,7 +528,7 @@ mod tests {
         let with = |block: Vec<u8>| [section.clone(), block].concat();
         let mut lengths = block(99, &[0]);
         lengths[15] = 20;
-        for (octets, field) in [
+        for (bytes, field) in [
             (b"#!ipxe".to_vec(), "magic number"),
             (block(SECTION_HEADER, &[1, 1]), "byte-order magic"),
             (with(block(1, &[113 << 16, 0])), "link type (1 is Ethernet)"),
@@ -544,7 +543,7 @@ mod tests {
             ),
             (with(lengths), "second block length"),
         ] {
-            let error = read_leniently(&octets).unwrap_err();
+            let error = read_leniently(&bytes).unwrap_err();
             assert!(error.to_string().contains(field), "{field}: {error}");
         }
     }

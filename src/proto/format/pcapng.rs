@@ -1,8 +1,6 @@
-//! Capture files that Wireshark and tcpdump open (draft-ietf-opsawg-pcapng), written block by
-//! block. Times are in nanoseconds.
+//! Encodes pcapng files (draft-ietf-opsawg-pcapng), block by block, with times in nanoseconds.
 //!
-//! Left out: reading, which [`super::pcap`] does, name resolution, secrets, and sections other than
-//! the one, of unknown length, that a file here has.
+//! A file has one section, of unspecified length. Decoding is in [`super::pcap`].
 
 use crate::packet::ethernet::VlanTag;
 use crate::prelude::*;
@@ -11,9 +9,9 @@ use crate::time::Timestamp;
 /// Direction of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameDirection {
-    /// It arrived.
+    /// Received.
     Inbound,
-    /// It was sent from here.
+    /// Sent.
     Outbound,
 }
 
@@ -22,13 +20,13 @@ pub enum FrameDirection {
 pub struct FrameRecord {
     /// Number of the interface, in the order in which they were written, from 0.
     pub interface: u32,
-    /// When.
+    /// The time.
     pub timestamp: Timestamp,
-    /// Bytes on the wire, those of `tag` not counted.
+    /// Length on the wire without `tag`, in bytes.
     pub original_len: u32,
-    /// The tag that the kernel removed from the frame, inserted again after the addresses.
+    /// The tag that the kernel removed from the frame; it is inserted after the addresses.
     pub tag: Option<VlanTag>,
-    /// Which way it went.
+    /// The direction.
     pub direction: FrameDirection,
 }
 
@@ -49,58 +47,58 @@ const ISB_FILTERACCEPT: u16 = 6;
 const ISB_OSDROP: u16 = 7;
 const ISB_USRDELIV: u16 = 8;
 
-/// Appends the block that begins a file.
+/// Appends the section header.
 pub fn begin(application: &str, buf: &mut Vec<u8>) {
     block(SECTION_HEADER, buf, |buf| {
         buf.extend_from_slice(&BYTE_ORDER_MAGIC.to_le_bytes());
         buf.extend_from_slice(&1_u16.to_le_bytes());
         buf.extend_from_slice(&0_u16.to_le_bytes());
-        // The section's length is not known while it is written.
+        // Unspecified section length.
         buf.extend_from_slice(&u64::MAX.to_le_bytes());
         option(SHB_USERAPPL, application.as_bytes(), buf);
         option(OPT_ENDOFOPT, &[], buf);
     });
 }
 
-/// Appends an Ethernet interface, whose frames are kept whole; the first has number 0. Its name and
-/// the filter that frames passed are empty when there is none.
+/// Appends an Ethernet interface without a snapshot length; the first has number 0. Name and filter may
+/// be empty.
 pub fn interface(name: &str, filter: &str, buf: &mut Vec<u8>) {
     block(INTERFACE_DESCRIPTION, buf, |buf| {
         buf.extend_from_slice(&LINKTYPE_ETHERNET.to_le_bytes());
         buf.extend_from_slice(&[0, 0]);
-        // No limit to the length of frames.
+        // No snapshot length.
         buf.extend_from_slice(&0_u32.to_le_bytes());
         if !name.is_empty() {
             option(IF_NAME, name.as_bytes(), buf);
         }
-        // Ten to the minus nine; without it readers take microseconds.
+        // Nanoseconds; the default is microseconds.
         option(IF_TSRESOL, &[9], buf);
         if !filter.is_empty() {
-            // 0: the filter is given as text.
+            // 0: the filter is text.
             option(IF_FILTER, &[&[0], filter.as_bytes()].concat(), buf);
         }
         option(OPT_ENDOFOPT, &[], buf);
     });
 }
 
-/// Returns how many bytes the block of a frame has.
+/// Returns the length of the block of a frame, in bytes.
 #[inline(always)]
-pub const fn packet_len(packet: &FrameRecord, octets: &[u8]) -> usize {
+pub const fn packet_len(packet: &FrameRecord, bytes: &[u8]) -> usize {
     let tag_len = if packet.tag.is_some() { 4 } else { 0 };
-    HEAD_LEN + (octets.len() + tag_len).next_multiple_of(4) + TAIL_LEN
+    HEAD_LEN + (bytes.len() + tag_len).next_multiple_of(4) + TAIL_LEN
 }
 
-/// Writes the block of a frame to the beginning of `space` and returns how many bytes it has;
-/// none when there is no room for it.
-// Runs for every frame of a flood: it is put together in place, in few pieces of known size, and
-// without calls of what the optimiser for size would not inline.
+/// Writes the block of a frame to the beginning of `space` and returns its length, in bytes; none if it
+/// does not fit.
+// Runs for every frame of a flood: it is written in place, in few pieces of constant size, and without
+// calls that are not inlined when optimizing for size.
 #[inline(always)]
-pub fn packet(packet: &FrameRecord, octets: &[u8], space: &mut [u8]) -> Option<usize> {
-    let len = packet_len(packet, octets);
+pub fn packet(packet: &FrameRecord, bytes: &[u8], space: &mut [u8]) -> Option<usize> {
+    let len = packet_len(packet, bytes);
     let space = space.get_mut(..len)?;
     let len_field = u32::try_from(len).ok()?;
     let tag_len = if packet.tag.is_some() { 4 } else { 0 };
-    let captured = u32::try_from(octets.len()).ok()? + tag_len;
+    let captured = u32::try_from(bytes.len()).ok()? + tag_len;
     let original_len = packet.original_len.saturating_add(tag_len).max(captured);
     let nanoseconds = packet.timestamp.as_nanos();
     let head = space.first_chunk_mut::<HEAD_LEN>()?;
@@ -115,7 +113,7 @@ pub fn packet(packet: &FrameRecord, octets: &[u8], space: &mut [u8]) -> Option<u
         FrameDirection::Outbound => 2,
     };
     let tail_at = len - TAIL_LEN;
-    // First the padding, of which the frame takes what it needs.
+    // First the padding, which the frame then overwrites in part.
     put(space, tail_at - 4, [0; 4]);
     put(
         space,
@@ -125,38 +123,37 @@ pub fn packet(packet: &FrameRecord, octets: &[u8], space: &mut [u8]) -> Option<u
     put(space, tail_at + 8, pair(OPT_ENDOFOPT.into(), len_field));
     let body = space.get_mut(HEAD_LEN..tail_at)?;
     match packet.tag {
-        None => copy(octets, body),
-        Some(tag) => copy_with_tag(tag, octets, body),
+        None => copy(bytes, body),
+        Some(tag) => copy_with_tag(tag, bytes, body),
     }
     Some(len)
 }
 
-/// Bytes of a packet block before the frame.
+/// Length of a packet block before the frame, in bytes.
 const HEAD_LEN: usize = 28;
-/// Bytes of a packet's block behind the frame and its padding.
+/// Length of a packet block after the frame and its padding, in bytes.
 const TAIL_LEN: usize = 16;
 const LOW: u64 = 0xffff_ffff;
 const HIGH: u64 = !LOW;
 
-/// Two words, one behind the other.
+/// Two consecutive words.
 #[inline(always)]
 const fn pair(first: u32, second: u32) -> [u8; 8] {
     (first as u64 | (second as u64) << 32).to_le_bytes()
 }
 
-/// Writes `octets` from `at` on; nothing where there is no room for all.
+/// Writes `bytes` at `at`, if they fit.
 #[inline(always)]
-fn put<const N: usize>(space: &mut [u8], at: usize, octets: [u8; N]) {
+fn put<const N: usize>(space: &mut [u8], at: usize, bytes: [u8; N]) {
     if let Some(space) = space.get_mut(at..)
         && let Some(to) = space.first_chunk_mut()
     {
-        *to = octets;
+        *to = bytes;
     }
 }
 
 /// Copies `from` to the beginning of `to`, which is as long or longer.
-// A small C library copies with instructions that take long to begin; what is small here is
-// copied as its two ends, which may overlap.
+// musl's memcpy is slow to start; short slices are copied as their two ends, which may overlap.
 #[inline(always)]
 fn copy(from: &[u8], to: &mut [u8]) {
     match from.len() {
@@ -196,7 +193,7 @@ fn copy_with_tag(tag: VlanTag, from: &[u8], to: &mut [u8]) {
 pub struct InterfaceStatistics {
     /// Frames that passed the filter, dropped ones included.
     pub accepted: u64,
-    /// Frames that passed the filter and that the kernel had no room for.
+    /// Frames that passed the filter and were dropped by the kernel.
     pub lost: u64,
     /// Frames that are in the file.
     pub delivered: u64,
@@ -233,21 +230,21 @@ fn block(kind: u32, buf: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
 }
 
 fn option(code: u16, value: &[u8], buf: &mut Vec<u8>) {
-    // A filter of more than 64 KiB is cut off rather than to break the file.
+    // A filter of more than 64 KiB is truncated.
     let len = u16::try_from(value.len()).unwrap_or(u16::MAX);
     buf.extend_from_slice(&code.to_le_bytes());
     buf.extend_from_slice(&len.to_le_bytes());
     padded(value.get(..len.into()).unwrap_or(value), buf);
 }
 
-fn padded(octets: &[u8], buf: &mut Vec<u8>) {
-    buf.extend_from_slice(octets);
-    let padding = octets.len().next_multiple_of(4) - octets.len();
+fn padded(bytes: &[u8], buf: &mut Vec<u8>) {
+    buf.extend_from_slice(bytes);
+    let padding = bytes.len().next_multiple_of(4) - bytes.len();
     buf.resize(buf.len() + padding, 0);
 }
 
-fn len_of(octets: &[u8]) -> u32 {
-    u32::try_from(octets.len()).unwrap_or(u32::MAX)
+fn len_of(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -305,19 +302,19 @@ mod tests {
             direction: FrameDirection::Inbound,
         };
         for len in 0..=300 {
-            let octets: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
-            let mut tagged = octets.clone();
-            tagged.splice(12.min(octets.len())..12.min(octets.len()), tag.octets());
-            for (tag, expected) in [(None, &octets), (Some(tag), &tagged)] {
+            let bytes: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+            let mut tagged = bytes.clone();
+            tagged.splice(12.min(bytes.len())..12.min(bytes.len()), tag.octets());
+            for (tag, expected) in [(None, &bytes), (Some(tag), &tagged)] {
                 packet.tag = tag;
                 let mut space = [0xff; 400];
-                let len = super::packet(&packet, &octets, &mut space).unwrap();
-                assert_eq!(len, packet_len(&packet, &octets));
+                let len = super::packet(&packet, &bytes, &mut space).unwrap();
+                assert_eq!(len, packet_len(&packet, &bytes));
                 let end = 28 + expected.len();
                 assert_eq!(space[28..end], expected[..]);
-                assert!(space[end..len - 16].iter().all(|octet| *octet == 0));
-                assert!(space[len..].iter().all(|octet| *octet == 0xff));
-                assert_eq!(super::packet(&packet, &octets, &mut space[..len - 1]), None);
+                assert!(space[end..len - 16].iter().all(|byte| *byte == 0));
+                assert!(space[len..].iter().all(|byte| *byte == 0xff));
+                assert_eq!(super::packet(&packet, &bytes, &mut space[..len - 1]), None);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The TPM commands that measuring needs, and their responses (TPM 2.0 Library, Part 2
+//! The TPM commands for measurements, and their responses (TPM 2.0 Library, Part 2
 //! for the structures, Part 3 §22.2 PCR_Extend and §30.2 GetCapability).
 //!
 //! ```text
@@ -12,7 +12,7 @@
 use crate::prelude::*;
 use crate::reader::{DecodeError, Reader};
 
-/// The longest response that is read, bytes.
+/// The longest response, in bytes.
 // TPM_BUFSIZE of the kernel's driver (drivers/char/tpm/tpm.h).
 pub const MAX_RESPONSE_LEN: usize = 4096;
 
@@ -24,7 +24,7 @@ const CAP_PCRS: u32 = 5;
 const RS_PW: u32 = 0x4000_0009;
 const HEADER_LEN: u32 = 10;
 
-/// A set of PCRs whose values one hash algorithm makes.
+/// The PCRs of one hash algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bank {
     /// Registers of 20 bytes.
@@ -67,24 +67,24 @@ pub enum TpmError {
     /// A response code other than success.
     #[error("the TPM refused with code {0:#x}")]
     Refused(u32),
-    /// A response that is none.
+    /// A malformed response.
     #[error("the response of the TPM cannot be read: {0}")]
     Malformed(#[from] DecodeError),
 }
 
-/// Returns the command that asks which banks there are.
+/// Returns the command to list the banks.
 pub fn encode_get_banks() -> Vec<u8> {
-    command(ST_NO_SESSIONS, CC_GET_CAPABILITY, |octets| {
+    command(ST_NO_SESSIONS, CC_GET_CAPABILITY, |bytes| {
         for value in [CAP_PCRS, 0, 1] {
-            octets.extend(value.to_be_bytes());
+            bytes.extend(value.to_be_bytes());
         }
     })
 }
 
-/// Reads the banks that are in use, and how many are of an algorithm not known here.
+/// Decodes the active banks, and the number of those of unknown algorithms.
 ///
 /// # Errors
-/// A refusal, or bytes that are no such response.
+/// A refusal, or a malformed response.
 pub fn decode_banks(response: &[u8]) -> Result<(Vec<Bank>, usize), TpmError> {
     let mut reader = body(response)?;
     reader.u8("moreData")?;
@@ -98,8 +98,8 @@ pub fn decode_banks(response: &[u8]) -> Result<(Vec<Bank>, usize), TpmError> {
         let algorithm = reader.u16("hash of TPMS_PCR_SELECTION")?;
         let len = reader.u8("sizeofSelect")?;
         let select = reader.take(len.into(), "pcrSelect")?;
-        // A TPM lists a bank that is switched off, too, with no PCR selected.
-        if select.iter().all(|octet| *octet == 0) {
+        // A TPM lists inactive banks too, with no PCR selected.
+        if select.iter().all(|byte| *byte == 0) {
             continue;
         }
         let mut known = Bank::ALL.into_iter();
@@ -114,25 +114,24 @@ pub fn decode_banks(response: &[u8]) -> Result<(Vec<Bank>, usize), TpmError> {
 
 /// Returns the command that extends register `pcr` in all of `banks` by a SHA-256.
 ///
-/// Banks of other lengths get it cut short or filled up with zeros, so that none of them looks as
-/// if nothing had been started.
+/// In banks of other lengths it is truncated or padded with zeros, so that no bank stays unextended.
 pub fn encode_extend(pcr: u8, banks: &[Bank], sha256: &[u8; 32]) -> Vec<u8> {
-    command(ST_SESSIONS, CC_PCR_EXTEND, |octets| {
-        octets.extend(u32::from(pcr).to_be_bytes());
+    command(ST_SESSIONS, CC_PCR_EXTEND, |bytes| {
+        bytes.extend(u32::from(pcr).to_be_bytes());
         // The empty password: handle, no nonce, no attributes, no secret.
-        octets.extend(9_u32.to_be_bytes());
-        octets.extend(RS_PW.to_be_bytes());
-        octets.extend([0; 5]);
-        octets.extend(u32_of(banks.len()).to_be_bytes());
+        bytes.extend(9_u32.to_be_bytes());
+        bytes.extend(RS_PW.to_be_bytes());
+        bytes.extend([0; 5]);
+        bytes.extend(u32_of(banks.len()).to_be_bytes());
         for (algorithm, len) in banks.iter().map(|bank| bank.properties()) {
-            octets.extend(algorithm.to_be_bytes());
+            bytes.extend(algorithm.to_be_bytes());
             let digest = sha256.iter().copied().chain(core::iter::repeat(0));
-            octets.extend(digest.take(len));
+            bytes.extend(digest.take(len));
         }
     })
 }
 
-/// Reads the response to a command that returns nothing.
+/// Decodes the response to a command without output.
 ///
 /// # Errors
 /// As [`decode_banks`].
@@ -143,11 +142,11 @@ pub fn decode_done(response: &[u8]) -> Result<(), TpmError> {
 fn command(tag: u16, code: u32, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut parameters = Vec::new();
     write(&mut parameters);
-    let mut octets = tag.to_be_bytes().to_vec();
-    octets.extend((HEADER_LEN + u32_of(parameters.len())).to_be_bytes());
-    octets.extend(code.to_be_bytes());
-    octets.append(&mut parameters);
-    octets
+    let mut bytes = tag.to_be_bytes().to_vec();
+    bytes.extend((HEADER_LEN + u32_of(parameters.len())).to_be_bytes());
+    bytes.extend(code.to_be_bytes());
+    bytes.append(&mut parameters);
+    bytes
 }
 
 /// Strips the header of a successful response.

@@ -1,9 +1,9 @@
 //! Kernels within EFI programs: unified kernel images (UAPI specification 5) and EFI zboot.
 //!
 //! Only the section table is read, from the first bytes of the file; the driver takes the parts
-//! out of the file by their ranges, each of which lies within the file. Of a section that occurs
-//! twice the first counts, which is what the base profile of a UKI consists of. Left out: profiles
-//! other than the base, and signatures, which nobody checks once kexec starts the kernel.
+//! out of the file by their ranges, each of which lies within the file. Left out: device trees of
+//! which one is to be chosen by the hardware (`.dtbauto`, `.hwids`), and signatures, which nobody
+//! checks once kexec starts the kernel.
 
 use crate::prelude::*;
 use core::ops::Range;
@@ -21,9 +21,11 @@ pub struct Uki {
     pub command_line: Option<Range<u64>>,
     /// A device tree.
     pub device_tree: Option<Range<u64>>,
+    /// Whether it has device trees of which the hardware chooses one (`.dtbauto`).
+    pub has_automatic_trees: bool,
 }
 
-/// How the kernel in a zboot image is packed.
+/// The compression of the kernel in a zboot image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packing {
     /// RFC 1952.
@@ -32,12 +34,12 @@ pub enum Packing {
     Zstd,
 }
 
-/// A kernel that unpacks itself when EFI starts it.
+/// A self-decompressing kernel for EFI.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Zboot {
-    /// The packed kernel within the file, in bytes.
+    /// The range of the compressed kernel in the file, in bytes.
     pub payload: Range<u64>,
-    /// How it is packed.
+    /// Its compression.
     pub packing: Packing,
 }
 
@@ -46,40 +48,78 @@ const PE_POINTER: usize = 0x3c;
 const PE_SIGNATURE: &[u8] = b"PE\0\0";
 const COFF_LEN: usize = 20;
 const SECTION_LEN: usize = 40;
-/// Real images have about a dozen.
+/// Maximum number of sections; images have about a dozen.
 // The PE specification: the loader of Windows accepts no more than 96.
 const MAX_SECTIONS: u16 = 96;
 
 impl Uki {
     /// Reads the section table of a file of `len` bytes that begins with `head`; none when it has
-    /// no kernel in it.
+    /// no kernel in it. The sections of the profile replace those of the same name that stand before
+    /// all profiles; a file without profiles is its profile 0.
     ///
     /// # Errors
-    /// A table that is cut off, or a section that lies outside of the file.
-    pub fn decode(head: &[u8], len: u64) -> Result<Option<Self>, DecodeError> {
-        let mut uki = Self::default();
-        let mut linux = None;
-        let mut initrd = None;
+    /// A table that is cut off, a section that lies outside of the file, or no such profile.
+    pub fn decode(head: &[u8], len: u64, profile: usize) -> Result<Option<Self>, DecodeError> {
+        let mut base = Sections::default();
+        let mut own = Sections::default();
+        // The profile that the sections belong to, counted from 1.
+        let mut current = 0;
         for section in sections(head)? {
             let (name, range) = section?;
-            let slot = match name {
-                b".linux" => &mut linux,
-                b".initrd" => &mut initrd,
-                b".cmdline" => &mut uki.command_line,
-                b".dtb" => &mut uki.device_tree,
-                // The kernel finds early microcode only in front of the other initrds.
-                b".ucode" if uki.initrds.is_empty() => {
-                    uki.initrds.push(within(range, len)?);
-                    continue;
-                }
-                _ => continue,
-            };
-            if slot.is_none() {
-                *slot = Some(within(range, len)?);
+            if name == b".profile" {
+                current += 1;
+            } else if current == 0 {
+                base.add(name, range, len)?;
+            } else if current == profile + 1 {
+                own.add(name, range, len)?;
             }
         }
-        uki.initrds.extend(initrd);
-        Ok(linux.map(|linux| Self { linux, ..uki }))
+        if current.max(1) <= profile {
+            return Err(DecodeError::invalid("profile", profile as u64));
+        }
+        let [
+            linux,
+            initrd,
+            command_line,
+            microcode,
+            device_tree,
+            automatic,
+        ] = core::array::from_fn(|number| {
+            let own = own.0.get_mut(number).and_then(Option::take);
+            own.or_else(|| base.0.get_mut(number).and_then(Option::take))
+        });
+        Ok(linux.map(|linux| Self {
+            linux,
+            // The kernel finds early microcode only in front of the other initrds.
+            initrds: microcode.into_iter().chain(initrd).collect(),
+            command_line,
+            device_tree,
+            has_automatic_trees: automatic.is_some(),
+        }))
+    }
+}
+
+/// The sections of a UKI that are used, in the order of [`SECTIONS`]; of several of one name the
+/// first.
+#[derive(Default)]
+struct Sections([Option<Range<u64>>; SECTIONS.len()]);
+
+const SECTIONS: [&[u8]; 6] = [
+    b".linux",
+    b".initrd",
+    b".cmdline",
+    b".ucode",
+    b".dtb",
+    b".dtbauto",
+];
+
+impl Sections {
+    fn add(&mut self, name: &[u8], range: Range<u64>, len: u64) -> Result<(), DecodeError> {
+        let slots = SECTIONS.iter().zip(&mut self.0);
+        for (_, slot) in slots.filter(|(known, slot)| **known == name && slot.is_none()) {
+            *slot = Some(within(range.clone(), len)?);
+        }
+        Ok(())
     }
 }
 
@@ -88,7 +128,7 @@ impl Zboot {
     /// of `len` bytes; none when the file is none.
     ///
     /// # Errors
-    /// A header that is cut off, a payload outside of the file, or an unknown packing.
+    /// A truncated header, a payload outside the file, or an unknown compression.
     pub fn decode(head: &[u8], len: u64) -> Result<Option<Self>, DecodeError> {
         if head.get(4..8) != Some(b"zimg") {
             return Ok(None);
@@ -114,7 +154,7 @@ impl Zboot {
 
 type Section<'a> = Result<(&'a [u8], Range<u64>), DecodeError>;
 
-/// Returns name and place of each section (PE/COFF §3 and §4).
+/// Returns name and range of each section (PE/COFF §3 and §4).
 fn sections(head: &[u8]) -> Result<impl Iterator<Item = Section<'_>>, DecodeError> {
     let pe = u32_at(head, PE_POINTER, "e_lfanew")? as usize;
     let signature: [u8; 4] = array_at(head, pe, "PE signature")?;
@@ -135,7 +175,7 @@ fn sections(head: &[u8]) -> Result<impl Iterator<Item = Section<'_>>, DecodeErro
 fn section(head: &[u8], at: usize) -> Section<'_> {
     let header: [u8; SECTION_LEN] = array_at(head, at, "section header")?;
     let name = head.get(at..at + 8).unwrap_or_default();
-    let end = name.iter().position(|octet| *octet == 0).unwrap_or(8);
+    let end = name.iter().position(|byte| *byte == 0).unwrap_or(8);
     let virtual_len = u32_at(&header, 8, "VirtualSize")?;
     let raw_len = u32_at(&header, 16, "SizeOfRawData")?;
     let start = u64::from(u32_at(&header, 20, "PointerToRawData")?);
@@ -167,8 +207,8 @@ fn array_at<const N: usize>(
     at: usize,
     field: &'static str,
 ) -> Result<[u8; N], DecodeError> {
-    let octets = head.get(at..).and_then(|rest| rest.first_chunk::<N>());
-    octets.copied().ok_or(DecodeError::Truncated {
+    let bytes = head.get(at..).and_then(|rest| rest.first_chunk::<N>());
+    bytes.copied().ok_or(DecodeError::Truncated {
         field,
         needed: at.saturating_add(N),
         left: head.len(),
@@ -242,21 +282,64 @@ mod tests {
             (".linux", 0xa00, 0x123, 0x200),
             (".linux", 0x400, 1, 0x200),
         ]);
-        let uki = Uki::decode(&image, 0x1000).unwrap().unwrap();
+        let uki = Uki::decode(&image, 0x1000, 0).unwrap().unwrap();
         assert_eq!(uki.linux, 0xa00..0xb23);
         assert_eq!(uki.initrds, [0xc00..0xd00, 0x800..0x9f0]);
         assert_eq!(uki.command_line, Some(0x600..0x609));
         assert_eq!(uki.device_tree, None);
-        assert_eq!(Uki::decode(&pe(&[(".text", 0, 1, 1)]), 10), Ok(None));
+        assert_eq!(Uki::decode(&pe(&[(".text", 0, 1, 1)]), 10, 0), Ok(None));
+    }
+
+    #[test]
+    fn a_profile_has_its_own_sections_over_those_before_all_profiles() {
+        let image = pe(&[
+            (".linux", 0x400, 1, 0x200),
+            (".cmdline", 0x600, 2, 0x200),
+            (".initrd", 0x800, 3, 0x200),
+            (".profile", 0xa00, 4, 0x200),
+            (".profile", 0xc00, 5, 0x200),
+            (".cmdline", 0xe00, 6, 0x200),
+            (".ucode", 0x1000, 7, 0x200),
+            (".profile", 0x1200, 8, 0x200),
+            (".cmdline", 0x1400, 9, 0x200),
+            (".initrd", 0x1600, 10, 0x200),
+            (".dtbauto", 0x1800, 11, 0x200),
+        ]);
+        let of = |profile| Uki::decode(&image, 0x2000, profile);
+        let [base, second, third] = [0, 1, 2].map(|profile| of(profile).unwrap().unwrap());
+        assert_eq!(base.command_line, Some(0x600..0x602));
+        assert_eq!(base.initrds, vec![0x800..0x803; 1]);
+        assert_eq!(second.command_line, Some(0xe00..0xe06));
+        assert_eq!(second.initrds, [0x1000..0x1007, 0x800..0x803]);
+        assert_eq!(third.command_line, Some(0x1400..0x1409));
+        assert_eq!(third.initrds, vec![0x1600..0x160a; 1]);
+        assert_eq!(
+            [&base, &second, &third].map(|uki| uki.linux.start),
+            [0x400; 3]
+        );
+        let automatic = [&base, &second, &third].map(|uki| uki.has_automatic_trees);
+        assert_eq!(automatic, [false, false, true]);
+        assert_eq!(of(3), Err(DecodeError::invalid("profile", 3_u64)));
+        // A first profile with sections of its own, and a file without profiles.
+        let image = pe(&[
+            (".cmdline", 0x400, 1, 0x200),
+            (".linux", 0x600, 1, 0x200),
+            (".profile", 0x800, 1, 0x200),
+            (".cmdline", 0xa00, 1, 0x200),
+        ]);
+        let uki = Uki::decode(&image, 0x1000, 0).unwrap().unwrap();
+        assert_eq!(uki.command_line, Some(0xa00..0xa01));
+        let image = pe(&[(".linux", 0x600, 1, 0x200)]);
+        assert!(Uki::decode(&image, 0x1000, 1).is_err());
     }
 
     #[test]
     fn a_section_outside_of_the_file_is_refused() {
         let image = pe(&[(".linux", 0xa00, 0x123, 0x200)]);
-        let error = Uki::decode(&image, 0xb22).unwrap_err();
+        let error = Uki::decode(&image, 0xb22, 0).unwrap_err();
         assert!(matches!(error, DecodeError::Invalid { value: 0xb23, .. }));
         let image = pe(&[(".linux", u32::MAX, u32::MAX, u32::MAX)]);
-        assert!(Uki::decode(&image, u64::from(u32::MAX)).is_err());
+        assert!(Uki::decode(&image, u64::from(u32::MAX), 0).is_err());
     }
 
     #[test]
@@ -264,7 +347,7 @@ mod tests {
         let image = pe(&[(".linux", 0x400, 5, 0x200)]);
         let end = image.len();
         for len in 0..end {
-            let result = Uki::decode(&image[..len], 0x1000);
+            let result = Uki::decode(&image[..len], 0x1000, 0);
             assert!(
                 matches!(result, Err(DecodeError::Truncated { .. })),
                 "{len}"

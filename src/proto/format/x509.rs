@@ -1,5 +1,5 @@
-//! X.509 certificates (RFC 5280 §4.1), as far as people are told about one that is refused, and as
-//! one is judged that is trusted as it stands. Signatures are not checked here.
+//! X.509 certificates (RFC 5280 §4.1): the fields for messages about a refused certificate, and for one
+//! that is itself trusted. Signatures are not checked here.
 
 use crate::prelude::*;
 use core::net::IpAddr;
@@ -45,7 +45,7 @@ pub struct Certificate<'a> {
     subject: &'a [u8],
     /// When it begins and ends to be valid, since 1970.
     pub not_before: Duration,
-    /// The last second in which it is valid.
+    /// The last second of its validity.
     pub not_after: Duration,
     /// SubjectPublicKeyInfo, with its header.
     pub key_info: &'a [u8],
@@ -53,9 +53,9 @@ pub struct Certificate<'a> {
     pub key_algorithm: &'a [u8],
     /// The key itself.
     pub key: &'a [u8],
-    /// It may issue others.
+    /// Whether it may issue others.
     pub is_authority: bool,
-    /// It may be a server's: that is one of its purposes, or it has no list of them.
+    /// Whether it may be a server's: that is among its purposes, or it has no list of them.
     pub is_for_servers: bool,
     names: Vec<AlternativeName>,
 }
@@ -71,7 +71,7 @@ impl<'a> Certificate<'a> {
     /// Decodes DER.
     ///
     /// # Errors
-    /// The field that is not as it should be.
+    /// [`DecodeError`] with the malformed field.
     pub fn decode(der: &'a [u8]) -> Result<Self, DecodeError> {
         let mut outer = Reader::new(expect(&mut Reader::new(der), SEQUENCE, "Certificate")?);
         let mut fields = Reader::new(expect(&mut outer, SEQUENCE, "TBSCertificate")?);
@@ -100,7 +100,7 @@ impl<'a> Certificate<'a> {
             not_after,
             key_info: from_key.get(..key_info_len).unwrap_or_default(),
             key_algorithm,
-            // The first byte counts the unused bits of the last, of which a key has none.
+            // The first byte is the number of unused bits in the last, 0 for a key.
             key: key.get(1..).unwrap_or_default(),
             is_authority: false,
             // RFC 5280 §4.2.1.12: without extKeyUsage a key is for every purpose.
@@ -191,7 +191,7 @@ fn is_name_of(name: &str, host: &str) -> bool {
     let is_covered = || {
         // RFC 6125 §6.4.3: * stands for the first label as a whole, and for no more than it.
         let (domain, (_, rest)) = name.strip_prefix("*.").zip(host.split_once('.'))?;
-        // No certificate is for all of a top-level domain, nor for addresses.
+        // Not for a whole top-level domain, nor for addresses.
         let is_wide = !domain.contains('.') || host.parse::<IpAddr>().is_ok();
         Some(!is_wide && domain.eq_ignore_ascii_case(rest))
     };
@@ -226,8 +226,8 @@ fn attribute(name: &[u8], kind: &[u8]) -> Option<String> {
     found
 }
 
-/// Reads a time as RFC 5280 §4.1.2.5 wants it, `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ`; one before 1970
-/// counts as 1970.
+/// Parses a time of RFC 5280 §4.1.2.5, `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ`; one before 1970
+/// is read as 1970.
 fn time(reader: &mut Reader<'_>) -> Result<Duration, DecodeError> {
     let (tag, text) = element(reader, "time")?;
     let year_len = match tag {
@@ -414,9 +414,9 @@ mod tests {
             (GENERALIZED_TIME, "20500101000000.5Z", None),
             (OCTET_STRING, "20500101000000Z", None),
         ] {
-            let mut octets = vec![tag, u8::try_from(text.len()).unwrap()];
-            octets.extend_from_slice(text.as_bytes());
-            let read = time(&mut Reader::new(&octets)).ok();
+            let mut bytes = vec![tag, u8::try_from(text.len()).unwrap()];
+            bytes.extend_from_slice(text.as_bytes());
+            let read = time(&mut Reader::new(&bytes)).ok();
             assert_eq!(read.map(|time| time.as_secs()), expected, "{text}");
         }
     }

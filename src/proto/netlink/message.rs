@@ -1,37 +1,37 @@
 //! Netlink framing (RFC 3549 §2.3.2): messages in a datagram, attributes in a message.
 //!
-//! Numbers are in the byte order of the machine, and everything is padded to four bytes. A
-//! length that lies – shorter than its own header, longer than what is left – is an error, never
-//! a read past the end and never an endless loop.
+//! Numbers are in the byte order of the machine, and everything is padded to four bytes. An
+//! invalid length – shorter than the header, longer than the rest – is an error, never a read past the
+//! end or an endless loop.
 
 use crate::prelude::*;
 use crate::reader::{DecodeError, Reader};
 
-/// Bytes of `nlmsghdr`.
+/// Length of `nlmsghdr`, in bytes.
 pub const HEADER_LEN: usize = 16;
 
-/// The end of a change that was asked for: done, or refused (`nlmsg_type`).
+/// The answer to a request: success or an error (`nlmsg_type`).
 pub const NLMSG_ERROR: u16 = 2;
 /// The end of a dump.
 pub const NLMSG_DONE: u16 = 3;
 
-/// Asks for something.
+/// It is a request.
 pub const NLM_F_REQUEST: u16 = 0x1;
-/// Asks for an answer even on success.
+/// Requests an answer on success too.
 pub const NLM_F_ACK: u16 = 0x4;
-/// Asks for every object there is.
+/// Requests all objects.
 pub const NLM_F_DUMP: u16 = 0x300;
-/// Takes the place of an existing object.
-// Bits of NLM_F_DUMP again: this is what they mean in requests that make something.
+/// Replaces an existing object.
+// The bits of NLM_F_DUMP have this meaning in requests that create an object.
 pub const NLM_F_REPLACE: u16 = 0x100;
-/// Fails when the object exists.
+/// Fails if the object exists.
 pub const NLM_F_EXCL: u16 = 0x200;
-/// Makes the object when it does not exist.
+/// Creates the object if it does not exist.
 pub const NLM_F_CREATE: u16 = 0x400;
-/// Puts the object behind those that are equal so far.
+/// Adds the object after equal ones.
 pub const NLM_F_APPEND: u16 = 0x800;
 
-/// In an answer: the request has not been copied behind the error.
+/// In an answer: the request is not repeated after the error.
 const NLM_F_CAPPED: u16 = 0x100;
 /// In an answer: attributes follow.
 const NLM_F_ACK_TLVS: u16 = 0x200;
@@ -44,17 +44,17 @@ const NLMSGERR_ATTR_MSG: u16 = 1;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NetlinkMessage<'a> {
-    /// What the message is (`nlmsg_type`).
+    /// The type (`nlmsg_type`).
     pub kind: u16,
     /// `nlmsg_flags`.
     pub flags: u16,
     /// Sequence number of the request that this answers; 0 for a notification.
     pub sequence: u32,
-    /// What is behind the header.
+    /// The payload.
     pub payload: &'a [u8],
 }
 
-/// Hands out the messages of one datagram; ends after the first error.
+/// An iterator over the messages of a datagram, up to the first error.
 #[derive(Debug, Clone)]
 pub struct Frames<'a>(Elements<'a>);
 
@@ -87,19 +87,19 @@ impl<'a> Iterator for Frames<'a> {
 /// One attribute: `| nla_len 2 | nla_type 2 | value … | pad |`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attribute<'a> {
-    /// What it is, without the two flag bits at the top.
+    /// Its type, without the two flag bits at the top.
     pub kind: u16,
-    /// Its value, of a length that only its kind can judge.
+    /// Its value.
     pub value: &'a [u8],
 }
 
-/// Hands out attributes; ends after the first error.
+/// An iterator over attributes, up to the first error.
 #[derive(Debug, Clone)]
 pub struct Attributes<'a>(Elements<'a>);
 
-/// Splits what is behind a message's fixed part, or the value of a nest, into attributes.
-pub const fn attributes(octets: &[u8]) -> Attributes<'_> {
-    Attributes(Elements(Reader::new(octets)))
+/// Splits the bytes after a message's fixed part, or the value of a nested attribute, into attributes.
+pub const fn attributes(bytes: &[u8]) -> Attributes<'_> {
+    Attributes(Elements(Reader::new(bytes)))
 }
 
 impl<'a> Iterator for Attributes<'a> {
@@ -120,7 +120,7 @@ impl<'a> Attribute<'a> {
     /// Reads the value as an array.
     ///
     /// # Errors
-    /// [`DecodeError::Truncated`] when it is shorter; what is behind is left for newer kernels.
+    /// [`DecodeError::Truncated`] if it is shorter; more bytes, as from newer kernels, are ignored.
     pub fn array<const N: usize>(&self, field: &'static str) -> Result<[u8; N], DecodeError> {
         Reader::new(self.value).array(field)
     }
@@ -133,10 +133,9 @@ impl<'a> Attribute<'a> {
         self.array(field).map(u32::from_ne_bytes)
     }
 
-    /// Reads the value as a text that ends at its first zero byte; what is not UTF-8 becomes
-    /// a replacement character.
+    /// Reads the value as text up to its first zero byte; invalid UTF-8 becomes replacement characters.
     pub fn text(&self) -> String {
-        let text = self.value.split(|octet| *octet == 0).next();
+        let text = self.value.split(|byte| *byte == 0).next();
         String::from_utf8_lossy(text.unwrap_or_default()).into_owned()
     }
 }
@@ -160,8 +159,8 @@ impl<'a> Elements<'a> {
         Some(element)
     }
 
-    /// Takes what is behind a header of `header_len` bytes, and the padding, which may be
-    /// missing behind the last element.
+    /// Reads the value after a header of `header_len` bytes, and the padding, which the last element may
+    /// lack.
     fn body(
         reader: &mut Reader<'a>,
         len: u32,
@@ -171,14 +170,14 @@ impl<'a> Elements<'a> {
         let invalid = DecodeError::invalid(field, len);
         let len = usize::try_from(len).map_err(|_| invalid)?;
         let body = reader.take(len.checked_sub(header_len).ok_or(invalid)?, field)?;
-        // The last message of a datagram may come without its padding.
+        // The last message of a datagram may lack its padding.
         let padding = (len.next_multiple_of(4) - len).min(reader.rest().len());
         reader.take(padding, field)?;
         Ok(body)
     }
 }
 
-/// The answer to a request: success, or why not.
+/// The answer to a request: success or an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ack {
     /// A positive `errno`; 0 is success.
@@ -192,7 +191,7 @@ impl Ack {
     /// the rest of the request unless capped, and attributes.
     ///
     /// # Errors
-    /// [`DecodeError`] when the payload ends inside one of these.
+    /// [`DecodeError`] if the payload is truncated.
     pub fn decode(frame: &NetlinkMessage<'_>) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(frame.payload);
         // The kernel sends error numbers negative, and 0 for success.
@@ -223,19 +222,19 @@ pub struct Builder(Vec<u8>);
 impl Builder {
     /// Starts a message with its fixed part, whose length is a multiple of four.
     pub fn new(kind: u16, flags: u16, sequence: u32, fixed: &[u8]) -> Self {
-        let mut octets = vec![0; 4];
-        octets.extend_from_slice(&kind.to_ne_bytes());
-        octets.extend_from_slice(&flags.to_ne_bytes());
-        octets.extend_from_slice(&sequence.to_ne_bytes());
+        let mut bytes = vec![0; 4];
+        bytes.extend_from_slice(&kind.to_ne_bytes());
+        bytes.extend_from_slice(&flags.to_ne_bytes());
+        bytes.extend_from_slice(&sequence.to_ne_bytes());
         // nlmsg_pid: the kernel fills in the port of the socket.
-        octets.extend_from_slice(&[0; 4]);
-        octets.extend_from_slice(fixed);
-        Self(octets)
+        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(fixed);
+        Self(bytes)
     }
 
     /// Appends an attribute.
     ///
-    /// A value that does not fit into one (65 531 bytes) is left out; none here comes near.
+    /// A value that does not fit into one (65 531 bytes) is left out; no request has one.
     #[must_use]
     pub fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
         append(&mut self.0, kind, value);
@@ -245,8 +244,8 @@ impl Builder {
     /// Completes the message.
     pub fn finish(mut self) -> Vec<u8> {
         let len = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
-        for (octet, value) in self.0.iter_mut().zip(len.to_ne_bytes()) {
-            *octet = value;
+        for (byte, value) in self.0.iter_mut().zip(len.to_ne_bytes()) {
+            *byte = value;
         }
         self.0
     }
@@ -254,17 +253,17 @@ impl Builder {
 
 /// Encodes an attribute, to be the value of another one.
 pub fn nested(kind: u16, value: &[u8]) -> Vec<u8> {
-    let mut octets = Vec::new();
-    append(&mut octets, kind, value);
-    octets
+    let mut bytes = Vec::new();
+    append(&mut bytes, kind, value);
+    bytes
 }
 
-fn append(octets: &mut Vec<u8>, kind: u16, value: &[u8]) {
+fn append(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
     if let Ok(len) = u16::try_from(value.len() + 4) {
-        octets.extend_from_slice(&len.to_ne_bytes());
-        octets.extend_from_slice(&kind.to_ne_bytes());
-        octets.extend_from_slice(value);
-        octets.resize(octets.len().next_multiple_of(4), 0);
+        bytes.extend_from_slice(&len.to_ne_bytes());
+        bytes.extend_from_slice(&kind.to_ne_bytes());
+        bytes.extend_from_slice(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
     }
 }
 
@@ -296,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_length_that_lies_ends_the_walk_with_an_error() {
-        for (octets, error) in [
+        for (bytes, error) in [
             // Shorter than its own header: would never advance.
             ([0_u8, 0, 1, 0], Some(0_u8)),
             ([3, 0, 1, 0], Some(3)),
@@ -304,11 +303,11 @@ mod tests {
             ([8, 0, 1, 0], None),
             ([0xff, 0xff, 1, 0], None),
         ] {
-            let mut octets = octets;
+            let mut bytes = bytes;
             if cfg!(target_endian = "big") {
-                octets = [octets[1], octets[0], octets[3], octets[2]];
+                bytes = [bytes[1], bytes[0], bytes[3], bytes[2]];
             }
-            let mut walk = attributes(&octets);
+            let mut walk = attributes(&bytes);
             match error {
                 Some(value) => assert_eq!(
                     walk.next(),
@@ -357,9 +356,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_walk_over_anything_ends(octets in proptest::collection::vec(any::<u8>(), 0..256)) {
-            prop_assert!(frames(&octets).count() <= octets.len() / HEADER_LEN + 1);
-            prop_assert!(attributes(&octets).count() <= octets.len() / 4 + 1);
+        fn a_walk_over_anything_ends(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
+            prop_assert!(frames(&bytes).count() <= bytes.len() / HEADER_LEN + 1);
+            prop_assert!(attributes(&bytes).count() <= bytes.len() / 4 + 1);
         }
     }
 }

@@ -1,9 +1,6 @@
 //! rtnetlink (RFC 3549 §3): links, IPv4 addresses and IPv4 routes.
 //!
-//! Of the many attributes only those are decoded that decide something here; the others are
-//! passed over, as the protocol wants it. IPv6 is left out.
-
-mod request;
+//! Attributes that are not used here are skipped. IPv6 is not supported.
 
 use crate::prelude::*;
 use core::net::Ipv4Addr;
@@ -14,36 +11,34 @@ use crate::netlink::message::{
 use crate::packet::ethernet::MacAddress;
 use crate::reader::{DecodeError, Reader};
 
-pub use request::NetlinkRequest;
-
-const RTM_NEWLINK: u16 = 16;
-const RTM_DELLINK: u16 = 17;
-const RTM_GETLINK: u16 = 18;
-const RTM_NEWADDR: u16 = 20;
-const RTM_DELADDR: u16 = 21;
-const RTM_GETADDR: u16 = 22;
-const RTM_NEWROUTE: u16 = 24;
-const RTM_DELROUTE: u16 = 25;
-const RTM_GETROUTE: u16 = 26;
+pub(super) const RTM_NEWLINK: u16 = 16;
+pub(super) const RTM_DELLINK: u16 = 17;
+pub(super) const RTM_GETLINK: u16 = 18;
+pub(super) const RTM_NEWADDR: u16 = 20;
+pub(super) const RTM_DELADDR: u16 = 21;
+pub(super) const RTM_GETADDR: u16 = 22;
+pub(super) const RTM_NEWROUTE: u16 = 24;
+pub(super) const RTM_DELROUTE: u16 = 25;
+pub(super) const RTM_GETROUTE: u16 = 26;
 
 const AF_UNSPEC: u8 = 0;
-const AF_INET: u8 = 2;
+pub(super) const AF_INET: u8 = 2;
 
 /// Hardware type of Ethernet, in `ifi_type` as in ARP.
 pub const ARPHRD_ETHER: u16 = 1;
 
-const IFF_UP: u32 = 0x1;
+pub(super) const IFF_UP: u32 = 0x1;
 const IFF_RUNNING: u32 = 0x40;
 const IFF_LOWER_UP: u32 = 0x10000;
 
 const IFLA_ADDRESS: u16 = 1;
-const IFLA_IFNAME: u16 = 3;
-const IFLA_MTU: u16 = 4;
+pub(super) const IFLA_IFNAME: u16 = 3;
+pub(super) const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
-const IFLA_LINKINFO: u16 = 18;
+pub(super) const IFLA_LINKINFO: u16 = 18;
 const IFLA_PARENT_DEV_NAME: u16 = 56;
 const IFLA_STATS64: u16 = 23;
-const IFLA_INFO_KIND: u16 = 1;
+pub(super) const IFLA_INFO_KIND: u16 = 1;
 
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
@@ -59,7 +54,7 @@ const RTA_TABLE: u16 = 15;
 
 const RT_TABLE_MAIN: u8 = 254;
 const RTPROT_KERNEL: u8 = 2;
-// What systemd-networkd and dhcpcd mark routes of a lease with, so each knows whose they are.
+// The protocol of routes of a lease, as set by systemd-networkd and dhcpcd.
 const RTPROT_DHCP: u8 = 16;
 const RTNH_F_ONLINK: u32 = 4;
 const RT_SCOPE_UNIVERSE: u8 = 0;
@@ -69,35 +64,35 @@ const RTN_UNICAST: u8 = 1;
 /// A network interface as the kernel describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkInfo {
-    /// Its number.
+    /// Its index.
     pub index: u32,
     /// Its name.
     pub name: String,
     /// Hardware type, [`ARPHRD_ETHER`] for Ethernet.
     pub hardware_type: u16,
-    /// Hardware address; none when it is not six bytes long.
+    /// Hardware address; none if it is not six bytes long.
     pub mac: Option<MacAddress>,
-    /// Whether it is switched on.
+    /// Whether it is set up.
     pub up: bool,
-    /// Whether it is up and something is on the other end.
+    /// Whether it is up and has a link partner.
     pub carrier: bool,
-    /// Whether the kernel's queues have taken notice of the carrier, up to a second later; what is
-    /// handed to them before is lost in silence.
+    /// Whether the kernel's queues are active, up to a second after the carrier; packets sent before are
+    /// dropped.
     pub running: bool,
-    /// Largest packet, bytes.
+    /// The MTU, in bytes.
     pub mtu_octets: Option<u32>,
     /// The bridge, bond or other interface that it belongs to.
     pub master: Option<u32>,
-    /// What a virtual interface is: `veth`, `bridge`, `vlan` …
+    /// The kind of a virtual interface: `veth`, `bridge`, `vlan` …
     pub kind: Option<String>,
-    /// Whether a device is behind it (kernels since 5.14 say so here).
+    /// Whether it has a hardware device (reported since Linux 5.14).
     pub has_device: bool,
-    /// Frames received since it was made.
+    /// Frames received since it was created.
     pub received: u64,
 }
 
 impl LinkInfo {
-    /// Returns whether `other` tells the same but for what counts on by itself.
+    /// Returns whether `other` is the same apart from counters.
     pub fn is_same_state(&self, other: &Self) -> bool {
         let received = other.received;
         Self {
@@ -133,7 +128,7 @@ impl LinkInfo {
         for attribute in attributes(reader.rest()) {
             let attribute = attribute?;
             match attribute.kind {
-                // InfiniBand has 20 bytes here, which are no MAC address.
+                // 20 bytes on InfiniBand, which are no MAC address.
                 IFLA_ADDRESS => link.mac = attribute.value.try_into().ok().map(MacAddress),
                 IFLA_IFNAME => link.name = attribute.text(),
                 IFLA_MTU => link.mtu_octets = Some(attribute.u32("IFLA_MTU")?),
@@ -166,7 +161,7 @@ fn info_kind(nest: &[u8]) -> Result<Option<String>, DecodeError> {
 /// An IPv4 address on a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Address {
-    /// The link's number.
+    /// The link's index.
     pub index: u32,
     /// The address.
     pub address: Ipv4Addr,
@@ -180,7 +175,7 @@ pub struct Address {
     pub valid_seconds: u32,
 }
 
-/// A lifetime that does not end.
+/// An infinite lifetime.
 pub const FOREVER: u32 = u32::MAX;
 
 impl Address {
@@ -220,7 +215,7 @@ impl Address {
         Ok(address)
     }
 
-    fn encode(&self, kind: u16, flags: u16, sequence: u32) -> Vec<u8> {
+    pub(super) fn encode(&self, kind: u16, flags: u16, sequence: u32) -> Vec<u8> {
         let mut fixed = vec![AF_INET, self.prefix_len, 0, RT_SCOPE_UNIVERSE];
         fixed.extend_from_slice(&self.index.to_ne_bytes());
         let mut builder = Builder::new(kind, flags, sequence, &fixed)
@@ -233,11 +228,11 @@ impl Address {
             // struct ifa_cacheinfo: preferred, valid, and two stamps that the kernel sets.
             let mut times = [0; 16];
             let (lifetimes, _) = times.as_chunks_mut::<4>();
-            for (octets, seconds) in lifetimes
+            for (bytes, seconds) in lifetimes
                 .iter_mut()
                 .zip([self.preferred_seconds, self.valid_seconds])
             {
-                *octets = seconds.to_ne_bytes();
+                *bytes = seconds.to_ne_bytes();
             }
             builder = builder.attribute(IFA_CACHEINFO, &times);
         }
@@ -248,7 +243,7 @@ impl Address {
 /// An IPv4 route of the main table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KernelRoute {
-    /// Number of the link that it leads out of.
+    /// Index of its link.
     pub index: u32,
     /// The network; its host bits are zero.
     pub destination: Ipv4Addr,
@@ -256,35 +251,35 @@ pub struct KernelRoute {
     pub prefix_len: u8,
     /// The router; none when the network is on the link.
     pub gateway: Option<Ipv4Addr>,
-    /// The address that our packets carry.
+    /// The preferred source address.
     pub source: Option<Ipv4Addr>,
 }
 
 /// A route as the kernel describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstalledRoute {
-    /// Where it leads.
+    /// Destination and router.
     pub route: KernelRoute,
-    /// Its metric: of several routes to one network the one with the lowest counts.
+    /// Its metric: of several routes to one network the lowest is preferred.
     pub metric: u32,
-    /// Who made it (`rtm_protocol`).
+    /// Its origin (`rtm_protocol`).
     protocol: u8,
-    /// The whole description, from which the kernel makes the same route again.
+    /// The complete message, to restore the route from.
     payload: Vec<u8>,
 }
 
 impl InstalledRoute {
-    /// Returns whether a DHCP client made it.
+    /// Returns whether a DHCP client added it.
     pub const fn is_of_dhcp(&self) -> bool {
         self.protocol == RTPROT_DHCP
     }
 
-    /// Returns whether the kernel made it, which it does for each address.
+    /// Returns whether the kernel added it, as for each address.
     pub const fn is_of_kernel(&self) -> bool {
         self.protocol == RTPROT_KERNEL
     }
 
-    /// Decodes a route; none when it is not a unicast route of the main table over one link.
+    /// Decodes a route; none unless it is a unicast route of the main table over one link.
     fn decode(payload: &[u8]) -> Result<Option<Self>, DecodeError> {
         // struct rtmsg: family, dst_len, src_len, tos, table, protocol, scope, type: 1 each;
         // flags 4.
@@ -328,9 +323,9 @@ impl InstalledRoute {
         }))
     }
 
-    /// Encodes a request for the same route. Of its flags the kernel takes only the one that says
-    /// that the router is on the link; the others (dead, without a carrier) are states.
-    fn encode(&self, flags: u16, sequence: u32) -> Vec<u8> {
+    /// Encodes a request for the same route, with RTNH_F_ONLINK as the only flag; the others (dead, link
+    /// down) are states.
+    pub(super) fn encode(&self, flags: u16, sequence: u32) -> Vec<u8> {
         let mut payload = self.payload.clone();
         if let Some(state) = payload.get_mut(8..12) {
             let known = <[u8; 4]>::try_from(&*state).map_or(0, u32::from_ne_bytes);
@@ -342,7 +337,7 @@ impl InstalledRoute {
 }
 
 impl KernelRoute {
-    fn encode(&self, kind: u16, flags: u16, sequence: u32) -> Vec<u8> {
+    pub(super) fn encode(&self, kind: u16, flags: u16, sequence: u32) -> Vec<u8> {
         let scope = match self.gateway {
             Some(_) => RT_SCOPE_UNIVERSE,
             // As ip-route(8): without a gateway the destination is on the link.
@@ -382,21 +377,21 @@ fn ipv4(attribute: &Attribute<'_>, field: &'static str) -> Result<Ipv4Addr, Deco
 /// A decoded rtnetlink message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RouteMessage {
-    /// A link is there, or has changed.
+    /// A link is new or has changed.
     NewLink(LinkInfo),
-    /// A link is gone.
+    /// A link was removed.
     DelLink(LinkInfo),
-    /// An address is there, or has changed.
+    /// An address is new or has changed.
     NewAddress(Address),
-    /// An address is gone.
+    /// An address was removed.
     DelAddress(Address),
-    /// A route is there, or has changed.
+    /// A route is new or has changed.
     NewRoute(InstalledRoute),
-    /// The request has been done, or refused.
+    /// The answer to a request.
     Ack(Ack),
     /// The dump is complete.
     Done,
-    /// Something else.
+    /// Any other message.
     Other,
 }
 
@@ -404,13 +399,13 @@ impl RouteMessage {
     /// Decodes one message of a datagram from a route socket.
     ///
     /// # Errors
-    /// [`DecodeError`] naming the field that is cut off or lies about its length.
+    /// [`DecodeError`] with the truncated or invalid field.
     pub fn decode(frame: &NetlinkMessage<'_>) -> Result<Self, DecodeError> {
         let family = frame.payload.first().copied();
         Ok(match frame.kind {
             NLMSG_ERROR => Self::Ack(Ack::decode(frame)?),
             NLMSG_DONE => Self::Done,
-            // A bridge tells of its ports in the same words under its own family.
+            // A bridge reports its ports in messages of the same type under its own family.
             RTM_NEWLINK if family == Some(AF_UNSPEC) => {
                 Self::NewLink(LinkInfo::decode(frame.payload)?)
             }

@@ -1,4 +1,4 @@
-//! ARP for IPv4 on Ethernet (RFC 826), and what RFC 5227 makes of it: probe and announcement.
+//! ARP for IPv4 on Ethernet (RFC 826), with the probes and announcements of RFC 5227.
 
 use crate::prelude::*;
 use core::net::Ipv4Addr;
@@ -10,7 +10,7 @@ const HARDWARE_ETHERNET: u16 = 1;
 const REQUEST: u16 = 1;
 const REPLY: u16 = 2;
 
-/// What a packet is for (`ar$op`).
+/// The operation of a packet (`ar$op`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     /// Who has the target's protocol address?
@@ -26,7 +26,7 @@ pub enum Operation {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ArpPacket {
-    /// What it is for.
+    /// The operation.
     pub operation: Operation,
     /// Hardware address of the sender.
     pub sha: MacAddress,
@@ -39,23 +39,22 @@ pub struct ArpPacket {
 }
 
 impl ArpPacket {
-    /// Bytes of a packet.
+    /// Length of a packet, in bytes.
     pub const LEN: usize = 28;
 
-    /// Returns the question whether anybody uses `address` that teaches nobody that we would
-    /// (RFC 5227 §2.1.1).
+    /// Returns a probe for `address`, which does not change the caches of other hosts (RFC 5227 §2.1.1).
     pub const fn probe(sha: MacAddress, address: Ipv4Addr) -> Self {
         Self {
             operation: Operation::Request,
             sha,
             spa: Ipv4Addr::UNSPECIFIED,
-            // RFC 5227 §2.1.1: all zeros, since it is what is asked for.
+            // RFC 5227 §2.1.1: all zeros.
             tha: MacAddress([0; 6]),
             tpa: address,
         }
     }
 
-    /// Returns the message that we use `address` (RFC 5227 §2.3).
+    /// Returns an announcement of `address` (RFC 5227 §2.3).
     pub const fn announcement(sha: MacAddress, address: Ipv4Addr) -> Self {
         Self {
             // RFC 5227 §2.3: an announcement is a probe with the sender's address filled in.
@@ -64,12 +63,12 @@ impl ArpPacket {
         }
     }
 
-    /// Decodes a packet; what is behind it pads the frame.
+    /// Decodes a packet; bytes after it are padding.
     ///
     /// # Errors
-    /// [`DecodeError`] when it is cut off, or for other hardware, protocols and operations.
-    pub fn decode(octets: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(octets);
+    /// [`DecodeError`] if it is truncated, or for other hardware, protocols and operations.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
         for (field, expected) in [
             ("ar$hrd", HARDWARE_ETHERNET),
             ("ar$pro", ETHERTYPE_IPV4),
@@ -99,14 +98,14 @@ impl ArpPacket {
     /// # Errors
     /// [`DecodeError`] for every other frame.
     pub fn decode_frame(frame: &[u8]) -> Result<Self, DecodeError> {
-        let (ethernet, octets) = EthernetHeader::decode(frame)?;
+        let (ethernet, bytes) = EthernetHeader::decode(frame)?;
         if ethernet.ethertype != ETHERTYPE_ARP {
             return Err(DecodeError::invalid("ethertype", ethernet.ethertype));
         }
-        Self::decode(octets)
+        Self::decode(bytes)
     }
 
-    /// Returns the frame that brings the packet from its sender to every station.
+    /// Returns the packet in a broadcast frame.
     pub fn encode_frame(&self) -> Vec<u8> {
         let mut frame = Vec::with_capacity(EthernetHeader::LEN + Self::LEN);
         EthernetHeader {

@@ -12,10 +12,10 @@ use crate::reader::{DecodeError, Reader};
 pub const SERVER_PORT: u16 = 67;
 /// UDP port of clients.
 pub const CLIENT_PORT: u16 = 68;
-/// Shortest message that old relays forward (RFC 1542 §2.1), bytes.
+/// Length of the shortest message that old relays forward (RFC 1542 §2.1), in bytes.
 pub const MIN_LEN: usize = 300;
 
-// Linux has wireless interfaces as Ethernet (ARPHRD_ETHER), so they are of this type, too.
+// Linux presents wireless interfaces as Ethernet (ARPHRD_ETHER) too.
 const HTYPE_ETHERNET: u8 = 1;
 const HLEN_ETHERNET: u8 = 6;
 const MAGIC_COOKIE: u32 = 0x6382_5363;
@@ -32,7 +32,7 @@ pub enum Op {
     BootReply,
 }
 
-/// What a message is for (RFC 2132 §9.6).
+/// The type of a message (RFC 2132 §9.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "RFC 2131 Table 2 says what each is")]
 pub enum MessageType {
@@ -91,15 +91,15 @@ impl From<MessageType> for u8 {
 pub struct Message {
     /// Direction: request or reply.
     pub op: Op,
-    /// Transaction, chosen by the client.
+    /// Transaction identifier, chosen by the client.
     pub xid: u32,
     /// Seconds since the client began.
     pub secs: u16,
     /// Whether the client asks for replies by broadcast.
     pub broadcast: bool,
-    /// The client's address, when it can already receive there.
+    /// The client's address, if it can receive there.
     pub ciaddr: Ipv4Addr,
-    /// "Your" address: what the server gives.
+    /// "Your" address: the one that the server offers or grants.
     pub yiaddr: Ipv4Addr,
     /// The next server of the boot.
     pub siaddr: Ipv4Addr,
@@ -140,9 +140,9 @@ impl Message {
     /// An undecodable option ends only its own area (`options`, `file` or `sname`).
     ///
     /// # Errors
-    /// [`DecodeError`] when the fixed part is cut off, is for other hardware, or lacks the cookie.
-    pub fn decode(octets: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(octets);
+    /// [`DecodeError`] if the fixed part is truncated, is for other hardware, or lacks the cookie.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
         let op = match reader.u8("op")? {
             1 => Op::BootRequest,
             2 => Op::BootReply,
@@ -174,14 +174,14 @@ impl Message {
             other => return Err(DecodeError::invalid("magic cookie", other)),
         }
         let mut options = Options::default();
-        // What stands before a fault counts: one bad option must not cost the lease.
+        // Options before a fault are used: one bad option must not cost the lease.
         let _ = options.read_area(reader.rest());
         let overload = options.u8(code::OVERLOAD).unwrap_or(0);
-        let mut field = |holds_options: u8, octets: &[u8]| {
+        let mut field = |holds_options: u8, bytes: &[u8]| {
             if overload & holds_options == 0 {
-                return up_to_nul(octets);
+                return up_to_nul(bytes);
             }
-            let _ = options.read_area(octets);
+            let _ = options.read_area(bytes);
             Vec::new()
         };
         // RFC 3396 §5: parts are joined in the order `options`, `file`, `sname`.
@@ -203,7 +203,7 @@ impl Message {
         })
     }
 
-    /// Returns the message type (option 53), when there is one that RFC 2131 knows.
+    /// Returns the message type (option 53), if it is one of RFC 2131.
     pub fn message_type(&self) -> Option<MessageType> {
         let value = self.options.u8(code::MESSAGE_TYPE)?;
         MessageType::ALL
@@ -229,7 +229,7 @@ impl Message {
             Op::BootReply => 2,
         };
         let flags = if self.broadcast { FLAG_BROADCAST } else { 0 };
-        // RFC 2131 §2: a client sets `hops` to 0; relays count it up.
+        // RFC 2131 §2: a client sets `hops` to 0; relays increment it.
         buf.extend_from_slice(&[op, HTYPE_ETHERNET, HLEN_ETHERNET, 0]);
         buf.extend_from_slice(&self.xid.to_be_bytes());
         buf.extend_from_slice(&self.secs.to_be_bytes());
@@ -253,11 +253,11 @@ impl Message {
     }
 }
 
-fn up_to_nul(octets: &[u8]) -> Vec<u8> {
-    octets
+fn up_to_nul(bytes: &[u8]) -> Vec<u8> {
+    bytes
         .iter()
         .copied()
-        .take_while(|octet| *octet != 0)
+        .take_while(|byte| *byte != 0)
         .collect()
 }
 
@@ -288,15 +288,15 @@ mod tests {
     }
 
     fn encoded(message: &Message) -> Vec<u8> {
-        let mut octets = Vec::new();
-        message.encode(&mut octets).unwrap();
-        octets
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes).unwrap();
+        bytes
     }
 
     #[test]
     fn a_message_is_read_as_it_was_written_with_a_split_option() {
-        let octets = encoded(&offer());
-        let message = Message::decode(&octets).unwrap();
+        let bytes = encoded(&offer());
+        let message = Message::decode(&bytes).unwrap();
         assert_eq!(message.message_type(), Some(MessageType::Offer));
         for (code, value) in offer().options.iter() {
             assert_eq!(message.options.get(code), Some(value));
@@ -336,12 +336,12 @@ mod tests {
             options: Options::default(),
             ..offer()
         };
-        let mut octets = encoded(&message);
-        octets.truncate(240);
-        octets.extend_from_slice(&[53, 1, 2, 67, 1, b'b', 52, 1, 3, 255]);
-        octets[108..114].copy_from_slice(&[67, 2, b'/', b'a', 255, 9]);
-        octets[44..51].copy_from_slice(&[66, 1, b's', 67, 1, b'x', 255]);
-        let message = Message::decode(&octets).unwrap();
+        let mut bytes = encoded(&message);
+        bytes.truncate(240);
+        bytes.extend_from_slice(&[53, 1, 2, 67, 1, b'b', 52, 1, 3, 255]);
+        bytes[108..114].copy_from_slice(&[67, 2, b'/', b'a', 255, 9]);
+        bytes[44..51].copy_from_slice(&[66, 1, b's', 67, 1, b'x', 255]);
+        let message = Message::decode(&bytes).unwrap();
         assert_eq!(message.options.get(67), Some(&b"b/ax"[..]));
         assert_eq!(message.options.text(66), Some("s"));
         assert!(message.file.is_empty() && message.sname.is_empty());
@@ -349,15 +349,15 @@ mod tests {
 
     #[test]
     fn overload_and_type_count_once_wherever_they_are_repeated() {
-        let mut octets = encoded(&Message {
+        let mut bytes = encoded(&Message {
             file: vec![],
             ..offer()
         });
-        octets.truncate(240);
-        octets.extend_from_slice(&[53, 1, 2, 52, 1, 1, 53, 1, 5, 52, 1, 1, 255]);
-        octets[108..120].copy_from_slice(&[53, 1, 6, 52, 1, 3, 54, 4, 192, 0, 2, 1]);
-        octets[120..126].copy_from_slice(&[54, 4, 192, 0, 2, 9]);
-        let message = Message::decode(&octets).unwrap();
+        bytes.truncate(240);
+        bytes.extend_from_slice(&[53, 1, 2, 52, 1, 1, 53, 1, 5, 52, 1, 1, 255]);
+        bytes[108..120].copy_from_slice(&[53, 1, 6, 52, 1, 3, 54, 4, 192, 0, 2, 1]);
+        bytes[120..126].copy_from_slice(&[54, 4, 192, 0, 2, 9]);
+        let message = Message::decode(&bytes).unwrap();
         assert_eq!(message.message_type(), Some(MessageType::Offer));
         let server = message.options.address(code::SERVER_IDENTIFIER);
         assert_eq!(server, Some(Ipv4Addr::new(192, 0, 2, 1)));
@@ -366,19 +366,19 @@ mod tests {
 
     #[test]
     fn a_truncated_option_does_not_cost_the_message() {
-        let mut octets = encoded(&offer());
-        octets.truncate(240);
-        octets.extend_from_slice(&[53, 1, 5, 54, 4, 192]);
-        let message = Message::decode(&octets).unwrap();
+        let mut bytes = encoded(&offer());
+        bytes.truncate(240);
+        bytes.extend_from_slice(&[53, 1, 5, 54, 4, 192]);
+        let message = Message::decode(&bytes).unwrap();
         assert_eq!(message.message_type(), Some(MessageType::Ack));
         assert_eq!(message.options.get(54), None);
     }
 
     #[test]
     fn no_prefix_of_the_fixed_part_decodes() {
-        let octets = encoded(&offer());
+        let bytes = encoded(&offer());
         for len in 0..240 {
-            let result = Message::decode(&octets[..len]);
+            let result = Message::decode(&bytes[..len]);
             assert!(
                 matches!(result, Err(DecodeError::Truncated { .. })),
                 "{len}"
@@ -388,15 +388,15 @@ mod tests {
 
     #[test]
     fn other_hardware_lengths_and_cookies_are_refused() {
-        for (at, octet, field) in [
+        for (at, byte, field) in [
             (0, 3, "op"),
             (1, 6, "htype"),
             (2, 200, "hlen"),
             (236, 0, "magic cookie"),
         ] {
-            let mut octets = encoded(&offer());
-            octets[at] = octet;
-            let result = Message::decode(&octets);
+            let mut bytes = encoded(&offer());
+            bytes[at] = byte;
+            let result = Message::decode(&bytes);
             assert!(
                 matches!(result, Err(DecodeError::Invalid { field: found, .. }) if found == field)
             );

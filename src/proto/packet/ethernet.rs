@@ -11,7 +11,7 @@ use crate::reader::{DecodeError, Reader};
 pub struct MacAddress(pub [u8; 6]);
 
 impl MacAddress {
-    /// The address that every station listens to.
+    /// The broadcast address.
     pub const BROADCAST: Self = Self([0xff; 6]);
 }
 
@@ -32,21 +32,21 @@ impl FromStr for MacAddress {
 
     fn from_str(text: &str) -> Result<Self, NotAMacAddress> {
         let error = || NotAMacAddress(text.to_owned());
-        let mut octets = [0; 6];
+        let mut bytes = [0; 6];
         // Linux writes colons; Windows, and IEEE 802 itself, hyphens.
         let mut parts = text.split([':', '-']);
-        for octet in &mut octets {
+        for byte in &mut bytes {
             let part = parts.next().ok_or_else(error)?;
-            // `from_str_radix` takes a plus sign.
+            // `from_str_radix` accepts a plus sign.
             if part.is_empty() || part.len() > 2 || part.starts_with('+') {
                 return Err(error());
             }
-            *octet = u8::from_str_radix(part, 16).map_err(|_| error())?;
+            *byte = u8::from_str_radix(part, 16).map_err(|_| error())?;
         }
         parts
             .next()
             .is_none()
-            .then_some(Self(octets))
+            .then_some(Self(bytes))
             .ok_or_else(error)
     }
 }
@@ -67,7 +67,7 @@ pub const ETHERTYPE_SLOW: u16 = 0x8809;
 pub const ETHERTYPE_EAPOL: u16 = 0x888e;
 /// EtherType of LLDP (IEEE 802.1AB).
 pub const ETHERTYPE_LLDP: u16 = 0x88cc;
-/// EtherTypes begin here; what is less is the length of a frame of 802.3.
+/// The first EtherType; smaller values are lengths of 802.3 frames.
 pub const ETHERTYPE_MIN: u16 = 0x0600;
 
 /// An 802.1Q tag.
@@ -92,9 +92,9 @@ impl VlanTag {
         [a, b, c, d]
     }
 
-    /// Returns `frame` with the tag inserted again, as it was on the wire.
+    /// Returns `frame` with the tag inserted, as it was on the wire.
     pub fn put_back(self, frame: &[u8]) -> Vec<u8> {
-        // The kernel takes the tag out before a packet socket sees the frame (`skb_vlan_untag`).
+        // The kernel removes the tag before a packet socket receives the frame (`skb_vlan_untag`).
         let (addresses, rest) = frame.split_at(frame.len().min(12));
         [addresses, &self.octets(), rest].concat()
     }
@@ -118,10 +118,10 @@ pub struct EthernetHeader {
 }
 
 impl EthernetHeader {
-    /// Bytes of an untagged header.
+    /// Length of an untagged header, in bytes.
     pub const LEN: usize = 14;
 
-    /// Decodes a header and returns it with the payload behind it.
+    /// Decodes a header and returns it with the payload.
     ///
     /// # Errors
     /// [`DecodeError::Truncated`] when the frame ends inside the header.
@@ -131,7 +131,7 @@ impl EthernetHeader {
         let source = MacAddress(reader.array("source")?);
         let mut ethertype = reader.u16("ethertype")?;
         let mut vlan = None;
-        // The kernel leaves a tag in the frame where it is the inner one of two.
+        // Of two tags the kernel leaves the inner one in the frame.
         if ethertype == ETHERTYPE_VLAN {
             vlan = Some(reader.u16("tag control information")?);
             ethertype = reader.u16("ethertype")?;

@@ -5,13 +5,12 @@
 use crate::prelude::*;
 use core::net::Ipv4Addr;
 
-use crate::packet::checksum;
 use crate::reader::{DecodeError, Reader};
 
 /// Protocol number of UDP.
 pub const PROTOCOL_UDP: u8 = 17;
 
-/// Returns the mask of a network of `prefix_len` bits, 0 to 32; more are as 32.
+/// Returns the netmask of a prefix length, 0 to 32; more is as 32.
 pub const fn netmask(prefix_len: u8) -> Ipv4Addr {
     let host_bits = 32_u32.saturating_sub(prefix_len as u32);
     match u32::MAX.checked_shl(host_bits) {
@@ -20,13 +19,13 @@ pub const fn netmask(prefix_len: u8) -> Ipv4Addr {
     }
 }
 
-/// Returns whether two addresses are in one network of `prefix_len` bits, 0 to 32; more are as 32.
+/// Returns whether two addresses have the same prefix of 0 to 32 bits; more is as 32.
 pub fn same_network(one: Ipv4Addr, other: Ipv4Addr, prefix_len: u8) -> bool {
     let mask = netmask(prefix_len);
     one & mask == other & mask
 }
 
-/// The fields of an IPv4 header that a boot uses.
+/// An IPv4 header, with the fields that a boot needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ipv4Header {
     /// Sender.
@@ -38,13 +37,13 @@ pub struct Ipv4Header {
 }
 
 impl Ipv4Header {
-    /// Bytes of a header without options.
+    /// Length of a header without options, in bytes.
     pub const LEN: usize = 20;
 
-    /// Decodes a header and returns it with the payload, cut to the header's total length.
+    /// Decodes a header and returns it with the payload, truncated to the header's total length.
     ///
     /// # Errors
-    /// [`DecodeError`] for a version other than 4, lengths beyond the packet, a wrong header sum,
+    /// [`DecodeError`] for a version other than 4, lengths beyond the packet, a wrong checksum,
     /// or a fragment.
     pub fn decode(packet: &[u8]) -> Result<(Self, &[u8]), DecodeError> {
         let version_ihl = Reader::new(packet).u8("version")?;
@@ -58,7 +57,7 @@ impl Ipv4Header {
         }
         let mut after_header = Reader::new(packet);
         let mut reader = Reader::new(after_header.take(header_len, "header")?);
-        // RFC 1071 §1: over a header with its right sum in place, the sum is 0.
+        // RFC 1071 §1: the checksum over a header with a correct checksum is 0.
         if checksum(&[reader.rest()]) != 0 {
             return Err(DecodeError::Checksum {
                 field: "IPv4 header",
@@ -80,7 +79,7 @@ impl Ipv4Header {
         let payload_len = total_len
             .checked_sub(header_len)
             .ok_or(DecodeError::invalid("total length", total_len as u64))?;
-        // Ethernet pads short frames to 60 bytes, which are not part of the packet.
+        // Ethernet pads short frames to 60 bytes; padding is not part of the packet.
         let payload = after_header.take(payload_len, "payload")?;
         let header = Self {
             source,
@@ -90,8 +89,8 @@ impl Ipv4Header {
         Ok((header, payload))
     }
 
-    /// Appends the header of a packet with `payload_len` bytes behind it, unfragmentable,
-    /// time to live 64.
+    /// Appends the header of a packet with a payload of `payload_len` bytes, unfragmentable, with a time
+    /// to live of 64.
     ///
     /// # Errors
     /// [`DecodeError::Invalid`] when the packet would be longer than 65,535 bytes.
@@ -101,7 +100,7 @@ impl Ipv4Header {
         let mut header = Vec::with_capacity(Self::LEN);
         header.extend_from_slice(&[0x45, 0x10]); // no options; low delay, as DHCP clients use
         header.extend_from_slice(&total_len.to_be_bytes());
-        // RFC 6864 §4.1: a packet that is never in fragments may have any identification.
+        // RFC 6864 §4.1: an unfragmentable packet may have any identification.
         header.extend_from_slice(&[0, 0, 0x40, 0, 64, self.protocol]);
         let addresses = [self.source.octets(), self.destination.octets()].concat();
         let sum = checksum(&[&header, &addresses]);
@@ -110,6 +109,26 @@ impl Ipv4Header {
         buf.extend_from_slice(&header);
         Ok(())
     }
+}
+
+/// Returns the Internet checksum (RFC 1071) over the concatenated `parts`; every part but
+/// the last must have an even length.
+///
+/// The result is 0 for bytes with a correct checksum.
+pub fn checksum(parts: &[&[u8]]) -> u16 {
+    let mut sum: u32 = 0;
+    for part in parts {
+        let (pairs, odd) = part.as_chunks::<2>();
+        for pair in pairs {
+            sum += u32::from(u16::from_be_bytes(*pair));
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        for byte in odd {
+            sum += u32::from(*byte) << 8;
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+    }
+    !u16::try_from(sum & 0xffff).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -179,9 +198,9 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused_with_its_field() {
-        let refused = |at: usize, octet: u8| {
+        let refused = |at: usize, byte: u8| {
             let mut packet = packet();
-            packet[at] = octet;
+            packet[at] = byte;
             Ipv4Header::decode(&with_sum(packet)).unwrap_err()
         };
         assert_eq!(refused(0, 0x65), DecodeError::invalid("version", 6_u8));
@@ -215,5 +234,13 @@ mod tests {
         for len in 0..packet.len() {
             assert!(Ipv4Header::decode(&packet[..len]).is_err());
         }
+    }
+
+    #[test]
+    fn the_checksum_is_that_of_the_example_in_rfc_1071() {
+        let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
+        assert_eq!(checksum(&[&bytes]), !0xddf2);
+        assert_eq!(checksum(&[&bytes[..4], &bytes[4..]]), !0xddf2);
+        assert_eq!(checksum(&[&bytes, &(!0xddf2_u16).to_be_bytes()]), 0);
     }
 }

@@ -1,10 +1,9 @@
 //! DHCP options as encoded in a message (RFC 2131 §4.1, RFC 2132, RFC 3396).
 //!
-//! The walker joins the parts of a split option in
-//! any order, follows option overload (52) into `file` and `sname`, and keeps what it does not
-//! know. An option that holds one value of fixed length is never joined: of several, the first
-//! counts. Whatever is wrong with one option, those before it stay readable. Values are then decoded
-//! one at a time with `dhcproto`, after their lengths have been checked.
+//! The decoder joins the parts of a split option in any order, reads overloaded `file` and `sname`
+//! fields (option 52), and keeps unknown options. An option with one value of fixed length is never
+//! joined: of several, the first is used. Options before a fault stay readable. Values are decoded one
+//! at a time with `dhcproto`, after their lengths have been checked.
 
 pub mod known;
 
@@ -82,7 +81,7 @@ impl Options {
         self.read(area, fixed_len)
     }
 
-    /// Reads the options within an option, whose codes have meanings of their own.
+    /// Reads encapsulated options, whose codes have their own meanings.
     ///
     /// # Errors
     /// As [`Options::read_area`].
@@ -95,7 +94,7 @@ impl Options {
         while !reader.is_empty() {
             match reader.u8("option code")? {
                 code::PAD => {}
-                // What is behind is padding; RFC 2132 §3.2.
+                // The rest is padding; RFC 2132 §3.2.
                 code::END => break,
                 code => {
                     let len = reader.u8("option length")?;
@@ -109,11 +108,11 @@ impl Options {
 
     /// Appends the options and the end option to `buf`; a long one is split (RFC 3396).
     ///
-    /// By hand, since `dhcproto` draws random numbers for each message, even for one that has its
-    /// `xid`, and early in a boot the kernel has it wait for them: a second or more.
+    /// Without `dhcproto`, which draws random numbers for each message, even with a given `xid`: early in
+    /// a boot that waits for the kernel's generator, a second or more.
     pub fn encode(&self, buf: &mut Vec<u8>) {
         for (code, value) in self.iter() {
-            // RFC 3396 §4 splits anywhere; 255 is what the length byte holds.
+            // RFC 3396 §4 allows any split; 255 is the limit of the length byte.
             for part in value.chunks(255).chain(value.is_empty().then_some(value)) {
                 buf.push(code);
                 buf.extend(u8::try_from(part.len()));
@@ -127,7 +126,7 @@ impl Options {
         let Some((_, value)) = self.list.iter_mut().find(|(known, _)| *known == code) else {
             return self.list.push((code, part.to_vec()));
         };
-        let is_whole = |octets: &[u8]| fixed_len == Some(octets.len());
+        let is_whole = |bytes: &[u8]| fixed_len == Some(bytes.len());
         if is_whole(value) || is_repetition(value, part) {
             return;
         }
@@ -137,13 +136,13 @@ impl Options {
         value.extend_from_slice(part);
     }
 
-    /// Sets an option, in place of what it had.
+    /// Sets an option, replacing its value.
     pub fn set(&mut self, code: u8, value: impl Into<Vec<u8>>) {
         self.remove(code);
         self.list.push((code, value.into()));
     }
 
-    /// Takes an option out.
+    /// Removes an option.
     pub fn remove(&mut self, code: u8) {
         self.list.retain(|(known, _)| *known != code);
     }
@@ -185,45 +184,45 @@ impl Options {
         self.get(code)?.try_into().ok()
     }
 
-    /// Returns an option that is a list of addresses; bytes after the last whole one are dropped.
+    /// Returns an option that is a list of addresses; bytes after the last complete one are dropped.
     pub fn addresses(&self, code: u8) -> Vec<Ipv4Addr> {
         let (whole, _) = self.get(code).unwrap_or_default().as_chunks::<4>();
         whole.iter().copied().map(Ipv4Addr::from).collect()
     }
 
     /// Returns an option that is text, up to its first NUL (servers send one although RFC 2132 §2
-    /// says not to); none when nothing is left or it is not UTF-8.
+    /// says not to); none if it is empty or not UTF-8.
     pub fn text(&self, code: u8) -> Option<&str> {
         text(self.get(code)?)
     }
 
-    /// Returns the routes of option 121 (RFC 3442) or, without it, of its twin 249.
+    /// Returns the routes of option 121 (RFC 3442) or, without it, of option 249.
     ///
-    /// A malformed list yields its routes up to the fault.
+    /// A malformed list yields the routes before the fault.
     pub fn classless_routes(&self) -> Option<Vec<ClasslessRoute>> {
-        let octets = self
+        let bytes = self
             .get(code::CLASSLESS_STATIC_ROUTE)
-            // Windows had 249 before RFC 3442 had a number; the values are encoded alike.
+            // Windows used 249 before RFC 3442; the encoding is the same.
             .or_else(|| self.get(code::MS_CLASSLESS_STATIC_ROUTE))?;
-        Some(read_classless_routes(octets))
+        Some(read_classless_routes(bytes))
     }
 
-    /// Returns whether the server says to iPXE (option 175) that no ProxyDHCP server is to be waited
-    /// for (its sub-option 176, `no-pxedhcp`).
+    /// Returns whether the server tells iPXE (option 175) not to wait for a ProxyDHCP server (sub-option
+    /// 176, `no-pxedhcp`).
     pub fn rules_out_proxies(&self) -> bool {
         const NO_PXEDHCP: u8 = 176;
         let mut within = Self::default();
-        let octets = self.get(code::IPXE_ENCAPSULATED).unwrap_or_default();
-        // Sub-options before a fault count.
-        let _ = within.read_encapsulated(octets);
+        let bytes = self.get(code::IPXE_ENCAPSULATED).unwrap_or_default();
+        // Sub-options before a fault are used.
+        let _ = within.read_encapsulated(bytes);
         let value = within.get(NO_PXEDHCP).unwrap_or_default();
-        value.iter().any(|octet| *octet != 0)
+        value.iter().any(|byte| *byte != 0)
     }
 
     /// Returns the search list of option 119 (RFC 3397, with compression), as dotted names.
     pub fn domain_search(&self) -> Vec<String> {
-        let octets = self.get(code::DOMAIN_SEARCH).unwrap_or_default();
-        let Some(DhcpOption::DomainSearch(names)) = decode_one(OptionCode::DomainSearch, octets)
+        let bytes = self.get(code::DOMAIN_SEARCH).unwrap_or_default();
+        let Some(DhcpOption::DomainSearch(names)) = decode_one(OptionCode::DomainSearch, bytes)
         else {
             return Vec::new();
         };
@@ -234,11 +233,11 @@ impl Options {
     }
 }
 
-/// Returns the length of an option that holds one value of fixed length, bytes; none for texts,
-/// lists and routes, whose parts RFC 3396 has joined, and for what is not known.
+/// Returns the length of an option with one value of fixed length, in bytes; none for texts, lists and
+/// routes, whose parts are joined (RFC 3396), and for unknown options.
 ///
-/// Servers configured to send such an option send it in addition to their own (dnsmasq 2.90 with
-/// `--dhcp-option=54,…`), and joined the two would be no value at all.
+/// Servers send such an option twice if one is configured beside their own (dnsmasq 2.90 with
+/// `--dhcp-option=54,…`); joined, the two would be invalid.
 const fn fixed_len(code: u8) -> Option<usize> {
     Some(match code {
         // Switches, counters and types of RFC 2132; 116 is RFC 2563.
@@ -254,18 +253,18 @@ const fn fixed_len(code: u8) -> Option<usize> {
     })
 }
 
-/// Returns whether `part` repeats the option's value, with or without a NUL
-/// behind it. A part of full length does not: it is how RFC 3396 begins a longer value.
+/// Returns whether `part` repeats the option's value, with or without a NUL at its end. A part of full
+/// length is the first part of a longer value (RFC 3396).
 fn is_repetition(value: &[u8], part: &[u8]) -> bool {
-    let without_nul = |octets: &[u8]| octets.strip_suffix(&[0]).unwrap_or(octets).len();
+    let without_nul = |bytes: &[u8]| bytes.strip_suffix(&[0]).unwrap_or(bytes).len();
     let (len, other_len) = (without_nul(value), without_nul(part));
     len > 0 && value.len() < 255 && value.get(..len) == part.get(..other_len)
 }
 
-/// Returns the text in `octets` up to the first NUL; none when it is empty or not UTF-8.
-pub fn text(octets: &[u8]) -> Option<&str> {
-    let octets = octets.split(|octet| *octet == 0).next()?;
-    core::str::from_utf8(octets)
+/// Returns the text in `bytes` up to the first NUL; none when it is empty or not UTF-8.
+pub fn text(bytes: &[u8]) -> Option<&str> {
+    let bytes = bytes.split(|byte| *byte == 0).next()?;
+    core::str::from_utf8(bytes)
         .ok()
         .filter(|text| !text.is_empty())
 }
@@ -274,15 +273,15 @@ pub fn text(octets: &[u8]) -> Option<&str> {
 fn decode_one(code: OptionCode, value: &[u8]) -> Option<DhcpOption> {
     let mut options = Options::default();
     options.set(code.into(), value);
-    let mut octets = Vec::new();
-    options.encode(&mut octets);
-    DhcpOption::decode(&mut Decoder::new(&octets)).ok()
+    let mut bytes = Vec::new();
+    options.encode(&mut bytes);
+    DhcpOption::decode(&mut Decoder::new(&bytes)).ok()
 }
 
 /// Decodes a route list (RFC 3442) up to its first fault. Only the significant bytes of a prefix
 /// are encoded.
-fn read_classless_routes(octets: &[u8]) -> Vec<ClasslessRoute> {
-    let mut reader = Reader::new(octets);
+fn read_classless_routes(bytes: &[u8]) -> Vec<ClasslessRoute> {
+    let mut reader = Reader::new(bytes);
     let mut routes = Vec::new();
     while let Ok(prefix_len @ 0..=32) = reader.u8("prefix length") {
         let significant = usize::from(prefix_len.div_ceil(8));
@@ -293,10 +292,10 @@ fn read_classless_routes(octets: &[u8]) -> Vec<ClasslessRoute> {
             break;
         };
         let mut destination = [0; 4];
-        for (octet, known) in destination.iter_mut().zip(prefix) {
-            *octet = *known;
+        for (byte, known) in destination.iter_mut().zip(prefix) {
+            *byte = *known;
         }
-        // Servers may leave bits set beyond the prefix; RFC 3442 has the client clear them.
+        // RFC 3442: the client clears bits beyond the prefix.
         let destination = Ipv4Addr::from(destination) & netmask(prefix_len);
         routes.push((destination, prefix_len, Ipv4Addr::from(router)));
     }
@@ -329,8 +328,8 @@ mod tests {
     #[test]
     fn of_an_option_of_fixed_length_that_comes_twice_the_first_counts() {
         for (code, len) in (1..=254).filter_map(|code| Some((code, fixed_len(code)?))) {
-            let part = |octet: u8, len: usize| {
-                [vec![code, u8::try_from(len).unwrap()], vec![octet; len]].concat()
+            let part = |byte: u8, len: usize| {
+                [vec![code, u8::try_from(len).unwrap()], vec![byte; len]].concat()
             };
             let (first, second) = (part(1, len), part(2, len));
             let twice = [&first[..], &second].concat();
@@ -359,7 +358,7 @@ mod tests {
             );
             assert!(!is_list, "{code}");
             if known::is_known(code) {
-                assert!(!matches!(value, known::OptionValue::Octets(_)), "{code}");
+                assert!(!matches!(value, known::OptionValue::Bytes(_)), "{code}");
             }
         }
     }
@@ -375,7 +374,7 @@ mod tests {
         ] {
             for code in [12, 66, 67, 209] {
                 let part =
-                    |octets: &[u8]| [&[code, u8::try_from(octets.len()).unwrap()], octets].concat();
+                    |bytes: &[u8]| [&[code, u8::try_from(bytes.len()).unwrap()], bytes].concat();
                 let joined = options(&[part(first), part(second)].concat());
                 assert_eq!(joined.get(code), Some(expected), "{code}");
             }
@@ -464,12 +463,12 @@ mod tests {
 
     #[test]
     fn a_route_list_longer_than_one_option_is_read_whole() {
-        let mut octets = Vec::new();
+        let mut bytes = Vec::new();
         for network in 0..100 {
-            octets.extend_from_slice(&[24, 10, 0, network, 192, 0, 2, 1]);
+            bytes.extend_from_slice(&[24, 10, 0, network, 192, 0, 2, 1]);
         }
         let mut options = Options::default();
-        options.set(code::CLASSLESS_STATIC_ROUTE, octets);
+        options.set(code::CLASSLESS_STATIC_ROUTE, bytes);
         assert_eq!(options.classless_routes().unwrap().len(), 100);
     }
 

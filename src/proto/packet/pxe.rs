@@ -9,8 +9,8 @@
 //! 71 boot item           type (2), layer (2)
 //! ```
 //!
-//! A sub-option that is malformed is left out and listed, and the others still count. Left out are
-//! the addresses and ports of MTFTP (1 to 5), which nobody serves any longer.
+//! A malformed sub-option is left out and listed; the others are used. The addresses and ports of MTFTP
+//! (1 to 5), which is no longer in use, are not decoded.
 
 use crate::prelude::*;
 use core::net::Ipv4Addr;
@@ -30,7 +30,7 @@ pub mod code {
     pub const BOOT_ITEM: u8 = 71;
 }
 
-/// Returns the title of a sub-option, for people.
+/// Returns the title of a sub-option.
 pub const fn name(code: u8) -> Option<&'static str> {
     Some(match code {
         1 => "MTFTP IP",
@@ -55,17 +55,17 @@ pub const fn name(code: u8) -> Option<&'static str> {
 pub struct DiscoveryControl(pub u8);
 
 impl DiscoveryControl {
-    /// Servers may be asked for by broadcast.
+    /// Servers may be discovered by broadcast.
     pub const fn allows_broadcast(self) -> bool {
         self.0 & 1 == 0
     }
 
-    /// Servers may be asked for by multicast.
+    /// Servers may be discovered by multicast.
     pub const fn allows_multicast(self) -> bool {
         self.0 & 2 == 0
     }
 
-    /// Only servers of the list may be asked and believed.
+    /// Only servers of the list are accepted.
     pub const fn only_listed(self) -> bool {
         self.0 & 4 != 0
     }
@@ -113,14 +113,14 @@ pub struct MenuPrompt {
 pub struct BootItem {
     /// The type of server.
     pub kind: u16,
-    /// The part of it: 0 is the bootstrap. The highest bit asks for credentials.
+    /// The part of it: 0 is the bootstrap. The highest bit requests credentials.
     pub layer: u16,
 }
 
 impl BootItem {
     /// Decodes the value of sub-option 71.
-    pub fn decode(octets: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(octets);
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
         let (kind, layer) = (
             reader.u16("boot item type")?,
             reader.u16("boot item layer")?,
@@ -128,14 +128,14 @@ impl BootItem {
         Ok(Self { kind, layer })
     }
 
-    /// Returns the whole of option 43 that asks for this item.
+    /// Returns the value of option 43 that requests this item.
     pub fn encode(self) -> Vec<u8> {
-        let mut octets = vec![code::BOOT_ITEM, 4];
-        octets.extend_from_slice(&self.kind.to_be_bytes());
-        octets.extend_from_slice(&self.layer.to_be_bytes());
+        let mut bytes = vec![code::BOOT_ITEM, 4];
+        bytes.extend_from_slice(&self.kind.to_be_bytes());
+        bytes.extend_from_slice(&self.layer.to_be_bytes());
         // PXE 2.1 ends option 43 with 255.
-        octets.push(super::option::code::END);
-        octets
+        bytes.push(super::option::code::END);
+        bytes
     }
 }
 
@@ -159,7 +159,7 @@ pub struct Pxe {
 }
 
 impl Pxe {
-    /// Reads the value of option 43 of a server that says it is PXEClient (option 60).
+    /// Reads option 43 of a server that sends PXEClient in option 60.
     pub fn read(value: &[u8]) -> Self {
         let mut pxe = Self::default();
         let mut options = Options::default();
@@ -202,7 +202,7 @@ impl Pxe {
                 while !reader.is_empty() {
                     let kind = reader.u16("menu item type")?;
                     let len = usize::from(reader.u8("menu item length")?);
-                    // It goes to a terminal, where an escape sequence would be obeyed.
+                    // It is shown on a terminal, which would interpret escape sequences.
                     let description = safe::text_of(reader.take(len, "menu item description")?);
                     self.menu.push(MenuItem { kind, description });
                 }
@@ -305,9 +305,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_stands_there_nothing_panics(octets in prop::collection::vec(any::<u8>(), 0..300)) {
-            let pxe = Pxe::read(&octets);
-            prop_assert!(pxe.menu.len() <= octets.len());
+        fn whatever_stands_there_nothing_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let pxe = Pxe::read(&bytes);
+            prop_assert!(pxe.menu.len() <= bytes.len());
         }
     }
 }

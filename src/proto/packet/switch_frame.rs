@@ -1,6 +1,6 @@
-//! Frames in which a switch reports the state of the port that this machine is plugged into: bridge
-//! protocol data units of the spanning tree (IEEE 802.1D-2004 §9.3;
-//! Cisco's PVST+ carries the same), LACP (IEEE 802.1AX §6.4.2), EAPOL (IEEE 802.1X §11.3) and LLDP (IEEE 802.1AB §8).
+//! Frames with which a switch reports the state of its port: BPDUs of the spanning tree (IEEE
+//! 802.1D-2004 §9.3; Cisco's PVST+ has the same), LACP (IEEE 802.1AX §6.4.2), EAPOL (IEEE 802.1X §11.3)
+//! and LLDP (IEEE 802.1AB §8).
 //!
 //! ```text
 //! BPDU   | 42 42 03 | protocol 2 | version 1 | type 1 | flags 1 | root 8 | cost 4 | bridge 8 |
@@ -28,7 +28,7 @@ pub const GROUPS: [MacAddress; 5] = [
     MacAddress([0x01, 0x00, 0x0c, 0xcc, 0xcc, 0xcd]),
 ];
 
-/// A frame from a switch, as far as a boot depends on it.
+/// A frame from a switch, with the fields that a boot needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SwitchFrame {
     /// The port runs the spanning tree protocol.
@@ -52,7 +52,7 @@ pub enum SwitchFrame {
         /// Port identifier or description.
         port: String,
     },
-    /// A frame that a boot need not know about.
+    /// Any other frame.
     Other,
 }
 
@@ -61,7 +61,7 @@ pub enum SwitchFrame {
 pub enum PortState {
     /// Drops all frames.
     Discarding,
-    /// Learns source addresses, and drops.
+    /// Learns source addresses, and drops all frames.
     Learning,
     /// Forwards frames.
     Forwarding,
@@ -71,7 +71,7 @@ impl SwitchFrame {
     /// Decodes a frame to one of [`GROUPS`].
     ///
     /// # Errors
-    /// [`DecodeError`] for a frame that is cut off or of no known protocol.
+    /// [`DecodeError`] for a truncated frame or an unknown protocol.
     pub fn decode(frame: &[u8]) -> Result<Self, DecodeError> {
         let (header, payload) = EthernetHeader::decode(frame)?;
         let mut reader = Reader::new(payload);
@@ -148,7 +148,7 @@ fn lldp(reader: &mut Reader<'_>) -> Result<SwitchFrame, DecodeError> {
         let value = reader.take(usize::from(head & 0x1ff), "TLV value")?;
         match (head >> 9, value) {
             (0, _) => break,
-            // Subtype 3 is a MAC address, which is no name of the port.
+            // Subtype 3 is a MAC address and not a name.
             (2, [subtype, name @ ..]) if *subtype != 3 && port.is_empty() => {
                 port = safe::text_of(name)
             }
@@ -194,10 +194,10 @@ mod tests {
                 port,
                 forward_delay,
             };
-            let octets = bpdu(version, flags);
-            assert_eq!(SwitchFrame::decode(&octets), Ok(expected));
-            for len in 0..octets.len() {
-                assert!(SwitchFrame::decode(&octets[..len]).is_err(), "{len}");
+            let bytes = bpdu(version, flags);
+            assert_eq!(SwitchFrame::decode(&bytes), Ok(expected));
+            for len in 0..bytes.len() {
+                assert!(SwitchFrame::decode(&bytes[..len]).is_err(), "{len}");
             }
         }
     }

@@ -5,38 +5,38 @@ use core::net::{Ipv4Addr, SocketAddrV4};
 
 use super::ethernet::{ETHERTYPE_IPV4, EthernetHeader, MacAddress};
 use super::ipv4::{Ipv4Header, PROTOCOL_UDP};
-use crate::packet::checksum;
+use crate::packet::ipv4::checksum;
 use crate::reader::{DecodeError, Reader};
 
-/// A UDP datagram with both its ends.
+/// A UDP datagram with its addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Datagram<'a> {
     /// Sender.
     pub source: SocketAddrV4,
     /// Receiver.
     pub destination: SocketAddrV4,
-    /// What it carries.
+    /// The payload.
     pub payload: &'a [u8],
 }
 
 impl<'a> Datagram<'a> {
-    /// Bytes of the header.
+    /// Length of the header, in bytes.
     pub const HEADER_LEN: usize = 8;
 
-    /// Decodes a datagram out of the payload of an IPv4 packet between `source` and `destination`.
+    /// Decodes a datagram from the payload of an IPv4 packet from `source` to `destination`.
     ///
-    /// `verify` enables the checksum test: a sender's kernel may have left it
-    /// to a network card that the packet never reached. A sum of 0 means that there is none.
+    /// `verify` enables the checksum test: a local sender's kernel may have left the checksum to a
+    /// network card that the packet never reached. 0 means no checksum.
     ///
     /// # Errors
-    /// [`DecodeError`] for a length that does not fit, or a wrong sum.
+    /// [`DecodeError`] for an invalid length or a wrong checksum.
     pub fn decode(
         source: Ipv4Addr,
         destination: Ipv4Addr,
-        octets: &'a [u8],
+        bytes: &'a [u8],
         verify: bool,
     ) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(octets);
+        let mut reader = Reader::new(bytes);
         let source_port = reader.u16("source port")?;
         let destination_port = reader.u16("destination port")?;
         let len = usize::from(reader.u16("length")?);
@@ -46,7 +46,7 @@ impl<'a> Datagram<'a> {
             .ok_or(DecodeError::invalid("length", len as u64))?;
         let payload = reader.take(payload_len, "payload")?;
         if verify && sum != 0 {
-            let datagram = Reader::new(octets).take(len, "length")?;
+            let datagram = Reader::new(bytes).take(len, "length")?;
             let pseudo = pseudo_header(source, destination, len);
             if checksum(&[&pseudo, datagram]) != 0 {
                 return Err(DecodeError::Checksum { field: "UDP" });
@@ -62,7 +62,7 @@ impl<'a> Datagram<'a> {
     /// Appends the datagram, header first and with its checksum, to `buf`.
     ///
     /// # Errors
-    /// [`DecodeError::Invalid`] when it would be longer than 65,535 bytes.
+    /// [`DecodeError::Invalid`] if it would be longer than 65,535 bytes.
     pub fn encode(&self, buf: &mut Vec<u8>) -> Result<(), DecodeError> {
         let len = self.payload.len() + Self::HEADER_LEN;
         let len_field =
@@ -92,11 +92,11 @@ impl<'a> Datagram<'a> {
         if ethernet.ethertype != ETHERTYPE_IPV4 {
             return Err(DecodeError::invalid("ethertype", ethernet.ethertype));
         }
-        let (ip, octets) = Ipv4Header::decode(packet)?;
+        let (ip, bytes) = Ipv4Header::decode(packet)?;
         if ip.protocol != PROTOCOL_UDP {
             return Err(DecodeError::invalid("protocol", ip.protocol));
         }
-        let datagram = Self::decode(ip.source, ip.destination, octets, verify)?;
+        let datagram = Self::decode(ip.source, ip.destination, bytes, verify)?;
         Ok((ethernet.source, datagram))
     }
 
@@ -129,8 +129,8 @@ impl<'a> Datagram<'a> {
     }
 }
 
-/// Returns the source address of the IPv4 packet in a frame, even of a damaged one; none when the
-/// frame ends before it.
+/// Returns the source address of the IPv4 packet in a frame, which may be damaged; none if the frame
+/// is too short.
 pub fn ipv4_source(frame: &[u8]) -> Option<Ipv4Addr> {
     let (_, packet) = EthernetHeader::decode(frame).ok()?;
     let mut reader = Reader::new(packet);
@@ -142,7 +142,7 @@ fn pseudo_header(source: Ipv4Addr, destination: Ipv4Addr, len: usize) -> [u8; 12
     let [a, b, c, d] = source.octets();
     let [e, f, g, h] = destination.octets();
     let [.., high, low] = len.to_be_bytes();
-    // RFC 768: the sum covers the addresses, so that a datagram that was led astray is noticed.
+    // RFC 768: the checksum includes the addresses, against misrouted datagrams.
     [a, b, c, d, e, f, g, h, 0, PROTOCOL_UDP, high, low]
 }
 

@@ -1,6 +1,36 @@
-//! Enumerations whose values have names in settings and files.
+//! Names: those from the network, which are checked before use, and those of enumerations in settings
+//! and files.
 
 use core::fmt;
+
+/// Returns whether `text` is a host or domain name (RFC 1123 §2.1; underscores and a final dot
+/// are seen in practice) or an address.
+pub fn is_host_name(text: &str) -> bool {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    // RFC 1035 §2.3.4 has 255 bytes, of which the lengths of the first and last label take two.
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
+fn is_label(label: &str) -> bool {
+    (1..=63).contains(&label.len())
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && label
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+/// Returns whether `text` can be a path or URL: not empty, and without control characters.
+pub fn is_path(text: &str) -> bool {
+    !text.is_empty() && !text.chars().any(char::is_control)
+}
+
+/// Returns whether `text` stays one literal within a shell's single or double quotes: no control
+/// characters, no quotes, and nothing that a shell expands between double quotes.
+pub fn is_shell_safe(text: &str) -> bool {
+    let is_special = |c| matches!(c, '$' | '`' | '\\' | '"' | '\'');
+    !text.chars().any(|c| c.is_control() || is_special(c))
+}
 
 /// The error for a text that is none of an enumeration's names, which it lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,4 +70,54 @@ macro_rules! named {
             }
         }
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_letters_digits_and_inner_hyphens() {
+        for good in [
+            "host",
+            "a.b.example",
+            "node_1",
+            "192.0.2.1",
+            "example.com.",
+            &"a".repeat(63),
+        ] {
+            assert!(is_host_name(good), "{good}");
+        }
+        for bad in [
+            "",
+            ".",
+            "a..b",
+            "-a",
+            "a-",
+            "a b",
+            "a;b",
+            "ä.example",
+            &"a".repeat(64),
+            &"a.".repeat(130),
+        ] {
+            assert!(!is_host_name(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn nothing_shell_safe_ends_quotes_or_is_expanded_in_them() {
+        for good in ["", "http://192.0.2.1/a?b=c&d=e;f", "ä (1) *"] {
+            assert!(is_shell_safe(good), "{good}");
+        }
+        for bad in ["$(reboot)", "`reboot`", "a\"b", "it's", "a\\", "a\nb", "\0"] {
+            assert!(!is_shell_safe(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn paths_have_no_control_characters() {
+        assert!(is_path("http://192.0.2.1/boot file?x=1"));
+        assert!(!is_path(""));
+        assert!(!is_path("a\x1b[2J"));
+    }
 }

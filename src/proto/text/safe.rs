@@ -57,8 +57,8 @@ fn escape(text: &dyn Display, max_len: usize, f: &mut Formatter<'_>) -> fmt::Res
 
 /// Returns bytes as text that may be shown, without the NULs that may pad it; what is not UTF-8
 /// becomes a replacement character.
-pub fn text_of(octets: &[u8]) -> String {
-    let text = String::from_utf8_lossy(octets);
+pub fn text_of(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
     Safe::line(text.trim_end_matches('\0')).to_string()
 }
 

@@ -311,6 +311,67 @@ impl Url {
     }
 }
 
+/// Files inside of an image.
+impl Url {
+    /// Returns whether the name is that of an ISO image.
+    pub fn names_iso(&self) -> bool {
+        let name = self.path.as_bytes();
+        let end = name.len().saturating_sub(4);
+        let is_iso = |end: &[u8]| end.eq_ignore_ascii_case(b".iso");
+        self.inside.is_none() && name.get(end..).is_some_and(is_iso)
+    }
+
+    /// Returns the image that the file is in; none for a file of its own.
+    pub fn image(&self) -> Option<Self> {
+        self.inside.as_ref()?;
+        Some(Self {
+            inside: None,
+            ..self.clone()
+        })
+    }
+
+    /// Returns the path inside of the image, decoded, from its first `/`; it ends in `/` for a
+    /// directory.
+    pub fn path_in_image(&self) -> Option<&str> {
+        self.inside.as_ref().map(|inside| inside.path.as_str())
+    }
+
+    /// Returns the URL of the file `path` of this image, or of the image that this file is in; a path
+    /// is relative to this file, and not decoded, except for a pin at its end.
+    ///
+    /// # Errors
+    /// A control character or a bad pin.
+    pub fn in_image(&self, path: &str) -> Result<Self, UrlError> {
+        check_text(path)?;
+        let fault = |what| UrlError::new(path, 1, what);
+        let root = || Inside {
+            path: "/".to_owned(),
+            sha256: None,
+        };
+        let from = self.inside.as_deref().cloned().unwrap_or_else(root);
+        Ok(Self {
+            inside: Some(Box::new(from.join(path).map_err(fault)?)),
+            ..self.clone()
+        })
+    }
+
+    /// Resolves a reference of a file inside of an image: a URL, or a path in the image.
+    fn join_in_image(&self, reference: &str) -> Result<Self, UrlError> {
+        if scheme_of(reference).is_some() {
+            return reference.parse();
+        }
+        // A fragment alone is another file of the same image.
+        let path = match reference.strip_prefix('#') {
+            Some(path) if path.starts_with('/') => path,
+            _ => reference,
+        };
+        if path.is_empty() {
+            return Ok(self.clone());
+        }
+        self.in_image(path)
+    }
+}
+
 impl FromStr for Url {
     type Err = UrlError;
 

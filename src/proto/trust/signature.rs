@@ -48,10 +48,10 @@ pub enum SignatureError {
 
 /// The trusted public keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Keys(Vec<Key>);
+pub struct Keys(Vec<TrustedKey>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Key {
+struct TrustedKey {
     public: PublicKey,
     /// The key ID that minisign shows.
     id: u64,
@@ -110,14 +110,14 @@ impl Keys {
 }
 
 /// Parses the second line of a public key file: algorithm, key ID and key, 42 bytes in all.
-fn parse_key(line: &str) -> Option<Key> {
+fn parse_key(line: &str) -> Option<TrustedKey> {
     let public = PublicKey::from_base64(line).ok()?;
     let bytes = base64::engine::general_purpose::STANDARD
         .decode(line)
         .ok()?;
     // Behind the two letters of the algorithm; minisign shows it as a little-endian number.
     let id = bytes.get(2..10)?.try_into().ok()?;
-    Some(Key {
+    Some(TrustedKey {
         public,
         id: u64::from_le_bytes(id),
     })

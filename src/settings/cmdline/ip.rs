@@ -16,7 +16,7 @@ use std::net::Ipv4Addr;
 use crate::config::{StaticConfig, interface_name};
 use crate::settings::parse::distance;
 use wireboot_proto::packet::ethernet::MacAddress;
-use wireboot_proto::text::validation::is_host_name;
+use wireboot_proto::text::names::is_host_name;
 
 /// How the address is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,20 +24,20 @@ pub enum Method {
     /// By DHCP.
     #[default]
     Dhcp,
-    /// It is given.
+    /// The address is part of the word.
     Static,
-    /// Not at all.
+    /// The network is disabled.
     Off,
 }
 
-/// What one `ip=` asks for.
+/// The value of one `ip=`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct IpRequest {
     /// How the address is found.
     pub method: Method,
     /// The interface by name; none means any.
     pub interface: Option<String>,
-    /// Our address.
+    /// The address of this machine.
     pub address: Option<Ipv4Addr>,
     /// The boot server (kernel), or the other end of a point-to-point link (dracut).
     pub server: Option<Ipv4Addr>,
@@ -45,7 +45,7 @@ pub struct IpRequest {
     pub gateway: Option<Ipv4Addr>,
     /// Bits of the network, 0 to 32.
     pub prefix_len: Option<u8>,
-    /// Our name.
+    /// The host name.
     pub host_name: Option<String>,
     /// The MTU, in bytes.
     pub mtu_octets: Option<u16>,
@@ -58,16 +58,16 @@ pub struct IpRequest {
 }
 
 impl IpRequest {
-    /// Returns whether the address is given.
+    /// Returns whether the address is static.
     pub(super) fn is_static(&self) -> bool {
         self.method == Method::Static
     }
 
-    /// Names the fields that have no effect.
+    /// Returns the names of fields that have no effect.
     pub(super) fn unused(&self) -> Vec<&'static str> {
         let by_dhcp = !self.is_static();
         [
-            // The server decides about these.
+            // A DHCP server sets these.
             (by_dhcp && self.address.is_some(), "the address beside DHCP"),
             (by_dhcp && self.server.is_some(), "the server beside DHCP"),
             (by_dhcp && self.gateway.is_some(), "the gateway beside DHCP"),
@@ -83,7 +83,7 @@ impl IpRequest {
         .collect()
     }
 
-    /// Adds to `given` what is to be set.
+    /// Adds the fields to `given`.
     pub(super) fn give(&self, given: &mut StaticConfig) {
         if self.is_static() {
             given.address = self.address.zip(self.prefix_len);
@@ -102,7 +102,7 @@ impl IpRequest {
 /// Reads the value of `ip=`.
 ///
 /// # Errors
-/// What is wrong with it, or not supported.
+/// The fault, or what is not supported.
 pub(super) fn parse(value: &str) -> Result<IpRequest, String> {
     if value.contains('[') {
         return Err("IPv6 is not supported".to_owned());
@@ -155,7 +155,7 @@ pub(super) fn parse(value: &str) -> Result<IpRequest, String> {
     Ok(request)
 }
 
-/// Reads what is behind the method: resolvers and a time server, or MTU and hardware address.
+/// Parses what follows the method: resolvers and a time server, or MTU and hardware address.
 fn rest(request: &mut IpRequest, fields: Vec<&str>) -> Result<(), String> {
     let [first, others @ ..] = &fields[..] else {
         return Ok(());
@@ -169,7 +169,7 @@ fn rest(request: &mut IpRequest, fields: Vec<&str>) -> Result<(), String> {
         return too_many(fields.get(3..));
     }
     if !first.is_empty() {
-        // Less carries no IPv4: every link passes 68 octets unfragmented (RFC 791 §3.2).
+        // Less carries no IPv4: every link passes 68 bytes unfragmented (RFC 791 §3.2).
         let mtu = first.parse().ok().filter(|mtu| *mtu >= 68);
         let mtu = mtu.ok_or_else(|| format!("\"{first}\" is not an MTU or a resolver"))?;
         request.mtu_octets = Some(mtu);
@@ -194,7 +194,7 @@ fn method(word: &str) -> Result<Option<Method>, String> {
     Ok(match word {
         "dhcp" | "on" | "any" | "both" | "single-dhcp" | "dhcp4" => Some(Method::Dhcp),
         "off" | "none" | "static" => Some(Method::Off),
-        // Answered by the same servers as DHCP, which every one of them speaks.
+        // BOOTP servers in use also speak DHCP.
         "bootp" => Some(Method::Dhcp),
         "dhcp6" | "auto6" | "either6" | "link6" | "auto" | "link-local" => {
             return Err("IPv6 and link-local addresses are not supported".to_owned());
@@ -257,7 +257,7 @@ fn interface(field: &str) -> Result<Option<String>, String> {
     name.transpose()
 }
 
-/// The network's bits by the class of the address, where nothing better is said.
+/// Returns the prefix length by the class of the address, for lack of a netmask.
 const fn class(address: Ipv4Addr) -> u8 {
     match address.octets() {
         [0..=127, ..] => 8,

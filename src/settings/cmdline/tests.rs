@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::{
-    BootConfig, Detection, DhcpConfig, FetchConfig, Identify, LinkConfig, OnFailure, OutputConfig,
-    StaticConfig, Step,
+    BootConfig, Detection, DhcpConfig, FetchConfig, Identify, LinkConfig, OnFailure, OnLocalBoot,
+    OutputConfig, Stage, StaticConfig,
 };
 use proptest::prelude::*;
 
@@ -104,18 +104,18 @@ fn what_cannot_be_followed_is_refused_with_its_reason() {
     for (text, reason) in [
         (
             "ip=192.0.2.10::::client:eth0:dhcp",
-            "nothing is done about the address beside DHCP",
+            "it sets the address beside DHCP",
         ),
         (
             "ip=:::::eth0:dhcp:192.0.2.53::192.0.2.123",
-            "nothing is done about the time server",
+            "it sets the time server",
         ),
         (
             "ip=eth0:dhcp::52:54:00:12:34:56",
-            "about the hardware address",
+            "it sets the hardware address",
         ),
-        ("ip=off", "switches the network off"),
-        ("ip=none", "switches the network off"),
+        ("ip=off", "disables the network"),
+        ("ip=none", "disables the network"),
         ("ip=dhcp6", "IPv6"),
         ("ip=eth0:auto6", "IPv6"),
         ("ip=[2001:db8::1]::[2001:db8::2]:64::eth0:none", "IPv6"),
@@ -155,7 +155,7 @@ fn what_cannot_be_followed_is_refused_with_its_reason() {
         ),
         ("wireboot.timeout=soon", "\"soon\" is not a number"),
         ("wireboot.boot-file", "wireboot.boot-file=VALUE"),
-        ("wireboot.colour=blue", "no such setting"),
+        ("wireboot.colour=blue", "unknown setting"),
     ] {
         let refusals = apply(text, &mut Config::default());
         let [refusal] = &refusals[..] else {
@@ -175,7 +175,8 @@ fn own_settings_reach_the_configuration() {
     let refusals = apply(
         "root=/dev/ram0 wireboot.interface=eth0,eth1 wireboot.link_timeout=5 wireboot.timeout=2.5 \
          wireboot.stop-after=plan wireboot.append=\"console=ttyS0 quiet\" \
-         wireboot.boot-file=http://192.0.2.1/menu.ipxe wireboot.on-failure=poweroff wireboot.quiet \
+         wireboot.boot-file=http://192.0.2.1/menu.ipxe wireboot.on-failure=poweroff \
+         wireboot.on-localboot=reboot wireboot.quiet \
          wireboot.identify=http wireboot.acd=off wireboot.proxy-wait=0 wireboot.mirror=http://a/ \
          wireboot.mirror=http://b/ wireboot.lease-dir=/mnt/leases -- wireboot.interface=eth9",
         &mut config,
@@ -196,10 +197,11 @@ fn own_settings_reach_the_configuration() {
             ..DhcpConfig::default()
         },
         boot: BootConfig {
-            stop_after: Some(Step::Plan),
+            stop_after: Some(Stage::Plan),
             append: Some("console=ttyS0 quiet".to_owned()),
             file: Some("http://192.0.2.1/menu.ipxe".to_owned()),
             on_failure: OnFailure::PowerOff,
+            on_local_boot: Some(OnLocalBoot::Reboot),
             ..BootConfig::default()
         },
         fetch: FetchConfig {

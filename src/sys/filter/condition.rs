@@ -3,7 +3,7 @@
 //! Code is generated from its end to its beginning. All jumps of classic BPF go forward, so when
 //! a test is emitted both of its targets already stand, and nothing has to be patched.
 
-use super::{FilterInstruction, FilterProgram, ProgramError, ancillary, code, ret};
+use super::program::{FilterInstruction, FilterProgram, ProgramError, ancillary, code, ret};
 use wireboot_proto::packet::ethernet::MacAddress;
 
 /// The size of a [`Load`].
@@ -250,7 +250,7 @@ impl Backward {
 
 #[cfg(test)]
 mod tests {
-    use super::super::WHOLE_FRAME;
+    use super::super::program::WHOLE_FRAME;
     use super::*;
 
     fn octet_is(offset: u32, number: u32) -> Condition {

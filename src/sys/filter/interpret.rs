@@ -1,7 +1,7 @@
 //! Runs a program in user space, with the kernel's results: for tests, and for frames that come
 //! from files.
 
-use super::{FilterProgram, ancillary, code};
+use super::program::{FilterProgram, ancillary, code};
 use wireboot_proto::packet::ethernet::VlanTag;
 
 /// A frame as a program sees it.
@@ -57,6 +57,12 @@ impl<'a> FilterInput<'a> {
 }
 
 impl FilterProgram {
+    /// Runs the program over a frame that has nothing but its bytes; returns how many of them
+    /// are to be kept, 0 to reject it.
+    pub fn run(&self, frame: &[u8]) -> u32 {
+        self.run_with(&FilterInput::new(frame))
+    }
+
     /// Runs the program on `packet`; returns the number of bytes to capture, 0 to reject it.
     pub fn run_with(&self, packet: &FilterInput<'_>) -> u32 {
         self.interpret(packet).unwrap_or(0)
@@ -69,7 +75,7 @@ impl FilterProgram {
         let mut at = 0_usize;
         // Every jump goes forward, so this ends.
         loop {
-            let instruction = self.instructions.get(at)?;
+            let instruction = self.instructions().get(at)?;
             let k = instruction.k;
             let word = usize::try_from(k).ok()?;
             let operand = if instruction.code & X == 0 { k } else { x };
@@ -134,7 +140,7 @@ const fn compare(test: u16, a: u32, operand: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::FilterInstruction;
+    use super::super::program::FilterInstruction;
     use super::*;
 
     fn run(instructions: &[(u16, u32)], packet: &FilterInput<'_>) -> u32 {

@@ -6,7 +6,8 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Condition, FilterProgram, Load, Size, WHOLE_FRAME, ancillary};
+use super::condition::{Condition, Load, Size};
+use super::program::{FilterProgram, WHOLE_FRAME, ancillary};
 use wireboot_proto::packet::dhcp::{CLIENT_PORT, SERVER_PORT};
 use wireboot_proto::packet::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, MacAddress};
 use wireboot_proto::packet::ipv4::PROTOCOL_UDP;
@@ -148,7 +149,7 @@ fn is_udp_to(port: u16) -> Condition {
 
 #[cfg(test)]
 mod tests {
-    use super::super::FilterInput;
+    use super::super::interpret::FilterInput;
     use super::*;
     use wireboot_proto::packet::ethernet::VlanTag;
 
@@ -172,9 +173,9 @@ mod tests {
         frame
     }
 
-    fn changed(at: usize, octet: u8) -> Vec<u8> {
+    fn changed(at: usize, byte: u8) -> Vec<u8> {
         let mut frame = reply(&[]);
-        frame[at] = octet;
+        frame[at] = byte;
         frame
     }
 
@@ -205,7 +206,7 @@ mod tests {
     #[test]
     fn what_is_not_a_reply_to_us_does_not_pass() {
         let program = dhcp_replies(Some(XID), Some(CHADDR));
-        for (at, octet, what) in [
+        for (at, byte, what) in [
             (12, 0x86, "not IPv4"),
             (13, 0x06, "ARP"),
             (23, 6, "TCP"),
@@ -216,7 +217,7 @@ mod tests {
             (70, 0, "another chaddr, high part"),
             (75, 0, "another chaddr, low part"),
         ] {
-            assert_eq!(program.run(&changed(at, octet)), 0, "{what}");
+            assert_eq!(program.run(&changed(at, byte)), 0, "{what}");
         }
         assert_eq!(
             dhcp_replies(None, Some(CHADDR)).run(&changed(46, 0)),

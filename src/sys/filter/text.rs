@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{FilterInstruction, FilterProgram, ProgramError, ancillary, code};
+use super::program::{FilterInstruction, FilterProgram, ProgramError, ancillary, code};
 
 /// Prints one instruction a line, in the format of `tcpdump -d`.
 impl fmt::Display for FilterProgram {

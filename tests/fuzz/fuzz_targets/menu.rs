@@ -10,11 +10,13 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         is_choice: octet % 3 != 0,
         key: (octet % 5 == 0).then_some(char::from(*octet)),
         command_line: (octet % 2 == 0).then(String::new),
+        key_moves_bar: octet % 7 == 0,
         help: None,
     };
     let menu = Menu {
         entries: data.iter().take(40).map(entry).collect(),
         selected: data.first().map(|octet| usize::from(*octet)),
+        help_keys: 0x1ffe,
         ..Menu::default()
     };
     let mut session = MenuSession::new(menu, Instant::ZERO);

@@ -24,7 +24,80 @@ const MAX_STEPS: usize = 200_000;
 /// Drives a planner whose server answers with the parts of `data` between zero octets, in order
 /// and round again; an empty part is a file that is missing.
 pub fn plan(data: &[u8]) {
-    let Ok(boot_file) = "tftp://192.0.2.1/a/b".parse() else {
+    drive("tftp://192.0.2.1/a/b", data);
+}
+
+/// Lines of GRUB configurations, for [`grub`].
+const GRUB_LINES: &[&str] = &[
+    "function f {\n",
+    "function g { h=$1; shift; f \"$@\"; }\n",
+    "menuentry \"a $1\" b \"$@\" {\n",
+    "submenu $* {\n",
+    "}\n",
+    "for a in $@ $a b; do\n",
+    "for b in \"$*\" $a$a; do\n",
+    "while [ $# -gt 1 ]; do\n",
+    "while true; do\n",
+    "until test $n = 9; do\n",
+    "done\n",
+    "if ! f $1; then\n",
+    "if g a \"b c\"; then\n",
+    "elif [ -s /a -o \"$?\" = 0 ]; then\n",
+    "else\n",
+    "fi\n",
+    "f a \"b c\" $a\n",
+    "g $@\n",
+    "shift\n",
+    "shift 2\n",
+    "setparams $@ x \"$*\"\n",
+    "set a=\"$a $a\"\n",
+    "set a=\"$a$1\"\n",
+    "set n=1\n",
+    "increment n\n",
+    "break\n",
+    "break 2\n",
+    "continue 2\n",
+    "return\n",
+    "return 1\n",
+    "eval \"$a\"\n",
+    "eval 'for x in $a; do f $x; done'\n",
+    "source /a\n",
+    "configfile /a\n",
+    "export a n\n",
+    "linux /k $@\n",
+    "initrd /i newc:a:/b\n",
+    "multiboot2 /x\n",
+    "module2 /k $a\n",
+    "boot\n",
+    "blscfg\n",
+    "regexp --set=1:a '(.*)b(.*)' \"$a\"\n",
+    "insmod $a\n",
+    "frobnicate\n",
+    "load_env\n",
+    "set default='1>0'\n",
+    "x && y\n",
+    "x {\n",
+];
+
+/// Drives a planner as [`plan`] does, whose files are made of the lines of GRUB above, one for an
+/// octet below 128, and of letters for the others.
+pub fn grub(data: &[u8]) {
+    let mut files = Vec::from(*b"set x=y\n");
+    for octet in data {
+        match octet {
+            0 => files.push(0),
+            1..128 => {
+                let line = GRUB_LINES[usize::from(*octet) % GRUB_LINES.len()];
+                files.extend_from_slice(line.as_bytes());
+            }
+            _ => files.push(octet - 96),
+        }
+    }
+    drive("http://192.0.2.1/grub.cfg", &files);
+}
+
+fn drive(boot_file: &str, data: &[u8]) {
+    let Ok(boot_file) = boot_file.parse() else {
         return;
     };
     let mac = MacAddress([2, 0, 0, 0, 0, 1]);

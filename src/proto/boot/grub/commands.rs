@@ -4,11 +4,10 @@ use core::ops::RangeInclusive;
 
 use super::super::context::Context;
 use super::super::error::Place;
-use super::super::plan::Purpose;
 use super::super::step::Step;
-use super::conditions::{self, Call, GrubOption};
+use super::call::{Call, GrubOption};
 use super::shell::{PendingStatement, Shell, StatementEffect, StatementResult};
-use super::test;
+use super::{blscfg, conditions, facts, loads, test};
 use crate::prelude::*;
 
 /// A command: its names, arguments and action.
@@ -27,10 +26,14 @@ struct GrubCommand {
 /// The action of a command.
 enum Action {
     Run(Function),
-    /// It succeeds and does nothing.
-    Succeeds,
+    /// It succeeds; the reason becomes a note.
+    Succeeds(Option<&'static str>),
+    /// It succeeds without doing anything, which is noted once, and decides no condition.
+    Ignored,
     /// It fails, for this reason, which becomes a note.
     Fails(Option<&'static str>),
+    /// What it would say is not known, for this reason.
+    Unknown(&'static str),
 }
 
 type Function = fn(&mut Shell, &mut Call<'_>) -> StatementResult;
@@ -41,15 +44,26 @@ const ANY: u8 = u8::MAX;
 const COMMANDS: &[GrubCommand] = &[
     row("set", set),
     row("unset", unset),
+    row("export", export),
     row("test [", conditions::test),
     row("echo", echo),
     // linuxefi is of distributions' GRUB for EFI, linux16 of that for PCs; both load a kernel.
-    row("linux linuxefi linux16", linux),
-    row("initrd initrdefi initrd16", initrd),
-    row("devicetree", device_tree),
+    row("linux linuxefi linux16", loads::linux),
+    row("initrd initrdefi initrd16", loads::initrd),
+    row("devicetree", loads::device_tree),
+    row("multiboot multiboot2 xen_hypervisor", loads::multiboot),
+    row(
+        "module module2 xen_linux xen_initrd xen_module",
+        loads::module,
+    ),
+    row("chainloader", loads::chainloader),
+    row("blscfg bls_import", blscfg::start),
     row("source . configfile normal", source),
     row("boot", |_, _| Ok(StatementEffect::Boot)),
-    row("return break", leave),
+    row("return", leave),
+    row("break continue", leave_loops),
+    row("shift", shift),
+    row("setparams", set_parameters),
     row("eval", eval),
     with_options("regexp", &[("set", "s", true)], 2..=2, conditions::regexp),
     with_options(
@@ -76,36 +90,45 @@ const COMMANDS: &[GrubCommand] = &[
         "cpuid",
         &[("long-mode", "l", false), ("pae", "p", false)],
         0..=0,
-        conditions::cpuid,
+        facts::cpuid,
     ),
     with_options(
         "smbios",
         &[
             ("type", "t", true),
+            ("handle", "h", true),
+            ("match", "m", true),
+            ("get-byte", "b", true),
+            ("get-word", "w", true),
+            ("get-dword", "d", true),
+            ("get-qword", "q", true),
             ("get-string", "s", true),
             ("get-uuid", "u", true),
             ("set", "", true),
+            ("linux", "", false),
         ],
         0..=0,
-        conditions::smbios,
+        facts::smbios,
     ),
-    row("loopback", loopback),
+    row("net_get_dhcp_option", facts::dhcp_option),
     with_options("authenticate", &[], 0..=ANY, conditions::authenticate),
-    row("exit fwsetup halt reboot", local_boot),
+    row("loopback", loads::loopback),
+    row("exit halt reboot", local_boot),
+    row("fwsetup", firmware_setup),
     row(
-        "chainloader multiboot multiboot2 module module2 blscfg drivemap ntldr xen_hypervisor cryptomount",
+        "appleloader cryptomount drivemap freedos kfreebsd knetbsd kopenbsd linux_xen ntldr plan9 pxechain xnu_kernel xnu_kernel64",
         unsupported,
     ),
-    // These have nothing to do: modules are built in, the network is up, and passwords are not
-    // asked for.
-    fixed(
-        "true background_color clear export insmod net_add_addr net_add_dns net_add_route net_bootp net_del_addr net_dhcp net_ls_addr password password_pbkdf2 rmmod serial setparams shift terminal terminal_input terminal_output",
-        Action::Succeeds,
-    ),
+    fixed("true", Action::Succeeds(None)),
     fixed("false", Action::Fails(None)),
+    fixed(
+        "net_bootp net_bootp6 net_dhcp",
+        Action::Succeeds(Some("has nothing to do: the network is configured")),
+    ),
+    fixed(WITHOUT_EFFECT, Action::Ignored),
     // These cannot do their work here, so a condition must not rely on them.
     fixed(
-        "gptsync hdparm nativedisk parttool probe search search.file search.fs_label search.fs_uuid search_fs_file search_fs_uuid search_label",
+        "gptsync hdparm nativedisk parttool search search.file search.fs_label search.fs_uuid search_fs_file search_fs_uuid search_label",
         Action::Fails(Some("fails: disks are not searched, only the network")),
     ),
     fixed(
@@ -123,26 +146,34 @@ const COMMANDS: &[GrubCommand] = &[
         Action::Fails(Some("fails: the state of keys is not known")),
     ),
     fixed(
-        "acpi background_image cat cmp date hashsum hwmatch keymap loadfont loadkeys lsefi play rdmsr videoinfo videotest",
+        "acpi cat date lsefi videoinfo",
         Action::Fails(Some("fails: not supported")),
+    ),
+    fixed(
+        "cmp hashsum hwmatch probe rdmsr videotest",
+        Action::Unknown("is not supported, and its result is not known"),
     ),
 ];
 
-/// Functions about screens and disks that distributions define in their configurations; a missing one
-/// is no error.
-pub(super) const USUAL_FUNCTIONS: &[&str] = &[
-    "efi_quiet",
-    "export_env",
-    "gfxmode",
-    "gfxpayload",
-    "grub_platform",
-    "load_video",
-    "recordfail",
-    "savedefault",
-    "set_background_image",
-    "unhidden",
-    "videomode",
-];
+/// Commands that have nothing to do: modules are built in, the terminal stays as it is, the network
+/// is up, and passwords are not asked for. The list is in the manual, too.
+const WITHOUT_EFFECT: &str = "background_color background_image clear hiddenmenu insmod keymap \
+    loadfont loadkeys net_add_addr net_add_dns net_add_route net_del_addr net_del_dns \
+    net_del_route net_ls_addr net_set_vlan password password_pbkdf2 play rmmod serial terminal \
+    terminal_input terminal_output vt_unicode";
+
+/// Functions about screens and disks that distributions define in their configurations; a missing
+/// one is a command without effect.
+const USUAL_FUNCTIONS: &str = "efi_quiet export_env gfxmode gfxpayload grub_platform load_video \
+    recordfail savedefault set_background_image unhidden videomode";
+
+/// What a command without effect does to a condition.
+pub(super) const NO_EFFECT: &str = "has no effect here, and decides nothing";
+
+/// Returns the function of distributions that has this name, if there is one.
+pub(super) fn usual_function(name: &str) -> Option<&'static str> {
+    USUAL_FUNCTIONS.split(' ').find(|known| *known == name)
+}
 
 const fn row(names: &'static str, run: Function) -> GrubCommand {
     fixed(names, Action::Run(run))
@@ -179,23 +210,45 @@ pub(super) fn run(
     context: &mut Context,
 ) -> StatementResult {
     let Some((name, words)) = words.split_first() else {
-        return Ok(StatementEffect::Status(true));
+        // Variables without a value: GRUB calls that a success.
+        return Ok(if shell.is_condition {
+            StatementEffect::Unknown("there is no command, since its variables have no value")
+        } else {
+            StatementEffect::Status(true)
+        });
     };
     if let Some((variable, value)) = name.split_once('=')
         && !variable.is_empty()
     {
-        shell.assign(variable, value, place)?;
+        shell.variables.assign(variable, value, place)?;
         return Ok(StatementEffect::Status(true));
     }
     let mut commands = COMMANDS.iter();
-    let Some(command) =
-        commands.find(|command| command.names.split(' ').any(|known| known == name))
-    else {
+    let known = commands.find_map(|command| {
+        let mut names = command.names.split(' ');
+        names.find(|known| known == name).zip(Some(command))
+    });
+    let Some((known, command)) = known else {
         return Ok(StatementEffect::Call(name.clone()));
     };
     let run = match command.action {
         Action::Run(run) => run,
-        Action::Succeeds => return Ok(StatementEffect::Status(true)),
+        Action::Succeeds(why) => {
+            if let Some(why) = why {
+                context.note(place, format!("{name} {why}"));
+            }
+            return Ok(StatementEffect::Status(true));
+        }
+        Action::Ignored if shell.is_condition => {
+            return Ok(StatementEffect::Unknown(NO_EFFECT));
+        }
+        Action::Ignored => {
+            if shell.noted.insert(known) {
+                context.note(place, format!("{name} {NO_EFFECT}"));
+            }
+            return Ok(StatementEffect::Status(true));
+        }
+        Action::Unknown(why) => return Ok(StatementEffect::Unknown(why)),
         Action::Fails(None) => return Ok(StatementEffect::Status(false)),
         Action::Fails(Some(why)) => return Ok(StatementEffect::fails(why)),
     };
@@ -212,105 +265,111 @@ pub(super) fn run(
 }
 
 fn set(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
-    for word in &call.words {
-        if let Some((variable, value)) = word.split_once('=') {
-            shell.assign(variable, value, call.place)?;
-        }
+    // Only the first word counts (grub_core_cmd_set): a variable without quotes may add others.
+    let word = call.words.first().copied().unwrap_or("=");
+    let Some((variable, value)) = word.split_once('=') else {
+        return Ok(StatementEffect::fails("fails: needs NAME=VALUE"));
+    };
+    if !variable.is_empty() {
+        shell.variables.assign(variable, value, call.place)?;
     }
     Ok(StatementEffect::Status(true))
 }
 
 fn unset(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
-    call.words.iter().for_each(|name| shell.unset(name));
+    call.words
+        .iter()
+        .for_each(|name| shell.variables.unset(name));
+    Ok(StatementEffect::Status(true))
+}
+
+fn export(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
+    for name in &call.words {
+        // It may get its value later (grub_env_export).
+        if shell.variables.value(name).is_none() {
+            shell.variables.assign(name, "", call.place)?;
+        }
+        shell.variables.export(name);
+    }
     Ok(StatementEffect::Status(true))
 }
 
 fn echo(_: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     let words = call.words.iter().copied();
-    let words: Vec<&str> = words.filter(|word| !word.starts_with('-')).collect();
-    let step = Step::Say(words.join(" "));
+    let words = words.skip_while(|word| matches!(*word, "-n" | "-e" | "-ne" | "-en"));
+    let step = Step::Say(words.collect::<Vec<_>>().join(" "));
     Ok(StatementEffect::Ask(step, PendingStatement::Nothing))
-}
-
-fn linux(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
-    let Some((file, arguments)) = call.words.split_first() else {
-        return Err(call.error("the file name is missing"));
-    };
-    let url = shell.resolve(file, call.place)?;
-    if let Some(effect) = shell.missing(&url, Purpose::Kernel) {
-        return Ok(effect);
-    }
-    // GRUB's loaders put this word (LINUX_IMAGE) in front; dracut's fips module reads it.
-    let mut command_line = format!("BOOT_IMAGE={file}");
-    for argument in arguments {
-        command_line.push(' ');
-        command_line.push_str(&quoted(argument));
-    }
-    shell.load_kernel(url, command_line);
-    Ok(StatementEffect::Status(true))
-}
-
-fn initrd(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
-    let urls = call
-        .words
-        .iter()
-        .map(|file| shell.resolve(file, call.place));
-    let urls = urls.collect::<Result<Vec<_>, _>>()?;
-    for url in &urls {
-        // Only in a condition: elsewhere a missing file ends the boot when it is fetched.
-        if let Some(effect) = shell.missing(url, Purpose::Initrd) {
-            return Ok(effect);
-        }
-    }
-    urls.into_iter().for_each(|url| shell.load_initrd(url));
-    Ok(StatementEffect::Status(true))
-}
-
-fn device_tree(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
-    let Some(file) = call.words.first() else {
-        return Err(call.error("the file name is missing"));
-    };
-    let url = shell.resolve(file, call.place)?;
-    shell.load_device_tree(url);
-    Ok(StatementEffect::Status(true))
-}
-
-/// Makes an ISO image a device, `(NAME)`; with `-d` it is none any more.
-fn loopback(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
-    let (name, image) = match call.words.as_slice() {
-        ["-d" | "--delete", name] => (name, None),
-        [name, file] => {
-            let image = shell.resolve(file, call.place)?;
-            if image.path_in_image().is_some() {
-                return Err(call.error("an image inside of an image is not supported"));
-            }
-            if let Some(effect) = shell.missing(&image, Purpose::Kernel) {
-                return Ok(effect);
-            }
-            (name, Some(image))
-        }
-        _ => return Err(call.error("wants the name of a device and a file")),
-    };
-    shell.set_loop(name, image, call.place)?;
-    Ok(StatementEffect::Status(true))
 }
 
 fn source(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     let file = match (call.words.first(), call.name) {
         (Some(file), _) => (*file).to_owned(),
         (None, "normal") => {
-            format!("{}/grub.cfg", shell.variable("prefix").unwrap_or_default())
+            format!(
+                "{}/grub.cfg",
+                shell.variables.value("prefix").unwrap_or_default()
+            )
         }
-        (None, _) => return Err(call.error("the file name is missing")),
+        (None, _) => return Ok(StatementEffect::fails("fails: the file name is missing")),
     };
-    let is_new = matches!(call.name, "configfile" | "normal");
-    let url = shell.resolve(&file, call.place)?;
-    Ok(StatementEffect::Source { url, is_new })
+    // normal keeps variables and menu (grub_cmd_normal).
+    let is_new = call.name == "configfile";
+    match shell.variables.resolve(&file, call.place) {
+        Ok(url) => Ok(StatementEffect::Source { url, is_new }),
+        Err(error) => {
+            shell.blame = Some(error);
+            Ok(StatementEffect::fails(
+                "fails: the file is on no device of the network",
+            ))
+        }
+    }
 }
 
 fn leave(_: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     let code = call.words.first().map(|code| test::number(code) == 0);
     Ok(StatementEffect::Return(code))
+}
+
+fn leave_loops(_: &mut Shell, call: &mut Call<'_>) -> StatementResult {
+    let Some(loops) = count(call).filter(|loops| *loops > 0) else {
+        return Ok(StatementEffect::fails("fails: needs a number of loops"));
+    };
+    let continues = call.name == "continue";
+    Ok(StatementEffect::Break { loops, continues })
+}
+
+fn shift(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
+    let count = count(call);
+    // Outside of functions it does nothing (grub_script_shift).
+    let Some(words) = shell.variables.scopes.last_mut() else {
+        return Ok(StatementEffect::Status(true));
+    };
+    let Some(count) = count.filter(|count| *count <= words.len()) else {
+        return Ok(StatementEffect::fails(
+            "fails: there are not so many arguments",
+        ));
+    };
+    // The others move, which would cost more than the steps of a loop over many arguments.
+    call.context.budget.produce(words.len());
+    words.drain(..count);
+    Ok(StatementEffect::Status(true))
+}
+
+/// Returns the number in a command's only word, or 1 without one.
+fn count(call: &Call<'_>) -> Option<usize> {
+    match call.words.as_slice() {
+        [] => Some(1),
+        [word] => word.parse().ok(),
+        _ => None,
+    }
+}
+
+fn set_parameters(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
+    let Some(words) = shell.variables.scopes.last_mut() else {
+        return Ok(StatementEffect::fails("fails: there is no function"));
+    };
+    *words = call.words.iter().map(|word| (*word).to_owned()).collect();
+    Ok(StatementEffect::Status(true))
 }
 
 fn eval(_: &mut Shell, call: &mut Call<'_>) -> StatementResult {
@@ -326,23 +385,58 @@ fn local_boot(_: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     Err(error.local_boot())
 }
 
-fn unsupported(_: &mut Shell, call: &mut Call<'_>) -> StatementResult {
-    Err(call.error("is a GRUB command that is not supported"))
+fn firmware_setup(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
+    if call.words.contains(&"--is-supported") {
+        return Ok(StatementEffect::fails(
+            "fails: the firmware is not asked for its setup",
+        ));
+    }
+    local_boot(shell, call)
 }
 
-/// Returns a word as the kernel's command line has it: in quotes when it holds a space.
-fn quoted(word: &str) -> String {
-    // As grub_create_loader_cmdline() of grub-core/lib/cmdline.c.
-    if word.contains(' ') {
-        format!("\"{}\"", word.replace('"', "\\\""))
-    } else {
-        word.to_owned()
-    }
+fn unsupported(_: &mut Shell, call: &mut Call<'_>) -> StatementResult {
+    Err(call.error("is a GRUB command that is not supported"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_manual_names_the_commands_without_effect() {
+        let manual = include_str!("../../../manual/boot-files.md");
+        let (_, section) = manual.split_once("Commands without effect").unwrap();
+        let lists = section.lines().filter_map(|line| line.strip_prefix("> "));
+        let lists: Vec<_> = lists.take(2).map(|list| list.replace('`', "")).collect();
+        assert_eq!(lists, [WITHOUT_EFFECT, USUAL_FUNCTIONS]);
+    }
+
+    #[test]
+    fn commands_without_effect_are_noted_once_and_decide_nothing() {
+        use super::super::super::context::{Budget, Context};
+        use super::super::super::facts::Facts;
+        let url: crate::text::url::Url = "http://192.0.2.1/grub.cfg".parse().unwrap();
+        let (address, server) = ([192, 0, 2, 2].into(), [192, 0, 2, 1].into());
+        let facts = Facts::new(url.clone(), Default::default(), address, server);
+        let place = Place::whole(&url);
+        for name in WITHOUT_EFFECT.split(' ') {
+            let mut shell = Shell::new(&url, &facts);
+            let mut context = Context::new(facts.clone(), Budget::new(place.clone()));
+            let words = [name.to_owned(), "x".to_owned()];
+            for _ in 0..2 {
+                let effect = run(&mut shell, &words, &place, &mut context);
+                assert!(
+                    matches!(effect, Ok(StatementEffect::Status(true))),
+                    "{name}"
+                );
+                assert_eq!(context.notes().len(), 1, "{name}");
+                assert!(context.notes()[0].text.starts_with(name));
+            }
+            shell.is_condition = true;
+            let effect = run(&mut shell, &words, &place, &mut context);
+            assert!(matches!(effect, Ok(StatementEffect::Unknown(_))), "{name}");
+        }
+    }
 
     #[test]
     fn every_command_has_one_row() {

@@ -5,130 +5,29 @@ use core::time::Duration;
 
 use super::super::context::Context;
 use super::super::error::{Place, PlanError};
-use super::super::facts::Architecture;
 use super::super::plan::Purpose;
 use super::super::step::{Answer, Fetched, Step};
+use super::call::Call;
 use super::regexp::Regexp;
 use super::shell::{PendingStatement, Shell, StatementEffect, StatementResult};
 use super::test::{Obstacle, judge, number};
 use crate::prelude::*;
 
-/// SMBIOS texts by the type of their structure, their offset in it (DMTF DSP0134 §7), and their name
-/// in `/sys/class/dmi/id`.
-const SMBIOS: [(i64, i64, &str); 16] = [
-    (0, 4, "bios_vendor"),
-    (0, 5, "bios_version"),
-    (1, 4, "sys_vendor"),
-    (1, 5, "product_name"),
-    (1, 6, "product_version"),
-    (1, 7, "product_serial"),
-    (1, 8, "product_uuid"),
-    (1, 25, "product_sku"),
-    (1, 26, "product_family"),
-    (2, 4, "board_vendor"),
-    (2, 5, "board_name"),
-    (2, 6, "board_version"),
-    (2, 7, "board_serial"),
-    (2, 8, "board_asset_tag"),
-    (3, 8, "chassis_asset_tag"),
-    (3, 5, "chassis_type"),
-];
-
 /// The first line of an environment block (`GRUB_ENVBLK_SIGNATURE`).
 // grub_envblk_open() refuses a file without it.
 const ENVIRONMENT: &str = "# GRUB Environment Block\n";
-
-/// An option: its long name, its short one, and whether it has a value.
-pub(super) type GrubOption = (&'static str, &'static str, bool);
-
-/// A command with its options and words, and its file and line.
-pub(super) struct Call<'a> {
-    pub(super) name: &'a str,
-    pub(super) place: &'a Place,
-    /// Facts, budget and notes of the plan.
-    pub(super) context: &'a mut Context,
-    options: Vec<(&'static str, &'a str)>,
-    pub(super) words: Vec<&'a str>,
-}
-
-impl<'a> Call<'a> {
-    /// Separates options from words, in any order; none when an option is unknown or its value is
-    /// missing. Without a list of known options all are words.
-    pub(super) fn parse(
-        name: &'a str,
-        words: &'a [String],
-        known: Option<&[GrubOption]>,
-        place: &'a Place,
-        context: &'a mut Context,
-    ) -> Option<Self> {
-        let (mut options, mut rest) = (Vec::new(), Vec::new());
-        let mut words = words.iter().map(String::as_str);
-        let Some(known) = known else {
-            return Some(Self {
-                name,
-                place,
-                context,
-                options,
-                words: words.collect(),
-            });
-        };
-        while let Some(word) = words.next() {
-            if word == "--" {
-                rest.extend(words.by_ref());
-            } else if let Some(long) = word.strip_prefix("--") {
-                let (long, value) = match long.split_once('=') {
-                    Some((long, value)) => (long, Some(value)),
-                    None => (long, None),
-                };
-                let (name, _, has_value) = known.iter().find(|(name, ..)| *name == long)?;
-                let value = match value {
-                    Some(value) => value,
-                    None if *has_value => words.next()?,
-                    None => "",
-                };
-                options.push((*name, value));
-            } else if let Some(short) = word.strip_prefix('-').filter(|short| !short.is_empty()) {
-                let (name, _, has_value) = known.iter().find(|(_, letter, _)| *letter == short)?;
-                let value = if *has_value { words.next()? } else { "" };
-                options.push((*name, value));
-            } else {
-                // As grub_arg_parse() has it, options may stand behind words.
-                rest.push(word);
-            }
-        }
-        Some(Self {
-            name,
-            place,
-            context,
-            options,
-            words: rest,
-        })
-    }
-
-    /// Returns the value of an option; the last one counts.
-    fn option(&self, name: &str) -> Option<&'a str> {
-        let mut options = self.options.iter().rev();
-        let option = options.find(|(known, _)| *known == name);
-        option.map(|(_, value)| *value)
-    }
-
-    /// Returns a word by its number, which is below the least count of the command's row.
-    fn word(&self, at: usize) -> &'a str {
-        self.words.get(at).copied().unwrap_or_default()
-    }
-
-    /// Returns the error of a command that ends the plan.
-    pub(super) fn error(&self, what: &str) -> PlanError {
-        PlanError::new(self.place, self.name, what)
-    }
-}
 
 pub(super) fn test(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     let words = match call.words.split_last() {
         Some((&"]", words)) => words,
         _ => &call.words,
     };
-    let size = |name: &str| match shell.resolve(name, call.place) {
+    if words.iter().any(|word| word.contains("$(")) {
+        return Ok(StatementEffect::Unknown(
+            "cannot judge $(…), which GRUB does not run",
+        ));
+    }
+    let size = |name: &str| match shell.variables.resolve(name, call.place) {
         Ok(url) => shell.sizes.get(&url.to_string()).copied(),
         // It is on a disk, or has no name.
         Err(_) => Some(0),
@@ -143,7 +42,7 @@ pub(super) fn test(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
             Ok(StatementEffect::Status(judgement.holds))
         }
         Err(Obstacle::Size(name)) => {
-            let url = shell.resolve(&name, call.place)?;
+            let url = shell.variables.resolve(&name, call.place)?;
             let step = Step::Fetch {
                 url: url.clone(),
                 purpose: Purpose::BootFile,
@@ -176,12 +75,17 @@ pub(super) fn read(_: &mut Shell, call: &mut Call<'_>) -> StatementResult {
 }
 
 pub(super) fn load_env(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
-    let prefix = shell.variable("prefix").unwrap_or_default();
+    let prefix = shell.variables.value("prefix").unwrap_or_default();
     let file = call.option("file");
     let file = file.map_or(format!("{prefix}/grubenv"), str::to_owned);
     let names = call.words.iter().map(|name| (*name).to_owned()).collect();
+    let Ok(url) = shell.variables.resolve(&file, call.place) else {
+        return Ok(StatementEffect::fails(
+            "fails: the file is on no device of the network",
+        ));
+    };
     let step = Step::Fetch {
-        url: shell.resolve(&file, call.place)?,
+        url,
         purpose: Purpose::Configuration,
     };
     Ok(StatementEffect::Ask(
@@ -197,8 +101,8 @@ pub(super) fn verify(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult 
         ));
     };
     let step = Step::Verify {
-        url: shell.resolve(file, call.place)?,
-        signature: Box::new(shell.resolve(signature, call.place)?),
+        url: shell.variables.resolve(file, call.place)?,
+        signature: Box::new(shell.variables.resolve(signature, call.place)?),
     };
     Ok(StatementEffect::Ask(step, PendingStatement::Signature))
 }
@@ -206,51 +110,23 @@ pub(super) fn verify(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult 
 /// Adds 1 to a variable, or subtracts it.
 pub(super) fn count(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     let name = call.word(0);
-    let Some(value) = shell.variable(name) else {
+    let Some(value) = shell.variables.value(name) else {
         return Ok(StatementEffect::fails("fails: there is no such variable"));
     };
+    if !value.starts_with(|c: char| c.is_ascii_digit() || c == '-') {
+        return Ok(StatementEffect::fails("fails: the variable is no number"));
+    }
     let by = if call.name == "increment" { 1 } else { -1 };
     let value = number(value).saturating_add(by);
-    shell.assign(name, &value.to_string(), call.place)?;
+    shell
+        .variables
+        .assign(name, &value.to_string(), call.place)?;
     Ok(StatementEffect::Status(true))
-}
-
-pub(super) fn cpuid(_: &mut Shell, call: &mut Call<'_>) -> StatementResult {
-    let facts = &call.context.facts;
-    let has_pae = || facts.cpu_flags.iter().any(|flag| flag == "pae");
-    let is_pae = call.option("pae").is_some();
-    // Long mode needs PAE, so a processor of 64 bits has both.
-    let is_64_bit = facts.architecture == Architecture::X86_64;
-    Ok(StatementEffect::Status(is_64_bit || is_pae && has_pae()))
-}
-
-pub(super) fn smbios(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
-    let value = |name| call.option(name).map(number);
-    let offset = value("get-string").or(value("get-uuid"));
-    let wanted = value("type").zip(offset);
-    let file = SMBIOS
-        .iter()
-        .find(|(kind, at, _)| Some((*kind, *at)) == wanted);
-    let Some(text) = file.and_then(|(_, _, name)| call.context.facts.smbios(name)) else {
-        return Ok(StatementEffect::fails(
-            "fails: not available on this machine",
-        ));
-    };
-    match call.option("set") {
-        Some(variable) => {
-            shell.assign(variable, text, call.place)?;
-            Ok(StatementEffect::Status(true))
-        }
-        None => {
-            let step = Step::Say(text.to_owned());
-            Ok(StatementEffect::Ask(step, PendingStatement::Nothing))
-        }
-    }
 }
 
 pub(super) fn authenticate(shell: &mut Shell, _: &mut Call<'_>) -> StatementResult {
     // Without superusers GRUB asks nobody, whatever --users says.
-    Ok(if shell.variable("superusers").is_none() {
+    Ok(if shell.variables.value("superusers").is_none() {
         StatementEffect::Status(true)
     } else {
         StatementEffect::fails("fails: passwords are not supported")
@@ -259,6 +135,11 @@ pub(super) fn authenticate(shell: &mut Shell, _: &mut Call<'_>) -> StatementResu
 
 pub(super) fn regexp(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     let (expression, text) = (call.word(0), call.word(1));
+    if text.contains("$(") {
+        return Ok(StatementEffect::Unknown(
+            "cannot judge $(…), which GRUB does not run",
+        ));
+    }
     let regexp = match Regexp::new(expression) {
         Ok(regexp) => regexp,
         Err(what) => {
@@ -283,9 +164,13 @@ pub(super) fn regexp(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult 
         };
         match groups.get::<usize>(group).copied().flatten() {
             Some((start, end)) => {
-                shell.assign(name, text.get(start..end).unwrap_or_default(), call.place)?;
+                shell.variables.assign(
+                    name,
+                    text.get(start..end).unwrap_or_default(),
+                    call.place,
+                )?;
             }
-            None => shell.unset(name),
+            None => shell.variables.unset(name),
         }
     }
     Ok(StatementEffect::Status(true))
@@ -306,7 +191,7 @@ pub(super) fn answered(
                 return Ok(Some("fails: nothing was entered".into()));
             };
             if let Some(name) = name {
-                shell.assign(&name, &text, place)?;
+                shell.variables.assign(&name, &text, place)?;
             }
             Ok(None)
         }
@@ -332,11 +217,13 @@ pub(super) fn answered(
             };
             for (name, value) in variables(lines) {
                 if names.is_empty() || names.iter().any(|wanted| *wanted == name) {
-                    shell.assign(name, &value, place)?;
+                    shell.variables.assign(name, &value, place)?;
                 }
             }
             Ok(None)
         }
+        // The machine reads entries itself.
+        PendingStatement::Entries(_) => Ok(None),
         PendingStatement::Size(url) => {
             let mut len = 0;
             if let Answer::File { len: found, .. } = answer {

@@ -1,25 +1,13 @@
 //! The parser: from text to statements.
 
-use crate::prelude::*;
 use alloc::sync::Arc;
-use core::num::NonZeroUsize;
 
 use super::super::error::{Place, PlanError};
+use super::lex::{Token, Word, WordPiece, tokens};
+use crate::prelude::*;
 
 /// Limit of nested blocks, since the parser recurses.
 const MAX_DEPTH: usize = 32;
-
-/// A piece of a word.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum WordPiece {
-    /// Literal text.
-    Text(String),
-    /// The value of a variable, `is_quoted` when it may not fall apart into words.
-    Variable { name: String, is_quoted: bool },
-}
-
-/// A word of a command.
-pub(super) type Word = Vec<WordPiece>;
 
 /// Statements that run one after the other.
 pub(super) type Block = Arc<Vec<GrubStatement>>;
@@ -43,26 +31,37 @@ pub(super) enum StatementKind {
     },
     /// Runs the block and inverts its status.
     Not(Block),
-    /// Puts a line into the menu.
+    /// Runs the block for each of the words, which becomes the value of the variable.
+    For {
+        name: Arc<str>,
+        words: Arc<Vec<Word>>,
+        body: Block,
+    },
+    /// Runs the body as long as the condition holds, or until it does.
+    Loop(Arc<Loop>),
+    /// Puts a line into the menu; the first word is `menuentry` or `submenu`.
     Entry { words: Arc<Vec<Word>>, body: Block },
     /// Names a block.
     Function { name: Arc<str>, body: Block },
+    /// A command with this name that GRUB cannot read.
+    Unreadable(String),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Token {
-    Word(Word),
-    /// `;` or the end of a line.
-    End,
-    Open,
-    Close,
+/// A `while` or `until`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Loop {
+    pub(super) condition: Block,
+    pub(super) body: Block,
+    pub(super) is_until: bool,
 }
 
 /// Parses a file, or the text of one line at `place`.
 pub(super) fn parse(text: &[u8], place: &Place) -> Result<Block, PlanError> {
     let text = String::from_utf8_lossy(text);
-    let tokens = tokens(text.trim_start_matches('\u{feff}'), place)?;
+    let text = text.trim_start_matches('\u{feff}');
+    let tokens = tokens(text, place)?;
     let mut parser = StatementParser {
+        text,
         tokens: &tokens,
         place,
         last_line: tokens.last().map_or(1, |(line, _)| *line),
@@ -76,6 +75,7 @@ pub(super) fn parse(text: &[u8], place: &Place) -> Result<Block, PlanError> {
 }
 
 struct StatementParser<'a> {
+    text: &'a str,
     tokens: &'a [(usize, Token)],
     place: &'a Place,
     last_line: usize,
@@ -87,45 +87,47 @@ impl StatementParser<'_> {
     fn block(&mut self, ends: &[&str]) -> Result<Block, PlanError> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            let line = self
-                .tokens
-                .first()
-                .map_or(self.last_line, |(line, _)| *line);
             let what = format!("blocks nest deeper than {MAX_DEPTH}");
-            return Err(PlanError::new(&self.place.at(line), "{", what));
+            return Err(PlanError::new(&self.here(), "{", what));
         }
         let mut statements = Vec::new();
         while let Some((line, token)) = self.tokens.first() {
-            match token {
-                Token::End => self.skip(),
-                Token::Close => break,
-                Token::Open => return Err(self.error(*line, token, "is unexpected here")),
-                Token::Word(word) => {
-                    let keyword = plain(word);
-                    if keyword.is_some_and(|keyword| ends.contains(&keyword)) {
-                        break;
-                    }
-                    let what = match keyword {
-                        Some("if") => self.condition()?,
-                        Some("menuentry" | "submenu") => self.entry()?,
-                        Some("function") => self.function()?,
-                        Some("for" | "while" | "until") => {
-                            return Err(self.error(*line, token, "loops are not supported"));
-                        }
-                        Some("then" | "elif" | "else" | "fi") => {
-                            return Err(self.error(*line, token, "has no if"));
-                        }
-                        Some("!") => {
-                            self.skip();
-                            let what = StatementKind::Command(self.words());
-                            let line = *line;
-                            StatementKind::Not(Arc::new(vec![GrubStatement { line, what }]))
-                        }
-                        _ => StatementKind::Command(self.words()),
-                    };
-                    statements.push(GrubStatement { line: *line, what });
+            let keyword = match token {
+                Token::End => {
+                    self.skip();
+                    continue;
                 }
+                Token::Close(_) => break,
+                Token::Open(_) => return Err(self.error(*line, token, "is unexpected here")),
+                Token::Operator => None,
+                Token::Word(word) => plain(word),
+            };
+            if keyword.is_some_and(|keyword| ends.contains(&keyword)) {
+                break;
             }
+            let what = match keyword {
+                Some("if") => self.condition()?,
+                Some("menuentry" | "submenu") => self.entry()?,
+                Some("function") => self.function()?,
+                Some("for") => self.for_words()?,
+                Some("while" | "until") => self.while_holds(keyword == Some("until"))?,
+                Some("then" | "elif" | "else" | "fi") => {
+                    return Err(self.error(*line, token, "has no if"));
+                }
+                Some("do" | "done") => {
+                    return Err(self.error(*line, token, "has no for, while or until"));
+                }
+                Some("case" | "esac" | "select") => {
+                    return Err(self.error(*line, token, "is a word that GRUB has no meaning for"));
+                }
+                Some("!") => {
+                    self.skip();
+                    let (what, line) = (self.command()?, *line);
+                    StatementKind::Not(Arc::new(vec![GrubStatement { line, what }]))
+                }
+                _ => self.command()?,
+            };
+            statements.push(GrubStatement { line: *line, what });
         }
         self.depth -= 1;
         Ok(Arc::new(statements))
@@ -135,19 +137,7 @@ impl StatementParser<'_> {
         let mut branches = Vec::new();
         loop {
             self.skip();
-            let condition = self.block(&["then"])?;
-            if condition.is_empty() {
-                let line = self
-                    .tokens
-                    .first()
-                    .map_or(self.last_line, |(line, _)| *line);
-                return Err(PlanError::new(
-                    &self.place.at(line),
-                    "if",
-                    "has no condition",
-                ));
-            }
-            self.expect("then")?;
+            let condition = self.judged("if", "then")?;
             let body = self.block(&["elif", "else", "fi"])?;
             branches.push((condition, body));
             if !self.is_at("elif") {
@@ -167,9 +157,76 @@ impl StatementParser<'_> {
         })
     }
 
-    fn entry(&mut self) -> Result<StatementKind, PlanError> {
+    /// Parses a condition up to the word behind it.
+    fn judged(&mut self, keyword: &str, end: &str) -> Result<Block, PlanError> {
+        let condition = self.block(&[end])?;
+        if condition.is_empty() {
+            return Err(PlanError::new(&self.here(), keyword, "has no condition"));
+        }
+        self.expect(end)?;
+        Ok(condition)
+    }
+
+    fn for_words(&mut self) -> Result<StatementKind, PlanError> {
         self.skip();
         let words = self.words();
+        let [name, keyword, words @ ..] = words.as_slice() else {
+            return Err(PlanError::new(&self.here(), "for", "needs NAME in WORDS"));
+        };
+        let name = plain(name).filter(|_| plain(keyword) == Some("in"));
+        let Some(name) = name.map(Arc::from) else {
+            return Err(PlanError::new(&self.here(), "for", "needs NAME in WORDS"));
+        };
+        self.skip_ends();
+        self.expect("do")?;
+        let body = self.block(&["done"])?;
+        self.expect("done")?;
+        let words = Arc::new(words.to_vec());
+        Ok(StatementKind::For { name, words, body })
+    }
+
+    fn while_holds(&mut self, is_until: bool) -> Result<StatementKind, PlanError> {
+        self.skip();
+        let condition = self.judged(if is_until { "until" } else { "while" }, "do")?;
+        let body = self.block(&["done"])?;
+        self.expect("done")?;
+        Ok(StatementKind::Loop(Arc::new(Loop {
+            condition,
+            body,
+            is_until,
+        })))
+    }
+
+    /// Parses a command; a block behind its words is its last word, as text.
+    fn command(&mut self) -> Result<StatementKind, PlanError> {
+        let mut words = self.words();
+        if let Some((_, Token::Open(start))) = self.tokens.first() {
+            let start = *start;
+            self.skip();
+            self.block(&[])?;
+            let end = match self.tokens.first() {
+                Some((_, Token::Close(end))) => *end,
+                _ => return Err(PlanError::new(&self.here(), "}", "is missing")),
+            };
+            self.skip();
+            // GRUB_SCRIPT_ARG_TYPE_BLOCK of grub-core/script/execute.c.
+            let text = self.text.get(start..=end).unwrap_or_default();
+            words.push(vec![WordPiece::Text(text.to_owned())]);
+        }
+        // Neither | and & nor words behind a block are part of the grammar (parser.y).
+        if let Some((_, Token::Word(_) | Token::Operator)) = self.tokens.first() {
+            while let Some((_, Token::Word(_) | Token::Operator)) = self.tokens.first() {
+                self.skip();
+            }
+            let name = words.first().and_then(|word| plain(word));
+            let name = name.unwrap_or_default().to_owned();
+            return Ok(StatementKind::Unreadable(name));
+        }
+        Ok(StatementKind::Command(words.into()))
+    }
+
+    fn entry(&mut self) -> Result<StatementKind, PlanError> {
+        let words = self.words().into();
         let body = self.braces()?;
         Ok(StatementKind::Entry { words, body })
     }
@@ -189,37 +246,40 @@ impl StatementParser<'_> {
     }
 
     fn braces(&mut self) -> Result<Block, PlanError> {
-        while let Some((_, Token::End)) = self.tokens.first() {
-            self.skip();
-        }
-        match self.tokens.first() {
-            Some((_, Token::Open)) => self.skip(),
-            other => {
-                let line = other.map_or(self.last_line, |(line, _)| *line);
-                return Err(PlanError::new(&self.place.at(line), "{", "is missing"));
-            }
-        }
+        self.skip_ends();
+        let Some((_, Token::Open(_))) = self.tokens.first() else {
+            return Err(PlanError::new(&self.here(), "{", "is missing"));
+        };
+        self.skip();
         let block = self.block(&[])?;
-        match self.tokens.first() {
-            Some((_, Token::Close)) => {
-                self.skip();
-                Ok(block)
-            }
-            _ => Err(PlanError::new(
-                &self.place.at(self.last_line),
-                "}",
-                "is missing at the end",
-            )),
-        }
+        let Some((_, Token::Close(_))) = self.tokens.first() else {
+            let end = self.place.at(self.last_line);
+            return Err(PlanError::new(&end, "}", "is missing at the end"));
+        };
+        self.skip();
+        Ok(block)
     }
 
-    fn words(&mut self) -> Arc<Vec<Word>> {
+    fn words(&mut self) -> Vec<Word> {
         let mut words = Vec::new();
         while let Some((_, Token::Word(word))) = self.tokens.first() {
             words.push(word.clone());
             self.skip();
         }
-        words.into()
+        words
+    }
+
+    fn skip_ends(&mut self) {
+        while let Some((_, Token::End)) = self.tokens.first() {
+            self.skip();
+        }
+    }
+
+    /// Returns the line of the next token.
+    fn here(&self) -> Place {
+        let line = self.tokens.first();
+        self.place
+            .at(line.map_or(self.last_line, |(line, _)| *line))
     }
 
     fn is_at(&self, keyword: &str) -> bool {
@@ -231,8 +291,7 @@ impl StatementParser<'_> {
             self.skip();
             return Ok(());
         }
-        let line = (self.tokens.first()).map_or(self.last_line, |(line, _)| *line);
-        Err(PlanError::new(&self.place.at(line), keyword, "is missing"))
+        Err(PlanError::new(&self.here(), keyword, "is missing"))
     }
 
     fn skip(&mut self) {
@@ -243,8 +302,9 @@ impl StatementParser<'_> {
         let word = match token {
             Token::Word(word) => plain(word).unwrap_or_default(),
             Token::End => ";",
-            Token::Open => "{",
-            Token::Close => "}",
+            Token::Open(_) => "{",
+            Token::Close(_) => "}",
+            Token::Operator => "|",
         };
         PlanError::new(&self.place.at(line), word, what)
     }
@@ -255,105 +315,5 @@ fn plain(word: &Word) -> Option<&str> {
     match word.as_slice() {
         [WordPiece::Text(text)] => Some(text),
         _ => None,
-    }
-}
-
-/// Splits a text into tokens, each with its line.
-fn tokens(text: &str, place: &Place) -> Result<Vec<(usize, Token)>, PlanError> {
-    let mut tokens = Vec::new();
-    let mut letters = text.chars().peekable();
-    let mut line = place.line.map_or(1, NonZeroUsize::get);
-    // The word under way; none between words.
-    let mut word: Option<Word> = None;
-    let mut quote: Option<(char, usize)> = None;
-    while let Some(letter) = letters.next() {
-        match (letter, quote) {
-            ('\n', None) => {
-                tokens.extend(word.take().map(|word| (line, Token::Word(word))));
-                tokens.push((line, Token::End));
-            }
-            ('\\', None | Some(('"', _))) => match letters.next() {
-                Some('\n') => line += 1,
-                // Within quotes a backslash stays, except before these.
-                Some(next) if quote.is_some() && !"\"\\$".contains(next) => {
-                    push(&mut word, '\\');
-                    push(&mut word, next);
-                }
-                Some(next) => push(&mut word, next),
-                None => {}
-            },
-            ('$', None | Some(('"', _))) => {
-                let mut name = String::new();
-                let is_braced = letters.next_if_eq(&'{').is_some();
-                let in_name = |c: &char| {
-                    if is_braced {
-                        *c != '}' && *c != '\n'
-                    } else {
-                        c.is_ascii_alphanumeric() || *c == '_' || *c == '?'
-                    }
-                };
-                while let Some(next) = letters.next_if(in_name) {
-                    name.push(next);
-                }
-                if is_braced && letters.next_if_eq(&'}').is_none() {
-                    let what = "the } of the variable is missing";
-                    return Err(PlanError::new(&place.at(line), &name, what));
-                }
-                if name.is_empty() {
-                    push(&mut word, '$');
-                } else {
-                    word.get_or_insert_default().push(WordPiece::Variable {
-                        name,
-                        is_quoted: quote.is_some(),
-                    });
-                }
-            }
-            (_, Some((closing, _))) if letter == closing => quote = None,
-            (_, Some(_)) => push(&mut word, letter),
-            ('\'' | '"', None) => {
-                quote = Some((letter, line));
-                // An empty pair of quotes is a word too.
-                word.get_or_insert_default()
-                    .push(WordPiece::Text(String::new()));
-            }
-            ('#', None) if word.is_none() => while letters.next_if(|c| *c != '\n').is_some() {},
-            (';' | '{' | '}', None) => {
-                let is_alone = word.is_none();
-                if !is_alone && letter != ';' {
-                    push(&mut word, letter);
-                } else {
-                    tokens.extend(word.take().map(|word| (line, Token::Word(word))));
-                    tokens.push((
-                        line,
-                        match letter {
-                            '{' => Token::Open,
-                            '}' => Token::Close,
-                            _ => Token::End,
-                        },
-                    ));
-                }
-            }
-            (_, None) if letter.is_whitespace() => {
-                tokens.extend(word.take().map(|word| (line, Token::Word(word))));
-            }
-            (_, None) => push(&mut word, letter),
-        }
-        if letter == '\n' {
-            line += 1;
-        }
-    }
-    if let Some((quote, line)) = quote {
-        let quote = quote.to_string();
-        return Err(PlanError::new(&place.at(line), &quote, "is never closed"));
-    }
-    tokens.extend(word.map(|word| (line, Token::Word(word))));
-    Ok(tokens)
-}
-
-fn push(word: &mut Option<Word>, letter: char) {
-    let word = word.get_or_insert_default();
-    match word.last_mut() {
-        Some(WordPiece::Text(text)) => text.push(letter),
-        _ => word.push(WordPiece::Text(letter.into())),
     }
 }

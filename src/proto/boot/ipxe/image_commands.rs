@@ -186,6 +186,8 @@ fn use_image(state: &mut State, name: &str, then: ImageUse) -> CommandResult {
         }
         StartMethod::Kernel => Ok(CommandEffect::Plan(Box::new(state.images.plan(name)?))),
         StartMethod::BootLoader => Ok(CommandEffect::Chain(image.url.clone())),
+        #[cfg(feature = "iso")]
+        StartMethod::Memdisk => state.images.disk_of(name).map(CommandEffect::Chain),
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) struct ScriptImage {
     /// Its command line.
     pub(super) arguments: String,
     pub(super) kind: KernelFormat,
+    /// Why it cannot be started as a kernel.
+    refusal: Option<String>,
     /// Whether it was loaded to be started, so that it is no initrd.
     pub(super) is_kernel: bool,
     pub(super) trust: ImageTrust,
@@ -42,6 +44,7 @@ impl ScriptImage {
         let kind = classify(&head);
         Self {
             name: name.to_owned(),
+            refusal: loaders::kernel_refusal(&url, &head),
             url,
             arguments,
             kind,
@@ -68,6 +71,10 @@ impl ScriptImage {
         } else if self.url.names_iso() {
             return Ok(StartMethod::BootLoader);
         }
+        #[cfg(feature = "iso")]
+        if loaders::is_memdisk(self.url.file_name()) {
+            return Ok(StartMethod::Memdisk);
+        }
         let what = match loaders::program(Some(self.kind), &self.url) {
             Some(BootLoader::Pxelinux | BootLoader::Grub) => return Ok(StartMethod::BootLoader),
             // Another iPXE would begin with the same lease and the same script again.
@@ -75,7 +82,7 @@ impl ScriptImage {
             None if self.kind == KernelFormat::Text => {
                 "is neither a kernel nor a script with #!ipxe in its first line"
             }
-            None => "is a program for the firmware, which no longer runs under Linux",
+            None => self.refusal.as_deref().unwrap_or("is no kernel"),
         };
         Err(CommandFault::new(&self.name, what))
     }
@@ -90,6 +97,9 @@ pub(super) enum StartMethod {
     Kernel,
     /// By reading the configuration of the boot loader that it is, or that an ISO image has.
     BootLoader,
+    /// By starting the ISO image that it would emulate a disk with.
+    #[cfg(feature = "iso")]
+    Memdisk,
 }
 
 impl ScriptImage {
@@ -191,6 +201,22 @@ impl Images {
             Some(ImageTrust::Unchecked | ImageTrust::Verified(_)) | None => return Ok(()),
         };
         Err(CommandFault::new(name, what))
+    }
+
+    /// Returns the ISO image that memdisk, an image of this name, would emulate a disk with.
+    ///
+    /// # Errors
+    /// There is none, or it may not start.
+    #[cfg(feature = "iso")]
+    pub(super) fn disk_of(&self, name: &str) -> Result<Url, CommandFault> {
+        let mut disks = self.list.iter().filter(|image| image.url.names_iso());
+        let Some(disk) = disks.next() else {
+            let memdisk = self.list.iter().find(|image| image.name == name);
+            let what = memdisk.and_then(|image| image.refusal.as_deref());
+            return Err(CommandFault::new(name, what.unwrap_or("has no disk image")));
+        };
+        self.check_trust(&disk.name)?;
+        Ok(disk.url.clone())
     }
 
     /// Returns a line per image for people.

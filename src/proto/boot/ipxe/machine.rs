@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 
 use super::super::context::{Context, Turn};
 use super::super::error::{Place, PlanError};
+use super::super::plan::Outcome;
 use super::super::step::Answer;
 use super::arguments::CommandFault;
 use super::commands;
@@ -250,7 +251,7 @@ impl IpxeMachine {
 
     fn error(&self, fault: CommandFault, context: &Context) -> PlanError {
         PlanError {
-            is_local_boot: fault.is_local_boot,
+            outcome: fault.is_local_boot.then_some(Outcome::LocalBoot),
             ..PlanError::new(
                 &self.place(context),
                 fault.word.as_deref().unwrap_or_default(),

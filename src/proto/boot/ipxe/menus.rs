@@ -96,8 +96,7 @@ impl MenuForm {
             text: item.text.clone(),
             is_choice: item.name.is_some(),
             key: item.key,
-            command_line: None,
-            help: None,
+            ..Entry::default()
         });
         let named = |item: &FormItem| item.name.is_some() && item.name.as_deref() == default;
         let position = |wanted: &dyn Fn(&FormItem) -> bool| self.items.iter().position(wanted);

@@ -2,13 +2,10 @@
 //!
 //! What each accepts is from its own initrd; a new one is a row.
 
-use alloc::collections::BTreeMap;
-
 use super::super::context::{Context, Turn};
 use super::super::error::{Place, PlanError};
 use super::super::plan::{BootPlan, Placement, PlanPart};
 use super::super::step::{Answer, Fetched};
-use super::in_image;
 use crate::prelude::*;
 use crate::text::url::{Scheme, Url};
 
@@ -150,22 +147,22 @@ const ANACONDA_MEDIA: &str = "root=live:CDLABEL root=live:LABEL root=live:UUID r
 /// The step between a plan whose kernel is in an image and the end: it looks at what is in the image,
 /// and adds what the distribution needs.
 #[derive(Debug)]
-pub(in super::super) struct HandOver {
+pub(crate) struct HandOver {
     plan: Box<BootPlan>,
     image: Url,
     /// Directories of the image, by their paths.
-    directories: BTreeMap<&'static str, Vec<String>>,
+    directories: Vec<(&'static str, Vec<String>)>,
     requested: Option<&'static str>,
 }
 
 impl HandOver {
     /// Begins with a plan; returns it when its kernel is in no image.
-    pub(in super::super) fn begin(plan: Box<BootPlan>) -> Result<Self, Box<BootPlan>> {
+    pub(crate) fn begin(plan: Box<BootPlan>) -> Result<Self, Box<BootPlan>> {
         match plan.kernel.url.image() {
             Some(image) => Ok(Self {
                 plan,
                 image,
-                directories: BTreeMap::new(),
+                directories: Vec::new(),
                 requested: None,
             }),
             None => Err(plan),
@@ -176,7 +173,7 @@ impl HandOver {
     ///
     /// # Errors
     /// A distribution that cannot start so, with what would help.
-    pub(in super::super) fn next(
+    pub(crate) fn next(
         &mut self,
         answer: Answer,
         context: &mut Context,
@@ -192,15 +189,19 @@ impl HandOver {
                     return Err(PlanError::new(&Place::whole(&self.image), directory, why));
                 }
             };
-            self.directories.insert(directory, names);
+            self.directories.push((directory, names));
         }
         for distribution in DISTRIBUTIONS {
             let (directory, name) = distribution.marker;
             let is_known = if directory.is_empty() {
                 self.has_word(name, context)
             } else {
-                match self.directories.get(directory) {
-                    Some(names) => names.iter().any(|found| fits(found, name)),
+                match self
+                    .directories
+                    .iter()
+                    .find(|(known, _)| *known == directory)
+                {
+                    Some((_, names)) => names.iter().any(|found| fits(found, name)),
                     None => {
                         self.requested = Some(directory);
                         return in_image(&self.image, directory).map(Turn::configuration);
@@ -357,6 +358,12 @@ impl HandOver {
     fn has_word(&self, beginning: &str, context: &Context) -> bool {
         self.first_word(beginning, context).is_some()
     }
+}
+
+/// Returns the URL of a file of an image.
+pub(super) fn in_image(image: &Url, path: &str) -> Result<Url, PlanError> {
+    let url = image.in_image(path);
+    url.map_err(|error| PlanError::new(&Place::whole(image), path, error.what))
 }
 
 fn begins_with(word: &str, beginnings: &str) -> bool {

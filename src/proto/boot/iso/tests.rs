@@ -356,7 +356,9 @@ fn fetch(url: &Url, image: &[(&str, &str)], files: &[(&str, &str)]) -> Answer {
         // The kernels of these tests.
         let is_kernel = matches!(url.file_name(), "memdisk" | "k");
         let mut found = files.iter().filter(|(name, _)| *name == url.to_string());
-        let kernel = "\0".repeat(0x202) + "HdrS";
+        // A bzImage for 64 bits: boot protocol 2.15, and XLF_KERNEL_64.
+        let kernel =
+            "\0".repeat(0x202) + "HdrS\x0f\x02" + &"\0".repeat(0x2e) + "\x03" + &"\0".repeat(99);
         return match found.next() {
             Some((_, text)) => file(text),
             None if is_kernel => file(&kernel),

@@ -27,6 +27,10 @@ pub enum Key {
     Escape,
     /// Edits.
     Tab,
+    /// Deletes the line.
+    Clear,
+    /// F1 to F12, by number.
+    Function(u8),
     /// A character.
     Char(char),
 }
@@ -62,6 +66,8 @@ pub fn decode(octets: &[u8]) -> Vec<Key> {
             '\x05' => Some(Key::End),
             '\x10' => Some(Key::Up),
             '\x0e' => Some(Key::Down),
+            // Ctrl-U.
+            '\x15' => Some(Key::Clear),
             // Ctrl-C: raw mode hands it over as it is.
             '\x03' => Some(Key::Escape),
             _ if letter.is_control() || letter == char::REPLACEMENT_CHARACTER => None,
@@ -98,9 +104,31 @@ fn of_sequence(sequence: &str) -> Option<Key> {
         "H" | "1~" | "7~" => Key::Home,
         "F" | "4~" | "8~" => Key::End,
         "3~" => Key::Delete,
-        _ => return None,
+        _ => {
+            return FUNCTION_KEYS.iter().find_map(|(sequences, number)| {
+                let mut sequences = sequences.split(' ');
+                let is_known = sequences.any(|known| known == sequence);
+                is_known.then_some(Key::Function(*number))
+            });
+        }
     })
 }
+
+/// Function keys, as xterm, the Linux console and rxvt send the first, and all of them the others.
+const FUNCTION_KEYS: [(&str, u8); 12] = [
+    ("P [A 11~", 1),
+    ("Q [B 12~", 2),
+    ("R [C 13~", 3),
+    ("S [D 14~", 4),
+    ("15~ [E", 5),
+    ("17~", 6),
+    ("18~", 7),
+    ("19~", 8),
+    ("20~", 9),
+    ("21~", 10),
+    ("23~", 11),
+    ("24~", 12),
+];
 
 #[cfg(test)]
 mod tests {
@@ -109,7 +137,7 @@ mod tests {
     #[test]
     fn sequences_and_characters_become_keys() {
         assert_eq!(
-            decode(b"\x1b[A\x1bOB\x1b[3~\x1b[15~x\xc3\xbc\r\x7f\t\x1b"),
+            decode(b"\x1b[A\x1bOB\x1b[3~\x1b[25~x\xc3\xbc\r\x7f\t\x15\x1b"),
             [
                 Key::Up,
                 Key::Down,
@@ -119,10 +147,13 @@ mod tests {
                 Key::Enter,
                 Key::Backspace,
                 Key::Tab,
+                Key::Clear,
                 Key::Escape,
             ]
         );
         assert_eq!(decode(b"\x1b[\xff\x1b["), []);
+        let keys = decode(b"\x1bOP\x1b[[B\x1b[13~\x1b[15~\x1b[24~");
+        assert_eq!(keys, [1, 2, 3, 5, 12].map(Key::Function));
     }
 
     #[test]

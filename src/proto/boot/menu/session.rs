@@ -72,7 +72,15 @@ impl MenuSession {
             // Tab edits in menus of pxelinux, e in those of GRUB.
             Key::Tab => self.edit(),
             Key::Char(letter) => return self.handle_char(letter),
-            Key::Left | Key::Right | Key::Backspace | Key::Delete => {}
+            Key::Function(number) if self.menu.help_keys & 1 << (number % 16) != 0 => {
+                return Some(Answer::Help(number));
+            }
+            Key::Left
+            | Key::Right
+            | Key::Backspace
+            | Key::Delete
+            | Key::Clear
+            | Key::Function(_) => {}
         }
         None
     }
@@ -167,7 +175,7 @@ impl MenuSession {
         self.line = command_line.map(|text| LineEditor::new(&text));
     }
 
-    /// The key of an entry starts it; a digit moves the bar, so that a slip starts nothing.
+    /// The key of an entry starts it, or moves the bar to it; a digit moves the bar, so that a slip starts nothing.
     fn handle_char(&mut self, letter: char) -> Option<Answer> {
         let letter = letter.to_ascii_lowercase();
         let keyed = (self.menu.entries.iter()).position(|entry| {
@@ -175,8 +183,17 @@ impl MenuSession {
                 .key
                 .is_some_and(|key| key.to_ascii_lowercase() == letter)
         });
-        if let Some(keyed) = keyed {
-            return self.choose(keyed);
+        if let Some(number) = keyed {
+            let entry = self
+                .menu
+                .entries
+                .get(number)
+                .filter(|entry| entry.is_choice);
+            if entry.is_some_and(|entry| entry.key_moves_bar) {
+                self.bar = Some(number);
+                return None;
+            }
+            return self.choose(number);
         }
         let digit = letter.to_digit(10).and_then(|digit| digit.checked_sub(1));
         let chosen = digit.and_then(|digit| self.choices().nth(usize::try_from(digit).ok()?));
@@ -227,6 +244,10 @@ impl LineEditor {
             Key::Right => self.cursor = (self.cursor + 1).min(self.letters.len()),
             Key::Home => self.cursor = 0,
             Key::End => self.cursor = self.letters.len(),
+            Key::Clear => {
+                self.letters.clear();
+                self.cursor = 0;
+            }
             Key::Char(_)
             | Key::Backspace
             | Key::Delete
@@ -234,7 +255,8 @@ impl LineEditor {
             | Key::Down
             | Key::Enter
             | Key::Escape
-            | Key::Tab => {}
+            | Key::Tab
+            | Key::Function(_) => {}
         }
     }
 
@@ -326,6 +348,26 @@ mod tests {
     }
 
     #[test]
+    fn a_key_may_only_move_the_bar_and_function_keys_ask_for_help() {
+        let mut whole = menu(Some(5));
+        whole.entries[2].key_moves_bar = true;
+        whole.help_keys = 1 << 2;
+        let mut session = MenuSession::new(whole, START);
+        assert_eq!(session.handle_key(Key::Char('r')), None);
+        let lines = session.lines(START, 24);
+        let bar = lines.iter().find(|line| line.contains("\x1b[7m"));
+        assert!(bar.unwrap().contains("Rescue"), "{lines:?}");
+        assert_eq!(session.handle_key(Key::Function(1)), None);
+        assert_eq!(session.handle_key(Key::Function(2)), Some(Answer::Help(2)));
+        assert_eq!(session.handle_key(Key::Enter), chosen(2));
+        let mut line = LineEditor::new("quiet splash");
+        line.handle_key(Key::Left);
+        line.handle_key(Key::Clear);
+        line.handle_key(Key::Char('x'));
+        assert_eq!(line.text(), "x");
+    }
+
+    #[test]
     fn a_hidden_menu_shows_with_the_first_key() {
         let mut hidden = menu(Some(5));
         hidden.is_hidden = true;
@@ -367,7 +409,7 @@ mod tests {
             is_choice: true,
             key,
             command_line: Some("quiet".to_owned()),
-            help: None,
+            ..Entry::default()
         };
         Menu {
             title: Some("Boot".to_owned()),

@@ -4,12 +4,14 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::boot::Architecture;
+use crate::boot::{Architecture, Outcome};
+use crate::format::kernel_image::fixture::bz_image;
+
+mod pxelinux;
 
 #[test]
 fn a_bare_kernel_is_recognised_by_its_octets_and_fetched_once() {
-    let mut kernel = vec![0; 0x300];
-    kernel[0x202..0x206].copy_from_slice(b"HdrS");
+    let kernel = bz_image();
     let mut facts = facts("http://192.0.2.1/strange-name.txt");
     facts.initrds = vec!["http://192.0.2.1/initrd".parse().unwrap()];
     facts.append = Some("quiet".to_owned());
@@ -142,23 +144,6 @@ fn a_search_is_one_line_and_each_name_a_detail() {
 }
 
 #[test]
-fn a_directive_that_is_not_known_stops_only_the_label_it_stands_in() {
-    let text = "default good\nlabel bad\n kernel k\n frobnicate yes\nlabel good\n kernel g\n";
-    let url = "http://192.0.2.1/pxelinux.cfg/default";
-    let (_, end) = drive(facts(url), &[(url, text.as_bytes())]);
-    assert!(matches!(end, Step::Done(plan) if plan.kernel.url.path() == "/g"));
-    let text = text.replace("default good", "default bad");
-    let (_, end) = drive(facts(url), &[(url, text.as_bytes())]);
-    let Step::Failed(error) = end else {
-        panic!("{end:?}")
-    };
-    assert_eq!(
-        error.to_string(),
-        "http://192.0.2.1/pxelinux.cfg/default:4: \"frobnicate\": unknown or unsupported directive"
-    );
-}
-
-#[test]
 fn a_server_that_fails_ends_the_search() {
     let url = "tftp://192.0.2.1/pxelinux.0";
     let mut planner = Planner::new(facts(url));
@@ -182,176 +167,6 @@ fn configurations_that_include_themselves_end() {
     let text = b"default a\nlabel a\nkernel a.0\n";
     let (_, end) = drive(facts(url), &[(url, text), ("http://192.0.2.1/a.0", text)]);
     assert!(matches!(end, Step::Failed(error) if error.what.contains("boot files")));
-}
-
-#[test]
-fn a_menu_whose_lines_are_fixed_cannot_be_edited() {
-    for (line, is_fixed) in [
-        ("allowoptions 0", true),
-        ("menu master passwd x", true),
-        ("", false),
-    ] {
-        let text = format!("ui menu.c32\ntotaltimeout 50\n{line}\nlabel a\nkernel k\n");
-        let mut planner = Planner::new(facts("http://192.0.2.1/pxelinux.cfg/default"));
-        planner.next(Answer::Begin);
-        let step = planner.next(Answer::File {
-            head: text.clone().into(),
-            len: text.len() as u64,
-        });
-        let Step::Menu(menu) = step else {
-            panic!("{step:?}")
-        };
-        assert_eq!(menu.entries[0].command_line.is_none(), is_fixed, "{line}");
-        assert_eq!(menu.total_timeout, Some(Duration::from_secs(5)));
-    }
-}
-
-const PROMPT: &str = "default linux quiet\nprompt 1\ntimeout 50\ntotaltimeout 600\n\
-    ontimeout rescue late\n\
-    label linux\nkernel k\nappend a=1\nlabel rescue\nkernel r\nappend b=2\n\
-    label disk\nlocalboot 0\nlabel odd\nkernel k\nfrobnicate\n";
-
-#[test]
-fn a_line_at_the_prompt_is_a_label_with_words_behind_its_own() {
-    for (line, kernel, command_line) in [
-        ("rescue", "r", "BOOT_IMAGE=r b=2"),
-        (
-            " rescue  init=/bin/sh 1 ",
-            "r",
-            "BOOT_IMAGE=r b=2 init=/bin/sh 1",
-        ),
-        ("", "k", "BOOT_IMAGE=k a=1 quiet"),
-        ("other x", "other", "BOOT_IMAGE=other x"),
-    ] {
-        let mut prompt = Prompt::begin(PROMPT);
-        assert_eq!(prompt.labels, "linux rescue disk odd ");
-        let limits = [Duration::from_secs(5), Duration::from_secs(60)].map(Some);
-        assert_eq!(prompt.limits, limits);
-        let end = prompt.answer(Answer::Text(line.to_owned()));
-        assert_eq!(
-            planned(end),
-            (format!("/{kernel}"), command_line.to_owned())
-        );
-    }
-    // Nobody is there.
-    let end = Prompt::begin(PROMPT).answer(Answer::TimedOut);
-    assert_eq!(
-        planned(end),
-        ("/r".to_owned(), "BOOT_IMAGE=r b=2 late".to_owned())
-    );
-    let text = PROMPT.replace("ontimeout rescue late\n", "");
-    let end = Prompt::begin(&text).answer(Answer::TimedOut);
-    assert_eq!(planned(end).1, "BOOT_IMAGE=k a=1 quiet");
-}
-
-#[test]
-fn the_prompt_is_shown_again_when_a_line_cannot_be_booted() {
-    let text = |line: &str| Answer::Text(line.to_owned());
-    let mut prompt = Prompt::begin(PROMPT);
-    for (line, expected) in [
-        ("missing x", "Could not find kernel image: missing"),
-        ("odd", "unknown or unsupported directive"),
-        ("tool.c32", "is a program for PC firmware"),
-    ] {
-        let Step::Say(said) = prompt.answer(text(line)) else {
-            panic!("{line}")
-        };
-        assert!(said.contains(expected), "{said}");
-        assert!(matches!(
-            prompt.answer(Answer::Done),
-            Step::CommandLine { .. }
-        ));
-        // Somebody is there, who may take his time; what he mistyped is no label.
-        assert_eq!(prompt.limits, [None, Some(Duration::from_secs(60))]);
-        assert_eq!(prompt.labels, "linux rescue disk odd ");
-    }
-    assert!(matches!(
-        prompt.answer(Answer::Cancelled),
-        Step::CommandLine { .. }
-    ));
-    assert_eq!(
-        planned(prompt.answer(text("linux 1"))).1,
-        "BOOT_IMAGE=k a=1 1"
-    );
-    let end = Prompt::begin(PROMPT).answer(text("disk"));
-    assert!(matches!(end, Step::Failed(error) if error.is_local_boot));
-}
-
-#[test]
-fn directives_say_what_may_be_typed_at_the_prompt() {
-    let text = |line: &str| Answer::Text(line.to_owned());
-    let with = |directive: &str| Prompt::begin(&format!("{directive}\n{PROMPT}"));
-    let end = with("allowoptions 0").answer(text("rescue init=/bin/sh"));
-    assert_eq!(planned(end).1, "BOOT_IMAGE=r b=2");
-    let said = with("implicit 0").answer(text("other"));
-    assert!(matches!(said, Step::Say(said) if said.ends_with("image: other")));
-    let end = with("implicit 0\nonerror rescue sorry").answer(text("other x"));
-    assert_eq!(planned(end).1, "BOOT_IMAGE=r b=2 sorry other x");
-    let said = with("implicit 0\nonerror gone").answer(text("other"));
-    assert!(matches!(said, Step::Say(said) if said.ends_with("image: other")));
-    assert!(with("nocomplete 1").labels.is_empty());
-    // The menu is asked where there is one, and nothing where the last PROMPT is 0.
-    let url = "http://192.0.2.1/pxelinux.cfg/default";
-    for (more, is_menu) in [("ui menu.c32", true), ("prompt 0", false)] {
-        let text = format!("{PROMPT}label x\n{more}\n");
-        let mut planner = Planner::new(facts(url));
-        planner.next(Answer::Begin);
-        let step = planner.next(file(text.as_bytes()));
-        assert_eq!(matches!(step, Step::Menu(_)), is_menu, "{step:?}");
-        assert_eq!(matches!(step, Step::Done(_)), !is_menu, "{step:?}");
-    }
-}
-
-/// A planner that asks at the prompt.
-struct Prompt {
-    planner: Planner,
-    labels: String,
-    limits: [Option<Duration>; 2],
-}
-
-impl Prompt {
-    fn begin(configuration: &str) -> Self {
-        let url = "http://192.0.2.1/pxelinux.cfg/default";
-        let mut prompt = Self {
-            planner: Planner::new(facts(url)),
-            labels: String::new(),
-            limits: [None; 2],
-        };
-        prompt.planner.next(Answer::Begin);
-        let step = prompt.answer(file(configuration.as_bytes()));
-        assert!(matches!(step, Step::CommandLine { .. }), "{step:?}");
-        prompt
-    }
-
-    /// Answers, and serves every file that is not named `missing`.
-    fn answer(&mut self, answer: Answer) -> Step {
-        let mut step = self.planner.next(answer);
-        if let Step::Fetch { url, .. } = &step {
-            let is_missing = url.path() == "/missing";
-            step = self.planner.next(if is_missing {
-                Answer::Missing
-            } else {
-                file(b"kernel")
-            });
-        }
-        if let Step::CommandLine {
-            labels,
-            timeout,
-            total_timeout,
-        } = &step
-        {
-            self.labels.clone_from(labels);
-            self.limits = [*timeout, *total_timeout];
-        }
-        step
-    }
-}
-
-fn planned(end: Step) -> (String, String) {
-    let Step::Done(plan) = end else {
-        panic!("{end:?}")
-    };
-    (plan.kernel.url.path().to_owned(), plan.command_line)
 }
 
 fn file(octets: &[u8]) -> Answer {

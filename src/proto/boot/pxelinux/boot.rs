@@ -2,24 +2,15 @@
 
 use super::super::context::Context;
 use super::super::error::{Place, PlanError};
-use super::super::plan::{BootPlan, PlanPart};
-use super::config::{BootLabel, Config, TargetKind, Text, is_menu_module, split_word};
+#[cfg(feature = "iso")]
+use super::super::loaders::is_memdisk;
+use super::super::loaders::program_refusal;
+use super::super::plan::{BootPlan, Placement, PlanPart};
+use super::config::{BootLabel, Config, TargetKind, Text};
+use super::modules::{BootTarget, local_boot, module};
 use super::paths::Prefix;
+use super::words::{join, module_name, split_word};
 use crate::prelude::*;
-use crate::text::url::Url;
-
-/// The target of a label: what it boots or continues with.
-#[derive(Debug)]
-pub(super) enum BootTarget {
-    /// A kernel.
-    Plan(Box<BootPlan>),
-    /// Another boot file.
-    Chain(Url),
-    /// Another configuration, with another prefix if one is named.
-    Config(Url, Option<String>),
-    /// Another label.
-    Label(String),
-}
 
 /// Returns what `label` boots, with `arguments` after its own; `edited` replaces both.
 pub(super) fn boot(
@@ -30,9 +21,6 @@ pub(super) fn boot(
     prefix: &Prefix,
     context: &mut Context,
 ) -> Result<BootTarget, PlanError> {
-    if let Some(fault) = label.faults.first() {
-        return Err(fault.clone());
-    }
     let options = match edited {
         Some(edited) => edited.to_owned(),
         None => join([own_options(config, label), arguments]),
@@ -43,22 +31,43 @@ pub(super) fn boot(
         None => (TargetKind::Kernel, &label.name),
     };
     let (name, rest) = split_word(&target.value);
+    // As get_extension() of com32/elflink/ldlinux/ldlinux.c finds the modules of these names.
+    let is_implied =
+        label.target.is_none() && ["chain", "config", "poweroff", "reboot"].contains(&name);
+    let is_module = kind == TargetKind::Module
+        || kind == TargetKind::Kernel
+            && (is_implied || has_suffix(name, &[".c32", "poweroff.com"]));
     match kind {
         TargetKind::LocalBoot => Err(local_boot(&target.place, &label.name.value)),
         _ if name.is_empty() => {
             let what = "the file name is missing";
             Err(PlanError::new(&target.place, &label.name.value, what))
         }
-        TargetKind::Config => Ok(BootTarget::Config(
-            prefix.resolve(name, &target.place)?,
-            Some(rest)
-                .filter(|rest| !rest.is_empty())
-                .map(str::to_owned),
-        )),
+        TargetKind::Config => {
+            let file = Text {
+                value: name.to_owned(),
+                place: target.place.clone(),
+            };
+            // doc/syslinux.txt: the directory may be in an APPEND of the label.
+            let append = label.append.as_ref().map_or("", |append| &append.value);
+            let directory = [rest, append].map(|text| split_word(text).0);
+            let directory = directory
+                .into_iter()
+                .find(|name| !matches!(*name, "" | "-"));
+            Ok(BootTarget::Config(vec![file], directory.map(str::to_owned)))
+        }
         TargetKind::Program => prefix.resolve(name, &target.place).map(BootTarget::Chain),
-        TargetKind::Module => module(name, &join([rest, &options]), target, prefix, context),
-        TargetKind::Kernel if has_suffix(name, &[".c32"]) => {
-            module(name, &join([rest, &options]), target, prefix, context)
+        TargetKind::Module | TargetKind::Kernel if is_module => {
+            let arguments = join([rest, &options]);
+            if module_name(name) == "linux" {
+                linux_module(&arguments, &target.place, prefix, context)
+            } else {
+                module(name, &arguments, target, prefix, context)
+            }
+        }
+        TargetKind::Firmware => {
+            let what = "is a program for PC firmware, which no longer runs under Linux";
+            Err(PlanError::new(&target.place, name, what))
         }
         // doc/syslinux.txt: behind KERNEL the ending of the name tells what the file is.
         TargetKind::Kernel if has_suffix(name, &[".0", ".pxe", ".kpxe", ".kkpxe", ".efi"]) => {
@@ -69,24 +78,23 @@ pub(super) fn boot(
         }
         #[cfg(feature = "iso")]
         TargetKind::Kernel | TargetKind::Linux if is_memdisk(name) => {
+            let kernel = Text {
+                value: name.to_owned(),
+                place: target.place.clone(),
+            };
             let options = join([rest, &options]);
-            let plan = linux(config, label, target, &options, prefix, context)?;
+            let plan = linux(config, label, &kernel, &options, prefix, context)?;
             // The planner reads the image itself.
             if plan.initrds.iter().any(|part| part.url.names_iso()) {
                 return Ok(BootTarget::Plan(Box::new(plan)));
             }
-            Err(PlanError::new(&target.place, name, MEMDISK))
-        }
-        TargetKind::Kernel if has_suffix(name, &["memdisk"]) => {
-            Err(PlanError::new(&target.place, name, MEMDISK))
-        }
-        TargetKind::Kernel
-            if has_suffix(name, &[".com", ".cbt", ".bin", ".bs", ".bss", ".img"]) =>
-        {
-            let what = "needs PC firmware, which no longer runs under Linux";
+            let what = program_refusal(name).unwrap_or_default();
             Err(PlanError::new(&target.place, name, what))
         }
-        TargetKind::Kernel | TargetKind::Linux => {
+        TargetKind::Module | TargetKind::Kernel | TargetKind::Linux => {
+            if let Some(what) = program_refusal(name) {
+                return Err(PlanError::new(&target.place, name, what));
+            }
             let kernel = Text {
                 value: name.to_owned(),
                 place: target.place.clone(),
@@ -96,15 +104,6 @@ pub(super) fn boot(
                 .map(|plan| BootTarget::Plan(Box::new(plan)))
         }
     }
-}
-
-const MEMDISK: &str =
-    "memdisk needs PC firmware (it emulates a disk), which no longer runs under Linux";
-
-#[cfg(feature = "iso")]
-fn is_memdisk(name: &str) -> bool {
-    let name = name.rsplit('/').next().unwrap_or_default();
-    name.to_ascii_lowercase().starts_with("memdisk")
 }
 
 /// Returns the arguments that belong to the label: its APPEND, or else the global one.
@@ -145,6 +144,14 @@ fn linux(
     let names = names.unwrap_or_default().split(',');
     let initrds: Result<Vec<_>, _> = names.filter(|name| !name.is_empty()).map(part).collect();
 
+    if let Some(overlays) = &label.overlays {
+        let what = "device tree overlays are not supported";
+        // Only where the next kernel gets a device tree does it lack them.
+        if context.facts.architecture.loads_device_trees() {
+            return Err(PlanError::new(&overlays.place, &overlays.value, what));
+        }
+        context.note(&overlays.place, what);
+    }
     if let Some(directory) = &label.device_trees {
         let what = format!(
             "the device tree of this board in {} is not loaded; the next kernel uses the one \
@@ -166,85 +173,74 @@ fn linux(
     })
 }
 
-/// Follows the modules that only refer to another file or label.
-fn module(
-    name: &str,
+/// Boots a kernel as linux.c32 does: with more initrds (`initrd+=`), and with plain files
+/// (`initrdfile=`) under the names behind `@`.
+fn linux_module(
     arguments: &str,
-    target: &Text,
+    place: &Place,
     prefix: &Prefix,
     context: &mut Context,
 ) -> Result<BootTarget, PlanError> {
-    let file = name.rsplit('/').next().unwrap_or_default();
-    let refuse = |what: &str| Err(PlanError::new(&target.place, name, what));
-    if is_menu_module(name) {
-        let file = arguments.split_whitespace().find(|file| *file != "~");
-        return match file {
-            Some(file) => Ok(BootTarget::Config(
-                prefix.resolve(file, &target.place)?,
-                None,
-            )),
-            None => refuse("names no configuration for the menu"),
+    let words = arguments
+        .split_whitespace()
+        .filter(|word| *word != "-dhcpinfo");
+    let words: Vec<_> = words.collect();
+    let Some((kernel, rest)) = words.split_first() else {
+        return Err(PlanError::new(place, "linux.c32", "names no kernel"));
+    };
+    let mut config = Config::new();
+    let rest_of_line = rest.join(" ");
+    for line in [
+        format!("label {kernel}"),
+        format!("linux {kernel}"),
+        join(["append", &rest_of_line]),
+    ] {
+        config.line(&line, place);
+    }
+    let Some(label) = config.labels.first() else {
+        return Err(PlanError::new(place, "linux.c32", "names no kernel"));
+    };
+    let mut target = boot(&config, label, "", None, prefix, context)?;
+    if let BootTarget::Plan(plan) = &mut target {
+        let files = |option: &'static str| {
+            let values = rest
+                .iter()
+                .filter_map(move |word| word.strip_prefix(option));
+            values
+                .flat_map(|names| names.split(','))
+                .filter(|name| !name.is_empty())
         };
+        for name in files("initrd+=") {
+            plan.initrds.push(prefix.resolve(name, place)?.into());
+        }
+        for name in files("initrdfile=") {
+            let (name, path) = name.split_once('@').unwrap_or((name, ""));
+            let own_name = name.rsplit('/').next().unwrap_or_default();
+            let path = [path, own_name].into_iter().find(|path| !path.is_empty());
+            let path = path.unwrap_or_default().trim_start_matches('/');
+            if path.split('/').any(|part| part == "..") {
+                let what = "the path must not contain ..";
+                return Err(PlanError::new(place, path, what));
+            }
+            plan.initrds.push(PlanPart {
+                placement: Some(Placement {
+                    path: path.to_owned(),
+                    mode: 0o755,
+                    make_directories: None,
+                }),
+                ..prefix.resolve(name, place)?.into()
+            });
+        }
+        if let Some(tree) = files("dtb=").next_back() {
+            plan.device_tree = Some(prefix.resolve(tree, place)?.into());
+        }
     }
-    let (first, rest) = split_word(arguments);
-    match file.to_ascii_lowercase().as_str() {
-        "chain.c32" | "chain" => Err(local_boot(&target.place, name)),
-        "ifcpu64.c32" => {
-            use super::super::facts::Architecture::{Arm, Arm64, Other, RiscV64, X86, X86_64};
-            let mut choices = arguments.split("--").map(str::trim);
-            let number = match context.facts.architecture {
-                X86_64 | Arm64 | RiscV64 => 0,
-                X86 | Arm | Other => 1,
-            };
-            match choices.nth(number).filter(|label| !label.is_empty()) {
-                Some(label) => Ok(BootTarget::Label(label.to_owned())),
-                None => refuse("names no label for this processor"),
-            }
-        }
-        "pxechn.c32" if !first.is_empty() => {
-            prefix.resolve(first, &target.place).map(BootTarget::Chain)
-        }
-        "linux.c32" if !first.is_empty() => {
-            let mut config = Config::new();
-            for line in [
-                format!("label {first}"),
-                format!("linux {first}"),
-                format!("append {rest}"),
-            ] {
-                config.line(&line, &target.place);
-            }
-            match config.labels.first() {
-                Some(label) => boot(&config, label, "", None, prefix, context),
-                None => refuse("names no kernel"),
-            }
-        }
-        "reboot.c32" | "poweroff.c32" | "poweroff.com" => {
-            refuse("reboots or powers off, and boots nothing")
-        }
-        _ => refuse("is a program for PC firmware, which no longer runs under Linux"),
-    }
-}
-
-fn local_boot(place: &Place, word: &str) -> PlanError {
-    let what = "boots from a local disk, not from the network";
-    PlanError::new(place, word, what).local_boot()
+    Ok(target)
 }
 
 fn has_suffix(name: &str, suffixes: &[&str]) -> bool {
     let name = name.to_ascii_lowercase();
     suffixes.iter().any(|suffix| name.ends_with(suffix))
-}
-
-/// Joins the parts that are not empty with one space.
-pub(super) fn join<const N: usize>(parts: [&str; N]) -> String {
-    let mut joined = String::new();
-    for part in parts.into_iter().filter(|part| !part.is_empty()) {
-        if !joined.is_empty() {
-            joined.push(' ');
-        }
-        joined.push_str(part);
-    }
-    joined
 }
 
 /// All bits with a meaning.

@@ -1,9 +1,14 @@
 //! The configuration of pxelinux, read line by line into labels and menus.
 
 use crate::prelude::*;
+use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 
-use super::super::error::{Place, PlanError};
+use super::super::error::Place;
+use super::words::{
+    WITHOUT_EFFECT, WITHOUT_EFFECT_IN_MENU, function_key, is_gfxboot, is_menu_module, is_set,
+    leading_number, parse_bits, split_word,
+};
 
 /// A value with its file and line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +32,8 @@ pub(super) enum TargetKind {
     Config,
     /// LOCALBOOT.
     LocalBoot,
+    /// BOOT, BSS, COMBOOT: what only PC firmware starts.
+    Firmware,
 }
 
 /// A LABEL with its directives.
@@ -41,13 +48,16 @@ pub(super) struct BootLabel {
     pub(super) device_tree: Option<Text>,
     /// The directory with the device trees of several boards.
     pub(super) device_trees: Option<Text>,
+    pub(super) overlays: Option<Text>,
     pub(super) sysappend: Option<u32>,
     pub(super) is_hidden: bool,
     pub(super) is_disabled: bool,
     /// Another menu, in place of a kernel.
     pub(super) leads_to: Option<LeadsTo>,
-    /// Directives in it that are not supported.
-    pub(super) faults: Vec<PlanError>,
+    /// Whether a person must know a password to choose it.
+    pub(super) is_locked: bool,
+    /// Whether its key starts it, if the label says so.
+    pub(super) is_immediate: Option<bool>,
 }
 
 impl BootLabel {
@@ -61,11 +71,13 @@ impl BootLabel {
             initrd: None,
             device_tree: None,
             device_trees: None,
+            overlays: None,
             sysappend: None,
             is_hidden: false,
             is_disabled: false,
             leads_to: None,
-            faults: Vec::new(),
+            is_locked: false,
+            is_immediate: None,
         }
     }
 }
@@ -101,8 +113,12 @@ pub(super) struct Submenu {
     pub(super) label: Option<String>,
     pub(super) parent: Option<usize>,
     pub(super) items: Vec<MenuLine>,
-    /// The label with MENU DEFAULT.
-    pub(super) default: Option<usize>,
+    /// The entry with MENU DEFAULT.
+    pub(super) default: Option<MenuLine>,
+    /// Whether a person must know a password to enter it.
+    pub(super) is_locked: bool,
+    /// Whether keys start their entries, and do not only move the bar.
+    pub(super) is_immediate: bool,
 }
 
 /// The configuration, from all files that were included.
@@ -131,11 +147,19 @@ pub(super) struct Config {
     pub(super) append: Option<Text>,
     pub(super) sysappend: u32,
     pub(super) has_menu: bool,
+    /// The command of UI when it is no menu, which is run in place of DEFAULT.
+    pub(super) ui: Option<Text>,
+    /// Set by UI: the prompt is not shown first.
+    pub(super) is_ui: bool,
     pub(super) is_hidden: bool,
     /// Lines to show before anything is chosen.
     pub(super) says: Vec<String>,
-    /// Directives outside labels that are not supported.
-    pub(super) faults: Vec<PlanError>,
+    /// Files that function keys show.
+    pub(super) help_files: BTreeMap<u8, Text>,
+    /// What is wrong with lines, and ignored.
+    pub(super) warnings: Vec<(Place, String)>,
+    /// The words without effect that occur, and where the first of them does.
+    pub(super) without_effect: Option<(Place, BTreeSet<String>)>,
     menu: usize,
     in_label: bool,
     /// Number of labels at the end of the list that were typed, not read.
@@ -144,13 +168,15 @@ pub(super) struct Config {
     text: Option<Vec<String>>,
 }
 
-/// The input to read next.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Flow {
-    /// The next line.
-    Next,
-    /// A file to be read first.
+/// The input to read before the next line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Input {
+    /// A file to be read as part of the configuration.
     Include(String),
+    /// A file to be shown.
+    Display(String),
+    /// The end of the submenu that was begun for a file.
+    MenuEnd,
 }
 
 impl Config {
@@ -161,8 +187,8 @@ impl Config {
         }
     }
 
-    /// Reads the line at `place`.
-    pub(super) fn line(&mut self, line: &str, place: &Place) -> Flow {
+    /// Reads the line at `place`; returns what is to be read before the next one.
+    pub(super) fn line(&mut self, line: &str, place: &Place) -> Vec<Input> {
         let line = line.trim();
         let (keyword, rest) = split_word(line);
         let keyword = keyword.to_ascii_lowercase();
@@ -176,10 +202,10 @@ impl Config {
             } else {
                 text.push(line.to_owned());
             }
-            return Flow::Next;
+            return Vec::new();
         }
         if keyword.is_empty() || keyword.starts_with('#') {
-            return Flow::Next;
+            return Vec::new();
         }
         let value = || Text {
             value: rest.to_owned(),
@@ -195,40 +221,42 @@ impl Config {
             }
             "default" => self.default = Some(value()),
             "ui" => {
-                self.has_menu = true;
-                let (module, file) = split_word(rest);
-                if !is_menu_module(module) {
-                    self.fault(place, module, "UI supports the menu modules only");
-                // "~" is the main configuration, which is being read (doc/menu.txt).
-                } else if !file.is_empty() && !file.starts_with('~') {
-                    return Flow::Include(split_word(file).0.to_owned());
+                let (module, files) = split_word(rest);
+                self.is_ui = is_menu_module(module);
+                self.has_menu |= self.is_ui;
+                self.ui = Some(value()).filter(|_| !self.is_ui);
+                if self.is_ui && !is_gfxboot(module) {
+                    // "~" is the main configuration, which is being read (doc/menu.txt).
+                    let files = files.split_whitespace().filter(|file| *file != "~");
+                    return files.map(|file| Input::Include(file.to_owned())).collect();
                 }
             }
-            "prompt" => self.has_prompt = rest != "0",
-            "implicit" => self.only_labels = rest == "0",
-            "nocomplete" => self.hides_labels = rest != "0",
+            "prompt" => self.has_prompt = is_set(rest),
+            "implicit" => self.only_labels = !is_set(rest),
+            "nocomplete" => self.hides_labels = is_set(rest),
             "onerror" => self.on_error = Some(rest.to_owned()).filter(|rest| !rest.is_empty()),
-            "timeout" | "totaltimeout" => match rest.parse::<u32>() {
-                Ok(tenths) => {
-                    // doc/syslinux.txt: tenths of a second, and 0 waits for ever.
-                    let timeout = Duration::from_millis(u64::from(tenths) * 100);
-                    let timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
-                    if keyword == "timeout" {
-                        self.timeout = timeout;
-                    } else {
-                        self.total_timeout = timeout;
-                    }
+            "timeout" | "totaltimeout" => {
+                let tenths = leading_number(rest).unwrap_or_else(|| {
+                    self.warn(
+                        place,
+                        &format!("{rest:?} is no number of tenths of a second"),
+                    );
+                    0
+                });
+                // doc/syslinux.txt: tenths of a second, and 0 waits for ever.
+                let timeout = Duration::from_millis(u64::from(tenths) * 100);
+                let timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
+                if keyword == "timeout" {
+                    self.timeout = timeout;
+                } else {
+                    self.total_timeout = timeout;
                 }
-                Err(_) => self.fault(
-                    place,
-                    rest,
-                    "the timeout is not a number of tenths of a second",
-                ),
-            },
-            "allowoptions" => self.is_fixed = rest == "0",
+            }
+            "allowoptions" => self.is_fixed = !is_set(rest),
             "ontimeout" => self.on_timeout = Some(value()),
             "say" => self.says.push(rest.to_owned()),
-            "include" => return Flow::Include(split_word(rest).0.to_owned()),
+            "include" => return vec![Input::Include(split_word(rest).0.to_owned())],
+            "display" => return vec![Input::Display(split_word(rest).0.to_owned())],
             "menu" => return self.menu_directive(rest, place),
             "text" => self.text = Some(Vec::new()),
             "append" => match self.label() {
@@ -241,12 +269,12 @@ impl Config {
                     Some(label) => label.sysappend = Some(bits),
                     None => self.sysappend = bits,
                 },
-                None => self.fault(place, rest, "not a number"),
+                None => self.warn(place, &format!("{rest:?} is no number")),
             },
-            cosmetic if is_cosmetic(cosmetic) => {}
+            known if WITHOUT_EFFECT.contains(&known) => self.ignore(place, keyword),
             _ => self.label_directive(&keyword, value()),
         }
-        Flow::Next
+        Vec::new()
     }
 
     /// Reads a directive that belongs into a label.
@@ -258,70 +286,105 @@ impl Config {
             "com32" => Some(TargetKind::Module),
             "config" => Some(TargetKind::Config),
             "localboot" => Some(TargetKind::LocalBoot),
+            // Of an image of a floppy disk and a kernel, the content tells which it is
+            // (com32/elflink/ldlinux/execute.c).
+            "fdimage" => Some(TargetKind::Linux),
+            "bss" | "boot" | "comboot" => Some(TargetKind::Firmware),
             _ => None,
         };
         let place = value.place.clone();
+        if let Some(key) = function_key(keyword) {
+            self.help_files.insert(key, value);
+            return;
+        }
         let Some(label) = self.label() else {
-            let what = match kind {
-                Some(_) => "is before the first LABEL",
-                None => "unknown or unsupported directive",
-            };
-            return self.fault(&place, keyword, what);
+            let what = format!("{keyword:?} is not in a LABEL, or unknown; it is ignored");
+            return self.warn(&place, &what);
         };
         match (kind, keyword) {
             (Some(kind), _) => label.target = Some((kind, value)),
             (None, "initrd") => label.initrd = Some(value),
             (None, "fdt" | "devicetree") => label.device_tree = Some(value),
             (None, "fdtdir" | "devicetreedir") => label.device_trees = Some(value),
-            (None, "fdtoverlays" | "devicetree-overlay") => {
-                let what = "device tree overlays are not supported";
-                label.faults.push(PlanError::new(&place, keyword, what));
-            }
-            (None, "bss" | "boot" | "fdimage" | "comboot") => {
-                let what = "needs PC firmware, which no longer runs under Linux";
-                label.faults.push(PlanError::new(&place, keyword, what));
-            }
-            (None, _) => {
-                let what = "unknown or unsupported directive";
-                label.faults.push(PlanError::new(&place, keyword, what));
-            }
+            (None, "fdtoverlays" | "devicetree-overlay") => label.overlays = Some(value),
+            // pxelinux reads over what it does not know, and so does U-Boot.
+            (None, _) => self.warn(&place, &format!("{keyword:?} is unknown and ignored")),
         }
     }
 
-    fn menu_directive(&mut self, rest: &str, place: &Place) -> Flow {
+    fn menu_directive(&mut self, rest: &str, place: &Place) -> Vec<Input> {
         let (keyword, rest) = split_word(rest);
         let owned = rest.to_owned();
+        let keyword = keyword.to_ascii_lowercase();
+        if let Some(key) = function_key(&keyword) {
+            let place = place.clone();
+            self.help_files.insert(
+                key,
+                Text {
+                    value: owned,
+                    place,
+                },
+            );
+            return Vec::new();
+        }
         let number = self.labels.len().checked_sub(1);
-        match keyword.to_ascii_lowercase().as_str() {
+        let menu = self.menu;
+        match keyword.as_str() {
             "label" => match self.label() {
                 Some(label) => label.menu_label = Some(owned),
                 None => self.current_menu(|menu| menu.label = Some(owned)),
             },
             "title" => self.current_menu(|menu| menu.title = Some(owned)),
-            "default" if self.in_label => self.current_menu(|menu| menu.default = number),
-            "default" => {}
+            "default" if self.in_label => {
+                self.current_menu(|menu| menu.default = number.map(MenuLine::Label));
+            }
+            // In a submenu it says that this one is the default of the menu around it.
+            "default" => {
+                let parent = self.menus.get(menu).and_then(|menu| menu.parent);
+                if let Some(parent) = parent.and_then(|parent| self.menus.get_mut(parent)) {
+                    parent.default = Some(MenuLine::Submenu(menu));
+                }
+            }
             "hide" => self.mark(|label| label.is_hidden = true),
             "disable" => self.mark(|label| label.is_disabled = true),
             "hidden" => self.is_hidden = true,
             "separator" => self.current_menu(|menu| menu.items.push(MenuLine::Separator)),
-            "exit" if self.in_label => self.mark(|label| label.leads_to = Some(LeadsTo::Parent)),
+            "exit" if owned.is_empty() => {
+                self.mark(|label| label.leads_to = Some(LeadsTo::Parent));
+            }
+            "exit" => self.mark(|label| label.leads_to = Some(LeadsTo::Tagged(owned))),
             "quit" => self.mark(|label| label.leads_to = Some(LeadsTo::Quit)),
             "goto" => self.mark(|label| label.leads_to = Some(LeadsTo::Tagged(owned))),
             "start" => self.start = self.menu,
             "begin" => self.begin_menu(&owned),
             "end" => self.end_menu(),
-            "include" => return Flow::Include(split_word(rest).0.to_owned()),
-            "help" => {}
-            "passwd" => {
-                let fault = PlanError::new(place, keyword, "passwords are not supported");
-                self.mark(|label| label.faults.push(fault));
+            "include" => {
+                let (file, tag) = split_word(rest);
+                let file = Input::Include(file.to_owned());
+                if tag.is_empty() {
+                    return vec![file];
+                }
+                // With a tag the file is a submenu of its own (doc/menu.txt).
+                self.begin_menu(tag);
+                return vec![file, Input::MenuEnd];
             }
+            "passwd" if self.in_label => self.mark(|label| label.is_locked = true),
+            "passwd" => self.current_menu(|menu| menu.is_locked = true),
             // Passwords are not supported, so nobody may edit.
             "master" => self.is_fixed = true,
-            cosmetic if is_cosmetic_menu(cosmetic) => {}
-            _ => self.fault(place, keyword, "unknown or unsupported MENU directive"),
+            immediate @ ("immediate" | "noimmediate") => {
+                let is_immediate = immediate == "immediate";
+                match self.label() {
+                    Some(label) => label.is_immediate = Some(is_immediate),
+                    None => self.current_menu(|menu| menu.is_immediate = is_immediate),
+                }
+            }
+            known if WITHOUT_EFFECT_IN_MENU.contains(&known) => {
+                self.ignore(place, format!("menu {known}"));
+            }
+            _ => self.warn(place, &format!("MENU {keyword:?} is unknown and ignored")),
         }
-        Flow::Next
+        Vec::new()
     }
 
     fn begin_label(&mut self, name: Text) {
@@ -335,16 +398,18 @@ impl Config {
         let number = self.menus.len();
         self.in_label = false;
         self.current_menu(|menu| menu.items.push(MenuLine::Submenu(number)));
+        let around = self.menus.get(self.menu);
         self.menus.push(Submenu {
             tag: tag.to_owned(),
             parent: Some(self.menu),
+            is_immediate: around.is_some_and(|menu| menu.is_immediate),
             ..Submenu::default()
         });
         self.menu = number;
     }
 
     /// Returns to the parent menu; an extra MENU END is common and harmless.
-    fn end_menu(&mut self) {
+    pub(super) fn end_menu(&mut self) {
         self.in_label = false;
         if let Some(parent) = self.menus.get(self.menu).and_then(|menu| menu.parent) {
             self.menu = parent;
@@ -382,126 +447,25 @@ impl Config {
         }
     }
 
-    fn fault(&mut self, place: &Place, word: &str, what: &str) {
-        let fault = PlanError::new(place, word, what);
-        match self.label() {
-            // One odd line must not keep the other labels from booting: it counts when its label
-            // does.
-            Some(label) => label.faults.push(fault),
-            None => self.faults.push(fault),
-        }
+    fn warn(&mut self, place: &Place, what: &str) {
+        self.warnings.push((place.clone(), what.to_owned()));
     }
 
-    /// Returns the number of the label with this name, by its exact letters first.
+    /// Notes a word that has no effect here.
+    fn ignore(&mut self, place: &Place, word: String) {
+        let first = || (place.clone(), BTreeSet::new());
+        let (_, words) = self.without_effect.get_or_insert_with(first);
+        words.insert(word);
+    }
+
+    /// Returns the number of the label with this name, by its exact letters first. The name of a
+    /// label is its first word.
     pub(super) fn label_named(&self, name: &str) -> Option<usize> {
-        let mut labels = self.labels.iter();
-        labels
-            .position(|label| label.name.value == name)
-            .or_else(|| {
-                let mut labels = self.labels.iter();
-                labels.position(|label| label.name.value.eq_ignore_ascii_case(name))
-            })
+        let mut names = self
+            .labels
+            .iter()
+            .map(|label| split_word(&label.name.value).0);
+        let position = names.clone().position(|known| known == name);
+        position.or_else(|| names.position(|known| known.eq_ignore_ascii_case(name)))
     }
 }
-
-/// Splits off the first word; the rest has no space around it.
-pub(super) fn split_word(text: &str) -> (&str, &str) {
-    let text = text.trim();
-    match text.split_once(char::is_whitespace) {
-        Some((word, rest)) => (word, rest.trim()),
-        None => (text, ""),
-    }
-}
-
-/// Returns whether `name` is a module that shows the menu of the configuration.
-pub(super) fn is_menu_module(name: &str) -> bool {
-    let file = name.rsplit('/').next().unwrap_or_default();
-    matches!(
-        file.to_ascii_lowercase().as_str(),
-        "menu.c32" | "vesamenu.c32" | "gfxmenu.c32" | "gfxboot.c32" | "menu" | "vesamenu"
-    )
-}
-
-fn parse_bits(text: &str) -> Option<u32> {
-    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(digits) => u32::from_str_radix(digits, 16).ok(),
-        None => text.parse().ok(),
-    }
-}
-
-/// Returns whether a directive changes how a menu looks, sounds or is operated, and nothing else.
-fn is_cosmetic(keyword: &str) -> bool {
-    is_function_key(keyword) || COSMETIC.contains(&keyword)
-}
-
-/// Returns the same for a directive after MENU.
-fn is_cosmetic_menu(keyword: &str) -> bool {
-    is_function_key(keyword) || COSMETIC_MENU.contains(&keyword)
-}
-
-/// Returns whether a directive is F0 to F12, which name files for these keys to show.
-fn is_function_key(keyword: &str) -> bool {
-    let number = keyword
-        .strip_prefix('f')
-        .and_then(|digits| digits.parse().ok());
-    // F1 to F12; F0 is an older name of F10 (doc/syslinux.txt).
-    number.is_some_and(|number: u8| number <= 12)
-}
-
-const COSMETIC: &[&str] = &[
-    "autoboot",
-    "cmdlinerow",
-    "console",
-    "display",
-    "endrow",
-    "font",
-    "helpmsgendrow",
-    "helpmsgrow",
-    "kbdmap",
-    "noescape",
-    "nohalt",
-    "path",
-    "sendcookies",
-    "serial",
-];
-
-const COSMETIC_MENU: &[&str] = &[
-    "allowedit",
-    "allowsubmenu",
-    "autoboot",
-    "autosort",
-    "background",
-    "clear",
-    "cmdlinerow",
-    "color",
-    "colour",
-    "endrow",
-    "expand",
-    "helpmsgendrow",
-    "helpmsgrow",
-    "hiddenkey",
-    "hiddenrow",
-    "hshift",
-    "immediate",
-    "indent",
-    "margin",
-    "msgcolor",
-    "msgcolour",
-    "noclear",
-    "noimmediate",
-    "nosave",
-    "notabmsg",
-    "passprompt",
-    "passwordmargin",
-    "passwordrow",
-    "resolution",
-    "rows",
-    "save",
-    "scrollbar",
-    "shiftkey",
-    "tabmsg",
-    "tabmsgrow",
-    "timeoutrow",
-    "vshift",
-    "width",
-];

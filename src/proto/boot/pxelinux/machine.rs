@@ -6,19 +6,18 @@ use alloc::collections::VecDeque;
 
 use super::super::context::{Context, Turn};
 use super::super::error::{Place, PlanError};
-use super::super::loaders::{Candidate, Search, Searched};
+use super::super::loaders::{Candidate, Search, Searched, kernel_refusal};
 use super::super::plan::{BootPlan, Purpose};
 use super::super::step::{Answer, Fetched, Step};
-use super::boot::{BootTarget, boot, join};
-use super::config::{Config, Flow, Text, split_word};
+use super::boot::boot;
+use super::config::{Config, Text};
 use super::menus::EntryTarget;
+use super::modules::BootTarget;
 use super::paths::{Prefix, search_list};
+use super::reader::{ReadPurpose, Reader, Request};
+use super::words::{display_text, join, split_word};
 use crate::text::url::Url;
 
-/// Limit of files read by INCLUDE and CONFIG; CONFIG can loop.
-const MAX_FILES: usize = 64;
-/// Limit of nested INCLUDEs; a file can include itself.
-const MAX_DEPTH: usize = 16;
 /// Limit of menus and prompts that are shown: without it two menus without entries to boot
 /// could refer to each other for ever when nobody is there.
 const MAX_QUESTIONS: usize = 1000;
@@ -29,9 +28,11 @@ const MAX_LABELS: usize = 16;
 #[derive(Debug)]
 pub(crate) struct PxelinuxMachine {
     prefix: Prefix,
+    /// The main configuration, for which `~` stands.
+    main: Url,
     config: Config,
+    reader: Reader,
     phase: State,
-    files_read: usize,
     questions: usize,
     /// Set once somebody has typed at the prompt.
     is_attended: bool,
@@ -41,26 +42,37 @@ pub(crate) struct PxelinuxMachine {
 enum State {
     /// Trying one name after the other.
     Searching(Search),
-    /// Reading: the innermost file is the last; `fetching` is on its way.
-    Reading {
-        sources: Vec<SourceFile>,
-        fetching: Option<(Url, Place)>,
-    },
+    /// Reading it, with its includes.
+    Reading,
     /// Showing what there is to say before the choice.
     Saying(VecDeque<String>),
-    /// Waiting for a choice from a menu, with the target of each entry.
-    Choosing(Vec<EntryTarget>),
+    /// Waiting for a choice from the menu of this number, with the target of each entry.
+    Choosing(usize, Vec<EntryTarget>),
     /// Waiting for a line at the prompt.
     Prompting,
-    /// Fetching the kernel of a line that was typed, by this name.
-    Trying { plan: Box<BootPlan>, name: String },
+    /// Fetching the file of a function key, and waiting for a key where it is shown over the menu of
+    /// this number.
+    Helping { menu: Option<usize>, key: Help },
+    /// Fetching the kernel, of a line that was typed or that may be in another folder.
+    Trying(Box<Attempt>),
 }
 
-/// A file that is being read.
+/// The steps that show the file of a function key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Help {
+    Fetching,
+    Shown,
+    Waiting,
+}
+
+/// A kernel that is fetched before the plan is made, since there is another way if it is missing.
 #[derive(Debug)]
-struct SourceFile {
-    place: Place,
-    lines: alloc::vec::IntoIter<String>,
+struct Attempt {
+    plan: BootPlan,
+    /// The name that was typed.
+    typed: Option<String>,
+    /// The label, its arguments, and the edited ones, for another folder.
+    again: Option<(Prefix, usize, String, Option<String>)>,
 }
 
 impl PxelinuxMachine {
@@ -76,7 +88,7 @@ impl PxelinuxMachine {
             })
             .collect();
         let search = Search::new(names?, "pxelinux.cfg/default");
-        Ok(Self::in_phase(prefix, State::Searching(search)))
+        Ok(Self::in_phase(prefix, boot_file, State::Searching(search)))
     }
 
     /// Begins with a configuration that has been fetched.
@@ -85,19 +97,19 @@ impl PxelinuxMachine {
         text: &[u8],
         context: &mut Context,
     ) -> Result<Self, PlanError> {
-        let phase = State::Reading {
-            sources: vec![SourceFile::new(url, text, context)?],
-            fetching: None,
-        };
-        Ok(Self::in_phase(Prefix::of_file(url, &context.facts), phase))
+        let prefix = Prefix::of_file(url, &context.facts);
+        let mut machine = Self::in_phase(prefix, url, State::Reading);
+        machine.reader.open(url, text, context)?;
+        Ok(machine)
     }
 
-    fn in_phase(prefix: Prefix, phase: State) -> Self {
+    fn in_phase(prefix: Prefix, main: &Url, phase: State) -> Self {
         Self {
             prefix,
+            main: main.clone(),
             config: Config::new(),
             phase,
-            files_read: 0,
+            reader: Reader::default(),
             questions: 0,
             is_attended: false,
         }
@@ -113,17 +125,19 @@ impl PxelinuxMachine {
             State::Searching(search) => match search.next(answer, context)? {
                 Searched::Asks(turn) => Ok(turn),
                 Searched::Found(url, text) => {
-                    self.open(&url, &text, context)?;
-                    self.read(context)
+                    self.reader.open(&url, &text, context)?;
+                    self.main = url;
+                    self.phase = State::Reading;
+                    self.read(Answer::Begin, context)
                 }
             },
-            State::Reading { fetching, .. } => match fetching.take() {
-                Some((url, from)) => self.included(&url, &from, answer, context),
-                None => self.read(context),
-            },
+            State::Reading => self.read(answer, context),
             State::Saying(_) => self.say(context),
-            State::Choosing(choices) => {
-                let choices = core::mem::take(choices);
+            State::Choosing(number, choices) => {
+                let (number, choices) = (*number, core::mem::take(choices));
+                if let Answer::Help(key) = answer {
+                    return self.help(key, Some(number), context);
+                }
                 self.chosen(&choices, answer, context)
             }
             State::Prompting => match answer {
@@ -135,6 +149,7 @@ impl PxelinuxMachine {
                     self.is_attended = true;
                     self.prompt(context)
                 }
+                Answer::Help(key) => self.help(key, None, context),
                 Answer::Begin
                 | Answer::File { .. }
                 | Answer::Missing
@@ -144,86 +159,142 @@ impl PxelinuxMachine {
                 | Answer::TimedOut
                 | Answer::Done => self.unanswered(context),
             },
-            State::Trying { plan, name } => {
-                let name = core::mem::take(name);
-                match answer.into_fetched() {
-                    Fetched::File(_) => Ok(Turn::Done(plan.clone())),
-                    Fetched::Missing => self.refuse(no_kernel(&name, ""), context),
-                    Fetched::Failed(why) => self.refuse(no_kernel(&name, &why), context),
+            State::Helping { menu, key } => {
+                let (menu, key) = (*menu, *key);
+                self.helped(menu, key, answer, context)
+            }
+            State::Trying(attempt) => {
+                let plan = attempt.plan.clone();
+                let (typed, again) = (attempt.typed.take(), attempt.again.take());
+                let url = plan.kernel.url.clone();
+                let why = match answer.into_fetched() {
+                    Fetched::File(head) => match kernel_refusal(&url, &head) {
+                        Some(why) if typed.is_some() => {
+                            return self.refuse(format!("{url} {why}"), context);
+                        }
+                        _ => return Ok(Turn::Done(Box::new(plan))),
+                    },
+                    Fetched::Missing => {
+                        if let Some((prefix, number, arguments, edited)) = again {
+                            let what = format!("{url} not found; trying the folder above");
+                            context.note(&Place::whole(&self.main), what);
+                            self.prefix = prefix;
+                            let edited = edited.as_deref();
+                            let turn = self.boot(number, arguments, edited, context)?;
+                            return Ok(self.tried(turn, typed));
+                        }
+                        String::new()
+                    }
+                    Fetched::Failed(why) => why,
+                };
+                match typed {
+                    Some(name) => self.refuse(no_kernel(&name, &why), context),
+                    None => Err(PlanError::at(&Place::whole(&url), why)),
                 }
             }
         }
     }
 
-    /// Makes `url` the only file that is read.
-    fn open(&mut self, url: &Url, text: &[u8], context: &mut Context) -> Result<(), PlanError> {
-        self.count_file(&Place::whole(url))?;
-        self.phase = State::Reading {
-            sources: vec![SourceFile::new(url, text, context)?],
-            fetching: None,
-        };
-        Ok(())
-    }
-
-    fn count_file(&mut self, place: &Place) -> Result<(), PlanError> {
-        self.files_read += 1;
-        if self.files_read > MAX_FILES {
-            let what = format!("more than {MAX_FILES} configuration files; do they loop?");
-            Err(PlanError::at(place, what))
-        } else {
-            Ok(())
+    /// Fetches the kernel of a line that was typed at once, so that a slip leads back to the prompt
+    /// and does not end the boot.
+    fn tried(&mut self, turn: Turn, typed: Option<String>) -> Turn {
+        match (turn, typed) {
+            (Turn::Done(plan), Some(name)) => self.attempt(*plan, Some(name), None),
+            (turn, Some(name)) => {
+                if let State::Trying(attempt) = &mut self.phase {
+                    attempt.typed = Some(name);
+                }
+                turn
+            }
+            (turn, None) => turn,
         }
     }
 
-    fn included(
+    fn attempt(
         &mut self,
-        url: &Url,
-        from: &Place,
+        plan: BootPlan,
+        typed: Option<String>,
+        again: Option<(Prefix, usize, String, Option<String>)>,
+    ) -> Turn {
+        let url = plan.kernel.url.clone();
+        let attempt = Attempt { plan, typed, again };
+        self.phase = State::Trying(Box::new(attempt));
+        let purpose = Purpose::Kernel;
+        Turn::Ask(Step::Fetch { url, purpose })
+    }
+
+    /// Fetches the file of a function key, which is shown over the menu of this number or the prompt.
+    fn help(
+        &mut self,
+        key: u8,
+        menu: Option<usize>,
+        context: &mut Context,
+    ) -> Result<Turn, PlanError> {
+        self.is_attended = true;
+        let file = self.config.help_files.get(&key);
+        let url = file.map(|file| self.prefix.resolve(split_word(&file.value).0, &file.place));
+        match url.transpose()? {
+            Some(url) => {
+                let key = Help::Fetching;
+                self.phase = State::Helping { menu, key };
+                Ok(Turn::configuration(url))
+            }
+            None => self.ask_again(menu, context),
+        }
+    }
+
+    fn helped(
+        &mut self,
+        menu: Option<usize>,
+        key: Help,
         answer: Answer,
         context: &mut Context,
     ) -> Result<Turn, PlanError> {
-        self.count_file(from)?;
-        let name = url.to_string();
-        match (answer.into_fetched(), &mut self.phase) {
-            (Fetched::File(head), State::Reading { sources, .. }) => {
-                if sources.len() >= MAX_DEPTH {
-                    let what = format!("INCLUDE nests deeper than {MAX_DEPTH} files");
-                    return Err(PlanError::new(from, &name, what));
-                }
-                context.note(from, format!("includes {url}"));
-                sources.push(SourceFile::new(url, &head, context)?);
+        let mut next = |key| self.phase = State::Helping { menu, key };
+        match key {
+            Help::Fetching => {
+                next(Help::Shown);
+                let text = match answer.into_fetched() {
+                    Fetched::File(file) => display_text(&file),
+                    Fetched::Missing => "the server has no such file".to_owned(),
+                    Fetched::Failed(why) => why,
+                };
+                Ok(Turn::Ask(Step::Say(text)))
             }
-            (Fetched::File(_), _) => {}
-            (Fetched::Missing, State::Reading { sources, .. }) if sources.is_empty() => {
-                return Err(PlanError::new(from, &name, "the server has no such file"));
+            // The menu would be drawn over it.
+            Help::Shown if menu.is_some() => {
+                next(Help::Waiting);
+                Ok(Turn::Ask(Step::Prompt {
+                    text: "Press a key for the menu".to_owned(),
+                    key: None,
+                    timeout: None,
+                }))
             }
-            (Fetched::Missing, _) => {
-                // pxelinux continues without it, and real trees include files that may be missing.
-                context.note(from, format!("{url} not found, skipped"));
-            }
-            (Fetched::Failed(why), _) => return Err(PlanError::new(from, &name, why)),
+            Help::Shown | Help::Waiting => self.ask_again(menu, context),
         }
-        self.read(context)
     }
 
-    fn read(&mut self, context: &mut Context) -> Result<Turn, PlanError> {
-        while let State::Reading { sources, fetching } = &mut self.phase {
-            let Some(source) = sources.last_mut() else {
-                let mut says = VecDeque::from(core::mem::take(&mut self.config.says));
-                says.extend(self.config.faults.iter().map(ToString::to_string));
-                self.phase = State::Saying(says);
-                break;
-            };
-            let Some(line) = source.lines.next() else {
-                sources.pop();
-                continue;
-            };
-            source.place.advance();
-            if let Flow::Include(name) = self.config.line(&line, &source.place) {
-                let url = self.prefix.resolve(&name, &source.place)?;
-                *fetching = Some((url.clone(), source.place.clone()));
-                return Ok(Turn::configuration(url));
-            }
+    fn ask_again(&mut self, menu: Option<usize>, context: &mut Context) -> Result<Turn, PlanError> {
+        match menu {
+            Some(number) => self.show(number, context),
+            None => self.prompt(context),
+        }
+    }
+
+    /// Reads on; shows what there is to show once everything is read.
+    fn read(&mut self, answer: Answer, context: &mut Context) -> Result<Turn, PlanError> {
+        let (config, prefix) = (&mut self.config, &self.prefix);
+        if let Some(turn) = self.reader.next(answer, config, prefix, context)? {
+            return Ok(turn);
+        }
+        let says = core::mem::take(&mut self.config.says);
+        self.phase = State::Saying(says.into());
+        for (place, what) in core::mem::take(&mut self.config.warnings) {
+            context.note(&place, what);
+        }
+        if let Some((place, words)) = self.config.without_effect.take() {
+            let words: Vec<_> = words.into_iter().collect();
+            context.note(&place, format!("without effect here: {}", words.join(", ")));
         }
         self.say(context)
     }
@@ -239,13 +310,8 @@ impl PxelinuxMachine {
 
     /// Boots the default, or shows the menu where the configuration wants one.
     fn decide(&mut self, context: &mut Context) -> Result<Turn, PlanError> {
-        if self.config.has_menu {
-            let start = match self.config.default_label() {
-                Some((label, _)) => self.config.menu_of(label.number),
-                None => self.config.start,
-            };
-            return self.show(start, context);
-        } else if self.config.has_prompt {
+        // Where DEFAULT names the menu, PROMPT comes first (com32/elflink/ldlinux/ldlinux.c).
+        if self.config.has_prompt && !self.config.is_ui && self.config.ui.is_none() {
             return self.prompt(context);
         }
         self.boot_default(context)
@@ -268,6 +334,7 @@ impl PxelinuxMachine {
         }
         Ok(Turn::Ask(Step::CommandLine {
             labels,
+            help_keys: self.help_keys(),
             // TIMEOUT ends with the first key, also at a second prompt.
             timeout: self.config.timeout.filter(|_| !self.is_attended),
             total_timeout: self.config.total_timeout,
@@ -315,17 +382,9 @@ impl PxelinuxMachine {
             return self.refuse(no_kernel(name, ""), context);
         };
         match self.boot(number, arguments, None, context) {
-            Ok(Turn::Done(plan)) => {
-                let url = plan.kernel.url.clone();
-                let name = name.to_owned();
-                // Fetched at once, so that a slip leads back to the prompt and does not end the
-                // boot.
-                self.phase = State::Trying { plan, name };
-                let purpose = Purpose::Kernel;
-                Ok(Turn::Ask(Step::Fetch { url, purpose }))
-            }
-            Err(error) if !error.is_local_boot => self.refuse(error.to_string(), context),
-            turn => turn,
+            Ok(turn) => Ok(self.tried(turn, Some(name.to_owned()))),
+            Err(error) if error.outcome.is_none() => self.refuse(error.to_string(), context),
+            error => error,
         }
     }
 
@@ -352,18 +411,24 @@ impl PxelinuxMachine {
     }
 
     fn boot_default(&mut self, context: &mut Context) -> Result<Turn, PlanError> {
-        if let Some(default) = self.config.default.clone()
-            && !self.config.only_labels
-            && self.config.named(&default).is_none()
-        {
-            // A word that is no label is the name of a kernel (doc/syslinux.txt, IMPLICIT).
-            let (name, arguments) = split_word(&default.value);
-            let name = Text {
-                value: name.to_owned(),
-                place: default.place.clone(),
+        if self.config.has_menu && self.config.ui.is_none() {
+            let start = match self.config.default_label() {
+                Some((label, _)) => self.config.menu_of(label.number),
+                None => self.config.start,
             };
-            let number = self.config.add_implicit(name);
-            return self.boot(number, arguments.to_owned(), None, context);
+            return self.show(start, context);
+        }
+        // A word that is no label is the name of a kernel or module (doc/syslinux.txt, IMPLICIT).
+        let command = self
+            .config
+            .ui
+            .clone()
+            .or_else(|| self.config.default.clone());
+        if let Some(command) = command
+            && self.config.named(&command).is_none()
+            && let Some((number, arguments)) = self.command(&command)
+        {
+            return self.boot(number, arguments, None, context);
         }
         match self.config.default_label() {
             Some((label, place)) => {
@@ -377,9 +442,19 @@ impl PxelinuxMachine {
     fn show(&mut self, number: usize, context: &mut Context) -> Result<Turn, PlanError> {
         self.count_question(context)?;
         let place = Place::whole(&context.facts.boot_file);
-        let (menu, choices) = self.config.menu(number, self.questions == 1, &place)?;
-        self.phase = State::Choosing(choices);
+        let (mut menu, choices) = self.config.menu(number, self.questions == 1, &place)?;
+        menu.help_keys = self.help_keys();
+        if self.is_attended {
+            menu.timeout = None;
+        }
+        self.phase = State::Choosing(number, choices);
         Ok(Turn::Ask(Step::Menu(menu)))
+    }
+
+    /// Returns the function keys that show a file, a bit for each from bit 1 on.
+    fn help_keys(&self) -> u16 {
+        let keys = self.config.help_files.keys();
+        keys.fold(0, |bits, key| bits | 1 << key)
     }
 
     fn count_question(&mut self, context: &Context) -> Result<(), PlanError> {
@@ -448,35 +523,30 @@ impl PxelinuxMachine {
             context.note(&name.place, format!("selected label {}", name.value));
             let (config, prefix) = (&self.config, &self.prefix);
             match boot(config, label, &arguments, edited, prefix, context)? {
-                BootTarget::Plan(plan) => return Ok(Turn::Done(plan)),
-                BootTarget::Chain(url) => return Ok(Turn::Chain(url)),
-                BootTarget::Config(url, directory) => {
-                    let from = name.place.clone();
-                    if let Some(directory) = directory {
-                        self.prefix = self.prefix.within(&directory);
-                    }
-                    // CONFIG begins anew: labels of the configuration that names it are gone.
-                    self.config = Config::new();
-                    self.phase = State::Reading {
-                        sources: Vec::new(),
-                        fetching: Some((url.clone(), from)),
-                    };
-                    return Ok(Turn::configuration(url));
+                BootTarget::Plan(plan) => {
+                    let other = self.fallback_for(&plan, &name.place);
+                    return Ok(match other {
+                        Some(prefix) => {
+                            let again = (prefix, number, arguments, edited.map(str::to_owned));
+                            self.attempt(*plan, None, Some(again))
+                        }
+                        None => Turn::Done(plan),
+                    });
                 }
-                BootTarget::Label(next) => {
+                BootTarget::Chain(url) => return Ok(Turn::Chain(url)),
+                BootTarget::Config(files, directory) => {
+                    return self.begin_anew(&files, directory.as_deref(), false, context);
+                }
+                BootTarget::Menu(files) => return self.begin_anew(&files, None, true, context),
+                BootTarget::Command(next) => {
                     let text = Text {
                         value: next.clone(),
                         place: name.place.clone(),
                     };
-                    match self.config.named(&text) {
-                        Some(label) => {
-                            arguments = join([&label.arguments, &arguments]);
-                            number = label.number;
-                        }
-                        None => {
-                            return Err(PlanError::new(&name.place, &next, "no such label"));
-                        }
-                    }
+                    let place = name.place.clone();
+                    let command = self.command(&text);
+                    (number, arguments) =
+                        command.ok_or_else(|| PlanError::new(&place, &next, "no such label"))?;
                 }
             }
         }
@@ -484,24 +554,51 @@ impl PxelinuxMachine {
         let what = format!("more than {MAX_LABELS} labels refer to each other");
         Err(PlanError::at(&place, what))
     }
+
+    /// Returns the prefix under which the kernel of a plan may be instead, if that is another file.
+    fn fallback_for(&self, plan: &BootPlan, place: &Place) -> Option<Prefix> {
+        let (image, _) = split_word(&plan.command_line);
+        let name = image.strip_prefix("BOOT_IMAGE=")?;
+        let prefix = self.prefix.fallback()?;
+        let other = prefix.resolve(name, place).ok()?;
+        (other != plan.kernel.url).then_some(prefix)
+    }
+
+    /// Reads other files in place of this configuration; its labels are gone.
+    fn begin_anew(
+        &mut self,
+        files: &[Text],
+        directory: Option<&str>,
+        is_menu: bool,
+        context: &mut Context,
+    ) -> Result<Turn, PlanError> {
+        let purpose = match files {
+            [_] => ReadPurpose::Config,
+            _ => ReadPurpose::Include,
+        };
+        let mut requests = Vec::new();
+        for file in files {
+            requests.push(if file.value == "~" {
+                Request::of_url(&self.main, &file.place)
+            } else {
+                Request::new(&file.value, &file.place, purpose, &self.prefix)?
+            });
+        }
+        if let [request] = requests.as_slice() {
+            self.main = request.url.clone();
+        }
+        if let Some(directory) = directory {
+            self.prefix = self.prefix.within(directory);
+        }
+        self.config = Config::new();
+        (self.config.has_menu, self.config.is_ui) = (is_menu, is_menu);
+        self.phase = State::Reading;
+        self.reader.read_later(requests);
+        self.read(Answer::Begin, context)
+    }
 }
 
 /// Returns the message of pxelinux for a line that cannot be booted.
 fn no_kernel(name: &str, why: &str) -> String {
     join(["Could not find kernel image:", name, why])
-}
-
-impl SourceFile {
-    fn new(url: &Url, text: &[u8], context: &mut Context) -> Result<Self, PlanError> {
-        let place = Place::whole(url);
-        context.budget.read(&place, text.len())?;
-        // Editors of Windows put a byte order mark in front.
-        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-        let text = String::from_utf8_lossy(text);
-        let lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
-        Ok(Self {
-            place,
-            lines: lines.into_iter(),
-        })
-    }
 }

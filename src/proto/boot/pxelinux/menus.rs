@@ -6,7 +6,8 @@ use alloc::collections::BTreeMap;
 use super::super::error::{Place, PlanError};
 use super::super::menu::{Entry, Menu};
 use super::boot::own_options;
-use super::config::{Config, LeadsTo, MenuLine, Text, split_word};
+use super::config::{BootLabel, Config, LeadsTo, MenuLine, Submenu, Text};
+use super::words::split_word;
 
 /// A label with the arguments after its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +43,8 @@ impl Config {
         }
         let menu = self.menus.get(self.start)?;
         let number = match (menu.default, self.default.is_some()) {
-            (Some(number), _) => number,
-            (None, true) => return None,
+            (Some(MenuLine::Label(number)), _) => number,
+            (Some(_), _) | (None, true) => return None,
             // SYSLINUX falls back to a label of this name.
             (None, false) => self.label_named("linux")?,
         };
@@ -51,8 +52,13 @@ impl Config {
         Some((Named::label(number), label.name.place.clone()))
     }
 
-    /// Returns the label that a text names by its first word.
+    /// Returns the label that a text names by its first word, or as a whole: U-Boot takes all of the
+    /// line for the name.
     pub(super) fn named(&self, text: &Text) -> Option<Named> {
+        let is_whole = |label: &BootLabel| label.name.value == text.value;
+        if let Some(number) = self.labels.iter().position(is_whole) {
+            return Some(Named::label(number));
+        }
         let (name, arguments) = split_word(&text.value);
         Some(Named {
             number: self.label_named(name)?,
@@ -90,10 +96,12 @@ impl Config {
         let default = self.default_label().map(|(named, _)| named);
         let on_timeout = (self.on_timeout.as_ref()).and_then(|text| self.named(text));
         // DEFAULT applies to the menu that has its label, MENU DEFAULT to the others.
-        let selected = (default.as_ref().map(|named| named.number))
-            .filter(|number| submenu.items.contains(&MenuLine::Label(*number)))
+        let line =
+            |named: &Option<Named>| named.as_ref().map(|named| MenuLine::Label(named.number));
+        let selected = line(&default)
+            .filter(|line| submenu.items.contains(line))
             .or(submenu.default);
-        let last = on_timeout.as_ref().map(|named| named.number);
+        let last = line(&on_timeout);
         let parent = EntryTarget::Menu(submenu.parent.unwrap_or(0));
         let mut tags = BTreeMap::new();
         for (number, menu) in self.menus.iter().enumerate() {
@@ -102,8 +110,10 @@ impl Config {
         }
         let mut choices = Vec::new();
         for item in &submenu.items {
-            let (entry, mut choice) = self.entry(*item, &parent, &tags);
-            let is = |number| matches!(&choice, EntryTarget::Label(label) if Some(label.number) == number);
+            let (mut entry, mut choice) = self.entry(*item, &parent, &tags);
+            entry.key_moves_bar = !self.is_immediate(*item, submenu);
+            let is_bootable = matches!(choice, EntryTarget::Label(_) | EntryTarget::Menu(_));
+            let is = |line| is_bootable && Some(*item) == line;
             let (is_selected, is_last) = (is(selected), is(last));
             let is_hidden = matches!(item, MenuLine::Label(label)
                 if self.labels.get(*label).is_some_and(|label| label.is_hidden));
@@ -138,11 +148,20 @@ impl Config {
         {
             menu.selected = Some(first);
         }
-        if first.is_none() {
+        if first.is_none() && menu.selected.is_none() {
             let what = "the configuration has no label that could be booted";
             return Err(PlanError::at(place, what));
         }
         Ok((menu, choices))
+    }
+
+    /// Returns whether the key of an entry starts it (MENU IMMEDIATE).
+    fn is_immediate(&self, item: MenuLine, submenu: &Submenu) -> bool {
+        let own = match item {
+            MenuLine::Label(number) => self.labels.get(number).and_then(|label| label.is_immediate),
+            MenuLine::Separator | MenuLine::Submenu(_) => None,
+        };
+        own.unwrap_or(submenu.is_immediate)
     }
 
     /// Returns an entry and its target, in a menu with this parent; `tags` has the number of each menu
@@ -160,7 +179,9 @@ impl Config {
                 Some(menu) => {
                     let label = menu.label.as_ref().or(menu.title.as_ref());
                     let text = label.unwrap_or(&menu.tag);
-                    (choice_entry(text), EntryTarget::Menu(number))
+                    let mut entry = choice_entry(text);
+                    lock(&mut entry, menu.is_locked);
+                    (entry, EntryTarget::Menu(number))
                 }
                 None => nothing,
             },
@@ -170,6 +191,7 @@ impl Config {
                     let mut entry = choice_entry(text);
                     entry.help.clone_from(&label.help);
                     entry.is_choice = !label.is_disabled;
+                    lock(&mut entry, label.is_locked);
                     if label.leads_to.is_none() && !self.is_fixed {
                         entry.command_line = Some(own_options(self, label).to_owned());
                     }
@@ -188,6 +210,18 @@ impl Config {
                 None => nothing,
             },
         }
+    }
+}
+
+/// Keeps a person from choosing an entry with a password, since passwords are not supported; the
+/// countdown still starts it, as in com32/menu/menumain.c.
+fn lock(entry: &mut Entry, is_locked: bool) {
+    if is_locked {
+        entry.is_choice = false;
+        entry.command_line = None;
+        entry
+            .text
+            .push_str(" (needs a password, which is not supported)");
     }
 }
 

@@ -1,9 +1,9 @@
 //! Configurations of pxelinux and other SYSLINUX loaders: from the search to a kernel.
 //!
-//! The language is that of SYSLINUX 6.04, `doc/syslinux.txt` and `doc/menu.txt`. A directive that
-//! is neither supported nor known to be cosmetic is reported, and ends the plan when its label is to
-//! be booted. Not supported: programs (COM32 modules) other than the menus and those that only refer
-//! to another file.
+//! The language is that of SYSLINUX 6.04, `doc/syslinux.txt` and `doc/menu.txt`, with the directives
+//! of U-Boot (`boot/pxe_utils.c`). As there, a line that is not understood is ignored, and reported
+//! here. Not supported: programs (COM32 modules) other than the menus and those that only lead on
+//! to another file or label, and passwords.
 
 #![forbid(unsafe_code)]
 
@@ -11,6 +11,9 @@ mod boot;
 mod config;
 mod machine;
 mod menus;
+mod modules;
 mod paths;
+mod reader;
+mod words;
 
 pub(super) use machine::PxelinuxMachine;

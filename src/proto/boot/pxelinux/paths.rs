@@ -13,6 +13,8 @@ pub(super) struct Prefix {
     base: Url,
     /// The prefix of option 210, or of a CONFIG directive.
     text: Option<String>,
+    /// A base to try when a file is not beside the first.
+    fallback: Option<Url>,
 }
 
 impl Prefix {
@@ -22,25 +24,40 @@ impl Prefix {
             base: base.clone(),
             // RFC 5071 §5: option 210 stands before every name that is not a whole one.
             text: facts.text_option(210),
+            fallback: None,
         }
     }
 
     /// Returns the prefix for a configuration that is the boot file itself: its directory, or the
-    /// parent when it is in `pxelinux.cfg`.
+    /// parent when it is in `pxelinux.cfg`. The loaders that read `extlinux` and `syslinux` stay in
+    /// that directory; where the files are copied from a disk without them, the parent has the files.
     pub(super) fn of_file(file: &Url, facts: &Facts) -> Self {
         // ISOLINUX begins in the directory of its configuration, and has no options of DHCP.
         if let Some((directory, _)) = file.path_in_image().and_then(|path| path.rsplit_once('/')) {
             return Self {
                 base: file.clone(),
                 text: Some(format!("{directory}/")),
+                fallback: None,
             };
         }
-        let directory = file.path().rsplit('/').nth(1);
-        let base = match directory {
-            Some("pxelinux.cfg" | "extlinux" | "syslinux") => file.join("../pxelinux.0").ok(),
-            _ => None,
-        };
-        Self::new(base.as_ref().unwrap_or(file), facts)
+        let parent = || file.join("../pxelinux.0").ok();
+        match file.path().rsplit('/').nth(1) {
+            Some("pxelinux.cfg") => Self::new(parent().as_ref().unwrap_or(file), facts),
+            Some("extlinux" | "syslinux") => Self {
+                fallback: parent(),
+                ..Self::new(file, facts)
+            },
+            _ => Self::new(file, facts),
+        }
+    }
+
+    /// Returns the prefix for names that are not beside the first base, if there is another.
+    pub(super) fn fallback(&self) -> Option<Self> {
+        Some(Self {
+            base: self.fallback.clone()?,
+            text: self.text.clone(),
+            fallback: None,
+        })
     }
 
     /// Returns the prefix with another directory, itself relative to this one.
@@ -57,6 +74,7 @@ impl Prefix {
         Self {
             base: self.base.clone(),
             text: Some(text),
+            fallback: None,
         }
     }
 

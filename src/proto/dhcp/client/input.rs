@@ -1,33 +1,21 @@
-//! Input of the client: replies and ARP packets.
+//! Replies of servers to the client.
 
 use crate::prelude::*;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
-use super::Client;
-use super::output;
 use super::state::{ActiveLease, Event, Loss, State};
-use crate::dhcp::config::Detection;
+use super::transitions::Client;
 use crate::dhcp::lease::Lease;
-use crate::dhcp::message;
-use crate::dhcp::offer::{Offer, Standing};
-use crate::dhcp::probe::Guard;
+use crate::dhcp::offer::Offer;
 use crate::dhcp::reply::{self, Discard, Reply};
-use crate::dhcp::resend::Resend;
 use crate::packet::dhcp::{Message, MessageType};
-use crate::packet::ethernet::MacAddress;
 use crate::packet::option::code;
 use crate::packet::udp::Datagram;
-use crate::time::Instant;
 
 /// Pause after a refusal, so that a server which refuses all is not flooded.
 // RFC 2131 §3.1 has no pause behind a NAK.
 const RESTART_DELAY: Duration = Duration::from_millis(500);
-/// Pause after a DECLINE (RFC 2131 §3.1).
-const CONFLICT_DELAY: Duration = Duration::from_secs(10);
-/// Number of conflicts after which the pause is longer, and that pause (RFC 5227 §2.1.1).
-const MAX_CONFLICTS: u32 = 10;
-const RATE_LIMIT_INTERVAL: Duration = Duration::from_secs(60);
 /// Shortest time without DHCP on a network for IPv6 (RFC 8925 §3.4, MIN_V6ONLY_WAIT).
 const MIN_V6ONLY_WAIT: Duration = Duration::from_secs(300);
 
@@ -70,37 +58,6 @@ impl Client {
         offers.add(offer);
         self.decide();
         Ok(())
-    }
-
-    /// Leaves SELECTING when the offers are good enough, or the wait for better ones is over.
-    pub(super) fn decide(&mut self) {
-        let is_ripe = |standing: Standing| standing.is_ripe(self.now);
-        if !self.defers_choice && self.standing().is_some_and(is_ripe) {
-            self.request_best();
-        }
-    }
-
-    /// Returns the best offer, when there is one, and the boot that a ProxyDHCP server adds.
-    pub(super) fn best(&self) -> Option<(&Offer, Option<&Offer>)> {
-        let State::Selecting { offers, .. } = &self.state else {
-            return None;
-        };
-        Some((offers.best()?, offers.proxy()))
-    }
-
-    /// Asks for the best offer, when there is one.
-    pub(super) fn request_best(&mut self) {
-        let Some((best, proxy)) = self.best() else {
-            return;
-        };
-        let (offer, proxy) = (Box::new(best.clone()), proxy.cloned().map(Box::new));
-        self.watch(offer.address);
-        let resend = Resend::new(self.now);
-        self.enter(State::Requesting {
-            offer,
-            proxy,
-            resend,
-        });
     }
 
     fn handle_ack(&mut self, mut reply: Reply) -> Result<(), Discard> {
@@ -180,47 +137,6 @@ impl Client {
         Ok(())
     }
 
-    /// Binds a lease, or first makes sure that nobody else has its address.
-    fn grant(&mut self, active: ActiveLease) {
-        let (address, server) = (active.lease.address, active.server);
-        let is_known =
-            self.state.active().is_some() || matches!(self.state, State::Informing { .. });
-        // RFC 5227 §2.1: an address is probed before its first use, and not again while it is in
-        // use.
-        if is_known || self.config.detection == Detection::Off {
-            return self.bind(active);
-        }
-        if self.config.detection == Detection::Strict {
-            let chaddr = self.config.chaddr;
-            let guard = Guard::strict(chaddr, address, self.now, &mut self.random);
-            self.guard = Some(guard);
-            return self.enter(State::Probing { active });
-        }
-        let guard = self.guard.take().filter(|guard| guard.address() == address);
-        // Nobody was asked before a lease that came without a REQUEST.
-        let mut guard = guard.unwrap_or_else(|| self.asking(address));
-        if let Some(owner) = guard.owner() {
-            return self.decline(address, server, owner);
-        }
-        guard.announce(self.now);
-        self.guard = Some(guard);
-        self.bind(active);
-    }
-
-    /// Returns a guard that has begun to ask.
-    fn asking(&self, address: Ipv4Addr) -> Guard {
-        let mut guard = Guard::overlapped(self.config.chaddr, address);
-        guard.probe();
-        guard
-    }
-
-    pub(super) fn bind(&mut self, active: ActiveLease) {
-        let lease = active.lease.clone();
-        self.previous = None;
-        self.enter(State::Bound { active });
-        self.events.push_back(Event::Bound(lease));
-    }
-
     fn handle_nak(&mut self, reply: &Reply) -> Result<(), Discard> {
         // One that does not name its server counts when its source is that of the server's last
         // message, so that nobody else ends the exchange.
@@ -258,76 +174,6 @@ impl Client {
             self.lose(loss, self.now);
         }
         Ok(())
-    }
-
-    /// Begins to watch over an address that is about to be asked for.
-    pub(super) fn watch(&mut self, address: Ipv4Addr) {
-        self.guard = match self.config.detection {
-            Detection::Overlapped => Some(Guard::overlapped(self.config.chaddr, address)),
-            Detection::Strict | Detection::Off => None,
-        };
-    }
-
-    /// Another host has the address that is watched over. While a server has yet to commit it, the
-    /// guard remembers that.
-    pub(super) fn handle_conflict(&mut self, address: Ipv4Addr, owner: MacAddress) {
-        let active = if let State::Probing { active } = &self.state {
-            Some(active)
-        } else {
-            self.state.active().or(self.previous.as_ref())
-        };
-        if let Some(active) = active
-            && active.lease.address == address
-        {
-            self.decline(address, active.server, owner);
-        }
-    }
-
-    /// Refuses the address that another host has (DECLINE) and begins anew after a pause.
-    fn decline(&mut self, address: Ipv4Addr, server: Ipv4Addr, owner: MacAddress) {
-        let message = message::decline(&self.config, self.exchange(), address, server);
-        // RFC 2131 §4.4.4: broadcast, since the client declines the address it would be sent from.
-        let transmit = output::broadcast(MessageType::Decline);
-        self.farewells.push_back((transmit, message));
-        self.conflicts = self.conflicts.saturating_add(1);
-        let pause = match self.conflicts {
-            0..=MAX_CONFLICTS => CONFLICT_DELAY,
-            _ => RATE_LIMIT_INTERVAL,
-        };
-        self.lose(Loss::Conflict { address, owner }, self.now + pause);
-    }
-
-    /// Leaves the network to IPv6 for a while.
-    fn leave_to_ipv6(&mut self, server: Ipv4Addr, wait: Duration) {
-        self.events.push_back(Event::Ipv6Only { server, wait });
-        self.restart(self.now + wait);
-    }
-
-    /// Gives up what was asked for.
-    pub(super) fn fail(&mut self, loss: Loss, start_at: Instant) {
-        self.events.push_back(Event::Failed(loss));
-        self.restart(start_at);
-    }
-
-    /// Gives up the lease, if there is one, and what was asked for.
-    pub(super) fn lose(&mut self, loss: Loss, start_at: Instant) {
-        let had = self.previous.take().is_some() || self.state.active().is_some();
-        if !had {
-            return self.fail(loss, start_at);
-        }
-        self.events.push_back(Event::Lost(loss));
-        self.restart(start_at);
-    }
-
-    /// Begins anew at `start_at`, with a lease from before if there is one.
-    pub(super) fn restart(&mut self, start_at: Instant) {
-        let previous = self.previous.as_ref().map(|active| active.lease.address);
-        self.guard = self
-            .guard
-            .take()
-            .filter(|guard| Some(guard.address()) == previous);
-        self.enter(State::Init { start_at });
-        self.tick();
     }
 }
 

@@ -1,11 +1,11 @@
 //! Messages of the client.
 
-use core::net::{Ipv4Addr, SocketAddrV4};
+use core::net::Ipv4Addr;
 
-use super::Client;
 use super::state::{State, Transmit};
+use super::transitions::Client;
 use crate::dhcp::message;
-use crate::packet::dhcp::{CLIENT_PORT, Message, MessageType, SERVER_PORT};
+use crate::packet::dhcp::{Message, MessageType};
 
 impl Client {
     /// Returns the message of the state, when it is due.
@@ -19,7 +19,7 @@ impl Client {
             }
             State::Selecting { resend, .. } => resend.take(now, random).then(|| {
                 let message = message::discover(config, exchange);
-                (broadcast(MessageType::Discover), message)
+                (Transmit::broadcast(MessageType::Discover), message)
             }),
             State::Requesting { offer, resend, .. } => resend.take(now, random).then(|| {
                 let (address, server) = (offer.address, offer.server);
@@ -29,14 +29,14 @@ impl Client {
                 // RFC 2131 §3.1: by broadcast, so that the servers that were not chosen learn of
                 // it.
                 let message = message::request_offered(config, exchange, address, server);
-                (broadcast(MessageType::Request), message)
+                (Transmit::broadcast(MessageType::Request), message)
             }),
             State::Rebooting { address, resend } => resend.take(now, random).then(|| {
                 if let Some(guard) = &mut self.guard {
                     guard.probe();
                 }
                 let message = message::request_known(config, exchange, *address);
-                (broadcast(MessageType::Request), message)
+                (Transmit::broadcast(MessageType::Request), message)
             }),
             State::Renewing { active, resend } => {
                 resend.take_halving(now, active.rebind_at()).then(|| {
@@ -44,7 +44,10 @@ impl Client {
                     // RFC 2131 §4.4.5: renewals go to the server that granted the lease, not
                     // through relays.
                     let message = message::request_extension(config, exchange, address);
-                    (unicast(address, server, MessageType::Request), message)
+                    (
+                        Transmit::unicast(address, server, MessageType::Request),
+                        message,
+                    )
                 })
             }
             State::Rebinding { active, resend } => {
@@ -52,30 +55,19 @@ impl Client {
                     // RFC 2131 §4.4.5: at T2 everybody is asked, since the server may be gone.
                     let address = active.lease.address;
                     let message = message::request_extension(config, exchange, address);
-                    (unicast(address, everyone, MessageType::Request), message)
+                    (
+                        Transmit::unicast(address, everyone, MessageType::Request),
+                        message,
+                    )
                 })
             }
             State::Informing { address, resend } => resend.take(now, random).then(|| {
                 let message = message::inform(config, exchange, *address);
-                (unicast(*address, everyone, MessageType::Inform), message)
+                (
+                    Transmit::unicast(*address, everyone, MessageType::Inform),
+                    message,
+                )
             }),
         }
-    }
-}
-
-/// From nobody yet to everyone.
-pub(in crate::dhcp) const fn broadcast(message_type: MessageType) -> Transmit {
-    unicast(Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST, message_type)
-}
-
-pub(super) const fn unicast(
-    source: Ipv4Addr,
-    destination: Ipv4Addr,
-    message_type: MessageType,
-) -> Transmit {
-    Transmit {
-        source: SocketAddrV4::new(source, CLIENT_PORT),
-        destination: SocketAddrV4::new(destination, SERVER_PORT),
-        message_type,
     }
 }

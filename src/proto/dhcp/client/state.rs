@@ -8,7 +8,7 @@ use core::time::Duration;
 use crate::dhcp::lease::{Lease, LeaseTimes};
 use crate::dhcp::offer::{Offer, Offers};
 use crate::dhcp::resend::Resend;
-use crate::packet::dhcp::MessageType;
+use crate::packet::dhcp::{CLIENT_PORT, MessageType, SERVER_PORT};
 use crate::packet::ethernet::MacAddress;
 use crate::time::Instant;
 
@@ -127,6 +127,26 @@ pub struct Transmit {
     pub destination: SocketAddrV4,
     /// What the message is, for the log.
     pub message_type: MessageType,
+}
+
+impl Transmit {
+    /// From no address to every station.
+    pub(crate) const fn broadcast(message_type: MessageType) -> Self {
+        Self::unicast(Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST, message_type)
+    }
+
+    /// From one address to another, client to server.
+    pub(super) const fn unicast(
+        source: Ipv4Addr,
+        destination: Ipv4Addr,
+        message_type: MessageType,
+    ) -> Self {
+        Self {
+            source: SocketAddrV4::new(source, CLIENT_PORT),
+            destination: SocketAddrV4::new(destination, SERVER_PORT),
+            message_type,
+        }
+    }
 }
 
 /// A lease and when it was asked for, which its times count from (RFC 2131 §4.4.5).

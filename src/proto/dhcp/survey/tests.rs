@@ -4,6 +4,7 @@ use super::*;
 use crate::packet::dhcp::Message;
 use crate::packet::option::{Options, code};
 use crate::time::Instant;
+use core::net::SocketAddrV4;
 
 const MAC: MacAddress = MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
 const WAIT: Duration = Duration::from_secs(3);

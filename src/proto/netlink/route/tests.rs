@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::netlink::message::frames;
+use crate::netlink::request::NetlinkRequest;
 use proptest::prelude::*;
 
 /// `RTM_NEWLINK` of one end of a veth pair; attributes that nothing here reads are left out.

@@ -1,8 +1,7 @@
-//! The table of options: names, titles and forms of their values, for output and for lists of
-//! options that people write.
+//! The table of options: names, titles and formats, for output and for lists of options in settings.
 //!
-//! Names are those of `dhcp-options(5)` and dnsmasq, titles those of tshark. An option without a
-//! row has the name `option-N` and bytes for a value.
+//! Names are those of `dhcp-options(5)` and dnsmasq, titles those of tshark. An option that is not in
+//! the table has the name `option-N`, and its value is shown as bytes.
 
 use crate::prelude::*;
 use core::fmt;
@@ -13,12 +12,12 @@ use serde::{Serialize, Serializer};
 use super::{ClasslessRoute, Options, text};
 use crate::text::safe::Safe;
 
-/// How the bytes of an option are read.
+/// The format of an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ValueForm {
     /// One address.
     Address,
-    /// Addresses in a row.
+    /// A list of addresses.
     Addresses,
     Text,
     /// A number of one, two or four bytes.
@@ -33,16 +32,16 @@ enum ValueForm {
     Routes,
     /// Domain names, compressed (RFC 3397).
     Names,
-    /// Options within the option.
+    /// Encapsulated options.
     Nested,
-    Octets,
+    Bytes,
 }
 
 use ValueForm::{
-    Address, Addresses, Codes, Flag, Names, Nested, Number, Octets, Presence, Routes, Text,
+    Address, Addresses, Bytes, Codes, Flag, Names, Nested, Number, Presence, Routes, Text,
 };
 
-/// Defines the table of options, the one place that names them. A named row has the code, the name
+/// Defines the table of options. A named row has the code, the name
 /// in configurations and JSON, tshark's title, the form, and busybox udhcpc's variable where that is
 /// another name and holds the option as it is. A titled row has no name and shows as bytes.
 macro_rules! options {
@@ -52,9 +51,9 @@ macro_rules! options {
     ) => {
         const FORMS: &[(u8, ValueForm)] = &[$(($code, $form)),*];
 
-        // One text for each column: an array of texts takes 20 bytes more for each of them.
+        // One string for each column: an array of strings takes 20 bytes more for each.
         const NAMES: &str = concat!($("|", $code, ":", $name,)*);
-        // Its names are those of dhcp_option_strings in networking/udhcp/common.c of busybox.
+        // Names of dhcp_option_strings in networking/udhcp/common.c of busybox.
         const UDHCPC: &str = concat!($($("|", $code, ":", $udhcpc,)?)*);
         const TITLES: &str = concat!(
             $("|", $code, ":", $title,)*
@@ -104,18 +103,18 @@ options! {
         58 "renewal-time" "Renewal Time Value" Number;
         59 "rebinding-time" "Rebinding Time Value" Number;
         60 "vendor-class-identifier" "Vendor class identifier" Text;
-        61 "client-identifier" "Client identifier" Octets;
+        61 "client-identifier" "Client identifier" Bytes;
         66 "tftp-server-name" "TFTP Server Name" Text;
         67 "bootfile-name" "Bootfile name" Text;
         69 "smtp-servers" "SMTP Server" Addresses;
         70 "pop-servers" "POP3 Server" Addresses;
-        77 "user-class" "User Class Information" Octets;
+        77 "user-class" "User Class Information" Bytes;
         80 "rapid-commit" "Rapid commit" Presence;
-        81 "client-fqdn" "Client Fully Qualified Domain Name" Octets;
+        81 "client-fqdn" "Client Fully Qualified Domain Name" Bytes;
         82 "relay-agent-information" "Agent Information Option" Nested;
         93 "client-architecture" "Client System Architecture" Number;
-        94 "client-interface-id" "Client Network Device Interface" Octets;
-        97 "client-machine-id" "UUID/GUID-based Client Identifier" Octets;
+        94 "client-interface-id" "Client Network Device Interface" Bytes;
+        97 "client-machine-id" "UUID/GUID-based Client Identifier" Bytes;
         100 "tz-posix" "PCode" Text "tzstr";
         101 "tz-database" "TCode" Text "tzdbstr";
         108 "ipv6-only-preferred" "IPv6-Only Preferred" Number;
@@ -123,13 +122,13 @@ options! {
         116 "auto-configure" "DHCP Auto-Configuration" Number;
         118 "subnet-selection" "Subnet Selection Option" Address;
         119 "domain-search" "Domain Search" Names;
-        120 "sip-servers" "SIP Servers" Octets;
+        120 "sip-servers" "SIP Servers" Bytes;
         121 "classless-static-routes" "Classless Static Route" Routes;
-        124 "vendor-class" "V-I Vendor Class" Octets;
-        125 "vendor-specific" "V-I Vendor-specific Information" Octets;
+        124 "vendor-class" "V-I Vendor Class" Bytes;
+        125 "vendor-specific" "V-I Vendor-specific Information" Bytes;
         150 "tftp-server-address" "TFTP Server Address" Addresses;
         175 "ipxe-encapsulated" "Etherboot" Nested;
-        208 "pxelinux-magic" "PXELINUX Magic" Octets;
+        208 "pxelinux-magic" "PXELINUX Magic" Bytes;
         209 "config-file" "PXE Configuration file" Text "pxeconffile";
         210 "path-prefix" "PXE Path Prefix" Text "pathprefix";
         211 "reboot-time" "Reboot Time" Number "reboottime";
@@ -240,29 +239,29 @@ pub fn name(code: u8) -> String {
     find(NAMES, code).map_or_else(|| format!("{NAMELESS}{code}"), str::to_owned)
 }
 
-/// Returns the title that tshark shows for an option; none when it has none.
+/// Returns tshark's title of an option, if it has one.
 pub fn title(code: u8) -> Option<&'static str> {
     find(TITLES, code)
 }
 
-/// Returns udhcpc's variable for an option, where it has another name than the option's own.
+/// Returns udhcpc's variable for an option, if its name is another than the option's.
 pub fn udhcpc_name(code: u8) -> Option<&'static str> {
     find(UDHCPC, code)
 }
 
-/// Returns whether an option has a name of its own.
+/// Returns whether an option is in the table.
 pub fn is_known(code: u8) -> bool {
     find(NAMES, code).is_some()
 }
 
-/// Reads what a person calls an option: its number, or its name with hyphens or underscores.
+/// Parses the number of an option, or its name with hyphens or underscores.
 pub fn parse_code(text: &str) -> Option<u8> {
     let text = text.to_ascii_lowercase().replace('_', "-");
     let number = text.strip_prefix(NAMELESS).unwrap_or(&text).parse().ok();
     let named = || Some(rows(NAMES).find(|(_, name)| *name == text)?.0);
     number
         .or_else(named)
-        // 0 pads and 255 ends; neither has a value.
+        // 0 is padding and 255 the end; neither has a value.
         .filter(|code| (1..=254).contains(code))
 }
 
@@ -271,9 +270,9 @@ pub fn parse_code(text: &str) -> Option<u8> {
 pub enum OptionValue {
     /// One address.
     Address(Ipv4Addr),
-    /// Addresses in a row.
+    /// A list of addresses.
     Addresses(Vec<Ipv4Addr>),
-    /// Text, not checked in any way.
+    /// Text, unchecked.
     Text(String),
     /// A number.
     Number(u32),
@@ -281,60 +280,60 @@ pub enum OptionValue {
     Codes(Vec<u8>),
     /// On or off.
     Flag(bool),
-    /// Destinations with their prefixes and routers.
+    /// Routes: destinations with prefix lengths and routers.
     Routes(Vec<ClasslessRoute>),
     /// Domain names.
     Names(Vec<String>),
-    /// Options within the option.
+    /// Encapsulated options.
     Nested(Options),
-    /// Not known, or not of the form that the option has.
-    Octets(Vec<u8>),
+    /// Unknown, or malformed.
+    Bytes(Vec<u8>),
 }
 
 impl OptionValue {
-    /// Reads the bytes of an option.
-    pub fn read(code: u8, octets: &[u8]) -> Self {
+    /// Decodes the bytes of an option.
+    pub fn read(code: u8, bytes: &[u8]) -> Self {
         let mut forms = FORMS.iter();
         let form = forms.find_map(|(known, form)| (*known == code).then_some(*form));
-        let form = form.unwrap_or(Octets);
-        Self::of_form(form, code, octets).unwrap_or_else(|| Self::Octets(octets.to_vec()))
+        let form = form.unwrap_or(Bytes);
+        Self::of_form(form, code, bytes).unwrap_or_else(|| Self::Bytes(bytes.to_vec()))
     }
 
-    fn of_form(form: ValueForm, code: u8, octets: &[u8]) -> Option<Self> {
-        // The readers of values take them out of a list.
+    fn of_form(form: ValueForm, code: u8, bytes: &[u8]) -> Option<Self> {
+        // The decoders take options from a list.
         let alone = || {
             let mut options = Options::default();
-            options.set(code, octets);
+            options.set(code, bytes);
             options
         };
         Some(match form {
             ValueForm::Address => Self::Address(alone().address(code)?),
-            ValueForm::Addresses if !octets.is_empty() && octets.len().is_multiple_of(4) => {
+            ValueForm::Addresses if !bytes.is_empty() && bytes.len().is_multiple_of(4) => {
                 Self::Addresses(alone().addresses(code))
             }
-            ValueForm::Text => Self::Text(text(octets)?.to_owned()),
-            ValueForm::Number => Self::Number(match octets.len() {
+            ValueForm::Text => Self::Text(text(bytes)?.to_owned()),
+            ValueForm::Number => Self::Number(match bytes.len() {
                 1 => alone().u8(code)?.into(),
                 2 => alone().u16(code)?.into(),
                 _ => alone().u32(code)?,
             }),
-            ValueForm::Codes => Self::Codes(octets.to_vec()),
+            ValueForm::Codes => Self::Codes(bytes.to_vec()),
             ValueForm::Flag => Self::Flag(alone().u8(code)? != 0),
             ValueForm::Presence => Self::Flag(true),
-            ValueForm::Routes => Self::Routes(super::read_classless_routes(octets)),
+            ValueForm::Routes => Self::Routes(super::read_classless_routes(bytes)),
             ValueForm::Names => {
                 Self::Names(Some(alone().domain_search()).filter(|l| !l.is_empty())?)
             }
             ValueForm::Nested => {
                 let mut options = Options::default();
-                options.read_encapsulated(octets).ok()?;
+                options.read_encapsulated(bytes).ok()?;
                 Self::Nested(options)
             }
-            ValueForm::Addresses | ValueForm::Octets => return None,
+            ValueForm::Addresses | ValueForm::Bytes => return None,
         })
     }
 
-    /// Returns what a shell script can make use of: lists with a space between their members.
+    /// Returns the value for a shell script: lists are separated by spaces.
     pub fn words(&self) -> String {
         match self {
             Self::Address(address) => address.to_string(),
@@ -352,14 +351,14 @@ impl OptionValue {
             Self::Nested(options) => joined(
                 options
                     .iter()
-                    .map(|(code, octets)| format!("{code}:{}", hex(octets))),
+                    .map(|(code, bytes)| format!("{code}:{}", hex(bytes))),
             ),
-            Self::Octets(octets) => hex(octets),
+            Self::Bytes(bytes) => hex(bytes),
         }
     }
 }
 
-/// For people: on one line, without anything that a terminal would follow.
+/// One line of text, without control characters.
 impl fmt::Display for OptionValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", Safe::line(self.words()))
@@ -383,12 +382,12 @@ impl Serialize for OptionValue {
                 }))
             }
             Self::Nested(options) => {
-                serializer.collect_seq(options.iter().map(|(code, octets)| SubOption {
+                serializer.collect_seq(options.iter().map(|(code, bytes)| SubOption {
                     code,
-                    hex: hex(octets),
+                    hex: hex(bytes),
                 }))
             }
-            Self::Address(_) | Self::Text(_) | Self::Octets(_) => {
+            Self::Address(_) | Self::Text(_) | Self::Bytes(_) => {
                 serializer.serialize_str(&self.words())
             }
         }
@@ -408,27 +407,27 @@ struct SubOption {
 }
 
 /// Returns bytes as pairs of hexadecimal digits.
-pub fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Reads pairs of hexadecimal digits, which colons may part.
+/// Parses pairs of hexadecimal digits, optionally separated by colons.
 pub fn parse_hex(text: &str) -> Option<Vec<u8>> {
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     for part in text.split(':') {
         let (pairs, []) = part.as_bytes().as_chunks::<2>() else {
             return None;
         };
         for [high, low] in pairs {
-            octets.push(hex_octet(*high, *low)?);
+            bytes.push(hex_byte(*high, *low)?);
         }
     }
-    Some(octets)
+    Some(bytes)
 }
 
 /// Returns the byte of two hexadecimal digits.
-pub fn hex_octet(high: u8, low: u8) -> Option<u8> {
-    let digit = |octet: u8| char::from(octet).to_digit(16);
+pub fn hex_byte(high: u8, low: u8) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
     u8::try_from(digit(high)? << 4 | digit(low)?).ok()
 }
 
@@ -478,7 +477,7 @@ mod tests {
 
     #[test]
     fn values_are_shown_to_people_and_to_programs() {
-        for (code, octets, words, json) in [
+        for (code, bytes, words, json) in [
             (
                 1,
                 &[255, 255, 255, 0][..],
@@ -514,7 +513,7 @@ mod tests {
             (3, &[192, 0, 2], "c00002", "\"c00002\""),
             (43, &[6, 9, 1], "060901", "\"060901\""),
         ] {
-            let value = OptionValue::read(code, octets);
+            let value = OptionValue::read(code, bytes);
             assert_eq!(value.to_string(), words, "{code}");
             assert_eq!(serde_json::to_string(&value).unwrap(), json, "{code}");
         }
@@ -574,10 +573,10 @@ mod tests {
         clippy::wildcard_enum_match_arm,
         reason = "all others are decoded as something that the table has no form for"
     )]
-    fn by_dhcproto(code: u8, octets: &[u8]) -> Option<OptionValue> {
+    fn by_dhcproto(code: u8, bytes: &[u8]) -> Option<OptionValue> {
         use dhcproto::v4::DhcpOption as O;
         Some(
-            match crate::packet::option::decode_one(code.into(), octets)? {
+            match crate::packet::option::decode_one(code.into(), bytes)? {
                 O::SubnetMask(address)
                 | O::SwapServer(address)
                 | O::BroadcastAddr(address)
@@ -625,11 +624,11 @@ mod tests {
                         |name: &_| ToString::to_string(name).trim_end_matches('.').to_owned();
                     OptionValue::Names(names.iter().map(name).collect())
                 }
-                O::ClientIdentifier(octets)
-                | O::VendorExtensions(octets)
-                | O::UserClass(octets)
-                | O::ClientMachineIdentifier(octets) => OptionValue::Octets(octets),
-                O::Unknown(option) => OptionValue::Octets(option.data().to_vec()),
+                O::ClientIdentifier(bytes)
+                | O::VendorExtensions(bytes)
+                | O::UserClass(bytes)
+                | O::ClientMachineIdentifier(bytes) => OptionValue::Bytes(bytes),
+                O::Unknown(option) => OptionValue::Bytes(option.data().to_vec()),
                 _ => return None,
             },
         )
@@ -658,10 +657,10 @@ mod tests {
             if PANICS_OF_DHCPROTO.contains(code) {
                 continue;
             }
-            let differs = |octets: &&&[u8]| {
-                let theirs = by_dhcproto(*code, octets);
-                let malformed = || OptionValue::Octets(octets.to_vec());
-                OptionValue::read(*code, octets) != theirs.unwrap_or_else(malformed)
+            let differs = |bytes: &&&[u8]| {
+                let theirs = by_dhcproto(*code, bytes);
+                let malformed = || OptionValue::Bytes(bytes.to_vec());
+                OptionValue::read(*code, bytes) != theirs.unwrap_or_else(malformed)
             };
             faulty.extend(samples.iter().find(differs).map(|_| *code));
         }
@@ -676,9 +675,9 @@ mod tests {
 
     #[test]
     fn hexadecimal_digits_may_be_parted_by_colons() {
-        let octets = Some(vec![0x01, 0xab, 0x00]);
+        let bytes = Some(vec![0x01, 0xab, 0x00]);
         for good in ["01ab00", "01:AB:00", "01ab:00"] {
-            assert_eq!(parse_hex(good), octets, "{good}");
+            assert_eq!(parse_hex(good), bytes, "{good}");
         }
         for bad in ["0", "0:1", "zz", "01:a", "+1"] {
             assert_eq!(parse_hex(bad), None, "{bad}");
@@ -687,8 +686,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_an_option_holds_it_is_shown_on_one_line(code: u8, octets in prop::collection::vec(any::<u8>(), 0..60)) {
-            let value = OptionValue::read(code, &octets);
+        fn whatever_an_option_holds_it_is_shown_on_one_line(code: u8, bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            let value = OptionValue::read(code, &bytes);
             prop_assert!(!value.to_string().contains(char::is_control));
             prop_assert!(serde_json::to_string(&value).is_ok());
         }

@@ -5,7 +5,7 @@ use core::fmt;
 use core::net::Ipv6Addr;
 use core::str::FromStr;
 
-use crate::packet::option::known::{hex_octet, parse_hex};
+use crate::packet::option::known::{hex_byte, parse_hex};
 use crate::text::safe::Safe;
 
 /// The longest URL accepted, in bytes, as in nginx and Apache; RFC 9112 §3 recommends 8000 at
@@ -49,7 +49,7 @@ pub struct Sha256(pub [u8; 32]);
 
 impl fmt::Display for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -136,7 +136,7 @@ pub(super) fn split_port(host_port: &str) -> Result<(&str, Option<u16>), &'stati
     };
     match port {
         "" => Ok((host, None)),
-        _ if !port.bytes().all(|octet| octet.is_ascii_digit()) => Err("the port is not a number"),
+        _ if !port.bytes().all(|byte| byte.is_ascii_digit()) => Err("the port is not a number"),
         _ => match port.parse() {
             // RFC 6335 §6 reserves port 0.
             Ok(0) | Err(_) => Err("a port is 1 to 65535"),
@@ -197,12 +197,12 @@ pub(crate) fn percent_decoded(text: &str) -> Vec<u8> {
     loop {
         match rest {
             [] => return bytes,
-            [b'%', high, low, after @ ..] if hex_octet(*high, *low).is_some() => {
-                bytes.extend(hex_octet(*high, *low));
+            [b'%', high, low, after @ ..] if hex_byte(*high, *low).is_some() => {
+                bytes.extend(hex_byte(*high, *low));
                 rest = after;
             }
-            [octet, after @ ..] => {
-                bytes.push(*octet);
+            [byte, after @ ..] => {
+                bytes.push(*byte);
                 rest = after;
             }
         }
@@ -221,10 +221,10 @@ pub(super) fn encode_where(text: &str, must: impl Fn(char) -> bool) -> String {
     for c in text.chars() {
         if must(c) {
             // RFC 3986 §2.5: other letters are encoded as their bytes in UTF-8.
-            for octet in c.encode_utf8(&mut [0; 4]).bytes() {
+            for byte in c.encode_utf8(&mut [0; 4]).bytes() {
                 encoded.push('%');
-                encoded.push(hex_digit(octet >> 4));
-                encoded.push(hex_digit(octet & 0xf));
+                encoded.push(hex_digit(byte >> 4));
+                encoded.push(hex_digit(byte & 0xf));
             }
         } else {
             encoded.push(c);

@@ -1,6 +1,56 @@
 //! A model of a server, and of a link between it and the machine that loses packets.
 
+use alloc::collections::VecDeque;
+
 use super::*;
+
+/// A path of the server's packets with a rate and a queue, as a token bucket has it.
+pub(super) struct Path {
+    /// How long a full packet takes.
+    per_packet: Duration,
+    /// How many packets wait at most; more are lost.
+    queue_len: usize,
+    /// How many packets pass at once when none has passed for long.
+    bucket: u32,
+    /// When the packets sent so far have passed.
+    free_at: Instant,
+    /// When the packets under way arrive.
+    under_way: VecDeque<(Instant, Vec<u8>)>,
+    /// Packets lost at the queue.
+    pub(super) overflowed: usize,
+}
+
+impl Path {
+    pub(super) fn new(per_packet: Duration, queue_len: usize, bucket: u32) -> Self {
+        Self {
+            per_packet,
+            queue_len,
+            bucket,
+            free_at: Instant::ZERO,
+            under_way: VecDeque::new(),
+            overflowed: 0,
+        }
+    }
+
+    /// Sends packets, which arrive a millisecond after they have passed.
+    fn send(&mut self, packets: Vec<Vec<u8>>, now: Instant) {
+        for packet in packets {
+            let saved = self.per_packet * self.bucket;
+            let waiting = self.free_at.since(now).as_nanos() / self.per_packet.as_nanos();
+            if waiting >= self.queue_len as u128 {
+                self.overflowed += 1;
+                continue;
+            }
+            let earliest = Instant::ZERO + now.since(Instant::ZERO + saved);
+            let full = u32::try_from(1468 + 4).unwrap();
+            let len = u32::try_from(packet.len()).unwrap();
+            self.free_at = self.free_at.max(earliest) + self.per_packet * len / full;
+            let passed_at = self.free_at.max(now);
+            let arrives_at = passed_at + Duration::from_millis(1);
+            self.under_way.push_back((arrives_at, packet));
+        }
+    }
+}
 
 /// Machine and server with a millisecond between them.
 pub(super) struct Link {
@@ -10,6 +60,10 @@ pub(super) struct Link {
     pub(super) last_received_at: Option<Instant>,
     pub(super) max_len: u64,
     pub(super) loss_percent: u64,
+    /// A path that is slower than the server; none where packets only take their millisecond.
+    pub(super) path: Option<Path>,
+    /// Acknowledgments sent.
+    pub(super) acknowledgments: usize,
     pub(super) random: Random,
     pub(super) now: Instant,
     pub(super) get: Option<Get>,
@@ -25,6 +79,8 @@ impl Link {
             last_received_at: None,
             max_len: u64::MAX,
             loss_percent: 0,
+            path: None,
+            acknowledgments: 0,
             random: Random::new(9),
             now: Instant::ZERO,
             get: None,
@@ -50,10 +106,17 @@ impl Link {
         let mut packet = Vec::new();
         for _ in 0..5_000_000 {
             while get.poll_transmit(&mut packet).is_some() {
+                self.acknowledgments += usize::from(packet.starts_with(&[0, 4]));
                 if !self.is_lost() {
                     self.server.now = self.now;
                     self.server.handle(&packet);
                 }
+            }
+            let sent = core::mem::take(&mut self.server.outgoing);
+            if let Some(path) = &mut self.path {
+                path.send(sent, self.now);
+            } else {
+                self.server.outgoing = sent;
             }
             while let Some(event) = get.poll_event() {
                 match event {
@@ -62,7 +125,17 @@ impl Link {
                     Event::Failed(failure) => return Err(failure),
                 }
             }
-            if self.server.outgoing.is_empty() {
+            let arrived = self.arrived(get.poll_timeout().unwrap());
+            if let Some(packet) = arrived {
+                if !self.is_lost()
+                    && let Ok(piece) = get.handle_input(address(TRANSFER), &packet, self.now)
+                {
+                    let at = usize::try_from(piece.at).unwrap();
+                    let end = at + piece.bytes.len();
+                    self.received.resize(self.received.len().max(end), 0);
+                    self.received[at..end].copy_from_slice(piece.bytes);
+                }
+            } else {
                 let deadline = get.poll_timeout().unwrap();
                 match self.server.repeats_at() {
                     Some(at) if at < deadline => {
@@ -77,22 +150,26 @@ impl Link {
                         assert!(next.is_none_or(|at| at > self.now) || get.due.is_some());
                     }
                 }
-            } else {
-                let packet = self.server.outgoing.remove(0);
-                if self.server.outgoing.is_empty() {
-                    self.now += Duration::from_millis(1);
-                }
-                if !self.is_lost()
-                    && let Ok(piece) = get.handle_input(address(TRANSFER), &packet, self.now)
-                {
-                    let at = usize::try_from(piece.at).unwrap();
-                    let end = at + piece.bytes.len();
-                    self.received.resize(self.received.len().max(end), 0);
-                    self.received[at..end].copy_from_slice(piece.bytes);
-                }
             }
         }
         panic!("no end");
+    }
+
+    /// Returns the next packet that arrives before `deadline` and before the server repeats.
+    fn arrived(&mut self, deadline: Instant) -> Option<Vec<u8>> {
+        let repeats_at = self.server.repeats_at().unwrap_or(deadline);
+        if let Some(path) = &mut self.path {
+            let due = |at: Instant| at <= deadline.min(repeats_at.max(self.now));
+            let (at, packet) = path.under_way.pop_front_if(|(at, _)| due(*at))?;
+            self.now = self.now.max(at);
+            return Some(packet);
+        }
+        let outgoing = &mut self.server.outgoing;
+        let packet = (!outgoing.is_empty()).then(|| outgoing.remove(0))?;
+        if outgoing.is_empty() {
+            self.now += Duration::from_millis(1);
+        }
+        Some(packet)
     }
 
     fn is_lost(&mut self) -> bool {

@@ -1,0 +1,186 @@
+//! The files that scripts of an initramfs read: klibc's variables of an interface; for dracut's modules
+//! the marks of an interface that is set up, and the variables that its script for dhclient writes.
+
+use std::net::Ipv4Addr;
+
+use super::resolv_conf::resolvers;
+use wireboot_proto::dhcp::lease::Lease;
+use wireboot_proto::packet::ipv4::netmask;
+use wireboot_proto::packet::option::code;
+use wireboot_proto::text::names;
+
+/// Option 40, the domain of the Network Information Service (RFC 2132 §8.1).
+pub(super) const NIS_DOMAIN: u8 = 40;
+
+/// Returns the name of the file of klibc.
+pub(super) fn net_conf_name(interface: &str) -> String {
+    format!("run/net-{interface}.conf")
+}
+
+/// Returns the variables that klibc's `ipconfig` writes.
+pub(super) fn net_conf(interface: &str, lease: &Lease, uptime_seconds: u64) -> String {
+    let address = |address: Option<Ipv4Addr>| address.unwrap_or(Ipv4Addr::UNSPECIFIED).to_string();
+    let netmask = netmask(lease.prefix_len);
+    let broadcast = lease.address | !netmask;
+    let gateway = lease.routes.iter().find(|route| route.prefix_len == 0);
+    let mut dns = lease.dns.iter().copied();
+    let option = |code, fits: fn(&str) -> bool| {
+        let text = lease.options.text(code).filter(|text| fits(text));
+        text.unwrap_or_default().to_owned()
+    };
+    let lease_time = lease
+        .times
+        // 0xffffffff is a lease without end (RFC 2131 §3.3).
+        .map_or(u64::from(u32::MAX), |times| times.lease.as_secs());
+    let mut search = lease.search.join(" ");
+    if search.is_empty() {
+        search = lease.domain.clone().unwrap_or_default();
+    }
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let proto = if lease.is_without_dhcp() {
+        "none"
+    } else {
+        "dhcp"
+    };
+    [
+        ("DEVICE", interface.to_owned()),
+        ("PROTO", proto.to_owned()),
+        ("IPV4ADDR", lease.address.to_string()),
+        (
+            "IPV4BROADCAST",
+            address(lease.broadcast.or(Some(broadcast))),
+        ),
+        ("IPV4NETMASK", netmask.to_string()),
+        (
+            "IPV4GATEWAY",
+            address(gateway.and_then(|route| route.gateway)),
+        ),
+        ("IPV4DNS0", address(dns.next())),
+        // klibc's ipconfig has two name servers, and scripts read these two names.
+        ("IPV4DNS1", address(dns.next())),
+        ("HOSTNAME", text(&lease.host_name)),
+        ("DNSDOMAIN", text(&lease.domain)),
+        ("NISDOMAIN", option(NIS_DOMAIN, names::is_host_name)),
+        ("ROOTSERVER", address(lease.next_server.or(lease.server))),
+        ("ROOTPATH", option(code::ROOT_PATH, names::is_path)),
+        ("filename", text(&lease.boot_file)),
+        ("UPTIME", uptime_seconds.to_string()),
+        ("DHCPLEASETIME", lease_time.to_string()),
+        ("DOMAINSEARCH", search),
+    ]
+    .map(|(name, value)| format!("{name}={}\n", quoted(&value)))
+    .concat()
+}
+
+/// The files of dracut for an interface.
+const DRACUT_FILES: [&str; 5] = ["gw", "hostname", "resolv.conf", "up", "did-setup"];
+
+/// Returns the names of all files that dracut may have.
+pub(super) fn dracut_names(interface: &str) -> Vec<String> {
+    let mut names: Vec<_> = DRACUT_FILES
+        .iter()
+        .map(|what| dracut_name(interface, what))
+        .collect();
+    names.push(options_name(interface));
+    names
+}
+
+fn dracut_name(interface: &str, what: &str) -> String {
+    format!("tmp/net.{interface}.{what}")
+}
+
+fn options_name(interface: &str) -> String {
+    format!("tmp/dhclient.{interface}.dhcpopts")
+}
+
+/// Returns the files of dracut, by name and content.
+pub(super) fn dracut_files(interface: &str, lease: &Lease) -> Vec<(String, String)> {
+    let gateway = lease.routes.iter().find(|route| route.prefix_len == 0);
+    let gateway = gateway.and_then(|route| route.gateway).map(|gateway| {
+        let interface = quoted(interface);
+        // dracut's setup_net runs this file; `add` would fail, since the route is set already.
+        format!("ip route replace default via '{gateway}' dev {interface}\n")
+    });
+    let host_name = lease.host_name.as_ref();
+    let host_name =
+        // Run by the same function of dracut's net-lib.sh, so it is a command and not a name.
+        host_name.map(|name| format!("echo {} > /proc/sys/kernel/hostname\n", quoted(name)));
+    let has_resolvers = !lease.dns.is_empty() || lease.domain.is_some();
+    let resolvers = has_resolvers.then(|| resolvers(lease));
+    // did-setup is last, since it says that the others are there.
+    let contents = [
+        gateway,
+        host_name,
+        resolvers,
+        Some(String::new()),
+        Some(String::new()),
+    ];
+    let mut files = vec![(options_name(interface), dhclient_variables(lease))];
+    for (what, content) in DRACUT_FILES.into_iter().zip(contents) {
+        files.extend(content.map(|content| (dracut_name(interface, what), content)));
+    }
+    files
+}
+
+/// Returns the variables of dhclient(8) that scripts read.
+fn dhclient_variables(lease: &Lease) -> String {
+    let list = |addresses: &[Ipv4Addr]| {
+        let addresses: Vec<_> = addresses.iter().map(Ipv4Addr::to_string).collect();
+        addresses.join(" ")
+    };
+    let routers = lease.routes.iter().filter(|route| route.prefix_len == 0);
+    let routers: Vec<_> = routers.filter_map(|route| route.gateway).collect();
+    let seconds = |time: Option<std::time::Duration>| {
+        time.map_or_else(String::new, |time| time.as_secs().to_string())
+    };
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let broadcast = lease
+        .broadcast
+        .map_or_else(String::new, |it| it.to_string());
+    let mtu = lease
+        .mtu_octets
+        .map_or_else(String::new, |mtu| mtu.to_string());
+    let root_path = lease.options.text(code::ROOT_PATH).unwrap_or_default();
+    let server = lease.server.map_or_else(String::new, |it| it.to_string());
+    let next_server = lease
+        .next_server
+        .map_or_else(String::new, |it| it.to_string());
+    [
+        ("new_ip_address", lease.address.to_string()),
+        ("new_subnet_mask", netmask(lease.prefix_len).to_string()),
+        ("new_broadcast_address", broadcast),
+        ("new_routers", list(&routers)),
+        ("new_domain_name_servers", list(&lease.dns)),
+        ("new_domain_name", text(&lease.domain)),
+        ("new_domain_search", lease.search.join(" ")),
+        ("new_host_name", text(&lease.host_name)),
+        ("new_interface_mtu", mtu),
+        ("new_root_path", root_path.to_owned()),
+        ("new_next_server", next_server),
+        ("new_filename", text(&lease.boot_file)),
+        ("new_dhcp_server_identifier", server),
+        (
+            "new_dhcp_lease_time",
+            seconds(lease.times.map(|times| times.lease)),
+        ),
+        (
+            "new_dhcp_renewal_time",
+            seconds(lease.times.map(|times| times.renewal)),
+        ),
+        (
+            "new_dhcp_rebinding_time",
+            seconds(lease.times.map(|times| times.rebinding)),
+        ),
+    ]
+    .into_iter()
+    .filter(|(_, value)| !value.is_empty())
+    .map(|(name, value)| format!("{name}={}\n", quoted(&value)))
+    .collect()
+}
+
+/// Quotes for a POSIX shell: within single quotes nothing has a meaning but their end. Control
+/// characters go, since a reader by lines would take what follows one for a line of its own.
+fn quoted(value: &str) -> String {
+    let value: String = value.chars().filter(|c| !c.is_control()).collect();
+    format!("'{}'", value.replace('\'', "'\\''"))
+}

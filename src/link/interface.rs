@@ -1,0 +1,318 @@
+//! An Ethernet interface and its configuration; each change is stored with its inverse.
+
+use std::net::Ipv4Addr;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use super::changes::{
+    AppliedSetting, Changes, LinkSetting, To, Undo, add_route, remove, set_address, take_back,
+};
+use super::lease_settings::lease_settings;
+use super::state::{addresses, open_socket, set_up, unreadable};
+use super::watch::Watch;
+use crate::error::Error;
+use crate::recorder::Recorder;
+use crate::sys::SyscallError;
+use crate::sys::netlink::RouteSocket;
+use wireboot_proto::dhcp::lease::Lease;
+use wireboot_proto::netlink::request::NetlinkRequest;
+use wireboot_proto::netlink::route::{Address, FOREVER, LinkInfo};
+use wireboot_proto::packet::ethernet::MacAddress;
+
+/// Timeout for the carrier after an MTU change, for which some drivers reset the card.
+// 1000BASE-T takes two to three seconds to renegotiate after a reset.
+const RESET_TIME: Duration = Duration::from_secs(5);
+
+/// An Ethernet interface that the boot may use.
+#[derive(Debug)]
+pub struct Link {
+    /// Its index, which a rename does not change.
+    pub index: u32,
+    /// Its name when it was found.
+    pub name: String,
+    /// Its hardware address.
+    pub mac: MacAddress,
+    /// The recorder of frames of packet sockets.
+    pub recorder: Recorder,
+    /// Whether it was up when it was found.
+    pub(super) was_up: bool,
+    changes: Mutex<Changes>,
+}
+
+impl Link {
+    pub(super) fn new(info: LinkInfo, recorder: &Recorder) -> Self {
+        Self {
+            index: info.index,
+            name: info.name,
+            mac: info.mac.unwrap_or_default(),
+            recorder: recorder.clone(),
+            was_up: info.up,
+            changes: Mutex::default(),
+        }
+    }
+
+    /// Undoes all changes, and sets the interface down if it was set up here.
+    ///
+    /// Failures – the interface may be gone – are logged.
+    pub fn restore(&self) {
+        self.undo(To::Found, true);
+    }
+
+    /// Undoes the changes for a lease that is over or released, with an address that an earlier process
+    /// had set for it; the interface stays up.
+    pub fn clear(&self) {
+        self.undo(To::End, false);
+    }
+
+    /// As [`Link::clear`], and sets the interface down if it was set up here.
+    pub fn clear_and_lower(&self) {
+        self.undo(To::End, true);
+    }
+
+    /// Sets the interface down, so that the card does not write to the next kernel's memory. A failure
+    /// is only logged: kexec stops the card's driver too.
+    pub fn quiesce(&self) {
+        let lowered = open_socket().map(|mut socket| set_up(&mut socket, self.index, false));
+        match lowered {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => log::debug!("{}: {}", self.name, error.chain()),
+            Err(error) => log::debug!("{}: not set down: {}", self.name, error.chain()),
+        }
+    }
+
+    fn undo(&self, to: To, lower: bool) {
+        let mut changes = self.changes();
+        if changes.is_empty() {
+            return;
+        }
+        let mut socket = match open_socket() {
+            Ok(socket) => socket,
+            Err(error) => return log::warn!("{}: not restored: {}", self.name, error.chain()),
+        };
+        changes.undo(to, self.index, &mut socket);
+        if !lower {
+            return;
+        }
+        // Last: the kernel removes every route of an interface that goes down (fib_disable_ip).
+        if std::mem::take(&mut changes.raised)
+            && let Err(error) = set_up(&mut socket, self.index, false)
+        {
+            log::warn!("{}: {}", self.name, error.chain());
+        }
+        if let Some(made) = changes.made.take() {
+            made.undo(self.index, &mut socket);
+        }
+    }
+
+    /// Returns the changes made by this process.
+    pub(super) fn changes(&self) -> MutexGuard<'_, Changes> {
+        // The list is consistent even if another thread panicked while it held the lock.
+        match self.changes.lock() {
+            Ok(changes) => changes,
+            Err(poisoned) => poisoned.into_inner(),
+        }
+    }
+
+    /// Returns the error of a change that the kernel refused.
+    pub(super) fn refused(&self, what: impl Into<String>, source: SyscallError) -> Error {
+        Error::Configure {
+            interface: self.name.clone(),
+            what: what.into(),
+            source,
+        }
+    }
+}
+
+impl Link {
+    /// Sets address, routes and MTU of `lease`.
+    ///
+    /// Either all of them are set at the end, or none; an MTU that the driver refuses, or has no
+    /// carrier with, is only logged. Settings of the previous lease that are not part of this one are
+    /// removed first; for the others the lifetimes are renewed.
+    ///
+    /// # Errors
+    /// [`Error::Configure`] with what the kernel refused.
+    pub fn configure(&self, lease: &Lease) -> Result<(), Error> {
+        self.replace(None, lease, Duration::ZERO)
+    }
+
+    /// As [`Link::configure`]; the address `before` of an earlier process, with its prefix length, and
+    /// the routes of a DHCP client from it are removed first unless they are part of this lease;
+    /// [`Link::restore`] restores them. The lease was granted `age` ago.
+    ///
+    /// # Errors
+    /// As [`Link::configure`].
+    pub fn replace(
+        &self,
+        before: Option<(Ipv4Addr, u8)>,
+        lease: &Lease,
+        age: Duration,
+    ) -> Result<(), Error> {
+        self.apply(before, &lease_settings(self.index, lease, age))
+    }
+
+    /// Adds an address with an infinite lifetime and without a network; does nothing if the interface
+    /// has it.
+    ///
+    /// # Errors
+    /// [`Error::Configure`] with the kernel's error.
+    pub fn add_address(&self, address: Ipv4Addr) -> Result<(), Error> {
+        let before = self.addresses()?;
+        if before.iter().any(|(there, _)| *there == address) {
+            return Ok(());
+        }
+        let address = LinkSetting::Address(Address {
+            index: self.index,
+            address,
+            // With /32 the kernel adds no route to a network (fib_add_ifaddr).
+            prefix_len: 32,
+            broadcast: None,
+            preferred_seconds: FOREVER,
+            valid_seconds: FOREVER,
+        });
+        self.apply(None, &[address])
+    }
+
+    /// Returns the interface's addresses, each with its prefix length.
+    ///
+    /// # Errors
+    /// [`Error::System`] without a route socket.
+    pub fn addresses(&self) -> Result<Vec<(Ipv4Addr, u8)>, Error> {
+        let addresses = addresses(&mut open_socket()?, self.index).map_err(unreadable)?;
+        let addresses = addresses.iter();
+        Ok(addresses
+            .map(|there| (there.address, there.prefix_len))
+            .collect())
+    }
+
+    /// Returns the address set by this process.
+    pub fn configured_address(&self) -> Option<Ipv4Addr> {
+        self.changes().done.iter().find_map(|done| {
+            if let LinkSetting::Address(address) = done.setting {
+                Some(address.address)
+            } else {
+                None
+            }
+        })
+    }
+
+    /// Returns the MTU before a lease changed it, in bytes.
+    pub fn mtu_before(&self) -> Option<u32> {
+        self.changes().done.iter().find_map(|done| {
+            if let Undo::Request(NetlinkRequest::SetMtu { mtu_octets, .. }) = done.undo {
+                Some(mtu_octets)
+            } else {
+                None
+            }
+        })
+    }
+
+    /// Removes an address that an earlier process set, and its routes, and restores the MTU, in bytes.
+    ///
+    /// # Errors
+    /// [`Error::System`] without a route socket.
+    pub fn take_back(
+        &self,
+        address: Ipv4Addr,
+        prefix_len: u8,
+        mtu_octets: Option<u32>,
+    ) -> Result<(), Error> {
+        let mut socket = open_socket()?;
+        if let Some(mtu_octets) = mtu_octets {
+            let index = self.index;
+            let request = NetlinkRequest::SetMtu { index, mtu_octets };
+            take_back(&mut socket, &LinkSetting::Mtu(mtu_octets), &request);
+        }
+        let (_, others) =
+            remove(&mut socket, self.index, (address, prefix_len), &[]).map_err(unreadable)?;
+        others.put_back(&mut socket);
+        Ok(())
+    }
+
+    fn apply(&self, before: Option<(Ipv4Addr, u8)>, wanted: &[LinkSetting]) -> Result<(), Error> {
+        let mut socket = open_socket()?;
+        // The changes of this process are more accurate than a file.
+        let before = before.filter(|_| self.changes().done.is_empty());
+        // First, since the kernel removes later addresses of the same subnet with the first one.
+        self.changes().undo_all_but(wanted, self.index, &mut socket);
+        let (removed, others) = match before {
+            Some(before) => remove(&mut socket, self.index, before, wanted).map_err(unreadable)?,
+            None => Default::default(),
+        };
+        // Addresses of others come first again; their routes may need the new address.
+        others.put_back_addresses(&mut socket);
+        let set = self.set_all(wanted, &mut socket);
+        others.put_back_routes(&mut socket);
+        match set {
+            Ok(()) => self.changes().removed.add(removed),
+            Err(_) => removed.put_back(&mut socket),
+        }
+        set
+    }
+
+    fn set_all(&self, wanted: &[LinkSetting], socket: &mut RouteSocket) -> Result<(), Error> {
+        let mut fresh = Changes::default();
+        for setting in wanted {
+            let applied = match setting {
+                LinkSetting::Mtu(mtu_octets) => self.set_mtu(socket, *mtu_octets),
+                LinkSetting::Address(address) => set_address(socket, address),
+                LinkSetting::Route(route) => add_route(socket, route),
+            };
+            match applied {
+                Ok(undo) => fresh
+                    .done
+                    .extend(undo.map(|undo| AppliedSetting::now(*setting, undo))),
+                Err(source) if matches!(setting, LinkSetting::Mtu(_)) => {
+                    log::warn!("{}", self.refused(setting.to_string(), source).chain());
+                }
+                Err(source) => {
+                    fresh.undo(To::Found, self.index, socket);
+                    return Err(self.refused(setting.to_string(), source));
+                }
+            }
+        }
+        self.changes().add(fresh);
+        Ok(())
+    }
+
+    /// Sets the MTU, which the kernel refuses if the device does not support it; returns the inverse, or
+    /// nothing if the MTU did not change.
+    fn set_mtu(
+        &self,
+        socket: &mut RouteSocket,
+        mtu_octets: u32,
+    ) -> Result<Option<Undo>, SyscallError> {
+        let is_ours = |link: &LinkInfo| link.index == self.index;
+        let Some(before) = socket.links()?.into_iter().find(is_ours) else {
+            return Ok(None);
+        };
+        let is_bad = self.changes().bad_mtu == Some(mtu_octets);
+        if is_bad || before.mtu_octets == Some(mtu_octets) {
+            return Ok(None);
+        }
+        let set = |mtu_octets| NetlinkRequest::SetMtu {
+            index: self.index,
+            mtu_octets,
+        };
+        socket.change(&set(mtu_octets))?;
+        let undo = before.mtu_octets.map(set);
+        if !before.carrier || self.has_carrier_again() {
+            return Ok(undo.map(Undo::Request));
+        }
+        log::warn!(
+            "{}: no carrier with the new MTU; restoring the old one",
+            self.name
+        );
+        self.changes().bad_mtu = Some(mtu_octets);
+        undo.map_or(Ok(()), |undo| socket.change(&undo))?;
+        Ok(None)
+    }
+
+    /// Waits for the carrier, as long as a driver may take to reset the card.
+    fn has_carrier_again(&self) -> bool {
+        let watch = Watch::open();
+        let carrier =
+            watch.and_then(|mut watch| watch.wait_for_carrier(&[self.index], RESET_TIME, None));
+        carrier.is_ok_and(|place| place.is_some())
+    }
+}

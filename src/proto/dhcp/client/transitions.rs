@@ -1,0 +1,355 @@
+//! The client's data, its timers, and its transitions from state to state.
+
+use crate::prelude::*;
+use alloc::collections::VecDeque;
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+use super::state::{ActiveLease, Event, Loss, State, StateName, Transmit};
+use crate::dhcp::config::{Config, Detection};
+use crate::dhcp::contention::Contention;
+use crate::dhcp::message::{self, Exchange};
+use crate::dhcp::offer::{Offer, Offers, Standing};
+use crate::dhcp::probe::Guard;
+use crate::dhcp::resend::Resend;
+use crate::packet::dhcp::{Message, MessageType};
+use crate::packet::ethernet::MacAddress;
+use crate::time::{Instant, Random};
+
+/// How often a REQUEST is sent before its offer is given up: about 8.5 s.
+// RFC 2131 §3.1 suggests four REQUESTs in 60 s, which is long for a machine that boots.
+const MAX_REQUESTS: u32 = 8;
+/// How often a known address is asked for before a new one is (INIT-REBOOT): about 3.5 s.
+// RFC 2131 §3.2 allows use of the unconfirmed address then; the network may be another one.
+const MAX_REBOOT_REQUESTS: u32 = 5;
+
+/// Pause after a DECLINE (RFC 2131 §3.1).
+const CONFLICT_DELAY: Duration = Duration::from_secs(10);
+/// Number of conflicts after which the pause is longer, and that pause (RFC 5227 §2.1.1).
+const MAX_CONFLICTS: u32 = 10;
+const RATE_LIMIT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A DHCP client on one interface.
+#[derive(Debug)]
+pub struct Client {
+    pub(super) config: Config,
+    pub(super) random: Random,
+    pub(super) xid: u32,
+    /// When the exchange began, for `secs`.
+    pub(super) began_at: Instant,
+    pub(super) now: Instant,
+    pub(super) state: State,
+    /// A lease that is still ours while its confirmation or another one is sought; the states in
+    /// which it is in use have it themselves.
+    pub(super) previous: Option<ActiveLease>,
+    /// Watches over the address that is asked for or in use, if that is wanted.
+    pub(super) guard: Option<Guard>,
+    pub(super) conflicts: u32,
+    pub(super) defers_choice: bool,
+    pub(super) contention: Contention,
+    /// Messages that are sent once and never answered: DECLINE, RELEASE.
+    pub(super) farewells: VecDeque<(Transmit, Message)>,
+    pub(super) events: VecDeque<Event>,
+}
+
+impl Client {
+    /// Asks for an address that was ours before (INIT-REBOOT) instead of any.
+    pub fn reboot(&mut self, address: Ipv4Addr, now: Instant) {
+        self.begin(now);
+        self.watch(address);
+        let resend = Resend::new(now);
+        self.enter(State::Rebooting { address, resend });
+    }
+
+    /// Asks for the options that go with an address that we have from elsewhere (INFORM); the
+    /// resulting lease has no end.
+    pub fn inform(&mut self, address: Ipv4Addr, now: Instant) {
+        self.begin(now);
+        let resend = Resend::new(now);
+        self.enter(State::Informing { address, resend });
+    }
+
+    /// Returns what the offers are worth that there are to choose from.
+    pub fn standing(&self) -> Option<Standing> {
+        let State::Selecting {
+            offers, decide_at, ..
+        } = &self.state
+        else {
+            return None;
+        };
+        offers.standing(self.config.wants_boot_file, *decide_at)
+    }
+
+    /// Leaves SELECTING when the offers are good enough, or the wait for better ones is over.
+    pub(super) fn decide(&mut self) {
+        let is_ripe = |standing: Standing| standing.is_ripe(self.now);
+        if !self.defers_choice && self.standing().is_some_and(is_ripe) {
+            self.request_best();
+        }
+    }
+
+    /// Returns the best offer, when there is one, and the boot that a ProxyDHCP server adds.
+    pub(super) fn best(&self) -> Option<(&Offer, Option<&Offer>)> {
+        let State::Selecting { offers, .. } = &self.state else {
+            return None;
+        };
+        Some((offers.best()?, offers.proxy()))
+    }
+
+    /// Asks for the best offer, when there is one.
+    pub(super) fn request_best(&mut self) {
+        let Some((best, proxy)) = self.best() else {
+            return;
+        };
+        let (offer, proxy) = (Box::new(best.clone()), proxy.cloned().map(Box::new));
+        self.watch(offer.address);
+        let resend = Resend::new(self.now);
+        self.enter(State::Requesting {
+            offer,
+            proxy,
+            resend,
+        });
+    }
+
+    /// Binds a lease, or first makes sure that nobody else has its address.
+    pub(super) fn grant(&mut self, active: ActiveLease) {
+        let (address, server) = (active.lease.address, active.server);
+        let is_known =
+            self.state.active().is_some() || matches!(self.state, State::Informing { .. });
+        // RFC 5227 §2.1: an address is probed before its first use, and not again while it is in
+        // use.
+        if is_known || self.config.detection == Detection::Off {
+            return self.bind(active);
+        }
+        if self.config.detection == Detection::Strict {
+            let chaddr = self.config.chaddr;
+            let guard = Guard::strict(chaddr, address, self.now, &mut self.random);
+            self.guard = Some(guard);
+            return self.enter(State::Probing { active });
+        }
+        let guard = self.guard.take().filter(|guard| guard.address() == address);
+        // Nobody was asked before a lease that came without a REQUEST.
+        let mut guard = guard.unwrap_or_else(|| self.asking(address));
+        if let Some(owner) = guard.owner() {
+            return self.decline(address, server, owner);
+        }
+        guard.announce(self.now);
+        self.guard = Some(guard);
+        self.bind(active);
+    }
+
+    /// Returns a guard that has begun to ask.
+    fn asking(&self, address: Ipv4Addr) -> Guard {
+        let mut guard = Guard::overlapped(self.config.chaddr, address);
+        guard.probe();
+        guard
+    }
+
+    pub(super) fn bind(&mut self, active: ActiveLease) {
+        let lease = active.lease.clone();
+        self.previous = None;
+        self.enter(State::Bound { active });
+        self.events.push_back(Event::Bound(lease));
+    }
+
+    /// Drives the timers of the state.
+    pub(super) fn tick(&mut self) {
+        let now = self.now;
+        if let Some(guard) = &mut self.guard {
+            guard.handle_timeout(now, &mut self.random);
+        }
+        let is_over = |active: &ActiveLease| active.expires_at().is_some_and(|at| now >= at);
+        if self.previous.as_ref().is_some_and(is_over) {
+            self.previous = None;
+            self.events.push_back(Event::Lost(Loss::Expired));
+        }
+        if let Some(resend) = self.state.resend() {
+            resend.handle_timeout(now);
+        }
+        match &self.state {
+            State::Init { start_at } if now >= *start_at => {
+                self.begin(now);
+                self.enter(State::Selecting {
+                    offers: Offers::default(),
+                    decide_at: None,
+                    resend: Resend::new(now),
+                });
+            }
+            State::Selecting { .. } => self.decide(),
+            State::Requesting { offer, resend, .. } if resend.is_spent(now, MAX_REQUESTS) => {
+                let server = offer.server;
+                self.fail(Loss::Unanswered { server }, now);
+            }
+            State::Rebooting { resend, .. } if resend.is_spent(now, MAX_REBOOT_REQUESTS) => {
+                self.restart(now);
+            }
+            State::Probing { active } => {
+                let active = active.clone();
+                if let Some(guard) = &mut self.guard
+                    && guard.is_clear()
+                {
+                    guard.announce(now);
+                    self.bind(active);
+                    self.tick();
+                }
+            }
+            State::Bound { active }
+            | State::Renewing { active, .. }
+            | State::Rebinding { active, .. } => {
+                let active = active.clone();
+                self.extend(active);
+            }
+            State::Init { .. }
+            | State::Requesting { .. }
+            | State::Rebooting { .. }
+            | State::Informing { .. }
+            | State::Stopped => {}
+        }
+    }
+
+    /// Sees to a lease in use: T1, T2 and its end.
+    fn extend(&mut self, active: ActiveLease) {
+        let now = self.now;
+        let reached = |at: Option<Instant>| at.is_some_and(|at| now >= at);
+        let name = self.state.name();
+        // The end first: after a suspend, T1, T2 and the end may all have passed at once.
+        if reached(active.expires_at()) {
+            self.lose(Loss::Expired, now);
+        } else if reached(active.rebind_at()) && name != StateName::Rebinding {
+            self.begin(now);
+            let resend = Resend::new(now);
+            self.enter(State::Rebinding { active, resend });
+        } else if reached(active.renew_at()) && name == StateName::Bound {
+            self.begin(now);
+            let resend = Resend::new(now);
+            self.enter(State::Renewing { active, resend });
+        }
+    }
+
+    /// Returns everything that there is to wait for.
+    pub(super) fn deadlines(&self) -> [Option<Instant>; 4] {
+        let (first, second) = match &self.state {
+            State::Init { start_at } => (Some(*start_at), None),
+            State::Selecting {
+                decide_at, resend, ..
+            } => {
+                // Somebody else decides, and knows since when.
+                let at = decide_at.filter(|at| !self.defers_choice || *at > self.now);
+                (at, Some(resend.next_at()))
+            }
+            State::Requesting { resend, .. }
+            | State::Rebooting { resend, .. }
+            | State::Informing { resend, .. } => (Some(resend.next_at()), None),
+            State::Bound { active } => (active.renew_at(), active.expires_at()),
+            State::Renewing { active, resend } => (active.rebind_at(), Some(resend.next_at())),
+            State::Rebinding { active, resend } => (active.expires_at(), Some(resend.next_at())),
+            State::Probing { .. } | State::Stopped => (None, None),
+        };
+        let guard = self.guard.as_ref().and_then(|guard| guard.poll_timeout());
+        let previous = self.previous.as_ref().and_then(ActiveLease::expires_at);
+        [first, second, guard, previous]
+    }
+
+    /// Begins to watch over an address that is about to be asked for.
+    pub(super) fn watch(&mut self, address: Ipv4Addr) {
+        self.guard = match self.config.detection {
+            Detection::Overlapped => Some(Guard::overlapped(self.config.chaddr, address)),
+            Detection::Strict | Detection::Off => None,
+        };
+    }
+
+    /// Another host has the address that is watched over. While a server has yet to commit it, the
+    /// guard remembers that.
+    pub(super) fn handle_conflict(&mut self, address: Ipv4Addr, owner: MacAddress) {
+        let active = if let State::Probing { active } = &self.state {
+            Some(active)
+        } else {
+            self.state.active().or(self.previous.as_ref())
+        };
+        if let Some(active) = active
+            && active.lease.address == address
+        {
+            self.decline(address, active.server, owner);
+        }
+    }
+
+    /// Refuses the address that another host has (DECLINE) and begins anew after a pause.
+    fn decline(&mut self, address: Ipv4Addr, server: Ipv4Addr, owner: MacAddress) {
+        let message = message::decline(&self.config, self.exchange(), address, server);
+        // RFC 2131 §4.4.4: broadcast, since the client declines the address it would be sent from.
+        let transmit = Transmit::broadcast(MessageType::Decline);
+        self.farewells.push_back((transmit, message));
+        self.conflicts = self.conflicts.saturating_add(1);
+        let pause = match self.conflicts {
+            0..=MAX_CONFLICTS => CONFLICT_DELAY,
+            _ => RATE_LIMIT_INTERVAL,
+        };
+        self.lose(Loss::Conflict { address, owner }, self.now + pause);
+    }
+
+    /// Leaves the network to IPv6 for a while.
+    pub(super) fn leave_to_ipv6(&mut self, server: Ipv4Addr, wait: Duration) {
+        self.events.push_back(Event::Ipv6Only { server, wait });
+        self.restart(self.now + wait);
+    }
+
+    /// Gives up what was asked for.
+    pub(super) fn fail(&mut self, loss: Loss, start_at: Instant) {
+        self.events.push_back(Event::Failed(loss));
+        self.restart(start_at);
+    }
+
+    /// Gives up the lease, if there is one, and what was asked for.
+    pub(super) fn lose(&mut self, loss: Loss, start_at: Instant) {
+        let had = self.previous.take().is_some() || self.state.active().is_some();
+        if !had {
+            return self.fail(loss, start_at);
+        }
+        self.events.push_back(Event::Lost(loss));
+        self.restart(start_at);
+    }
+
+    /// Begins anew at `start_at`, with a lease from before if there is one.
+    pub(super) fn restart(&mut self, start_at: Instant) {
+        let previous = self.previous.as_ref().map(|active| active.lease.address);
+        self.guard = self
+            .guard
+            .take()
+            .filter(|guard| Some(guard.address()) == previous);
+        self.enter(State::Init { start_at });
+        self.tick();
+    }
+
+    /// Keeps a lease and asks whether it holds here.
+    pub(super) fn confirm(&mut self, active: ActiveLease) {
+        let (address, is_own) = (active.lease.address, active.is_own);
+        self.previous = Some(active);
+        // A REQUEST would ask a server to grant, and later to take back, an address that is not its
+        // own.
+        if is_own {
+            self.inform(address, self.now);
+        } else {
+            self.reboot(address, self.now);
+        }
+    }
+
+    /// Begins another exchange: a new `xid`, and `secs` from 0.
+    pub(super) fn begin(&mut self, now: Instant) {
+        // RFC 2131 §4.1 lets each repetition have a new xid; with one for all, late answers still
+        // count.
+        self.xid = self.random.next_u32();
+        // RFC 2131 table 1: `secs` counts from the begin of an acquisition or of a renewal.
+        self.began_at = now;
+        self.now = now;
+    }
+
+    pub(super) fn exchange(&self) -> Exchange {
+        Exchange::new(self.xid, self.began_at, self.now)
+    }
+
+    /// The only way from one state to another.
+    pub(super) fn enter(&mut self, state: State) {
+        self.state = state;
+        self.events.push_back(Event::Entered(self.state.name()));
+    }
+}

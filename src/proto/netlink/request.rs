@@ -1,0 +1,170 @@
+//! Requests of rtnetlink.
+
+use crate::netlink::message::{
+    Builder, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE,
+    NLM_F_REQUEST, nested,
+};
+use crate::netlink::route::{
+    AF_INET, Address, IFF_UP, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MTU, InstalledRoute,
+    KernelRoute, RTM_DELADDR, RTM_DELLINK, RTM_DELROUTE, RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE,
+    RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE,
+};
+use crate::prelude::*;
+
+const IFLA_LINK: u16 = 5;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_VLAN_ID: u16 = 1;
+
+/// A request to rtnetlink: a change, or a dump of objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetlinkRequest {
+    /// List all links.
+    Links,
+    /// List all IPv4 addresses.
+    Addresses,
+    /// List all IPv4 routes.
+    Routes,
+    /// Set a link up or down.
+    SetUp {
+        /// The link's index.
+        index: u32,
+        /// Up or down.
+        up: bool,
+    },
+    /// Set the MTU of a link.
+    SetMtu {
+        /// The link's index.
+        index: u32,
+        /// The MTU, in bytes.
+        mtu_octets: u32,
+    },
+    /// Create a VLAN link.
+    AddVlan {
+        /// Its name.
+        name: String,
+        /// Index of the parent link.
+        parent: u32,
+        /// VLAN identifier, 1 to 4094.
+        id: u16,
+    },
+    /// Delete a link.
+    DeleteLink {
+        /// The link's index.
+        index: u32,
+    },
+    /// Add an address; fails if the link has it.
+    AddAddress(Address),
+    /// Add an address, or set the lifetimes of one that the link has.
+    SetAddress(Address),
+    /// Delete an address.
+    DeleteAddress(Address),
+    /// Add a route; fails if there is one to the same network.
+    AddRoute(KernelRoute),
+    /// Append a route after others to the same network; fails if it exists.
+    AppendRoute(KernelRoute),
+    /// Restore a route, before or after others to the same network; fails if it exists.
+    RestoreRoute {
+        /// The route as the kernel described it.
+        route: InstalledRoute,
+        /// Whether it goes before the others.
+        in_front: bool,
+    },
+    /// Delete a route.
+    DeleteRoute(KernelRoute),
+}
+
+impl NetlinkRequest {
+    /// Returns the message's name, with the attribute that it is for.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Links => "netlink(RTM_GETLINK)",
+            Self::Addresses => "netlink(RTM_GETADDR)",
+            Self::Routes => "netlink(RTM_GETROUTE)",
+            Self::SetUp { up: true, .. } => "netlink(RTM_NEWLINK, up)",
+            Self::SetUp { up: false, .. } => "netlink(RTM_NEWLINK, down)",
+            Self::SetMtu { .. } => "netlink(RTM_NEWLINK, IFLA_MTU)",
+            Self::AddVlan { .. } => "netlink(RTM_NEWLINK, vlan)",
+            Self::DeleteLink { .. } => "netlink(RTM_DELLINK)",
+            Self::AddAddress(_) | Self::SetAddress(_) => "netlink(RTM_NEWADDR)",
+            Self::DeleteAddress(_) => "netlink(RTM_DELADDR)",
+            Self::AddRoute(_) | Self::AppendRoute(_) | Self::RestoreRoute { .. } => {
+                "netlink(RTM_NEWROUTE)"
+            }
+            Self::DeleteRoute(_) => "netlink(RTM_DELROUTE)",
+        }
+    }
+
+    /// Encodes the request under a number that its answers will carry.
+    pub fn encode(&self, sequence: u32) -> Vec<u8> {
+        const DO: u16 = NLM_F_REQUEST | NLM_F_ACK;
+        const DUMP: u16 = NLM_F_REQUEST | NLM_F_DUMP;
+        match self {
+            // struct ifinfomsg, all zero: AF_UNSPEC, links of every kind.
+            Self::Links => Builder::new(RTM_GETLINK, DUMP, sequence, &[0; 16]).finish(),
+            Self::Addresses => {
+                Builder::new(RTM_GETADDR, DUMP, sequence, &[AF_INET, 0, 0, 0, 0, 0, 0, 0]).finish()
+            }
+            Self::Routes => {
+                let mut fixed = [0; 12];
+                if let Some(family) = fixed.first_mut() {
+                    *family = AF_INET;
+                }
+                Builder::new(RTM_GETROUTE, DUMP, sequence, &fixed).finish()
+            }
+            Self::SetUp { index, up } => {
+                let flags = if *up { IFF_UP } else { 0 };
+                // ifi_change has only this flag, so that all others stay as they are.
+                let fixed = link_part(*index, flags, IFF_UP);
+                Builder::new(RTM_NEWLINK, DO, sequence, &fixed).finish()
+            }
+            Self::SetMtu { index, mtu_octets } => {
+                Builder::new(RTM_NEWLINK, DO, sequence, &link_part(*index, 0, 0))
+                    .attribute(IFLA_MTU, &mtu_octets.to_ne_bytes())
+                    .finish()
+            }
+            Self::AddVlan { name, parent, id } => {
+                let data = nested(IFLA_VLAN_ID, &id.to_ne_bytes());
+                let mut info = nested(IFLA_INFO_KIND, b"vlan\0");
+                info.extend(nested(IFLA_INFO_DATA, &data));
+                // With EXCL, so that an existing link of that name is not changed.
+                let flags = DO | NLM_F_CREATE | NLM_F_EXCL;
+                Builder::new(RTM_NEWLINK, flags, sequence, &link_part(0, 0, 0))
+                    .attribute(IFLA_IFNAME, format!("{name}\0").as_bytes())
+                    .attribute(IFLA_LINK, &parent.to_ne_bytes())
+                    .attribute(IFLA_LINKINFO, &info)
+                    .finish()
+            }
+            Self::DeleteLink { index } => {
+                Builder::new(RTM_DELLINK, DO, sequence, &link_part(*index, 0, 0)).finish()
+            }
+            Self::AddAddress(address) => {
+                address.encode(RTM_NEWADDR, DO | NLM_F_CREATE | NLM_F_EXCL, sequence)
+            }
+            Self::SetAddress(address) => {
+                address.encode(RTM_NEWADDR, DO | NLM_F_CREATE | NLM_F_REPLACE, sequence)
+            }
+            Self::DeleteAddress(address) => address.encode(RTM_DELADDR, DO, sequence),
+            Self::AddRoute(route) => {
+                route.encode(RTM_NEWROUTE, DO | NLM_F_CREATE | NLM_F_EXCL, sequence)
+            }
+            Self::AppendRoute(route) => {
+                route.encode(RTM_NEWROUTE, DO | NLM_F_CREATE | NLM_F_APPEND, sequence)
+            }
+            Self::RestoreRoute { route, in_front } => {
+                // NLM_F_CREATE alone adds the route before others, as `ip route prepend`.
+                let place = if *in_front { 0 } else { NLM_F_APPEND };
+                route.encode(DO | NLM_F_CREATE | place, sequence)
+            }
+            Self::DeleteRoute(route) => route.encode(RTM_DELROUTE, DO, sequence),
+        }
+    }
+}
+
+/// Encodes `struct ifinfomsg`.
+fn link_part(index: u32, flags: u32, change: u32) -> Vec<u8> {
+    let mut fixed = vec![0; 4];
+    for number in [index, flags, change] {
+        fixed.extend_from_slice(&number.to_ne_bytes());
+    }
+    fixed
+}

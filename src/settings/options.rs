@@ -1,0 +1,148 @@
+//! The options of each command, beside the configuration.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::config::Config;
+
+/// The configuration and the commands' own options.
+#[derive(Debug, Default)]
+pub struct Settings {
+    /// The configuration.
+    pub config: Config,
+    /// Options of `lease`.
+    pub lease: LeaseOptions,
+    /// Options of `discover`.
+    pub discover: DiscoverOptions,
+    /// Options of `fetch`.
+    pub fetch: FetchOptions,
+    /// Options of `capture`.
+    pub capture: CaptureOptions,
+    /// Options of `help`.
+    pub help: HelpOptions,
+    /// Files with words of a kernel's command line.
+    pub command_lines: Vec<String>,
+    /// Whether the output is JSON.
+    pub json: bool,
+    /// How often `-v` was given.
+    pub verbosity: usize,
+    /// The arguments other than flags.
+    pub operands: Vec<String>,
+}
+
+/// Options of `wireboot lease`.
+#[derive(Debug, Default)]
+pub struct LeaseOptions {
+    /// Whether it is renewed until a signal.
+    pub keep: bool,
+    /// Whether the last lease is released.
+    pub release: bool,
+    /// Whether nothing is configured.
+    pub dry_run: bool,
+    /// The address to request only options for (INFORM).
+    pub inform: Option<Ipv4Addr>,
+}
+
+/// Options of `wireboot discover`.
+#[derive(Debug)]
+pub struct DiscoverOptions {
+    /// How long answers are collected.
+    pub wait: Duration,
+}
+
+impl Default for DiscoverOptions {
+    fn default() -> Self {
+        Self {
+            // Enough for the answers to the third DISCOVER, after 1.5 s.
+            wait: Duration::from_secs(3),
+        }
+    }
+}
+
+/// Options of `wireboot fetch`.
+#[derive(Debug)]
+pub struct FetchOptions {
+    /// The file or directory to store them under.
+    pub output: Option<PathBuf>,
+    /// Whether all URLs are of the same file.
+    pub mirrors: bool,
+    /// Files fetched at a time.
+    pub parallel: u16,
+    /// A list of hashes: URL or path.
+    pub sums: Option<String>,
+    /// NTP servers.
+    pub time_servers: Vec<IpAddr>,
+    /// The path MTU, in bytes.
+    pub path_mtu: Option<u16>,
+    /// The largest accepted file, in bytes.
+    pub max_len: Option<u64>,
+    /// How long a server may be silent.
+    pub stall_timeout: Option<Duration>,
+}
+
+impl Default for FetchOptions {
+    fn default() -> Self {
+        Self {
+            output: None,
+            mirrors: false,
+            parallel: 4,
+            sums: None,
+            time_servers: Vec::new(),
+            path_mtu: None,
+            max_len: None,
+            stall_timeout: None,
+        }
+    }
+}
+
+/// Options of `wireboot capture`.
+#[derive(Debug)]
+pub struct CaptureOptions {
+    /// A file to read in place of interfaces.
+    pub read: Option<String>,
+    /// A file to write in place of lines.
+    pub write: Option<String>,
+    /// A file with a filter program.
+    pub bpf: Option<String>,
+    /// Whether only the filter program is printed.
+    pub prints_program: bool,
+    /// Whether counters go to standard output.
+    pub prints_counters: bool,
+    /// Whether frames for other stations are ignored.
+    pub own_only: bool,
+    /// Maximum number of frames.
+    pub count: Option<u64>,
+    /// Whether bytes are shown.
+    pub bytes: bool,
+    /// Whether the ring hands over single frames instead of blocks.
+    pub one_by_one: bool,
+    /// Memory of a ring, in KiB.
+    pub buffer_kib: u32,
+}
+
+impl Default for CaptureOptions {
+    fn default() -> Self {
+        Self {
+            read: None,
+            write: None,
+            bpf: None,
+            prints_program: false,
+            prints_counters: false,
+            own_only: false,
+            count: None,
+            bytes: false,
+            one_by_one: false,
+            buffer_kib: 2048,
+        }
+    }
+}
+
+/// Options of `wireboot help`.
+#[derive(Debug, Default)]
+pub struct HelpOptions {
+    /// Whether it is a manual page.
+    pub man: bool,
+    /// The shell to print completions for.
+    pub completion: Option<&'static str>,
+}
