@@ -15,6 +15,10 @@ mod download;
 mod failure;
 mod fetcher;
 mod http;
+#[cfg(feature = "iso")]
+mod image;
+#[cfg(feature = "iso")]
+mod images;
 mod names;
 mod progress;
 mod proxy;
@@ -139,6 +143,10 @@ impl Fetcher {
         max_len: u64,
         may_lack: bool,
     ) -> Result<Option<SealedFile>, Error> {
+        #[cfg(feature = "iso")]
+        if let Some(image) = url.image() {
+            return image::file(self, &image, url, max_len, may_lack);
+        }
         let failed = |error| other(error).about(url);
         let file = Memfd::create(url.file_name()).map_err(failed)?;
         let delivered = self.deliver(&self.mirrors.addresses(url), max_len, &file, may_lack)?;
@@ -169,6 +177,15 @@ impl Fetcher {
         match Target::find(target).map_err(cannot)? {
             Target::Name { path, before } => {
                 let file = Staged::create(path, before.as_ref()).map_err(cannot)?;
+                #[cfg(feature = "iso")]
+                if let [url] = mirrors
+                    && url.image().is_some()
+                {
+                    let content = self.need(url, max_len)?;
+                    let copied = file.fill(&content);
+                    copied.map_err(cannot)?;
+                    return file.publish().map_err(cannot);
+                }
                 self.deliver(mirrors, max_len, &file, false)?;
                 file.publish().map_err(cannot)
             }

@@ -137,7 +137,7 @@ impl Image {
     /// [`Error::Kexec`] with what the refusal means.
     pub fn load(&self, loader: Loader) -> Result<(), Error> {
         if TAKES_DEVICE_TREE && self.device_tree.is_some() {
-            match Segments::of(self)?.load() {
+            match self.segments()?.load() {
                 // Lockdown forbids kexec_load, which verifies nothing, and lets signed files pass.
                 Err(error) if error.is(Errno::ENOSYS) || error.is(Errno::EPERM) => log::warn!(
                     "the device tree is not loaded, and the next kernel gets the one that this \
@@ -161,10 +161,15 @@ impl Image {
 
     fn load_segments(&self) -> Result<(), Error> {
         if cfg!(target_arch = "x86_64") {
-            bzimage::load(self).map_err(refused)
+            bzimage::load(&self.kernel, self.initrd.as_deref(), &self.command_line).map_err(refused)
         } else {
-            Segments::of(self)?.load().map_err(refused)
+            self.segments()?.load().map_err(refused)
         }
+    }
+
+    fn segments(&self) -> Result<Segments, Error> {
+        let (initrd, device_tree) = (self.initrd.as_deref(), self.device_tree.as_deref());
+        Segments::of(&self.kernel, initrd, device_tree, &self.command_line)
     }
 
     fn load_files(&self) -> Result<(), SyscallError> {

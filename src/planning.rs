@@ -179,7 +179,12 @@ fn drive(
             }
             Step::Verify { url, signature } => {
                 failed_fetch = None;
-                let verified = match files.get_or(&url, || fetch(&url, Purpose::BootFile, None)) {
+                let purpose = if url.names_iso() {
+                    Purpose::Initrd
+                } else {
+                    Purpose::BootFile
+                };
+                let verified = match files.get_or(&url, || fetch(&url, purpose, None)) {
                     Ok(Some(file)) => verify(&url, &file, &signature),
                     Ok(None) => Err(Error::Verification {
                         what: url.to_string(),

@@ -5,6 +5,7 @@
 //! server has to send the complete file.
 
 use std::io;
+use std::ops::Range;
 
 use super::download::{Attempt, Download};
 use super::failure::{Failure, other, unverified};
@@ -21,6 +22,8 @@ pub(super) struct Delivery<'a> {
     fetcher: &'a Fetcher,
     what: DeliveryKind,
     max_len: u64,
+    /// The bytes of the file that are wanted; all when none.
+    window: Option<Range<u64>>,
     download: Download<'a>,
     /// Bytes received when an attempt last counted as progress.
     most_received: u64,
@@ -37,6 +40,12 @@ type Verify<'v> = &'v mut dyn FnMut(&NextServer) -> Result<(), Failure>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DeliveryKind {
     File,
+    /// What is read of an image to find a file in it; no progress display.
+    #[cfg_attr(
+        not(feature = "iso"),
+        allow(dead_code, reason = "only images are read by parts")
+    )]
+    Directory,
     /// Signatures are neither listed nor signed, and have no progress display.
     Signature,
 }
@@ -51,7 +60,7 @@ impl<'a> Delivery<'a> {
     ) -> Self {
         let progress = match what {
             DeliveryKind::File => fetcher.board.begin(),
-            DeliveryKind::Signature => Board::new(Style::Silent).begin(),
+            DeliveryKind::Directory | DeliveryKind::Signature => Board::new(Style::Silent).begin(),
         };
         let mut sink = Sink::new(store, progress);
         if fetcher.hashes && what == DeliveryKind::File {
@@ -61,6 +70,7 @@ impl<'a> Delivery<'a> {
             fetcher,
             what,
             max_len,
+            window: None,
             download: Download::new(sink),
             most_received: 0,
             may_mix: true,
@@ -71,6 +81,28 @@ impl<'a> Delivery<'a> {
     /// Returns the hash of the file, once that has been fetched.
     pub(super) fn into_hashing(self) -> Option<Hashing> {
         self.hashing
+    }
+
+    /// Returns the delivery of these bytes of the file alone, for the file inside of an image that they
+    /// are.
+    #[cfg_attr(
+        not(feature = "iso"),
+        allow(dead_code, reason = "only images are read by parts")
+    )]
+    pub(super) fn within(self, window: Range<u64>) -> Self {
+        Self {
+            window: Some(window),
+            ..self
+        }
+    }
+
+    /// Returns where the file came from, and by what the server there tells it from another.
+    #[cfg_attr(
+        not(feature = "iso"),
+        allow(dead_code, reason = "only images are read by parts")
+    )]
+    pub(super) fn validator(&self) -> Option<(Url, String)> {
+        self.download.validator()
     }
 
     /// Fetches what is missing from one of the servers.
@@ -100,18 +132,26 @@ impl<'a> Delivery<'a> {
             idle: &self.fetcher.idle,
             policy: &self.fetcher.policy,
             url,
+            window: self.window.clone(),
             max_len: self.max_len,
             patience: turn.patience,
             stall_timeout: self.fetcher.stall_timeout,
             may_mix: self.mixes(url),
         };
         attempt.allow(url)?;
+        if self.window.is_none() && url.path_in_image().is_some() {
+            let why = "this build does not read ISO images (feature iso)";
+            return Err(Failure::Other(why.into()));
+        }
         let pin = self.pin(url)?;
         if pin.is_some() {
             self.download.sink().hash().map_err(other)?;
         }
         self.download.sink().set_source(url);
         match url.scheme() {
+            Scheme::Tftp if self.window.is_some() => {
+                return Err(Failure::NoParts("TFTP has no parts of files".into()));
+            }
             Scheme::Tftp => {
                 // TFTP has no way to ask for a part of a file.
                 self.download.restart().map_err(other)?;
@@ -167,21 +207,24 @@ impl<'a> Delivery<'a> {
                     AttemptEnd::Hopeless
                 }
             }
-            Failure::Missing(_) | Failure::Other(_) => AttemptEnd::Hopeless,
+            Failure::Missing(_) | Failure::NoParts(_) | Failure::Other(_) => AttemptEnd::Hopeless,
         })
     }
 
     /// Returns the hash that the file must have; one in the URL takes precedence over the list of
     /// hashes.
     fn pin(&self, url: &Url) -> Result<Option<Sha256>, Failure> {
-        match (url.sha256(), self.what, &self.fetcher.sums) {
+        // Lists and signatures are about images, not about the files in them.
+        let sums = self.fetcher.sums.as_ref().filter(|_| self.window.is_none());
+        match (url.sha256(), self.what, sums) {
             (Some(pin), _, _) => Ok(Some(pin)),
             (None, DeliveryKind::File, Some(sums)) => {
                 let name = url.plain_file_name();
                 let sum = sums.of(&name).map_err(|fault| unverified(&fault))?;
                 Ok(Some(sum))
             }
-            (None, DeliveryKind::File, None) | (None, DeliveryKind::Signature, _) => Ok(None),
+            (None, DeliveryKind::File, None)
+            | (None, DeliveryKind::Directory | DeliveryKind::Signature, _) => Ok(None),
         }
     }
 
@@ -193,6 +236,7 @@ impl<'a> Delivery<'a> {
 
     fn needs_signature(&self) -> bool {
         let Fetcher { keys, sums, .. } = self.fetcher;
-        self.what == DeliveryKind::File && !keys.is_empty() && sums.is_none()
+        let is_file = self.what == DeliveryKind::File && self.window.is_none();
+        is_file && !keys.is_empty() && sums.is_none()
     }
 }

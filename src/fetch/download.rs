@@ -3,6 +3,7 @@
 mod spans;
 
 use std::io;
+use std::ops::Range;
 use std::time::Duration;
 
 use super::access::ServerAccess;
@@ -22,6 +23,8 @@ pub(super) struct Attempt<'a> {
     pub(super) idle: &'a IdleConnections,
     pub(super) policy: &'a Policy,
     pub(super) url: &'a Url,
+    /// The bytes of the file that are wanted; all when none.
+    pub(super) window: Option<Range<u64>>,
     /// The longest that the file may be, in bytes.
     pub(super) max_len: u64,
     /// How long the server may be silent this time.
@@ -95,6 +98,17 @@ impl<'s> Download<'s> {
     pub(super) fn is_resumable(&self) -> bool {
         let mut source = self.source.iter();
         source.any(|source| source.validator.is_some())
+    }
+
+    /// Returns where the file came from, after redirections, and by what the server there tells it from
+    /// another at the same address.
+    #[cfg_attr(
+        not(feature = "iso"),
+        allow(dead_code, reason = "only images are read by parts")
+    )]
+    pub(super) fn validator(&self) -> Option<(Url, String)> {
+        let source = self.source.as_ref()?;
+        Some((source.url.clone(), source.validator.clone()?))
     }
 
     /// Returns whether parts may be of different files.

@@ -9,6 +9,8 @@ use wireboot_proto::text::url::Url;
 pub(super) enum Failure {
     /// The server says that it has no such file.
     Missing(Cause),
+    /// The server sends whole files only, and a part was asked for.
+    NoParts(Cause),
     /// It is complete but is not the expected file; why.
     Verification(String),
     /// Nothing or not everything was received, and another attempt may help.
@@ -24,7 +26,10 @@ impl Failure {
                 what: url.to_string(),
                 why,
             },
-            Self::Missing(source) | Self::Passing(source) | Self::Other(source) => Error::Fetch {
+            Self::Missing(source)
+            | Self::NoParts(source)
+            | Self::Passing(source)
+            | Self::Other(source) => Error::Fetch {
                 url: url.to_string(),
                 source,
             },

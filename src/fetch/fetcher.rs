@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::access::ServerAccess;
 use super::connection::IdleConnections;
 use super::failure::Failure;
+#[cfg(feature = "iso")]
+use super::images::Images;
 use super::progress::{Board, Style};
 use super::rotation::{AttemptEnd, Mirrors, NextServer, ROUNDS, ServerRotation};
 use crate::error::Error;
@@ -40,6 +42,9 @@ pub struct Fetcher {
     pub board: Board,
     /// Idle connections for reuse.
     pub idle: IdleConnections,
+    /// The images that files have been read from.
+    #[cfg(feature = "iso")]
+    pub images: Images,
     /// Where the begin and end of each transfer are noted.
     pub timeline: Timeline,
 }
@@ -58,6 +63,8 @@ impl Default for Fetcher {
             rounds: ROUNDS,
             board: Board::new(Style::Silent),
             idle: IdleConnections::default(),
+            #[cfg(feature = "iso")]
+            images: Images::default(),
             timeline: Timeline::default(),
         }
     }

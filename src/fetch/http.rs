@@ -91,6 +91,9 @@ fn lead<'scope>(
             HttpEnd::Failed(failure @ TransferFailure::Missing(_)) => {
                 return Err(Failure::Missing(text_of(&failure)));
             }
+            HttpEnd::Failed(failure @ TransferFailure::NoParts) => {
+                return Err(Failure::NoParts(text_of(&failure)));
+            }
             HttpEnd::Failed(failure) if failure.is_passing() => {
                 return Err(Failure::Passing(text_of(&failure)));
             }

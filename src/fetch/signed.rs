@@ -6,6 +6,8 @@ use std::io::{Read, Seek, SeekFrom};
 use super::delivery::{Delivery, DeliveryKind};
 use super::failure::{Failure, other, unverified};
 use super::fetcher::Fetcher;
+#[cfg(feature = "iso")]
+use super::image;
 use super::rotation::{AttemptEnd, NextServer};
 use crate::error::Error;
 use crate::sys::memfd::{Memfd, SealedFile};
@@ -26,7 +28,13 @@ impl Fetcher {
         keys: &Keys,
     ) -> Result<(), Error> {
         self.verify_signature(url, &self.mirrors.addresses(signature), file.file(), keys)
-            .map_err(|failure| failure.about(url))
+            .map_err(|failure| failure.about(url))?;
+        // Files are to come from the image that was verified, not from what the server has by then.
+        #[cfg(feature = "iso")]
+        if url.names_iso() {
+            image::keep(self, url, file)?;
+        }
+        Ok(())
     }
 
     /// Checks a file that came from one of these addresses against the signature beside any of them;
@@ -91,9 +99,10 @@ impl Fetcher {
                 let why = format!("there is no signature {url}: {why}");
                 (ending, Failure::Verification(why))
             }
-            failure @ (Failure::Passing(_) | Failure::Verification(_) | Failure::Other(_)) => {
-                (ending, failure)
-            }
+            failure @ (Failure::Passing(_)
+            | Failure::Verification(_)
+            | Failure::NoParts(_)
+            | Failure::Other(_)) => (ending, failure),
         })?;
         let mut content = store.file();
         content.seek(SeekFrom::Start(0)).map_err(unreadable)?;

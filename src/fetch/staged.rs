@@ -19,6 +19,8 @@ use nix::unistd::linkat;
 use crate::sys;
 use crate::sys::file::OWNER;
 use crate::sys::machine::{self, MemoryGuard};
+#[cfg(feature = "iso")]
+use crate::sys::memfd::SealedFile;
 
 #[derive(Debug)]
 pub(super) struct Staged {
@@ -99,6 +101,14 @@ impl Staged {
 
     pub(super) const fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Copies a file that is complete.
+    #[cfg(feature = "iso")]
+    pub(super) fn fill(&self, content: &SealedFile) -> io::Result<()> {
+        self.reserve(content.size().map_err(io::Error::other)?)?;
+        let mut content = content.reader(0..u64::MAX).map_err(io::Error::other)?;
+        sys::file::copy(&mut content, &mut &self.file).map(drop)
     }
 
     /// Syncs the file to the disk and gives it its name.

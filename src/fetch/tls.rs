@@ -198,9 +198,10 @@ pub(super) fn check(ca: Option<&str>, certificate: Option<&str>) -> Result<(), E
     read().map_err(|failure| {
         Error::Usage(match failure {
             Failure::Verification(why) => why,
-            Failure::Missing(cause) | Failure::Passing(cause) | Failure::Other(cause) => {
-                cause.to_string()
-            }
+            Failure::Missing(cause)
+            | Failure::NoParts(cause)
+            | Failure::Passing(cause)
+            | Failure::Other(cause) => cause.to_string(),
         })
     })
 }

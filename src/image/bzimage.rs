@@ -5,10 +5,10 @@ use std::io;
 
 use crate::sys::kexec::{self, Segment};
 use crate::sys::mapped::Mapped;
+use crate::sys::memfd::SealedFile;
 use crate::sys::{self, SyscallError, firmware, machine};
 use wireboot_proto::format::kernel_image::BzImage;
 
-use super::Image;
 use super::boot_params::{Given, Places};
 use super::placement::Memory;
 
@@ -22,9 +22,13 @@ const PAGE: u64 = 4096;
 ///
 /// # Errors
 /// The kernel or the machine wants to be started otherwise, or the running kernel refuses.
-pub(super) fn load(image: &Image) -> Result<(), SyscallError> {
-    let kernel = Mapped::new(&image.kernel)?;
-    let initrd = image.initrd.as_deref().map(Mapped::new).transpose()?;
+pub(super) fn load(
+    kernel: &SealedFile,
+    initrd: Option<&SealedFile>,
+    command_line: &str,
+) -> Result<(), SyscallError> {
+    let kernel = Mapped::new(kernel)?;
+    let initrd = initrd.map(Mapped::new).transpose()?;
     let initrd: &[u8] = initrd.as_deref().unwrap_or_default();
     let header = BzImage::decode(&kernel);
     let header = header.ok_or_else(|| unfit("the kernel has no 64-bit entry"))?;
@@ -36,7 +40,7 @@ pub(super) fn load(image: &Image) -> Result<(), SyscallError> {
     let is_seeded = sys::random(&mut seed).is_ok();
     let given = Given {
         kernel: (&kernel, &header),
-        command_line: &image.command_line,
+        command_line,
         running: &running,
         efi: efi.as_ref(),
         seed: is_seeded.then_some(&seed),

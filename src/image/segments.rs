@@ -6,13 +6,13 @@
 use crate::error::{Cause, Error};
 use crate::sys::kexec::{self, Segment};
 use crate::sys::mapped::Mapped;
+use crate::sys::memfd::SealedFile;
 use crate::sys::{self, SyscallError, firmware, machine};
 use wireboot_proto::format::fdt::{DeviceTree, MAX_LEN};
 use wireboot_proto::format::kernel_image::Arm64Image;
 
 use super::device_tree::{self, Seeds};
 use super::placement::{Memory, MemoryLayout};
-use super::{Image, system};
 
 /// Sets x0 to the address of the device tree, x1 to x3 to 0, and goes to the kernel (booting.rst
 /// §5); translation and caches are off by then. The two addresses follow.
@@ -45,11 +45,19 @@ impl Segments {
     /// # Errors
     /// [`Error::Kexec`] when it is not for such a machine, does not fit into its memory, or the
     /// machine does not tell about that.
-    pub(super) fn of(image: &Image) -> Result<Self, Error> {
-        let map = |file| Mapped::new(file).map_err(system);
-        let kernel = map(&image.kernel)?;
-        let initrd = image.initrd.as_deref().map(map).transpose()?;
-        let own_tree = image.device_tree.as_deref().map(map).transpose()?;
+    pub(super) fn of(
+        kernel: &SealedFile,
+        initrd: Option<&SealedFile>,
+        device_tree: Option<&SealedFile>,
+        command_line: &str,
+    ) -> Result<Self, Error> {
+        let map = |file| {
+            let mapped = Mapped::new(file);
+            mapped.map_err(|source| cannot("a fetched file cannot be read", source))
+        };
+        let kernel = map(kernel)?;
+        let initrd = initrd.map(map).transpose()?;
+        let own_tree = device_tree.map(map).transpose()?;
 
         let memory =
             machine::memory_map().map_err(|source| cannot("/proc/iomem cannot be read", source))?;
@@ -59,7 +67,7 @@ impl Segments {
         let placement = place(&memory, &kernel, initrd_len)?;
         log::debug!("{placement:x?}");
         let told = BootParameters {
-            command_line: &image.command_line,
+            command_line,
             running: &running,
             own_tree: own_tree.as_deref(),
             seeds: seeds(),

@@ -42,6 +42,7 @@ pub use interface::{BodyStart, Config, Event, Failure, Proxy, Resume};
 ///     stall_timeout: Duration::from_secs(15),
 ///     max_len: 1 << 30,
 ///     resume: None,
+///     window: None,
 ///     proxy: None,
 /// };
 /// let now = Instant::ZERO;
@@ -327,12 +328,25 @@ impl Get {
     fn judge(&self, response: &Response<()>) -> Result<HeadOutcome, Failure> {
         let status = response.status();
         match status.as_u16() {
+            200 if self.config.window.is_some() => Err(Failure::NoParts),
             200 => Ok(HeadOutcome::Body { from: 0, len: None }),
             206 => {
                 let range = header(response, CONTENT_RANGE).and_then(parse_content_range);
-                let asked = self.config.resume.as_ref().map(|resume| resume.len);
-                match range {
-                    Some((from, len)) if Some(from) == asked => Ok(HeadOutcome::Body { from, len }),
+                let resumed = self.config.resume.as_ref().map(|resume| resume.len);
+                match (range, &self.config.window) {
+                    (Some((from, len)), None) if Some(from) == resumed => {
+                        Ok(HeadOutcome::Body { from, len })
+                    }
+                    // From here on the window is the whole file, as far as the file reaches.
+                    (Some((from, len)), Some(window))
+                        if from == window.start + resumed.unwrap_or(0) =>
+                    {
+                        let end = len.map_or(window.end, |len| len.min(window.end));
+                        Ok(HeadOutcome::Body {
+                            from: from - window.start,
+                            len: Some(end.saturating_sub(window.start)),
+                        })
+                    }
                     // RFC 9110 §15.3.7: a client must look which range has come.
                     _ => Err(Failure::Malformed("not the requested range".to_owned())),
                 }
@@ -341,8 +355,11 @@ impl Get {
             301 | 302 | 303 | 307 | 308 => {
                 let location = header(response, LOCATION).unwrap_or_default();
                 let bad = || Failure::BadRedirect(location.to_owned());
-                // RFC 9110 §10.2.2: the address may be relative to that of the request.
-                let url = self.config.url.join(location).map_err(|_| bad())?;
+                // RFC 9110 §10.2.2: the address may be relative to that of the request, which is that
+                // of the image for a file inside of one.
+                let image = self.config.url.image();
+                let base = image.as_ref().unwrap_or(&self.config.url);
+                let url = base.join(location).map_err(|_| bad())?;
                 let allowed = match (self.config.url.scheme(), url.scheme()) {
                     (Scheme::Https, scheme) => scheme == Scheme::Https,
                     (_, scheme) => scheme != Scheme::Tftp,
@@ -452,11 +469,17 @@ fn ask(config: &Config) -> Result<(Vec<u8>, Call<RecvResponse>), Failure> {
     {
         request = request.header(PROXY_AUTHORIZATION, basic(credentials));
     }
-    if let Some(resume) = &config.resume {
-        request = request.header(RANGE, format!("bytes={}-", resume.len));
-        if let Some(validator) = &resume.validator {
-            request = request.header(IF_RANGE, validator);
-        }
+    let resumed = config.resume.as_ref().map_or(0, |resume| resume.len);
+    if let Some(window) = &config.window {
+        // The last byte is named too (RFC 9110 §14.1.2).
+        let (first, last) = (window.start + resumed, window.end.saturating_sub(1));
+        request = request.header(RANGE, format!("bytes={first}-{last}"));
+    } else if config.resume.is_some() {
+        request = request.header(RANGE, format!("bytes={resumed}-"));
+    }
+    let validator = config.resume.as_ref();
+    if let Some(validator) = validator.and_then(|resume| resume.validator.as_ref()) {
+        request = request.header(IF_RANGE, validator);
     }
     let malformed = |error: &dyn core::fmt::Display| Failure::Malformed(error.to_string());
     let request = request.body(()).map_err(|error| malformed(&error))?;

@@ -17,6 +17,8 @@ pub mod format {
 
     pub mod cpio;
     pub mod fdt;
+    #[cfg(feature = "iso")]
+    pub mod iso9660;
     pub mod kernel_image;
     pub mod pcap;
     pub mod pcapng;

@@ -141,6 +141,18 @@ impl SealedFile {
         &self.file
     }
 
+    /// Returns the same file again; all readers of both share one place in it.
+    #[cfg(feature = "iso")]
+    pub fn try_clone(&self) -> Result<Self, SyscallError> {
+        let call = "fcntl(F_DUPFD_CLOEXEC)";
+        let file = self.file.try_clone();
+        let file = file.map_err(|source| SyscallError { call, source })?;
+        Ok(Self {
+            file,
+            hashing: RefCell::new(None),
+        })
+    }
+
     /// Returns its size, in bytes.
     pub fn size(&self) -> Result<u64, SyscallError> {
         let call = "fstat(memfd)";

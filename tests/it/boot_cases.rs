@@ -4,7 +4,7 @@
 //! a line each of `kernel URL`, `initrd URL [as PATH]`, `cmdline TEXT` and `fdt URL`; or `local`,
 //! `reboot` or `poweroff`; or `fail TEXT`, where the error holds TEXT. Lines with # are comments; `note
 //! TEXT` asks for a note that holds TEXT. `case.json` may name the boot file (`file`), the firmware
-//! (`efi`) and the scheme (`scheme`). What is not in the folder is made up by its name.
+//! (`efi`) and the scheme (`scheme`). What is not in the folder is made up by its name. A folder NAME.iso is an ISO image.
 
 use std::fs;
 use std::path::Path;
@@ -186,6 +186,10 @@ fn facts(boot_file: &str) -> Facts {
 
 /// Returns the file from the folder of the case, or one that is made up.
 fn serve(case: &Path, url: &Url, purpose: Purpose) -> Answer {
+    if let (Some(image), Some(path)) = (url.image(), url.path_in_image()) {
+        let image = image.path().trim_start_matches('/');
+        return serve_from_image(&case.join(image), path);
+    }
     let path = url.path().trim_start_matches('/');
     let mut local = case.join(path);
     if local.is_dir() {
@@ -200,6 +204,28 @@ fn serve(case: &Path, url: &Url, purpose: Purpose) -> Answer {
         Some(octets) if purpose != Purpose::Configuration => file(octets),
         _ => Answer::Missing,
     }
+}
+
+/// Returns the file or the listing of a folder that stands for an ISO image; one that is made up holds
+/// nothing that can be read.
+fn serve_from_image(image: &Path, path: &str) -> Answer {
+    if !image.is_dir() {
+        return Answer::Failed("it is no ISO 9660 image".to_owned());
+    }
+    let local = image.join(path.trim_start_matches('/'));
+    let Ok(entries) = fs::read_dir(&local) else {
+        let found = fs::read(&local).ok().or_else(|| made_up(path));
+        return found.map_or(Answer::Missing, file);
+    };
+    let mut names: Vec<_> = entries
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let slash = if entry.path().is_dir() { "/" } else { "" };
+            format!("{}{slash}\n", entry.file_name().into_string().unwrap())
+        })
+        .collect();
+    names.sort();
+    file(names.concat().into_bytes())
 }
 
 fn file(octets: Vec<u8>) -> Answer {

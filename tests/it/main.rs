@@ -27,6 +27,8 @@ mod fetch_servers;
 mod first_process;
 mod given;
 mod handover;
+#[cfg(feature = "iso")]
+mod iso;
 mod keep;
 mod layering;
 mod lease_file;

@@ -62,6 +62,7 @@ pub(super) fn transfer(
         stall_timeout: attempt.patience,
         max_len: attempt.max_len,
         resume: part.lock().resume(part.span, url, attempt.may_mix),
+        window: attempt.window.clone(),
         proxy: in_the_clear.map(|proxy| Proxy {
             credentials: proxy.credentials().map(str::to_owned),
         }),

@@ -87,6 +87,13 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("*.c32 *.com *.cbt *.bs *.bss *.exe", FIRMWARE),
 ];
 
+/// Returns whether a file of this name is memdisk, which emulates a disk with its initrd.
+#[cfg(feature = "iso")]
+pub(super) fn is_memdisk(name: &str) -> bool {
+    let name = name.rsplit('/').next().unwrap_or_default();
+    name.to_ascii_lowercase().starts_with("memdisk")
+}
+
 /// Returns why kexec cannot start the program of this name; none if only its content tells.
 pub(super) fn program_refusal(name: &str) -> Option<&'static str> {
     let name = name.rsplit('/').next().unwrap_or_default();

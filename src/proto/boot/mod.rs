@@ -4,6 +4,10 @@
 //! [`Answer`] to the last [`Step`], beginning with [`Answer::Begin`], until the step is
 //! [`Step::Done`] or [`Step::Failed`].
 //!
+//! An ISO image is a boot file too: its configuration, kernel and initrds are files of the image,
+//! with URLs such as `http://h/x.iso#/casper/vmlinuz`. The driver answers a fetch of one with the file
+//! in the image, and one of `http://h/x.iso#/casper/` with the names in that directory, a line each.
+//!
 //! A file is recognized by its first bytes, not by its name. A boot file may therefore turn out to
 //! be a kernel of many megabytes after it has been fetched: the driver stores every file it
 //! fetched for the planner, and uses the stored one for each part of the plan with the same URL.
@@ -66,6 +70,8 @@ mod error;
 mod facts;
 mod grub;
 mod ipxe;
+#[cfg(feature = "iso")]
+mod iso;
 mod loaders;
 pub mod menu;
 mod plan;

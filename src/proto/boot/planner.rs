@@ -4,6 +4,8 @@
 use super::context::{Budget, Context, Note, Turn};
 use super::error::{Place, PlanError};
 use super::facts::Facts;
+#[cfg(feature = "iso")]
+use super::iso::{self, HandOver, IsoSearch, Probe, Searched};
 use super::loaders::{BootLoader, Language};
 use super::plan::{BootPlan, Purpose};
 use super::step::{Answer, Fetched, Step};
@@ -36,6 +38,12 @@ pub struct Planner {
     fetches: usize,
     /// Whether the boot file is the script that iPXE looks for by itself.
     is_autoexec: bool,
+    /// The image whose configuration is being read, for another one of it if that leads to no plan.
+    #[cfg(feature = "iso")]
+    image: Option<Box<IsoSearch>>,
+    /// What the driver is asked for in the place of a whole image.
+    #[cfg(feature = "iso")]
+    probe: Option<Probe>,
 }
 
 #[derive(Debug)]
@@ -45,6 +53,10 @@ enum State {
     Pxelinux(Box<pxelinux::PxelinuxMachine>),
     Ipxe(Box<ipxe::IpxeMachine>),
     Grub(Box<grub::GrubMachine>),
+    #[cfg(feature = "iso")]
+    Iso(Box<IsoSearch>),
+    #[cfg(feature = "iso")]
+    HandOver(Box<HandOver>),
     Ended,
 }
 
@@ -60,11 +72,22 @@ impl Planner {
             chains: 0,
             fetches: 0,
             is_autoexec: false,
+            #[cfg(feature = "iso")]
+            image: None,
+            #[cfg(feature = "iso")]
+            probe: None,
         }
     }
 
     /// Handles the answer to the last step and returns the next step.
     pub fn next(&mut self, mut answer: Answer) -> Step {
+        #[cfg(feature = "iso")]
+        if let Some(probe) = self.probe.take() {
+            match probe.answered(answer) {
+                Ok(answered) => answer = answered,
+                Err(step) => return *step,
+            }
+        }
         loop {
             let end = match self.turn(answer) {
                 Ok(Turn::Ask(step)) if step.is_request() && self.fetches == MAX_FETCHES => {
@@ -80,6 +103,9 @@ impl Planner {
                     self.fetches += usize::from(step.is_request());
                     self.context.budget.produce(step.text_len());
                     match self.context.budget.check() {
+                        #[cfg(feature = "iso")]
+                        Ok(()) => return self.without_whole_image(step),
+                        #[cfg(not(feature = "iso"))]
                         Ok(()) => return step,
                         Err(error) => Step::Failed(error),
                     }
@@ -89,6 +115,15 @@ impl Planner {
                     answer = Answer::Begin;
                     continue;
                 }
+                #[cfg(feature = "iso")]
+                Ok(Turn::Done(plan)) => match self.hand_over(plan) {
+                    None => {
+                        answer = Answer::Begin;
+                        continue;
+                    }
+                    Some(plan) => Step::Done(self.finished(plan)),
+                },
+                #[cfg(not(feature = "iso"))]
                 Ok(Turn::Done(plan)) => Step::Done(self.finished(plan)),
                 Err(error) => Step::Failed(error),
             };
@@ -103,6 +138,15 @@ impl Planner {
     }
 
     fn turn(&mut self, answer: Answer) -> Result<Turn, PlanError> {
+        let turn = self.next_of_state(answer);
+        #[cfg(feature = "iso")]
+        if let Err(error) = turn {
+            return self.try_other_configuration(error);
+        }
+        turn
+    }
+
+    fn next_of_state(&mut self, answer: Answer) -> Result<Turn, PlanError> {
         match &mut self.state {
             State::Start(url) => {
                 let url = url.clone();
@@ -112,6 +156,9 @@ impl Planner {
                     return Err(PlanError::at(&Place::whole(&url), what));
                 }
                 self.is_autoexec &= url.file_name() == AUTOEXEC;
+                if url.names_iso() {
+                    return self.open_image(url);
+                }
                 self.state = State::BootFile(url.clone());
                 Ok(Turn::Ask(Step::Fetch {
                     url,
@@ -125,6 +172,13 @@ impl Planner {
             State::Pxelinux(machine) => machine.next(answer, &mut self.context),
             State::Ipxe(machine) => machine.next(answer, &mut self.context),
             State::Grub(machine) => machine.next(answer, &mut self.context),
+            #[cfg(feature = "iso")]
+            State::Iso(search) => {
+                let searched = search.next(answer, &mut self.context)?;
+                self.searched(searched)
+            }
+            #[cfg(feature = "iso")]
+            State::HandOver(machine) => machine.next(answer, &mut self.context),
             State::Ended => Err(PlanError::at(
                 &Place::whole(&self.context.facts.boot_file),
                 "the plan has been made already",
@@ -144,6 +198,10 @@ impl Planner {
                 None => return Err(PlanError::at(&place, "the server has no such file")),
             },
         };
+        // ECMA-119 §8.1.2: the identifier of the first volume descriptor.
+        if head.get(0x8001..0x8006) == Some(b"CD001") {
+            return self.open_image(url.clone());
+        }
         match classify(&head) {
             KernelFormat::Linux | KernelFormat::Uki | KernelFormat::Zboot => {
                 self.context.note(&place, "is a kernel");
@@ -176,28 +234,39 @@ impl Planner {
     }
 
     fn text(&mut self, url: &Url, text: &[u8]) -> Result<Turn, PlanError> {
-        let place = Place::whole(url);
         match loaders::language(text) {
-            Some(Language::Pxelinux) => {
+            Some(language) => self.configuration(language, url, text),
+            None => Err(PlanError::at(
+                &Place::whole(url),
+                "a text that is neither a script for iPXE (its first line would be #!ipxe) \
+                 nor a configuration of pxelinux or GRUB nor a boot loader entry",
+            )),
+        }
+    }
+
+    fn configuration(
+        &mut self,
+        language: Language,
+        url: &Url,
+        text: &[u8],
+    ) -> Result<Turn, PlanError> {
+        let place = Place::whole(url);
+        match language {
+            Language::Pxelinux => {
                 self.context.note(&place, "is a pxelinux configuration");
                 let machine = pxelinux::PxelinuxMachine::of_file(url, text, &mut self.context)?;
                 self.enter(State::Pxelinux(Box::new(machine)))
             }
-            Some(Language::Grub) => {
+            Language::Grub => {
                 self.context.note(&place, "is a GRUB configuration");
                 let machine = grub::GrubMachine::of_file(url, text, &mut self.context)?;
                 self.enter(State::Grub(Box::new(machine)))
             }
-            Some(Language::Entry) => {
+            Language::Entry => {
                 self.context.note(&place, "is a boot loader entry");
                 let plan = bls::plan(url, text, &mut self.context)?;
                 Ok(Turn::Done(Box::new(plan)))
             }
-            None => Err(PlanError::at(
-                &place,
-                "a text that is neither a script for iPXE (its first line would be #!ipxe) \
-                 nor a configuration of pxelinux or GRUB nor a boot loader entry",
-            )),
         }
     }
 
@@ -235,6 +304,12 @@ impl Planner {
         self.turn(Answer::Begin)
     }
 
+    #[cfg(not(feature = "iso"))]
+    fn open_image(&mut self, url: Url) -> Result<Turn, PlanError> {
+        let what = "is an ISO image, which this build does not read (feature iso)";
+        Err(PlanError::at(&Place::whole(&url), what))
+    }
+
     /// Adds what the user appends.
     fn finished(&mut self, mut plan: Box<BootPlan>) -> Box<BootPlan> {
         let facts = &self.context.facts;
@@ -248,6 +323,80 @@ impl Planner {
             self.context.note(&place, UNUSED_DEVICE_TREE);
         }
         plan
+    }
+}
+
+/// ISO images: their configurations, and the step between such a configuration and the plan.
+#[cfg(feature = "iso")]
+impl Planner {
+    /// Begins with the configurations in an image.
+    fn open_image(&mut self, url: Url) -> Result<Turn, PlanError> {
+        let search = IsoSearch::new(url, &self.context);
+        self.enter(State::Iso(Box::new(search)))
+    }
+
+    /// Begins with the configuration that was found in the image.
+    fn searched(&mut self, searched: Searched) -> Result<Turn, PlanError> {
+        match searched {
+            Searched::Asks(turn) => Ok(turn),
+            Searched::Found(url, text, language) => {
+                if let State::Iso(search) = core::mem::replace(&mut self.state, State::Ended) {
+                    self.image = Some(search);
+                }
+                self.configuration(language, &url, &text)
+            }
+        }
+    }
+
+    /// Tries another configuration of the image when one leads to no plan. Nothing was shown of it yet,
+    /// or a second menu would follow the choice in the first.
+    fn try_other_configuration(&mut self, error: PlanError) -> Result<Turn, PlanError> {
+        let Some(mut search) = self.image.take().filter(|_| error.outcome.is_none()) else {
+            return Err(error);
+        };
+        let searched = search.retry(error, &mut self.context)?;
+        self.state = State::Iso(search);
+        self.searched(searched)
+    }
+
+    /// Returns the step for the driver: nothing needs a whole image before the plan is known.
+    fn without_whole_image(&mut self, step: Step) -> Step {
+        if matches!(
+            step,
+            Step::Menu(_) | Step::Prompt { .. } | Step::Input { .. } | Step::CommandLine { .. }
+        ) {
+            self.image = None;
+        }
+        match Probe::of(&step) {
+            Some((probe, step)) => {
+                self.probe = Some(probe);
+                step
+            }
+            None => step,
+        }
+    }
+
+    /// Enters the state between a plan and its end, if there is one: where its kernel is in an image, or
+    /// would emulate a disk with one. Returns the plan when it is ready.
+    fn hand_over(&mut self, plan: Box<BootPlan>) -> Option<Box<BootPlan>> {
+        self.image = None;
+        if matches!(self.state, State::HandOver(_)) {
+            return Some(plan);
+        }
+        if let Some(image) = iso::of_memdisk(&plan) {
+            let place = Place::whole(&plan.kernel.url);
+            let text = format!("memdisk would start {image}, which is read instead");
+            self.context.note(&place, text);
+            self.state = State::Start(image.clone());
+            return None;
+        }
+        match HandOver::begin(plan) {
+            Ok(machine) => {
+                self.state = State::HandOver(Box::new(machine));
+                None
+            }
+            Err(plan) => Some(plan),
+        }
     }
 }
 

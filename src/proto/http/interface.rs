@@ -1,6 +1,7 @@
 //! The configuration of a transfer, and the events that it returns.
 
 use crate::prelude::*;
+use core::ops::Range;
 use core::time::Duration;
 
 use ureq_proto::http::StatusCode;
@@ -19,6 +20,9 @@ pub struct Config {
     pub max_len: u64,
     /// The part of the file that is already there.
     pub resume: Option<Resume>,
+    /// The bytes of the file that are wanted, as if they were the whole file; all when none. It is
+    /// not empty.
+    pub window: Option<Range<u64>>,
     /// The proxy that the request is sent to, where it is not a tunnel.
     pub proxy: Option<Proxy>,
 }
@@ -79,6 +83,9 @@ pub enum Failure {
     /// The redirection cannot be followed.
     #[error("the redirection to \"{}\" cannot be followed", Safe::name(.0))]
     BadRedirect(String),
+    /// The server sends the whole file where a part was asked for.
+    #[error("the server does not send parts of the file")]
+    NoParts,
     /// The connection ended before the file.
     #[error("the connection ended after {received} bytes")]
     Truncated {
@@ -114,6 +121,7 @@ impl Failure {
             // later.
             Self::Refused(status) => matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504),
             Self::Missing(_)
+            | Self::NoParts
             | Self::Malformed(_)
             | Self::BadRedirect(_)
             | Self::TooLarge { .. } => false,

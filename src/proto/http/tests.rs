@@ -375,6 +375,7 @@ fn config(url: &str) -> Config {
         stall_timeout: Duration::from_secs(15),
         max_len: 100,
         resume: None,
+        window: None,
         proxy: None,
     }
 }
@@ -391,6 +392,65 @@ fn get(resume: Option<(u64, &str)>) -> Get {
         }),
         ..config("http://192.0.2.1/file")
     })
+}
+
+#[test]
+fn a_window_of_a_file_is_a_file_of_its_own() {
+    let windowed = |resume| {
+        of(Config {
+            window: Some(100..105),
+            resume,
+            ..config("http://192.0.2.1/file")
+        })
+    };
+    let resume = Some(Resume {
+        len: 2,
+        validator: Some("\"v\"".to_owned()),
+    });
+    for (resume, range, answer, from, body) in [
+        (None, "100-104", "100-104/1000", 0, &b"hello"[..]),
+        (None, "100-104", "100-104/*", 0, b"hello"),
+        (resume.clone(), "102-104", "102-104/1000", 2, b"llo"),
+        // The file ends in the window.
+        (None, "100-104", "100-102/103", 0, b"hel"),
+    ] {
+        let mut get = windowed(resume);
+        let request = String::from_utf8(get.poll_transmit().unwrap()).unwrap();
+        assert!(
+            request.contains(&format!("range: bytes={range}\r\n")),
+            "{request}"
+        );
+        let len = body.len();
+        let head = format!(
+            "HTTP/1.1 206 P\r\nContent-Range: bytes {answer}\r\nContent-Length: {len}\r\n\r\n"
+        );
+        let answer = [head.as_bytes(), body].concat();
+        let (received, events) = exchange(get, &answer, 7);
+        assert_eq!(received, body);
+        let len = Some(from + len as u64);
+        assert!(
+            matches!(&events[0], Event::Started(start) if start.from == from && start.len == len),
+            "{events:?}"
+        );
+        assert_eq!(events.last(), Some(&Event::Done));
+    }
+    let moved = b"HTTP/1.1 302 Found\r\nLocation: /y.iso\r\nContent-Length: 0\r\n\r\n";
+    let (_, events) = exchange(of(config("http://192.0.2.1/d/x.iso#/a/b")), moved, 1000);
+    let to = "http://192.0.2.1/y.iso".parse().unwrap();
+    assert_eq!(events, [Event::Redirected(to)]);
+    for (answer, failure) in [
+        (
+            &b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"[..],
+            Failure::NoParts,
+        ),
+        (
+            b"HTTP/1.1 206 P\r\nContent-Range: bytes 0-4/1000\r\nContent-Length: 5\r\n\r\nhello",
+            Failure::Malformed("not the requested range".to_owned()),
+        ),
+    ] {
+        let (_, events) = exchange(windowed(None), answer, 1000);
+        assert_eq!(events.last(), Some(&Event::Failed(failure)));
+    }
 }
 
 /// Hands the answer in by `step` bytes and closes.

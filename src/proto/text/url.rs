@@ -2,11 +2,13 @@
 //!
 //! A [`Url`] is always valid: its host is not empty, its path begins with `/`, and it contains no
 //! control character. Credentials are used in the request and never shown. The fragment is not part
-//! of the address; `#sha256=` in it pins the content.
+//! of the address; `#sha256=` in it pins the content, and `#/` begins the path of a file inside of an
+//! image.
 //!
 //! TFTP has file names, not paths, and the first `/` of a URL only ends the host: `tftp://h/a` asks
 //! for `a`, `tftp://h//a` for `/a`. A `?` is part of a file name.
 
+mod image;
 mod parts;
 
 use crate::prelude::*;
@@ -18,6 +20,7 @@ use core::str::FromStr;
 pub(crate) use parts::percent_decoded;
 pub use parts::{MAX_LEN, Scheme, Sha256, UrlError, without_credentials};
 
+use image::Inside;
 use parts::{
     check_host, check_text, decode_path, encode, encode_where, parse_pin, percent_decoded_text,
     remove_dot_segments, split_fragment, split_port, split_query,
@@ -34,6 +37,8 @@ pub struct Url {
     query: Option<String>,
     sha256: Option<Sha256>,
     form: Option<Arc<Form>>,
+    /// The file meant, where the address is that of an image.
+    inside: Option<Box<Inside>>,
 }
 
 /// What an HTTP request has beside the address, where it is more than a plain GET. Never shown: it may
@@ -125,6 +130,7 @@ impl Url {
             query: None,
             sha256,
             form: None,
+            inside: None,
         })
     }
 
@@ -160,6 +166,9 @@ impl Url {
     /// # Errors
     /// A reference that is not valid, as [`Url::from_str`] has it.
     pub fn join(&self, reference: &str) -> Result<Self, UrlError> {
+        if self.inside.is_some() {
+            return self.join_in_image(reference);
+        }
         if scheme_of(reference).is_some() {
             return reference.parse();
         }
@@ -168,12 +177,13 @@ impl Url {
         if reference.starts_with("//") {
             return format!("{}:{reference}", self.scheme.name()).parse();
         }
-        let (rest, pin) = split_fragment(reference);
-        let sha256 =
-            parse_pin(pin).map_err(|what| UrlError::new(reference, rest.len() + 1, what))?;
+        let (rest, fragment) = split_fragment(reference);
+        let (sha256, inside) = parse_fragment(fragment)
+            .map_err(|what| UrlError::new(reference, rest.len() + 1, what))?;
         let (path, query) = split_query(self.scheme, rest);
         let mut joined = Self {
             sha256,
+            inside,
             query: query.map(encode),
             form: None,
             ..self.clone()
@@ -200,6 +210,9 @@ impl Url {
     /// # Errors
     /// A control character or a bad pin.
     pub fn with_file_name(&self, name: &str) -> Result<Self, UrlError> {
+        if self.inside.is_some() {
+            return self.in_image(&format!("/{}", name.trim_start_matches('/')));
+        }
         match self.scheme {
             Scheme::Tftp => Ok(Self {
                 port: self.port,
@@ -217,6 +230,9 @@ impl Url {
     /// # Errors
     /// A control character or a bad pin.
     pub fn beside(&self, name: &str) -> Result<Self, UrlError> {
+        if self.inside.is_some() {
+            return self.in_image(name);
+        }
         match self.scheme {
             Scheme::Tftp => {
                 let directory = self.directory().get(1..).unwrap_or_default();
@@ -236,6 +252,7 @@ impl Url {
     pub fn below(&self, folder: &Self) -> Result<Self, UrlError> {
         let folder = Self {
             path: format!("{}/", folder.path.trim_end_matches('/')),
+            inside: None,
             ..folder.clone()
         };
         // `./` keeps a name with `://` from being taken for a URL.
@@ -243,6 +260,7 @@ impl Url {
         let file = folder.join(&format!("./{}", path.trim_start_matches('/')))?;
         Ok(Self {
             sha256: self.sha256,
+            inside: self.inside.clone(),
             ..file
         })
     }
@@ -278,9 +296,10 @@ impl Url {
         }
     }
 
-    /// Returns the path from its first `/`: percent-encoded for HTTP, plain for TFTP.
+    /// Returns the path from its first `/`: percent-encoded for HTTP, plain for TFTP and inside of an
+    /// image.
     pub fn path(&self) -> &str {
-        &self.path
+        self.path_in_image().unwrap_or(&self.path)
     }
 
     /// Returns the query without its `?`, percent-encoded.
@@ -288,7 +307,8 @@ impl Url {
         self.query.as_deref()
     }
 
-    /// Returns path and query as in the request line of HTTP.
+    /// Returns path and query as in the request line of HTTP: those of the image for a file inside of
+    /// one.
     pub fn request_target(&self) -> String {
         match &self.query {
             Some(query) => format!("{}?{query}", self.path),
@@ -303,15 +323,17 @@ impl Url {
 
     /// Returns the last part of the path, without query; empty for a directory.
     pub fn file_name(&self) -> &str {
-        self.path.get(self.directory().len()..).unwrap_or_default()
+        self.path()
+            .get(self.directory().len()..)
+            .unwrap_or_default()
     }
 
     /// Returns the last part of the path, decoded.
     pub fn plain_file_name(&self) -> String {
         let name = self.file_name();
         let decoded = match self.scheme {
-            Scheme::Tftp => None,
-            Scheme::Http | Scheme::Https => percent_decoded_text(name),
+            Scheme::Http | Scheme::Https if self.inside.is_none() => percent_decoded_text(name),
+            Scheme::Tftp | Scheme::Http | Scheme::Https => None,
         };
         decoded.unwrap_or_else(|| name.to_owned())
     }
@@ -322,8 +344,11 @@ impl Url {
     }
 
     /// Returns the hash that the file must have.
-    pub const fn sha256(&self) -> Option<Sha256> {
-        self.sha256
+    pub fn sha256(&self) -> Option<Sha256> {
+        match &self.inside {
+            Some(inside) => inside.sha256,
+            None => self.sha256,
+        }
     }
 
     /// Returns the URL with a request that is more than a GET; every address that is resolved against it
@@ -351,14 +376,74 @@ impl Url {
 
     /// Returns the path up to and including its last separator.
     fn directory(&self) -> &str {
+        let path = self.path();
         let end = match self.scheme {
             // Windows servers use names with backslashes.
-            Scheme::Tftp => self.path.rfind(['/', '\\']),
-            Scheme::Http | Scheme::Https => self.path.rfind('/'),
+            Scheme::Tftp => path.rfind(['/', '\\']),
+            Scheme::Http | Scheme::Https => path.rfind('/'),
         };
-        self.path
-            .get(..end.map_or(0, |at| at + 1))
-            .unwrap_or_default()
+        path.get(..end.map_or(0, |at| at + 1)).unwrap_or_default()
+    }
+}
+
+/// Files inside of an image.
+impl Url {
+    /// Returns whether the name is that of an ISO image.
+    pub fn names_iso(&self) -> bool {
+        let name = self.path.as_bytes();
+        let end = name.len().saturating_sub(4);
+        let is_iso = |end: &[u8]| end.eq_ignore_ascii_case(b".iso");
+        self.inside.is_none() && name.get(end..).is_some_and(is_iso)
+    }
+
+    /// Returns the image that the file is in; none for a file of its own.
+    pub fn image(&self) -> Option<Self> {
+        self.inside.as_ref()?;
+        Some(Self {
+            inside: None,
+            ..self.clone()
+        })
+    }
+
+    /// Returns the path inside of the image, decoded, from its first `/`; it ends in `/` for a
+    /// directory.
+    pub fn path_in_image(&self) -> Option<&str> {
+        self.inside.as_ref().map(|inside| inside.path.as_str())
+    }
+
+    /// Returns the URL of the file `path` of this image, or of the image that this file is in; a path
+    /// is relative to this file, and not decoded, except for a pin at its end.
+    ///
+    /// # Errors
+    /// A control character or a bad pin.
+    pub fn in_image(&self, path: &str) -> Result<Self, UrlError> {
+        check_text(path)?;
+        let fault = |what| UrlError::new(path, 1, what);
+        let root = || Inside {
+            path: "/".to_owned(),
+            sha256: None,
+        };
+        let from = self.inside.as_deref().cloned().unwrap_or_else(root);
+        Ok(Self {
+            inside: Some(Box::new(from.join(path).map_err(fault)?)),
+            ..self.clone()
+        })
+    }
+
+    /// Resolves a reference of a file inside of an image: a URL, or a path in the image.
+    fn join_in_image(&self, reference: &str) -> Result<Self, UrlError> {
+        if scheme_of(reference).is_some() {
+            return reference.parse();
+        }
+        // A fragment alone is another file of the same image.
+        let path = match reference.strip_prefix('#') {
+            Some(path) if path.starts_with('/') => path,
+            _ => reference,
+        };
+        if path.is_empty() {
+            return Ok(self.clone());
+        }
+        self.in_image(path)
     }
 }
 
@@ -375,8 +460,9 @@ impl FromStr for Url {
             .find(|scheme| scheme.name().eq_ignore_ascii_case(name))
             .ok_or_else(|| fault(1, "only tftp, http and https can be fetched"))?;
         let start = name.len() + 3;
-        let (rest, pin) = split_fragment(text.get(start..).unwrap_or_default());
-        let sha256 = parse_pin(pin).map_err(|what| fault(start + rest.len() + 1, what))?;
+        let (rest, fragment) = split_fragment(text.get(start..).unwrap_or_default());
+        let (sha256, inside) =
+            parse_fragment(fragment).map_err(|what| fault(start + rest.len() + 1, what))?;
 
         let authority_len = match scheme {
             Scheme::Tftp => rest.find('/'),
@@ -420,6 +506,7 @@ impl FromStr for Url {
             query: query.map(encode),
             sha256,
             form: None,
+            inside,
         })
     }
 }
@@ -427,18 +514,30 @@ impl FromStr for Url {
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, authority) = (self.scheme.name(), self.authority());
-        write!(f, "{scheme}://{authority}{}", self.reference())
+        write!(f, "{scheme}://{authority}{}", self.reference())?;
+        match &self.inside {
+            Some(inside) => write!(f, "#{}", inside.fragment()),
+            None => Ok(()),
+        }
     }
 }
 
 impl fmt::Debug for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)?;
-        match self.sha256 {
+        match self.sha256() {
             Some(sha256) => write!(f, "#sha256={sha256}"),
             None => Ok(()),
         }
     }
+}
+
+/// Reads a fragment: a pin, or the file inside of an image.
+fn parse_fragment(fragment: &str) -> Result<(Option<Sha256>, Option<Box<Inside>>), &'static str> {
+    if fragment.starts_with('/') {
+        return Ok((None, Some(Box::new(Inside::parse(fragment)?))));
+    }
+    Ok((parse_pin(fragment)?, None))
 }
 
 /// Returns the name of the scheme when `text` begins with one and `://`.

@@ -14,6 +14,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         stall_timeout: std::time::Duration::from_secs(15),
         max_len: 1 << 20,
         resume: (*cut % 2 == 0).then_some(resume),
+        window: (*cut % 3 == 0).then_some(7..99),
         proxy: None,
     };
     let mut get = Get::new(config, Instant::ZERO).unwrap();

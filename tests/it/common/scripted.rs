@@ -1,7 +1,7 @@
 //! An HTTP server on loopback that answers as a test tells it to.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -92,7 +92,14 @@ pub fn cutter(port: u16, cuts: usize, len: u64) -> u16 {
             let mut far = TcpStream::connect(("127.0.0.1", port)).unwrap();
             far.write_all(request.as_bytes()).unwrap();
             let limit = if index < cuts { len } else { u64::MAX };
+            // Further requests on the same connection.
+            let (mut from, mut to) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+            thread::spawn(move || {
+                let _ = io::copy(&mut from, &mut to);
+                let _ = to.shutdown(Shutdown::Write);
+            });
             let _ = io::copy(&mut far.take(limit), &mut near);
+            let _ = near.shutdown(Shutdown::Both);
         }
     });
     own

@@ -112,10 +112,11 @@ const COMMANDS: &[GrubCommand] = &[
     ),
     row("net_get_dhcp_option", facts::dhcp_option),
     with_options("authenticate", &[], 0..=ANY, conditions::authenticate),
+    row("loopback", loads::loopback),
     row("exit halt reboot", local_boot),
     row("fwsetup", firmware_setup),
     row(
-        "appleloader cryptomount drivemap freedos kfreebsd knetbsd kopenbsd linux_xen loopback ntldr plan9 pxechain xnu_kernel xnu_kernel64",
+        "appleloader cryptomount drivemap freedos kfreebsd knetbsd kopenbsd linux_xen ntldr plan9 pxechain xnu_kernel xnu_kernel64",
         unsupported,
     ),
     fixed("true", Action::Succeeds(None)),

@@ -69,6 +69,29 @@ pub(super) fn device_tree(shell: &mut Shell, call: &mut Call<'_>) -> StatementRe
     Ok(StatementEffect::Status(true))
 }
 
+/// Makes an ISO image a device, `(NAME)`; with `-d` it is none any more.
+pub(super) fn loopback(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
+    if cfg!(not(feature = "iso")) {
+        return Err(call.error("is a GRUB command that is not supported"));
+    }
+    let (name, image) = match call.words.as_slice() {
+        ["-d" | "--delete", name] => (name, None),
+        [name, file] => {
+            let image = shell.variables.resolve(file, call.place)?;
+            if image.path_in_image().is_some() {
+                return Err(call.error("an image inside of an image is not supported"));
+            }
+            if let Some(effect) = shell.missing(&image, Purpose::Kernel) {
+                return Ok(effect);
+            }
+            (name, Some(image))
+        }
+        _ => return Err(call.error("wants the name of a device and a file")),
+    };
+    shell.variables.set_loop(name, image, call.place)?;
+    Ok(StatementEffect::Status(true))
+}
+
 pub(super) fn multiboot(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     let words = call.words.iter().copied();
     let file = words.clone().find(|word| !word.starts_with("--"));

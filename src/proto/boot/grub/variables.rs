@@ -15,6 +15,8 @@ const MAX_VALUE_LEN: usize = 65_536;
 /// Limit of variables; real configurations have some dozens.
 // A file of 1 MiB could set a hundred thousand, each to 64 KiB.
 const MAX_VARIABLES: usize = 2_000;
+/// Limit of loopback devices; one is usual, and a loop could make more.
+const MAX_LOOPS: usize = 64;
 
 /// Variables by their names, each with whether it is exported.
 pub(super) type VariableMap = BTreeMap<String, (String, bool)>;
@@ -25,14 +27,21 @@ pub(super) struct Variables {
     variables: VariableMap,
     /// Arguments of the functions and the entry under way, the innermost last.
     pub(super) scopes: Vec<Vec<String>>,
+    /// The images that are devices, by the names of these.
+    loops: Vec<(String, Url)>,
 }
 
 impl Variables {
     /// Begins with the variables that GRUB sets for the network.
     pub(super) fn new(file: &Url, facts: &Facts) -> Self {
         let server = file.host();
+        // GRUB calls the drive with the medium it comes from so.
+        let drive = file.image().map(|image| ("cd0".to_owned(), image));
         // With the port: otherwise kernels of http://host:8080 would be fetched from port 80.
-        let device = format!("{},{}", file.scheme().name(), file.authority());
+        let device = match &drive {
+            Some((name, _)) => name.clone(),
+            None => format!("{},{}", file.scheme().name(), file.authority()),
+        };
         let directory = match file.path().rsplit_once('/') {
             Some((directory, _)) => directory,
             None => "",
@@ -56,6 +65,10 @@ impl Variables {
             ("net_default_mac", facts.mac.to_string()),
             ("net_default_ip", facts.address.to_string()),
         ];
+        if let Some((_, image)) = &drive {
+            // What loopback.cfg asks for: the name of the image on its disk.
+            variables.push(("iso_path", image.path().to_owned()));
+        }
         let platform = if facts.is_efi { "efi" } else { "pc" };
         let fixed = [
             ("net_default_interface", if facts.is_efi { efi } else { pc }),
@@ -70,7 +83,10 @@ impl Variables {
             ("?", "0"),
         ];
         variables.extend(fixed.map(|(name, value)| (name, value.to_owned())));
-        let mut all = Self::default();
+        let mut all = Self {
+            loops: drive.into_iter().collect(),
+            ..Self::default()
+        };
         for (name, value) in variables {
             all.set_exported(name, &value);
         }
@@ -207,6 +223,28 @@ impl Variables {
         Ok(())
     }
 
+    /// Makes an image a device, or makes it none any more.
+    ///
+    /// # Errors
+    /// Too many devices.
+    pub(super) fn set_loop(
+        &mut self,
+        name: &str,
+        image: Option<Url>,
+        place: &Place,
+    ) -> Result<(), PlanError> {
+        self.loops.retain(|(known, _)| known != name);
+        let Some(image) = image else {
+            return Ok(());
+        };
+        if self.loops.len() >= MAX_LOOPS {
+            let what = format!("more than {MAX_LOOPS} loopback devices");
+            return Err(PlanError::new(place, name, what));
+        }
+        self.loops.push((name.to_owned(), image));
+        Ok(())
+    }
+
     /// Expands words; a variable outside of quotes falls apart at its spaces.
     ///
     /// # Errors
@@ -254,7 +292,13 @@ impl Variables {
 
     /// Says which file is running, in the variables that GRUB has for it (`read_config_file`).
     pub(super) fn set_file(&mut self, file: &Url) {
-        let device = format!("({},{})", file.scheme().name(), file.authority());
+        // The image is the device that was made of it.
+        let image = file.image();
+        let mut loops = self.loops.iter();
+        let device = match loops.find(|(_, known)| Some(known) == image.as_ref()) {
+            Some((name, _)) => format!("({name})"),
+            None => format!("({},{})", file.scheme().name(), file.authority()),
+        };
         let (directory, _) = file.path().rsplit_once('/').unwrap_or_default();
         self.set_exported("config_file", &format!("{device}{}", file.path()));
         self.set_exported("config_directory", &format!("{device}{directory}"));
@@ -274,6 +318,13 @@ impl Variables {
         let root = self.value("root").unwrap_or_default();
         let device = name.strip_prefix('(').and_then(|rest| rest.split_once(')'));
         let (device, file) = device.unwrap_or((root, name));
+        // cd, cd1: other names for the drive with the medium.
+        let is_drive = |name: &str| name == "cd0" && device.starts_with("cd");
+        let mut loops = self.loops.iter();
+        if let Some((_, image)) = loops.find(|(name, _)| name == device || is_drive(name)) {
+            let path = format!("/{}", file.trim_start_matches('/'));
+            return image.in_image(&path).map_err(|error| error.what);
+        }
         let (protocol, server) = match device.split_once(',') {
             Some(parts) => parts,
             // The form that GRUB had first: (pxe:SERVER).

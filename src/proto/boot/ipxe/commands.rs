@@ -261,7 +261,7 @@ const COMMANDS: &[CommandRow] = &[
         ],
         0..=ANY,
         "",
-        local_boot,
+        start_disk,
     ),
     raw(UNSUPPORTED, unsupported),
 ];
@@ -447,7 +447,8 @@ fn nothing(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
     Ok(CommandEffect::Done)
 }
 
-fn local_boot(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+/// Starts an ISO image; other disks need the firmware.
+fn start_disk(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
     let mut disks = call.words.iter().filter(|disk| !disk.is_empty());
     let Some(disk) = disks.next() else {
         return Err(CommandFault {
@@ -456,14 +457,11 @@ fn local_boot(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
         });
     };
     let path = disk.split(['?', '#']).next().unwrap_or_default();
-    let kind = if path.to_ascii_lowercase().ends_with(".iso") {
-        "an ISO image"
-    } else {
-        "a disk of the network"
-    };
-    let what = format!(
-        "is {kind}, which only firmware can start; boot the kernel and initrd on it instead"
-    );
+    if path.to_ascii_lowercase().ends_with(".iso") {
+        return image::start(state, call);
+    }
+    let what = "is a disk of the network, which only firmware can start; boot the kernel and initrd \
+                on it instead";
     Err(CommandFault::new(disk, what))
 }
 

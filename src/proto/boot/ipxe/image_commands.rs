@@ -231,7 +231,8 @@ fn use_image(
     let image = image.clone();
     // As image_exec() of iPXE: what cannot run at all is said first.
     let method = image.start()?;
-    let is_loader = method == StartMethod::BootLoader;
+    // What an ISO image boots is in the image itself.
+    let is_loader = method == StartMethod::BootLoader && !image.url.names_iso();
     state.images.check_trust(&image, is_loader)?;
     match method {
         StartMethod::Script => {
@@ -251,6 +252,8 @@ fn use_image(
             state.settings.copy_options_to(&mut facts.options);
             Ok(CommandEffect::Chain(image.url))
         }
+        #[cfg(feature = "iso")]
+        StartMethod::Memdisk => state.images.disk_of(&image).map(CommandEffect::Chain),
     }
 }
 

@@ -82,6 +82,13 @@ impl ScriptImage {
         if self.kind.is_kernel() {
             return Ok(StartMethod::Kernel);
         }
+        if self.url.names_iso() {
+            return Ok(StartMethod::BootLoader);
+        }
+        #[cfg(feature = "iso")]
+        if loaders::is_memdisk(self.url.file_name()) {
+            return Ok(StartMethod::Memdisk);
+        }
         let what = match loaders::program(Some(self.kind), &self.url) {
             Some(BootLoader::Pxelinux | BootLoader::Grub) => return Ok(StartMethod::BootLoader),
             // Another iPXE would begin with the same lease and the same script again.
@@ -102,8 +109,11 @@ pub(super) enum StartMethod {
     Script,
     /// As the kernel of a plan.
     Kernel,
-    /// By reading the configuration of the boot loader that it is.
+    /// By reading the configuration of the boot loader that it is, or that an ISO image has.
     BootLoader,
+    /// By starting the ISO image that it would emulate a disk with.
+    #[cfg(feature = "iso")]
+    Memdisk,
 }
 
 impl ScriptImage {
@@ -226,6 +236,21 @@ impl Images {
             ImageTrust::Unchecked | ImageTrust::Verified(_) => return Ok(()),
         };
         Err(CommandFault::new(&image.name, what))
+    }
+
+    /// Returns the ISO image that memdisk would emulate a disk with.
+    ///
+    /// # Errors
+    /// There is none, or it may not start.
+    #[cfg(feature = "iso")]
+    pub(super) fn disk_of(&self, memdisk: &ScriptImage) -> Result<Url, CommandFault> {
+        let mut disks = self.list.iter().filter(|image| image.url.names_iso());
+        let Some(disk) = disks.next() else {
+            let what = memdisk.refusal.as_deref().unwrap_or("has no disk image");
+            return Err(CommandFault::new(&memdisk.name, what));
+        };
+        self.check_trust(disk, false)?;
+        Ok(disk.url.clone())
     }
 
     /// Returns a line per image for people.

@@ -2,6 +2,8 @@
 
 use super::super::context::Context;
 use super::super::error::{Place, PlanError};
+#[cfg(feature = "iso")]
+use super::super::loaders::is_memdisk;
 use super::super::loaders::program_refusal;
 use super::super::plan::{BootPlan, Placement, PlanPart};
 use super::config::{BootLabel, Config, TargetKind, Text};
@@ -70,6 +72,24 @@ pub(super) fn boot(
         // doc/syslinux.txt: behind KERNEL the ending of the name tells what the file is.
         TargetKind::Kernel if has_suffix(name, &[".0", ".pxe", ".kpxe", ".kkpxe", ".efi"]) => {
             prefix.resolve(name, &target.place).map(BootTarget::Chain)
+        }
+        TargetKind::Kernel | TargetKind::Linux if has_suffix(name, &[".iso"]) => {
+            prefix.resolve(name, &target.place).map(BootTarget::Chain)
+        }
+        #[cfg(feature = "iso")]
+        TargetKind::Kernel | TargetKind::Linux if is_memdisk(name) => {
+            let kernel = Text {
+                value: name.to_owned(),
+                place: target.place.clone(),
+            };
+            let options = join([rest, &options]);
+            let plan = linux(config, label, &kernel, &options, prefix, context)?;
+            // The planner reads the image itself.
+            if plan.initrds.iter().any(|part| part.url.names_iso()) {
+                return Ok(BootTarget::Plan(Box::new(plan)));
+            }
+            let what = program_refusal(name).unwrap_or_default();
+            Err(PlanError::new(&target.place, name, what))
         }
         TargetKind::Module | TargetKind::Kernel | TargetKind::Linux => {
             if let Some(what) = program_refusal(name) {

@@ -32,6 +32,14 @@ impl Prefix {
     /// parent when it is in `pxelinux.cfg`. The loaders that read `extlinux` and `syslinux` stay in
     /// that directory; where the files are copied from a disk without them, the parent has the files.
     pub(super) fn of_file(file: &Url, facts: &Facts) -> Self {
+        // ISOLINUX begins in the directory of its configuration, and has no options of DHCP.
+        if let Some((directory, _)) = file.path_in_image().and_then(|path| path.rsplit_once('/')) {
+            return Self {
+                base: file.clone(),
+                text: Some(format!("{directory}/")),
+                fallback: None,
+            };
+        }
         let parent = || file.join("../pxelinux.0").ok();
         match file.path().rsplit('/').nth(1) {
             Some("pxelinux.cfg") => Self::new(parent().as_ref().unwrap_or(file), facts),

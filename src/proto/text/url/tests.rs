@@ -186,3 +186,63 @@ fn a_file_has_the_same_path_in_the_folder_of_a_mirror() {
     assert_eq!(mirrored.sha256(), pinned.sha256());
     assert_eq!(mirrored.credentials(), Some("u:p"));
 }
+
+#[test]
+fn a_file_inside_of_an_image_is_named_behind_the_address_of_the_image() {
+    let image = url("http://me:pw@h:81/a%20b.ISO?v=1#sha256=\
+         00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff");
+    assert!(image.names_iso());
+    let kernel = image.in_image("/casper/vm linuz#1").unwrap();
+    let shown = "http://h:81/a%20b.ISO?v=1#/casper/vm%20linuz%231";
+    assert_eq!(kernel.to_string(), shown);
+    assert_eq!(kernel.path_in_image(), Some("/casper/vm linuz#1"));
+    assert_eq!(kernel.path(), "/casper/vm linuz#1");
+    assert_eq!(kernel.file_name(), "vm linuz#1");
+    assert_eq!(kernel.request_target(), "/a%20b.ISO?v=1");
+    // The pin is that of the image.
+    assert_eq!((kernel.sha256(), kernel.image()), (None, Some(image)));
+    assert_eq!(url(shown).to_string(), shown);
+    for (reference, expected) in [
+        ("initrd", "#/casper/initrd"),
+        ("../boot/x?y", "#/boot/x?y"),
+        ("../../../x", "#/x"),
+        ("/a/./b", "#/a/b"),
+        ("//a", "#//a"),
+        ("#/c", "#/c"),
+        ("100%", "#/casper/100%25"),
+    ] {
+        let joined = kernel.join(reference).unwrap().to_string();
+        assert_eq!(
+            joined,
+            format!("http://h:81/a%20b.ISO?v=1{expected}"),
+            "{reference}"
+        );
+    }
+    assert_eq!(kernel.beside("i").unwrap().path(), "/casper/i");
+    assert_eq!(kernel.with_file_name("i").unwrap().path(), "/i");
+    assert_eq!(kernel.join("tftp://t/x").unwrap().to_string(), "tftp://t/x");
+    let pinned = kernel
+        .join(&format!("/i#sha256={}", "0".repeat(64)))
+        .unwrap();
+    assert_eq!(
+        (pinned.path(), pinned.sha256()),
+        ("/i", Some(Sha256([0; 32])))
+    );
+    let mirrored = kernel.below(&url("https://m/pub")).unwrap().to_string();
+    assert_eq!(
+        mirrored,
+        "https://m/pub/a%20b.ISO?v=1#/casper/vm%20linuz%231"
+    );
+    let outside = url("http://h/boot.ipxe").join("x.iso#/k").unwrap();
+    assert_eq!(outside.to_string(), "http://h/x.iso#/k");
+    for wrong in [
+        "http://h/x.iso#/%00",
+        "http://h/x.iso#/%ff",
+        "http://h/x.iso#/a#sha256=1",
+    ] {
+        assert!(wrong.parse::<Url>().is_err(), "{wrong}");
+    }
+    assert!(kernel.in_image("a\nb").is_err());
+    assert!(!url("http://h/iso").names_iso());
+    assert!(!url("http://h/é").names_iso());
+}

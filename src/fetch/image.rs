@@ -1,0 +1,362 @@
+//! Files inside of ISO images. An image is read by parts where its server sends parts: its directories,
+//! and then the files that are wanted. Elsewhere, and where only the whole image can be verified, it is
+//! fetched into memory once.
+
+use std::io;
+
+use super::delivery::{Delivery, DeliveryKind};
+use super::failure::{Failure, other};
+use super::fetcher::Fetcher;
+use super::images::{Content, Image, Parts, volume_of};
+use super::progress::{Board, Style};
+use super::sink::{Sink, Store};
+use crate::error::Error;
+use crate::sys::memfd::{Memfd, SealedFile};
+use wireboot_proto::format::iso9660::{Extent, Found, IsoError};
+use wireboot_proto::text::url::{Scheme, Url};
+
+/// Bytes read of the directories at a time: programs that make images put them all behind each other,
+/// so that few requests bring most of them.
+const CHUNK_LEN: u64 = 128 << 10;
+/// Limit of what is read of the directories of an image, in bytes, since it decides how often that is.
+const MAX_DIRECTORIES_LEN: u64 = 32 << 20;
+/// The longest image that is fetched whole, in bytes; available memory mostly sets a lower limit.
+const MAX_IMAGE_LEN: u64 = 16 << 30;
+
+/// Returns a file of an image, or the names in a directory of it, a line each; none when there is no
+/// such file, or no such image and `may_lack` is set.
+///
+/// # Errors
+/// As [`Fetcher::get`], and an image that is none or damaged.
+pub(super) fn file(
+    fetcher: &Fetcher,
+    image: &Url,
+    url: &Url,
+    max_len: u64,
+    may_lack: bool,
+) -> Result<Option<SealedFile>, Error> {
+    let mut images = fetcher.images.lock();
+    let known = images.iter().position(|(known, _)| known == image);
+    if known.is_none() {
+        match Image::open(fetcher, image, may_lack)? {
+            Some(opened) => images.push((image.clone(), opened)),
+            None => return Ok(None),
+        }
+    }
+    let at = known.unwrap_or(images.len().saturating_sub(1));
+    let Some((_, opened)) = images.get_mut(at) else {
+        return Ok(None);
+    };
+    let failed = |why: String| Failure::Other(why.into()).about(url);
+    let path = url.path_in_image().unwrap_or_default();
+    let found = opened.find(fetcher, image, path);
+    let found = found.map_err(|error| match error {
+        ImageError::Iso(error) => failed(error.to_string()),
+        ImageError::Fetch(error) => error,
+    })?;
+    match found {
+        Some(Found::File(parts)) if !path.ends_with('/') => {
+            let len: u64 = parts.iter().map(|part| part.end - part.start).sum();
+            if len > max_len {
+                return Err(failed(format!(
+                    "the file has {len} bytes, more than the allowed {max_len}"
+                )));
+            }
+            opened.extract(fetcher, url, &parts).map(Some)
+        }
+        Some(Found::Directory(names)) if path.ends_with('/') => {
+            let list: String = names.into_iter().map(|name| name + "\n").collect();
+            let mut file = Memfd::create("directory").map_err(|error| other(error).about(url))?;
+            let written = io::Write::write_all(&mut file, list.as_bytes());
+            written.map_err(|error| other(error).about(url))?;
+            file.seal()
+                .map(Some)
+                .map_err(|error| other(error).about(url))
+        }
+        Some(Found::File(_) | Found::Directory(_)) | None => Ok(None),
+    }
+}
+
+/// Stores an image that has been verified, whose files are read from there from then on.
+///
+/// # Errors
+/// It is no image, or there are too many open files.
+pub(super) fn keep(fetcher: &Fetcher, url: &Url, whole: &SealedFile) -> Result<(), Error> {
+    let whole = whole.try_clone().map_err(|error| other(error).about(url))?;
+    let image = Image::of_whole(url, whole)?;
+    let mut images = fetcher.images.lock();
+    images.retain(|(known, _)| known != url);
+    images.push((url.clone(), image));
+    Ok(())
+}
+
+/// Why a file was not found in an image.
+enum ImageError {
+    Iso(IsoError),
+    Fetch(Error),
+}
+
+impl From<IsoError> for ImageError {
+    fn from(error: IsoError) -> Self {
+        Self::Iso(error)
+    }
+}
+
+impl Image {
+    fn open(fetcher: &Fetcher, url: &Url, may_lack: bool) -> Result<Option<Self>, Error> {
+        let why_whole = if url.sha256().is_some() || fetcher.sums.is_some() {
+            "its hash is that of the whole image"
+        } else if !fetcher.keys.is_empty() {
+            "its signature is that of the whole image"
+        } else if url.scheme() == Scheme::Tftp {
+            "TFTP has no parts of files"
+        } else {
+            match Parts::begin(fetcher, url, may_lack)? {
+                Begun::Parts(parts) => {
+                    let head = parts.known(0);
+                    let volume = volume_of(url, head.unwrap_or_default())?;
+                    let content = Content::Parts(parts);
+                    return Ok(Some(Self { volume, content }));
+                }
+                Begun::Missing => return Ok(None),
+                Begun::NoParts => "the server does not send parts of files",
+            }
+        };
+        log::info!("{url}: fetching the whole image into memory, since {why_whole}");
+        let whole = fetcher.to_memory(url, MAX_IMAGE_LEN, may_lack)?;
+        whole.map(|whole| Self::of_whole(url, whole)).transpose()
+    }
+
+    fn find(
+        &mut self,
+        fetcher: &Fetcher,
+        image: &Url,
+        path: &str,
+    ) -> Result<Option<Found>, ImageError> {
+        let content = &mut self.content;
+        self.volume.find(path, &mut |part| match content {
+            Content::Whole(file) => {
+                let bytes = file.octets(part);
+                bytes.map_err(|error| ImageError::Fetch(other(error).about(image)))
+            }
+            Content::Parts(parts) => {
+                let bytes = parts.read(fetcher, image, part);
+                bytes.map_err(ImageError::Fetch)
+            }
+        })
+    }
+
+    /// Returns the file that these parts are.
+    fn extract(
+        &mut self,
+        fetcher: &Fetcher,
+        url: &Url,
+        parts: &[Extent],
+    ) -> Result<SealedFile, Error> {
+        let system = |error| other(error).about(url);
+        let file = Memfd::create(url.file_name()).map_err(system)?;
+        match (&mut self.content, parts) {
+            (Content::Parts(content), [part]) => {
+                content.fetch(fetcher, url, DeliveryKind::File, part.clone(), &file)?;
+            }
+            (content, parts) => {
+                let store: &dyn Store = &file;
+                let mut sink = Sink::new(store, Board::new(Style::Silent).begin());
+                let failed = |error: io::Error| other(error).about(url);
+                if url.sha256().is_some() {
+                    sink.hash().map_err(failed)?;
+                }
+                for part in parts {
+                    let (source, range) = match content {
+                        Content::Whole(whole) => (&*whole, part.clone()),
+                        Content::Parts(content) => {
+                            // Its own pin would be that of all parts.
+                            let plain = url.in_image(url.path_in_image().unwrap_or_default());
+                            let plain = plain.map_err(|error| other(error).about(url))?;
+                            let piece = Memfd::create("part").map_err(system)?;
+                            let kind = DeliveryKind::File;
+                            content.fetch(fetcher, &plain, kind, part.clone(), &piece)?;
+                            (&piece.seal().map_err(system)?, 0..u64::MAX)
+                        }
+                    };
+                    let mut reader = source.reader(range).map_err(system)?;
+                    append(&mut reader, &mut sink).map_err(failed)?;
+                }
+                let hashing = sink.complete().map_err(failed)?;
+                if let (Some(expected), Some(mut hashing)) = (url.sha256(), hashing)
+                    && let found = hashing.finish().map_err(failed)?.sha256
+                    && expected != found
+                {
+                    let why = format!("its SHA-256 is {found}, expected {expected}");
+                    return Err(Failure::Verification(why).about(url));
+                }
+            }
+        }
+        file.seal().map_err(system)
+    }
+}
+
+/// Appends what is read.
+fn append(from: &mut dyn io::Read, sink: &mut Sink<'_>) -> io::Result<()> {
+    let mut bytes = vec![0; 128 << 10];
+    loop {
+        match from.read(&mut bytes)? {
+            0 => return Ok(()),
+            len => sink.write_at(sink.len(), bytes.get(..len).unwrap_or_default())?,
+        }
+    }
+}
+
+/// Why a part was not received, and from which address it was last asked for.
+type RequestFailure = Box<(Url, Failure)>;
+
+/// The result of the first request for a part.
+enum Begun {
+    Parts(Parts),
+    NoParts,
+    Missing,
+}
+
+impl Parts {
+    /// Reads the first chunk of an image.
+    fn begin(fetcher: &Fetcher, url: &Url, may_lack: bool) -> Result<Begun, Error> {
+        let mut parts = Self::default();
+        match parts.chunk(fetcher, url, 0, CHUNK_LEN) {
+            Ok(()) => Ok(Begun::Parts(parts)),
+            Err(error) => match *error {
+                (_, Failure::NoParts(_)) => Ok(Begun::NoParts),
+                (_, Failure::Missing(why)) if may_lack => {
+                    log::debug!("{url}: {why}");
+                    Ok(Begun::Missing)
+                }
+                (asked, failure) => Err(fetcher.failed(Some(&asked), failure)),
+            },
+        }
+    }
+
+    /// Returns bytes of the directories.
+    fn read(&mut self, fetcher: &Fetcher, url: &Url, part: Extent) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        let mut at = part.start;
+        while at < part.end {
+            let start = at - at % CHUNK_LEN;
+            if self.known(start).is_none() {
+                let read = self.chunks.len() as u64 * CHUNK_LEN;
+                if read >= MAX_DIRECTORIES_LEN {
+                    let why = format!("its directories have more than {MAX_DIRECTORIES_LEN} bytes");
+                    return Err(Failure::Other(why.into()).about(url));
+                }
+                let fetched = self.chunk(fetcher, url, start, start + CHUNK_LEN);
+                fetched.map_err(|error| fetcher.failed(Some(&error.0), error.1))?;
+            }
+            let chunk = self.known(start).unwrap_or_default();
+            let index = |place: u64| usize::try_from(place - start).unwrap_or(usize::MAX);
+            let end = index(part.end.min(start + CHUNK_LEN)).min(chunk.len());
+            let Some(piece) = chunk.get(index(at)..end).filter(|piece| !piece.is_empty()) else {
+                let why = format!("the image ends after {} bytes", start + chunk.len() as u64);
+                return Err(Failure::Other(why.into()).about(url));
+            };
+            bytes.extend_from_slice(piece);
+            at += piece.len() as u64;
+        }
+        Ok(bytes)
+    }
+
+    /// Fetches a chunk into `chunks`.
+    fn chunk(
+        &mut self,
+        fetcher: &Fetcher,
+        url: &Url,
+        start: u64,
+        end: u64,
+    ) -> Result<(), RequestFailure> {
+        let failed = |failure| Box::new((url.clone(), failure));
+        let directory = url.in_image("/").map_err(|error| failed(other(error)))?;
+        let file = Memfd::create("directories").map_err(|error| failed(other(error)))?;
+        self.request(
+            fetcher,
+            &directory,
+            DeliveryKind::Directory,
+            start..end,
+            &file,
+        )?;
+        let file = file.seal().map_err(|error| failed(other(error)))?;
+        let bytes = file.octets(0..CHUNK_LEN);
+        let bytes = bytes.map_err(|error| failed(other(error)))?;
+        self.chunks.push((start, bytes));
+        Ok(())
+    }
+
+    /// Fetches a part that is a file.
+    fn fetch(
+        &mut self,
+        fetcher: &Fetcher,
+        url: &Url,
+        kind: DeliveryKind,
+        part: Extent,
+        store: &Memfd,
+    ) -> Result<(), Error> {
+        let len = part.end - part.start;
+        let requested = self.request(fetcher, url, kind, part, store);
+        requested.map_err(|error| fetcher.failed(Some(&error.0), error.1))?;
+        let metadata = store.file().metadata();
+        let metadata = metadata.map_err(|error| other(error).about(url))?;
+        if metadata.len() == len {
+            return Ok(());
+        }
+        let why = format!(
+            "the image ends in the file, {} bytes of {len}",
+            metadata.len()
+        );
+        Err(Failure::Other(why.into()).about(url))
+    }
+
+    /// Requests a part from the server or a mirror.
+    fn request(
+        &mut self,
+        fetcher: &Fetcher,
+        url: &Url,
+        kind: DeliveryKind,
+        part: Extent,
+        store: &Memfd,
+    ) -> Result<(), RequestFailure> {
+        let addresses = fetcher.mirrors.addresses(url);
+        let len = part.end - part.start;
+        let mut delivery = Delivery::begin(fetcher, kind, len, store).within(part);
+        let mut no_parts = None;
+        let asked = fetcher.first_of(&addresses, &mut |url, turn| {
+            let result = delivery.run(url, turn, &mut |_| Ok(()));
+            result.map_err(|(end, failure)| {
+                if let Failure::NoParts(why) = &failure {
+                    no_parts = Some(why.to_string());
+                }
+                (end, failure)
+            })
+        });
+        match (asked, no_parts) {
+            (Ok(server), _) => fetcher.mirrors.prefer(server),
+            // The image can be had whole, wherever else a part could not.
+            (Err((asked, _)), Some(why)) => {
+                let failure = Failure::NoParts(why.into());
+                return Err(Box::new((asked.unwrap_or(url).clone(), failure)));
+            }
+            (Err((asked, failure)), None) => {
+                return Err(Box::new((asked.unwrap_or(url).clone(), failure)));
+            }
+        }
+        let validator = delivery.validator().map(|(url, validator)| {
+            // The same for all files of the image.
+            (url.image().unwrap_or(url), validator)
+        });
+        // Mirrors, to which a server may redirect at random, have validators of their own.
+        if let (Some((from, before)), Some((now_from, now))) = (&self.validator, &validator)
+            && from == now_from
+            && before != now
+        {
+            let why = "the image was replaced on the server while it was read";
+            return Err(Box::new((url.clone(), Failure::Other(why.into()))));
+        }
+        self.validator = self.validator.take().or(validator);
+        Ok(())
+    }
+}
