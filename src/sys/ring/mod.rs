@@ -72,6 +72,7 @@
 //! # }
 //! ```
 
+mod layout;
 mod mapping;
 mod slot;
 mod transmit;
@@ -79,160 +80,17 @@ mod walk;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
-
-use nix::errno::Errno;
-use nix::unistd::{SysconfVar, sysconf};
 
 use super::SyscallError;
 use super::filter::FilterProgram;
-use super::packet::{
-    Metadata, PacketSocket, SocketConfig, Statistics, read_metadata, set_packet_option, stamp,
-};
+use super::packet::{PacketSocket, SocketConfig, Statistics, read_metadata, stamp};
 use super::rcu::{self, Lengthy};
-use mapping::{Geometry, Mapping};
+pub use layout::{Layout, Version};
+use mapping::Mapping;
+pub use slot::RingFrame;
 pub use transmit::TransmitRing;
 pub use walk::Batch;
 use walk::Walk;
-use wireboot_proto::packet::ethernet::VlanTag;
-use wireboot_proto::time::Timestamp;
-
-/// The ring's version, which decides how the kernel hands frames over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Version {
-    /// Each in a slot of its own, at once. A frame longer than `slot_len` less about 80 bytes
-    /// is cut off.
-    V2 {
-        /// Bytes of a slot: a multiple of 16 that divides the page size, or a multiple of it.
-        slot_len: u32,
-    },
-    /// In blocks.
-    V3 {
-        /// Bytes of a block: a multiple of the page size.
-        block_len: u32,
-        /// A block that is not full is handed over after this time, 1 ms or more.
-        retire_time: Duration,
-    },
-}
-
-/// The shape of a ring.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Layout {
-    /// The ring's version, which decides how the kernel hands frames over.
-    pub version: Version,
-    /// Memory for all of them, in bytes; rounded down to whole slots or blocks, at least one.
-    pub memory: u32,
-}
-
-impl Layout {
-    /// 16 slots of 2 KiB, for the few frames of a DHCP exchange.
-    pub const SMALL: Self = Self {
-        // V2: a reply wakes after 63 µs; V3 takes 0.56 ms with its shortest retire time (Linux
-        // 6.18).
-        version: Version::V2 { slot_len: 2048 },
-        memory: 32 * 1024,
-    };
-
-    /// Sets up and maps a receive ring; unless `waits`, only where that takes no time.
-    fn map(
-        &self,
-        fd: &OwnedFd,
-        options: &SocketConfig<'_>,
-        waits: bool,
-    ) -> Result<Result<Mapping, Lengthy>, SyscallError> {
-        let set = || self.set(fd, libc::PACKET_RX_RING);
-        let geometry = match rcu::expedited(set) {
-            Ok(geometry) => geometry?,
-            Err(_) if waits => set()?,
-            Err(why) => return read_metadata(fd).map(|()| Err(why)),
-        };
-        if options.stamps_early {
-            stamp(fd)?;
-        }
-        Mapping::new(fd, geometry).map(Ok)
-    }
-
-    /// Sets up the ring that `option` names; returns what its mapping will look like.
-    fn set(&self, fd: &OwnedFd, option: libc::c_int) -> Result<Geometry, SyscallError> {
-        let page_len = sysconf(SysconfVar::PAGE_SIZE)
-            .ok()
-            .flatten()
-            .and_then(|len| u32::try_from(len).ok())
-            .unwrap_or(4096);
-        let (request, geometry) = self
-            .request(page_len)
-            .ok_or_else(|| SyscallError::new("size of the packet ring", Errno::EINVAL))?;
-        // enum tpacket_versions counts from 0: V2 is 1 and V3 is 2.
-        let version: libc::c_int = match self.version {
-            Version::V2 { .. } => 1,
-            Version::V3 { .. } => 2,
-        };
-        // Before the ring: with one, the kernel answers EBUSY.
-        set_packet_option(fd, libc::PACKET_VERSION, &version)
-            .map_err(|errno| SyscallError::new("setsockopt(PACKET_VERSION)", errno))?;
-        let set = match self.version {
-            Version::V2 { .. } => {
-                let request = libc::tpacket_req {
-                    tp_block_size: request.tp_block_size,
-                    tp_block_nr: request.tp_block_nr,
-                    tp_frame_size: request.tp_frame_size,
-                    tp_frame_nr: request.tp_frame_nr,
-                };
-                set_packet_option(fd, option, &request)
-            }
-            Version::V3 { .. } => set_packet_option(fd, option, &request),
-        };
-        set.map_err(|errno| SyscallError::new("setsockopt(packet ring)", errno))?;
-        Ok(geometry)
-    }
-
-    /// Returns the request to the kernel and what the mapping will look like.
-    fn request(&self, page_len: u32) -> Option<(libc::tpacket_req3, Geometry)> {
-        let (block_len, slot_len, retire_time, status_at) = match self.version {
-            Version::V2 { slot_len } => {
-                // packet_set_ring refuses slots that are no multiple of TPACKET_ALIGNMENT (EINVAL).
-                let slot_len = slot_len.next_multiple_of(ALIGNMENT);
-                let fits = slot_len <= page_len && page_len.is_multiple_of(slot_len);
-                let block_len = if fits {
-                    page_len
-                } else {
-                    slot_len.next_multiple_of(page_len)
-                };
-                let slot_len = if fits { slot_len } else { block_len };
-                (block_len, slot_len, Duration::ZERO, slot::V2_STATUS_AT)
-            }
-            Version::V3 {
-                block_len,
-                retire_time,
-            } => {
-                // packet_set_ring refuses blocks that are no whole pages (EINVAL).
-                let block_len = block_len.max(page_len).next_multiple_of(page_len);
-                (block_len, block_len, retire_time, slot::V3_STATUS_AT)
-            }
-        };
-        let blocks = (self.memory / block_len).max(1);
-        let slots = blocks.checked_mul(block_len / slot_len)?;
-        let request = libc::tpacket_req3 {
-            tp_block_size: block_len,
-            tp_block_nr: blocks,
-            tp_frame_size: slot_len,
-            tp_frame_nr: slots,
-            // With 0 the kernel makes a time up from the link's speed (prb_calc_retire_blk_tmo).
-            tp_retire_blk_tov: u32::try_from(retire_time.as_millis()).ok()?.max(1),
-            tp_sizeof_priv: 0,
-            tp_feature_req_word: 0,
-        };
-        let geometry = Geometry {
-            units: usize::try_from(slots).ok()?,
-            unit_len: usize::try_from(slot_len).ok()?,
-            status_at,
-        };
-        blocks.checked_mul(block_len).map(|_| (request, geometry))
-    }
-}
-
-const ALIGNMENT: u32 = 16;
-const _: () = assert!(libc::TPACKET_ALIGNMENT == 16);
 
 /// A socket with a mapped ring.
 #[derive(Debug)]
@@ -283,7 +141,7 @@ impl Ring {
         waits: bool,
     ) -> Result<Result<Self, (PacketSocket, Lengthy)>, SyscallError> {
         let fd = options.begin()?;
-        let mapping = layout.map(&fd, options, waits)?;
+        let mapping = map(&layout, &fd, options, waits)?;
         let socket = options.finish(fd)?;
         Ok(match mapping {
             Ok(mapping) => Ok(Self::new(socket, mapping, layout.version)),
@@ -346,86 +204,21 @@ impl AsFd for Ring {
     }
 }
 
-/// A frame in the ring.
-#[derive(Debug, Clone, Copy)]
-pub struct RingFrame<'a> {
-    octets: &'a [u8],
-    metadata: Metadata,
-}
-
-impl RingFrame<'_> {
-    /// Returns the bytes, cut off when they did not fit.
-    #[inline(always)]
-    pub const fn octets(&self) -> &[u8] {
-        self.octets
+/// Sets up and maps a receive ring; unless `waits`, only where that takes no time.
+fn map(
+    layout: &Layout,
+    fd: &OwnedFd,
+    options: &SocketConfig<'_>,
+    waits: bool,
+) -> Result<Result<Mapping, Lengthy>, SyscallError> {
+    let set = || layout.set(fd, libc::PACKET_RX_RING);
+    let geometry = match rcu::expedited(set) {
+        Ok(geometry) => geometry?,
+        Err(_) if waits => set()?,
+        Err(why) => return read_metadata(fd).map(|()| Err(why)),
+    };
+    if options.stamps_early {
+        stamp(fd)?;
     }
-
-    /// Returns the kernel's metadata of the frame.
-    #[inline(always)]
-    pub const fn metadata(&self) -> Metadata {
-        self.metadata
-    }
-
-    /// Returns how many bytes the frame had on the wire.
-    #[inline(always)]
-    pub const fn original_len(&self) -> u32 {
-        self.metadata.original_len
-    }
-
-    /// Returns when it arrived by the kernel's wall clock.
-    #[inline(always)]
-    pub const fn timestamp(&self) -> Timestamp {
-        self.metadata.timestamp
-    }
-
-    /// Returns the outermost tag, which the kernel took out of the bytes.
-    #[inline(always)]
-    pub const fn vlan(&self) -> Option<VlanTag> {
-        self.metadata.vlan
-    }
-
-    /// Returns whether the checksum is filled in; see [`Metadata::checksum_ready`].
-    #[inline(always)]
-    pub const fn checksum_ready(&self) -> bool {
-        self.metadata.checksum_ready
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slots_fill_pages_on_every_page_size() {
-        for (page_len, blocks, slots) in [(4096, 8, 16), (65536, 1, 32)] {
-            let (request, geometry) = Layout::SMALL.request(page_len).unwrap();
-            assert_eq!(request.tp_block_size, page_len);
-            assert_eq!((request.tp_block_nr, request.tp_frame_nr), (blocks, slots));
-            assert_eq!((geometry.units, geometry.unit_len), (slots as usize, 2048));
-        }
-        let large = Layout {
-            version: Version::V2 { slot_len: 9_100 },
-            memory: 100_000,
-        };
-        let (request, geometry) = large.request(4096).unwrap();
-        assert_eq!(
-            (request.tp_block_size, request.tp_frame_size),
-            (12_288, 12_288)
-        );
-        assert_eq!((geometry.units, geometry.unit_len), (8, 12_288));
-    }
-
-    #[test]
-    fn a_v3_ring_has_blocks_of_whole_pages() {
-        let layout = Layout {
-            version: Version::V3 {
-                block_len: 5_000,
-                retire_time: Duration::ZERO,
-            },
-            memory: 1,
-        };
-        let (request, geometry) = layout.request(4096).unwrap();
-        assert_eq!(request.tp_retire_blk_tov, 1);
-        assert_eq!((geometry.units, geometry.unit_len), (1, 8_192));
-    }
+    Mapping::new(fd, geometry).map(Ok)
 }

@@ -12,10 +12,55 @@ use libc::{
     tpacket3_hdr,
 };
 
-use super::RingFrame;
 use super::mapping::Unit;
 use crate::sys::packet::{Metadata, PacketType};
+use wireboot_proto::packet::ethernet::VlanTag;
 use wireboot_proto::time::Timestamp;
+
+/// A frame in the ring.
+#[derive(Debug, Clone, Copy)]
+pub struct RingFrame<'a> {
+    octets: &'a [u8],
+    metadata: Metadata,
+}
+
+impl RingFrame<'_> {
+    /// Returns the bytes, cut off when they did not fit.
+    #[inline(always)]
+    pub const fn octets(&self) -> &[u8] {
+        self.octets
+    }
+
+    /// Returns the kernel's metadata of the frame.
+    #[inline(always)]
+    pub const fn metadata(&self) -> Metadata {
+        self.metadata
+    }
+
+    /// Returns how many bytes the frame had on the wire.
+    #[inline(always)]
+    pub const fn original_len(&self) -> u32 {
+        self.metadata.original_len
+    }
+
+    /// Returns when it arrived by the kernel's wall clock.
+    #[inline(always)]
+    pub const fn timestamp(&self) -> Timestamp {
+        self.metadata.timestamp
+    }
+
+    /// Returns the outermost tag, which the kernel took out of the bytes.
+    #[inline(always)]
+    pub const fn vlan(&self) -> Option<VlanTag> {
+        self.metadata.vlan
+    }
+
+    /// Returns whether the checksum is filled in; see [`Metadata::checksum_ready`].
+    #[inline(always)]
+    pub const fn checksum_ready(&self) -> bool {
+        self.metadata.checksum_ready
+    }
+}
 
 /// A frame in a unit.
 #[derive(Debug, Clone, Copy)]

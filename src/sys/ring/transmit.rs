@@ -11,8 +11,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::socket::{MsgFlags, send};
 
+use super::layout::{Layout, Version};
 use super::mapping::Mapping;
-use super::{Layout, Version};
 use crate::sys::SyscallError;
 use crate::sys::filter::FilterProgram;
 use crate::sys::packet::{PacketSocket, SocketConfig};

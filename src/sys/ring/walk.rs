@@ -2,9 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+use super::layout::Version;
 use super::mapping::{Mapping, Unit};
-use super::slot::{self, Block};
-use super::{RingFrame, Version};
+use super::slot::{self, Block, RingFrame};
 
 /// The position in a ring.
 #[derive(Debug)]
