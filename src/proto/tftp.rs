@@ -261,7 +261,7 @@ impl Get {
                 self.end(server, failure, Some((ErrorCode::NOT_DEFINED, text)));
             }
             State::Requesting { .. } if now >= self.retransmit_at => {
-                self.round_trip.repeated(now);
+                self.round_trip.repeated();
                 self.request(now);
             }
             State::Receiving(_) if now >= self.retransmit_at => self.repeat_acknowledgment(now),
@@ -356,7 +356,7 @@ impl Get {
         };
         *requests += 1;
         if *requests == 1 {
-            self.round_trip.sent(0, now);
+            self.round_trip.sent(now);
         }
         self.due = Some(Due::Request);
         self.retransmit_at = now + self.round_trip.timeout();
@@ -407,14 +407,14 @@ impl Get {
             self.end(source, Failure::Changed { before, now }, Some(farewell));
         } else {
             // RFC 2347: an OACK is acknowledged as block 0.
-            self.round_trip.sent(1, now);
+            self.round_trip.sent(now);
             self.acknowledge(now);
         }
         Ok(())
     }
 
     fn start(&mut self, server: SocketAddr, terms: Terms, len: Option<u64>, now: Instant) {
-        let _ = self.round_trip.answered(0, now);
+        self.round_trip.answered(now);
         self.ask_again_at = now + self.config.stall_timeout / PATIENCE;
         if self.config.last_received_at.is_none() {
             self.note_answer(now);
@@ -475,9 +475,7 @@ impl Get {
         let server = reception.server;
         let announced = reception.announced_len;
 
-        if let Some(sample) = self.round_trip.answered(reception.blocks.count(), now) {
-            reception.adapt(self.round_trip.is_queued(sample));
-        }
+        self.round_trip.answered(now);
         self.note_answer(now);
         self.rate.count(data.len(), now);
         self.retransmit_at = now + self.round_trip.timeout();
@@ -511,10 +509,9 @@ impl Get {
             return;
         };
         let was_acknowledged = reception.passed_over > 0;
-        reception.hurry(&self.config.received);
-        let acknowledged = reception.blocks.count() + u64::from(reception.passed_over);
-        self.round_trip.sent(acknowledged + 1, now);
+        reception.hurry(&self.config.received, self.round_trip.burst());
         if !was_acknowledged {
+            self.round_trip.sent(now);
             self.acknowledge(now);
         }
     }
@@ -526,10 +523,9 @@ impl Get {
             return;
         };
         if let Some(ahead) = reception.next_of_sweep() {
-            self.round_trip.replaced(now);
             self.due = Some(Due::Acknowledgment(reception.blocks.acknowledged(ahead)));
         } else {
-            self.round_trip.repeated(now);
+            self.round_trip.repeated();
             reception.search(self.round_trip.repetitions(), &self.config.received, now);
             reception.is_repeated = true;
             self.acknowledge(now);

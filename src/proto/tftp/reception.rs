@@ -21,12 +21,6 @@ pub(super) struct Reception {
     farthest: u16,
     /// Blocks behind the last received one to acknowledge at once.
     pub(super) burst: Range<u16>,
-    /// How many blocks may be acknowledged ahead of receiving them.
-    burst_limit: u16,
-    /// Blocks skipped since the limit was last adapted.
-    missed: u16,
-    /// Whether the path has a queue that a burst can fill.
-    is_queued: bool,
     /// Blocks to acknowledge one by one, until one is answered.
     pub(super) sweep: Range<u16>,
     /// Whether the server has been ahead once, without windows.
@@ -51,8 +45,6 @@ pub(super) struct Reception {
 /// After this number of late blocks their share is taken as typical; one or two may be chance.
 // On a path that loses one packet in ten, judging later cost half a minute before the first skip.
 const LATE_ENOUGH: u32 = 3;
-/// The first burst of acknowledgments, a third of what RFC 6928 has TCP begin with.
-const FIRST_BURST: u16 = 4;
 /// Windows received before their loss is judged.
 const ROUNDS_TO_JUDGE: u32 = 32;
 /// Less than this may be fetched again for a better window, where the length is unknown: a quarter
@@ -70,9 +62,6 @@ impl Reception {
             passed_over: 0,
             farthest: 0,
             burst: 0..0,
-            burst_limit: FIRST_BURST,
-            missed: 0,
-            is_queued: false,
             sweep: 0..0,
             was_ahead: false,
             in_window: 0,
@@ -112,7 +101,6 @@ impl Reception {
     pub(super) fn advance(&mut self, skipped: u16, was_late: bool, now: Instant) {
         self.blocks.advance(skipped + 1);
         self.was_ahead |= skipped > 0;
-        self.missed = self.missed.saturating_add(skipped);
         if was_late {
             // Most servers without windows repeat a lost block by their own timer, after 1 to 2 s.
             self.waited += now.since(self.advanced_at);
@@ -128,31 +116,13 @@ impl Reception {
 
     /// Acknowledges in a burst the next blocks that earlier requests have received: a server
     /// without windows handles one acknowledgment after the other, and its blocks need not be
-    /// waited for.
-    pub(super) fn hurry(&mut self, received: &ByteRanges) {
-        let mut known = self.known_ahead(received);
-        // The first missing block is asked for when the queue is empty.
-        if self.is_queued && known < MOST_AHEAD / 2 {
-            known = known.saturating_sub(1);
-        }
-        let known = known.min(self.burst_limit).max(self.passed_over);
+    /// waited for. At most `most`, which fills no queue of the path.
+    pub(super) fn hurry(&mut self, received: &ByteRanges, most: u16) {
+        let known = self.known_ahead(received).min(most).max(self.passed_over);
         // With this and shorter waits, 64 MiB at 10 % loss take 41 s from tftpd-hpa, not over 140
         // s.
         self.burst = self.passed_over + 1..known + 1;
         self.passed_over = known;
-    }
-
-    /// Adapts the bursts after one whose last acknowledgment was answered: fewer blocks at once if
-    /// they waited in a queue or most of them are lost, as they are behind a full one.
-    pub(super) fn adapt(&mut self, is_queued: bool) {
-        let is_too_many = is_queued || self.missed > self.burst_limit / 2;
-        self.is_queued |= is_too_many;
-        self.burst_limit = if is_too_many {
-            self.burst_limit / 2
-        } else {
-            (self.burst_limit * 2).clamp(1, MOST_AHEAD / 2)
-        };
-        self.missed = 0;
     }
 
     /// Returns the next block number of the burst.

@@ -17,13 +17,13 @@ const LONGEST_SHORTEST: Duration = Duration::from_millis(48);
 const LONGEST: Duration = Duration::from_millis(250);
 /// The longest timeout of the request: without any answer it is sent six times in 15 s.
 const LONGEST_REQUEST: Duration = Duration::from_secs(4);
-/// How long blocks may wait in the queue of the path; RFC 8289 §4.2 has 5 ms too.
-const QUEUE: Duration = Duration::from_millis(5);
-/// The shortest timeout of a server (RFC 2349).
-const SERVER_TIMEOUT: Duration = Duration::from_secs(1);
-/// After this many packets in a row that were repeated, the timeout is taken to be too short; at 30 %
-/// loss half of all packets are repeated.
+/// After this many packets in a row that had to be repeated, the path is taken to be slow: at 30 % loss
+/// in each direction half of all packets are repeated, and so many in a row once in 250.
 const LATE: u32 = 8;
+/// How long answers may wait in the queue of the path; RFC 8289 §4.2 has 5 ms too.
+const QUEUE: Duration = Duration::from_millis(5);
+/// The shortest timeout of a server (RFC 2349): an answer after it may be the server's own repetition.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(1);
 /// The timeout of the first request; RFC 6298 §2.1 has 1 s, for paths longer than those of booting.
 const FIRST: Duration = Duration::from_millis(500);
 
@@ -31,20 +31,17 @@ const FIRST: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct RoundTrip {
     smoothed: Option<(Duration, Duration)>,
-    /// The shortest round trip so far, which no queue of ours has lengthened.
-    least: Duration,
-    /// The block that answers the timed packet, and when that was sent; none after a repetition,
-    /// since the answer could be to either (Karn's algorithm, RFC 6298 §3).
-    timed: Option<(u64, Instant)>,
+    /// When the packet was sent whose answer is timed; none after a repetition, since the answer
+    /// could be to either (Karn's algorithm, RFC 6298 §3).
+    sent_at: Option<Instant>,
     repetitions: u32,
     /// When the last packet was sent for the first time.
-    sent_at: Instant,
-    /// When it or a repetition was sent.
-    last_sent_at: Instant,
-    /// How many packets in a row were repeated.
+    first_sent_at: Instant,
+    /// How many packets in a row had to be repeated.
     late: u32,
-    /// The shortest timeout until a round trip is timed, after an answer to a repeated packet.
-    held: Duration,
+    /// The shortest round trip, which waited in no queue, and how many were timed.
+    least: Duration,
+    timed: u16,
     /// The shortest timeout on this path.
     shortest: Duration,
 }
@@ -53,34 +50,26 @@ impl RoundTrip {
     pub(super) const fn new() -> Self {
         Self {
             smoothed: None,
-            least: Duration::MAX,
-            timed: None,
+            sent_at: None,
             repetitions: 0,
-            sent_at: Instant::ZERO,
-            last_sent_at: Instant::ZERO,
+            first_sent_at: Instant::ZERO,
             late: 0,
-            held: Duration::ZERO,
+            least: Duration::MAX,
+            timed: 0,
             shortest: FIRST_SHORTEST,
         }
     }
 
-    /// Records that a packet was sent for the first time, which `block` answers; 0 for the options.
-    /// One packet is timed at once.
-    pub(super) fn sent(&mut self, block: u64, now: Instant) {
-        self.timed.get_or_insert((block, now));
-        (self.sent_at, self.last_sent_at) = (now, now);
+    /// Records that a packet was sent for the first time.
+    pub(super) const fn sent(&mut self, now: Instant) {
+        self.sent_at = Some(now);
+        self.first_sent_at = now;
     }
 
     /// Records that it was sent again after a timeout.
-    pub(super) const fn repeated(&mut self, now: Instant) {
-        self.timed = None;
-        self.last_sent_at = now;
+    pub(super) const fn repeated(&mut self) {
+        self.sent_at = None;
         self.repetitions = self.repetitions.saturating_add(1);
-    }
-
-    /// Records that another packet was sent in its place.
-    pub(super) const fn replaced(&mut self, now: Instant) {
-        self.last_sent_at = now;
     }
 
     /// Records that a packet was sent again too early, since both copies were answered.
@@ -93,34 +82,35 @@ impl RoundTrip {
         self.repetitions
     }
 
-    /// Records an answer that advanced the transfer to `block`; returns the round-trip time if that
-    /// was timed.
+    /// Returns how many packets may be sent at once: at first as many as answers were timed, and none
+    /// where the answers wait in a queue, since the rate is the limit there.
+    pub(super) fn burst(&self) -> u16 {
+        let (mean, _) = self.smoothed.unwrap_or_default();
+        let is_queued = mean > self.least.saturating_mul(2).saturating_add(QUEUE);
+        if is_queued { 0 } else { self.timed }
+    }
+
+    /// Records an answer that advanced the transfer.
     ///
-    /// After an answer to a repeated packet the timeout stays longer until then (RFC 6298 §5.7):
-    /// where a block takes longer than it, each one would be repeated and none timed.
-    pub(super) fn answered(&mut self, block: u64, now: Instant) -> Option<Duration> {
+    /// By Karn's algorithm a path whose round trip is longer than the timeout is never timed, since each
+    /// packet is repeated. Where that goes on, the answers are taken to be those to the first packets.
+    pub(super) fn answered(&mut self, now: Instant) {
         if self.repetitions == 0 {
             self.late = 0;
         } else {
             self.shortest = (self.shortest * 7 / 8).max(SHORTEST);
             self.late += 1;
-            self.held = Duration::ZERO;
-            if self.is_slow(now) {
-                // It need not be longer than the answer took: the round trip is no longer.
-                self.held = now.since(self.sent_at) * 3 / 2;
-                self.late = 0;
-            }
+            let is_timed = self.late > LATE && now < self.first_sent_at + SERVER_TIMEOUT;
+            self.sent_at = is_timed.then_some(self.first_sent_at);
         }
         self.repetitions = 0;
-        let (_, sent_at) = self.timed.take_if(|(answer, _)| *answer <= block)?;
-        self.held = Duration::ZERO;
+        let Some(sent_at) = self.sent_at.take() else {
+            return;
+        };
         // RFC 6298 §2.2 and §2.3, with its 1/8 for the mean and 1/4 for the variation.
         let sample = now.since(sent_at);
-        // It may be the server's own repetition.
-        if self.smoothed.is_some() && sample >= SERVER_TIMEOUT {
-            return None;
-        }
         self.least = self.least.min(sample);
+        self.timed = self.timed.saturating_add(1);
         self.smoothed = Some(match self.smoothed {
             None => (sample, sample / 2),
             Some((mean, variation)) => (
@@ -128,34 +118,17 @@ impl RoundTrip {
                 variation * 3 / 4 + mean.abs_diff(sample) / 4,
             ),
         });
-        Some(sample)
-    }
-
-    /// Returns whether the answer to a repeated packet shows that the path is slower than it was. If
-    /// it came a usual time after the last repetition, the first packet or its answer was lost;
-    /// unless that happens all the time. Neither is known if the server repeats by its own timer.
-    fn is_slow(&self, now: Instant) -> bool {
-        let (mean, variation) = self.smoothed.unwrap_or_default();
-        now.since(self.sent_at) < SERVER_TIMEOUT
-            && (self.late > LATE || now.since(self.last_sent_at) > mean * 2 + variation * 4)
-    }
-
-    /// Returns whether a round trip of this time has waited in a queue that we filled.
-    pub(super) fn is_queued(&self, sample: Duration) -> bool {
-        sample > self.least * 2 + QUEUE
     }
 
     /// Returns the time to wait before sending again: doubled by every repetition before the first
     /// answer, and by every second one after it, since single losses are no sign of overload.
     pub(super) fn timeout(&self) -> Duration {
         let (first, doublings, longest) = match self.smoothed {
-            None => (FIRST.max(self.held), self.repetitions, LONGEST_REQUEST),
+            None => (FIRST, self.repetitions, LONGEST_REQUEST),
             Some((mean, variation)) => {
                 // RFC 6298 §2.3: K = 4.
                 let first = (mean + variation * 4).max(self.shortest);
-                let first = first.max(self.held);
-                let longest = LONGEST.max(first);
-                (first, self.repetitions / 2, longest)
+                (first, self.repetitions / 2, LONGEST.max(first))
             }
         };
         (first * (1 << doublings.min(12))).min(longest)
@@ -180,33 +153,33 @@ mod tests {
         assert_eq!(round_trip.timeout(), FIRST);
         let mut now = Instant::ZERO;
         for _ in 0..50 {
-            round_trip.sent(1, now);
+            round_trip.sent(now);
             now += Duration::from_millis(40);
-            round_trip.answered(1, now);
+            round_trip.answered(now);
         }
         let settled = round_trip.timeout().as_millis();
         assert!((40..60).contains(&settled), "{settled}");
-        round_trip.sent(1, now);
-        round_trip.repeated(Instant::ZERO);
-        round_trip.repeated(Instant::ZERO);
+        round_trip.sent(now);
+        round_trip.repeated();
+        round_trip.repeated();
         assert_eq!(round_trip.timeout().as_millis() / settled, 2);
         now += Duration::from_secs(3);
-        round_trip.answered(1, now);
+        round_trip.answered(now);
         assert_eq!(round_trip.timeout().as_millis(), settled, "Karn's rule");
     }
 
     #[test]
     fn a_path_on_which_it_was_too_short_has_a_longer_shortest_timeout_for_a_while() {
         let mut round_trip = RoundTrip::new();
-        round_trip.sent(1, Instant::ZERO);
-        round_trip.answered(1, Instant::ZERO);
+        round_trip.sent(Instant::ZERO);
+        round_trip.answered(Instant::ZERO);
         round_trip.was_too_early();
         assert_eq!(round_trip.timeout(), FIRST_SHORTEST * 2);
         (0..9).for_each(|_| round_trip.was_too_early());
         assert_eq!(round_trip.timeout(), LONGEST_SHORTEST);
         for _ in 0..40 {
-            round_trip.repeated(Instant::ZERO);
-            round_trip.answered(1, Instant::ZERO);
+            round_trip.repeated();
+            round_trip.answered(Instant::ZERO);
         }
         assert_eq!(round_trip.timeout(), SHORTEST);
     }
@@ -214,11 +187,11 @@ mod tests {
     #[test]
     fn the_timeout_stays_within_its_bounds() {
         let mut round_trip = RoundTrip::new();
-        round_trip.sent(1, Instant::ZERO);
-        round_trip.answered(1, Instant::ZERO);
+        round_trip.sent(Instant::ZERO);
+        round_trip.answered(Instant::ZERO);
         assert_eq!(round_trip.timeout(), FIRST_SHORTEST);
         for _ in 0..100 {
-            round_trip.repeated(Instant::ZERO);
+            round_trip.repeated();
         }
         assert_eq!(round_trip.timeout(), LONGEST);
     }
