@@ -149,6 +149,7 @@ fn version() -> String {
         ("capture", cfg!(feature = "capture")),
         ("discover", cfg!(feature = "discover")),
         ("grub", cfg!(feature = "grub")),
+        ("iso", cfg!(feature = "iso")),
         ("manual", cfg!(feature = "manual")),
         ("tls", cfg!(feature = "tls")),
         ("unpack", cfg!(feature = "unpack")),

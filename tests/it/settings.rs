@@ -298,7 +298,9 @@ fn the_version_names_commit_target_and_features() {
     assert!(target.starts_with(&expected), "{text}");
     assert_eq!(
         features,
-        ["capture", "discover", "grub", "manual", "tls", "unpack"]
+        [
+            "capture", "discover", "grub", "iso", "manual", "tls", "unpack"
+        ]
     );
     assert_eq!(text, says(&["-V"]));
 }
