@@ -13,7 +13,6 @@ mod state;
 mod vlan;
 mod watch;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nix::net::if_::if_nametoindex;
@@ -24,6 +23,7 @@ use crate::recorder::Recorder;
 use crate::sys;
 use crate::sys::netlink::RouteSocket;
 use crate::sys::signal::Signals;
+use wireboot_proto::sorted::SortedMap;
 use wireboot_proto::time::Seconds;
 
 pub use interface::Link;
@@ -94,7 +94,7 @@ pub fn find(
     let is_named = config.vlan.is_none();
     let names = is_named.then_some(&*config.interfaces);
     let mut watch = Watch::open_for(names.unwrap_or_default())?;
-    let mut present = BTreeMap::new();
+    let mut present = SortedMap::new();
     let mut vlan = vlan::RequestedVlan::new(config);
     let mut is_reported = false;
     loop {
@@ -102,11 +102,12 @@ pub fn find(
             if change.gone {
                 present.remove(&change.link.index);
             } else {
-                present.insert(change.link.index, change.link);
+                present.insert(change.link.index, Box::new(change.link));
             }
         }
-        vlan.make(present.values())?;
-        let selection = select::select(config, present.values(), select::facts);
+        let links = present.values().map(AsRef::as_ref);
+        vlan.make(links.clone())?;
+        let selection = select::select(config, links, select::facts);
         let is_timeout = sys::now() >= deadline;
         if selection.is_complete() || (is_timeout && !selection.chosen.is_empty()) {
             for missing in &selection.missing {

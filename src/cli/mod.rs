@@ -148,6 +148,8 @@ fn version() -> String {
     for (name, is_built_in) in [
         ("capture", cfg!(feature = "capture")),
         ("discover", cfg!(feature = "discover")),
+        ("grub", cfg!(feature = "grub")),
+        ("iso", cfg!(feature = "iso")),
         ("manual", cfg!(feature = "manual")),
         ("tls", cfg!(feature = "tls")),
         ("unpack", cfg!(feature = "unpack")),

@@ -4,7 +4,6 @@
 //! The kernel decompresses modules in the format that it was built for, if any; others are decompressed
 //! here.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -12,6 +11,7 @@ use std::thread;
 use crate::sys::drivers::{self, DeviceEvent, UeventSocket};
 use crate::timeline::Timeline;
 use crate::unpack::{self, Packing};
+use wireboot_proto::sorted::SortedMap;
 
 /// Rounds over all devices: a driver may add devices that need other drivers, such as a virtio bus with
 /// a network card.
@@ -30,7 +30,7 @@ pub(super) fn load_and_follow<'a>(timeline: &Timeline, names: impl Iterator<Item
         return;
     };
     for name in names {
-        index.load(name, &mut BTreeSet::new());
+        index.load(name, &mut Vec::new());
     }
     index.load_for_devices();
     let followed =
@@ -53,11 +53,11 @@ struct Index {
     /// Modalias patterns, and the module for each.
     aliases: Vec<(String, String)>,
     /// Files by the modules' names, with the files that must be loaded before, last first.
-    files: BTreeMap<String, Vec<String>>,
-    /// Modules to load before, if they exist (`pre:` of a soft dependency).
-    before: BTreeMap<String, Vec<String>>,
-    /// Modules to load after, if they exist (`post:`).
-    after: BTreeMap<String, Vec<String>>,
+    files: SortedMap<String, Vec<String>>,
+    /// Modules, and one to load before each, if it exists (`pre:` of a soft dependency).
+    before: Vec<(String, String)>,
+    /// Modules, and one to load after each, if it exists (`post:`).
+    after: Vec<(String, String)>,
     timeline: Timeline,
 }
 
@@ -82,7 +82,7 @@ impl Index {
 
     /// Loads modules until no device needs another one.
     fn load_for_devices(&self) {
-        let mut loaded = BTreeSet::new();
+        let mut loaded = Vec::new();
         for _ in 0..MAX_ROUNDS {
             let before = loaded.len();
             self.load_for(&modaliases(), &mut loaded);
@@ -97,7 +97,7 @@ impl Index {
         loop {
             match uevents.next_device() {
                 Ok(DeviceEvent::Device(modalias)) => {
-                    self.load_for(&BTreeSet::from([modalias]), &mut BTreeSet::new());
+                    self.load_for(&[modalias], &mut Vec::new());
                 }
                 // Loading a loaded module is EEXIST, which is no error.
                 Ok(DeviceEvent::Lost) => self.load_for_devices(),
@@ -111,21 +111,21 @@ impl Index {
         }
     }
 
-    fn load_for(&self, modaliases: &BTreeSet<String>, loaded: &mut BTreeSet<String>) {
+    fn load_for(&self, modaliases: &[String], loaded: &mut Vec<String>) {
         for name in self.wanted(modaliases) {
             self.load(&name, loaded);
         }
     }
 
-    /// Returns the modules for the devices, each once.
-    fn wanted(&self, modaliases: &BTreeSet<String>) -> BTreeSet<String> {
+    /// Returns the modules for the devices, each once, by name.
+    fn wanted(&self, modaliases: &[String]) -> Vec<String> {
         let fits = |pattern: &str| modaliases.iter().any(|text| matches_alias(pattern, text));
         let wanted = self.aliases.iter().filter(|(pattern, _)| fits(pattern));
-        wanted.map(|(_, module)| module.clone()).collect()
+        unique(wanted.map(|(_, module)| module.clone()).collect())
     }
 
     /// Loads a module in the order of its dependencies.
-    fn load(&self, name: &str, loaded: &mut BTreeSet<String>) {
+    fn load(&self, name: &str, loaded: &mut Vec<String>) {
         for path in self.order(name, loaded) {
             match load_file(&self.folder.join(&path)) {
                 Ok(()) => {
@@ -139,24 +139,26 @@ impl Index {
 
     /// Returns the files to load for a module, without those of modules in `known`, and adds theirs
     /// to it.
-    fn order(&self, name: &str, known: &mut BTreeSet<String>) -> Vec<String> {
+    fn order(&self, name: &str, known: &mut Vec<String>) -> Vec<String> {
         let Some((file, needed)) = self.files.get(name).and_then(|files| files.split_first())
         else {
             return Vec::new();
         };
         // Before the recursion, since soft dependencies may be circular.
-        if !known.insert(name.to_owned()) {
+        if known.iter().any(|known| known == name) {
             return Vec::new();
         }
-        let names = |all: &BTreeMap<_, Vec<String>>| all.get(name).cloned().unwrap_or_default();
-        let needed = needed.iter().rev().map(|file| module_name(file));
+        known.push(name.to_owned());
         let mut order = Vec::new();
-        for name in names(&self.before).into_iter().chain(needed) {
-            order.extend(self.order(&name, known));
+        for (_, name) in self.before.iter().filter(|(module, _)| module == name) {
+            order.extend(self.order(name, known));
+        }
+        for file in needed.iter().rev() {
+            order.extend(self.order(&module_name(file), known));
         }
         order.push(file.clone());
-        for name in names(&self.after) {
-            order.extend(self.order(&name, known));
+        for (_, name) in self.after.iter().filter(|(module, _)| module == name) {
+            order.extend(self.order(name, known));
         }
         order
     }
@@ -202,21 +204,19 @@ fn parse_aliases(text: &str) -> Vec<(String, String)> {
 }
 
 /// Parses lines `FILE: NEEDED…`.
-fn parse_dependencies(text: &str) -> BTreeMap<String, Vec<String>> {
-    let mut files = BTreeMap::new();
-    for line in text.lines() {
-        let Some((file, needed)) = line.split_once(':') else {
-            continue;
-        };
+fn parse_dependencies(text: &str) -> SortedMap<String, Vec<String>> {
+    let files = text.lines().filter_map(|line| {
+        let (file, needed) = line.split_once(':')?;
         let all = std::iter::once(file).chain(needed.split_whitespace());
-        files.insert(module_name(file), all.map(str::to_owned).collect());
-    }
-    files
+        Some((module_name(file), all.map(str::to_owned).collect()))
+    });
+    files.collect()
 }
 
-/// Parses lines `softdep MODULE pre: NAME… post: NAME…`; returns the names after `place`.
-fn parse_soft_dependencies(text: &str, place: &str) -> BTreeMap<String, Vec<String>> {
-    let mut modules = BTreeMap::new();
+/// Parses lines `softdep MODULE pre: NAME… post: NAME…`; returns each module with a name after
+/// `place`.
+fn parse_soft_dependencies(text: &str, place: &str) -> Vec<(String, String)> {
+    let mut modules = Vec::new();
     for line in text.lines() {
         let Some((module, words)) = line
             .strip_prefix("softdep ")
@@ -225,11 +225,10 @@ fn parse_soft_dependencies(text: &str, place: &str) -> BTreeMap<String, Vec<Stri
             continue;
         };
         let mut is_place = false;
-        let wanted: &mut Vec<_> = modules.entry(module_name(module)).or_default();
         for word in words.split_whitespace() {
             match word {
                 "pre:" | "post:" => is_place = word == place,
-                name if is_place => wanted.push(module_name(name)),
+                name if is_place => modules.push((module_name(module), module_name(name))),
                 _ => {}
             }
         }
@@ -298,17 +297,25 @@ fn module_name(path: &str) -> String {
 }
 
 /// Returns the modalias of each device.
-fn modaliases() -> BTreeSet<String> {
+fn modaliases() -> Vec<String> {
     let entries = |path: &Path| {
         let entries = fs::read_dir(path).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).collect::<Vec<_>>()
     };
-    entries(Path::new("/sys/bus"))
+    let buses = entries(Path::new("/sys/bus"));
+    let texts = buses
         .iter()
         .flat_map(|bus| entries(&bus.join("devices")))
         .filter_map(|device| fs::read_to_string(device.join("modalias")).ok())
-        .map(|text| text.trim().to_owned())
-        .collect()
+        .map(|text| text.trim().to_owned());
+    unique(texts.collect())
+}
+
+/// Sorts texts and leaves each once.
+fn unique(mut texts: Vec<String>) -> Vec<String> {
+    texts.sort_unstable();
+    texts.dedup();
+    texts
 }
 
 #[cfg(test)]
@@ -326,14 +333,13 @@ mod tests {
                  kernel/drivers/net/virtio-net.ko.xz: kernel/drivers/net/net_failover.ko.zst \
                  kernel/net/core/failover.ko\n\nbroken\n",
             ),
-            before: BTreeMap::new(),
-            after: BTreeMap::new(),
+            before: Vec::new(),
+            after: Vec::new(),
             timeline: Timeline::default(),
         };
-        let devices = BTreeSet::from(["virtio:d00000001v00001AF4".to_owned()]);
-        let wanted: Vec<_> = index.wanted(&devices).into_iter().collect();
-        assert_eq!(wanted, ["virtio_net"]);
-        let mut known = BTreeSet::new();
+        let devices = ["virtio:d00000001v00001AF4".to_owned()];
+        assert_eq!(index.wanted(&devices), ["virtio_net"]);
+        let mut known = Vec::new();
         let expected = [
             "kernel/net/core/failover.ko",
             "kernel/drivers/net/net_failover.ko.zst",
@@ -356,7 +362,7 @@ mod tests {
             after: parse_soft_dependencies(soft, "post:"),
             timeline: Timeline::default(),
         };
-        let order = index.order("r8169", &mut BTreeSet::new());
+        let order = index.order("r8169", &mut Vec::new());
         assert_eq!(order, ["libphy.ko", "realtek.ko", "r8169.ko", "last.ko"]);
     }
 

@@ -1,6 +1,6 @@
 //! Monitors interfaces: new, carrier up or down, removed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use crate::sys::signal::Signals;
 use crate::sys::{self, SyscallError};
 use wireboot_proto::netlink::route::{LinkInfo, RouteMessage};
 use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::sorted::SortedMap;
 use wireboot_proto::time::Instant;
 
 /// A change of an interface.
@@ -29,7 +30,8 @@ pub struct Change {
 #[derive(Debug)]
 pub struct Watch {
     subscription: LinkSubscription,
-    known: BTreeMap<u32, LinkInfo>,
+    // Boxed, since a machine may have thousands.
+    known: SortedMap<u32, Box<LinkInfo>>,
     pending: VecDeque<Change>,
     /// Whether the interfaces that are not in `known` have been requested too.
     is_complete: bool,
@@ -56,7 +58,7 @@ impl Watch {
     pub fn open_for(names: &[String]) -> Result<Self, Error> {
         let mut watch = Self {
             subscription: LinkSubscription::open().map_err(unwatchable)?,
-            known: BTreeMap::new(),
+            known: SortedMap::new(),
             pending: VecDeque::new(),
             is_complete: false,
             is_readable: false,
@@ -105,9 +107,11 @@ impl Watch {
     /// Reports the state of every interface once more, in place of pending changes.
     pub fn repeat(&mut self) {
         self.pending.retain(|change| change.gone);
-        let all = self.known.values().cloned();
-        self.pending
-            .extend(all.map(|link| Change { link, gone: false }));
+        let all = self.known.values().map(|link| Change {
+            link: LinkInfo::clone(link),
+            gone: false,
+        });
+        self.pending.extend(all);
     }
 
     /// Subscribes to address changes too, for [`Watch::take_address_loss`].
@@ -193,11 +197,13 @@ impl Watch {
                 | RouteMessage::Done
                 | RouteMessage::Other => continue,
             };
-            self.known
-                .extend(before.remove(&index).map(|link| (index, link)));
+            if let Some(link) = before.remove(&index) {
+                self.known.insert(index, link);
+            }
             self.handle_message(message);
         }
-        for link in before.into_values() {
+        for (_, link) in before {
+            let link = *link;
             self.pending.push_back(Change { link, gone: true });
         }
         Ok(())
@@ -206,7 +212,7 @@ impl Watch {
     fn handle_message(&mut self, message: RouteMessage) {
         let change = match message {
             RouteMessage::NewLink(link) => {
-                let before = self.known.insert(link.index, link.clone());
+                let before = self.known.insert(link.index, Box::new(link.clone()));
                 if before.is_some_and(|before| before.is_same_state(&link)) {
                     return;
                 }

@@ -133,7 +133,7 @@ fn add_machine(facts: &mut Facts) {
     facts.processor = (field("vendor_id"), field("model name"));
     let flags = processor.field("flags").split_whitespace();
     facts.cpu_flags = flags.map(str::to_owned).collect();
-    facts.processors = std::thread::available_parallelism().map_or(0, usize::from);
+    facts.processors = machine::processors();
     facts.memory_mib = machine::total_memory().unwrap_or(0) >> 20;
     facts.unix_time = sys::since_1970().as_secs();
     facts.card = firmware::pci_card(&facts.interface).map(|card| (card.id, card.driver));

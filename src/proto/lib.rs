@@ -62,6 +62,7 @@ mod prelude {
 }
 pub mod reader;
 pub mod sntp;
+pub mod sorted;
 pub mod switch;
 pub mod text {
     //! Text that comes from the network or goes to people: addresses of files, names, and what may be

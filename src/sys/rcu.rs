@@ -6,7 +6,7 @@
 //! which takes 10 to 20 µs, of which each of the others loses a few. The file is for the whole machine,
 //! so [`expedited`] writes it for the time of such a call, and then what was there before.
 //!
-//! What is there before is 0, or nothing is written. What is written is [`OURS`], which nobody else
+//! What is there before is 0, or nothing is written. What is written is `OURS`, which nobody else
 //! writes: a process that finds it is beside another of this program in the middle of a call, or after
 //! one that was killed there, and writes 0 at its end as that one would have. So the file ends as it
 //! was however many there are at once; the worst that the others do to one of them is to make it wait.

@@ -110,7 +110,7 @@ fn modules_that_the_kernel_does_not_unpack_are_unpacked_or_told_of() {
     if kernel_unpacks == "1" {
         machine.says(&["virtio_net.ko.xz", LEASE]);
     } else {
-        machine.says(&["virtio_pci.ko.xz: the kernel does not unpack it"]);
+        machine.says(&["virtio_pci.ko.xz: the kernel cannot decompress it"]);
         machine.says(&["no usable network interface"]);
     }
     machine.says(&["Power down"]);

@@ -296,7 +296,12 @@ fn the_version_names_commit_target_and_features() {
     };
     let expected = format!("{}-linux", std::env::consts::ARCH);
     assert!(target.starts_with(&expected), "{text}");
-    assert_eq!(features, ["capture", "discover", "manual", "tls", "unpack"]);
+    assert_eq!(
+        features,
+        [
+            "capture", "discover", "grub", "iso", "manual", "tls", "unpack"
+        ]
+    );
     assert_eq!(text, says(&["-V"]));
 }
 

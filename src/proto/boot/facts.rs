@@ -1,11 +1,11 @@
 //! Facts known before the first file is read: machine, lease and the settings of the user.
 
 use crate::prelude::*;
-use alloc::collections::BTreeMap;
 use core::net::Ipv4Addr;
 
 use crate::packet::ethernet::MacAddress;
 use crate::packet::ipv4::netmask;
+use crate::sorted::SortedMap;
 use crate::text::url::Url;
 
 /// The processor's architecture, as configurations ask for it.
@@ -76,9 +76,9 @@ pub struct Facts {
     pub boot_file_name: String,
     /// The options of the lease by code, as received: pxelinux uses 209 and 210, and iPXE scripts can
     /// read all.
-    pub options: BTreeMap<u8, Vec<u8>>,
+    pub options: SortedMap<u8, Vec<u8>>,
     /// SMBIOS texts under their names in `/sys/class/dmi/id`: `product_uuid`, `sys_vendor`, ….
-    pub smbios: BTreeMap<String, String>,
+    pub smbios: SortedMap<String, String>,
     /// The processor.
     pub architecture: Architecture,
     /// Its features, by their names in `/proc/cpuinfo`; empty where it lists none.
@@ -120,8 +120,8 @@ impl Facts {
             dns: Vec::new(),
             domain: None,
             host_name: None,
-            options: BTreeMap::new(),
-            smbios: BTreeMap::new(),
+            options: SortedMap::new(),
+            smbios: SortedMap::new(),
             architecture: Architecture::HERE,
             cpu_flags: Vec::new(),
             processors: 0,

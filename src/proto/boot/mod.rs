@@ -68,6 +68,7 @@ mod bls;
 mod context;
 mod error;
 mod facts;
+#[cfg(feature = "grub")]
 mod grub;
 mod ipxe;
 #[cfg(feature = "iso")]

@@ -4,12 +4,14 @@
 use super::context::{Budget, Context, Note, Turn};
 use super::error::{Place, PlanError};
 use super::facts::Facts;
+#[cfg(feature = "grub")]
+use super::grub;
 #[cfg(feature = "iso")]
 use super::iso::{self, HandOver, IsoSearch, Probe, Searched};
 use super::loaders::{BootLoader, Language};
 use super::plan::{BootPlan, Purpose};
 use super::step::{Answer, Fetched, Step};
-use super::{bls, grub, ipxe, loaders, pxelinux};
+use super::{bls, ipxe, loaders, pxelinux};
 use crate::format::kernel_image::{KernelFormat, classify};
 use crate::prelude::*;
 use crate::text::url::Url;
@@ -52,6 +54,7 @@ enum State {
     BootFile(Url),
     Pxelinux(Box<pxelinux::PxelinuxMachine>),
     Ipxe(Box<ipxe::IpxeMachine>),
+    #[cfg(feature = "grub")]
     Grub(Box<grub::GrubMachine>),
     #[cfg(feature = "iso")]
     Iso(Box<IsoSearch>),
@@ -171,6 +174,7 @@ impl Planner {
             }
             State::Pxelinux(machine) => machine.next(answer, &mut self.context),
             State::Ipxe(machine) => machine.next(answer, &mut self.context),
+            #[cfg(feature = "grub")]
             State::Grub(machine) => machine.next(answer, &mut self.context),
             #[cfg(feature = "iso")]
             State::Iso(search) => {
@@ -257,11 +261,7 @@ impl Planner {
                 let machine = pxelinux::PxelinuxMachine::of_file(url, text, &mut self.context)?;
                 self.enter(State::Pxelinux(Box::new(machine)))
             }
-            Language::Grub => {
-                self.context.note(&place, "is a GRUB configuration");
-                let machine = grub::GrubMachine::of_file(url, text, &mut self.context)?;
-                self.enter(State::Grub(Box::new(machine)))
-            }
+            Language::Grub => self.grub_configuration(url, text),
             Language::Entry => {
                 self.context.note(&place, "is a boot loader entry");
                 let plan = bls::plan(url, text, &mut self.context)?;
@@ -279,12 +279,7 @@ impl Planner {
                 let machine = pxelinux::PxelinuxMachine::search(url, &self.context)?;
                 self.enter(State::Pxelinux(Box::new(machine)))
             }
-            BootLoader::Grub => {
-                let text = "is GRUB or a shim; searching for grub.cfg";
-                self.context.note(&place, text);
-                let machine = grub::GrubMachine::search(url, &self.context)?;
-                self.enter(State::Grub(Box::new(machine)))
-            }
+            BootLoader::Grub => self.grub_search(url),
             BootLoader::Ipxe => {
                 // iPXE itself looks for autoexec.ipxe where it came from (efi_autoexec.c).
                 let text = "is iPXE; continuing with autoexec.ipxe beside it";
@@ -296,6 +291,36 @@ impl Planner {
                     .map_err(|error| PlanError::new(&place, AUTOEXEC, error.what))
             }
         }
+    }
+
+    #[cfg(feature = "grub")]
+    fn grub_configuration(&mut self, url: &Url, text: &[u8]) -> Result<Turn, PlanError> {
+        let place = Place::whole(url);
+        self.context.note(&place, "is a GRUB configuration");
+        let machine = grub::GrubMachine::of_file(url, text, &mut self.context)?;
+        self.enter(State::Grub(Box::new(machine)))
+    }
+
+    #[cfg(feature = "grub")]
+    fn grub_search(&mut self, url: &Url) -> Result<Turn, PlanError> {
+        let place = Place::whole(url);
+        let text = "is GRUB or a shim; searching for grub.cfg";
+        self.context.note(&place, text);
+        let machine = grub::GrubMachine::search(url, &self.context)?;
+        self.enter(State::Grub(Box::new(machine)))
+    }
+
+    #[cfg(not(feature = "grub"))]
+    fn grub_configuration(&mut self, url: &Url, _: &[u8]) -> Result<Turn, PlanError> {
+        let what =
+            "is a GRUB configuration, and this wireboot was built without the feature \"grub\"";
+        Err(PlanError::at(&Place::whole(url), what))
+    }
+
+    #[cfg(not(feature = "grub"))]
+    fn grub_search(&mut self, url: &Url) -> Result<Turn, PlanError> {
+        let what = "is GRUB or a shim, and this wireboot was built without the feature \"grub\"";
+        Err(PlanError::at(&Place::whole(url), what))
     }
 
     /// Starts an interpreter and returns its first turn.

@@ -1,6 +1,6 @@
 //! The received part of a transfer, and what it shows about losses on the path.
 
-use alloc::collections::BTreeMap;
+use crate::prelude::*;
 use core::net::SocketAddr;
 use core::ops::Range;
 use core::time::Duration;
@@ -208,7 +208,7 @@ impl Reception {
 
 /// A set of bytes of a file, as ranges that neither touch nor overlap.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ByteRanges(BTreeMap<u64, u64>);
+pub struct ByteRanges(Vec<Range<u64>>);
 
 impl ByteRanges {
     /// Adds a range.
@@ -217,22 +217,13 @@ impl ByteRanges {
         if start >= end {
             return;
         }
-        // Mostly it continues the last range.
-        if let Some(mut last) = self.0.last_entry()
-            && *last.get() == start
-        {
-            last.insert(end);
-            return;
+        // Merges the ranges that it touches; mostly that is the last one.
+        let first = self.0.partition_point(|known| known.end < start);
+        let behind = self.0.partition_point(|known| known.start <= end);
+        for touched in self.0.drain(first..behind) {
+            (start, end) = (start.min(touched.start), end.max(touched.end));
         }
-        // Merges the ranges that it touches; usually that is one.
-        while let Some((&from, &to)) = self.0.range(..=end).next_back()
-            && to >= start
-        {
-            start = start.min(from);
-            end = end.max(to);
-            self.0.remove(&from);
-        }
-        self.0.insert(start, end);
+        self.0.insert(first, start..end);
     }
 
     /// Returns whether all of `range` is in the set.
@@ -242,18 +233,19 @@ impl ByteRanges {
 
     /// Returns the end of the range that contains `start`; `start` itself when there is none.
     pub fn reach_from(&self, start: u64) -> u64 {
-        let before = self.0.range(..=start).next_back();
-        before.map_or(start, |(_, end)| start.max(*end))
+        let behind = self.0.partition_point(|known| known.start <= start);
+        let before = self.0.get(..behind).and_then(<[_]>::last);
+        before.map_or(start, |known| start.max(known.end))
     }
 
     /// Returns how many bytes are in the set.
     pub fn count(&self) -> u64 {
-        self.0.iter().map(|(start, end)| end - start).sum()
+        self.0.iter().map(|known| known.end - known.start).sum()
     }
 
     /// Returns the end of the last range.
     pub fn end(&self) -> u64 {
-        self.0.last_key_value().map_or(0, |(_, end)| *end)
+        self.0.last().map_or(0, |known| known.end)
     }
 }
 

@@ -243,7 +243,7 @@ pub(super) fn run(
             return Ok(StatementEffect::Unknown(NO_EFFECT));
         }
         Action::Ignored => {
-            if shell.noted.insert(known) {
+            if shell.is_first(known) {
                 context.note(place, format!("{name} {NO_EFFECT}"));
             }
             return Ok(StatementEffect::Status(true));

@@ -232,7 +232,7 @@ pub(super) fn answered(
                 context.note(place, format!("{url} counts as missing: {why}"));
             }
             let len = usize::try_from(len).unwrap_or(usize::MAX);
-            shell.sizes.entry(url.to_string()).or_insert(len);
+            shell.sizes.insert(url.to_string(), len);
             Ok(None)
         }
     }

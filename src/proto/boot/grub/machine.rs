@@ -350,7 +350,7 @@ impl GrubMachine {
                             .unknown(&name, commands::NO_EFFECT, place, context);
                         return Ok(None);
                     }
-                    if self.stack.shell.noted.insert(known) {
+                    if self.stack.shell.is_first(known) {
                         context.note(place, format!("{name} {}", commands::NO_EFFECT));
                     }
                     self.stack.status(true);

@@ -1,7 +1,6 @@
 //! Variables, the kernel and initrds that are loaded, and the results of commands.
 
 use alloc::borrow::Cow;
-use alloc::collections::{BTreeMap, BTreeSet};
 
 use super::super::error::{Place, PlanError};
 use super::super::facts::Facts;
@@ -10,6 +9,7 @@ use super::super::step::Step;
 use super::lists::EntryReader;
 use super::variables::Variables;
 use crate::prelude::*;
+use crate::sorted::SortedMap;
 use crate::text::url::Url;
 
 const NOT_LINUX: &str = "is a multiboot kernel (Xen, for example), which cannot be started; load the \
@@ -77,7 +77,7 @@ pub(super) struct Shell {
     /// The multiboot kernel that was loaded in place of one for Linux, and its line.
     multiboot: Option<(Place, String)>,
     /// Lengths of files that conditions need, by URL; 0 for missing files.
-    pub(super) sizes: BTreeMap<String, usize>,
+    pub(super) sizes: SortedMap<String, usize>,
     /// Whether the status of the command under way decides what runs next.
     pub(super) is_condition: bool,
     /// What the command under way has loaded without asking for it.
@@ -85,7 +85,7 @@ pub(super) struct Shell {
     /// Why there may be no menu.
     pub(super) blame: Option<PlanError>,
     /// Commands without effect that have been noted.
-    pub(super) noted: BTreeSet<&'static str>,
+    noted: Vec<&'static str>,
 }
 
 impl Shell {
@@ -95,6 +95,15 @@ impl Shell {
             variables: Variables::new(file, facts),
             ..Self::default()
         }
+    }
+
+    /// Returns whether it is the first time that this command without effect is to be noted.
+    pub(super) fn is_first(&mut self, command: &'static str) -> bool {
+        let is_first = !self.noted.contains(&command);
+        if is_first {
+            self.noted.push(command);
+        }
+        is_first
     }
 
     /// Where the status decides what runs next, returns how a command that loads `url` continues: it

@@ -1,13 +1,13 @@
 //! Variables, the arguments of functions, and what words and names of files become with them.
 
 use alloc::borrow::Cow;
-use alloc::collections::BTreeMap;
 
 use super::super::context::Budget;
 use super::super::error::{Place, PlanError};
 use super::super::facts::{Architecture, Facts};
 use super::lex::{Word, WordPiece};
 use crate::prelude::*;
+use crate::sorted::SortedMap;
 use crate::text::url::Url;
 
 /// The longest value of a variable, in bytes.
@@ -19,7 +19,7 @@ const MAX_VARIABLES: usize = 2_000;
 const MAX_LOOPS: usize = 64;
 
 /// Variables by their names, each with whether it is exported.
-pub(super) type VariableMap = BTreeMap<String, (String, bool)>;
+pub(super) type VariableMap = SortedMap<String, (String, bool)>;
 
 /// Variables and arguments.
 #[derive(Debug, Default)]
@@ -148,8 +148,12 @@ impl Variables {
 
     /// Sets a variable.
     pub(super) fn set(&mut self, name: &str, value: &str) {
-        let (known, _) = self.variables.entry(name.to_owned()).or_default();
-        value.clone_into(known);
+        if let Some((known, _)) = self.variables.get_mut(name) {
+            value.clone_into(known);
+        } else {
+            let value = (value.to_owned(), false);
+            self.variables.insert(name.to_owned(), value);
+        }
     }
 
     /// Sets a variable that new menus have, too.

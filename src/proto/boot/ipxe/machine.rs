@@ -1,7 +1,6 @@
 //! The iPXE machine: runs scripts and the scripts they chain to, command by command.
 
 use crate::prelude::*;
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
 use super::super::context::{Context, Turn};
@@ -12,6 +11,7 @@ use super::arguments::CommandFault;
 use super::commands;
 use super::script::{Operator, ScriptLine, command, lines};
 use super::state::{CommandEffect, PendingCommand, State};
+use crate::sorted::SortedMap;
 use crate::text::url::Url;
 
 /// Limit of scripts nested by `chain`; a script can chain to itself.
@@ -32,7 +32,7 @@ struct Script {
     file: Arc<Url>,
     lines: Vec<ScriptLine>,
     /// The line of each label.
-    labels: BTreeMap<String, usize>,
+    labels: SortedMap<String, usize>,
     next: usize,
     /// The number of the line under way.
     number: usize,
@@ -279,13 +279,12 @@ impl Script {
         let place = Place::whole(url);
         context.budget.read(&place, text.len())?;
         let lines = lines(text);
-        let mut labels = BTreeMap::new();
-        for (at, line) in lines.iter().enumerate() {
-            if let Some(label) = &line.label {
-                // iPXE jumps to the first of several.
-                labels.entry(label.clone()).or_insert(at);
-            }
-        }
+        let labels = lines.iter().enumerate();
+        // iPXE jumps to the first of several.
+        let labels = labels
+            .rev()
+            .filter_map(|(at, line)| Some((line.label.clone()?, at)));
+        let labels = labels.collect();
         Ok(Self {
             file: place.file,
             lines,

@@ -1,13 +1,13 @@
 //! Settings: those that a script sets, and those it can read about machine and lease.
 
 use crate::prelude::*;
-use alloc::collections::BTreeMap;
 use core::net::Ipv4Addr;
 
 use super::super::context::Budget;
 use super::super::facts::{Architecture, Facts};
 use super::format::{Type, integer_of, parse_integer};
 use super::script::expand;
+use crate::sorted::SortedMap;
 
 /// Limit of settings of a script; each may have 64 KiB.
 // All of them together take 128 MiB at most.
@@ -91,7 +91,7 @@ impl<'a> SettingName<'a> {
 /// Settings of scripts, over those of machine and lease.
 #[derive(Debug, Default)]
 pub(super) struct ScriptSettings {
-    own: BTreeMap<String, SettingValue>,
+    own: SortedMap<String, SettingValue>,
     /// The address of the script that runs, `${cwuri}`.
     pub(super) current: String,
     /// Why the last command failed, `${errno}`.
@@ -196,7 +196,7 @@ impl ScriptSettings {
     }
 
     /// Adds to the options of the lease those that the script has set by their numbers.
-    pub(super) fn copy_options_to(&self, options: &mut BTreeMap<u8, Vec<u8>>) {
+    pub(super) fn copy_options_to(&self, options: &mut SortedMap<u8, Vec<u8>>) {
         for (key, value) in &self.own {
             let name = key.strip_prefix("net0/").or(key.strip_prefix('/'));
             if let Some(code) = name.and_then(|name| name.parse().ok()) {

@@ -108,6 +108,7 @@ fn a_search_is_one_line_and_each_name_a_detail() {
             "pxelinux.cfg/01-52-54-00-12-34-56",
             "configuration: tftp://192.0.2.1/pxelinux.cfg/01-52-54-00-12-34-56",
         ),
+        #[cfg(feature = "grub")]
         (
             "grubx64.efi",
             "MZ",
@@ -293,6 +294,29 @@ proptest! {
         let url = format!("http://192.0.2.1/{name}");
         drive(facts(&url), &[(&url, text.as_bytes())]);
     }
+}
+
+#[cfg(not(feature = "grub"))]
+#[test]
+fn what_is_for_grub_needs_a_build_with_it() {
+    let absent = "and this wireboot was built without the feature \"grub\"";
+    for (name, file, kind) in [
+        ("grub.cfg", "set x=y\n", "is a GRUB configuration"),
+        ("b.cfg", "menuentry a {\n", "is a GRUB configuration"),
+        ("grubx64.efi", "MZ\0\0", "is GRUB or a shim"),
+    ] {
+        let url = format!("http://192.0.2.1/{name}");
+        let (steps, end) = drive(facts(&url), &[(&url, file.as_bytes())]);
+        assert_eq!(steps.len(), 1, "{steps:?}");
+        let Step::Failed(error) = end else {
+            panic!("{end:?}")
+        };
+        assert_eq!(error.to_string(), format!("{url}: {kind}, {absent}"));
+    }
+    // Entries for boot loaders need no GRUB.
+    let url = "http://192.0.2.1/a.conf";
+    let (_, end) = drive(facts(url), &[(url, b"title a\nlinux /k\noptions quiet\n")]);
+    assert!(matches!(end, Step::Done(plan) if plan.command_line == "quiet"));
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! The configuration of pxelinux, read line by line into labels and menus.
 
 use crate::prelude::*;
-use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 
 use super::super::error::Place;
@@ -9,6 +8,7 @@ use super::words::{
     WITHOUT_EFFECT, WITHOUT_EFFECT_IN_MENU, function_key, is_gfxboot, is_menu_module, is_set,
     leading_number, parse_bits, split_word,
 };
+use crate::sorted::SortedMap;
 
 /// A value with its file and line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,11 +155,11 @@ pub(super) struct Config {
     /// Lines to show before anything is chosen.
     pub(super) says: Vec<String>,
     /// Files that function keys show.
-    pub(super) help_files: BTreeMap<u8, Text>,
+    pub(super) help_files: SortedMap<u8, Text>,
     /// What is wrong with lines, and ignored.
     pub(super) warnings: Vec<(Place, String)>,
     /// The words without effect that occur, and where the first of them does.
-    pub(super) without_effect: Option<(Place, BTreeSet<String>)>,
+    pub(super) without_effect: Option<(Place, Vec<String>)>,
     menu: usize,
     in_label: bool,
     /// Number of labels at the end of the list that were typed, not read.
@@ -453,9 +453,11 @@ impl Config {
 
     /// Notes a word that has no effect here.
     fn ignore(&mut self, place: &Place, word: String) {
-        let first = || (place.clone(), BTreeSet::new());
+        let first = || (place.clone(), Vec::new());
         let (_, words) = self.without_effect.get_or_insert_with(first);
-        words.insert(word);
+        if !words.contains(&word) {
+            words.push(word);
+        }
     }
 
     /// Returns the number of the label with this name, by its exact letters first. The name of a

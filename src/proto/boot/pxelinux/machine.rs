@@ -292,8 +292,8 @@ impl PxelinuxMachine {
         for (place, what) in core::mem::take(&mut self.config.warnings) {
             context.note(&place, what);
         }
-        if let Some((place, words)) = self.config.without_effect.take() {
-            let words: Vec<_> = words.into_iter().collect();
+        if let Some((place, mut words)) = self.config.without_effect.take() {
+            words.sort_unstable();
             context.note(&place, format!("without effect here: {}", words.join(", ")));
         }
         self.say(context)
@@ -453,8 +453,8 @@ impl PxelinuxMachine {
 
     /// Returns the function keys that show a file, a bit for each from bit 1 on.
     fn help_keys(&self) -> u16 {
-        let keys = self.config.help_files.keys();
-        keys.fold(0, |bits, key| bits | 1 << key)
+        let files = self.config.help_files.iter();
+        files.fold(0, |bits, (key, _)| bits | 1 << key)
     }
 
     fn count_question(&mut self, context: &Context) -> Result<(), PlanError> {

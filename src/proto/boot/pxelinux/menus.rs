@@ -1,13 +1,13 @@
 //! The menus of a configuration, and the targets of their entries.
 
 use crate::prelude::*;
-use alloc::collections::BTreeMap;
 
 use super::super::error::{Place, PlanError};
 use super::super::menu::{Entry, Menu};
 use super::boot::own_options;
 use super::config::{BootLabel, Config, LeadsTo, MenuLine, Submenu, Text};
 use super::words::split_word;
+use crate::sorted::SortedMap;
 
 /// A label with the arguments after its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,11 +103,11 @@ impl Config {
             .or(submenu.default);
         let last = line(&on_timeout);
         let parent = EntryTarget::Menu(submenu.parent.unwrap_or(0));
-        let mut tags = BTreeMap::new();
-        for (number, menu) in self.menus.iter().enumerate() {
-            // The first menu with a tag is used.
-            tags.entry(menu.tag.clone()).or_insert(number);
-        }
+        // The first menu with a tag is used.
+        let tags = self.menus.iter().enumerate().rev();
+        let tags = tags
+            .map(|(number, menu)| (menu.tag.clone(), number))
+            .collect();
         let mut choices = Vec::new();
         for item in &submenu.items {
             let (mut entry, mut choice) = self.entry(*item, &parent, &tags);
@@ -170,7 +170,7 @@ impl Config {
         &self,
         item: MenuLine,
         parent: &EntryTarget,
-        tags: &BTreeMap<String, usize>,
+        tags: &SortedMap<String, usize>,
     ) -> (Entry, EntryTarget) {
         let nothing = (Entry::default(), EntryTarget::None);
         match item {
