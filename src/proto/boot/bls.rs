@@ -3,7 +3,7 @@
 //! Paths begin at the root of the tree: the directory with `loader/entries` when the entry is there,
 //! else the directory of the entry. A word `$NAME` of an entry has its value from GRUB; an entry that
 //! is the boot file has none for it. Not supported: the choice of the newest of several entries, for
-//! which a server must list them (`blscfg` of GRUB does that), and profiles of a unified kernel image.
+//! which a server must list them (`blscfg` of GRUB does that).
 
 use super::context::Context;
 use super::error::{Place, PlanError};
@@ -65,8 +65,12 @@ pub(super) fn plan(url: &Url, text: &[u8], context: &mut Context) -> Result<Boot
     }
     let kernel = kernel.ok_or_else(|| PlanError::at(&whole, "the entry names no kernel"))?;
     if let Some((place, profile)) = profile.filter(|(_, profile)| is_unified && *profile != "0") {
-        let what = "is a profile of the unified kernel image; only its first one can be booted";
-        return Err(PlanError::new(&place, profile, what));
+        if profile.parse::<u16>().is_err() {
+            let what = "is no number of a profile of the unified kernel image";
+            return Err(PlanError::new(&place, profile, what));
+        }
+        // As systemd-boot tells its stub (UAPI specification 5, "Multi-Profile UKIs").
+        options.insert(0, format!("@{profile}"));
     }
     options.retain(|options| !options.is_empty());
     Ok(BootPlan {
