@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 mod access;
-mod address;
 #[cfg_attr(
     not(feature = "tls"),
     allow(dead_code, reason = "only certificates need the time")

@@ -12,7 +12,6 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use super::address::bind_to;
 use crate::sys;
 use wireboot_proto::sntp::{Config, Event, Query};
 use wireboot_proto::time::{BUILT_AT, Date, Instant};
@@ -136,7 +135,7 @@ fn ask(servers: &[IpAddr], interface: Option<&str>) -> Option<ServerTime> {
         .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
         .inspect_err(|error| log::warn!("cannot query the time: {error}"))
         .ok()?;
-    bind_to(&socket, interface)
+    sys::udp::bind_to(&socket, interface)
         .inspect_err(|error| log::warn!("cannot query the time: {error}"))
         .ok()?;
     let is_v6 = socket.local_addr().is_ok_and(|address| address.is_ipv6());

@@ -6,13 +6,13 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::access::ServerAccess;
+use super::access::{ServerAccess, is_gone};
 use super::failure::Failure;
 use super::names::resolve;
+use super::proxy;
 use super::tcp::{Tcp, race};
 #[cfg(feature = "tls")]
 use super::tls;
-use super::{address, proxy};
 use crate::sys;
 use wireboot_proto::text::url::{Scheme, Url};
 use wireboot_proto::time::{Instant, LeastRate};
@@ -125,7 +125,7 @@ impl Connection {
 
     /// Returns whether this machine has lost the local address of the connection.
     pub(super) fn has_lost_address(&self) -> bool {
-        self.tcp().local_addr().is_ok_and(address::is_gone)
+        self.tcp().local_addr().is_ok_and(is_gone)
     }
 
     /// Returns whether the connection cannot be reused: the server has closed it or sent something

@@ -7,7 +7,6 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
-use super::address::bind_to;
 use crate::error::Cause;
 use crate::sys;
 use crate::sys::resolver::{Family, lookup};
@@ -67,8 +66,9 @@ fn has_route(address: &SocketAddr, interface: Option<&str>) -> bool {
         return true;
     }
     let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0));
-    socket
-        .is_ok_and(|socket| bind_to(&socket, interface).is_ok() && socket.connect(address).is_ok())
+    socket.is_ok_and(|socket| {
+        sys::udp::bind_to(&socket, interface).is_ok() && socket.connect(address).is_ok()
+    })
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, connect, getsockopt, socket, sockopt,
 };
 
-use super::address::bind_to;
 use super::failure::{Failure, no_address, other, passing};
 use crate::sys::{self, SyscallError};
 use wireboot_proto::text::url::Url;
@@ -143,7 +142,7 @@ fn dial(interface: Option<&str>, address: SocketAddr) -> Result<OwnedFd, Syscall
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket: OwnedFd =
         socket(family, SockType::Stream, flags, None).map_err(failed("socket"))?;
-    bind_to(&socket, interface)?;
+    sys::udp::bind_to(&socket, interface)?;
     match connect(socket.as_raw_fd(), &SockaddrStorage::from(address)) {
         // After EINTR the attempt goes on in the background as well (connect(2)).
         Ok(()) | Err(Errno::EINPROGRESS | Errno::EINTR) => Ok(socket),

@@ -16,6 +16,18 @@ use nix::{getsockopt_impl, sockopt_impl};
 
 use super::error::SyscallError;
 
+/// Binds a socket, of UDP or TCP, to one interface, if one is given (SO_BINDTODEVICE).
+///
+/// # Errors
+/// ENODEV: there is no such interface.
+pub fn bind_to(socket: &impl AsFd, interface: Option<&str>) -> Result<(), SyscallError> {
+    let Some(interface) = interface else {
+        return Ok(());
+    };
+    setsockopt(socket, BindToDevice, &interface.into())
+        .map_err(|errno| SyscallError::new("setsockopt(SO_BINDTODEVICE)", errno))
+}
+
 /// A bound UDP port: the source of sent messages, and the reason why the kernel does not answer
 /// received ones with ICMP port unreachable. Nothing is read here: a packet socket receives the same.
 #[derive(Debug)]

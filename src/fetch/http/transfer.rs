@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::fetch::address::CHECK_INTERVAL;
+use crate::fetch::access::CHECK_INTERVAL;
 use crate::fetch::connection::{Connection, Origin};
 use crate::fetch::download::{Attempt, Download, SpanId};
 use crate::fetch::failure::{Failure, broken, is_timeout, other, passing, text_of};

@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::fetch::access::ServerAccess;
-use crate::fetch::address::{bind_to, is_gone};
+use crate::fetch::access::{ServerAccess, is_gone};
 use crate::fetch::failure::{Failure, other};
 use crate::sys;
 use wireboot_proto::packet::tftp::DATA_HEADER_LEN;
@@ -173,7 +172,7 @@ fn open(access: &ServerAccess, server: SocketAddr) -> io::Result<UdpSocket> {
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     let udp = UdpSocket::bind(any)?;
-    bind_to(&udp, access.interface.as_deref()).map_err(io::Error::other)?;
+    sys::udp::bind_to(&udp, access.interface.as_deref()).map_err(io::Error::other)?;
     Ok(udp)
 }
 

@@ -7,16 +7,26 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     };
     let cut = |part: Extent| {
         let (start, end) = (part.start as usize, part.end as usize);
-        data.get(start..end.min(data.len())).unwrap_or_default().to_vec()
+        data.get(start..end.min(data.len()))
+            .unwrap_or_default()
+            .to_vec()
     };
     let mut read = |part| Ok::<_, IsoError>(cut(part));
-    let mut paths = vec!["/".to_owned(), "/casper/vmlinuz".to_owned(), "/far".to_owned()];
+    let mut paths = vec![
+        "/".to_owned(),
+        "/casper/vmlinuz".to_owned(),
+        "/far".to_owned(),
+    ];
     if let Ok(Some(Found::Directory(names))) = volume.find("/", &mut read) {
         paths.extend(names.into_iter().take(20));
     }
     for path in paths {
         if let Ok(Some(Found::File(parts))) = volume.find(&path, &mut read) {
-            assert!(parts.iter().all(|part| part.start < part.end && part.end <= volume.len()));
+            assert!(
+                parts
+                    .iter()
+                    .all(|part| part.start < part.end && part.end <= volume.len())
+            );
         }
     }
 });
