@@ -8,7 +8,8 @@ mod distributions;
 
 use super::context::{Context, Turn};
 use super::error::{Place, PlanError};
-use super::loaders::{Language, is_memdisk};
+use super::language::Language;
+use super::loaders::is_memdisk;
 use super::plan::{BootPlan, Purpose};
 use super::step::{Answer, Fetched, Step};
 use crate::prelude::*;

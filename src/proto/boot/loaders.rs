@@ -183,45 +183,6 @@ pub(super) fn multiboot_refusal<'a>(modules: impl IntoIterator<Item = &'a str>) 
     what
 }
 
-/// The language of a text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Language {
-    /// pxelinux and its relatives.
-    Pxelinux,
-    /// GRUB.
-    Grub,
-    /// A boot loader entry.
-    Entry,
-}
-
-/// Returns the language of a configuration by the first words of its lines; none when no line is
-/// typical of one.
-pub(super) fn language(text: &[u8]) -> Option<Language> {
-    let text = String::from_utf8_lossy(text);
-    let text = text.trim_start_matches('\u{feff}');
-    let mut has_kernel = false;
-    for line in text.lines() {
-        let mut words = line.split_whitespace();
-        let word = words.next().unwrap_or_default().to_ascii_lowercase();
-        match word.as_str() {
-            "menuentry" | "submenu" | "set" | "if" | "function" | "insmod" | "source"
-            | "configfile" | "search" | "boot" | "linuxefi" | "for" | "while" | "until"
-            | "export" | "load_env" | "blscfg" | "regexp" | "eval" => {
-                return Some(Language::Grub);
-            }
-            "label" | "default" | "ui" | "include" | "menu" | "prompt" | "timeout" | "kernel"
-            | "append" | "serial" | "say" | "path" => return Some(Language::Pxelinux),
-            "options" | "machine-id" | "uki" | "efi" | "sort-key" | "architecture" => {
-                return Some(Language::Entry);
-            }
-            // GRUB has this word, too: without any other it is a boot loader entry.
-            "linux" => has_kernel = true,
-            _ => {}
-        }
-    }
-    has_kernel.then_some(Language::Entry)
-}
-
 /// A name under which a configuration may be found.
 #[derive(Debug)]
 pub(super) struct Candidate {

@@ -73,6 +73,7 @@ mod grub;
 mod ipxe;
 #[cfg(feature = "iso")]
 mod iso;
+mod language;
 mod loaders;
 pub mod menu;
 mod plan;

@@ -8,10 +8,11 @@ use super::facts::Facts;
 use super::grub;
 #[cfg(feature = "iso")]
 use super::iso::{self, HandOver, IsoSearch, Probe, Searched};
-use super::loaders::{BootLoader, Language};
+use super::language::Language;
+use super::loaders::BootLoader;
 use super::plan::{BootPlan, Purpose};
 use super::step::{Answer, Fetched, Step};
-use super::{bls, ipxe, loaders, pxelinux};
+use super::{bls, ipxe, language, loaders, pxelinux};
 use crate::format::kernel_image::{KernelFormat, classify};
 use crate::prelude::*;
 use crate::text::url::Url;
@@ -238,7 +239,7 @@ impl Planner {
     }
 
     fn text(&mut self, url: &Url, text: &[u8]) -> Result<Turn, PlanError> {
-        match loaders::language(text) {
+        match language::language(url, text) {
             Some(language) => self.configuration(language, url, text),
             None => Err(PlanError::at(
                 &Place::whole(url),
