@@ -36,6 +36,10 @@ pub(crate) struct PxelinuxMachine {
     questions: usize,
     /// Set once somebody has typed at the prompt.
     is_attended: bool,
+    /// Set once a DEFAULT that cannot be booted led to the prompt.
+    has_refused_default: bool,
+    /// Set while the command of ONERROR is booted, which does not lead to itself.
+    is_on_error: bool,
 }
 
 #[derive(Debug)]
@@ -73,6 +77,8 @@ struct Attempt {
     typed: Option<String>,
     /// The label, its arguments, and the edited ones, for another folder.
     again: Option<(Prefix, usize, String, Option<String>)>,
+    /// The command line, for ONERROR.
+    line: Text,
 }
 
 impl PxelinuxMachine {
@@ -112,6 +118,8 @@ impl PxelinuxMachine {
             reader: Reader::default(),
             questions: 0,
             is_attended: false,
+            has_refused_default: false,
+            is_on_error: false,
         }
     }
 
@@ -166,6 +174,7 @@ impl PxelinuxMachine {
             State::Trying(attempt) => {
                 let plan = attempt.plan.clone();
                 let (typed, again) = (attempt.typed.take(), attempt.again.take());
+                let line = attempt.line.clone();
                 let url = plan.kernel.url.clone();
                 let why = match answer.into_fetched() {
                     Fetched::File(head) => match kernel_refusal(&url, &head) {
@@ -182,8 +191,14 @@ impl PxelinuxMachine {
                             let edited = edited.as_deref();
                             let turn = self.boot(number, arguments, edited, context)?;
                             return Ok(self.tried(turn, typed));
+                        } else if let Some((number, arguments)) = self.on_error(&line, context) {
+                            let turn = self.boot(number, arguments, None, context)?;
+                            return Ok(self.tried(turn, typed));
                         }
-                        String::new()
+                        match typed {
+                            Some(_) => String::new(),
+                            None => "the server has no such file".to_owned(),
+                        }
                     }
                     Fetched::Failed(why) => why,
                 };
@@ -199,7 +214,14 @@ impl PxelinuxMachine {
     /// and does not end the boot.
     fn tried(&mut self, turn: Turn, typed: Option<String>) -> Turn {
         match (turn, typed) {
-            (Turn::Done(plan), Some(name)) => self.attempt(*plan, Some(name), None),
+            (Turn::Done(plan), Some(name)) => {
+                let line = Text {
+                    value: name.clone(),
+                    place: Place::whole(&self.main),
+                };
+                let turn = self.attempt(*plan, None, line);
+                self.tried(turn, Some(name))
+            }
             (turn, Some(name)) => {
                 if let State::Trying(attempt) = &mut self.phase {
                     attempt.typed = Some(name);
@@ -213,11 +235,16 @@ impl PxelinuxMachine {
     fn attempt(
         &mut self,
         plan: BootPlan,
-        typed: Option<String>,
         again: Option<(Prefix, usize, String, Option<String>)>,
+        line: Text,
     ) -> Turn {
         let url = plan.kernel.url.clone();
-        let attempt = Attempt { plan, typed, again };
+        let attempt = Attempt {
+            plan,
+            typed: None,
+            again,
+            line,
+        };
         self.phase = State::Trying(Box::new(attempt));
         let purpose = Purpose::Kernel;
         Turn::Ask(Step::Fetch { url, purpose })
@@ -369,15 +396,10 @@ impl PxelinuxMachine {
         }
         let text = Text {
             value: if is_fixed { name } else { line }.to_owned(),
-            place: place.clone(),
-        };
-        // doc/syslinux.txt: the line that failed is put behind the command of ONERROR.
-        let on_error = self.config.on_error.as_ref().map(|command| Text {
-            value: join([command, line]),
             place,
-        });
+        };
         let command = self.command(&text);
-        let command = command.or_else(|| self.command(&on_error?));
+        let command = command.or_else(|| self.on_error(&text, context));
         let Some((number, arguments)) = command else {
             return self.refuse(no_kernel(name, ""), context);
         };
@@ -404,6 +426,38 @@ impl PxelinuxMachine {
         Some((self.config.add_implicit(name), arguments.to_owned()))
     }
 
+    /// Returns the command of ONERROR, with the line behind it that cannot be booted
+    /// (doc/syslinux.txt).
+    fn on_error(&mut self, line: &Text, context: &mut Context) -> Option<(usize, String)> {
+        let command = self.config.on_error.clone().filter(|_| !self.is_on_error)?;
+        let what = format!("{:?} cannot be booted; ONERROR: {command}", line.value);
+        context.note(&line.place, what);
+        self.is_on_error = true;
+        self.command(&Text {
+            value: join([&command, &line.value]),
+            place: line.place.clone(),
+        })
+    }
+
+    /// Says that the default cannot be booted, and shows the prompt: with nobody at it that is the
+    /// end.
+    fn refuse_default(&mut self, text: &Text, context: &mut Context) -> Result<Turn, PlanError> {
+        if let Some((number, arguments)) = self.on_error(text, context) {
+            return self.boot(number, arguments, None, context);
+        }
+        let (name, _) = split_word(&text.value);
+        if self.has_refused_default && !self.is_attended {
+            let labels = self.config.labels.iter();
+            let labels: Vec<_> = labels.map(|label| label.name.value.as_str()).collect();
+            let labels = labels.join(", ");
+            let what = format!("is no label, and with IMPLICIT 0 no kernel; labels: {labels}");
+            return Err(PlanError::new(&text.place, name, what));
+        }
+        self.has_refused_default = true;
+        (self.config.has_prompt, self.config.is_ui, self.config.ui) = (true, false, None);
+        self.refuse(no_kernel(name, ""), context)
+    }
+
     /// Says why a line cannot be booted, and asks again.
     fn refuse(&mut self, why: String, context: &mut Context) -> Result<Turn, PlanError> {
         self.phase = State::Saying(VecDeque::from([why]));
@@ -424,9 +478,9 @@ impl PxelinuxMachine {
             .ui
             .clone()
             .or_else(|| self.config.default.clone());
-        if let Some(command) = command
-            && self.config.named(&command).is_none()
-            && let Some((number, arguments)) = self.command(&command)
+        let command = command.filter(|command| self.config.named(command).is_none());
+        if let Some(command) = &command
+            && let Some((number, arguments)) = self.command(command)
         {
             return self.boot(number, arguments, None, context);
         }
@@ -435,7 +489,10 @@ impl PxelinuxMachine {
                 context.note(&place, "is the default");
                 self.boot(label.number, label.arguments, None, context)
             }
-            None => self.show(self.config.start, context),
+            None => match command {
+                Some(command) => self.refuse_default(&command, context),
+                None => self.show(self.config.start, context),
+            },
         }
     }
 
@@ -459,6 +516,7 @@ impl PxelinuxMachine {
 
     fn count_question(&mut self, context: &Context) -> Result<(), PlanError> {
         self.questions += 1;
+        self.is_on_error = false;
         if self.questions > MAX_QUESTIONS {
             let place = Place::whole(&context.facts.boot_file);
             let what = format!("more than {MAX_QUESTIONS} menus and prompts were shown");
@@ -525,13 +583,17 @@ impl PxelinuxMachine {
             match boot(config, label, &arguments, edited, prefix, context)? {
                 BootTarget::Plan(plan) => {
                     let other = self.fallback_for(&plan, &name.place);
-                    return Ok(match other {
-                        Some(prefix) => {
-                            let again = (prefix, number, arguments, edited.map(str::to_owned));
-                            self.attempt(*plan, None, Some(again))
-                        }
-                        None => Turn::Done(plan),
-                    });
+                    let has_other_way = self.config.on_error.is_some() && !self.is_on_error;
+                    if other.is_none() && !has_other_way {
+                        return Ok(Turn::Done(plan));
+                    }
+                    let line = Text {
+                        value: join([&name.value, edited.unwrap_or(&arguments)]),
+                        place: name.place.clone(),
+                    };
+                    let edited = edited.map(str::to_owned);
+                    let again = other.map(|prefix| (prefix, number, arguments, edited));
+                    return Ok(self.attempt(*plan, again, line));
                 }
                 BootTarget::Chain(url) => return Ok(Turn::Chain(url)),
                 BootTarget::Config(files, directory) => {
