@@ -7,7 +7,9 @@ use super::context::{Context, Turn};
 use super::error::{Place, PlanError};
 use super::facts::Facts;
 use super::step::{Answer, Fetched};
-use crate::format::kernel_image::{GZIP_MAGIC, KernelFormat, classify, version_text};
+use crate::format::kernel_image::{
+    GZIP_MAGIC, KernelFormat, classify, is_32_bit_kernel, version_text,
+};
 use crate::prelude::*;
 use crate::text::url::Url;
 
@@ -146,9 +148,14 @@ pub fn kernel_refusal(url: &Url, head: &[u8]) -> Option<String> {
         let at = *at;
         head.get(at..at + magic.len()) == Some(magic)
     };
-    let by_head = || HEADS.iter().find(is).map(|(_, _, what)| *what);
+    // A 32-bit kernel with an EFI stub begins like a program for the firmware.
+    let heads = HEADS.iter().filter(|_| kind != KernelFormat::OldBzImage);
+    let by_head = || heads.clone().find(is).map(|(_, _, what)| *what);
     let what = match program_refusal(url.file_name()).or_else(by_head) {
         Some(what) => what,
+        None if is_32_bit_kernel(head) => {
+            "is no 64-bit Linux kernel, but a 32-bit one; name the one for amd64"
+        }
         None if kind == KernelFormat::OldBzImage => {
             "is no 64-bit Linux kernel, but a 32-bit one or a program in that form, such as memdisk, \
              wimboot or iPXE"
@@ -351,6 +358,10 @@ mod tests {
     fn files_that_are_no_kernels_are_known_by_their_first_bytes() {
         let iso = [&[0; 0x8001][..], b"CD001"].concat();
         let page = b"<html>not found</html>";
+        let with_mz = |mut head: Vec<u8>| {
+            head.splice(..2, *b"MZ");
+            head
+        };
         for (head, expected) in [
             (fixture::bz_image(), None),
             (b"\x1f\x8b\x08".to_vec(), None),
@@ -359,6 +370,16 @@ mod tests {
                 Some("(it says that it is \"MEMDISK 6.04\")"),
             ),
             (fixture::bz_image_of(0x206, 0, ""), Some("wimboot or iPXE")),
+            (
+                with_mz(fixture::bz_image_of(0x206, 0, "")),
+                Some("wimboot or iPXE"),
+            ),
+            (
+                with_mz(fixture::bz_image_of(0x20f, 2, "6.1.0-686-pae")),
+                Some(
+                    "but a 32-bit one; name the one for amd64 (it says that it is \"6.1.0-686-pae\")",
+                ),
+            ),
             (iso, Some("an ISO image")),
             (b"\x7fELF\x02".to_vec(), Some("multiboot")),
             (b"MSWIM\0\0\0".to_vec(), Some("Windows")),

@@ -100,9 +100,20 @@ pub fn classify(head: &[u8]) -> KernelFormat {
 /// Returns whether a bzImage has what kexec_file_load demands (`bzImage64_probe` of Linux): boot
 /// protocol 2.12 and XLF_KERNEL_64.
 fn has_64_bit_entry(head: &[u8]) -> bool {
-    let protocol = head.get(0x206..).and_then(|rest| rest.first_chunk());
-    let flags = head.get(0x236).copied().unwrap_or_default();
-    protocol.is_some_and(|protocol| u16::from_le_bytes(*protocol) >= 0x20c) && flags & 1 != 0
+    load_flags(head).is_some_and(|flags| flags & 1 != 0)
+}
+
+/// Returns whether the file is a bzImage of Linux 3.8 or later without a 64-bit entry. Programs that
+/// loaders take for a kernel are of an older boot protocol.
+pub fn is_32_bit_kernel(head: &[u8]) -> bool {
+    has(head, X86_MAGIC) && load_flags(head).is_some_and(|flags| flags & 1 == 0)
+}
+
+/// Returns the lower `xloadflags` of a bzImage, which exist since boot protocol 2.12.
+fn load_flags(head: &[u8]) -> Option<u8> {
+    let protocol = u16::from_le_bytes(*head.get(0x206..)?.first_chunk()?);
+    let flags = head.get(0x236).copied();
+    flags.filter(|_| protocol >= 0x20c)
 }
 
 /// Returns the version that a bzImage tells of itself, such as "MEMDISK 6.04"; none when it has none.
