@@ -430,6 +430,15 @@ impl Config {
         self.labels.truncate(self.labels.len() - implicit);
     }
 
+    /// Removes the entries of a label.
+    pub(super) fn remove_from_menus(&mut self, number: usize) {
+        let entry = MenuLine::Label(number);
+        for menu in &mut self.menus {
+            menu.items.retain(|item| *item != entry);
+            menu.default = menu.default.filter(|default| *default != entry);
+        }
+    }
+
     /// Returns the label that the next directives belong to.
     fn label(&mut self) -> Option<&mut BootLabel> {
         self.labels.last_mut().filter(|_| self.in_label)

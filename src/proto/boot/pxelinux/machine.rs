@@ -599,6 +599,12 @@ impl PxelinuxMachine {
                 BootTarget::Config(files, directory) => {
                     return self.begin_anew(&files, directory.as_deref(), false, context);
                 }
+                BootTarget::Menu(files) if files.is_empty() => {
+                    // Its own label would lead back to the menu for ever when nobody is there.
+                    self.config.remove_from_menus(number);
+                    self.config.has_menu = true;
+                    return self.show(self.config.start, context);
+                }
                 BootTarget::Menu(files) => return self.begin_anew(&files, None, true, context),
                 BootTarget::Command(next) => {
                     let text = Text {

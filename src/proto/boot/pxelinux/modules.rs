@@ -20,7 +20,8 @@ pub(super) enum BootTarget {
     Chain(Url),
     /// Another configuration, of one file or more, with another prefix if one is named.
     Config(Vec<Text>, Option<String>),
-    /// A menu of these files.
+    /// A menu of these files, or of this configuration without any (parse_configs() of
+    /// com32/menu/readconfig.c).
     Menu(Vec<Text>),
     /// Another command: a label, or the name of a kernel.
     Command(String),
@@ -41,12 +42,9 @@ pub(super) fn module(
         value: value.to_owned(),
         place: place.clone(),
     };
-    if is_menu_module(name) && !is_gfxboot(name) {
-        let files: Vec<_> = arguments.split_whitespace().map(text).collect();
-        if files.is_empty() {
-            return Err(fault("names no configuration for the menu"));
-        }
-        return Ok(BootTarget::Menu(files));
+    if is_menu_module(name) {
+        let files = arguments.split_whitespace().filter(|_| !is_gfxboot(name));
+        return Ok(BootTarget::Menu(files.map(text).collect()));
     }
     let (first, rest) = split_word(arguments);
     match module_name(name).as_str() {
