@@ -122,7 +122,9 @@ impl MenuSession {
         } else if let Some(help) = self.entry().and_then(|entry| entry.help.as_ref()) {
             lines.extend(help.lines().map(shown));
         } else {
-            lines.push("Enter starts, Tab edits the command line, Escape leaves".to_owned());
+            let line = self.entry().and_then(|entry| entry.command_line.as_ref());
+            let edits = line.map_or("", |_| "Tab edits the command line, ");
+            lines.push(format!("Enter starts, {edits}Escape leaves"));
         }
         lines
     }
@@ -365,6 +367,20 @@ mod tests {
         line.handle_key(Key::Clear);
         line.handle_key(Key::Char('x'));
         assert_eq!(line.text(), "x");
+    }
+
+    #[test]
+    fn only_where_there_is_a_command_line_the_menu_says_that_tab_edits_it() {
+        let mut menu = menu(None);
+        menu.entries[2].command_line = None;
+        let mut session = MenuSession::new(menu, START);
+        let last = |session: &MenuSession| session.lines(START, 24).pop().unwrap();
+        let edits = "Enter starts, Tab edits the command line, Escape leaves";
+        assert_eq!(last(&session), edits);
+        session.handle_key(Key::Down);
+        assert_eq!(last(&session), "Enter starts, Escape leaves");
+        session.handle_key(Key::Tab);
+        assert_eq!(last(&session), "Enter starts, Escape leaves");
     }
 
     #[test]
