@@ -80,7 +80,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ),
     (
         "xen xen.gz xen.efi xen-4* tboot*",
-        "is a multiboot kernel, which kexec cannot start here; boot Linux without it",
+        "is named like Xen or tboot, multiboot kernels that kexec cannot start here; boot the Linux \
+         kernel that is its module instead",
     ),
     (
         "*.iso",
@@ -138,11 +139,15 @@ const HEADS: &[(usize, &[u8], &str)] = &[
 ];
 
 /// Returns why kexec cannot start the file at `url` that begins with `head`; none for a kernel, and
-/// for a packed file, which tells only when it is unpacked.
+/// for a packed file that is not named like another program, which tells only when it is unpacked.
 pub fn kernel_refusal(url: &Url, head: &[u8]) -> Option<String> {
     let kind = classify(head);
-    if kind.is_kernel() || head.starts_with(GZIP_MAGIC) {
+    if kind.is_kernel() {
         return None;
+    }
+    if head.starts_with(GZIP_MAGIC) {
+        let what = program_refusal(url.file_name())?;
+        return Some(format!("is packed, and {what}"));
     }
     let is = |(at, magic, _): &&(usize, &[u8], _)| {
         let at = *at;
@@ -395,6 +400,28 @@ mod tests {
             let url = "http://192.0.2.1/k".parse().unwrap();
             let what = kernel_refusal(&url, &head);
             assert_eq!(what.is_some(), expected.is_some(), "{what:?}");
+            let what = what.unwrap_or_default();
+            assert!(what.contains(expected.unwrap_or_default()), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_packed_file_is_known_by_its_name_alone() {
+        for (name, expected) in [
+            (
+                "xen.gz",
+                Some("is packed, and is named like Xen or tboot, multiboot"),
+            ),
+            (
+                "xen-4.17-amd64.gz",
+                Some("the Linux kernel that is its module"),
+            ),
+            ("Image.gz", None),
+            ("vmlinuz", None),
+        ] {
+            let url = format!("http://192.0.2.1/{name}").parse().unwrap();
+            let what = kernel_refusal(&url, b"\x1f\x8b\x08");
+            assert_eq!(what.is_some(), expected.is_some(), "{name}: {what:?}");
             let what = what.unwrap_or_default();
             assert!(what.contains(expected.unwrap_or_default()), "{what}");
         }

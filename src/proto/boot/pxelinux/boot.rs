@@ -92,6 +92,12 @@ pub(super) fn boot(
             Err(PlanError::new(&target.place, name, what))
         }
         TargetKind::Module | TargetKind::Kernel | TargetKind::Linux => {
+            // U-Boot: the part of a FIT image behind #, as conf-1 or config@1.
+            if name.contains("#conf") {
+                let what =
+                    "is in a FIT image for U-Boot; name the kernel in it as a file of its own";
+                return Err(PlanError::new(&target.place, name, what));
+            }
             if let Some(what) = program_refusal(name) {
                 return Err(PlanError::new(&target.place, name, what));
             }
