@@ -537,10 +537,12 @@ impl PxelinuxMachine {
             command_line,
         } = answer
         else {
-            return Err(PlanError::at(
-                &place,
-                "nothing was chosen from the menu, which has no default",
-            ));
+            let what = if answer == Answer::Cancelled {
+                "the menu was left by a key, without a choice"
+            } else {
+                "nothing was chosen from the menu, which has no default"
+            };
+            return Err(PlanError::at(&place, what));
         };
         match choices.get(entry) {
             Some(choice) => self.follow(choice.clone(), command_line.as_deref(), context),

@@ -149,7 +149,15 @@ impl Config {
             menu.selected = Some(first);
         }
         if first.is_none() && menu.selected.is_none() {
-            let what = "the configuration has no label that could be booted";
+            let is_locked = |item: &MenuLine| match *item {
+                MenuLine::Label(number) => self.labels.get(number).is_some_and(|it| it.is_locked),
+                MenuLine::Submenu(number) => self.menus.get(number).is_some_and(|it| it.is_locked),
+                MenuLine::Separator => false,
+            };
+            let mut what = "the configuration has no label that could be booted".to_owned();
+            if submenu.items.iter().any(is_locked) {
+                what.push_str(", but one that needs a password, which is not supported");
+            }
             return Err(PlanError::at(place, what));
         }
         Ok((menu, choices))

@@ -501,6 +501,61 @@ fn directives_say_what_may_be_typed_at_the_prompt() {
     }
 }
 
+#[test]
+fn a_default_that_is_no_label_leads_to_the_prompt_and_escape_out_of_a_menu() {
+    let text = "implicit 0\ndefault nosuch\nlabel z\nkernel k\n";
+    let kernel = bz_image();
+    let files = [
+        (URL, text.as_bytes()),
+        ("http://192.0.2.1/k", kernel.as_slice()),
+    ];
+    let (mut planner, mut said) = (Planner::new(facts(URL)), Vec::new());
+    let mut step = question(&mut planner, &files, Answer::Begin, &mut said);
+    for _ in 0..3 {
+        assert!(matches!(&step, Step::CommandLine { labels, .. } if labels == "z "));
+        assert_eq!(said, ["Could not find kernel image: nosuch"]);
+        said.clear();
+        let answer = Answer::Text(String::new());
+        step = question(&mut planner, &files, answer, &mut said);
+    }
+    let answer = Answer::Text("z".to_owned());
+    let end = question(&mut planner, &files, answer, &mut said);
+    assert_eq!(planned(end).1, "BOOT_IMAGE=k");
+
+    let text = "ui menu.c32\nlabel a\nmenu default\nkernel k\n";
+    let files = [(URL, text.as_bytes())];
+    for (answer, expected) in [
+        (Answer::Cancelled, "the menu was left by a key"),
+        (Answer::TimedOut, "nothing was chosen"),
+    ] {
+        let mut planner = Planner::new(facts(URL));
+        question(&mut planner, &files, Answer::Begin, &mut said);
+        let end = planner.next(answer);
+        assert!(matches!(end, Step::Failed(error) if error.what.starts_with(expected)));
+    }
+}
+
+#[test]
+fn onerror_follows_each_line_that_cannot_be_booted() {
+    let text = |line: &str| Answer::Text(line.to_owned());
+    let with = |directive: &str| Prompt::begin(&format!("{directive}\n{PROMPT}"));
+    let end = with("onerror rescue sorry").answer(text("missing x"));
+    assert_eq!(planned(end).1, "BOOT_IMAGE=r b=2 sorry missing x");
+    // Where that is missing, too, the prompt is shown, and its next line leads to ONERROR again.
+    let configuration = "prompt 1\nonerror r\nlabel r\nkernel gone\n";
+    let files = [(URL, configuration.as_bytes())];
+    let (mut planner, mut said) = (Planner::new(facts(URL)), Vec::new());
+    question(&mut planner, &files, Answer::Begin, &mut said);
+    for _ in 0..2 {
+        let step = question(&mut planner, &files, text("other"), &mut said);
+        assert!(matches!(step, Step::CommandLine { .. }), "{step:?}");
+    }
+    assert_eq!(said, ["Could not find kernel image: other"; 2]);
+    let notes = planner.notes().iter();
+    let followed = notes.filter(|note| note.text.contains("ONERROR: r"));
+    assert_eq!(followed.count(), 2);
+}
+
 /// A planner that asks at the prompt.
 struct Prompt {
     planner: Planner,
@@ -525,7 +580,7 @@ impl Prompt {
     /// Answers, and serves every file that is not named `missing`.
     fn answer(&mut self, answer: Answer) -> Step {
         let mut step = self.planner.next(answer);
-        if let Step::Fetch { url, .. } = &step {
+        while let Step::Fetch { url, .. } = &step {
             step = self.planner.next(match url.path() {
                 "/missing" => Answer::Missing,
                 "/text" => file(b"no kernel"),
