@@ -140,11 +140,16 @@ pub(super) fn default_entry<'a>(entries: &'a [GrubEntry], shell: &Shell) -> Opti
     let (name, _) = default_path(shell);
     // As get_entry_number() of grub-core/normal/menu.c: a number first, then a title or an id.
     let number = name.parse::<usize>().ok();
-    let named = |item: &&GrubEntry| item.title == name || item.id() == name;
     number
         .and_then(|number| entries.get(number))
-        .or_else(|| entries.iter().find(named))
+        .or_else(|| entries.get(position(entries, &name)?))
         .or(entries.first())
+}
+
+/// Returns the number of the entry with this title or id.
+pub(super) fn position(entries: &[GrubEntry], name: &str) -> Option<usize> {
+    let is_named = |item: &GrubEntry| item.title == name || item.id() == name;
+    entries.iter().position(is_named)
 }
 
 /// Returns the entry in `default`, and the rest of it for the submenu that the entry is; `>>` is a

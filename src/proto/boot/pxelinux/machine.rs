@@ -477,6 +477,7 @@ impl PxelinuxMachine {
         let Answer::Chosen {
             entry,
             command_line,
+            ..
         } = answer
         else {
             return Err(PlanError::at(
