@@ -118,7 +118,9 @@ pub(super) fn menu(entries: &[GrubEntry], shell: &Shell) -> Result<Menu, PlanErr
     let selected = default.filter(|_| refusal.is_none());
     let is_selected = |item: &GrubEntry| selected.is_some_and(|other| core::ptr::eq(other, item));
     let timeout = shell.variables.value("timeout").unwrap_or_default();
-    let timeout = timeout.parse::<i64>().ok();
+    // After the time GRUB would ask for the password of the default entry; here nothing would start,
+    // and the menu waits for a choice.
+    let timeout = timeout.parse::<i64>().ok().filter(|_| refusal.is_none());
     let menu = Menu {
         title: None,
         entries: entries.iter().map(|item| item.shown(shell)).collect(),
@@ -126,7 +128,7 @@ pub(super) fn menu(entries: &[GrubEntry], shell: &Shell) -> Result<Menu, PlanErr
         timeout: timeout
             .and_then(|seconds| u64::try_from(seconds).ok())
             .map(Duration::from_secs),
-        is_hidden: shell.variables.value("timeout_style") == Some("hidden"),
+        is_hidden: shell.variables.value("timeout_style") == Some("hidden") && refusal.is_none(),
         ..Menu::default()
     };
     match refusal {
