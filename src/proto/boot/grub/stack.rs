@@ -8,18 +8,14 @@ use super::super::error::{Place, PlanError};
 use super::super::plan::Purpose;
 use super::entries::GrubEntry;
 use super::lex::{Word, WordPiece};
-use super::parse::{Block, Loop};
+use super::parse::{Block, Loop, MAX_DEPTH};
 use super::shell::Shell;
 use super::variables::VariableMap;
 use crate::prelude::*;
 use crate::text::url::Url;
 
-/// Limit of nested files, functions and statements (MAX_RECURSION_DEPTH of
-/// grub-core/script/execute.c).
-const MAX_DEPTH: usize = 64;
-
-const UNREADABLE: &str = "GRUB cannot read this line: it has neither | nor &, and no words behind a \
-                          block in braces; write \\{ for a brace";
+const UNREADABLE: &str = "GRUB cannot read this line: it has none of |, &, < and > outside of quotes, \
+                          and no words behind a block in braces; write \\{ for a brace";
 
 /// Blocks, menus and the status.
 #[derive(Debug)]
