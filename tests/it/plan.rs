@@ -436,6 +436,7 @@ fn choose(menu: &Menu, text: &str) -> Answer {
     Answer::Chosen {
         entry: entry.unwrap_or_else(|| panic!("no {text:?} in {menu:?}")),
         command_line: None,
+        is_by_user: true,
     }
 }
 

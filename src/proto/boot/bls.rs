@@ -29,6 +29,12 @@ pub(super) fn plan(url: &Url, text: &[u8], context: &mut Context) -> Result<Boot
             _ => resolve(url, name, &place).map(PlanPart::from),
         };
         match key {
+            // A configuration of GRUB has such lines, which may not start another file.
+            "linux" if value.contains(char::is_whitespace) => {
+                let what = "is more than the name of a kernel: what is behind the name belongs into \
+                            a line with options (or is this a configuration of GRUB? name it grub.cfg)";
+                return Err(PlanError::new(&place, value, what));
+            }
             "linux" | "efi" | "uki" | "uki-url" => {
                 context.note(&place, format!("the kernel is {value}"));
                 kernel = Some(part(value)?);
@@ -102,11 +108,23 @@ pub(super) fn foreign(name: &str, here: Architecture) -> Option<String> {
         Architecture::RiscV64 => "riscv64",
         Architecture::Other => return None,
     };
-    let is_foreign = !name.eq_ignore_ascii_case(own);
-    is_foreign.then(|| format!("is the architecture of the entry; this machine is {own}"))
+    if name.eq_ignore_ascii_case(own) {
+        return None;
+    }
+    // Names of Linux and of packages.
+    let meant = match name.to_ascii_lowercase().as_str() {
+        "x86_64" | "x86-64" | "amd64" => "x64",
+        "i386" | "i486" | "i586" | "i686" | "x86" => "ia32",
+        "aarch64" | "arm64" => "aa64",
+        _ => "",
+    };
+    Some(match meant {
+        "" => format!("is the architecture of the entry; this machine is {own}"),
+        _ => format!("is no architecture of an entry: write {meant}; this machine is {own}"),
+    })
 }
 
-/// Replaces the words `$NAME` by their values, or by nothing, which is noted.
+/// Replaces the words `$NAME` and `${NAME}` by their values, or by nothing, which is noted.
 pub(super) fn with_values(
     text: &str,
     value_of: &dyn Fn(&str) -> Option<String>,
@@ -119,6 +137,10 @@ pub(super) fn with_values(
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let words = text.split(' ').filter_map(|word| {
         let name = word.strip_prefix('$').unwrap_or_default();
+        let braced = name
+            .strip_prefix('{')
+            .and_then(|name| name.strip_suffix('}'));
+        let name = braced.unwrap_or(name);
         // $6$… is a password.
         if !name.starts_with(|c| is_part(c) && !c.is_ascii_digit()) || !name.chars().all(is_part) {
             return Some(word.to_owned());

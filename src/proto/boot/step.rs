@@ -139,6 +139,8 @@ pub enum Answer {
         entry: usize,
         /// The command line, when it was edited.
         command_line: Option<String>,
+        /// Whether a user has chosen it, and not the time or the lack of a user.
+        is_by_user: bool,
     },
     /// The key was pressed.
     Pressed,
@@ -190,6 +192,7 @@ impl Menu {
             Some(entry) => Answer::Chosen {
                 entry,
                 command_line: None,
+                is_by_user: false,
             },
             None => Answer::TimedOut,
         }

@@ -118,7 +118,9 @@ pub(super) fn menu(entries: &[GrubEntry], shell: &Shell) -> Result<Menu, PlanErr
     let selected = default.filter(|_| refusal.is_none());
     let is_selected = |item: &GrubEntry| selected.is_some_and(|other| core::ptr::eq(other, item));
     let timeout = shell.variables.value("timeout").unwrap_or_default();
-    let timeout = timeout.parse::<i64>().ok();
+    // After the time GRUB would ask for the password of the default entry; here nothing would start,
+    // and the menu waits for a choice.
+    let timeout = timeout.parse::<i64>().ok().filter(|_| refusal.is_none());
     let menu = Menu {
         title: None,
         entries: entries.iter().map(|item| item.shown(shell)).collect(),
@@ -126,7 +128,7 @@ pub(super) fn menu(entries: &[GrubEntry], shell: &Shell) -> Result<Menu, PlanErr
         timeout: timeout
             .and_then(|seconds| u64::try_from(seconds).ok())
             .map(Duration::from_secs),
-        is_hidden: shell.variables.value("timeout_style") == Some("hidden"),
+        is_hidden: shell.variables.value("timeout_style") == Some("hidden") && refusal.is_none(),
         ..Menu::default()
     };
     match refusal {
@@ -140,11 +142,16 @@ pub(super) fn default_entry<'a>(entries: &'a [GrubEntry], shell: &Shell) -> Opti
     let (name, _) = default_path(shell);
     // As get_entry_number() of grub-core/normal/menu.c: a number first, then a title or an id.
     let number = name.parse::<usize>().ok();
-    let named = |item: &&GrubEntry| item.title == name || item.id() == name;
     number
         .and_then(|number| entries.get(number))
-        .or_else(|| entries.iter().find(named))
+        .or_else(|| entries.get(position(entries, &name)?))
         .or(entries.first())
+}
+
+/// Returns the number of the entry with this title or id.
+pub(super) fn position(entries: &[GrubEntry], name: &str) -> Option<usize> {
+    let is_named = |item: &GrubEntry| item.title == name || item.id() == name;
+    entries.iter().position(is_named)
 }
 
 /// Returns the entry in `default`, and the rest of it for the submenu that the entry is; `>>` is a

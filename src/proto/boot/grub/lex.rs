@@ -28,7 +28,7 @@ pub(super) enum Token {
     Open(usize),
     /// `}`, at this byte of the text.
     Close(usize),
-    /// `|`, `&`, `||` or `&&`: tokens that no statement of GRUB has.
+    /// `|`, `&`, `||`, `&&`, `<` or `>`: tokens that no statement of GRUB has.
     Operator,
 }
 
@@ -75,6 +75,7 @@ pub(super) fn tokens(text: &str, place: &Place) -> Result<Vec<(usize, Token)>, P
             (';', None) => lexer.end_word(Some(Token::End)),
             ('{', None) => lexer.end_word(Some(Token::Open(at))),
             ('}', None) => lexer.end_word(Some(Token::Close(at))),
+            ('<' | '>', None) => lexer.end_word(Some(Token::Operator)),
             ('|' | '&', None) if lexer.word.is_none() => {
                 let twice = lexer.letters.next_if(|(_, c)| *c == letter).is_some();
                 if lexer.is_next(|c| !c.is_whitespace() && c != ';') {
@@ -185,6 +186,8 @@ mod tests {
             ("a#b # c\nd", "a#b ; d"),
             ("a && b || c & d | e", "a OP b OP c OP d OP e"),
             ("u?a=1&b=2 &c", "u?a=1&b=2 &c"),
+            ("[ a < b ] >c d>e", "[ a OP b ] OP c d OP e"),
+            ("a '<' \">\" \\<", "a < > <"),
             ("a\\ b\\\nc \\{", "a bc {"),
         ] {
             let place = Place::whole(&"tftp://192.0.2.1/g".parse().unwrap());

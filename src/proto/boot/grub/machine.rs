@@ -9,7 +9,8 @@ use super::super::error::{Place, PlanError};
 use super::super::loaders::{Candidate, Search, Searched, names_of};
 use super::super::step::{Answer, Fetched, Step};
 use super::conditions::answered;
-use super::entries::{GrubEntry, default_entry, default_path, menu};
+use super::entries::{GrubEntry, default_entry, menu};
+use super::fallback::{self, Fallbacks, PlanCheck};
 use super::lex::Word;
 use super::parse::{Block, StatementKind, parse};
 use super::shell::{PendingStatement, Shell, StatementEffect};
@@ -20,9 +21,6 @@ use crate::text::url::Url;
 /// Limit of files that a run reads; `source` can loop.
 const MAX_FILES: usize = 64;
 
-const UNREADABLE: &str = "GRUB cannot read this line: it has neither | nor &, and no words behind a \
-                          block in braces; write \\{ for a brace";
-
 /// The interpreter of GRUB configurations, up to a kernel.
 #[derive(Debug)]
 pub(crate) struct GrubMachine {
@@ -30,6 +28,9 @@ pub(crate) struct GrubMachine {
     functions: BTreeMap<Arc<str>, (Arc<Url>, Block)>,
     phase: State,
     files: usize,
+    fallbacks: Fallbacks,
+    /// The plan whose files are being asked for, because of `fallback`.
+    check: Option<PlanCheck>,
 }
 
 #[derive(Debug)]
@@ -90,6 +91,8 @@ impl GrubMachine {
             functions: BTreeMap::new(),
             phase,
             files: 0,
+            fallbacks: Fallbacks::default(),
+            check: None,
         }
     }
 
@@ -99,6 +102,33 @@ impl GrubMachine {
         answer: Answer,
         context: &mut Context,
     ) -> Result<Turn, PlanError> {
+        let mut turn = match self.check.take() {
+            Some(check) => match check.answered(answer) {
+                Ok(check) => return Ok(self.checked(check)),
+                Err(error) => Err(error),
+            },
+            None => self.advance(answer, context),
+        };
+        while let Err(error) = turn {
+            self.phase = State::Running;
+            let item = self.fallbacks.next(error, &mut self.stack, context)?;
+            turn = fallback::start(&mut self.stack, item, context).and_then(|()| self.run(context));
+        }
+        match turn? {
+            Turn::Done(plan) if self.fallbacks.is_asked(&self.stack) => {
+                Ok(self.checked(PlanCheck::new(plan)))
+            }
+            turn @ (Turn::Ask(_) | Turn::Chain(_) | Turn::Done(_)) => Ok(turn),
+        }
+    }
+
+    fn checked(&mut self, check: PlanCheck) -> Turn {
+        let (turn, check) = check.turn();
+        self.check = check;
+        turn
+    }
+
+    fn advance(&mut self, answer: Answer, context: &mut Context) -> Result<Turn, PlanError> {
         match core::mem::replace(&mut self.phase, State::Running) {
             State::Searching(mut search) => match search.next(answer, context)? {
                 Searched::Asks(turn) => {
@@ -195,7 +225,11 @@ impl GrubMachine {
             let Some(statement) = frame.block.get(frame.next).cloned() else {
                 match self.stack.ended(context)? {
                     Ended::Continues => continue,
-                    Ended::Menu => return self.menu(),
+                    Ended::Menu => {
+                        // GRUB returns to this menu, whatever fails in it.
+                        self.fallbacks.forget();
+                        return self.menu();
+                    }
                     Ended::Entry(place) => return self.finished(true, &place),
                 }
             };
@@ -243,14 +277,7 @@ impl GrubMachine {
                 self.stack
                     .push(place.file.clone(), condition, then, place)?;
             }
-            StatementKind::Unreadable(name) => {
-                // GRUB leaves it out; a kernel or an initrd must not be lost like that.
-                let loads = ["linux", "initrd", "module", "devicetree"];
-                if self.stack.is_in_entry() || loads.iter().any(|load| name.starts_with(load)) {
-                    return Err(PlanError::new(place, &name, UNREADABLE));
-                }
-                self.stack.unknown(&name, UNREADABLE, place, context);
-            }
+            StatementKind::Unreadable(name) => self.stack.unreadable(&name, place, context)?,
             StatementKind::Entry { words, body } => {
                 let words = self
                     .stack
@@ -359,9 +386,7 @@ impl GrubMachine {
                     let what = "is not a supported command";
                     let error = PlanError::new(place, &name, what);
                     self.stack.unknown(&name, what, place, context);
-                    let text = error.to_string();
                     self.stack.shell.blame = Some(error);
-                    return Ok(Some(Turn::Ask(Step::Say(text))));
                 }
             }
         }
@@ -392,9 +417,18 @@ impl GrubMachine {
 
     fn chosen(&mut self, answer: Answer, context: &mut Context) -> Result<Turn, PlanError> {
         let place = Place::whole(&context.facts.boot_file);
-        let Answer::Chosen { entry, .. } = answer else {
+        let Answer::Chosen {
+            entry, is_by_user, ..
+        } = answer
+        else {
             let refusal = default_entry(&self.stack.entries, &self.stack.shell)
                 .and_then(|item| item.refusal(&self.stack.shell));
+            if answer == Answer::TimedOut {
+                // Nobody is there to give the password for the default entry, which thus fails.
+                self.fallbacks.begin(&mut self.stack);
+            } else {
+                self.fallbacks.forget();
+            }
             let what = "nothing was chosen from the menu";
             return Err(refusal.unwrap_or_else(|| PlanError::at(&place, what)));
         };
@@ -404,37 +438,12 @@ impl GrubMachine {
         if let Some(refusal) = item.refusal(&self.stack.shell) {
             return Err(refusal);
         }
-        context.note(&item.place, format!("selected entry {:?}", item.title));
-        // In a submenu the rest of `default` counts.
-        let (_, rest) = default_path(&self.stack.shell);
-        let timeout = self
-            .stack
-            .shell
-            .variables
-            .value("timeout")
-            .map(str::to_owned);
-        self.stack.entries.clear();
-        self.stack.shell.blame = None;
-        if item.is_submenu {
-            self.stack.open_context(context)?;
-            // GRUB boots the default of a submenu at once where nobody pressed a key. Whether
-            // somebody did is not known here, so that the time counts again.
-            if let Some(timeout) = timeout {
-                self.stack.shell.variables.set("timeout", &timeout);
-            }
+        if is_by_user {
+            self.fallbacks.forget();
+        } else {
+            self.fallbacks.begin(&mut self.stack);
         }
-        self.stack.shell.variables.set("default", &rest);
-        // GRUB sets it, and savedefault of grub-mkconfig stores it.
-        let id = item.id().replace('>', ">>");
-        let chosen = match self.stack.shell.variables.value("chosen") {
-            Some(around) => format!("{around}>{id}"),
-            None => id,
-        };
-        self.stack.shell.variables.set_exported("chosen", &chosen);
-        let file = item.place.file.clone();
-        self.stack.shell.variables.scopes.push(item.arguments);
-        self.stack
-            .push(file, item.body, BlockEnd::EndEntry, &item.place)?;
+        fallback::start(&mut self.stack, item, context)?;
         self.run(context)
     }
 }

@@ -17,6 +17,7 @@ mod commands;
 mod conditions;
 mod entries;
 mod facts;
+mod fallback;
 mod lex;
 mod lists;
 mod loads;

@@ -6,8 +6,9 @@ use super::super::error::{Place, PlanError};
 use super::lex::{Token, Word, WordPiece, tokens};
 use crate::prelude::*;
 
-/// Limit of nested blocks, since the parser recurses.
-const MAX_DEPTH: usize = 32;
+/// Limit of nested blocks, since the parser recurses, and of nested files and functions when they run
+/// (MAX_RECURSION_DEPTH of grub-core/script/execute.c).
+pub(super) const MAX_DEPTH: usize = 64;
 
 /// Statements that run one after the other.
 pub(super) type Block = Arc<Vec<GrubStatement>>;
@@ -88,7 +89,7 @@ impl StatementParser<'_> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             let what = format!("blocks nest deeper than {MAX_DEPTH}");
-            return Err(PlanError::new(&self.here(), "{", what));
+            return Err(PlanError::at(&self.here(), what));
         }
         let mut statements = Vec::new();
         while let Some((line, token)) = self.tokens.first() {

@@ -8,15 +8,14 @@ use super::super::error::{Place, PlanError};
 use super::super::plan::Purpose;
 use super::entries::GrubEntry;
 use super::lex::{Word, WordPiece};
-use super::parse::{Block, Loop};
+use super::parse::{Block, Loop, MAX_DEPTH};
 use super::shell::Shell;
 use super::variables::VariableMap;
 use crate::prelude::*;
 use crate::text::url::Url;
 
-/// Limit of nested files, functions and statements (MAX_RECURSION_DEPTH of
-/// grub-core/script/execute.c).
-const MAX_DEPTH: usize = 64;
+const UNREADABLE: &str = "GRUB cannot read this line: it has none of |, &, < and > outside of quotes, \
+                          and no words behind a block in braces; write \\{ for a brace";
 
 /// Blocks, menus and the status.
 #[derive(Debug)]
@@ -98,6 +97,14 @@ impl BlockEnd {
     const fn is_call(&self) -> bool {
         matches!(self, Self::EndFunction | Self::EndEntry)
     }
+}
+
+/// How many blocks, menus and lists of arguments there are.
+#[derive(Debug)]
+pub(super) struct StackDepth {
+    frames: usize,
+    contexts: usize,
+    scopes: usize,
 }
 
 /// What comes behind a block.
@@ -187,6 +194,24 @@ impl BlockStack {
         self.unjudged = Some(error);
     }
 
+    /// Handles a line that GRUB cannot read, and leaves out.
+    ///
+    /// # Errors
+    /// It is in an entry, or names a kernel or an initrd, which must not be lost like that.
+    pub(super) fn unreadable(
+        &mut self,
+        name: &str,
+        place: &Place,
+        context: &mut Context,
+    ) -> Result<(), PlanError> {
+        let loads = ["linux", "initrd", "module", "devicetree"];
+        if self.is_in_entry() || loads.iter().any(|load| name.starts_with(load)) {
+            return Err(PlanError::new(place, name, UNREADABLE));
+        }
+        self.unknown(name, UNREADABLE, place, context);
+        Ok(())
+    }
+
     /// Returns the status of what has run, or its opposite, which nobody knows where the status is
     /// not known.
     pub(super) fn judged(&mut self, is_inverted: bool) -> Result<bool, PlanError> {
@@ -214,6 +239,29 @@ impl BlockStack {
             self.push(file, body, then, place)?;
         }
         Ok(())
+    }
+
+    pub(super) fn depth(&self) -> StackDepth {
+        StackDepth {
+            frames: self.frames.len(),
+            contexts: self.contexts.len(),
+            scopes: self.shell.variables.scopes.len(),
+        }
+    }
+
+    /// Leaves all blocks and menus that were begun since then, and drops what they have loaded.
+    pub(super) fn unwind(&mut self, depth: &StackDepth) {
+        while self.frames.len() > depth.frames {
+            self.leave();
+        }
+        while self.contexts.len() > depth.contexts {
+            self.close_context();
+        }
+        self.shell.variables.scopes.truncate(depth.scopes);
+        self.shell.unload();
+        self.shell.forget(Purpose::DeviceTree);
+        self.shell.loading.clear();
+        self.status(false);
     }
 
     /// Leaves the innermost block.

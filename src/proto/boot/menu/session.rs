@@ -47,6 +47,7 @@ impl MenuSession {
                 return self.bar.map(|entry| Answer::Chosen {
                     entry,
                     command_line: Some(line.text()),
+                    is_by_user: true,
                 });
             }
             if key == Key::Escape {
@@ -169,6 +170,7 @@ impl MenuSession {
         is_choice.then_some(Answer::Chosen {
             entry,
             command_line: None,
+            is_by_user: true,
         })
     }
 
@@ -311,7 +313,7 @@ mod tests {
         let end = START + Duration::from_secs(5);
         assert_eq!(session.poll_timeout(), Some(end));
         assert_eq!(session.handle_timeout(Instant::from_millis(5_999)), None);
-        assert_eq!(session.handle_timeout(end), chosen(0));
+        assert_eq!(session.handle_timeout(end), on_timeout(0));
         let mut session = MenuSession::new(menu(Some(5)), START);
         session.handle_key(Key::Left);
         assert_eq!(session.poll_timeout(), None);
@@ -327,7 +329,7 @@ mod tests {
         session.handle_key(Key::Down);
         let end = START + Duration::from_secs(60);
         assert_eq!(session.poll_timeout(), Some(end));
-        assert_eq!(session.handle_timeout(end), chosen(2));
+        assert_eq!(session.handle_timeout(end), on_timeout(2));
     }
 
     #[test]
@@ -344,7 +346,8 @@ mod tests {
             answer,
             Answer::Chosen {
                 entry: 0,
-                command_line
+                command_line,
+                is_by_user: true,
             }
         );
     }
@@ -441,9 +444,18 @@ mod tests {
     }
 
     fn chosen(entry: usize) -> Option<Answer> {
+        answer(entry, true)
+    }
+
+    fn on_timeout(entry: usize) -> Option<Answer> {
+        answer(entry, false)
+    }
+
+    fn answer(entry: usize, is_by_user: bool) -> Option<Answer> {
         Some(Answer::Chosen {
             entry,
             command_line: None,
+            is_by_user,
         })
     }
 }

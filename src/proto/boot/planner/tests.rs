@@ -406,6 +406,71 @@ fn an_unsigned_lease_adds_no_words_to_the_command_line_of_a_signed_script() {
     }
 }
 
+#[cfg(feature = "grub")]
+#[test]
+fn the_fallback_of_grub_is_not_for_an_entry_that_a_user_chose() {
+    let config =
+        b"set timeout=5\nset fallback=1\nmenuentry A { linux /a; }\nmenuentry B { linux /b; }";
+    for (is_by_user, steps) in [(true, vec![]), (false, vec!["/a", "/b"])] {
+        let mut planner = Planner::new(facts("http://192.0.2.1/grub.cfg"));
+        let mut fetched = Vec::new();
+        let mut answer = Answer::Begin;
+        let kernel = loop {
+            let step = planner.next(answer);
+            if let Step::Done(plan) = &step {
+                break plan.kernel.url.path().to_owned();
+            }
+            answer = Answer::Chosen {
+                entry: 0,
+                command_line: None,
+                is_by_user,
+            };
+            if let Step::Fetch { url, .. } = &step {
+                fetched.push(url.path().to_owned());
+                answer = match url.path() {
+                    "/grub.cfg" => file(config),
+                    "/b" => file(&bz_image()),
+                    _ => Answer::Missing,
+                };
+            }
+        };
+        assert_eq!(fetched.get(1..).unwrap(), steps);
+        assert_eq!(kernel, if is_by_user { "/a" } else { "/b" });
+    }
+}
+
+#[cfg(feature = "grub")]
+#[test]
+fn a_menu_of_grub_whose_default_needs_a_password_waits_for_a_choice() {
+    for timeout in ["0", "2"] {
+        for (entries, is_waiting) in [
+            (
+                "menuentry A { linux /a; }\nmenuentry B --unrestricted { linux /b; }",
+                true,
+            ),
+            (
+                "menuentry B --unrestricted { linux /b; }\nmenuentry A { linux /a; }",
+                false,
+            ),
+        ] {
+            let mut planner = Planner::new(facts("http://192.0.2.1/grub.cfg"));
+            planner.next(Answer::Begin);
+            let config = format!(
+                "set timeout={timeout}\nset timeout_style=hidden\nset superusers=root\n{entries}"
+            );
+            let Step::Menu(menu) = planner.next(file(config.as_bytes())) else {
+                panic!("no menu");
+            };
+            assert_eq!(menu.timeout.is_none(), is_waiting);
+            assert_eq!(menu.is_hidden, !is_waiting);
+            let choices = menu.entries.iter().map(|entry| entry.is_choice);
+            assert_eq!(choices.collect::<Vec<_>>(), [!is_waiting, is_waiting]);
+            let end = planner.next(menu.unattended());
+            assert_eq!(matches!(end, Step::Failed(_)), is_waiting, "{end:?}");
+        }
+    }
+}
+
 /// Drives a new planner with these files and nobody at the console.
 fn drive(facts: Facts, files: &[(&str, &[u8])]) -> (Vec<String>, Step) {
     drive_on(&mut Planner::new(facts), files)

@@ -535,6 +535,7 @@ impl PxelinuxMachine {
         let Answer::Chosen {
             entry,
             command_line,
+            ..
         } = answer
         else {
             let what = if answer == Answer::Cancelled {
