@@ -9,7 +9,7 @@ use super::grub;
 #[cfg(feature = "iso")]
 use super::iso::{self, HandOver, IsoSearch, Probe, Searched};
 use super::loaders::{BootLoader, Language};
-use super::plan::{BootPlan, Purpose};
+use super::plan::{BootPlan, PlanPart, Purpose};
 use super::step::{Answer, Fetched, Step};
 use super::{bls, ipxe, loaders, pxelinux};
 use crate::format::kernel_image::{KernelFormat, classify};
@@ -124,10 +124,10 @@ impl Planner {
                         answer = Answer::Begin;
                         continue;
                     }
-                    Some(plan) => Step::Done(self.finished(plan)),
+                    Some(plan) => self.finished(plan),
                 },
                 #[cfg(not(feature = "iso"))]
-                Ok(Turn::Done(plan)) => Step::Done(self.finished(plan)),
+                Ok(Turn::Done(plan)) => self.finished(plan),
                 Err(error) => Step::Failed(error),
             };
             self.state = State::Ended;
@@ -158,6 +158,7 @@ impl Planner {
                     let what = format!("more than {MAX_CHAINS} boot files chain one to the next");
                     return Err(PlanError::at(&Place::whole(&url), what));
                 }
+                self.context.check_refusal(&url)?;
                 self.is_autoexec &= url.file_name() == AUTOEXEC;
                 if url.names_iso() {
                     return self.open_image(url);
@@ -335,8 +336,8 @@ impl Planner {
         Err(PlanError::at(&Place::whole(&url), what))
     }
 
-    /// Adds what the user appends.
-    fn finished(&mut self, mut plan: Box<BootPlan>) -> Box<BootPlan> {
+    /// Adds what the user appends, and makes sure that no file of the plan is refused.
+    fn finished(&mut self, mut plan: Box<BootPlan>) -> Step {
         let facts = &self.context.facts;
         plan.append = facts.append.as_ref().map(|text| facts.fill_in(text));
         plan.loads_device_tree = facts.architecture.loads_device_trees();
@@ -347,7 +348,12 @@ impl Planner {
             let place = Place::whole(&tree.url);
             self.context.note(&place, UNUSED_DEVICE_TREE);
         }
-        plan
+        let check = |(part, _): (&PlanPart, Purpose)| self.context.check_refusal(&part.url);
+        let result = plan.parts().try_for_each(check);
+        match result {
+            Ok(()) => Step::Done(plan),
+            Err(error) => Step::Failed(error),
+        }
     }
 }
 

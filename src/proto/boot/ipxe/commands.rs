@@ -369,7 +369,7 @@ pub(super) fn resume(
             then,
         } => image::fetched(state, (name, *url, arguments), then, answer, place, context),
         PendingCommand::Signature { id, signature } => {
-            image::verified(state, id, *signature, answer)
+            image::verified(state, id, *signature, answer, context)
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use core::time::Duration;
 
-use super::super::context::Context;
+use super::super::context::{Context, REFUSED};
 use super::super::error::Place;
 use super::super::plan::Purpose;
 use super::super::step::{Answer, Fetched, Step};
 use super::arguments::{Arguments, CommandFault};
-use super::images::{ImageId, ImageTrust, REFUSED, ScriptImage, StartMethod};
+use super::images::{ImageId, ImageTrust, ScriptImage, StartMethod};
 use super::state::{CommandEffect, CommandResult, ImageUse, PendingCommand, State};
 use crate::prelude::*;
 use crate::text::url::Url;
@@ -167,7 +167,11 @@ pub(super) fn fetched(
         Fetched::Failed(why) => return Err(CommandFault::new(&url.to_string(), why)),
     };
     context.note(place, format!("loads {url} as {name}"));
-    let image = ScriptImage::new(&name, url, arguments, head);
+    let is_refused = context.is_refused(&url);
+    let mut image = ScriptImage::new(&name, url, arguments, head);
+    if is_refused {
+        image.trust = ImageTrust::Refused;
+    }
     let id = state.images.add(image)?;
     use_image(state, id, then, place, context)
 }
@@ -347,6 +351,19 @@ pub(super) fn free(state: &mut State, call: &mut Arguments<'_>) -> CommandResult
 }
 
 pub(super) fn verify(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    // From here on the file is started by no command, nor loaded as initrd, whatever prevents the check,
+    // unless its signature is found good.
+    let target = match state.images.find(call.word(0)) {
+        Some(image) => Some(image.url.clone()),
+        None => {
+            let address = call.word(0).split("##params").next();
+            call.place.file.join(address.unwrap_or_default()).ok()
+        }
+    };
+    if let Some(target) = target {
+        call.context.refuse(&target);
+        state.images.refuse(&target);
+    }
     let reference = call.word(1);
     if let Some(signer) = call.value("signer") {
         let what = "minisign signatures name no signer; restrict the keys instead";
@@ -375,14 +392,14 @@ pub(super) fn verified(
     id: ImageId,
     signature: Url,
     answer: Answer,
+    context: &mut Context,
 ) -> CommandResult {
-    let image = state.images.get(id)?;
     if answer == Answer::Done {
-        image.trust = ImageTrust::Verified(signature);
+        let url = state.images.accept(id, signature)?;
+        context.accept(&url);
         return Ok(CommandEffect::Done);
     }
-    // A file with a bad signature is started by no command any more, nor loaded as initrd.
-    image.trust = ImageTrust::Refused;
+    let image = state.images.get(id)?;
     let why = if let Answer::Failed(why) = answer {
         why
     } else {
