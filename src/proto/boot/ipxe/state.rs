@@ -19,6 +19,8 @@ pub(super) struct State {
     pub(super) images: Images,
     pub(super) menus: Menus,
     pub(super) parameters: Parameters,
+    /// Whether the result of the command under way decides what runs after it in its line.
+    pub(super) is_condition: bool,
 }
 
 impl State {
