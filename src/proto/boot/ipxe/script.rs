@@ -69,8 +69,8 @@ pub(super) fn command(words: &[String]) -> (&[String], Operator) {
     (words, Operator::End)
 }
 
-fn operator(word: &String) -> Option<Operator> {
-    match word.as_str() {
+fn operator(word: &str) -> Option<Operator> {
+    match word {
         "&&" => Some(Operator::And),
         "||" => Some(Operator::Or),
         ";" => Some(Operator::Then),
