@@ -332,8 +332,7 @@ impl Planner {
 
     #[cfg(not(feature = "iso"))]
     fn open_image(&mut self, url: Url) -> Result<Turn, PlanError> {
-        let what = "is an ISO image, which this build does not read (feature iso)";
-        Err(PlanError::at(&Place::whole(&url), what))
+        Err(PlanError::at(&Place::whole(&url), loaders::NO_ISO))
     }
 
     /// Adds what the user appends, and makes sure that no file of the plan is refused.

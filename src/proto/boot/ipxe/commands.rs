@@ -372,6 +372,8 @@ pub(super) fn resume(
             arguments,
             then,
         } => image::fetched(state, (name, *url, arguments), then, answer, place, context),
+        #[cfg(feature = "iso")]
+        PendingCommand::Iso(url) => image::opened(state, *url, answer, context),
         PendingCommand::Signature { id, signature } => {
             image::verified(state, id, *signature, answer, context)
         }

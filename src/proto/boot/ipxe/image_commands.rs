@@ -4,6 +4,8 @@ use core::time::Duration;
 
 use super::super::context::{Context, REFUSED};
 use super::super::error::Place;
+#[cfg(not(feature = "iso"))]
+use super::super::loaders::NO_ISO;
 use super::super::plan::Purpose;
 use super::super::step::{Answer, Fetched, Step};
 use super::arguments::{Arguments, CommandFault};
@@ -119,6 +121,10 @@ fn acquire(
         return use_image(state, id, then, place, context);
     }
     let url = url_of(state, wanted.reference, place)?;
+    #[cfg(not(feature = "iso"))]
+    if url.names_iso() && matches!(then, ImageUse::Select | ImageUse::Start { .. }) {
+        return Err(CommandFault::new(&url.to_string(), NO_ISO));
+    }
     let default = url.plain_file_name();
     let name = wanted.name.unwrap_or(&default).to_owned();
     let purpose = match then {
@@ -156,16 +162,7 @@ pub(super) fn fetched(
     context: &mut Context,
 ) -> CommandResult {
     let (name, url, arguments) = image;
-    let head = match answer.into_fetched() {
-        Fetched::File(head) => head,
-        Fetched::Missing => {
-            return Err(CommandFault::new(
-                &url.to_string(),
-                "the server has no such file",
-            ));
-        }
-        Fetched::Failed(why) => return Err(CommandFault::new(&url.to_string(), why)),
-    };
+    let head = head_of(&url, answer)?;
     context.note(place, format!("loads {url} as {name}"));
     let is_refused = context.is_refused(&url);
     let mut image = ScriptImage::new(&name, url, arguments, head);
@@ -174,6 +171,42 @@ pub(super) fn fetched(
     }
     let id = state.images.add(image)?;
     use_image(state, id, then, place, context)
+}
+
+/// Returns the beginning of the file that was asked for.
+fn head_of(url: &Url, answer: Answer) -> Result<Vec<u8>, CommandFault> {
+    let what = match answer.into_fetched() {
+        Fetched::File(head) => return Ok(head),
+        Fetched::Missing => "the server has no such file".to_owned(),
+        Fetched::Failed(why) => why,
+    };
+    Err(CommandFault::new(&url.to_string(), what))
+}
+
+/// Asks for the root directory of an ISO image that is to be started: what is none is a failure of the
+/// command, while the script is still there to go on behind `||`.
+#[cfg(feature = "iso")]
+fn open(image: Url) -> CommandResult {
+    let url = image.in_image("/");
+    let url = url.map_err(|error| CommandFault::new(&image.to_string(), error.what))?;
+    let purpose = Purpose::Configuration;
+    Ok(CommandEffect::Ask(
+        Step::Fetch { url, purpose },
+        PendingCommand::Iso(Box::new(image)),
+    ))
+}
+
+/// Leaves the script for an ISO image.
+#[cfg(feature = "iso")]
+pub(super) fn opened(
+    state: &State,
+    image: Url,
+    answer: Answer,
+    context: &mut Context,
+) -> CommandResult {
+    head_of(&image, answer)?;
+    state.settings.copy_options_to(&mut context.facts.options);
+    Ok(CommandEffect::Chain(image))
 }
 
 /// Resolves an address against the script, with the parameters that it names.
@@ -235,8 +268,7 @@ fn use_image(
     let image = image.clone();
     // As image_exec() of iPXE: what cannot run at all is said first.
     let method = image.start()?;
-    // What an ISO image boots is in the image itself.
-    let is_loader = method == StartMethod::BootLoader && !image.url.names_iso();
+    let is_loader = method == StartMethod::BootLoader;
     state.images.check_trust(&image, is_loader)?;
     match method {
         StartMethod::Script => {
@@ -257,7 +289,9 @@ fn use_image(
             Ok(CommandEffect::Chain(image.url))
         }
         #[cfg(feature = "iso")]
-        StartMethod::Memdisk => state.images.disk_of(&image).map(CommandEffect::Chain),
+        StartMethod::Iso => open(image.url),
+        #[cfg(feature = "iso")]
+        StartMethod::Memdisk => open(state.images.disk_of(&image)?),
     }
 }
 

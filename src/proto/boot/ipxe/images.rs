@@ -83,8 +83,9 @@ impl ScriptImage {
         if self.kind.is_kernel() {
             return Ok(StartMethod::Kernel);
         }
+        #[cfg(feature = "iso")]
         if self.url.names_iso() {
-            return Ok(StartMethod::BootLoader);
+            return Ok(StartMethod::Iso);
         }
         #[cfg(feature = "iso")]
         if loaders::is_memdisk(self.url.file_name()) {
@@ -110,8 +111,11 @@ pub(super) enum StartMethod {
     Script,
     /// As the kernel of a plan.
     Kernel,
-    /// By reading the configuration of the boot loader that it is, or that an ISO image has.
+    /// By reading the configuration of the boot loader that it is.
     BootLoader,
+    /// By reading the configuration in the ISO image that it is.
+    #[cfg(feature = "iso")]
+    Iso,
     /// By starting the ISO image that it would emulate a disk with.
     #[cfg(feature = "iso")]
     Memdisk,

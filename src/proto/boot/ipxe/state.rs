@@ -106,6 +106,9 @@ pub(super) enum PendingCommand {
         arguments: String,
         then: ImageUse,
     },
+    /// The root directory of the ISO image that is to be started.
+    #[cfg(feature = "iso")]
+    Iso(Box<Url>),
     /// The check of an image's signature.
     Signature { id: ImageId, signature: Box<Url> },
 }
