@@ -359,9 +359,7 @@ impl GrubMachine {
                     let what = "is not a supported command";
                     let error = PlanError::new(place, &name, what);
                     self.stack.unknown(&name, what, place, context);
-                    let text = error.to_string();
                     self.stack.shell.blame = Some(error);
-                    return Ok(Some(Turn::Ask(Step::Say(text))));
                 }
             }
         }
