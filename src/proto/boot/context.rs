@@ -99,7 +99,7 @@ impl Context {
     /// Takes back the refusal of a file, whose signature is good.
     pub(super) fn accept(&mut self, url: &Url) {
         if self.refused.len() < MAX_REFUSED {
-            self.refused.retain(|refused| !url.is_of(refused));
+            self.refused.retain(|refused| !refused.is_of(url));
         }
     }
 
@@ -207,5 +207,58 @@ impl Budget {
             return Ok(());
         };
         Err(PlanError::at(&self.place, what))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusing(list: &[&str]) -> Context {
+        let url: Url = "http://h/a".parse().unwrap();
+        let (address, server) = ([192, 0, 2, 2].into(), [192, 0, 2, 1].into());
+        let budget = Budget::new(Place::whole(&url));
+        let facts = Facts::new(url, Default::default(), address, server);
+        let mut context = Context::new(facts, budget);
+        for url in list {
+            context.refuse(&url.parse().unwrap());
+        }
+        context
+    }
+
+    #[test]
+    fn a_file_is_refused_however_its_address_is_written_and_with_what_is_in_it() {
+        let mut context = refusing(&["http://h/x.iso", "http://h/y.iso#/a"]);
+        for (url, is_refused) in [
+            ("http://u:p@H:80/x.iso", true),
+            ("http://h/x.iso#/a", true),
+            ("http://h/x.iso?1", false),
+            ("http://h/X.iso", false),
+            ("http://h:81/x.iso", false),
+            ("https://h/x.iso", false),
+            ("http://h/y.iso#/a", true),
+            ("http://h/y.iso#/b", false),
+            ("http://h/y.iso", false),
+        ] {
+            assert_eq!(
+                context.is_refused(&url.parse().unwrap()),
+                is_refused,
+                "{url}"
+            );
+        }
+        // One good file makes no good image.
+        context.accept(&"http://h/x.iso#/a".parse().unwrap());
+        assert!(context.is_refused(&"http://h/x.iso".parse().unwrap()));
+        context.accept(&"http://h/x.iso".parse().unwrap());
+        assert!(!context.is_refused(&"http://h/x.iso#/a".parse().unwrap()));
+    }
+
+    #[test]
+    fn everything_is_refused_where_the_list_is_full() {
+        let many: Vec<_> = (0..=MAX_REFUSED).map(|n| format!("http://h/{n}")).collect();
+        let many: Vec<_> = many.iter().map(String::as_str).collect();
+        let mut context = refusing(&many);
+        context.accept(&"http://h/0".parse().unwrap());
+        assert!(context.is_refused(&"http://h/other".parse().unwrap()));
     }
 }
