@@ -105,7 +105,7 @@ impl Planner {
                 Ok(Turn::Ask(step)) => {
                     self.fetches += usize::from(step.is_request());
                     self.context.budget.produce(step.text_len());
-                    match self.context.budget.check() {
+                    match self.context.budget.check().and(self.check_refusal(&step)) {
                         #[cfg(feature = "iso")]
                         Ok(()) => return self.without_whole_image(step),
                         #[cfg(not(feature = "iso"))]
@@ -158,7 +158,6 @@ impl Planner {
                     let what = format!("more than {MAX_CHAINS} boot files chain one to the next");
                     return Err(PlanError::at(&Place::whole(&url), what));
                 }
-                self.context.check_refusal(&url)?;
                 self.is_autoexec &= url.file_name() == AUTOEXEC;
                 if url.names_iso() {
                     return self.open_image(url);
@@ -322,6 +321,16 @@ impl Planner {
     fn grub_search(&mut self, url: &Url) -> Result<Turn, PlanError> {
         let what = "is GRUB or a shim, and this wireboot was built without the feature \"grub\"";
         Err(PlanError::at(&Place::whole(url), what))
+    }
+
+    /// Makes sure that no refused file is read, but by a script, which knows whether it uses it.
+    fn check_refusal(&self, step: &Step) -> Result<(), PlanError> {
+        if let Step::Fetch { url, .. } = step
+            && !matches!(self.state, State::Ipxe(_))
+        {
+            return self.context.check_refusal(url);
+        }
+        Ok(())
     }
 
     /// Starts an interpreter and returns its first turn.
