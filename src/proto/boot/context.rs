@@ -20,6 +20,9 @@ use crate::text::url::Url;
 const MAX_NOTES: usize = 2_000;
 const MAX_NOTE_LEN: usize = 1_000;
 
+/// Limit of the files that are refused by name; beyond it all are.
+const MAX_REFUSED: usize = 256;
+
 /// Limit of commands, statements and conditions that a plan runs. A script that waits five seconds
 /// before each try gets through days with it; a menu of 1 MiB has some 20,000 lines.
 // Limits for each file let a script of 1 MiB keep the processor busy for minutes.
@@ -27,6 +30,9 @@ const MAX_STEPS: usize = 100_000;
 /// Limit of the text that a plan reads, expands and shows, in bytes. Real plans stay below
 /// 1 MiB, the longest single file that is read.
 const MAX_TEXT_LEN: usize = 16 << 20;
+
+/// Why a file is refused.
+pub(super) const REFUSED: &str = "its signature is bad: imgverify has failed for it";
 
 /// A decision of the planner, with the line it follows from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,16 +57,20 @@ pub(super) struct Context {
     pub(super) facts: Facts,
     pub(super) budget: Budget,
     notes: Vec<Note>,
+    /// The files whose signatures a script has checked, and not found good.
+    // They are not remembered by the images of a script: it can fetch them again, under other names, and
+    // lead to a configuration that names them.
+    refused: Vec<Url>,
 }
 
 impl Context {
     /// Begins with the whole budget and no notes.
     pub(super) const fn new(facts: Facts, budget: Budget) -> Self {
-        let notes = Vec::new();
         Self {
             facts,
             budget,
-            notes,
+            notes: Vec::new(),
+            refused: Vec::new(),
         }
     }
 
@@ -77,6 +87,36 @@ impl Context {
     /// Adds a note for `-v` only.
     pub(super) fn note_detail(&mut self, place: &Place, text: impl Into<String>) {
         self.add_note(place, text.into(), true);
+    }
+
+    /// Refuses the file of this address from now on, until it is accepted.
+    pub(super) fn refuse(&mut self, url: &Url) {
+        if !self.is_refused(url) {
+            self.refused.push(url.clone());
+        }
+    }
+
+    /// Takes back the refusal of a file, whose signature is good.
+    pub(super) fn accept(&mut self, url: &Url) {
+        if self.refused.len() < MAX_REFUSED {
+            self.refused.retain(|refused| !refused.is_of(url));
+        }
+    }
+
+    /// Returns whether the file, or the image that it is in, is refused.
+    pub(super) fn is_refused(&self, url: &Url) -> bool {
+        self.refused.len() >= MAX_REFUSED || self.refused.iter().any(|refused| url.is_of(refused))
+    }
+
+    /// Makes sure that a file may be started, or loaded with a kernel.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub(super) fn check_refusal(&self, url: &Url) -> Result<(), PlanError> {
+        if self.is_refused(url) {
+            return Err(PlanError::at(&Place::whole(url), REFUSED));
+        }
+        Ok(())
     }
 
     fn add_note(&mut self, place: &Place, text: String, is_detail: bool) {
@@ -167,5 +207,58 @@ impl Budget {
             return Ok(());
         };
         Err(PlanError::at(&self.place, what))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusing(list: &[&str]) -> Context {
+        let url: Url = "http://h/a".parse().unwrap();
+        let (address, server) = ([192, 0, 2, 2].into(), [192, 0, 2, 1].into());
+        let budget = Budget::new(Place::whole(&url));
+        let facts = Facts::new(url, Default::default(), address, server);
+        let mut context = Context::new(facts, budget);
+        for url in list {
+            context.refuse(&url.parse().unwrap());
+        }
+        context
+    }
+
+    #[test]
+    fn a_file_is_refused_however_its_address_is_written_and_with_what_is_in_it() {
+        let mut context = refusing(&["http://h/x.iso", "http://h/y.iso#/a"]);
+        for (url, is_refused) in [
+            ("http://u:p@H:80/x.iso", true),
+            ("http://h/x.iso#/a", true),
+            ("http://h/x.iso?1", false),
+            ("http://h/X.iso", false),
+            ("http://h:81/x.iso", false),
+            ("https://h/x.iso", false),
+            ("http://h/y.iso#/a", true),
+            ("http://h/y.iso#/b", false),
+            ("http://h/y.iso", false),
+        ] {
+            assert_eq!(
+                context.is_refused(&url.parse().unwrap()),
+                is_refused,
+                "{url}"
+            );
+        }
+        // One good file makes no good image.
+        context.accept(&"http://h/x.iso#/a".parse().unwrap());
+        assert!(context.is_refused(&"http://h/x.iso".parse().unwrap()));
+        context.accept(&"http://h/x.iso".parse().unwrap());
+        assert!(!context.is_refused(&"http://h/x.iso#/a".parse().unwrap()));
+    }
+
+    #[test]
+    fn everything_is_refused_where_the_list_is_full() {
+        let many: Vec<_> = (0..=MAX_REFUSED).map(|n| format!("http://h/{n}")).collect();
+        let many: Vec<_> = many.iter().map(String::as_str).collect();
+        let mut context = refusing(&many);
+        context.accept(&"http://h/0".parse().unwrap());
+        assert!(context.is_refused(&"http://h/other".parse().unwrap()));
     }
 }

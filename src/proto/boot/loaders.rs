@@ -90,6 +90,9 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("*.c32 *.com *.cbt *.bs *.bss *.exe", FIRMWARE),
 ];
 
+#[cfg(not(feature = "iso"))]
+pub(super) const NO_ISO: &str = "is an ISO image, which this build does not read (feature iso)";
+
 /// Returns whether a file of this name is memdisk, which emulates a disk with its initrd.
 #[cfg(feature = "iso")]
 pub(super) fn is_memdisk(name: &str) -> bool {

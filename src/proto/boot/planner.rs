@@ -10,7 +10,7 @@ use super::grub;
 use super::iso::{self, HandOver, IsoSearch, Probe, Searched};
 use super::language::Language;
 use super::loaders::BootLoader;
-use super::plan::{BootPlan, Purpose};
+use super::plan::{BootPlan, PlanPart, Purpose};
 use super::step::{Answer, Fetched, Step};
 use super::{bls, ipxe, language, loaders, pxelinux};
 use crate::format::kernel_image::{KernelFormat, classify};
@@ -106,7 +106,7 @@ impl Planner {
                 Ok(Turn::Ask(step)) => {
                     self.fetches += usize::from(step.is_request());
                     self.context.budget.produce(step.text_len());
-                    match self.context.budget.check() {
+                    match self.context.budget.check().and(self.check_refusal(&step)) {
                         #[cfg(feature = "iso")]
                         Ok(()) => return self.without_whole_image(step),
                         #[cfg(not(feature = "iso"))]
@@ -125,10 +125,10 @@ impl Planner {
                         answer = Answer::Begin;
                         continue;
                     }
-                    Some(plan) => Step::Done(self.finished(plan)),
+                    Some(plan) => self.finished(plan),
                 },
                 #[cfg(not(feature = "iso"))]
-                Ok(Turn::Done(plan)) => Step::Done(self.finished(plan)),
+                Ok(Turn::Done(plan)) => self.finished(plan),
                 Err(error) => Step::Failed(error),
             };
             self.state = State::Ended;
@@ -324,6 +324,16 @@ impl Planner {
         Err(PlanError::at(&Place::whole(url), what))
     }
 
+    /// Makes sure that no refused file is read, but by a script, which knows whether it uses it.
+    fn check_refusal(&self, step: &Step) -> Result<(), PlanError> {
+        if let Step::Fetch { url, .. } = step
+            && !matches!(self.state, State::Ipxe(_))
+        {
+            return self.context.check_refusal(url);
+        }
+        Ok(())
+    }
+
     /// Starts an interpreter and returns its first turn.
     fn enter(&mut self, state: State) -> Result<Turn, PlanError> {
         self.state = state;
@@ -332,12 +342,11 @@ impl Planner {
 
     #[cfg(not(feature = "iso"))]
     fn open_image(&mut self, url: Url) -> Result<Turn, PlanError> {
-        let what = "is an ISO image, which this build does not read (feature iso)";
-        Err(PlanError::at(&Place::whole(&url), what))
+        Err(PlanError::at(&Place::whole(&url), loaders::NO_ISO))
     }
 
-    /// Adds what the user appends.
-    fn finished(&mut self, mut plan: Box<BootPlan>) -> Box<BootPlan> {
+    /// Adds what the user appends, and makes sure that no file of the plan is refused.
+    fn finished(&mut self, mut plan: Box<BootPlan>) -> Step {
         let facts = &self.context.facts;
         plan.append = facts.append.as_ref().map(|text| facts.fill_in(text));
         plan.loads_device_tree = facts.architecture.loads_device_trees();
@@ -348,7 +357,12 @@ impl Planner {
             let place = Place::whole(&tree.url);
             self.context.note(&place, UNUSED_DEVICE_TREE);
         }
-        plan
+        let check = |(part, _): (&PlanPart, Purpose)| self.context.check_refusal(&part.url);
+        let result = plan.parts().try_for_each(check);
+        match result {
+            Ok(()) => Step::Done(plan),
+            Err(error) => Step::Failed(error),
+        }
     }
 }
 

@@ -283,6 +283,15 @@ impl Url {
         }
     }
 
+    /// Returns whether the address is the one of `other`, or of a file inside of it, whatever the
+    /// credentials, the pin and the form of the request are.
+    pub(crate) fn is_of(&self, other: &Self) -> bool {
+        (self.scheme, self.port()) == (other.scheme, other.port())
+            && self.host.eq_ignore_ascii_case(&other.host)
+            && (&self.path, &self.query) == (&other.path, &other.query)
+            && (other.inside.is_none() || self.path_in_image() == other.path_in_image())
+    }
+
     /// Returns host and port as in the Host header of HTTP.
     pub fn authority(&self) -> String {
         let host = if self.host.contains(':') {

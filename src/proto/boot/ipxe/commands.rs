@@ -211,7 +211,11 @@ const COMMANDS: &[CommandRow] = &[
     row("goto", &[], 1..=1, "LABEL", goto),
     raw("exit", exit),
     row("sleep", &[], 1..=ANY, "SECONDS", sleep),
-    raw("time", time),
+    CommandRow {
+        words: 1..=ANY,
+        usage: "COMMAND [WORD...]",
+        ..raw("time", time)
+    },
     row(
         "dhcp ifconf ifopen ifclose iflinkwait",
         &[valued("configurator", 'c'), valued("timeout", 't')],
@@ -368,8 +372,10 @@ pub(super) fn resume(
             arguments,
             then,
         } => image::fetched(state, (name, *url, arguments), then, answer, place, context),
+        #[cfg(feature = "iso")]
+        PendingCommand::Iso(url) => image::opened(state, *url, answer, context),
         PendingCommand::Signature { id, signature } => {
-            image::verified(state, id, *signature, answer)
+            image::verified(state, id, *signature, answer, context)
         }
     }
 }
@@ -404,6 +410,11 @@ fn time(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
 
 /// Succeeds when the interface that holds the lease is among those named.
 fn interface(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    // "ipv6" is iPXE's other one (net/ndp.c); a name that it does not know is a failure, too.
+    if let Some(name) = call.value("configurator").filter(|name| *name != "dhcp") {
+        let what = "is not done: there is the lease of DHCP for IPv4 alone";
+        return Err(CommandFault::new(name, what));
+    }
     let names = call.words;
     match names.first() {
         Some(first) if !names.iter().any(|name| is_our_interface(name)) => Err(CommandFault::new(
@@ -440,8 +451,13 @@ fn cpuid(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
     Ok(CommandEffect::Done)
 }
 
-/// Does nothing, and notes it: the script may rely on the command.
-fn nothing(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+/// Does nothing, and notes it: the script may rely on the command. So it fails where it is a condition,
+/// of which nobody can say whether it would hold.
+fn nothing(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    if state.is_condition {
+        let what = "has no effect here, and fails because the line goes on by its result";
+        return Err(CommandFault::new(call.command, what));
+    }
     let text = format!("{} has no effect", call.command);
     call.context.note(call.place, text);
     Ok(CommandEffect::Done)
@@ -564,11 +580,17 @@ mod tests {
             known.sort_unstable();
             assert_eq!(listed.collect::<Vec<_>>(), known, "{begin}");
         }
-        // Each is noted, and neither a failure nor a condition of anything.
+        // Each is noted and no failure, but where it is a condition.
         for name in WITHOUT_EFFECT.split(' ') {
-            let (notes, result) = run_alone(&[name.to_owned(), "x".to_owned()]);
+            let words = [name.to_owned(), "x".to_owned()];
+            let (notes, result) = run_alone(&words);
             assert!(matches!(result, Ok(CommandEffect::Done)), "{name}");
             assert_eq!(notes, [format!("{name} has no effect")]);
+            let state = State {
+                is_condition: true,
+                ..State::default()
+            };
+            assert!(run_in(state, &words).1.is_err(), "{name}");
         }
         for name in UNSUPPORTED.split(' ') {
             let (_, result) = run_alone(&[name.to_owned()]);
@@ -594,12 +616,16 @@ mod tests {
 
     /// Runs a command; returns what it notes, and its result.
     fn run_alone(words: &[String]) -> (Vec<String>, CommandResult) {
+        run_in(State::default(), words)
+    }
+
+    fn run_in(mut state: State, words: &[String]) -> (Vec<String>, CommandResult) {
         let url: crate::text::url::Url = "http://192.0.2.1/a.ipxe".parse().unwrap();
         let (address, server) = ([192, 0, 2, 2].into(), [192, 0, 2, 1].into());
         let place = Place::whole(&url);
         let facts = Facts::new(url, Default::default(), address, server);
         let mut context = Context::new(facts, Budget::new(place.clone()));
-        let result = run(&mut State::default(), words, &place, &mut context);
+        let result = run(&mut state, words, &place, &mut context);
         let notes = context.notes().iter().map(|note| note.text.clone());
         (notes.collect(), result)
     }

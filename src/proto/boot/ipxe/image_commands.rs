@@ -2,12 +2,14 @@
 
 use core::time::Duration;
 
-use super::super::context::Context;
+use super::super::context::{Context, REFUSED};
 use super::super::error::Place;
+#[cfg(not(feature = "iso"))]
+use super::super::loaders::NO_ISO;
 use super::super::plan::Purpose;
 use super::super::step::{Answer, Fetched, Step};
 use super::arguments::{Arguments, CommandFault};
-use super::images::{ImageId, ImageTrust, REFUSED, ScriptImage, StartMethod};
+use super::images::{ImageId, ImageTrust, ScriptImage, StartMethod};
 use super::state::{CommandEffect, CommandResult, ImageUse, PendingCommand, State};
 use crate::prelude::*;
 use crate::text::url::Url;
@@ -119,6 +121,10 @@ fn acquire(
         return use_image(state, id, then, place, context);
     }
     let url = url_of(state, wanted.reference, place)?;
+    #[cfg(not(feature = "iso"))]
+    if url.names_iso() && matches!(then, ImageUse::Select | ImageUse::Start { .. }) {
+        return Err(CommandFault::new(&url.to_string(), NO_ISO));
+    }
     let default = url.plain_file_name();
     let name = wanted.name.unwrap_or(&default).to_owned();
     let purpose = match then {
@@ -156,20 +162,51 @@ pub(super) fn fetched(
     context: &mut Context,
 ) -> CommandResult {
     let (name, url, arguments) = image;
-    let head = match answer.into_fetched() {
-        Fetched::File(head) => head,
-        Fetched::Missing => {
-            return Err(CommandFault::new(
-                &url.to_string(),
-                "the server has no such file",
-            ));
-        }
-        Fetched::Failed(why) => return Err(CommandFault::new(&url.to_string(), why)),
-    };
+    let head = head_of(&url, answer)?;
     context.note(place, format!("loads {url} as {name}"));
-    let image = ScriptImage::new(&name, url, arguments, head);
+    let is_refused = context.is_refused(&url);
+    let mut image = ScriptImage::new(&name, url, arguments, head);
+    if is_refused {
+        image.trust = ImageTrust::Refused;
+    }
     let id = state.images.add(image)?;
     use_image(state, id, then, place, context)
+}
+
+/// Returns the beginning of the file that was asked for.
+fn head_of(url: &Url, answer: Answer) -> Result<Vec<u8>, CommandFault> {
+    let what = match answer.into_fetched() {
+        Fetched::File(head) => return Ok(head),
+        Fetched::Missing => "the server has no such file".to_owned(),
+        Fetched::Failed(why) => why,
+    };
+    Err(CommandFault::new(&url.to_string(), what))
+}
+
+/// Asks for the root directory of an ISO image that is to be started: what is none is a failure of the
+/// command, while the script is still there to go on behind `||`.
+#[cfg(feature = "iso")]
+fn open(image: Url) -> CommandResult {
+    let url = image.in_image("/");
+    let url = url.map_err(|error| CommandFault::new(&image.to_string(), error.what))?;
+    let purpose = Purpose::Configuration;
+    Ok(CommandEffect::Ask(
+        Step::Fetch { url, purpose },
+        PendingCommand::Iso(Box::new(image)),
+    ))
+}
+
+/// Leaves the script for an ISO image.
+#[cfg(feature = "iso")]
+pub(super) fn opened(
+    state: &State,
+    image: Url,
+    answer: Answer,
+    context: &mut Context,
+) -> CommandResult {
+    head_of(&image, answer)?;
+    state.settings.copy_options_to(&mut context.facts.options);
+    Ok(CommandEffect::Chain(image))
 }
 
 /// Resolves an address against the script, with the parameters that it names.
@@ -231,8 +268,7 @@ fn use_image(
     let image = image.clone();
     // As image_exec() of iPXE: what cannot run at all is said first.
     let method = image.start()?;
-    // What an ISO image boots is in the image itself.
-    let is_loader = method == StartMethod::BootLoader && !image.url.names_iso();
+    let is_loader = method == StartMethod::BootLoader;
     state.images.check_trust(&image, is_loader)?;
     match method {
         StartMethod::Script => {
@@ -253,7 +289,9 @@ fn use_image(
             Ok(CommandEffect::Chain(image.url))
         }
         #[cfg(feature = "iso")]
-        StartMethod::Memdisk => state.images.disk_of(&image).map(CommandEffect::Chain),
+        StartMethod::Iso => open(image.url),
+        #[cfg(feature = "iso")]
+        StartMethod::Memdisk => open(state.images.disk_of(&image)?),
     }
 }
 
@@ -295,7 +333,7 @@ pub(super) fn set_arguments(state: &mut State, call: &mut Arguments<'_>) -> Comm
     }
 }
 
-/// Shows no sums, which are for people and decide nothing.
+/// Shows no sums, which are for people; a condition of them is false.
 pub(super) fn digest(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
     if call.has("set") {
         return Err(CommandFault::new("--set", "sums are not computed"));
@@ -316,6 +354,11 @@ fn sum_images(
         .iter()
         .position(|name| state.images.find(name).is_none());
     let Some((name, others)) = missing.and_then(|at| names.get(at..)?.split_first()) else {
+        if state.is_condition {
+            let what = "checksums are not shown, and the command fails because the line goes on by \
+                        its result";
+            return Err(CommandFault::of_command(what));
+        }
         return Ok(CommandEffect::Done);
     };
     let wanted = ImageReference::plain(name, None);
@@ -347,6 +390,19 @@ pub(super) fn free(state: &mut State, call: &mut Arguments<'_>) -> CommandResult
 }
 
 pub(super) fn verify(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
+    // From here on the file is started by no command, nor loaded as initrd, whatever prevents the check,
+    // unless its signature is found good.
+    let target = match state.images.find(call.word(0)) {
+        Some(image) => Some(image.url.clone()),
+        None => {
+            let address = call.word(0).split("##params").next();
+            call.place.file.join(address.unwrap_or_default()).ok()
+        }
+    };
+    if let Some(target) = target {
+        call.context.refuse(&target);
+        state.images.refuse(&target);
+    }
     let reference = call.word(1);
     if let Some(signer) = call.value("signer") {
         let what = "minisign signatures name no signer; restrict the keys instead";
@@ -375,14 +431,14 @@ pub(super) fn verified(
     id: ImageId,
     signature: Url,
     answer: Answer,
+    context: &mut Context,
 ) -> CommandResult {
-    let image = state.images.get(id)?;
     if answer == Answer::Done {
-        image.trust = ImageTrust::Verified(signature);
+        let url = state.images.accept(id, signature)?;
+        context.accept(&url);
         return Ok(CommandEffect::Done);
     }
-    // A file with a bad signature is started by no command any more, nor loaded as initrd.
-    image.trust = ImageTrust::Refused;
+    let image = state.images.get(id)?;
     let why = if let Answer::Failed(why) = answer {
         why
     } else {

@@ -1,5 +1,6 @@
 //! Images: the files that scripts have fetched, and the plan of a kernel and its initrds.
 
+use super::super::context::REFUSED;
 use super::super::loaders::{self, BootLoader};
 use super::super::plan::{BootPlan, Placement, PlanPart};
 use super::arguments::CommandFault;
@@ -82,8 +83,9 @@ impl ScriptImage {
         if self.kind.is_kernel() {
             return Ok(StartMethod::Kernel);
         }
+        #[cfg(feature = "iso")]
         if self.url.names_iso() {
-            return Ok(StartMethod::BootLoader);
+            return Ok(StartMethod::Iso);
         }
         #[cfg(feature = "iso")]
         if loaders::is_memdisk(self.url.file_name()) {
@@ -109,8 +111,11 @@ pub(super) enum StartMethod {
     Script,
     /// As the kernel of a plan.
     Kernel,
-    /// By reading the configuration of the boot loader that it is, or that an ISO image has.
+    /// By reading the configuration of the boot loader that it is.
     BootLoader,
+    /// By reading the configuration in the ISO image that it is.
+    #[cfg(feature = "iso")]
+    Iso,
     /// By starting the ISO image that it would emulate a disk with.
     #[cfg(feature = "iso")]
     Memdisk,
@@ -124,8 +129,6 @@ impl ScriptImage {
         }
     }
 }
-
-pub(super) const REFUSED: &str = "its signature is bad: imgverify has failed for it";
 
 /// All images of a run, in the order in which they were fetched.
 #[derive(Debug, Default)]
@@ -214,6 +217,31 @@ impl Images {
             return Err(CommandFault::new("imgtrust", what));
         }
         Ok(())
+    }
+
+    /// Refuses the images of this address.
+    pub(super) fn refuse(&mut self, url: &Url) {
+        let images = self.list.iter_mut();
+        for image in images.filter(|image| image.url.is_of(url)) {
+            image.trust = ImageTrust::Refused;
+        }
+    }
+
+    /// Records that the signature of an image is good; others of its address are refused no longer.
+    ///
+    /// # Errors
+    /// It has been freed.
+    pub(super) fn accept(&mut self, id: ImageId, signature: Url) -> Result<Url, CommandFault> {
+        let url = self.get(id)?.url.clone();
+        let images = self.list.iter_mut();
+        for image in images.filter(|image| image.url.is_of(&url)) {
+            if image.id == id {
+                image.trust = ImageTrust::Verified(signature.clone());
+            } else if image.trust == ImageTrust::Refused {
+                image.trust = ImageTrust::Unchecked;
+            }
+        }
+        Ok(url)
     }
 
     /// Makes sure that an image may start; `is_loader` says that what follows it cannot be verified.

@@ -9,7 +9,7 @@ use super::super::plan::Outcome;
 use super::super::step::Answer;
 use super::arguments::CommandFault;
 use super::commands;
-use super::script::{Operator, ScriptLine, command, lines};
+use super::script::{Operator, ScriptLine, command, is_condition, lines};
 use super::state::{CommandEffect, PendingCommand, State};
 use crate::sorted::SortedMap;
 use crate::text::url::Url;
@@ -139,7 +139,10 @@ impl IpxeMachine {
                 .lines
                 .get(line)
                 .and_then(|line| line.words.get(word..));
-            let (now, operator) = command(words.unwrap_or_default());
+            let words = words.unwrap_or_default();
+            let (now, operator) = command(words);
+            let rest = words.get(now.len() + 1..).unwrap_or_default();
+            self.state.is_condition = is_condition(operator, rest);
             script.at = Some((line, word + now.len() + 1));
             script.operator = operator;
             let place = Place::of_line(script.file.clone(), script.number);

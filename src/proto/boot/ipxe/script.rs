@@ -4,6 +4,8 @@ use crate::prelude::*;
 
 /// The longest word that expansion may make, in bytes.
 const MAX_WORD_LEN: usize = 65_536;
+/// How many empty commands are looked over for one that is not; behind more there may be one.
+const MAX_EMPTY: usize = 16;
 /// Limit of settings nested in the values of settings.
 const MAX_NESTING: usize = 100;
 
@@ -59,19 +61,37 @@ pub(super) enum Operator {
 
 /// Returns the words of the next command, and what follows it.
 pub(super) fn command(words: &[String]) -> (&[String], Operator) {
-    let operator = |word: &String| match word.as_str() {
-        "&&" => Some(Operator::And),
-        "||" => Some(Operator::Or),
-        ";" => Some(Operator::Then),
-        _ if word.starts_with('#') => Some(Operator::End),
-        _ => None,
-    };
     for (at, word) in words.iter().enumerate() {
         if let Some(operator) = operator(word) {
             return (words.get(..at).unwrap_or_default(), operator);
         }
     }
     (words, Operator::End)
+}
+
+fn operator(word: &str) -> Option<Operator> {
+    match word {
+        "&&" => Some(Operator::And),
+        "||" => Some(Operator::Or),
+        ";" => Some(Operator::Then),
+        _ if word.starts_with('#') => Some(Operator::End),
+        _ => None,
+    }
+}
+
+/// Returns whether a command is a condition, by the operator behind it and the words behind that:
+/// whether one that does anything runs by its result.
+pub(super) fn is_condition(mut behind: Operator, rest: &[String]) -> bool {
+    for word in rest.iter().take(MAX_EMPTY) {
+        match (behind, operator(word)) {
+            (Operator::And | Operator::Or, None) => return true,
+            // An empty command behind && leaves the result as it is.
+            (Operator::And, Some(next)) => behind = next,
+            // One behind || succeeds, or is passed over for a success.
+            (Operator::Or, Some(_)) | (Operator::Then | Operator::End, _) => return false,
+        }
+    }
+    matches!(behind, Operator::And | Operator::Or) && rest.len() > MAX_EMPTY
 }
 
 /// Replaces every `${…}` in `word`, the innermost first, by the value of its name; the value is

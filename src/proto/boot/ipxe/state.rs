@@ -19,6 +19,8 @@ pub(super) struct State {
     pub(super) images: Images,
     pub(super) menus: Menus,
     pub(super) parameters: Parameters,
+    /// Whether the result of the command under way decides what runs after it in its line.
+    pub(super) is_condition: bool,
 }
 
 impl State {
@@ -104,6 +106,9 @@ pub(super) enum PendingCommand {
         arguments: String,
         then: ImageUse,
     },
+    /// The root directory of the ISO image that is to be started.
+    #[cfg(feature = "iso")]
+    Iso(Box<Url>),
     /// The check of an image's signature.
     Signature { id: ImageId, signature: Box<Url> },
 }
