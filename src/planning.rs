@@ -347,14 +347,9 @@ mod tests {
     fn what_is_no_kernel_ends_the_boot_before_its_initrds_are_fetched() {
         let script: &[u8] = b"default a\nlabel a\nkernel disk\nappend initrd=large.img\n";
         let script = |_: &Url, _: Purpose, _| Ok(Some(sealed(script)));
-        let mut planned = drive(
-            test_facts(),
-            Console::Unattended,
-            script,
-            unsigned,
-            unanswered,
-        )
-        .unwrap();
+        let mut facts = test_facts();
+        facts.boot_file = "http://192.0.2.1/boot".parse().unwrap();
+        let mut planned = drive(facts, Console::Unattended, script, unsigned, unanswered).unwrap();
         let fetched = std::cell::RefCell::new(Vec::new());
         let fetch = |url: &Url, _| {
             fetched.borrow_mut().push(url.file_name().to_owned());
