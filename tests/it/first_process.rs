@@ -29,7 +29,7 @@ fn a_carrier_that_comes_late_is_waited_for() {
     let mut machine = start(&devices, "ip=dhcp");
     machine.monitor("set_link card off");
     machine.monitor("cont");
-    machine.says(&["eth0: raised"]);
+    machine.says(&["eth0: up"]);
     machine.monitor("set_link card on");
     machine.says(&[LEASE, "Power down"]);
 }
@@ -78,7 +78,7 @@ fn a_port_that_forwards_late_is_told_of_and_asked_through_until_it_does() {
         ip("link set bridge0 type bridge stp_state 1 forward_delay 750");
         ip("link set tap0 down");
         let mut machine = setup.start();
-        machine.says(&["eth0: raised"]);
+        machine.says(&["eth0: up"]);
         ip("link set tap0 up");
         machine.says(&["the port is in STP listening, about 1"]);
         machine.says(&["the port is in STP learning", "the port forwards now"]);
