@@ -22,19 +22,7 @@ fn nginx_and_python_serve_files_whole_redirected_chunked_slow_and_through_five_c
         folder.offer("file", 3_000_000);
         folder.offer("small", 3000);
         let _nginx = folder.nginx("");
-        let _python = folder.start(
-            "python3",
-            &[
-                "-m",
-                "http.server",
-                "-b",
-                "127.0.0.1",
-                "-d",
-                "served",
-                "8000",
-            ],
-            8000,
-        );
+        let _python = folder.python();
         for (url, name) in [
             ("http://127.0.0.1:8080/file", "file"),
             ("http://127.0.0.1:8080/moved/file", "file"),

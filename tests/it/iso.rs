@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use sha2::{Digest, Sha256};
 
 use crate::common::far::Far;
-use crate::common::folder::{Folder, Running};
+use crate::common::folder::Folder;
 use crate::common::in_new_namespace;
 use crate::common::machine::{Machine, Served, Setup};
 use crate::common::scripted::cutter;
@@ -34,7 +34,7 @@ fn files_of_an_image_come_by_parts_and_the_image_whole_from_a_server_without_par
             &["-quiet", "-J", "-V", "P", "-o", "p.iso", "tree"],
         );
         let _nginx = folder.nginx("");
-        let _python = python(&folder);
+        let _python = folder.python();
         for host in ["127.0.0.1:8080", "127.0.0.1:8000"] {
             for (image, path, name) in [
                 ("x.iso", "/casper/vmlinuz", "casper/vmlinuz"),
@@ -207,19 +207,6 @@ impl Folder {
         let output = command.args(arguments).current_dir(self.served()).output();
         succeeded(&output.unwrap());
     }
-}
-
-fn python(folder: &Folder) -> Running {
-    let arguments = [
-        "-m",
-        "http.server",
-        "-b",
-        "127.0.0.1",
-        "-d",
-        "served",
-        "8000",
-    ];
-    folder.start("python3", &arguments, 8000)
 }
 
 fn printed(folder: &Folder, url: &str) -> String {

@@ -103,6 +103,13 @@ impl Folder {
         server
     }
 
+    /// Python's server, which knows no ranges, on port 8000.
+    pub fn python(&self) -> Running {
+        let options = "-m http.server -b 127.0.0.1 -d served 8000";
+        let arguments: Vec<_> = options.split(' ').collect();
+        self.start("python3", &arguments, 8000)
+    }
+
     pub fn nginx(&self, more: &str) -> Running {
         let folder = self.0.display();
         let config = format!(
