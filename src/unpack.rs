@@ -33,7 +33,7 @@ pub fn unpack(
 #[cfg(feature = "unpack")]
 fn copy(packed: impl Read, packing: Packing, most: u64, to: &mut impl Write) -> io::Result<u64> {
     match packing {
-        Packing::Gzip => io::copy(&mut flate2::read::GzDecoder::new(packed).take(most), to),
+        Packing::Gzip => gzip::copy(packed, most, to),
         Packing::Zstd => {
             let decoder = ruzstd::decoding::StreamingDecoder::new(packed);
             let decoder = decoder.map_err(|error| io::Error::other(error.to_string()))?;
@@ -48,6 +48,121 @@ fn copy(_: impl Read, _: Packing, _: u64, _: &mut impl Write) -> io::Result<u64>
         io::ErrorKind::Unsupported,
         "this wireboot was built without the feature \"unpack\"",
     ))
+}
+
+/// The frame of gzip (RFC 1952) around the deflated bytes. flate2 has it too, but with a checksum
+/// whose tables are 20 KiB; this one has 1 KiB.
+#[cfg(feature = "unpack")]
+mod gzip {
+    use std::io::{self, BufRead, BufReader, Read, Write};
+
+    use flate2::bufread::DeflateDecoder;
+
+    /// Bits of the header's flags (§2.3.1): a checksum, more fields, a name and a comment follow.
+    const FHCRC: u8 = 1 << 1;
+    const FEXTRA: u8 = 1 << 2;
+    const FNAME: u8 = 1 << 3;
+    const FCOMMENT: u8 = 1 << 4;
+
+    /// Writes at most `most` bytes of what the first member of `packed` has, and checks its length
+    /// and checksum when that is all of it.
+    pub(super) fn copy(packed: impl Read, most: u64, to: &mut impl Write) -> io::Result<u64> {
+        let mut packed = BufReader::new(packed);
+        skip_header(&mut packed)?;
+        let mut summed = Summed {
+            deflated: DeflateDecoder::new(packed),
+            crc: !0,
+        };
+        let len = io::copy(&mut summed.by_ref().take(most), to)?;
+        if len == most {
+            return Ok(len);
+        }
+        let mut trailer = [0; 8];
+        let packed = summed.deflated.get_mut();
+        packed.read_exact(&mut trailer)?;
+        // The length is modulo 2^32 (§2.3.1).
+        let [a, b, c, d, ..] = (len & 0xffff_ffff).to_le_bytes();
+        let [e, f, g, h] = (!summed.crc).to_le_bytes();
+        if trailer == [e, f, g, h, a, b, c, d] {
+            Ok(len)
+        } else {
+            Err(damaged("its checksum is another than the one at its end"))
+        }
+    }
+
+    fn skip_header(packed: &mut impl BufRead) -> io::Result<()> {
+        let mut header = [0; 10];
+        packed.read_exact(&mut header)?;
+        let [0x1f, 0x8b, 8, flags, ..] = header else {
+            return Err(damaged("it has no gzip header"));
+        };
+        if flags & FEXTRA != 0 {
+            let mut len = [0; 2];
+            packed.read_exact(&mut len)?;
+            skip(packed, u16::from_le_bytes(len).into())?;
+        }
+        for text in [FNAME, FCOMMENT] {
+            if flags & text != 0 {
+                packed.skip_until(0)?;
+            }
+        }
+        if flags & FHCRC != 0 {
+            skip(packed, 2)?;
+        }
+        Ok(())
+    }
+
+    fn skip(packed: &mut impl Read, len: u64) -> io::Result<()> {
+        io::copy(&mut packed.take(len), &mut io::sink()).map(drop)
+    }
+
+    fn damaged(what: &str) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidData, what)
+    }
+
+    /// Sums what is read.
+    struct Summed<R> {
+        deflated: DeflateDecoder<R>,
+        /// The checksum so far, inverted (§8).
+        crc: u32,
+    }
+
+    impl<R: BufRead> Read for Summed<R> {
+        fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+            let len = self.deflated.read(bytes)?;
+            for byte in bytes.iter().take(len) {
+                let [low, ..] = self.crc.to_le_bytes();
+                let step = TABLE.get(usize::from(low ^ byte)).copied();
+                self.crc = step.unwrap_or_default() ^ (self.crc >> 8);
+            }
+            Ok(len)
+        }
+    }
+
+    /// What each byte does to the checksum (§8).
+    static TABLE: [u32; 256] = table();
+
+    #[allow(
+        clippy::indexing_slicing,
+        reason = "at build time, where it would be an error"
+    )]
+    const fn table() -> [u32; 256] {
+        let mut table = [0; 256];
+        let mut index = 0;
+        let mut byte = 0;
+        while index < table.len() {
+            let mut crc = byte;
+            let mut bit = 0;
+            while bit < 8 {
+                crc = (crc >> 1) ^ (0xedb8_8320 * (crc & 1));
+                bit += 1;
+            }
+            table[index] = crc;
+            index += 1;
+            byte += 1;
+        }
+        table
+    }
 }
 
 #[cfg(feature = "unpack")]
@@ -68,10 +183,29 @@ mod tests {
             assert_eq!(bytes, [7; 1_000]);
             let error = unpack(packed, packing, 999, &mut io::sink()).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+            if packing == Packing::Gzip {
+                for place in [0, packed.len() - 8, packed.len() - 1] {
+                    let mut damaged = packed.to_vec();
+                    damaged[place] ^= 1;
+                    unpack(&damaged[..], packing, 1_000, &mut io::sink()).unwrap_err();
+                }
+            }
             for len in 0..packed.len() {
                 let cut = unpack(&packed[..len], packing, 1_000, &mut io::sink());
                 assert!(cut.is_err(), "{packing:?} cut to {len}: {cut:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_gzip_header_may_have_more_fields() {
+        let builder = flate2::GzBuilder::new().filename("vmlinuz").comment("7");
+        let builder = builder.extra([1, 2, 3]);
+        let mut packer = builder.write(Vec::new(), flate2::Compression::fast());
+        packer.write_all(b"kernel").unwrap();
+        let packed = packer.finish().unwrap();
+        let mut bytes = Vec::new();
+        unpack(&packed[..], Packing::Gzip, 1_000, &mut bytes).unwrap();
+        assert_eq!(bytes, b"kernel");
     }
 }
