@@ -15,12 +15,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::ClientConnection;
-use rustls::client::WantsClientCert;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
-use rustls::{AlertDescription, ClientConfig, ConfigBuilder, RootCertStore, StreamOwned};
+use rustls::{AlertDescription, ClientConfig, StreamOwned};
 
 use super::access::ServerAccess;
+use super::clock::Clock;
 use super::failure::{Failure, broken, is_timeout, other};
 use super::tcp::Tcp;
 use crate::error::Error;
@@ -43,19 +43,9 @@ impl Stream {
         })?;
         let trusted = Trusted::read(access.ca.as_deref())?;
         let (clock, interface) = (access.clock.clone(), access.interface.clone());
-        let verifier = Arc::new(Verifier::new(trusted, clock, interface).map_err(other)?);
-        let provider = Arc::new(provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(other)?
-            // rustls's word for any verifier of one's own; this one adds the clock and --ca's own
-            // certificates.
-            .dangerous()
-            .with_custom_certificate_verifier(verifier.clone());
-        let config = match &access.client_certificate {
-            None => config.with_no_client_auth(),
-            Some(path) => identify(config, path)?,
-        };
+        let verifier = Arc::new(Verifier::new(trusted, clock, interface));
+        let certificate = access.client_certificate.as_deref();
+        let config = client_config(verifier.clone(), certificate)?;
         let mut connection = ClientConnection::new(Arc::new(config), name).map_err(other)?;
         shake_hands(&mut connection, &mut tcp, url, &verifier)?;
         Ok(Self(StreamOwned::new(connection, tcp)))
@@ -159,11 +149,22 @@ fn in_words(error: io::Error) -> io::Error {
     }
 }
 
-/// Adds the client certificate in the PEM file at `path`, which also holds its key.
-fn identify(
-    config: ConfigBuilder<ClientConfig, WantsClientCert>,
-    path: &Path,
+/// Returns the configuration of a connection that `verifier` checks, with the client certificate in
+/// the PEM file at `identity`, which also holds its key.
+fn client_config(
+    verifier: Arc<Verifier>,
+    identity: Option<&Path>,
 ) -> Result<ClientConfig, Failure> {
+    let config = ClientConfig::builder_with_provider(Arc::new(provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(other)?
+        // rustls's word for any verifier of one's own; this one adds the clock and --ca's own
+        // certificates.
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let Some(path) = identity else {
+        return Ok(config.with_no_client_auth());
+    };
     let unusable = |why: String| {
         let path = path.display();
         Failure::Other(format!("cannot use the certificate and key in {path}: {why}").into())
@@ -180,22 +181,15 @@ fn identify(
 /// # Errors
 /// [`Error::Usage`] when a file cannot be read or is not PEM.
 pub(super) fn check(ca: Option<&str>, certificate: Option<&str>) -> Result<(), Error> {
+    if ca.is_none() && certificate.is_none() {
+        return Ok(());
+    }
     let read = || {
-        if let Some(path) = ca {
-            Trusted::read(Some(Path::new(path)))?;
-        }
-        if let Some(path) = certificate {
-            let provider = Arc::new(provider());
-            let builder = ClientConfig::builder_with_provider(provider);
-            let builder = builder.with_safe_default_protocol_versions();
-            let builder = builder
-                .map_err(other)?
-                .with_root_certificates(RootCertStore::empty());
-            identify(builder, Path::new(path))?;
-        }
-        Ok(())
+        let trusted = Trusted::read(ca.map(Path::new))?;
+        let verifier = Verifier::new(trusted, Clock::default(), None);
+        client_config(Arc::new(verifier), certificate.map(Path::new))
     };
-    read().map_err(|failure| {
+    read().map(drop).map_err(|failure| {
         Error::Usage(match failure {
             Failure::Verification(why) => why,
             Failure::Missing(cause)

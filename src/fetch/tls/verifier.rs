@@ -2,18 +2,21 @@
 //! otherwise by its authorities. If it is not valid yet, the time servers of the network are
 //! queried.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustls::CertificateError::{self, BadEncoding, BadSignature, InvalidPurpose, NotValidForName};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::{
+    verify_tls12_signature, verify_tls13_signature, verify_tls13_signature_with_raw_key,
+};
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
-use rustls::{DigitallySignedStruct, Error, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use super::authorities::Trusted;
-use super::provider::provider;
+use super::provider::ALGORITHMS;
 use super::reasons::{self, Refusal};
 use crate::fetch::clock::{Clock, Reading};
 use wireboot_proto::format::x509::Certificate;
@@ -21,34 +24,27 @@ use wireboot_proto::format::x509::Certificate;
 /// The certificate verifier of one connection.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    authorities: Arc<WebPkiServerVerifier>,
+    /// The authorities. rustls's own verifier would bring its code for lists of revoked certificates,
+    /// of which there are none here.
+    roots: RootCertStore,
     /// Certificates that are trusted themselves, compared byte for byte.
     trusted: Vec<CertificateDer<'static>>,
     place: String,
-    algorithms: WebPkiSupportedAlgorithms,
     clock: Clock,
     interface: Option<String>,
     refusal: OnceLock<String>,
 }
 
 impl Verifier {
-    pub(super) fn new(
-        trusted: Trusted,
-        clock: Clock,
-        interface: Option<String>,
-    ) -> Result<Self, VerifierBuilderError> {
-        let provider = Arc::new(provider());
-        let algorithms = provider.signature_verification_algorithms;
-        let roots = Arc::new(trusted.roots);
-        Ok(Self {
-            authorities: WebPkiServerVerifier::builder_with_provider(roots, provider).build()?,
+    pub(super) fn new(trusted: Trusted, clock: Clock, interface: Option<String>) -> Self {
+        Self {
+            roots: trusted.roots,
             trusted: trusted.certificates,
             place: trusted.place,
-            algorithms,
             clock,
             interface,
             refusal: OnceLock::new(),
-        })
+        }
     }
 
     /// Returns why the certificate was refused.
@@ -74,7 +70,7 @@ impl ServerCertVerifier for Verifier {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
+        _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let host = server_name.to_str();
@@ -86,13 +82,17 @@ impl ServerCertVerifier for Verifier {
                 judge_as_it_stands(end_entity, &host, reading.since_1970)?;
                 return Ok(ServerCertVerified::assertion());
             }
-            self.authorities.verify_server_cert(
-                end_entity,
+            let certificate = ParsedCertificate::try_from(end_entity)?;
+            let now = UnixTime::since_unix_epoch(reading.since_1970);
+            verify_server_cert_signed_by_trust_anchor(
+                &certificate,
+                &self.roots,
                 intermediates,
-                server_name,
-                ocsp_response,
-                UnixTime::since_unix_epoch(reading.since_1970),
-            )
+                now,
+                ALGORITHMS.all,
+            )?;
+            verify_server_name(&certificate, server_name)?;
+            Ok(ServerCertVerified::assertion())
         };
         let interface = self.interface.as_deref();
         let mut reading = self.clock.read(interface);
@@ -128,10 +128,9 @@ impl ServerCertVerifier for Verifier {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let Some(old) = self.old(certificate) else {
-            let authorities = &self.authorities;
-            return authorities.verify_tls12_signature(message, certificate, signed);
+            return verify_tls12_signature(message, certificate, signed, &ALGORITHMS);
         };
-        let mapping = self.algorithms.mapping.iter();
+        let mapping = ALGORITHMS.mapping.iter();
         let mut algorithms = mapping
             .filter(|(scheme, _)| *scheme == signed.scheme)
             .flat_map(|(_, algorithms)| algorithms.iter())
@@ -154,15 +153,14 @@ impl ServerCertVerifier for Verifier {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let Some(old) = self.old(certificate) else {
-            let authorities = &self.authorities;
-            return authorities.verify_tls13_signature(message, certificate, signed);
+            return verify_tls13_signature(message, certificate, signed, &ALGORITHMS);
         };
         let key = SubjectPublicKeyInfoDer::from(old.key_info);
-        verify_tls13_signature_with_raw_key(message, &key, signed, &self.algorithms)
+        verify_tls13_signature_with_raw_key(message, &key, signed, &ALGORITHMS)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.authorities.supported_verify_schemes()
+        ALGORITHMS.supported_schemes()
     }
 }
 
@@ -197,6 +195,8 @@ fn is_not_valid_yet(error: &Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use rustls::crypto::CryptoProvider;
     use rustls::pki_types::PrivateKeyDer;
     use rustls::pki_types::pem::PemObject;
@@ -204,10 +204,11 @@ mod tests {
     use rustls::sign::CertifiedKey;
     use rustls::version::{TLS12, TLS13};
     use rustls::{
-        ClientConfig, ClientConnection, ConfigBuilder, ConfigSide, RootCertStore, ServerConfig,
-        ServerConnection, SupportedProtocolVersion, WantsVerifier, WantsVersions,
+        ClientConfig, ClientConnection, ConfigBuilder, ConfigSide, ServerConfig, ServerConnection,
+        SupportedProtocolVersion, WantsVerifier, WantsVersions,
     };
 
+    use super::super::provider::provider;
     use super::*;
 
     const AUTHORITY: &[u8] = include_bytes!("../../../tests/data/x509/authority.pem");
@@ -265,7 +266,7 @@ mod tests {
             certificates: vec![der(trusted)],
             place: "here".to_owned(),
         };
-        let verifier = Verifier::new(trusted, Clock::default(), None).unwrap();
+        let verifier = Verifier::new(trusted, Clock::default(), None);
         let client = with_version(ClientConfig::builder_with_provider, version)
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
