@@ -85,6 +85,13 @@ impl Witness {
                 self.note("ACK", at);
             }
             Event::Failed(loss) | Event::Lost(loss) => self.handle_loss(loss),
+            Event::OtherAddress {
+                server,
+                asked,
+                granted,
+            } => log::warn!(
+                "{name}: {server} grants {granted} and not {asked}, which it was asked for"
+            ),
             Event::Ipv6Only { server, wait } => {
                 let seconds = wait.as_secs();
                 log::warn!(

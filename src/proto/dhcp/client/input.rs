@@ -122,6 +122,15 @@ impl Client {
             | State::Bound { .. }
             | State::Stopped => return Err(Discard::Unexpected(MessageType::Ack)),
         };
+        let asked = self.state.asked_for().unwrap_or(address);
+        // As dhclient, dhcpcd and networkd: what the server has is what it grants.
+        if asked != address {
+            self.events.push_back(Event::OtherAddress {
+                server,
+                asked,
+                granted: address,
+            });
+        }
         let is_own = matches!(self.state, State::Informing { .. });
         if is_own {
             // The address is not the server's, and so it has no end.
