@@ -57,7 +57,7 @@ pub struct Lease {
     pub host_name: Option<String>,
     /// Where the boot file is (`siaddr`, or option 150 where no other server is named).
     pub next_server: Option<Ipv4Addr>,
-    /// Name of the boot server (option 66, or `sname`).
+    /// Name of the boot server (option 66, or `sname`), with a port, scheme or folder if it has one.
     pub server_name: Option<String>,
     /// The boot file (option 67, or `file`): a path or a URL.
     pub boot_file: Option<String>,
@@ -156,6 +156,21 @@ impl Lease {
         for (code, value) in &boot.options {
             self.options.set(*code, value.as_slice());
         }
+    }
+
+    /// Returns the servers that may have the boot file, in the order to be asked: `siaddr` and another one
+    /// that is named, or else the DHCP server. [`url_of`](super::file_server::url_of) takes them.
+    pub fn file_servers(&self) -> Vec<String> {
+        let next_server = self.next_server.filter(|server| !server.is_unspecified());
+        let next_server = next_server.map(|server| server.to_string());
+        let mut servers: Vec<_> = next_server.into_iter().collect();
+        servers.extend(self.server_name.clone());
+        servers.dedup();
+        if servers.is_empty() {
+            let server = self.server.unwrap_or(Ipv4Addr::UNSPECIFIED);
+            servers.push(server.to_string());
+        }
+        servers
     }
 
     /// Returns the next step towards the boot file.

@@ -89,6 +89,7 @@ pub mod boot_service;
 mod client;
 pub mod config;
 mod contention;
+pub mod file_server;
 pub mod identity;
 pub mod inquiry;
 pub mod json;
