@@ -111,7 +111,7 @@ impl Fetcher {
             },
             keys: trust.required_keys(),
             policy: trust.policy.clone(),
-            mirrors: Mirrors::of(&config.fetch.mirrors)?,
+            mirrors: Mirrors::of(&config.fetch.mirrors)?.and_servers_of(lease),
             hashes: measure::is_wanted(config, trust.policy.must_be_signed),
             board: Board::new(Style::for_people(config.output.quiet)),
             timeline: timeline.clone(),

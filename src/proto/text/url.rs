@@ -231,6 +231,15 @@ impl Url {
     /// # Errors
     /// The path is not valid in the other scheme.
     pub fn below(&self, folder: &Self) -> Result<Self, UrlError> {
+        let is_tftp = (self.scheme, folder.scheme) == (Scheme::Tftp, Scheme::Tftp);
+        if is_tftp && folder.path.trim_end_matches('/').is_empty() {
+            // The same file name, with its first `/` if it has one.
+            return Ok(Self {
+                host: folder.host.clone(),
+                port: folder.port,
+                ..self.clone()
+            });
+        }
         let folder = Self {
             path: format!("{}/", folder.path.trim_end_matches('/')),
             inside: None,
