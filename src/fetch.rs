@@ -44,6 +44,7 @@ use crate::sys::hashing::Hashing;
 use crate::sys::memfd::{Memfd, SealedFile};
 use crate::timeline::Timeline;
 use crate::trust::Trust;
+use wireboot_proto::dhcp::is_host;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::option::code;
 use wireboot_proto::text::url::Url;
@@ -97,7 +98,8 @@ impl Fetcher {
         trust: &Trust,
         timeline: &Timeline,
     ) -> Result<Self, Error> {
-        let time_servers = lease.options.addresses(code::NTP_SERVERS);
+        let mut time_servers = lease.options.addresses(code::NTP_SERVERS);
+        time_servers.retain(|server| is_host(*server));
         Ok(Self {
             access: ServerAccess {
                 interface: Some(interface.to_owned()),
@@ -109,7 +111,7 @@ impl Fetcher {
             },
             keys: trust.required_keys(),
             policy: trust.policy.clone(),
-            mirrors: Mirrors::of(&config.fetch.mirrors)?,
+            mirrors: Mirrors::of(&config.fetch.mirrors)?.and_servers_of(lease),
             hashes: measure::is_wanted(config, trust.policy.must_be_signed),
             board: Board::new(Style::for_people(config.output.quiet)),
             timeline: timeline.clone(),

@@ -18,7 +18,7 @@ use crate::sys::SyscallError;
 use crate::sys::memfd::SealedFile;
 use crate::sys::terminal;
 use crate::trust::Trust;
-use facts::facts;
+use facts::{beside_server_name, facts};
 use wireboot_proto::boot::{
     Answer, BootPlan, Facts, HEAD_LEN, Note, Planner, Purpose, Query, Step, kernel_refusal, report,
 };
@@ -131,7 +131,8 @@ pub fn follow(
         },
         |url, file, signature| fetcher.verify(url, file, signature, &trust.keys),
         |query| fetcher.answer(query),
-    )?;
+    )
+    .map_err(|error| beside_server_name(error, lease))?;
     report(config, &planned.plan, &planned.notes);
     Ok(planned)
 }

@@ -14,6 +14,7 @@ use crate::sys;
 use crate::timeline::Moment;
 use wireboot_proto::dhcp::{Event, Loss};
 use wireboot_proto::packet::dhcp::MessageType;
+use wireboot_proto::packet::option::code;
 use wireboot_proto::switch::SwitchEvent;
 use wireboot_proto::time::Instant;
 
@@ -73,10 +74,15 @@ impl Witness {
                 self.note("OFFER", at);
             }
             Event::Bound(lease) => {
+                let server = lease.server_text();
                 for (code, why) in &lease.ignored {
+                    log::warn!("{name}: option {code} of {server} is not used as sent: it {why}");
+                }
+                let has_time = lease.options.u32(code::LEASE_TIME).is_some();
+                if let Some(times) = lease.times.filter(|_| !has_time) {
+                    let seconds = times.lease.as_secs();
                     log::warn!(
-                        "{name}: option {code} of {} {why}; ignored",
-                        lease.server_text()
+                        "{name}: {server} sends no lease time (option 51); {seconds} s assumed"
                     );
                 }
                 if let Some(port) = self.switch_port.take() {
@@ -85,6 +91,13 @@ impl Witness {
                 self.note("ACK", at);
             }
             Event::Failed(loss) | Event::Lost(loss) => self.handle_loss(loss),
+            Event::OtherAddress {
+                server,
+                asked,
+                granted,
+            } => log::warn!(
+                "{name}: {server} grants {granted} and not {asked}, which it was asked for"
+            ),
             Event::Ipv6Only { server, wait } => {
                 let seconds = wait.as_secs();
                 log::warn!(

@@ -180,7 +180,7 @@ pub(super) fn options(lease: &Lease) -> String {
         text.push_str(&format!("  {code:>3}  {name:<28}  {value}\n"));
     }
     for (code, why) in &lease.ignored {
-        text.push_str(&format!("  {code:>3}  not followed: it {why}\n"));
+        text.push_str(&format!("  {code:>3}  not used as sent: it {why}\n"));
     }
     text
 }

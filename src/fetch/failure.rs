@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 
-use crate::error::{Cause, Error};
+use crate::error::{Cause, Error, chain_of};
 use wireboot_proto::text::url::Url;
 
 /// The reason why a file was not fetched.
@@ -20,6 +20,21 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// Returns this failure with the text of `others` behind it.
+    pub(super) fn beside(self, others: &str) -> Self {
+        let with = |cause: Cause| match others {
+            "" => cause,
+            _ => format!("{}{others}", chain_of(&*cause)).into(),
+        };
+        match self {
+            Self::Missing(cause) => Self::Missing(with(cause)),
+            Self::NoParts(cause) => Self::NoParts(with(cause)),
+            Self::Verification(why) => Self::Verification(why),
+            Self::Passing(cause) => Self::Passing(with(cause)),
+            Self::Other(cause) => Self::Other(with(cause)),
+        }
+    }
+
     pub(super) fn about(self, url: &Url) -> Error {
         match self {
             Self::Verification(why) => Error::Verification {

@@ -91,7 +91,7 @@ impl Fetcher {
     /// returns the index of the one that succeeded.
     ///
     /// # Errors
-    /// The last failure, and the address it is about.
+    /// The last failure, with the last ones at other addresses, and the address it is about.
     pub(super) fn first_of<'u>(
         &self,
         addresses: &'u [Url],
@@ -100,6 +100,8 @@ impl Fetcher {
         let mut turns = ServerRotation::new(addresses.len(), self.stall_timeout, sys::seed());
         turns.rounds = self.rounds;
         let mut next = turns.first();
+        // Of each address, what was wrong the last time.
+        let mut failures: Vec<(usize, String)> = Vec::new();
         while let Some(turn) = next
             && let Some(url) = addresses.get(turn.server)
         {
@@ -109,10 +111,13 @@ impl Fetcher {
                 return Ok(turn.server);
             };
             next = turns.after(ending);
+            failures.retain(|(server, _)| *server != turn.server);
             let Some(next) = &next else {
-                return Err((Some(url), failure));
+                let others: String = failures.iter().map(|(_, error)| error.as_str()).collect();
+                return Err((Some(url), failure.beside(&others)));
             };
             let error = failure.about(url).chain();
+            failures.push((turn.server, format!("; {error}")));
             if next.server == turn.server {
                 log::warn!("{error}; asking again in {:.1} s", Seconds(next.pause))
             } else {

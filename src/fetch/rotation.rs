@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::error::Error;
+use wireboot_proto::dhcp::file_server;
+use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::text::url::{Url, UrlError};
 use wireboot_proto::time::{Backoff, Random};
 
@@ -133,6 +135,8 @@ impl ServerRotation {
 #[derive(Debug, Clone, Default)]
 pub struct Mirrors {
     folders: Vec<Url>,
+    /// Another server that the lease names for what is on this one.
+    stand_in: Option<(Url, Url)>,
     /// Which server is asked first; 0 is the file's own. After one wait for a dead server the next
     /// file begins with one that works.
     first: Arc<AtomicUsize>,
@@ -148,14 +152,31 @@ impl Mirrors {
         let folders: Result<_, UrlError> = folders.collect();
         Ok(Self {
             folders: folders.map_err(|error| Error::Usage(format!("bad mirror: {error}")))?,
+            stand_in: None,
             first: Arc::default(),
         })
+    }
+
+    /// Returns these mirrors and, for files on the first server of `lease` for boot files, the second one.
+    pub(super) fn and_servers_of(self, lease: &Lease) -> Self {
+        let servers = lease.file_servers();
+        let stand_in = match servers.as_slice() {
+            [first, second, ..] => {
+                let root = |server| file_server::url_of("/", server).ok();
+                root(first).zip(root(second))
+            }
+            _ => None,
+        };
+        Self { stand_in, ..self }
     }
 
     /// Returns all addresses of a file, in the order in which to try them.
     pub(super) fn addresses(&self, url: &Url) -> Vec<Url> {
         let mut all = vec![url.clone()];
-        for folder in &self.folders {
+        let place = |url: &Url| (url.scheme(), url.port(), url.host().to_owned());
+        let stand_in = self.stand_in.iter();
+        let stand_in = stand_in.filter(|(own, _)| place(own) == place(url));
+        for folder in self.folders.iter().chain(stand_in.map(|(_, other)| other)) {
             match url.below(folder) {
                 Ok(mirrored) => all.push(mirrored),
                 Err(error) => log::warn!("{url} cannot be on the mirror {folder}: {error}"),
@@ -169,9 +190,10 @@ impl Mirrors {
 
     /// Makes the server that was tried `after` this number of others the first from now on.
     pub(super) fn prefer(&self, after: usize) {
-        if after > 0 && !self.folders.is_empty() {
+        let len = 1 + self.folders.len() + usize::from(self.stand_in.is_some());
+        if after > 0 {
             let first = self.first.load(Ordering::Relaxed) + after;
-            let first = first % (self.folders.len() + 1);
+            let first = first % len;
             self.first.store(first, Ordering::Relaxed);
         }
     }
@@ -276,5 +298,48 @@ mod tests {
             ["tftp://a/f", "http://b/x/f", "http://c/f"]
         );
         assert_eq!(Mirrors::default().addresses(&url("http://a/")).len(), 1);
+    }
+
+    #[test]
+    fn the_other_server_that_a_lease_names_is_asked_for_what_is_on_the_first_alone() {
+        let mut lease = Lease::fixed([192, 0, 2, 9].into(), 24);
+        lease.next_server = Some([192, 0, 2, 1].into());
+        let order = |mirrors: &Mirrors, file: &str| {
+            let addresses = mirrors.addresses(&file.parse().unwrap());
+            addresses.iter().map(Url::to_string).collect::<Vec<_>>()
+        };
+        for (name, file, expected) in [
+            (
+                "192.0.2.2",
+                "tftp://192.0.2.1/a/b",
+                Some("tftp://192.0.2.2/a/b"),
+            ),
+            ("boot", "tftp://192.0.2.1//a/b", Some("tftp://boot//a/b")),
+            (
+                "boot:1069",
+                "tftp://192.0.2.1/b",
+                Some("tftp://boot:1069/b"),
+            ),
+            ("http://boot", "tftp://192.0.2.1/b", Some("http://boot/b")),
+            ("192.0.2.2", "tftp://192.0.2.3/b", None),
+            ("192.0.2.2", "http://192.0.2.1/b", None),
+            ("192.0.2.1", "tftp://192.0.2.1/b", None),
+        ] {
+            lease.server_name = Some(name.to_owned());
+            let mirrors = Mirrors::default().and_servers_of(&lease);
+            let expected = std::iter::once(file).chain(expected);
+            assert_eq!(
+                order(&mirrors, file),
+                expected.collect::<Vec<_>>(),
+                "{name}"
+            );
+        }
+        lease.server_name = Some("boot".to_owned());
+        let mirrors = Mirrors::of(&["http://m/".to_owned()]).unwrap();
+        let mirrors = mirrors.and_servers_of(&lease);
+        mirrors.prefer(2);
+        let expected = ["tftp://boot/b", "tftp://192.0.2.1/b", "http://m/b"];
+        assert_eq!(order(&mirrors, "tftp://192.0.2.1/b"), expected);
+        assert_eq!(order(&mirrors, "http://x/b"), ["http://x/b", "http://m/b"]);
     }
 }

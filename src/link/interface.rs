@@ -4,6 +4,8 @@ use std::net::Ipv4Addr;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use super::changes::{
     AppliedSetting, Changes, LinkSetting, To, Undo, add_route, remove, set_address, take_back,
 };
@@ -22,6 +24,9 @@ use wireboot_proto::packet::ethernet::MacAddress;
 /// Timeout for the carrier after an MTU change, for which some drivers reset the card.
 // 1000BASE-T takes two to three seconds to renegotiate after a reset.
 const RESET_TIME: Duration = Duration::from_secs(5);
+
+/// Errors for a route that are about the interface or the process, and not about the route.
+const LINK_ERRORS: [Errno; 3] = [Errno::ENODEV, Errno::ENETDOWN, Errno::EPERM];
 
 /// An Ethernet interface that the boot may use.
 #[derive(Debug)]
@@ -126,8 +131,8 @@ impl Link {
 impl Link {
     /// Sets address, routes and MTU of `lease`.
     ///
-    /// Either all of them are set at the end, or none; an MTU that the driver refuses, or has no
-    /// carrier with, is only logged. Settings of the previous lease that are not part of this one are
+    /// A route that the kernel refuses, and an MTU that the driver refuses or has no carrier with, is
+    /// only logged; without the address nothing is set. Settings of the previous lease that are not part of this one are
     /// removed first; for the others the lifetimes are renewed.
     ///
     /// # Errors
@@ -262,12 +267,20 @@ impl Link {
                 Ok(undo) => fresh
                     .done
                     .extend(undo.map(|undo| AppliedSetting::now(*setting, undo))),
-                Err(source) if matches!(setting, LinkSetting::Mtu(_)) => {
-                    log::warn!("{}", self.refused(setting.to_string(), source).chain());
-                }
                 Err(source) => {
-                    fresh.undo(To::Found, self.index, socket);
-                    return Err(self.refused(setting.to_string(), source));
+                    // Without the interface itself nothing of the lease is of use.
+                    let has_link = !LINK_ERRORS.iter().any(|errno| source.is(*errno));
+                    let error = self.refused(setting.to_string(), source);
+                    let option = match setting {
+                        LinkSetting::Route(_) if has_link => "3, 121 or 249",
+                        LinkSetting::Mtu(_) => "26",
+                        LinkSetting::Route(_) | LinkSetting::Address(_) => {
+                            fresh.undo(To::Found, self.index, socket);
+                            return Err(error);
+                        }
+                    };
+                    let error = error.chain();
+                    log::warn!("{error}; left out (from option {option}, or configured)");
                 }
             }
         }

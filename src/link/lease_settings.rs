@@ -37,7 +37,7 @@ pub(super) fn lease_settings(index: u32, lease: &Lease, age: Duration) -> Vec<Li
     }
     match lease.mtu_octets {
         Some(mtu) if mtu < SMALLEST_MTU => log::warn!(
-            "the MTU of {mtu} bytes from {} is ignored: less than {SMALLEST_MTU}",
+            "the MTU of {mtu} bytes from {} (option 26) is ignored: less than {SMALLEST_MTU}",
             lease.server_text()
         ),
         Some(mtu) => settings.push(LinkSetting::Mtu(mtu.into())),

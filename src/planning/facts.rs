@@ -3,12 +3,14 @@
 use std::net::Ipv4Addr;
 
 use crate::config::{BootConfig, Config, Identify};
-use crate::error::Error;
+use crate::error::{Error, chain_of};
 use crate::sys::firmware::{self, Processor};
 use crate::sys::{self, machine};
 use wireboot_proto::boot::{Facts, expand_settings};
+use wireboot_proto::dhcp::file_server;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::packet::option::code;
 use wireboot_proto::text::url::{Url, UrlError};
 
 /// SMBIOS strings that configurations use, by their names in `/sys/class/dmi/id`.
@@ -98,6 +100,12 @@ fn boot_file<'a>(config: &'a BootConfig, lease: &'a Lease) -> Result<&'a str, Er
     let name = name.ok_or_else(|| Error::NothingBootable {
         what: if lease.is_without_dhcp() {
             "without DHCP there is no boot file; use --boot-file".to_owned()
+        } else if let Some(bytes) = sent(code::BOOT_FILE_NAME, lease) {
+            format!(
+                "the boot file of {} (option 67) is {:?}, which is no file name",
+                lease.server_text(),
+                String::from_utf8_lossy(bytes)
+            )
         } else {
             format!(
                 "the server {} names no boot file (option 67); configure one there, or use \
@@ -110,11 +118,32 @@ fn boot_file<'a>(config: &'a BootConfig, lease: &'a Lease) -> Result<&'a str, Er
     Ok(name)
 }
 
-/// Returns the URL of the boot file.
+/// Adds to a failed fetch what option 66 has where that names no server, and so the DHCP server was asked.
+pub fn beside_server_name(error: Error, lease: &Lease) -> Error {
+    let is_named = lease.server_name.is_some() || lease.next_server.is_some();
+    match (error, sent(code::TFTP_SERVER_NAME, lease)) {
+        (Error::Fetch { url, source }, Some(bytes)) if !is_named => {
+            let source = chain_of(&*source);
+            let name = String::from_utf8_lossy(bytes);
+            Error::Fetch {
+                url,
+                source: format!("{source}; option 66 is {name:?}, which names no server").into(),
+            }
+        }
+        (error, _) => error,
+    }
+}
+
+/// Returns the bytes of an option that is not empty.
+fn sent(code: u8, lease: &Lease) -> Option<&[u8]> {
+    lease.options.get(code).filter(|bytes| !bytes.is_empty())
+}
+
+/// Returns the URL of the boot file on the first of the servers that may have it.
 fn url_of(name: &str, lease: &Lease) -> Result<Url, Error> {
-    let server_name = lease.server_name.as_deref();
-    let server = lease.server.unwrap_or(Ipv4Addr::UNSPECIFIED);
-    Url::of_boot_file(name, lease.next_server, server_name, server).map_err(invalid_url)
+    let servers = lease.file_servers();
+    let server = servers.first().map_or("", String::as_str);
+    file_server::url_of(name, server).map_err(invalid_url)
 }
 
 fn invalid_url(error: UrlError) -> Error {

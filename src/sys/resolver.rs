@@ -10,9 +10,12 @@
 )]
 
 use std::ffi::CString;
+use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::ptr;
+
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// A family of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +97,10 @@ fn address(entry: &libc::addrinfo, port: u16) -> Option<SocketAddr> {
 fn failure(host: &str, code: libc::c_int) -> io::Error {
     let why = match code {
         libc::EAI_SYSTEM => return io::Error::last_os_error(),
+        // The C library asks this machine then, in vain.
+        _ if !has_name_server(&fs::read_to_string(RESOLV_CONF).unwrap_or_default()) => {
+            "no name server is known (/etc/resolv.conf has none, from a lease by option 6) to ask about"
+        }
         libc::EAI_AGAIN => "the name servers in /etc/resolv.conf do not answer about",
         libc::EAI_NONAME | libc::EAI_NODATA => "no address is known for",
         _ => "the name servers in /etc/resolv.conf refuse to answer about",
@@ -101,9 +108,22 @@ fn failure(host: &str, code: libc::c_int) -> io::Error {
     io::Error::other(format!("{why} {host}"))
 }
 
+fn has_name_server(text: &str) -> bool {
+    let mut lines = text.lines();
+    lines.any(|line| line.split_whitespace().next() == Some("nameserver"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_server_has_a_line_of_its_own() {
+        assert!(has_name_server("search a\nnameserver 192.0.2.1\n"));
+        for none in ["", "# nameserver 192.0.2.1", "search nameserver\noptions"] {
+            assert!(!has_name_server(none), "{none}");
+        }
+    }
 
     #[test]
     fn only_addresses_of_the_family_are_returned() {

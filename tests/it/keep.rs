@@ -531,7 +531,7 @@ fn a_boot_that_fails_puts_back_the_lease_of_an_earlier_command() {
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
-fn a_lease_that_the_kernel_refuses_leaves_the_address_of_another_client() {
+fn a_router_that_the_kernel_refuses_leaves_the_lease_and_the_route_of_another_client() {
     in_new_namespace(|| {
         let far = Far::plug_in();
         // The broadcast address is no router.
@@ -542,10 +542,16 @@ fn a_lease_that_the_kernel_refuses_leaves_the_address_of_another_client() {
         ip("address add 192.0.2.100/24 brd + dev near valid_lft 1000 preferred_lft 900");
         ip("route add default via 192.0.2.1 src 192.0.2.100");
         let before = ip("-4 route show");
-        assert_eq!(wireboot(&[]).0, Some(5));
+        let (code, said) = wireboot(&[]);
+        assert_eq!(code, Some(0), "{said}");
+        let refused = "near: cannot set the route to 0.0.0.0/0 via 192.0.2.255: ";
+        assert!(
+            said.contains(refused) && said.contains("left out"),
+            "{said}"
+        );
         assert_eq!(ip("-4 route show"), before);
         let (valid, _) = lifetimes("192.0.2.100");
-        assert!((900..=1000).contains(&valid), "{valid}");
+        assert!((3500..=3600).contains(&valid), "{valid}");
         assert_eq!(server.count("DHCPRELEASE"), 0);
     });
 }

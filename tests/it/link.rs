@@ -198,25 +198,30 @@ fn a_lease_of_one_address_reaches_its_router_by_a_route_of_its_own() {
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
-fn when_one_route_is_refused_nothing_stays() {
+fn a_route_that_the_kernel_refuses_costs_that_route_alone() {
     in_new_namespace(|| {
         let link = pair();
         link::raise(std::slice::from_ref(&link)).unwrap();
+        let beside = StaticRoute {
+            destination: [203, 0, 113, 0].into(),
+            prefix_len: 24,
+            gateway: Some([192, 0, 2, 1].into()),
+        };
         let lease = Lease {
             mtu_octets: Some(1400),
             // The broadcast address of the subnet is no router.
-            ..lease([192, 0, 2, 10], 24, &[default_by([192, 0, 2, 255])])
+            ..lease([192, 0, 2, 10], 24, &[default_by([192, 0, 2, 255]), beside])
         };
-        let error = link.configure(&lease).unwrap_err();
-        assert_eq!(error.exit_code(), 5);
-        let text = error.chain();
-        assert!(
-            text.starts_with("near: cannot set the route to 0.0.0.0/0 via 192.0.2.255: netlink(RTM_NEWROUTE) failed: "),
-            "{text}"
-        );
-        assert_eq!(address_count("near"), 0);
+        link.configure(&lease).unwrap();
+        let expected = [
+            "192.0.2.0/24 dev near proto kernel scope link src 192.0.2.10",
+            "203.0.113.0/24 via 192.0.2.1 dev near proto dhcp src 192.0.2.10",
+        ];
+        assert_eq!(routes(), expected);
+        assert_eq!((address_count("near"), mtu("near")), (1, 1400));
+        link.restore();
+        assert_eq!((address_count("near"), mtu("near")), (0, 1500));
         assert_eq!(routes(), [""; 0]);
-        assert_eq!(mtu("near"), 1500);
     });
 }
 

@@ -6,6 +6,7 @@ use core::net::Ipv4Addr;
 use crate::packet::ethernet::MacAddress;
 use crate::packet::ipv4::netmask;
 use crate::sorted::SortedMap;
+use crate::text::names;
 use crate::text::url::Url;
 
 /// The processor's architecture, as configurations ask for it.
@@ -146,7 +147,7 @@ impl Facts {
     pub fn text_option(&self, code: u8) -> Option<String> {
         let octets = self.options.get(&code)?;
         let text = octets.split(|octet| *octet == 0).next()?;
-        let text = String::from_utf8_lossy(text).into_owned();
+        let text = names::trimmed(&String::from_utf8_lossy(text)).to_owned();
         (!text.is_empty() && self.allows(&text)).then_some(text)
     }
 
@@ -209,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn placeholders_become_what_the_lease_says() {
+    fn placeholders_and_texts_become_what_the_lease_says() {
         let mac = "52:54:00:12:34:56".parse().unwrap();
         let (address, server) = ([192, 0, 2, 21].into(), [192, 0, 2, 1].into());
         let boot_file = "tftp://192.0.2.1/x".parse().unwrap();
@@ -220,5 +221,10 @@ mod tests {
             "ip=192.0.2.21:192.0.2.1::255.255.255.0::eth0:none BOOTIF=01-52-54-00-12-34-56 \
              json={\"a\"} {none}"
         );
+        facts
+            .options
+            .insert(209, b"pxelinux.cfg/a b\r\n\0x".to_vec());
+        let text = facts.text_option(209);
+        assert_eq!(text.as_deref(), Some("pxelinux.cfg/a b"));
     }
 }

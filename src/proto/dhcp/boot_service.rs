@@ -12,6 +12,9 @@ use crate::packet::option::{self, Options, code};
 use crate::packet::pxe::Pxe;
 use crate::text::names;
 
+use super::file_server;
+use super::reply::is_host;
+
 /// The port of boot services.
 pub const PXE_PORT: u16 = 4011;
 
@@ -34,7 +37,7 @@ pub struct BootSource {
     pub server: Ipv4Addr,
     /// Server of the boot file (`siaddr`, or option 150 where no other server is named).
     pub next_server: Option<Ipv4Addr>,
-    /// Name of that server (option 66, or `sname`).
+    /// Name of that server (option 66, or `sname`), with a port, scheme or folder if it has one.
     pub server_name: Option<String>,
     /// Boot file (option 67, or `file`): a path or a URL.
     pub boot_file: Option<String>,
@@ -49,19 +52,14 @@ impl BootSource {
     /// `ignored`.
     pub fn read(message: &Message, server: Ipv4Addr, ignored: &mut IgnoredOptions) -> Self {
         let options = &message.options;
-        let server_name = checked_text(
-            options,
-            code::TFTP_SERVER_NAME,
-            names::is_host_name,
-            ignored,
-        )
-        // RFC 2132 §9.4: option 66 replaces `sname` if that field holds options.
-        .or_else(|| owned(option::text(&message.sname)?, names::is_host_name));
-        let siaddr = Some(message.siaddr).filter(|address| !address.is_unspecified());
+        let server_name = server_name(options, ignored)
+            // RFC 2132 §9.4: option 66 replaces `sname` if that field holds options.
+            .or_else(|| Some(file_server::read(&message.sname)?.0));
+        let siaddr = Some(message.siaddr).filter(|address| is_host(*address));
         // RFC 5859; some servers, such as those of switches, send only this option.
         let listed = || {
             let addresses = options.addresses(code::TFTP_SERVER_ADDRESS);
-            addresses.first().copied()
+            addresses.into_iter().find(|address| is_host(*address))
         };
         let boot_file = checked_text(options, code::BOOT_FILE_NAME, names::is_path, ignored)
             // RFC 2132 §9.5: option 67 replaces `file` in the same way.
@@ -92,10 +90,23 @@ impl BootSource {
     }
 }
 
-/// Codes of ignored options, each with the reason.
+/// Reads the first server in option 66.
+fn server_name(options: &Options, ignored: &mut IgnoredOptions) -> Option<String> {
+    let bytes = options.get(code::TFTP_SERVER_NAME)?;
+    let read = file_server::read(bytes);
+    let why = match &read {
+        Some((_, false)) => return read.map(|(name, _)| name),
+        Some((_, true)) => "names several servers, and the first is asked",
+        None => "names no server",
+    };
+    ignored.push((code::TFTP_SERVER_NAME, why));
+    read.map(|(name, _)| name)
+}
+
+/// Codes of options that are not used as they were sent, each with the reason.
 pub type IgnoredOptions = Vec<(u8, &'static str)>;
 
-/// Returns the text of an option; an invalid one is added to `ignored`.
+/// Returns the text of an option without what is left around it; an invalid one is added to `ignored`.
 pub(super) fn checked_text(
     options: &Options,
     code: u8,
@@ -111,6 +122,7 @@ pub(super) fn checked_text(
 }
 
 fn owned(text: &str, fits: fn(&str) -> bool) -> Option<String> {
+    let text = names::trimmed(text);
     fits(text).then(|| text.to_owned())
 }
 

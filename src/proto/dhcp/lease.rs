@@ -11,24 +11,13 @@ use crate::packet::option::{Options, code};
 use crate::text::names;
 
 use super::boot_service::{self, BootService, BootSource, IgnoredOptions, Next, checked_text};
+use super::network;
+pub use super::network::StaticRoute;
 
 /// Lease time when an ACK names none, which RFC 2131 does not allow but servers do.
 // udhcpc of busybox takes an hour, too.
 const DEFAULT_LEASE_TIME: Duration = Duration::from_secs(3600);
-/// Smallest MTU that IPv4 allows, bytes (RFC 791).
-const MIN_MTU: u16 = 68;
 const INFINITE: u32 = u32::MAX;
-
-/// A route, from option 121 (RFC 3442) or 3.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StaticRoute {
-    /// The network.
-    pub destination: Ipv4Addr,
-    /// Its prefix, 0 to 32 bits.
-    pub prefix_len: u8,
-    /// The router; none when the network is on the link (0.0.0.0 in option 121).
-    pub gateway: Option<Ipv4Addr>,
-}
 
 /// Times of a lease, counted from when it was requested; renewal < rebinding < lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,15 +48,16 @@ pub struct Lease {
     pub mtu_octets: Option<u16>,
     /// Resolvers (option 6).
     pub dns: Vec<Ipv4Addr>,
-    /// Domain (option 15), checked against its grammar.
+    /// Domain (the first name in option 15), checked against its grammar.
     pub domain: Option<String>,
-    /// Domains that names are looked up in (option 119), checked against their grammar.
+    /// Domains that names are looked up in (option 119, or 15 with several names), checked against their
+    /// grammar.
     pub search: Vec<String>,
     /// Our host name (option 12), checked against its grammar.
     pub host_name: Option<String>,
     /// Where the boot file is (`siaddr`, or option 150 where no other server is named).
     pub next_server: Option<Ipv4Addr>,
-    /// Name of the boot server (option 66, or `sname`).
+    /// Name of the boot server (option 66, or `sname`), with a port, scheme or folder if it has one.
     pub server_name: Option<String>,
     /// The boot file (option 67, or `file`): a path or a URL.
     pub boot_file: Option<String>,
@@ -111,22 +101,20 @@ impl Lease {
     pub fn read(message: &Message, server: Ipv4Addr) -> Self {
         let options = &message.options;
         let mut ignored = Vec::new();
+        network::note_wrong_lengths(options, &mut ignored);
         let boot = BootSource::read(message, server, &mut ignored);
+        let (domain, search) = network::domains(options, &mut ignored);
+        let broadcast = options.address(code::BROADCAST_ADDRESS);
         Self {
             address: message.yiaddr,
-            prefix_len: prefix_len(message.yiaddr, options, &mut ignored),
+            prefix_len: network::prefix_len(message.yiaddr, options, &mut ignored),
             server: Some(server),
-            routes: routes(options),
-            broadcast: options.address(code::BROADCAST_ADDRESS),
-            mtu_octets: mtu(options, &mut ignored),
-            dns: options.addresses(code::DOMAIN_NAME_SERVER),
-            domain: checked_text(
-                options,
-                code::DOMAIN_NAME,
-                names::is_host_name,
-                &mut ignored,
-            ),
-            search: search(options, &mut ignored),
+            routes: network::routes(options, &mut ignored),
+            broadcast: broadcast.filter(|address| !address.is_unspecified()),
+            mtu_octets: network::mtu(options, &mut ignored),
+            dns: network::hosts(options, code::DOMAIN_NAME_SERVER, &mut ignored),
+            domain,
+            search,
             host_name: checked_text(options, code::HOST_NAME, names::is_host_name, &mut ignored),
             next_server: boot.next_server,
             server_name: boot.server_name,
@@ -168,6 +156,21 @@ impl Lease {
         for (code, value) in &boot.options {
             self.options.set(*code, value.as_slice());
         }
+    }
+
+    /// Returns the servers that may have the boot file, in the order to be asked: `siaddr` and another one
+    /// that is named, or else the DHCP server. [`url_of`](super::file_server::url_of) takes them.
+    pub fn file_servers(&self) -> Vec<String> {
+        let next_server = self.next_server.filter(|server| !server.is_unspecified());
+        let next_server = next_server.map(|server| server.to_string());
+        let mut servers: Vec<_> = next_server.into_iter().collect();
+        servers.extend(self.server_name.clone());
+        servers.dedup();
+        if servers.is_empty() {
+            let server = self.server.unwrap_or(Ipv4Addr::UNSPECIFIED);
+            servers.push(server.to_string());
+        }
+        servers
     }
 
     /// Returns the next step towards the boot file.
@@ -236,65 +239,6 @@ impl fmt::Display for Lease {
             None => write!(f, " for ever"),
         }
     }
-}
-
-/// Reads option 119. Invalid names are skipped.
-fn search(options: &Options, ignored: &mut IgnoredOptions) -> Vec<String> {
-    let mut names = options.domain_search();
-    let count = names.len();
-    names.retain(|name| names::is_host_name(name));
-    if options.get(code::DOMAIN_SEARCH).is_some() && (names.len() < count || count == 0) {
-        ignored.push((code::DOMAIN_SEARCH, "holds what is no domain name"));
-    }
-    names
-}
-
-fn prefix_len(address: Ipv4Addr, options: &Options, ignored: &mut IgnoredOptions) -> u8 {
-    if let Some(mask) = options.address(code::SUBNET_MASK) {
-        let mask = u32::from(mask);
-        let ones = mask.leading_ones();
-        if mask.count_ones() == ones {
-            return u8::try_from(ones).unwrap_or(32);
-        }
-        // RFC 950 allowed gaps; the kernel has only prefixes (`ifa_prefixlen` of rtnetlink).
-        ignored.push((code::SUBNET_MASK, "has a gap"));
-    }
-    // The classes of RFC 791 §3.2, for lack of option 1.
-    match address.octets() {
-        [..128, _, _, _] => 8,
-        [..192, _, _, _] => 16,
-        _ => 24,
-    }
-}
-
-fn mtu(options: &Options, ignored: &mut IgnoredOptions) -> Option<u16> {
-    let mtu = options.u16(code::INTERFACE_MTU)?;
-    if mtu < MIN_MTU {
-        ignored.push((code::INTERFACE_MTU, "is below 68 octets"));
-        return None;
-    }
-    Some(mtu)
-}
-
-fn routes(options: &Options) -> Vec<StaticRoute> {
-    if let Some(routes) = options.classless_routes() {
-        return routes
-            .into_iter()
-            .map(|(destination, prefix_len, gateway)| StaticRoute {
-                destination,
-                prefix_len,
-                gateway: Some(gateway).filter(|gateway| !gateway.is_unspecified()),
-            })
-            .collect();
-    }
-    let default = |gateway| StaticRoute {
-        destination: Ipv4Addr::UNSPECIFIED,
-        prefix_len: 0,
-        gateway: Some(gateway),
-    };
-    // RFC 2132 §3.5: routers are listed in order of preference, and one default route is enough.
-    let first = options.addresses(code::ROUTER).into_iter().next();
-    first.map(default).into_iter().collect()
 }
 
 impl LeaseTimes {
@@ -379,31 +323,6 @@ mod tests {
         let lease = read(&[(51, &[255; 4]), (58, &[0, 0, 0, 9])]);
         assert_eq!(lease.times, None);
         assert_eq!(read(&[]).times.unwrap().lease.as_secs(), 3600);
-    }
-
-    #[test]
-    fn classless_routes_rule_out_the_router() {
-        let router = (3, &[192, 0, 2, 1, 192, 0, 2, 2][..]);
-        let gateway = |lease: Lease| {
-            lease
-                .routes
-                .iter()
-                .map(|route| route.gateway)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(gateway(read(&[router])), [Some(SERVER)]);
-        assert_eq!(
-            gateway(read(&[router, (121, &[24, 10, 0, 0, 0, 0, 0, 0])])),
-            [None]
-        );
-    }
-
-    #[test]
-    fn a_mask_gives_the_prefix_and_a_bad_one_the_class() {
-        assert_eq!(read(&[(1, &[255, 255, 255, 128])]).prefix_len, 25);
-        assert_eq!(read(&[(1, &[255; 4])]).prefix_len, 32);
-        let lease = read(&[(1, &[255, 0, 255, 0])]);
-        assert_eq!((lease.prefix_len, lease.ignored.len()), (24, 1));
     }
 
     #[test]

@@ -41,6 +41,12 @@ pub enum Discard {
     /// It grants an address that is not a host's.
     #[error("{0} is not a host's address")]
     UnusableAddress(Ipv4Addr),
+    /// It grants the network's address or the one for broadcasts, with this prefix.
+    #[error("{0}/{1} (option 1) is the address of a network, or for broadcasts")]
+    AddressOfNetwork(Ipv4Addr, u8),
+    /// It grants the address of the server that sends it.
+    #[error("{0} is the server's own address (option 54)")]
+    AddressOfServer(Ipv4Addr),
     /// It has no boot file for the query.
     #[error("it does not answer the query")]
     NoAnswer,

@@ -1,6 +1,7 @@
 //! The client against a scripted server, with the clock in the test's hand.
 
 mod life;
+mod replies;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
@@ -122,116 +123,6 @@ fn replies_count_whatever_port_they_come_from() {
         t.drain();
     }
     assert_eq!(t.bounds.len(), 2);
-}
-
-#[test]
-fn an_ack_of_another_address_counts_only_from_who_offered() {
-    let mut t = Transcript::in_requesting(plain());
-    let other = Ipv4Addr::new(192, 0, 2, 101);
-    let xid = t.client_xid();
-    let stray = Message {
-        yiaddr: other,
-        xid,
-        ..ack(OTHER_SERVER)
-    };
-    let wrong = |server| Err(Discard::WrongServer(server));
-    assert_eq!(t.offers_to_client(&stray, 67), wrong(OTHER_SERVER));
-    let mut nameless = stray.clone();
-    nameless.options.remove(code::SERVER_IDENTIFIER);
-    assert_eq!(t.offers_to_client(&nameless, 67), wrong(SERVER));
-    t.receives(Message {
-        yiaddr: other,
-        ..ack(SERVER)
-    });
-    assert_eq!(t.bound().address, other);
-}
-
-#[test]
-fn a_failover_partner_grants_what_was_asked_for_and_is_asked_to_renew_it() {
-    let mut t = Transcript::in_requesting(plain());
-    t.receives(ack(OTHER_SERVER));
-    assert_eq!(t.bound().server, Some(OTHER_SERVER));
-    t.sends_after(1_800_000..=1_800_000, MessageType::Request);
-    assert_eq!(*t.last.destination.ip(), OTHER_SERVER);
-    t.receives(ack(SERVER));
-    assert_eq!(t.bound().server, Some(SERVER));
-}
-
-#[test]
-fn an_ack_without_a_server_identifier_is_of_who_was_asked() {
-    let nameless = || {
-        let mut message = ack(SERVER);
-        message.options.remove(code::SERVER_IDENTIFIER);
-        message
-    };
-    // By way of a relay, at whose address no server is to be asked.
-    let relay = Ipv4Addr::new(192, 0, 2, 254);
-    let mut t = Transcript::in_requesting(plain());
-    t.source = relay;
-    t.receives(nameless());
-    assert_eq!(t.bound().server, Some(SERVER));
-    t.sends_after(1_800_000..=1_800_000, MessageType::Request);
-    t.receives(nameless());
-    assert_eq!(t.bound().server, Some(SERVER));
-    t.client.link_up(t.now);
-    t.sends(MessageType::Request);
-    assert_eq!(t.client.state(), StateName::Rebooting);
-    t.receives(nameless());
-    assert_eq!(t.bound().server, Some(SERVER));
-    // Who granted the address of the last time is not known: whoever answers is as good.
-    let mut t = Transcript::new(plain());
-    t.client.reboot(ADDRESS, t.now);
-    t.sends(MessageType::Request);
-    let mut other = nameless();
-    (other.yiaddr, other.xid) = (Ipv4Addr::new(192, 0, 2, 101), t.client_xid());
-    let wrong = Discard::WrongAddress(other.yiaddr);
-    assert_eq!(t.offers_to_client(&other, 67), Err(wrong));
-    t.source = Ipv4Addr::UNSPECIFIED;
-    other.yiaddr = ADDRESS;
-    let nobody = Err(Discard::NoServerIdentifier);
-    assert_eq!(t.offers_to_client(&other, 67), nobody);
-    t.source = OTHER_SERVER;
-    t.receives(nameless());
-    assert_eq!(t.bound().server, Some(OTHER_SERVER));
-}
-
-#[test]
-fn a_nak_without_a_server_identifier_counts_from_where_the_offer_came_from() {
-    let relay = Ipv4Addr::new(192, 0, 2, 254);
-    let nak = |t: &mut Transcript, source| {
-        let mut message = reply(MessageType::Nak, SERVER);
-        message.options.remove(code::SERVER_IDENTIFIER);
-        (message.xid, t.source) = (t.client_xid(), source);
-        t.offers_to_client(&message, 67)
-    };
-    let requesting = || {
-        let mut t = Transcript::new(plain());
-        t.source = relay;
-        t.sends(MessageType::Discover);
-        t.receives(offer(SERVER));
-        t.sends(MessageType::Request);
-        t
-    };
-    let foreign = Err(Discard::WrongServer(OTHER_SERVER));
-    for source in [SERVER, relay] {
-        let mut t = requesting();
-        assert_eq!(nak(&mut t, OTHER_SERVER), foreign);
-        assert_eq!(nak(&mut t, source), Ok(()));
-        assert!(matches!(t.failure(), Loss::Refused { server, .. } if server == source));
-        let mut t = requesting();
-        t.receives(ack(SERVER));
-        t.bound();
-        t.sends_after(1_800_000..=1_800_000, MessageType::Request);
-        assert_eq!(nak(&mut t, OTHER_SERVER), foreign);
-        assert_eq!(nak(&mut t, source), Ok(()));
-        assert!(matches!(t.loss(), Loss::Refused { server, .. } if server == source));
-    }
-    let mut t = requesting();
-    let named = Message {
-        xid: t.client_xid(),
-        ..reply(MessageType::Nak, OTHER_SERVER)
-    };
-    assert_eq!(t.offers_to_client(&named, 67), foreign);
 }
 
 #[test]
@@ -522,6 +413,8 @@ struct Transcript {
     failures: Vec<Loss>,
     bounds: Vec<lease::Lease>,
     losses: Vec<Loss>,
+    /// Who granted another address than the one asked for, that one, and what was granted.
+    moved: Vec<(Ipv4Addr, Ipv4Addr, Ipv4Addr)>,
 }
 
 impl Transcript {
@@ -544,6 +437,7 @@ impl Transcript {
             failures: Vec::new(),
             bounds: Vec::new(),
             losses: Vec::new(),
+            moved: Vec::new(),
         }
     }
 
@@ -568,6 +462,11 @@ impl Transcript {
                 Event::Bound(lease) => self.bounds.push(*lease),
                 Event::Lost(loss) => self.losses.push(loss),
                 Event::Failed(loss) => self.failures.push(loss),
+                Event::OtherAddress {
+                    server,
+                    asked,
+                    granted,
+                } => self.moved.push((server, asked, granted)),
                 Event::Entered(_) | Event::Offered(_) | Event::Ipv6Only { .. } => {}
             }
         }

@@ -178,7 +178,7 @@ impl Message {
         let _ = options.read_area(reader.rest());
         let overload = options.u8(code::OVERLOAD).unwrap_or(0);
         let mut field = |holds_options: u8, bytes: &[u8]| {
-            if overload & holds_options == 0 {
+            if overload & holds_options == 0 || is_text(bytes) {
                 return up_to_nul(bytes);
             }
             let _ = options.read_area(bytes);
@@ -251,6 +251,14 @@ impl Message {
         buf.resize(buf.len().max(start + MIN_LEN), code::PAD);
         Ok(())
     }
+}
+
+/// Returns whether a field has a name in it and nothing else, whatever option 52 says: options have lengths
+/// or an end that are no printable characters.
+fn is_text(field: &[u8]) -> bool {
+    let len = field.iter().position(|byte| *byte == 0);
+    let (name, rest) = field.split_at(len.unwrap_or(field.len()));
+    !name.is_empty() && name.iter().all(u8::is_ascii_graphic) && rest.iter().all(|byte| *byte == 0)
 }
 
 fn up_to_nul(bytes: &[u8]) -> Vec<u8> {
@@ -362,6 +370,23 @@ mod tests {
         let server = message.options.address(code::SERVER_IDENTIFIER);
         assert_eq!(server, Some(Ipv4Addr::new(192, 0, 2, 1)));
         assert_eq!(message.sname, b"boot.example");
+    }
+
+    #[test]
+    fn a_name_in_a_field_that_should_hold_options_is_a_name() {
+        for overload in [1, 2, 3, 0xff] {
+            for name in [&b"pxelinux.0"[..], &[b'p'; 128], b""] {
+                let mut bytes = encoded(&offer());
+                bytes.truncate(240);
+                bytes.extend_from_slice(&[53, 1, 2, 52, 1, overload, 255]);
+                bytes[108..236].fill(0);
+                bytes[108..108 + name.len()].copy_from_slice(name);
+                let message = Message::decode(&bytes).unwrap();
+                assert_eq!(message.file, name, "{overload}");
+                assert_eq!(message.sname, b"boot.example");
+                assert_eq!(message.options.iter().count(), 2);
+            }
+        }
     }
 
     #[test]

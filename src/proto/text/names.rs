@@ -25,6 +25,24 @@ pub fn is_path(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(char::is_control)
 }
 
+/// Returns `text` without the blanks, line ends and quotes that configurations of servers leave around it.
+pub fn trimmed(text: &str) -> &str {
+    let mut text = text.trim();
+    for quote in ['"', '\''] {
+        let inner = text.strip_prefix(quote);
+        if let Some(inner) = inner.and_then(|text| text.strip_suffix(quote)) {
+            text = inner.trim();
+        }
+    }
+    text
+}
+
+/// Returns the words of a list of names, which blanks or commas separate.
+pub fn words(text: &str) -> impl Iterator<Item = &str> {
+    let words = trimmed(text).split(|c: char| c.is_whitespace() || c == ',');
+    words.filter(|word| !word.is_empty())
+}
+
 /// Returns whether `text` stays one literal within a shell's single or double quotes: no control
 /// characters, no quotes, and nothing that a shell expands between double quotes.
 pub fn is_shell_safe(text: &str) -> bool {
@@ -112,6 +130,24 @@ mod tests {
         for bad in ["$(reboot)", "`reboot`", "a\"b", "it's", "a\\", "a\nb", "\0"] {
             assert!(!is_shell_safe(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_configurations_leave_around_a_text_is_not_part_of_it() {
+        for text in [
+            "a b",
+            "a b\r\n",
+            " a b\t",
+            "\"a b\"\n",
+            "'a b' ",
+            "\" a b \"",
+        ] {
+            assert_eq!(trimmed(text), "a b", "{text:?}");
+            assert!(words(text).eq(["a", "b"]), "{text:?}");
+        }
+        assert_eq!(trimmed("\"a"), "\"a");
+        assert_eq!(trimmed("\""), "\"");
+        assert!(words(" a,b, c\n").eq(["a", "b", "c"]));
     }
 
     #[test]

@@ -14,7 +14,6 @@ mod parts;
 use crate::prelude::*;
 use alloc::sync::Arc;
 use core::fmt;
-use core::net::Ipv4Addr;
 use core::str::FromStr;
 
 pub(crate) use parts::percent_decoded;
@@ -134,27 +133,9 @@ impl Url {
         })
     }
 
-    /// Returns the URL of the boot file of a lease: a full URL as it is, and a path on the first
-    /// server known of `next_server` (`siaddr`), `server_name` (option 66 or `sname`) and
-    /// `server`, the DHCP server itself.
-    ///
-    /// # Errors
-    /// A boot file or server name that is not valid.
-    pub fn of_boot_file(
-        boot_file: &str,
-        next_server: Option<Ipv4Addr>,
-        server_name: Option<&str>,
-        server: Ipv4Addr,
-    ) -> Result<Self, UrlError> {
-        if scheme_of(boot_file).is_some() {
-            return boot_file.parse();
-        }
-        let named = server_name.filter(|name| !name.is_empty());
-        match (next_server.filter(|ip| !ip.is_unspecified()), named) {
-            (Some(ip), _) => Self::tftp(&ip.to_string(), boot_file),
-            (None, Some(name)) => Self::tftp(name, boot_file),
-            (None, None) => Self::tftp(&server.to_string(), boot_file),
-        }
+    /// Returns whether `text` begins with a scheme, supported or not, and `://`.
+    pub fn has_scheme(text: &str) -> bool {
+        scheme_of(text).is_some()
     }
 
     /// Resolves `reference` against this URL (RFC 3986 §5.2); the credentials are kept for the same
@@ -250,6 +231,15 @@ impl Url {
     /// # Errors
     /// The path is not valid in the other scheme.
     pub fn below(&self, folder: &Self) -> Result<Self, UrlError> {
+        let is_tftp = (self.scheme, folder.scheme) == (Scheme::Tftp, Scheme::Tftp);
+        if is_tftp && folder.path.trim_end_matches('/').is_empty() {
+            // The same file name, with its first `/` if it has one.
+            return Ok(Self {
+                host: folder.host.clone(),
+                port: folder.port,
+                ..self.clone()
+            });
+        }
         let folder = Self {
             path: format!("{}/", folder.path.trim_end_matches('/')),
             inside: None,

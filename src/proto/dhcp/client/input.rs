@@ -7,6 +7,7 @@ use core::time::Duration;
 use super::state::{ActiveLease, Event, Loss, State};
 use super::transitions::Client;
 use crate::dhcp::lease::Lease;
+use crate::dhcp::network;
 use crate::dhcp::offer::Offer;
 use crate::dhcp::reply::{self, Discard, Reply};
 use crate::packet::dhcp::{Message, MessageType};
@@ -49,7 +50,7 @@ impl Client {
                 self.leave_to_ipv6(server, wait);
                 return Ok(());
             }
-            usable(offer.address)?;
+            usable(&offer.message, server)?;
             // From the first offer on: later ones must not make the wait for a proxy longer.
             decide_at.get_or_insert(self.now + self.config.proxy_wait);
         }
@@ -69,14 +70,15 @@ impl Client {
         if let State::Informing { address, .. } = &self.state {
             // RFC 2131 §4.3.5: the answer to an INFORM should leave `yiaddr` empty.
             reply.message.yiaddr = *address;
-        } else {
-            usable(reply.message.yiaddr)?;
         }
         let previous = self.previous.as_ref();
         let asked = previous.map(|active| active.server);
         let asked = self.state.granted().map(|(_, server)| server).or(asked);
         let server = reply.server_or(asked)?;
         let (ack, address) = (&reply.message, reply.message.yiaddr);
+        if !matches!(self.state, State::Informing { .. }) {
+            usable(ack, server)?;
+        }
         let mut lease = match &self.state {
             State::Selecting { offers, .. } if self.config.rapid_commit && commits_at_once => {
                 // Nobody was chosen before it, so only the ACK can say who must be asked for a
@@ -122,6 +124,15 @@ impl Client {
             | State::Bound { .. }
             | State::Stopped => return Err(Discard::Unexpected(MessageType::Ack)),
         };
+        let asked = self.state.asked_for().unwrap_or(address);
+        // As dhclient, dhcpcd and networkd: what the server has is what it grants.
+        if asked != address {
+            self.events.push_back(Event::OtherAddress {
+                server,
+                asked,
+                granted: address,
+            });
+        }
         let is_own = matches!(self.state, State::Informing { .. });
         if is_own {
             // The address is not the server's, and so it has no end.
@@ -177,12 +188,20 @@ impl Client {
     }
 }
 
-fn usable(address: Ipv4Addr) -> Result<(), Discard> {
-    if reply::is_host(address) {
-        Ok(())
-    } else {
-        Err(Discard::UnusableAddress(address))
+/// Checks that the address which `server` offers or grants can be that of a host.
+fn usable(message: &Message, server: Ipv4Addr) -> Result<(), Discard> {
+    let address = message.yiaddr;
+    if !reply::is_host(address) {
+        return Err(Discard::UnusableAddress(address));
     }
+    if address == server {
+        return Err(Discard::AddressOfServer(address));
+    }
+    let prefix_len = network::prefix_len(address, &message.options, &mut Vec::new());
+    if !network::is_host_of_network(address, prefix_len) {
+        return Err(Discard::AddressOfNetwork(address, prefix_len));
+    }
+    Ok(())
 }
 
 /// Returns how long a client that asked for option 108 sends nothing (RFC 8925 §3.2).

@@ -60,6 +60,15 @@ pub enum Event {
     /// The lease is ours; for a known address, with new times and options. It takes the place of
     /// the one before.
     Bound(Box<Lease>),
+    /// A server grants another address than it was asked for; that is taken.
+    OtherAddress {
+        /// Who.
+        server: Ipv4Addr,
+        /// What was asked for.
+        asked: Ipv4Addr,
+        /// What was granted.
+        granted: Ipv4Addr,
+    },
     /// What was offered or requested was not granted; an earlier lease is still ours.
     Failed(Loss),
     /// The lease is over: its address must not be used any longer.
@@ -84,6 +93,7 @@ impl Event {
             Self::Entered(_)
             | Self::Offered(_)
             | Self::Bound(_)
+            | Self::OtherAddress { .. }
             | Self::Failed(_)
             | Self::Lost(_)
             | Self::Ipv6Only { .. } => None,
@@ -256,6 +266,22 @@ impl State {
             | Self::Requesting { .. }
             | Self::Rebooting { .. }
             | Self::Probing { .. }
+            | Self::Informing { .. }
+            | Self::Stopped => None,
+        }
+    }
+
+    /// Returns the address that is not ours yet and has been asked for.
+    pub(super) const fn asked_for(&self) -> Option<Ipv4Addr> {
+        match self {
+            Self::Requesting { offer, .. } => Some(offer.address),
+            Self::Rebooting { address, .. } => Some(*address),
+            Self::Init { .. }
+            | Self::Selecting { .. }
+            | Self::Probing { .. }
+            | Self::Bound { .. }
+            | Self::Renewing { .. }
+            | Self::Rebinding { .. }
             | Self::Informing { .. }
             | Self::Stopped => None,
         }

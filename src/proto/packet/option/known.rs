@@ -320,7 +320,7 @@ impl OptionValue {
             ValueForm::Codes => Self::Codes(bytes.to_vec()),
             ValueForm::Flag => Self::Flag(alone().u8(code)? != 0),
             ValueForm::Presence => Self::Flag(true),
-            ValueForm::Routes => Self::Routes(super::read_classless_routes(bytes)),
+            ValueForm::Routes => Self::Routes(super::read_classless_routes(bytes).0),
             ValueForm::Names => {
                 Self::Names(Some(alone().domain_search()).filter(|l| !l.is_empty())?)
             }

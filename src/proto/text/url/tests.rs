@@ -106,26 +106,6 @@ fn file_names_beside_a_tftp_file_keep_its_first_slash() {
 }
 
 #[test]
-fn the_boot_file_of_a_lease_is_on_the_first_server_known() {
-    let (next, server) = (Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(192, 0, 2, 1));
-    let of = |file, next, name| {
-        Url::of_boot_file(file, next, name, server)
-            .unwrap()
-            .to_string()
-    };
-    assert_eq!(
-        of("pxelinux.0", Some(next), Some("n")),
-        "tftp://192.0.2.2/pxelinux.0"
-    );
-    assert_eq!(
-        of("/p", Some(Ipv4Addr::UNSPECIFIED), Some("n")),
-        "tftp://n//p"
-    );
-    assert_eq!(of("p", None, Some("")), "tftp://192.0.2.1/p");
-    assert_eq!(of("http://b/x?y", Some(next), None), "http://b/x?y");
-}
-
-#[test]
 fn what_is_no_url_is_refused_with_its_place() {
     for (text, column, what) in [
         (

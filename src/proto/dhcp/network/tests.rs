@@ -1,0 +1,188 @@
+use super::*;
+
+const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const NEXT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+
+fn options(set: &[(u8, &[u8])]) -> Options {
+    let mut options = Options::default();
+    for (code, value) in set {
+        options.set(*code, *value);
+    }
+    options
+}
+
+/// Reads with `read` and returns the codes that are listed as ignored, too.
+fn reading<T>(
+    set: &[(u8, &[u8])],
+    read: impl Fn(&Options, &mut IgnoredOptions) -> T,
+) -> (T, Vec<u8>) {
+    let mut ignored = Vec::new();
+    let value = read(&options(set), &mut ignored);
+    (value, ignored.into_iter().map(|(code, _)| code).collect())
+}
+
+/// Returns the routes as text, and the codes that are ignored.
+fn routes_of(set: &[(u8, &[u8])]) -> (Vec<String>, Vec<u8>) {
+    let (routes, ignored) = reading(set, routes);
+    let text = |route: &StaticRoute| {
+        let (destination, prefix_len) = (route.destination, route.prefix_len);
+        let gateway = route.gateway.map_or("link".into(), |it| it.to_string());
+        format!("{destination}/{prefix_len} {gateway}")
+    };
+    (routes.iter().map(text).collect(), ignored)
+}
+
+#[test]
+fn the_first_router_that_can_be_one_has_the_default_route() {
+    let nowhere = [0, 0, 0, 0, 192, 0, 2, 2];
+    let loopback = [127, 0, 0, 1, 255, 255, 255, 255, 192, 0, 2, 2, 192, 0, 2, 1];
+    for (list, gateway, ignored) in [
+        (&[192, 0, 2, 1, 192, 0, 2, 2][..], Some(ROUTER), &[][..]),
+        (&nowhere, Some(NEXT), &[3]),
+        (&loopback, Some(NEXT), &[3]),
+        (&[192, 0, 2, 1, 9], Some(ROUTER), &[]),
+        (&[0; 4], None, &[3]),
+        (&[224, 0, 0, 1], None, &[3]),
+        (&[], None, &[]),
+    ] {
+        let (routes, codes) = reading(&[(3, list)], routes);
+        let found: Vec<_> = routes.iter().map(|route| route.gateway).collect();
+        assert_eq!(found, gateway.map(Some).as_slice(), "{list:?}");
+        assert_eq!(codes, ignored, "{list:?}");
+    }
+}
+
+#[test]
+fn classless_routes_rule_out_the_router_only_where_they_can_be_used() {
+    let router = (3, &[192, 0, 2, 1][..]);
+    let by_router = "0.0.0.0/0 192.0.2.1";
+    let on_link: &[u8] = &[24, 10, 0, 0, 0, 0, 0, 0];
+    let (net, cut) = ("10.0.0.0/24 link", [on_link, &[24, 10, 1]].concat());
+    let with_default = [on_link, &[0, 192, 0, 2, 2], &[8, 10]].concat();
+    let strange = [on_link, &[0, 127, 0, 0, 1], &[8, 127, 192, 0, 2, 1]].concat();
+    for (code, list, expected, ignored) in [
+        (121, on_link, &[net][..], &[][..]),
+        (249, on_link, &[net], &[]),
+        (121, &[], &[by_router], &[121]),
+        (249, &[], &[by_router], &[249]),
+        (121, &[33, 1, 2, 3, 4], &[by_router], &[121]),
+        (121, &[24, 10, 0], &[by_router], &[121]),
+        (121, &cut, &[net, by_router], &[121]),
+        (121, &with_default, &[net, "0.0.0.0/0 192.0.2.2"], &[121]),
+        (121, &strange, &[net, by_router], &[121]),
+    ] {
+        let (routes, codes) = routes_of(&[router, (code, list)]);
+        assert_eq!(routes, expected, "{list:?}");
+        assert_eq!(codes, ignored, "{list:?}");
+    }
+    let both = routes_of(&[router, (121, &cut), (249, on_link)]);
+    assert_eq!(both, (vec![net.to_owned()], vec![121]));
+}
+
+#[test]
+fn a_mask_gives_the_prefix_up_to_its_last_bit_and_without_one_the_class_does() {
+    let of = |address: [u8; 4], mask: &[u8]| {
+        let read = |options: &_, ignored: &mut _| prefix_len(address.into(), options, ignored);
+        reading(&[(1, mask)], read)
+    };
+    let c = [192, 0, 2, 100];
+    assert_eq!(of(c, &[255, 255, 255, 128]), (25, vec![]));
+    assert_eq!(of(c, &[255; 4]), (32, vec![]));
+    assert_eq!(of(c, &[128, 0, 0, 0]), (1, vec![]));
+    assert_eq!(of(c, &[255, 0, 255, 0]), (24, vec![1]));
+    assert_eq!(of([10, 0, 0, 9], &[255, 255, 225, 0]), (24, vec![1]));
+    assert_eq!(of([10, 0, 0, 9], &[0, 0, 0, 255]), (32, vec![1]));
+    assert_eq!(of([10, 0, 0, 9], &[0; 4]), (8, vec![1]));
+    assert_eq!(of([172, 16, 0, 9], &[]), (16, vec![]));
+    assert_eq!(of(c, &[255, 255, 0]), (24, vec![]));
+}
+
+#[test]
+fn a_network_and_its_broadcasts_have_addresses_that_are_no_hosts() {
+    for (address, prefix_len, is_one) in [
+        ([192, 0, 2, 0], 24, false),
+        ([192, 0, 2, 255], 24, false),
+        ([192, 0, 2, 1], 24, true),
+        ([192, 0, 2, 254], 24, true),
+        ([192, 0, 2, 0], 23, false),
+        ([192, 0, 3, 0], 23, true),
+        ([192, 0, 2, 3], 30, false),
+        ([192, 0, 2, 3], 31, true),
+        ([192, 0, 2, 255], 32, true),
+        ([127, 255, 255, 255], 1, false),
+    ] {
+        let found = is_host_of_network(address.into(), prefix_len);
+        assert_eq!(found, is_one, "{address:?}/{prefix_len}");
+    }
+}
+
+#[test]
+fn an_mtu_that_no_network_has_is_ignored() {
+    for (bytes, expected) in [
+        (0_u16, None),
+        (1, None),
+        (67, None),
+        (68, Some(68)),
+        (9_000, Some(9_000)),
+        (65_520, Some(65_520)),
+        (65_535, None),
+    ] {
+        let (found, ignored) = reading(&[(26, &bytes.to_be_bytes())], mtu);
+        assert_eq!(found, expected);
+        assert_eq!(ignored.is_empty(), expected.is_some());
+    }
+}
+
+#[test]
+fn resolvers_that_no_host_can_be_are_left_out() {
+    let list = [0, 0, 0, 0, 192, 0, 2, 1, 127, 0, 0, 53, 192, 0, 2, 2];
+    let read = |options: &_, ignored: &mut _| hosts(options, 6, ignored);
+    assert_eq!(reading(&[(6, &list)], read), (vec![ROUTER, NEXT], vec![6]));
+}
+
+#[test]
+fn several_names_in_option_15_are_a_search_list_unless_there_is_one() {
+    let names = |list: &[&str]| {
+        list.iter()
+            .map(|name| (*name).to_owned())
+            .collect::<Vec<_>>()
+    };
+    for (text, domain, search, ignored) in [
+        (&b"a.example"[..], "a.example", &[][..], &[][..]),
+        (b"a.example.", "a.example", &[], &[]),
+        (b".a.example\0", "a.example", &[], &[]),
+        (b"\"a.example\"\r\n", "a.example", &[], &[]),
+        (
+            b"a.example b.example",
+            "a.example",
+            &["a.example", "b.example"],
+            &[],
+        ),
+        (
+            b"a.example,.b.example.",
+            "a.example",
+            &["a.example", "b.example"],
+            &[],
+        ),
+        (b"a.example $(x)", "a.example", &[], &[15]),
+        (b"a;reboot", "", &[], &[15]),
+        (b".", "", &[], &[15]),
+        (b"", "", &[], &[15]),
+        (b"a..example", "", &[], &[15]),
+    ] {
+        let (found, codes) = reading(&[(15, text)], domains);
+        let expected = Some(domain).filter(|name| !name.is_empty());
+        assert_eq!(found, (expected.map(str::to_owned), names(search)));
+        assert_eq!(codes, ignored, "{text:?}");
+        let (beside, _) = reading(&[(15, text), (119, b"\x01c\0")], domains);
+        assert_eq!(beside.1, ["c"]);
+        assert_eq!(beside.0.as_deref(), expected);
+    }
+}
+
+#[test]
+fn an_option_of_a_wrong_length_is_listed() {
+    let set = [(1, &[255; 3][..]), (26, &[5]), (51, &[0; 8]), (6, &[1; 5])];
+    let ((), codes) = reading(&set, note_wrong_lengths);
+    assert_eq!(codes, [1, 26, 51]);
+}
