@@ -10,13 +10,14 @@
 
 #![forbid(unsafe_code)]
 
+mod framing;
 mod interface;
 
 use crate::prelude::*;
 
 use base64::Engine;
 use ureq_proto::BodyMode;
-use ureq_proto::client::state::{RecvBody, RecvResponse};
+use ureq_proto::client::state::RecvResponse;
 use ureq_proto::client::{Call, RecvResponseResult, SendRequestResult};
 use ureq_proto::http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_RANGE, ETAG, HOST, HeaderName, IF_RANGE,
@@ -27,6 +28,7 @@ use ureq_proto::http::{Request, Response, Version};
 use crate::text::url::{Scheme, Url};
 use crate::time::{Instant, LeastRate};
 
+use framing::Chunks;
 pub use interface::{BodyStart, Config, Event, Failure, Proxy, Resume};
 
 /// State machine of one GET on one connection; the caller owns the socket and the clock.
@@ -90,7 +92,6 @@ pub struct Get {
     informational: u32,
     /// Whether the server allows reuse of the connection.
     keeps_alive: bool,
-    chunk: Vec<u8>,
     events: Vec<Event>,
 }
 
@@ -102,7 +103,7 @@ enum State {
         left: u64,
     },
     Chunked {
-        call: Box<Call<RecvBody>>,
+        chunks: Chunks,
         from: u64,
     },
     UntilClose {
@@ -120,8 +121,6 @@ pub struct Consumed<'a> {
     pub body: &'a [u8],
 }
 
-/// Bytes of a chunked body that are decoded at a time.
-const CHUNK_BUFFER_LEN: usize = 64 << 10;
 /// The most bytes of all heads and trailers of an answer; curl accepts 300 KiB.
 const MAX_OVERHEAD: usize = 256 << 10;
 /// The most informational responses (1xx) before the answer: RFC 8297 lets a server send several.
@@ -145,7 +144,6 @@ impl Get {
             state: State::Head(Box::new(call)),
             received: 0,
             keeps_alive: false,
-            chunk: Vec::new(),
             events: Vec::new(),
         })
     }
@@ -171,19 +169,18 @@ impl Get {
                     self.end(Event::Done);
                 }
             }
-            State::Chunked { call, from } => {
+            State::Chunked { chunks, from } => {
                 let from = *from;
-                let in_trailers = call.is_ended_chunked();
-                self.chunk.resize(CHUNK_BUFFER_LEN, 0);
-                let (consumed, len) = match call.read(bytes, &mut self.chunk) {
-                    Ok(read) => read,
-                    Err(error) => {
-                        self.fail(Failure::Malformed(error.to_string()));
+                let in_trailers = chunks.is_in_trailers();
+                let part = match chunks.read(bytes) {
+                    Ok(part) => part,
+                    Err(why) => {
+                        self.fail(Failure::Malformed(why.to_owned()));
                         return taken;
                     }
                 };
-                let is_complete = call.can_proceed();
-                self.received += len as u64;
+                let is_complete = chunks.is_at_end();
+                self.received += part.body.len() as u64;
                 // Chunks announce no length of the whole, so it is counted as it comes.
                 if from.saturating_add(self.received) > self.config.max_len {
                     self.fail(self.too_large());
@@ -191,12 +188,12 @@ impl Get {
                 }
                 if is_complete {
                     self.end(Event::Done);
-                // Trailers and chunk extensions have no length of their own in RFC 9112 §7.1.
-                } else if in_trailers || consumed == 0 {
-                    self.count_overhead(bytes.len(), consumed);
+                // Trailers have no length of their own in RFC 9112 §7.1.2.
+                } else if in_trailers || part.consumed == 0 {
+                    self.count_overhead(bytes.len(), part.consumed);
                 }
-                taken.consumed = consumed;
-                taken.body = self.chunk.get(..len).unwrap_or_default();
+                taken.consumed = part.consumed;
+                taken.body = part.body;
             }
             State::UntilClose { from } => {
                 let from = *from;
@@ -385,8 +382,14 @@ impl Get {
         let State::Head(call) = core::mem::replace(&mut self.state, State::Ended) else {
             return Ok(());
         };
+        let has_chunks = framing::has_chunks(response, self.config.url.path());
+        let has_chunks = has_chunks.map_err(Failure::Malformed)?;
         let mut len = whole_len;
         self.state = match call.proceed() {
+            _ if has_chunks => State::Chunked {
+                chunks: Chunks::new(),
+                from,
+            },
             Some(RecvResponseResult::RecvBody(call)) => match call.body_mode() {
                 BodyMode::LengthDelimited(left) => {
                     let end = from.saturating_add(left);
@@ -404,11 +407,7 @@ impl Get {
                         && !connection.to_ascii_lowercase().contains("close");
                     State::Sized { left }
                 }
-                BodyMode::Chunked => State::Chunked {
-                    call: Box::new(call),
-                    from,
-                },
-                BodyMode::CloseDelimited => State::UntilClose { from },
+                BodyMode::Chunked | BodyMode::CloseDelimited => State::UntilClose { from },
                 BodyMode::NoBody => State::Sized { left: 0 },
             },
             Some(RecvResponseResult::Redirect(_) | RecvResponseResult::Cleanup(_)) | None => {

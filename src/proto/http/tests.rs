@@ -346,6 +346,116 @@ fn heads_and_trailers_without_end_are_given_up() {
     }
 }
 
+#[test]
+fn extensions_of_chunks_are_accepted_up_to_a_limit() {
+    let is_refused = |body: String| {
+        let answer = [CHUNKED, body.as_bytes()].concat();
+        let ends = [1_460, 16_000, answer.len()].map(|step| {
+            let unlimited = of(Config {
+                max_len: u64::MAX,
+                ..config("http://192.0.2.1/file")
+            });
+            let (body, events) = exchange(unlimited, &answer, step);
+            match events.last() {
+                Some(Event::Done) => body.iter().all(|byte| *byte == b'x'),
+                Some(Event::Failed(Failure::Malformed(_))) => false,
+                event => panic!("{event:?}"),
+            }
+        });
+        assert!(ends.iter().all(|end| *end == ends[0]), "{ends:?}");
+        !ends[0]
+    };
+    let long = |len: usize| format!(";a={}", "y".repeat(len));
+    for (body, expected) in [
+        (format!("1{}\r\nx\r\n0\r\n\r\n", long(4_000)), false),
+        (format!("1\r\nx\r\n0{}\r\n\r\n", long(4_000)), false),
+        (format!("1{}\r\nx\r\n0\r\n\r\n", long(17_000)), true),
+        (format!("1{}", long(17_000)), true),
+        // In proportion to the file, as long as it goes on.
+        (
+            format!("fa0{}\r\n{}\r\n", long(4_000), "x".repeat(4_000)).repeat(100) + "0\r\n\r\n",
+            false,
+        ),
+        (format!("1{}\r\nx\r\n", long(4_000)).repeat(70), true),
+        ("1\r\nx\r\n".repeat(10_000) + "0\r\n\r\n", false),
+        (format!("{}1\r\nx\r\n0\r\n\r\n", "0".repeat(30)), false),
+        ("1 ; a=\"b;c\"\r\nx\r\n000\r\n\r\n".to_owned(), false),
+        ("1\r\nxy\r\n0\r\n\r\n".to_owned(), true),
+        ("+1\r\nx\r\n0\r\n\r\n".to_owned(), true),
+        ("-1\r\nx\r\n0\r\n\r\n".to_owned(), true),
+        ("0x1\r\nx\r\n0\r\n\r\n".to_owned(), true),
+        ("\r\nx\r\n0\r\n\r\n".to_owned(), true),
+        ("10000000000000000\r\nx\r\n".to_owned(), true),
+    ] {
+        let text = body.get(..60).unwrap_or(&body).to_owned();
+        assert_eq!(is_refused(body), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_coding_that_was_not_asked_for_is_refused() {
+    let chunks = "5\r\nhello\r\n0\r\n\r\n";
+    for (head, body, expected) in [
+        ("1.1 200 OK\r\nTransfer-Encoding: gzip", "hello", None),
+        (
+            "1.1 200 OK\r\nTransfer-Encoding: gzip, chunked",
+            chunks,
+            None,
+        ),
+        ("1.1 200 OK\r\nTransfer-Encoding: xchunked", chunks, None),
+        (
+            "1.1 200 OK\r\nTransfer-Encoding: chunked, chunked",
+            chunks,
+            None,
+        ),
+        ("1.0 200 OK\r\nTransfer-Encoding: chunked", chunks, None),
+        (
+            "1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5",
+            chunks,
+            None,
+        ),
+        (
+            "1.1 200 OK\r\nTransfer-Encoding: identity\r\nTransfer-Encoding: Chunked",
+            chunks,
+            Some("hello"),
+        ),
+        (
+            "1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 5",
+            "hello",
+            Some("hello"),
+        ),
+        (
+            "1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5",
+            "hello",
+            None,
+        ),
+        (
+            "1.1 200 OK\r\nContent-Encoding: identity\r\nContent-Length: 5",
+            "hello",
+            Some("hello"),
+        ),
+    ] {
+        let answer = format!("HTTP/{head}\r\n\r\n{body}");
+        let (body, events) = exchange(get(None), answer.as_bytes(), 7);
+        let Some(expected) = expected else {
+            let last = events.last();
+            assert!(
+                matches!(last, Some(Event::Failed(Failure::Malformed(_)))),
+                "{head}: {events:?}"
+            );
+            continue;
+        };
+        assert_eq!(
+            (&*body, events.last()),
+            (expected.as_bytes(), Some(&Event::Done))
+        );
+    }
+    // Apache's AddEncoding, for a file that is compressed as it stands.
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: x-gzip\r\nContent-Length: 5\r\n\r\nhello";
+    let (body, _) = exchange(of(config("http://192.0.2.1/initrd.gz")), answer, 7);
+    assert_eq!(body, b"hello");
+}
+
 const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 /// Hands in `before`, and `drip` each second for an hour; returns after how many seconds it was over.
