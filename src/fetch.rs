@@ -110,6 +110,7 @@ impl Fetcher {
             keys: trust.required_keys(),
             policy: trust.policy.clone(),
             mirrors: Mirrors::of(&config.fetch.mirrors)?,
+            speed: config.fetch.speed,
             hashes: measure::is_wanted(config, trust.policy.must_be_signed),
             board: Board::new(Style::for_people(config.output.quiet)),
             timeline: timeline.clone(),

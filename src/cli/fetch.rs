@@ -11,6 +11,7 @@ use crate::settings::options::{FetchOptions, Settings};
 use crate::sys::file;
 use crate::trust;
 use wireboot_proto::text::url::{Url, UrlError};
+use wireboot_proto::time::SpeedLimit;
 use wireboot_proto::trust::sums::{MAX_SUMS_LEN, Sums, SumsError};
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
@@ -43,6 +44,12 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
 
 fn fetcher(settings: &Settings) -> Result<Fetcher, Error> {
     let (config, options) = (&settings.config, &settings.fetch);
+    let stall_timeout = options.stall_timeout.unwrap_or(STALL_TIMEOUT);
+    let mut speed = config.fetch.speed;
+    // Who lets a server be silent for longer does not want to give it up for that.
+    if speed.time == SpeedLimit::default().time {
+        speed.time = speed.time.max(stall_timeout);
+    }
     let mut fetcher = Fetcher {
         access: ServerAccess {
             interface: config.link.interfaces.first().cloned(),
@@ -52,7 +59,8 @@ fn fetcher(settings: &Settings) -> Result<Fetcher, Error> {
             clock: Clock::of(options.time_servers.clone()),
             ..ServerAccess::default()
         },
-        stall_timeout: options.stall_timeout.unwrap_or(STALL_TIMEOUT),
+        stall_timeout,
+        speed,
         board: Board::new(if settings.json {
             Style::Json
         } else {

@@ -36,12 +36,13 @@ pub use interface::{BodyStart, Config, Event, Failure, Proxy, Resume};
 /// ```
 /// use std::time::Duration;
 /// use wireboot_proto::http::{Config, Event, Get};
-/// use wireboot_proto::time::Instant;
+/// use wireboot_proto::time::{Instant, SpeedLimit};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let config = Config {
 ///     url: "http://192.0.2.1/vmlinuz".parse()?,
 ///     stall_timeout: Duration::from_secs(15),
+///     speed: SpeedLimit::default(),
 ///     max_len: 1 << 30,
 ///     resume: None,
 ///     window: None,
@@ -84,8 +85,10 @@ pub struct Get {
     /// Bytes of the body received on this connection.
     received: u64,
     give_up_at: Instant,
-    /// The least rate of the body; before that, the time limit for the head.
+    /// The least rate of the body.
     rate: LeastRate,
+    /// Whether any of the answer has been received.
+    has_begun: bool,
     /// Bytes of heads and trailers consumed.
     overhead: usize,
     /// Informational responses (1xx) received.
@@ -136,7 +139,8 @@ impl Get {
         let (request, call) = ask(&config)?;
         Ok(Self {
             give_up_at: now + config.stall_timeout,
-            rate: LeastRate::new(config.stall_timeout, now),
+            rate: LeastRate::new(config.speed, now),
+            has_begun: false,
             overhead: 0,
             informational: 0,
             config,
@@ -150,7 +154,9 @@ impl Get {
 
     /// Handles bytes received from the server.
     pub fn handle_input<'a>(&'a mut self, bytes: &'a [u8], now: Instant) -> Consumed<'a> {
-        if !bytes.is_empty() {
+        self.has_begun |= !bytes.is_empty();
+        // A head is a few hundred bytes: in drips it may take no longer than silence.
+        if !bytes.is_empty() && !self.is_in_head() {
             self.give_up_at = now + self.config.stall_timeout;
         }
         let mut taken = Consumed {
@@ -234,7 +240,9 @@ impl Get {
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|at| now >= at) {
             let received = self.received;
-            self.fail(if now >= self.give_up_at {
+            self.fail(if self.is_in_head() && self.has_begun {
+                Failure::SlowHead
+            } else if now >= self.give_up_at {
                 Failure::Stalled { received }
             } else {
                 Failure::TooSlow { received }
@@ -242,11 +250,19 @@ impl Get {
         }
     }
 
-    /// Returns when the transfer is too slow unless more of the file is received. The connection
-    /// needs it as a deadline: TLS may receive bytes for a long time before it returns any of the
-    /// file.
+    /// Returns when the transfer is too slow unless the head is complete, or more of the file is
+    /// received. The connection needs it as a deadline: TLS may receive bytes for a long time before
+    /// it returns any.
     pub const fn too_slow_at(&self) -> Instant {
-        self.rate.due_at()
+        if self.is_in_head() {
+            self.give_up_at
+        } else {
+            self.rate.due_at()
+        }
+    }
+
+    const fn is_in_head(&self) -> bool {
+        matches!(self.state, State::Head(_))
     }
 
     /// Returns whether the connection can be used for another request, after the file was received
@@ -293,8 +309,8 @@ impl Get {
             return consumed;
         };
         self.overhead += consumed;
-        // The head has a time limit of its own; a server may work on it before the first byte.
-        self.rate = LeastRate::new(self.config.stall_timeout, now);
+        self.give_up_at = now + self.config.stall_timeout;
+        self.rate = LeastRate::new(self.config.speed, now);
         match self.judge(&response) {
             Err(failure) => self.fail(failure),
             Ok(HeadOutcome::Redirect(url)) => self.end(Event::Redirected(url)),

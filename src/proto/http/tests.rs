@@ -6,6 +6,7 @@ use ureq_proto::http::StatusCode;
 
 use super::*;
 use crate::text::url::Form;
+use crate::time::SpeedLimit;
 
 #[test]
 fn a_file_arrives_whole_however_the_answer_is_framed_and_cut() {
@@ -280,14 +281,15 @@ fn silence_is_given_up_after_the_stall_time() {
 
 #[test]
 fn an_answer_in_drips_is_too_slow_whatever_part_of_it_drips() {
-    for (before, drip) in [
-        (&b"HTTP/1.1 200 OK\r\nX: "[..], &b"x"[..]),
-        (b"HTTP/1.1 103 Early Hints\r\nX: ", b"x"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b"x"),
-        (b"HTTP/1.0 200 OK\r\n\r\n", b"x"),
-        (CHUNKED, b"1\r\nx\r\n"),
-        (CHUNKED, b"0"),
-        (&[CHUNKED, b"0\r\n"].concat(), b"X: y\r\n"),
+    for (before, drip, limit) in [
+        (&b"HTTP/1.1 200 OK\r\nX: "[..], &b"x"[..], 15),
+        (b"HTTP/1.1 103 Early Hints\r\nX: ", b"x", 15),
+        (b"", b"HTTP/1.1 102 Processing\r\n\r\n", 11),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b"x", 31),
+        (b"HTTP/1.0 200 OK\r\n\r\n", b"x", 31),
+        (CHUNKED, b"1\r\nx\r\n", 31),
+        (CHUNKED, b"0", 31),
+        (&[CHUNKED, b"0\r\n"].concat(), b"X: y\r\n", 31),
     ] {
         let mut slow = of(Config {
             max_len: 10_000,
@@ -296,12 +298,15 @@ fn an_answer_in_drips_is_too_slow_whatever_part_of_it_drips() {
         let given_up = drip_in(&mut slow, before, drip);
         // The time for the body begins when the head has come.
         let (before, drip) = (before.escape_ascii(), drip.escape_ascii());
-        assert!((30..=31).contains(&given_up), "{before} {drip}: {given_up}");
+        assert_eq!(given_up, limit, "{before} {drip}");
         let events: Vec<_> = std::iter::from_fn(|| slow.poll_event()).collect();
-        assert!(
-            matches!(events.last(), Some(Event::Failed(Failure::TooSlow { .. }))),
-            "{events:?}"
-        );
+        let is_right = match events.last() {
+            Some(Event::Failed(Failure::SlowHead)) => limit == 15,
+            Some(Event::Failed(Failure::TooSlow { .. })) => limit == 31,
+            Some(Event::Failed(Failure::Malformed(_))) => limit == 11,
+            _ => false,
+        };
+        assert!(is_right, "{events:?}");
         assert_eq!(slow.poll_timeout(), None);
     }
 }
@@ -314,6 +319,28 @@ fn a_slow_link_that_is_alive_is_waited_for() {
     });
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 3600000\r\n\r\n";
     assert_eq!(drip_in(&mut get, head, &[7; 600]), 3_600);
+}
+
+#[test]
+fn the_least_speed_is_the_users() {
+    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 3600000\r\n\r\n";
+    for (least, time, drip, expected) in [
+        (512, 30, 400, 31),
+        (1_000, 5, 700, 6),
+        (1_000, 5, 1_000, 3_600),
+        (0, 30, 1, 3_600),
+    ] {
+        let mut get = of(Config {
+            max_len: u64::MAX,
+            speed: SpeedLimit {
+                least,
+                time: Duration::from_secs(time),
+            },
+            ..config("http://192.0.2.1/file")
+        });
+        let drip = vec![7; drip];
+        assert_eq!(drip_in(&mut get, head, &drip), expected, "{least} {time}");
+    }
 }
 
 #[test]
@@ -483,6 +510,7 @@ fn config(url: &str) -> Config {
     Config {
         url: url.parse().unwrap(),
         stall_timeout: Duration::from_secs(15),
+        speed: SpeedLimit::default(),
         max_len: 100,
         resume: None,
         window: None,
