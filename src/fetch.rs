@@ -104,7 +104,10 @@ impl Fetcher {
                 address_timeout: config.dhcp.timeout,
                 ca: config.fetch.ca.as_ref().map(PathBuf::from),
                 client_certificate: config.fetch.certificate.as_ref().map(PathBuf::from),
-                clock: Clock::of(time_servers.into_iter().map(IpAddr::from).collect()),
+                clock: Clock::by_policy(
+                    time_servers.into_iter().map(IpAddr::from).collect(),
+                    &trust.policy,
+                ),
                 ..ServerAccess::default()
             },
             keys: trust.required_keys(),

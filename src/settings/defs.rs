@@ -467,7 +467,8 @@ pub static SETTINGS: &[Setting] = &[
         of: BOOT,
         takes: Takes::Value("FILE"),
         help: "follow the rules in FILE (/etc/wireboot/policy, if it is there): lines of key KEY, \
-               require-signature, oldest-signature YYYY-MM-DD, allow-scheme NAME, allow-host NAME",
+               require-signature, oldest-signature YYYY-MM-DD, allow-scheme NAME, allow-host NAME, \
+               clock machine|lease, clock-ahead DAYS",
         lands: Lands::Config(|config, input| {
             config.trust.policy = Some(input.value.to_owned());
             Ok(())

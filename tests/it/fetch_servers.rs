@@ -178,6 +178,11 @@ fn certificates_are_judged_by_the_machines_clock_unless_that_is_behind() {
             assert!(text.contains("by the machine's clock"), "{text}");
         }
 
+        time.says(now + 12 * 365 * day);
+        let (code, text) = fetch(None, 8444);
+        assert_eq!(code, Some(8), "{text}");
+        assert!(text.contains("clock is too far ahead: after 20"), "{text}");
+
         // The clock of a machine that has just been built together.
         clock_library(&folder);
         let unset = Some("86400");

@@ -7,6 +7,7 @@
 //! oldest-signature 2026-11-01
 //! allow-scheme https
 //! allow-host boot.example.com
+//! clock machine
 //! ```
 //!
 //! An unknown keyword ends the boot, since a policy must not be followed in part.
@@ -26,11 +27,20 @@ pub struct Policy {
     pub must_be_signed: bool,
     /// Signatures from before do not count; since 1970.
     pub oldest_signature: Duration,
+    /// Whether the time servers of a lease are not asked, whatever the machine's clock says.
+    pub by_own_clock: bool,
+    /// How far time servers may move the time forwards; the default is [`CLOCK_AHEAD`].
+    pub clock_ahead: Option<Duration>,
     /// Allowed URL schemes; all when empty.
     pub schemes: Vec<Scheme>,
     /// Allowed hosts; all when empty.
     pub hosts: Vec<String>,
 }
+
+/// How far time servers may move the time forwards, from the later of the machine's clock and the
+/// build of this program, unless a policy says less: ten years, in which an initramfs is replaced.
+pub const CLOCK_AHEAD: Duration = Duration::from_secs(3_650 * DAY);
+const DAY: u64 = 86_400;
 
 /// A line of a policy that is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,7 +79,11 @@ impl Policy {
                 ("require-signature", Some(value)) => {
                     return Err(fault(value, "unexpected word"));
                 }
-                ("key" | "oldest-signature" | "allow-scheme" | "allow-host", None) => {
+                (
+                    "key" | "oldest-signature" | "allow-scheme" | "allow-host" | "clock"
+                    | "clock-ahead",
+                    None,
+                ) => {
                     return Err(fault(word, "the value is missing"));
                 }
                 ("key", Some(key)) => self.keys.push(key.to_owned()),
@@ -78,6 +92,15 @@ impl Policy {
                     let begin = begin.ok_or_else(|| fault(day, "a day, as YYYY-MM-DD"))?;
                     // The latest counts: a policy is only ever tightened.
                     self.oldest_signature = self.oldest_signature.max(begin);
+                }
+                ("clock", Some("machine")) => self.by_own_clock = true,
+                ("clock", Some("lease")) => {}
+                ("clock", Some(other)) => return Err(fault(other, "machine or lease")),
+                ("clock-ahead", Some(days)) => {
+                    let number = days.parse().ok().filter(|days| *days <= 36_500);
+                    let number: u64 = number.ok_or_else(|| fault(days, "0 to 36500 days"))?;
+                    let ahead = Duration::from_secs(number * DAY);
+                    self.clock_ahead = Some(self.clock_ahead.map_or(ahead, |old| old.min(ahead)));
                 }
                 ("allow-host", Some(host)) => self.hosts.push(host.to_ascii_lowercase()),
                 ("allow-scheme", Some(name)) => {
@@ -126,6 +149,13 @@ mod tests {
             .read("oldest-signature 2026-11-28\noldest-signature 2026-01-01")
             .unwrap();
         assert_eq!(policy.oldest_signature.as_secs(), 1_795_824_000);
+        policy
+            .read("clock lease\nclock-ahead 30\nclock-ahead 60")
+            .unwrap();
+        assert_eq!(policy.clock_ahead, Some(30 * Duration::from_secs(DAY)));
+        assert!(!policy.by_own_clock);
+        policy.read("clock machine\nclock lease").unwrap();
+        assert!(policy.by_own_clock);
         for allowed in ["https://boot.EXAMPLE.com:8443/k", "tftp://192.0.2.1/k"] {
             assert_eq!(policy.refusal(&url(allowed)), None, "{allowed}");
         }
@@ -150,6 +180,10 @@ mod tests {
             ("oldest-signature", 1, "oldest-signature"),
             ("oldest-signature 2026-02-30", 1, "2026-02-30"),
             ("oldest-signature yesterday", 1, "yesterday"),
+            ("clock", 1, "clock"),
+            ("clock mine", 1, "mine"),
+            ("clock-ahead -1", 1, "-1"),
+            ("clock-ahead 36501", 1, "36501"),
         ] {
             let fault = Policy::default().read(text).unwrap_err();
             assert_eq!((fault.line, fault.word.as_str()), (line, word), "{text}");
