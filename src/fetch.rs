@@ -104,6 +104,7 @@ impl Fetcher {
                 address_timeout: config.dhcp.timeout,
                 ca: config.fetch.ca.as_ref().map(PathBuf::from),
                 client_certificate: config.fetch.certificate.as_ref().map(PathBuf::from),
+                pins: trust.policy.pins.clone(),
                 clock: Clock::by_policy(
                     time_servers.into_iter().map(IpAddr::from).collect(),
                     &trust.policy,

@@ -468,7 +468,7 @@ pub static SETTINGS: &[Setting] = &[
         takes: Takes::Value("FILE"),
         help: "follow the rules in FILE (/etc/wireboot/policy, if it is there): lines of key KEY, \
                require-signature, oldest-signature YYYY-MM-DD, allow-scheme NAME, allow-host NAME, \
-               clock machine|lease, clock-ahead DAYS",
+               pin-host NAME sha256//HASH, clock machine|lease, clock-ahead DAYS",
         lands: Lands::Config(|config, input| {
             config.trust.policy = Some(input.value.to_owned());
             Ok(())
