@@ -60,17 +60,18 @@ impl Verifier {
     }
 
     /// Checks the public key of a certificate that is accepted otherwise.
-    fn check_pins(&self, certificate: &[u8], host: &str) -> Result<(), CertificateError> {
-        if self.pins.is_empty() {
-            return Ok(());
-        }
+    fn check_key(&self, certificate: &[u8], host: &str) -> Result<(), CertificateError> {
         let decoded = Certificate::decode(certificate).map_err(|_| BadEncoding)?;
         let key = Sha256(sha2::Sha256::digest(decoded.key_info).into());
-        if self.pins.contains(&key) {
+        let why = if !self.pins.is_empty() && !self.pins.contains(&key) {
+            let key = key_hash_text(&key);
+            format!("its public key is {key}, and the policy pins another for {host}")
+        // ring would call the signature of the handshake bad.
+        } else if let Some(why) = reasons::unsupported_own_key(&decoded) {
+            why
+        } else {
             return Ok(());
-        }
-        let key = key_hash_text(&key);
-        let why = format!("its public key is {key}, and the policy pins another for {host}");
+        };
         self.refusal.get_or_init(|| why);
         Err(CertificateError::ApplicationVerificationFailure)
     }
@@ -133,7 +134,7 @@ impl ServerCertVerifier for Verifier {
             reading = later;
         }
         if judged.is_ok()
-            && let Err(error) = self.check_pins(end_entity, &host)
+            && let Err(error) = self.check_key(end_entity, &host)
         {
             judged = Err(error.into());
         }
@@ -141,6 +142,8 @@ impl ServerCertVerifier for Verifier {
             Err(Error::InvalidCertificate(error)) => {
                 let refusal = Refusal {
                     certificate: end_entity,
+                    intermediates,
+                    trusted: &self.trusted,
                     host: &host,
                     reading: &reading,
                     place: &self.place,

@@ -1,12 +1,15 @@
 //! X.509 certificates (RFC 5280 §4.1): the fields for messages about a refused certificate, and for one
 //! that is itself trusted. Signatures are not checked here.
 
+mod key;
+
 use crate::prelude::*;
 use core::net::IpAddr;
 use core::time::Duration;
 
 use crate::reader::{DecodeError, Reader};
 use crate::text::safe::text_of;
+pub use key::KeyKind;
 
 const BOOLEAN: u8 = 0x01;
 const INTEGER: u8 = 0x02;
@@ -143,6 +146,16 @@ impl<'a> Certificate<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Returns the kind of its public key.
+    pub fn key_kind(&self) -> KeyKind {
+        KeyKind::of(self.key_algorithm, self.key)
+    }
+
+    /// Returns whether it is by the subject of `other`, as their names have it.
+    pub fn is_by(&self, other: &Certificate<'_>) -> bool {
+        self.issuer == other.subject
     }
 
     /// Returns whether it names itself as its issuer.
