@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-use super::{INTEGER, OBJECT_IDENTIFIER, SEQUENCE, expect};
+use super::der::{INTEGER, OBJECT_IDENTIFIER, SEQUENCE, expect};
 use crate::reader::{DecodeError, Reader};
 
 const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
