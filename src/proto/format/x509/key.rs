@@ -77,7 +77,8 @@ mod tests {
     #[test]
     fn a_key_is_named_by_algorithm_and_size() {
         let rsa = [&[6, 9][..], RSA, &[5, 0]].concat();
-        let curve = |id: &[u8]| [&[6, 7][..], EC, &[6, id.len() as u8], id].concat();
+        let curve =
+            |id: &[u8]| [&[6, 7][..], EC, &[6, u8::try_from(id.len()).unwrap()], id].concat();
         let modulus = |first: u8, len: u8| {
             let number = [&[2, len + 1, 0, first][..], &vec![7; usize::from(len) - 1]].concat();
             [&[0x30, len + 6][..], &number, &[2, 1, 3]].concat()
