@@ -72,10 +72,16 @@ pub fn replace_durably(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 }
 
 fn inherit_mode(file: &File, path: &Path, mode: u32) -> io::Result<()> {
+    // A stranger's reason to make a file in /tmp writable for all is to change what is read from it.
+    let is_planted =
+        fs::symlink_metadata(path).is_ok_and(|found| may_be_planted(directory(path), &found));
+    if mode != EVERYBODY || is_planted {
+        return Ok(());
+    }
     match fs::metadata(path) {
         // Whoever made it readable for more or fewer had a reason.
-        Ok(before) if mode == EVERYBODY => file.set_permissions(before.permissions()),
-        Ok(_) | Err(_) => Ok(()),
+        Ok(before) => file.set_permissions(before.permissions()),
+        Err(_) => Ok(()),
     }
 }
 
@@ -340,7 +346,16 @@ mod tests {
         chmod(0o1777);
         assert!(is_refused("link") && is_refused("fifo"));
         assert!(!is_refused("file") && !is_refused("null"));
-        // In place of a stranger's file comes one of ours.
+        // In place of a stranger's file comes one of ours, which he cannot write to.
+        let mode = |name| fs::metadata(at(name)).unwrap().mode() & 0o777;
+        for name in ["net", "durable"] {
+            fs::write(at(name), "").unwrap();
+            fs::set_permissions(at(name), Permissions::from_mode(0o666)).unwrap();
+            std::os::unix::fs::chown(at(name), Some(65534), None).unwrap();
+        }
+        replace(&at("net"), b"ours", EVERYBODY).unwrap();
+        replace_durably(&at("durable"), b"ours", EVERYBODY).unwrap();
+        assert_eq!((mode("net"), mode("durable")), (0o644, 0o644));
         let file = File::create(at("new")).unwrap();
         inherit(&file, &at("file"), &fs::metadata(at("file")).unwrap()).unwrap();
         assert_eq!(file.metadata().unwrap().uid(), 0);
