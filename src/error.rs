@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::io;
 use std::time::Duration;
 
 use crate::sys::SyscallError;
@@ -21,6 +22,8 @@ pub const LOCAL_BOOT: u8 = 10;
 pub const REBOOT: u8 = 11;
 /// See [`LOCAL_BOOT`].
 pub const POWER_OFF: u8 = 12;
+/// Exit code of a fetch whose output cannot be written, as 23 of curl.
+const NOT_WRITTEN: u8 = 13;
 
 /// The error that ended a command.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +88,14 @@ pub enum Error {
         /// Why.
         source: Cause,
     },
+    /// A file that was fetched cannot be written to a pipe, device or standard output.
+    #[error("cannot write {target}")]
+    Output {
+        /// The path, or what else it is called.
+        target: String,
+        /// Why.
+        source: io::Error,
+    },
     /// A file was received completely and does not match its hash or signature.
     #[error("{what} failed verification: {why}")]
     Verification {
@@ -120,8 +131,8 @@ impl Error {
         }
     }
 
-    /// Returns the exit code of the process: 1 to 9, by step, and from 10 on what is to be done
-    /// instead of a boot from the network.
+    /// Returns the exit code of the process: 1 to 9, by step, from 10 to 12 what is to be done
+    /// instead of a boot from the network, and 13 for an output that cannot be written.
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 1,
@@ -133,6 +144,7 @@ impl Error {
             Self::Fetch { .. } => 7,
             Self::Verification { .. } => 8,
             Self::Kexec { .. } => 9,
+            Self::Output { .. } => NOT_WRITTEN,
             Self::Instead { outcome, .. } => match outcome {
                 Outcome::LocalBoot => LOCAL_BOOT,
                 Outcome::Reboot => REBOOT,
@@ -148,6 +160,12 @@ impl Error {
 
     /// Prints why the process ends, as the last line on standard error; returns its exit code.
     pub fn print(&self) -> u8 {
+        // Whoever closed the pipe, such as `head`, knows that it wanted no more.
+        if let Self::Output { source, .. } = self
+            && source.kind() == io::ErrorKind::BrokenPipe
+        {
+            return self.exit_code();
+        }
         let kind = if self.is_usage() { "error: " } else { "" };
         eprintln!("wireboot: {kind}{}", Safe::line(self.chain()));
         self.exit_code()

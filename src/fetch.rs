@@ -31,7 +31,7 @@ mod tftp;
 #[cfg(feature = "tls")]
 mod tls;
 
-use std::io;
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -80,6 +80,16 @@ pub fn check(config: &FetchConfig) -> Result<(), Error> {
     Ok(())
 }
 
+fn not_written(target: &Path, source: io::Error) -> Error {
+    let target = target.display().to_string();
+    Error::Output { target, source }
+}
+
+fn system(source: SyscallError) -> Error {
+    let doing = "cannot hold the file in memory".to_owned();
+    Error::System { doing, source }
+}
+
 /// A file that is in its store.
 struct Delivered {
     /// Its hash, where somebody wants one.
@@ -106,12 +116,17 @@ impl Fetcher {
                 address_timeout: config.dhcp.timeout,
                 ca: config.fetch.ca.as_ref().map(PathBuf::from),
                 client_certificate: config.fetch.certificate.as_ref().map(PathBuf::from),
-                clock: Clock::of(time_servers.into_iter().map(IpAddr::from).collect()),
+                pins: trust.policy.pins.clone(),
+                clock: Clock::by_policy(
+                    time_servers.into_iter().map(IpAddr::from).collect(),
+                    &trust.policy,
+                ),
                 ..ServerAccess::default()
             },
             keys: trust.required_keys(),
             policy: trust.policy.clone(),
             mirrors: Mirrors::of(&config.fetch.mirrors)?.and_servers_of(lease),
+            speed: config.fetch.speed,
             hashes: measure::is_wanted(config, trust.policy.must_be_signed),
             board: Board::new(Style::for_people(config.output.quiet)),
             timeline: timeline.clone(),
@@ -191,16 +206,45 @@ impl Fetcher {
                 file.publish().map_err(cannot)
             }
             // What is written to a device or FIFO cannot be undone, so the file is verified first.
-            Target::Open(target) => {
-                let system = |error: SyscallError| cannot(io::Error::other(error));
-                // A memory file, since nothing tells how much a FIFO's reader has acted on already.
-                let file = Memfd::create("output").map_err(system)?;
-                self.deliver(mirrors, max_len, &file, false)?;
-                let file = file.seal().map_err(system)?;
+            Target::Open(output) => {
+                let file = self.whole(mirrors, max_len)?;
                 let mut content = file.reader(0..u64::MAX).map_err(system)?;
-                file::pour(&mut content, &target).map_err(cannot)
+                file::pour(&mut content, &output).map_err(|error| not_written(target, error))
             }
+            Target::Inherited(output) => self.write_out(mirrors, max_len, target, &mut &output),
         }
+    }
+
+    /// Writes one file that is at all of these addresses to `output`, named `target` in messages,
+    /// once it is complete and verified.
+    ///
+    /// # Errors
+    /// As [`Fetcher::save_from`], and [`Error::Output`].
+    pub fn write_out(
+        &self,
+        mirrors: &[Url],
+        max_len: u64,
+        target: &Path,
+        output: &mut dyn Write,
+    ) -> Result<(), Error> {
+        let file = self.whole(mirrors, max_len)?;
+        let mut content = file.reader(0..u64::MAX).map_err(system)?;
+        let written = file::copy(&mut content, output).and_then(|_| output.flush());
+        written.map_err(|error| not_written(target, error))
+    }
+
+    /// Fetches a file into memory, since nothing tells how much a FIFO's reader has acted on
+    /// already.
+    fn whole(&self, mirrors: &[Url], max_len: u64) -> Result<SealedFile, Error> {
+        #[cfg(feature = "iso")]
+        if let [url] = mirrors
+            && url.image().is_some()
+        {
+            return self.need(url, max_len);
+        }
+        let file = Memfd::create("output").map_err(system)?;
+        self.deliver(mirrors, max_len, &file, false)?;
+        file.seal().map_err(system)
     }
 
     /// Fetches the file that is at all of these addresses into `store`; returns none when `may_lack`

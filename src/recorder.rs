@@ -59,6 +59,7 @@ impl Recorder {
         match Target::find(path)? {
             Target::Name { path, .. } => file::replace(&path, &bytes, EVERYBODY)?,
             Target::Open(target) => file::pour(&mut &bytes[..], &target)?,
+            Target::Inherited(target) => drop(file::copy(&mut &bytes[..], &mut &target)?),
         }
         Ok(count)
     }

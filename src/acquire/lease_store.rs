@@ -185,12 +185,18 @@ impl fmt::Display for SavedLease {
 fn read(directory: &Path, mac: MacAddress) -> Option<SavedLease> {
     let path = path(directory, mac);
     let mut text = String::new();
-    let file = match file::open(&path, OFlag::O_RDONLY) {
+    // To open a FIFO would wait for its writer otherwise (fifo(7)).
+    let file = match file::open(&path, OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         // Any other error is told: a file that is there and cannot be read is no missing lease.
         file => file,
     };
-    let read = file.and_then(|file| file.take(MAX_LEN).read_to_string(&mut text));
+    let read = file.and_then(|file| {
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("is no regular file"));
+        }
+        file.take(MAX_LEN).read_to_string(&mut text)
+    });
     let saved = match read {
         Ok(_) => SavedLease::parse(&text).filter(|saved| saved.mac == mac),
         Err(error) => {
@@ -257,6 +263,21 @@ mod tests {
                 assert_eq!(SavedLease::parse(&changed), None, "{line}");
             }
         }
+    }
+
+    #[test]
+    fn a_fifo_in_place_of_the_lease_is_not_waited_for() {
+        use std::sync::mpsc::channel;
+
+        let directory = std::env::temp_dir().join(format!("wireboot-{:016x}", sys::seed()));
+        std::fs::create_dir(&directory).unwrap();
+        nix::unistd::mkfifo(&path(&directory, MAC), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let (done, waits) = channel();
+        let folder = directory.clone();
+        std::thread::spawn(move || done.send(read(&folder, MAC)));
+        let read = waits.recv_timeout(std::time::Duration::from_secs(10));
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert_eq!(read, Ok(None));
     }
 
     #[test]

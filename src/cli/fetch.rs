@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::error::Error;
 use crate::fetch::{self, Board, Clock, Fetcher, STALL_TIMEOUT, ServerAccess, Style};
 use crate::settings::options::{FetchOptions, Settings};
-use crate::sys::file;
 use crate::trust;
 use wireboot_proto::text::url::{Url, UrlError};
+use wireboot_proto::time::SpeedLimit;
 use wireboot_proto::trust::sums::{MAX_SUMS_LEN, Sums, SumsError};
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
@@ -43,6 +43,12 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
 
 fn fetcher(settings: &Settings) -> Result<Fetcher, Error> {
     let (config, options) = (&settings.config, &settings.fetch);
+    let stall_timeout = options.stall_timeout.unwrap_or(STALL_TIMEOUT);
+    let mut speed = config.fetch.speed;
+    // Who lets a server be silent for longer does not want to give it up for that.
+    if speed.time == SpeedLimit::default().time {
+        speed.time = speed.time.max(stall_timeout);
+    }
     let mut fetcher = Fetcher {
         access: ServerAccess {
             interface: config.link.interfaces.first().cloned(),
@@ -52,7 +58,8 @@ fn fetcher(settings: &Settings) -> Result<Fetcher, Error> {
             clock: Clock::of(options.time_servers.clone()),
             ..ServerAccess::default()
         },
-        stall_timeout: options.stall_timeout.unwrap_or(STALL_TIMEOUT),
+        stall_timeout,
+        speed,
         board: Board::new(if settings.json {
             Style::Json
         } else {
@@ -81,7 +88,10 @@ impl FetchJob {
         }
         let output = self.options.output.as_deref();
         match self.urls.first() {
-            Some(url) if to_output => return print_out(&self.fetcher, url, self.max_len),
+            Some(_) if to_output => {
+                let (output, name) = (&mut io::stdout().lock(), Path::new("standard output"));
+                return (self.fetcher).write_out(&self.urls, self.max_len, name, output);
+            }
             Some(url) if self.options.mirrors => {
                 let target = target(url, output, false)?;
                 return self.fetcher.save_from(&self.urls, self.max_len, &target);
@@ -167,17 +177,4 @@ fn target(url: &Url, output: Option<&Path>, has_several: bool) -> Result<PathBuf
         Some(output) if has_several || output.is_dir() => Ok(output.join(named()?)),
         Some(output) => Ok(output.to_owned()),
     }
-}
-
-/// Writes the file to standard output once it is complete and verified.
-fn print_out(fetcher: &Fetcher, url: &Url, max_len: u64) -> Result<(), Error> {
-    let failed = |source| Error::Fetch {
-        url: url.to_string(),
-        source,
-    };
-    let file = fetcher.need(url, max_len)?;
-    let content = file.reader(0..u64::MAX);
-    let mut content = content.map_err(|error| failed(error.into()))?;
-    file::copy(&mut content, &mut io::stdout().lock()).map_err(|error| failed(error.into()))?;
-    Ok(())
 }

@@ -14,6 +14,7 @@ use super::clock::Clock;
 use crate::link;
 use crate::sys;
 use wireboot_proto::time::Seconds;
+use wireboot_proto::trust::policy::HostPin;
 
 /// Interval between looks for a new address: short against the seconds that a lease takes.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -37,6 +38,8 @@ pub struct ServerAccess {
     pub ca: Option<PathBuf>,
     /// The client certificate for https servers, with its key, in PEM.
     pub client_certificate: Option<PathBuf>,
+    /// The public keys that servers must have, where the policy pins them.
+    pub pins: Vec<HostPin>,
     /// The clock for checking the validity of certificates.
     pub clock: Clock,
 }

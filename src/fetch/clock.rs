@@ -4,7 +4,7 @@
 //! The clock of a machine that was just switched on may be wrong, but SNTP is not authenticated:
 //! the first answer is believed. So the time servers of the network are queried only when the
 //! machine's clock is behind the build, or a certificate is not valid yet; and they can only move
-//! the time forward. The clock of the machine is not set.
+//! the time forward, as far as the policy has it. The clock of the machine is not set.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, UdpSocket};
@@ -13,13 +13,16 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::sys;
-use wireboot_proto::sntp::{Config, Event, Query};
+use wireboot_proto::sntp::{Config, Discard, Event, Query};
 use wireboot_proto::time::{BUILT_AT, Date, Instant};
+use wireboot_proto::trust::policy::{CLOCK_AHEAD, Policy};
 
 /// The machine's clock or, where that cannot be right, the first time server that answers.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
     servers: Vec<IpAddr>,
+    /// How far the servers may move the time forwards; by [`CLOCK_AHEAD`] if none.
+    most_ahead: Option<Duration>,
     /// Filled by the one query; none when no server answered.
     answer: Arc<OnceLock<Option<ServerTime>>>,
     /// The clock named in the last log line.
@@ -57,6 +60,19 @@ impl Clock {
         }
     }
 
+    /// Returns a clock that follows the policy about the servers of a lease.
+    pub fn by_policy(servers: Vec<IpAddr>, policy: &Policy) -> Self {
+        let servers = if policy.by_own_clock {
+            Vec::new()
+        } else {
+            servers
+        };
+        Self {
+            most_ahead: policy.clock_ahead,
+            ..Self::of(servers)
+        }
+    }
+
     /// Returns the time for the first check of a certificate.
     pub(super) fn read(&self, interface: Option<&str>) -> Reading {
         self.read_at(sys::since_1970(), interface)
@@ -91,7 +107,11 @@ impl Clock {
     }
 
     fn by_server(&self, interface: Option<&str>) -> Option<Reading> {
-        let answer = self.answer.get_or_init(|| ask(&self.servers, interface));
+        let answer = self.answer.get_or_init(|| {
+            let most_ahead = self.most_ahead.unwrap_or(CLOCK_AHEAD);
+            let not_after = sys::since_1970().max(BUILT_AT) + most_ahead;
+            ask(&self.servers, not_after, interface)
+        });
         answer.as_ref().map(|answer| Reading {
             since_1970: answer.since_1970 + sys::now().since(answer.at),
             source: ClockSource::Server(answer.server),
@@ -125,7 +145,7 @@ impl fmt::Display for Utc {
     }
 }
 
-fn ask(servers: &[IpAddr], interface: Option<&str>) -> Option<ServerTime> {
+fn ask(servers: &[IpAddr], not_after: Duration, interface: Option<&str>) -> Option<ServerTime> {
     if servers.is_empty() {
         return None;
     }
@@ -142,6 +162,7 @@ fn ask(servers: &[IpAddr], interface: Option<&str>) -> Option<ServerTime> {
     let config = Config {
         servers: servers.to_vec(),
         not_before: BUILT_AT,
+        not_after,
         seed: sys::seed(),
     };
     let mut query = Query::new(config, sys::now());
@@ -179,8 +200,13 @@ fn ask(servers: &[IpAddr], interface: Option<&str>) -> Option<ServerTime> {
             Ok((len, mut source)) => {
                 source.set_ip(source.ip().to_canonical());
                 let payload = incoming.get(..len).unwrap_or_default();
-                if let Err(discard) = query.handle_input(source, payload, sys::now()) {
-                    log::debug!("{source}: {discard}");
+                match query.handle_input(source, payload, sys::now()) {
+                    Ok(()) => {}
+                    Err(discard @ Discard::Ahead) => {
+                        let limit = Utc(not_after);
+                        log::warn!("{source}: {discard}: after {limit}; its answer is not used");
+                    }
+                    Err(discard) => log::debug!("{source}: {discard}"),
                 }
             }
             Err(_) => {

@@ -15,7 +15,7 @@ use super::tcp::{Tcp, race};
 use super::tls;
 use crate::sys;
 use wireboot_proto::text::url::{Scheme, Url};
-use wireboot_proto::time::{Instant, LeastRate};
+use wireboot_proto::time::Instant;
 
 /// How long to wait for a connection: Linux has repeated the SYN at least three times by then.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,11 +45,16 @@ impl Connection {
     ) -> Result<Self, Failure> {
         let first = proxy.unwrap_or(url);
         let addresses = resolve(first, access.interface.as_deref()).map_err(Failure::Passing)?;
-        let patience = patience.min(CONNECT_TIMEOUT);
-        let stream = race(access.interface.as_deref(), addresses, first, patience)?;
+        let connect_timeout = patience.min(CONNECT_TIMEOUT);
+        let stream = race(
+            access.interface.as_deref(),
+            addresses,
+            first,
+            connect_timeout,
+        )?;
         // For the proxy's answer and the TLS handshake, the same limit as for the head of an
         // answer.
-        let deadline = sys::now() + LeastRate::WINDOW;
+        let deadline = sys::now() + patience;
         let mut stream = Tcp { stream, deadline };
         if let Some(proxy) = proxy
             && url.scheme() == Scheme::Https

@@ -16,7 +16,10 @@ use super::sink::{Sink, Store};
 use super::{http, tftp};
 use crate::sys::hashing::Hashing;
 use wireboot_proto::text::url::{Scheme, Sha256, Url};
-use wireboot_proto::time::LeastRate;
+
+/// How much an attempt must add to be more than fruitless: what the least speed is by default, in
+/// the time for which it is measured.
+const PROGRESS_LEN: u64 = 15 << 10;
 
 pub(super) struct Delivery<'a> {
     fetcher: &'a Fetcher,
@@ -136,6 +139,7 @@ impl<'a> Delivery<'a> {
             max_len: self.max_len,
             patience: turn.patience,
             stall_timeout: self.fetcher.stall_timeout,
+            speed: self.fetcher.speed,
             may_mix: self.mixes(url),
         };
         attempt.allow(url)?;
@@ -184,7 +188,7 @@ impl<'a> Delivery<'a> {
     fn ending(&mut self, url: &Url, failure: &Failure) -> io::Result<AttemptEnd> {
         let received = self.download.received();
         // If any byte counted as progress, a server could hold up a fetch for ever.
-        let is_new = received >= self.most_received.saturating_add(LeastRate::BYTES);
+        let is_new = received >= self.most_received.saturating_add(PROGRESS_LEN);
         if is_new {
             self.most_received = received;
         }

@@ -14,7 +14,7 @@ pub(super) use spans::SpanId;
 use spans::Spans;
 use wireboot_proto::http::{BodyStart, Resume};
 use wireboot_proto::text::url::Url;
-use wireboot_proto::time::Instant;
+use wireboot_proto::time::{Instant, SpeedLimit};
 use wireboot_proto::trust::policy::Policy;
 
 /// One attempt to fetch a file from one server.
@@ -29,6 +29,8 @@ pub(super) struct Attempt<'a> {
     pub(super) max_len: u64,
     /// How long the server may be silent this time.
     pub(super) patience: Duration,
+    /// The speed below which the server is given up.
+    pub(super) speed: SpeedLimit,
     /// How long a server may be silent when there is no other.
     pub(super) stall_timeout: Duration,
     /// Whether this server may continue a file that another server began.

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::sys;
 use crate::timeline::Timeline;
 use wireboot_proto::text::url::Url;
-use wireboot_proto::time::Seconds;
+use wireboot_proto::time::{Seconds, SpeedLimit};
 use wireboot_proto::trust::policy::Policy;
 use wireboot_proto::trust::signature::Keys;
 use wireboot_proto::trust::sums::Sums;
@@ -36,6 +36,8 @@ pub struct Fetcher {
     pub hashes: bool,
     /// How long a server may be silent before the transfer fails.
     pub stall_timeout: Duration,
+    /// The speed below which a server is given up.
+    pub speed: SpeedLimit,
     /// Rounds of attempts without progress before giving up.
     pub rounds: u32,
     /// Where progress is shown.
@@ -60,6 +62,7 @@ impl Default for Fetcher {
             sums: None,
             hashes: false,
             stall_timeout: STALL_TIMEOUT,
+            speed: SpeedLimit::default(),
             rounds: ROUNDS,
             board: Board::new(Style::Silent),
             idle: IdleConnections::default(),

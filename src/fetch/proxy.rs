@@ -1,7 +1,7 @@
 //! HTTP proxies: chosen by the environment variables `http_proxy`, `https_proxy`, `all_proxy` and
 //! `no_proxy`, as curl reads them, and the tunnel through one.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 use super::failure::{Failure, broken};
 use wireboot_proto::http;
@@ -10,6 +10,8 @@ use wireboot_proto::text::url::{Scheme, Url};
 
 /// The longest head of a proxy's answer; usual ones have a few hundred bytes.
 const MAX_HEAD_LEN: usize = 16 << 10;
+/// The most informational responses before the proxy's answer.
+const MAX_INFORMATIONAL: u32 = 10;
 
 /// Returns the proxy for `url`; `variable` looks an environment variable up.
 ///
@@ -87,23 +89,37 @@ pub(super) fn tunnel(
     request.push_str("\r\n");
     let failed = |error| broken(error, "connecting through the proxy");
     stream.write_all(request.as_bytes()).map_err(failed)?;
+    for _ in 0..=MAX_INFORMATIONAL {
+        let head = read_head(stream).map_err(failed)?;
+        let line = text_of(head.split(|byte| *byte == b'\r').next().unwrap_or_default());
+        let mut words = line.split(' ');
+        let is_http = words.next().is_some_and(|word| word.starts_with("HTTP/1."));
+        let status = words.next().filter(|status| is_http && status.len() == 3);
+        match status.and_then(|status| status.bytes().next()) {
+            // The answer is still to come (RFC 9110 §15.2).
+            Some(b'1') => {}
+            // Any status of success opens the tunnel, and none of them has a body (RFC 9110 §9.3.6).
+            Some(b'2') => return Ok(()),
+            Some(_) | None => {
+                let why = format!("the proxy {proxy} does not connect to {server}: {line}");
+                return Err(Failure::Passing(why.into()));
+            }
+        }
+    }
+    let why = format!("the proxy {proxy} sends informational responses without end");
+    Err(Failure::Passing(why.into()))
+}
+
+/// Reads up to an empty line.
+fn read_head(stream: &mut impl Read) -> io::Result<Vec<u8>> {
     // Byte by byte, since bytes behind the head belong to the TLS handshake.
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") && head.len() < MAX_HEAD_LEN {
         let mut byte = [0];
-        stream.read_exact(&mut byte).map_err(failed)?;
+        stream.read_exact(&mut byte)?;
         head.extend_from_slice(&byte);
     }
-    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let line = text_of(line);
-    let mut words = line.split(' ');
-    match (words.next(), words.next()) {
-        (Some(version), Some("200")) if version.starts_with("HTTP/1.") => Ok(()),
-        _ => {
-            let why = format!("the proxy {proxy} does not connect to {server}: {line}");
-            Err(Failure::Passing(why.into()))
-        }
-    }
+    Ok(head)
 }
 
 #[cfg(test)]
@@ -156,6 +172,57 @@ mod tests {
         }
         assert!(look("http://h/", &[("http_proxy", "https://p")]).is_err());
         assert!(look("http://h/", &[("http_proxy", "socks5://p")]).is_err());
+    }
+
+    #[test]
+    fn a_tunnel_is_open_with_any_status_of_success() {
+        let hint = "HTTP/1.1 100 Continue\r\n\r\n";
+        for (answer, expected) in [
+            (
+                "HTTP/1.1 200 Connection established\r\n\r\n".to_owned(),
+                true,
+            ),
+            ("HTTP/1.0 299 Yes\r\nVia: x\r\n\r\n".to_owned(), true),
+            ("HTTP/1.1 204\r\n\r\n".to_owned(), true),
+            (format!("{hint}HTTP/1.1 200 OK\r\n\r\n"), true),
+            (hint.repeat(20), false),
+            ("HTTP/1.1 2000 OK\r\n\r\n".to_owned(), false),
+            ("HTTP/1.1 302 Found\r\n\r\n".to_owned(), false),
+            ("HTTP/1.1 407 Credentials\r\n\r\n".to_owned(), false),
+            ("SSH-2.0-x 200 \r\n\r\n".to_owned(), false),
+            ("HTTP/1.1 200 OK\r\n".to_owned(), false),
+            ("x".repeat(20_000), false),
+        ] {
+            let mut stream = Exchange(answer.as_bytes());
+            let (url, proxy) = ("https://h/".parse(), "http://p/".parse());
+            let opened = tunnel(&mut stream, &url.unwrap(), &proxy.unwrap());
+            assert_eq!(
+                opened.is_ok(),
+                expected,
+                "{}",
+                answer.get(..30).unwrap_or(&answer)
+            );
+            assert!(!expected || stream.0.is_empty());
+        }
+    }
+
+    /// What a proxy answers, whatever it is asked.
+    struct Exchange<'a>(&'a [u8]);
+
+    impl Read for Exchange<'_> {
+        fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+            self.0.read(bytes)
+        }
+    }
+
+    impl Write for Exchange<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
 
     fn look(url: &str, variables: &[(&str, &str)]) -> Result<Option<String>, Failure> {

@@ -81,6 +81,7 @@ fn get_from(
         file: url.tftp_file().to_owned(),
         terms: Terms::best(path_mtu(access, server), &server),
         stall_timeout: patience,
+        speed: attempt.speed,
         max_len: attempt.max_len,
         received: ByteRanges::default(),
         expected_len: None,

@@ -43,7 +43,9 @@ impl Stream {
         })?;
         let trusted = Trusted::read(access.ca.as_deref())?;
         let (clock, interface) = (access.clock.clone(), access.interface.clone());
-        let verifier = Arc::new(Verifier::new(trusted, clock, interface));
+        let pins = access.pins.iter().filter(|pin| pin.is_of(url.host()));
+        let verifier = Verifier::new(trusted, clock, interface);
+        let verifier = Arc::new(verifier.pinned(pins.map(|pin| pin.key).collect()));
         let certificate = access.client_certificate.as_deref();
         let config = client_config(verifier.clone(), certificate)?;
         let mut connection = ClientConnection::new(Arc::new(config), name).map_err(other)?;

@@ -10,13 +10,14 @@
 
 #![forbid(unsafe_code)]
 
+mod framing;
 mod interface;
 
 use crate::prelude::*;
 
 use base64::Engine;
 use ureq_proto::BodyMode;
-use ureq_proto::client::state::{RecvBody, RecvResponse};
+use ureq_proto::client::state::RecvResponse;
 use ureq_proto::client::{Call, RecvResponseResult, SendRequestResult};
 use ureq_proto::http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_RANGE, ETAG, HOST, HeaderName, IF_RANGE,
@@ -27,6 +28,7 @@ use ureq_proto::http::{Request, Response, Version};
 use crate::text::url::{Scheme, Url};
 use crate::time::{Instant, LeastRate};
 
+use framing::Chunks;
 pub use interface::{BodyStart, Config, Event, Failure, Proxy, Resume};
 
 /// State machine of one GET on one connection; the caller owns the socket and the clock.
@@ -34,12 +36,13 @@ pub use interface::{BodyStart, Config, Event, Failure, Proxy, Resume};
 /// ```
 /// use std::time::Duration;
 /// use wireboot_proto::http::{Config, Event, Get};
-/// use wireboot_proto::time::Instant;
+/// use wireboot_proto::time::{Instant, SpeedLimit};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let config = Config {
 ///     url: "http://192.0.2.1/vmlinuz".parse()?,
 ///     stall_timeout: Duration::from_secs(15),
+///     speed: SpeedLimit::default(),
 ///     max_len: 1 << 30,
 ///     resume: None,
 ///     window: None,
@@ -82,15 +85,16 @@ pub struct Get {
     /// Bytes of the body received on this connection.
     received: u64,
     give_up_at: Instant,
-    /// The least rate of the body; before that, the time limit for the head.
+    /// The least rate of the body.
     rate: LeastRate,
+    /// Whether any of the answer has been received.
+    has_begun: bool,
     /// Bytes of heads and trailers consumed.
     overhead: usize,
     /// Informational responses (1xx) received.
     informational: u32,
     /// Whether the server allows reuse of the connection.
     keeps_alive: bool,
-    chunk: Vec<u8>,
     events: Vec<Event>,
 }
 
@@ -102,7 +106,7 @@ enum State {
         left: u64,
     },
     Chunked {
-        call: Box<Call<RecvBody>>,
+        chunks: Chunks,
         from: u64,
     },
     UntilClose {
@@ -120,8 +124,6 @@ pub struct Consumed<'a> {
     pub body: &'a [u8],
 }
 
-/// Bytes of a chunked body that are decoded at a time.
-const CHUNK_BUFFER_LEN: usize = 64 << 10;
 /// The most bytes of all heads and trailers of an answer; curl accepts 300 KiB.
 const MAX_OVERHEAD: usize = 256 << 10;
 /// The most informational responses (1xx) before the answer: RFC 8297 lets a server send several.
@@ -137,7 +139,8 @@ impl Get {
         let (request, call) = ask(&config)?;
         Ok(Self {
             give_up_at: now + config.stall_timeout,
-            rate: LeastRate::new(config.stall_timeout, now),
+            rate: LeastRate::new(config.speed, now),
+            has_begun: false,
             overhead: 0,
             informational: 0,
             config,
@@ -145,14 +148,15 @@ impl Get {
             state: State::Head(Box::new(call)),
             received: 0,
             keeps_alive: false,
-            chunk: Vec::new(),
             events: Vec::new(),
         })
     }
 
     /// Handles bytes received from the server.
     pub fn handle_input<'a>(&'a mut self, bytes: &'a [u8], now: Instant) -> Consumed<'a> {
-        if !bytes.is_empty() {
+        self.has_begun |= !bytes.is_empty();
+        // A head is a few hundred bytes: in drips it may take no longer than silence.
+        if !bytes.is_empty() && !self.is_in_head() {
             self.give_up_at = now + self.config.stall_timeout;
         }
         let mut taken = Consumed {
@@ -171,19 +175,18 @@ impl Get {
                     self.end(Event::Done);
                 }
             }
-            State::Chunked { call, from } => {
+            State::Chunked { chunks, from } => {
                 let from = *from;
-                let in_trailers = call.is_ended_chunked();
-                self.chunk.resize(CHUNK_BUFFER_LEN, 0);
-                let (consumed, len) = match call.read(bytes, &mut self.chunk) {
-                    Ok(read) => read,
-                    Err(error) => {
-                        self.fail(Failure::Malformed(error.to_string()));
+                let in_trailers = chunks.is_in_trailers();
+                let part = match chunks.read(bytes) {
+                    Ok(part) => part,
+                    Err(why) => {
+                        self.fail(Failure::Malformed(why.to_owned()));
                         return taken;
                     }
                 };
-                let is_complete = call.can_proceed();
-                self.received += len as u64;
+                let is_complete = chunks.is_at_end();
+                self.received += part.body.len() as u64;
                 // Chunks announce no length of the whole, so it is counted as it comes.
                 if from.saturating_add(self.received) > self.config.max_len {
                     self.fail(self.too_large());
@@ -191,12 +194,12 @@ impl Get {
                 }
                 if is_complete {
                     self.end(Event::Done);
-                // Trailers and chunk extensions have no length of their own in RFC 9112 §7.1.
-                } else if in_trailers || consumed == 0 {
-                    self.count_overhead(bytes.len(), consumed);
+                // Trailers have no length of their own in RFC 9112 §7.1.2.
+                } else if in_trailers || part.consumed == 0 {
+                    self.count_overhead(bytes.len(), part.consumed);
                 }
-                taken.consumed = consumed;
-                taken.body = self.chunk.get(..len).unwrap_or_default();
+                taken.consumed = part.consumed;
+                taken.body = part.body;
             }
             State::UntilClose { from } => {
                 let from = *from;
@@ -237,7 +240,9 @@ impl Get {
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|at| now >= at) {
             let received = self.received;
-            self.fail(if now >= self.give_up_at {
+            self.fail(if self.is_in_head() && self.has_begun {
+                Failure::SlowHead
+            } else if now >= self.give_up_at {
                 Failure::Stalled { received }
             } else {
                 Failure::TooSlow { received }
@@ -245,11 +250,19 @@ impl Get {
         }
     }
 
-    /// Returns when the transfer is too slow unless more of the file is received. The connection
-    /// needs it as a deadline: TLS may receive bytes for a long time before it returns any of the
-    /// file.
+    /// Returns when the transfer is too slow unless the head is complete, or more of the file is
+    /// received. The connection needs it as a deadline: TLS may receive bytes for a long time before
+    /// it returns any.
     pub const fn too_slow_at(&self) -> Instant {
-        self.rate.due_at()
+        if self.is_in_head() {
+            self.give_up_at
+        } else {
+            self.rate.due_at()
+        }
+    }
+
+    const fn is_in_head(&self) -> bool {
+        matches!(self.state, State::Head(_))
     }
 
     /// Returns whether the connection can be used for another request, after the file was received
@@ -296,8 +309,8 @@ impl Get {
             return consumed;
         };
         self.overhead += consumed;
-        // The head has a time limit of its own; a server may work on it before the first byte.
-        self.rate = LeastRate::new(self.config.stall_timeout, now);
+        self.give_up_at = now + self.config.stall_timeout;
+        self.rate = LeastRate::new(self.config.speed, now);
         match self.judge(&response) {
             Err(failure) => self.fail(failure),
             Ok(HeadOutcome::Redirect(url)) => self.end(Event::Redirected(url)),
@@ -385,8 +398,14 @@ impl Get {
         let State::Head(call) = core::mem::replace(&mut self.state, State::Ended) else {
             return Ok(());
         };
+        let has_chunks = framing::has_chunks(response, self.config.url.path());
+        let has_chunks = has_chunks.map_err(Failure::Malformed)?;
         let mut len = whole_len;
         self.state = match call.proceed() {
+            _ if has_chunks => State::Chunked {
+                chunks: Chunks::new(),
+                from,
+            },
             Some(RecvResponseResult::RecvBody(call)) => match call.body_mode() {
                 BodyMode::LengthDelimited(left) => {
                     let end = from.saturating_add(left);
@@ -404,11 +423,7 @@ impl Get {
                         && !connection.to_ascii_lowercase().contains("close");
                     State::Sized { left }
                 }
-                BodyMode::Chunked => State::Chunked {
-                    call: Box::new(call),
-                    from,
-                },
-                BodyMode::CloseDelimited => State::UntilClose { from },
+                BodyMode::Chunked | BodyMode::CloseDelimited => State::UntilClose { from },
                 BodyMode::NoBody => State::Sized { left: 0 },
             },
             Some(RecvResponseResult::Redirect(_) | RecvResponseResult::Cleanup(_)) | None => {

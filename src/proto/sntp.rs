@@ -3,7 +3,7 @@
 //! A single answer of one server is used, so the time is good enough for checking certificates and
 //! not for more. An answer must return the random number of the request, so only hosts that see the
 //! request can forge one. Answers are discarded from servers whose clock is not set, that have
-//! stratum 0, or that are behind a time known to be past.
+//! stratum 0, or that are behind a time known to be past or ahead of one known to be to come.
 
 #![forbid(unsafe_code)]
 
@@ -36,6 +36,8 @@ pub struct Config {
     pub servers: Vec<IpAddr>,
     /// A time known to be past, since 1970.
     pub not_before: Duration,
+    /// A time that cannot be over, since 1970.
+    pub not_after: Duration,
     /// The seed of the requests' random numbers.
     pub seed: u64,
 }
@@ -76,6 +78,9 @@ pub enum Discard {
     /// The server's time is before one known to be past.
     #[error("the server's clock is behind")]
     Behind,
+    /// The server's time is after one that cannot be over.
+    #[error("the server's clock is too far ahead")]
+    Ahead,
 }
 
 /// State machine of one query, to one server after the other.
@@ -139,6 +144,8 @@ impl Query {
         // A time server could otherwise make expired certificates valid by going backwards.
         } else if since_1970 < self.config.not_before {
             Some(Discard::Behind)
+        } else if since_1970 > self.config.not_after {
+            Some(Discard::Ahead)
         } else {
             None
         };
@@ -356,11 +363,25 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_is_too_far_ahead_is_left_for_the_next() {
+        let (mut query, now) = query();
+        query.config.not_after = Duration::from_secs(0xe000_0000 - FROM_1900_TO_1970);
+        let mut packet = Vec::new();
+        let server = query.poll_transmit(&mut packet).unwrap().destination;
+        let ahead = answer(&packet, 0xe000_0001_0000_0000);
+        let discarded = query.handle_input(server, &ahead, now);
+        assert_eq!(discarded, Err(Discard::Ahead));
+        let next = query.poll_transmit(&mut packet).unwrap().destination;
+        assert_eq!(next.ip().to_string(), SERVERS[1]);
+    }
+
+    #[test]
     fn a_long_list_of_dead_servers_costs_three_seconds() {
         let begun = Instant::from_millis(5);
         let config = Config {
             servers: vec![SERVERS[0].parse().unwrap(); 63],
             not_before: Duration::ZERO,
+            not_after: Duration::MAX,
             seed: 1,
         };
         let (mut query, mut now) = (Query::new(config, begun), begun);
@@ -387,6 +408,7 @@ mod tests {
         let config = Config {
             servers,
             not_before: Duration::ZERO,
+            not_after: Duration::MAX,
             seed: 1,
         };
         (Query::new(config, now), now)

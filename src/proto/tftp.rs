@@ -59,7 +59,7 @@ const PATIENCE: u32 = 5;
 /// use std::time::Duration;
 /// use wireboot_proto::packet::tftp::TftpPacket;
 /// use wireboot_proto::tftp::{ByteRanges, Config, Event, Get, Terms};
-/// use wireboot_proto::time::Instant;
+/// use wireboot_proto::time::{Instant, SpeedLimit};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// // Stands for the network and a server that knows no options (RFC 1350): it answers from a port
@@ -83,6 +83,7 @@ const PATIENCE: u32 = 5;
 ///     file: "vmlinuz".to_owned(),
 ///     terms: Terms::PLAIN,
 ///     stall_timeout: Duration::from_secs(15),
+///     speed: SpeedLimit::default(),
 ///     max_len: 1 << 30,
 ///     received: ByteRanges::default(),
 ///     expected_len: None,
@@ -157,7 +158,7 @@ impl Get {
             ask_again_at: now,
             rate: config
                 .rate
-                .unwrap_or_else(|| LeastRate::new(config.stall_timeout, now)),
+                .unwrap_or_else(|| LeastRate::new(config.speed, now)),
             config,
             state: State::Requesting { requests: 0 },
             round_trip: RoundTrip::new(),
@@ -418,7 +419,7 @@ impl Get {
         self.ask_again_at = now + self.config.stall_timeout / PATIENCE;
         if self.config.last_received_at.is_none() {
             self.note_answer(now);
-            self.rate = LeastRate::new(self.config.stall_timeout, now);
+            self.rate = LeastRate::new(self.config.speed, now);
         }
         self.config.expected_len = self.config.expected_len.or(len);
         self.retransmit_at = now + self.round_trip.timeout();

@@ -209,41 +209,64 @@ impl fmt::Display for Date {
     }
 }
 
-/// The least rate of a transfer, in whatever portions: [`LeastRate::BYTES`] within each
-/// [`LeastRate::WINDOW`].
+/// The speed below which a server is given up, as curl's `--speed-limit` and `--speed-time` have it.
 ///
 /// With a limit on silence alone, a server that sends a byte now and then could hold up its client
 /// for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpeedLimit {
+    /// Bytes per second; 0 for none.
+    pub least: u64,
+    /// How long the speed is measured.
+    pub time: Duration,
+}
+
+impl Default for SpeedLimit {
+    /// 512 bytes a second, half of what a modem of 9,600 bit/s carries: a kernel would take hours.
+    /// The time is curl's; it is long enough for pauses on a lossy link.
+    fn default() -> Self {
+        Self {
+            least: 512,
+            time: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The speed of a transfer, in whatever portions its bytes arrive, against its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeastRate {
-    window: Duration,
+    limit: SpeedLimit,
     missing: u64,
     due_at: Instant,
 }
 
 impl LeastRate {
-    /// 512 bytes a second, half of what a modem of 9,600 bit/s carries: a kernel would take hours.
-    pub const BYTES: u64 = 15 << 10;
-    /// As long as curl's `--speed-time` is by default; long enough for pauses on a lossy link.
-    pub const WINDOW: Duration = Duration::from_secs(30);
-
-    /// Begins a window at `now`, at least as long as the server may be silent.
-    pub fn new(stall_timeout: Duration, now: Instant) -> Self {
-        let window = Self::WINDOW.max(stall_timeout);
-        Self {
-            window,
-            missing: Self::BYTES,
-            due_at: now + window,
-        }
+    /// Begins to measure at `now`.
+    pub fn new(limit: SpeedLimit, now: Instant) -> Self {
+        let mut rate = Self {
+            limit,
+            missing: 0,
+            due_at: now,
+        };
+        rate.begin(now);
+        rate
     }
 
-    /// Counts bytes; the next window begins once there are enough of them.
+    /// Counts bytes; the next measurement begins once there are enough of them.
     pub fn count(&mut self, len: usize, now: Instant) {
         self.missing = self.missing.saturating_sub(len as u64);
         if self.missing == 0 {
-            self.missing = Self::BYTES;
-            self.due_at = now + self.window;
+            self.begin(now);
         }
+    }
+
+    fn begin(&mut self, now: Instant) {
+        let SpeedLimit { least, time } = self.limit;
+        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.missing = least.saturating_mul(millis).div_ceil(1_000);
+        // Without a limit there is nothing to wait for.
+        let time = if least == 0 { Duration::MAX } else { time };
+        self.due_at = now + time;
     }
 
     /// Returns when the transfer is too slow.
@@ -378,9 +401,8 @@ mod tests {
 
     #[test]
     fn what_comes_in_drips_is_too_slow_and_what_comes_at_the_least_rate_is_not() {
-        let stall_timeout = Duration::from_secs(15);
         let too_slow_after = |len: usize, seconds: u64| {
-            let mut rate = LeastRate::new(stall_timeout, Instant::ZERO);
+            let mut rate = LeastRate::new(SpeedLimit::default(), Instant::ZERO);
             (1..10_000).find(|number| {
                 let now = Instant::from_millis(number * seconds * 1_000);
                 rate.count(len, now);
@@ -392,8 +414,13 @@ mod tests {
         for (len, seconds) in [(513, 1), (1_468, 2), (7_700, 14), (1 << 20, 29)] {
             assert_eq!(too_slow_after(len, seconds), None, "{len}");
         }
-        let rate = LeastRate::new(Duration::from_secs(60), Instant::ZERO);
-        assert_eq!(rate.due_at(), Instant::from_millis(60_000));
+        let unlimited = SpeedLimit {
+            least: 0,
+            ..SpeedLimit::default()
+        };
+        let mut rate = LeastRate::new(unlimited, Instant::ZERO);
+        rate.count(1, Instant::ZERO);
+        assert_eq!(rate.due_at(), Instant::from_millis(u64::MAX));
     }
 
     #[test]

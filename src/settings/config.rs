@@ -7,6 +7,7 @@ use std::time::Duration;
 use wireboot_proto::named;
 use wireboot_proto::packet::ethernet::MacAddress;
 pub use wireboot_proto::text::names::NoSuchName;
+use wireboot_proto::time::SpeedLimit;
 
 pub use wireboot_proto::dhcp::config::{ClientId, Detection, Identify, Introduction, StaticConfig};
 
@@ -304,6 +305,8 @@ pub struct BootConfig {
 pub struct FetchConfig {
     /// The URLs of directories with copies of files that their own servers do not deliver.
     pub mirrors: Vec<String>,
+    /// The speed below which a server is given up.
+    pub speed: SpeedLimit,
     /// PEM file of the certificate authorities for https servers; the system's list if none.
     pub ca: Option<String>,
     /// PEM file of the client certificate for https servers, and its key.

@@ -303,8 +303,8 @@ pub static SETTINGS: &[Setting] = &[
         of: FETCH,
         takes: Takes::Value("SECS"),
         default: "15",
-        help: "give up when nothing has been received for this long; with --mirrors, the next is \
-               tried after 5 at first; always below 15 KiB in 30 s",
+        help: "give up when nothing has been received for this long, or the head of an answer or a \
+               TLS handshake is not complete; with --mirrors, the next is tried after 5 at first",
         lands: Lands::Own(|all, input| {
             all.fetch.stall_timeout = Some(input.seconds()?);
             Ok(())
@@ -329,6 +329,31 @@ pub static SETTINGS: &[Setting] = &[
         takes: Takes::Value("URL"),
         help: "an initrd, as a path or URL, for a boot file that is a kernel; may be repeated",
         lands: Lands::Config(|config, input| input.add_to(&mut config.boot.initrds)),
+        ..NOTHING
+    },
+    Setting {
+        name: "speed-limit",
+        of: BOOT | FETCH | WORD,
+        takes: Takes::Value("BYTES"),
+        default: "512",
+        help: "give up a server that sends fewer bytes a second; 0: never",
+        lands: Lands::Config(|config, input| {
+            config.fetch.speed.least = input.number(0, u64::MAX)?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "speed-time",
+        of: BOOT | FETCH | WORD,
+        takes: Takes::Value("SECS"),
+        default: "30",
+        help: "measure the speed of a server over this time",
+        lands: Lands::Config(|config, input| {
+            let time = Some(input.seconds()?).filter(|time| !time.is_zero());
+            config.fetch.speed.time = time.ok_or("not above 0")?;
+            Ok(())
+        }),
         ..NOTHING
     },
     Setting {
@@ -442,7 +467,8 @@ pub static SETTINGS: &[Setting] = &[
         of: BOOT,
         takes: Takes::Value("FILE"),
         help: "follow the rules in FILE (/etc/wireboot/policy, if it is there): lines of key KEY, \
-               require-signature, oldest-signature YYYY-MM-DD, allow-scheme NAME, allow-host NAME",
+               require-signature, oldest-signature YYYY-MM-DD, allow-scheme NAME, allow-host NAME, \
+               pin-host NAME sha256//HASH, clock machine|lease, clock-ahead DAYS",
         lands: Lands::Config(|config, input| {
             config.trust.policy = Some(input.value.to_owned());
             Ok(())

@@ -11,7 +11,7 @@ const INDENT: usize = 24;
 const WIDTH: usize = 80;
 
 /// The meanings of the exit codes, from 0.
-pub(super) const EXIT_CODES: [&str; 10] = [
+pub(super) const EXIT_CODES: [&str; 14] = [
     "done",
     "usage",
     "no interface or carrier",
@@ -22,6 +22,10 @@ pub(super) const EXIT_CODES: [&str; 10] = [
     "fetch failed",
     "verification failed",
     "kexec refused",
+    "no failure: a local disk is to be booted",
+    "no failure: the machine is to restart",
+    "no failure: the machine is to be switched off",
+    "output cannot be written",
 ];
 
 /// Returns the help on a command.
@@ -64,7 +68,7 @@ pub fn program() -> String {
     }
     text.push_str("\nRun as process 1 it boots by the kernel command line.\n\nExit codes:\n\n");
     for (code, meaning) in EXIT_CODES.iter().enumerate() {
-        let _ = writeln!(text, "  {code}  {meaning}");
+        let _ = writeln!(text, "  {code:<3} {meaning}");
     }
     text
 }

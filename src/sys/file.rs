@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use super::descriptor;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
@@ -71,10 +72,16 @@ pub fn replace_durably(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 }
 
 fn inherit_mode(file: &File, path: &Path, mode: u32) -> io::Result<()> {
+    // A stranger's reason to make a file in /tmp writable for all is to change what is read from it.
+    let is_planted =
+        fs::symlink_metadata(path).is_ok_and(|found| may_be_planted(directory(path), &found));
+    if mode != EVERYBODY || is_planted {
+        return Ok(());
+    }
     match fs::metadata(path) {
         // Whoever made it readable for more or fewer had a reason.
-        Ok(before) if mode == EVERYBODY => file.set_permissions(before.permissions()),
-        Ok(_) | Err(_) => Ok(()),
+        Ok(before) => file.set_permissions(before.permissions()),
+        Err(_) => Ok(()),
     }
 }
 
@@ -94,8 +101,10 @@ pub enum Target {
         /// The existing file.
         before: Option<Metadata>,
     },
-    /// A device, a FIFO or an open file (`/dev/stdout`), which is written to.
+    /// A device or FIFO, which is written to.
     Open(File),
+    /// A descriptor of this process (`/dev/stdout`), which is written to where it is.
+    Inherited(File),
 }
 
 impl Target {
@@ -124,7 +133,10 @@ impl Target {
             }
             // Only the kernel creates files there, and its links lead to objects without a path.
             if is_of_the_kernel(directory) {
-                return Self::open(&path);
+                return match descriptor::of_path(&path)? {
+                    Some(file) => Ok(Self::Inherited(file)),
+                    None => Self::open(&path),
+                };
             } else if kind.is_symlink() {
                 path = directory.join(fs::read_link(&path)?);
             } else if kind.is_file() {
@@ -141,7 +153,8 @@ impl Target {
         let mut options = OpenOptions::new();
         // A terminal must not become the controlling terminal of this process.
         options.write(true).custom_flags(OFlag::O_NOCTTY.bits());
-        options.open(path).map(Self::Open)
+        let file = options.open(path)?;
+        Ok(Self::Open(file))
     }
 }
 
@@ -260,7 +273,7 @@ mod tests {
         symlink("round", at("round")).unwrap();
         let place = |name: &str| match Target::find(&at(name)).unwrap() {
             Target::Name { path, before } => (path, before.is_some()),
-            Target::Open(file) => panic!("{name}: {file:?}"),
+            Target::Open(file) | Target::Inherited(file) => panic!("{name}: {file:?}"),
         };
         for name in ["d/file", "near", "far"] {
             assert_eq!(place(name), (at("d/file"), true), "{name}");
@@ -281,13 +294,22 @@ mod tests {
         let descriptor = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
         symlink(descriptor, at("descriptor")).unwrap();
         symlink("/dev/null", at("null")).unwrap();
-        for (name, is_file) in [("null", false), ("descriptor", true)] {
-            let Target::Open(file) = Target::find(&at(name)).unwrap() else {
-                panic!("{name} is opened");
-            };
-            assert_eq!(file.metadata().unwrap().is_file(), is_file);
-            pour(&mut &b"content"[..], &file).unwrap();
-            pour(&mut &b"else"[..], &file).unwrap_or_else(|error| panic!("{name}: {error}"));
+        (&file).write_all(b"before ").unwrap();
+        for name in ["null", "descriptor"] {
+            match Target::find(&at(name)).unwrap() {
+                Target::Open(opened) => {
+                    assert_eq!(name, "null");
+                    pour(&mut &b"content"[..], &opened).unwrap();
+                    pour(&mut &b"else"[..], &opened).unwrap();
+                }
+                Target::Inherited(inherited) => {
+                    assert_eq!(name, "descriptor");
+                    copy(&mut &b"content"[..], &mut &inherited).unwrap();
+                    (&file).write_all(b" behind").unwrap();
+                    assert_eq!(fs::read(at("file")).unwrap(), b"before content behind");
+                }
+                Target::Name { .. } => panic!("{name} is opened"),
+            }
         }
         let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
         for (name, errno) in [("socket", Errno::ENXIO), (".", Errno::EISDIR)] {
@@ -324,7 +346,16 @@ mod tests {
         chmod(0o1777);
         assert!(is_refused("link") && is_refused("fifo"));
         assert!(!is_refused("file") && !is_refused("null"));
-        // In place of a stranger's file comes one of ours.
+        // In place of a stranger's file comes one of ours, which he cannot write to.
+        let mode = |name| fs::metadata(at(name)).unwrap().mode() & 0o777;
+        for name in ["net", "durable"] {
+            fs::write(at(name), "").unwrap();
+            fs::set_permissions(at(name), Permissions::from_mode(0o666)).unwrap();
+            std::os::unix::fs::chown(at(name), Some(65534), None).unwrap();
+        }
+        replace(&at("net"), b"ours", EVERYBODY).unwrap();
+        replace_durably(&at("durable"), b"ours", EVERYBODY).unwrap();
+        assert_eq!((mode("net"), mode("durable")), (0o644, 0o644));
         let file = File::create(at("new")).unwrap();
         inherit(&file, &at("file"), &fs::metadata(at("file")).unwrap()).unwrap();
         assert_eq!(file.metadata().unwrap().uid(), 0);

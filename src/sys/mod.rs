@@ -2,6 +2,7 @@
 //! reason in each file.
 
 pub mod clock;
+pub mod descriptor;
 pub mod drivers;
 pub mod echo;
 mod error;

@@ -1,11 +1,11 @@
 //! `wireboot fetch` over HTTP, on loopback, from servers that do as they are told.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -377,11 +377,55 @@ fn what_is_no_regular_file_is_written_into_and_stays_what_it_is() {
 }
 
 #[test]
+fn an_output_that_is_open_is_written_to_where_it_is() {
+    let folder = Folder::new();
+    let server = Scripted::new(|_, _| whole("hello"));
+    let url = server.url("f");
+    for name in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "-"] {
+        for appends in [true, false] {
+            let path = folder.path("log");
+            fs::write(&path, if appends { "old " } else { "" }).unwrap();
+            let mut file = File::options();
+            let mut file = file.append(appends).write(true).open(&path).unwrap();
+            if !appends {
+                file.write_all(b"old ").unwrap();
+            }
+            let mut command = folder.command(&["-o", name, &url]);
+            let status = command.stdout(file.try_clone().unwrap()).status().unwrap();
+            assert!(status.success(), "{name}");
+            file.write_all(b" new").unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"old hello new", "{name}");
+        }
+    }
+}
+
+#[test]
+fn an_output_that_cannot_be_written_has_an_exit_code_of_its_own() {
+    let folder = Folder::new();
+    let server = Scripted::new(|_, _| whole("hello"));
+    let url = server.url("f");
+    for name in ["/dev/stdout", "-"] {
+        let run = |output: Stdio| {
+            let mut command = folder.command(&["-q", "-o", name, &url]);
+            let output = command.stdout(output).output().unwrap();
+            assert_eq!(output.status.code(), Some(13), "{output:?}");
+            String::from_utf8_lossy(&output.stderr).into_owned()
+        };
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(run(writer.into()), "", "who has gone needs no message");
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let text = run(full.into());
+        assert!(text.contains("No space left on device"), "{text}");
+    }
+}
+
+#[test]
 #[ignore = "needs CAP_MKNOD"]
 fn a_device_is_written_into_and_stays_a_device() {
     let folder = Folder::new();
     let server = Scripted::new(|_, _| whole("hello"));
-    for (name, minor, code) in [("null", 3, 0), ("full", 7, 7)] {
+    for (name, minor, code) in [("null", 3, 0), ("full", 7, 13)] {
         let device = nix::sys::stat::makedev(1, minor);
         mknod(&folder.path(name), SFlag::S_IFCHR, Mode::S_IRWXU, device).unwrap();
         let output = folder.run(&["-o", name, &server.url("f")]);

@@ -178,6 +178,11 @@ fn certificates_are_judged_by_the_machines_clock_unless_that_is_behind() {
             assert!(text.contains("by the machine's clock"), "{text}");
         }
 
+        time.says(now + 12 * 365 * day);
+        let (code, text) = fetch(None, 8444);
+        assert_eq!(code, Some(8), "{text}");
+        assert!(text.contains("clock is too far ahead: after 20"), "{text}");
+
         // The clock of a machine that has just been built together.
         clock_library(&folder);
         let unset = Some("86400");
@@ -402,6 +407,79 @@ fn what_keeps_a_tls_connection_from_coming_about_is_said_in_plain_words() {
             assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
             assert!(text.contains(why), "{arguments:?}: {text}");
             is_in_plain_words(&text);
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs openssl and namespaces"]
+fn keys_and_signatures_that_are_not_supported_are_named() {
+    in_new_namespace(|| {
+        let folder = Folder::new();
+        let script = "
+            names='-addext subjectAltName=DNS:localhost'
+            own() { openssl req -x509 -nodes -days 9 -keyout $1.key -out $1.pem -subj /CN=$1 \"${@:2}\"; }
+            ec='-newkey ec -pkeyopt'
+            own short -newkey rsa:1024 $names
+            own p521 $ec ec_paramgen_curve:P-521 $names
+            own good $ec ec_paramgen_curve:P-256
+            openssl req -new -key good.key -subj /CN=localhost -out good.csr
+            echo subjectAltName=DNS:localhost > names
+            sign() {
+                openssl x509 -req -in good.csr -CA $1.pem -CAkey $1.key -CAcreateserial -days 9 \
+                    -extfile names -out by-$1.pem ${@:2}
+                cp good.key by-$1.key
+            }
+            sign short
+            sign p521
+            sign good -sha1
+            cp *.pem near/
+        ";
+        let mut command = Command::new("bash");
+        let own = folder.path("..");
+        command.args(["-euc", script]).current_dir(own);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        for (port, shown, ca, code, why) in [
+            (
+                8443,
+                "short",
+                "short",
+                8,
+                "its key is RSA of 1024 bits; supported are",
+            ),
+            (8444, "p521", "p521", 7, "as when its key is P-521"),
+            (
+                8445,
+                "by-short",
+                "short",
+                8,
+                "issuer \"short\" is RSA of 1024 bits",
+            ),
+            (
+                8446,
+                "by-p521",
+                "p521",
+                8,
+                "the key of its issuer \"p521\" is P-521",
+            ),
+            (8447, "by-good", "good", 8, "not supported, such as SHA-1"),
+        ] {
+            let server = format!(
+                "s_server -accept {port} -cert {shown}.pem -key {shown}.key -www \
+                 -cipher ALL:@SECLEVEL=0"
+            );
+            let server: Vec<_> = server.split(' ').collect();
+            let _server = folder.start("openssl", &server, port);
+            let url = format!("https://localhost:{port}/");
+            let text = folder.fails(code, &["--ca", &format!("{ca}.pem"), "-o", "f", &url]);
+            assert!(text.contains(why), "{shown}: {text}");
+            is_in_plain_words(
+                &text
+                    .replace("SHA", "")
+                    .replace("RSA", "")
+                    .replace("Ed2", ""),
+            );
         }
     });
 }

@@ -60,6 +60,7 @@ pub(super) fn transfer(
     let config = Config {
         url: url.clone(),
         stall_timeout: attempt.patience,
+        speed: attempt.speed,
         max_len: attempt.max_len,
         resume: part.lock().resume(part.span, url, attempt.may_mix),
         window: attempt.window.clone(),

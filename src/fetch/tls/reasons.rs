@@ -2,14 +2,19 @@
 
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
 use rustls::{AlertDescription, CertificateError, Error};
 
 use crate::fetch::clock::{Reading, Utc};
-use wireboot_proto::format::x509::Certificate;
+use wireboot_proto::format::x509::{Certificate, KeyKind};
 
 /// A refused certificate, and what it was checked against.
 pub(super) struct Refusal<'a> {
     pub(super) certificate: &'a [u8],
+    /// What the server has sent beside it.
+    pub(super) intermediates: &'a [CertificateDer<'a>],
+    /// The certificates that are trusted.
+    pub(super) trusted: &'a [CertificateDer<'static>],
     pub(super) host: &'a str,
     pub(super) reading: &'a Reading,
     /// Where the trusted certificates are from.
@@ -40,7 +45,16 @@ pub(super) fn refusal(error: &CertificateError, refusal: &Refusal<'_>) -> String
     if is_about_name {
         return wrong_name(&certificate, host);
     }
-    if matches!(
+    if let Some(why) = unsupported_key(&certificate, refusal) {
+        why
+    } else if matches!(
+        error,
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }
+    ) {
+        "a signature in its chain is by an algorithm that is not supported, such as SHA-1"
+            .to_owned()
+    } else if matches!(
         error,
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. }
     ) {
@@ -59,9 +73,49 @@ pub(super) fn refusal(error: &CertificateError, refusal: &Refusal<'_>) -> String
             .to_owned()
     } else if *error == CertificateError::BadSignature {
         "bad signature in the chain".to_owned()
+    } else if let CertificateError::Other(other) = error {
+        spaced(&other.to_string())
     } else {
         spaced(&error.to_string())
     }
+}
+
+/// The kinds of keys that certificates may have.
+const KEYS: &str = "supported are RSA of 2048 to 8192 bits, P-256, P-384 and Ed25519";
+
+/// Returns whether a signature by a key of this kind can be checked.
+fn is_supported(kind: KeyKind) -> bool {
+    matches!(
+        kind,
+        KeyKind::Rsa(2048..=8192) | KeyKind::Named("P-256" | "P-384" | "Ed25519")
+    )
+}
+
+/// Describes the key that is not supported, of the certificate or of one that its chain leads to.
+fn unsupported_key(certificate: &Certificate<'_>, refusal: &Refusal<'_>) -> Option<String> {
+    let own = unsupported_own_key(certificate);
+    if own.is_some() {
+        return own;
+    }
+    let others = refusal.intermediates.iter().chain(refusal.trusted);
+    let others: Vec<_> = others.flat_map(|der| Certificate::decode(der)).collect();
+    let mut issued = certificate;
+    for _ in 0..=refusal.intermediates.len() {
+        let issuer = others.iter().find(|other| issued.is_by(other))?;
+        let kind = issuer.key_kind();
+        if !is_supported(kind) {
+            let name = issuer.common_name().unwrap_or_default();
+            return Some(format!("the key of its issuer {name:?} is {kind}; {KEYS}"));
+        }
+        issued = issuer;
+    }
+    None
+}
+
+/// Describes the key of a server's certificate, unless signatures by it can be checked.
+pub(super) fn unsupported_own_key(certificate: &Certificate<'_>) -> Option<String> {
+    let kind = certificate.key_kind();
+    (!is_supported(kind)).then(|| format!("its key is {kind}; {KEYS}"))
 }
 
 fn wrong_name(certificate: &Certificate<'_>, host: &str) -> String {
@@ -84,6 +138,12 @@ pub(super) fn fault(error: &Error) -> String {
         "the server has neither TLS 1.3 nor TLS 1.2".to_owned()
     } else if let Error::AlertReceived(AlertDescription::CertificateRequired) = error {
         "the server requires a client certificate; give one with --cert FILE".to_owned()
+    } else if let Error::AlertReceived(AlertDescription::HandshakeFailure) = error {
+        // What openssl says where a server has only such a key; nothing tells it from other reasons.
+        format!(
+            "the server closed the TLS connection: handshake failure, as when its key is P-521 or \
+             another that is not known here; {KEYS}"
+        )
     } else if let Error::AlertReceived(alert) = error {
         let alert = spaced(&format!("{alert:?}"));
         format!("the server closed the TLS connection: {alert}")
@@ -126,10 +186,10 @@ mod tests {
 
     #[test]
     fn names_of_variants_are_words() {
-        let alert = Error::AlertReceived(AlertDescription::HandshakeFailure);
+        let alert = Error::AlertReceived(AlertDescription::InsufficientSecurity);
         assert_eq!(
             fault(&alert),
-            "the server closed the TLS connection: handshake failure"
+            "the server closed the TLS connection: insufficient security"
         );
         let old = Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon);
         assert_eq!(

@@ -19,7 +19,10 @@ use super::authorities::Trusted;
 use super::provider::ALGORITHMS;
 use super::reasons::{self, Refusal};
 use crate::fetch::clock::{Clock, Reading};
+use sha2::Digest;
 use wireboot_proto::format::x509::Certificate;
+use wireboot_proto::text::url::Sha256;
+use wireboot_proto::trust::policy::key_hash_text;
 
 /// The certificate verifier of one connection.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub(super) struct Verifier {
     place: String,
     clock: Clock,
     interface: Option<String>,
+    /// The hashes of the public keys that the policy allows; any when empty.
+    pins: Vec<Sha256>,
     refusal: OnceLock<String>,
 }
 
@@ -43,8 +48,32 @@ impl Verifier {
             place: trusted.place,
             clock,
             interface,
+            pins: Vec::new(),
             refusal: OnceLock::new(),
         }
+    }
+
+    /// Returns the verifier that accepts only certificates with one of these public keys, in addition
+    /// to everything else.
+    pub(super) fn pinned(self, pins: Vec<Sha256>) -> Self {
+        Self { pins, ..self }
+    }
+
+    /// Checks the public key of a certificate that is accepted otherwise.
+    fn check_key(&self, certificate: &[u8], host: &str) -> Result<(), CertificateError> {
+        let decoded = Certificate::decode(certificate).map_err(|_| BadEncoding)?;
+        let key = Sha256(sha2::Sha256::digest(decoded.key_info).into());
+        let why = if !self.pins.is_empty() && !self.pins.contains(&key) {
+            let key = key_hash_text(&key);
+            format!("its public key is {key}, and the policy pins another for {host}")
+        // ring would call the signature of the handshake bad.
+        } else if let Some(why) = reasons::unsupported_own_key(&decoded) {
+            why
+        } else {
+            return Ok(());
+        };
+        self.refusal.get_or_init(|| why);
+        Err(CertificateError::ApplicationVerificationFailure)
     }
 
     /// Returns why the certificate was refused.
@@ -104,10 +133,17 @@ impl ServerCertVerifier for Verifier {
             judged = judge(&later);
             reading = later;
         }
+        if judged.is_ok()
+            && let Err(error) = self.check_key(end_entity, &host)
+        {
+            judged = Err(error.into());
+        }
         match &judged {
             Err(Error::InvalidCertificate(error)) => {
                 let refusal = Refusal {
                     certificate: end_entity,
+                    intermediates,
+                    trusted: &self.trusted,
                     host: &host,
                     reading: &reading,
                     place: &self.place,
@@ -250,6 +286,36 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_trusted_certificate_must_have_a_pinned_key_too() {
+        let of = |certificate: &[u8]| {
+            let der = der(certificate);
+            let decoded = Certificate::decode(&der).unwrap();
+            Sha256(sha2::Sha256::digest(decoded.key_info).into())
+        };
+        // openssl x509 -pubkey -noout | openssl pkey -pubin -outform der | sha256sum
+        assert_eq!(of(AUTHORITY), of(VERSION_1));
+        let other = Sha256([7; 32]);
+        for (pins, expected) in [
+            (vec![], true),
+            (vec![of(AUTHORITY)], true),
+            (vec![other, of(AUTHORITY)], true),
+            (vec![other], false),
+        ] {
+            let verifier = verifier(AUTHORITY).pinned(pins);
+            let name = ServerName::try_from("boot.example").unwrap();
+            let now = UnixTime::since_unix_epoch(Duration::ZERO);
+            let judged = verifier.verify_server_cert(&der(AUTHORITY), &[], &name, &[], now);
+            assert_eq!(judged.is_ok(), expected);
+            let why = verifier.refusal().unwrap_or_default();
+            assert_eq!(
+                why.starts_with("its public key is sha256//"),
+                !expected,
+                "{why}"
+            );
+        }
+    }
+
     /// Has a client that trusts `trusted` shake hands with a server that shows `shown` and signs
     /// with `key`.
     fn shake_hands(
@@ -259,14 +325,7 @@ mod tests {
         version: &'static SupportedProtocolVersion,
         host: &str,
     ) -> Result<(), Error> {
-        let mut roots = RootCertStore::empty();
-        roots.add(der(trusted)).unwrap();
-        let trusted = Trusted {
-            roots,
-            certificates: vec![der(trusted)],
-            place: "here".to_owned(),
-        };
-        let verifier = Verifier::new(trusted, Clock::default(), None);
+        let verifier = verifier(trusted);
         let client = with_version(ClientConfig::builder_with_provider, version)
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
@@ -293,6 +352,17 @@ mod tests {
             client.process_new_packets()?;
         }
         Ok(())
+    }
+
+    fn verifier(trusted: &[u8]) -> Verifier {
+        let mut roots = RootCertStore::empty();
+        roots.add(der(trusted)).unwrap();
+        let trusted = Trusted {
+            roots,
+            certificates: vec![der(trusted)],
+            place: "here".to_owned(),
+        };
+        Verifier::new(trusted, Clock::default(), None)
     }
 
     fn with_version<S: ConfigSide>(

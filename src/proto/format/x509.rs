@@ -1,21 +1,23 @@
 //! X.509 certificates (RFC 5280 §4.1): the fields for messages about a refused certificate, and for one
 //! that is itself trusted. Signatures are not checked here.
 
+mod der;
+mod key;
+
 use crate::prelude::*;
 use core::net::IpAddr;
 use core::time::Duration;
 
 use crate::reader::{DecodeError, Reader};
 use crate::text::safe::text_of;
+use der::{INTEGER, OBJECT_IDENTIFIER, SEQUENCE, element, elements, expect, optional};
+pub use key::KeyKind;
 
 const BOOLEAN: u8 = 0x01;
-const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
 const OCTET_STRING: u8 = 0x04;
-const OBJECT_IDENTIFIER: u8 = 0x06;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
-const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 /// `version` and `extensions` of TBSCertificate, `dNSName` and `iPAddress` of GeneralName.
 const VERSION: u8 = 0xa0;
@@ -143,6 +145,16 @@ impl<'a> Certificate<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Returns the kind of its public key.
+    pub fn key_kind(&self) -> KeyKind {
+        KeyKind::of(self.key_algorithm, self.key)
+    }
+
+    /// Returns whether it is by the subject of `other`, as their names have it.
+    pub fn is_by(&self, other: &Certificate<'_>) -> bool {
+        self.issuer == other.subject
     }
 
     /// Returns whether it names itself as its issuer.
@@ -273,60 +285,6 @@ fn time(reader: &mut Reader<'_>) -> Result<Duration, DecodeError> {
     Ok(Duration::from_secs(
         ((days * 24 + hour) * 60 + minute) * 60 + second,
     ))
-}
-
-/// Reads the elements of a SEQUENCE OF or SET OF, each of which has `tag`.
-fn elements<'a>(
-    content: &'a [u8],
-    tag: u8,
-    field: &'static str,
-) -> impl Iterator<Item = Result<&'a [u8], DecodeError>> {
-    let mut reader = Reader::new(content);
-    core::iter::from_fn(move || {
-        let left = !reader.is_empty();
-        left.then(|| {
-            let content = expect(&mut reader, tag, field);
-            if content.is_err() {
-                reader = Reader::new(&[]);
-            }
-            content
-        })
-    })
-}
-
-/// Reads an element when it has `tag`; otherwise nothing is read.
-fn optional<'a>(reader: &mut Reader<'a>, tag: u8) -> Result<Option<&'a [u8]>, DecodeError> {
-    if reader.rest().first() != Some(&tag) {
-        return Ok(None);
-    }
-    expect(reader, tag, "optional field").map(Some)
-}
-
-/// Reads an element that must have `tag`.
-fn expect<'a>(
-    reader: &mut Reader<'a>,
-    tag: u8,
-    field: &'static str,
-) -> Result<&'a [u8], DecodeError> {
-    match element(reader, field)? {
-        (found, content) if found == tag => Ok(content),
-        (found, _) => Err(DecodeError::invalid(field, found)),
-    }
-}
-
-/// Reads a tag of one byte, a length of up to three, and the content.
-fn element<'a>(
-    reader: &mut Reader<'a>,
-    field: &'static str,
-) -> Result<(u8, &'a [u8]), DecodeError> {
-    let tag = reader.u8(field)?;
-    let len = match reader.u8(field)? {
-        len @ 0..=0x7f => usize::from(len),
-        0x81 => usize::from(reader.u8(field)?),
-        0x82 => usize::from(reader.u16(field)?),
-        len => return Err(DecodeError::invalid(field, len)),
-    };
-    Ok((tag, reader.take(len, field)?))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use ureq_proto::http::StatusCode;
 
 use crate::text::safe::Safe;
 use crate::text::url::Url;
+use crate::time::SpeedLimit;
 
 /// Configuration of a transfer.
 #[derive(Debug, Clone)]
@@ -16,6 +17,8 @@ pub struct Config {
     pub url: Url,
     /// The transfer fails after this time without a byte.
     pub stall_timeout: Duration,
+    /// The least speed of the body. The head has as much time as the server may be silent.
+    pub speed: SpeedLimit,
     /// The longest that the file may be, in bytes.
     pub max_len: u64,
     /// The part of the file that is already there.
@@ -92,6 +95,9 @@ pub enum Failure {
         /// Bytes of the file received on this connection.
         received: u64,
     },
+    /// The head of the answer was begun and not completed in time.
+    #[error("the head of the answer is incomplete after the time that a server may be silent")]
+    SlowHead,
     /// No byte was received for the stall timeout.
     #[error("nothing more was received after {received} bytes")]
     Stalled {
@@ -99,7 +105,7 @@ pub enum Failure {
         received: u64,
     },
     /// The server sends less than the least useful rate.
-    #[error("the server is too slow: {received} bytes received, the last below 512 B/s")]
+    #[error("the server is too slow: {received} bytes received, the last below the speed limit")]
     TooSlow {
         /// Bytes of the file received on this connection.
         received: u64,
@@ -116,7 +122,10 @@ impl Failure {
     /// Returns whether another request may help.
     pub const fn is_passing(&self) -> bool {
         match self {
-            Self::Truncated { .. } | Self::Stalled { .. } | Self::TooSlow { .. } => true,
+            Self::Truncated { .. }
+            | Self::SlowHead
+            | Self::Stalled { .. }
+            | Self::TooSlow { .. } => true,
             // RFC 9110 §15.5.9 and §15.6, and 429 of RFC 6585 §4: the same request may succeed
             // later.
             Self::Refused(status) => matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504),

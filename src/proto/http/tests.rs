@@ -6,6 +6,7 @@ use ureq_proto::http::StatusCode;
 
 use super::*;
 use crate::text::url::Form;
+use crate::time::SpeedLimit;
 
 #[test]
 fn a_file_arrives_whole_however_the_answer_is_framed_and_cut() {
@@ -280,14 +281,15 @@ fn silence_is_given_up_after_the_stall_time() {
 
 #[test]
 fn an_answer_in_drips_is_too_slow_whatever_part_of_it_drips() {
-    for (before, drip) in [
-        (&b"HTTP/1.1 200 OK\r\nX: "[..], &b"x"[..]),
-        (b"HTTP/1.1 103 Early Hints\r\nX: ", b"x"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b"x"),
-        (b"HTTP/1.0 200 OK\r\n\r\n", b"x"),
-        (CHUNKED, b"1\r\nx\r\n"),
-        (CHUNKED, b"0"),
-        (&[CHUNKED, b"0\r\n"].concat(), b"X: y\r\n"),
+    for (before, drip, limit) in [
+        (&b"HTTP/1.1 200 OK\r\nX: "[..], &b"x"[..], 15),
+        (b"HTTP/1.1 103 Early Hints\r\nX: ", b"x", 15),
+        (b"", b"HTTP/1.1 102 Processing\r\n\r\n", 11),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b"x", 31),
+        (b"HTTP/1.0 200 OK\r\n\r\n", b"x", 31),
+        (CHUNKED, b"1\r\nx\r\n", 31),
+        (CHUNKED, b"0", 31),
+        (&[CHUNKED, b"0\r\n"].concat(), b"X: y\r\n", 31),
     ] {
         let mut slow = of(Config {
             max_len: 10_000,
@@ -296,12 +298,15 @@ fn an_answer_in_drips_is_too_slow_whatever_part_of_it_drips() {
         let given_up = drip_in(&mut slow, before, drip);
         // The time for the body begins when the head has come.
         let (before, drip) = (before.escape_ascii(), drip.escape_ascii());
-        assert!((30..=31).contains(&given_up), "{before} {drip}: {given_up}");
+        assert_eq!(given_up, limit, "{before} {drip}");
         let events: Vec<_> = std::iter::from_fn(|| slow.poll_event()).collect();
-        assert!(
-            matches!(events.last(), Some(Event::Failed(Failure::TooSlow { .. }))),
-            "{events:?}"
-        );
+        let is_right = match events.last() {
+            Some(Event::Failed(Failure::SlowHead)) => limit == 15,
+            Some(Event::Failed(Failure::TooSlow { .. })) => limit == 31,
+            Some(Event::Failed(Failure::Malformed(_))) => limit == 11,
+            _ => false,
+        };
+        assert!(is_right, "{events:?}");
         assert_eq!(slow.poll_timeout(), None);
     }
 }
@@ -314,6 +319,28 @@ fn a_slow_link_that_is_alive_is_waited_for() {
     });
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 3600000\r\n\r\n";
     assert_eq!(drip_in(&mut get, head, &[7; 600]), 3_600);
+}
+
+#[test]
+fn the_least_speed_is_the_users() {
+    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 3600000\r\n\r\n";
+    for (least, time, drip, expected) in [
+        (512, 30, 400, 31),
+        (1_000, 5, 700, 6),
+        (1_000, 5, 1_000, 3_600),
+        (0, 30, 1, 3_600),
+    ] {
+        let mut get = of(Config {
+            max_len: u64::MAX,
+            speed: SpeedLimit {
+                least,
+                time: Duration::from_secs(time),
+            },
+            ..config("http://192.0.2.1/file")
+        });
+        let drip = vec![7; drip];
+        assert_eq!(drip_in(&mut get, head, &drip), expected, "{least} {time}");
+    }
 }
 
 #[test]
@@ -346,6 +373,116 @@ fn heads_and_trailers_without_end_are_given_up() {
     }
 }
 
+#[test]
+fn extensions_of_chunks_are_accepted_up_to_a_limit() {
+    let is_refused = |body: String| {
+        let answer = [CHUNKED, body.as_bytes()].concat();
+        let ends = [1_460, 16_000, answer.len()].map(|step| {
+            let unlimited = of(Config {
+                max_len: u64::MAX,
+                ..config("http://192.0.2.1/file")
+            });
+            let (body, events) = exchange(unlimited, &answer, step);
+            match events.last() {
+                Some(Event::Done) => body.iter().all(|byte| *byte == b'x'),
+                Some(Event::Failed(Failure::Malformed(_))) => false,
+                event => panic!("{event:?}"),
+            }
+        });
+        assert!(ends.iter().all(|end| *end == ends[0]), "{ends:?}");
+        !ends[0]
+    };
+    let long = |len: usize| format!(";a={}", "y".repeat(len));
+    for (body, expected) in [
+        (format!("1{}\r\nx\r\n0\r\n\r\n", long(4_000)), false),
+        (format!("1\r\nx\r\n0{}\r\n\r\n", long(4_000)), false),
+        (format!("1{}\r\nx\r\n0\r\n\r\n", long(17_000)), true),
+        (format!("1{}", long(17_000)), true),
+        // In proportion to the file, as long as it goes on.
+        (
+            format!("fa0{}\r\n{}\r\n", long(4_000), "x".repeat(4_000)).repeat(100) + "0\r\n\r\n",
+            false,
+        ),
+        (format!("1{}\r\nx\r\n", long(4_000)).repeat(70), true),
+        ("1\r\nx\r\n".repeat(10_000) + "0\r\n\r\n", false),
+        (format!("{}1\r\nx\r\n0\r\n\r\n", "0".repeat(30)), false),
+        ("1 ; a=\"b;c\"\r\nx\r\n000\r\n\r\n".to_owned(), false),
+        ("1\r\nxy\r\n0\r\n\r\n".to_owned(), true),
+        ("+1\r\nx\r\n0\r\n\r\n".to_owned(), true),
+        ("-1\r\nx\r\n0\r\n\r\n".to_owned(), true),
+        ("0x1\r\nx\r\n0\r\n\r\n".to_owned(), true),
+        ("\r\nx\r\n0\r\n\r\n".to_owned(), true),
+        ("10000000000000000\r\nx\r\n".to_owned(), true),
+    ] {
+        let text = body.get(..60).unwrap_or(&body).to_owned();
+        assert_eq!(is_refused(body), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_coding_that_was_not_asked_for_is_refused() {
+    let chunks = "5\r\nhello\r\n0\r\n\r\n";
+    for (head, body, expected) in [
+        ("1.1 200 OK\r\nTransfer-Encoding: gzip", "hello", None),
+        (
+            "1.1 200 OK\r\nTransfer-Encoding: gzip, chunked",
+            chunks,
+            None,
+        ),
+        ("1.1 200 OK\r\nTransfer-Encoding: xchunked", chunks, None),
+        (
+            "1.1 200 OK\r\nTransfer-Encoding: chunked, chunked",
+            chunks,
+            None,
+        ),
+        ("1.0 200 OK\r\nTransfer-Encoding: chunked", chunks, None),
+        (
+            "1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5",
+            chunks,
+            None,
+        ),
+        (
+            "1.1 200 OK\r\nTransfer-Encoding: identity\r\nTransfer-Encoding: Chunked",
+            chunks,
+            Some("hello"),
+        ),
+        (
+            "1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 5",
+            "hello",
+            Some("hello"),
+        ),
+        (
+            "1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5",
+            "hello",
+            None,
+        ),
+        (
+            "1.1 200 OK\r\nContent-Encoding: identity\r\nContent-Length: 5",
+            "hello",
+            Some("hello"),
+        ),
+    ] {
+        let answer = format!("HTTP/{head}\r\n\r\n{body}");
+        let (body, events) = exchange(get(None), answer.as_bytes(), 7);
+        let Some(expected) = expected else {
+            let last = events.last();
+            assert!(
+                matches!(last, Some(Event::Failed(Failure::Malformed(_)))),
+                "{head}: {events:?}"
+            );
+            continue;
+        };
+        assert_eq!(
+            (&*body, events.last()),
+            (expected.as_bytes(), Some(&Event::Done))
+        );
+    }
+    // Apache's AddEncoding, for a file that is compressed as it stands.
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: x-gzip\r\nContent-Length: 5\r\n\r\nhello";
+    let (body, _) = exchange(of(config("http://192.0.2.1/initrd.gz")), answer, 7);
+    assert_eq!(body, b"hello");
+}
+
 const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 /// Hands in `before`, and `drip` each second for an hour; returns after how many seconds it was over.
@@ -373,6 +510,7 @@ fn config(url: &str) -> Config {
     Config {
         url: url.parse().unwrap(),
         stall_timeout: Duration::from_secs(15),
+        speed: SpeedLimit::default(),
         max_len: 100,
         resume: None,
         window: None,

@@ -39,7 +39,7 @@ pub enum Failure {
         received: u64,
     },
     /// The server sends less than the least useful rate.
-    #[error("the server is too slow: {received} bytes received, the last below 512 B/s")]
+    #[error("the server is too slow: {received} bytes received, the last below the speed limit")]
     TooSlow {
         /// Bytes received until then.
         received: u64,

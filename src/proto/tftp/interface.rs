@@ -8,7 +8,7 @@ use super::reception::ByteRanges;
 use super::terms::Terms;
 use crate::packet::tftp::ErrorCode;
 use crate::prelude::*;
-use crate::time::{Instant, LeastRate};
+use crate::time::{Instant, LeastRate, SpeedLimit};
 
 /// Configuration of a transfer.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct Config {
     pub terms: Terms,
     /// The transfer fails after this time without new data.
     pub stall_timeout: Duration,
+    /// The least speed.
+    pub speed: SpeedLimit,
     /// The longest that the file may be, in bytes.
     pub max_len: u64,
     /// The parts received by earlier requests for the same file, which are not returned again.

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use super::*;
 use crate::packet::tftp::{BLKSIZE, TIMEOUT, TSIZE, WINDOWSIZE};
-use crate::time::Random;
+use crate::time::{Random, SpeedLimit};
 
 use model::{Link, Path};
 
@@ -537,6 +537,7 @@ fn fresh() -> (Get, Instant) {
         file: "file".to_owned(),
         terms: Terms::best(1500, &address(REQUESTS_TO)),
         stall_timeout: Duration::from_secs(15),
+        speed: SpeedLimit::default(),
         max_len: u64::MAX,
         received: ByteRanges::default(),
         expected_len: None,

@@ -12,6 +12,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let config = Config {
         url: "http://192.0.2.1/".parse().unwrap(),
         stall_timeout: std::time::Duration::from_secs(15),
+        speed: Default::default(),
         max_len: 1 << 20,
         resume: (*cut % 2 == 0).then_some(resume),
         window: (*cut % 3 == 0).then_some(7..99),

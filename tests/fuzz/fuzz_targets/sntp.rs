@@ -9,6 +9,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let config = Config {
         servers: vec![server, [192, 0, 2, 2].into()],
         not_before: std::time::Duration::from_secs(1_800_000_000),
+        not_after: std::time::Duration::from_secs(4_000_000_000),
         seed: 1,
     };
     let mut now = Instant::ZERO;

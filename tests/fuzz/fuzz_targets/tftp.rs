@@ -14,6 +14,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         file: String::new(),
         terms: Terms::best(1500, &server),
         stall_timeout: std::time::Duration::from_secs(15),
+        speed: Default::default(),
         max_len: 1 << 20,
         received,
         expected_len: None,

@@ -262,6 +262,30 @@ fn what_a_plan_costs_counts_over_all_its_files_and_names_the_line() {
     }
 }
 
+#[test]
+fn a_menu_costs_what_all_menus_have() {
+    // Each is the only entry of the one around it; 1,000 of them once took 17 s.
+    let menus = "menu begin a\n".repeat(80_000);
+    let text = format!("ui menu.c32\n{menus}");
+    let url = "http://192.0.2.1/p.cfg";
+    let mut planner = Planner::new(facts(url));
+    let (mut answer, mut shown) = (Answer::Begin, 0);
+    let error = loop {
+        let step = planner.next(answer);
+        if let Step::Failed(error) = step {
+            break error;
+        }
+        answer = if let Step::Menu(menu) = step {
+            shown += 1;
+            menu.unattended()
+        } else {
+            file(text.as_bytes())
+        };
+    };
+    assert!(error.what.contains("more than 16 MiB of text"), "{error}");
+    assert!(shown < 100, "{shown}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -21,6 +21,8 @@ use crate::text::url::Url;
 /// Limit of menus and prompts that are shown: without it two menus without entries to boot
 /// could refer to each other for ever when nobody is there.
 const MAX_QUESTIONS: usize = 1000;
+/// What a menu or label that is looked through counts as, in bytes of text.
+const LOOK_COST: usize = 4;
 /// Limit of labels that refer to each other by `ifcpu64.c32`.
 const MAX_LABELS: usize = 16;
 
@@ -499,6 +501,9 @@ impl PxelinuxMachine {
     fn show(&mut self, number: usize, context: &mut Context) -> Result<Turn, PlanError> {
         self.count_question(context)?;
         let place = Place::whole(&context.facts.boot_file);
+        // To make a menu all menus and labels are looked through.
+        let looked_through = self.config.menus.len() + self.config.labels.len();
+        context.budget.read(&place, LOOK_COST * looked_through)?;
         let (mut menu, choices) = self.config.menu(number, self.questions == 1, &place)?;
         menu.help_keys = self.help_keys();
         if self.is_attended {
