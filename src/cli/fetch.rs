@@ -2,11 +2,11 @@
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::error::Error;
-use crate::fetch::{self, Board, Clock, Fetcher, STALL_TIMEOUT, ServerAccess, Style};
+use crate::fetch::{self, Board, Clock, Fetcher, Names, STALL_TIMEOUT, ServerAccess, Style};
 use crate::settings::options::{FetchOptions, Settings};
 use crate::sys::file;
 use crate::trust;
@@ -43,9 +43,11 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
 
 fn fetcher(settings: &Settings) -> Result<Fetcher, Error> {
     let (config, options) = (&settings.config, &settings.fetch);
+    let interface = config.link.interfaces.first();
     let mut fetcher = Fetcher {
         access: ServerAccess {
-            interface: config.link.interfaces.first().cloned(),
+            names: Arc::new(Names::read(None, interface.map(String::as_str))),
+            interface: interface.cloned(),
             path_mtu: options.path_mtu,
             ca: config.fetch.ca.as_ref().map(PathBuf::from),
             client_certificate: config.fetch.certificate.as_ref().map(PathBuf::from),

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, connect, getsockopt, socket, sockopt,
 };
@@ -90,18 +90,11 @@ pub(super) fn race(
                 continue;
             }
         }
-        let left = next_at.min(deadline).since(sys::now());
         let mut polled: Vec<_> = under_way
             .iter()
             .map(|(_, socket)| PollFd::new(socket.as_fd(), PollFlags::POLLOUT))
             .collect();
-        let timeout =
-            // Rounded up, or the loop would spin through the last millisecond.
-            PollTimeout::try_from(left.as_micros().div_ceil(1_000)).unwrap_or(PollTimeout::MAX);
-        match poll(&mut polled, timeout) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(other(SyscallError::new("poll", errno))),
-        }
+        sys::wait_for(&mut polled, Some(next_at.min(deadline))).map_err(other)?;
         let ready = polled.iter().position(|polled| polled.any() == Some(true));
         if let Some(index) = ready {
             let (address, socket) = under_way.swap_remove(index);
@@ -133,7 +126,7 @@ fn in_turn(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 }
 
 /// Starts connecting, without waiting.
-fn dial(interface: Option<&str>, address: SocketAddr) -> Result<OwnedFd, SyscallError> {
+pub(super) fn dial(interface: Option<&str>, address: SocketAddr) -> Result<OwnedFd, SyscallError> {
     let failed = |call| move |errno| SyscallError::new(call, errno);
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::Inet,

@@ -11,7 +11,6 @@ use std::time::Duration;
 use super::access::ServerAccess;
 use super::download::Attempt;
 use super::failure::{Failure, no_address, other, text_of};
-use super::names::resolve;
 use super::rotation::FIRST_PATIENCE;
 use super::sink::Sink;
 use crate::sys;
@@ -29,9 +28,8 @@ const MAX_FRUITLESS: u32 = 8;
 
 /// Fetches the file into `sink`, which is empty, from the first address of the server that answers.
 pub(super) fn get(attempt: &Attempt<'_>, sink: &mut Sink<'_>) -> Result<(), Failure> {
-    let mut servers = resolve(attempt.url, attempt.access.interface.as_deref())
-        .map_err(Failure::Passing)?
-        .into_iter();
+    let servers = attempt.access.resolve(attempt.url, attempt.patience);
+    let mut servers = servers.map_err(Failure::Passing)?.into_iter();
     let mut failure = no_address(attempt.url);
     while let Some(server) = servers.next() {
         let patience = match servers.len() {

@@ -15,7 +15,6 @@ const UNSAFE_FILES: &[&str] = &[
     "sys/netlink.rs",
     "sys/packet.rs",
     "sys/process.rs",
-    "sys/resolver.rs",
     "sys/ring/mapping.rs",
 ];
 
