@@ -62,6 +62,9 @@ pub(super) fn race(
     url: &Url,
     patience: Duration,
 ) -> Result<TcpStream, Failure> {
+    // However many there are, the last one has half of the time.
+    let count = u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+    let head_start = HEAD_START.min(patience / 2 / count);
     let mut waiting = in_turn(addresses).into_iter();
     let mut under_way: Vec<(SocketAddr, OwnedFd)> = Vec::new();
     let mut failure = no_address(url);
@@ -73,7 +76,7 @@ pub(super) fn race(
     };
     loop {
         if sys::now() >= next_at || under_way.is_empty() {
-            next_at = sys::now() + HEAD_START;
+            next_at = sys::now() + head_start;
             match waiting
                 .next()
                 .map(|address| (address, dial(interface, address)))

@@ -354,6 +354,7 @@ fn servers_of_all_kinds_lead_to_the_address_or_to_the_reason_why_not() {
                 "plain.boot.example",
                 "forged.boot.example",
                 "alias.boot.example.",
+                "last.boot.example",
             ] {
                 let begun = Instant::now();
                 let output = fetch(host);
@@ -417,6 +418,7 @@ fn silent_servers_and_dead_addresses_hold_a_fetch_for_a_limited_time() {
         for (mirror, limit) in [
             ("http://silent.example/file", 20),
             ("http://dead.example/file", 20),
+            ("tftp://dead.example/file", 45),
         ] {
             let words = ["--mirrors", mirror, "http://192.0.2.1/file"];
             let (output, seconds) = fetch(both, &words);
