@@ -45,6 +45,7 @@ pub mod packet;
 pub mod process;
 pub mod rcu;
 pub mod ring;
+pub mod sandbox;
 pub mod signal;
 pub mod terminal;
 pub mod udp;

@@ -16,6 +16,9 @@ const UNSAFE_FILES: &[&str] = &[
     "sys/packet.rs",
     "sys/process.rs",
     "sys/ring/mapping.rs",
+    "sys/sandbox/landlock.rs",
+    "sys/sandbox/privileges.rs",
+    "sys/sandbox/seccomp.rs",
 ];
 
 #[test]
