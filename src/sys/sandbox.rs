@@ -43,5 +43,12 @@ pub fn confine(profile: &Profile) -> Vec<SyscallError> {
     missing
 }
 
+/// Gives up what no command needs, for ever: new privileges by programs that would be executed, core
+/// files and tracing, files longer than `file_len` bytes, and more than a few thousand descriptors.
+/// Returns what could not be given up, and why. To be called before another thread is started.
+pub fn harden(file_len: u64) -> Vec<SyscallError> {
+    privileges::harden(file_len)
+}
+
 #[cfg(test)]
 mod tests;

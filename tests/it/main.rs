@@ -44,6 +44,7 @@ mod options;
 mod packet;
 mod plan;
 mod port;
+mod privileges;
 mod progress;
 mod pxe;
 mod qemu;

@@ -6,6 +6,7 @@
 )]
 
 use nix::errno::Errno;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
 
 use super::Profile;
@@ -68,6 +69,25 @@ pub(super) fn give_up(profile: &Profile) -> Vec<SyscallError> {
         note(limit("setrlimit(CPU)", libc::RLIMIT_CPU, time.as_secs()));
     }
     missing
+}
+
+/// Descriptors: what Linux gives the first process (`INR_OPEN_MAX`); `fetch --parallel` needs most.
+const DESCRIPTORS: u64 = 4096;
+
+/// As [`super::harden`].
+pub(super) fn harden(file_len: u64) -> Vec<SyscallError> {
+    // Otherwise the end at a file that is too long would be a signal instead of an error.
+    let mut too_long = SigSet::empty();
+    too_long.add(Signal::SIGXFSZ);
+    let _ = too_long.thread_block();
+    let results = [
+        process_control("prctl(PR_SET_NO_NEW_PRIVS)", libc::PR_SET_NO_NEW_PRIVS, 1),
+        process_control("prctl(PR_SET_DUMPABLE)", libc::PR_SET_DUMPABLE, 0),
+        limit("setrlimit(CORE)", libc::RLIMIT_CORE, 0),
+        limit("setrlimit(FSIZE)", libc::RLIMIT_FSIZE, file_len),
+        limit("setrlimit(NOFILE)", libc::RLIMIT_NOFILE, DESCRIPTORS),
+    ];
+    results.into_iter().filter_map(Result::err).collect()
 }
 
 fn change_user(id: u32) -> Result<(), SyscallError> {

@@ -1,4 +1,5 @@
 use std::fs;
+use std::io::ErrorKind;
 use std::net::UdpSocket;
 
 use nix::libc;
@@ -194,4 +195,18 @@ fn the_filter_has_few_calls_and_judges_by_arguments() {
     ] {
         assert_eq!(run(number, arguments), expected, "{number} {arguments:x?}");
     }
+}
+
+#[test]
+fn a_file_that_is_too_long_is_an_error_and_ends_no_command() {
+    let path = std::env::temp_dir().join(format!("wireboot-long-{}", std::process::id()));
+    let fork = Fork::run(&[], || {
+        let missing = harden(4096);
+        let written = fs::write(&path, [0; 8192]);
+        let is_too_long = written.is_err_and(|error| error.kind() == ErrorKind::FileTooLarge);
+        let limits = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        u8::from(!missing.is_empty() || !is_too_long || !limits.contains("NoNewPrivs:\t1\n"))
+    });
+    assert_eq!(fork.unwrap().wait(), End::Exited(0));
+    fs::remove_file(path).unwrap();
 }
