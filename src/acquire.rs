@@ -189,7 +189,7 @@ pub fn release_saved(links: Vec<Link>, config: &DhcpConfig) -> Result<usize, Err
     for link in links {
         let name = link.name.clone();
         if session::release_saved(link, config)? {
-            script::run(config.script.as_deref(), &name, Event::Deconfig);
+            script::run(&name, Event::Deconfig);
             released += 1;
         }
     }
@@ -261,8 +261,7 @@ fn until(
                     return Ok(place);
                 }
                 if let Some(reason) = event.refusal() {
-                    let (script, name) = (config.dhcp.script.as_deref(), &session.link().name);
-                    script::run(script, name, Event::Nak(reason));
+                    script::run(&session.link().name, Event::Nak(reason));
                 }
             }
         }

@@ -34,7 +34,7 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
     gate.pass(Stage::Lease)?;
     let follow = || -> Result<Infallible, Exit> {
         // From here on the lease is renewed beside everything else, and a signal undoes it.
-        binding.renew(&config.dhcp, signals)?;
+        binding.renew(signals)?;
         let console = Console::new(config.boot.unattended);
         let lease = acquire::boot_file(&binding, lease, config, console)?;
         gate.timeline.done("boot server");

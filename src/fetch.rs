@@ -34,6 +34,7 @@ mod tls;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::config::{Config, FetchConfig};
 use crate::error::Error;
@@ -54,6 +55,7 @@ pub use clock::Clock;
 use delivery::{Delivery, DeliveryKind};
 use failure::{Failure, other};
 pub use fetcher::{Fetcher, STALL_TIMEOUT};
+pub use names::Names;
 pub use progress::{Board, Style};
 pub use rotation::Mirrors;
 use rotation::NextServer;
@@ -113,6 +115,7 @@ impl Fetcher {
         Ok(Self {
             access: ServerAccess {
                 interface: Some(interface.to_owned()),
+                names: Arc::new(Names::read(Some(lease), Some(interface))),
                 address_timeout: config.dhcp.timeout,
                 ca: config.fetch.ca.as_ref().map(PathBuf::from),
                 client_certificate: config.fetch.certificate.as_ref().map(PathBuf::from),

@@ -8,25 +8,24 @@
 
 #![forbid(unsafe_code)]
 
+mod runner;
 mod variables;
 
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use crate::error::Error;
-use crate::sys::{self, process};
+use crate::sys::process::Fork;
+use runner::Run;
 use variables::Variables;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::option::known;
 use wireboot_proto::text::names;
-use wireboot_proto::time::Seconds;
 
-/// Timeout, longer than the restart of resolvers and time servers takes.
-const MAX_TIME: Duration = Duration::from_secs(30);
-const SYSTEM_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+/// The connection to the process that runs the script, if there is one.
+static RUNNER: Mutex<Option<UnixStream>> = Mutex::new(None);
 
 /// Change of a lease, under udhcpc's names.
 #[derive(Debug, Clone, Copy)]
@@ -63,11 +62,33 @@ impl<'a> Event<'a> {
     }
 }
 
-/// Runs `script`, if there is one, for a change of the lease on `interface`, and waits for its end.
+/// Starts the process that runs the script, if there is one; dropping it ends it. To be called before
+/// this process gives up privileges, which a script may need, and before it has another thread.
+///
+/// # Errors
+/// As [`check`], and [`Error::System`] when there can be no further process.
+pub fn begin(script: Option<&Path>) -> Result<Option<Fork>, Error> {
+    let Some(path) = script else {
+        return Ok(None);
+    };
+    check(path)?;
+    let started = runner::start(path.to_owned());
+    let (fork, connection) = started.map_err(|source| Error::System {
+        doing: "cannot start the script's process".to_owned(),
+        source,
+    })?;
+    *RUNNER.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
+    Ok(Some(fork))
+}
+
+/// Runs the script, if there is one, for a change of the lease on `interface`, and waits for its end.
 /// Failures are logged.
-pub fn run(script: Option<&Path>, interface: &str, event: Event<'_>) {
-    if let Some(path) = script {
-        run_within(path, interface, event, MAX_TIME);
+pub fn run(interface: &str, event: Event<'_>) {
+    let connection = RUNNER.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(connection) = connection.as_ref()
+        && let Err(error) = runner::request(connection, &describe(interface, event))
+    {
+        log::error!("cannot run the script: {error}");
     }
 }
 
@@ -75,7 +96,7 @@ pub fn run(script: Option<&Path>, interface: &str, event: Event<'_>) {
 ///
 /// # Errors
 /// [`Error::Usage`] when there is no such file or it cannot be executed.
-pub fn check(path: &Path) -> Result<(), Error> {
+fn check(path: &Path) -> Result<(), Error> {
     let unusable =
         |why: String| Error::Usage(format!("cannot run the script {}: {why}", path.display()));
     let metadata = std::fs::metadata(path).map_err(|error| unusable(error.to_string()))?;
@@ -88,76 +109,29 @@ pub fn check(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn run_within(path: &Path, interface: &str, event: Event<'_>, max_time: Duration) {
-    let (name, _) = event.names();
-    let path_text = path.display();
-    log::debug!("{interface}: {path_text} {name}");
-    let child = match process::spawn(&mut command(path, interface, event)) {
-        Ok(child) => child,
-        Err(error) => return log::error!("cannot run {path_text}: {error}"),
-    };
-    match wait(child, max_time) {
-        Ok(Some(status)) if status.success() => {}
-        Ok(Some(status)) => log::warn!("{path_text} {name}: {status}"),
-        Ok(None) => {
-            let seconds = Seconds(max_time);
-            log::error!("{path_text} {name}: timeout after {seconds} s, killed");
-        }
-        Err(error) => log::error!("{path_text} {name}: {error}"),
-    }
-}
-
-fn command(path: &Path, interface: &str, event: Event<'_>) -> Command {
+fn describe(interface: &str, event: Event<'_>) -> Run {
     let (name, reason) = event.names();
-    let mut command = Command::new(absolute(path));
-    command.arg(name).env_clear();
-    command.env("PATH", SYSTEM_PATH);
-    command.env("interface", interface).env("reason", reason);
+    let mut variables = vec![("reason".to_owned(), reason.to_owned())];
     if let Event::Nak(text) = event
         && names::is_shell_safe(text)
     {
-        command.env("message", text);
+        variables.push(("message".to_owned(), text.to_owned()));
     }
     if let Some(lease) = event.lease() {
-        let variables = Variables::of(lease);
-        for code in variables.dropped {
+        let of_lease = Variables::of(lease);
+        for code in of_lease.dropped {
             let (server, option) = (lease.server_text(), known::name(code));
             log::warn!(
                 "{interface}: {option} of {server} is not passed to the script: it is not plain text"
             );
         }
-        command.envs(variables.list);
+        variables.extend(of_lease.list);
     }
-    // Not the standard output of this process, which a program may read.
-    command.stdin(Stdio::null()).stdout(std::io::stderr());
-    // A process group of its own, for one signal to all its children (kill(2), negative id).
-    command.process_group(0);
-    command
-}
-
-/// Waits for its end; none when it had to be killed.
-fn wait(mut child: Child, max_time: Duration) -> std::io::Result<Option<ExitStatus>> {
-    let deadline = sys::now() + max_time;
-    let mut pause = Duration::from_millis(1);
-    loop {
-        // waitpid(2) has no timeout; the pauses are short compared with the run time of scripts.
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if sys::now() >= deadline {
-            process::kill_group(child.id());
-            // Otherwise it stays a zombie for as long as the lease is kept.
-            child.wait()?;
-            return Ok(None);
-        }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(50));
+    Run {
+        interface: interface.to_owned(),
+        event: name.to_owned(),
+        variables,
     }
-}
-
-/// A bare name would be searched for in PATH.
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ use std::thread::{self, JoinHandle};
 
 use super::keep::Renewal;
 use super::session::Session;
-use crate::config::DhcpConfig;
 use crate::error::Error;
 use crate::handover;
 use crate::link::Link;
@@ -78,7 +77,7 @@ impl Binding {
     ///
     /// # Errors
     /// [`Error::System`] when a call fails that every machine should allow.
-    pub fn renew(&mut self, config: &DhcpConfig, signals: Signals) -> Result<(), Error> {
+    pub fn renew(&mut self, signals: Signals) -> Result<(), Error> {
         let session = match std::mem::replace(&mut self.lease, Leased::Gone) {
             Leased::Idle(session) => session,
             other @ (Leased::Static | Leased::Renewed(..) | Leased::Gone) => {
@@ -104,7 +103,7 @@ impl Binding {
         };
         // A pipe, since the thread sleeps in poll, which no flag or channel ends.
         let (stop, stopper) = pipe().map_err(failed)?;
-        let mut renewal = Renewal::begin(*session, config)?;
+        let mut renewal = Renewal::begin(*session)?;
         let thread = thread::spawn(move || {
             let name = renewal.link_name();
             let end = loop {

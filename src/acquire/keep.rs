@@ -1,10 +1,8 @@
 //! Stays with a lease: renews it, follows the carrier, and obeys signals.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
 
 use super::session::Session;
-use crate::config::DhcpConfig;
 use crate::error::Error;
 use crate::link::Watch;
 use crate::script::{self, Event};
@@ -23,8 +21,8 @@ use wireboot_proto::dhcp;
 /// # Errors
 /// [`Error::NoInterface`] when the interface has been removed; [`Error::System`] when a call fails
 /// that every machine should allow.
-pub fn keep(session: Session, config: &DhcpConfig, signals: &Signals) -> Result<(), Error> {
-    let mut renewal = Renewal::begin(session, config)?;
+pub fn keep(session: Session, signals: &Signals) -> Result<(), Error> {
+    let mut renewal = Renewal::begin(session)?;
     let name = renewal.session.link().name.clone();
     loop {
         match signals.take().map_err(cannot_wait)? {
@@ -35,11 +33,8 @@ pub fn keep(session: Session, config: &DhcpConfig, signals: &Signals) -> Result<
             }
             // SIGUSR2 releases for udhcpc as well.
             Some(Signal::User2) => {
-                let Renewal {
-                    session, script, ..
-                } = renewal;
-                session.release();
-                script::run(script.as_deref(), &name, Event::Deconfig);
+                renewal.session.release();
+                script::run(&name, Event::Deconfig);
                 log::info!("{name}: released the lease");
                 return Ok(());
             }
@@ -55,7 +50,6 @@ pub fn keep(session: Session, config: &DhcpConfig, signals: &Signals) -> Result<
 #[derive(Debug)]
 pub(super) struct Renewal {
     session: Session,
-    script: Option<PathBuf>,
     watch: Watch,
     alarm: Alarm,
     is_bound: bool,
@@ -66,7 +60,7 @@ impl Renewal {
     ///
     /// # Errors
     /// [`Error::System`] when a call fails that every machine should allow.
-    pub(super) fn begin(mut session: Session, config: &DhcpConfig) -> Result<Self, Error> {
+    pub(super) fn begin(mut session: Session) -> Result<Self, Error> {
         // Renewals are answered by unicast to port 68, which the kernel would refuse by ICMP
         // without a socket.
         session.bind_client_port();
@@ -76,7 +70,6 @@ impl Renewal {
         Ok(Self {
             watch,
             alarm: Alarm::open().map_err(cannot_wait)?,
-            script: config.script.clone(),
             session,
             is_bound: true,
         })
@@ -94,7 +87,7 @@ impl Renewal {
             is_bound,
             ..
         } = self;
-        let (script, now) = (self.script.as_deref(), sys::now());
+        let now = sys::now();
         let name = session.link().name.clone();
         while let Some(change) = watch.next_change()? {
             if change.link.index != session.link().index {
@@ -114,21 +107,21 @@ impl Renewal {
         session.handle_timeout(now);
         while let Some(event) = session.poll_event() {
             if let Some(reason) = event.refusal() {
-                script::run(script, &name, Event::Nak(reason));
+                script::run(&name, Event::Nak(reason));
             }
             match event {
                 dhcp::Event::Bound(lease) => {
                     log::info!("{name}: {lease}");
                     match session.configure() {
-                        Ok(lease) if *is_bound => script::run(script, &name, Event::Renew(&lease)),
-                        Ok(lease) => script::run(script, &name, Event::Bound(&lease)),
+                        Ok(lease) if *is_bound => script::run(&name, Event::Renew(&lease)),
+                        Ok(lease) => script::run(&name, Event::Bound(&lease)),
                         Err(error) => log::error!("{}", error.chain()),
                     }
                     *is_bound = true;
                 }
                 dhcp::Event::Lost(_) => {
                     session.clear();
-                    script::run(script, &name, Event::Deconfig);
+                    script::run(&name, Event::Deconfig);
                     *is_bound = false;
                 }
                 dhcp::Event::Entered(_)

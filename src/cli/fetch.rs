@@ -2,11 +2,11 @@
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::error::Error;
-use crate::fetch::{self, Board, Clock, Fetcher, STALL_TIMEOUT, ServerAccess, Style};
+use crate::fetch::{self, Board, Clock, Fetcher, Names, STALL_TIMEOUT, ServerAccess, Style};
 use crate::settings::options::{FetchOptions, Settings};
 use crate::trust;
 use wireboot_proto::text::url::{Url, UrlError};
@@ -49,9 +49,11 @@ fn fetcher(settings: &Settings) -> Result<Fetcher, Error> {
     if speed.time == SpeedLimit::default().time {
         speed.time = speed.time.max(stall_timeout);
     }
+    let interface = config.link.interfaces.first();
     let mut fetcher = Fetcher {
         access: ServerAccess {
-            interface: config.link.interfaces.first().cloned(),
+            names: Arc::new(Names::read(None, interface.map(String::as_str))),
+            interface: interface.cloned(),
             path_mtu: options.path_mtu,
             ca: config.fetch.ca.as_ref().map(PathBuf::from),
             client_certificate: config.fetch.certificate.as_ref().map(PathBuf::from),

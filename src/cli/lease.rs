@@ -39,9 +39,6 @@ fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(
                 .to_owned(),
         ));
     }
-    if let Some(path) = &config.dhcp.script {
-        script::check(path)?;
-    }
     if options.release {
         return release(config, recorder);
     }
@@ -56,26 +53,25 @@ fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(
         print(settings, session.link(), Some(&session), &lease);
         return Ok(());
     }
-    let script = config.dhcp.script.as_deref();
     let names: Vec<_> = found.links.iter().map(|link| link.name.clone()).collect();
     let session = acquire(options.inform, found, config, &signals).inspect_err(|_| {
         for name in &names {
-            script::run(script, name, Event::LeaseFail);
+            script::run(name, Event::LeaseFail);
         }
     })?;
     let name = session.link().name.clone();
     // udhcpc calls deconfig before the first lease, and its scripts raise and clear the interface
     // there.
-    script::run(script, &name, Event::Deconfig);
+    script::run(&name, Event::Deconfig);
     timeline.extend(session.moments().iter().cloned());
     let (session, lease) = acquire::configure(session)?;
     timeline.note("address and routes are set");
     timeline.done("lease");
     timeline.save();
-    script::run(script, &name, Event::Bound(&lease));
+    script::run(&name, Event::Bound(&lease));
     print(settings, session.link(), Some(&session), &lease);
     if options.keep {
-        return acquire::keep(session, &config.dhcp, &signals);
+        return acquire::keep(session, &signals);
     }
     session.outlive();
     Ok(())

@@ -18,11 +18,13 @@ use log::LevelFilter;
 use crate::agent;
 use crate::error::Error;
 use crate::init;
+use crate::script;
 use crate::settings::commands::{COMMANDS, Command};
 use crate::settings::help as texts;
 use crate::settings::options::Settings;
 use crate::settings::parse::{self, Request};
 use crate::sys::terminal::print;
+use crate::sys::{machine, sandbox};
 use crate::timeline::{self, Timeline};
 
 /// Runs the command that the arguments name.
@@ -46,6 +48,8 @@ pub fn run() -> Result<(), Error> {
         Request::Run(invocation) => invocation,
     };
     let settings = settings::read(&invocation)?;
+    let _runner = script::begin(settings.config.dhcp.script.as_deref())?;
+    harden(invocation.about.command);
     match invocation.about.command {
         Command::Lease => lease::run(settings),
         #[cfg(feature = "discover")]
@@ -63,6 +67,29 @@ pub fn run() -> Result<(), Error> {
         Command::Help => help(&settings),
     }
 }
+
+/// Gives up what no command needs. Process 1 is not this far: what it starts after a boot that has
+/// failed, or in place of one, must not inherit it.
+fn harden(command: Command) {
+    let file_len = match command {
+        // To disks and pipes of any size.
+        Command::Fetch | Command::Capture => u64::MAX,
+        // Files are in memory.
+        Command::Boot => machine::total_memory().unwrap_or(u64::MAX),
+        Command::Lease
+        | Command::Discover
+        | Command::Account
+        | Command::Explain
+        | Command::Help => LARGE_FILE,
+    };
+    for error in sandbox::harden(file_len) {
+        log::debug!("{}", error.chain());
+    }
+}
+
+/// More than any file but those that are fetched or captured: a log that standard error goes to is the
+/// longest.
+const LARGE_FILE: u64 = 4 << 30;
 
 /// `wireboot boot`: the whole boot, from the interface to the jump into the fetched kernel.
 fn boot(settings: &Settings) -> Result<(), Error> {

@@ -8,11 +8,15 @@
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock::Clock;
+use super::names::Names;
+use crate::error::Cause;
 use crate::link;
 use crate::sys;
+use wireboot_proto::text::url::Url;
 use wireboot_proto::time::Seconds;
 use wireboot_proto::trust::policy::HostPin;
 
@@ -28,6 +32,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 pub struct ServerAccess {
     /// The interface that all traffic goes through; any when none.
     pub interface: Option<String>,
+    /// What names are resolved by.
+    pub names: Arc<Names>,
     /// How long to wait for an address when the interface has lost its own, where a lease is being
     /// renewed; zero where none is.
     pub address_timeout: Duration,
@@ -45,6 +51,11 @@ pub struct ServerAccess {
 }
 
 impl ServerAccess {
+    /// Returns the addresses of the server of `url`, within `patience` at the latest.
+    pub(super) fn resolve(&self, url: &Url, patience: Duration) -> Result<Vec<SocketAddr>, Cause> {
+        self.names.resolve(url, self.interface.as_deref(), patience)
+    }
+
     /// Returns whether the interface has an IPv4 address; true where no lease is being renewed,
     /// since waiting would not help.
     pub(super) fn has_address(&self) -> bool {

@@ -7,7 +7,7 @@
 //! the time forward, as far as the policy has it. The clock of the machine is not set.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -151,7 +151,7 @@ fn ask(servers: &[IpAddr], not_after: Duration, interface: Option<&str>) -> Opti
     }
     // One socket serves both families, IPv4 in mapped addresses.
     let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))
-        .or_else(|_| UdpSocket::bind(("0.0.0.0", 0)))
+        .or_else(|_| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))
         .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
         .inspect_err(|error| log::warn!("cannot query the time: {error}"))
         .ok()?;

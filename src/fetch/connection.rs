@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use super::access::{ServerAccess, is_gone};
 use super::failure::Failure;
-use super::names::resolve;
 use super::proxy;
 use super::tcp::{Tcp, race};
 #[cfg(feature = "tls")]
@@ -44,7 +43,7 @@ impl Connection {
         patience: Duration,
     ) -> Result<Self, Failure> {
         let first = proxy.unwrap_or(url);
-        let addresses = resolve(first, access.interface.as_deref()).map_err(Failure::Passing)?;
+        let addresses = access.resolve(first, patience).map_err(Failure::Passing)?;
         let connect_timeout = patience.min(CONNECT_TIMEOUT);
         let stream = race(
             access.interface.as_deref(),

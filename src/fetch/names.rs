@@ -1,52 +1,150 @@
-//! Addresses of servers. Only A is queried where no interface has an IPv6 address of global scope,
-//! since servers that refuse or ignore AAAA queries are common; otherwise both are queried in
-//! parallel, and a failure of one does not affect the other.
+//! Addresses of servers by name: from `/etc/hosts`, or from the name servers of the lease and of
+//! `/etc/resolv.conf`.
+//!
+//! Everything that a lookup must know of the machine is read once, into [`Names`]; the lookups use
+//! sockets and no files. Not the C library: musl reads the files for each name, and fails for both
+//! families when the answer for one is SERVFAIL, REFUSED or missing (`name_from_dns` in 1.2.5).
+
+mod exchange;
 
 use std::fs;
+use std::io::{self, Read};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::thread;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+
+use nix::net::if_::if_nametoindex;
 
 use crate::error::Cause;
 use crate::sys;
-use crate::sys::resolver::{Family, lookup};
+use wireboot_proto::dhcp::lease::Lease;
+use wireboot_proto::dns::{Config, Event, Failure, Lookup, MAX_TIME, NameConfig};
+use wireboot_proto::packet::dns::{AddressType, PORT};
 use wireboot_proto::text::url::Url;
 
-/// How long to wait for AAAA once A is answered (RFC 8305 §3, Resolution Delay).
-const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
-/// Interval between looks for the AAAA answer, a small part of that delay.
-const POLL_INTERVAL: Duration = Duration::from_millis(2);
+/// Files are read up to this length; each lookup goes through the list of hosts.
+const MAX_FILE_LEN: u64 = 1 << 20;
+/// An address that a default route of IPv6 leads to (RFC 3849).
+const FAR: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 
-/// Returns the addresses of the server of `url`.
-pub(super) fn resolve(url: &Url, interface: Option<&str>) -> Result<Vec<SocketAddr>, Cause> {
-    let (host, port) = (url.host(), url.port());
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, port)]);
+/// Configuration of lookups.
+#[derive(Debug, Default)]
+pub struct Names {
+    config: NameConfig,
+    has_lease: bool,
+    /// Whether the interface had addresses of these families.
+    has_ipv4: bool,
+    has_ipv6: bool,
+    /// The server that had an answer last; a dead one is waited for once.
+    first: AtomicUsize,
+}
+
+impl Names {
+    /// Reads what lookups over `interface` need: name servers and domains of the lease come before
+    /// those of `/etc/resolv.conf`.
+    pub fn read(lease: Option<&Lease>, interface: Option<&str>) -> Self {
+        let mut config = NameConfig::default();
+        if let Some(lease) = lease {
+            for server in &lease.dns {
+                config.add_server((*server, PORT).into());
+            }
+            config.search.clone_from(&lease.search);
+            if config.search.is_empty() {
+                config.search.extend(lease.domain.clone());
+            }
+        }
+        config.read(&read("/etc/resolv.conf"), &|name| if_nametoindex(name).ok());
+        config.hosts = read("/etc/hosts");
+        // /proc/net is that of the process's first thread; other threads may be in another namespace.
+        let routes = read("/proc/thread-self/net/route");
+        Self {
+            config,
+            has_lease: lease.is_some(),
+            // Without /proc nothing is known.
+            has_ipv4: routes.is_empty() || has_ipv4(&routes, interface),
+            has_ipv6: has_ipv6(&read("/proc/thread-self/net/if_inet6"), interface),
+            first: AtomicUsize::new(0),
+        }
     }
-    // /proc/net is that of the process's first thread; other threads may be in another namespace.
-    let interfaces = fs::read_to_string("/proc/thread-self/net/if_inet6");
-    // A server that ignores AAAA held a boot for 23 s, in vain, when musl asked it for both.
-    if !has_ipv6(&interfaces.unwrap_or_default(), interface) {
-        return Ok(lookup(host, port, Family::V4)?);
-    }
-    let name = host.to_owned();
-    let ipv6 = thread::Builder::new().spawn(move || lookup(&name, port, Family::V6))?;
-    let mut found = lookup(host, port, Family::V4);
-    let deadline = sys::now() + RESOLUTION_DELAY;
-    while found.is_ok() && !ipv6.is_finished() && sys::now() < deadline {
-        thread::sleep(POLL_INTERVAL);
-    }
-    if (found.is_err() || ipv6.is_finished())
-        && let Ok(Ok(mut all)) = ipv6.join()
-    {
-        all.extend(found.unwrap_or_default());
-        // IPv6 goes first (RFC 6724 §2.1), except addresses without a route.
+
+    /// Returns the addresses of the server of `url`, those without a route last.
+    pub(super) fn resolve(
+        &self,
+        url: &Url,
+        interface: Option<&str>,
+        patience: Duration,
+    ) -> Result<Vec<SocketAddr>, Cause> {
+        let (host, port) = (url.host(), url.port());
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        let mut found = self.config.known(host);
+        if found.is_empty() {
+            found = self.look_up(host, interface, patience)?;
+        }
+        let all = found.into_iter().map(|ip| SocketAddr::new(ip, port));
         let is_reached = |address: &SocketAddr| has_route(address, interface);
-        let (mut reached, rest): (Vec<_>, _) = all.into_iter().partition(is_reached);
+        let (mut reached, rest): (Vec<_>, _) = all.partition(is_reached);
         reached.extend(rest);
-        found = Ok(reached);
+        Ok(reached)
     }
-    Ok(found?)
+
+    fn look_up(
+        &self,
+        host: &str,
+        interface: Option<&str>,
+        patience: Duration,
+    ) -> Result<Vec<IpAddr>, Cause> {
+        // A router may have announced its network after the lease was read.
+        let has_ipv6 = self.has_ipv6 || has_route(&(FAR, PORT).into(), interface);
+        // Servers that refuse or ignore AAAA are common, so that it is not asked for in vain.
+        let types = match (self.has_ipv4, has_ipv6) {
+            (true, true) => vec![AddressType::A, AddressType::Aaaa],
+            (false, true) => vec![AddressType::Aaaa],
+            (_, false) => vec![AddressType::A],
+        };
+        let config = Config {
+            servers: self.config.servers.clone(),
+            names: self.config.candidates(host),
+            types,
+            max_time: patience.min(MAX_TIME),
+            first: self.first.load(Ordering::Relaxed),
+            seed: sys::seed(),
+        };
+        let mut lookup = Lookup::new(config, sys::now());
+        let event = exchange::run(&mut lookup, interface)?;
+        self.first.store(lookup.first(), Ordering::Relaxed);
+        match event {
+            Event::Found(found) => Ok(found),
+            Event::Failed(Failure::NoServer) => {
+                let source = if self.has_lease {
+                    "the lease"
+                } else {
+                    "/etc/resolv.conf"
+                };
+                Err(format!("name {host}: {}: {source} has none", Failure::NoServer).into())
+            }
+            Event::Failed(failure) => Err(format!("name {host}: {failure}").into()),
+        }
+    }
+}
+
+/// Returns the text of a file; nothing when there is none.
+fn read(path: &str) -> String {
+    let mut bytes = Vec::new();
+    if let Ok(file) = fs::File::open(path) {
+        // What has been read before an error is as good as a short file.
+        let _ = file.take(MAX_FILE_LEN).read_to_end(&mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Returns whether a line of `/proc/net/route` is one of the interface; loopback has no line there.
+fn has_ipv4(routes: &str, interface: Option<&str>) -> bool {
+    routes.lines().skip(1).any(|line| {
+        let name = line.split_whitespace().next();
+        name.is_some() && (interface.is_none() || name == interface)
+    })
 }
 
 /// Returns whether a line of `/proc/net/if_inet6` is an address of global scope. Its fields:
@@ -60,20 +158,42 @@ fn has_ipv6(interfaces: &str, interface: Option<&str>) -> bool {
     })
 }
 
-/// Returns whether the kernel has a route; connecting a UDP socket looks it up and sends nothing.
+/// Returns whether the kernel has a route from an address that the other side can answer to; connecting
+/// a UDP socket looks it up and sends nothing.
 fn has_route(address: &SocketAddr, interface: Option<&str>) -> bool {
     if address.is_ipv4() {
         return true;
     }
     let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0));
-    socket.is_ok_and(|socket| {
-        sys::udp::bind_to(&socket, interface).is_ok() && socket.connect(address).is_ok()
+    let local = socket.and_then(|socket| {
+        sys::udp::bind_to(&socket, interface).map_err(io::Error::other)?;
+        socket.connect(address)?;
+        socket.local_addr()
+    });
+    local.is_ok_and(|local| match local {
+        SocketAddr::V6(local) => !local.ip().is_unicast_link_local(),
+        SocketAddr::V4(_) => true,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ipv4_is_there_with_a_route_of_the_interface() {
+        let head = "Iface\tDestination\tGateway\n";
+        let route = "eth0\t000200C0\t00000000\n";
+        for (text, interface, expected) in [
+            (String::new(), None, false),
+            (head.to_owned(), None, false),
+            (format!("{head}{route}"), None, true),
+            (format!("{head}{route}"), Some("eth0"), true),
+            (format!("{head}{route}"), Some("eth1"), false),
+        ] {
+            assert_eq!(has_ipv4(&text, interface), expected, "{text}{interface:?}");
+        }
+    }
 
     #[test]
     fn ipv6_is_there_with_an_address_that_reaches_past_its_link() {

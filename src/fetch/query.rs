@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use super::fetcher::Fetcher;
-use super::names::resolve;
 use crate::error::Cause;
 use crate::sys::echo;
 use wireboot_proto::boot::{Answer, Query};
@@ -35,7 +34,7 @@ impl Fetcher {
     /// Returns the first address of a host, one of IPv4 if it has any.
     fn address_of(&self, host: &str) -> Result<IpAddr, Cause> {
         let url = Url::tftp(host, "/")?;
-        let found = resolve(&url, self.access.interface.as_deref())?;
+        let found = self.access.resolve(&url, self.stall_timeout)?;
         let mut addresses = found.iter().map(|address| address.ip());
         let first = addresses.clone().find(IpAddr::is_ipv4);
         let first = first.or_else(|| addresses.next());

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, connect, getsockopt, socket, sockopt,
 };
@@ -62,6 +62,9 @@ pub(super) fn race(
     url: &Url,
     patience: Duration,
 ) -> Result<TcpStream, Failure> {
+    // However many there are, the last one has half of the time.
+    let count = u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+    let head_start = HEAD_START.min(patience / 2 / count);
     let mut waiting = in_turn(addresses).into_iter();
     let mut under_way: Vec<(SocketAddr, OwnedFd)> = Vec::new();
     let mut failure = no_address(url);
@@ -73,7 +76,7 @@ pub(super) fn race(
     };
     loop {
         if sys::now() >= next_at || under_way.is_empty() {
-            next_at = sys::now() + HEAD_START;
+            next_at = sys::now() + head_start;
             match waiting
                 .next()
                 .map(|address| (address, dial(interface, address)))
@@ -90,18 +93,11 @@ pub(super) fn race(
                 continue;
             }
         }
-        let left = next_at.min(deadline).since(sys::now());
         let mut polled: Vec<_> = under_way
             .iter()
             .map(|(_, socket)| PollFd::new(socket.as_fd(), PollFlags::POLLOUT))
             .collect();
-        let timeout =
-            // Rounded up, or the loop would spin through the last millisecond.
-            PollTimeout::try_from(left.as_micros().div_ceil(1_000)).unwrap_or(PollTimeout::MAX);
-        match poll(&mut polled, timeout) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(other(SyscallError::new("poll", errno))),
-        }
+        sys::wait_for(&mut polled, Some(next_at.min(deadline))).map_err(other)?;
         let ready = polled.iter().position(|polled| polled.any() == Some(true));
         if let Some(index) = ready {
             let (address, socket) = under_way.swap_remove(index);
@@ -133,7 +129,7 @@ fn in_turn(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 }
 
 /// Starts connecting, without waiting.
-fn dial(interface: Option<&str>, address: SocketAddr) -> Result<OwnedFd, SyscallError> {
+pub(super) fn dial(interface: Option<&str>, address: SocketAddr) -> Result<OwnedFd, SyscallError> {
     let failed = |call| move |errno| SyscallError::new(call, errno);
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::Inet,

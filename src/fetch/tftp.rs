@@ -11,7 +11,6 @@ use std::time::Duration;
 use super::access::ServerAccess;
 use super::download::Attempt;
 use super::failure::{Failure, no_address, other, text_of};
-use super::names::resolve;
 use super::rotation::FIRST_PATIENCE;
 use super::sink::Sink;
 use crate::sys;
@@ -23,21 +22,32 @@ use wireboot_proto::time::Instant;
 
 /// The MTU of Ethernet, for when the kernel knows no route.
 const ETHERNET_MTU: u16 = 1500;
+/// How long all addresses of a server together may be silent: with 5 s for each, 48 would take four
+/// minutes.
+const ADDRESSES_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many requests in a row may bring nothing new: at 50 % loss of a last block, 8 fail in 1 of
 /// 256 cases.
 const MAX_FRUITLESS: u32 = 8;
 
 /// Fetches the file into `sink`, which is empty, from the first address of the server that answers.
 pub(super) fn get(attempt: &Attempt<'_>, sink: &mut Sink<'_>) -> Result<(), Failure> {
-    let mut servers = resolve(attempt.url, attempt.access.interface.as_deref())
-        .map_err(Failure::Passing)?
-        .into_iter();
+    let servers = attempt.access.resolve(attempt.url, attempt.patience);
+    let mut servers = servers.map_err(Failure::Passing)?.into_iter();
     let mut failure = no_address(attempt.url);
+    let deadline = sys::now() + ADDRESSES_TIMEOUT;
+    // Each has its part of the time for all of them.
+    let part = ADDRESSES_TIMEOUT / u32::try_from(servers.len().max(1)).unwrap_or(u32::MAX);
+    let is_alone = servers.len() == 1;
     while let Some(server) = servers.next() {
+        let left = deadline.since(sys::now());
         let patience = match servers.len() {
-            0 => attempt.patience,
-            _ => attempt.patience.min(FIRST_PATIENCE),
+            _ if is_alone => attempt.patience,
+            0 => attempt.patience.min(left),
+            _ => attempt.patience.min(FIRST_PATIENCE).min(part).min(left),
         };
+        if patience.is_zero() {
+            break;
+        }
         match get_from(attempt, server, patience, sink) {
             Err(AddressFailure::NoAnswer(why)) => failure = silent(attempt, why),
             Err(AddressFailure::Final(why)) => return Err(why),

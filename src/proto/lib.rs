@@ -2,7 +2,7 @@
 //!
 //! Machines own no socket and read no clock: what was received and the time are arguments. A reader
 //! who is new here starts with [`dhcp`], whose example drives a client from DISCOVER to lease; the
-//! other machines ([`tftp`], [`http`], [`sntp`], [`boot`]) are driven by the same verbs.
+//! other machines ([`tftp`], [`http`], [`sntp`], [`dns`], [`boot`]) are driven by the same verbs.
 
 #![forbid(unsafe_code)]
 // Tests print and make files; the crate itself does neither.
@@ -12,6 +12,7 @@ extern crate alloc;
 
 pub mod boot;
 pub mod dhcp;
+pub mod dns;
 pub mod format {
     //! Formats of files: captures, kernels and their archives, device trees, the TPM's messages.
 
@@ -43,6 +44,7 @@ pub mod packet {
 
     pub mod arp;
     pub mod dhcp;
+    pub mod dns;
     pub mod ethernet;
     pub mod ipv4;
     pub mod option;

@@ -1,8 +1,12 @@
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::Duration;
 
+use super::runner::MAX_TIME;
 use super::*;
+use crate::sys;
 use wireboot_proto::packet::dhcp::Message;
 use wireboot_proto::packet::option::Options;
 
@@ -118,12 +122,8 @@ fn events_without_a_lease_have_their_names_and_a_refusal_its_text() {
 fn a_script_that_hangs_is_killed_with_all_that_it_started() {
     let script = Probe::new("sleep 1000 & echo $! > out; wait");
     let began_at = sys::now();
-    run_within(
-        &script.path,
-        "near",
-        Event::Deconfig,
-        Duration::from_millis(300),
-    );
+    let run = describe("near", Event::Deconfig);
+    runner::execute(&script.path, &run, Duration::from_millis(300));
     assert!(sys::now().since(began_at) < Duration::from_secs(20));
     let child = script.said();
     let status = format!("/proc/{}/stat", child.trim());
@@ -141,15 +141,12 @@ fn a_script_that_hangs_is_killed_with_all_that_it_started() {
 
 #[test]
 fn a_script_that_is_not_there_or_fails_costs_nothing() {
-    run_within(
-        Path::new("/nonexistent/script"),
-        "near",
-        Event::Deconfig,
-        MAX_TIME,
-    );
+    let run = describe("near", Event::Deconfig);
+    runner::execute(Path::new("/nonexistent/script"), &run, MAX_TIME);
     let script = Probe::new("exit 7");
     script.run(Event::Deconfig);
-    run(None, "near", Event::Deconfig);
+    // There is none.
+    super::run("near", Event::Deconfig);
 }
 
 /// A script in a folder of its own, where it leaves what it heard in `out`.
@@ -179,7 +176,8 @@ impl Probe {
     }
 
     fn run(&self, event: Event<'_>) {
-        run_within(&self.path, "near", event, MAX_TIME);
+        let (_runner, connection) = runner::start(self.path.clone()).unwrap();
+        runner::request(&connection, &describe("near", event)).unwrap();
     }
 
     fn said(&self) -> String {

@@ -95,17 +95,21 @@ pub fn wait_readable(
     sources: &[BorrowedFd<'_>],
     deadline: Option<Instant>,
 ) -> Result<Vec<bool>, SyscallError> {
-    let timeout = deadline.map(|deadline| TimeSpec::from_duration(deadline.since(now())));
     let mut polled: Vec<_> = sources
         .iter()
         .map(|source| PollFd::new(*source, PollFlags::POLLIN))
         .collect();
+    wait_for(&mut polled, deadline)?;
+    let ready = polled.iter();
+    Ok(ready.map(|polled| polled.any().unwrap_or(false)).collect())
+}
+
+/// Waits until something of `polled` is ready or `deadline` has passed, as [`wait_readable`].
+pub fn wait_for(polled: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<(), SyscallError> {
+    let timeout = deadline.map(|deadline| TimeSpec::from_duration(deadline.since(now())));
     // ppoll, since the timeout of poll(2) is in milliseconds, and replies on a LAN take some 50 µs.
-    match nix::poll::ppoll(&mut polled, timeout, None) {
-        Ok(_) | Err(Errno::EINTR) => Ok(polled
-            .iter()
-            .map(|polled| polled.any().unwrap_or(false))
-            .collect()),
+    match nix::poll::ppoll(polled, timeout, None) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
         Err(errno) => Err(SyscallError::new("ppoll", errno)),
     }
 }

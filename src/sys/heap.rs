@@ -28,6 +28,15 @@ const ALIGNMENT: usize = 16;
 /// the code that would compute that takes 5 KiB.
 const HEADER_LEN: usize = 8;
 
+/// Whether arenas are left as they are.
+static ABANDONED: AtomicBool = AtomicBool::new(false);
+
+/// Leaves the arena as it is, for good: in a forked process it may be in the middle of a change by a
+/// thread that was not copied. What is in it stays valid and is never freed.
+pub fn abandon() {
+    ABANDONED.store(true, Ordering::Relaxed);
+}
+
 /// The allocator; there is one, as `#[global_allocator]`.
 #[derive(Debug)]
 #[repr(C, align(16))]
@@ -60,8 +69,11 @@ impl Heap {
         }
     }
 
-    /// Calls `act` on the arena, unless another thread is using it.
+    /// Calls `act` on the arena, unless another thread is using it or it was abandoned.
     fn try_with<T>(&self, act: impl FnOnce(&mut Arena, NonNull<u8>) -> T) -> Option<T> {
+        if ABANDONED.load(Ordering::Relaxed) {
+            return None;
+        }
         let taken =
             self.is_busy
                 .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
@@ -127,6 +139,9 @@ unsafe impl GlobalAlloc for Heap {
             // SAFETY: it is not from the arena, so it is from there.
             return unsafe { System.dealloc(block, layout) };
         };
+        if ABANDONED.load(Ordering::Relaxed) {
+            return;
+        }
         // No thread stays there for more than some instructions.
         while self
             .try_with(|arena, base| arena.give_back(offset, base))

@@ -45,12 +45,12 @@ pub mod netlink;
 pub mod packet;
 pub mod process;
 pub mod rcu;
-pub mod resolver;
 pub mod ring;
+pub mod sandbox;
 pub mod signal;
 pub mod terminal;
 pub mod udp;
 
-pub use clock::{now, since_1970, up_time, up_time_at, wait_readable};
+pub use clock::{now, since_1970, up_time, up_time_at, wait_for, wait_readable};
 pub use error::SyscallError;
 pub use machine::{random, seed};

@@ -1,17 +1,24 @@
-//! Child processes.
+//! Child processes: programs, and forks of this one.
 
 #![allow(
     unsafe_code,
     reason = "what runs between fork and exec must be safe there, which only its author can say"
 )]
 
+use std::fmt;
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, Command};
 
+use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{ForkResult, Pid};
+
+use super::error::SyscallError;
+use super::heap;
 
 /// All processes that this one may signal.
 // kill(2): on Linux -1 leaves out process 1 and the caller.
@@ -27,6 +34,137 @@ pub fn spawn(command: &mut Command) -> io::Result<Child> {
     // SAFETY: it makes one system call with a value of its own, and neither allocates nor locks.
     let command = unsafe { command.pre_exec(unblock) };
     command.spawn()
+}
+
+/// A copy of this process that runs a function of it; dropping it kills it.
+#[derive(Debug)]
+pub struct Fork {
+    /// None once it has been reaped.
+    pid: Option<Pid>,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// By itself, with this exit code.
+    Exited(i32),
+    /// By a signal.
+    Killed(Signal),
+    /// Nobody knows: it was reaped elsewhere.
+    Unknown,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "it ended with exit code {code}"),
+            // Signals are what the sandbox enforces its limits with.
+            Self::Killed(Signal::SIGSYS) => {
+                f.write_str("the kernel killed it for a forbidden system call (SIGSYS)")
+            }
+            Self::Killed(Signal::SIGXCPU) => f.write_str("it used up its processor time (SIGXCPU)"),
+            Self::Killed(Signal::SIGXFSZ) => f.write_str("it wrote too long a file (SIGXFSZ)"),
+            Self::Killed(Signal::SIGKILL) => {
+                f.write_str("it was killed (SIGKILL), by the kernel if memory was short")
+            }
+            Self::Killed(signal) => write!(f, "it was ended by {signal}"),
+            Self::Unknown => f.write_str("it ended"),
+        }
+    }
+}
+
+impl Fork {
+    /// Runs `act` in a copy of this process, which has no other thread, only the standard descriptors
+    /// and those in `kept`, and ends with the exit code that `act` returns.
+    ///
+    /// To be called while no other thread holds a lock, such as that of standard error.
+    ///
+    /// # Errors
+    /// `fork`: EAGAIN and ENOMEM.
+    pub fn run(kept: &[BorrowedFd<'_>], act: impl FnOnce() -> u8) -> Result<Self, SyscallError> {
+        let kept: Vec<RawFd> = kept.iter().map(AsRawFd::as_raw_fd).collect();
+        // SAFETY: of what other threads may have in hand, the copy uses no part: the C library sees to
+        // its own allocator, this program's is left as it is, and the caller sees to locks.
+        match unsafe { nix::unistd::fork() } {
+            Ok(ForkResult::Parent { child }) => Ok(Self { pid: Some(child) }),
+            Ok(ForkResult::Child) => {
+                heap::abandon();
+                close_all_but(kept);
+                // Nothing may return into the frames below, which belong to the parent.
+                let code = catch_unwind(AssertUnwindSafe(act)).unwrap_or(PANICKED);
+                // SAFETY: it takes a number, and ends this process without its destructors.
+                unsafe { libc::_exit(code.into()) }
+            }
+            Err(errno) => Err(SyscallError::new("fork", errno)),
+        }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> Option<i32> {
+        self.pid.map(Pid::as_raw)
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> End {
+        let Some(pid) = self.pid.take() else {
+            return End::Unknown;
+        };
+        loop {
+            return match waitpid(pid, None) {
+                Err(Errno::EINTR) => continue,
+                Ok(WaitStatus::Exited(_, code)) => End::Exited(code),
+                Ok(WaitStatus::Signaled(_, signal, _)) => End::Killed(signal),
+                Ok(_) | Err(_) => End::Unknown,
+            };
+        }
+    }
+
+    /// Kills it, and waits until it is gone.
+    pub fn kill(&mut self) {
+        if let Some(pid) = self.pid {
+            let _ = kill(pid, Signal::SIGKILL);
+            self.wait();
+        }
+    }
+}
+
+impl Drop for Fork {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The exit code of Rust's own panics.
+const PANICKED: u8 = 101;
+
+/// Closes all descriptors but the standard ones and `kept`: what a copied process is not meant to have.
+fn close_all_but(mut kept: Vec<RawFd>) {
+    kept.sort_unstable();
+    let mut first = libc::STDERR_FILENO + 1;
+    for last in kept.into_iter().chain([RawFd::MAX]) {
+        if first < last {
+            close_range(first, last - 1);
+        }
+        first = first.max(last.saturating_add(1));
+    }
+}
+
+fn close_range(first: RawFd, last: RawFd) {
+    // SAFETY: their owners are frames of the parent, which do not run in this process.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    if result == 0 {
+        return;
+    }
+    // Before Linux 5.9: one by one, up to the limit.
+    let limit = nix::unistd::sysconf(nix::unistd::SysconfVar::OPEN_MAX);
+    let limit = limit
+        .ok()
+        .flatten()
+        .and_then(|limit| RawFd::try_from(limit).ok());
+    for descriptor in first..=last.min(limit.unwrap_or(1024)) {
+        // SAFETY: as above.
+        let _ = unsafe { libc::close(descriptor) };
+    }
 }
 
 /// The state of the children.

@@ -32,6 +32,12 @@ impl fmt::Display for Signal {
     }
 }
 
+/// Blocks all signals that can be blocked in this thread and those that it starts.
+pub fn block_all() {
+    // Of a set of all signals nothing is invalid.
+    let _ = SigSet::all().thread_block();
+}
+
 const NUMBERS: &[(Number, Signal)] = &[
     (Number::SIGHUP, Signal::Hangup),
     (Number::SIGINT, Signal::End),

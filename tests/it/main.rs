@@ -45,6 +45,7 @@ mod options;
 mod packet;
 mod plan;
 mod port;
+mod privileges;
 mod progress;
 mod pxe;
 mod qemu;

@@ -1,0 +1,199 @@
+//! The search for addresses of one type, from one server to the next.
+
+use crate::prelude::*;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use super::answer::{Failure, Trouble};
+use crate::packet::dns::{AddressType, Name, Response, ResponseCode, encode_query};
+use crate::time::{Instant, Random};
+
+/// How long a server may be silent in the first round; twice as long in each further one. A server that
+/// asks others takes some 100 ms.
+pub(super) const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest time for one query, and that for one over TCP.
+pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// How a query goes to its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// In a datagram, from a socket of its own.
+    Udp,
+    /// On a connection of its own, behind its length in two bytes (RFC 1035 §4.2.2).
+    Tcp,
+}
+
+/// The search for addresses of one type.
+#[derive(Debug)]
+pub(super) struct Query {
+    pub(super) kind: AddressType,
+    pub(super) name: Name,
+    /// Aliases followed to that name.
+    pub(super) aliases: usize,
+    id: u16,
+    pub(super) state: State,
+    /// What each server has done.
+    progress: Vec<Progress>,
+    /// Addresses of a truncated response, for when TCP fails.
+    pub(super) spare: Vec<IpAddr>,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    Asking {
+        /// The index of the server.
+        server: usize,
+        transport: Transport,
+        is_due: bool,
+        until: Instant,
+    },
+    Found(Vec<IpAddr>),
+    /// There is no such name, or it has no such address.
+    Negative(Failure),
+    /// No server has an answer.
+    Failed,
+}
+
+/// What one server has done with a query.
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    /// Rounds in which it was asked.
+    rounds: u32,
+    /// It is asked without EDNS, which it does not understand.
+    is_plain: bool,
+    /// It is not asked again.
+    is_out: bool,
+}
+
+impl Query {
+    /// Returns a query that is not begun, to one of `servers` servers.
+    pub(super) fn new(kind: AddressType, name: Name, servers: usize) -> Self {
+        Self {
+            kind,
+            name,
+            aliases: 0,
+            id: 0,
+            state: State::Failed,
+            progress: vec![Progress::default(); servers],
+            spare: Vec::new(),
+        }
+    }
+
+    /// Begins with the server `first`, under a new number.
+    pub(super) fn begin(&mut self, random: &mut Random, first: usize, now: Instant) {
+        self.id = (random.next_u32() >> 16) as u16;
+        self.spare.clear();
+        for progress in &mut self.progress {
+            (progress.rounds, progress.is_out) = (0, false);
+        }
+        self.ask(first, now);
+    }
+
+    /// Asks the server that has been asked in the fewest rounds, of them the next one from `first` on.
+    /// The addresses of a truncated response are taken where TCP has brought no others.
+    pub(super) fn ask(&mut self, first: usize, now: Instant) {
+        if !self.spare.is_empty() {
+            self.state = State::Found(core::mem::take(&mut self.spare));
+            return;
+        }
+        let len = self.progress.len();
+        let all = self.progress.iter_mut().enumerate();
+        let next = all
+            .filter(|(_, progress)| !progress.is_out)
+            .min_by_key(|(index, progress)| {
+                (progress.rounds, (index + len - first.min(len)) % len)
+            });
+        let Some((server, progress)) = next else {
+            self.state = State::Failed;
+            return;
+        };
+        let timeout = FIRST_TIMEOUT * (1 << progress.rounds.min(2));
+        progress.rounds += 1;
+        self.send(server, Transport::Udp, timeout, now);
+    }
+
+    /// Makes a query to this server due.
+    pub(super) fn send(
+        &mut self,
+        server: usize,
+        transport: Transport,
+        timeout: Duration,
+        now: Instant,
+    ) {
+        self.state = State::Asking {
+            server,
+            transport,
+            is_due: true,
+            until: now + timeout,
+        };
+    }
+
+    /// Asks `server` no more, and the next one if it was its turn.
+    pub(super) fn give_up(&mut self, server: usize, first: usize, now: Instant) {
+        if let Some(progress) = self.progress.get_mut(server) {
+            progress.is_out = true;
+        }
+        if self.is_with(server, Transport::Udp) || self.is_with(server, Transport::Tcp) {
+            self.ask(first, now);
+        }
+    }
+
+    /// Returns whether an answer of `server` is waited for.
+    pub(super) fn is_with(&self, server: usize, transport: Transport) -> bool {
+        matches!(&self.state, State::Asking { server: asked, transport: by, .. }
+            if (*asked, *by) == (server, transport))
+    }
+
+    /// Returns whether `response` of `server` is one to this query: also of a server that was silent
+    /// until the next one was asked.
+    pub(super) fn is_answered_by(&self, server: usize, response: &Response) -> bool {
+        let progress = self.progress.get(server);
+        let is_asked = progress.is_some_and(|progress| progress.rounds > 0 && !progress.is_out);
+        let is_question = match &response.question {
+            Some((name, kind)) => (name, *kind) == (&self.name, self.kind as u16),
+            // A server that does not understand a query may not repeat it.
+            None => ![ResponseCode::NO_ERROR, ResponseCode::NAME_ERROR].contains(&response.code),
+        };
+        self.until().is_some() && is_asked && response.id == self.id && is_question
+    }
+
+    /// Returns whether `trouble` may be for EDNS, which servers older than it report so (RFC 6891
+    /// §7), and notes that the server is asked without it.
+    pub(super) fn may_be_plain(&mut self, server: usize, trouble: Trouble) -> bool {
+        let codes = [ResponseCode::FORMAT_ERROR, ResponseCode::NOT_IMPLEMENTED];
+        let is_about_it = codes.map(Trouble::Code).contains(&trouble);
+        let progress = self.progress.get_mut(server);
+        progress.is_some_and(|progress| {
+            is_about_it && progress.rounds < 2 && !core::mem::replace(&mut progress.is_plain, true)
+        })
+    }
+
+    /// Returns when the next server is asked; none when the query has ended.
+    pub(super) const fn until(&self) -> Option<Instant> {
+        match self.state {
+            State::Asking { until, .. } => Some(until),
+            State::Found(_) | State::Negative(_) | State::Failed => None,
+        }
+    }
+
+    /// Writes the query into `buf` if it is due; returns the index of the server and the way to it.
+    pub(super) fn take_due(&mut self, buf: &mut Vec<u8>) -> Option<(usize, Transport)> {
+        let State::Asking {
+            server,
+            transport,
+            is_due,
+            ..
+        } = &mut self.state
+        else {
+            return None;
+        };
+        if !core::mem::take(is_due) {
+            return None;
+        }
+        // From the second round on without EDNS, which some firewalls drop.
+        let progress = self.progress.get(*server);
+        let edns = progress.is_some_and(|progress| !progress.is_plain && progress.rounds < 2);
+        encode_query(self.id, &self.name, self.kind, edns, buf);
+        Some((*server, *transport))
+    }
+}

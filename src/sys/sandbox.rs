@@ -1,0 +1,54 @@
+//! Gives up the privileges of a process that is to parse what the network sends.
+//!
+//! [`confine`] takes all of it at once: another user, no capabilities, no way to new privileges, no
+//! core and no tracing, limits, no files (Landlock) and few system calls (seccomp). Whatever this
+//! kernel, or who started the program, does not allow is returned by name, and the rest holds.
+
+mod calls;
+mod landlock;
+mod privileges;
+mod seccomp;
+
+use std::time::Duration;
+
+use super::error::SyscallError;
+
+pub use privileges::CAP_NET_RAW;
+pub use seccomp::{Calls, OnViolation};
+
+/// What a worker may still do.
+#[derive(Debug, Clone, Copy)]
+pub struct Profile {
+    /// The user and group it becomes, where it is privileged.
+    pub user: u32,
+    /// The capabilities it keeps, as bits.
+    pub capabilities: u64,
+    /// The system calls it needs.
+    pub calls: Calls,
+    /// What happens at any other system call.
+    pub on_violation: OnViolation,
+    /// Processor time after which it is killed; none is without limit.
+    pub processor_time: Option<Duration>,
+    /// The longest file it may write, in bytes.
+    pub file_len: u64,
+}
+
+/// Gives up everything that `profile` does not name, for ever; returns what could not be given up,
+/// and why. To be called while the process has one thread.
+pub fn confine(profile: &Profile) -> Vec<SyscallError> {
+    let mut missing = privileges::give_up(profile);
+    missing.extend(landlock::no_path().err());
+    // Last, since the calls of the others are not among those allowed.
+    missing.extend(seccomp::filter(profile.calls, profile.on_violation).err());
+    missing
+}
+
+/// Gives up what no command needs, for ever: new privileges by programs that would be executed, core
+/// files and tracing, files longer than `file_len` bytes, and more than a few thousand descriptors.
+/// Returns what could not be given up, and why. To be called before another thread is started.
+pub fn harden(file_len: u64) -> Vec<SyscallError> {
+    privileges::harden(file_len)
+}
+
+#[cfg(test)]
+mod tests;

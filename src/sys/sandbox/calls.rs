@@ -1,0 +1,157 @@
+//! The tables of system calls that workers may make.
+//!
+//! They are what `strace -f` has shown of the workers over all tests with glibc and musl, and what
+//! the C libraries call instead on other kernels.
+
+#![forbid(unsafe_code)]
+
+use nix::errno::Errno;
+
+/// A system call, and what happens at it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rule {
+    pub(super) number: libc::c_long,
+    pub(super) verdict: Verdict,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Verdict {
+    /// It is allowed if all of these hold.
+    AllowedIf(&'static [Condition]),
+    /// It fails with an error, which the caller can live with.
+    Refused(Errno),
+}
+
+/// A condition on an argument; arguments are counted from 0, and only their low half is looked at, as the
+/// kernel does for those that are named here.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Condition {
+    /// It has one of these values.
+    Is(u32, &'static [u32]),
+    /// It has none of these bits.
+    Lacks(u32, u32),
+    /// It has one of these bits.
+    Has(u32, u32),
+}
+
+const fn allow(number: libc::c_long) -> Rule {
+    allow_if(number, &[])
+}
+
+const fn allow_if(number: libc::c_long, conditions: &'static [Condition]) -> Rule {
+    Rule {
+        number,
+        verdict: Verdict::AllowedIf(conditions),
+    }
+}
+
+const fn refuse(number: libc::c_long, errno: Errno) -> Rule {
+    Rule {
+        number,
+        verdict: Verdict::Refused(errno),
+    }
+}
+
+const PROT_EXEC: u32 = 4;
+const CLONE_THREAD: u32 = 0x10000;
+
+/// Memory, threads, time, and what is open already.
+pub(super) const BASE: &[Rule] = &[
+    allow(libc::SYS_read),
+    allow(libc::SYS_write),
+    allow(libc::SYS_pwrite64),
+    allow(libc::SYS_pread64),
+    allow(libc::SYS_recvfrom),
+    allow(libc::SYS_sendto),
+    allow(libc::SYS_recvmsg),
+    allow(libc::SYS_sendmsg),
+    allow(libc::SYS_futex),
+    #[cfg(target_arch = "x86_64")]
+    allow(libc::SYS_poll),
+    allow(libc::SYS_ppoll),
+    allow(libc::SYS_clock_gettime),
+    allow(libc::SYS_nanosleep),
+    allow(libc::SYS_clock_nanosleep),
+    allow(libc::SYS_writev),
+    allow(libc::SYS_readv),
+    allow(libc::SYS_close),
+    allow(libc::SYS_lseek),
+    allow(libc::SYS_fstat),
+    allow(libc::SYS_newfstatat),
+    allow(libc::SYS_ftruncate),
+    allow(libc::SYS_fcntl),
+    allow(libc::SYS_memfd_create),
+    allow(libc::SYS_getrandom),
+    allow(libc::SYS_brk),
+    allow(libc::SYS_munmap),
+    allow(libc::SYS_mremap),
+    allow(libc::SYS_madvise),
+    allow_if(libc::SYS_mmap, &[Condition::Lacks(2, PROT_EXEC)]),
+    allow_if(libc::SYS_mprotect, &[Condition::Lacks(2, PROT_EXEC)]),
+    allow_if(libc::SYS_clone, &[Condition::Has(0, CLONE_THREAD)]),
+    allow(libc::SYS_set_robust_list),
+    allow(libc::SYS_rseq),
+    allow(libc::SYS_gettid),
+    allow(libc::SYS_getpid),
+    allow(libc::SYS_sched_yield),
+    allow(libc::SYS_sched_getaffinity),
+    allow(libc::SYS_sigaltstack),
+    allow(libc::SYS_rt_sigaction),
+    allow(libc::SYS_rt_sigprocmask),
+    allow(libc::SYS_rt_sigreturn),
+    allow(libc::SYS_tgkill),
+    allow(libc::SYS_restart_syscall),
+    allow(libc::SYS_exit),
+    allow(libc::SYS_exit_group),
+];
+
+const FAMILIES: &[u32] = &[libc::AF_INET as u32, libc::AF_INET6 as u32];
+
+/// Sockets.
+pub(super) const NETWORK: &[Rule] = &[
+    allow_if(
+        libc::SYS_socket,
+        &[Condition::Is(0, FAMILIES), Condition::Is(2, PROTOCOLS)],
+    ),
+    allow(libc::SYS_connect),
+    allow(libc::SYS_bind),
+    allow(libc::SYS_getsockname),
+    allow(libc::SYS_getpeername),
+    allow(libc::SYS_getsockopt),
+    allow(libc::SYS_setsockopt),
+    allow(libc::SYS_shutdown),
+    allow(libc::SYS_fstatfs),
+    allow_if(libc::SYS_ioctl, &[Condition::Is(1, SOCKET_REQUESTS)]),
+];
+
+/// Those of another number would make the kernel load the module of that protocol.
+const PROTOCOLS: &[u32] = &[0, libc::IPPROTO_TCP as u32, libc::IPPROTO_UDP as u32];
+/// FIONBIO; and TCGETS, by which the log finds out whether it goes to a terminal.
+const SOCKET_REQUESTS: &[u32] = &[0x5421, 0x5401];
+/// TCGETS, TCSETS, TCSETSW, TCSETSF and TIOCGWINSZ: not TIOCSTI, which types into the terminal.
+const TERMINAL_REQUESTS: &[u32] = &[0x5401, 0x5402, 0x5403, 0x5404, 0x5413];
+
+/// The terminal.
+pub(super) const TERMINAL: &[Rule] = &[allow_if(
+    libc::SYS_ioctl,
+    &[Condition::Is(1, TERMINAL_REQUESTS)],
+)];
+
+/// Calls that the C libraries and the standard library try first, or make only to find out: a file that
+/// cannot be opened is no fault of theirs.
+pub(super) const REFUSED: &[Rule] = &[
+    // The flags are in memory, where no filter can look; glibc goes on with clone.
+    refuse(libc::SYS_clone3, Errno::ENOSYS),
+    refuse(libc::SYS_statx, Errno::ENOSYS),
+    refuse(libc::SYS_openat, Errno::EACCES),
+    refuse(libc::SYS_faccessat, Errno::EACCES),
+    refuse(libc::SYS_readlinkat, Errno::EACCES),
+    #[cfg(target_arch = "x86_64")]
+    refuse(libc::SYS_open, Errno::EACCES),
+    #[cfg(target_arch = "x86_64")]
+    refuse(libc::SYS_access, Errno::EACCES),
+    #[cfg(target_arch = "x86_64")]
+    refuse(libc::SYS_readlink, Errno::EACCES),
+    refuse(libc::SYS_prctl, Errno::EINVAL),
+    refuse(libc::SYS_prlimit64, Errno::EPERM),
+];

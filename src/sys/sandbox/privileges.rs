@@ -1,0 +1,191 @@
+//! User, capabilities, limits, and the flags that keep a process from getting more.
+
+#![allow(
+    unsafe_code,
+    reason = "prctl, capset and setrlimit have no wrapper that the program uses otherwise"
+)]
+
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
+
+use super::Profile;
+use crate::sys::error::SyscallError;
+
+/// The bit of CAP_NET_RAW: SO_BINDTODEVICE asks for it before Linux 5.7.
+pub const CAP_NET_RAW: u64 = 1 << 13;
+
+/// Gives up what `profile` does not name; returns what could not be given up.
+pub(super) fn give_up(profile: &Profile) -> Vec<SyscallError> {
+    let mut missing = Vec::new();
+    let mut note = |result: Result<(), SyscallError>| missing.extend(result.err());
+    let is_root = geteuid().is_root();
+    if is_root {
+        // Both before the user changes, which takes CAP_SETPCAP and CAP_SETGID.
+        note(drop_bounding(profile.capabilities));
+        note(process_control(
+            "prctl(PR_SET_KEEPCAPS)",
+            libc::PR_SET_KEEPCAPS,
+            1,
+        ));
+        note(change_user(profile.user));
+    }
+    // EINVAL before Linux 4.3, which has no ambient capabilities.
+    let clear = libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong;
+    match process_control("prctl(PR_CAP_AMBIENT)", libc::PR_CAP_AMBIENT, clear) {
+        Err(error) if error.is(Errno::EINVAL) => {}
+        result => note(result),
+    }
+    note(set_capabilities(if is_root {
+        profile.capabilities
+    } else {
+        0
+    }));
+    note(process_control(
+        "prctl(PR_SET_NO_NEW_PRIVS)",
+        libc::PR_SET_NO_NEW_PRIVS,
+        1,
+    ));
+    // After the user, which sets it to the value of fs.suid_dumpable.
+    note(process_control(
+        "prctl(PR_SET_DUMPABLE)",
+        libc::PR_SET_DUMPABLE,
+        0,
+    ));
+    // After the user too, which clears it.
+    let kill = libc::SIGKILL as libc::c_ulong;
+    note(process_control(
+        "prctl(PR_SET_PDEATHSIG)",
+        libc::PR_SET_PDEATHSIG,
+        kill,
+    ));
+    note(limit("setrlimit(CORE)", libc::RLIMIT_CORE, 0));
+    note(limit(
+        "setrlimit(FSIZE)",
+        libc::RLIMIT_FSIZE,
+        profile.file_len,
+    ));
+    if let Some(time) = profile.processor_time {
+        note(limit("setrlimit(CPU)", libc::RLIMIT_CPU, time.as_secs()));
+    }
+    missing
+}
+
+/// Descriptors: what Linux gives the first process (`INR_OPEN_MAX`); `fetch --parallel` needs most.
+const DESCRIPTORS: u64 = 4096;
+
+/// As [`super::harden`].
+pub(super) fn harden(file_len: u64) -> Vec<SyscallError> {
+    // Otherwise the end at a file that is too long would be a signal instead of an error.
+    let mut too_long = SigSet::empty();
+    too_long.add(Signal::SIGXFSZ);
+    let _ = too_long.thread_block();
+    let results = [
+        process_control("prctl(PR_SET_NO_NEW_PRIVS)", libc::PR_SET_NO_NEW_PRIVS, 1),
+        process_control("prctl(PR_SET_DUMPABLE)", libc::PR_SET_DUMPABLE, 0),
+        limit("setrlimit(CORE)", libc::RLIMIT_CORE, 0),
+        limit("setrlimit(FSIZE)", libc::RLIMIT_FSIZE, file_len),
+        limit("setrlimit(NOFILE)", libc::RLIMIT_NOFILE, DESCRIPTORS),
+    ];
+    results.into_iter().filter_map(Result::err).collect()
+}
+
+fn change_user(id: u32) -> Result<(), SyscallError> {
+    let failed = |call| move |errno| SyscallError::new(call, errno);
+    let (user, group) = (Uid::from_raw(id), Gid::from_raw(id));
+    setgroups(&[]).map_err(failed("setgroups"))?;
+    setresgid(group, group, group).map_err(failed("setresgid"))?;
+    setresuid(user, user, user).map_err(failed("setresuid"))
+}
+
+/// Removes all capabilities but `kept` from the bounding set, so that no program could bring them back.
+fn drop_bounding(kept: u64) -> Result<(), SyscallError> {
+    const CALL: &str = "prctl(PR_CAPBSET_DROP)";
+    for capability in 0..64 {
+        if kept & 1 << capability != 0 {
+            continue;
+        }
+        match process_control(CALL, libc::PR_CAPBSET_DROP, capability) {
+            // Behind the last one that this kernel knows.
+            Err(error) if error.is(Errno::EINVAL) => break,
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+/// The kernel's `struct __user_cap_header_struct`.
+#[repr(C)]
+struct Header {
+    version: u32,
+    process: libc::c_int,
+}
+
+/// The kernel's `struct __user_cap_data_struct`, for 32 capabilities.
+#[repr(C)]
+struct Sets {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// `_LINUX_CAPABILITY_VERSION_3`, with two [`Sets`].
+const VERSION_3: u32 = 0x2008_0522;
+
+fn set_capabilities(kept: u64) -> Result<(), SyscallError> {
+    let sets = |kept: u64| Sets {
+        effective: u32::try_from(kept & u64::from(u32::MAX)).unwrap_or(0),
+        permitted: u32::try_from(kept & u64::from(u32::MAX)).unwrap_or(0),
+        inheritable: 0,
+    };
+    let header = Header {
+        version: VERSION_3,
+        process: 0,
+    };
+    let both = [sets(kept), sets(kept >> 32)];
+    // SAFETY: both structures are laid out as the kernel's, of this version, and live through the call,
+    // which only reads the second one.
+    let result = unsafe { libc::syscall(libc::SYS_capset, &header, both.as_ptr()) };
+    Errno::result(result)
+        .map(drop)
+        .map_err(|errno| SyscallError::new("capset", errno))
+}
+
+fn process_control(
+    call: &'static str,
+    option: libc::c_int,
+    value: libc::c_ulong,
+) -> Result<(), SyscallError> {
+    let none: libc::c_ulong = 0;
+    // SAFETY: the options used here take numbers alone.
+    let result = unsafe { libc::prctl(option, value, none, none, none) };
+    Errno::result(result)
+        .map(drop)
+        .map_err(|errno| SyscallError::new(call, errno))
+}
+
+#[cfg(target_env = "gnu")]
+type Resource = libc::__rlimit_resource_t;
+#[cfg(not(target_env = "gnu"))]
+type Resource = libc::c_int;
+
+/// Lowers a limit, the soft one and the hard one.
+fn limit(call: &'static str, resource: Resource, most: u64) -> Result<(), SyscallError> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: it writes a structure of this type.
+    let result = unsafe { libc::getrlimit(resource, &mut limit) };
+    Errno::result(result).map_err(|errno| SyscallError::new(call, errno))?;
+    let most = limit.rlim_max.min(most);
+    let limit = libc::rlimit {
+        rlim_cur: most,
+        rlim_max: most,
+    };
+    // SAFETY: it reads a structure of this type.
+    let result = unsafe { libc::setrlimit(resource, &limit) };
+    Errno::result(result)
+        .map(drop)
+        .map_err(|errno| SyscallError::new(call, errno))
+}

@@ -1,0 +1,143 @@
+//! What each process may do, by the table of the chapter on architecture and by the kernel.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+
+use crate::common::client::keep;
+use crate::common::far::{Far, Server};
+use crate::common::servers::dnsmasq;
+use crate::common::{in_new_namespace, wait_until};
+
+const TABLE: &str = include_str!("../../src/manual/architecture.md");
+const CAPABILITIES: [(&str, u64); 2] = [("net_admin", 1 << 12), ("net_raw", 1 << 13)];
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN and python3"]
+fn each_process_has_the_privileges_of_the_table_and_no_others() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = dnsmasq(&far, "");
+        let script = far.write(
+            "script",
+            "#!/bin/sh\ngrep NoNewPrivs /proc/self/status\nulimit -c\n",
+        );
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut command = Command::new("sh");
+        // More than wireboot leaves to itself.
+        let words = "ulimit -c 77; exec \"$@\"";
+        command.args(["-c", words, "sh", env!("CARGO_BIN_EXE_wireboot")]);
+        command.args(["lease", "-i", "near", "--keep", "--script", &script]);
+        let kept = Server::start(&mut command);
+        kept.wait_for("77");
+        // Of the script, which may have sudo.
+        kept.wait_for("NoNewPrivs:\t0");
+        wait_until("bound", || is_as_in("`lease --keep`, bound", kept.pid()));
+        let runner = fs::read_to_string(format!("/proc/{0}/task/{0}/children", kept.pid()));
+        let runner = runner.unwrap().trim().parse().unwrap();
+        has_row("the runner of `lease --script`", runner);
+        let limits = fs::read_to_string(format!("/proc/{}/limits", kept.pid())).unwrap();
+        for limit in [
+            "core file size 0 0",
+            "open files 4096 4096",
+            "file size 4294967296 4294967296",
+        ] {
+            let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+            let is_it = |line: &str| words(line).contains(limit);
+            assert!(limits.lines().any(is_it), "{limit}\n{limits}");
+        }
+        kept.signal(Signal::SIGTERM);
+        drop(kept);
+        wait_until("the runner ends", || {
+            fs::metadata(format!("/proc/{runner}")).is_err()
+        });
+
+        let silent = far.write(
+            "silent.py",
+            "import socket, time\n\
+             server = socket.create_server((\"192.0.2.1\", 81))\n\
+             print(\"ready\", flush=True)\n\
+             time.sleep(300)\n",
+        );
+        let _silent = far.serve(&format!("python3 {silent}"), "ready");
+        let fetch = start(&["fetch", "-o", "/dev/null", "http://192.0.2.1:81/x"]);
+        wait_until("fetch", || is_as_in("`fetch`", fetch.pid()));
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_lease_is_waited_for_with_the_privileges_to_set_it() {
+    in_new_namespace(|| {
+        let _far = Far::plug_in();
+        let client = keep(&["--timeout", "60"]);
+        wait_until("hardened", || {
+            is_as_in("`lease`, not bound yet", client.pid())
+        });
+    });
+}
+
+/// Starts wireboot with these arguments.
+fn start(arguments: &[&str]) -> Server {
+    Server::start(Command::new(env!("CARGO_BIN_EXE_wireboot")).args(arguments))
+}
+
+fn is_as_in(name: &str, pid: u32) -> bool {
+    row(name) == status(pid)
+}
+
+fn has_row(name: &str, pid: u32) {
+    assert_eq!(row(name), status(pid), "{name}");
+}
+
+/// Returns the row of the table with this name: user, capabilities, NoNewPrivs and Seccomp.
+fn row(name: &str) -> [String; 4] {
+    let mut rows = TABLE.lines().filter_map(|line| {
+        let cells: Vec<_> = line.split('|').map(str::trim).collect();
+        let [_, process, user, capabilities, privileges, seccomp, _] = cells[..] else {
+            return None;
+        };
+        let is_it = process == name;
+        is_it.then(|| [user, capabilities, privileges, seccomp].map(str::to_owned))
+    });
+    rows.next().expect("the table has a row of this name")
+}
+
+/// Returns what the kernel says of a process, in the form of a row.
+fn status(pid: u32) -> [String; 4] {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let field = |name: &str| {
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix(name));
+        let value = lines
+            .next()
+            .and_then(|value| value.split_whitespace().next());
+        value.unwrap_or_default().to_owned()
+    };
+    let effective = u64::from_str_radix(&field("CapEff:"), 16).unwrap_or_default();
+    let own = fs::read_to_string("/proc/self/status").unwrap();
+    let own = own.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let all = u64::from_str_radix(own.unwrap().trim(), 16).unwrap();
+    let named = CAPABILITIES.iter().filter(|(_, bit)| effective & bit != 0);
+    let names: Vec<_> = named.clone().map(|(name, _)| *name).collect();
+    let capabilities = match effective {
+        0 => "none".to_owned(),
+        _ if effective == all => "all".to_owned(),
+        _ if named.map(|(_, bit)| bit).sum::<u64>() == effective => names.join(", "),
+        other => format!("{other:x}"),
+    };
+    let text = [
+        field("Uid:"),
+        capabilities,
+        field("NoNewPrivs:"),
+        field("Seccomp:"),
+    ];
+    // What a process may do that could be asked for through another is no less.
+    let permitted = field("CapPrm:");
+    assert!(
+        text[1] == "all" || permitted == field("CapEff:") || permitted.is_empty(),
+        "{permitted}"
+    );
+    text
+}
