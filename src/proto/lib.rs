@@ -44,6 +44,7 @@ pub mod packet {
     pub mod arp;
     pub mod dhcp;
     pub mod ethernet;
+    pub mod icmpv6;
     pub mod ipv4;
     pub mod option;
     pub mod pxe;
