@@ -358,18 +358,18 @@ fn failure(sessions: &[Session], carrier_at: Option<Instant>, started_at: Instan
     };
     // The counters come by netlink for all interfaces at once, and cost nothing while all is well.
     let received = received_now();
-    let begun = sessions.iter().filter(|session| session.has_begun());
+    let mut begun: Vec<_> = sessions
+        .iter()
+        .filter(|session| session.has_begun())
+        .collect();
+    begun.sort_by_key(|session| session.progress());
     let mut errors: Vec<_> = begun
+        .into_iter()
         .map(|session| {
             let count = received_on(session.link(), &received);
             session.failure(now.since(carrier_at), count)
         })
         .collect();
-    let is_refusal = |error: &Error| matches!(error, Error::Refused(_));
-    if let Some(place) = errors.iter().position(is_refusal) {
-        let refusal = errors.remove(place);
-        errors.push(refusal);
-    }
     let last = errors.pop();
     for error in errors {
         log::error!("{}", error.chain());

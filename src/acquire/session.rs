@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::address_setup::AddressSetup;
 use super::client_config::{client_config, client_id};
+use super::diagnosis::Progress;
 use super::dialogue::{Dialogue, FirstExchange};
 use super::station::{Reception, Station};
 use super::witness::Witness;
@@ -168,8 +169,12 @@ impl Session {
     /// Returns the error of an interface without a lease after `waited`; `received` is its counter of
     /// frames now.
     pub(super) fn failure(&self, waited: Duration, received: Option<u64>) -> Error {
-        self.witness
-            .failure(waited, received, self.station.stray_replies())
+        self.witness.failure(waited, received)
+    }
+
+    /// Returns how far the interface got on the way to a lease, for comparison with others.
+    pub(super) const fn progress(&self) -> Progress {
+        self.witness.diagnosis.progress()
     }
 
     /// Handles a change of the interface.
@@ -190,6 +195,7 @@ impl Session {
             log::warn!("{}: the carrier is gone", self.link.name);
         }
         self.has_carrier = carrier;
+        self.witness.diagnosis.has_carrier = carrier;
     }
 
     /// Handles the frames received. ARP of this machine's own interfaces is ignored: two on one
@@ -202,17 +208,18 @@ impl Session {
             return Ok(());
         }
         let name = &self.link.name;
-        let (dialogue, discards) = (&mut self.dialogue, &mut self.witness.diagnosis.discards);
+        let (dialogue, diagnosis) = (&mut self.dialogue, &mut self.witness.diagnosis);
         let received = self.station.receive(|reception| match reception {
             Reception::Arp(packet) if monitor.is_ours(packet.sha) => {}
             Reception::Arp(packet) => dialogue.handle_arp(&packet, now),
             Reception::Datagram { datagram, at, .. } => {
                 let source = *datagram.source.ip();
                 if let Err(discard) = dialogue.handle_input(datagram, at, now) {
-                    discards.note(name, source, discard);
+                    diagnosis.discards.note(name, source, discard);
                 }
             }
-            Reception::Damaged { source, why } => discards.note(name, source, why.into()),
+            Reception::Discarded { source, why } => diagnosis.discards.note(name, source, why),
+            Reception::Router(router) => diagnosis.note_router(name, router),
         });
         received.map_err(|source| Error::System {
             doing: format!("cannot read from {name}"),
@@ -228,7 +235,8 @@ impl Session {
 
     /// Drives the timers, and sends what is due.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        self.station.handle_timeout(now);
+        let xid = self.dialogue.client().map(Client::xid);
+        self.station.handle_timeout(xid, now);
         let station = &self.station;
         self.dialogue
             .handle_timeout(|| station.request_counts(), now);
@@ -257,6 +265,10 @@ impl Session {
                 continue;
             }
             // Before it is sent, since the answer may arrive first.
+            let client = self.dialogue.client();
+            self.witness.diagnosis.requested = client
+                .and_then(Client::requested)
+                .or(self.witness.diagnosis.requested);
             self.witness.handle_transmit(transmit.message_type);
             self.station.send(transmit, &payload);
         }

@@ -64,10 +64,13 @@ impl Surveyed {
     /// Says what may be the reason that nobody has answered in `wait`.
     pub fn failure(&self, wait: Duration) -> Error {
         let received = self.asker.received_last;
-        let strays = self.asker.station.stray_replies();
-        self.asker
-            .diagnosis
-            .nobody(&self.link, "offer", wait, received, strays)
+        let diagnosis = &self.asker.diagnosis;
+        diagnosis.nobody(&self.link, "offer", wait, received)
+    }
+
+    /// Returns how far it got, for comparison with others.
+    pub fn progress(&self) -> impl Ord + use<> {
+        self.asker.diagnosis.progress()
     }
 
     /// Says which answers were discarded, and why; empty when none was.
@@ -104,6 +107,7 @@ impl Surveyed {
             }
         }
         asker.has_carrier = carrier;
+        asker.diagnosis.has_carrier = carrier;
         self.had_carrier |= carrier;
     }
 }
@@ -135,15 +139,17 @@ impl Asker {
         let Some(survey) = &mut self.survey else {
             return Ok(());
         };
-        let discards = &mut self.diagnosis.discards;
+        let diagnosis = &mut self.diagnosis;
         let received = self.station.receive(|heard| match heard {
             Reception::Arp(_) => {}
-            Reception::Damaged { source, why } => discards.note(name, source, why.into()),
+            Reception::Discarded { source, why } => diagnosis.discards.note(name, source, why),
+            Reception::Router(router) => diagnosis.note_router(name, router),
             Reception::Datagram {
                 sender, datagram, ..
             } => {
                 if let Err(discard) = survey.handle_input(&datagram, sender, now) {
-                    discards.note(name, *datagram.source.ip(), discard);
+                    let source = *datagram.source.ip();
+                    diagnosis.discards.note(name, source, discard);
                 }
             }
         });
@@ -154,7 +160,8 @@ impl Asker {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        self.station.handle_timeout(now);
+        let xid = self.survey.as_ref().map(Survey::xid);
+        self.station.handle_timeout(xid, now);
         let Some(survey) = &mut self.survey else {
             return;
         };

@@ -47,6 +47,7 @@ mod port;
 mod progress;
 mod pxe;
 mod qemu;
+mod reasons;
 mod recorder;
 mod replies;
 mod ring;
