@@ -13,9 +13,11 @@ mod state;
 mod vlan;
 mod watch;
 
+use std::path::Path;
 use std::time::Duration;
 
 use nix::net::if_::if_nametoindex;
+use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
 
 use crate::config::LinkConfig;
 use crate::error::Error;
@@ -75,7 +77,8 @@ fn raised(config: &LinkConfig, signals: Option<&Signals>) -> Result<(Found, usiz
 }
 
 /// Finds the interfaces that `config` asks for, and waits up to its `timeout` for them to
-/// appear.
+/// appear; not for any that is there and cannot be used, nor outside an initramfs for cards where only
+/// virtual interfaces are.
 ///
 /// Named interfaces go first, then the one with the address in `BOOTIF`; without either, every
 /// Ethernet interface with a device behind it. If some of several named
@@ -113,6 +116,9 @@ pub fn find(
             for missing in &selection.missing {
                 log::warn!("{missing}: no such interface; continuing without it");
             }
+            for unusable in &selection.unusable {
+                log::warn!("{unusable}; continuing without it");
+            }
             let links = selection
                 .chosen
                 .into_iter()
@@ -122,16 +128,35 @@ pub fn find(
             watch.repeat();
             return Ok(Found { links, watch });
         }
-        if is_timeout {
-            return Err(Error::NoInterface(selection.explain(config)));
+        let is_hopeless = selection.is_hopeless(config, !is_initramfs());
+        if is_timeout || is_hopeless {
+            let waited = (!is_hopeless).then_some(config.timeout);
+            return Err(Error::NoInterface(selection.explain(config, waited)));
         }
         if !std::mem::replace(&mut is_reported, true) {
             let seconds = Seconds(config.timeout);
-            log::info!("waiting up to {seconds:.0} s for a network interface to appear");
+            let missing = match &selection.missing[..] {
+                [] => "a network interface".to_owned(),
+                missing => missing.join(" and "),
+            };
+            let found = selection.found(config);
+            log::info!("waiting up to {seconds:.0} s for {missing} to appear; {found}");
         }
         watch.wait(deadline, signals)?;
     }
 }
+
+/// Returns whether this is an initramfs, where drivers may still be loaded.
+fn is_initramfs() -> bool {
+    // Its files are in a rootfs, which is one of tmpfs where the kernel has that (init/do_mounts.c).
+    // One of systemd is marked, whatever it is in.
+    let root = statfs("/").map(|root| root.filesystem_type());
+    root.is_ok_and(|kind| [RAMFS_MAGIC, TMPFS_MAGIC].contains(&kind))
+        || Path::new("/etc/initrd-release").exists()
+}
+
+/// The file system of a rootfs without tmpfs (linux/magic.h).
+const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
 
 /// Sets the interfaces up, and stores which were down.
 ///

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::common::dhcp::{ScriptedDhcp, framed, grant};
 use crate::common::far::Far;
@@ -261,6 +262,44 @@ fn each_way_to_have_no_answer_or_only_half_of_one_has_a_last_line_of_its_own() {
             })
         });
         says("192.0.2.1 refused the address: without a reason", said);
+    }
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn an_interface_that_cannot_be_asked_on_is_not_waited_for() {
+    for command in COMMANDS {
+        let begun = Instant::now();
+        let says = |command: &str, expected: &str, prepare: &[&'static str]| {
+            let prepare = prepare.to_vec();
+            let said = in_situation(command, move |_| {
+                prepare.iter().for_each(|arguments| drop(ip(arguments)));
+            });
+            assert_eq!(
+                said,
+                format!("wireboot: no usable network interface: {expected}")
+            );
+        };
+        let port = "near is a port of br0; ask on br0";
+        let prepare = ["link add br0 type bridge", "link set near master br0"];
+        says(command, port, &prepare);
+        for (name, kind, prepare) in [
+            ("lo", "loopback", &[][..]),
+            ("tun0", "tun", &["tuntap add tun0 mode tun"]),
+        ] {
+            let expected = format!("{name} is not Ethernet ({kind}); ask on an Ethernet interface");
+            says(&command.replace("near", name), &expected, prepare);
+        }
+        let only_virtual = "found lo (not Ethernet), near (virtual: name it to use it)";
+        says(&command.replace("-i near ", ""), only_virtual, &[]);
+        // Each would be waited for for half a minute.
+        assert!(begun.elapsed() < Duration::from_secs(25), "{command}");
+        let wrong = command.replace("near", "naer --link-timeout 0.3");
+        says(
+            &wrong,
+            "naer did not appear within 0.3 s; found lo, near",
+            &[],
+        );
     }
 }
 
