@@ -246,8 +246,7 @@ fn until(
     loop {
         let now = sys::now();
         while let Some(change) = watch.next_change()? {
-            let is_it = |session: &&mut Session| session.link().index == change.link.index;
-            if let Some(session) = sessions.iter_mut().find(is_it) {
+            for session in sessions.iter_mut() {
                 session.handle_link(&change, now);
             }
         }
@@ -347,6 +346,11 @@ fn wait(
 fn failure(sessions: &[Session], carrier_at: Option<Instant>, started_at: Instant) -> Error {
     let now = sys::now();
     let Some(carrier_at) = carrier_at else {
+        if sessions.iter().all(|session| session.link().index() == 0) {
+            let removed = sessions.iter().map(|session| session.link().name.clone());
+            let removed: Vec<_> = removed.collect();
+            return Error::NoInterface(format!("{} removed", removed.join(" and ")));
+        }
         let names: Vec<_> = sessions
             .iter()
             .map(|session| session.link().name.as_str())

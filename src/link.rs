@@ -28,7 +28,7 @@ use crate::sys::signal::Signals;
 use wireboot_proto::sorted::SortedMap;
 use wireboot_proto::time::Seconds;
 
-pub use interface::Link;
+pub use interface::{Link, Presence};
 use state::{addresses, open_socket, set_up};
 pub use watch::{Change, Watch};
 
@@ -163,7 +163,7 @@ const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
 /// # Errors
 /// [`Error::Configure`] if none of them could be set up; otherwise a failure is only logged.
 pub fn raise<'a>(links: impl IntoIterator<Item = &'a Link>) -> Result<(), Error> {
-    let (off, on): (Vec<_>, Vec<_>) = links.into_iter().partition(|link| !link.was_up);
+    let (off, on): (Vec<_>, Vec<_>) = links.into_iter().partition(|link| !link.was_up());
     if off.is_empty() {
         return Ok(());
     }
@@ -171,7 +171,7 @@ pub fn raise<'a>(links: impl IntoIterator<Item = &'a Link>) -> Result<(), Error>
     let mut failed = Vec::new();
     let mut any_up = !on.is_empty();
     for link in off {
-        match set_up(&mut socket, link.index, true) {
+        match set_up(&mut socket, link.index(), true) {
             Ok(()) => {
                 log::debug!("{}: up", link.name);
                 link.changes().raised = true;
@@ -197,7 +197,7 @@ fn wait(
     signals: Option<&Signals>,
 ) -> Result<usize, Error> {
     let start = sys::now();
-    let indices: Vec<_> = links.iter().map(|link| link.index).collect();
+    let indices: Vec<_> = links.iter().map(Link::index).collect();
     let place = watch.wait_for_carrier(&indices, timeout, signals)?;
     place.ok_or_else(|| {
         let names: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();

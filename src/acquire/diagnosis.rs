@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::link::{Link, Watch};
+use crate::link::{Change, Link, Presence, Watch};
 use wireboot_proto::dhcp::Discard;
 use wireboot_proto::dhcp::offer::Offer;
 use wireboot_proto::packet::dhcp::MessageType;
@@ -55,9 +55,11 @@ pub(super) struct Diagnosis {
     /// Last event of the switch port.
     pub(super) switch_port: Option<String>,
     /// Whether there is a carrier now.
-    pub(super) has_carrier: bool,
+    has_carrier: bool,
+    /// Whether the interface does not exist now.
+    is_removed: bool,
     /// Frames that had been counted when it began.
-    pub(super) received_before: Option<u64>,
+    received_before: Option<u64>,
 }
 
 impl Diagnosis {
@@ -66,6 +68,17 @@ impl Diagnosis {
         let is_inform = message_type == MessageType::Inform;
         self.is_inform |= is_inform;
         self.asked += u32::from(is_inform || message_type == MessageType::Discover);
+    }
+
+    /// Notes a change of the interface.
+    pub(super) fn note_link(&mut self, change: &Change, presence: Presence) {
+        self.has_carrier = change.link.carrier && !change.gone;
+        self.is_removed = presence == Presence::Removed;
+        if presence == Presence::Returned {
+            // It counts from 0 again.
+            self.received_before = None;
+        }
+        self.received_before.get_or_insert(change.link.received);
     }
 
     /// Notes an offer.
@@ -158,6 +171,9 @@ impl Diagnosis {
                  does the DHCP server run?"
             );
         }
+        if self.is_removed {
+            return "; the interface was removed and did not return".to_owned();
+        }
         if !self.has_carrier {
             return "; the carrier was lost; is the cable in?".to_owned();
         }
@@ -249,7 +265,7 @@ pub(super) fn received_now() -> Vec<(u32, u64)> {
 pub(super) fn received_on(link: &Link, received: &[(u32, u64)]) -> Option<u64> {
     // Notifications during the dump are in it too, so that the last count is the newest.
     let mut received = received.iter().rev();
-    let (_, count) = received.find(|(index, _)| *index == link.index)?;
+    let (_, count) = received.find(|(index, _)| *index == link.index())?;
     Some(*count)
 }
 

@@ -64,7 +64,7 @@ impl Listener {
     /// with each exchange while the filter is locked.
     pub(super) fn open(link: &Link) -> Result<Self, SyscallError> {
         let program = dhcp_replies(None, Some(link.mac));
-        let mut options = SocketConfig::new(link.index, &program);
+        let mut options = SocketConfig::new(link.index(), &program);
         // Open for one replacement: ARP joins later and needs no second socket.
         options.locked = false;
         // The kernel changes its own code for it, on each processor and back.
@@ -79,7 +79,7 @@ impl Listener {
         Ok(Self {
             receiver,
             is_locked: false,
-            interface: link.index,
+            interface: link.index(),
             mac: link.mac,
             program,
             counters: None,

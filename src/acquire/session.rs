@@ -18,7 +18,7 @@ use super::witness::Witness;
 use crate::config::DhcpConfig;
 use crate::error::Error;
 use crate::handover;
-use crate::link::{Change, Link, Watch};
+use crate::link::{Change, Link, Presence, Watch};
 use crate::sys::{self, rcu};
 use crate::timeline::Moment;
 use wireboot_proto::dhcp::lease::Lease;
@@ -177,14 +177,17 @@ impl Session {
         self.witness.diagnosis.progress()
     }
 
-    /// Handles a change of the interface.
-    pub(super) fn handle_link(&mut self, change: &Change, now: Instant) {
+    /// Handles a change of the interface; none if it is one of another.
+    pub(super) fn handle_link(&mut self, change: &Change, now: Instant) -> Option<Presence> {
+        let presence = self.link.follow(change)?;
+        self.station.follow(&self.link, presence);
+        self.witness.diagnosis.note_link(change, presence);
+        if presence != Presence::Same {
+            self.witness.handle_removal();
+            self.has_carrier = false;
+        }
         // carrier is IFF_LOWER_UP, which comes up to a second before IFF_RUNNING.
         let carrier = change.link.carrier && !change.gone;
-        self.witness
-            .diagnosis
-            .received_before
-            .get_or_insert(change.link.received);
         // IFF_RUNNING follows the carrier by up to 1 s (linkwatch), and until then noop_qdisc drops
         // what is sent.
         self.station.set_running(change.link.running);
@@ -195,7 +198,7 @@ impl Session {
             log::warn!("{}: the carrier is gone", self.link.name);
         }
         self.has_carrier = carrier;
-        self.witness.diagnosis.has_carrier = carrier;
+        Some(presence)
     }
 
     /// Handles the frames received. ARP of this machine's own interfaces is ignored: two on one
@@ -273,6 +276,7 @@ impl Session {
             self.station.send(transmit, &payload);
         }
         let watched = self.dialogue.client().and_then(Client::conflict_watch);
+        let watched = watched.filter(|_| self.link.index() != 0);
         self.station.set_conflict_watch(watched);
         while let Some(packet) = self.dialogue.poll_arp() {
             if self.has_carrier {
@@ -344,9 +348,23 @@ impl Session {
         let Some(lease) = self.lease().filter(is_missing) else {
             return;
         };
+        // With the interface the address goes too.
+        if self.link.index() == 0 {
+            return;
+        }
         let (name, address) = (&self.link.name, lease.address);
         log::warn!("{name}: somebody has removed {address}, which is set again");
         if let Err(error) = self.configure() {
+            log::error!("{}", error.chain());
+        }
+    }
+
+    /// Configures an interface that has returned without what the lease says.
+    pub(super) fn configure_returned(&self) {
+        let is_missing = |lease: &Lease| self.setup.is_missing(lease, self.lease_age());
+        if self.lease().is_some_and(is_missing)
+            && let Err(error) = self.configure()
+        {
             log::error!("{}", error.chain());
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::listener::{Listener, MAX_FRAME_LEN, close};
 use crate::error::Error;
-use crate::link::Link;
+use crate::link::{self, Link, Presence};
 use crate::recorder::Recorder;
 use crate::sys::filter::ready::arp_about;
 use crate::sys::packet::{PacketSocket, SocketConfig};
@@ -84,7 +84,7 @@ impl Station {
             source,
         })?;
         Ok(Self {
-            index: link.index,
+            index: link.index(),
             name: link.name.clone(),
             mac: link.mac,
             recorder: link.recorder.clone(),
@@ -97,6 +97,34 @@ impl Station {
             port: None,
             next_hop: None,
         })
+    }
+
+    /// Follows the interface: without sockets while it does not exist, and with new ones when it has
+    /// returned and is set up.
+    pub(super) fn follow(&mut self, link: &Link, presence: Presence) {
+        let name = &self.name;
+        match presence {
+            Presence::Same => {}
+            Presence::Removed => {
+                log::warn!("{name}: the interface has been removed; waiting for it to return");
+                self.is_settled = true;
+                self.is_watching = false;
+                self.close();
+            }
+            Presence::Returned => {
+                log::info!("{name}: the interface has returned");
+                match Self::open(link).and_then(|new| link::raise([link]).map(|()| new)) {
+                    Ok(mut new) => {
+                        if self.port.is_some() {
+                            new.bind_client_port();
+                        }
+                        *self = new;
+                    }
+                    // It may be gone again.
+                    Err(error) => log::warn!("{}", error.chain()),
+                }
+            }
+        }
     }
 
     /// Takes port 68 in the kernel too, which then answers nobody that it were unreachable, and

@@ -8,7 +8,7 @@ use super::diagnosis::{Diagnosis, received_now, received_on};
 use super::station::{Reception, Station};
 use crate::config::{Config, DhcpConfig};
 use crate::error::Error;
-use crate::link::{self, Change, Found, Link, Watch};
+use crate::link::{self, Change, Found, Link, Presence, Watch};
 use crate::sys::signal::Signals;
 use crate::sys::{self, SyscallError};
 use wireboot_proto::dhcp::survey::{Survey, SurveyAnswer, Unknown};
@@ -79,13 +79,17 @@ impl Surveyed {
     }
 
     fn handle_link(&mut self, change: &Change, config: &DhcpConfig, wait: Duration, now: Instant) {
+        let Some(presence) = self.link.follow(change) else {
+            return;
+        };
         let carrier = change.link.carrier && !change.gone;
         let asker = &mut self.asker;
+        asker.station.follow(&self.link, presence);
         asker.station.set_running(change.link.running);
-        let diagnosis = &mut asker.diagnosis;
-        diagnosis
-            .received_before
-            .get_or_insert(change.link.received);
+        asker.diagnosis.note_link(change, presence);
+        if presence != Presence::Same {
+            asker.has_carrier = false;
+        }
         asker.received_last = Some(change.link.received);
         if carrier && !asker.has_carrier {
             log::debug!("{}: carrier", self.link.name);
@@ -107,7 +111,6 @@ impl Surveyed {
             }
         }
         asker.has_carrier = carrier;
-        asker.diagnosis.has_carrier = carrier;
         self.had_carrier |= carrier;
     }
 }
@@ -200,8 +203,7 @@ fn ask(
     loop {
         let now = sys::now();
         while let Some(change) = watch.next_change()? {
-            let is_it = |one: &&mut Surveyed| one.link.index == change.link.index;
-            if let Some(one) = surveyed.iter_mut().find(is_it) {
+            for one in surveyed.iter_mut() {
                 one.handle_link(&change, &config.dhcp, wait, now);
             }
         }

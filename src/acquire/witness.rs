@@ -49,6 +49,11 @@ impl Witness {
         self.switch_port = None;
     }
 
+    /// Records that the interface was removed, and maybe returned: its sockets receive nothing any more.
+    pub(super) fn handle_removal(&mut self) {
+        self.switch_port = None;
+    }
+
     /// Records a message that is about to be sent.
     pub(super) fn handle_transmit(&mut self, message_type: MessageType) {
         self.diagnosis.count(message_type);

@@ -50,6 +50,7 @@ mod qemu;
 mod reasons;
 mod recorder;
 mod replies;
+mod replug;
 mod ring;
 mod script;
 mod scripts;
