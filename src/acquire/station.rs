@@ -183,7 +183,7 @@ impl Station {
         self.listener.receive_strays(|xid, octets, metadata| {
             self.recorder.received(name, octets, &metadata);
             let (tag, verify) = (metadata.vlan, metadata.checksum_ready);
-            if let Ok(router) = RouterAdvertisement::decode_frame(octets) {
+            if let Ok(router) = RouterAdvertisement::decode_frame(octets, verify) {
                 take(Reception::Router(router));
             } else if let Some((source, why)) = dhcp::stray(octets, tag, verify, xid, self.mac) {
                 take(Reception::Discarded { source, why });

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::dhcp::{ScriptedDhcp, framed, grant};
 use crate::common::far::Far;
+use crate::common::servers::DNSMASQ;
 use crate::common::{in_new_namespace, ip};
 use wireboot_proto::packet::dhcp::{Message, MessageType};
 use wireboot_proto::packet::icmpv6::router_solicitation;
@@ -263,6 +264,37 @@ fn each_way_to_have_no_answer_or_only_half_of_one_has_a_last_line_of_its_own() {
         });
         says("192.0.2.1 refused the address: without a reason", said);
     }
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn an_ipv6_router_and_a_proxy_of_dnsmasq_alone_are_named() {
+    // dnsmasq advertises itself from fd00::1 for as long as its link-local address is tentative.
+    let expected = "no DHCPv4 server answered; routers of IPv6 are here: f";
+    for command in COMMANDS {
+        let said = in_situation(command, |far| {
+            // Nobody but wireboot asks for advertisements.
+            let sysctl = "net.ipv6.conf.near.disable_ipv6=1";
+            let set = Command::new("sysctl").args(["-q", "-w", sysctl]).status();
+            assert!(set.expect("sysctl is installed").success());
+            far.run("ip address add fd00::1/64 dev far nodad");
+            let range = "--enable-ra --dhcp-range=fd00::10,fd00::99,64,1h";
+            far.serve(
+                &format!("{DNSMASQ} {range}"),
+                "router advertisement on fd00::",
+            )
+        });
+        assert!(said.contains(expected), "{command}: {said}");
+        assert!(said.ends_with(" (managed)"), "{command}: {said}");
+    }
+    let command = format!("{} --identify pxe", COMMANDS[1]);
+    let said = in_situation(&command, |far| {
+        let proxy = "--dhcp-range=192.0.2.0,proxy,255.255.255.0 --dhcp-boot=boot/kernel
+            --pxe-service=0,net,boot/kernel --pxe-service=X86-64_EFI,net,boot/kernel";
+        far.serve(&format!("{DNSMASQ} {proxy}"), "DHCP, proxy")
+    });
+    let expected = "only the ProxyDHCP server 192.0.2.1 answered, which gives no addresses";
+    assert!(said.contains(expected), "{said}");
 }
 
 #[test]

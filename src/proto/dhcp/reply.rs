@@ -8,7 +8,7 @@ use core::net::Ipv4Addr;
 
 use super::config::Config;
 use crate::packet::dhcp::{CLIENT_PORT, Message, MessageType, Op};
-use crate::packet::ethernet::{EthernetHeader, MacAddress, VlanTag};
+use crate::packet::ethernet::{ETHERTYPE_IPV4, EthernetHeader, MacAddress, VlanTag};
 use crate::packet::option::code;
 use crate::packet::udp::{self, Datagram};
 use crate::reader::DecodeError;
@@ -169,10 +169,13 @@ pub fn stray(
     xid: u32,
     chaddr: MacAddress,
 ) -> Option<(Ipv4Addr, Discard)> {
+    let (ethernet, _) = EthernetHeader::decode(frame).ok()?;
+    if ethernet.ethertype != ETHERTYPE_IPV4 {
+        return None;
+    }
     let source = udp::ipv4_source(frame).unwrap_or(Ipv4Addr::UNSPECIFIED);
-    let inner = EthernetHeader::decode(frame).ok()?.0.vlan;
     let vid = |tci| tci & 0x0fff;
-    let tags = [tag.map(|tag| tag.tci), inner];
+    let tags = [tag.map(|tag| tag.tci), ethernet.vlan];
     if let Some(vid) = tags.into_iter().flatten().map(vid).find(|vid| *vid != 0) {
         return Some((source, Discard::Tagged(vid)));
     }
@@ -252,6 +255,9 @@ mod tests {
         assert_eq!(spoilt(7, 9), Some(Discard::WrongXid(9)));
         assert_eq!(spoilt(33, 2), Some(Discard::WrongChaddr(OTHER)));
         assert_eq!(why(&frame(&message, 67)), Some(Discard::WrongPort(67)));
+        let mut other = good.clone();
+        other[12..14].copy_from_slice(&[0x86, 0xdd]);
+        assert_eq!(why(&other), None, "IPv6");
         let truncated = why(&good[..PAYLOAD + 20]);
         assert!(matches!(truncated, Some(Discard::Malformed(_))));
         let mut wrong_sum = good.clone();

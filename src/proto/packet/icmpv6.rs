@@ -33,7 +33,7 @@ const ALL_ROUTERS_MAC: MacAddress = MacAddress([0x33, 0x33, 0, 0, 0, 2]);
 /// Advertisement of an IPv6 router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouterAdvertisement {
-    /// The router's link-local address.
+    /// The router's address, most often link-local.
     pub router: Ipv6Addr,
     /// Whether addresses are assigned by DHCPv6.
     pub managed: bool,
@@ -47,11 +47,12 @@ impl fmt::Display for RouterAdvertisement {
 }
 
 impl RouterAdvertisement {
-    /// Decodes a frame.
+    /// Decodes a frame; `verify` as in [`Datagram::decode`](super::udp::Datagram::decode).
     ///
     /// # Errors
-    /// [`DecodeError`] for every frame that is not a valid advertisement (RFC 4861 §6.1.2).
-    pub fn decode_frame(frame: &[u8]) -> Result<Self, DecodeError> {
+    /// [`DecodeError`] for every frame that is not a valid advertisement (RFC 4861 §6.1.2), but for the
+    /// source, which is not link-local from a router whose own such address is still tentative.
+    pub fn decode_frame(frame: &[u8], verify: bool) -> Result<Self, DecodeError> {
         let (ethernet, packet) = EthernetHeader::decode(frame)?;
         if ethernet.ethertype != ETHERTYPE_IPV6 {
             return Err(DecodeError::invalid("ethertype", ethernet.ethertype));
@@ -70,7 +71,7 @@ impl RouterAdvertisement {
         if hop_limit != HOP_LIMIT {
             return Err(DecodeError::invalid("hop limit", hop_limit));
         }
-        if sum(&source, &destination, message) != 0 {
+        if verify && sum(&source, &destination, message) != 0 {
             return Err(DecodeError::Checksum { field: "ICMPv6" });
         }
         let mut reader = Reader::new(message);
@@ -81,12 +82,8 @@ impl RouterAdvertisement {
         reader.take(3, "checksum")?;
         let flags = reader.u8("flags")?;
         reader.take(10, "lifetimes")?;
-        let router = Ipv6Addr::from(source);
-        if !router.is_unicast_link_local() {
-            return Err(DecodeError::invalid("source", router.segments()[0]));
-        }
         Ok(Self {
-            router,
+            router: source.into(),
             managed: flags & MANAGED != 0,
         })
     }
@@ -151,10 +148,10 @@ mod tests {
     fn an_advertisement_names_the_router_and_whether_it_is_managed() {
         for (flags, text) in [(0x80, "fe80::1 (managed)"), (0x40, "fe80::1")] {
             let frame = advertisement(flags);
-            let read = RouterAdvertisement::decode_frame(&frame).unwrap();
+            let read = RouterAdvertisement::decode_frame(&frame, true).unwrap();
             assert_eq!(read.to_string(), text);
             for len in 0..frame.len() {
-                assert!(RouterAdvertisement::decode_frame(&frame[..len]).is_err());
+                assert!(RouterAdvertisement::decode_frame(&frame[..len], true).is_err());
             }
         }
     }
@@ -165,21 +162,21 @@ mod tests {
             (13, 0, "another protocol"),
             (20, 17, "UDP"),
             (21, 254, "forwarded"),
-            (22, 0x20, "not link-local"),
             (54, 133, "a solicitation"),
             (55, 1, "a code"),
         ] {
             let mut frame = advertisement(0);
             frame[at] = byte;
             assert!(
-                RouterAdvertisement::decode_frame(&with_sum(frame)).is_err(),
+                RouterAdvertisement::decode_frame(&with_sum(frame), true).is_err(),
                 "{what}"
             );
         }
         let mut frame = advertisement(0);
         frame[59] = 0x80;
         let error = DecodeError::Checksum { field: "ICMPv6" };
-        assert_eq!(RouterAdvertisement::decode_frame(&frame), Err(error));
+        assert_eq!(RouterAdvertisement::decode_frame(&frame, true), Err(error));
+        assert!(RouterAdvertisement::decode_frame(&frame, false).is_ok());
     }
 
     #[test]

@@ -7,6 +7,6 @@ use wireboot_proto::packet::udp::Datagram;
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let _ = Datagram::decode_frame(data, true);
     let _ = Datagram::decode_frame(data, false);
-    let _ = RouterAdvertisement::decode_frame(data);
+    let _ = RouterAdvertisement::decode_frame(data, true);
     let _ = stray(data, None, true, 1, MacAddress::BROADCAST);
 });
