@@ -246,8 +246,7 @@ fn until(
     loop {
         let now = sys::now();
         while let Some(change) = watch.next_change()? {
-            let is_it = |session: &&mut Session| session.link().index == change.link.index;
-            if let Some(session) = sessions.iter_mut().find(is_it) {
+            for session in sessions.iter_mut() {
                 session.handle_link(&change, now);
             }
         }
@@ -346,6 +345,11 @@ fn wait(
 fn failure(sessions: &[Session], carrier_at: Option<Instant>, started_at: Instant) -> Error {
     let now = sys::now();
     let Some(carrier_at) = carrier_at else {
+        if sessions.iter().all(|session| session.link().index() == 0) {
+            let removed = sessions.iter().map(|session| session.link().name.clone());
+            let removed: Vec<_> = removed.collect();
+            return Error::NoInterface(format!("{} removed", removed.join(" and ")));
+        }
         let names: Vec<_> = sessions
             .iter()
             .map(|session| session.link().name.as_str())
@@ -357,18 +361,18 @@ fn failure(sessions: &[Session], carrier_at: Option<Instant>, started_at: Instan
     };
     // The counters come by netlink for all interfaces at once, and cost nothing while all is well.
     let received = received_now();
-    let begun = sessions.iter().filter(|session| session.has_begun());
+    let mut begun: Vec<_> = sessions
+        .iter()
+        .filter(|session| session.has_begun())
+        .collect();
+    begun.sort_by_key(|session| session.progress());
     let mut errors: Vec<_> = begun
+        .into_iter()
         .map(|session| {
             let count = received_on(session.link(), &received);
             session.failure(now.since(carrier_at), count)
         })
         .collect();
-    let is_refusal = |error: &Error| matches!(error, Error::Refused(_));
-    if let Some(place) = errors.iter().position(is_refusal) {
-        let refusal = errors.remove(place);
-        errors.push(refusal);
-    }
     let last = errors.pop();
     for error in errors {
         log::error!("{}", error.chain());

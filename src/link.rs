@@ -13,9 +13,11 @@ mod state;
 mod vlan;
 mod watch;
 
+use std::path::Path;
 use std::time::Duration;
 
 use nix::net::if_::if_nametoindex;
+use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
 
 use crate::config::LinkConfig;
 use crate::error::Error;
@@ -26,7 +28,7 @@ use crate::sys::signal::Signals;
 use wireboot_proto::sorted::SortedMap;
 use wireboot_proto::time::Seconds;
 
-pub use interface::Link;
+pub use interface::{Link, Presence};
 use state::{addresses, open_socket, set_up};
 pub use watch::{Change, Watch};
 
@@ -75,7 +77,8 @@ fn raised(config: &LinkConfig, signals: Option<&Signals>) -> Result<(Found, usiz
 }
 
 /// Finds the interfaces that `config` asks for, and waits up to its `timeout` for them to
-/// appear.
+/// appear; not for any that is there and cannot be used, nor outside an initramfs for cards where only
+/// virtual interfaces are.
 ///
 /// Named interfaces go first, then the one with the address in `BOOTIF`; without either, every
 /// Ethernet interface with a device behind it. If some of several named
@@ -113,6 +116,9 @@ pub fn find(
             for missing in &selection.missing {
                 log::warn!("{missing}: no such interface; continuing without it");
             }
+            for unusable in &selection.unusable {
+                log::warn!("{unusable}; continuing without it");
+            }
             let links = selection
                 .chosen
                 .into_iter()
@@ -122,23 +128,42 @@ pub fn find(
             watch.repeat();
             return Ok(Found { links, watch });
         }
-        if is_timeout {
-            return Err(Error::NoInterface(selection.explain(config)));
+        let is_hopeless = selection.is_hopeless(config, !is_initramfs());
+        if is_timeout || is_hopeless {
+            let waited = (!is_hopeless).then_some(config.timeout);
+            return Err(Error::NoInterface(selection.explain(config, waited)));
         }
         if !std::mem::replace(&mut is_reported, true) {
             let seconds = Seconds(config.timeout);
-            log::info!("waiting up to {seconds:.0} s for a network interface to appear");
+            let missing = match &selection.missing[..] {
+                [] => "a network interface".to_owned(),
+                missing => missing.join(" and "),
+            };
+            let found = selection.found(config);
+            log::info!("waiting up to {seconds:.0} s for {missing} to appear; {found}");
         }
         watch.wait(deadline, signals)?;
     }
 }
+
+/// Returns whether this is an initramfs, where drivers may still be loaded.
+fn is_initramfs() -> bool {
+    // Its files are in a rootfs, which is one of tmpfs where the kernel has that (init/do_mounts.c).
+    // One of systemd is marked, whatever it is in.
+    let root = statfs("/").map(|root| root.filesystem_type());
+    root.is_ok_and(|kind| [RAMFS_MAGIC, TMPFS_MAGIC].contains(&kind))
+        || Path::new("/etc/initrd-release").exists()
+}
+
+/// The file system of a rootfs without tmpfs (linux/magic.h).
+const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
 
 /// Sets the interfaces up, and stores which were down.
 ///
 /// # Errors
 /// [`Error::Configure`] if none of them could be set up; otherwise a failure is only logged.
 pub fn raise<'a>(links: impl IntoIterator<Item = &'a Link>) -> Result<(), Error> {
-    let (off, on): (Vec<_>, Vec<_>) = links.into_iter().partition(|link| !link.was_up);
+    let (off, on): (Vec<_>, Vec<_>) = links.into_iter().partition(|link| !link.was_up());
     if off.is_empty() {
         return Ok(());
     }
@@ -146,7 +171,7 @@ pub fn raise<'a>(links: impl IntoIterator<Item = &'a Link>) -> Result<(), Error>
     let mut failed = Vec::new();
     let mut any_up = !on.is_empty();
     for link in off {
-        match set_up(&mut socket, link.index, true) {
+        match set_up(&mut socket, link.index(), true) {
             Ok(()) => {
                 log::debug!("{}: up", link.name);
                 link.changes().raised = true;
@@ -172,7 +197,7 @@ fn wait(
     signals: Option<&Signals>,
 ) -> Result<usize, Error> {
     let start = sys::now();
-    let indices: Vec<_> = links.iter().map(|link| link.index).collect();
+    let indices: Vec<_> = links.iter().map(Link::index).collect();
     let place = watch.wait_for_carrier(&indices, timeout, signals)?;
     place.ok_or_else(|| {
         let names: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();

@@ -118,8 +118,8 @@ fn ask(
     loop {
         let now = sys::now();
         let hear = |heard: Reception<'_>| match heard {
-            Reception::Arp(_) => {}
-            Reception::Damaged { source, why } => discards.note(&link.name, source, why.into()),
+            Reception::Arp(_) | Reception::Router(_) => {}
+            Reception::Discarded { source, why } => discards.note(&link.name, source, why),
             Reception::Datagram { datagram, .. } => {
                 let source = *datagram.source.ip();
                 if let Err(discard) = inquiry.handle_input(datagram, now) {

@@ -1,14 +1,36 @@
 //! Reasons why there is no lease on an interface, for the error message.
 
+use std::cmp::Reverse;
 use std::fmt;
+use std::mem::discriminant;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::link::{Link, Watch};
+use crate::link::{Change, Link, Presence, Watch};
 use wireboot_proto::dhcp::Discard;
+use wireboot_proto::dhcp::offer::Offer;
 use wireboot_proto::packet::dhcp::MessageType;
+use wireboot_proto::packet::icmpv6::RouterAdvertisement;
 use wireboot_proto::time::Seconds;
+
+/// How far an interface got on the way to a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Progress {
+    Silence,
+    /// Routers or the switch were heard.
+    Heard,
+    /// There were answers, but no usable offer.
+    Answered,
+    Offered,
+    Refused,
+}
+
+/// More routers, and servers and faults of each, than any network has; a bound on what others can make us
+/// keep.
+const MAX_NOTED: usize = 8;
+/// As many of them are named.
+const MAX_NAMED: usize = 3;
 
 /// Facts about the servers so far.
 #[derive(Debug, Default)]
@@ -17,16 +39,27 @@ pub(super) struct Diagnosis {
     pub(super) asked: u32,
     /// INFORMs were sent.
     is_inform: bool,
-    pub(super) offered_by: Option<Ipv4Addr>,
+    /// The last offer: the address and its server.
+    offered: Option<(Ipv4Addr, Ipv4Addr)>,
+    /// The offer that was requested last.
+    pub(super) requested: Option<(Ipv4Addr, Ipv4Addr)>,
+    /// The last ProxyDHCP server.
+    proxy: Option<Ipv4Addr>,
     pub(super) discards: Discards,
     /// Reason why the last address was refused.
     pub(super) refusal: Option<String>,
     /// Server that leaves this network to IPv6.
     pub(super) ipv6_only: Option<Ipv4Addr>,
+    /// IPv6 routers.
+    routers: Vec<RouterAdvertisement>,
     /// Last event of the switch port.
     pub(super) switch_port: Option<String>,
+    /// Whether there is a carrier now.
+    has_carrier: bool,
+    /// Whether the interface does not exist now.
+    is_removed: bool,
     /// Frames that had been counted when it began.
-    pub(super) received_before: Option<u64>,
+    received_before: Option<u64>,
 }
 
 impl Diagnosis {
@@ -37,14 +70,50 @@ impl Diagnosis {
         self.asked += u32::from(is_inform || message_type == MessageType::Discover);
     }
 
+    /// Notes a change of the interface.
+    pub(super) fn note_link(&mut self, change: &Change, presence: Presence) {
+        self.has_carrier = change.link.carrier && !change.gone;
+        self.is_removed = presence == Presence::Removed;
+        if presence == Presence::Returned {
+            // It counts from 0 again.
+            self.received_before = None;
+        }
+        self.received_before.get_or_insert(change.link.received);
+    }
+
+    /// Notes an offer.
+    pub(super) fn note_offer(&mut self, offer: &Offer) {
+        if offer.is_proxy() {
+            self.proxy = Some(offer.server);
+        } else {
+            self.offered = Some((offer.address, offer.server));
+        }
+    }
+
+    /// Notes an IPv6 router.
+    pub(super) fn note_router(&mut self, interface: &str, router: RouterAdvertisement) {
+        if !self.routers.contains(&router) && self.routers.len() < MAX_NOTED {
+            log::debug!("{interface}: IPv6 router {router}");
+            self.routers.push(router);
+        }
+    }
+
+    pub(super) const fn progress(&self) -> Progress {
+        if self.refusal.is_some() {
+            Progress::Refused
+        } else if self.offered.is_some() || self.ipv6_only.is_some() {
+            Progress::Offered
+        } else if self.proxy.is_some() || !self.discards.is_empty() {
+            Progress::Answered
+        } else if !self.routers.is_empty() || self.switch_port.is_some() {
+            Progress::Heard
+        } else {
+            Progress::Silence
+        }
+    }
+
     /// Says why there is no lease on `link` after `waited`, `received` frames being counted now.
-    pub(super) fn failure(
-        &self,
-        link: &Link,
-        waited: Duration,
-        received: Option<u64>,
-        strays: Option<String>,
-    ) -> Error {
+    pub(super) fn failure(&self, link: &Link, waited: Duration, received: Option<u64>) -> Error {
         if let Some(refusal) = &self.refusal {
             return Error::Refused(refusal.clone());
         }
@@ -55,7 +124,7 @@ impl Diagnosis {
                  to have an IPv4 address all the same"
             ));
         }
-        self.nobody(link, "lease", waited, received, strays)
+        self.nobody(link, "lease", waited, received)
     }
 
     /// Returns the error of an interface on which nothing `wanted` was received, with its likely reason.
@@ -65,48 +134,76 @@ impl Diagnosis {
         wanted: &str,
         waited: Duration,
         received: Option<u64>,
-        strays: Option<String>,
     ) -> Error {
         let name = &link.name;
         let seconds = Seconds(waited);
         let sent = self.asked;
         let kind = if self.is_inform { "INFORM" } else { "DISCOVER" };
+        let reason = self.reason(link, received);
+        Error::NoOffer(format!(
+            "{name}: no {wanted} in {seconds:.1} s; {sent} {kind}s sent{reason}"
+        ))
+    }
+
+    /// Returns the likely reason, from what proves most to what proves least.
+    fn reason(&self, link: &Link, received: Option<u64>) -> String {
+        let discards = &self.discards;
+        if let Some((address, server)) = self.requested {
+            let offered = format!("; {server} offered {address} and did not confirm it; ");
+            return if discards.is_empty() {
+                offered + "is it still running?"
+            } else {
+                offered + &discards.to_string()
+            };
+        }
+        if let Some((address, server)) = self.offered {
+            return format!(
+                "; {server} offered {address}, and a better offer was waited for until the end; \
+                 wait longer (--timeout), or less for others (--proxy-wait)"
+            );
+        }
+        if !discards.is_empty() {
+            return format!("; {discards}");
+        }
+        if let Some(proxy) = self.proxy {
+            return format!(
+                "; only the ProxyDHCP server {proxy} answered, which gives no addresses; \
+                 does the DHCP server run?"
+            );
+        }
+        if self.is_removed {
+            return "; the interface was removed and did not return".to_owned();
+        }
+        if !self.has_carrier {
+            return "; the carrier was lost; is the cable in?".to_owned();
+        }
+        if !self.routers.is_empty() {
+            let routers = self.routers.iter().take(MAX_NAMED);
+            let routers: Vec<_> = routers.map(ToString::to_string).collect();
+            let routers = routers.join(", ");
+            return format!("; no DHCPv4 server answered; routers of IPv6 are here: {routers}");
+        }
+        if let Some(event) = &self.switch_port {
+            return format!("; {event}");
+        }
         let seen = match (self.received_before, received) {
             (Some(before), Some(now)) => now.saturating_sub(before),
             _ => 0,
         };
-        let asked = format!("{name}: no {wanted} in {seconds:.1} s; {sent} {kind}s sent");
-        let discards = &self.discards;
-        // Where replies arrive, the switch port is not what holds them up.
-        let reason = strays.as_ref().or(self.switch_port.as_ref());
-        if let (None, true, Some(reason)) = (self.offered_by, discards.is_empty(), reason) {
-            return Error::NoOffer(format!("{asked}; {reason}"));
+        if seen == 0 {
+            return ", not one frame of any kind seen on the wire; is this the right port and VLAN?"
+                .to_owned();
         }
-        Error::NoOffer(match (self.offered_by, seen) {
-            (Some(server), _) if !discards.is_empty() => {
-                format!("{asked}, {server} made an offer; {discards}")
-            }
-            (None, _) if !discards.is_empty() => format!("{asked}, {discards}"),
-            (Some(server), _) => format!(
-                "{asked}, {server} made an offer but did not confirm it; is it still running?"
-            ),
-            (None, 0) => format!(
-                "{asked}, not one frame of any kind seen on the wire; \
-                 is this the right port and VLAN?"
-            ),
-            (None, seen) => format!(
-                "{asked}, {seen} frames seen on the wire but no offer among them; \
-                 does a DHCP server or relay serve this network and this hardware address ({})?",
-                link.mac
-            ),
-        })
+        format!(
+            ", {seen} frames seen on the wire but no offer among them; does a DHCP server or relay \
+             serve this network and this hardware address ({})?",
+            link.mac
+        )
     }
 }
 
-/// More servers than answer one client on any network; a bound on what others can make us keep.
-const MAX_SOURCES: usize = 8;
-
-/// The replies to us that were discarded: how many of each sender, and why the last of them was.
+/// Replies to us that were discarded: how many of each sender for each kind of fault, and the last fault
+/// of that kind.
 #[derive(Debug, Default)]
 pub(super) struct Discards(Vec<(Ipv4Addr, u32, Discard)>);
 
@@ -119,11 +216,13 @@ impl Discards {
         if why.is_usual() {
             return;
         }
-        let known = self.0.iter_mut().find(|(known, ..)| *known == source);
-        if let Some((_, count, last)) = known {
+        let is_known = |(known, _, last): &&mut (Ipv4Addr, u32, Discard)| {
+            *known == source && discriminant(last) == discriminant(&why)
+        };
+        if let Some((_, count, last)) = self.0.iter_mut().find(is_known) {
             *count += 1;
             *last = why;
-        } else if self.0.len() < MAX_SOURCES {
+        } else if self.0.len() < MAX_NOTED {
             self.0.push((source, 1, why));
         }
     }
@@ -134,8 +233,11 @@ impl Discards {
 }
 
 impl fmt::Display for Discards {
+    /// Writes the most frequent ones.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, (source, count, why)) in self.0.iter().enumerate() {
+        let mut sorted: Vec<_> = self.0.iter().collect();
+        sorted.sort_by_key(|(_, count, _)| Reverse(*count));
+        for (place, (source, count, why)) in sorted.into_iter().take(MAX_NAMED).enumerate() {
             let separator = if place > 0 { "; " } else { "" };
             let answers = if *count == 1 { "answer" } else { "answers" };
             let were = if *count == 1 { "was" } else { "were" };
@@ -163,7 +265,7 @@ pub(super) fn received_now() -> Vec<(u32, u64)> {
 pub(super) fn received_on(link: &Link, received: &[(u32, u64)]) -> Option<u64> {
     // Notifications during the dump are in it too, so that the last count is the newest.
     let mut received = received.iter().rev();
-    let (_, count) = received.find(|(index, _)| *index == link.index)?;
+    let (_, count) = received.find(|(index, _)| *index == link.index())?;
     Some(*count)
 }
 
@@ -172,7 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn discarded_replies_are_counted_by_sender_with_the_last_reason() {
+    fn discarded_replies_are_counted_by_sender_and_fault_and_the_most_frequent_are_named() {
         let mut discards = Discards::default();
         assert_eq!(
             (discards.is_empty(), discards.to_string()),
@@ -182,21 +284,27 @@ mod tests {
         discards.note("near", one, Discard::Unexpected(MessageType::Offer));
         discards.note("near", one, Discard::Repeated(one));
         assert!(discards.is_empty());
-        discards.note("near", one, Discard::NoMessageType);
+        discards.note("near", one, Discard::UnknownMessageType);
         assert_eq!(
             discards.to_string(),
-            "1 answer of 192.0.2.1 was discarded: no DHCP message type"
+            "1 answer of 192.0.2.1 was discarded: its DHCP message type (option 53) is unknown"
         );
-        discards.note("near", other, Discard::WrongXid(7));
+        discards.note("near", other, Discard::WrongXid(6));
         discards.note("near", one, Discard::NoServerIdentifier);
+        discards.note("near", other, Discard::WrongXid(7));
+        discards.note("near", one, Discard::NotAReply);
+        for _ in 0..2 {
+            discards.note("near", one, Discard::NoServerIdentifier);
+        }
         assert_eq!(
             discards.to_string(),
-            "2 answers of 192.0.2.1 were discarded: no server identifier; \
-             1 answer of 192.0.2.2 was discarded: xid 0x00000007 is not ours"
+            "3 answers of 192.0.2.1 were discarded: no server identifier; \
+             2 answers of 192.0.2.2 were discarded: xid 0x00000007 is not ours; \
+             1 answer of 192.0.2.1 was discarded: its DHCP message type (option 53) is unknown"
         );
         for source in 0..100 {
             discards.note("near", Ipv4Addr::from_bits(source), Discard::NoAnswer);
         }
-        assert_eq!(discards.0.len(), MAX_SOURCES);
+        assert_eq!(discards.0.len(), MAX_NOTED);
     }
 }

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use super::session::Session;
 use crate::error::Error;
-use crate::link::Watch;
+use crate::link::{Presence, Watch};
 use crate::script::{self, Event};
 use crate::sys::clock::Alarm;
 use crate::sys::signal::{Signal, Signals};
@@ -15,12 +15,12 @@ use wireboot_proto::dhcp;
 ///
 /// SIGHUP renews. SIGTERM and SIGINT end and leave the lease and its configuration, which the
 /// kernel removes when the lease is over; SIGUSR2 releases both. While there is no lease the
-/// interface has no address, and a new one is asked for. The script is run for every change, but
-/// not for an end that leaves the lease.
+/// interface has no address, and a new one is asked for. An interface that is removed, as a USB card
+/// that is unplugged, is waited for without end. The script is run for every change, but not for an
+/// end that leaves the lease.
 ///
 /// # Errors
-/// [`Error::NoInterface`] when the interface has been removed; [`Error::System`] when a call fails
-/// that every machine should allow.
+/// [`Error::System`] when a call fails that every machine should allow.
 pub fn keep(session: Session, signals: &Signals) -> Result<(), Error> {
     let mut renewal = Renewal::begin(session)?;
     let name = renewal.session.link().name.clone();
@@ -90,15 +90,16 @@ impl Renewal {
         let now = sys::now();
         let name = session.link().name.clone();
         while let Some(change) = watch.next_change()? {
-            if change.link.index != session.link().index {
-                continue;
+            match session.handle_link(&change, now) {
+                Some(Presence::Removed) => {
+                    script::run(&name, Event::Deconfig);
+                    *is_bound = false;
+                }
+                // The lease holds until it is over, whether or not a server is there to confirm it
+                // (RFC 2131 §3.2).
+                Some(Presence::Returned) => session.configure_returned(),
+                Some(Presence::Same) | None => {}
             }
-            if change.gone {
-                // A card plugged in again has another index, and packet sockets are bound to the
-                // old one.
-                return Err(Error::NoInterface(format!("{name} has been removed")));
-            }
-            session.handle_link(&change, now);
         }
         if watch.take_address_loss() {
             session.reconfigure();

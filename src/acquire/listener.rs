@@ -21,6 +21,7 @@ use crate::sys::rcu;
 use crate::sys::ring::{Layout, Ring};
 use wireboot_proto::dhcp::RequestCounts;
 use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::packet::icmpv6::ALL_NODES;
 
 /// Longer than any message we ask for.
 pub(super) const MAX_FRAME_LEN: usize = 2048;
@@ -35,6 +36,8 @@ pub(super) struct Listener {
     /// The filter can be replaced no more.
     is_locked: bool,
     counters: Option<RequestCounters>,
+    /// Receives what says why there is no reply, for the exchange with this xid.
+    strays: Option<(u32, PacketSocket)>,
     /// Brings a better receiver, once one is made.
     preparation: Option<Arc<Mutex<Preparation>>>,
     bypasses_queues: bool,
@@ -61,7 +64,7 @@ impl Listener {
     /// with each exchange while the filter is locked.
     pub(super) fn open(link: &Link) -> Result<Self, SyscallError> {
         let program = dhcp_replies(None, Some(link.mac));
-        let mut options = SocketConfig::new(link.index, &program);
+        let mut options = SocketConfig::new(link.index(), &program);
         // Open for one replacement: ARP joins later and needs no second socket.
         options.locked = false;
         // The kernel changes its own code for it, on each processor and back.
@@ -76,10 +79,11 @@ impl Listener {
         Ok(Self {
             receiver,
             is_locked: false,
-            interface: link.index,
+            interface: link.index(),
             mac: link.mac,
             program,
             counters: None,
+            strays: None,
             preparation: None,
             bypasses_queues: false,
         })
@@ -103,7 +107,7 @@ impl Listener {
     /// Prepares for a long wait: has a ring made, if there is none, and counts what others ask for, since
     /// whoever has no answer yet may be one of many.
     pub(super) fn settle(&mut self) {
-        let counters = RequestCounters::open(self.interface, self.mac);
+        let counters = RequestCounters::open(self.interface);
         let counters = counters.inspect_err(|error| log::debug!("{}", error.chain()));
         self.counters = counters.ok();
         let Receiver::Plain(_) = self.receiver else {
@@ -163,33 +167,52 @@ impl Listener {
             .map_or_else(RequestCounts::default, RequestCounters::read)
     }
 
-    /// Says how many replies to us were none that may be used, and why; none when there were none. They
-    /// are counted from [`Listener::settle`] on, and once.
-    pub(super) fn stray_replies(&self) -> Option<String> {
-        let socket = &self.counters.as_ref()?.strays;
-        let (mut count, mut tag) = (0, None);
-        while count < MAX_STRAYS
-            && let Ok(Some(received)) = socket.recv(&mut [0; 1])
-        {
-            (count, tag) = (
-                count + 1,
-                received.metadata.vlan.filter(|tag| tag.vid() != 0),
-            );
+    /// Receives from now on what says why there is no reply in the exchange `xid`.
+    pub(super) fn watch_strays(&mut self, xid: u32) {
+        if self.strays.as_ref().is_some_and(|(known, _)| *known == xid) {
+            return;
         }
-        let what = match tag {
-            Some(tag) => format!("is tagged for VLAN {}, not this port's", tag.vid()),
-            None => "is marked as a request (op 1), which servers must not send".to_owned(),
+        let program = stray_replies(xid, self.mac);
+        let options = SocketConfig {
+            // A card drops frames to groups that nobody has joined.
+            groups: &[ALL_NODES],
+            ..SocketConfig::new(self.interface, &program)
         };
-        (count > 0).then(|| format!("ignored replies: {count}; the last one {what}"))
+        let opened = options.open();
+        let opened = opened.inspect_err(|error| log::debug!("{}", error.chain()));
+        let strays = opened.ok().map(|socket| (xid, socket));
+        if let Some(old) = mem::replace(&mut self.strays, strays) {
+            close(Box::new(old));
+        }
+    }
+
+    /// Hands every such frame that has arrived to `take`, with the exchange's xid.
+    pub(super) fn receive_strays(
+        &self,
+        mut take: impl FnMut(u32, &[u8], Metadata),
+    ) -> Result<(), SyscallError> {
+        let Some((xid, socket)) = &self.strays else {
+            return Ok(());
+        };
+        let mut buf = [0; MAX_FRAME_LEN];
+        // No more at a time than the socket's buffer holds, lest a flood keep us here.
+        for _ in 0..MAX_STRAYS {
+            let Some(received) = socket.recv(&mut buf)? else {
+                break;
+            };
+            let octets = buf.get(..received.len).unwrap_or_default();
+            take(*xid, octets, received.metadata);
+        }
+        Ok(())
     }
 
     /// Stops counting what others ask for, and waits for no better receiver.
     pub(super) fn stop_counting(&mut self) {
         let preparation = self.preparation.take();
         let ready = preparation.map(|preparation| exchange(&preparation, Preparation::Late));
-        let counters = self.counters.take();
-        if ready.is_some() || counters.is_some() {
-            close(Box::new((ready, counters)));
+        let others = (self.counters.take(), self.strays.take());
+        if ready.is_some() || others.0.is_some() || others.1.is_some() {
+            close(Box::new((ready, others)));
         }
     }
 
@@ -218,8 +241,12 @@ impl Listener {
     }
 
     /// What to wait on for frames.
-    pub(super) fn source(&self) -> Option<BorrowedFd<'_>> {
-        self.socket().map(AsFd::as_fd)
+    pub(super) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let strays = self.strays.as_ref().map(|(_, socket)| socket);
+        [self.socket(), strays]
+            .into_iter()
+            .flatten()
+            .map(AsFd::as_fd)
     }
 
     const fn socket(&self) -> Option<&PacketSocket> {
@@ -231,21 +258,19 @@ impl Listener {
     }
 }
 
-/// More than the socket's buffer holds.
-const MAX_STRAYS: u32 = 1000;
+/// About what the buffer of a socket holds by default (net.core.rmem_default, 208 KiB).
+const MAX_STRAYS: u32 = 256;
 
 /// The counting sockets of one interface.
 #[derive(Debug)]
 pub(super) struct RequestCounters {
     discovers: PacketSocket,
     requests: PacketSocket,
-    /// Receives what is no reply to us only by its VLAN or its `op`.
-    strays: PacketSocket,
 }
 
 impl RequestCounters {
-    /// Begins to count on the interface with this index and hardware address.
-    pub(super) fn open(index: u32, mac: MacAddress) -> Result<Self, SyscallError> {
+    /// Begins to count on the interface with this index.
+    pub(super) fn open(index: u32) -> Result<Self, SyscallError> {
         let open = |are_discovers| {
             let socket = PacketSocket::open(index, &dhcp_requests(are_discovers))?;
             // The kernel counts what passes the filter even when nothing is ever read.
@@ -254,7 +279,6 @@ impl RequestCounters {
         Ok(Self {
             discovers: open(true)?,
             requests: open(false)?,
-            strays: PacketSocket::open(index, &stray_replies(mac))?,
         })
     }
 

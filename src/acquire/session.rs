@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use super::address_setup::AddressSetup;
 use super::client_config::{client_config, client_id};
+use super::diagnosis::Progress;
 use super::dialogue::{Dialogue, FirstExchange};
 use super::station::{Reception, Station};
 use super::witness::Witness;
 use crate::config::DhcpConfig;
 use crate::error::Error;
 use crate::handover;
-use crate::link::{Change, Link, Watch};
+use crate::link::{Change, Link, Presence, Watch};
 use crate::sys::{self, rcu};
 use crate::timeline::Moment;
 use wireboot_proto::dhcp::lease::Lease;
@@ -168,18 +169,25 @@ impl Session {
     /// Returns the error of an interface without a lease after `waited`; `received` is its counter of
     /// frames now.
     pub(super) fn failure(&self, waited: Duration, received: Option<u64>) -> Error {
-        self.witness
-            .failure(waited, received, self.station.stray_replies())
+        self.witness.failure(waited, received)
     }
 
-    /// Handles a change of the interface.
-    pub(super) fn handle_link(&mut self, change: &Change, now: Instant) {
+    /// Returns how far the interface got on the way to a lease, for comparison with others.
+    pub(super) const fn progress(&self) -> Progress {
+        self.witness.diagnosis.progress()
+    }
+
+    /// Handles a change of the interface; none if it is one of another.
+    pub(super) fn handle_link(&mut self, change: &Change, now: Instant) -> Option<Presence> {
+        let presence = self.link.follow(change)?;
+        self.station.follow(&self.link, presence);
+        self.witness.diagnosis.note_link(change, presence);
+        if presence != Presence::Same {
+            self.witness.handle_removal();
+            self.has_carrier = false;
+        }
         // carrier is IFF_LOWER_UP, which comes up to a second before IFF_RUNNING.
         let carrier = change.link.carrier && !change.gone;
-        self.witness
-            .diagnosis
-            .received_before
-            .get_or_insert(change.link.received);
         // IFF_RUNNING follows the carrier by up to 1 s (linkwatch), and until then noop_qdisc drops
         // what is sent.
         self.station.set_running(change.link.running);
@@ -190,6 +198,7 @@ impl Session {
             log::warn!("{}: the carrier is gone", self.link.name);
         }
         self.has_carrier = carrier;
+        Some(presence)
     }
 
     /// Handles the frames received. ARP of this machine's own interfaces is ignored: two on one
@@ -202,17 +211,18 @@ impl Session {
             return Ok(());
         }
         let name = &self.link.name;
-        let (dialogue, discards) = (&mut self.dialogue, &mut self.witness.diagnosis.discards);
+        let (dialogue, diagnosis) = (&mut self.dialogue, &mut self.witness.diagnosis);
         let received = self.station.receive(|reception| match reception {
             Reception::Arp(packet) if monitor.is_ours(packet.sha) => {}
             Reception::Arp(packet) => dialogue.handle_arp(&packet, now),
             Reception::Datagram { datagram, at, .. } => {
                 let source = *datagram.source.ip();
                 if let Err(discard) = dialogue.handle_input(datagram, at, now) {
-                    discards.note(name, source, discard);
+                    diagnosis.discards.note(name, source, discard);
                 }
             }
-            Reception::Damaged { source, why } => discards.note(name, source, why.into()),
+            Reception::Discarded { source, why } => diagnosis.discards.note(name, source, why),
+            Reception::Router(router) => diagnosis.note_router(name, router),
         });
         received.map_err(|source| Error::System {
             doing: format!("cannot read from {name}"),
@@ -228,7 +238,8 @@ impl Session {
 
     /// Drives the timers, and sends what is due.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        self.station.handle_timeout(now);
+        let xid = self.dialogue.client().map(Client::xid);
+        self.station.handle_timeout(xid, now);
         let station = &self.station;
         self.dialogue
             .handle_timeout(|| station.request_counts(), now);
@@ -257,10 +268,15 @@ impl Session {
                 continue;
             }
             // Before it is sent, since the answer may arrive first.
+            let client = self.dialogue.client();
+            self.witness.diagnosis.requested = client
+                .and_then(Client::requested)
+                .or(self.witness.diagnosis.requested);
             self.witness.handle_transmit(transmit.message_type);
             self.station.send(transmit, &payload);
         }
         let watched = self.dialogue.client().and_then(Client::conflict_watch);
+        let watched = watched.filter(|_| self.link.index() != 0);
         self.station.set_conflict_watch(watched);
         while let Some(packet) = self.dialogue.poll_arp() {
             if self.has_carrier {
@@ -333,9 +349,23 @@ impl Session {
         let Some(lease) = self.lease().filter(is_missing) else {
             return;
         };
+        // With the interface the address goes too.
+        if self.link.index() == 0 {
+            return;
+        }
         let (name, address) = (&self.link.name, lease.address);
         log::warn!("{name}: somebody has removed {address}, which is set again");
         if let Err(error) = self.configure() {
+            log::error!("{}", error.chain());
+        }
+    }
+
+    /// Configures an interface that has returned without what the lease says.
+    pub(super) fn configure_returned(&self) {
+        let is_missing = |lease: &Lease| self.setup.is_missing(lease, self.lease_age());
+        if self.lease().is_some_and(is_missing)
+            && let Err(error) = self.configure()
+        {
             log::error!("{}", error.chain());
         }
     }

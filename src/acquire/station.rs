@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use super::listener::{Listener, MAX_FRAME_LEN, close};
 use crate::error::Error;
-use crate::link::Link;
+use crate::link::{self, Link, Presence};
 use crate::recorder::Recorder;
 use crate::sys::filter::ready::arp_about;
 use crate::sys::packet::{PacketSocket, SocketConfig};
 use crate::sys::udp::UdpPort;
 use crate::sys::{self, SyscallError};
-use wireboot_proto::dhcp::Transmit;
+use wireboot_proto::dhcp::{self, Discard, Transmit};
 use wireboot_proto::packet::arp;
 use wireboot_proto::packet::dhcp::{CLIENT_PORT, MessageType};
 use wireboot_proto::packet::ethernet::{ETHERTYPE_ARP, MacAddress};
+use wireboot_proto::packet::icmpv6::{self, RouterAdvertisement};
 use wireboot_proto::packet::udp::{self, Datagram};
-use wireboot_proto::reader::DecodeError;
 use wireboot_proto::time::{Instant, Timestamp};
 
 /// How long it may take from opening to the lease before the wait is taken to be a long one, for a
@@ -43,8 +43,10 @@ pub(super) enum Reception<'a> {
         /// When the kernel had it.
         at: Timestamp,
     },
-    /// A packet to port 68 that cannot be read.
-    Damaged { source: Ipv4Addr, why: DecodeError },
+    /// A packet to port 68 that cannot be read, or another that should have been a reply.
+    Discarded { source: Ipv4Addr, why: Discard },
+    /// An IPv6 router advertises itself.
+    Router(RouterAdvertisement),
 }
 
 /// Sockets of one interface.
@@ -60,6 +62,10 @@ pub(super) struct Station {
     opened_at: Instant,
     /// Nothing more is done for a long wait.
     is_settled: bool,
+    /// Reasons why there is no reply are received.
+    is_watching: bool,
+    /// DISCOVERs that have been sent.
+    discovers: u32,
     /// Sends between configured addresses.
     port: Option<UdpPort>,
     /// Sender of the last frame from a server: itself, or the router before it.
@@ -78,7 +84,7 @@ impl Station {
             source,
         })?;
         Ok(Self {
-            index: link.index,
+            index: link.index(),
             name: link.name.clone(),
             mac: link.mac,
             recorder: link.recorder.clone(),
@@ -86,9 +92,39 @@ impl Station {
             arp: None,
             opened_at: sys::now(),
             is_settled: false,
+            is_watching: false,
+            discovers: 0,
             port: None,
             next_hop: None,
         })
+    }
+
+    /// Follows the interface: without sockets while it does not exist, and with new ones when it has
+    /// returned and is set up.
+    pub(super) fn follow(&mut self, link: &Link, presence: Presence) {
+        let name = &self.name;
+        match presence {
+            Presence::Same => {}
+            Presence::Removed => {
+                log::warn!("{name}: the interface has been removed; waiting for it to return");
+                self.is_settled = true;
+                self.is_watching = false;
+                self.close();
+            }
+            Presence::Returned => {
+                log::info!("{name}: the interface has returned");
+                match Self::open(link).and_then(|new| link::raise([link]).map(|()| new)) {
+                    Ok(mut new) => {
+                        if self.port.is_some() {
+                            new.bind_client_port();
+                        }
+                        *self = new;
+                    }
+                    // It may be gone again.
+                    Err(error) => log::warn!("{}", error.chain()),
+                }
+            }
+        }
     }
 
     /// Takes port 68 in the kernel too, which then answers nobody that it were unreachable, and
@@ -139,11 +175,20 @@ impl Station {
                 }
                 Err(why) => {
                     let source = udp::ipv4_source(&octets).unwrap_or(Ipv4Addr::UNSPECIFIED);
-                    take(Reception::Damaged { source, why });
+                    let why = why.into();
+                    take(Reception::Discarded { source, why });
                 }
             }
         }
-        Ok(())
+        self.listener.receive_strays(|xid, octets, metadata| {
+            self.recorder.received(name, octets, &metadata);
+            let (tag, verify) = (metadata.vlan, metadata.checksum_ready);
+            if let Ok(router) = RouterAdvertisement::decode_frame(octets, verify) {
+                take(Reception::Router(router));
+            } else if let Some((source, why)) = dhcp::stray(octets, tag, verify, xid, self.mac) {
+                take(Reception::Discarded { source, why });
+            }
+        })
     }
 
     /// Returns what other machines have asked for since the last time.
@@ -151,16 +196,16 @@ impl Station {
         self.listener.request_counts()
     }
 
-    /// As [`Listener::stray_replies`].
-    pub(super) fn stray_replies(&self) -> Option<String> {
-        self.listener.stray_replies()
-    }
-
-    /// Drives the timers: prepares for a long wait once it has become one.
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
+    /// Drives the timers: prepares for a long wait once it has become one. `xid` is that of the exchange,
+    /// when there is one.
+    pub(super) fn handle_timeout(&mut self, xid: Option<u32>, now: Instant) {
         if self.poll_timeout().is_some_and(|at| now >= at) {
             self.is_settled = true;
+            self.is_watching = true;
             self.listener.settle();
+        }
+        if let Some(xid) = xid.filter(|_| self.is_watching) {
+            self.listener.watch_strays(xid);
         }
     }
 
@@ -172,17 +217,25 @@ impl Station {
     /// Waits no longer, and stops counting what others ask for.
     pub(super) fn stop_counting(&mut self) {
         self.is_settled = true;
+        self.is_watching = false;
         self.listener.stop_counting();
     }
 
     /// Sends a DHCP message. One with a source address is left to the kernel, but for a RELEASE:
     /// the address goes with it, before a question for the next hop would be answered.
-    pub(super) fn send(&self, transmit: Transmit, payload: &[u8]) {
+    pub(super) fn send(&mut self, transmit: Transmit, payload: &[u8]) {
         let Transmit {
             source,
             destination,
             message_type,
         } = transmit;
+        if message_type == MessageType::Discover {
+            self.discovers += 1;
+            // Routers advertise themselves unasked every few minutes only (RFC 4861 §6.2.1).
+            if self.discovers == 2 {
+                self.send_frame(&icmpv6::router_solicitation(self.mac));
+            }
+        }
         let name = &self.name;
         log::debug!("{name}: {message_type} to {destination}");
         // A unicast needs a next hop, and there may be no route yet to ask the kernel for one.
@@ -268,7 +321,7 @@ impl Station {
             .arp
             .as_ref()
             .and_then(|(_, socket)| Some(socket.as_ref()?.as_fd()));
-        self.listener.source().into_iter().chain(arp)
+        self.listener.sources().chain(arp)
     }
 
     /// The sender of the last frame from a server.

@@ -8,7 +8,7 @@ use super::diagnosis::{Diagnosis, received_now, received_on};
 use super::station::{Reception, Station};
 use crate::config::{Config, DhcpConfig};
 use crate::error::Error;
-use crate::link::{self, Change, Found, Link, Watch};
+use crate::link::{self, Change, Found, Link, Presence, Watch};
 use crate::sys::signal::Signals;
 use crate::sys::{self, SyscallError};
 use wireboot_proto::dhcp::survey::{Survey, SurveyAnswer, Unknown};
@@ -64,10 +64,13 @@ impl Surveyed {
     /// Says what may be the reason that nobody has answered in `wait`.
     pub fn failure(&self, wait: Duration) -> Error {
         let received = self.asker.received_last;
-        let strays = self.asker.station.stray_replies();
-        self.asker
-            .diagnosis
-            .nobody(&self.link, "offer", wait, received, strays)
+        let diagnosis = &self.asker.diagnosis;
+        diagnosis.nobody(&self.link, "offer", wait, received)
+    }
+
+    /// Returns how far it got, for comparison with others.
+    pub fn progress(&self) -> impl Ord + use<> {
+        self.asker.diagnosis.progress()
     }
 
     /// Says which answers were discarded, and why; empty when none was.
@@ -76,13 +79,17 @@ impl Surveyed {
     }
 
     fn handle_link(&mut self, change: &Change, config: &DhcpConfig, wait: Duration, now: Instant) {
+        let Some(presence) = self.link.follow(change) else {
+            return;
+        };
         let carrier = change.link.carrier && !change.gone;
         let asker = &mut self.asker;
+        asker.station.follow(&self.link, presence);
         asker.station.set_running(change.link.running);
-        let diagnosis = &mut asker.diagnosis;
-        diagnosis
-            .received_before
-            .get_or_insert(change.link.received);
+        asker.diagnosis.note_link(change, presence);
+        if presence != Presence::Same {
+            asker.has_carrier = false;
+        }
         asker.received_last = Some(change.link.received);
         if carrier && !asker.has_carrier {
             log::debug!("{}: carrier", self.link.name);
@@ -135,15 +142,17 @@ impl Asker {
         let Some(survey) = &mut self.survey else {
             return Ok(());
         };
-        let discards = &mut self.diagnosis.discards;
+        let diagnosis = &mut self.diagnosis;
         let received = self.station.receive(|heard| match heard {
             Reception::Arp(_) => {}
-            Reception::Damaged { source, why } => discards.note(name, source, why.into()),
+            Reception::Discarded { source, why } => diagnosis.discards.note(name, source, why),
+            Reception::Router(router) => diagnosis.note_router(name, router),
             Reception::Datagram {
                 sender, datagram, ..
             } => {
                 if let Err(discard) = survey.handle_input(&datagram, sender, now) {
-                    discards.note(name, *datagram.source.ip(), discard);
+                    let source = *datagram.source.ip();
+                    diagnosis.discards.note(name, source, discard);
                 }
             }
         });
@@ -154,7 +163,8 @@ impl Asker {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        self.station.handle_timeout(now);
+        let xid = self.survey.as_ref().map(Survey::xid);
+        self.station.handle_timeout(xid, now);
         let Some(survey) = &mut self.survey else {
             return;
         };
@@ -193,8 +203,7 @@ fn ask(
     loop {
         let now = sys::now();
         while let Some(change) = watch.next_change()? {
-            let is_it = |one: &&mut Surveyed| one.link.index == change.link.index;
-            if let Some(one) = surveyed.iter_mut().find(is_it) {
+            for one in surveyed.iter_mut() {
                 one.handle_link(&change, &config.dhcp, wait, now);
             }
         }

@@ -28,7 +28,7 @@ impl SwitchPort {
         let options = SocketConfig {
             // A card drops frames to groups that nobody has joined.
             groups: &GROUPS,
-            ..SocketConfig::new(link.index, &program)
+            ..SocketConfig::new(link.index(), &program)
         };
         Ok(Self {
             socket: options.open()?,

@@ -50,6 +50,11 @@ impl Witness {
         self.switch_port = None;
     }
 
+    /// Records that the interface was removed, and maybe returned: its sockets receive nothing any more.
+    pub(super) fn handle_removal(&mut self) {
+        self.switch_port = None;
+    }
+
     /// Records a message that is about to be sent.
     pub(super) fn handle_transmit(&mut self, message_type: MessageType) {
         self.diagnosis.count(message_type);
@@ -70,7 +75,7 @@ impl Witness {
             Event::Entered(state) => log::debug!("{name}: {state}"),
             Event::Offered(offer) => {
                 log::debug!("{name}: {} offers {}", offer.server, offer.address);
-                self.diagnosis.offered_by = Some(offer.server);
+                self.diagnosis.note_offer(offer);
                 self.note("OFFER", at);
             }
             Event::Bound(lease) => {
@@ -165,14 +170,9 @@ impl Witness {
     }
 
     /// Returns the error of an interface without a lease after `waited`; `received` is its counter of
-    /// frames now, and `strays` says which replies were none of ours.
-    pub(super) fn failure(
-        &self,
-        waited: Duration,
-        received: Option<u64>,
-        strays: Option<String>,
-    ) -> Error {
-        self.diagnosis.failure(&self.link, waited, received, strays)
+    /// frames now.
+    pub(super) fn failure(&self, waited: Duration, received: Option<u64>) -> Error {
+        self.diagnosis.failure(&self.link, waited, received)
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {

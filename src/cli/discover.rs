@@ -81,10 +81,11 @@ fn rows<'a>(surveyed: &'a [Surveyed], config: &Config) -> Vec<AnswerRow<'a>> {
     rows
 }
 
-/// Returns why there may be no answer; logs it for all interfaces but the last.
+/// Returns why there may be no answer on the interface that got furthest; logs it for the others.
 fn failure(surveyed: &[Surveyed], wait: Duration) -> Error {
-    let asked = surveyed.iter().filter(|one| one.had_carrier);
-    let mut errors: Vec<_> = asked.map(|one| one.failure(wait)).collect();
+    let mut asked: Vec<_> = surveyed.iter().filter(|one| one.had_carrier).collect();
+    asked.sort_by_key(|one| one.progress());
+    let mut errors: Vec<_> = asked.into_iter().map(|one| one.failure(wait)).collect();
     let last = errors.pop();
     for error in errors {
         log::error!("{}", error.chain());

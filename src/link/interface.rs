@@ -1,6 +1,7 @@
 //! An Ethernet interface and its configuration; each change is stored with its inverse.
 
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::changes::{
 };
 use super::lease_settings::lease_settings;
 use super::state::{addresses, open_socket, set_up, unreadable};
-use super::watch::Watch;
+use super::watch::{Change, Watch};
 use crate::error::Error;
 use crate::recorder::Recorder;
 use crate::sys::SyscallError;
@@ -31,8 +32,9 @@ const LINK_ERRORS: [Errno; 3] = [Errno::ENODEV, Errno::ENETDOWN, Errno::EPERM];
 /// An Ethernet interface that the boot may use.
 #[derive(Debug)]
 pub struct Link {
-    /// Its index, which a rename does not change.
-    pub index: u32,
+    /// Its index, which a rename does not change, and a card that is plugged in again does; 0 while it
+    /// does not exist.
+    index: AtomicU32,
     /// Its name when it was found.
     pub name: String,
     /// Its hardware address.
@@ -40,20 +42,67 @@ pub struct Link {
     /// The recorder of frames of packet sockets.
     pub recorder: Recorder,
     /// Whether it was up when it was found.
-    pub(super) was_up: bool,
+    was_up: AtomicBool,
     changes: Mutex<Changes>,
+}
+
+/// What a change of an interface means for a [`Link`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It is there as before.
+    Same,
+    /// It does not exist any more, nor what was set on it.
+    Removed,
+    /// It is there again under another index, as it came up.
+    Returned,
 }
 
 impl Link {
     pub(super) fn new(info: LinkInfo, recorder: &Recorder) -> Self {
         Self {
-            index: info.index,
+            index: info.index.into(),
             name: info.name,
             mac: info.mac.unwrap_or_default(),
             recorder: recorder.clone(),
-            was_up: info.up,
+            was_up: info.up.into(),
             changes: Mutex::default(),
         }
+    }
+
+    /// Returns its index, 0 while it does not exist.
+    pub fn index(&self) -> u32 {
+        self.index.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether it was up when it was found.
+    pub(super) fn was_up(&self) -> bool {
+        self.was_up.load(Ordering::Relaxed)
+    }
+
+    /// Follows a change of this interface; none if it is one of another. A card that was removed is
+    /// known again by name and hardware address.
+    pub fn follow(&self, change: &Change) -> Option<Presence> {
+        let info = &change.link;
+        if info.index == self.index() {
+            if !change.gone {
+                return Some(Presence::Same);
+            }
+            self.begin_anew(0, false);
+            return Some(Presence::Removed);
+        }
+        // The removal may be reported later, when notifications were lost, but no two interfaces have
+        // one name.
+        if change.gone || info.name != self.name || info.mac != Some(self.mac) {
+            return None;
+        }
+        self.begin_anew(info.index, info.up);
+        Some(Presence::Returned)
+    }
+
+    fn begin_anew(&self, index: u32, is_up: bool) {
+        self.index.store(index, Ordering::Relaxed);
+        self.was_up.store(is_up, Ordering::Relaxed);
+        *self.changes() = Changes::default();
     }
 
     /// Undoes all changes, and sets the interface down if it was set up here.
@@ -77,7 +126,7 @@ impl Link {
     /// Sets the interface down, so that the card does not write to the next kernel's memory. A failure
     /// is only logged: kexec stops the card's driver too.
     pub fn quiesce(&self) {
-        let lowered = open_socket().map(|mut socket| set_up(&mut socket, self.index, false));
+        let lowered = open_socket().map(|mut socket| set_up(&mut socket, self.index(), false));
         match lowered {
             Ok(Ok(())) => {}
             Ok(Err(error)) => log::debug!("{}: {}", self.name, error.chain()),
@@ -94,18 +143,18 @@ impl Link {
             Ok(socket) => socket,
             Err(error) => return log::warn!("{}: not restored: {}", self.name, error.chain()),
         };
-        changes.undo(to, self.index, &mut socket);
+        changes.undo(to, self.index(), &mut socket);
         if !lower {
             return;
         }
         // Last: the kernel removes every route of an interface that goes down (fib_disable_ip).
         if std::mem::take(&mut changes.raised)
-            && let Err(error) = set_up(&mut socket, self.index, false)
+            && let Err(error) = set_up(&mut socket, self.index(), false)
         {
             log::warn!("{}: {}", self.name, error.chain());
         }
         if let Some(made) = changes.made.take() {
-            made.undo(self.index, &mut socket);
+            made.undo(self.index(), &mut socket);
         }
     }
 
@@ -153,7 +202,7 @@ impl Link {
         lease: &Lease,
         age: Duration,
     ) -> Result<(), Error> {
-        self.apply(before, &lease_settings(self.index, lease, age))
+        self.apply(before, &lease_settings(self.index(), lease, age))
     }
 
     /// Adds an address with an infinite lifetime and without a network; does nothing if the interface
@@ -167,7 +216,7 @@ impl Link {
             return Ok(());
         }
         let address = LinkSetting::Address(Address {
-            index: self.index,
+            index: self.index(),
             address,
             // With /32 the kernel adds no route to a network (fib_add_ifaddr).
             prefix_len: 32,
@@ -183,7 +232,7 @@ impl Link {
     /// # Errors
     /// [`Error::System`] without a route socket.
     pub fn addresses(&self) -> Result<Vec<(Ipv4Addr, u8)>, Error> {
-        let addresses = addresses(&mut open_socket()?, self.index).map_err(unreadable)?;
+        let addresses = addresses(&mut open_socket()?, self.index()).map_err(unreadable)?;
         let addresses = addresses.iter();
         Ok(addresses
             .map(|there| (there.address, there.prefix_len))
@@ -224,12 +273,12 @@ impl Link {
     ) -> Result<(), Error> {
         let mut socket = open_socket()?;
         if let Some(mtu_octets) = mtu_octets {
-            let index = self.index;
+            let index = self.index();
             let request = NetlinkRequest::SetMtu { index, mtu_octets };
             take_back(&mut socket, &LinkSetting::Mtu(mtu_octets), &request);
         }
         let (_, others) =
-            remove(&mut socket, self.index, (address, prefix_len), &[]).map_err(unreadable)?;
+            remove(&mut socket, self.index(), (address, prefix_len), &[]).map_err(unreadable)?;
         others.put_back(&mut socket);
         Ok(())
     }
@@ -239,9 +288,12 @@ impl Link {
         // The changes of this process are more accurate than a file.
         let before = before.filter(|_| self.changes().done.is_empty());
         // First, since the kernel removes later addresses of the same subnet with the first one.
-        self.changes().undo_all_but(wanted, self.index, &mut socket);
+        self.changes()
+            .undo_all_but(wanted, self.index(), &mut socket);
         let (removed, others) = match before {
-            Some(before) => remove(&mut socket, self.index, before, wanted).map_err(unreadable)?,
+            Some(before) => {
+                remove(&mut socket, self.index(), before, wanted).map_err(unreadable)?
+            }
             None => Default::default(),
         };
         // Addresses of others come first again; their routes may need the new address.
@@ -275,7 +327,7 @@ impl Link {
                         LinkSetting::Route(_) if has_link => "3, 121 or 249",
                         LinkSetting::Mtu(_) => "26",
                         LinkSetting::Route(_) | LinkSetting::Address(_) => {
-                            fresh.undo(To::Found, self.index, socket);
+                            fresh.undo(To::Found, self.index(), socket);
                             return Err(error);
                         }
                     };
@@ -295,7 +347,7 @@ impl Link {
         socket: &mut RouteSocket,
         mtu_octets: u32,
     ) -> Result<Option<Undo>, SyscallError> {
-        let is_ours = |link: &LinkInfo| link.index == self.index;
+        let is_ours = |link: &LinkInfo| link.index == self.index();
         let Some(before) = socket.links()?.into_iter().find(is_ours) else {
             return Ok(None);
         };
@@ -304,7 +356,7 @@ impl Link {
             return Ok(None);
         }
         let set = |mtu_octets| NetlinkRequest::SetMtu {
-            index: self.index,
+            index: self.index(),
             mtu_octets,
         };
         socket.change(&set(mtu_octets))?;
@@ -325,7 +377,7 @@ impl Link {
     fn has_carrier_again(&self) -> bool {
         let watch = Watch::open();
         let carrier =
-            watch.and_then(|mut watch| watch.wait_for_carrier(&[self.index], RESET_TIME, None));
+            watch.and_then(|mut watch| watch.wait_for_carrier(&[self.index()], RESET_TIME, None));
         carrier.is_ok_and(|place| place.is_some())
     }
 }

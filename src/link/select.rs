@@ -1,9 +1,11 @@
 //! Selects the interfaces to boot from, with the reason against each of the others.
 
+use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::config::LinkConfig;
-use wireboot_proto::netlink::route::{ARPHRD_ETHER, LinkInfo};
+use wireboot_proto::netlink::route::{ARPHRD_ETHER, ARPHRD_LOOPBACK, LinkInfo};
 use wireboot_proto::time::Seconds;
 
 /// Properties of an interface that only `/sys` has.
@@ -31,8 +33,36 @@ pub(super) struct Selection {
     pub(super) chosen: Vec<LinkInfo>,
     /// Requested interfaces that do not exist.
     pub(super) missing: Vec<String>,
+    /// Requested interfaces that exist and cannot be used, with the reason.
+    pub(super) unusable: Vec<String>,
     /// Name of each other interface, and the reason against it.
-    passed_over: Vec<(String, &'static str)>,
+    passed_over: Vec<(String, Obstacle)>,
+}
+
+/// The reason against an interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Obstacle {
+    NotNamed,
+    /// With the kind of interface that it is.
+    NotEthernet(String),
+    /// With the name of the bridge or bond, which has its frames before IPv4 sees them (rx_handler).
+    Port(String),
+    Virtual,
+    Wireless,
+    NotBootInterface,
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotNamed => "not named",
+            Self::NotEthernet(_) => "not Ethernet",
+            Self::Port(master) => return write!(f, "port of {master}"),
+            Self::Virtual => "virtual: name it to use it",
+            Self::Wireless => "wireless",
+            Self::NotBootInterface => "not the BOOTIF address",
+        })
+    }
 }
 
 impl Selection {
@@ -41,96 +71,169 @@ impl Selection {
         !self.chosen.is_empty() && self.missing.is_empty()
     }
 
-    /// Returns an error message: the interfaces requested, those found, and what to try.
-    pub(super) fn explain(&self, config: &LinkConfig) -> String {
-        let waited = Seconds(config.timeout);
-        let mut text = match &self.missing[..] {
-            [] => "none appeared".to_owned(),
-            missing => format!("{} did not appear", missing.join(" and ")),
-        };
-        text.push_str(&format!(" within {waited:.1} s; "));
-        if self.passed_over.is_empty() {
-            text.push_str("no interface exists: is the driver of the NIC loaded?");
-        } else {
-            let found: Vec<_> = self
-                .passed_over
-                .iter()
-                .map(|(name, why)| format!("{name} ({why})"))
-                .collect();
-            text.push_str(&format!("found {}", found.join(", ")));
+    /// Returns whether those that were requested are all there, and none can be used; or none was, and
+    /// where drivers are loaded already (`is_settled`) there are only such as are used by name.
+    pub(super) fn is_hopeless(&self, config: &LinkConfig, is_settled: bool) -> bool {
+        let is_any = config.interfaces.is_empty() && config.boot_interface.is_none();
+        let is_by_name = |(_, why): &(String, Obstacle)| !matches!(why, Obstacle::NotEthernet(_));
+        self.chosen.is_empty()
+            && if is_any {
+                is_settled && self.passed_over.iter().any(is_by_name)
+            } else {
+                self.missing.is_empty()
+            }
+    }
+
+    /// Returns an error message: the interfaces requested, those found, and what to try. `waited` is how
+    /// long others were waited for, if they were.
+    pub(super) fn explain(&self, config: &LinkConfig, waited: Option<Duration>) -> String {
+        let mut parts = self.unusable.clone();
+        if let Some(waited) = waited.filter(|_| !self.missing.is_empty() || parts.is_empty()) {
+            let what = match &self.missing[..] {
+                [] => "none appeared".to_owned(),
+                missing => format!("{} did not appear", missing.join(" and ")),
+            };
+            parts.push(format!("{what} within {:.1} s", Seconds(waited)));
         }
-        text
+        if !self.missing.is_empty() || self.unusable.is_empty() {
+            parts.push(self.found(config));
+        }
+        parts.join("; ")
+    }
+
+    /// Returns the other interfaces that exist.
+    pub(super) fn found(&self, config: &LinkConfig) -> String {
+        /// A machine may have thousands.
+        const MAX_NAMED: usize = 16;
+        let there = self.chosen.iter().map(|link| link.name.clone());
+        let there = there.chain(self.passed_over.iter().map(|(name, why)| {
+            // By name each can be used.
+            if config.interfaces.is_empty() {
+                format!("{name} ({why})")
+            } else {
+                name.clone()
+            }
+        }));
+        let mut found: Vec<_> = there.take(MAX_NAMED).collect();
+        let others = (self.chosen.len() + self.passed_over.len()).saturating_sub(MAX_NAMED);
+        if others > 0 {
+            found.push(format!("{others} more"));
+        }
+        if found.is_empty() {
+            return "no interface exists: is the driver of the NIC loaded?".to_owned();
+        }
+        format!("found {}", found.join(", "))
     }
 }
 
 /// Chooses among `links`.
 pub(super) fn select<'a>(
     config: &LinkConfig,
-    links: impl Iterator<Item = &'a LinkInfo>,
+    links: impl Iterator<Item = &'a LinkInfo> + Clone,
     facts: impl Fn(&str) -> DeviceFacts,
 ) -> Selection {
     let mut selection = Selection {
         chosen: Vec::new(),
         missing: Vec::new(),
+        unusable: Vec::new(),
         passed_over: Vec::new(),
     };
-    for link in links {
-        let obstacle = if config.interfaces.is_empty() {
-            not_a_nic(link, facts(&link.name)).or_else(|| not_boot_interface(config, link))
+    for link in links.clone() {
+        let is_boot_interface =
+            config.boot_interface.is_some() && link.mac == config.boot_interface;
+        let (is_requested, obstacle) = if config.interfaces.is_empty() {
+            let obstacle = not_a_nic(link, links.clone(), facts(&link.name));
+            // A bridge or VLAN above has the same address, so that only a port is surely what is meant.
+            let is_port = matches!(obstacle, Some(Obstacle::Port(_)));
+            let obstacle = obstacle.or_else(|| not_boot_interface(config, link));
+            (is_port && is_boot_interface, obstacle)
+        } else if config.interfaces.contains(&link.name) {
+            let obstacle = not_ethernet(link).or_else(|| port(link, links.clone()));
+            (true, obstacle)
         } else {
-            not_named(config, link)
+            (false, Some(Obstacle::NotNamed))
         };
         match obstacle {
             None => selection.chosen.push(link.clone()),
+            Some(why) if is_requested => selection.unusable.push(unusable(&link.name, &why)),
             Some(why) => selection.passed_over.push((link.name.clone(), why)),
         }
     }
-    selection.missing = missing(config, &selection.chosen);
+    selection.missing = missing(config, &selection, links);
     // In the order of the configuration.
     let place = |link: &LinkInfo| config.interfaces.iter().position(|name| *name == link.name);
     selection.chosen.sort_by_key(place);
     selection
 }
 
-/// By name any Ethernet interface is accepted: a bridge, a VLAN, one end of a veth pair.
-fn not_named(config: &LinkConfig, link: &LinkInfo) -> Option<&'static str> {
-    if !config.interfaces.contains(&link.name) {
-        Some("not named")
-    } else {
-        not_ethernet(link)
+fn unusable(name: &str, why: &Obstacle) -> String {
+    match why {
+        Obstacle::Port(master) => format!("{name} is a port of {master}; ask on {master}"),
+        Obstacle::NotEthernet(kind) => {
+            format!("{name} is not Ethernet ({kind}); ask on an Ethernet interface")
+        }
+        Obstacle::NotNamed
+        | Obstacle::Virtual
+        | Obstacle::Wireless
+        | Obstacle::NotBootInterface => format!("{name}: {why}"),
     }
 }
 
-fn not_ethernet(link: &LinkInfo) -> Option<&'static str> {
+fn not_ethernet(link: &LinkInfo) -> Option<Obstacle> {
     let is_ethernet = link.hardware_type == ARPHRD_ETHER && link.mac.is_some();
-    (!is_ethernet).then_some("not Ethernet")
+    let kind = || match (&link.kind, link.hardware_type) {
+        (Some(kind), _) => kind.clone(),
+        (None, ARPHRD_LOOPBACK) => "loopback".to_owned(),
+        (None, other) => format!("hardware type {other}"),
+    };
+    (!is_ethernet).then(|| Obstacle::NotEthernet(kind()))
 }
 
-fn not_a_nic(link: &LinkInfo, facts: DeviceFacts) -> Option<&'static str> {
-    if let Some(why) = not_ethernet(link) {
-        Some(why)
-    } else if link.master.is_some() {
-        // Its frames go to the master before IPv4 sees them (rx_handler).
-        Some("belongs to a bridge or bond")
+/// What a VRF is given for a master keeps its own addresses (Documentation/networking/vrf.rst).
+fn port<'a>(link: &LinkInfo, mut links: impl Iterator<Item = &'a LinkInfo>) -> Option<Obstacle> {
+    let index = link.master?;
+    let master = links.find(|master| master.index == index);
+    if master.is_some_and(|master| master.kind.as_deref() == Some("vrf")) {
+        return None;
+    }
+    let unknown = || format!("interface {index}");
+    Some(Obstacle::Port(
+        master.map_or_else(unknown, |master| master.name.clone()),
+    ))
+}
+
+fn not_a_nic<'a>(
+    link: &LinkInfo,
+    links: impl Iterator<Item = &'a LinkInfo>,
+    facts: DeviceFacts,
+) -> Option<Obstacle> {
+    let obstacle = not_ethernet(link).or_else(|| port(link, links));
+    if obstacle.is_some() {
+        obstacle
     } else if link.kind.is_some() || !(link.has_device || facts.has_device) {
         // The kernel reports IFLA_INFO_KIND for veth, VLANs, bonds and the like, and for no card.
-        Some("virtual: name it to use it")
+        Some(Obstacle::Virtual)
     } else if facts.wireless {
-        Some("wireless")
+        Some(Obstacle::Wireless)
     } else {
         None
     }
 }
 
-fn not_boot_interface(config: &LinkConfig, link: &LinkInfo) -> Option<&'static str> {
+fn not_boot_interface(config: &LinkConfig, link: &LinkInfo) -> Option<Obstacle> {
     let wanted = config.boot_interface?;
-    (link.mac != Some(wanted)).then_some("not the BOOTIF address")
+    (link.mac != Some(wanted)).then_some(Obstacle::NotBootInterface)
 }
 
-fn missing(config: &LinkConfig, chosen: &[LinkInfo]) -> Vec<String> {
-    let is_missing = |name: &&String| !chosen.iter().any(|link| link.name == **name);
+fn missing<'a>(
+    config: &LinkConfig,
+    selection: &Selection,
+    links: impl Iterator<Item = &'a LinkInfo> + Clone,
+) -> Vec<String> {
+    let is_missing = |name: &&String| !links.clone().any(|link| link.name == **name);
+    let is_nothing = selection.chosen.is_empty() && selection.unusable.is_empty();
     match config.boot_interface {
-        Some(mac) if config.interfaces.is_empty() && chosen.is_empty() => {
+        Some(mac) if config.interfaces.is_empty() && is_nothing => {
             vec![format!("an interface with the BOOTIF address {mac}")]
         }
         _ => config
@@ -180,15 +283,16 @@ mod tests {
         assert_eq!(names(&selection), ["eth0", "eth1", "eth3"]);
         let passed_over = [
             ("lo", "not Ethernet"),
-            ("eth2", "belongs to a bridge or bond"),
+            ("eth2", "port of br0"),
             ("wlan0", "wireless"),
             ("veth0", "virtual: name it to use it"),
             ("br0", "virtual: name it to use it"),
         ];
-        assert_eq!(
-            selection.passed_over,
-            passed_over.map(|(name, why)| (name.to_owned(), why))
-        );
+        let found = selection.passed_over.iter();
+        let found: Vec<_> = found
+            .map(|(name, why)| (&**name, why.to_string()))
+            .collect();
+        assert_eq!(found, passed_over.map(|(name, why)| (name, why.to_owned())));
     }
 
     #[test]
@@ -230,8 +334,9 @@ mod tests {
             ..LinkConfig::default()
         };
         let selection = select(&config, links.iter(), |_| DeviceFacts::default());
+        let waited = Some(config.timeout);
         assert_eq!(
-            selection.explain(&config),
+            selection.explain(&config, waited),
             "an interface with the BOOTIF address 52:54:00:00:00:09 did not appear within \
              30.0 s; found eth0 (not the BOOTIF address), dummy0 (virtual: name it to use it)"
         );
@@ -239,8 +344,108 @@ mod tests {
             DeviceFacts::default()
         });
         assert_eq!(
-            selection.explain(&LinkConfig::default()),
+            selection.explain(&LinkConfig::default(), waited),
             "none appeared within 30.0 s; no interface exists: is the driver of the NIC loaded?"
+        );
+    }
+
+    #[test]
+    fn what_is_there_and_cannot_be_used_is_not_waited_for() {
+        let links = [
+            LinkInfo {
+                hardware_type: ARPHRD_LOOPBACK,
+                ..link(1, "lo")
+            },
+            LinkInfo {
+                master: Some(7),
+                ..device(2, "eth0")
+            },
+            LinkInfo {
+                hardware_type: 0xfffe,
+                mac: None,
+                kind: Some("wireguard".to_owned()),
+                ..link(3, "wg0")
+            },
+            LinkInfo {
+                master: Some(8),
+                ..device(4, "eth1")
+            },
+            LinkInfo {
+                kind: Some("bridge".to_owned()),
+                ..link(7, "br0")
+            },
+            LinkInfo {
+                kind: Some("vrf".to_owned()),
+                ..link(8, "red")
+            },
+        ];
+        let none = |_: &str| DeviceFacts::default();
+        let named = |names: &[&str]| LinkConfig {
+            interfaces: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..LinkConfig::default()
+        };
+        let of = |config: &LinkConfig| select(config, links.iter(), none);
+        for (names, expected) in [
+            (&["eth0"][..], "eth0 is a port of br0; ask on br0"),
+            (
+                &["lo"],
+                "lo is not Ethernet (loopback); ask on an Ethernet interface",
+            ),
+            (
+                &["wg0"],
+                "wg0 is not Ethernet (wireguard); ask on an Ethernet interface",
+            ),
+        ] {
+            let config = named(names);
+            let selection = of(&config);
+            assert!(selection.is_hopeless(&config, false), "{names:?}");
+            assert_eq!(selection.explain(&config, None), expected);
+        }
+        let config = named(&["eth1", "eth0"]);
+        let selection = of(&config);
+        assert!(selection.is_complete(), "the port of a VRF is used");
+        assert_eq!(names(&selection), ["eth1"]);
+        assert_eq!(selection.unusable.len(), 1);
+        let config = named(&["eth0", "ehto1"]);
+        let selection = of(&config);
+        assert!(
+            !selection.is_hopeless(&config, true),
+            "one may still appear"
+        );
+        assert_eq!(
+            selection.explain(&config, Some(config.timeout)),
+            "eth0 is a port of br0; ask on br0; ehto1 did not appear within 30.0 s; \
+             found lo, wg0, eth1, br0, red"
+        );
+        let config = LinkConfig {
+            boot_interface: links[1].mac,
+            ..LinkConfig::default()
+        };
+        let selection = of(&config);
+        assert!(selection.is_hopeless(&config, false));
+        let expected = "eth0 is a port of br0; ask on br0";
+        assert_eq!(selection.explain(&config, None), expected);
+    }
+
+    #[test]
+    fn only_virtual_interfaces_are_hopeless_where_all_drivers_are_loaded() {
+        let config = LinkConfig::default();
+        let loopback = LinkInfo {
+            hardware_type: ARPHRD_LOOPBACK,
+            ..link(1, "lo")
+        };
+        let links = [loopback, link(2, "veth0")];
+        let of = |links: &[LinkInfo]| select(&config, links.iter(), |_| DeviceFacts::default());
+        let selection = of(&links);
+        assert!(selection.is_hopeless(&config, true));
+        assert!(!selection.is_hopeless(&config, false));
+        assert_eq!(
+            selection.explain(&config, None),
+            "found lo (not Ethernet), veth0 (virtual: name it to use it)"
+        );
+        assert!(
+            !of(&links[..1]).is_hopeless(&config, true),
+            "a card may be plugged in"
         );
     }
 

@@ -50,8 +50,8 @@ impl Watch {
         Self::open_for(&[])
     }
 
-    /// As [`Watch::open`], but when all of these interfaces exist, their state alone is reported at
-    /// first: a machine may have thousands.
+    /// As [`Watch::open`], but when all of these interfaces exist, and none has a master, their state
+    /// alone is reported at first: a machine may have thousands.
     ///
     /// # Errors
     /// As [`Watch::open`].
@@ -73,7 +73,9 @@ impl Watch {
                 .for_each(|message| watch.handle_message(message));
         }
         let is_known = |name: &String| watch.known.values().any(|link| link.name == *name);
-        if names.is_empty() || !names.iter().all(is_known) {
+        // A port is named together with its bridge or bond.
+        let has_port = watch.known.values().any(|link| link.master.is_some());
+        if names.is_empty() || has_port || !names.iter().all(is_known) {
             watch.read_all()?;
         }
         Ok(watch)

@@ -46,6 +46,7 @@ pub mod packet {
     pub mod dhcp;
     pub mod dns;
     pub mod ethernet;
+    pub mod icmpv6;
     pub mod ipv4;
     pub mod option;
     pub mod pxe;

@@ -272,7 +272,7 @@ fn next_of(watch: &mut Watch, link: &Link) -> Change {
     let deadline = wireboot::sys::now() + Duration::from_secs(30);
     loop {
         while let Some(change) = watch.next_change().unwrap() {
-            if change.link.index == link.index {
+            if change.link.index == link.index() {
                 return change;
             }
         }

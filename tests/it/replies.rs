@@ -12,7 +12,7 @@ use crate::common::far::{Far, Server};
 use crate::common::servers::{DNSMASQ, dhcpd, dnsmasq, kea_at_once};
 use crate::common::{in_new_namespace, ip, wait_until};
 use serde_json::Value;
-use wireboot_proto::packet::dhcp::{Message, MessageType};
+use wireboot_proto::packet::dhcp::MessageType;
 use wireboot_proto::packet::option::code;
 
 #[test]
@@ -90,71 +90,6 @@ fn a_nak_without_a_server_identifier_has_the_client_begin_anew() {
         // The kernel drops what is sent before it has noticed the carrier.
         asked.dedup();
         assert_eq!(asked, [Discover, Request, Discover, Request]);
-    });
-}
-
-/// Makes the frame of an answer.
-type Framing = fn(Message) -> Vec<u8>;
-
-/// What may be wrong with an answer, and what is said of it.
-const FAULTS: [(Framing, &str); 5] = [
-    (without_identifier, "no server identifier"),
-    (of_bootp, "no DHCP message type"),
-    (of_another_exchange, "xid 0x"),
-    (with_a_wrong_checksum, "the checksum of UDP is wrong"),
-    (
-        in_fragments,
-        "the packet is a fragment, and reassembly is not supported",
-    ),
-];
-
-#[test]
-#[ignore = "needs CAP_NET_ADMIN"]
-fn where_every_answer_is_discarded_the_message_says_whose_and_why() {
-    for (fault, reason) in FAULTS {
-        in_new_namespace(move || {
-            let far = Far::plug_in();
-            let _server = ScriptedDhcp::start(&far, move |question| {
-                grant(question).map(fault).into_iter().collect()
-            });
-            for arguments in [
-                "lease -i near --timeout 2",
-                "boot -i near --timeout 2",
-                "discover -i near --wait 2",
-            ] {
-                let (code, said) = run(arguments);
-                assert_eq!(code, Some(3), "{said}");
-                let expected = format!("answers of 192.0.2.1 were discarded: {reason}");
-                assert!(said.contains(&expected), "{arguments}: {said}");
-                assert!(!said.contains("no offer among them"), "{arguments}: {said}");
-            }
-        });
-    }
-}
-
-#[test]
-#[ignore = "needs CAP_NET_ADMIN"]
-fn discarded_acks_and_answers_beside_good_ones_are_reported() {
-    in_new_namespace(|| {
-        let far = Far::plug_in();
-        let _server = ScriptedDhcp::start(&far, |question| {
-            let Some(answer) = grant(question) else {
-                return Vec::new();
-            };
-            if answer.message_type() == Some(MessageType::Ack) {
-                return vec![with_a_wrong_checksum(answer)];
-            }
-            vec![without_identifier(answer.clone()), framed(&answer, 67)]
-        });
-        let (code, said) = run("lease -i near --timeout 2");
-        assert_eq!(code, Some(3), "{said}");
-        let expected = "192.0.2.1 made an offer; ";
-        assert!(said.contains(expected), "{said}");
-        assert!(said.contains("the checksum of UDP is wrong"), "{said}");
-        let (code, said) = run("discover -i near --wait 1");
-        assert_eq!(code, Some(0), "{said}");
-        let expected = "of 192.0.2.1 were discarded: no server identifier";
-        assert!(said.contains(expected), "{said}");
     });
 }
 
@@ -272,94 +207,6 @@ fn dry_run(more: &str) -> (Option<i32>, String) {
     let output = output.expect("it was built");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     (output.status.code(), text)
-}
-
-/// Runs wireboot to its end and returns its exit code and what it printed on standard error.
-fn run(arguments: &str) -> (Option<i32>, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
-    let output = command.args(arguments.split_whitespace()).output();
-    let output = output.expect("it was built");
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    (output.status.code(), text)
-}
-
-fn without_identifier(mut answer: Message) -> Vec<u8> {
-    answer.options.remove(code::SERVER_IDENTIFIER);
-    framed(&answer, 67)
-}
-
-fn of_bootp(mut answer: Message) -> Vec<u8> {
-    answer.options.remove(code::MESSAGE_TYPE);
-    framed(&answer, 67)
-}
-
-fn of_another_exchange(mut answer: Message) -> Vec<u8> {
-    answer.xid ^= 1;
-    framed(&answer, 67)
-}
-
-fn with_a_wrong_checksum(answer: Message) -> Vec<u8> {
-    let mut frame = framed(&answer, 67);
-    if let Some(last) = frame.last_mut() {
-        *last ^= 1;
-    }
-    frame
-}
-
-/// The first fragment of a longer packet: the flag "more fragments", and the header's sum with it.
-fn in_fragments(answer: Message) -> Vec<u8> {
-    const FLAGS: usize = 14 + 6;
-    const SUM: usize = 14 + 10;
-    let mut frame = framed(&answer, 67);
-    let mut header = frame.get(14..34).expect("an IPv4 header").to_vec();
-    header.splice(6..8, [0x20, 0]);
-    header.splice(10..12, [0, 0]);
-    let sum = wireboot_proto::packet::ipv4::checksum(&[&header]).to_be_bytes();
-    frame.splice(FLAGS..FLAGS + 2, [0x20, 0]);
-    frame.splice(SUM..SUM + 2, sum);
-    frame
-}
-
-#[test]
-#[ignore = "needs CAP_NET_ADMIN"]
-fn replies_that_are_ignored_for_their_tag_or_op_are_named() {
-    type Spoil = fn(Vec<u8>) -> Vec<u8>;
-    let cases: [(Spoil, &str); 2] = [
-        (
-            |mut frame| {
-                frame.splice(12..12, [0x81, 0x00, 0x00, 0x07]);
-                frame
-            },
-            "tagged for VLAN 7,",
-        ),
-        (
-            |mut frame| {
-                // Behind Ethernet, IPv4 and UDP, without a sum.
-                frame[14 + 20 + 8] = 1;
-                frame[14 + 20 + 6..14 + 20 + 8].fill(0);
-                frame
-            },
-            "marked as a request (op 1)",
-        ),
-    ];
-    for (spoil, why) in cases {
-        in_new_namespace(move || {
-            let far = Far::plug_in();
-            let _server = ScriptedDhcp::start(&far, move |question| {
-                let answer = grant(question);
-                answer
-                    .map(|answer| spoil(framed(&answer, 67)))
-                    .into_iter()
-                    .collect()
-            });
-            let (code, said) = wireboot(&["--timeout", "3"]);
-            assert_eq!(code, Some(3), "{said}");
-            let last = said.lines().last().unwrap();
-            assert!(last.contains("DISCOVERs sent; "), "{said}");
-            assert!(last.contains("ignored replies: "), "{said}");
-            assert!(last.contains(why), "{said}");
-        });
-    }
 }
 
 #[test]

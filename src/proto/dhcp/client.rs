@@ -254,6 +254,12 @@ impl Client {
         self.state.name()
     }
 
+    /// Returns the address that is being requested, and the server that offered it.
+    pub fn requested(&self) -> Option<(Ipv4Addr, Ipv4Addr)> {
+        let is_requesting = matches!(self.state, State::Requesting { .. });
+        self.state.granted().filter(|_| is_requesting)
+    }
+
     /// Returns the current lease, in use or while it is confirmed.
     pub fn lease(&self) -> Option<&Lease> {
         let active = self.state.active().or(self.previous.as_ref());

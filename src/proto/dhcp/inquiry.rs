@@ -104,7 +104,7 @@ impl Inquiry {
     /// The reason why it is no answer.
     pub fn handle_input(&mut self, datagram: Datagram<'_>, now: Instant) -> Result<(), Discard> {
         self.now = now;
-        let reply = reply::read(&datagram, self.xid, self.config.chaddr)?;
+        let reply = reply::read(&datagram, self.xid, &self.config)?;
         // PXE 2.1 §2.2: a boot server answers with an ACK, as only a DHCP server makes offers.
         if self.is_over || reply.message_type != MessageType::Ack {
             return Err(Discard::Unexpected(reply.message_type));

@@ -104,7 +104,7 @@ pub mod survey;
 
 pub use client::{Client, Event, Loss, StateName, Transmit};
 pub use contention::RequestCounts;
-pub use reply::{Discard, is_host};
+pub use reply::{Discard, is_host, stray};
 
 #[cfg(test)]
 mod tests;

@@ -95,7 +95,7 @@ impl Survey {
             at: now,
             after: now.since(self.began_at),
         };
-        let reply = match reply::read(datagram, self.xid, self.config.chaddr) {
+        let reply = match reply::read(datagram, self.xid, &self.config) {
             Err(discard @ Discard::WrongXid(_)) => {
                 let (asked, offer) = self.services.handle_input(datagram, discard, now)?;
                 if asked.entry.is_none() {

@@ -26,6 +26,8 @@ pub(super) const AF_INET: u8 = 2;
 
 /// Hardware type of Ethernet, in `ifi_type` as in ARP.
 pub const ARPHRD_ETHER: u16 = 1;
+/// Hardware type of the loopback interface.
+pub const ARPHRD_LOOPBACK: u16 = 772;
 
 pub(super) const IFF_UP: u32 = 0x1;
 const IFF_RUNNING: u32 = 0x40;

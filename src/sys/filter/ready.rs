@@ -8,7 +8,10 @@ use std::net::Ipv4Addr;
 use super::condition::{Condition, Load, Size};
 use super::program::{FilterProgram, WHOLE_FRAME, ancillary};
 use wireboot_proto::packet::dhcp::{CLIENT_PORT, SERVER_PORT};
-use wireboot_proto::packet::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, MacAddress};
+use wireboot_proto::packet::ethernet::{
+    ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, MacAddress,
+};
+use wireboot_proto::packet::icmpv6;
 use wireboot_proto::packet::ipv4::PROTOCOL_UDP;
 use wireboot_proto::packet::switch_frame;
 
@@ -16,6 +19,8 @@ use wireboot_proto::packet::switch_frame;
 const IPV4: u32 = 14;
 /// Where ARP begins.
 const ARP: u32 = 14;
+/// Where the IPv6 header begins.
+const IPV6: u32 = 14;
 const UDP_LEN: u32 = 8;
 const BOOTREQUEST: u32 = 1;
 const BOOTREPLY: u32 = 2;
@@ -30,19 +35,52 @@ pub fn dhcp_replies(xid: Option<u32>, chaddr: Option<MacAddress>) -> FilterProgr
     program(&is_dhcp_reply(xid, chaddr))
 }
 
-/// Passes what [`dhcp_replies`] would pass for `chaddr` but for another VLAN's tag or for `op`.
-pub fn stray_replies(chaddr: MacAddress) -> FilterProgram {
-    let is_reply = Condition::equal(behind_ipv4(Size::Byte, UDP_LEN), BOOTREPLY);
-    let is_ours = Condition::is_mac(
-        |size, offset| behind_ipv4(size, UDP_LEN + offset),
-        28,
-        chaddr,
-    );
-    program(
-        &is_udp_to(CLIENT_PORT)
-            .and(is_ours)
-            .and(untagged().and(is_reply).negated()),
+/// Passes what says why there is no reply: UDP over IPv4 that has our `xid` or `chaddr` where replies have
+/// them and does not pass [`dhcp_replies`], and advertisements of IPv6 routers.
+///
+/// A packet to our port and hardware address that ends before `chaddr` passes too, and what has a second
+/// VLAN tag. A request on its way to a server does not.
+pub fn stray_replies(xid: u32, chaddr: MacAddress) -> FilterProgram {
+    /// Length of a VLAN tag, and where the second of two begins, which the kernel leaves in the frame.
+    const TAG: u32 = 4;
+    let is_tagged = is_ethertype(ETHERTYPE_VLAN);
+    let strays = is_stray(IPV4, xid, chaddr).or(is_tagged.and(is_stray(IPV4 + TAG, xid, chaddr)));
+    program(&strays.or(untagged().and(is_router_advertisement())))
+}
+
+/// As [`stray_replies`], with the IPv4 header at `header`, behind its EtherType.
+fn is_stray(header: u32, xid: u32, chaddr: MacAddress) -> Condition {
+    let bootp = |size, offset| behind_ipv4_at(header, size, UDP_LEN + offset);
+    let is_to = |port: u16| Condition::equal(behind_ipv4_at(header, Size::Half, 2), port.into());
+    let op = |op| Condition::equal(bootp(Size::Byte, 0), op);
+    // A load beyond the end would reject the frame, whatever else is in it.
+    let has = |len| Condition::AtLeast(Load::Length, header + 20 + UDP_LEN + len);
+    let has_xid = has(8).and(Condition::equal(bootp(Size::Word, 4), xid));
+    let has_chaddr = || has(34).and(Condition::is_mac(bootp, 28, chaddr));
+    let is_cut_off = has(34)
+        .negated()
+        .and(is_to(CLIENT_PORT))
+        .and(Condition::is_mac(frame, 0, chaddr));
+    let is_request = is_to(SERVER_PORT).and(op(BOOTREQUEST));
+    let is_reply = is_to(CLIENT_PORT).and(op(BOOTREPLY)).and(has_chaddr());
+    let is_reply = if header == IPV4 {
+        untagged().and(is_reply)
+    } else {
+        Condition::Constant(false)
+    };
+    is_udp_with_header(header).and(
+        is_cut_off.or(has_xid
+            .or(has_chaddr())
+            .and(is_request.or(is_reply).negated())),
     )
+}
+
+fn is_router_advertisement() -> Condition {
+    let byte = |offset, value: u8| Condition::equal(frame(Size::Byte, IPV6 + offset), value.into());
+    is_ethertype(ETHERTYPE_IPV6)
+        .and(byte(6, icmpv6::NEXT_HEADER_ICMPV6))
+        .and(byte(7, icmpv6::HOP_LIMIT))
+        .and(byte(40, icmpv6::ROUTER_ADVERTISEMENT))
 }
 
 /// The condition of [`dhcp_replies`].
@@ -123,9 +161,13 @@ const fn frame(size: Size, offset: u32) -> Load {
 }
 
 const fn behind_ipv4(size: Size, offset: u32) -> Load {
+    behind_ipv4_at(IPV4, size, offset)
+}
+
+const fn behind_ipv4_at(header: u32, size: Size, offset: u32) -> Load {
     Load::BehindIpv4 {
         size,
-        header: IPV4,
+        header,
         offset,
     }
 }
@@ -146,19 +188,20 @@ fn is_ethertype(ethertype: u16) -> Condition {
     Condition::equal(frame(Size::Half, 12), ethertype.into())
 }
 
-/// IPv4 and UDP, and the frame has the UDP header: not a later fragment.
-fn is_udp_with_header() -> Condition {
-    is_ethertype(ETHERTYPE_IPV4)
+/// IPv4 at `header` and UDP, and the frame has the UDP header: not a later fragment.
+fn is_udp_with_header(header: u32) -> Condition {
+    let ethertype = frame(Size::Half, header - 2);
+    Condition::equal(ethertype, ETHERTYPE_IPV4.into())
         .and(Condition::equal(
-            frame(Size::Byte, IPV4 + 9),
+            frame(Size::Byte, header + 9),
             PROTOCOL_UDP.into(),
         ))
         // The fragment offset (RFC 791 §3.1): a later fragment's first bytes are no UDP header.
-        .and(Condition::AnyBit(frame(Size::Half, IPV4 + 6), 0x1fff).negated())
+        .and(Condition::AnyBit(frame(Size::Half, header + 6), 0x1fff).negated())
 }
 
 fn is_udp_to(port: u16) -> Condition {
-    is_udp_with_header().and(Condition::equal(behind_ipv4(Size::Half, 2), port.into()))
+    is_udp_with_header(IPV4).and(Condition::equal(behind_ipv4(Size::Half, 2), port.into()))
 }
 
 #[cfg(test)]
@@ -215,6 +258,79 @@ mod tests {
         );
         assert_eq!(program.run(&changed(20, 0x01)), 0, "offset 2048");
         assert_eq!(program.run(&changed(21, 0x01)), 0, "offset 8");
+    }
+
+    #[test]
+    fn what_has_our_xid_or_chaddr_and_is_no_reply_is_a_stray() {
+        let program = stray_replies(XID, CHADDR);
+        for (at, byte, passes, what) in [
+            (42, 2, false, "a reply"),
+            (42, 1, true, "op 1"),
+            (42, 0, true, "op 0"),
+            (37, 67, true, "to another port"),
+            (46, 0, false, "another xid, which the reply's filter passes"),
+            (75, 0, true, "another chaddr"),
+            (
+                20,
+                0x20,
+                false,
+                "a first fragment, which the reply's filter passes",
+            ),
+            (21, 1, false, "a later fragment"),
+            (23, 6, false, "TCP"),
+        ] {
+            assert_eq!(program.run(&changed(at, byte)) != 0, passes, "{what}");
+        }
+        let mut request = changed(37, 67);
+        request[42] = 1;
+        assert_eq!(program.run(&request), 0, "a request");
+        let mut other = changed(46, 0);
+        other[75] = 0;
+        assert_eq!(program.run(&other), 0, "another xid and chaddr");
+        other[37] = 67;
+        assert_eq!(program.run(&other), 0, "nor to our port");
+        for (tci, passes) in [(5, true), (0x6000, false)] {
+            let vlan = Some(VlanTag { tpid: 0x8100, tci });
+            let reply = reply(&[]);
+            let packet = FilterInput {
+                vlan,
+                ..FilterInput::new(&reply)
+            };
+            assert_eq!(program.run_with(&packet) != 0, passes, "{tci:#x}");
+        }
+        let mut inner = reply(&[]);
+        inner.splice(12..12, [0x81, 0, 0, 5]);
+        assert_ne!(program.run(&inner), 0);
+        inner[50] = 0;
+        assert_ne!(program.run(&inner), 0, "another xid");
+        inner[79] = 0;
+        assert_eq!(program.run(&inner), 0, "and another chaddr");
+    }
+
+    #[test]
+    fn a_reply_that_is_cut_off_is_a_stray_by_its_xid_or_destination() {
+        let program = stray_replies(XID, CHADDR);
+        let mut frame = reply(&[]);
+        for (len, passes) in [(76, false), (75, true), (50, true), (49, false)] {
+            assert_eq!(program.run(&frame[..len]) != 0, passes, "{len}");
+        }
+        frame[..6].copy_from_slice(&CHADDR.0);
+        for (len, passes) in [(76, false), (50, true), (42, true), (37, false)] {
+            assert_eq!(program.run(&frame[..len]) != 0, passes, "{len}");
+        }
+        frame[37] = 53;
+        assert_eq!(program.run(&frame[..49]), 0);
+    }
+
+    #[test]
+    fn advertisements_of_routers_pass_beside_strays() {
+        let program = stray_replies(XID, CHADDR);
+        let mut frame = icmpv6::router_solicitation(CHADDR);
+        assert_eq!(program.run(&frame), 0, "a solicitation");
+        frame[54] = icmpv6::ROUTER_ADVERTISEMENT;
+        assert_ne!(program.run(&frame), 0);
+        frame[21] = 64;
+        assert_eq!(program.run(&frame), 0, "forwarded");
     }
 
     #[test]

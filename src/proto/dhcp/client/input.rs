@@ -22,7 +22,7 @@ const MIN_V6ONLY_WAIT: Duration = Duration::from_secs(300);
 
 impl Client {
     pub(super) fn handle_datagram(&mut self, datagram: &Datagram<'_>) -> Result<(), Discard> {
-        let reply = reply::read(datagram, self.xid, self.config.chaddr)?;
+        let reply = reply::read(datagram, self.xid, &self.config)?;
         match reply.message_type {
             MessageType::Offer => self.handle_offer(reply),
             MessageType::Ack => self.handle_ack(reply),
