@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
 
-use super::Profile;
+use super::profile::Profile;
 use crate::sys::error::SyscallError;
 
 /// The bit of CAP_NET_RAW: SO_BINDTODEVICE asks for it before Linux 5.7.

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use std::fs;
 use std::io::ErrorKind;
 use std::net::UdpSocket;
