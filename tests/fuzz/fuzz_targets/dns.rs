@@ -16,7 +16,9 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let mut rest = rest.get(line.len() + 1..).unwrap_or_default();
     let mut names = NameConfig::default();
-    names.read(&String::from_utf8_lossy(line), &|name| name.len().try_into().ok());
+    names.read(&String::from_utf8_lossy(line), &|name| {
+        name.len().try_into().ok()
+    });
     names.hosts = String::from_utf8_lossy(line).into_owned();
     names.known("a.example");
     for host in 0..setup & 3 {
