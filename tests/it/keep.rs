@@ -2,12 +2,13 @@
 //! `--release` and `--inform`, and `wireboot boot` that takes longer than its lease, each test in
 //! network namespaces of its own.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::common::client::{
-    addresses, is_as_it_was, is_configured, json, keep, lease, succeeds, wireboot,
+    addresses, boot, boot_command, is_as_it_was, is_configured, json, keep, lease, slow_kernel,
+    succeeds, wireboot,
 };
 use crate::common::far::{Far, Server};
 use crate::common::servers::{DNSMASQ, dhcpd, dnsmasq, drop_acknowledgements, kea_at_once, nginx};
@@ -750,33 +751,6 @@ fn goes_on_from_another_address(
         send.send(log.unwrap_or_default()).unwrap();
     });
     receive.recv().unwrap()
-}
-
-/// Makes a folder with a kernel of `len` bytes and a script that pauses once it has fetched that, and
-/// a network of 1 Mbit/s.
-fn slow_kernel(far: &Far, len: usize) -> PathBuf {
-    let folder = far.folder.join("served");
-    std::fs::create_dir(&folder).unwrap();
-    let mut kernel = bz_image();
-    kernel.resize(len, 0);
-    kernel[0x1f1] = 4;
-    std::fs::write(folder.join("kernel"), kernel).unwrap();
-    let script = "#!ipxe\nkernel kernel\nsleep 3\nboot\n";
-    std::fs::write(folder.join("script"), script).unwrap();
-    far.run("tc qdisc add dev far root tbf rate 1mbit burst 4kb latency 200ms");
-    folder
-}
-
-/// Starts `wireboot boot` on `near`, up to the image.
-fn boot(more: &[&str]) -> Server {
-    Server::start(&mut boot_command(more))
-}
-
-fn boot_command(more: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
-    command.args(["boot", "-i", "near", "--stop-after", "image"]);
-    command.args(more);
-    command
 }
 
 /// What a server has logged so far.

@@ -522,6 +522,8 @@ struct Transcript {
     failures: Vec<Loss>,
     bounds: Vec<lease::Lease>,
     losses: Vec<Loss>,
+    /// Times left of leases that no server extends.
+    silences: Vec<Duration>,
 }
 
 impl Transcript {
@@ -544,6 +546,7 @@ impl Transcript {
             failures: Vec::new(),
             bounds: Vec::new(),
             losses: Vec::new(),
+            silences: Vec::new(),
         }
     }
 
@@ -568,6 +571,7 @@ impl Transcript {
                 Event::Bound(lease) => self.bounds.push(*lease),
                 Event::Lost(loss) => self.losses.push(loss),
                 Event::Failed(loss) => self.failures.push(loss),
+                Event::Unanswered { left } => self.silences.push(left.unwrap_or(Duration::MAX)),
                 Event::Entered(_) | Event::Offered(_) | Event::Ipv6Only { .. } => {}
             }
         }
