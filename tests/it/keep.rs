@@ -3,12 +3,11 @@
 //! network namespaces of its own.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::common::client::{
-    addresses, boot, boot_command, is_as_it_was, is_configured, json, keep, lease, slow_kernel,
-    succeeds, wireboot,
+    address_changes, addresses, boot, boot_command, is_as_it_was, is_configured, json, keep, lease,
+    slow_kernel, succeeds, wireboot,
 };
 use crate::common::far::{Far, Server};
 use crate::common::servers::{DNSMASQ, dhcpd, dnsmasq, drop_acknowledgements, kea_at_once, nginx};
@@ -781,21 +780,6 @@ fn releases(server: impl FnOnce(&Far) -> Server + Send + 'static, logged: &'stat
         is_as_it_was();
         server.wait_for(logged);
     });
-}
-
-/// Tells of every address that comes and goes from now on.
-fn address_changes() -> Server {
-    let mut command = Command::new("ip");
-    let monitor = Server::start(command.args(["-o", "-4", "monitor", "address"]));
-    wait_until("the monitor watches", || {
-        ip("address add 127.0.0.9/32 dev lo");
-        ip("address del 127.0.0.9/32 dev lo");
-        monitor.count("127.0.0.9") > 0
-    });
-    ip("address add 127.0.0.10/32 dev lo");
-    monitor.wait_for("127.0.0.10");
-    monitor.forget();
-    monitor
 }
 
 /// Counts what arrives at the far end and fits `expression`, from now on.

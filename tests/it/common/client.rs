@@ -7,7 +7,7 @@ use serde_json::Value;
 use wireboot_proto::format::kernel_image::fixture::bz_image;
 
 use super::far::{Far, Server};
-use super::ip;
+use super::{ip, wait_until};
 
 /// Starts the client on `near`.
 pub fn lease(timeout: &str) -> Child {
@@ -44,6 +44,21 @@ pub fn boot_command(more: &[&str]) -> Command {
     command.args(["boot", "-i", "near", "--stop-after", "image"]);
     command.args(more);
     command
+}
+
+/// Tells of every address that comes and goes from now on.
+pub fn address_changes() -> Server {
+    let mut command = Command::new("ip");
+    let monitor = Server::start(command.args(["-o", "-4", "monitor", "address"]));
+    wait_until("the monitor watches", || {
+        ip("address add 127.0.0.9/32 dev lo");
+        ip("address del 127.0.0.9/32 dev lo");
+        monitor.count("127.0.0.9") > 0
+    });
+    ip("address add 127.0.0.10/32 dev lo");
+    monitor.wait_for("127.0.0.10");
+    monitor.forget();
+    monitor
 }
 
 /// Starts a client that stays on `near`, with more arguments.

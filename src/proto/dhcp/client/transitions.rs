@@ -192,7 +192,10 @@ impl Client {
             }
             State::Probing { active } => {
                 let active = active.clone();
-                if let Some(guard) = &mut self.guard
+                if is_over(&active) {
+                    // Probing takes up to 7 s, longer than such a lease.
+                    self.fail(Loss::Expired, now);
+                } else if let Some(guard) = &mut self.guard
                     && guard.is_clear()
                 {
                     guard.announce(now);
@@ -223,9 +226,8 @@ impl Client {
         if reached(active.expires_at()) {
             return self.lose(Loss::Expired, now);
         }
-        let is_last = name == StateName::Renewing && reached(active.rebind_at());
         let mut resend = self.state.resend().into_iter();
-        if resend.any(|resend| resend.sent() > 0 && (is_last || now >= resend.next_at())) {
+        if resend.any(|resend| resend.is_spent(now, 1)) {
             self.report_silence(active.expires_at());
         }
         if reached(active.rebind_at()) && name != StateName::Rebinding {

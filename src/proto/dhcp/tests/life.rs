@@ -137,8 +137,7 @@ fn a_server_that_is_silent_at_t1_is_reported_once_with_the_time_left_and_anew_fo
 
 #[test]
 fn a_short_or_infinite_lease_that_nobody_extends_is_reported_too() {
-    // Of two seconds only T2 comes between a request and the next.
-    for (seconds, left) in [(2, 250), (4, 1_000), (10, 3_125)] {
+    for (seconds, left) in [(0, 500), (4, 1_000), (10, 3_125)] {
         let mut t = Transcript::bound_to(lasting(seconds));
         while t.losses.is_empty() {
             t.next_message();
@@ -152,6 +151,28 @@ fn a_short_or_infinite_lease_that_nobody_extends_is_reported_too() {
     t.next_message();
     t.next_message();
     assert_eq!(t.silences, [Duration::MAX]);
+}
+
+#[test]
+fn a_lease_that_ends_while_its_address_is_probed_is_not_used() {
+    let mut t = Transcript::in_requesting(Config {
+        detection: Detection::Strict,
+        ..plain()
+    });
+    t.receives(lasting(3));
+    t.sends_after(3_000..=7_000, MessageType::Discover);
+    assert_eq!((t.failure(), t.bounds.len()), (Loss::Expired, 0));
+}
+
+#[test]
+fn a_lease_of_no_time_is_renewed_less_than_once_a_second() {
+    let mut t = Transcript::bound_to(lasting(0));
+    for _ in 0..10 {
+        t.sends_after(1_000..=2_000, MessageType::Request);
+        t.receives(lasting(0));
+        t.bound();
+    }
+    assert_eq!((t.losses.len(), t.silences.len()), (0, 0));
 }
 
 #[test]
