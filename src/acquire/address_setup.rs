@@ -144,11 +144,17 @@ impl AddressSetup {
         addresses.any(|there| *there == (lease.address, lease.prefix_len))
     }
 
-    /// Returns whether the address of `lease` should be on the interface and is not, `age` after it was
-    /// requested.
-    pub(super) fn is_missing(&self, lease: &Lease, age: Duration) -> bool {
+    /// Returns the address or route that the interface should have for `lease`, as amended, and does
+    /// not have, `age` after it was requested.
+    pub(super) fn missing(&self, lease: &Lease, age: Duration) -> Option<String> {
         // In the last second the kernel removes the address by itself.
         let ends = |time: Duration| time <= age + Duration::from_secs(1);
-        !lease.times.is_some_and(|times| ends(times.lease)) && !self.has_address(lease)
+        if lease.times.is_some_and(|times| ends(times.lease)) {
+            return None;
+        }
+        self.link.missing(lease, age).unwrap_or_else(|error| {
+            log::warn!("{}", error.chain());
+            None
+        })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::session::Session;
 use crate::config::DhcpConfig;
@@ -12,6 +13,7 @@ use crate::sys::clock::Alarm;
 use crate::sys::signal::{Signal, Signals};
 use crate::sys::{self, SyscallError};
 use wireboot_proto::dhcp;
+use wireboot_proto::time::Instant;
 
 /// Keeps the lease of a configured session until a signal ends it.
 ///
@@ -50,6 +52,10 @@ pub fn keep(session: Session, config: &DhcpConfig, signals: &Signals) -> Result<
     }
 }
 
+/// Shortest time from one look for removed addresses and routes to the next: another program may
+/// remove them as fast as they are set.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// A lease in use, which is renewed for as long as somebody calls [`Renewal::handle_events`] after
 /// each [`Renewal::wait`].
 #[derive(Debug)]
@@ -59,6 +65,9 @@ pub(super) struct Renewal {
     watch: Watch,
     alarm: Alarm,
     is_bound: bool,
+    /// When to look whether the interface still has what the lease says; none if nothing has gone.
+    check_at: Option<Instant>,
+    checked_at: Instant,
 }
 
 impl Renewal {
@@ -71,14 +80,17 @@ impl Renewal {
         // without a socket.
         session.bind_client_port();
         let mut watch = session.take_link_monitor()?;
-        // Whoever removes the address tells nobody: RTM_DELADDR is the only sign.
-        watch.follow_addresses()?;
+        // Whoever removes an address or a route tells nobody: RTM_DELADDR and RTM_DELROUTE are the
+        // only signs.
+        watch.follow_settings()?;
         Ok(Self {
             watch,
             alarm: Alarm::open().map_err(cannot_wait)?,
             script: config.script.clone(),
             session,
             is_bound: true,
+            check_at: None,
+            checked_at: Instant::ZERO,
         })
     }
 
@@ -107,7 +119,12 @@ impl Renewal {
             }
             session.handle_link(&change, now);
         }
-        if watch.take_address_loss() {
+        if watch.take_loss() {
+            let at = now.max(self.checked_at + CHECK_INTERVAL);
+            self.check_at.get_or_insert(at);
+        }
+        if self.check_at.is_some_and(|at| now >= at) {
+            (self.check_at, self.checked_at) = (None, now);
             session.reconfigure();
         }
         session.handle_input(watch, now)?;
@@ -149,7 +166,8 @@ impl Renewal {
         &mut self,
         others: [BorrowedFd<'_>; N],
     ) -> Result<[bool; N], Error> {
-        let deadline = self.session.poll_timeout();
+        let deadlines = [self.session.poll_timeout(), self.check_at];
+        let deadline = deadlines.into_iter().flatten().min();
         // A timeout of poll stands still in suspend, and T1 would come late by as long as that
         // took.
         self.alarm.set(deadline).map_err(cannot_wait)?;

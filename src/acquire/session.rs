@@ -327,14 +327,17 @@ impl Session {
         Ok(lease)
     }
 
-    /// Configures the interface again, if somebody has removed the address of the lease.
+    /// Configures the interface again, if somebody has removed the address or a route of the lease.
     pub(super) fn reconfigure(&self) {
-        let is_missing = |lease: &&Lease| self.setup.is_missing(lease, self.lease_age());
-        let Some(lease) = self.lease().filter(is_missing) else {
+        let Some(mut lease) = self.lease().cloned() else {
             return;
         };
-        let (name, address) = (&self.link.name, lease.address);
-        log::warn!("{name}: somebody has removed {address}, which is set again");
+        self.setup.amend(&mut lease);
+        let Some(missing) = self.setup.missing(&lease, self.lease_age()) else {
+            return;
+        };
+        let name = &self.link.name;
+        log::warn!("{name}: somebody has removed {missing}, which is set again");
         if let Err(error) = self.configure() {
             log::error!("{}", error.chain());
         }

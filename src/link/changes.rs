@@ -137,6 +137,23 @@ impl Changes {
     }
 }
 
+impl InterfaceState {
+    /// Returns whether an address or route is among these; true for an MTU.
+    pub(super) fn has(&self, setting: &LinkSetting) -> bool {
+        match setting {
+            LinkSetting::Mtu(_) => true,
+            LinkSetting::Address(wanted) => {
+                let mut addresses = self.addresses.iter();
+                addresses.any(|known| known.value.is_same(wanted))
+            }
+            LinkSetting::Route(wanted) => {
+                let mut routes = self.routes.iter();
+                routes.any(|(known, _)| known.route == *wanted)
+            }
+        }
+    }
+}
+
 /// Undoes settings, the last one first, and restores what the kernel removes with them.
 fn undo(done: Vec<AppliedSetting>, to: To, index: u32, socket: &mut RouteSocket) {
     if done.is_empty() {

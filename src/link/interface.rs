@@ -8,7 +8,7 @@ use super::changes::{
     AppliedSetting, Changes, LinkSetting, To, Undo, add_route, remove, set_address, take_back,
 };
 use super::lease_settings::lease_settings;
-use super::state::{addresses, open_socket, set_up, unreadable};
+use super::state::{InterfaceState, addresses, open_socket, set_up, unreadable};
 use super::watch::Watch;
 use crate::error::Error;
 use crate::recorder::Recorder;
@@ -183,6 +183,19 @@ impl Link {
         Ok(addresses
             .map(|there| (there.address, there.prefix_len))
             .collect())
+    }
+
+    /// Returns the address or route of `lease`, which was granted `age` ago, that the interface does
+    /// not have, for a log line; none if it has all of them.
+    ///
+    /// # Errors
+    /// [`Error::System`] without a route socket.
+    pub fn missing(&self, lease: &Lease, age: Duration) -> Result<Option<String>, Error> {
+        let mut socket = open_socket()?;
+        let current = InterfaceState::read(&mut socket, self.index).map_err(unreadable)?;
+        let settings = lease_settings(self.index, lease, age);
+        let missing = settings.iter().find(|setting| !current.has(setting));
+        Ok(missing.map(LinkSetting::to_string))
     }
 
     /// Returns the address set by this process.

@@ -562,7 +562,7 @@ fn an_address_that_somebody_removes_is_set_again_for_the_rest_of_the_lease() {
         std::thread::sleep(Duration::from_secs(3));
         let requests = server.count("DHCPREQUEST");
         ip("address del 192.0.2.100/24 dev near");
-        client.wait_for("somebody has removed 192.0.2.100");
+        client.wait_for("somebody has removed the address 192.0.2.100/24, which is set again");
         wait_until("it is there again", || {
             ip("-4 route show").lines().count() == 3
         });

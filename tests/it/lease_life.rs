@@ -1,13 +1,13 @@
 //! What a client that stays does when servers and other programs do not do their part, against real
 //! servers, each test in network namespaces of its own.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::common::client::{address_changes, addresses, boot, keep, slow_kernel};
 use crate::common::dhcp::{ScriptedDhcp, framed, grant};
 use crate::common::far::Far;
-use crate::common::servers::{dhcpd, nginx};
-use crate::common::{in_new_namespace, wait_until};
+use crate::common::servers::{dhcpd, dnsmasq, nginx};
+use crate::common::{in_new_namespace, ip, wait_until};
 use wireboot_proto::packet::option::code;
 
 const TEN_SECONDS: &str = "max-lease-time 10; min-lease-time 10;";
@@ -71,4 +71,75 @@ fn a_lease_of_no_time_is_kept_without_a_flood_whatever_its_t1_and_t2_are() {
             assert_eq!(client.count("expired"), 0);
         });
     }
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_route_that_somebody_removes_is_set_again() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let server = dnsmasq(&far, "");
+        let words = far.write("words", "rd.route=203.0.113.0/24:192.0.2.9:near");
+        let client = keep(&["--kernel-command-line", &words]);
+        client.wait_for("from 192.0.2.1");
+        let routes = || ip("-4 route show proto dhcp");
+        wait_until("it has its routes", || routes().lines().count() == 3);
+        let (all, changes) = (routes(), address_changes());
+        let requests = server.count("DHCPREQUEST");
+        for (route, told) in [
+            (
+                "default via 192.0.2.1",
+                "the route to 0.0.0.0/0 via 192.0.2.1",
+            ),
+            (
+                "198.51.100.0/24",
+                "the route to 198.51.100.0/24 via 192.0.2.2",
+            ),
+            (
+                "203.0.113.0/24",
+                "the route to 203.0.113.0/24 via 192.0.2.9",
+            ),
+        ] {
+            ip(&format!("route del {route}"));
+            client.wait_for(&format!("somebody has removed {told}, which is set again"));
+            wait_until("it is there again", || routes() == all);
+        }
+        // Nobody tells of the routes of an interface that is set down.
+        client.forget();
+        ip("link set near down");
+        client.wait_for("the carrier is gone");
+        drop(server);
+        ip("link set near up");
+        wait_until("they are there again", || routes() == all);
+        // What others have is nothing to it.
+        client.forget();
+        ip("route add 198.18.0.0/24 via 192.0.2.3");
+        ip("route del 198.18.0.0/24");
+        ip("route add 198.18.0.0/24 via 192.0.2.3 proto dhcp");
+        ip("route del 198.18.0.0/24");
+        std::thread::sleep(Duration::from_secs(2));
+        assert_eq!(client.count("somebody has removed"), 0);
+        assert_eq!((changes.count("Deleted"), requests), (0, 1));
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_route_that_is_removed_as_fast_as_it_is_set_is_not_fought_for() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = dnsmasq(&far, "");
+        let client = keep(&[]);
+        client.wait_for("from 192.0.2.1");
+        let end = Instant::now() + Duration::from_secs(4);
+        while Instant::now() < end {
+            if ip("-4 route show default").contains("192.0.2.1") {
+                ip("route del default");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        wait_until("it is there", || !ip("-4 route show default").is_empty());
+        let count = client.count("somebody has removed the route");
+        assert!((3..=7).contains(&count), "{count}");
+    });
 }
