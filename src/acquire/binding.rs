@@ -15,7 +15,7 @@ use super::keep::Renewal;
 use super::session::Session;
 use crate::config::DhcpConfig;
 use crate::error::Error;
-use crate::handover;
+use crate::handover::{self, EarlierFiles};
 use crate::link::Link;
 use crate::sys::signal::Signals;
 use crate::sys::terminal::Terminal;
@@ -33,8 +33,8 @@ pub struct Binding {
 /// Where the address is from.
 #[derive(Debug)]
 enum Leased {
-    /// Set without DHCP: there is nothing to renew.
-    Static,
+    /// Set without DHCP: there is nothing to renew. The files for other programs were such before.
+    Static(Arc<EarlierFiles>),
     /// From a server, and not renewed at the moment.
     Idle(Box<Session>),
     /// From a server, and renewed by a thread until a byte is in its pipe.
@@ -54,11 +54,11 @@ impl Binding {
     }
 
     /// Takes over an interface with an address that was given without DHCP.
-    pub fn fixed(link: Link, address: Ipv4Addr) -> Self {
+    pub fn fixed(link: Link, address: Ipv4Addr, earlier: EarlierFiles) -> Self {
         Self {
             link: Arc::new(link),
             address,
-            lease: Leased::Static,
+            lease: Leased::Static(Arc::new(earlier)),
         }
     }
 
@@ -81,17 +81,21 @@ impl Binding {
     pub fn renew(&mut self, config: &DhcpConfig, signals: Signals) -> Result<(), Error> {
         let session = match std::mem::replace(&mut self.lease, Leased::Gone) {
             Leased::Idle(session) => session,
-            other @ (Leased::Static | Leased::Renewed(..) | Leased::Gone) => {
-                self.lease = other;
+            Leased::Static(earlier) => {
+                self.lease = Leased::Static(Arc::clone(&earlier));
                 let link = Arc::clone(&self.link);
                 thread::spawn(move || {
                     while sys::wait_readable(&[signals.as_fd()], None).is_ok() {
                         if let Ok(Some(_)) = signals.take() {
-                            restore_static(&link);
+                            restore_static(&link, &earlier);
                             exit_interrupted();
                         }
                     }
                 });
+                return Ok(());
+            }
+            other @ (Leased::Renewed(..) | Leased::Gone) => {
+                self.lease = other;
                 return Ok(());
             }
         };
@@ -146,7 +150,7 @@ impl Binding {
                     .join()
                     .map_or(Leased::Gone, |session| Leased::Idle(Box::new(session)))
             }
-            other @ (Leased::Static | Leased::Idle(_) | Leased::Gone) => other,
+            other @ (Leased::Static(_) | Leased::Idle(_) | Leased::Gone) => other,
         };
     }
 
@@ -155,13 +159,16 @@ impl Binding {
         self.settle();
         match self.lease {
             Leased::Idle(session) => session.restore(),
-            Leased::Static | Leased::Renewed(..) | Leased::Gone => restore_static(&self.link),
+            Leased::Static(earlier) => restore_static(&self.link, &earlier),
+            Leased::Renewed(..) | Leased::Gone => {
+                restore_static(&self.link, &EarlierFiles::default());
+            }
         }
     }
 }
 
-fn restore_static(link: &Link) {
-    handover::remove(&link.name);
+fn restore_static(link: &Link, earlier: &EarlierFiles) {
+    handover::restore(&link.name, earlier);
     link.restore();
 }
 

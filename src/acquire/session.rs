@@ -363,13 +363,14 @@ impl Session {
     /// session has the lease.
     #[inline(never)]
     pub(super) fn end(mut self, withdraws: bool) {
-        if self.lease().is_some() {
-            self.setup.remove_files();
-        }
+        let has_lease = self.lease().is_some();
         // RELEASE goes out while the address is still set (RFC 2131 §4.4.6).
         self.dialogue.release(withdraws, sys::now());
         self.send();
         self.link.clear_and_lower();
+        if has_lease {
+            self.setup.remove_files();
+        }
     }
 
     /// Puts the interface and the lease file back as they were found, without a RELEASE: another
