@@ -2,7 +2,6 @@
 //! `--release` and `--inform`, and `wireboot boot` that takes longer than its lease, each test in
 //! network namespaces of its own.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::common::client::{
@@ -12,7 +11,6 @@ use crate::common::client::{
 use crate::common::far::{Far, Server};
 use crate::common::servers::{DNSMASQ, dhcpd, dnsmasq, drop_acknowledgements, kea_at_once, nginx};
 use crate::common::terminal::Terminal;
-use crate::common::tftp::tftpd_hpa;
 use crate::common::{in_new_namespace, ip, wait_until};
 use nix::sys::signal::Signal;
 use wireboot_proto::format::kernel_image::fixture::bz_image;
@@ -409,23 +407,6 @@ fn a_boot_keeps_its_lease_while_it_pauses_and_while_a_menu_waits() {
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
-fn a_download_by_http_goes_on_from_another_address() {
-    let folder = goes_on_from_another_address(nginx, "http://192.0.2.1/script");
-    let log = folder.lines().filter(|line| line.contains("GET /kernel"));
-    let log: Vec<_> = log.collect();
-    // What has been received is not asked for again.
-    assert!(log.iter().any(|line| line.contains("\" 206 ")), "{log:#?}");
-}
-
-#[test]
-#[ignore = "needs CAP_NET_ADMIN"]
-fn a_download_by_tftp_goes_on_from_another_address() {
-    let tftp = |far: &Far, folder: &Path| tftpd_hpa(far, folder.to_str().unwrap());
-    goes_on_from_another_address(tftp, "tftp://192.0.2.1/script");
-}
-
-#[test]
-#[ignore = "needs CAP_NET_ADMIN"]
 fn a_boot_without_an_address_waits_for_the_server_to_return() {
     in_new_namespace(|| {
         let far = Far::plug_in();
@@ -715,41 +696,6 @@ fn lifetimes(address: &str) -> (u64, u64) {
     let found = addresses.find(|found| found["local"] == address).unwrap();
     let seconds = |key: &str| found[key].as_u64().unwrap();
     (seconds("valid_life_time"), seconds("preferred_life_time"))
-}
-
-/// Has a boot fetch `url` over a slow network, whose DHCP server is replaced meanwhile by one that
-/// refuses the address and grants another; returns the server's log.
-fn goes_on_from_another_address(
-    server: impl FnOnce(&Far, &Path) -> Server + Send + 'static,
-    url: &'static str,
-) -> String {
-    let (send, receive) = std::sync::mpsc::channel();
-    in_new_namespace(move || {
-        let far = Far::plug_in();
-        let first = dhcpd(&far, "max-lease-time 6; min-lease-time 6;");
-        let _files = server(&far, &slow_kernel(&far, 2_000_000));
-        let mut boot = boot(&["--boot-file", url]);
-        boot.wait_for("near: 192.0.2.100/24 from 192.0.2.1 for 6 s");
-        drop(first);
-        let range = "--dhcp-range=192.0.2.150,192.0.2.150,255.255.255.0,1h";
-        let second = far.serve(
-            &format!("{DNSMASQ} --dhcp-authoritative {range}"),
-            "DHCP, IP range",
-        );
-        second.wait_for("DHCPNAK(far) 192.0.2.100");
-        boot.wait_for("near: 192.0.2.150/24 from 192.0.2.1");
-        // The progress stands still meanwhile, and people are told why.
-        let again = "the address has changed; asking again for the file, of which";
-        if url.starts_with("tftp") {
-            boot.wait_for(again);
-        }
-        boot.wait_for("kernel: 1953 KiB in");
-        assert_eq!(addresses(), ["192.0.2.150"]);
-        assert_eq!(boot.exit_code(), Some(0));
-        let log = std::fs::read_to_string(far.folder.join("access.log"));
-        send.send(log.unwrap_or_default()).unwrap();
-    });
-    receive.recv().unwrap()
 }
 
 /// What a server has logged so far.

@@ -1,12 +1,14 @@
-//! What a client that stays does when servers and other programs do not do their part, against real
-//! servers, each test in network namespaces of its own.
+//! What a client that stays does when servers and other programs do not do their part, and a download
+//! when the address changes, against real servers, each test in network namespaces of its own.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::common::client::{address_changes, addresses, boot, keep, slow_kernel};
 use crate::common::dhcp::{ScriptedDhcp, framed, grant};
-use crate::common::far::Far;
-use crate::common::servers::{dhcpd, dnsmasq, nginx};
+use crate::common::far::{Far, Server};
+use crate::common::servers::{DNSMASQ, dhcpd, dnsmasq, nginx, nginx_by_tls};
+use crate::common::tftp::tftpd_hpa;
 use crate::common::{in_new_namespace, ip, wait_until};
 use wireboot_proto::packet::option::code;
 
@@ -142,4 +144,71 @@ fn a_route_that_is_removed_as_fast_as_it_is_set_is_not_fought_for() {
         let count = client.count("somebody has removed the route");
         assert!((3..=7).contains(&count), "{count}");
     });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_download_by_http_goes_on_from_another_address() {
+    goes_on_over_http(nginx, "http://192.0.2.1/script");
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_download_by_https_goes_on_from_another_address() {
+    goes_on_over_http(nginx_by_tls, "https://192.0.2.1/script");
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_download_by_tftp_goes_on_from_another_address() {
+    let tftp = |far: &Far, folder: &Path| tftpd_hpa(far, folder.to_str().unwrap());
+    goes_on_from_another_address(tftp, "tftp://192.0.2.1/script");
+}
+
+/// As [`goes_on_from_another_address`]; what has been received is not asked for again.
+fn goes_on_over_http(server: fn(&Far, &Path) -> Server, url: &'static str) {
+    let log = goes_on_from_another_address(server, url);
+    let log = log.lines().filter(|line| line.contains("GET /kernel"));
+    let log: Vec<_> = log.collect();
+    assert!(log.iter().any(|line| line.contains("\" 206 ")), "{log:#?}");
+}
+
+/// Has a boot fetch `url` over a slow network, whose DHCP server is replaced meanwhile by one that
+/// refuses the address and grants another; returns the server's log.
+fn goes_on_from_another_address(
+    server: impl FnOnce(&Far, &Path) -> Server + Send + 'static,
+    url: &'static str,
+) -> String {
+    let (send, receive) = std::sync::mpsc::channel();
+    in_new_namespace(move || {
+        let far = Far::plug_in();
+        let first = dhcpd(&far, "max-lease-time 6; min-lease-time 6;");
+        let _files = server(&far, &slow_kernel(&far, 2_000_000));
+        let certificate = far.folder.join("own.pem");
+        let mut arguments = vec!["--boot-file", url];
+        if certificate.exists() {
+            arguments.extend(["--ca", certificate.to_str().unwrap()]);
+        }
+        let mut boot = boot(&arguments);
+        boot.wait_for("near: 192.0.2.100/24 from 192.0.2.1 for 6 s");
+        drop(first);
+        let range = "--dhcp-range=192.0.2.150,192.0.2.150,255.255.255.0,1h";
+        let second = far.serve(
+            &format!("{DNSMASQ} --dhcp-authoritative {range}"),
+            "DHCP, IP range",
+        );
+        second.wait_for("DHCPNAK(far) 192.0.2.100");
+        boot.wait_for("near: 192.0.2.150/24 from 192.0.2.1");
+        // The progress stands still meanwhile, and people are told why.
+        let again = "the address has changed; asking again for the file, of which";
+        if url.starts_with("tftp") {
+            boot.wait_for(again);
+        }
+        boot.wait_for("kernel: 1953 KiB in");
+        assert_eq!(addresses(), ["192.0.2.150"]);
+        assert_eq!(boot.exit_code(), Some(0));
+        let log = std::fs::read_to_string(far.folder.join("access.log"));
+        send.send(log.unwrap_or_default()).unwrap();
+    });
+    receive.recv().unwrap()
 }
