@@ -42,6 +42,7 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
         let mut planned = planning::follow(config, binding.link(), &lease, &fetcher, &trust)?;
         gate.pass(Stage::Plan)?;
         let image = planned.assemble(&fetcher)?;
+        binding.check_address_in(&image.command_line);
         gate.pass(Stage::Image)?;
         // Before the kernel has it: the TCG asks that a stage is measured before it gets control.
         gate.measured(image.measure(fetcher.hashes)?);

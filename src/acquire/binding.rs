@@ -73,6 +73,20 @@ impl Binding {
         self.link.configured_address().unwrap_or(self.address)
     }
 
+    /// Warns when a command line names the address that was set first, and another has taken its
+    /// place since the line was made.
+    pub fn check_address_in(&self, command_line: &str) {
+        let (first, address) = (self.address.to_string(), self.address());
+        let is_of_address = |c: char| c.is_ascii_digit() || c == '.';
+        let mut words = command_line.split(|c| !is_of_address(c));
+        if address != self.address && words.any(|word| word == first) {
+            log::warn!(
+                "the command line names {first}, which is no longer this machine's address: that is \
+                 {address}"
+            );
+        }
+    }
+
     /// Begins to renew the lease, if there is one, and to wait for `signals`: one ends the process,
     /// with the interface as it was found, until [`Binding::settle`].
     ///

@@ -206,6 +206,10 @@ fn goes_on_from_another_address(
         }
         boot.wait_for("kernel: 1953 KiB in");
         assert_eq!(addresses(), ["192.0.2.150"]);
+        boot.wait_for(
+            "the command line names 192.0.2.100, which is no longer this machine's address: that \
+             is 192.0.2.150",
+        );
         assert_eq!(boot.exit_code(), Some(0));
         let log = std::fs::read_to_string(far.folder.join("access.log"));
         send.send(log.unwrap_or_default()).unwrap();

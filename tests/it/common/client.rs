@@ -28,7 +28,7 @@ pub fn slow_kernel(far: &Far, len: usize) -> PathBuf {
     kernel.resize(len, 0);
     kernel[0x1f1] = 4;
     std::fs::write(folder.join("kernel"), kernel).unwrap();
-    let script = "#!ipxe\nkernel kernel\nsleep 3\nboot\n";
+    let script = "#!ipxe\nkernel kernel ip=${ip}:::\nsleep 3\nboot\n";
     std::fs::write(folder.join("script"), script).unwrap();
     far.run("tc qdisc add dev far root tbf rate 1mbit burst 4kb latency 200ms");
     folder
