@@ -15,6 +15,7 @@ use super::keep::Renewal;
 use super::session::Session;
 use crate::config::DhcpConfig;
 use crate::error::Error;
+use crate::gate::{Exit, Gate};
 use crate::handover::{self, EarlierFiles};
 use crate::link::Link;
 use crate::sys::signal::Signals;
@@ -88,11 +89,16 @@ impl Binding {
     }
 
     /// Begins to renew the lease, if there is one, and to wait for `signals`: one ends the process,
-    /// with the interface as it was found, until [`Binding::settle`].
+    /// with the interface as it was found and the records of `gate` saved, until [`Binding::settle`].
     ///
     /// # Errors
     /// [`Error::System`] when a call fails that every machine should allow.
-    pub fn renew(&mut self, config: &DhcpConfig, signals: Signals) -> Result<(), Error> {
+    pub fn renew(
+        &mut self,
+        config: &DhcpConfig,
+        signals: Signals,
+        gate: Gate,
+    ) -> Result<(), Error> {
         let session = match std::mem::replace(&mut self.lease, Leased::Gone) {
             Leased::Idle(session) => session,
             Leased::Static(earlier) => {
@@ -102,7 +108,7 @@ impl Binding {
                     while sys::wait_readable(&[signals.as_fd()], None).is_ok() {
                         if let Ok(Some(_)) = signals.take() {
                             restore_static(&link, &earlier);
-                            exit_interrupted();
+                            exit_interrupted(gate);
                         }
                     }
                 });
@@ -135,7 +141,7 @@ impl Binding {
                     Ok([false, true]) => {
                         if let Ok(Some(_)) = signals.take() {
                             renewal.end().restore();
-                            exit_interrupted();
+                            exit_interrupted(gate);
                         }
                     }
                     Err(error) => break Err(error),
@@ -188,8 +194,10 @@ fn restore_static(link: &Link, earlier: &EarlierFiles) {
 
 /// Ends the process at once: the other threads may be in a fetch, a menu or a pause, each with waits
 /// of its own.
-fn exit_interrupted() -> ! {
+fn exit_interrupted(gate: Gate) -> ! {
     Terminal::restore();
+    let ended = gate.close_after(Exit::Failed(Error::Interrupted));
+    let error = ended.err().unwrap_or(Error::Interrupted);
     // What must be put back is put back by now; destructors of other threads do not run.
-    std::process::exit(Error::Interrupted.print().into())
+    std::process::exit(error.print().into())
 }

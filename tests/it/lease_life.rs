@@ -4,12 +4,13 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::common::client::{address_changes, addresses, boot, keep, slow_kernel};
+use crate::common::client::{address_changes, addresses, boot, is_as_it_was, keep, slow_kernel};
 use crate::common::dhcp::{ScriptedDhcp, framed, grant};
 use crate::common::far::{Far, Server};
-use crate::common::servers::{DNSMASQ, dhcpd, dnsmasq, nginx, nginx_by_tls};
+use crate::common::servers::{DNSMASQ, dhcpd, dnsmasq, drop_acknowledgements, nginx, nginx_by_tls};
 use crate::common::tftp::tftpd_hpa;
 use crate::common::{in_new_namespace, ip, wait_until};
+use nix::sys::signal::Signal;
 use wireboot_proto::packet::option::code;
 
 const TEN_SECONDS: &str = "max-lease-time 10; min-lease-time 10;";
@@ -143,6 +144,47 @@ fn a_route_that_is_removed_as_fast_as_it_is_set_is_not_fought_for() {
         wait_until("it is there", || !ip("-4 route show default").is_empty());
         let count = client.count("somebody has removed the route");
         assert!((3..=7).contains(&count), "{count}");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_boot_is_ended_by_the_end_of_its_terminal_and_leaves_its_timeline_but_not_by_sigusr2() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let server = dnsmasq(&far, "");
+        far.write(
+            "script",
+            "#!ipxe\necho begun\nsleep 1\necho waiting\nsleep 60\n",
+        );
+        let _http = nginx(&far, &far.folder);
+        for with_lease in [true, false] {
+            let mut boot = if with_lease {
+                let boot = boot(&["--boot-file", "http://192.0.2.1/script"]);
+                boot.wait_for("begun");
+                boot
+            } else {
+                drop_acknowledgements(&far);
+                let boot = boot(&["--boot-file", "x", "-v"]);
+                boot.wait_for("REQUEST");
+                boot
+            };
+            boot.signal(Signal::SIGUSR2);
+            boot.wait_for(if with_lease {
+                "waiting"
+            } else {
+                "near: SELECTING"
+            });
+            boot.signal(Signal::SIGHUP);
+            assert_eq!(boot.exit_code(), Some(3));
+            assert_eq!(boot.count("wireboot: interrupted"), 1);
+            is_as_it_was();
+            let timeline = std::fs::read_to_string("/run/wireboot/account.txt").unwrap();
+            let is_end = |line: &str| line.ends_with("  interrupted");
+            assert!(timeline.lines().any(is_end), "{timeline}");
+            assert_eq!(timeline.contains("192.0.2.1/script: whole"), with_lease);
+        }
+        assert_eq!(server.count("DHCPRELEASE"), 0);
     });
 }
 
