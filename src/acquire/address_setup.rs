@@ -9,7 +9,7 @@ use super::lease_store::{LeaseStore, SavedLease};
 use crate::config::{DhcpConfig, HandOver, StaticConfig};
 use crate::error::Error;
 use crate::handover::{self, EarlierFiles, HandOverIdentity};
-use crate::link::Link;
+use crate::link::{EarlierLease, Link};
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::ethernet::MacAddress;
 
@@ -68,7 +68,7 @@ impl AddressSetup {
         } else {
             self.saved_before.clone()
         };
-        let before = before.map(|saved| (saved.address, saved.prefix_len));
+        let before = before.as_ref().map(on_interface);
         // A renewal must not take the address away first: its connections would end with it.
         self.link.replace(before, lease, age)?;
         let identity = HandOverIdentity {
@@ -147,9 +147,7 @@ impl AddressSetup {
         let Some(saved) = self.lease_store.read(self.link.mac) else {
             return Ok(false);
         };
-        let removed = self
-            .link
-            .take_back(saved.address, saved.prefix_len, saved.mtu_octets);
+        let removed = self.link.take_back(on_interface(&saved));
         // Another client may have written its own since.
         let name = &self.link.name;
         if handover::read(name).address() == Some(saved.address) {
@@ -178,5 +176,14 @@ impl AddressSetup {
             log::warn!("{}", error.chain());
             None
         })
+    }
+}
+
+/// Returns what was set for a lease on file.
+const fn on_interface(saved: &SavedLease) -> EarlierLease {
+    EarlierLease {
+        address: saved.address,
+        prefix_len: saved.prefix_len,
+        mtu_before: saved.mtu_octets,
     }
 }

@@ -611,11 +611,34 @@ fn what_a_killed_client_left_goes_before_a_boot_sets_another_address() {
         let mut boot = boot(&["--boot-file", "http://192.0.2.1/script"]);
         boot.wait_for("kernel: 97 KiB");
         has_moved();
+        assert_eq!(json("-j link show near")[0]["mtu"], 1500);
         // The other one was behind the first one of its subnet.
         assert_eq!(addresses(), ["192.0.2.7", "192.0.2.150"]);
         assert!(ip("-4 route show").contains("203.0.113.64/26 dev near"));
         assert_eq!(boot.exit_code(), Some(0));
+        assert_eq!(json("-j link show near")[0]["mtu"], 1400);
     });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn the_mtu_before_a_killed_client_is_known_to_the_next_one_whatever_its_lease_says() {
+    for (option, set) in [("26,1300", 1300), ("26,1400", 1400), ("6,192.0.2.53", 1500)] {
+        in_new_namespace(move || {
+            let far = Far::plug_in();
+            killed(&far);
+            let range = "--dhcp-range=192.0.2.100,192.0.2.100,255.255.255.0,1h";
+            let more = format!("{range} --dhcp-authoritative --dhcp-option={option}");
+            let _server = far.serve(&format!("{DNSMASQ} {more}"), "DHCP, IP range");
+            let mtu = || json("-j link show near")[0]["mtu"].clone();
+            succeeds(lease("20"));
+            assert_eq!(mtu(), set);
+            succeeds(lease("20"));
+            assert_eq!(mtu(), set);
+            assert_eq!(wireboot(&["--release"]).0, Some(0));
+            assert_eq!(mtu(), 1500);
+        });
+    }
 }
 
 #[test]
