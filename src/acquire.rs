@@ -25,7 +25,7 @@ use std::os::fd::AsFd;
 use crate::config::{Config, DhcpConfig};
 use crate::error::Error;
 use crate::gate::Gate;
-use crate::handover::{self, HandOverIdentity};
+use crate::handover::{self, EarlierFiles, HandOverIdentity};
 use crate::link::{self, Found, Link, Watch};
 use crate::script::{self, Event};
 use crate::sys;
@@ -50,9 +50,9 @@ pub use survey::{Surveyed, survey};
 /// As [`link::find`], [`lease()`], [`configure`] and [`without_dhcp`].
 pub fn bind(config: &Config, gate: &Gate, signals: &Signals) -> Result<(Binding, Lease), Error> {
     if let Some(lease) = Lease::without_dhcp(&config.dhcp.given) {
-        let (link, lease) = without_dhcp(config, lease, Some(signals))?;
+        let (link, earlier) = without_dhcp(config, &lease, Some(signals))?;
         log::info!("{}: {lease}", link.name);
-        return Ok((Binding::fixed(link, lease.address), lease));
+        return Ok((Binding::fixed(link, lease.address, earlier), lease));
     }
     let found = link::find(&config.link, &gate.recorder, Some(signals))?;
     let session = self::lease(found, config, Some(signals))?;
@@ -156,17 +156,18 @@ pub fn configure(session: Session) -> Result<(Session, Lease), Error> {
     }
 }
 
-/// Gives the first interface with a carrier the address that is given for it.
+/// Gives the first interface with a carrier the address that is given for it; returns it with the
+/// files for other programs as they were before.
 ///
 /// # Errors
 /// As [`link::first_up`], and [`Error::Configure`] with what the kernel refused.
 pub fn without_dhcp(
     config: &Config,
-    lease: Lease,
+    lease: &Lease,
     signals: Option<&Signals>,
-) -> Result<(Link, Lease), Error> {
+) -> Result<(Link, EarlierFiles), Error> {
     let link = link::first_up(&config.link, signals)?;
-    if let Err(error) = link.configure(&lease) {
+    if let Err(error) = link.configure(lease) {
         link.restore();
         return Err(error);
     }
@@ -175,8 +176,9 @@ pub fn without_dhcp(
         mac: link.mac,
         client_id: &[],
     };
-    handover::write(&holder, &lease, config.dhcp.hand_over);
-    Ok((link, lease))
+    let earlier = handover::read(&link.name);
+    handover::write(&holder, lease, config.dhcp.hand_over);
+    Ok((link, earlier))
 }
 
 /// Releases the leases that are on file for these interfaces, and takes away what they were given

@@ -27,14 +27,14 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
     // Before anything is touched: a fault in these files is the same with an address.
     let trust = Trust::of(&config.trust)?;
     fetch::check(&config.fetch)?;
-    let signals = Signals::open().map_err(Error::no_signals)?;
+    let signals = Signals::of_boot().map_err(Error::no_signals)?;
     // Otherwise the next step raises the interfaces, since it listens on them before they are up.
     gate.end_with(Stage::Link, || link::up(&config.link, Some(&signals)))?;
     let (mut binding, lease) = acquire::bind(config, gate, &signals)?;
     gate.pass(Stage::Lease)?;
     let follow = || -> Result<Infallible, Exit> {
         // From here on the lease is renewed beside everything else, and a signal undoes it.
-        binding.renew(signals)?;
+        binding.renew(signals, gate.clone())?;
         let console = Console::new(config.boot.unattended);
         let lease = acquire::boot_file(&binding, lease, config, console)?;
         gate.timeline.done("boot server");
@@ -42,6 +42,7 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
         let mut planned = planning::follow(config, binding.link(), &lease, &fetcher, &trust)?;
         gate.pass(Stage::Plan)?;
         let image = planned.assemble(&fetcher)?;
+        binding.check_address_in(&image.command_line);
         gate.pass(Stage::Image)?;
         // Before the kernel has it: the TCG asks that a stage is measured before it gets control.
         gate.measured(image.measure(fetcher.hashes)?);

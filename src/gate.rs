@@ -11,8 +11,9 @@ use crate::recorder::Recorder;
 use crate::timeline::{Moment, Timeline};
 use wireboot_proto::text::url::Url;
 
-/// The records of a boot, which are passed from stage to stage and saved at its end.
-#[derive(Debug)]
+/// The records of a boot, which are passed from stage to stage and saved at its end; clones are of the
+/// same records.
+#[derive(Debug, Clone)]
 pub struct Gate {
     /// The timeline of the boot.
     pub timeline: Timeline,

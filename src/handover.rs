@@ -8,18 +8,20 @@
 
 #![forbid(unsafe_code)]
 
+mod files;
 mod initramfs;
 mod managers;
 mod resolv_conf;
 
 use std::fs;
-use std::io;
 use std::path::Path;
 
 use crate::config::HandOver;
 use crate::sys::file::{self, EVERYBODY, OWNER};
 use crate::sys::{self, machine};
-use initramfs::{dracut_files, dracut_names, net_conf, net_conf_name};
+pub use files::EarlierFiles;
+use files::warn_of_error;
+use initramfs::{dracut_files, net_conf, net_conf_name};
 pub use managers::HandOverIdentity;
 use managers::{keyfile, keyfile_name, networkd_unit, unit_name};
 use resolv_conf::RESOLV_CONF;
@@ -43,11 +45,26 @@ pub fn write(identity: &HandOverIdentity<'_>, lease: &Lease, to: HandOver) {
     }
 }
 
+/// Reads the files of [`write()`], as others have left them, for [`restore`]; none of them in another
+/// network namespace than the machine's.
+pub fn read(interface: &str) -> EarlierFiles {
+    if is_machine_namespace() {
+        EarlierFiles::read(Path::new("/"), interface)
+    } else {
+        EarlierFiles::default()
+    }
+}
+
+/// Puts the files back as they were read.
+pub fn restore(interface: &str, earlier: &EarlierFiles) {
+    if is_machine_namespace() {
+        earlier.restore(Path::new("/"), interface);
+    }
+}
+
 /// Removes the files of [`write()`], and its lines in `/etc/resolv.conf`.
 pub fn remove(interface: &str) {
-    if is_machine_namespace() {
-        remove_files(Path::new("/"), interface);
-    }
+    restore(interface, &EarlierFiles::default());
 }
 
 fn is_machine_namespace() -> bool {
@@ -86,29 +103,6 @@ fn write_files(root: &Path, identity: &HandOverIdentity<'_>, lease: &Lease, to: 
             &name,
             file::replace(&root.join(&name), text.as_bytes(), mode),
         );
-    }
-}
-
-fn remove_files(root: &Path, interface: &str) {
-    warn_of_error(RESOLV_CONF, resolv_conf::replace(root, None));
-    let mut names = vec![
-        net_conf_name(interface),
-        unit_name(interface),
-        keyfile_name(interface),
-    ];
-    names.extend(dracut_names(interface));
-    for name in names {
-        if let Err(error) = fs::remove_file(root.join(&name))
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            warn_of_error(&name, Err(error));
-        }
-    }
-}
-
-fn warn_of_error(file: &str, result: io::Result<()>) {
-    if let Err(error) = result {
-        log::warn!("/{file}: not written: {error}");
     }
 }
 

@@ -28,7 +28,7 @@ use crate::sys::signal::Signals;
 use wireboot_proto::sorted::SortedMap;
 use wireboot_proto::time::Seconds;
 
-pub use interface::{Link, Presence};
+pub use interface::{EarlierLease, Link, Presence};
 use state::{addresses, open_socket, set_up};
 pub use watch::{Change, Watch};
 

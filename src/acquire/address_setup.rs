@@ -1,15 +1,15 @@
 //! What a lease sets outside this process: addresses and routes of the interface, the files for the
 //! programs that come later, and the lease file.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::lease_store::{LeaseStore, SavedLease};
 use crate::config::{DhcpConfig, HandOver, StaticConfig};
 use crate::error::Error;
-use crate::handover::{self, HandOverIdentity};
-use crate::link::Link;
+use crate::handover::{self, EarlierFiles, HandOverIdentity};
+use crate::link::{EarlierLease, Link};
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::ethernet::MacAddress;
 
@@ -25,6 +25,8 @@ pub(super) struct AddressSetup {
     saved_before: Option<SavedLease>,
     /// Another one may be on file since.
     has_saved: Cell<bool>,
+    /// The files for other programs as they were, once they have been written.
+    earlier_files: OnceCell<EarlierFiles>,
 }
 
 impl AddressSetup {
@@ -37,6 +39,7 @@ impl AddressSetup {
             hand_over: config.hand_over,
             lease_store,
             has_saved: Cell::new(false),
+            earlier_files: OnceCell::new(),
         }
     }
 
@@ -65,7 +68,7 @@ impl AddressSetup {
         } else {
             self.saved_before.clone()
         };
-        let before = before.map(|saved| (saved.address, saved.prefix_len));
+        let before = before.as_ref().map(on_interface);
         // A renewal must not take the address away first: its connections would end with it.
         self.link.replace(before, lease, age)?;
         let identity = HandOverIdentity {
@@ -73,6 +76,8 @@ impl AddressSetup {
             mac: self.link.mac,
             client_id,
         };
+        let name = identity.interface;
+        self.earlier_files.get_or_init(|| handover::read(name));
         handover::write(&identity, lease, self.hand_over);
         Ok(())
     }
@@ -105,24 +110,36 @@ impl AddressSetup {
         self.remove_files();
     }
 
-    /// Removes the files, but nothing from the interface.
+    /// Removes the files, once the interface does not have the address any more; those that were
+    /// there before are put back if they are about an address that it still has.
     pub(super) fn remove_files(&self) {
-        handover::remove(&self.link.name);
+        let name = &self.link.name;
+        let addresses = self.link.addresses().unwrap_or_default();
+        let is_there = |address| addresses.iter().any(|(there, _)| *there == address);
+        let earlier = self.earlier_files.get();
+        match earlier.filter(|earlier| earlier.address().is_none_or(is_there)) {
+            Some(earlier) => handover::restore(name, earlier),
+            None => handover::remove(name),
+        }
         self.lease_store.remove(self.link.mac);
     }
 
     /// Puts the interface and the lease file back as they were at first.
     pub(super) fn restore(&self) {
-        handover::remove(&self.link.name);
+        if let Some(earlier) = self.earlier_files.get() {
+            handover::restore(&self.link.name, earlier);
+        }
         self.link.restore();
+        // One that a server refused meanwhile is gone for good.
         match &self.saved_before {
+            _ if !self.has_saved.get() => {}
             Some(saved) => self.lease_store.write(saved),
             None => self.lease_store.remove(self.link.mac),
         }
     }
 
-    /// Removes the lease file and what an earlier process set on the interface for it; false without
-    /// such a file.
+    /// Removes the lease file, the files for other programs and what an earlier process set on the
+    /// interface for it; false without such a file.
     ///
     /// # Errors
     /// [`Error::Configure`] with what the kernel refused; the file is removed all the same.
@@ -130,9 +147,12 @@ impl AddressSetup {
         let Some(saved) = self.lease_store.read(self.link.mac) else {
             return Ok(false);
         };
-        let removed = self
-            .link
-            .take_back(saved.address, saved.prefix_len, saved.mtu_octets);
+        let removed = self.link.take_back(on_interface(&saved));
+        // Another client may have written its own since.
+        let name = &self.link.name;
+        if handover::read(name).address() == Some(saved.address) {
+            handover::remove(name);
+        }
         self.lease_store.remove(self.link.mac);
         removed.map(|()| true)
     }
@@ -144,11 +164,26 @@ impl AddressSetup {
         addresses.any(|there| *there == (lease.address, lease.prefix_len))
     }
 
-    /// Returns whether the address of `lease` should be on the interface and is not, `age` after it was
-    /// requested.
-    pub(super) fn is_missing(&self, lease: &Lease, age: Duration) -> bool {
+    /// Returns the address or route that the interface should have for `lease`, as amended, and does
+    /// not have, `age` after it was requested.
+    pub(super) fn missing(&self, lease: &Lease, age: Duration) -> Option<String> {
         // In the last second the kernel removes the address by itself.
         let ends = |time: Duration| time <= age + Duration::from_secs(1);
-        !lease.times.is_some_and(|times| ends(times.lease)) && !self.has_address(lease)
+        if lease.times.is_some_and(|times| ends(times.lease)) {
+            return None;
+        }
+        self.link.missing(lease, age).unwrap_or_else(|error| {
+            log::warn!("{}", error.chain());
+            None
+        })
+    }
+}
+
+/// Returns what was set for a lease on file.
+const fn on_interface(saved: &SavedLease) -> EarlierLease {
+    EarlierLease {
+        address: saved.address,
+        prefix_len: saved.prefix_len,
+        mtu_before: saved.mtu_octets,
     }
 }

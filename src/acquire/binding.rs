@@ -14,7 +14,8 @@ use std::thread::{self, JoinHandle};
 use super::keep::Renewal;
 use super::session::Session;
 use crate::error::Error;
-use crate::handover;
+use crate::gate::{Exit, Gate};
+use crate::handover::{self, EarlierFiles};
 use crate::link::Link;
 use crate::sys::signal::Signals;
 use crate::sys::terminal::Terminal;
@@ -32,8 +33,8 @@ pub struct Binding {
 /// Where the address is from.
 #[derive(Debug)]
 enum Leased {
-    /// Set without DHCP: there is nothing to renew.
-    Static,
+    /// Set without DHCP: there is nothing to renew. The files for other programs were such before.
+    Static(Arc<EarlierFiles>),
     /// From a server, and not renewed at the moment.
     Idle(Box<Session>),
     /// From a server, and renewed by a thread until a byte is in its pipe.
@@ -53,11 +54,11 @@ impl Binding {
     }
 
     /// Takes over an interface with an address that was given without DHCP.
-    pub fn fixed(link: Link, address: Ipv4Addr) -> Self {
+    pub fn fixed(link: Link, address: Ipv4Addr, earlier: EarlierFiles) -> Self {
         Self {
             link: Arc::new(link),
             address,
-            lease: Leased::Static,
+            lease: Leased::Static(Arc::new(earlier)),
         }
     }
 
@@ -72,25 +73,43 @@ impl Binding {
         self.link.configured_address().unwrap_or(self.address)
     }
 
+    /// Warns when a command line names the address that was set first, and another has taken its
+    /// place since the line was made.
+    pub fn check_address_in(&self, command_line: &str) {
+        let (first, address) = (self.address.to_string(), self.address());
+        let is_of_address = |c: char| c.is_ascii_digit() || c == '.';
+        let mut words = command_line.split(|c| !is_of_address(c));
+        if address != self.address && words.any(|word| word == first) {
+            log::warn!(
+                "the command line names {first}, which is no longer this machine's address: that is \
+                 {address}"
+            );
+        }
+    }
+
     /// Begins to renew the lease, if there is one, and to wait for `signals`: one ends the process,
-    /// with the interface as it was found, until [`Binding::settle`].
+    /// with the interface as it was found and the records of `gate` saved, until [`Binding::settle`].
     ///
     /// # Errors
     /// [`Error::System`] when a call fails that every machine should allow.
-    pub fn renew(&mut self, signals: Signals) -> Result<(), Error> {
+    pub fn renew(&mut self, signals: Signals, gate: Gate) -> Result<(), Error> {
         let session = match std::mem::replace(&mut self.lease, Leased::Gone) {
             Leased::Idle(session) => session,
-            other @ (Leased::Static | Leased::Renewed(..) | Leased::Gone) => {
-                self.lease = other;
+            Leased::Static(earlier) => {
+                self.lease = Leased::Static(Arc::clone(&earlier));
                 let link = Arc::clone(&self.link);
                 thread::spawn(move || {
                     while sys::wait_readable(&[signals.as_fd()], None).is_ok() {
                         if let Ok(Some(_)) = signals.take() {
-                            restore_static(&link);
-                            exit_interrupted();
+                            restore_static(&link, &earlier);
+                            exit_interrupted(gate);
                         }
                     }
                 });
+                return Ok(());
+            }
+            other @ (Leased::Renewed(..) | Leased::Gone) => {
+                self.lease = other;
                 return Ok(());
             }
         };
@@ -116,7 +135,7 @@ impl Binding {
                     Ok([false, true]) => {
                         if let Ok(Some(_)) = signals.take() {
                             renewal.end().restore();
-                            exit_interrupted();
+                            exit_interrupted(gate);
                         }
                     }
                     Err(error) => break Err(error),
@@ -145,7 +164,7 @@ impl Binding {
                     .join()
                     .map_or(Leased::Gone, |session| Leased::Idle(Box::new(session)))
             }
-            other @ (Leased::Static | Leased::Idle(_) | Leased::Gone) => other,
+            other @ (Leased::Static(_) | Leased::Idle(_) | Leased::Gone) => other,
         };
     }
 
@@ -154,20 +173,25 @@ impl Binding {
         self.settle();
         match self.lease {
             Leased::Idle(session) => session.restore(),
-            Leased::Static | Leased::Renewed(..) | Leased::Gone => restore_static(&self.link),
+            Leased::Static(earlier) => restore_static(&self.link, &earlier),
+            Leased::Renewed(..) | Leased::Gone => {
+                restore_static(&self.link, &EarlierFiles::default());
+            }
         }
     }
 }
 
-fn restore_static(link: &Link) {
-    handover::remove(&link.name);
+fn restore_static(link: &Link, earlier: &EarlierFiles) {
+    handover::restore(&link.name, earlier);
     link.restore();
 }
 
 /// Ends the process at once: the other threads may be in a fetch, a menu or a pause, each with waits
 /// of its own.
-fn exit_interrupted() -> ! {
+fn exit_interrupted(gate: Gate) -> ! {
     Terminal::restore();
+    let ended = gate.close_after(Exit::Failed(Error::Interrupted));
+    let error = ended.err().unwrap_or(Error::Interrupted);
     // What must be put back is put back by now; destructors of other threads do not run.
-    std::process::exit(Error::Interrupted.print().into())
+    std::process::exit(error.print().into())
 }

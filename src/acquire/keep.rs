@@ -1,6 +1,7 @@
 //! Stays with a lease: renews it, follows the carrier, and obeys signals.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use super::session::Session;
 use crate::error::Error;
@@ -10,6 +11,7 @@ use crate::sys::clock::Alarm;
 use crate::sys::signal::{Signal, Signals};
 use crate::sys::{self, SyscallError};
 use wireboot_proto::dhcp;
+use wireboot_proto::time::Instant;
 
 /// Keeps the lease of a configured session until a signal ends it.
 ///
@@ -45,6 +47,10 @@ pub fn keep(session: Session, signals: &Signals) -> Result<(), Error> {
     }
 }
 
+/// Shortest time from one look for removed addresses and routes to the next: another program may
+/// remove them as fast as they are set.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// A lease in use, which is renewed for as long as somebody calls [`Renewal::handle_events`] after
 /// each [`Renewal::wait`].
 #[derive(Debug)]
@@ -53,6 +59,9 @@ pub(super) struct Renewal {
     watch: Watch,
     alarm: Alarm,
     is_bound: bool,
+    /// When to look whether the interface still has what the lease says; none if nothing has gone.
+    check_at: Option<Instant>,
+    checked_at: Instant,
 }
 
 impl Renewal {
@@ -65,13 +74,16 @@ impl Renewal {
         // without a socket.
         session.bind_client_port();
         let mut watch = session.take_link_monitor()?;
-        // Whoever removes the address tells nobody: RTM_DELADDR is the only sign.
-        watch.follow_addresses()?;
+        // Whoever removes an address or a route tells nobody: RTM_DELADDR and RTM_DELROUTE are the
+        // only signs.
+        watch.follow_settings()?;
         Ok(Self {
             watch,
             alarm: Alarm::open().map_err(cannot_wait)?,
             session,
             is_bound: true,
+            check_at: None,
+            checked_at: Instant::ZERO,
         })
     }
 
@@ -101,7 +113,12 @@ impl Renewal {
                 Some(Presence::Same) | None => {}
             }
         }
-        if watch.take_address_loss() {
+        if watch.take_loss() {
+            let at = now.max(self.checked_at + CHECK_INTERVAL);
+            self.check_at.get_or_insert(at);
+        }
+        if self.check_at.is_some_and(|at| now >= at) {
+            (self.check_at, self.checked_at) = (None, now);
             session.reconfigure();
         }
         session.handle_input(watch, now)?;
@@ -129,6 +146,7 @@ impl Renewal {
                 | dhcp::Event::Offered(_)
                 | dhcp::Event::Failed(_)
                 | dhcp::Event::OtherAddress { .. }
+                | dhcp::Event::Unanswered { .. }
                 | dhcp::Event::Ipv6Only { .. } => {}
             }
         }
@@ -143,7 +161,8 @@ impl Renewal {
         &mut self,
         others: [BorrowedFd<'_>; N],
     ) -> Result<[bool; N], Error> {
-        let deadline = self.session.poll_timeout();
+        let deadlines = [self.session.poll_timeout(), self.check_at];
+        let deadline = deadlines.into_iter().flatten().min();
         // A timeout of poll stands still in suspend, and T1 would come late by as long as that
         // took.
         self.alarm.set(deadline).map_err(cannot_wait)?;

@@ -306,6 +306,7 @@ impl Session {
             | Event::Failed(_)
             | Event::Lost(_)
             | Event::OtherAddress { .. }
+            | Event::Unanswered { .. }
             | Event::Ipv6Only { .. } => {}
         }
         Some(event)
@@ -343,31 +344,34 @@ impl Session {
         Ok(lease)
     }
 
-    /// Configures the interface again, if somebody has removed the address of the lease.
+    /// Configures the interface again, if somebody has removed the address or a route of the lease.
     pub(super) fn reconfigure(&self) {
-        let is_missing = |lease: &&Lease| self.setup.is_missing(lease, self.lease_age());
-        let Some(lease) = self.lease().filter(is_missing) else {
-            return;
-        };
-        // With the interface the address goes too.
-        if self.link.index() == 0 {
-            return;
-        }
-        let (name, address) = (&self.link.name, lease.address);
-        log::warn!("{name}: somebody has removed {address}, which is set again");
-        if let Err(error) = self.configure() {
-            log::error!("{}", error.chain());
+        if let Some(missing) = self.missing() {
+            let name = &self.link.name;
+            log::warn!("{name}: somebody has removed {missing}, which is set again");
+            self.set_again();
         }
     }
 
     /// Configures an interface that has returned without what the lease says.
     pub(super) fn configure_returned(&self) {
-        let is_missing = |lease: &Lease| self.setup.is_missing(lease, self.lease_age());
-        if self.lease().is_some_and(is_missing)
-            && let Err(error) = self.configure()
-        {
+        if self.missing().is_some() {
+            self.set_again();
+        }
+    }
+
+    fn set_again(&self) {
+        if let Err(error) = self.configure() {
             log::error!("{}", error.chain());
         }
+    }
+
+    /// Returns the address or route of the lease that the interface does not have; none while the
+    /// interface itself is missing.
+    fn missing(&self) -> Option<String> {
+        let mut lease = self.lease().filter(|_| self.link.index() != 0)?.clone();
+        self.setup.amend(&mut lease);
+        self.setup.missing(&lease, self.lease_age())
     }
 
     /// Returns whether the interface has the address of the lease.
@@ -390,13 +394,14 @@ impl Session {
     /// session has the lease.
     #[inline(never)]
     pub(super) fn end(mut self, withdraws: bool) {
-        if self.lease().is_some() {
-            self.setup.remove_files();
-        }
+        let has_lease = self.lease().is_some();
         // RELEASE goes out while the address is still set (RFC 2131 §4.4.6).
         self.dialogue.release(withdraws, sys::now());
         self.send();
         self.link.clear_and_lower();
+        if has_lease {
+            self.setup.remove_files();
+        }
     }
 
     /// Puts the interface and the lease file back as they were found, without a RELEASE: another

@@ -16,7 +16,7 @@ use wireboot_proto::dhcp::{Event, Loss};
 use wireboot_proto::packet::dhcp::MessageType;
 use wireboot_proto::packet::option::code;
 use wireboot_proto::switch::SwitchEvent;
-use wireboot_proto::time::Instant;
+use wireboot_proto::time::{Instant, Seconds};
 
 /// Observer of one interface, its DHCP messages and its switch port.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(super) struct Witness {
     /// Each for the first time.
     moments: Vec<Moment>,
     carrier_at: Instant,
+    /// Whether servers do not answer requests to extend the lease.
+    is_unanswered: bool,
     /// Opened once the first DISCOVER is not answered: most boots never need it.
     switch_port: Option<SwitchPort>,
 }
@@ -37,6 +39,7 @@ impl Witness {
             diagnosis: Diagnosis::default(),
             moments: Vec::new(),
             carrier_at: Instant::ZERO,
+            is_unanswered: false,
             switch_port: None,
         }
     }
@@ -93,9 +96,11 @@ impl Witness {
                 if let Some(port) = self.switch_port.take() {
                     close(Box::new(port));
                 }
+                if std::mem::take(&mut self.is_unanswered) {
+                    log::info!("{name}: {} answers: the lease goes on", lease.server_text());
+                }
                 self.note("ACK", at);
             }
-            Event::Failed(loss) | Event::Lost(loss) => self.handle_loss(loss),
             Event::OtherAddress {
                 server,
                 asked,
@@ -103,6 +108,19 @@ impl Witness {
             } => log::warn!(
                 "{name}: {server} grants {granted} and not {asked}, which it was asked for"
             ),
+            Event::Failed(loss) => self.handle_loss(loss),
+            Event::Lost(loss) => {
+                self.is_unanswered = false;
+                self.handle_loss(loss);
+            }
+            Event::Unanswered { left } => {
+                let end = left.map_or_else(
+                    || "has no end".to_owned(),
+                    |left| format!("ends in {:.0} s", Seconds(left)),
+                );
+                log::warn!("{name}: no server extends the lease, which {end}; asking on");
+                self.is_unanswered = true;
+            }
             Event::Ipv6Only { server, wait } => {
                 let seconds = wait.as_secs();
                 log::warn!(

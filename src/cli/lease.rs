@@ -91,10 +91,10 @@ fn acquire(
 
 /// Sets an address from the kernel's command line, which needs no renewal.
 fn without_dhcp(settings: &Settings, config: &Config, lease: Lease) -> Result<(), Error> {
-    let (link, lease) = if settings.lease.dry_run {
-        (link::first_up(&config.link, None)?, lease)
+    let link = if settings.lease.dry_run {
+        link::first_up(&config.link, None)?
     } else {
-        acquire::without_dhcp(config, lease, None)?
+        acquire::without_dhcp(config, &lease, None)?.0
     };
     print(settings, &link, None, &lease);
     if settings.lease.dry_run {

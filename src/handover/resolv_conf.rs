@@ -14,10 +14,22 @@ pub(super) const END: &str = "# wireboot: to here";
 
 /// Writes the resolvers of `lease` to the file below `root`; without a lease removes ours.
 pub(super) fn replace(root: &Path, lease: Option<&Lease>) -> io::Result<()> {
+    replace_own_lines(root, lease.map(resolvers).as_deref())
+}
+
+/// Returns the lines between the marks in the file below `root`; none without marks.
+pub(super) fn own_lines(root: &Path) -> Option<String> {
+    let text = fs::read_to_string(root.join(RESOLV_CONF)).ok()?;
+    let (_, behind) = text.split_once(&format!("{BEGIN}\n"))?;
+    behind.split_once(END).map(|(own, _)| own.to_owned())
+}
+
+/// Replaces the lines between the marks in the file below `root`, or removes them with the marks.
+pub(super) fn replace_own_lines(root: &Path, own: Option<&str>) -> io::Result<()> {
     let path = root.join(RESOLV_CONF);
     // A link belongs to a resolver service, which a file in its place would cut off.
     if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink()) {
-        return match lease {
+        return match own {
             Some(_) => Err(io::Error::other(
                 "it is a symbolic link, managed by another service",
             )),
@@ -28,19 +40,19 @@ pub(super) fn replace(root: &Path, lease: Option<&Lease>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         before => before?,
     };
-    let after = resolv_conf(&before, lease);
+    let after = resolv_conf(&before, own);
     if after == before {
         return Ok(());
     }
     file::replace(&path, after.as_bytes(), EVERYBODY)
 }
 
-/// Returns `before` with our lines replaced by those of `lease`, which go first, since resolvers
-/// beyond the third are not asked.
-pub(super) fn resolv_conf(before: &str, lease: Option<&Lease>) -> String {
+/// Returns `before` with our lines replaced by `own`, which go first, since resolvers beyond the third
+/// are not asked.
+pub(super) fn resolv_conf(before: &str, own: Option<&str>) -> String {
     let mut text = String::new();
-    if let Some(lease) = lease {
-        text = format!("{BEGIN}\n{}{END}\n", resolvers(lease));
+    if let Some(own) = own {
+        text = format!("{BEGIN}\n{own}{END}\n");
     }
     let mut is_ours = false;
     for line in before.lines() {

@@ -1,5 +1,5 @@
 use super::initramfs::NIS_DOMAIN;
-use super::resolv_conf::{BEGIN, END, resolv_conf};
+use super::resolv_conf::{BEGIN, END, resolv_conf, resolvers};
 use super::*;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +13,8 @@ use wireboot_proto::packet::option::{Options, code};
 #[test]
 fn resolvers_go_in_front_and_the_lines_of_others_stay() {
     let others = "# by hand\nnameserver 198.51.100.53\noptions edns0\n";
-    let first = resolv_conf(others, Some(&lease()));
+    let own = resolvers(&lease());
+    let first = resolv_conf(others, Some(&own));
     assert_eq!(
         first,
         format!(
@@ -21,7 +22,7 @@ fn resolvers_go_in_front_and_the_lines_of_others_stay() {
              {others}"
         )
     );
-    assert_eq!(resolv_conf(&first, Some(&lease())), first);
+    assert_eq!(resolv_conf(&first, Some(&own)), first);
     assert_eq!(resolv_conf(&first, None), others);
 }
 
@@ -87,7 +88,7 @@ fn a_search_list_with_lines_in_it_adds_no_resolver() {
             .count(),
         1
     );
-    let text = resolv_conf("", Some(&lease));
+    let text = resolv_conf("", Some(&resolvers(&lease)));
     assert_eq!(text, format!("{BEGIN}\nsearch eng.example\n{END}\n"));
 }
 
@@ -130,11 +131,51 @@ fn files_are_written_whole_and_taken_back_without_a_trace() {
     files_below(&root.0.join("run"), &mut left);
     files_below(&root.0.join("tmp"), &mut left);
     assert_eq!(left.len(), 9, "{left:?}");
-    remove_files(&root.0, "eth0");
+    EarlierFiles::default().restore(&root.0, "eth0");
     assert_eq!(fs::read_to_string(root.0.join(RESOLV_CONF)).unwrap(), "");
     let mut left = Vec::new();
     files_below(&root.0, &mut left);
     assert_eq!(left, [root.0.join(RESOLV_CONF)]);
+}
+
+#[test]
+fn what_another_client_wrote_is_put_back_as_it_was() {
+    let root = Directory::new("earlier");
+    let write = |name: &str, text: &str| {
+        let path = root.0.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    let resolvers = format!("{BEGIN}\nnameserver 203.0.113.53\n{END}\nnameserver 192.0.2.9\n");
+    write(RESOLV_CONF, &resolvers);
+    let klibc = "DEVICE='eth0'\nPROTO='dhcp'\nIPV4ADDR='203.0.113.7'\nIPV4BROADCAST='0.0.0.0'\n";
+    write("run/net-eth0.conf", klibc);
+    write("tmp/net.eth0.up", "");
+    // Of somebody who waits for a reader, or for a mistake.
+    let fifo = root.0.join("tmp/net.eth0.gw");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let earlier = EarlierFiles::read(&root.0, "eth0");
+    assert_eq!(earlier.address(), Some(Ipv4Addr::new(203, 0, 113, 7)));
+    write_files(&root.0, &HOLDER, &lease(), EVERYONE);
+    let own = EarlierFiles::read(&root.0, "eth0");
+    assert_eq!(own.address(), Some(Ipv4Addr::new(192, 0, 2, 10)));
+    earlier.restore(&root.0, "eth0");
+    let mut left = Vec::new();
+    files_below(&root.0, &mut left);
+    left.sort();
+    let expected = [RESOLV_CONF, "run/net-eth0.conf", "tmp/net.eth0.up"];
+    assert_eq!(left, expected.map(|name| root.0.join(name)));
+    for (name, text) in expected.into_iter().zip([&*resolvers, klibc, ""]) {
+        assert_eq!(fs::read_to_string(root.0.join(name)).unwrap(), text);
+    }
+    // Without the quotes, as a person may write it; and of no address.
+    write("run/net-eth0.conf", "IPV4ADDR=192.0.2.3\n");
+    let address = || EarlierFiles::read(&root.0, "eth0").address();
+    assert_eq!(address(), Some(Ipv4Addr::new(192, 0, 2, 3)));
+    for text in ["IPV4ADDR=''\n", "", "\u{ff}"] {
+        write("run/net-eth0.conf", text);
+        assert_eq!(address(), None);
+    }
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub(super) struct Changes {
     pub(super) done: Vec<AppliedSetting>,
     /// Addresses and routes of an earlier process that were removed.
     pub(super) removed: InterfaceState,
+    /// The MTU of an earlier process that was removed, in bytes.
+    pub(super) removed_mtu: Option<u32>,
     /// The MTU with which there was no carrier.
     pub(super) bad_mtu: Option<u32>,
 }
@@ -97,7 +99,8 @@ impl Snapshot<Address> {
 
 impl Changes {
     pub(super) fn is_empty(&self) -> bool {
-        !self.raised && self.made.is_none() && self.done.is_empty() && self.removed.is_empty()
+        let is_removed = !self.removed.is_empty() || self.removed_mtu.is_some();
+        !self.raised && self.made.is_none() && self.done.is_empty() && !is_removed
     }
 
     /// Undoes all settings, the last one first.
@@ -106,6 +109,9 @@ impl Changes {
         undo(done, to, index, socket);
         if to == To::Found {
             std::mem::take(&mut self.removed).put_back(socket);
+            if let Some(mtu_octets) = self.removed_mtu.take() {
+                put_mtu_back(socket, index, mtu_octets);
+            }
         }
     }
 
@@ -132,6 +138,23 @@ impl Changes {
             match known.find(|known| known.setting.same(&done.setting)) {
                 Some(known) => (known.setting, known.at) = (done.setting, done.at),
                 None => self.done.push(done),
+            }
+        }
+    }
+}
+
+impl InterfaceState {
+    /// Returns whether an address or route is among these; true for an MTU.
+    pub(super) fn has(&self, setting: &LinkSetting) -> bool {
+        match setting {
+            LinkSetting::Mtu(_) => true,
+            LinkSetting::Address(wanted) => {
+                let mut addresses = self.addresses.iter();
+                addresses.any(|known| known.value.is_same(wanted))
+            }
+            LinkSetting::Route(wanted) => {
+                let mut routes = self.routes.iter();
+                routes.any(|(known, _)| known.route == *wanted)
             }
         }
     }
@@ -192,6 +215,12 @@ pub(super) fn take_back(socket: &mut RouteSocket, setting: &LinkSetting, undo: &
     if let Err(error) = socket.change(undo) {
         log::debug!("{setting} could not be undone: {error}: {}", error.source);
     }
+}
+
+/// Sets an MTU from before, in bytes.
+pub(super) fn put_mtu_back(socket: &mut RouteSocket, index: u32, mtu_octets: u32) {
+    let request = NetlinkRequest::SetMtu { index, mtu_octets };
+    take_back(socket, &LinkSetting::Mtu(mtu_octets), &request);
 }
 
 /// One setting of an interface.

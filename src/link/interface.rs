@@ -8,10 +8,10 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::changes::{
-    AppliedSetting, Changes, LinkSetting, To, Undo, add_route, remove, set_address, take_back,
+    AppliedSetting, Changes, LinkSetting, To, Undo, add_route, put_mtu_back, remove, set_address,
 };
 use super::lease_settings::lease_settings;
-use super::state::{addresses, open_socket, set_up, unreadable};
+use super::state::{InterfaceState, addresses, open_socket, set_up, unreadable};
 use super::watch::{Change, Watch};
 use crate::error::Error;
 use crate::recorder::Recorder;
@@ -177,6 +177,17 @@ impl Link {
     }
 }
 
+/// What an earlier process set on an interface for its lease.
+#[derive(Debug, Clone, Copy)]
+pub struct EarlierLease {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Bits of its network, 0 to 32.
+    pub prefix_len: u8,
+    /// The MTU before it, in bytes; none if the lease left it as it was.
+    pub mtu_before: Option<u32>,
+}
+
 impl Link {
     /// Sets address, routes and MTU of `lease`.
     ///
@@ -190,15 +201,15 @@ impl Link {
         self.replace(None, lease, Duration::ZERO)
     }
 
-    /// As [`Link::configure`]; the address `before` of an earlier process, with its prefix length, and
-    /// the routes of a DHCP client from it are removed first unless they are part of this lease;
-    /// [`Link::restore`] restores them. The lease was granted `age` ago.
+    /// As [`Link::configure`]; what is `before` of an earlier process – its address, the routes of a
+    /// DHCP client from that, its MTU – is removed first unless it is part of this lease;
+    /// [`Link::restore`] restores it. The lease was granted `age` ago.
     ///
     /// # Errors
     /// As [`Link::configure`].
     pub fn replace(
         &self,
-        before: Option<(Ipv4Addr, u8)>,
+        before: Option<EarlierLease>,
         lease: &Lease,
         age: Duration,
     ) -> Result<(), Error> {
@@ -239,6 +250,19 @@ impl Link {
             .collect())
     }
 
+    /// Returns the address or route of `lease`, which was granted `age` ago, that the interface does
+    /// not have, for a log line; none if it has all of them.
+    ///
+    /// # Errors
+    /// [`Error::System`] without a route socket.
+    pub fn missing(&self, lease: &Lease, age: Duration) -> Result<Option<String>, Error> {
+        let mut socket = open_socket()?;
+        let current = InterfaceState::read(&mut socket, self.index()).map_err(unreadable)?;
+        let settings = lease_settings(self.index(), lease, age);
+        let missing = settings.iter().find(|setting| !current.has(setting));
+        Ok(missing.map(LinkSetting::to_string))
+    }
+
     /// Returns the address set by this process.
     pub fn configured_address(&self) -> Option<Ipv4Addr> {
         self.changes().done.iter().find_map(|done| {
@@ -261,29 +285,22 @@ impl Link {
         })
     }
 
-    /// Removes an address that an earlier process set, and its routes, and restores the MTU, in bytes.
+    /// Removes what an earlier process set.
     ///
     /// # Errors
     /// [`Error::System`] without a route socket.
-    pub fn take_back(
-        &self,
-        address: Ipv4Addr,
-        prefix_len: u8,
-        mtu_octets: Option<u32>,
-    ) -> Result<(), Error> {
+    pub fn take_back(&self, earlier: EarlierLease) -> Result<(), Error> {
         let mut socket = open_socket()?;
-        if let Some(mtu_octets) = mtu_octets {
-            let index = self.index();
-            let request = NetlinkRequest::SetMtu { index, mtu_octets };
-            take_back(&mut socket, &LinkSetting::Mtu(mtu_octets), &request);
+        if let Some(mtu_octets) = earlier.mtu_before {
+            put_mtu_back(&mut socket, self.index(), mtu_octets);
         }
-        let (_, others) =
-            remove(&mut socket, self.index(), (address, prefix_len), &[]).map_err(unreadable)?;
+        let address = (earlier.address, earlier.prefix_len);
+        let (_, others) = remove(&mut socket, self.index(), address, &[]).map_err(unreadable)?;
         others.put_back(&mut socket);
         Ok(())
     }
 
-    fn apply(&self, before: Option<(Ipv4Addr, u8)>, wanted: &[LinkSetting]) -> Result<(), Error> {
+    fn apply(&self, before: Option<EarlierLease>, wanted: &[LinkSetting]) -> Result<(), Error> {
         let mut socket = open_socket()?;
         // The changes of this process are more accurate than a file.
         let before = before.filter(|_| self.changes().done.is_empty());
@@ -292,19 +309,53 @@ impl Link {
             .undo_all_but(wanted, self.index(), &mut socket);
         let (removed, others) = match before {
             Some(before) => {
-                remove(&mut socket, self.index(), before, wanted).map_err(unreadable)?
+                let address = (before.address, before.prefix_len);
+                let removed = remove(&mut socket, self.index(), address, wanted);
+                removed.map_err(unreadable)?
             }
             None => Default::default(),
         };
         // Addresses of others come first again; their routes may need the new address.
         others.put_back_addresses(&mut socket);
+        let earlier_mtu = before.and_then(|before| self.remove_mtu(before, wanted, &mut socket));
         let set = self.set_all(wanted, &mut socket);
         others.put_back_routes(&mut socket);
         match set {
-            Ok(()) => self.changes().removed.add(removed),
-            Err(_) => removed.put_back(&mut socket),
+            Ok(()) => {
+                let mut changes = self.changes();
+                changes.removed.add(removed);
+                changes.removed_mtu = changes.removed_mtu.or(earlier_mtu);
+            }
+            Err(_) => {
+                removed.put_back(&mut socket);
+                if let Some(mtu_octets) = earlier_mtu {
+                    put_mtu_back(&mut socket, self.index(), mtu_octets);
+                }
+            }
         }
         set
+    }
+
+    /// Removes the MTU of an earlier lease unless it is the wanted one; returns it.
+    fn remove_mtu(
+        &self,
+        before: EarlierLease,
+        wanted: &[LinkSetting],
+        socket: &mut RouteSocket,
+    ) -> Option<u32> {
+        let mtu_before = before.mtu_before?;
+        let mtu_octets = self.info(socket).ok()??.mtu_octets?;
+        if mtu_octets == mtu_before || wanted.contains(&LinkSetting::Mtu(mtu_octets)) {
+            return None;
+        }
+        put_mtu_back(socket, self.index(), mtu_before);
+        Some(mtu_octets)
+    }
+
+    /// Returns the interface as the kernel describes it; none if it is gone.
+    fn info(&self, socket: &mut RouteSocket) -> Result<Option<LinkInfo>, SyscallError> {
+        let is_it = |link: &LinkInfo| link.index == self.index();
+        Ok(socket.links()?.into_iter().find(is_it))
     }
 
     fn set_all(&self, wanted: &[LinkSetting], socket: &mut RouteSocket) -> Result<(), Error> {
@@ -347,8 +398,7 @@ impl Link {
         socket: &mut RouteSocket,
         mtu_octets: u32,
     ) -> Result<Option<Undo>, SyscallError> {
-        let is_ours = |link: &LinkInfo| link.index == self.index();
-        let Some(before) = socket.links()?.into_iter().find(is_ours) else {
+        let Some(before) = self.info(socket)? else {
             return Ok(None);
         };
         let is_bad = self.changes().bad_mtu == Some(mtu_octets);

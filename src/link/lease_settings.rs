@@ -102,8 +102,9 @@ fn broadcast(lease: &Lease) -> Option<Ipv4Addr> {
 
 /// Returns whole seconds, rounded up: the client itself ends the lease in time.
 fn seconds(time: Option<Duration>) -> u32 {
-    time.and_then(|time| u32::try_from(time.as_millis().div_ceil(1000)).ok())
-        .unwrap_or(FOREVER)
+    // The kernel refuses an address of 0 s (inet_rtm_newaddr), as of a lease that ends just now.
+    let seconds = |time: Duration| u32::try_from(time.as_millis().div_ceil(1000).max(1));
+    time.and_then(|time| seconds(time).ok()).unwrap_or(FOREVER)
 }
 
 #[cfg(test)]

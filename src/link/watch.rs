@@ -37,8 +37,8 @@ pub struct Watch {
     is_complete: bool,
     /// Whether there may be notifications to read.
     is_readable: bool,
-    /// Whether an interface may have lost an address.
-    may_lack_address: bool,
+    /// Whether an interface may have lost an address or a route of a DHCP client.
+    may_lack_setting: bool,
 }
 
 impl Watch {
@@ -62,7 +62,7 @@ impl Watch {
             pending: VecDeque::new(),
             is_complete: false,
             is_readable: false,
-            may_lack_address: false,
+            may_lack_setting: false,
         };
         // After the subscription, so that no change is missed.
         for name in names {
@@ -95,7 +95,7 @@ impl Watch {
             match self.subscription.take().map_err(unwatchable)? {
                 Notifications::Nothing => self.is_readable = false,
                 Notifications::Lost => {
-                    self.may_lack_address = true;
+                    self.may_lack_setting = true;
                     self.read_all()?;
                 }
                 Notifications::Changes(messages) => messages.into_iter().for_each(|message| {
@@ -116,17 +116,18 @@ impl Watch {
         self.pending.extend(all);
     }
 
-    /// Subscribes to address changes too, for [`Watch::take_address_loss`].
-    pub fn follow_addresses(&mut self) -> Result<(), Error> {
-        // An address may have been removed before the subscription.
-        self.may_lack_address = true;
-        self.subscription.add_addresses().map_err(unwatchable)
+    /// Subscribes to changes of addresses and routes too, for [`Watch::take_loss`].
+    pub fn follow_settings(&mut self) -> Result<(), Error> {
+        // One may have been removed before the subscription.
+        self.may_lack_setting = true;
+        let added = self.subscription.add_addresses_and_routes();
+        added.map_err(unwatchable)
     }
 
-    /// Returns whether an interface may have lost an address since the last time, as of the last
-    /// call of [`Watch::next_change`].
-    pub const fn take_address_loss(&mut self) -> bool {
-        std::mem::replace(&mut self.may_lack_address, false)
+    /// Returns whether an interface may have lost an address or a route of a DHCP client since the
+    /// last time, as of the last call of [`Watch::next_change`].
+    pub const fn take_loss(&mut self) -> bool {
+        std::mem::replace(&mut self.may_lack_setting, false)
     }
 
     /// Returns whether an interface of this machine has the address.
@@ -195,6 +196,7 @@ impl Watch {
                 RouteMessage::NewAddress(_)
                 | RouteMessage::DelAddress(_)
                 | RouteMessage::NewRoute(_)
+                | RouteMessage::DelRoute(_)
                 | RouteMessage::Ack(_)
                 | RouteMessage::Done
                 | RouteMessage::Other => continue,
@@ -218,6 +220,8 @@ impl Watch {
                 if before.is_some_and(|before| before.is_same_state(&link)) {
                     return;
                 }
+                // One that was set down has lost its routes, which nobody tells (fib_disable_ip).
+                self.may_lack_setting |= link.up;
                 Change { link, gone: false }
             }
             RouteMessage::DelLink(link) => {
@@ -227,7 +231,12 @@ impl Watch {
                 Change { link, gone: true }
             }
             RouteMessage::DelAddress(_) => {
-                self.may_lack_address = true;
+                self.may_lack_setting = true;
+                return;
+            }
+            // Others come and go by the thousand on a router.
+            RouteMessage::DelRoute(route) => {
+                self.may_lack_setting |= route.is_of_dhcp();
                 return;
             }
             RouteMessage::NewAddress(_)

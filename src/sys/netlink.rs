@@ -91,8 +91,8 @@ impl RouteSocket {
     }
 }
 
-/// A non-blocking socket that receives notifications of link changes, and on request of address
-/// changes.
+/// A non-blocking socket that receives notifications of link changes, and on request of changes of
+/// addresses and routes.
 #[derive(Debug)]
 pub struct LinkSubscription {
     socket: OwnedFd,
@@ -122,9 +122,10 @@ impl LinkSubscription {
         })
     }
 
-    /// Subscribes to IPv4 addresses too.
-    pub fn add_addresses(&self) -> Result<(), SyscallError> {
-        set_option(&self.socket, ADD_MEMBERSHIP, IPV4_IFADDR)
+    /// Subscribes to IPv4 addresses and routes too.
+    pub fn add_addresses_and_routes(&self) -> Result<(), SyscallError> {
+        set_option(&self.socket, ADD_MEMBERSHIP, IPV4_IFADDR)?;
+        set_option(&self.socket, ADD_MEMBERSHIP, IPV4_ROUTE)
     }
 
     /// Dumps the state of every link; notifications that arrive during the dump are included, each in
@@ -214,6 +215,7 @@ fn exchange(
                 | RouteMessage::NewAddress(_)
                 | RouteMessage::DelAddress(_)
                 | RouteMessage::NewRoute(_)
+                | RouteMessage::DelRoute(_)
                 | RouteMessage::Other) => {
                     answers.push(message);
                     if is_answer && frame.flags & NLM_F_MULTI == 0 {
@@ -249,9 +251,11 @@ const ADD_MEMBERSHIP: SocketOption = (
     libc::NETLINK_ADD_MEMBERSHIP,
     "setsockopt(NETLINK_ADD_MEMBERSHIP)",
 );
-/// The group of IPv4 addresses, RTNLGRP_IPV4_IFADDR of linux/rtnetlink.h.
-// A number, not a bit as in the mask of bind(2): netlink(7), NETLINK_ADD_MEMBERSHIP.
+/// The groups of IPv4 addresses and routes, RTNLGRP_IPV4_IFADDR and RTNLGRP_IPV4_ROUTE of
+/// linux/rtnetlink.h.
+// Numbers, not bits as in the mask of bind(2): netlink(7), NETLINK_ADD_MEMBERSHIP.
 const IPV4_IFADDR: libc::c_int = 5;
+const IPV4_ROUTE: libc::c_int = 7;
 
 fn set_option(
     socket: &OwnedFd,

@@ -45,6 +45,14 @@ const NUMBERS: &[(Number, Signal)] = &[
     (Number::SIGUSR2, Signal::User2),
 ];
 
+/// Signals of a boot, which has nothing to renew or to release at once. SIGHUP comes when its terminal
+/// is closed.
+const OF_BOOT: &[(Number, Signal)] = &[
+    (Number::SIGHUP, Signal::End),
+    (Number::SIGINT, Signal::End),
+    (Number::SIGTERM, Signal::End),
+];
+
 /// A request to the first process, sent as a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
@@ -78,6 +86,11 @@ impl Signals {
     pub fn open() -> Result<Self, SyscallError> {
         Self::receive(NUMBERS)
     }
+
+    /// As [`Signals::open`] for a boot: all of them end it, but SIGUSR2, which does nothing.
+    pub fn of_boot() -> Result<Self, SyscallError> {
+        Self::receive(OF_BOOT)
+    }
 }
 
 impl Signals<Order> {
@@ -90,6 +103,8 @@ impl Signals<Order> {
 impl<T: Copy> Signals<T> {
     fn receive(meanings: &'static [(Number, T)]) -> Result<Self, SyscallError> {
         let mut mask = SigSet::empty();
+        // It would end the process where it means nothing (signal(7)).
+        mask.add(Number::SIGUSR2);
         for (number, _) in meanings {
             mask.add(*number);
         }
@@ -105,7 +120,7 @@ impl<T: Copy> Signals<T> {
         })
     }
 
-    /// Reads the next signal; none when none is pending.
+    /// Reads the next signal; none when none is pending, or one without a meaning.
     pub fn take(&self) -> Result<Option<T>, SyscallError> {
         let info = self.descriptor.read_signal();
         let info = info.map_err(|errno| SyscallError::new("read(signalfd)", errno))?;

@@ -1,11 +1,16 @@
-//! What becomes of a lease after wireboot has ended: systemd-networkd goes on with it.
+//! What becomes of a lease after wireboot has ended: systemd-networkd goes on with it, and the files
+//! for other programs are about the addresses that are there.
 
 use std::fs;
 use std::process::Command;
 
-use crate::common::client::{at_home, ipv4_addresses, json};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::common::client::{addresses, at_home, ipv4_addresses, json};
 use crate::common::far::{Far, Server};
-use crate::common::{in_new_namespace, wait_until};
+use crate::common::servers::{DNSMASQ, dnsmasq};
+use crate::common::{in_new_namespace, ip, wait_until};
 
 /// networkd takes no notice of interfaces that udev has not handled, unless there is no udev: it
 /// tells by /sys, which nobody may write then.
@@ -66,6 +71,103 @@ fn networkd_keeps_the_address_and_renews_it_as_the_same_client() {
         assert!(lease.contains(&address), "{lease}");
         assert!(lease.ends_with(&format!(" 01:{mac}")), "{lease}");
     });
+}
+
+const KLIBC: &str = "/run/net-near.conf";
+const RESOLVERS: &str = "/etc/resolv.conf";
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn the_files_of_a_killed_client_go_when_the_server_refuses_its_address() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let server = dnsmasq(&far, "--dhcp-option=6,192.0.2.53");
+        let client = Server::start(at_home().args(["lease", "-i", "near", "--keep"]));
+        client.wait_for("from 192.0.2.1");
+        assert!(read(KLIBC).contains("IPV4ADDR='192.0.2.100'"));
+        // The one around it kills it when it is killed.
+        client.signal(Signal::SIGKILL);
+        drop((client, server));
+        // Refuses, and has none to give.
+        let range = "--dhcp-range=192.0.2.150,192.0.2.150,255.255.255.0,1h";
+        let more =
+            format!("{range} --dhcp-authoritative --dhcp-host=00:00:5e:00:53:01,192.0.2.150");
+        let server = far.serve(&format!("{DNSMASQ} {more}"), "DHCP, IP range");
+        assert!(read(RESOLVERS).contains("nameserver 192.0.2.53"));
+        let next = at_home()
+            .args(["lease", "-i", "near", "--timeout", "3"])
+            .output()
+            .unwrap();
+        assert_eq!(next.status.code(), Some(4), "{next:?}");
+        assert!(server.count("DHCPNAK(far) 192.0.2.100") > 0);
+        assert_eq!((read(KLIBC).as_str(), addresses()), ("", Vec::new()));
+        assert!(!read(RESOLVERS).contains("192.0.2.53"));
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn the_files_of_another_client_are_back_after_a_boot_that_fails() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = dnsmasq(&far, "--dhcp-option=6,192.0.2.53");
+        let resolvers = with_files_of("203.0.113.7");
+        let mut boot = at_home();
+        boot.args(["boot", "-i", "near"]);
+        let output = boot.args(["--boot-file", "tftp://192.0.2.1/none"]).output();
+        let text = String::from_utf8_lossy(&output.unwrap().stderr).into_owned();
+        let leased = "near: 192.0.2.100/24 from 192.0.2.1";
+        assert!(text.contains(leased), "{text}");
+        assert_eq!(read(RESOLVERS), resolvers, "{text}");
+        assert!(read(KLIBC).contains("IPV4ADDR='203.0.113.7'"), "{text}");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn after_a_release_the_files_of_another_client_are_back_if_its_address_is_there() {
+    for (there, is_back) in [("203.0.113.7", true), ("192.0.2.100", false)] {
+        in_new_namespace(move || {
+            let far = Far::plug_in();
+            let server = dnsmasq(&far, "--dhcp-option=6,192.0.2.53");
+            // As klibc's ipconfig sets it, without an end, or another client of the same lease.
+            let times = if is_back {
+                ""
+            } else {
+                "valid_lft 900 preferred_lft 900"
+            };
+            ip(&format!("address add {there}/24 dev near {times}"));
+            let resolvers = with_files_of(there);
+            let mut client = Server::start(at_home().args(["lease", "-i", "near", "--keep"]));
+            client.wait_for("from 192.0.2.1");
+            let own = || read(KLIBC).contains("IPV4DNS0='192.0.2.53'");
+            wait_until("the files are its own", own);
+            let pid = client.pid();
+            let children = format!("/proc/{pid}/task/{pid}/children");
+            let child: i32 = read(&children).trim().parse().unwrap();
+            kill(Pid::from_raw(child), Signal::SIGUSR2).unwrap();
+            assert_eq!(client.exit_code(), Some(0));
+            server.wait_for("DHCPRELEASE(far) 192.0.2.100");
+            assert_eq!(!read(KLIBC).is_empty(), is_back);
+            assert_eq!(read(RESOLVERS) == resolvers, is_back);
+            assert!(!read(RESOLVERS).contains("192.0.2.53"));
+        });
+    }
+}
+
+/// Writes the files that another client leaves about `address`; returns the resolvers.
+fn with_files_of(address: &str) -> String {
+    let klibc = format!("DEVICE='near'\nPROTO='dhcp'\nIPV4ADDR='{address}'\n");
+    fs::write(KLIBC, klibc).unwrap();
+    let marked = "# wireboot: from here\nnameserver 203.0.113.53\n# wireboot: to here\n";
+    let resolvers = format!("{marked}nameserver 198.51.100.53\n");
+    fs::write(RESOLVERS, &resolvers).unwrap();
+    resolvers
+}
+
+/// Reads a file; nothing when it is not there.
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
 }
 
 fn only_address() -> String {

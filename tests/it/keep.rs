@@ -2,17 +2,15 @@
 //! `--release` and `--inform`, and `wireboot boot` that takes longer than its lease, each test in
 //! network namespaces of its own.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::common::client::{
-    addresses, is_as_it_was, is_configured, json, keep, lease, succeeds, wireboot,
+    address_changes, addresses, boot, boot_command, is_as_it_was, is_configured, json, keep, lease,
+    slow_kernel, succeeds, wireboot,
 };
 use crate::common::far::{Far, Server};
 use crate::common::servers::{DNSMASQ, dhcpd, dnsmasq, drop_acknowledgements, kea_at_once, nginx};
 use crate::common::terminal::Terminal;
-use crate::common::tftp::tftpd_hpa;
 use crate::common::{in_new_namespace, ip, wait_until};
 use nix::sys::signal::Signal;
 use wireboot_proto::format::kernel_image::fixture::bz_image;
@@ -409,23 +407,6 @@ fn a_boot_keeps_its_lease_while_it_pauses_and_while_a_menu_waits() {
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
-fn a_download_by_http_goes_on_from_another_address() {
-    let folder = goes_on_from_another_address(nginx, "http://192.0.2.1/script");
-    let log = folder.lines().filter(|line| line.contains("GET /kernel"));
-    let log: Vec<_> = log.collect();
-    // What has been received is not asked for again.
-    assert!(log.iter().any(|line| line.contains("\" 206 ")), "{log:#?}");
-}
-
-#[test]
-#[ignore = "needs CAP_NET_ADMIN"]
-fn a_download_by_tftp_goes_on_from_another_address() {
-    let tftp = |far: &Far, folder: &Path| tftpd_hpa(far, folder.to_str().unwrap());
-    goes_on_from_another_address(tftp, "tftp://192.0.2.1/script");
-}
-
-#[test]
-#[ignore = "needs CAP_NET_ADMIN"]
 fn a_boot_without_an_address_waits_for_the_server_to_return() {
     in_new_namespace(|| {
         let far = Far::plug_in();
@@ -568,7 +549,7 @@ fn an_address_that_somebody_removes_is_set_again_for_the_rest_of_the_lease() {
         std::thread::sleep(Duration::from_secs(3));
         let requests = server.count("DHCPREQUEST");
         ip("address del 192.0.2.100/24 dev near");
-        client.wait_for("somebody has removed 192.0.2.100");
+        client.wait_for("somebody has removed the address 192.0.2.100/24, which is set again");
         wait_until("it is there again", || {
             ip("-4 route show").lines().count() == 3
         });
@@ -636,11 +617,34 @@ fn what_a_killed_client_left_goes_before_a_boot_sets_another_address() {
         let mut boot = boot(&["--boot-file", "http://192.0.2.1/script"]);
         boot.wait_for("kernel: 97 KiB");
         has_moved();
+        assert_eq!(json("-j link show near")[0]["mtu"], 1500);
         // The other one was behind the first one of its subnet.
         assert_eq!(addresses(), ["192.0.2.7", "192.0.2.150"]);
         assert!(ip("-4 route show").contains("203.0.113.64/26 dev near"));
         assert_eq!(boot.exit_code(), Some(0));
+        assert_eq!(json("-j link show near")[0]["mtu"], 1400);
     });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn the_mtu_before_a_killed_client_is_known_to_the_next_one_whatever_its_lease_says() {
+    for (option, set) in [("26,1300", 1300), ("26,1400", 1400), ("6,192.0.2.53", 1500)] {
+        in_new_namespace(move || {
+            let far = Far::plug_in();
+            killed(&far);
+            let range = "--dhcp-range=192.0.2.100,192.0.2.100,255.255.255.0,1h";
+            let more = format!("{range} --dhcp-authoritative --dhcp-option={option}");
+            let _server = far.serve(&format!("{DNSMASQ} {more}"), "DHCP, IP range");
+            let mtu = || json("-j link show near")[0]["mtu"].clone();
+            succeeds(lease("20"));
+            assert_eq!(mtu(), set);
+            succeeds(lease("20"));
+            assert_eq!(mtu(), set);
+            assert_eq!(wireboot(&["--release"]).0, Some(0));
+            assert_eq!(mtu(), 1500);
+        });
+    }
 }
 
 #[test]
@@ -723,68 +727,6 @@ fn lifetimes(address: &str) -> (u64, u64) {
     (seconds("valid_life_time"), seconds("preferred_life_time"))
 }
 
-/// Has a boot fetch `url` over a slow network, whose DHCP server is replaced meanwhile by one that
-/// refuses the address and grants another; returns the server's log.
-fn goes_on_from_another_address(
-    server: impl FnOnce(&Far, &Path) -> Server + Send + 'static,
-    url: &'static str,
-) -> String {
-    let (send, receive) = std::sync::mpsc::channel();
-    in_new_namespace(move || {
-        let far = Far::plug_in();
-        let first = dhcpd(&far, "max-lease-time 6; min-lease-time 6;");
-        let _files = server(&far, &slow_kernel(&far, 2_000_000));
-        let mut boot = boot(&["--boot-file", url]);
-        boot.wait_for("near: 192.0.2.100/24 from 192.0.2.1 for 6 s");
-        drop(first);
-        let range = "--dhcp-range=192.0.2.150,192.0.2.150,255.255.255.0,1h";
-        let second = far.serve(
-            &format!("{DNSMASQ} --dhcp-authoritative {range}"),
-            "DHCP, IP range",
-        );
-        second.wait_for("DHCPNAK(far) 192.0.2.100");
-        boot.wait_for("near: 192.0.2.150/24 from 192.0.2.1");
-        // The progress stands still meanwhile, and people are told why.
-        let again = "the address has changed; asking again for the file, of which";
-        if url.starts_with("tftp") {
-            boot.wait_for(again);
-        }
-        boot.wait_for("kernel: 1953 KiB in");
-        assert_eq!(addresses(), ["192.0.2.150"]);
-        assert_eq!(boot.exit_code(), Some(0));
-        let log = std::fs::read_to_string(far.folder.join("access.log"));
-        send.send(log.unwrap_or_default()).unwrap();
-    });
-    receive.recv().unwrap()
-}
-
-/// Makes a folder with a kernel of `len` bytes and a script that pauses once it has fetched that, and
-/// a network of 1 Mbit/s.
-fn slow_kernel(far: &Far, len: usize) -> PathBuf {
-    let folder = far.folder.join("served");
-    std::fs::create_dir(&folder).unwrap();
-    let mut kernel = bz_image();
-    kernel.resize(len, 0);
-    kernel[0x1f1] = 4;
-    std::fs::write(folder.join("kernel"), kernel).unwrap();
-    let script = "#!ipxe\nkernel kernel\nsleep 3\nboot\n";
-    std::fs::write(folder.join("script"), script).unwrap();
-    far.run("tc qdisc add dev far root tbf rate 1mbit burst 4kb latency 200ms");
-    folder
-}
-
-/// Starts `wireboot boot` on `near`, up to the image.
-fn boot(more: &[&str]) -> Server {
-    Server::start(&mut boot_command(more))
-}
-
-fn boot_command(more: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
-    command.args(["boot", "-i", "near", "--stop-after", "image"]);
-    command.args(more);
-    command
-}
-
 /// What a server has logged so far.
 struct Counts {
     discovers: usize,
@@ -813,21 +755,6 @@ fn releases(server: impl FnOnce(&Far) -> Server + Send + 'static, logged: &'stat
         is_as_it_was();
         server.wait_for(logged);
     });
-}
-
-/// Tells of every address that comes and goes from now on.
-fn address_changes() -> Server {
-    let mut command = Command::new("ip");
-    let monitor = Server::start(command.args(["-o", "-4", "monitor", "address"]));
-    wait_until("the monitor watches", || {
-        ip("address add 127.0.0.9/32 dev lo");
-        ip("address del 127.0.0.9/32 dev lo");
-        monitor.count("127.0.0.9") > 0
-    });
-    ip("address add 127.0.0.10/32 dev lo");
-    monitor.wait_for("127.0.0.10");
-    monitor.forget();
-    monitor
 }
 
 /// Counts what arrives at the far end and fits `expression`, from now on.

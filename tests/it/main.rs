@@ -32,6 +32,7 @@ mod iso;
 mod keep;
 mod layering;
 mod lease_file;
+mod lease_life;
 mod link;
 mod menu;
 mod mirrors;

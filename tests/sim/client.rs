@@ -26,6 +26,8 @@ pub struct Machine {
     pub sent: u32,
     pub lease: Option<Box<Lease>>,
     pub losses: Vec<Loss>,
+    /// How often no server extended the lease for a while.
+    pub silences: u32,
 }
 
 impl Machine {
@@ -52,6 +54,7 @@ impl Machine {
             sent: 0,
             lease: None,
             losses: Vec::new(),
+            silences: 0,
         }
     }
 
@@ -118,6 +121,7 @@ impl Machine {
                     self.lease = None;
                     self.losses.push(loss);
                 }
+                Event::Unanswered { .. } => self.silences += 1,
                 Event::Entered(_)
                 | Event::Offered(_)
                 | Event::OtherAddress { .. }

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use wireboot_proto::time::{Instant, Random};
 
-use super::Member;
 use super::client::Machine;
 use super::net::{Conditions, Network};
 use super::server::{Server, Service};
+use super::town::Member;
 use super::wire::Wire;
 
 /// What is to be simulated.

@@ -23,6 +23,8 @@ pub struct Service {
     pub queue_len: usize,
     /// When it hears and answers.
     pub runs: std::ops::Range<Instant>,
+    /// When it neither hears nor answers, and forgets nothing.
+    pub is_silent: std::ops::Range<Instant>,
     /// Refuses this many requests before it grants one.
     pub refusals: u32,
 }
@@ -39,6 +41,7 @@ impl Service {
             // The kernel's usual buffer of 208 KiB holds about as many.
             queue_len: 256,
             runs: Instant::ZERO..Instant::from_millis(u64::MAX),
+            is_silent: Instant::ZERO..Instant::ZERO,
             refusals: 0,
         }
     }
@@ -86,6 +89,9 @@ impl Server {
         if !self.service.runs.contains(&now) {
             self.queue.clear();
             self.leases.clear();
+            return;
+        }
+        if self.service.is_silent.contains(&now) {
             return;
         }
         let Ok((_, datagram)) = Datagram::decode_frame(frame, true) else {

@@ -31,6 +31,16 @@ fn an_ordinary_lease_sets_address_default_route_and_mtu_in_that_order() {
         later(Duration::from_millis(1_800_900)),
         Some(LinkSetting::Address(half))
     );
+    // Preferred no longer, and the kernel takes no address of 0 s.
+    let last = Address {
+        preferred_seconds: 1,
+        valid_seconds: 1,
+        ..address
+    };
+    assert_eq!(
+        later(Duration::from_secs(3_600)),
+        Some(LinkSetting::Address(last))
+    );
     let settings = lease_settings(3, &lease, Duration::ZERO);
     assert_eq!(settings[0], LinkSetting::Address(address));
     assert_eq!(

@@ -44,6 +44,7 @@ impl Client {
             // RFC 2131 §4.4.1: a random delay of 1 to 10 s; replaced by `contention`.
             state: State::Init { start_at: now },
             previous: None,
+            is_unanswered: false,
             guard: None,
             conflicts: 0,
             defers_choice: false,

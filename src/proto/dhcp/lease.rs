@@ -17,6 +17,10 @@ pub use super::network::StaticRoute;
 /// Lease time when an ACK names none, which RFC 2131 does not allow but servers do.
 // udhcpc of busybox takes an hour, too.
 const DEFAULT_LEASE_TIME: Duration = Duration::from_secs(3600);
+/// Shortest lease that is kept to: a request after half of it can be repeated twice, a second apart.
+// Servers that grant 0 s exist; busybox's udhcpc takes less than 16 s for 16 s, dhcpcd less than 20 s
+// for 20 s.
+const MIN_LEASE_TIME: Duration = Duration::from_secs(3);
 const INFINITE: u32 = u32::MAX;
 
 /// Times of a lease, counted from when it was requested; renewal < rebinding < lease.
@@ -248,8 +252,7 @@ impl LeaseTimes {
     fn read(options: &Options) -> Option<Self> {
         let lease = match options.u32(code::LEASE_TIME) {
             Some(INFINITE) => return None,
-            // A lease of 0 s would expire at once, and be requested without a pause.
-            Some(seconds) => Duration::from_secs(u64::from(seconds.max(1))),
+            Some(seconds) => Duration::from_secs(seconds.into()).max(MIN_LEASE_TIME),
             None => DEFAULT_LEASE_TIME,
         };
         let seconds = |code| Some(Duration::from_secs(u64::from(options.u32(code)?)));
@@ -314,8 +317,22 @@ mod tests {
         assert_eq!(times(3600, 0, 0), (1800, 3150));
         assert_eq!(times(3600, 3000, 2000), (1750, 2000));
         assert_eq!(times(3600, 9000, 9000), (1800, 3150));
-        times(1, 1, 1);
-        times(0, 0, 0);
+        assert_eq!(times(3600, 1, 3599), (1, 3599));
+        assert_eq!(times(3600, u32::MAX, u32::MAX), (1800, 3150));
+        assert_eq!(times(u32::MAX - 1, 2, 1), (0, 1));
+        for (t1, t2) in [
+            (0, 0),
+            (1, 1),
+            (2, 1),
+            (1, 2),
+            (2, 3),
+            (9, 9),
+            (u32::MAX, 1),
+        ] {
+            (0..9).for_each(|lease| {
+                times(lease, t1, t2);
+            });
+        }
     }
 
     #[test]
@@ -323,6 +340,16 @@ mod tests {
         let lease = read(&[(51, &[255; 4]), (58, &[0, 0, 0, 9])]);
         assert_eq!(lease.times, None);
         assert_eq!(read(&[]).times.unwrap().lease.as_secs(), 3600);
+    }
+
+    #[test]
+    fn a_lease_of_no_time_lasts_long_enough_to_be_extended() {
+        for (granted, kept) in [(0, 3), (1, 3), (3, 3), (4, 4)] {
+            let lease = read(&[(51, &u32::to_be_bytes(granted))]);
+            let times = lease.times.unwrap();
+            assert_eq!(times.lease.as_secs(), kept);
+            assert!(times.lease >= times.renewal + Duration::from_secs(1));
+        }
     }
 
     #[test]

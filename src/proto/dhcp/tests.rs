@@ -415,6 +415,8 @@ struct Transcript {
     losses: Vec<Loss>,
     /// Who granted another address than the one asked for, that one, and what was granted.
     moved: Vec<(Ipv4Addr, Ipv4Addr, Ipv4Addr)>,
+    /// Times left of leases that no server extends.
+    silences: Vec<Duration>,
 }
 
 impl Transcript {
@@ -438,6 +440,7 @@ impl Transcript {
             bounds: Vec::new(),
             losses: Vec::new(),
             moved: Vec::new(),
+            silences: Vec::new(),
         }
     }
 
@@ -467,6 +470,7 @@ impl Transcript {
                     asked,
                     granted,
                 } => self.moved.push((server, asked, granted)),
+                Event::Unanswered { left } => self.silences.push(left.unwrap_or(Duration::MAX)),
                 Event::Entered(_) | Event::Offered(_) | Event::Ipv6Only { .. } => {}
             }
         }

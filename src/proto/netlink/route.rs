@@ -389,6 +389,9 @@ pub enum RouteMessage {
     DelAddress(Address),
     /// A route is new or has changed.
     NewRoute(InstalledRoute),
+    /// A route was removed by itself, not with its address or interface: of those the kernel says
+    /// nothing.
+    DelRoute(InstalledRoute),
     /// The answer to a request.
     Ack(Ack),
     /// The dump is complete.
@@ -422,6 +425,9 @@ impl RouteMessage {
             }
             RTM_NEWROUTE => {
                 InstalledRoute::decode(frame.payload)?.map_or(Self::Other, Self::NewRoute)
+            }
+            RTM_DELROUTE => {
+                InstalledRoute::decode(frame.payload)?.map_or(Self::Other, Self::DelRoute)
             }
             _ => Self::Other,
         })

@@ -1,11 +1,13 @@
-//! `wireboot lease` on `near`, and what it leaves there.
+//! `wireboot lease` and `wireboot boot` on `near`, and what they leave there.
 
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
+use wireboot_proto::format::kernel_image::fixture::bz_image;
 
-use super::far::Server;
-use super::ip;
+use super::far::{Far, Server};
+use super::{ip, wait_until};
 
 /// Starts the client on `near`.
 pub fn lease(timeout: &str) -> Child {
@@ -15,6 +17,48 @@ pub fn lease(timeout: &str) -> Child {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap()
+}
+
+/// Makes a folder with a kernel of `len` bytes and a script that pauses once it has fetched that, and
+/// a network of 1 Mbit/s.
+pub fn slow_kernel(far: &Far, len: usize) -> PathBuf {
+    let folder = far.folder.join("served");
+    std::fs::create_dir(&folder).unwrap();
+    let mut kernel = bz_image();
+    kernel.resize(len, 0);
+    kernel[0x1f1] = 4;
+    std::fs::write(folder.join("kernel"), kernel).unwrap();
+    let script = "#!ipxe\nkernel kernel ip=${ip}:::\nsleep 3\nboot\n";
+    std::fs::write(folder.join("script"), script).unwrap();
+    far.run("tc qdisc add dev far root tbf rate 1mbit burst 4kb latency 200ms");
+    folder
+}
+
+/// Starts `wireboot boot` on `near`, up to the image.
+pub fn boot(more: &[&str]) -> Server {
+    Server::start(&mut boot_command(more))
+}
+
+pub fn boot_command(more: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
+    command.args(["boot", "-i", "near", "--stop-after", "image"]);
+    command.args(more);
+    command
+}
+
+/// Tells of every address that comes and goes from now on.
+pub fn address_changes() -> Server {
+    let mut command = Command::new("ip");
+    let monitor = Server::start(command.args(["-o", "-4", "monitor", "address"]));
+    wait_until("the monitor watches", || {
+        ip("address add 127.0.0.9/32 dev lo");
+        ip("address del 127.0.0.9/32 dev lo");
+        monitor.count("127.0.0.9") > 0
+    });
+    ip("address add 127.0.0.10/32 dev lo");
+    monitor.wait_for("127.0.0.10");
+    monitor.forget();
+    monitor
 }
 
 /// Starts a client that stays on `near`, with more arguments.

@@ -104,6 +104,28 @@ pub fn drop_acknowledgements(far: &Far) {
 
 /// nginx, which serves `folder` by HTTP on port 80.
 pub fn nginx(far: &Far, folder: &Path) -> Server {
+    nginx_with(far, folder, "listen 192.0.2.1:80;")
+}
+
+/// nginx, which serves `folder` by HTTPS, with a certificate of its own in `own.pem` of the far
+/// folder.
+pub fn nginx_by_tls(far: &Far, folder: &Path) -> Server {
+    let own = far.folder.display();
+    far.run(&format!(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {own}/own.key
+        -out {own}/own.pem -subj /CN=far -days 9 -addext subjectAltName=IP:192.0.2.1
+        -addext basicConstraints=critical,CA:FALSE"
+    ));
+    let certificate = format!("ssl_certificate {own}/own.pem; ssl_certificate_key {own}/own.key;");
+    nginx_with(
+        far,
+        folder,
+        &format!("listen 192.0.2.1:443 ssl; {certificate}"),
+    )
+}
+
+/// nginx, which serves `folder` as `directives` say.
+pub fn nginx_with(far: &Far, folder: &Path, directives: &str) -> Server {
     let (own, folder) = (far.folder.display(), folder.display());
     let config = format!(
         "daemon off;
@@ -119,14 +141,14 @@ pub fn nginx(far: &Far, folder: &Path) -> Server {
             fastcgi_temp_path {own}/fastcgi;
             uwsgi_temp_path {own}/uwsgi;
             scgi_temp_path {own}/scgi;
-            server {{ listen 192.0.2.1:80; root {folder}; }}
+            server {{ {directives} root {folder}; }}
         }}"
     );
     let config = far.write("nginx.conf", &config);
     let server = far.start(&format!("nginx -c {config}"));
     let is_there = || {
         far.output("ss --listening --tcp --numeric")
-            .contains("192.0.2.1:80")
+            .contains("192.0.2.1:")
     };
     wait_until("nginx listens", is_there);
     server

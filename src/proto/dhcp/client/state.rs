@@ -73,6 +73,12 @@ pub enum Event {
     Failed(Loss),
     /// The lease is over: its address must not be used any longer.
     Lost(Loss),
+    /// No server has answered the request to extend the lease, which is repeated; once for each
+    /// lease.
+    Unanswered {
+        /// Time until the end of the lease; none if it is infinite.
+        left: Option<Duration>,
+    },
     /// A server says that this network is for IPv6 (RFC 8925); it is not asked again before `wait`
     /// is over or the link has changed.
     Ipv6Only {
@@ -96,6 +102,7 @@ impl Event {
             | Self::OtherAddress { .. }
             | Self::Failed(_)
             | Self::Lost(_)
+            | Self::Unanswered { .. }
             | Self::Ipv6Only { .. } => None,
         }
     }

@@ -42,6 +42,8 @@ pub struct Client {
     /// A lease that is still ours while its confirmation or another one is sought; the states in
     /// which it is in use have it themselves.
     pub(super) previous: Option<ActiveLease>,
+    /// Whether [`Event::Unanswered`] has been reported for the lease.
+    pub(super) is_unanswered: bool,
     /// Watches over the address that is asked for or in use, if that is wanted.
     pub(super) guard: Option<Guard>,
     pub(super) conflicts: u32,
@@ -148,6 +150,7 @@ impl Client {
     pub(super) fn bind(&mut self, active: ActiveLease) {
         let lease = active.lease.clone();
         self.previous = None;
+        self.is_unanswered = false;
         self.enter(State::Bound { active });
         self.events.push_back(Event::Bound(lease));
     }
@@ -181,11 +184,18 @@ impl Client {
                 self.fail(Loss::Unanswered { server }, now);
             }
             State::Rebooting { resend, .. } if resend.is_spent(now, MAX_REBOOT_REQUESTS) => {
+                if let Some(previous) = &self.previous {
+                    let expires_at = previous.expires_at();
+                    self.report_silence(expires_at);
+                }
                 self.restart(now);
             }
             State::Probing { active } => {
                 let active = active.clone();
-                if let Some(guard) = &mut self.guard
+                if is_over(&active) {
+                    // Probing takes up to 7 s, longer than such a lease.
+                    self.fail(Loss::Expired, now);
+                } else if let Some(guard) = &mut self.guard
                     && guard.is_clear()
                 {
                     guard.announce(now);
@@ -214,8 +224,13 @@ impl Client {
         let name = self.state.name();
         // The end first: after a suspend, T1, T2 and the end may all have passed at once.
         if reached(active.expires_at()) {
-            self.lose(Loss::Expired, now);
-        } else if reached(active.rebind_at()) && name != StateName::Rebinding {
+            return self.lose(Loss::Expired, now);
+        }
+        let mut resend = self.state.resend().into_iter();
+        if resend.any(|resend| resend.is_spent(now, 1)) {
+            self.report_silence(active.expires_at());
+        }
+        if reached(active.rebind_at()) && name != StateName::Rebinding {
             self.begin(now);
             let resend = Resend::new(now);
             self.enter(State::Rebinding { active, resend });
@@ -223,6 +238,14 @@ impl Client {
             self.begin(now);
             let resend = Resend::new(now);
             self.enter(State::Renewing { active, resend });
+        }
+    }
+
+    /// Reports once that a lease which ends at `expires_at` is not extended.
+    fn report_silence(&mut self, expires_at: Option<Instant>) {
+        if !core::mem::replace(&mut self.is_unanswered, true) {
+            let left = expires_at.map(|at| at.since(self.now));
+            self.events.push_back(Event::Unanswered { left });
         }
     }
 

@@ -115,6 +115,78 @@ fn a_lease_of_ten_seconds_is_renewed_at_half_its_time_again_and_again() {
 }
 
 #[test]
+fn a_server_that_is_silent_at_t1_is_reported_once_with_the_time_left_and_anew_for_the_next_lease() {
+    let mut t = Transcript::bound_to(lasting(3_600));
+    for _ in 0..2 {
+        t.sends_after(1_800_000..=1_800_000, MessageType::Request);
+        // One request may still be answered.
+        assert_eq!(t.silences, []);
+        let (after, _) = t.next_message();
+        let left = Duration::from_millis(3_600_000 - 1_800_000 - after);
+        assert_eq!(std::mem::take(&mut t.silences), [left]);
+        while t.client.state() != StateName::Rebinding {
+            t.next_message();
+        }
+        t.next_message();
+        assert_eq!(t.silences, []);
+        t.receives(lasting(3_600));
+        t.bound();
+    }
+    assert_eq!((t.losses.len(), t.failures.len()), (0, 0));
+}
+
+#[test]
+fn a_short_or_infinite_lease_that_nobody_extends_is_reported_too() {
+    for (seconds, left) in [(0, 500), (4, 1_000), (10, 3_125)] {
+        let mut t = Transcript::bound_to(lasting(seconds));
+        while t.losses.is_empty() {
+            t.next_message();
+        }
+        assert_eq!(t.loss(), Loss::Expired);
+        assert_eq!(t.silences, [Duration::from_millis(left)], "{seconds} s");
+    }
+    let mut t = Transcript::bound_to(lasting(u32::MAX));
+    t.client.renew(t.now);
+    t.sends(MessageType::Request);
+    t.next_message();
+    t.next_message();
+    assert_eq!(t.silences, [Duration::MAX]);
+}
+
+#[test]
+fn a_lease_that_ends_while_its_address_is_probed_is_not_used() {
+    let mut t = Transcript::in_requesting(Config {
+        detection: Detection::Strict,
+        ..plain()
+    });
+    t.receives(lasting(3));
+    t.sends_after(3_000..=7_000, MessageType::Discover);
+    assert_eq!((t.failure(), t.bounds.len()), (Loss::Expired, 0));
+}
+
+#[test]
+fn a_lease_of_no_time_is_renewed_less_than_once_a_second() {
+    let mut t = Transcript::bound_to(lasting(0));
+    for _ in 0..10 {
+        t.sends_after(1_000..=2_000, MessageType::Request);
+        t.receives(lasting(0));
+        t.bound();
+    }
+    assert_eq!((t.losses.len(), t.silences.len()), (0, 0));
+}
+
+#[test]
+fn a_lease_that_nobody_confirms_behind_a_new_carrier_is_reported_when_another_is_sought() {
+    let mut t = Transcript::bound_to(ack(SERVER));
+    t.client.link_up(t.now);
+    while t.client.state() != StateName::Selecting {
+        assert_eq!(t.silences, []);
+        t.next_message();
+    }
+    assert_eq!(t.silences.len(), 1);
+}
+
+#[test]
 fn an_infinite_lease_is_left_alone_and_renewed_only_when_told() {
     let mut t = Transcript::bound_to(lasting(u32::MAX));
     t.is_silent_for(Duration::from_secs(10 * 365 * 86_400));
