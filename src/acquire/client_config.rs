@@ -25,6 +25,7 @@ pub(super) fn client_config(link: &Link, config: &DhcpConfig) -> ClientConfig {
         // A committed lease cannot be compared with other offers (RFC 4039 §3.1).
         rapid_commit: config.proxy_wait.is_none(),
         detection: config.detection,
+        broadcast: config.broadcast,
         ..ClientConfig::new(link.mac, seed(link.mac))
     }
 }

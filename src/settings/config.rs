@@ -249,6 +249,8 @@ pub struct DhcpConfig {
     pub proxy_wait: Option<Duration>,
     /// How address conflicts are detected.
     pub detection: Detection,
+    /// Whether servers are asked to answer by broadcast from the first message on.
+    pub broadcast: bool,
     /// Whether a client that accepts the first offer first requests the address of the lease file.
     pub uses_lease_file: bool,
     /// The directory of the lease file, in place of the default.
@@ -270,6 +272,7 @@ impl Default for DhcpConfig {
             introduction: Introduction::default(),
             proxy_wait: None,
             detection: Detection::default(),
+            broadcast: false,
             uses_lease_file: true,
             lease_directory: None,
             script: None,

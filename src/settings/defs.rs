@@ -794,6 +794,17 @@ pub static SETTINGS: &[Setting] = &[
         ..NOTHING
     },
     Setting {
+        name: "broadcast",
+        of: NETWORK | WORD,
+        help: "ask DHCP servers to answer by broadcast at once, and not only from the third DISCOVER \
+               without an answer",
+        lands: Lands::Config(|config, _| {
+            config.dhcp.broadcast = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
         name: "no-expedite",
         of: NETWORK | CAPTURE | WORD,
         help: "leave /sys/kernel/rcu_expedited alone, which else is set for some microseconds when a \

@@ -40,6 +40,7 @@ mod mtu;
 mod names;
 mod netns;
 mod nfs_root;
+mod odd_servers;
 mod options;
 mod packet;
 mod plan;

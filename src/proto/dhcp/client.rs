@@ -38,6 +38,7 @@ impl Client {
         Self {
             xid: random.next_u32(),
             random,
+            broadcast: config.broadcast,
             config,
             began_at: now,
             now,
@@ -155,6 +156,7 @@ impl Client {
     pub fn link_up(&mut self, now: Instant) {
         self.now = now;
         self.contention.reset();
+        self.broadcast = self.config.broadcast;
         // RFC 2131 §3.7: the address is verified after every disconnection from the network.
         if let Some(active) = self.state.active() {
             self.confirm(active.clone());

@@ -175,6 +175,9 @@ pub struct Config {
     pub rapid_commit: bool,
     /// Address conflict detection.
     pub detection: Detection,
+    /// Whether servers are asked to answer by broadcast (RFC 2131 §4.1) from the first message on, and not
+    /// only from the third without an answer.
+    pub broadcast: bool,
 }
 
 impl Config {
@@ -189,6 +192,7 @@ impl Config {
             proxy_wait: Duration::from_secs(1),
             rapid_commit: false,
             detection: Detection::default(),
+            broadcast: false,
         }
     }
 }

@@ -122,6 +122,11 @@ impl Offers {
         }
     }
 
+    /// Returns whether nobody has made an offer.
+    pub const fn is_empty(&self) -> bool {
+        self.addresses.is_empty() && self.proxies.is_empty()
+    }
+
     /// Returns the best offer of an address: the highest rank, then the first.
     pub fn best(&self) -> Option<&Offer> {
         first_of_highest_rank(&self.addresses)

@@ -84,6 +84,12 @@ impl Resend {
         self.sent
     }
 
+    /// Returns whether the answers may not pass here as unicasts to an address that nobody has yet, through
+    /// a switch or an access point: after two messages without one.
+    pub(super) const fn lacks_answer(&self) -> bool {
+        self.sent >= 2
+    }
+
     /// Returns whether the last of `most` messages has been waited for in vain.
     pub(super) fn is_spent(&self, now: Instant, most: u32) -> bool {
         now >= self.next_at && self.sent >= most

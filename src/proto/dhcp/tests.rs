@@ -39,6 +39,38 @@ fn the_first_discover_goes_out_at_once_and_repeats_with_delays_that_double_every
 }
 
 #[test]
+fn answers_by_broadcast_are_asked_for_from_the_third_message_without_one_or_as_configured() {
+    let mut t = Transcript::new(plain());
+    let flags = [0, 600, 600, 600].map(|most| t.sends_after(0..=most, MessageType::Discover));
+    assert_eq!(flags.map(|it| it.broadcast), [false, false, true, true]);
+    t.receives(offer(SERVER));
+    assert!(t.sends(MessageType::Request).broadcast);
+    t.receives(ack(SERVER));
+    t.bound();
+    // With an address of its own, a client is answered there (RFC 2131 §4.1).
+    let renewal = t.sends_after(1_700_000..=1_800_000, MessageType::Request);
+    assert!(!renewal.broadcast);
+    t.client.link_up(t.now);
+    assert!(!t.sends(MessageType::Request).broadcast);
+
+    let broadcast = true;
+    let mut t = Transcript::in_requesting(Config {
+        broadcast,
+        ..plain()
+    });
+    assert!(
+        t.sends_after(400..=600, MessageType::Request).broadcast,
+        "as configured"
+    );
+    let mut waiting = Transcript::new(booting());
+    waiting.sends(MessageType::Discover);
+    waiting.receives(offer(SERVER));
+    // Answered, and repeated only for a server that boots.
+    waiting.sends_after(400..=600, MessageType::Discover);
+    assert!(!waiting.next_message().1.broadcast);
+}
+
+#[test]
 fn a_plain_client_takes_the_first_offer_and_is_bound_by_its_ack() {
     let mut t = Transcript::new(plain());
     t.sends(MessageType::Discover);

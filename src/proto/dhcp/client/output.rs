@@ -10,6 +10,18 @@ use crate::packet::dhcp::{Message, MessageType};
 impl Client {
     /// Returns the message of the state, when it is due.
     pub(super) fn due(&mut self) -> Option<(Transmit, Message)> {
+        self.broadcast |= match &self.state {
+            State::Selecting { offers, resend, .. } => offers.is_empty() && resend.lacks_answer(),
+            State::Rebooting { resend, .. } => resend.lacks_answer(),
+            State::Init { .. }
+            | State::Requesting { .. }
+            | State::Probing { .. }
+            | State::Bound { .. }
+            | State::Renewing { .. }
+            | State::Rebinding { .. }
+            | State::Informing { .. }
+            | State::Stopped => false,
+        };
         let (now, exchange) = (self.now, self.exchange());
         let (random, config) = (&mut self.random, &self.config);
         let everyone = Ipv4Addr::BROADCAST;

@@ -47,6 +47,8 @@ pub struct Client {
     pub(super) conflicts: u32,
     pub(super) defers_choice: bool,
     pub(super) contention: Contention,
+    /// Servers are asked to answer by broadcast.
+    pub(super) broadcast: bool,
     /// Messages that are sent once and never answered: DECLINE, RELEASE.
     pub(super) farewells: VecDeque<(Transmit, Message)>,
     pub(super) events: VecDeque<Event>,
@@ -344,7 +346,10 @@ impl Client {
     }
 
     pub(super) fn exchange(&self) -> Exchange {
-        Exchange::new(self.xid, self.began_at, self.now)
+        Exchange {
+            broadcast: self.broadcast,
+            ..Exchange::new(self.xid, self.began_at, self.now)
+        }
     }
 
     /// The only way from one state to another.
