@@ -134,6 +134,7 @@ impl Renewal {
                 dhcp::Event::Entered(_)
                 | dhcp::Event::Offered(_)
                 | dhcp::Event::Failed(_)
+                | dhcp::Event::Notice(_)
                 | dhcp::Event::Ipv6Only { .. } => {}
             }
         }

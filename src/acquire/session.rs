@@ -289,6 +289,7 @@ impl Session {
             | Event::Offered(_)
             | Event::Failed(_)
             | Event::Lost(_)
+            | Event::Notice(_)
             | Event::Ipv6Only { .. } => {}
         }
         Some(event)

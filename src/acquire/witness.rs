@@ -85,6 +85,7 @@ impl Witness {
                 self.note("ACK", at);
             }
             Event::Failed(loss) | Event::Lost(loss) => self.handle_loss(loss),
+            Event::Notice(notice) => log::warn!("{name}: {notice}"),
             Event::Ipv6Only { server, wait } => {
                 let seconds = wait.as_secs();
                 log::warn!(

@@ -1,18 +1,29 @@
 //! Slow, refusing and contradicting servers, scripted, in network namespaces.
 
+use std::net::Ipv4Addr;
+use std::sync::mpsc;
+
 use crate::common::client::{addresses, wireboot};
 use crate::common::dhcp::{ScriptedDhcp, framed, grant};
 use crate::common::far::Far;
 use crate::common::in_new_namespace;
-use wireboot_proto::packet::dhcp::MessageType::{Discover, Request};
+use wireboot_proto::packet::dhcp::Message;
+use wireboot_proto::packet::dhcp::MessageType::{Nak, Request};
+use wireboot_proto::packet::option::code;
+
+/// The second server, and what it offers.
+const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+const OTHER_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 101);
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
 fn where_only_broadcasts_arrive_a_lease_is_granted_and_at_once_if_they_are_asked_for() {
-    for (arguments, discovers) in [(&["--timeout", "10"][..], 3), (&["--broadcast"], 1)] {
+    for (arguments, is_at_once) in [(&["--timeout", "10"][..], false), (&["--broadcast"], true)] {
         in_new_namespace(move || {
             let far = Far::plug_in();
-            let server = ScriptedDhcp::start(&far, |question| {
+            let (sender, flags) = mpsc::channel();
+            let server = ScriptedDhcp::start(&far, move |question| {
+                let _ = sender.send(question.broadcast);
                 let answer = grant(question).filter(|_| question.broadcast);
                 answer
                     .map(|answer| framed(&answer, 67))
@@ -22,11 +33,71 @@ fn where_only_broadcasts_arrive_a_lease_is_granted_and_at_once_if_they_are_asked
             let (code, said) = wireboot(arguments);
             assert_eq!(code, Some(0), "{said}");
             assert_eq!(addresses(), ["192.0.2.100"]);
-            let asked = server.asked();
-            // The kernel drops what is sent before it has noticed the carrier.
-            let count = |wanted| asked.iter().filter(|it| **it == wanted).count();
-            assert!(count(Discover) <= discovers, "{asked:?}");
-            assert_eq!(count(Request), 1);
+            let flags: Vec<bool> = flags.try_iter().collect();
+            assert_eq!(flags[0], is_at_once);
+            assert!(server.asked().contains(&Request));
         });
     }
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn beside_a_quick_server_that_refuses_or_does_not_confirm_the_other_one_grants_the_lease() {
+    for refuses in [true, false] {
+        in_new_namespace(move || {
+            let far = Far::plug_in();
+            let server = ScriptedDhcp::start(&far, move |question| {
+                let asked = question.options.address(code::SERVER_IDENTIFIER);
+                let bad = grant(question).and_then(|mut answer| {
+                    if question.message_type() == Some(Request) {
+                        answer.options.set(code::MESSAGE_TYPE, [u8::from(Nak)]);
+                        return Some(answer).filter(|_| refuses && asked != Some(OTHER));
+                    }
+                    Some(answer)
+                });
+                let good = other(question).filter(|_| asked.is_none_or(|it| it == OTHER));
+                let answers = bad.into_iter().chain(good);
+                answers.map(|answer| framed(&answer, 67)).collect()
+            });
+            let (code, said) = wireboot(&["--timeout", "20"]);
+            assert_eq!(code, Some(0), "{said}");
+            assert_eq!(addresses(), ["192.0.2.101"]);
+            let why = if refuses {
+                "192.0.2.1 refused the address"
+            } else {
+                "192.0.2.1 does not answer requests"
+            };
+            let instead = "requesting 192.0.2.101 of 192.0.2.2 instead of the offer of 192.0.2.1";
+            assert!(said.contains(why) && said.contains(instead), "{said}");
+            assert!(server.asked().len() <= 10);
+        });
+    }
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_lease_of_no_time_is_none_and_the_message_says_so() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let server = ScriptedDhcp::start(&far, |question| {
+            let answer = grant(question).map(|mut answer| {
+                answer.options.set(code::LEASE_TIME, [0; 4]);
+                framed(&answer, 67)
+            });
+            answer.into_iter().collect()
+        });
+        let (code, said) = wireboot(&["--timeout", "6"]);
+        assert_eq!(code, Some(4), "{said}");
+        assert!(said.contains("it grants the address for 0 s"), "{said}");
+        let asked = server.asked();
+        assert!(asked.len() <= 20, "{asked:?}");
+    });
+}
+
+/// As [`grant`], of the other server.
+fn other(question: &Message) -> Option<Message> {
+    let mut answer = grant(question)?;
+    answer.options.set(code::SERVER_IDENTIFIER, OTHER.octets());
+    answer.yiaddr = OTHER_ADDRESS;
+    Some(answer)
 }

@@ -118,7 +118,10 @@ impl Machine {
                     self.lease = None;
                     self.losses.push(loss);
                 }
-                Event::Entered(_) | Event::Offered(_) | Event::Ipv6Only { .. } => {}
+                Event::Entered(_)
+                | Event::Offered(_)
+                | Event::Notice(_)
+                | Event::Ipv6Only { .. } => {}
             }
         }
     }

@@ -15,6 +15,7 @@
 
 mod client;
 mod net;
+mod odd;
 mod rack;
 mod server;
 mod wire;

@@ -2,6 +2,7 @@
 
 mod input;
 mod output;
+mod search;
 mod state;
 mod transitions;
 
@@ -14,6 +15,7 @@ use super::contention::{Contention, RequestCounts};
 use super::lease::Lease;
 use super::message;
 use super::offer::Rank;
+use super::passed_over::PassedOver;
 use super::probe::Guard;
 use super::reply::Discard;
 use super::resend::Resend;
@@ -23,7 +25,7 @@ use crate::packet::udp::Datagram;
 use crate::time::{Instant, Random};
 
 use state::{ActiveLease, State};
-pub use state::{Event, Loss, StateName, Transmit};
+pub use state::{Event, Loss, Notice, StateName, Transmit};
 pub use transitions::Client;
 
 /// Number of REQUESTs for a better offer before another interface is used: about 2.5 s, with up to a
@@ -47,6 +49,8 @@ impl Client {
             previous: None,
             guard: None,
             conflicts: 0,
+            passed_over: PassedOver::default(),
+            requested: None,
             defers_choice: false,
             contention: Contention::new(now),
             farewells: VecDeque::new(),
@@ -74,6 +78,7 @@ impl Client {
                 offer,
                 proxy,
                 resend,
+                ..
             } => {
                 let brought = [Some(offer), proxy.as_ref()].into_iter().flatten();
                 let rank = brought.map(|offer| offer.rank()).max();
@@ -157,6 +162,8 @@ impl Client {
         self.now = now;
         self.contention.reset();
         self.broadcast = self.config.broadcast;
+        // It may be another network, with other servers.
+        self.passed_over = PassedOver::default();
         // RFC 2131 §3.7: the address is verified after every disconnection from the network.
         if let Some(active) = self.state.active() {
             self.confirm(active.clone());

@@ -9,7 +9,7 @@ use super::boot_service::{BootSource, PXE_CLIENT};
 use super::lease::Lease;
 use crate::packet::dhcp::Message;
 use crate::packet::option::code;
-use crate::time::Instant;
+use crate::time::{Instant, Random};
 
 /// The prefix of the vendor class of a server for HTTP boot (UEFI 2.10 §24.7).
 const HTTP_CLIENT: &[u8] = b"HTTPClient";
@@ -101,25 +101,60 @@ impl Offer {
     }
 }
 
+/// Maximum number of offers stored of each kind, more than any network has servers.
+const MAX_OFFERS: usize = 128;
+
 /// The offers of one DISCOVER, in the order of their arrival, one of each server.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Offers {
     addresses: Vec<Offer>,
     proxies: Vec<Offer>,
+    /// Number of offers added since a list was empty.
+    seen: usize,
 }
 
 impl Offers {
-    /// Adds an offer, replacing an earlier one of the same server.
-    pub fn add(&mut self, offer: Offer) {
+    /// Adds an offer, replacing an earlier one of the same server; where there are too many, a random one.
+    pub fn add(&mut self, offer: Offer, random: &mut Random) {
         let list = if offer.is_proxy() {
             &mut self.proxies
         } else {
             &mut self.addresses
         };
-        match list.iter_mut().find(|known| known.server == offer.server) {
-            Some(known) => *known = offer,
-            None => list.push(offer),
+        let known = list.iter().position(|known| known.server == offer.server);
+        if list.is_empty() {
+            self.seen = 0;
         }
+        self.seen += usize::from(known.is_none());
+        // Each of a flood has the same chance, whenever it arrives (reservoir sampling).
+        let full = (list.len() >= MAX_OFFERS).then(|| random.below(self.seen));
+        match known.or(full) {
+            None => list.push(offer),
+            Some(place) => {
+                if let Some(other) = list.get_mut(place) {
+                    *other = offer;
+                }
+            }
+        }
+    }
+
+    /// Removes and returns the best offer of an address.
+    pub fn take_best(&mut self) -> Option<Offer> {
+        let best: *const Offer = self.best()?;
+        let mut addresses = self.addresses.iter();
+        let place = addresses.position(|offer| core::ptr::eq(offer, best))?;
+        Some(self.addresses.remove(place))
+    }
+
+    /// Removes and returns any offer of an address.
+    pub fn take_any(&mut self, random: &mut Random) -> Option<Offer> {
+        let count = self.addresses.len();
+        (count > 0).then(|| self.addresses.remove(random.below(count)))
+    }
+
+    /// Removes the offer of an address by `server`.
+    pub fn remove(&mut self, server: Ipv4Addr) {
+        self.addresses.retain(|offer| offer.server != server);
     }
 
     /// Returns whether nobody has made an offer.

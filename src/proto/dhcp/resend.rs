@@ -28,11 +28,19 @@ impl Resend {
     /// A message that is due at once.
     pub(super) const fn new(now: Instant) -> Self {
         Self {
-            backoff: Backoff::new(FIRST, LONGEST),
-            next_at: now,
-            sent_at: now,
-            sent: 0,
             is_due: true,
+            ..Self::later(now)
+        }
+    }
+
+    /// A message that is due at `next_at`.
+    pub(super) const fn later(next_at: Instant) -> Self {
+        Self {
+            backoff: Backoff::new(FIRST, LONGEST),
+            next_at,
+            sent_at: next_at,
+            sent: 0,
+            is_due: false,
         }
     }
 
@@ -77,6 +85,11 @@ impl Resend {
         self.sent = self.sent.saturating_add(1);
         self.sent_at = now;
         self.next_at = now + delay;
+    }
+
+    /// Returns whether it is due and has not been sent yet.
+    pub(super) const fn is_fresh(&self) -> bool {
+        self.is_due && self.sent == 0
     }
 
     /// How often it has been sent.

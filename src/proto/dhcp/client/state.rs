@@ -5,12 +5,13 @@ use core::fmt;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::time::Duration;
 
+use crate::dhcp::boot_service::BootSource;
 use crate::dhcp::lease::{Lease, LeaseTimes};
 use crate::dhcp::offer::{Offer, Offers};
 use crate::dhcp::resend::Resend;
 use crate::packet::dhcp::{CLIENT_PORT, MessageType, SERVER_PORT};
 use crate::packet::ethernet::MacAddress;
-use crate::time::Instant;
+use crate::time::{Instant, Seconds};
 
 /// A state's name in RFC 2131 Figure 5, and those that the figure leaves out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +65,8 @@ pub enum Event {
     Failed(Loss),
     /// The lease is over: its address must not be used any longer.
     Lost(Loss),
+    /// Something else that a person may want to know.
+    Notice(Notice),
     /// A server says that this network is for IPv6 (RFC 8925); it is not asked again before `wait`
     /// is over or the link has changed.
     Ipv6Only {
@@ -86,7 +89,51 @@ impl Event {
             | Self::Bound(_)
             | Self::Failed(_)
             | Self::Lost(_)
+            | Self::Notice(_)
             | Self::Ipv6Only { .. } => None,
+        }
+    }
+}
+
+/// Facts about servers and other hosts that a person may want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// The next offers of a server that did not grant one are passed over.
+    PassedOver {
+        /// Who.
+        server: Ipv4Addr,
+        /// How long.
+        time: Duration,
+    },
+    /// The offer of one server is requested, since another has not granted its own.
+    Instead {
+        /// Whose offer is requested.
+        server: Ipv4Addr,
+        /// The address that it offers.
+        address: Ipv4Addr,
+        /// Who has failed.
+        of: Ipv4Addr,
+    },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PassedOver { server, time } => {
+                write!(
+                    f,
+                    "offers of {server} are passed over for {} s",
+                    Seconds(*time)
+                )
+            }
+            Self::Instead {
+                server,
+                address,
+                of,
+            } => write!(
+                f,
+                "requesting {address} of {server} instead of the offer of {of}"
+            ),
         }
     }
 }
@@ -188,6 +235,16 @@ impl ActiveLease {
     }
 }
 
+/// An address that was asked for and not granted in time, which a slow server may grant yet.
+#[derive(Debug, Clone)]
+pub(super) struct Requested {
+    pub(super) address: Ipv4Addr,
+    /// Who was asked; everybody in INIT-REBOOT.
+    pub(super) server: Option<Ipv4Addr>,
+    pub(super) boots: Vec<BootSource>,
+    pub(super) sent_at: Instant,
+}
+
 #[derive(Debug, Clone)]
 pub(super) enum State {
     Init {
@@ -202,6 +259,10 @@ pub(super) enum State {
     Requesting {
         offer: Box<Offer>,
         proxy: Option<Box<Offer>>,
+        /// The other offers.
+        offers: Offers,
+        decide_at: Option<Instant>,
+        requested_at: Instant,
         resend: Resend,
     },
     Rebooting {

@@ -5,20 +5,23 @@ use alloc::collections::VecDeque;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
-use super::state::{ActiveLease, Event, Loss, State, StateName, Transmit};
+use super::state::{ActiveLease, Event, Loss, Requested, State, StateName, Transmit};
 use crate::dhcp::config::{Config, Detection};
 use crate::dhcp::contention::Contention;
 use crate::dhcp::message::{self, Exchange};
-use crate::dhcp::offer::{Offer, Offers, Standing};
+use crate::dhcp::offer::Offers;
+use crate::dhcp::passed_over::PassedOver;
 use crate::dhcp::probe::Guard;
 use crate::dhcp::resend::Resend;
 use crate::packet::dhcp::{Message, MessageType};
 use crate::packet::ethernet::MacAddress;
 use crate::time::{Instant, Random};
 
-/// How often a REQUEST is sent before its offer is given up: about 8.5 s.
-// RFC 2131 §3.1 suggests four REQUESTs in 60 s, which is long for a machine that boots.
-const MAX_REQUESTS: u32 = 8;
+/// How long one `xid` is used, so that answers which take that long still count.
+// The time in which a client sends its messages, by RFC 2131 §3.1 and §4.1.
+const EXCHANGE_TIME: Duration = Duration::from_secs(60);
+/// A lease that ends after less counts as not granted. The default of servers is 10 minutes or more.
+const SHORT_LEASE: Duration = Duration::from_secs(60);
 /// How often a known address is asked for before a new one is (INIT-REBOOT): about 3.5 s.
 // RFC 2131 §3.2 allows use of the unconfirmed address then; the network may be another one.
 const MAX_REBOOT_REQUESTS: u32 = 5;
@@ -45,6 +48,10 @@ pub struct Client {
     /// Watches over the address that is asked for or in use, if that is wanted.
     pub(super) guard: Option<Guard>,
     pub(super) conflicts: u32,
+    /// Servers that did not grant what they offered.
+    pub(super) passed_over: PassedOver,
+    /// What was asked for last in this exchange, while it is not asked for any more.
+    pub(super) requested: Option<Requested>,
     pub(super) defers_choice: bool,
     pub(super) contention: Contention,
     /// Servers are asked to answer by broadcast.
@@ -69,48 +76,6 @@ impl Client {
         self.begin(now);
         let resend = Resend::new(now);
         self.enter(State::Informing { address, resend });
-    }
-
-    /// Returns what the offers are worth that there are to choose from.
-    pub fn standing(&self) -> Option<Standing> {
-        let State::Selecting {
-            offers, decide_at, ..
-        } = &self.state
-        else {
-            return None;
-        };
-        offers.standing(self.config.wants_boot_file, *decide_at)
-    }
-
-    /// Leaves SELECTING when the offers are good enough, or the wait for better ones is over.
-    pub(super) fn decide(&mut self) {
-        let is_ripe = |standing: Standing| standing.is_ripe(self.now);
-        if !self.defers_choice && self.standing().is_some_and(is_ripe) {
-            self.request_best();
-        }
-    }
-
-    /// Returns the best offer, when there is one, and the boot that a ProxyDHCP server adds.
-    pub(super) fn best(&self) -> Option<(&Offer, Option<&Offer>)> {
-        let State::Selecting { offers, .. } = &self.state else {
-            return None;
-        };
-        Some((offers.best()?, offers.proxy()))
-    }
-
-    /// Asks for the best offer, when there is one.
-    pub(super) fn request_best(&mut self) {
-        let Some((best, proxy)) = self.best() else {
-            return;
-        };
-        let (offer, proxy) = (Box::new(best.clone()), proxy.cloned().map(Box::new));
-        self.watch(offer.address);
-        let resend = Resend::new(self.now);
-        self.enter(State::Requesting {
-            offer,
-            proxy,
-            resend,
-        });
     }
 
     /// Binds a lease, or first makes sure that nobody else has its address.
@@ -150,6 +115,8 @@ impl Client {
     pub(super) fn bind(&mut self, active: ActiveLease) {
         let lease = active.lease.clone();
         self.previous = None;
+        self.requested = None;
+        self.passed_over.succeed();
         self.enter(State::Bound { active });
         self.events.push_back(Event::Bound(lease));
     }
@@ -177,13 +144,33 @@ impl Client {
                     resend: Resend::new(now),
                 });
             }
-            State::Selecting { .. } => self.decide(),
-            State::Requesting { offer, resend, .. } if resend.is_spent(now, MAX_REQUESTS) => {
-                let server = offer.server;
-                self.fail(Loss::Unanswered { server }, now);
+            State::Selecting { resend, .. }
+                if resend.is_fresh() && now.since(self.began_at) >= EXCHANGE_TIME =>
+            {
+                self.begin(now);
+                self.enter(State::Selecting {
+                    offers: Offers::default(),
+                    decide_at: None,
+                    resend: Resend::new(now),
+                });
             }
-            State::Rebooting { resend, .. } if resend.is_spent(now, MAX_REBOOT_REQUESTS) => {
-                self.restart(now);
+            State::Selecting { .. } => {
+                self.take_held();
+                self.decide();
+            }
+            State::Requesting { offer, .. } if self.is_unanswered() => {
+                let server = offer.server;
+                self.refuse(Loss::Unanswered { server });
+            }
+            State::Rebooting { address, resend } if resend.is_spent(now, MAX_REBOOT_REQUESTS) => {
+                self.requested = Some(Requested {
+                    address: *address,
+                    server: None,
+                    boots: Vec::new(),
+                    sent_at: resend.sent_at(),
+                });
+                self.search(Offers::default(), None, now);
+                self.tick();
             }
             State::Probing { active } => {
                 let active = active.clone();
@@ -216,7 +203,15 @@ impl Client {
         let name = self.state.name();
         // The end first: after a suspend, T1, T2 and the end may all have passed at once.
         if reached(active.expires_at()) {
-            self.lose(Loss::Expired, now);
+            let times = active.lease.times;
+            // One that is granted and not extended again and again would be a flood.
+            let is_short = times.is_some_and(|times| times.lease < SHORT_LEASE);
+            let pause = if is_short {
+                self.pass_over(active.server)
+            } else {
+                Duration::ZERO
+            };
+            self.lose(Loss::Expired, now + pause);
         } else if reached(active.rebind_at()) && name != StateName::Rebinding {
             self.begin(now);
             let resend = Resend::new(now);
@@ -229,14 +224,14 @@ impl Client {
     }
 
     /// Returns everything that there is to wait for.
-    pub(super) fn deadlines(&self) -> [Option<Instant>; 4] {
+    pub(super) fn deadlines(&self) -> [Option<Instant>; 5] {
         let (first, second) = match &self.state {
             State::Init { start_at } => (Some(*start_at), None),
             State::Selecting {
                 decide_at, resend, ..
             } => {
-                // Somebody else decides, and knows since when.
-                let at = decide_at.filter(|at| !self.defers_choice || *at > self.now);
+                // After it somebody else decides, or there is nothing to decide about.
+                let at = decide_at.filter(|at| *at > self.now);
                 (at, Some(resend.next_at()))
             }
             State::Requesting { resend, .. }
@@ -249,7 +244,19 @@ impl Client {
         };
         let guard = self.guard.as_ref().and_then(|guard| guard.poll_timeout());
         let previous = self.previous.as_ref().and_then(ActiveLease::expires_at);
-        [first, second, guard, previous]
+        let held = match &self.state {
+            State::Selecting { .. } => self.passed_over.next_at(),
+            State::Init { .. }
+            | State::Requesting { .. }
+            | State::Rebooting { .. }
+            | State::Probing { .. }
+            | State::Bound { .. }
+            | State::Renewing { .. }
+            | State::Rebinding { .. }
+            | State::Informing { .. }
+            | State::Stopped => None,
+        };
+        [first, second, guard, previous, held]
     }
 
     /// Begins to watch over an address that is about to be asked for.
@@ -313,13 +320,18 @@ impl Client {
 
     /// Begins anew at `start_at`, with a lease from before if there is one.
     pub(super) fn restart(&mut self, start_at: Instant) {
+        self.unwatch();
+        self.enter(State::Init { start_at });
+        self.tick();
+    }
+
+    /// Ceases to watch over any address but that of a lease from before.
+    pub(super) fn unwatch(&mut self) {
         let previous = self.previous.as_ref().map(|active| active.lease.address);
         self.guard = self
             .guard
             .take()
             .filter(|guard| Some(guard.address()) == previous);
-        self.enter(State::Init { start_at });
-        self.tick();
     }
 
     /// Keeps a lease and asks whether it holds here.
@@ -340,6 +352,8 @@ impl Client {
         // RFC 2131 §4.1 lets each repetition have a new xid; with one for all, late answers still
         // count.
         self.xid = self.random.next_u32();
+        self.requested = None;
+        self.passed_over.drop_offers();
         // RFC 2131 table 1: `secs` counts from the begin of an acquisition or of a renewal.
         self.began_at = now;
         self.now = now;

@@ -15,7 +15,7 @@ use crate::dhcp::reply::is_host;
 use crate::packet::ethernet::MacAddress;
 use crate::packet::ipv4::{netmask, same_network};
 use crate::packet::option::code;
-use crate::time::{Instant, Seconds};
+use crate::time::{Instant, Random, Seconds};
 
 /// The answer of a server to a DISCOVER, or to a query for a boot file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl InterfaceOffers {
             }
             self.decide_at.get_or_insert(answer.at + proxy_wait);
         }
-        self.offers.add(offer.clone());
+        self.offers.add(offer.clone(), &mut Random::new(0));
     }
 }
 

@@ -1,0 +1,268 @@
+//! Slow servers, and servers that offer and do not grant.
+
+use super::*;
+
+const OTHER_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 101);
+
+#[test]
+fn a_server_that_takes_twelve_seconds_an_answer_grants_a_lease_in_one_exchange() {
+    for (offer_after, ack_after) in [(12, 12), (1, 20), (25, 25), (0, 14)] {
+        let mut t = Transcript::new(plain());
+        let xid = t.sends(MessageType::Discover).xid;
+        let discovers = t.asks_for(Duration::from_secs(offer_after));
+        assert!(discovers.iter().all(|it| it.xid == xid));
+        t.receives(offer(SERVER));
+        assert_eq!(t.sends(MessageType::Request).xid, xid);
+        let sent = t.asks_for(Duration::from_secs(ack_after));
+        // Before twice the time of the OFFER is over, nothing else is asked for.
+        let is_discover = |it: &&Message| it.message_type() == Some(MessageType::Discover);
+        let given_up = sent.iter().filter(is_discover).count();
+        assert_eq!(given_up > 0, ack_after == 20, "{ack_after}");
+        assert!(sent.iter().all(|it| it.xid == xid));
+        t.receives(ack(SERVER));
+        assert_eq!(t.bound().address, ADDRESS);
+    }
+}
+
+#[test]
+fn a_late_lease_ends_its_time_after_the_request_and_only_the_one_asked_for_counts() {
+    let mut t = Transcript::in_requesting(plain());
+    t.asks_for(Duration::from_secs(30));
+    assert_eq!(t.client.state(), StateName::Selecting);
+    let xid = t.client_xid();
+    let unexpected = Err(Discard::Unexpected(MessageType::Ack));
+    for stray in [
+        ack(OTHER_SERVER),
+        Message {
+            yiaddr: OTHER_ADDRESS,
+            ..ack(SERVER)
+        },
+    ] {
+        assert_eq!(
+            t.offers_to_client(&Message { xid, ..stray }, 67),
+            unexpected
+        );
+    }
+    let mut nameless = ack(SERVER);
+    nameless.options.remove(code::SERVER_IDENTIFIER);
+    t.receives(nameless);
+    let lease = t.bound();
+    assert_eq!((lease.address, lease.server), (ADDRESS, Some(SERVER)));
+    let since = t.client.lease_since().unwrap();
+    assert!(t.now.since(since) > Duration::from_secs(10));
+}
+
+#[test]
+fn a_saved_address_is_granted_by_a_slow_server_too() {
+    let mut t = Transcript::new(plain());
+    t.client.reboot(ADDRESS, t.now);
+    t.asks_for(Duration::from_secs(12));
+    assert_eq!(t.client.state(), StateName::Selecting);
+    t.receives(ack(SERVER));
+    assert_eq!(t.bound().address, ADDRESS);
+}
+
+#[test]
+fn an_offer_that_comes_during_the_request_is_taken_at_once_after_a_refusal() {
+    let mut t = Transcript::in_requesting(plain());
+    t.receives(other_offer());
+    t.is_silent_for(Duration::from_millis(300));
+    t.receives(reply(MessageType::Nak, SERVER));
+    let request = t.sends(MessageType::Request);
+    assert_eq!(
+        request.options.address(code::SERVER_IDENTIFIER),
+        Some(OTHER_SERVER)
+    );
+    assert_eq!(
+        t.notices,
+        [
+            "offers of 192.0.2.1 are passed over for 1 s",
+            "requesting 192.0.2.101 of 192.0.2.2 instead of the offer of 192.0.2.1"
+        ]
+    );
+    t.receives(Message {
+        yiaddr: OTHER_ADDRESS,
+        ..ack(OTHER_SERVER)
+    });
+    assert_eq!(t.bound().server, Some(OTHER_SERVER));
+}
+
+#[test]
+fn an_offer_that_comes_in_the_pause_after_a_refusal_is_taken_at_once() {
+    let mut t = Transcript::in_requesting(plain());
+    t.receives(reply(MessageType::Nak, SERVER));
+    t.is_silent_for(Duration::from_millis(300));
+    t.receives(other_offer());
+    assert_eq!(t.requested_from(), OTHER_SERVER);
+}
+
+#[test]
+fn who_does_not_confirm_is_left_for_an_offer_that_is_as_good_sooner_than_for_a_worse_one() {
+    let mut boots = offer(SERVER);
+    boots.file = b"pxelinux.0".to_vec();
+    for (first, seconds) in [(offer(SERVER), 1..4), (boots, 7..11)] {
+        let mut t = Transcript::new(booting());
+        t.sends(MessageType::Discover);
+        t.receives(first);
+        while t.client.state() == StateName::Selecting {
+            t.next_message();
+        }
+        let begun_at = t.now;
+        t.receives(other_offer());
+        while t.requested_from() == SERVER {}
+        let waited = t.now.since(begun_at).as_secs();
+        assert!(seconds.contains(&waited), "{waited} s");
+        assert_eq!(t.failure(), Loss::Unanswered { server: SERVER });
+    }
+}
+
+#[test]
+fn a_quick_server_that_always_refuses_is_passed_over_until_a_slow_one_has_offered() {
+    let mut t = Transcript::new(plain());
+    let (begun_at, mut requests) = (t.now, 0);
+    // The other server takes 12 s for an answer.
+    while t.now.since(begun_at) < Duration::from_secs(12) {
+        let message = t.next_message().1;
+        let answer = match message.message_type() {
+            Some(MessageType::Discover) => offer(SERVER),
+            _ => reply(MessageType::Nak, SERVER),
+        };
+        requests += u32::from(answer.message_type() == Some(MessageType::Nak));
+        t.receives(answer);
+        t.failures.clear();
+    }
+    assert!((3..=5).contains(&requests), "{requests}");
+    t.receives(other_offer());
+    while t.requested_from() == SERVER {}
+    t.receives(Message {
+        yiaddr: OTHER_ADDRESS,
+        ..ack(OTHER_SERVER)
+    });
+    assert_eq!(t.bound().address, OTHER_ADDRESS);
+}
+
+#[test]
+fn the_pauses_after_refusals_and_leases_of_no_time_grow_to_a_minute() {
+    let mut of_no_time = ack(SERVER);
+    of_no_time.options.set(code::LEASE_TIME, [0; 4]);
+    let mut short = ack(SERVER);
+    short.options.set(code::LEASE_TIME, 1_u32.to_be_bytes());
+    for (answer, is_lease) in [
+        (reply(MessageType::Nak, SERVER), false),
+        (of_no_time, false),
+        // Granted, and never extended.
+        (short, true),
+    ] {
+        let mut t = Transcript::new(plain());
+        let mut requested_at = Vec::new();
+        let mut last_minute = Vec::new();
+        while t.now.as_millis() < 600_000 {
+            let message = t.next_message().1;
+            last_minute.push(t.now);
+            last_minute.retain(|at| t.now.since(*at) < Duration::from_secs(60));
+            if t.now.as_millis() > 130_000 {
+                assert!(last_minute.len() <= 20, "{}", last_minute.len());
+            }
+            match message.message_type() {
+                Some(MessageType::Discover) => t.receives(offer(SERVER)),
+                // A renewal is not answered.
+                Some(MessageType::Request) if message.ciaddr.is_unspecified() => {
+                    requested_at.push(t.now);
+                    t.receives(answer.clone());
+                    assert_eq!(t.client.lease().is_some(), is_lease);
+                }
+                _ => {}
+            }
+        }
+        let pauses = requested_at
+            .windows(2)
+            .map(|at| at[1].since(at[0]).as_secs());
+        let pauses: Vec<_> = pauses.collect();
+        for (place, expected) in [1, 2, 4, 8, 16, 32, 60, 60].into_iter().enumerate() {
+            let pause = pauses[place];
+            assert!((expected..=expected + 5).contains(&pause), "{pauses:?}");
+        }
+    }
+}
+
+#[test]
+fn another_network_is_not_judged_by_the_servers_of_the_last() {
+    let mut t = Transcript::in_requesting(plain());
+    t.receives(reply(MessageType::Nak, SERVER));
+    t.client.link_up(t.now);
+    t.sends(MessageType::Discover);
+    t.receives(offer(SERVER));
+    t.sends(MessageType::Request);
+}
+
+#[test]
+fn a_flood_of_offers_that_nobody_stands_behind_does_not_keep_a_good_one_out() {
+    for seed in 0..20 {
+        let mut t = Transcript::new(Config { seed, ..booting() });
+        let (begun_at, mut sent, mut number) = (t.now, 0, 0_u32);
+        let lease = loop {
+            let message = t.next_message().1;
+            sent += 1;
+            let xid = message.xid;
+            if message.message_type() == Some(MessageType::Discover) {
+                // Always others, always before the good one, and with what it lacks.
+                for _ in 0..100 {
+                    number += 1;
+                    let mut bogus = offer(Ipv4Addr::from(0x0a00_0000 + number));
+                    bogus.file = b"evil".to_vec();
+                    let _ = t.offers_to_client(&Message { xid, ..bogus }, 67);
+                }
+                let _ = t.offers_to_client(
+                    &Message {
+                        xid,
+                        ..other_offer()
+                    },
+                    67,
+                );
+            } else if message.options.address(code::SERVER_IDENTIFIER) == Some(OTHER_SERVER) {
+                t.receives(Message {
+                    yiaddr: OTHER_ADDRESS,
+                    ..ack(OTHER_SERVER)
+                });
+                break t.bound();
+            }
+        };
+        assert_eq!(lease.address, OTHER_ADDRESS);
+        let waited = t.now.since(begun_at).as_secs();
+        assert!(waited < 90, "{seed}: {waited} s");
+        assert!(sent <= 10 + 2 * waited, "{seed}: {sent} in {waited} s");
+    }
+}
+
+fn other_offer() -> Message {
+    Message {
+        yiaddr: OTHER_ADDRESS,
+        ..offer(OTHER_SERVER)
+    }
+}
+
+impl Transcript {
+    /// Lets the time pass without an answer; returns what is sent.
+    fn asks_for(&mut self, time: Duration) -> Vec<Message> {
+        let end = self.now + time;
+        while let Some(at) = self.client.poll_timeout().filter(|at| *at <= end) {
+            self.now = at;
+            self.client.handle_timeout(at);
+            self.drain();
+        }
+        self.now = end;
+        self.client.handle_timeout(end);
+        self.drain();
+        std::mem::take(&mut self.sent)
+    }
+
+    /// The server whose offer is requested next.
+    fn requested_from(&mut self) -> Ipv4Addr {
+        loop {
+            let message = self.next_message().1;
+            if message.message_type() == Some(MessageType::Request) {
+                return message.options.address(code::SERVER_IDENTIFIER).unwrap();
+            }
+        }
+    }
+}
