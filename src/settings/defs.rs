@@ -1,5 +1,7 @@
 //! The table of settings.
 
+use std::time::Duration;
+
 use super::commands::Command;
 use super::config::{
     ClientId, Config, Detection, Identify, Loader, OnFailure, OnLocalBoot, PlanOutput, Stage,
@@ -319,6 +321,7 @@ pub static SETTINGS: &[Setting] = &[
         help: "start with this path or URL instead of the lease's boot file",
         lands: Lands::Config(|config, input| {
             config.boot.file = Some(input.value.to_owned());
+            config.dhcp.late_wait = Duration::ZERO;
             Ok(())
         }),
         ..NOTHING
@@ -771,10 +774,11 @@ pub static SETTINGS: &[Setting] = &[
         name: "proxy-wait",
         of: NETWORK | WORD,
         takes: Takes::Value("SECS"),
-        help: "seconds to wait for a better offer if one has no boot file (1 for a boot; lease uses \
-               the first)",
+        help: "seconds to wait for a better offer if one has no boot file (12 for a boot, as PXE \
+               firmware does, 1 with --boot-file; lease uses the first)",
         lands: Lands::Config(|config, input| {
             config.dhcp.proxy_wait = Some(input.seconds()?);
+            config.dhcp.late_wait = Duration::ZERO;
             Ok(())
         }),
         ..NOTHING

@@ -1,7 +1,9 @@
 //! Slow, refusing and contradicting servers, scripted, in network namespaces.
 
 use std::net::Ipv4Addr;
+use std::process::Command;
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use crate::common::client::{addresses, wireboot};
 use crate::common::dhcp::{ScriptedDhcp, framed, grant};
@@ -91,6 +93,38 @@ fn a_lease_of_no_time_is_none_and_the_message_says_so() {
         assert!(said.contains("it grants the address for 0 s"), "{said}");
         let asked = server.asked();
         assert!(asked.len() <= 20, "{asked:?}");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_proxy_that_answers_after_three_seconds_is_waited_for_and_the_line_says_so() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let (mut begun_at, mut has_proxied) = (None, false);
+        let _server = ScriptedDhcp::start(&far, move |question| {
+            let begun_at = *begun_at.get_or_insert_with(Instant::now);
+            let is_late = begun_at.elapsed() >= Duration::from_secs(3);
+            let proxied = other(question).filter(|_| is_late && !has_proxied);
+            let proxied = proxied.map(|mut answer| {
+                has_proxied = true;
+                answer.yiaddr = Ipv4Addr::UNSPECIFIED;
+                answer.options.set(code::VENDOR_CLASS, *b"PXEClient");
+                answer.file = b"late.ipxe".to_vec();
+                answer
+            });
+            let answers = grant(question).into_iter().chain(proxied);
+            answers.map(|answer| framed(&answer, 67)).collect()
+        });
+        let program = env!("CARGO_BIN_EXE_wireboot");
+        let arguments = ["boot", "-i", "near", "--stop-after", "lease", "-v"];
+        let output = Command::new(program).args(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(
+            said.contains("no boot file has been offered; waiting 11 s more"),
+            "{said}"
+        );
     });
 }
 

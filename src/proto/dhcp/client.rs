@@ -51,6 +51,7 @@ impl Client {
             conflicts: 0,
             passed_over: PassedOver::default(),
             requested: None,
+            notice_at: None,
             defers_choice: false,
             contention: Contention::new(now),
             farewells: VecDeque::new(),

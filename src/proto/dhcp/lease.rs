@@ -10,7 +10,9 @@ use crate::packet::dhcp::Message;
 use crate::packet::option::{Options, code};
 use crate::text::names;
 
-use super::boot_service::{self, BootService, BootSource, IgnoredOptions, Next, checked_text};
+use super::boot_service::{
+    self, BootService, BootSource, IgnoredOptions, Next, Rank, checked_text,
+};
 
 /// Lease time when an ACK names none, which RFC 2131 does not allow but servers do.
 // udhcpc of busybox takes an hour, too.
@@ -150,8 +152,12 @@ impl Lease {
     ) -> Self {
         let mut lease = Self::read(ack, server);
         for boot in offered {
-            let has_boot = lease.boot_file.is_some() || lease.boot_service.is_some();
-            if !has_boot && boot.leads_to_file() {
+            let is_better = match &lease.boot_service {
+                _ if lease.boot_file.is_some() => false,
+                Some(service) => service.has_only_the_disk() && boot.rank() > Rank::LocalBoot,
+                None => boot.rank() >= Rank::LocalBoot,
+            };
+            if is_better {
                 lease.adopt_boot(boot);
             }
         }

@@ -2,9 +2,9 @@
 
 use crate::prelude::*;
 use core::cmp::Reverse;
-use core::fmt;
 use core::net::Ipv4Addr;
 
+pub use super::boot_service::Rank;
 use super::boot_service::{BootSource, PXE_CLIENT};
 use super::lease::Lease;
 use crate::packet::dhcp::Message;
@@ -13,30 +13,6 @@ use crate::time::{Instant, Random};
 
 /// The prefix of the vendor class of a server for HTTP boot (UEFI 2.10 §24.7).
 const HTTP_CLIENT: &[u8] = b"HTTPClient";
-
-/// The rank of an offer, lowest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rank {
-    /// An address only.
-    Plain,
-    /// A next server, but no file.
-    NextServer,
-    /// A PXE boot service.
-    BootService,
-    /// A boot file.
-    BootFile,
-}
-
-impl fmt::Display for Rank {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Plain => "an address only",
-            Self::NextServer => "a server without a boot file",
-            Self::BootService => "a boot service",
-            Self::BootFile => "a boot file",
-        })
-    }
-}
 
 /// An offer: an address and boot information. A ProxyDHCP server's, and a boot server's answer to a later
 /// query, have no address.
@@ -77,17 +53,8 @@ impl Offer {
     }
 
     /// Returns its rank.
-    pub const fn rank(&self) -> Rank {
-        let boot = &self.boot;
-        if boot.boot_file.is_some() {
-            Rank::BootFile
-        } else if boot.boot_service.is_some() {
-            Rank::BootService
-        } else if boot.next_server.is_some() || boot.server_name.is_some() {
-            Rank::NextServer
-        } else {
-            Rank::Plain
-        }
+    pub fn rank(&self) -> Rank {
+        self.boot.rank()
     }
 
     /// Returns whether it is from a ProxyDHCP server: boot service without an address.
@@ -170,7 +137,7 @@ impl Offers {
     /// Returns the ProxyDHCP offer with boot information that the best offer lacks.
     pub fn proxy(&self) -> Option<&Offer> {
         // A next server alone is of no use from a proxy.
-        first_of_highest_rank(&self.proxies).filter(|proxy| proxy.rank() >= Rank::BootService)
+        first_of_highest_rank(&self.proxies).filter(|proxy| proxy.rank() >= Rank::LocalBoot)
     }
 
     /// Returns their combined rank; none without an address.

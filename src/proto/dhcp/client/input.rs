@@ -60,9 +60,10 @@ impl Client {
                 return Ok(());
             }
             usable(offer.address)?;
-            if let Some(decide_at) = decide_at {
-                // From the first offer on: later ones must not make the wait for a proxy longer.
-                decide_at.get_or_insert(now + self.config.proxy_wait);
+            // From the first offer on: later ones must not make the wait for a proxy longer.
+            if let Some(decide_at @ None) = decide_at {
+                *decide_at = Some(now + self.config.boot_file_wait());
+                self.notice_at = Some(now + self.config.proxy_wait);
             }
             match self.passed_over.hold(offer, now) {
                 Some(other) => offer = other,

@@ -111,7 +111,7 @@ impl Client {
         let first_at = decide_at.map_or(*requested_at, |at| {
             self.began_at
                 + at.since(self.began_at)
-                    .saturating_sub(self.config.proxy_wait)
+                    .saturating_sub(self.config.boot_file_wait())
         });
         let slowness = (first_at.since(self.began_at) * 2).min(MAX_REQUEST_TIME);
         if waited < slowness {
@@ -180,6 +180,19 @@ impl Client {
             resend: Resend::later(next_at),
         });
         self.decide();
+    }
+
+    /// Says once that the best offer waits for a boot file, when it is unusually long.
+    pub(super) fn note_wait(&mut self) {
+        let Some(at) = self.notice_at.filter(|at| self.now >= *at) else {
+            return;
+        };
+        self.notice_at = None;
+        if let Some(standing) = self.standing().filter(|it| !it.is_ripe(self.now)) {
+            let time = standing.decide_at.since(at);
+            let notice = Notice::AwaitsBootFile { time };
+            self.events.push_back(Event::Notice(notice));
+        }
     }
 
     /// Takes the offers of servers that have been passed over for long enough.

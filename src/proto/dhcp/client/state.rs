@@ -98,6 +98,11 @@ impl Event {
 /// Facts about servers and other hosts that a person may want to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
+    /// Nobody has offered a boot file.
+    AwaitsBootFile {
+        /// How much longer the best offer waits for one.
+        time: Duration,
+    },
     /// The next offers of a server that did not grant one are passed over.
     PassedOver {
         /// Who.
@@ -119,6 +124,11 @@ pub enum Notice {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::AwaitsBootFile { time } => write!(
+                f,
+                "no boot file has been offered; waiting {:.0} s more for one, as PXE firmware does",
+                Seconds(*time)
+            ),
             Self::PassedOver { server, time } => {
                 write!(
                     f,

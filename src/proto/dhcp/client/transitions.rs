@@ -54,6 +54,8 @@ pub struct Client {
     pub(super) requested: Option<Requested>,
     pub(super) defers_choice: bool,
     pub(super) contention: Contention,
+    /// When it is reported that a boot file is waited for.
+    pub(super) notice_at: Option<Instant>,
     /// Servers are asked to answer by broadcast.
     pub(super) broadcast: bool,
     /// Messages that are sent once and never answered: DECLINE, RELEASE.
@@ -156,6 +158,7 @@ impl Client {
             }
             State::Selecting { .. } => {
                 self.take_held();
+                self.note_wait();
                 self.decide();
             }
             State::Requesting { offer, .. } if self.is_unanswered() => {
@@ -231,8 +234,11 @@ impl Client {
                 decide_at, resend, ..
             } => {
                 // After it somebody else decides, or there is nothing to decide about.
-                let at = decide_at.filter(|at| *at > self.now);
-                (at, Some(resend.next_at()))
+                let at = decide_at.iter().chain(&self.notice_at);
+                (
+                    at.copied().filter(|at| *at > self.now).min(),
+                    Some(resend.next_at()),
+                )
             }
             State::Requesting { resend, .. }
             | State::Rebooting { resend, .. }
@@ -353,6 +359,7 @@ impl Client {
         // count.
         self.xid = self.random.next_u32();
         self.requested = None;
+        self.notice_at = None;
         self.passed_over.drop_offers();
         // RFC 2131 table 1: `secs` counts from the begin of an acquisition or of a renewal.
         self.began_at = now;

@@ -162,11 +162,12 @@ impl<'a> BootChoice<'a> {
             answers.rfind(|answer| answer.at <= made_at && who(&answer.offer) == who(offer))
         };
         let offer = find(offers.best()?)?;
-        let lacks_boot = offer.offer.rank() < Rank::BootService;
+        let own = offer.offer.rank();
+        let adds_boot = |proxy: &&Offer| own < Rank::BootService && proxy.rank() > own;
         Some(Self {
             place,
             offer,
-            proxy: offers.proxy().filter(|_| lacks_boot).and_then(find),
+            proxy: offers.proxy().filter(adds_boot).and_then(find),
             made_at,
             is_ordered,
         })
@@ -218,6 +219,9 @@ impl<'a> BootChoice<'a> {
             (rank @ (Rank::BootFile | Rank::BootService), None) => {
                 format!("the first with {rank}")
             }
+            (Rank::LocalBoot, None) => {
+                "nobody names a boot file; this has a menu with the local disk".to_owned()
+            }
             (Rank::NextServer, None) => "nobody names a boot file; this names a server".to_owned(),
             (Rank::Plain, None) => "the first; nobody names a boot file or a server".to_owned(),
         }
@@ -225,7 +229,7 @@ impl<'a> BootChoice<'a> {
 
     fn against_proxy(&self, place: usize, answer: &SurveyAnswer) -> String {
         let own = self.offer.offer.rank();
-        if answer.offer.rank() < Rank::BootService {
+        if answer.offer.rank() < Rank::LocalBoot {
             "names no boot file".to_owned()
         } else if place != self.place {
             format!("of no use to {}, on another interface", server(self.offer))

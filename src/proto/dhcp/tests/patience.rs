@@ -234,6 +234,99 @@ fn a_flood_of_offers_that_nobody_stands_behind_does_not_keep_a_good_one_out() {
     }
 }
 
+#[test]
+fn where_nothing_boots_a_late_proxy_is_waited_for_and_a_line_says_so() {
+    let late = || Config {
+        late_wait: Duration::from_secs(11),
+        ..booting()
+    };
+    for (after, is_in_time) in [(2, true), (5, true), (11, true), (13, false)] {
+        let mut t = Transcript::new(late());
+        t.sends(MessageType::Discover);
+        t.receives(offer(SERVER));
+        let sent = t.asks_for(Duration::from_secs(after));
+        let request = sent
+            .iter()
+            .find(|it| it.message_type() == Some(MessageType::Request));
+        assert_eq!(request.is_none(), is_in_time);
+        assert!(sent.len() <= 12);
+        assert_eq!(
+            t.notices,
+            ["no boot file has been offered; waiting 11 s more for one, as PXE firmware does"]
+        );
+        if is_in_time {
+            t.receives(proxy(Some("late"), &[]));
+            t.sends(MessageType::Request);
+            t.receives(ack(SERVER));
+            assert_eq!(t.bound().boot_file.as_deref(), Some("late"));
+        }
+    }
+    let mut t = Transcript::new(late());
+    t.sends(MessageType::Discover);
+    t.receives(offer(SERVER));
+    t.receives(proxy(Some("soon"), &[]));
+    t.sends(MessageType::Request);
+    assert_eq!(t.notices, [""; 0]);
+}
+
+/// As dnsmasq's `pxe-service=0,"Raspberry Pi Boot"` sends it, which its firmware looks for.
+#[test]
+fn a_menu_with_only_the_local_disk_is_worth_less_than_any_boot_file() {
+    const DISK: &[u8] = b"\x06\x01\x03\x09\x14\x00\x00\x11Raspberry Pi Boot";
+    let with_disk = |mut message: Message| {
+        message.options.set(code::VENDOR_CLASS, *b"PXEClient");
+        message.options.set(code::VENDOR_SPECIFIC, DISK);
+        message
+    };
+    let booted = |offers: &[Message], granted: Message| {
+        let mut t = Transcript::new(booting());
+        t.sends(MessageType::Discover);
+        let begun_at = t.now;
+        offers.iter().for_each(|offer| t.receives(offer.clone()));
+        t.requested_from();
+        t.receives(granted);
+        let lease = t.bound();
+        let is_local = matches!(lease.next_boot_step(), boot_service::Next::Choose(_));
+        (t.now.since(begun_at).as_millis(), is_local, lease.boot_file)
+    };
+    let right = || {
+        let mut message = proxy(Some("right"), &[]);
+        message.options.set(code::SERVER_IDENTIFIER, [192, 0, 2, 3]);
+        message
+    };
+    let found = (0, false, Some("right".to_owned()));
+    let pi = || proxy(None, DISK);
+    let named = |mut message: Message| {
+        message.file = b"right".to_vec();
+        message
+    };
+    assert_eq!(booted(&[offer(SERVER), pi(), right()], ack(SERVER)), found);
+    assert_eq!(booted(&[offer(SERVER), right(), pi()], ack(SERVER)), found);
+    assert_eq!(
+        booted(&[pi(), named(offer(SERVER))], named(ack(SERVER))),
+        found
+    );
+    let itself = [with_disk(offer(SERVER)), right()];
+    assert_eq!(booted(&itself, with_disk(ack(SERVER))), found);
+    let both = || named(with_disk(offer(SERVER)));
+    assert_eq!(booted(&[both()], named(with_disk(ack(SERVER)))), found);
+    // After the wait it is what there is.
+    assert_eq!(
+        booted(&[offer(SERVER), pi()], ack(SERVER)),
+        (1_000, true, None)
+    );
+}
+
+/// The offer of a ProxyDHCP server.
+fn proxy(file: Option<&str>, vendor: &[u8]) -> Message {
+    let mut message = offer(OTHER_SERVER);
+    message.yiaddr = Ipv4Addr::UNSPECIFIED;
+    message.options.set(code::VENDOR_CLASS, *b"PXEClient");
+    message.options.set(code::VENDOR_SPECIFIC, vendor);
+    message.file = file.unwrap_or_default().into();
+    message
+}
+
 fn other_offer() -> Message {
     Message {
         yiaddr: OTHER_ADDRESS,
