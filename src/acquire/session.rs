@@ -340,6 +340,11 @@ impl Session {
         }
     }
 
+    /// Returns until when neighbours may answer the last probe for the address.
+    pub(super) fn probe_answered_by(&self) -> Option<Instant> {
+        self.dialogue.client()?.probe_answered_by()
+    }
+
     /// Returns whether the interface has the address of the lease.
     pub(super) fn has_address(&self) -> bool {
         self.lease()

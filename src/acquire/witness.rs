@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::link::Link;
 use crate::sys;
 use crate::timeline::Moment;
-use wireboot_proto::dhcp::{Event, Loss};
+use wireboot_proto::dhcp::{Event, Loss, Notice};
 use wireboot_proto::packet::dhcp::MessageType;
 use wireboot_proto::switch::SwitchEvent;
 use wireboot_proto::time::Instant;
@@ -85,7 +85,12 @@ impl Witness {
                 self.note("ACK", at);
             }
             Event::Failed(loss) | Event::Lost(loss) => self.handle_loss(loss),
-            Event::Notice(notice) => log::warn!("{name}: {notice}"),
+            Event::Notice(notice) => {
+                log::warn!("{name}: {notice}");
+                if let Notice::ProxyArp { .. } = notice {
+                    self.diagnosis.refusal = Some(format!("{name}: {notice}"));
+                }
+            }
             Event::Ipv6Only { server, wait } => {
                 let seconds = wait.as_secs();
                 log::warn!(

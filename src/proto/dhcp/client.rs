@@ -16,7 +16,7 @@ use super::lease::Lease;
 use super::message;
 use super::offer::Rank;
 use super::passed_over::PassedOver;
-use super::probe::Guard;
+use super::probe::{Claims, Guard};
 use super::reply::Discard;
 use super::resend::Resend;
 use crate::packet::arp;
@@ -49,6 +49,7 @@ impl Client {
             previous: None,
             guard: None,
             conflicts: 0,
+            claims: Claims::default(),
             passed_over: PassedOver::default(),
             requested: None,
             notice_at: None,
@@ -274,6 +275,12 @@ impl Client {
     pub fn lease_since(&self) -> Option<Instant> {
         let active = self.state.active().or(self.previous.as_ref());
         active.map(|active| active.since)
+    }
+
+    /// Returns until when neighbours may answer the last probe for the address in use; none without
+    /// conflict detection.
+    pub fn probe_answered_by(&self) -> Option<Instant> {
+        self.guard.as_ref()?.answered_by()
     }
 
     /// Returns the address to be watched for ARP packets of other hosts.

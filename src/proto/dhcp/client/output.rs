@@ -36,7 +36,7 @@ impl Client {
             State::Requesting { offer, resend, .. } => resend.take(now, random).then(|| {
                 let (address, server) = (offer.address, offer.server);
                 if let Some(guard) = &mut self.guard {
-                    guard.probe();
+                    guard.probe(now);
                 }
                 // RFC 2131 §3.1: by broadcast, so that the servers that were not chosen learn of
                 // it.
@@ -45,7 +45,7 @@ impl Client {
             }),
             State::Rebooting { address, resend } => resend.take(now, random).then(|| {
                 if let Some(guard) = &mut self.guard {
-                    guard.probe();
+                    guard.probe(now);
                 }
                 let message = message::request_known(config, exchange, *address);
                 (Transmit::broadcast(MessageType::Request), message)

@@ -103,6 +103,15 @@ pub enum Notice {
         /// How much longer the best offer waits for one.
         time: Duration,
     },
+    /// One host has claimed every address that was offered: it answers ARP for others.
+    ProxyArp {
+        /// The host.
+        owner: MacAddress,
+        /// The last address.
+        address: Ipv4Addr,
+        /// It is used all the same.
+        is_taken: bool,
+    },
     /// The next offers of a server that did not grant one are passed over.
     PassedOver {
         /// Who.
@@ -128,6 +137,19 @@ impl fmt::Display for Notice {
                 f,
                 "no boot file has been offered; waiting {:.0} s more for one, as PXE firmware does",
                 Seconds(*time)
+            ),
+            Self::ProxyArp {
+                owner,
+                address,
+                is_taken: false,
+            } => write!(
+                f,
+                "{owner} claims every address that is offered, {address} too, as a router with proxy \
+                 ARP does; --acd off takes addresses without a probe"
+            ),
+            Self::ProxyArp { owner, address, .. } => write!(
+                f,
+                "using {address} although {owner} claims it, as it does every address (proxy ARP)"
             ),
             Self::PassedOver { server, time } => {
                 write!(

@@ -5,13 +5,13 @@ use alloc::collections::VecDeque;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
-use super::state::{ActiveLease, Event, Loss, Requested, State, StateName, Transmit};
+use super::state::{ActiveLease, Event, Loss, Notice, Requested, State, StateName, Transmit};
 use crate::dhcp::config::{Config, Detection};
 use crate::dhcp::contention::Contention;
 use crate::dhcp::message::{self, Exchange};
 use crate::dhcp::offer::Offers;
 use crate::dhcp::passed_over::PassedOver;
-use crate::dhcp::probe::Guard;
+use crate::dhcp::probe::{Claims, Guard};
 use crate::dhcp::resend::Resend;
 use crate::packet::dhcp::{Message, MessageType};
 use crate::packet::ethernet::MacAddress;
@@ -48,6 +48,7 @@ pub struct Client {
     /// Watches over the address that is asked for or in use, if that is wanted.
     pub(super) guard: Option<Guard>,
     pub(super) conflicts: u32,
+    pub(super) claims: Claims,
     /// Servers that did not grant what they offered.
     pub(super) passed_over: PassedOver,
     /// What was asked for last in this exchange, while it is not asked for any more.
@@ -100,7 +101,10 @@ impl Client {
         // Nobody was asked before a lease that came without a REQUEST.
         let mut guard = guard.unwrap_or_else(|| self.asking(address));
         if let Some(owner) = guard.owner() {
-            return self.decline(address, server, owner);
+            if !self.takes_despite(owner, address) {
+                return self.decline(address, server, owner);
+            }
+            guard.ignore(owner);
         }
         guard.announce(self.now);
         self.guard = Some(guard);
@@ -110,7 +114,7 @@ impl Client {
     /// Returns a guard that has begun to ask.
     fn asking(&self, address: Ipv4Addr) -> Guard {
         let mut guard = Guard::overlapped(self.config.chaddr, address);
-        guard.probe();
+        guard.probe(self.now);
         guard
     }
 
@@ -281,11 +285,31 @@ impl Client {
         } else {
             self.state.active().or(self.previous.as_ref())
         };
-        if let Some(active) = active
-            && active.lease.address == address
-        {
-            self.decline(address, active.server, owner);
+        let Some(active) = active.filter(|active| active.lease.address == address) else {
+            return;
+        };
+        let server = active.server;
+        if !self.takes_despite(owner, address) {
+            self.decline(address, server, owner);
+        } else if let Some(guard) = &mut self.guard {
+            guard.ignore(owner);
         }
+    }
+
+    /// Returns whether an address is taken although `owner` claims it, since that host has claimed all
+    /// others that were offered, which is proxy ARP.
+    fn takes_despite(&mut self, owner: MacAddress, address: Ipv4Addr) -> bool {
+        let takes = self.config.detection == Detection::Overlapped
+            && self.claims.is_by_proxy(owner, address);
+        if takes {
+            let notice = Notice::ProxyArp {
+                owner,
+                address,
+                is_taken: true,
+            };
+            self.events.push_back(Event::Notice(notice));
+        }
+        takes
     }
 
     /// Refuses the address that another host has (DECLINE) and begins anew after a pause.
@@ -300,6 +324,14 @@ impl Client {
             _ => RATE_LIMIT_INTERVAL,
         };
         self.lose(Loss::Conflict { address, owner }, self.now + pause);
+        self.claims.add(owner, address);
+        if self.claims.are_by_proxy() {
+            self.events.push_back(Event::Notice(Notice::ProxyArp {
+                owner,
+                address,
+                is_taken: false,
+            }));
+        }
     }
 
     /// Leaves the network to IPv6 for a while.
