@@ -10,7 +10,7 @@ use crate::common::dhcp::{ScriptedDhcp, framed, grant};
 use crate::common::far::Far;
 use crate::common::in_new_namespace;
 use wireboot_proto::packet::dhcp::Message;
-use wireboot_proto::packet::dhcp::MessageType::{Nak, Request};
+use wireboot_proto::packet::dhcp::MessageType::{Nak, Offer, Request};
 use wireboot_proto::packet::option::code;
 
 /// The second server, and what it offers.
@@ -126,6 +126,42 @@ fn a_proxy_that_answers_after_three_seconds_is_waited_for_and_the_line_says_so()
             "{said}"
         );
     });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_second_server_with_another_router_is_told_of_by_lease_and_boot() {
+    for arguments in [
+        &["lease", "-i", "near"][..],
+        &[
+            "boot",
+            "-i",
+            "near",
+            "--stop-after",
+            "lease",
+            "--proxy-wait",
+            "0",
+        ],
+    ] {
+        in_new_namespace(move || {
+            let far = Far::plug_in();
+            let _server = ScriptedDhcp::start(&far, |question| {
+                let rogue = other(question).filter(|it| it.message_type() == Some(Offer));
+                let rogue = rogue.map(|mut answer| {
+                    answer.options.set(code::ROUTER, OTHER.octets());
+                    answer
+                });
+                let answers = grant(question).into_iter().chain(rogue);
+                answers.map(|answer| framed(&answer, 67)).collect()
+            });
+            let program = env!("CARGO_BIN_EXE_wireboot");
+            let output = Command::new(program).args(arguments).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(0), "{said}");
+            let line = "a second server, 192.0.2.2, says the router is 192.0.2.2; 192.0.2.1 says";
+            assert_eq!(said.matches(line).count(), 1, "{said}");
+        });
+    }
 }
 
 /// As [`grant`], of the other server.

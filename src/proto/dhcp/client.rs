@@ -50,6 +50,7 @@ impl Client {
             guard: None,
             conflicts: 0,
             claims: Claims::default(),
+            contradicting: Vec::new(),
             passed_over: PassedOver::default(),
             requested: None,
             notice_at: None,
@@ -166,6 +167,7 @@ impl Client {
         self.broadcast = self.config.broadcast;
         // It may be another network, with other servers.
         self.passed_over = PassedOver::default();
+        self.contradicting.clear();
         // RFC 2131 §3.7: the address is verified after every disconnection from the network.
         if let Some(active) = self.state.active() {
             self.confirm(active.clone());

@@ -8,6 +8,7 @@ pub use super::boot_service::Rank;
 use super::boot_service::{BootSource, PXE_CLIENT};
 use super::lease::Lease;
 use crate::packet::dhcp::Message;
+use crate::packet::ipv4::netmask;
 use crate::packet::option::code;
 use crate::time::{Instant, Random};
 
@@ -140,6 +141,11 @@ impl Offers {
         first_of_highest_rank(&self.proxies).filter(|proxy| proxy.rank() >= Rank::LocalBoot)
     }
 
+    /// Returns the leases that are offered.
+    pub(super) fn leases(&self) -> Vec<Lease> {
+        self.addresses.iter().map(Offer::lease).collect()
+    }
+
     /// Returns their combined rank; none without an address.
     pub fn rank(&self) -> Option<Rank> {
         let best = self.best()?.rank();
@@ -164,6 +170,44 @@ impl Offers {
 fn first_of_highest_rank(offers: &[Offer]) -> Option<&Offer> {
     // `max_by_key` returns the last one of equals.
     offers.iter().rev().max_by_key(|offer| offer.rank())
+}
+
+type Fact = fn(&Lease) -> Option<String>;
+
+/// The title of the first fact, which only a server that leases an address knows.
+pub(super) const SUBNET: &str = "the subnet";
+
+/// Facts that servers of one network agree about, with their titles.
+pub(super) const FACTS: [(Fact, &str); 3] = [
+    (subnet, SUBNET),
+    (router, "the router"),
+    (resolvers, "the resolver"),
+];
+
+fn subnet(lease: &Lease) -> Option<String> {
+    let network = lease.address & netmask(lease.prefix_len);
+    Some(format!("{network}/{}", lease.prefix_len))
+}
+
+fn router(lease: &Lease) -> Option<String> {
+    let mut routes = lease.routes.iter();
+    let default = routes.find(|route| route.prefix_len == 0)?;
+    Some(default.gateway?.to_string())
+}
+
+fn resolvers(lease: &Lease) -> Option<String> {
+    // Their order is a matter of sharing the load.
+    let mut dns: Vec<_> = lease.dns.iter().map(ToString::to_string).collect();
+    dns.sort_unstable();
+    (!dns.is_empty()).then(|| dns.join(" and "))
+}
+
+/// Returns the first fact that two leases do not agree about: its title, and what each says.
+pub(super) fn contradiction(one: &Lease, other: &Lease) -> Option<(&'static str, String, String)> {
+    FACTS.iter().find_map(|(known, title)| {
+        let (one, other) = (known(one)?, known(other)?);
+        (one != other).then_some((*title, one, other))
+    })
 }
 
 /// The standing of the offers on one interface, to be compared with those on others.

@@ -33,6 +33,7 @@ impl Client {
 
     fn handle_offer(&mut self, reply: Reply) -> Result<(), Discard> {
         let now = self.now;
+        self.note_contradiction(&reply);
         let (offers, decide_at, requested) = match &mut self.state {
             State::Selecting {
                 offers, decide_at, ..
@@ -75,6 +76,23 @@ impl Client {
         offers.add(offer, &mut self.random);
         self.decide();
         Ok(())
+    }
+
+    /// Compares an offer with the one that is requested, or with the lease.
+    fn note_contradiction(&mut self, reply: &Reply) {
+        let lease = if let State::Requesting { offer, .. } = &self.state {
+            offer.lease()
+        } else if let Some(active) = self.state.active().filter(|active| !active.is_own) {
+            (*active.lease).clone()
+        } else {
+            return;
+        };
+        if let Some(server) = reply
+            .server
+            .filter(|_| reply::is_host(reply.message.yiaddr))
+        {
+            self.compare(&Lease::read(&reply.message, server), &lease);
+        }
     }
 
     fn handle_ack(&mut self, mut reply: Reply) -> Result<(), Discard> {

@@ -6,7 +6,8 @@ use core::time::Duration;
 
 use super::state::{Event, Loss, Notice, Requested, State};
 use super::transitions::Client;
-use crate::dhcp::offer::{Offer, Offers, Standing};
+use crate::dhcp::lease::Lease;
+use crate::dhcp::offer::{self, Offer, Offers, Standing};
 use crate::dhcp::passed_over::PassedOver;
 use crate::dhcp::resend::Resend;
 use crate::time::Instant;
@@ -23,6 +24,8 @@ const REQUEST_TIME: Duration = Duration::from_secs(16);
 const MAX_REQUEST_TIME: Duration = Duration::from_secs(30);
 /// After so many servers in a row that did not grant their offers, any offer may be the next.
 const MAX_FAILURES: u32 = 3;
+/// Maximum number of servers that are reported to contradict the one chosen: any number may be made up.
+const MAX_CONTRADICTING: usize = 4;
 
 impl Client {
     /// Returns what the offers are worth that there are to choose from.
@@ -79,6 +82,10 @@ impl Client {
                 of,
             }));
         }
+        let chosen = offer.lease();
+        for other in offers.leases() {
+            self.compare(&other, &chosen);
+        }
         self.watch(address);
         self.enter(State::Requesting {
             offer: Box::new(offer),
@@ -88,6 +95,27 @@ impl Client {
             requested_at: self.now,
             resend: Resend::new(self.now),
         });
+    }
+
+    /// Reports what another server says that does not fit the lease chosen, once for each server.
+    pub(super) fn compare(&mut self, other: &Lease, chosen: &Lease) {
+        let (Some(server), Some(instead)) = (other.server, chosen.server) else {
+            return;
+        };
+        let is_known = server == instead || self.contradicting.contains(&server);
+        if is_known || self.contradicting.len() >= MAX_CONTRADICTING {
+            return;
+        }
+        if let Some((title, says, instead_of)) = offer::contradiction(other, chosen) {
+            self.contradicting.push(server);
+            self.events.push_back(Event::Notice(Notice::Contradiction {
+                server,
+                title,
+                says,
+                chosen: instead,
+                instead_of,
+            }));
+        }
     }
 
     /// Returns whether the REQUESTs have been waited for for long enough.

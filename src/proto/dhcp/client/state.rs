@@ -112,6 +112,19 @@ pub enum Notice {
         /// It is used all the same.
         is_taken: bool,
     },
+    /// A server offers what does not fit what the chosen one says.
+    Contradiction {
+        /// Who.
+        server: Ipv4Addr,
+        /// What it is about.
+        title: &'static str,
+        /// What it says.
+        says: String,
+        /// Who was chosen.
+        chosen: Ipv4Addr,
+        /// What that one says.
+        instead_of: String,
+    },
     /// The next offers of a server that did not grant one are passed over.
     PassedOver {
         /// Who.
@@ -150,6 +163,17 @@ impl fmt::Display for Notice {
             Self::ProxyArp { owner, address, .. } => write!(
                 f,
                 "using {address} although {owner} claims it, as it does every address (proxy ARP)"
+            ),
+            Self::Contradiction {
+                server,
+                title,
+                says,
+                chosen,
+                instead_of,
+            } => write!(
+                f,
+                "a second server, {server}, says {title} is {says}; {chosen} says {instead_of}; \
+                 'wireboot discover' shows both"
             ),
             Self::PassedOver { server, time } => {
                 write!(

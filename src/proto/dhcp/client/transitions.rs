@@ -49,6 +49,8 @@ pub struct Client {
     pub(super) guard: Option<Guard>,
     pub(super) conflicts: u32,
     pub(super) claims: Claims,
+    /// Servers that have been reported to contradict the one chosen.
+    pub(super) contradicting: Vec<Ipv4Addr>,
     /// Servers that did not grant what they offered.
     pub(super) passed_over: PassedOver,
     /// What was asked for last in this exchange, while it is not asked for any more.

@@ -10,10 +10,10 @@ use core::net::{Ipv4Addr, SocketAddrV4};
 use core::time::Duration;
 
 use super::service::Asked;
-use crate::dhcp::offer::{Offer, Offers, Rank, choose};
+use crate::dhcp::offer::{FACTS, Offer, Offers, Rank, SUBNET, choose};
 use crate::dhcp::reply::is_host;
 use crate::packet::ethernet::MacAddress;
-use crate::packet::ipv4::{netmask, same_network};
+use crate::packet::ipv4::same_network;
 use crate::packet::option::code;
 use crate::time::{Instant, Random, Seconds};
 
@@ -278,7 +278,14 @@ const fn server(answer: &SurveyAnswer) -> Ipv4Addr {
 pub fn suspicions(answers: &[&SurveyAnswer]) -> Vec<Vec<String>> {
     let mut found = vec![Vec::new(); answers.len()];
     for (known, title) in FACTS {
-        let values: Vec<_> = answers.iter().map(|answer| known(answer)).collect();
+        let values: Vec<_> = answers
+            .iter()
+            .map(|answer| {
+                let is_granted = !answer.offer.is_proxy() && answer.asked.is_none();
+                let is_known = is_granted || title != SUBNET;
+                is_known.then(|| known(&answer.offer.lease()))?
+            })
+            .collect();
         for (suspicions, value) in found.iter_mut().zip(&values) {
             if let Some(value) = value
                 && let Some(others) = contradiction(value, &values)
@@ -293,36 +300,6 @@ pub fn suspicions(answers: &[&SurveyAnswer]) -> Vec<Vec<String>> {
         suspicions.extend(unreachable_router(answer));
     }
     found
-}
-
-type Fact = fn(&SurveyAnswer) -> Option<String>;
-
-/// What servers of one network agree about.
-const FACTS: [(Fact, &str); 3] = [
-    (subnet, "the subnet"),
-    (router, "the router"),
-    (resolvers, "the resolver"),
-];
-
-fn subnet(answer: &SurveyAnswer) -> Option<String> {
-    let lease = &answer.offer.lease();
-    let network = lease.address & netmask(lease.prefix_len);
-    let is_granted = !answer.offer.is_proxy() && answer.asked.is_none();
-    is_granted.then(|| format!("{network}/{}", lease.prefix_len))
-}
-
-fn router(answer: &SurveyAnswer) -> Option<String> {
-    let routes = &answer.offer.lease().routes;
-    let default = routes.iter().find(|route| route.prefix_len == 0)?;
-    Some(default.gateway?.to_string())
-}
-
-fn resolvers(answer: &SurveyAnswer) -> Option<String> {
-    let dns = &answer.offer.lease().dns;
-    // Their order is a matter of sharing the load.
-    let mut dns: Vec<_> = dns.iter().map(ToString::to_string).collect();
-    dns.sort_unstable();
-    (!dns.is_empty()).then(|| dns.join(" and "))
 }
 
 /// Returns what the others say when they say something else, and this is not what most say.

@@ -317,6 +317,56 @@ fn a_menu_with_only_the_local_disk_is_worth_less_than_any_boot_file() {
     );
 }
 
+#[test]
+fn a_second_server_that_contradicts_the_chosen_one_is_reported_once() {
+    let with = |mut message: Message, router: [u8; 4]| {
+        message.options.set(code::ROUTER, router);
+        message
+    };
+    let mut elsewhere = other_offer();
+    elsewhere.yiaddr = Ipv4Addr::new(10, 0, 0, 5);
+    for (other, said) in [
+        (with(other_offer(), [192, 0, 2, 1]), None),
+        (
+            with(other_offer(), [192, 0, 2, 9]),
+            Some("the router is 192.0.2.9; 192.0.2.1 says 192.0.2.1"),
+        ),
+        (
+            elsewhere,
+            Some("the subnet is 10.0.0.0/24; 192.0.2.1 says 192.0.2.0/24"),
+        ),
+    ] {
+        for is_bound in [false, true] {
+            let mut t = Transcript::new(plain());
+            t.sends(MessageType::Discover);
+            t.receives(with(offer(SERVER), [192, 0, 2, 1]));
+            t.sends(MessageType::Request);
+            if is_bound {
+                t.receives(with(ack(SERVER), [192, 0, 2, 1]));
+            }
+            for _ in 0..2 {
+                let xid = t.client_xid();
+                let _ = t.offers_to_client(
+                    &Message {
+                        xid,
+                        ..other.clone()
+                    },
+                    67,
+                );
+            }
+            t.drain();
+            assert_eq!(
+                t.notices.len(),
+                usize::from(said.is_some()),
+                "{:?}",
+                t.notices
+            );
+            let said = said.map(|said| format!("a second server, 192.0.2.2, says {said}"));
+            assert!(said.is_none_or(|said| t.notices[0].contains(&said)));
+        }
+    }
+}
+
 /// The offer of a ProxyDHCP server.
 fn proxy(file: Option<&str>, vendor: &[u8]) -> Message {
     let mut message = offer(OTHER_SERVER);
