@@ -75,6 +75,8 @@ pub struct Lease {
     pub boot_file: Option<String>,
     /// The boot service, of a PXE server (options 60 and 43).
     pub boot_service: Option<BootService>,
+    /// Boot services of other offers, for when that one does not answer.
+    pub other_services: Vec<BootService>,
     /// Times of the lease; none if it is infinite.
     pub times: Option<LeaseTimes>,
     /// All options as received.
@@ -101,6 +103,7 @@ impl Lease {
             server_name: None,
             boot_file: None,
             boot_service: None,
+            other_services: Vec::new(),
             times: None,
             options: Options::default(),
             ignored: Vec::new(),
@@ -134,6 +137,7 @@ impl Lease {
             server_name: boot.server_name,
             boot_file: boot.boot_file,
             boot_service: boot.boot_service,
+            other_services: Vec::new(),
             times: LeaseTimes::read(options),
             options: options.clone(),
             ignored,

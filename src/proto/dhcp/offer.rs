@@ -5,7 +5,7 @@ use core::cmp::Reverse;
 use core::net::Ipv4Addr;
 
 pub use super::boot_service::Rank;
-use super::boot_service::{BootSource, PXE_CLIENT};
+use super::boot_service::{BootService, BootSource, PXE_CLIENT};
 use super::lease::Lease;
 use crate::packet::dhcp::Message;
 use crate::packet::ipv4::netmask;
@@ -71,6 +71,9 @@ impl Offer {
 
 /// Maximum number of offers stored of each kind, more than any network has servers.
 const MAX_OFFERS: usize = 128;
+
+/// Maximum number of boot services that are asked together: a bound on what a flood makes us send.
+const MAX_SERVICES: usize = 32;
 
 /// The offers of one DISCOVER, in the order of their arrival, one of each server.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -144,6 +147,14 @@ impl Offers {
     /// Returns the leases that are offered.
     pub(super) fn leases(&self) -> Vec<Lease> {
         self.addresses.iter().map(Offer::lease).collect()
+    }
+
+    /// Returns the boot services, without those of `server` and those with a menu.
+    pub fn services_but(&self, server: Ipv4Addr) -> Vec<BootService> {
+        let offers = self.proxies.iter().chain(&self.addresses);
+        let services = offers.filter_map(|offer| offer.boot.boot_service.as_ref());
+        let others = services.filter(|it| it.server != server && it.pxe.menu.is_empty());
+        others.take(MAX_SERVICES).cloned().collect()
     }
 
     /// Returns their combined rank; none without an address.

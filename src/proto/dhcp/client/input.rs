@@ -144,6 +144,7 @@ impl Client {
             State::Requesting {
                 offer: chosen,
                 proxy,
+                offers,
                 ..
             } => {
                 // A failover partner may answer in place of who offered, under its own name, or
@@ -153,7 +154,11 @@ impl Client {
                     return Err(Discard::WrongServer(server));
                 }
                 let offered = [Some(chosen), proxy.as_ref()].into_iter().flatten();
-                Lease::granted(ack, server, offered.map(|offer| &offer.boot))
+                let mut lease = Lease::granted(ack, server, offered.map(|offer| &offer.boot));
+                if let Some(service) = &lease.boot_service {
+                    lease.other_services = offers.services_but(service.server);
+                }
+                lease
             }
             State::Rebooting { address: known, .. } => {
                 if reply.server.is_none() && *known != address {

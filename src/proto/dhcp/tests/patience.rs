@@ -367,6 +367,35 @@ fn a_second_server_that_contradicts_the_chosen_one_is_reported_once() {
     }
 }
 
+#[test]
+fn services_of_other_offers_come_with_the_lease_for_when_the_chosen_one_is_silent() {
+    let mut t = Transcript::new(Config {
+        proxy_wait: Duration::from_secs(1),
+        ..booting()
+    });
+    t.sends(MessageType::Discover);
+    let by = |last| {
+        let mut message = proxy(None, &[]);
+        message
+            .options
+            .set(code::SERVER_IDENTIFIER, [192, 0, 2, last]);
+        message
+    };
+    t.receives(by(66));
+    t.receives(by(2));
+    t.receives(offer(SERVER));
+    t.sends(MessageType::Request);
+    t.receives(by(3));
+    t.receives(ack(SERVER));
+    let lease = t.bound();
+    assert_eq!(
+        lease.boot_service.unwrap().server,
+        Ipv4Addr::new(192, 0, 2, 66)
+    );
+    let others = lease.other_services.iter().map(|it| it.server.octets()[3]);
+    assert_eq!(others.collect::<Vec<_>>(), [2, 3]);
+}
+
 /// The offer of a ProxyDHCP server.
 fn proxy(file: Option<&str>, vendor: &[u8]) -> Message {
     let mut message = offer(OTHER_SERVER);
