@@ -156,6 +156,53 @@ pub fn configure(session: Session) -> Result<(Session, Lease), Error> {
     }
 }
 
+/// Listens for the answers of neighbours to the last probe, which has just been sent with the REQUEST, for
+/// a session that nobody drives any longer. An address that another host has is declined and removed, and
+/// another one acquired and configured.
+///
+/// # Errors
+/// As [`lease()`] and [`configure`].
+pub fn listen_on(
+    mut session: Session,
+    mut lease: Lease,
+    config: &Config,
+    signals: &Signals,
+) -> Result<(Session, Lease), Error> {
+    let mut watch = session.take_link_monitor()?;
+    loop {
+        let now = sys::now();
+        session.handle_input(&mut watch, now)?;
+        session.handle_timeout(now);
+        let mut is_lost = false;
+        while let Some(event) = session.poll_event() {
+            is_lost |= matches!(event, dhcp::Event::Lost(_));
+        }
+        if is_lost {
+            session.clear();
+            let name = session.link().name.clone();
+            script::run(&name, Event::Deconfig);
+            let mut sessions = [session];
+            let nothing = |_: &mut [Session], _| None;
+            let acquired = drive(&mut sessions, &mut watch, config, Some(signals), nothing);
+            [session] = sessions;
+            if let Err(error) = acquired {
+                session.end(false);
+                return Err(error);
+            }
+            (session, lease) = configure(session)?;
+        }
+        let Some(until) = session.probe_answered_by().filter(|at| now < *at) else {
+            return Ok((session, lease));
+        };
+        wait(
+            std::slice::from_ref(&session),
+            &mut watch,
+            Some(signals),
+            until,
+        )?;
+    }
+}
+
 /// Gives the first interface with a carrier the address that is given for it; returns it with the
 /// files for other programs as they were before.
 ///
@@ -239,10 +286,21 @@ fn until(
     watch: &mut Watch,
     config: &Config,
     signals: Option<&Signals>,
-    mut choose: impl FnMut(&mut [Session], Instant) -> Option<usize>,
+    choose: impl FnMut(&mut [Session], Instant) -> Option<usize>,
 ) -> Result<usize, Error> {
     // After the sockets are open: what arrives right after the carrier would be lost otherwise.
     link::raise(sessions.iter().map(Session::link))?;
+    drive(sessions, watch, config, signals, choose)
+}
+
+/// As [`until`], on interfaces that are up.
+fn drive(
+    sessions: &mut [Session],
+    watch: &mut Watch,
+    config: &Config,
+    signals: Option<&Signals>,
+    mut choose: impl FnMut(&mut [Session], Instant) -> Option<usize>,
+) -> Result<usize, Error> {
     let started_at = sys::now();
     let mut carrier_at = None;
     loop {

@@ -49,7 +49,21 @@ pub fn boot_file(
         log::debug!("{}: asking the boot server {}", link.name, service.server);
         let question = BootQuestion::new(binding.address(), service, item);
         let mut discards = Discards::default();
-        let Event::Answered(answer) = ask(link, &config.dhcp, question, &mut discards)? else {
+        let mut event = ask(link, &config.dhcp, question, &mut discards)?;
+        if event == Event::Unanswered && item.is_none() && !lease.other_services.is_empty() {
+            let mut question = BootQuestion::new(binding.address(), service, None);
+            let others = lease.other_services.iter().map(BootService::address);
+            question.destinations.extend(others);
+            log::warn!(
+                "{}: {} says that it boots, and does not answer; asking {} more that say so",
+                link.name,
+                service.server,
+                question.destinations.len() - 1
+            );
+            // All at once, since any number of them may be made up.
+            event = ask(link, &config.dhcp, question, &mut discards)?;
+        }
+        let Event::Answered(answer) = event else {
             return Err(unanswered(service, item, &discards));
         };
         log::info!("{}: boot server {}", link.name, answer.server);

@@ -22,9 +22,12 @@ pub(super) fn client_config(link: &Link, config: &DhcpConfig) -> ClientConfig {
         requested: requested(config.identify, &config.introduction),
         wants_boot_file: config.proxy_wait.is_some(),
         proxy_wait: config.proxy_wait.unwrap_or_default(),
+        // There must be time for the REQUEST.
+        late_wait: config.late_wait.min(config.timeout / 2),
         // A committed lease cannot be compared with other offers (RFC 4039 §3.1).
         rapid_commit: config.proxy_wait.is_none(),
         detection: config.detection,
+        broadcast: config.broadcast,
         ..ClientConfig::new(link.mac, seed(link.mac))
     }
 }

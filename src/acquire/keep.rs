@@ -147,6 +147,7 @@ impl Renewal {
                 | dhcp::Event::Failed(_)
                 | dhcp::Event::OtherAddress { .. }
                 | dhcp::Event::Unanswered { .. }
+                | dhcp::Event::Notice(_)
                 | dhcp::Event::Ipv6Only { .. } => {}
             }
         }

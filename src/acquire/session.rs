@@ -307,6 +307,7 @@ impl Session {
             | Event::Lost(_)
             | Event::OtherAddress { .. }
             | Event::Unanswered { .. }
+            | Event::Notice(_)
             | Event::Ipv6Only { .. } => {}
         }
         Some(event)
@@ -372,6 +373,11 @@ impl Session {
         let mut lease = self.lease().filter(|_| self.link.index() != 0)?.clone();
         self.setup.amend(&mut lease);
         self.setup.missing(&lease, self.lease_age())
+    }
+
+    /// Returns until when neighbours may answer the last probe for the address.
+    pub(super) fn probe_answered_by(&self) -> Option<Instant> {
+        self.dialogue.client()?.probe_answered_by()
     }
 
     /// Returns whether the interface has the address of the lease.

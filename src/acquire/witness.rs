@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::link::Link;
 use crate::sys;
 use crate::timeline::Moment;
-use wireboot_proto::dhcp::{Event, Loss};
+use wireboot_proto::dhcp::{Event, Loss, Notice};
 use wireboot_proto::packet::dhcp::MessageType;
 use wireboot_proto::packet::option::code;
 use wireboot_proto::switch::SwitchEvent;
@@ -120,6 +120,12 @@ impl Witness {
                 );
                 log::warn!("{name}: no server extends the lease, which {end}; asking on");
                 self.is_unanswered = true;
+            }
+            Event::Notice(notice) => {
+                log::warn!("{name}: {notice}");
+                if let Notice::ProxyArp { .. } = notice {
+                    self.diagnosis.refusal = Some(format!("{name}: {notice}"));
+                }
             }
             Event::Ipv6Only { server, wait } => {
                 let seconds = wait.as_secs();

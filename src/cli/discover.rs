@@ -56,7 +56,7 @@ fn rows<'a>(surveyed: &'a [Surveyed], config: &Config) -> Vec<AnswerRow<'a>> {
     let verdicts = verdicts(
         &answers,
         is_ordered,
-        config.dhcp.proxy_wait.unwrap_or_default(),
+        config.dhcp.proxy_wait.unwrap_or_default() + config.dhcp.late_wait,
     );
     let mut rows = Vec::new();
     for (one, verdicts) in surveyed.iter().zip(verdicts) {

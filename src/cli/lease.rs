@@ -64,8 +64,11 @@ fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(
     // there.
     script::run(&name, Event::Deconfig);
     timeline.extend(session.moments().iter().cloned());
-    let (session, lease) = acquire::configure(session)?;
+    let (mut session, mut lease) = acquire::configure(session)?;
     timeline.note("address and routes are set");
+    if !options.keep {
+        (session, lease) = acquire::listen_on(session, lease, config, &signals)?;
+    }
     timeline.done("lease");
     timeline.save();
     script::run(&name, Event::Bound(&lease));

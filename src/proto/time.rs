@@ -301,6 +301,13 @@ impl Random {
         (self.next_u64() >> 32) as u32
     }
 
+    /// Returns a number below `limit`, which is not 0.
+    pub fn below(&mut self, limit: usize) -> usize {
+        // The remainder is below the limit, and so it is a usize.
+        let limit = u64::try_from(limit).unwrap_or(u64::MAX).max(1);
+        usize::try_from(self.next_u64() % limit).unwrap_or_default()
+    }
+
     /// Returns `duration` changed by up to `percent` in either direction.
     pub fn jitter(&mut self, duration: Duration, percent: u32) -> Duration {
         let spread = duration / 100 * percent;

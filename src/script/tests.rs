@@ -67,7 +67,7 @@ fn hostile_text_reaches_no_script() {
         "a\nip=6.6.6.6",
         "a\\",
         "a\x1b[2J",
-        "x;poweroff\r",
+        "x\r;poweroff",
     ] {
         let hostile = hostile.as_bytes();
         let codes = [12, 15, 17, 40, 66, 67, 100, 209, 210, 252];
@@ -100,7 +100,7 @@ fn hostile_text_reaches_no_script() {
         );
         // Of several words in option 15 those that are names are taken.
         let mut domains = said.lines().filter_map(|line| line.strip_prefix("domain="));
-        assert!(domains.all(|domain| domain == "a"), "{said}");
+        assert!(domains.all(|domain| ["a", "x"].contains(&domain)), "{said}");
         assert!(said.contains("ip=192.0.2.100"), "{said}");
         assert!(!Variables::of(&lease).dropped.is_empty() || !lease.ignored.is_empty());
     }

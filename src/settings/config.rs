@@ -248,8 +248,12 @@ pub struct DhcpConfig {
     pub introduction: Introduction,
     /// How long an offer without a boot file waits for a better one; none takes the first.
     pub proxy_wait: Option<Duration>,
+    /// How much longer it waits for one with a boot file.
+    pub late_wait: Duration,
     /// How address conflicts are detected.
     pub detection: Detection,
+    /// Whether servers are asked to answer by broadcast from the first message on.
+    pub broadcast: bool,
     /// Whether a client that accepts the first offer first requests the address of the lease file.
     pub uses_lease_file: bool,
     /// The directory of the lease file, in place of the default.
@@ -270,7 +274,9 @@ impl Default for DhcpConfig {
             identify: Identify::default(),
             introduction: Introduction::default(),
             proxy_wait: None,
+            late_wait: Duration::ZERO,
             detection: Detection::default(),
+            broadcast: false,
             uses_lease_file: true,
             lease_directory: None,
             script: None,
@@ -337,12 +343,15 @@ pub struct OutputConfig {
 
 impl Config {
     /// Returns the configuration of a boot: it identifies itself as iPXE, so that servers send scripts
-    /// and not firmware, and waits a second for an offer with a boot file.
+    /// and not firmware, and waits 12 s for an offer with a boot file.
     pub fn for_boot() -> Self {
         Self {
             dhcp: DhcpConfig {
                 identify: Identify::Ipxe,
                 proxy_wait: Some(Duration::from_secs(1)),
+                // 12 s in all: PXE 2.1 has a client without an offer of a PXE server wait for its 4 s and its 8 s;
+                // iPXE waits for 2 s (DHCP_DISC_PROXY_TIMEOUT_SEC).
+                late_wait: Duration::from_secs(11),
                 ..DhcpConfig::default()
             },
             ..Self::default()

@@ -1,5 +1,7 @@
 //! The table of settings.
 
+use std::time::Duration;
+
 use super::commands::Command;
 use super::config::{
     ClientId, Config, Detection, Identify, Loader, OnFailure, OnLocalBoot, PlanOutput, Stage,
@@ -319,6 +321,7 @@ pub static SETTINGS: &[Setting] = &[
         help: "start with this path or URL instead of the lease's boot file",
         lands: Lands::Config(|config, input| {
             config.boot.file = Some(input.value.to_owned());
+            config.dhcp.late_wait = Duration::ZERO;
             Ok(())
         }),
         ..NOTHING
@@ -797,10 +800,11 @@ pub static SETTINGS: &[Setting] = &[
         name: "proxy-wait",
         of: NETWORK | WORD,
         takes: Takes::Value("SECS"),
-        help: "seconds to wait for a better offer if one has no boot file (1 for a boot; lease uses \
-               the first)",
+        help: "seconds to wait for a better offer if one has no boot file (12 for a boot, as PXE \
+               firmware does, 1 with --boot-file; lease uses the first)",
         lands: Lands::Config(|config, input| {
             config.dhcp.proxy_wait = Some(input.seconds()?);
+            config.dhcp.late_wait = Duration::ZERO;
             Ok(())
         }),
         ..NOTHING
@@ -815,6 +819,17 @@ pub static SETTINGS: &[Setting] = &[
                (strict, which takes 4 to 7 s), or not at all",
         lands: Lands::Config(|config, input| {
             config.dhcp.detection = input.named()?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "broadcast",
+        of: NETWORK | WORD,
+        help: "ask DHCP servers to answer by broadcast at once, and not only from the third DISCOVER \
+               without an answer",
+        lands: Lands::Config(|config, _| {
+            config.dhcp.broadcast = true;
             Ok(())
         }),
         ..NOTHING

@@ -1,14 +1,23 @@
 //! Another host has the address (RFC 5227): found while the server is asked, declined, and later
 //! defended once; against real servers in network namespaces.
 
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::common::client::{
     addresses, is_as_it_was, is_configured, json, keep, last_line, lease, wireboot,
 };
+use crate::common::dhcp::{ScriptedDhcp, framed, grant};
 use crate::common::far::{Far, Server};
 use crate::common::servers::{dhcpd, dnsmasq, kea_at_once};
 use crate::common::{in_new_namespace, ip, wait_until};
+use wireboot::sys::filter::ready::arp_about;
+use wireboot::sys::packet::PacketSocket;
+use wireboot_proto::packet::arp::{ArpPacket, Operation};
+use wireboot_proto::packet::ethernet::MacAddress;
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
@@ -85,6 +94,102 @@ fn strict_detection_takes_seconds_and_finds_the_same_conflict() {
         assert_eq!(code, Some(4), "{text}");
         server.wait_for("DHCPDECLINE of 192.0.2.100");
     });
+}
+
+/// Whose answer to the probe comes after the address was set.
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_neighbour_that_answers_after_two_milliseconds_is_noticed_each_time() {
+    for _ in 0..5 {
+        in_new_namespace(|| {
+            let far = Far::plug_in();
+            let _server = ScriptedDhcp::start(&far, |question| {
+                let answer = grant(question);
+                let frame = answer.map(|answer| framed(&answer, 67));
+                frame.into_iter().collect()
+            });
+            let _neighbour = Neighbour::start(&far, Duration::from_millis(2));
+            let (code, said) = wireboot(&["--timeout", "3"]);
+            assert_eq!(code, Some(4), "{said}");
+            assert!(said.contains("192.0.2.100 was granted, but"), "{said}");
+            is_as_it_was();
+            let (code, said) = wireboot(&["--acd", "off"]);
+            assert_eq!(code, Some(0), "{said}");
+        });
+    }
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_client_that_stays_and_a_boot_notice_a_neighbour_that_takes_longer() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = ScriptedDhcp::start(&far, |question| {
+            let answer = grant(question);
+            let frame = answer.map(|answer| framed(&answer, 67));
+            frame.into_iter().collect()
+        });
+        let _neighbour = Neighbour::start(&far, Duration::from_millis(200));
+        let client = keep(&[]);
+        client.wait_for("192.0.2.100 was granted, but");
+        wait_until("the address is gone", || addresses().is_empty());
+        drop(client);
+        let program = env!("CARGO_BIN_EXE_wireboot");
+        let mut command = Command::new(program);
+        // Nobody serves that file, so that the boot lasts for a while.
+        let boot = ["boot", "-i", "near", "--boot-file", "http://192.0.2.1/file"];
+        let boot = Server::start(command.args(boot));
+        boot.wait_for("192.0.2.100 was granted, but");
+        wait_until("the address is gone", || addresses().is_empty());
+    });
+}
+
+/// A host on `far` that has 192.0.2.100 and answers ARP after a while.
+struct Neighbour(Option<(mpsc::Sender<()>, JoinHandle<()>)>);
+
+impl Neighbour {
+    fn start(far: &Far, delay: Duration) -> Self {
+        const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
+        let mac = MacAddress([2, 0, 0, 0, 0, 9]);
+        let (stop, stopped) = mpsc::channel();
+        let (listens, listening) = mpsc::channel();
+        let thread = far.enter(move || {
+            let index = nix::net::if_::if_nametoindex("far").unwrap();
+            let socket = PacketSocket::open(index, &arp_about(ADDRESS)).unwrap();
+            listens.send(()).unwrap();
+            let mut buf = [0; 128];
+            while stopped.try_recv() == Err(mpsc::TryRecvError::Empty) {
+                let Ok(Some(received)) = socket.recv(&mut buf) else {
+                    std::thread::sleep(Duration::from_micros(200));
+                    continue;
+                };
+                let asked = ArpPacket::decode_frame(&buf[..received.len]);
+                let Some(asked) = asked.ok().filter(|asked| asked.spa.is_unspecified()) else {
+                    continue;
+                };
+                std::thread::sleep(delay);
+                let answer = ArpPacket {
+                    operation: Operation::Reply,
+                    sha: mac,
+                    spa: ADDRESS,
+                    tha: asked.sha,
+                    tpa: asked.spa,
+                };
+                let _ = socket.send(&answer.encode_frame());
+            }
+        });
+        listening.recv().unwrap();
+        Self(Some((stop, thread)))
+    }
+}
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        if let Some((stop, thread)) = self.0.take() {
+            drop(stop);
+            let _ = thread.join();
+        }
+    }
 }
 
 /// Is granted an address that another host has.

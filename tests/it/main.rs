@@ -42,6 +42,7 @@ mod names;
 mod netns;
 mod nfs_root;
 mod odd_leases;
+mod odd_servers;
 mod options;
 mod packet;
 mod plan;

@@ -125,6 +125,7 @@ impl Machine {
                 Event::Entered(_)
                 | Event::Offered(_)
                 | Event::OtherAddress { .. }
+                | Event::Notice(_)
                 | Event::Ipv6Only { .. } => {}
             }
         }

@@ -16,6 +16,7 @@
 mod client;
 mod life;
 mod net;
+mod odd;
 mod rack;
 mod server;
 mod town;

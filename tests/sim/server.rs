@@ -27,6 +27,15 @@ pub struct Service {
     pub is_silent: std::ops::Range<Instant>,
     /// Refuses this many requests before it grants one.
     pub refusals: u32,
+    /// How long each answer takes, beside the others.
+    pub latency: Duration,
+    /// Does not answer a REQUEST that extends a lease.
+    pub never_renews: bool,
+    /// Never answers a REQUEST.
+    pub never_confirms: bool,
+    /// Goes before each of its offers with this many of servers that do not exist, always others, each
+    /// with a boot file.
+    pub bogus_offers: u32,
 }
 
 impl Service {
@@ -43,6 +52,10 @@ impl Service {
             runs: Instant::ZERO..Instant::from_millis(u64::MAX),
             is_silent: Instant::ZERO..Instant::ZERO,
             refusals: 0,
+            latency: Duration::ZERO,
+            never_confirms: false,
+            never_renews: false,
+            bogus_offers: 0,
         }
     }
 
@@ -62,10 +75,13 @@ pub struct Server {
     /// Requests that found the queue full.
     pub overflows: u64,
     pub answered: u64,
+    bogus: u32,
     queue: VecDeque<(u64, Message)>,
     /// When the answer before was ready, in microseconds.
     free_at_us: u64,
-    outgoing: VecDeque<Vec<u8>>,
+    /// Frames, and when each is to be sent.
+    outgoing: VecDeque<(Instant, Vec<u8>)>,
+    now: Instant,
 }
 
 impl Server {
@@ -75,9 +91,11 @@ impl Server {
             leases: BTreeMap::new(),
             overflows: 0,
             answered: 0,
+            bogus: 0,
             queue: VecDeque::new(),
             free_at_us: 0,
             outgoing: VecDeque::new(),
+            now: Instant::ZERO,
         }
     }
 
@@ -86,6 +104,7 @@ impl Server {
     }
 
     pub fn handle_frame(&mut self, frame: &[u8], now: Instant) {
+        self.now = now;
         if !self.service.runs.contains(&now) {
             self.queue.clear();
             self.leases.clear();
@@ -111,6 +130,7 @@ impl Server {
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
         let now_us = now.as_millis() * 1000;
         while let Some(ready_at_us) = self.ready_at_us()
             && ready_at_us <= now_us
@@ -123,12 +143,18 @@ impl Server {
     }
 
     pub fn poll_frame(&mut self) -> Option<Vec<u8>> {
-        self.outgoing.pop_front()
+        let (at, _) = self.outgoing.front()?;
+        let is_due = *at <= self.now;
+        let (_, frame) = is_due.then(|| self.outgoing.pop_front())??;
+        Some(frame)
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let ready_at_us = self.ready_at_us()?;
-        Some(Instant::from_millis(ready_at_us.div_ceil(1000)))
+        let ready_at = self
+            .ready_at_us()
+            .map(|at| Instant::from_millis(at.div_ceil(1000)));
+        let send_at = self.outgoing.front().map(|(at, _)| *at);
+        ready_at.into_iter().chain(send_at).min()
     }
 
     fn ready_at_us(&self) -> Option<u64> {
@@ -140,12 +166,26 @@ impl Server {
         let asked = |code| request.options.address(code);
         let is_other = |server| server != self.service.address;
         match request.message_type() {
-            Some(MessageType::Discover) => match self.address_for(request.chaddr) {
-                Some(address) => self.reply(request, MessageType::Offer, address),
-                None => self.reply(request, MessageType::Offer, Ipv4Addr::UNSPECIFIED),
-            },
-            Some(MessageType::Request) if self.service.first_address.is_some() => {
-                if asked(code::SERVER_IDENTIFIER).is_some_and(is_other) {
+            Some(MessageType::Discover) => {
+                let address = self.address_for(request.chaddr);
+                let address = address.unwrap_or(Ipv4Addr::UNSPECIFIED);
+                for _ in 0..self.service.bogus_offers {
+                    self.bogus += 1;
+                    let good = self.service.clone();
+                    self.service.address = Ipv4Addr::from(0x0b00_0000 + self.bogus);
+                    self.service.boot_file = Some("bogus");
+                    self.reply(request, MessageType::Offer, address);
+                    self.service = good;
+                }
+                self.reply(request, MessageType::Offer, address);
+            }
+            Some(MessageType::Request)
+                if self.service.first_address.is_some() && !self.service.never_confirms =>
+            {
+                let extends = !request.ciaddr.is_unspecified();
+                if asked(code::SERVER_IDENTIFIER).is_some_and(is_other)
+                    || (extends && self.service.never_renews)
+                {
                     return;
                 }
                 let wanted = asked(code::REQUESTED_ADDRESS).unwrap_or(request.ciaddr);
@@ -213,7 +253,8 @@ impl Server {
         let frame = datagram
             .encode_frame(self.mac(), mac)
             .expect("a short message");
-        self.outgoing.push_back(frame);
+        self.outgoing
+            .push_back((self.now + self.service.latency, frame));
     }
 }
 

@@ -16,7 +16,7 @@ pub const OTHER_SERVER: Ipv4Addr = Ipv4Addr::new(10, 128, 0, 1);
 
 /// A few machines and servers on one link.
 pub struct Town {
-    network: Network<Member>,
+    pub network: Network<Member>,
     /// What was sent: when, by whom, and the frame.
     pub transcript: Vec<(Instant, usize, Vec<u8>)>,
 }

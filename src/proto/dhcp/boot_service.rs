@@ -5,11 +5,12 @@
 //! discovery methods that option 43 allows.
 
 use crate::prelude::*;
+use core::fmt;
 use core::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::packet::dhcp::{Message, SERVER_PORT};
 use crate::packet::option::{self, Options, code};
-use crate::packet::pxe::Pxe;
+use crate::packet::pxe::{MenuItem, Pxe};
 use crate::text::names;
 
 use super::file_server;
@@ -20,6 +21,33 @@ pub const PXE_PORT: u16 = 4011;
 
 /// The prefix of the vendor class of a PXE server (option 60).
 pub(super) const PXE_CLIENT: &[u8] = b"PXEClient";
+
+/// The rank of an offer by its boot information, lowest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// An address only.
+    Plain,
+    /// A next server, but no file.
+    NextServer,
+    /// A PXE menu with nothing but the local disk, as the Raspberry Pi's firmware wants one.
+    LocalBoot,
+    /// A PXE boot service.
+    BootService,
+    /// A boot file.
+    BootFile,
+}
+
+impl fmt::Display for Rank {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain => "an address only",
+            Self::NextServer => "a server without a boot file",
+            Self::LocalBoot => "a menu with the local disk only",
+            Self::BootService => "a boot service",
+            Self::BootFile => "a boot file",
+        })
+    }
+}
 
 /// The boot service of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,9 +107,17 @@ impl BootSource {
         }
     }
 
-    /// Returns whether it has a boot file or a boot service.
-    pub const fn leads_to_file(&self) -> bool {
-        self.boot_file.is_some() || self.boot_service.is_some()
+    /// Returns its rank.
+    pub fn rank(&self) -> Rank {
+        if self.boot_file.is_some() {
+            return Rank::BootFile;
+        }
+        match &self.boot_service {
+            Some(service) if service.has_only_the_disk() => Rank::LocalBoot,
+            Some(_) => Rank::BootService,
+            None if self.next_server.is_some() || self.server_name.is_some() => Rank::NextServer,
+            None => Rank::Plain,
+        }
     }
 
     /// Returns the next step towards the boot file.
@@ -148,6 +184,12 @@ impl BootService {
         })
     }
 
+    /// Returns whether its menu has nothing but the local disk.
+    pub fn has_only_the_disk(&self) -> bool {
+        let is_disk = |item: &MenuItem| item.kind == MenuItem::LOCAL_BOOT;
+        !self.pxe.menu.is_empty() && self.pxe.menu.iter().all(is_disk)
+    }
+
     /// Returns the destinations of queries for boot servers of type `kind`: multicast group, broadcast and
     /// the listed servers, as far as the service allows it.
     pub fn destinations(&self, kind: u16) -> Vec<SocketAddrV4> {
@@ -190,7 +232,8 @@ pub fn next<'a>(boot_file: Option<&str>, service: Option<&'a BootService>) -> Ne
     };
     let has_file = boot_file.is_some();
     let control = service.pxe.discovery_control.unwrap_or_default();
-    if has_file && control.takes_offered_file() {
+    // There is nothing to choose but what the machine does anyway after a failure.
+    if has_file && (control.takes_offered_file() || service.has_only_the_disk()) {
         Next::Nothing
     } else if !service.pxe.menu.is_empty() {
         Next::Choose(service)

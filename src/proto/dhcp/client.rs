@@ -2,6 +2,7 @@
 
 mod input;
 mod output;
+mod search;
 mod state;
 mod transitions;
 
@@ -14,7 +15,8 @@ use super::contention::{Contention, RequestCounts};
 use super::lease::Lease;
 use super::message;
 use super::offer::Rank;
-use super::probe::Guard;
+use super::passed_over::PassedOver;
+use super::probe::{Claims, Guard};
 use super::reply::Discard;
 use super::resend::Resend;
 use crate::packet::arp;
@@ -23,7 +25,7 @@ use crate::packet::udp::Datagram;
 use crate::time::{Instant, Random};
 
 use state::{ActiveLease, State};
-pub use state::{Event, Loss, StateName, Transmit};
+pub use state::{Event, Loss, Notice, StateName, Transmit};
 pub use transitions::Client;
 
 /// Number of REQUESTs for a better offer before another interface is used: about 2.5 s, with up to a
@@ -38,15 +40,21 @@ impl Client {
         Self {
             xid: random.next_u32(),
             random,
+            broadcast: config.broadcast,
             config,
             began_at: now,
             now,
             // RFC 2131 §4.4.1: a random delay of 1 to 10 s; replaced by `contention`.
             state: State::Init { start_at: now },
             previous: None,
-            is_unanswered: false,
+            is_silence_reported: false,
             guard: None,
             conflicts: 0,
+            claims: Claims::default(),
+            contradicting: Vec::new(),
+            passed_over: PassedOver::default(),
+            requested: None,
+            notice_at: None,
             defers_choice: false,
             contention: Contention::new(now),
             farewells: VecDeque::new(),
@@ -74,6 +82,7 @@ impl Client {
                 offer,
                 proxy,
                 resend,
+                ..
             } => {
                 let brought = [Some(offer), proxy.as_ref()].into_iter().flatten();
                 let rank = brought.map(|offer| offer.rank()).max();
@@ -156,6 +165,10 @@ impl Client {
     pub fn link_up(&mut self, now: Instant) {
         self.now = now;
         self.contention.reset();
+        self.broadcast = self.config.broadcast;
+        // It may be another network, with other servers.
+        self.passed_over = PassedOver::default();
+        self.contradicting.clear();
         // RFC 2131 §3.7: the address is verified after every disconnection from the network.
         if let Some(active) = self.state.active() {
             self.confirm(active.clone());
@@ -271,6 +284,12 @@ impl Client {
     pub fn lease_since(&self) -> Option<Instant> {
         let active = self.state.active().or(self.previous.as_ref());
         active.map(|active| active.since)
+    }
+
+    /// Returns until when neighbours may answer the last probe for the address in use; none without
+    /// conflict detection.
+    pub fn probe_answered_by(&self) -> Option<Instant> {
+        self.guard.as_ref()?.answered_by()
     }
 
     /// Returns the address to be watched for ARP packets of other hosts.

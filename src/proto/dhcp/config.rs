@@ -168,16 +168,26 @@ pub struct Config {
     pub seed: u64,
     /// Whether to wait for an offer with a boot file.
     pub wants_boot_file: bool,
-    /// How long an offer without a boot file waits for a better one.
+    /// How long an offer without a boot file waits for a better one, without a word.
     pub proxy_wait: Duration,
+    /// How much longer it waits for a boot file, after [`Notice::AwaitsBootFile`](super::Notice).
+    pub late_wait: Duration,
     /// Whether a server may grant a lease in answer to the DISCOVER (RFC 4039). Not for a client that
     /// compares offers: each would be committed.
     pub rapid_commit: bool,
     /// Address conflict detection.
     pub detection: Detection,
+    /// Whether servers are asked to answer by broadcast (RFC 2131 §4.1) from the first message on, and not
+    /// only from the third without an answer.
+    pub broadcast: bool,
 }
 
 impl Config {
+    /// Returns how long an offer without a boot file waits for a better one.
+    pub(super) fn boot_file_wait(&self) -> Duration {
+        self.proxy_wait + self.late_wait
+    }
+
     /// Returns the configuration of a plain client, which accepts the first offer.
     pub fn new(chaddr: MacAddress, seed: u64) -> Self {
         Self {
@@ -187,8 +197,10 @@ impl Config {
             seed,
             wants_boot_file: false,
             proxy_wait: Duration::from_secs(1),
+            late_wait: Duration::ZERO,
             rapid_commit: false,
             detection: Detection::default(),
+            broadcast: false,
         }
     }
 }

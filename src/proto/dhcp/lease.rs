@@ -10,7 +10,9 @@ use crate::packet::dhcp::Message;
 use crate::packet::option::{Options, code};
 use crate::text::names;
 
-use super::boot_service::{self, BootService, BootSource, IgnoredOptions, Next, checked_text};
+use super::boot_service::{
+    self, BootService, BootSource, IgnoredOptions, Next, Rank, checked_text,
+};
 use super::network;
 pub use super::network::StaticRoute;
 
@@ -67,6 +69,8 @@ pub struct Lease {
     pub boot_file: Option<String>,
     /// The boot service, of a PXE server (options 60 and 43).
     pub boot_service: Option<BootService>,
+    /// Boot services of other offers, for when that one does not answer.
+    pub other_services: Vec<BootService>,
     /// Times of the lease; none if it is infinite.
     pub times: Option<LeaseTimes>,
     /// All options as received.
@@ -93,6 +97,7 @@ impl Lease {
             server_name: None,
             boot_file: None,
             boot_service: None,
+            other_services: Vec::new(),
             times: None,
             options: Options::default(),
             ignored: Vec::new(),
@@ -124,6 +129,7 @@ impl Lease {
             server_name: boot.server_name,
             boot_file: boot.boot_file,
             boot_service: boot.boot_service,
+            other_services: Vec::new(),
             times: LeaseTimes::read(options),
             options: options.clone(),
             ignored,
@@ -142,8 +148,12 @@ impl Lease {
     ) -> Self {
         let mut lease = Self::read(ack, server);
         for boot in offered {
-            let has_boot = lease.boot_file.is_some() || lease.boot_service.is_some();
-            if !has_boot && boot.leads_to_file() {
+            let is_better = match &lease.boot_service {
+                _ if lease.boot_file.is_some() => false,
+                Some(service) => service.has_only_the_disk() && boot.rank() > Rank::LocalBoot,
+                None => boot.rank() >= Rank::LocalBoot,
+            };
+            if is_better {
                 lease.adopt_boot(boot);
             }
         }

@@ -18,19 +18,26 @@ pub(super) struct Exchange {
     pub(super) xid: u32,
     /// Seconds since it began.
     pub(super) secs: u16,
+    /// Whether servers are to answer by broadcast while there is no address.
+    pub(super) broadcast: bool,
 }
 
 impl Exchange {
     /// Returns the exchange `xid`, which began at `began_at`.
     pub(super) fn new(xid: u32, began_at: Instant, now: Instant) -> Self {
         let secs = u16::try_from(now.since(began_at).as_secs()).unwrap_or(u16::MAX);
-        Self { xid, secs }
+        Self {
+            xid,
+            secs,
+            broadcast: false,
+        }
     }
 }
 
 /// Returns a DISCOVER.
 pub(super) fn discover(config: &Config, exchange: Exchange) -> Message {
     let mut message = asking(config, exchange, MessageType::Discover);
+    message.broadcast = exchange.broadcast;
     if config.rapid_commit {
         // RFC 4039 §3.1: only in a DISCOVER; any server may then commit an address.
         message.options.set(code::RAPID_COMMIT, []);
@@ -65,6 +72,7 @@ pub(super) fn request_offered(
 pub(super) fn request_known(config: &Config, exchange: Exchange, address: Ipv4Addr) -> Message {
     // RFC 2131 §4.3.2: a server identifier would make it an answer to an offer (SELECTING).
     let mut message = asking(config, exchange, MessageType::Request);
+    message.broadcast = exchange.broadcast;
     message
         .options
         .set(code::REQUESTED_ADDRESS, address.octets());
@@ -140,7 +148,8 @@ fn bare(config: &Config, exchange: Exchange, message_type: MessageType) -> Messa
         op: Op::BootRequest,
         xid: exchange.xid,
         secs: exchange.secs,
-        // The packet socket receives unicast replies before the address is set.
+        // The packet socket receives unicast replies before the address is set. With `ciaddr` the
+        // flag means nothing (RFC 2131 §4.1), and DECLINE and RELEASE are not answered.
         broadcast: false,
         ciaddr: Ipv4Addr::UNSPECIFIED,
         yiaddr: Ipv4Addr::UNSPECIFIED,

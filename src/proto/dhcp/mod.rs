@@ -97,12 +97,13 @@ pub mod lease;
 mod message;
 mod network;
 pub mod offer;
+mod passed_over;
 mod probe;
 mod reply;
 mod resend;
 pub mod survey;
 
-pub use client::{Client, Event, Loss, StateName, Transmit};
+pub use client::{Client, Event, Loss, Notice, StateName, Transmit};
 pub use contention::RequestCounts;
 pub use reply::{Discard, is_host, stray};
 

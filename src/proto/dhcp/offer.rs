@@ -2,41 +2,18 @@
 
 use crate::prelude::*;
 use core::cmp::Reverse;
-use core::fmt;
 use core::net::Ipv4Addr;
 
-use super::boot_service::{BootSource, PXE_CLIENT};
+pub use super::boot_service::Rank;
+use super::boot_service::{BootService, BootSource, PXE_CLIENT};
 use super::lease::Lease;
 use crate::packet::dhcp::Message;
+use crate::packet::ipv4::netmask;
 use crate::packet::option::code;
-use crate::time::Instant;
+use crate::time::{Instant, Random};
 
 /// The prefix of the vendor class of a server for HTTP boot (UEFI 2.10 §24.7).
 const HTTP_CLIENT: &[u8] = b"HTTPClient";
-
-/// The rank of an offer, lowest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rank {
-    /// An address only.
-    Plain,
-    /// A next server, but no file.
-    NextServer,
-    /// A PXE boot service.
-    BootService,
-    /// A boot file.
-    BootFile,
-}
-
-impl fmt::Display for Rank {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Plain => "an address only",
-            Self::NextServer => "a server without a boot file",
-            Self::BootService => "a boot service",
-            Self::BootFile => "a boot file",
-        })
-    }
-}
 
 /// An offer: an address and boot information. A ProxyDHCP server's, and a boot server's answer to a later
 /// query, have no address.
@@ -77,17 +54,8 @@ impl Offer {
     }
 
     /// Returns its rank.
-    pub const fn rank(&self) -> Rank {
-        let boot = &self.boot;
-        if boot.boot_file.is_some() {
-            Rank::BootFile
-        } else if boot.boot_service.is_some() {
-            Rank::BootService
-        } else if boot.next_server.is_some() || boot.server_name.is_some() {
-            Rank::NextServer
-        } else {
-            Rank::Plain
-        }
+    pub fn rank(&self) -> Rank {
+        self.boot.rank()
     }
 
     /// Returns whether it is from a ProxyDHCP server: boot service without an address.
@@ -101,25 +69,68 @@ impl Offer {
     }
 }
 
+/// Maximum number of offers stored of each kind, more than any network has servers.
+const MAX_OFFERS: usize = 128;
+
+/// Maximum number of boot services that are asked together: a bound on what a flood makes us send.
+const MAX_SERVICES: usize = 32;
+
 /// The offers of one DISCOVER, in the order of their arrival, one of each server.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Offers {
     addresses: Vec<Offer>,
     proxies: Vec<Offer>,
+    /// Number of offers added since a list was empty.
+    seen: usize,
 }
 
 impl Offers {
-    /// Adds an offer, replacing an earlier one of the same server.
-    pub fn add(&mut self, offer: Offer) {
+    /// Adds an offer, replacing an earlier one of the same server; where there are too many, a random one.
+    pub fn add(&mut self, offer: Offer, random: &mut Random) {
         let list = if offer.is_proxy() {
             &mut self.proxies
         } else {
             &mut self.addresses
         };
-        match list.iter_mut().find(|known| known.server == offer.server) {
-            Some(known) => *known = offer,
-            None => list.push(offer),
+        let known = list.iter().position(|known| known.server == offer.server);
+        if list.is_empty() {
+            self.seen = 0;
         }
+        self.seen += usize::from(known.is_none());
+        // Each of a flood has the same chance, whenever it arrives (reservoir sampling).
+        let full = (list.len() >= MAX_OFFERS).then(|| random.below(self.seen));
+        match known.or(full) {
+            None => list.push(offer),
+            Some(place) => {
+                if let Some(other) = list.get_mut(place) {
+                    *other = offer;
+                }
+            }
+        }
+    }
+
+    /// Removes and returns the best offer of an address.
+    pub fn take_best(&mut self) -> Option<Offer> {
+        let best: *const Offer = self.best()?;
+        let mut addresses = self.addresses.iter();
+        let place = addresses.position(|offer| core::ptr::eq(offer, best))?;
+        Some(self.addresses.remove(place))
+    }
+
+    /// Removes and returns any offer of an address.
+    pub fn take_any(&mut self, random: &mut Random) -> Option<Offer> {
+        let count = self.addresses.len();
+        (count > 0).then(|| self.addresses.remove(random.below(count)))
+    }
+
+    /// Removes the offer of an address by `server`.
+    pub fn remove(&mut self, server: Ipv4Addr) {
+        self.addresses.retain(|offer| offer.server != server);
+    }
+
+    /// Returns whether nobody has made an offer.
+    pub const fn is_empty(&self) -> bool {
+        self.addresses.is_empty() && self.proxies.is_empty()
     }
 
     /// Returns the best offer of an address: the highest rank, then the first.
@@ -130,7 +141,20 @@ impl Offers {
     /// Returns the ProxyDHCP offer with boot information that the best offer lacks.
     pub fn proxy(&self) -> Option<&Offer> {
         // A next server alone is of no use from a proxy.
-        first_of_highest_rank(&self.proxies).filter(|proxy| proxy.rank() >= Rank::BootService)
+        first_of_highest_rank(&self.proxies).filter(|proxy| proxy.rank() >= Rank::LocalBoot)
+    }
+
+    /// Returns the leases that are offered.
+    pub(super) fn leases(&self) -> Vec<Lease> {
+        self.addresses.iter().map(Offer::lease).collect()
+    }
+
+    /// Returns the boot services, without those of `server` and those with a menu.
+    pub fn services_but(&self, server: Ipv4Addr) -> Vec<BootService> {
+        let offers = self.proxies.iter().chain(&self.addresses);
+        let services = offers.filter_map(|offer| offer.boot.boot_service.as_ref());
+        let others = services.filter(|it| it.server != server && it.pxe.menu.is_empty());
+        others.take(MAX_SERVICES).cloned().collect()
     }
 
     /// Returns their combined rank; none without an address.
@@ -157,6 +181,44 @@ impl Offers {
 fn first_of_highest_rank(offers: &[Offer]) -> Option<&Offer> {
     // `max_by_key` returns the last one of equals.
     offers.iter().rev().max_by_key(|offer| offer.rank())
+}
+
+type Fact = fn(&Lease) -> Option<String>;
+
+/// The title of the first fact, which only a server that leases an address knows.
+pub(super) const SUBNET: &str = "the subnet";
+
+/// Facts that servers of one network agree about, with their titles.
+pub(super) const FACTS: [(Fact, &str); 3] = [
+    (subnet, SUBNET),
+    (router, "the router"),
+    (resolvers, "the resolver"),
+];
+
+fn subnet(lease: &Lease) -> Option<String> {
+    let network = lease.address & netmask(lease.prefix_len);
+    Some(format!("{network}/{}", lease.prefix_len))
+}
+
+fn router(lease: &Lease) -> Option<String> {
+    let mut routes = lease.routes.iter();
+    let default = routes.find(|route| route.prefix_len == 0)?;
+    Some(default.gateway?.to_string())
+}
+
+fn resolvers(lease: &Lease) -> Option<String> {
+    // Their order is a matter of sharing the load.
+    let mut dns: Vec<_> = lease.dns.iter().map(ToString::to_string).collect();
+    dns.sort_unstable();
+    (!dns.is_empty()).then(|| dns.join(" and "))
+}
+
+/// Returns the first fact that two leases do not agree about: its title, and what each says.
+pub(super) fn contradiction(one: &Lease, other: &Lease) -> Option<(&'static str, String, String)> {
+    FACTS.iter().find_map(|(known, title)| {
+        let (one, other) = (known(one)?, known(other)?);
+        (one != other).then_some((*title, one, other))
+    })
 }
 
 /// The standing of the offers on one interface, to be compared with those on others.

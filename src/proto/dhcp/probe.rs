@@ -4,6 +4,7 @@
 //! and is done when the ACK arrives, so that detection takes no extra time. Most hosts answer ARP before a
 //! server grants a lease; the answer of a slower one is still detected later.
 
+use crate::prelude::*;
 use alloc::collections::VecDeque;
 use core::net::Ipv4Addr;
 use core::time::Duration;
@@ -22,6 +23,10 @@ const ANNOUNCE_NUM: u32 = 2;
 const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How long a host on the same network takes for the answer to a probe, with much to spare; one that
+/// sleeps takes longer.
+const ANSWER_TIME: Duration = Duration::from_millis(10);
+
 /// Conflict detector of one address.
 #[derive(Debug, Clone)]
 pub(super) struct Guard {
@@ -31,6 +36,9 @@ pub(super) struct Guard {
     due: VecDeque<ArpPacket>,
     /// The host that has the address.
     owner: Option<MacAddress>,
+    /// A host whose claims do not count.
+    ignored: Option<MacAddress>,
+    probed_at: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +70,8 @@ impl Guard {
             phase: GuardPhase::Asking,
             due: VecDeque::new(),
             owner: None,
+            ignored: None,
+            probed_at: None,
         }
     }
 
@@ -81,7 +91,8 @@ impl Guard {
     }
 
     /// Probes now.
-    pub(super) fn probe(&mut self) {
+    pub(super) fn probe(&mut self, now: Instant) {
+        self.probed_at = Some(now);
         let packet = ArpPacket::probe(self.chaddr, self.address);
         self.due.push_back(packet);
     }
@@ -104,7 +115,7 @@ impl Guard {
     /// Handles a packet; returns the owner of the address if it must be given up.
     pub(super) fn handle_input(&mut self, packet: &ArpPacket, now: Instant) -> Option<MacAddress> {
         // Wireless access points send broadcasts back to their sender.
-        if packet.sha == self.chaddr {
+        if packet.sha == self.chaddr || self.ignored == Some(packet.sha) {
             return None;
         }
         let claims = packet.spa == self.address;
@@ -158,7 +169,7 @@ impl Guard {
                         PROBE_NUM => ANNOUNCE_WAIT,
                         _ => random.between(PROBE_MIN, PROBE_MAX),
                     };
-                self.probe();
+                self.probe(now);
             }
             GuardPhase::Announcing {
                 sent,
@@ -200,6 +211,16 @@ impl Guard {
         matches!(self.phase, GuardPhase::Clear)
     }
 
+    /// Ignores what `host` says about the address.
+    pub(super) const fn ignore(&mut self, host: MacAddress) {
+        self.ignored = Some(host);
+    }
+
+    /// Returns until when an answer to the last probe is to be expected.
+    pub(super) fn answered_by(&self) -> Option<Instant> {
+        self.probed_at.map(|at| at + ANSWER_TIME)
+    }
+
     /// Returns the host that has the address.
     pub(super) const fn owner(&self) -> Option<MacAddress> {
         self.owner
@@ -207,6 +228,41 @@ impl Guard {
 
     pub(super) const fn address(&self) -> Ipv4Addr {
         self.address
+    }
+}
+
+/// Addresses that one host has claimed, one after the other.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Claims {
+    owner: Option<MacAddress>,
+    addresses: Vec<Ipv4Addr>,
+}
+
+/// So many offered addresses in a row belong to one host only if it answers for all (proxy ARP).
+const PROXIED: usize = 2;
+/// More are not stored.
+const MAX_CLAIMS: usize = 16;
+
+impl Claims {
+    /// Notes a conflict.
+    pub(super) fn add(&mut self, owner: MacAddress, address: Ipv4Addr) {
+        if self.owner.replace(owner) != Some(owner) {
+            self.addresses.clear();
+        }
+        if !self.addresses.contains(&address) && self.addresses.len() < MAX_CLAIMS {
+            self.addresses.push(address);
+        }
+    }
+
+    /// Returns whether the last conflicts are those of a host with proxy ARP.
+    pub(super) const fn are_by_proxy(&self) -> bool {
+        self.addresses.len() >= PROXIED
+    }
+
+    /// Returns whether `owner` claims another address, `address`, as such a host.
+    pub(super) fn is_by_proxy(&self, owner: MacAddress, address: Ipv4Addr) -> bool {
+        // The same address again is that of a host, which a server offers although it was declined.
+        self.are_by_proxy() && self.owner == Some(owner) && !self.addresses.contains(&address)
     }
 }
 
@@ -260,7 +316,7 @@ mod tests {
             ),
         ] {
             let mut guard = Guard::overlapped(OURS, ADDRESS);
-            guard.probe();
+            guard.probe(Instant::ZERO);
             assert_eq!(guard.handle_input(&packet, Instant::ZERO), owner);
             assert_eq!(guard.owner(), owner);
         }

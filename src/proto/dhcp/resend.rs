@@ -28,11 +28,19 @@ impl Resend {
     /// A message that is due at once.
     pub(super) const fn new(now: Instant) -> Self {
         Self {
-            backoff: Backoff::new(FIRST, LONGEST),
-            next_at: now,
-            sent_at: now,
-            sent: 0,
             is_due: true,
+            ..Self::later(now)
+        }
+    }
+
+    /// A message that is due at `next_at`.
+    pub(super) const fn later(next_at: Instant) -> Self {
+        Self {
+            backoff: Backoff::new(FIRST, LONGEST),
+            next_at,
+            sent_at: next_at,
+            sent: 0,
+            is_due: false,
         }
     }
 
@@ -79,9 +87,20 @@ impl Resend {
         self.next_at = now + delay;
     }
 
+    /// Returns whether it is due and has not been sent yet.
+    pub(super) const fn is_fresh(&self) -> bool {
+        self.is_due && self.sent == 0
+    }
+
     /// How often it has been sent.
     pub(super) const fn sent(&self) -> u32 {
         self.sent
+    }
+
+    /// Returns whether the answers may not pass here as unicasts to an address that nobody has yet, through
+    /// a switch or an access point: after two messages without one.
+    pub(super) const fn lacks_answer(&self) -> bool {
+        self.sent >= 2
     }
 
     /// Returns whether the last of `most` messages has been waited for in vain.

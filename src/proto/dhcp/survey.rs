@@ -139,10 +139,15 @@ impl Survey {
         if self.is_over() {
             return None;
         }
+        let broadcast =
+            self.config.broadcast || (self.known.is_empty() && self.resend.lacks_answer());
         if !self.is_collecting() || !self.resend.take(self.now, &mut self.random) {
             return self.services.poll_transmit(buf);
         }
-        let exchange = Exchange::new(self.xid, self.began_at, self.now);
+        let exchange = Exchange {
+            broadcast,
+            ..Exchange::new(self.xid, self.began_at, self.now)
+        };
         let message = message::discover(&self.config, exchange);
         buf.clear();
         // All fields are from this client and short, so that encoding cannot fail.

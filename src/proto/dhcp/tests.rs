@@ -1,6 +1,7 @@
 //! The client against a scripted server, with the clock in the test's hand.
 
 mod life;
+mod patience;
 mod replies;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -37,6 +38,38 @@ fn the_first_discover_goes_out_at_once_and_repeats_with_delays_that_double_every
         );
         assert_eq!(again.xid, discover.xid);
     }
+}
+
+#[test]
+fn answers_by_broadcast_are_asked_for_from_the_third_message_without_one_or_as_configured() {
+    let mut t = Transcript::new(plain());
+    let flags = [0, 600, 600, 600].map(|most| t.sends_after(0..=most, MessageType::Discover));
+    assert_eq!(flags.map(|it| it.broadcast), [false, false, true, true]);
+    t.receives(offer(SERVER));
+    assert!(t.sends(MessageType::Request).broadcast);
+    t.receives(ack(SERVER));
+    t.bound();
+    // With an address of its own, a client is answered there (RFC 2131 §4.1).
+    let renewal = t.sends_after(1_700_000..=1_800_000, MessageType::Request);
+    assert!(!renewal.broadcast);
+    t.client.link_up(t.now);
+    assert!(!t.sends(MessageType::Request).broadcast);
+
+    let broadcast = true;
+    let mut t = Transcript::in_requesting(Config {
+        broadcast,
+        ..plain()
+    });
+    assert!(
+        t.sends_after(400..=600, MessageType::Request).broadcast,
+        "as configured"
+    );
+    let mut waiting = Transcript::new(booting());
+    waiting.sends(MessageType::Discover);
+    waiting.receives(offer(SERVER));
+    // Answered, and repeated only for a server that boots.
+    waiting.sends_after(400..=600, MessageType::Discover);
+    assert!(!waiting.next_message().1.broadcast);
 }
 
 #[test]
@@ -126,17 +159,21 @@ fn replies_count_whatever_port_they_come_from() {
 }
 
 #[test]
-fn a_request_without_answer_is_repeated_and_then_the_search_begins_anew() {
+fn a_request_without_answer_is_repeated_and_then_the_search_goes_on() {
     let mut t = Transcript::in_requesting(plain());
-    for expected in [500, 500, 500, 1_000, 1_000, 1_000, 2_000] {
+    let begun_at = t.now;
+    let delays = [500, 1_000, 2_000].into_iter().flat_map(|it| [it; 3]);
+    for expected in delays.chain([4_000]) {
         t.sends_after(expected * 8 / 10..=expected * 12 / 10, MessageType::Request);
     }
-    t.sends_after(1_600..=2_400, MessageType::Discover);
+    while t.next_message().1.message_type() == Some(MessageType::Request) {}
+    let waited = t.now.since(begun_at).as_secs();
+    assert!((16..21).contains(&waited), "{waited} s");
     assert_eq!(t.failure(), Loss::Unanswered { server: SERVER });
 }
 
 #[test]
-fn a_nak_gives_its_reason_and_the_client_begins_anew_with_another_xid() {
+fn a_nak_gives_its_reason_and_all_are_asked_again_in_the_same_exchange() {
     let mut t = Transcript::in_requesting(plain());
     let xid = t.client_xid();
     let mut nak = reply(MessageType::Nak, SERVER);
@@ -151,7 +188,8 @@ fn a_nak_gives_its_reason_and_the_client_begins_anew_with_another_xid() {
         }
     );
     let discover = t.sends_after(500..=500, MessageType::Discover);
-    assert_ne!(discover.xid, xid);
+    // An offer of another server to the first DISCOVER still counts.
+    assert_eq!(discover.xid, xid);
 }
 
 #[test]
@@ -417,6 +455,7 @@ struct Transcript {
     moved: Vec<(Ipv4Addr, Ipv4Addr, Ipv4Addr)>,
     /// Times left of leases that no server extends.
     silences: Vec<Duration>,
+    notices: Vec<String>,
 }
 
 impl Transcript {
@@ -441,6 +480,7 @@ impl Transcript {
             losses: Vec::new(),
             moved: Vec::new(),
             silences: Vec::new(),
+            notices: Vec::new(),
         }
     }
 
@@ -471,6 +511,7 @@ impl Transcript {
                     granted,
                 } => self.moved.push((server, asked, granted)),
                 Event::Unanswered { left } => self.silences.push(left.unwrap_or(Duration::MAX)),
+                Event::Notice(notice) => self.notices.push(notice.to_string()),
                 Event::Entered(_) | Event::Offered(_) | Event::Ipv6Only { .. } => {}
             }
         }

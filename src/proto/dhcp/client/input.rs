@@ -14,9 +14,6 @@ use crate::packet::dhcp::{Message, MessageType};
 use crate::packet::option::code;
 use crate::packet::udp::Datagram;
 
-/// Pause after a refusal, so that a server which refuses all is not flooded.
-// RFC 2131 §3.1 has no pause behind a NAK.
-const RESTART_DELAY: Duration = Duration::from_millis(500);
 /// Shortest time without DHCP on a network for IPv6 (RFC 8925 §3.4, MIN_V6ONLY_WAIT).
 const MIN_V6ONLY_WAIT: Duration = Duration::from_secs(300);
 
@@ -36,37 +33,72 @@ impl Client {
     }
 
     fn handle_offer(&mut self, reply: Reply) -> Result<(), Discard> {
-        let State::Selecting {
-            offers, decide_at, ..
-        } = &mut self.state
-        else {
-            return Err(Discard::Unexpected(MessageType::Offer));
+        let now = self.now;
+        self.note_contradiction(&reply);
+        let (offers, decide_at, requested) = match &mut self.state {
+            State::Selecting {
+                offers, decide_at, ..
+            } => (offers, Some(decide_at), None),
+            // For when the one that is requested is not granted.
+            State::Requesting { offer, offers, .. } => (offers, None, Some(offer.server)),
+            State::Init { .. }
+            | State::Rebooting { .. }
+            | State::Probing { .. }
+            | State::Bound { .. }
+            | State::Renewing { .. }
+            | State::Rebinding { .. }
+            | State::Informing { .. }
+            | State::Stopped => return Err(Discard::Unexpected(MessageType::Offer)),
         };
         let server = reply.named_server()?;
+        if requested == Some(server) {
+            return Err(Discard::Unexpected(MessageType::Offer));
+        }
         let wait = ipv6_only(&self.config.requested, &reply.message);
-        let offer = Offer::read(reply.message, server, reply.source);
+        let mut offer = Offer::read(reply.message, server, reply.source);
         if !offer.is_proxy() {
-            if let Some(wait) = wait {
+            if let (Some(wait), None) = (wait, requested) {
                 self.leave_to_ipv6(server, wait);
                 return Ok(());
             }
             usable(&offer.message, server)?;
             // From the first offer on: later ones must not make the wait for a proxy longer.
-            decide_at.get_or_insert(self.now + self.config.proxy_wait);
+            if let Some(decide_at @ None) = decide_at {
+                *decide_at = Some(now + self.config.boot_file_wait());
+                self.notice_at = Some(now + self.config.proxy_wait);
+            }
+            match self.passed_over.hold(offer, now) {
+                Some(other) => offer = other,
+                None => return Ok(()),
+            }
         }
         self.events
             .push_back(Event::Offered(Box::new(offer.clone())));
-        offers.add(offer);
+        offers.add(offer, &mut self.random);
         self.decide();
         Ok(())
+    }
+
+    /// Compares an offer with the one that is requested, or with the lease.
+    fn note_contradiction(&mut self, reply: &Reply) {
+        let lease = if let State::Requesting { offer, .. } = &self.state {
+            offer.lease()
+        } else if let Some(active) = self.state.active().filter(|active| !active.is_own) {
+            (*active.lease).clone()
+        } else {
+            return;
+        };
+        if let Some(server) = reply
+            .server
+            .filter(|_| reply::is_host(reply.message.yiaddr))
+        {
+            self.compare(&Lease::read(&reply.message, server), &lease);
+        }
     }
 
     fn handle_ack(&mut self, mut reply: Reply) -> Result<(), Discard> {
         let commits_at_once = reply.message.options.get(code::RAPID_COMMIT).is_some();
         let asked_at = self.state.resend().map(|resend| resend.sent_at());
-        // RFC 2131 §4.4.1: a lease ends its duration after the REQUEST was sent, not after the ACK
-        // came.
-        let since = asked_at.unwrap_or(self.now);
         if let State::Informing { address, .. } = &self.state {
             // RFC 2131 §4.3.5: the answer to an INFORM should leave `yiaddr` empty.
             reply.message.yiaddr = *address;
@@ -74,11 +106,32 @@ impl Client {
         let previous = self.previous.as_ref();
         let asked = previous.map(|active| active.server);
         let asked = self.state.granted().map(|(_, server)| server).or(asked);
+        let requested = match &self.state {
+            State::Selecting { .. } => self.requested.as_ref(),
+            State::Init { .. }
+            | State::Requesting { .. }
+            | State::Rebooting { .. }
+            | State::Probing { .. }
+            | State::Bound { .. }
+            | State::Renewing { .. }
+            | State::Rebinding { .. }
+            | State::Informing { .. }
+            | State::Stopped => None,
+        };
+        let asked = asked.or(requested.and_then(|requested| requested.server));
         let server = reply.server_or(asked)?;
         let (ack, address) = (&reply.message, reply.message.yiaddr);
         if !matches!(self.state, State::Informing { .. }) {
             usable(ack, server)?;
         }
+        // From a slow server, which has been given up.
+        let late = requested.filter(|requested| {
+            requested.address == address && requested.server.is_none_or(|asked| asked == server)
+        });
+        // RFC 2131 §4.4.1: a lease ends its duration after the REQUEST was sent, not after the ACK
+        // came.
+        let since = late.map(|requested| requested.sent_at).or(asked_at);
+        let since = since.unwrap_or(self.now);
         let mut lease = match &self.state {
             State::Selecting { offers, .. } if self.config.rapid_commit && commits_at_once => {
                 // Nobody was chosen before it, so only the ACK can say who must be asked for a
@@ -86,9 +139,14 @@ impl Client {
                 reply.named_server()?;
                 Lease::granted(ack, server, offers.proxy().map(|proxy| &proxy.boot))
             }
+            State::Selecting { .. } if late.is_some() => {
+                let boots = late.iter().flat_map(|requested| &requested.boots);
+                Lease::granted(ack, server, boots)
+            }
             State::Requesting {
                 offer: chosen,
                 proxy,
+                offers,
                 ..
             } => {
                 // A failover partner may answer in place of who offered, under its own name, or
@@ -98,7 +156,11 @@ impl Client {
                     return Err(Discard::WrongServer(server));
                 }
                 let offered = [Some(chosen), proxy.as_ref()].into_iter().flatten();
-                Lease::granted(ack, server, offered.map(|offer| &offer.boot))
+                let mut lease = Lease::granted(ack, server, offered.map(|offer| &offer.boot));
+                if let Some(service) = &lease.boot_service {
+                    lease.other_services = offers.services_but(service.server);
+                }
+                lease
             }
             State::Rebooting { address: known, .. } => {
                 if reply.server.is_none() && *known != address {
@@ -134,6 +196,12 @@ impl Client {
             });
         }
         let is_own = matches!(self.state, State::Informing { .. });
+        if !is_own && ack.options.u32(code::LEASE_TIME) == Some(0) {
+            // No address to use, and the server would be asked for another without end.
+            let reason = Some("it grants the address for 0 s".to_owned());
+            self.handle_refusal(server, reason);
+            return Ok(());
+        }
         if is_own {
             // The address is not the server's, and so it has no end.
             lease.times = None;
@@ -175,16 +243,28 @@ impl Client {
         }
         // RFC 2132 §9.9: a server says there why it refuses.
         let text = reply.message.options.text(code::MESSAGE);
-        let loss = Loss::Refused {
-            server,
-            reason: text.map(str::to_owned),
-        };
-        if matches!(self.state, State::Requesting { .. }) {
-            self.fail(loss, self.now + RESTART_DELAY);
-        } else {
-            self.lose(loss, self.now);
-        }
+        self.handle_refusal(server, text.map(str::to_owned));
         Ok(())
+    }
+
+    /// Handles that `server` has refused what was asked for.
+    fn handle_refusal(&mut self, server: Ipv4Addr, reason: Option<String>) {
+        let loss = Loss::Refused { server, reason };
+        match &self.state {
+            State::Requesting { .. } => self.refuse(loss),
+            State::Selecting { .. } => {
+                let pause = self.pass_over(server);
+                self.fail(loss, self.now + pause);
+            }
+            State::Init { .. }
+            | State::Rebooting { .. }
+            | State::Probing { .. }
+            | State::Bound { .. }
+            | State::Renewing { .. }
+            | State::Rebinding { .. }
+            | State::Informing { .. }
+            | State::Stopped => self.lose(loss, self.now),
+        }
     }
 }
 

@@ -10,6 +10,18 @@ use crate::packet::dhcp::{Message, MessageType};
 impl Client {
     /// Returns the message of the state, when it is due.
     pub(super) fn due(&mut self) -> Option<(Transmit, Message)> {
+        self.broadcast |= match &self.state {
+            State::Selecting { offers, resend, .. } => offers.is_empty() && resend.lacks_answer(),
+            State::Rebooting { resend, .. } => resend.lacks_answer(),
+            State::Init { .. }
+            | State::Requesting { .. }
+            | State::Probing { .. }
+            | State::Bound { .. }
+            | State::Renewing { .. }
+            | State::Rebinding { .. }
+            | State::Informing { .. }
+            | State::Stopped => false,
+        };
         let (now, exchange) = (self.now, self.exchange());
         let (random, config) = (&mut self.random, &self.config);
         let everyone = Ipv4Addr::BROADCAST;
@@ -24,7 +36,7 @@ impl Client {
             State::Requesting { offer, resend, .. } => resend.take(now, random).then(|| {
                 let (address, server) = (offer.address, offer.server);
                 if let Some(guard) = &mut self.guard {
-                    guard.probe();
+                    guard.probe(now);
                 }
                 // RFC 2131 §3.1: by broadcast, so that the servers that were not chosen learn of
                 // it.
@@ -33,7 +45,7 @@ impl Client {
             }),
             State::Rebooting { address, resend } => resend.take(now, random).then(|| {
                 if let Some(guard) = &mut self.guard {
-                    guard.probe();
+                    guard.probe(now);
                 }
                 let message = message::request_known(config, exchange, *address);
                 (Transmit::broadcast(MessageType::Request), message)

@@ -5,12 +5,13 @@ use core::fmt;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::time::Duration;
 
+use crate::dhcp::boot_service::BootSource;
 use crate::dhcp::lease::{Lease, LeaseTimes};
 use crate::dhcp::offer::{Offer, Offers};
 use crate::dhcp::resend::Resend;
 use crate::packet::dhcp::{CLIENT_PORT, MessageType, SERVER_PORT};
 use crate::packet::ethernet::MacAddress;
-use crate::time::Instant;
+use crate::time::{Instant, Seconds};
 
 /// A state's name in RFC 2131 Figure 5, and those that the figure leaves out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +80,8 @@ pub enum Event {
         /// Time until the end of the lease; none if it is infinite.
         left: Option<Duration>,
     },
+    /// Something else that a person may want to know.
+    Notice(Notice),
     /// A server says that this network is for IPv6 (RFC 8925); it is not asked again before `wait`
     /// is over or the link has changed.
     Ipv6Only {
@@ -103,7 +106,107 @@ impl Event {
             | Self::Failed(_)
             | Self::Lost(_)
             | Self::Unanswered { .. }
+            | Self::Notice(_)
             | Self::Ipv6Only { .. } => None,
+        }
+    }
+}
+
+/// Facts about servers and other hosts that a person may want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// Nobody has offered a boot file.
+    AwaitsBootFile {
+        /// How much longer the best offer waits for one.
+        time: Duration,
+    },
+    /// One host has claimed every address that was offered: it answers ARP for others.
+    ProxyArp {
+        /// The host.
+        owner: MacAddress,
+        /// The last address.
+        address: Ipv4Addr,
+        /// It is used all the same.
+        is_taken: bool,
+    },
+    /// A server offers what does not fit what the chosen one says.
+    Contradiction {
+        /// Who.
+        server: Ipv4Addr,
+        /// What it is about.
+        title: &'static str,
+        /// What it says.
+        says: String,
+        /// Who was chosen.
+        chosen: Ipv4Addr,
+        /// What that one says.
+        instead_of: String,
+    },
+    /// The next offers of a server that did not grant one are passed over.
+    PassedOver {
+        /// Who.
+        server: Ipv4Addr,
+        /// How long.
+        time: Duration,
+    },
+    /// The offer of one server is requested, since another has not granted its own.
+    Instead {
+        /// Whose offer is requested.
+        server: Ipv4Addr,
+        /// The address that it offers.
+        address: Ipv4Addr,
+        /// Who has failed.
+        of: Ipv4Addr,
+    },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AwaitsBootFile { time } => write!(
+                f,
+                "no boot file has been offered; waiting {:.0} s more for one, as PXE firmware does",
+                Seconds(*time)
+            ),
+            Self::ProxyArp {
+                owner,
+                address,
+                is_taken: false,
+            } => write!(
+                f,
+                "{owner} claims every address that is offered, {address} too, as a router with proxy \
+                 ARP does; --acd off takes addresses without a probe"
+            ),
+            Self::ProxyArp { owner, address, .. } => write!(
+                f,
+                "using {address} although {owner} claims it, as it does every address (proxy ARP)"
+            ),
+            Self::Contradiction {
+                server,
+                title,
+                says,
+                chosen,
+                instead_of,
+            } => write!(
+                f,
+                "a second server, {server}, says {title} is {says}; {chosen} says {instead_of}; \
+                 'wireboot discover' shows both"
+            ),
+            Self::PassedOver { server, time } => {
+                write!(
+                    f,
+                    "offers of {server} are passed over for {} s",
+                    Seconds(*time)
+                )
+            }
+            Self::Instead {
+                server,
+                address,
+                of,
+            } => write!(
+                f,
+                "requesting {address} of {server} instead of the offer of {of}"
+            ),
         }
     }
 }
@@ -205,6 +308,16 @@ impl ActiveLease {
     }
 }
 
+/// An address that was asked for and not granted in time, which a slow server may grant yet.
+#[derive(Debug, Clone)]
+pub(super) struct Requested {
+    pub(super) address: Ipv4Addr,
+    /// Who was asked; everybody in INIT-REBOOT.
+    pub(super) server: Option<Ipv4Addr>,
+    pub(super) boots: Vec<BootSource>,
+    pub(super) sent_at: Instant,
+}
+
 #[derive(Debug, Clone)]
 pub(super) enum State {
     Init {
@@ -219,6 +332,10 @@ pub(super) enum State {
     Requesting {
         offer: Box<Offer>,
         proxy: Option<Box<Offer>>,
+        /// The other offers.
+        offers: Offers,
+        decide_at: Option<Instant>,
+        requested_at: Instant,
         resend: Resend,
     },
     Rebooting {

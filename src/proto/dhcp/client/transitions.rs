@@ -5,20 +5,23 @@ use alloc::collections::VecDeque;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
-use super::state::{ActiveLease, Event, Loss, State, StateName, Transmit};
+use super::state::{ActiveLease, Event, Loss, Notice, Requested, State, StateName, Transmit};
 use crate::dhcp::config::{Config, Detection};
 use crate::dhcp::contention::Contention;
 use crate::dhcp::message::{self, Exchange};
-use crate::dhcp::offer::{Offer, Offers, Standing};
-use crate::dhcp::probe::Guard;
+use crate::dhcp::offer::Offers;
+use crate::dhcp::passed_over::PassedOver;
+use crate::dhcp::probe::{Claims, Guard};
 use crate::dhcp::resend::Resend;
 use crate::packet::dhcp::{Message, MessageType};
 use crate::packet::ethernet::MacAddress;
 use crate::time::{Instant, Random};
 
-/// How often a REQUEST is sent before its offer is given up: about 8.5 s.
-// RFC 2131 §3.1 suggests four REQUESTs in 60 s, which is long for a machine that boots.
-const MAX_REQUESTS: u32 = 8;
+/// How long one `xid` is used, so that answers which take that long still count.
+// The time in which a client sends its messages, by RFC 2131 §3.1 and §4.1.
+const EXCHANGE_TIME: Duration = Duration::from_secs(60);
+/// A lease that ends after less counts as not granted. The default of servers is 10 minutes or more.
+const SHORT_LEASE: Duration = Duration::from_secs(60);
 /// How often a known address is asked for before a new one is (INIT-REBOOT): about 3.5 s.
 // RFC 2131 §3.2 allows use of the unconfirmed address then; the network may be another one.
 const MAX_REBOOT_REQUESTS: u32 = 5;
@@ -43,12 +46,23 @@ pub struct Client {
     /// which it is in use have it themselves.
     pub(super) previous: Option<ActiveLease>,
     /// Whether [`Event::Unanswered`] has been reported for the lease.
-    pub(super) is_unanswered: bool,
+    pub(super) is_silence_reported: bool,
     /// Watches over the address that is asked for or in use, if that is wanted.
     pub(super) guard: Option<Guard>,
     pub(super) conflicts: u32,
+    pub(super) claims: Claims,
+    /// Servers that have been reported to contradict the one chosen.
+    pub(super) contradicting: Vec<Ipv4Addr>,
+    /// Servers that did not grant what they offered.
+    pub(super) passed_over: PassedOver,
+    /// What was asked for last in this exchange, while it is not asked for any more.
+    pub(super) requested: Option<Requested>,
     pub(super) defers_choice: bool,
     pub(super) contention: Contention,
+    /// When it is reported that a boot file is waited for.
+    pub(super) notice_at: Option<Instant>,
+    /// Servers are asked to answer by broadcast.
+    pub(super) broadcast: bool,
     /// Messages that are sent once and never answered: DECLINE, RELEASE.
     pub(super) farewells: VecDeque<(Transmit, Message)>,
     pub(super) events: VecDeque<Event>,
@@ -71,48 +85,6 @@ impl Client {
         self.enter(State::Informing { address, resend });
     }
 
-    /// Returns what the offers are worth that there are to choose from.
-    pub fn standing(&self) -> Option<Standing> {
-        let State::Selecting {
-            offers, decide_at, ..
-        } = &self.state
-        else {
-            return None;
-        };
-        offers.standing(self.config.wants_boot_file, *decide_at)
-    }
-
-    /// Leaves SELECTING when the offers are good enough, or the wait for better ones is over.
-    pub(super) fn decide(&mut self) {
-        let is_ripe = |standing: Standing| standing.is_ripe(self.now);
-        if !self.defers_choice && self.standing().is_some_and(is_ripe) {
-            self.request_best();
-        }
-    }
-
-    /// Returns the best offer, when there is one, and the boot that a ProxyDHCP server adds.
-    pub(super) fn best(&self) -> Option<(&Offer, Option<&Offer>)> {
-        let State::Selecting { offers, .. } = &self.state else {
-            return None;
-        };
-        Some((offers.best()?, offers.proxy()))
-    }
-
-    /// Asks for the best offer, when there is one.
-    pub(super) fn request_best(&mut self) {
-        let Some((best, proxy)) = self.best() else {
-            return;
-        };
-        let (offer, proxy) = (Box::new(best.clone()), proxy.cloned().map(Box::new));
-        self.watch(offer.address);
-        let resend = Resend::new(self.now);
-        self.enter(State::Requesting {
-            offer,
-            proxy,
-            resend,
-        });
-    }
-
     /// Binds a lease, or first makes sure that nobody else has its address.
     pub(super) fn grant(&mut self, active: ActiveLease) {
         let (address, server) = (active.lease.address, active.server);
@@ -133,7 +105,10 @@ impl Client {
         // Nobody was asked before a lease that came without a REQUEST.
         let mut guard = guard.unwrap_or_else(|| self.asking(address));
         if let Some(owner) = guard.owner() {
-            return self.decline(address, server, owner);
+            if !self.takes_despite(owner, address) {
+                return self.decline(address, server, owner);
+            }
+            guard.ignore(owner);
         }
         guard.announce(self.now);
         self.guard = Some(guard);
@@ -143,14 +118,16 @@ impl Client {
     /// Returns a guard that has begun to ask.
     fn asking(&self, address: Ipv4Addr) -> Guard {
         let mut guard = Guard::overlapped(self.config.chaddr, address);
-        guard.probe();
+        guard.probe(self.now);
         guard
     }
 
     pub(super) fn bind(&mut self, active: ActiveLease) {
         let lease = active.lease.clone();
         self.previous = None;
-        self.is_unanswered = false;
+        self.is_silence_reported = false;
+        self.requested = None;
+        self.passed_over.succeed();
         self.enter(State::Bound { active });
         self.events.push_back(Event::Bound(lease));
     }
@@ -178,17 +155,38 @@ impl Client {
                     resend: Resend::new(now),
                 });
             }
-            State::Selecting { .. } => self.decide(),
-            State::Requesting { offer, resend, .. } if resend.is_spent(now, MAX_REQUESTS) => {
-                let server = offer.server;
-                self.fail(Loss::Unanswered { server }, now);
+            State::Selecting { resend, .. }
+                if resend.is_fresh() && now.since(self.began_at) >= EXCHANGE_TIME =>
+            {
+                self.begin(now);
+                self.enter(State::Selecting {
+                    offers: Offers::default(),
+                    decide_at: None,
+                    resend: Resend::new(now),
+                });
             }
-            State::Rebooting { resend, .. } if resend.is_spent(now, MAX_REBOOT_REQUESTS) => {
+            State::Selecting { .. } => {
+                self.take_held();
+                self.note_wait();
+                self.decide();
+            }
+            State::Requesting { offer, .. } if self.is_unanswered() => {
+                let server = offer.server;
+                self.refuse(Loss::Unanswered { server });
+            }
+            State::Rebooting { address, resend } if resend.is_spent(now, MAX_REBOOT_REQUESTS) => {
+                self.requested = Some(Requested {
+                    address: *address,
+                    server: None,
+                    boots: Vec::new(),
+                    sent_at: resend.sent_at(),
+                });
                 if let Some(previous) = &self.previous {
                     let expires_at = previous.expires_at();
                     self.report_silence(expires_at);
                 }
-                self.restart(now);
+                self.search(Offers::default(), None, now);
+                self.tick();
             }
             State::Probing { active } => {
                 let active = active.clone();
@@ -224,7 +222,15 @@ impl Client {
         let name = self.state.name();
         // The end first: after a suspend, T1, T2 and the end may all have passed at once.
         if reached(active.expires_at()) {
-            return self.lose(Loss::Expired, now);
+            let times = active.lease.times;
+            // One that is granted and not extended again and again would be a flood.
+            let is_short = times.is_some_and(|times| times.lease < SHORT_LEASE);
+            let pause = if is_short {
+                self.pass_over(active.server)
+            } else {
+                Duration::ZERO
+            };
+            return self.lose(Loss::Expired, now + pause);
         }
         let mut resend = self.state.resend().into_iter();
         if resend.any(|resend| resend.is_spent(now, 1)) {
@@ -243,22 +249,25 @@ impl Client {
 
     /// Reports once that a lease which ends at `expires_at` is not extended.
     fn report_silence(&mut self, expires_at: Option<Instant>) {
-        if !core::mem::replace(&mut self.is_unanswered, true) {
+        if !core::mem::replace(&mut self.is_silence_reported, true) {
             let left = expires_at.map(|at| at.since(self.now));
             self.events.push_back(Event::Unanswered { left });
         }
     }
 
     /// Returns everything that there is to wait for.
-    pub(super) fn deadlines(&self) -> [Option<Instant>; 4] {
+    pub(super) fn deadlines(&self) -> [Option<Instant>; 5] {
         let (first, second) = match &self.state {
             State::Init { start_at } => (Some(*start_at), None),
             State::Selecting {
                 decide_at, resend, ..
             } => {
-                // Somebody else decides, and knows since when.
-                let at = decide_at.filter(|at| !self.defers_choice || *at > self.now);
-                (at, Some(resend.next_at()))
+                // After it somebody else decides, or there is nothing to decide about.
+                let at = decide_at.iter().chain(&self.notice_at);
+                (
+                    at.copied().filter(|at| *at > self.now).min(),
+                    Some(resend.next_at()),
+                )
             }
             State::Requesting { resend, .. }
             | State::Rebooting { resend, .. }
@@ -270,7 +279,19 @@ impl Client {
         };
         let guard = self.guard.as_ref().and_then(|guard| guard.poll_timeout());
         let previous = self.previous.as_ref().and_then(ActiveLease::expires_at);
-        [first, second, guard, previous]
+        let held = match &self.state {
+            State::Selecting { .. } => self.passed_over.next_at(),
+            State::Init { .. }
+            | State::Requesting { .. }
+            | State::Rebooting { .. }
+            | State::Probing { .. }
+            | State::Bound { .. }
+            | State::Renewing { .. }
+            | State::Rebinding { .. }
+            | State::Informing { .. }
+            | State::Stopped => None,
+        };
+        [first, second, guard, previous, held]
     }
 
     /// Begins to watch over an address that is about to be asked for.
@@ -289,11 +310,31 @@ impl Client {
         } else {
             self.state.active().or(self.previous.as_ref())
         };
-        if let Some(active) = active
-            && active.lease.address == address
-        {
-            self.decline(address, active.server, owner);
+        let Some(active) = active.filter(|active| active.lease.address == address) else {
+            return;
+        };
+        let server = active.server;
+        if !self.takes_despite(owner, address) {
+            self.decline(address, server, owner);
+        } else if let Some(guard) = &mut self.guard {
+            guard.ignore(owner);
         }
+    }
+
+    /// Returns whether an address is taken although `owner` claims it, since that host has claimed all
+    /// others that were offered, which is proxy ARP.
+    fn takes_despite(&mut self, owner: MacAddress, address: Ipv4Addr) -> bool {
+        let takes = self.config.detection == Detection::Overlapped
+            && self.claims.is_by_proxy(owner, address);
+        if takes {
+            let notice = Notice::ProxyArp {
+                owner,
+                address,
+                is_taken: true,
+            };
+            self.events.push_back(Event::Notice(notice));
+        }
+        takes
     }
 
     /// Refuses the address that another host has (DECLINE) and begins anew after a pause.
@@ -308,6 +349,14 @@ impl Client {
             _ => RATE_LIMIT_INTERVAL,
         };
         self.lose(Loss::Conflict { address, owner }, self.now + pause);
+        self.claims.add(owner, address);
+        if self.claims.are_by_proxy() {
+            self.events.push_back(Event::Notice(Notice::ProxyArp {
+                owner,
+                address,
+                is_taken: false,
+            }));
+        }
     }
 
     /// Leaves the network to IPv6 for a while.
@@ -334,13 +383,18 @@ impl Client {
 
     /// Begins anew at `start_at`, with a lease from before if there is one.
     pub(super) fn restart(&mut self, start_at: Instant) {
+        self.unwatch();
+        self.enter(State::Init { start_at });
+        self.tick();
+    }
+
+    /// Ceases to watch over any address but that of a lease from before.
+    pub(super) fn unwatch(&mut self) {
         let previous = self.previous.as_ref().map(|active| active.lease.address);
         self.guard = self
             .guard
             .take()
             .filter(|guard| Some(guard.address()) == previous);
-        self.enter(State::Init { start_at });
-        self.tick();
     }
 
     /// Keeps a lease and asks whether it holds here.
@@ -361,13 +415,19 @@ impl Client {
         // RFC 2131 §4.1 lets each repetition have a new xid; with one for all, late answers still
         // count.
         self.xid = self.random.next_u32();
+        self.requested = None;
+        self.notice_at = None;
+        self.passed_over.drop_offers();
         // RFC 2131 table 1: `secs` counts from the begin of an acquisition or of a renewal.
         self.began_at = now;
         self.now = now;
     }
 
     pub(super) fn exchange(&self) -> Exchange {
-        Exchange::new(self.xid, self.began_at, self.now)
+        Exchange {
+            broadcast: self.broadcast,
+            ..Exchange::new(self.xid, self.began_at, self.now)
+        }
     }
 
     /// The only way from one state to another.

@@ -10,12 +10,12 @@ use core::net::{Ipv4Addr, SocketAddrV4};
 use core::time::Duration;
 
 use super::service::Asked;
-use crate::dhcp::offer::{Offer, Offers, Rank, choose};
+use crate::dhcp::offer::{FACTS, Offer, Offers, Rank, SUBNET, choose};
 use crate::dhcp::reply::is_host;
 use crate::packet::ethernet::MacAddress;
-use crate::packet::ipv4::{netmask, same_network};
+use crate::packet::ipv4::same_network;
 use crate::packet::option::code;
-use crate::time::{Instant, Seconds};
+use crate::time::{Instant, Random, Seconds};
 
 /// The answer of a server to a DISCOVER, or to a query for a boot file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl InterfaceOffers {
             }
             self.decide_at.get_or_insert(answer.at + proxy_wait);
         }
-        self.offers.add(offer.clone());
+        self.offers.add(offer.clone(), &mut Random::new(0));
     }
 }
 
@@ -162,11 +162,12 @@ impl<'a> BootChoice<'a> {
             answers.rfind(|answer| answer.at <= made_at && who(&answer.offer) == who(offer))
         };
         let offer = find(offers.best()?)?;
-        let lacks_boot = offer.offer.rank() < Rank::BootService;
+        let own = offer.offer.rank();
+        let adds_boot = |proxy: &&Offer| own < Rank::BootService && proxy.rank() > own;
         Some(Self {
             place,
             offer,
-            proxy: offers.proxy().filter(|_| lacks_boot).and_then(find),
+            proxy: offers.proxy().filter(adds_boot).and_then(find),
             made_at,
             is_ordered,
         })
@@ -218,6 +219,9 @@ impl<'a> BootChoice<'a> {
             (rank @ (Rank::BootFile | Rank::BootService), None) => {
                 format!("the first with {rank}")
             }
+            (Rank::LocalBoot, None) => {
+                "nobody names a boot file; this has a menu with the local disk".to_owned()
+            }
             (Rank::NextServer, None) => "nobody names a boot file; this names a server".to_owned(),
             (Rank::Plain, None) => "the first; nobody names a boot file or a server".to_owned(),
         }
@@ -225,7 +229,7 @@ impl<'a> BootChoice<'a> {
 
     fn against_proxy(&self, place: usize, answer: &SurveyAnswer) -> String {
         let own = self.offer.offer.rank();
-        if answer.offer.rank() < Rank::BootService {
+        if answer.offer.rank() < Rank::LocalBoot {
             "names no boot file".to_owned()
         } else if place != self.place {
             format!("of no use to {}, on another interface", server(self.offer))
@@ -274,7 +278,14 @@ const fn server(answer: &SurveyAnswer) -> Ipv4Addr {
 pub fn suspicions(answers: &[&SurveyAnswer]) -> Vec<Vec<String>> {
     let mut found = vec![Vec::new(); answers.len()];
     for (known, title) in FACTS {
-        let values: Vec<_> = answers.iter().map(|answer| known(answer)).collect();
+        let values: Vec<_> = answers
+            .iter()
+            .map(|answer| {
+                let is_granted = !answer.offer.is_proxy() && answer.asked.is_none();
+                let is_known = is_granted || title != SUBNET;
+                is_known.then(|| known(&answer.offer.lease()))?
+            })
+            .collect();
         for (suspicions, value) in found.iter_mut().zip(&values) {
             if let Some(value) = value
                 && let Some(others) = contradiction(value, &values)
@@ -289,36 +300,6 @@ pub fn suspicions(answers: &[&SurveyAnswer]) -> Vec<Vec<String>> {
         suspicions.extend(unreachable_router(answer));
     }
     found
-}
-
-type Fact = fn(&SurveyAnswer) -> Option<String>;
-
-/// What servers of one network agree about.
-const FACTS: [(Fact, &str); 3] = [
-    (subnet, "the subnet"),
-    (router, "the router"),
-    (resolvers, "the resolver"),
-];
-
-fn subnet(answer: &SurveyAnswer) -> Option<String> {
-    let lease = &answer.offer.lease();
-    let network = lease.address & netmask(lease.prefix_len);
-    let is_granted = !answer.offer.is_proxy() && answer.asked.is_none();
-    is_granted.then(|| format!("{network}/{}", lease.prefix_len))
-}
-
-fn router(answer: &SurveyAnswer) -> Option<String> {
-    let routes = &answer.offer.lease().routes;
-    let default = routes.iter().find(|route| route.prefix_len == 0)?;
-    Some(default.gateway?.to_string())
-}
-
-fn resolvers(answer: &SurveyAnswer) -> Option<String> {
-    let dns = &answer.offer.lease().dns;
-    // Their order is a matter of sharing the load.
-    let mut dns: Vec<_> = dns.iter().map(ToString::to_string).collect();
-    dns.sort_unstable();
-    (!dns.is_empty()).then(|| dns.join(" and "))
 }
 
 /// Returns what the others say when they say something else, and this is not what most say.

@@ -333,6 +333,25 @@ fn says(host: u8) -> Says {
     }
 }
 
+#[test]
+fn answers_by_broadcast_are_asked_for_from_the_third_discover_without_one() {
+    for (configured, expected) in [(false, [false, false, true]), (true, [true; 3])] {
+        let config = Config {
+            broadcast: configured,
+            ..Config::new(MAC, 1)
+        };
+        let mut survey = Survey::new(config, Duration::from_secs(3), Instant::ZERO);
+        let flags = [(); 3].map(|()| {
+            let now = survey.poll_timeout().unwrap();
+            survey.handle_timeout(now);
+            let mut buf = Vec::new();
+            survey.poll_transmit(&mut buf).unwrap();
+            Message::decode(&buf).unwrap().broadcast
+        });
+        assert_eq!(flags, expected);
+    }
+}
+
 fn message(says: &Says) -> Message {
     let mut options = Options::default();
     options.set(code::MESSAGE_TYPE, [2]);

@@ -375,6 +375,99 @@ fn after_ten_conflicts_the_search_waits_a_minute() {
     }
 }
 
+/// As a router that answers ARP for addresses of other networks does.
+#[test]
+fn a_host_that_claims_every_address_is_reported_and_after_two_conflicts_its_claim_is_ignored() {
+    let at = |last| Ipv4Addr::new(192, 0, 2, last);
+    let offered = |mut message: Message, last| {
+        message.yiaddr = at(last);
+        message
+    };
+    for (detection, last, is_taken) in [
+        (Detection::Overlapped, 102, true),
+        // The same address again is another host's.
+        (Detection::Overlapped, 100, false),
+        (Detection::Strict, 102, false),
+    ] {
+        for is_late in [false, true] {
+            let mut t = Transcript::new(Config {
+                detection,
+                ..plain()
+            });
+            t.sends(MessageType::Discover);
+            for last in [100, 101, last] {
+                t.receives(offered(offer(SERVER), last));
+                t.sends(MessageType::Request);
+                let claim = arp::ArpPacket {
+                    operation: arp::Operation::Reply,
+                    tpa: Ipv4Addr::UNSPECIFIED,
+                    ..arp::ArpPacket::announcement(OTHER, at(last))
+                };
+                if !is_late {
+                    t.client.handle_arp(&claim, t.now);
+                }
+                t.receives(offered(ack(SERVER), last));
+                t.client.handle_arp(&claim, t.now);
+                if t.client.state() == StateName::Init {
+                    t.sends(MessageType::Decline);
+                    t.sends_after(10_000..=10_000, MessageType::Discover);
+                }
+            }
+            t.drain();
+            assert_eq!(t.client.lease().is_some(), is_taken);
+            let said = t.notices.join("; ");
+            assert!(said.contains("claims every address that is offered, 192.0.2.101 too"));
+            assert!(said.contains("--acd off"));
+            assert_eq!(said.contains("using 192.0.2.102 although"), is_taken);
+            if is_taken {
+                // It does not fight for it later either.
+                let claim = arp::ArpPacket::announcement(OTHER, at(last));
+                for _ in 0..3 {
+                    t.client.handle_arp(&claim, t.now);
+                }
+                assert_eq!(t.client.state(), StateName::Bound);
+            }
+        }
+    }
+}
+
+#[test]
+fn two_conflicts_with_different_hosts_are_no_proxy() {
+    let mut t = Transcript::new(plain());
+    t.sends(MessageType::Discover);
+    for last in 100..104 {
+        let address = Ipv4Addr::new(192, 0, 2, last);
+        let with = |mut message: Message| {
+            message.yiaddr = address;
+            message
+        };
+        t.receives(with(offer(SERVER)));
+        t.sends(MessageType::Request);
+        let claim = arp::ArpPacket::announcement(MacAddress([2, 0, 0, 0, 0, last]), address);
+        t.client.handle_arp(&claim, t.now);
+        t.receives(with(ack(SERVER)));
+        t.sends(MessageType::Decline);
+        t.sends_after(10_000..=10_000, MessageType::Discover);
+    }
+    assert_eq!(t.notices, [""; 0]);
+}
+
+#[test]
+fn the_answer_to_a_probe_may_be_waited_for_a_while_after_it_was_sent() {
+    let mut t = Transcript::in_requesting(plain());
+    let probed_at = t.now;
+    t.now += Duration::from_millis(3);
+    t.receives(ack(SERVER));
+    let until = Some(probed_at + Duration::from_millis(10));
+    assert_eq!(t.client.probe_answered_by(), until);
+    let mut off = Transcript::in_requesting(Config {
+        detection: Detection::Off,
+        ..plain()
+    });
+    off.receives(ack(SERVER));
+    assert_eq!(off.client.probe_answered_by(), None);
+}
+
 #[test]
 fn an_address_in_use_is_defended_once_and_given_up_at_the_second_claim() {
     let mut t = Transcript::bound_to(ack(SERVER));
