@@ -20,7 +20,7 @@ pub use super::network::StaticRoute;
 // udhcpc of busybox takes an hour, too.
 const DEFAULT_LEASE_TIME: Duration = Duration::from_secs(3600);
 /// Shortest lease that is kept to: a request after half of it can be repeated twice, a second apart.
-// Servers that grant 0 s exist; busybox's udhcpc takes less than 16 s for 16 s, dhcpcd less than 20 s
+// Who grants 0 s grants nothing (the client). busybox's udhcpc takes less than 16 s for 16 s, dhcpcd less than 20 s
 // for 20 s.
 const MIN_LEASE_TIME: Duration = Duration::from_secs(3);
 const INFINITE: u32 = u32::MAX;
@@ -353,8 +353,8 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_of_no_time_lasts_long_enough_to_be_extended() {
-        for (granted, kept) in [(0, 3), (1, 3), (3, 3), (4, 4)] {
+    fn a_lease_of_a_second_lasts_long_enough_to_be_extended() {
+        for (granted, kept) in [(1, 3), (2, 3), (3, 3), (4, 4)] {
             let lease = read(&[(51, &u32::to_be_bytes(granted))]);
             let times = lease.times.unwrap();
             assert_eq!(times.lease.as_secs(), kept);

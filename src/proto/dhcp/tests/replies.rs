@@ -233,7 +233,7 @@ fn a_message_type_of_a_wrong_length_is_none() {
         let expected = if is_one {
             Ok(())
         } else {
-            Err(Discard::NoMessageType)
+            Err(Discard::UnknownMessageType)
         };
         assert_eq!(t.offers_to_client(&message, 67), expected, "{value:?}");
     }
