@@ -19,6 +19,9 @@ pub(super) enum Failure {
     Other(Cause),
 }
 
+/// Why there is no file, and the index of the server that this is about.
+pub(super) type Refusal = (Option<usize>, Failure);
+
 impl Failure {
     pub(super) fn about(self, url: &Url) -> Error {
         match self {

@@ -27,6 +27,8 @@ pub struct Profile {
     pub calls: Calls,
     /// What happens at any other system call.
     pub on_violation: OnViolation,
+    /// Whether it is killed when the thread that has forked it ends.
+    pub ends_with_thread: bool,
     /// Processor time after which it is killed; none is without limit.
     pub processor_time: Option<Duration>,
     /// The longest file it may write, in bytes.
@@ -36,7 +38,13 @@ pub struct Profile {
 /// Gives up everything that `profile` does not name, for ever; returns what could not be given up,
 /// and why. To be called while the process has one thread.
 pub fn confine(profile: &Profile) -> Vec<SyscallError> {
-    let mut missing = privileges::give_up(profile);
+    let mut missing = privileges::give_up(
+        profile.user,
+        profile.capabilities,
+        profile.ends_with_thread,
+        profile.processor_time,
+        profile.file_len,
+    );
     missing.extend(landlock::no_path().err());
     // Last, since the calls of the others are not among those allowed.
     missing.extend(seccomp::filter(profile.calls, profile.on_violation).err());
