@@ -39,16 +39,20 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
         let lease = acquire::boot_file(&binding, lease, config, console)?;
         gate.timeline.done("boot server");
         let fetcher = Fetcher::new(config, &binding.link().name, &lease, &trust, &gate.timeline)?;
-        let mut planned = planning::follow(config, binding.link(), &lease, &fetcher, &trust)?;
+        let hashes = fetcher.hashes;
+        let planning = planning::follow(config, binding.link(), &lease, fetcher, &trust)?;
+        let kernel = planning.kernel.clone();
         gate.pass(Stage::Plan)?;
-        let image = planned.assemble(&fetcher)?;
+        let image = planning.assemble()?;
         binding.check_address_in(&image.command_line);
         gate.pass(Stage::Image)?;
-        // Before the kernel has it: the TCG asks that a stage is measured before it gets control.
-        gate.measured(image.measure(fetcher.hashes)?);
         image.load(config.boot.loader)?;
+        gate.timeline.done("load");
+        // Behind the load, beside which hashes are computed: the TCG asks that a stage is measured before
+        // it gets control.
+        gate.measured(image.measure(hashes)?);
         gate.pass(Stage::Load)?;
-        gate.close(&planned.plan.kernel.url, &image.command_line);
+        gate.close(&kernel, &image.command_line);
         // No RELEASE: the next kernel asks for the same address and would find it given away.
         binding.settle();
         binding.link().quiesce();

@@ -18,11 +18,15 @@ mod http;
 mod image;
 #[cfg(feature = "iso")]
 mod images;
+mod judge;
 mod names;
+mod obtain;
 mod progress;
 mod proxy;
 mod query;
+mod remote;
 mod rotation;
+mod serve;
 mod signed;
 mod sink;
 mod staged;
@@ -30,6 +34,7 @@ mod tcp;
 mod tftp;
 #[cfg(feature = "tls")]
 mod tls;
+mod transport;
 
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -41,25 +46,23 @@ use crate::error::Error;
 use crate::measure;
 use crate::sys::SyscallError;
 use crate::sys::file::{self, Target};
-use crate::sys::hashing::Hashing;
-use crate::sys::memfd::{Memfd, SealedFile};
+use crate::sys::memfd::SealedFile;
 use crate::timeline::Timeline;
 use crate::trust::Trust;
 use wireboot_proto::dhcp::is_host;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::option::code;
 use wireboot_proto::text::url::Url;
+use wireboot_proto::worker::{Job, JobKind};
 
 pub use access::ServerAccess;
 pub use clock::Clock;
-use delivery::{Delivery, DeliveryKind};
-use failure::{Failure, other};
+use failure::{Failure, Refusal, other};
 pub use fetcher::{Fetcher, STALL_TIMEOUT};
 pub use names::Names;
+use progress::Progress;
 pub use progress::{Board, Style};
 pub use rotation::Mirrors;
-use rotation::NextServer;
-use sink::Store;
 use staged::Staged;
 
 /// Checks the files that https needs and the addresses of mirrors, before anything is fetched.
@@ -92,12 +95,6 @@ fn system(source: SyscallError) -> Error {
     Error::System { doing, source }
 }
 
-/// A file that is in its store.
-struct Delivered {
-    /// Its hash, where somebody wants one.
-    hashing: Option<Hashing>,
-}
-
 impl Fetcher {
     /// Returns a fetcher that works over `interface` with this lease.
     ///
@@ -112,7 +109,7 @@ impl Fetcher {
     ) -> Result<Self, Error> {
         let mut time_servers = lease.options.addresses(code::NTP_SERVERS);
         time_servers.retain(|server| is_host(*server));
-        Ok(Self {
+        let mut fetcher = Self {
             access: ServerAccess {
                 interface: Some(interface.to_owned()),
                 names: Arc::new(Names::read(Some(lease), Some(interface))),
@@ -134,7 +131,9 @@ impl Fetcher {
             board: Board::new(Style::for_people(config.output.quiet)),
             timeline: timeline.clone(),
             ..Self::default()
-        })
+        };
+        fetcher.use_workers(&config.trust.sandbox);
+        Ok(fetcher)
     }
 
     /// Returns the file, or none when the server says that it does not have it. Mirrors are asked
@@ -166,11 +165,13 @@ impl Fetcher {
         if let Some(image) = url.image() {
             return image::file(self, &image, url, max_len, may_lack);
         }
-        let failed = |error| other(error).about(url);
-        let file = Memfd::create(url.file_name()).map_err(failed)?;
-        let delivered = self.deliver(&self.mirrors.addresses(url), max_len, &file, may_lack)?;
-        let sealed = delivered.map(|done| file.seal_hashed(done.hashing).map_err(failed));
-        sealed.transpose()
+        let mut job = self.job(self.mirrors.addresses(url), JobKind::File, max_len);
+        job.may_lack = may_lack;
+        let addresses = job.addresses.clone();
+        let judged = self.memory(job);
+        let judged = judged.map_err(|refusal| self.failed(&addresses, refusal))?;
+        self.mirrors.prefer(judged.obtained.server);
+        Ok(judged.file)
     }
 
     /// Stores the file under the name `target`, where it appears only once it is complete and
@@ -191,7 +192,7 @@ impl Fetcher {
     pub fn save_from(&self, mirrors: &[Url], max_len: u64, target: &Path) -> Result<(), Error> {
         let cannot = |error: io::Error| {
             let why = format!("cannot write {}: {error}", target.display());
-            self.failed(mirrors.first(), Failure::Other(why.into()))
+            self.failed(mirrors, (None, Failure::Other(why.into())))
         };
         match Target::find(target).map_err(cannot)? {
             Target::Name { path, before } => {
@@ -205,7 +206,9 @@ impl Fetcher {
                     copied.map_err(cannot)?;
                     return file.publish().map_err(cannot);
                 }
-                self.deliver(mirrors, max_len, &file, false)?;
+                let job = self.job(mirrors.to_vec(), JobKind::File, max_len);
+                self.store(job, &file)
+                    .map_err(|refusal| self.failed(mirrors, refusal))?;
                 file.publish().map_err(cannot)
             }
             // What is written to a device or FIFO cannot be undone, so the file is verified first.
@@ -245,43 +248,29 @@ impl Fetcher {
         {
             return self.need(url, max_len);
         }
-        let file = Memfd::create("output").map_err(system)?;
-        self.deliver(mirrors, max_len, &file, false)?;
-        file.seal().map_err(system)
+        let job = self.job(mirrors.to_vec(), JobKind::File, max_len);
+        let judged = self.memory(job);
+        let judged = judged.map_err(|refusal| self.failed(mirrors, refusal))?;
+        judged
+            .file
+            .ok_or_else(|| system(SyscallError::new("fetch", nix::errno::Errno::ENOENT)))
     }
 
-    /// Fetches the file that is at all of these addresses into `store`; returns none when `may_lack`
-    /// is set and a server says that it does not have the file.
-    fn deliver(
-        &self,
-        addresses: &[Url],
-        max_len: u64,
-        store: &dyn Store,
-        may_lack: bool,
-    ) -> Result<Option<Delivered>, Error> {
-        let mut delivery = Delivery::begin(self, DeliveryKind::File, max_len, store);
-        let mut is_there = true;
-        let verify =
-            &mut |turn: &NextServer| self.verify_beside(addresses, turn.server, store.file());
-        let taken = self.first_of(
-            addresses,
-            &mut |url, turn| match delivery.run(url, turn, verify) {
-                Err((_, Failure::Missing(why))) if may_lack => {
-                    log::debug!("{url}: {why}");
-                    is_there = false;
-                    Ok(())
-                }
-                taken => taken,
-            },
-        );
-        match taken {
-            Ok(server) => {
-                self.mirrors.prefer(server);
-                Ok(is_there.then(|| Delivered {
-                    hashing: delivery.into_hashing(),
-                }))
-            }
-            Err((url, failure)) => Err(self.failed(url, failure)),
-        }
+    /// Fetches a file into one on a disk, where it is judged.
+    fn store(&self, mut job: Job, file: &Staged) -> Result<(), Refusal> {
+        job.folder = file.folder().display().to_string();
+        let asked = job.clone();
+        let failed = |error: io::Error| (None, other(error));
+        let mut take = |job: &Job, progress: &mut Progress, hashes| {
+            file.file().set_len(0).map_err(failed)?;
+            let mut obtained = self.obtain(job, file, progress, hashes)?;
+            let content = file.file().try_clone().map_err(failed)?;
+            obtained.len = content.metadata().map_err(failed)?.len();
+            Ok((obtained, Some(content)))
+        };
+        self.judged(job, &mut take, &mut |obtained, content| {
+            self.check(&asked, obtained, content)
+        })
+        .map(drop)
     }
 }

@@ -113,6 +113,19 @@ impl Image {
         })
     }
 
+    /// Begins to hash all files beside what is done next.
+    pub fn hash_beside(&self) {
+        let files = [
+            Some(&self.kernel),
+            self.initrd.as_ref(),
+            self.device_tree.as_ref(),
+        ];
+        files
+            .into_iter()
+            .flatten()
+            .for_each(|file| file.hash_beside());
+    }
+
     /// Extends the TPM's PCRs, if there is a TPM, by the hash of each part. Those that are not known
     /// are computed where `is_wanted` or a TPM asks for them.
     ///

@@ -15,7 +15,7 @@
 //! | the path | `agent` | the whole boot, step by step |
 //! | plan | `planning` | follows the boot file to a plan, and the plan to an image |
 //! | drivers | `acquire`, `capture`, `fetch`, [`image`] | drive the machines of the pure crate |
-//! | devices | [`link`], `console`, `handover`, `script`, `measure`, `trust`, `unpack` | what the drivers read from and write to |
+//! | devices | [`link`], `console`, `handover`, `script`, `measure`, `trust`, `unpack`, `worker` | what the drivers read from and write to |
 //! | gate | `gate` | what a boot carries from step to step |
 //! | records | `timeline`, [`recorder`] | what a run leaves behind for people |
 //! | values | [`error`], [`settings`], [`config`] | settings and errors |
@@ -97,5 +97,6 @@ pub mod sys;
 mod timeline;
 mod trust;
 mod unpack;
+mod worker;
 
 pub use settings::config;

@@ -3,12 +3,13 @@
 #![forbid(unsafe_code)]
 
 mod facts;
+mod worker;
 
 use std::io::{self, IsTerminal};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::config::{self, Config, PlanOutput};
+use crate::config::{self, Config, PlanOutput, Sandbox};
 use crate::console::Console;
 use crate::error::Error;
 use crate::fetch::Fetcher;
@@ -58,15 +59,53 @@ impl Files {
     }
 }
 
+/// A plan, and who carries it out.
+#[derive(Debug)]
+pub struct Planning {
+    /// The kernel.
+    pub kernel: Url,
+    /// What fetches the rest.
+    fetcher: Fetcher,
+    maker: Maker,
+}
+
+/// Who has made a plan.
+#[derive(Debug)]
+enum Maker {
+    /// This process.
+    Own(Box<Planned>),
+    /// A worker, which has the plan.
+    Worker(worker::Planner),
+}
+
+impl Planning {
+    /// Makes the image of the plan.
+    ///
+    /// # Errors
+    /// As [`Planned::assemble`], and [`Error::Fetch`] when the worker itself fails.
+    pub fn assemble(self) -> Result<Image, Error> {
+        match self.maker {
+            Maker::Own(mut planned) => planned.assemble(&self.fetcher),
+            Maker::Worker(planner) => {
+                let image = planner.assemble(&self.fetcher)?;
+                if self.fetcher.hashes {
+                    image.hash_beside();
+                }
+                Ok(image)
+            }
+        }
+    }
+}
+
 /// A plan, with the notes and files of its making.
 #[derive(Debug)]
-pub struct Planned {
+struct Planned {
     /// The plan.
-    pub plan: BootPlan,
+    plan: BootPlan,
     /// Which file and line each decision came from.
-    pub notes: Vec<Note>,
+    notes: Vec<Note>,
     /// The files fetched while planning; parts of the plan may be among them.
-    pub files: Files,
+    files: Files,
 }
 
 impl Planned {
@@ -76,7 +115,7 @@ impl Planned {
     /// # Errors
     /// [`Error::NothingBootable`] if the kernel is none, before anything else is fetched, that of the
     /// first part that cannot be fetched, and those of [`Image::assemble`].
-    pub fn assemble(&mut self, fetcher: &Fetcher) -> Result<Image, Error> {
+    fn assemble(&mut self, fetcher: &Fetcher) -> Result<Image, Error> {
         self.fetch_parts(|url, max_len| fetcher.need(url, max_len))?;
         // No file stays in memory beside the parts that are made from it.
         let files = std::mem::take(&mut self.files);
@@ -109,7 +148,8 @@ impl Planned {
     }
 }
 
-/// Follows the boot file of `lease` to a plan, and prints of it what `config` asks for.
+/// Follows the boot file of `lease` to a plan, and prints of it what `config` asks for; by a worker,
+/// unless the sandbox is off.
 ///
 /// # Errors
 /// As [`facts()`] and [`drive`].
@@ -117,24 +157,41 @@ pub fn follow(
     config: &Config,
     link: &Link,
     lease: &Lease,
-    fetcher: &Fetcher,
+    fetcher: Fetcher,
     trust: &Trust,
-) -> Result<Planned, Error> {
+) -> Result<Planning, Error> {
     let mut facts = facts(config, &link.name, link.mac, lease)?;
     facts.must_be_signed = trust.policy.must_be_signed;
-    let planned = drive(
-        facts,
-        Console::new(config.boot.unattended),
-        |url, purpose, limit| match limit {
-            Some(limit) => fetcher.within(limit).get(url, purpose.max_len()),
-            None => fetcher.get(url, purpose.max_len()),
-        },
-        |url, file, signature| fetcher.verify(url, file, signature, &trust.keys),
-        |query| fetcher.answer(query),
-    )
-    .map_err(|error| beside_server_name(error, lease))?;
-    report(config, &planned.plan, &planned.notes);
-    Ok(planned)
+    let boot_file = facts.boot_file.clone();
+    let plan = |fetcher: &Fetcher| {
+        let planned = drive(
+            facts,
+            Console::new(config.boot.unattended),
+            |url, purpose, limit| match limit {
+                Some(limit) => fetcher.within(limit).get(url, purpose.max_len()),
+                None => fetcher.get(url, purpose.max_len()),
+            },
+            |url, file, signature| fetcher.verify(url, file, signature, &trust.keys),
+            |query| fetcher.answer(query),
+        )
+        .map_err(|error| beside_server_name(error, lease))?;
+        report(config, &planned.plan, &planned.notes);
+        Ok((planned.plan.kernel.url.clone(), planned))
+    };
+    let (kernel, maker) = if config.trust.sandbox.mode == Sandbox::Off {
+        let (kernel, planned) = plan(&fetcher)?;
+        (kernel, Maker::Own(Box::new(planned)))
+    } else {
+        let sandbox = &config.trust.sandbox;
+        let assemble = |mut planned: Planned, fetcher: &Fetcher| planned.assemble(fetcher);
+        let started = worker::Planner::start(sandbox, &boot_file, &fetcher, plan, assemble)?;
+        (started.1, Maker::Worker(started.0))
+    };
+    Ok(Planning {
+        kernel,
+        fetcher,
+        maker,
+    })
 }
 
 /// Makes the plan; `fetch` returns a file, verified and sealed, or none if the server, which may be

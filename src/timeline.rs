@@ -90,6 +90,13 @@ impl Timeline {
         self.with(|all| all.moments.extend(moments));
     }
 
+    /// Takes all moments out, each as its time and event.
+    pub fn clear(&self) -> Vec<(Duration, String)> {
+        let moments = self.with(|all| std::mem::take(&mut all.moments));
+        let pair = |moment: Moment| (Duration::from_micros(moment.at_us), moment.what);
+        moments.into_iter().map(pair).collect()
+    }
+
     /// Returns the moments for [`BEFORE`].
     pub fn lines(&self) -> String {
         let line = |Moment { what, at_us }: &Moment| format!("{at_us} {}\n", Safe::line(what));

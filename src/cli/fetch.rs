@@ -72,6 +72,7 @@ fn fetcher(settings: &Settings) -> Result<Fetcher, Error> {
     for key in &config.trust.keys {
         trust::add_key(&mut fetcher.keys, key)?;
     }
+    fetcher.use_workers(&config.trust.sandbox);
     Ok(fetcher)
 }
 

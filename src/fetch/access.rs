@@ -16,9 +16,11 @@ use super::names::Names;
 use crate::error::Cause;
 use crate::link;
 use crate::sys;
+use crate::worker::Peer;
 use wireboot_proto::text::url::Url;
 use wireboot_proto::time::Seconds;
 use wireboot_proto::trust::policy::HostPin;
+use wireboot_proto::worker::Message;
 
 /// Interval between looks for a new address: short against the seconds that a lease takes.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -48,6 +50,8 @@ pub struct ServerAccess {
     pub pins: Vec<HostPin>,
     /// The clock for checking the validity of certificates.
     pub clock: Clock,
+    /// Who looks after the address, where this process may not.
+    pub parent: Option<Arc<Peer>>,
 }
 
 impl ServerAccess {
@@ -59,13 +63,18 @@ impl ServerAccess {
     /// Returns whether the interface has an IPv4 address; true where no lease is being renewed,
     /// since waiting would not help.
     pub(super) fn has_address(&self) -> bool {
-        let interface = self.interface.as_ref().filter(|_| self.renews());
+        let is_asked = self.renews() && self.parent.is_none();
+        let interface = self.interface.as_ref().filter(|_| is_asked);
         interface.is_none_or(|interface| link::has_address(interface))
     }
 
     /// Waits until the interface has an address, up to `address_timeout`; returns whether it has
     /// one.
     pub(super) fn await_address(&self) -> bool {
+        if let Some(parent) = &self.parent {
+            let answer = || parent.ask(&Message::NeedsAddress).0;
+            return !self.renews() || answer() == Message::Go;
+        }
         if self.has_address() {
             return true;
         }

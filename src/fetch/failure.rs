@@ -19,6 +19,9 @@ pub(super) enum Failure {
     Other(Cause),
 }
 
+/// Why there is no file, and the index of the server that this is about.
+pub(super) type Refusal = (Option<usize>, Failure);
+
 impl Failure {
     /// Returns this failure with the text of `others` behind it.
     pub(super) fn beside(self, others: &str) -> Self {

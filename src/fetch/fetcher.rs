@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use super::access::ServerAccess;
 use super::connection::IdleConnections;
-use super::failure::Failure;
+use super::failure::{Failure, Refusal};
 #[cfg(feature = "iso")]
 use super::images::Images;
 use super::progress::{Board, Style};
 use super::rotation::{AttemptEnd, Mirrors, NextServer, ROUNDS, ServerRotation};
+use super::transport::Transport;
 use crate::error::Error;
 use crate::sys;
 use crate::timeline::Timeline;
@@ -42,6 +43,8 @@ pub struct Fetcher {
     pub rounds: u32,
     /// Where progress is shown.
     pub board: Board,
+    /// Who transfers files.
+    pub transport: Transport,
     /// Idle connections for reuse.
     pub idle: IdleConnections,
     /// The images that files have been read from.
@@ -65,6 +68,7 @@ impl Default for Fetcher {
             speed: SpeedLimit::default(),
             rounds: ROUNDS,
             board: Board::new(Style::Silent),
+            transport: Transport::Own,
             idle: IdleConnections::default(),
             #[cfg(feature = "iso")]
             images: Images::default(),
@@ -94,12 +98,8 @@ impl Fetcher {
     /// returns the index of the one that succeeded.
     ///
     /// # Errors
-    /// The last failure, with the last ones at other addresses, and the address it is about.
-    pub(super) fn first_of<'u>(
-        &self,
-        addresses: &'u [Url],
-        ask: Ask<'_>,
-    ) -> Result<usize, (Option<&'u Url>, Failure)> {
+    /// The last failure, with the last ones at other addresses, and the server it is about.
+    pub(super) fn first_of(&self, addresses: &[Url], ask: Ask<'_>) -> Result<usize, Refusal> {
         let mut turns = ServerRotation::new(addresses.len(), self.stall_timeout, sys::seed());
         turns.rounds = self.rounds;
         let mut next = turns.first();
@@ -117,7 +117,7 @@ impl Fetcher {
             failures.retain(|(server, _)| *server != turn.server);
             let Some(next) = &next else {
                 let others: String = failures.iter().map(|(_, error)| error.as_str()).collect();
-                return Err((Some(url), failure.beside(&others)));
+                return Err((Some(turn.server), failure.beside(&others)));
             };
             let error = failure.about(url).chain();
             failures.push((turn.server, format!("; {error}")));
@@ -130,7 +130,9 @@ impl Fetcher {
         Err((None, Failure::Other("no address is given".into())))
     }
 
-    pub(super) fn failed(&self, url: Option<&Url>, failure: Failure) -> Error {
+    /// Reports that none of `addresses` has delivered the file; returns the error about it.
+    pub(super) fn failed(&self, addresses: &[Url], (server, failure): Refusal) -> Error {
+        let url = addresses.get(server.unwrap_or_default());
         let Some(url) = url else {
             return Error::Usage("no address given".to_owned());
         };

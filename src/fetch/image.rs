@@ -4,16 +4,16 @@
 
 use std::io;
 
-use super::delivery::{Delivery, DeliveryKind};
-use super::failure::{Failure, other};
+use super::failure::{Failure, Refusal, other};
 use super::fetcher::Fetcher;
 use super::images::{Content, Image, Parts, volume_of};
-use super::progress::{Board, Style};
-use super::sink::{Sink, Store};
+use super::progress::Progress;
+use super::sink::Sink;
 use crate::error::Error;
 use crate::sys::memfd::{Memfd, SealedFile};
 use wireboot_proto::format::iso9660::{Extent, Found, IsoError};
 use wireboot_proto::text::url::{Scheme, Url};
+use wireboot_proto::worker::JobKind;
 
 /// Bytes read of the directories at a time: programs that make images put them all behind each other,
 /// so that few requests bring most of them.
@@ -154,43 +154,36 @@ impl Image {
         parts: &[Extent],
     ) -> Result<SealedFile, Error> {
         let system = |error| other(error).about(url);
+        let failed = |error: io::Error| other(error).about(url);
+        if let (Content::Parts(content), [part]) = (&mut self.content, parts) {
+            return content.fetch(fetcher, url, part.clone());
+        }
         let file = Memfd::create(url.file_name()).map_err(system)?;
-        match (&mut self.content, parts) {
-            (Content::Parts(content), [part]) => {
-                content.fetch(fetcher, url, DeliveryKind::File, part.clone(), &file)?;
-            }
-            (content, parts) => {
-                let store: &dyn Store = &file;
-                let mut sink = Sink::new(store, Board::new(Style::Silent).begin());
-                let failed = |error: io::Error| other(error).about(url);
-                if url.sha256().is_some() {
-                    sink.hash().map_err(failed)?;
+        let mut progress = Progress::silent();
+        let mut sink = Sink::new(&file, &mut progress);
+        if url.sha256().is_some() {
+            sink.hash().map_err(failed)?;
+        }
+        for part in parts {
+            let (source, range) = match &mut self.content {
+                Content::Whole(whole) => (&*whole, part.clone()),
+                Content::Parts(content) => {
+                    // Its own pin would be that of all parts.
+                    let plain = url.in_image(url.path_in_image().unwrap_or_default());
+                    let plain = plain.map_err(|error| other(error).about(url))?;
+                    (&content.fetch(fetcher, &plain, part.clone())?, 0..u64::MAX)
                 }
-                for part in parts {
-                    let (source, range) = match content {
-                        Content::Whole(whole) => (&*whole, part.clone()),
-                        Content::Parts(content) => {
-                            // Its own pin would be that of all parts.
-                            let plain = url.in_image(url.path_in_image().unwrap_or_default());
-                            let plain = plain.map_err(|error| other(error).about(url))?;
-                            let piece = Memfd::create("part").map_err(system)?;
-                            let kind = DeliveryKind::File;
-                            content.fetch(fetcher, &plain, kind, part.clone(), &piece)?;
-                            (&piece.seal().map_err(system)?, 0..u64::MAX)
-                        }
-                    };
-                    let mut reader = source.reader(range).map_err(system)?;
-                    append(&mut reader, &mut sink).map_err(failed)?;
-                }
-                let hashing = sink.complete().map_err(failed)?;
-                if let (Some(expected), Some(mut hashing)) = (url.sha256(), hashing)
-                    && let found = hashing.finish().map_err(failed)?.sha256
-                    && expected != found
-                {
-                    let why = format!("its SHA-256 is {found}, expected {expected}");
-                    return Err(Failure::Verification(why).about(url));
-                }
-            }
+            };
+            let mut reader = source.reader(range).map_err(system)?;
+            append(&mut reader, &mut sink).map_err(failed)?;
+        }
+        let hashing = sink.complete().map_err(failed)?;
+        if let (Some(expected), Some(mut hashing)) = (url.sha256(), hashing)
+            && let found = hashing.finish().map_err(failed)?.sha256
+            && expected != found
+        {
+            let why = format!("its SHA-256 is {found}, expected {expected}");
+            return Err(Failure::Verification(why).about(url));
         }
         file.seal().map_err(system)
     }
@@ -207,9 +200,6 @@ fn append(from: &mut dyn io::Read, sink: &mut Sink<'_>) -> io::Result<()> {
     }
 }
 
-/// Why a part was not received, and from which address it was last asked for.
-type RequestFailure = Box<(Url, Failure)>;
-
 /// The result of the first request for a part.
 enum Begun {
     Parts(Parts),
@@ -223,14 +213,12 @@ impl Parts {
         let mut parts = Self::default();
         match parts.chunk(fetcher, url, 0, CHUNK_LEN) {
             Ok(()) => Ok(Begun::Parts(parts)),
-            Err(error) => match *error {
-                (_, Failure::NoParts(_)) => Ok(Begun::NoParts),
-                (_, Failure::Missing(why)) if may_lack => {
-                    log::debug!("{url}: {why}");
-                    Ok(Begun::Missing)
-                }
-                (asked, failure) => Err(fetcher.failed(Some(&asked), failure)),
-            },
+            Err((_, Failure::NoParts(_))) => Ok(Begun::NoParts),
+            Err((_, Failure::Missing(why))) if may_lack => {
+                log::debug!("{url}: {why}");
+                Ok(Begun::Missing)
+            }
+            Err(refusal) => Err(fetcher.failed(&fetcher.mirrors.addresses(url), refusal)),
         }
     }
 
@@ -247,7 +235,8 @@ impl Parts {
                     return Err(Failure::Other(why.into()).about(url));
                 }
                 let fetched = self.chunk(fetcher, url, start, start + CHUNK_LEN);
-                fetched.map_err(|error| fetcher.failed(Some(&error.0), error.1))?;
+                let addresses = fetcher.mirrors.addresses(url);
+                fetched.map_err(|refusal| fetcher.failed(&addresses, refusal))?;
             }
             let chunk = self.known(start).unwrap_or_default();
             let index = |place: u64| usize::try_from(place - start).unwrap_or(usize::MAX);
@@ -263,51 +252,26 @@ impl Parts {
     }
 
     /// Fetches a chunk into `chunks`.
-    fn chunk(
-        &mut self,
-        fetcher: &Fetcher,
-        url: &Url,
-        start: u64,
-        end: u64,
-    ) -> Result<(), RequestFailure> {
-        let failed = |failure| Box::new((url.clone(), failure));
-        let directory = url.in_image("/").map_err(|error| failed(other(error)))?;
-        let file = Memfd::create("directories").map_err(|error| failed(other(error)))?;
-        self.request(
-            fetcher,
-            &directory,
-            DeliveryKind::Directory,
-            start..end,
-            &file,
-        )?;
-        let file = file.seal().map_err(|error| failed(other(error)))?;
+    fn chunk(&mut self, fetcher: &Fetcher, url: &Url, start: u64, end: u64) -> Result<(), Refusal> {
+        let directory = url.in_image("/").map_err(|error| (None, other(error)))?;
+        let file = self.request(fetcher, &directory, JobKind::Directory, start..end)?;
         let bytes = file.octets(0..CHUNK_LEN);
-        let bytes = bytes.map_err(|error| failed(other(error)))?;
+        let bytes = bytes.map_err(|error| (None, other(error)))?;
         self.chunks.push((start, bytes));
         Ok(())
     }
 
     /// Fetches a part that is a file.
-    fn fetch(
-        &mut self,
-        fetcher: &Fetcher,
-        url: &Url,
-        kind: DeliveryKind,
-        part: Extent,
-        store: &Memfd,
-    ) -> Result<(), Error> {
+    fn fetch(&mut self, fetcher: &Fetcher, url: &Url, part: Extent) -> Result<SealedFile, Error> {
         let len = part.end - part.start;
-        let requested = self.request(fetcher, url, kind, part, store);
-        requested.map_err(|error| fetcher.failed(Some(&error.0), error.1))?;
-        let metadata = store.file().metadata();
-        let metadata = metadata.map_err(|error| other(error).about(url))?;
-        if metadata.len() == len {
-            return Ok(());
+        let addresses = fetcher.mirrors.addresses(url);
+        let file = self.request(fetcher, url, JobKind::File, part);
+        let file = file.map_err(|refusal| fetcher.failed(&addresses, refusal))?;
+        let found = file.size().map_err(|error| other(error).about(url))?;
+        if found == len {
+            return Ok(file);
         }
-        let why = format!(
-            "the image ends in the file, {} bytes of {len}",
-            metadata.len()
-        );
+        let why = format!("the image ends in the file, {found} bytes of {len}");
         Err(Failure::Other(why.into()).about(url))
     }
 
@@ -316,35 +280,15 @@ impl Parts {
         &mut self,
         fetcher: &Fetcher,
         url: &Url,
-        kind: DeliveryKind,
+        kind: JobKind,
         part: Extent,
-        store: &Memfd,
-    ) -> Result<(), RequestFailure> {
-        let addresses = fetcher.mirrors.addresses(url);
+    ) -> Result<SealedFile, Refusal> {
         let len = part.end - part.start;
-        let mut delivery = Delivery::begin(fetcher, kind, len, store).within(part);
-        let mut no_parts = None;
-        let asked = fetcher.first_of(&addresses, &mut |url, turn| {
-            let result = delivery.run(url, turn, &mut |_| Ok(()));
-            result.map_err(|(end, failure)| {
-                if let Failure::NoParts(why) = &failure {
-                    no_parts = Some(why.to_string());
-                }
-                (end, failure)
-            })
-        });
-        match (asked, no_parts) {
-            (Ok(server), _) => fetcher.mirrors.prefer(server),
-            // The image can be had whole, wherever else a part could not.
-            (Err((asked, _)), Some(why)) => {
-                let failure = Failure::NoParts(why.into());
-                return Err(Box::new((asked.unwrap_or(url).clone(), failure)));
-            }
-            (Err((asked, failure)), None) => {
-                return Err(Box::new((asked.unwrap_or(url).clone(), failure)));
-            }
-        }
-        let validator = delivery.validator().map(|(url, validator)| {
+        let mut job = fetcher.job(fetcher.mirrors.addresses(url), kind, len);
+        job.window = Some(part);
+        let judged = fetcher.memory(job)?;
+        fetcher.mirrors.prefer(judged.obtained.server);
+        let validator = judged.obtained.validator.map(|(url, validator)| {
             // The same for all files of the image.
             (url.image().unwrap_or(url), validator)
         });
@@ -354,9 +298,15 @@ impl Parts {
             && before != now
         {
             let why = "the image was replaced on the server while it was read";
-            return Err(Box::new((url.clone(), Failure::Other(why.into()))));
+            return Err((None, Failure::Other(why.into())));
         }
         self.validator = self.validator.take().or(validator);
-        Ok(())
+        let missing = || {
+            (
+                None,
+                Failure::Missing("the server has no such image".into()),
+            )
+        };
+        judged.file.ok_or_else(missing)
     }
 }

@@ -3,14 +3,17 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write, stderr, stdout};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::sys;
+use crate::worker::Peer;
 use wireboot_proto::text::safe::Safe;
+use wireboot_proto::text::url::Url;
 use wireboot_proto::time::{Instant, Seconds};
+use wireboot_proto::worker::Message;
 
 /// Interval of the bars: smooth to the eye, and no load.
 const BAR_INTERVAL: Duration = Duration::from_millis(100);
@@ -108,6 +111,11 @@ impl Board {
         }
     }
 
+    /// How it shows progress.
+    pub(super) const fn style(&self) -> Style {
+        self.style
+    }
+
     /// Adds a fetch to the display.
     pub(super) fn begin(&self) -> Progress {
         let now = sys::now();
@@ -119,11 +127,7 @@ impl Board {
             expected: None,
             began_at: now,
         });
-        Progress {
-            board: self.clone(),
-            id,
-            shown_at: now,
-        }
+        Progress::of(Shown::Row(self.clone(), id))
     }
 
     /// Reports a failed fetch to a program; for people the error is printed at the end.
@@ -140,47 +144,93 @@ impl Board {
 
 /// One fetch of the display; dropping it removes its bar.
 pub(super) struct Progress {
-    board: Board,
-    id: u64,
+    to: Shown,
     shown_at: Instant,
 }
 
+/// Where the progress of a fetch is shown.
+enum Shown {
+    /// In a row of the display.
+    Row(Board, u64),
+    /// By the parent of this process, which draws the display in this style.
+    Parent(Arc<Peer>, Style),
+    Nowhere,
+}
+
 impl Progress {
+    /// Returns one that is not shown.
+    pub(super) fn silent() -> Self {
+        Self::of(Shown::Nowhere)
+    }
+
+    /// Returns one that the parent shows.
+    pub(super) fn told(parent: Arc<Peer>, style: Style) -> Self {
+        Self::of(Shown::Parent(parent, style))
+    }
+
+    fn of(to: Shown) -> Self {
+        Self {
+            to,
+            shown_at: sys::now(),
+        }
+    }
+
     /// Sets the address that is shown.
-    pub(super) fn rename(&self, name: String) {
-        if let Some(row) = self.board.rows().0.iter_mut().find(|row| row.id == self.id) {
-            row.name = name;
+    pub(super) fn rename(&mut self, url: &Url) {
+        match &self.to {
+            Shown::Row(board, id) => {
+                if let Some(row) = board.rows().0.iter_mut().find(|row| row.id == *id) {
+                    row.name = url.to_string();
+                }
+            }
+            Shown::Parent(parent, _) => parent.tell(&Message::Source(Box::new(url.clone())), &[]),
+            Shown::Nowhere => {}
         }
     }
 
     /// Sets the announced length.
-    pub(super) fn expect(&self, len: Option<u64>) {
-        if len.is_some()
-            && let Some(row) = self.board.rows().0.iter_mut().find(|row| row.id == self.id)
-        {
-            row.expected = len;
-            if self.board.style == Style::Json {
-                print(&ProgressEvent::Started {
-                    url: &row.name,
-                    length: len,
-                });
+    pub(super) fn expect(&mut self, len: Option<u64>) {
+        let Some(announced) = len else { return };
+        match &self.to {
+            Shown::Row(board, id) => {
+                if let Some(row) = board.rows().0.iter_mut().find(|row| row.id == *id) {
+                    row.expected = len;
+                    if board.style == Style::Json {
+                        print(&ProgressEvent::Started {
+                            url: &row.name,
+                            length: len,
+                        });
+                    }
+                }
             }
+            Shown::Parent(parent, _) => parent.tell(&Message::Expect(announced), &[]),
+            Shown::Nowhere => {}
         }
     }
 
     /// Shows that `len` bytes have been received, when an update is due.
     pub(super) fn advance(&mut self, len: u64, now: Instant) {
-        let due = self.board.style.interval();
+        let style = match &self.to {
+            Shown::Row(board, _) => board.style,
+            Shown::Parent(_, style) => *style,
+            Shown::Nowhere => return,
+        };
+        let due = style.interval();
         if due.is_none_or(|interval| now.since(self.shown_at) < interval) {
             return;
         }
         self.shown_at = now;
-        let (rows, shown) = &mut *self.board.rows();
-        let Some(row) = rows.iter_mut().find(|row| row.id == self.id) else {
+        let (board, id) = match &self.to {
+            Shown::Row(board, id) => (board, *id),
+            Shown::Parent(parent, _) => return parent.tell(&Message::Received(len), &[]),
+            Shown::Nowhere => return,
+        };
+        let (rows, shown) = &mut *board.rows();
+        let Some(row) = rows.iter_mut().find(|row| row.id == id) else {
             return;
         };
         row.len = len;
-        match self.board.style {
+        match style {
             Style::Bar => draw(rows, shown, now),
             Style::Lines => log::info!("{}", under_way(row, now)),
             Style::Json => print(&ProgressEvent::Progress {
@@ -194,14 +244,17 @@ impl Progress {
 
     /// Reports that the file is complete.
     pub(super) fn finish(&self, len: u64) {
+        let Shown::Row(board, id) = &self.to else {
+            return;
+        };
         let now = sys::now();
-        let (rows, shown) = &mut *self.board.rows();
-        let Some(at) = rows.iter().position(|row| row.id == self.id) else {
+        let (rows, shown) = &mut *board.rows();
+        let Some(at) = rows.iter().position(|row| row.id == *id) else {
             return;
         };
         let row = rows.remove(at);
         let time = now.since(row.began_at);
-        match self.board.style {
+        match board.style {
             Style::Bar => {
                 clear(shown);
                 log::info!("{}", done(&row.name, len, time));
@@ -221,10 +274,13 @@ impl Progress {
 impl Drop for Progress {
     /// Removes the bar of a fetch that failed.
     fn drop(&mut self) {
-        let (rows, shown) = &mut *self.board.rows();
+        let Shown::Row(board, id) = &self.to else {
+            return;
+        };
+        let (rows, shown) = &mut *board.rows();
         let before = rows.len();
-        rows.retain(|row| row.id != self.id);
-        if rows.len() < before && self.board.style == Style::Bar {
+        rows.retain(|row| row.id != *id);
+        if rows.len() < before && board.style == Style::Bar {
             clear(shown);
             draw(rows, shown, sys::now());
         }
@@ -266,7 +322,10 @@ fn print(event: &ProgressEvent<'_>) {
 /// Returns whether standard error is the console, which the first process and its children write
 /// to: a log that is not erased.
 fn is_console() -> bool {
-    std::process::id() == 1 || std::os::unix::process::parent_id() == 1
+    // Once, since the parent of a worker is another process.
+    static IS_CONSOLE: OnceLock<bool> = OnceLock::new();
+    let is_first = || std::process::id() == 1 || std::os::unix::process::parent_id() == 1;
+    *IS_CONSOLE.get_or_init(is_first)
 }
 
 /// Returns the line about a fetch in progress, not wider than a terminal.

@@ -1,16 +1,29 @@
 //! Questions of a boot plan to the network that are no fetches.
 
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 
 use super::fetcher::Fetcher;
+use super::remote;
+use super::transport::Transport;
 use crate::error::Cause;
 use crate::sys::echo;
 use wireboot_proto::boot::{Answer, Query};
 use wireboot_proto::text::url::Url;
+use wireboot_proto::worker::Message;
 
 impl Fetcher {
     /// Answers a question of a plan.
     pub fn answer(&self, query: Query) -> Answer {
+        match &self.transport {
+            Transport::Own => self.answer_here(query, None),
+            Transport::Workers(workers) => remote::answer(self, workers, query),
+            Transport::Parent(peer) => remote::answer_of(Ok(peer.ask(&Message::Query(query)).0)),
+        }
+    }
+
+    /// Answers a question in this process, with a socket for echo requests where it may not open one.
+    pub(super) fn answer_here(&self, query: Query, socket: Option<OwnedFd>) -> Answer {
         let answer = match query {
             Query::Address(host) => self
                 .address_of(&host)
@@ -21,8 +34,9 @@ impl Fetcher {
                 timeout,
             } => self.address_of(&host).and_then(|ip| match ip {
                 IpAddr::V4(ip) => {
-                    let interface = self.access.interface.as_deref();
-                    echo::request(interface, ip, count, timeout)?;
+                    let open = || echo::open(self.access.interface.as_deref());
+                    let socket = socket.map_or_else(open, Ok)?;
+                    echo::request(&socket, ip, count, timeout)?;
                     Ok(Answer::Done)
                 }
                 IpAddr::V6(_) => Err("only IPv4 addresses are asked for an echo".into()),

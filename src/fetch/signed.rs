@@ -3,16 +3,16 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
-use super::delivery::{Delivery, DeliveryKind};
 use super::failure::{Failure, other, unverified};
 use super::fetcher::Fetcher;
 #[cfg(feature = "iso")]
 use super::image;
-use super::rotation::{AttemptEnd, NextServer};
+use super::obtain::Obtained;
 use crate::error::Error;
-use crate::sys::memfd::{Memfd, SealedFile};
+use crate::sys::memfd::SealedFile;
 use wireboot_proto::text::url::Url;
 use wireboot_proto::trust::signature::{Keys, MAX_SIGNATURE_LEN, Signature};
+use wireboot_proto::worker::JobKind;
 
 impl Fetcher {
     /// Checks a file that has been fetched against the signature at `signature`, with these keys.
@@ -68,61 +68,56 @@ impl Fetcher {
         file: &File,
         keys: &Keys,
     ) -> Result<(), Failure> {
-        let checked = self.first_of(signatures, &mut |url, turn| {
-            self.check_signature(signed, url, turn, file, keys)
-        });
-        match checked {
+        let job = self.job(signatures.to_vec(), JobKind::Signature, MAX_SIGNATURE_LEN);
+        let check = &mut |_: &mut Obtained, signature: &File| {
+            check_signature(signed, signature, file, keys)
+        };
+        match self.memory_by(job, check) {
             Ok(_) => Ok(()),
-            // `first_of` has made all further attempts already.
+            // Or a server could switch the check off by having no signature.
+            Err((server, Failure::Missing(why))) => {
+                let url = signatures.get(server.unwrap_or_default());
+                let url = url.map(Url::to_string).unwrap_or_default();
+                let why = format!("there is no signature {url}: {why}");
+                Err(Failure::Verification(why))
+            }
+            // All further attempts have been made already.
             Err((_, Failure::Passing(why))) => Err(Failure::Other(why)),
             Err((_, failure)) => Err(failure),
         }
     }
+}
 
-    fn check_signature(
-        &self,
-        signed: &Url,
-        url: &Url,
-        turn: &NextServer,
-        mut file: &File,
-        keys: &Keys,
-    ) -> Result<(), (AttemptEnd, Failure)> {
-        let hopeless = |failure| (AttemptEnd::Hopeless, failure);
-        let unreadable = |error| hopeless(other(error));
-        let store = Memfd::create(url.file_name()).map_err(|error| hopeless(other(error)))?;
-        let mut delivery =
-            Delivery::begin(self, DeliveryKind::Signature, MAX_SIGNATURE_LEN, &store);
-        let taken = delivery.run(url, turn, &mut |_| Ok(()));
-        taken.map_err(|(ending, failure)| match failure {
-            // Or a server could switch the check off by having no signature.
-            Failure::Missing(why) => {
-                let why = format!("there is no signature {url}: {why}");
-                (ending, Failure::Verification(why))
-            }
-            failure @ (Failure::Passing(_)
-            | Failure::Verification(_)
-            | Failure::NoParts(_)
-            | Failure::Other(_)) => (ending, failure),
-        })?;
-        let mut content = store.file();
-        content.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-        let mut signature = Vec::new();
-        content.read_to_end(&mut signature).map_err(unreadable)?;
+/// Checks a file against a signature of it.
+fn check_signature(
+    signed: &Url,
+    signature: &File,
+    file: &File,
+    keys: &Keys,
+) -> Result<(), Failure> {
+    let mut content = Vec::new();
+    read_all(signature, MAX_SIGNATURE_LEN, &mut |bytes| {
+        content.extend_from_slice(bytes);
+    })?;
+    let wrong = |fault| unverified(&fault);
+    let signature = Signature::decode(&content).map_err(wrong)?;
+    let mut check = keys.check(&signature).map_err(wrong)?;
+    read_all(file, u64::MAX, &mut |bytes| check.update(bytes))?;
+    let signer = check.finish(&signed.plain_file_name()).map_err(wrong)?;
+    log::info!("{signed}: signature OK ({signer})");
+    Ok(())
+}
 
-        let wrong = |fault| hopeless(unverified(&fault));
-        let signature = Signature::decode(&signature).map_err(wrong)?;
-        let mut check = keys.check(&signature).map_err(wrong)?;
-        file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-        let mut bytes = vec![0; 128 << 10];
-        loop {
-            match file.read(&mut bytes).map_err(unreadable)? {
-                0 => break,
-                len => check.update(bytes.get(..len).unwrap_or_default()),
-            }
+/// Reads a file from its beginning, up to `max_len` bytes.
+fn read_all(mut file: &File, max_len: u64, take: &mut dyn FnMut(&[u8])) -> Result<(), Failure> {
+    file.seek(SeekFrom::Start(0)).map_err(other)?;
+    let mut file = file.take(max_len);
+    let mut bytes = vec![0; 128 << 10];
+    loop {
+        match file.read(&mut bytes).map_err(other)? {
+            0 => return Ok(()),
+            len => take(bytes.get(..len).unwrap_or_default()),
         }
-        let signer = check.finish(&signed.plain_file_name()).map_err(wrong)?;
-        log::info!("{signed}: signature OK ({signer})");
-        Ok(())
     }
 }
 

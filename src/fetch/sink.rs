@@ -4,9 +4,10 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use super::progress::Progress;
-use super::staged::Staged;
+use super::staged::{Staged, check_space};
 use crate::sys::hashing::Hashing;
 use crate::sys::machine::MemoryGuard;
 use crate::sys::memfd::Memfd;
@@ -27,8 +28,16 @@ pub(super) trait Store: Sync {
     /// Returns the guard that is asked before the file grows, where it is in memory.
     fn guard(&self) -> Option<&MemoryGuard>;
 
+    /// Returns the folder that the file is to be in, where that has a size of its own.
+    fn folder(&self) -> Option<&Path> {
+        None
+    }
+
     /// Checks that there is space for `len` bytes in all, where that is known.
     fn reserve(&self, len: u64) -> io::Result<()> {
+        if let Some(folder) = self.folder() {
+            check_space(self.file(), folder, len)?;
+        }
         self.guard()
             .map_or(Ok(()), |guard| guard.reserve(self.file(), len))
     }
@@ -53,8 +62,8 @@ impl Store for Staged {
         self.guard()
     }
 
-    fn reserve(&self, len: u64) -> io::Result<()> {
-        self.reserve(len)
+    fn folder(&self) -> Option<&Path> {
+        Some(self.folder())
     }
 }
 
@@ -65,7 +74,7 @@ pub(super) struct Sink<'a> {
     buffer_at: u64,
     /// Bytes received.
     received: u64,
-    progress: Progress,
+    progress: &'a mut Progress,
     /// Bytes written from the start without a gap.
     in_order: u64,
     hashing: Option<Hashing>,
@@ -74,7 +83,7 @@ pub(super) struct Sink<'a> {
 }
 
 impl<'a> Sink<'a> {
-    pub(super) fn new(store: &'a dyn Store, progress: Progress) -> Self {
+    pub(super) fn new(store: &'a dyn Store, progress: &'a mut Progress) -> Self {
         Self {
             store,
             buffer: Vec::with_capacity(BUFFER_LEN),
@@ -144,8 +153,8 @@ impl<'a> Sink<'a> {
     }
 
     /// Sets the address that the progress display names.
-    pub(super) fn set_source(&self, url: &Url) {
-        self.progress.rename(url.to_string());
+    pub(super) fn set_source(&mut self, url: &Url) {
+        self.progress.rename(url);
     }
 
     /// Returns how many bytes have been received.
@@ -170,11 +179,6 @@ impl<'a> Sink<'a> {
             hashing.end(self.received);
         }
         Ok(hashing)
-    }
-
-    /// Reports that the file is complete and verified.
-    pub(super) fn finish(&self) {
-        self.progress.finish(self.received);
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -216,7 +220,6 @@ mod tests {
     use wireboot_proto::text::url::Sha256;
 
     use super::*;
-    use crate::fetch::progress::{Board, Style};
 
     #[test]
     fn a_long_file_is_hashed_beside_the_transfer_and_a_short_one_is_not() {
@@ -224,7 +227,8 @@ mod tests {
         for (len, is_hashed) in [(1 << 10, false), (1 << 20, true)] {
             let content = &content[..len];
             let store = Memfd::create("test").unwrap();
-            let mut sink = Sink::new(&store, Board::new(Style::Silent).begin());
+            let mut progress = Progress::silent();
+            let mut sink = Sink::new(&store, &mut progress);
             sink.hash_if_long();
             sink.write_at(0, b"something else").unwrap();
             sink.restart().unwrap();
@@ -247,7 +251,8 @@ mod tests {
         let expected = Sha256(sha2::Sha256::digest(&content).into());
         let pieces = [0..10, 300_000..1_000_000, 10..100_000, 100_000..300_000];
         let store = Memfd::create("test").unwrap();
-        let mut sink = Sink::new(&store, Board::new(Style::Silent).begin());
+        let mut progress = Progress::silent();
+        let mut sink = Sink::new(&store, &mut progress);
         sink.hash().unwrap();
         sink.write_at(0, b"something else").unwrap();
         sink.restart().unwrap();
@@ -272,7 +277,8 @@ mod tests {
     #[test]
     fn a_file_of_unknown_length_is_stopped_where_memory_ends() {
         let store = Memfd::create_within("test", || Some(15 << 20)).unwrap();
-        let mut sink = Sink::new(&store, Board::new(Style::Silent).begin());
+        let mut progress = Progress::silent();
+        let mut sink = Sink::new(&store, &mut progress);
         sink.expect(None).unwrap();
         let mut pieces = (0..100).map(|number| sink.write_at(number << 20, &[7; 1 << 20]));
         let stopped = pieces.find_map(Result::err).unwrap();

@@ -33,6 +33,30 @@ pub(super) struct Staged {
     guard: Option<MemoryGuard>,
 }
 
+/// Returns the limit of a file whose file system is in memory.
+pub(super) fn guard_of(file: &File) -> io::Result<Option<MemoryGuard>> {
+    let system = fstatfs(file)?;
+    // ramfs, where an initramfs may be, reports no block counts (fs/libfs.c, simple_statfs).
+    let in_memory = system.filesystem_type() == TMPFS_MAGIC || system.blocks() == 0;
+    Ok(in_memory.then(|| MemoryGuard::new(machine::available_memory)))
+}
+
+/// Checks that the file system has space for `len` bytes of a file. No space is allocated: tmpfs would
+/// fill it with zeros, which takes as long as writing the file.
+pub(super) fn check_space(file: &File, folder: &Path, len: u64) -> io::Result<()> {
+    let system = fstatvfs(file)?;
+    // f_bavail counts units of f_frsize, not of f_bsize (statvfs(3)).
+    let free = system.blocks_available() * system.fragment_size();
+    let missing = len.saturating_sub(machine::allocated(file)?);
+    if system.blocks() > 0 && free < missing {
+        return Err(io::Error::other(format!(
+            "the file has {len} bytes, and only {free} are free in {}",
+            folder.display()
+        )));
+    }
+    Ok(())
+}
+
 impl Staged {
     /// Creates a file for `target`, which is not a link. A file that exists there, with metadata
     /// `before`, is replaced in the end; its owner and permissions are kept.
@@ -58,10 +82,7 @@ impl Staged {
             }
             Err(error) => return Err(error),
         };
-        let system = fstatfs(&file)?;
-        // ramfs, where an initramfs may be, reports no block counts (fs/libfs.c, simple_statfs).
-        let in_memory = system.filesystem_type() == TMPFS_MAGIC || system.blocks() == 0;
-        let guard = in_memory.then(|| MemoryGuard::new(machine::available_memory));
+        let guard = guard_of(&file)?;
         let staged = Self {
             file,
             target,
@@ -76,23 +97,9 @@ impl Staged {
         Ok(staged)
     }
 
-    /// Checks that there is space for `len` bytes. No space is allocated: tmpfs would fill it with
-    /// zeros, which takes as long as writing the file.
-    pub(super) fn reserve(&self, len: u64) -> io::Result<()> {
-        let system = fstatvfs(&self.file)?;
-        // f_bavail counts units of f_frsize, not of f_bsize (statvfs(3)).
-        let free = system.blocks_available() * system.fragment_size();
-        let missing = len.saturating_sub(machine::allocated(&self.file)?);
-        if system.blocks() > 0 && free < missing {
-            return Err(io::Error::other(format!(
-                "the file has {len} bytes, and only {free} are free in {}",
-                self.directory.display()
-            )));
-        }
-        match &self.guard {
-            Some(guard) => guard.reserve(&self.file, len),
-            None => Ok(()),
-        }
+    /// Returns the folder that it is in.
+    pub(super) fn folder(&self) -> &Path {
+        &self.directory
     }
 
     pub(super) const fn guard(&self) -> Option<&MemoryGuard> {
@@ -106,7 +113,11 @@ impl Staged {
     /// Copies a file that is complete.
     #[cfg(feature = "iso")]
     pub(super) fn fill(&self, content: &SealedFile) -> io::Result<()> {
-        self.reserve(content.size().map_err(io::Error::other)?)?;
+        let len = content.size().map_err(io::Error::other)?;
+        check_space(&self.file, &self.directory, len)?;
+        if let Some(guard) = &self.guard {
+            guard.reserve(&self.file, len)?;
+        }
         let mut content = content.reader(0..u64::MAX).map_err(io::Error::other)?;
         sys::file::copy(&mut content, &mut &self.file).map(drop)
     }
@@ -170,8 +181,9 @@ mod tests {
         let target = directory.0.join("kernel");
         let mut first = Staged::create(target.clone(), None).unwrap();
         let mut second = Staged::create(target.clone(), None).unwrap();
-        first.reserve(1 << 10).unwrap();
-        let error = first.reserve(u64::MAX).unwrap_err().to_string();
+        check_space(first.file(), first.folder(), 1 << 10).unwrap();
+        let error = check_space(first.file(), first.folder(), u64::MAX);
+        let error = error.unwrap_err().to_string();
         assert!(error.contains("are free in"), "{error}");
         first.file.write_all(b"first").unwrap();
         second.file.write_all(b"se").unwrap();

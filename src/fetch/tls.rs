@@ -9,9 +9,8 @@ mod provider;
 mod reasons;
 mod verifier;
 
-use std::fs;
 use std::io::{self, BufRead, ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::ClientConnection;
@@ -24,7 +23,8 @@ use super::clock::Clock;
 use super::failure::{Failure, broken, is_timeout, other};
 use super::tcp::Tcp;
 use crate::error::Error;
-use authorities::{Trusted, pem_fault, read_certificates};
+use crate::sys::file;
+use authorities::{SYSTEM_ROOTS, Trusted, pem_fault, read_certificates};
 use provider::provider;
 use verifier::Verifier;
 use wireboot_proto::text::url::Url;
@@ -171,11 +171,21 @@ fn client_config(
         let path = path.display();
         Failure::Other(format!("cannot use the certificate and key in {path}: {why}").into())
     };
-    let pem = fs::read(path).map_err(|error| unusable(error.to_string()))?;
+    let pem = file::read(path).map_err(|error| unusable(error.to_string()))?;
     let chain = read_certificates(&pem).map_err(unusable)?;
     let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| unusable(pem_fault(&error)))?;
     let config = config.with_client_auth_cert(chain, key);
     config.map_err(|error| unusable(reasons::fault(&error)))
+}
+
+/// Reads all PEM files that connections may need, for processes forked later.
+pub(super) fn store_files(access: &ServerAccess) {
+    file::store(|| {
+        let own = [&access.ca, &access.client_certificate];
+        let own = own.into_iter().flatten().cloned();
+        let system = SYSTEM_ROOTS.iter().map(PathBuf::from);
+        own.chain(system.filter(|_| access.ca.is_none())).collect()
+    });
 }
 
 /// Checks that the PEM files can be used for connections.

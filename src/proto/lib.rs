@@ -13,6 +13,7 @@ extern crate alloc;
 pub mod boot;
 pub mod dhcp;
 pub mod dns;
+pub mod fields;
 pub mod format {
     //! Formats of files: captures, kernels and their archives, device trees, the TPM's messages.
 
@@ -84,3 +85,4 @@ pub mod trust {
     pub mod signature;
     pub mod sums;
 }
+pub mod worker;

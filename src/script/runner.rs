@@ -2,7 +2,7 @@
 //! need, such as the way to new privileges, on which sudo depends.
 
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ pub(super) fn start(path: PathBuf) -> Result<(Fork, UnixStream), SyscallError> {
         source,
     });
     let (ours, theirs) = pair?;
-    let fork = Fork::run(&[theirs.as_fd()], || {
+    let fork = Fork::run(vec![theirs.as_raw_fd()], || {
         // Those of the terminal go to this process too, whose end is that of the connection.
         signal::block_all();
         match serve(&path, &theirs) {

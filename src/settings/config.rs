@@ -328,7 +328,41 @@ pub struct TrustConfig {
     pub keys: Vec<String>,
     /// Whether every file must be signed.
     pub must_be_signed: bool,
+    /// What those may do who parse what the network sends.
+    pub sandbox: SandboxConfig,
 }
+
+/// The workers that parse what the network sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SandboxConfig {
+    /// Whether there are any.
+    pub mode: Sandbox,
+    /// Their user and group.
+    pub user: u32,
+}
+
+impl Default for SandboxConfig {
+    fn default() -> Self {
+        Self {
+            mode: Sandbox::On,
+            // The kernel's own number for nobody (overflowuid).
+            user: 65_534,
+        }
+    }
+}
+
+/// Whether the network is parsed by workers without privileges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sandbox {
+    /// By workers, which are killed for any other system call than theirs.
+    On,
+    /// By this process.
+    Off,
+    /// By workers whose other system calls the kernel logs and executes.
+    Log,
+}
+
+named!(Sandbox: "off" => Off, "log" => Log, "on" => On);
 
 /// Output and recording.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

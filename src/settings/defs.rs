@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::commands::Command;
 use super::config::{
-    ClientId, Config, Detection, Identify, Loader, OnFailure, OnLocalBoot, PlanOutput, Stage,
+    ClientId, Config, Detection, Identify, Loader, OnFailure, OnLocalBoot, PlanOutput, Sandbox,
+    Stage,
 };
 use super::config::{boot_interface, interface_name};
 use super::input::Input;
@@ -499,6 +500,31 @@ pub static SETTINGS: &[Setting] = &[
         lands: Lands::Config(|config, input| {
             // A policy is only ever tightened.
             config.trust.must_be_signed |= input.is_on()?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "sandbox",
+        of: BOOT | FETCH | WORD,
+        takes: Takes::OneOf("HOW", Sandbox::NAMES),
+        default: "on",
+        help: "parse what the network sends in processes without privileges; off parses it with those \
+               of this process, and log only logs what would be forbidden (in the kernel's log)",
+        lands: Lands::Config(|config, input| {
+            config.trust.sandbox.mode = input.named()?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "sandbox-user",
+        of: BOOT | FETCH | WORD,
+        takes: Takes::Value("N"),
+        default: "65534",
+        help: "the user and group of these processes, by number",
+        lands: Lands::Config(|config, input| {
+            config.trust.sandbox.user = input.number(1, u32::MAX - 1)?;
             Ok(())
         }),
         ..NOTHING

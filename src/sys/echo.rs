@@ -2,16 +2,13 @@
 
 #![forbid(unsafe_code)]
 
-use std::ffi::OsString;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use nix::sys::socket::sockopt::BindToDevice;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, recv, sendto,
-    setsockopt, socket,
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, recv, sendto, socket,
 };
 
 use super::SyscallError;
@@ -20,28 +17,33 @@ const ECHO: u8 = 8;
 const ECHO_REPLY: u8 = 0;
 const HEADER_LEN: usize = 8;
 
-/// Sends up to `count` echo requests to `address`, each `timeout` after the one before, until one is
-/// answered.
+/// Opens a socket for [`request`].
 ///
 /// # Errors
-/// EPERM without CAP_NET_RAW, ENETUNREACH without a route, and no answer to any of them.
-pub fn request(
-    interface: Option<&str>,
-    address: Ipv4Addr,
-    count: u16,
-    timeout: Duration,
-) -> Result<(), io::Error> {
-    let failed = |call| move |errno| io::Error::other(SyscallError::new(call, errno).chain());
+/// EPERM without CAP_NET_RAW.
+pub fn open(interface: Option<&str>) -> Result<OwnedFd, SyscallError> {
     let (flags, kind) = (
         SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
         SockType::Raw,
     );
     let socket = socket(AddressFamily::Inet, kind, flags, SockProtocol::Icmp)
-        .map_err(failed("socket(ICMP)"))?;
-    if let Some(interface) = interface {
-        setsockopt(&socket, BindToDevice, &OsString::from(interface))
-            .map_err(failed("setsockopt(BINDTODEVICE)"))?;
-    }
+        .map_err(|errno| SyscallError::new("socket(ICMP)", errno))?;
+    super::udp::bind_to(&socket, interface)?;
+    Ok(socket)
+}
+
+/// Sends up to `count` echo requests to `address`, each `timeout` after the one before, until one is
+/// answered.
+///
+/// # Errors
+/// ENETUNREACH without a route, and no answer to any of them.
+pub fn request(
+    socket: &OwnedFd,
+    address: Ipv4Addr,
+    count: u16,
+    timeout: Duration,
+) -> Result<(), io::Error> {
+    let failed = |call| move |errno| io::Error::other(SyscallError::new(call, errno).chain());
     let to = SockaddrIn::from(SocketAddrV4::new(address, 0));
     let [_, _, _, _, id @ ..] = super::seed().to_be_bytes();
     for _ in 0..count {

@@ -6,6 +6,7 @@ use std::fs::{self, File, FileType, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::descriptor;
 use nix::errno::Errno;
@@ -250,6 +251,30 @@ fn put(
         let _ = fs::remove_file(new);
     }
     done
+}
+
+/// Files that were read for processes that may not open any.
+static STORED: OnceLock<Vec<(PathBuf, Vec<u8>)>> = OnceLock::new();
+
+/// Reads these files, those of them that there are, for [`read`] in processes forked later; once.
+pub fn store(paths: impl FnOnce() -> Vec<PathBuf>) {
+    STORED.get_or_init(|| {
+        let read = |path: PathBuf| fs::read(&path).ok().map(|content| (path, content));
+        paths().into_iter().filter_map(read).collect()
+    });
+}
+
+/// Reads a file, or returns what [`store`] has read.
+///
+/// # Errors
+/// As those of [`fs::read`].
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let stored = STORED.get().into_iter().flatten();
+    let mut found = stored.filter(|(known, _)| known == path);
+    match found.next() {
+        Some((_, content)) => Ok(content.clone()),
+        None => fs::read(path),
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use std::convert::Infallible;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
@@ -180,8 +181,32 @@ pub fn total_memory() -> Option<u64> {
     memory("MemTotal:")
 }
 
+/// The kernel's report on memory, for a process that is to read it without opening it.
+static MEMORY_REPORT: OnceLock<Option<File>> = OnceLock::new();
+
+/// Opens the kernel's report on memory, for this process and those forked from it; none without `/proc`.
+pub fn open_memory_report() -> Option<&'static File> {
+    let open = || File::open("/proc/meminfo").ok();
+    MEMORY_REPORT.get_or_init(open).as_ref()
+}
+
+/// Returns the first two numbers of the kernel's version.
+pub fn kernel_release() -> (u32, u32) {
+    let name = nix::sys::utsname::uname();
+    let release = name.as_ref().ok().and_then(|name| name.release().to_str());
+    let mut numbers = release
+        .unwrap_or_default()
+        .split(|c: char| !c.is_ascii_digit());
+    let mut next = || numbers.next().and_then(|number| number.parse().ok());
+    (next().unwrap_or(0), next().unwrap_or(0))
+}
+
 fn memory(field: &str) -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    // All that is used stands at its beginning, and each read from there is a new report.
+    let mut report = [0; 512];
+    let file = open_memory_report()?;
+    let len = file.read_at(&mut report, 0).ok()?;
+    let text = std::str::from_utf8(report.get(..len)?).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(field))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     // Its unit kB is 1024 bytes (proc_meminfo(5)).

@@ -7,7 +7,7 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Take, Write};
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
@@ -19,6 +19,12 @@ use super::machine::{self, MemoryGuard};
 
 /// Not executable. Since Linux 6.3, which otherwise logs a warning.
 const MFD_NOEXEC_SEAL: MFdFlags = MFdFlags::from_bits_retain(0x8);
+
+/// The seals of a complete file.
+const SEALS: SealFlag = SealFlag::F_SEAL_SHRINK
+    .union(SealFlag::F_SEAL_GROW)
+    .union(SealFlag::F_SEAL_WRITE)
+    .union(SealFlag::F_SEAL_SEAL);
 
 /// A file in memory that is being written.
 #[derive(Debug)]
@@ -98,11 +104,7 @@ impl Memfd {
     /// # Errors
     /// As [`Memfd::seal`].
     pub fn seal_hashed(self, hashing: Option<Hashing>) -> Result<SealedFile, SyscallError> {
-        let seals = SealFlag::F_SEAL_SHRINK
-            | SealFlag::F_SEAL_GROW
-            | SealFlag::F_SEAL_WRITE
-            | SealFlag::F_SEAL_SEAL;
-        fcntl(&self.file, FcntlArg::F_ADD_SEALS(seals))
+        fcntl(&self.file, FcntlArg::F_ADD_SEALS(SEALS))
             .map_err(|errno| SyscallError::new("fcntl(F_ADD_SEALS)", errno))?;
         Ok(SealedFile {
             file: self.file,
@@ -161,6 +163,22 @@ impl SealedFile {
         Ok(metadata.len())
     }
 
+    /// Takes over the hash of this very file.
+    pub fn set_hashing(&self, hashing: Option<Hashing>) {
+        *self.hashing.borrow_mut() = hashing;
+    }
+
+    /// Begins to hash it beside whatever is done next; without a thread that is done when it is asked
+    /// for.
+    pub fn hash_beside(&self) {
+        if !self.is_hashed()
+            && let (Ok(hashing), Ok(len)) = (Hashing::start(&self.file), self.size())
+        {
+            hashing.end(len);
+            self.set_hashing(Some(hashing));
+        }
+    }
+
     /// Returns whether its hash is known, or will be soon.
     pub fn is_hashed(&self) -> bool {
         self.hashing.borrow().is_some()
@@ -200,6 +218,25 @@ impl SealedFile {
     }
 }
 
+impl TryFrom<OwnedFd> for SealedFile {
+    type Error = SyscallError;
+
+    /// Takes a file that another process has made, if it is one in memory that nobody can change.
+    fn try_from(file: OwnedFd) -> Result<Self, SyscallError> {
+        const CALL: &str = "fcntl(F_GET_SEALS)";
+        let failed = |errno| SyscallError::new(CALL, errno);
+        let seals = fcntl(&file, FcntlArg::F_GET_SEALS).map_err(failed)?;
+        if SealFlag::from_bits_retain(seals).contains(SEALS) {
+            Ok(Self {
+                file: file.into(),
+                hashing: RefCell::new(None),
+            })
+        } else {
+            Err(failed(Errno::EPERM))
+        }
+    }
+}
+
 impl AsFd for SealedFile {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
@@ -224,5 +261,27 @@ mod tests {
         assert_eq!(sealed.octets(0..u64::MAX).unwrap(), b"content");
         assert_eq!(sealed.octets(3..5).unwrap(), b"te");
         assert_eq!(sealed.octets(7..9).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_file_of_another_process_is_taken_only_with_all_seals() {
+        let received = |file: &File| SealedFile::try_from(OwnedFd::from(file.try_clone().unwrap()));
+        let mut memfd = Memfd::create("test").unwrap();
+        memfd.write_all(b"content").unwrap();
+        assert!(received(memfd.file()).is_err());
+        let most = SEALS.difference(SealFlag::F_SEAL_WRITE);
+        fcntl(
+            memfd.file(),
+            FcntlArg::F_ADD_SEALS(most.difference(SealFlag::F_SEAL_SEAL)),
+        )
+        .unwrap();
+        assert!(received(memfd.file()).is_err());
+        let sealed = memfd.seal().unwrap();
+        let received = received(sealed.file()).unwrap();
+        assert_eq!(received.octets(0..u64::MAX).unwrap(), b"content");
+        // No memory file at all.
+        assert!(
+            SealedFile::try_from(OwnedFd::from(File::open("/proc/self/exe").unwrap())).is_err()
+        );
     }
 }

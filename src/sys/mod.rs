@@ -1,6 +1,7 @@
 //! System calls, one file per kernel interface: the only I/O, and the only unsafe code, with its
 //! reason in each file.
 
+pub mod channel;
 pub mod clock;
 pub mod descriptor;
 pub mod drivers;

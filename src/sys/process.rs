@@ -6,8 +6,8 @@
 )]
 
 use std::fmt;
-use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::io::{self, Write};
+use std::os::fd::RawFd;
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, Command};
@@ -19,6 +19,7 @@ use nix::unistd::{ForkResult, Pid};
 
 use super::error::SyscallError;
 use super::heap;
+use super::memfd::Memfd;
 
 /// All processes that this one may signal.
 // kill(2): on Linux -1 leaves out process 1 and the caller.
@@ -77,14 +78,18 @@ impl Fork {
     /// Runs `act` in a copy of this process, which has no other thread, only the standard descriptors
     /// and those in `kept`, and ends with the exit code that `act` returns.
     ///
-    /// To be called while no other thread holds a lock, such as that of standard error.
+    /// Other threads may go on meanwhile: `act` may use standard output and error, and whatever else has
+    /// no lock that another thread could hold at this moment.
     ///
     /// # Errors
     /// `fork`: EAGAIN and ENOMEM.
-    pub fn run(kept: &[BorrowedFd<'_>], act: impl FnOnce() -> u8) -> Result<Self, SyscallError> {
-        let kept: Vec<RawFd> = kept.iter().map(AsRawFd::as_raw_fd).collect();
+    pub fn run(kept: Vec<RawFd>, act: impl FnOnce() -> u8) -> Result<Self, SyscallError> {
+        let (mut output, _error) = (io::stdout().lock(), io::stderr().lock());
+        // Or both would write what is in the buffer.
+        let _ = output.flush();
         // SAFETY: of what other threads may have in hand, the copy uses no part: the C library sees to
-        // its own allocator, this program's is left as it is, and the caller sees to locks.
+        // its own allocator, this program's is left as it is, and the locks of the standard streams are
+        // this thread's, which may take them again.
         match unsafe { nix::unistd::fork() } {
             Ok(ForkResult::Parent { child }) => Ok(Self { pid: Some(child) }),
             Ok(ForkResult::Child) => {
@@ -132,6 +137,20 @@ impl Drop for Fork {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Puts an empty file in the place of standard input and output.
+pub fn close_terminal() {
+    if let Ok(empty) = Memfd::create("nothing") {
+        let _ = nix::unistd::dup2_stdin(empty.file());
+        let _ = nix::unistd::dup2_stdout(empty.file());
+    }
+}
+
+/// Ends a forked process, without the destructors and exit handlers of its parent.
+pub fn leave() -> ! {
+    // SAFETY: it takes a number, and ends this process.
+    unsafe { libc::_exit(0) }
 }
 
 /// The exit code of Rust's own panics.

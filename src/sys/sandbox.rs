@@ -19,7 +19,13 @@ pub use seccomp::{Calls, OnViolation};
 /// Gives up everything that `profile` does not name, for ever; returns what could not be given up,
 /// and why. To be called while the process has one thread.
 pub fn confine(profile: &Profile) -> Vec<SyscallError> {
-    let mut missing = privileges::give_up(profile);
+    let mut missing = privileges::give_up(
+        profile.user,
+        profile.capabilities,
+        profile.ends_with_thread,
+        profile.processor_time,
+        profile.file_len,
+    );
     missing.extend(landlock::no_path().err());
     // Last, since the calls of the others are not among those allowed.
     missing.extend(seccomp::filter(profile.calls, profile.on_violation).err());

@@ -55,6 +55,17 @@ impl Terminal {
         Ok(Some(Self { input }))
     }
 
+    /// Stores the settings of the terminal, if there is one, for [`Terminal::restore`] after another
+    /// process has opened it.
+    pub fn remember() {
+        let input = std::io::stdin();
+        if input.is_terminal()
+            && let Ok(before) = tcgetattr(&input)
+        {
+            before_open().get_or_insert(before);
+        }
+    }
+
     /// Restores the settings that an open terminal had before, if there is one.
     pub fn restore() {
         if let Some(before) = before_open().take() {

@@ -64,6 +64,28 @@ fn each_process_has_the_privileges_of_the_table_and_no_others() {
         let _silent = far.serve(&format!("python3 {silent}"), "ready");
         let fetch = start(&["fetch", "-o", "/dev/null", "http://192.0.2.1:81/x"]);
         wait_until("fetch", || is_as_in("`fetch`", fetch.pid()));
+        let row = "the worker that fetches files";
+        wait_until(row, || {
+            children(fetch.pid()).iter().any(|pid| is_as_in(row, *pid))
+        });
+        drop(fetch);
+
+        let boot = start(&[
+            "boot",
+            "-i",
+            "near",
+            "--boot-file",
+            "http://192.0.2.1:81/x",
+            "--stop-after",
+            "plan",
+        ]);
+        for row in [row, "the worker that follows the boot file"] {
+            wait_until(row, || {
+                let workers = children(boot.pid());
+                workers.len() == 2 && workers.iter().all(|pid| is_as_in(row, *pid))
+            });
+        }
+        wait_until("boot", || is_as_in("`boot`", boot.pid()));
     });
 }
 
@@ -77,6 +99,15 @@ fn a_lease_is_waited_for_with_the_privileges_to_set_it() {
             is_as_in("`lease`, not bound yet", client.pid())
         });
     });
+}
+
+/// Returns the children of a process.
+fn children(pid: u32) -> Vec<u32> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let list = list.unwrap_or_default();
+    list.split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect()
 }
 
 /// Starts wireboot with these arguments.

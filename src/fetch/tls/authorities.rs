@@ -1,7 +1,6 @@
 //! Trusted certificate authorities: only those in the file that the user names; otherwise the
 //! system's list; otherwise Mozilla's, built in.
 
-use std::fs;
 use std::path::Path;
 
 use rustls::RootCertStore;
@@ -9,10 +8,11 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 
 use crate::fetch::failure::Failure;
+use crate::sys::file;
 
 /// Where distributions keep the list of the authorities they trust.
 // Debian, Fedora and Alpine, in this order.
-const SYSTEM_ROOTS: [&str; 3] = [
+pub(super) const SYSTEM_ROOTS: [&str; 3] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/cert.pem",
@@ -45,7 +45,7 @@ impl Trusted {
             });
         }
         for path in SYSTEM_ROOTS {
-            let pem = fs::read(path).unwrap_or_default();
+            let pem = file::read(path.as_ref()).unwrap_or_default();
             let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem).flatten().collect();
             // A distribution's list contains some that webpki cannot parse.
             roots.add_parsable_certificates(certificates.iter().cloned());
@@ -70,7 +70,7 @@ fn read_file(
     path: &Path,
     roots: &mut RootCertStore,
 ) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = fs::read(path).map_err(|error| error.to_string())?;
+    let pem = file::read(path).map_err(|error| error.to_string())?;
     let certificates = read_certificates(&pem)?;
     for (index, certificate) in certificates.iter().enumerate() {
         roots

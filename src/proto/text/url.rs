@@ -8,6 +8,7 @@
 //! TFTP has file names, not paths, and the first `/` of a URL only ends the host: `tftp://h/a` asks
 //! for `a`, `tftp://h//a` for `/a`. A `?` is part of a file name.
 
+mod fields;
 mod image;
 mod parts;
 

@@ -53,6 +53,7 @@ const fn refuse(number: libc::c_long, errno: Errno) -> Rule {
 }
 
 const PROT_EXEC: u32 = 4;
+const PR_SET_TIMERSLACK: u32 = 29;
 const CLONE_THREAD: u32 = 0x10000;
 
 /// Memory, threads, time, and what is open already.
@@ -89,10 +90,12 @@ pub(super) const BASE: &[Rule] = &[
     allow_if(libc::SYS_mmap, &[Condition::Lacks(2, PROT_EXEC)]),
     allow_if(libc::SYS_mprotect, &[Condition::Lacks(2, PROT_EXEC)]),
     allow_if(libc::SYS_clone, &[Condition::Has(0, CLONE_THREAD)]),
+    allow_if(libc::SYS_prctl, &[Condition::Is(0, &[PR_SET_TIMERSLACK])]),
     allow(libc::SYS_set_robust_list),
     allow(libc::SYS_rseq),
     allow(libc::SYS_gettid),
     allow(libc::SYS_getpid),
+    allow(libc::SYS_getppid),
     allow(libc::SYS_sched_yield),
     allow(libc::SYS_sched_getaffinity),
     allow(libc::SYS_sigaltstack),
@@ -111,7 +114,11 @@ const FAMILIES: &[u32] = &[libc::AF_INET as u32, libc::AF_INET6 as u32];
 pub(super) const NETWORK: &[Rule] = &[
     allow_if(
         libc::SYS_socket,
-        &[Condition::Is(0, FAMILIES), Condition::Is(2, PROTOCOLS)],
+        &[
+            Condition::Is(0, FAMILIES),
+            Condition::Is(1, TYPES),
+            Condition::Is(2, PROTOCOLS),
+        ],
     ),
     allow(libc::SYS_connect),
     allow(libc::SYS_bind),
@@ -124,6 +131,8 @@ pub(super) const NETWORK: &[Rule] = &[
     allow_if(libc::SYS_ioctl, &[Condition::Is(1, SOCKET_REQUESTS)]),
 ];
 
+/// SOCK_STREAM and SOCK_DGRAM, with SOCK_CLOEXEC and SOCK_NONBLOCK: not SOCK_RAW.
+const TYPES: &[u32] = &[1, 2, 0x801, 0x802, 0x8_0001, 0x8_0002, 0x8_0801, 0x8_0802];
 /// Those of another number would make the kernel load the module of that protocol.
 const PROTOCOLS: &[u32] = &[0, libc::IPPROTO_TCP as u32, libc::IPPROTO_UDP as u32];
 /// FIONBIO; and TCGETS, by which the log finds out whether it goes to a terminal.
@@ -152,6 +161,5 @@ pub(super) const REFUSED: &[Rule] = &[
     refuse(libc::SYS_access, Errno::EACCES),
     #[cfg(target_arch = "x86_64")]
     refuse(libc::SYS_readlink, Errno::EACCES),
-    refuse(libc::SYS_prctl, Errno::EINVAL),
     refuse(libc::SYS_prlimit64, Errno::EPERM),
 ];

@@ -5,30 +5,37 @@
     reason = "prctl, capset and setrlimit have no wrapper that the program uses otherwise"
 )]
 
+use std::time::Duration;
+
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
 
-use super::profile::Profile;
 use crate::sys::error::SyscallError;
 
 /// The bit of CAP_NET_RAW: SO_BINDTODEVICE asks for it before Linux 5.7.
 pub const CAP_NET_RAW: u64 = 1 << 13;
 
-/// Gives up what `profile` does not name; returns what could not be given up.
-pub(super) fn give_up(profile: &Profile) -> Vec<SyscallError> {
+/// Becomes `user` with these capabilities, and keeps to these limits; returns what could not be given up.
+pub(super) fn give_up(
+    user: u32,
+    capabilities: u64,
+    ends_with_thread: bool,
+    processor_time: Option<Duration>,
+    file_len: u64,
+) -> Vec<SyscallError> {
     let mut missing = Vec::new();
     let mut note = |result: Result<(), SyscallError>| missing.extend(result.err());
     let is_root = geteuid().is_root();
     if is_root {
         // Both before the user changes, which takes CAP_SETPCAP and CAP_SETGID.
-        note(drop_bounding(profile.capabilities));
+        note(drop_bounding(capabilities));
         note(process_control(
             "prctl(PR_SET_KEEPCAPS)",
             libc::PR_SET_KEEPCAPS,
             1,
         ));
-        note(change_user(profile.user));
+        note(change_user(user));
     }
     // EINVAL before Linux 4.3, which has no ambient capabilities.
     let clear = libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong;
@@ -36,11 +43,7 @@ pub(super) fn give_up(profile: &Profile) -> Vec<SyscallError> {
         Err(error) if error.is(Errno::EINVAL) => {}
         result => note(result),
     }
-    note(set_capabilities(if is_root {
-        profile.capabilities
-    } else {
-        0
-    }));
+    note(set_capabilities(if is_root { capabilities } else { 0 }));
     note(process_control(
         "prctl(PR_SET_NO_NEW_PRIVS)",
         libc::PR_SET_NO_NEW_PRIVS,
@@ -52,20 +55,18 @@ pub(super) fn give_up(profile: &Profile) -> Vec<SyscallError> {
         libc::PR_SET_DUMPABLE,
         0,
     ));
-    // After the user too, which clears it.
-    let kill = libc::SIGKILL as libc::c_ulong;
-    note(process_control(
-        "prctl(PR_SET_PDEATHSIG)",
-        libc::PR_SET_PDEATHSIG,
-        kill,
-    ));
+    if ends_with_thread {
+        // After the user too, which clears it.
+        let kill = libc::SIGKILL as libc::c_ulong;
+        note(process_control(
+            "prctl(PR_SET_PDEATHSIG)",
+            libc::PR_SET_PDEATHSIG,
+            kill,
+        ));
+    }
     note(limit("setrlimit(CORE)", libc::RLIMIT_CORE, 0));
-    note(limit(
-        "setrlimit(FSIZE)",
-        libc::RLIMIT_FSIZE,
-        profile.file_len,
-    ));
-    if let Some(time) = profile.processor_time {
+    note(limit("setrlimit(FSIZE)", libc::RLIMIT_FSIZE, file_len));
+    if let Some(time) = processor_time {
         note(limit("setrlimit(CPU)", libc::RLIMIT_CPU, time.as_secs()));
     }
     missing

@@ -17,6 +17,8 @@ pub struct Profile {
     pub calls: Calls,
     /// What happens at any other system call.
     pub on_violation: OnViolation,
+    /// Whether it is killed when the thread that has forked it ends.
+    pub ends_with_thread: bool,
     /// Processor time after which it is killed; none is without limit.
     pub processor_time: Option<Duration>,
     /// The longest file it may write, in bytes.

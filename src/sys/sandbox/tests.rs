@@ -15,6 +15,7 @@ use crate::sys::process::{End, Fork};
 const PROFILE: Profile = Profile {
     user: 65_534,
     capabilities: 0,
+    ends_with_thread: true,
     calls: Calls::Network,
     on_violation: OnViolation::Kill,
     processor_time: Some(Duration::from_secs(60)),
@@ -23,7 +24,7 @@ const PROFILE: Profile = Profile {
 
 /// Runs `act` in a confined process.
 fn confined(profile: Profile, act: impl FnOnce() -> bool) -> End {
-    let fork = Fork::run(&[], || {
+    let fork = Fork::run(Vec::new(), || {
         confine(&profile);
         u8::from(!act())
     });
@@ -109,7 +110,7 @@ fn without_a_filter_the_other_walls_hold() {
 fn no_privilege_is_left_of_those_in_proc_status() {
     let report = Memfd::create("report").unwrap();
     let (mut reader, writer) = std::io::pipe().unwrap();
-    let gate = Fork::run(&[std::os::fd::AsFd::as_fd(&writer)], || {
+    let gate = Fork::run(vec![std::os::fd::AsRawFd::as_raw_fd(&writer)], || {
         let missing: Vec<_> = confine(&PROFILE).iter().map(SyscallError::chain).collect();
         let written = std::io::Write::write_all(&mut &writer, missing.join("; ").as_bytes());
         let _ = std::io::Write::write_all(&mut &writer, b"\n");
@@ -202,7 +203,7 @@ fn the_filter_has_few_calls_and_judges_by_arguments() {
 #[test]
 fn a_file_that_is_too_long_is_an_error_and_ends_no_command() {
     let path = std::env::temp_dir().join(format!("wireboot-long-{}", std::process::id()));
-    let fork = Fork::run(&[], || {
+    let fork = Fork::run(Vec::new(), || {
         let missing = harden(4096);
         let written = fs::write(&path, [0; 8192]);
         let is_too_long = written.is_err_and(|error| error.kind() == ErrorKind::FileTooLarge);

@@ -1,0 +1,247 @@
+//! Follows the boot file to an image in a worker: what it parses are boot files, menus, ISO images and
+//! packed kernels. It has no network; what it asks for is fetched and judged by its parent.
+
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::SandboxConfig;
+use crate::error::{Cause, Error};
+use crate::fetch::Fetcher;
+use crate::image::Image;
+use crate::sys::SyscallError;
+use crate::sys::memfd::SealedFile;
+use crate::sys::sandbox::Calls;
+use crate::sys::terminal::Terminal;
+use crate::worker::{Peer, Received, Role, Worker};
+use wireboot_proto::text::url::Url;
+use wireboot_proto::worker::{Fault, FaultKind, Message};
+
+/// The worker that follows boot files. Ten minutes of processor time unpack the largest kernel many
+/// times.
+const ROLE: Role = Role {
+    name: "following the boot file",
+    calls: Calls::Terminal,
+    has_terminal: true,
+    processor_time: Some(Duration::from_secs(600)),
+    file_len: u64::MAX,
+};
+
+/// A worker that has made a plan, and waits to carry it out.
+#[derive(Debug)]
+pub(super) struct Planner {
+    worker: Worker,
+    /// What errors of the worker itself are about.
+    boot_file: String,
+}
+
+impl Planner {
+    /// Lets a worker do `plan`, which returns the kernel with a plan, and later `assemble`; waits until it
+    /// has a plan.
+    ///
+    /// # Errors
+    /// That of `plan`, and [`Error::Fetch`] when the worker itself fails.
+    pub(super) fn start<P>(
+        config: &SandboxConfig,
+        boot_file: &Url,
+        fetcher: &Fetcher,
+        plan: impl FnOnce(&Fetcher) -> Result<(Url, P), Error>,
+        assemble: impl FnOnce(P, &Fetcher) -> Result<Image, Error>,
+    ) -> Result<(Self, Url), Error> {
+        // A worker that is killed leaves the terminal as it was in a menu.
+        Terminal::remember();
+        let work = |peer: Peer| {
+            let peer = Arc::new(peer);
+            let fetcher = fetcher.of_parent(Arc::clone(&peer));
+            if let Err(error) = work(&peer, &fetcher, plan, assemble) {
+                peer.tell(&Message::Failed(fault(&error)), &[]);
+            }
+        };
+        let mut planner = Self {
+            worker: Worker::start(config, ROLE, work)?,
+            boot_file: boot_file.to_string(),
+        };
+        match planner.await_result(fetcher)? {
+            (Message::Planned(kernel), _) => Ok((planner, *kernel)),
+            _ => Err(planner.refuse("an answer to another question")),
+        }
+    }
+
+    /// Lets the worker make the image of its plan.
+    ///
+    /// # Errors
+    /// That of `assemble`, and [`Error::Fetch`] when the worker itself fails.
+    pub(super) fn assemble(mut self, fetcher: &Fetcher) -> Result<Image, Error> {
+        let sent = self.worker.send(&Message::Go, &[]);
+        sent.map_err(|cause| self.failed(cause))?;
+        let (message, files) = self.await_result(fetcher)?;
+        let Message::Image {
+            command_line,
+            initrd,
+            device_tree,
+        } = message
+        else {
+            return Err(self.refuse("an answer to another question"));
+        };
+        let mut files = files.into_iter();
+        let mut next = |what: &str| -> Result<Rc<SealedFile>, Error> {
+            let file = files.next().map(SealedFile::try_from);
+            match file {
+                Some(Ok(file)) => Ok(Rc::new(file)),
+                Some(Err(_)) => Err(self.refuse(&format!("{what} that it could still change"))),
+                None => Err(self.refuse(&format!("no {what}"))),
+            }
+        };
+        let image = Image {
+            kernel: next("kernel")?,
+            initrd: initrd.then(|| next("initrd")).transpose()?,
+            device_tree: device_tree.then(|| next("device tree")).transpose()?,
+            command_line,
+        };
+        if command_line_is_cut(&image.command_line) || files.next().is_some() {
+            return Err(self.refuse("an image with something else"));
+        }
+        Ok(image)
+    }
+
+    /// Serves the worker until it has a result.
+    fn await_result(&mut self, fetcher: &Fetcher) -> Result<Received, Error> {
+        loop {
+            let received = self.worker.receive();
+            let (message, files) = received.map_err(|cause| self.failed(cause))?;
+            if let Message::Failed(fault) = message {
+                return Err(error(fault));
+            }
+            if matches!(message, Message::Planned(_) | Message::Image { .. }) {
+                return Ok((message, files));
+            }
+            let Some((answer, file)) = fetcher.serve(message) else {
+                return Err(self.refuse("a message that is none of its own"));
+            };
+            let file: Vec<_> = file.iter().map(AsFd::as_fd).collect();
+            let sent = self.worker.send(&answer, &file);
+            sent.map_err(|cause| self.failed(cause))?;
+        }
+    }
+
+    fn refuse(&mut self, what: &str) -> Error {
+        let cause = self.worker.refuse(what);
+        self.failed(cause)
+    }
+
+    fn failed(&self, source: Cause) -> Error {
+        Terminal::restore();
+        Error::Fetch {
+            url: self.boot_file.clone(),
+            source,
+        }
+    }
+}
+
+/// Returns whether a command line holds a zero, behind which the next kernel would not read on.
+fn command_line_is_cut(command_line: &str) -> bool {
+    command_line.contains('\0')
+}
+
+/// What the worker does.
+fn work<P>(
+    peer: &Peer,
+    fetcher: &Fetcher,
+    plan: impl FnOnce(&Fetcher) -> Result<(Url, P), Error>,
+    assemble: impl FnOnce(P, &Fetcher) -> Result<Image, Error>,
+) -> Result<(), Error> {
+    let (kernel, plan) = plan(fetcher)?;
+    peer.tell(&Message::Planned(Box::new(kernel)), &[]);
+    if peer.receive().0 != Message::Go {
+        return Ok(());
+    }
+    let image = assemble(plan, fetcher)?;
+    let files = [
+        Some(&image.kernel),
+        image.initrd.as_ref(),
+        image.device_tree.as_ref(),
+    ];
+    let files: Vec<_> = files
+        .into_iter()
+        .flatten()
+        .map(|file| file.as_fd())
+        .collect();
+    let message = Message::Image {
+        initrd: image.initrd.is_some(),
+        device_tree: image.device_tree.is_some(),
+        command_line: image.command_line.clone(),
+    };
+    peer.tell(&message, &files);
+    Ok(())
+}
+
+/// Returns an error as a message has it: with the text of its causes.
+fn fault(error: &Error) -> Fault {
+    let (kind, what) = match error {
+        Error::Usage(what) => (FaultKind::Usage, what.clone()),
+        Error::NothingBootable { what, .. } => (FaultKind::NothingBootable, what.clone()),
+        Error::Instead { outcome, .. } => (FaultKind::Instead(*outcome), String::new()),
+        Error::Fetch { url, .. } => (FaultKind::Fetch, url.clone()),
+        Error::Verification { what, .. } => (FaultKind::Verification, what.clone()),
+        Error::NoInterface(_)
+        | Error::NoCarrier { .. }
+        | Error::NoOffer(_)
+        | Error::Interrupted
+        | Error::Refused(_)
+        | Error::Configure { .. }
+        | Error::Output { .. }
+        | Error::Kexec { .. }
+        | Error::System { .. } => (FaultKind::System, error.to_string()),
+    };
+    let why = if let Error::Verification { why, .. } = error {
+        why.clone()
+    } else {
+        causes(error)
+    };
+    Fault {
+        kind,
+        server: None,
+        what,
+        why,
+    }
+}
+
+/// Returns the text of all causes of an error.
+fn causes(error: &Error) -> String {
+    let own = format!("{error}: ");
+    let chain = error.chain();
+    chain.strip_prefix(&own).unwrap_or_default().to_owned()
+}
+
+/// Returns the error of a message.
+fn error(fault: Fault) -> Error {
+    let Fault {
+        kind, what, why, ..
+    } = fault;
+    match kind {
+        FaultKind::Usage => Error::Usage(what),
+        FaultKind::NothingBootable => Error::NothingBootable {
+            what,
+            source: (!why.is_empty()).then(|| why.into()),
+        },
+        FaultKind::Instead(outcome) => Error::Instead {
+            outcome,
+            source: why.into(),
+        },
+        FaultKind::Verification => Error::Verification { what, why },
+        FaultKind::System => Error::System {
+            doing: what,
+            source: SyscallError {
+                call: "a call of the worker",
+                source: std::io::Error::other(why),
+            },
+        },
+        FaultKind::Fetch | FaultKind::Missing | FaultKind::NoParts | FaultKind::Passing => {
+            Error::Fetch {
+                url: what,
+                source: why.into(),
+            }
+        }
+    }
+}

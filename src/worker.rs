@@ -1,0 +1,240 @@
+//! Workers: forks of this process that parse what the network sends, without any privilege.
+//!
+//! [`Worker`] is the parent's end: messages from there are those of a stranger. [`Peer`] is the
+//! worker's own end. A worker gets what it needs by the fork, as values, and descriptors with messages.
+
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::config::{Sandbox, SandboxConfig};
+use crate::error::{Cause, Error};
+use crate::sys::channel::Channel;
+use crate::sys::process::{self, Fork};
+use crate::sys::sandbox::{self, Calls, OnViolation, Profile};
+use crate::sys::{SyscallError, machine};
+use wireboot_proto::worker::{MAX_LEN, Message};
+
+/// What a worker is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Role {
+    /// Its name, for messages.
+    pub name: &'static str,
+    /// The system calls that it needs.
+    pub calls: Calls,
+    /// Whether it has the terminal: standard input and output.
+    pub has_terminal: bool,
+    /// Processor time after which it is killed.
+    pub processor_time: Option<Duration>,
+    /// The longest file it may write, in bytes.
+    pub file_len: u64,
+}
+
+/// A worker, as seen by the process that it works for; dropping it kills it.
+#[derive(Debug)]
+pub struct Worker {
+    role: Role,
+    channel: Channel,
+    fork: Fork,
+}
+
+/// A message with its files.
+pub type Received = (Message, Vec<OwnedFd>);
+
+impl Worker {
+    /// Starts a worker, which does `act` until its end, as [`Fork::run`] says.
+    ///
+    /// # Errors
+    /// [`Error::System`]: no process can be made.
+    pub fn start(
+        config: &SandboxConfig,
+        role: Role,
+        act: impl FnOnce(Peer),
+    ) -> Result<Self, Error> {
+        let failed = |source| Error::System {
+            doing: format!("cannot start the worker for {}", role.name),
+            source,
+        };
+        let (own, other) = Channel::pair().map_err(failed)?;
+        // Another thread may go on with the worker after the end of this one.
+        let ends_with_thread = nix::unistd::gettid() == nix::unistd::getpid();
+        let meminfo = machine::open_memory_report();
+        let mut kept = vec![other.as_fd().as_raw_fd()];
+        kept.extend(meminfo.map(File::as_raw_fd));
+        let fork = Fork::run(kept, || {
+            confine(config, role, ends_with_thread);
+            act(Peer {
+                channel: other,
+                asking: Mutex::new(()),
+            });
+            0
+        });
+        Ok(Self {
+            role,
+            channel: own,
+            fork: fork.map_err(failed)?,
+        })
+    }
+
+    /// Sends a message to the worker.
+    ///
+    /// # Errors
+    /// Why it has ended, in plain words.
+    pub fn send(&mut self, message: &Message, files: &[BorrowedFd<'_>]) -> Result<(), Cause> {
+        let message = message.encode();
+        if message.len() > MAX_LEN {
+            return Err("the addresses are too long".into());
+        }
+        let sent = self.channel.send(&message, files);
+        sent.map_err(|_| self.end())
+    }
+
+    /// Waits for a message of the worker.
+    ///
+    /// # Errors
+    /// Why it has ended, in plain words; one that sends what is no message is killed.
+    pub fn receive(&mut self) -> Result<Received, Cause> {
+        match self.channel.receive(MAX_LEN) {
+            Ok(Some((message, files))) => match Message::decode(&message) {
+                Ok(message) => Ok((message, files)),
+                Err(error) => Err(self.refuse(&error.to_string())),
+            },
+            Ok(None) => Err(self.end()),
+            Err(error) => Err(self.refuse(&error.chain())),
+        }
+    }
+
+    /// Kills a worker that sends what it must not.
+    pub fn refuse(&mut self, what: &str) -> Cause {
+        self.fork.kill();
+        format!(
+            "the worker for {} was killed: it sent {what}",
+            self.role.name
+        )
+        .into()
+    }
+
+    /// Returns why the worker has ended.
+    fn end(&mut self) -> Cause {
+        let end = self.fork.wait();
+        format!("the worker for {} failed: {end}", self.role.name).into()
+    }
+}
+
+/// Gives up all privileges, and says what could not be given up.
+fn confine(config: &SandboxConfig, role: Role, ends_with_thread: bool) {
+    if !role.has_terminal {
+        process::close_terminal();
+    }
+    let profile = Profile {
+        user: config.user,
+        capabilities: if machine::kernel_release() < (5, 7) && role.calls == Calls::Network {
+            sandbox::CAP_NET_RAW
+        } else {
+            0
+        },
+        ends_with_thread,
+        calls: role.calls,
+        on_violation: match config.mode {
+            Sandbox::Log => OnViolation::Log,
+            Sandbox::On | Sandbox::Off => OnViolation::Kill,
+        },
+        processor_time: role.processor_time,
+        file_len: role.file_len,
+    };
+    let missing = sandbox::confine(&profile);
+    if !missing.is_empty() {
+        let missing: Vec<_> = missing.iter().map(SyscallError::chain).collect();
+        let (name, missing) = (role.name, missing.join("; "));
+        log::info!("the worker for {name} lacks a part of its sandbox: {missing}");
+    }
+}
+
+/// The end of a worker's channel that it has itself.
+#[derive(Debug)]
+pub struct Peer {
+    channel: Channel,
+    /// Held from a question to its answer.
+    asking: Mutex<()>,
+}
+
+impl Peer {
+    /// Sends a message; the worker ends when nobody is there to receive it.
+    pub fn tell(&self, message: &Message, files: &[BorrowedFd<'_>]) {
+        if self.channel.send(&message.encode(), files).is_err() {
+            process::leave();
+        }
+    }
+
+    /// Waits for a message; the worker ends when no more can come.
+    pub fn receive(&self) -> Received {
+        let received = self.channel.receive(MAX_LEN).ok().flatten();
+        let decoded =
+            received.and_then(|(message, files)| Some((Message::decode(&message).ok()?, files)));
+        decoded.unwrap_or_else(|| process::leave())
+    }
+
+    /// Sends a question and waits for its answer.
+    pub fn ask(&self, question: &Message) -> Received {
+        let _asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        self.tell(question, &[]);
+        self.receive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::sys::echo;
+
+    const ROLE: Role = Role {
+        name: "tests",
+        calls: Calls::Network,
+        has_terminal: false,
+        processor_time: None,
+        file_len: u64::MAX,
+    };
+
+    /// Returns why what a worker does that has done `act` is no message.
+    fn failure(act: impl FnOnce(Peer)) -> String {
+        let worker = Worker::start(&SandboxConfig::default(), ROLE, act);
+        worker.unwrap().receive().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_worker_is_heard_as_long_as_it_keeps_to_the_rules() {
+        let answers = |peer: Peer| peer.tell(&Message::Go, &[]);
+        let mut worker = Worker::start(&SandboxConfig::default(), ROLE, answers).unwrap();
+        assert_eq!(worker.receive().unwrap().0, Message::Go);
+        let ended = worker.receive().unwrap_err().to_string();
+        assert!(ended.ends_with("it ended with exit code 0"), "{ended}");
+        assert!(worker.send(&Message::Go, &[]).is_err());
+        let send = |bytes: Vec<u8>| failure(move |peer| drop(peer.channel.send(&bytes, &[])));
+        let malformed = send(vec![10, 9]);
+        assert!(
+            malformed.ends_with("was killed: it sent a message with a bad flag"),
+            "{malformed}"
+        );
+        let long = send(vec![0; MAX_LEN + 1]);
+        assert!(
+            long.contains("was killed: it sent recvmsg failed"),
+            "{long}"
+        );
+        let forbidden = failure(|_| drop(echo::open(None)));
+        assert!(
+            forbidden.contains("forbidden system call (SIGSYS)"),
+            "{forbidden}"
+        );
+        let reaches = |peer: Peer| {
+            let bound = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
+            peer.tell(&Message::Expect(u64::from(bound.is_ok())), &[]);
+        };
+        let mut worker = Worker::start(&SandboxConfig::default(), ROLE, reaches).unwrap();
+        assert_eq!(worker.receive().unwrap().0, Message::Expect(1));
+    }
+}
