@@ -41,8 +41,7 @@ impl<T: Display> Display for Safe<T> {
     }
 }
 
-/// A text in quotation marks. As `{:?}` shows one, which the small binary does not have: without the code
-/// of `Debug` it is 10 KiB smaller.
+/// A text in quotation marks, as `Debug` shows one. The small binary is 10 KiB smaller without that.
 #[derive(Debug, Clone, Copy)]
 pub struct Quoted<'a>(pub &'a str);
 
