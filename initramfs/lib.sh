@@ -243,6 +243,10 @@ static_binary() {
             # become one. Together they save a tenth.
             flags+=" -Zunstable-options -Cpanic=immediate-abort -Zlocation-detail=none
                 -C llvm-args=-enable-machine-outliner=always"
+            # No text for people is by `Debug`; the small binary does without its code, 10 KiB.
+            case " $* " in
+            *" --no-default-features "*) flags+=" -Zfmt-debug=none" ;;
+            esac
         fi
     elif [ -n "$(other)" ]; then
         die "cannot build for $arch without the Rust target $target"

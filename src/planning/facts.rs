@@ -11,6 +11,7 @@ use wireboot_proto::dhcp::file_server;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::packet::option::code;
+use wireboot_proto::text::safe::Quoted;
 use wireboot_proto::text::url::{Url, UrlError};
 
 /// SMBIOS strings that configurations use, by their names in `/sys/class/dmi/id`.
@@ -70,7 +71,7 @@ pub fn facts(
     let name = if is_ipxe {
         let expanded = expand_settings(name, &facts);
         expanded.map_err(|what| Error::NothingBootable {
-            what: format!("the boot file {name:?} cannot be expanded: {what}"),
+            what: format!("the boot file {} cannot be expanded: {what}", Quoted(name)),
             source: None,
         })?
     } else {
@@ -102,9 +103,9 @@ fn boot_file<'a>(config: &'a BootConfig, lease: &'a Lease) -> Result<&'a str, Er
             "without DHCP there is no boot file; use --boot-file".to_owned()
         } else if let Some(bytes) = sent(code::BOOT_FILE_NAME, lease) {
             format!(
-                "the boot file of {} (option 67) is {:?}, which is no file name",
+                "the boot file of {} (option 67) is {}, which is no file name",
                 lease.server_text(),
-                String::from_utf8_lossy(bytes)
+                Quoted(&String::from_utf8_lossy(bytes))
             )
         } else {
             format!(
@@ -127,7 +128,11 @@ pub fn beside_server_name(error: Error, lease: &Lease) -> Error {
             let name = String::from_utf8_lossy(bytes);
             Error::Fetch {
                 url,
-                source: format!("{source}; option 66 is {name:?}, which names no server").into(),
+                source: format!(
+                    "{source}; option 66 is {}, which names no server",
+                    Quoted(&name)
+                )
+                .into(),
             }
         }
         (error, _) => error,

@@ -10,6 +10,7 @@ use super::error::{Place, PlanError};
 use super::facts::Architecture;
 use super::plan::{BootPlan, PlanPart};
 use crate::prelude::*;
+use crate::text::safe::Quoted;
 use crate::text::url::Url;
 
 /// Returns the plan of the entry at `url`.
@@ -66,7 +67,10 @@ pub(super) fn plan(url: &Url, text: &[u8], context: &mut Context) -> Result<Boot
             // Entries of Fedora have keys for GRUB (grub_…) beside those of the specification.
             "title" | "version" | "machine-id" | "sort-key" | "grub_users" | "grub_hotkey"
             | "grub_arg" | "grub_class" | "id" => {}
-            _ => context.note(&place, format!("unknown key {key:?} is passed over")),
+            _ => context.note(
+                &place,
+                format!("unknown key {} is passed over", Quoted(key)),
+            ),
         }
     }
     let kernel = kernel.ok_or_else(|| PlanError::at(&whole, "the entry names no kernel"))?;

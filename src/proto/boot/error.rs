@@ -6,7 +6,7 @@ use core::num::NonZeroUsize;
 
 use super::plan::Outcome;
 use crate::prelude::*;
-use crate::text::safe::Safe;
+use crate::text::safe::{Quoted, Safe};
 use crate::text::url::{Url, without_credentials};
 
 /// The longest word that is shown, in characters; addresses are shorter.
@@ -108,7 +108,7 @@ impl PlanError {
     /// Returns the text without the place.
     pub(super) fn without_place(&self) -> String {
         match &self.word {
-            Some(word) => format!("{}: {}", Safe::name(format_args!("{word:?}")), self.what),
+            Some(word) => format!("{}: {}", Safe::name(Quoted(word)), self.what),
             None => self.what.clone(),
         }
     }

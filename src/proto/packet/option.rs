@@ -2,16 +2,15 @@
 //!
 //! The decoder joins the parts of a split option in any order, reads overloaded `file` and `sname`
 //! fields (option 52), and keeps unknown options. An option with one value of fixed length is never
-//! joined: of several, the first is used. Options before a fault stay readable. Values are decoded one
-//! at a time with `dhcproto`, after their lengths have been checked.
+//! joined: of several, the first is used. Options before a fault stay readable. The names of
+//! option 119 are decoded by `dhcproto`.
 
 pub mod known;
 
 use crate::prelude::*;
 use core::net::Ipv4Addr;
 
-use dhcproto::v4::{DhcpOption, OptionCode};
-use dhcproto::{Decodable, Decoder};
+use dhcproto::Decoder;
 
 use super::ipv4::netmask;
 use crate::reader::{DecodeError, Reader};
@@ -238,11 +237,10 @@ impl Options {
     /// Returns the search list of option 119 (RFC 3397, with compression), as dotted names.
     pub fn domain_search(&self) -> Vec<String> {
         let bytes = self.get(code::DOMAIN_SEARCH).unwrap_or_default();
-        let Some(DhcpOption::DomainSearch(names)) = decode_one(OptionCode::DomainSearch, bytes)
-        else {
-            return Vec::new();
-        };
+        // Not as one of `DhcpOption`, which brings the code of all options, 10 KiB.
+        let names = Decoder::new(bytes).read_domains(bytes.len());
         names
+            .unwrap_or_default()
             .iter()
             .map(|name| name.to_ascii().trim_end_matches('.').to_owned())
             .collect()
@@ -283,15 +281,6 @@ pub fn text(bytes: &[u8]) -> Option<&str> {
     core::str::from_utf8(bytes)
         .ok()
         .filter(|text| !text.is_empty())
-}
-
-/// Decodes one value with `dhcproto`, which joins parts of the same code again.
-fn decode_one(code: OptionCode, value: &[u8]) -> Option<DhcpOption> {
-    let mut options = Options::default();
-    options.set(code.into(), value);
-    let mut bytes = Vec::new();
-    options.encode(&mut bytes);
-    DhcpOption::decode(&mut Decoder::new(&bytes)).ok()
 }
 
 /// Decodes a route list (RFC 3442) up to its first fault, and returns whether there is none. Only the

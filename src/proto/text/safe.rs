@@ -41,6 +41,24 @@ impl<T: Display> Display for Safe<T> {
     }
 }
 
+/// A text in quotation marks, as `Debug` shows one. The small binary is 10 KiB smaller without that.
+#[derive(Debug, Clone, Copy)]
+pub struct Quoted<'a>(pub &'a str);
+
+impl Display for Quoted<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        for c in self.0.chars() {
+            if c.is_control() || matches!(c, '"' | '\\') {
+                write!(f, "{}", c.escape_default())?;
+            } else {
+                f.write_char(c)?;
+            }
+        }
+        f.write_char('"')
+    }
+}
+
 /// One function for all types of text, since the program is to be small.
 fn escape(text: &dyn Display, max_len: usize, f: &mut Formatter<'_>) -> fmt::Result {
     let mut escaper = Escaper {

@@ -19,6 +19,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::prelude::*;
+use crate::text::safe::Quoted;
 use crate::text::url::{Scheme, Sha256, Url};
 use crate::time::Date;
 
@@ -84,7 +85,7 @@ fn key_hashes(text: &str) -> Option<Vec<Sha256>> {
 
 /// A line of a policy that is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {word:?}: {what}")]
+#[error("line {line}: {}: {what}", Quoted(word))]
 pub struct PolicyError {
     /// The line, counted from 1.
     pub line: usize,

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 use crate::prelude::*;
+use crate::text::safe::Quoted;
 use core::fmt;
 use core::str::FromStr;
 use core::time::Duration;
@@ -45,7 +46,7 @@ pub enum SignatureError {
     #[error("the signature does not fit the file")]
     Mismatch,
     /// The trusted comment names another file.
-    #[error("the signature is for the file {0:?}")]
+    #[error("the signature is for the file {}", Quoted(.0))]
     OtherFile(String),
     /// It is older than the policy allows, or does not say how old it is.
     #[error("the signature is {0}, and the policy has oldest-signature {1}")]

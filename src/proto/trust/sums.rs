@@ -1,6 +1,7 @@
 //! Lists of hashes, as `sha256sum` writes them.
 
 use crate::prelude::*;
+use crate::text::safe::Quoted;
 use core::str::FromStr;
 
 use crate::text::url::Sha256;
@@ -15,7 +16,7 @@ pub enum SumsError {
     #[error("line {0} of the list of hashes is not a SHA-256 and a name")]
     Line(usize),
     /// No line names the file, or two disagree about it.
-    #[error("the list of hashes does not contain {0:?}")]
+    #[error("the list of hashes does not contain {}", Quoted(.0))]
     Unlisted(String),
 }
 

@@ -8,6 +8,7 @@ use super::super::menu::{Entry, Menu};
 use super::parse::Block;
 use super::shell::Shell;
 use crate::prelude::*;
+use crate::text::safe::Quoted;
 
 /// A line of the menu.
 #[derive(Debug, Clone)]
@@ -55,7 +56,10 @@ impl GrubEntry {
                 "--unrestricted" => is_unrestricted = true,
                 "--" => arguments.extend(words.by_ref()),
                 _ if word.starts_with("--") => {
-                    context.note(place, format!("unknown option {word:?} of an entry"));
+                    context.note(
+                        place,
+                        format!("unknown option {} of an entry", Quoted(&word)),
+                    );
                 }
                 _ => arguments.push(word),
             }

@@ -12,6 +12,7 @@ use super::entries::{GrubEntry, default_path, position};
 use super::shell::Shell;
 use super::stack::{BlockEnd, BlockStack, StackDepth};
 use crate::prelude::*;
+use crate::text::safe::Quoted;
 use crate::text::url::Url;
 
 /// Starts an entry that has been taken from the menu.
@@ -23,7 +24,10 @@ pub(super) fn start(
     item: GrubEntry,
     context: &mut Context,
 ) -> Result<(), PlanError> {
-    context.note(&item.place, format!("selected entry {:?}", item.title));
+    context.note(
+        &item.place,
+        format!("selected entry {}", Quoted(&item.title)),
+    );
     // In a submenu the rest of `default` counts.
     let (_, rest) = default_path(&stack.shell);
     let timeout = stack.shell.variables.value("timeout").map(str::to_owned);
@@ -123,9 +127,9 @@ impl Fallbacks {
                     continue;
                 };
                 let text = format!(
-                    "{}; continuing with {:?}, as fallback says",
+                    "{}; continuing with {}, as fallback says",
                     why.without_place(),
-                    item.title
+                    Quoted(&item.title)
                 );
                 context.note(&place, text);
                 match item.refusal(&stack.shell) {

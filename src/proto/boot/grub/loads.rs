@@ -5,6 +5,7 @@ use super::super::plan::{Placement, PlanPart, Purpose};
 use super::call::Call;
 use super::shell::{Shell, StatementEffect, StatementResult};
 use crate::prelude::*;
+use crate::text::safe::Quoted;
 
 pub(super) fn linux(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     let Some((file, arguments)) = call.words.split_first() else {
@@ -122,7 +123,8 @@ pub(super) fn chainloader(_: &mut Shell, call: &mut Call<'_>) -> StatementResult
     let file = file.unwrap_or_default();
     let is_disk = file.starts_with("(hd") || file.starts_with('+');
     let error = call.error(&format!(
-        "starts {file:?}, a program for the firmware, which no longer runs under Linux"
+        "starts {}, a program for the firmware, which no longer runs under Linux",
+        Quoted(file)
     ));
     Err(if is_disk { error.local_boot() } else { error })
 }

@@ -1,6 +1,7 @@
 //! The configuration of pxelinux, read line by line into labels and menus.
 
 use crate::prelude::*;
+use crate::text::safe::Quoted;
 use core::time::Duration;
 
 use super::super::error::Place;
@@ -239,7 +240,7 @@ impl Config {
                 let tenths = leading_number(rest).unwrap_or_else(|| {
                     self.warn(
                         place,
-                        &format!("{rest:?} is no number of tenths of a second"),
+                        &format!("{} is no number of tenths of a second", Quoted(rest)),
                     );
                     0
                 });
@@ -269,7 +270,7 @@ impl Config {
                     Some(label) => label.sysappend = Some(bits),
                     None => self.sysappend = bits,
                 },
-                None => self.warn(place, &format!("{rest:?} is no number")),
+                None => self.warn(place, &format!("{} is no number", Quoted(rest))),
             },
             known if WITHOUT_EFFECT.contains(&known) => self.ignore(place, keyword),
             _ => self.label_directive(&keyword, value()),
@@ -298,7 +299,10 @@ impl Config {
             return;
         }
         let Some(label) = self.label() else {
-            let what = format!("{keyword:?} is not in a LABEL, or unknown; it is ignored");
+            let what = format!(
+                "{} is not in a LABEL, or unknown; it is ignored",
+                Quoted(keyword)
+            );
             return self.warn(&place, &what);
         };
         match (kind, keyword) {
@@ -308,7 +312,10 @@ impl Config {
             (None, "fdtdir" | "devicetreedir") => label.device_trees = Some(value),
             (None, "fdtoverlays" | "devicetree-overlay") => label.overlays = Some(value),
             // pxelinux reads over what it does not know, and so does U-Boot.
-            (None, _) => self.warn(&place, &format!("{keyword:?} is unknown and ignored")),
+            (None, _) => self.warn(
+                &place,
+                &format!("{} is unknown and ignored", Quoted(keyword)),
+            ),
         }
     }
 
@@ -382,7 +389,10 @@ impl Config {
             known if WITHOUT_EFFECT_IN_MENU.contains(&known) => {
                 self.ignore(place, format!("menu {known}"));
             }
-            _ => self.warn(place, &format!("MENU {keyword:?} is unknown and ignored")),
+            _ => self.warn(
+                place,
+                &format!("MENU {} is unknown and ignored", Quoted(&keyword)),
+            ),
         }
         Vec::new()
     }

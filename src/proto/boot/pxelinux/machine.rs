@@ -2,6 +2,7 @@
 //! prompt, and boots a label.
 
 use crate::prelude::*;
+use crate::text::safe::Quoted;
 use alloc::collections::VecDeque;
 
 use super::super::context::{Context, Turn};
@@ -432,7 +433,10 @@ impl PxelinuxMachine {
     /// (doc/syslinux.txt).
     fn on_error(&mut self, line: &Text, context: &mut Context) -> Option<(usize, String)> {
         let command = self.config.on_error.clone().filter(|_| !self.is_on_error)?;
-        let what = format!("{:?} cannot be booted; ONERROR: {command}", line.value);
+        let what = format!(
+            "{} cannot be booted; ONERROR: {command}",
+            Quoted(&line.value)
+        );
         context.note(&line.place, what);
         self.is_on_error = true;
         self.command(&Text {

@@ -568,6 +568,16 @@ mod tests {
     /// Options for which a length that their RFC does not have panics in a debug build.
     const PANICS_OF_DHCPROTO: &[u8] = &[80, 81, 94];
 
+    /// Decodes one value with dhcproto, which joins parts of the same code again.
+    fn decode_one(code: u8, value: &[u8]) -> Option<dhcproto::v4::DhcpOption> {
+        use dhcproto::Decodable as _;
+        let mut options = Options::default();
+        options.set(code, value);
+        let mut bytes = Vec::new();
+        options.encode(&mut bytes);
+        dhcproto::v4::DhcpOption::decode(&mut dhcproto::Decoder::new(&bytes)).ok()
+    }
+
     /// Returns the value that dhcproto decodes, in our form; none for malformed ones.
     #[expect(
         clippy::wildcard_enum_match_arm,
@@ -575,63 +585,60 @@ mod tests {
     )]
     fn by_dhcproto(code: u8, bytes: &[u8]) -> Option<OptionValue> {
         use dhcproto::v4::DhcpOption as O;
-        Some(
-            match crate::packet::option::decode_one(code.into(), bytes)? {
-                O::SubnetMask(address)
-                | O::SwapServer(address)
-                | O::BroadcastAddr(address)
-                | O::RequestedIpAddress(address)
-                | O::ServerIdentifier(address)
-                | O::SubnetSelection(address)
-                | O::TFTPServerAddress(address) => OptionValue::Address(address),
-                O::Router(list)
-                | O::TimeServer(list)
-                | O::NameServer(list)
-                | O::DomainNameServer(list)
-                | O::LogServer(list)
-                | O::QuoteServer(list)
-                | O::LprServer(list)
-                | O::NisServers(list)
-                | O::NtpServers(list)
-                | O::NetBiosNameServers(list)
-                | O::SmtpServer(list)
-                | O::Pop3Server(list) => OptionValue::Addresses(list),
-                O::Hostname(text)
-                | O::DomainName(text)
-                | O::RootPath(text)
-                | O::ExtensionsPath(text)
-                | O::NisDomain(text)
-                | O::NetBiosScope(text)
-                | O::Message(text)
-                | O::TimezonePosixString(text)
-                | O::TimezoneDatabaseString(text)
-                | O::CaptivePortal(text) => OptionValue::Text(text),
-                O::BootFileSize(number) | O::InterfaceMtu(number) | O::MaxMessageSize(number) => {
-                    OptionValue::Number(number.into())
-                }
-                O::AddressLeaseTime(number) | O::Renewal(number) | O::Rebinding(number) => {
-                    OptionValue::Number(number)
-                }
-                O::DefaultIpTtl(number) | O::OptionOverload(number) => {
-                    OptionValue::Number(number.into())
-                }
-                O::IpForwarding(flag) | O::PerformRouterDiscovery(flag) => OptionValue::Flag(flag),
-                O::ParameterRequestList(codes) => {
-                    OptionValue::Codes(codes.into_iter().map(u8::from).collect())
-                }
-                O::DomainSearch(names) if !names.is_empty() => {
-                    let name =
-                        |name: &_| ToString::to_string(name).trim_end_matches('.').to_owned();
-                    OptionValue::Names(names.iter().map(name).collect())
-                }
-                O::ClientIdentifier(bytes)
-                | O::VendorExtensions(bytes)
-                | O::UserClass(bytes)
-                | O::ClientMachineIdentifier(bytes) => OptionValue::Bytes(bytes),
-                O::Unknown(option) => OptionValue::Bytes(option.data().to_vec()),
-                _ => return None,
-            },
-        )
+        Some(match decode_one(code, bytes)? {
+            O::SubnetMask(address)
+            | O::SwapServer(address)
+            | O::BroadcastAddr(address)
+            | O::RequestedIpAddress(address)
+            | O::ServerIdentifier(address)
+            | O::SubnetSelection(address)
+            | O::TFTPServerAddress(address) => OptionValue::Address(address),
+            O::Router(list)
+            | O::TimeServer(list)
+            | O::NameServer(list)
+            | O::DomainNameServer(list)
+            | O::LogServer(list)
+            | O::QuoteServer(list)
+            | O::LprServer(list)
+            | O::NisServers(list)
+            | O::NtpServers(list)
+            | O::NetBiosNameServers(list)
+            | O::SmtpServer(list)
+            | O::Pop3Server(list) => OptionValue::Addresses(list),
+            O::Hostname(text)
+            | O::DomainName(text)
+            | O::RootPath(text)
+            | O::ExtensionsPath(text)
+            | O::NisDomain(text)
+            | O::NetBiosScope(text)
+            | O::Message(text)
+            | O::TimezonePosixString(text)
+            | O::TimezoneDatabaseString(text)
+            | O::CaptivePortal(text) => OptionValue::Text(text),
+            O::BootFileSize(number) | O::InterfaceMtu(number) | O::MaxMessageSize(number) => {
+                OptionValue::Number(number.into())
+            }
+            O::AddressLeaseTime(number) | O::Renewal(number) | O::Rebinding(number) => {
+                OptionValue::Number(number)
+            }
+            O::DefaultIpTtl(number) | O::OptionOverload(number) => {
+                OptionValue::Number(number.into())
+            }
+            O::IpForwarding(flag) | O::PerformRouterDiscovery(flag) => OptionValue::Flag(flag),
+            O::ParameterRequestList(codes) => {
+                OptionValue::Codes(codes.into_iter().map(u8::from).collect())
+            }
+            O::DomainSearch(names) if !names.is_empty() => {
+                let name = |name: &_| ToString::to_string(name).trim_end_matches('.').to_owned();
+                OptionValue::Names(names.iter().map(name).collect())
+            }
+            O::ClientIdentifier(bytes)
+            | O::VendorExtensions(bytes)
+            | O::UserClass(bytes)
+            | O::ClientMachineIdentifier(bytes) => OptionValue::Bytes(bytes),
+            O::Unknown(option) => OptionValue::Bytes(option.data().to_vec()),
+            _ => return None,
+        })
     }
 
     #[test]
