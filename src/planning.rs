@@ -9,7 +9,7 @@ use std::io::{self, IsTerminal};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::config::{self, Config, PlanOutput, Sandbox};
+use crate::config::{self, Config, PlanOutput};
 use crate::console::Console;
 use crate::error::Error;
 use crate::fetch::Fetcher;
@@ -178,7 +178,7 @@ pub fn follow(
         report(config, &planned.plan, &planned.notes);
         Ok((planned.plan.kernel.url.clone(), planned))
     };
-    let (kernel, maker) = if config.trust.sandbox.mode == Sandbox::Off {
+    let (kernel, maker) = if !config.trust.sandbox.has_workers() {
         let (kernel, planned) = plan(&fetcher)?;
         (kernel, Maker::Own(Box::new(planned)))
     } else {

@@ -85,6 +85,16 @@ pub const STALL_TIMEOUT: Duration = Duration::from_secs(15);
 type Ask<'a> = &'a mut dyn FnMut(&Url, &NextServer) -> Result<(), (AttemptEnd, Failure)>;
 
 impl Fetcher {
+    /// Returns who transfers files; always this process without the feature `sandbox`, so that its
+    /// binary is without the code of workers.
+    pub(super) const fn transport(&self) -> &Transport {
+        if cfg!(feature = "sandbox") {
+            &self.transport
+        } else {
+            &Transport::Own
+        }
+    }
+
     /// Returns a fetcher that gives up a server which is silent for `limit`, after one attempt.
     pub fn within(&self, limit: Duration) -> Self {
         Self {

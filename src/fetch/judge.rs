@@ -65,7 +65,7 @@ impl Fetcher {
         let failed = |error| (None, other(error));
         let mut sealed = None;
         let mut take = |job: &Job, progress: &mut Progress, hashes| {
-            let (mut obtained, file) = match &self.transport {
+            let (mut obtained, file) = match self.transport() {
                 Transport::Parent(peer) => remote::judged(peer, job)?,
                 Transport::Own | Transport::Workers(_) => {
                     let name = job.addresses.first().map_or("", Url::file_name);
@@ -195,7 +195,7 @@ impl Fetcher {
             let why = format!("the file has {len} bytes, more than the allowed {most}");
             return Err(Failure::Other(why.into()));
         }
-        if matches!(self.transport, Transport::Parent(_)) {
+        if matches!(self.transport(), Transport::Parent(_)) {
             return Ok(());
         }
         if let Some(expected) = self.pin(url, job)? {

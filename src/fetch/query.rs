@@ -15,7 +15,7 @@ use wireboot_proto::worker::Message;
 impl Fetcher {
     /// Answers a question of a plan.
     pub fn answer(&self, query: Query) -> Answer {
-        match &self.transport {
+        match self.transport() {
             Transport::Own => self.answer_here(query, None),
             Transport::Workers(workers) => remote::answer(self, workers, query),
             Transport::Parent(peer) => remote::answer_of(Ok(peer.ask(&Message::Query(query)).0)),

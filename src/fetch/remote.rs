@@ -30,7 +30,7 @@ impl Fetcher {
         progress: &mut Progress,
         hashes: Hashes,
     ) -> Result<Obtained, Refusal> {
-        match &self.transport {
+        match self.transport() {
             Transport::Own => self.obtain_here(job, store, progress, hashes),
             Transport::Workers(workers) => obtain(self, workers, job, store, progress),
             Transport::Parent(_) => {

@@ -18,7 +18,7 @@ use super::staged::guard_of;
 #[cfg(feature = "tls")]
 use super::tls;
 use super::transport::{Transport, Workers};
-use crate::config::{Sandbox, SandboxConfig};
+use crate::config::SandboxConfig;
 use crate::error::Error;
 use crate::sys::machine::MemoryGuard;
 use crate::sys::memfd::SealedFile;
@@ -39,13 +39,13 @@ const ROLE: Role = Role {
 impl Fetcher {
     /// Leaves all transfers to workers from now on, unless the sandbox is off.
     pub fn use_workers(&mut self, config: &SandboxConfig) {
-        if config.mode == Sandbox::Off {
+        if config.has_workers() {
+            self.transport = Transport::Workers(Workers::new(*config));
+        } else if cfg!(feature = "sandbox") {
             log::warn!(
                 "the sandbox is off (--sandbox off): what the network sends is parsed with all \
                  privileges of this process"
             );
-        } else {
-            self.transport = Transport::Workers(Workers::new(*config));
         }
     }
 
@@ -72,6 +72,7 @@ impl Fetcher {
             sums: self.sums.clone(),
             hashes: false,
             stall_timeout: self.stall_timeout,
+            speed: self.speed,
             rounds: self.rounds,
             board: Board::new(self.board.style()),
             ..Self::default()

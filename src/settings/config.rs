@@ -341,6 +341,13 @@ pub struct SandboxConfig {
     pub user: u32,
 }
 
+impl SandboxConfig {
+    /// Returns whether there are workers: with the feature `sandbox`, unless they are switched off.
+    pub const fn has_workers(&self) -> bool {
+        cfg!(feature = "sandbox") && !matches!(self.mode, Sandbox::Off)
+    }
+}
+
 impl Default for SandboxConfig {
     fn default() -> Self {
         Self {
