@@ -33,9 +33,39 @@ pub struct Role {
     pub file_len: u64,
 }
 
+/// What every worker has. Without the feature `sandbox` no value of it exists, and so the compiler
+/// leaves out all code for workers.
+#[cfg(feature = "sandbox")]
+#[derive(Debug, Clone, Copy)]
+struct Present;
+#[cfg(not(feature = "sandbox"))]
+#[derive(Debug, Clone, Copy)]
+enum Present {}
+
+impl Present {
+    /// Tells the compiler, behind a pointer too, that without the feature nobody is here.
+    const fn exists(self) {
+        #[cfg(not(feature = "sandbox"))]
+        match self {}
+    }
+}
+
+#[cfg(feature = "sandbox")]
+#[allow(clippy::unnecessary_wraps, reason = "the other one fails")]
+const fn present() -> Result<Present, Error> {
+    Ok(Present)
+}
+
+#[cfg(not(feature = "sandbox"))]
+fn present() -> Result<Present, Error> {
+    let why = "this wireboot was built without the feature \"sandbox\"";
+    Err(Error::Usage(why.to_owned()))
+}
+
 /// A worker, as seen by the process that it works for; dropping it kills it.
 #[derive(Debug)]
 pub struct Worker {
+    present: Present,
     role: Role,
     channel: Channel,
     fork: Fork,
@@ -58,6 +88,7 @@ impl Worker {
             doing: format!("cannot start the worker for {}", role.name),
             source,
         };
+        let present = present()?;
         let (own, other) = Channel::pair().map_err(failed)?;
         // Another thread may go on with the worker after the end of this one.
         let ends_with_thread = nix::unistd::gettid() == nix::unistd::getpid();
@@ -67,12 +98,14 @@ impl Worker {
         let fork = Fork::run(kept, || {
             confine(config, role, ends_with_thread);
             act(Peer {
+                present,
                 channel: other,
                 asking: Mutex::new(()),
             });
             0
         });
         Ok(Self {
+            present,
             role,
             channel: own,
             fork: fork.map_err(failed)?,
@@ -84,6 +117,7 @@ impl Worker {
     /// # Errors
     /// Why it has ended, in plain words.
     pub fn send(&mut self, message: &Message, files: &[BorrowedFd<'_>]) -> Result<(), Cause> {
+        self.present.exists();
         let message = message.encode();
         if message.len() > MAX_LEN {
             return Err("the addresses are too long".into());
@@ -97,6 +131,7 @@ impl Worker {
     /// # Errors
     /// Why it has ended, in plain words; one that sends what is no message is killed.
     pub fn receive(&mut self) -> Result<Received, Cause> {
+        self.present.exists();
         match self.channel.receive(MAX_LEN) {
             Ok(Some((message, files))) => match Message::decode(&message) {
                 Ok(message) => Ok((message, files)),
@@ -156,6 +191,7 @@ fn confine(config: &SandboxConfig, role: Role, ends_with_thread: bool) {
 /// The end of a worker's channel that it has itself.
 #[derive(Debug)]
 pub struct Peer {
+    present: Present,
     channel: Channel,
     /// Held from a question to its answer.
     asking: Mutex<()>,
@@ -164,6 +200,7 @@ pub struct Peer {
 impl Peer {
     /// Sends a message; the worker ends when nobody is there to receive it.
     pub fn tell(&self, message: &Message, files: &[BorrowedFd<'_>]) {
+        self.present.exists();
         if self.channel.send(&message.encode(), files).is_err() {
             process::leave();
         }
@@ -171,6 +208,7 @@ impl Peer {
 
     /// Waits for a message; the worker ends when no more can come.
     pub fn receive(&self) -> Received {
+        self.present.exists();
         let received = self.channel.receive(MAX_LEN).ok().flatten();
         let decoded =
             received.and_then(|(message, files)| Some((Message::decode(&message).ok()?, files)));
@@ -185,6 +223,7 @@ impl Peer {
     }
 }
 
+#[cfg(feature = "sandbox")]
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
