@@ -510,9 +510,14 @@ pub static SETTINGS: &[Setting] = &[
         takes: Takes::OneOf("HOW", Sandbox::NAMES),
         default: "on",
         help: "parse what the network sends in processes without privileges; off parses it with those \
-               of this process, and log only logs what would be forbidden (in the kernel's log)",
+               of this process, and log only logs what would be forbidden (in the kernel's log); the small \
+               binary has no such processes",
         lands: Lands::Config(|config, input| {
-            config.trust.sandbox.mode = input.named()?;
+            let mode = input.named()?;
+            if mode != Sandbox::Off && !cfg!(feature = "sandbox") {
+                return Err("this wireboot was built without the feature \"sandbox\"".to_owned());
+            }
+            config.trust.sandbox.mode = mode;
             Ok(())
         }),
         ..NOTHING
