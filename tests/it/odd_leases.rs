@@ -308,7 +308,7 @@ fn a_boot_that_finds_no_server_shows_what_was_sent() {
         ),
         (
             |m| m.options.set(66, *b"boot.example"),
-            &["no name server is known", "boot.example", "option 6"],
+            &["name boot.example: there is no name server: the lease has none"],
         ),
     ];
     for (change, expected) in cases {
