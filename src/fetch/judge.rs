@@ -95,7 +95,8 @@ impl Fetcher {
     /// Fetches a file from one address after the other until one is found good.
     ///
     /// # Errors
-    /// The last failure.
+    /// Why the last file was refused, with the last failure of the other addresses; that alone where
+    /// none was refused.
     pub(super) fn judged(
         &self,
         mut job: Job,
@@ -105,6 +106,7 @@ impl Fetcher {
         let all = std::mem::take(&mut job.addresses);
         let mut left = Vec::new();
         let mut last = None;
+        let mut refused: Option<(usize, String)> = None;
         for (index, url) in all.iter().enumerate() {
             match self.admit(url, &job) {
                 Ok(()) => left.push(index),
@@ -130,8 +132,18 @@ impl Fetcher {
             job.addresses = addresses.cloned().collect();
             let global = |at: usize| left.get(at).copied();
             let taken = take(&job, &mut progress, hashes);
-            let (mut obtained, file) =
-                taken.map_err(|(at, failure)| (at.and_then(global), failure))?;
+            let (mut obtained, file) = match taken {
+                Ok(taken) => taken,
+                Err((at, failure)) => {
+                    let at = at.and_then(global);
+                    let (Some((server, why)), Some(url)) = (refused, at.and_then(|at| all.get(at)))
+                    else {
+                        return Err((at, failure));
+                    };
+                    let why = format!("{why}; {}", failure.about(url).chain());
+                    return Err((Some(server), Failure::Verification(why)));
+                }
+            };
             let place = obtained.server;
             obtained.server = global(place).unwrap_or_default();
             if !obtained.is_there {
@@ -157,12 +169,15 @@ impl Fetcher {
             if left.is_empty() {
                 return Err((Some(server), failure));
             }
-            let error = failure.about(url).chain();
-            if is_over {
-                log::warn!("{error}; trying the next mirror");
+            let again = if is_over {
+                "trying the next mirror"
             } else {
-                log::warn!("{error}; asking again for the whole file");
+                "asking again for the whole file"
+            };
+            if let Failure::Verification(why) = &failure {
+                refused = Some((server, why.clone()));
             }
+            log::warn!("{}; {again}", failure.about(url).chain());
         }
         let none = || (None, Failure::Other("no address is given".into()));
         Err(last.unwrap_or_else(none))
