@@ -171,7 +171,7 @@ fn dhcp(payload: &[u8], verbose: bool, text: &mut String) -> Result<(), DecodeEr
     let message = Message::decode(payload)?;
     match (message.message_type(), message.op) {
         (Some(kind), _) => {
-            let _ = write!(text, "DHCP {kind:?}");
+            let _ = write!(text, "DHCP {kind}");
         }
         (None, Op::BootRequest) => text.push_str("BOOTP request"),
         (None, Op::BootReply) => text.push_str("BOOTP reply"),

@@ -18,8 +18,8 @@ fn the_last_frames_are_written_when_a_lease_or_a_boot_fails() {
             let failed = wireboot(&[command, "-i", "near", "--timeout", "2"]);
             assert_eq!(failed.status.code(), Some(3), "{failed:?}");
             let frames = read("/run/wireboot/failure.pcapng");
-            let discovers = frames.matches("DHCP Discover").count();
-            assert!(discovers > 1 && !frames.contains("Offer"), "{frames}");
+            let discovers = frames.matches("DHCP DISCOVER").count();
+            assert!(discovers > 1 && !frames.contains("OFFER"), "{frames}");
             // What a machine at the other end says by itself is among them.
             let count = frames.lines().count();
             let told = format!("the last {count} frames are in /run/wireboot/failure.pcapng");
@@ -35,7 +35,7 @@ fn the_last_frames_are_written_when_that_is_asked_for() {
     in_new_namespace(|| {
         let far = Far::plug_in();
         let _server = dnsmasq(&far, "");
-        let exchange = ["Discover", "Offer", "Request", "Ack"];
+        let exchange = ["DISCOVER", "OFFER", "REQUEST", "ACK"];
         for (command, messages) in [
             ("lease", &exchange[..]),
             ("boot --stop-after lease", &exchange),
@@ -63,7 +63,7 @@ fn a_renewal_is_recorded_though_the_kernel_sends_it() {
         client.wait_for("frames are in /run/kept.pcapng");
         contain(
             &read("/run/kept.pcapng"),
-            &["Ack", "192.0.2.100.68 > 192.0.2.1.67: DHCP Request", "Ack"],
+            &["ACK", "192.0.2.100.68 > 192.0.2.1.67: DHCP REQUEST", "ACK"],
         );
     });
 }

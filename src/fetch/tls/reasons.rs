@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
-use rustls::{AlertDescription, CertificateError, Error};
+use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
 use crate::fetch::clock::{Reading, Utc};
 use wireboot_proto::format::x509::{Certificate, KeyKind};
+use wireboot_proto::text::safe::Quoted;
 
 /// A refused certificate, and what it was checked against.
 pub(super) struct Refusal<'a> {
@@ -67,17 +68,84 @@ pub(super) fn refusal(error: &CertificateError, refusal: &Refusal<'_>) -> String
         format!("it is X.509 version {version}, which is accepted only when --ca FILE contains it")
     } else if *error == CertificateError::UnknownIssuer {
         let issuer = certificate.issuer_name().unwrap_or_default();
-        format!("unknown issuer {issuer:?}, not in {place}; --ca FILE names an authority to trust")
+        let issuer = Quoted(&issuer);
+        format!("unknown issuer {issuer}, not in {place}; --ca FILE names an authority to trust")
     } else if certificate.is_authority {
         "it is a CA certificate, which is accepted for a server only when --ca FILE contains it"
             .to_owned()
     } else if *error == CertificateError::BadSignature {
         "bad signature in the chain".to_owned()
-    } else if let CertificateError::Other(other) = error {
-        spaced(&other.to_string())
     } else {
-        spaced(&error.to_string())
+        invalid(error)
     }
+}
+
+/// What is wrong with a certificate, of the kinds that are not looked into.
+const INVALID: [(CertificateError, &str); 8] = [
+    (CertificateError::BadEncoding, "it cannot be decoded"),
+    (CertificateError::Expired, "it has expired"),
+    (CertificateError::NotValidYet, "it is not valid yet"),
+    (
+        CertificateError::UnhandledCriticalExtension,
+        "it has a critical extension that is not known",
+    ),
+    (CertificateError::UnknownIssuer, "unknown issuer"),
+    (CertificateError::BadSignature, "bad signature"),
+    (CertificateError::NotValidForName, "it is for another name"),
+    (
+        CertificateError::InvalidPurpose,
+        "it is for another purpose",
+    ),
+];
+
+fn invalid(error: &CertificateError) -> String {
+    if let CertificateError::Other(other) = error {
+        return other.to_string();
+    }
+    described(&INVALID, error).to_owned()
+}
+
+/// What a server and this program do not have in common.
+const INCOMPATIBLE: [(PeerIncompatible, &str); 12] = [
+    (
+        PeerIncompatible::NoCipherSuitesInCommon,
+        "no cipher suites in common",
+    ),
+    (PeerIncompatible::NoKxGroupsInCommon, GROUP),
+    (PeerIncompatible::KeyShareExtensionRequired, GROUP),
+    (PeerIncompatible::NoSignatureSchemesInCommon, SCHEME),
+    (
+        PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon,
+        SCHEME,
+    ),
+    (
+        PeerIncompatible::NoEcPointFormatsInCommon,
+        "no format of points in common",
+    ),
+    (PeerIncompatible::ServerDoesNotSupportTls12Or13, VERSION),
+    (
+        PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+        VERSION,
+    ),
+    (PeerIncompatible::Tls12NotOffered, VERSION),
+    (PeerIncompatible::Tls12NotOfferedOrEnabled, VERSION),
+    (
+        PeerIncompatible::ExtendedMasterSecretExtensionRequired,
+        "no extended master secret",
+    ),
+    (
+        PeerIncompatible::NullCompressionRequired,
+        "the server demands compression",
+    ),
+];
+const GROUP: &str = "no group for the key exchange in common";
+const SCHEME: &str = "no scheme of signatures in common";
+const VERSION: &str = "no version of the protocol in common";
+
+/// Returns the description of a kind of error: rustls has none but its `Debug`.
+fn described<K: PartialEq>(texts: &[(K, &'static str)], kind: &K) -> &'static str {
+    let text = texts.iter().find(|(known, _)| known == kind);
+    text.map_or("reason unknown", |(_, text)| text)
 }
 
 /// The kinds of keys that certificates may have.
@@ -105,7 +173,10 @@ fn unsupported_key(certificate: &Certificate<'_>, refusal: &Refusal<'_>) -> Opti
         let kind = issuer.key_kind();
         if !is_supported(kind) {
             let name = issuer.common_name().unwrap_or_default();
-            return Some(format!("the key of its issuer {name:?} is {kind}; {KEYS}"));
+            return Some(format!(
+                "the key of its issuer {} is {kind}; {KEYS}",
+                Quoted(&name)
+            ));
         }
         issued = issuer;
     }
@@ -145,16 +216,19 @@ pub(super) fn fault(error: &Error) -> String {
              another that is not known here; {KEYS}"
         )
     } else if let Error::AlertReceived(alert) = error {
-        let alert = spaced(&format!("{alert:?}"));
-        format!("the server closed the TLS connection: {alert}")
+        let name = alert.as_str().map(spaced);
+        let name = name.unwrap_or_else(|| format!("alert {}", u8::from(*alert)));
+        format!("the server closed the TLS connection: {name}")
     } else if let Error::PeerIncompatible(why) = error {
-        let why = spaced(&format!("{why:?}"));
-        format!("no agreement on TLS 1.3 or 1.2: {why}")
-    } else if let Error::PeerMisbehaved(why) = error {
-        let why = spaced(&format!("{why:?}"));
-        format!("the server violates the TLS protocol: {why}")
+        let missing = described(&INCOMPATIBLE, why);
+        format!("no agreement on TLS 1.3 or 1.2: {missing}")
+    } else if let Error::PeerMisbehaved(_)
+    | Error::InappropriateMessage { .. }
+    | Error::InappropriateHandshakeMessage { .. } = error
+    {
+        "the server violates the TLS protocol".to_owned()
     } else if let Error::InvalidCertificate(why) = error {
-        format!("bad certificate: {}", spaced(&why.to_string()))
+        format!("bad certificate: {}", invalid(why))
     } else if let Error::General(why) = error {
         why.clone()
     } else if let Error::InconsistentKeys(_) = error {
@@ -180,8 +254,6 @@ fn spaced(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use rustls::PeerIncompatible;
-
     use super::*;
 
     #[test]

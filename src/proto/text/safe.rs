@@ -41,7 +41,7 @@ impl<T: Display> Display for Safe<T> {
     }
 }
 
-/// A text in quotation marks, as `Debug` shows one. The small binary is 10 KiB smaller without that.
+/// A text in quotation marks, as `Debug` shows one; the binary is smaller without that.
 #[derive(Debug, Clone, Copy)]
 pub struct Quoted<'a>(pub &'a str);
 
