@@ -351,7 +351,11 @@ impl SandboxConfig {
 impl Default for SandboxConfig {
     fn default() -> Self {
         Self {
-            mode: Sandbox::On,
+            mode: if cfg!(feature = "sandbox") {
+                Sandbox::On
+            } else {
+                Sandbox::Off
+            },
             // The kernel's own number for nobody (overflowuid).
             user: 65_534,
         }

@@ -508,7 +508,11 @@ pub static SETTINGS: &[Setting] = &[
         name: "sandbox",
         of: BOOT | FETCH | WORD,
         takes: Takes::OneOf("HOW", Sandbox::NAMES),
-        default: "on",
+        default: if cfg!(feature = "sandbox") {
+            "on"
+        } else {
+            "off"
+        },
         help: "parse what the network sends in processes without privileges; off parses it with those \
                of this process, and log only logs what would be forbidden (in the kernel's log); the small \
                binary has no such processes",
