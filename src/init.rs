@@ -10,9 +10,8 @@ mod modules;
 mod supervisor;
 
 use std::fs;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{self, Command};
+use std::process;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use crate::link;
 use crate::settings::cmdline::{self, KERNEL_COMMAND_LINE};
 use crate::sys;
 use crate::sys::machine::{self, PowerAction};
+use crate::sys::program::Program;
 use crate::timeline::{BEFORE, Timeline};
 use supervisor::Supervisor;
 use wireboot_proto::time::{Backoff, Random, Seconds};
@@ -84,7 +84,7 @@ fn attempt(
     pause: Duration,
 ) -> Result<(), PowerAction> {
     let mut then = config.boot.on_failure;
-    let why = supervisor.run(boot().env(BEFORE, timeline.lines()))?;
+    let why = supervisor.run(&boot().variable(BEFORE, &timeline.lines()))?;
     match why
         .strip_prefix("exit code ")
         .and_then(|code| code.parse().ok())
@@ -133,13 +133,19 @@ fn mount_all() -> Vec<String> {
     errors
 }
 
-/// Returns the command that boots, in a process of its own.
-fn boot() -> Command {
+/// Returns the program that boots, in a process of its own.
+fn boot() -> Program {
     // The program may have any name in the archive.
-    let mut command = Command::new("/proc/self/exe");
-    command.args(["boot", "--kernel-command-line", KERNEL_COMMAND_LINE]);
-    command
+    Program::new(Path::new("/proc/self/exe"), "wireboot")
+        .argument("boot")
+        .argument("--kernel-command-line")
+        .argument(KERNEL_COMMAND_LINE)
+        .own_variables()
 }
+
+/// The name of the shell that is started. busybox selects it by the name, since another shell would take
+/// an argument for a script.
+const SHELL: &str = "sh";
 
 /// Starts a shell on the console and waits for its exit.
 ///
@@ -154,23 +160,16 @@ fn shell(supervisor: &Supervisor) -> Result<(), PowerAction> {
         return Ok(());
     };
     log::info!("starting {path}; exit it to retry the boot");
-    let end = supervisor.run(&mut shell_command(path))?;
+    let end = supervisor.run(&Program::new(Path::new(path), SHELL).own_variables())?;
     log::info!("{path}: {end}");
     Ok(())
-}
-
-/// Returns the command that starts the shell in `path`. busybox selects the shell by the program's name,
-/// since another shell would take an argument for a script.
-fn shell_command(path: &str) -> Command {
-    let mut command = Command::new(path);
-    command.arg0("sh");
-    command
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::process::Stdio;
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
 
     use super::*;
 
@@ -178,7 +177,8 @@ mod tests {
     fn a_shell_and_busybox_read_commands_and_no_script() {
         let paths = ["/bin/sh", "/bin/busybox"];
         for path in paths.into_iter().filter(|path| Path::new(path).exists()) {
-            let mut command = shell_command(path);
+            let mut command = Command::new(path);
+            command.arg0(SHELL);
             command.stdin(Stdio::piped()).stdout(Stdio::piped());
             let mut child = command.spawn().unwrap();
             let mut input = child.stdin.take().unwrap();

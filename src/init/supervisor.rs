@@ -1,12 +1,12 @@
 //! The duties of process 1: it reaps its children, orphans among them, and shuts the machine down.
 
 use std::os::fd::AsFd;
-use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
 use crate::sys::machine::{self, PowerAction};
 use crate::sys::process::{self, Children};
+use crate::sys::program::Program;
 use crate::sys::signal::{Order, Signals};
 use crate::sys::{self, SyscallError};
 use wireboot_proto::time::Instant;
@@ -43,14 +43,14 @@ impl Supervisor {
     ///
     /// # Errors
     /// How the machine ends, if a signal requests that; the program is still running then.
-    pub(super) fn run(&self, command: &mut Command) -> Result<String, PowerAction> {
-        let child = match process::spawn(command) {
-            Ok(child) => child.id(),
-            Err(error) => return Ok(format!("cannot start it: {error}")),
+    pub(super) fn run(&self, program: &Program) -> Result<String, PowerAction> {
+        let child = match program.start() {
+            Ok(child) => child.release(),
+            Err(error) => return Ok(error.chain()),
         };
         loop {
             match process::reap() {
-                Children::Ended { pid, end } if pid == child => return Ok(end),
+                Children::Ended { pid, end } if Some(pid) == child => return Ok(end),
                 // One SIGCHLD may be for several children (signal(7)): all are reaped before the
                 // next wait.
                 Children::Ended { .. } => {}

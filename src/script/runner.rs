@@ -4,12 +4,11 @@
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use crate::sys::process::{self, Fork};
+use crate::sys::process::{End, Fork};
+use crate::sys::program::Program;
 use crate::sys::{self, SyscallError, signal};
 use wireboot_proto::time::Seconds;
 
@@ -99,49 +98,44 @@ impl Run {
 pub(super) fn execute(path: &Path, run: &Run, max_time: Duration) {
     let (name, path_text) = (&run.event, path.display());
     log::debug!("{}: {path_text} {name}", run.interface);
-    let child = match process::spawn(&mut command(path, run)) {
-        Ok(child) => child,
-        Err(error) => return log::error!("cannot run {path_text}: {error}"),
-    };
-    match wait(child, max_time) {
-        Ok(Some(status)) if status.success() => {}
-        Ok(Some(status)) => log::warn!("{path_text} {name}: {status}"),
-        Ok(None) => {
-            let seconds = Seconds(max_time);
-            log::error!("{path_text} {name}: timeout after {seconds} s, killed");
-        }
-        Err(error) => log::error!("{path_text} {name}: {error}"),
+    match program(path, run).start() {
+        Ok(child) => match wait(child, max_time) {
+            Some(End::Exited(0)) => {}
+            Some(end) => log::warn!("{path_text} {name}: {end}"),
+            None => {
+                let seconds = Seconds(max_time);
+                log::error!("{path_text} {name}: timeout after {seconds} s, killed");
+            }
+        },
+        Err(error) => log::error!("{path_text} {name}: {}", error.chain()),
     }
 }
 
-fn command(path: &Path, run: &Run) -> Command {
-    let mut command = Command::new(absolute(path));
-    command.arg(&run.event).env_clear();
-    command.env("PATH", SYSTEM_PATH);
-    command.env("interface", &run.interface);
+fn program(path: &Path, run: &Run) -> Program {
+    let name = path.to_string_lossy();
+    let program = Program::new(&absolute(path), &name)
+        .argument(&run.event)
+        .variable("PATH", SYSTEM_PATH)
+        .variable("interface", &run.interface);
     let variables = run.variables.iter();
-    command.envs(variables.map(|(name, value)| (name, value)));
-    // Not the standard output of this process, which a program may read.
-    command.stdin(Stdio::null()).stdout(std::io::stderr());
-    // A process group of its own, for one signal to all its children (kill(2), negative id).
-    command.process_group(0);
-    command
+    let program = variables.fold(program, |program, (name, value)| {
+        program.variable(name, value)
+    });
+    program.apart()
 }
 
 /// Waits for its end; none when it had to be killed.
-fn wait(mut child: Child, max_time: Duration) -> io::Result<Option<ExitStatus>> {
+fn wait(mut child: Fork, max_time: Duration) -> Option<End> {
     let deadline = sys::now() + max_time;
     let mut pause = Duration::from_millis(1);
     loop {
         // waitpid(2) has no timeout; the pauses are short compared with the run time of scripts.
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
+        if let Some(end) = child.try_wait() {
+            return Some(end);
         }
         if sys::now() >= deadline {
-            process::kill_group(child.id());
-            // Otherwise it stays a zombie for as long as the lease is kept.
-            child.wait()?;
-            return Ok(None);
+            child.kill_group();
+            return None;
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));

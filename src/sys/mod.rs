@@ -45,6 +45,7 @@ pub mod memfd;
 pub mod netlink;
 pub mod packet;
 pub mod process;
+pub mod program;
 pub mod rcu;
 pub mod ring;
 pub mod sandbox;

@@ -1,4 +1,4 @@
-//! Child processes: programs, and forks of this one.
+//! Child processes: forks of this one.
 
 #![allow(
     unsafe_code,
@@ -8,12 +8,10 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::os::fd::RawFd;
-use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::{Child, Command};
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid};
 
@@ -24,18 +22,6 @@ use super::memfd::Memfd;
 /// All processes that this one may signal.
 // kill(2): on Linux -1 leaves out process 1 and the caller.
 const ALL_OTHERS: Pid = Pid::from_raw(-1);
-
-/// Starts a program with an empty signal mask: otherwise it inherits that of this thread, which blocks
-/// the signals of [`super::signal::Signals`].
-///
-/// # Errors
-/// As [`Command::spawn`].
-pub fn spawn(command: &mut Command) -> io::Result<Child> {
-    let unblock = || SigSet::empty().thread_set_mask().map_err(io::Error::from);
-    // SAFETY: it makes one system call with a value of its own, and neither allocates nor locks.
-    let command = unsafe { command.pre_exec(unblock) };
-    command.spawn()
-}
 
 /// A copy of this process that runs a function of it; dropping it kills it.
 #[derive(Debug)]
@@ -109,18 +95,43 @@ impl Fork {
         self.pid.map(Pid::as_raw)
     }
 
+    /// Leaves it to [`reap`]; returns its id.
+    pub fn release(mut self) -> Option<u32> {
+        self.pid.take().map(|pid| pid.as_raw().unsigned_abs())
+    }
+
     /// Waits for its end.
     pub fn wait(&mut self) -> End {
-        let Some(pid) = self.pid.take() else {
-            return End::Unknown;
+        self.reap(WaitPidFlag::empty()).unwrap_or(End::Unknown)
+    }
+
+    /// Returns how it has ended; none if it is running.
+    pub fn try_wait(&mut self) -> Option<End> {
+        self.reap(WaitPidFlag::WNOHANG)
+    }
+
+    fn reap(&mut self, flags: WaitPidFlag) -> Option<End> {
+        let Some(pid) = self.pid else {
+            return Some(End::Unknown);
         };
-        loop {
-            return match waitpid(pid, None) {
+        let end = loop {
+            break match waitpid(pid, Some(flags)) {
                 Err(Errno::EINTR) => continue,
+                Ok(WaitStatus::StillAlive) => return None,
                 Ok(WaitStatus::Exited(_, code)) => End::Exited(code),
                 Ok(WaitStatus::Signaled(_, signal, _)) => End::Killed(signal),
                 Ok(_) | Err(_) => End::Unknown,
             };
+        };
+        self.pid = None;
+        Some(end)
+    }
+
+    /// Kills its process group, unless it has been reaped, and waits until it is gone.
+    pub fn kill_group(&mut self) {
+        if let Some(leader) = self.pid {
+            let _ = killpg(leader, Signal::SIGKILL);
+            self.wait();
         }
     }
 
@@ -224,13 +235,6 @@ pub fn reap() -> Children {
     }
 }
 
-/// Kills the process group of the child `leader`, which has not been reaped. No error if it has ended.
-pub fn kill_group(leader: u32) {
-    if let Ok(leader) = i32::try_from(leader) {
-        let _ = killpg(Pid::from_raw(leader), Signal::SIGKILL);
-    }
-}
-
 /// Sends SIGTERM to all other processes. No error if there are none.
 pub fn terminate_all() {
     let _ = kill(ALL_OTHERS, Signal::SIGTERM);
@@ -239,25 +243,4 @@ pub fn terminate_all() {
 /// Sends SIGKILL to all other processes.
 pub fn kill_all() {
     let _ = kill(ALL_OTHERS, Signal::SIGKILL);
-}
-
-#[cfg(test)]
-mod tests {
-    use std::process::Stdio;
-
-    use super::super::signal::Signals;
-    use super::*;
-
-    #[test]
-    fn what_is_started_is_not_kept_from_its_signals() {
-        let child = std::thread::spawn(|| {
-            let _signals = Signals::open().unwrap();
-            let mut command = Command::new("grep");
-            command.args(["SigBlk", "/proc/self/status"]);
-            spawn(command.stdout(Stdio::piped())).unwrap()
-        });
-        let output = child.join().unwrap().wait_with_output().unwrap();
-        let blocked = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(blocked, "SigBlk:\t0000000000000000\n");
-    }
 }
