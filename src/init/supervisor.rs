@@ -4,9 +4,9 @@ use std::os::fd::AsFd;
 use std::thread::sleep;
 use std::time::Duration;
 
+use crate::sys::exec::Program;
 use crate::sys::machine::{self, PowerAction};
 use crate::sys::process::{self, Children};
-use crate::sys::program::Program;
 use crate::sys::signal::{Order, Signals};
 use crate::sys::{self, SyscallError};
 use wireboot_proto::time::Instant;

@@ -7,8 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::sys::exec::Program;
 use crate::sys::process::{End, Fork};
-use crate::sys::program::Program;
 use crate::sys::{self, SyscallError, signal};
 use wireboot_proto::time::Seconds;
 

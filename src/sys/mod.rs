@@ -7,6 +7,7 @@ pub mod descriptor;
 pub mod drivers;
 pub mod echo;
 mod error;
+pub mod exec;
 pub mod file;
 pub mod filter {
     //! Classic BPF as plain data: the programs by which the kernel filters the frames of a socket.
@@ -45,7 +46,6 @@ pub mod memfd;
 pub mod netlink;
 pub mod packet;
 pub mod process;
-pub mod program;
 pub mod rcu;
 pub mod ring;
 pub mod sandbox;
