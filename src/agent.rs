@@ -11,8 +11,10 @@ use crate::error::Error;
 use crate::fetch::{self, Fetcher};
 use crate::gate::{Exit, Gate};
 use crate::link;
+use crate::measure;
 use crate::planning;
 use crate::sys::signal::Signals;
+use crate::timeline::Moment;
 use crate::trust::Trust;
 
 /// Boots the machine from the network; returns only after the step of `--stop-after`, or with why a
@@ -46,11 +48,15 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
         let image = planning.assemble()?;
         binding.check_address_in(&image.command_line);
         gate.pass(Stage::Image)?;
-        image.load(config.boot.loader)?;
+        let loaded = image.load(config.boot.loader);
         gate.timeline.done("load");
-        // Behind the load, beside which hashes are computed: the TCG asks that a stage is measured before
-        // it gets control.
-        gate.measured(image.measure(hashes)?);
+        // Behind the load, beside which hashes are computed.
+        let measurements = image.measure(hashes)?;
+        (gate.timeline).extend(measurements.iter().copied().map(Moment::from));
+        loaded?;
+        // The TCG asks that a stage is measured before it gets control.
+        measure::extend(&measurements);
+        gate.timeline.done("measure");
         gate.pass(Stage::Load)?;
         gate.close(&kernel, &image.command_line);
         // No RELEASE: the next kernel asks for the same address and would find it given away.

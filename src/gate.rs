@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use crate::config::{Config, Stage};
 use crate::error::Error;
 use crate::recorder::Recorder;
-use crate::timeline::{Moment, Timeline};
+use crate::timeline::Timeline;
 use wireboot_proto::text::url::Url;
 
 /// The records of a boot, which are passed from stage to stage and saved at its end; clones are of the
@@ -88,13 +88,6 @@ impl Gate {
             return Err(Exit::After(stage));
         }
         Ok(())
-    }
-
-    /// Records the measurements.
-    pub fn measured(&self, measurements: impl IntoIterator<Item = impl Into<Moment>>) {
-        self.timeline
-            .extend(measurements.into_iter().map(Into::into));
-        self.timeline.done("measure");
     }
 
     /// Logs the start of the kernel, and saves the records before it.

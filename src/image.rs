@@ -126,8 +126,7 @@ impl Image {
             .for_each(|file| file.hash_beside());
     }
 
-    /// Extends the TPM's PCRs, if there is a TPM, by the hash of each part. Those that are not known
-    /// are computed where `is_wanted` or a TPM asks for them.
+    /// Returns the hash of each part. Those that are not known are computed if they are wanted.
     ///
     /// # Errors
     /// [`Error::System`] when a part cannot be read back.

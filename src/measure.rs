@@ -55,9 +55,7 @@ pub fn is_wanted(config: &Config, must_be_signed: bool) -> bool {
 }
 
 /// Measures all that is handed to kexec: `files` with what each is, and the command line. Files whose
-/// hash is not known yet are left out where neither `is_wanted` nor a TPM asks for it.
-///
-/// A failure of the TPM does not end the boot: without the measurements it does not unseal secrets.
+/// hash is not known yet are left out unless `is_wanted`.
 ///
 /// # Errors
 /// [`Error::System`] if a part cannot be read.
@@ -66,8 +64,6 @@ pub fn parts<'a>(
     command_line: &str,
     is_wanted: bool,
 ) -> Result<Vec<Measurement>, Error> {
-    let tpm = Tpm::open();
-    let is_wanted = is_wanted || !matches!(tpm, Ok(None));
     let measured = |part, pcr, hashed: Hashed| Measurement {
         part,
         pcr,
@@ -92,22 +88,24 @@ pub fn parts<'a>(
     for Measurement { part, sha256, .. } in &parts {
         log::info!("{part}: SHA-256 {sha256}");
     }
-    let extended = match tpm {
-        Ok(Some(device)) => extend(device, &parts),
-        Ok(None) => {
-            log::debug!("no TPM, measurements only logged");
-            return Ok(parts);
-        }
+    Ok(parts)
+}
+
+/// Extends the PCRs of the TPM, if there is one, by the hash of each part. A failure does not end the
+/// boot: without the measurements the TPM does not unseal secrets.
+pub fn extend(measurements: &[Measurement]) {
+    let extended = match Tpm::open() {
+        Ok(Some(device)) => extend_in(device, measurements),
+        Ok(None) => return log::debug!("no TPM, measurements only logged"),
         Err(error) => Err(error.into()),
     };
     match extended {
         Ok(()) => log::info!("extended into PCR {FILES_PCR} and {COMMAND_LINE_PCR} of the TPM"),
         Err(error) => log::warn!("cannot extend the TPM: {error}"),
     }
-    Ok(parts)
 }
 
-fn extend(mut device: Tpm, parts: &[Measurement]) -> Result<(), Cause> {
+fn extend_in(mut device: Tpm, parts: &[Measurement]) -> Result<(), Cause> {
     let mut send = |command: &[u8]| device.transmit(command, tpm::MAX_RESPONSE_LEN);
     // All active banks: later software could extend an unused bank with forged measurements.
     let (banks, unknown) = tpm::decode_banks(&send(&tpm::encode_get_banks())?)?;

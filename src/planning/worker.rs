@@ -11,7 +11,8 @@ use crate::error::{Cause, Error};
 use crate::fetch::Fetcher;
 use crate::image::Image;
 use crate::sys::SyscallError;
-use crate::sys::memfd::SealedFile;
+use crate::sys::hashing::Hashing;
+use crate::sys::memfd::{Identity, SealedFile};
 use crate::sys::sandbox::Calls;
 use crate::sys::terminal::Terminal;
 use crate::worker::{Peer, Received, Role, Worker};
@@ -28,10 +29,15 @@ const ROLE: Role = Role {
     file_len: u64::MAX,
 };
 
+/// Length of files that are hashed before it is known what for: most kernels, and few configurations.
+const LONG: u64 = 1 << 20;
+
 /// A worker that has made a plan, and waits to carry it out.
 #[derive(Debug)]
 pub(super) struct Planner {
     worker: Worker,
+    /// The hashes of files that it was given, which may be parts of its image.
+    hashes: Vec<(Identity, Hashing)>,
     /// What errors of the worker itself are about.
     boot_file: String,
 }
@@ -60,6 +66,7 @@ impl Planner {
         };
         let mut planner = Self {
             worker: Worker::start(config, ROLE, work)?,
+            hashes: Vec::new(),
             boot_file: boot_file.to_string(),
         };
         match planner.await_result(fetcher)? {
@@ -88,7 +95,12 @@ impl Planner {
         let mut next = |what: &str| -> Result<Rc<SealedFile>, Error> {
             let file = files.next().map(SealedFile::try_from);
             match file {
-                Some(Ok(file)) => Ok(Rc::new(file)),
+                Some(Ok(file)) => {
+                    let identity = file.identity().ok();
+                    let known = self.hashes.iter().position(|(of, _)| Some(*of) == identity);
+                    file.set_hashing(known.map(|at| self.hashes.swap_remove(at).1));
+                    Ok(Rc::new(file))
+                }
                 Some(Err(_)) => Err(self.refuse(&format!("{what} that it could still change"))),
                 None => Err(self.refuse(&format!("no {what}"))),
             }
@@ -119,9 +131,24 @@ impl Planner {
             let Some((answer, file)) = fetcher.serve(message) else {
                 return Err(self.refuse("a message that is none of its own"));
             };
+            if let Some(file) = &file {
+                self.hash(file, fetcher);
+            }
             let file: Vec<_> = file.iter().map(AsFd::as_fd).collect();
             let sent = self.worker.send(&answer, &file);
             sent.map_err(|cause| self.failed(cause))?;
+        }
+    }
+
+    /// Begins to hash what may be measured, beside what is fetched next.
+    fn hash(&mut self, file: &SealedFile, fetcher: &Fetcher) {
+        let is_long = file.size().is_ok_and(|len| len >= LONG);
+        if !fetcher.hashes || !is_long {
+            return;
+        }
+        file.hash_beside();
+        if let (Ok(identity), Some(hashing)) = (file.identity(), file.take_hashing()) {
+            self.hashes.push((identity, hashing));
         }
     }
 

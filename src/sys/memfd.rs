@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Take, Write};
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
@@ -129,6 +130,13 @@ impl Write for Memfd {
     }
 }
 
+/// By which an open file is told from all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+}
+
 /// A complete, sealed memory file: the verified content is the content that is started.
 #[derive(Debug)]
 pub struct SealedFile {
@@ -161,6 +169,26 @@ impl SealedFile {
         let metadata = self.file.metadata();
         let metadata = metadata.map_err(|source| SyscallError { call, source })?;
         Ok(metadata.len())
+    }
+
+    /// Returns by which it is known again, as long as it exists.
+    ///
+    /// # Errors
+    /// `fstat`, as no file in memory fails.
+    pub fn identity(&self) -> Result<Identity, SyscallError> {
+        let metadata = self.file.metadata().map_err(|source| SyscallError {
+            call: "fstat(memfd)",
+            source,
+        })?;
+        Ok(Identity {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        })
+    }
+
+    /// Returns its hash under way, which continues without the file.
+    pub fn take_hashing(&self) -> Option<Hashing> {
+        self.hashing.borrow_mut().take()
     }
 
     /// Takes over the hash of this very file.
