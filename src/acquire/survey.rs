@@ -143,7 +143,7 @@ impl Asker {
             return Ok(());
         };
         let diagnosis = &mut self.diagnosis;
-        let received = self.station.receive(|heard| match heard {
+        let received = self.station.receive(&mut |heard| match heard {
             Reception::Arp(_) => {}
             Reception::Discarded { source, why } => diagnosis.discards.note(name, source, why),
             Reception::Router(router) => diagnosis.note_router(name, router),
