@@ -114,11 +114,12 @@ impl Lease {
         let boot = BootSource::read(message, server, &mut ignored);
         let (domain, search) = network::domains(options, &mut ignored);
         let broadcast = options.address(code::BROADCAST_ADDRESS);
+        let prefix_len = network::prefix_len(message.yiaddr, options, &mut ignored);
         Self {
             address: message.yiaddr,
-            prefix_len: network::prefix_len(message.yiaddr, options, &mut ignored),
+            prefix_len,
             server: Some(server),
-            routes: network::routes(options, &mut ignored),
+            routes: network::routes(options, (message.yiaddr, prefix_len), &mut ignored),
             broadcast: broadcast.filter(|address| !address.is_unspecified()),
             mtu_octets: network::mtu(options, &mut ignored),
             dns: network::hosts(options, code::DOMAIN_NAME_SERVER, &mut ignored),
