@@ -111,6 +111,7 @@ impl Lease {
         let options = &message.options;
         let mut ignored = Vec::new();
         network::note_wrong_lengths(options, &mut ignored);
+        network::note_missing_server(options, &mut ignored);
         let boot = BootSource::read(message, server, &mut ignored);
         let (domain, search) = network::domains(options, &mut ignored);
         let broadcast = options.address(code::BROADCAST_ADDRESS);
@@ -292,6 +293,7 @@ mod tests {
 
     fn read(set: &[(u8, &[u8])]) -> Lease {
         let mut options = Options::default();
+        options.set(code::SERVER_IDENTIFIER, SERVER.octets());
         for (code, value) in set {
             options.set(*code, *value);
         }

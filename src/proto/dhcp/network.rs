@@ -43,6 +43,15 @@ pub(super) fn note_wrong_lengths(options: &Options, ignored: &mut IgnoredOptions
     }
 }
 
+/// Lists option 54 where it does not name a server, so that the one which was asked or the source address
+/// stands for it.
+pub(super) fn note_missing_server(options: &Options, ignored: &mut IgnoredOptions) {
+    let server = options.address(code::SERVER_IDENTIFIER);
+    if !server.is_some_and(is_host) {
+        ignore(ignored, code::SERVER_IDENTIFIER, "names no server");
+    }
+}
+
 /// Returns the prefix of an address, 1 to 32 bits.
 pub(super) fn prefix_len(address: Ipv4Addr, options: &Options, ignored: &mut IgnoredOptions) -> u8 {
     if let Some(mask) = options.address(code::SUBNET_MASK).map(u32::from) {
