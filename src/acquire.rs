@@ -37,11 +37,11 @@ use wireboot_proto::time::Instant;
 
 pub use binding::Binding;
 pub use boot_server::boot_file;
-use diagnosis::{received_now, received_on};
+use diagnosis::{Furthest, received_now, received_on};
 pub use keep::keep;
 pub use session::Session;
 #[cfg(feature = "discover")]
-pub use survey::{Surveyed, survey};
+pub use survey::{Surveyed, survey, unanswered};
 
 /// Finds the interfaces, acquires a lease on one of them, or has its address without DHCP, and
 /// configures it; on failure the machine's network is as it was before.
@@ -421,21 +421,11 @@ fn failure(sessions: &[Session], carrier_at: Option<Instant>, started_at: Instan
     };
     // The counters come by netlink for all interfaces at once, and cost nothing while all is well.
     let received = received_now();
-    let mut begun: Vec<_> = sessions
-        .iter()
-        .filter(|session| session.has_begun())
-        .collect();
-    begun.sort_by_key(|session| session.progress());
-    let mut errors: Vec<_> = begun
-        .into_iter()
-        .map(|session| {
-            let count = received_on(session.link(), &received);
-            session.failure(now.since(carrier_at), count)
-        })
-        .collect();
-    let last = errors.pop();
-    for error in errors {
-        log::error!("{}", error.chain());
+    let mut errors = Furthest::default();
+    for session in sessions.iter().filter(|session| session.has_begun()) {
+        let count = received_on(session.link(), &received);
+        let error = session.failure(now.since(carrier_at), count);
+        errors.add(session.progress(), error);
     }
-    last.unwrap_or_else(|| Error::NoOffer("no interface was asked on".to_owned()))
+    errors.end("no interface was asked on")
 }

@@ -51,20 +51,20 @@ pub fn read(interface: &str) -> EarlierFiles {
     if is_machine_namespace() {
         EarlierFiles::read(Path::new("/"), interface)
     } else {
-        EarlierFiles::default()
+        EarlierFiles::none(interface)
     }
 }
 
 /// Puts the files back as they were read.
-pub fn restore(interface: &str, earlier: &EarlierFiles) {
+pub fn restore(earlier: &EarlierFiles) {
     if is_machine_namespace() {
-        earlier.restore(Path::new("/"), interface);
+        earlier.restore(Path::new("/"));
     }
 }
 
 /// Removes the files of [`write()`], and its lines in `/etc/resolv.conf`.
 pub fn remove(interface: &str) {
-    restore(interface, &EarlierFiles::default());
+    restore(&EarlierFiles::none(interface));
 }
 
 fn is_machine_namespace() -> bool {

@@ -118,7 +118,7 @@ impl AddressSetup {
         let is_there = |address| addresses.iter().any(|(there, _)| *there == address);
         let earlier = self.earlier_files.get();
         match earlier.filter(|earlier| earlier.address().is_none_or(is_there)) {
-            Some(earlier) => handover::restore(name, earlier),
+            Some(earlier) => handover::restore(earlier),
             None => handover::remove(name),
         }
         self.lease_store.remove(self.link.mac);
@@ -127,7 +127,7 @@ impl AddressSetup {
     /// Puts the interface and the lease file back as they were at first.
     pub(super) fn restore(&self) {
         if let Some(earlier) = self.earlier_files.get() {
-            handover::restore(&self.link.name, earlier);
+            handover::restore(earlier);
         }
         self.link.restore();
         // One that a server refused meanwhile is gone for good.

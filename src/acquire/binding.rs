@@ -76,10 +76,9 @@ impl Binding {
     /// Warns when a command line names the address that was set first, and another has taken its
     /// place since the line was made.
     pub fn check_address_in(&self, command_line: &str) {
-        let (first, address) = (self.address.to_string(), self.address());
-        let is_of_address = |c: char| c.is_ascii_digit() || c == '.';
-        let mut words = command_line.split(|c| !is_of_address(c));
-        if address != self.address && words.any(|word| word == first) {
+        let (first, address) = (self.address, self.address());
+        let mut words = command_line.split(|c: char| !c.is_ascii_digit() && c != '.');
+        if address != first && words.any(|word| word.parse() == Ok(first)) {
             log::warn!(
                 "the command line names {first}, which is no longer this machine's address: that is \
                  {address}"
@@ -175,14 +174,15 @@ impl Binding {
             Leased::Idle(session) => session.restore(),
             Leased::Static(earlier) => restore_static(&self.link, &earlier),
             Leased::Renewed(..) | Leased::Gone => {
-                restore_static(&self.link, &EarlierFiles::default());
+                handover::remove(&self.link.name);
+                self.link.restore();
             }
         }
     }
 }
 
 fn restore_static(link: &Link, earlier: &EarlierFiles) {
-    handover::restore(&link.name, earlier);
+    handover::restore(earlier);
     link.restore();
 }
 

@@ -131,7 +131,7 @@ fn ask(
     let mut payload = Vec::new();
     loop {
         let now = sys::now();
-        let hear = |heard: Reception<'_>| match heard {
+        let mut hear = |heard: Reception<'_>| match heard {
             Reception::Arp(_) | Reception::Router(_) => {}
             Reception::Discarded { source, why } => discards.note(&link.name, source, why),
             Reception::Datagram { datagram, .. } => {
@@ -141,7 +141,7 @@ fn ask(
                 }
             }
         };
-        station.receive(hear).map_err(system)?;
+        station.receive(&mut hear).map_err(system)?;
         inquiry.handle_timeout(now);
         while let Some(transmit) = inquiry.poll_transmit(&mut payload) {
             station.send(transmit, &payload);

@@ -1,6 +1,5 @@
 //! Reasons why there is no lease on an interface, for the error message.
 
-use std::cmp::Reverse;
 use std::fmt;
 use std::mem::discriminant;
 use std::net::Ipv4Addr;
@@ -24,6 +23,35 @@ pub(super) enum Progress {
     Answered,
     Offered,
     Refused,
+}
+
+/// The error of the interface that got furthest.
+#[derive(Debug, Default)]
+pub(super) struct Furthest(Option<(Progress, Error)>);
+
+impl Furthest {
+    /// Adds the error of an interface; of two, the one that is of less use is logged.
+    pub(super) fn add(&mut self, progress: Progress, error: Error) {
+        let less = match self.0.take() {
+            Some(best) if best.0 > progress => {
+                self.0 = Some(best);
+                Some(error)
+            }
+            other => {
+                self.0 = Some((progress, error));
+                other.map(|(_, error)| error)
+            }
+        };
+        if let Some(error) = less {
+            log::error!("{}", error.chain());
+        }
+    }
+
+    /// Returns the error, or that there was no interface.
+    pub(super) fn end(self, nothing: &str) -> Error {
+        let nothing = || Error::NoOffer(nothing.to_owned());
+        self.0.map_or_else(nothing, |(_, error)| error)
+    }
 }
 
 /// More routers, and servers and faults of each, than any network has; a bound on what others can make us
@@ -235,9 +263,12 @@ impl Discards {
 impl fmt::Display for Discards {
     /// Writes the most frequent ones.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut sorted: Vec<_> = self.0.iter().collect();
-        sorted.sort_by_key(|(_, count, _)| Reverse(*count));
-        for (place, (source, count, why)) in sorted.into_iter().take(MAX_NAMED).enumerate() {
+        // Each place in turn, which is less code than a sort.
+        let mut rest: Vec<_> = self.0.iter().collect();
+        for place in 0..MAX_NAMED.min(rest.len()) {
+            let count = rest.iter().map(|(_, count, _)| *count).max();
+            let most = rest.iter().position(|(_, it, _)| Some(*it) == count);
+            let (source, count, why) = rest.remove(most.unwrap_or_default());
             let separator = if place > 0 { "; " } else { "" };
             let answers = if *count == 1 { "answer" } else { "answers" };
             let were = if *count == 1 { "was" } else { "were" };

@@ -189,7 +189,7 @@ impl Listener {
     /// Hands every such frame that has arrived to `take`, with the exchange's xid.
     pub(super) fn receive_strays(
         &self,
-        mut take: impl FnMut(u32, &[u8], Metadata),
+        take: &mut dyn FnMut(u32, &[u8], Metadata),
     ) -> Result<(), SyscallError> {
         let Some((xid, socket)) = &self.strays else {
             return Ok(());

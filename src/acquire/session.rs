@@ -212,7 +212,7 @@ impl Session {
         }
         let name = &self.link.name;
         let (dialogue, diagnosis) = (&mut self.dialogue, &mut self.witness.diagnosis);
-        let received = self.station.receive(|reception| match reception {
+        let received = self.station.receive(&mut |reception| match reception {
             Reception::Arp(packet) if monitor.is_ours(packet.sha) => {}
             Reception::Arp(packet) => dialogue.handle_arp(&packet, now),
             Reception::Datagram { datagram, at, .. } => {

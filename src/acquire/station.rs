@@ -77,6 +77,7 @@ impl Station {
     ///
     /// # Errors
     /// [`Error::Configure`] without CAP_NET_RAW.
+    #[inline(never)]
     pub(super) fn open(link: &Link) -> Result<Self, Error> {
         let listener = Listener::open(link).map_err(|source| Error::Configure {
             interface: link.name.clone(),
@@ -101,6 +102,7 @@ impl Station {
 
     /// Follows the interface: without sockets while it does not exist, and with new ones when it has
     /// returned and is set up.
+    #[inline(never)]
     pub(super) fn follow(&mut self, link: &Link, presence: Presence) {
         let name = &self.name;
         match presence {
@@ -142,7 +144,7 @@ impl Station {
     /// arrived can be used.
     pub(super) fn receive(
         &mut self,
-        mut take: impl FnMut(Reception<'_>),
+        take: &mut dyn FnMut(Reception<'_>),
     ) -> Result<(), SyscallError> {
         let name = &self.name;
         if let Some((_, Some(socket))) = &self.arp {
@@ -150,14 +152,14 @@ impl Station {
             while let Some(received) = socket.recv(&mut buf)? {
                 let octets = buf.get(..received.len).unwrap_or_default();
                 self.recorder.received(name, octets, &received.metadata);
-                take_arp(name, octets, &mut take);
+                take_arp(name, octets, take);
             }
         }
         let mut others = Vec::new();
         self.listener.receive(name, |octets, metadata| {
             self.recorder.received(name, octets, &metadata);
             if is_arp(octets) {
-                take_arp(name, octets, &mut take);
+                take_arp(name, octets, take);
             } else {
                 others.push((octets.to_vec(), metadata));
             }
@@ -180,7 +182,7 @@ impl Station {
                 }
             }
         }
-        self.listener.receive_strays(|xid, octets, metadata| {
+        self.listener.receive_strays(&mut |xid, octets, metadata| {
             self.recorder.received(name, octets, &metadata);
             let (tag, verify) = (metadata.vlan, metadata.checksum_ready);
             if let Ok(router) = RouterAdvertisement::decode_frame(octets, verify) {
@@ -345,7 +347,7 @@ fn is_arp(octets: &[u8]) -> bool {
     octets.get(12..14) == Some(&ETHERTYPE_ARP.to_be_bytes())
 }
 
-fn take_arp(name: &str, octets: &[u8], take: &mut impl FnMut(Reception<'_>)) {
+fn take_arp(name: &str, octets: &[u8], take: &mut dyn FnMut(Reception<'_>)) {
     match arp::ArpPacket::decode_frame(octets) {
         Ok(packet) => take(Reception::Arp(packet)),
         Err(error) => log::debug!("{name}: ARP was discarded: {error}"),

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::client_config::client_config;
-use super::diagnosis::{Diagnosis, received_now, received_on};
+use super::diagnosis::{Diagnosis, Furthest, received_now, received_on};
 use super::station::{Reception, Station};
 use crate::config::{Config, DhcpConfig};
 use crate::error::Error;
@@ -60,17 +60,22 @@ pub fn survey(
     result.map(|()| surveyed)
 }
 
+/// Returns why there may be no answer within `wait` on the interface that got furthest; logs it for the
+/// others.
+pub fn unanswered(surveyed: &[Surveyed], wait: Duration) -> Error {
+    let mut errors = Furthest::default();
+    for one in surveyed.iter().filter(|one| one.had_carrier) {
+        errors.add(one.asker.diagnosis.progress(), one.failure(wait));
+    }
+    errors.end("no interface has a carrier")
+}
+
 impl Surveyed {
     /// Says what may be the reason that nobody has answered in `wait`.
-    pub fn failure(&self, wait: Duration) -> Error {
+    fn failure(&self, wait: Duration) -> Error {
         let received = self.asker.received_last;
         let diagnosis = &self.asker.diagnosis;
         diagnosis.nobody(&self.link, "offer", wait, received)
-    }
-
-    /// Returns how far it got, for comparison with others.
-    pub fn progress(&self) -> impl Ord + use<> {
-        self.asker.diagnosis.progress()
     }
 
     /// Says which answers were discarded, and why; empty when none was.
@@ -143,7 +148,7 @@ impl Asker {
             return Ok(());
         };
         let diagnosis = &mut self.diagnosis;
-        let received = self.station.receive(|heard| match heard {
+        let received = self.station.receive(&mut |heard| match heard {
             Reception::Arp(_) => {}
             Reception::Discarded { source, why } => diagnosis.discards.note(name, source, why),
             Reception::Router(router) => diagnosis.note_router(name, router),

@@ -2,8 +2,6 @@
 
 mod answers;
 
-use std::time::Duration;
-
 use crate::acquire::{self, Surveyed};
 use crate::config::Config;
 use crate::error::Error;
@@ -35,7 +33,7 @@ fn survey(settings: &Settings, recorder: &Recorder) -> Result<(), Error> {
     };
     print(&text);
     if rows.is_empty() {
-        return Err(failure(&surveyed, wait));
+        return Err(acquire::unanswered(&surveyed, wait));
     }
     for one in &surveyed {
         let discarded = one.discarded();
@@ -79,16 +77,4 @@ fn rows<'a>(surveyed: &'a [Surveyed], config: &Config) -> Vec<AnswerRow<'a>> {
         }
     }
     rows
-}
-
-/// Returns why there may be no answer on the interface that got furthest; logs it for the others.
-fn failure(surveyed: &[Surveyed], wait: Duration) -> Error {
-    let mut asked: Vec<_> = surveyed.iter().filter(|one| one.had_carrier).collect();
-    asked.sort_by_key(|one| one.progress());
-    let mut errors: Vec<_> = asked.into_iter().map(|one| one.failure(wait)).collect();
-    let last = errors.pop();
-    for error in errors {
-        log::error!("{}", error.chain());
-    }
-    last.unwrap_or_else(|| Error::NoOffer("no interface has a carrier".to_owned()))
 }

@@ -14,74 +14,88 @@ use crate::sys::file::{self, EVERYBODY, OWNER};
 /// More than any of these files takes, bytes: what is longer is of nobody who could be served by it.
 const MAX_LEN: u64 = 64 << 10;
 
-/// Returns the names of all files about an interface below the root, each with its mode, without
-/// `/etc/resolv.conf`.
-fn names(interface: &str) -> Vec<(String, u32)> {
-    let mut names = vec![
-        (net_conf_name(interface), EVERYBODY),
-        (unit_name(interface), EVERYBODY),
-        (keyfile_name(interface), OWNER),
-    ];
-    let dracut = dracut_names(interface).into_iter();
-    names.extend(dracut.map(|name| (name, EVERYBODY)));
-    names
-}
-
-/// Files about an interface as they were before this process wrote its own.
-#[derive(Debug, Default)]
+/// Files about an interface, as they were before this process wrote its own.
+#[derive(Debug)]
 pub struct EarlierFiles {
     /// The lines between the marks in `/etc/resolv.conf`.
     resolvers: Option<String>,
-    /// Names, modes and contents.
-    files: Vec<(String, u32, Vec<u8>)>,
+    /// All others, by name.
+    files: Vec<EarlierFile>,
+}
+
+#[derive(Debug)]
+struct EarlierFile {
+    /// Name below the root.
+    name: String,
+    mode: u32,
+    /// None if it was not there.
+    content: Option<Vec<u8>>,
 }
 
 impl EarlierFiles {
+    /// Returns the files about an interface as none of which is there.
+    pub(super) fn none(interface: &str) -> Self {
+        let mut names = dracut_names(interface);
+        names.extend([unit_name(interface), keyfile_name(interface)]);
+        // First, where `address` looks for it.
+        names.insert(0, net_conf_name(interface));
+        let files = names.into_iter().map(|name| EarlierFile {
+            mode: if name == keyfile_name(interface) {
+                OWNER
+            } else {
+                EVERYBODY
+            },
+            name,
+            content: None,
+        });
+        Self {
+            resolvers: None,
+            files: files.collect(),
+        }
+    }
+
     /// Reads the files below `root`.
     pub(super) fn read(root: &Path, interface: &str) -> Self {
-        let mut files = Vec::new();
-        for (name, mode) in names(interface) {
-            let path = root.join(&name);
+        let mut earlier = Self::none(interface);
+        earlier.resolvers = resolv_conf::own_lines(root);
+        for file in &mut earlier.files {
+            let path = root.join(&file.name);
             // Anybody may have put a FIFO in /tmp.
             let metadata = fs::symlink_metadata(&path);
-            if metadata.is_ok_and(|found| found.is_file() && found.len() <= MAX_LEN)
-                && let Ok(content) = fs::read(&path)
-            {
-                files.push((name, mode, content));
+            if metadata.is_ok_and(|found| found.is_file() && found.len() <= MAX_LEN) {
+                file.content = fs::read(&path).ok();
             }
         }
-        Self {
-            resolvers: resolv_conf::own_lines(root),
-            files,
-        }
+        earlier
     }
 
     /// Returns the address that they describe, by klibc's file; none without that.
     pub fn address(&self) -> Option<Ipv4Addr> {
-        let name = |(name, ..): &&(String, u32, Vec<u8>)| name.starts_with("run/net-");
-        let (.., content) = self.files.iter().find(name)?;
-        let text = String::from_utf8_lossy(content);
+        let text = String::from_utf8_lossy(self.files.first()?.content.as_deref()?);
         let mut lines = text.lines();
         let value = lines.find_map(|line| line.strip_prefix("IPV4ADDR="))?;
-        value.trim_matches(['\'', '"']).parse().ok()
+        value.trim_matches('\'').parse().ok()
     }
 
     /// Puts these files below `root` in place of those that are there.
-    pub(super) fn restore(&self, root: &Path, interface: &str) {
+    pub(super) fn restore(&self, root: &Path) {
         let resolvers = resolv_conf::replace_own_lines(root, self.resolvers.as_deref());
         warn_of_error(RESOLV_CONF, resolvers);
-        for (name, _) in names(interface) {
-            if self.files.iter().any(|(known, ..)| *known == name) {
-                continue;
-            }
-            if let Err(error) = fs::remove_file(root.join(&name))
-                && error.kind() != io::ErrorKind::NotFound
-            {
-                warn_of_error(&name, Err(error));
-            }
-        }
-        for (name, mode, content) in &self.files {
-            warn_of_error(name, file::replace(&root.join(name), content, *mode));
+        for EarlierFile {
+            name,
+            mode,
+            content,
+        } in &self.files
+        {
+            let path = root.join(name);
+            let restored = match content {
+                Some(content) => file::replace(&path, content, *mode),
+                None => match fs::remove_file(&path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                    removed => removed,
+                },
+            };
+            warn_of_error(name, restored);
         }
     }
 }

@@ -131,7 +131,7 @@ fn files_are_written_whole_and_taken_back_without_a_trace() {
     files_below(&root.0.join("run"), &mut left);
     files_below(&root.0.join("tmp"), &mut left);
     assert_eq!(left.len(), 9, "{left:?}");
-    EarlierFiles::default().restore(&root.0, "eth0");
+    EarlierFiles::none("eth0").restore(&root.0);
     assert_eq!(fs::read_to_string(root.0.join(RESOLV_CONF)).unwrap(), "");
     let mut left = Vec::new();
     files_below(&root.0, &mut left);
@@ -159,7 +159,7 @@ fn what_another_client_wrote_is_put_back_as_it_was() {
     write_files(&root.0, &HOLDER, &lease(), EVERYONE);
     let own = EarlierFiles::read(&root.0, "eth0");
     assert_eq!(own.address(), Some(Ipv4Addr::new(192, 0, 2, 10)));
-    earlier.restore(&root.0, "eth0");
+    earlier.restore(&root.0);
     let mut left = Vec::new();
     files_below(&root.0, &mut left);
     left.sort();

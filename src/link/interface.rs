@@ -344,7 +344,7 @@ impl Link {
         socket: &mut RouteSocket,
     ) -> Option<u32> {
         let mtu_before = before.mtu_before?;
-        let mtu_octets = self.info(socket).ok()??.mtu_octets?;
+        let (mtu_octets, _) = self.mtu_and_carrier(socket).ok()??;
         if mtu_octets == mtu_before || wanted.contains(&LinkSetting::Mtu(mtu_octets)) {
             return None;
         }
@@ -352,10 +352,14 @@ impl Link {
         Some(mtu_octets)
     }
 
-    /// Returns the interface as the kernel describes it; none if it is gone.
-    fn info(&self, socket: &mut RouteSocket) -> Result<Option<LinkInfo>, SyscallError> {
-        let is_it = |link: &LinkInfo| link.index == self.index();
-        Ok(socket.links()?.into_iter().find(is_it))
+    /// Returns the current MTU in bytes, and whether there is a carrier; none if the interface is gone.
+    fn mtu_and_carrier(
+        &self,
+        socket: &mut RouteSocket,
+    ) -> Result<Option<(u32, bool)>, SyscallError> {
+        let links = socket.links()?;
+        let link = links.iter().find(|link| link.index == self.index());
+        Ok(link.and_then(|link| Some((link.mtu_octets?, link.carrier))))
     }
 
     fn set_all(&self, wanted: &[LinkSetting], socket: &mut RouteSocket) -> Result<(), Error> {
@@ -398,11 +402,11 @@ impl Link {
         socket: &mut RouteSocket,
         mtu_octets: u32,
     ) -> Result<Option<Undo>, SyscallError> {
-        let Some(before) = self.info(socket)? else {
+        let Some((before, has_carrier)) = self.mtu_and_carrier(socket)? else {
             return Ok(None);
         };
         let is_bad = self.changes().bad_mtu == Some(mtu_octets);
-        if is_bad || before.mtu_octets == Some(mtu_octets) {
+        if is_bad || before == mtu_octets {
             return Ok(None);
         }
         let set = |mtu_octets| NetlinkRequest::SetMtu {
@@ -410,16 +414,15 @@ impl Link {
             mtu_octets,
         };
         socket.change(&set(mtu_octets))?;
-        let undo = before.mtu_octets.map(set);
-        if !before.carrier || self.has_carrier_again() {
-            return Ok(undo.map(Undo::Request));
+        if !has_carrier || self.has_carrier_again() {
+            return Ok(Some(Undo::Request(set(before))));
         }
         log::warn!(
             "{}: no carrier with the new MTU; restoring the old one",
             self.name
         );
         self.changes().bad_mtu = Some(mtu_octets);
-        undo.map_or(Ok(()), |undo| socket.change(&undo))?;
+        socket.change(&set(before))?;
         Ok(None)
     }
 

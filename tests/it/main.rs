@@ -51,6 +51,7 @@ mod privileges;
 mod progress;
 mod pxe;
 mod qemu;
+mod qemu_lease;
 mod reasons;
 mod recorder;
 mod replies;

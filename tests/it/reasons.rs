@@ -45,12 +45,8 @@ const ANSWERS: [(Answering, &str); 21] = [
         "192.0.2.1 were discarded: its DHCP message type (option 53) is unknown",
     ),
     (
-        |question| {
-            altered(question, |answer| {
-                answer.options.remove(code::SERVER_IDENTIFIER)
-            })
-        },
-        "192.0.2.1 were discarded: no server identifier",
+        |question| nameless(question),
+        "0.0.0.0 were discarded: no server identifier",
     ),
     (
         |question| {
@@ -341,9 +337,7 @@ fn answers_that_are_discarded_beside_good_ones_are_reported() {
     in_new_namespace(|| {
         let far = Far::plug_in();
         let _server = ScriptedDhcp::start(&far, |question| {
-            let mut frames = altered(question, |answer| {
-                answer.options.remove(code::SERVER_IDENTIFIER);
-            });
+            let mut frames = nameless(question);
             frames.extend(altered(question, |_| ()));
             frames
         });
@@ -421,6 +415,21 @@ fn altered(question: &Message, alter: impl FnOnce(&mut Message)) -> Vec<Vec<u8>>
     };
     alter(&mut answer);
     vec![framed(&answer, 67)]
+}
+
+/// Returns a granting answer that names its server nowhere, neither in option 54 nor as the source.
+fn nameless(question: &Message) -> Vec<Vec<u8>> {
+    let mut frames = altered(question, |answer| {
+        answer.options.remove(code::SERVER_IDENTIFIER);
+    });
+    for frame in &mut frames {
+        frame[26..30].fill(0);
+        frame[UDP + 6..UDP + 8].fill(0);
+        frame[24..26].fill(0);
+        let sum = checksum(&[&frame[14..UDP]]).to_be_bytes();
+        frame[24..26].copy_from_slice(&sum);
+    }
+    frames
 }
 
 /// Returns a granting answer whose frame `spoil` has changed, without a UDP checksum but where it sets

@@ -44,7 +44,9 @@ fn normalized(name: &str) -> Option<String> {
     let (authority, folder) = place.split_once('/').unwrap_or((place, ""));
     let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
     let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
-    if !names::is_host_name(host) || (host.len() < authority.len() && !is_port(port)) {
+    let is_nobodys = host.parse().is_ok_and(|address| !is_host(address));
+    if is_nobodys || !names::is_host_name(host) || (host.len() < authority.len() && !is_port(port))
+    {
         return None;
     }
     if scheme == "tftp" && folder.is_empty() {
@@ -130,6 +132,8 @@ mod tests {
             b"192.0.2.7:0",
             b"192.0.2.7:99999",
             b"http://",
+            b"0.0.0.0",
+            b"tftp://255.255.255.255/x",
             b"a!b c",
             b"$(x)",
             b"/srv/tftp",

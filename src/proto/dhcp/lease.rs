@@ -111,14 +111,16 @@ impl Lease {
         let options = &message.options;
         let mut ignored = Vec::new();
         network::note_wrong_lengths(options, &mut ignored);
+        network::note_missing_server(options, &mut ignored);
         let boot = BootSource::read(message, server, &mut ignored);
         let (domain, search) = network::domains(options, &mut ignored);
         let broadcast = options.address(code::BROADCAST_ADDRESS);
+        let prefix_len = network::prefix_len(message.yiaddr, options, &mut ignored);
         Self {
             address: message.yiaddr,
-            prefix_len: network::prefix_len(message.yiaddr, options, &mut ignored),
+            prefix_len,
             server: Some(server),
-            routes: network::routes(options, &mut ignored),
+            routes: network::routes(options, (message.yiaddr, prefix_len), &mut ignored),
             broadcast: broadcast.filter(|address| !address.is_unspecified()),
             mtu_octets: network::mtu(options, &mut ignored),
             dns: network::hosts(options, code::DOMAIN_NAME_SERVER, &mut ignored),
@@ -291,6 +293,7 @@ mod tests {
 
     fn read(set: &[(u8, &[u8])]) -> Lease {
         let mut options = Options::default();
+        options.set(code::SERVER_IDENTIFIER, SERVER.octets());
         for (code, value) in set {
             options.set(*code, *value);
         }

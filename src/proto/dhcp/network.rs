@@ -27,6 +27,8 @@ pub struct StaticRoute {
     pub gateway: Option<Ipv4Addr>,
 }
 
+const NO_HOST: &str = "lists what is no host's address";
+
 /// Lists an option with the reason why it is not used as it was sent.
 fn ignore(ignored: &mut IgnoredOptions, code: u8, why: &'static str) {
     if !ignored.contains(&(code, why)) {
@@ -38,6 +40,15 @@ fn ignore(ignored: &mut IgnoredOptions, code: u8, why: &'static str) {
 pub(super) fn note_wrong_lengths(options: &Options, ignored: &mut IgnoredOptions) {
     for code in options.of_wrong_length() {
         ignore(ignored, code, "has a wrong length");
+    }
+}
+
+/// Lists option 54 where it does not name a server, so that the one which was asked or the source address
+/// stands for it.
+pub(super) fn note_missing_server(options: &Options, ignored: &mut IgnoredOptions) {
+    let server = options.address(code::SERVER_IDENTIFIER);
+    if !server.is_some_and(is_host) {
+        ignore(ignored, code::SERVER_IDENTIFIER, "names no server");
     }
 }
 
@@ -71,13 +82,23 @@ pub(super) fn is_host_of_network(address: Ipv4Addr, prefix_len: u8) -> bool {
     prefix_len > 30 || (host != 0 && host != mask)
 }
 
+/// Returns whether an address is that of a host if it is in the network of `own`.
+fn is_host_beside(address: Ipv4Addr, own: (Ipv4Addr, u8)) -> bool {
+    let (own, prefix_len) = own;
+    let is_near = (address.to_bits() ^ own.to_bits()).leading_zeros() >= prefix_len.into();
+    !is_near || is_host_of_network(address, prefix_len)
+}
+
 /// Returns the addresses in a list that can be those of hosts.
 pub(super) fn hosts(options: &Options, code: u8, ignored: &mut IgnoredOptions) -> Vec<Ipv4Addr> {
     let mut listed = options.addresses(code);
     let count = listed.len();
     listed.retain(|address| is_host(*address));
     if listed.len() < count {
-        ignore(ignored, code, "lists what is no host's address");
+        ignore(ignored, code, NO_HOST);
+    }
+    if options.get(code).is_some_and(|list| list.len() % 4 != 0) {
+        ignore(ignored, code, "has a wrong length");
     }
     listed
 }
@@ -95,7 +116,13 @@ pub(super) fn mtu(options: &Options, ignored: &mut IgnoredOptions) -> Option<u16
 
 /// Returns the routes in the order to be set. A list in option 121 or 249 rules out option 3 (RFC 3442),
 /// unless some of its routes cannot be used and there is none to everywhere among the others.
-pub(super) fn routes(options: &Options, ignored: &mut IgnoredOptions) -> Vec<StaticRoute> {
+///
+/// `own` is the address and its prefix.
+pub(super) fn routes(
+    options: &Options,
+    own: (Ipv4Addr, u8),
+    ignored: &mut IgnoredOptions,
+) -> Vec<StaticRoute> {
     let mut routes = Vec::new();
     for code in [
         code::CLASSLESS_STATIC_ROUTE,
@@ -131,11 +158,15 @@ pub(super) fn routes(options: &Options, ignored: &mut IgnoredOptions) -> Vec<Sta
         }
     }
     // RFC 2132 §3.5: routers are listed in order of preference, and one default route is enough.
-    let router = hosts(options, code::ROUTER, ignored).into_iter().next();
+    let routers = hosts(options, code::ROUTER, ignored);
+    let router = routers.iter().find(|router| is_host_beside(**router, own));
+    if router != routers.first() {
+        ignore(ignored, code::ROUTER, NO_HOST);
+    }
     routes.extend(router.map(|router| StaticRoute {
         destination: Ipv4Addr::UNSPECIFIED,
         prefix_len: 0,
-        gateway: Some(router),
+        gateway: Some(*router),
     }));
     routes
 }

@@ -110,7 +110,7 @@ impl Survey {
         if reply.message_type != MessageType::Offer || !self.is_collecting() {
             return Err(Discard::Unexpected(reply.message_type));
         }
-        let server = reply.named_server()?;
+        let server = reply.server_or(None)?;
         let relay = Some(reply.message.giaddr).filter(|relay| !relay.is_unspecified());
         let offer = Offer::read(reply.message, server, reply.source);
         // With the sender, to find two machines with one server identifier.

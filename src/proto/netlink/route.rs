@@ -423,12 +423,11 @@ impl RouteMessage {
             RTM_DELADDR if family == Some(AF_INET) => {
                 Self::DelAddress(Address::decode(frame.payload)?)
             }
-            RTM_NEWROUTE => {
-                InstalledRoute::decode(frame.payload)?.map_or(Self::Other, Self::NewRoute)
-            }
-            RTM_DELROUTE => {
-                InstalledRoute::decode(frame.payload)?.map_or(Self::Other, Self::DelRoute)
-            }
+            RTM_NEWROUTE | RTM_DELROUTE => match InstalledRoute::decode(frame.payload)? {
+                None => Self::Other,
+                Some(route) if frame.kind == RTM_NEWROUTE => Self::NewRoute(route),
+                Some(route) => Self::DelRoute(route),
+            },
             _ => Self::Other,
         })
     }

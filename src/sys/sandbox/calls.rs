@@ -135,8 +135,8 @@ pub(super) const NETWORK: &[Rule] = &[
 const TYPES: &[u32] = &[1, 2, 0x801, 0x802, 0x8_0001, 0x8_0002, 0x8_0801, 0x8_0802];
 /// Those of another number would make the kernel load the module of that protocol.
 const PROTOCOLS: &[u32] = &[0, libc::IPPROTO_TCP as u32, libc::IPPROTO_UDP as u32];
-/// FIONBIO; and TCGETS, by which the log finds out whether it goes to a terminal.
-const SOCKET_REQUESTS: &[u32] = &[0x5421, 0x5401];
+/// FIONBIO; and what isatty(3) asks, for each line of the log: TCGETS with glibc, TIOCGWINSZ with musl.
+const SOCKET_REQUESTS: &[u32] = &[0x5421, 0x5401, 0x5413];
 /// TCGETS, TCSETS, TCSETSW, TCSETSF and TIOCGWINSZ: not TIOCSTI, which types into the terminal.
 const TERMINAL_REQUESTS: &[u32] = &[0x5401, 0x5402, 0x5403, 0x5404, 0x5413];
 

@@ -194,6 +194,10 @@ fn the_filter_has_few_calls_and_judges_by_arguments() {
         (libc::SYS_clone, [17, 0, 0], KILL),
         (libc::SYS_openat, [0; 3], 0x0005_0000 | libc::EACCES as u32),
         (libc::SYS_execve, [0; 3], KILL),
+        // TCGETS, TIOCGWINSZ and TIOCSTI.
+        (libc::SYS_ioctl, [2, 0x5401, 0], ALLOW),
+        (libc::SYS_ioctl, [2, 0x5413, 0], ALLOW),
+        (libc::SYS_ioctl, [2, 0x5412, 0], KILL),
         (0x4000_0000, [0; 3], KILL),
     ] {
         assert_eq!(run(number, arguments), expected, "{number} {arguments:x?}");

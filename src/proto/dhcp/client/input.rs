@@ -50,7 +50,8 @@ impl Client {
             | State::Informing { .. }
             | State::Stopped => return Err(Discard::Unexpected(MessageType::Offer)),
         };
-        let server = reply.named_server()?;
+        // All other clients take it without, and a server that does not name itself does not mind either.
+        let server = reply.server_or(None)?;
         if requested == Some(server) {
             return Err(Discard::Unexpected(MessageType::Offer));
         }

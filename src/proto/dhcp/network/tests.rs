@@ -21,9 +21,14 @@ fn reading<T>(
     (value, ignored.into_iter().map(|(code, _)| code).collect())
 }
 
+/// Reads the routes of 192.0.2.100/24.
+fn routes_from(options: &Options, ignored: &mut IgnoredOptions) -> Vec<StaticRoute> {
+    routes(options, (Ipv4Addr::new(192, 0, 2, 100), 24), ignored)
+}
+
 /// Returns the routes as text, and the codes that are ignored.
 fn routes_of(set: &[(u8, &[u8])]) -> (Vec<String>, Vec<u8>) {
-    let (routes, ignored) = reading(set, routes);
+    let (routes, ignored) = reading(set, routes_from);
     let text = |route: &StaticRoute| {
         let (destination, prefix_len) = (route.destination, route.prefix_len);
         let gateway = route.gateway.map_or("link".into(), |it| it.to_string());
@@ -40,12 +45,18 @@ fn the_first_router_that_can_be_one_has_the_default_route() {
         (&[192, 0, 2, 1, 192, 0, 2, 2][..], Some(ROUTER), &[][..]),
         (&nowhere, Some(NEXT), &[3]),
         (&loopback, Some(NEXT), &[3]),
-        (&[192, 0, 2, 1, 9], Some(ROUTER), &[]),
+        (&[192, 0, 2, 1, 9], Some(ROUTER), &[3]),
+        (&[192, 0, 2], None, &[3]),
+        // Those of the network and for broadcasts.
+        (&[192, 0, 2, 255, 192, 0, 2, 2], Some(NEXT), &[3]),
+        (&[192, 0, 2, 0, 192, 0, 2, 2], Some(NEXT), &[3]),
+        (&[192, 0, 2, 255], None, &[3]),
+        (&[192, 0, 3, 255], Some(Ipv4Addr::new(192, 0, 3, 255)), &[]),
         (&[0; 4], None, &[3]),
         (&[224, 0, 0, 1], None, &[3]),
         (&[], None, &[]),
     ] {
-        let (routes, codes) = reading(&[(3, list)], routes);
+        let (routes, codes) = reading(&[(3, list)], routes_from);
         let found: Vec<_> = routes.iter().map(|route| route.gateway).collect();
         assert_eq!(found, gateway.map(Some).as_slice(), "{list:?}");
         assert_eq!(codes, ignored, "{list:?}");
@@ -138,6 +149,8 @@ fn resolvers_that_no_host_can_be_are_left_out() {
     let list = [0, 0, 0, 0, 192, 0, 2, 1, 127, 0, 0, 53, 192, 0, 2, 2];
     let read = |options: &_, ignored: &mut _| hosts(options, 6, ignored);
     assert_eq!(reading(&[(6, &list)], read), (vec![ROUTER, NEXT], vec![6]));
+    let cut = [192, 0, 2, 1, 192];
+    assert_eq!(reading(&[(6, &cut)], read), (vec![ROUTER], vec![6]));
 }
 
 #[test]

@@ -38,6 +38,37 @@ fn an_ack_of_another_address_counts_only_from_who_offered() {
 }
 
 #[test]
+fn an_offer_without_a_server_identifier_is_that_of_its_source() {
+    for identifier in [None, Some([0; 4])] {
+        let nameless = |message: Message| {
+            let mut message = message;
+            message.options.remove(code::SERVER_IDENTIFIER);
+            if let Some(identifier) = identifier {
+                message.options.set(code::SERVER_IDENTIFIER, identifier);
+            }
+            message
+        };
+        let mut t = Transcript::new(plain());
+        t.sends(MessageType::Discover);
+        t.source = Ipv4Addr::UNSPECIFIED;
+        let mut unknown = nameless(offer(SERVER));
+        unknown.xid = t.client_xid();
+        let nobody = Err(Discard::NoServerIdentifier);
+        assert_eq!(t.offers_to_client(&unknown, 67), nobody);
+        t.source = SERVER;
+        t.receives(nameless(offer(SERVER)));
+        let request = t.sends(MessageType::Request);
+        let asked = request.options.address(code::SERVER_IDENTIFIER);
+        assert_eq!(asked, Some(SERVER));
+        t.receives(nameless(ack(SERVER)));
+        let lease = t.bound();
+        assert_eq!((lease.address, lease.server), (ADDRESS, Some(SERVER)));
+        let why = (code::SERVER_IDENTIFIER, "names no server");
+        assert_eq!(lease.ignored, [why]);
+    }
+}
+
+#[test]
 fn a_failover_partner_grants_what_was_asked_for_and_is_asked_to_renew_it() {
     let mut t = Transcript::in_requesting(plain());
     t.receives(ack(OTHER_SERVER));
