@@ -10,6 +10,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use crate::config::{Sandbox, SandboxConfig};
 use crate::error::{Cause, Error};
 use crate::sys::channel::Channel;
@@ -173,18 +175,61 @@ fn confine(config: &SandboxConfig, role: Role, ends_with_thread: bool) {
         },
         ends_with_thread,
         calls: role.calls,
-        on_violation: match config.mode {
-            Sandbox::Log => OnViolation::Log,
-            Sandbox::On | Sandbox::Off => OnViolation::Kill,
-        },
+        on_violation: on_violation(config),
         processor_time: role.processor_time,
         file_len: role.file_len,
     };
-    let missing = sandbox::confine(&profile);
+    report(
+        &format!("the worker for {}", role.name),
+        sandbox::confine(&profile),
+    );
+}
+
+/// Makes this process, which is for `name`, one with these capabilities and system calls alone, for ever,
+/// unless the sandbox is off.
+pub fn give_up(config: &SandboxConfig, name: &str, capabilities: u64, calls: Calls) {
+    if !config.has_workers() {
+        if cfg!(feature = "sandbox") {
+            log::warn!(
+                "the sandbox is off (--sandbox off): {name} keeps all privileges of this process"
+            );
+        }
+        return;
+    }
+    let profile = Profile {
+        user: config.user,
+        capabilities,
+        ends_with_thread: false,
+        calls,
+        on_violation: on_violation(config),
+        processor_time: None,
+        file_len: u64::MAX,
+    };
+    let mut missing = Vec::new();
+    if !process::await_one_thread() {
+        missing.push(SyscallError::new(
+            "the end of other threads",
+            Errno::ETIMEDOUT,
+        ));
+    }
+    // For the look at free memory, which opens it when it grows.
+    let _ = machine::open_memory_report();
+    missing.extend(sandbox::confine(&profile));
+    report(name, missing);
+}
+
+fn report(name: &str, missing: Vec<SyscallError>) {
     if !missing.is_empty() {
         let missing: Vec<_> = missing.iter().map(SyscallError::chain).collect();
-        let (name, missing) = (role.name, missing.join("; "));
-        log::info!("the worker for {name} lacks a part of its sandbox: {missing}");
+        let missing = missing.join("; ");
+        log::info!("{name} lacks a part of its sandbox: {missing}");
+    }
+}
+
+const fn on_violation(config: &SandboxConfig) -> OnViolation {
+    match config.mode {
+        Sandbox::Log => OnViolation::Log,
+        Sandbox::On | Sandbox::Off => OnViolation::Kill,
     }
 }
 

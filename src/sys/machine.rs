@@ -57,6 +57,13 @@ pub fn set_host_name(name: &str) -> Result<(), SyscallError> {
     nix::unistd::sethostname(name).map_err(|errno| SyscallError::new("sethostname", errno))
 }
 
+/// Returns the machine's name; empty if the kernel does not say.
+pub fn host_name() -> String {
+    let name = nix::unistd::gethostname();
+    let name = name.ok().and_then(|name| name.into_string().ok());
+    name.unwrap_or_default()
+}
+
 /// Returns 64 random bits, from the kernel's generator even before it is fully seeded: good for
 /// jitter and transaction numbers, not for keys.
 pub fn seed() -> u64 {

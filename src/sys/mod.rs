@@ -8,6 +8,7 @@ pub mod drivers;
 pub mod echo;
 mod error;
 pub mod file;
+pub mod files;
 pub mod filter {
     //! Classic BPF as plain data: the programs by which the kernel filters the frames of a socket.
     //!

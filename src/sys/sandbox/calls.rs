@@ -146,6 +146,35 @@ pub(super) const TERMINAL: &[Rule] = &[allow_if(
     &[Condition::Is(1, TERMINAL_REQUESTS)],
 )];
 
+/// What a kept lease takes: packet sockets (ARP, a link that has returned), netlink (addresses, routes),
+/// UDP from its address, and timers.
+pub(super) const LEASE: &[Rule] = &[
+    allow_if(libc::SYS_socket, &[Condition::Is(0, LEASE_FAMILIES)]),
+    allow(libc::SYS_bind),
+    allow(libc::SYS_getsockname),
+    allow(libc::SYS_getsockopt),
+    allow(libc::SYS_setsockopt),
+    allow(libc::SYS_timerfd_settime),
+    allow(libc::SYS_uname),
+    allow_if(libc::SYS_ioctl, &[Condition::Is(1, &[TCGETS])]),
+    refuse(libc::SYS_sethostname, Errno::EPERM),
+];
+
+const LEASE_FAMILIES: &[u32] = &[
+    libc::AF_INET as u32,
+    libc::AF_NETLINK as u32,
+    libc::AF_PACKET as u32,
+];
+
+/// PACKET_STATISTICS, of the sockets that are open.
+pub(super) const CAPTURE: &[Rule] = &[
+    allow(libc::SYS_getsockopt),
+    allow_if(libc::SYS_ioctl, &[Condition::Is(1, &[TCGETS])]),
+];
+
+/// By which the log finds out whether it goes to a terminal.
+const TCGETS: u32 = 0x5401;
+
 /// Calls that the C libraries and the standard library try first, or make only to find out: a file that
 /// cannot be opened is no fault of theirs.
 pub(super) const REFUSED: &[Rule] = &[

@@ -1,18 +1,18 @@
 //! The files about an interface: their removal, and what was in them before, which another client or
 //! an earlier run of this one may have written.
 
-use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::initramfs::{dracut_names, net_conf_name};
 use super::managers::{keyfile_name, unit_name};
 use super::resolv_conf::{self, RESOLV_CONF};
-use crate::sys::file::{self, EVERYBODY, OWNER};
+use crate::sys::file::{EVERYBODY, OWNER};
+use crate::sys::files;
 
 /// More than any of these files takes, bytes: what is longer is of nobody who could be served by it.
-const MAX_LEN: u64 = 64 << 10;
+const MAX_LEN: usize = 64 << 10;
 
 /// Returns the names of all files about an interface below the root, each with its mode, without
 /// `/etc/resolv.conf`.
@@ -25,6 +25,12 @@ fn names(interface: &str) -> Vec<(String, u32)> {
     let dracut = dracut_names(interface).into_iter();
     names.extend(dracut.map(|name| (name, EVERYBODY)));
     names
+}
+
+/// Returns the paths of all files about an interface below `root`, without `/etc/resolv.conf`.
+pub(super) fn paths(root: &Path, interface: &str) -> Vec<PathBuf> {
+    let names = names(interface).into_iter();
+    names.map(|(name, _)| root.join(name)).collect()
 }
 
 /// Files about an interface as they were before this process wrote its own.
@@ -41,11 +47,9 @@ impl EarlierFiles {
     pub(super) fn read(root: &Path, interface: &str) -> Self {
         let mut files = Vec::new();
         for (name, mode) in names(interface) {
-            let path = root.join(&name);
-            // Anybody may have put a FIFO in /tmp.
-            let metadata = fs::symlink_metadata(&path);
-            if metadata.is_ok_and(|found| found.is_file() && found.len() <= MAX_LEN)
-                && let Ok(content) = fs::read(&path)
+            // Anybody may have put a link or FIFO in /tmp.
+            if let Ok(content) = files::read(&root.join(&name))
+                && content.len() <= MAX_LEN
             {
                 files.push((name, mode, content));
             }
@@ -74,14 +78,10 @@ impl EarlierFiles {
             if self.files.iter().any(|(known, ..)| *known == name) {
                 continue;
             }
-            if let Err(error) = fs::remove_file(root.join(&name))
-                && error.kind() != io::ErrorKind::NotFound
-            {
-                warn_of_error(&name, Err(error));
-            }
+            warn_of_error(&name, files::remove(&root.join(&name)));
         }
         for (name, mode, content) in &self.files {
-            warn_of_error(name, file::replace(&root.join(name), content, *mode));
+            warn_of_error(name, files::replace(&root.join(name), content, *mode));
         }
     }
 }
