@@ -22,6 +22,8 @@ use crate::sys::file::{EVERYBODY, OWNER};
 use crate::sys::{self, files, machine};
 pub use earlier::EarlierFiles;
 use earlier::warn_of_error;
+#[cfg(fuzzing)]
+pub use initramfs::fuzz;
 use initramfs::{dracut_files, net_conf, net_conf_name};
 pub use managers::HandOverIdentity;
 use managers::{keyfile, keyfile_name, networkd_unit, unit_name};

@@ -221,6 +221,18 @@ fn path(directory: &Path, mac: MacAddress) -> PathBuf {
     directory.join(format!("{mac}.lease"))
 }
 
+/// Reads a lease file and, if it is one, what would be written for it.
+#[cfg(fuzzing)]
+pub fn fuzz(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    if let Some(saved) = SavedLease::parse(text) {
+        assert!(saved.prefix_len <= 32);
+        assert_eq!(SavedLease::parse(&saved.to_string()), Some(saved));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
