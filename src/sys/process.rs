@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{ForkResult, Pid};
 
 use super::clock::now;
@@ -112,6 +112,28 @@ impl Fork {
     /// Its id.
     pub fn id(&self) -> Option<i32> {
         self.pid.map(Pid::as_raw)
+    }
+
+    /// Waits for its end, and kills it after `limit`; returns whether it was killed, and its end.
+    pub fn end_within(&mut self, limit: Duration) -> (bool, End) {
+        let deadline = now() + limit;
+        // waitpid(2) has no timeout.
+        while let Some(pid) = self.pid
+            && matches!(
+                waitid(
+                    Id::Pid(pid),
+                    WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT
+                ),
+                Ok(WaitStatus::StillAlive)
+            )
+        {
+            if now() >= deadline {
+                let _ = kill(pid, Signal::SIGKILL);
+                return (true, self.wait());
+            }
+            sleep(Duration::from_millis(2));
+        }
+        (false, self.wait())
     }
 
     /// Waits for its end.
