@@ -5,7 +5,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -94,9 +93,8 @@ impl Worker {
         let (own, other) = Channel::pair().map_err(failed)?;
         // Another thread may go on with the worker after the end of this one.
         let ends_with_thread = nix::unistd::gettid() == nix::unistd::getpid();
-        let meminfo = machine::open_memory_report();
         let mut kept = vec![other.as_fd().as_raw_fd()];
-        kept.extend(meminfo.map(File::as_raw_fd));
+        kept.extend(machine::open_memory_reports());
         let fork = Fork::run(kept, || {
             confine(config, role, ends_with_thread);
             act(Peer {
@@ -244,8 +242,8 @@ pub fn give_up(config: &SandboxConfig, name: &str, capabilities: u64, calls: Cal
             Errno::ETIMEDOUT,
         ));
     }
-    // For the look at free memory, which opens it when it grows.
-    let _ = machine::open_memory_report();
+    // For the look at free memory, when there is more to be written.
+    let _ = machine::open_memory_reports();
     missing.extend(sandbox::confine(&profile));
     report(name, missing);
 }

@@ -3,6 +3,7 @@
 
 pub mod channel;
 pub mod clock;
+mod control_group;
 pub mod descriptor;
 pub mod drivers;
 pub mod echo;
