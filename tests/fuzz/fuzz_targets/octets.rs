@@ -5,9 +5,10 @@ use wireboot::settings::{cmdline, config::Config};
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let text = String::from_utf8_lossy(data);
     let known = cmdline::parse("wireboot.timeout=7", Config::default()).config;
-    let quotes = text.matches('"').count();
-    if quotes == 0 {
-        let words = cmdline::words(&text);
+    let words = cmdline::words(&text);
+    // Words behind this one are for the first process.
+    let is_open = !text.contains('"') && words.iter().all(|word| word != "--");
+    if is_open {
         assert!(words.iter().map(String::len).sum::<usize>() <= text.len());
         let line = format!("{text} wireboot.timeout=7");
         let timeout = cmdline::parse(&line, Config::default()).config.dhcp.timeout;
