@@ -39,6 +39,8 @@ pub use binding::Binding;
 pub use boot_server::boot_file;
 use diagnosis::{Furthest, received_now, received_on};
 pub use keep::keep;
+#[cfg(fuzzing)]
+pub use lease_store::fuzz as fuzz_lease_file;
 pub use session::Session;
 #[cfg(feature = "discover")]
 pub use survey::{Surveyed, survey, unanswered};

@@ -36,6 +36,11 @@ mod tftp;
 mod tls;
 mod transport;
 
+#[cfg(fuzzing)]
+pub use download::fuzz as fuzz_spans;
+#[cfg(fuzzing)]
+pub use rotation::fuzz as fuzz_rotation;
+
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};

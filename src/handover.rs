@@ -8,19 +8,22 @@
 
 #![forbid(unsafe_code)]
 
-mod files;
+mod earlier;
 mod initramfs;
 mod managers;
 mod resolv_conf;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::config::HandOver;
-use crate::sys::file::{self, EVERYBODY, OWNER};
-use crate::sys::{self, machine};
-pub use files::EarlierFiles;
-use files::warn_of_error;
+use crate::sys::file::{EVERYBODY, OWNER};
+use crate::sys::{self, files, machine};
+pub use earlier::EarlierFiles;
+use earlier::warn_of_error;
+#[cfg(fuzzing)]
+pub use initramfs::fuzz;
 use initramfs::{dracut_files, net_conf, net_conf_name};
 pub use managers::HandOverIdentity;
 use managers::{keyfile, keyfile_name, networkd_unit, unit_name};
@@ -38,7 +41,7 @@ pub fn write(identity: &HandOverIdentity<'_>, lease: &Lease, to: HandOver) {
     }
     write_files(Path::new("/"), identity, lease, to);
     if let Some(name) = &lease.host_name
-        && is_unnamed(&fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default())
+        && is_unnamed(&machine::host_name())
         && let Err(error) = machine::set_host_name(name)
     {
         log::warn!("{}", error.chain());
@@ -67,7 +70,23 @@ pub fn remove(interface: &str) {
     restore(&EarlierFiles::none(interface));
 }
 
+/// Returns the paths of all these files; none in another network namespace than the machine's.
+pub fn paths(interface: &str) -> Vec<PathBuf> {
+    if !is_machine_namespace() {
+        return Vec::new();
+    }
+    let mut paths = vec![Path::new("/").join(RESOLV_CONF)];
+    paths.extend(earlier::paths(Path::new("/"), interface));
+    paths
+}
+
 fn is_machine_namespace() -> bool {
+    // Found out once: a process without privileges may not look any more.
+    static IS_IT: OnceLock<bool> = OnceLock::new();
+    *IS_IT.get_or_init(find_namespace)
+}
+
+fn find_namespace() -> bool {
     let namespace = |process| fs::read_link(format!("/proc/{process}/ns/net"));
     // thread-self, since each thread may be in a namespace of its own (setns(2)).
     namespace("1").is_ok_and(|machine| namespace("thread-self").is_ok_and(|ours| machine == ours))
@@ -101,7 +120,7 @@ fn write_files(root: &Path, identity: &HandOverIdentity<'_>, lease: &Lease, to: 
     for (name, text, mode) in files {
         warn_of_error(
             &name,
-            file::replace(&root.join(&name), text.as_bytes(), mode),
+            files::replace(&root.join(&name), text.as_bytes(), mode),
         );
     }
 }

@@ -455,5 +455,35 @@ fn system(source: SyscallError) -> Error {
     }
 }
 
+/// Makes an image of a kernel and an initrd: never longer than what it is made of, but for what was
+/// packed.
+#[cfg(fuzzing)]
+pub fn fuzz(kernel: &[u8], initrd: &[u8], command_line: &str) -> Option<(Vec<u8>, Vec<u8>)> {
+    use std::io::Write as _;
+
+    let part = |name: &str| Some(PlanPart::from(Url::tftp("h", name).ok()?));
+    let plan = BootPlan {
+        kernel: part("k")?,
+        initrds: part("i").into_iter().collect(),
+        command_line: command_line.to_owned(),
+        append: None,
+        device_tree: None,
+        loads_device_tree: false,
+    };
+    let file = |url: &Url| {
+        let mut file = Memfd::create("fuzz").ok()?;
+        let octets = if url.tftp_file() == "k" {
+            kernel
+        } else {
+            initrd
+        };
+        file.write_all(octets).ok()?;
+        Some(Rc::new(file.seal().ok()?))
+    };
+    let image = Image::assemble(&plan, file, false).ok()?;
+    let read = |file: &SealedFile| file.octets(0..u64::MAX).ok();
+    Some((read(&image.kernel)?, read(image.initrd.as_deref()?)?))
+}
+
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,9 @@
 mod modules;
 mod supervisor;
 
+#[cfg(fuzzing)]
+pub use modules::fuzz as fuzz_modules;
+
 use std::fs;
 use std::path::Path;
 use std::process;

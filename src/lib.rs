@@ -49,6 +49,19 @@ pub mod cli;
 mod console;
 pub mod error;
 mod fetch;
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    //! What fuzz targets call of modules that are private otherwise.
+
+    pub use crate::acquire::fuzz_lease_file as lease_file;
+    pub use crate::fetch::{fuzz_rotation as rotation, fuzz_spans as spans};
+    pub use crate::handover::fuzz as hand_over;
+    pub use crate::image::fuzz as image;
+    pub use crate::image::placement::fuzz as placement;
+    pub use crate::init::fuzz_modules as modules;
+    pub use crate::script::fuzz as script_value;
+    pub use crate::unpack::{Packing, unpack};
+}
 mod gate;
 mod handover;
 pub mod image;

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::sys;
-use crate::sys::file::{self, EVERYBODY, Target};
+use crate::sys::files;
 use crate::sys::packet::Metadata;
 use wireboot_proto::format::pcapng::{self, FrameDirection, FrameRecord, InterfaceStatistics};
 use wireboot_proto::packet::ethernet::VlanTag;
@@ -38,6 +38,11 @@ impl Recorder {
         self.with(|frames| frames.push(interface, FrameDirection::Outbound, now(), None, bytes));
     }
 
+    /// Returns where the frames of a failure go.
+    pub fn file(given: Option<&str>) -> &str {
+        given.unwrap_or(DEFAULT_FILE)
+    }
+
     /// Writes the frames to `file`; without one, to [`DEFAULT_FILE`] if `result` is a failure.
     /// Returns `result`; a file that cannot be written is only a warning.
     pub fn save_after<T, E>(&self, file: Option<&str>, result: Result<T, E>) -> Result<T, E> {
@@ -56,11 +61,7 @@ impl Recorder {
     /// Returns the number of frames written.
     fn save(&self, path: &Path) -> io::Result<usize> {
         let (bytes, count) = self.with(|frames| (frames.pcapng(now()), frames.packets.len()));
-        match Target::find(path)? {
-            Target::Name { path, .. } => file::replace(&path, &bytes, EVERYBODY)?,
-            Target::Open(target) => file::pour(&mut &bytes[..], &target)?,
-            Target::Inherited(target) => drop(file::copy(&mut &bytes[..], &mut &target)?),
-        }
+        files::output(path, &bytes)?;
         Ok(count)
     }
 

@@ -20,6 +20,8 @@ use crate::error::Error;
 use crate::sys::process::Fork;
 use runner::Run;
 use variables::Variables;
+#[cfg(fuzzing)]
+pub use variables::fuzz;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::option::known;
 use wireboot_proto::text::names;

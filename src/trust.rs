@@ -3,11 +3,11 @@
 
 #![forbid(unsafe_code)]
 
-use std::fs;
 use std::io::ErrorKind;
 
 use crate::config::TrustConfig;
 use crate::error::Error;
+use crate::sys::file;
 use wireboot_proto::trust::policy::Policy;
 use wireboot_proto::trust::signature::Keys;
 
@@ -34,7 +34,7 @@ impl Trust {
     pub fn of(config: &TrustConfig) -> Result<Self, Error> {
         let mut policy = Policy::default();
         let path = config.policy.as_deref().unwrap_or(POLICY);
-        match fs::read_to_string(path) {
+        match file::read_text(path.as_ref()) {
             Ok(text) => policy
                 .read(&text)
                 .map_err(|fault| Error::Usage(format!("{path}: {fault}")))?,
@@ -86,7 +86,7 @@ impl Trust {
 /// [`Error::Usage`] for a value that is neither a readable file nor a key.
 pub fn add_key(keys: &mut Keys, value: &str) -> Result<(), Error> {
     // A minisign key is 56 characters of base64, which is no likely file name.
-    let (added, unread) = match fs::read_to_string(value) {
+    let (added, unread) = match file::read_text(value.as_ref()) {
         Ok(text) => (keys.add(&text), None),
         Err(error) => (keys.add(value), Some(error)),
     };
@@ -130,5 +130,37 @@ mod tests {
                 .to_string()
                 .contains("/nonexistent/policy")
         );
+    }
+
+    #[test]
+    fn a_policy_or_key_that_is_no_regular_file_is_an_error_and_is_not_waited_for() {
+        use std::sync::mpsc::channel;
+        use std::time::Duration;
+
+        let path = std::env::temp_dir().join(format!("wireboot-{:016x}", crate::sys::seed()));
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let name = path.to_str().unwrap().to_owned();
+        let (done, waits) = channel();
+        std::thread::spawn(move || {
+            for place in [name, "/dev/zero".to_owned()] {
+                let of_policy = TrustConfig {
+                    policy: Some(place.clone()),
+                    ..TrustConfig::default()
+                };
+                let of_key = TrustConfig {
+                    keys: vec![place],
+                    ..TrustConfig::default()
+                };
+                for config in [of_policy, of_key] {
+                    let error = Trust::of(&config).unwrap_err().to_string();
+                    done.send(error.contains("it is no regular file")).unwrap();
+                }
+            }
+        });
+        let told: Vec<_> = (0..4)
+            .map(|_| waits.recv_timeout(Duration::from_secs(10)))
+            .collect();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(told, [Ok(true); 4]);
     }
 }

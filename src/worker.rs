@@ -5,17 +5,18 @@
 
 #![forbid(unsafe_code)]
 
-use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use nix::errno::Errno;
 
 use crate::config::{Sandbox, SandboxConfig};
 use crate::error::{Cause, Error};
 use crate::sys::channel::Channel;
 use crate::sys::process::{self, Fork};
 use crate::sys::sandbox::{self, Calls, OnViolation, Profile};
-use crate::sys::{SyscallError, machine};
+use crate::sys::{self, SyscallError, machine};
 use wireboot_proto::worker::{MAX_LEN, Message};
 
 /// What a worker is for.
@@ -92,9 +93,8 @@ impl Worker {
         let (own, other) = Channel::pair().map_err(failed)?;
         // Another thread may go on with the worker after the end of this one.
         let ends_with_thread = nix::unistd::gettid() == nix::unistd::getpid();
-        let meminfo = machine::open_memory_report();
         let mut kept = vec![other.as_fd().as_raw_fd()];
-        kept.extend(meminfo.map(File::as_raw_fd));
+        kept.extend(machine::open_memory_reports());
         let fork = Fork::run(kept, || {
             confine(config, role, ends_with_thread);
             act(Peer {
@@ -126,12 +126,16 @@ impl Worker {
         sent.map_err(|_| self.end())
     }
 
-    /// Waits for a message of the worker.
+    /// Waits for a message of the worker; for `limit` at most, if there is one.
     ///
     /// # Errors
-    /// Why it has ended, in plain words; one that sends what is no message is killed.
-    pub fn receive(&mut self) -> Result<Received, Cause> {
+    /// Why it has ended, in plain words; one that sends what is no message, or nothing for so long, is
+    /// killed.
+    pub fn receive(&mut self, limit: Option<Duration>) -> Result<Received, Cause> {
         self.present.exists();
+        if let Some(limit) = limit {
+            self.await_message(limit)?;
+        }
         match self.channel.receive(MAX_LEN) {
             Ok(Some((message, files))) => match Message::decode(&message) {
                 Ok(message) => Ok((message, files)),
@@ -139,6 +143,25 @@ impl Worker {
             },
             Ok(None) => Err(self.end()),
             Err(error) => Err(self.refuse(&error.chain())),
+        }
+    }
+
+    fn await_message(&mut self, limit: Duration) -> Result<(), Cause> {
+        let deadline = sys::now() + limit;
+        loop {
+            // A signal ends the wait early.
+            let readable = sys::wait_readable(&[self.channel.as_fd()], Some(deadline))?;
+            if readable.contains(&true) {
+                return Ok(());
+            }
+            if sys::now() >= deadline {
+                self.fork.kill();
+                let (name, seconds) = (self.role.name, limit.as_secs());
+                return Err(format!(
+                    "the worker for {name} was killed: it has said nothing for {seconds} s"
+                )
+                .into());
+            }
         }
     }
 
@@ -154,10 +177,19 @@ impl Worker {
 
     /// Returns why the worker has ended.
     fn end(&mut self) -> Cause {
-        let end = self.fork.wait();
-        format!("the worker for {} failed: {end}", self.role.name).into()
+        let name = self.role.name;
+        // One that has closed its end may go on all the same.
+        let (is_killed, end) = self.fork.end_within(END_TIME);
+        if is_killed {
+            format!("the worker for {name} was killed: it listens no more and did not end").into()
+        } else {
+            format!("the worker for {name} failed: {end}").into()
+        }
     }
 }
+
+/// Many times what the kernel takes to end a process with all its memory.
+const END_TIME: Duration = Duration::from_secs(10);
 
 /// Gives up all privileges, and says what could not be given up.
 fn confine(config: &SandboxConfig, role: Role, ends_with_thread: bool) {
@@ -173,18 +205,61 @@ fn confine(config: &SandboxConfig, role: Role, ends_with_thread: bool) {
         },
         ends_with_thread,
         calls: role.calls,
-        on_violation: match config.mode {
-            Sandbox::Log => OnViolation::Log,
-            Sandbox::On | Sandbox::Off => OnViolation::Kill,
-        },
+        on_violation: on_violation(config),
         processor_time: role.processor_time,
         file_len: role.file_len,
     };
-    let missing = sandbox::confine(&profile);
+    report(
+        &format!("the worker for {}", role.name),
+        sandbox::confine(&profile),
+    );
+}
+
+/// Makes this process, which is for `name`, one with these capabilities and system calls alone, for ever,
+/// unless the sandbox is off.
+pub fn give_up(config: &SandboxConfig, name: &str, capabilities: u64, calls: Calls) {
+    if !config.has_workers() {
+        if cfg!(feature = "sandbox") {
+            log::warn!(
+                "the sandbox is off (--sandbox off): {name} keeps all privileges of this process"
+            );
+        }
+        return;
+    }
+    let profile = Profile {
+        user: config.user,
+        capabilities,
+        ends_with_thread: false,
+        calls,
+        on_violation: on_violation(config),
+        processor_time: None,
+        file_len: u64::MAX,
+    };
+    let mut missing = Vec::new();
+    if !process::await_one_thread() {
+        missing.push(SyscallError::new(
+            "the end of other threads",
+            Errno::ETIMEDOUT,
+        ));
+    }
+    // For the look at free memory, when there is more to be written.
+    let _ = machine::open_memory_reports();
+    missing.extend(sandbox::confine(&profile));
+    report(name, missing);
+}
+
+fn report(name: &str, missing: Vec<SyscallError>) {
     if !missing.is_empty() {
         let missing: Vec<_> = missing.iter().map(SyscallError::chain).collect();
-        let (name, missing) = (role.name, missing.join("; "));
-        log::info!("the worker for {name} lacks a part of its sandbox: {missing}");
+        let missing = missing.join("; ");
+        log::info!("{name} lacks a part of its sandbox: {missing}");
+    }
+}
+
+const fn on_violation(config: &SandboxConfig) -> OnViolation {
+    match config.mode {
+        Sandbox::Log => OnViolation::Log,
+        Sandbox::On | Sandbox::Off => OnViolation::Kill,
     }
 }
 
@@ -242,15 +317,15 @@ mod tests {
     /// Returns why what a worker does that has done `act` is no message.
     fn failure(act: impl FnOnce(Peer)) -> String {
         let worker = Worker::start(&SandboxConfig::default(), ROLE, act);
-        worker.unwrap().receive().unwrap_err().to_string()
+        worker.unwrap().receive(None).unwrap_err().to_string()
     }
 
     #[test]
     fn a_worker_is_heard_as_long_as_it_keeps_to_the_rules() {
         let answers = |peer: Peer| peer.tell(&Message::Go, &[]);
         let mut worker = Worker::start(&SandboxConfig::default(), ROLE, answers).unwrap();
-        assert_eq!(worker.receive().unwrap().0, Message::Go);
-        let ended = worker.receive().unwrap_err().to_string();
+        assert_eq!(worker.receive(None).unwrap().0, Message::Go);
+        let ended = worker.receive(None).unwrap_err().to_string();
         assert!(ended.ends_with("it ended with exit code 0"), "{ended}");
         assert!(worker.send(&Message::Go, &[]).is_err());
         let send = |bytes: Vec<u8>| failure(move |peer| drop(peer.channel.send(&bytes, &[])));
@@ -274,6 +349,32 @@ mod tests {
             peer.tell(&Message::Expect(u64::from(bound.is_ok())), &[]);
         };
         let mut worker = Worker::start(&SandboxConfig::default(), ROLE, reaches).unwrap();
-        assert_eq!(worker.receive().unwrap().0, Message::Expect(1));
+        assert_eq!(worker.receive(None).unwrap().0, Message::Expect(1));
+    }
+
+    #[test]
+    fn a_worker_that_says_nothing_or_listens_no_more_is_killed_and_the_reason_is_said() {
+        let hang = || loop {
+            std::thread::sleep(Duration::from_secs(60));
+        };
+        let begun_at = std::time::Instant::now();
+        let worker = Worker::start(&SandboxConfig::default(), ROLE, |_peer| hang());
+        let mut worker = worker.unwrap();
+        let limit = Some(Duration::from_millis(1200));
+        let error = worker.receive(limit).unwrap_err().to_string();
+        assert!(
+            error.ends_with("was killed: it has said nothing for 1 s"),
+            "{error}"
+        );
+        let worker = Worker::start(&SandboxConfig::default(), ROLE, |peer| {
+            drop(peer);
+            hang();
+        });
+        let error = worker.unwrap().receive(None).unwrap_err().to_string();
+        assert!(
+            error.contains("it listens no more and did not end"),
+            "{error}"
+        );
+        assert!(begun_at.elapsed() < Duration::from_secs(50));
     }
 }

@@ -2,6 +2,7 @@
 //! programs that come later, and the lease file.
 
 use std::cell::{Cell, OnceCell};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +47,13 @@ impl AddressSetup {
     /// Returns the lease that was on file at first.
     pub(super) const fn saved_before(&self) -> Option<&SavedLease> {
         self.saved_before.as_ref()
+    }
+
+    /// Returns the paths of the lease file and of the files for other programs.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        let mut paths = self.lease_store.paths(self.link.mac);
+        paths.extend(handover::paths(&self.link.name));
+        paths
     }
 
     /// Changes a lease to what is set for it.

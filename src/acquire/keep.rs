@@ -4,12 +4,16 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use super::session::Session;
+use crate::config::Config;
 use crate::error::Error;
 use crate::link::{Presence, Watch};
+use crate::recorder::Recorder;
 use crate::script::{self, Event};
 use crate::sys::clock::Alarm;
+use crate::sys::sandbox::{CAP_NET_ADMIN, CAP_NET_RAW, Calls};
 use crate::sys::signal::{Signal, Signals};
-use crate::sys::{self, SyscallError};
+use crate::sys::{self, SyscallError, files};
+use crate::worker;
 use wireboot_proto::dhcp;
 use wireboot_proto::time::Instant;
 
@@ -23,9 +27,10 @@ use wireboot_proto::time::Instant;
 ///
 /// # Errors
 /// [`Error::System`] when a call fails that every machine should allow.
-pub fn keep(session: Session, signals: &Signals) -> Result<(), Error> {
+pub fn keep(session: Session, signals: &Signals, config: &Config) -> Result<(), Error> {
     let mut renewal = Renewal::begin(session)?;
     let name = renewal.session.link().name.clone();
+    confine(&renewal.session, config)?;
     loop {
         match signals.take().map_err(cannot_wait)? {
             Some(Signal::Hangup) => renewal.session.renew(sys::now()),
@@ -45,6 +50,22 @@ pub fn keep(session: Session, signals: &Signals) -> Result<(), Error> {
         renewal.handle_events()?;
         renewal.wait([signals.as_fd()])?;
     }
+}
+
+/// Leaves this process what a lease takes: the interface, and the files about it by another process.
+fn confine(session: &Session, config: &Config) -> Result<(), Error> {
+    let sandbox = &config.trust.sandbox;
+    if sandbox.has_workers() {
+        let mut paths = session.paths();
+        paths.push(Recorder::file(config.output.record.as_deref()).into());
+        files::serve(paths).map_err(|source| Error::System {
+            doing: "cannot start the process that writes files".to_owned(),
+            source,
+        })?;
+    }
+    let kept = CAP_NET_ADMIN | CAP_NET_RAW;
+    worker::give_up(sandbox, "the kept lease", kept, Calls::Lease);
+    Ok(())
 }
 
 /// Shortest time from one look for removed addresses and routes to the next: another program may

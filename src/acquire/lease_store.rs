@@ -7,15 +7,13 @@
 //! whole, and read as something that anybody may have written.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::fcntl::OFlag;
-
 use crate::sys;
-use crate::sys::file::{self, EVERYBODY};
+use crate::sys::files;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::packet::option::known;
@@ -27,7 +25,7 @@ const UNTIL_RESTART: &str = "/run/wireboot";
 /// Where it lies for longer, when there is such a directory.
 const LASTING: &str = "/var/lib/wireboot";
 /// More than a lease takes.
-const MAX_LEN: u64 = 4096;
+const MAX_LEN: usize = 4096;
 
 /// A lease in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +61,14 @@ impl LeaseStore {
         Self(usual)
     }
 
+    /// Returns where the lease of an interface may be.
+    pub(super) fn paths(&self, mac: MacAddress) -> Vec<PathBuf> {
+        self.0
+            .iter()
+            .map(|directory| path(directory, mac))
+            .collect()
+    }
+
     /// Reads the lease of an interface, when there is one.
     pub(super) fn read(&self, mac: MacAddress) -> Option<SavedLease> {
         self.0.iter().find_map(|directory| read(directory, mac))
@@ -76,9 +82,9 @@ impl LeaseStore {
             let text = saved.to_string();
             // /run is in memory, where fsync has nothing to do.
             let replace = if directory == Path::new(UNTIL_RESTART) {
-                file::replace_own
+                files::replace_own
             } else {
-                |path: &Path, octets: &[u8]| file::replace_durably(path, octets, EVERYBODY)
+                files::replace_durably
             };
             match replace(&path, text.as_bytes()) {
                 // What is left in front of it would be taken for newer.
@@ -184,21 +190,15 @@ impl fmt::Display for SavedLease {
 
 fn read(directory: &Path, mac: MacAddress) -> Option<SavedLease> {
     let path = path(directory, mac);
-    let mut text = String::new();
-    // To open a FIFO would wait for its writer otherwise (fifo(7)).
-    let file = match file::open(&path, OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
+    let saved = match files::read(&path) {
+        Ok(octets) => {
+            let text = octets.get(..MAX_LEN).unwrap_or(&octets);
+            let text = std::str::from_utf8(text).ok();
+            text.and_then(SavedLease::parse)
+                .filter(|saved| saved.mac == mac)
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         // Any other error is told: a file that is there and cannot be read is no missing lease.
-        file => file,
-    };
-    let read = file.and_then(|file| {
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("is no regular file"));
-        }
-        file.take(MAX_LEN).read_to_string(&mut text)
-    });
-    let saved = match read {
-        Ok(_) => SavedLease::parse(&text).filter(|saved| saved.mac == mac),
         Err(error) => {
             log::warn!("{}: {error}", path.display());
             return None;
@@ -212,15 +212,25 @@ fn read(directory: &Path, mac: MacAddress) -> Option<SavedLease> {
 
 fn remove(directory: &Path, mac: MacAddress) {
     let path = path(directory, mac);
-    if let Err(error) = std::fs::remove_file(&path)
-        && error.kind() != io::ErrorKind::NotFound
-    {
+    if let Err(error) = files::remove(&path) {
         log::warn!("{} is not removed: {error}", path.display());
     }
 }
 
 fn path(directory: &Path, mac: MacAddress) -> PathBuf {
     directory.join(format!("{mac}.lease"))
+}
+
+/// Reads a lease file and, if it is one, what would be written for it.
+#[cfg(fuzzing)]
+pub fn fuzz(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    if let Some(saved) = SavedLease::parse(text) {
+        assert!(saved.prefix_len <= 32);
+        assert_eq!(SavedLease::parse(&saved.to_string()), Some(saved));
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 use std::net::Ipv4Addr;
 use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,6 +130,11 @@ impl Session {
     /// The lease, when there is one.
     pub fn lease(&self) -> Option<&Lease> {
         self.dialogue.client().and_then(Client::lease)
+    }
+
+    /// Returns the paths of all files that [`Session::configure`] may write, and the others remove.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.setup.paths()
     }
 
     /// Returns how much time has passed since the lease was requested.

@@ -117,9 +117,16 @@ impl Station {
                 log::info!("{name}: the interface has returned");
                 match Self::open(link).and_then(|new| link::raise([link]).map(|()| new)) {
                     Ok(mut new) => {
-                        if self.port.is_some() {
-                            new.bind_client_port();
-                        }
+                        // Bound to the new one: the number of the port is of those that take
+                        // CAP_NET_BIND_SERVICE, which may be gone by now.
+                        let port = self.port.take();
+                        new.port = port.filter(|port| match port.rebind(name) {
+                            Ok(()) => true,
+                            Err(error) => {
+                                log::debug!("{name}: {}", error.chain());
+                                false
+                            }
+                        });
                         *self = new;
                     }
                     // It may be gone again.

@@ -5,13 +5,16 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::output::{FrameWriter, OutputFormat};
+use crate::config::SandboxConfig;
 use crate::error::Error;
 use crate::sys::filter::FilterProgram;
 use crate::sys::packet::{PacketType, SocketConfig, Statistics};
 use crate::sys::rcu;
 use crate::sys::ring::{Layout, Ring};
+use crate::sys::sandbox::Calls;
 use crate::sys::signal::Signals;
 use crate::sys::{SyscallError, now, since_1970, wait_readable};
+use crate::worker;
 use wireboot_proto::format::pcapng;
 use wireboot_proto::time::Instant;
 
@@ -32,6 +35,8 @@ pub struct CaptureConfig {
     pub count: Option<u64>,
     /// The output format.
     pub format: OutputFormat,
+    /// What is given up once the rings are mapped.
+    pub sandbox: SandboxConfig,
 }
 
 /// Frame counters of one interface.
@@ -65,6 +70,7 @@ pub fn capture(settings: &CaptureConfig, to: &mut dyn Write) -> Result<Vec<Captu
     // is complete.
     let signals = Signals::open().map_err(|source| system("waiting for signals", source))?;
     let mut session = Capture::open(settings, to)?;
+    worker::give_up(&settings.sandbox, "the capture", 0, Calls::Capture);
     loop {
         let mut emptied = true;
         for number in 0..session.sources.len() {

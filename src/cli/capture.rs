@@ -7,12 +7,15 @@ use std::time::Duration;
 use crate::capture::compile::Expression;
 use crate::capture::output::OutputFormat;
 use crate::capture::{file, language, live};
+use crate::config::SandboxConfig;
 use crate::error::Error;
 use crate::settings::options::{CaptureOptions, Settings};
 use crate::sys::SyscallError;
 use crate::sys::filter::FilterProgram;
 use crate::sys::ring::{Layout, Version};
+use crate::sys::sandbox::Calls;
 use crate::sys::terminal::print;
+use crate::worker;
 
 // As tcpdump's default for Ethernet.
 const SLOT_LEN: u32 = 2048;
@@ -23,6 +26,7 @@ const RETIRE_TIME: Duration = Duration::from_millis(100);
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
     let task = CaptureTask {
         interfaces: settings.config.link.interfaces,
+        sandbox: settings.config.trust.sandbox,
         filter: settings.operands.join(" "),
         is_verbose: settings.verbosity > 0,
         options: settings.capture,
@@ -41,6 +45,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
 /// The frames to capture, their source and the output.
 struct CaptureTask {
     interfaces: Vec<String>,
+    sandbox: SandboxConfig,
     filter: String,
     is_verbose: bool,
     options: CaptureOptions,
@@ -68,6 +73,7 @@ impl CaptureTask {
             promiscuous: !self.options.own_only,
             count: self.options.count,
             format: self.format(),
+            sandbox: self.sandbox,
         };
         let all = live::capture(&settings, &mut *self.destination()?)?;
         for (name, counters) in self.interfaces.iter().zip(all) {
@@ -100,7 +106,9 @@ impl CaptureTask {
             count: self.options.count,
             format: self.format(),
         };
-        let counters = file::read(&settings, &mut *input, &mut *self.destination()?)?;
+        let mut destination = self.destination()?;
+        worker::give_up(&self.sandbox, "the reader of frames", 0, Calls::Capture);
+        let counters = file::read(&settings, &mut *input, &mut *destination)?;
         if self.options.prints_counters {
             let (read, passed) = (counters.read, counters.passed);
             self.print_counters(&format!(

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::settings::cmdline::{self, KERNEL_COMMAND_LINE, Meaning, Remark};
 use crate::settings::options::Settings;
 use crate::sys::terminal::print;
+use wireboot_proto::text::safe::Safe;
 use wireboot_proto::time::Seconds;
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
@@ -30,13 +31,14 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
 }
 
 fn describe(remark: &Remark) -> String {
-    match &remark.meaning {
-        Meaning::Followed(meaning) => {
-            format!("{}: {meaning}{}\n", remark.word, question(&remark.word))
-        }
-        Meaning::Needless(why) => format!("{}: ignored ({why})\n", remark.word),
-        Meaning::Refused(why) => format!("{}: NOT SUPPORTED: {why}\n", remark.word),
-    }
+    // A boot loader that was told it by the network may have passed the line on.
+    let word = Safe::name(&remark.word);
+    let line = match &remark.meaning {
+        Meaning::Followed(meaning) => format!("{word}: {meaning}{}", question(&remark.word)),
+        Meaning::Needless(why) => format!("{word}: ignored ({why})"),
+        Meaning::Refused(why) => format!("{word}: NOT SUPPORTED: {why}"),
+    };
+    format!("{}\n", Safe::line(line))
 }
 
 /// Returns a question if the word names an interface that does not exist and may be a misspelled
@@ -55,10 +57,10 @@ fn summary(config: &Config) -> String {
     let interfaces = match (&config.link.interfaces[..], config.link.boot_interface) {
         ([], None) => "every Ethernet interface with a device behind it".to_owned(),
         ([], Some(mac)) => format!("the interface with the address {mac}"),
-        (names, _) => names.join(", "),
+        (names, _) => Safe::name(names.join(", ")).to_string(),
     };
     let file = match &config.boot.file {
-        Some(file) => file.clone(),
+        Some(file) => Safe::name(file).to_string(),
         None if config.dhcp.given.address.is_some() => {
             "nothing: without DHCP there is no boot file but wireboot.boot-file=".to_owned()
         }
@@ -93,6 +95,19 @@ mod tests {
             let text: String = line.remarks.iter().map(describe).collect();
             assert!(text.trim_end().ends_with(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn a_terminal_obeys_no_word() {
+        let line = cmdline::parse(
+            "wireboot.boot-file=http://h/\u{1b}]0;x\u{7} rd.neednet=\u{9b}2J ip=\u{1b}[2J:dhcp",
+            Config::for_boot(),
+        );
+        let text: String = line.remarks.iter().map(describe).collect();
+        let text = text + &summary(&line.config);
+        assert!(text.lines().count() >= 6, "{text}");
+        let is_obeyed = |c: char| c.is_control() && c != '\n';
+        assert!(!text.contains(is_obeyed), "{text:?}");
     }
 
     #[test]

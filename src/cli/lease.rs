@@ -74,7 +74,7 @@ fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(
     script::run(&name, Event::Bound(&lease));
     print(settings, session.link(), Some(&session), &lease);
     if options.keep {
-        return acquire::keep(session, &signals);
+        return acquire::keep(session, &signals, config);
     }
     session.outlive();
     Ok(())

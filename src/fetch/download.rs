@@ -2,6 +2,9 @@
 
 mod spans;
 
+#[cfg(fuzzing)]
+pub use spans::fuzz;
+
 use std::io;
 use std::ops::Range;
 use std::time::Duration;

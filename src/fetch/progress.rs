@@ -157,6 +157,9 @@ enum Shown {
     Nowhere,
 }
 
+/// How often a worker says that it goes on when nobody is shown how far.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
 impl Progress {
     /// Returns one that is not shown.
     pub(super) fn silent() -> Self {
@@ -210,12 +213,12 @@ impl Progress {
 
     /// Shows that `len` bytes have been received, when an update is due.
     pub(super) fn advance(&mut self, len: u64, now: Instant) {
-        let style = match &self.to {
-            Shown::Row(board, _) => board.style,
-            Shown::Parent(_, style) => *style,
+        let due = match &self.to {
+            Shown::Row(board, _) => board.style.interval(),
+            // The parent waits no longer than some minutes for a word.
+            Shown::Parent(_, style) => style.interval().or(Some(HEARTBEAT)),
             Shown::Nowhere => return,
         };
-        let due = style.interval();
         if due.is_none_or(|interval| now.since(self.shown_at) < interval) {
             return;
         }
@@ -230,7 +233,7 @@ impl Progress {
             return;
         };
         row.len = len;
-        match style {
+        match board.style {
             Style::Bar => draw(rows, shown, now),
             Style::Lines => log::info!("{}", under_way(row, now)),
             Style::Json => print(&ProgressEvent::Progress {

@@ -1,6 +1,7 @@
 //! Asks another process for files: a worker that fetches them, or the parent that judges them.
 
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use super::delivery::Hashes;
 use super::failure::{Failure, Refusal, other};
@@ -16,6 +17,7 @@ use crate::timeline::Moment;
 use crate::worker::{Peer, Worker};
 use wireboot_proto::boot::{Answer, Query};
 use wireboot_proto::text::url::Url;
+use wireboot_proto::trust::policy::Policy;
 use wireboot_proto::worker::{Fault, FaultKind, Fetched, Job, Message};
 
 impl Fetcher {
@@ -58,9 +60,12 @@ fn obtain(
     let file = store.file().as_fd();
     let sent = worker.send(&Message::Fetch(Box::new(job.clone())), &[file]);
     sent.map_err(whole)?;
-    let end = await_end(fetcher, &mut worker, progress).map_err(whole)?;
+    let attempts = u32::try_from(job.addresses.len()).unwrap_or(u32::MAX);
+    let attempts = attempts.saturating_mul(job.rounds).max(1);
+    let limit = silence(job.stall_timeout).saturating_mul(attempts);
+    let end = await_end(fetcher, &mut worker, limit, progress).map_err(whole)?;
     let result = if let Message::Fetched(fetched) = end {
-        obtained(fetched, job)
+        obtained(fetched, job, &fetcher.policy)
     } else if let Message::Failed(fault) = end {
         Err(refusal(fault))
     } else {
@@ -86,7 +91,8 @@ pub(super) fn answer(fetcher: &Fetcher, workers: &Workers, query: Query) -> Answ
         let files: Vec<_> = socket.iter().map(AsFd::as_fd).collect();
         worker.send(&Message::Query(query), &files)?;
         let mut progress = Progress::silent();
-        let end = await_end(fetcher, &mut worker, &mut progress)?;
+        let limit = silence(fetcher.stall_timeout);
+        let end = await_end(fetcher, &mut worker, limit, &mut progress)?;
         workers.put(worker);
         Ok(end)
     };
@@ -121,15 +127,22 @@ pub(super) fn answered(answer: Answer) -> Message {
 fn await_end(
     fetcher: &Fetcher,
     worker: &mut Worker,
+    limit: Duration,
     progress: &mut Progress,
 ) -> Result<Message, Cause> {
     let mut moments = 0;
     loop {
-        match worker.receive()?.0 {
+        match worker.receive(Some(limit))?.0 {
             Message::Moment { .. } if moments >= MAX_MOMENTS => {
                 return Err(worker.refuse("more events than any fetch has"));
             }
-            Message::Source(url) => progress.rename(&url),
+            Message::Source(url) => {
+                // Of a redirection too, which the worker follows by itself.
+                if let Some(why) = fetcher.policy.refusal(&url) {
+                    return Err(worker.refuse(&format!("a file from {url}, and {why}")));
+                }
+                progress.rename(&url);
+            }
             Message::Expect(len) => progress.expect(Some(len)),
             Message::Received(len) => progress.advance(len, sys::now()),
             Message::Moment { at, what } => {
@@ -156,11 +169,21 @@ fn await_end(
     }
 }
 
-fn obtained(fetched: Fetched, job: &Job) -> Result<Obtained, Refusal> {
+/// Returns how long a worker may be silent in one attempt: while it finds names, connects, agrees on keys,
+/// waits for the head and then for the first bytes.
+fn silence(stall_timeout: Duration) -> Duration {
+    stall_timeout * 4 + Duration::from_secs(60)
+}
+
+fn obtained(fetched: Fetched, job: &Job, policy: &Policy) -> Result<Obtained, Refusal> {
     let server = usize::try_from(fetched.server).unwrap_or(usize::MAX);
     if server >= job.addresses.len() {
         let why = "the worker names a server that nobody has asked for";
         return Err((None, Failure::Other(why.into())));
+    }
+    let validator = fetched.validator.as_ref();
+    if let Some(why) = validator.and_then(|(url, _)| policy.refusal(url)) {
+        return Err((Some(server), Failure::Verification(why)));
     }
     Ok(Obtained {
         server,
@@ -232,7 +255,8 @@ pub(super) fn judged(peer: &Peer, job: &Job) -> Result<(Obtained, Option<SealedF
     };
     let file = files.into_iter().next().map(SealedFile::try_from);
     let file = file.transpose().map_err(|error| (None, other(error)))?;
-    Ok((obtained(fetched, job)?, file))
+    // The parent has judged it.
+    Ok((obtained(fetched, job, &Policy::default())?, file))
 }
 
 /// Returns how a file was fetched as a message.

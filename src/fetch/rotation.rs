@@ -199,6 +199,29 @@ impl Mirrors {
     }
 }
 
+/// Ends the attempts as `data` says, and with failures once it is over: attempts without progress end.
+#[cfg(fuzzing)]
+pub fn fuzz(data: &[u8]) {
+    let servers = data.first().map_or(0, |first| usize::from(first % 6));
+    let mut turns = ServerRotation::new(servers, Duration::from_secs(15), 7);
+    let mut endings = data.iter().skip(1);
+    let (mut next, mut left) = (turns.first(), 4 * 6 * 2);
+    while let Some(turn) = next {
+        assert!(turn.server < servers);
+        next = turns.after(match endings.next().map(|ending| ending % 4) {
+            Some(0) => AttemptEnd::Shared,
+            Some(1) => AttemptEnd::Own,
+            Some(2) => AttemptEnd::Hopeless,
+            Some(_) => AttemptEnd::Fruitless,
+            None => {
+                left -= 1;
+                assert!(left > 0, "attempts without progress do not end");
+                AttemptEnd::Fruitless
+            }
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

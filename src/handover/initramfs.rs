@@ -184,3 +184,47 @@ fn quoted(value: &str) -> String {
     let value: String = value.chars().filter(|c| !c.is_control()).collect();
     format!("'{}'", value.replace('\'', "'\\''"))
 }
+
+/// Writes the files for a lease of an ACK with these options, and reads them as a shell does: lines
+/// `NAME=VALUE`, or commands, of words that mean themselves. A shell is only a model here: what stands
+/// within single quotes, a backslash before a quote, and letters that have no meaning.
+#[cfg(fuzzing)]
+pub fn fuzz(lease: &Lease) {
+    let files = dracut_files("eth0", lease);
+    let conf = net_conf("eth0", lease, 7);
+    let all = files
+        .iter()
+        .filter(|(name, _)| !name.ends_with("resolv.conf"));
+    for line in all.flat_map(|(_, text)| text.lines()).chain(conf.lines()) {
+        let mut is_quoted = false;
+        let mut characters = line.chars();
+        while let Some(character) = characters.next() {
+            match character {
+                '\'' => is_quoted = !is_quoted,
+                _ if is_quoted => assert!(!character.is_control()),
+                '\\' => assert_eq!(characters.next(), Some('\'')),
+                // The redirection is of the command that sets the name.
+                ' ' | '>' | '/' | '_' | '=' | '.' => {}
+                other => assert!(other.is_ascii_alphanumeric()),
+            }
+        }
+        assert!(!is_quoted);
+    }
+    let host_name = lease.host_name.clone().unwrap_or_default();
+    assert_eq!(unquoted(&quoted(&host_name)), host_name);
+    for line in resolvers(lease).lines() {
+        let is_known = ["nameserver ", "search "]
+            .iter()
+            .any(|word| line.starts_with(word));
+        assert!(is_known && !line.contains(char::is_control));
+    }
+}
+
+/// Returns the value of one quoted word.
+#[cfg(fuzzing)]
+fn unquoted(word: &str) -> String {
+    let inner = word
+        .strip_prefix('\'')
+        .and_then(|word| word.strip_suffix('\''));
+    inner.unwrap_or_default().replace("'\\''", "'")
+}

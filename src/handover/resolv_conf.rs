@@ -1,10 +1,12 @@
 //! Resolvers in `/etc/resolv.conf`, between two marks; the lines of others stay.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::sys::file::{self, EVERYBODY};
+use nix::errno::Errno;
+
+use crate::sys::file::EVERYBODY;
+use crate::sys::files;
 use wireboot_proto::dhcp::lease::Lease;
 
 /// The file, below the root.
@@ -19,7 +21,8 @@ pub(super) fn replace(root: &Path, lease: Option<&Lease>) -> io::Result<()> {
 
 /// Returns the lines between the marks in the file below `root`; none without marks.
 pub(super) fn own_lines(root: &Path) -> Option<String> {
-    let text = fs::read_to_string(root.join(RESOLV_CONF)).ok()?;
+    let text = files::read(&root.join(RESOLV_CONF)).ok()?;
+    let text = String::from_utf8(text).ok()?;
     let (_, behind) = text.split_once(&format!("{BEGIN}\n"))?;
     behind.split_once(END).map(|(own, _)| own.to_owned())
 }
@@ -27,24 +30,26 @@ pub(super) fn own_lines(root: &Path) -> Option<String> {
 /// Replaces the lines between the marks in the file below `root`, or removes them with the marks.
 pub(super) fn replace_own_lines(root: &Path, own: Option<&str>) -> io::Result<()> {
     let path = root.join(RESOLV_CONF);
-    // A link belongs to a resolver service, which a file in its place would cut off.
-    if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink()) {
-        return match own {
-            Some(_) => Err(io::Error::other(
-                "it is a symbolic link, managed by another service",
-            )),
-            None => Ok(()),
-        };
-    }
-    let before = match fs::read_to_string(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+    let before = match files::read(&path) {
+        // A link belongs to a resolver service, which a file in its place would cut off.
+        Err(error) if error.raw_os_error() == Some(Errno::ELOOP as i32) => {
+            return match own {
+                Some(_) => Err(io::Error::other(
+                    "it is a symbolic link, managed by another service",
+                )),
+                None => Ok(()),
+            };
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         before => before?,
     };
+    let before = String::from_utf8(before)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no text"))?;
     let after = resolv_conf(&before, own);
     if after == before {
         return Ok(());
     }
-    file::replace(&path, after.as_bytes(), EVERYBODY)
+    files::replace(&path, after.as_bytes(), EVERYBODY)
 }
 
 /// Returns `before` with our lines replaced by `own`, which go first, since resolvers beyond the third

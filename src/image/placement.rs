@@ -165,6 +165,36 @@ fn addresses(text: &str) -> Option<Range<u64>> {
     (range.end > 1 && !range.is_empty()).then_some(range)
 }
 
+/// Places parts in the memory of a map: apart from each other, each where memory is free.
+#[cfg(fuzzing)]
+pub fn fuzz(iomem: &str, lens: [u64; 3], offset: u64) {
+    let memory = Memory::parse(iomem);
+    // The kernel has them in order.
+    let is_apart = memory.free.is_sorted_by(|a, b| a.end <= b.start);
+    let image = Arm64Image {
+        text_offset: offset,
+        image_size: lens[0],
+    };
+    let free = memory.free.clone();
+    let Ok(layout) = MemoryLayout::of(memory, image, lens[1], Some(lens[2])) else {
+        return;
+    };
+    let parts = [Some(layout.kernel), Some(layout.device_tree), layout.initrd];
+    let parts: Vec<_> = parts
+        .into_iter()
+        .flatten()
+        .filter(|part| !part.is_empty())
+        .collect();
+    for (number, part) in parts.iter().enumerate() {
+        assert!(
+            free.iter()
+                .any(|free| free.start <= part.start && part.end <= free.end)
+        );
+        let mut others = parts.iter().skip(number + 1);
+        assert!(!is_apart || others.all(|it| it.end <= part.start || part.end <= it.start));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

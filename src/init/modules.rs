@@ -318,6 +318,28 @@ fn unique(mut texts: Vec<String>) -> Vec<String> {
     texts
 }
 
+/// Reads all four files from one text and orders the modules that they name: each once, and behind all
+/// that it needs, unless they need each other.
+#[cfg(fuzzing)]
+pub fn fuzz(text: &str) {
+    let index = Index {
+        folder: PathBuf::new(),
+        aliases: parse_aliases(text),
+        files: parse_dependencies(text),
+        before: parse_soft_dependencies(text, "pre:"),
+        after: parse_soft_dependencies(text, "post:"),
+        timeline: Timeline::default(),
+    };
+    let modaliases: Vec<_> = text.lines().map(str::to_owned).collect();
+    let mut known = Vec::new();
+    let mut all = Vec::new();
+    for name in index.wanted(&modaliases).iter().chain(&modaliases) {
+        all.extend(index.order(name, &mut known));
+    }
+    let count = known.len();
+    assert_eq!((all.len(), unique(known).len()), (count, count));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -120,7 +120,8 @@ impl Planner {
     /// Serves the worker until it has a result.
     fn await_result(&mut self, fetcher: &Fetcher) -> Result<Received, Error> {
         loop {
-            let received = self.worker.receive();
+            // Whoever is at a menu may take any time.
+            let received = self.worker.receive(None);
             let (message, files) = received.map_err(|cause| self.failed(cause))?;
             if let Message::Failed(fault) = message {
                 return Err(error(fault));

@@ -138,3 +138,15 @@ fn dhcpcd_name(code: u8) -> String {
         _ => format!("new_{name}"),
     }
 }
+
+/// Sets a variable to a value: what is passed on means itself within quotes of either kind.
+#[cfg(fuzzing)]
+pub fn fuzz(value: &str) {
+    let mut variables = Variables::default();
+    variables.set(code::HOST_NAME, "name", value.to_owned());
+    for (_, value) in variables.list {
+        // POSIX.1-2017, Shell Command Language, §2.2; a script may write it into a file.
+        let special = ['$', '`', '"', '\\', '\'', '\n', '\0'];
+        assert!(!value.contains(special));
+    }
+}

@@ -506,16 +506,16 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "sandbox",
-        of: BOOT | FETCH | WORD,
+        of: LEASE | BOOT | FETCH | CAPTURE | WORD,
         takes: Takes::OneOf("HOW", Sandbox::NAMES),
         default: if cfg!(feature = "sandbox") {
             "on"
         } else {
             "off"
         },
-        help: "parse what the network sends in processes without privileges; off parses it with those \
-               of this process, and log only logs what would be forbidden (in the kernel's log); the small \
-               binary has no such processes",
+        help: "parse what the network sends in processes without privileges, and keep those alone that \
+               the rest of a kept lease or a capture takes; off keeps all, and log only logs what would \
+               be forbidden (in the kernel's log); the small binary has no such processes",
         lands: Lands::Config(|config, input| {
             let mode = input.named()?;
             if mode != Sandbox::Off && !cfg!(feature = "sandbox") {
@@ -528,7 +528,7 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "sandbox-user",
-        of: BOOT | FETCH | WORD,
+        of: LEASE | BOOT | FETCH | CAPTURE | WORD,
         takes: Takes::Value("N"),
         default: "65534",
         help: "the user and group of these processes, by number",

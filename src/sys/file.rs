@@ -28,6 +28,19 @@ pub fn open(path: &Path, flags: OFlag) -> io::Result<File> {
     create(path, flags, 0)
 }
 
+/// Reads a text from a regular file; whatever else may be there, as a FIFO without a writer or a device
+/// without an end, is not waited for.
+///
+/// # Errors
+/// The file system's error, and that it is no regular file or no text.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    let file = open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    io::read_to_string(file)
+}
+
 fn create(path: &Path, flags: OFlag, mode: u32) -> io::Result<File> {
     let (flags, mode) = (flags | OFlag::O_CLOEXEC, Mode::from_bits_truncate(mode));
     loop {

@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +18,7 @@ use nix::sys::reboot::RebootMode;
 use nix::sys::stat::Mode;
 use nix::unistd::{SysconfVar, dup2_stderr, dup2_stdin, dup2_stdout, sysconf};
 
+use super::control_group;
 use super::error::SyscallError;
 
 /// Mounts one of the kernel's own file systems; one that is mounted there already is no error.
@@ -57,6 +59,13 @@ pub fn set_host_name(name: &str) -> Result<(), SyscallError> {
     nix::unistd::sethostname(name).map_err(|errno| SyscallError::new("sethostname", errno))
 }
 
+/// Returns the machine's name; empty if the kernel does not say.
+pub fn host_name() -> String {
+    let name = nix::unistd::gethostname();
+    let name = name.ok().and_then(|name| name.into_string().ok());
+    name.unwrap_or_default()
+}
+
 /// Returns 64 random bits, from the kernel's generator even before it is fully seeded: good for
 /// jitter and transaction numbers, not for keys.
 pub fn seed() -> u64 {
@@ -79,9 +88,18 @@ pub fn random(buf: &mut [u8]) -> io::Result<()> {
     generator.open("/dev/random")?.read_exact(buf)
 }
 
-/// Returns the memory available without swapping, in bytes; none if the kernel does not report it.
+/// Returns the memory available without swapping, in bytes, in the machine and in the control groups of
+/// this process; none if the kernel does not report it.
 pub fn available_memory() -> Option<u64> {
-    memory("MemAvailable:")
+    let of_machine = memory("MemAvailable:");
+    if cfg!(feature = "sandbox") {
+        of_machine
+            .into_iter()
+            .chain(control_group::available())
+            .min()
+    } else {
+        of_machine
+    }
 }
 
 /// A limit for files that grow in memory, so that some memory stays free: without any the kernel's
@@ -184,8 +202,18 @@ pub fn total_memory() -> Option<u64> {
 /// The kernel's report on memory, for a process that is to read it without opening it.
 static MEMORY_REPORT: OnceLock<Option<File>> = OnceLock::new();
 
-/// Opens the kernel's report on memory, for this process and those forked from it; none without `/proc`.
-pub fn open_memory_report() -> Option<&'static File> {
+/// Opens the kernel's reports on memory, for this process and those forked from it, and returns their
+/// descriptors.
+pub fn open_memory_reports() -> Vec<RawFd> {
+    let of_machine = memory_report().map(File::as_raw_fd);
+    of_machine
+        .into_iter()
+        .chain(control_group::descriptors())
+        .collect()
+}
+
+/// None without `/proc`.
+fn memory_report() -> Option<&'static File> {
     let open = || File::open("/proc/meminfo").ok();
     MEMORY_REPORT.get_or_init(open).as_ref()
 }
@@ -204,7 +232,7 @@ pub fn kernel_release() -> (u32, u32) {
 fn memory(field: &str) -> Option<u64> {
     // All that is used stands at its beginning, and each read from there is a new report.
     let mut report = [0; 512];
-    let file = open_memory_report()?;
+    let file = memory_report()?;
     let len = file.read_at(&mut report, 0).ok()?;
     let text = std::str::from_utf8(report.get(..len)?).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(field))?;

@@ -3,12 +3,14 @@
 
 pub mod channel;
 pub mod clock;
+mod control_group;
 pub mod descriptor;
 pub mod drivers;
 pub mod echo;
 mod error;
 pub mod exec;
 pub mod file;
+pub mod files;
 pub mod filter {
     //! Classic BPF as plain data: the programs by which the kernel filters the frames of a socket.
     //!

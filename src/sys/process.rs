@@ -6,15 +6,20 @@
 )]
 
 use std::fmt;
+use std::fs::metadata;
 use std::io::{self, Write};
 use std::os::fd::RawFd;
+use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::sleep;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid};
 
+use super::clock::now;
 use super::error::SyscallError;
 use super::heap;
 use super::memfd::Memfd;
@@ -100,6 +105,22 @@ impl Fork {
         self.pid.take().map(|pid| pid.as_raw().unsigned_abs())
     }
 
+    /// Waits for its end, and kills it after `limit`; returns whether it was killed, and its end.
+    pub fn end_within(&mut self, limit: Duration) -> (bool, End) {
+        let deadline = now() + limit;
+        // waitpid(2) has no timeout.
+        loop {
+            if let Some(end) = self.try_wait() {
+                return (false, end);
+            }
+            if now() >= deadline {
+                self.kill();
+                return (true, End::Killed(Signal::SIGKILL));
+            }
+            sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Waits for its end.
     pub fn wait(&mut self) -> End {
         self.reap(WaitPidFlag::empty()).unwrap_or(End::Unknown)
@@ -147,6 +168,20 @@ impl Fork {
 impl Drop for Fork {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// Waits until this process has one thread, for a second at most; returns whether it has.
+pub fn await_one_thread() -> bool {
+    // 20 times as long as the kernel takes to close a packet socket, which is what threads are for.
+    let deadline = now() + Duration::from_secs(1);
+    loop {
+        // A folder has two links, and one more for each folder in it.
+        let is_alone = metadata("/proc/self/task").is_ok_and(|tasks| tasks.nlink() == 3);
+        if is_alone || now() >= deadline {
+            return is_alone;
+        }
+        sleep(Duration::from_millis(2));
     }
 }
 

@@ -12,7 +12,7 @@ mod seccomp;
 
 use super::error::SyscallError;
 
-pub use privileges::CAP_NET_RAW;
+pub use privileges::{CAP_FILES, CAP_NET_ADMIN, CAP_NET_RAW};
 pub use profile::Profile;
 pub use seccomp::{Calls, OnViolation};
 
@@ -20,7 +20,7 @@ pub use seccomp::{Calls, OnViolation};
 /// and why. To be called while the process has one thread.
 pub fn confine(profile: &Profile) -> Vec<SyscallError> {
     let mut missing = privileges::give_up(
-        profile.user,
+        Some(profile.user),
         profile.capabilities,
         profile.ends_with_thread,
         profile.processor_time,
@@ -30,6 +30,12 @@ pub fn confine(profile: &Profile) -> Vec<SyscallError> {
     // Last, since the calls of the others are not among those allowed.
     missing.extend(seccomp::filter(profile.calls, profile.on_violation).err());
     missing
+}
+
+/// Keeps these capabilities alone and stays the user that it is; returns what could not be given up. To be
+/// called while the process has one thread.
+pub fn keep_only(capabilities: u64) -> Vec<SyscallError> {
+    privileges::give_up(None, capabilities, false, None, u64::MAX)
 }
 
 /// Gives up what no command needs, for ever: new privileges by programs that would be executed, core

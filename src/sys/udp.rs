@@ -60,6 +60,14 @@ impl UdpPort {
         Ok(Self(socket))
     }
 
+    /// Leaves the interface for the one that has this name now.
+    ///
+    /// # Errors
+    /// ENODEV: there is no such interface. EPERM without CAP_NET_RAW.
+    pub fn rebind(&self, interface: &str) -> Result<(), SyscallError> {
+        bind_to(&self.0, Some(interface))
+    }
+
     /// Sends `payload` from `source`, an address of this machine.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
@@ -12,7 +12,12 @@ use crate::common::servers::dnsmasq;
 use crate::common::{in_new_namespace, wait_until};
 
 const TABLE: &str = include_str!("../../src/manual/architecture.md");
-const CAPABILITIES: [(&str, u64); 2] = [("net_admin", 1 << 12), ("net_raw", 1 << 13)];
+const CAPABILITIES: [(&str, u64); 4] = [
+    ("dac_override", 1 << 1),
+    ("fowner", 1 << 3),
+    ("net_admin", 1 << 12),
+    ("net_raw", 1 << 13),
+];
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN and python3"]
@@ -35,9 +40,12 @@ fn each_process_has_the_privileges_of_the_table_and_no_others() {
         // Of the script, which may have sudo.
         kept.wait_for("NoNewPrivs:\t0");
         wait_until("bound", || is_as_in("`lease --keep`, bound", kept.pid()));
-        let runner = fs::read_to_string(format!("/proc/{0}/task/{0}/children", kept.pid()));
-        let runner = runner.unwrap().trim().parse().unwrap();
+        // In the order of their begin.
+        let [runner, writer] = children(kept.pid())[..] else {
+            panic!("{:?}", children(kept.pid()));
+        };
         has_row("the runner of `lease --script`", runner);
+        has_row("the process that writes its files", writer);
         let limits = fs::read_to_string(format!("/proc/{}/limits", kept.pid())).unwrap();
         for limit in [
             "core file size 0 0",
@@ -50,9 +58,11 @@ fn each_process_has_the_privileges_of_the_table_and_no_others() {
         }
         kept.signal(Signal::SIGTERM);
         drop(kept);
-        wait_until("the runner ends", || {
-            fs::metadata(format!("/proc/{runner}")).is_err()
-        });
+        for child in [runner, writer] {
+            wait_until("its processes end", || {
+                fs::metadata(format!("/proc/{child}")).is_err()
+            });
+        }
 
         let silent = far.write(
             "silent.py",
@@ -86,6 +96,46 @@ fn each_process_has_the_privileges_of_the_table_and_no_others() {
             });
         }
         wait_until("boot", || is_as_in("`boot`", boot.pid()));
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_capture_has_no_privilege_once_its_files_and_rings_are_open() {
+    in_new_namespace(|| {
+        let _far = Far::plug_in();
+        let live = start(&["capture", "-i", "near", "-w", "/dev/null"]);
+        wait_until("mapped", || is_as_in("`capture`, rings mapped", live.pid()));
+        // A pipe that nothing comes through.
+        let mut read = Command::new(env!("CARGO_BIN_EXE_wireboot"));
+        read.args(["capture", "-r", "-"]).stdin(Stdio::piped());
+        let mut read = read.spawn().unwrap();
+        wait_until("open", || is_as_in("`capture -r`", read.id()));
+        read.kill().unwrap();
+        read.wait().unwrap();
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn without_the_sandbox_a_kept_lease_and_a_capture_keep_all_and_say_so() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = dnsmasq(&far, "");
+        let kept = keep(&["--sandbox", "off"]);
+        kept.wait_for("the sandbox is off (--sandbox off): the kept lease keeps all privileges");
+        assert!(is_as_in("`lease`, not bound yet", kept.pid()));
+        let live = start(&[
+            "capture",
+            "-i",
+            "near",
+            "-w",
+            "/dev/null",
+            "--sandbox",
+            "off",
+        ]);
+        live.wait_for("the sandbox is off (--sandbox off): the capture keeps all privileges");
+        assert!(is_as_in("`lease`, not bound yet", live.pid()));
     });
 }
 

@@ -159,6 +159,59 @@ impl Spans {
     }
 }
 
+/// Lets connections fetch a file piece by piece, as `data` says: what they write has to be each byte of
+/// the file once.
+#[cfg(fuzzing)]
+pub fn fuzz(mut data: &[u8]) {
+    let mut next = || {
+        let first = data.split_off_first().copied();
+        first.map(u64::from)
+    };
+    let len = next().unwrap_or(0) << 19 | next().unwrap_or(0);
+    let (mut spans, mut is_known) = (Spans::new(), false);
+    // Who fetches, and what of the file has been written.
+    let (mut owners, mut written) = (Vec::<SpanId>::new(), Vec::<(u64, u64)>::new());
+    let mut write = |spans: &mut Spans, owner: SpanId, len: u64| {
+        if let Some(at) = spans.next(owner) {
+            let len = spans.advance(owner, usize::try_from(len).unwrap_or(usize::MAX));
+            written.push((at, len as u64));
+        }
+    };
+    while let (Some(action), Some(argument)) = (next(), next()) {
+        let which = usize::try_from(argument).unwrap_or(0) % owners.len().max(1);
+        match (action % 6, owners.get(which).copied()) {
+            (0, _) => owners.extend(spans.claim()),
+            (1, _) if !is_known => {
+                spans.set_len(len);
+                is_known = true;
+            }
+            // A server sends no more than the file has, once that is known.
+            (2 | 3, Some(owner)) if is_known => write(&mut spans, owner, action << 12 | argument),
+            (4, Some(owner)) => {
+                spans.release(owner);
+                owners.remove(which);
+            }
+            _ => {}
+        }
+    }
+    if !is_known {
+        spans.set_len(len);
+    }
+    owners.drain(..).for_each(|owner| spans.release(owner));
+    for _ in 0..10_000 {
+        let Some(owner) = spans.claim() else { break };
+        write(&mut spans, owner, u64::MAX);
+    }
+    assert_eq!((spans.left(), spans.claim()), (Some(0), None));
+    written.retain(|(_, len)| *len > 0);
+    written.sort_unstable();
+    let end = written.iter().fold(0, |at, (start, len)| {
+        assert_eq!(*start, at);
+        at + len
+    });
+    assert_eq!(end, len);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

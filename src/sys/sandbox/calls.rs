@@ -58,52 +58,64 @@ const CLONE_THREAD: u32 = 0x10000;
 
 /// Memory, threads, time, and what is open already.
 pub(super) const BASE: &[Rule] = &[
+    // What is open: the channel to the parent, files that it gives, memory files, its report on memory.
     allow(libc::SYS_read),
     allow(libc::SYS_write),
-    allow(libc::SYS_pwrite64),
+    allow(libc::SYS_readv),
+    allow(libc::SYS_writev),
     allow(libc::SYS_pread64),
+    allow(libc::SYS_pwrite64),
+    allow(libc::SYS_lseek),
+    allow(libc::SYS_ftruncate),
+    allow(libc::SYS_close),
+    allow(libc::SYS_memfd_create),
+    // Seals; and FD_CLOEXEC, which musl sets by itself.
+    allow(libc::SYS_fcntl),
+    // fstat is newfstatat on aarch64; paths are refused by Landlock, and where it is not there, sizes and
+    // times are all that they tell.
+    allow(libc::SYS_fstat),
+    allow(libc::SYS_newfstatat),
+    // Messages with descriptors, and those of sockets.
     allow(libc::SYS_recvfrom),
     allow(libc::SYS_sendto),
     allow(libc::SYS_recvmsg),
     allow(libc::SYS_sendmsg),
-    allow(libc::SYS_futex),
     #[cfg(target_arch = "x86_64")]
     allow(libc::SYS_poll),
     allow(libc::SYS_ppoll),
+    // Time: clock_gettime where the vDSO has no clock.
     allow(libc::SYS_clock_gettime),
     allow(libc::SYS_nanosleep),
     allow(libc::SYS_clock_nanosleep),
-    allow(libc::SYS_writev),
-    allow(libc::SYS_readv),
-    allow(libc::SYS_close),
-    allow(libc::SYS_lseek),
-    allow(libc::SYS_fstat),
-    allow(libc::SYS_newfstatat),
-    allow(libc::SYS_ftruncate),
-    allow(libc::SYS_fcntl),
-    allow(libc::SYS_memfd_create),
+    allow(libc::SYS_restart_syscall),
+    // Keys of TLS, and the seeds of hash tables.
     allow(libc::SYS_getrandom),
+    // Memory, none of it executable.
     allow(libc::SYS_brk),
     allow(libc::SYS_munmap),
     allow(libc::SYS_mremap),
     allow(libc::SYS_madvise),
     allow_if(libc::SYS_mmap, &[Condition::Lacks(2, PROT_EXEC)]),
     allow_if(libc::SYS_mprotect, &[Condition::Lacks(2, PROT_EXEC)]),
+    // Threads, of connections and hashes: their begin, locks, stacks' guards and end in either C library.
     allow_if(libc::SYS_clone, &[Condition::Has(0, CLONE_THREAD)]),
-    allow_if(libc::SYS_prctl, &[Condition::Is(0, &[PR_SET_TIMERSLACK])]),
+    allow(libc::SYS_futex),
     allow(libc::SYS_set_robust_list),
     allow(libc::SYS_rseq),
     allow(libc::SYS_gettid),
-    allow(libc::SYS_getpid),
-    allow(libc::SYS_getppid),
     allow(libc::SYS_sched_yield),
     allow(libc::SYS_sched_getaffinity),
     allow(libc::SYS_sigaltstack),
     allow(libc::SYS_rt_sigaction),
     allow(libc::SYS_rt_sigprocmask),
     allow(libc::SYS_rt_sigreturn),
+    allow_if(libc::SYS_prctl, &[Condition::Is(0, &[PR_SET_TIMERSLACK])]),
+    // abort: a signal to a thread of this process, or of another of the same user, of which there are
+    // only workers.
+    allow(libc::SYS_getpid),
     allow(libc::SYS_tgkill),
-    allow(libc::SYS_restart_syscall),
+    // Whether the parent is process 1, which decides how progress is shown.
+    allow(libc::SYS_getppid),
     allow(libc::SYS_exit),
     allow(libc::SYS_exit_group),
 ];
@@ -145,6 +157,35 @@ pub(super) const TERMINAL: &[Rule] = &[allow_if(
     libc::SYS_ioctl,
     &[Condition::Is(1, TERMINAL_REQUESTS)],
 )];
+
+/// What a kept lease takes: packet sockets (ARP, a link that has returned), netlink (addresses, routes),
+/// UDP from its address, and timers.
+pub(super) const LEASE: &[Rule] = &[
+    allow_if(libc::SYS_socket, &[Condition::Is(0, LEASE_FAMILIES)]),
+    allow(libc::SYS_bind),
+    allow(libc::SYS_getsockname),
+    allow(libc::SYS_getsockopt),
+    allow(libc::SYS_setsockopt),
+    allow(libc::SYS_timerfd_settime),
+    allow(libc::SYS_uname),
+    allow_if(libc::SYS_ioctl, &[Condition::Is(1, &[TCGETS])]),
+    refuse(libc::SYS_sethostname, Errno::EPERM),
+];
+
+const LEASE_FAMILIES: &[u32] = &[
+    libc::AF_INET as u32,
+    libc::AF_NETLINK as u32,
+    libc::AF_PACKET as u32,
+];
+
+/// PACKET_STATISTICS, of the sockets that are open.
+pub(super) const CAPTURE: &[Rule] = &[
+    allow(libc::SYS_getsockopt),
+    allow_if(libc::SYS_ioctl, &[Condition::Is(1, &[TCGETS])]),
+];
+
+/// By which the log finds out whether it goes to a terminal.
+const TCGETS: u32 = 0x5401;
 
 /// Calls that the C libraries and the standard library try first, or make only to find out: a file that
 /// cannot be opened is no fault of theirs.

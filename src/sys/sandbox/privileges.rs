@@ -13,12 +13,17 @@ use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
 
 use crate::sys::error::SyscallError;
 
-/// The bit of CAP_NET_RAW: SO_BINDTODEVICE asks for it before Linux 5.7.
+/// The bit of CAP_NET_ADMIN, which addresses and routes take.
+pub const CAP_NET_ADMIN: u64 = 1 << 12;
+/// The bit of CAP_NET_RAW, which packet sockets take, and SO_BINDTODEVICE before Linux 5.7.
 pub const CAP_NET_RAW: u64 = 1 << 13;
+/// The bits of CAP_DAC_OVERRIDE and CAP_FOWNER: files and directories of other users, sticky ones too.
+pub const CAP_FILES: u64 = 1 << 1 | 1 << 3;
 
-/// Becomes `user` with these capabilities, and keeps to these limits; returns what could not be given up.
+/// Becomes `user`, if one is given, with those of these capabilities that it has, and keeps to these
+/// limits; returns what could not be given up.
 pub(super) fn give_up(
-    user: u32,
+    user: Option<u32>,
     capabilities: u64,
     ends_with_thread: bool,
     processor_time: Option<Duration>,
@@ -27,6 +32,7 @@ pub(super) fn give_up(
     let mut missing = Vec::new();
     let mut note = |result: Result<(), SyscallError>| missing.extend(result.err());
     let is_root = geteuid().is_root();
+    let mut death_signal = death_signal();
     if is_root {
         // Both before the user changes, which takes CAP_SETPCAP and CAP_SETGID.
         note(drop_bounding(capabilities));
@@ -35,7 +41,9 @@ pub(super) fn give_up(
             libc::PR_SET_KEEPCAPS,
             1,
         ));
-        note(change_user(user));
+        if let Some(user) = user {
+            note(change_user(user));
+        }
     }
     // EINVAL before Linux 4.3, which has no ambient capabilities.
     let clear = libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong;
@@ -43,7 +51,7 @@ pub(super) fn give_up(
         Err(error) if error.is(Errno::EINVAL) => {}
         result => note(result),
     }
-    note(set_capabilities(if is_root { capabilities } else { 0 }));
+    note(set_capabilities(capabilities));
     note(process_control(
         "prctl(PR_SET_NO_NEW_PRIVS)",
         libc::PR_SET_NO_NEW_PRIVS,
@@ -56,14 +64,14 @@ pub(super) fn give_up(
         0,
     ));
     if ends_with_thread {
-        // After the user too, which clears it.
-        let kill = libc::SIGKILL as libc::c_ulong;
-        note(process_control(
-            "prctl(PR_SET_PDEATHSIG)",
-            libc::PR_SET_PDEATHSIG,
-            kill,
-        ));
+        death_signal = libc::SIGKILL;
     }
+    // After the user too, which clears the one that a supervisor may have set (commit_creds).
+    note(process_control(
+        "prctl(PR_SET_PDEATHSIG)",
+        libc::PR_SET_PDEATHSIG,
+        libc::c_ulong::try_from(death_signal).unwrap_or(0),
+    ));
     note(limit("setrlimit(CORE)", libc::RLIMIT_CORE, 0));
     note(limit("setrlimit(FSIZE)", libc::RLIMIT_FSIZE, file_len));
     if let Some(time) = processor_time {
@@ -133,6 +141,8 @@ struct Sets {
 /// `_LINUX_CAPABILITY_VERSION_3`, with two [`Sets`].
 const VERSION_3: u32 = 0x2008_0522;
 
+/// Keeps those of these capabilities that this process has, and makes them effective, which they are not
+/// after a change of the user.
 fn set_capabilities(kept: u64) -> Result<(), SyscallError> {
     let sets = |kept: u64| Sets {
         effective: u32::try_from(kept & u64::from(u32::MAX)).unwrap_or(0),
@@ -143,13 +153,29 @@ fn set_capabilities(kept: u64) -> Result<(), SyscallError> {
         version: VERSION_3,
         process: 0,
     };
-    let both = [sets(kept), sets(kept >> 32)];
+    let mut both = [sets(kept), sets(kept >> 32)];
+    let mut had = [sets(0), sets(0)];
+    // SAFETY: as below, but that it writes both of the second one, which are as many as it takes.
+    let result = unsafe { libc::syscall(libc::SYS_capget, &header, had.as_mut_ptr()) };
+    Errno::result(result).map_err(|errno| SyscallError::new("capget", errno))?;
+    for (kept, had) in both.iter_mut().zip(&had) {
+        kept.permitted &= had.permitted;
+        kept.effective = kept.permitted;
+    }
     // SAFETY: both structures are laid out as the kernel's, of this version, and live through the call,
     // which only reads the second one.
     let result = unsafe { libc::syscall(libc::SYS_capset, &header, both.as_ptr()) };
     Errno::result(result)
         .map(drop)
         .map_err(|errno| SyscallError::new("capset", errno))
+}
+
+/// Returns the signal that this process gets when the thread ends that has started it; 0 for none.
+fn death_signal() -> libc::c_int {
+    let mut signal: libc::c_int = 0;
+    // SAFETY: it writes a number of this type, which lives through the call.
+    let result = unsafe { libc::prctl(libc::PR_GET_PDEATHSIG, &raw mut signal) };
+    if result == 0 { signal } else { 0 }
 }
 
 fn process_control(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::seccomp::{Calls, OnViolation};
 
-/// What a worker may still do.
+/// What a process may still do.
 #[derive(Debug, Clone, Copy)]
 pub struct Profile {
     /// The user and group it becomes, where it is privileged.

@@ -7,17 +7,21 @@
 
 use nix::errno::Errno;
 
-use super::calls::{BASE, Condition, NETWORK, REFUSED, Rule, TERMINAL, Verdict};
+use super::calls::{BASE, CAPTURE, Condition, LEASE, NETWORK, REFUSED, Rule, TERMINAL, Verdict};
 use crate::sys::error::SyscallError;
 use crate::sys::filter::{FilterInstruction, FilterProgram, ProgramError, code};
 
-/// The system calls that a worker needs, beside those of memory, threads and open files.
+/// The system calls that a process needs, beside those of memory, threads and open files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Calls {
     /// Sockets of IPv4 and IPv6.
     Network,
     /// The settings of the terminal.
     Terminal,
+    /// Packet and netlink sockets, and timers.
+    Lease,
+    /// The counters of packet sockets that are open.
+    Capture,
 }
 
 /// What happens at a system call that is not on the list.
@@ -87,6 +91,8 @@ pub(super) fn program(
     let more = match calls {
         Calls::Network => NETWORK,
         Calls::Terminal => TERMINAL,
+        Calls::Lease => LEASE,
+        Calls::Capture => CAPTURE,
     };
     // The numbers of another architecture mean other calls.
     let mut all = vec![

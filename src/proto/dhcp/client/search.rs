@@ -207,6 +207,8 @@ impl Client {
             decide_at,
             resend: Resend::later(next_at),
         });
+        // Those whose time was over while another offer was requested.
+        self.take_held();
         self.decide();
     }
 

@@ -97,6 +97,21 @@ fn an_offer_that_comes_in_the_pause_after_a_refusal_is_taken_at_once() {
 }
 
 #[test]
+fn an_offer_whose_time_came_during_another_request_leaves_no_deadline_in_the_past() {
+    let mut t = Transcript::in_requesting(plain());
+    t.receives(reply(MessageType::Nak, SERVER));
+    t.is_silent_for(Duration::from_millis(300));
+    // This one waits, and its time comes during the request for the next.
+    t.receives(offer(SERVER));
+    t.receives(other_offer());
+    assert_eq!(t.requested_from(), OTHER_SERVER);
+    t.now += Duration::from_secs(60);
+    t.client.handle_timeout(t.now);
+    t.drain();
+    assert!(t.client.poll_timeout().is_none_or(|at| at > t.now));
+}
+
+#[test]
 fn who_does_not_confirm_is_left_for_an_offer_that_is_as_good_sooner_than_for_a_worse_one() {
     let mut boots = offer(SERVER);
     boots.file = b"pxelinux.0".to_vec();

@@ -1,18 +1,24 @@
 //! The files about an interface: their removal, and what was in them before, which another client or
 //! an earlier run of this one may have written.
 
-use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::initramfs::{dracut_names, net_conf_name};
 use super::managers::{keyfile_name, unit_name};
 use super::resolv_conf::{self, RESOLV_CONF};
-use crate::sys::file::{self, EVERYBODY, OWNER};
+use crate::sys::file::{EVERYBODY, OWNER};
+use crate::sys::files;
 
 /// More than any of these files takes, bytes: what is longer is of nobody who could be served by it.
-const MAX_LEN: u64 = 64 << 10;
+const MAX_LEN: usize = 64 << 10;
+
+/// Returns the paths of all files about an interface below `root`, without `/etc/resolv.conf`.
+pub(super) fn paths(root: &Path, interface: &str) -> Vec<PathBuf> {
+    let files = EarlierFiles::none(interface).files.into_iter();
+    files.map(|file| root.join(file.name)).collect()
+}
 
 /// Files about an interface, as they were before this process wrote its own.
 #[derive(Debug)]
@@ -59,12 +65,9 @@ impl EarlierFiles {
         let mut earlier = Self::none(interface);
         earlier.resolvers = resolv_conf::own_lines(root);
         for file in &mut earlier.files {
-            let path = root.join(&file.name);
-            // Anybody may have put a FIFO in /tmp.
-            let metadata = fs::symlink_metadata(&path);
-            if metadata.is_ok_and(|found| found.is_file() && found.len() <= MAX_LEN) {
-                file.content = fs::read(&path).ok();
-            }
+            // Anybody may have put a link or FIFO in /tmp.
+            let content = files::read(&root.join(&file.name)).ok();
+            file.content = content.filter(|content| content.len() <= MAX_LEN);
         }
         earlier
     }
@@ -89,11 +92,8 @@ impl EarlierFiles {
         {
             let path = root.join(name);
             let restored = match content {
-                Some(content) => file::replace(&path, content, *mode),
-                None => match fs::remove_file(&path) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                    removed => removed,
-                },
+                Some(content) => files::replace(&path, content, *mode),
+                None => files::remove(&path),
             };
             warn_of_error(name, restored);
         }

@@ -1,0 +1,20 @@
+#![no_main]
+use wireboot::fuzzing::{Packing, unpack};
+
+const MOST: u64 = 16 << 20;
+
+// A first octet for the format. What a kernel of a few KiB unpacks to is bounded by the caller.
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let Some((first, packed)) = data.split_first() else {
+        return;
+    };
+    let packing = match first % 2 {
+        0 => Packing::Gzip,
+        _ => Packing::Zstd,
+    };
+    let mut content = Vec::new();
+    match unpack(packed, packing, MOST, &mut content) {
+        Ok(len) => assert!(len == content.len() as u64 && len <= MOST),
+        Err(_) => assert!(content.len() as u64 <= MOST + 1),
+    }
+});
