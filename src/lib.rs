@@ -68,7 +68,7 @@ pub mod image;
 mod init;
 pub mod link;
 pub mod manual {
-    //! Chapters about wireboot for those who change, judge or audit it.
+    //! The chapters: for those who use wireboot, and for those who change, judge or audit it.
 
     #[doc = include_str!("manual/architecture.md")]
     pub mod architecture {}
@@ -79,8 +79,23 @@ pub mod manual {
     #[doc = include_str!("manual/contributing.md")]
     pub mod contributing {}
 
+    #[doc = include_str!("manual/features.md")]
+    pub mod features {}
+
+    #[doc = include_str!("manual/measurements.md")]
+    pub mod measurements {}
+
+    #[doc = include_str!("manual/reference.md")]
+    pub mod reference {}
+
     #[doc = include_str!("manual/security.md")]
     pub mod security {}
+
+    #[doc = include_str!("manual/troubleshooting.md")]
+    pub mod troubleshooting {}
+
+    #[doc = include_str!("manual/usage.md")]
+    pub mod usage {}
 }
 mod measure;
 mod planning;

@@ -118,7 +118,7 @@ fn release(config: &Config, recorder: &Recorder) -> Result<(), Error> {
     }
 }
 
-/// The JSON output; the README documents the fields.
+/// The JSON output; the reference documents the fields.
 #[derive(Serialize)]
 struct LeaseReport<'a> {
     interface: &'a str,

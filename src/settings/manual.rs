@@ -1,4 +1,4 @@
-//! Manual pages (man(7)), completions for shells, and the README's table of words, from the rows.
+//! Manual pages (man(7)), completions for shells, and the reference's table of words, from the rows.
 
 use std::fmt::Write;
 
@@ -375,14 +375,14 @@ mod tests {
     use super::*;
     use crate::settings::defs::SHELLS;
 
-    /// Where the README has the table, which `BLESS=1 cargo test --lib readme` writes anew.
+    /// Where the reference has the table, which `BLESS=1 cargo test --lib reference` writes anew.
     const MARKS: (&str, &str) = ("<!-- words -->\n", "<!-- end of words -->\n");
 
     #[test]
-    fn the_readme_has_the_words_as_the_rows_say() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-        let readme = std::fs::read_to_string(path).unwrap();
-        let (before, rest) = readme.split_once(MARKS.0).unwrap();
+    fn the_reference_has_the_words_as_the_rows_say() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/manual/reference.md");
+        let reference = std::fs::read_to_string(path).unwrap();
+        let (before, rest) = reference.split_once(MARKS.0).unwrap();
         let (table, after) = rest.split_once(MARKS.1).unwrap();
         let expected = table_of_words();
         if std::env::var_os("BLESS").is_some() {

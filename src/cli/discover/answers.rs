@@ -246,7 +246,7 @@ struct Prompt {
     text: String,
 }
 
-/// Returns the answers for programs; the README documents the fields.
+/// Returns the answers for programs; the reference documents the fields.
 pub(super) fn json(surveyed: &[Surveyed], rows: &[AnswerRow<'_>]) -> String {
     let report = DiscoverReport {
         interfaces: surveyed.iter().map(json_interface).collect(),

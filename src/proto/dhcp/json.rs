@@ -1,4 +1,4 @@
-//! A lease as fields for programs. Names and units are documented in the README and stay; a field
+//! A lease as fields for programs. Names and units are documented in the reference and stay; a field
 //! that has no value is there and null.
 
 use crate::prelude::*;

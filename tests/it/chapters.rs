@@ -1,0 +1,162 @@
+//! What the README and the chapters claim, as far as it can be looked up.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use wireboot::error::Error;
+use wireboot::sys::SyscallError;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// The chapters and the README by their paths.
+fn texts() -> BTreeMap<PathBuf, String> {
+    let chapters = fs::read_dir(root().join("src/manual")).unwrap();
+    let chapters = chapters.map(|entry| entry.unwrap().path());
+    let paths = chapters.chain([root().join("README.md")]);
+    paths
+        .map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
+        .collect()
+}
+
+#[test]
+fn the_readme_is_short_and_comes_to_the_point() {
+    let readme = read("README.md");
+    let words: Vec<_> = readme.split_whitespace().collect();
+    assert!(words.len() <= 900, "{} words", words.len());
+    let first = words[..300].join(" ");
+    for point in [
+        "./initramfs/install",
+        "wireboot lease -i eth0",
+        "wireboot discover -i eth0",
+    ] {
+        assert!(first.contains(point), "{point}");
+    }
+}
+
+#[test]
+fn links_lead_to_files_and_every_chapter_is_linked() {
+    let texts = texts();
+    assert!(texts.len() > 9);
+    for (path, text) in &texts {
+        for target in text.split("](").skip(1) {
+            let target = target.split([')', '#']).next().unwrap();
+            let is_file = !target.is_empty() && !target.contains("://");
+            let file = path.parent().unwrap().join(target);
+            assert!(!is_file || file.exists(), "{}: {target}", path.display());
+        }
+    }
+    let readme = read("README.md");
+    let library = read("src/lib.rs");
+    for path in texts.keys().filter(|path| !path.ends_with("README.md")) {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(readme.contains(&format!("(src/manual/{name})")), "{name}");
+        assert!(library.contains(&format!("\"manual/{name}\"")), "{name}");
+    }
+}
+
+#[test]
+fn messages_that_troubleshooting_explains_are_those_of_the_program() {
+    let mut sources = String::new();
+    let mut folders = vec![root().join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    // Texts of several lines are joined as the compiler joins them.
+    let mut joined = String::new();
+    for line in sources.split("\\\n") {
+        let line = if joined.is_empty() {
+            line
+        } else {
+            line.trim_start()
+        };
+        joined.push_str(line);
+    }
+    let chapter = read("src/manual/troubleshooting.md");
+    let rows = chapter.lines().filter(|line| line.starts_with("| `"));
+    let messages: Vec<_> = rows.map(|row| row.split('`').nth(1).unwrap()).collect();
+    assert!(messages.len() > 30);
+    for message in messages {
+        assert!(joined.contains(message), "{message}");
+    }
+}
+
+#[test]
+fn the_exit_codes_of_the_reference_are_those_of_the_errors() {
+    let cause = || SyscallError {
+        call: "open",
+        source: std::io::Error::other("x"),
+    };
+    let text = String::new;
+    let errors = [
+        (Error::Usage(text()), "wrong arguments"),
+        (Error::NoInterface(text()), "no interface"),
+        (Error::NoOffer(text()), "no offer"),
+        (Error::Refused(text()), "refused by the server"),
+        (
+            Error::Configure {
+                interface: text(),
+                what: text(),
+                source: cause(),
+            },
+            "refused by the kernel",
+        ),
+        (
+            Error::NothingBootable {
+                what: text(),
+                source: None,
+            },
+            "nothing to boot",
+        ),
+        (
+            Error::Fetch {
+                url: text(),
+                source: "x".into(),
+            },
+            "cannot be fetched",
+        ),
+        (
+            Error::Verification {
+                what: text(),
+                why: text(),
+            },
+            "failed verification",
+        ),
+        (
+            Error::Kexec {
+                advice: text(),
+                source: None,
+            },
+            "by kexec",
+        ),
+        (
+            Error::Output {
+                target: text(),
+                source: std::io::Error::other("x"),
+            },
+            "cannot be written",
+        ),
+    ];
+    let reference = read("src/manual/reference.md");
+    for (error, meaning) in errors {
+        let row = format!("| {} | ", error.exit_code());
+        let row = reference.lines().find(|line| line.starts_with(&row));
+        assert!(
+            row.is_some_and(|row| row.contains(meaning)),
+            "{meaning}: {row:?}"
+        );
+    }
+}
