@@ -289,3 +289,32 @@ bring_target() {
 has_target() {
     compgen -G "$(rustc --print target-libdir --target "$1")/libstd-*.rlib" >/dev/null
 }
+
+# completion_files SHARE: prints where completions of bash, zsh and fish are, below a folder like
+# /usr/share.
+completion_files() {
+    printf '%s\n' "$1/bash-completion/completions/wireboot" "$1/zsh/site-functions/_wireboot" \
+        "$1/fish/vendor_completions.d/wireboot.fish"
+}
+
+# install_manual BINARY SHARE: writes manual pages and completions below SHARE, by BINARY if it runs here
+# and has them, or by one that is built for this machine.
+install_manual() {
+    local tool=$1 share=$2 topic files place shells=(bash zsh fish)
+    if ! "$tool" help --man >/dev/null 2>&1; then
+        command -v cargo >/dev/null || return 1
+        cargo build --quiet --manifest-path "$root/Cargo.toml" --no-default-features --features manual >&2 || return 1
+        tool=${CARGO_TARGET_DIR:-$root/target}/debug/wireboot
+    fi
+    install -d "$share"/man/man{7,8}
+    "$tool" help --man >"$share/man/man8/wireboot.8"
+    for topic in $("$tool" help | sed -n 's/^  \([a-z]\+\) .*/\1/p'); do
+        "$tool" help --man "$topic" >"$share/man/man8/wireboot-$topic.8"
+    done
+    "$tool" help --man words >"$share/man/man7/wireboot.cmdline.7"
+    mapfile -t files < <(completion_files "$share")
+    for place in "${!shells[@]}"; do
+        install -d "$(dirname "${files[place]}")"
+        "$tool" help --completion "${shells[place]}" >"${files[place]}"
+    done
+}
