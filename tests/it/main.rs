@@ -16,6 +16,7 @@ mod arm64;
 mod boot_cases;
 mod boot_files;
 mod capture;
+mod cards;
 mod conflict;
 mod discover;
 mod fetch;
