@@ -183,6 +183,7 @@ fn version() -> String {
         ("iso", cfg!(feature = "iso")),
         ("manual", cfg!(feature = "manual")),
         ("sandbox", cfg!(feature = "sandbox")),
+        ("service", cfg!(feature = "service")),
         ("tls", cfg!(feature = "tls")),
         ("unpack", cfg!(feature = "unpack")),
     ] {

@@ -60,6 +60,7 @@ mod ring;
 mod script;
 mod scripts;
 mod servers;
+mod service;
 mod settings;
 mod supervision;
 mod suspend;
