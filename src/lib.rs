@@ -64,6 +64,9 @@ pub mod manual {
     #[doc = include_str!("manual/boot-files.md")]
     pub mod boot_files {}
 
+    #[doc = include_str!("manual/changelog.md")]
+    pub mod changelog {}
+
     #[doc = include_str!("manual/contributing.md")]
     pub mod contributing {}
 
