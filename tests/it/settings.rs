@@ -351,6 +351,8 @@ fn what_is_installed_has_its_manual_and_is_taken_away_whole() {
         ] {
             assert!(files.contains(name), "{tool}, {name}: {files}");
         }
+        let has_unit = files.contains("/usr/local/lib/systemd/system/wireboot@.service\n");
+        assert_eq!(has_unit, tool == "binary", "{files}");
         assert_eq!(install(&[&into[..], &["--remove"]].concat()), "", "{tool}");
     }
     let alone = format!("{target}/bin");
