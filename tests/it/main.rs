@@ -45,6 +45,7 @@ mod nfs_root;
 mod odd_leases;
 mod odd_servers;
 mod options;
+mod packages;
 mod packet;
 mod plan;
 mod port;
