@@ -229,13 +229,13 @@ dnsmasq_on_bridge() {
 # static_binary [CARGO ARGUMENT]…: builds the release binary without shared libraries, and prints
 # where it is: with musl, or with the static C library of the machine where musl cannot be had.
 static_binary() {
-    local target flags anew=() commit
+    local target flags anew=() commit built
     command -v cargo >/dev/null || die "this needs Rust (cargo and rustc), which rustup.rs installs"
     target=$arch-unknown-linux-musl
     if bring_target "$target"; then
         # Rust's own linker folds equal functions into one. A fixed address needs no relocations.
         flags="-C linker=rust-lld -C relocation-model=static -C link-arg=--icf=all
-            -C link-arg=--no-eh-frame-hdr -C link-arg=-T$root/initramfs/size.ld"
+            -C link-arg=--no-eh-frame-hdr -C link-arg=-Tinitramfs/size.ld"
         if has_rust_src; then
             anew=(-Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size)
             # A panic, which there should be none of, ends the process without a message; the
@@ -257,10 +257,15 @@ static_binary() {
         install_missing "$arch-linux-gnu-gcc=gcc-$arch-linux-gnu libc6-dev-$(debian_arch)-cross"
         export "CC_${target//-/_}=$arch-linux-gnu-gcc" "AR_${target//-/_}=$arch-linux-gnu-ar"
     fi
-    # What --version says; whoever builds from an archive may set it.
+    # The same binary from each folder: no paths of this machine are in it.
+    flags+=" --remap-path-prefix=$root=wireboot --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo
+        --remap-path-prefix=$(rustc --print sysroot)/lib/rustlib/src/rust=rust"
+    # What --version says, and the time that a clock must not be behind; whoever builds from an archive may
+    # set them.
+    built=${SOURCE_DATE_EPOCH-$(git -C "$root" log -1 --format=%ct 2>/dev/null || :)}
     commit=${WIREBOOT_COMMIT-$(git -C "$root" describe --always --dirty --abbrev=12 --exclude='*' \
         2>/dev/null || echo unknown)}
-    WIREBOOT_COMMIT=$commit RUSTFLAGS="${RUSTFLAGS:-} $flags" ${anew[0]:+env RUSTC_BOOTSTRAP=1} cargo build "${anew[@]}" \
+    SOURCE_DATE_EPOCH=$built WIREBOOT_COMMIT=$commit RUSTFLAGS="${RUSTFLAGS:-} $flags" ${anew[0]:+env RUSTC_BOOTSTRAP=1} cargo build "${anew[@]}" \
         --manifest-path "$root/Cargo.toml" --quiet --release --target "$target" "$@" >&2
     echo "${CARGO_TARGET_DIR:-$root/target}/$target/release/wireboot"
 }
@@ -285,4 +290,33 @@ bring_target() {
 
 has_target() {
     compgen -G "$(rustc --print target-libdir --target "$1")/libstd-*.rlib" >/dev/null
+}
+
+# completion_files SHARE: prints where completions of bash, zsh and fish are, below a folder like
+# /usr/share.
+completion_files() {
+    printf '%s\n' "$1/bash-completion/completions/wireboot" "$1/zsh/site-functions/_wireboot" \
+        "$1/fish/vendor_completions.d/wireboot.fish"
+}
+
+# install_manual BINARY SHARE: writes manual pages and completions below SHARE, by BINARY if it runs here
+# and has them, or by one that is built for this machine.
+install_manual() {
+    local tool=$1 share=$2 topic files place shells=(bash zsh fish)
+    if ! "$tool" help --man >/dev/null 2>&1; then
+        command -v cargo >/dev/null || return 1
+        cargo build --quiet --manifest-path "$root/Cargo.toml" --no-default-features --features manual >&2 || return 1
+        tool=${CARGO_TARGET_DIR:-$root/target}/debug/wireboot
+    fi
+    install -d "$share"/man/man{7,8}
+    "$tool" help --man >"$share/man/man8/wireboot.8"
+    for topic in $("$tool" help | sed -n 's/^  \([a-z]\+\) .*/\1/p'); do
+        "$tool" help --man "$topic" >"$share/man/man8/wireboot-$topic.8"
+    done
+    "$tool" help --man words >"$share/man/man7/wireboot.cmdline.7"
+    mapfile -t files < <(completion_files "$share")
+    for place in "${!shells[@]}"; do
+        install -d "$(dirname "${files[place]}")"
+        "$tool" help --completion "${shells[place]}" >"${files[place]}"
+    done
 }

@@ -27,7 +27,8 @@ use crate::error::Error;
 use crate::gate::Gate;
 use crate::handover::{self, EarlierFiles, HandOverIdentity};
 use crate::link::{self, Found, Link, Watch};
-use crate::script::{self, Event};
+use crate::report;
+use crate::script::Event;
 use crate::sys;
 use crate::sys::signal::Signals;
 use wireboot_proto::dhcp;
@@ -182,7 +183,7 @@ pub fn listen_on(
         if is_lost {
             session.clear();
             let name = session.link().name.clone();
-            script::run(&name, Event::Deconfig);
+            report::change(&name, Event::Deconfig);
             let mut sessions = [session];
             let nothing = |_: &mut [Session], _| None;
             let acquired = drive(&mut sessions, &mut watch, config, Some(signals), nothing);
@@ -240,7 +241,7 @@ pub fn release_saved(links: Vec<Link>, config: &DhcpConfig) -> Result<usize, Err
     for link in links {
         let name = link.name.clone();
         if session::release_saved(link, config)? {
-            script::run(&name, Event::Deconfig);
+            report::change(&name, Event::Deconfig);
             released += 1;
         }
     }
@@ -303,7 +304,7 @@ fn drive(
     signals: Option<&Signals>,
     mut choose: impl FnMut(&mut [Session], Instant) -> Option<usize>,
 ) -> Result<usize, Error> {
-    let started_at = sys::now();
+    let mut started_at = sys::now();
     let mut carrier_at = None;
     loop {
         let now = sys::now();
@@ -322,7 +323,7 @@ fn drive(
                     return Ok(place);
                 }
                 if let Some(reason) = event.refusal() {
-                    script::run(&session.link().name, Event::Nak(reason));
+                    report::change(&session.link().name, Event::Nak(reason));
                 }
             }
         }
@@ -337,7 +338,20 @@ fn drive(
             // server's.
             at + config.dhcp.timeout
         });
-        if now >= deadline || sessions.iter().all(Session::is_hopeless) {
+        let is_over = now >= deadline;
+        if is_over && config.dhcp.never_gives_up {
+            log::warn!(
+                "{}; still asking",
+                failure(sessions, carrier_at, started_at).chain()
+            );
+            for session in sessions.iter() {
+                report::change(&session.link().name, Event::LeaseFail);
+            }
+            started_at = now;
+            carrier_at = carrier_at.map(|_| now);
+            continue;
+        }
+        if is_over || (!config.dhcp.never_gives_up && sessions.iter().all(Session::is_hopeless)) {
             return Err(failure(sessions, carrier_at, started_at));
         }
         wait(sessions, watch, signals, deadline)?;
@@ -381,8 +395,13 @@ fn wait(
         doing: "cannot wait for packets".to_owned(),
         source,
     };
+    report::service::alive();
+    let watchdog = report::service::watchdog_interval().map(|interval| sys::now() + interval);
     let next = sessions.iter().filter_map(Session::poll_timeout).min();
-    let until = next.map_or(deadline, |next| next.min(deadline));
+    let until = [next, watchdog]
+        .into_iter()
+        .flatten()
+        .fold(deadline, Instant::min);
     let mut sources: Vec<_> = sessions.iter().flat_map(Session::sources).collect();
     sources.push(watch.as_fd());
     sources.extend(signals.map(AsFd::as_fd));

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod kernel_log;
 mod modules;
 mod supervisor;
 
@@ -15,7 +16,7 @@ pub use modules::fuzz as fuzz_modules;
 use std::fs;
 use std::path::Path;
 use std::process;
-use std::thread::sleep;
+use std::thread::{self, sleep};
 use std::time::Duration;
 
 use crate::config::{Config, OnFailure, OnLocalBoot};
@@ -26,6 +27,7 @@ use crate::sys;
 use crate::sys::exec::Program;
 use crate::sys::machine::{self, PowerAction};
 use crate::timeline::{BEFORE, Timeline};
+pub(crate) use modules::{load_requested, requested};
 use supervisor::Supervisor;
 use wireboot_proto::time::{Backoff, Random, Seconds};
 
@@ -60,10 +62,8 @@ pub fn run() -> ! {
     if let Err(error) = link::raise_loopback() {
         log::warn!("{}", error.chain());
     }
-    // No device has them in its modalias.
-    let vlan = config.link.vlan.as_ref().map(|_| "8021q");
-    // For a packet socket the kernel starts /sbin/modprobe itself, which is not in the archive.
-    modules::load_and_follow(&timeline, ["af_packet"].into_iter().chain(vlan));
+    thread::spawn(kernel_log::follow);
+    modules::load_and_follow(&timeline);
     let mut random = Random::new(sys::seed());
     let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {

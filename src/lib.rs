@@ -15,6 +15,7 @@
 //! | the path | `agent` | the whole boot, step by step |
 //! | plan | `planning` | follows the boot file to a plan, and the plan to an image |
 //! | drivers | `acquire`, `capture`, `fetch`, [`image`] | drive the machines of the pure crate |
+//! | reports | `report` | tell others of a change of the lease |
 //! | devices | [`link`], `console`, `handover`, `script`, `measure`, `trust`, `unpack`, `worker` | what the drivers read from and write to |
 //! | gate | `gate` | what a boot carries from step to step |
 //! | records | `timeline`, [`recorder`] | what a run leaves behind for people |
@@ -76,6 +77,9 @@ pub mod manual {
     #[doc = include_str!("manual/boot-files.md")]
     pub mod boot_files {}
 
+    #[doc = include_str!("manual/changelog.md")]
+    pub mod changelog {}
+
     #[doc = include_str!("manual/contributing.md")]
     pub mod contributing {}
 
@@ -100,6 +104,7 @@ pub mod manual {
 mod measure;
 mod planning;
 pub mod recorder;
+mod report;
 mod script;
 pub mod settings {
     //! The settings: each is one row of [`defs::SETTINGS`], and its flag, its word on the

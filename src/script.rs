@@ -56,7 +56,23 @@ impl<'a> Event<'a> {
         }
     }
 
-    const fn lease(self) -> Option<&'a Lease> {
+    /// Its name.
+    #[cfg(feature = "service")]
+    pub const fn name(self) -> &'static str {
+        self.names().0
+    }
+
+    /// What the server said, if it refused.
+    #[cfg(feature = "service")]
+    pub const fn message(self) -> Option<&'a str> {
+        match self {
+            Self::Nak(text) => Some(text),
+            Self::Deconfig | Self::Bound(_) | Self::Renew(_) | Self::LeaseFail => None,
+        }
+    }
+
+    /// The lease, where there is one.
+    pub const fn lease(self) -> Option<&'a Lease> {
         match self {
             Self::Bound(lease) | Self::Renew(lease) => Some(lease),
             Self::Deconfig | Self::Nak(_) | Self::LeaseFail => None,

@@ -8,7 +8,8 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::link::{Presence, Watch};
 use crate::recorder::Recorder;
-use crate::script::{self, Event};
+use crate::report;
+use crate::script::Event;
 use crate::sys::clock::Alarm;
 use crate::sys::sandbox::{CAP_NET_ADMIN, CAP_NET_RAW, Calls};
 use crate::sys::signal::{Signal, Signals};
@@ -41,7 +42,7 @@ pub fn keep(session: Session, signals: &Signals, config: &Config) -> Result<(), 
             // SIGUSR2 releases for udhcpc as well.
             Some(Signal::User2) => {
                 renewal.session.release();
-                script::run(&name, Event::Deconfig);
+                report::change(&name, Event::Deconfig);
                 log::info!("{name}: released the lease");
                 return Ok(());
             }
@@ -125,7 +126,7 @@ impl Renewal {
         while let Some(change) = watch.next_change()? {
             match session.handle_link(&change, now) {
                 Some(Presence::Removed) => {
-                    script::run(&name, Event::Deconfig);
+                    report::change(&name, Event::Deconfig);
                     *is_bound = false;
                 }
                 // The lease holds until it is over, whether or not a server is there to confirm it
@@ -146,21 +147,21 @@ impl Renewal {
         session.handle_timeout(now);
         while let Some(event) = session.poll_event() {
             if let Some(reason) = event.refusal() {
-                script::run(&name, Event::Nak(reason));
+                report::change(&name, Event::Nak(reason));
             }
             match event {
                 dhcp::Event::Bound(lease) => {
                     log::info!("{name}: {lease}");
                     match session.configure() {
-                        Ok(lease) if *is_bound => script::run(&name, Event::Renew(&lease)),
-                        Ok(lease) => script::run(&name, Event::Bound(&lease)),
+                        Ok(lease) if *is_bound => report::change(&name, Event::Renew(&lease)),
+                        Ok(lease) => report::change(&name, Event::Bound(&lease)),
                         Err(error) => log::error!("{}", error.chain()),
                     }
                     *is_bound = true;
                 }
                 dhcp::Event::Lost(_) => {
                     session.clear();
-                    script::run(&name, Event::Deconfig);
+                    report::change(&name, Event::Deconfig);
                     *is_bound = false;
                 }
                 dhcp::Event::Entered(_)
@@ -183,7 +184,9 @@ impl Renewal {
         &mut self,
         others: [BorrowedFd<'_>; N],
     ) -> Result<[bool; N], Error> {
-        let deadlines = [self.session.poll_timeout(), self.check_at];
+        report::service::alive();
+        let watchdog = report::service::watchdog_interval().map(|interval| sys::now() + interval);
+        let deadlines = [self.session.poll_timeout(), self.check_at, watchdog];
         let deadline = deadlines.into_iter().flatten().min();
         // A timeout of poll stands still in suspend, and T1 would come late by as long as that
         // took.

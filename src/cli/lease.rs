@@ -9,7 +9,8 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::link::{self, Found, Link};
 use crate::recorder::Recorder;
-use crate::script::{self, Event};
+use crate::report;
+use crate::script::Event;
 use crate::settings::options::Settings;
 use crate::sys::signal::Signals;
 use crate::sys::terminal;
@@ -45,6 +46,7 @@ fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(
     if let Some(lease) = Lease::without_dhcp(&config.dhcp.given) {
         return without_dhcp(settings, config, lease);
     }
+    let prints_lines = options.keep && report::service::begin(settings.json);
     let timeline = Timeline::begin();
     let found = link::find(&config.link, recorder, None)?;
     let signals = Signals::open().map_err(Error::no_signals)?;
@@ -56,13 +58,13 @@ fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(
     let names: Vec<_> = found.links.iter().map(|link| link.name.clone()).collect();
     let session = acquire(options.inform, found, config, &signals).inspect_err(|_| {
         for name in &names {
-            script::run(name, Event::LeaseFail);
+            report::change(name, Event::LeaseFail);
         }
     })?;
     let name = session.link().name.clone();
     // udhcpc calls deconfig before the first lease, and its scripts raise and clear the interface
     // there.
-    script::run(&name, Event::Deconfig);
+    report::change(&name, Event::Deconfig);
     timeline.extend(session.moments().iter().cloned());
     let (mut session, mut lease) = acquire::configure(session)?;
     timeline.note("address and routes are set");
@@ -71,8 +73,10 @@ fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(
     }
     timeline.done("lease");
     timeline.save();
-    script::run(&name, Event::Bound(&lease));
-    print(settings, session.link(), Some(&session), &lease);
+    report::change(&name, Event::Bound(&lease));
+    if !prints_lines {
+        print(settings, session.link(), Some(&session), &lease);
+    }
     if options.keep {
         return acquire::keep(session, &signals, config);
     }

@@ -36,6 +36,10 @@ pub fn run() -> Result<(), Error> {
         settings::start_log(LevelFilter::Info);
         init::run();
     }
+    if let Some(module) = init::requested(std::env::args_os().skip(1)) {
+        init::load_requested(&module);
+        return Ok(());
+    }
     let invocation = match parse::request(std::env::args_os().skip(1))? {
         Request::Help(command) => {
             print(&command.map_or_else(texts::program, texts::command));
@@ -179,6 +183,7 @@ fn version() -> String {
         ("iso", cfg!(feature = "iso")),
         ("manual", cfg!(feature = "manual")),
         ("sandbox", cfg!(feature = "sandbox")),
+        ("service", cfg!(feature = "service")),
         ("tls", cfg!(feature = "tls")),
         ("unpack", cfg!(feature = "unpack")),
     ] {

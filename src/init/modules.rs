@@ -4,6 +4,7 @@
 //! The kernel decompresses modules in the format that it was built for, if any; others are decompressed
 //! here.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -19,19 +20,33 @@ const MAX_ROUNDS: usize = 8;
 /// The longest module that is decompressed here, in bytes; the longest of Debian's has 24 MiB.
 const MAX_LEN: u64 = 256 << 20;
 
-/// Loads modules by name and those of all devices, and in the background those of each new device:
-/// a card on a slow bus, or one that is plugged in, appears while the boot waits for it. `timeline`
-/// gets the moment when each was loaded.
-pub(super) fn load_and_follow<'a>(timeline: &Timeline, names: impl Iterator<Item = &'a str>) {
+/// The program that the kernel starts for a module that it needs itself: the driver of a PHY, which no
+/// device's modalias leads to, a VLAN, a packet socket.
+const MODPROBE: &str = "/sbin/modprobe";
+/// Its arguments before the module (`call_modprobe` in the kernel).
+const MODPROBE_ARGUMENTS: [&str; 2] = ["-q", "--"];
+
+/// Loads the modules of all devices, and in the background those of each new device: a card on a slow
+/// bus, or one that is plugged in, appears while the boot waits for it. `timeline` gets the moment when
+/// each was loaded.
+pub(super) fn load_and_follow(timeline: &Timeline) {
     // Subscribed first, so that no device is missed between enumeration and the first event.
     let uevents = UeventSocket::open();
     let Some(index) = Index::read(timeline) else {
         log::debug!("no modules in the archive; the drivers must be built into the kernel");
         return;
     };
-    for name in names {
-        index.load(name, &mut Vec::new());
+    if !Path::new(MODPROBE).exists()
+        && let Ok(program) = std::env::current_exe()
+    {
+        // Fails where the kernel has no modules, and then needs none.
+        let _ = fs::write(
+            "/proc/sys/kernel/modprobe",
+            program.as_os_str().as_encoded_bytes(),
+        );
     }
+    // Every boot needs it; here it costs no further process.
+    index.load("af_packet", &mut Vec::new());
     index.load_for_devices();
     let followed =
         uevents.map(|uevents| thread::Builder::new().spawn(move || index.follow(&uevents)));
@@ -44,6 +59,27 @@ pub(super) fn load_and_follow<'a>(timeline: &Timeline, names: impl Iterator<Item
             "no drivers are loaded for devices that appear later: {}",
             error.chain()
         ),
+    }
+}
+
+/// Returns the module or alias that the kernel started this process for, in place of `modprobe`.
+pub(crate) fn requested(arguments: impl Iterator<Item = OsString>) -> Option<String> {
+    let words: Vec<_> = arguments.take(MODPROBE_ARGUMENTS.len() + 2).collect();
+    match words.split_last() {
+        Some((name, before)) if before == MODPROBE_ARGUMENTS => name.to_str().map(str::to_owned),
+        _ => None,
+    }
+}
+
+/// Loads a module by its name or one of its aliases.
+pub(crate) fn load_requested(name: &str) {
+    let Some(index) = Index::read(&Timeline::default()) else {
+        return;
+    };
+    let mut loaded = Vec::new();
+    index.load_for(&[name.to_owned()], &mut loaded);
+    if loaded.is_empty() {
+        index.load(&module_name(name), &mut loaded);
     }
 }
 
@@ -370,6 +406,25 @@ mod tests {
         assert_eq!(index.order("virtio_net", &mut known), expected);
         assert_eq!(index.order("virtio_net", &mut known), [""; 0]);
         assert_eq!(index.order("missing", &mut known), [""; 0]);
+    }
+
+    #[test]
+    fn what_the_kernel_asks_modprobe_for_is_no_command() {
+        let asked = |words: &[&str]| requested(words.iter().map(OsString::from));
+        assert_eq!(
+            asked(&["-q", "--", "net-pf-17"]).as_deref(),
+            Some("net-pf-17")
+        );
+        for words in [
+            &[][..],
+            &["-q"],
+            &["-q", "--"],
+            &["-q", "--", "a", "b"],
+            &["boot", "-q", "--"],
+            &["lease", "--", "a"],
+        ] {
+            assert_eq!(asked(words), None, "{words:?}");
+        }
     }
 
     #[test]

@@ -258,6 +258,8 @@ pub struct DhcpConfig {
     pub uses_lease_file: bool,
     /// The directory of the lease file, in place of the default.
     pub lease_directory: Option<PathBuf>,
+    /// Whether a first lease is asked for again and again, where no server grants one.
+    pub never_gives_up: bool,
     /// A script that is run on each lease event.
     pub script: Option<PathBuf>,
     /// Programs that take over the lease.
@@ -279,6 +281,7 @@ impl Default for DhcpConfig {
             broadcast: false,
             uses_lease_file: true,
             lease_directory: None,
+            never_gives_up: false,
             script: None,
             hand_over: HandOver::default(),
         }

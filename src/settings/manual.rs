@@ -34,7 +34,7 @@ fn program() -> String {
         "Acquires a DHCP lease over a packet socket before any address exists, follows the boot file to \
          a kernel and its initrds, fetches them into memory and starts them with kexec. Run as \
          process 1 of an initramfs it boots by the words of the kernel command line, which \
-         wireboot-words(7) lists.",
+         wireboot.cmdline(7) lists.",
     );
     section(&mut page, "COMMANDS");
     for about in &COMMANDS {
@@ -96,13 +96,13 @@ fn command(about: &About) -> String {
         );
     }
     section(&mut page, "SEE ALSO");
-    paragraph(&mut page, "wireboot(8), wireboot-words(7)");
+    paragraph(&mut page, "wireboot(8), wireboot.cmdline(7)");
     page
 }
 
 fn words() -> String {
     let purpose = "words of the kernel command line that wireboot follows";
-    let mut page = start("wireboot-words", 7, purpose);
+    let mut page = start("wireboot.cmdline", 7, purpose);
     section(&mut page, "DESCRIPTION");
     paragraph(
         &mut page,

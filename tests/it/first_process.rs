@@ -47,28 +47,6 @@ fn of_two_cards_the_one_with_an_answer_wins() {
 
 #[test]
 #[ignore = "needs qemu-system-x86_64"]
-fn a_card_of_intel_boots_with_the_kernel_for_all_machines() {
-    let own = Served::empty("intel");
-    let archive = own.folder.join("initramfs");
-    let kernel = shell(&format!(
-        "kernel=$(debian_kernel generic)
-        \"$root/initramfs/build\" --kernel-modules \"$(readlink -f \"$kernel/modules\")\" --output {}
-        echo \"$kernel/vmlinuz\"",
-        archive.display()
-    ));
-    let kernel = kernel.lines().last().expect("the kernel's name is printed");
-    let setup = until_lease("ip=dhcp")
-        .kernel(kernel.as_ref())
-        .initramfs(&archive);
-    let mut machine = setup
-        .with(NETWORK)
-        .with("-device e1000e,netdev=net")
-        .start();
-    machine.says(&["e1000e.ko", LEASE, "Power down"]);
-}
-
-#[test]
-#[ignore = "needs qemu-system-x86_64"]
 fn a_port_that_forwards_late_is_told_of_and_asked_through_until_it_does() {
     in_new_namespace(|| {
         let far = Far::plug_in();

@@ -299,7 +299,7 @@ fn the_version_names_commit_target_and_features() {
     assert_eq!(
         features,
         [
-            "capture", "discover", "grub", "iso", "manual", "sandbox", "tls", "unpack"
+            "capture", "discover", "grub", "iso", "manual", "sandbox", "service", "tls", "unpack"
         ]
     );
     assert_eq!(text, says(&["-V"]));
@@ -330,8 +330,7 @@ fn what_is_installed_has_its_manual_and_is_taken_away_whole() {
     let folder = Folder::new();
     let target = folder.path("root").display().to_string();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/initramfs/install");
-    let install = |more: &[&str]| {
-        let arguments = [&["mkinitcpio", "--root", &target], more].concat();
+    let install = |arguments: &[&str]| {
         let status = Command::new(script).args(arguments).status().unwrap();
         assert!(status.success());
         let found = Command::new("find")
@@ -340,16 +339,26 @@ fn what_is_installed_has_its_manual_and_is_taken_away_whole() {
             .unwrap();
         String::from_utf8(found.stdout).unwrap()
     };
-    let files = install(&["--binary", env!("CARGO_BIN_EXE_wireboot")]);
-    for name in [
-        "man8/wireboot.8",
-        "man8/wireboot-lease.8",
-        "man7/wireboot-words.7",
-        "/_wireboot",
-    ] {
-        assert!(files.contains(name), "{name}: {files}");
+    let binary = ["--binary", env!("CARGO_BIN_EXE_wireboot")];
+    for tool in ["mkinitcpio", "binary"] {
+        let into = [tool, "--root", &target];
+        let files = install(&[&into[..], &binary].concat());
+        for name in [
+            "man8/wireboot.8",
+            "man8/wireboot-lease.8",
+            "man7/wireboot.cmdline.7",
+            "/_wireboot",
+        ] {
+            assert!(files.contains(name), "{tool}, {name}: {files}");
+        }
+        let has_unit = files.contains("/usr/local/lib/systemd/system/wireboot@.service\n");
+        assert_eq!(has_unit, tool == "binary", "{files}");
+        assert_eq!(install(&[&into[..], &["--remove"]].concat()), "", "{tool}");
     }
-    assert_eq!(install(&["--remove"]), "");
+    let alone = format!("{target}/bin");
+    let files = install(&[&["binary", "--to", &alone], &binary[..]].concat());
+    assert_eq!(files, format!("{alone}/wireboot\n"));
+    assert_eq!(install(&["binary", "--to", &alone, "--remove"]), "");
 }
 
 #[test]

@@ -1,0 +1,213 @@
+//! `wireboot lease --keep` as a service: what it tells the service manager and programs that read its lines,
+//! and the unit that starts it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::common::far::{Far, Server};
+use crate::common::folder::Folder;
+use crate::common::servers::dnsmasq;
+use crate::common::{in_new_namespace, wait_until};
+
+const UNIT: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/initramfs/service/wireboot@.service"
+);
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_service_stays_where_no_server_is_and_tells_its_manager_and_readers_of_each_change() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let manager = Manager::listen(&far.folder.join("notify"));
+        let lines = far.folder.join("lines");
+        let mut command = service(&lines);
+        command.env("NOTIFY_SOCKET", &manager.path);
+        let mut client = Server::start(&mut command);
+        // It comes up without a lease, as a machine without a server should, and goes on.
+        manager.wait_for("READY=1\nSTATUS=near: no lease; still asking");
+        let _server = dnsmasq(&far, "");
+        manager.wait_for("READY=1\nSTATUS=near: 192.0.2.100/24 from 192.0.2.1 for 3600 s");
+        assert_eq!(manager.count("WATCHDOG=1"), 0);
+        client.signal(Signal::SIGHUP);
+        wait_until("renewed", || {
+            events(&lines).last().unwrap()["event"] == "renew"
+        });
+        client.signal(Signal::SIGUSR2);
+        assert_eq!(client.exit_code(), Some(0));
+        manager.wait_for("STATUS=near: no lease yet");
+        let events = events(&lines);
+        let names = events.iter().map(|event| event["event"].as_str().unwrap());
+        let names: Vec<_> = names.skip_while(|name| *name == "leasefail").collect();
+        assert_eq!(names, ["deconfig", "bound", "renew", "deconfig"]);
+        assert_eq!(events[0]["event"], "leasefail");
+        let bound = events
+            .iter()
+            .find(|event| event["event"] == "bound")
+            .unwrap();
+        assert_eq!(bound["interface"], "near");
+        assert_eq!(bound["address"], "192.0.2.100");
+        assert_eq!(events[0].get("address"), None);
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn the_watchdog_hears_of_a_service_with_a_lease_and_without_one() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let manager = Manager::listen(&far.folder.join("notify"));
+        let mut command = service(&far.folder.join("lines"));
+        command.env("NOTIFY_SOCKET", &manager.path);
+        command.env("WATCHDOG_USEC", "400000");
+        let _client = Server::start(&mut command);
+        manager.wait_for("READY=1");
+        let before = manager.count("WATCHDOG=1");
+        wait_until("alive", || manager.count("WATCHDOG=1") > before + 3);
+        let _server = dnsmasq(&far, "");
+        manager.wait_for("192.0.2.100/24");
+        let before = manager.count("WATCHDOG=1");
+        wait_until("alive", || manager.count("WATCHDOG=1") > before + 3);
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN and strace"]
+fn the_unit_is_without_fault_and_allows_what_the_service_does() {
+    in_new_namespace(|| {
+        let folder = Folder::new();
+        let unit = fs::read_to_string(UNIT).unwrap();
+        // Where it is not installed, neither its program nor its manual is there.
+        let documented = unit.replace("Documentation=man:wireboot-lease(8)\n", "");
+        let installed = documented.replace("/usr/sbin/wireboot", env!("CARGO_BIN_EXE_wireboot"));
+        assert_eq!(installed.matches(env!("CARGO_BIN_EXE_wireboot")).count(), 1);
+        let path = folder.path("wireboot@near.service");
+        fs::write(&path, installed).unwrap();
+        let path = path.display().to_string();
+        assert_eq!(analyze(&["verify", &path]), "");
+        let figure = analyze(&["security", "--offline=true", "--threshold=26", &path]);
+        println!("{figure}");
+
+        let far = Far::plug_in();
+        let _server = dnsmasq(&far, "");
+        let calls = folder.path("calls");
+        let mut command = Command::new("strace");
+        command
+            .args(["-f", "-qq", "-e", "signal=none", "-o"])
+            .arg(&calls);
+        command.arg(env!("CARGO_BIN_EXE_wireboot"));
+        command.args(["lease", "--keep", "-i", "near", "-v"]);
+        let mut client = Server::start(&mut command);
+        client.wait_for("192.0.2.100/24 from");
+        // strace itself does not pass the signal on.
+        let children = format!("/proc/{pid}/task/{pid}/children", pid = client.pid());
+        let traced = fs::read_to_string(children).unwrap();
+        let traced = Pid::from_raw(traced.trim().parse().unwrap());
+        kill(traced, Signal::SIGTERM).unwrap();
+        assert_eq!(client.exit_code(), Some(0));
+        let allowed = allowed_calls("@system-service");
+        let made = fs::read_to_string(&calls).unwrap();
+        let made: BTreeSet<_> = made
+            .lines()
+            .filter_map(|line| line.split_once(' ')?.1.trim_start().split_once('('))
+            .map(|(call, _)| call.to_owned())
+            .filter(|call| !call.starts_with('<'))
+            .collect();
+        assert!(
+            made.contains("sendto") && made.contains("socket"),
+            "{made:?}"
+        );
+        let refused: Vec<_> = made.difference(&allowed).collect();
+        assert_eq!(refused, [""; 0]);
+    });
+}
+
+/// The command of a service on `near` with lines for programs in a file.
+fn service(lines: &Path) -> Command {
+    // By a shell, for the file: what the program logs is for the test's own log.
+    let mut command = Command::new("sh");
+    let script = "lines=$1; shift; exec \"$@\" >\"$lines\"";
+    command.args(["-c", script, "-"]).arg(lines);
+    command.arg(env!("CARGO_BIN_EXE_wireboot"));
+    command.args(["lease", "--keep", "--json", "-i", "near", "--timeout", "1"]);
+    command
+}
+
+/// Returns the lines for programs so far.
+fn events(lines: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(lines).unwrap();
+    let parsed = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect(line));
+    parsed.collect()
+}
+
+/// Runs systemd-analyze, which must succeed, and returns what it said.
+fn analyze(arguments: &[&str]) -> String {
+    let mut command = Command::new("systemd-analyze");
+    let output = command.arg("--no-pager").args(arguments).output();
+    let output = output.expect("systemd is installed");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8(said).unwrap();
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    said
+}
+
+/// Returns the calls of a set of systemd's, with those of the sets in it.
+fn allowed_calls(set: &str) -> BTreeSet<String> {
+    let text = analyze(&["syscall-filter", set]);
+    let names = text.lines().skip(1).map(str::trim);
+    let names = names.filter(|name| !name.is_empty() && !name.starts_with('#'));
+    let each = names.flat_map(|name| {
+        if name.starts_with('@') {
+            allowed_calls(name)
+        } else {
+            BTreeSet::from([name.to_owned()])
+        }
+    });
+    each.collect()
+}
+
+/// A service manager's end.
+struct Manager {
+    path: PathBuf,
+    heard: Arc<Mutex<Vec<String>>>,
+}
+
+impl Manager {
+    fn listen(path: &Path) -> Self {
+        let socket = UnixDatagram::bind(path).unwrap();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let own = Arc::clone(&heard);
+        // Ends with the test program.
+        thread::spawn(move || {
+            let mut buf = [0; 4096];
+            while let Ok(len) = socket.recv(&mut buf) {
+                let text = String::from_utf8_lossy(&buf[..len]).into_owned();
+                own.lock().unwrap().push(text);
+            }
+        });
+        Self {
+            path: path.to_owned(),
+            heard,
+        }
+    }
+
+    fn count(&self, text: &str) -> usize {
+        let heard = self.heard.lock().unwrap();
+        heard.iter().filter(|said| said.contains(text)).count()
+    }
+
+    fn wait_for(&self, text: &str) {
+        wait_until(text, || self.count(text) > 0);
+    }
+}
