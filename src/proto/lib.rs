@@ -33,6 +33,8 @@ pub mod http;
 pub mod netlink {
     //! Messages of rtnetlink: links, addresses and routes (rtnetlink(7)).
 
+    #[cfg(feature = "bond")]
+    pub mod bond;
     pub mod message;
     pub mod request;
     pub mod route;
