@@ -93,7 +93,7 @@ impl Witness {
                         "{name}: {server} sends no lease time (option 51); {seconds} s assumed"
                     );
                 }
-                if let Some(port) = self.switch_port.take() {
+                if let Some(port) = self.switch_port.take_if(|port| !port.has_lacp()) {
                     close(Box::new(port));
                 }
                 if std::mem::take(&mut self.is_unanswered) {
@@ -167,16 +167,24 @@ impl Witness {
             return false;
         };
         let name = &self.link.name;
-        port.handle_timeout(now);
+        port.handle_timeout(name, now);
         let mut ask = port.receive(name, now).unwrap_or_else(|error| {
             log::debug!("{name}: {}", error.chain());
             false
         });
         while let Some(event) = port.poll_event() {
             log::info!("{name}: {event}");
-            ask |= event == SwitchEvent::Forwarding;
-            if !matches!(event, SwitchEvent::Neighbour { .. }) {
-                self.diagnosis.switch_port = Some(event.to_string());
+            ask |= matches!(event, SwitchEvent::Forwarding | SwitchEvent::LacpUp);
+            match event {
+                SwitchEvent::Neighbour { .. } => {}
+                // No reason for silence any longer.
+                SwitchEvent::LacpUp => self.diagnosis.switch_port = None,
+                SwitchEvent::Blocked { .. }
+                | SwitchEvent::Forwarding
+                | SwitchEvent::LacpDown
+                | SwitchEvent::Authentication => {
+                    self.diagnosis.switch_port = Some(event.to_string());
+                }
             }
         }
         ask

@@ -39,6 +39,10 @@ pub struct Link {
     pub name: String,
     /// Its hardware address.
     pub mac: MacAddress,
+    /// Index of the interface that carries this VLAN; 0 for any other.
+    lower: AtomicU32,
+    /// Whether that may be a bond.
+    pub may_be_bond: bool,
     /// The recorder of frames of packet sockets.
     pub recorder: Recorder,
     /// Whether it was up when it was found.
@@ -63,6 +67,8 @@ impl Link {
             index: info.index.into(),
             name: info.name,
             mac: info.mac.unwrap_or_default(),
+            lower: info.lower.unwrap_or_default().into(),
+            may_be_bond: info.lower.is_some() || info.kind.as_deref() == Some("bond"),
             recorder: recorder.clone(),
             was_up: info.up.into(),
             changes: Mutex::default(),
@@ -72,6 +78,14 @@ impl Link {
     /// Returns its index, 0 while it does not exist.
     pub fn index(&self) -> u32 {
         self.index.load(Ordering::Relaxed)
+    }
+
+    /// Returns the index of the interface whose switch port it shares: that below a VLAN, or its own.
+    pub fn port(&self) -> u32 {
+        match self.lower.load(Ordering::Relaxed) {
+            0 => self.index(),
+            lower => lower,
+        }
     }
 
     /// Returns whether it was up when it was found.
@@ -87,7 +101,7 @@ impl Link {
             if !change.gone {
                 return Some(Presence::Same);
             }
-            self.begin_anew(0, false);
+            self.begin_anew(0, 0, false);
             return Some(Presence::Removed);
         }
         // The removal may be reported later, when notifications were lost, but no two interfaces have
@@ -95,12 +109,13 @@ impl Link {
         if change.gone || info.name != self.name || info.mac != Some(self.mac) {
             return None;
         }
-        self.begin_anew(info.index, info.up);
+        self.begin_anew(info.index, info.lower.unwrap_or_default(), info.up);
         Some(Presence::Returned)
     }
 
-    fn begin_anew(&self, index: u32, is_up: bool) {
+    fn begin_anew(&self, index: u32, lower: u32, is_up: bool) {
         self.index.store(index, Ordering::Relaxed);
+        self.lower.store(lower, Ordering::Relaxed);
         self.was_up.store(is_up, Ordering::Relaxed);
         *self.changes() = Changes::default();
     }

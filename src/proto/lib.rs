@@ -53,6 +53,7 @@ pub mod packet {
     pub mod ipv4;
     pub mod option;
     pub mod pxe;
+    pub mod slow;
     pub mod switch_frame;
     pub mod tftp;
     pub mod udp;
