@@ -58,9 +58,14 @@ pub fn run() -> ! {
         log::warn!("{}", error.chain());
     }
     // No device has them in its modalias.
-    let vlan = config.link.vlan.as_ref().map(|_| "8021q");
+    let link = &config.link;
+    let vlan = link.vlan.as_ref().map(|_| "8021q");
+    #[cfg(feature = "bond")]
+    let bond = link.bond.as_ref().map(|_| "bonding");
+    #[cfg(not(feature = "bond"))]
+    let bond = None;
     // For a packet socket the kernel starts /sbin/modprobe itself, which is not in the archive.
-    modules::load_and_follow(&timeline, ["af_packet"].into_iter().chain(vlan));
+    modules::load_and_follow(&timeline, ["af_packet"].into_iter().chain(vlan).chain(bond));
     let mut random = Random::new(sys::seed());
     let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {

@@ -11,8 +11,10 @@ use super::changes::{
     AppliedSetting, Changes, LinkSetting, To, Undo, add_route, put_mtu_back, remove, set_address,
 };
 use super::lease_settings::lease_settings;
+use super::made::{self, MadeLink};
 use super::state::{InterfaceState, addresses, open_socket, set_up, unreadable};
 use super::watch::{Change, Watch};
+use crate::config::MadeOf;
 use crate::error::Error;
 use crate::recorder::Recorder;
 use crate::sys::SyscallError;
@@ -43,6 +45,8 @@ pub struct Link {
     lower: AtomicU32,
     /// Whether that may be a bond.
     pub may_be_bond: bool,
+    /// What it was made of.
+    pub made_of: MadeOf,
     /// The recorder of frames of packet sockets.
     pub recorder: Recorder,
     /// Whether it was up when it was found.
@@ -69,6 +73,7 @@ impl Link {
             mac: info.mac.unwrap_or_default(),
             lower: info.lower.unwrap_or_default().into(),
             may_be_bond: info.lower.is_some() || info.kind.as_deref() == Some("bond"),
+            made_of: MadeOf::default(),
             recorder: recorder.clone(),
             was_up: info.up.into(),
             changes: Mutex::default(),
@@ -117,7 +122,12 @@ impl Link {
         self.index.store(index, Ordering::Relaxed);
         self.lower.store(lower, Ordering::Relaxed);
         self.was_up.store(is_up, Ordering::Relaxed);
-        *self.changes() = Changes::default();
+        let mut changes = self.changes();
+        *changes = Changes {
+            // What is below it may still be there.
+            made: std::mem::take(&mut changes.made),
+            ..Changes::default()
+        };
     }
 
     /// Undoes all changes, and sets the interface down if it was set up here.
@@ -141,11 +151,16 @@ impl Link {
     /// Sets the interface down, so that the card does not write to the next kernel's memory. A failure
     /// is only logged: kexec stops the card's driver too.
     pub fn quiesce(&self) {
-        let lowered = open_socket().map(|mut socket| set_up(&mut socket, self.index(), false));
-        match lowered {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => log::debug!("{}: {}", self.name, error.chain()),
-            Err(error) => log::debug!("{}: not set down: {}", self.name, error.chain()),
+        let mut socket = match open_socket() {
+            Ok(socket) => socket,
+            Err(error) => return log::debug!("{}: not set down: {}", self.name, error.chain()),
+        };
+        let changes = self.changes();
+        let below = changes.made.iter().rev().flat_map(MadeLink::below);
+        for index in std::iter::once(self.index()).chain(below) {
+            if let Err(error) = set_up(&mut socket, index, false) {
+                log::debug!("{}: {}", self.name, error.chain());
+            }
         }
     }
 
@@ -168,9 +183,7 @@ impl Link {
         {
             log::warn!("{}: {}", self.name, error.chain());
         }
-        if let Some(made) = changes.made.take() {
-            made.undo(self.index(), &mut socket);
-        }
+        made::undo(std::mem::take(&mut changes.made));
     }
 
     /// Returns the changes made by this process.
