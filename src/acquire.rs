@@ -222,8 +222,9 @@ pub fn without_dhcp(
         interface: &link.name,
         mac: link.mac,
         client_id: &[],
+        made_of: &link.made_of,
     };
-    let earlier = handover::read(&link.name);
+    let earlier = handover::read(&link.name, &link.made_of);
     handover::write(&holder, lease, config.dhcp.hand_over);
     Ok((link, earlier))
 }

@@ -8,6 +8,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "bond")]
+mod below;
 mod files;
 mod initramfs;
 mod managers;
@@ -16,9 +18,11 @@ mod resolv_conf;
 use std::fs;
 use std::path::Path;
 
-use crate::config::HandOver;
+use crate::config::{HandOver, MadeOf};
 use crate::sys::file::{self, EVERYBODY, OWNER};
 use crate::sys::{self, machine};
+#[cfg(feature = "bond")]
+use below::{below_keyfiles, below_units};
 pub use files::EarlierFiles;
 use files::warn_of_error;
 use initramfs::{dracut_files, net_conf, net_conf_name};
@@ -47,11 +51,11 @@ pub fn write(identity: &HandOverIdentity<'_>, lease: &Lease, to: HandOver) {
 
 /// Reads the files of [`write()`], as others have left them, for [`restore`]; none of them in another
 /// network namespace than the machine's.
-pub fn read(interface: &str) -> EarlierFiles {
+pub fn read(interface: &str, of: &MadeOf) -> EarlierFiles {
     if is_machine_namespace() {
-        EarlierFiles::read(Path::new("/"), interface)
+        EarlierFiles::read(Path::new("/"), interface, of)
     } else {
-        EarlierFiles::none(interface)
+        EarlierFiles::none(interface, of)
     }
 }
 
@@ -63,8 +67,8 @@ pub fn restore(earlier: &EarlierFiles) {
 }
 
 /// Removes the files of [`write()`], and its lines in `/etc/resolv.conf`.
-pub fn remove(interface: &str) {
-    restore(&EarlierFiles::none(interface));
+pub fn remove(interface: &str, of: &MadeOf) {
+    restore(&EarlierFiles::none(interface, of));
 }
 
 fn is_machine_namespace() -> bool {
@@ -85,7 +89,15 @@ fn write_files(root: &Path, identity: &HandOverIdentity<'_>, lease: &Lease, to: 
     let mut files = vec![(net_conf_name(interface), text, EVERYBODY)];
     if to.networkd {
         match networkd_unit(identity, lease) {
-            Ok(unit) => files.push((unit_name(interface), unit, EVERYBODY)),
+            Ok(unit) => {
+                files.push((unit_name(interface), unit, EVERYBODY));
+                #[cfg(feature = "bond")]
+                files.extend(
+                    below_units(identity)
+                        .into_iter()
+                        .map(|(name, text)| (name, text, EVERYBODY)),
+                );
+            }
             Err(why) => log::warn!("systemd-networkd will not keep the address: {why}"),
         }
     }
@@ -93,6 +105,12 @@ fn write_files(root: &Path, identity: &HandOverIdentity<'_>, lease: &Lease, to: 
         let text = keyfile(identity, lease);
         // NetworkManager ignores a connection that others can read.
         files.push((keyfile_name(interface), text, OWNER));
+        #[cfg(feature = "bond")]
+        files.extend(
+            below_keyfiles(identity)
+                .into_iter()
+                .map(|(name, text)| (name, text, OWNER)),
+        );
     }
     if to.dracut {
         let all = dracut_files(interface, lease).into_iter();

@@ -197,7 +197,7 @@ impl Binding {
             Leased::Idle(session) => session.restore(),
             Leased::Static(earlier) => restore_static(&self.link, &earlier),
             Leased::Renewed(..) | Leased::Gone => {
-                handover::remove(&self.link.name);
+                handover::remove(&self.link.name, &self.link.made_of);
                 self.link.restore();
             }
         }
