@@ -59,7 +59,8 @@ pub fn run() -> ! {
     }
     // No device has them in its modalias.
     let link = &config.link;
-    let vlan = link.vlan.as_ref().map(|_| "8021q");
+    let has_vlan = link.vlan.is_some() || link.vlans_to_try.is_some();
+    let vlan = has_vlan.then_some("8021q");
     #[cfg(feature = "bond")]
     let bond = link.bond.as_ref().map(|_| "bonding");
     #[cfg(not(feature = "bond"))]

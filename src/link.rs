@@ -22,7 +22,7 @@ use std::time::Duration;
 use nix::net::if_::if_nametoindex;
 use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
 
-use crate::config::LinkConfig;
+use crate::config::{LinkConfig, Vlan, interface_name};
 use crate::error::Error;
 use crate::recorder::Recorder;
 use crate::sys;
@@ -180,6 +180,10 @@ const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
 /// # Errors
 /// [`Error::Configure`] if none of them could be set up; otherwise a failure is only logged.
 pub fn raise<'a>(links: impl IntoIterator<Item = &'a Link>) -> Result<(), Error> {
+    raise_all(links.into_iter().collect())
+}
+
+fn raise_all(links: Vec<&Link>) -> Result<(), Error> {
     let (off, on): (Vec<_>, Vec<_>) = links.into_iter().partition(|link| !link.was_up());
     if off.is_empty() {
         return Ok(());
@@ -253,6 +257,66 @@ fn wait_for_partner(
         while watch.next_change()?.is_some() {}
     }
     Ok(())
+}
+
+/// Makes VLANs with these identifiers on those of `parents` that are none themselves, and sets them up;
+/// existing ones are used as they are. The parents are up.
+///
+/// # Errors
+/// [`Error::Configure`] when none can be made, [`Error::System`] without a route socket.
+pub fn add_vlans<'a>(
+    parents: impl IntoIterator<Item = &'a Link>,
+    ids: &[u16],
+) -> Result<Vec<Link>, Error> {
+    let mut socket = open_socket()?;
+    let mut wanted = Vec::new();
+    for parent in parents {
+        // The frames of a VLAN on a VLAN would have two tags.
+        if parent.port() != parent.index() {
+            continue;
+        }
+        for id in ids {
+            let mut name = format!("{}.{id}", parent.name);
+            if interface_name(&name).is_err() {
+                name = format!("if{}.{id}", parent.index());
+            }
+            let (id, below) = (*id, parent.name.clone());
+            let vlan = Vlan {
+                name,
+                id,
+                parent: below,
+            };
+            let mut made = Vec::new();
+            let result = made::make_vlan(&vlan, parent.index(), true, &mut socket, &mut made);
+            wanted.push((parent, vlan, made, result.err()));
+        }
+    }
+    let present = socket.links().unwrap_or_default();
+    let (mut links, mut failed) = (Vec::new(), None);
+    for (parent, vlan, made, error) in wanted {
+        let is_it = |link: &&LinkInfo| link.name == vlan.name && link.lower == Some(parent.index());
+        if let Some(info) = present.iter().find(is_it) {
+            let mut link = Link::new(info.clone(), &parent.recorder);
+            link.changes().made = made;
+            link.made_of = parent.made_of.clone();
+            link.made_of.vlan = Some(vlan);
+            links.push(link);
+            continue;
+        }
+        made::undo(made);
+        failed = error.or(failed);
+    }
+    if let Some(error) = failed {
+        if links.is_empty() {
+            return Err(error);
+        }
+        log::warn!("{}", error.chain());
+    }
+    if let Err(error) = raise(&links) {
+        links.iter().for_each(Link::restore);
+        return Err(error);
+    }
+    Ok(links)
 }
 
 /// Sets the loopback interface up, which is the task of init.

@@ -76,6 +76,17 @@ impl Session {
         })
     }
 
+    /// Makes it one beside that of the parent of its VLAN, which has the switch port.
+    pub(super) const fn share_switch_port(&mut self) {
+        self.witness.share_switch_port();
+    }
+
+    /// Takes over from the session of the parent of this VLAN what must outlive that.
+    pub(super) fn take_over(&mut self, parent: &mut Self) {
+        self.link.take_over(&parent.link);
+        self.witness.take_over(&mut parent.witness);
+    }
+
     /// Asks only for the options of `address`, which is the interface's own.
     pub(super) fn inform(&mut self, address: Ipv4Addr) {
         self.dialogue
@@ -167,6 +178,12 @@ impl Session {
         self.dialogue.client().is_some()
     }
 
+    /// Returns whether a server has answered whose offer may become a lease.
+    pub(super) fn has_answer(&self) -> bool {
+        // INFORM is about an address of this interface.
+        self.standing().is_some() || self.is_worth_awaiting(None) || self.dialogue.is_inform()
+    }
+
     /// Returns whether no lease can be expected here for minutes.
     pub(super) const fn is_hopeless(&self) -> bool {
         self.witness.diagnosis.ipv6_only.is_some()
@@ -174,7 +191,7 @@ impl Session {
 
     /// Returns the error of an interface without a lease after `waited`; `received` is its counter of
     /// frames now.
-    pub(super) fn failure(&self, waited: Duration, received: Option<u64>) -> Error {
+    pub(super) fn failure(&mut self, waited: Duration, received: Option<u64>) -> Error {
         self.witness.failure(waited, received)
     }
 

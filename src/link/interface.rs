@@ -186,6 +186,18 @@ impl Link {
         made::undo(std::mem::take(&mut changes.made));
     }
 
+    /// Takes over what was made and raised for `parent`, on which this VLAN is: to be undone with it.
+    pub fn take_over(&self, parent: &Self) {
+        let mut below = parent.changes();
+        let mut ours = self.changes();
+        if std::mem::take(&mut below.raised) {
+            made::lower_parent(&mut ours.made, parent.index());
+        }
+        let mut made = std::mem::take(&mut below.made);
+        made.append(&mut ours.made);
+        ours.made = made;
+    }
+
     /// Returns the changes made by this process.
     pub(super) fn changes(&self) -> MutexGuard<'_, Changes> {
         // The list is consistent even if another thread panicked while it held the lock.

@@ -64,6 +64,14 @@ pub(super) fn undo(made: Vec<MadeLink>) {
     }
 }
 
+/// Makes the last of `made` responsible for setting its parent down again.
+pub(super) fn lower_parent(made: &mut [MadeLink], parent: u32) {
+    let below = made.iter_mut().flat_map(|made| &mut made.below);
+    for below in below.filter(|below| below.index == parent) {
+        below.was_up = Some(false);
+    }
+}
+
 /// Makes a VLAN interface. What was made is added to `made`, even on an error.
 ///
 /// # Errors

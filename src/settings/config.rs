@@ -11,7 +11,7 @@ use wireboot_proto::time::SpeedLimit;
 
 #[cfg(feature = "bond")]
 pub use super::bond::Bond;
-pub use super::interfaces::{Vlan, boot_interface, interface_name};
+pub use super::interfaces::{Vlan, VlansToTry, boot_interface, interface_name};
 
 pub use wireboot_proto::dhcp::config::{ClientId, Detection, Identify, Introduction, StaticConfig};
 
@@ -162,6 +162,8 @@ pub struct LinkConfig {
     pub bond: Option<Bond>,
     /// A tagged VLAN to be made first.
     pub vlan: Option<Vlan>,
+    /// VLANs that are asked on where nobody answers without a tag.
+    pub vlans_to_try: Option<VlansToTry>,
     /// How long to wait for an interface and its carrier.
     pub timeout: Duration,
     /// Whether grace periods may be expedited for packet sockets.
@@ -176,6 +178,7 @@ impl Default for LinkConfig {
             #[cfg(feature = "bond")]
             bond: None,
             vlan: None,
+            vlans_to_try: None,
             timeout: Duration::from_secs(30),
             expedites: true,
         }
@@ -183,11 +186,15 @@ impl Default for LinkConfig {
 }
 
 impl LinkConfig {
-    /// Sets the VLAN by the value of `vlan=`; returns its meaning.
+    /// Sets the VLAN, or those to try, by the value of `vlan=`; returns its meaning.
     ///
     /// # Errors
     /// What is wrong with it.
     pub fn set_vlan(&mut self, text: &str) -> Result<String, String> {
+        if let Some(list) = text.strip_prefix("try:") {
+            self.vlans_to_try = Some(list.parse()?);
+            return Ok(["tries the VLANs ", list, " if nobody answers without a tag"].concat());
+        }
         let vlan: Vlan = text.parse()?;
         if let Some(other) = self.vlan.as_ref().filter(|other| **other != vlan) {
             return Err(another("VLAN", &other.name));

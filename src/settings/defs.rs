@@ -719,10 +719,11 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "vlan",
         of: NETWORK,
-        takes: Takes::Value("NAME:IF"),
-        help: "make the VLAN interface NAME, such as eth0.7 or vlan7, on interface IF, and use it",
+        takes: Takes::Value("NAME:IF|try:ID,…"),
+        help: "make the VLAN interface NAME, such as eth0.7 or vlan7, on interface IF, and use it; or \
+               try these VLANs where nobody answers without a tag",
         lands: Lands::Config(|config, input| {
-            if input.is_first {
+            if input.is_first && !input.value.starts_with("try:") {
                 config.link.vlan = None;
             }
             config.link.set_vlan(input.value).map(drop)
@@ -1020,6 +1021,10 @@ pub static FOREIGN: &[Foreign] = &[
         words: &["vlan=NAME:IF", "rd.vlan=NAME:IF"],
         help: "make the VLAN interface NAME, such as eth0.7 or vlan7, on interface IF, and boot \
                over it",
+    },
+    Foreign {
+        words: &["vlan=try:ID,…"],
+        help: "VLANs that are tried where nobody answers without a tag",
     },
     Foreign {
         words: &["bond=NAME[:IF,…[:OPTIONS[:MTU]]]"],

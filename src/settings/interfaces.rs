@@ -36,9 +36,38 @@ impl FromStr for Vlan {
     }
 }
 
-/// Why there is no bond.
-#[cfg(not(feature = "bond"))]
+/// Why there is neither a bond nor a VLAN to try.
 pub(super) const NOT_BUILT_IN: &str = "this binary was built without the feature \"bond\"";
+
+/// VLANs that are asked on where nobody answers without a tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VlansToTry {
+    /// Their identifiers, each 1 to 4094.
+    pub ids: Vec<u16>,
+}
+
+/// Most VLANs that are tried: each takes an interface and sockets.
+const MAX_TRIED: usize = 32;
+
+impl FromStr for VlansToTry {
+    type Err = String;
+
+    /// Parses identifiers separated by commas.
+    fn from_str(list: &str) -> Result<Self, String> {
+        if !cfg!(feature = "bond") {
+            return Err(NOT_BUILT_IN.to_owned());
+        }
+        let mut ids = Vec::new();
+        for text in list.split(',') {
+            let id = vlan_id(text).filter(|_| ids.len() < MAX_TRIED);
+            let id = id.ok_or("not 1 to 32 VLANs from 1 to 4094, with commas between")?;
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        Ok(Self { ids })
+    }
+}
 
 fn vlan_id(text: &str) -> Option<u16> {
     let has_digits = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -74,4 +103,20 @@ pub fn boot_interface(text: &str) -> Result<MacAddress, String> {
     };
     let mac = address.and_then(|address| address.parse().ok());
     mac.ok_or_else(|| "not 01 and a hardware address such as 01-52-54-00-12-34-56".to_owned())
+}
+
+#[cfg(all(test, feature = "bond"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vlans_to_try_are_numbers_of_vlans() {
+        let vlans: VlansToTry = "7,12,7".parse().unwrap();
+        assert_eq!(vlans.ids, [7, 12]);
+        for wrong in ["", "7,", "0", "4095", "+7", "eth0", "7;12"] {
+            assert!(wrong.parse::<VlansToTry>().is_err(), "{wrong}");
+        }
+        let many: Vec<_> = (1..40).map(|id| id.to_string()).collect();
+        assert!(many.join(",").parse::<VlansToTry>().is_err());
+    }
 }

@@ -1,4 +1,4 @@
-//! Bonds of an emulated machine, and LACP on a single card. The switch is a second machine by
+//! Bonds and VLANs of an emulated machine, and LACP on a single card. The switch is a second machine by
 //! Debian's kernel, whose ports are the other ends of the cables.
 
 use std::net::{Ipv4Addr, UdpSocket};
@@ -77,10 +77,14 @@ fn of_an_active_backup_bond_the_card_with_a_carrier_is_used() {
 fn a_bond_on_which_nobody_answers_is_taken_apart_again() {
     let own = Served::empty("silent-bond");
     let archive = own.archive_with_shell("");
-    let words = "bond=bond0:eth0,eth1:mode=802.3ad vlan=bond0.7:bond0 wireboot.timeout=3 \
+    let words = "bond=bond0:eth0,eth1:mode=802.3ad vlan=try:7 wireboot.timeout=3 \
                  wireboot.on-failure=shell WIREBOOT_LOG=debug";
     let mut machine = plugged(words, &cables(2)).initramfs(&archive).start();
-    machine.says(&["bond0.7: no lease", "starting /bin/busybox"]);
+    machine.says(&[
+        "trying bond0.7",
+        "bond0.7: no lease",
+        "starting /bin/busybox",
+    ]);
     machine.types("for link in /sys/class/net/*; do echo is-there-${link##*/}; done\n");
     machine.says(&["is-there-eth0"]);
     machine.says_next("is-there-eth1");

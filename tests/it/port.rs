@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::common::client::keep;
+use crate::common::client::{keep, wireboot};
 use crate::common::dhcp::{ScriptedDhcp, framed, grant};
 use crate::common::far::Far;
 use crate::common::{in_new_namespace, wait_until};
@@ -169,4 +169,54 @@ fn speak_lacp(port: &Mutex<Partner>, stop: &AtomicBool) {
             port.answers += 1;
         }
     }
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn vlans_on_the_wire_are_told_of_where_nobody_answers_without_a_tag() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let trunk = far.enter(move || {
+            let index = nix::net::if_::if_nametoindex("far").unwrap();
+            let sender = PacketSocket::open(index, &FilterProgram::nothing()).unwrap();
+            while !stopped.load(Ordering::Relaxed) {
+                // A priority alone is no VLAN, and a provider's tag none that could be made here.
+                for (kind, tag) in [
+                    (0x8100, 12),
+                    (0x8100, 0xe007),
+                    (0x8100, 0xe000),
+                    (0x88a8, 9_u16),
+                ] {
+                    let mut frame = vec![0xff; 6];
+                    frame.extend([2, 0, 0, 0, 0, 9]);
+                    frame.extend(u16::to_be_bytes(kind));
+                    frame.extend(tag.to_be_bytes());
+                    frame.extend([0x88, 0xb5]);
+                    frame.resize(60, 0);
+                    let _ = sender.send(&frame);
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        let (code, said) = wireboot(&["--timeout", "4"]);
+        let discovered = at_near(&["discover", "-i", "near", "--wait", "2"]);
+        stop.store(true, Ordering::Relaxed);
+        trunk.join().expect("the trunk sends");
+        assert_eq!(code, Some(3));
+        for said in [said, discovered] {
+            assert!(
+                said.contains("frames of the VLANs 7,12 are seen (try them with vlan=try:7,12)"),
+                "{said}"
+            );
+        }
+    });
+}
+
+/// Runs wireboot and returns what it said.
+fn at_near(arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
+    let output = command.args(arguments).output().unwrap();
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }

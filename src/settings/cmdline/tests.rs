@@ -161,6 +161,8 @@ fn what_cannot_be_followed_is_refused_with_its_reason() {
     }
     #[cfg(feature = "bond")]
     for (text, reason) in [
+        ("vlan=try:7,4095", "not 1 to 32 VLANs"),
+        ("vlan=try:", "not 1 to 32 VLANs"),
         (
             "bond=bond0:eth0,eth1:mode=5,miimon=x",
             "miimon=x is not possible",
@@ -173,7 +175,7 @@ fn what_cannot_be_followed_is_refused_with_its_reason() {
         assert_refused(text, reason);
     }
     #[cfg(not(feature = "bond"))]
-    for text in ["bond=bond0:eth0", "wireboot.bond=bond0"] {
+    for text in ["vlan=try:7", "bond=bond0:eth0", "wireboot.bond=bond0"] {
         assert_refused(text, "built without the feature \"bond\"");
     }
 }
@@ -326,6 +328,7 @@ fn a_vlan_is_read_in_every_spelling() {
 #[cfg(feature = "bond")]
 fn the_interface_is_what_is_made_last_unless_another_is_named() {
     for (text, name) in [
+        ("vlan=try:7", None),
         ("bond=bond0:eth0,eth1 ip=dhcp", Some("bond0")),
         ("ip=bond0:dhcp wireboot.bond=bond0:eth0,eth1", Some("bond0")),
         ("bond=bond0 vlan=bond0.7:bond0", Some("bond0.7")),
@@ -351,12 +354,13 @@ fn a_bond_is_one_of_the_interfaces_that_ifname_means() {
             .contains(",primary=52:54:00:12:34:56,"),
         "{bond:?}"
     );
-    let line = parse("bond=a:x bond=b:y", Config::default());
+    let line = parse("bond=a:x bond=b:y vlan=try:7,12", Config::default());
     let refusals: Vec<_> = line.remarks.iter().filter_map(Remark::refusal).collect();
     assert!(
         matches!(&refusals[..], [one] if one.contains("another bond is configured: a")),
         "{refusals:?}"
     );
+    assert_eq!(line.config.link.vlans_to_try, "7,12".parse().ok());
 }
 
 proptest! {
