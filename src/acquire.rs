@@ -17,6 +17,8 @@ mod station;
 #[cfg(feature = "discover")]
 mod survey;
 mod switch_port;
+mod tagged;
+mod trial;
 mod witness;
 
 use std::net::Ipv4Addr;
@@ -45,6 +47,7 @@ pub use lease_store::fuzz as fuzz_lease_file;
 pub use session::Session;
 #[cfg(feature = "discover")]
 pub use survey::{Surveyed, survey, unanswered};
+use trial::Trial;
 
 /// Finds the interfaces, acquires a lease on one of them, or has its address without DHCP, and
 /// configures it; on failure the machine's network is as it was before.
@@ -92,14 +95,12 @@ pub fn preview(
 ) -> Result<(Session, Lease), Error> {
     let Found { links, mut watch } = found;
     let mut sessions = open(links, &config.dhcp)?;
-    for session in &mut sessions {
-        session.only_discover();
-    }
     let end = until(
         &mut sessions,
         &mut watch,
         config,
         signals,
+        Session::only_discover,
         |sessions, now| best_offer(sessions, config, now),
     );
     let previewed = end.and_then(|place| {
@@ -184,15 +185,19 @@ pub fn listen_on(
             session.clear();
             let name = session.link().name.clone();
             report::change(&name, Event::Deconfig);
-            let mut sessions = [session];
+            let mut sessions = vec![session];
             let nothing = |_: &mut [Session], _| None;
-            let acquired = drive(&mut sessions, &mut watch, config, Some(signals), nothing);
-            [session] = sessions;
-            if let Err(error) = acquired {
-                session.end(false);
-                return Err(error);
-            }
-            (session, lease) = configure(session)?;
+            let acquired = drive(
+                &mut sessions,
+                &mut watch,
+                config,
+                Some(signals),
+                None,
+                nothing,
+            );
+            // It is the only one.
+            let place = acquired.inspect_err(|_| sessions.drain(..).for_each(Session::release))?;
+            (session, lease) = configure(sessions.swap_remove(place))?;
         }
         let Some(until) = session.probe_answered_by().filter(|at| now < *at) else {
             return Ok((session, lease));
@@ -216,6 +221,12 @@ pub fn without_dhcp(
     lease: &Lease,
     signals: Option<&Signals>,
 ) -> Result<(Link, EarlierFiles), Error> {
+    if config.link.vlans_to_try.is_some() {
+        return Err(Error::Usage(
+            "VLANs can only be tried with DHCP; make the one of the address with \"vlan=NAME:IF\""
+                .to_owned(),
+        ));
+    }
     let link = link::first_up(&config.link, signals)?;
     if let Err(error) = link.configure(lease) {
         link.restore();
@@ -225,8 +236,9 @@ pub fn without_dhcp(
         interface: &link.name,
         mac: link.mac,
         client_id: &[],
+        made_of: &link.made_of,
     };
-    let earlier = handover::read(&link.name);
+    let earlier = handover::read(&link.name, &link.made_of);
     handover::write(&holder, lease, config.dhcp.hand_over);
     Ok((link, earlier))
 }
@@ -259,14 +271,12 @@ fn race(
     config: &Config,
     signals: Option<&Signals>,
 ) -> Result<Session, Error> {
-    sessions
-        .iter_mut()
-        .for_each(|session| session.set_defers_choice(true));
     let winner = until(
         &mut sessions,
         &mut watch,
         config,
         signals,
+        |session| session.set_defers_choice(true),
         |sessions, now| {
             accept_best(sessions, config, now);
             None
@@ -274,6 +284,12 @@ fn race(
     );
     let session = winner.map(|winner| {
         let mut session = sessions.swap_remove(winner);
+        let parent = |other: &&mut Session| {
+            cfg!(feature = "bond") && other.link().index() == session.link().port()
+        };
+        if let Some(parent) = sessions.iter_mut().find(parent) {
+            session.take_over(parent);
+        }
         session.set_defers_choice(false);
         session.set_link_monitor(watch);
         session
@@ -283,25 +299,30 @@ fn race(
     session
 }
 
-/// Drives the sessions until one has a lease, or `choose` returns one; returns its place.
+/// Raises the interfaces and drives the sessions, after `prepare`, until one has a lease, or `choose` returns
+/// one; returns its place. VLANs to try get sessions too.
 fn until(
-    sessions: &mut [Session],
+    sessions: &mut Vec<Session>,
     watch: &mut Watch,
     config: &Config,
     signals: Option<&Signals>,
+    prepare: fn(&mut Session),
     choose: impl FnMut(&mut [Session], Instant) -> Option<usize>,
 ) -> Result<usize, Error> {
+    sessions.iter_mut().for_each(prepare);
     // After the sockets are open: what arrives right after the carrier would be lost otherwise.
     link::raise(sessions.iter().map(Session::link))?;
-    drive(sessions, watch, config, signals, choose)
+    let trial = Trial::new(config, prepare);
+    drive(sessions, watch, config, signals, trial, choose)
 }
 
 /// As [`until`], on interfaces that are up.
 fn drive(
-    sessions: &mut [Session],
+    sessions: &mut Vec<Session>,
     watch: &mut Watch,
     config: &Config,
     signals: Option<&Signals>,
+    mut trial: Option<Trial<'_>>,
     mut choose: impl FnMut(&mut [Session], Instant) -> Option<usize>,
 ) -> Result<usize, Error> {
     let mut started_at = sys::now();
@@ -354,7 +375,14 @@ fn drive(
         if is_over || (!config.dhcp.never_gives_up && sessions.iter().all(Session::is_hopeless)) {
             return Err(failure(sessions, carrier_at, started_at));
         }
-        wait(sessions, watch, signals, deadline)?;
+        let tries_at = carrier_at.zip(trial.as_ref());
+        let tries_at = tries_at.map(|(at, trial)| trial.due_at(at));
+        if let Some(trial) = trial.take_if(|_| tries_at.is_some_and(|at| now >= at)) {
+            trial.begin(sessions, config)?;
+            continue;
+        }
+        let until = tries_at.map_or(deadline, |at| at.min(deadline));
+        wait(sessions, watch, signals, until)?;
     }
 }
 
@@ -423,7 +451,7 @@ fn wait(
 }
 
 /// Returns the error of the interface that got furthest, and logs the others.
-fn failure(sessions: &[Session], carrier_at: Option<Instant>, started_at: Instant) -> Error {
+fn failure(sessions: &mut [Session], carrier_at: Option<Instant>, started_at: Instant) -> Error {
     let now = sys::now();
     let Some(carrier_at) = carrier_at else {
         if sessions.iter().all(|session| session.link().index() == 0) {
@@ -443,7 +471,7 @@ fn failure(sessions: &[Session], carrier_at: Option<Instant>, started_at: Instan
     // The counters come by netlink for all interfaces at once, and cost nothing while all is well.
     let received = received_now();
     let mut errors = Furthest::default();
-    for session in sessions.iter().filter(|session| session.has_begun()) {
+    for session in sessions.iter_mut().filter(|session| session.has_begun()) {
         let count = received_on(session.link(), &received);
         let error = session.failure(now.since(carrier_at), count);
         errors.add(session.progress(), error);

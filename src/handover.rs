@@ -8,6 +8,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "bond")]
+mod below;
 mod earlier;
 mod initramfs;
 mod managers;
@@ -17,9 +19,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::config::HandOver;
+use crate::config::{HandOver, MadeOf};
 use crate::sys::file::{EVERYBODY, OWNER};
 use crate::sys::{self, files, machine};
+#[cfg(feature = "bond")]
+use below::{below_keyfiles, below_units};
 pub use earlier::EarlierFiles;
 use earlier::warn_of_error;
 #[cfg(fuzzing)]
@@ -50,11 +54,11 @@ pub fn write(identity: &HandOverIdentity<'_>, lease: &Lease, to: HandOver) {
 
 /// Reads the files of [`write()`], as others have left them, for [`restore`]; none of them in another
 /// network namespace than the machine's.
-pub fn read(interface: &str) -> EarlierFiles {
+pub fn read(interface: &str, of: &MadeOf) -> EarlierFiles {
     if is_machine_namespace() {
-        EarlierFiles::read(Path::new("/"), interface)
+        EarlierFiles::read(Path::new("/"), interface, of)
     } else {
-        EarlierFiles::none(interface)
+        EarlierFiles::none(interface, of)
     }
 }
 
@@ -66,17 +70,17 @@ pub fn restore(earlier: &EarlierFiles) {
 }
 
 /// Removes the files of [`write()`], and its lines in `/etc/resolv.conf`.
-pub fn remove(interface: &str) {
-    restore(&EarlierFiles::none(interface));
+pub fn remove(interface: &str, of: &MadeOf) {
+    restore(&EarlierFiles::none(interface, of));
 }
 
 /// Returns the paths of all these files; none in another network namespace than the machine's.
-pub fn paths(interface: &str) -> Vec<PathBuf> {
+pub fn paths(interface: &str, of: &MadeOf) -> Vec<PathBuf> {
     if !is_machine_namespace() {
         return Vec::new();
     }
     let mut paths = vec![Path::new("/").join(RESOLV_CONF)];
-    paths.extend(earlier::paths(Path::new("/"), interface));
+    paths.extend(earlier::paths(Path::new("/"), interface, of));
     paths
 }
 
@@ -104,7 +108,15 @@ fn write_files(root: &Path, identity: &HandOverIdentity<'_>, lease: &Lease, to: 
     let mut files = vec![(net_conf_name(interface), text, EVERYBODY)];
     if to.networkd {
         match networkd_unit(identity, lease) {
-            Ok(unit) => files.push((unit_name(interface), unit, EVERYBODY)),
+            Ok(unit) => {
+                files.push((unit_name(interface), unit, EVERYBODY));
+                #[cfg(feature = "bond")]
+                files.extend(
+                    below_units(identity)
+                        .into_iter()
+                        .map(|(name, text)| (name, text, EVERYBODY)),
+                );
+            }
             Err(why) => log::warn!("systemd-networkd will not keep the address: {why}"),
         }
     }
@@ -112,6 +124,12 @@ fn write_files(root: &Path, identity: &HandOverIdentity<'_>, lease: &Lease, to: 
         let text = keyfile(identity, lease);
         // NetworkManager ignores a connection that others can read.
         files.push((keyfile_name(interface), text, OWNER));
+        #[cfg(feature = "bond")]
+        files.extend(
+            below_keyfiles(identity)
+                .into_iter()
+                .map(|(name, text)| (name, text, OWNER)),
+        );
     }
     if to.dracut {
         let all = dracut_files(interface, lease).into_iter();

@@ -115,12 +115,15 @@ pub mod settings {
 
     #![forbid(unsafe_code)]
 
+    #[cfg(feature = "bond")]
+    pub mod bond;
     pub mod cmdline;
     pub mod commands;
     pub mod config;
     pub mod defs;
     pub mod help;
     pub mod input;
+    pub mod interfaces;
     #[cfg(feature = "manual")]
     pub mod manual;
     pub mod options;

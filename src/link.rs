@@ -5,12 +5,15 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "bond")]
+mod bond;
 mod changes;
 mod interface;
 mod lease_settings;
+mod made;
+mod requested;
 mod select;
 mod state;
-mod vlan;
 mod watch;
 
 use std::path::Path;
@@ -19,12 +22,13 @@ use std::time::Duration;
 use nix::net::if_::if_nametoindex;
 use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
 
-use crate::config::LinkConfig;
+use crate::config::{LinkConfig, Vlan, interface_name};
 use crate::error::Error;
 use crate::recorder::Recorder;
 use crate::sys;
 use crate::sys::netlink::RouteSocket;
 use crate::sys::signal::Signals;
+use wireboot_proto::netlink::route::LinkInfo;
 use wireboot_proto::sorted::SortedMap;
 use wireboot_proto::time::Seconds;
 
@@ -67,7 +71,14 @@ pub fn first_up(config: &LinkConfig, signals: Option<&Signals>) -> Result<Link, 
 fn raised(config: &LinkConfig, signals: Option<&Signals>) -> Result<(Found, usize), Error> {
     let mut found = find(config, &Recorder::default(), signals)?;
     let Found { links, watch } = &mut found;
-    match raise(&*links).and_then(|()| wait(links, watch, config.timeout, signals)) {
+    let up = raise(&*links).and_then(|()| {
+        let first = wait(links, watch, config.timeout, signals)?;
+        links.get(first).map_or(Ok(()), |link| {
+            wait_for_partner(link, watch, config.timeout, signals)
+        })?;
+        Ok(first)
+    });
+    match up {
         Ok(first) => Ok((found, first)),
         Err(error) => {
             found.links.iter().for_each(Link::restore);
@@ -93,12 +104,12 @@ pub fn find(
     signals: Option<&Signals>,
 ) -> Result<Found, Error> {
     let deadline = sys::now() + config.timeout;
-    // A VLAN needs its parent, which is not named.
-    let is_named = config.vlan.is_none();
+    // What is made needs its parts, which are not named.
+    let is_named = config.made_last().is_none();
     let names = is_named.then_some(&*config.interfaces);
     let mut watch = Watch::open_for(names.unwrap_or_default())?;
     let mut present = SortedMap::new();
-    let mut vlan = vlan::RequestedVlan::new(config);
+    let mut requested = requested::RequestedLinks::new(config);
     let mut is_reported = false;
     loop {
         while let Some(change) = watch.next_change()? {
@@ -108,10 +119,14 @@ pub fn find(
                 present.insert(change.link.index, Box::new(change.link));
             }
         }
-        let links = present.values().map(AsRef::as_ref);
-        vlan.make(links.clone())?;
-        let selection = select::select(config, links, select::facts);
+        let links: Vec<&LinkInfo> = present.values().map(AsRef::as_ref).collect();
         let is_timeout = sys::now() >= deadline;
+        if requested.make(&links, is_timeout)? {
+            // It is announced by now.
+            watch.set_readable();
+            continue;
+        }
+        let selection = select::select(config, links.into_iter(), select::facts);
         if selection.is_complete() || (is_timeout && !selection.chosen.is_empty()) {
             for missing in &selection.missing {
                 log::warn!("{missing}: no such interface; continuing without it");
@@ -119,11 +134,13 @@ pub fn find(
             for unusable in &selection.unusable {
                 log::warn!("{unusable}; continuing without it");
             }
-            let links = selection
-                .chosen
-                .into_iter()
-                .map(|info| Link::new(info, recorder));
-            let links = links.inspect(|link| link.changes().made = vlan.take_created(&link.name));
+            let links = selection.chosen.into_iter().map(|info| {
+                let mut link = Link::new(info, recorder);
+                let (made, of) = requested.take_made(&link.name);
+                link.changes().made = made;
+                link.made_of = of;
+                link
+            });
             let links = links.collect();
             watch.repeat();
             return Ok(Found { links, watch });
@@ -163,6 +180,10 @@ const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
 /// # Errors
 /// [`Error::Configure`] if none of them could be set up; otherwise a failure is only logged.
 pub fn raise<'a>(links: impl IntoIterator<Item = &'a Link>) -> Result<(), Error> {
+    raise_all(links.into_iter().collect())
+}
+
+fn raise_all(links: Vec<&Link>) -> Result<(), Error> {
     let (off, on): (Vec<_>, Vec<_>) = links.into_iter().partition(|link| !link.was_up());
     if off.is_empty() {
         return Ok(());
@@ -206,6 +227,96 @@ fn wait(
             waited: sys::now().since(start),
         }
     })
+}
+
+/// How long a bond waits for its partner in LACP. A port begins with LACPDUs in each second
+/// (IEEE 802.1AX §6.4.13), of which three may be lost; one that serves machines without LACP too lets
+/// frames through then.
+const PARTNER_TIME: Duration = Duration::from_secs(10);
+/// How often it is asked for, since the kernel announces nothing.
+pub const PARTNER_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Waits until LACP has found a partner, where an interface is a bond that speaks it.
+fn wait_for_partner(
+    link: &Link,
+    watch: &mut Watch,
+    timeout: Duration,
+    signals: Option<&Signals>,
+) -> Result<(), Error> {
+    let until = sys::now() + timeout.min(PARTNER_TIME);
+    while cfg!(feature = "bond")
+        && link.may_be_bond
+        && watch.has_partner(link.port())? == Some(false)
+    {
+        let now = sys::now();
+        if now >= until {
+            log::warn!("{}: no partner in LACP", link.name);
+            break;
+        }
+        watch.wait(until.min(now + PARTNER_INTERVAL), signals)?;
+        while watch.next_change()?.is_some() {}
+    }
+    Ok(())
+}
+
+/// Makes VLANs with these identifiers on those of `parents` that are none themselves, and sets them up;
+/// existing ones are used as they are. The parents are up.
+///
+/// # Errors
+/// [`Error::Configure`] when none can be made, [`Error::System`] without a route socket.
+pub fn add_vlans<'a>(
+    parents: impl IntoIterator<Item = &'a Link>,
+    ids: &[u16],
+) -> Result<Vec<Link>, Error> {
+    let mut socket = open_socket()?;
+    let mut wanted = Vec::new();
+    for parent in parents {
+        // The frames of a VLAN on a VLAN would have two tags.
+        if parent.port() != parent.index() {
+            continue;
+        }
+        for id in ids {
+            let mut name = format!("{}.{id}", parent.name);
+            if interface_name(&name).is_err() {
+                name = format!("if{}.{id}", parent.index());
+            }
+            let (id, below) = (*id, parent.name.clone());
+            let vlan = Vlan {
+                name,
+                id,
+                parent: below,
+            };
+            let mut made = Vec::new();
+            let result = made::make_vlan(&vlan, parent.index(), true, &mut socket, &mut made);
+            wanted.push((parent, vlan, made, result.err()));
+        }
+    }
+    let present = socket.links().unwrap_or_default();
+    let (mut links, mut failed) = (Vec::new(), None);
+    for (parent, vlan, made, error) in wanted {
+        let is_it = |link: &&LinkInfo| link.name == vlan.name && link.lower == Some(parent.index());
+        if let Some(info) = present.iter().find(is_it) {
+            let mut link = Link::new(info.clone(), &parent.recorder);
+            link.changes().made = made;
+            link.made_of = parent.made_of.clone();
+            link.made_of.vlan = Some(vlan);
+            links.push(link);
+            continue;
+        }
+        made::undo(made);
+        failed = error.or(failed);
+    }
+    if let Some(error) = failed {
+        if links.is_empty() {
+            return Err(error);
+        }
+        log::warn!("{}", error.chain());
+    }
+    if let Err(error) = raise(&links) {
+        links.iter().for_each(Link::restore);
+        return Err(error);
+    }
+    Ok(links)
 }
 
 /// Sets the loopback interface up, which is the task of init.

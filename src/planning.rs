@@ -161,6 +161,10 @@ pub fn follow(
     trust: &Trust,
 ) -> Result<Planning, Error> {
     let mut facts = facts(config, &link.name, link.mac, lease)?;
+    #[cfg(feature = "bond")]
+    {
+        facts.made_by = link.made_of.words();
+    }
     facts.must_be_signed = trust.policy.must_be_signed;
     let boot_file = facts.boot_file.clone();
     let plan = |fetcher: &Fetcher| {

@@ -52,7 +52,7 @@ impl AddressSetup {
     /// Returns the paths of the lease file and of the files for other programs.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
         let mut paths = self.lease_store.paths(self.link.mac);
-        paths.extend(handover::paths(&self.link.name));
+        paths.extend(handover::paths(&self.link.name, &self.link.made_of));
         paths
     }
 
@@ -83,9 +83,10 @@ impl AddressSetup {
             interface: &self.link.name,
             mac: self.link.mac,
             client_id,
+            made_of: &self.link.made_of,
         };
-        let name = identity.interface;
-        self.earlier_files.get_or_init(|| handover::read(name));
+        self.earlier_files
+            .get_or_init(|| handover::read(identity.interface, identity.made_of));
         handover::write(&identity, lease, self.hand_over);
         Ok(())
     }
@@ -121,13 +122,12 @@ impl AddressSetup {
     /// Removes the files, once the interface does not have the address any more; those that were
     /// there before are put back if they are about an address that it still has.
     pub(super) fn remove_files(&self) {
-        let name = &self.link.name;
         let addresses = self.link.addresses().unwrap_or_default();
         let is_there = |address| addresses.iter().any(|(there, _)| *there == address);
         let earlier = self.earlier_files.get();
         match earlier.filter(|earlier| earlier.address().is_none_or(is_there)) {
             Some(earlier) => handover::restore(earlier),
-            None => handover::remove(name),
+            None => handover::remove(&self.link.name, &self.link.made_of),
         }
         self.lease_store.remove(self.link.mac);
     }
@@ -157,9 +157,9 @@ impl AddressSetup {
         };
         let removed = self.link.take_back(on_interface(&saved));
         // Another client may have written its own since.
-        let name = &self.link.name;
-        if handover::read(name).address() == Some(saved.address) {
-            handover::remove(name);
+        let (name, made_of) = (&self.link.name, &self.link.made_of);
+        if handover::read(name, made_of).address() == Some(saved.address) {
+            handover::remove(name, made_of);
         }
         self.lease_store.remove(self.link.mac);
         removed.map(|()| true)

@@ -13,6 +13,7 @@ use std::thread::{self, JoinHandle};
 
 use super::keep::Renewal;
 use super::session::Session;
+use super::switch_port::SwitchPort;
 use crate::error::Error;
 use crate::gate::{Exit, Gate};
 use crate::handover::{self, EarlierFiles};
@@ -98,10 +99,32 @@ impl Binding {
                 self.lease = Leased::Static(Arc::clone(&earlier));
                 let link = Arc::clone(&self.link);
                 thread::spawn(move || {
-                    while sys::wait_readable(&[signals.as_fd()], None).is_ok() {
+                    // A port in LACP forwards only while that is answered.
+                    let port = SwitchPort::open(&link, sys::now());
+                    let mut port = port.inspect_err(|error| log::debug!("{error}")).ok();
+                    loop {
+                        let mut sources = vec![signals.as_fd()];
+                        sources.extend(port.as_ref().map(SwitchPort::source));
+                        let until = port.as_ref().and_then(SwitchPort::poll_timeout);
+                        if sys::wait_readable(&sources, until).is_err() {
+                            break;
+                        }
                         if let Ok(Some(_)) = signals.take() {
                             restore_static(&link, &earlier);
                             exit_interrupted(gate);
+                        }
+                        let answered = port.as_mut().map(|port| {
+                            let now = sys::now();
+                            port.handle_timeout(&link.name, now);
+                            port.receive(&link.name, now)?;
+                            while let Some(event) = port.poll_event() {
+                                log::info!("{}: {event}", link.name);
+                            }
+                            Ok::<_, SyscallError>(())
+                        });
+                        if let Some(Err(error)) = answered {
+                            log::debug!("{error}");
+                            port = None;
                         }
                     }
                 });
@@ -174,7 +197,7 @@ impl Binding {
             Leased::Idle(session) => session.restore(),
             Leased::Static(earlier) => restore_static(&self.link, &earlier),
             Leased::Renewed(..) | Leased::Gone => {
-                handover::remove(&self.link.name);
+                handover::remove(&self.link.name, &self.link.made_of);
                 self.link.restore();
             }
         }

@@ -86,6 +86,8 @@ pub(super) struct Diagnosis {
     has_carrier: bool,
     /// Whether the interface does not exist now.
     is_removed: bool,
+    /// Identifiers of the VLANs whose tags were seen on the wire.
+    pub(super) vlans: Vec<u16>,
     /// Frames that had been counted when it began.
     received_before: Option<u64>,
 }
@@ -167,10 +169,23 @@ impl Diagnosis {
         let seconds = Seconds(waited);
         let sent = self.asked;
         let kind = if self.is_inform { "INFORM" } else { "DISCOVER" };
-        let reason = self.reason(link, received);
+        let (tags, reason) = (self.tags(), self.reason(link, received));
         Error::NoOffer(format!(
-            "{name}: no {wanted} in {seconds:.1} s; {sent} {kind}s sent{reason}"
+            "{name}: no {wanted} in {seconds:.1} s; {sent} {kind}s sent{tags}{reason}"
         ))
+    }
+
+    /// Returns which VLANs are on the wire, where no server has answered without a tag.
+    fn tags(&self) -> String {
+        if !cfg!(feature = "bond") || self.vlans.is_empty() || self.offered.is_some() {
+            return String::new();
+        }
+        let vlans: Vec<_> = self.vlans.iter().map(ToString::to_string).collect();
+        let vlans = vlans.join(",");
+        format!(
+            " without a tag, where frames of the VLANs {vlans} are seen (try them with \
+             vlan=try:{vlans})"
+        )
     }
 
     /// Returns the likely reason, from what proves most to what proves least.

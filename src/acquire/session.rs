@@ -19,7 +19,7 @@ use super::witness::Witness;
 use crate::config::DhcpConfig;
 use crate::error::Error;
 use crate::handover;
-use crate::link::{Change, Link, Presence, Watch};
+use crate::link::{Change, Link, PARTNER_INTERVAL, Presence, Watch};
 use crate::sys::{self, rcu};
 use crate::timeline::Moment;
 use wireboot_proto::dhcp::lease::Lease;
@@ -36,6 +36,10 @@ pub struct Session {
     setup: AddressSetup,
     witness: Witness,
     has_carrier: bool,
+    /// When a bond is asked again whether it has a partner.
+    partner_at: Option<Instant>,
+    /// It had none the last time.
+    awaits_partner: bool,
     /// Reports changes of the interface, once the session outlives those of other interfaces.
     link_monitor: Option<Watch>,
 }
@@ -66,9 +70,22 @@ impl Session {
             setup,
             witness: Witness::new(Arc::clone(&link)),
             has_carrier: false,
+            partner_at: None,
+            awaits_partner: false,
             link_monitor: None,
             link,
         })
+    }
+
+    /// Makes it one beside that of the parent of its VLAN, which has the switch port.
+    pub(super) const fn share_switch_port(&mut self) {
+        self.witness.share_switch_port();
+    }
+
+    /// Takes over from the session of the parent of this VLAN what must outlive that.
+    pub(super) fn take_over(&mut self, parent: &mut Self) {
+        self.link.take_over(&parent.link);
+        self.witness.take_over(&mut parent.witness);
     }
 
     /// Asks only for the options of `address`, which is the interface's own.
@@ -167,6 +184,12 @@ impl Session {
         self.dialogue.client().is_some()
     }
 
+    /// Returns whether a server has answered whose offer may become a lease.
+    pub(super) fn has_answer(&self) -> bool {
+        // INFORM is about an address of this interface.
+        self.standing().is_some() || self.is_worth_awaiting(None) || self.dialogue.is_inform()
+    }
+
     /// Returns whether no lease can be expected here for minutes.
     pub(super) const fn is_hopeless(&self) -> bool {
         self.witness.diagnosis.ipv6_only.is_some()
@@ -174,7 +197,7 @@ impl Session {
 
     /// Returns the error of an interface without a lease after `waited`; `received` is its counter of
     /// frames now.
-    pub(super) fn failure(&self, waited: Duration, received: Option<u64>) -> Error {
+    pub(super) fn failure(&mut self, waited: Duration, received: Option<u64>) -> Error {
         self.witness.failure(waited, received)
     }
 
@@ -200,6 +223,8 @@ impl Session {
         if carrier && !self.has_carrier {
             self.witness.handle_carrier(now);
             self.dialogue.handle_carrier(now);
+            // The carrier of a bond is that of its first member, whatever LACP has found.
+            self.partner_at = (cfg!(feature = "bond") && self.link.may_be_bond).then_some(now);
         } else if !carrier && self.has_carrier {
             log::warn!("{}: the carrier is gone", self.link.name);
         }
@@ -235,11 +260,28 @@ impl Session {
             source,
         })?;
         self.send();
-        if self.witness.handle_switch(now) {
+        let has_partner = self.find_partner(monitor, now)?;
+        if self.witness.handle_switch(now) || has_partner {
             self.dialogue.ask_again(now);
             self.send();
         }
         Ok(())
+    }
+
+    /// Looks whether the bond below has found its partner in LACP since the last time: what was sent
+    /// before is lost, unless the switch serves machines without LACP too.
+    fn find_partner(&mut self, monitor: &mut Watch, now: Instant) -> Result<bool, Error> {
+        if !cfg!(feature = "bond") || self.partner_at.is_none_or(|at| at > now) {
+            return Ok(false);
+        }
+        let found = monitor.has_partner(self.link.port())?;
+        self.partner_at = (found == Some(false)).then(|| now + PARTNER_INTERVAL);
+        let is_new = found == Some(true) && self.awaits_partner;
+        self.awaits_partner = self.partner_at.is_some();
+        if is_new {
+            log::info!("{}: LACP has found a partner", self.link.name);
+        }
+        Ok(is_new)
     }
 
     /// Drives the timers, and sends what is due.
@@ -298,7 +340,10 @@ impl Session {
         let at = at.map_or_else(sys::up_time, sys::up_time_at);
         self.witness.handle_event(&event, at);
         match &event {
-            Event::Bound(_) => self.station.stop_counting(),
+            Event::Bound(_) => {
+                self.station.stop_counting();
+                self.partner_at = None;
+            }
             // Of the address on file, which an earlier process may have left on the interface.
             // A NAK in INIT-REBOOT says that the address on file is wrong for this network (RFC
             // 2131 §4.3.2).
@@ -324,6 +369,7 @@ impl Session {
             self.dialogue.poll_timeout(),
             self.witness.poll_timeout(),
             self.station.poll_timeout(),
+            self.partner_at.filter(|_| self.has_begun()),
         ];
         timeouts.into_iter().flatten().min()
     }
@@ -451,7 +497,7 @@ pub(super) fn release_saved(link: Link, config: &DhcpConfig) -> Result<bool, Err
     while let Some(transmit) = client.poll_transmit(&mut payload) {
         station.send(transmit, &payload);
     }
-    handover::remove(&link.name);
+    handover::remove(&link.name, &link.made_of);
     setup.remove_saved()?;
     log::info!("{}: released {}", link.name, saved.address);
     Ok(true)

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::client_config::client_config;
 use super::diagnosis::{Diagnosis, Furthest, received_now, received_on};
 use super::station::{Reception, Station};
+use super::tagged::TaggedFrames;
 use crate::config::{Config, DhcpConfig};
 use crate::error::Error;
 use crate::link::{self, Change, Found, Link, Presence, Watch};
@@ -42,7 +43,11 @@ pub fn survey(
     wait: Duration,
     signals: &Signals,
 ) -> Result<Vec<Surveyed>, Error> {
-    let Found { links, watch } = found;
+    let Found { mut links, watch } = found;
+    if let (Some(vlans), true) = (&config.link.vlans_to_try, cfg!(feature = "bond")) {
+        let made = link::raise(&links).and_then(|()| link::add_vlans(&links, &vlans.ids));
+        links.extend(made.inspect_err(|_| links.iter().for_each(Link::restore))?);
+    }
     let opened: Result<Vec<_>, _> = links.iter().map(Asker::open).collect();
     let mut surveyed: Vec<_> = links
         .into_iter()
@@ -112,6 +117,10 @@ impl Surveyed {
                         Err(error) => log::warn!("{}: {}", self.link.name, error.chain()),
                     }
                     asker.survey = Some(survey);
+                    if cfg!(feature = "bond") {
+                        let tagged = TaggedFrames::open(&self.link);
+                        asker.tagged = tagged.inspect_err(|error| log::debug!("{error}")).ok();
+                    }
                 }
             }
         }
@@ -130,6 +139,7 @@ struct Asker {
     diagnosis: Diagnosis,
     /// Frames that had been counted when they were counted last.
     received_last: Option<u64>,
+    tagged: Option<TaggedFrames>,
 }
 
 impl Asker {
@@ -140,6 +150,7 @@ impl Asker {
             has_carrier: false,
             diagnosis: Diagnosis::default(),
             received_last: None,
+            tagged: None,
         })
     }
 
@@ -256,6 +267,8 @@ fn end(surveyed: &mut [Surveyed]) -> Result<(), Error> {
         let survey = one.asker.survey.as_mut();
         one.unknown = survey.map_or_else(Vec::new, Survey::end);
         one.asker.received_last = received_on(&one.link, &received);
+        let vlans = one.asker.tagged.as_mut().map(TaggedFrames::read);
+        one.asker.diagnosis.vlans = vlans.unwrap_or_default().to_vec();
     }
     Ok(())
 }

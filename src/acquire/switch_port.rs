@@ -1,5 +1,5 @@
 //! Receiver of the frames by which a switch describes its port, beside the path: a socket of its own,
-//! whose filter passes only frames to the multicast groups of those protocols.
+//! whose filter passes only frames to the multicast groups of those protocols, and which answers LACP.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -25,19 +25,33 @@ impl SwitchPort {
     /// Begins to listen; the carrier has been there since `up_at`.
     pub(super) fn open(link: &Link, up_at: Instant) -> Result<Self, SyscallError> {
         let program = from_switch();
+        let (mac, index) = (link.mac, link.port());
         let options = SocketConfig {
             // A card drops frames to groups that nobody has joined.
             groups: &GROUPS,
-            ..SocketConfig::new(link.index(), &program)
+            ..SocketConfig::new(index, &program)
         };
+        let socket = options.open()?;
+        // The kernel's queues drop for up to a second after a carrier, which is when LACP begins.
+        if let Err(error) = socket.bypass_queues(true) {
+            log::debug!("{}: {}", link.name, error.chain());
+        }
+        // The low 16 bits tell the few ports of one machine apart.
+        let [_, _, high, low] = index.to_be_bytes();
+        let mut switch = Switch::new(mac, u16::from_be_bytes([high, low]), up_at);
+        // The members of a bond speak for themselves.
+        if !link.may_be_bond {
+            switch.solicit(crate::sys::now());
+        }
         Ok(Self {
-            socket: options.open()?,
+            socket,
             recorder: link.recorder.clone(),
-            switch: Switch::new(up_at),
+            switch,
         })
     }
 
-    /// Reads the frames received; returns whether they are a reason to ask servers again at once.
+    /// Reads the frames received, and answers them; returns whether they are a reason to ask servers again
+    /// at once.
     pub(super) fn receive(&mut self, name: &str, now: Instant) -> Result<bool, SyscallError> {
         let mut buf = [0; MAX_FRAME_LEN];
         let mut is_any = false;
@@ -49,13 +63,29 @@ impl SwitchPort {
                 Err(error) => log::debug!("{name}: a frame of the switch was discarded: {error}"),
             }
             is_any = true;
+            self.send(name);
         }
         Ok(is_any && self.switch.is_blocked())
     }
 
+    /// Returns whether it must be kept open for the switch to forward.
+    pub(super) const fn has_lacp(&self) -> bool {
+        self.switch.has_lacp()
+    }
+
     /// Drives the timers.
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
+    pub(super) fn handle_timeout(&mut self, name: &str, now: Instant) {
         self.switch.handle_timeout(now);
+        self.send(name);
+    }
+
+    fn send(&mut self, name: &str) {
+        while let Some(frame) = self.switch.poll_transmit() {
+            self.recorder.sent(name, &frame);
+            if let Err(error) = self.socket.send(&frame) {
+                log::debug!("{name}: {}", error.chain());
+            }
+        }
     }
 
     /// Returns the next event.
@@ -63,7 +93,7 @@ impl SwitchPort {
         self.switch.poll_event()
     }
 
-    pub(super) const fn poll_timeout(&self) -> Option<Instant> {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.switch.poll_timeout()
     }
 

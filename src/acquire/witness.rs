@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::diagnosis::Diagnosis;
 use super::listener::close;
 use super::switch_port::SwitchPort;
+use super::tagged::TaggedFrames;
 use crate::error::Error;
 use crate::link::Link;
 use crate::sys;
@@ -30,6 +31,10 @@ pub(super) struct Witness {
     is_unanswered: bool,
     /// Opened once the first DISCOVER is not answered: most boots never need it.
     switch_port: Option<SwitchPort>,
+    /// Another session of the same port has it.
+    shares_switch_port: bool,
+    /// Opened at the same time.
+    tagged: Option<TaggedFrames>,
 }
 
 impl Witness {
@@ -41,7 +46,20 @@ impl Witness {
             carrier_at: Instant::ZERO,
             is_unanswered: false,
             switch_port: None,
+            shares_switch_port: false,
+            tagged: None,
         }
+    }
+
+    /// Leaves the switch port to another session.
+    pub(super) const fn share_switch_port(&mut self) {
+        self.shares_switch_port = true;
+    }
+
+    /// Takes over the switch port of `other`.
+    pub(super) fn take_over(&mut self, other: &mut Self) {
+        self.switch_port = other.switch_port.take_if(|port| port.has_lacp());
+        self.shares_switch_port = false;
     }
 
     /// Records a carrier. The port may be another one, so the next one is opened anew.
@@ -63,10 +81,16 @@ impl Witness {
         self.diagnosis.count(message_type);
         if message_type == MessageType::Discover {
             // Most DISCOVERs are answered and need no second packet socket.
-            if self.diagnosis.asked > 1 && self.switch_port.is_none() {
+            let is_silent = self.diagnosis.asked > 1 && !self.shares_switch_port;
+            if is_silent && self.switch_port.is_none() {
                 let port = SwitchPort::open(&self.link, self.carrier_at);
                 self.switch_port = port.inspect_err(|error| log::debug!("{error}")).ok();
             }
+            if cfg!(feature = "bond") && is_silent && self.tagged.is_none() {
+                let tagged = TaggedFrames::open(&self.link);
+                self.tagged = tagged.inspect_err(|error| log::debug!("{error}")).ok();
+            }
+            self.read_tags();
         }
         self.note(&message_type.to_string(), sys::up_time());
     }
@@ -93,8 +117,10 @@ impl Witness {
                         "{name}: {server} sends no lease time (option 51); {seconds} s assumed"
                     );
                 }
-                if let Some(port) = self.switch_port.take() {
-                    close(Box::new(port));
+                let port = self.switch_port.take_if(|port| !port.has_lacp());
+                let tagged = self.tagged.take();
+                if port.is_some() || tagged.is_some() {
+                    close(Box::new((port, tagged)));
                 }
                 if std::mem::take(&mut self.is_unanswered) {
                     log::info!("{name}: {} answers: the lease goes on", lease.server_text());
@@ -167,16 +193,24 @@ impl Witness {
             return false;
         };
         let name = &self.link.name;
-        port.handle_timeout(now);
+        port.handle_timeout(name, now);
         let mut ask = port.receive(name, now).unwrap_or_else(|error| {
             log::debug!("{name}: {}", error.chain());
             false
         });
         while let Some(event) = port.poll_event() {
             log::info!("{name}: {event}");
-            ask |= event == SwitchEvent::Forwarding;
-            if !matches!(event, SwitchEvent::Neighbour { .. }) {
-                self.diagnosis.switch_port = Some(event.to_string());
+            ask |= matches!(event, SwitchEvent::Forwarding | SwitchEvent::LacpUp);
+            match event {
+                SwitchEvent::Neighbour { .. } => {}
+                // No reason for silence any longer.
+                SwitchEvent::LacpUp => self.diagnosis.switch_port = None,
+                SwitchEvent::Blocked { .. }
+                | SwitchEvent::Forwarding
+                | SwitchEvent::LacpDown
+                | SwitchEvent::Authentication => {
+                    self.diagnosis.switch_port = Some(event.to_string());
+                }
             }
         }
         ask
@@ -193,9 +227,23 @@ impl Witness {
         &self.moments
     }
 
+    /// Reads which VLANs there are on the wire.
+    fn read_tags(&mut self) {
+        let tagged = self.tagged.as_mut().filter(|_| cfg!(feature = "bond"));
+        let Some(tagged) = tagged else {
+            return;
+        };
+        let (name, is_first) = (&self.link.name, self.diagnosis.vlans.is_empty());
+        self.diagnosis.vlans = tagged.read().to_vec();
+        if let (true, [first, ..]) = (is_first, &self.diagnosis.vlans[..]) {
+            log::info!("{name}: the port carries frames with tags, of VLAN {first}");
+        }
+    }
+
     /// Returns the error of an interface without a lease after `waited`; `received` is its counter of
     /// frames now.
-    pub(super) fn failure(&self, waited: Duration, received: Option<u64>) -> Error {
+    pub(super) fn failure(&mut self, waited: Duration, received: Option<u64>) -> Error {
+        self.read_tags();
         self.diagnosis.failure(&self.link, waited, received)
     }
 

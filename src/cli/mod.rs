@@ -177,6 +177,7 @@ fn version() -> String {
         },
     );
     for (name, is_built_in) in [
+        ("bond", cfg!(feature = "bond")),
         ("capture", cfg!(feature = "capture")),
         ("discover", cfg!(feature = "discover")),
         ("grub", cfg!(feature = "grub")),

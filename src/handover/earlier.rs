@@ -5,9 +5,12 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "bond")]
+use super::below::below_names;
 use super::initramfs::{dracut_names, net_conf_name};
 use super::managers::{keyfile_name, unit_name};
 use super::resolv_conf::{self, RESOLV_CONF};
+use crate::config::MadeOf;
 use crate::sys::file::{EVERYBODY, OWNER};
 use crate::sys::files;
 
@@ -15,8 +18,8 @@ use crate::sys::files;
 const MAX_LEN: usize = 64 << 10;
 
 /// Returns the paths of all files about an interface below `root`, without `/etc/resolv.conf`.
-pub(super) fn paths(root: &Path, interface: &str) -> Vec<PathBuf> {
-    let files = EarlierFiles::none(interface).files.into_iter();
+pub(super) fn paths(root: &Path, interface: &str, of: &MadeOf) -> Vec<PathBuf> {
+    let files = EarlierFiles::none(interface, of).files.into_iter();
     files.map(|file| root.join(file.name)).collect()
 }
 
@@ -39,14 +42,19 @@ struct EarlierFile {
 }
 
 impl EarlierFiles {
-    /// Returns the files about an interface as none of which is there.
-    pub(super) fn none(interface: &str) -> Self {
+    /// Returns the files about an interface, and about those it was made of, as none of which is there.
+    pub(super) fn none(interface: &str, of: &MadeOf) -> Self {
         let mut names = dracut_names(interface);
         names.extend([unit_name(interface), keyfile_name(interface)]);
         // First, where `address` looks for it.
         names.insert(0, net_conf_name(interface));
+        #[cfg(feature = "bond")]
+        names.extend(below_names(interface, of));
+        #[cfg(not(feature = "bond"))]
+        let _ = of;
         let files = names.into_iter().map(|name| EarlierFile {
-            mode: if name == keyfile_name(interface) {
+            // NetworkManager's.
+            mode: if name.ends_with(".nmconnection") {
                 OWNER
             } else {
                 EVERYBODY
@@ -61,8 +69,8 @@ impl EarlierFiles {
     }
 
     /// Reads the files below `root`.
-    pub(super) fn read(root: &Path, interface: &str) -> Self {
-        let mut earlier = Self::none(interface);
+    pub(super) fn read(root: &Path, interface: &str, of: &MadeOf) -> Self {
+        let mut earlier = Self::none(interface, of);
         earlier.resolvers = resolv_conf::own_lines(root);
         for file in &mut earlier.files {
             // Anybody may have put a link or FIFO in /tmp.

@@ -6,12 +6,17 @@
 
 use std::fmt::Write;
 
+#[cfg(feature = "bond")]
+use crate::config::Bond;
+use crate::config::{MadeOf, Vlan};
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::ethernet::MacAddress;
 
 /// Interface and client that a lease belongs to.
 #[derive(Debug, Clone, Copy)]
 pub struct HandOverIdentity<'a> {
+    /// What the interface was made of.
+    pub made_of: &'a MadeOf,
     /// The interface's name.
     pub interface: &'a str,
     /// Its hardware address.
@@ -34,8 +39,12 @@ pub(super) fn networkd_unit(
     identity: &HandOverIdentity<'_>,
     lease: &Lease,
 ) -> Result<String, &'static str> {
-    // By address, since the name may become another one; VLANs, which have it too, are no ether.
-    let mut text = format!("[Match]\nMACAddress={}\nType=ether\n\n", identity.mac);
+    let mut text = if identity.made_of.is_card() {
+        // By address, since the name may become another one; VLANs, which have it too, are no ether.
+        format!("[Match]\nMACAddress={}\nType=ether\n\n", identity.mac)
+    } else {
+        format!("[Match]\nName={}\n\n", identity.interface)
+    };
     // The root file system may be behind the address, so not even an expired lease removes it.
     text.push_str("[Network]\nKeepConfiguration=yes\n");
     if lease.is_without_dhcp() {
@@ -96,19 +105,51 @@ pub(super) fn keyfile(identity: &HandOverIdentity<'_>, lease: &Lease) -> String 
         interface,
         mac,
         client_id,
+        made_of,
     } = identity;
     let method = if lease.is_without_dhcp() {
         manual(lease)
     } else {
         format!("method=auto\ndhcp-client-id={}\n", hex(client_id))
     };
-    format!(
-        "[connection]\nid=wireboot-{interface}\nuuid={}\ntype=ethernet\n\n\
-         [ethernet]\nmac-address={mac}\n\n[ipv4]\n{method}may-fail=false\n",
-        // NetworkManager tells connections apart by it: a random one would make a new one at each
-        // boot.
-        uuid(mac.0)
-    )
+    let kind = made_of.vlan.as_ref().map(vlan_kind);
+    #[cfg(feature = "bond")]
+    let kind = kind.or_else(|| made_of.bond.as_ref().map(bond_kind));
+    let kind = kind.unwrap_or_else(|| card_kind("", *mac));
+    let number = made_of.vlan.as_ref().map_or(0, |vlan| vlan.id);
+    let text = connection(interface, *mac, number, &kind);
+    [&text, "\n[ipv4]\n", &method, "may-fail=false\n"].concat()
+}
+
+/// Begins a keyfile; `number` tells connections of the same address apart.
+pub(super) fn connection(interface: &str, mac: MacAddress, number: u16, kind: &str) -> String {
+    let uuid = uuid(mac.0, number);
+    format!("[connection]\nid=wireboot-{interface}\nuuid={uuid}\n{kind}")
+}
+
+/// Returns the lines about a card; `more` are further ones about the connection.
+pub(super) fn card_kind(more: &str, mac: MacAddress) -> String {
+    format!("type=ethernet\n{more}\n[ethernet]\nmac-address={mac}\n")
+}
+
+fn vlan_kind(vlan: &Vlan) -> String {
+    let Vlan { name, id, parent } = vlan;
+    // 1: the order of headers is as in the frame (REORDER_HDR), which is the kernel's default.
+    format!("type=vlan\ninterface-name={name}\n\n[vlan]\nflags=1\nid={id}\nparent={parent}\n")
+}
+
+/// Returns the lines about a bond.
+#[cfg(feature = "bond")]
+pub(super) fn bond_kind(bond: &Bond) -> String {
+    let mut text = ["type=bond\ninterface-name=", &bond.name, "\n\n[bond]\n"].concat();
+    // Commas are between addresses too there.
+    for option in bond.options.as_str().split(',') {
+        text += &[&option.replace(';', ","), "\n"].concat();
+    }
+    if let Some(mtu_octets) = bond.mtu_octets {
+        text += &["\n[ethernet]\nmtu=", &mtu_octets.to_string(), "\n"].concat();
+    }
+    text
 }
 
 fn manual(lease: &Lease) -> String {
@@ -142,9 +183,12 @@ fn manual(lease: &Lease) -> String {
     format!("{text}\n{routes}{dns}")
 }
 
-/// Returns the same identifier for the same interface at each boot, of version 8 (RFC 9562).
-fn uuid([a, b, c, d, e, f]: [u8; 6]) -> String {
-    format!("77697265-626f-8f74-8000-{a:02x}{b:02x}{c:02x}{d:02x}{e:02x}{f:02x}")
+/// Returns the same identifier for the same interface at each boot, of version 8 (RFC 9562); `kind` tells
+/// interfaces with the same address apart, in 14 bits.
+// NetworkManager tells connections apart by it: a random one would make a new one at each boot.
+fn uuid([a, b, c, d, e, f]: [u8; 6], kind: u16) -> String {
+    let variant = 0x8000 | (kind & 0x3fff);
+    format!("77697265-626f-8f74-{variant:04x}-{a:02x}{b:02x}{c:02x}{d:02x}{e:02x}{f:02x}")
 }
 
 /// Returns two digits for each byte, with colons between them.

@@ -131,7 +131,7 @@ fn files_are_written_whole_and_taken_back_without_a_trace() {
     files_below(&root.0.join("run"), &mut left);
     files_below(&root.0.join("tmp"), &mut left);
     assert_eq!(left.len(), 9, "{left:?}");
-    EarlierFiles::none("eth0").restore(&root.0);
+    EarlierFiles::none("eth0", &CARD).restore(&root.0);
     assert_eq!(fs::read_to_string(root.0.join(RESOLV_CONF)).unwrap(), "");
     let mut left = Vec::new();
     files_below(&root.0, &mut left);
@@ -154,10 +154,10 @@ fn what_another_client_wrote_is_put_back_as_it_was() {
     // Of somebody who waits for a reader, or for a mistake.
     let fifo = root.0.join("tmp/net.eth0.gw");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let earlier = EarlierFiles::read(&root.0, "eth0");
+    let earlier = EarlierFiles::read(&root.0, "eth0", &CARD);
     assert_eq!(earlier.address(), Some(Ipv4Addr::new(203, 0, 113, 7)));
     write_files(&root.0, &HOLDER, &lease(), EVERYONE);
-    let own = EarlierFiles::read(&root.0, "eth0");
+    let own = EarlierFiles::read(&root.0, "eth0", &CARD);
     assert_eq!(own.address(), Some(Ipv4Addr::new(192, 0, 2, 10)));
     earlier.restore(&root.0);
     let mut left = Vec::new();
@@ -170,7 +170,7 @@ fn what_another_client_wrote_is_put_back_as_it_was() {
     }
     // Without the quotes, as a person may write it; and of no address.
     write("run/net-eth0.conf", "IPV4ADDR=192.0.2.3\n");
-    let address = || EarlierFiles::read(&root.0, "eth0").address();
+    let address = || EarlierFiles::read(&root.0, "eth0", &CARD).address();
     assert_eq!(address(), Some(Ipv4Addr::new(192, 0, 2, 3)));
     for text in ["IPV4ADDR=''\n", "", "\u{ff}"] {
         write("run/net-eth0.conf", text);
@@ -259,6 +259,139 @@ fn network_manager_is_told_who_asked_for_the_lease() {
 }
 
 #[test]
+#[cfg(feature = "bond")]
+fn a_vlan_on_a_bond_is_made_by_whoever_takes_over() {
+    let made_of = bonded(Some("bond0.7:bond0"));
+    let holder = HandOverIdentity {
+        interface: "bond0.7",
+        made_of: &made_of,
+        ..HOLDER
+    };
+    let root = Directory::new("below");
+    write_files(&root.0, &holder, &lease(), EVERYONE);
+    let read = |name: &str| fs::read_to_string(root.0.join(name)).unwrap_or_default();
+    for (name, expected) in [
+        (
+            "bond0.7.network",
+            "[Match]\nName=bond0.7\n\n[Network]\nKeepConfiguration=yes\nDHCP=ipv4",
+        ),
+        (
+            "bond0.7.netdev",
+            "[NetDev]\nName=bond0.7\nKind=vlan\n\n[VLAN]\nId=7\n",
+        ),
+        (
+            "bond0.network",
+            "[Match]\nName=bond0\n\n[Network]\nVLAN=bond0.7\n",
+        ),
+        (
+            "bond0.netdev",
+            "[NetDev]\nName=bond0\nKind=bond\nMTUBytes=9000\n\n\
+             [Bond]\nMode=802.3ad\nLACPTransmitRate=fast\nMIIMonitorSec=100ms\n",
+        ),
+        (
+            "bond0:members.network",
+            "[Match]\nPermanentMACAddress=52:54:00:12:34:56 52:54:00:12:34:57\nType=ether\n\n\
+             [Network]\nBond=bond0\n",
+        ),
+    ] {
+        let text = read(&format!("run/systemd/network/05-wireboot-{name}"));
+        assert!(text.starts_with(expected), "{name}: {text}");
+    }
+    for (name, expected) in [
+        (
+            "bond0.7",
+            "type=vlan\ninterface-name=bond0.7\n\n[vlan]\nflags=1\nid=7\nparent=bond0\n\n\
+             [ipv4]\nmethod=auto\n",
+        ),
+        (
+            "bond0",
+            "type=bond\ninterface-name=bond0\n\n\
+             [bond]\nmode=802.3ad\nlacp_rate=fast\nmiimon=100\n\n[ethernet]\nmtu=9000\n\n\
+             [ipv4]\nmethod=disabled\n",
+        ),
+        (
+            "eth1",
+            "type=ethernet\nmaster=bond0\nslave-type=bond\n\n\
+             [ethernet]\nmac-address=52:54:00:12:34:57\n",
+        ),
+    ] {
+        let folder = "run/NetworkManager/system-connections";
+        let text = read(&format!("{folder}/wireboot-{name}.nmconnection"));
+        assert!(text.contains(expected), "{name}: {text}");
+    }
+    let mut files = Vec::new();
+    files_below(&root.0.join("run/NetworkManager"), &mut files);
+    let uuid = |path: &PathBuf| {
+        let text = fs::read_to_string(path).unwrap();
+        let uuid = text.lines().find(|line| line.starts_with("uuid="));
+        uuid.unwrap().to_owned()
+    };
+    let mut uuids: Vec<_> = files.iter().map(uuid).collect();
+    uuids.sort_unstable();
+    uuids.dedup();
+    assert_eq!((files.len(), uuids.len()), (4, 4), "{uuids:?}");
+    EarlierFiles::none("bond0.7", &made_of).restore(&root.0);
+    let mut left = Vec::new();
+    files_below(&root.0, &mut left);
+    assert_eq!(left, [root.0.join(RESOLV_CONF)]);
+}
+
+#[test]
+#[cfg(feature = "bond")]
+fn a_bond_alone_has_the_address_and_a_vlan_on_a_card_leaves_the_card_to_itself() {
+    let made_of = bonded(None);
+    let holder = HandOverIdentity {
+        interface: "bond0",
+        made_of: &made_of,
+        ..HOLDER
+    };
+    let unit = networkd_unit(&holder, &lease()).unwrap();
+    assert!(
+        unit.starts_with("[Match]\nName=bond0\n\n[Network]\nKeep"),
+        "{unit}"
+    );
+    let text = keyfile(&holder, &lease());
+    assert!(text.contains("type=bond\ninterface-name=bond0\n"), "{text}");
+    assert_eq!(below_units(&holder).len(), 2);
+    let made_of = MadeOf {
+        vlan: "eth0.7:eth0".parse().ok(),
+        ..MadeOf::default()
+    };
+    let holder = HandOverIdentity {
+        interface: "eth0.7",
+        made_of: &made_of,
+        ..HOLDER
+    };
+    let units = below_units(&holder);
+    let (name, parent) = units.last().unwrap();
+    assert_eq!(name, "run/systemd/network/05-wireboot-eth0.network");
+    let expected = "[Match]\nMACAddress=52:54:00:12:34:56\nType=ether\n\n[Network]\nVLAN=eth0.7\n";
+    assert!(parent.starts_with(expected), "{parent}");
+    let files = below_keyfiles(&holder);
+    assert!(
+        files[0]
+            .1
+            .contains("type=ethernet\n\n[ethernet]\nmac-address=52:54:00:12:34:56\n")
+    );
+}
+
+/// What a VLAN on a bond, or a bond, is made of.
+#[cfg(feature = "bond")]
+fn bonded(vlan: Option<&str>) -> MadeOf {
+    let member = |name: &str, last| {
+        (
+            name.to_owned(),
+            MacAddress([0x52, 0x54, 0, 0x12, 0x34, last]),
+        )
+    };
+    MadeOf {
+        vlan: vlan.map(|vlan| vlan.parse().unwrap()),
+        bond: "bond0:eth0,eth1:mode=4,lacp_rate=1:9000".parse().ok(),
+        members: vec![member("eth0", 0x56), member("eth1", 0x57)],
+    }
+}
+
+#[test]
 fn a_link_in_the_place_of_the_file_is_left_to_who_made_it() {
     let root = Directory::new("link");
     fs::create_dir(root.0.join("etc")).unwrap();
@@ -269,7 +402,16 @@ fn a_link_in_the_place_of_the_file_is_left_to_who_made_it() {
     assert!(!root.0.join("run/stub-resolv.conf").exists());
 }
 
+const CARD: MadeOf = MadeOf {
+    vlan: None,
+    #[cfg(feature = "bond")]
+    bond: None,
+    #[cfg(feature = "bond")]
+    members: Vec::new(),
+};
+
 const HOLDER: HandOverIdentity<'_> = HandOverIdentity {
+    made_of: &CARD,
     interface: "eth0",
     mac: MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]),
     client_id: &[1, 0x52, 0x54, 0, 0x12, 0x34, 0x56],

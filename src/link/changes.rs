@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use super::made::MadeLink;
 use super::state::{InterfaceState, Snapshot, addresses, exists};
-use super::vlan::CreatedVlan;
 use crate::sys::netlink::RouteSocket;
 use crate::sys::{self, SyscallError};
 use wireboot_proto::netlink::request::NetlinkRequest;
@@ -15,8 +15,8 @@ use wireboot_proto::time::Instant;
 pub(super) struct Changes {
     /// It was set up.
     pub(super) raised: bool,
-    /// The VLAN, if it was created.
-    pub(super) made: Option<CreatedVlan>,
+    /// It and those below it, as far as they were made.
+    pub(super) made: Vec<MadeLink>,
     pub(super) done: Vec<AppliedSetting>,
     /// Addresses and routes of an earlier process that were removed.
     pub(super) removed: InterfaceState,
@@ -100,7 +100,7 @@ impl Snapshot<Address> {
 impl Changes {
     pub(super) fn is_empty(&self) -> bool {
         let is_removed = !self.removed.is_empty() || self.removed_mtu.is_some();
-        !self.raised && self.made.is_none() && self.done.is_empty() && !is_removed
+        !self.raised && self.made.is_empty() && self.done.is_empty() && !is_removed
     }
 
     /// Undoes all settings, the last one first.

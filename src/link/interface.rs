@@ -11,8 +11,10 @@ use super::changes::{
     AppliedSetting, Changes, LinkSetting, To, Undo, add_route, put_mtu_back, remove, set_address,
 };
 use super::lease_settings::lease_settings;
+use super::made::{self, MadeLink};
 use super::state::{InterfaceState, addresses, open_socket, set_up, unreadable};
 use super::watch::{Change, Watch};
+use crate::config::MadeOf;
 use crate::error::Error;
 use crate::recorder::Recorder;
 use crate::sys::SyscallError;
@@ -39,6 +41,12 @@ pub struct Link {
     pub name: String,
     /// Its hardware address.
     pub mac: MacAddress,
+    /// Index of the interface that carries this VLAN; 0 for any other.
+    lower: AtomicU32,
+    /// Whether that may be a bond.
+    pub may_be_bond: bool,
+    /// What it was made of.
+    pub made_of: MadeOf,
     /// The recorder of frames of packet sockets.
     pub recorder: Recorder,
     /// Whether it was up when it was found.
@@ -63,6 +71,9 @@ impl Link {
             index: info.index.into(),
             name: info.name,
             mac: info.mac.unwrap_or_default(),
+            lower: info.lower.unwrap_or_default().into(),
+            may_be_bond: info.lower.is_some() || info.kind.as_deref() == Some("bond"),
+            made_of: MadeOf::default(),
             recorder: recorder.clone(),
             was_up: info.up.into(),
             changes: Mutex::default(),
@@ -72,6 +83,14 @@ impl Link {
     /// Returns its index, 0 while it does not exist.
     pub fn index(&self) -> u32 {
         self.index.load(Ordering::Relaxed)
+    }
+
+    /// Returns the index of the interface whose switch port it shares: that below a VLAN, or its own.
+    pub fn port(&self) -> u32 {
+        match self.lower.load(Ordering::Relaxed) {
+            0 => self.index(),
+            lower => lower,
+        }
     }
 
     /// Returns whether it was up when it was found.
@@ -87,7 +106,7 @@ impl Link {
             if !change.gone {
                 return Some(Presence::Same);
             }
-            self.begin_anew(0, false);
+            self.begin_anew(0, 0, false);
             return Some(Presence::Removed);
         }
         // The removal may be reported later, when notifications were lost, but no two interfaces have
@@ -95,14 +114,20 @@ impl Link {
         if change.gone || info.name != self.name || info.mac != Some(self.mac) {
             return None;
         }
-        self.begin_anew(info.index, info.up);
+        self.begin_anew(info.index, info.lower.unwrap_or_default(), info.up);
         Some(Presence::Returned)
     }
 
-    fn begin_anew(&self, index: u32, is_up: bool) {
+    fn begin_anew(&self, index: u32, lower: u32, is_up: bool) {
         self.index.store(index, Ordering::Relaxed);
+        self.lower.store(lower, Ordering::Relaxed);
         self.was_up.store(is_up, Ordering::Relaxed);
-        *self.changes() = Changes::default();
+        let mut changes = self.changes();
+        *changes = Changes {
+            // What is below it may still be there.
+            made: std::mem::take(&mut changes.made),
+            ..Changes::default()
+        };
     }
 
     /// Undoes all changes, and sets the interface down if it was set up here.
@@ -126,11 +151,16 @@ impl Link {
     /// Sets the interface down, so that the card does not write to the next kernel's memory. A failure
     /// is only logged: kexec stops the card's driver too.
     pub fn quiesce(&self) {
-        let lowered = open_socket().map(|mut socket| set_up(&mut socket, self.index(), false));
-        match lowered {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => log::debug!("{}: {}", self.name, error.chain()),
-            Err(error) => log::debug!("{}: not set down: {}", self.name, error.chain()),
+        let mut socket = match open_socket() {
+            Ok(socket) => socket,
+            Err(error) => return log::debug!("{}: not set down: {}", self.name, error.chain()),
+        };
+        let changes = self.changes();
+        let below = changes.made.iter().rev().flat_map(MadeLink::below);
+        for index in std::iter::once(self.index()).chain(below) {
+            if let Err(error) = set_up(&mut socket, index, false) {
+                log::debug!("{}: {}", self.name, error.chain());
+            }
         }
     }
 
@@ -153,9 +183,19 @@ impl Link {
         {
             log::warn!("{}: {}", self.name, error.chain());
         }
-        if let Some(made) = changes.made.take() {
-            made.undo(self.index(), &mut socket);
+        made::undo(std::mem::take(&mut changes.made));
+    }
+
+    /// Takes over what was made and raised for `parent`, on which this VLAN is: to be undone with it.
+    pub fn take_over(&self, parent: &Self) {
+        let mut below = parent.changes();
+        let mut ours = self.changes();
+        if std::mem::take(&mut below.raised) {
+            made::lower_parent(&mut ours.made, parent.index());
         }
+        let mut made = std::mem::take(&mut below.made);
+        made.append(&mut ours.made);
+        ours.made = made;
     }
 
     /// Returns the changes made by this process.

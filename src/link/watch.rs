@@ -130,6 +130,23 @@ impl Watch {
         std::mem::replace(&mut self.may_lack_setting, false)
     }
 
+    /// Asks whether an interface is a bond whose LACP has found a partner; none for any other interface.
+    ///
+    /// # Errors
+    /// [`Error::System`] when the kernel refuses to say.
+    pub fn has_partner(&mut self, index: u32) -> Result<Option<bool>, Error> {
+        if !self.is_complete {
+            self.read_all()?;
+        }
+        let Some(name) = self.known.get(&index).map(|link| link.name.clone()) else {
+            return Ok(None);
+        };
+        for message in self.subscription.link(&name).map_err(unreadable)? {
+            self.handle_message(message);
+        }
+        Ok(self.known.get(&index).and_then(|link| link.has_partner))
+    }
+
     /// Returns whether an interface of this machine has the address.
     pub fn is_ours(&mut self, mac: MacAddress) -> bool {
         if !self.is_complete

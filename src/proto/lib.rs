@@ -33,6 +33,8 @@ pub mod http;
 pub mod netlink {
     //! Messages of rtnetlink: links, addresses and routes (rtnetlink(7)).
 
+    #[cfg(feature = "bond")]
+    pub mod bond;
     pub mod message;
     pub mod request;
     pub mod route;
@@ -51,6 +53,7 @@ pub mod packet {
     pub mod ipv4;
     pub mod option;
     pub mod pxe;
+    pub mod slow;
     pub mod switch_frame;
     pub mod tftp;
     pub mod udp;

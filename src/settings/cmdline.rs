@@ -13,7 +13,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::config::{self, Config, Vlan};
+use super::config::{self, Config};
 use super::parse;
 use crate::error::Error;
 use wireboot_proto::packet::ethernet::MacAddress;
@@ -167,8 +167,9 @@ impl CommandLine {
             | "rd.net.timeout.ipv6auto" => {
                 return Some(Meaning::Needless("there is nothing to wait for"));
             }
-            "vlan" | "rd.vlan" => self.vlan(value),
-            "bond" | "team" | "bridge" | "rd.bond" | "rd.team" | "rd.bridge" => Err(format!(
+            "vlan" | "rd.vlan" => self.config.link.set_vlan(value),
+            "bond" | "rd.bond" => self.config.link.set_bond(value),
+            "team" | "bridge" | "rd.team" | "rd.bridge" => Err(format!(
                 "a {} cannot be set up; boot over one of its ports",
                 key.trim_start_matches("rd.")
             )),
@@ -194,16 +195,6 @@ impl CommandLine {
         }
         self.requests.push((format!("ip={value}"), request));
         Ok(text)
-    }
-
-    fn vlan(&mut self, value: &str) -> Result<String, String> {
-        let vlan: Vlan = value.parse()?;
-        if let Some(other) = &self.config.link.vlan {
-            return Err(format!("another VLAN is configured: {}", other.name));
-        }
-        let meaning = format!("{} is the VLAN {} on {}", vlan.name, vlan.id, vlan.parent);
-        self.config.link.vlan = Some(vlan);
-        Ok(meaning)
     }
 
     /// `NETWORK/BITS:GATEWAY[:INTERFACE]`
@@ -279,7 +270,7 @@ impl CommandLine {
         Ok(format!("{name} is {state}"))
     }
 
-    /// Combines `ip=`, `bootdev=`, `ifname=` and `vlan=`, in any order on the line.
+    /// Combines `ip=`, `bootdev=`, `ifname=`, `vlan=` and `bond=`, in any order on the line.
     fn choose_interfaces(&mut self) {
         if self.ignores_boot_if {
             self.config.link.boot_interface = None;
@@ -310,15 +301,25 @@ impl CommandLine {
         if let Some(device) = self.boot_device.take() {
             names = vec![device];
         }
-        if let (Some(vlan), true) = (&self.config.link.vlan, names.is_empty()) {
-            names.push(vlan.name.clone());
+        if names.is_empty() {
+            names.extend(self.config.link.made_last().map(str::to_owned));
+        }
+        let aliases = &self.aliases;
+        let address_of = |name: &str| {
+            let alias = aliases.iter().find(|(alias, _)| alias == name);
+            alias
+                .map(|(_, mac)| *mac)
+                .or_else(|| named_by_address(name))
+        };
+        #[cfg(feature = "bond")]
+        if let Some(bond) = &mut self.config.link.bond {
+            bond.rename(&|name| {
+                let address = address_of(name).map(|mac| mac.to_string());
+                Some(address.unwrap_or_else(|| name.to_owned()))
+            });
         }
         for name in names {
-            let alias = self.aliases.iter().find(|(alias, _)| *alias == name);
-            match alias
-                .map(|(_, mac)| *mac)
-                .or_else(|| named_by_address(&name))
-            {
+            match address_of(&name) {
                 Some(mac) => self.config.link.boot_interface = Some(mac),
                 None if self.config.link.interfaces.contains(&name) => {}
                 None => self.config.link.interfaces.push(name),

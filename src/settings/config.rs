@@ -9,6 +9,10 @@ use wireboot_proto::packet::ethernet::MacAddress;
 pub use wireboot_proto::text::names::NoSuchName;
 use wireboot_proto::time::SpeedLimit;
 
+#[cfg(feature = "bond")]
+pub use super::bond::Bond;
+pub use super::interfaces::{Vlan, VlansToTry, boot_interface, interface_name};
+
 pub use wireboot_proto::dhcp::config::{ClientId, Detection, Identify, Introduction, StaticConfig};
 
 /// A stage of a boot, as named by `--stop-after`.
@@ -129,68 +133,6 @@ impl FromStr for HandOver {
     }
 }
 
-/// A tagged VLAN (802.1Q) to boot over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Vlan {
-    /// The name of its interface.
-    pub name: String,
-    /// Its VLAN identifier, 1 to 4094.
-    pub id: u16,
-    /// The interface that carries it.
-    pub parent: String,
-}
-
-impl FromStr for Vlan {
-    type Err = String;
-
-    /// Parses `NAME:PARENT`; the name ends with the VLAN identifier.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, parent) = text
-            .split_once(':')
-            .ok_or("not the VLAN's interface, a colon and the interface that carries it")?;
-        // eth0.7, eth0.0007, vlan7 and vlan0007 are in use (dracut.cmdline(7)).
-        let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
-        let digits = name.rsplit_once('.').map_or(digits, |(_, digits)| digits);
-        // 0 is priority without a VLAN, and 4095 is reserved (IEEE 802.1Q).
-        let id = digits.parse().ok().filter(|id| (1..=4094).contains(id));
-        let id = id.ok_or("the VLAN's interface does not end with its number, 1 to 4094")?;
-        Ok(Self {
-            name: interface_name(name)?,
-            id,
-            parent: interface_name(parent)?,
-        })
-    }
-}
-
-/// Parses an interface name: 1 to 15 bytes without white space, slash and colon.
-///
-/// # Errors
-/// The rule that it breaks (the kernel's `dev_valid_name`).
-pub fn interface_name(text: &str) -> Result<String, String> {
-    let is_separator = |c: char| c == '/' || c == ':' || c.is_ascii_whitespace();
-    // IFNAMSIZ is 16 with the zero byte.
-    let fits = (1..=15).contains(&text.len());
-    if fits && !text.contains(is_separator) && !matches!(text, "." | "..") {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("not the name of an interface: \"{text}\""))
-    }
-}
-
-/// Parses the value of `BOOTIF=`.
-///
-/// # Errors
-/// The format that it should have.
-pub fn boot_interface(text: &str) -> Result<MacAddress, String> {
-    // PXELINUX puts the hardware type in front: 01 is Ethernet.
-    let address = match text.len() {
-        20 => text.strip_prefix("01-").or(text.strip_prefix("01:")),
-        _ => Some(text),
-    };
-    let mac = address.and_then(|address| address.parse().ok());
-    mac.ok_or_else(|| "not 01 and a hardware address such as 01-52-54-00-12-34-56".to_owned())
-}
-
 /// The configuration of a run. Each function gets only its section.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Config {
@@ -215,8 +157,13 @@ pub struct LinkConfig {
     pub interfaces: Vec<String>,
     /// The NIC the firmware booted from (`BOOTIF=`).
     pub boot_interface: Option<MacAddress>,
+    /// A bond to be made first.
+    #[cfg(feature = "bond")]
+    pub bond: Option<Bond>,
     /// A tagged VLAN to be made first.
     pub vlan: Option<Vlan>,
+    /// VLANs that are asked on where nobody answers without a tag.
+    pub vlans_to_try: Option<VlansToTry>,
     /// How long to wait for an interface and its carrier.
     pub timeout: Duration,
     /// Whether grace periods may be expedited for packet sockets.
@@ -228,10 +175,103 @@ impl Default for LinkConfig {
         Self {
             interfaces: Vec::new(),
             boot_interface: None,
+            #[cfg(feature = "bond")]
+            bond: None,
             vlan: None,
+            vlans_to_try: None,
             timeout: Duration::from_secs(30),
             expedites: true,
         }
+    }
+}
+
+impl LinkConfig {
+    /// Sets the VLAN, or those to try, by the value of `vlan=`; returns its meaning.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn set_vlan(&mut self, text: &str) -> Result<String, String> {
+        if let Some(list) = text.strip_prefix("try:") {
+            self.vlans_to_try = Some(list.parse()?);
+            return Ok(["tries the VLANs ", list, " if nobody answers without a tag"].concat());
+        }
+        let vlan: Vlan = text.parse()?;
+        if let Some(other) = self.vlan.as_ref().filter(|other| **other != vlan) {
+            return Err(another("VLAN", &other.name));
+        }
+        let meaning = format!("{} is the VLAN {} on {}", vlan.name, vlan.id, vlan.parent);
+        self.vlan = Some(vlan);
+        Ok(meaning)
+    }
+
+    /// Sets the bond by the value of `bond=`; returns its meaning.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    #[cfg(feature = "bond")]
+    pub fn set_bond(&mut self, text: &str) -> Result<String, String> {
+        let bond: Bond = text.parse()?;
+        if let Some(other) = self.bond.as_ref().filter(|other| **other != bond) {
+            return Err(another("bond", &other.name));
+        }
+        let meaning = [&bond.name, " is a bond of ", &bond.members].concat();
+        self.bond = Some(bond);
+        Ok(meaning)
+    }
+
+    /// As the one with the feature.
+    ///
+    /// # Errors
+    /// That there is none.
+    #[cfg(not(feature = "bond"))]
+    pub fn set_bond(&mut self, _: &str) -> Result<String, String> {
+        Err(super::interfaces::NOT_BUILT_IN.to_owned())
+    }
+
+    /// Returns the name of the interface that is made last, on top of the others.
+    pub fn made_last(&self) -> Option<&str> {
+        let vlan = self.vlan.as_ref().map(|vlan| vlan.name.as_str());
+        #[cfg(feature = "bond")]
+        let vlan = vlan.or_else(|| self.bond.as_ref().map(|bond| bond.name.as_str()));
+        vlan
+    }
+}
+
+fn another(what: &str, name: &str) -> String {
+    ["another ", what, " is configured: ", name].concat()
+}
+
+/// What an interface was made of by this process; nothing for a card.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MadeOf {
+    /// It is this VLAN.
+    pub vlan: Option<Vlan>,
+    /// It is this bond, or a VLAN on it.
+    #[cfg(feature = "bond")]
+    pub bond: Option<Bond>,
+    /// The members of the bond, with their own hardware addresses.
+    #[cfg(feature = "bond")]
+    pub members: Vec<(String, MacAddress)>,
+}
+
+impl MadeOf {
+    /// Returns the words of dracut that make it.
+    #[cfg(feature = "bond")]
+    pub fn words(&self) -> Vec<String> {
+        let vlan = self.vlan.as_ref();
+        let vlan = vlan.map(|vlan| ["vlan=", &vlan.name, ":", &vlan.parent].concat());
+        let bond = self.bond.as_ref();
+        let bond = bond.map(|bond| ["bond=", &bond.text()].concat());
+        vlan.into_iter().chain(bond).collect()
+    }
+
+    /// Returns whether it was not made.
+    pub const fn is_card(&self) -> bool {
+        #[cfg(feature = "bond")]
+        if self.bond.is_some() {
+            return false;
+        }
+        self.vlan.is_none()
     }
 }
 

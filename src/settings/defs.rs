@@ -720,11 +720,30 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "vlan",
         of: NETWORK,
-        takes: Takes::Value("NAME:IF"),
-        help: "make the VLAN interface NAME, such as eth0.7 or vlan7, on interface IF, and use it",
+        takes: Takes::Value("NAME:IF|try:ID,…"),
+        help: "make the VLAN interface NAME, such as eth0.7 or vlan7, on interface IF, and use it; or \
+               try these VLANs where nobody answers without a tag",
         lands: Lands::Config(|config, input| {
-            config.link.vlan = Some(input.value.parse()?);
-            Ok(())
+            if input.is_first && !input.value.starts_with("try:") {
+                config.link.vlan = None;
+            }
+            config.link.set_vlan(input.value).map(drop)
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "bond",
+        of: NETWORK | WORD,
+        takes: Takes::Value("NAME[:IF,…[:OPTIONS[:MTU]]]"),
+        help: "make the bond NAME of these interfaces, and use it; OPTIONS are those of the kernel, such \
+               as mode=802.3ad,lacp_rate=fast",
+        lands: Lands::Config(|config, input| {
+            #[cfg(feature = "bond")]
+            if input.is_first {
+                config.link.bond = None;
+            }
+            let set = config.link.set_bond(input.value);
+            set.map(drop).map_err(|why| format!("not a bond: {why}"))
         }),
         ..NOTHING
     },
@@ -1003,6 +1022,14 @@ pub static FOREIGN: &[Foreign] = &[
         words: &["vlan=NAME:IF", "rd.vlan=NAME:IF"],
         help: "make the VLAN interface NAME, such as eth0.7 or vlan7, on interface IF, and boot \
                over it",
+    },
+    Foreign {
+        words: &["vlan=try:ID,…"],
+        help: "VLANs that are tried where nobody answers without a tag",
+    },
+    Foreign {
+        words: &["bond=NAME[:IF,…[:OPTIONS[:MTU]]]"],
+        help: "as wireboot.bond",
     },
     Foreign {
         words: &["nameserver=ADDRESS"],

@@ -143,6 +143,39 @@ fn a_tagged_vlan_is_made_and_booted_over() {
 
 #[test]
 #[ignore = "needs qemu-system-x86_64"]
+fn of_the_vlans_to_try_the_one_that_answers_stays_and_the_others_go() {
+    let (machine_port, network_port) = trunk(7);
+    let devices = format!(
+        "-netdev socket,id=net,{machine_port} -device {CARD}
+        -netdev user,id=server -netdev hubport,id=one,hubid=1,netdev=server
+        -netdev socket,id=trunk,{network_port} -netdev hubport,id=two,hubid=1,netdev=trunk"
+    );
+    let own = Served::empty("try");
+    let archive = own.archive_with_shell("");
+    let words = "vlan=try:5,7 wireboot.stop-after=lease wireboot.on-failure=shell";
+    let setup = Setup::new(words).initramfs(&archive).with(&devices);
+    let mut machine = setup.start();
+    machine.says(&["trying eth0.5 eth0.7", &format!("eth0.7: {LEASE}")]);
+    machine.says(&["starting /bin/busybox"]);
+    machine.types("for link in /sys/class/net/*; do echo is-there-${link##*/}; done\n");
+    machine.says(&["is-there-eth0"]);
+    machine.says_next("is-there-eth0.7");
+    machine.says_next("is-there-lo");
+    machine.types("read up </sys/class/net/eth0.7/carrier; echo carrier-$up\n");
+    machine.says(&["carrier-1"]);
+}
+
+#[test]
+#[ignore = "needs qemu-system-x86_64"]
+fn an_answer_without_a_tag_leaves_the_vlans_untried() {
+    let devices = format!("{NETWORK} -device {CARD}");
+    let mut machine = start(&devices, "vlan=try:5,7");
+    machine.says(&[&format!("eth0: {LEASE}"), "Power down"]);
+    assert!(!machine.ends().contains("trying"));
+}
+
+#[test]
+#[ignore = "needs qemu-system-x86_64"]
 fn a_vlan_on_which_nobody_answers_is_taken_away_again() {
     let own = Served::empty("silent");
     let archive = own.archive_with_shell("");

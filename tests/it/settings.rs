@@ -160,7 +160,8 @@ fn what_is_wrong_with_the_arguments_is_said_in_a_line_that_names_the_flag_and_th
             "--vlan",
             value,
         ]);
-        let start = format!("wireboot: error: invalid value '{value}' for '--vlan NAME:IF': ");
+        let start =
+            format!("wireboot: error: invalid value '{value}' for '--vlan NAME:IF|try:ID,…': ");
         assert!(
             text.starts_with(&start) && text.contains(expected),
             "{text}"
@@ -299,7 +300,8 @@ fn the_version_names_commit_target_and_features() {
     assert_eq!(
         features,
         [
-            "capture", "discover", "grub", "iso", "manual", "sandbox", "service", "tls", "unpack"
+            "bond", "capture", "discover", "grub", "iso", "manual", "sandbox", "service", "tls",
+            "unpack"
         ]
     );
     assert_eq!(text, says(&["-V"]));

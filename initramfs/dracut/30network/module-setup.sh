@@ -23,7 +23,7 @@ depends() {
 
 # called by dracut
 installkernel() {
-    hostonly='' instmods af_packet 8021q
+    hostonly='' instmods af_packet 8021q bonding
 }
 
 # called by dracut

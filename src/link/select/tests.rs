@@ -226,6 +226,8 @@ fn link(index: u8, name: &str) -> LinkInfo {
         mtu_octets: Some(1500),
         master: None,
         kind: None,
+        lower: None,
+        has_partner: None,
         has_device: false,
         received: 0,
     }

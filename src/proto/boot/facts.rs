@@ -55,6 +55,9 @@ pub struct Facts {
     pub boot_file: Url,
     /// The interface's name in this kernel.
     pub interface: String,
+    /// The words, as dracut reads them, by which the next kernel makes the bond and the VLAN that the
+    /// interface consists of.
+    pub made_by: Vec<String>,
     /// Its hardware address.
     pub mac: MacAddress,
     /// Its IP address.
@@ -112,6 +115,7 @@ impl Facts {
             boot_file_name: boot_file.to_string(),
             boot_file,
             interface: String::new(),
+            made_by: Vec::new(),
             mac,
             address,
             prefix_len: 24,
@@ -176,6 +180,11 @@ impl Facts {
             self.netmask(),
             self.interface
         );
+        let mut text = text.to_owned();
+        if text.contains("{ip}") {
+            let words = self.words_below(&text).map(|word| format!(" {word}"));
+            text.extend(words.collect::<Vec<_>>());
+        }
         [
             ("{ip}", ip),
             ("{bootif}", self.hardware_address()),
@@ -188,9 +197,16 @@ impl Facts {
             ("{uuid}", uuid.to_ascii_lowercase()),
         ]
         .into_iter()
-        .fold(text.to_owned(), |text, (name, value)| {
-            text.replace(name, &value)
-        })
+        .fold(text, |text, (name, value)| text.replace(name, &value))
+    }
+
+    /// Returns the words that go with an `ip=` which is handed on: those that make the interface, without
+    /// those that `line` has by itself.
+    pub fn words_below<'a>(&'a self, line: &'a str) -> impl Iterator<Item = &'a str> {
+        let key = |word: &'a str| word.split('=').next();
+        let has = move |word| line.split_whitespace().any(|there| key(there) == key(word));
+        let words = self.made_by.iter().map(String::as_str);
+        words.filter(move |word| !has(word))
     }
 
     /// Returns the hardware address as `BOOTIF=` and names of files have it: the type, 01 for
@@ -226,5 +242,15 @@ mod tests {
             .insert(209, b"pxelinux.cfg/a b\r\n\0x".to_vec());
         let text = facts.text_option(209);
         assert_eq!(text.as_deref(), Some("pxelinux.cfg/a b"));
+        facts.made_by = ["vlan=bond0.7:bond0", "bond=bond0:eth0,eth1:mode=802.3ad"]
+            .map(str::to_owned)
+            .to_vec();
+        facts.interface = "bond0.7".to_owned();
+        assert_eq!(
+            facts.fill_in("bond=bond0:a,b ip={ip}"),
+            "bond=bond0:a,b ip=192.0.2.21:192.0.2.1::255.255.255.0::bond0.7:none \
+             vlan=bond0.7:bond0"
+        );
+        assert_eq!(facts.fill_in("{address}"), "192.0.2.21");
     }
 }

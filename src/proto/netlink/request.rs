@@ -1,18 +1,20 @@
 //! Requests of rtnetlink.
 
+#[cfg(feature = "bond")]
+use crate::netlink::bond::BondOptions;
 use crate::netlink::message::{
     Builder, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE,
     NLM_F_REQUEST, nested,
 };
+#[cfg(feature = "bond")]
+use crate::netlink::route::IFLA_MASTER;
 use crate::netlink::route::{
-    AF_INET, Address, IFF_UP, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MTU, InstalledRoute,
-    KernelRoute, RTM_DELADDR, RTM_DELLINK, RTM_DELROUTE, RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE,
-    RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE,
+    AF_INET, Address, IFF_UP, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINK,
+    IFLA_LINKINFO, IFLA_MTU, InstalledRoute, KernelRoute, RTM_DELADDR, RTM_DELLINK, RTM_DELROUTE,
+    RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE,
 };
 use crate::prelude::*;
 
-const IFLA_LINK: u16 = 5;
-const IFLA_INFO_DATA: u16 = 2;
 const IFLA_VLAN_ID: u16 = 1;
 
 /// A request to rtnetlink: a change, or a dump of objects.
@@ -48,6 +50,26 @@ pub enum NetlinkRequest {
         parent: u32,
         /// VLAN identifier, 1 to 4094.
         id: u16,
+    },
+    /// Create a bond without members.
+    #[cfg(feature = "bond")]
+    AddBond {
+        /// Its name.
+        name: String,
+        /// Its options.
+        options: BondOptions,
+        /// Index of the link that the option `primary` names.
+        primary: Option<u32>,
+        /// Its MTU, in bytes, which its members get too.
+        mtu_octets: Option<u32>,
+    },
+    /// Make a link a member of a bond or bridge.
+    #[cfg(feature = "bond")]
+    SetMaster {
+        /// The link's index.
+        index: u32,
+        /// Index of the bond or bridge.
+        master: u32,
     },
     /// Delete a link.
     DeleteLink {
@@ -86,6 +108,10 @@ impl NetlinkRequest {
             Self::SetUp { up: false, .. } => "netlink(RTM_NEWLINK, down)",
             Self::SetMtu { .. } => "netlink(RTM_NEWLINK, IFLA_MTU)",
             Self::AddVlan { .. } => "netlink(RTM_NEWLINK, vlan)",
+            #[cfg(feature = "bond")]
+            Self::AddBond { .. } => "netlink(RTM_NEWLINK, bond)",
+            #[cfg(feature = "bond")]
+            Self::SetMaster { .. } => "netlink(RTM_NEWLINK, IFLA_MASTER)",
             Self::DeleteLink { .. } => "netlink(RTM_DELLINK)",
             Self::AddAddress(_) | Self::SetAddress(_) => "netlink(RTM_NEWADDR)",
             Self::DeleteAddress(_) => "netlink(RTM_DELADDR)",
@@ -132,14 +158,23 @@ impl NetlinkRequest {
             }
             Self::AddVlan { name, parent, id } => {
                 let data = nested(IFLA_VLAN_ID, &id.to_ne_bytes());
-                let mut info = nested(IFLA_INFO_KIND, b"vlan\0");
-                info.extend(nested(IFLA_INFO_DATA, &data));
-                // With EXCL, so that an existing link of that name is not changed.
-                let flags = DO | NLM_F_CREATE | NLM_F_EXCL;
-                Builder::new(RTM_NEWLINK, flags, sequence, &link_part(0, 0, 0))
-                    .attribute(IFLA_IFNAME, format!("{name}\0").as_bytes())
-                    .attribute(IFLA_LINK, &parent.to_ne_bytes())
-                    .attribute(IFLA_LINKINFO, &info)
+                new_link(sequence, name, Some((IFLA_LINK, *parent)), b"vlan\0", &data)
+            }
+            #[cfg(feature = "bond")]
+            Self::AddBond {
+                name,
+                options,
+                primary,
+                mtu_octets,
+            } => {
+                let data = options.encode(*primary);
+                let mtu = mtu_octets.map(|mtu_octets| (IFLA_MTU, mtu_octets));
+                new_link(sequence, name, mtu, b"bond\0", &data)
+            }
+            #[cfg(feature = "bond")]
+            Self::SetMaster { index, master } => {
+                Builder::new(RTM_NEWLINK, DO, sequence, &link_part(*index, 0, 0))
+                    .attribute(IFLA_MASTER, &master.to_ne_bytes())
                     .finish()
             }
             Self::DeleteLink { index } => {
@@ -166,6 +201,26 @@ impl NetlinkRequest {
             Self::DeleteRoute(route) => route.encode(RTM_DELROUTE, DO, sequence),
         }
     }
+}
+
+/// Encodes the request for a new link of a kind, with one attribute more and what its kind is told.
+fn new_link(
+    sequence: u32,
+    name: &str,
+    more: Option<(u16, u32)>,
+    kind: &[u8],
+    data: &[u8],
+) -> Vec<u8> {
+    let mut info = nested(IFLA_INFO_KIND, kind);
+    info.extend(nested(IFLA_INFO_DATA, data));
+    // With EXCL, so that an existing link of that name is not changed.
+    let flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+    let mut builder = Builder::new(RTM_NEWLINK, flags, sequence, &link_part(0, 0, 0))
+        .attribute(IFLA_IFNAME, format!("{name}\0").as_bytes());
+    if let Some((attribute, number)) = more {
+        builder = builder.attribute(attribute, &number.to_ne_bytes());
+    }
+    builder.attribute(IFLA_LINKINFO, &info).finish()
 }
 
 /// Encodes `struct ifinfomsg`.

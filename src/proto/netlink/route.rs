@@ -5,6 +5,8 @@
 use crate::prelude::*;
 use core::net::Ipv4Addr;
 
+#[cfg(feature = "bond")]
+use crate::netlink::bond;
 use crate::netlink::message::{
     Ack, Attribute, Builder, NLMSG_DONE, NLMSG_ERROR, NetlinkMessage, attributes,
 };
@@ -36,11 +38,14 @@ const IFF_LOWER_UP: u32 = 0x10000;
 const IFLA_ADDRESS: u16 = 1;
 pub(super) const IFLA_IFNAME: u16 = 3;
 pub(super) const IFLA_MTU: u16 = 4;
-const IFLA_MASTER: u16 = 10;
+pub(super) const IFLA_LINK: u16 = 5;
+pub(super) const IFLA_MASTER: u16 = 10;
+const IFLA_LINK_NETNSID: u16 = 37;
 pub(super) const IFLA_LINKINFO: u16 = 18;
 const IFLA_PARENT_DEV_NAME: u16 = 56;
 const IFLA_STATS64: u16 = 23;
 pub(super) const IFLA_INFO_KIND: u16 = 1;
+pub(super) const IFLA_INFO_DATA: u16 = 2;
 
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
@@ -87,6 +92,10 @@ pub struct LinkInfo {
     pub master: Option<u32>,
     /// The kind of a virtual interface: `veth`, `bridge`, `vlan` …
     pub kind: Option<String>,
+    /// Index of the interface that carries this VLAN.
+    pub lower: Option<u32>,
+    /// For a bond that speaks LACP: whether it has found a partner.
+    pub has_partner: Option<bool>,
     /// Whether it has a hardware device (reported since Linux 5.14).
     pub has_device: bool,
     /// Frames received since it was created.
@@ -124,9 +133,12 @@ impl LinkInfo {
             mtu_octets: None,
             master: None,
             kind: None,
+            lower: None,
+            has_partner: None,
             has_device: false,
             received: 0,
         };
+        let mut is_elsewhere = false;
         for attribute in attributes(reader.rest()) {
             let attribute = attribute?;
             match attribute.kind {
@@ -135,7 +147,10 @@ impl LinkInfo {
                 IFLA_IFNAME => link.name = attribute.text(),
                 IFLA_MTU => link.mtu_octets = Some(attribute.u32("IFLA_MTU")?),
                 IFLA_MASTER => link.master = Some(attribute.u32("IFLA_MASTER")?),
-                IFLA_LINKINFO => link.kind = info_kind(attribute.value)?,
+                IFLA_LINK => link.lower = Some(attribute.u32("IFLA_LINK")?),
+                // The index is one of another namespace.
+                IFLA_LINK_NETNSID => is_elsewhere = true,
+                IFLA_LINKINFO => link.decode_info(attribute.value)?,
                 IFLA_PARENT_DEV_NAME => link.has_device = true,
                 // struct rtnl_link_stats64 begins with rx_packets.
                 IFLA_STATS64 => {
@@ -145,19 +160,28 @@ impl LinkInfo {
                 _ => {}
             }
         }
+        // One end of a veth pair has the index of the other here.
+        if is_elsewhere || link.kind.as_deref() != Some("vlan") {
+            link.lower = None;
+        }
         Ok(link)
     }
-}
 
-fn info_kind(nest: &[u8]) -> Result<Option<String>, DecodeError> {
-    let mut kind = None;
-    for attribute in attributes(nest) {
-        let attribute = attribute?;
-        if attribute.kind == IFLA_INFO_KIND {
-            kind = Some(attribute.text());
+    fn decode_info(&mut self, nest: &[u8]) -> Result<(), DecodeError> {
+        for attribute in attributes(nest) {
+            let attribute = attribute?;
+            match attribute.kind {
+                IFLA_INFO_KIND => self.kind = Some(attribute.text()),
+                // The kind comes first (rtnl_link_fill).
+                #[cfg(feature = "bond")]
+                IFLA_INFO_DATA if self.kind.as_deref() == Some("bond") => {
+                    self.has_partner = bond::has_partner(attribute.value)?;
+                }
+                _ => {}
+            }
         }
+        Ok(())
     }
-    Ok(kind)
 }
 
 /// An IPv4 address on a link.

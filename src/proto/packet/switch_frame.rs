@@ -1,11 +1,10 @@
 //! Frames with which a switch reports the state of its port: BPDUs of the spanning tree (IEEE
-//! 802.1D-2004 §9.3; Cisco's PVST+ has the same), LACP (IEEE 802.1AX §6.4.2), EAPOL (IEEE 802.1X §11.3)
+//! 802.1D-2004 §9.3; Cisco's PVST+ has the same), LACP ([`super::slow`]), EAPOL (IEEE 802.1X §11.3)
 //! and LLDP (IEEE 802.1AB §8).
 //!
 //! ```text
 //! BPDU   | 42 42 03 | protocol 2 | version 1 | type 1 | flags 1 | root 8 | cost 4 | bridge 8 |
 //!        | port 2 | age 2 | max age 2 | hello 2 | forward delay 2 |   times in 1/256 s
-//! LACP   | subtype 1 | version 1 | 01 14 | system 8 | key 2 | port 4 | state 1 | …
 //! EAPOL  | version 1 | type 1 | length 2 | EAP code 1 | …
 //! LLDP   { type 7 bits | length 9 bits | value }
 //! ```
@@ -16,13 +15,14 @@ use core::time::Duration;
 use super::ethernet::{
     ETHERTYPE_EAPOL, ETHERTYPE_LLDP, ETHERTYPE_MIN, ETHERTYPE_SLOW, EthernetHeader, MacAddress,
 };
+use super::slow::{SLOW_GROUP, SlowFrame};
 use crate::reader::{DecodeError, Reader};
 use crate::text::safe;
 
 /// Multicast addresses that switches send to: STP, slow protocols (LACP), EAPOL, LLDP, PVST+.
 pub const GROUPS: [MacAddress; 5] = [
     MacAddress([0x01, 0x80, 0xc2, 0, 0, 0]),
-    MacAddress([0x01, 0x80, 0xc2, 0, 0, 2]),
+    SLOW_GROUP,
     MacAddress([0x01, 0x80, 0xc2, 0, 0, 3]),
     MacAddress([0x01, 0x80, 0xc2, 0, 0, 0x0e]),
     MacAddress([0x01, 0x00, 0x0c, 0xcc, 0xcc, 0xcd]),
@@ -38,11 +38,8 @@ pub enum SwitchFrame {
         /// Duration of listening, and again of learning, before the port forwards.
         forward_delay: Duration,
     },
-    /// The port is a member of a link aggregation group.
-    Lacp {
-        /// Whether the switch forwards frames from this machine.
-        is_up: bool,
-    },
+    /// The port is a member of a link aggregation group, if it sends LACPDUs.
+    Slow(SlowFrame),
     /// The port requests 802.1X authentication.
     Authentication,
     /// Names of switch and port, empty where not given.
@@ -84,7 +81,7 @@ impl SwitchFrame {
                 }
                 _ => Ok(Self::Other),
             },
-            ETHERTYPE_SLOW => lacp(&mut reader),
+            ETHERTYPE_SLOW => SlowFrame::decode(&mut reader).map(Self::Slow),
             ETHERTYPE_EAPOL => eapol(&mut reader),
             ETHERTYPE_LLDP => lldp(&mut reader),
             other => Err(DecodeError::invalid("ethertype", other)),
@@ -112,20 +109,6 @@ fn bpdu(reader: &mut Reader<'_>) -> Result<SwitchFrame, DecodeError> {
     Ok(SwitchFrame::Bpdu {
         port,
         forward_delay,
-    })
-}
-
-fn lacp(reader: &mut Reader<'_>) -> Result<SwitchFrame, DecodeError> {
-    if reader.u8("subtype")? != 1 {
-        return Ok(SwitchFrame::Other);
-    }
-    reader.take(1, "version")?;
-    reader.take(2 + 2 + 6 + 2 + 2 + 2, "actor")?;
-    let state = reader.u8("actor state")?;
-    // Bits 4 and 5 of the actor's state; the switch forwards to a partner only with both.
-    let (collecting, distributing) = (state & 0x10 != 0, state & 0x20 != 0);
-    Ok(SwitchFrame::Lacp {
-        is_up: collecting && distributing,
     })
 }
 
@@ -163,6 +146,7 @@ fn lldp(reader: &mut Reader<'_>) -> Result<SwitchFrame, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packet::slow::tests::lacpdu;
 
     fn frame(ethertype: u16, payload: &[u8]) -> Vec<u8> {
         let mut frame = GROUPS[0].0.to_vec();
@@ -204,14 +188,12 @@ mod tests {
 
     #[test]
     fn lacp_eapol_and_lldp_are_read() {
-        let mut actor = vec![1, 1, 1, 20];
-        actor.resize(4 + 14, 0);
-        for (state, is_up) in [(0x3d, true), (0x0d, false), (0x1d, false)] {
-            let payload = [&actor[..], &[state]].concat();
-            assert_eq!(
-                SwitchFrame::decode(&frame(0x8809, &payload)),
-                Ok(SwitchFrame::Lacp { is_up })
-            );
+        for (state, is_up) in [(0x3d, true), (0x0d, false), (0x1d, false), (0x35, false)] {
+            let frame = SwitchFrame::decode(&frame(0x8809, &lacpdu(state)));
+            let Ok(SwitchFrame::Slow(SlowFrame::Lacp(actor))) = frame else {
+                panic!("{frame:?}");
+            };
+            assert_eq!(actor.is_up(), is_up);
         }
         let request = [1, 0, 0, 5, 1, 1, 0, 5, 1];
         assert_eq!(

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::Vlan;
 use crate::config::{
     BootConfig, Detection, DhcpConfig, FetchConfig, Identify, LinkConfig, OnFailure, OnLocalBoot,
     OutputConfig, Stage, StaticConfig,
@@ -140,7 +141,6 @@ fn what_cannot_be_followed_is_refused_with_its_reason() {
         ("vlan=eth0:eth0", "does not end with its number"),
         ("vlan=eth0.4095:eth0", "does not end with its number"),
         ("vlan=eth0.7", "a colon"),
-        ("bond=bond0:eth0,eth1", "a bond cannot be set up"),
         ("team=team0:eth0,eth1", "a team cannot be set up"),
         ("bridge=br0:eth0", "a bridge cannot be set up"),
         ("nameserver=[2001:db8::53]", "not an IPv4 address"),
@@ -157,16 +157,39 @@ fn what_cannot_be_followed_is_refused_with_its_reason() {
         ("wireboot.boot-file", "wireboot.boot-file=VALUE"),
         ("wireboot.colour=blue", "unknown setting"),
     ] {
-        let refusals = apply(text, &mut Config::default());
-        let [refusal] = &refusals[..] else {
-            panic!("{text}: {refusals:?}");
-        };
-        assert!(refusal.contains(reason), "{text}: {refusal}");
-        assert!(
-            refusal.starts_with(&format!("\"{text}\" on the")),
-            "{refusal}"
-        );
+        assert_refused(text, reason);
     }
+    #[cfg(feature = "bond")]
+    for (text, reason) in [
+        ("vlan=try:7,4095", "not 1 to 32 VLANs"),
+        ("vlan=try:", "not 1 to 32 VLANs"),
+        (
+            "bond=bond0:eth0,eth1:mode=5,miimon=x",
+            "miimon=x is not possible",
+        ),
+        (
+            "wireboot.bond=bond0:eth0:mode=9",
+            "not a bond: mode=9 is not possible",
+        ),
+    ] {
+        assert_refused(text, reason);
+    }
+    #[cfg(not(feature = "bond"))]
+    for text in ["vlan=try:7", "bond=bond0:eth0", "wireboot.bond=bond0"] {
+        assert_refused(text, "built without the feature \"bond\"");
+    }
+}
+
+fn assert_refused(text: &str, reason: &str) {
+    let refusals = apply(text, &mut Config::default());
+    let [refusal] = &refusals[..] else {
+        panic!("{text}: {refusals:?}");
+    };
+    assert!(refusal.contains(reason), "{text}: {refusal}");
+    assert!(
+        refusal.starts_with(&format!("\"{text}\" on the")),
+        "{refusal}"
+    );
 }
 
 #[test]
@@ -299,6 +322,45 @@ fn a_vlan_is_read_in_every_spelling() {
         };
         assert_eq!(line.config.link.vlan, Some(vlan));
     }
+}
+
+#[test]
+#[cfg(feature = "bond")]
+fn the_interface_is_what_is_made_last_unless_another_is_named() {
+    for (text, name) in [
+        ("vlan=try:7", None),
+        ("bond=bond0:eth0,eth1 ip=dhcp", Some("bond0")),
+        ("ip=bond0:dhcp wireboot.bond=bond0:eth0,eth1", Some("bond0")),
+        ("bond=bond0 vlan=bond0.7:bond0", Some("bond0.7")),
+        ("bond=bond0:eth0,eth1 ip=eth2:dhcp", Some("eth2")),
+    ] {
+        let config = parse(text, Config::default()).config;
+        let interfaces: Vec<_> = name.into_iter().collect();
+        assert_eq!(config.link.interfaces, interfaces, "{text}");
+    }
+}
+
+#[test]
+#[cfg(feature = "bond")]
+fn a_bond_is_one_of_the_interfaces_that_ifname_means() {
+    let text = "bond=bond0:net0,eth1:mode=1,primary=net0 ifname=net0:52:54:00:12:34:56";
+    let line = parse(text, Config::default());
+    assert_eq!(line.remarks.iter().filter_map(Remark::refusal).count(), 0);
+    let bond = line.config.link.bond.unwrap();
+    assert_eq!(bond.members, "52:54:00:12:34:56,eth1");
+    assert!(
+        bond.options
+            .as_str()
+            .contains(",primary=52:54:00:12:34:56,"),
+        "{bond:?}"
+    );
+    let line = parse("bond=a:x bond=b:y vlan=try:7,12", Config::default());
+    let refusals: Vec<_> = line.remarks.iter().filter_map(Remark::refusal).collect();
+    assert!(
+        matches!(&refusals[..], [one] if one.contains("another bond is configured: a")),
+        "{refusals:?}"
+    );
+    assert_eq!(line.config.link.vlans_to_try, "7,12".parse().ok());
 }
 
 proptest! {

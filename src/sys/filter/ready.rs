@@ -150,6 +150,14 @@ pub fn from_switch() -> FilterProgram {
     program(&untagged().and(any))
 }
 
+/// Passes frames with the tag of a VLAN. One byte is kept, since only the tag is read.
+pub fn tagged() -> FilterProgram {
+    untagged()
+        .negated()
+        .compile(1)
+        .unwrap_or_else(|_| FilterProgram::nothing())
+}
+
 fn program(condition: &Condition) -> FilterProgram {
     condition
         .compile(WHOLE_FRAME)

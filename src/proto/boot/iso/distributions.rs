@@ -292,7 +292,7 @@ impl HandOver {
                 *words
             }
         };
-        let words: Vec<String> = words
+        let mut words: Vec<String> = words
             .split_whitespace()
             // The user, or the configuration, may know better how to get an address.
             .filter(|word| !word.starts_with("ip=") || !self.has_word("ip=", context))
@@ -300,6 +300,14 @@ impl HandOver {
             .collect();
         if words.is_empty() {
             return Ok(());
+        }
+        if words.iter().any(|word| word.starts_with("ip=")) {
+            let below = context.facts.made_by.iter();
+            let below = below.filter(|word| {
+                let key = word.split_inclusive('=').next().unwrap_or_default();
+                !self.has_word(key, context)
+            });
+            words.extend(below.cloned().collect::<Vec<_>>());
         }
         let words = words.join(" ");
         let mut what = format!("{name}: adds {words}");

@@ -167,7 +167,7 @@ fn linux(
         context.note(&directory.place, what);
     }
     let bits = label.sysappend.unwrap_or(config.sysappend);
-    let system = system_options(bits, &label.name.place, context);
+    let system = system_options(bits, &label.name.place, &command_line, context);
     let kernel = prefix.resolve(&kernel.value, &kernel.place)?;
     Ok(BootPlan {
         initrds: initrds?,
@@ -281,7 +281,7 @@ const CPU: [(char, &str); 6] = [
 ];
 
 /// Returns the words selected by `bits`; unknown values are omitted, as pxelinux does, and noted.
-fn system_options(bits: u32, place: &Place, context: &mut Context) -> String {
+fn system_options(bits: u32, place: &Place, line: &str, context: &mut Context) -> String {
     let facts = &context.facts;
     let mut words = Vec::new();
     let mut missing = Vec::new();
@@ -325,6 +325,9 @@ fn system_options(bits: u32, place: &Place, context: &mut Context) -> String {
     }
     if bits & !KNOWN != 0 {
         missing.push(format!("bit {:#x}", bits & !KNOWN));
+    }
+    if bits & 1 != 0 {
+        words.extend(facts.words_below(line).map(str::to_owned));
     }
     if !missing.is_empty() {
         let missing = missing.join(", ");

@@ -1,6 +1,8 @@
 //! Messages seen from kernel 6.18 on a little-endian machine, shortened where said.
 
 use super::*;
+#[cfg(feature = "bond")]
+use crate::netlink::bond::BondOptions;
 use crate::netlink::message::frames;
 use crate::netlink::request::NetlinkRequest;
 use proptest::prelude::*;
@@ -50,6 +52,35 @@ fn a_vlan_is_asked_for_as_ip_does() {
     assert_eq!(request.encode(7), hex(expected));
 }
 
+/// What `ip link add bond0 mtu 9000 type bond mode 802.3ad miimon 100 primary eth1` asks for.
+#[test]
+#[cfg(all(feature = "bond", target_endian = "little"))]
+fn a_bond_and_its_members_are_asked_for_as_ip_does() {
+    let request = NetlinkRequest::AddBond {
+        name: "bond0".to_owned(),
+        options: BondOptions::parse("mode=802.3ad,miimon=100,primary=eth1").unwrap(),
+        primary: Some(5),
+        mtu_octets: Some(9000),
+    };
+    let expected = "\
+        60000000 1000 0506 07000000 00000000\
+        00 00 0000 00000000 00000000 00000000\
+        0a00 0300 626f6e643000 0000\
+        0800 0400 28230000\
+        2c00 1200 0900 0100 626f6e6400 000000\
+        1c00 0200 0500 0100 04 000000 0800 0300 64000000 0800 0b00 05000000";
+    assert_eq!(request.encode(7), hex(expected));
+    let request = NetlinkRequest::SetMaster {
+        index: 3,
+        master: 9,
+    };
+    let expected = "\
+        28000000 1000 0500 07000000 00000000\
+        00 00 0000 03000000 00000000 00000000\
+        0800 0a00 09000000";
+    assert_eq!(request.encode(7), hex(expected));
+}
+
 #[test]
 #[cfg(target_endian = "little")]
 fn links_addresses_and_routes_are_read_from_what_a_kernel_said() {
@@ -64,6 +95,8 @@ fn links_addresses_and_routes_are_read_from_what_a_kernel_said() {
         mtu_octets: Some(1500),
         master: None,
         kind: Some("veth".to_owned()),
+        lower: None,
+        has_partner: None,
         has_device: true,
         received: 0,
     };

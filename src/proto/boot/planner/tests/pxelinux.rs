@@ -22,6 +22,40 @@ fn a_word_that_is_not_known_is_ignored_and_reported() {
 }
 
 #[test]
+fn with_the_address_goes_what_makes_its_interface() {
+    for (append, expected) in [
+        (
+            "quiet",
+            "vlan=bond0.7:bond0 bond=bond0:eth0,eth1:mode=802.3ad",
+        ),
+        ("bond=bond1:a,b", "vlan=bond0.7:bond0"),
+    ] {
+        let mut facts = facts("tftp://192.0.2.1/boot/pxelinux.0");
+        let words = ["vlan=bond0.7:bond0", "bond=bond0:eth0,eth1:mode=802.3ad"];
+        facts.made_by = words.map(str::to_owned).to_vec();
+        let text = format!("default a\nlabel a\nkernel k\nappend {append}\nipappend 1\n");
+        let (_, end) = drive(
+            facts,
+            &[
+                ("tftp://192.0.2.1/boot/pxelinux.0", b"\xea\0PXELINUX 6.04\0"),
+                (
+                    "tftp://192.0.2.1/boot/pxelinux.cfg/default",
+                    text.as_bytes(),
+                ),
+            ],
+        );
+        let Step::Done(plan) = end else {
+            panic!("{end:?}")
+        };
+        let ip = "ip=192.0.2.21:192.0.2.1:0.0.0.0:255.255.255.0";
+        assert_eq!(
+            plan.command_line,
+            format!("BOOT_IMAGE=k {append} {ip} {expected}")
+        );
+    }
+}
+
+#[test]
 fn modules_lead_to_the_label_for_this_processor_and_this_loader() {
     const LABELS: &str = "\nlabel big\nkernel b\nlabel small\nkernel s\nlabel tiny\nkernel t\n";
     for (lines, expected) in [
