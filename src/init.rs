@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "firmware")]
 mod kernel_log;
 mod modules;
 mod supervisor;
@@ -14,7 +15,7 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{self, Command};
-use std::thread::{self, sleep};
+use std::thread::sleep;
 use std::time::Duration;
 
 use crate::config::{Config, OnFailure, OnLocalBoot};
@@ -59,7 +60,8 @@ pub fn run() -> ! {
     if let Err(error) = link::raise_loopback() {
         log::warn!("{}", error.chain());
     }
-    thread::spawn(kernel_log::follow);
+    #[cfg(feature = "firmware")]
+    std::thread::spawn(kernel_log::follow);
     modules::load_and_follow(&timeline);
     let mut random = Random::new(sys::seed());
     let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);

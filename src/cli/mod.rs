@@ -179,6 +179,7 @@ fn version() -> String {
     for (name, is_built_in) in [
         ("capture", cfg!(feature = "capture")),
         ("discover", cfg!(feature = "discover")),
+        ("firmware", cfg!(feature = "firmware")),
         ("grub", cfg!(feature = "grub")),
         ("iso", cfg!(feature = "iso")),
         ("manual", cfg!(feature = "manual")),
