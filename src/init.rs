@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "firmware")]
 mod kernel_log;
 mod modules;
 mod supervisor;
@@ -16,7 +17,7 @@ pub use modules::fuzz as fuzz_modules;
 use std::fs;
 use std::path::Path;
 use std::process;
-use std::thread::{self, sleep};
+use std::thread::sleep;
 use std::time::Duration;
 
 use crate::config::{Config, OnFailure, OnLocalBoot};
@@ -62,7 +63,8 @@ pub fn run() -> ! {
     if let Err(error) = link::raise_loopback() {
         log::warn!("{}", error.chain());
     }
-    thread::spawn(kernel_log::follow);
+    #[cfg(feature = "firmware")]
+    std::thread::spawn(kernel_log::follow);
     modules::load_and_follow(&timeline);
     let mut random = Random::new(sys::seed());
     let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);

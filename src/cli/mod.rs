@@ -180,6 +180,7 @@ fn version() -> String {
         ("bond", cfg!(feature = "bond")),
         ("capture", cfg!(feature = "capture")),
         ("discover", cfg!(feature = "discover")),
+        ("firmware", cfg!(feature = "firmware")),
         ("grub", cfg!(feature = "grub")),
         ("iso", cfg!(feature = "iso")),
         ("manual", cfg!(feature = "manual")),

@@ -2,6 +2,15 @@
 # dracut's module "network" with wireboot as the client. It stands before the module of dracut's own
 # of that name, takes that one's parts, and leaves out the clients it would choose from.
 
+# The modules in which dracut-ng has what its clients share; older ones have it in their module "network".
+shared() {
+    local module
+    for module in net-lib initqueue; do
+        ! compgen -G "${dracutbasedir:-/usr/lib/dracut}/modules.d/[0-9][0-9]$module" >/dev/null || echo "$module"
+    done
+}
+
+# The folder of dracut's own module, if it has those parts.
 stock() {
     local folder
     for folder in "${dracutbasedir:-/usr/lib/dracut}"/modules.d/[0-9][0-9]network; do
@@ -9,15 +18,26 @@ stock() {
     done
 }
 
+# The binary, as it was installed by hand or by a package.
+client() {
+    local file
+    for file in /usr/local/sbin/wireboot /usr/lib/wireboot/wireboot; do
+        [ ! -x "${dracutsysrootdir-}$file" ] || { echo "$file" && return; }
+    done
+    return 1
+}
+
 # called by dracut
 check() {
-    require_binaries /usr/local/sbin/wireboot || return 1
+    client >/dev/null || return 1
     return 255
 }
 
 # called by dracut
 depends() {
-    is_qemu_virtualized && echo -n "qemu-net "
+    # In dracut-ng the module qemu-net joins by itself.
+    ! type -t is_qemu_virtualized >/dev/null || ! is_qemu_virtualized || echo qemu-net
+    shared
     echo kernel-network-modules
 }
 
@@ -30,12 +50,14 @@ installkernel() {
 install() {
     local stock
     stock=$(stock | head -n 1)
-    inst_script "$stock/netroot.sh" /sbin/netroot
-    inst_simple "$stock/net-lib.sh" /lib/net-lib.sh
-    inst_hook pre-udev 50 "$stock/ifname-genrules.sh"
-    inst_hook cmdline 91 "$stock/dhcp-root.sh"
-    inst_multiple ip sed awk grep pgrep tr
-    inst_binary /usr/local/sbin/wireboot /usr/sbin/wireboot
+    if [ -n "$stock" ]; then
+        inst_script "$stock/netroot.sh" /sbin/netroot
+        inst_simple "$stock/net-lib.sh" /lib/net-lib.sh
+        inst_hook pre-udev 50 "$stock/ifname-genrules.sh"
+        inst_hook cmdline 91 "$stock/dhcp-root.sh"
+    fi
+    inst_multiple ip sed awk grep tr
+    inst_binary "$(client)" /usr/sbin/wireboot
     inst_hook pre-udev 60 "$moddir/need.sh"
     inst_hook initqueue/settled 99 "$moddir/settled.sh"
     inst_script "$moddir/up.sh" /sbin/wireboot-up
