@@ -19,7 +19,10 @@ fn a_bond_with_lacp_is_made_and_booted_over_with_a_vlan_on_it() {
     let own = Served::empty("lacp");
     let archive = own.archive_with_shell("");
     let mut machine = plugged(
-        &format!("{words} wireboot.stop-after=lease wireboot.on-failure=shell WIREBOOT_LOG=debug"),
+        &format!(
+            "{words} wireboot.timeout=180 wireboot.stop-after=lease wireboot.on-failure=shell \
+             WIREBOOT_LOG=debug"
+        ),
         &cables,
     )
     .initramfs(&archive)
@@ -46,7 +49,8 @@ fn a_single_card_is_answered_by_a_port_that_waits_for_lacp() {
     let cables = cables(1);
     let mut switch = Switch::with_lacp(&cables, "");
     switch.machine.says(&["the switch is ready"]);
-    let words = "ip=dhcp wireboot.stop-after=lease wireboot.on-failure=poweroff";
+    let words =
+        "ip=dhcp wireboot.timeout=180 wireboot.stop-after=lease wireboot.on-failure=poweroff";
     let mut machine = plugged(words, &cables).start();
     switch
         .machine
