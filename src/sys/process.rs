@@ -11,7 +11,7 @@ use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{SigHandler, Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid};
 
@@ -148,6 +148,13 @@ impl Drop for Fork {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Lets SIGPIPE end this process again, which Rust's runtime ignores: what is ignored is so for the next
+/// program too (execve(2)).
+pub fn restore_sigpipe() {
+    // SAFETY: the default action runs no code of this process.
+    let _ = unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigDfl) };
 }
 
 /// Puts an empty file in the place of standard input and output.
