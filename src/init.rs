@@ -10,6 +10,7 @@ mod modules;
 mod supervisor;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process;
 use std::thread::sleep;
@@ -125,12 +126,22 @@ fn mount_all() -> Vec<String> {
     let mut errors = Vec::new();
     for (kind, target, options) in MOUNTS {
         let made = fs::create_dir_all(target);
+        if is_mount_point(target) {
+            continue;
+        }
         if let Err(error) = machine::mount(kind, target, options) {
             let made = made.map_or_else(|error| format!(" ({error})"), |()| String::new());
             errors.push(format!("cannot mount {target}{made}: {}", error.source));
         }
     }
     errors
+}
+
+/// Returns whether something is mounted there: a container may have it all, and newer kernels than 6.1
+/// mount it once more in place of EBUSY.
+fn is_mount_point(target: &str) -> bool {
+    let device = |path| fs::metadata(path).map(|found: fs::Metadata| found.dev());
+    matches!((device(target), device("/")), (Ok(here), Ok(root)) if here != root)
 }
 
 /// Returns the program that boots, in a process of its own.
