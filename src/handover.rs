@@ -67,6 +67,20 @@ pub fn remove(interface: &str) {
     restore(interface, &EarlierFiles::default());
 }
 
+/// Returns the lines of [`write()`] in `/etc/resolv.conf`.
+#[cfg(feature = "root")]
+pub fn resolvers() -> Option<String> {
+    resolv_conf::own_lines(Path::new("/"))
+}
+
+/// Writes them to that of another root, unless that is a link, which another program looks after.
+#[cfg(feature = "root")]
+pub fn set_resolvers(own: Option<&str>) {
+    if let Err(error) = resolv_conf::replace_own_lines(Path::new("/"), own) {
+        log::info!("/{RESOLV_CONF} of the new root: not written: {error}");
+    }
+}
+
 fn is_machine_namespace() -> bool {
     let namespace = |process| fs::read_link(format!("/proc/{process}/ns/net"));
     // thread-self, since each thread may be in a namespace of its own (setns(2)).

@@ -19,6 +19,8 @@ use std::time::Duration;
 use crate::config::{Config, OnFailure, OnLocalBoot};
 use crate::error;
 use crate::link;
+#[cfg(feature = "root")]
+use crate::root;
 use crate::settings::cmdline::{self, KERNEL_COMMAND_LINE};
 use crate::sys;
 use crate::sys::machine::{self, PowerAction};
@@ -61,7 +63,11 @@ pub fn run() -> ! {
     // No device has them in its modalias.
     let vlan = config.link.vlan.as_ref().map(|_| "8021q");
     // For a packet socket the kernel starts /sbin/modprobe itself, which is not in the archive.
-    modules::load_and_follow(&timeline, ["af_packet"].into_iter().chain(vlan));
+    let names = ["af_packet"].into_iter().chain(vlan);
+    // Nor would it start it for a file system.
+    #[cfg(feature = "root")]
+    let names = names.chain(root::modules(&config.root));
+    modules::load_and_follow(&timeline, names);
     let mut random = Random::new(sys::seed());
     let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
@@ -100,8 +106,15 @@ fn attempt(
             Some(OnLocalBoot::Shell) => then = OnFailure::Shell,
             None => log::warn!("this machine cannot go on to its disk: see wireboot.on-localboot"),
         },
+        #[cfg(feature = "root")]
+        Some(error::SWITCH_ROOT) => {
+            let Err(error) = root::switch(&config.root);
+            log::error!("{}", error.chain());
+        }
         Some(1..) | None => log::error!("boot failed: {why}"),
     }
+    #[cfg(feature = "root")]
+    root::clean_up();
     match then {
         OnFailure::Retry => {}
         OnFailure::Shell => shell(supervisor)?,

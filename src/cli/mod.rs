@@ -178,6 +178,7 @@ fn version() -> String {
         ("grub", cfg!(feature = "grub")),
         ("iso", cfg!(feature = "iso")),
         ("manual", cfg!(feature = "manual")),
+        ("root", cfg!(feature = "root")),
         ("sandbox", cfg!(feature = "sandbox")),
         ("tls", cfg!(feature = "tls")),
         ("unpack", cfg!(feature = "unpack")),

@@ -7,6 +7,8 @@ use std::time::Duration;
 use wireboot_proto::named;
 use wireboot_proto::packet::ethernet::MacAddress;
 pub use wireboot_proto::text::names::NoSuchName;
+#[cfg(feature = "root")]
+use wireboot_proto::text::url::Url;
 use wireboot_proto::time::SpeedLimit;
 
 pub use wireboot_proto::dhcp::config::{ClientId, Detection, Identify, Introduction, StaticConfig};
@@ -200,6 +202,9 @@ pub struct Config {
     pub dhcp: DhcpConfig,
     /// The boot file, and how far the boot goes.
     pub boot: BootConfig,
+    /// An image to be mounted as the root.
+    #[cfg(feature = "root")]
+    pub root: RootConfig,
     /// Mirrors and certificates.
     pub fetch: FetchConfig,
     /// Policy, keys and signatures.
@@ -304,6 +309,47 @@ pub struct BootConfig {
     pub on_local_boot: Option<OnLocalBoot>,
     /// How the kernel is handed to kexec, at first.
     pub loader: Loader,
+}
+
+/// The image that process 1 mounts as the root, and how.
+#[cfg(feature = "root")]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RootConfig {
+    /// The address of the image; without one a boot file is followed to a kernel.
+    pub image: Option<Url>,
+    /// Where changes are kept.
+    pub overlay: Overlay,
+    /// How much memory changes may take, in MiB.
+    pub overlay_mib: Option<u32>,
+    /// The program that becomes process 1, in place of the usual ones.
+    pub init: Option<String>,
+}
+
+/// Where changes to a root are kept.
+#[cfg(feature = "root")]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Overlay {
+    /// In memory.
+    #[default]
+    Tmpfs,
+    /// Nowhere: the root is read-only.
+    None,
+    /// On the disk whose file system has this label.
+    Label(String),
+}
+
+#[cfg(feature = "root")]
+impl FromStr for Overlay {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.strip_prefix("LABEL=")) {
+            ("tmpfs", _) => Ok(Self::Tmpfs),
+            ("none", _) => Ok(Self::None),
+            (_, Some(label)) if !label.is_empty() => Ok(Self::Label(label.to_owned())),
+            _ => Err("neither tmpfs nor none nor LABEL= with the label of a disk".to_owned()),
+        }
+    }
 }
 
 /// Mirrors, and the certificates of https servers and of this machine.

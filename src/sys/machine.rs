@@ -258,6 +258,16 @@ pub fn claim_ctrl_alt_del() -> Result<(), SyscallError> {
         .map_err(|errno| SyscallError::new("reboot(CAD_OFF)", errno))
 }
 
+/// Lets the kernel reboot at once for Ctrl-Alt-Del, as it does by default.
+///
+/// # Errors
+/// `reboot`: EPERM.
+#[cfg(feature = "root")]
+pub fn release_ctrl_alt_del() -> Result<(), SyscallError> {
+    nix::sys::reboot::set_cad_enabled(true)
+        .map_err(|errno| SyscallError::new("reboot(CAD_ON)", errno))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::memfd::Memfd;

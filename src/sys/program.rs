@@ -82,6 +82,12 @@ impl Program {
         })
     }
 
+    /// Makes this process the program; returns only if that fails.
+    #[cfg(feature = "root")]
+    pub fn become_it(&self) -> SyscallError {
+        SyscallError::new("execve", self.execute())
+    }
+
     /// Becomes the program; returns only if that fails.
     fn execute(&self) -> Errno {
         if self.is_apart {
