@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::initramfs::{dracut_names, net_conf_name};
 use super::managers::{keyfile_name, unit_name};
-use super::resolv_conf::{self, RESOLV_CONF};
+use super::resolv_conf::{self, RESOLV_CONF, ResolvConf};
 use crate::sys::file::{self, EVERYBODY, OWNER};
 
 /// More than any of these files takes, bytes: what is longer is of nobody who could be served by it.
@@ -30,8 +30,8 @@ fn names(interface: &str) -> Vec<(String, u32)> {
 /// Files about an interface as they were before this process wrote its own.
 #[derive(Debug, Default)]
 pub struct EarlierFiles {
-    /// The lines between the marks in `/etc/resolv.conf`.
-    resolvers: Option<String>,
+    /// `/etc/resolv.conf`; none for a link, which is not written to.
+    resolvers: Option<ResolvConf>,
     /// Names, modes and contents.
     files: Vec<(String, u32, Vec<u8>)>,
 }
@@ -51,7 +51,7 @@ impl EarlierFiles {
             }
         }
         Self {
-            resolvers: resolv_conf::own_lines(root),
+            resolvers: ResolvConf::read(root),
             files,
         }
     }
@@ -68,7 +68,10 @@ impl EarlierFiles {
 
     /// Puts these files below `root` in place of those that are there.
     pub(super) fn restore(&self, root: &Path, interface: &str) {
-        let resolvers = resolv_conf::replace_own_lines(root, self.resolvers.as_deref());
+        let resolvers = match &self.resolvers {
+            Some(earlier) => earlier.restore(root),
+            None => resolv_conf::replace_own_lines(root, None),
+        };
         warn_of_error(RESOLV_CONF, resolvers);
         for (name, _) in names(interface) {
             if self.files.iter().any(|(known, ..)| *known == name) {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::sys::file::{self, EVERYBODY};
@@ -18,10 +19,61 @@ pub(super) fn replace(root: &Path, lease: Option<&Lease>) -> io::Result<()> {
 }
 
 /// Returns the lines between the marks in the file below `root`; none without marks.
+#[cfg(feature = "root")]
 pub(super) fn own_lines(root: &Path) -> Option<String> {
-    let text = fs::read_to_string(root.join(RESOLV_CONF)).ok()?;
+    own_lines_of(&fs::read_to_string(root.join(RESOLV_CONF)).ok()?)
+}
+
+fn own_lines_of(text: &str) -> Option<String> {
     let (_, behind) = text.split_once(&format!("{BEGIN}\n"))?;
     behind.split_once(END).map(|(own, _)| own.to_owned())
+}
+
+/// The file as it was.
+#[derive(Debug)]
+pub(super) struct ResolvConf {
+    /// Its content and permissions; none if there was no file.
+    file: Option<(String, u32)>,
+}
+
+impl ResolvConf {
+    /// Reads the file below `root`; returns none for what is not written to either.
+    pub(super) fn read(root: &Path) -> Option<Self> {
+        let path = root.join(RESOLV_CONF);
+        let file = match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_file() => {
+                let text = fs::read_to_string(path).ok()?;
+                Some((text, found.permissions().mode() & 0o7777))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Ok(_) | Err(_) => return None,
+        };
+        Some(Self { file })
+    }
+
+    /// Restores the file below `root`; of one that others have changed since only our lines.
+    pub(super) fn restore(&self, root: &Path) -> io::Result<()> {
+        let path = root.join(RESOLV_CONF);
+        let (earlier, mode) = match &self.file {
+            Some((text, mode)) => (text.as_str(), *mode),
+            None => ("", EVERYBODY),
+        };
+        let now = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            now => now?,
+        };
+        if self.file.is_some() && now == earlier {
+            return Ok(());
+        }
+        if resolv_conf(&now, None) != resolv_conf(earlier, None) {
+            let own = own_lines_of(earlier);
+            return replace_own_lines(root, own.as_deref());
+        }
+        if self.file.is_none() {
+            return fs::remove_file(path);
+        }
+        file::replace(&path, earlier.as_bytes(), mode)
+    }
 }
 
 /// Replaces the lines between the marks in the file below `root`, or removes them with the marks.
