@@ -18,7 +18,7 @@ use crate::worker::{Peer, Role, Worker};
 use wireboot_proto::format::filesystem::{Content, FileSystem, HEAD_LEN};
 use wireboot_proto::format::gpt;
 use wireboot_proto::text::url::Url;
-use wireboot_proto::worker::{Fault, FaultKind, Message};
+use wireboot_proto::worker::{Fault, FaultKind, Message, Room};
 
 /// The longest image, in bytes; available memory mostly sets a lower limit.
 const MAX_LEN: u64 = 1 << 40;
@@ -51,7 +51,11 @@ pub struct RootImage {
 /// As [`Fetcher::need`]; [`Error::NothingBootable`] for an image without a root file system, or one
 /// that is damaged.
 pub fn fetch(url: &Url, fetcher: &Fetcher, sandbox: &SandboxConfig) -> Result<RootImage, Error> {
-    let fetched = fetcher.need(url, MAX_LEN)?;
+    // What is packed is not shorter when it is unpacked. Whether it is, its name says beforehand.
+    let name = url.plain_file_name();
+    let copies = [".zst", ".gz"].iter().any(|end| name.ends_with(end)).into();
+    let room = Room { copies, beside: 0 };
+    let fetched = fetcher.with_room(room).need(url, MAX_LEN)?;
     let file = match Content::recognize(&head(&fetched, 0)?) {
         Content::Packed(packing) => unpacked(url, &fetched, packing, sandbox)?,
         Content::FileSystem(_) | Content::Other(_) => fetched,
