@@ -214,6 +214,11 @@ pub fn without_dhcp(
     signals: Option<&Signals>,
 ) -> Result<(Link, EarlierFiles), Error> {
     let link = link::first_up(&config.link, signals)?;
+    #[cfg(feature = "root")]
+    if config.link.as_it_stands {
+        let earlier = handover::read(&link.name);
+        return Ok((link, earlier));
+    }
     if let Err(error) = link.configure(lease) {
         link.restore();
         return Err(error);

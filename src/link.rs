@@ -9,6 +9,8 @@ mod changes;
 mod interface;
 mod lease_settings;
 mod select;
+#[cfg(feature = "root")]
+mod standing;
 mod state;
 mod vlan;
 mod watch;
@@ -29,6 +31,8 @@ use wireboot_proto::sorted::SortedMap;
 use wireboot_proto::time::Seconds;
 
 pub use interface::{EarlierLease, Link, Presence};
+#[cfg(feature = "root")]
+pub use standing::Standing;
 use state::{addresses, open_socket, set_up};
 pub use watch::{Change, Watch};
 

@@ -226,6 +226,9 @@ pub struct LinkConfig {
     pub timeout: Duration,
     /// Whether grace periods may be expedited for packet sockets.
     pub expedites: bool,
+    /// Whether the interface is used as it stands, and the next kernel gets what it has.
+    #[cfg(feature = "root")]
+    pub as_it_stands: bool,
 }
 
 impl Default for LinkConfig {
@@ -236,6 +239,8 @@ impl Default for LinkConfig {
             vlan: None,
             timeout: Duration::from_secs(30),
             expedites: true,
+            #[cfg(feature = "root")]
+            as_it_stands: false,
         }
     }
 }

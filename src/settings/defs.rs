@@ -329,6 +329,18 @@ pub static SETTINGS: &[Setting] = &[
     },
     #[cfg(feature = "root")]
     Setting {
+        name: "keep-network",
+        of: BOOT,
+        help: "boot over the network as it stands, without DHCP, and give the next kernel the same by \
+               words (ip=, nameserver=, vlan=): of the interface of -i, or of the default route",
+        lands: Lands::Config(|config, _| {
+            config.link.as_it_stands = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "root")]
+    Setting {
         name: "root",
         of: WORD,
         takes: Takes::Value("URL"),
